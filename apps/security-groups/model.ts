@@ -1,0 +1,65 @@
+// Entities of security groups. Ports with the same set of groups share one Policy, whose key is what the flow tables
+// match; so a rule is one flow for all of them, on any host.
+import { defineTable, type Row, type StandardRow } from "#app";
+
+export interface SecurityGroup extends StandardRow {
+  readonly stateful: boolean;
+}
+export const groupTable = defineTable<SecurityGroup>()("security_group", {
+  resource: "security_group",
+  indexes: { project: (g) => g.project_id, project_name: (g) => `${g.project_id}|${g.name}` },
+});
+
+export interface SecurityGroupRule extends StandardRow {
+  readonly security_group_id: string;
+  readonly direction: "ingress" | "egress";
+  readonly ethertype: "IPv4" | "IPv6";
+  /** As given, lower case; null = any. */
+  readonly protocol: string | null;
+  /** TCP/UDP/SCTP ports, or ICMP type (min) and code (max). */
+  readonly port_range_min: number | null;
+  readonly port_range_max: number | null;
+  readonly remote_ip_prefix: string | null;
+  readonly remote_group_id: string | null;
+}
+export const ruleTable = defineTable<SecurityGroupRule>()("security_group_rule", {
+  resource: "security_group_rule",
+  indexes: {
+    group: (r) => r.security_group_id,
+    remote: (r) => r.remote_group_id ?? undefined,
+    /** Rules that share one conjunction: same group, same remote group, same direction and family. */
+    remote_use: (r) => (r.remote_group_id === null ? undefined : remoteUseId(r.security_group_id, r.remote_group_id, r.direction, r.ethertype)),
+    project: (r) => r.project_id,
+  },
+});
+
+/** Groups of a port that has any; `id` is the port's. `policy` is a Policy's id. */
+export interface PortGroups extends Row {
+  readonly groups: readonly string[];
+  readonly policy: string;
+}
+export const portGroupsTable = defineTable<PortGroups>()("port_groups", { indexes: { group: (p) => p.groups, policy: (p) => p.policy } });
+
+/** A set of groups that at least one port has. `id` is the sorted group ids joined with "+"; [] has no policy row: id "none", key 1 by convention. */
+export interface Policy extends Row {
+  /** 2..2^32-1, unique: `sg_policy` in the pipeline. */
+  readonly key: number;
+  readonly groups: readonly string[];
+}
+export const policyTable = defineTable<Policy>()("sg_policy", { indexes: { group: (p) => p.groups, key: (p) => String(p.key) } });
+
+/** A group's rules of one direction and family refer to a remote group: one conjunction. `id` is remoteUseId(...). */
+export interface RemoteUse extends Row {
+  /** 1..2^32-1, unique: conjunction id. */
+  readonly key: number;
+  readonly group: string;
+  readonly remote: string;
+  readonly direction: "ingress" | "egress";
+  readonly ethertype: "IPv4" | "IPv6";
+}
+export const remoteUseId = (group: string, remote: string, direction: string, ethertype: string): string => `${group}|${remote}|${direction}|${ethertype}`;
+export const remoteUseTable = defineTable<RemoteUse>()("sg_remote_use", { indexes: { remote: (r) => r.remote, group: (r) => r.group, key: (r) => String(r.key) } });
+
+export const NO_GROUPS_POLICY = "none";
+export const NO_GROUPS_KEY = 1;
+export const policyScope = (policyId: string): string => `policy:${policyId}`;

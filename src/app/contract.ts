@@ -1,0 +1,67 @@
+// The app contract ("#app"): all that a network function may import of the core. An app is a folder under apps/ whose
+// index.ts exports an App as default; it is found, not listed. ARCHITECTURE.md tells how to add one.
+import type { Logger } from "pino";
+import type { Alias, Extension, Resource } from "./resource.ts";
+import type { Vif } from "./inventory.ts";
+import type { Derivation, PipelineDecl, Rule, StaticFlows } from "./pipeline.ts";
+import type { AnyTable, ReadView, Tx } from "./table.ts";
+
+export * from "./table.ts";
+export * from "./inventory.ts";
+export * from "./refusal.ts";
+export * from "./resource.ts";
+export * from "./pipeline.ts";
+export * from "./validate.ts";
+
+/** A packet that a flow's `punt` sent up. */
+export interface PacketIn {
+  readonly chassis: string;
+  readonly inPort: number;
+  readonly table: string;
+  readonly data: Uint8Array;
+  /** Value of a register when the packet was punted; 0 if it was never loaded. */
+  register(name: string): number;
+}
+
+/** A packet to send out of a port of a chassis. */
+export interface PacketOut {
+  readonly chassis: string;
+  readonly outPort: number;
+  readonly data: Uint8Array;
+}
+
+/** Pure: a packet and the model in, reply packets out. */
+export type PacketInHandler = (packet: PacketIn, view: ReadView, log: Logger) => readonly PacketOut[];
+
+/** A register loaded for the port a packet comes from (classify) and again for the port it goes to (locate). */
+export interface PortContext {
+  readonly register: string;
+  /** Value for a port id; 0 leaves the register alone. */
+  value(view: ReadView, portId: string): number;
+}
+
+export interface App {
+  readonly name: string;
+  readonly about: string;
+  /** Apps that must be there too; their hooks run first. */
+  readonly requires?: readonly string[];
+  readonly tables?: readonly AnyTable[];
+  readonly resources?: readonly Resource<never>[];
+  /** Resource name -> what this app adds to it. */
+  readonly extend?: Readonly<Record<string, Extension<never>>>;
+  readonly aliases?: readonly Alias[];
+  readonly pipeline?: PipelineDecl;
+  readonly derive?: readonly Derivation[];
+  readonly rules?: readonly Rule[];
+  readonly staticFlows?: StaticFlows;
+  readonly portContext?: readonly PortContext[];
+  /** Table name -> handler of what its flows punt. */
+  readonly packetIn?: Readonly<Record<string, PacketInHandler>>;
+  readonly periodic?: readonly { readonly name: string; readonly everyS: number; readonly run: (view: ReadView, log: Logger) => Iterable<PacketOut> }[];
+  /** What plugging means: an interface appeared, its flows are confirmed by its switch, it is gone. */
+  readonly vif?: {
+    plugged?(tx: Tx, vif: Vif): void;
+    installed?(tx: Tx, vif: Vif): void;
+    unplugged?(tx: Tx, vif: Vif): void;
+  };
+}

@@ -1,0 +1,45 @@
+// Inventory: what the switches told us, as rows of the model. Stored, so that a restarted controller knows where every
+// port is before the first switch is back. Written by the southbound layer only; apps read it.
+import { defineTable } from "./table.ts";
+
+export type EncapType = "geneve" | "vxlan" | "gre";
+
+/** A hypervisor: one Open vSwitch database with one integration bridge. `id` is its system-id. */
+export interface Chassis {
+  readonly id: string;
+  readonly hostname: string;
+  /** 1..65535, unique among chassis, for life: `out_host` in the pipeline. */
+  readonly key: number;
+  /** Integration bridge name. */
+  readonly bridge: string;
+  /** Datapath id of that bridge, 16 lower-case hex digits; "" until known. */
+  readonly dpid: string;
+  readonly datapath_type: string;
+  /** Tunnel endpoint, IPv4 or IPv6 text; "" if the host has none. */
+  readonly encap_ip: string;
+  /** In order of preference. */
+  readonly encap_types: readonly EncapType[];
+  /** physical network -> provider bridge. */
+  readonly bridge_mappings: Readonly<Record<string, string>>;
+  readonly gateway: boolean;
+  readonly ovs_version: string;
+}
+
+export const chassisTable = defineTable<Chassis>()("chassis", { indexes: { dpid: (c) => (c.dpid === "" ? undefined : c.dpid) } });
+
+/** A plugged interface with an iface-id on a chassis' integration bridge. `id` is `<chassis>/<interface name>`. */
+export interface Vif {
+  readonly id: string;
+  readonly chassis: string;
+  /** external_ids:iface-id. */
+  readonly iface_id: string;
+  readonly name: string;
+  /** OpenFlow port number on the chassis, > 0. */
+  readonly ofport: number;
+  /** 1..65534, unique on the chassis while plugged: conntrack zone and meter id of the port there. */
+  readonly slot: number;
+}
+
+export const vifTable = defineTable<Vif>()("vif", {
+  indexes: { iface_id: (v) => v.iface_id, chassis: (v) => v.chassis, slot: (v) => `${v.chassis}/${v.slot}` },
+});

@@ -1,0 +1,19 @@
+// Refusals: what a caller of the API may fix. `type` is Neutron's own error name, because clients match it.
+// Peer faults and bugs are other classes; see docs/errors.md.
+
+export class ApiError extends Error {
+  readonly type: string;
+  readonly status: number;
+  constructor(status: number, type: string, message: string) {
+    super(message);
+    this.name = "ApiError";
+    this.status = status;
+    this.type = type;
+  }
+}
+
+export const badRequest = (message: string, type = "HTTPBadRequest"): ApiError => new ApiError(400, type, message);
+export const invalidInput = (message: string): ApiError => new ApiError(400, "InvalidInput", `Invalid input for operation: ${message}.`);
+export const notFound = (type: string, message: string): ApiError => new ApiError(404, type, message);
+export const conflict = (type: string, message: string): ApiError => new ApiError(409, type, message);
+export const forbidden = (type: string, message: string): ApiError => new ApiError(403, type, message);

@@ -1,0 +1,76 @@
+// Tables: what the model holds. A table is declared once, by the app that owns its rows, in that app's model.ts.
+// Rows are immutable plain data (JSON); a change is a new row. Stored tables live in the store; derived tables are
+// computed by the compiler from other tables and never stored.
+
+export interface Row {
+  readonly id: string;
+}
+
+/** Index keys of a row; undefined or [] leaves the row out of the index. */
+export type IndexFn<R> = (row: R) => string | readonly string[] | undefined;
+
+/** Two-level index: (a, b) -> rows. Answers "which b are there for this a" without reading the rows. */
+export type PairFn<R> = (row: R) => readonly [a: string, b: string] | undefined;
+
+export interface Table<R extends Row = Row, I extends string = string, P extends string = string> {
+  readonly name: string;
+  /** API resource whose rows these are, for provenance; undefined for internal tables. */
+  readonly resource: string | undefined;
+  readonly derived: boolean;
+  readonly indexes: Readonly<Record<I, IndexFn<R>>>;
+  readonly pairs: Readonly<Record<P, PairFn<R>>>;
+  /** Never set: carries the row type. */
+  readonly rowType?: R;
+}
+
+export interface TableOptions<R extends Row, I extends string, P extends string> {
+  readonly resource?: string;
+  readonly derived?: boolean;
+  readonly indexes?: Readonly<Record<I, IndexFn<R>>>;
+  readonly pairs?: Readonly<Record<P, PairFn<R>>>;
+}
+
+/** `defineTable<Port>()("port", { indexes: { network: (p) => p.network_id } })`. Names are unique across apps. */
+export function defineTable<R extends Row>() {
+  return <I extends string = never, P extends string = never>(name: string, options: TableOptions<R, I, P> = {}): Table<R, I, P> => ({
+    name,
+    resource: options.resource,
+    derived: options.derived ?? false,
+    indexes: options.indexes ?? ({} as Record<I, IndexFn<R>>),
+    pairs: options.pairs ?? ({} as Record<P, PairFn<R>>),
+  });
+}
+
+/** Any table, whatever its rows: for registries and the engine. */
+// eslint-disable-next-line @typescript-eslint/no-explicit-any -- a table's row type is both consumed and produced; only `any` admits all
+export type AnyTable = Table<any, any, any>;
+
+/**
+ * Reading the model. Inside a rule or derivation every read is tracked; elsewhere it is a plain look-up.
+ * Rows come in no particular order: output must not depend on it, so sort where it shows.
+ */
+export interface ReadView {
+  get<R extends Row>(table: Table<R, string, string>, id: string): Readonly<R> | undefined;
+  by<R extends Row, I extends string>(table: Table<R, I, string>, index: I, key: string): readonly Readonly<R>[];
+  pairKeys<R extends Row, P extends string>(table: Table<R, string, P>, pair: P, a: string): readonly string[];
+  byPair<R extends Row, P extends string>(table: Table<R, string, P>, pair: P, a: string, b: string): readonly Readonly<R>[];
+  /** Every row. A rule that calls it reruns on any change of the table: keep it for small tables. */
+  all<R extends Row>(table: Table<R, string, string>): Iterable<Readonly<R>>;
+}
+
+/**
+ * One atomic change of the model. The function that gets it is synchronous and may be run again when another
+ * controller committed first: it must have no effect but through the transaction.
+ */
+export interface Tx extends ReadView {
+  put<R extends Row>(table: Table<R, string, string>, row: R): void;
+  delete(table: AnyTable, id: string): void;
+  /** UTC, seconds: 2026-01-31T12:00:00Z. */
+  readonly now: string;
+  uuid(): string;
+  /**
+   * The next free number of a pool, kept in the store; numbers are handed out in turn, so that one is not reused soon.
+   * @throws Error when all of min..max are used.
+   */
+  allocate(pool: string, options: { readonly min: number; readonly max: number; readonly used: (n: number) => boolean }): number;
+}
