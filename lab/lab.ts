@@ -1,0 +1,375 @@
+// The lab: real Open vSwitch hosts, VMs and controllers on one machine, all in network namespaces of its own, so that
+// nothing is left in the root namespace and runs stand side by side.
+//
+//   namespace ax<pid><letter>-net            bridge brm (management, 172.30.0.0/24): controllers, hypervisors' mgmt
+//                                            bridge bru (underlay,   172.31.0.0/24): hypervisors' br-phy, tunnels
+//                                            bridge x-NAME           (one for each physical network)
+//   namespaces ...-hv1, ...-vm1, ...-c2      hypervisors, VMs, more controllers
+//   directory  /tmp/ax<pid><letter>-XXXXXX   databases, sockets, logs
+//
+// However the process ends, a small shell that waits for its death removes what is left; and what even that could not
+// (both killed), the next run sweeps.
+
+import { spawn, spawnSync, type ChildProcess } from "node:child_process";
+import { accessSync, constants } from "node:fs";
+import { chmod, mkdtemp, readdir, readFile, writeFile } from "node:fs/promises";
+import net from "node:net";
+import { alive, exec, Running, startTime } from "./exec.ts";
+import { Outside, Vm, type VmOptions } from "./guest.ts";
+import { Hypervisor, type HypervisorOptions } from "./hypervisor.ts";
+import { DHCLIENT_CONF, DHCLIENT_SH, INSIDE_CJS, REAP_SH, UDHCPC_SH } from "./inside.ts";
+import { ipBatch, NetNs, type Owner } from "./netns.ts";
+
+const ROOT = "/tmp"; // not $TMPDIR: unix socket paths end at 107 bytes, and sweep must find other runs' directories
+const NAME = /^ax(\d+)[a-z]+-/;
+const live = new Set<Lab>();
+let made = 0;
+
+export interface LabOptions {
+  /** What the log calls it. */
+  name?: string;
+  log?: (line: string) => void;
+  /** Which family tunnels and the management network use, default ipv4. Both are always configured. */
+  underlay?: "ipv4" | "ipv6";
+  /** MTU of the underlay, default 1500: a tunnelled packet has to fit. */
+  underlayMtu?: number;
+  /** Destroy on SIGINT, SIGTERM and SIGHUP and then end as the signal would, default true. */
+  signals?: boolean;
+}
+
+/** A namespace on the management network in which a controller (or etcd, or anything) can run. */
+export class LabNode extends NetNs {
+  readonly ip: string;
+  readonly ip6: string;
+  readonly #relays = new Map<number, Promise<string>>();
+  #relay: Running | undefined;
+
+  constructor(owner: Owner, name: string, ip: string, ip6: string) {
+    super(owner, name);
+    this.ip = ip;
+    this.ip6 = ip6;
+  }
+
+  /** A unix socket that leads to 127.0.0.1:port of this namespace: what http.request({ socketPath }) wants. */
+  forward(port: number): Promise<string> {
+    let relay = this.#relays.get(port);
+    if (relay === undefined) {
+      const path = `${this.owner.dir}/${this.name}.${port}`;
+      this.#relay ??= this.spawn([process.execPath, `${this.owner.dir}/inside.cjs`, "relay"]);
+      this.#relay.child.stdin?.write(`${port} ${path}\n`);
+      relay = this.#relay.waitFor((line) => line === JSON.stringify({ listening: path })).then(() => path);
+      this.#relays.set(port, relay);
+    }
+    return relay;
+  }
+}
+
+export class Lab implements Owner {
+  /** Short and unique, also the prefix of every namespace: ax, the process id, a letter. */
+  readonly run: string;
+  readonly dir: string;
+  readonly underlay: "ipv4" | "ipv6";
+  readonly underlayMtu: number;
+  /** Where the controller runs by default. */
+  readonly node: LabNode;
+  readonly hypervisors: Hypervisor[] = [];
+  readonly vms: Vm[] = [];
+  readonly taps = new Set<string>();
+  readonly log: (line: string) => void;
+  readonly #net: NetNs;
+  readonly #running = new Set<Running>();
+  readonly #physnets = new Map<string, Promise<string>>();
+  readonly #servers = new Set<net.Server>();
+  readonly #onSignal = (signal: NodeJS.Signals) => {
+    void Promise.all([...live].map((lab) => lab.destroy())).then(() => process.kill(process.pid, signal));
+  };
+  #reaper: ChildProcess | undefined;
+  #nodes = 0;
+  #outsides = 0;
+  #places = 0;
+  #destroyed: Promise<void> | undefined;
+
+  private constructor(run: string, dir: string, options: LabOptions) {
+    this.run = run;
+    this.dir = dir;
+    this.log = options.log ?? (() => undefined);
+    this.underlay = options.underlay ?? "ipv4";
+    this.underlayMtu = options.underlayMtu ?? 1500;
+    this.node = new LabNode(this, "net", "172.30.0.254", "fd30::fe");
+    this.#net = this.node;
+  }
+
+  /** Commands (and rights) the lab needs and this machine lacks; empty when it can run. */
+  static missing(): string[] {
+    const path = [...(process.env.PATH ?? "").split(":"), "/usr/sbin", "/sbin"];
+    const found = (command: string) =>
+      path.some((dir) => {
+        try {
+          accessSync(`${dir}/${command}`, constants.X_OK);
+          return true;
+        } catch {
+          return false;
+        }
+      });
+    const commands = ["ip", "ovs-vswitchd", "ovsdb-server", "ovs-vsctl", "ethtool", "ping", "sysctl"];
+    return [...(process.getuid?.() === 0 ? [] : ["root"]), ...commands.filter((command) => !found(command))];
+  }
+
+  /** Makes the management network and the underlay. What dead runs left is swept first. */
+  static async create(options: LabOptions = {}): Promise<Lab> {
+    const missing = Lab.missing();
+    if (missing.length > 0) throw new Error(`the lab needs what is missing here: ${missing.join(", ")} (scripts/install-deps.sh lab)`);
+    await Lab.sweep();
+    const run = `ax${process.pid}${letters(made++)}`;
+    const dir = await mkdtemp(`${ROOT}/${run}-`);
+    const lab = new Lab(run, dir, options);
+    try {
+      await lab.#create(options);
+    } catch (error) {
+      await lab.destroy();
+      throw error;
+    }
+    return lab;
+  }
+
+  async #create(options: LabOptions): Promise<void> {
+    await chmod(this.dir, 0o755); // clients that drop their rights read their scripts from here
+    await Promise.all([
+      writeFile(`${this.dir}/owner`, `${process.pid} ${(await startTime(process.pid)) ?? ""} ${options.name ?? ""}\n`),
+      writeFile(`${this.dir}/inside.cjs`, INSIDE_CJS),
+      writeFile(`${this.dir}/udhcpc.sh`, UDHCPC_SH, { mode: 0o755 }),
+      writeFile(`${this.dir}/dhclient.sh`, DHCLIENT_SH, { mode: 0o755 }),
+      writeFile(`${this.dir}/dhclient.conf`, DHCLIENT_CONF),
+    ]);
+    this.#guard(options.signals ?? true);
+    await this.#net.createNetns();
+    await this.#net.configure(
+      ...["brm", "bru"].map((bridge) => `link add ${bridge} type bridge stp_state 0 forward_delay 0 mcast_snooping 0`),
+      `link set bru mtu ${this.underlayMtu}`,
+      "link set brm up",
+      "link set bru up",
+      "addr add 172.30.0.254/24 dev brm",
+      "addr add fd30::fe/64 dev brm nodad",
+      "addr add 172.31.0.254/24 dev bru",
+      "addr add fd31::fe/64 dev bru nodad",
+    );
+  }
+
+  /** For `ip netns exec`: the namespace in which the controller runs by default. */
+  get controllerNs(): string {
+    return this.node.netns;
+  }
+
+  /** The manager target by which hypervisors reach the controller in `controllerNs`. */
+  get manager(): string {
+    return this.managerOf(this.node);
+  }
+
+  managerOf(node: LabNode, port = 6640): string {
+    return this.underlay === "ipv6" ? `tcp:[${node.ip6}]:${port}` : `tcp:${node.ip}:${port}`;
+  }
+
+  async addHypervisor(options: HypervisorOptions): Promise<Hypervisor> {
+    const index = ++this.#places;
+    if (index > 200) throw new RangeError("a lab has room for 200 hypervisors");
+    const hypervisor = new Hypervisor(this, options, {
+      index,
+      underlay: this.underlay,
+      mgmtBridge: "brm",
+      underlayBridge: "bru",
+      netns: this.#net.netns,
+      physnetBridge: (physnet) => this.#physnet(physnet),
+    });
+    await hypervisor.create();
+    this.hypervisors.push(hypervisor);
+    this.log(`hypervisor ${options.name}: encapsulation address ${hypervisor.encapIp}`);
+    return hypervisor;
+  }
+
+  /** Makes a VM and plugs it; resolves once its port is on the bridge, for which it waits. */
+  async addVm(options: VmOptions): Promise<Vm> {
+    const vm = new Vm(this, options.name);
+    this.vms.push(vm);
+    await vm.create(options);
+    this.log(`vm ${options.name} on ${options.hypervisor.name}: port ${options.portId}`);
+    return vm;
+  }
+
+  /** A host straight on a physical network. */
+  async addOutside(options: { name: string; physnet: string; mac?: string }): Promise<Outside> {
+    const outside = new Outside(this, options.name);
+    await outside.create(await this.#physnet(options.physnet), this.#net.netns, `out${++this.#outsides}`, options.mac);
+    return outside;
+  }
+
+  /** Another namespace on the management network, for one more controller or a store. */
+  async addNode(name: string): Promise<LabNode> {
+    const host = 253 - this.#nodes++;
+    const node = new LabNode(this, name, `172.30.0.${host}`, `fd30::${host.toString(16)}`);
+    await node.createNetns();
+    await ipBatch(
+      [`link add nd${host} type veth peer name mgmt netns ${node.netns}`, `link set nd${host} master brm addrgenmode none up`],
+      this.#net.netns,
+    );
+    await node.configure(`addr add ${node.ip}/24 dev mgmt`, `addr add ${node.ip6}/64 dev mgmt nodad`, "link set mgmt up");
+    return node;
+  }
+
+  /** A unix socket that leads to 127.0.0.1:port in the controller's namespace. */
+  forward(port: number): Promise<string> {
+    return this.node.forward(port);
+  }
+
+  /**
+   * Opens the port of the controller's namespace on this machine's loopback, on `preferred` when it is free and
+   * otherwise on one the system chooses. Lives as long as this process and the lab.
+   */
+  async publish(port: number, preferred = port, node: LabNode = this.node): Promise<{ host: string; port: number; url: string }> {
+    const path = await node.forward(port);
+    const server = net.createServer({ allowHalfOpen: true }, (here) => {
+      const there = net.connect({ path, allowHalfOpen: true });
+      here.on("error", () => there.destroy()).pipe(there);
+      there.on("error", () => here.destroy()).pipe(here);
+      here.on("close", () => there.destroy());
+      there.on("close", () => here.destroySoon());
+    });
+    const listen = (candidate: number) =>
+      new Promise<boolean>((resolve, reject) => {
+        server.once("error", (error: NodeJS.ErrnoException) => {
+          if (error.code === "EADDRINUSE" || error.code === "EACCES") resolve(false);
+          else reject(error);
+        });
+        server.listen({ host: "127.0.0.1", port: candidate }, () => {
+          server.removeAllListeners("error");
+          resolve(true);
+        });
+      });
+    if (!(await listen(preferred))) await listen(0);
+    this.#servers.add(server);
+    const address = server.address() as net.AddressInfo;
+    return { host: "127.0.0.1", port: address.port, url: `http://127.0.0.1:${address.port}` };
+  }
+
+  track(running: Running): Running {
+    this.#running.add(running);
+    void running.exited.then(() => this.#running.delete(running));
+    return running;
+  }
+
+  /** Ends every process, removes every namespace, link and file of this lab. Idempotent, and never throws. */
+  destroy(): Promise<void> {
+    this.#destroyed ??= this.#destroy();
+    return this.#destroyed;
+  }
+
+  async #destroy(): Promise<void> {
+    for (const server of this.#servers) server.close();
+    for (const running of this.#running) running.child.kill("SIGKILL");
+    const reap = () => exec(["sh", "-c", REAP_SH, "reap", this.run, this.dir], { timeoutMs: 60_000, allowFailure: true });
+    await reap().catch(reap).catch((error: unknown) => this.log(`lab ${this.run} is not wholly removed: ${String(error)}`));
+    await Promise.all([...this.#running].map((running) => running.exited));
+    // Its directory being gone, the guard finds nothing to do and ends.
+    const reaper = this.#reaper;
+    if (reaper !== undefined && reaper.exitCode === null) {
+      reaper.ref();
+      const ended = new Promise((resolve) => reaper.once("exit", resolve));
+      reaper.stdin?.end();
+      await ended;
+    }
+    this.#unguard();
+  }
+
+  /** Removes what runs left whose process is no longer alive. Returns their names. */
+  static async sweep(): Promise<string[]> {
+    const [spaces, dirs] = await Promise.all([list("/run/netns"), list(ROOT)]);
+    const runs = new Map<string, string>();
+    for (const entry of [...spaces, ...dirs]) {
+      const run = NAME.exec(entry)?.[0].slice(0, -1);
+      if (run !== undefined) runs.set(run, dirs.find((dir) => dir.startsWith(`${run}-`)) ?? "");
+    }
+    const swept: string[] = [];
+    for (const [run, dir] of runs) {
+      const pid = Number(NAME.exec(`${run}-`)?.[1]);
+      const path = dir === "" ? "" : `${ROOT}/${dir}`;
+      if ((await alive(pid)) && !(await reused(pid, path))) continue;
+      await exec(["sh", "-c", REAP_SH, "reap", run, path], { timeoutMs: 60_000, allowFailure: true });
+      swept.push(run);
+    }
+    return swept;
+  }
+
+  #physnet(name: string): Promise<string> {
+    let bridge = this.#physnets.get(name);
+    if (bridge === undefined) {
+      const device = `x-${name}`.slice(0, 15);
+      bridge = this.#net
+        .configure(`link add ${device} type bridge stp_state 0 forward_delay 0 mcast_snooping 0`, `link set ${device} addrgenmode none up`)
+        .then(() => device);
+      this.#physnets.set(name, bridge);
+    }
+    return bridge;
+  }
+
+  #guard(signals: boolean): void {
+    const reaper = spawn("sh", ["-c", REAP_SH, "reap", this.run, this.dir, "wait"], {
+      stdio: ["pipe", "ignore", "ignore"],
+      detached: true, // in a session of its own, so that Ctrl-C does not reach it
+      cwd: "/",
+    });
+    reaper.unref();
+    (reaper.stdin as net.Socket | null)?.unref();
+    this.#reaper = reaper;
+    live.add(this);
+    if (live.size === 1) process.on("exit", reapAll);
+    if (signals) for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) process.once(signal, this.#onSignal);
+  }
+
+  #unguard(): void {
+    live.delete(this);
+    if (live.size === 0) process.off("exit", reapAll);
+    for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) process.off(signal, this.#onSignal);
+  }
+
+  /** For the end of the process, where nothing asynchronous runs any more. */
+  reapNow(): void {
+    spawnSync("sh", ["-c", REAP_SH, "reap", this.run, this.dir]);
+  }
+}
+
+function reapAll(): void {
+  for (const lab of live) lab.reapNow();
+}
+
+async function reused(pid: number, dir: string): Promise<boolean> {
+  if (dir === "") return false;
+  try {
+    const [ownerPid, ownerStart] = (await readFile(`${dir}/owner`, "utf8")).split(" ");
+    return Number(ownerPid) === pid && ownerStart !== (await startTime(pid));
+  } catch {
+    return false; // just being made, or just being removed
+  }
+}
+
+async function list(dir: string): Promise<string[]> {
+  try {
+    return await readdir(dir);
+  } catch {
+    return [];
+  }
+}
+
+/** 0 -> a, 25 -> z, 26 -> ba: unique letters, as digits would run into the process id. */
+function letters(number: number): string {
+  return number < 26 ? String.fromCharCode(97 + number) : letters(Math.floor(number / 26)) + letters(number % 26);
+}
+
+/** Runs `body` in a lab and destroys the lab whatever happens. */
+export async function withLab<T>(options: LabOptions, body: (lab: Lab) => Promise<T>): Promise<T> {
+  const lab = await Lab.create(options);
+  try {
+    return await body(lab);
+  } finally {
+    await lab.destroy();
+  }
+}
+
