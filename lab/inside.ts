@@ -173,7 +173,7 @@ retry 1;
  */
 export const REAP_SH = String.raw`
 run=$1 dir=$2
-if [ "$3" = wait ]; then cat >/dev/null; [ -e "$dir" ] || exit 0; fi
+[ "$3" = wait ] && cat >/dev/null
 for pass in 1 2; do
   for file in /run/netns/"$run"-*; do
     [ -e "$file" ] || continue

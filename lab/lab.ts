@@ -7,23 +7,17 @@
 //   namespaces ...-hv1, ...-vm1, ...-c2      hypervisors, VMs, more controllers
 //   directory  /tmp/ax<pid><letter>-XXXXXX   databases, sockets, logs
 //
-// However the process ends, a small shell that waits for its death removes what is left; and what even that could not
-// (both killed), the next run sweeps.
+// However the process ends, guard.ts removes all of it.
 
-import { spawn, spawnSync, type ChildProcess } from "node:child_process";
 import { accessSync, constants } from "node:fs";
-import { chmod, mkdtemp, readdir, readFile, writeFile } from "node:fs/promises";
+import { writeFile } from "node:fs/promises";
 import net from "node:net";
-import { alive, exec, Running, startTime } from "./exec.ts";
+import { Running } from "./exec.ts";
+import { Guard, sweep } from "./guard.ts";
 import { Outside, Vm, type VmOptions } from "./guest.ts";
 import { Hypervisor, type HypervisorOptions } from "./hypervisor.ts";
-import { DHCLIENT_CONF, DHCLIENT_SH, INSIDE_CJS, REAP_SH, UDHCPC_SH } from "./inside.ts";
+import { DHCLIENT_CONF, DHCLIENT_SH, INSIDE_CJS, UDHCPC_SH } from "./inside.ts";
 import { ipBatch, NetNs, type Owner } from "./netns.ts";
-
-const ROOT = "/tmp"; // not $TMPDIR: unix socket paths end at 107 bytes, and sweep must find other runs' directories
-const NAME = /^ax(\d+)[a-z]+-/;
-const live = new Set<Lab>();
-let made = 0;
 
 export interface LabOptions {
   /** What the log calls it. */
@@ -80,18 +74,16 @@ export class Lab implements Owner {
   readonly #running = new Set<Running>();
   readonly #physnets = new Map<string, Promise<string>>();
   readonly #servers = new Set<net.Server>();
-  readonly #onSignal = (signal: NodeJS.Signals) => {
-    void Promise.all([...live].map((lab) => lab.destroy())).then(() => process.kill(process.pid, signal));
-  };
-  #reaper: ChildProcess | undefined;
+  readonly #guard: Guard;
   #nodes = 0;
   #outsides = 0;
   #places = 0;
-  #destroyed: Promise<void> | undefined;
 
-  private constructor(run: string, dir: string, options: LabOptions) {
-    this.run = run;
-    this.dir = dir;
+  private constructor(guard: Guard, options: LabOptions) {
+    this.#guard = guard;
+    this.run = guard.run;
+    this.dir = guard.dir;
+    guard.beforeReap = () => this.#letGo();
     this.log = options.log ?? (() => undefined);
     this.underlay = options.underlay ?? "ipv4";
     this.underlayMtu = options.underlayMtu ?? 1500;
@@ -119,12 +111,10 @@ export class Lab implements Owner {
   static async create(options: LabOptions = {}): Promise<Lab> {
     const missing = Lab.missing();
     if (missing.length > 0) throw new Error(`the lab needs what is missing here: ${missing.join(", ")} (scripts/install-deps.sh lab)`);
-    await Lab.sweep();
-    const run = `ax${process.pid}${letters(made++)}`;
-    const dir = await mkdtemp(`${ROOT}/${run}-`);
-    const lab = new Lab(run, dir, options);
+    const guard = await Guard.create({ name: options.name ?? "lab", signals: options.signals ?? true });
+    const lab = new Lab(guard, options);
     try {
-      await lab.#create(options);
+      await lab.#create();
     } catch (error) {
       await lab.destroy();
       throw error;
@@ -132,16 +122,13 @@ export class Lab implements Owner {
     return lab;
   }
 
-  async #create(options: LabOptions): Promise<void> {
-    await chmod(this.dir, 0o755); // clients that drop their rights read their scripts from here
+  async #create(): Promise<void> {
     await Promise.all([
-      writeFile(`${this.dir}/owner`, `${process.pid} ${(await startTime(process.pid)) ?? ""} ${options.name ?? ""}\n`),
       writeFile(`${this.dir}/inside.cjs`, INSIDE_CJS),
       writeFile(`${this.dir}/udhcpc.sh`, UDHCPC_SH, { mode: 0o755 }),
       writeFile(`${this.dir}/dhclient.sh`, DHCLIENT_SH, { mode: 0o755 }),
       writeFile(`${this.dir}/dhclient.conf`, DHCLIENT_CONF),
     ]);
-    this.#guard(options.signals ?? true);
     await this.#net.createNetns();
     await this.#net.configure(
       ...["brm", "bru"].map((bridge) => `link add ${bridge} type bridge stp_state 0 forward_delay 0 mcast_snooping 0`),
@@ -256,46 +243,20 @@ export class Lab implements Owner {
     return running;
   }
 
-  /** Ends every process, removes every namespace, link and file of this lab. Idempotent, and never throws. */
-  destroy(): Promise<void> {
-    this.#destroyed ??= this.#destroy();
-    return this.#destroyed;
-  }
-
-  async #destroy(): Promise<void> {
-    for (const server of this.#servers) server.close();
-    for (const running of this.#running) running.child.kill("SIGKILL");
-    const reap = () => exec(["sh", "-c", REAP_SH, "reap", this.run, this.dir], { timeoutMs: 60_000, allowFailure: true });
-    await reap().catch(reap).catch((error: unknown) => this.log(`lab ${this.run} is not wholly removed: ${String(error)}`));
+  /** Ends every process, removes every namespace, link and file of this lab. Idempotent. */
+  async destroy(): Promise<void> {
+    await this.#guard.destroy();
     await Promise.all([...this.#running].map((running) => running.exited));
-    // Its directory being gone, the guard finds nothing to do and ends.
-    const reaper = this.#reaper;
-    if (reaper !== undefined && reaper.exitCode === null) {
-      reaper.ref();
-      const ended = new Promise((resolve) => reaper.once("exit", resolve));
-      reaper.stdin?.end();
-      await ended;
-    }
-    this.#unguard();
   }
 
   /** Removes what runs left whose process is no longer alive. Returns their names. */
-  static async sweep(): Promise<string[]> {
-    const [spaces, dirs] = await Promise.all([list("/run/netns"), list(ROOT)]);
-    const runs = new Map<string, string>();
-    for (const entry of [...spaces, ...dirs]) {
-      const run = NAME.exec(entry)?.[0].slice(0, -1);
-      if (run !== undefined) runs.set(run, dirs.find((dir) => dir.startsWith(`${run}-`)) ?? "");
-    }
-    const swept: string[] = [];
-    for (const [run, dir] of runs) {
-      const pid = Number(NAME.exec(`${run}-`)?.[1]);
-      const path = dir === "" ? "" : `${ROOT}/${dir}`;
-      if ((await alive(pid)) && !(await reused(pid, path))) continue;
-      await exec(["sh", "-c", REAP_SH, "reap", run, path], { timeoutMs: 60_000, allowFailure: true });
-      swept.push(run);
-    }
-    return swept;
+  static sweep(): Promise<string[]> {
+    return sweep();
+  }
+
+  #letGo(): void {
+    for (const server of this.#servers) server.close();
+    for (const running of this.#running) running.child.kill("SIGKILL");
   }
 
   #physnet(name: string): Promise<string> {
@@ -310,57 +271,6 @@ export class Lab implements Owner {
     return bridge;
   }
 
-  #guard(signals: boolean): void {
-    const reaper = spawn("sh", ["-c", REAP_SH, "reap", this.run, this.dir, "wait"], {
-      stdio: ["pipe", "ignore", "ignore"],
-      detached: true, // in a session of its own, so that Ctrl-C does not reach it
-      cwd: "/",
-    });
-    reaper.unref();
-    (reaper.stdin as net.Socket | null)?.unref();
-    this.#reaper = reaper;
-    live.add(this);
-    if (live.size === 1) process.on("exit", reapAll);
-    if (signals) for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) process.once(signal, this.#onSignal);
-  }
-
-  #unguard(): void {
-    live.delete(this);
-    if (live.size === 0) process.off("exit", reapAll);
-    for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) process.off(signal, this.#onSignal);
-  }
-
-  /** For the end of the process, where nothing asynchronous runs any more. */
-  reapNow(): void {
-    spawnSync("sh", ["-c", REAP_SH, "reap", this.run, this.dir]);
-  }
-}
-
-function reapAll(): void {
-  for (const lab of live) lab.reapNow();
-}
-
-async function reused(pid: number, dir: string): Promise<boolean> {
-  if (dir === "") return false;
-  try {
-    const [ownerPid, ownerStart] = (await readFile(`${dir}/owner`, "utf8")).split(" ");
-    return Number(ownerPid) === pid && ownerStart !== (await startTime(pid));
-  } catch {
-    return false; // just being made, or just being removed
-  }
-}
-
-async function list(dir: string): Promise<string[]> {
-  try {
-    return await readdir(dir);
-  } catch {
-    return [];
-  }
-}
-
-/** 0 -> a, 25 -> z, 26 -> ba: unique letters, as digits would run into the process id. */
-function letters(number: number): string {
-  return number < 26 ? String.fromCharCode(97 + number) : letters(Math.floor(number / 26)) + letters(number % 26);
 }
 
 /** Runs `body` in a lab and destroys the lab whatever happens. */
