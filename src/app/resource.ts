@@ -32,6 +32,8 @@ export interface Attribute {
   readonly alias?: string;
   /** Custom filter: does this shown value match the query value? Default: typed equality. */
   readonly matches?: (shown: unknown, query: string) => boolean;
+  /** Index of the resource's table that has every row under its value of this attribute: lists filtered by it read only those. */
+  readonly index?: string;
 }
 
 /** Attributes every resource row carries; kept by northbound. */
@@ -78,6 +80,8 @@ export interface Action {
   readonly about: string;
   /** Access rule name is the action's own name. */
   readonly policy: string;
+  /** Default "PUT". */
+  readonly method?: "PUT" | "GET";
   /** Body as parsed JSON (an object). Returns the answer's body. */
   readonly run: (tx: Tx, row: never, body: Values, ctx: ApiContext) => unknown;
 }
@@ -91,16 +95,25 @@ export interface Resource<R extends StandardRow = StandardRow> {
   readonly name: string;
   /** Plural as in body keys, e.g. "security_group_rules"; the path is the same with "-" for "_". */
   readonly collection: string;
+  /** Path below /v2.0/ if it is not the collection, e.g. "qos/policies". With a parent: below /v2.0/<parent>/{id}/. */
+  readonly path?: string;
+  /** Resource it is a part of: its path goes through that one's, `attribute` of its rows and input holds the parent's id. */
+  readonly parent?: { readonly resource: string; readonly attribute: string };
   readonly about: string;
   /** Extension alias that brings it; undefined for the v2 core. */
   readonly alias?: string;
   readonly table: AnyTable;
   /** Error type of an unknown id and its text. */
   readonly notFound: { readonly type: string; readonly message: (id: string) => string };
-  /** Own attributes beside the standard ones (id, name, project_id, description, timestamps, revision, tags). */
+  /**
+   * Own attributes beside the standard ones (id, name, project_id, description, timestamps, revision, tags). A standard
+   * attribute named here is changed by what is said of it, e.g. `tags: { ...post: true }` or another check of `name`.
+   */
   readonly attributes: Readonly<Record<string, Attribute>>;
   readonly policy: { readonly create: string; readonly get: string; readonly update?: string; readonly delete: string };
   readonly relations?: Readonly<Record<string, Relation>>;
+  /** Relation -> ids of rows for which it may hold for this caller (more is fine). Lists then need not read every row. */
+  readonly reach?: Readonly<Record<string, (view: ReadView, caller: Caller) => Iterable<string>>>;
   readonly bulk?: boolean;
   /** False: no tags on this resource (security group rules). Default true. */
   readonly tags?: boolean;
@@ -116,7 +129,7 @@ export interface Resource<R extends StandardRow = StandardRow> {
   update?(tx: Tx, row: R, changes: Values, ctx: ApiContext): R;
   /** Refuses or removes the row and what belongs to it. Extensions' remove ran before. */
   remove(tx: Tx, row: R, ctx: ApiContext): void;
-  /** Attributes shown that are not columns of the row. */
+  /** Attributes shown that are not columns of the row: to present a column's name as well is an error. */
   present?(view: ReadView, row: R, caller: Caller): Record<string, unknown>;
   readonly actions?: Readonly<Record<string, Action>>;
 }
