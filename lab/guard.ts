@@ -96,6 +96,7 @@ function reapAll(): void {
 /** The shells that wait go on waiting and look once more after our end: something may just be being started. */
 function onSignal(signal: NodeJS.Signals): void {
   for (const guard of live) guard.dying = true;
+  process.on("unhandledRejection", () => undefined); // what was under way fails now, and that is no news
   void Promise.allSettled([...live].map((guard) => guard.destroy())).then(() => {
     for (const name of SIGNALS) process.off(name, onSignal);
     process.kill(process.pid, signal);

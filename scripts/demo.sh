@@ -1,0 +1,7 @@
+#!/usr/bin/env bash
+# The lab with real switches, a controller and two tenants. --check ends when every check is made.
+source "$(dirname "$0")/lib.sh"
+deps npm lab
+build
+if [ "$(id -u)" = 0 ]; then exec node --enable-source-maps dist/lab/demo.js "$@"; fi
+exec sudo -n env "PATH=$PATH" "HOME=$HOME" node --enable-source-maps dist/lab/demo.js "$@"

@@ -1,0 +1,82 @@
+#!/usr/bin/env bash
+# install-deps.sh SET... - installs what is missing of the sets npm, lab and test. Silent when nothing is.
+# On a machine where it cannot (no rights, not Debian) it says in one line what is missing and how to get it, and fails.
+source "$(dirname "$0")/lib.sh"
+
+# command=Debian package, by set
+lab="ovs-vswitchd=openvswitch-switch ip=iproute2 ping=iputils-ping ethtool=ethtool udhcpc=udhcpc dhclient=isc-dhcp-client
+  tcpdump=tcpdump arping=iputils-arping sysctl=procps"
+test="openstack=python3-openstackclient"
+
+npm_packages() {
+  local version sum stamp=node_modules/.axion-lock hidden=node_modules/.package-lock.json
+  version=$(node -p 'process.versions.node.split(".")[0]' 2>/dev/null || echo 0)
+  [ "$version" -ge 20 ] || die "Node.js 20 or newer is needed; install it from nodejs.org or your distribution"
+  sum=$(cksum <package-lock.json)
+  if [ -f "$hidden" ] && { [ "$(cat "$stamp" 2>/dev/null)" = "$sum" ] || [ ! package-lock.json -nt "$hidden" ]; }; then return; fi
+  say "installing npm packages ..."
+  # dev: the compiler is among them, whatever NODE_ENV says
+  npm ci --include=dev --no-audit --no-fund --loglevel=error >&2 || die "npm packages could not be installed; see above, then: npm ci"
+  printf '%s\n' "$sum" >"$stamp"
+}
+
+system_packages() {
+  local pair packages="" commands="" debian=no
+  for pair in "$@"; do
+    command -v "${pair%%=*}" >/dev/null && continue
+    commands="$commands ${pair%%=*}"
+    packages="$packages ${pair#*=}"
+  done
+  commands=${commands# } packages=${packages# }
+  [ -n "$packages" ] || return 0
+  if [ -r /etc/os-release ] && (. /etc/os-release && case " $ID ${ID_LIKE:-} " in *" debian "*) true ;; *) false ;; esac); then debian=yes; fi
+  if [ $debian = no ] || ! command -v apt-get >/dev/null; then
+    die "missing here: $commands; install them with this system's package manager (Debian's packages: $packages)"
+  fi
+  may_root || die "missing here: $commands; install them with: sudo apt-get install $packages"
+  say "installing $packages ..."
+  apt "$packages" || die "missing here: $commands; they could not be installed (see above); try: sudo apt-get update && sudo apt-get install $packages"
+}
+
+may_root() { [ "$(id -u)" = 0 ] || sudo -n true 2>/dev/null; }
+root() { if [ "$(id -u)" = 0 ]; then "$@"; else sudo -n "$@"; fi; }
+
+# The lab starts its own switches: a service that installing would start is not wanted, and one that was there before
+# is not touched.
+apt() {
+  local log policy=/usr/sbin/policy-rc.d ours=no status=0
+  log=$(mktemp)
+  if [ ! -e $policy ]; then
+    ours=yes
+    printf '#!/bin/sh\nexit 101\n' | root tee $policy >/dev/null
+    root chmod 755 $policy
+    trap 'root rm -f /usr/sbin/policy-rc.d' EXIT
+  fi
+  # shellcheck disable=SC2086
+  install_now $1 >"$log" 2>&1 || { root apt-get update -q >>"$log" 2>&1 && install_now $1 >>"$log" 2>&1; } || status=$?
+  if [ $ours = yes ]; then
+    root rm -f $policy
+    trap - EXIT
+  fi
+  [ $status = 0 ] || tail -n 5 "$log" >&2
+  rm -f "$log"
+  if [ $status = 0 ]; then case " $1 " in *" openvswitch-switch "*) say "openvswitch-switch is installed; its own service was not started" ;; esac; fi
+  return $status
+}
+
+install_now() {
+  root env DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends -o DPkg::Lock::Timeout=120 "$@"
+}
+
+for set in "$@"; do
+  # shellcheck disable=SC2086
+  case $set in
+  npm) npm_packages ;;
+  lab)
+    [ "$(uname -s)" = Linux ] || die "the lab needs Linux with network namespaces and Open vSwitch; this is $(uname -s)"
+    system_packages $lab
+    may_root || die "the lab makes network namespaces and needs root; run it as root or allow sudo without a password" ;;
+  test) system_packages $test ;;
+  *) die "install-deps.sh: no such set: $set (npm, lab, test)" ;;
+  esac
+done

@@ -1,0 +1,29 @@
+# Shared by the scripts beside it; sourced, with the repository as the working directory.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+export PATH="$PATH:/usr/sbin:/sbin"
+
+say() { printf 'axion: %s\n' "$*" >&2; }
+die() { say "$*"; exit 1; }
+
+# Runs a command; says what it is when it takes longer than two seconds.
+slowly() {
+  local what=$1 status=0
+  shift
+  # read, not sleep: killing it leaves no child behind that would hold our output open
+  (read -rt 2 <> <(:) || say "$what ...") & local sayer=$!
+  "$@" || status=$?
+  kill "$sayer" 2>/dev/null || true
+  wait "$sayer" 2>/dev/null || true
+  return "$status"
+}
+
+# Runs a command with the rights that namespaces need (install-deps.sh lab has checked that we may).
+as_root() {
+  if [ "$(id -u)" = 0 ]; then "$@"; else sudo -n env "PATH=$PATH" "HOME=$HOME" "AXION_NIGHTLY=${AXION_NIGHTLY:-}" "$@"; fi
+}
+
+deps() { bash scripts/install-deps.sh "$@"; }
+
+# Incremental, and silent unless something is wrong.
+build() { slowly "building" node node_modules/typescript/bin/tsc -b || die "the build failed; see above"; }

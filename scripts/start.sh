@@ -1,0 +1,6 @@
+#!/usr/bin/env bash
+# The controller alone, for production: npm packages, build, run. Flags are the controller's.
+source "$(dirname "$0")/lib.sh"
+deps npm
+build
+exec node --enable-source-maps dist/src/main.js "$@"
