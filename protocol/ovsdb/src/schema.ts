@@ -4,7 +4,7 @@
  */
 
 import { OvsdbValueError } from "./errors.ts";
-import { isArray, isObject, type Json, type JsonObject } from "./json.ts";
+import { isArray, isObject, type Json } from "./json.ts";
 
 export type AtomicType = "integer" | "real" | "boolean" | "string" | "uuid";
 
