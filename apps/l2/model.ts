@@ -15,6 +15,7 @@ export const networkTable = defineTable<Network>()("network", { resource: "netwo
 export interface AddressPair {
   /** Address or CIDR. */
   readonly ip_address: string;
+  /** "" = the port's own, whatever it is now. */
   readonly mac_address: string;
 }
 
@@ -38,6 +39,8 @@ export const portTable = defineTable<Port>()("port", {
     network_mac: (p) => `${p.network_id}|${p.mac_address}`,
     device: (p) => (p.device_id === "" ? undefined : p.device_id),
     project: (p) => p.project_id,
+    /** Single extra addresses: `<network>|<ip>`. */
+    pair_ip: (p) => p.allowed_address_pairs.filter((a) => !a.ip_address.includes("/")).map((a) => `${p.network_id}|${a.ip_address}`),
   },
 });
 

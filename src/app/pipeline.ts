@@ -22,9 +22,14 @@ export type StageName = (typeof stages)[number]["name"];
 export interface TableDecl {
   readonly stage: StageName;
   readonly about: string;
-  /** What happens to a packet no flow matches. "next": the next table, in this stage or a later one. */
-  readonly miss: "drop" | "next";
-  /** Entering this table passes IP packets through conntrack, in the zone that `ct_zone` holds; others skip the table. */
+  /**
+   * What happens to a packet no flow matches. "next": the next table, in this stage or a later one. "sibling": the next
+   * table of this stage, of whichever app; dropped after the last.
+   */
+  readonly miss: "drop" | "next" | "sibling";
+  /** Reached only by name from the same app: neither `next` nor a stage leads here. */
+  readonly aside?: boolean;
+  /** Entering this table passes IP packets through conntrack, in the zone that `ct_zone` holds; others skip the stage. */
   readonly conntrack?: boolean;
 }
 
@@ -41,6 +46,8 @@ export const sharedRegisters = {
   out_host: { bits: 16, about: "key of the chassis it goes to" },
   ct_zone: { bits: 16, about: "conntrack zone of the local port whose policy applies" },
   out_port: { bits: 16, about: "OpenFlow port it leaves by" },
+  nexthop: { bits: 32, about: "IPv4 address whose MAC the neighbour stage finds" },
+  nexthop6: { bits: 128, about: "IPv6 address whose MAC the neighbour stage finds" },
   from_tunnel: { bits: 1, about: "came from another chassis" },
   secured: { bits: 1, about: "port security applies to the sending port" },
 } as const satisfies Record<string, RegisterDecl>;
@@ -49,6 +56,10 @@ export interface PipelineDecl {
   readonly tables: Readonly<Record<string, TableDecl>>;
   readonly registers?: Readonly<Record<string, RegisterDecl>>;
 }
+
+/** Values of eth_type and ip_proto that rules match. */
+export const ethType = { ip: 0x0800, arp: 0x0806, ipv6: 0x86dd } as const;
+export const ipProto = { icmp: 1, tcp: 6, udp: 17, icmpv6: 58, sctp: 132 } as const;
 
 /** OXM fields as node-openflow spells them, and registers as `reg:<name>`. */
 export type FlowMatch = OfMatch & { readonly [reg: `reg:${string}`]: MatchValue };
@@ -116,7 +127,7 @@ export interface Emit {
   flow(scope: Scope, table: string, spec: FlowSpec): void;
   /** Whoever has `from` has `to` as well. Cycles are fine. */
   include(from: Scope, to: Scope): void;
-  /** A drop meter, packets per second. Ids are the emitter's to keep apart; a port's slot is free for its own. */
+  /** A drop meter, packets per second. l2 makes one for each attached port, its id the port's slot: what it may punt. */
   meter(scope: Scope, id: number, ratePps: number, burst: number): void;
   ovsPort(scope: Scope, port: PortSpec): void;
   /** Loads of every app's PortContext registers for this port. */

@@ -21,7 +21,7 @@ export const FLOW_MOD_MATCH_OFFSET = 48;
 
 /** The key of a flow from its parts, as Flow.key: for what a switch dumped. `match` is the padded ofp_match. */
 export function flowKey(table: number, priority: number, buf: Buffer, matchOff: number, matchLen: number): string {
-  return String.fromCharCode(table, priority) + buf.latin1Slice(matchOff, matchOff + matchLen);
+  return String.fromCharCode(table, priority >> 8, priority & 0xff) + buf.toString("latin1", matchOff, matchOff + matchLen);
 }
 
 export interface Meter {

@@ -1,0 +1,17 @@
+// A punted packet in, packets out. Pure: it may read the model and must not wait for anything.
+import { buildEthernet, buildIcmpv4, buildIpv4, ethertypes, icmpv4Types, ipProtocols, PacketError, parsePacket } from "packet-codec";
+import type { PacketInHandler } from "#app";
+
+export const answerPing: PacketInHandler = (packet, _view, log) => {
+  try {
+    const { eth, ipv4, icmpv4 } = parsePacket(packet.data);
+    if (ipv4 === undefined || icmpv4?.type !== icmpv4Types.echoRequest) return [];
+    const icmp = buildIcmpv4({ type: icmpv4Types.echoReply, code: 0, rest: icmpv4.rest }, icmpv4.payload);
+    const ip = buildIpv4({ src: ipv4.dst, dst: ipv4.src, protocol: ipProtocols.icmpv4 }, icmp);
+    return [{ chassis: packet.chassis, outPort: packet.inPort, data: buildEthernet({ dst: eth.src, src: eth.dst, ethertype: ethertypes.ipv4 }, ip) }];
+  } catch (error) {
+    if (!(error instanceof PacketError)) throw error;
+    log.debug({ err: error, chassis: packet.chassis }, "a ping that cannot be read");
+    return [];
+  }
+};

@@ -1,0 +1,29 @@
+// dhcp: ports learn their configuration from the controller, out of the model: DHCPv4 and IPv6 router advertisements.
+// No agent, no lease files, nothing on the network to reach: the request never leaves the hypervisor's switch.
+import type { App } from "#app";
+import { portDhcpOptsTable } from "./model.ts";
+import { portExtension } from "./options.ts";
+import { advertiseAll, dhcpRequest } from "./packet-in.ts";
+import { RA_PERIOD_S } from "./ra.ts";
+import { rules } from "./rules.ts";
+import { pipeline } from "./tables.ts";
+
+export default {
+  name: "dhcp",
+  about: "answers DHCPv4 requests and router solicitations from the model",
+  requires: ["l2", "ipam", "overlay", "l3"],
+  tables: [portDhcpOptsTable],
+  extend: { port: portExtension },
+  aliases: [
+    {
+      alias: "extra_dhcp_opt",
+      name: "Neutron Extra DHCP options",
+      description: "Extra options configuration for DHCP. For example PXE boot options to DHCP clients can be specified (e.g. tftp-server, server-ip-address, bootfile-name)",
+      updated: "2013-03-17T12:00:00-00:00",
+    },
+  ],
+  pipeline,
+  rules,
+  packetIn: { dhcp_request: dhcpRequest },
+  periodic: [{ name: "router-advertisement", everyS: RA_PERIOD_S, run: advertiseAll }],
+} satisfies App;

@@ -1,0 +1,37 @@
+// dhcp's entities: the extra options of ports. Everything else it answers with is l2's and ipam's.
+import { defineTable, type ReadView, type Row } from "#app";
+import { addressTable } from "../l2/model.ts";
+import { subnetTable, type Subnet } from "../ipam/model.ts";
+
+export interface DhcpOpt {
+  /** As given: a name or number of dnsmasq's, perhaps behind `tag:ipxe,` or `tag:!ipxe,`. */
+  readonly opt_name: string;
+  /** "" = do not send this option. */
+  readonly opt_value: string;
+  readonly ip_version: 4 | 6;
+}
+
+/** Options of a port that has any; `id` is the port's. */
+export interface PortDhcpOpts extends Row {
+  readonly opts: readonly DhcpOpt[];
+}
+export const portDhcpOptsTable = defineTable<PortDhcpOpts>()("port_dhcp_opts", {});
+
+/** The port's IPv4 addresses that DHCP may hand out, in the order of its fixed_ips. */
+export function servedAddresses(view: ReadView, portId: string): { readonly ip: string; readonly subnet: Subnet }[] {
+  return view
+    .by(addressTable, "port", portId)
+    .filter((a) => a.family === 4)
+    .sort((a, b) => a.position - b.position || (a.ip < b.ip ? -1 : 1))
+    .flatMap((a) => {
+      const subnet = view.get(subnetTable, a.subnet_id);
+      return subnet?.enable_dhcp === true ? [{ ip: a.ip, subnet }] : [];
+    });
+}
+
+/** Subnets of the network whose routers advertise themselves, in a fixed order. */
+export const advertisedSubnets = (view: ReadView, networkId: string): Subnet[] =>
+  view
+    .by(subnetTable, "network", networkId)
+    .filter((s) => s.ip_version === 6 && s.ipv6_ra_mode !== null)
+    .sort((a, b) => (a.id < b.id ? -1 : 1));

@@ -1,0 +1,13 @@
+import type { App } from "#app";
+import { aliases, extend, resources } from "./api.ts";
+import { subnetTable } from "./model.ts";
+
+export default {
+  name: "ipam",
+  about: "subnets, pools, gateways; which addresses a port gets",
+  requires: ["l2"],
+  tables: [subnetTable],
+  resources,
+  extend,
+  aliases,
+} satisfies App;

@@ -1,0 +1,20 @@
+import type { App } from "#app";
+import { aliases, extend, resources } from "./api.ts";
+import { routerInterfaceTable, routerTable } from "./model.ts";
+import { l3Punt } from "./packet-in.ts";
+import { rules, staticFlows } from "./rules.ts";
+import { pipeline } from "./tables.ts";
+
+export default {
+  name: "l3",
+  about: "routers between a project's networks, routed where the packet enters",
+  requires: ["l2", "ipam"],
+  tables: [routerTable, routerInterfaceTable],
+  resources,
+  extend,
+  aliases,
+  pipeline,
+  rules,
+  staticFlows,
+  packetIn: { l3_expired: l3Punt },
+} satisfies App;

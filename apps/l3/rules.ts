@@ -1,0 +1,147 @@
+// How routers become flows. A router's flows are the same on every chassis; a chassis has those of the routers on its
+// own networks, and of the networks these lead to.
+import {
+  callStage, chassisScope, copy, each, ethType, ipProto, load, parseCidr, parseIp, contains, rule, setField, toStage, toTable,
+  type Emit, type FlowAction, type FlowMatch, type ReadView,
+} from "#app";
+import { ports as ofPorts } from "node-openflow";
+import { linkLocal } from "packet-codec";
+import { subnetTable } from "../ipam/model.ts";
+import { addressTable, attachmentTable, lanScope, netScope, networkTable, portTable } from "../l2/model.ts";
+import { routerInterfaceTable, routerScope, routerTable } from "./model.ts";
+
+interface Leg {
+  readonly portId: string;
+  readonly networkId: string;
+  readonly netKey: number;
+  readonly mac: string;
+  readonly addresses: readonly { readonly ip: string; readonly cidr: string }[];
+}
+
+function legsOf(routerId: string, view: ReadView): Leg[] {
+  const legs: Leg[] = [];
+  for (const { id, network_id } of view.by(routerInterfaceTable, "router", routerId)) {
+    const port = view.get(portTable, id);
+    const network = view.get(networkTable, network_id);
+    if (port === undefined || network === undefined || !port.admin_state_up || !network.admin_state_up) continue;
+    const addresses = view.by(addressTable, "port", id).flatMap((a) => {
+      const subnet = view.get(subnetTable, a.subnet_id);
+      return subnet === undefined ? [] : [{ ip: a.ip, cidr: subnet.cidr }];
+    });
+    legs.push({ portId: id, networkId: network_id, netKey: network.key, mac: port.mac_address, addresses });
+  }
+  return legs;
+}
+
+const ETH_DST = { field: "eth_dst", ofs: 0, bits: 48 } as const;
+const ETH_SRC = { field: "eth_src", ofs: 0, bits: 48 } as const;
+const PREFIX_BASE = 100;
+const isV6 = (text: string): boolean => text.includes(":");
+
+/** To another network: `hop` is the next hop's address, or undefined when the destination itself is the neighbour. */
+function onward(leg: Leg, ipv6: boolean, hop: string | undefined): FlowAction[] {
+  const nexthop = ipv6 ? "nexthop6" : "nexthop";
+  return [
+    { type: "dec_ttl" },
+    load("net", leg.netKey),
+    setField("eth_src", leg.mac),
+    // Stays zero when the neighbour is unknown, and nobody has that address.
+    setField("eth_dst", "00:00:00:00:00:00"),
+    hop === undefined ? copy(ipv6 ? "ipv6_dst" : "ipv4_dst", `reg:${nexthop}`) : loadAddress(nexthop, hop),
+    callStage("neighbour"),
+    toStage("forward"),
+  ];
+}
+
+function loadAddress(register: string, ip: string): FlowAction {
+  return load(register, parseIp(ip)!.value);
+}
+
+const routing = rule({
+  name: "routing",
+  about: "a router's connected networks and static routes, and its answers to ping",
+  on: each(routerTable),
+  emit(router, view, out) {
+    if (!router.admin_state_up) return;
+    const legs = legsOf(router.id, view);
+    const scope = routerScope(router.id);
+    const route = (cidr: string, actions: readonly FlowAction[], bonus: number): void => {
+      const ipv6 = isV6(cidr);
+      const prefix = Number(cidr.slice(cidr.indexOf("/") + 1));
+      const match: FlowMatch = { "reg:router": router.key, eth_type: ipv6 ? ethType.ipv6 : ethType.ip };
+      out.flow(scope, "l3_route", {
+        priority: PREFIX_BASE + 2 * prefix + bonus,
+        match: prefix === 0 ? match : { ...match, [ipv6 ? "ipv6_dst" : "ipv4_dst"]: cidr },
+        actions,
+      });
+    };
+    for (const leg of legs) {
+      const entry = enterScope(router.id, leg.networkId);
+      out.include(lanScope(leg.networkId), entry);
+      out.include(entry, scope);
+      out.include(scope, netScope(leg.networkId));
+      out.flow(entry, "l3_input", {
+        priority: 100,
+        match: { "reg:net": leg.netKey, eth_dst: leg.mac, "reg:from_tunnel": 0 },
+        actions: [load("router", router.key), toStage("route")],
+      });
+      for (const { ip, cidr } of leg.addresses) {
+        route(cidr, onward(leg, isV6(cidr), undefined), 1);
+        answer(router.key, ip, scope, out);
+      }
+      if (leg.addresses.some((a) => isV6(a.ip))) answer(router.key, linkLocal(leg.mac), scope, out);
+    }
+    const chosen = new Set<string>();
+    for (const { destination, nexthop } of router.routes) {
+      if (chosen.has(destination)) continue; // of equal destinations the first is used
+      const hop = parseIp(nexthop);
+      const leg = hop === undefined ? undefined : legs.find((l) => l.addresses.some((a) => contains(parseCidr(a.cidr)!, hop)));
+      if (leg === undefined) continue;
+      chosen.add(destination);
+      route(destination, onward(leg, isV6(destination), nexthop), 0);
+      // The hop may be another router on that network, which then has to be there as well.
+      const owner = view.get(addressTable, `${leg.networkId}/${nexthop}`);
+      const other = owner === undefined ? undefined : view.get(routerInterfaceTable, owner.port_id);
+      if (other !== undefined && other.router_id !== router.id) {
+        out.include(scope, enterScope(other.router_id, leg.networkId));
+      }
+    }
+  },
+});
+
+/** The way into a router from one of its networks: for chassis on that network, and those that come through another router. */
+const enterScope = (routerId: string, networkId: string): string => `router:${routerId}/from:${networkId}`;
+
+/** The router's own address: pings are answered in the switch, anything else to it is dropped. */
+function answer(key: number, ip: string, scope: string, out: Emit): void {
+  const ipv6 = isV6(ip);
+  const [src, dst] = ipv6 ? ["ipv6_src", "ipv6_dst"] : ["ipv4_src", "ipv4_dst"];
+  const to: FlowMatch = { "reg:router": key, eth_type: ipv6 ? ethType.ipv6 : ethType.ip, [dst!]: ip };
+  const echo: FlowMatch = ipv6 ? { ...to, ip_proto: ipProto.icmpv6, icmpv6_type: 128, icmpv6_code: 0 } : { ...to, ip_proto: ipProto.icmp, icmpv4_type: 8, icmpv4_code: 0 };
+  out.flow(scope, "l3_route", {
+    priority: 1100,
+    match: echo,
+    actions: [
+      copy(src!, dst!), setField(src!, ip), ipv6 ? setField("icmpv6_type", 129) : setField("icmpv4_type", 0), setField("ip_ttl", 64),
+      { type: "stack_push", field: ETH_DST }, copy("eth_src", "eth_dst"), { type: "stack_pop", field: ETH_SRC }, { type: "output", port: ofPorts.IN_PORT },
+    ],
+  });
+  out.flow(scope, "l3_route", { priority: 800, match: to, actions: [] });
+}
+
+const expired = rule({
+  name: "expired",
+  about: "expired packets of a local port go to the controller, at the port's own rate",
+  on: each(attachmentTable),
+  emit(at, _view, out) {
+    out.flow(chassisScope(at.chassis), "l3_expired", { priority: 100, match: { "reg:in_port_key": at.port_key }, meter: at.slot, actions: [{ type: "punt", maxLen: 600 }] });
+  },
+});
+
+export const rules = [routing, expired];
+
+export function staticFlows(out: Emit): void {
+  for (const eth_type of [ethType.ip, ethType.ipv6]) {
+    for (const ip_ttl of [0, 1]) out.flow("base", "l3_route", { priority: 1000, match: { eth_type, ip_ttl }, actions: [toTable("l3_expired")] });
+  }
+}

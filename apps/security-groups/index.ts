@@ -1,0 +1,20 @@
+import type { App } from "#app";
+import { aliases, extend, resources } from "./api.ts";
+import { groupTable, policyTable, portGroupsTable, remoteUseTable, ruleTable } from "./model.ts";
+import { derive, memberTable, portContext, rules, staticFlows } from "./rules.ts";
+import { pipeline } from "./tables.ts";
+
+export default {
+  name: "security-groups",
+  about: "stateful policy of ports, by groups of ports and their rules",
+  requires: ["l2", "ipam"],
+  tables: [groupTable, ruleTable, portGroupsTable, policyTable, remoteUseTable, memberTable],
+  resources,
+  extend,
+  aliases,
+  pipeline,
+  portContext,
+  derive,
+  rules,
+  staticFlows,
+} satisfies App;

@@ -1,0 +1,33 @@
+// Protocol names of security group rules and the masks that cover a port range.
+
+/** Names the API takes, lower case, with their IANA numbers. */
+export const protocolNumbers: Readonly<Record<string, number>> = {
+  hopopt: 0, icmp: 1, igmp: 2, ipip: 4, "ipv6-encap": 41, tcp: 6, egp: 8, udp: 17, dccp: 33, "ipv6-route": 43, "ipv6-frag": 44, rsvp: 46, gre: 47,
+  esp: 50, ah: 51, icmpv6: 58, "ipv6-icmp": 58, "ipv6-nonxt": 59, "ipv6-opts": 60, ospf: 89, pgm: 113, vrrp: 112, sctp: 132, udplite: 136, ip: 4,
+};
+
+/** IP protocol number of a rule; undefined = any. "icmp" of an IPv6 rule means ICMPv6. */
+export function protocolNumber(protocol: string | null, ethertype: "IPv4" | "IPv6"): number | undefined {
+  if (protocol === null || protocol === "any") return undefined;
+  const number = /^\d+$/.test(protocol) ? Number(protocol) : protocolNumbers[protocol];
+  return number === 1 && ethertype === "IPv6" ? 58 : number;
+}
+
+export interface PortMask {
+  readonly value: number;
+  readonly mask: number;
+}
+
+/** The fewest value/mask pairs that match exactly the ports min..max (both 0..65535, min <= max). */
+export function portMasks(min: number, max: number): PortMask[] {
+  const out: PortMask[] = [];
+  let low = min;
+  while (low <= max) {
+    // The largest aligned block that begins at low and does not pass max.
+    let size = low === 0 ? 0x10000 : low & -low;
+    while (low + size - 1 > max) size /= 2;
+    out.push({ value: low, mask: 0xffff & ~(size - 1) });
+    low += size;
+  }
+  return out;
+}

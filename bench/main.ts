@@ -1,0 +1,59 @@
+// npm run bench -- NAME [flags]: each benchmark answers one question; --json prints one object a line.
+import { fileURLToPath } from "node:url";
+import { benchCompile } from "./compile.ts";
+import { benchIncremental } from "./incremental.ts";
+import type { Workload } from "./workload.ts";
+
+const usage = `usage: npm run bench -- compile|incremental [--tenants T] [--networks K] [--ports P] [--hosts H] [--repeats N] [--json]
+
+  compile      everything from nothing: flows, rules run, time, memory
+  incremental  one change at a time through the API: time, rules run, flows changed, bytes sent
+
+Without flags: 10 tenants x 2 networks x 50 ports over 10 hosts.`;
+
+function flags(argv: readonly string[]): { numbers: Map<string, number>; json: boolean } {
+  const numbers = new Map<string, number>();
+  let json = false;
+  for (let i = 0; i < argv.length; i++) {
+    const arg = argv[i]!;
+    if (arg === "--json") json = true;
+    else {
+      const value = Number(argv[++i]);
+      if (!/^--(tenants|networks|ports|hosts|repeats)$/.test(arg) || !Number.isInteger(value) || value < 1) fail(`bad flag ${arg}`);
+      numbers.set(arg.slice(2), value);
+    }
+  }
+  return { numbers, json };
+}
+
+function fail(message: string): never {
+  process.stderr.write(`${message}\n${usage}\n`);
+  process.exit(2);
+}
+
+const [name, ...rest] = process.argv.slice(2);
+const { numbers, json } = flags(rest);
+const w: Workload = { tenants: numbers.get("tenants") ?? 10, networks: numbers.get("networks") ?? 2, ports: numbers.get("ports") ?? 50, hosts: numbers.get("hosts") ?? 10 };
+const apps = fileURLToPath(new URL("../apps", import.meta.url));
+const show = (result: object): void => {
+  if (json) process.stdout.write(JSON.stringify({ bench: name, ...result }) + "\n");
+  else process.stdout.write(table(result) + "\n");
+};
+
+if (name === "compile") show(await benchCompile(w, apps));
+else if (name === "incremental") show(await benchIncremental(w, numbers.get("repeats") ?? 50, apps));
+else fail(name === undefined ? "which benchmark?" : `no benchmark is named ${name}`);
+process.exit(0);
+
+function table(result: object): string {
+  return Object.entries(result)
+    .map(([key, value]) => {
+      if (!Array.isArray(value)) return `${key.padEnd(20)} ${typeof value === "object" ? JSON.stringify(value) : String(value)}`;
+      const rows = value as Record<string, unknown>[];
+      const columns = Object.keys(rows[0] ?? {});
+      const width = (c: string): number => Math.max(c.length, ...rows.map((r) => String(r[c]).length));
+      const line = (cell: (c: string) => string): string => columns.map((c, i) => (i === 0 ? cell(c).padEnd(width(c)) : cell(c).padStart(width(c)))).join("  ");
+      return [line((c) => c), ...rows.map((r) => line((c) => String(r[c])))].join("\n");
+    })
+    .join("\n");
+}

@@ -1,0 +1,732 @@
+// The compiler: rows in, flows out, incrementally. It does no I/O and cannot fail for outside reasons.
+//
+//   commit ──> dirty runs ──> derivations (strata in order) ──> rules ──> scope flows ──> per chassis difference
+//
+// A run is a rule (or derivation) on one entity. Its reads are recorded; a commit makes exactly those runs dirty whose
+// reads it may have changed. What a run emits is compared with what it emitted before, so equal output goes no further.
+import { chassisTable, type AnyTable, type App, type Derivation, type Emit, type FlowAction, type FlowSpec, type PortSpec, type ReadView, type Row, type Rule, type Source } from "#app";
+import type { Layout } from "../pipeline/layout.ts";
+import type { Change, Commit } from "../model/model.ts";
+import { Layer } from "../model/rows.ts";
+import type { ChassisDelta, Delta, Desired, Flow, Meter, OvsPort } from "./desired.ts";
+import { FlowEncoder, sameBytes, type OwnedFlow } from "./flows.ts";
+import { Scopes, type MembershipChange } from "./scopes.ts";
+import { TableDeps, TrackedView, type Reads } from "./track.ts";
+
+/** What a run emitted beside flows. */
+interface Extras {
+  includes: [string, string][];
+  meters: { scope: string; meter: Meter }[];
+  ports: { scope: string; port: OvsPort }[];
+  variants: [string, string][];
+}
+
+interface Run {
+  readonly unit: Unit;
+  readonly entity: string;
+  reads: Reads<Run>;
+  flows: OwnedFlow<Run>[];
+  extras: Extras | undefined;
+  /** Rows of a derivation. */
+  rows: readonly Row[];
+  queued: boolean;
+}
+
+/** A rule or a derivation, with its runs. */
+interface Unit {
+  readonly app: string;
+  readonly name: string;
+  readonly about: string;
+  readonly source: Source<unknown> | undefined;
+  readonly stratum: number;
+  readonly rule: Rule | undefined;
+  readonly derivation: Derivation | undefined;
+  readonly cookieHi: number;
+  readonly runs: Map<string, Run>;
+}
+
+/** Flows of one scope by key. Nearly every key has one emitter; those with more keep all of them. */
+interface ScopeFlows {
+  readonly flows: Map<string, OwnedFlow<Run> | OwnedFlow<Run>[]>;
+  readonly meters: Map<number, Meter>;
+  readonly ports: Map<string, OvsPort>;
+}
+
+export interface FlowConflict {
+  readonly scope: string;
+  readonly table: string;
+  readonly first: string;
+  readonly second: string;
+}
+
+export interface Provenance {
+  readonly app: string;
+  readonly rule: string;
+  readonly about: string;
+  readonly entity: string;
+  /** API rows the run read, its entity first. */
+  readonly resources: readonly { readonly type: string; readonly table: string; readonly id: string }[];
+}
+
+export interface EngineStats {
+  /** Rule and derivation runs since the start. */
+  runs: number;
+  /** Distinct flows (per scope) added, changed or removed since the start. */
+  flowsChanged: number;
+  flows: number;
+}
+
+const COOKIE_TAG = 0xa0;
+const INCREMENTAL_SLAB = 16 << 10;
+
+export class Engine implements Desired {
+  readonly stats: EngineStats = { runs: 0, flowsChanged: 0, flows: 0 };
+  readonly conflicts: FlowConflict[] = [];
+  generation = 0;
+  /** Whether differences are kept: not while everything is compiled. */
+  private told = false;
+  private readonly stored: Layer;
+  private readonly derived = new Layer();
+  private readonly layout: Layout;
+  private readonly apps: readonly App[];
+  private readonly units: Unit[] = [];
+  private readonly deps = new Map<string, TableDeps<Run>>();
+  private readonly tracked: TrackedView<Run>;
+  private readonly encoder = new FlowEncoder();
+  private readonly scopes = new Scopes();
+  private readonly scopeFlows = new Map<string, ScopeFlows>();
+  /** Units that run on a table's rows or pairs. */
+  private readonly onRows = new Map<string, Unit[]>();
+  private readonly onPairs = new Map<string, { unit: Unit; pair: string }[]>();
+  private queue: Run[][] = [];
+  private queued = 0;
+  /** scope -> key -> effective flow before this batch. */
+  private touched = new Map<string, Map<string, OwnedFlow<Run> | undefined>>();
+  private touchedMeters = new Map<string, Map<number, Meter | undefined>>();
+  private touchedPorts = new Set<string>();
+  private readonly listeners = new Set<(delta: Delta) => void>();
+  private readonly log: { error: (fields: object, message: string) => void };
+
+  constructor(options: { apps: readonly App[]; tables: readonly AnyTable[]; layout: Layout; rows: Layer; log: { error: (fields: object, message: string) => void } }) {
+    this.apps = options.apps;
+    this.layout = options.layout;
+    this.stored = options.rows;
+    this.log = options.log;
+    for (const table of options.tables) {
+      this.deps.set(table.name, new TableDeps(table));
+      if (table.derived) this.derived.table(table);
+    }
+    this.tracked = new TrackedView(this.stored, this.derived, this.deps);
+    this.addUnits();
+  }
+
+  // --- set-up -------------------------------------------------------------------------------------------------------
+
+  private addUnits(): void {
+    const add = (unit: Omit<Unit, "runs">): void => {
+      const full: Unit = { ...unit, runs: new Map() };
+      this.units.push(full);
+      const source = unit.source;
+      if (source === undefined) return;
+      if (source.kind === "rows") push(this.onRows, source.table.name, full);
+      else push(this.onPairs, source.table.name, { unit: full, pair: source.pair });
+    };
+    let stratum = 0;
+    for (const app of this.apps) {
+      for (const d of app.derive ?? []) {
+        add({ app: app.name, name: d.name, about: "", source: d.on, stratum: stratum++, rule: undefined, derivation: d, cookieHi: 0 });
+      }
+    }
+    for (const app of this.apps) {
+      for (const r of app.rules ?? []) {
+        add({ app: app.name, name: r.name, about: r.about, source: r.on, stratum, rule: r, derivation: undefined, cookieHi: cookieOf(`${app.name}/${r.name}`) });
+      }
+      if (app.staticFlows !== undefined || app.pipeline !== undefined) {
+        const name = "static";
+        add({ app: app.name, name, about: `${app.name}: entries that need no entity, and table-miss entries`, source: undefined, stratum, rule: undefined, derivation: undefined, cookieHi: cookieOf(`${app.name}/${name}`) });
+      }
+    }
+    this.queue = Array.from({ length: stratum + 1 }, () => []);
+  }
+
+  /** Compiles everything; the result is in `flowsOf`, and no delta is told. */
+  compileAll(generation: number): void {
+    this.encoder.slabSize = 1 << 20;
+    for (const unit of this.units) if (unit.source === undefined) this.runStatic(unit);
+    for (const c of this.stored.all(chassisTable)) this.scopes.addChassis(c.id);
+    for (const unit of this.units) {
+      if (unit.source?.table.derived === true) continue; // filled by the derivations' own changes
+      for (const entity of this.entities(unit)) this.mark(this.runOf(unit, entity));
+    }
+    this.drain();
+    this.scopes.settle();
+    this.forgetTouched();
+    this.told = true;
+    this.generation = generation;
+    this.encoder.slabSize = INCREMENTAL_SLAB;
+  }
+
+  private *entities(unit: Unit): Iterable<string> {
+    const source = unit.source!;
+    const data = (source.table.derived ? this.derived : this.stored).table(source.table);
+    if (source.kind === "rows") yield* data.rows.keys();
+    else for (const [a, bs] of data.pairMap(source.pair)) for (const b of bs.keys()) yield `${a}|${b}`;
+  }
+
+  // --- changes ------------------------------------------------------------------------------------------------------
+
+  onDelta(listener: (delta: Delta) => void): () => void {
+    this.listeners.add(listener);
+    return () => this.listeners.delete(listener);
+  }
+
+  /** Brings the desired state to a commit of the model. */
+  apply(commit: Commit): Delta {
+    for (const change of commit.changes) {
+      if (change.table === chassisTable) {
+        if (change.after === undefined) this.scopes.removeChassis(change.id);
+        else this.scopes.addChassis(change.id);
+      }
+      this.changed(change);
+    }
+    this.drain();
+    const delta = this.settle(commit.generation);
+    this.generation = commit.generation;
+    for (const listener of this.listeners) listener(delta);
+    return delta;
+  }
+
+  private changed(change: Change): void {
+    const { table, id, before, after } = change;
+    const deps = this.deps.get(table.name);
+    if (deps === undefined) return;
+    const mark = (run: Run): void => this.mark(run);
+    for (const unit of this.onRows.get(table.name) ?? []) this.mark(this.runOf(unit, id));
+    deps.row.each(id, mark);
+    deps.all.each("", mark);
+    for (const [name, index] of deps.indexes) {
+      const fn = table.indexes[name]!;
+      eachKey(before === undefined ? undefined : fn(before), (key) => index.each(key, mark));
+      eachKey(after === undefined ? undefined : fn(after), (key) => index.each(key, mark));
+    }
+    for (const [name, index] of deps.pairs) {
+      const fn = table.pairs[name]!;
+      const was = before === undefined ? undefined : fn(before);
+      const is = after === undefined ? undefined : fn(after);
+      if (was !== undefined) index.each(`${was[0]}|${was[1]}`, mark);
+      if (is !== undefined) index.each(`${is[0]}|${is[1]}`, mark);
+      if (was?.[0] === is?.[0] && was?.[1] === is?.[1]) continue;
+      const keys = deps.pairKeys.get(name)!;
+      const now = (table.derived ? this.derived : this.stored).table(table).pairMap(name);
+      // The set of second keys changed only if this was the first or is no longer any row of the pair. Within one batch
+      // that cannot be told from the counts alone, so a pair that now has no rows or few is taken as changed.
+      if (was !== undefined && !now.get(was[0])?.has(was[1])) keys.each(was[0], mark);
+      if (is !== undefined && (now.get(is[0])?.get(is[1])?.size ?? 0) <= this.batchRows) keys.each(is[0], mark);
+    }
+    for (const { unit, pair } of this.onPairs.get(table.name) ?? []) {
+      const fn = table.pairs[pair]!;
+      const was = before === undefined ? undefined : fn(before);
+      const is = after === undefined ? undefined : fn(after);
+      if (was !== undefined) this.mark(this.runOf(unit, `${was[0]}|${was[1]}`));
+      if (is !== undefined) this.mark(this.runOf(unit, `${is[0]}|${is[1]}`));
+    }
+  }
+
+  /** Upper bound of rows that this batch can have added under one pair. */
+  private batchRows = 1;
+
+  private runOf(unit: Unit, entity: string): Run {
+    let run = unit.runs.get(entity);
+    if (run === undefined) {
+      run = { unit, entity, reads: [], flows: [], extras: undefined, rows: [], queued: false };
+      unit.runs.set(entity, run);
+    }
+    return run;
+  }
+
+  private mark(run: Run): void {
+    if (run.queued) return;
+    run.queued = true;
+    this.queue[run.unit.stratum]!.push(run);
+    this.queued++;
+  }
+
+  private drain(): void {
+    this.batchRows = Math.max(1, this.queued);
+    while (this.queued > 0) {
+      const stratum = this.queue.findIndex((q) => q.length > 0);
+      const batch = this.queue[stratum]!;
+      this.queue[stratum] = [];
+      this.queued -= batch.length;
+      this.batchRows = Math.max(this.batchRows, batch.length);
+      for (const run of batch) {
+        run.queued = false;
+        if (run.unit.derivation === undefined) this.runRule(run, run.unit.rule!);
+        else this.runDerivation(run, run.unit.derivation);
+      }
+    }
+    this.batchRows = 1;
+  }
+
+  // --- runs ---------------------------------------------------------------------------------------------------------
+
+  private entityOf(run: Run): unknown {
+    const source = run.unit.source!;
+    const layer = source.table.derived ? this.derived : this.stored;
+    if (source.kind === "rows") return layer.get(source.table, run.entity);
+    const bar = run.entity.indexOf("|");
+    const a = run.entity.slice(0, bar);
+    const b = run.entity.slice(bar + 1);
+    return layer.table(source.table).pairMap(source.pair).get(a)?.has(b) === true ? { id: run.entity, a, b } : undefined;
+  }
+
+  private record(run: Run, body: () => void): void {
+    const reads: Reads<Run> = [];
+    this.tracked.begin(reads);
+    try {
+      body();
+    } finally {
+      this.tracked.end();
+    }
+    this.stats.runs++;
+    const before = run.reads;
+    if (before.length === reads.length && before.every((r, i) => r === reads[i])) return;
+    for (let i = 0; i < before.length; i += 2) (before[i] as { remove: (k: string, r: Run) => void }).remove(before[i + 1] as string, run);
+    for (let i = 0; i < reads.length; i += 2) (reads[i] as { add: (k: string, r: Run) => void }).add(reads[i + 1] as string, run);
+    run.reads = reads;
+  }
+
+  private forget(run: Run): void {
+    for (let i = 0; i < run.reads.length; i += 2) (run.reads[i] as { remove: (k: string, r: Run) => void }).remove(run.reads[i + 1] as string, run);
+    run.reads = [];
+    run.unit.runs.delete(run.entity);
+  }
+
+  private runDerivation(run: Run, derivation: Derivation): void {
+    const entity = this.entityOf(run);
+    let rows: readonly Row[] = [];
+    if (entity !== undefined) {
+      this.record(run, () => {
+        const made = derivation.derive(entity, this.tracked);
+        rows = made === undefined ? [] : Array.isArray(made) ? (made as readonly Row[]) : [made as Row];
+      });
+    }
+    const before = run.rows;
+    run.rows = rows;
+    const table = derivation.into;
+    for (const old of before) {
+      if (rows.some((r) => r.id === old.id)) continue;
+      this.derived.remove(table, old.id);
+      this.changed({ table, id: old.id, before: old, after: undefined });
+    }
+    for (const row of rows) {
+      const old = before.find((r) => r.id === row.id);
+      if (old !== undefined && equalRows(old, row)) continue;
+      this.derived.put(table, row);
+      this.changed({ table, id: row.id, before: old, after: row });
+    }
+    if (entity === undefined) this.forget(run);
+  }
+
+  private runRule(run: Run, rule: Rule): void {
+    const entity = this.entityOf(run);
+    const collector = new Collector(this, run);
+    if (entity !== undefined) {
+      this.record(run, () => {
+        try {
+          rule.emit(entity, this.tracked, collector);
+        } catch (error) {
+          // A bug in a rule is contained to its run: the flows it had stay away, everything else goes on.
+          this.log.error({ err: error, app: run.unit.app, rule: rule.name, entity: run.entity }, "a rule failed; its flows are left out");
+          collector.flows.clear();
+          collector.extras = undefined;
+        }
+      });
+    }
+    this.replace(run, collector);
+    if (entity === undefined) this.forget(run);
+  }
+
+  private runStatic(unit: Unit): void {
+    const run = this.runOf(unit, unit.app);
+    const app = this.apps.find((a) => a.name === unit.app)!;
+    const collector = new Collector(this, run);
+    app.staticFlows?.(collector);
+    for (const table of this.layout.tables) {
+      if (table.app !== app.name) continue;
+      for (const flow of this.layout.missFlows(table)) collector.lowered("base", flow);
+    }
+    this.stats.runs++;
+    this.replace(run, collector);
+  }
+
+  // --- output of runs -----------------------------------------------------------------------------------------------
+
+  /** Puts a run's new output in place of its old one. */
+  private replace(run: Run, collector: Collector): void {
+    const made = collector.flows;
+    const kept: OwnedFlow<Run>[] = [];
+    for (const old of run.flows) {
+      const now = made.get(old.scope + "\0" + old.key);
+      if (now !== undefined && now.scope === old.scope && sameBytes(now, old)) {
+        made.delete(old.scope + "\0" + old.key);
+        kept.push(old);
+      } else this.withdraw(old);
+    }
+    for (const flow of made.values()) {
+      kept.push(flow);
+      this.contribute(flow);
+    }
+    run.flows = kept;
+    const before = run.extras;
+    const after = collector.extras;
+    if (before === undefined && after === undefined) return;
+    this.replaceExtras(before ?? NO_EXTRAS, after ?? NO_EXTRAS);
+    run.extras = after;
+  }
+
+  private replaceExtras(before: Extras, after: Extras): void {
+    // Equal parts cancel out: include counts first up, then down, so that a scope is never lost in between.
+    for (const [from, to] of after.includes) this.scopes.include(from, to);
+    for (const [from, to] of before.includes) this.scopes.exclude(from, to);
+    for (const [chassis] of before.variants) if (!after.variants.some((v) => v[0] === chassis)) this.scopes.setVariant(chassis, undefined);
+    for (const [chassis, variant] of after.variants) this.scopes.setVariant(chassis, variant);
+    for (const { scope, meter } of before.meters) {
+      if (after.meters.some((m) => m.scope === scope && m.meter.id === meter.id)) continue;
+      this.touchMeter(scope, meter.id);
+      this.scope(scope).meters.delete(meter.id);
+    }
+    for (const { scope, meter } of after.meters) {
+      this.touchMeter(scope, meter.id);
+      this.scope(scope).meters.set(meter.id, meter);
+    }
+    for (const { scope, port } of before.ports) {
+      this.scope(scope).ports.delete(port.name);
+      this.touchedPorts.add(scope);
+    }
+    for (const { scope, port } of after.ports) {
+      this.scope(scope).ports.set(port.name, port);
+      this.touchedPorts.add(scope);
+    }
+  }
+
+  private scope(name: string): ScopeFlows {
+    let scope = this.scopeFlows.get(name);
+    if (scope === undefined) this.scopeFlows.set(name, (scope = { flows: new Map(), meters: new Map(), ports: new Map() }));
+    return scope;
+  }
+
+  private touch(scope: string, key: string): void {
+    if (!this.told) return;
+    let keys = this.touched.get(scope);
+    if (keys === undefined) this.touched.set(scope, (keys = new Map()));
+    if (!keys.has(key)) keys.set(key, this.effective(scope, key));
+  }
+
+  private touchMeter(scope: string, id: number): void {
+    if (!this.told) return;
+    let ids = this.touchedMeters.get(scope);
+    if (ids === undefined) this.touchedMeters.set(scope, (ids = new Map()));
+    if (!ids.has(id)) ids.set(id, this.scopeFlows.get(scope)?.meters.get(id));
+  }
+
+  private contribute(flow: OwnedFlow<Run>): void {
+    const { flows } = this.scope(flow.scope);
+    this.touch(flow.scope, flow.key);
+    const now = flows.get(flow.key);
+    if (now === undefined) {
+      flows.set(flow.key, flow);
+      this.stats.flows++;
+    } else if (Array.isArray(now)) now.push(flow);
+    else flows.set(flow.key, [now, flow]);
+  }
+
+  private withdraw(flow: OwnedFlow<Run>): void {
+    const { flows } = this.scope(flow.scope);
+    this.touch(flow.scope, flow.key);
+    const now = flows.get(flow.key);
+    if (Array.isArray(now)) {
+      const rest = now.filter((f) => f !== flow);
+      flows.set(flow.key, rest.length === 1 ? rest[0]! : rest);
+    } else {
+      flows.delete(flow.key);
+      this.stats.flows--;
+      const scope = this.scopeFlows.get(flow.scope)!;
+      if (flows.size === 0 && scope.meters.size === 0 && scope.ports.size === 0) this.scopeFlows.delete(flow.scope);
+    }
+  }
+
+  /** What a switch gets for a key: the one flow, the merged conjunction, or of conflicting ones the first by cookie. */
+  private effective(scope: string, key: string): OwnedFlow<Run> | undefined {
+    const now = this.scopeFlows.get(scope)?.flows.get(key);
+    return now === undefined ? undefined : Array.isArray(now) ? this.merge(now) : now;
+  }
+
+  private merge(flows: OwnedFlow<Run>[]): OwnedFlow<Run> {
+    const sorted = [...flows].sort((a, b) => a.cookieHi - b.cookieHi || a.cookieLo - b.cookieLo);
+    const first = sorted[0]!;
+    if (sorted.every((f) => f.conjunctions !== undefined)) {
+      const actions = new Map<string, object>();
+      for (const f of sorted) for (const a of f.conjunctions!) actions.set(JSON.stringify(a), a);
+      const merged = [...actions.entries()].sort(([a], [b]) => (a < b ? -1 : 1)).map(([, a]) => a);
+      return this.encoder.keep(this.encoder.encodeMerged(first, merged as never));
+    }
+    const other = sorted.find((f) => !sameActions(f, first));
+    if (other !== undefined) {
+      const conflict = { scope: first.scope, table: this.layout.tableById(first.table)!.name, first: unitName(first.owner), second: unitName(other.owner) };
+      if (this.conflicts.length < 100) this.conflicts.push(conflict);
+      this.log.error(conflict, "two rules want different flows for the same match; the first stays");
+    }
+    return first;
+  }
+
+  // --- differences --------------------------------------------------------------------------------------------------
+
+  private forgetTouched(): void {
+    this.touched = new Map();
+    this.touchedMeters = new Map();
+    this.touchedPorts = new Set();
+  }
+
+  private settle(generation: number): Delta {
+    const membership = this.scopes.settle();
+    const chassis = new Map<string, ChassisDelta>();
+    const of = (id: string): ChassisDelta => {
+      let delta = chassis.get(id);
+      if (delta === undefined) chassis.set(id, (delta = { add: [], remove: [], addMeters: [], removeMeters: [], portsChanged: false }));
+      return delta;
+    };
+    this.flowDeltas(membership, of);
+    this.meterDeltas(membership, of);
+    for (const scope of this.touchedPorts) for (const id of this.scopes.members(scope)) of(id).portsChanged = true;
+    for (const change of [membership.gained, membership.lost]) {
+      for (const [id, scopes] of change) for (const s of scopes) if ((this.scopeFlows.get(s)?.ports.size ?? 0) > 0) of(id).portsChanged = true;
+    }
+    for (const delta of chassis.values()) dedupe(delta);
+    this.forgetTouched();
+    return { generation, chassis };
+  }
+
+  private flowDeltas(membership: MembershipChange, of: (chassis: string) => ChassisDelta): void {
+    for (const [scope, keys] of this.touched) {
+      const add: Flow[] = [];
+      const remove: Flow[] = [];
+      for (const [key, before] of keys) {
+        const after = this.effective(scope, key);
+        if (after === undefined && before !== undefined) remove.push(before);
+        else if (after !== undefined && (before === undefined || !sameBytes(before, after))) add.push(after);
+      }
+      this.stats.flowsChanged += add.length + remove.length;
+      if (add.length + remove.length === 0) continue;
+      for (const id of this.scopes.members(scope)) {
+        if (membership.gained.get(id)?.has(scope) === true) continue;
+        const delta = of(id);
+        append(delta.add, add);
+        append(delta.remove, remove);
+      }
+    }
+    for (const [id, scopes] of membership.gained) for (const scope of scopes) append(of(id).add, this.flowsIn(scope));
+    for (const [id, scopes] of membership.lost) for (const scope of scopes) append(of(id).remove, this.flowsBefore(scope));
+  }
+
+  private meterDeltas(membership: MembershipChange, of: (chassis: string) => ChassisDelta): void {
+    for (const [scope, ids] of this.touchedMeters) {
+      for (const [meterId, before] of ids) {
+        const after = this.scopeFlows.get(scope)?.meters.get(meterId);
+        if (before !== undefined && after !== undefined && before.ratePps === after.ratePps && before.burst === after.burst) continue;
+        for (const id of this.scopes.members(scope)) {
+          if (membership.gained.get(id)?.has(scope) === true) continue;
+          if (after !== undefined) of(id).addMeters.push(after);
+          else if (before !== undefined) of(id).removeMeters.push(before);
+        }
+      }
+    }
+    for (const [id, scopes] of membership.gained) for (const s of scopes) append(of(id).addMeters, [...(this.scopeFlows.get(s)?.meters.values() ?? [])]);
+    for (const [id, scopes] of membership.lost) for (const s of scopes) append(of(id).removeMeters, [...(this.scopeFlows.get(s)?.meters.values() ?? [])]);
+  }
+
+  private *flowsIn(scope: string): Iterable<OwnedFlow<Run>> {
+    for (const flow of this.scopeFlows.get(scope)?.flows.values() ?? []) yield Array.isArray(flow) ? this.merge(flow) : flow;
+  }
+
+  /** The flows a scope had before this batch. */
+  private *flowsBefore(scope: string): Iterable<Flow> {
+    const touched = this.touched.get(scope);
+    if (touched !== undefined) for (const flow of touched.values()) if (flow !== undefined) yield flow;
+    for (const [key, flow] of this.scopeFlows.get(scope)?.flows ?? []) {
+      if (touched?.has(key) !== true) yield Array.isArray(flow) ? this.merge(flow) : flow;
+    }
+  }
+
+  // --- reading the result -------------------------------------------------------------------------------------------
+
+  *flowsOf(chassis: string): Iterable<OwnedFlow<Run>> {
+    for (const scope of this.scopes.of(chassis)) yield* this.flowsIn(scope);
+  }
+
+  *metersOf(chassis: string): Iterable<Meter> {
+    for (const scope of this.scopes.of(chassis)) yield* this.scopeFlows.get(scope)?.meters.values() ?? [];
+  }
+
+  *portsOf(chassis: string): Iterable<OvsPort> {
+    for (const scope of this.scopes.of(chassis)) yield* this.scopeFlows.get(scope)?.ports.values() ?? [];
+  }
+
+  scopesOf(chassis: string): ReadonlySet<string> {
+    return this.scopes.of(chassis);
+  }
+
+  /** Every distinct flow with its scope: for counting, and for comparing with a compile from scratch. */
+  *allFlows(): Iterable<OwnedFlow<unknown>> {
+    for (const scope of this.scopeFlows.keys()) yield* this.flowsIn(scope);
+  }
+
+  /** Why a flow exists. `flow` must come from this engine. */
+  provenance(flow: Flow): Provenance {
+    const run = (flow as OwnedFlow<Run>).owner;
+    const resources: { type: string; table: string; id: string }[] = [];
+    const add = (table: AnyTable, id: string): void => {
+      const type = table.resource;
+      if (type !== undefined && !resources.some((r) => r.type === type && r.id === id)) resources.push({ type, table: table.name, id });
+    };
+    const source = run.unit.source;
+    if (source?.kind === "rows") add(source.table, run.entity);
+    for (let i = 0; i < run.reads.length; i += 2) {
+      const dep = run.reads[i] as { kind: string; table: AnyTable };
+      if (dep.kind === "row" && this.stored.get(dep.table, run.reads[i + 1] as string) !== undefined) add(dep.table, run.reads[i + 1] as string);
+    }
+    return { app: run.unit.app, rule: run.unit.name, about: run.unit.about, entity: run.entity, resources };
+  }
+
+  // --- for Collector ------------------------------------------------------------------------------------------------
+
+  /** @internal */
+  encode(run: Run, scope: string, table: string, spec: FlowSpec): OwnedFlow<Run> {
+    const t = this.layout.table(table);
+    if (t.app !== run.unit.app) throw new Error(`rule ${run.unit.name} of ${run.unit.app} emits into ${table}, a table of ${t.app}`);
+    return this.keep(run, scope, this.layout.lower(t, spec));
+  }
+
+  /** @internal */
+  keep(run: Run, scope: string, flow: ReturnType<Layout["lower"]>): OwnedFlow<Run> {
+    const encoded = this.encoder.encode(run, scope, flow, run.unit.cookieHi, hash32(run.entity));
+    // Unchanged output costs no memory: the run's old bytes serve.
+    for (const old of run.flows) if (old.key === encoded.key && old.scope === scope && sameBytes(old, encoded)) return old;
+    return this.encoder.keep(encoded);
+  }
+
+  /** @internal */
+  portContext(view: ReadView, portId: string): FlowAction[] {
+    const out: FlowAction[] = [];
+    for (const app of this.apps) {
+      for (const context of app.portContext ?? []) {
+        const value = context.value(view, portId);
+        if (value !== 0) out.push(this.layout.loadRegister(undefined, context.register, value));
+      }
+    }
+    return out;
+  }
+}
+
+/** Gathers what one run emits. */
+class Collector implements Emit {
+  readonly flows = new Map<string, OwnedFlow<Run>>();
+  extras: Extras | undefined;
+  private readonly engine: Engine;
+  private readonly run: Run;
+
+  constructor(engine: Engine, run: Run) {
+    this.engine = engine;
+    this.run = run;
+  }
+
+  private more(): Extras {
+    return (this.extras ??= { includes: [], meters: [], ports: [], variants: [] });
+  }
+
+  flow(scope: string, table: string, spec: FlowSpec): void {
+    this.add(this.engine.encode(this.run, scope, table, spec));
+  }
+
+  lowered(scope: string, flow: ReturnType<Layout["lower"]>): void {
+    this.add(this.engine.keep(this.run, scope, flow));
+  }
+
+  private add(flow: OwnedFlow<Run>): void {
+    const key = flow.scope + "\0" + flow.key;
+    const twice = this.flows.get(key);
+    if (twice !== undefined && !sameBytes(twice, flow)) throw new Error("one run emits two different flows for the same match");
+    this.flows.set(key, flow);
+  }
+
+  include(from: string, to: string): void {
+    this.more().includes.push([from, to]);
+  }
+  meter(scope: string, id: number, ratePps: number, burst: number): void {
+    this.more().meters.push({ scope, meter: { id, ratePps, burst } });
+  }
+  ovsPort(scope: string, port: PortSpec): void {
+    this.more().ports.push({ scope, port });
+  }
+  variant(chassis: string, variant: string): void {
+    this.more().variants.push([chassis, variant]);
+  }
+  portContext(view: ReadView, portId: string): readonly FlowAction[] {
+    return this.engine.portContext(view, portId);
+  }
+}
+
+const NO_EXTRAS: Extras = { includes: [], meters: [], ports: [], variants: [] };
+
+function push<T>(map: Map<string, T[]>, key: string, value: T): void {
+  const list = map.get(key);
+  if (list === undefined) map.set(key, [value]);
+  else list.push(value);
+}
+
+function append<T>(to: T[], from: Iterable<T>): void {
+  for (const x of from) to.push(x);
+}
+
+function eachKey(keys: string | readonly string[] | undefined, visit: (key: string) => void): void {
+  if (keys === undefined) return;
+  if (typeof keys === "string") visit(keys);
+  else for (const key of keys) visit(key);
+}
+
+/** A key that one scope gives up and another takes over is replaced, not removed; the last word on a key counts. */
+function dedupe(delta: ChassisDelta): void {
+  if (delta.remove.length > 0 && delta.add.length > 0) {
+    const added = new Set(delta.add.map((f) => f.key));
+    const rest = delta.remove.filter((f) => !added.has(f.key));
+    delta.remove.length = 0;
+    append(delta.remove, rest);
+  }
+  if (delta.removeMeters.length > 0 && delta.addMeters.length > 0) {
+    const added = new Set(delta.addMeters.map((m) => m.id));
+    const rest = delta.removeMeters.filter((m) => !added.has(m.id));
+    delta.removeMeters.length = 0;
+    append(delta.removeMeters, rest);
+  }
+}
+
+function equalRows(a: Row, b: Row): boolean {
+  return a === b || JSON.stringify(a) === JSON.stringify(b);
+}
+
+const sameActions = (a: Flow, b: Flow): boolean => {
+  const at = 48 + a.matchLen;
+  return a.len === b.len && a.slab.compare(b.slab, b.off + at, b.off + b.len, a.off + at, a.off + a.len) === 0;
+};
+
+const unitName = (run: Run): string => `${run.unit.app}/${run.unit.name} on ${run.entity}`;
+
+/** FNV-1a, 32 bits. */
+export function hash32(text: string): number {
+  let h = 0x811c9dc5;
+  for (let i = 0; i < text.length; i++) h = Math.imul(h ^ text.charCodeAt(i), 0x01000193);
+  return h >>> 0;
+}
+
+/** High half of a rule's cookies: 8 bits that say "ours", 24 that say which rule. */
+const cookieOf = (rule: string): number => ((COOKIE_TAG << 24) | (hash32(rule) & 0xffffff)) >>> 0;

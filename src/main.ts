@@ -1,0 +1,72 @@
+// The controller process: wiring, and the order of start and stop. Everything it wires is in the folders beside it.
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { pino, type Logger } from "pino";
+import { Controller } from "./controller.ts";
+import { parseConfig, usage, UsageError, type Config } from "./config.ts";
+
+function configure(): Config {
+  try {
+    const config = parseConfig(process.argv.slice(2), process.env);
+    if (config !== "help") return config;
+    process.stdout.write(usage() + "\n");
+    process.exit(0);
+  } catch (error) {
+    if (!(error instanceof UsageError)) throw error;
+    process.stderr.write(`axion: ${error.message}\n`);
+    process.exit(2);
+  }
+}
+
+function makeLog(config: Config): Logger {
+  const options = { level: config.logLevel, base: undefined, timestamp: pino.stdTimeFunctions.isoTime };
+  return config.logPretty ? pino(options, prettyLines()) : pino(options, pino.destination({ fd: 1, sync: true }));
+}
+
+/** One readable line per entry, for terminals: time, level, message, fields. */
+function prettyLines(): { write: (line: string) => void } {
+  return {
+    write(line: string): void {
+      const { time, level, msg, ...rest } = JSON.parse(line) as { time: string; level: number; msg: string };
+      const name = pino.levels.labels[level] ?? String(level);
+      const fields = Object.entries(rest).map(([k, v]) => ` ${k}=${typeof v === "string" ? v : JSON.stringify(v)}`).join("");
+      process.stdout.write(`${time.slice(11, 23)} ${name.padEnd(5)} ${msg}${fields}\n`);
+    },
+  };
+}
+
+const config = configure();
+const log = makeLog(config);
+const controller = new Controller({ config, log, appsFolder: join(fileURLToPath(new URL(".", import.meta.url)), "..", "apps") });
+
+let stopping = false;
+const stop = (signal: string): void => {
+  if (stopping) return;
+  stopping = true;
+  log.info({ signal }, "stopping");
+  controller.stop().then(
+    () => process.exit(0),
+    (error: unknown) => {
+      log.error({ err: error }, "stop failed");
+      process.exit(1);
+    },
+  );
+};
+process.on("SIGTERM", () => stop("SIGTERM"));
+process.on("SIGINT", () => stop("SIGINT"));
+
+try {
+  await controller.start();
+} catch (error) {
+  process.stderr.write(`axion: ${describe(error)}\n`);
+  await controller.stop().catch(() => undefined);
+  process.exit(1);
+}
+
+function describe(error: unknown): string {
+  const e = error as NodeJS.ErrnoException & { address?: string; port?: number };
+  if (e.code === "EADDRINUSE") return `port ${e.port ?? ""} on ${e.address ?? "this host"} is taken by another process`;
+  if (e.code === "EACCES" && e.port !== undefined) return `no permission to listen on ${e.address ?? ""}:${e.port}`;
+  if (e.code === "EADDRNOTAVAIL") return `${e.address ?? "the address"} is not an address of this host`;
+  return e.message;
+}

@@ -1,0 +1,351 @@
+// The model: every stored row in memory, changed by transactions that are durable before anyone hears of them.
+//
+// A transaction is a synchronous function over the newest state. Its rows go to a staged layer; all that were staged while
+// the last write was under way go to the store as one group: one atomic, synced write that also demands that nobody else
+// committed since (the fence key). So transactions are serialised across controllers without locks; if another one came
+// first, the group is run again on the newer state. Only after the write are rows visible in `view`, are callers told, and
+// does the compiler hear of it. The store's revision of the write is the generation of everything in the group.
+import { randomUUID } from "node:crypto";
+import { defineTable, type AnyTable, type ReadView, type Row, type Table, type Tx } from "#app";
+import type { KvOp, KvStore } from "../store/kv.ts";
+import { Layer } from "./rows.ts";
+
+/** Who asked for a change: kept with every row it wrote. */
+export interface Cause {
+  readonly requestId: string;
+  /** "POST /v2.0/ports", or what the controller itself did: "interface plugged on hv1". */
+  readonly call: string;
+  readonly user?: string;
+  readonly project?: string;
+}
+
+export interface Change {
+  readonly table: AnyTable;
+  readonly id: string;
+  readonly before: Row | undefined;
+  readonly after: Row | undefined;
+}
+
+export interface Commit {
+  readonly generation: number;
+  readonly changes: readonly Change[];
+}
+
+export interface LastChange {
+  readonly cause: Cause;
+  readonly generation: number;
+}
+
+interface Pending {
+  readonly cause: Cause;
+  readonly fn: (tx: Tx) => unknown;
+  result: unknown;
+  /** Rows the transaction wrote, for the cause beside them. */
+  touched: Map<string, { table: AnyTable; id: string }>;
+  readonly resolve: (value: { result: unknown; generation: number }) => void;
+  readonly reject: (error: unknown) => void;
+}
+
+interface Group {
+  readonly layer: Layer;
+  readonly pending: Pending[];
+}
+
+interface Allocation extends Row {
+  readonly next: number;
+}
+const allocationTable = defineTable<Allocation>()("allocation", {});
+
+const ROWS = "t/";
+const FENCE = "fence";
+/** Transactions in one group at most; a longer queue waits for the next write. */
+const GROUP_LIMIT = 512;
+
+const rowKey = (table: string, id: string): string => `${ROWS}${table}/${id}`;
+
+export class Model {
+  private readonly base = new Layer();
+  private readonly tables = new Map<string, AnyTable>();
+  private readonly store: KvStore;
+  private readonly writer = randomUUID();
+  private readonly last = new Map<string, LastChange>();
+  private readonly listeners = new Set<(commit: Commit) => void>();
+  private readonly waiting: Pending[] = [];
+  private inflight: Group | undefined;
+  private staged: Group | undefined;
+  private fence = 0;
+  private failure: Error | undefined;
+  private committed = 0;
+  private stopWatch: (() => void) | undefined;
+
+  private constructor(store: KvStore, tables: readonly AnyTable[]) {
+    this.store = store;
+    for (const table of [allocationTable, ...tables]) {
+      if (table.derived) continue;
+      if (this.tables.has(table.name)) throw new Error(`two apps declare a table named ${table.name}`);
+      this.tables.set(table.name, table);
+      this.base.table(table);
+    }
+  }
+
+  /** Reads all rows. @throws StoreError, or Error naming the key of a record that is no row. */
+  static async open(store: KvStore, tables: readonly AnyTable[]): Promise<Model> {
+    const model = new Model(store, tables);
+    for await (const entry of store.range({ start: ROWS, end: "t0" })) model.loadRecord(entry.key, entry.value, entry.modRevision);
+    const fence = await store.get(FENCE);
+    model.fence = fence?.modRevision ?? 0;
+    model.committed = store.revision;
+    const watcher = store.watch(
+      { prefix: "", fromRevision: store.revision + 1 },
+      (revision, events) => model.foreign(revision, events),
+      (error) => model.fail(error),
+    );
+    model.stopWatch = () => watcher.close();
+    return model;
+  }
+
+  /** Committed rows. Reads are not tracked. */
+  get view(): ReadView {
+    return this.base;
+  }
+
+  /** Last committed store revision. */
+  get generation(): number {
+    return this.committed;
+  }
+
+  /** Why the store cannot be written any more, if so. */
+  get storeFailure(): Error | undefined {
+    return this.failure;
+  }
+
+  /** The rows themselves, for the compiler. */
+  get layer(): Layer {
+    return this.base;
+  }
+
+  lastChange(table: string, id: string): LastChange | undefined {
+    return this.last.get(rowKey(table, id));
+  }
+
+  /** Called for every commit, in order, after it is durable and visible. */
+  onCommit(listener: (commit: Commit) => void): () => void {
+    this.listeners.add(listener);
+    return () => this.listeners.delete(listener);
+  }
+
+  /**
+   * Runs `fn` on the newest state and commits what it wrote. Resolves when the write is on disk; rejects with what `fn`
+   * threw (nothing is written then) or with the store's error. A transaction that wrote nothing resolves at once after
+   * those before it.
+   */
+  transact<T>(cause: Cause, fn: (tx: Tx) => T): Promise<{ result: T; generation: number }> {
+    return new Promise((resolve, reject) => {
+      if (this.failure !== undefined) {
+        reject(this.failure);
+        return;
+      }
+      const pending: Pending = { cause, fn, result: undefined, touched: new Map(), resolve: resolve as Pending["resolve"], reject };
+      if (this.staged !== undefined && this.staged.pending.length >= GROUP_LIMIT) this.waiting.push(pending);
+      else this.stage(pending);
+    });
+  }
+
+  async close(): Promise<void> {
+    while (this.inflight !== undefined || this.staged !== undefined) await new Promise((done) => setImmediate(done));
+    this.stopWatch?.();
+    await this.store.close();
+  }
+
+  private stage(pending: Pending): void {
+    const group = (this.staged ??= { layer: new Layer(this.inflight?.layer ?? this.base), pending: [] });
+    if (this.run(pending, group.layer)) group.pending.push(pending);
+    // Calls made in the same turn share the write; so do those that come while one is under way.
+    if (this.inflight === undefined) queueMicrotask(() => this.flush());
+  }
+
+  /** Runs one transaction into a layer; false if it threw. */
+  private run(pending: Pending, into: Layer): boolean {
+    const layer = new Layer(into);
+    const tx = new Transaction(layer, pending);
+    try {
+      pending.touched = new Map();
+      pending.result = pending.fn(tx);
+    } catch (error) {
+      pending.reject(error);
+      return false;
+    }
+    layer.mergeDown();
+    return true;
+  }
+
+  private flush(): void {
+    if (this.inflight !== undefined || this.staged === undefined) return;
+    const group = this.staged;
+    this.staged = undefined;
+    if (group.layer.empty) {
+      for (const p of group.pending) p.resolve({ result: p.result, generation: this.committed });
+      this.refill();
+      return;
+    }
+    this.inflight = group;
+    this.refill();
+    this.write(group).catch((error: unknown) => this.fail(error instanceof Error ? error : new Error(String(error))));
+  }
+
+  private refill(): void {
+    while (this.waiting.length > 0 && (this.staged === undefined || this.staged.pending.length < GROUP_LIMIT)) this.stage(this.waiting.shift()!);
+  }
+
+  private async write(group: Group): Promise<void> {
+    const causes = new Map<string, Cause>();
+    for (const p of group.pending) for (const key of p.touched.keys()) causes.set(key, p.cause);
+    const ops: KvOp[] = [{ put: FENCE, value: Buffer.from(JSON.stringify({ writer: this.writer })) }];
+    for (const data of group.layer.data.values()) {
+      for (const id of data.gone) ops.push({ delete: rowKey(data.table.name, id) });
+      for (const row of data.rows.values()) {
+        const key = rowKey(data.table.name, row.id);
+        ops.push({ put: key, value: Buffer.from(JSON.stringify({ row, cause: causes.get(key) })) });
+      }
+    }
+    const answer = await this.store.txn([{ key: FENCE, modRevision: this.fence }], ops);
+    if (!answer.ok) {
+      this.rerun(group);
+      return;
+    }
+    this.fence = answer.revision;
+    const changes: Change[] = [];
+    for (const data of group.layer.data.values()) {
+      for (const id of [...data.gone, ...data.rows.keys()]) {
+        const before = this.base.get(data.table, id) as Row | undefined;
+        const after = data.rows.get(id);
+        if (before === undefined && after === undefined) continue;
+        changes.push({ table: data.table, id, before, after });
+        const key = rowKey(data.table.name, id);
+        const cause = causes.get(key);
+        if (after === undefined) this.last.delete(key);
+        else if (cause !== undefined) this.last.set(key, { cause, generation: answer.revision });
+      }
+    }
+    group.layer.mergeDown();
+    if (this.staged !== undefined) this.staged.layer.parent = this.base;
+    this.inflight = undefined;
+    this.committed = answer.revision;
+    this.tell({ generation: answer.revision, changes });
+    for (const p of group.pending) p.resolve({ result: p.result, generation: answer.revision });
+    this.flush();
+  }
+
+  /** Another controller committed first: its rows have come or will come by the watch; run everything again on them. */
+  private rerun(group: Group): void {
+    const again = [...group.pending, ...(this.staged?.pending ?? [])];
+    this.inflight = undefined;
+    this.staged = undefined;
+    setImmediate(() => again.forEach((p) => this.stage(p)));
+  }
+
+  /** Revisions of other writers, from the watch. Own ones were applied by write(). */
+  private foreign(revision: number, events: readonly { readonly key: string; readonly value?: Buffer; readonly modRevision: number }[]): void {
+    const fence = events.find((e) => e.key === FENCE);
+    if (fence?.value !== undefined && (JSON.parse(fence.value.toString()) as { writer: string }).writer === this.writer) return;
+    const changes: Change[] = [];
+    for (const event of events) {
+      if (!event.key.startsWith(ROWS)) continue;
+      const { table, id } = this.parseKey(event.key);
+      if (table === undefined) continue;
+      const before = this.base.get(table, id) as Row | undefined;
+      if (event.value === undefined) {
+        this.base.remove(table, id);
+        this.last.delete(event.key);
+      } else this.loadRecord(event.key, event.value, revision);
+      changes.push({ table, id, before, after: this.base.get(table, id) as Row | undefined });
+    }
+    if (fence !== undefined) this.fence = revision;
+    this.committed = revision;
+    this.tell({ generation: revision, changes });
+  }
+
+  private tell(commit: Commit): void {
+    for (const listener of this.listeners) listener(commit);
+  }
+
+  private parseKey(key: string): { table: AnyTable | undefined; id: string } {
+    const slash = key.indexOf("/", ROWS.length);
+    return { table: this.tables.get(key.slice(ROWS.length, slash)), id: key.slice(slash + 1) };
+  }
+
+  private loadRecord(key: string, value: Buffer, revision: number): void {
+    const { table } = this.parseKey(key);
+    if (table === undefined) return; // rows of an app that is not installed now stay in the store untouched
+    let record: { row: Row; cause?: Cause };
+    try {
+      record = JSON.parse(value.toString()) as { row: Row; cause?: Cause };
+    } catch (cause) {
+      throw new Error(`the store's record ${key} is not JSON`, { cause });
+    }
+    this.base.put(table, record.row);
+    if (record.cause !== undefined) this.last.set(key, { cause: record.cause, generation: revision });
+  }
+
+  private fail(error: Error): void {
+    this.failure = error;
+    const all = [...(this.inflight?.pending ?? []), ...(this.staged?.pending ?? []), ...this.waiting];
+    this.inflight = undefined;
+    this.staged = undefined;
+    this.waiting.length = 0;
+    for (const p of all) p.reject(error);
+  }
+}
+
+class Transaction implements Tx {
+  readonly now = new Date().toISOString().replace(/\.\d+Z$/, "Z");
+  private readonly layer: Layer;
+  private readonly pending: Pending;
+
+  constructor(layer: Layer, pending: Pending) {
+    this.layer = layer;
+    this.pending = pending;
+  }
+
+  get<R extends Row>(table: Table<R, string, string>, id: string): Readonly<R> | undefined {
+    return this.layer.get(table, id);
+  }
+  by<R extends Row, I extends string>(table: Table<R, I, string>, index: I, key: string): readonly Readonly<R>[] {
+    return this.layer.by(table, index, key);
+  }
+  pairKeys<R extends Row, P extends string>(table: Table<R, string, P>, pair: P, a: string): readonly string[] {
+    return this.layer.pairKeys(table, pair, a);
+  }
+  byPair<R extends Row, P extends string>(table: Table<R, string, P>, pair: P, a: string, b: string): readonly Readonly<R>[] {
+    return this.layer.byPair(table, pair, a, b);
+  }
+  all<R extends Row>(table: Table<R, string, string>): Iterable<Readonly<R>> {
+    return this.layer.all(table);
+  }
+
+  put<R extends Row>(table: Table<R, string, string>, row: R): void {
+    if (table.derived) throw new Error(`${table.name} is derived and cannot be written`);
+    this.pending.touched.set(rowKey(table.name, row.id), { table, id: row.id });
+    this.layer.put(table, row);
+  }
+
+  delete(table: AnyTable, id: string): void {
+    this.pending.touched.set(rowKey(table.name, id), { table, id });
+    this.layer.remove(table, id);
+  }
+
+  uuid(): string {
+    return randomUUID();
+  }
+
+  allocate(pool: string, { min, max, used }: { min: number; max: number; used: (n: number) => boolean }): number {
+    const first = Math.min(Math.max(this.get(allocationTable, pool)?.next ?? min, min), max);
+    let n = first;
+    while (used(n)) {
+      n = n === max ? min : n + 1;
+      if (n === first) throw new Error(`no free number is left in pool ${pool} (${min}..${max})`);
+    }
+    this.put(allocationTable, { id: pool, next: n === max ? min : n + 1 });
+    return n;
+  }
+}

@@ -1,0 +1,252 @@
+// The layout: table ids and register bits, allocated from what the apps declare. Everything that shows a table's name or
+// a register's derives from here; nobody writes a number. Every controller with the same apps gets the same layout.
+import { ethType, sharedRegisters, stages, type App, type FieldRef, type FlowAction, type FlowSpec, type RegisterDecl, type StageName, type TableDecl } from "#app";
+import { fields, ports, type Action, type FieldName, type Instruction, type Match, type MatchValue, type SubField } from "node-openflow";
+
+export interface PipelineTable extends TableDecl {
+  readonly id: number;
+  readonly name: string;
+  readonly app: string;
+  /** What may read and write `reg:` names here: shared ones and the app's own. */
+  readonly registers: ReadonlySet<string>;
+}
+
+export interface Register extends RegisterDecl, SubField {
+  readonly name: string;
+  /** "core" or the app that declared it. */
+  readonly app: string;
+}
+
+/** What kind of packet a flow handles, as far as its match says. */
+export type Family = "ip" | "ipv6" | "other" | "unknown";
+
+
+/** A flow in switch terms, before encoding. */
+export interface LoweredFlow {
+  readonly table: number;
+  readonly priority: number;
+  readonly match: Match;
+  readonly instructions: Instruction[];
+}
+
+export class Layout {
+  readonly tables: readonly PipelineTable[];
+  readonly registers: ReadonlyMap<string, Register>;
+  private readonly byName = new Map<string, PipelineTable>();
+
+  /** @throws Error naming both apps when two declare the same table or register, or when registers do not fit. */
+  constructor(apps: readonly App[]) {
+    const owners = new Map<string, string>();
+    const declared: { name: string; app: string; decl: RegisterDecl }[] = Object.entries(sharedRegisters).map(([name, decl]) => ({ name, app: "core", decl }));
+    for (const app of apps) {
+      for (const [name, decl] of Object.entries(app.pipeline?.registers ?? {})) declared.push({ name, app: app.name, decl });
+    }
+    for (const { name, app } of declared) {
+      const other = owners.get(name);
+      if (other !== undefined) throw new Error(`register ${name} is declared by ${other} and by ${app}`);
+      owners.set(name, app);
+    }
+    this.registers = allocateRegisters(declared);
+
+    const tables: PipelineTable[] = [];
+    for (const stage of stages) {
+      for (const app of apps) {
+        for (const [name, decl] of Object.entries(app.pipeline?.tables ?? {})) {
+          if (decl.stage !== stage.name) continue;
+          const other = this.byName.get(name);
+          if (other !== undefined) throw new Error(`table ${name} is declared by ${other.app} and by ${app.name}`);
+          const own = Object.keys(app.pipeline?.registers ?? {});
+          const table: PipelineTable = { ...decl, id: tables.length, name, app: app.name, registers: new Set([...Object.keys(sharedRegisters), ...own]) };
+          tables.push(table);
+          this.byName.set(name, table);
+        }
+      }
+    }
+    if (tables.length > 254) throw new Error(`${tables.length} tables are declared; a switch has 254`);
+    this.tables = tables;
+  }
+
+  table(name: string): PipelineTable {
+    const table = this.byName.get(name);
+    if (table === undefined) throw new Error(`no app declares a table ${name}`);
+    return table;
+  }
+
+  tableById(id: number): PipelineTable | undefined {
+    return this.tables[id];
+  }
+
+  /** First table of the stage, or of the next stage that has one; undefined: past the last, deliver. */
+  private entry(stage: StageName): PipelineTable | undefined {
+    const rank = stages.findIndex((s) => s.name === stage);
+    return this.tables.find((t) => t.aside !== true && stages.findIndex((s) => s.name === t.stage) >= rank);
+  }
+
+  private stageAfter(stage: StageName): StageName | undefined {
+    return stages[stages.findIndex((s) => s.name === stage) + 1]?.name;
+  }
+
+  private after(table: PipelineTable): PipelineTable | undefined {
+    return this.tables.find((t) => t.id > table.id && t.aside !== true);
+  }
+
+  register(name: string): Register {
+    const register = this.registers.get(name);
+    if (register === undefined) throw new Error(`no app declares a register ${name}`);
+    return register;
+  }
+
+  /** The table-miss entries of a table: none for "drop" (a switch drops), else on to the next. */
+  missFlows(table: PipelineTable): LoweredFlow[] {
+    if (table.miss === "drop") return [];
+    const target = this.after(table);
+    if (table.miss === "sibling" && target?.stage !== table.stage) return [];
+    const flow = (match: Match, family: Family): LoweredFlow => this.lower(table, { priority: 0, match, actions: [{ type: "next" }] }, family);
+    if (target?.conntrack !== true) return [flow({}, "unknown")];
+    return [
+      { ...flow({ eth_type: ethType.ip }, "ip"), priority: 1 },
+      { ...flow({ eth_type: ethType.ipv6 }, "ipv6"), priority: 1 },
+      flow({}, "other"),
+    ];
+  }
+
+  /** Names to numbers. @throws Error naming table and register or stage when the flow says what the pipeline cannot do. */
+  lower(table: PipelineTable, spec: FlowSpec, family: Family = familyOf(spec.match)): LoweredFlow {
+    const match: Record<string, MatchValue> = {};
+    for (const [name, value] of Object.entries(spec.match) as [string, MatchValue][]) {
+      if (name.startsWith("reg:")) this.matchRegister(table, match, name.slice(4), value);
+      else match[name] = value;
+    }
+    const actions: Action[] = [];
+    let gotoTable: number | undefined;
+    spec.actions.forEach((action, i) => {
+      const last = i === spec.actions.length - 1;
+      const step = this.lowerAction(table, action, family, last);
+      if (typeof step === "number") gotoTable = step;
+      else actions.push(...step);
+    });
+    const instructions: Instruction[] = [];
+    if (spec.meter !== undefined) instructions.push({ type: "meter", meter_id: spec.meter });
+    if (actions.length > 0) instructions.push({ type: "apply_actions", actions });
+    if (gotoTable !== undefined) instructions.push({ type: "goto_table", table_id: gotoTable });
+    return { table: table.id, priority: spec.priority, match: match as Match, instructions };
+  }
+
+  private lowerAction(table: PipelineTable, action: FlowAction, family: Family, last: boolean): Action[] | number {
+    switch (action.type) {
+      case "next":
+        return this.transition(table, this.after(table), family, last);
+      case "stage":
+        return this.transition(table, this.entry(action.stage), family, last);
+      case "table":
+        return this.transition(table, this.ownTable(table, action.table), family, last);
+      case "call":
+        return [{ type: "resubmit", table: this.ownTable(table, action.table).id }];
+      case "call_stage": {
+        const target = this.entry(action.stage);
+        if (target === undefined || target.stage !== action.stage) return [];
+        return [{ type: "resubmit", table: target.id }];
+      }
+      case "load_reg":
+        return [this.loadRegister(table, action.reg, action.value)];
+      case "copy":
+        return [{ type: "move", src: this.subField(table, action.from), dst: this.subField(table, action.to) }];
+      case "ct_commit": {
+        const exec: Action[] = action.mark === undefined ? [] : [{ type: "set_field", field: "ct_mark", value: action.mark }];
+        return [{ type: "ct", commit: true, zone: this.subField(table, "reg:ct_zone"), exec }];
+      }
+      case "punt":
+        return [{ type: "output", port: ports.CONTROLLER, max_len: action.maxLen ?? 0xffff }];
+      default:
+        return [action];
+    }
+  }
+
+  private transition(from: PipelineTable, target: PipelineTable | undefined, family: Family, last: boolean): Action[] | number {
+    if (target === undefined) return [{ type: "output_reg", src: toSubField(this.register("out_port")) }];
+    if (target.conntrack === true) {
+      if (family === "unknown") throw new Error(`a flow of table ${from.name} that goes on to ${target.name} must match eth_type: conntrack takes only IP`);
+      if (family === "other") {
+        const stage = this.stageAfter(target.stage);
+        return this.transition(from, stage === undefined ? undefined : this.entry(stage), family, last);
+      }
+      return [{ type: "ct", zone: toSubField(this.register("ct_zone")), table: target.id }];
+    }
+    return last && target.id > from.id ? target.id : [{ type: "resubmit", table: target.id }];
+  }
+
+  private ownTable(from: PipelineTable, name: string): PipelineTable {
+    const table = this.table(name);
+    if (table.app !== from.app) throw new Error(`table ${from.name} of ${from.app} hands packets to ${name} of ${table.app}: go by stage`);
+    return table;
+  }
+
+  private registerFor(table: PipelineTable, name: string): Register {
+    if (!table.registers.has(name)) throw new Error(`table ${table.name} of ${table.app} uses register ${name}, which is not shared and not its own`);
+    return this.register(name);
+  }
+
+  private matchRegister(table: PipelineTable, match: Record<string, MatchValue>, name: string, value: MatchValue): void {
+    const register = this.registerFor(table, name);
+    if (register.bits >= 32) {
+      match[register.field] = value;
+      return;
+    }
+    const before = match[register.field] as { value: number; mask: number } | undefined;
+    const mask = ((2 ** register.bits - 1) << register.ofs) >>> 0;
+    const shifted = (Number(value) << register.ofs) >>> 0;
+    match[register.field] = { value: ((before?.value ?? 0) | shifted) >>> 0, mask: ((before?.mask ?? 0) | mask) >>> 0 };
+  }
+
+  /** Loads made for any app's register: PortContext crosses apps by design. */
+  loadRegister(table: PipelineTable | undefined, name: string, value: number | bigint): Action {
+    const register = table === undefined ? this.register(name) : this.registerFor(table, name);
+    if (register.bits === 128 || register.bits === 32) return { type: "set_field", field: register.field, value };
+    return { type: "load", dst: toSubField(register), value };
+  }
+
+  subField(table: PipelineTable, ref: FieldRef): SubField {
+    if (typeof ref !== "string") return { ...ref, field: ref.field as FieldName };
+    if (ref.startsWith("reg:")) return toSubField(this.registerFor(table, ref.slice(4)));
+    return wholeField(ref as FieldName);
+  }
+}
+
+const toSubField = (s: SubField): SubField => ({ field: s.field, ofs: s.ofs, bits: s.bits });
+
+function wholeField(name: FieldName): SubField {
+  const field = fields[name];
+  return { field: name, ofs: 0, bits: field.bits };
+}
+
+function familyOf(match: FlowSpec["match"]): Family {
+  const type = match.eth_type;
+  if (type === undefined) return "unknown";
+  return type === ethType.ip ? "ip" : type === ethType.ipv6 ? "ipv6" : "other";
+}
+
+/** Wide registers from the top (xxreg3 down), words from reg0 up, small ones packed into words after those. */
+function allocateRegisters(declared: readonly { name: string; app: string; decl: RegisterDecl }[]): Map<string, Register> {
+  const out = new Map<string, Register>();
+  const wide = declared.filter((d) => d.decl.bits === 128);
+  const words = declared.filter((d) => d.decl.bits === 32);
+  const small = declared.filter((d) => d.decl.bits < 32).sort((a, b) => b.decl.bits - a.decl.bits);
+  const place = (d: (typeof declared)[number], field: FieldName, ofs: number): void => {
+    out.set(d.name, { ...d.decl, name: d.name, app: d.app, field, ofs });
+  };
+  wide.forEach((d, i) => place(d, `xxreg${3 - i}` as FieldName, 0));
+  let word = 0;
+  for (const d of words) place(d, `reg${word++}` as FieldName, 0);
+  let ofs = 32;
+  for (const d of small) {
+    if (ofs + d.decl.bits > 32) {
+      ofs = 0;
+      word++;
+    }
+    place(d, `reg${word - 1}` as FieldName, ofs);
+    ofs += d.decl.bits;
+  }
+  const room = 16 - 4 * wide.length;
+  if (word > room) throw new Error(`the declared registers need ${word} words and ${wide.length} wide ones; a switch has 16 words in all`);
+  return out;
+}

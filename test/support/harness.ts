@@ -1,0 +1,140 @@
+// A controller without switches: real apps, model, API and compiler on the memory store, and a switch's view of what it
+// was told. Tests of anything above the southbound layer build on it.
+import { fileURLToPath } from "node:url";
+import { pino } from "pino";
+import type { App, Chassis, EncapType } from "#app";
+import { chassisTable, vifTable } from "#app";
+import { discoverApps } from "../../src/app/discover.ts";
+import { allTables, checkApps } from "../../src/app/registry.ts";
+import type { ChassisDelta, Flow } from "../../src/compiler/desired.ts";
+import { Engine } from "../../src/compiler/engine.ts";
+import { CompilerLoop } from "../../src/compiler/loop.ts";
+import { Model } from "../../src/model/model.ts";
+import { createNorthbound, type Northbound } from "../../src/northbound/index.ts";
+import { Layout } from "../../src/pipeline/layout.ts";
+import { openStore } from "../../src/store/open.ts";
+
+export const appsFolder = fileURLToPath(new URL("../../apps", import.meta.url));
+export const silent = pino({ level: "silent" });
+
+export interface Answer {
+  readonly status: number;
+  // Tests look into answers freely; a wrong path fails the assertion that reads it.
+  // eslint-disable-next-line @typescript-eslint/no-explicit-any
+  readonly body: any;
+  readonly generation: number | undefined;
+}
+
+/** What a switch holds that applies every delta: key -> bytes. */
+export class ToldSwitch {
+  readonly flows = new Map<string, string>();
+  apply(delta: ChassisDelta): void {
+    for (const f of delta.remove) this.flows.delete(f.key);
+    for (const f of delta.add) this.flows.set(f.key, bytesOf(f));
+  }
+}
+
+export const bytesOf = (f: Flow): string => f.slab.toString("latin1", f.off, f.off + f.len);
+
+export class Harness {
+  readonly apps: readonly App[];
+  readonly layout: Layout;
+  readonly model: Model;
+  readonly engine: Engine;
+  readonly api: Northbound;
+  readonly switches = new Map<string, ToldSwitch>();
+  private readonly loop: CompilerLoop;
+  private failure: unknown;
+
+  private constructor(apps: readonly App[], layout: Layout, model: Model, engine: Engine) {
+    this.apps = apps;
+    this.layout = layout;
+    this.model = model;
+    this.engine = engine;
+    this.loop = new CompilerLoop(model, engine, (error) => (this.failure = error));
+    this.api = createNorthbound({ apps, model, auth: "none", log: silent });
+    engine.onDelta((delta) => {
+      for (const [id, d] of delta.chassis) this.told(id).apply(d);
+    });
+  }
+
+  static async make(extraApps: readonly App[] = []): Promise<Harness> {
+    const apps = [...(await discoverApps(appsFolder)), ...extraApps];
+    checkApps(apps);
+    const tables = allTables(apps);
+    const layout = new Layout(apps);
+    const model = await Model.open(await openStore("memory:", { dataDir: "" }), tables);
+    const engine = new Engine({ apps, tables, layout, rows: model.layer, log: silent });
+    engine.compileAll(model.generation);
+    const harness = new Harness(apps, layout, model, engine);
+    return harness;
+  }
+
+  private told(chassis: string): ToldSwitch {
+    let told = this.switches.get(chassis);
+    if (told === undefined) this.switches.set(chassis, (told = new ToldSwitch()));
+    return told;
+  }
+
+  /** One API call; headers choose the caller. */
+  async call(method: "GET" | "POST" | "PUT" | "DELETE", url: string, body?: unknown, headers: Record<string, string> = {}): Promise<Answer> {
+    const answer = await this.api.inject({ method, url, headers, ...(body === undefined ? {} : { payload: body as object }) });
+    const generation = answer.headers["x-axion-generation"];
+    return { status: answer.statusCode, body: answer.payload === "" ? undefined : JSON.parse(answer.payload), generation: generation === undefined ? undefined : Number(generation) };
+  }
+
+  /** Creates and returns the resource. @throws Error with the answer when it is refused. */
+  async create(resource: string, values: Record<string, unknown>, headers: Record<string, string> = {}): Promise<{ readonly id: string } & Record<string, never>> {
+    const collection = resource === "security_group_rule" ? "security-group-rules" : `${resource}s`.replaceAll("_", "-");
+    const answer = await this.call("POST", `/v2.0/${collection}`, { [resource]: values }, headers);
+    if (answer.status !== 201) throw new Error(`${resource} refused: ${answer.status} ${JSON.stringify(answer.body)}`);
+    return (answer.body as Record<string, never>)[resource]!;
+  }
+
+  /** Until the compiler has caught up with the model. */
+  async settled(): Promise<void> {
+    while (this.engine.generation < this.model.generation) {
+      if (this.failure !== undefined) throw this.failure instanceof Error ? this.failure : new Error("the compiler failed");
+      await new Promise((done) => setImmediate(done));
+    }
+  }
+
+  /** As the southbound layer would write it. */
+  async addChassis(id: string, fields: Partial<Chassis> = {}): Promise<void> {
+    await this.model.transact(cause, (tx) => {
+      const key = fields.key ?? tx.allocate("chassis-key", { min: 1, max: 65_535, used: (n) => [...tx.all(chassisTable)].some((c) => c.key === n) });
+      tx.put(chassisTable, {
+        id, hostname: id, bridge: "br-int", dpid: key.toString(16).padStart(16, "0"), datapath_type: "netdev", encap_ip: `172.31.0.${key}`,
+        encap_types: ["geneve"] as EncapType[], bridge_mappings: {}, gateway: false, ovs_version: "3.1.0", ...fields, key,
+      });
+    });
+  }
+
+  async plug(chassis: string, portId: string, ofport: number): Promise<void> {
+    await this.model.transact(cause, (tx) => {
+      let slot = 1;
+      while (tx.by(vifTable, "slot", `${chassis}/${slot}`).length > 0) slot++;
+      const vif = { id: `${chassis}/tap${portId.slice(0, 11)}`, chassis, iface_id: portId, name: `tap${portId.slice(0, 11)}`, ofport, slot };
+      tx.put(vifTable, vif);
+      for (const app of this.apps) app.vif?.plugged?.(tx, vif);
+    });
+  }
+
+  async unplug(chassis: string, portId: string): Promise<void> {
+    await this.model.transact(cause, (tx) => {
+      for (const vif of tx.by(vifTable, "iface_id", portId)) {
+        if (vif.chassis !== chassis) continue;
+        tx.delete(vifTable, vif.id);
+        for (const app of this.apps) app.vif?.unplugged?.(tx, vif);
+      }
+    });
+  }
+
+  async close(): Promise<void> {
+    this.loop.stop();
+    await this.api.close();
+    await this.model.close();
+  }
+}
+
+const cause = { requestId: "test", call: "test" };
