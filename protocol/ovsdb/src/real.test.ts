@@ -25,7 +25,7 @@ const addBridge = (name: string) => [
 ];
 
 const names = (changes: readonly RowChange[]): string[] => changes.map((change) =>
-  `${change.old === undefined ? "+" : change.new === undefined ? "-" : "~"}${change.table}:${String((change.new ?? change.old)!["name"] ?? "")}`).sort();
+  `${change.old === undefined ? "+" : change.new === undefined ? "-" : "~"}${change.table}:${((change.new ?? change.old)!["name"] ?? "") as string}`).sort();
 
 /** What ovs-vsctl says of a column, against what the replica holds. */
 async function expectSame(server: RealServer, replica: Replica): Promise<void> {

@@ -86,7 +86,8 @@ describe("values", () => {
   test("a map's prototype-like keys are keys", () => {
     const record = decodeValue(T.record, ["map", [["__proto__", "x"], ["toString", "y"]]]) as Record<string, string>;
     expect(Object.keys(record)).toEqual(["__proto__", "toString"]);
-    expect(record["valueOf"]).toBeUndefined();
+    expect(Object.hasOwn(record, "valueOf") || "valueOf" in record).toBe(false);
+    expect(record["absent"]).toBeUndefined();
     expect(encodeValue(T.record, record)).toEqual(["map", [["__proto__", "x"], ["toString", "y"]]]);
   });
 
@@ -119,7 +120,7 @@ const textOf = (json: Json): Json => (isObject(json) && typeof json["text"] === 
 
 /** OVS's canonical form of a value, for comparing: its ["set", [x]] of one element is x. */
 const canonical = (columnTypeOf: ColumnType, json: Json): Json => {
-  const encoded = encodeValue(columnTypeOf, decodeValue(columnTypeOf, json) as InputValue);
+  const encoded = encodeValue(columnTypeOf, decodeValue(columnTypeOf, json));
   if (!isArray(encoded) || (encoded[0] !== "set" && encoded[0] !== "map")) return encoded;
   const elements = [...encoded[1] as readonly Json[]];
   if (encoded[0] === "set" && elements.length === 1) return elements[0]!;
@@ -157,7 +158,7 @@ describe.skipIf(!haveVectors)("vectors", () => {
         checkAtom(baseType, value);
         return value;
       };
-      if (isObject(expected)) expect(parse, JSON.stringify(atom)).toThrow(expected["text"]!.toString().includes("constraint violation") ? "constraint violation" : "syntax error");
+      if (isObject(expected)) expect(parse, JSON.stringify(atom)).toThrow((expected["text"] as string).includes("constraint violation") ? "constraint violation" : "syntax error");
       else expect(parse()).toEqual(isArray(expected) ? expected[1] : expected);
     }
   });
