@@ -144,6 +144,7 @@ export function request<T = unknown>(
       {
         socketPath,
         method,
+        agent: false, // a connection that is kept would not survive a kill9 of the peer
         path: urlPath,
         headers: {
           accept: "application/json",

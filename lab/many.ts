@@ -3,7 +3,7 @@
 // (except by `ovs-appctl netdev-dummy/receive`). With --enable-dummy=override a bridge of any datapath_type is a dummy.
 
 import { mkdir, readFile, writeFile } from "node:fs/promises";
-import { exec } from "./exec.ts";
+import { alive, exec, until } from "./exec.ts";
 import { Guard } from "./guard.ts";
 
 export interface ManyOptions {
@@ -31,9 +31,12 @@ export class ManySwitches {
   readonly switches: SwitchPair[] = [];
   /** Milliseconds from the first start to the last pair's first answer. */
   startMs = 0;
+  /** The prefix of its directory in /tmp. */
+  readonly run: string;
   readonly #guard: Guard;
 
   constructor(guard: Guard) {
+    this.run = guard.run;
     this.#guard = guard;
   }
 
@@ -99,14 +102,15 @@ export class ManySwitches {
     ]);
   }
 
-  /** kill -9 of both processes of a switch; start them again with startOvsdb and startVswitchd. */
+  /** kill -9 of both processes of a switch, waiting for their end; start them again with startOvsdb and startVswitchd. */
   async kill(i: number): Promise<void> {
     for (const pid of await this.pids(i)) {
       try {
         process.kill(pid, "SIGKILL");
       } catch {
-        // not there
+        continue; // not there
       }
+      await until(`end of process ${pid}`, async () => !(await alive(pid)), { intervalMs: 5 });
     }
   }
 

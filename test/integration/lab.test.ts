@@ -11,6 +11,7 @@ import type { Vm } from "../../lab/guest.ts";
 import type { Hypervisor } from "../../lab/hypervisor.ts";
 import { REAP_SH } from "../../lab/inside.ts";
 import { Lab } from "../../lab/lab.ts";
+import { startManySwitches } from "../../lab/many.ts";
 
 /** A bridge that floods, and a tunnel to the other host: what a controller would do with flows. */
 async function plainBridge(hypervisor: Hypervisor, remote: Hypervisor, type = "geneve"): Promise<void> {
@@ -253,4 +254,22 @@ test("the guard removes a lab when the process that made it is killed", async ()
   expect(await left(run)).not.toEqual([]);
   await holder.stop("SIGKILL");
   await until("removal", async () => (await left(run)).length === 0);
+});
+
+test("many switches: real OpenFlow and OVSDB, no namespaces, nothing left", async () => {
+  const many = await startManySwitches(4, { manager: "tcp:127.0.0.1:1" });
+  try {
+    expect(many.switches.map((pair) => pair.systemId)).toEqual(["sw1", "sw2", "sw3", "sw4"]);
+    expect(await many.vsctl(3, "get", "Open_vSwitch", ".", "external_ids:axion-encap-ip")).toBe('"127.1.0.4"');
+    await many.vsctl(3, "add-br", "br-int", "--", "set", "Bridge", "br-int", "datapath_type=netdev");
+    const device = await many.plug(3, "0f1e2d3c-0000-4000-8000-000000000001");
+    expect(await many.ofctl(3, "show", "br-int")).toContain(`(${device})`);
+    await many.kill(2);
+    await many.startOvsdb(2);
+    await many.startVswitchd(2);
+    expect(await many.vsctl(2, "get-manager")).toBe("tcp:127.0.0.1:1");
+  } finally {
+    await many.destroy();
+  }
+  expect(await left(many.run)).toEqual([]);
 });
