@@ -57,7 +57,7 @@ export class OvsdbProtocolError extends OvsdbError {
 
 export type ConnectionErrorCode =
   | "closed" | "closed by peer" | "socket error" | "dead peer" | "queue full" | "not connected" | "connect timeout"
-  | "superseded" | "monitor canceled" | "unsupported";
+  | "superseded";
 
 /** The connection is gone, was never there, or cannot take more. */
 export class OvsdbConnectionError extends OvsdbError {

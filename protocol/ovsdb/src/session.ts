@@ -258,11 +258,9 @@ export class OvsdbSession extends EventEmitter<SessionEvents> {
     const now = performance.now();
     if (this.#echoSentMs !== undefined) {
       const left = this.#echoSentMs + this.#echoTimeoutMs - now;
-      if (left <= 0) {
-        this.#end(new OvsdbConnectionError("dead peer", `silent for ${Math.round(now - this.#lastHeardMs)} ms`));
-        return;
-      }
-      this.#arm(left);
+      if (left > 0) this.#arm(left);
+      // when this process was busy, the answer may lie in the socket: what is there is read before the immediates run
+      else setImmediate(() => this.#bury());
       return;
     }
     const left = this.#lastHeardMs + this.#echoIntervalMs - now;
@@ -270,6 +268,12 @@ export class OvsdbSession extends EventEmitter<SessionEvents> {
     this.#echoSentMs = now;
     this.requestSync("echo", [], () => undefined, () => undefined); // an error is a sign of life as well
     this.#arm(this.#echoTimeoutMs);
+  }
+
+  #bury(): void {
+    if (this.#ended) return;
+    if (this.#echoSentMs === undefined) this.#arm(this.#echoIntervalMs);
+    else this.#end(new OvsdbConnectionError("dead peer", `silent for ${Math.round(performance.now() - this.#lastHeardMs)} ms`));
   }
 
   #end(reason: OvsdbError | undefined): void {

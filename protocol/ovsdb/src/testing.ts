@@ -120,7 +120,7 @@ export interface Peer {
   send(message: Json): void;
 }
 
-/** A server that answers requests with what `answer` gives; undefined = no reply. It answers echo by itself if `echo`. */
+/** A server that answers requests with what `answer` gives; undefined = no reply. */
 export async function scriptedServer(answer: (method: string, params: Json, peer: Peer) => JsonObject | undefined): Promise<{ port: number; peers: Peer[]; close(): void }> {
   const peers: Peer[] = [];
   const server = createServer((socket) => {

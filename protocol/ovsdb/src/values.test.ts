@@ -86,8 +86,7 @@ describe("values", () => {
   test("a map's prototype-like keys are keys", () => {
     const record = decodeValue(T.record, ["map", [["__proto__", "x"], ["toString", "y"]]]) as Record<string, string>;
     expect(Object.keys(record)).toEqual(["__proto__", "toString"]);
-    expect(Object.hasOwn(record, "valueOf") || "valueOf" in record).toBe(false);
-    expect(record["absent"]).toBeUndefined();
+    expect("valueOf" in record).toBe(false);
     expect(encodeValue(T.record, record)).toEqual(["map", [["__proto__", "x"], ["toString", "y"]]]);
   });
 
@@ -128,7 +127,7 @@ const canonical = (columnTypeOf: ColumnType, json: Json): Json => {
   return [encoded[0], elements.sort(order)];
 };
 
-/** Tables outside OVS's own list of words that our parser passes over on purpose, or rules that only servers enforce. */
+/** What each kind of vector asks for, on arguments freed of their wrapping. */
 const perform: Readonly<Record<string, (args: readonly Json[]) => Json[]>> = {
   "parse-atomic-type": (args) => args.map((arg) => parseBaseType(arg).type),
   "parse-base-type": (args) => args.map((arg) => (parseBaseType(arg), arg)),
