@@ -7,10 +7,13 @@ export interface Network extends StandardRow {
   readonly admin_state_up: boolean;
   readonly shared: boolean;
   readonly port_security_enabled: boolean;
-  /** As the tenant asked; null: as large as the encapsulation leaves. */
-  readonly mtu: number | null;
+  /** As the tenant asked; absent: as large as the encapsulation leaves. */
+  readonly mtu?: number;
 }
-export const networkTable = defineTable<Network>()("network", { resource: "network", indexes: { key: (n) => String(n.key), project: (n) => n.project_id } });
+export const networkTable = defineTable<Network>()("network", {
+  resource: "network",
+  indexes: { key: (n) => String(n.key), project: (n) => n.project_id, shared: (n) => (n.shared ? "true" : undefined) },
+});
 
 export interface AddressPair {
   /** Address or CIDR. */
@@ -37,7 +40,7 @@ export const portTable = defineTable<Port>()("port", {
     key: (p) => String(p.key),
     network: (p) => p.network_id,
     network_mac: (p) => `${p.network_id}|${p.mac_address}`,
-    device: (p) => (p.device_id === "" ? undefined : p.device_id),
+    device: (p) => p.device_id,
     project: (p) => p.project_id,
     /** Single extra addresses: `<network>|<ip>`. */
     pair_ip: (p) => p.allowed_address_pairs.filter((a) => !a.ip_address.includes("/")).map((a) => `${p.network_id}|${a.ip_address}`),

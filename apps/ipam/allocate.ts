@@ -1,0 +1,270 @@
+// Which addresses a port gets. Free ones are found by going on from where the last search in the subnet ended, so that an
+// address is not reused soon and the cost does not depend on the pool's size; where that part is crowded, by trying at
+// random; and where the pool is nearly full, by going through the subnet's addresses, which also proves that it is full.
+import {
+  badRequest, conflict, contains, defineTable, eui64, formatIp, invalidInput, lastIp, notFound, parseCidr, parseIp,
+  type ApiContext, type Cidr, type FixedIp, type ReadView, type Row, type Tx,
+} from "#app";
+import { addressId, addressTable, type Address, type Port } from "../l2/model.ts";
+import { subnetTable, type AllocationPool, type Subnet } from "./model.ts";
+
+/** Where the next search in a subnet's pools starts: an offset into the pools put end to end. `id` is the subnet's. */
+interface Cursor extends Row {
+  readonly next: string;
+}
+export const cursorTable = defineTable<Cursor>()("ip_cursor", {});
+
+/** Addresses tried one after the other, then at random, before the subnet is gone through. */
+const STEPS = 32;
+const PROBES = 96;
+
+interface Range {
+  readonly start: bigint;
+  readonly size: bigint;
+}
+
+/** Owners of router ports whose addresses on auto-address subnets are the router's choice. */
+const ROUTER_OWNERS: ReadonlySet<string> = new Set([
+  "network:router_interface", "network:router_interface_distributed", "network:ha_router_replicated_interface", "network:router_centralized_snat", "network:router_gateway",
+]);
+export const isRouterPort = (port: { readonly device_owner: string }): boolean => ROUTER_OWNERS.has(port.device_owner);
+
+export const cidrOf = (subnet: Subnet): Cidr => parseCidr(subnet.cidr)!;
+
+/** Ports make up their own address from the announced prefix and their MAC. */
+export const isAutoAddress = (s: Pick<Subnet, "ipv6_address_mode" | "ipv6_ra_mode">): boolean =>
+  s.ipv6_address_mode === "slaac" || s.ipv6_address_mode === "dhcpv6-stateless" || s.ipv6_ra_mode === "slaac" || s.ipv6_ra_mode === "dhcpv6-stateless";
+
+export const autoAddress = (subnet: Subnet, mac: string): string => formatIp(eui64(cidrOf(subnet), mac));
+
+const rangesOf = (pools: readonly AllocationPool[]): Range[] =>
+  pools.map((p) => {
+    const start = parseIp(p.start)!.value;
+    return { start, size: parseIp(p.end)!.value - start + 1n };
+  });
+
+const sizeOf = (ranges: readonly Range[]): bigint => ranges.reduce((sum, r) => sum + r.size, 0n);
+
+function addressAt(ranges: readonly Range[], offset: bigint): bigint {
+  let rest = offset;
+  for (const r of ranges) {
+    if (rest < r.size) return r.start + rest;
+    rest -= r.size;
+  }
+  throw new RangeError("offset past the end of the pools");
+}
+
+/** Position of an address in the pools put end to end; undefined outside of them. */
+function offsetOf(ranges: readonly Range[], address: bigint): bigint | undefined {
+  let before = 0n;
+  for (const r of ranges) {
+    if (address >= r.start && address < r.start + r.size) return before + (address - r.start);
+    before += r.size;
+  }
+  return undefined;
+}
+
+/** 110 random bits from a version 4 UUID. */
+function random(tx: Tx): bigint {
+  const hex = tx.uuid().replaceAll("-", "");
+  return (BigInt(`0x${hex.slice(0, 12)}`) << 62n) | (BigInt(`0x${hex.slice(16)}`) & ((1n << 62n) - 1n));
+}
+
+/** A free address of the pools, or undefined when every one is taken. `first`: the lowest free one, if that is soon found. */
+export function pickAddress(tx: Tx, subnet: Subnet, first = false): string | undefined {
+  const ranges = rangesOf(subnet.allocation_pools);
+  const total = sizeOf(ranges);
+  if (total === 0n) return undefined;
+  const text = (offset: bigint): string => formatIp({ family: subnet.ip_version, value: addressAt(ranges, offset) });
+  const free = (ip: string): boolean => tx.get(addressTable, addressId(subnet.network_id, ip)) === undefined;
+  const goOn = (offset: bigint, ip: string): string => {
+    tx.put(cursorTable, { id: subnet.id, next: String(offset + 1n) });
+    return ip;
+  };
+  if (first) {
+    for (let i = 0n; i < total && i < STEPS; i++) if (free(text(i))) return text(i);
+  }
+  const start = BigInt(tx.get(cursorTable, subnet.id)?.next ?? "0") % total;
+  for (let i = 0n; i < total && i < STEPS; i++) {
+    const offset = (start + i) % total;
+    const ip = text(offset);
+    if (free(ip)) return goOn(offset, ip);
+  }
+  if (total > STEPS) {
+    for (let i = 0; i < PROBES; i++) {
+      const offset = random(tx) % total;
+      const ip = text(offset);
+      if (free(ip)) return goOn(offset, ip);
+    }
+  }
+  const used = new Set<bigint>();
+  for (const address of tx.by(addressTable, "subnet", subnet.id)) {
+    const offset = offsetOf(ranges, parseIp(address.ip)!.value);
+    if (offset !== undefined) used.add(offset);
+  }
+  if (BigInt(used.size) >= total) return undefined;
+  let offset = start;
+  while (used.has(offset)) offset = (offset + 1n) % total;
+  return goOn(offset, text(offset));
+}
+
+/** By age, then id: "the first subnet" must be the same on every controller. */
+export const subnetsOf = (view: ReadView, networkId: string): readonly Subnet[] =>
+  view.by(subnetTable, "network", networkId).toSorted((a, b) => (a.created_at < b.created_at ? -1 : a.created_at > b.created_at ? 1 : a.id < b.id ? -1 : 1));
+
+export const addressesOf = (view: ReadView, portId: string): readonly Address[] => view.by(addressTable, "port", portId).toSorted((a, b) => a.position - b.position);
+
+interface Chosen {
+  readonly ip: string;
+  readonly subnet: Subnet;
+}
+
+const exhausted = (networkId: string): Error => conflict("IpAddressGenerationFailure", `No more IP addresses available on network ${networkId}.`);
+const taken = (ip: string, subnetId: string): Error => conflict("IpAddressAlreadyAllocated", `IP address ${ip} already allocated in subnet ${subnetId}`);
+
+/** Not the network or broadcast address, where there is such a thing. */
+export function isHostAddress(cidr: Cidr, value: bigint): boolean {
+  if (value < cidr.network || value > lastIp(cidr)) return false;
+  return cidr.family === 6 || cidr.prefix >= 31 || (value !== cidr.network && value !== lastIp(cidr));
+}
+
+function subnetOfWant(tx: Tx, ctx: ApiContext, port: Port, subnets: readonly Subnet[], want: FixedIp): Subnet {
+  if (want.subnet_id !== undefined) {
+    const found = subnets.find((s) => s.id === want.subnet_id);
+    if (found !== undefined) return found;
+    // Neutron tells an unknown subnet from one of another network, as far as the caller may see it.
+    if (tx.get(subnetTable, want.subnet_id) === undefined) throw notFound("SubnetNotFound", `Subnet ${want.subnet_id} could not be found.`);
+    ctx.visible("subnet", want.subnet_id);
+    throw invalidInput(`Failed to create port on network ${port.network_id}, because fixed_ips included invalid subnet ${want.subnet_id}`);
+  }
+  const ip = parseIp(want.ip_address!)!;
+  const found = subnets.find((s) => contains(cidrOf(s), ip));
+  if (found === undefined) throw badRequest(`IP address ${want.ip_address!} is not a valid IP for any of the subnets on the specified network.`, "InvalidIpForNetwork");
+  return found;
+}
+
+/** An address that the caller named. `own`: the port has it already. */
+function explicit(tx: Tx, port: Port, subnet: Subnet, ip: string, own: boolean): Chosen {
+  const cidr = cidrOf(subnet);
+  const parsed = parseIp(ip)!;
+  if (parsed.family !== cidr.family || !isHostAddress(cidr, parsed.value)) {
+    throw badRequest(`IP address ${ip} is not a valid IP for the specified subnet.`, "InvalidIpForSubnet");
+  }
+  if (isAutoAddress(subnet) && !isRouterPort(port) && ip !== autoAddress(subnet, port.mac_address)) {
+    throw badRequest(`IPv6 address ${ip} cannot be directly assigned to a port on subnet ${subnet.id} as the subnet is configured for automatic addresses`, "AllocationOnAutoAddressSubnet");
+  }
+  if (!own && tx.get(addressTable, addressId(port.network_id, ip)) !== undefined) throw taken(ip, subnet.id);
+  return { ip, subnet };
+}
+
+function automatic(tx: Tx, port: Port, subnet: Subnet): Chosen | undefined {
+  const ip = pickAddress(tx, subnet, port.device_owner === "network:dhcp");
+  return ip === undefined ? undefined : { ip, subnet };
+}
+
+/** The port's own address on an auto-address subnet. */
+function slaac(tx: Tx, port: Port, subnet: Subnet): Chosen {
+  const ip = autoAddress(subnet, port.mac_address);
+  const holder = tx.get(addressTable, addressId(port.network_id, ip));
+  if (holder !== undefined && holder.port_id !== port.id) throw taken(ip, subnet.id);
+  return { ip, subnet };
+}
+
+function put(tx: Tx, port: Port, chosen: Chosen, position: number): void {
+  const id = addressId(port.network_id, chosen.ip);
+  const row: Address = { id, network_id: port.network_id, port_id: port.id, subnet_id: chosen.subnet.id, ip: chosen.ip, family: chosen.subnet.ip_version, position };
+  const before = tx.get(addressTable, id);
+  if (before === undefined || before.position !== position) tx.put(addressTable, row);
+}
+
+/** Addresses of a new port for which none were asked: one of each family, and one of each auto-address subnet. */
+export function assignDefault(tx: Tx, port: Port): void {
+  const subnets = subnetsOf(tx, port.network_id);
+  let position = 0;
+  for (const family of [4, 6] as const) {
+    const candidates = subnets.filter((s) => s.ip_version === family && !isAutoAddress(s));
+    if (candidates.length === 0) continue;
+    let chosen: Chosen | undefined;
+    for (const subnet of candidates) {
+      chosen = automatic(tx, port, subnet);
+      if (chosen !== undefined) break;
+    }
+    if (chosen === undefined) throw exhausted(port.network_id);
+    put(tx, port, chosen, position++);
+  }
+  if (isRouterPort(port)) return;
+  for (const subnet of subnets) if (isAutoAddress(subnet)) put(tx, port, slaac(tx, port, subnet), position++);
+}
+
+/** Makes the port's addresses those that were asked for. What it has already and what is asked again stays. */
+export function assign(tx: Tx, ctx: ApiContext, port: Port, wants: readonly FixedIp[]): void {
+  const subnets = subnetsOf(tx, port.network_id);
+  if (wants.length > 0 && subnets.length === 0) throw invalidInput(`Failed to create port on network ${port.network_id}, because it has no subnets`);
+  const before = addressesOf(tx, port.id);
+  const spare = new Map(before.map((a) => [a.ip, a]));
+  const chosen: (Chosen | undefined)[] = wants.map(() => undefined);
+  const homes = wants.map((want) => subnetOfWant(tx, ctx, port, subnets, want));
+
+  // Named addresses first, then those of auto-address subnets, so that neither is given out for an unnamed one.
+  wants.forEach((want, i) => {
+    if (want.ip_address !== undefined) {
+      chosen[i] = explicit(tx, port, homes[i]!, want.ip_address, spare.has(want.ip_address));
+      spare.delete(want.ip_address);
+    } else if (isAutoAddress(homes[i]!)) {
+      chosen[i] = slaac(tx, port, homes[i]!);
+      spare.delete(chosen[i].ip);
+    }
+  });
+  const named = chosen.flatMap((c) => (c === undefined ? [] : [c.ip]));
+  const twice = named.find((ip, i) => named.indexOf(ip) !== i);
+  if (twice !== undefined) throw invalidInput(`Duplicate IP address '${twice}' in fixed_ips`);
+  const extra: Chosen[] = [];
+  if (!isRouterPort(port)) {
+    for (const subnet of subnets) {
+      if (!isAutoAddress(subnet) || chosen.some((c) => c?.subnet.id === subnet.id)) continue;
+      const own = slaac(tx, port, subnet);
+      spare.delete(own.ip);
+      extra.push(own);
+    }
+  }
+  wants.forEach((_, i) => {
+    if (chosen[i] !== undefined) return;
+    const old = [...spare.values()].find((a) => a.subnet_id === homes[i]!.id);
+    if (old === undefined) return;
+    spare.delete(old.ip);
+    chosen[i] = { ip: old.ip, subnet: homes[i]! };
+  });
+  // Those settled are taken before more are looked for; those given up become free only afterwards, so that what replaces
+  // them is another address.
+  chosen.forEach((c, i) => c !== undefined && put(tx, port, c, i));
+  extra.forEach((c, i) => put(tx, port, c, wants.length + i));
+  wants.forEach((_, i) => {
+    if (chosen[i] !== undefined) return;
+    const found = automatic(tx, port, homes[i]!);
+    if (found === undefined) throw exhausted(port.network_id);
+    put(tx, port, found, i);
+  });
+  for (const old of spare.values()) tx.delete(addressTable, old.id);
+}
+
+/** Addresses made from the old MAC become those of the new one. */
+export function followMac(tx: Tx, port: Port, oldMac: string): void {
+  for (const address of addressesOf(tx, port.id)) {
+    const subnet = tx.get(subnetTable, address.subnet_id);
+    if (subnet === undefined || !isAutoAddress(subnet) || address.ip !== autoAddress(subnet, oldMac)) continue;
+    tx.delete(addressTable, address.id);
+    put(tx, port, slaac(tx, port, subnet), address.position);
+  }
+}
+
+/** A new auto-address subnet gives a port of its network an address. False if this is not for it. */
+export function addAutoAddress(tx: Tx, port: Port, subnet: Subnet): boolean {
+  if (isRouterPort(port)) return false;
+  const used = addressesOf(tx, port.id);
+  put(tx, port, slaac(tx, port, subnet), used.length === 0 ? 0 : used.at(-1)!.position + 1);
+  return true;
+}
+
+export function release(tx: Tx, portId: string): void {
+  for (const address of tx.by(addressTable, "port", portId)) tx.delete(addressTable, address.id);
+}

@@ -1,0 +1,396 @@
+// Networks and ports as the API shows them, and what plugging an interface does to a port's status. Addresses are ipam's,
+// groups security-groups', router interfaces l3's: their attributes of ports are Extensions over there.
+import {
+  ApiError, AUTO, addressPairs, badRequest, boolean, chassisTable, conflict, invalidInput, mac, nonNegative, notFound, nullAs, objectOrNull, oneOf, orNull, string, uuid, vifTable,
+  type Alias, type ApiContext, type Attribute, type Caller, type Chassis, type Convert, type Extension, type ReadView, type Resource, type Tx, type Values, type Vif,
+} from "#app";
+import { tenantMtu } from "../overlay/model.ts";
+import { networkTable, portBindingTable, portStatusTable, portTable, type AddressPair, type Network, type Port, type PortBinding, type PortStatus } from "./model.ts";
+
+const NETWORK_OWNER = "admin / service / member@network_owner";
+
+/** Ports that the network's own services made: they go with it. */
+const SERVICE_PORTS: ReadonlySet<string> = new Set(["network:dhcp", "network:distributed", "network:floatingip_agent_gateway"]);
+/** Ports of other projects that do not keep a network from being unshared. */
+const UNSHARED_ANYWAY: ReadonlySet<string> = new Set([...SERVICE_PORTS, "network:router_gateway", "network:floatingip"]);
+
+const ids = (rows: readonly { readonly id: string }[]): string[] => rows.map((r) => r.id);
+
+// ---- networks ----
+
+/** Stored form of a given MTU: absent when 0 or nothing leaves the choice to the controller. */
+function storedMtu(view: ReadView, mtu: unknown): { readonly mtu?: number } {
+  if (mtu === undefined || mtu === 0) return {};
+  const most = tenantMtu(view);
+  if ((mtu as number) > most) throw invalidInput(`Requested MTU is too big, maximum is ${most}`);
+  return { mtu: mtu as number };
+}
+
+/** A network that others already use cannot become private. */
+function checkUnshare(tx: Tx, network: Network): void {
+  for (const port of tx.by(portTable, "network", network.id)) {
+    if (port.project_id === network.project_id || port.project_id === "" || UNSHARED_ANYWAY.has(port.device_owner)) continue;
+    throw conflict("InvalidSharedSetting", `Unable to reconfigure sharing settings for network ${network.id}. Multiple projects are using it.`);
+  }
+}
+
+const network: Resource<Network> = {
+  name: "network",
+  collection: "networks",
+  about: "An isolated broadcast domain.",
+  table: networkTable,
+  notFound: { type: "NetworkNotFound", message: (id) => `Network ${id} could not be found.` },
+  attributes: {
+    admin_state_up: { type: "boolean", about: "False: no packet passes.", post: true, put: true, default: true, check: boolean, filter: true, sort: true },
+    status: { type: "string", about: "Always ACTIVE.", filter: true, sort: true },
+    shared: { type: "boolean", about: "Every project may use it.", post: true, put: true, default: false, check: boolean, filter: true, policy: { create: "admin", update: "admin" } },
+    mtu: { type: "integer", about: "Largest packet in bytes; 0 or absent on input: as large as the encapsulation leaves.", post: true, put: true, default: 0, check: nonNegative, filter: true, sort: true, alias: "net-mtu" },
+    port_security_enabled: { type: "boolean", about: "Default of new ports.", post: true, put: true, default: true, check: boolean, alias: "port-security", policy: { create: "admin / member@project", update: "admin / member@project" } },
+  },
+  policy: {
+    create: "admin / member@project",
+    get: "admin / reader@project / service / shared-network / external-network / advsvc-role",
+    update: "admin / member@project",
+    delete: "admin / member@project",
+  },
+  relations: {
+    "shared-network": (row: Network) => row.shared,
+    "external-network": () => false,
+  },
+  reach: { "shared-network": (view) => ids(view.by(networkTable, "shared", "true")), "external-network": () => [] },
+  bulk: true,
+
+  create(tx, standard, input) {
+    const row: Network = {
+      ...standard,
+      key: tx.allocate("vni", { min: 1, max: 2 ** 24 - 1, used: (n) => tx.by(networkTable, "key", String(n)).length > 0 }),
+      admin_state_up: input.admin_state_up as boolean,
+      shared: input.shared as boolean,
+      port_security_enabled: input.port_security_enabled as boolean,
+      ...storedMtu(tx, input.mtu),
+    };
+    tx.put(networkTable, row);
+    return row;
+  },
+
+  update(tx, row, changes) {
+    if (row.shared && changes.shared === false) checkUnshare(tx, row);
+    const { mtu, ...rest } = row;
+    const after: Network = {
+      ...rest,
+      admin_state_up: (changes.admin_state_up as boolean | undefined) ?? row.admin_state_up,
+      shared: (changes.shared as boolean | undefined) ?? row.shared,
+      port_security_enabled: (changes.port_security_enabled as boolean | undefined) ?? row.port_security_enabled,
+      ...(changes.mtu === undefined ? (mtu === undefined ? {} : { mtu }) : storedMtu(tx, changes.mtu)),
+    };
+    tx.put(networkTable, after);
+    if (after.admin_state_up !== row.admin_state_up) for (const port of tx.by(portTable, "network", row.id)) if (settle(tx, port)) bumpPort(tx, port.id);
+    return after;
+  },
+
+  remove(tx, row, ctx) {
+    const ports = tx.by(portTable, "network", row.id);
+    if (ports.some((p) => !SERVICE_PORTS.has(p.device_owner))) {
+      throw conflict("NetworkInUse", `Unable to complete operation on network ${row.id}. There are one or more ports still in use on the network.`);
+    }
+    for (const port of ports) ctx.remove("port", port.id);
+    tx.delete(networkTable, row.id);
+  },
+
+  present: (view, row) => (row.mtu === undefined ? { status: "ACTIVE", mtu: tenantMtu(view) } : { status: "ACTIVE" }),
+};
+
+// ---- where a port is ----
+
+const isHost = (chassis: Chassis, host: string): boolean => chassis.id === host || chassis.hostname === host;
+
+function chassisOf(view: ReadView, host: string): Chassis | undefined {
+  const byId = view.get(chassisTable, host);
+  if (byId !== undefined) return byId;
+  for (const chassis of view.all(chassisTable)) if (chassis.hostname === host) return chassis;
+  return undefined;
+}
+
+const UNBOUND: Omit<PortBinding, "id"> = { requested_host: "", vnic_type: "normal", profile: {} };
+const NOWHERE: Omit<PortStatus, "id"> = { status: "DOWN", host: "" };
+
+const bindingOf = (view: ReadView, id: string): PortBinding => view.get(portBindingTable, id) ?? { id, ...UNBOUND };
+const statusOf = (view: ReadView, id: string): PortStatus => view.get(portStatusTable, id) ?? { id, ...NOWHERE };
+
+/** The host a port is bound to: the one asked for, else the one it was found on; "" if neither. */
+const boundHost = (view: ReadView, id: string): string => bindingOf(view, id).requested_host || statusOf(view, id).host;
+
+/** The interface that counts, the same that the attachment derivation chooses. `gone` is one that is about to vanish. */
+function vifOf(view: ReadView, port: Port, appeared?: Vif, gone?: Vif): Vif | undefined {
+  if (!port.admin_state_up || view.get(networkTable, port.network_id)?.admin_state_up !== true) return undefined;
+  const wanted = bindingOf(view, port.id).requested_host;
+  let best: Vif | undefined;
+  for (const vif of appeared === undefined ? view.by(vifTable, "iface_id", port.id) : [...view.by(vifTable, "iface_id", port.id), appeared]) {
+    if (vif.id === gone?.id || (best !== undefined && vif.id >= best.id)) continue;
+    const chassis = view.get(chassisTable, vif.chassis);
+    if (chassis !== undefined && (wanted === "" || isHost(chassis, wanted))) best = vif;
+  }
+  return best;
+}
+
+/** Makes the status follow from where the port is plugged. True if it changed. */
+function settle(tx: Tx, port: Port, appeared?: Vif, gone?: Vif): boolean {
+  const before = statusOf(tx, port.id);
+  const vif = vifOf(tx, port, appeared, gone);
+  if (vif === undefined) return setStatus(tx, { id: port.id, ...NOWHERE });
+  if (before.host === vif.chassis && before.status !== "DOWN") return false;
+  return setStatus(tx, { id: port.id, status: "BUILD", host: vif.chassis });
+}
+
+function setStatus(tx: Tx, status: PortStatus): boolean {
+  const before = statusOf(tx, status.id);
+  if (before.status === status.status && before.host === status.host) return false;
+  tx.put(portStatusTable, status);
+  return true;
+}
+
+function bumpPort(tx: Tx, id: string): void {
+  const port = tx.get(portTable, id);
+  if (port !== undefined) tx.put(portTable, { ...port, revision_number: port.revision_number + 1, updated_at: tx.now });
+}
+
+/** What plugging means to ports. Each may be called again with the same interface and then changes nothing. */
+export const vif = {
+  plugged(tx: Tx, vif: Vif): void {
+    const port = tx.get(portTable, vif.iface_id);
+    if (port !== undefined && settle(tx, port, vif)) bumpPort(tx, port.id);
+  },
+  installed(tx: Tx, vif: Vif): void {
+    const port = tx.get(portTable, vif.iface_id);
+    if (port === undefined || vifOf(tx, port)?.id !== vif.id) return;
+    if (setStatus(tx, { id: port.id, status: "ACTIVE", host: vif.chassis })) bumpPort(tx, port.id);
+  },
+  unplugged(tx: Tx, vif: Vif): void {
+    const port = tx.get(portTable, vif.iface_id);
+    if (port !== undefined && settle(tx, port, undefined, vif)) bumpPort(tx, port.id);
+  },
+};
+
+function presentBinding(view: ReadView, id: string): Record<string, unknown> {
+  const binding = bindingOf(view, id);
+  const status = statusOf(view, id);
+  const host = binding.requested_host || status.host;
+  const chassis = host === "" ? undefined : chassisOf(view, host);
+  return {
+    status: status.status,
+    "binding:host_id": host,
+    "binding:vnic_type": binding.vnic_type,
+    "binding:profile": binding.profile,
+    "binding:vif_type": host === "" ? "unbound" : chassis === undefined ? "binding_failed" : "ovs",
+    "binding:vif_details": chassis === undefined ? {} : { port_filter: true, connectivity: "l2", bridge_name: chassis.bridge, datapath_type: chassis.datapath_type, ovs_hybrid_plug: false },
+  };
+}
+
+// ---- ports ----
+
+const MAC_PREFIX = "fa:16:3e";
+const MAC_ATTEMPTS = 16;
+
+const macInUse = (view: ReadView, networkId: string, address: string): boolean => view.by(portTable, "network_mac", `${networkId}|${address}`).length > 0;
+
+/** Three random octets behind our prefix; randomness is the transaction's, so that a simulation can repeat it. */
+function newMac(tx: Tx, networkId: string): string {
+  for (let i = 0; i < MAC_ATTEMPTS; i++) {
+    const hex = tx.uuid();
+    const address = `${MAC_PREFIX}:${hex.slice(0, 2)}:${hex.slice(2, 4)}:${hex.slice(4, 6)}`;
+    if (!macInUse(tx, networkId, address)) return address;
+  }
+  throw new ApiError(503, "NetworkMacAddressGenerationFailure", `Unable to generate unique mac on network ${networkId}.`);
+}
+
+function givenMac(tx: Tx, networkId: string, address: string): string {
+  if (macInUse(tx, networkId, address)) throw conflict("MacAddressInUse", `Unable to complete operation for network ${networkId}. The mac address ${address} is in use.`);
+  return address;
+}
+
+/** The port's own MAC is the default; it is stored, and follows when the port's changes. */
+function storedPairs(given: unknown, own: string): readonly AddressPair[] {
+  const seen = new Set<string>();
+  return ((given ?? []) as readonly { ip_address: string; mac_address?: string }[]).map((pair) => {
+    const stored: AddressPair = { ip_address: pair.ip_address, mac_address: pair.mac_address ?? own };
+    const key = `${stored.ip_address} ${stored.mac_address}`;
+    if (seen.has(key)) throw badRequest(`Request contains duplicate address pair: mac_address ${stored.mac_address} ip_address ${stored.ip_address}.`, "DuplicateAddressPairInRequest");
+    seen.add(key);
+    return stored;
+  });
+}
+
+function checkPairs(port: Port): void {
+  if (port.port_security_enabled || port.allowed_address_pairs.length === 0) return;
+  throw conflict("AddressPairAndPortSecurityRequired", "Port Security must be enabled in order to have allowed address pairs on a port.");
+}
+
+/** Longest binding:profile, as JSON text. */
+const PROFILE_LIMIT = 4095;
+const profile: Convert = (value, attribute) => {
+  const given = objectOrNull(value, attribute) ?? {};
+  if (JSON.stringify(given).length > PROFILE_LIMIT) throw invalidInput(`binding:profile value is too large, the limit is ${PROFILE_LIMIT} characters`);
+  return given;
+};
+
+const vnicTypes = ["normal", "direct", "macvtap", "baremetal", "direct-physical", "virtio-forwarder", "smart-nic", "vdpa", "accelerator-direct", "accelerator-direct-physical", "remote-managed"];
+
+/** Nova sends null for "no host". */
+const hostName: Convert = nullAs("", string(255));
+
+const portAttributes: Record<string, Attribute> = {
+  network_id: { type: "uuid", about: "Network it is on.", post: true, required: true, check: uuid, filter: true, sort: true, index: "network" },
+  mac_address: {
+    type: "mac", about: "Unique in its network; absent or null: generated.", post: true, put: true, default: AUTO, check: orNull(mac), filter: true, sort: true,
+    policy: { create: NETWORK_OWNER, update: "admin / service / manager@network_owner" },
+  },
+  admin_state_up: { type: "boolean", about: "False: no packet passes.", post: true, put: true, default: true, check: boolean, filter: true, sort: true },
+  device_id: {
+    type: "string", about: "What uses it: a server, a router.", post: true, put: true, default: "", check: string(255), filter: true, sort: true, index: "device",
+    policy: { create: "admin / member@project / service", update: "admin / member@project / service" },
+  },
+  device_owner: {
+    type: "string", about: "Kind of what uses it, e.g. compute:nova.", post: true, put: true, default: "", check: string(255), filter: true, sort: true,
+    policy: { create: `!device_owner~^network: / ${NETWORK_OWNER}`, update: `!device_owner~^network: / ${NETWORK_OWNER}` },
+  },
+  status: { type: "string", about: "ACTIVE once its flows are confirmed by the switch it is plugged into.", filter: true, sort: true },
+  port_security_enabled: {
+    type: "boolean", about: "False: may send with any address, and no security group applies.", post: true, put: true, default: AUTO, check: boolean, alias: "port-security",
+    policy: { create: NETWORK_OWNER, update: NETWORK_OWNER },
+  },
+  allowed_address_pairs: {
+    type: "object[]", about: "More addresses it may send from.", post: true, put: true, default: AUTO, check: addressPairs, alias: "allowed-address-pairs",
+    policy: {
+      create: NETWORK_OWNER, update: NETWORK_OWNER,
+      keys: { mac_address: { create: NETWORK_OWNER, update: NETWORK_OWNER }, ip_address: { create: NETWORK_OWNER, update: NETWORK_OWNER } },
+    },
+  },
+  "binding:host_id": {
+    type: "string", about: "Host it is bound to: the one asked for, else where it was plugged.", post: true, put: true, default: AUTO, check: hostName, filter: true, alias: "binding",
+    policy: { create: "admin / service", get: "admin / service", update: "admin / service" },
+  },
+  "binding:vnic_type": {
+    type: "string", about: "Kind of interface asked for.", post: true, put: true, default: "normal", check: oneOf(...vnicTypes), alias: "binding",
+    policy: { create: "admin / member@project / service", update: "admin / service / member@project" },
+  },
+  "binding:profile": {
+    // Neutron lets only the service role write it; development clouds have none, so administrators may as well.
+    type: "object", about: "Free-form, kept for the compute service.", post: true, put: true, default: AUTO, check: profile, alias: "binding",
+    policy: { create: "admin / service", get: "admin / service", update: "admin / service" },
+  },
+  "binding:vif_type": { type: "string", about: "How to plug: ovs, unbound or binding_failed.", alias: "binding", policy: { get: "admin / service" } },
+  "binding:vif_details": { type: "object", about: "Details for the plugging side.", alias: "binding", policy: { get: "admin / service" } },
+};
+
+function writeBinding(tx: Tx, id: string, values: Values): void {
+  const before = bindingOf(tx, id);
+  const after: PortBinding = {
+    id,
+    requested_host: (values["binding:host_id"] as string | undefined) ?? before.requested_host,
+    vnic_type: (values["binding:vnic_type"] as string | undefined) ?? before.vnic_type,
+    profile: (values["binding:profile"] as PortBinding["profile"] | undefined) ?? before.profile,
+  };
+  if (JSON.stringify(after) !== JSON.stringify(tx.get(portBindingTable, id))) tx.put(portBindingTable, after);
+}
+
+/** The network of a port, or of one that is being asked for: then a network that is not to be seen is not there. */
+function networkOfRow(row: Port, view: ReadView, caller: Caller): Network {
+  const on = view.get(networkTable, row.network_id);
+  if (on === undefined || (row.id === undefined && !on.shared && on.project_id !== caller.projectId)) throw notFound("NetworkNotFound", `Network ${row.network_id} could not be found.`);
+  return on;
+}
+
+const isServicePort = (deviceOwner: string): boolean => deviceOwner.startsWith("network:");
+
+const networkOf = (tx: Tx, ctx: ApiContext, id: string): Network => (ctx.internal ? tx.get(networkTable, id) : undefined) ?? ctx.visible<Network>("network", id);
+
+const port: Resource<Port> = {
+  name: "port",
+  collection: "ports",
+  about: "A place in a network where one interface is plugged.",
+  table: portTable,
+  notFound: { type: "PortNotFound", message: (id) => `Port ${id} could not be found.` },
+  attributes: portAttributes,
+  policy: {
+    create: "admin / service / member@network_owner / shared-network",
+    get: "admin / service / reader@network_owner / reader@project",
+    update: "admin / service / member@project",
+    delete: "admin / service / member@network_owner / member@project",
+  },
+  relations: {
+    network_owner: (row: Port, view, caller) => networkOfRow(row, view, caller).project_id,
+    "shared-network": (row: Port, view, caller) => networkOfRow(row, view, caller).shared,
+  },
+  reach: { network_owner: (view, caller) => view.by(networkTable, "project", caller.projectId).flatMap((n) => ids(view.by(portTable, "network", n.id))) },
+  bulk: true,
+
+  create(tx, standard, input, ctx) {
+    const on = networkOf(tx, ctx, input.network_id as string);
+    const deviceOwner = input.device_owner as string;
+    const given = input.mac_address as string | null | undefined;
+    const address = given === undefined || given === null ? newMac(tx, on.id) : givenMac(tx, on.id, given);
+    const row: Port = {
+      ...standard,
+      key: tx.allocate("port", { min: 1, max: 2 ** 32 - 1, used: (n) => tx.by(portTable, "key", String(n)).length > 0 }),
+      network_id: on.id,
+      mac_address: address,
+      admin_state_up: input.admin_state_up as boolean,
+      device_id: input.device_id as string,
+      device_owner: deviceOwner,
+      port_security_enabled: !isServicePort(deviceOwner) && ((input.port_security_enabled as boolean | undefined) ?? on.port_security_enabled),
+      allowed_address_pairs: storedPairs(input.allowed_address_pairs, address),
+    };
+    checkPairs(row);
+    tx.put(portTable, row);
+    writeBinding(tx, row.id, input);
+    tx.put(portStatusTable, { id: row.id, ...NOWHERE });
+    settle(tx, row);
+    return row;
+  },
+
+  update(tx, row, changes) {
+    let address = row.mac_address;
+    if (changes.mac_address !== undefined && changes.mac_address !== row.mac_address) {
+      const host = boundHost(tx, row.id);
+      address = changes.mac_address === null ? newMac(tx, row.network_id) : (changes.mac_address as string);
+      if (host !== "" && changes["binding:host_id"] !== "" && chassisOf(tx, host) !== undefined) {
+        throw conflict("PortBound", `Unable to complete operation on port ${row.id}, port is already bound, port type: ovs, old_mac ${row.mac_address}, new_mac ${address}.`);
+      }
+      if (changes.mac_address !== null) givenMac(tx, row.network_id, address);
+    }
+    const own = row.allowed_address_pairs.map((p) => (p.mac_address === row.mac_address ? { ...p, mac_address: address } : p));
+    const after: Port = {
+      ...row,
+      mac_address: address,
+      admin_state_up: (changes.admin_state_up as boolean | undefined) ?? row.admin_state_up,
+      device_id: (changes.device_id as string | undefined) ?? row.device_id,
+      device_owner: (changes.device_owner as string | undefined) ?? row.device_owner,
+      port_security_enabled: (changes.port_security_enabled as boolean | undefined) ?? row.port_security_enabled,
+      allowed_address_pairs: changes.allowed_address_pairs === undefined ? own : storedPairs(changes.allowed_address_pairs, address),
+    };
+    checkPairs(after);
+    tx.put(portTable, after);
+    writeBinding(tx, row.id, changes);
+    settle(tx, after);
+    return after;
+  },
+
+  remove(tx, row) {
+    tx.delete(portBindingTable, row.id);
+    tx.delete(portStatusTable, row.id);
+    tx.delete(portTable, row.id);
+  },
+
+  present: (view, row) => presentBinding(view, row.id),
+};
+
+export const resources = [network, port] as unknown as readonly Resource<never>[];
+export const extend: Readonly<Record<string, Extension<never>>> = {};
+export const aliases: readonly Alias[] = [
+  { alias: "net-mtu", name: "Network MTU", description: "Networks show the largest packet they carry.", updated: "2015-03-25T10:00:00-00:00" },
+  { alias: "net-mtu-writable", name: "Network MTU (writable)", description: "The MTU of a network can be set.", updated: "2017-07-12T00:00:00-00:00" },
+  { alias: "port-security", name: "Port Security", description: "Anti-spoofing can be switched off for a port or a network's new ports.", updated: "2012-07-23T10:00:00-00:00" },
+  { alias: "allowed-address-pairs", name: "Allowed Address Pairs", description: "Ports may send from further addresses.", updated: "2013-07-23T10:00:00-00:00" },
+  { alias: "binding", name: "Port Binding", description: "Where and how a port is plugged.", updated: "2014-02-03T10:00:00-00:00" },
+  { alias: "port-mac-address-regenerate", name: "Neutron Port MAC address regenerate", description: "A port's MAC set to null is generated anew.", updated: "2018-05-03T10:00:00-00:00" },
+];

@@ -1,0 +1,368 @@
+// Routers, their interfaces and extra routes. An interface is a port of l2 with a RouterInterface row beside it: that row,
+// not the port's device_owner, says that the port is the router's.
+import {
+  badRequest, boolean, conflict, contains, invalidFor, invalidInput, ip, isObject, notFound, overlap, parseCidr, parseIp, parseUuid, show, strictCidr,
+  type Action, type Alias, type ApiContext, type Convert, type Extension, type ReadView, type Resource, type Tx, type Values,
+} from "#app";
+import { addressId, addressTable, portTable, type Address, type Port } from "../l2/model.ts";
+import { subnetTable, type Subnet } from "../ipam/model.ts";
+import { routerInterfaceTable, routerTable, type Route, type Router, type RouterInterface } from "./model.ts";
+
+const ROUTER_INTERFACE = "network:router_interface";
+const MAX_ROUTES = 30;
+
+const badRouter = (message: string): Error => badRequest(`Bad router request: ${message}.`, "BadRequest");
+
+// ---- what a router is connected to ----
+
+interface Interface {
+  readonly port: Port;
+  readonly addresses: readonly Address[];
+  readonly subnets: readonly Subnet[];
+}
+
+function interfaceOf(view: ReadView, portId: string): Interface | undefined {
+  const port = view.get(portTable, portId);
+  if (port === undefined) return undefined;
+  const addresses = view.by(addressTable, "port", portId).toSorted((a, b) => a.position - b.position);
+  const ids = [...new Set(addresses.map((a) => a.subnet_id))];
+  return { port, addresses, subnets: ids.flatMap((id) => view.get(subnetTable, id) ?? []) };
+}
+
+const interfacesOf = (view: ReadView, routerId: string): readonly Interface[] =>
+  view.by(routerInterfaceTable, "router", routerId).flatMap((i) => interfaceOf(view, i.id) ?? []);
+
+/** A router knows each address range once. */
+function checkConnectable(tx: Tx, router: Router, subnet: Subnet): void {
+  // Someone else's router announces this prefix; ours must stay silent there.
+  if (subnet.ip_version === 6 && subnet.ipv6_ra_mode === null && subnet.ipv6_address_mode !== null) {
+    throw badRouter(`IPv6 subnet ${subnet.id} configured to receive RAs from an external router cannot be added to this router`);
+  }
+  const prefix = parseCidr(subnet.cidr)!;
+  for (const other of interfacesOf(tx, router.id).flatMap((i) => i.subnets)) {
+    if (other.id === subnet.id) throw badRouter(`Router already has a port on subnet ${subnet.id}`);
+    if (overlap(prefix, parseCidr(other.cidr)!)) throw badRouter(`Cidr ${subnet.cidr} of subnet ${subnet.id} overlaps with cidr ${other.cidr} of subnet ${other.id}`);
+  }
+}
+
+/** Refuses to take away subnets that a next hop is in. */
+function checkNotStranded(router: Router, subnets: readonly Subnet[]): void {
+  for (const subnet of subnets) {
+    const prefix = parseCidr(subnet.cidr)!;
+    if (!router.routes.some((r) => contains(prefix, parseIp(r.nexthop)!))) continue;
+    throw conflict("RouterInterfaceInUseByRoute", `Router interface for subnet ${subnet.id} on router ${router.id} cannot be deleted, as it is required by one or more routes.`);
+  }
+}
+
+// ---- interfaces ----
+
+interface Attach {
+  readonly subnet_id?: string;
+  readonly port_id?: string;
+}
+
+function attachBody(body: Values): Attach {
+  const out: { subnet_id?: string; port_id?: string } = {};
+  for (const key of ["subnet_id", "port_id"] as const) {
+    const value = body[key];
+    if (value === undefined || value === null) continue;
+    const id = parseUuid(value);
+    if (id === undefined) throw invalidFor(key, `'${show(value)}' is not a valid UUID`);
+    out[key] = id;
+  }
+  if (out.subnet_id === undefined && out.port_id === undefined) throw badRouter("Either subnet_id or port_id must be specified");
+  return out;
+}
+
+const interfaceInfo = (router: Router, port: Port, subnetIds: readonly string[]): Record<string, unknown> => ({
+  id: router.id,
+  tenant_id: router.project_id,
+  project_id: router.project_id,
+  port_id: port.id,
+  network_id: port.network_id,
+  subnet_id: subnetIds.at(-1),
+  subnet_ids: subnetIds,
+});
+
+const fixedIpsOf = (i: Interface): { subnet_id: string; ip_address: string }[] => i.addresses.map((a) => ({ subnet_id: a.subnet_id, ip_address: a.ip }));
+
+function addBySubnet(tx: Tx, router: Router, subnetId: string, ctx: ApiContext): Port {
+  const subnet = ctx.visible<Subnet>("subnet", subnetId);
+  if (subnet.gateway_ip === null) throw badRouter("Subnet for router interface must have a gateway IP");
+  checkConnectable(tx, router, subnet);
+  const fixed = { subnet_id: subnet.id, ip_address: subnet.gateway_ip };
+  if (subnet.ip_version === 6) {
+    // The IPv6 prefixes of a network share one interface, for there is one link-local address that hosts route to.
+    const shared = interfacesOf(tx, router.id).find((i) => i.port.network_id === subnet.network_id && i.addresses.length > 0 && i.addresses.every((a) => a.family === 6));
+    if (shared !== undefined) return ctx.update<Port>("port", shared.port.id, { fixed_ips: [...fixedIpsOf(shared), fixed] });
+  }
+  const port = ctx.create<Port>("port", {
+    project_id: router.project_id,
+    network_id: subnet.network_id,
+    fixed_ips: [fixed],
+    device_id: router.id,
+    device_owner: ROUTER_INTERFACE,
+  });
+  tx.put(routerInterfaceTable, { id: port.id, router_id: router.id, network_id: port.network_id });
+  return port;
+}
+
+function addByPort(tx: Tx, router: Router, portId: string, ctx: ApiContext): { port: Port; subnets: readonly string[] } {
+  const port = ctx.visible<Port>("port", portId);
+  // A network's owner sees the ports of others on it, but may not take them.
+  if (!ctx.internal && !ctx.caller.admin && port.project_id !== ctx.caller.projectId) throw notFound("PortNotFound", `Port ${portId} could not be found.`);
+  if (port.device_id !== "" || tx.get(routerInterfaceTable, port.id) !== undefined) {
+    throw conflict("PortInUse", `Unable to complete operation on port ${port.id} for network ${port.network_id}. Port already has an attached device ${port.device_id}.`);
+  }
+  const { addresses, subnets } = interfaceOf(tx, port.id)!;
+  if (addresses.length === 0) throw badRouter("A port used as a router interface must have at least one address");
+  if (addresses.filter((a) => a.family === 4).length > 1) throw badRouter("Cannot have multiple IPv4 subnets on router port");
+  for (const subnet of subnets) checkConnectable(tx, router, subnet);
+  const v6 = (i: { addresses: readonly Address[] }): boolean => i.addresses.some((a) => a.family === 6);
+  if (v6({ addresses }) && interfacesOf(tx, router.id).some((i) => i.port.network_id === port.network_id && v6(i))) {
+    throw badRouter(`Cannot have multiple router ports with the same network id if both contain IPv6 subnets: network ${port.network_id}`);
+  }
+  tx.put(routerInterfaceTable, { id: port.id, router_id: router.id, network_id: port.network_id });
+  return { port: ctx.update<Port>("port", port.id, { device_id: router.id, device_owner: ROUTER_INTERFACE }), subnets: subnets.map((s) => s.id) };
+}
+
+const addInterface: Action = {
+  about: "Connects a subnet by its gateway address, or an unused port with the addresses it has.",
+  policy: "admin / member@project",
+  run(tx, row: Router, body, ctx) {
+    const { subnet_id, port_id } = attachBody(body);
+    if (subnet_id !== undefined && port_id !== undefined) throw badRouter("Cannot specify both subnet-id and port-id");
+    let info: Record<string, unknown>;
+    if (subnet_id !== undefined) info = interfaceInfo(row, addBySubnet(tx, row, subnet_id, ctx), [subnet_id]);
+    else {
+      const { port, subnets } = addByPort(tx, row, port_id!, ctx);
+      info = interfaceInfo(row, port, subnets);
+    }
+    ctx.bump("router", row.id);
+    return info;
+  },
+};
+
+/** The interface that the body names; of a shared IPv6 interface, `part` is the only subnet to take off. */
+function findInterface(tx: Tx, router: Router, { subnet_id, port_id }: Attach): { found: Interface; part: string | undefined } {
+  if (port_id !== undefined) {
+    const found = tx.get(routerInterfaceTable, port_id)?.router_id === router.id ? interfaceOf(tx, port_id) : undefined;
+    if (found === undefined) throw notFound("RouterInterfaceNotFound", `Router ${router.id} does not have an interface with id ${port_id}.`);
+    if (subnet_id !== undefined && !found.subnets.some((s) => s.id === subnet_id)) {
+      throw badRequest(`Subnet on port ${port_id} does not match the requested subnet ${subnet_id}.`, "SubnetMismatchForPort");
+    }
+    return { found, part: undefined };
+  }
+  if (tx.get(subnetTable, subnet_id!) === undefined) throw notFound("SubnetNotFound", `Subnet ${subnet_id!} could not be found.`);
+  const found = interfacesOf(tx, router.id).find((i) => i.subnets.some((s) => s.id === subnet_id));
+  if (found === undefined) throw notFound("RouterInterfaceNotFoundForSubnet", `Router ${router.id} has no interface on subnet ${subnet_id!}.`);
+  return { found, part: found.subnets.length > 1 ? subnet_id : undefined };
+}
+
+const removeInterface: Action = {
+  about: "Disconnects a subnet or port; the port is deleted.",
+  policy: "admin / member@project",
+  run(tx, row: Router, body, ctx) {
+    const names = attachBody(body);
+    const { found, part } = findInterface(tx, row, names);
+    const leaving = part === undefined ? found.subnets : found.subnets.filter((s) => s.id === part);
+    checkNotStranded(row, leaving);
+    if (part === undefined) ctx.remove("port", found.port.id);
+    else ctx.update("port", found.port.id, { fixed_ips: fixedIpsOf(found).filter((f) => f.subnet_id !== part) });
+    ctx.bump("router", row.id);
+    return interfaceInfo(row, found.port, leaving.map((s) => s.id));
+  },
+};
+
+// ---- routes ----
+
+/** What every router is for now. */
+const presentRouter = { status: "ACTIVE", external_gateway_info: null };
+
+/** `[{destination, nexthop}]` of one family each; whether the router can reach the next hop is checkRoutes'. */
+const routeList: Convert = (value, attribute) => {
+  if (value === null) return [];
+  if (!Array.isArray(value)) throw invalidFor(attribute, `'${show(value)}' is not a list`);
+  return (value as readonly unknown[]).map((item): Route => {
+    if (!isObject(item) || Object.keys(item).length !== 2 || item.destination === undefined || item.nexthop === undefined) {
+      throw invalidFor(attribute, `Invalid data format for route: '${show(item)}'`);
+    }
+    const destination = strictCidr(item.destination, attribute) as string;
+    const nexthop = ip(item.nexthop, attribute) as string;
+    if (parseCidr(destination)!.family !== parseIp(nexthop)!.family) throw invalidFor(attribute, `nexthop '${nexthop}' is not of the family of '${destination}'`);
+    return { destination, nexthop };
+  });
+};
+
+const invalidRoutes = (routes: readonly Route[], reason: string): Error =>
+  badRequest(`Invalid format for routes: ${show(routes)}, ${reason}`, "InvalidRoutes");
+
+function checkRoutes(tx: Tx, router: Router, routes: readonly Route[]): void {
+  if (routes.length > MAX_ROUTES) throw badRequest(`Unable to complete operation for ${router.id}. The number of routes exceeds the maximum ${MAX_ROUTES}.`, "RoutesExhausted");
+  const interfaces = interfacesOf(tx, router.id);
+  const prefixes = interfaces.flatMap((i) => i.subnets.map((s) => parseCidr(s.cidr)!));
+  const own = new Set(interfaces.flatMap((i) => i.addresses.map((a) => a.ip)));
+  const seen = new Set<string>();
+  for (const route of routes) {
+    // One next hop each: several for one destination are another extension's (ecmp_routes).
+    if (seen.has(route.destination)) throw invalidRoutes(routes, `duplicate destination ${route.destination}`);
+    seen.add(route.destination);
+    const hop = parseIp(route.nexthop)!;
+    if (!prefixes.some((p) => contains(p, hop))) throw invalidRoutes(routes, "the nexthop is not connected with router");
+    if (own.has(route.nexthop)) throw invalidRoutes(routes, "the nexthop is used by router");
+  }
+}
+
+function bodyRoutes(body: Values): readonly Route[] {
+  const router = body.router;
+  if (!isObject(router) || router.routes === undefined) throw badRequest("Unable to find 'router' with 'routes' in request body");
+  const routes = routeList(router.routes, "routes") as readonly Route[];
+  return [...new Map(routes.map((r) => [routeKey(r), r])).values()];
+}
+
+const routeKey = (r: Route): string => `${r.destination} ${r.nexthop}`;
+
+/** All of a router, as its member URI shows it. */
+const shownRouter = (r: Router): Record<string, unknown> => ({
+  id: r.id,
+  name: r.name,
+  tenant_id: r.project_id,
+  project_id: r.project_id,
+  description: r.description,
+  admin_state_up: r.admin_state_up,
+  routes: r.routes,
+  ...presentRouter,
+  created_at: r.created_at,
+  updated_at: r.updated_at,
+  revision_number: r.revision_number,
+  tags: r.tags,
+});
+
+const changeRoutes = (about: string, change: (now: readonly Route[], given: readonly Route[]) => readonly Route[]): Action => ({
+  about,
+  policy: "admin / member@project",
+  run(_tx, row: Router, body, ctx) {
+    const routes = change(row.routes, bodyRoutes(body));
+    const after = routes.length === row.routes.length ? row : ctx.update<Router>("router", row.id, { routes });
+    return { router: shownRouter(after) };
+  },
+});
+
+// ---- routers ----
+
+/** Nothing asked for is what there is; anything else would be a promise that is not kept. */
+const noGateway: Convert = (value) => {
+  if (value === null || (isObject(value) && Object.keys(value).length === 0)) return null;
+  throw invalidInput("external_gateway_info cannot be set: external networks are not supported in this version");
+};
+
+const router: Resource<Router> = {
+  name: "router",
+  collection: "routers",
+  about: "Forwards between the subnets it is connected to.",
+  alias: "router",
+  table: routerTable,
+  notFound: { type: "RouterNotFound", message: (id) => `Router ${id} could not be found.` },
+  attributes: {
+    admin_state_up: { type: "boolean", about: "False: forwards nothing.", post: true, put: true, default: true, check: boolean, filter: true, sort: true },
+    status: { type: "string", about: "Always ACTIVE.", sort: true },
+    routes: { type: "object[]", about: "At most 30; each next hop must be in a connected subnet.", put: true, check: routeList, alias: "extraroute" },
+    external_gateway_info: { type: "object", about: "Always null: there are no external networks yet.", post: true, put: true, default: null, check: noGateway },
+  },
+  policy: { create: "admin / member@project", get: "admin / reader@project", update: "admin / member@project", delete: "admin / member@project" },
+  bulk: true,
+
+  create(tx, standard, input) {
+    const row: Router = {
+      ...standard,
+      key: tx.allocate("router", { min: 1, max: 2 ** 32 - 1, used: (n) => tx.by(routerTable, "key", String(n)).length > 0 }),
+      admin_state_up: input.admin_state_up as boolean,
+      routes: [],
+    };
+    tx.put(routerTable, row);
+    return row;
+  },
+
+  update(tx, row, changes) {
+    const routes = (changes.routes as readonly Route[] | undefined) ?? row.routes;
+    if (changes.routes !== undefined) checkRoutes(tx, row, routes);
+    const after: Router = { ...row, admin_state_up: (changes.admin_state_up as boolean | undefined) ?? row.admin_state_up, routes };
+    tx.put(routerTable, after);
+    return after;
+  },
+
+  remove(tx, row) {
+    if (tx.by(routerInterfaceTable, "router", row.id).length > 0) throw conflict("RouterInUse", `Router ${row.id} still has ports.`);
+    tx.delete(routerTable, row.id);
+  },
+
+  present: () => presentRouter,
+  actions: {
+    add_router_interface: addInterface,
+    remove_router_interface: removeInterface,
+    add_extraroutes: changeRoutes("Adds routes; those already there are fine.", (now, given) => {
+      const have = new Set(now.map(routeKey));
+      return [...now, ...given.filter((r) => !have.has(routeKey(r)))];
+    }),
+    remove_extraroutes: changeRoutes("Removes routes; those not there are fine.", (now, given) => {
+      const gone = new Set(given.map(routeKey));
+      return now.filter((r) => !gone.has(routeKey(r)));
+    }),
+  },
+};
+
+// ---- guards of what routers stand on ----
+
+/** A device_id is a claim to be part of that device: not of someone else's router. */
+function checkDevice(tx: Tx, port: Port, ctx: ApiContext): void {
+  if (ctx.internal || ctx.caller.admin || port.device_id === "") return;
+  const owner = tx.get(routerTable, port.device_id);
+  if (owner === undefined || owner.project_id === ctx.caller.projectId) return;
+  throw conflict("DeviceIDNotOwnedByTenant", `The following device_id ${port.device_id} is not owned by your tenant or matches another tenants router.`);
+}
+
+const servicePortInUse = (port: Port, router: string): Error =>
+  conflict("ServicePortInUse", `Port ${port.id} cannot be deleted directly via the port API: has device owner ${port.device_owner}, it is an interface of router ${router}.`);
+
+const portGuard: Extension<Port> = {
+  create: (tx, row, _input, ctx) => checkDevice(tx, row, ctx),
+  update(tx, row, changes, ctx, before) {
+    if (changes.device_id !== undefined && row.device_id !== before.device_id) checkDevice(tx, row, ctx);
+    if (ctx.internal || (row.device_id === before.device_id && row.device_owner === before.device_owner)) return;
+    const its = tx.get(routerInterfaceTable, row.id);
+    if (its !== undefined) throw servicePortInUse(before, its.router_id);
+  },
+  remove(tx, row, ctx) {
+    const its = tx.get(routerInterfaceTable, row.id);
+    if (its === undefined) return;
+    if (!ctx.internal) throw servicePortInUse(row, its.router_id);
+    tx.delete(routerInterfaceTable, row.id);
+  },
+};
+
+const routerPortAt = (view: ReadView, networkId: string, address: string): RouterInterface | undefined => {
+  const at = view.get(addressTable, addressId(networkId, address));
+  return at === undefined ? undefined : view.get(routerInterfaceTable, at.port_id);
+};
+
+const subnetGuard: Extension<Subnet> = {
+  update(tx, row, _changes, _ctx, before) {
+    if (before.gateway_ip === null || row.gateway_ip === before.gateway_ip) return;
+    const its = routerPortAt(tx, row.network_id, before.gateway_ip);
+    if (its !== undefined) throw conflict("GatewayIpInUse", `Current gateway ip ${before.gateway_ip} already in use by port ${its.id}. Unable to update.`);
+  },
+  remove(tx, row) {
+    for (const its of tx.by(routerInterfaceTable, "network", row.network_id)) {
+      if (!tx.by(addressTable, "port", its.id).some((a) => a.subnet_id === row.id)) continue;
+      throw conflict("SubnetInUse", `Unable to complete operation on subnet ${row.id}: One or more ports have an IP allocation from this subnet: it is connected to router ${its.router_id}.`);
+    }
+  },
+};
+
+export const resources = [router] as unknown as readonly Resource<never>[];
+export const extend: Readonly<Record<string, Extension<never>>> = { port: portGuard, subnet: subnetGuard };
+export const aliases: readonly Alias[] = [
+  { alias: "router", name: "Neutron L3 Router", description: "Routers between subnets.", updated: "2012-07-20T10:00:00-00:00" },
+  { alias: "extraroute", name: "Neutron Extra Route", description: "Static routes of routers.", updated: "2013-02-01T10:00:00-00:00" },
+  { alias: "extraroute-atomic", name: "Atomically add/remove extra routes", description: "Routes are added and removed without sending the whole list.", updated: "2019-07-10T00:00:00+00:00" },
+];

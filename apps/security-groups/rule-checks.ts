@@ -1,0 +1,96 @@
+// What a security group rule may say: protocols, ports, prefixes, and which of them go together.
+import { badRequest, formatIp, parseCidr, parseIp, show, type ApiError, type Convert } from "#app";
+import type { SecurityGroupRule } from "./model.ts";
+import { protocolNumber, protocolNumbers } from "./protocol.ts";
+
+const NAMES = Object.keys(protocolNumbers).sort();
+
+/** Protocols with port numbers. */
+const PORTED: ReadonlySet<number> = new Set([6, 17, 132, 33, 136]);
+const PORTED_NAMES = "tcp, udp, sctp, dccp, udplite";
+const ICMP = 1;
+const ICMPV6 = 58;
+/** Mean something behind an IPv6 header only. */
+const V6_ONLY: ReadonlySet<string> = new Set(["icmpv6", "ipv6-icmp", "ipv6-encap", "ipv6-frag", "ipv6-nonxt", "ipv6-opts", "ipv6-route", "58"]);
+
+/** null, "any", a name in any case, or 0..255; stored as given, lower case. */
+export const protocol: Convert = (value) => {
+  if (value === null) return null;
+  const text = typeof value === "number" || typeof value === "string" ? String(value).toLowerCase() : undefined;
+  if (text === "any" || text === "") return null;
+  if (text !== undefined && (Object.hasOwn(protocolNumbers, text) || (/^(0|[1-9]\d{0,2})$/.test(text) && Number(text) <= 255))) return text;
+  throw badRequest(`Security group rule protocol ${show(value)} not supported. Only protocol values [${NAMES.join(", ")}] and integer representations [0 to 255] are supported.`, "SecurityGroupRuleInvalidProtocol");
+};
+
+/** null or 0..65535, as a number or digits. */
+export const portNumber: Convert = (value) => {
+  if (value === null) return null;
+  const n = typeof value === "number" ? value : typeof value === "string" && /^\d{1,5}$/.test(value) ? Number(value) : NaN;
+  if (Number.isInteger(n) && n >= 0 && n <= 65535) return n;
+  throw badRequest(`Invalid value for port ${show(value)}.`, "SecurityGroupInvalidPortValue");
+};
+
+/** IPv4 or IPv6 in any case. */
+export const ethertype: Convert = (value) => {
+  const text = typeof value === "string" ? value.toLowerCase() : "";
+  if (text === "ipv4") return "IPv4";
+  if (text === "ipv6") return "IPv6";
+  throw badRequest(`Security group rule for ethertype '${show(value)}' not supported. Allowed values are ['IPv4', 'IPv6'].`, "SecurityGroupRuleInvalidEtherType");
+};
+
+/** A prefix with its host bits as given; a bare address is its own prefix. */
+export const remotePrefix: Convert = (value) => {
+  if (value === null) return null;
+  const c = typeof value === "string" ? parseCidr(value) : undefined;
+  if (c === undefined) throw badRequest(`Invalid CIDR ${show(value)} given as IP prefix.`, "InvalidCIDR");
+  return `${formatIp({ family: c.family, value: c.address })}/${c.prefix}`;
+};
+
+type Content = Pick<SecurityGroupRule, "direction" | "ethertype" | "protocol" | "port_range_min" | "port_range_max" | "remote_ip_prefix" | "remote_group_id">;
+
+const refuse = (type: string, message: string): ApiError => badRequest(message, type);
+
+function checkIcmp(min: number | null, max: number | null): void {
+  for (const [field, attr, value] of [["port_range_min", "type", min], ["port_range_max", "code", max]] as const) {
+    if (value !== null && value > 255) throw refuse("SecurityGroupInvalidIcmpValue", `Invalid value for ICMP ${field} (${attr}) ${value}. It must be 0 to 255.`);
+  }
+  if (min === null && max !== null) throw refuse("SecurityGroupMissingIcmpType", `ICMP code (port-range-max) ${max} is provided but ICMP type (port-range-min) is missing.`);
+}
+
+function checkPorts(min: number | null, max: number | null): void {
+  if (min === null && max === null) return;
+  if (min === 0 || max === 0) throw refuse("SecurityGroupInvalidPortValue", "Invalid value for port 0.");
+  if (min === null || max === null || min > max) throw refuse("SecurityGroupInvalidPortRange", "For TCP/UDP protocols, port_range_min must be <= port_range_max");
+}
+
+/** Whether the parts of a rule go together. */
+export function checkRule(rule: Content): void {
+  const { protocol: name, port_range_min: min, port_range_max: max } = rule;
+  if (name === null) {
+    if (min !== null || max !== null) throw refuse("SecurityGroupProtocolRequiredWithPorts", "Must also specify protocol if port range is given.");
+  } else {
+    const number = protocolNumber(name, rule.ethertype)!;
+    if (rule.ethertype === "IPv4" && V6_ONLY.has(name)) throw refuse("SecurityGroupEthertypeConflictWithProtocol", `Invalid ethertype ${rule.ethertype} for protocol ${name}.`);
+    if (number === ICMP || number === ICMPV6) checkIcmp(min, max);
+    else if (PORTED.has(number)) checkPorts(min, max);
+    else if (min !== null || max !== null) {
+      throw refuse("SecurityGroupInvalidProtocolForPort", `Invalid protocol ${name} for port range, only supported for ${PORTED_NAMES}.`);
+    }
+  }
+  if (rule.remote_ip_prefix !== null && rule.remote_group_id !== null) {
+    throw refuse("SecurityGroupMultipleRemoteEntites", "Only one of remote_ip_prefix or remote_group_id may be provided.");
+  }
+  if (rule.remote_ip_prefix !== null) {
+    const family = parseIp(rule.remote_ip_prefix.slice(0, rule.remote_ip_prefix.indexOf("/")))!.family;
+    if (rule.ethertype !== `IPv${family}`) {
+      throw refuse("SecurityGroupRuleParameterConflict", `Conflicting value ethertype ${rule.ethertype} for CIDR ${rule.remote_ip_prefix}`);
+    }
+  }
+}
+
+/** Equal for rules that say the same: what a group may have once. */
+export function ruleKey(rule: Content): string {
+  return JSON.stringify([
+    rule.direction, rule.ethertype, protocolNumber(rule.protocol, rule.ethertype) ?? null, rule.port_range_min, rule.port_range_max, rule.remote_ip_prefix, rule.remote_group_id,
+  ]);
+}
