@@ -1,8 +1,10 @@
 // From a URL to a store. The one place that knows which backends exist.
 
+import { join } from "node:path";
 import { StoreError } from "./errors.ts";
 import type { HistoryLimits } from "./watch.ts";
 import type { KvStore, StoreLog } from "./kv.ts";
+import { openLevel } from "./level.ts";
 import { openMemory } from "./memory.ts";
 
 export interface OpenOptions {
@@ -15,6 +17,7 @@ export interface OpenOptions {
 
 /** "level:" or "memory:". @throws StoreError LOCKED, CORRUPT, IO, UNSUPPORTED. */
 export async function openStore(url: string, options: OpenOptions): Promise<KvStore> {
+  if (url === "level:") return await openLevel(join(options.dataDir, "store"), options);
   if (url === "memory:") return openMemory(options);
   if (url.startsWith("etcd:")) {
     throw new StoreError("UNSUPPORTED", "etcd is not in this version: use level:, with one controller");
