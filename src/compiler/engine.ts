@@ -8,18 +8,11 @@ import { chassisTable, type AnyTable, type App, type Derivation, type Emit, type
 import type { Layout } from "../pipeline/layout.ts";
 import type { Change, Commit } from "../model/model.ts";
 import { Layer } from "../model/rows.ts";
-import type { ChassisDelta, Delta, Desired, Flow, Meter, OvsPort } from "./desired.ts";
+import type { Delta, Desired, Flow, Meter, OvsPort } from "./desired.ts";
 import { FlowEncoder, sameBytes, type OwnedFlow } from "./flows.ts";
-import { Scopes, type MembershipChange } from "./scopes.ts";
+import { ScopeStore, type Extras, type FlowConflict } from "./scope-store.ts";
+import { Scopes } from "./scopes.ts";
 import { TableDeps, TrackedView, type Reads } from "./track.ts";
-
-/** What a run emitted beside flows. */
-interface Extras {
-  includes: [string, string][];
-  meters: { scope: string; meter: Meter }[];
-  ports: { scope: string; port: OvsPort }[];
-  variants: [string, string][];
-}
 
 interface Run {
   readonly unit: Unit;
@@ -45,20 +38,6 @@ interface Unit {
   readonly runs: Map<string, Run>;
 }
 
-/** Flows of one scope by key. Nearly every key has one emitter; those with more keep all of them. */
-interface ScopeFlows {
-  readonly flows: Map<string, OwnedFlow<Run> | OwnedFlow<Run>[]>;
-  readonly meters: Map<number, Meter>;
-  readonly ports: Map<string, OvsPort>;
-}
-
-export interface FlowConflict {
-  readonly scope: string;
-  readonly table: string;
-  readonly first: string;
-  readonly second: string;
-}
-
 export interface Provenance {
   readonly app: string;
   readonly rule: string;
@@ -70,21 +49,18 @@ export interface Provenance {
 
 export interface EngineStats {
   /** Rule and derivation runs since the start. */
-  runs: number;
+  readonly runs: number;
   /** Distinct flows (per scope) added, changed or removed since the start. */
-  flowsChanged: number;
-  flows: number;
+  readonly flowsChanged: number;
+  readonly flows: number;
 }
 
 const COOKIE_TAG = 0xa0;
 const INCREMENTAL_SLAB = 16 << 10;
 
 export class Engine implements Desired {
-  readonly stats: EngineStats = { runs: 0, flowsChanged: 0, flows: 0 };
-  readonly conflicts: FlowConflict[] = [];
   generation = 0;
-  /** Whether differences are kept: not while everything is compiled. */
-  private told = false;
+  private runs = 0;
   private readonly stored: Layer;
   private readonly derived = new Layer();
   private readonly layout: Layout;
@@ -94,16 +70,12 @@ export class Engine implements Desired {
   private readonly tracked: TrackedView<Run>;
   private readonly encoder = new FlowEncoder();
   private readonly scopes = new Scopes();
-  private readonly scopeFlows = new Map<string, ScopeFlows>();
+  private readonly store: ScopeStore<Run>;
   /** Units that run on a table's rows or pairs. */
   private readonly onRows = new Map<string, Unit[]>();
   private readonly onPairs = new Map<string, { unit: Unit; pair: string }[]>();
   private queue: Run[][] = [];
   private queued = 0;
-  /** scope -> key -> effective flow before this batch. */
-  private touched = new Map<string, Map<string, OwnedFlow<Run> | undefined>>();
-  private touchedMeters = new Map<string, Map<number, Meter | undefined>>();
-  private touchedPorts = new Set<string>();
   private readonly listeners = new Set<(delta: Delta) => void>();
   private readonly log: { error: (fields: object, message: string) => void };
 
@@ -116,6 +88,9 @@ export class Engine implements Desired {
       this.deps.set(table.name, new TableDeps(table));
       if (table.derived) this.derived.table(table);
     }
+    this.store = new ScopeStore<Run>(this.scopes, this.encoder, unitName, (conflict) => {
+      this.log.error({ ...conflict, table: this.layout.tableById(conflict.table)?.name }, "two rules want different flows for the same match; the first stays");
+    });
     this.tracked = new TrackedView(this.stored, this.derived, this.deps);
     this.addUnits();
   }
@@ -160,8 +135,8 @@ export class Engine implements Desired {
     }
     this.drain();
     this.scopes.settle();
-    this.forgetTouched();
-    this.told = true;
+    this.store.forgetTouched();
+    this.store.told = true;
     this.generation = generation;
     this.encoder.slabSize = INCREMENTAL_SLAB;
   }
@@ -190,7 +165,7 @@ export class Engine implements Desired {
       this.changed(change);
     }
     this.drain();
-    const delta = this.settle(commit.generation);
+    const delta = this.store.settle(commit.generation, this.scopes.settle());
     this.generation = commit.generation;
     for (const listener of this.listeners) listener(delta);
     return delta;
@@ -288,7 +263,7 @@ export class Engine implements Desired {
     } finally {
       this.tracked.end();
     }
-    this.stats.runs++;
+    this.runs++;
     const before = run.reads;
     if (before.length === reads.length && before.every((r, i) => r === reads[i])) return;
     for (let i = 0; i < before.length; i += 2) (before[i] as { remove: (k: string, r: Run) => void }).remove(before[i + 1] as string, run);
@@ -356,7 +331,7 @@ export class Engine implements Desired {
       if (table.app !== app.name) continue;
       for (const flow of this.layout.missFlows(table)) collector.lowered("base", flow);
     }
-    this.stats.runs++;
+    this.runs++;
     this.replace(run, collector);
   }
 
@@ -371,11 +346,11 @@ export class Engine implements Desired {
       if (now !== undefined && now.scope === old.scope && sameBytes(now, old)) {
         made.delete(old.scope + "\0" + old.key);
         kept.push(old);
-      } else this.withdraw(old);
+      } else this.store.withdraw(old);
     }
     for (const flow of made.values()) {
       kept.push(flow);
-      this.contribute(flow);
+      this.store.contribute(flow);
     }
     run.flows = kept;
     const before = run.extras;
@@ -391,194 +366,33 @@ export class Engine implements Desired {
     for (const [from, to] of before.includes) this.scopes.exclude(from, to);
     for (const [chassis] of before.variants) if (!after.variants.some((v) => v[0] === chassis)) this.scopes.setVariant(chassis, undefined);
     for (const [chassis, variant] of after.variants) this.scopes.setVariant(chassis, variant);
-    for (const { scope, meter } of before.meters) {
-      if (after.meters.some((m) => m.scope === scope && m.meter.id === meter.id)) continue;
-      this.touchMeter(scope, meter.id);
-      this.scope(scope).meters.delete(meter.id);
-    }
-    for (const { scope, meter } of after.meters) {
-      this.touchMeter(scope, meter.id);
-      this.scope(scope).meters.set(meter.id, meter);
-    }
-    for (const { scope, port } of before.ports) {
-      this.scope(scope).ports.delete(port.name);
-      this.touchedPorts.add(scope);
-    }
-    for (const { scope, port } of after.ports) {
-      this.scope(scope).ports.set(port.name, port);
-      this.touchedPorts.add(scope);
-    }
-  }
-
-  private scope(name: string): ScopeFlows {
-    let scope = this.scopeFlows.get(name);
-    if (scope === undefined) this.scopeFlows.set(name, (scope = { flows: new Map(), meters: new Map(), ports: new Map() }));
-    return scope;
-  }
-
-  private touch(scope: string, key: string): void {
-    if (!this.told) return;
-    let keys = this.touched.get(scope);
-    if (keys === undefined) this.touched.set(scope, (keys = new Map()));
-    if (!keys.has(key)) keys.set(key, this.effective(scope, key));
-  }
-
-  private touchMeter(scope: string, id: number): void {
-    if (!this.told) return;
-    let ids = this.touchedMeters.get(scope);
-    if (ids === undefined) this.touchedMeters.set(scope, (ids = new Map()));
-    if (!ids.has(id)) ids.set(id, this.scopeFlows.get(scope)?.meters.get(id));
-  }
-
-  private contribute(flow: OwnedFlow<Run>): void {
-    const { flows } = this.scope(flow.scope);
-    this.touch(flow.scope, flow.key);
-    const now = flows.get(flow.key);
-    if (now === undefined) {
-      flows.set(flow.key, flow);
-      this.stats.flows++;
-    } else if (Array.isArray(now)) now.push(flow);
-    else flows.set(flow.key, [now, flow]);
-  }
-
-  private withdraw(flow: OwnedFlow<Run>): void {
-    const { flows } = this.scope(flow.scope);
-    this.touch(flow.scope, flow.key);
-    const now = flows.get(flow.key);
-    if (Array.isArray(now)) {
-      const rest = now.filter((f) => f !== flow);
-      flows.set(flow.key, rest.length === 1 ? rest[0]! : rest);
-    } else {
-      flows.delete(flow.key);
-      this.stats.flows--;
-      const scope = this.scopeFlows.get(flow.scope)!;
-      if (flows.size === 0 && scope.meters.size === 0 && scope.ports.size === 0) this.scopeFlows.delete(flow.scope);
-    }
-  }
-
-  /** What a switch gets for a key: the one flow, the merged conjunction, or of conflicting ones the first by cookie. */
-  private effective(scope: string, key: string): OwnedFlow<Run> | undefined {
-    const now = this.scopeFlows.get(scope)?.flows.get(key);
-    return now === undefined ? undefined : Array.isArray(now) ? this.merge(now) : now;
-  }
-
-  private merge(flows: OwnedFlow<Run>[]): OwnedFlow<Run> {
-    const sorted = [...flows].sort((a, b) => a.cookieHi - b.cookieHi || a.cookieLo - b.cookieLo);
-    const first = sorted[0]!;
-    if (sorted.every((f) => f.conjunctions !== undefined)) {
-      const actions = new Map<string, object>();
-      for (const f of sorted) for (const a of f.conjunctions!) actions.set(JSON.stringify(a), a);
-      const merged = [...actions.entries()].sort(([a], [b]) => (a < b ? -1 : 1)).map(([, a]) => a);
-      return this.encoder.keep(this.encoder.encodeMerged(first, merged as never));
-    }
-    const other = sorted.find((f) => !sameActions(f, first));
-    if (other !== undefined) {
-      const conflict = { scope: first.scope, table: this.layout.tableById(first.table)!.name, first: unitName(first.owner), second: unitName(other.owner) };
-      if (this.conflicts.length < 100) this.conflicts.push(conflict);
-      this.log.error(conflict, "two rules want different flows for the same match; the first stays");
-    }
-    return first;
-  }
-
-  // --- differences --------------------------------------------------------------------------------------------------
-
-  private forgetTouched(): void {
-    this.touched = new Map();
-    this.touchedMeters = new Map();
-    this.touchedPorts = new Set();
-  }
-
-  private settle(generation: number): Delta {
-    const membership = this.scopes.settle();
-    const chassis = new Map<string, ChassisDelta>();
-    const of = (id: string): ChassisDelta => {
-      let delta = chassis.get(id);
-      if (delta === undefined) chassis.set(id, (delta = { add: [], remove: [], addMeters: [], removeMeters: [], portsChanged: false }));
-      return delta;
-    };
-    this.flowDeltas(membership, of);
-    this.meterDeltas(membership, of);
-    for (const scope of this.touchedPorts) for (const id of this.scopes.members(scope)) of(id).portsChanged = true;
-    for (const change of [membership.gained, membership.lost]) {
-      for (const [id, scopes] of change) for (const s of scopes) if ((this.scopeFlows.get(s)?.ports.size ?? 0) > 0) of(id).portsChanged = true;
-    }
-    for (const delta of chassis.values()) dedupe(delta);
-    this.forgetTouched();
-    return { generation, chassis };
-  }
-
-  private flowDeltas(membership: MembershipChange, of: (chassis: string) => ChassisDelta): void {
-    for (const [scope, keys] of this.touched) {
-      const add: Flow[] = [];
-      const remove: Flow[] = [];
-      for (const [key, before] of keys) {
-        const after = this.effective(scope, key);
-        if (after === undefined && before !== undefined) remove.push(before);
-        else if (after !== undefined && (before === undefined || !sameBytes(before, after))) add.push(after);
-      }
-      this.stats.flowsChanged += add.length + remove.length;
-      if (add.length + remove.length === 0) continue;
-      for (const id of this.scopes.members(scope)) {
-        if (membership.gained.get(id)?.has(scope) === true) continue;
-        const delta = of(id);
-        append(delta.add, add);
-        append(delta.remove, remove);
-      }
-    }
-    for (const [id, scopes] of membership.gained) for (const scope of scopes) append(of(id).add, this.flowsIn(scope));
-    for (const [id, scopes] of membership.lost) for (const scope of scopes) append(of(id).remove, this.flowsBefore(scope));
-  }
-
-  private meterDeltas(membership: MembershipChange, of: (chassis: string) => ChassisDelta): void {
-    for (const [scope, ids] of this.touchedMeters) {
-      for (const [meterId, before] of ids) {
-        const after = this.scopeFlows.get(scope)?.meters.get(meterId);
-        if (before !== undefined && after !== undefined && before.ratePps === after.ratePps && before.burst === after.burst) continue;
-        for (const id of this.scopes.members(scope)) {
-          if (membership.gained.get(id)?.has(scope) === true) continue;
-          if (after !== undefined) of(id).addMeters.push(after);
-          else if (before !== undefined) of(id).removeMeters.push(before);
-        }
-      }
-    }
-    for (const [id, scopes] of membership.gained) for (const s of scopes) append(of(id).addMeters, [...(this.scopeFlows.get(s)?.meters.values() ?? [])]);
-    for (const [id, scopes] of membership.lost) for (const s of scopes) append(of(id).removeMeters, [...(this.scopeFlows.get(s)?.meters.values() ?? [])]);
-  }
-
-  private *flowsIn(scope: string): Iterable<OwnedFlow<Run>> {
-    for (const flow of this.scopeFlows.get(scope)?.flows.values() ?? []) yield Array.isArray(flow) ? this.merge(flow) : flow;
-  }
-
-  /** The flows a scope had before this batch. */
-  private *flowsBefore(scope: string): Iterable<Flow> {
-    const touched = this.touched.get(scope);
-    if (touched !== undefined) for (const flow of touched.values()) if (flow !== undefined) yield flow;
-    for (const [key, flow] of this.scopeFlows.get(scope)?.flows ?? []) {
-      if (touched?.has(key) !== true) yield Array.isArray(flow) ? this.merge(flow) : flow;
-    }
+    this.store.replaceExtras(before, after);
   }
 
   // --- reading the result -------------------------------------------------------------------------------------------
 
   *flowsOf(chassis: string): Iterable<OwnedFlow<Run>> {
-    for (const scope of this.scopes.of(chassis)) yield* this.flowsIn(scope);
+    for (const scope of this.scopes.of(chassis)) yield* this.store.flowsIn(scope);
   }
 
   *metersOf(chassis: string): Iterable<Meter> {
-    for (const scope of this.scopes.of(chassis)) yield* this.scopeFlows.get(scope)?.meters.values() ?? [];
+    for (const scope of this.scopes.of(chassis)) yield* this.store.metersIn(scope);
   }
 
   *portsOf(chassis: string): Iterable<OvsPort> {
-    for (const scope of this.scopes.of(chassis)) yield* this.scopeFlows.get(scope)?.ports.values() ?? [];
+    for (const scope of this.scopes.of(chassis)) yield* this.store.portsIn(scope);
   }
 
   scopesOf(chassis: string): ReadonlySet<string> {
     return this.scopes.of(chassis);
   }
 
-  /** Every distinct flow with its scope: for counting, and for comparing with a compile from scratch. */
-  *allFlows(): Iterable<OwnedFlow<unknown>> {
-    for (const scope of this.scopeFlows.keys()) yield* this.flowsIn(scope);
+  get stats(): EngineStats {
+    return { runs: this.runs, flows: this.store.count, flowsChanged: this.store.flowsChanged };
+  }
+
+  get conflicts(): readonly FlowConflict[] {
+    return this.store.conflicts;
   }
 
   /** Why a flow exists. `flow` must come from this engine. */
@@ -684,40 +498,15 @@ function push<T>(map: Map<string, T[]>, key: string, value: T): void {
   else list.push(value);
 }
 
-function append<T>(to: T[], from: Iterable<T>): void {
-  for (const x of from) to.push(x);
-}
-
 function eachKey(keys: string | readonly string[] | undefined, visit: (key: string) => void): void {
   if (keys === undefined) return;
   if (typeof keys === "string") visit(keys);
   else for (const key of keys) visit(key);
 }
 
-/** A key that one scope gives up and another takes over is replaced, not removed; the last word on a key counts. */
-function dedupe(delta: ChassisDelta): void {
-  if (delta.remove.length > 0 && delta.add.length > 0) {
-    const added = new Set(delta.add.map((f) => f.key));
-    const rest = delta.remove.filter((f) => !added.has(f.key));
-    delta.remove.length = 0;
-    append(delta.remove, rest);
-  }
-  if (delta.removeMeters.length > 0 && delta.addMeters.length > 0) {
-    const added = new Set(delta.addMeters.map((m) => m.id));
-    const rest = delta.removeMeters.filter((m) => !added.has(m.id));
-    delta.removeMeters.length = 0;
-    append(delta.removeMeters, rest);
-  }
-}
-
 function equalRows(a: Row, b: Row): boolean {
   return a === b || JSON.stringify(a) === JSON.stringify(b);
 }
-
-const sameActions = (a: Flow, b: Flow): boolean => {
-  const at = 48 + a.matchLen;
-  return a.len === b.len && a.slab.compare(b.slab, b.off + at, b.off + b.len, a.off + at, a.off + a.len) === 0;
-};
 
 const unitName = (run: Run): string => `${run.unit.app}/${run.unit.name} on ${run.entity}`;
 
