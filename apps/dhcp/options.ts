@@ -1,0 +1,122 @@
+// extra_dhcp_opts: the attribute on ports, and what its names and values mean on the wire.
+import { conflict, invalidFor, listOf, matching, nonEmptyString, objectOf, oneOf, orNull, show, string, type Convert, type Extension, type Values } from "#app";
+import { encodeDhcpOption, findDhcpOption, PacketValueError } from "packet-codec";
+import type { Port } from "../l2/model.ts";
+import { portDhcpOptsTable, type DhcpOpt } from "./model.ts";
+
+/** What a request may say: null deletes. */
+interface Given {
+  readonly opt_name: string;
+  readonly opt_value: string | null;
+  readonly ip_version: 4 | 6;
+}
+
+/** `siaddr`, which dnsmasq names like an option. */
+export const SIADDR = 255;
+/** Belong to the protocol: requested address, overload, message type, server id, request list, maximum size, client id, rapid commit, relay. */
+const reserved = new Set([50, 52, 53, 54, 55, 57, 61, 80, 82]);
+/** Options that an empty value keeps from being sent: router and classless routes. */
+const mayBeEmpty = new Set([3, 121, 249]);
+
+/** `tag:ipxe,67`: only to clients that are iPXE already; `tag:!ipxe,67`: only to those that are not. */
+const tagged = /^tag:(!?)ipxe,(.*)$/;
+
+function parseName(name: string): { readonly code: number; readonly ipxe: boolean | undefined } | undefined {
+  const tag = tagged.exec(name);
+  const option = findDhcpOption(tag === null ? name : tag[2]!);
+  return option === undefined || reserved.has(option.code) ? undefined : { code: option.code, ipxe: tag === null ? undefined : tag[1] === "" };
+}
+
+/** Code -> bytes of the options for this client; no bytes: not to be sent. */
+export function extraOptions(opts: readonly DhcpOpt[], clientIsIpxe: boolean): Map<number, Buffer> {
+  const values = new Map<number, Buffer>();
+  for (const { opt_name, opt_value, ip_version } of opts) {
+    const name = ip_version === 4 ? parseName(opt_name) : undefined;
+    if (name === undefined || (name.ipxe !== undefined && name.ipxe !== clientIsIpxe)) continue;
+    values.set(name.code, opt_value === "" ? Buffer.alloc(0) : encodeDhcpOption(name.code, opt_value));
+  }
+  return values;
+}
+
+const shape = objectOf({
+  opt_name: { check: nonEmptyString(64), required: true },
+  opt_value: { check: orNull(string(255)), required: true },
+  ip_version: { check: oneOf(4, 6), default: 4 },
+});
+/** DHCPv6 is not served; such options are kept for the API's sake, and only their spelling is checked. */
+const v6Name = matching(/(tag:!?ipxe6?,)?[A-Za-z0-9+-]+/, "the name or number of a DHCPv6 option", 64);
+
+const option: Convert = (value, attribute) => {
+  const given = shape(value, attribute) as Given;
+  if (given.ip_version === 6) {
+    v6Name(given.opt_name, attribute);
+    if (given.opt_value !== null) nonEmptyString(255)(given.opt_value, attribute);
+    return given;
+  }
+  const name = parseName(given.opt_name);
+  if (name === undefined) throw invalidFor(attribute, `'${show(given.opt_name)}' is not a DHCP option that can be set`);
+  if (given.opt_value === null || (given.opt_value === "" && mayBeEmpty.has(name.code))) return given;
+  try {
+    encodeDhcpOption(name.code, given.opt_value);
+  } catch (error) {
+    if (!(error instanceof PacketValueError)) throw error;
+    throw invalidFor(attribute, `'${show(given.opt_value)}' is not a value of DHCP option '${given.opt_name}'`);
+  }
+  return given;
+};
+
+const key = (opt: Given): string => `${opt.ip_version} ${opt.opt_name}`;
+const options = listOf(option);
+
+/** null changes nothing, like []. */
+export const extraDhcpOpts: Convert = (value, attribute) => {
+  if (value === null) return [];
+  const list = options(value, attribute) as readonly Given[];
+  const twice = list.find((opt, i) => list.findIndex((o) => key(o) === key(opt)) !== i);
+  if (twice !== undefined) {
+    throw conflict("NeutronDbObjectDuplicateEntry", `Failed to create a duplicate ExtraDhcpOpt: for attribute(s) ['opt_name', 'ip_version'] with value(s) ${twice.opt_name}, ${twice.ip_version}`);
+  }
+  return list;
+};
+
+/** Listed options replace those of the same name and family, null deletes them, the rest stay. */
+export function merge(now: readonly DhcpOpt[], given: readonly Given[]): DhcpOpt[] {
+  const merged = new Map(now.map((opt) => [key(opt), opt]));
+  for (const opt of given) {
+    if (opt.opt_value === null) merged.delete(key(opt));
+    else merged.set(key(opt), { ...opt, opt_value: opt.opt_value });
+  }
+  return [...merged.values()];
+}
+
+const given = (values: Values): readonly Given[] => (values.extra_dhcp_opts ?? []) as readonly Given[];
+
+export const portExtension: Extension<Port> = {
+  attributes: {
+    extra_dhcp_opts: {
+      type: "object[]",
+      about: "DHCP options of this port: opt_name (dnsmasq's name or a number), opt_value (null deletes), ip_version; they override the subnet's",
+      alias: "extra_dhcp_opt",
+      post: true,
+      put: true,
+      default: null,
+      check: extraDhcpOpts,
+    },
+  },
+  create(tx, port, input) {
+    const opts = merge([], given(input));
+    if (opts.length > 0) tx.put(portDhcpOptsTable, { id: port.id, opts });
+  },
+  update(tx, port, changes) {
+    const list = given(changes);
+    if (list.length === 0) return;
+    const before = tx.get(portDhcpOptsTable, port.id);
+    const opts = merge(before?.opts ?? [], list);
+    if (opts.length > 0) tx.put(portDhcpOptsTable, { id: port.id, opts });
+    else if (before !== undefined) tx.delete(portDhcpOptsTable, port.id);
+  },
+  remove(tx, port) {
+    if (tx.get(portDhcpOptsTable, port.id) !== undefined) tx.delete(portDhcpOptsTable, port.id);
+  },
+  present: (view, port) => ({ extra_dhcp_opts: view.get(portDhcpOptsTable, port.id)?.opts ?? [] }),
+};

@@ -1,0 +1,93 @@
+// Frames that table dhcp_request sent up, and the router advertisements nobody asked for.
+import { type PacketIn, type PacketInHandler, type PacketOut, type ReadView } from "#app";
+import {
+  buildDhcp, buildEthernet, buildIpv4, buildUdp, dhcpPorts, ethertypes, icmpv6Types, ipProtocols, PacketError, parseDhcp, parsePacket,
+  parseRouterSolicitation, type Packet,
+} from "packet-codec";
+import { attachmentTable, networkTable, portTable, type Port } from "../l2/model.ts";
+import { subnetTable } from "../ipam/model.ts";
+import { tenantMtu } from "../overlay/model.ts";
+import { portDhcpOptsTable, servedAddresses } from "./model.ts";
+import { advertisements, allNodes } from "./ra.ts";
+import { answer, BROADCAST, SERVER_MAC, type Client, type Lease } from "./reply.ts";
+
+type Logger = Parameters<PacketInHandler>[2];
+
+const BROADCAST_MAC = "ff:ff:ff:ff:ff:ff";
+
+export const dhcpRequest: PacketInHandler = (packet, view, log) => {
+  const key = packet.register("in_port_key");
+  const port = view.by(portTable, "key", String(key))[0];
+  if (port === undefined) {
+    log.debug({ key }, "request of a port that is gone");
+    return [];
+  }
+  const frames = repliesTo(packet, port, view, log.child({ port: port.id }));
+  return frames.map((data) => ({ chassis: packet.chassis, outPort: packet.inPort, data }));
+};
+
+function repliesTo(packet: PacketIn, port: Port, view: ReadView, log: Logger): Buffer[] {
+  try {
+    const frame = parsePacket(packet.data);
+    if (frame.udp?.dst_port === dhcpPorts.server) return dhcpReply(frame, port, view, log);
+    if (frame.icmpv6?.type === icmpv6Types.routerSolicitation) return solicited(frame, port, view, log);
+    log.debug("neither a DHCP request nor a router solicitation");
+  } catch (error) {
+    if (!(error instanceof PacketError)) throw error;
+    log.debug({ err: error }, "malformed request");
+  }
+  return [];
+}
+
+function dhcpReply({ udp, ipv4 }: Packet, port: Port, view: ReadView, log: Logger): Buffer[] {
+  const client = clientOf(port, view);
+  if (client === undefined || udp === undefined || ipv4?.complete !== true) {
+    log.debug("DHCP request cut short, or of a port without an address to hand out");
+    return [];
+  }
+  const reply = answer(parseDhcp(udp.payload), client);
+  if ("ignored" in reply) {
+    if (reply.declined !== undefined) log.info({ address: reply.declined }, "DHCP client declined its address");
+    else log.debug({ why: reply.ignored }, "DHCP message not answered");
+    return [];
+  }
+  if (reply.omitted.length > 0) log.debug({ options: reply.omitted }, "DHCP options left out, the client's message size is too small");
+  const ends = { src: reply.from, dst: reply.to };
+  const datagram = buildUdp({ src_port: dhcpPorts.server, dst_port: dhcpPorts.client }, buildDhcp(reply.message), ends);
+  const dst = reply.to === BROADCAST ? BROADCAST_MAC : client.mac;
+  return [buildEthernet({ dst, src: SERVER_MAC, ethertype: ethertypes.ipv4 }, buildIpv4({ ...ends, protocol: ipProtocols.udp }, datagram))];
+}
+
+function clientOf(port: Port, view: ReadView): Client | undefined {
+  const [first, ...more] = servedAddresses(view, port.id).map(({ ip, subnet }): Lease => ({
+    address: ip, cidr: subnet.cidr, gateway: subnet.gateway_ip, dns: subnet.dns_nameservers, routes: subnet.host_routes,
+  }));
+  const network = view.get(networkTable, port.network_id);
+  if (first === undefined || network === undefined) return undefined;
+  return { mac: port.mac_address, mtu: network.mtu ?? tenantMtu(view), leases: [first, ...more], options: view.get(portDhcpOptsTable, port.id)?.opts ?? [] };
+}
+
+/** RFC 4861 section 6.1.1 says which solicitations count. */
+function solicited({ eth, ipv6, icmpv6 }: Packet, port: Port, view: ReadView, log: Logger): Buffer[] {
+  const unspecified = ipv6!.src === "::";
+  const { source_lladdr } = parseRouterSolicitation(icmpv6!.payload);
+  if (ipv6!.hop_limit !== 255 || icmpv6!.code !== 0 || icmpv6!.checksumOk === false || (unspecified && source_lladdr !== undefined)) {
+    log.debug("router solicitation is not valid");
+    return [];
+  }
+  return advertisements(view, port.network_id, unspecified ? allNodes : { mac: eth.src, ip: ipv6!.src }, tenantMtu(view));
+}
+
+/** One advertisement of every router to every attached port. */
+export function* advertiseAll(view: ReadView): Iterable<PacketOut> {
+  const networks = new Set<string>();
+  for (const subnet of view.all(subnetTable)) if (subnet.ipv6_ra_mode !== null) networks.add(subnet.network_id);
+  const mtu = tenantMtu(view);
+  for (const id of networks) {
+    const frames = advertisements(view, id, allNodes, mtu);
+    if (frames.length === 0) continue;
+    for (const at of view.by(attachmentTable, "network", id)) {
+      for (const data of frames) yield { chassis: at.chassis, outPort: at.ofport, data };
+    }
+  }
+}

@@ -1,0 +1,89 @@
+import { pino } from "pino";
+import { describe, expect, it } from "vitest";
+import { linkLocal, parsePacket, parseRouterAdvertisement } from "packet-codec";
+import { attachmentTable, networkTable } from "../l2/model.ts";
+import { routerTable } from "../l3/model.ts";
+import type { Ipv6Mode } from "../ipam/model.ts";
+import { Layer } from "../../src/model/rows.ts";
+import { Cloud, MAC, packetIn, ROUTER_MAC, solicitation } from "./dhcp.fixture.ts";
+import { advertiseAll, dhcpRequest } from "./packet-in.ts";
+
+const fresh = (): Cloud<Layer> => new Cloud(new Layer());
+
+const log = pino({ level: "silent" });
+const v6 = (mode: Ipv6Mode | null): Cloud<Layer> =>
+  fresh().subnet("v6", { cidr: "fd00:1::/64", ipv6_ra_mode: mode, ipv6_address_mode: mode, dns_nameservers: ["fd00:1::53"] }).router(["v6", "fd00:1::1"]);
+const solicit = (cloud: Cloud<Layer>, frame = solicitation()) => dhcpRequest(packetIn(frame), cloud.view, log);
+const parse = (data: Uint8Array) => {
+  const { eth, ipv6, icmpv6 } = parsePacket(data);
+  return { eth, ipv6: ipv6!, icmpv6: icmpv6!, ra: parseRouterAdvertisement(icmpv6!.payload) };
+};
+
+describe("router advertisement", () => {
+  it("says all of a SLAAC subnet, to the solicitor alone", () => {
+    const [out, ...more] = solicit(v6("slaac"));
+    expect(more).toEqual([]);
+    expect(out).toMatchObject({ chassis: "hv1", outPort: 5 });
+    const { eth, ipv6, icmpv6, ra } = parse(out!.data);
+    expect(eth).toMatchObject({ src: ROUTER_MAC, dst: MAC });
+    expect(ipv6).toMatchObject({ src: linkLocal(ROUTER_MAC), dst: linkLocal(MAC), hop_limit: 255 });
+    expect(icmpv6).toMatchObject({ type: 134, code: 0, checksumOk: true });
+    expect(ra).toEqual({
+      cur_hop_limit: 64, managed: false, other: false, router_lifetime_s: 1800, reachable_ms: 0, retrans_ms: 0, source_lladdr: ROUTER_MAC, mtu: 1442,
+      prefixes: [{ prefix: "fd00:1::", length: 64, on_link: true, autonomous: true, valid_lifetime_s: 86400, preferred_lifetime_s: 14400 }],
+      rdnss: [{ lifetime_s: 1800, servers: ["fd00:1::53"] }], dnssl: [], unknown: [],
+    });
+  });
+
+  it.each([
+    ["slaac", false, false, true],
+    ["dhcpv6-stateless", false, true, true],
+    ["dhcpv6-stateful", true, false, false],
+  ] as const)("of mode %s: managed %s, other %s, autonomous %s", (mode, managed, other, autonomous) => {
+    const { ra } = parse(solicit(v6(mode))[0]!.data);
+    expect({ managed: ra.managed, other: ra.other, autonomous: ra.prefixes[0]!.autonomous }).toEqual({ managed, other, autonomous });
+  });
+
+  it("goes to all nodes when the solicitor has no address yet", () => {
+    const { eth, ipv6 } = parse(solicit(v6("slaac"), solicitation({ src: "::" }))[0]!.data);
+    expect([eth.dst, ipv6.dst]).toEqual(["33:33:00:00:00:01", "ff02::1"]);
+  });
+
+  it("speaks only of subnets the router has an address in", () => {
+    const cloud = v6("slaac").subnet("other", { cidr: "fd00:2::/64", ipv6_ra_mode: "slaac" });
+    expect(parse(solicit(cloud)[0]!.data).ra.prefixes.map((p) => p.prefix)).toEqual(["fd00:1::"]);
+    cloud.address("rif", "other", "fd00:2::1", 1);
+    expect(parse(solicit(cloud)[0]!.data).ra.prefixes.map((p) => p.prefix)).toEqual(["fd00:2::", "fd00:1::"]);
+  });
+
+  it("has no MTU below the least of IPv6", () => {
+    expect(parse(solicit(v6("slaac").change(networkTable, "net", { mtu: 1200 }))[0]!.data).ra.mtu).toBeUndefined();
+  });
+
+  it.each<[string, Cloud<Layer>, Buffer?]>([
+    ["a network without a router", fresh().subnet("v6", { cidr: "fd00:1::/64", ipv6_ra_mode: "slaac" })],
+    ["a subnet without ipv6_ra_mode", v6(null)],
+    ["a router that is down", v6("slaac").change(routerTable, "r", { admin_state_up: false })],
+    ["a solicitation from afar", v6("slaac"), solicitation({ hop_limit: 254 })],
+    ["a solicitation of another code", v6("slaac"), solicitation({ code: 1 })],
+    ["a solicitation without an address that names a MAC", v6("slaac"), solicitation({ src: "::", lladdr: true })],
+    ["a solicitation cut short", v6("slaac"), solicitation().subarray(0, 60)],
+  ])("is not sent for %s", (_, cloud, frame) => {
+    expect(solicit(cloud, frame)).toEqual([]);
+  });
+});
+
+describe("unasked", () => {
+  it("every attached port of the network hears its routers", () => {
+    const cloud = v6("slaac");
+    const vm = cloud.view.get(attachmentTable, "vm")!;
+    cloud.put(attachmentTable, { ...vm, id: "vm2", port_key: 18, chassis: "hv2", ofport: 6 });
+    const outs = [...advertiseAll(cloud.view)];
+    expect(outs.map((o) => `${o.chassis}:${o.outPort}`)).toEqual(["hv1:5", "hv2:6"]);
+    expect(parse(outs[1]!.data).ipv6.dst).toBe("ff02::1");
+  });
+  it("nobody hears anything without a router or a mode", () => {
+    expect([...advertiseAll(fresh().view)]).toEqual([]);
+    expect([...advertiseAll(v6(null).view)]).toEqual([]);
+  });
+});

@@ -1,0 +1,133 @@
+import { pino } from "pino";
+import { describe, expect, it } from "vitest";
+import { dhcpMessageTypes as type, parseDhcp, parsePacket } from "packet-codec";
+import { networkTable } from "../l2/model.ts";
+import { subnetTable, type Subnet } from "../ipam/model.ts";
+import { Layer } from "../../src/model/rows.ts";
+import { Cloud, dhcpFrame, dhcpText, packetIn, type Request } from "./dhcp.fixture.ts";
+import { portDhcpOptsTable, type DhcpOpt } from "./model.ts";
+import { dhcpRequest } from "./packet-in.ts";
+
+const fresh = (): Cloud<Layer> => new Cloud(new Layer());
+
+const log = pino({ level: "silent" });
+/** What common clients ask for. */
+const LINUX = [1, 28, 2, 3, 15, 6, 12, 42, 121, 26];
+
+const ask = (cloud: Cloud<Layer>, request: Request): Buffer[] => dhcpRequest(packetIn(dhcpFrame(request)), cloud.view, log).map((out) => Buffer.from(out.data));
+const one = (cloud: Cloud<Layer>, request: Request) => {
+  const [frame, ...more] = ask(cloud, request);
+  expect(more).toEqual([]);
+  const { eth, ipv4, udp } = parsePacket(frame!);
+  return { eth, ipv4: ipv4!, message: parseDhcp(udp!.payload) };
+};
+const opts = (...list: [name: string, value: string][]): Cloud<Layer> =>
+  fresh().put(portDhcpOptsTable, { id: "vm", opts: list.map(([opt_name, opt_value]): DhcpOpt => ({ opt_name, opt_value, ip_version: 4 })) });
+const v4 = (changes: Partial<Subnet>): Cloud<Layer> => fresh().change(subnetTable, "v4", changes);
+
+describe("golden replies", () => {
+  const routes = [{ destination: "192.168.0.0/16", nexthop: "10.0.0.2" }, { destination: "172.16.1.0/25", nexthop: "10.0.0.3" }];
+  const discover = { type: type.discover, list: LINUX };
+  const cases: [what: string, cloud: Cloud<Layer>, request: Request][] = [
+    ["discover", fresh(), discover],
+    ["discover without a request list", v4({ host_routes: routes }), { type: type.discover }],
+    ["discover with the broadcast flag", fresh(), { ...discover, flags: 0x8000 }],
+    ["discover with a client id", fresh(), { ...discover, clientId: "01:fa:16:3e:00:00:01" }],
+    ["discover, routes asked for in both spellings", v4({ host_routes: routes }), { type: type.discover, list: [1, 3, 121, 249] }],
+    ["discover, no gateway and no nameservers", v4({ gateway_ip: null, dns_nameservers: [] }), discover],
+    ["discover, no gateway but a default host route", v4({ gateway_ip: null, host_routes: [{ destination: "0.0.0.0/0", nexthop: "10.0.0.9" }] }), discover],
+    ["discover, gateway outside the subnet", v4({ gateway_ip: "10.9.9.9" }), discover],
+    ["discover, MTU of the network", fresh().change(networkTable, "net", { mtu: 1300 }), { type: type.discover, list: [26] }],
+    ["discover, router overridden beside host routes", opts(["router", "10.0.0.254"]).change(subnetTable, "v4", { host_routes: routes }), discover],
+    ["discover of a boot ROM", opts(["bootfile-name", "pxelinux.0"], ["tftp-server", "10.0.0.7"], ["server-ip-address", "10.0.0.7"], ["150", "10.0.0.7"]), { type: type.discover, list: [1, 3, 66, 67, 150] }],
+    ["discover, options of the subnet overridden", opts(["router", "10.0.0.254"], ["dns-server", "1.1.1.1"], ["mtu", "1400"], ["domain-name", "example.org"], ["lease-time", "600"]), discover],
+    ["request, selecting", fresh(), { type: type.request, requested: "10.0.0.10", server: "10.0.0.1", list: LINUX }],
+    ["request, selecting, wrong address", fresh(), { type: type.request, requested: "10.0.0.11", server: "10.0.0.1", list: LINUX, clientId: "01:02" }],
+    ["request, init-reboot", fresh(), { type: type.request, requested: "10.0.0.10", list: LINUX }],
+    ["request, init-reboot, wrong network", fresh(), { type: type.request, requested: "192.168.7.7", list: LINUX }],
+    ["request, renewing or rebinding", fresh(), { type: type.request, ciaddr: "10.0.0.10", list: LINUX }],
+    ["request, renewing, address lost", fresh(), { type: type.request, ciaddr: "10.0.0.11", list: LINUX }],
+    ["inform", fresh(), { type: type.inform, ciaddr: "10.0.0.10", list: LINUX }],
+  ];
+  it("are as reviewed", async () => {
+    const text = cases.map(([what, cloud, request]) => `# ${what}\n${ask(cloud, request).map(dhcpText).join("\n")}\n`).join("\n");
+    await expect(text).toMatchFileSnapshot("golden/replies.txt");
+  });
+});
+
+describe("no reply", () => {
+  const cases: [what: string, cloud: Cloud<Layer>, request: Request][] = [
+    ["release", fresh(), { type: type.release, ciaddr: "10.0.0.10", server: "10.0.0.1" }],
+    ["decline", fresh(), { type: type.decline, requested: "10.0.0.10", server: "10.0.0.1" }],
+    ["another server was chosen", fresh(), { type: type.request, requested: "10.0.0.10", server: "10.0.0.77" }],
+    ["request that names no address", fresh(), { type: type.request }],
+    ["another client's MAC", fresh(), { type: type.discover, chaddr: "fa:16:3e:00:00:02" }],
+    ["a reply", fresh(), { type: type.offer, op: 2 }],
+    ["an unknown message type", fresh(), { type: 99 }],
+    ["a relay's", fresh(), { type: type.discover, giaddr: "10.0.0.5" }],
+    ["DHCP switched off", v4({ enable_dhcp: false }), { type: type.discover }],
+    ["requested address of five bytes", fresh(), { type: type.discover, more: [[50, Buffer.alloc(5)]] }],
+  ];
+  it.each(cases)("to %s", (_, cloud, request) => {
+    expect(ask(cloud, request)).toEqual([]);
+  });
+
+  it("to any beginning of a request", () => {
+    const { view } = fresh();
+    const frame = dhcpFrame({ type: type.discover, list: LINUX });
+    for (let length = 0; length < frame.length; length++) expect(dhcpRequest(packetIn(frame.subarray(0, length)), view, log)).toEqual([]);
+  });
+
+  it("to a port that is gone", () => {
+    expect(dhcpRequest(packetIn(dhcpFrame({ type: type.discover }), { in_port_key: 1 }), fresh().view, log)).toEqual([]);
+  });
+
+  it("but a line in the log when an address is declined", () => {
+    const lines: string[] = [];
+    dhcpRequest(packetIn(dhcpFrame({ type: type.decline, requested: "10.0.0.10" })), fresh().view, pino({}, { write: (line: string) => lines.push(line) }));
+    expect(lines.map((l) => JSON.parse(l) as unknown)).toMatchObject([{ level: 30, port: "vm", address: "10.0.0.10", msg: "DHCP client declined its address" }]);
+  });
+});
+
+describe("a port with several addresses", () => {
+  const cloud = fresh().subnet("b", { cidr: "10.1.0.0/16", gateway_ip: "10.1.0.1" }).address("vm", "b", "10.1.0.10", 1);
+  it("is offered the first, or the one it asks for", () => {
+    expect(one(cloud, { type: type.discover }).message.yiaddr).toBe("10.0.0.10");
+    expect(one(cloud, { type: type.discover, requested: "10.1.0.10" }).message.yiaddr).toBe("10.1.0.10");
+    expect(one(cloud, { type: type.discover, requested: "10.2.0.10" }).message.yiaddr).toBe("10.0.0.10");
+  });
+  it("may choose the server of either subnet", () => {
+    expect(one(cloud, { type: type.request, requested: "10.1.0.10", server: "10.1.0.1" }).ipv4.src).toBe("10.1.0.1");
+  });
+  it("skips subnets without DHCP", () => {
+    const off = fresh().subnet("b", { cidr: "10.1.0.0/16" }).address("vm", "b", "10.1.0.10", 1).change(subnetTable, "v4", { enable_dhcp: false });
+    expect(one(off, { type: type.discover }).message.yiaddr).toBe("10.1.0.10");
+  });
+});
+
+describe("extra options", () => {
+  const bootfile = (cloud: Cloud<Layer>, more: [number, Buffer][]): string => one(cloud, { type: type.discover, list: [67], more }).message.file;
+  it("follow the tag of iPXE", () => {
+    const cloud = opts(["tag:!ipxe,67", "undionly.kpxe"], ["tag:ipxe,67", "http://10.0.0.7/boot.ipxe"]);
+    expect(bootfile(cloud, [])).toBe("undionly.kpxe");
+    expect(bootfile(cloud, [[175, Buffer.of(1)]])).toBe("http://10.0.0.7/boot.ipxe");
+    expect(bootfile(cloud, [[77, Buffer.from("iPXE")]])).toBe("http://10.0.0.7/boot.ipxe");
+  });
+  it("of no value keep an option from being sent", () => {
+    const routed = opts(["router", ""], ["classless-static-route", ""]).change(subnetTable, "v4", { host_routes: [{ destination: "10.5.0.0/16", nexthop: "10.0.0.2" }] });
+    const { options } = one(routed, { type: type.discover, list: [1, 3, 121, 249] }).message;
+    expect([3, 121, 249].filter((c) => options.has(c))).toEqual([]);
+  });
+});
+
+describe("size", () => {
+  const long = "x".repeat(200);
+  const big = opts(["bootfile-name", long], ["root-path", long], ["domain-name", long]);
+  it("of a reply is what every client takes, unless the client says more", () => {
+    const small = one(big, { type: type.discover, list: [67, 17, 15, 3] });
+    expect(small.ipv4.total_length).toBeLessThanOrEqual(576);
+    expect([...small.message.options.keys()]).toEqual([53, 54, 51, 58, 59, 1, 67, 3]);
+    const large = one(big, { type: type.discover, list: [67, 17, 15, 3], maxSize: 1500 });
+    expect([67, 17, 15, 3].every((c) => large.message.options.has(c))).toBe(true);
+  });
+});

@@ -1,0 +1,238 @@
+// A DHCPv4 message and what the model says of its sender in, the reply out (RFC 2131 section 4.3). There are no leases to
+// keep: a port's addresses are its own as long as it has them, so every server state follows from the message alone.
+import { contains, formatIp, lastIp, parseCidr, parseIp, type Cidr } from "#app";
+import {
+  decodeDhcpOption, dhcpMessageType, dhcpMessageTypes, dhcpOps, dhcpOptions, encodeClasslessRoutes, encodeDhcpOption, numberToIpv4, wantsBroadcast,
+  type ClasslessRoute, type DhcpInput, type DhcpMessage,
+} from "packet-codec";
+import type { HostRoute } from "../ipam/model.ts";
+import type { DhcpOpt } from "./model.ts";
+import { extraOptions, SIADDR } from "./options.ts";
+
+/** Server identifier where a subnet has no gateway: link-local, so no tenant address is ever the same. */
+export const SERVER_ADDRESS = "169.254.0.1";
+/** Source of every reply: locally administered, outside what ports get. Not the gateway's, which may be another's port. */
+export const SERVER_MAC = "fe:ff:ff:ff:ff:01";
+export const LEASE_S = 86_400;
+
+const FOREVER_S = 0xffffffff;
+const ANY = "0.0.0.0";
+export const BROADCAST = "255.255.255.255";
+const DEFAULT_ROUTE = "0.0.0.0/0";
+/** A datagram every client takes; larger ones only if it says so (option 57). RFC 2131 section 2 */
+const SIZE_MIN = 576;
+/** IPv4, UDP, the fixed part of the message, the end option. */
+const FIXED_BYTES = 20 + 8 + 240 + 1;
+const SNAME_MAX = 63;
+const FILE_MAX = 127;
+
+const type = dhcpMessageTypes;
+const code = {
+  mask: dhcpOptions.netmask.code, router: dhcpOptions.router.code, dns: dhcpOptions["dns-server"].code, mtu: dhcpOptions.mtu.code,
+  broadcast: dhcpOptions.broadcast.code, requested: dhcpOptions["requested-address"].code, lease: dhcpOptions["lease-time"].code,
+  type: dhcpOptions["message-type"].code, server: dhcpOptions["server-identifier"].code, list: dhcpOptions["parameter-request"].code,
+  message: dhcpOptions.message.code, maxSize: dhcpOptions["max-message-size"].code, t1: dhcpOptions.T1.code, t2: dhcpOptions.T2.code,
+  clientId: dhcpOptions["client-id"].code, tftp: dhcpOptions["tftp-server"].code, bootfile: dhcpOptions["bootfile-name"].code,
+  userClass: dhcpOptions["user-class"].code, routes: dhcpOptions["classless-static-route"].code, msRoutes: dhcpOptions["ms-classless-static-route"].code,
+  /** iPXE's own encapsulated options: whoever sends them is iPXE. */
+  ipxe: 175,
+} as const;
+
+/** An address the client may have, and what comes with it. */
+export interface Lease {
+  readonly address: string;
+  readonly cidr: string;
+  readonly gateway: string | null;
+  readonly dns: readonly string[];
+  readonly routes: readonly HostRoute[];
+}
+
+export interface Client {
+  readonly mac: string;
+  readonly mtu: number;
+  /** At least one; the first is offered. */
+  readonly leases: readonly [Lease, ...Lease[]];
+  readonly options: readonly DhcpOpt[];
+}
+
+export interface Reply {
+  readonly message: DhcpInput;
+  /** Address it is sent from: the server identifier. */
+  readonly from: string;
+  /** Address it is sent to; the limited broadcast address also as a MAC. */
+  readonly to: string;
+  /** Options the client's maximum message size leaves no room for. */
+  readonly omitted: readonly number[];
+}
+
+/** Nothing is sent; `ignored` says why, `logged` that an operator may want to know. */
+export interface Silence {
+  readonly ignored: string;
+  readonly declined?: string;
+}
+
+/** @throws PacketError when an option that matters is malformed. */
+export function answer(request: DhcpMessage, client: Client): Reply | Silence {
+  if (request.op !== dhcpOps.request) return { ignored: "not a request" };
+  if (request.chaddr !== client.mac) return { ignored: "for another MAC than the port's" };
+  if (request.giaddr !== ANY) return { ignored: "came through a relay" };
+  const asked = addressOption(request, code.requested);
+  const [first] = client.leases;
+  switch (dhcpMessageType(request)) {
+    case type.discover:
+      return configure(type.offer, leaseOf(client, asked) ?? first, request, client);
+    case type.request:
+      return onRequest(request, asked, client);
+    case type.inform:
+      return configure(type.ack, leaseOf(client, request.ciaddr) ?? first, request, client);
+    case type.decline:
+      return { ignored: "declined: somebody else uses the address", declined: asked ?? "" };
+    case type.release:
+      return { ignored: "released: the port keeps its address" };
+    default:
+      return { ignored: "unknown message type" };
+  }
+}
+
+/** The states a client may be in, RFC 2131 section 4.3.2. */
+function onRequest(request: DhcpMessage, asked: string | undefined, client: Client): Reply | Silence {
+  const chosen = addressOption(request, code.server);
+  const current = request.ciaddr === ANY ? undefined : request.ciaddr;
+  if (chosen !== undefined && !client.leases.some((l) => serverId(l) === chosen)) return { ignored: "another server was chosen" };
+  // Selecting and init-reboot name the address in option 50, renewing and rebinding in ciaddr.
+  const wanted = asked ?? current;
+  if (wanted === undefined) return { ignored: "request for no address" };
+  const lease = leaseOf(client, wanted);
+  return lease === undefined ? refuse(request, client.leases[0]) : configure(type.ack, lease, request, client);
+}
+
+const addressOption = (request: DhcpMessage, option: number): string | undefined => {
+  const data = request.options.get(option);
+  return data === undefined ? undefined : decodeDhcpOption(dhcpOptions["requested-address"].code, data);
+};
+const leaseOf = (client: Client, address: string | undefined): Lease | undefined => client.leases.find((l) => l.address === address);
+const serverId = (lease: Lease): string => lease.gateway ?? SERVER_ADDRESS;
+
+const address = (...ips: readonly string[]): Buffer => encodeDhcpOption(code.router, ips.join(","));
+const seconds = (value: number): Buffer => encodeDhcpOption(code.lease, String(value));
+
+/** What replies have in common. RFC 6842: the client's identifier comes back. */
+function base(request: DhcpMessage, messageType: number, lease: Lease): { header: Omit<DhcpInput, "options">; options: Map<number, Uint8Array> } {
+  const options = new Map<number, Uint8Array>([
+    [code.type, Buffer.of(messageType)],
+    [code.server, address(serverId(lease))],
+  ]);
+  const id = request.options.get(code.clientId);
+  if (id !== undefined) options.set(code.clientId, id);
+  return { header: { op: dhcpOps.reply, htype: request.htype, xid: request.xid, flags: request.flags, chaddr: request.chaddr }, options };
+}
+
+function refuse(request: DhcpMessage, lease: Lease): Reply {
+  const { header, options } = base(request, type.nak, lease);
+  options.set(code.message, Buffer.from("not an address of this port"));
+  return { message: { ...header, options }, from: serverId(lease), to: BROADCAST, omitted: [] };
+}
+
+/** OFFER or ACK; to an INFORM without an address and lease. */
+function configure(messageType: number, lease: Lease, request: DhcpMessage, client: Client): Reply {
+  const inform = dhcpMessageType(request) === type.inform;
+  const { header, options } = base(request, messageType, lease);
+  const extra = extraOptions(client.options, isIpxe(request));
+  const values = new Map<number, Buffer>([...subnetOptions(lease, client.mtu, extra.get(code.router)), ...extra]);
+  // Who overrides the routes means both spellings of them.
+  if (extra.has(code.routes) && !extra.has(code.msRoutes)) values.set(code.msRoutes, extra.get(code.routes)!);
+  const siaddr = extra.get(SIADDR);
+  values.delete(SIADDR);
+
+  const lifetimes = leaseTimes(values);
+  for (const [option, data] of lifetimes) {
+    values.delete(option);
+    if (!inform) options.set(option, data);
+  }
+  options.set(code.mask, values.get(code.mask)!); // before the router, RFC 2132 section 3.3
+  const omitted = addRequested(options, values, request, client.mtu);
+
+  const ciaddr = messageType === type.ack ? request.ciaddr : ANY;
+  const yiaddr = inform ? ANY : lease.address;
+  const message: DhcpInput = {
+    ...header, ciaddr, yiaddr, options,
+    ...(siaddr === undefined ? {} : { siaddr: decodeDhcpOption(code.requested, siaddr) }),
+    ...field("sname", extra.get(code.tftp), SNAME_MAX),
+    ...field("file", extra.get(code.bootfile), FILE_MAX),
+  };
+  const to = ciaddr !== ANY ? ciaddr : wantsBroadcast(request) || yiaddr === ANY ? BROADCAST : yiaddr;
+  return { message, from: serverId(lease), to, omitted };
+}
+
+/** What boot ROMs read instead of the option. */
+const field = <K extends "sname" | "file">(name: K, data: Buffer | undefined, max: number): Partial<Record<K, string>> =>
+  data === undefined || data.length > max ? {} : ({ [name]: data.toString("latin1") } as Record<K, string>);
+
+const isIpxe = (request: DhcpMessage): boolean => request.options.has(code.ipxe) || request.options.get(code.userClass)?.includes("iPXE") === true;
+
+/** Lease time, T1 and T2; who sets one of them otherwise gets it as it is. */
+function leaseTimes(values: ReadonlyMap<number, Buffer>): Map<number, Buffer> {
+  const lease = values.get(code.lease) ?? seconds(LEASE_S);
+  const leaseS = lease.readUInt32BE();
+  const part = (share: number): Buffer => seconds(leaseS === FOREVER_S ? FOREVER_S : Math.floor(leaseS * share));
+  return new Map([[code.lease, lease], [code.t1, values.get(code.t1) ?? part(1 / 2)], [code.t2, values.get(code.t2) ?? part(7 / 8)]]);
+}
+
+/** In the order they are sent to a client that does not ask for any in particular. `router`: the port's own option. */
+function subnetOptions(lease: Lease, mtu: number, router: Buffer | undefined): Map<number, Buffer> {
+  const cidr = parseCidr(lease.cidr)!;
+  const gateway = router === undefined ? (lease.gateway ?? lease.routes.find((r) => r.destination === DEFAULT_ROUTE)?.nexthop) : firstAddress(router);
+  const options = new Map<number, Buffer>();
+  options.set(code.mask, maskBytes(cidr.prefix));
+  if (gateway !== undefined) options.set(code.router, address(gateway));
+  if (lease.dns.length > 0) options.set(code.dns, address(...lease.dns));
+  options.set(code.mtu, encodeDhcpOption(code.mtu, String(mtu)));
+  options.set(code.broadcast, address(formatIp({ family: 4, value: lastIp(cidr) })));
+  const routes = classlessRoutes(cidr, lease.routes, gateway);
+  if (routes.length > 0) {
+    options.set(code.routes, encodeClasslessRoutes(routes));
+    options.set(code.msRoutes, encodeClasslessRoutes(routes));
+  }
+  return options;
+}
+
+function maskBytes(prefix: number): Buffer {
+  const mask = Buffer.alloc(4);
+  mask.writeUInt32BE(prefix === 0 ? 0 : (0xffffffff << (32 - prefix)) >>> 0);
+  return mask;
+}
+
+const firstAddress = (data: Buffer): string | undefined => (data.length < 4 ? undefined : numberToIpv4(data.readUInt32BE()));
+
+/** A client that understands this option ignores the router option, so the default route is in it too. RFC 3442 */
+function classlessRoutes(cidr: Cidr, routes: readonly HostRoute[], gateway: string | undefined): ClasslessRoute[] {
+  const onLink = gateway === undefined || contains(cidr, parseIp(gateway)!) ? [] : [{ destination: `${gateway}/32`, nexthop: ANY }];
+  if (routes.length === 0 && onLink.length === 0) return [];
+  const byDefault = gateway === undefined || routes.some((r) => r.destination === DEFAULT_ROUTE) ? [] : [{ destination: DEFAULT_ROUTE, nexthop: gateway }];
+  return [...onLink, ...routes, ...byDefault];
+}
+
+/** Adds what the client asks for, in its order, as far as it fits; everything but 249 if it asks for nothing. */
+function addRequested(options: Map<number, Uint8Array>, values: ReadonlyMap<number, Buffer>, request: DhcpMessage, mtu: number): number[] {
+  const list = request.options.get(code.list);
+  const wanted = list === undefined ? [...values.keys()].filter((c) => c !== code.msRoutes) : [...new Set(list)];
+  const stated = request.options.get(code.maxSize);
+  const limit = Math.max(SIZE_MIN, Math.min(stated?.length === 2 ? stated.readUInt16BE() : SIZE_MIN, mtu));
+  let size = FIXED_BYTES;
+  for (const data of options.values()) size += wireSize(data);
+  const omitted: number[] = [];
+  for (const option of wanted) {
+    const data = values.get(option);
+    if (data === undefined || data.length === 0 || options.has(option)) continue;
+    if (size + wireSize(data) > limit) {
+      omitted.push(option);
+      continue;
+    }
+    size += wireSize(data);
+    options.set(option, data);
+  }
+  return omitted;
+}
+
+/** Long options are split, each part with a header. */
+const wireSize = (data: Uint8Array): number => data.length + 2 * Math.max(1, Math.ceil(data.length / 255));
