@@ -332,7 +332,8 @@ async function explain(dir: string, error: unknown): Promise<StoreError> {
     case "LEVEL_SNAPSHOT_NOT_OPEN":
       return new StoreError("CLOSED", "the store is closed", { dir }, error);
     default:
-      if (message.startsWith("Invalid argument")) return corrupt(dir, message, error); // another comparator
+      // LevelDB's words for: made with another comparator; a file it lists is absent; a file of no bytes.
+      if (/^Invalid argument|: No such file or directory$|: Invalid argument$/.test(message)) return corrupt(dir, message, error);
       return new StoreError("IO", `${dir}: ${message}`, { dir }, error);
   }
 }
