@@ -1,12 +1,12 @@
 import { describe, expect, it } from "vitest";
-import { ApiError, type ApiContext, type Tx } from "#app";
+import { ApiError, type ApiContext, type Caller, type Tx } from "#app";
 import { portTable } from "../l2/model.ts";
+import { Model } from "../../src/model/model.ts";
 import { Layer } from "../../src/model/rows.ts";
+import { openStore } from "../../src/store/open.ts";
 import { Cloud } from "./dhcp.fixture.ts";
 import { extraDhcpOpts, portExtension } from "./options.ts";
 import { portDhcpOptsTable } from "./model.ts";
-
-const fresh = (): Cloud<Layer> => new Cloud(new Layer());
 
 const check = (value: unknown): unknown => extraDhcpOpts(value, "extra_dhcp_opts");
 const opt = (opt_name: unknown, opt_value: unknown, ip_version: unknown = 4): Record<string, unknown> => ({ opt_name, opt_value, ip_version });
@@ -46,45 +46,45 @@ describe("extra_dhcp_opts as given", () => {
 });
 
 describe("the port's options", () => {
-  const setUp = () => {
-    const { view } = fresh();
-    const tx = { get: view.get.bind(view), put: view.put.bind(view), delete: view.remove.bind(view) } as unknown as Tx;
-    const port = view.get(portTable, "vm")!;
+  const setUp = async () => {
+    const model = await Model.open(await openStore("memory:", { dataDir: "" }), [portDhcpOptsTable]);
+    const port = new Cloud(new Layer()).view.get(portTable, "vm")!;
     const ctx = {} as ApiContext;
-    const shown = (): unknown => portExtension.present!(view, port, {} as never).extra_dhcp_opts;
+    const run = (fn: (tx: Tx) => void) => model.transact({ requestId: "test", call: "test" }, fn);
     const values = (value: unknown) => ({ extra_dhcp_opts: check(value) });
     return {
-      shown,
-      create: (value: unknown) => portExtension.create!(tx, port, values(value), ctx),
-      update: (value: unknown) => portExtension.update!(tx, port, values(value), ctx, port),
-      rename: () => portExtension.update!(tx, port, { name: "x" }, ctx, port),
-      remove: () => portExtension.remove!(tx, port, ctx),
-      row: () => view.get(portDhcpOptsTable, "vm"),
+      shown: (): unknown => portExtension.present!(model.view, port, {} as Caller).extra_dhcp_opts,
+      create: (value: unknown) => run((tx) => portExtension.create!(tx, port, values(value), ctx)),
+      update: (value: unknown) => run((tx) => portExtension.update!(tx, port, values(value), ctx, port)),
+      rename: () => run((tx) => portExtension.update!(tx, port, { name: "x" }, ctx, port)),
+      remove: () => run((tx) => portExtension.remove!(tx, port, ctx)),
+      row: () => model.view.get(portDhcpOptsTable, "vm"),
     };
   };
 
-  it("merge", () => {
-    const p = setUp();
+  it("merge", async () => {
+    const p = await setUp();
     expect(p.shown()).toEqual([]);
-    p.create([opt("mtu", "1400"), opt("domain-name", "a"), opt("tftp-server", null)]);
+    await p.create([opt("mtu", "1400"), opt("domain-name", "a"), opt("tftp-server", null)]);
     expect(p.shown()).toEqual([opt("mtu", "1400"), opt("domain-name", "a")]);
-    p.update([opt("mtu", "1300"), opt("domain-name", null), opt("router", "10.0.0.9"), opt("hostname", null)]);
+    await p.update([opt("mtu", "1300"), opt("domain-name", null), opt("router", "10.0.0.9"), opt("hostname", null)]);
     expect(p.shown()).toEqual([opt("mtu", "1300"), opt("router", "10.0.0.9")]);
     for (const change of [() => p.update([]), () => p.update(null), p.rename]) {
-      change();
+      await change();
       expect(p.shown()).toEqual([opt("mtu", "1300"), opt("router", "10.0.0.9")]);
     }
-    p.update([opt("mtu", null), opt("router", null)]);
+    await p.update([opt("mtu", null), opt("router", null)]);
     expect(p.row()).toBeUndefined();
   });
 
-  it("go with the port", () => {
-    const p = setUp();
-    p.create(null);
+  it("go with the port", async () => {
+    const p = await setUp();
+    await p.create(null);
     expect(p.row()).toBeUndefined();
-    p.remove();
-    p.update([opt("mtu", "1400")]);
-    p.remove();
+    await p.remove();
+    await p.update([opt("mtu", "1400")]);
+    expect(p.row()).toBeDefined();
+    await p.remove();
     expect(p.row()).toBeUndefined();
   });
 });
