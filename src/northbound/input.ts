@@ -1,0 +1,135 @@
+// Requests in: a body to checked values, with Neutron's complaints in Neutron's order. What needs the model is engine.ts.
+import { ApiError, badRequest, isObject, show, type Caller, type ReadView, type Values } from "../app/contract.ts";
+import type { Kind, KindAttribute } from "./kinds.ts";
+
+export interface Input {
+  /** Stored forms; on create with defaults. */
+  readonly values: Record<string, unknown>;
+  /** Names that were in the body. */
+  readonly given: ReadonlySet<string>;
+  /** The body's own values, for rules on their keys. */
+  readonly raw: Values;
+}
+
+export function bodyObject(body: unknown): Record<string, unknown> {
+  if (!isObject(body)) throw badRequest("Body contains invalid data");
+  return body;
+}
+
+const missing = (key: string): ApiError => badRequest(`Unable to find '${key}' in request body`);
+
+/** The items of a create request, and whether it was a bulk one. */
+export function createItems(kind: Kind, body: unknown, maxItems: number): { bulk: boolean; items: readonly Record<string, unknown>[] } {
+  const { name, collection } = kind.resource;
+  if (body === undefined) throw missing(name);
+  const envelope = bodyObject(body);
+  const single = Object.hasOwn(envelope, name);
+  if (!Object.hasOwn(envelope, collection)) {
+    if (!single) throw missing(name);
+    return { bulk: false, items: [bodyObject(envelope[name])] };
+  }
+  if (single) throw badRequest(`'${name}' and '${collection}' cannot be in one request body`);
+  if (kind.resource.bulk === false) throw badRequest("Bulk operation not supported");
+  const list = envelope[collection];
+  if (!Array.isArray(list)) throw badRequest("Body contains invalid data");
+  if (list.length === 0) throw badRequest("Resources required");
+  if (list.length > maxItems) throw badRequest(`More than ${maxItems} resources in one request`);
+  return {
+    bulk: true,
+    items: list.map((item: unknown) => {
+      const o = bodyObject(item);
+      return bodyObject(Object.keys(o).length === 1 && Object.hasOwn(o, name) ? o[name] : o);
+    }),
+  };
+}
+
+export function updateItem(kind: Kind, body: unknown): Record<string, unknown> {
+  const { name, collection } = kind.resource;
+  if (body === undefined) throw missing(name);
+  const envelope = bodyObject(body);
+  if (Object.hasOwn(envelope, name)) return bodyObject(envelope[name]);
+  if (Object.hasOwn(envelope, collection)) throw badRequest("Bulk operation not supported");
+  throw missing(name);
+}
+
+function refuseUnknown(kind: Kind, item: Values): void {
+  let unknown: string[] | undefined;
+  for (const key of Object.keys(item)) if (!kind.attributes.has(key)) (unknown ??= []).push(key);
+  if (unknown !== undefined) throw badRequest(`Unrecognized attribute(s) '${show(unknown.join(", "))}'`);
+}
+
+/** `skip`: an attribute that the path gives. */
+export function createInput(kind: Kind, item: Values, caller: Caller, skip?: string): Input {
+  refuseUnknown(kind, item);
+  const keys = Object.keys(item);
+  for (const key of keys) if (!kind.attributes.get(key)!.post) throw badRequest(`Attribute '${key}' not allowed in POST`);
+  for (const key of kind.required) if (key !== skip && !Object.hasOwn(item, key)) throw badRequest(`Failed to parse request. Required attribute '${key}' not specified`);
+  const values: Record<string, unknown> = {};
+  for (const [key, value] of kind.defaults) values[key] = value;
+  for (const key of keys) values[key] = kind.attributes.get(key)!.check(item[key], key);
+  const given = new Set(keys);
+  const project = values.project_id ?? values.tenant_id;
+  if (values.project_id !== undefined && values.tenant_id !== undefined && values.project_id !== values.tenant_id) throw badRequest("'project_id' and 'tenant_id' do not match");
+  if (project !== undefined && project !== caller.projectId && !caller.admin && !caller.roles.has("advsvc")) {
+    throw badRequest("Specifying 'project_id' or 'tenant_id' other than the authenticated project in request requires admin or advsvc privileges");
+  }
+  delete values.tenant_id;
+  values.project_id = project ?? caller.projectId;
+  return { values, given, raw: item };
+}
+
+export function updateInput(kind: Kind, item: Values): Input {
+  refuseUnknown(kind, item);
+  const keys = Object.keys(item);
+  for (const key of keys) if (!kind.attributes.get(key)!.put) throw badRequest(`Cannot update read-only attribute ${key}`);
+  const values: Record<string, unknown> = {};
+  for (const key of keys) values[key] = kind.attributes.get(key)!.check(item[key], key);
+  return { values, given: new Set(keys), raw: item };
+}
+
+const same = (a: unknown, b: unknown): boolean => a === b || (typeof a === "object" && typeof b === "object" && JSON.stringify(a) === JSON.stringify(b));
+
+function* keysOf(value: unknown): Iterable<string> {
+  if (Array.isArray(value)) for (const item of value as readonly unknown[]) if (isObject(item)) yield* Object.keys(item);
+  if (isObject(value)) yield* Object.keys(value);
+}
+
+/** The rules an action has to pass that it does not; empty if it may go on. */
+export function refusedRules(kind: Kind, verb: "create" | "update", caller: Caller, row: Values, input: Input, view: ReadView): readonly string[] {
+  const target = { row, given: input.values };
+  const action = `rule:${verb}_${kind.name}`;
+  if (!kind[verb].allows(caller, target, view)) return [action];
+  let refused: string[] | undefined;
+  for (const name of input.given) {
+    const attribute: KindAttribute = kind.attributes.get(name)!;
+    const rule = attribute[verb];
+    if (rule === undefined && attribute.keys.size === 0) continue;
+    if (verb === "create" && attribute.hasDefault && same(input.values[name], attribute.default)) continue;
+    if (rule !== undefined && !rule.allows(caller, target, view)) (refused ??= [action]).push(`${action}:${name}`);
+    if (attribute.keys.size > 0) {
+      for (const key of new Set(keysOf(input.raw[name]))) {
+        const keyRule = attribute.keys.get(key)?.[verb];
+        if (keyRule !== undefined && !keyRule.allows(caller, target, view)) (refused ??= [action]).push(`${action}:${name}:${key}`);
+      }
+    }
+  }
+  return refused ?? [];
+}
+
+export const notAuthorized = (rules: readonly string[]): ApiError =>
+  new ApiError(403, "PolicyNotAuthorized", `${rules.length === 1 ? rules[0]! : `(${rules.join(" and ")})`} is disallowed by policy`);
+
+/** The revision an If-Match header asks for. Other values of the header are nobody's. */
+export function ifMatch(header: string | undefined): number | undefined {
+  if (header === undefined || !header.includes("revision_number")) return undefined;
+  const wanted = [...header.matchAll(/revision_number=([^",\s]*)/g)].map((m) => m[1]!);
+  if (wanted.length !== 1 || !/^\d{1,15}$/.test(wanted[0]!)) throw badRequest("Bad If-Match request: one integer revision_number is expected.", "BadRequest");
+  return Number(wanted[0]);
+}
+
+export function checkRevision(wanted: number | undefined, current: number): void {
+  if (wanted !== undefined && wanted !== current) {
+    throw new ApiError(412, "RevisionNumberConstraintFailed", `Constrained to ${wanted}, but current revision is ${current}`);
+  }
+}
+

@@ -1,0 +1,145 @@
+// Flow records as the ops API shows them: which of them a query asks for, and their two forms, JSON and the syntax of
+// `ovs-ofctl dump-flows`. Both are written piece by piece: a dump may be larger than any string.
+
+export interface FlowResource {
+  readonly type: string;
+  readonly id: string;
+  /** API call that last changed it, and the generation of that change. */
+  readonly call?: string;
+  readonly generation?: number;
+}
+
+export type FlowState = "installed" | "desired" | "missing" | "foreign" | "quarantined";
+
+export interface FlowRecord {
+  readonly switch: string;
+  readonly table_id: number;
+  readonly table: string;
+  readonly priority: number;
+  /** ovs-ofctl syntax; "" matches everything. */
+  readonly match: string;
+  /** ovs-ofctl syntax; "" and "drop" drop. */
+  readonly actions: string;
+  /** Hexadecimal, with or without 0x. */
+  readonly cookie: string;
+  readonly app: string;
+  readonly rule: string;
+  readonly about: string;
+  readonly resources: readonly FlowResource[];
+  readonly state: FlowState;
+  readonly packet_count?: number;
+  readonly byte_count?: number;
+}
+
+export interface FlowEvent {
+  readonly event: "added" | "changed" | "removed";
+  readonly generation: number;
+  readonly flow: FlowRecord;
+}
+
+export const flowStates = ["desired", "installed", "diff"] as const;
+
+export interface FlowQuery {
+  readonly switch?: string;
+  /** Name or number. */
+  readonly table?: string;
+  /** Id of any API resource. */
+  readonly resource?: string;
+  readonly app?: string;
+  /** ovs-ofctl syntax: fields that the flow's match must have. */
+  readonly match?: string;
+  readonly state?: (typeof flowStates)[number];
+  /** Whether packet and byte counts are asked for. */
+  readonly stats: boolean;
+}
+
+/** `a=1,b=2(3,4),c` at the commas outside of parentheses. */
+function fieldsOf(match: string): string[] {
+  const out: string[] = [];
+  let depth = 0;
+  let start = 0;
+  for (let i = 0; i <= match.length; i++) {
+    const c = match[i];
+    if (c === "(") depth++;
+    else if (c === ")") depth--;
+    else if (c === undefined || (c === "," && depth === 0)) {
+      const field = match.slice(start, i).trim();
+      if (field !== "") out.push(field.toLowerCase());
+      start = i + 1;
+    }
+  }
+  return out;
+}
+
+/** Predicate for a query; the match is compared field by field as text. */
+export function flowFilter(query: FlowQuery): (flow: FlowRecord) => boolean {
+  const wanted = query.match === undefined ? undefined : fieldsOf(query.match);
+  return (flow) => {
+    if (query.switch !== undefined && flow.switch !== query.switch) return false;
+    if (query.table !== undefined && flow.table !== query.table && String(flow.table_id) !== query.table) return false;
+    if (query.app !== undefined && flow.app !== query.app) return false;
+    if (query.resource !== undefined && !flow.resources.some((r) => r.id === query.resource)) return false;
+    if (query.state === "desired" && flow.state === "foreign") return false;
+    if (query.state === "installed" && flow.state !== "installed" && flow.state !== "foreign") return false;
+    if (query.state === "diff" && flow.state === "installed") return false;
+    if (wanted !== undefined) {
+      const has = new Set(fieldsOf(flow.match));
+      if (!wanted.every((w) => has.has(w))) return false;
+    }
+    return true;
+  };
+}
+
+/** One line, so that nothing in a name can end the comment. */
+const oneLine = (text: string): string => text.replace(/\s+/g, " ");
+
+/** A comment line with the provenance and the flow's own line. */
+export function flowText(flow: FlowRecord): string {
+  const resources = flow.resources.map((r) => ` ${r.type}:${r.id}${r.call === undefined ? "" : ` (${r.call}${r.generation === undefined ? "" : ` @${r.generation}`})`}`).join("");
+  const state = flow.state === "installed" ? "" : ` [${flow.state}]`;
+  const comment = oneLine(`# ${flow.app}/${flow.rule}${state}${resources}`);
+  const counts = flow.packet_count === undefined ? "" : `n_packets=${flow.packet_count}, n_bytes=${flow.byte_count ?? 0}, `;
+  const match = flow.match === "" ? "" : `,${flow.match}`;
+  const cookie = flow.cookie.startsWith("0x") ? flow.cookie : `0x${flow.cookie}`;
+  return `${comment}\n cookie=${cookie}, table=${flow.table_id}, ${counts}priority=${flow.priority}${match} actions=${flow.actions === "" ? "drop" : flow.actions}\n`;
+}
+
+type Flows = AsyncIterable<FlowRecord> | Iterable<FlowRecord>;
+const CHUNK = 64 * 1024;
+
+async function* chunked(parts: AsyncIterable<string>): AsyncGenerator<string> {
+  let buffer = "";
+  for await (const part of parts) {
+    buffer += part;
+    if (buffer.length >= CHUNK) {
+      yield buffer;
+      buffer = "";
+    }
+  }
+  if (buffer !== "") yield buffer;
+}
+
+async function* textParts(flows: Flows): AsyncGenerator<string> {
+  let last: string | undefined;
+  for await (const flow of flows) {
+    if (flow.switch !== last) yield oneLine(`# switch ${flow.switch}`) + "\n";
+    last = flow.switch;
+    yield flowText(flow);
+  }
+}
+
+async function* jsonParts(flows: Flows): AsyncGenerator<string> {
+  yield '{"flows":[';
+  let first = true;
+  for await (const flow of flows) {
+    yield (first ? "" : ",") + JSON.stringify(flow);
+    first = false;
+  }
+  yield "]}";
+}
+
+export const flowDump = (flows: Flows, format: "json" | "text"): AsyncGenerator<string> => chunked(format === "text" ? textParts(flows) : jsonParts(flows));
+
+export async function* filtered(flows: Flows, keep: (flow: FlowRecord) => boolean): AsyncGenerator<FlowRecord> {
+  for await (const flow of flows) if (keep(flow)) yield flow;
+}

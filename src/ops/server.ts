@@ -1,0 +1,138 @@
+// The ops listener: health, metrics, switches, the flow dump and its stream. For operators only, never for tenants.
+import { Readable } from "node:stream";
+import fastify, { type FastifyError, type FastifyInstance } from "fastify";
+import type { Logger } from "pino";
+import type { Metrics } from "../lib/metrics.ts";
+import { filtered, flowDump, flowFilter, flowStates, type FlowEvent, type FlowQuery, type FlowRecord } from "./flows.ts";
+import { FlowStream, streamLimits, type StreamLimits } from "./stream.ts";
+
+/** One switch as the controller knows it. Whatever else the provider puts in is shown as it is. */
+export interface SwitchInfo {
+  readonly id: string;
+}
+
+/** What the ops listener shows; implemented where the controller is put together. */
+export interface OpsProviders {
+  ready(): { readonly ok: boolean; readonly reason?: string };
+  switches(): readonly SwitchInfo[];
+  switch(id: string): SwitchInfo | undefined;
+  /** May answer with more than the query asks for: it is filtered again. Throws BadQuery for a query it cannot read. */
+  flows(query: FlowQuery): AsyncIterable<FlowRecord> | Iterable<FlowRecord>;
+  onFlowEvent(listener: (event: FlowEvent) => void): () => void;
+}
+
+export interface OpsOptions {
+  readonly providers: OpsProviders;
+  readonly log: Logger;
+  readonly metrics?: Metrics;
+  readonly stream?: Partial<StreamLimits>;
+}
+
+export type OpsServer = FastifyInstance;
+
+/** 400: the query parameter and what is wrong with it. */
+export class BadQuery extends Error {
+  readonly parameter: string;
+  constructor(parameter: string, message: string) {
+    super(`query parameter ${parameter}: ${message}`);
+    this.name = "BadQuery";
+    this.parameter = parameter;
+  }
+}
+
+/** Query parameters of `url`, of these names, each at most once. @throws BadQuery */
+export function queryOf(url: string, known: readonly string[]): Map<string, string> {
+  const mark = url.indexOf("?");
+  const out = new Map<string, string>();
+  if (mark < 0) return out;
+  for (const [name, value] of new URLSearchParams(url.slice(mark + 1))) {
+    if (!known.includes(name)) throw new BadQuery(name.slice(0, 64), `is not known here; there are ${known.join(", ")}`);
+    if (out.has(name)) throw new BadQuery(name, "is given twice");
+    out.set(name, value);
+  }
+  return out;
+}
+
+function oneOf<T extends string>(query: Map<string, string>, name: string, values: readonly T[]): T | undefined {
+  const value = query.get(name);
+  if (value === undefined) return undefined;
+  const found = values.find((v) => v === value);
+  if (found === undefined) throw new BadQuery(name, `'${value.slice(0, 64)}' is not one of ${values.join(", ")}`);
+  return found;
+}
+
+const FILTERS = ["switch", "table", "resource", "app", "match"] as const;
+
+function flowQuery(query: Map<string, string>): FlowQuery {
+  const out: Record<string, unknown> = { stats: ["1", "true"].includes(oneOf(query, "stats", ["0", "1", "true", "false"]) ?? "0") };
+  for (const name of FILTERS) {
+    const value = query.get(name);
+    if (value === undefined) continue;
+    if (value === "") throw new BadQuery(name, "is empty");
+    out[name] = value;
+  }
+  const state = oneOf(query, "state", flowStates);
+  if (state !== undefined) out.state = state;
+  return out as unknown as FlowQuery;
+}
+
+export function createOps(options: OpsOptions): OpsServer {
+  const { providers, log, metrics } = options;
+  const stream = new FlowStream((listener) => providers.onFlowEvent(listener), { ...streamLimits, ...options.stream });
+  const server = fastify({ logger: false, forceCloseConnections: true, exposeHeadRoutes: true });
+
+  const failure = (code: string, message: string): { error: { code: string; message: string } } => ({ error: { code, message } });
+  server.setErrorHandler((error: FastifyError | BadQuery, request, reply) => {
+    if (error instanceof BadQuery) return reply.code(400).send(failure("BAD_QUERY", error.message));
+    const status = error.statusCode ?? 500;
+    if (status < 500) return reply.code(status).send(failure("BAD_REQUEST", error.message));
+    log.error({ err: error, method: request.method, url: request.url }, "ops request failed");
+    return reply.code(500).send(failure("INTERNAL", "internal error; the controller's log says more"));
+  });
+  server.setNotFoundHandler((request, reply) => reply.code(404).send(failure("NOT_FOUND", `there is no ${request.method} ${request.url.slice(0, 256)} here`)));
+
+  server.get("/healthz", () => ({ status: "alive" }));
+  server.get("/readyz", (_request, reply) => {
+    const { ok, reason } = providers.ready();
+    return reply.code(ok ? 200 : 503).send(ok ? { status: "ready" } : { status: "not ready", reason: reason ?? "" });
+  });
+  server.get("/metrics", (_request, reply) => reply.header("content-type", "text/plain; version=0.0.4; charset=utf-8").send(metrics?.text() ?? ""));
+
+  server.get("/switches", () => ({ switches: providers.switches() }));
+  server.get<{ Params: { id: string } }>("/switches/:id", (request, reply) => {
+    const found = providers.switch(request.params.id);
+    return found === undefined ? reply.code(404).send(failure("NOT_FOUND", `there is no switch ${request.params.id.slice(0, 256)}`)) : reply.send({ switch: found });
+  });
+
+  /** A switch that was asked for by name must be there: an empty dump would look like an empty switch. */
+  function knownSwitch(query: FlowQuery): void {
+    if (query.switch !== undefined && providers.switch(query.switch) === undefined) throw new BadQuery("switch", `there is no switch '${query.switch.slice(0, 64)}'`);
+  }
+
+  server.get("/flows", (request, reply) => {
+    const params = queryOf(request.url, [...FILTERS, "state", "stats", "format"]);
+    const format = oneOf(params, "format", ["json", "text"]) ?? "json";
+    const query = flowQuery(params);
+    knownSwitch(query);
+    const flows = filtered(providers.flows(query), flowFilter(query));
+    const body = Readable.from(flowDump(flows, format), { objectMode: false });
+    body.on("error", (error) => log.error({ err: error, url: request.url }, "flow dump broke off"));
+    return reply.header("content-type", format === "text" ? "text/plain; charset=utf-8" : "application/json; charset=utf-8").send(body);
+  });
+
+  server.get("/flows/stream", (request, reply) => {
+    const query = flowQuery(queryOf(request.url, FILTERS));
+    knownSwitch(query);
+    if (stream.full) return reply.code(503).send(failure("TOO_MANY", "too many clients follow the flows already"));
+    reply.hijack();
+    stream.add(reply.raw, flowFilter(query));
+    return reply;
+  });
+  server.addHook("preClose", (done) => {
+    stream.close();
+    done();
+  });
+  metrics?.gauge("axion_flow_stream_clients", "clients of /flows/stream", () => stream.size);
+  metrics?.gauge("axion_flow_stream_dropped", "clients of /flows/stream cut off because they were too slow", () => stream.dropped);
+  return server;
+}
