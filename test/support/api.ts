@@ -1,0 +1,117 @@
+// The tenant API over a model in memory, without a socket: what the API tests of the apps call.
+import { pino } from "pino";
+import { expect } from "vitest";
+import type { AnyTable, App, Tx } from "#app";
+import * as ipam from "../../apps/ipam/api.ts";
+import { subnetTable } from "../../apps/ipam/model.ts";
+import * as l2 from "../../apps/l2/api.ts";
+import * as l2m from "../../apps/l2/model.ts";
+import * as l3 from "../../apps/l3/api.ts";
+import { routerInterfaceTable, routerTable } from "../../apps/l3/model.ts";
+import * as sg from "../../apps/security-groups/api.ts";
+import * as sgm from "../../apps/security-groups/model.ts";
+import { chassisTable, vifTable, type Chassis } from "../../src/app/inventory.ts";
+import { Model } from "../../src/model/model.ts";
+import { createNorthbound, type Northbound } from "../../src/northbound/index.ts";
+import { openMemory } from "../../src/store/memory.ts";
+
+/** The API side of the first apps, without their rules. */
+const apps: readonly App[] = [
+  { name: "l2", about: "", tables: [l2m.networkTable, l2m.portTable, l2m.portBindingTable, l2m.portStatusTable, l2m.addressTable], resources: l2.resources, extend: l2.extend, aliases: l2.aliases, vif: l2.vif },
+  { name: "ipam", about: "", requires: ["l2"], tables: [subnetTable, ...ipam.tables], resources: ipam.resources, extend: ipam.extend, aliases: ipam.aliases },
+  { name: "l3", about: "", requires: ["l2", "ipam"], tables: [routerTable, routerInterfaceTable], resources: l3.resources, extend: l3.extend, aliases: l3.aliases },
+  {
+    name: "security-groups", about: "", requires: ["l2", "ipam"], tables: [sgm.groupTable, sgm.ruleTable, sgm.portGroupsTable, sgm.policyTable, sgm.remoteUseTable], resources: sg.resources, extend: sg.extend,
+    aliases: sg.aliases,
+  },
+];
+
+export interface Answer {
+  readonly status: number;
+  // eslint-disable-next-line @typescript-eslint/no-explicit-any -- JSON of any shape: assertions say what is expected
+  readonly body: any;
+}
+
+/** Who asks: nobody in particular is the administrator. */
+export interface Who {
+  readonly project?: string;
+  /** Comma-separated; default member. */
+  readonly roles?: string;
+}
+
+export class Api {
+  readonly model: Model;
+  readonly server: Northbound;
+
+  private constructor(model: Model, server: Northbound) {
+    this.model = model;
+    this.server = server;
+  }
+
+  static async open(): Promise<Api> {
+    const tables: AnyTable[] = [chassisTable, vifTable, ...apps.flatMap((a) => a.tables ?? [])];
+    const model = await Model.open(openMemory(), tables);
+    return new Api(model, createNorthbound({ apps, model, auth: "none", log: pino({ level: "error" }) }));
+  }
+
+  async call(method: "GET" | "POST" | "PUT" | "DELETE", path: string, body?: unknown, who: Who = {}): Promise<Answer> {
+    const headers: Record<string, string> = { "content-type": "application/json" };
+    if (who.project !== undefined) headers["x-project-id"] = who.project;
+    if (who.roles !== undefined) headers["x-roles"] = who.roles;
+    const answer = await this.server.inject({ method, url: `/v2.0/${path}`, headers, ...(body === undefined ? {} : { payload: JSON.stringify(body) }) });
+    return { status: answer.statusCode, body: answer.body === "" ? undefined : (JSON.parse(answer.body) as unknown) };
+  }
+
+  get = (path: string, who?: Who): Promise<Answer> => this.call("GET", path, undefined, who);
+  put = (path: string, body: unknown, who?: Who): Promise<Answer> => this.call("PUT", path, body, who);
+
+  /** The created resource. `path`: its collection; the body key is the singular. */
+  // eslint-disable-next-line @typescript-eslint/no-explicit-any -- as above
+  async make(kind: string, values: Record<string, unknown>, who: Who = { project: "p1" }): Promise<any> {
+    const answer = await this.call("POST", `${kind}s`, { [kind]: values }, who);
+    expect(answer, JSON.stringify(answer.body)).toMatchObject({ status: 201 });
+    return (answer.body as Record<string, unknown>)[kind];
+  }
+
+  /** The member after the change. */
+  // eslint-disable-next-line @typescript-eslint/no-explicit-any -- as above
+  async change(kind: string, id: string, values: Record<string, unknown>, who: Who = { project: "p1" }): Promise<any> {
+    const answer = await this.call("PUT", `${kind}s/${id}`, { [kind]: values }, who);
+    expect(answer, JSON.stringify(answer.body)).toMatchObject({ status: 200 });
+    return (answer.body as Record<string, unknown>)[kind];
+  }
+
+  // eslint-disable-next-line @typescript-eslint/no-explicit-any -- as above
+  async show(kind: string, id: string, who: Who = {}): Promise<any> {
+    return ((await this.get(`${kind}s/${id}`, who)).body as Record<string, unknown>)[kind];
+  }
+
+  async delete(kind: string, id: string, who: Who = { project: "p1" }): Promise<void> {
+    const answer = await this.call("DELETE", `${kind}s/${id}`, undefined, who);
+    expect(answer, JSON.stringify(answer.body)).toMatchObject({ status: 204 });
+  }
+
+  /** The call is refused with this status and type, and nothing was written. */
+  async refused(status: number, type: string, method: "POST" | "PUT" | "DELETE", path: string, body?: unknown, who: Who = { project: "p1" }): Promise<string> {
+    const before = this.model.generation;
+    const answer = await this.call(method, path, body, who);
+    const error = (answer.body as { NeutronError?: { type: string; message: string } } | undefined)?.NeutronError;
+    expect([answer.status, error?.type], JSON.stringify(answer.body)).toEqual([status, type]);
+    expect(this.model.generation).toBe(before);
+    return error!.message;
+  }
+
+  /** What the controller itself does: inventory, plugging. */
+  async tx<T>(fn: (tx: Tx) => T): Promise<T> {
+    return (await this.model.transact({ requestId: "req-test", call: "test" }, fn)).result;
+  }
+
+  chassis(id: string, key: number, more: Partial<Chassis> = {}): Promise<void> {
+    return this.tx((tx) =>
+      tx.put(chassisTable, {
+        id, key, hostname: `${id}.example`, bridge: "br-int", dpid: "", datapath_type: "system", encap_ip: `192.0.2.${key}`, encap_types: ["geneve"], bridge_mappings: {}, gateway: false,
+        ovs_version: "3.1.0", ...more,
+      }),
+    );
+  }
+}
