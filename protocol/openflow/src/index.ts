@@ -1,1 +1,20 @@
-export {};
+// The public face of node-openflow; nothing else is exported.
+
+export { fields, fieldList, ports, groups, NO_BUFFER, ALL_TABLES, type Field, type FieldKind, type FieldName } from "./fields.ts";
+export { encodeMatch, encodeOxms, decodeMatch, decodeOxms, flagNames, type Match, type MatchValue } from "./match.ts";
+export type { FieldValue } from "./value.ts";
+export {
+  encodeActions, decodeActions, encodeInstructions, decodeInstructions, wholeField,
+  type Action, type Instruction, type LearnSpec, type Nat, type SubField,
+} from "./actions.ts";
+export {
+  encodeFlowMod, eachFlowStats, flowModCommands, flowModFlags, FLOW_MOD_MATCH_OFFSET, MAX_MESSAGE, OFP_VERSION,
+  type FlowMod, type FlowModCommand, type FlowStatsView,
+} from "./flow-mod.ts";
+export {
+  encodeMessage, decodeMessage, REPLY_MORE,
+  type Decoded, type ExperimenterMessage, type FlowModMessage, type Message, type MessageOf, type MessageType, type MultipartKind,
+  type MultipartReply, type MultipartReplyOf, type MultipartRequest, type PacketIn2, type PortDesc,
+} from "./messages.ts";
+export type { U64 } from "./layout.ts";
+export { OpenFlowError, errorName, type OpenFlowErrorCode, type OpenFlowErrorDetails } from "./errors.ts";

@@ -1,0 +1,947 @@
+// Actions and instructions. Most are rows of a table (number, layout); the few whose shape depends on their content are
+// written out below it. Where one action has two wire forms, the one that Open vSwitch writes back is taken.
+
+import { badValue, malformed, NX_VENDOR, ONF_VENDOR, OpenFlowError, truncated } from "./errors.ts";
+import { fields, ports, type Field, type FieldName } from "./fields.ts";
+import { decodeParts, encodeParts, pad, rest, u16, u32, u64, u8, writeU64, type Part, type Shape, type U64 } from "./layout.ts";
+import { encodeOxm, pad8, readHeader, readOxm, toBig, writeHeader } from "./match.ts";
+import { ipv4Text, ipv6Text, readBig, writeIpv4, writeIpv6, writeU16, writeU32, writeValue, type FieldValue } from "./value.ts";
+
+/** Bits `ofs` to `ofs + bits - 1` of a field, 0 the lowest. */
+export interface SubField {
+  readonly field: FieldName;
+  readonly ofs: number;
+  readonly bits: number;
+}
+
+type Obj = Record<string, unknown>;
+type Named<N extends string, T> = { [K in N]: T };
+interface Draft {
+  field: FieldName;
+  ofs: number;
+  bits: number;
+}
+
+/** All bits of a field. */
+export function wholeField(name: FieldName): SubField {
+  return { field: name, ofs: 0, bits: fields[name].bits };
+}
+
+// --- parts that only actions have ---
+
+function subfield(obj: Obj, name: string): SubField {
+  const sub = obj[name] as SubField | undefined;
+  const field = sub === undefined ? undefined : fields[sub.field];
+  if (sub === undefined || field === undefined) throw badValue(`${name} takes a part of a field`);
+  if (!(sub.ofs >= 0 && sub.bits > 0) || (field.bits > 0 && sub.ofs + sub.bits > field.bytes * 8)) {
+    throw badValue(`${sub.field} has no bits ${sub.ofs}..${sub.ofs + sub.bits - 1}`);
+  }
+  return sub;
+}
+
+function draft(obj: Obj, name: string): Draft {
+  return (obj[name] ??= { field: "", ofs: 0, bits: 0 }) as Draft;
+}
+
+/** ofs << 6 | bits - 1 */
+function ofsBits<N extends string>(name: N): Part<Named<N, SubField>> {
+  return {
+    name, size: 2,
+    encode(buf, off, obj) {
+      const sub = subfield(obj, name);
+      writeU16(buf, off, (sub.ofs << 6) | (sub.bits - 1));
+      return off + 2;
+    },
+    decode(buf, off, _end, obj) {
+      const value = buf.readUInt16BE(off);
+      const sub = draft(obj, name);
+      sub.ofs = value >>> 6;
+      sub.bits = (value & 63) + 1;
+      return off + 2;
+    },
+  };
+}
+
+function half<N extends string>(name: N, key: "ofs" | "bits", also?: string): Part<Named<N, SubField>> {
+  return {
+    name, size: 2,
+    encode(buf, off, obj) {
+      writeU16(buf, off, subfield(obj, name)[key]);
+      return off + 2;
+    },
+    decode(buf, off, _end, obj) {
+      draft(obj, name)[key] = buf.readUInt16BE(off);
+      if (also !== undefined) draft(obj, also)[key] = buf.readUInt16BE(off);
+      return off + 2;
+    },
+  };
+}
+
+/** The field of a subfield, as NXM or OXM header of 4 or 8 bytes. */
+function header<N extends string>(name: N): Part<Named<N, SubField>> {
+  return {
+    name, size: 4,
+    encode: (buf, off, obj) => writeNxmHeader(buf, off, fields[subfield(obj, name).field]),
+    decode(buf, off, end, obj) {
+      const found = readHeader(buf, off, end);
+      draft(obj, name).field = found.field.name;
+      return found.end;
+    },
+  };
+}
+
+function writeNxmHeader(buf: Buffer, off: number, field: Field): number {
+  const end = writeHeader(buf, off, field.nxmHeader, field.nxmExperimenter);
+  buf[off + 3] = (field.bytes || 124) + (end - off - 4);
+  return end;
+}
+
+const nested: Part<{ actions: readonly Action[] }> = {
+  name: "actions", size: -1,
+  encode: (buf, off, obj) => encodeActions(buf, off, obj["actions"] as readonly Action[]),
+  decode(buf, off, end, obj) {
+    obj["actions"] = decodeActions(buf, off, end - off);
+    return end;
+  },
+};
+
+/** 16-bit numbers, as many as `n_` counts; the count comes first, four zeroes between. */
+const counterIds: Part<{ ids: readonly number[] }> = {
+  name: "ids", size: 6,
+  encode(buf, off, obj) {
+    const ids = obj["ids"] as readonly number[];
+    writeU16(buf, off, ids.length);
+    writeU32(buf, off + 2, 0);
+    for (let i = 0; i < ids.length; i++) writeU16(buf, off + 6 + i * 2, ids[i]!);
+    return off + 6 + ids.length * 2;
+  },
+  decode(buf, off, end, obj) {
+    const count = buf.readUInt16BE(off);
+    if (off + 6 + count * 2 > end) throw truncated(off, "dec_ttl ids");
+    const ids: number[] = [];
+    for (let i = 0; i < count; i++) ids.push(buf.readUInt16BE(off + 6 + i * 2));
+    obj["ids"] = ids;
+    return end;
+  },
+};
+
+/** Ports to choose from, of bundle and bundle_load. */
+const members: Part<{ algorithm: number; fields: number; basis: number; member_type?: number; members: readonly number[]; dst?: SubField }> = {
+  name: "members", size: 22,
+  encode(buf, off, obj) {
+    const list = obj["members"] as readonly number[];
+    writeU16(buf, off, obj["algorithm"] as number);
+    writeU16(buf, off + 2, obj["fields"] as number);
+    writeU16(buf, off + 4, obj["basis"] as number);
+    writeU32(buf, off + 6, (obj["member_type"] as number | undefined) ?? 2);
+    writeU16(buf, off + 10, list.length);
+    buf.fill(0, off + 12, off + 22);
+    if (obj["dst"] !== undefined) {
+      ofsBits("dst").encode(buf, off + 12, obj);
+      writeNxmHeader(buf, off + 14, fields[subfield(obj, "dst").field]);
+      writeU32(buf, off + 18, 0);
+    }
+    for (let i = 0; i < list.length; i++) writeU16(buf, off + 22 + i * 2, list[i]!);
+    return off + 22 + list.length * 2;
+  },
+  decode(buf, off, end, obj) {
+    obj["algorithm"] = buf.readUInt16BE(off);
+    obj["fields"] = buf.readUInt16BE(off + 2);
+    obj["basis"] = buf.readUInt16BE(off + 4);
+    obj["member_type"] = buf.readUInt32BE(off + 6);
+    const count = buf.readUInt16BE(off + 10);
+    if (off + 22 + count * 2 > end) throw truncated(off + 10, "bundle members");
+    if (buf.readUInt32BE(off + 14) !== 0) {
+      ofsBits("dst").decode(buf, off + 12, end, obj);
+      header("dst").decode(buf, off + 14, end, obj);
+    }
+    const list: number[] = [];
+    for (let i = 0; i < count; i++) list.push(buf.readUInt16BE(off + 22 + i * 2));
+    obj["members"] = list;
+    return end;
+  },
+};
+
+// --- the table ---
+
+interface Def<L extends readonly Part[]> {
+  /** 0: a standard action. */
+  readonly vendor: number;
+  readonly code: number;
+  readonly layout: L;
+}
+const of = <const L extends readonly Part[]>(code: number, ...layout: L): Def<L> => ({ vendor: 0, code, layout });
+const nx = <const L extends readonly Part[]>(code: number, ...layout: L): Def<L> => ({ vendor: NX_VENDOR, code, layout });
+const sample = [u16("probability"), u32("collector_set_id"), u32("obs_domain_id"), u32("obs_point_id"), u16("sampling_port", 0), u8("direction", 0), pad(5)] as const;
+
+const table = {
+  copy_ttl_out: of(11, pad(4)),
+  copy_ttl_in: of(12, pad(4)),
+  set_mpls_ttl: of(15, u8("mpls_ttl"), pad(3)),
+  dec_mpls_ttl: of(16, pad(4)),
+  push_vlan: of(17, u16("ethertype"), pad(2)),
+  pop_vlan: of(18, pad(4)),
+  push_mpls: of(19, u16("ethertype"), pad(2)),
+  pop_mpls: of(20, u16("ethertype"), pad(2)),
+  set_queue: of(21, u32("queue_id")),
+  group: of(22, u32("group_id")),
+  set_nw_ttl: of(23, u8("nw_ttl"), pad(3)),
+  push_pbb: of(26, u16("ethertype"), pad(2)),
+  pop_pbb: of(27, pad(4)),
+  // Older forms of set_field; Open vSwitch takes them and answers with set_field.
+  set_tunnel: nx(2, pad(2), u32("tun_id")),
+  pop_queue: nx(5, pad(6)),
+  move: nx(6, half("dst", "bits", "src"), half("src", "ofs"), half("dst", "ofs"), header("src"), header("dst")),
+  note: nx(8, rest("data")),
+  set_tunnel64: nx(9, pad(6), u64("tun_id")),
+  multipath: nx(10, u16("fields"), u16("basis"), pad(2), u16("algorithm"), u16("max_link"), u32("arg"), pad(2), ofsBits("dst"), header("dst")),
+  bundle: nx(12, members),
+  bundle_load: nx(13, members),
+  output_reg: nx(15, ofsBits("src"), header("src"), u16("max_len", 0xffff), pad(6)),
+  exit: nx(17, pad(6)),
+  fin_timeout: nx(19, u16("fin_idle_timeout"), u16("fin_hard_timeout"), pad(2)),
+  dec_ttl_cnt_ids: nx(21, counterIds),
+  write_metadata: nx(22, pad(6), u64("metadata"), u64("metadata_mask")),
+  stack_push: nx(27, half("field", "ofs"), header("field"), half("field", "bits"), pad(6)),
+  stack_pop: nx(28, half("field", "ofs"), header("field"), half("field", "bits"), pad(6)),
+  sample: nx(29, u16("probability"), u32("collector_set_id"), u32("obs_domain_id"), u32("obs_point_id")),
+  output_reg2: nx(32, ofsBits("src"), u16("max_len", 0xffff), header("src"), pad(6)),
+  conjunction: nx(34, u8("clause"), u8("n_clauses"), u32("id")),
+  sample2: nx(38, ...sample),
+  output_trunc: nx(39, u16("port"), u32("max_len")),
+  sample3: nx(41, ...sample),
+  clone: nx(42, pad(6), nested),
+  ct_clear: nx(43, pad(6)),
+  encap: nx(46, u16("hdr_size", 0), u32("new_pkt_type"), rest("properties")),
+  decap: nx(47, pad(2), u32("new_pkt_type")),
+  dec_nsh_ttl: nx(48, pad(6)),
+  check_pkt_larger: nx(49, u16("pkt_len"), half("dst", "ofs"), header("dst"), pad(6)),
+  delete_field: nx(50, header("field"), pad(10)),
+  debug_slow: nx(254, pad(6)),
+  debug_recirc: nx(255, pad(6)),
+} as const satisfies Record<string, Def<readonly Part[]>>;
+
+type Simplify<T> = { [K in keyof T]: T[K] };
+type TableAction = { [K in keyof typeof table]: Simplify<{ type: K } & Shape<(typeof table)[K]["layout"]>> }[keyof typeof table];
+
+/** Source or destination translation; without `kind`, that of the connection, in whichever direction. */
+export interface Nat {
+  readonly kind?: "src" | "dst";
+  /** An address or the first of a range, IPv4 or IPv6. */
+  readonly addr_min?: string;
+  readonly addr_max?: string;
+  readonly port_min?: number;
+  readonly port_max?: number;
+  readonly persistent?: boolean;
+  readonly hash?: boolean;
+  readonly random?: boolean;
+}
+
+/** What a learned flow matches ("match"), does ("load") or outputs to ("output"); `src` is a field of the packet or a constant. */
+export interface LearnSpec {
+  readonly type: "match" | "load" | "output";
+  readonly src: SubField | number | bigint;
+  /** Absent for "output". */
+  readonly dst?: SubField;
+}
+
+export type Action =
+  | TableAction
+  /** max_len: bytes sent to the controller, 0xffff (all) by default; without meaning for other ports. */
+  | { readonly type: "output"; readonly port: number; readonly max_len?: number }
+  | { readonly type: "set_field"; readonly field: FieldName; readonly value: FieldValue; readonly mask?: FieldValue }
+  | { readonly type: "load"; readonly dst: SubField; readonly value: number | bigint }
+  /** load and masked set_field of fields that have no NXM number; as such only decoded. */
+  | { readonly type: "reg_load2"; readonly field: FieldName; readonly value: FieldValue; readonly mask?: FieldValue }
+  /** Table 255 or none: the current one. in_port: that of the packet by default. ct: fields of the original direction. */
+  | { readonly type: "resubmit"; readonly table?: number; readonly in_port?: number; readonly ct?: boolean }
+  | {
+    readonly type: "ct"; readonly commit?: boolean; readonly force?: boolean; readonly zone?: number | SubField;
+    /** Where the packet goes on with ct_state set. */
+    readonly table?: number;
+    /** 21 ftp, 69 tftp. */
+    readonly alg?: number; readonly nat?: Nat; readonly exec?: readonly Action[];
+  }
+  /** Only inside ct, where Ct.nat is the usual way to say it. */
+  | { readonly type: "nat"; readonly nat: Nat }
+  | {
+    readonly type: "controller"; readonly max_len?: number; readonly controller_id?: number; readonly reason?: number;
+    readonly userdata?: Uint8Array; readonly pause?: boolean; readonly meter_id?: number;
+  }
+  | { readonly type: "dec_ttl" }
+  | {
+    readonly type: "learn"; readonly table_id?: number; readonly priority?: number; readonly cookie?: U64;
+    readonly idle_timeout?: number; readonly hard_timeout?: number; readonly fin_idle_timeout?: number; readonly fin_hard_timeout?: number;
+    /** 1 send_flow_rem, 2 delete_learned. */
+    readonly flags?: number; readonly limit?: number;
+    /** A bit set when the flow was learned. */
+    readonly result_dst?: SubField;
+    readonly specs: readonly LearnSpec[];
+  }
+  | { readonly type: "experimenter"; readonly experimenter: number; readonly data?: Uint8Array };
+
+const tableCodes = new Map<string, [name: string, def: Def<readonly Part[]>]>();
+for (const [name, def] of Object.entries(table)) tableCodes.set(`${def.vendor}/${def.code}`, [name, def]);
+const NX_NAMES: ([name: string, def: Def<readonly Part[]>] | undefined)[] = [];
+const OF_NAMES: ([name: string, def: Def<readonly Part[]>] | undefined)[] = [];
+for (const [name, def] of Object.entries(table)) (def.vendor === 0 ? OF_NAMES : NX_NAMES)[def.code] = [name, def];
+const tableByName: ReadonlyMap<string, Def<readonly Part[]>> = new Map(Object.entries(table));
+
+// --- encoding ---
+
+/** Writes a list of actions; returns the offset after it. */
+export function encodeActions(buf: Buffer, off: number, actions: readonly Action[]): number {
+  for (let i = 0; i < actions.length; i++) off = encodeAction(buf, off, actions[i]!);
+  return off;
+}
+
+function finish(buf: Buffer, start: number, end: number): number {
+  end = pad8(buf, start, end);
+  if (end - start > 0xffff) throw badValue(`an action of ${end - start} bytes does not fit`);
+  writeU16(buf, start + 2, end - start);
+  return end;
+}
+
+/** Action header of a Nicira extension; returns the offset after the subtype. */
+function nicira(buf: Buffer, off: number, subtype: number): number {
+  writeU16(buf, off, 0xffff);
+  writeU32(buf, off + 4, NX_VENDOR);
+  writeU16(buf, off + 8, subtype);
+  return off + 10;
+}
+
+/** 16-bit port numbers of Nicira actions. */
+function port16(port: number): number {
+  return port >= 0xffffff00 ? port & 0xffff : port;
+}
+
+function room(buf: Buffer, off: number): void {
+  // Writes past the end of a Buffer are dropped silently, so whatever an action takes at least has to be there.
+  if (off + 8 > buf.length) throw badValue("the buffer is too small");
+}
+
+function encodeAction(buf: Buffer, off: number, action: Action): number {
+  room(buf, off);
+  switch (action.type) {
+    case "output":
+      writeU32(buf, off, 16);
+      writeU32(buf, off + 4, action.port);
+      writeU16(buf, off + 8, action.max_len ?? (action.port === ports.CONTROLLER ? 0xffff : 0));
+      writeU16(buf, off + 10, 0);
+      writeU32(buf, off + 12, 0);
+      return off + 16;
+    case "set_field":
+      return encodeSetField(buf, off, action.field, action.value, action.mask);
+    case "load":
+      return encodeLoad(buf, off, subfield(action as unknown as Obj, "dst"), action.value);
+    case "reg_load2":
+      return encodeLoad2(buf, off, fields[action.field], action.value, action.mask);
+    case "resubmit": {
+      const pos = nicira(buf, off, action.table === undefined && action.ct !== true ? 1 : action.ct === true ? 44 : 14);
+      writeU16(buf, pos, port16(action.in_port ?? 0xfff8));
+      writeU32(buf, pos + 2, (action.table ?? (action.ct === true ? 255 : 0)) << 24);
+      writeU16(buf, off + 2, 16);
+      return off + 16;
+    }
+    case "ct":
+      return encodeCt(buf, off, action);
+    case "nat":
+      return encodeNat(buf, off, action.nat);
+    case "controller":
+      return encodeController(buf, off, action);
+    case "dec_ttl":
+      writeU32(buf, off, (24 << 16) | 8);
+      writeU32(buf, off + 4, 0);
+      return off + 8;
+    case "learn":
+      return encodeLearn(buf, off, action);
+    case "experimenter": {
+      writeU16(buf, off, 0xffff);
+      writeU32(buf, off + 4, action.experimenter);
+      const data = action.data ?? new Uint8Array(0);
+      buf.set(data, off + 8);
+      return finish(buf, off, off + 8 + data.length);
+    }
+    default: {
+      const def = tableByName.get(action.type);
+      if (def === undefined) throw badValue(`no action ${String((action as { type: unknown }).type)}`);
+      let pos = off + 4;
+      if (def.vendor === 0) writeU16(buf, off, def.code);
+      else pos = nicira(buf, off, def.code);
+      return finish(buf, off, encodeParts(def.layout, buf, pos, action as unknown as Obj));
+    }
+  }
+}
+
+function encodeSetField(buf: Buffer, off: number, name: FieldName, value: FieldValue, mask: FieldValue | undefined): number {
+  const field = fields[name];
+  if (field === undefined) throw badValue(`no field ${String(name)}`);
+  if (mask !== undefined) {
+    const bits = toBig(field, mask);
+    if (bits !== (1n << BigInt(field.bits)) - 1n) {
+      if (field.nxmHeader >>> 16 > 1) return encodeLoad2(buf, off, field, value, mask);
+      // OpenFlow 1.3 has no masked set_field: one load for each run of ones.
+      const whole = toBig(field, value);
+      for (let ofs = 0; ofs < field.bits; ) {
+        let run = 0;
+        while (run < 64 && ofs + run < field.bits && (bits >> BigInt(ofs + run)) & 1n) run++;
+        if (run > 0) off = encodeLoad(buf, off, { field: name, ofs, bits: run }, (whole >> BigInt(ofs)) & ((1n << BigInt(run)) - 1n));
+        ofs += run || 1;
+      }
+      return off;
+    }
+  }
+  writeU16(buf, off, 25);
+  return finish(buf, off, encodeOxm(buf, off + 4, field, value));
+}
+
+function encodeLoad(buf: Buffer, off: number, dst: SubField, value: number | bigint): number {
+  const field = fields[dst.field];
+  if (field.nxmHeader >>> 16 > 1) {
+    const ones = ((1n << BigInt(dst.bits)) - 1n) << BigInt(dst.ofs);
+    return encodeLoad2(buf, off, field, BigInt(value) << BigInt(dst.ofs), dst.bits === field.bytes * 8 ? undefined : ones);
+  }
+  if (dst.bits > 64) throw badValue(`load takes at most 64 bits, got ${dst.bits}`);
+  if (dst.bits < 53 ? Number(value) >= 2 ** dst.bits : BigInt(value) >> BigInt(dst.bits) !== 0n) throw badValue(`load: ${value} does not fit ${dst.bits} bits`);
+  const pos = nicira(buf, off, 7);
+  writeU16(buf, pos, (dst.ofs << 6) | (dst.bits - 1));
+  writeNxmHeader(buf, pos + 2, field);
+  writeU64(buf, pos + 6, value, "load");
+  writeU16(buf, off + 2, 24);
+  return off + 24;
+}
+
+function encodeLoad2(buf: Buffer, off: number, field: Field, value: FieldValue, mask: FieldValue | undefined): number {
+  const start = nicira(buf, off, 33);
+  let pos = writeHeader(buf, start, field.nxmHeader, field.nxmExperimenter);
+  const head = pos - start - 4;
+  const length = writeValue(buf, pos, field, value);
+  pos += length;
+  if (mask !== undefined) {
+    pos += writeValue(buf, pos, field, mask);
+    buf[start + 2] = buf[start + 2]! | 1;
+  }
+  buf[start + 3] = head + (mask === undefined ? length : length * 2);
+  return finish(buf, off, pos);
+}
+
+function encodeCt(buf: Buffer, off: number, action: Action & { type: "ct" }): number {
+  const pos = nicira(buf, off, 35);
+  writeU16(buf, pos, (action.commit === true ? 1 : 0) | (action.force === true ? 2 : 0));
+  if (typeof action.zone === "object") {
+    const zone = subfield(action as unknown as Obj, "zone");
+    writeNxmHeader(buf, pos + 2, fields[zone.field]);
+    writeU16(buf, pos + 6, (zone.ofs << 6) | (zone.bits - 1));
+  } else {
+    writeU32(buf, pos + 2, 0);
+    writeU16(buf, pos + 6, action.zone ?? 0);
+  }
+  writeU32(buf, pos + 8, (action.table ?? 255) << 24);
+  writeU16(buf, pos + 12, action.alg ?? 0);
+  let end = pos + 14;
+  if (action.nat !== undefined) end = encodeNat(buf, end, action.nat);
+  if (action.exec !== undefined) end = encodeActions(buf, end, action.exec);
+  return finish(buf, off, end);
+}
+
+const NAT_FLAGS = ["persistent", "hash", "random"] as const;
+
+function encodeNat(buf: Buffer, off: number, nat: Nat): number {
+  const pos = nicira(buf, off, 36);
+  let flags = nat.kind === "src" ? 1 : nat.kind === "dst" ? 2 : 0;
+  NAT_FLAGS.forEach((name, i) => {
+    if (nat[name] === true) flags |= 4 << i;
+  });
+  writeU16(buf, pos, 0);
+  writeU16(buf, pos + 2, flags);
+  let end = pos + 6;
+  let present = 0;
+  for (const [text, bit] of [[nat.addr_min, 1], [nat.addr_max, 2]] as const) {
+    if (text === undefined) continue;
+    if (text.includes(":")) {
+      if (!writeIpv6(buf, end, text)) throw badValue(`nat: not an address: ${text}`);
+      present |= bit << 2;
+      end += 16;
+    } else {
+      if (!writeIpv4(buf, end, text)) throw badValue(`nat: not an address: ${text}`);
+      present |= bit;
+      end += 4;
+    }
+  }
+  for (const [port, bit] of [[nat.port_min, 16], [nat.port_max, 32]] as const) {
+    if (port === undefined) continue;
+    writeU16(buf, end, port);
+    present |= bit;
+    end += 2;
+  }
+  writeU16(buf, pos + 4, present);
+  return finish(buf, off, end);
+}
+
+const NO_METER = 0xffffffff;
+
+function encodeController(buf: Buffer, off: number, action: Action & { type: "controller" }): number {
+  const reason = action.reason ?? 1;
+  if (action.userdata === undefined && action.pause !== true && action.meter_id === undefined) {
+    const pos = nicira(buf, off, 20);
+    writeU16(buf, pos, action.max_len ?? 0xffff);
+    writeU16(buf, pos + 2, action.controller_id ?? 0);
+    buf[pos + 4] = reason;
+    buf[pos + 5] = 0;
+    writeU16(buf, off + 2, 16);
+    return off + 16;
+  }
+  let pos = nicira(buf, off, 37);
+  writeU16(buf, pos, 0);
+  writeU32(buf, pos + 2, 0);
+  pos += 6;
+  const property = (type: number, length: number, write: (at: number) => void): void => {
+    writeU16(buf, pos, type);
+    writeU16(buf, pos + 2, 4 + length);
+    write(pos + 4);
+    pos = pad8(buf, pos, pos + 4 + length);
+  };
+  if ((action.max_len ?? 0xffff) !== 0xffff) property(0, 2, (at) => writeU16(buf, at, action.max_len!));
+  if ((action.controller_id ?? 0) !== 0) property(1, 2, (at) => writeU16(buf, at, action.controller_id!));
+  if (reason !== 1) property(2, 1, (at) => (buf[at] = reason));
+  const userdata = action.userdata;
+  if (userdata !== undefined && userdata.length > 0) property(3, userdata.length, (at) => buf.set(userdata, at));
+  if (action.pause === true) property(4, 0, () => undefined);
+  if (action.meter_id !== undefined && action.meter_id !== NO_METER) property(5, 4, (at) => writeU32(buf, at, action.meter_id!));
+  return finish(buf, off, pos);
+}
+
+const LEARN_TYPES = ["match", "load", "output"] as const;
+
+function encodeLearn(buf: Buffer, off: number, action: Action & { type: "learn" }): number {
+  const two = action.limit !== undefined || action.result_dst !== undefined;
+  let pos = nicira(buf, off, two ? 45 : 16);
+  writeU16(buf, pos, action.idle_timeout ?? 0);
+  writeU16(buf, pos + 2, action.hard_timeout ?? 0);
+  writeU16(buf, pos + 4, action.priority ?? 32768);
+  writeU64(buf, pos + 6, action.cookie ?? 0, "cookie");
+  writeU16(buf, pos + 14, (action.flags ?? 0) | (action.result_dst === undefined ? 0 : 4));
+  buf[pos + 16] = action.table_id ?? 1;
+  buf[pos + 17] = 0;
+  writeU16(buf, pos + 18, action.fin_idle_timeout ?? 0);
+  writeU16(buf, pos + 20, action.fin_hard_timeout ?? 0);
+  pos += 22;
+  if (two) {
+    writeU32(buf, pos, action.limit ?? 0);
+    writeU32(buf, pos + 4, (action.result_dst?.ofs ?? 0) << 16);
+    pos += 8;
+    if (action.result_dst !== undefined) pos = writeNxmHeader(buf, pos, fields[action.result_dst.field]);
+  }
+  for (const spec of action.specs) {
+    const constant = typeof spec.src !== "object";
+    const bits = spec.dst?.bits ?? (typeof spec.src === "object" ? spec.src.bits : 16);
+    const kind = LEARN_TYPES.indexOf(spec.type);
+    writeU16(buf, pos, bits | (constant ? 1 << 13 : 0) | (kind << 11));
+    pos += 2;
+    if (typeof spec.src === "object") pos = learnField(buf, pos, spec.src);
+    else {
+      const bytes = 2 * Math.ceil(bits / 16);
+      let value = BigInt(spec.src);
+      if (value >> BigInt(bits) !== 0n) throw badValue(`learn: ${value} does not fit ${bits} bits`);
+      for (let i = bytes - 1; i >= 0; i--) {
+        buf[pos + i] = Number(value & 0xffn);
+        value >>= 8n;
+      }
+      pos += bytes;
+    }
+    if (spec.dst !== undefined) pos = learnField(buf, pos, spec.dst);
+  }
+  return finish(buf, off, pos);
+}
+
+function learnField(buf: Buffer, pos: number, sub: SubField): number {
+  const end = writeNxmHeader(buf, pos, fields[subfield({ learn: sub }, "learn").field]);
+  if (end - pos !== 4) throw badValue(`learn cannot name ${sub.field}`);
+  writeU16(buf, end, sub.ofs);
+  return end + 2;
+}
+
+// --- decoding ---
+
+const MAX_DEPTH = 32;
+let depth = 0;
+
+/** Reads `length` bytes of actions. @throws OpenFlowError */
+export function decodeActions(buf: Buffer, off: number, length: number): Action[] {
+  const end = off + length;
+  if (end > buf.length) throw truncated(off, "actions");
+  if (depth === MAX_DEPTH) throw malformed(off, "actions nested too deeply");
+  depth++;
+  try {
+    const actions: Action[] = [];
+    while (off < end) {
+      if (off + 8 > end) throw truncated(off, "action");
+      const size = buf.readUInt16BE(off + 2);
+      if (size < 8 || size % 8 !== 0) throw malformed(off + 2, `action length ${size}`);
+      if (off + size > end) throw truncated(off + 2, "action");
+      actions.push(decodeAction(buf, off, off + size));
+      off += size;
+    }
+    return actions;
+  } finally {
+    depth--;
+  }
+}
+
+function decodeAction(buf: Buffer, off: number, end: number): Action {
+  const code = buf.readUInt16BE(off);
+  if (code !== 0xffff) {
+    if (code === 0) {
+      if (end - off !== 16) throw malformed(off + 2, "output action length");
+      return { type: "output", port: buf.readUInt32BE(off + 4), max_len: buf.readUInt16BE(off + 8) };
+    }
+    if (code === 24) {
+      if (end - off !== 8) throw malformed(off + 2, "dec_ttl action length");
+      return { type: "dec_ttl" };
+    }
+    if (code === 25) {
+      const oxm = readOxm(buf, off + 4, end);
+      if (end - oxm.end >= 8) throw malformed(oxm.end, "set_field length");
+      if (typeof oxm.value === "object" && !(oxm.value instanceof Uint8Array)) throw malformed(off + 6, "masked set_field");
+      return { type: "set_field", field: oxm.field.name, value: oxm.value };
+    }
+    return decodeRow(OF_NAMES[code], buf, off, off + 4, end);
+  }
+  const vendor = buf.readUInt32BE(off + 4);
+  if (vendor !== NX_VENDOR) {
+    if (vendor === ONF_VENDOR && end - off >= 16 && buf.readUInt16BE(off + 8) === 3200) return decodeCopyField(buf, off, end);
+    return { type: "experimenter", experimenter: vendor, data: buf.subarray(off + 8, end) };
+  }
+  if (end - off < 16) throw truncated(off, "Nicira action");
+  const subtype = buf.readUInt16BE(off + 8);
+  const pos = off + 10;
+  switch (subtype) {
+    case 1:
+    case 14:
+    case 44: {
+      exactly(off, end, 16);
+      const port = buf.readUInt16BE(pos);
+      return {
+        type: "resubmit",
+        ...(subtype === 1 ? {} : { table: buf[pos + 2]! }),
+        ...(port === 0xfff8 && subtype !== 1 ? {} : { in_port: port }),
+        ...(subtype === 44 ? { ct: true } : {}),
+      };
+    }
+    case 7: {
+      exactly(off, end, 24);
+      const value = buf.readUInt16BE(pos);
+      const { field } = readHeader(buf, pos + 2, end);
+      const dst = checked(pos, { field: field.name, ofs: value >>> 6, bits: (value & 63) + 1 });
+      return { type: "load", dst, value: buf.readUInt32BE(pos + 6) === 0 ? buf.readUInt32BE(pos + 10) : buf.readBigUInt64BE(pos + 6) };
+    }
+    case 16:
+    case 45:
+      return decodeLearn(buf, off, end, subtype === 45);
+    case 20:
+      exactly(off, end, 16);
+      return { type: "controller", max_len: buf.readUInt16BE(pos), controller_id: buf.readUInt16BE(pos + 2), reason: buf[pos + 4]! };
+    case 33: {
+      const oxm = readOxm(buf, pos, end);
+      if (typeof oxm.value === "object" && !(oxm.value instanceof Uint8Array)) return { type: "reg_load2", field: oxm.field.name, value: oxm.value.value, mask: oxm.value.mask };
+      return { type: "reg_load2", field: oxm.field.name, value: oxm.value };
+    }
+    case 35:
+      return decodeCt(buf, off, end);
+    case 36:
+      return { type: "nat", nat: decodeNat(buf, off, end) };
+    case 37:
+      return decodeController(buf, off, end);
+    default:
+      return decodeRow(NX_NAMES[subtype], buf, off, pos, end);
+  }
+}
+
+function exactly(off: number, end: number, size: number): void {
+  if (end - off !== size) throw malformed(off + 2, `action length ${end - off}, expected ${size}`);
+}
+
+function checked(pos: number, sub: SubField): SubField {
+  const field = fields[sub.field];
+  if (sub.bits === 0 || (field.bytes > 0 && sub.ofs + sub.bits > field.bytes * 8)) throw malformed(pos, `${sub.field} has no bits ${sub.ofs}..${sub.ofs + sub.bits - 1}`);
+  return sub;
+}
+
+const SUBFIELDS = ["src", "dst", "field"];
+
+function decodeRow(row: [name: string, def: Def<readonly Part[]>] | undefined, buf: Buffer, off: number, pos: number, end: number): Action {
+  if (row === undefined) throw malformed(off, "unknown action");
+  const obj: Obj = { type: row[0] };
+  const layout = row[1].layout;
+  const at = decodeParts(layout, buf, pos, Math.max(end, pos), obj, row[0]);
+  if (end - at >= 8) throw malformed(at, `${row[0]}: ${end - at} bytes left over`);
+  for (const name of SUBFIELDS) {
+    const sub = obj[name] as Draft | undefined;
+    if (sub === undefined) continue;
+    if (sub.bits === 0 && (row[0] === "delete_field" || row[0] === "check_pkt_larger")) sub.bits = row[0] === "check_pkt_larger" ? 1 : fields[sub.field].bits;
+    checked(off, sub);
+  }
+  return obj as unknown as Action;
+}
+
+/** ONF copy_field is the same as move. */
+function decodeCopyField(buf: Buffer, off: number, end: number): Action {
+  if (end - off < 32) throw truncated(off, "copy_field");
+  const bits = buf.readUInt16BE(off + 12);
+  const src = readHeader(buf, off + 20, end);
+  const dst = readHeader(buf, src.end, end);
+  return {
+    type: "move",
+    src: checked(off + 14, { field: src.field.name, ofs: buf.readUInt16BE(off + 14), bits }),
+    dst: checked(off + 16, { field: dst.field.name, ofs: buf.readUInt16BE(off + 16), bits }),
+  };
+}
+
+function decodeCt(buf: Buffer, off: number, end: number): Action {
+  if (end - off < 24) throw truncated(off, "ct");
+  const pos = off + 10;
+  const flags = buf.readUInt16BE(pos);
+  const tableId = buf[pos + 8]!;
+  const alg = buf.readUInt16BE(pos + 12);
+  let zone: number | SubField = buf.readUInt16BE(pos + 6);
+  if (buf.readUInt32BE(pos + 2) !== 0) {
+    zone = checked(pos + 6, { field: readHeader(buf, pos + 2, end).field.name, ofs: zone >>> 6, bits: (zone & 63) + 1 });
+  }
+  const exec = decodeActions(buf, pos + 14, end - pos - 14);
+  const first = exec[0];
+  const nat = first?.type === "nat" ? first.nat : undefined;
+  if (nat !== undefined) exec.shift();
+  return {
+    type: "ct",
+    ...(flags & 1 ? { commit: true } : {}),
+    ...(flags & 2 ? { force: true } : {}),
+    ...(zone === 0 ? {} : { zone }),
+    ...(tableId === 255 ? {} : { table: tableId }),
+    ...(alg === 0 ? {} : { alg }),
+    ...(nat === undefined ? {} : { nat }),
+    ...(exec.length === 0 ? {} : { exec }),
+  };
+}
+
+function decodeNat(buf: Buffer, off: number, end: number): Nat {
+  const flags = buf.readUInt16BE(off + 12);
+  const present = buf.readUInt16BE(off + 14);
+  const nat: { -readonly [K in keyof Nat]: Nat[K] } = {};
+  if (flags & 1) nat.kind = "src";
+  else if (flags & 2) nat.kind = "dst";
+  NAT_FLAGS.forEach((name, i) => {
+    if (flags & (4 << i)) nat[name] = true;
+  });
+  let pos = off + 16;
+  const take = (bit: number, size: number): number => {
+    if ((present & bit) === 0) return -1;
+    if (pos + size > end) throw truncated(pos, "nat");
+    pos += size;
+    return pos - size;
+  };
+  for (const [key, bit] of [["addr_min", 1], ["addr_max", 2]] as const) {
+    const at = take(bit, 4);
+    if (at >= 0) nat[key] = ipv4Text(buf, at);
+  }
+  for (const [key, bit] of [["addr_min", 4], ["addr_max", 8]] as const) {
+    const at = take(bit, 16);
+    if (at >= 0) nat[key] = ipv6Text(buf, at);
+  }
+  for (const [key, bit] of [["port_min", 16], ["port_max", 32]] as const) {
+    const at = take(bit, 2);
+    if (at >= 0) nat[key] = buf.readUInt16BE(at);
+  }
+  return nat;
+}
+
+function decodeController(buf: Buffer, off: number, end: number): Action {
+  const action: { -readonly [K in keyof (Action & { type: "controller" })]: (Action & { type: "controller" })[K] } = { type: "controller" };
+  for (let pos = off + 16; pos < end; ) {
+    if (pos + 4 > end) throw truncated(pos, "controller property");
+    const type = buf.readUInt16BE(pos);
+    const length = buf.readUInt16BE(pos + 2);
+    const size = [6, 6, 5, 4, 4, 8][type];
+    if (size === undefined) throw malformed(pos, `controller property ${type}`);
+    if (length < size || (type !== 3 && length > 8)) throw malformed(pos + 2, `controller property length ${length}`);
+    if (pos + length > end) throw truncated(pos, "controller property");
+    if (type === 0) action.max_len = buf.readUInt16BE(pos + 4);
+    else if (type === 1) action.controller_id = buf.readUInt16BE(pos + 4);
+    else if (type === 2) action.reason = buf[pos + 4]!;
+    else if (type === 3) action.userdata = buf.subarray(pos + 4, pos + length);
+    else if (type === 4) action.pause = true;
+    else action.meter_id = buf.readUInt32BE(pos + 4);
+    pos += (length + 7) & ~7;
+  }
+  return action;
+}
+
+function decodeLearn(buf: Buffer, off: number, end: number, two: boolean): Action {
+  let pos = off + 10;
+  if (end - off < (two ? 40 : 32)) throw truncated(off, "learn");
+  const flags = buf.readUInt16BE(pos + 14);
+  const head = {
+    type: "learn" as const,
+    table_id: buf[pos + 16]!,
+    priority: buf.readUInt16BE(pos + 4),
+    cookie: buf.readBigUInt64BE(pos + 6),
+    idle_timeout: buf.readUInt16BE(pos),
+    hard_timeout: buf.readUInt16BE(pos + 2),
+    fin_idle_timeout: buf.readUInt16BE(pos + 18),
+    fin_hard_timeout: buf.readUInt16BE(pos + 20),
+    flags: flags & ~4,
+  };
+  pos += 22;
+  let extra: { limit?: number; result_dst?: SubField } = {};
+  if (two) {
+    extra = { limit: buf.readUInt32BE(pos) };
+    const ofs = buf.readUInt16BE(pos + 4);
+    pos += 8;
+    if (flags & 4) {
+      const found = readHeader(buf, pos, end);
+      extra.result_dst = checked(pos, { field: found.field.name, ofs, bits: 1 });
+      pos = found.end;
+    }
+  }
+  const specs: LearnSpec[] = [];
+  const reference = (bits: number): SubField => {
+    if (pos + 6 > end) throw truncated(pos, "learn field");
+    const { field, end: next } = readHeader(buf, pos, end);
+    if (next !== pos + 4) throw malformed(pos, "learn field");
+    pos += 6;
+    return checked(pos - 6, { field: field.name, ofs: buf.readUInt16BE(pos - 2), bits });
+  };
+  while (pos + 2 <= end) {
+    const head = buf.readUInt16BE(pos);
+    if (head === 0) break;
+    pos += 2;
+    const bits = head & 0x7ff;
+    const type = LEARN_TYPES[(head >>> 11) & 3];
+    if (type === undefined || head >>> 14 !== 0 || bits === 0) throw malformed(pos - 2, `learn specification 0x${head.toString(16)}`);
+    let src: SubField | number | bigint;
+    if (head & (1 << 13)) {
+      const bytes = 2 * Math.ceil(bits / 16);
+      if (pos + bytes > end) throw truncated(pos, "learn constant");
+      src = bytes <= 4 ? buf.readUIntBE(pos, bytes) : readBig(buf, pos, bytes);
+      pos += bytes;
+    } else src = reference(bits);
+    specs.push(type === "output" ? { type, src } : { type, src, dst: reference(bits) });
+  }
+  if (end - pos >= 8) throw malformed(pos, "learn: bytes left over");
+  return { ...head, ...extra, specs };
+}
+
+// --- instructions ---
+
+export type Instruction =
+  | { readonly type: "goto_table"; readonly table_id: number }
+  | { readonly type: "write_metadata"; readonly metadata: U64; readonly metadata_mask?: U64 }
+  | { readonly type: "write_actions"; readonly actions: readonly Action[] }
+  | { readonly type: "apply_actions"; readonly actions: readonly Action[] }
+  | { readonly type: "clear_actions" }
+  | { readonly type: "meter"; readonly meter_id: number }
+  | { readonly type: "experimenter"; readonly experimenter: number; readonly data?: Uint8Array };
+
+// Open vSwitch writes instructions in the order in which they are executed (OpenFlow 1.3.5 section 5.9).
+const INSTRUCTION_ORDER: Readonly<Record<Instruction["type"], number>> = { meter: 0, apply_actions: 1, clear_actions: 2, write_actions: 3, write_metadata: 4, goto_table: 5, experimenter: 6 };
+
+/** Writes instructions in order of execution, whatever order they are given in; returns the offset after them. */
+export function encodeInstructions(buf: Buffer, off: number, instructions: readonly Instruction[]): number {
+  if (instructions.length === 1) return encodeInstruction(buf, off, instructions[0]!);
+  for (let rank = 0; rank <= 6; rank++) {
+    for (let i = 0; i < instructions.length; i++) {
+      const instruction = instructions[i]!;
+      const order = INSTRUCTION_ORDER[instruction.type];
+      if (order === rank) off = encodeInstruction(buf, off, instruction);
+      else if (order === undefined) throw badValue(`no instruction ${String((instruction as { type: unknown }).type)}`);
+    }
+  }
+  return off;
+}
+
+function encodeInstruction(buf: Buffer, off: number, instruction: Instruction): number {
+  room(buf, off);
+  let code: number;
+  let end = off + 8;
+  switch (instruction.type) {
+    case "goto_table":
+      code = 1;
+      writeU32(buf, off + 4, instruction.table_id << 24);
+      break;
+    case "write_metadata":
+      code = 2;
+      writeU32(buf, off + 4, 0);
+      writeU64(buf, off + 8, instruction.metadata, "metadata");
+      writeU64(buf, off + 16, instruction.metadata_mask ?? 0xffffffffffffffffn, "metadata_mask");
+      end = off + 24;
+      break;
+    case "write_actions":
+    case "apply_actions":
+      code = instruction.type === "write_actions" ? 3 : 4;
+      writeU32(buf, off + 4, 0);
+      end = encodeActions(buf, off + 8, instruction.actions);
+      break;
+    case "clear_actions":
+      code = 5;
+      writeU32(buf, off + 4, 0);
+      break;
+    case "meter":
+      code = 6;
+      writeU32(buf, off + 4, instruction.meter_id);
+      break;
+    case "experimenter": {
+      code = 0xffff;
+      writeU32(buf, off + 4, instruction.experimenter);
+      const data = instruction.data ?? new Uint8Array(0);
+      buf.set(data, end);
+      end += data.length;
+      break;
+    }
+    default:
+      throw badValue(`no instruction ${String((instruction as { type: unknown }).type)}`);
+  }
+  if (end - off > 0xffff) throw new OpenFlowError("OF_VALUE", `an instruction of ${end - off} bytes does not fit a message`);
+  writeU16(buf, off, code);
+  writeU16(buf, off + 2, end - off);
+  return end;
+}
+
+/** Reads `length` bytes of instructions. @throws OpenFlowError */
+export function decodeInstructions(buf: Buffer, off: number, length: number): Instruction[] {
+  const end = off + length;
+  if (end > buf.length) throw truncated(off, "instructions");
+  const instructions: Instruction[] = [];
+  while (off < end) {
+    if (off + 8 > end) throw truncated(off, "instruction");
+    const code = buf.readUInt16BE(off);
+    const size = buf.readUInt16BE(off + 2);
+    if (size < 8 || size % 8 !== 0) throw malformed(off + 2, `instruction length ${size}`);
+    if (off + size > end) throw truncated(off + 2, "instruction");
+    const expected = code === 2 ? 24 : code === 3 || code === 4 || code === 0xffff ? size : 8;
+    if (size !== expected) throw malformed(off + 2, `instruction length ${size}, expected ${expected}`);
+    switch (code) {
+      case 1:
+        instructions.push({ type: "goto_table", table_id: buf[off + 4]! });
+        break;
+      case 2:
+        instructions.push({ type: "write_metadata", metadata: buf.readBigUInt64BE(off + 8), metadata_mask: buf.readBigUInt64BE(off + 16) });
+        break;
+      case 3:
+      case 4:
+        instructions.push({ type: code === 3 ? "write_actions" : "apply_actions", actions: decodeActions(buf, off + 8, size - 8) });
+        break;
+      case 5:
+        instructions.push({ type: "clear_actions" });
+        break;
+      case 6:
+        instructions.push({ type: "meter", meter_id: buf.readUInt32BE(off + 4) });
+        break;
+      case 0xffff:
+        instructions.push({ type: "experimenter", experimenter: buf.readUInt32BE(off + 4), data: buf.subarray(off + 8, off + size) });
+        break;
+      default:
+        throw malformed(off, `unknown instruction ${code}`);
+    }
+    off += size;
+  }
+  return instructions;
+}
