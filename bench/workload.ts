@@ -62,7 +62,7 @@ export function putTenant(tx: Tx, w: Workload, t: number, slots: number[]): void
   tx.put(routerTable, { ...standard(router, project, "router"), key: t + 1, admin_state_up: true, routes: [] });
   for (let k = 0; k < w.networks; k++) {
     const n = t * w.networks + k;
-    const network: Network = { ...standard(benchId(4, t, k), project, `net${k}`), key: n + 1, admin_state_up: true, shared: false, port_security_enabled: true, mtu: null };
+    const network: Network = { ...standard(benchId(4, t, k), project, `net${k}`), key: n + 1, admin_state_up: true, shared: false, port_security_enabled: true };
     tx.put(networkTable, network);
     const base = `10.${k}`;
     const ip = (i: number): string => `${base}.${i >> 8}.${i & 255}`;

@@ -19,7 +19,7 @@ function configure(): Config {
 }
 
 function makeLog(config: Config): Logger {
-  const options = { level: config.logLevel, base: undefined, timestamp: pino.stdTimeFunctions.isoTime };
+  const options = { level: config.logLevel, base: null, timestamp: pino.stdTimeFunctions.isoTime };
   return config.logPretty ? pino(options, prettyLines()) : pino(options, pino.destination({ fd: 1, sync: true }));
 }
 

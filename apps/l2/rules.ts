@@ -5,7 +5,7 @@ import {
   vifTable, type Chassis, type Emit, type FlowAction, type FlowMatch, type ReadView, type Vif,
 } from "#app";
 import { ports as ofPorts } from "node-openflow";
-import { linkLocal } from "packet-codec";
+import { ipv4ToNumber, ipv6ToBigInt, linkLocal } from "packet-codec";
 import { addressTable, attachmentTable, lanScope, netScope, networkTable, portBindingTable, portTable, type Attachment, type Port } from "./model.ts";
 
 /** Packets a port may send to the controller, per second. */
@@ -147,7 +147,7 @@ const reachPort = rule({
 function neighbour(out: Emit, networkId: string, netKey: number, ip: string, mac: string): void {
   out.flow(netScope(networkId), "neighbour", {
     priority: 100,
-    match: ip.includes(":") ? { "reg:net": netKey, "reg:nexthop6": ip } : { "reg:net": netKey, "reg:nexthop": ip },
+    match: ip.includes(":") ? { "reg:net": netKey, "reg:nexthop6": ipv6ToBigInt(ip) } : { "reg:net": netKey, "reg:nexthop": ipv4ToNumber(ip) },
     actions: [setField("eth_dst", mac)],
   });
 }

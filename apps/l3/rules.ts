@@ -5,7 +5,7 @@ import {
   type Emit, type FlowAction, type FlowMatch, type ReadView,
 } from "#app";
 import { ports as ofPorts } from "node-openflow";
-import { linkLocal } from "packet-codec";
+import { ipv4ToNumber, ipv6ToBigInt, linkLocal } from "packet-codec";
 import { subnetTable } from "../ipam/model.ts";
 import { addressTable, attachmentTable, lanScope, netScope, networkTable, portTable } from "../l2/model.ts";
 import { routerInterfaceTable, routerScope, routerTable } from "./model.ts";
@@ -54,7 +54,7 @@ function onward(leg: Leg, ipv6: boolean, hop: string | undefined): FlowAction[] 
 }
 
 function loadAddress(register: string, ip: string): FlowAction {
-  return load(register, parseIp(ip)!.value);
+  return load(register, isV6(ip) ? ipv6ToBigInt(ip) : ipv4ToNumber(ip));
 }
 
 const routing = rule({

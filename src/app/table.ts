@@ -63,7 +63,7 @@ export interface ReadView {
  * controller committed first: it must have no effect but through the transaction.
  */
 export interface Tx extends ReadView {
-  put<R extends Row>(table: Table<R, string, string>, row: R): void;
+  put<R extends Row>(table: Table<R, string, string>, row: NoInfer<R>): void;
   delete(table: AnyTable, id: string): void;
   /** UTC, seconds: 2026-01-31T12:00:00Z. */
   readonly now: string;

@@ -130,7 +130,7 @@ export class Engine implements Desired {
     for (const unit of this.units) if (unit.source === undefined) this.runStatic(unit);
     for (const c of this.stored.all(chassisTable)) this.scopes.addChassis(c.id);
     for (const unit of this.units) {
-      if (unit.source?.table.derived === true) continue; // filled by the derivations' own changes
+      if (unit.source === undefined || unit.source.table.derived) continue; // derived tables mark as they are filled
       for (const entity of this.entities(unit)) this.mark(this.runOf(unit, entity));
     }
     this.drain();

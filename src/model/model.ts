@@ -323,7 +323,7 @@ class Transaction implements Tx {
     return this.layer.all(table);
   }
 
-  put<R extends Row>(table: Table<R, string, string>, row: R): void {
+  put<R extends Row>(table: Table<R, string, string>, row: NoInfer<R>): void {
     if (table.derived) throw new Error(`${table.name} is derived and cannot be written`);
     this.pending.touched.set(rowKey(table.name, row.id), { table, id: row.id });
     this.layer.put(table, row);

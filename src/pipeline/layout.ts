@@ -11,7 +11,8 @@ export interface PipelineTable extends TableDecl {
   readonly registers: ReadonlySet<string>;
 }
 
-export interface Register extends RegisterDecl, SubField {
+export interface Register extends SubField {
+  readonly about: string;
   readonly name: string;
   /** "core" or the app that declared it. */
   readonly app: string;

@@ -112,6 +112,7 @@ class History {
 }
 
 function compare(h: Harness): void {
+  expect(h.complaints).toEqual([]);
   const fresh = new Engine({ apps: h.apps, tables: allTables(h.apps), layout: h.layout, rows: h.model.layer, log: silent });
   fresh.compileAll(h.model.generation);
   for (const chassis of ["hv0", "hv1", "hv2", "hv3"]) {
@@ -135,6 +136,7 @@ function difference(want: ReadonlyMap<string, string>, got: ReadonlyMap<string, 
 describe("incremental equals from scratch", () => {
   const nightly = process.env.AXION_NIGHTLY === "1";
   test("after every step of random histories", { timeout: nightly ? 1_800_000 : 120_000 }, async () => {
+    let flowsSeen = 0;
     await fc.assert(
       fc.asyncProperty(fc.array(step, { minLength: 20, maxLength: 60 }), async (steps) => {
         const h = await Harness.make();
@@ -144,18 +146,27 @@ describe("incremental equals from scratch", () => {
           for (const n of [0, 1]) {
             await history.run({ do: "network", n });
             await history.run({ do: "subnet", n, m: 0 });
-            await history.run({ do: "port", n, m: 1 });
+            for (const m of [1, 1, 1]) await history.run({ do: "port", n, m });
+            await history.run({ do: "group", n });
+            await history.run({ do: "rule", n, m: n });
           }
+          await history.run({ do: "router", n: 0 });
+          for (const m of [0, 1]) await history.run({ do: "interface", n: 0, m });
+          for (const n of [0, 1, 2, 3, 4]) await history.run({ do: "plug", n, m: n });
+          await h.settled();
+          compare(h);
           for (const s of steps) {
             await history.run(s);
             await h.settled();
             compare(h);
           }
+          flowsSeen = Math.max(flowsSeen, h.engine.stats.flows);
         } finally {
           await h.close();
         }
       }),
-      { numRuns: nightly ? 500 : 25 },
+      { numRuns: nightly ? 2000 : 60 },
     );
+    expect(flowsSeen, "the histories reach states with ports, policies and routers").toBeGreaterThan(220);
   });
 });

@@ -44,9 +44,12 @@ export class Harness {
   readonly api: Northbound;
   readonly switches = new Map<string, ToldSwitch>();
   private readonly loop: CompilerLoop;
+  /** What the compiler complained of: rules that failed, flows in conflict. */
+  readonly complaints: object[];
   private failure: unknown;
 
-  private constructor(apps: readonly App[], layout: Layout, model: Model, engine: Engine) {
+  private constructor(apps: readonly App[], layout: Layout, model: Model, engine: Engine, complaints: object[]) {
+    this.complaints = complaints;
     this.apps = apps;
     this.layout = layout;
     this.model = model;
@@ -64,10 +67,10 @@ export class Harness {
     const tables = allTables(apps);
     const layout = new Layout(apps);
     const model = await Model.open(await openStore("memory:", { dataDir: "" }), tables);
-    const engine = new Engine({ apps, tables, layout, rows: model.layer, log: silent });
+    const complaints: object[] = [];
+    const engine = new Engine({ apps, tables, layout, rows: model.layer, log: { error: (fields) => complaints.push(fields) } });
     engine.compileAll(model.generation);
-    const harness = new Harness(apps, layout, model, engine);
-    return harness;
+    return new Harness(apps, layout, model, engine, complaints);
   }
 
   private told(chassis: string): ToldSwitch {
