@@ -236,6 +236,7 @@ test("any one damaged byte is found, or is in the last thing written", { timeout
         const writes = Array.from({ length: store.revision }, (_, i) => `k${Math.floor(i / 50)}-${i % 50}`).sort();
         expect(entries.map((entry) => entry.key)).toEqual(["counter", ...writes]);
         expect(entries[0]!.modRevision).toBe(store.revision);
+        for (const entry of entries) expect(await store.get(entry.key)).toEqual(entry);
         await store.close();
       } catch (error) {
         if (!(error instanceof StoreError)) throw error;
