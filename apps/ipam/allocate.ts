@@ -11,6 +11,8 @@ import { subnetTable, type AllocationPool, type Subnet } from "./model.ts";
 /** Where the next search in a subnet's pools starts: an offset into the pools put end to end. `id` is the subnet's. */
 interface Cursor extends Row {
   readonly next: string;
+  /** Every address of the pools was found taken, and none was freed since. */
+  readonly full?: true;
 }
 export const cursorTable = defineTable<Cursor>()("ip_cursor", {});
 
@@ -84,7 +86,9 @@ export function pickAddress(tx: Tx, subnet: Subnet, first = false): string | und
   if (first) {
     for (let i = 0n; i < total && i < STEPS; i++) if (free(text(i))) return text(i);
   }
-  const start = BigInt(tx.get(cursorTable, subnet.id)?.next ?? "0") % total;
+  const cursor = tx.get(cursorTable, subnet.id);
+  if (cursor?.full === true) return undefined;
+  const start = BigInt(cursor?.next ?? "0") % total;
   for (let i = 0n; i < total && i < STEPS; i++) {
     const offset = (start + i) % total;
     const ip = text(offset);
@@ -102,10 +106,24 @@ export function pickAddress(tx: Tx, subnet: Subnet, first = false): string | und
     const offset = offsetOf(ranges, parseIp(address.ip)!.value);
     if (offset !== undefined) used.add(offset);
   }
-  if (BigInt(used.size) >= total) return undefined;
+  if (BigInt(used.size) >= total) {
+    tx.put(cursorTable, { id: subnet.id, next: String(start), full: true });
+    return undefined;
+  }
   let offset = start;
   while (used.has(offset)) offset = (offset + 1n) % total;
   return goOn(offset, text(offset));
+}
+
+/** Makes the next search in the subnet a real one again. */
+export function reopen(tx: Tx, subnetId: string): void {
+  const cursor = tx.get(cursorTable, subnetId);
+  if (cursor?.full === true) tx.put(cursorTable, { id: cursor.id, next: cursor.next });
+}
+
+function giveBack(tx: Tx, address: Address): void {
+  tx.delete(addressTable, address.id);
+  reopen(tx, address.subnet_id);
 }
 
 /** By age, then id: "the first subnet" must be the same on every controller. */
@@ -244,7 +262,7 @@ export function assign(tx: Tx, ctx: ApiContext, port: Port, wants: readonly Fixe
     if (found === undefined) throw exhausted(port.network_id);
     put(tx, port, found, i);
   });
-  for (const old of spare.values()) tx.delete(addressTable, old.id);
+  for (const old of spare.values()) giveBack(tx, old);
 }
 
 /** Addresses made from the old MAC become those of the new one. */
@@ -252,7 +270,7 @@ export function followMac(tx: Tx, port: Port, oldMac: string): void {
   for (const address of addressesOf(tx, port.id)) {
     const subnet = tx.get(subnetTable, address.subnet_id);
     if (subnet === undefined || !isAutoAddress(subnet) || address.ip !== autoAddress(subnet, oldMac)) continue;
-    tx.delete(addressTable, address.id);
+    giveBack(tx, address);
     put(tx, port, slaac(tx, port, subnet), address.position);
   }
 }
@@ -266,5 +284,5 @@ export function addAutoAddress(tx: Tx, port: Port, subnet: Subnet): boolean {
 }
 
 export function release(tx: Tx, portId: string): void {
-  for (const address of tx.by(addressTable, "port", portId)) tx.delete(addressTable, address.id);
+  for (const address of tx.by(addressTable, "port", portId)) giveBack(tx, address);
 }

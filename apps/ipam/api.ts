@@ -5,7 +5,7 @@ import {
   type Alias, type AnyTable, type ApiContext, type Caller, type Cidr, type Extension, type FixedIp, type ReadView, type Resource, type Tx,
 } from "#app";
 import { addressTable, networkTable, portTable, type Network, type Port } from "../l2/model.ts";
-import { addAutoAddress, addressesOf, assign, assignDefault, cidrOf, cursorTable, followMac, isAutoAddress, isHostAddress, isRouterPort, release } from "./allocate.ts";
+import { addAutoAddress, addressesOf, assign, assignDefault, cidrOf, cursorTable, followMac, isAutoAddress, isHostAddress, isRouterPort, release, reopen } from "./allocate.ts";
 import { subnetTable, type AllocationPool, type HostRoute, type Ipv6Mode, type Subnet } from "./model.ts";
 
 const NETWORK_OWNER = "admin / service / member@network_owner";
@@ -227,6 +227,7 @@ const subnet: Resource<Subnet> = {
     checkGatewayOutsidePools(gateway, pools);
     const after: Subnet = { ...row, enable_dhcp: dhcp, gateway_ip: gateway, allocation_pools: pools, dns_nameservers: servers, host_routes: routes };
     tx.put(subnetTable, after);
+    if (wanted !== undefined) reopen(tx, row.id);
     ctx.bump("network", row.network_id);
     return after;
   },
@@ -247,6 +248,8 @@ const subnet: Resource<Subnet> = {
     tx.delete(subnetTable, row.id);
     ctx.bump("network", row.network_id);
   },
+
+  present: () => ({ subnetpool_id: null }),
 };
 
 /** The network of a subnet, or of one that is being asked for: then a network that is not to be seen is not there. */

@@ -7,7 +7,7 @@ import { chassisScope, chassisTable, copy, defineTable, derivation, each, rule, 
 export const tunnelPort: Readonly<Record<EncapType, number>> = { geneve: 65_101, vxlan: 65_102, gre: 65_103 };
 const portName: Readonly<Record<EncapType, string>> = { geneve: "axion-geneve", vxlan: "axion-vxlan", gre: "axion-gre" };
 
-interface Profile extends Row {
+export interface Profile extends Row {
   readonly profile: string;
 }
 /** Encapsulation profile of each chassis: `geneve,vxlan/4`. `id` is the chassis'. */

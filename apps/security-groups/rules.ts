@@ -9,7 +9,7 @@ import { NO_GROUPS_KEY, policyScope, policyTable, portGroupsTable, remoteUseId, 
 import { protocolNumber, portMasks } from "./protocol.ts";
 
 /** An address that counts as a member of a group: `id` is `<group>/<port>/<ip>`. */
-interface Member extends Row {
+export interface Member extends Row {
   readonly group: string;
   /** Address or CIDR. */
   readonly ip: string;
