@@ -1,0 +1,248 @@
+// Two small apps for tests of the API layer alone: "garden" declares beds and plants (a bed is shared by flag, a plant stands
+// in a bed and is addressed through l2-like rules), "labels" extends both with values of its own.
+import {
+  AUTO,
+  boolean,
+  conflict,
+  defineTable,
+  fixedIps,
+  integer,
+  mac,
+  nullAs,
+  object,
+  oneOf,
+  string,
+  uuid,
+  uuidList,
+  type App,
+  type Extension,
+  type FixedIp,
+  type Resource,
+  type StandardRow,
+} from "./support.ts";
+
+export interface Bed extends StandardRow {
+  readonly shared: boolean;
+  readonly size: number;
+  readonly admin_state_up: boolean;
+}
+export interface Plant extends StandardRow {
+  readonly bed_id: string;
+  readonly device_owner: string;
+  readonly device_id: string;
+  readonly kind: string;
+  readonly mac_address: string;
+  readonly fixed_ips: readonly FixedIp[];
+  readonly profile: Readonly<Record<string, unknown>>;
+  readonly status: string;
+}
+export interface Leaf extends StandardRow {
+  readonly plant_id: string;
+  readonly length: number;
+}
+interface Label {
+  readonly id: string;
+  readonly label: string;
+}
+
+export const bedTable = defineTable<Bed>()("bed", { resource: "bed", indexes: { project: (b) => b.project_id, shared: (b) => (b.shared ? "yes" : undefined) } });
+export const plantTable = defineTable<Plant>()("plant", { resource: "plant", indexes: { project: (p) => p.project_id, bed: (p) => p.bed_id, device: (p) => p.device_id } });
+export const leafTable = defineTable<Leaf>()("leaf", { resource: "leaf", indexes: { plant: (l) => l.plant_id } });
+const labelTable = defineTable<Label>()("label", {});
+const firstTable = defineTable<Label>()("first", {});
+
+const bed: Resource<Bed> = {
+  name: "bed",
+  collection: "garden_beds",
+  about: "Where plants grow.",
+  table: bedTable,
+  notFound: { type: "BedNotFound", message: (id) => `Bed ${id} could not be found.` },
+  attributes: {
+    shared: { type: "boolean", about: "Seen and used by all.", post: true, put: true, default: false, filter: true, policy: { create: "admin", update: "admin" } },
+    size: { type: "integer", about: "In square metres.", post: true, put: true, default: 1, check: integer(1, 100), filter: true, sort: true },
+    admin_state_up: { type: "boolean", about: "On.", post: true, put: true, default: true, check: boolean, filter: true, sort: true },
+    plants: { type: "uuid[]", about: "Plants in it." },
+    secret: { type: "string", about: "For administrators.", filter: true, policy: { get: "admin" } },
+  },
+  policy: { create: "admin / member@project", get: "admin / reader@project / shared", update: "admin / member@project", delete: "admin / member@project" },
+  relations: { shared: (row: Bed) => row.shared },
+  reach: { shared: (view) => view.by(bedTable, "shared", "yes").map((b) => b.id) },
+  prepare: {
+    needed: (view, caller) => caller.projectId === "prepared" && view.get(firstTable, caller.projectId) === undefined,
+    run: (tx, ctx) => {
+      tx.put(firstTable, { id: ctx.caller.projectId, label: "" });
+      ctx.create("bed", { name: "first" });
+    },
+  },
+  create(tx, standard, input) {
+    const row: Bed = { ...standard, shared: input.shared as boolean, size: input.size as number, admin_state_up: input.admin_state_up as boolean };
+    tx.put(bedTable, row);
+    return row;
+  },
+  update(tx, row, changes) {
+    const next: Bed = { ...row, ...changes };
+    tx.put(bedTable, next);
+    return next;
+  },
+  remove(tx, row, ctx) {
+    for (const p of tx.by(plantTable, "bed", row.id)) {
+      if (p.device_owner !== "network:dhcp") throw conflict("BedInUse", `Bed ${row.id} has plants.`);
+      ctx.remove("plant", p.id);
+    }
+    tx.delete(bedTable, row.id);
+  },
+  present: (view, row) => ({ plants: view.by(plantTable, "bed", row.id).map((p) => p.id).sort(), secret: `s-${row.name}` }),
+  actions: {
+    water: {
+      about: "Waters all plants.",
+      policy: "admin / member@project",
+      run: (_tx, row: Bed, body, ctx) => {
+        ctx.bump("bed", row.id);
+        return { watered: row.id, litres: body.litres ?? 1 };
+      },
+    },
+    look: { about: "Looks.", policy: "admin / reader@project", method: "GET", run: (_tx, row: Bed) => ({ looked: row.id }) },
+    boom: {
+      about: "Fails.",
+      policy: "admin",
+      run: () => {
+        throw new Error("a bug with a secret in its text");
+      },
+    },
+  },
+};
+
+const owner = "admin / service / member@bed_owner";
+const plant: Resource<Plant> = {
+  name: "plant",
+  collection: "plants",
+  about: "Grows in a bed.",
+  table: plantTable,
+  notFound: { type: "PlantNotFound", message: (id) => `Plant ${id} could not be found.` },
+  attributes: {
+    bed_id: { type: "uuid", about: "Its bed.", post: true, required: true, check: uuid, filter: true, sort: true, index: "bed" },
+    device_owner: { type: "string", about: "What it is for.", post: true, put: true, default: "", filter: true, sort: true, policy: { create: `!device_owner~^network: / ${owner}`, update: `!device_owner~^network: / ${owner}` } },
+    device_id: { type: "string", about: "Whose it is.", post: true, put: true, default: "", filter: true, sort: true, index: "device" },
+    kind: { type: "string", about: "Species.", post: true, put: true, default: "rose", check: oneOf("rose", "fern"), filter: true, sort: true },
+    mac_address: { type: "mac", about: "MAC.", post: true, put: true, default: AUTO, check: mac, filter: true, sort: true, policy: { create: owner, update: owner } },
+    fixed_ips: {
+      type: "object[]",
+      about: "Addresses.",
+      post: true,
+      put: true,
+      default: AUTO,
+      check: fixedIps,
+      filter: true,
+      policy: { create: `${owner} / shared-bed`, update: owner, keys: { ip_address: { create: owner, update: owner } } },
+      matches: (shown, query) => {
+        const [key, value] = [query.slice(0, query.indexOf("=")), query.slice(query.indexOf("=") + 1)];
+        const ips = shown as readonly FixedIp[];
+        if (key === "ip_address") return ips.some((f) => f.ip_address === value);
+        if (key === "subnet_id") return ips.some((f) => f.subnet_id === value);
+        return true;
+      },
+    },
+    profile: { type: "object", about: "Free form.", post: true, put: true, default: {}, check: nullAs({}, object) },
+    groups: { type: "uuid[]", about: "Not stored.", post: true, put: true, check: uuidList, visible: false },
+    "binding:host_id": { type: "string", about: "Host.", policy: { get: "admin / service" } },
+    status: { type: "string", about: "State.", filter: true, sort: true },
+    tags: { type: "string[]", about: "Labels.", post: true, policy: { create: "admin / member@project", update: "admin / member@project", get: "admin / reader@project" } },
+  },
+  policy: {
+    create: "admin / service / member@bed_owner / shared-bed",
+    get: "admin / service / reader@bed_owner / reader@project",
+    update: "admin / service / member@project",
+    delete: "admin / service / member@bed_owner / member@project",
+  },
+  relations: {
+    bed_owner: (row: Plant, view) => view.get(bedTable, row.bed_id)?.project_id,
+    "shared-bed": (row: Plant, view) => view.get(bedTable, row.bed_id)?.shared,
+  },
+  reach: { bed_owner: (view, caller) => view.by(bedTable, "project", caller.projectId).flatMap((b) => view.by(plantTable, "bed", b.id).map((p) => p.id)) },
+  checkBulk: (_tx, items) => {
+    if (items.some((i) => i.name === "refuse-bulk")) throw conflict("BulkRefused", "no");
+  },
+  create(tx, standard, input, ctx) {
+    const inBed = ctx.visible<Bed>("bed", input.bed_id as string);
+    const row: Plant = {
+      ...standard,
+      bed_id: inBed.id,
+      device_owner: input.device_owner as string,
+      device_id: input.device_id as string,
+      kind: input.kind as string,
+      mac_address: (input.mac_address as string | undefined) ?? `fa:16:3e:${standard.id.slice(0, 2)}:${standard.id.slice(2, 4)}:${standard.id.slice(4, 6)}`,
+      fixed_ips: (input.fixed_ips as readonly FixedIp[] | undefined) ?? [],
+      profile: input.profile as Plant["profile"],
+      status: "DOWN",
+    };
+    tx.put(plantTable, row);
+    return row;
+  },
+  update(tx, row, { groups, ...changes }) {
+    const next: Plant = { ...row, ...changes };
+    if (groups !== undefined && (groups as unknown[]).length > 2) throw conflict("TooManyGroups", "at most two");
+    tx.put(plantTable, next);
+    return next;
+  },
+  remove: (tx, row) => tx.delete(plantTable, row.id),
+  present: () => ({ "binding:host_id": "hv1" }),
+};
+
+/** No tags, no update, no bulk, and a part of a plant. */
+const leaf: Resource<Leaf> = {
+  name: "leaf",
+  collection: "leaves",
+  about: "Part of a plant.",
+  alias: "leaves",
+  parent: { resource: "plant", attribute: "plant_id" },
+  table: leafTable,
+  tags: false,
+  named: false,
+  bulk: false,
+  notFound: { type: "LeafNotFound", message: (id) => `Leaf ${id} could not be found.` },
+  attributes: {
+    plant_id: { type: "uuid", about: "Its plant.", index: "plant" },
+    length: { type: "integer", about: "In centimetres.", post: true, required: true, filter: true },
+  },
+  policy: { create: "admin / member@parent_owner", get: "admin / reader@parent_owner", delete: "admin / member@parent_owner" },
+  relations: { parent_owner: (row: Leaf, view) => view.get(plantTable, row.plant_id)?.project_id },
+  create(tx, standard, input) {
+    const row: Leaf = { ...standard, plant_id: input.plant_id as string, length: input.length as number };
+    tx.put(leafTable, row);
+    return row;
+  },
+  remove: (tx, row) => tx.delete(leafTable, row.id),
+};
+
+const extension = (resource: string): Extension => ({
+  attributes: { label: { type: "string", about: "A label.", alias: "labels", post: true, put: true, default: "none", check: string(20), filter: true } },
+  create: (tx, row, input, ctx) => {
+    if (input.label === "refuse") throw conflict("LabelRefused", `not on a ${resource}`);
+    if (input.label === "twice") ctx.create("bed", { name: `beside ${row.name}`, project_id: row.project_id });
+    tx.put(labelTable, { id: row.id, label: input.label as string });
+  },
+  update: (tx, row, changes) => {
+    if (changes.label !== undefined) tx.put(labelTable, { id: row.id, label: changes.label as string });
+  },
+  remove: (tx, row, ctx) => {
+    const label = tx.get(labelTable, row.id)?.label;
+    if (label === "kept" && !ctx.internal) throw conflict("LabelKept", "cannot go");
+    tx.delete(labelTable, row.id);
+  },
+  present: (view, row) => ({ label: view.get(labelTable, row.id)?.label ?? "none" }),
+});
+
+export const garden: App = {
+  name: "garden",
+  about: "Beds and plants.",
+  tables: [bedTable, plantTable, leafTable, firstTable],
+  resources: [bed, plant, leaf] as unknown as NonNullable<App["resources"]>,
+  aliases: [{ alias: "leaves", name: "Leaves", description: "Leaves of plants", updated: "2026-01-01T00:00:00-00:00" }],
+};
+export const labels: App = {
+  name: "labels",
+  about: "Labels on beds and plants.",
+  requires: ["garden"],
+  tables: [labelTable],
+  extend: { bed: extension("bed"), plant: extension("plant"), absent: extension("absent") },
+};
