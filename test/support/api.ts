@@ -26,10 +26,25 @@ const apps: readonly App[] = [
   },
 ];
 
+/** A resource as the API shows it: what tests look into by name. */
+export interface Shown {
+  readonly id: string;
+  readonly project_id: string;
+  readonly revision_number: number;
+  readonly status: string;
+  readonly mac_address: string;
+  readonly fixed_ips: readonly { readonly subnet_id: string; readonly ip_address: string }[];
+  readonly allowed_address_pairs: readonly { readonly ip_address: string; readonly mac_address: string }[];
+  readonly security_groups: readonly string[];
+  readonly security_group_rules: readonly Shown[];
+  readonly subnet_ids: readonly string[];
+  readonly port_id: string;
+  readonly [key: string]: unknown;
+}
+
 export interface Answer {
   readonly status: number;
-  // eslint-disable-next-line @typescript-eslint/no-explicit-any -- JSON of any shape: assertions say what is expected
-  readonly body: any;
+  readonly body: Readonly<Record<string, unknown>>;
 }
 
 /** Who asks: nobody in particular is the administrator. */
@@ -59,31 +74,35 @@ export class Api {
     if (who.project !== undefined) headers["x-project-id"] = who.project;
     if (who.roles !== undefined) headers["x-roles"] = who.roles;
     const answer = await this.server.inject({ method, url: `/v2.0/${path}`, headers, ...(body === undefined ? {} : { payload: JSON.stringify(body) }) });
-    return { status: answer.statusCode, body: answer.body === "" ? undefined : (JSON.parse(answer.body) as unknown) };
+    return { status: answer.statusCode, body: answer.body === "" ? {} : (JSON.parse(answer.body) as Record<string, unknown>) };
   }
 
   get = (path: string, who?: Who): Promise<Answer> => this.call("GET", path, undefined, who);
   put = (path: string, body: unknown, who?: Who): Promise<Answer> => this.call("PUT", path, body, who);
 
+  /** The resources of a list: collection and query. */
+  async list(path: string, who?: Who): Promise<readonly Shown[]> {
+    const answer = await this.get(path, who);
+    expect(answer, JSON.stringify(answer.body)).toMatchObject({ status: 200 });
+    return answer.body[path.split("?")[0]!.replaceAll("-", "_")] as readonly Shown[];
+  }
+
   /** The created resource. `path`: its collection; the body key is the singular. */
-  // eslint-disable-next-line @typescript-eslint/no-explicit-any -- as above
-  async make(kind: string, values: Record<string, unknown>, who: Who = { project: "p1" }): Promise<any> {
+  async make(kind: string, values: Record<string, unknown>, who: Who = { project: "p1" }): Promise<Shown> {
     const answer = await this.call("POST", `${kind}s`, { [kind]: values }, who);
     expect(answer, JSON.stringify(answer.body)).toMatchObject({ status: 201 });
-    return (answer.body as Record<string, unknown>)[kind];
+    return answer.body[kind] as Shown;
   }
 
   /** The member after the change. */
-  // eslint-disable-next-line @typescript-eslint/no-explicit-any -- as above
-  async change(kind: string, id: string, values: Record<string, unknown>, who: Who = { project: "p1" }): Promise<any> {
+  async change(kind: string, id: string, values: Record<string, unknown>, who: Who = { project: "p1" }): Promise<Shown> {
     const answer = await this.call("PUT", `${kind}s/${id}`, { [kind]: values }, who);
     expect(answer, JSON.stringify(answer.body)).toMatchObject({ status: 200 });
-    return (answer.body as Record<string, unknown>)[kind];
+    return answer.body[kind] as Shown;
   }
 
-  // eslint-disable-next-line @typescript-eslint/no-explicit-any -- as above
-  async show(kind: string, id: string, who: Who = {}): Promise<any> {
-    return ((await this.get(`${kind}s/${id}`, who)).body as Record<string, unknown>)[kind];
+  async show(kind: string, id: string, who: Who = {}): Promise<Shown> {
+    return (await this.get(`${kind}s/${id}`, who)).body[kind] as Shown;
   }
 
   async delete(kind: string, id: string, who: Who = { project: "p1" }): Promise<void> {
@@ -95,7 +114,7 @@ export class Api {
   async refused(status: number, type: string, method: "POST" | "PUT" | "DELETE", path: string, body?: unknown, who: Who = { project: "p1" }): Promise<string> {
     const before = this.model.generation;
     const answer = await this.call(method, path, body, who);
-    const error = (answer.body as { NeutronError?: { type: string; message: string } } | undefined)?.NeutronError;
+    const error = answer.body.NeutronError as { type: string; message: string } | undefined;
     expect([answer.status, error?.type], JSON.stringify(answer.body)).toEqual([status, type]);
     expect(this.model.generation).toBe(before);
     return error!.message;
