@@ -1,0 +1,194 @@
+// `npm run demo`: three hypervisors with real switches, a controller, two tenants with the same addresses, and the proof
+// by packets that each reaches its own VMs and none of the other's. What it makes lives in the lab (lab.ts) and goes
+// with it, however this process ends.
+//
+//   demo/options.ts   the command line          demo/tenants.ts   what a project makes through the API, and its VMs
+//   demo/report.ts    what is said meanwhile    demo/checks.ts    what is proven
+//   demo/picture.ts   what is said at the end
+
+import { copyFile, mkdtemp, readdir } from "node:fs/promises";
+import { Controller } from "./controller.ts";
+import * as checks from "./demo/checks.ts";
+import { type DemoOptions, parseOptions, USAGE, UsageError } from "./demo/options.ts";
+import { commands, map } from "./demo/picture.ts";
+import { messageOf, Report, Surprise } from "./demo/report.ts";
+import { Tenant } from "./demo/tenants.ts";
+import { until } from "./exec.ts";
+import type { Hypervisor } from "./hypervisor.ts";
+import { Lab } from "./lab.ts";
+
+const HOSTS = ["hv1", "hv2", "hv3"] as const;
+const SIGNALS = { SIGINT: 130, SIGTERM: 143, SIGHUP: 129 } as const;
+const LOG_TAIL_LINES = 15;
+
+/** What there is so far, for the end. */
+interface Stage {
+  lab?: Lab;
+  controller?: Controller;
+  /** Every check is made and it stays up: Ctrl-C is the ordinary end. */
+  holding: boolean;
+}
+
+async function demo(options: DemoOptions, report: Report, stage: Stage): Promise<void> {
+  const { encap, underlay } = options;
+  report.heading("Lab");
+  const lab = (stage.lab = await report.step("networks of the lab: management, underlay", () => Lab.create({ name: "demo", underlay, signals: false })));
+  const controller = (stage.controller = new Controller(lab, {}));
+  const [hypervisors] = await Promise.all([
+    report.step(`${HOSTS.length} hypervisors, each with its own Open vSwitch: ${HOSTS.join(", ")}`, () =>
+      Promise.all(HOSTS.map((name) => lab.addHypervisor({ name, encapTypes: [encap] }))),
+    ),
+    report.step("the controller is ready, on an empty embedded store", () => controller.start()),
+  ]);
+  await report.step(`each host joins: ovs-vsctl set-manager ${lab.manager}`, (waiting) => adopt(hypervisors, controller, waiting));
+
+  report.heading("Two tenants, the same addresses");
+  const red = new Tenant(controller, { name: "red", slaac: "fd00:10::/64", web: true, backHost: 1 });
+  const blue = new Tenant(controller, { name: "blue", ownAddress: "10.0.0.77", backHost: 2 });
+  await report.step("networks, subnets, routers, security groups and ports, through the API as members of red and of blue", async () => {
+    await red.build();
+    await blue.build(red);
+  });
+  await report.step("8 VMs plugged, one of each tenant on every host at least", () => Promise.all([red, blue].map((tenant) => tenant.plug(lab, hypervisors))));
+  await report.step("all ports ACTIVE: their flows are confirmed by the switches", (waiting) => active([red, blue], waiting));
+
+  report.heading("Checks");
+  const world: checks.World = { lab, controller, options, hypervisors, red, blue };
+  await report.check("DHCP", () => checks.dhcp(world));
+  await report.check("SLAAC", () => checks.slaac(world));
+  const tunnels = await checks.underlay(world, async () => {
+    for (const tenant of [red, blue]) await report.check(`${tenant.name}'s VMs on all hosts`, () => checks.allPairs(tenant));
+    await report.check("red's VMs by IPv6", () => checks.allPairs6(red));
+    for (const tenant of [red, blue]) await report.check(`${tenant.name}'s other network, through its router`, () => checks.throughRouter(tenant));
+    await report.check("routers answer", () => checks.routerItself(world));
+    await report.check("largest packets, unfragmented", () => checks.fullSize(world));
+  });
+  await report.check("tunnels", () => Promise.resolve(tunnels));
+  await report.check("traceroute", () => checks.timeExceeded(world));
+  const noise = await report.step("both tenants ping, ask by ARP and broadcast at once, every VM's interface captured", (waiting) => checks.noise(world, waiting));
+  await report.check("blue sees nothing of red", () => Promise.resolve(checks.isolation(noise, blue, red)));
+  await report.check("red sees nothing of blue", () => Promise.resolve(checks.isolation(noise, red, blue)));
+  await report.check("an address that only blue has", () => checks.foreignAddress(world));
+  await report.check("the API", () => checks.foreignResources(world));
+  await report.check("security groups", () => checks.sshAndRemoteGroup(world));
+  await report.check("a rule that comes and goes", (waiting) => checks.ruleOpensAndCloses(world, waiting));
+  await report.check("flow dump", (waiting) => checks.flowDump(world, waiting));
+  await report.check("errors in the controller's log", () => Promise.resolve(checks.noErrors(controller)));
+
+  report.heading("What is there");
+  for (const line of map(hypervisors, [red, blue], options)) report.line(line);
+  if (options.check) return;
+  const [api, ops] = await Promise.all([lab.publish(9696), lab.publish(9697)]);
+  report.heading("Look around, from another terminal");
+  for (const line of commands(lab, api.url, ops.url, red.guests[0]!, red.guests[1]!)) report.line(line);
+}
+
+async function adopt(hypervisors: readonly Hypervisor[], controller: Controller, waiting: (awaited: string) => void): Promise<void> {
+  await Promise.all(hypervisors.map((hypervisor) => hypervisor.setManager(controller.manager)));
+  const missing = async (): Promise<string[]> => {
+    const states = await Promise.all(
+      hypervisors.map(async (hypervisor) => {
+        const connected = await hypervisor.vsctl("--bare", "--columns=is_connected", "list", "Controller");
+        return connected.split("\n").includes("true") ? [] : [hypervisor.name];
+      }),
+    );
+    return states.flat();
+  };
+  const adopted = async (): Promise<boolean> => {
+    const left = await missing();
+    waiting(`OpenFlow sessions of ${left.join(", ")}`);
+    return left.length === 0;
+  };
+  await until("sessions", adopted, { timeoutMs: 20_000, intervalMs: 50 }).catch(async () => {
+    throw new Surprise("an OpenFlow session from every host's br-int", `none from ${(await missing()).join(", ")}; GET /switches: ${JSON.stringify((await controller.ops("GET", "/switches")).body)}`);
+  });
+}
+
+async function active(tenants: readonly Tenant[], waiting: (awaited: string) => void): Promise<void> {
+  const down = async (): Promise<string[]> => (await Promise.all(tenants.map((tenant) => tenant.ports()))).flat().flatMap((port) => (port.status === "ACTIVE" ? [] : [`${port.name} ${port.status}`]));
+  const all = async (): Promise<boolean> => {
+    const left = await down();
+    waiting(`ports that are not ACTIVE: ${left.join(", ")}`);
+    return left.length === 0;
+  };
+  await until("ACTIVE", all, { timeoutMs: 20_000, intervalMs: 50 }).catch(async () => {
+    throw new Surprise("every port ACTIVE within 20 s of being plugged", (await down()).join(", "));
+  });
+}
+
+/** Logs of controller and switches, copied to where they outlive the lab, and the end of the controller's. */
+async function explain(report: Report, stage: Stage): Promise<void> {
+  const { lab, controller } = stage;
+  if (lab === undefined) return;
+  const kept = await mkdtemp("/tmp/axion-demo-logs-");
+  const names = (await readdir(lab.dir, { recursive: true })).filter((name) => name.endsWith(".log"));
+  await Promise.all(names.map((name) => copyFile(`${lab.dir}/${name}`, `${kept}/${name.replaceAll("/", "-")}`).catch(() => undefined)));
+  const tail = controller?.lines.slice(-LOG_TAIL_LINES) ?? [];
+  if (tail.length > 0) {
+    report.line(`\nthe end of the controller's log:`);
+    for (const line of tail) report.line(`  ${line.slice(0, 400)}`);
+  }
+  report.line(`\nlogs: ${kept}`);
+}
+
+async function main(): Promise<number> {
+  let options: DemoOptions;
+  try {
+    const parsed = parseOptions(process.argv.slice(2));
+    if (parsed === "help") {
+      process.stdout.write(USAGE);
+      return 0;
+    }
+    options = parsed;
+  } catch (error) {
+    if (!(error instanceof UsageError)) throw error;
+    process.stderr.write(`axion: ${error.message}\n`);
+    return 2;
+  }
+  const missing = [...Lab.missing(), ...(await checks.missingCommands())];
+  if (missing.length > 0) {
+    const why = missing[0] === "root" ? "the demo needs root: run it as root, or allow sudo without a password" : "run: bash scripts/install-deps.sh lab";
+    process.stderr.write(`axion: missing here: ${missing.join(", ")}; ${why}\n`);
+    return 1;
+  }
+
+  const report = new Report();
+  const stage: Stage = { holding: false };
+  const ended = new Promise<keyof typeof SIGNALS>((resolve) => {
+    for (const signal of Object.keys(SIGNALS) as (keyof typeof SIGNALS)[]) process.on(signal, () => resolve(signal));
+  });
+  process.stdout.on("error", () => process.exit(1)); // whoever read it is gone; the lab goes with the process
+
+  const work = demo(options, report, stage).catch((error: unknown) => {
+    report.failures.push("the demo could not go on");
+    report.line(`\nThe demo could not go on.`);
+    if (error instanceof Surprise) report.line(`  expected: ${error.expected}\n  seen:     ${error.seen}`);
+    else report.line(`  ${messageOf(error)}`);
+    return "stopped" as const;
+  });
+  let signal = await Promise.race([ended, work.then((how) => how ?? ("done" as const))]);
+  if (signal === "stopped" || signal === "done") {
+    if (report.failures.length > 0) await explain(report, stage);
+    report.heading(verdict(report));
+    if (signal === "done" && !options.check) {
+      stage.holding = true;
+      report.line("\nUp until Ctrl-C, which removes everything.");
+      const hold = setInterval(() => undefined, 60_000);
+      signal = await ended;
+      clearInterval(hold);
+    }
+  }
+  const interrupted = signal in SIGNALS && !stage.holding ? SIGNALS[signal as keyof typeof SIGNALS] : 0;
+  report.line(signal in SIGNALS ? "\nremoving everything ..." : "");
+  report.quiet = true;
+  await stage.lab?.destroy();
+  report.quiet = false;
+  report.line(`everything removed, ${report.seconds.toFixed(1)} s in all`);
+  return interrupted !== 0 ? interrupted : report.failures.length > 0 ? 1 : 0;
+}
+
+function verdict({ held, failures }: Report): string {
+  return failures.length === 0 ? `${held} of ${held} checks held` : `${held} checks held, ${failures.length} failed: ${failures.join("; ")}`;
+}
+
+process.exit(await main());
