@@ -8,14 +8,16 @@
 //
 // LevelDB alone drops a damaged part of its journal in silence, and with it acknowledged writes. So each batch also
 // writes how many records there are and the sum of their checksums, and opening reads everything once and compares.
+// Before that, level-table.ts looks at the files that LevelDB would trust blindly.
 
 import { open as openFile, mkdir, readFile, readdir, stat } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { Level } from "level";
 import { CommitStore, type CommitOptions, type Group, type Head, type Storage } from "./commit.ts";
-import { crc32 } from "./crc32.ts";
+import { crc32 } from "./crc.ts";
 import { StoreError } from "./errors.ts";
 import type { KvEntry, KvStore, RangeOptions } from "./kv.ts";
+import { tableDamage } from "./level-table.ts";
 
 type Db = Level<Buffer, Buffer>;
 type Snapshot = ReturnType<Db["snapshot"]>;
@@ -81,6 +83,7 @@ export class LevelStorage implements Storage {
     const db: Db = new Level<Buffer, Buffer>(dir, {
       keyEncoding: "buffer",
       valueEncoding: "buffer",
+      compression: false, // level-table.ts reads the blocks
       writeBufferSize: 16 << 20,
       cacheSize: 32 << 20,
     });
@@ -247,6 +250,11 @@ async function prepare(dir: string): Promise<void> {
     if (other !== undefined) throw corrupt(dir, `it holds ${JSON.stringify(other)} but no CURRENT file`);
   } else if (current !== "MANIFEST-000001\n" && !names.some((name) => name.endsWith(".log"))) {
     throw corrupt(dir, "its journal (*.log) is missing; it is data, not a log of events");
+  }
+  for (const name of names.filter((one) => one.endsWith(".ldb"))) {
+    const file = await readFile(join(dir, name)).catch(() => undefined); // one that goes away belongs to a live process
+    const damage = file === undefined ? undefined : tableDamage(file);
+    if (damage !== undefined) throw corrupt(dir, `${name} has ${damage}`);
   }
 }
 

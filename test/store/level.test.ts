@@ -7,7 +7,7 @@ import fc from "fast-check";
 import { Level } from "level";
 import { expect, test } from "vitest";
 import { CommitStore, type Group, type Storage } from "../../src/store/commit.ts";
-import { crc32 } from "../../src/store/crc32.ts";
+import { crc32, crc32c } from "../../src/store/crc.ts";
 import { StoreError } from "../../src/store/errors.ts";
 import type { KvStore } from "../../src/store/kv.ts";
 import { LevelStorage } from "../../src/store/level.ts";
@@ -246,7 +246,9 @@ test("any one damaged byte is found, or is in the last thing written", { timeout
       await rm(dataDir, { recursive: true });
     };
     let run = 0;
-    const where = fc.double({ min: 0, max: 1, maxExcluded: true, noNaN: true });
+    // Often near the end: there a table has its filter, indexes and footer, few bytes on which everything hangs.
+    const whole = fc.double({ min: 0, max: 1, maxExcluded: true, noNaN: true });
+    const where = fc.oneof(whole, fc.double({ min: 0.98, max: 1, maxExcluded: true, noNaN: true }));
     const numRuns = process.env["AXION_NIGHTLY"] === "1" ? 1000 : 100;
     await fc.assert(
       fc.asyncProperty(fc.constantFrom(...names), where, (name, at) => check(name, at, run++)),
@@ -296,7 +298,8 @@ test("a first start that was killed is started again; a file in the way is IO", 
     await expect(openStore("level:", { dataDir: join(dataDir, "file") })).rejects.toMatchObject({ code: "IO" });
   }));
 
-test("crc32 is zlib's", () => {
+test("crc32 is zlib's, crc32c is Castagnoli's", () => {
+  expect(crc32c(Buffer.from("123456789"))).toBe(0xe3069283);
   const check = (text: string, expected: number): void => expect(crc32(Buffer.from(text))).toBe(expected);
   check("", 0);
   check("123456789", 0xcbf43926);
