@@ -1,0 +1,113 @@
+// What a hypervisor says of itself: external_ids of its Open_vSwitch row, read and checked. Pure. A bad value becomes a
+// problem with the key's name and its default; it never keeps a host from being adopted.
+import { isIP } from "node:net";
+import type { EncapType } from "#app";
+
+export interface HostSettings {
+  readonly id: string;
+  readonly hostname: string;
+  readonly bridge: string;
+  /** undefined: not said. */
+  readonly datapathType: "system" | "netdev" | undefined;
+  readonly encapIp: string;
+  readonly encapTypes: readonly EncapType[];
+  readonly bridgeMappings: Readonly<Record<string, string>>;
+  readonly gateway: boolean;
+}
+
+export interface Problem {
+  readonly key: string;
+  readonly value: string;
+  readonly problem: string;
+}
+
+export interface ReadSettings {
+  /** undefined: the host has no name yet, so it cannot be adopted. */
+  readonly settings: HostSettings | undefined;
+  readonly problems: readonly Problem[];
+}
+
+const ENCAP_TYPES: readonly EncapType[] = ["geneve", "vxlan", "gre"];
+/** Goes into row ids and log lines, and names a host in the API. */
+const HOST_ID = /^[^\s/|\p{Cc}]{1,255}$/u;
+const BRIDGE = /^[^\s/,:\p{Cc}]{1,64}$/u;
+
+export function readSettings(ids: Readonly<Record<string, string>>): ReadSettings {
+  const problems: Problem[] = [];
+  const first = (...keys: string[]): { key: string; value: string } => {
+    for (const key of keys) {
+      const value = ids[key]?.trim();
+      if (value !== undefined && value !== "") return { key, value };
+    }
+    return { key: keys[0]!, value: "" };
+  };
+
+  const hostname = first("hostname").value;
+  const name = first("system-id", "hostname");
+  if (!HOST_ID.test(name.value)) {
+    problems.push({
+      ...name,
+      problem: name.value === "" ? "the host has no name: set external_ids:system-id" : "not a name: 1 to 255 characters without spaces, '/' and '|'",
+    });
+    return { settings: undefined, problems };
+  }
+
+  const ip = first("axion-encap-ip", "ovn-encap-ip");
+  let encapIp = ip.value;
+  if (encapIp !== "" && isIP(encapIp) === 0) {
+    problems.push({ ...ip, problem: "not an IP address; the host has no tunnels" });
+    encapIp = "";
+  }
+
+  const types = first("axion-encap-type", "ovn-encap-type");
+  const encapTypes: EncapType[] = [];
+  for (const type of list(types.value)) {
+    if (!isEncapType(type)) problems.push({ ...types, problem: `${type} is not one of geneve, vxlan, gre` });
+    else if (!encapTypes.includes(type)) encapTypes.push(type);
+  }
+  if (encapTypes.length === 0) encapTypes.push("geneve");
+
+  const bridge = first("axion-bridge", "ovn-bridge");
+  let bridgeName = bridge.value === "" ? "br-int" : bridge.value;
+  if (!BRIDGE.test(bridgeName)) {
+    problems.push({ ...bridge, problem: "not a bridge name; br-int is used" });
+    bridgeName = "br-int";
+  }
+
+  const datapath = first("axion-datapath-type", "ovn-bridge-datapath-type");
+  let datapathType: HostSettings["datapathType"];
+  if (datapath.value === "system" || datapath.value === "netdev") datapathType = datapath.value;
+  else if (datapath.value !== "") problems.push({ ...datapath, problem: "not system or netdev" });
+
+  const mappings = first("axion-bridge-mappings", "ovn-bridge-mappings");
+  const bridgeMappings: Record<string, string> = {};
+  for (const pair of list(mappings.value)) {
+    const colon = pair.indexOf(":");
+    const physnet = pair.slice(0, colon).trim();
+    const target = pair.slice(colon + 1).trim();
+    if (colon < 1 || physnet === "" || !BRIDGE.test(target)) problems.push({ ...mappings, problem: `${pair} is not PHYSNET:BRIDGE` });
+    else if (Object.hasOwn(bridgeMappings, physnet)) problems.push({ ...mappings, problem: `${physnet} is mapped twice` });
+    else bridgeMappings[physnet] = target;
+  }
+
+  const gateway = first("axion-gateway");
+  const asOvn = list(ids["ovn-cms-options"] ?? "").includes("enable-chassis-as-gw");
+  if (gateway.value !== "" && gateway.value !== "true" && gateway.value !== "false") problems.push({ ...gateway, problem: "not true or false" });
+
+  return {
+    settings: {
+      id: name.value,
+      hostname: hostname === "" ? name.value : hostname,
+      bridge: bridgeName,
+      datapathType,
+      encapIp,
+      encapTypes,
+      bridgeMappings,
+      gateway: gateway.value === "true" || (gateway.value !== "false" && asOvn),
+    },
+    problems,
+  };
+}
+
+const list = (text: string): string[] => text.split(",").map((part) => part.trim()).filter((part) => part !== "");
+const isEncapType = (type: string): type is EncapType => (ENCAP_TYPES as readonly string[]).includes(type);

@@ -1,0 +1,113 @@
+// Interfaces on the integration bridge -> rows of the vif table, inside a transaction. It compares with the stored rows and
+// writes only differences, so a restarted controller and a reconnected host write nothing.
+import { vifTable, type App, type Tx, type Vif } from "#app";
+import type { Logger } from "pino";
+import type { BridgeRow, HostRows } from "./adoption.ts";
+
+/** An interface that somebody plugged: it has an iface-id, and the switch gave it a port number. */
+export interface Plugged {
+  readonly name: string;
+  readonly ifaceId: string;
+  readonly ofport: number;
+}
+
+export interface SeenVifs {
+  /** By name, in order of names; one for each iface-id. */
+  readonly plugged: readonly Plugged[];
+  /** Interfaces left out because another one has their iface-id. */
+  readonly duplicates: readonly { readonly name: string; readonly ifaceId: string; readonly first: string }[];
+}
+
+export const vifId = (chassis: string, interfaceName: string): string => `${chassis}/${interfaceName}`;
+
+/** `stored` decides between two interfaces with the same iface-id: the one that is already known stays. */
+export function seeVifs(rows: HostRows, bridge: BridgeRow, stored: (interfaceName: string) => Vif | undefined): SeenVifs {
+  const all: Plugged[] = [];
+  for (const port of rows.portsOf(bridge)) {
+    for (const row of rows.interfacesOf(port)) {
+      const ifaceId = row.external_ids["iface-id"];
+      if (ifaceId !== undefined && ifaceId !== "" && row.ofport !== undefined && row.ofport > 0) all.push({ name: row.name, ifaceId, ofport: row.ofport });
+    }
+  }
+  const known = (p: Plugged): boolean => stored(p.name)?.iface_id === p.ifaceId;
+  all.sort((a, b) => Number(known(b)) - Number(known(a)) || (a.name < b.name ? -1 : 1));
+  const byIfaceId = new Map<string, Plugged>();
+  const duplicates: { name: string; ifaceId: string; first: string }[] = [];
+  for (const p of all) {
+    const first = byIfaceId.get(p.ifaceId);
+    if (first === undefined) byIfaceId.set(p.ifaceId, p);
+    else duplicates.push({ name: p.name, ifaceId: p.ifaceId, first: first.name });
+  }
+  return { plugged: [...byIfaceId.values()].sort((a, b) => (a.name < b.name ? -1 : 1)), duplicates };
+}
+
+/** Whether writeVifs would write anything. */
+export function vifsDiffer(stored: readonly Vif[], plugged: readonly Plugged[]): boolean {
+  if (stored.length !== plugged.length) return true;
+  const byName = new Map(stored.map((v) => [v.name, v]));
+  return plugged.some((p) => {
+    const row = byName.get(p.name);
+    return row === undefined || row.iface_id !== p.ifaceId || row.ofport !== p.ofport;
+  });
+}
+
+export interface VifChanges {
+  /** New, or with another port number: their flows have to be confirmed (again). */
+  readonly unconfirmed: readonly Vif[];
+  readonly removed: readonly Vif[];
+}
+
+const SLOT_MAX = 65_534;
+
+/** `avoid`: slots released a moment ago, whose conntrack entries may still be being flushed. */
+export function writeVifs(tx: Tx, apps: readonly App[], chassis: string, plugged: readonly Plugged[], avoid: ReadonlySet<number>, log: Logger): VifChanges {
+  const stored = new Map(tx.by(vifTable, "chassis", chassis).map((v) => [v.name, v]));
+  const unconfirmed: Vif[] = [];
+  const removed: Vif[] = [];
+  const wanted = new Map(plugged.map((p) => [p.name, p]));
+  const used = new Set([...stored.values()].map((v) => v.slot));
+  for (const old of [...stored.values()].sort((a, b) => (a.name < b.name ? -1 : 1))) {
+    if (wanted.get(old.name)?.ifaceId === old.iface_id) continue;
+    tx.delete(vifTable, old.id);
+    runHook(tx, apps, "unplugged", old, log);
+    removed.push(old);
+    stored.delete(old.name);
+  }
+  for (const p of plugged) {
+    const old = stored.get(p.name);
+    if (old !== undefined && old.ofport === p.ofport) continue;
+    if (old !== undefined) {
+      const moved: Vif = { ...old, ofport: p.ofport };
+      tx.put(vifTable, moved);
+      unconfirmed.push(moved);
+      continue;
+    }
+    const slot = freeSlot(used, avoid) ?? freeSlot(new Set([...stored.values(), ...unconfirmed].map((v) => v.slot)), new Set());
+    if (slot === undefined) {
+      log.error({ interface: p.name }, "no slot is left on this host; the interface is not plugged");
+      continue;
+    }
+    used.add(slot);
+    const vif: Vif = { id: vifId(chassis, p.name), chassis, iface_id: p.ifaceId, name: p.name, ofport: p.ofport, slot };
+    tx.put(vifTable, vif);
+    runHook(tx, apps, "plugged", vif, log);
+    unconfirmed.push(vif);
+  }
+  return { unconfirmed, removed };
+}
+
+function freeSlot(used: ReadonlySet<number>, avoid: ReadonlySet<number>): number | undefined {
+  for (let slot = 1; slot <= SLOT_MAX; slot++) if (!used.has(slot) && !avoid.has(slot)) return slot;
+  return undefined;
+}
+
+/** Calls an app's hook; what it throws is its own loss, not the host's. */
+export function runHook(tx: Tx, apps: readonly App[], hook: "plugged" | "installed" | "unplugged", vif: Vif, log: Logger): void {
+  for (const app of apps) {
+    try {
+      app.vif?.[hook]?.(tx, vif);
+    } catch (error) {
+      log.error({ err: error, app: app.name, vif: vif.id, iface_id: vif.iface_id }, `hook vif.${hook} failed`);
+    }
+  }
+}
