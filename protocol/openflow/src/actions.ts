@@ -333,7 +333,7 @@ function encodeAction(buf: Buffer, off: number, action: Action): number {
     case "set_field":
       return encodeSetField(buf, off, action.field, action.value, action.mask);
     case "load":
-      return encodeLoad(buf, off, subfield(action as unknown as Obj, "dst"), action.value);
+      return encodeLoad(buf, off, subfield(action, "dst"), action.value);
     case "reg_load2":
       return encodeLoad2(buf, off, fields[action.field], action.value, action.mask);
     case "resubmit": {
@@ -364,18 +364,18 @@ function encodeAction(buf: Buffer, off: number, action: Action): number {
     }
     default: {
       const def = tableByName.get(action.type);
-      if (def === undefined) throw badValue(`no action ${String((action as { type: unknown }).type)}`);
+      if (def === undefined) throw badValue(`no action ${(action as { type: string }).type}`);
       let pos = off + 4;
       if (def.vendor === 0) writeU16(buf, off, def.code);
       else pos = nicira(buf, off, def.code);
-      return finish(buf, off, encodeParts(def.layout, buf, pos, action as unknown as Obj));
+      return finish(buf, off, encodeParts(def.layout, buf, pos, action));
     }
   }
 }
 
 function encodeSetField(buf: Buffer, off: number, name: FieldName, value: FieldValue, mask: FieldValue | undefined): number {
   const field = fields[name];
-  if (field === undefined) throw badValue(`no field ${String(name)}`);
+  if (field === undefined) throw badValue(`no field ${name}`);
   if (mask !== undefined) {
     const bits = toBig(field, mask);
     if (bits !== (1n << BigInt(field.bits)) - 1n) {
@@ -429,7 +429,7 @@ function encodeCt(buf: Buffer, off: number, action: Action & { type: "ct" }): nu
   const pos = nicira(buf, off, 35);
   writeU16(buf, pos, (action.commit === true ? 1 : 0) | (action.force === true ? 2 : 0));
   if (typeof action.zone === "object") {
-    const zone = subfield(action as unknown as Obj, "zone");
+    const zone = subfield(action, "zone");
     writeNxmHeader(buf, pos + 2, fields[zone.field]);
     writeU16(buf, pos + 6, (zone.ofs << 6) | (zone.bits - 1));
   } else {

@@ -48,7 +48,7 @@ export const FLOW_MOD_MATCH_OFFSET = 48;
 export function encodeFlowMod(buf: Buffer, off: number, fm: FlowMod, xid = 0): number {
   if (off + FLOW_MOD_MATCH_OFFSET + 8 > buf.length) throw badValue("the buffer is too small");
   const command = flowModCommands[fm.command];
-  if (command === undefined) throw badValue(`no flow-mod command ${String(fm.command)}`);
+  if (command === undefined) throw badValue(`no flow-mod command ${fm.command}`);
   buf[off] = OFP_VERSION;
   buf[off + 1] = FLOW_MOD;
   writeU32(buf, off + 4, xid);

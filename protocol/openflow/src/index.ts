@@ -18,3 +18,9 @@ export {
 } from "./messages.ts";
 export type { U64 } from "./layout.ts";
 export { OpenFlowError, errorName, type OpenFlowErrorCode, type OpenFlowErrorDetails } from "./errors.ts";
+export { Framer } from "./frame.ts";
+export {
+  OpenFlowConnection, peerError,
+  type BundleOptions, type ConnectionOptions, type Features, type PacketInMessage, type ReplyTo, type Slice,
+} from "./connection.ts";
+export { listen, type Listener, type ListenOptions } from "./listen.ts";

@@ -126,7 +126,7 @@ export function hex64<N extends string>(name: N): Part<Named<N, string>> {
 }
 
 /** Zeroes, ignored when read. */
-export function pad(size: number): Part<unknown> {
+export function pad(size: number): Part {
   return {
     name: "", size,
     encode(buf, off) {
@@ -138,7 +138,7 @@ export function pad(size: number): Part<unknown> {
 }
 
 /** A constant that must be there. */
-export function fixed(size: 2 | 4, value: number): Part<unknown> {
+export function fixed(size: 2 | 4, value: number): Part {
   return {
     name: "", size,
     encode(buf, off) {
@@ -189,7 +189,9 @@ export function text<N extends string>(name: N, size: number): Part<Named<N, str
   return {
     name, size,
     encode(buf, off, obj) {
-      const value = Buffer.from(String(obj[name] ?? ""), "latin1");
+      const given = obj[name];
+      if (typeof given !== "string") throw badValue(`${name} takes text`);
+      const value = Buffer.from(given, "latin1");
       if (value.length > size) throw badValue(`${name}: longer than ${size} bytes`);
       buf.fill(0, off, off + size);
       value.copy(buf, off);

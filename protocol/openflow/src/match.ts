@@ -171,7 +171,7 @@ function spelledOut(match: Match): Match {
       put(name, whole.value, whole.mask);
     } else out[name] = value;
   }
-  return out as Match;
+  return out;
 }
 
 /** Value and mask as integers. */
@@ -217,7 +217,7 @@ export function decodeOxms(buf: Buffer, off: number, end: number): Match {
     match[entry.field.name] = entry.value;
     pos = entry.end;
   }
-  return match as Match;
+  return match;
 }
 
 export interface OxmHeader {

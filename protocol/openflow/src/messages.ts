@@ -175,6 +175,16 @@ const nxtPacketIn: Part<{ buffer_id: number; total_len: number; reason: number; 
 };
 const NXT_PACKET_IN = [u32("buffer_id"), u16("total_len"), u8("reason"), u8("table_id"), u64("cookie"), pad(8)] as const;
 
+const errorExperimenter: Part<{ experimenter?: number }> = {
+  name: "experimenter", size: -1,
+  encode: (buf, off, obj) => (obj["error_type"] === ERROR_TYPE_EXPERIMENTER ? u32("experimenter").encode(buf, off, obj) : off),
+  decode(buf, off, end, obj) {
+    if (obj["error_type"] !== ERROR_TYPE_EXPERIMENTER) return off;
+    if (off + 4 > end) throw truncated(off, "experimenter error");
+    return u32("experimenter").decode(buf, off, end, obj);
+  },
+};
+
 // --- the tables ---
 
 interface Def<L extends readonly Part[]> {
@@ -186,15 +196,7 @@ const msg = <const L extends readonly Part[]>(code: number, ...layout: L): Def<L
 const messages = {
   hello: msg(0, list("elements", [u16("type"), pad(2), rest("data")] as const, 2, 8)),
   /** For error_type 0xffff, `code` is the experimenter's type. */
-  error: msg(1, u16("error_type"), u16("code"), {
-    name: "experimenter", size: -1,
-    encode: (buf, off, obj) => (obj["error_type"] === ERROR_TYPE_EXPERIMENTER ? u32("experimenter").encode(buf, off, obj) : off),
-    decode(buf, off, end, obj) {
-      if (obj["error_type"] !== ERROR_TYPE_EXPERIMENTER) return off;
-      if (off + 4 > end) throw truncated(off, "experimenter error");
-      return u32("experimenter").decode(buf, off, end, obj);
-    },
-  } as Part<{ experimenter?: number }>, rest("data")),
+  error: msg(1, u16("error_type"), u16("code"), errorExperimenter, rest("data")),
   echo_request: msg(2, rest("data")),
   echo_reply: msg(3, rest("data")),
   features_request: msg(5),
@@ -352,7 +354,7 @@ const byCode: (readonly [string, Def<readonly Part[]>] | undefined)[] = [];
 for (const entry of byType) byCode[entry[1].code] = entry;
 const extendedByType: ReadonlyMap<string, ExpDef<readonly Part[]>> = new Map(Object.entries(experimenters));
 const extendedByCode = new Map([...extendedByType].map((entry) => [`${entry[1].vendor}/${entry[1].code}`, entry]));
-const multipartByCode = new Map(Object.entries(multiparts).map((entry) => [entry[1].code as number, entry as readonly [MultipartKind, MultipartDef<readonly Part[], readonly Part[]>]]));
+const multipartByCode = new Map(Object.entries(multiparts).map((entry) => [entry[1].code, entry as readonly [MultipartKind, MultipartDef<readonly Part[], readonly Part[]>]]));
 
 const scratch = Buffer.alloc(4 * 65536);
 
@@ -381,7 +383,7 @@ export function encodeMessage(message: Message, xid: number): Buffer {
       end = encodeParts(extended.layout, scratch, 16, obj);
     } else {
       const def = byType.get(message.type);
-      if (def === undefined) throw badValue(`no message ${String((message as { type: unknown }).type)}`);
+      if (def === undefined) throw badValue(`no message ${(message as { type: string }).type}`);
       code = def.code;
       end = encodeParts(def.layout, scratch, HEADER, obj);
       if (code === 14 && (obj["table_id"] === undefined) && String(obj["command"]).startsWith("delete")) scratch[24] = ALL_TABLES;
