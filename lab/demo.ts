@@ -7,6 +7,7 @@
 //   demo/picture.ts   what is said at the end
 
 import { copyFile, mkdtemp, readdir } from "node:fs/promises";
+import { setTimeout as sleep } from "node:timers/promises";
 import { Controller } from "./controller.ts";
 import * as checks from "./demo/checks.ts";
 import { type DemoOptions, parseOptions, USAGE, UsageError } from "./demo/options.ts";
@@ -20,13 +21,14 @@ import { Lab } from "./lab.ts";
 const HOSTS = ["hv1", "hv2", "hv3"] as const;
 const SIGNALS = { SIGINT: 130, SIGTERM: 143, SIGHUP: 129 } as const;
 const LOG_TAIL_LINES = 15;
+const LONGEST_MAKING_MS = 3000;
 
 /** What there is so far, for the end. */
 interface Stage {
   lab?: Lab;
   controller?: Controller;
-  /** Every check is made and it stays up: Ctrl-C is the ordinary end. */
-  holding: boolean;
+  /** Namespaces are being made: an end waits for that, as what comes after the removal would stay. */
+  making: boolean;
 }
 
 async function demo(options: DemoOptions, report: Report, stage: Stage): Promise<void> {
@@ -51,6 +53,8 @@ async function demo(options: DemoOptions, report: Report, stage: Stage): Promise
   });
   await report.step("8 VMs plugged, one of each tenant on every host at least", () => Promise.all([red, blue].map((tenant) => tenant.plug(lab, hypervisors))));
   await report.step("all ports ACTIVE: their flows are confirmed by the switches", (waiting) => active([red, blue], waiting));
+
+  stage.making = false;
 
   report.heading("Checks");
   const world: checks.World = { lab, controller, options, hypervisors, red, blue };
@@ -153,7 +157,7 @@ async function main(): Promise<number> {
   }
 
   const report = new Report();
-  const stage: Stage = { holding: false };
+  const stage: Stage = { making: true };
   const ended = new Promise<keyof typeof SIGNALS>((resolve) => {
     for (const signal of Object.keys(SIGNALS) as (keyof typeof SIGNALS)[]) process.on(signal, () => resolve(signal));
   });
@@ -166,25 +170,24 @@ async function main(): Promise<number> {
     else report.line(`  ${messageOf(error)}`);
     return "stopped" as const;
   });
-  let signal = await Promise.race([ended, work.then((how) => how ?? ("done" as const))]);
-  if (signal === "stopped" || signal === "done") {
+  const first = await Promise.race([ended, work.then((how) => how ?? ("done" as const))]);
+  if (first === "done" || first === "stopped") {
     if (report.failures.length > 0) await explain(report, stage);
     report.heading(verdict(report));
-    if (signal === "done" && !options.check) {
-      stage.holding = true;
+    if (first === "done" && !options.check) {
       report.line("\nUp until Ctrl-C, which removes everything.");
       const hold = setInterval(() => undefined, 60_000);
-      signal = await ended;
+      await ended;
       clearInterval(hold);
     }
   }
-  const interrupted = signal in SIGNALS && !stage.holding ? SIGNALS[signal as keyof typeof SIGNALS] : 0;
-  report.line(signal in SIGNALS ? "\nremoving everything ..." : "");
-  report.quiet = true;
+  report.line("\nremoving everything ...");
+  report.ending = true;
+  if (stage.making) await Promise.race([work, sleep(LONGEST_MAKING_MS)]);
   await stage.lab?.destroy();
-  report.quiet = false;
-  report.line(`everything removed, ${report.seconds.toFixed(1)} s in all`);
-  return interrupted !== 0 ? interrupted : report.failures.length > 0 ? 1 : 0;
+  process.stdout.write(`everything removed, ${report.seconds.toFixed(1)} s in all\n`);
+  if (first !== "done" && first !== "stopped") return SIGNALS[first];
+  return report.failures.length > 0 ? 1 : 0;
 }
 
 function verdict({ held, failures }: Report): string {

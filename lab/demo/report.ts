@@ -30,8 +30,8 @@ export class Surprise extends Error {
 export class Report {
   held = 0;
   readonly failures: string[] = [];
-  /** Says nothing any more: the demo is ending, and what was under way fails for no reason of its own. */
-  quiet = false;
+  /** The demo is ending: nothing new begins, and what was under way fails for no reason of its own and is not told. */
+  ending = false;
   readonly #began = performance.now();
   readonly #colour = process.stdout.isTTY && !process.env.NO_COLOR;
 
@@ -40,7 +40,7 @@ export class Report {
   }
 
   line(text = ""): void {
-    if (!this.quiet) process.stdout.write(text + "\n");
+    if (!this.ending) process.stdout.write(text + "\n");
   }
 
   heading(text: string): void {
@@ -75,6 +75,7 @@ export class Report {
   }
 
   async #saying<T>(what: string, body: (waiting: (awaited: string) => void) => Promise<T>): Promise<T> {
+    if (this.ending) throw new Error("the demo is ending");
     let awaited = what;
     const timer = setInterval(() => this.line(`${this.#time()}  ... waiting: ${awaited}`), SAY_WHAT_IS_AWAITED_MS);
     try {

@@ -133,21 +133,20 @@ export class Tenant {
     }
     await this.#buildGroups();
     for (let host = 0; host < 3; host++) {
-      const same = like?.plan.ownAddress === undefined || host !== 2 ? like?.guestOn(host) : undefined;
-      const ip_address = host === 2 && plan.ownAddress !== undefined ? plan.ownAddress : same;
+      const ip_address = (host === 2 ? plan.ownAddress : undefined) ?? like?.addressOf(host);
       await this.#addPort(`${name}${host + 1}`, this.front, host, this.frontSubnet.gateway_ip, {
         ...(ip_address !== undefined && { fixed_ips: [{ subnet_id: this.frontSubnet.id, ip_address }] }),
       });
     }
-    const back = like?.guestOn(3);
+    const back = like?.addressOf(3);
     await this.#addPort(`${name}4`, this.back, plan.backHost, this.backSubnet.gateway_ip, {
       ...(plan.web === true && { security_groups: [this.groups.web] }),
       ...(back !== undefined && { fixed_ips: [{ subnet_id: this.backSubnet.id, ip_address: back }] }),
     });
   }
 
-  /** IPv4 address of the port of this number. */
-  guestOn(number: number): string | undefined {
+  /** IPv4 address of the port of this number: 0 to 2 are front's, 3 is back's. */
+  addressOf(number: number): string | undefined {
     const port = this.#ports[number]?.port;
     return port === undefined ? undefined : addressIn(port, 4);
   }
