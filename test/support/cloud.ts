@@ -1,0 +1,183 @@
+// A small cloud for tests on real switches: a lab, a controller in it, hypervisors that joined, networks and VMs by the API.
+import { setTimeout as sleep } from "node:timers/promises";
+import { startController, type Controller, type Response } from "../../lab/controller.ts";
+import { until } from "../../lab/exec.ts";
+import type { Vm } from "../../lab/guest.ts";
+import type { Hypervisor } from "../../lab/hypervisor.ts";
+import { Lab, type LabOptions } from "../../lab/lab.ts";
+import { collectionOf, metricOf } from "./process.ts";
+
+/** What tests read of a resource; a wrong name fails the assertion that reads it. */
+// eslint-disable-next-line @typescript-eslint/no-explicit-any
+export type Resource = { readonly id: string } & Record<string, any>;
+
+export interface CloudOptions extends LabOptions {
+  readonly hypervisors?: number;
+  readonly flags?: readonly string[];
+  readonly main?: string;
+  readonly encapTypes?: readonly ("geneve" | "vxlan" | "gre")[];
+}
+
+export interface Net {
+  readonly network: Resource;
+  readonly subnet: Resource;
+}
+
+export interface Instance {
+  readonly vm: Vm;
+  readonly port: Resource;
+  /** First fixed address. */
+  readonly ip: string;
+}
+
+export interface InstanceOptions {
+  /** Attributes of its port. */
+  readonly port?: Record<string, unknown>;
+  /** False: no address is configured (the test will ask DHCP, or nobody). */
+  readonly configure?: boolean;
+  readonly project?: string;
+}
+
+export interface SwitchState {
+  readonly id: string;
+  readonly connected: boolean;
+  readonly desired: number;
+  readonly installed: number;
+  readonly pending: number;
+  // eslint-disable-next-line @typescript-eslint/no-explicit-any
+  readonly raw: any;
+}
+
+const asAdmin = (project: string): Record<string, string> => ({ "x-project-id": project, "x-roles": "admin" });
+
+export class Cloud {
+  readonly lab: Lab;
+  readonly controller: Controller;
+  readonly hypervisors: readonly Hypervisor[];
+  private vms = 0;
+
+  private constructor(lab: Lab, controller: Controller, hypervisors: readonly Hypervisor[]) {
+    this.lab = lab;
+    this.controller = controller;
+    this.hypervisors = hypervisors;
+  }
+
+  static async create(options: CloudOptions = {}): Promise<Cloud> {
+    const { hypervisors = 2, flags, main, encapTypes, ...labOptions } = options;
+    const lab = await Lab.create(labOptions);
+    try {
+      const [controller, ...hosts] = await Promise.all([
+        startController(lab, { ...(flags && { flags }), ...(main !== undefined && { main }) }),
+        ...Array.from({ length: hypervisors }, (_, i) => lab.addHypervisor({ name: `hv${i + 1}`, ...(encapTypes && { encapTypes }) })),
+      ]);
+      for (const hv of hosts) await hv.setManager(lab.manager);
+      const cloud = new Cloud(lab, controller, hosts);
+      await cloud.synced();
+      return cloud;
+    } catch (error) {
+      await lab.destroy();
+      throw error;
+    }
+  }
+
+  hv(number: number): Hypervisor {
+    return this.hypervisors[number - 1]!;
+  }
+
+  /** One call as an administrator of the project. */
+  call(method: string, url: string, body?: unknown, project = "p1"): Promise<Response<Record<string, never>>> {
+    return this.controller.api(method, url, body, asAdmin(project));
+  }
+
+  async create(resource: string, values: Record<string, unknown>, project = "p1"): Promise<Resource> {
+    const answer = await this.call("POST", `/v2.0/${collectionOf(resource)}`, { [resource]: values }, project);
+    if (answer.status !== 201) throw new Error(`${resource} refused: ${answer.status} ${JSON.stringify(answer.body)}`);
+    return answer.body[resource]! as Resource;
+  }
+
+  async update(resource: string, id: string, values: Record<string, unknown>, project = "p1"): Promise<Resource> {
+    const answer = await this.call("PUT", `/v2.0/${collectionOf(resource)}/${id}`, { [resource]: values }, project);
+    if (answer.status !== 200) throw new Error(`${resource} refused: ${answer.status} ${JSON.stringify(answer.body)}`);
+    return answer.body[resource]! as Resource;
+  }
+
+  async remove(resource: string, id: string, project = "p1"): Promise<void> {
+    const answer = await this.call("DELETE", `/v2.0/${collectionOf(resource)}/${id}`, undefined, project);
+    if (answer.status !== 204) throw new Error(`${resource} not deleted: ${answer.status} ${JSON.stringify(answer.body)}`);
+  }
+
+  async show(resource: string, id: string): Promise<Resource> {
+    return (await this.call("GET", `/v2.0/${collectionOf(resource)}/${id}`)).body[resource]! as Resource;
+  }
+
+  /** A network with one IPv4 subnet. */
+  async network(cidr: string, subnet: Record<string, unknown> = {}, project = "p1"): Promise<Net> {
+    const network = await this.create("network", { name: `net ${cidr}` }, project);
+    return { network, subnet: await this.create("subnet", { network_id: network.id, ip_version: 4, cidr, ...subnet }, project) };
+  }
+
+  /** A router on these networks. */
+  async router(nets: readonly Net[], project = "p1"): Promise<Resource> {
+    const router = await this.create("router", { name: "router" }, project);
+    for (const { subnet } of nets) {
+      const answer = await this.call("PUT", `/v2.0/routers/${router.id}/add_router_interface`, { subnet_id: subnet.id }, project);
+      if (answer.status !== 200) throw new Error(`interface refused: ${answer.status} ${JSON.stringify(answer.body)}`);
+    }
+    return router;
+  }
+
+  /** A VM on a port of its own, with its address and gateway configured, once the port is ACTIVE. */
+  async instance(hv: Hypervisor, net: Net, options: InstanceOptions = {}): Promise<Instance> {
+    const { configure = true, project = "p1" } = options;
+    const port = await this.create("port", { network_id: net.network.id, ...options.port }, project);
+    const vm = await this.lab.addVm({ name: `vm${++this.vms}`, hypervisor: hv, portId: port.id, mac: port.mac_address as string, mtu: net.network.mtu as number });
+    const ip = (port.fixed_ips as { ip_address: string }[])[0]?.ip_address ?? "";
+    if (configure && ip !== "") {
+      const length = (net.subnet.cidr as string).split("/")[1]!;
+      await vm.setAddress(`${ip}/${length}`, (net.subnet.gateway_ip as string | null) ?? undefined);
+    }
+    await this.active(port.id);
+    return { vm, port, ip };
+  }
+
+  async active(portId: string): Promise<void> {
+    await until(`port ${portId} to become ACTIVE`, async () => (await this.show("port", portId)).status === "ACTIVE", { timeoutMs: 15_000 });
+  }
+
+  async switches(): Promise<SwitchState[]> {
+    return switchStates((await this.controller.ops("GET", "/switches")).body);
+  }
+
+  /** Until every hypervisor is connected and has exactly what it should have, twice in a row. */
+  async synced(count = this.hypervisors.length): Promise<void> {
+    let last: SwitchState[] = [];
+    for (let times = 0; times < 2; times++) {
+      await until(`${count} switches in sync`, async () => {
+        last = await this.switches();
+        return last.filter((s) => s.connected && s.pending === 0 && s.desired === s.installed && s.desired > 0).length === count;
+      }, { timeoutMs: 20_000 }).catch((error: unknown) => {
+        throw new Error(`${(error as Error).message}: ${JSON.stringify(last.map((s) => s.raw as unknown))}\n${this.controller.lines.slice(-20).join("\n")}`);
+      });
+      await sleep(100);
+    }
+  }
+
+  async metric(name: string, labels: Record<string, string> = {}): Promise<number> {
+    return metricOf((await this.controller.ops<string>("GET", "/metrics")).body, name, labels);
+  }
+
+  async destroy(): Promise<void> {
+    await this.lab.destroy();
+  }
+}
+
+interface SwitchesAnswer {
+  readonly switches: readonly { readonly id: string; readonly state: string; readonly flows: { readonly desired: number; readonly installed: number; readonly pending: number } }[];
+}
+
+/** What tests ask of GET /switches. */
+export function switchStates(body: unknown): SwitchState[] {
+  return (body as SwitchesAnswer).switches.map((s) => ({
+    id: s.id, connected: s.state === "connected", desired: s.flows.desired, installed: s.flows.installed, pending: s.flows.pending, raw: s,
+  }));
+}

@@ -1,0 +1,202 @@
+// A controller as a process of its own on loopback ports: for tests of what a client, a signal or a full disk sees.
+import { existsSync } from "node:fs";
+import { mkdtemp, rm } from "node:fs/promises";
+import http from "node:http";
+import net from "node:net";
+import { tmpdir } from "node:os";
+import path from "node:path";
+import { Running, spawnLogged, until } from "../../lab/exec.ts";
+import { repositoryRoot } from "../../lab/controller.ts";
+
+export interface HttpAnswer {
+  readonly status: number;
+  readonly headers: http.IncomingHttpHeaders;
+  readonly text: string;
+  // Tests look into answers freely; a wrong path fails the assertion that reads it.
+  // eslint-disable-next-line @typescript-eslint/no-explicit-any
+  readonly body: any;
+}
+
+export interface ProcessOptions {
+  readonly flags?: readonly string[];
+  /** Default: the compiled controller of this checkout. */
+  readonly main?: string;
+}
+
+/** True in the long runs of `npm run test:nightly`. */
+export const nightly = process.env.AXION_NIGHTLY === "1";
+
+export class ControllerProcess {
+  readonly dir: string;
+  readonly apiPort: number;
+  readonly opsPort: number;
+  readonly openflowPort: number;
+  readonly ovsdbPort: number;
+  private readonly options: ProcessOptions;
+  private running: Running | undefined;
+  private readonly agent = new http.Agent({ keepAlive: true, maxSockets: 64 });
+
+  private constructor(dir: string, ports: readonly number[], options: ProcessOptions) {
+    this.dir = dir;
+    [this.apiPort, this.opsPort, this.openflowPort, this.ovsdbPort] = ports as [number, number, number, number];
+    this.options = options;
+  }
+
+  /** Starts one with an empty data directory. */
+  static async start(options: ProcessOptions = {}): Promise<ControllerProcess> {
+    const dir = await mkdtemp(path.join(tmpdir(), "axion-test-"));
+    const made = new ControllerProcess(dir, await freePorts(4), options);
+    try {
+      await made.start();
+    } catch (error) {
+      await made.destroy();
+      throw error;
+    }
+    return made;
+  }
+
+  async start(): Promise<void> {
+    const main = this.options.main ?? path.join(repositoryRoot(), "dist/src/main.js");
+    if (!existsSync(main)) throw new Error(`not built (npm run build): ${main}`);
+    this.running = spawnLogged(
+      [
+        process.execPath, "--enable-source-maps", main, "--data-dir", `${this.dir}/data`,
+        "--api", `127.0.0.1:${this.apiPort}`, "--ops", `127.0.0.1:${this.opsPort}`,
+        "--openflow", `127.0.0.1:${this.openflowPort}`, "--ovsdb", `127.0.0.1:${this.ovsdbPort}`, ...(this.options.flags ?? []),
+      ],
+      { cwd: this.dir },
+    );
+    await this.running.waitFor(/"msg":"ready"/, 30_000);
+  }
+
+  get pid(): number {
+    return this.running?.pid ?? -1;
+  }
+
+  /** Log lines since the last start. */
+  get lines(): readonly string[] {
+    return this.running?.lines ?? [];
+  }
+
+  /** Log entries at or above a level (pino: 40 is warn), parsed. */
+  logged(level: number): Record<string, unknown>[] {
+    return this.lines.flatMap((line) => {
+      try {
+        const entry = JSON.parse(line) as Record<string, unknown>;
+        return typeof entry.level === "number" && entry.level >= level ? [entry] : [];
+      } catch {
+        return [{ level: 60, msg: line }];
+      }
+    });
+  }
+
+  async kill9(): Promise<void> {
+    await this.running?.stop("SIGKILL");
+  }
+
+  /** SIGTERM; its exit code. */
+  async stop(): Promise<number | null> {
+    return (await this.running?.stop("SIGTERM", 15_000))?.code ?? null;
+  }
+
+  /** Ends it and removes its data. */
+  async destroy(): Promise<void> {
+    await this.kill9();
+    this.agent.destroy();
+    await rm(this.dir, { recursive: true, force: true });
+  }
+
+  api(method: string, url: string, body?: unknown, headers: Record<string, string> = {}): Promise<HttpAnswer> {
+    return httpCall(this.apiPort, method, url, body, headers, this.agent);
+  }
+
+  ops(url: string): Promise<HttpAnswer> {
+    return httpCall(this.opsPort, "GET", url, undefined, {}, this.agent);
+  }
+
+  /** Creates and returns the resource. @throws Error with the answer when it is refused. */
+  async create(resource: string, values: Record<string, unknown>, headers: Record<string, string> = { "x-project-id": "p1", "x-roles": "admin" }): Promise<{ readonly id: string } & Record<string, never>> {
+    const answer = await this.api("POST", `/v2.0/${collectionOf(resource)}`, { [resource]: values }, headers);
+    if (answer.status !== 201) throw new Error(`${resource} refused: ${answer.status} ${answer.text}`);
+    return (answer.body as Record<string, never>)[resource]!;
+  }
+
+  async metric(name: string, labels: Record<string, string> = {}): Promise<number> {
+    return metricOf((await this.ops("/metrics")).text, name, labels);
+  }
+
+  /** Until no listener of it is left. */
+  async gone(): Promise<void> {
+    await until("the end of the listener", () => connects(this.apiPort).then((yes) => !yes));
+  }
+}
+
+/** Path of a resource's collection. */
+export const collectionOf = (resource: string): string => `${resource}s`.replaceAll("_", "-");
+
+/** Sum of all samples of a metric whose labels include these. */
+export function metricOf(text: string, name: string, labels: Record<string, string> = {}): number {
+  let sum = 0;
+  for (const line of text.split("\n")) {
+    const match = /^([a-zA-Z_:][\w:]*)(?:\{(.*)\})? (\S+)$/.exec(line);
+    if (match?.[1] !== name) continue;
+    if (Object.entries(labels).every(([k, v]) => match[2]?.includes(`${k}="${v}"`) === true)) sum += Number(match[3]);
+  }
+  return sum;
+}
+
+/** One HTTP request to loopback. A string or Buffer body goes as it is, anything else as JSON. Any status is an answer. */
+export function httpCall(
+  port: number, method: string, url: string, body?: unknown, headers: Record<string, string> = {}, agent: http.Agent | false = false, timeoutMs = 30_000,
+): Promise<HttpAnswer> {
+  const payload = body === undefined ? undefined : typeof body === "string" || Buffer.isBuffer(body) ? body : JSON.stringify(body);
+  return new Promise((resolve, reject) => {
+    const outgoing = http.request(
+      {
+        host: "127.0.0.1", port, method, path: url, agent,
+        headers: { ...(payload !== undefined && { "content-type": "application/json", "content-length": String(Buffer.byteLength(payload)) }), ...headers },
+      },
+      (incoming) => {
+        const chunks: Buffer[] = [];
+        incoming.on("data", (chunk: Buffer) => chunks.push(chunk));
+        incoming.on("error", reject);
+        incoming.on("end", () => {
+          const text = Buffer.concat(chunks).toString("utf8");
+          let parsed: unknown;
+          try {
+            parsed = text === "" ? undefined : JSON.parse(text);
+          } catch {
+            parsed = undefined;
+          }
+          resolve({ status: incoming.statusCode ?? 0, headers: incoming.headers, text, body: parsed });
+        });
+      },
+    );
+    outgoing.setTimeout(timeoutMs, () => outgoing.destroy(new Error(`${method} ${url}: no answer in ${timeoutMs} ms`)));
+    outgoing.on("error", reject);
+    outgoing.end(payload);
+  });
+}
+
+/** Ports of loopback that nobody listened on a moment ago. */
+export async function freePorts(count: number): Promise<number[]> {
+  const servers = await Promise.all(
+    Array.from({ length: count }, () => new Promise<net.Server>((resolve, reject) => {
+      const server = net.createServer();
+      server.on("error", reject).listen(0, "127.0.0.1", () => resolve(server));
+    })),
+  );
+  const ports = servers.map((s) => (s.address() as net.AddressInfo).port);
+  await Promise.all(servers.map((s) => new Promise((done) => s.close(done))));
+  return ports;
+}
+
+function connects(port: number): Promise<boolean> {
+  return new Promise((resolve) => {
+    const socket = net.connect(port, "127.0.0.1", () => {
+      socket.destroy();
+      resolve(true);
+    });
+    socket.on("error", () => resolve(false));
+  });
+}
