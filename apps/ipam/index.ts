@@ -1,12 +1,12 @@
 import type { App } from "#app";
-import { aliases, extend, resources } from "./api.ts";
+import { aliases, extend, resources, tables } from "./api.ts";
 import { subnetTable } from "./model.ts";
 
 export default {
   name: "ipam",
   about: "subnets, pools, gateways; which addresses a port gets",
   requires: ["l2"],
-  tables: [subnetTable],
+  tables: [subnetTable, ...tables],
   resources,
   extend,
   aliases,

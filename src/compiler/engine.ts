@@ -5,7 +5,7 @@
 // A run is a rule (or derivation) on one entity. Its reads are recorded; a commit makes exactly those runs dirty whose
 // reads it may have changed. What a run emits is compared with what it emitted before, so equal output goes no further.
 import { chassisTable, type AnyTable, type App, type Derivation, type Emit, type FlowAction, type FlowSpec, type PortSpec, type ReadView, type Row, type Rule, type Source } from "#app";
-import type { Layout } from "../pipeline/layout.ts";
+import type { Layout, LoweredFlow } from "../pipeline/layout.ts";
 import type { Change, Commit } from "../model/model.ts";
 import { Layer } from "../model/rows.ts";
 import type { Delta, Desired, Flow, Meter, OvsPort } from "./desired.ts";
@@ -17,6 +17,7 @@ import { TableDeps, TrackedView, type Reads } from "./track.ts";
 interface Run {
   readonly unit: Unit;
   readonly entity: string;
+  readonly cookieLo: number;
   reads: Reads<Run>;
   flows: OwnedFlow<Run>[];
   extras: Extras | undefined;
@@ -213,7 +214,7 @@ export class Engine implements Desired {
   private runOf(unit: Unit, entity: string): Run {
     let run = unit.runs.get(entity);
     if (run === undefined) {
-      run = { unit, entity, reads: [], flows: [], extras: undefined, rows: [], queued: false };
+      run = { unit, entity, cookieLo: hash32(entity), reads: [], flows: [], extras: undefined, rows: [], queued: false };
       unit.runs.set(entity, run);
     }
     return run;
@@ -313,7 +314,7 @@ export class Engine implements Desired {
         } catch (error) {
           // A bug in a rule is contained to its run: the flows it had stay away, everything else goes on.
           this.log.error({ err: error, app: run.unit.app, rule: rule.name, entity: run.entity }, "a rule failed; its flows are left out");
-          collector.flows.clear();
+          collector.flows.length = 0;
           collector.extras = undefined;
         }
       });
@@ -339,20 +340,17 @@ export class Engine implements Desired {
 
   /** Puts a run's new output in place of its old one. */
   private replace(run: Run, collector: Collector): void {
+    const old = run.flows;
     const made = collector.flows;
-    const kept: OwnedFlow<Run>[] = [];
-    for (const old of run.flows) {
-      const now = made.get(old.scope + "\0" + old.key);
-      if (now !== undefined && now.scope === old.scope && sameBytes(now, old)) {
-        made.delete(old.scope + "\0" + old.key);
-        kept.push(old);
-      } else this.store.withdraw(old);
+    run.flows = made;
+    if (old.length === 0) for (const flow of made) this.store.contribute(flow);
+    else if (made.length === 0) for (const flow of old) this.store.withdraw(flow);
+    else if (old.length !== made.length || old.some((f, i) => f !== made[i])) {
+      const now = new Set(made);
+      const was = new Set(old);
+      for (const flow of old) if (!now.has(flow)) this.store.withdraw(flow);
+      for (const flow of made) if (!was.has(flow)) this.store.contribute(flow);
     }
-    for (const flow of made.values()) {
-      kept.push(flow);
-      this.store.contribute(flow);
-    }
-    run.flows = kept;
     const before = run.extras;
     const after = collector.extras;
     if (before === undefined && after === undefined) return;
@@ -422,11 +420,8 @@ export class Engine implements Desired {
   }
 
   /** @internal */
-  keep(run: Run, scope: string, flow: ReturnType<Layout["lower"]>): OwnedFlow<Run> {
-    const encoded = this.encoder.encode(run, scope, flow, run.unit.cookieHi, hash32(run.entity));
-    // Unchanged output costs no memory: the run's old bytes serve.
-    for (const old of run.flows) if (old.key === encoded.key && old.scope === scope && sameBytes(old, encoded)) return old;
-    return this.encoder.keep(encoded);
+  keep(run: Run, scope: string, flow: LoweredFlow): OwnedFlow<Run> {
+    return this.encoder.encode(run, scope, flow, run.unit.cookieHi, run.cookieLo, run.flows);
   }
 
   /** @internal */
@@ -444,7 +439,9 @@ export class Engine implements Desired {
 
 /** Gathers what one run emits. */
 class Collector implements Emit {
-  readonly flows = new Map<string, OwnedFlow<Run>>();
+  readonly flows: OwnedFlow<Run>[] = [];
+  /** By key, once there are many: to find what is emitted twice. */
+  private byKey: Map<string, OwnedFlow<Run>[]> | undefined;
   extras: Extras | undefined;
   private readonly engine: Engine;
   private readonly run: Run;
@@ -462,15 +459,30 @@ class Collector implements Emit {
     this.add(this.engine.encode(this.run, scope, table, spec));
   }
 
-  lowered(scope: string, flow: ReturnType<Layout["lower"]>): void {
+  lowered(scope: string, flow: LoweredFlow): void {
     this.add(this.engine.keep(this.run, scope, flow));
   }
 
+  /**
+   * The same flow twice counts once; parts of conjunctions stay apart here and are merged in the scope.
+   * @throws Error when the run emits two different flows for one match
+   */
   private add(flow: OwnedFlow<Run>): void {
-    const key = flow.scope + "\0" + flow.key;
-    const twice = this.flows.get(key);
-    if (twice !== undefined && !sameBytes(twice, flow)) throw new Error("one run emits two different flows for the same match");
-    this.flows.set(key, flow);
+    for (const other of this.sameKey(flow)) {
+      if (sameBytes(other, flow)) return;
+      if (other.conjunctions === undefined || flow.conjunctions === undefined) throw new Error("one run emits two different flows for the same match");
+    }
+    this.flows.push(flow);
+    if (this.byKey !== undefined) push(this.byKey, `${flow.scope}\0${flow.key}`, flow);
+  }
+
+  private sameKey(flow: OwnedFlow<Run>): readonly OwnedFlow<Run>[] {
+    if (this.flows.length < 16) return this.flows.filter((f) => f.key === flow.key && f.scope === flow.scope);
+    if (this.byKey === undefined) {
+      this.byKey = new Map();
+      for (const f of this.flows) push(this.byKey, `${f.scope}\0${f.key}`, f);
+    }
+    return this.byKey.get(`${flow.scope}\0${flow.key}`) ?? [];
   }
 
   include(from: string, to: string): void {

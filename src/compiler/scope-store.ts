@@ -130,7 +130,7 @@ export class ScopeStore<O> {
       const actions = new Map<string, object>();
       for (const f of sorted) for (const a of f.conjunctions!) actions.set(JSON.stringify(a), a);
       const merged = [...actions.entries()].sort(([a], [b]) => (a < b ? -1 : 1)).map(([, a]) => a);
-      return this.encoder.keep(this.encoder.encodeMerged(first, merged as never));
+      return this.encoder.encodeMerged(first, merged as never);
     }
     const other = sorted.find((f) => !sameActions(f, first));
     if (other !== undefined) {

@@ -3,14 +3,14 @@
 import type { AnyTable, ReadView, Row, Table } from "#app";
 import type { Layer } from "../model/rows.ts";
 
-/** Runs that depend on something; most keys have one, so a lone run is kept without a set. */
-type Dependents<R> = Map<string, R | Set<R>>;
+/** Runs that depend on one key. Most keys have a few, so a list serves until it is long. */
+const LIST_LIMIT = 24;
 
 export class DepIndex<R> {
   readonly table: AnyTable;
   readonly kind: "row" | "index" | "pair" | "pairKeys" | "all";
   readonly name: string;
-  private readonly dependents: Dependents<R> = new Map();
+  private readonly dependents = new Map<string, R[] | Set<R>>();
 
   constructor(table: AnyTable, kind: DepIndex<R>["kind"], name: string) {
     this.table = table;
@@ -20,25 +20,34 @@ export class DepIndex<R> {
 
   add(key: string, run: R): void {
     const now = this.dependents.get(key);
-    if (now === undefined) this.dependents.set(key, run);
+    if (now === undefined) this.dependents.set(key, [run]);
     else if (now instanceof Set) now.add(run);
-    else if (now !== run) this.dependents.set(key, new Set([now, run]));
+    else if (!now.includes(run)) {
+      if (now.length < LIST_LIMIT) now.push(run);
+      else this.dependents.set(key, new Set(now).add(run));
+    }
   }
 
   remove(key: string, run: R): void {
     const now = this.dependents.get(key);
-    if (now === run) this.dependents.delete(key);
-    else if (now instanceof Set) {
+    if (now === undefined) return;
+    if (now instanceof Set) {
       now.delete(run);
       if (now.size === 0) this.dependents.delete(key);
+      return;
+    }
+    const i = now.indexOf(run);
+    if (i < 0) return;
+    if (now.length === 1) this.dependents.delete(key);
+    else {
+      now[i] = now[now.length - 1]!;
+      now.pop();
     }
   }
 
   each(key: string, visit: (run: R) => void): void {
     const now = this.dependents.get(key);
-    if (now === undefined) return;
-    if (now instanceof Set) for (const run of now) visit(run);
-    else visit(now);
+    if (now !== undefined) for (const run of now) visit(run);
   }
 }
 

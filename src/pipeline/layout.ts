@@ -34,6 +34,9 @@ export class Layout {
   readonly tables: readonly PipelineTable[];
   readonly registers: ReadonlyMap<string, Register>;
   private readonly byName = new Map<string, PipelineTable>();
+  /** stage -> where a packet handed to it goes in; table id -> the next table for `next`. */
+  private readonly entries = new Map<StageName, PipelineTable | undefined>();
+  private readonly following: (PipelineTable | undefined)[];
 
   /** @throws Error naming both apps when two declare the same table or register, or when registers do not fit. */
   constructor(apps: readonly App[]) {
@@ -65,6 +68,9 @@ export class Layout {
     }
     if (tables.length > 254) throw new Error(`${tables.length} tables are declared; a switch has 254`);
     this.tables = tables;
+    const rank = (stage: StageName): number => stages.findIndex((s) => s.name === stage);
+    for (const stage of stages) this.entries.set(stage.name, tables.find((t) => t.aside !== true && rank(t.stage) >= rank(stage.name)));
+    this.following = tables.map((table) => tables.find((t) => t.id > table.id && t.aside !== true));
   }
 
   table(name: string): PipelineTable {
@@ -79,8 +85,7 @@ export class Layout {
 
   /** First table of the stage, or of the next stage that has one; undefined: past the last, deliver. */
   private entry(stage: StageName): PipelineTable | undefined {
-    const rank = stages.findIndex((s) => s.name === stage);
-    return this.tables.find((t) => t.aside !== true && stages.findIndex((s) => s.name === t.stage) >= rank);
+    return this.entries.get(stage);
   }
 
   private stageAfter(stage: StageName): StageName | undefined {
@@ -88,7 +93,7 @@ export class Layout {
   }
 
   private after(table: PipelineTable): PipelineTable | undefined {
-    return this.tables.find((t) => t.id > table.id && t.aside !== true);
+    return this.following[table.id];
   }
 
   register(name: string): Register {
