@@ -81,18 +81,21 @@ function half<N extends string>(name: N, key: "ofs" | "bits", also?: string): Pa
 function header<N extends string>(name: N): Part<Named<N, SubField>> {
   return {
     name, size: 4,
-    encode: (buf, off, obj) => writeNxmHeader(buf, off, fields[subfield(obj, name).field]),
+    encode: (buf, off, obj) => writeNxmHeader(buf, off, subfield(obj, name)),
     decode(buf, off, end, obj) {
       const found = readHeader(buf, off, end);
-      draft(obj, name).field = found.field.name;
+      const sub = draft(obj, name);
+      sub.field = found.field.name;
+      if (sub.bits === 0) sub.bits = found.length * 8; // delete_field has no bits of its own; others set them next
       return found.end;
     },
   };
 }
 
-function writeNxmHeader(buf: Buffer, off: number, field: Field): number {
+function writeNxmHeader(buf: Buffer, off: number, sub: SubField): number {
+  const field = fields[sub.field];
   const end = writeHeader(buf, off, field.nxmHeader, field.nxmExperimenter);
-  buf[off + 3] = (field.bytes || 124) + (end - off - 4);
+  buf[off + 3] = (field.bytes || (sub.ofs + sub.bits + 7) >> 3) + (end - off - 4);
   return end;
 }
 
@@ -138,7 +141,7 @@ const members: Part<{ algorithm: number; fields: number; basis: number; member_t
     buf.fill(0, off + 12, off + 22);
     if (obj["dst"] !== undefined) {
       ofsBits("dst").encode(buf, off + 12, obj);
-      writeNxmHeader(buf, off + 14, fields[subfield(obj, "dst").field]);
+      writeNxmHeader(buf, off + 14, subfield(obj, "dst"));
       writeU32(buf, off + 18, 0);
     }
     for (let i = 0; i < list.length; i++) writeU16(buf, off + 22 + i * 2, list[i]!);
@@ -405,7 +408,7 @@ function encodeLoad(buf: Buffer, off: number, dst: SubField, value: number | big
   if (dst.bits < 53 ? Number(value) >= 2 ** dst.bits : BigInt(value) >> BigInt(dst.bits) !== 0n) throw badValue(`load: ${value} does not fit ${dst.bits} bits`);
   const pos = nicira(buf, off, 7);
   writeU16(buf, pos, (dst.ofs << 6) | (dst.bits - 1));
-  writeNxmHeader(buf, pos + 2, field);
+  writeNxmHeader(buf, pos + 2, dst);
   writeU64(buf, pos + 6, value, "load");
   writeU16(buf, off + 2, 24);
   return off + 24;
@@ -430,7 +433,7 @@ function encodeCt(buf: Buffer, off: number, action: Action & { type: "ct" }): nu
   writeU16(buf, pos, (action.commit === true ? 1 : 0) | (action.force === true ? 2 : 0));
   if (typeof action.zone === "object") {
     const zone = subfield(action, "zone");
-    writeNxmHeader(buf, pos + 2, fields[zone.field]);
+    writeNxmHeader(buf, pos + 2, zone);
     writeU16(buf, pos + 6, (zone.ofs << 6) | (zone.bits - 1));
   } else {
     writeU32(buf, pos + 2, 0);
@@ -498,12 +501,13 @@ function encodeController(buf: Buffer, off: number, action: Action & { type: "co
   const property = (type: number, length: number, write: (at: number) => void): void => {
     writeU16(buf, pos, type);
     writeU16(buf, pos + 2, 4 + length);
+    writeU32(buf, pos + 4, 0);
     write(pos + 4);
     pos = pad8(buf, pos, pos + 4 + length);
   };
-  if ((action.max_len ?? 0xffff) !== 0xffff) property(0, 2, (at) => writeU16(buf, at, action.max_len!));
-  if ((action.controller_id ?? 0) !== 0) property(1, 2, (at) => writeU16(buf, at, action.controller_id!));
-  if (reason !== 1) property(2, 1, (at) => (buf[at] = reason));
+  if ((action.max_len ?? 0xffff) !== 0xffff) property(0, 4, (at) => writeU16(buf, at, action.max_len!));
+  if ((action.controller_id ?? 0) !== 0) property(1, 4, (at) => writeU16(buf, at, action.controller_id!));
+  if (reason !== 1) property(2, 4, (at) => (buf[at] = reason));
   const userdata = action.userdata;
   if (userdata !== undefined && userdata.length > 0) property(3, userdata.length, (at) => buf.set(userdata, at));
   if (action.pause === true) property(4, 0, () => undefined);
@@ -530,7 +534,7 @@ function encodeLearn(buf: Buffer, off: number, action: Action & { type: "learn" 
     writeU32(buf, pos, action.limit ?? 0);
     writeU32(buf, pos + 4, (action.result_dst?.ofs ?? 0) << 16);
     pos += 8;
-    if (action.result_dst !== undefined) pos = writeNxmHeader(buf, pos, fields[action.result_dst.field]);
+    if (action.result_dst !== undefined) pos = writeNxmHeader(buf, pos, action.result_dst);
   }
   for (const spec of action.specs) {
     const constant = typeof spec.src !== "object";
@@ -555,7 +559,7 @@ function encodeLearn(buf: Buffer, off: number, action: Action & { type: "learn" 
 }
 
 function learnField(buf: Buffer, pos: number, sub: SubField): number {
-  const end = writeNxmHeader(buf, pos, fields[subfield({ learn: sub }, "learn").field]);
+  const end = writeNxmHeader(buf, pos, subfield({ learn: sub }, "learn"));
   if (end - pos !== 4) throw badValue(`learn cannot name ${sub.field}`);
   writeU16(buf, end, sub.ofs);
   return end + 2;
@@ -678,7 +682,7 @@ function decodeRow(row: [name: string, def: Def<readonly Part[]>] | undefined, b
   for (const name of SUBFIELDS) {
     const sub = obj[name] as Draft | undefined;
     if (sub === undefined) continue;
-    if (sub.bits === 0 && (row[0] === "delete_field" || row[0] === "check_pkt_larger")) sub.bits = row[0] === "check_pkt_larger" ? 1 : fields[sub.field].bits;
+    if (row[0] === "check_pkt_larger") sub.bits = 1;
     checked(off, sub);
   }
   return obj as unknown as Action;
@@ -760,7 +764,7 @@ function decodeController(buf: Buffer, off: number, end: number): Action {
     if (pos + 4 > end) throw truncated(pos, "controller property");
     const type = buf.readUInt16BE(pos);
     const length = buf.readUInt16BE(pos + 2);
-    const size = [6, 6, 5, 4, 4, 8][type];
+    const size = [8, 8, 8, 4, 4, 8][type];
     if (size === undefined) throw malformed(pos, `controller property ${type}`);
     if (length < size || (type !== 3 && length > 8)) throw malformed(pos + 2, `controller property length ${length}`);
     if (pos + length > end) throw truncated(pos, "controller property");

@@ -376,7 +376,7 @@ export class OpenFlowConnection extends EventEmitter<ConnectionEvents> {
   sendRaw(buf: Buffer): void {
     if (this.closeReason !== undefined) throw this.closedError();
     this.write(buf);
-    if (this.closeReason !== undefined) throw this.closeReason;
+    if (this.closeReason !== undefined) throw this.closedError();
   }
 
   private closedError(): OpenFlowError {

@@ -104,7 +104,7 @@ export interface PacketIn2 {
   continuation?: Uint8Array;
 }
 
-type Property = readonly [name: keyof PacketIn2, form: "bytes" | 1 | 2 | 4 | 8 | "oxm"];
+type Property = readonly [name: keyof PacketIn2, form: "bytes" | 1 | 4 | 8 | "oxm"];
 const PACKET_IN2: readonly Property[] = [
   ["packet", "bytes"], ["full_len", 4], ["buffer_id", 4], ["table_id", 1], ["cookie", 8], ["reason", 1], ["metadata", "oxm"], ["userdata", "bytes"],
   ["continuation", "bytes"],
@@ -122,7 +122,7 @@ const packetIn2: Part<PacketIn2> = {
       if (form === "bytes") off = rest(name).encode(buf, off, obj);
       else if (form === "oxm") off = encodeOxms(buf, off, value as Match);
       else if (form === 8) off = u64(name).encode(buf, pad(4).encode(buf, off, obj), obj);
-      else off = (form === 1 ? u8 : u32)(name).encode(buf, off, obj);
+      else off = form === 1 ? pad(3).encode(buf, u8(name).encode(buf, off, obj), obj) : u32(name).encode(buf, off, obj);
       writeU16(buf, start, type);
       writeU16(buf, start + 2, off - start);
       // The continuation consists of properties that are padded already.
@@ -141,7 +141,7 @@ const packetIn2: Part<PacketIn2> = {
       const property = PACKET_IN2[type];
       if (property === undefined) throw malformed(off, `packet-in property ${type}`);
       const [name, form] = property;
-      if (typeof form === "number" && length !== (form === 8 ? 16 : 4 + form)) throw malformed(off + 2, `packet-in property length ${length}`);
+      if (typeof form === "number" && length !== (form === 8 ? 16 : 8)) throw malformed(off + 2, `packet-in property length ${length}`);
       if (form === "bytes") obj[name] = buf.subarray(off + 4, stop);
       else if (form === "oxm") obj[name] = decodeOxms(buf, off + 4, stop);
       else if (form === 8) obj[name] = buf.readBigUInt64BE(off + 8);
@@ -365,7 +365,7 @@ export function encodeMessage(message: Message, xid: number): Buffer {
   let code: number;
   if (message.type === "multipart_request" || message.type === "multipart_reply") {
     const def = multiparts[message.kind] as MultipartDef<readonly Part[], readonly Part[]> | undefined;
-    if (def === undefined) throw badValue(`no multipart kind ${String(message.kind)}`);
+    if (def === undefined) throw badValue(`no multipart kind ${message.kind as string}`);
     code = message.type === "multipart_request" ? MULTIPART_REQUEST : MULTIPART_REPLY;
     writeU16(scratch, 8, def.code);
     writeU16(scratch, 10, message.flags ?? 0);
