@@ -179,16 +179,16 @@ export class Engine {
     const view = this.model.view;
     const within = this.within(place, view, call);
     const items = listItems(kind, view, call.caller, query, within);
-    const body: Record<string, unknown> = { [kind.resource.collection]: items.map((i) => i.show(query.fields)) };
+    const { collection } = kind.resource;
     const links = pageLinks(items, query, call.base + call.path, call.params);
-    if (links !== undefined) body[`${kind.resource.collection}_links`] = links;
-    return { status: 200, body: JSON.stringify(body) };
+    const tail = links === undefined ? "" : `,"${collection}_links":${JSON.stringify(links)}`;
+    return { status: 200, body: `{"${collection}":[${items.map((i) => i.text(query.fields, true)).join(",")}]${tail}}` };
   }
 
   show(place: Place, id: string, call: Call): Answer {
     const view = this.model.view;
     const row = this.readable(place, id, view, call);
-    return { status: 200, body: JSON.stringify({ [place.kind.name]: new Item(place.kind, row, view, call.caller).show(fieldsOf(call.params)) }) };
+    return { status: 200, body: `{"${place.kind.name}":${new Item(place.kind, row, view, call.caller).text(fieldsOf(call.params))}}` };
   }
 
   // ---- writes ----
@@ -209,8 +209,8 @@ export class Engine {
       if (resource.prepare?.needed(tx, call.caller) === true) resource.prepare.run(tx, this.context(tx, call, new Set()));
       if (bulk) resource.checkBulk?.(tx, inputs.map((i) => i.values), this.context(tx, call, new Set()));
       const ids = inputs.map((input) => this.createRow(kind, tx, input.values, this.context(tx, call, input.given)).id);
-      const shown = ids.map((id) => new Item(kind, this.put(kind, tx, id), tx, call.caller).show());
-      return bulk ? { [resource.collection]: shown } : { [kind.name]: shown[0] };
+      const shown = ids.map((id) => new Item(kind, this.put(kind, tx, id), tx, call.caller).text());
+      return bulk ? `{"${resource.collection}":[${shown.join(",")}]}` : `{"${kind.name}":${shown[0]!}}`;
     });
   }
 
@@ -222,7 +222,7 @@ export class Engine {
       const before = this.writable(place, id, tx, call, (row) => refusedRules(kind, "update", call.caller, values(row), input, tx));
       checkRevision(revision, before.revision_number);
       const row = input.given.size === 0 ? before : this.updateRow(kind, tx, before, input.values, this.context(tx, call, input.given));
-      return { [kind.name]: new Item(kind, row, tx, call.caller).show() };
+      return `{"${kind.name}":${new Item(kind, row, tx, call.caller).text()}}`;
     });
   }
 
@@ -241,7 +241,7 @@ export class Engine {
     const given = action.decl.method === "GET" ? {} : bodyObject(body ?? {});
     return this.answer(call, 200, (tx) => {
       const row = this.writable(place, id, tx, call, (r) => this.refused(action.rule, action.name, r, tx, call));
-      return action.decl.run(tx, row as never, given, this.context(tx, call, new Set(Object.keys(given))));
+      return JSON.stringify(action.decl.run(tx, row as never, given, this.context(tx, call, new Set(Object.keys(given)))) ?? {});
     });
   }
 
@@ -261,7 +261,7 @@ export class Engine {
   /** Replaces (PUT) or adds to (POST) the tags. */
   setTags(place: Place, id: string, body: unknown, add: boolean, call: Call): Promise<Answer> {
     const given = checkTags(bodyObject(body).tags);
-    return this.changeTags(place, id, add ? 201 : 200, call, (tags) => (add ? checkTags([...new Set([...tags, ...given])]) : given), (tags) => ({ tags }));
+    return this.changeTags(place, id, add ? 201 : 200, call, (tags) => (add ? checkTags([...new Set([...tags, ...given])]) : given), (tags) => JSON.stringify({ tags }));
   }
 
   addTag(place: Place, id: string, tag: string, call: Call): Promise<Answer> {
@@ -278,7 +278,7 @@ export class Engine {
     });
   }
 
-  private changeTags(place: Place, id: string, status: number, call: Call, change: (tags: readonly string[]) => readonly string[], body?: (tags: readonly string[]) => unknown): Promise<Answer> {
+  private changeTags(place: Place, id: string, status: number, call: Call, change: (tags: readonly string[]) => readonly string[], body?: (tags: readonly string[]) => string): Promise<Answer> {
     const { kind } = place;
     return this.answer(call, status, (tx) => {
       const row = this.tagged(place, id, tx, call);
@@ -319,11 +319,8 @@ export class Engine {
   }
 
   /** The transaction's answer is made inside of it: what it says is what it saw. */
-  private async answer(call: Call, status: number, fn: (tx: Tx) => unknown): Promise<Answer> {
-    const { result, generation } = await this.transact(call, (tx) => {
-      const body = fn(tx);
-      return body === undefined ? undefined : JSON.stringify(body);
-    });
+  private async answer(call: Call, status: number, fn: (tx: Tx) => string | undefined): Promise<Answer> {
+    const { result, generation } = await this.transact(call, fn);
     return { status, body: result, generation };
   }
 

@@ -74,8 +74,8 @@ export interface Kind {
   readonly extensions: readonly Extension[];
   /** Resource's and extensions' present functions. */
   readonly presenters: readonly NonNullable<Extension["present"]>[];
-  /** Presented names that have been seen not to be columns. */
-  readonly presented: Set<string>;
+  /** Presented names and which of the presenters it is; made as they are first seen. */
+  readonly presented: Map<string, number>;
   /** Path segments below /v2.0/ with "_" for "-". */
   readonly path: readonly string[];
   readonly parent: Kind | undefined;
@@ -263,7 +263,7 @@ export function makeRegistry(apps: readonly App[]): Registry {
       actions: new Map(Object.entries(resource.actions ?? {}).map(([name, decl]) => [name, { name, decl, rule: parseRule(decl.policy, relations, name) }])),
       extensions,
       presenters,
-      presented: new Set(),
+      presented: new Map(),
       path: (resource.path ?? resource.collection).replaceAll("-", "_").split("/"),
       parent: undefined,
       children: new Map(),

@@ -1,99 +1,164 @@
 // Rows out: what a caller is shown of a row. Columns come from the row, the rest from the present functions of the
 // resource and its extensions; attributes that the caller may not read are left out, object by object.
+//
+// Answers are put together as text. Rows are immutable, so the text of a row's columns is kept for the next list.
 import type { Caller, ReadView, StandardRow, Values } from "../app/contract.ts";
 import type { Kind, KindAttribute } from "./kinds.ts";
+import type { Rule } from "./policy.ts";
 
-interface Shown {
-  readonly attribute: KindAttribute;
-  /** Only where this rule allows it. */
-  readonly rule: KindAttribute["get"];
+/** What callers of the same roles see of a kind. */
+interface Face {
+  /** Attributes whose visibility the roles decide; the rest of the visible ones has a rule to ask for each object. */
+  readonly always: readonly string[];
+  readonly ruled: readonly { readonly name: string; readonly rule: Rule }[];
+  readonly states: ReadonlyMap<string, true | Rule>;
+  /** Row id -> text of its columns that are always shown. */
+  readonly texts: Map<string, { readonly row: StandardRow; readonly text: string }>;
 }
 
-const cache = new WeakMap<Kind, WeakMap<ReadonlySet<string>, readonly Shown[]>>();
+/** Rows whose text is kept, for each face. */
+const KEEP_TEXTS = 8192;
 
-/** Attributes that the caller's roles do not already hide. */
-function shownTo(kind: Kind, caller: Caller): readonly Shown[] {
-  let byRoles = cache.get(kind);
-  if (byRoles === undefined) cache.set(kind, (byRoles = new WeakMap()));
-  let shown = byRoles.get(caller.roles);
-  if (shown === undefined) {
-    const out: Shown[] = [];
-    for (const attribute of kind.shown) {
-      const certain = attribute.get === undefined ? true : attribute.get.certain(caller);
-      if (certain !== false) out.push({ attribute, rule: certain === true ? undefined : attribute.get });
-    }
-    byRoles.set(caller.roles, (shown = out));
+const facesByRoles = new WeakMap<Kind, WeakMap<ReadonlySet<string>, Face>>();
+const facesByVerdicts = new WeakMap<Kind, Map<string, Face>>();
+
+function faceOf(kind: Kind, caller: Caller): Face {
+  let byRoles = facesByRoles.get(kind);
+  if (byRoles === undefined) facesByRoles.set(kind, (byRoles = new WeakMap()));
+  let face = byRoles.get(caller.roles);
+  if (face === undefined) byRoles.set(caller.roles, (face = makeFace(kind, caller)));
+  return face;
+}
+
+function makeFace(kind: Kind, caller: Caller): Face {
+  const states = new Map<string, true | Rule>();
+  for (const { name, get } of kind.shown) {
+    const certain = get === undefined ? true : get.certain(caller);
+    if (certain !== false) states.set(name, certain === true ? true : get!);
   }
-  return shown;
+  // Different roles often come to the same.
+  const byVerdicts = facesByVerdicts.get(kind) ?? new Map<string, Face>();
+  facesByVerdicts.set(kind, byVerdicts);
+  const verdicts = [...states].map(([name, state]) => `${name}${state === true ? "" : "?"}`).join();
+  let face = byVerdicts.get(verdicts);
+  if (face === undefined) {
+    const entries = [...states];
+    const always = entries.filter(([, state]) => state === true).map(([name]) => name);
+    const ruled = entries.flatMap(([name, state]) => (state === true ? [] : [{ name, rule: state }]));
+    byVerdicts.set(verdicts, (face = { always, ruled, states, texts: new Map() }));
+  }
+  return face;
 }
 
-const NONE: Values = Object.freeze({});
+const column = (row: StandardRow, name: string): unknown => (name === "tenant_id" ? row.project_id : (row as unknown as Values)[name]);
+
+/** `"a":1,"b":2` of an object, without its braces. */
+const inside = (values: Values): string => JSON.stringify(values).slice(1, -1);
+
+function columnsText(face: Face, row: StandardRow): string {
+  const out: Record<string, unknown> = {};
+  for (const name of face.always) out[name] = column(row, name);
+  return inside(out);
+}
 
 /** A row with its presented attributes, made when first asked for. */
 export class Item {
   readonly kind: Kind;
   readonly row: StandardRow;
+  readonly id: string;
   private readonly view: ReadView;
   private readonly caller: Caller;
-  private presented: Values | undefined;
+  private presented: readonly Values[] | undefined;
 
   constructor(kind: Kind, row: StandardRow, view: ReadView, caller: Caller) {
     this.kind = kind;
     this.row = row;
+    this.id = row.id;
     this.view = view;
     this.caller = caller;
   }
 
-  get id(): string {
-    return this.row.id;
+  /** What each present function says. */
+  private get parts(): readonly Values[] {
+    return (this.presented ??= this.kind.presenters.map((present, by) => {
+      const part = present(this.view, this.row, this.caller);
+      for (const key in part) if (this.kind.presented.get(key) !== by) this.checkPresented(key, by);
+      return part;
+    }));
   }
 
-  private get extra(): Values {
-    return (this.presented ??= this.makeExtra());
-  }
-
-  private makeExtra(): Values {
+  private checkPresented(key: string, by: number): void {
     const { kind, row } = this;
-    if (kind.presenters.length === 0) return NONE;
-    const out: Record<string, unknown> = {};
-    for (const present of kind.presenters) {
-      const part = present(this.view, row, this.caller);
-      for (const key of Object.keys(part)) {
-        if (!kind.presented.has(key)) {
-          if (Object.hasOwn(row, key)) throw new Error(`${kind.name}: ${key} is presented, but it is a column of the row as well`);
-          if (!kind.attributes.has(key)) throw new Error(`${kind.name}: ${key} is presented, but no attribute of that name is declared`);
-          kind.presented.add(key);
-        }
-        out[key] = part[key];
-      }
-    }
-    return out;
+    if (kind.presented.has(key)) throw new Error(`${kind.name}: ${key} is presented twice`);
+    if (Object.hasOwn(row, key)) throw new Error(`${kind.name}: ${key} is presented, but it is a column of the row as well`);
+    if (!kind.attributes.has(key)) throw new Error(`${kind.name}: ${key} is presented, but no attribute of that name is declared`);
+    kind.presented.set(key, by);
   }
 
   /** The value whether the caller may see it or not. */
   value(name: string): unknown {
-    const column = (this.row as unknown as Values)[name];
-    if (column !== undefined) return column;
-    return name === "tenant_id" ? this.row.project_id : this.extra[name];
+    const own = column(this.row, name);
+    if (own !== undefined) return own;
+    for (const part of this.parts) {
+      const value = part[name];
+      if (value !== undefined && Object.hasOwn(part, name)) return value;
+    }
+    return undefined;
+  }
+
+  private allowed(rule: Rule): boolean {
+    return rule.allows(this.caller, { row: this.row as unknown as Values }, this.view);
   }
 
   /** The value, undefined if the caller may not see it. */
   visibleValue(attribute: KindAttribute): unknown {
-    if (attribute.get !== undefined && !attribute.get.allows(this.caller, { row: this.row as unknown as Values }, this.view)) return undefined;
-    return this.value(attribute.name);
+    return attribute.get === undefined || this.allowed(attribute.get) ? this.value(attribute.name) : undefined;
   }
 
-  /** What goes into the answer; `fields`: only these. */
-  show(fields?: ReadonlySet<string>): Record<string, unknown> {
+  /** JSON text of what the caller sees. `fields`: only these. `keep`: of rows that are likely to be asked for again. */
+  text(fields?: ReadonlySet<string>, keep = false): string {
+    const face = faceOf(this.kind, this.caller);
+    if (fields !== undefined) return this.fieldsText(face, fields);
+    let text: string;
+    const kept = face.texts.get(this.id);
+    if (kept?.row === this.row) text = kept.text;
+    else {
+      text = columnsText(face, this.row);
+      if (keep) {
+        if (face.texts.size >= KEEP_TEXTS) face.texts.clear();
+        face.texts.set(this.id, { row: this.row, text });
+      }
+    }
+    for (const { name, rule } of face.ruled) {
+      const value = column(this.row, name);
+      if (value !== undefined && this.allowed(rule)) text += `,${JSON.stringify(name)}:${JSON.stringify(value)}`;
+    }
+    for (const part of this.parts) {
+      const more = inside(this.seen(face, part));
+      if (more !== "") text += `,${more}`;
+    }
+    return `{${text}}`;
+  }
+
+  /** The part without what the caller may not see; the part itself if there is no such thing in it. */
+  private seen(face: Face, part: Values): Values {
+    let hidden = false;
+    for (const key in part) if (face.states.get(key) !== true) hidden = true;
+    if (!hidden) return part;
     const out: Record<string, unknown> = {};
-    const row = this.row as unknown as Values;
-    for (const { attribute, rule } of shownTo(this.kind, this.caller)) {
-      const name = attribute.name;
-      if (fields !== undefined && !fields.has(name)) continue;
-      if (rule !== undefined && !rule.allows(this.caller, { row }, this.view)) continue;
-      const value = row[name] ?? this.value(name);
-      if (value !== undefined) out[name] = value;
+    for (const key in part) {
+      const state = face.states.get(key);
+      if (state !== undefined && (state === true || this.allowed(state))) out[key] = part[key];
     }
     return out;
+  }
+
+  private fieldsText(face: Face, fields: ReadonlySet<string>): string {
+    const out: Record<string, unknown> = {};
+    for (const name of fields) {
+      const state = face.states.get(name);
+      if (state !== undefined && (state === true || this.allowed(state))) out[name] = this.value(name);
+    }
+    return JSON.stringify(out);
   }
 }

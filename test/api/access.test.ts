@@ -1,4 +1,4 @@
-/* eslint-disable @typescript-eslint/no-unsafe-assignment, @typescript-eslint/no-unsafe-member-access, @typescript-eslint/no-unsafe-argument, @typescript-eslint/no-unsafe-call, @typescript-eslint/no-unsafe-return -- bodies of answers are any, see support.ts */
+/* eslint-disable @typescript-eslint/no-unsafe-assignment, @typescript-eslint/no-unsafe-member-access, @typescript-eslint/no-unsafe-argument -- bodies of answers are any, see support.ts */
 // Who may do and see what: roles, projects, relations, attribute rules; 403 against 404.
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { parseRule } from "../../src/northbound/policy.ts";
