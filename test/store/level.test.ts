@@ -18,6 +18,8 @@ import { list, put, withDir, withStore } from "./backends.ts";
 class Gate implements Storage {
   readonly inner: LevelStorage;
   readonly groups: Group[] = [];
+  /** Runs when a group is on disk and not yet revealed. */
+  onWritten: () => Promise<void> = () => Promise.resolve();
   #waiting: ((error?: Error) => void)[] = [];
 
   constructor(inner: LevelStorage) {
@@ -33,6 +35,7 @@ class Gate implements Storage {
     const error = await new Promise<Error | undefined>((resolve) => this.#waiting.push(resolve));
     if (error !== undefined) throw error;
     await this.inner.write(group);
+    await this.onWritten();
   }
 
   /** Lets the one write that waits go on. */
@@ -88,6 +91,24 @@ test("no result, event, revision or read before the batch is on disk; all that w
     await Promise.all(rest);
     expect(seen.slice(2)).toEqual(["event 2", "event 3", "done 2", "done 3", "ok false"]);
     expect(store.stats()).toMatchObject({ txns: 4, batches: 2, largestGroup: 3 });
+  }));
+
+test("reads are of `revision`, also while a newer one is already on disk", () =>
+  withGate(async (store, gate) => {
+    let checked = 0;
+    gate.onWritten = async () => {
+      const { revision } = store;
+      expect((await store.get("a"))?.modRevision ?? 0).toBe(revision);
+      for (const entry of await list(store)) expect(entry.modRevision).toBe(revision);
+      checked++;
+    };
+    for (let revision = 1; revision <= 3; revision++) {
+      const done = store.txn([], [put("a", `${revision}`)]);
+      await gate.pass();
+      await done;
+      expect((await store.get("a"))?.modRevision).toBe(revision);
+    }
+    expect(checked).toBe(3);
   }));
 
 test("a failed write stops writing for good: all that wait are refused with IO, reads go on, reopening is sound", () =>
