@@ -181,13 +181,13 @@ function repairBridge(bridge: BridgeRow, { settings }: Wanted): Operation[] {
   return [...operations, ...setKey("Bridge", bridge, "other_config", "disable-in-band", "true")];
 }
 
-const controllerRow = (target: string, controllerId: string): Record<string, InputValue> => ({
+const controllerSettings = (target: string): Record<string, InputValue> => ({
   target,
   max_backoff: MAX_BACKOFF_MS,
   inactivity_probe: INACTIVITY_PROBE_MS,
   connection_mode: "out-of-band",
-  external_ids: { [CONTROLLER]: controllerId },
 });
+const controllerRow = (target: string, controllerId: string): Record<string, InputValue> => ({ ...controllerSettings(target), external_ids: { [CONTROLLER]: controllerId } });
 
 function planController(rows: HostRows, bridge: BridgeRow, { target, controllerId }: Wanted): Operation[] {
   const all = rows.controllersOf(bridge);
@@ -207,8 +207,7 @@ function planController(rows: HostRows, bridge: BridgeRow, { target, controllerI
     const inOrder =
       keep.target === target && keep.max_backoff === MAX_BACKOFF_MS && keep.inactivity_probe === INACTIVITY_PROBE_MS && keep.connection_mode === "out-of-band";
     if (!inOrder) {
-      const { external_ids: _, ...row } = controllerRow(target, controllerId);
-      operations.push(update("Controller", byUuid(keep), row));
+      operations.push(update("Controller", byUuid(keep), controllerSettings(target)));
     }
   }
   if (mutations.length > 0) operations.push(mutate("Bridge", byUuid(bridge), mutations));

@@ -10,13 +10,14 @@ import { listen as listenOvsdb, type Listener as OvsdbListener } from "ovsdb-cli
 import type { Logger } from "pino";
 import type { TlsOptions } from "node:tls";
 import type { Metrics } from "../lib/metrics.ts";
-import type { Delta, Desired } from "../compiler/desired.ts";
+import type { Delta, Desired, Flow } from "../compiler/desired.ts";
 import type { Commit } from "../model/model.ts";
 import { Inventory, type ModelPort } from "./inventory.ts";
 import { southboundMetrics, type SouthboundMetrics } from "./metrics.ts";
 import { listenOpenFlow, sameInstructions, type OpenFlowListener, type RawPacketIn, type SwitchSession } from "./openflow.ts";
 import { PacketQueue } from "./packet-queue.ts";
 import { bracketed } from "./peer.ts";
+import { Comparison, type Seen } from "./sync.ts";
 import { Switch, type AuditResult, type Refused } from "./switch.ts";
 
 export type { AuditResult, Refused } from "./switch.ts";
@@ -219,6 +220,14 @@ export class Southbound {
   /** OFPMP_FLOW replies as the switch gives them; [] when it is not connected. */
   installedFlows(chassis: string): Promise<Buffer[]> {
     return this.byChassis.get(chassis)?.installedFlows() ?? Promise.resolve([]);
+  }
+
+  /** Asks the switch for its flows and compares; `seen` is told of each. Desired flows it lacks are in the answer. */
+  async compareInstalled(chassis: string, seen: Seen): Promise<readonly Flow[]> {
+    const parts = await this.installedFlows(chassis);
+    const comparison = new Comparison(this.options.desired.flowsOf(chassis), sameInstructions, seen);
+    for (const part of parts) comparison.part(part);
+    return comparison.finish(() => false).missing;
   }
 
   sendPackets(packets: Iterable<PacketOut>): void {
@@ -447,8 +456,7 @@ export class Southbound {
   private desiredCount(chassis: string): number {
     let count = this.counts.get(chassis);
     if (count === undefined) {
-      count = 0;
-      for (const _ of this.options.desired.flowsOf(chassis)) count++;
+      count = Array.from(this.options.desired.flowsOf(chassis)).length;
       this.counts.set(chassis, count);
     }
     return count;

@@ -12,6 +12,8 @@ const DELETE_STRICT = flowModCommands.delete_strict;
 /** Whether two instruction lists that differ in bytes mean the same. */
 export type SameInstructions = (a: Buffer, b: Buffer) => boolean;
 
+export type Seen = (entry: FlowStatsView, flow: Flow | undefined, same: boolean) => void;
+
 export interface Difference {
   readonly missing: Flow[];
   readonly changed: Flow[];
@@ -29,11 +31,14 @@ export class Comparison {
   private readonly unknown: Dumped[] = [];
   private readonly changed: Flow[] = [];
   private readonly sameInstructions: SameInstructions;
+  private readonly seen: Seen | undefined;
   /** Flows in the dump so far. */
   dumped = 0;
   readonly desired: number;
 
-  constructor(desired: Iterable<Flow>, sameInstructions: SameInstructions) {
+  /** `seen` is told of every flow in the dump: which desired flow it is, if any, and whether it is as desired. */
+  constructor(desired: Iterable<Flow>, sameInstructions: SameInstructions, seen?: Seen) {
+    this.seen = seen;
     for (const flow of desired) this.open.set(flow.key, flow);
     this.desired = this.open.size;
     this.sameInstructions = sameInstructions;
@@ -62,6 +67,7 @@ export class Comparison {
       const spelling = canonicalKey(dumped.buf, dumped.match_off, dumped.match_len, dumped.key);
       const flow = spelling === undefined ? undefined : bySpelling!.get(spelling);
       if (flow === undefined) {
+        this.seen?.(dumped, undefined, false);
         if (!skip(dumped.key)) foreign.push(deleteDumped(dumped));
         continue;
       }
@@ -88,6 +94,7 @@ export class Comparison {
       (slab.compare(buf, theirs, theirs + length, ours, end) === 0 ||
         this.sameInstructions(slab.subarray(ours, end), buf.subarray(theirs, theirs + length)));
     if (!same) this.changed.push(flow);
+    this.seen?.(entry, flow, same);
   }
 
   private canonicalKeys(): Map<string, Flow> {

@@ -1,0 +1,139 @@
+// The flow dump: desired flows with why they exist, what a switch really has, and the difference of the two.
+import { decodeInstructions, decodeMatch, formatInstructions, formatMatch, type FlowStatsView } from "node-openflow";
+import { FLOW_MOD_MATCH_OFFSET, type Delta, type Flow } from "../compiler/desired.ts";
+import type { Engine } from "../compiler/engine.ts";
+import type { Model } from "../model/model.ts";
+import type { Layout } from "../pipeline/layout.ts";
+import type { Southbound } from "../southbound/index.ts";
+import type { FlowEvent, FlowQuery, FlowRecord, FlowResource, FlowState } from "./flows.ts";
+
+export interface FlowDumpParts {
+  readonly engine: Engine;
+  readonly layout: Layout;
+  readonly model: Model;
+  readonly southbound: Southbound;
+}
+
+interface Counts {
+  readonly packet_count: number;
+  readonly byte_count: number;
+}
+
+/** What one switch said of its flows. */
+interface Installed {
+  /** Desired flows it has, as desired. */
+  readonly same: Map<string, Counts>;
+  /** Desired flows it has otherwise. */
+  readonly changed: Map<string, FlowRecord>;
+  readonly foreign: FlowRecord[];
+}
+
+export class FlowDump {
+  private readonly parts: FlowDumpParts;
+  private readonly listeners = new Set<(event: FlowEvent) => void>();
+
+  constructor(parts: FlowDumpParts) {
+    this.parts = parts;
+    parts.engine.onDelta((delta) => this.tell(delta));
+  }
+
+  onEvent(listener: (event: FlowEvent) => void): () => void {
+    this.listeners.add(listener);
+    return () => this.listeners.delete(listener);
+  }
+
+  /** A superset of what the query asks for, switch by switch; "installed", "diff" and counters ask the switches. */
+  async *flows(query: FlowQuery): AsyncIterable<FlowRecord> {
+    const state = query.state ?? "desired";
+    const table = query.table === undefined ? undefined : (this.parts.layout.tables.find((t) => t.name === query.table || String(t.id) === query.table)?.id ?? -1);
+    for (const { id } of this.parts.southbound.switches()) {
+      if (query.switch !== undefined && query.switch !== id) continue;
+      const installed = state === "desired" && !query.stats ? undefined : await this.installed(id);
+      yield* this.ofSwitch(id, state, table, installed);
+    }
+  }
+
+  private *ofSwitch(id: string, state: "desired" | "installed" | "diff", table: number | undefined, installed: Installed | undefined): Iterable<FlowRecord> {
+    const quarantined = new Set(this.parts.southbound.quarantined(id).map((r) => r.flow.key));
+    for (const flow of this.parts.engine.flowsOf(id)) {
+      if (table !== undefined && flow.table !== table) continue;
+      const counts = installed?.same.get(flow.key);
+      const changed = installed?.changed.get(flow.key);
+      if (quarantined.has(flow.key)) yield this.record(id, flow, "quarantined", counts);
+      else if (state === "desired") yield this.record(id, flow, "desired", counts);
+      else if (state === "installed" && counts !== undefined) yield this.record(id, flow, "installed", counts);
+      else if (state === "diff" && counts === undefined) yield this.record(id, flow, "missing", undefined);
+      if (changed !== undefined && state !== "desired") yield changed;
+    }
+    if (state === "desired") return;
+    for (const record of installed?.foreign ?? []) if (table === undefined || record.table_id === table) yield record;
+  }
+
+  private async installed(id: string): Promise<Installed> {
+    const out: Installed = { same: new Map(), changed: new Map(), foreign: [] };
+    await this.parts.southbound.compareInstalled(id, (entry, flow, same) => {
+      if (flow === undefined) out.foreign.push(this.foreign(id, entry));
+      else if (same) out.same.set(flow.key, { packet_count: entry.packet_count, byte_count: entry.byte_count });
+      else out.changed.set(flow.key, this.foreign(id, entry));
+    });
+    return out;
+  }
+
+  private record(id: string, flow: Flow, state: FlowState, counts: Counts | undefined): FlowRecord {
+    const { engine, layout, model } = this.parts;
+    const why = engine.provenance(flow);
+    const matchAt = flow.off + FLOW_MOD_MATCH_OFFSET;
+    const resources = why.resources.map(({ type, table, id: row }): FlowResource => {
+      const last = model.lastChange(table, row);
+      return { type, id: row, ...(last === undefined ? {} : { call: last.cause.call, generation: last.generation }) };
+    });
+    return {
+      switch: id,
+      table_id: flow.table,
+      table: layout.tableById(flow.table)?.name ?? String(flow.table),
+      priority: flow.priority,
+      match: formatMatch(decodeMatch(flow.slab, matchAt)),
+      actions: formatInstructions(decodeInstructions(flow.slab, matchAt + flow.matchLen, flow.len - FLOW_MOD_MATCH_OFFSET - flow.matchLen)),
+      cookie: cookieText(flow.cookieHi, flow.cookieLo),
+      app: why.app,
+      rule: why.rule,
+      about: why.about,
+      resources,
+      state,
+      ...counts,
+    };
+  }
+
+  private foreign(id: string, entry: FlowStatsView): FlowRecord {
+    return {
+      switch: id,
+      table_id: entry.table_id,
+      table: this.parts.layout.tableById(entry.table_id)?.name ?? String(entry.table_id),
+      priority: entry.priority,
+      match: formatMatch(decodeMatch(entry.buf, entry.match_off)),
+      actions: formatInstructions(decodeInstructions(entry.buf, entry.instructions_off, entry.instructions_len)),
+      cookie: cookieText(entry.cookie_hi, entry.cookie_lo),
+      app: "",
+      rule: "",
+      about: "not as this controller wants it; the next audit repairs it",
+      resources: [],
+      state: "foreign",
+      packet_count: entry.packet_count,
+      byte_count: entry.byte_count,
+    };
+  }
+
+  private tell(delta: Delta): void {
+    if (this.listeners.size === 0) return;
+    for (const [id, d] of delta.chassis) {
+      for (const [event, flows] of [["added", d.add], ["removed", d.remove]] as const) {
+        for (const flow of flows) {
+          const record = this.record(id, flow, "desired", undefined);
+          for (const listener of this.listeners) listener({ event, generation: delta.generation, flow: record });
+        }
+      }
+    }
+  }
+}
+
+const cookieText = (hi: number, lo: number): string => `0x${((BigInt(hi) << 32n) | BigInt(lo)).toString(16)}`;
