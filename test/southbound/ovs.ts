@@ -39,7 +39,11 @@ export class Ovs {
     const { dir } = this;
     this.db = spawn(
       "ovsdb-server",
-      [`${dir}/conf.db`, `--remote=punix:${dir}/db.sock`, "--remote=db:Open_vSwitch,Open_vSwitch,manager_options", `--unixctl=${dir}/db.ctl`, `--log-file=${dir}/db.log`, "-vconsole:off"],
+      [
+        `${dir}/conf.db`, `--remote=punix:${dir}/db.sock`, "--remote=db:Open_vSwitch,Open_vSwitch,manager_options",
+        "--private-key=db:Open_vSwitch,SSL,private_key", "--certificate=db:Open_vSwitch,SSL,certificate", "--ca-cert=db:Open_vSwitch,SSL,ca_cert",
+        `--unixctl=${dir}/db.ctl`, `--log-file=${dir}/db.log`, "-vconsole:off",
+      ],
       { env: this.env, stdio: "ignore" },
     );
     await eventually("ovsdb-server's socket", () => existsSync(`${dir}/db.sock`) && existsSync(`${dir}/db.ctl`));
