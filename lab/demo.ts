@@ -20,6 +20,7 @@ import { Lab } from "./lab.ts";
 
 const HOSTS = ["hv1", "hv2", "hv3"] as const;
 const SIGNALS = { SIGINT: 130, SIGTERM: 143, SIGHUP: 129 } as const;
+const READY_TIMEOUT_MS = 20_000;
 const LOG_TAIL_LINES = 15;
 const LONGEST_MAKING_MS = 3000;
 
@@ -77,7 +78,8 @@ async function demo(options: DemoOptions, report: Report, stage: Stage): Promise
   await report.check("security groups", () => checks.sshAndRemoteGroup(world));
   await report.check("a rule that comes and goes", (waiting) => checks.ruleOpensAndCloses(world, waiting));
   await report.check("flow dump", (waiting) => checks.flowDump(world, waiting));
-  await report.check("errors in the controller's log", () => Promise.resolve(checks.noErrors(controller)));
+  await report.check("the controller killed", (waiting) => checks.killed(world, waiting));
+  await report.check("errors in the controller's log", () => checks.noErrors(controller));
 
   report.heading("What is there");
   for (const line of map(hypervisors, [red, blue], options)) report.line(line);
@@ -89,34 +91,32 @@ async function demo(options: DemoOptions, report: Report, stage: Stage): Promise
 
 async function adopt(hypervisors: readonly Hypervisor[], controller: Controller, waiting: (awaited: string) => void): Promise<void> {
   await Promise.all(hypervisors.map((hypervisor) => hypervisor.setManager(controller.manager)));
-  const missing = async (): Promise<string[]> => {
-    const states = await Promise.all(
-      hypervisors.map(async (hypervisor) => {
-        const connected = await hypervisor.vsctl("--bare", "--columns=is_connected", "list", "Controller");
-        return connected.split("\n").includes("true") ? [] : [hypervisor.name];
-      }),
-    );
-    return states.flat();
+  const notYet = async (): Promise<string[]> => {
+    const switches = await checks.switchStates(controller);
+    return hypervisors.flatMap(({ systemId }) => {
+      const state = switches.find(({ id }) => id === systemId)?.state ?? "unknown";
+      return state === "connected" ? [] : [`${systemId} ${state}`];
+    });
   };
-  const adopted = async (): Promise<boolean> => {
-    const left = await missing();
-    waiting(`OpenFlow sessions of ${left.join(", ")}`);
-    return left.length === 0;
-  };
-  await until("sessions", adopted, { timeoutMs: 20_000, intervalMs: 50 }).catch(async () => {
-    throw new Surprise("an OpenFlow session from every host's br-int", `none from ${(await missing()).join(", ")}; GET /switches: ${JSON.stringify((await controller.ops("GET", "/switches")).body)}`);
-  });
+  await emptied("switches that are not connected and filled", notYet, waiting);
 }
 
 async function active(tenants: readonly Tenant[], waiting: (awaited: string) => void): Promise<void> {
-  const down = async (): Promise<string[]> => (await Promise.all(tenants.map((tenant) => tenant.ports()))).flat().flatMap((port) => (port.status === "ACTIVE" ? [] : [`${port.name} ${port.status}`]));
-  const all = async (): Promise<boolean> => {
-    const left = await down();
-    waiting(`ports that are not ACTIVE: ${left.join(", ")}`);
+  const notYet = async (): Promise<string[]> =>
+    (await Promise.all(tenants.map((tenant) => tenant.ports()))).flat().flatMap((port) => (port.status === "ACTIVE" ? [] : [`${port.name} ${port.status}`]));
+  await emptied("ports that are not ACTIVE", notYet, waiting);
+}
+
+/** Waits until the list is empty. @throws Surprise with what is left of it */
+async function emptied(what: string, list: () => Promise<string[]>, waiting: (awaited: string) => void): Promise<void> {
+  let left: string[] = [];
+  const empty = async (): Promise<boolean> => {
+    left = await list();
+    waiting(`${what}: ${left.join(", ")}`);
     return left.length === 0;
   };
-  await until("ACTIVE", all, { timeoutMs: 20_000, intervalMs: 50 }).catch(async () => {
-    throw new Surprise("every port ACTIVE within 20 s of being plugged", (await down()).join(", "));
+  await until(what, empty, { timeoutMs: READY_TIMEOUT_MS, intervalMs: 50 }).catch(() => {
+    throw new Surprise(`no ${what} after ${READY_TIMEOUT_MS / 1000} s`, left.join(", "));
   });
 }
 

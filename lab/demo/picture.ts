@@ -22,7 +22,7 @@ export function map(hypervisors: readonly Hypervisor[], tenants: readonly Tenant
     "  " + boxes.map((_, at) => (at === 0 ? " " : between).repeat(middle) + mark + (at === boxes.length - 1 ? " " : between).repeat(WIDTH - middle - 1)).join(between.repeat(3));
   const edge = "  " + boxes.map(() => `+${"-".repeat(WIDTH - 2)}+`).join("   ");
   return [
-    " ".repeat(Math.floor((boxes.length * (WIDTH + 3)) / 2) - 20) + "Axion: OpenFlow 1.3 and OVSDB to every host",
+    " ".repeat(Math.floor((boxes.length * (WIDTH + 3)) / 2) - 21) + "Axion: OpenFlow 1.3 and OVSDB to every host",
     each("+", "-"),
     edge,
     ...Array.from({ length: height }, (_, at) => row(boxes.map((box) => box[at] ?? ""))),
@@ -32,7 +32,7 @@ export function map(hypervisors: readonly Hypervisor[], tenants: readonly Tenant
     " ".repeat(Math.floor((boxes.length * (WIDTH + 3)) / 2) - 12) + `${options.encap} tunnels over ${options.underlay}`,
     "",
     ...tenants.map(describe),
-  ];
+  ].map((line) => line.trimEnd());
 }
 
 function describe(tenant: Tenant): string {
