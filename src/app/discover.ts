@@ -9,7 +9,7 @@ import type { App } from "./contract.ts";
 export async function discoverApps(folder: string): Promise<App[]> {
   const found: App[] = [];
   for (const entry of readdirSync(folder, { withFileTypes: true })) {
-    if (!entry.isDirectory() || /^[_.]/.test(entry.name)) continue;
+    if (!(entry.isDirectory() || entry.isSymbolicLink()) || /^[_.]/.test(entry.name)) continue;
     const index = ["index.js", "index.ts"].map((f) => join(folder, entry.name, f)).find((f) => existsSync(f));
     if (index === undefined) continue;
     const module = (await import(pathToFileURL(index).href)) as { default?: App };

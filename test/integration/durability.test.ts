@@ -68,7 +68,7 @@ test(`killed ${KILLS} times under ${WRITERS} writers, nothing acknowledged is mi
 
 test("what is there is whole: every subnet's network, every port's network, subnet and address", async () => {
   const list = async (collection: string): Promise<Record<string, never>[]> => ((await controller.api("GET", `/v2.0/${collection}`)).body as Record<string, never>)[collection]!;
-  const [networks, subnets, ports] = await Promise.all(["networks", "subnets", "ports"].map(list)) as [Row[], Row[], Row[]];
+  const [networks, subnets, ports] = await Promise.all(["networks", "subnets", "ports"].map(list)) as unknown as [Row[], Row[], Row[]];
   const networkIds = new Set(networks.map((n) => n.id));
   const subnetIds = new Set(subnets.map((s) => s.id));
   expect(subnets.filter((s) => !networkIds.has(s.network_id))).toEqual([]);

@@ -61,8 +61,8 @@ export class Harness {
     });
   }
 
-  static async make(extraApps: readonly App[] = []): Promise<Harness> {
-    const apps = [...(await discoverApps(appsFolder)), ...extraApps];
+  static async make(extraApps: readonly App[] = [], folder = appsFolder): Promise<Harness> {
+    const apps = [...(await discoverApps(folder)), ...extraApps];
     checkApps(apps);
     const tables = allTables(apps);
     const layout = new Layout(apps);
