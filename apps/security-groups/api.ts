@@ -248,7 +248,7 @@ const portExtension: Extension<Port> = {
   create(tx, row, input, ctx) {
     let groups = input.security_groups as readonly string[] | undefined;
     if (groups === undefined) {
-      const none = !row.port_security_enabled || row.device_owner.startsWith("network:") || row.project_id === "";
+      const none = !row.port_security_enabled || row.device_owner.startsWith("network:");
       groups = none ? [] : [ensureDefault(tx, ctx, row.project_id).id];
     } else {
       if (groups.length > 0 && !row.port_security_enabled) throw securityRequired();
@@ -274,7 +274,7 @@ const portExtension: Extension<Port> = {
 
 const networkExtension: Extension<Network> = {
   create(tx, row, _input, ctx) {
-    if (row.project_id !== "") ensureDefault(tx, ctx, row.project_id);
+    ensureDefault(tx, ctx, row.project_id);
   },
 };
 
