@@ -50,7 +50,8 @@ function makeFace(kind: Kind, caller: Caller): Face {
   return face;
 }
 
-const column = (row: StandardRow, name: string): unknown => (name === "tenant_id" ? row.project_id : (row as unknown as Values)[name]);
+/** An attribute that is a column of the row; undefined if it is none. */
+export const column = (row: StandardRow, name: string): unknown => (name === "tenant_id" ? row.project_id : (row as unknown as Values)[name]);
 
 /** `"a":1,"b":2` of an object, without its braces. */
 const inside = (values: Values): string => JSON.stringify(values).slice(1, -1);

@@ -2,8 +2,10 @@
 // The service rules of the v2.0 API, on resources made for the test: discovery, create, show, update, delete, bulk,
 // revisions, tags, actions, parts, and what other apps' code may do inside of a request.
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { apiMarkdown, makeRegistry } from "../../src/northbound/index.ts";
+import { StoreError } from "../../src/store/errors.ts";
 import { garden, labels } from "./declarations.ts";
-import { Api, as } from "./support.ts";
+import { Api, as, type App } from "./support.ts";
 
 let api: Api;
 beforeAll(async () => {
@@ -247,5 +249,28 @@ describe("a failure of ours", () => {
     expect([status, body.NeutronError]).toEqual([500, { type: "HTTPInternalServerError", message: "Request Failed: internal server error while processing your request.", detail: "" }]);
     expect(headers["x-openstack-request-id"]).toMatch(/^req-/);
     expect(api.model.generation).toBe(before);
+  });
+  it("of the store is a 503, for this and every later write; reads go on", async () => {
+    const broken = await Api.make([garden, labels], {}, (store) => Object.assign(store, { txn: () => Promise.reject(new StoreError("IO", "no space left")) }));
+    for (let i = 0; i < 2; i++) {
+      const { status, body } = await broken.post("/v2.0/garden-beds", { bed: {} });
+      expect([status, body.NeutronError.type]).toEqual([503, "ServiceUnavailable"]);
+    }
+    expect((await broken.get("/v2.0/garden-beds")).body).toEqual({ garden_beds: [] });
+    await broken.nb.close();
+  });
+});
+
+describe("declarations that do not fit", () => {
+  const app = (fields: Partial<App>): App => ({ name: "odd", about: "", ...fields });
+  it.each<[string, App[], string]>([
+    ["a requirement that is not there", [app({ requires: ["none"] })], "app odd requires none, which is not installed"],
+    ["a circle", [app({ requires: ["even"] }), app({ name: "even", requires: ["odd"] })], "apps require each other: even -> odd -> even"],
+    ["a resource twice", [garden, app({ resources: garden.resources! })], "apps garden and odd both declare the resource bed"],
+    ["an attribute twice", [garden, app({ extend: { bed: { attributes: { size: { type: "integer", about: "" } } } } })], "apps garden and odd both declare bed.size"],
+  ])("%s stops the start", (_, apps, message) => expect(() => makeRegistry(apps)).toThrow(message));
+  it("are all in the generated page", () => {
+    const page = apiMarkdown(makeRegistry([garden, labels]));
+    for (const text of ["## garden_beds", "`/v2.0/plants/{plant_id}/leaves`", "`PUT /v2.0/garden-beds/{id}/water`", "| bed_id | uuid | C | **required** | fs |"]) expect(page).toContain(text);
   });
 });

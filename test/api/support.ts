@@ -3,6 +3,7 @@ import { pino } from "pino";
 import type { App } from "../../src/app/contract.ts";
 import { Model } from "../../src/model/model.ts";
 import { createNorthbound, type Limits, type Northbound } from "../../src/northbound/index.ts";
+import type { KvStore } from "../../src/store/kv.ts";
 import { openStore } from "../../src/store/open.ts";
 
 export * from "../../src/app/contract.ts";
@@ -28,9 +29,9 @@ export class Api {
     this.nb = nb;
   }
 
-  static async make(apps: readonly App[], limits: Limits = {}): Promise<Api> {
+  static async make(apps: readonly App[], limits: Limits = {}, wrap: (store: KvStore) => KvStore = (store) => store): Promise<Api> {
     const tables = apps.flatMap((a) => a.tables ?? []);
-    const model = await Model.open(await openStore("memory:", { dataDir: "" }), tables);
+    const model = await Model.open(wrap(await openStore("memory:", { dataDir: "" })), tables);
     return new Api(model, createNorthbound({ apps, model, auth: "none", log: pino({ level: "silent" }), limits }));
   }
 
