@@ -116,13 +116,13 @@ const enterScope = (routerId: string, networkId: string): string => `router:${ro
 function answer(key: number, ip: string, scope: string, out: Emit): void {
   const ipv6 = isV6(ip);
   const [src, dst] = ipv6 ? ["ipv6_src", "ipv6_dst"] : ["ipv4_src", "ipv4_dst"];
-  const to: FlowMatch = { "reg:router": key, eth_type: ipv6 ? ethType.ipv6 : ethType.ip, [dst!]: ip };
+  const to: FlowMatch = { "reg:router": key, eth_type: ipv6 ? ethType.ipv6 : ethType.ip, [dst]: ip };
   const echo: FlowMatch = ipv6 ? { ...to, ip_proto: ipProto.icmpv6, icmpv6_type: 128, icmpv6_code: 0 } : { ...to, ip_proto: ipProto.icmp, icmpv4_type: 8, icmpv4_code: 0 };
   out.flow(scope, "l3_route", {
     priority: 1100,
     match: echo,
     actions: [
-      copy(src!, dst!), setField(src!, ip), ipv6 ? setField("icmpv6_type", 129) : setField("icmpv4_type", 0), setField("ip_ttl", 64),
+      copy(src, dst), setField(src, ip), ipv6 ? setField("icmpv6_type", 129) : setField("icmpv4_type", 0), setField("ip_ttl", 64),
       { type: "stack_push", field: ETH_DST }, copy("eth_src", "eth_dst"), { type: "stack_pop", field: ETH_SRC }, { type: "output", port: ofPorts.IN_PORT },
     ],
   });

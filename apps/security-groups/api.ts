@@ -72,7 +72,7 @@ const group: Resource<SecurityGroup> = {
       if (isReserved(row.name)) throw conflict("SecurityGroupDefaultAlreadyExists", "Default security group already exists.");
     }
     const stateful = (changes.stateful as boolean | undefined) ?? row.stateful;
-    if (stateful !== row.stateful && tx.by(portGroupsTable, "group", row.id).length > 0) throw groupInUse(row.id);
+    if (stateful !== row.stateful && tx.count(portGroupsTable, "group", row.id) > 0) throw groupInUse(row.id);
     const after: SecurityGroup = { ...row, stateful };
     tx.put(groupTable, after);
     return after;
@@ -80,7 +80,7 @@ const group: Resource<SecurityGroup> = {
 
   remove(tx, row, ctx) {
     if (row.name === DEFAULT && !ctx.internal && !ctx.caller.admin) throw conflict("SecurityGroupCannotRemoveDefault", "Insufficient rights for removing default security group.");
-    if (tx.by(portGroupsTable, "group", row.id).length > 0) throw groupInUse(row.id);
+    if (tx.count(portGroupsTable, "group", row.id) > 0) throw groupInUse(row.id);
     for (const rule of tx.by(ruleTable, "group", row.id)) ctx.remove("security_group_rule", rule.id);
     // Rules of other groups that let this one's members in mean nothing any more.
     for (const rule of tx.by(ruleTable, "remote", row.id)) ctx.remove("security_group_rule", rule.id);
@@ -229,7 +229,7 @@ function setGroups(tx: Tx, portId: string, groups: readonly string[]): void {
     const key = tx.allocate("sg_policy", { min: 2, max: MAX_KEY, used: (n) => tx.by(policyTable, "key", String(n)).length > 0 });
     tx.put(policyTable, { id: policy, key, groups: groups.toSorted() });
   }
-  if (before !== undefined && tx.by(portGroupsTable, "policy", before.policy).length === 0) tx.delete(policyTable, before.policy);
+  if (before !== undefined && tx.count(portGroupsTable, "policy", before.policy) === 0) tx.delete(policyTable, before.policy);
 }
 
 function checkVisible(ctx: ApiContext, groups: readonly string[]): void {

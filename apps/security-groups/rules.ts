@@ -57,7 +57,7 @@ const CONJUNCTION = 100;
 
 const familyOf = (ethertype: "IPv4" | "IPv6"): number => (ethertype === "IPv4" ? ethType.ip : ethType.ipv6);
 const remoteMatch = (side: Side, ip: string): FlowMatch =>
-  ({ [ip.includes(":") ? `ipv6_${side.remote}` : `ipv4_${side.remote}`]: ip }) as FlowMatch;
+  ({ [ip.includes(":") ? `ipv6_${side.remote}` : `ipv4_${side.remote}`]: ip });
 
 /** The protocol part of a rule: one match for each mask that its port range needs. */
 function protocolMatches(r: SecurityGroupRule): FlowMatch[] {

@@ -141,7 +141,7 @@ export type Source<E> =
   | { readonly kind: "rows"; readonly table: AnyTable; readonly entity?: E }
   | { readonly kind: "pairs"; readonly table: AnyTable; readonly pair: string; readonly entity?: E };
 
-export const each = <R extends Row>(table: Table<R, string, string>): Source<R> => ({ kind: "rows", table });
+export const each = <R extends Row>(table: Table<R>): Source<R> => ({ kind: "rows", table });
 export interface PairEntity {
   readonly id: string;
   readonly a: string;
@@ -156,13 +156,13 @@ export interface Rule<E = unknown> {
   readonly on: Source<E>;
   emit(entity: E, view: ReadView, out: Emit): void;
 }
-export const rule = <E>(r: Rule<E>): Rule => r as Rule;
+export const rule = <E>(r: Rule<E>): Rule => r;
 
 /** Pure: fills a derived table. Row ids must be unique among all the derivation makes (prefix them with the entity's id). */
 export interface Derivation<E = unknown, R extends Row = Row> {
   readonly name: string;
   readonly on: Source<E>;
-  readonly into: Table<R, string, string>;
+  readonly into: Table<R>;
   derive(entity: E, view: ReadView): readonly R[] | R | undefined;
 }
 export const derivation = <E, R extends Row>(d: Derivation<E, R>): Derivation => d as unknown as Derivation;

@@ -50,12 +50,14 @@ export type AnyTable = Table<any, any, any>;
  * Rows come in no particular order: output must not depend on it, so sort where it shows.
  */
 export interface ReadView {
-  get<R extends Row>(table: Table<R, string, string>, id: string): Readonly<R> | undefined;
-  by<R extends Row, I extends string>(table: Table<R, I, string>, index: I, key: string): readonly Readonly<R>[];
+  get<R extends Row>(table: Table<R>, id: string): Readonly<R> | undefined;
+  by<R extends Row, I extends string>(table: Table<R, I>, index: I, key: string): readonly Readonly<R>[];
+  /** How many rows `by` would give, without reading them. */
+  count<R extends Row, I extends string>(table: Table<R, I>, index: I, key: string): number;
   pairKeys<R extends Row, P extends string>(table: Table<R, string, P>, pair: P, a: string): readonly string[];
   byPair<R extends Row, P extends string>(table: Table<R, string, P>, pair: P, a: string, b: string): readonly Readonly<R>[];
   /** Every row. A rule that calls it reruns on any change of the table: keep it for small tables. */
-  all<R extends Row>(table: Table<R, string, string>): Iterable<Readonly<R>>;
+  all<R extends Row>(table: Table<R>): Iterable<Readonly<R>>;
 }
 
 /**
@@ -63,7 +65,7 @@ export interface ReadView {
  * controller committed first: it must have no effect but through the transaction.
  */
 export interface Tx extends ReadView {
-  put<R extends Row>(table: Table<R, string, string>, row: NoInfer<R>): void;
+  put<R extends Row>(table: Table<R>, row: NoInfer<R>): void;
   delete(table: AnyTable, id: string): void;
   /** UTC, seconds: 2026-01-31T12:00:00Z. */
   readonly now: string;

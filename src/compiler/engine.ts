@@ -9,7 +9,7 @@ import type { Layout, LoweredFlow } from "../pipeline/layout.ts";
 import type { Change, Commit } from "../model/model.ts";
 import { Layer } from "../model/rows.ts";
 import type { Delta, Desired, Flow, Meter, OvsPort } from "./desired.ts";
-import { FlowEncoder, sameBytes, type OwnedFlow } from "./flows.ts";
+import { FlowEncoder, OwnedFlow, sameBytes } from "./flows.ts";
 import { ScopeStore, type Extras, type FlowConflict } from "./scope-store.ts";
 import { Scopes } from "./scopes.ts";
 import { TableDeps, TrackedView, type Reads } from "./track.ts";
@@ -249,7 +249,7 @@ export class Engine implements Desired {
   private entityOf(run: Run): unknown {
     const source = run.unit.source!;
     const layer = source.table.derived ? this.derived : this.stored;
-    if (source.kind === "rows") return layer.get(source.table, run.entity);
+    if (source.kind === "rows") return layer.row(source.table, run.entity);
     const bar = run.entity.indexOf("|");
     const a = run.entity.slice(0, bar);
     const b = run.entity.slice(bar + 1);
@@ -395,7 +395,8 @@ export class Engine implements Desired {
 
   /** Why a flow exists. `flow` must come from this engine. */
   provenance(flow: Flow): Provenance {
-    const run = (flow as OwnedFlow<Run>).owner;
+    if (!(flow instanceof OwnedFlow)) throw new TypeError("the flow is not of this engine");
+    const { owner: run } = flow as OwnedFlow<Run>;
     const resources: { type: string; table: string; id: string }[] = [];
     const add = (table: AnyTable, id: string): void => {
       const type = table.resource;
@@ -405,7 +406,7 @@ export class Engine implements Desired {
     if (source?.kind === "rows") add(source.table, run.entity);
     for (let i = 0; i < run.reads.length; i += 2) {
       const dep = run.reads[i] as { kind: string; table: AnyTable };
-      if (dep.kind === "row" && this.stored.get(dep.table, run.reads[i + 1] as string) !== undefined) add(dep.table, run.reads[i + 1] as string);
+      if (dep.kind === "row" && this.stored.row(dep.table, run.reads[i + 1] as string) !== undefined) add(dep.table, run.reads[i + 1] as string);
     }
     return { app: run.unit.app, rule: run.unit.name, about: run.unit.about, entity: run.entity, resources };
   }

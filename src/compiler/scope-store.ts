@@ -80,14 +80,14 @@ export class ScopeStore<O> {
   private touch(scope: string, key: string): void {
     if (!this.told) return;
     let keys = this.touched.get(scope);
-    if (keys === undefined) this.touched.set(scope, (keys = new Map()));
+    if (keys === undefined) this.touched.set(scope, (keys = new Map<string, OwnedFlow<O> | undefined>()));
     if (!keys.has(key)) keys.set(key, this.effective(scope, key));
   }
 
   private touchMeter(scope: string, id: number): void {
     if (!this.told) return;
     let ids = this.touchedMeters.get(scope);
-    if (ids === undefined) this.touchedMeters.set(scope, (ids = new Map()));
+    if (ids === undefined) this.touchedMeters.set(scope, (ids = new Map<number, Meter | undefined>()));
     if (!ids.has(id)) ids.set(id, this.scopeFlows.get(scope)?.meters.get(id));
   }
 

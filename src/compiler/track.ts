@@ -104,14 +104,19 @@ export class TrackedView<R> implements ReadView {
     return deps;
   }
 
-  get<T extends Row>(table: Table<T, string, string>, id: string): Readonly<T> | undefined {
+  get<T extends Row>(table: Table<T>, id: string): Readonly<T> | undefined {
     this.reads?.push(this.of(table).row, id);
     return this.layer(table).get(table, id);
   }
 
-  by<T extends Row, I extends string>(table: Table<T, I, string>, index: I, key: string): readonly Readonly<T>[] {
+  by<T extends Row, I extends string>(table: Table<T, I>, index: I, key: string): readonly Readonly<T>[] {
     this.reads?.push(this.of(table).indexes.get(index)!, key);
     return this.layer(table).by(table, index, key);
+  }
+
+  count<T extends Row, I extends string>(table: Table<T, I>, index: I, key: string): number {
+    this.reads?.push(this.of(table).indexes.get(index)!, key);
+    return this.layer(table).count(table, index, key);
   }
 
   pairKeys<T extends Row, P extends string>(table: Table<T, string, P>, pair: P, a: string): readonly string[] {
@@ -124,7 +129,7 @@ export class TrackedView<R> implements ReadView {
     return this.layer(table).byPair(table, pair, a, b);
   }
 
-  all<T extends Row>(table: Table<T, string, string>): Iterable<Readonly<T>> {
+  all<T extends Row>(table: Table<T>): Iterable<Readonly<T>> {
     this.reads?.push(this.of(table).all, "");
     return this.layer(table).all(table);
   }

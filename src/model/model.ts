@@ -217,7 +217,7 @@ export class Model {
     const changes: Change[] = [];
     for (const data of group.layer.data.values()) {
       for (const id of [...data.gone, ...data.rows.keys()]) {
-        const before = this.base.get(data.table, id) as Row | undefined;
+        const before = this.base.row(data.table, id);
         const after = data.rows.get(id);
         if (before === undefined && after === undefined) continue;
         changes.push({ table: data.table, id, before, after });
@@ -253,12 +253,12 @@ export class Model {
       if (!event.key.startsWith(ROWS)) continue;
       const { table, id } = this.parseKey(event.key);
       if (table === undefined) continue;
-      const before = this.base.get(table, id) as Row | undefined;
+      const before = this.base.row(table, id);
       if (event.value === undefined) {
         this.base.remove(table, id);
         this.last.delete(event.key);
       } else this.loadRecord(event.key, event.value, revision);
-      changes.push({ table, id, before, after: this.base.get(table, id) as Row | undefined });
+      changes.push({ table, id, before, after: this.base.row(table, id) });
     }
     if (fence !== undefined) this.fence = revision;
     this.committed = revision;
@@ -307,11 +307,14 @@ class Transaction implements Tx {
     this.pending = pending;
   }
 
-  get<R extends Row>(table: Table<R, string, string>, id: string): Readonly<R> | undefined {
+  get<R extends Row>(table: Table<R>, id: string): Readonly<R> | undefined {
     return this.layer.get(table, id);
   }
-  by<R extends Row, I extends string>(table: Table<R, I, string>, index: I, key: string): readonly Readonly<R>[] {
+  by<R extends Row, I extends string>(table: Table<R, I>, index: I, key: string): readonly Readonly<R>[] {
     return this.layer.by(table, index, key);
+  }
+  count<R extends Row, I extends string>(table: Table<R, I>, index: I, key: string): number {
+    return this.layer.count(table, index, key);
   }
   pairKeys<R extends Row, P extends string>(table: Table<R, string, P>, pair: P, a: string): readonly string[] {
     return this.layer.pairKeys(table, pair, a);
@@ -319,11 +322,11 @@ class Transaction implements Tx {
   byPair<R extends Row, P extends string>(table: Table<R, string, P>, pair: P, a: string, b: string): readonly Readonly<R>[] {
     return this.layer.byPair(table, pair, a, b);
   }
-  all<R extends Row>(table: Table<R, string, string>): Iterable<Readonly<R>> {
+  all<R extends Row>(table: Table<R>): Iterable<Readonly<R>> {
     return this.layer.all(table);
   }
 
-  put<R extends Row>(table: Table<R, string, string>, row: NoInfer<R>): void {
+  put<R extends Row>(table: Table<R>, row: NoInfer<R>): void {
     if (table.derived) throw new Error(`${table.name} is derived and cannot be written`);
     this.pending.touched.set(rowKey(table.name, row.id), { table, id: row.id });
     this.layer.put(table, row);

@@ -33,7 +33,7 @@ export class TableData {
       const pair = this.table.pairs[name]!(row);
       if (pair === undefined) continue;
       let bs = as.get(pair[0]);
-      if (bs === undefined) as.set(pair[0], (bs = new Map()));
+      if (bs === undefined) as.set(pair[0], (bs = new Map<string, Set<string>>()));
       addTo(bs, pair[1], row.id);
     }
   }
@@ -106,19 +106,36 @@ export class Layer implements ReadView {
     return data;
   }
 
-  get<R extends Row>(table: Table<R, string, string>, id: string): Readonly<R> | undefined {
-    for (let layer: Layer | undefined = this; layer !== undefined; layer = layer.parent) {
-      const data = layer.data.get(table.name);
-      if (data === undefined) continue;
-      const row = data.rows.get(id);
-      if (row !== undefined) return row as unknown as R;
-      if (data.gone.has(id)) return undefined;
-    }
-    return undefined;
+  get<R extends Row>(table: Table<R>, id: string): Readonly<R> | undefined {
+    return this.row(table, id) as Readonly<R> | undefined;
   }
 
-  by<R extends Row, I extends string>(table: Table<R, I, string>, index: I, key: string): readonly Readonly<R>[] {
+  /** `get` of any table, untyped. */
+  row(table: AnyTable, id: string): Row | undefined {
+    const data = this.data.get(table.name);
+    if (data !== undefined) {
+      const row = data.rows.get(id);
+      if (row !== undefined) return row;
+      if (data.gone.has(id)) return undefined;
+    }
+    return this.parent?.row(table, id);
+  }
+
+  by<R extends Row, I extends string>(table: Table<R, I>, index: I, key: string): readonly Readonly<R>[] {
     return this.collect(table, (data) => data.ids(index, key));
+  }
+
+  count<R extends Row, I extends string>(table: Table<R, I>, index: I, key: string): number {
+    if (this.parent === undefined) return this.data.get(table.name)?.ids(index, key)?.size ?? 0;
+    let count = 0;
+    for (const layer of this.chain()) {
+      const ids = layer.data.get(table.name)?.ids(index, key);
+      if (ids === undefined) continue;
+      count += ids.size;
+      // What younger layers say of a row counts there; they are small, so they are walked rather than this set.
+      for (const id of this.spoken(table.name, layer)) if (ids.has(id)) count--;
+    }
+    return count;
   }
 
   byPair<R extends Row, P extends string>(table: Table<R, string, P>, pair: P, a: string, b: string): readonly Readonly<R>[] {
@@ -131,39 +148,58 @@ export class Layer implements ReadView {
       return bs === undefined ? NONE : [...bs.keys()];
     }
     const found = new Set<string>();
-    for (let layer: Layer | undefined = this; layer !== undefined; layer = layer.parent) {
+    for (const layer of this.chain()) {
       for (const [b, ids] of layer.data.get(table.name)?.pairMap(pair).get(a) ?? []) {
-        if (!found.has(b) && [...ids].some((id) => !this.hidden(table.name, id, layer!))) found.add(b);
+        if (!found.has(b) && [...ids].some((id) => !this.hidden(table.name, id, layer))) found.add(b);
       }
     }
     return [...found];
   }
 
-  *all<R extends Row>(table: Table<R, string, string>): Iterable<Readonly<R>> {
-    for (let layer: Layer | undefined = this; layer !== undefined; layer = layer.parent) {
+  *all<R extends Row>(table: Table<R>): Iterable<Readonly<R>> {
+    for (const layer of this.chain()) {
       for (const [id, row] of layer.data.get(table.name)?.rows ?? []) {
-        if (!this.hidden(table.name, id, layer)) yield row as unknown as R;
+        if (layer === this || !this.hidden(table.name, id, layer)) yield row as unknown as R;
       }
     }
   }
 
-  private collect<R extends Row>(table: Table<R, string, string>, ids: (data: TableData) => ReadonlySet<string> | undefined): readonly R[] {
+  private collect<R extends Row>(table: Table<R>, ids: (data: TableData) => ReadonlySet<string> | undefined): readonly R[] {
     const out: R[] = [];
-    for (let layer: Layer | undefined = this; layer !== undefined; layer = layer.parent) {
+    const own = this.data.get(table.name);
+    if (own !== undefined) for (const id of ids(own) ?? NONE) out.push(own.rows.get(id) as unknown as R);
+    if (this.parent === undefined) return out;
+    for (const layer of this.parent.chain()) {
       const data = layer.data.get(table.name);
       if (data === undefined) continue;
-      const found = ids(data);
-      if (found === undefined) continue;
-      for (const id of found) {
-        if (layer === this || !this.hidden(table.name, id, layer)) out.push(data.rows.get(id) as unknown as R);
-      }
+      for (const id of ids(data) ?? NONE) if (!this.hidden(table.name, id, layer)) out.push(data.rows.get(id) as unknown as R);
+    }
+    return out;
+  }
+
+  /** This layer and those below it. */
+  private *chain(): Iterable<Layer> {
+    yield this;
+    if (this.parent !== undefined) yield* this.parent.chain();
+  }
+
+  /** Ids that layers younger than `layer` have a word on, each once. */
+  private spoken(table: string, layer: Layer): Set<string> {
+    const out = new Set<string>();
+    for (const l of this.chain()) {
+      if (l === layer) break;
+      const data = l.data.get(table);
+      if (data === undefined) continue;
+      for (const id of data.rows.keys()) out.add(id);
+      for (const id of data.gone) out.add(id);
     }
     return out;
   }
 
   /** Whether a younger layer than `layer` has its own word on the row. */
   private hidden(table: string, id: string, layer: Layer): boolean {
-    for (let l: Layer = this; l !== layer; l = l.parent!) {
+    for (const l of this.chain()) {
+      if (l === layer) return false;
       const data = l.data.get(table);
       if (data !== undefined && (data.rows.has(id) || data.gone.has(id))) return true;
     }

@@ -119,7 +119,7 @@ export class Layout {
   /** Names to numbers. @throws Error naming table and register or stage when the flow says what the pipeline cannot do. */
   lower(table: PipelineTable, spec: FlowSpec, family: Family = familyOf(spec.match)): LoweredFlow {
     const match: Record<string, MatchValue> = {};
-    for (const [name, value] of Object.entries(spec.match) as [string, MatchValue][]) {
+    for (const [name, value] of Object.entries<MatchValue>(spec.match as Record<string, MatchValue>)) {
       if (name.startsWith("reg:")) this.matchRegister(table, match, name.slice(4), value);
       else match[name] = value;
     }
@@ -135,7 +135,7 @@ export class Layout {
     if (spec.meter !== undefined) instructions.push({ type: "meter", meter_id: spec.meter });
     if (actions.length > 0) instructions.push({ type: "apply_actions", actions });
     if (gotoTable !== undefined) instructions.push({ type: "goto_table", table_id: gotoTable });
-    return { table: table.id, priority: spec.priority, match: match as Match, instructions };
+    return { table: table.id, priority: spec.priority, match: match, instructions };
   }
 
   private lowerAction(table: PipelineTable, action: FlowAction, family: Family, last: boolean): Action[] | number {

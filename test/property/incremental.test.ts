@@ -14,7 +14,7 @@ const small = fc.nat(5);
 const step: fc.Arbitrary<Step> = fc.oneof(
   { weight: 2, arbitrary: fc.record({ do: fc.constantFrom("network", "router", "group", "chassis", "unchassis"), n: small }) },
   { weight: 9, arbitrary: fc.record({ do: fc.constantFrom("subnet", "port", "port", "interface", "uninterface", "rule", "rule", "plug", "plug", "plug", "unplug", "groups", "pairs", "security", "admin", "route", "delete", "encap"), n: small, m: small }) },
-) as fc.Arbitrary<Step>;
+);
 
 /** Live ids by kind; steps pick from them by number. */
 class History {
