@@ -327,6 +327,7 @@ function encodeAction(buf: Buffer, off: number, action: Action): number {
   room(buf, off);
   switch (action.type) {
     case "output":
+      if (action.port >>> 0 !== action.port) throw badValue(`output: no port ${action.port}`);
       writeU32(buf, off, 16);
       writeU32(buf, off + 4, action.port);
       writeU16(buf, off + 8, action.max_len ?? (action.port === ports.CONTROLLER ? 0xffff : 0));
@@ -507,7 +508,7 @@ function encodeController(buf: Buffer, off: number, action: Action & { type: "co
   };
   if ((action.max_len ?? 0xffff) !== 0xffff) property(0, 4, (at) => writeU16(buf, at, action.max_len!));
   if ((action.controller_id ?? 0) !== 0) property(1, 4, (at) => writeU16(buf, at, action.controller_id!));
-  if (reason !== 1) property(2, 4, (at) => (buf[at] = reason));
+  if (reason !== 1) property(2, 1, (at) => (buf[at] = reason));
   const userdata = action.userdata;
   if (userdata !== undefined && userdata.length > 0) property(3, userdata.length, (at) => buf.set(userdata, at));
   if (action.pause === true) property(4, 0, () => undefined);
@@ -764,7 +765,7 @@ function decodeController(buf: Buffer, off: number, end: number): Action {
     if (pos + 4 > end) throw truncated(pos, "controller property");
     const type = buf.readUInt16BE(pos);
     const length = buf.readUInt16BE(pos + 2);
-    const size = [8, 8, 8, 4, 4, 8][type];
+    const size = [8, 8, 5, 4, 4, 8][type];
     if (size === undefined) throw malformed(pos, `controller property ${type}`);
     if (length < size || (type !== 3 && length > 8)) throw malformed(pos + 2, `controller property length ${length}`);
     if (pos + length > end) throw truncated(pos, "controller property");

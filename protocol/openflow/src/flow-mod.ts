@@ -54,11 +54,11 @@ export function encodeFlowMod(buf: Buffer, off: number, fm: FlowMod, xid = 0): n
   writeU32(buf, off + 4, xid);
   writeU64(buf, off + 8, fm.cookie ?? 0, "cookie");
   writeU64(buf, off + 16, fm.cookie_mask ?? 0, "cookie_mask");
-  buf[off + 24] = fm.table_id ?? (command >= 3 ? ALL_TABLES : 0);
+  buf[off + 24] = within(fm.table_id ?? (command >= 3 ? ALL_TABLES : 0), 0xff, "table_id");
   buf[off + 25] = command;
-  writeU16(buf, off + 26, fm.idle_timeout ?? 0);
-  writeU16(buf, off + 28, fm.hard_timeout ?? 0);
-  writeU16(buf, off + 30, fm.priority ?? 0x8000);
+  writeU16(buf, off + 26, within(fm.idle_timeout ?? 0, 0xffff, "idle_timeout"));
+  writeU16(buf, off + 28, within(fm.hard_timeout ?? 0, 0xffff, "hard_timeout"));
+  writeU16(buf, off + 30, within(fm.priority ?? 0x8000, 0xffff, "priority"));
   writeU32(buf, off + 32, fm.buffer_id ?? NO_BUFFER);
   writeU32(buf, off + 36, fm.out_port ?? ports.ANY);
   writeU32(buf, off + 40, fm.out_group ?? ports.ANY);
@@ -69,6 +69,11 @@ export function encodeFlowMod(buf: Buffer, off: number, fm: FlowMod, xid = 0): n
   if (end > buf.length) throw badValue("the buffer is too small");
   writeU16(buf, off + 2, end - off);
   return end;
+}
+
+function within(value: number, limit: number, what: string): number {
+  if (value >>> 0 !== value || value > limit) throw badValue(`${what}: ${value} is not a whole number up to ${limit}`);
+  return value;
 }
 
 /** One entry of a flow statistics reply: numbers, and where its raw match and instructions are. Reused for the next entry. */

@@ -24,3 +24,4 @@ export {
   type BundleOptions, type ConnectionOptions, type Features, type PacketInMessage, type ReplyTo, type Slice,
 } from "./connection.ts";
 export { listen, type Listener, type ListenOptions } from "./listen.ts";
+export { formatMatch, formatActions, formatInstructions, formatFlow, formatPort, formatSubField, type PrintableFlow } from "./print.ts";

@@ -70,7 +70,7 @@ export function encodeOxm(buf: Buffer, off: number, field: Field, value: MatchVa
       return encodeOxm(buf, off, field, maskedText(field, value));
     }
     length = writeValue(buf, pos, field, value);
-  } else if (typeof value === "object" && !(value instanceof Uint8Array)) {
+  } else if (typeof value === "object" && value !== null && !(value instanceof Uint8Array)) {
     length = writeValue(buf, pos, field, value.value);
     const maskLength = writeValue(buf, pos + length, field, value.mask);
     if (maskLength !== length) throw badValue(`${field.name}: value and mask differ in length`);
@@ -92,9 +92,18 @@ export function encodeOxm(buf: Buffer, off: number, field: Field, value: MatchVa
   } else {
     length = writeValue(buf, pos, field, value);
   }
+  if (field.bits !== field.bytes * 8 && tooWide(buf, pos, field)) throw badValue(`${field.name}: more than ${field.bits} bits`);
   buf[off + 3] = length + (pos - off - 4);
   pos += length;
   return pos;
+}
+
+/** Whether the value has bits that the field has not. */
+function tooWide(buf: Buffer, pos: number, field: Field): boolean {
+  if (field.bits === 0) return false;
+  const unused = field.bytes * 8 - field.bits;
+  for (let i = 0; i * 8 < unused; i++) if (buf[pos + i]! >> Math.max(0, 8 - (unused - 8 * i))) return true;
+  return false;
 }
 
 /** An OXM header with its experimenter, length still to be filled in. Returns the offset after it. */

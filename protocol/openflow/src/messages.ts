@@ -122,7 +122,7 @@ const packetIn2: Part<PacketIn2> = {
       if (form === "bytes") off = rest(name).encode(buf, off, obj);
       else if (form === "oxm") off = encodeOxms(buf, off, value as Match);
       else if (form === 8) off = u64(name).encode(buf, pad(4).encode(buf, off, obj), obj);
-      else off = form === 1 ? pad(3).encode(buf, u8(name).encode(buf, off, obj), obj) : u32(name).encode(buf, off, obj);
+      else off = (form === 1 ? u8 : u32)(name).encode(buf, off, obj);
       writeU16(buf, start, type);
       writeU16(buf, start + 2, off - start);
       // The continuation consists of properties that are padded already.
@@ -141,7 +141,7 @@ const packetIn2: Part<PacketIn2> = {
       const property = PACKET_IN2[type];
       if (property === undefined) throw malformed(off, `packet-in property ${type}`);
       const [name, form] = property;
-      if (typeof form === "number" && length !== (form === 8 ? 16 : 8)) throw malformed(off + 2, `packet-in property length ${length}`);
+      if (typeof form === "number" && (length < (form === 8 ? 16 : 4 + form) || length > (form === 8 ? 16 : 8))) throw malformed(off + 2, `packet-in property length ${length}`);
       if (form === "bytes") obj[name] = buf.subarray(off + 4, stop);
       else if (form === "oxm") obj[name] = decodeOxms(buf, off + 4, stop);
       else if (form === 8) obj[name] = buf.readBigUInt64BE(off + 8);

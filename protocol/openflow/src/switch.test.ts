@@ -1,5 +1,6 @@
 // Against a real Open vSwitch: what is encoded comes back byte for byte, bundles are all or nothing.
 
+import { execFileSync } from "node:child_process";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 
 import { encodeInstructions, type Action, type Instruction } from "./actions.ts";
@@ -8,6 +9,8 @@ import { OpenFlowError } from "./errors.ts";
 import { ports } from "./fields.ts";
 import { eachFlowStats, encodeFlowMod, type FlowMod } from "./flow-mod.ts";
 import { encodeMatch, type Match } from "./match.ts";
+import { decodeMessage, encodeMessage, type Decoded, type MessageOf } from "./messages.ts";
+import { formatInstructions, formatMatch } from "./print.ts";
 import { ovsInstalled, startSwitch, type TestSwitch } from "./test-switch.ts";
 
 const ip = { eth_type: 0x0800 };
@@ -162,6 +165,9 @@ const INSTRUCTIONS: readonly (readonly Instruction[])[] = [
   [{ type: "meter", meter_id: 1 }, { type: "write_actions", actions: [{ type: "output", port: 2 }] }, { type: "apply_actions", actions: [{ type: "output", port: 1 }] }, { type: "clear_actions" }],
 ];
 
+/** What this package prints in words of its own. */
+const NOT_PRINTED = /multipath|bundle|tun_metadata|tun_erspan/;
+
 function flowMod(fm: Partial<FlowMod>): Buffer {
   const buf = Buffer.alloc(8192);
   return buf.subarray(0, encodeFlowMod(buf, 0, { command: "add", priority: 100, match: {}, ...fm }));
@@ -219,6 +225,24 @@ describe.skipIf(!ovsInstalled)("a real Open vSwitch", () => {
 
   test.each(INSTRUCTIONS.map((instructions) => [show(instructions), instructions] as const))("instructions %s come back as sent", async (_, instructions) => {
     expect(await throughSwitch({}, instructions)).toEqual(sent({}, instructions));
+  });
+
+  test("flows print as ovs-ofctl prints them", () => {
+    const cases: (readonly [Match, readonly Instruction[]])[] = [
+      ...MATCHES.map((match) => [match, []] as const),
+      ...ACTIONS.map((actions) => [BASES.find(([needle]) => show(actions).includes(needle))?.[1] ?? {}, [{ type: "apply_actions", actions }]] as const),
+      ...INSTRUCTIONS.map((instructions) => [{}, instructions] as const),
+    ];
+    const wrong: string[] = [];
+    for (const [match, instructions] of cases) {
+      const message = encodeMessage({ type: "flow_mod", command: "add", priority: 5, match, instructions }, 1);
+      const { match: m, instructions: i } = decodeMessage(message) as Decoded<MessageOf<"flow_mod">>;
+      const theirs = execFileSync("ovs-ofctl", ["ofp-print", message.toString("hex")], { encoding: "utf8" });
+      const line = theirs.slice(theirs.indexOf("ADD ") + 4).trim().replace(/^table:\d+ /, "");
+      const ours = `${formatMatch(m, 5)} actions=${formatInstructions(i!)}`;
+      if (line !== ours && !NOT_PRINTED.test(ours)) wrong.push(`theirs ${line}\n  ours ${ours}`);
+    }
+    expect(wrong).toEqual([]);
   });
 
   test("a bundle of many flows is applied as one", async () => {
