@@ -93,6 +93,8 @@ export interface SwitchInfo {
 
 const DRAIN_MS = 3000;
 const MAX_PARKED = 1024;
+/** Errors of a switch that answer no request are logged at most this often. */
+const ERROR_PAUSE_MS = 10_000;
 /** An audit takes at most one part in this many of the controller's time. */
 const AUDIT_SHARE = 10;
 
@@ -289,7 +291,13 @@ export class Southbound {
 
   private tell(chassis: string): void {
     const generation = this.confirmed(chassis);
-    for (const listener of this.listeners) listener(chassis, generation);
+    for (const listener of this.listeners) {
+      try {
+        listener(chassis, generation);
+      } catch (error) {
+        this.log.error({ err: error, chassis }, "listener of confirmations failed");
+      }
+    }
   }
 
   private onSession(session: SwitchSession): void {
@@ -342,8 +350,11 @@ export class Southbound {
       this.metrics.packetIns.inc({ table: packet.tableId });
       this.packets.push(row.id, { ...packet, chassis: row.id });
     };
+    let told = 0;
     session.onError = (error) => {
       target.complain(error);
+      if (Date.now() - told < ERROR_PAUSE_MS) return;
+      told = Date.now();
       this.log.warn({ chassis: row.id, error }, "switch reported an error");
     };
     // Zones of interfaces that were never confirmed may have been another port's.

@@ -48,6 +48,8 @@ export class Inventory {
   private readonly progress = new Map<string, Progress>();
   private readonly waiting = new Set<string>();
   private readonly conflicts = new Set<string>();
+  private readonly confirmations = new Set<Promise<void>>();
+  private stopping = false;
 
   constructor(options: InventoryOptions) {
     this.options = options;
@@ -90,7 +92,7 @@ export class Inventory {
   /** The switch of `chassis` confirmed more: tells the apps of interfaces that became ready, in one transaction. */
   async confirmUpTo(chassis: string): Promise<void> {
     const progress = this.progress.get(chassis);
-    if (progress === undefined || progress.confirming) return;
+    if (progress === undefined || progress.confirming || this.stopping) return;
     if (progress.awaiting.size === 0) {
       this.waiting.delete(chassis);
       return;
@@ -98,8 +100,11 @@ export class Inventory {
     this.waiting.add(chassis);
     progress.confirming = true;
     const { model, apps, log, confirmed } = this.options;
+    let done = (): void => undefined;
+    const work = new Promise<void>((resolve) => (done = resolve));
+    this.confirmations.add(work);
     try {
-      for (;;) {
+      while (!this.stopping) {
         const generation = confirmed(chassis);
         const ready = generation === 0 ? [] : [...progress.awaiting.values()].filter((a) => a.generation <= generation);
         if (ready.length === 0) return;
@@ -117,6 +122,8 @@ export class Inventory {
       log.error({ err: error, chassis }, "interfaces could not be marked as installed");
     } finally {
       progress.confirming = false;
+      this.confirmations.delete(work);
+      done();
       if (progress.awaiting.size === 0) this.waiting.delete(chassis);
     }
   }
@@ -156,8 +163,10 @@ export class Inventory {
     this.progress.delete(chassis);
   }
 
+  /** Ends what is under way, then the sessions. */
   async stop(): Promise<void> {
-    await Promise.all([...this.all].map((host) => host.stop()));
+    this.stopping = true;
+    await Promise.all([...this.confirmations, ...[...this.all].map((host) => host.stop())]);
   }
 }
 

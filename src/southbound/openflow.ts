@@ -1,7 +1,7 @@
 // OpenFlow sessions: from a socket to a switch that has said its datapath id. What goes wrong before that is the peer's own
 // business: one line in the log, and its connection ends.
 import type { TlsOptions } from "node:tls";
-import { decodeInstructions, listen, ports, type Decoded, type Match, type Message, type MessageOf, type OpenFlowConnection, type PacketInMessage, type Slice } from "node-openflow";
+import { decodeInstructions, listen, peerError, ports, type Decoded, type Match, type Message, type MessageOf, type OpenFlowConnection, type PacketInMessage, type Slice } from "node-openflow";
 import type { Logger } from "pino";
 import type { Meter } from "../compiler/desired.ts";
 import { peerOf } from "./peer.ts";
@@ -170,7 +170,7 @@ export class SwitchSession implements Session {
   }
 }
 
-const errorText = (message: Decoded<MessageOf<"error">>): string => `error ${message.error_type}.${message.code}`;
+const errorText = (message: Decoded<MessageOf<"error">>): string => peerError(message).errorName ?? `error ${message.error_type}.${message.code}`;
 
 /** Whether two instruction lists mean the same: a switch may write a field's other number, or order instructions its way. */
 export function sameInstructions(a: Buffer, b: Buffer): boolean {

@@ -75,9 +75,9 @@ const PIECE = 512;
 const REFUSALS_PIECES = 2048;
 /** Refused flows that are logged one by one. */
 const REFUSALS_LOGGED = 50;
-/** Parts of a dump compared in one turn of the event loop. */
-const PARTS_A_TURN = 8;
-const TURN_MS = 5;
+/** A comparison lets others have a turn of the event loop after this long. */
+const TURN_MS = 4;
+const FLOWS_A_STEP = 1024;
 
 export class Switch {
   readonly chassis: string;
@@ -306,15 +306,22 @@ export class Switch {
 
   /** undefined: the session ended meanwhile. */
   private async compare(session: Session, parts: readonly Buffer[]): Promise<Comparison | undefined> {
-    const comparison = new Comparison(this.options.desired.flowsOf(this.chassis), this.options.sameInstructions);
+    const comparison = new Comparison([], this.options.sameInstructions);
+    const wanted = Array.from(this.options.desired.flowsOf(this.chassis)); // all of one moment
     let turn = performance.now();
-    for (const [i, part] of parts.entries()) {
+    const breath = async (): Promise<boolean> => {
+      if (performance.now() - turn < TURN_MS) return true;
+      await new Promise((resolve) => setImmediate(resolve));
+      turn = performance.now();
+      return this.session === session;
+    };
+    for (let at = 0; at < wanted.length; at += FLOWS_A_STEP) {
+      comparison.want(wanted.slice(at, at + FLOWS_A_STEP));
+      if (!(await breath())) return undefined;
+    }
+    for (const part of parts) {
       comparison.part(part);
-      if (i % PARTS_A_TURN === PARTS_A_TURN - 1 && performance.now() - turn > TURN_MS) {
-        await new Promise((resolve) => setImmediate(resolve));
-        if (this.session !== session) return undefined;
-        turn = performance.now();
-      }
+      if (!(await breath())) return undefined;
     }
     return comparison;
   }
@@ -398,6 +405,7 @@ export class Switch {
         this.pump();
       },
       (error: unknown) => {
+        for (const zone of batch.zones) this.zones.add(zone);
         if (this.session === session) this.giveUp(session, error, "switch did not take its changes");
       },
     );

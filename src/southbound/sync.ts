@@ -34,14 +34,20 @@ export class Comparison {
   private readonly seen: Seen | undefined;
   /** Flows in the dump so far. */
   dumped = 0;
-  readonly desired: number;
+  /** Flows that should be there. */
+  desired = 0;
 
   /** `seen` is told of every flow in the dump: which desired flow it is, if any, and whether it is as desired. */
   constructor(desired: Iterable<Flow>, sameInstructions: SameInstructions, seen?: Seen) {
     this.seen = seen;
+    this.sameInstructions = sameInstructions;
+    this.want(desired);
+  }
+
+  /** More desired flows; all of them come before the first part. */
+  want(desired: Iterable<Flow>): void {
     for (const flow of desired) this.open.set(flow.key, flow);
     this.desired = this.open.size;
-    this.sameInstructions = sameInstructions;
   }
 
   /** One OFPMP_FLOW reply. @throws OpenFlowError when it is malformed */

@@ -85,6 +85,21 @@ describe("one bundle", () => {
     expect([sent(w), bundles(w)]).toEqual([4000, 2]);
   });
 
+  test("is all or nothing for a switch that dies in the middle of it", async () => {
+    const ovs = await host();
+    const w = await world({ want: flows(...range(20_000).map((n) => numbered(n, 1, n % 5))) });
+    await ovs.vsctl("set-manager", `tcp:127.0.0.1:${w.ports.ovsdb}`);
+    for (const ms of [5, 30, 60, 90]) {
+      await eventually("the switch", () => w.info()?.state === "syncing" || w.info()?.state === "connected");
+      await new Promise((resolve) => setTimeout(resolve, ms));
+      await ovs.stopVswitchd();
+      await ovs.startVswitchd();
+    }
+    await eventually("all flows", async () => w.info()?.state === "connected" && (await ovs.flows()).length === 20_000);
+    expect(await w.southbound.audit("hv1")).toEqual({ missing: 0, changed: 0, foreign: 0 });
+    expect(w.southbound.quarantined("hv1")).toEqual([]);
+  });
+
   test("for all commits that came while another was on its way", async () => {
     const ovs = await host();
     const w = await world({ want: flows() });

@@ -198,7 +198,10 @@ export class World {
   }
 
   async connected(chassis = "hv1", timeoutMs = 15_000): Promise<void> {
-    await eventually(`${chassis} connected`, () => this.info(chassis)?.state === "connected" && this.info(chassis)?.database === "connected", timeoutMs);
+    const ready = (): boolean => this.info(chassis)?.state === "connected" && this.info(chassis)?.database === "connected";
+    await eventually(`${chassis} connected`, ready, timeoutMs).catch((error: unknown) => {
+      throw new Error(`${chassis} did not connect: ${JSON.stringify([this.info(chassis), this.log.slice(-20)], null, 1)}`, { cause: error });
+    });
   }
 
   info(chassis = "hv1"): SwitchInfo | undefined {
