@@ -49,6 +49,16 @@ interface Pending {
 interface Group {
   readonly layer: Layer;
   readonly pending: Pending[];
+  rows: number;
+}
+
+/** A transaction that writes more rows than the store takes at once; it alone is refused. */
+export class TransactionTooLarge extends Error {
+  readonly code = "TRANSACTION_TOO_LARGE";
+  constructor(rows: number) {
+    super(`one transaction would write ${rows} rows; at most ${ROW_LIMIT} are possible`);
+    this.name = "TransactionTooLarge";
+  }
 }
 
 interface Allocation extends Row {
@@ -60,6 +70,8 @@ const ROWS = "t/";
 const FENCE = "fence";
 /** Transactions in one group at most; a longer queue waits for the next write. */
 const GROUP_LIMIT = 512;
+/** Rows in one group, and so in one transaction, at most: a store write has its limit (10,000 operations, the fence among them). */
+const ROW_LIMIT = 9_900;
 
 const rowKey = (table: string, id: string): string => `${ROWS}${table}/${id}`;
 
@@ -91,12 +103,13 @@ export class Model {
   /** Reads all rows. @throws StoreError, or Error naming the key of a record that is no row. */
   static async open(store: KvStore, tables: readonly AnyTable[]): Promise<Model> {
     const model = new Model(store, tables);
+    const from = store.revision;
     for await (const entry of store.range({ start: ROWS, end: "t0" })) model.loadRecord(entry.key, entry.value, entry.modRevision);
     const fence = await store.get(FENCE);
     model.fence = fence?.modRevision ?? 0;
-    model.committed = store.revision;
+    model.committed = from;
     const watcher = store.watch(
-      { prefix: "", fromRevision: store.revision + 1 },
+      { prefix: "", fromRevision: from + 1 },
       (revision, events) => model.foreign(revision, events),
       (error) => model.fail(error),
     );
@@ -146,7 +159,7 @@ export class Model {
         return;
       }
       const pending: Pending = { cause, fn, result: undefined, touched: new Map(), resolve: resolve as Pending["resolve"], reject };
-      if (this.staged !== undefined && this.staged.pending.length >= GROUP_LIMIT) this.waiting.push(pending);
+      if (this.waiting.length > 0 || (this.staged !== undefined && this.staged.pending.length >= GROUP_LIMIT)) this.waiting.push(pending);
       else this.stage(pending);
     });
   }
@@ -158,25 +171,29 @@ export class Model {
   }
 
   private stage(pending: Pending): void {
-    const group = (this.staged ??= { layer: new Layer(this.inflight?.layer ?? this.base), pending: [] });
-    if (this.run(pending, group.layer)) group.pending.push(pending);
+    const group = (this.staged ??= { layer: new Layer(this.inflight?.layer ?? this.base), pending: [], rows: 0 });
+    const outcome = this.run(pending, group);
+    if (outcome === "full") this.waiting.unshift(pending);
+    else if (outcome === "staged") group.pending.push(pending);
     // Calls made in the same turn share the write; so do those that come while one is under way.
     if (this.inflight === undefined) queueMicrotask(() => this.flush());
   }
 
-  /** Runs one transaction into a layer; false if it threw. */
-  private run(pending: Pending, into: Layer): boolean {
-    const layer = new Layer(into);
-    const tx = new Transaction(layer, pending);
+  /** Runs one transaction into a group. "full": it has to wait for the next one. */
+  private run(pending: Pending, group: Group): "staged" | "refused" | "full" {
+    const layer = new Layer(group.layer);
+    pending.touched = new Map();
     try {
-      pending.touched = new Map();
-      pending.result = pending.fn(tx);
+      pending.result = pending.fn(new Transaction(layer, pending));
+      if (pending.touched.size > ROW_LIMIT) throw new TransactionTooLarge(pending.touched.size);
     } catch (error) {
       pending.reject(error);
-      return false;
+      return "refused";
     }
+    if (group.rows > 0 && group.rows + pending.touched.size > ROW_LIMIT) return "full";
+    group.rows += pending.touched.size;
     layer.mergeDown();
-    return true;
+    return "staged";
   }
 
   private flush(): void {
@@ -193,8 +210,12 @@ export class Model {
     this.write(group).catch((error: unknown) => this.fail(error instanceof Error ? error : new Error(String(error))));
   }
 
+  /** Stages what waits, as far as the next group goes. */
   private refill(): void {
-    while (this.waiting.length > 0 && (this.staged === undefined || this.staged.pending.length < GROUP_LIMIT)) this.stage(this.waiting.shift()!);
+    for (let before = -1; this.waiting.length > 0 && this.waiting.length !== before && (this.staged?.pending.length ?? 0) < GROUP_LIMIT; ) {
+      before = this.waiting.length;
+      this.stage(this.waiting.shift()!);
+    }
   }
 
   private async write(group: Group): Promise<void> {
