@@ -253,7 +253,8 @@ export class Southbound {
   // --- events -------------------------------------------------------------------------------------------------------
 
   private onCommit(commit: Commit): void {
-    for (const { table, before, after } of commit.changes) {
+    for (const { table, id, before, after } of commit.changes) {
+      for (const vif of this.options.model.view.by(vifTable, "iface_id", id)) this.inventory.recheck(vif, commit.generation);
       if (table === chassisTable) this.chassisChanged(before as Chassis | undefined, after as Chassis | undefined);
       else if (table === vifTable) {
         const old = before as Vif | undefined;

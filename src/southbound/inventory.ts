@@ -89,6 +89,17 @@ export class Inventory {
     return this.progress.get(chassis)?.installed.has(vif) ?? false;
   }
 
+  /**
+   * Something about the port behind an installed interface changed in `generation`: once the switch has that as well, the
+   * apps are told again. So a port that was down and is up again becomes active with no new plug.
+   */
+  recheck(vif: Vif, generation: number): void {
+    const progress = this.progress.get(vif.chassis);
+    if (progress === undefined || !progress.installed.has(vif.id) || progress.awaiting.has(vif.id)) return;
+    progress.awaiting.set(vif.id, { vif, generation });
+    this.waiting.add(vif.chassis);
+  }
+
   /** The switch of `chassis` confirmed more: tells the apps of interfaces that became ready, in one transaction. */
   async confirmUpTo(chassis: string): Promise<void> {
     const progress = this.progress.get(chassis);
