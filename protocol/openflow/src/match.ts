@@ -123,12 +123,25 @@ function maskedText(field: Field, text: string): MatchValue {
   if (bits > 0 && /^\d{1,3}$/.test(mask)) {
     const prefix = Number(mask);
     if (prefix > bits) throw badValue(`${field.name}: prefix length ${prefix} exceeds ${bits}`);
+    if (bits === 32) return { value, mask: prefix === 0 ? 0 : (0xffffffff << (32 - prefix)) >>> 0 };
     return { value, mask: prefix === 0 ? 0n : ((1n << BigInt(prefix)) - 1n) << BigInt(bits - prefix) };
   }
   return { value, mask };
 }
 
+const knownFlags = new Map<string, MatchValue>();
+
 function flags(field: Field, text: string): MatchValue {
+  const key = `${field.name}${text}`;
+  let value = knownFlags.get(key);
+  if (value === undefined) {
+    value = parseFlags(field, text);
+    if (knownFlags.size < 1000) knownFlags.set(key, value);
+  }
+  return value;
+}
+
+function parseFlags(field: Field, text: string): MatchValue {
   const names = flagNames[field.name];
   if (names === undefined || !/^([+-][a-z]+)+$/.test(text)) throw badValue(`${field.name}: not a value: ${text}`);
   let value = 0;

@@ -29,7 +29,7 @@ const PORT_NAMES = new Map(Object.entries(ports).filter(([name]) => name !== "MA
 
 /** C's %#x: zero has no prefix. */
 function hash(value: number | bigint): string {
-  return value == 0 ? "0" : `0x${value.toString(16)}`; // eslint-disable-line eqeqeq -- 0 and 0n
+  return value == 0 ? "0" : `0x${value.toString(16)}`;  
 }
 
 function hex(value: number | bigint, digits = 1): string {

@@ -262,7 +262,7 @@ describe.skipIf(!ovsInstalled)("a real Open vSwitch", () => {
   ] as const)("a message %s fails the bundle as a whole and is named", async (_, match, instructions, name) => {
     await conn.bundle([flowMod({ command: "delete" })]);
     const good = flowMod({ match: { reg0: 1 } });
-    const bad = flowMod({ match: match as Match, ...(instructions === undefined ? {} : { instructions }) });
+    const bad = flowMod({ match: match, ...(instructions === undefined ? {} : { instructions }) });
     const error = await conn.bundle([good, good, bad, good]).then(() => undefined, (e: unknown) => e);
     expect(error).toBeInstanceOf(OpenFlowError);
     expect(error).toMatchObject({ code: "OF_PEER_ERROR", errorName: name, index: 2 });

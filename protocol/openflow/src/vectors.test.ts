@@ -74,11 +74,11 @@ function tally(file: string): { passed: number; total: number; failures: string[
 
 describe.skipIf(!existsSync(directory))("vectors of other implementations", () => {
   test.each([
-    ["ovs-wire.jsonl", 1],
-    ["os-ken.jsonl", 1],
-    ["loxigen.jsonl", 1],
-    ["ovs-tests.jsonl", 1],
-    ["ovs-errors.jsonl", 1],
+    ["ovs-wire.jsonl", 1850],
+    ["os-ken.jsonl", 50],
+    ["loxigen.jsonl", 13],
+    ["ovs-tests.jsonl", 160],
+    ["ovs-errors.jsonl", 117],
   ])("%s", (file, floor) => {
     const { passed, total, failures } = tally(file);
     if (process.env["SHOW_FAILURES"] !== undefined) console.log(`${file}: ${passed} of ${total}\n${failures.join("\n")}`);
@@ -129,6 +129,7 @@ describe.skipIf(!existsSync(directory))("vectors of other implementations", () =
       if (!failed && framer.pending === 0 && vector.expect === "decode-error") accepted.push(vector.name);
     }
     if (process.env["SHOW_FAILURES"] !== undefined) console.log(`accepted:\n${accepted.join("\n")}`);
-    expect(accepted.length).toBeLessThanOrEqual(1000);
+    // Left to the switch: prerequisites, and values that are well-formed but make no sense. Unknown experimenters pass.
+    expect(accepted.length).toBeLessThanOrEqual(200);
   });
 });
