@@ -26,7 +26,7 @@ const closed = (socket: Socket): Promise<void> =>
 test("garbage, silence and half messages on both ports, beside a switch that works", async () => {
   const ovs = await Ovs.start({ "system-id": "hv1", "axion-encap-ip": "192.0.2.1" });
   cleanup.push(() => ovs.stop());
-  const w = await World.start({ want: () => ({ flows: [numbered(1)] }), config: { handshakeTimeoutMs: 500 } });
+  const w = await World.start({ want: () => ({ flows: [numbered(1)] }), config: { handshakeTimeoutMs: 1500 } });
   cleanup.push(() => w.stop());
   await w.adopt(ovs);
   const { since } = w.info()!;
