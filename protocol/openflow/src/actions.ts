@@ -865,6 +865,8 @@ export function encodeInstructions(buf: Buffer, off: number, instructions: reado
 
 function encodeInstruction(buf: Buffer, off: number, instruction: Instruction): number {
   room(buf, off);
+  // Without actions they do nothing, and Open vSwitch does not write them back.
+  if ((instruction.type === "apply_actions" || instruction.type === "write_actions") && instruction.actions.length === 0) return off;
   let code: number;
   let end = off + 8;
   switch (instruction.type) {

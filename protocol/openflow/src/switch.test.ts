@@ -159,6 +159,11 @@ const BASES: readonly [needle: string, match: Match][] = [
 const INSTRUCTIONS: readonly (readonly Instruction[])[] = [
   [],
   [{ type: "goto_table", table_id: 9 }],
+  [{ type: "apply_actions", actions: [] }],
+  [{ type: "apply_actions", actions: [] }, { type: "goto_table", table_id: 9 }],
+  [{ type: "write_actions", actions: [] }, { type: "goto_table", table_id: 9 }],
+  [{ type: "clear_actions" }, { type: "goto_table", table_id: 9 }],
+  [{ type: "write_metadata", metadata: 0xfff, metadata_mask: 0xff }],
   [{ type: "goto_table", table_id: 9 }, { type: "apply_actions", actions: [{ type: "output", port: 1 }] }],
   [{ type: "write_metadata", metadata: 5n, metadata_mask: 0xffn }, { type: "goto_table", table_id: 8 }],
   [{ type: "write_metadata", metadata: 5n }, { type: "clear_actions" }],
