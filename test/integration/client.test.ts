@@ -129,7 +129,7 @@ describe("on a network", () => {
   test("port: create, list, show, set --fixed-ip, --allowed-address, --security-group, unset, delete", async () => {
     await session.json(`subnet create --network ${net} --subnet-range 10.2.0.0/24 sub`);
     const group = await session.json("security group create group-p");
-    const made = await session.json(`port create --network ${net} --fixed-ip subnet=sub,ip-address=10.2.0.7 --mac-address fa:16:3e:00:00:01 port-a`);
+    const made = await session.json(`port create --network ${net} --fixed-ip subnet=sub,ip-address=10.2.0.7 --no-security-group --mac-address fa:16:3e:00:00:01 port-a`);
     expect(made).toMatchObject({ status: "DOWN", mac_address: "fa:16:3e:00:00:01", fixed_ips: [{ ip_address: "10.2.0.7" }] });
     expect(await session.json(`port list --network ${net}`)).toMatchObject([{ ID: made.id, Name: "port-a", "MAC Address": "fa:16:3e:00:00:01" }]);
     expect(await session.json("port list --fixed-ip ip-address=10.2.0.7")).toHaveLength(1);

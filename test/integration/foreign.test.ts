@@ -45,7 +45,7 @@ test("adoption leaves what is there as it is", async () => {
   const { lab } = cloud;
   hv = await lab.addHypervisor({ name: "hv9" });
   await hv.vsctl(
-    "add-br", "br-ext", "--", "set", "Bridge", "br-ext", "datapath_type=netdev", "protocols=OpenFlow13", "external_ids:made-by=somebody", "other_config:hwaddr=02:00:00:00:00:99",
+    "add-br", "br-ext", "--", "set", "Bridge", "br-ext", "datapath_type=netdev", "fail_mode=secure", "protocols=OpenFlow13", "external_ids:made-by=somebody", "other_config:hwaddr=02:00:00:00:00:99",
     "--", "set-controller", "br-ext", "tcp:127.0.0.1:6699", "--", "add-port", "br-ext", "lonely", "--", "set", "Interface", "lonely", "type=internal",
     "--", "add-br", "br-int", "--", "set", "Bridge", "br-int", "datapath_type=netdev",
     "--", "add-port", "br-int", "guest", "--", "set", "Interface", "guest", "type=internal", "external_ids:owner=somebody",
@@ -160,5 +160,7 @@ test("a host that leaves keeps what is on it, and the controller forgets nothing
   await sleep(1500);
   expect(await foreign()).toBe(before);
   expect(await bridges()).toContain("br-int");
-  await cloud.synced(1);
+  // Its switch stays connected as long as somebody does not take the controller's row away.
+  await cloud.synced(2);
+  await until("an answer", () => a.vm.reaches(b.ip));
 });
