@@ -254,7 +254,7 @@ export type Action =
   | { readonly type: "output"; readonly port: number; readonly max_len?: number }
   | { readonly type: "set_field"; readonly field: FieldName; readonly value: FieldValue; readonly mask?: FieldValue }
   | { readonly type: "load"; readonly dst: SubField; readonly value: number | bigint }
-  /** load and masked set_field of fields that have no NXM number; as such only decoded. */
+  /** load and masked set_field of experimenter fields and tun_metadata; as such only decoded. */
   | { readonly type: "reg_load2"; readonly field: FieldName; readonly value: FieldValue; readonly mask?: FieldValue }
   /** Table 255 or none: the current one. in_port: that of the packet by default. ct: fields of the original direction. */
   | { readonly type: "resubmit"; readonly table?: number; readonly in_port?: number; readonly ct?: boolean }
@@ -383,7 +383,7 @@ function encodeSetField(buf: Buffer, off: number, name: FieldName, value: FieldV
   if (mask !== undefined) {
     const bits = toBig(field, mask);
     if (bits !== (1n << BigInt(field.bits)) - 1n) {
-      if (field.nxmHeader >>> 16 > 1) return encodeLoad2(buf, off, field, value, mask);
+      if (needsLoad2(field)) return encodeLoad2(buf, off, field, value, mask);
       // OpenFlow 1.3 has no masked set_field: one load for each run of ones.
       const whole = toBig(field, value);
       for (let ofs = 0; ofs < field.bits; ) {
@@ -399,9 +399,14 @@ function encodeSetField(buf: Buffer, off: number, name: FieldName, value: FieldV
   return finish(buf, off, encodeOxm(buf, off + 4, field, value));
 }
 
+/** Experimenter fields have no header of four bytes, tun_metadata no fixed width: NXAST_REG_LOAD cannot name them. */
+function needsLoad2(field: Field): boolean {
+  return field.nxmExperimenter !== undefined || field.bytes === 0;
+}
+
 function encodeLoad(buf: Buffer, off: number, dst: SubField, value: number | bigint): number {
   const field = fields[dst.field];
-  if (field.nxmHeader >>> 16 > 1) {
+  if (needsLoad2(field)) {
     const ones = ((1n << BigInt(dst.bits)) - 1n) << BigInt(dst.ofs);
     return encodeLoad2(buf, off, field, BigInt(value) << BigInt(dst.ofs), dst.bits === field.bytes * 8 ? undefined : ones);
   }

@@ -110,10 +110,13 @@ const PACKET_IN2: readonly Property[] = [
   ["continuation", "bytes"],
 ];
 
+/** As Open vSwitch writes them. */
+const PACKET_IN2_ORDER = [0, 1, 2, 3, 4, 5, 6, 8, 7];
+
 const packetIn2: Part<PacketIn2> = {
   name: "packet", size: -1,
   encode(buf, off, obj) {
-    for (let type = 0; type < PACKET_IN2.length; type++) {
+    for (const type of PACKET_IN2_ORDER) {
       const [name, form] = PACKET_IN2[type]!;
       const value = obj[name];
       if (value === undefined) continue;
