@@ -381,7 +381,7 @@ export class Engine implements Desired {
     for (const scope of this.scopes.of(chassis)) yield* this.store.portsIn(scope);
   }
 
-  scopesOf(chassis: string): ReadonlySet<string> {
+  scopesOf(chassis: string): Iterable<string> {
     return this.scopes.of(chassis);
   }
 

@@ -1,14 +1,27 @@
 // Which chassis has which scope. Scopes include scopes (a network includes the router on it, a router the networks it
 // reaches ...), cycles allowed; a chassis has what is reachable from its own scope and from `base`. Kept incrementally:
 // an added edge adds what it reaches, a removed edge removes what nothing else reaches any more.
+//
+// A name that ends in PER_VARIANT stands for one scope per chassis variant. The graph knows only the name; which of them
+// a chassis has follows from its variant when somebody asks.
 import { baseScope, chassisScope, PER_VARIANT } from "#app";
 
 interface Node {
   readonly name: string;
-  /** Included scopes with the number of emitters that say so. Names may end in PER_VARIANT. */
-  readonly out: Map<string, number>;
-  readonly in: Set<string>;
+  /** Whether the name stands for one scope per variant. */
+  readonly perVariant: boolean;
+  /** Included scopes with the number of emitters that say so. */
+  readonly out: Map<Node, number>;
+  readonly in: Set<Node>;
+  /** Chassis whose closure holds it. */
   readonly members: Set<string>;
+}
+
+interface Closure {
+  readonly nodes: Set<Node>;
+  variant: string;
+  /** To be computed from nothing: the chassis is new. */
+  fresh: boolean;
 }
 
 /** Changes of one batch: chassis -> scopes it gained and lost. */
@@ -19,194 +32,181 @@ export interface MembershipChange {
 
 export class Scopes {
   private readonly nodes = new Map<string, Node>();
-  /** chassis -> its scopes, resolved names. */
-  private readonly closures = new Map<string, Set<string>>();
+  private readonly closures = new Map<string, Closure>();
   private readonly variants = new Map<string, string>();
-  private added: [string, string][] = [];
-  private removed: [string, string][] = [];
-  private readonly reset = new Set<string>();
+  private added: [Node, Node][] = [];
+  private removed: [Node, Node][] = [];
+  private readonly turned = new Set<string>();
 
   private node(name: string): Node {
     let node = this.nodes.get(name);
-    if (node === undefined) this.nodes.set(name, (node = { name, out: new Map(), in: new Set(), members: new Set() }));
+    if (node === undefined) {
+      node = { name, perVariant: name.endsWith(PER_VARIANT), out: new Map(), in: new Set(), members: new Set() };
+      this.nodes.set(name, node);
+    }
     return node;
   }
 
-  include(from: string, to: string): void {
-    const out = this.node(from).out;
-    const count = out.get(to) ?? 0;
-    out.set(to, count + 1);
+  include(fromName: string, toName: string): void {
+    const from = this.node(fromName);
+    const to = this.node(toName);
+    const count = from.out.get(to) ?? 0;
+    from.out.set(to, count + 1);
     if (count > 0) return;
-    this.node(to).in.add(from);
-    this.added.push([from, to]);
+    to.in.add(from);
+    if (from.members.size > 0) this.added.push([from, to]);
   }
 
-  exclude(from: string, to: string): void {
-    const out = this.node(from).out;
-    const count = out.get(to)!;
+  exclude(fromName: string, toName: string): void {
+    const from = this.node(fromName);
+    const to = this.node(toName);
+    const count = from.out.get(to);
+    if (count === undefined) throw new Error(`scope ${fromName} does not include ${toName}`);
     if (count > 1) {
-      out.set(to, count - 1);
+      from.out.set(to, count - 1);
       return;
     }
-    out.delete(to);
-    this.node(to).in.delete(from);
-    this.removed.push([from, to]);
+    from.out.delete(to);
+    to.in.delete(from);
+    if (from.members.size > 0) this.removed.push([from, to]);
+    this.dropIfIdle(from);
+    this.dropIfIdle(to);
   }
 
   setVariant(chassis: string, variant: string | undefined): void {
-    const before = this.variants.get(chassis);
-    if (before === variant) return;
     if (variant === undefined) this.variants.delete(chassis);
     else this.variants.set(chassis, variant);
-    this.reset.add(chassis);
+    this.turned.add(chassis);
   }
 
   addChassis(chassis: string): void {
-    if (!this.closures.has(chassis)) {
-      this.closures.set(chassis, new Set());
-      this.reset.add(chassis);
-    }
+    if (!this.closures.has(chassis)) this.closures.set(chassis, { nodes: new Set(), variant: "", fresh: true });
   }
 
   removeChassis(chassis: string): void {
-    for (const scope of this.closures.get(chassis) ?? []) this.nodes.get(scope)?.members.delete(chassis);
+    for (const node of this.closures.get(chassis)?.nodes ?? []) {
+      node.members.delete(chassis);
+      this.dropIfIdle(node);
+    }
     this.closures.delete(chassis);
-    this.reset.delete(chassis);
   }
 
-  members(scope: string): ReadonlySet<string> {
-    return this.nodes.get(scope)?.members ?? EMPTY;
+  /** Chassis that have a scope, by its full name. */
+  *members(scope: string): Iterable<string> {
+    const at = scope.indexOf(PER_VARIANT);
+    const node = this.nodes.get(at < 0 ? scope : scope.slice(0, at + 1));
+    if (node === undefined) return;
+    if (at < 0) yield* node.members;
+    else for (const chassis of node.members) if (this.closures.get(chassis)!.variant === scope.slice(at + 1)) yield chassis;
   }
 
-  of(chassis: string): ReadonlySet<string> {
-    return this.closures.get(chassis) ?? EMPTY;
-  }
-
-  /** The name a scope has on a chassis, and back: the graph is kept under the name with the placeholder. */
-  private resolve(name: string, chassis: string): string {
-    return name.endsWith(PER_VARIANT) ? name + (this.variants.get(chassis) ?? "") : name;
-  }
-
-  private edges(resolved: string): ReadonlyMap<string, number> {
-    return this.nodes.get(unresolved(resolved))?.out ?? NO_EDGES;
+  /** Scopes of a chassis, by their full names. */
+  *of(chassis: string): Iterable<string> {
+    const closure = this.closures.get(chassis);
+    if (closure === undefined) return;
+    for (const node of closure.nodes) yield fullName(node, closure.variant);
   }
 
   /** Applies everything said since the last call. */
   settle(): MembershipChange {
     const change: MembershipChange = { gained: new Map(), lost: new Map() };
-    const removed = this.removed;
-    const added = this.added;
+    const { removed, added } = this;
     this.removed = [];
     this.added = [];
-    // Losses first: per chassis, all removed edges at once.
-    const suspects = new Map<string, string[]>();
+    // Losses first, all removed edges of a chassis at once.
+    const suspects = new Map<string, Node[]>();
     for (const [from, to] of removed) {
-      for (const chassis of this.membersOf(from)) {
-        if (this.reset.has(chassis)) continue;
+      for (const chassis of from.members) {
         const list = suspects.get(chassis);
         if (list === undefined) suspects.set(chassis, [to]);
         else list.push(to);
       }
     }
     for (const [chassis, targets] of suspects) this.shrink(chassis, targets, change);
-    for (const [from, to] of added) {
-      for (const chassis of this.membersOf(from)) if (!this.reset.has(chassis)) this.grow(chassis, this.resolve(to, chassis), change);
+    for (const [from, to] of added) if (from.out.has(to)) for (const chassis of [...from.members]) this.grow(chassis, [to], change);
+    for (const [chassis, closure] of this.closures) {
+      if (!closure.fresh) continue;
+      closure.fresh = false;
+      closure.variant = this.variants.get(chassis) ?? "";
+      this.grow(chassis, [this.node(baseScope), this.node(chassisScope(chassis))], change);
     }
-    for (const chassis of this.reset) {
-      if (!this.closures.has(chassis)) continue;
-      const want = new Set<string>();
-      const queue = [baseScope, chassisScope(chassis)];
-      for (const scope of queue) {
-        if (want.has(scope)) continue;
-        want.add(scope);
-        for (const to of this.edges(scope).keys()) queue.push(this.resolve(to, chassis));
-      }
-      for (const scope of this.closures.get(chassis)!) if (!want.has(scope)) this.lose(chassis, scope, change);
-      for (const scope of want) if (!this.closures.get(chassis)!.has(scope)) this.gain(chassis, scope, change);
-    }
-    this.reset.clear();
+    for (const chassis of this.turned) this.turn(chassis, change);
+    this.turned.clear();
     return change;
   }
 
-  /** Members of a scope by its unresolved name: members of all its variants. */
-  private membersOf(name: string): Iterable<string> {
-    if (!name.endsWith(PER_VARIANT)) return [...this.members(name)];
-    const out = new Set<string>();
-    for (const [chassis, scopes] of this.closures) if (scopes.has(this.resolve(name, chassis))) out.add(chassis);
-    return out;
+  /** A new variant: the same names stand for other scopes. */
+  private turn(chassis: string, change: MembershipChange): void {
+    const closure = this.closures.get(chassis);
+    const variant = this.variants.get(chassis) ?? "";
+    if (closure === undefined || closure.variant === variant) return;
+    for (const node of closure.nodes) {
+      if (!node.perVariant) continue;
+      noteLost(change, chassis, fullName(node, closure.variant));
+      noteGained(change, chassis, fullName(node, variant));
+    }
+    closure.variant = variant;
   }
 
-  private grow(chassis: string, scope: string, change: MembershipChange): void {
+  private grow(chassis: string, from: readonly Node[], change: MembershipChange): void {
     const closure = this.closures.get(chassis);
     if (closure === undefined) return;
-    const queue = [scope];
-    for (const name of queue) {
-      if (closure.has(name)) continue;
-      this.gain(chassis, name, change);
-      for (const to of this.edges(name).keys()) queue.push(this.resolve(to, chassis));
+    const queue = [...from];
+    for (let node = queue.pop(); node !== undefined; node = queue.pop()) {
+      if (closure.nodes.has(node)) continue;
+      closure.nodes.add(node);
+      node.members.add(chassis);
+      noteGained(change, chassis, fullName(node, closure.variant));
+      for (const to of node.out.keys()) if (!closure.nodes.has(to)) queue.push(to);
     }
   }
 
   /** Drops from the closure what was reachable only through removed edges to `targets`. */
-  private shrink(chassis: string, targets: readonly string[], change: MembershipChange): void {
+  private shrink(chassis: string, targets: readonly Node[], change: MembershipChange): void {
     const closure = this.closures.get(chassis);
     if (closure === undefined) return;
-    const suspects = new Set<string>();
-    const queue: string[] = targets.map((t) => this.resolve(t, chassis)).filter((t) => closure.has(t));
-    const roots = [baseScope, chassisScope(chassis)];
-    for (const name of queue) {
-      if (suspects.has(name) || roots.includes(name)) continue;
-      suspects.add(name);
-      for (const to of this.edges(name).keys()) {
-        const resolved = this.resolve(to, chassis);
-        if (closure.has(resolved)) queue.push(resolved);
-      }
+    const root = chassisScope(chassis);
+    const suspects = new Set<Node>();
+    const queue = [...targets];
+    for (let node = queue.pop(); node !== undefined; node = queue.pop()) {
+      if (suspects.has(node) || !closure.nodes.has(node) || node.name === root || node.name === baseScope) continue;
+      suspects.add(node);
+      for (const to of node.out.keys()) queue.push(to);
     }
     // Those that something outside the suspects still includes are safe, and all that they include.
-    const safe: string[] = [];
-    for (const name of suspects) {
-      for (const from of this.nodes.get(unresolved(name))?.in ?? []) {
-        const holder = this.resolve(from, chassis);
-        if (closure.has(holder) && !suspects.has(holder)) {
-          safe.push(name);
-          break;
-        }
+    const safe: Node[] = [];
+    for (const node of suspects) {
+      for (const from of node.in) {
+        if (!closure.nodes.has(from) || suspects.has(from)) continue;
+        safe.push(node);
+        break;
       }
     }
-    for (const name of safe) {
-      if (!suspects.delete(name)) continue;
-      for (const to of this.edges(name).keys()) {
-        const resolved = this.resolve(to, chassis);
-        if (suspects.has(resolved)) safe.push(resolved);
-      }
+    for (let node = safe.pop(); node !== undefined; node = safe.pop()) {
+      if (suspects.delete(node)) safe.push(...node.out.keys());
     }
-    for (const name of suspects) this.lose(chassis, name, change);
+    for (const node of suspects) {
+      closure.nodes.delete(node);
+      node.members.delete(chassis);
+      noteLost(change, chassis, fullName(node, closure.variant));
+      this.dropIfIdle(node);
+    }
   }
 
-  private gain(chassis: string, scope: string, change: MembershipChange): void {
-    this.closures.get(chassis)!.add(scope);
-    this.node(scope).members.add(chassis);
-    if (change.lost.get(chassis)?.delete(scope) === true) return;
-    note(change.gained, chassis, scope);
-  }
-
-  private lose(chassis: string, scope: string, change: MembershipChange): void {
-    this.closures.get(chassis)!.delete(scope);
-    const node = this.node(scope);
-    node.members.delete(chassis);
-    if (node.members.size === 0 && node.out.size === 0 && node.in.size === 0) this.nodes.delete(scope);
-    if (change.gained.get(chassis)?.delete(scope) === true) return;
-    note(change.lost, chassis, scope);
+  private dropIfIdle(node: Node): void {
+    if (node.members.size === 0 && node.out.size === 0 && node.in.size === 0) this.nodes.delete(node.name);
   }
 }
 
-const EMPTY: ReadonlySet<string> = new Set();
-const NO_EDGES: ReadonlyMap<string, number> = new Map();
+const fullName = (node: Node, variant: string): string => (node.perVariant ? node.name + variant : node.name);
 
-/** "host:7@geneve" -> "host:7@". */
-function unresolved(name: string): string {
-  const at = name.indexOf(PER_VARIANT);
-  return at < 0 ? name : name.slice(0, at + 1);
+/** Gained and lost in one batch cancel out. */
+function noteGained({ gained, lost }: MembershipChange, chassis: string, scope: string): void {
+  if (lost.get(chassis)?.delete(scope) !== true) note(gained, chassis, scope);
+}
+
+function noteLost({ gained, lost }: MembershipChange, chassis: string, scope: string): void {
+  if (gained.get(chassis)?.delete(scope) !== true) note(lost, chassis, scope);
 }
 
 function note(map: Map<string, Set<string>>, chassis: string, scope: string): void {

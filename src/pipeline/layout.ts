@@ -118,19 +118,21 @@ export class Layout {
 
   /** Names to numbers. @throws Error naming table and register or stage when the flow says what the pipeline cannot do. */
   lower(table: PipelineTable, spec: FlowSpec, family: Family = familyOf(spec.match)): LoweredFlow {
+    // Runs for every flow of every compile: plain loops, no intermediate arrays.
     const match: Record<string, MatchValue> = {};
-    for (const [name, value] of Object.entries<MatchValue>(spec.match as Record<string, MatchValue>)) {
-      if (name.startsWith("reg:")) this.matchRegister(table, match, name.slice(4), value);
-      else match[name] = value;
+    const wanted = spec.match as Record<string, MatchValue>;
+    for (const name in wanted) {
+      if (name.charCodeAt(3) === COLON && name.startsWith("reg:")) this.matchRegister(table, match, name.slice(4), wanted[name]!);
+      else match[name] = wanted[name]!;
     }
     const actions: Action[] = [];
     let gotoTable: number | undefined;
-    spec.actions.forEach((action, i) => {
-      const last = i === spec.actions.length - 1;
-      const step = this.lowerAction(table, action, family, last);
+    for (let i = 0; i < spec.actions.length; i++) {
+      const step = this.lowerAction(table, spec.actions[i]!, family, i === spec.actions.length - 1);
       if (typeof step === "number") gotoTable = step;
-      else actions.push(...step);
-    });
+      else if (Array.isArray(step)) actions.push(...(step));
+      else actions.push(step);
+    }
     const instructions: Instruction[] = [];
     if (spec.meter !== undefined) instructions.push({ type: "meter", meter_id: spec.meter });
     if (actions.length > 0) instructions.push({ type: "apply_actions", actions });
@@ -138,7 +140,7 @@ export class Layout {
     return { table: table.id, priority: spec.priority, match: match, instructions };
   }
 
-  private lowerAction(table: PipelineTable, action: FlowAction, family: Family, last: boolean): Action[] | number {
+  private lowerAction(table: PipelineTable, action: FlowAction, family: Family, last: boolean): Action | Action[] | number {
     switch (action.type) {
       case "next":
         return this.transition(table, this.after(table), family, last);
@@ -147,24 +149,24 @@ export class Layout {
       case "table":
         return this.transition(table, this.ownTable(table, action.table), family, last);
       case "call":
-        return [{ type: "resubmit", table: this.ownTable(table, action.table).id }];
+        return { type: "resubmit", table: this.ownTable(table, action.table).id };
       case "call_stage": {
         const target = this.entry(action.stage);
         if (target === undefined || target.stage !== action.stage) return [];
-        return [{ type: "resubmit", table: target.id }];
+        return { type: "resubmit", table: target.id };
       }
       case "load_reg":
-        return [this.loadRegister(table, action.reg, action.value)];
+        return this.loadRegister(table, action.reg, action.value);
       case "copy":
-        return [{ type: "move", src: this.subField(table, action.from), dst: this.subField(table, action.to) }];
+        return { type: "move", src: this.subField(table, action.from), dst: this.subField(table, action.to) };
       case "ct_commit": {
         const exec: Action[] = action.mark === undefined ? [] : [{ type: "set_field", field: "ct_mark", value: action.mark }];
-        return [{ type: "ct", commit: true, zone: this.subField(table, "reg:ct_zone"), exec }];
+        return { type: "ct", commit: true, zone: this.subField(table, "reg:ct_zone"), exec };
       }
       case "punt":
-        return [{ type: "output", port: ports.CONTROLLER, max_len: action.maxLen ?? 0xffff }];
+        return { type: "output", port: ports.CONTROLLER, max_len: action.maxLen ?? 0xffff };
       default:
-        return [action];
+        return action;
     }
   }
 
@@ -194,7 +196,13 @@ export class Layout {
 
   private matchRegister(table: PipelineTable, match: Record<string, MatchValue>, name: string, value: MatchValue): void {
     const register = this.registerFor(table, name);
-    if (register.bits >= 32) {
+    if (register.bits === 128) {
+      // As the switch itself writes it: four words, so that a dump is compared by bytes.
+      const first = 4 * Number(register.field.slice("xxreg".length));
+      for (let word = 0; word < 4; word++) match[`reg${first + word}`] = Number((BigInt(value as bigint | number) >> BigInt(96 - 32 * word)) & 0xffff_ffffn);
+      return;
+    }
+    if (register.bits === 32) {
       match[register.field] = value;
       return;
     }
@@ -217,6 +225,8 @@ export class Layout {
     return wholeField(ref as FieldName);
   }
 }
+
+const COLON = 58;
 
 const toSubField = (s: SubField): SubField => ({ field: s.field, ofs: s.ofs, bits: s.bits });
 
