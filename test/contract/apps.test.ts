@@ -1,6 +1,7 @@
 // One suite over every app that is there: its manifest says what it is, nothing of it stays when its entities go, and what a
 // change costs does not depend on who else is there.
 import { afterEach, describe, expect, test } from "vitest";
+import type { Table } from "#app";
 import { discoverApps } from "../../src/app/discover.ts";
 import { chassisTable, vifTable } from "../../src/app/inventory.ts";
 import { allTables } from "../../src/app/registry.ts";
@@ -25,7 +26,9 @@ const said = (about: string | undefined): boolean => about !== undefined && /\S\
 describe.each(apps.map((app) => [app.name, app] as const))("manifest of %s", (_name, app) => {
   test("everything says what it is", () => {
     const silent: string[] = [];
-    const check = (what: string, about: string | undefined): void => void (said(about) || silent.push(what));
+    const check = (what: string, about: string | undefined): void => {
+      if (!said(about)) silent.push(what);
+    };
     check("the app", app.about);
     for (const [name, table] of Object.entries(app.pipeline?.tables ?? {})) check(`table ${name}`, table.about);
     for (const [name, register] of Object.entries(app.pipeline?.registers ?? {})) check(`register ${name}`, register.about);
@@ -119,7 +122,8 @@ async function deleteEverything(harness: Harness): Promise<void> {
   for (let round = 0; round < 10; round++) {
     let left = 0;
     for (const { path, key } of collections) {
-      const rows = (await harness.call("GET", `/v2.0/${path}`, undefined, admin)).body[key] as { id: string; device_owner?: string; device_id?: string; routes?: unknown[] }[];
+      const { body } = (await harness.call("GET", `/v2.0/${path}`, undefined, admin)) as { body: Record<string, unknown> };
+      const rows = body[key] as { id: string; device_owner?: string; device_id?: string; routes?: unknown[] }[];
       for (const row of rows) {
         if (row.device_owner === "network:router_interface") await harness.call("PUT", `/v2.0/routers/${row.device_id}/remove_router_interface`, { port_id: row.id }, admin);
         if ((row.routes?.length ?? 0) > 0) await harness.call("PUT", `/v2.0/${path}/${row.id}`, { router: { routes: [] } }, admin);
@@ -159,7 +163,7 @@ test("no flow, no row, no meter stays when all entities are deleted through the 
     expect([...harness.engine.metersOf(host)], `meters of ${host}`).toEqual([]);
     expect(harness.switches.get(host)!.flows, `what ${host} was told`).toEqual(base[host]);
   }
-  const rows = Object.fromEntries(allTables(harness.apps).filter((t) => !t.derived && t !== chassisTable && t !== vifTable).map((t) => [t.name, [...harness.model.view.all(t)].length]));
+  const rows = Object.fromEntries(allTables(harness.apps).filter((t) => !t.derived && t !== chassisTable && t !== vifTable).map((t) => [t.name, [...harness.model.view.all(t as Table)].length]));
   expect(Object.entries(rows).filter(([, n]) => n > 0)).toEqual([]);
 });
 
