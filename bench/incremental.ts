@@ -1,5 +1,8 @@
 // "What does one change cost?" - changes through the API on a compiled workload: the time from the call to the difference
-// that the switches are sent, how many rules ran, how many flows changed, how many chassis and bytes were involved.
+// that the switches are sent (the synced write to disk included), how many rules ran, how many flows changed, how many chassis and bytes were involved.
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { cpuUsage } from "node:process";
 import { pino } from "pino";
 import { vifTable } from "#app";
@@ -44,7 +47,9 @@ interface Sample {
 export async function benchIncremental(w: Workload, repeats: number, appsFolder: string): Promise<IncrementalResult> {
   const log = pino({ level: "error" }, pino.destination(2));
   const { apps, tables, layout } = await loadApps(appsFolder);
-  const model = await Model.open(await openStore("memory:", { dataDir: "" }), tables);
+  const dataDir = mkdtempSync(join(tmpdir(), "axion-bench-"));
+  process.on("exit", () => rmSync(dataDir, { recursive: true, force: true }));
+  const model = await Model.open(await openStore("level:", { dataDir }), tables);
   const cause = { requestId: "bench", call: "load" };
   await model.transact(cause, (tx) => putHosts(tx, w.hosts));
   const slots: number[] = [];

@@ -3,4 +3,5 @@
 source "$(dirname "$0")/lib.sh"
 deps npm
 build
-exec node --enable-source-maps dist/src/main.js "$@"
+# Most of what a compile makes lives on: a roomy young generation saves copying it.
+exec node --enable-source-maps --max-semi-space-size=64 dist/src/main.js "$@"
