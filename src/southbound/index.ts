@@ -136,6 +136,7 @@ export class Southbound {
       controllerId: config.controllerId ?? "axion",
       target: (local) => this.target(local),
       confirmed: (chassis) => this.confirmed(chassis),
+      unconfirmed: (vif) => this.byChassis.get(vif.chassis)?.flushZone(vif.slot),
       handshakeTimeoutMs: config.handshakeTimeoutMs ?? 10_000,
     });
     this.packets = new PacketQueue({
@@ -358,9 +359,10 @@ export class Southbound {
       told = Date.now();
       this.log.warn({ chassis: row.id, error }, "switch reported an error");
     };
-    // Zones of interfaces that were never confirmed may have been another port's.
     this.ofSession.set(session, target);
-    const fresh = this.options.model.view.by(vifTable, "chassis", row.id).filter((vif) => !this.inventory.installed(vif.id, row.id));
+    // Zones of interfaces that were never confirmed may have been another port's. Which these are only the database knows:
+    // if it comes after its switch, they are flushed then, and the connections of all others live on.
+    const fresh = this.options.model.view.by(vifTable, "chassis", row.id).filter((vif) => this.inventory.unconfirmed(vif.id, row.id));
     target.attach(session, fresh.map((vif) => vif.slot));
   }
 

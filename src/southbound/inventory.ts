@@ -24,6 +24,8 @@ export interface InventoryOptions {
   readonly target: (localAddress: string) => string;
   /** The generation that a chassis' switch has confirmed, 0 = none. */
   readonly confirmed: (chassis: string) => number;
+  /** A stored interface turned out to be one that its switch never confirmed. */
+  readonly unconfirmed: (vif: Vif) => void;
   readonly handshakeTimeoutMs: number;
 }
 
@@ -84,9 +86,10 @@ export class Inventory {
     return this.waiting;
   }
 
-  /** Whether the interface's flows are confirmed by its switch. */
-  installed(vif: string, chassis: string): boolean {
-    return this.progress.get(chassis)?.installed.has(vif) ?? false;
+  /** Whether the interface is known to wait for its switch's first confirmation. Until its database has been here, nothing is. */
+  unconfirmed(vif: string, chassis: string): boolean {
+    const progress = this.progress.get(chassis);
+    return progress !== undefined && progress.awaiting.has(vif) && !progress.installed.has(vif);
   }
 
   /**
@@ -426,7 +429,10 @@ export class Host {
     for (const vif of model.view.by(vifTable, "chassis", chassis)) {
       if (progress.awaiting.has(vif.id) || progress.installed.has(vif.id)) continue;
       if (marked.has(vif.id)) progress.installed.add(vif.id);
-      else progress.awaiting.set(vif.id, { vif, generation: model.generation });
+      else {
+        progress.awaiting.set(vif.id, { vif, generation: model.generation });
+        this.inventory.options.unconfirmed(vif);
+      }
     }
     this.vifsKnown = true;
     this.dirty = true; // marks can be compared now
