@@ -44,6 +44,7 @@ async function demo(options: DemoOptions, report: Report, stage: Stage): Promise
     report.step("the controller is ready, on an empty embedded store", () => controller.start()),
   ]);
   await report.step(`each host joins: ovs-vsctl set-manager ${lab.manager}`, (waiting) => adopt(hypervisors, controller, waiting));
+  await report.step("the hosts reach each other over the underlay", () => underlayUp(hypervisors));
 
   report.heading("Two tenants, the same addresses");
   const red = new Tenant(controller, { name: "red", slaac: "fd00:10::/64", web: true, backHost: 1 });
@@ -87,6 +88,25 @@ async function demo(options: DemoOptions, report: Report, stage: Stage): Promise
   const [api, ops] = await Promise.all([lab.publish(9696), lab.publish(9697)]);
   report.heading("Look around, from another terminal");
   for (const line of commands(lab, api.url, ops.url, red.guests[0]!, red.guests[1]!)) report.line(line);
+}
+
+/**
+ * Open vSwitch's userspace datapath drops the packet that makes it ask for a tunnel peer's MAC. It listens to what the
+ * host's own kernel asks, now that there are tunnel ports: that spares each tunnel the first loss.
+ */
+async function underlayUp(hypervisors: readonly Hypervisor[]): Promise<void> {
+  await Promise.all(
+    hypervisors.map(async (from) => {
+      for (const { encapIp } of hypervisors.filter((to) => to !== from)) {
+        const meet = async (): Promise<boolean> => {
+          await from.configure(`neigh flush to ${encapIp} dev br-phy`);
+          await from.exec(["ping", "-n", "-c", "1", "-W", "1", encapIp], { allowFailure: true });
+          return (await from.appctl("tnl/neigh/show")).includes(`${encapIp} `);
+        };
+        await until(`${from.name} knows ${encapIp}`, meet);
+      }
+    }),
+  );
 }
 
 async function adopt(hypervisors: readonly Hypervisor[], controller: Controller, waiting: (awaited: string) => void): Promise<void> {
