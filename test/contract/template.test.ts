@@ -201,13 +201,19 @@ describe.skipIf(Lab.missing().length > 0)("on real switches", () => {
     await until("silence", async () => !(await a.vm.reaches(address, { timeoutMs: 300 })));
     expect(await a.vm.reaches(b.ip)).toBe(true);
 
-    // Without its folder the controller goes on with the same data; its flows leave the switches.
+    // Without its folder the controller goes on with the same data; its tables and flows leave the switches. The port that
+    // a lamp had is the tenant's to delete, as any port.
     const again = await cloud.create("lamp", { network_id: net.network.id });
     await cloud.controller.stop();
     rmSync(path.join(tree, "dist/apps", NAME), { recursive: true });
     await cloud.controller.start();
     await cloud.synced();
     expect((await cloud.call("GET", "/v2.0/lamps")).status).toBe(404);
+    const { flows } = (await cloud.controller.ops<{ flows: { app: string; table: string }[] }>("GET", "/flows")).body;
+    expect(flows.length).toBeGreaterThan(0);
+    expect(flows.filter((f) => f.app === NAME || f.table.startsWith("lamp"))).toEqual([]);
+    await cloud.remove("port", again.port_id as string);
+    await cloud.synced();
     expect((await cloud.controller.ops<string>("GET", "/flows?format=text")).body).not.toMatch(new RegExp(`${NAME}|lamp|${again.id}`));
     await until("the other VM", () => a.vm.reaches(b.ip));
   }, 90_000);
