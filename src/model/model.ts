@@ -7,7 +7,8 @@
 // does the compiler hear of it. The store's revision of the write is the generation of everything in the group.
 import { randomUUID } from "node:crypto";
 import { defineTable, type AnyTable, type ReadView, type Row, type Table, type Tx } from "#app";
-import type { KvOp, KvStore } from "../store/kv.ts";
+import { StoreError } from "../store/errors.ts";
+import type { KvOp, KvStore, TxnResult } from "../store/kv.ts";
 import { Layer } from "./rows.ts";
 
 /** Who asked for a change: kept with every row it wrote. */
@@ -52,11 +53,11 @@ interface Group {
   rows: number;
 }
 
-/** A transaction that writes more rows than the store takes at once; it alone is refused. */
+/** A transaction that writes more rows or bytes than the store takes at once; it alone is refused. */
 export class TransactionTooLarge extends Error {
   readonly code = "TRANSACTION_TOO_LARGE";
-  constructor(rows: number) {
-    super(`one transaction would write ${rows} rows; at most ${ROW_LIMIT} are possible`);
+  constructor(what: string, cause?: unknown) {
+    super(`one transaction would write ${what}`, cause === undefined ? undefined : { cause });
     this.name = "TransactionTooLarge";
   }
 }
@@ -85,6 +86,8 @@ export class Model {
   private readonly waiting: Pending[] = [];
   private inflight: Group | undefined;
   private staged: Group | undefined;
+  /** The next so many transactions are written one by one: among them is what the store refused as a group. */
+  private oneByOne = 0;
   private fence = 0;
   private failure: Error | undefined;
   private committed = 0;
@@ -159,15 +162,19 @@ export class Model {
         return;
       }
       const pending: Pending = { cause, fn, result: undefined, touched: new Map(), resolve: resolve as Pending["resolve"], reject };
-      if (this.waiting.length > 0 || (this.staged !== undefined && this.staged.pending.length >= GROUP_LIMIT)) this.waiting.push(pending);
+      if (this.waiting.length > 0 || this.stagedIsFull) this.waiting.push(pending);
       else this.stage(pending);
     });
   }
 
   async close(): Promise<void> {
-    while (this.inflight !== undefined || this.staged !== undefined) await new Promise((done) => setImmediate(done));
+    while (this.inflight !== undefined || this.staged !== undefined || this.waiting.length > 0) await new Promise((done) => setImmediate(done));
     this.stopWatch?.();
     await this.store.close();
+  }
+
+  private get stagedIsFull(): boolean {
+    return (this.staged?.pending.length ?? 0) >= (this.oneByOne > 0 ? 1 : GROUP_LIMIT);
   }
 
   private stage(pending: Pending): void {
@@ -184,8 +191,8 @@ export class Model {
     const layer = new Layer(group.layer);
     pending.touched = new Map();
     try {
-      pending.result = pending.fn(new Transaction(layer, pending));
-      if (pending.touched.size > ROW_LIMIT) throw new TransactionTooLarge(pending.touched.size);
+      pending.result = pending.fn(new Transaction(layer, pending, this.tables));
+      if (pending.touched.size > ROW_LIMIT) throw new TransactionTooLarge(`${pending.touched.size} rows; at most ${ROW_LIMIT} are possible`);
     } catch (error) {
       pending.reject(error);
       return "refused";
@@ -200,6 +207,7 @@ export class Model {
     if (this.inflight !== undefined || this.staged === undefined) return;
     const group = this.staged;
     this.staged = undefined;
+    if (this.oneByOne > 0) this.oneByOne--;
     if (group.layer.empty) {
       for (const p of group.pending) p.resolve({ result: p.result, generation: this.committed });
       this.refill();
@@ -212,15 +220,13 @@ export class Model {
 
   /** Stages what waits, as far as the next group goes. */
   private refill(): void {
-    for (let before = -1; this.waiting.length > 0 && this.waiting.length !== before && (this.staged?.pending.length ?? 0) < GROUP_LIMIT; ) {
+    for (let before = -1; this.waiting.length > 0 && this.waiting.length !== before && !this.stagedIsFull; ) {
       before = this.waiting.length;
       this.stage(this.waiting.shift()!);
     }
   }
 
-  private async write(group: Group): Promise<void> {
-    const causes = new Map<string, Cause>();
-    for (const p of group.pending) for (const key of p.touched.keys()) causes.set(key, p.cause);
+  private operations(group: Group, causes: ReadonlyMap<string, Cause>): KvOp[] {
     const ops: KvOp[] = [{ put: FENCE, value: Buffer.from(JSON.stringify({ writer: this.writer })) }];
     for (const data of group.layer.data.values()) {
       for (const id of data.gone) ops.push({ delete: rowKey(data.table.name, id) });
@@ -229,7 +235,20 @@ export class Model {
         ops.push({ put: key, value: Buffer.from(JSON.stringify({ row, cause: causes.get(key) })) });
       }
     }
-    const answer = await this.store.txn([{ key: FENCE, modRevision: this.fence }], ops);
+    return ops;
+  }
+
+  private async write(group: Group): Promise<void> {
+    const causes = new Map<string, Cause>();
+    for (const p of group.pending) for (const key of p.touched.keys()) causes.set(key, p.cause);
+    let answer: TxnResult;
+    try {
+      answer = await this.store.txn([{ key: FENCE, modRevision: this.fence }], this.operations(group, causes));
+    } catch (error) {
+      if (!isUnwritable(error)) throw error;
+      this.refuse(group, error);
+      return;
+    }
     if (!answer.ok) {
       this.rerun(group);
       return;
@@ -257,12 +276,22 @@ export class Model {
     this.flush();
   }
 
+  /** The store will not take what a group wrote: refuses it if it is one transaction, else finds out which one it is. */
+  private refuse(group: Group, error: unknown): void {
+    if (group.pending.length > 1) this.oneByOne = group.pending.length;
+    else {
+      const culprit = group.pending.shift();
+      culprit?.reject(error instanceof StoreError ? new TransactionTooLarge(`too much: ${error.message}`, error) : error);
+    }
+    this.rerun(group);
+  }
+
   /** Another controller committed first: its rows have come or will come by the watch; run everything again on them. */
   private rerun(group: Group): void {
-    const again = [...group.pending, ...(this.staged?.pending ?? [])];
+    this.waiting.unshift(...group.pending, ...(this.staged?.pending ?? []));
     this.inflight = undefined;
     this.staged = undefined;
-    setImmediate(() => again.forEach((p) => this.stage(p)));
+    setImmediate(() => this.refill());
   }
 
   /** Revisions of other writers, from the watch. Own ones were applied by write(). */
@@ -283,11 +312,26 @@ export class Model {
     }
     if (fence !== undefined) this.fence = revision;
     this.committed = revision;
+    if (this.staged !== undefined && this.inflight === undefined) {
+      // What is staged ran on rows that are no longer the newest, and the fence would not tell: it is the new one by now.
+      this.waiting.unshift(...this.staged.pending);
+      this.staged = undefined;
+      this.refill();
+    }
     this.tell({ generation: revision, changes });
   }
 
+  /** A listener that throws is a bug of its owner: loud (uncaught), and the commit goes on. */
   private tell(commit: Commit): void {
-    for (const listener of this.listeners) listener(commit);
+    for (const listener of this.listeners) {
+      try {
+        listener(commit);
+      } catch (bug) {
+        queueMicrotask(() => {
+          throw bug;
+        });
+      }
+    }
   }
 
   private parseKey(key: string): { table: AnyTable | undefined; id: string } {
@@ -309,7 +353,7 @@ export class Model {
   }
 
   private fail(error: Error): void {
-    this.failure = error;
+    this.failure ??= error;
     const all = [...(this.inflight?.pending ?? []), ...(this.staged?.pending ?? []), ...this.waiting];
     this.inflight = undefined;
     this.staged = undefined;
@@ -318,14 +362,19 @@ export class Model {
   }
 }
 
+/** The store refused what was to be written, and takes other writes as before. */
+const isUnwritable = (error: unknown): boolean => error instanceof TypeError || (error instanceof StoreError && error.code === "TOO_LARGE");
+
 class Transaction implements Tx {
   readonly now = new Date().toISOString().replace(/\.\d+Z$/, "Z");
   private readonly layer: Layer;
   private readonly pending: Pending;
+  private readonly tables: ReadonlyMap<string, AnyTable>;
 
-  constructor(layer: Layer, pending: Pending) {
+  constructor(layer: Layer, pending: Pending, tables: ReadonlyMap<string, AnyTable>) {
     this.layer = layer;
     this.pending = pending;
+    this.tables = tables;
   }
 
   get<R extends Row>(table: Table<R>, id: string): Readonly<R> | undefined {
@@ -348,12 +397,19 @@ class Transaction implements Tx {
   }
 
   put<R extends Row>(table: Table<R>, row: NoInfer<R>): void {
-    if (table.derived) throw new Error(`${table.name} is derived and cannot be written`);
+    this.checkStored(table);
     this.pending.touched.set(rowKey(table.name, row.id), { table, id: row.id });
     this.layer.put(table, row);
   }
 
+  /** Rows of a table nobody lists would be gone after a restart. */
+  private checkStored(table: AnyTable): void {
+    if (table.derived) throw new Error(`${table.name} is derived and cannot be written`);
+    if (!this.tables.has(table.name)) throw new Error(`a transaction writes table ${table.name}, which no app lists in its tables`);
+  }
+
   delete(table: AnyTable, id: string): void {
+    this.checkStored(table);
     this.pending.touched.set(rowKey(table.name, id), { table, id });
     this.layer.remove(table, id);
   }

@@ -4,12 +4,20 @@ import type { AnyTable, ReadView, Row, Table } from "#app";
 
 const NONE: readonly never[] = [];
 
+/** Ids behind an index key. Most keys have one, and a set for one string costs ten times the string. */
+type Ids = string | Set<string>;
+type Keys = Map<string, Ids>;
+
+const idsIn = (ids: Ids | undefined): Iterable<string> => (ids === undefined ? NONE : typeof ids === "string" ? [ids] : ids);
+const hasId = (ids: Ids | undefined, id: string): boolean => ids !== undefined && (typeof ids === "string" ? ids === id : ids.has(id));
+const sizeOf = (ids: Ids | undefined): number => (ids === undefined ? 0 : typeof ids === "string" ? 1 : ids.size);
+
 /** Rows of one table and their indexes. In an overlay `gone` holds the ids deleted there. */
 export class TableData {
   readonly rows = new Map<string, Row>();
   readonly gone = new Set<string>();
-  private readonly indexes = new Map<string, Map<string, Set<string>>>();
-  private readonly pairs = new Map<string, Map<string, Map<string, Set<string>>>>();
+  private readonly indexes = new Map<string, Keys>();
+  private readonly pairs = new Map<string, Map<string, Keys>>();
   readonly table: AnyTable;
 
   constructor(table: AnyTable) {
@@ -33,7 +41,7 @@ export class TableData {
       const pair = this.table.pairs[name]!(row);
       if (pair === undefined) continue;
       let bs = as.get(pair[0]);
-      if (bs === undefined) as.set(pair[0], (bs = new Map<string, Set<string>>()));
+      if (bs === undefined) as.set(pair[0], (bs = new Map<string, Ids>()));
       addTo(bs, pair[1], row.id);
     }
   }
@@ -65,30 +73,56 @@ export class TableData {
     }
   }
 
-  ids(index: string, key: string): ReadonlySet<string> | undefined {
+  private keys(index: string): Keys {
     const keys = this.indexes.get(index);
     if (keys === undefined) throw new Error(`table ${this.table.name} has no index ${index}`);
-    return keys.get(key);
+    return keys;
   }
 
-  pairMap(pair: string): ReadonlyMap<string, ReadonlyMap<string, ReadonlySet<string>>> {
+  private as(pair: string): Map<string, Keys> {
     const as = this.pairs.get(pair);
     if (as === undefined) throw new Error(`table ${this.table.name} has no pair index ${pair}`);
     return as;
   }
+
+  ids(index: string, key: string): Iterable<string> {
+    return idsIn(this.keys(index).get(key));
+  }
+  has(index: string, key: string, id: string): boolean {
+    return hasId(this.keys(index).get(key), id);
+  }
+  size(index: string, key: string): number {
+    return sizeOf(this.keys(index).get(key));
+  }
+  pairIds(pair: string, a: string, b: string): Iterable<string> {
+    return idsIn(this.as(pair).get(a)?.get(b));
+  }
+  pairSize(pair: string, a: string, b: string): number {
+    return sizeOf(this.as(pair).get(a)?.get(b));
+  }
+  /** The b of an a. */
+  pairKeys(pair: string, a: string): Iterable<string> {
+    return this.as(pair).get(a)?.keys() ?? NONE;
+  }
+  *allPairs(pair: string): Iterable<readonly [a: string, b: string]> {
+    for (const [a, bs] of this.as(pair)) for (const b of bs.keys()) yield [a, b];
+  }
 }
 
-function addTo(map: Map<string, Set<string>>, key: string, id: string): void {
-  const set = map.get(key);
-  if (set === undefined) map.set(key, new Set([id]));
-  else set.add(id);
+function addTo(map: Keys, key: string, id: string): void {
+  const ids = map.get(key);
+  if (ids === undefined) map.set(key, id);
+  else if (typeof ids !== "string") ids.add(id);
+  else if (ids !== id) map.set(key, new Set([ids, id]));
 }
 
-function removeFrom(map: Map<string, Set<string>>, key: string, id: string): void {
-  const set = map.get(key);
-  if (set === undefined) return;
-  set.delete(id);
-  if (set.size === 0) map.delete(key);
+function removeFrom(map: Keys, key: string, id: string): void {
+  const ids = map.get(key);
+  if (ids === id) map.delete(key);
+  else if (typeof ids === "object") {
+    ids.delete(id);
+    if (ids.size === 0) map.delete(key);
+  }
 }
 
 /** A set of tables, over a parent or at the bottom. */
@@ -126,31 +160,30 @@ export class Layer implements ReadView {
   }
 
   count<R extends Row, I extends string>(table: Table<R, I>, index: I, key: string): number {
-    if (this.parent === undefined) return this.data.get(table.name)?.ids(index, key)?.size ?? 0;
+    if (this.parent === undefined) return this.data.get(table.name)?.size(index, key) ?? 0;
     let count = 0;
     for (const layer of this.chain()) {
-      const ids = layer.data.get(table.name)?.ids(index, key);
-      if (ids === undefined) continue;
-      count += ids.size;
+      const data = layer.data.get(table.name);
+      if (data === undefined) continue;
+      count += data.size(index, key);
       // What younger layers say of a row counts there; they are small, so they are walked rather than this set.
-      for (const id of this.spoken(table.name, layer)) if (ids.has(id)) count--;
+      for (const id of this.spoken(table.name, layer)) if (data.has(index, key, id)) count--;
     }
     return count;
   }
 
   byPair<R extends Row, P extends string>(table: Table<R, string, P>, pair: P, a: string, b: string): readonly Readonly<R>[] {
-    return this.collect(table, (data) => data.pairMap(pair).get(a)?.get(b));
+    return this.collect(table, (data) => data.pairIds(pair, a, b));
   }
 
   pairKeys<R extends Row, P extends string>(table: Table<R, string, P>, pair: P, a: string): readonly string[] {
-    if (this.parent === undefined) {
-      const bs = this.data.get(table.name)?.pairMap(pair).get(a);
-      return bs === undefined ? NONE : [...bs.keys()];
-    }
+    if (this.parent === undefined) return [...(this.data.get(table.name)?.pairKeys(pair, a) ?? NONE)];
     const found = new Set<string>();
     for (const layer of this.chain()) {
-      for (const [b, ids] of layer.data.get(table.name)?.pairMap(pair).get(a) ?? []) {
-        if (!found.has(b) && [...ids].some((id) => !this.hidden(table.name, id, layer))) found.add(b);
+      const data = layer.data.get(table.name);
+      if (data === undefined) continue;
+      for (const b of data.pairKeys(pair, a)) {
+        if (!found.has(b) && [...data.pairIds(pair, a, b)].some((id) => !this.hidden(table.name, id, layer))) found.add(b);
       }
     }
     return [...found];
@@ -164,15 +197,15 @@ export class Layer implements ReadView {
     }
   }
 
-  private collect<R extends Row>(table: Table<R>, ids: (data: TableData) => ReadonlySet<string> | undefined): readonly R[] {
+  private collect<R extends Row>(table: Table<R>, ids: (data: TableData) => Iterable<string>): readonly R[] {
     const out: R[] = [];
     const own = this.data.get(table.name);
-    if (own !== undefined) for (const id of ids(own) ?? NONE) out.push(own.rows.get(id) as unknown as R);
+    if (own !== undefined) for (const id of ids(own)) out.push(own.rows.get(id) as unknown as R);
     if (this.parent === undefined) return out;
     for (const layer of this.parent.chain()) {
       const data = layer.data.get(table.name);
       if (data === undefined) continue;
-      for (const id of ids(data) ?? NONE) if (!this.hidden(table.name, id, layer)) out.push(data.rows.get(id) as unknown as R);
+      for (const id of ids(data)) if (!this.hidden(table.name, id, layer)) out.push(data.rows.get(id) as unknown as R);
     }
     return out;
   }
