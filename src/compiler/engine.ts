@@ -146,7 +146,7 @@ export class Engine implements Desired {
     const source = unit.source!;
     const data = (source.table.derived ? this.derived : this.stored).table(source.table);
     if (source.kind === "rows") yield* data.rows.keys();
-    else for (const [a, bs] of data.pairMap(source.pair)) for (const b of bs.keys()) yield `${a}|${b}`;
+    else for (const [a, b] of data.allPairs(source.pair)) yield `${a}|${b}`;
   }
 
   // --- changes ------------------------------------------------------------------------------------------------------
@@ -193,11 +193,11 @@ export class Engine implements Desired {
       if (is !== undefined) index.each(`${is[0]}|${is[1]}`, mark);
       if (was?.[0] === is?.[0] && was?.[1] === is?.[1]) continue;
       const keys = deps.pairKeys.get(name)!;
-      const now = (table.derived ? this.derived : this.stored).table(table).pairMap(name);
+      const now = (table.derived ? this.derived : this.stored).table(table);
       // The set of second keys changed only if this was the first or is no longer any row of the pair. Within one batch
       // that cannot be told from the counts alone, so a pair that now has no rows or few is taken as changed.
-      if (was !== undefined && !now.get(was[0])?.has(was[1])) keys.each(was[0], mark);
-      if (is !== undefined && (now.get(is[0])?.get(is[1])?.size ?? 0) <= this.batchRows) keys.each(is[0], mark);
+      if (was !== undefined && now.pairSize(name, was[0], was[1]) === 0) keys.each(was[0], mark);
+      if (is !== undefined && now.pairSize(name, is[0], is[1]) <= this.batchRows) keys.each(is[0], mark);
     }
     for (const { unit, pair } of this.onPairs.get(table.name) ?? []) {
       const fn = table.pairs[pair]!;
@@ -253,7 +253,7 @@ export class Engine implements Desired {
     const bar = run.entity.indexOf("|");
     const a = run.entity.slice(0, bar);
     const b = run.entity.slice(bar + 1);
-    return layer.table(source.table).pairMap(source.pair).get(a)?.has(b) === true ? { id: run.entity, a, b } : undefined;
+    return layer.table(source.table).pairSize(source.pair, a, b) > 0 ? { id: run.entity, a, b } : undefined;
   }
 
   private record(run: Run, body: () => void): void {
