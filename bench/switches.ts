@@ -1,21 +1,25 @@
 // Many real switches at once: how long until a cold controller has adopted all of them and each has exactly its flows, what
 // that takes of memory and processor, and what a restart of the controller costs then.
-import { mkdtemp, readFile, rm } from "node:fs/promises";
+import { readFile, writeFile } from "node:fs/promises";
 import http from "node:http";
 import net from "node:net";
-import { tmpdir } from "node:os";
 import path from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { repositoryRoot } from "../lab/controller.ts";
 import { spawnLogged, until, type Running } from "../lab/exec.ts";
+import { Guard } from "../lab/guard.ts";
 import { startManySwitches } from "../lab/many.ts";
 
 export interface SwitchesResult {
   readonly switches: number;
   readonly networks: number;
   readonly ports: number;
-  /** Over all switches; the same on the switches as desired. */
+  /** Desired, over all switches. */
   readonly flows: number;
+  /** As the switches count them themselves. */
+  readonly flows_on_switches: number;
+  /** Missing, changed or foreign flows that a dump of every switch shows. */
+  readonly differences: number;
   readonly flow_mods: number;
   /** From the moment all were told of the controller: all connected, adopted, in sync, every port ACTIVE. */
   readonly sync_ms: number;
@@ -59,6 +63,7 @@ class Process {
     this.running = spawnLogged([process.execPath, main, "--data-dir", `${this.dir}/data`, "--api", api, "--ops", ops, "--openflow", openflow, "--ovsdb", ovsdb, "--log-level", "warn"], {
       cwd: this.dir, keepLines: 200,
     });
+    await writeFile(`${this.dir}/controller.pid`, String(this.running.pid)); // by which the guard ends it if this process cannot
     await until("the controller", async () => {
       if (this.running!.ended) throw new Error(`the controller ended:\n${this.running!.lines.slice(-5).join("\n")}`);
       return (await this.call(1, "GET", "/readyz").catch(() => undefined))?.status === 200;
@@ -131,10 +136,10 @@ class Process {
 
 /** `n` switches with two ports each, networks over ten switches each. */
 export async function benchSwitches(n: number, log: (line: string) => void = () => undefined): Promise<SwitchesResult> {
-  const dir = await mkdtemp(path.join(tmpdir(), "axion-bench-"));
-  const controller = new Process(dir, await freePorts(4));
+  const guard = await Guard.create({ name: "bench" });
+  const controller = new Process(guard.dir, await freePorts(4));
   const many = await startManySwitches(n, { log }).catch(async (error: unknown) => {
-    await rm(dir, { recursive: true, force: true });
+    await guard.destroy();
     throw error;
   });
   try {
@@ -164,6 +169,12 @@ export async function benchSwitches(n: number, log: (line: string) => void = () 
     const activeMs = performance.now() - began;
     const flows = (await controller.inSync(n, 60_000)).reduce((sum, s) => sum + s.flows.installed, 0);
     const after = await controller.usage();
+    let onSwitches = 0;
+    await inParallel(n, async (i) => {
+      const text = await many.ofctl(i, "dump-aggregate", "br-int");
+      onSwitches += Number(/flow_count=(\d+)/.exec(text)?.[1] ?? 0);
+    });
+    const differences = (JSON.parse((await controller.call(1, "GET", "/flows?state=diff")).text) as { flows: unknown[] }).flows.length;
     const flowMods = await controller.flowMods();
 
     await controller.kill();
@@ -175,7 +186,7 @@ export async function benchSwitches(n: number, log: (line: string) => void = () 
     const restarted = await controller.usage();
     const round = Math.round;
     return {
-      switches: n, networks, ports: ports.length, flows, flow_mods: flowMods, sync_ms: round(syncMs), active_ms: round(activeMs), cpu_ms: after.cpuMs - before.cpuMs,
+      switches: n, networks, ports: ports.length, flows, flows_on_switches: onSwitches, differences, flow_mods: flowMods, sync_ms: round(syncMs), active_ms: round(activeMs), cpu_ms: after.cpuMs - before.cpuMs,
       rss_idle_mb: idle.rss, rss_mb: after.rss, rss_peak_mb: after.peak, restart_ms: round(restartMs), restart_flow_mods: await controller.flowMods(),
       restart_cpu_ms: restarted.cpuMs, ovs_memory_mb: await many.memoryMb(),
     };
@@ -183,7 +194,7 @@ export async function benchSwitches(n: number, log: (line: string) => void = () 
     await controller.kill();
     controller.close();
     await many.destroy();
-    await rm(dir, { recursive: true, force: true });
+    await guard.destroy();
   }
 }
 

@@ -137,7 +137,7 @@ describe("the copy", () => {
     for (let length = 0; length < frame.length; length += 3) expect(ask(frame.subarray(0, length)).length).toBeLessThanOrEqual(1);
   });
 
-  test("breaks nothing: the same flows of the others but where they meet, no conflicts", async () => {
+  test("agrees with the others: no two rules want different flows for the same match", async () => {
     const harness = await make();
     await lit(harness);
     expect(harness.engine.conflicts).toEqual([]);

@@ -66,7 +66,7 @@ test("adoption leaves what is there as it is", async () => {
   expect((await hv.vsctl("list-ports", "br-int")).split("\n")).toContain("guest");
 }, 60_000);
 
-test("so does a restart of the controller, and of Open vSwitch", async () => {
+test("so do a kill, a stop and a start of the controller", async () => {
   const before = await foreign();
   await cloud.controller.kill9();
   await cloud.controller.start();

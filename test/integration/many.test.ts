@@ -10,6 +10,8 @@ test(`${SWITCHES} switches connect at once, all are in sync, and stay so over a 
   console.log(JSON.stringify(result));
   expect(result.switches).toBe(SWITCHES);
   expect(result.flows).toBeGreaterThan(SWITCHES * 50);
+  expect(result.flows_on_switches).toBe(result.flows);
+  expect(result.differences).toBe(0);
   expect(result.restart_flow_mods).toBe(0);
   expect(result.rss_mb).toBeLessThan(500);
 }, 600_000);

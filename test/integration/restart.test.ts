@@ -1,7 +1,7 @@
 // Restarts cost nothing: neither the controller's nor its absence lose a packet, and a switch that lost its flows gets them
 // back in one bundle.
 import { setTimeout as sleep } from "node:timers/promises";
-import { afterAll, beforeAll, expect, test } from "vitest";
+import { afterAll, afterEach, beforeAll, expect, test } from "vitest";
 import { until } from "../../lab/exec.ts";
 import { Cloud, type Instance, type Net } from "../support/cloud.ts";
 
@@ -18,6 +18,10 @@ beforeAll(async () => {
   await cloud.synced();
 });
 
+afterEach(async () => {
+  await cloud.synced();
+  expect(await cloud.differences()).toBe("");
+});
 afterAll(async () => cloud?.destroy());
 
 test("the controller is killed and started again: no flow-mod, no packet lost, and it goes on", async () => {

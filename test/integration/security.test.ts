@@ -34,6 +34,7 @@ afterAll(async () => cloud?.destroy());
 afterEach(async () => {
   for (const id of rules.splice(0)) await cloud.call("DELETE", `/v2.0/security-group-rules/${id}`);
   await cloud.synced();
+  expect(await cloud.differences()).toBe("");
 });
 
 const v6 = (port: Resource): string => (port.fixed_ips as { ip_address: string }[]).find((f) => f.ip_address.includes(":"))!.ip_address;
@@ -49,7 +50,7 @@ async function allow(values: Record<string, unknown>): Promise<string> {
 
 /** Which of the ports answer over TCP. */
 async function openTo(vm: Vm, ip: string): Promise<number[]> {
-  const open = await Promise.all(PORTS.map(async (port) => ((await vm.connectTcp(ip, port, 600)) ? [port] : [])));
+  const open = await Promise.all(PORTS.map(async (port) => ((await vm.connectTcp(ip, port, 1000)) ? [port] : [])));
   return open.flat();
 }
 

@@ -162,6 +162,12 @@ export class Cloud {
     }
   }
 
+  /** What a dump of every switch shows to be missing, changed or foreign, as text; "" when all is as it should be. */
+  async differences(): Promise<string> {
+    const { body } = await this.controller.ops<string | undefined>("GET", "/flows?state=diff&format=text");
+    return (body ?? "").split("\n").filter((line) => line !== "" && !line.startsWith("# switch")).join("\n");
+  }
+
   async metric(name: string, labels: Record<string, string> = {}): Promise<number> {
     return metricOf((await this.controller.ops<string>("GET", "/metrics")).body, name, labels);
   }

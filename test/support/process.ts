@@ -1,12 +1,12 @@
 // A controller as a process of its own on loopback ports: for tests of what a client, a signal or a full disk sees.
 import { existsSync } from "node:fs";
-import { mkdtemp, rm } from "node:fs/promises";
+import { writeFile } from "node:fs/promises";
 import http from "node:http";
 import net from "node:net";
-import { tmpdir } from "node:os";
 import path from "node:path";
 import { Running, spawnLogged, until } from "../../lab/exec.ts";
 import { repositoryRoot } from "../../lab/controller.ts";
+import { Guard } from "../../lab/guard.ts";
 
 export interface HttpAnswer {
   readonly status: number;
@@ -33,19 +33,20 @@ export class ControllerProcess {
   readonly openflowPort: number;
   readonly ovsdbPort: number;
   private readonly options: ProcessOptions;
+  private readonly guard: Guard;
   private running: Running | undefined;
   private readonly agent = new http.Agent({ keepAlive: true, maxSockets: 64 });
 
-  private constructor(dir: string, ports: readonly number[], options: ProcessOptions) {
-    this.dir = dir;
+  private constructor(guard: Guard, ports: readonly number[], options: ProcessOptions) {
+    this.guard = guard;
+    this.dir = guard.dir;
     [this.apiPort, this.opsPort, this.openflowPort, this.ovsdbPort] = ports as [number, number, number, number];
     this.options = options;
   }
 
   /** Starts one with an empty data directory. */
   static async start(options: ProcessOptions = {}): Promise<ControllerProcess> {
-    const dir = await mkdtemp(path.join(tmpdir(), "axion-test-"));
-    const made = new ControllerProcess(dir, await freePorts(4), options);
+    const made = new ControllerProcess(await Guard.create({ name: "controller" }), await freePorts(4), options);
     try {
       await made.start();
     } catch (error) {
@@ -66,6 +67,7 @@ export class ControllerProcess {
       ],
       { cwd: this.dir },
     );
+    await writeFile(`${this.dir}/controller.pid`, String(this.running.pid)); // by which the guard ends it if this process cannot
     await this.running.waitFor(/"msg":"ready"/, 30_000);
   }
 
@@ -103,7 +105,7 @@ export class ControllerProcess {
   async destroy(): Promise<void> {
     await this.kill9();
     this.agent.destroy();
-    await rm(this.dir, { recursive: true, force: true });
+    await this.guard.destroy();
   }
 
   api(method: string, url: string, body?: unknown, headers: Record<string, string> = {}): Promise<HttpAnswer> {
