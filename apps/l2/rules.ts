@@ -175,7 +175,8 @@ const networkRule = rule({
     if (hosts.length === 0) return;
     const keys = hosts.map((id) => view.get(chassisTable, id)?.key ?? 0).filter((k) => k > 0).sort((a, b) => a - b);
     out.include(lanScope(network.id), netScope(network.id));
-    out.flow(netScope(network.id), "classify", {
+    // Only where the network has ports: whoever reaches it through a router sends into it and never gets from it.
+    out.flow(lanScope(network.id), "classify", {
       priority: 50,
       match: { tunnel_id: network.key },
       actions: [load("net", network.key), load("from_tunnel", 1), toStage("forward")],
