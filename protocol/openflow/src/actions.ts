@@ -1,18 +1,13 @@
-// Actions and instructions. Most are rows of a table (number, layout); the few whose shape depends on their content are
+// Actions. Most are rows of a table (number, layout); the few whose shape depends on their content are
 // written out below it. Where one action has two wire forms, the one that Open vSwitch writes back is taken.
 
-import { badValue, malformed, NX_VENDOR, ONF_VENDOR, OpenFlowError, truncated } from "./errors.ts";
+import { checked, finish, nicira, room, subfield, writeNxmHeader, type SubField } from "./action-parts.ts";
+import { badValue, malformed, NX_VENDOR, ONF_VENDOR, truncated } from "./errors.ts";
 import { fields, ports, type Field, type FieldName } from "./fields.ts";
-import { decodeParts, encodeParts, pad, rest, u16, u32, u64, u8, writeU64, type Part, type Shape, type U64 } from "./layout.ts";
+import { decodeParts, encodeParts, pad, rest, u16, u32, u64, u8, writeU64, type Part, type Shape } from "./layout.ts";
+import { decodeLearn, encodeLearn, type LearnAction } from "./learn.ts";
 import { encodeOxm, pad8, readHeader, readOxm, toBig, writeHeader } from "./match.ts";
-import { ipv4Text, ipv6Text, readBig, writeIpv4, writeIpv6, writeU16, writeU32, writeValue, type FieldValue } from "./value.ts";
-
-/** Bits `ofs` to `ofs + bits - 1` of a field, 0 the lowest. */
-export interface SubField {
-  readonly field: FieldName;
-  readonly ofs: number;
-  readonly bits: number;
-}
+import { ipv4Text, ipv6Text, writeIpv4, writeIpv6, writeU16, writeU32, writeValue, type FieldValue } from "./value.ts";
 
 type Obj = Record<string, unknown>;
 type Named<N extends string, T> = { [K in N]: T };
@@ -22,22 +17,7 @@ interface Draft {
   bits: number;
 }
 
-/** All bits of a field. */
-export function wholeField(name: FieldName): SubField {
-  return { field: name, ofs: 0, bits: fields[name].bits };
-}
-
 // --- parts that only actions have ---
-
-function subfield(obj: Obj, name: string): SubField {
-  const sub = obj[name] as SubField | undefined;
-  const field = sub === undefined ? undefined : fields[sub.field];
-  if (sub === undefined || field === undefined) throw badValue(`${name} takes a part of a field`);
-  if (!(sub.ofs >= 0 && sub.bits > 0) || (field.bits > 0 && sub.ofs + sub.bits > field.bytes * 8)) {
-    throw badValue(`${sub.field} has no bits ${sub.ofs}..${sub.ofs + sub.bits - 1}`);
-  }
-  return sub;
-}
 
 function draft(obj: Obj, name: string): Draft {
   return (obj[name] ??= { field: "", ofs: 0, bits: 0 }) as Draft;
@@ -90,13 +70,6 @@ function header<N extends string>(name: N): Part<Named<N, SubField>> {
       return found.end;
     },
   };
-}
-
-function writeNxmHeader(buf: Buffer, off: number, sub: SubField): number {
-  const field = fields[sub.field];
-  const end = writeHeader(buf, off, field.nxmHeader, field.nxmExperimenter);
-  buf[off + 3] = (field.bytes || (sub.ofs + sub.bits + 7) >> 3) + (end - off - 4);
-  return end;
 }
 
 const nested: Part<{ actions: readonly Action[] }> = {
@@ -240,14 +213,6 @@ export interface Nat {
   readonly random?: boolean;
 }
 
-/** What a learned flow matches ("match"), does ("load") or outputs to ("output"); `src` is a field of the packet or a constant. */
-export interface LearnSpec {
-  readonly type: "match" | "load" | "output";
-  readonly src: SubField | number | bigint;
-  /** Absent for "output". */
-  readonly dst?: SubField;
-}
-
 export type Action =
   | TableAction
   /** max_len: bytes sent to the controller, 0xffff (all) by default; without meaning for other ports. */
@@ -272,15 +237,7 @@ export type Action =
     readonly userdata?: Uint8Array; readonly pause?: boolean; readonly meter_id?: number;
   }
   | { readonly type: "dec_ttl" }
-  | {
-    readonly type: "learn"; readonly table_id?: number; readonly priority?: number; readonly cookie?: U64;
-    readonly idle_timeout?: number; readonly hard_timeout?: number; readonly fin_idle_timeout?: number; readonly fin_hard_timeout?: number;
-    /** 1 send_flow_rem, 2 delete_learned. */
-    readonly flags?: number; readonly limit?: number;
-    /** A bit set when the flow was learned. */
-    readonly result_dst?: SubField;
-    readonly specs: readonly LearnSpec[];
-  }
+  | LearnAction
   | { readonly type: "experimenter"; readonly experimenter: number; readonly data?: Uint8Array };
 
 const tableCodes = new Map<string, [name: string, def: Def<readonly Part[]>]>();
@@ -298,29 +255,9 @@ export function encodeActions(buf: Buffer, off: number, actions: readonly Action
   return off;
 }
 
-function finish(buf: Buffer, start: number, end: number): number {
-  end = pad8(buf, start, end);
-  if (end - start > 0xffff) throw badValue(`an action of ${end - start} bytes does not fit`);
-  writeU16(buf, start + 2, end - start);
-  return end;
-}
-
-/** Action header of a Nicira extension; returns the offset after the subtype. */
-function nicira(buf: Buffer, off: number, subtype: number): number {
-  writeU16(buf, off, 0xffff);
-  writeU32(buf, off + 4, NX_VENDOR);
-  writeU16(buf, off + 8, subtype);
-  return off + 10;
-}
-
 /** 16-bit port numbers of Nicira actions. */
 function port16(port: number): number {
   return port >= 0xffffff00 ? port & 0xffff : port;
-}
-
-function room(buf: Buffer, off: number): void {
-  // Writes past the end of a Buffer are dropped silently, so whatever an action takes at least has to be there.
-  if (off + 8 > buf.length) throw badValue("the buffer is too small");
 }
 
 function encodeAction(buf: Buffer, off: number, action: Action): number {
@@ -521,56 +458,6 @@ function encodeController(buf: Buffer, off: number, action: Action & { type: "co
   return finish(buf, off, pos);
 }
 
-const LEARN_TYPES = ["match", "load", "output"] as const;
-
-function encodeLearn(buf: Buffer, off: number, action: Action & { type: "learn" }): number {
-  const two = action.limit !== undefined || action.result_dst !== undefined;
-  let pos = nicira(buf, off, two ? 45 : 16);
-  writeU16(buf, pos, action.idle_timeout ?? 0);
-  writeU16(buf, pos + 2, action.hard_timeout ?? 0);
-  writeU16(buf, pos + 4, action.priority ?? 32768);
-  writeU64(buf, pos + 6, action.cookie ?? 0, "cookie");
-  writeU16(buf, pos + 14, (action.flags ?? 0) | (action.result_dst === undefined ? 0 : 4));
-  buf[pos + 16] = action.table_id ?? 1;
-  buf[pos + 17] = 0;
-  writeU16(buf, pos + 18, action.fin_idle_timeout ?? 0);
-  writeU16(buf, pos + 20, action.fin_hard_timeout ?? 0);
-  pos += 22;
-  if (two) {
-    writeU32(buf, pos, action.limit ?? 0);
-    writeU32(buf, pos + 4, (action.result_dst?.ofs ?? 0) << 16);
-    pos += 8;
-    if (action.result_dst !== undefined) pos = writeNxmHeader(buf, pos, action.result_dst);
-  }
-  for (const spec of action.specs) {
-    const constant = typeof spec.src !== "object";
-    const bits = spec.dst?.bits ?? (typeof spec.src === "object" ? spec.src.bits : 16);
-    const kind = LEARN_TYPES.indexOf(spec.type);
-    writeU16(buf, pos, bits | (constant ? 1 << 13 : 0) | (kind << 11));
-    pos += 2;
-    if (typeof spec.src === "object") pos = learnField(buf, pos, spec.src);
-    else {
-      const bytes = 2 * Math.ceil(bits / 16);
-      let value = BigInt(spec.src);
-      if (value >> BigInt(bits) !== 0n) throw badValue(`learn: ${value} does not fit ${bits} bits`);
-      for (let i = bytes - 1; i >= 0; i--) {
-        buf[pos + i] = Number(value & 0xffn);
-        value >>= 8n;
-      }
-      pos += bytes;
-    }
-    if (spec.dst !== undefined) pos = learnField(buf, pos, spec.dst);
-  }
-  return finish(buf, off, pos);
-}
-
-function learnField(buf: Buffer, pos: number, sub: SubField): number {
-  const end = writeNxmHeader(buf, pos, subfield({ learn: sub }, "learn"));
-  if (end - pos !== 4) throw badValue(`learn cannot name ${sub.field}`);
-  writeU16(buf, end, sub.ofs);
-  return end + 2;
-}
-
 // --- decoding ---
 
 const MAX_DEPTH = 32;
@@ -669,12 +556,6 @@ function decodeAction(buf: Buffer, off: number, end: number): Action {
 
 function exactly(off: number, end: number, size: number): void {
   if (end - off !== size) throw malformed(off + 2, `action length ${end - off}, expected ${size}`);
-}
-
-function checked(pos: number, sub: SubField): SubField {
-  const field = fields[sub.field];
-  if (sub.bits === 0 || (field.bytes > 0 && sub.ofs + sub.bits > field.bytes * 8)) throw malformed(pos, `${sub.field} has no bits ${sub.ofs}..${sub.ofs + sub.bits - 1}`);
-  return sub;
 }
 
 const SUBFIELDS = ["src", "dst", "field"];
@@ -783,177 +664,4 @@ function decodeController(buf: Buffer, off: number, end: number): Action {
     pos += (length + 7) & ~7;
   }
   return action;
-}
-
-function decodeLearn(buf: Buffer, off: number, end: number, two: boolean): Action {
-  let pos = off + 10;
-  if (end - off < (two ? 40 : 32)) throw truncated(off, "learn");
-  const flags = buf.readUInt16BE(pos + 14);
-  const head = {
-    type: "learn" as const,
-    table_id: buf[pos + 16]!,
-    priority: buf.readUInt16BE(pos + 4),
-    cookie: buf.readBigUInt64BE(pos + 6),
-    idle_timeout: buf.readUInt16BE(pos),
-    hard_timeout: buf.readUInt16BE(pos + 2),
-    fin_idle_timeout: buf.readUInt16BE(pos + 18),
-    fin_hard_timeout: buf.readUInt16BE(pos + 20),
-    flags: flags & ~4,
-  };
-  pos += 22;
-  let extra: { limit?: number; result_dst?: SubField } = {};
-  if (two) {
-    extra = { limit: buf.readUInt32BE(pos) };
-    const ofs = buf.readUInt16BE(pos + 4);
-    pos += 8;
-    if (flags & 4) {
-      const found = readHeader(buf, pos, end);
-      extra.result_dst = checked(pos, { field: found.field.name, ofs, bits: 1 });
-      pos = found.end;
-    }
-  }
-  const specs: LearnSpec[] = [];
-  const reference = (bits: number): SubField => {
-    if (pos + 6 > end) throw truncated(pos, "learn field");
-    const { field, end: next } = readHeader(buf, pos, end);
-    if (next !== pos + 4) throw malformed(pos, "learn field");
-    pos += 6;
-    return checked(pos - 6, { field: field.name, ofs: buf.readUInt16BE(pos - 2), bits });
-  };
-  while (pos + 2 <= end) {
-    const head = buf.readUInt16BE(pos);
-    if (head === 0) break;
-    pos += 2;
-    const bits = head & 0x7ff;
-    const type = LEARN_TYPES[(head >>> 11) & 3];
-    if (type === undefined || head >>> 14 !== 0 || bits === 0) throw malformed(pos - 2, `learn specification 0x${head.toString(16)}`);
-    let src: SubField | number | bigint;
-    if (head & (1 << 13)) {
-      const bytes = 2 * Math.ceil(bits / 16);
-      if (pos + bytes > end) throw truncated(pos, "learn constant");
-      src = bytes <= 4 ? buf.readUIntBE(pos, bytes) : readBig(buf, pos, bytes);
-      pos += bytes;
-    } else src = reference(bits);
-    specs.push(type === "output" ? { type, src } : { type, src, dst: reference(bits) });
-  }
-  if (end - pos >= 8) throw malformed(pos, "learn: bytes left over");
-  return { ...head, ...extra, specs };
-}
-
-// --- instructions ---
-
-export type Instruction =
-  | { readonly type: "goto_table"; readonly table_id: number }
-  | { readonly type: "write_metadata"; readonly metadata: U64; readonly metadata_mask?: U64 }
-  | { readonly type: "write_actions"; readonly actions: readonly Action[] }
-  | { readonly type: "apply_actions"; readonly actions: readonly Action[] }
-  | { readonly type: "clear_actions" }
-  | { readonly type: "meter"; readonly meter_id: number }
-  | { readonly type: "experimenter"; readonly experimenter: number; readonly data?: Uint8Array };
-
-// Open vSwitch writes instructions in the order in which they are executed (OpenFlow 1.3.5 section 5.9).
-const INSTRUCTION_ORDER: Readonly<Record<Instruction["type"], number>> = { meter: 0, apply_actions: 1, clear_actions: 2, write_actions: 3, write_metadata: 4, goto_table: 5, experimenter: 6 };
-
-/** Writes instructions in order of execution, whatever order they are given in; returns the offset after them. */
-export function encodeInstructions(buf: Buffer, off: number, instructions: readonly Instruction[]): number {
-  if (instructions.length === 1) return encodeInstruction(buf, off, instructions[0]!);
-  for (let rank = 0; rank <= 6; rank++) {
-    for (let i = 0; i < instructions.length; i++) {
-      const instruction = instructions[i]!;
-      const order = INSTRUCTION_ORDER[instruction.type];
-      if (order === rank) off = encodeInstruction(buf, off, instruction);
-      else if (order === undefined) throw badValue(`no instruction ${String((instruction as { type: unknown }).type)}`);
-    }
-  }
-  return off;
-}
-
-function encodeInstruction(buf: Buffer, off: number, instruction: Instruction): number {
-  room(buf, off);
-  // Without actions they do nothing, and Open vSwitch does not write them back.
-  if ((instruction.type === "apply_actions" || instruction.type === "write_actions") && instruction.actions.length === 0) return off;
-  let code: number;
-  let end = off + 8;
-  switch (instruction.type) {
-    case "goto_table":
-      code = 1;
-      writeU32(buf, off + 4, instruction.table_id << 24);
-      break;
-    case "write_metadata":
-      code = 2;
-      writeU32(buf, off + 4, 0);
-      writeU64(buf, off + 8, instruction.metadata, "metadata");
-      writeU64(buf, off + 16, instruction.metadata_mask ?? 0xffffffffffffffffn, "metadata_mask");
-      end = off + 24;
-      break;
-    case "write_actions":
-    case "apply_actions":
-      code = instruction.type === "write_actions" ? 3 : 4;
-      writeU32(buf, off + 4, 0);
-      end = encodeActions(buf, off + 8, instruction.actions);
-      break;
-    case "clear_actions":
-      code = 5;
-      writeU32(buf, off + 4, 0);
-      break;
-    case "meter":
-      code = 6;
-      writeU32(buf, off + 4, instruction.meter_id);
-      break;
-    case "experimenter": {
-      code = 0xffff;
-      writeU32(buf, off + 4, instruction.experimenter);
-      const data = instruction.data ?? new Uint8Array(0);
-      buf.set(data, end);
-      end += data.length;
-      break;
-    }
-    default:
-      throw badValue(`no instruction ${String((instruction as { type: unknown }).type)}`);
-  }
-  if (end - off > 0xffff) throw new OpenFlowError("OF_VALUE", `an instruction of ${end - off} bytes does not fit a message`);
-  writeU16(buf, off, code);
-  writeU16(buf, off + 2, end - off);
-  return end;
-}
-
-/** Reads `length` bytes of instructions. @throws OpenFlowError */
-export function decodeInstructions(buf: Buffer, off: number, length: number): Instruction[] {
-  const end = off + length;
-  if (end > buf.length) throw truncated(off, "instructions");
-  const instructions: Instruction[] = [];
-  while (off < end) {
-    if (off + 8 > end) throw truncated(off, "instruction");
-    const code = buf.readUInt16BE(off);
-    const size = buf.readUInt16BE(off + 2);
-    if (size < 8 || size % 8 !== 0) throw malformed(off + 2, `instruction length ${size}`);
-    if (off + size > end) throw truncated(off + 2, "instruction");
-    const expected = code === 2 ? 24 : code === 3 || code === 4 || code === 0xffff ? size : 8;
-    if (size !== expected) throw malformed(off + 2, `instruction length ${size}, expected ${expected}`);
-    switch (code) {
-      case 1:
-        instructions.push({ type: "goto_table", table_id: buf[off + 4]! });
-        break;
-      case 2:
-        instructions.push({ type: "write_metadata", metadata: buf.readBigUInt64BE(off + 8), metadata_mask: buf.readBigUInt64BE(off + 16) });
-        break;
-      case 3:
-      case 4:
-        instructions.push({ type: code === 3 ? "write_actions" : "apply_actions", actions: decodeActions(buf, off + 8, size - 8) });
-        break;
-      case 5:
-        instructions.push({ type: "clear_actions" });
-        break;
-      case 6:
-        instructions.push({ type: "meter", meter_id: buf.readUInt32BE(off + 4) });
-        break;
-      case 0xffff:
-        instructions.push({ type: "experimenter", experimenter: buf.readUInt32BE(off + 4), data: buf.subarray(off + 8, off + size) });
-        break;
-      default:
-        throw malformed(off, `unknown instruction ${code}`);
-    }
-    off += size;
-  }
-  return instructions;
 }

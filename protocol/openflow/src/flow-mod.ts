@@ -1,6 +1,6 @@
 // The two hot structures, written and read by hand: flow-mods going out, flow statistics coming back.
 
-import { encodeInstructions, type Instruction } from "./actions.ts";
+import { encodeInstructions, type Instruction } from "./instructions.ts";
 import { badValue, malformed, OpenFlowError, truncated } from "./errors.ts";
 import { ALL_TABLES, NO_BUFFER, ports } from "./fields.ts";
 import { writeU64, type U64 } from "./layout.ts";

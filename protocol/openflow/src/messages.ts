@@ -1,7 +1,8 @@
 // Every message as data: its number and the layout of its body. encodeMessage and decodeMessage walk this table; the
 // Message type is derived from it. A number with names ("add", "delete") also takes and gives numbers that have none.
 
-import { decodeActions, decodeInstructions, encodeActions, encodeInstructions, type Action, type Instruction } from "./actions.ts";
+import { decodeActions, encodeActions, type Action } from "./actions.ts";
+import { decodeInstructions, encodeInstructions, type Instruction } from "./instructions.ts";
 import { badValue, ERROR_TYPE_EXPERIMENTER, malformed, NX_VENDOR, ONF_VENDOR, OpenFlowError, truncated } from "./errors.ts";
 import { ALL_TABLES, NO_BUFFER, ports } from "./fields.ts";
 import { flowModCommands, MAX_MESSAGE, OFP_VERSION } from "./flow-mod.ts";

@@ -1,6 +1,9 @@
 // Flows in the words of ovs-ofctl dump-flows: its names, its order, its number formats. For people and for golden files.
 
-import type { Action, Instruction, LearnSpec, Nat, SubField } from "./actions.ts";
+import type { SubField } from "./action-parts.ts";
+import type { Action, Nat } from "./actions.ts";
+import type { Instruction } from "./instructions.ts";
+import type { LearnSpec } from "./learn.ts";
 import { fields, ports, type Field, type FieldName } from "./fields.ts";
 import type { U64 } from "./layout.ts";
 import { decodeMatch, encodeMatch, flagNames, parts, toBig, type Match } from "./match.ts";

@@ -3,7 +3,8 @@
 import { execFileSync } from "node:child_process";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 
-import { encodeInstructions, type Action, type Instruction } from "./actions.ts";
+import type { Action } from "./actions.ts";
+import { encodeInstructions, type Instruction } from "./instructions.ts";
 import type { OpenFlowConnection } from "./connection.ts";
 import { OpenFlowError } from "./errors.ts";
 import { ports } from "./fields.ts";

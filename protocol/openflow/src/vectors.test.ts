@@ -4,7 +4,8 @@ import { existsSync, readFileSync } from "node:fs";
 import { gunzipSync } from "node:zlib";
 import { describe, expect, test } from "vitest";
 
-import { decodeActions, decodeInstructions, encodeActions, encodeInstructions } from "./actions.ts";
+import { decodeActions, encodeActions } from "./actions.ts";
+import { decodeInstructions, encodeInstructions } from "./instructions.ts";
 import { errorName, OpenFlowError } from "./errors.ts";
 import { eachFlowStats } from "./flow-mod.ts";
 import { Framer } from "./frame.ts";

@@ -1,0 +1,123 @@
+// Instructions: what a flow does, of which most are lists of actions. OpenFlow 1.3.5 section 7.2.4.
+
+import { room } from "./action-parts.ts";
+import { decodeActions, encodeActions, type Action } from "./actions.ts";
+import { badValue, malformed, OpenFlowError, truncated } from "./errors.ts";
+import { writeU64, type U64 } from "./layout.ts";
+import { writeU16, writeU32 } from "./value.ts";
+
+export type Instruction =
+  | { readonly type: "goto_table"; readonly table_id: number }
+  | { readonly type: "write_metadata"; readonly metadata: U64; readonly metadata_mask?: U64 }
+  | { readonly type: "write_actions"; readonly actions: readonly Action[] }
+  | { readonly type: "apply_actions"; readonly actions: readonly Action[] }
+  | { readonly type: "clear_actions" }
+  | { readonly type: "meter"; readonly meter_id: number }
+  | { readonly type: "experimenter"; readonly experimenter: number; readonly data?: Uint8Array };
+
+// Open vSwitch writes instructions in the order in which they are executed (OpenFlow 1.3.5 section 5.9).
+const INSTRUCTION_ORDER: Readonly<Record<Instruction["type"], number>> = { meter: 0, apply_actions: 1, clear_actions: 2, write_actions: 3, write_metadata: 4, goto_table: 5, experimenter: 6 };
+
+/** Writes instructions in order of execution, whatever order they are given in; returns the offset after them. */
+export function encodeInstructions(buf: Buffer, off: number, instructions: readonly Instruction[]): number {
+  if (instructions.length === 1) return encodeInstruction(buf, off, instructions[0]!);
+  for (let rank = 0; rank <= 6; rank++) {
+    for (let i = 0; i < instructions.length; i++) {
+      const instruction = instructions[i]!;
+      const order = INSTRUCTION_ORDER[instruction.type];
+      if (order === rank) off = encodeInstruction(buf, off, instruction);
+      else if (order === undefined) throw badValue(`no instruction ${String((instruction as { type: unknown }).type)}`);
+    }
+  }
+  return off;
+}
+
+function encodeInstruction(buf: Buffer, off: number, instruction: Instruction): number {
+  room(buf, off);
+  // Without actions they do nothing, and Open vSwitch does not write them back.
+  if ((instruction.type === "apply_actions" || instruction.type === "write_actions") && instruction.actions.length === 0) return off;
+  let code: number;
+  let end = off + 8;
+  switch (instruction.type) {
+    case "goto_table":
+      code = 1;
+      writeU32(buf, off + 4, instruction.table_id << 24);
+      break;
+    case "write_metadata":
+      code = 2;
+      writeU32(buf, off + 4, 0);
+      writeU64(buf, off + 8, instruction.metadata, "metadata");
+      writeU64(buf, off + 16, instruction.metadata_mask ?? 0xffffffffffffffffn, "metadata_mask");
+      end = off + 24;
+      break;
+    case "write_actions":
+    case "apply_actions":
+      code = instruction.type === "write_actions" ? 3 : 4;
+      writeU32(buf, off + 4, 0);
+      end = encodeActions(buf, off + 8, instruction.actions);
+      break;
+    case "clear_actions":
+      code = 5;
+      writeU32(buf, off + 4, 0);
+      break;
+    case "meter":
+      code = 6;
+      writeU32(buf, off + 4, instruction.meter_id);
+      break;
+    case "experimenter": {
+      code = 0xffff;
+      writeU32(buf, off + 4, instruction.experimenter);
+      const data = instruction.data ?? new Uint8Array(0);
+      buf.set(data, end);
+      end += data.length;
+      break;
+    }
+    default:
+      throw badValue(`no instruction ${String((instruction as { type: unknown }).type)}`);
+  }
+  if (end - off > 0xffff) throw new OpenFlowError("OF_VALUE", `an instruction of ${end - off} bytes does not fit a message`);
+  writeU16(buf, off, code);
+  writeU16(buf, off + 2, end - off);
+  return end;
+}
+
+/** Reads `length` bytes of instructions. @throws OpenFlowError */
+export function decodeInstructions(buf: Buffer, off: number, length: number): Instruction[] {
+  const end = off + length;
+  if (end > buf.length) throw truncated(off, "instructions");
+  const instructions: Instruction[] = [];
+  while (off < end) {
+    if (off + 8 > end) throw truncated(off, "instruction");
+    const code = buf.readUInt16BE(off);
+    const size = buf.readUInt16BE(off + 2);
+    if (size < 8 || size % 8 !== 0) throw malformed(off + 2, `instruction length ${size}`);
+    if (off + size > end) throw truncated(off + 2, "instruction");
+    const expected = code === 2 ? 24 : code === 3 || code === 4 || code === 0xffff ? size : 8;
+    if (size !== expected) throw malformed(off + 2, `instruction length ${size}, expected ${expected}`);
+    switch (code) {
+      case 1:
+        instructions.push({ type: "goto_table", table_id: buf[off + 4]! });
+        break;
+      case 2:
+        instructions.push({ type: "write_metadata", metadata: buf.readBigUInt64BE(off + 8), metadata_mask: buf.readBigUInt64BE(off + 16) });
+        break;
+      case 3:
+      case 4:
+        instructions.push({ type: code === 3 ? "write_actions" : "apply_actions", actions: decodeActions(buf, off + 8, size - 8) });
+        break;
+      case 5:
+        instructions.push({ type: "clear_actions" });
+        break;
+      case 6:
+        instructions.push({ type: "meter", meter_id: buf.readUInt32BE(off + 4) });
+        break;
+      case 0xffff:
+        instructions.push({ type: "experimenter", experimenter: buf.readUInt32BE(off + 4), data: buf.subarray(off + 8, off + size) });
+        break;
+      default:
+        throw malformed(off, `unknown instruction ${code}`);
+    }
+    off += size;
+  }
+  return instructions;
+}
