@@ -1,0 +1,205 @@
+// Names to numbers, with apps made for the purpose.
+import { describe, expect, test } from "vitest";
+import { callStage, callTable, copy, ethType, load, next, sharedRegisters, stages, toStage, toTable, type App, type FlowAction, type FlowMatch, type FlowSpec, type RegisterDecl, type TableDecl } from "#app";
+import { formatInstructions, formatMatch } from "node-openflow";
+import { Layout, type LoweredFlow } from "./layout.ts";
+
+const table = (stage: TableDecl["stage"], more: Partial<TableDecl> = {}): TableDecl => ({ stage, miss: "drop", about: "", ...more });
+
+function app(name: string, tables: Record<string, TableDecl>, registers: Record<string, RegisterDecl> = {}): App {
+  return { name, about: "", pipeline: { tables, registers } };
+}
+
+const text = (flow: LoweredFlow): string => `${formatMatch(flow.match, flow.priority)} -> ${formatInstructions(flow.instructions)}`;
+
+/** One flow of a table, in ovs-ofctl's words. */
+function lower(layout: Layout, name: string, actions: readonly FlowAction[], match: FlowMatch = {}, more: Partial<FlowSpec> = {}): string {
+  return formatInstructions(layout.lower(layout.table(name), { priority: 1, match, actions, ...more }).instructions);
+}
+
+describe("table ids", () => {
+  test("go by stage, then by app in their order, then by declaration", () => {
+    const layout = new Layout([
+      app("b", { b_deliver: table("deliver"), b_in: table("classify"), b_in2: table("classify") }),
+      app("a", { a_in: table("classify"), a_fwd: table("forward") }),
+    ]);
+    expect(layout.tables.map((t) => [t.id, t.name, t.app])).toEqual([[0, "b_in", "b"], [1, "b_in2", "b"], [2, "a_in", "a"], [3, "a_fwd", "a"], [4, "b_deliver", "b"]]);
+    expect(layout.tableById(3)?.name).toBe("a_fwd");
+    expect(layout.tableById(5)).toBeUndefined();
+  });
+
+  test("without apps there is nothing, and that is fine", () => {
+    const layout = new Layout([]);
+    expect(layout.tables).toEqual([]);
+    expect([...layout.registers.keys()].sort()).toEqual(Object.keys(sharedRegisters).sort());
+  });
+
+  test("more tables than a switch has are refused", () => {
+    const tables = Object.fromEntries(Array.from({ length: 255 }, (_, i) => [`t${i}`, table("classify")]));
+    expect(() => new Layout([app("a", tables)])).toThrow("255 tables are declared; a switch has 254");
+  });
+});
+
+describe("registers", () => {
+  const own = (bits: RegisterDecl["bits"], count: number, prefix = `r${bits}_`): Record<string, RegisterDecl> =>
+    Object.fromEntries(Array.from({ length: count }, (_, i) => [`${prefix}${i}`, { bits, about: "" }]));
+
+  test("never overlap, whatever is declared, and lie inside the words of a switch", () => {
+    for (const [r128, r32, r16, r8, r1] of [[0, 0, 0, 0, 0], [1, 1, 1, 2, 2], [0, 4, 1, 0, 33], [1, 0, 0, 7, 1], [0, 4, 3, 2, 14]] as const) {
+      const registers = { ...own(1, r1), ...own(16, r16), ...own(128, r128), ...own(8, r8), ...own(32, r32) };
+      const layout = new Layout([app("a", {}, registers)]);
+      const taken = new Map<number, string>();
+      for (const { name, field, ofs, bits } of layout.registers.values()) {
+        const [, wide, number] = /^(xx)?reg(\d+)$/.exec(field)!;
+        const first = wide === undefined ? 32 * Number(number) + ofs : 128 * Number(number);
+        if (wide === undefined) expect(ofs + bits, name).toBeLessThanOrEqual(32);
+        for (let bit = first; bit < first + bits; bit++) {
+          expect(taken.get(bit), `bit ${bit} of ${name}`).toBeUndefined();
+          expect(bit).toBeLessThan(512);
+          taken.set(bit, name);
+        }
+      }
+      expect(layout.registers.size).toBe(Object.keys(registers).length + Object.keys(sharedRegisters).length);
+    }
+  });
+
+  test("that do not fit are refused, at the exact word", () => {
+    const words = 4 + 2; // shared: four words; three of 16 bits and two of 1 take two more
+    const room = 16 - 4 - words;
+    expect(() => new Layout([app("a", {}, own(32, room))])).not.toThrow();
+    expect(() => new Layout([app("a", {}, own(32, room + 1))])).toThrow(/need 13 words and 1 wide ones; a switch has 16/);
+  });
+
+  test("declared twice, or by the core as well, name both owners", () => {
+    const mine = { policy: { bits: 32, about: "" } } as const;
+    expect(() => new Layout([app("a", {}, mine), app("b", {}, mine)])).toThrow("register policy is declared by a and by b");
+    expect(() => new Layout([app("a", {}, { net: { bits: 32, about: "" } })])).toThrow("register net is declared by core and by a");
+  });
+
+  test("small ones are matched and loaded by their bits, several of one word together", () => {
+    const layout = new Layout([app("a", { t: table("classify") }, { flag: { bits: 1, about: "" }, small: { bits: 8, about: "" }, whole: { bits: 32, about: "" } })]);
+    const match = layout.lower(layout.table("t"), { priority: 1, match: { "reg:flag": 1, "reg:small": 0xab, "reg:secured": 0, "reg:whole": 7 }, actions: [] }).match as Record<string, number | { value: number; mask: number }>;
+    const bits = (name: string): number | undefined => {
+      const { field, ofs, bits: n } = layout.register(name);
+      const word = match[field];
+      if (word === undefined) return undefined;
+      if (typeof word === "number") return word;
+      expect((word.mask >>> ofs) & (2 ** n - 1), `mask of ${name}`).toBe(2 ** n - 1);
+      return (word.value >>> ofs) & (2 ** n - 1);
+    };
+    expect([bits("flag"), bits("small"), bits("secured"), bits("whole")]).toEqual([1, 0xab, 0, 7]);
+    let mask = 0;
+    for (const word of Object.values(match)) if (typeof word !== "number") mask += word.mask.toString(2).replaceAll("0", "").length;
+    expect(mask, "no other bit is matched").toBe(10);
+    const { field, ofs } = layout.register("small");
+    expect(lower(layout, "t", [load("small", 3)])).toBe(`load:0x3->NXM_NX_${field.toUpperCase()}[${ofs}..${ofs + 7}]`);
+  });
+});
+
+describe("transitions", () => {
+  const layout = new Layout([
+    app("a", { first: table("classify", { miss: "next" }), side: table("classify", { aside: true }), second: table("classify"), fwd: table("forward", { miss: "sibling" }), late: table("deliver") }),
+    app("b", { fwd2: table("forward", { miss: "sibling" }), guard: table("acl_in", { conntrack: true }), other: table("acl_in", { aside: true }) }),
+  ]);
+  const id = (name: string): number => layout.table(name).id;
+
+  test("next: the next table that is not aside, of whichever app", () => {
+    expect(lower(layout, "first", [next])).toBe(`goto_table:${id("second")}`);
+    expect(lower(layout, "side", [next])).toBe(`goto_table:${id("second")}`);
+    expect(lower(layout, "fwd", [next])).toBe(`goto_table:${id("fwd2")}`);
+  });
+
+  test("next after the last table is out of the chosen port", () => {
+    const { field, ofs, bits } = layout.register("out_port");
+    expect(lower(layout, "late", [next])).toBe(`output:NXM_NX_${field.toUpperCase()}[${ofs}..${ofs + bits - 1}]`);
+  });
+
+  test("stage: its first table, or that of the next stage that has one", () => {
+    expect(lower(layout, "first", [toStage("forward")])).toBe(`goto_table:${id("fwd")}`);
+    expect(lower(layout, "first", [toStage("admission")])).toBe(`goto_table:${id("fwd")}`);
+    expect(lower(layout, "fwd", [toStage("deliver")])).toBe(`goto_table:${id("late")}`);
+  });
+
+  test("back, or not as the last action, is a resubmit: goto_table only leads on, and last", () => {
+    expect(lower(layout, "fwd", [toStage("classify")])).toBe(`resubmit(,${id("first")})`);
+    expect(lower(layout, "first", [toStage("forward"), load("net", 1)])).toMatch(new RegExp(`^resubmit\\(,${id("fwd")}\\),`));
+  });
+
+  test("call: there and back; a stage that nobody has is nothing to call", () => {
+    expect(lower(layout, "first", [callTable("side"), next])).toBe(`resubmit(,${id("side")}),goto_table:${id("second")}`);
+    expect(lower(layout, "first", [callStage("forward")])).toBe(`resubmit(,${id("fwd")})`);
+    expect(layout.lower(layout.table("first"), { priority: 1, match: {}, actions: [callStage("flood")] }).instructions).toEqual([]);
+  });
+
+  test("a table aside is reached by its own app only, by name", () => {
+    expect(lower(layout, "first", [toTable("side")])).toBe(`goto_table:${id("side")}`);
+    expect(() => lower(layout, "fwd2", [toTable("side")])).toThrow("table fwd2 of b hands packets to side of a: go by stage");
+    expect(() => lower(layout, "first", [callTable("guard")])).toThrow("table first of a hands packets to guard of b: go by stage");
+    expect(() => lower(layout, "first", [toTable("nowhere")])).toThrow("no app declares a table nowhere");
+  });
+
+  test("into a conntrack table: IP goes through conntrack, other packets skip the stage, unknown ones are a mistake", () => {
+    const zone = layout.register("ct_zone");
+    const ct = `ct(table=${id("guard")},zone=NXM_NX_${zone.field.toUpperCase()}[${zone.ofs}..${zone.ofs + 15}])`;
+    expect(lower(layout, "fwd2", [toStage("acl_in")], { eth_type: ethType.ip })).toBe(ct);
+    expect(lower(layout, "fwd2", [toStage("acl_in")], { eth_type: ethType.ipv6 })).toBe(ct);
+    expect(lower(layout, "fwd2", [toStage("acl_in")], { eth_type: ethType.arp })).toBe(`goto_table:${id("late")}`);
+    expect(() => lower(layout, "fwd2", [toStage("acl_in")])).toThrow("a flow of table fwd2 that goes on to guard must match eth_type: conntrack takes only IP");
+  });
+
+  test("a meter comes first", () => {
+    expect(lower(layout, "first", [next], {}, { meter: 4 })).toBe(`meter:4,goto_table:${id("second")}`);
+  });
+});
+
+describe("table-miss entries", () => {
+  const misses = (layout: Layout, name: string): string[] => layout.missFlows(layout.table(name)).map(text);
+  const layout = new Layout([
+    app("a", { in_a: table("classify", { miss: "next" }), side: table("classify", { aside: true, miss: "next" }), fwd: table("forward", { miss: "sibling" }), quiet: table("route"), out: table("acl_out", { miss: "next" }) }),
+    app("b", { fwd2: table("forward", { miss: "sibling" }) }),
+  ]);
+
+  test("drop: none, a switch drops by itself", () => expect(misses(layout, "quiet")).toEqual([]));
+  test("next: on to the next", () => expect(misses(layout, "in_a")).toEqual([`priority=0 -> goto_table:${layout.table("out").id}`]));
+  test("sibling: on within the stage, dropped after the last", () => {
+    expect(misses(layout, "fwd")).toEqual([`priority=0 -> goto_table:${layout.table("fwd2").id}`]);
+    expect(misses(layout, "fwd2")).toEqual([]);
+  });
+  test("before a conntrack table there is one for each family", () => {
+    const tracked = new Layout([app("a", { fwd: table("forward", { miss: "next" }), guard: table("acl_in", { conntrack: true }), late: table("deliver") })]);
+    const [ip, ipv6, other, ...rest] = misses(tracked, "fwd");
+    expect(rest).toEqual([]);
+    expect(ip).toMatch(/^priority=1,ip -> ct\(table=1,/);
+    expect(ipv6).toMatch(/^priority=1,ipv6 -> ct\(table=1,/);
+    expect(other).toBe("priority=0 -> goto_table:2");
+  });
+});
+
+describe("mistakes name the table and the app", () => {
+  const layout = new Layout([
+    app("a", { t: table("classify") }, { mine: { bits: 16, about: "" } }),
+    app("b", { u: table("classify") }),
+  ]);
+
+  test("two apps with one table", () => {
+    expect(() => new Layout([app("a", { t: table("classify") }), app("b", { t: table("forward") })])).toThrow(/table t is declared by (a and by b|b and by a)/);
+  });
+  test("another app's register: to match, to load, to copy", () => {
+    const message = "table u of b uses register mine, which is not shared and not its own";
+    expect(() => lower(layout, "u", [], { "reg:mine": 1 })).toThrow(message);
+    expect(() => lower(layout, "u", [load("mine", 1)])).toThrow(message);
+    expect(() => lower(layout, "u", [copy("reg:mine", "reg:net")])).toThrow(message);
+    expect(() => lower(layout, "t", [load("mine", 1), copy("reg:mine", "reg:out_host")], { "reg:mine": 1 })).not.toThrow();
+  });
+  test("a table or register that is not there", () => {
+    expect(() => layout.table("nowhere")).toThrow("no app declares a table nowhere");
+    expect(() => layout.register("nothing")).toThrow("no app declares a register nothing");
+  });
+});
+
+test("stages are unique, and every one can be gone to from the first table", () => {
+  expect(new Set(stages.map((s) => s.name)).size).toBe(stages.length);
+  const layout = new Layout([app("a", Object.fromEntries(stages.map((s) => [`t_${s.name}`, table(s.name)])))]);
+  for (const [i, s] of stages.entries()) expect(layout.table(`t_${s.name}`).id).toBe(i);
+  for (const s of stages.slice(1)) expect(lower(layout, "t_classify", [toStage(s.name)])).toBe(`goto_table:${layout.table(`t_${s.name}`).id}`);
+});
