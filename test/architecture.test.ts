@@ -47,7 +47,7 @@ const allowed: Readonly<Record<string, readonly string[]>> = {
   pipeline: [],
   compiler: ["pipeline", "model"],
   southbound: ["compiler", "model"],
-  northbound: ["model"],
+  northbound: ["model", "store"],
   ops: ["compiler", "pipeline", "model", "southbound"],
 };
 const layerOf = (path: string): string | undefined => /^src\/([^/]+)\//.exec(path)?.[1];

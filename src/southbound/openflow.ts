@@ -5,7 +5,7 @@ import { decodeInstructions, listen, peerError, ports, type Decoded, type Match,
 import type { Logger } from "pino";
 import type { Meter } from "../compiler/desired.ts";
 import { peerOf } from "./peer.ts";
-import type { Session } from "./switch.ts";
+import type { InstalledMeter, Session } from "./session.ts";
 
 export interface RawPacketIn {
   readonly inPort: number;
@@ -63,13 +63,6 @@ async function welcome(connection: OpenFlowConnection, { handshakeTimeoutMs, log
     log.warn({ peer: text, reason: (connection.closed ?? (error as Error)).message }, "peer on the OpenFlow port is no OpenFlow 1.3 switch");
     connection.close();
   }
-}
-
-/** A meter as installed; rate and burst are undefined if it is of another kind than ours. */
-export interface InstalledMeter {
-  readonly id: number;
-  readonly ratePps: number | undefined;
-  readonly burst: number | undefined;
 }
 
 const METER_PKTPS = 2;

@@ -8,25 +8,8 @@ import { OpenFlowError, type Slice } from "node-openflow";
 import type { Logger } from "pino";
 import type { ChassisDelta, Desired, Flow, Meter } from "../compiler/desired.ts";
 import type { SouthboundMetrics } from "./metrics.ts";
-import type { InstalledMeter } from "./openflow.ts";
+import type { InstalledMeter, Session } from "./session.ts";
 import { Comparison, deleteFlow, type Difference, type SameInstructions } from "./sync.ts";
-
-/** What a switch needs of its OpenFlow session. */
-export interface Session {
-  readonly address: string;
-  /** OFPMP_FLOW replies with every flow, as they came. */
-  flows(): Promise<Buffer[]>;
-  meters(): Promise<InstalledMeter[]>;
-  setMeter(meter: Meter, exists: boolean): void;
-  removeMeter(id: number): void;
-  /** Forgets all connections of a conntrack zone. */
-  flushZone(zone: number): void;
-  sendPacket(outPort: number, data: Uint8Array): void;
-  barrier(): Promise<unknown>;
-  /** All or nothing. @throws OpenFlowError OF_PEER_ERROR, with the index of the message that the switch refused if known */
-  bundle(messages: readonly Slice[]): Promise<unknown>;
-  close(): void;
-}
 
 export interface SwitchOptions {
   readonly chassis: string;

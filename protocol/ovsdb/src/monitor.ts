@@ -10,7 +10,6 @@ import { OvsdbError, OvsdbProtocolError, OvsdbValueError } from "./errors.ts";
 import { isArray, type Json, type JsonObject } from "./json.ts";
 import { RowStore, type MonitoredTable, type Row, type RowChange, type UpdateForm } from "./rows.ts";
 import { columnType, tableSchema, type ColumnType, type DatabaseSchema } from "./schema.ts";
-import type { OvsdbSession } from "./session.ts";
 import { encodeCondition, type Condition } from "./values.ts";
 
 export interface MonitorRequest {
@@ -27,6 +26,23 @@ export const ZERO_TXN_ID = "00000000-0000-0000-0000-000000000000";
 const METHODS: readonly MonitorMethod[] = ["monitor_cond_since", "monitor_cond", "monitor"];
 const FORM_OF: Readonly<Record<string, UpdateForm>> = { update: 1, update2: 2, update3: 2 };
 
+/** Where updates for a monitor id go; called synchronously, in the order of arrival. */
+export interface UpdateSink {
+  update(method: string, params: readonly Json[]): void;
+  canceled(): void;
+  closed(reason: OvsdbError): void;
+}
+
+/** What a feed needs of its session. */
+export interface MonitorSession {
+  readonly open: boolean;
+  /** `onResult` runs before any message that follows the reply is looked at. */
+  requestSync(method: string, params: readonly Json[], onResult: (result: Json | undefined) => void, onError: (error: Error) => void): void;
+  addSink(sink: UpdateSink): string;
+  removeSink(id: string): void;
+  emitSafely(emit: () => void): void;
+}
+
 export interface FeedListener {
   /** The reply is in the store. `resumed`: only what happened since the last transaction id was sent. */
   synced(changes: RowChange[], method: MonitorMethod, resumed: boolean): void;
@@ -37,7 +53,7 @@ export interface FeedListener {
 
 /** A live subscription. */
 export class Feed {
-  readonly #session: OvsdbSession;
+  readonly #session: MonitorSession;
   readonly #store: RowStore;
   readonly #listener: FeedListener;
   readonly #id: string;
@@ -47,7 +63,7 @@ export class Feed {
   /** Of the newest transaction in the store; undefined when the server keeps none. */
   lastTxnId: string | undefined;
 
-  constructor(session: OvsdbSession, store: RowStore, listener: FeedListener, lastTxnId: string | undefined) {
+  constructor(session: MonitorSession, store: RowStore, listener: FeedListener, lastTxnId: string | undefined) {
     this.#session = session;
     this.#store = store;
     this.#listener = listener;
@@ -199,7 +215,7 @@ export class Monitor extends EventEmitter<MonitorEvents> {
   /** Events that arrived before the caller of open() could listen. */
   #early: (() => void)[] | undefined = [];
 
-  private constructor(session: OvsdbSession) {
+  private constructor(session: MonitorSession) {
     super();
     this.#feed = new Feed(session, this.#store, {
       synced: (changes, method) => {
@@ -211,7 +227,7 @@ export class Monitor extends EventEmitter<MonitorEvents> {
     }, undefined);
   }
 
-  static async open(session: OvsdbSession, schema: DatabaseSchema, tables: Readonly<Record<string, MonitorRequest>>): Promise<Monitor> {
+  static async open(session: MonitorSession, schema: DatabaseSchema, tables: Readonly<Record<string, MonitorRequest>>): Promise<Monitor> {
     const monitored = monitoredTables(schema, tables);
     const where = new Map<string, readonly Condition[]>();
     for (const [name, request] of Object.entries(tables)) if (request.where !== undefined) where.set(name, request.where);

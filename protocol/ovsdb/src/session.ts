@@ -9,7 +9,7 @@ import type { Duplex } from "node:stream";
 import { OvsdbConnectionError, OvsdbError, OvsdbProtocolError } from "./errors.ts";
 import { MessageScanner } from "./framing.ts";
 import { isArray, stringify, type Json, type JsonObject } from "./json.ts";
-import { Monitor, type MonitorRequest } from "./monitor.ts";
+import { Monitor, type MonitorRequest, type UpdateSink } from "./monitor.ts";
 import { parseSchema, type DatabaseSchema } from "./schema.ts";
 import { decodeResults, encodeOperations, errorFromJson, type Operation, type OperationResult } from "./transact.ts";
 
@@ -34,13 +34,6 @@ export interface SessionEvents {
 interface Pending {
   readonly onResult: (result: Json | undefined) => void;
   readonly onError: (error: Error) => void;
-}
-
-/** Where updates for a monitor id go; called synchronously, in the order of arrival. */
-export interface UpdateSink {
-  update(method: string, params: readonly Json[]): void;
-  canceled(): void;
-  closed(reason: OvsdbError): void;
 }
 
 const MIB = 1 << 20;
