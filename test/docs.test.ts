@@ -1,0 +1,127 @@
+// The generated pages of docs/ say what the code declares now, and what README and the other pages name exists.
+import { existsSync, readdirSync, readFileSync } from "node:fs";
+import { dirname, join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { beforeAll, describe, expect, test } from "vitest";
+import type { App } from "#app";
+import { pages, refusals } from "../scripts/docs.ts";
+import { usage } from "../src/config.ts";
+import { discoverApps } from "../src/app/discover.ts";
+import { makeRegistry } from "../src/northbound/index.ts";
+import { appsFolder } from "./support/harness.ts";
+
+const root = fileURLToPath(new URL("..", import.meta.url));
+const read = (path: string): string => readFileSync(join(root, path), "utf8");
+
+function* sources(folder: string): Iterable<string> {
+  for (const entry of readdirSync(join(root, folder), { withFileTypes: true })) {
+    if (["node_modules", "dist", "_template"].includes(entry.name)) continue;
+    const path = `${folder}/${entry.name}`;
+    if (entry.isDirectory()) yield* sources(path);
+    else if (path.endsWith(".ts") && !/\.(test|fixture)\.ts$/.test(path)) yield path;
+  }
+}
+const source = new Map(["src", "apps", "protocol"].flatMap((f) => [...sources(f)]).map((f) => [f, read(f)]));
+const everything = [...source.values()].join("\n");
+
+let apps: readonly App[];
+let made: Record<string, string>;
+beforeAll(async () => {
+  apps = await discoverApps(appsFolder);
+  made = pages(root, apps);
+});
+
+describe("generated pages", () => {
+  test.each(["docs/pipeline.md", "docs/api.md", "docs/errors.md"])("%s is what `npm run docs` makes now", (path) => {
+    expect(read(path) === made[path], `${path} is stale: run "npm run docs" and commit what it changed`).toBe(true);
+  });
+
+  test("the list here is the list there", () => {
+    expect(Object.keys(made)).toEqual(["docs/pipeline.md", "docs/api.md", "docs/errors.md"]);
+  });
+
+  test("name every table, register, resource, attribute and extension", () => {
+    for (const app of apps) {
+      for (const name of [...Object.keys(app.pipeline?.tables ?? {}), ...Object.keys(app.pipeline?.registers ?? {})]) expect(made["docs/pipeline.md"]).toContain(`| \`${name}\` |`);
+      for (const rule of app.rules ?? []) expect(made["docs/pipeline.md"]).toContain(`| ${app.name} | \`${rule.name}\` |`);
+    }
+    const registry = makeRegistry(apps);
+    for (const alias of registry.aliases) expect(made["docs/api.md"]).toContain(`\`${alias.alias}\``);
+    for (const kind of registry.kinds.values()) {
+      expect(made["docs/api.md"]).toContain(`\n## ${kind.resource.collection}\n`);
+      for (const name of kind.attributes.keys()) expect(made["docs/api.md"]).toContain(`\n| ${name} |`);
+    }
+  });
+});
+
+describe("docs/errors.md and the source, both ways", () => {
+  const inDoc = (): { types: string[]; codes: string[]; classes: string[] } => {
+    const [refused, ours] = made["docs/errors.md"]!.split("## Errors of the controller");
+    const first = (text: string): string[] => [...text.matchAll(/^\| `([^`]+)` \|/gm)].map((m) => m[1]!);
+    return { types: first(refused!), codes: first(ours!), classes: [...ours!.matchAll(/^### (\w+)$/gm)].map((m) => m[1]!) };
+  };
+
+  test("every type and code of the page is written in the source", () => {
+    const { types, codes } = inDoc();
+    expect(types.length).toBeGreaterThan(60);
+    expect(codes.length).toBeGreaterThan(30);
+    for (const name of [...types, ...codes]) expect(everything.includes(`"${name}"`), name).toBe(true);
+  });
+
+  test("every refusal that the source spells out is on the page", () => {
+    const { types } = inDoc();
+    const spelled = new Set<string>();
+    for (const [file, text] of source) {
+      if (file.startsWith("protocol/")) continue;
+      for (const m of text.matchAll(/\b(?:notFound|conflict|forbidden)\(\s*"(\w+)"|new ApiError\(\d+, "(\w+)"|badRequest\([^;\n]*, "(\w+)"\)|\btype: "([A-Z]\w+(?:NotFound))"/g)) spelled.add((m[1] ?? m[2] ?? m[3] ?? m[4])!);
+    }
+    expect(spelled.size).toBeGreaterThan(50);
+    expect([...spelled].filter((name) => !types.includes(name))).toEqual([]);
+  });
+
+  test("every status is one that a refusal has", () => {
+    for (const r of refusals(root)) expect([400, 403, 404, 405, 406, 409, 412, 413, 414, 500, 503], r.type).toContain(r.status);
+  });
+
+  test("every error class is on the page, but for what never leaves its package", () => {
+    const within = ["ApiError", "BadQuery", "JsonSyntaxError"]; // the refusals themselves; a 400 of the ops listener; an OvsdbProtocolError in the end
+    const classes = [...everything.matchAll(/\bclass (\w+) extends (?:\w*Error)\b/g)].map((m) => m[1]!);
+    expect(classes.filter((c) => !within.includes(c)).sort()).toEqual(inDoc().classes.sort());
+  });
+});
+
+describe("pages for readers", () => {
+  const written = ["README.md", "ARCHITECTURE.md", "docs/operations.md"];
+
+  test.each(written)("%s: links lead somewhere", (page) => {
+    for (const [, target] of read(page).matchAll(/\]\((?!https?:|#)([^)#]+)[^)]*\)/g)) expect(existsSync(join(root, dirname(page), target!)), target).toBe(true);
+  });
+
+  test.each(written)("%s: files and folders in code marks exist", (page) => {
+    const named = [...read(page).matchAll(/`((?:src|apps|docs|test|lab|bench|scripts|protocol)\/[^`\s*<]*)`/g)].map((m) => m[1]!.replace(/\/$/, ""));
+    expect(named.filter((path) => !existsSync(join(root, path)))).toEqual([]);
+  });
+
+  test("npm scripts that are named exist", () => {
+    const { scripts } = JSON.parse(read("package.json")) as { scripts: Record<string, string> };
+    for (const page of written) for (const [, name] of read(page).matchAll(/\bnpm run ([\w:]+)/g)) expect(scripts, `${page}: npm run ${name!}`).toHaveProperty([name!]);
+  });
+
+  test("flags that are named exist", () => {
+    const known = new Set([...usage().matchAll(/--([a-z-]+)/g)].map((m) => m[1]));
+    const own = new Set(["help", "check", "encap", "underlay"]); // of every command; of the demo
+    for (const page of written) {
+      for (const [, name] of read(page).matchAll(/`[^`\n]*?--([a-z-]{3,})/g)) expect(known.has(name) || own.has(name!), `${page}: --${name!}`).toBe(true);
+    }
+  });
+
+  test("paths of the API and of the ops listener that are named are served", () => {
+    const served = [...source].filter(([f]) => f.startsWith("src/ops/")).map(([, text]) => text).join("\n");
+    for (const page of written) {
+      for (const [, path] of read(page).matchAll(/`GET (\/[a-z0-9.]+(?:\/[a-z0-9.]+)*)/g)) {
+        if (path!.startsWith("/v2.0/")) expect(path).toBe("/v2.0/extensions");
+        else expect(served.includes(`"${path!}"`), `${page}: GET ${path!}`).toBe(true);
+      }
+    }
+  });
+});
