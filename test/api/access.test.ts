@@ -1,4 +1,3 @@
-/* eslint-disable @typescript-eslint/no-unsafe-assignment, @typescript-eslint/no-unsafe-member-access, @typescript-eslint/no-unsafe-argument -- bodies of answers are any, see support.ts */
 // Who may do and see what: roles, projects, relations, attribute rules; 403 against 404.
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { parseRule } from "../../src/northbound/policy.ts";
@@ -6,11 +5,9 @@ import { garden, labels } from "./declarations.ts";
 import { Api, as } from "./support.ts";
 
 let api: Api;
-/* eslint-disable @typescript-eslint/no-explicit-any -- as in support.ts */
 let mine: any;
 let shared: any;
 let inShared: any;
-/* eslint-enable @typescript-eslint/no-explicit-any */
 beforeAll(async () => {
   api = await Api.make([garden, labels]);
   mine = await api.bed({ name: "mine" }, as("p1"));

@@ -1,4 +1,3 @@
-/* eslint-disable @typescript-eslint/no-unsafe-assignment, @typescript-eslint/no-unsafe-member-access, @typescript-eslint/no-unsafe-argument -- bodies of answers are any, see support.ts */
 // Whatever comes in: a 4xx that says why, in the error envelope, and nothing changed.
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { garden, labels } from "./declarations.ts";

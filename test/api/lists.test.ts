@@ -1,4 +1,3 @@
-/* eslint-disable @typescript-eslint/no-unsafe-assignment, @typescript-eslint/no-unsafe-member-access, @typescript-eslint/no-unsafe-argument, @typescript-eslint/no-unsafe-call, @typescript-eslint/no-unsafe-return -- bodies of answers are any, see support.ts */
 // Lists: filters, sorting, paging, fields.
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { garden, labels } from "./declarations.ts";

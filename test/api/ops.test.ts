@@ -1,4 +1,3 @@
-/* eslint-disable @typescript-eslint/no-unsafe-member-access -- bodies of answers are any */
 // The ops listener on providers made for the test.
 import { request, type IncomingMessage } from "node:http";
 import type { AddressInfo } from "node:net";

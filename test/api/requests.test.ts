@@ -1,4 +1,3 @@
-/* eslint-disable @typescript-eslint/no-unsafe-assignment, @typescript-eslint/no-unsafe-member-access, @typescript-eslint/no-unsafe-argument, @typescript-eslint/no-unsafe-call -- bodies of answers are any, see support.ts */
 // The service rules of the v2.0 API, on resources made for the test: discovery, create, show, update, delete, bulk,
 // revisions, tags, actions, parts, and what other apps' code may do inside of a request.
 import { afterAll, beforeAll, describe, expect, it } from "vitest";

@@ -8,14 +8,12 @@ import { openStore } from "../../src/store/open.ts";
 
 export * from "../../src/app/contract.ts";
 
-/* eslint-disable @typescript-eslint/no-explicit-any -- tests look into answers freely; a wrong path fails the assertion that reads it */
 export interface Answer {
   readonly status: number;
   readonly headers: Readonly<Record<string, any>>;
   readonly text: string;
   readonly body: any;
 }
-/* eslint-enable @typescript-eslint/no-explicit-any */
 
 export type Headers = Readonly<Record<string, string>>;
 export const as = (project: string, roles = "member"): Headers => ({ "x-project-id": project, "x-roles": roles });
@@ -53,7 +51,6 @@ export class Api {
   put = (url: string, body: unknown, headers?: Headers): Promise<Answer> => this.call("PUT", url, body, headers);
   delete = (url: string, headers?: Headers): Promise<Answer> => this.call("DELETE", url, undefined, headers);
 
-  /* eslint-disable-next-line @typescript-eslint/no-explicit-any -- as above */
   async make(name: string, path: string, values: Record<string, unknown>, headers?: Headers): Promise<any> {
     const answer = await this.post(`/v2.0/${path}`, { [name]: values }, headers);
     if (answer.status !== 201) throw new Error(`${answer.status} ${answer.text}`);

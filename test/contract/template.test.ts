@@ -1,6 +1,5 @@
 // An app is one folder: the documented skeleton, copied under a name of its own, works at once in every part of the product;
 // taken away again, nothing of it is left.
-/* eslint-disable @typescript-eslint/no-unsafe-member-access -- answers have any shape; a wrong path fails its assertion */
 import { cpSync, mkdirSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import path from "node:path";
 import { buildEthernet, buildIcmpv4, buildIpv4, echoRest, ethertypes, icmpv4Types, ipProtocols, parsePacket } from "packet-codec";

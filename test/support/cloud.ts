@@ -8,7 +8,6 @@ import { Lab, type LabOptions } from "../../lab/lab.ts";
 import { collectionOf, metricOf } from "./process.ts";
 
 /** What tests read of a resource; a wrong name fails the assertion that reads it. */
-// eslint-disable-next-line @typescript-eslint/no-explicit-any
 export type Resource = { readonly id: string } & Record<string, any>;
 
 export interface CloudOptions extends LabOptions {
@@ -44,7 +43,6 @@ export interface SwitchState {
   readonly desired: number;
   readonly installed: number;
   readonly pending: number;
-  // eslint-disable-next-line @typescript-eslint/no-explicit-any
   readonly raw: any;
 }
 

@@ -13,7 +13,6 @@ export interface HttpAnswer {
   readonly headers: http.IncomingHttpHeaders;
   readonly text: string;
   // Tests look into answers freely; a wrong path fails the assertion that reads it.
-  // eslint-disable-next-line @typescript-eslint/no-explicit-any
   readonly body: any;
 }
 
