@@ -71,7 +71,7 @@ export function parseConfig(argv: readonly string[], env: Readonly<Record<string
     if (arg === "--help" || arg === "-h") return "help";
     const [flag, inline] = splitOnce(arg, "=");
     const name = flag.startsWith("--") ? flag.slice(2) : undefined;
-    const setting = name === undefined ? undefined : (settings as Record<string, Setting>)[name];
+    const setting = name !== undefined && Object.hasOwn(settings, name) ? (settings as Record<string, Setting>)[name] : undefined;
     if (name === undefined || setting === undefined) throw new UsageError(`unknown argument ${arg}; --help lists the flags`);
     if (setting.kind === "flag") given.set(name, { value: inline ?? "true", where: flag });
     else {
@@ -101,7 +101,7 @@ function readConfigFile(given: Map<string, { value: string; where: string }>): v
   }
   if (typeof parsed !== "object" || parsed === null || Array.isArray(parsed)) throw new UsageError(`${file.where}: ${file.value} must hold a JSON object`);
   for (const [name, value] of Object.entries(parsed)) {
-    if (!(name in settings) || name === "config") throw new UsageError(`${file.value}: unknown key ${name}`);
+    if (!Object.hasOwn(settings, name) || name === "config") throw new UsageError(`${file.value}: unknown key ${name}`);
     if (!["string", "number", "boolean"].includes(typeof value)) throw new UsageError(`${file.value}: ${name} must be a string, number or boolean`);
     if (!given.has(name)) given.set(name, { value: String(value), where: `${file.value}: ${name}` });
   }

@@ -283,8 +283,12 @@ export class Engine implements Desired {
     let rows: readonly Row[] = [];
     if (entity !== undefined) {
       this.record(run, () => {
-        const made = derivation.derive(entity, this.tracked);
-        rows = made === undefined ? [] : Array.isArray(made) ? (made as readonly Row[]) : [made as Row];
+        try {
+          const made = derivation.derive(entity, this.tracked);
+          rows = made === undefined ? [] : Array.isArray(made) ? (made as readonly Row[]) : [made as Row];
+        } catch (error) {
+          this.log.error({ err: error, app: run.unit.app, derivation: derivation.name, entity: run.entity }, "a derivation failed; its rows are left out");
+        }
       });
     }
     const before = run.rows;

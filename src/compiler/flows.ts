@@ -77,7 +77,6 @@ export class FlowEncoder {
     const matchEnd = FLOW_MOD_MATCH_OFFSET + flow.matchLen;
     flow.slab.copy(this.scratch, 0, flow.off, flow.off + matchEnd);
     const len = encodeInstructions(this.scratch, matchEnd, [{ type: "apply_actions", actions }]);
-    if (len > FLOW_LIMIT) throw new RangeError(`${actions.length} conjunctions on one match take ${len} bytes; a message has at most ${FLOW_LIMIT}`);
     this.scratch.writeUInt16BE(len, 2);
     return this.keep(flow.owner, flow.scope, len, flow.matchLen, flow.key, actions);
   }
@@ -94,6 +93,9 @@ export class FlowEncoder {
     return new OwnedFlow(owner, scope, this.slab, off, len, matchLen, key, conjunctions);
   }
 }
+
+/** Conjunction actions (16 bytes each, in one apply_actions of 8) that a message has room for behind this flow's match. */
+export const conjunctionRoom = (flow: Flow): number => Math.floor((FLOW_LIMIT - FLOW_MOD_MATCH_OFFSET - flow.matchLen - 8) / 16);
 
 export function sameBytes(a: Flow, b: Flow): boolean {
   return a === b || (a.len === b.len && a.slab.compare(b.slab, b.off, b.off + b.len, a.off, a.off + a.len) === 0);

@@ -3,7 +3,7 @@
 // several count once, conjunctions with the same match are merged, anything else is a conflict in which the first by
 // cookie wins, so that the result does not depend on the order of events.
 import type { ChassisDelta, Delta, Flow, Meter, OvsPort } from "./desired.ts";
-import { sameBytes, type FlowEncoder, type OwnedFlow } from "./flows.ts";
+import { conjunctionRoom, sameBytes, type FlowEncoder, type OwnedFlow } from "./flows.ts";
 import type { MembershipChange, Scopes } from "./scopes.ts";
 
 interface ScopeState<O> {
@@ -130,7 +130,10 @@ export class ScopeStore<O> {
       const actions = new Map<string, object>();
       for (const f of sorted) for (const a of f.conjunctions!) actions.set(JSON.stringify(a), a);
       const merged = [...actions.entries()].sort(([a], [b]) => (a < b ? -1 : 1)).map(([, a]) => a);
-      return this.encoder.encodeMerged(first, merged as never);
+      // A message has its size: what does not fit is left out and said, the rest holds.
+      const room = conjunctionRoom(first);
+      if (merged.length > room) this.onConflict({ scope: first.scope, table: first.table, first: this.nameOf(first.owner), second: `${merged.length} conjunctions, of which one flow holds ${room}` });
+      return this.encoder.encodeMerged(first, merged.slice(0, room) as never);
     }
     const other = sorted.find((f) => !sameActions(f, first));
     if (other !== undefined) {
@@ -159,7 +162,7 @@ export class ScopeStore<O> {
     this.meterDeltas(membership, of);
     for (const scope of this.touchedPorts) for (const id of this.scopes.members(scope)) of(id).portsChanged = true;
     for (const change of [membership.gained, membership.lost]) {
-      for (const [id, scopes] of change) for (const s of scopes) if ((this.scopeFlows.get(s)?.ports.size ?? 0) > 0) of(id).portsChanged = true;
+      for (const [id, scopes] of change) for (const s of scopes) if (this.touchedPorts.has(s) || (this.scopeFlows.get(s)?.ports.size ?? 0) > 0) of(id).portsChanged = true;
     }
     for (const delta of chassis.values()) dedupe(delta);
     this.forgetTouched();
@@ -201,7 +204,7 @@ export class ScopeStore<O> {
       }
     }
     for (const [id, scopes] of membership.gained) for (const s of scopes) append(of(id).addMeters, [...(this.scopeFlows.get(s)?.meters.values() ?? [])]);
-    for (const [id, scopes] of membership.lost) for (const s of scopes) append(of(id).removeMeters, [...(this.scopeFlows.get(s)?.meters.values() ?? [])]);
+    for (const [id, scopes] of membership.lost) for (const s of scopes) append(of(id).removeMeters, this.metersBefore(s));
   }
 
   /** Effective flows of a scope. */
@@ -216,6 +219,13 @@ export class ScopeStore<O> {
     for (const [key, flow] of this.scopeFlows.get(scope)?.flows ?? []) {
       if (touched?.has(key) !== true) yield Array.isArray(flow) ? this.merge(flow) : flow;
     }
+  }
+
+  /** The meters a scope had before this batch. */
+  private *metersBefore(scope: string): Iterable<Meter> {
+    const touched = this.touchedMeters.get(scope);
+    if (touched !== undefined) for (const meter of touched.values()) if (meter !== undefined) yield meter;
+    for (const [id, meter] of this.scopeFlows.get(scope)?.meters ?? []) if (touched?.has(id) !== true) yield meter;
   }
 
   *metersIn(scope: string): Iterable<Meter> {

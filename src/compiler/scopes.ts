@@ -93,8 +93,9 @@ export class Scopes {
 
   /** Chassis that have a scope, by its full name. */
   *members(scope: string): Iterable<string> {
-    const at = scope.indexOf(PER_VARIANT);
-    const node = this.nodes.get(at < 0 ? scope : scope.slice(0, at + 1));
+    const plain = this.nodes.get(scope);
+    const at = plain !== undefined && !plain.perVariant ? -1 : scope.indexOf(PER_VARIANT);
+    const node = at < 0 ? plain : this.nodes.get(scope.slice(0, at + 1));
     if (node === undefined) return;
     if (at < 0) yield* node.members;
     else for (const chassis of node.members) if (this.closures.get(chassis)!.variant === scope.slice(at + 1)) yield chassis;

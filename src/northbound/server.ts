@@ -6,7 +6,7 @@ import type { IncomingHttpHeaders } from "node:http";
 import fastify, { type FastifyError, type FastifyInstance, type FastifyReply, type FastifyRequest } from "fastify";
 import type { Logger } from "pino";
 import { ApiError, badRequest, type App, type Caller } from "../app/contract.ts";
-import type { Model } from "../model/model.ts";
+import { TransactionTooLarge, type Model } from "../model/model.ts";
 import { StoreError } from "../store/errors.ts";
 import { Engine, type Answer, type Call, type Place } from "./engine.ts";
 import { makeRegistry, type Kind, type Registry } from "./kinds.ts";
@@ -157,7 +157,11 @@ export function createNorthbound(options: NorthboundOptions): Northbound {
     let type = "HTTPInternalServerError";
     let message = INTERNAL;
     if (error instanceof ApiError) ({ status, type, message } = error);
-    else if (error instanceof StoreError || (model.storeFailure !== undefined && error === model.storeFailure)) {
+    else if (error instanceof TransactionTooLarge) {
+      status = 413;
+      type = "HTTPRequestEntityTooLarge";
+      message = `The request changes more than one transaction can hold: ${error.message}.`;
+    } else if (error instanceof StoreError || (model.storeFailure !== undefined && error === model.storeFailure)) {
       status = 503;
       type = "ServiceUnavailable";
       message = "The store cannot be written now; nothing was changed.";
