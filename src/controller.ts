@@ -66,6 +66,7 @@ export class Controller {
         ready: () => (model.storeFailure === undefined ? { ok: true } : { ok: false, reason: model.storeFailure.message }),
         switches: () => southbound.switches(),
         switch: (id) => southbound.switches().find((s) => s.id === id),
+        removeSwitch: (id) => southbound.remove(id),
         flows: (query) => dump.flows(query),
         onFlowEvent: (listener) => dump.onEvent(listener),
       },

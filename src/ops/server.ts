@@ -16,6 +16,8 @@ export interface OpsProviders {
   ready(): { readonly ok: boolean; readonly reason?: string };
   switches(): readonly SwitchInfo[];
   switch(id: string): SwitchInfo | undefined;
+  /** Forgets a host that will not come back. False: it is connected. */
+  removeSwitch(id: string): Promise<boolean>;
   /** May answer with more than the query asks for: it is filtered again. Throws BadQuery for a query it cannot read. */
   flows(query: FlowQuery): AsyncIterable<FlowRecord> | Iterable<FlowRecord>;
   onFlowEvent(listener: (event: FlowEvent) => void): () => void;
@@ -102,6 +104,13 @@ export function createOps(options: OpsOptions): OpsServer {
   server.get<{ Params: { id: string } }>("/switches/:id", (request, reply) => {
     const found = providers.switch(request.params.id);
     return found === undefined ? reply.code(404).send(failure("NOT_FOUND", `there is no switch ${request.params.id.slice(0, 256)}`)) : reply.send({ switch: found });
+  });
+
+  server.delete<{ Params: { id: string } }>("/switches/:id", async (request, reply) => {
+    const { id } = request.params;
+    if (providers.switch(id) === undefined) return reply.code(404).send(failure("NOT_FOUND", `there is no switch ${id.slice(0, 256)}`));
+    if (await providers.removeSwitch(id)) return reply.code(204).send();
+    return reply.code(409).send(failure("CONNECTED", `${id} is connected: run ovs-vsctl del-manager on the host first`));
   });
 
   /** A switch that was asked for by name must be there: an empty dump would look like an empty switch. */

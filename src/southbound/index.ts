@@ -242,6 +242,18 @@ export class Southbound {
     }
   }
 
+  /**
+   * Forgets a chassis that will not come back: its row and its interfaces, hence what others have because of it. False: it
+   * is connected. Should it come back after all, it is a new one.
+   */
+  async remove(chassis: string): Promise<boolean> {
+    const connected = (): boolean => this.inventory.host(chassis) !== undefined || this.byChassis.get(chassis)?.session !== undefined;
+    if (connected()) return false;
+    await this.inventory.remove(chassis, "removed by an operator");
+    this.log.warn({ chassis }, "host removed by an operator");
+    return true;
+  }
+
   /** Compares the switch with the desired state now, and repairs it. */
   async audit(chassis: string): Promise<AuditResult> {
     const target = this.byChassis.get(chassis);

@@ -172,7 +172,13 @@ export class Inventory {
     return progress;
   }
 
-  forget(chassis: string): void {
+  /** Nothing is left of the chassis. */
+  async remove(chassis: string, why: string): Promise<void> {
+    const { model, apps, log } = this.options;
+    await model.transact(cause(`host ${chassis} ${why}`), (tx) => {
+      writeVifs(tx, apps, chassis, [], new Set(), log);
+      tx.delete(chassisTable, chassis);
+    });
     this.waiting.delete(chassis);
     this.progress.delete(chassis);
   }
@@ -349,13 +355,8 @@ export class Host {
 
   /** Its interfaces are now another chassis': nothing is left under the old name. */
   private async renamed(before: string, now: string): Promise<void> {
-    const { model, apps } = this.inventory.options;
     this.log.warn({ before }, "host has another system-id now");
-    await model.transact(cause(`host ${before} is now ${now}`), (tx) => {
-      writeVifs(tx, apps, before, [], new Set(), this.log);
-      tx.delete(chassisTable, before);
-    });
-    this.inventory.forget(before);
+    await this.inventory.remove(before, `is now ${now}`);
   }
 
   /** undefined: the compiler has not seen the host as it is now. */

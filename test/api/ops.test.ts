@@ -32,6 +32,7 @@ function make(options: { ready?: () => { ok: boolean; reason?: string }; flows?:
       switches: () => [{ id: "hv1" }, { id: "hv2" }],
       switch: (id) => [{ id: "hv1" }, { id: "hv2" }].find((s) => s.id === id),
       flows: () => options.flows ?? flows,
+      removeSwitch: (id) => Promise.resolve(id !== "hv1"),
       onFlowEvent: (listener) => {
         listeners.push(listener);
         return () => (listeners = listeners.filter((l) => l !== listener));
@@ -55,6 +56,16 @@ describe("health, metrics, switches", () => {
     expect((await server.inject("/switches")).json()).toEqual({ switches: [{ id: "hv1" }, { id: "hv2" }] });
     expect((await server.inject("/switches/hv2")).json()).toEqual({ switch: { id: "hv2" } });
     for (const path of ["/switches/hv3", "/bogus"]) expect((await server.inject(path)).json().error.code).toBe("NOT_FOUND");
+  });
+  it("forgets a switch that is not connected", async () => {
+    const server = make();
+    const remove = async (id: string): Promise<[number, string]> => {
+      const answer = await server.inject({ method: "DELETE", url: `/switches/${id}` });
+      return [answer.statusCode, answer.payload === "" ? "" : answer.json().error.code];
+    };
+    expect(await remove("hv1")).toEqual([409, "CONNECTED"]);
+    expect(await remove("hv2")).toEqual([204, ""]);
+    expect(await remove("hv3")).toEqual([404, "NOT_FOUND"]);
   });
   it("is not ready for a reason", async () => {
     const answer = await make({ ready: () => ({ ok: false, reason: "disk full" }) }).inject("/readyz");

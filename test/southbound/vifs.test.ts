@@ -155,3 +155,22 @@ test("an app whose hook fails does not keep the interface from its flows", async
   await eventually("the mark", () => installed(ovs, "tap1"));
   expect(w.lines("error", "vif.plugged failed")).toHaveLength(1);
 });
+
+test("a host that does not come back is removed with its interfaces, and is a new one should it do so after all", async () => {
+  const ovs = await host();
+  const { app, told } = recordingApp();
+  const w = await world({ want, apps: [app] });
+  await w.adopt(ovs);
+  await plug(ovs, "tap1", "port-1", 5);
+  await eventually("the mark", () => installed(ovs, "tap1"));
+  expect(await w.southbound.remove("hv1")).toBe(false);
+  await ovs.vsctl("del-manager");
+  await ovs.vsctl("del-controller", "br-int");
+  await eventually("no session", () => w.info()?.state === "disconnected" && w.info()?.database === "disconnected");
+  expect(await w.southbound.remove("hv1")).toBe(true);
+  expect(w.info()).toBeUndefined();
+  expect(w.vif("hv1", "tap1")).toBeUndefined();
+  expect(told.at(-1)).toBe("unplugged hv1/tap1 port-1 5");
+  await w.adopt(ovs);
+  await eventually("its interface", () => told.at(-1) === "installed hv1/tap1 port-1 5");
+});
