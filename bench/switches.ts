@@ -2,13 +2,13 @@
 // that takes of memory and processor, and what a restart of the controller costs then.
 import { readFile, writeFile } from "node:fs/promises";
 import http from "node:http";
-import net from "node:net";
 import path from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { repositoryRoot } from "../lab/controller.ts";
 import { spawnLogged, until, type Running } from "../lab/exec.ts";
 import { Guard } from "../lab/guard.ts";
 import { startManySwitches } from "../lab/many.ts";
+import { freePorts } from "./free-ports.ts";
 
 export interface SwitchesResult {
   readonly switches: number;
@@ -204,16 +204,4 @@ async function inParallel(n: number, work: (i: number) => Promise<void>, workers
     for (let i = next++; i < n; i = next++) await work(i);
   };
   await Promise.all(Array.from({ length: Math.min(n, workers) }, worker));
-}
-
-async function freePorts(count: number): Promise<number[]> {
-  const servers = await Promise.all(
-    Array.from({ length: count }, () => new Promise<net.Server>((resolve, reject) => {
-      const server = net.createServer();
-      server.on("error", reject).listen(0, "127.0.0.1", () => resolve(server));
-    })),
-  );
-  const ports = servers.map((s) => (s.address() as net.AddressInfo).port);
-  await Promise.all(servers.map((s) => new Promise((done) => s.close(done))));
-  return ports;
 }
