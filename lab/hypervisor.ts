@@ -190,6 +190,7 @@ export class Hypervisor extends NetNs {
     await this.#tool([
       "ovsdb-server", `${dir}/conf.db`, `--remote=punix:${dir}/db.sock`,
       "--remote=db:Open_vSwitch,Open_vSwitch,manager_options", `--unixctl=${dir}/ovsdb.ctl`,
+      "--private-key=db:Open_vSwitch,SSL,private_key", "--certificate=db:Open_vSwitch,SSL,certificate", "--ca-cert=db:Open_vSwitch,SSL,ca_cert",
       `--pidfile=${dir}/ovsdb.pid`, `--log-file=${dir}/ovsdb.log`, "-vconsole:off", "--detach",
     ]);
   }

@@ -5,7 +5,7 @@ import {
   type Alias, type ApiContext, type Attribute, type Caller, type Chassis, type Convert, type Extension, type ReadView, type Resource, type Tx, type Values, type Vif,
 } from "#app";
 import { tenantMtu } from "../overlay/model.ts";
-import { networkTable, portBindingTable, portStatusTable, portTable, type AddressPair, type Network, type Port, type PortBinding, type PortStatus } from "./model.ts";
+import { networkTable, portBindingTable, portStatusTable, portTable, preferred, type AddressPair, type Network, type Port, type PortBinding, type PortStatus } from "./model.ts";
 
 const NETWORK_OWNER = "admin / service / member@network_owner";
 
@@ -124,9 +124,10 @@ const boundHost = (view: ReadView, id: string): string => bindingOf(view, id).re
 function vifOf(view: ReadView, port: Port, appeared?: Vif, gone?: Vif): Vif | undefined {
   if (!port.admin_state_up || view.get(networkTable, port.network_id)?.admin_state_up !== true) return undefined;
   const wanted = bindingOf(view, port.id).requested_host;
+  const { host } = statusOf(view, port.id);
   let best: Vif | undefined;
   for (const vif of appeared === undefined ? view.by(vifTable, "iface_id", port.id) : [...view.by(vifTable, "iface_id", port.id), appeared]) {
-    if (vif.id === gone?.id || (best !== undefined && vif.id >= best.id)) continue;
+    if (vif.id === gone?.id || (best !== undefined && !preferred(vif, best, host))) continue;
     const chassis = view.get(chassisTable, vif.chassis);
     if (chassis !== undefined && (wanted === "" || isHost(chassis, wanted))) best = vif;
   }
@@ -168,6 +169,10 @@ export const vif = {
   unplugged(tx: Tx, vif: Vif): void {
     const port = tx.get(portTable, vif.iface_id);
     if (port !== undefined && settle(tx, port, undefined, vif)) bumpPort(tx, port.id);
+  },
+  serves(view: ReadView, vif: Vif): boolean {
+    const port = view.get(portTable, vif.iface_id);
+    return port !== undefined && statusOf(view, port.id).status === "ACTIVE" && vifOf(view, port)?.id === vif.id;
   },
 };
 

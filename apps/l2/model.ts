@@ -1,5 +1,5 @@
 // l2's entities: networks, ports, their addresses, and where ports are attached. The one file of l2 that other apps import.
-import { defineTable, type Row, type StandardRow } from "#app";
+import { defineTable, type Row, type StandardRow, type Vif } from "#app";
 
 export interface Network extends StandardRow {
   /** 1..2^24-1, unique: `net` in the pipeline, VNI on the wire. */
@@ -98,3 +98,6 @@ export const attachmentTable = defineTable<Attachment>()("attachment", {
 /** Scopes of l2. `lan`: chassis with a port of the network; `net`: chassis that can reach the network, through a router too. */
 export const lanScope = (networkId: string): string => `lan:${networkId}`;
 export const netScope = (networkId: string): string => `net:${networkId}`;
+
+/** Of two interfaces of one port, where it may be: the one where it already is, so that a second plug takes nothing away. */
+export const preferred = (a: Vif, b: Vif, host: string): boolean => (a.chassis === host) === (b.chassis === host) ? a.id < b.id : a.chassis === host;

@@ -63,5 +63,7 @@ export interface App {
     plugged?(tx: Tx, vif: Vif): void;
     installed?(tx: Tx, vif: Vif): void;
     unplugged?(tx: Tx, vif: Vif): void;
+    /** Whether the interface is the one in use for what its iface-id names: only such a one is marked axion-installed. */
+    serves?(view: ReadView, vif: Vif): boolean;
   };
 }

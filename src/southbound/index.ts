@@ -267,7 +267,10 @@ export class Southbound {
 
   private onCommit(commit: Commit): void {
     for (const { table, id, before, after } of commit.changes) {
-      for (const vif of this.options.model.view.by(vifTable, "iface_id", id)) this.inventory.recheck(vif, commit.generation);
+      for (const vif of this.options.model.view.by(vifTable, "iface_id", id)) {
+        this.inventory.recheck(vif, commit.generation);
+        this.inventory.remark(vif);
+      }
       if (table === chassisTable) this.chassisChanged(before as Chassis | undefined, after as Chassis | undefined);
       else if (table === vifTable) {
         const old = before as Vif | undefined;

@@ -39,6 +39,8 @@ const RETRY_MAX_MS = 30_000;
 interface Progress {
   readonly awaiting: Map<string, { readonly vif: Vif; readonly generation: number }>;
   readonly installed: Set<string>;
+  /** Those of them that are marked so in the database, as of the last comparison. */
+  readonly marked: Set<string>;
   readonly restingSlots: Map<number, number>;
   confirming: boolean;
 }
@@ -101,6 +103,19 @@ export class Inventory {
     if (progress === undefined || !progress.installed.has(vif.id) || progress.awaiting.has(vif.id)) return;
     progress.awaiting.set(vif.id, { vif, generation });
     this.waiting.add(vif.chassis);
+  }
+
+  /** Whether an interface gets the mark axion-installed: its flows are confirmed, and something is reached by it. */
+  marks(vif: Vif): boolean {
+    const { apps, model } = this.options;
+    if (this.progress.get(vif.chassis)?.installed.has(vif.id) !== true) return false;
+    const asked = apps.filter((app) => app.vif?.serves !== undefined);
+    return asked.length === 0 || asked.some((app) => app.vif?.serves?.(model.view, vif) === true);
+  }
+
+  /** What an interface is for may have changed: looks whether its mark has to. */
+  remark(vif: Vif): void {
+    if (this.progress.get(vif.chassis)?.marked.has(vif.id) !== this.marks(vif)) this.byChassis.get(vif.chassis)?.kick();
   }
 
   /** The switch of `chassis` confirmed more: tells the apps of interfaces that became ready, in one transaction. */
@@ -168,7 +183,7 @@ export class Inventory {
 
   progressOf(chassis: string): Progress {
     let progress = this.progress.get(chassis);
-    if (progress === undefined) this.progress.set(chassis, (progress = { awaiting: new Map(), installed: new Set(), restingSlots: new Map(), confirming: false }));
+    if (progress === undefined) this.progress.set(chassis, (progress = { awaiting: new Map(), installed: new Set(), marked: new Set(), restingSlots: new Map(), confirming: false }));
     return progress;
   }
 
@@ -308,13 +323,12 @@ export class Host {
     if (!(await this.name(settings))) return;
     const chassis = settings.id;
 
-    const progress = this.inventory.progressOf(chassis);
     const { operations, notes: planned } = plan(this.rows, {
       settings,
       target: options.target(peerOf(this.session.socket).local),
       controllerId: options.controllerId,
       ports: this.desiredPorts(chassis),
-      installed: (name) => (this.vifsKnown ? progress.installed.has(vifId(chassis, name)) : undefined),
+      installed: (name) => (this.vifsKnown ? this.mark(chassis, name) : undefined),
     });
     if (operations.length > 0) {
       const text = JSON.stringify(operations);
@@ -330,6 +344,15 @@ export class Host {
     const bridge = this.rows.bridge(settings.bridge);
     if (bridge !== undefined) notes.push(...(await this.report(settings, bridge, root.ovs_version ?? "")));
     this.say([...notes, ...planned]);
+  }
+
+  private mark(chassis: string, name: string): boolean {
+    const { marked } = this.inventory.progressOf(chassis);
+    const vif = this.inventory.options.model.view.get(vifTable, vifId(chassis, name));
+    const marks = vif !== undefined && this.inventory.marks(vif);
+    if (marks) marked.add(vif.id);
+    else marked.delete(vifId(chassis, name));
+    return marks;
   }
 
   /** Settles what the host is called. False: it may not have that name. */
