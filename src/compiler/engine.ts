@@ -9,25 +9,49 @@ import type { Layout, LoweredFlow } from "../pipeline/layout.ts";
 import type { Change, Commit } from "../model/model.ts";
 import { Layer } from "../model/rows.ts";
 import type { Delta, Desired, Flow, Meter, OvsPort } from "./desired.ts";
-import { FlowEncoder, OwnedFlow, sameBytes } from "./flows.ts";
+import { sameKey } from "./flow-set.ts";
+import { FlowEncoder, OwnedFlow, sameBytes, type Home } from "./flows.ts";
 import { ScopeStore, type Extras, type FlowConflict } from "./scope-store.ts";
 import { Scopes } from "./scopes.ts";
-import { TableDeps, TrackedView, type Reads } from "./track.ts";
+import { NO_READS, TableDeps, TrackedView, type DepIndex, type Reader, type ReadingUnit, type Reads } from "./track.ts";
 
-interface Run {
-  readonly unit: Unit;
-  readonly entity: string;
-  readonly cookieLo: number;
-  reads: Reads<Run>;
-  flows: OwnedFlow<Run>[];
-  extras: Extras | undefined;
-  /** Rows of a derivation. */
-  rows: readonly Row[];
-  queued: boolean;
+/** What runs run on: a row of a table or a pair of keys. All units on the same source share them. */
+interface Entity {
+  readonly id: string;
+  /** The row as it is now; undefined: gone. Pairs are asked for when they run. */
+  row: Row | undefined;
+  readonly runs: Run[];
 }
 
-/** A rule or a derivation, with its runs. */
-interface Unit {
+/** A source of entities, with the rules and derivations that run on each. */
+interface Feed {
+  readonly table: AnyTable;
+  /** Undefined: rows. */
+  readonly pair: string | undefined;
+  readonly units: Unit[];
+  readonly entities: Map<string, Entity>;
+}
+
+class Run implements Reader<Run> {
+  readonly unit: Unit;
+  readonly entity: Entity;
+  own = 0;
+  queued = false;
+  reads: Reads<Run> = NO_READS;
+  flows: readonly OwnedFlow<Run>[] = NONE;
+  extras: Extras | undefined = undefined;
+  /** Rows of a derivation. */
+  rows: readonly Row[] = NONE;
+
+  constructor(unit: Unit, entity: Entity) {
+    this.unit = unit;
+    this.entity = entity;
+  }
+}
+const NONE: readonly never[] = [];
+
+/** A rule or a derivation. */
+interface Unit extends ReadingUnit<Run> {
   readonly app: string;
   readonly name: string;
   readonly about: string;
@@ -36,7 +60,6 @@ interface Unit {
   readonly rule: Rule | undefined;
   readonly derivation: Derivation | undefined;
   readonly cookieHi: number;
-  readonly runs: Map<string, Run>;
 }
 
 export interface Provenance {
@@ -57,6 +80,7 @@ export interface EngineStats {
 }
 
 const COOKIE_TAG = 0xa0;
+const COMPILE_SLAB = 4 << 20;
 const INCREMENTAL_SLAB = 16 << 10;
 
 export class Engine implements Desired {
@@ -68,13 +92,14 @@ export class Engine implements Desired {
   private readonly apps: readonly App[];
   private readonly units: Unit[] = [];
   private readonly deps = new Map<string, TableDeps<Run>>();
+  private readonly marker = (run: Run): void => this.mark(run);
   private readonly tracked: TrackedView<Run>;
   private readonly encoder = new FlowEncoder();
   private readonly scopes = new Scopes();
   private readonly store: ScopeStore<Run>;
-  /** Units that run on a table's rows or pairs. */
-  private readonly onRows = new Map<string, Unit[]>();
-  private readonly onPairs = new Map<string, { unit: Unit; pair: string }[]>();
+  private readonly collector: Collector;
+  /** What runs on a table's rows and on its pairs. */
+  private readonly feeds = new Map<string, Feed[]>();
   private queue: Run[][] = [];
   private queued = 0;
   private readonly listeners = new Set<(delta: Delta) => void>();
@@ -86,26 +111,26 @@ export class Engine implements Desired {
     this.stored = options.rows;
     this.log = options.log;
     for (const table of options.tables) {
-      this.deps.set(table.name, new TableDeps(table));
+      this.deps.set(table.name, new TableDeps(table, table.derived ? this.derived : this.stored));
       if (table.derived) this.derived.table(table);
     }
     this.store = new ScopeStore<Run>(this.scopes, this.encoder, unitName, (conflict) => {
       this.log.error({ ...conflict, table: this.layout.tableById(conflict.table)?.name }, "two rules want different flows for the same match; the first stays");
     });
-    this.tracked = new TrackedView(this.stored, this.derived, this.deps);
+    this.tracked = new TrackedView(this.deps);
+    this.collector = new Collector(this);
     this.addUnits();
   }
 
   // --- set-up -------------------------------------------------------------------------------------------------------
 
   private addUnits(): void {
-    const add = (unit: Omit<Unit, "runs">): void => {
-      const full: Unit = { ...unit, runs: new Map() };
+    const add = (unit: Omit<Unit, keyof ReadingUnit<Run>>): void => {
+      const feed = unit.source === undefined ? undefined : this.feedOf(unit.source);
+      const place = feed?.units.length ?? 0;
+      const full: Unit = { ...unit, ownReads: [], runOn: (entity) => feed?.entities.get(entity)?.runs[place] };
       this.units.push(full);
-      const source = unit.source;
-      if (source === undefined) return;
-      if (source.kind === "rows") push(this.onRows, source.table.name, full);
-      else push(this.onPairs, source.table.name, { unit: full, pair: source.pair });
+      feed?.units.push(full);
     };
     let stratum = 0;
     for (const app of this.apps) {
@@ -125,28 +150,29 @@ export class Engine implements Desired {
     this.queue = Array.from({ length: stratum + 1 }, () => []);
   }
 
+  private feedOf(source: Source<unknown>): Feed {
+    const pair = source.kind === "pairs" ? source.pair : undefined;
+    let feed = this.feeds.get(source.table.name)?.find((f) => f.pair === pair);
+    if (feed === undefined) push(this.feeds, source.table.name, (feed = { table: source.table, pair, units: [], entities: new Map<string, Entity>() }));
+    return feed;
+  }
+
   /** Compiles everything; the result is in `flowsOf`, and no delta is told. */
   compileAll(generation: number): void {
-    this.encoder.slabSize = 1 << 20;
+    this.encoder.slabSize = COMPILE_SLAB;
     for (const unit of this.units) if (unit.source === undefined) this.runStatic(unit);
     for (const c of this.stored.all(chassisTable)) this.scopes.addChassis(c.id);
-    for (const unit of this.units) {
-      if (unit.source === undefined || unit.source.table.derived) continue; // derived tables mark as they are filled
-      for (const entity of this.entities(unit)) this.mark(this.runOf(unit, entity));
+    for (const feed of [...this.feeds.values()].flat()) {
+      if (feed.table.derived) continue; // derived tables mark as they are filled
+      if (feed.pair === undefined) for (const row of this.stored.all(feed.table)) this.entered(feed, row.id, row as Row);
+      else for (const [a, b] of this.stored.table(feed.table).allPairs(feed.pair)) this.entered(feed, `${a}|${b}`, undefined);
     }
     this.drain();
-    this.scopes.settle();
+    this.scopes.settle(false);
     this.store.forgetTouched();
     this.store.told = true;
     this.generation = generation;
     this.encoder.slabSize = INCREMENTAL_SLAB;
-  }
-
-  private *entities(unit: Unit): Iterable<string> {
-    const source = unit.source!;
-    const data = (source.table.derived ? this.derived : this.stored).table(source.table);
-    if (source.kind === "rows") yield* data.rows.keys();
-    else for (const [a, b] of data.allPairs(source.pair)) yield `${a}|${b}`;
   }
 
   // --- changes ------------------------------------------------------------------------------------------------------
@@ -176,11 +202,13 @@ export class Engine implements Desired {
     const { table, id, before, after } = change;
     const deps = this.deps.get(table.name);
     if (deps === undefined) return;
-    const mark = (run: Run): void => this.mark(run);
-    for (const unit of this.onRows.get(table.name) ?? []) this.mark(this.runOf(unit, id));
+    const mark = this.marker;
+    const feeds = this.feeds.get(table.name) ?? NONE;
+    for (const feed of feeds) if (feed.pair === undefined) this.entered(feed, id, after);
     deps.row.each(id, mark);
     deps.all.each("", mark);
     for (const [name, index] of deps.indexes) {
+      if (index.unread) continue;
       const fn = table.indexes[name]!;
       eachKey(before === undefined ? undefined : fn(before), (key) => index.each(key, mark));
       eachKey(after === undefined ? undefined : fn(after), (key) => index.each(key, mark));
@@ -189,35 +217,37 @@ export class Engine implements Desired {
       const fn = table.pairs[name]!;
       const was = before === undefined ? undefined : fn(before);
       const is = after === undefined ? undefined : fn(after);
-      if (was !== undefined) index.each(`${was[0]}|${was[1]}`, mark);
-      if (is !== undefined) index.each(`${is[0]}|${is[1]}`, mark);
-      if (was?.[0] === is?.[0] && was?.[1] === is?.[1]) continue;
+      const wasKey = was === undefined ? undefined : `${was[0]}|${was[1]}`;
+      const isKey = is === undefined ? undefined : `${is[0]}|${is[1]}`;
+      if (wasKey !== undefined) index.each(wasKey, mark);
+      if (isKey !== undefined) index.each(isKey, mark);
+      for (const feed of feeds) {
+        if (feed.pair !== name) continue;
+        if (wasKey !== undefined) this.entered(feed, wasKey, undefined);
+        if (isKey !== undefined) this.entered(feed, isKey, undefined);
+      }
       const keys = deps.pairKeys.get(name)!;
-      const now = (table.derived ? this.derived : this.stored).table(table);
+      if (keys.unread || wasKey === isKey) continue;
+      const now = deps.layer.table(table);
       // The set of second keys changed only if this was the first or is no longer any row of the pair. Within one batch
       // that cannot be told from the counts alone, so a pair that now has no rows or few is taken as changed.
       if (was !== undefined && now.pairSize(name, was[0], was[1]) === 0) keys.each(was[0], mark);
       if (is !== undefined && now.pairSize(name, is[0], is[1]) <= this.batchRows) keys.each(is[0], mark);
-    }
-    for (const { unit, pair } of this.onPairs.get(table.name) ?? []) {
-      const fn = table.pairs[pair]!;
-      const was = before === undefined ? undefined : fn(before);
-      const is = after === undefined ? undefined : fn(after);
-      if (was !== undefined) this.mark(this.runOf(unit, `${was[0]}|${was[1]}`));
-      if (is !== undefined) this.mark(this.runOf(unit, `${is[0]}|${is[1]}`));
     }
   }
 
   /** Upper bound of rows that this batch can have added under one pair. */
   private batchRows = 1;
 
-  private runOf(unit: Unit, entity: string): Run {
-    let run = unit.runs.get(entity);
-    if (run === undefined) {
-      run = { unit, entity, cookieLo: hash32(entity), reads: [], flows: [], extras: undefined, rows: [], queued: false };
-      unit.runs.set(entity, run);
-    }
-    return run;
+  /** An entity came, changed or went: all that runs on it does. */
+  private entered(feed: Feed, id: string, row: Row | undefined): void {
+    let entity = feed.entities.get(id);
+    if (entity === undefined) {
+      entity = { id, row, runs: [] };
+      for (const unit of feed.units) entity.runs.push(new Run(unit, entity));
+      feed.entities.set(id, entity);
+    } else entity.row = row;
+    for (const run of entity.runs) this.mark(run);
   }
 
   private mark(run: Run): void {
@@ -247,49 +277,36 @@ export class Engine implements Desired {
   // --- runs ---------------------------------------------------------------------------------------------------------
 
   private entityOf(run: Run): unknown {
+    const { entity } = run;
     const source = run.unit.source!;
-    const layer = source.table.derived ? this.derived : this.stored;
-    if (source.kind === "rows") return layer.row(source.table, run.entity);
-    const bar = run.entity.indexOf("|");
-    const a = run.entity.slice(0, bar);
-    const b = run.entity.slice(bar + 1);
-    return layer.table(source.table).pairSize(source.pair, a, b) > 0 ? { id: run.entity, a, b } : undefined;
+    if (source.kind === "rows") return entity.row;
+    const bar = entity.id.indexOf("|");
+    const a = entity.id.slice(0, bar);
+    const b = entity.id.slice(bar + 1);
+    return this.deps.get(source.table.name)!.layer.table(source.table).pairSize(source.pair, a, b) > 0 ? { id: entity.id, a, b } : undefined;
   }
 
-  private record(run: Run, body: () => void): void {
-    const reads: Reads<Run> = [];
-    this.tracked.begin(reads);
-    try {
-      body();
-    } finally {
-      this.tracked.end();
-    }
-    this.runs++;
-    const before = run.reads;
-    if (before.length === reads.length && before.every((r, i) => r === reads[i])) return;
-    for (let i = 0; i < before.length; i += 2) (before[i] as { remove: (k: string, r: Run) => void }).remove(before[i + 1] as string, run);
-    for (let i = 0; i < reads.length; i += 2) (reads[i] as { add: (k: string, r: Run) => void }).add(reads[i + 1] as string, run);
-    run.reads = reads;
-  }
-
+  /** Its entity is gone. It is found again only as long as others of the entity are still to run, or it comes back. */
   private forget(run: Run): void {
-    for (let i = 0; i < run.reads.length; i += 2) (run.reads[i] as { remove: (k: string, r: Run) => void }).remove(run.reads[i + 1] as string, run);
-    run.reads = [];
-    run.unit.runs.delete(run.entity);
+    this.tracked.forget(run);
+    const { id, runs } = run.entity;
+    if (runs.some((r) => r.queued)) return;
+    this.feedOf(run.unit.source!).entities.delete(id);
   }
 
   private runDerivation(run: Run, derivation: Derivation): void {
     const entity = this.entityOf(run);
-    let rows: readonly Row[] = [];
+    let rows: readonly Row[] = NONE;
     if (entity !== undefined) {
-      this.record(run, () => {
-        try {
-          const made = derivation.derive(entity, this.tracked);
-          rows = made === undefined ? [] : Array.isArray(made) ? (made as readonly Row[]) : [made as Row];
-        } catch (error) {
-          this.log.error({ err: error, app: run.unit.app, derivation: derivation.name, entity: run.entity }, "a derivation failed; its rows are left out");
-        }
-      });
+      this.runs++;
+      this.tracked.begin(run);
+      try {
+        const made = derivation.derive(entity, this.tracked);
+        rows = made === undefined ? NONE : Array.isArray(made) ? (made as readonly Row[]) : [made as Row];
+      } catch (error) {
+        this.log.error({ err: error, app: run.unit.app, derivation: derivation.name, entity: run.entity.id }, "a derivation failed; its rows are left out");
+      }
+      this.tracked.end();
     }
     const before = run.rows;
     run.rows = rows;
@@ -310,27 +327,29 @@ export class Engine implements Desired {
 
   private runRule(run: Run, rule: Rule): void {
     const entity = this.entityOf(run);
-    const collector = new Collector(this, run);
+    const { collector } = this;
+    collector.begin(run);
     if (entity !== undefined) {
-      this.record(run, () => {
-        try {
-          rule.emit(entity, this.tracked, collector);
-        } catch (error) {
-          // A bug in a rule is contained to its run: the flows it had stay away, everything else goes on.
-          this.log.error({ err: error, app: run.unit.app, rule: rule.name, entity: run.entity }, "a rule failed; its flows are left out");
-          collector.flows.length = 0;
-          collector.extras = undefined;
-        }
-      });
+      this.runs++;
+      this.tracked.begin(run);
+      try {
+        rule.emit(entity, this.tracked, collector);
+      } catch (error) {
+        // A bug in a rule is contained to its run: the flows it had stay away, everything else goes on.
+        this.log.error({ err: error, app: run.unit.app, rule: rule.name, entity: run.entity.id }, "a rule failed; its flows are left out");
+        collector.begin(run);
+      }
+      this.tracked.end();
     }
     this.replace(run, collector);
     if (entity === undefined) this.forget(run);
   }
 
   private runStatic(unit: Unit): void {
-    const run = this.runOf(unit, unit.app);
+    const run = new Run(unit, { id: unit.app, row: undefined, runs: [] });
     const app = this.apps.find((a) => a.name === unit.app)!;
-    const collector = new Collector(this, run);
+    const { collector } = this;
+    collector.begin(run);
     app.staticFlows?.(collector);
     for (const table of this.layout.tables) {
       if (table.app !== app.name) continue;
@@ -346,7 +365,8 @@ export class Engine implements Desired {
   private replace(run: Run, collector: Collector): void {
     const old = run.flows;
     const made = collector.flows;
-    run.flows = made;
+    // A copy is exactly as long as it must be; and the same list stays what it was.
+    if (old.length !== made.length || old.some((f, i) => f !== made[i])) run.flows = made.length === 0 ? NONE : made.slice();
     if (old.length === 0) for (const flow of made) this.store.contribute(flow);
     else if (made.length === 0) for (const flow of old) this.store.withdraw(flow);
     else if (old.length !== made.length || old.some((f, i) => f !== made[i])) {
@@ -407,26 +427,35 @@ export class Engine implements Desired {
       if (type !== undefined && !resources.some((r) => r.type === type && r.id === id)) resources.push({ type, table: table.name, id });
     };
     const source = run.unit.source;
-    if (source?.kind === "rows") add(source.table, run.entity);
-    for (let i = 0; i < run.reads.length; i += 2) {
-      const dep = run.reads[i] as { kind: string; table: AnyTable };
-      if (dep.kind === "row" && this.stored.row(dep.table, run.reads[i + 1] as string) !== undefined) add(dep.table, run.reads[i + 1] as string);
-    }
-    return { app: run.unit.app, rule: run.unit.name, about: run.unit.about, entity: run.entity, resources };
+    const { id } = run.entity;
+    if (source?.kind === "rows") add(source.table, id);
+    const read = (dep: DepIndex<Run>, key: string): void => {
+      if (dep.kind === "row" && this.stored.row(dep.table, key) !== undefined) add(dep.table, key);
+    };
+    run.unit.ownReads.forEach((dep, i) => {
+      if ((run.own & (1 << i)) !== 0) read(dep, id);
+    });
+    for (let i = 0; i < run.reads.length; i += 2) read(run.reads[i] as DepIndex<Run>, run.reads[i + 1] as string);
+    return { app: run.unit.app, rule: run.unit.name, about: run.unit.about, entity: id, resources };
   }
 
   // --- for Collector ------------------------------------------------------------------------------------------------
 
   /** @internal */
-  encode(run: Run, scope: string, table: string, spec: FlowSpec): OwnedFlow<Run> {
+  encode(run: Run, home: Home, table: string, spec: FlowSpec): OwnedFlow<Run> {
     const t = this.layout.table(table);
     if (t.app !== run.unit.app) throw new Error(`rule ${run.unit.name} of ${run.unit.app} emits into ${table}, a table of ${t.app}`);
-    return this.keep(run, scope, this.layout.lower(t, spec));
+    return this.keep(run, home, this.layout.lower(t, spec));
   }
 
   /** @internal */
-  keep(run: Run, scope: string, flow: LoweredFlow): OwnedFlow<Run> {
-    return this.encoder.encode(run, scope, flow, run.unit.cookieHi, run.cookieLo, run.flows);
+  keep(run: Run, home: Home, flow: LoweredFlow): OwnedFlow<Run> {
+    return this.encoder.encode(run, home, flow, run.unit.cookieHi, this.collector.cookieLo, run.flows);
+  }
+
+  /** @internal */
+  home(scope: string): Home {
+    return this.store.home(scope);
   }
 
   /** @internal */
@@ -442,30 +471,53 @@ export class Engine implements Desired {
   }
 }
 
-/** Gathers what one run emits. */
+/** Gathers what one run emits; used again for the next. */
 class Collector implements Emit {
   readonly flows: OwnedFlow<Run>[] = [];
-  /** By key, once there are many: to find what is emitted twice. */
-  private byKey: Map<string, OwnedFlow<Run>[]> | undefined;
+  /** By hash, once there are many: to find what is emitted twice. */
+  private byHash: Map<number, OwnedFlow<Run>[]> | undefined;
   extras: Extras | undefined;
   private readonly engine: Engine;
-  private readonly run: Run;
+  private run!: Run;
+  /** Hash of the entity; the runs of an entity come one after the other. */
+  cookieLo = hash32("");
+  private entity = "";
+  /** The last scope by name: a run's flows come in few. */
+  private scope = "";
+  private home: Home | undefined;
 
-  constructor(engine: Engine, run: Run) {
+  constructor(engine: Engine) {
     this.engine = engine;
+  }
+
+  begin(run: Run): void {
     this.run = run;
+    if (run.entity.id !== this.entity) {
+      this.entity = run.entity.id;
+      this.cookieLo = hash32(this.entity);
+    }
+    this.flows.length = 0;
+    this.byHash = undefined;
+    this.extras = undefined;
+    this.home = undefined;
   }
 
   private more(): Extras {
     return (this.extras ??= { includes: [], meters: [], ports: [], variants: [] });
   }
 
+  private homeOf(scope: string): Home {
+    if (this.home !== undefined && this.scope === scope) return this.home;
+    this.scope = scope;
+    return (this.home = this.engine.home(scope));
+  }
+
   flow(scope: string, table: string, spec: FlowSpec): void {
-    this.add(this.engine.encode(this.run, scope, table, spec));
+    this.add(this.engine.encode(this.run, this.homeOf(scope), table, spec));
   }
 
   lowered(scope: string, flow: LoweredFlow): void {
-    this.add(this.engine.keep(this.run, scope, flow));
+    this.add(this.engine.keep(this.run, this.homeOf(scope), flow));
   }
 
   /**
@@ -473,21 +525,23 @@ class Collector implements Emit {
    * @throws Error when the run emits two different flows for one match
    */
   private add(flow: OwnedFlow<Run>): void {
-    for (const other of this.sameKey(flow)) {
+    for (const other of this.alike(flow)) {
+      if (other.hash !== flow.hash || other.home !== flow.home || !sameKey(other, flow)) continue;
       if (sameBytes(other, flow)) return;
       if (other.conjunctions === undefined || flow.conjunctions === undefined) throw new Error("one run emits two different flows for the same match");
     }
     this.flows.push(flow);
-    if (this.byKey !== undefined) push(this.byKey, `${flow.scope}\0${flow.key}`, flow);
+    if (this.byHash !== undefined) push(this.byHash, flow.hash, flow);
   }
 
-  private sameKey(flow: OwnedFlow<Run>): readonly OwnedFlow<Run>[] {
-    if (this.flows.length < 16) return this.flows.filter((f) => f.key === flow.key && f.scope === flow.scope);
-    if (this.byKey === undefined) {
-      this.byKey = new Map();
-      for (const f of this.flows) push(this.byKey, `${f.scope}\0${f.key}`, f);
+  /** All that may have the same key, and some more. */
+  private alike(flow: OwnedFlow<Run>): readonly OwnedFlow<Run>[] {
+    if (this.flows.length < 32) return this.flows;
+    if (this.byHash === undefined) {
+      this.byHash = new Map();
+      for (const f of this.flows) push(this.byHash, f.hash, f);
     }
-    return this.byKey.get(`${flow.scope}\0${flow.key}`) ?? [];
+    return this.byHash.get(flow.hash) ?? NONE;
   }
 
   include(from: string, to: string): void {
@@ -509,7 +563,7 @@ class Collector implements Emit {
 
 const NO_EXTRAS: Extras = { includes: [], meters: [], ports: [], variants: [] };
 
-function push<T>(map: Map<string, T[]>, key: string, value: T): void {
+function push<K, T>(map: Map<K, T[]>, key: K, value: T): void {
   const list = map.get(key);
   if (list === undefined) map.set(key, [value]);
   else list.push(value);
@@ -525,7 +579,7 @@ function equalRows(a: Row, b: Row): boolean {
   return a === b || JSON.stringify(a) === JSON.stringify(b);
 }
 
-const unitName = (run: Run): string => `${run.unit.app}/${run.unit.name} on ${run.entity}`;
+const unitName = (run: Run): string => `${run.unit.app}/${run.unit.name} on ${run.entity.id}`;
 
 /** FNV-1a, 32 bits. */
 export function hash32(text: string): number {

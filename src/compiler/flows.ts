@@ -1,32 +1,46 @@
 // Flows of a scope as bytes. A flow is encoded when a rule emits it; the bytes live in slabs and are shared by every
 // switch of the scope. What a run emits again unchanged costs nothing: the bytes it had before are found and kept.
-import { encodeFlowMod, encodeInstructions, type Action } from "node-openflow";
+import { decodeInstructions, encodeFlowMod, encodeInstructions, type Action } from "node-openflow";
 import type { LoweredFlow } from "../pipeline/layout.ts";
 import { FLOW_KEY_OFFSET, FLOW_MOD_MATCH_OFFSET, type Flow } from "./desired.ts";
 
-/** Encoded by a rule's run; `owner` tells who. There are a great many: small, one shape. */
+/** Where a flow belongs: a scope, as far as flows ask. */
+export interface Home {
+  readonly name: string;
+}
+
+/** Encoded by a rule's run; `owner` tells who. There are a great many: small, one shape, the rest is read from the bytes. */
 export class OwnedFlow<O> implements Flow {
   readonly owner: O;
-  readonly scope: string;
+  readonly home: Home;
   readonly slab: Buffer;
   readonly off: number;
-  readonly len: number;
-  readonly matchLen: number;
-  readonly key: string;
-  /** The conjunction actions, if that is all it does: such flows merge. */
-  readonly conjunctions: readonly Action[] | undefined;
+  /** Of what `key` says. */
+  readonly hash: number;
+  private text: string | undefined = undefined;
 
-  constructor(owner: O, scope: string, slab: Buffer, off: number, len: number, matchLen: number, key: string, conjunctions: readonly Action[] | undefined) {
+  constructor(owner: O, home: Home, slab: Buffer, off: number, hash: number) {
     this.owner = owner;
-    this.scope = scope;
+    this.home = home;
     this.slab = slab;
     this.off = off;
-    this.len = len;
-    this.matchLen = matchLen;
-    this.key = key;
-    this.conjunctions = conjunctions;
+    this.hash = hash;
   }
 
+  get scope(): string {
+    return this.home.name;
+  }
+  get len(): number {
+    return (this.slab[this.off + 2]! << 8) | this.slab[this.off + 3]!;
+  }
+  get matchLen(): number {
+    const at = this.off + FLOW_MOD_MATCH_OFFSET + 2;
+    return (((this.slab[at]! << 8) | this.slab[at + 1]!) + 7) & ~7;
+  }
+  /** Made when the first switch asks, then kept for the others: the compiler itself goes by `hash` and bytes. */
+  get key(): string {
+    return (this.text ??= this.slab.toString("latin1", this.off + FLOW_KEY_OFFSET, this.off + FLOW_MOD_MATCH_OFFSET + this.matchLen));
+  }
   get table(): number {
     return this.slab[this.off + 24]!;
   }
@@ -39,59 +53,100 @@ export class OwnedFlow<O> implements Flow {
   get cookieLo(): number {
     return this.slab.readUInt32BE(this.off + 12);
   }
+
+  /** The conjunction actions, if that is all it does: such flows merge. */
+  get conjunctions(): readonly (Action & { type: "conjunction" })[] | undefined {
+    const at = FLOW_MOD_MATCH_OFFSET + this.matchLen;
+    const [apply, ...more] = decodeInstructions(this.slab, this.off + at, this.len - at);
+    if (apply?.type !== "apply_actions" || more.length > 0) return undefined;
+    const { actions } = apply;
+    return actions.every((a) => a.type === "conjunction") ? actions : undefined;
+  }
 }
 
 /** A flow-mod is one OpenFlow message: 65,535 bytes at most (OpenFlow 1.3.5 section 7.1). */
 export const FLOW_LIMIT = 65_535;
 const SCRATCH = 4 * 65_536;
 
+/** Bytes, and the same as words: messages begin and end at multiples of 8, and words hash faster. */
+interface Slab {
+  readonly bytes: Buffer;
+  readonly words: Int32Array;
+}
+
+function makeSlab(size: number): Slab {
+  const bytes = Buffer.allocUnsafeSlow(size);
+  return { bytes, words: new Int32Array(bytes.buffer, 0, size >> 2) };
+}
+
 export class FlowEncoder {
-  private slab = Buffer.alloc(0);
+  private slab = makeSlab(0);
   private used = 0;
-  private readonly scratch = Buffer.alloc(SCRATCH);
+  private readonly scratch = makeSlab(SCRATCH);
   private readonly cookie = { hi: 0, lo: 0 };
   /** Bytes per slab: large while compiling everything, small for changes, so that few dead bytes are kept alive. */
   slabSize = 1 << 20;
 
   /**
-   * Encodes a flow and keeps it, or returns the one of `before` that has the same bytes and scope.
+   * Encodes a flow and keeps it, or returns the one of `before` that has the same bytes and home.
    * @throws OpenFlowError or RangeError when it has no wire form
    */
-  encode<O>(owner: O, scope: string, flow: LoweredFlow, cookieHi: number, cookieLo: number, before: readonly OwnedFlow<O>[]): OwnedFlow<O> {
+  encode<O>(owner: O, home: Home, flow: LoweredFlow, cookieHi: number, cookieLo: number, before: readonly OwnedFlow<O>[]): OwnedFlow<O> {
     this.cookie.hi = cookieHi;
     this.cookie.lo = cookieLo;
-    const len = encodeFlowMod(this.scratch, 0, {
+    // Straight into the slab while the longest flow would fit.
+    const direct = this.slab.bytes.length - this.used > FLOW_LIMIT + 1;
+    const { bytes, words } = direct ? this.slab : this.scratch;
+    const off = direct ? this.used : 0;
+    const end = encodeFlowMod(bytes, off, {
       command: "add", table_id: flow.table, priority: flow.priority, cookie: this.cookie, match: flow.match, instructions: flow.instructions,
     });
+    const len = end - off;
     if (len > FLOW_LIMIT) throw new RangeError(`a flow of table ${flow.table} takes ${len} bytes; a message has at most ${FLOW_LIMIT}`);
+    const hash = hashKey(bytes, words, off);
     for (const old of before) {
-      if (old.len === len && old.scope === scope && this.scratch.compare(old.slab, old.off, old.off + len, 0, len) === 0) return old;
+      if (old.hash === hash && old.home === home && old.len === len && bytes.compare(old.slab, old.off, old.off + len, off, end) === 0) return old;
     }
-    const matchLen = (this.scratch.readUInt16BE(FLOW_MOD_MATCH_OFFSET + 2) + 7) & ~7;
-    const key = this.scratch.toString("latin1", FLOW_KEY_OFFSET, FLOW_MOD_MATCH_OFFSET + matchLen);
-    return this.keep(owner, scope, len, matchLen, key, conjunctionsOf(flow));
+    if (!direct) return this.keep(owner, home, len, hash);
+    this.used += len;
+    return new OwnedFlow(owner, home, bytes, off, hash);
   }
 
   /** A flow with another action list in place of `flow`'s: the union of conjunctions of all its emitters. */
-  encodeMerged<O>(flow: OwnedFlow<O>, actions: Action[]): OwnedFlow<O> {
+  encodeMerged<O>(flow: OwnedFlow<O>, actions: readonly Action[]): OwnedFlow<O> {
     const matchEnd = FLOW_MOD_MATCH_OFFSET + flow.matchLen;
-    flow.slab.copy(this.scratch, 0, flow.off, flow.off + matchEnd);
-    const len = encodeInstructions(this.scratch, matchEnd, [{ type: "apply_actions", actions }]);
-    this.scratch.writeUInt16BE(len, 2);
-    return this.keep(flow.owner, flow.scope, len, flow.matchLen, flow.key, actions);
+    const { bytes } = this.scratch;
+    flow.slab.copy(bytes, 0, flow.off, flow.off + matchEnd);
+    const len = encodeInstructions(bytes, matchEnd, [{ type: "apply_actions", actions }]);
+    bytes.writeUInt16BE(len, 2);
+    return this.keep(flow.owner, flow.home, len, flow.hash);
   }
 
   /** What is in the scratch buffer, with its bytes in a slab for good. */
-  private keep<O>(owner: O, scope: string, len: number, matchLen: number, key: string, conjunctions: readonly Action[] | undefined): OwnedFlow<O> {
-    if (this.used + len > this.slab.length) {
-      this.slab = Buffer.allocUnsafeSlow(Math.max(this.slabSize, len));
+  private keep<O>(owner: O, home: Home, len: number, hash: number): OwnedFlow<O> {
+    if (this.used + len > this.slab.bytes.length) {
+      this.slab = makeSlab(Math.max(this.slabSize, len));
       this.used = 0;
     }
     const off = this.used;
-    this.scratch.copy(this.slab, off, 0, len);
+    this.scratch.bytes.copy(this.slab.bytes, off, 0, len);
     this.used += len;
-    return new OwnedFlow(owner, scope, this.slab, off, len, matchLen, key, conjunctions);
+    return new OwnedFlow(owner, home, this.slab.bytes, off, hash);
   }
+}
+
+/** Of table, priority and match. */
+function hashKey(bytes: Buffer, words: Int32Array, off: number): number {
+  const first = off >> 2;
+  const matchAt = off + FLOW_MOD_MATCH_OFFSET;
+  const end = (matchAt + (((bytes[matchAt + 2]! << 8) | bytes[matchAt + 3]!) + 7)) >> 3 << 1;
+  let h = Math.imul(words[first + 6]!, 0x9e3779b1) ^ words[first + 7]!;
+  for (let i = first + FLOW_MOD_MATCH_OFFSET / 4; i < end; i++) {
+    h = Math.imul(h ^ words[i]!, 0x85ebca6b);
+    h ^= h >>> 15;
+  }
+  h = Math.imul(h, 0xc2b2ae35);
+  return h ^ (h >>> 16);
 }
 
 /** Conjunction actions (16 bytes each, in one apply_actions of 8) that a message has room for behind this flow's match. */
@@ -99,10 +154,4 @@ export const conjunctionRoom = (flow: Flow): number => Math.floor((FLOW_LIMIT - 
 
 export function sameBytes(a: Flow, b: Flow): boolean {
   return a === b || (a.len === b.len && a.slab.compare(b.slab, b.off, b.off + b.len, a.off, a.off + a.len) === 0);
-}
-
-function conjunctionsOf(flow: LoweredFlow): readonly Action[] | undefined {
-  const first = flow.instructions[0];
-  if (first?.type !== "apply_actions" || flow.instructions.length !== 1 || first.actions[0]?.type !== "conjunction") return undefined;
-  return first.actions.every((a) => a.type === "conjunction") ? first.actions : undefined;
 }

@@ -3,13 +3,29 @@
 // several count once, conjunctions with the same match are merged, anything else is a conflict in which the first by
 // cookie wins, so that the result does not depend on the order of events.
 import type { ChassisDelta, Delta, Flow, Meter, OvsPort } from "./desired.ts";
-import { conjunctionRoom, sameBytes, type FlowEncoder, type OwnedFlow } from "./flows.ts";
+import { FlowSet, type Entry } from "./flow-set.ts";
+import { conjunctionRoom, sameBytes, type FlowEncoder, type Home, type OwnedFlow } from "./flows.ts";
 import type { MembershipChange, Scopes } from "./scopes.ts";
 
-interface ScopeState<O> {
-  readonly flows: Map<string, OwnedFlow<O> | OwnedFlow<O>[]>;
-  readonly meters: Map<number, Meter>;
-  readonly ports: Map<string, OvsPort>;
+class ScopeState<O> implements Home {
+  readonly name: string;
+  readonly flows = new FlowSet<O>();
+  readonly meters = new Map<number, Meter>();
+  readonly ports = new Map<string, OvsPort>();
+
+  constructor(name: string) {
+    this.name = name;
+  }
+
+  get empty(): boolean {
+    return this.flows.size === 0 && this.meters.size === 0 && this.ports.size === 0;
+  }
+}
+
+/** A key whose flow may have changed in this batch: one with that key, and the effective one before. */
+interface Touch<O> {
+  readonly flow: OwnedFlow<O>;
+  readonly before: OwnedFlow<O> | undefined;
 }
 
 /** What a run wants beside flows. */
@@ -35,8 +51,7 @@ export class ScopeStore<O> {
   /** Whether differences are kept: not while everything is compiled. */
   told = false;
   private readonly scopeFlows = new Map<string, ScopeState<O>>();
-  /** scope -> key -> effective flow before this batch. */
-  private touched = new Map<string, Map<string, OwnedFlow<O> | undefined>>();
+  private touched = new Map<ScopeState<O>, Map<string, Touch<O>>>();
   private touchedMeters = new Map<string, Map<number, Meter | undefined>>();
   private touchedPorts = new Set<string>();
   private readonly scopes: Scopes;
@@ -71,17 +86,22 @@ export class ScopeStore<O> {
     }
   }
 
+  /** A scope by name. It stays the same object as long as it has anything, and until the batch ends. */
+  home(name: string): Home {
+    return this.scope(name);
+  }
+
   private scope(name: string): ScopeState<O> {
     let scope = this.scopeFlows.get(name);
-    if (scope === undefined) this.scopeFlows.set(name, (scope = { flows: new Map(), meters: new Map(), ports: new Map() }));
+    if (scope === undefined) this.scopeFlows.set(name, (scope = new ScopeState<O>(name)));
     return scope;
   }
 
-  private touch(scope: string, key: string): void {
+  private touch(scope: ScopeState<O>, flow: OwnedFlow<O>): void {
     if (!this.told) return;
     let keys = this.touched.get(scope);
-    if (keys === undefined) this.touched.set(scope, (keys = new Map<string, OwnedFlow<O> | undefined>()));
-    if (!keys.has(key)) keys.set(key, this.effective(scope, key));
+    if (keys === undefined) this.touched.set(scope, (keys = new Map<string, Touch<O>>()));
+    if (!keys.has(flow.key)) keys.set(flow.key, { flow, before: this.effective(scope, flow) });
   }
 
   private touchMeter(scope: string, id: number): void {
@@ -92,48 +112,48 @@ export class ScopeStore<O> {
   }
 
   contribute(flow: OwnedFlow<O>): void {
-    const { flows } = this.scope(flow.scope);
-    this.touch(flow.scope, flow.key);
-    const now = flows.get(flow.key);
-    if (now === undefined) {
-      flows.set(flow.key, flow);
-      this.count++;
-    } else if (Array.isArray(now)) now.push(flow);
-    else flows.set(flow.key, [now, flow]);
+    const scope = flow.home as ScopeState<O>;
+    this.touch(scope, flow);
+    const now = scope.flows.addNew(flow);
+    if (now === undefined) this.count++;
+    else if (Array.isArray(now)) now.push(flow);
+    else scope.flows.set(flow, [now, flow]);
   }
 
   withdraw(flow: OwnedFlow<O>): void {
-    const { flows } = this.scope(flow.scope);
-    this.touch(flow.scope, flow.key);
-    const now = flows.get(flow.key);
+    const scope = flow.home as ScopeState<O>;
+    this.touch(scope, flow);
+    const now = scope.flows.get(flow);
     if (Array.isArray(now)) {
       const rest = now.filter((f) => f !== flow);
-      flows.set(flow.key, rest.length === 1 ? rest[0]! : rest);
+      scope.flows.set(flow, rest.length === 1 ? rest[0]! : rest);
     } else {
-      flows.delete(flow.key);
+      scope.flows.delete(flow);
       this.count--;
-      const scope = this.scopeFlows.get(flow.scope)!;
-      if (flows.size === 0 && scope.meters.size === 0 && scope.ports.size === 0) this.scopeFlows.delete(flow.scope);
     }
   }
 
-  /** What a switch gets for a key: the one flow, the merged conjunction, or of conflicting ones the first by cookie. */
-  private effective(scope: string, key: string): OwnedFlow<O> | undefined {
-    const now = this.scopeFlows.get(scope)?.flows.get(key);
-    return now === undefined ? undefined : Array.isArray(now) ? this.merge(now) : now;
+  /** What a switch gets for a flow's key: the one flow, the merged conjunction, or of conflicting ones the first by cookie. */
+  private effective(scope: ScopeState<O>, flow: OwnedFlow<O>): OwnedFlow<O> | undefined {
+    const now = scope.flows.get(flow);
+    return now === undefined ? undefined : this.resolve(now);
+  }
+
+  private resolve(entry: Entry<O>): OwnedFlow<O> {
+    return Array.isArray(entry) ? this.merge(entry) : entry;
   }
 
   private merge(flows: OwnedFlow<O>[]): OwnedFlow<O> {
     const sorted = [...flows].sort((a, b) => a.cookieHi - b.cookieHi || a.cookieLo - b.cookieLo);
     const first = sorted[0]!;
-    if (sorted.every((f) => f.conjunctions !== undefined)) {
-      const actions = new Map<string, object>();
-      for (const f of sorted) for (const a of f.conjunctions!) actions.set(JSON.stringify(a), a);
-      const merged = [...actions.entries()].sort(([a], [b]) => (a < b ? -1 : 1)).map(([, a]) => a);
+    const conjunctions = sorted.map((f) => f.conjunctions);
+    if (conjunctions.every((c) => c !== undefined)) {
+      const actions = new Map(conjunctions.flat().map((a) => [`${a.id},${a.clause},${a.n_clauses}`, a]));
+      const merged = [...actions.values()].sort((a, b) => a.id - b.id || a.clause - b.clause || a.n_clauses - b.n_clauses);
       // A message has its size: what does not fit is left out and said, the rest holds.
       const room = conjunctionRoom(first);
       if (merged.length > room) this.onConflict({ scope: first.scope, table: first.table, first: this.nameOf(first.owner), second: `${merged.length} conjunctions, of which one flow holds ${room}` });
-      return this.encoder.encodeMerged(first, merged.slice(0, room) as never);
+      return this.encoder.encodeMerged(first, merged.slice(0, room));
     }
     const other = sorted.find((f) => !sameActions(f, first));
     if (other !== undefined) {
@@ -144,7 +164,12 @@ export class ScopeStore<O> {
     return first;
   }
 
+  /** Ends a batch: what changed is forgotten, and scopes without anything in them. */
   forgetTouched(): void {
+    const names = new Set(this.touchedPorts);
+    for (const scope of this.touched.keys()) names.add(scope.name);
+    for (const name of this.touchedMeters.keys()) names.add(name);
+    for (const name of this.told ? names : this.scopeFlows.keys()) if (this.scopeFlows.get(name)?.empty === true) this.scopeFlows.delete(name);
     this.touched = new Map();
     this.touchedMeters = new Map();
     this.touchedPorts = new Set();
@@ -170,11 +195,12 @@ export class ScopeStore<O> {
   }
 
   private flowDeltas(membership: MembershipChange, of: (chassis: string) => ChassisDelta): void {
-    for (const [scope, keys] of this.touched) {
+    for (const [state, keys] of this.touched) {
+      const scope = state.name;
       const add: Flow[] = [];
       const remove: Flow[] = [];
-      for (const [key, before] of keys) {
-        const after = this.effective(scope, key);
+      for (const { flow, before } of keys.values()) {
+        const after = this.effective(state, flow);
         if (after === undefined && before !== undefined) remove.push(before);
         else if (after !== undefined && (before === undefined || !sameBytes(before, after))) add.push(after);
       }
@@ -209,15 +235,18 @@ export class ScopeStore<O> {
 
   /** Effective flows of a scope. */
   *flowsIn(scope: string): Iterable<OwnedFlow<O>> {
-    for (const flow of this.scopeFlows.get(scope)?.flows.values() ?? []) yield Array.isArray(flow) ? this.merge(flow) : flow;
+    for (const entry of this.scopeFlows.get(scope)?.flows.values() ?? []) yield this.resolve(entry);
   }
 
   /** The flows a scope had before this batch. */
-  private *flowsBefore(scope: string): Iterable<Flow> {
+  private *flowsBefore(name: string): Iterable<Flow> {
+    const scope = this.scopeFlows.get(name);
+    if (scope === undefined) return;
     const touched = this.touched.get(scope);
-    if (touched !== undefined) for (const flow of touched.values()) if (flow !== undefined) yield flow;
-    for (const [key, flow] of this.scopeFlows.get(scope)?.flows ?? []) {
-      if (touched?.has(key) !== true) yield Array.isArray(flow) ? this.merge(flow) : flow;
+    if (touched !== undefined) for (const { before } of touched.values()) if (before !== undefined) yield before;
+    for (const entry of scope.flows.values()) {
+      const flow = this.resolve(entry);
+      if (touched?.has(flow.key) !== true) yield flow;
     }
   }
 

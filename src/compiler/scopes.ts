@@ -108,8 +108,8 @@ export class Scopes {
     for (const node of closure.nodes) yield fullName(node, closure.variant);
   }
 
-  /** Applies everything said since the last call. */
-  settle(): MembershipChange {
+  /** Applies everything said since the last call. `tell`: whether the change is wanted; else it comes back empty. */
+  settle(tell = true): MembershipChange {
     const change: MembershipChange = { gained: new Map(), lost: new Map() };
     const { removed, added } = this;
     this.removed = [];
@@ -129,7 +129,7 @@ export class Scopes {
       if (!closure.fresh) continue;
       closure.fresh = false;
       closure.variant = this.variants.get(chassis) ?? "";
-      this.grow(chassis, [this.node(baseScope), this.node(chassisScope(chassis))], change);
+      this.grow(chassis, [this.node(baseScope), this.node(chassisScope(chassis))], tell ? change : undefined);
     }
     for (const chassis of this.turned) this.turn(chassis, change);
     this.turned.clear();
@@ -149,7 +149,7 @@ export class Scopes {
     closure.variant = variant;
   }
 
-  private grow(chassis: string, from: readonly Node[], change: MembershipChange): void {
+  private grow(chassis: string, from: readonly Node[], change: MembershipChange | undefined): void {
     const closure = this.closures.get(chassis);
     if (closure === undefined) return;
     const queue = [...from];
@@ -157,7 +157,7 @@ export class Scopes {
       if (closure.nodes.has(node)) continue;
       closure.nodes.add(node);
       node.members.add(chassis);
-      noteGained(change, chassis, fullName(node, closure.variant));
+      if (change !== undefined) noteGained(change, chassis, fullName(node, closure.variant));
       for (const to of node.out.keys()) if (!closure.nodes.has(to)) queue.push(to);
     }
   }

@@ -1,16 +1,43 @@
 // Tracked reads: which run read what. A run is one (rule, entity) or (derivation, entity); a read is a row by id, the rows
 // behind an index key, the second keys of a pair, or a whole table. When a read's answer may have changed, its runs are dirty.
+//
+// Most reads of most runs ask for their own entity's id: the port's row, the port's addresses, the port's groups. These
+// are one bit in the run; who has the bit is found through the entity, and no key, list or set is kept for them.
 import type { AnyTable, ReadView, Row, Table } from "#app";
 import type { Layer } from "../model/rows.ts";
 
-/** Runs that depend on one key. Most keys have a few, so a list serves until it is long. */
-const LIST_LIMIT = 24;
+/** Runs that depend on one key. Most keys have a few, so a list serves until it is long; one alone needs not even that. */
+const LIST_LIMIT = 8;
+/** Bits in Reader.own; what a unit reads beyond that of its own entity is tracked like any other read. */
+const OWN_LIMIT = 30;
+
+/** What reads: a run. */
+export interface Reader<R> {
+  readonly entity: { readonly id: string };
+  readonly unit: ReadingUnit<R>;
+  /** Bit i: it read `unit.ownReads[i]` with the id of its entity as key. */
+  own: number;
+  /** The other reads. */
+  reads: Reads<R>;
+}
+
+/** What all runs of a rule or derivation share. */
+export interface ReadingUnit<R> {
+  readonly ownReads: DepIndex<R>[];
+  runOn(entity: string): R | undefined;
+}
+
+/** Reads recorded for a run: alternating DepIndex and key. */
+export type Reads<R> = readonly (DepIndex<R> | string)[];
+export const NO_READS: readonly never[] = [];
 
 export class DepIndex<R> {
   readonly table: AnyTable;
   readonly kind: "row" | "index" | "pair" | "pairKeys" | "all";
   readonly name: string;
-  private readonly dependents = new Map<string, R[] | Set<R>>();
+  private readonly dependents = new Map<string, R | readonly R[] | Set<R>>();
+  /** Units whose runs may have a bit for this index. */
+  private readonly owners: { readonly unit: ReadingUnit<R>; readonly bit: number }[] = [];
 
   constructor(table: AnyTable, kind: DepIndex<R>["kind"], name: string) {
     this.table = table;
@@ -18,14 +45,31 @@ export class DepIndex<R> {
     this.name = name;
   }
 
+  /** Whether nobody ever read here. */
+  get unread(): boolean {
+    return this.dependents.size === 0 && this.owners.length === 0;
+  }
+
+  /** The bit that stands for this index in runs of the unit; 0: there is no room for another. */
+  ownBit(unit: ReadingUnit<R>): number {
+    const { ownReads } = unit;
+    for (let i = 0; i < ownReads.length; i++) if (ownReads[i] === this) return 1 << i;
+    if (ownReads.length === OWN_LIMIT) return 0;
+    const bit = 1 << ownReads.length;
+    ownReads.push(this);
+    this.owners.push({ unit, bit });
+    return bit;
+  }
+
   add(key: string, run: R): void {
     const now = this.dependents.get(key);
-    if (now === undefined) this.dependents.set(key, [run]);
+    if (now === undefined) this.dependents.set(key, run);
     else if (now instanceof Set) now.add(run);
-    else if (!now.includes(run)) {
-      if (now.length < LIST_LIMIT) now.push(run);
-      else this.dependents.set(key, new Set(now).add(run));
-    }
+    else if (isList(now)) {
+      if (now.includes(run)) return;
+      // A copy is exactly as long as it must be; a list that grows by push keeps room for sixteen more.
+      this.dependents.set(key, now.length < LIST_LIMIT ? [...now, run] : new Set(now).add(run));
+    } else if (now !== run) this.dependents.set(key, [now, run]);
   }
 
   remove(key: string, run: R): void {
@@ -34,32 +78,40 @@ export class DepIndex<R> {
     if (now instanceof Set) {
       now.delete(run);
       if (now.size === 0) this.dependents.delete(key);
-      return;
-    }
-    const i = now.indexOf(run);
-    if (i < 0) return;
-    if (now.length === 1) this.dependents.delete(key);
-    else {
-      now[i] = now[now.length - 1]!;
-      now.pop();
+    } else if (!isList(now)) {
+      if (now === run) this.dependents.delete(key);
+    } else {
+      const rest = now.filter((r) => r !== run);
+      if (rest.length === 0) this.dependents.delete(key);
+      else this.dependents.set(key, rest.length === 1 ? rest[0]! : rest);
     }
   }
 
   each(key: string, visit: (run: R) => void): void {
+    for (const { unit, bit } of this.owners) {
+      const run = unit.runOn(key) as (R & Reader<R>) | undefined;
+      if (run !== undefined && (run.own & bit) !== 0) visit(run);
+    }
     const now = this.dependents.get(key);
-    if (now !== undefined) for (const run of now) visit(run);
+    if (now === undefined) return;
+    if (now instanceof Set || isList(now)) for (const run of now) visit(run);
+    else visit(now);
   }
 }
 
-/** The dependency indexes of one table. */
+const isList = <R>(dependents: R | readonly R[]): dependents is readonly R[] => Array.isArray(dependents);
+
+/** The dependency indexes of one table, and the layer its rows are in. */
 export class TableDeps<R> {
+  readonly layer: Layer;
   readonly row: DepIndex<R>;
   readonly all: DepIndex<R>;
   readonly indexes = new Map<string, DepIndex<R>>();
   readonly pairs = new Map<string, DepIndex<R>>();
   readonly pairKeys = new Map<string, DepIndex<R>>();
 
-  constructor(table: AnyTable) {
+  constructor(table: AnyTable, layer: Layer) {
+    this.layer = layer;
     this.row = new DepIndex(table, "row", "");
     this.all = new DepIndex(table, "all", "");
     for (const name of Object.keys(table.indexes)) this.indexes.set(name, new DepIndex(table, "index", name));
@@ -70,32 +122,44 @@ export class TableDeps<R> {
   }
 }
 
-/** Reads recorded for a run: alternating DepIndex and key. */
-export type Reads<R> = (DepIndex<R> | string)[];
-
 /** A view that records. `begin` before a run, `end` after; outside of a run nothing is recorded. */
-export class TrackedView<R> implements ReadView {
-  private readonly stored: Layer;
-  private readonly derived: Layer;
-  private readonly deps: Map<string, TableDeps<R>>;
-  private reads: Reads<R> | undefined;
+export class TrackedView<R extends Reader<R>> implements ReadView {
+  private readonly deps: ReadonlyMap<string, TableDeps<R>>;
+  private run: R | undefined;
+  private id = "";
+  private own = 0;
+  private readonly others: (DepIndex<R> | string)[] = [];
 
-  constructor(stored: Layer, derived: Layer, deps: Map<string, TableDeps<R>>) {
-    this.stored = stored;
-    this.derived = derived;
+  constructor(deps: ReadonlyMap<string, TableDeps<R>>) {
     this.deps = deps;
   }
 
-  begin(reads: Reads<R>): void {
-    this.reads = reads;
+  begin(run: R): void {
+    this.run = run;
+    this.id = run.entity.id;
+    this.own = 0;
+    this.others.length = 0;
   }
 
+  /** The run's reads from now on are those since `begin`. */
   end(): void {
-    this.reads = undefined;
+    const run = this.run!;
+    const { others } = this;
+    this.run = undefined;
+    run.own = this.own;
+    const before = run.reads;
+    if (sameReads(before, others)) return;
+    for (let i = 0; i < before.length; i += 2) (before[i] as DepIndex<R>).remove(before[i + 1] as string, run);
+    for (let i = 0; i < others.length; i += 2) (others[i] as DepIndex<R>).add(others[i + 1] as string, run);
+    run.reads = others.length === 0 ? NO_READS : others.slice();
   }
 
-  private layer(table: AnyTable): Layer {
-    return table.derived ? this.derived : this.stored;
+  /** The run is no more. */
+  forget(run: R): void {
+    const { reads } = run;
+    for (let i = 0; i < reads.length; i += 2) (reads[i] as DepIndex<R>).remove(reads[i + 1] as string, run);
+    run.reads = NO_READS;
+    run.own = 0;
   }
 
   private of(table: AnyTable): TableDeps<R> {
@@ -104,33 +168,55 @@ export class TrackedView<R> implements ReadView {
     return deps;
   }
 
+  private note(dep: DepIndex<R>, key: string): void {
+    if (this.run === undefined) return;
+    if (key === this.id) {
+      const bit = dep.ownBit(this.run.unit);
+      this.own |= bit;
+      if (bit !== 0) return;
+    }
+    this.others.push(dep, key);
+  }
+
   get<T extends Row>(table: Table<T>, id: string): Readonly<T> | undefined {
-    this.reads?.push(this.of(table).row, id);
-    return this.layer(table).get(table, id);
+    const deps = this.of(table);
+    this.note(deps.row, id);
+    return deps.layer.get(table, id);
   }
 
   by<T extends Row, I extends string>(table: Table<T, I>, index: I, key: string): readonly Readonly<T>[] {
-    this.reads?.push(this.of(table).indexes.get(index)!, key);
-    return this.layer(table).by(table, index, key);
+    const deps = this.of(table);
+    this.note(deps.indexes.get(index)!, key);
+    return deps.layer.by(table, index, key);
   }
 
   count<T extends Row, I extends string>(table: Table<T, I>, index: I, key: string): number {
-    this.reads?.push(this.of(table).indexes.get(index)!, key);
-    return this.layer(table).count(table, index, key);
+    const deps = this.of(table);
+    this.note(deps.indexes.get(index)!, key);
+    return deps.layer.count(table, index, key);
   }
 
   pairKeys<T extends Row, P extends string>(table: Table<T, string, P>, pair: P, a: string): readonly string[] {
-    this.reads?.push(this.of(table).pairKeys.get(pair)!, a);
-    return this.layer(table).pairKeys(table, pair, a);
+    const deps = this.of(table);
+    this.note(deps.pairKeys.get(pair)!, a);
+    return deps.layer.pairKeys(table, pair, a);
   }
 
   byPair<T extends Row, P extends string>(table: Table<T, string, P>, pair: P, a: string, b: string): readonly Readonly<T>[] {
-    this.reads?.push(this.of(table).pairs.get(pair)!, `${a}|${b}`);
-    return this.layer(table).byPair(table, pair, a, b);
+    const deps = this.of(table);
+    this.note(deps.pairs.get(pair)!, `${a}|${b}`);
+    return deps.layer.byPair(table, pair, a, b);
   }
 
   all<T extends Row>(table: Table<T>): Iterable<Readonly<T>> {
-    this.reads?.push(this.of(table).all, "");
-    return this.layer(table).all(table);
+    const deps = this.of(table);
+    this.note(deps.all, "");
+    return deps.layer.all(table);
   }
+}
+
+function sameReads<R>(a: Reads<R>, b: Reads<R>): boolean {
+  if (a.length !== b.length) return false;
+  for (let i = 0; i < a.length; i++) if (a[i] !== b[i]) return false;
+  return true;
 }

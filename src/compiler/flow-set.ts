@@ -1,0 +1,113 @@
+// The flows of a scope by key: a hash table over the bytes in the slabs, so that a flow needs no key string to be found.
+// Entries are kept in the order they came, which is the order of their bytes in the slabs: reading them all is cheap.
+import { FLOW_KEY_OFFSET, FLOW_MOD_MATCH_OFFSET } from "./desired.ts";
+import type { OwnedFlow } from "./flows.ts";
+
+/** The flow of a key, or those of several contributors. */
+export type Entry<O> = OwnedFlow<O> | OwnedFlow<O>[];
+
+/** Up to this many entries are searched one by one. */
+const UNINDEXED = 8;
+const FREE = 0;
+const DELETED = -1;
+
+export class FlowSet<O> {
+  /** Keys. */
+  size = 0;
+  private entries: (Entry<O> | undefined)[] = [];
+  /** Open addressing, a power of two long: 1 + position in `entries`. */
+  private index: Int32Array | undefined;
+
+  /** What is there for the flow's key. */
+  get(flow: OwnedFlow<O>): Entry<O> | undefined {
+    const at = this.find(flow);
+    return at < 0 ? undefined : this.entries[at];
+  }
+
+  /** Puts `entry` in place of what is there for the key of its flows. */
+  set(flow: OwnedFlow<O>, entry: Entry<O>): void {
+    const at = this.find(flow);
+    if (at >= 0) this.entries[at] = entry;
+    else this.append(flow, entry);
+  }
+
+  /** Adds `flow` if its key is new, or returns what is there. */
+  addNew(flow: OwnedFlow<O>): Entry<O> | undefined {
+    const at = this.find(flow);
+    if (at >= 0) return this.entries[at];
+    this.append(flow, flow);
+    return undefined;
+  }
+
+  delete(flow: OwnedFlow<O>): void {
+    const at = this.find(flow);
+    if (at < 0) return;
+    this.size--;
+    this.entries[at] = undefined;
+    const { index } = this;
+    if (index === undefined) this.entries.splice(at, 1);
+    else {
+      const mask = index.length - 1;
+      let i = flow.hash & mask;
+      while (index[i] !== at + 1) i = (i + 1) & mask;
+      index[i] = DELETED;
+    }
+  }
+
+  *values(): Iterable<Entry<O>> {
+    for (const entry of this.entries) if (entry !== undefined) yield entry;
+  }
+
+  private find(flow: OwnedFlow<O>): number {
+    const { index, entries } = this;
+    if (index === undefined) {
+      for (let at = 0; at < entries.length; at++) if (sameKey(first(entries[at]!), flow)) return at;
+      return -1;
+    }
+    const mask = index.length - 1;
+    for (let i = flow.hash & mask; ; i = (i + 1) & mask) {
+      const at = index[i]! - 1;
+      if (at >= 0) {
+        if (sameKey(first(entries[at]!), flow)) return at;
+      } else if (at === FREE - 1) return -1;
+    }
+  }
+
+  private append(flow: OwnedFlow<O>, entry: Entry<O>): void {
+    this.size++;
+    this.entries.push(entry);
+    const { index, entries } = this;
+    // Three quarters full at most, counting what was deleted since.
+    if (index === undefined ? entries.length > UNINDEXED : entries.length * 4 > index.length * 3) this.rebuild();
+    else if (index !== undefined) place(index, flow.hash, entries.length);
+  }
+
+  private rebuild(): void {
+    if (this.size < this.entries.length) this.entries = this.entries.filter((e) => e !== undefined);
+    const { entries } = this;
+    let capacity = 16;
+    while (capacity < entries.length * 2) capacity *= 2;
+    const index = new Int32Array(capacity);
+    for (let at = 0; at < entries.length; at++) place(index, first(entries[at]!).hash, at + 1);
+    this.index = index;
+  }
+}
+
+function place(index: Int32Array, hash: number, value: number): void {
+  const mask = index.length - 1;
+  let i = hash & mask;
+  while (index[i]! > 0) i = (i + 1) & mask;
+  index[i] = value;
+}
+
+const first = <O>(entry: Entry<O>): OwnedFlow<O> => (Array.isArray(entry) ? entry[0]! : entry);
+
+/** Whether two flows are the same on a switch: equal bytes from the table to the end of the match. */
+export function sameKey(a: OwnedFlow<unknown>, b: OwnedFlow<unknown>): boolean {
+  if (a.hash !== b.hash) return false;
+  const { matchLen } = a;
+  if (a === b) return true;
+  if (matchLen !== b.matchLen) return false;
+  const end = FLOW_MOD_MATCH_OFFSET + matchLen;
+  return a.slab.compare(b.slab, b.off + FLOW_KEY_OFFSET, b.off + end, a.off + FLOW_KEY_OFFSET, a.off + end) === 0;
+}
