@@ -48,9 +48,18 @@ interface Pending {
 }
 
 interface Group {
-  readonly layer: Layer;
+  layer: Layer;
   readonly pending: Pending[];
   rows: number;
+}
+
+/** A row that a group writes, or takes away (`after` undefined). */
+interface Written {
+  readonly key: string;
+  readonly table: AnyTable;
+  readonly id: string;
+  readonly after: Row | undefined;
+  readonly cause: Cause | undefined;
 }
 
 /** A transaction that writes more rows or bytes than the store takes at once; it alone is refused. */
@@ -80,7 +89,8 @@ export class Model {
   private readonly base = new Layer();
   private readonly tables = new Map<string, AnyTable>();
   private readonly store: KvStore;
-  private readonly writer = randomUUID();
+  /** What this process writes to the fence. */
+  private readonly mark = Buffer.from(JSON.stringify({ writer: randomUUID() }));
   private readonly last = new Map<string, LastChange>();
   private readonly listeners = new Set<(commit: Commit) => void>();
   private readonly waiting: Pending[] = [];
@@ -199,7 +209,11 @@ export class Model {
     }
     if (group.rows > 0 && group.rows + pending.touched.size > ROW_LIMIT) return "full";
     group.rows += pending.touched.size;
-    layer.mergeDown();
+    // The first transaction's layer becomes the group's: nothing is indexed a second time, and most groups have but one.
+    if (group.layer.empty) {
+      layer.parent = group.layer.parent;
+      group.layer = layer;
+    } else layer.mergeDown();
     return "staged";
   }
 
@@ -226,24 +240,32 @@ export class Model {
     }
   }
 
-  private operations(group: Group, causes: ReadonlyMap<string, Cause>): KvOp[] {
-    const ops: KvOp[] = [{ put: FENCE, value: Buffer.from(JSON.stringify({ writer: this.writer })) }];
-    for (const data of group.layer.data.values()) {
-      for (const id of data.gone) ops.push({ delete: rowKey(data.table.name, id) });
-      for (const row of data.rows.values()) {
-        const key = rowKey(data.table.name, row.id);
-        ops.push({ put: key, value: Buffer.from(JSON.stringify({ row, cause: causes.get(key) })) });
-      }
+  private writtenBy(group: Group): Written[] {
+    const causes = new Map<string, Cause>();
+    for (const p of group.pending) for (const key of p.touched.keys()) causes.set(key, p.cause);
+    const written: Written[] = [];
+    for (const { table, gone, rows } of group.layer.data.values()) {
+      const add = (id: string, after: Row | undefined): void => {
+        const key = rowKey(table.name, id);
+        written.push({ key, table, id, after, cause: causes.get(key) });
+      };
+      for (const id of gone) add(id, undefined);
+      for (const row of rows.values()) add(row.id, row);
     }
+    return written;
+  }
+
+  private operations(written: readonly Written[]): KvOp[] {
+    const ops: KvOp[] = [{ put: FENCE, value: this.mark }];
+    for (const { key, after, cause } of written) ops.push(after === undefined ? { delete: key } : { put: key, value: Buffer.from(JSON.stringify({ row: after, cause })) });
     return ops;
   }
 
   private async write(group: Group): Promise<void> {
-    const causes = new Map<string, Cause>();
-    for (const p of group.pending) for (const key of p.touched.keys()) causes.set(key, p.cause);
+    const written = this.writtenBy(group);
     let answer: TxnResult;
     try {
-      answer = await this.store.txn([{ key: FENCE, modRevision: this.fence }], this.operations(group, causes));
+      answer = await this.store.txn([{ key: FENCE, modRevision: this.fence }], this.operations(written));
     } catch (error) {
       if (!isUnwritable(error)) throw error;
       this.refuse(group, error);
@@ -255,17 +277,12 @@ export class Model {
     }
     this.fence = answer.revision;
     const changes: Change[] = [];
-    for (const data of group.layer.data.values()) {
-      for (const id of [...data.gone, ...data.rows.keys()]) {
-        const before = this.base.row(data.table, id);
-        const after = data.rows.get(id);
-        if (before === undefined && after === undefined) continue;
-        changes.push({ table: data.table, id, before, after });
-        const key = rowKey(data.table.name, id);
-        const cause = causes.get(key);
-        if (after === undefined) this.last.delete(key);
-        else if (cause !== undefined) this.last.set(key, { cause, generation: answer.revision });
-      }
+    for (const { key, table, id, after, cause } of written) {
+      const before = this.base.row(table, id);
+      if (before === undefined && after === undefined) continue;
+      changes.push({ table, id, before, after });
+      if (after === undefined) this.last.delete(key);
+      else if (cause !== undefined) this.last.set(key, { cause, generation: answer.revision });
     }
     group.layer.mergeDown();
     if (this.staged !== undefined) this.staged.layer.parent = this.base;
@@ -297,7 +314,7 @@ export class Model {
   /** Revisions of other writers, from the watch. Own ones were applied by write(). */
   private foreign(revision: number, events: readonly { readonly key: string; readonly value?: Buffer; readonly modRevision: number }[]): void {
     const fence = events.find((e) => e.key === FENCE);
-    if (fence?.value !== undefined && (JSON.parse(fence.value.toString()) as { writer: string }).writer === this.writer) return;
+    if (fence?.value?.equals(this.mark) === true) return;
     const changes: Change[] = [];
     for (const event of events) {
       if (!event.key.startsWith(ROWS)) continue;

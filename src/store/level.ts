@@ -31,6 +31,8 @@ const HEADER = 16;
 /** Entries, or this many bytes, fetched at once by a range. */
 const PAGE = 512;
 const PAGE_BYTES = 1 << 20;
+/** Keys looked up at once without leaving the thread. */
+const READ_NOW = 1000;
 
 interface Record {
   readonly check: number;
@@ -104,7 +106,7 @@ export class LevelStorage implements Storage {
   async heads(keys: readonly string[]): Promise<readonly (Head | undefined)[]> {
     this.#replaced.clear();
     const stored = keys.map(encodeKey);
-    const found: readonly (Buffer | undefined)[] = await this.#guard(this.#db.getMany(stored));
+    const found = await this.#guard(this.#read(stored));
     return found.map((bytes, i) => {
       if (bytes === undefined) return undefined;
       const record = decode(this.#dir, stored[i]!, bytes);
@@ -113,9 +115,16 @@ export class LevelStorage implements Storage {
     });
   }
 
+  // Most keys are new, which LevelDB's filters tell without the disk, or were written lately: looking them up takes a
+  // fraction of the way to another thread and back, which every write would wait for.
+  async #read(stored: readonly Buffer[]): Promise<readonly (Buffer | undefined)[]> {
+    return stored.length <= READ_NOW ? stored.map((key) => this.#db.getSync(key)) : this.#db.getMany([...stored]);
+  }
+
   async write(group: Group): Promise<void> {
     let { records, check } = this.#totals;
-    const batch: ({ type: "put"; key: Buffer; value: Buffer } | { type: "del"; key: Buffer })[] = [];
+    // Not an array of operations: each would be cloned with all its options, which took as long as all else that a write does.
+    const batch = this.#db.batch();
     for (const [key, entry] of group.writes) {
       const stored = encodeKey(key);
       const replaced = this.#replaced.get(key);
@@ -124,17 +133,17 @@ export class LevelStorage implements Storage {
         check -= replaced;
       }
       if (entry === undefined) {
-        batch.push({ type: "del", key: stored });
+        batch.del(stored);
       } else {
         const value = encode(stored, entry.createRevision, entry.modRevision, entry.value);
         records++;
         check += value.readUInt32BE(0);
-        batch.push({ type: "put", key: stored, value });
+        batch.put(stored, value);
       }
     }
     const totals: Totals = { records, check: modulo32(check) };
-    batch.push({ type: "put", key: STATE, value: encodeState(group.revision, totals) });
-    await this.#guard(this.#db.batch(batch, { sync: true }));
+    batch.put(STATE, encodeState(group.revision, totals));
+    await this.#guard(batch.write({ sync: true }));
     this.#totals = totals;
   }
 
