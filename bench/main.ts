@@ -37,6 +37,10 @@ function fail(message: string): never {
 }
 
 const [name, ...rest] = process.argv.slice(2);
+if (name === "--help" || name === "-h") {
+  process.stdout.write(`${usage}\n`);
+  process.exit(0);
+}
 const { numbers, json } = flags(rest);
 const w: Workload = { tenants: numbers.get("tenants") ?? 10, networks: numbers.get("networks") ?? 2, ports: numbers.get("ports") ?? 50, hosts: numbers.get("hosts") ?? 10 };
 const apps = fileURLToPath(new URL("../apps", import.meta.url));

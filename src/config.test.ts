@@ -1,6 +1,7 @@
 // Every setting from every place it can come from, every value that is refused, and what the process makes of it.
 import { once } from "node:events";
 import { existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { Agent, request } from "node:http";
 import { createServer, type AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -101,6 +102,9 @@ describe("a UsageError in one line names where the bad value stands", () => {
     ["log-pretty", "yes", "must be true or false"],
     ["log-level", "loud", "must be one of fatal, error"],
     ...["0", "-1", "86401", "soon", "NaN", ""].map((v) => ["audit-interval", v, "must be 1 to 86400 seconds"] as const),
+    ["api", "127.evil.example:9696", "give --insecure if that is meant"],
+    ["data-dir", "", "is empty"],
+    ...["", "192.0.2.10:6653", "a b", "[::1]", "tcp:host"].map((v) => ["advertise", v, "must be an address or a host name, without a port"] as const),
     ["config", join(dir, "nowhere.json"), "cannot read"],
     ["config", dir, "cannot read"],
   ];
@@ -198,7 +202,55 @@ describe("the process", () => {
     expect({ code, err }).toEqual({ code: 1, err: "axion: 192.0.2.1 is not an address of this host\n" });
   });
 
-  test.each(["nothing:", "etcd://127.0.0.1:2379"])("a store %s that there is not: one line, 1", async (url) => {
+  test("TLS files that are not what they should be: one line that names the flag, 2", async () => {
+    const self = (name: string): Promise<unknown> =>
+      new Promise((resolve) => execFile("openssl", ["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-subj", `/CN=${name}`, "-keyout", `${name}.key`, "-out", `${name}.crt`], { cwd: dir }, resolve));
+    await Promise.all([self("a"), self("b")]);
+    const start = async (cert: string, key: string, ca: string): Promise<string> => {
+      const { code, err } = await run("--store", "memory:", ...anywhere, "--tls-cert", cert, "--tls-key", key, "--tls-ca", ca);
+      expect(code).toBe(2);
+      expect(err).toMatch(/^axion: .*\n$/);
+      return err;
+    };
+    expect(await start(pem.cert, "a.key", "a.crt")).toContain("--tls-cert: not a certificate in PEM form");
+    expect(await start("a.crt", "a.crt", "a.crt")).toContain("--tls-key: not a private key");
+    expect(await start("a.crt", "a.key", "a.key")).toContain("--tls-ca: not a certificate in PEM form");
+    expect(await start("a.crt", "b.key", "a.crt")).toContain("--tls-key is not the key of --tls-cert");
+  });
+
+  test("a host name that nobody knows: one line, 1", async () => {
+    const { code, err } = await run("--store", "memory:", ...anywhere, "--ops", "nowhere.invalid:1");
+    expect({ code, err }).toEqual({ code: 1, err: "axion: nowhere.invalid is not a known host name\n" });
+  });
+
+  test("requests on their way when it is told to end are answered", async () => {
+    const child = spawn(process.execPath, [main, "--store", "memory:", ...anywhere, "--api", "127.0.0.1:0"], { cwd: dir, env, stdio: ["ignore", "pipe", "inherit"] });
+    try {
+      let log = "";
+      await new Promise<void>((resolve) => child.stdout.on("data", (chunk: Buffer) => { log += chunk.toString(); if (log.includes('"msg":"ready"')) resolve(); }));
+      const { api } = JSON.parse(log.split("\n").find((l) => l.includes('"msg":"ready"'))!) as { api: { port: number } };
+      const agent = new Agent({ keepAlive: true, maxSockets: 16 });
+      const outcomes: Record<string, number> = {};
+      const ask = (): Promise<string> => new Promise((resolve) => {
+        const asked = request({ host: "127.0.0.1", port: api.port, method: "POST", path: "/v2.0/networks", agent }, (answer) => { answer.resume().on("end", () => resolve(String(answer.statusCode))); });
+        // A new connection that was never accepted is refused, or reset as well.
+        asked.on("error", (error: NodeJS.ErrnoException) => resolve(asked.reusedSocket ? (error.code ?? error.message) : "REFUSED"));
+        asked.end('{"network":{}}');
+      });
+      const clients = Array.from({ length: 16 }, async () => {
+        for (let last = ""; last !== "REFUSED"; outcomes[last] = (outcomes[last] ?? 0) + 1) last = await ask();
+      });
+      await new Promise((done) => setTimeout(done, 300));
+      child.kill("SIGTERM");
+      await Promise.all(clients);
+      agent.destroy();
+      expect(Object.keys(outcomes).sort()).toEqual(["201", "REFUSED"]);
+    } finally {
+      child.kill("SIGKILL");
+    }
+  });
+
+  test.each(["nothing:", "etcd://127.0.0.1:2379", "etcds://127.0.0.1:2379"])("a store %s that there is not: one line, 1", async (url) => {
     const { code, err } = await run("--store", url, ...anywhere);
     expect(code).toBe(1);
     expect(err).toMatch(/^axion: .*\n$/);

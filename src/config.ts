@@ -1,5 +1,7 @@
 // Configuration: one table of settings; flags, environment variables, the config file, defaults and --help derive from it.
+import { createPrivateKey, X509Certificate, type KeyObject } from "node:crypto";
 import { readFileSync } from "node:fs";
+import { isIP, isIPv4 } from "node:net";
 
 export class UsageError extends Error {
   readonly code = "USAGE";
@@ -61,7 +63,8 @@ export function usage(): string {
   return ["usage: npm start -- [flags]", "", ...lines, "", "Each flag is also an environment variable (AXION_DATA_DIR for --data-dir) and a key of the --config file."].join("\n");
 }
 
-const isLoopback = (host: string): boolean => host === "localhost" || host === "::1" || host.startsWith("127.");
+const isLoopback = (host: string): boolean => host === "localhost" || host === "::1" || (isIPv4(host) && host.startsWith("127."));
+const HOST_NAME = /^[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?$/;
 
 /** @throws UsageError in one line that names the flag, variable or key at fault. */
 export function parseConfig(argv: readonly string[], env: Readonly<Record<string, string | undefined>>): Config | "help" {
@@ -137,6 +140,11 @@ function build(given: ReadonlyMap<string, { value: string; where: string }>): Co
   }
   const seconds = Number(text("audit-interval"));
   if (!(seconds >= 1 && seconds <= 86_400)) throw new UsageError(`${where("audit-interval")} must be 1 to 86400 seconds, not ${text("audit-interval")!}`);
+  const advertise = text("advertise");
+  if (advertise !== undefined && isIP(advertise) === 0 && !HOST_NAME.test(advertise)) {
+    throw new UsageError(`${where("advertise")} must be an address or a host name, without a port, not ${JSON.stringify(advertise)}`);
+  }
+  if (text("data-dir") === "") throw new UsageError(`${where("data-dir")} is empty`);
   return {
     dataDir: text("data-dir")!,
     store: text("store")!,
@@ -144,7 +152,7 @@ function build(given: ReadonlyMap<string, { value: string; where: string }>): Co
     ops: endpoint("ops"),
     openflow: endpoint("openflow"),
     ovsdb: endpoint("ovsdb"),
-    advertise: text("advertise"),
+    advertise,
     tls: readTls(text, where),
     auditIntervalMs: seconds * 1000,
     logLevel: oneOf("log-level"),
@@ -159,6 +167,22 @@ function readTls(text: (n: Name) => string | undefined, where: (n: Name) => stri
   if (present.length < names.length) throw new UsageError(`TLS needs --tls-cert, --tls-key and --tls-ca together; --${names.find((n) => !present.includes(n))!} is missing`);
   const [cert, key, ca] = names.map((n) => readText(text(n)!, where(n)));
   return { cert: cert!, key: key!, ca: ca! };
+}
+
+/** @throws UsageError if the files are not what TLS needs, or do not belong together. */
+export function checkTls({ tls }: Pick<Config, "tls">): void {
+  if (tls === undefined) return;
+  const read = <T>(flag: string, what: string, parse: () => T): T => {
+    try {
+      return parse();
+    } catch (error) {
+      throw new UsageError(`${flag}: not ${what} in PEM form (${(error as Error).message})`);
+    }
+  };
+  const cert = read("--tls-cert", "a certificate", () => new X509Certificate(tls.cert));
+  const key = read("--tls-key", "a private key without a passphrase", (): KeyObject => createPrivateKey(tls.key));
+  read("--tls-ca", "a certificate", () => new X509Certificate(tls.ca));
+  if (!cert.checkPrivateKey(key)) throw new UsageError("--tls-key is not the key of --tls-cert");
 }
 
 /** "127.0.0.1:9696", "[::1]:9696", ":9696" (all addresses). */

@@ -1,4 +1,5 @@
 // A controller: the parts put together. main.ts runs one as a process; tests and benchmarks make their own.
+import type { AddressInfo } from "node:net";
 import type { Logger } from "pino";
 import type { App, PacketOut } from "#app";
 import { allTables, checkApps, packetInHandlers } from "./app/registry.ts";
@@ -73,7 +74,16 @@ export class Controller {
     });
     await ops.listen(config.ops);
     this.stops.push(() => ops.close());
-    log.info({ api: config.api, ops: config.ops, openflow: config.openflow, ovsdb: config.ovsdb }, "ready");
+    const bound = ({ server }: Pick<OpsServer, "server">): number => (server.address() as AddressInfo).port;
+    log.info(
+      {
+        api: { ...config.api, port: bound(northbound) },
+        ops: { ...config.ops, port: bound(ops) },
+        openflow: { ...config.openflow, port: southbound.openflowPort },
+        ovsdb: { ...config.ovsdb, port: southbound.ovsdbPort },
+      },
+      "ready",
+    );
   }
 
   private makeSouthbound(apps: readonly App[], layout: Layout, model: Model, engine: Engine, metrics: Metrics): Southbound {

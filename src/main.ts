@@ -3,12 +3,15 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { pino, type Logger } from "pino";
 import { Controller } from "./controller.ts";
-import { parseConfig, usage, UsageError, type Config } from "./config.ts";
+import { checkTls, parseConfig, usage, UsageError, type Config } from "./config.ts";
 
 function configure(): Config {
   try {
     const config = parseConfig(process.argv.slice(2), process.env);
-    if (config !== "help") return config;
+    if (config !== "help") {
+      checkTls(config);
+      return config;
+    }
     process.stdout.write(usage() + "\n");
     process.exit(0);
   } catch (error) {
@@ -68,5 +71,6 @@ function describe(error: unknown): string {
   if (e.code === "EADDRINUSE") return `port ${e.port ?? ""} on ${e.address ?? "this host"} is taken by another process`;
   if (e.code === "EACCES" && e.port !== undefined) return `no permission to listen on ${e.address ?? ""}:${e.port}`;
   if (e.code === "EADDRNOTAVAIL") return `${e.address ?? "the address"} is not an address of this host`;
+  if (e.code === "ENOTFOUND" || e.code === "EAI_AGAIN") return `${(e as { hostname?: string }).hostname ?? "the host"} is not a known host name`;
   return e.message;
 }

@@ -81,6 +81,9 @@ function baseOf(headers: IncomingHttpHeaders, protocol: string): string {
   return `${scheme}://${host}${prefix}`;
 }
 
+/** For requests that are under way when the server is closed. */
+const DRAIN_MS = 100;
+
 function parseBody(body: unknown): unknown {
   if (!Buffer.isBuffer(body) || body.length === 0) return undefined;
   try {
@@ -130,6 +133,7 @@ export function createNorthbound(options: NorthboundOptions): Northbound {
     exposeHeadRoutes: false,
     requestTimeout: 60_000,
     forceCloseConnections: "idle",
+    return503OnClosing: false, // what has come in is answered, see preClose
     routerOptions: { maxParamLength: urlBytes },
     // Longer heads than this are cut off by Node with 431.
     http: { maxHeaderSize: 4 * urlBytes },
@@ -142,6 +146,10 @@ export function createNorthbound(options: NorthboundOptions): Northbound {
   server.removeAllContentTypeParsers();
   server.addContentTypeParser("*", { parseAs: "buffer" }, (_request, body, done) => {
     done(null, body);
+  });
+  // A connection that looks idle may have a request on its way: each is told with its next answer that it ends.
+  server.addHook("preClose", (done) => {
+    server.server.getConnections((_error, open) => setTimeout(done, open > 0 ? DRAIN_MS : 0));
   });
   server.addHook("onRequest", (request, reply, done) => {
     void reply.header("x-openstack-request-id", request.id);

@@ -53,6 +53,12 @@ export interface FlowQuery {
   readonly stats: boolean;
 }
 
+/** Other names that ovs-ofctl has for what a dump calls so. */
+const ALIASES: Readonly<Record<string, string>> = {
+  eth_src: "dl_src", eth_dst: "dl_dst", eth_type: "dl_type", ip_src: "nw_src", ip_dst: "nw_dst", ip_proto: "nw_proto",
+  tcp_src: "tp_src", tcp_dst: "tp_dst", udp_src: "tp_src", udp_dst: "tp_dst", sctp_src: "tp_src", sctp_dst: "tp_dst",
+};
+
 /** `a=1,b=2(3,4),c` at the commas outside of parentheses. */
 function fieldsOf(match: string): string[] {
   const out: string[] = [];
@@ -64,7 +70,7 @@ function fieldsOf(match: string): string[] {
     else if (c === ")") depth--;
     else if (c === undefined || (c === "," && depth === 0)) {
       const field = match.slice(start, i).trim();
-      if (field !== "") out.push(field.toLowerCase());
+      if (field !== "") out.push(field.toLowerCase().replace(/^\w+/, (name) => ALIASES[name] ?? name));
       start = i + 1;
     }
   }
@@ -97,7 +103,7 @@ const oneLine = (text: string): string => text.replace(/\s+/g, " ");
 export function flowText(flow: FlowRecord): string {
   const resources = flow.resources.map((r) => ` ${r.type}:${r.id}${r.call === undefined ? "" : ` (${r.call}${r.generation === undefined ? "" : ` @${r.generation}`})`}`).join("");
   const state = flow.state === "installed" ? "" : ` [${flow.state}]`;
-  const comment = oneLine(`# ${flow.app}/${flow.rule}${state}${resources}`);
+  const comment = oneLine(flow.app === "" ? `# ${flow.state}: ${flow.about}` : `# ${flow.app}/${flow.rule}${state}${resources}`);
   const counts = flow.packet_count === undefined ? "" : `n_packets=${flow.packet_count}, n_bytes=${flow.byte_count ?? 0}, `;
   const match = flow.match === "" ? "" : `,${flow.match}`;
   const cookie = flow.cookie.startsWith("0x") ? flow.cookie : `0x${flow.cookie}`;

@@ -164,7 +164,7 @@ export class Southbound {
         onSession: (session) => this.onSession(session),
       });
       this.ovsdb = await listenOvsdb(
-        { ...config.ovsdb, tls, maxConnections, onError: (error) => this.log.warn({ err: error }, "connection to the OVSDB port failed") },
+        { ...config.ovsdb, tls, maxConnections, onError: (error, peer) => this.log.warn({ peer, reason: error.message }, "connection to the OVSDB port failed") },
         (session) => this.inventory.accept(session),
       );
     } catch (error) {

@@ -1,5 +1,6 @@
 // OpenFlow sessions: from a socket to a switch that has said its datapath id. What goes wrong before that is the peer's own
 // business: one line in the log, and its connection ends.
+import type { Socket } from "node:net";
 import type { TlsOptions } from "node:tls";
 import { decodeInstructions, listen, peerError, ports, type Decoded, type Match, type Message, type MessageOf, type OpenFlowConnection, type PacketInMessage, type Slice } from "node-openflow";
 import type { Logger } from "pino";
@@ -43,7 +44,7 @@ export async function listenOpenFlow(options: OpenFlowListenOptions): Promise<Op
     (connection) => void welcome(connection, options),
   );
   listener.server.maxConnections = options.maxConnections;
-  listener.server.on("tlsClientError", (error: Error) => log.warn({ err: error }, "connection to the OpenFlow port failed"));
+  listener.server.on("tlsClientError", (error: Error, socket: Socket) => log.warn({ peer: socket.remoteAddress, reason: error.message }, "connection to the OpenFlow port failed"));
   return {
     port: listener.port,
     close: () => Promise.race([listener.close(), new Promise<void>((resolve) => setTimeout(resolve, CLOSE_MS).unref())]),

@@ -53,7 +53,9 @@ export function readSettings(ids: Readonly<Record<string, string>>): ReadSetting
   }
 
   const ip = first("axion-encap-ip", "ovn-encap-ip");
-  let encapIp = ip.value;
+  const [main = "", ...others] = list(ip.value);
+  let encapIp = main;
+  if (others.length > 0) problems.push({ ...ip, problem: `several addresses; ${encapIp} alone is used` });
   if (encapIp !== "" && isIP(encapIp) === 0) {
     problems.push({ ...ip, problem: "not an IP address; the host has no tunnels" });
     encapIp = "";

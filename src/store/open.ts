@@ -19,7 +19,7 @@ export interface OpenOptions {
 export async function openStore(url: string, options: OpenOptions): Promise<KvStore> {
   if (url === "level:") return await openLevel(join(options.dataDir, "store"), options);
   if (url === "memory:") return openMemory(options);
-  if (url.startsWith("etcd:")) {
+  if (/^etcds?:/.test(url)) {
     throw new StoreError("UNSUPPORTED", "etcd is not in this version: use level:, with one controller");
   }
   throw new StoreError("UNSUPPORTED", `no such store: ${url}; there are level: and memory:`);

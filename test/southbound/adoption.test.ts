@@ -59,6 +59,14 @@ describe("a fresh host", () => {
     expect(w.lines("warn", "adopted without tunnels")).toHaveLength(1);
   });
 
+  test("with several encap addresses has the first, and the log says so", async () => {
+    const ovs = await host({ "system-id": "hv1", "ovn-encap-ip": "192.0.2.11,198.51.100.11" });
+    const w = await world();
+    await w.adopt(ovs);
+    expect(w.model.view.get(chassisTable, "hv1")?.encap_ip).toBe("192.0.2.11");
+    expect(w.lines("warn", "192.0.2.11 alone is used")).toHaveLength(1);
+  });
+
   test("with bad values gets one line for each, naming host and key", async () => {
     const ovs = await host({ "system-id": "hv1", "axion-encap-ip": "nonsense", "axion-encap-type": "geneve,stt", "axion-bridge-mappings": "physnet1", "axion-gateway": "yes" });
     const w = await world();

@@ -52,7 +52,7 @@ test("a switch with a certificate is adopted; plain text and strangers are turne
       stranger.on("close", () => resolve());
       stranger.resume();
     });
-    await eventually("a line", () => w.lines("warn").length > before);
+    await eventually("a line that says who", () => w.lines("warn").slice(before).some(({ fields }) => fields.peer === "127.0.0.1" && typeof fields.reason === "string"));
   }
   expect(w.southbound.switches().map((s) => [s.id, s.state])).toEqual([["hv1", "connected"]]);
 });

@@ -64,8 +64,8 @@ export interface ListenOptions extends SessionOptions {
   readonly tls?: TlsOptions | undefined;
   /** Connections at a time; more are closed at once. Default 10000. */
   readonly maxConnections?: number | undefined;
-  /** Told of failed handshakes and accepts, which concern nobody else. */
-  readonly onError?: ((error: Error) => void) | undefined;
+  /** Told of failed handshakes, with the peer's address, and accepts, which concern nobody else. */
+  readonly onError?: ((error: Error, peer?: string) => void) | undefined;
 }
 
 export interface Listener {
@@ -94,7 +94,7 @@ export function listen(options: ListenOptions, onSession: (session: OvsdbSession
     sockets.add(socket); // those within a TLS handshake have no session yet
     socket.once("close", () => sockets.delete(socket));
   });
-  server.on("tlsClientError", (error: Error) => { options.onError?.(error); });
+  server.on("tlsClientError", (error: Error, socket: Socket) => { options.onError?.(error, socket.remoteAddress); });
   return new Promise((resolve, reject) => {
     server.once("error", reject);
     server.listen(options.path === undefined ? { host: options.host ?? "127.0.0.1", port: options.port ?? 0 } : { path: options.path }, () => {
