@@ -4,8 +4,9 @@
 //
 // A run is a rule (or derivation) on one entity. Its reads are recorded; a commit makes exactly those runs dirty whose
 // reads it may have changed. What a run emits is compared with what it emitted before, so equal output goes no further.
-import { chassisTable, type AnyTable, type App, type Derivation, type Emit, type FlowAction, type FlowSpec, type PortSpec, type ReadView, type Row, type Rule, type Source } from "#app";
-import type { Layout, LoweredFlow } from "../pipeline/layout.ts";
+import { baseScope, chassisTable, type AnyTable, type App, type Derivation, type Emit, type FlowAction, type FlowSpec, type PortSpec, type ReadView, type Row, type Rule, type Source } from "#app";
+import { FlowWriter } from "../pipeline/flow-writer.ts";
+import type { Family, Layout, PipelineTable } from "../pipeline/layout.ts";
 import type { Change, Commit } from "../model/model.ts";
 import { Layer } from "../model/rows.ts";
 import type { Delta, Desired, Flow, Meter, OvsPort } from "./desired.ts";
@@ -16,11 +17,17 @@ import { Scopes } from "./scopes.ts";
 import { NO_READS, TableDeps, TrackedView, type DepIndex, type Reader, type ReadingUnit, type Reads } from "./track.ts";
 
 /** What runs run on: a row of a table or a pair of keys. All units on the same source share them. */
-interface Entity {
+class Entity {
   readonly id: string;
   /** The row as it is now; undefined: gone. Pairs are asked for when they run. */
   row: Row | undefined;
-  readonly runs: Run[];
+  readonly runs: readonly Run[];
+
+  constructor(id: string, row: Row | undefined, units: readonly Unit[]) {
+    this.id = id;
+    this.row = row;
+    this.runs = units.map((unit) => new Run(unit, this));
+  }
 }
 
 /** A source of entities, with the rules and derivations that run on each. */
@@ -94,7 +101,7 @@ export class Engine implements Desired {
   private readonly deps = new Map<string, TableDeps<Run>>();
   private readonly marker = (run: Run): void => this.mark(run);
   private readonly tracked: TrackedView<Run>;
-  private readonly encoder = new FlowEncoder();
+  private readonly encoder: FlowEncoder;
   private readonly scopes = new Scopes();
   private readonly store: ScopeStore<Run>;
   private readonly collector: Collector;
@@ -114,6 +121,7 @@ export class Engine implements Desired {
       this.deps.set(table.name, new TableDeps(table, table.derived ? this.derived : this.stored));
       if (table.derived) this.derived.table(table);
     }
+    this.encoder = new FlowEncoder(new FlowWriter(this.layout));
     this.store = new ScopeStore<Run>(this.scopes, this.encoder, unitName, (conflict) => {
       this.log.error({ ...conflict, table: this.layout.tableById(conflict.table)?.name }, "two rules want different flows for the same match; the first stays");
     });
@@ -164,7 +172,7 @@ export class Engine implements Desired {
     for (const c of this.stored.all(chassisTable)) this.scopes.addChassis(c.id);
     for (const feed of [...this.feeds.values()].flat()) {
       if (feed.table.derived) continue; // derived tables mark as they are filled
-      if (feed.pair === undefined) for (const row of this.stored.all(feed.table)) this.entered(feed, row.id, row as Row);
+      if (feed.pair === undefined) for (const [id, row] of this.stored.table(feed.table).rows) this.entered(feed, id, row);
       else for (const [a, b] of this.stored.table(feed.table).allPairs(feed.pair)) this.entered(feed, `${a}|${b}`, undefined);
     }
     this.drain();
@@ -243,8 +251,7 @@ export class Engine implements Desired {
   private entered(feed: Feed, id: string, row: Row | undefined): void {
     let entity = feed.entities.get(id);
     if (entity === undefined) {
-      entity = { id, row, runs: [] };
-      for (const unit of feed.units) entity.runs.push(new Run(unit, entity));
+      entity = new Entity(id, row, feed.units);
       feed.entities.set(id, entity);
     } else entity.row = row;
     for (const run of entity.runs) this.mark(run);
@@ -276,6 +283,10 @@ export class Engine implements Desired {
 
   // --- runs ---------------------------------------------------------------------------------------------------------
 
+  private layerOf(table: AnyTable): Layer {
+    return table.derived ? this.derived : this.stored;
+  }
+
   private entityOf(run: Run): unknown {
     const { entity } = run;
     const source = run.unit.source!;
@@ -283,7 +294,7 @@ export class Engine implements Desired {
     const bar = entity.id.indexOf("|");
     const a = entity.id.slice(0, bar);
     const b = entity.id.slice(bar + 1);
-    return this.deps.get(source.table.name)!.layer.table(source.table).pairSize(source.pair, a, b) > 0 ? { id: entity.id, a, b } : undefined;
+    return this.layerOf(source.table).table(source.table).pairSize(source.pair, a, b) > 0 ? { id: entity.id, a, b } : undefined;
   }
 
   /** Its entity is gone. It is found again only as long as others of the entity are still to run, or it comes back. */
@@ -346,14 +357,14 @@ export class Engine implements Desired {
   }
 
   private runStatic(unit: Unit): void {
-    const run = new Run(unit, { id: unit.app, row: undefined, runs: [] });
+    const run = new Entity(unit.app, undefined, [unit]).runs[0]!;
     const app = this.apps.find((a) => a.name === unit.app)!;
     const { collector } = this;
     collector.begin(run);
     app.staticFlows?.(collector);
     for (const table of this.layout.tables) {
       if (table.app !== app.name) continue;
-      for (const flow of this.layout.missFlows(table)) collector.lowered("base", flow);
+      for (const { spec, family } of this.layout.missFlows(table)) collector.flow(baseScope, table.name, spec, family);
     }
     this.runs++;
     this.replace(run, collector);
@@ -442,15 +453,10 @@ export class Engine implements Desired {
   // --- for Collector ------------------------------------------------------------------------------------------------
 
   /** @internal */
-  encode(run: Run, home: Home, table: string, spec: FlowSpec): OwnedFlow<Run> {
-    const t = this.layout.table(table);
-    if (t.app !== run.unit.app) throw new Error(`rule ${run.unit.name} of ${run.unit.app} emits into ${table}, a table of ${t.app}`);
-    return this.keep(run, home, this.layout.lower(t, spec));
-  }
-
-  /** @internal */
-  keep(run: Run, home: Home, flow: LoweredFlow): OwnedFlow<Run> {
-    return this.encoder.encode(run, home, flow, run.unit.cookieHi, this.collector.cookieLo, run.flows);
+  encode(run: Run, home: Home, name: string, spec: FlowSpec, family?: Family): OwnedFlow<Run> {
+    const table: PipelineTable = this.layout.table(name);
+    if (table.app !== run.unit.app) throw new Error(`rule ${run.unit.name} of ${run.unit.app} emits into ${name}, a table of ${table.app}`);
+    return this.encoder.encode(run, home, table, spec, family, run.unit.cookieHi, this.collector.cookieLo, run.flows);
   }
 
   /** @internal */
@@ -464,7 +470,7 @@ export class Engine implements Desired {
     for (const app of this.apps) {
       for (const context of app.portContext ?? []) {
         const value = context.value(view, portId);
-        if (value !== 0) out.push(this.layout.loadRegister(undefined, context.register, value));
+        if (value !== 0) out.push(this.layout.loadRegister(context.register, value));
       }
     }
     return out;
@@ -512,12 +518,8 @@ class Collector implements Emit {
     return (this.home = this.engine.home(scope));
   }
 
-  flow(scope: string, table: string, spec: FlowSpec): void {
-    this.add(this.engine.encode(this.run, this.homeOf(scope), table, spec));
-  }
-
-  lowered(scope: string, flow: LoweredFlow): void {
-    this.add(this.engine.keep(this.run, this.homeOf(scope), flow));
+  flow(scope: string, table: string, spec: FlowSpec, family?: Family): void {
+    this.add(this.engine.encode(this.run, this.homeOf(scope), table, spec, family));
   }
 
   /**

@@ -1,7 +1,9 @@
 // Flows of a scope as bytes. A flow is encoded when a rule emits it; the bytes live in slabs and are shared by every
 // switch of the scope. What a run emits again unchanged costs nothing: the bytes it had before are found and kept.
-import { decodeInstructions, encodeFlowMod, encodeInstructions, type Action } from "node-openflow";
-import type { LoweredFlow } from "../pipeline/layout.ts";
+import type { FlowSpec } from "#app";
+import { decodeInstructions, encodeInstructions, type Action } from "node-openflow";
+import type { FlowWriter } from "../pipeline/flow-writer.ts";
+import type { Family, PipelineTable } from "../pipeline/layout.ts";
 import { FLOW_KEY_OFFSET, FLOW_MOD_MATCH_OFFSET, type Flow } from "./desired.ts";
 
 /** Where a flow belongs: a scope, as far as flows ask. */
@@ -83,26 +85,25 @@ export class FlowEncoder {
   private slab = makeSlab(0);
   private used = 0;
   private readonly scratch = makeSlab(SCRATCH);
-  private readonly cookie = { hi: 0, lo: 0 };
+  private readonly writer: FlowWriter;
   /** Bytes per slab: large while compiling everything, small for changes, so that few dead bytes are kept alive. */
   slabSize = 1 << 20;
+
+  constructor(writer: FlowWriter) {
+    this.writer = writer;
+  }
 
   /**
    * Encodes a flow and keeps it, or returns the one of `before` that has the same bytes and home.
    * @throws OpenFlowError or RangeError when it has no wire form
    */
-  encode<O>(owner: O, home: Home, flow: LoweredFlow, cookieHi: number, cookieLo: number, before: readonly OwnedFlow<O>[]): OwnedFlow<O> {
-    this.cookie.hi = cookieHi;
-    this.cookie.lo = cookieLo;
+  encode<O>(owner: O, home: Home, table: PipelineTable, spec: FlowSpec, family: Family | undefined, cookieHi: number, cookieLo: number, before: readonly OwnedFlow<O>[]): OwnedFlow<O> {
     // Straight into the slab while the longest flow would fit.
     const direct = this.slab.bytes.length - this.used > FLOW_LIMIT + 1;
     const { bytes, words } = direct ? this.slab : this.scratch;
     const off = direct ? this.used : 0;
-    const end = encodeFlowMod(bytes, off, {
-      command: "add", table_id: flow.table, priority: flow.priority, cookie: this.cookie, match: flow.match, instructions: flow.instructions,
-    });
+    const end = this.writer.write(bytes, off, table, spec, cookieHi, cookieLo, family);
     const len = end - off;
-    if (len > FLOW_LIMIT) throw new RangeError(`a flow of table ${flow.table} takes ${len} bytes; a message has at most ${FLOW_LIMIT}`);
     const hash = hashKey(bytes, words, off);
     for (const old of before) {
       if (old.hash === hash && old.home === home && old.len === len && bytes.compare(old.slab, old.off, old.off + len, off, end) === 0) return old;

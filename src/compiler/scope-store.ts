@@ -7,19 +7,10 @@ import { FlowSet, type Entry } from "./flow-set.ts";
 import { conjunctionRoom, sameBytes, type FlowEncoder, type Home, type OwnedFlow } from "./flows.ts";
 import type { MembershipChange, Scopes } from "./scopes.ts";
 
-class ScopeState<O> implements Home {
-  readonly name: string;
-  readonly flows = new FlowSet<O>();
-  readonly meters = new Map<number, Meter>();
-  readonly ports = new Map<string, OvsPort>();
-
-  constructor(name: string) {
-    this.name = name;
-  }
-
-  get empty(): boolean {
-    return this.flows.size === 0 && this.meters.size === 0 && this.ports.size === 0;
-  }
+interface ScopeState<O> extends Home {
+  readonly flows: FlowSet<O>;
+  readonly meters: Map<number, Meter>;
+  readonly ports: Map<string, OvsPort>;
 }
 
 /** A key whose flow may have changed in this batch: one with that key, and the effective one before. */
@@ -93,7 +84,7 @@ export class ScopeStore<O> {
 
   private scope(name: string): ScopeState<O> {
     let scope = this.scopeFlows.get(name);
-    if (scope === undefined) this.scopeFlows.set(name, (scope = new ScopeState<O>(name)));
+    if (scope === undefined) this.scopeFlows.set(name, (scope = { name, flows: new FlowSet<O>(), meters: new Map(), ports: new Map() }));
     return scope;
   }
 
@@ -169,7 +160,10 @@ export class ScopeStore<O> {
     const names = new Set(this.touchedPorts);
     for (const scope of this.touched.keys()) names.add(scope.name);
     for (const name of this.touchedMeters.keys()) names.add(name);
-    for (const name of this.told ? names : this.scopeFlows.keys()) if (this.scopeFlows.get(name)?.empty === true) this.scopeFlows.delete(name);
+    for (const name of this.told ? names : this.scopeFlows.keys()) {
+      const scope = this.scopeFlows.get(name);
+      if (scope !== undefined && scope.flows.size + scope.meters.size + scope.ports.size === 0) this.scopeFlows.delete(name);
+    }
     this.touched = new Map();
     this.touchedMeters = new Map();
     this.touchedPorts = new Set();

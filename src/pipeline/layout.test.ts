@@ -1,8 +1,9 @@
 // Names to numbers, with apps made for the purpose.
 import { describe, expect, test } from "vitest";
 import { callStage, callTable, copy, ethType, load, next, sharedRegisters, stages, toStage, toTable, type App, type FlowAction, type FlowMatch, type FlowSpec, type RegisterDecl, type TableDecl } from "#app";
-import { formatInstructions, formatMatch } from "node-openflow";
-import { Layout, type LoweredFlow } from "./layout.ts";
+import { decodeInstructions, decodeMatch, FLOW_MOD_MATCH_OFFSET, formatInstructions, formatMatch, type Instruction, type Match } from "node-openflow";
+import { FlowWriter } from "./flow-writer.ts";
+import { Layout, type Family } from "./layout.ts";
 
 const table = (stage: TableDecl["stage"], more: Partial<TableDecl> = {}): TableDecl => ({ stage, miss: "drop", about: "", ...more });
 
@@ -10,12 +11,25 @@ function app(name: string, tables: Record<string, TableDecl>, registers: Record<
   return { name, about: "", pipeline: { tables, registers } };
 }
 
-const text = (flow: LoweredFlow): string => `${formatMatch(flow.match, flow.priority)} -> ${formatInstructions(flow.instructions)}`;
+/** What is written for a flow of a table, decoded. */
+function written(layout: Layout, name: string, spec: FlowSpec, family?: Family): { match: Match; instructions: Instruction[] } {
+  const buf = Buffer.alloc(1024);
+  const end = new FlowWriter(layout).write(buf, 0, layout.table(name), spec, 0, 0, family);
+  const at = FLOW_MOD_MATCH_OFFSET + ((buf.readUInt16BE(FLOW_MOD_MATCH_OFFSET + 2) + 7) & ~7);
+  return { match: decodeMatch(buf, FLOW_MOD_MATCH_OFFSET), instructions: decodeInstructions(buf, at, end - at) };
+}
 
 /** One flow of a table, in ovs-ofctl's words. */
 function lower(layout: Layout, name: string, actions: readonly FlowAction[], match: FlowMatch = {}, more: Partial<FlowSpec> = {}): string {
-  return formatInstructions(layout.lower(layout.table(name), { priority: 1, match, actions, ...more }).instructions);
+  return formatInstructions(written(layout, name, { priority: 1, match, actions, ...more }).instructions);
 }
+
+/** The table-miss entries of a table, in ovs-ofctl's words. */
+const misses = (layout: Layout, name: string): string[] =>
+  layout.missFlows(layout.table(name)).map(({ spec, family }) => {
+    const { match, instructions } = written(layout, name, spec, family);
+    return `${formatMatch(match, spec.priority)} -> ${formatInstructions(instructions)}`;
+  });
 
 describe("table ids", () => {
   test("go by stage, then by app in their order, then by declaration", () => {
@@ -78,7 +92,7 @@ describe("registers", () => {
 
   test("small ones are matched and loaded by their bits, several of one word together", () => {
     const layout = new Layout([app("a", { t: table("classify") }, { flag: { bits: 1, about: "" }, small: { bits: 8, about: "" }, whole: { bits: 32, about: "" } })]);
-    const match = layout.lower(layout.table("t"), { priority: 1, match: { "reg:flag": 1, "reg:small": 0xab, "reg:secured": 0, "reg:whole": 7 }, actions: [] }).match as Record<string, number | { value: number; mask: number }>;
+    const match = written(layout, "t", { priority: 1, match: { "reg:flag": 1, "reg:small": 0xab, "reg:secured": 0, "reg:whole": 7 }, actions: [] }).match as Record<string, number | { value: number; mask: number }>;
     const bits = (name: string): number | undefined => {
       const { field, ofs, bits: n } = layout.register(name);
       const word = match[field];
@@ -128,7 +142,7 @@ describe("transitions", () => {
   test("call: there and back; a stage that nobody has is nothing to call", () => {
     expect(lower(layout, "first", [callTable("side"), next])).toBe(`resubmit(,${id("side")}),goto_table:${id("second")}`);
     expect(lower(layout, "first", [callStage("forward")])).toBe(`resubmit(,${id("fwd")})`);
-    expect(layout.lower(layout.table("first"), { priority: 1, match: {}, actions: [callStage("flood")] }).instructions).toEqual([]);
+    expect(written(layout, "first", { priority: 1, match: {}, actions: [callStage("flood")] }).instructions).toEqual([]);
   });
 
   test("a table aside is reached by its own app only, by name", () => {
@@ -153,7 +167,6 @@ describe("transitions", () => {
 });
 
 describe("table-miss entries", () => {
-  const misses = (layout: Layout, name: string): string[] => layout.missFlows(layout.table(name)).map(text);
   const layout = new Layout([
     app("a", { in_a: table("classify", { miss: "next" }), side: table("classify", { aside: true, miss: "next" }), fwd: table("forward", { miss: "sibling" }), quiet: table("route"), out: table("acl_out", { miss: "next" }) }),
     app("b", { fwd2: table("forward", { miss: "sibling" }) }),

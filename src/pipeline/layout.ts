@@ -1,7 +1,7 @@
 // The layout: table ids and register bits, allocated from what the apps declare. Everything that shows a table's name or
 // a register's derives from here; nobody writes a number. Every controller with the same apps gets the same layout.
 import { ethType, sharedRegisters, stages, type App, type FieldRef, type FlowAction, type FlowSpec, type RegisterDecl, type StageName, type TableDecl } from "#app";
-import { fields, ports, type Action, type FieldName, type Instruction, type Match, type MatchValue, type SubField } from "node-openflow";
+import { fields, ports, type Action, type FieldName, type SubField } from "node-openflow";
 
 export interface PipelineTable extends TableDecl {
   readonly id: number;
@@ -21,13 +21,13 @@ export interface Register extends SubField {
 /** What kind of packet a flow handles, as far as its match says. */
 export type Family = "ip" | "ipv6" | "other" | "unknown";
 
+/** How a packet goes on: to a table by goto_table, or by actions. */
+export type Transition = number | readonly Action[];
 
-/** A flow in switch terms, before encoding. */
-export interface LoweredFlow {
-  readonly table: number;
-  readonly priority: number;
-  readonly match: Match;
-  readonly instructions: Instruction[];
+/** The table-miss entry of a table, or one of them. */
+export interface MissFlow {
+  readonly spec: FlowSpec;
+  readonly family: Family;
 }
 
 export class Layout {
@@ -103,80 +103,59 @@ export class Layout {
   }
 
   /** The table-miss entries of a table: none for "drop" (a switch drops), else on to the next. */
-  missFlows(table: PipelineTable): LoweredFlow[] {
+  missFlows(table: PipelineTable): MissFlow[] {
     if (table.miss === "drop") return [];
     const target = this.after(table);
     if (table.miss === "sibling" && target?.stage !== table.stage) return [];
-    const flow = (match: Match, family: Family): LoweredFlow => this.lower(table, { priority: 0, match, actions: [{ type: "next" }] }, family);
-    if (target?.conntrack !== true) return [flow({}, "unknown")];
-    return [
-      { ...flow({ eth_type: ethType.ip }, "ip"), priority: 1 },
-      { ...flow({ eth_type: ethType.ipv6 }, "ipv6"), priority: 1 },
-      flow({}, "other"),
-    ];
+    const flow = (priority: number, match: FlowSpec["match"], family: Family): MissFlow => ({ spec: { priority, match, actions: [{ type: "next" }] }, family });
+    if (target?.conntrack !== true) return [flow(0, {}, "unknown")];
+    return [flow(1, { eth_type: ethType.ip }, "ip"), flow(1, { eth_type: ethType.ipv6 }, "ipv6"), flow(0, {}, "other")];
   }
 
-  /** Names to numbers. @throws Error naming table and register or stage when the flow says what the pipeline cannot do. */
-  lower(table: PipelineTable, spec: FlowSpec, family: Family = familyOf(spec.match)): LoweredFlow {
-    // Runs for every flow of every compile: plain loops, no intermediate arrays.
-    const match: Record<string, MatchValue> = {};
-    const wanted = spec.match as Record<string, MatchValue>;
-    for (const name in wanted) {
-      if (name.charCodeAt(3) === COLON && name.startsWith("reg:")) this.matchRegister(table, match, name.slice(4), wanted[name]!);
-      else match[name] = wanted[name]!;
-    }
-    const actions: Action[] = [];
-    let gotoTable: number | undefined;
-    for (let i = 0; i < spec.actions.length; i++) {
-      const step = this.lowerAction(table, spec.actions[i]!, family, i === spec.actions.length - 1);
-      if (typeof step === "number") gotoTable = step;
-      else if (Array.isArray(step)) actions.push(...(step));
-      else actions.push(step);
-    }
-    const instructions: Instruction[] = [];
-    if (spec.meter !== undefined) instructions.push({ type: "meter", meter_id: spec.meter });
-    if (actions.length > 0) instructions.push({ type: "apply_actions", actions });
-    if (gotoTable !== undefined) instructions.push({ type: "goto_table", table_id: gotoTable });
-    return { table: table.id, priority: spec.priority, match: match, instructions };
-  }
-
-  private lowerAction(table: PipelineTable, action: FlowAction, family: Family, last: boolean): Action | Action[] | number {
+  /** Where an action leads that hands the packet on. @throws Error naming both tables when that way is not open */
+  transition(table: PipelineTable, action: FlowAction & { readonly type: "next" | "stage" | "table" }, family: Family, last: boolean): Transition {
     switch (action.type) {
       case "next":
-        return this.transition(table, this.after(table), family, last);
+        return this.handOver(table, this.after(table), family, last);
       case "stage":
-        return this.transition(table, this.entry(action.stage), family, last);
+        return this.handOver(table, this.entry(action.stage), family, last);
       case "table":
-        return this.transition(table, this.ownTable(table, action.table), family, last);
+        return this.handOver(table, this.ownTable(table, action.table), family, last);
+    }
+  }
+
+  /** An action that does not hand the packet on, in switch terms. @throws Error naming table and register when it may not */
+  lower(table: PipelineTable, action: Exclude<FlowAction, { readonly type: "next" | "stage" | "table" }>): readonly Action[] {
+    switch (action.type) {
       case "call":
-        return { type: "resubmit", table: this.ownTable(table, action.table).id };
+        return [{ type: "resubmit", table: this.ownTable(table, action.table).id }];
       case "call_stage": {
         const target = this.entry(action.stage);
         if (target === undefined || target.stage !== action.stage) return [];
-        return { type: "resubmit", table: target.id };
+        return [{ type: "resubmit", table: target.id }];
       }
       case "load_reg":
-        return this.loadRegister(table, action.reg, action.value);
+        return [loadOf(this.registerFor(table, action.reg), action.value)];
       case "copy":
-        return { type: "move", src: this.subField(table, action.from), dst: this.subField(table, action.to) };
+        return [{ type: "move", src: this.subField(table, action.from), dst: this.subField(table, action.to) }];
       case "ct_commit": {
         const exec: Action[] = action.mark === undefined ? [] : [{ type: "set_field", field: "ct_mark", value: action.mark }];
-        return { type: "ct", commit: true, zone: this.subField(table, "reg:ct_zone"), exec };
+        return [{ type: "ct", commit: true, zone: this.subField(table, "reg:ct_zone"), exec }];
       }
       case "punt":
-        return { type: "output", port: ports.CONTROLLER, max_len: action.maxLen ?? 0xffff };
+        return [{ type: "output", port: ports.CONTROLLER, max_len: action.maxLen ?? 0xffff }];
       default:
-        return action;
+        return [action];
     }
   }
 
-  private transition(from: PipelineTable, target: PipelineTable | undefined, family: Family, last: boolean): Action[] | number {
+  private handOver(from: PipelineTable, target: PipelineTable | undefined, family: Family, last: boolean): Transition {
     if (target === undefined) return [{ type: "output_reg", src: toSubField(this.register("out_port")) }];
     if (target.conntrack === true) {
       if (family === "unknown") throw new Error(`a flow of table ${from.name} that goes on to ${target.name} must match eth_type: conntrack takes only IP`);
       if (family === "other") {
         const stage = this.stageAfter(target.stage);
-        return this.transition(from, stage === undefined ? undefined : this.entry(stage), family, last);
+        return this.handOver(from, stage === undefined ? undefined : this.entry(stage), family, last);
       }
       return [{ type: "ct", zone: toSubField(this.register("ct_zone")), table: target.id }];
     }
@@ -189,34 +168,15 @@ export class Layout {
     return table;
   }
 
-  private registerFor(table: PipelineTable, name: string): Register {
+  /** A register that flows of the table may use. @throws Error naming both when it is another app's */
+  registerFor(table: PipelineTable, name: string): Register {
     if (!table.registers.has(name)) throw new Error(`table ${table.name} of ${table.app} uses register ${name}, which is not shared and not its own`);
     return this.register(name);
   }
 
-  private matchRegister(table: PipelineTable, match: Record<string, MatchValue>, name: string, value: MatchValue): void {
-    const register = this.registerFor(table, name);
-    if (register.bits === 128) {
-      // As the switch itself writes it: four words, so that a dump is compared by bytes.
-      const first = 4 * Number(register.field.slice("xxreg".length));
-      for (let word = 0; word < 4; word++) match[`reg${first + word}`] = Number((BigInt(value as bigint | number) >> BigInt(96 - 32 * word)) & 0xffff_ffffn);
-      return;
-    }
-    if (register.bits === 32) {
-      match[register.field] = value;
-      return;
-    }
-    const before = match[register.field] as { value: number; mask: number } | undefined;
-    const mask = ((2 ** register.bits - 1) << register.ofs) >>> 0;
-    const shifted = (Number(value) << register.ofs) >>> 0;
-    match[register.field] = { value: ((before?.value ?? 0) | shifted) >>> 0, mask: ((before?.mask ?? 0) | mask) >>> 0 };
-  }
-
-  /** Loads made for any app's register: PortContext crosses apps by design. */
-  loadRegister(table: PipelineTable | undefined, name: string, value: number | bigint): Action {
-    const register = table === undefined ? this.register(name) : this.registerFor(table, name);
-    if (register.bits === 128 || register.bits === 32) return { type: "set_field", field: register.field, value };
-    return { type: "load", dst: toSubField(register), value };
+  /** A load made for any app's register: PortContext crosses apps by design. */
+  loadRegister(name: string, value: number | bigint): Action {
+    return loadOf(this.register(name), value);
   }
 
   subField(table: PipelineTable, ref: FieldRef): SubField {
@@ -226,7 +186,8 @@ export class Layout {
   }
 }
 
-const COLON = 58;
+const loadOf = (register: Register, value: number | bigint): Action =>
+  register.bits < 32 ? { type: "load", dst: toSubField(register), value } : { type: "set_field", field: register.field, value };
 
 const toSubField = (s: SubField): SubField => ({ field: s.field, ofs: s.ofs, bits: s.bits });
 
@@ -235,7 +196,8 @@ function wholeField(name: FieldName): SubField {
   return { field: name, ofs: 0, bits: field.bits };
 }
 
-function familyOf(match: FlowSpec["match"]): Family {
+/** What a flow's match says of the packet. */
+export function familyOf(match: FlowSpec["match"]): Family {
   const type = match.eth_type;
   if (type === undefined) return "unknown";
   return type === ethType.ip ? "ip" : type === ethType.ipv6 ? "ipv6" : "other";

@@ -314,7 +314,8 @@ function encodeAction(buf: Buffer, off: number, action: Action): number {
   }
 }
 
-function encodeSetField(buf: Buffer, off: number, name: FieldName, value: FieldValue, mask: FieldValue | undefined): number {
+/** Writes one set_field action; returns the offset after it. */
+export function encodeSetField(buf: Buffer, off: number, name: FieldName, value: FieldValue, mask: FieldValue | undefined): number {
   const field = fields[name];
   if (field === undefined) throw badValue(`no field ${name}`);
   if (mask !== undefined) {
@@ -341,7 +342,8 @@ function needsLoad2(field: Field): boolean {
   return field.nxmExperimenter !== undefined || field.bytes === 0;
 }
 
-function encodeLoad(buf: Buffer, off: number, dst: SubField, value: number | bigint): number {
+/** Writes one load action; returns the offset after it. */
+export function encodeLoad(buf: Buffer, off: number, dst: SubField, value: number | bigint): number {
   const field = fields[dst.field];
   if (needsLoad2(field)) {
     const ones = ((1n << BigInt(dst.bits)) - 1n) << BigInt(dst.ofs);

@@ -65,6 +65,32 @@ export function encodeFlowMod(buf: Buffer, off: number, fm: FlowMod, xid = 0): n
   writeU32(buf, off + 44, (fm.flags ?? 0) << 16);
   let end = encodeMatch(buf, off + FLOW_MOD_MATCH_OFFSET, fm.match);
   if (fm.instructions !== undefined) end = encodeInstructions(buf, end, fm.instructions);
+  return finishFlowMod(buf, off, end);
+}
+
+/**
+ * The fixed part of a flow-mod that adds a flow which never times out; its match begins at the returned offset. For those
+ * who write the rest entry by entry (encodeOxm, encodeInstructionHead, ...) and end with finishFlowMod.
+ */
+export function encodeFlowModHead(buf: Buffer, off: number, tableId: number, priority: number, cookieHi: number, cookieLo: number): number {
+  if (off + FLOW_MOD_MATCH_OFFSET + 8 > buf.length) throw badValue("the buffer is too small");
+  writeU32(buf, off, (OFP_VERSION << 24) | (FLOW_MOD << 16));
+  writeU32(buf, off + 4, 0);
+  writeU32(buf, off + 8, cookieHi);
+  writeU32(buf, off + 12, cookieLo);
+  writeU32(buf, off + 16, 0);
+  writeU32(buf, off + 20, 0);
+  writeU32(buf, off + 24, within(tableId, 0xff, "table_id") << 24);
+  writeU32(buf, off + 28, within(priority, 0xffff, "priority"));
+  writeU32(buf, off + 32, NO_BUFFER);
+  writeU32(buf, off + 36, ports.ANY);
+  writeU32(buf, off + 40, ports.ANY);
+  writeU32(buf, off + 44, 0);
+  return off + FLOW_MOD_MATCH_OFFSET;
+}
+
+/** Writes the length of the flow-mod that begins at `off`; returns `end`. @throws OpenFlowError OF_VALUE when it does not fit */
+export function finishFlowMod(buf: Buffer, off: number, end: number): number {
   if (end - off > MAX_MESSAGE) throw new OpenFlowError("OF_VALUE", `a flow-mod of ${end - off} bytes; a message has at most ${MAX_MESSAGE}`);
   if (end > buf.length) throw badValue("the buffer is too small");
   writeU16(buf, off + 2, end - off);

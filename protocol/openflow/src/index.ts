@@ -1,14 +1,14 @@
 // The public face of node-openflow; nothing else is exported.
 
 export { fields, fieldList, ports, groups, NO_BUFFER, ALL_TABLES, type Field, type FieldKind, type FieldName } from "./fields.ts";
-export { encodeMatch, encodeOxms, decodeMatch, decodeOxms, flagNames, type Match, type MatchValue } from "./match.ts";
+export { encodeMatch, encodeOxm, encodeOxms, decodeMatch, decodeOxms, flagNames, type Match, type MatchValue } from "./match.ts";
 export type { FieldValue } from "./value.ts";
 export { wholeField, type SubField } from "./action-parts.ts";
-export { encodeActions, decodeActions, type Action, type Nat } from "./actions.ts";
+export { encodeActions, encodeLoad, encodeSetField, decodeActions, type Action, type Nat } from "./actions.ts";
 export type { LearnSpec } from "./learn.ts";
-export { encodeInstructions, decodeInstructions, type Instruction } from "./instructions.ts";
+export { encodeInstructionHead, encodeInstructions, decodeInstructions, type Instruction } from "./instructions.ts";
 export {
-  encodeFlowMod, eachFlowStats, flowModCommands, flowModFlags, FLOW_MOD_MATCH_OFFSET, MAX_MESSAGE, OFP_VERSION,
+  encodeFlowMod, encodeFlowModHead, finishFlowMod, eachFlowStats, flowModCommands, flowModFlags, FLOW_MOD_MATCH_OFFSET, MAX_MESSAGE, OFP_VERSION,
   type FlowMod, type FlowModCommand, type FlowStatsView,
 } from "./flow-mod.ts";
 export {

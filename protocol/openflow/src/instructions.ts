@@ -32,6 +32,17 @@ export function encodeInstructions(buf: Buffer, off: number, instructions: reado
   return off;
 }
 
+const CODES = { goto_table: 1, apply_actions: 4, meter: 6 } as const;
+
+/** The head of an instruction of `length` bytes, with its argument if it has one; returns the offset after these 8 bytes. */
+export function encodeInstructionHead(buf: Buffer, off: number, type: keyof typeof CODES, length: number, argument: number): number {
+  if (length > 0xffff) throw badValue(`an instruction of ${length} bytes does not fit a message`);
+  writeU16(buf, off, CODES[type]);
+  writeU16(buf, off + 2, length);
+  writeU32(buf, off + 4, type === "goto_table" ? argument << 24 : argument);
+  return off + 8;
+}
+
 function encodeInstruction(buf: Buffer, off: number, instruction: Instruction): number {
   room(buf, off);
   // Without actions they do nothing, and Open vSwitch does not write them back.
