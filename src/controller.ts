@@ -64,7 +64,7 @@ export class Controller {
       log,
       metrics,
       providers: {
-        ready: () => (model.storeFailure === undefined ? { ok: true } : { ok: false, reason: model.storeFailure.message }),
+        ready: () => (model.storeFailure === undefined ? { ok: true } : { ok: false, reason: `${model.storeFailure.message}; the store is opened again when the controller is restarted` }),
         switches: () => southbound.switches(),
         switch: (id) => southbound.switches().find((s) => s.id === id),
         removeSwitch: (id) => southbound.remove(id),

@@ -1,7 +1,6 @@
 // OpenFlow sessions: from a socket to a switch that has said its datapath id. What goes wrong before that is the peer's own
 // business: one line in the log, and its connection ends.
-import type { Socket } from "node:net";
-import type { TlsOptions } from "node:tls";
+import type { TLSSocket, TlsOptions } from "node:tls";
 import { decodeInstructions, listen, peerError, ports, type Decoded, type Match, type Message, type MessageOf, type OpenFlowConnection, type PacketInMessage, type Slice } from "node-openflow";
 import type { Logger } from "pino";
 import type { Meter } from "../compiler/desired.ts";
@@ -44,7 +43,7 @@ export async function listenOpenFlow(options: OpenFlowListenOptions): Promise<Op
     (connection) => void welcome(connection, options),
   );
   listener.server.maxConnections = options.maxConnections;
-  listener.server.on("tlsClientError", (error: Error, socket: Socket) => log.warn({ peer: socket.remoteAddress, reason: error.message }, "connection to the OpenFlow port failed"));
+  listener.server.on("tlsClientError", (error: Error, socket: TLSSocket) => log.warn({ peer: socket.remoteAddress, reason: handshakeFailure(error, socket) }, "connection to the OpenFlow port failed"));
   return {
     port: listener.port,
     close: () => Promise.race([listener.close(), new Promise<void>((resolve) => setTimeout(resolve, CLOSE_MS).unref())]),
@@ -163,6 +162,9 @@ export class SwitchSession implements Session {
     });
   }
 }
+
+/** A socket that was closed for its certificate says no more in its error than that it was closed. */
+const handshakeFailure = (error: Error, { authorizationError: why }: TLSSocket): string => ((why as unknown) == null ? error.message : `its certificate is not accepted: ${why as unknown as string}`);
 
 const errorText = (message: Decoded<MessageOf<"error">>): string => peerError(message).errorName ?? `error ${message.error_type}.${message.code}`;
 

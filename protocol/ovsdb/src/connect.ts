@@ -1,7 +1,7 @@
 /** Opening and accepting sessions over TCP, TLS and unix sockets. Reconnecting is the caller's: it knows when. */
 
 import { createConnection, createServer, type Server, type Socket } from "node:net";
-import { connect as connectTls, createServer as createTlsServer, type ConnectionOptions, type TlsOptions } from "node:tls";
+import { connect as connectTls, createServer as createTlsServer, type ConnectionOptions, type TlsOptions, type TLSSocket } from "node:tls";
 
 import { OvsdbConnectionError } from "./errors.ts";
 import { OvsdbSession, type SessionOptions } from "./session.ts";
@@ -94,7 +94,10 @@ export function listen(options: ListenOptions, onSession: (session: OvsdbSession
     sockets.add(socket); // those within a TLS handshake have no session yet
     socket.once("close", () => sockets.delete(socket));
   });
-  server.on("tlsClientError", (error: Error, socket: Socket) => { options.onError?.(error, socket.remoteAddress); });
+  server.on("tlsClientError", (error: Error, socket: TLSSocket) => {
+    const refused = socket.authorizationError as unknown; // a code; then the error tells no more than that it was closed
+    options.onError?.(refused == null ? error : new Error(`its certificate is not accepted: ${refused as string}`, { cause: error }), socket.remoteAddress);
+  });
   return new Promise((resolve, reject) => {
     server.once("error", reject);
     server.listen(options.path === undefined ? { host: options.host ?? "127.0.0.1", port: options.port ?? 0 } : { path: options.path }, () => {
