@@ -91,7 +91,10 @@ export class Model {
   private readonly store: KvStore;
   /** What this process writes to the fence. */
   private readonly mark = Buffer.from(JSON.stringify({ writer: randomUUID() }));
-  private readonly last = new Map<string, LastChange>();
+  /** table -> row -> who changed it last. Rows of one transaction share the object: there are as many entries as rows. */
+  private readonly last = new Map<string, Map<string, LastChange>>();
+  /** While the store is read: request -> the one object for its rows. */
+  private interned: Map<string, LastChange> | undefined = new Map();
   private readonly listeners = new Set<(commit: Commit) => void>();
   private readonly waiting: Pending[] = [];
   private inflight: Group | undefined;
@@ -118,6 +121,7 @@ export class Model {
     const model = new Model(store, tables);
     const from = store.revision;
     for await (const entry of store.range({ start: ROWS, end: "t0" })) model.loadRecord(entry.key, entry.value, entry.modRevision);
+    model.interned = undefined;
     const fence = await store.get(FENCE);
     model.fence = fence?.modRevision ?? 0;
     model.committed = from;
@@ -151,7 +155,7 @@ export class Model {
   }
 
   lastChange(table: string, id: string): LastChange | undefined {
-    return this.last.get(rowKey(table, id));
+    return this.last.get(table)?.get(id);
   }
 
   /** Called for every commit, in order, after it is durable and visible. */
@@ -277,12 +281,17 @@ export class Model {
     }
     this.fence = answer.revision;
     const changes: Change[] = [];
-    for (const { key, table, id, after, cause } of written) {
+    const marks = new Map<Cause, LastChange>();
+    for (const { table, id, after, cause } of written) {
       const before = this.base.row(table, id);
       if (before === undefined && after === undefined) continue;
       changes.push({ table, id, before, after });
-      if (after === undefined) this.last.delete(key);
-      else if (cause !== undefined) this.last.set(key, { cause, generation: answer.revision });
+      if (after === undefined) this.last.get(table.name)?.delete(id);
+      else if (cause !== undefined) {
+        let mark = marks.get(cause);
+        if (mark === undefined) marks.set(cause, (mark = { cause, generation: answer.revision }));
+        this.note(table.name, after.id, mark);
+      }
     }
     group.layer.mergeDown();
     if (this.staged !== undefined) this.staged.layer.parent = this.base;
@@ -323,7 +332,7 @@ export class Model {
       const before = this.base.row(table, id);
       if (event.value === undefined) {
         this.base.remove(table, id);
-        this.last.delete(event.key);
+        this.last.get(table.name)?.delete(id);
       } else this.loadRecord(event.key, event.value, revision);
       changes.push({ table, id, before, after: this.base.row(table, id) });
     }
@@ -351,6 +360,12 @@ export class Model {
     }
   }
 
+  private note(table: string, id: string, mark: LastChange): void {
+    let rows = this.last.get(table);
+    if (rows === undefined) this.last.set(table, (rows = new Map<string, LastChange>()));
+    rows.set(id, mark);
+  }
+
   private parseKey(key: string): { table: AnyTable | undefined; id: string } {
     const slash = key.indexOf("/", ROWS.length);
     return { table: this.tables.get(key.slice(ROWS.length, slash)), id: key.slice(slash + 1) };
@@ -366,7 +381,14 @@ export class Model {
       throw new Error(`the store's record ${key} is not JSON`, { cause });
     }
     this.base.put(table, record.row);
-    if (record.cause !== undefined) this.last.set(key, { cause: record.cause, generation: revision });
+    if (record.cause === undefined) return;
+    const request = `${revision} ${record.cause.requestId}`;
+    let mark = this.interned?.get(request);
+    if (mark === undefined) {
+      mark = { cause: record.cause, generation: revision };
+      this.interned?.set(request, mark);
+    }
+    this.note(table.name, record.row.id, mark);
   }
 
   private fail(error: Error): void {
@@ -383,7 +405,7 @@ export class Model {
 const isUnwritable = (error: unknown): boolean => error instanceof TypeError || (error instanceof StoreError && error.code === "TOO_LARGE");
 
 class Transaction implements Tx {
-  readonly now = new Date().toISOString().replace(/\.\d+Z$/, "Z");
+  readonly now = `${new Date().toISOString().slice(0, 19)}Z`;
   private readonly layer: Layer;
   private readonly pending: Pending;
   private readonly tables: ReadonlyMap<string, AnyTable>;
