@@ -288,14 +288,15 @@ const portAttributes: Record<string, Attribute> = {
 };
 
 function writeBinding(tx: Tx, id: string, values: Values): void {
-  const before = bindingOf(tx, id);
+  const stored = tx.get(portBindingTable, id);
+  const before = stored ?? UNBOUND;
   const after: PortBinding = {
     id,
     requested_host: (values["binding:host_id"] as string | undefined) ?? before.requested_host,
     vnic_type: (values["binding:vnic_type"] as string | undefined) ?? before.vnic_type,
     profile: (values["binding:profile"] as PortBinding["profile"] | undefined) ?? before.profile,
   };
-  if (JSON.stringify(after) !== JSON.stringify(tx.get(portBindingTable, id))) tx.put(portBindingTable, after);
+  if (stored === undefined || JSON.stringify(after) !== JSON.stringify(stored)) tx.put(portBindingTable, after);
 }
 
 /** The network of a port, or of one that is being asked for: then a network that is not to be seen is not there. */

@@ -130,28 +130,20 @@ export class Item {
         face.texts.set(this.id, { row: this.row, text });
       }
     }
+    // All the rest in one object: making text of one is far cheaper than of each part.
+    const rest: Record<string, unknown> = {};
     for (const { name, rule } of face.ruled) {
       const value = column(this.row, name);
-      if (value !== undefined && this.allowed(rule)) text += `,${JSON.stringify(name)}:${JSON.stringify(value)}`;
+      if (value !== undefined && this.allowed(rule)) rest[name] = value;
     }
     for (const part of this.parts) {
-      const more = inside(this.seen(face, part));
-      if (more !== "") text += `,${more}`;
+      for (const key in part) {
+        const state = face.states.get(key);
+        if (state !== undefined && (state === true || this.allowed(state))) rest[key] = part[key];
+      }
     }
-    return `{${text}}`;
-  }
-
-  /** The part without what the caller may not see; the part itself if there is no such thing in it. */
-  private seen(face: Face, part: Values): Values {
-    let hidden = false;
-    for (const key in part) if (face.states.get(key) !== true) hidden = true;
-    if (!hidden) return part;
-    const out: Record<string, unknown> = {};
-    for (const key in part) {
-      const state = face.states.get(key);
-      if (state !== undefined && (state === true || this.allowed(state))) out[key] = part[key];
-    }
-    return out;
+    const more = inside(rest);
+    return more === "" ? `{${text}}` : `{${text},${more}}`;
   }
 
   private fieldsText(face: Face, fields: ReadonlySet<string>): string {
