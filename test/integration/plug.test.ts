@@ -56,3 +56,13 @@ test("on a host that the port is not bound to: DOWN and no mark, until it is bou
   await cloud.remove("port", port.id);
   await until("no mark", async () => !(await marked(1, device)));
 });
+
+test("before its port is there: no mark until there is a port and its flows", async () => {
+  const device = await plug(1, "00000000-0000-4000-8000-000000000000");
+  await cloud.synced();
+  expect(await marked(1, device)).toBe(false);
+  const port = await cloud.create("port", { network_id: net.network.id });
+  await cloud.hv(1).vsctl("set", "Interface", device, `external_ids:iface-id=${port.id}`);
+  await becomes(port, "ACTIVE hv1");
+  await until("the mark", () => marked(1, device));
+});
