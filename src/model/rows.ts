@@ -201,8 +201,8 @@ export class Layer implements ReadView {
     const out: R[] = [];
     const own = this.data.get(table.name);
     if (own !== undefined) for (const id of ids(own)) out.push(own.rows.get(id) as unknown as R);
-    if (this.parent === undefined) return out;
-    for (const layer of this.parent.chain()) {
+    // No generator here and in hidden(): these two run for every row that a transaction reads by an index.
+    for (let layer = this.parent; layer !== undefined; layer = layer.parent) {
       const data = layer.data.get(table.name);
       if (data === undefined) continue;
       for (const id of ids(data)) if (!this.hidden(table.name, id, layer)) out.push(data.rows.get(id) as unknown as R);
@@ -231,12 +231,10 @@ export class Layer implements ReadView {
 
   /** Whether a younger layer than `layer` has its own word on the row. */
   private hidden(table: string, id: string, layer: Layer): boolean {
-    for (const l of this.chain()) {
-      if (l === layer) return false;
-      const data = l.data.get(table);
-      if (data !== undefined && (data.rows.has(id) || data.gone.has(id))) return true;
-    }
-    return false;
+    if (this === layer) return false;
+    const data = this.data.get(table);
+    if (data !== undefined && (data.rows.has(id) || data.gone.has(id))) return true;
+    return this.parent?.hidden(table, id, layer) ?? false;
   }
 
   put(table: AnyTable, row: Row): void {
