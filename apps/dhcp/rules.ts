@@ -5,22 +5,28 @@ import { icmpv6Types } from "packet-codec";
 import { attachmentTable, type Attachment } from "../l2/model.ts";
 import { advertisedSubnets, servedAddresses } from "./model.ts";
 
+const PUNT = [{ type: "punt" }] as const;
+
 const served = rule({
   name: "served-port",
   about: "requests of an attached port that has something to learn: an address, or its routers",
   on: each(attachmentTable),
   emit(at: Attachment, view, out) {
     const scope = chassisScope(at.chassis);
-    const punt = { actions: [{ type: "punt" }], meter: at.slot } as const;
-    const from = { "reg:in_port_key": at.port_key };
     if (servedAddresses(view, at.id).length > 0) {
-      out.flow(scope, "dhcp_request", { priority: 100, match: { ...from, eth_type: ethType.ip, ip_proto: ipProto.udp, udp_src: 68, udp_dst: 67 }, ...punt });
+      out.flow(scope, "dhcp_request", {
+        priority: 100,
+        match: { "reg:in_port_key": at.port_key, eth_type: ethType.ip, ip_proto: ipProto.udp, udp_src: 68, udp_dst: 67 },
+        actions: PUNT,
+        meter: at.slot,
+      });
     }
     if (advertisedSubnets(view, at.network_id).length > 0) {
       out.flow(scope, "dhcp_request", {
         priority: 100,
-        match: { ...from, eth_type: ethType.ipv6, ip_proto: ipProto.icmpv6, icmpv6_type: icmpv6Types.routerSolicitation },
-        ...punt,
+        match: { "reg:in_port_key": at.port_key, eth_type: ethType.ipv6, ip_proto: ipProto.icmpv6, icmpv6_type: icmpv6Types.routerSolicitation },
+        actions: PUNT,
+        meter: at.slot,
       });
     }
   },

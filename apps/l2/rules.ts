@@ -53,13 +53,24 @@ interface Source {
 }
 
 function sourcesOf(port: Port, view: ReadView): Source[] {
-  const own = view.by(addressTable, "port", port.id).map((a) => ({ mac: port.mac_address, ip: a.ip }));
-  const pairs = port.allowed_address_pairs.map((p) => ({ mac: p.mac_address === "" ? port.mac_address : p.mac_address, ip: p.ip_address }));
-  const all = [...own, ...pairs];
-  for (const mac of new Set(all.filter((s) => s.ip.includes(":")).map((s) => s.mac))) all.push({ mac, ip: linkLocal(mac) });
-  const seen = new Set<string>();
-  return all.filter((s) => !seen.has(`${s.mac} ${s.ip}`) && seen.add(`${s.mac} ${s.ip}`));
+  const all: Source[] = [];
+  const add = (mac: string, ip: string): void => {
+    if (!all.some((s) => s.mac === mac && s.ip === ip)) all.push({ mac, ip });
+  };
+  for (const { ip } of view.by(addressTable, "port", port.id)) add(port.mac_address, ip);
+  for (const { mac_address: mac, ip_address: ip } of port.allowed_address_pairs) add(mac === "" ? port.mac_address : mac, ip);
+  for (const mac of macsOf(all)) if (sendsIpv6(all, mac)) add(mac, linkLocal(mac));
+  return all;
 }
+
+/** The MACs of a port's sources, each once; nearly always there is one. */
+function macsOf(sources: readonly Source[]): readonly string[] {
+  const macs: string[] = [];
+  for (const { mac } of sources) if (!macs.includes(mac)) macs.push(mac);
+  return macs;
+}
+
+const sendsIpv6 = (sources: readonly Source[], mac: string): boolean => sources.some((s) => s.mac === mac && s.ip.includes(":"));
 
 const localPort = rule({
   name: "local-port",
@@ -86,42 +97,46 @@ const localPort = rule({
   },
 });
 
+// The flows of every port pass here: matches are written out, not put together from parts.
 function admit(at: Attachment, sources: readonly Source[], scope: string, out: Emit): void {
-  const sender = (mac: string): FlowMatch => ({ "reg:in_port_key": at.port_key, eth_src: mac });
-  const flow = (priority: number, match: FlowMatch, action: FlowAction): void => out.flow(scope, "port_security", { priority, match, actions: [action] });
+  const key = at.port_key;
+  const flow = (priority: number, match: FlowMatch, actions: readonly FlowAction[]): void => out.flow(scope, "port_security", { priority, match, actions });
   for (const { mac, ip } of sources) {
     if (ip.includes(":")) {
-      flow(100, { ...sender(mac), eth_type: ethType.ipv6, ipv6_src: ip }, toStage("acl_out"));
+      flow(100, { "reg:in_port_key": key, eth_src: mac, eth_type: ethType.ipv6, ipv6_src: ip }, TO_POLICY);
       for (const sll of [mac, "00:00:00:00:00:00"]) {
-        flow(120, { ...sender(mac), ...icmpv6, icmpv6_type: ND.neighbourSolicitation, ipv6_src: ip, ipv6_nd_sll: sll }, toStage("services"));
+        flow(120, { ...icmpv6, "reg:in_port_key": key, eth_src: mac, icmpv6_type: ND.neighbourSolicitation, ipv6_src: ip, ipv6_nd_sll: sll }, TO_SERVICES);
       }
-      flow(120, { ...sender(mac), ...icmpv6, icmpv6_type: ND.neighbourAdvertisement, ipv6_nd_target: ip, ipv6_nd_tll: mac }, toStage("forward"));
+      flow(120, { ...icmpv6, "reg:in_port_key": key, eth_src: mac, icmpv6_type: ND.neighbourAdvertisement, ipv6_nd_target: ip, ipv6_nd_tll: mac }, TO_FORWARD);
     } else {
-      flow(100, { ...sender(mac), eth_type: ethType.ip, ipv4_src: ip }, toStage("acl_out"));
-      flow(100, { ...sender(mac), eth_type: ethType.arp, arp_sha: mac, arp_spa: ip }, toStage("services"));
+      flow(100, { "reg:in_port_key": key, eth_src: mac, eth_type: ethType.ip, ipv4_src: ip }, TO_POLICY);
+      flow(100, { "reg:in_port_key": key, eth_src: mac, eth_type: ethType.arp, arp_sha: mac, arp_spa: ip }, TO_SERVICES);
     }
   }
-  const macs = new Set(sources.map((s) => s.mac));
-  for (const mac of macs) {
-    flow(100, { ...sender(mac), eth_type: ethType.arp, arp_sha: mac, arp_spa: "0.0.0.0" }, toStage("services"));
-    flow(150, { ...sender(mac), ...DHCP_CLIENT }, toStage("services"));
-    if (!sources.some((s) => s.mac === mac && s.ip.includes(":"))) continue;
-    flow(120, { ...sender(mac), ...icmpv6, icmpv6_type: ND.routerSolicitation }, toStage("services"));
-    flow(120, { ...sender(mac), ...icmpv6, icmpv6_type: ND.neighbourSolicitation, ipv6_src: "::" }, toStage("services"));
+  for (const mac of macsOf(sources)) {
+    flow(100, { "reg:in_port_key": key, eth_src: mac, eth_type: ethType.arp, arp_sha: mac, arp_spa: "0.0.0.0" }, TO_SERVICES);
+    flow(150, { ...DHCP_CLIENT, "reg:in_port_key": key, eth_src: mac }, TO_SERVICES);
+    if (!sendsIpv6(sources, mac)) continue;
+    flow(120, { ...icmpv6, "reg:in_port_key": key, eth_src: mac, icmpv6_type: ND.routerSolicitation }, TO_SERVICES);
+    flow(120, { ...icmpv6, "reg:in_port_key": key, eth_src: mac, icmpv6_type: ND.neighbourSolicitation, ipv6_src: "::" }, TO_SERVICES);
   }
 }
+const TO_POLICY = [toStage("acl_out")];
+const TO_SERVICES = [toStage("services")];
+const TO_FORWARD = [toStage("forward")];
 
 function locate(at: Attachment, secured: boolean, ipv6: boolean, context: readonly FlowAction[], scope: string, out: Emit): void {
-  const to = (match: FlowMatch, actions: readonly FlowAction[]): void =>
-    out.flow(scope, "locate", { priority: 200, match: { "reg:out_port_key": at.port_key, ...match }, actions: [load("out_port", at.ofport), ...actions] });
+  const to = (match: FlowMatch, actions: readonly FlowAction[]): void => out.flow(scope, "locate", { priority: 200, match, actions });
+  const key = at.port_key;
+  const onward = [load("out_port", at.ofport), toStage("deliver")];
   if (!secured) {
-    to({}, [toStage("deliver")]);
+    to({ "reg:out_port_key": key }, onward);
     return;
   }
-  const checked = [load("ct_zone", at.slot), ...context, toStage("acl_in")];
-  to({ eth_type: ethType.ip }, checked);
-  if (ipv6) to({ eth_type: ethType.ipv6 }, checked);
-  to({ eth_type: ethType.arp }, [toStage("deliver")]);
+  const checked = [load("out_port", at.ofport), load("ct_zone", at.slot), ...context, toStage("acl_in")];
+  to({ "reg:out_port_key": key, eth_type: ethType.ip }, checked);
+  if (ipv6) to({ "reg:out_port_key": key, eth_type: ethType.ipv6 }, checked);
+  to({ "reg:out_port_key": key, eth_type: ethType.arp }, onward);
 }
 
 const reachPort = rule({

@@ -210,19 +210,18 @@ export class Engine implements Desired {
     const { table, id, before, after } = change;
     const deps = this.deps.get(table.name);
     if (deps === undefined) return;
+    deps.lastId = undefined;
     const mark = this.marker;
     const feeds = this.feeds.get(table.name) ?? NONE;
     for (const feed of feeds) if (feed.pair === undefined) this.entered(feed, id, after);
     deps.row.each(id, mark);
     deps.all.each("", mark);
-    for (const [name, index] of deps.indexes) {
+    for (const { index, fn } of deps.indexList) {
       if (index.unread) continue;
-      const fn = table.indexes[name]!;
       eachKey(before === undefined ? undefined : fn(before), (key) => index.each(key, mark));
       eachKey(after === undefined ? undefined : fn(after), (key) => index.each(key, mark));
     }
-    for (const [name, index] of deps.pairs) {
-      const fn = table.pairs[name]!;
+    for (const { name, index, keys, fn } of deps.pairList) {
       const was = before === undefined ? undefined : fn(before);
       const is = after === undefined ? undefined : fn(after);
       const wasKey = was === undefined ? undefined : `${was[0]}|${was[1]}`;
@@ -234,7 +233,6 @@ export class Engine implements Desired {
         if (wasKey !== undefined) this.entered(feed, wasKey, undefined);
         if (isKey !== undefined) this.entered(feed, isKey, undefined);
       }
-      const keys = deps.pairKeys.get(name)!;
       if (keys.unread || wasKey === isKey) continue;
       const now = deps.layer.table(table);
       // The set of second keys changed only if this was the first or is no longer any row of the pair. Within one batch
@@ -377,7 +375,7 @@ export class Engine implements Desired {
     const old = run.flows;
     const made = collector.flows;
     // A copy is exactly as long as it must be; and the same list stays what it was.
-    if (old.length !== made.length || old.some((f, i) => f !== made[i])) run.flows = made.length === 0 ? NONE : made.slice();
+    if (old.length !== made.length || old.some((f, i) => f !== made[i])) run.flows = kept(made);
     if (old.length === 0) for (const flow of made) this.store.contribute(flow);
     else if (made.length === 0) for (const flow of old) this.store.withdraw(flow);
     else if (old.length !== made.length || old.some((f, i) => f !== made[i])) {
@@ -482,7 +480,10 @@ class Collector implements Emit {
   readonly flows: OwnedFlow<Run>[] = [];
   /** By hash, once there are many: to find what is emitted twice. */
   private byHash: Map<number, OwnedFlow<Run>[]> | undefined;
-  extras: Extras | undefined;
+  private readonly includes: [string, string][] = [];
+  private readonly meters: Extras["meters"][number][] = [];
+  private readonly ports: Extras["ports"][number][] = [];
+  private readonly variants: [string, string][] = [];
   private readonly engine: Engine;
   private run!: Run;
   /** Hash of the entity; the runs of an entity come one after the other. */
@@ -504,12 +505,15 @@ class Collector implements Emit {
     }
     this.flows.length = 0;
     this.byHash = undefined;
-    this.extras = undefined;
+    this.includes.length = this.meters.length = this.ports.length = this.variants.length = 0;
     this.home = undefined;
   }
 
-  private more(): Extras {
-    return (this.extras ??= { includes: [], meters: [], ports: [], variants: [] });
+  /** What was emitted beside flows. */
+  get extras(): Extras | undefined {
+    const { includes, meters, ports, variants } = this;
+    if (includes.length + meters.length + ports.length + variants.length === 0) return undefined;
+    return { includes: kept(includes), meters: kept(meters), ports: kept(ports), variants: kept(variants) };
   }
 
   private homeOf(scope: string): Home {
@@ -547,23 +551,26 @@ class Collector implements Emit {
   }
 
   include(from: string, to: string): void {
-    this.more().includes.push([from, to]);
+    this.includes.push([from, to]);
   }
   meter(scope: string, id: number, ratePps: number, burst: number): void {
-    this.more().meters.push({ scope, meter: { id, ratePps, burst } });
+    this.meters.push({ scope, meter: { id, ratePps, burst } });
   }
   ovsPort(scope: string, port: PortSpec): void {
-    this.more().ports.push({ scope, port });
+    this.ports.push({ scope, port });
   }
   variant(chassis: string, variant: string): void {
-    this.more().variants.push([chassis, variant]);
+    this.variants.push([chassis, variant]);
   }
   portContext(view: ReadView, portId: string): readonly FlowAction[] {
     return this.engine.portContext(view, portId);
   }
 }
 
-const NO_EXTRAS: Extras = { includes: [], meters: [], ports: [], variants: [] };
+const NO_EXTRAS: Extras = { includes: NONE, meters: NONE, ports: NONE, variants: NONE };
+
+/** A copy exactly as long as it must be: there are many, and they stay. */
+const kept = <T>(list: readonly T[]): readonly T[] => (list.length === 0 ? NONE : list.slice());
 
 function push<K, T>(map: Map<K, T[]>, key: K, value: T): void {
   const list = map.get(key);

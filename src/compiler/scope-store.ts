@@ -21,10 +21,10 @@ interface Touch<O> {
 
 /** What a run wants beside flows. */
 export interface Extras {
-  readonly includes: [string, string][];
-  readonly meters: { readonly scope: string; readonly meter: Meter }[];
-  readonly ports: { readonly scope: string; readonly port: OvsPort }[];
-  readonly variants: [string, string][];
+  readonly includes: readonly (readonly [string, string])[];
+  readonly meters: readonly { readonly scope: string; readonly meter: Meter }[];
+  readonly ports: readonly { readonly scope: string; readonly port: OvsPort }[];
+  readonly variants: readonly (readonly [string, string])[];
 }
 
 export interface FlowConflict {

@@ -3,7 +3,7 @@
 //
 // Most reads of most runs ask for their own entity's id: the port's row, the port's addresses, the port's groups. These
 // are one bit in the run; who has the bit is found through the entity, and no key, list or set is kept for them.
-import type { AnyTable, ReadView, Row, Table } from "#app";
+import type { AnyTable, IndexFn, PairFn, ReadView, Row, Table } from "#app";
 import type { Layer } from "../model/rows.ts";
 
 /** Runs that depend on one key. Most keys have a few, so a list serves until it is long; one alone needs not even that. */
@@ -109,15 +109,28 @@ export class TableDeps<R> {
   readonly indexes = new Map<string, DepIndex<R>>();
   readonly pairs = new Map<string, DepIndex<R>>();
   readonly pairKeys = new Map<string, DepIndex<R>>();
+  /** The same as `indexes` and `pairs`, with their functions: walked for every change. */
+  readonly indexList: { readonly index: DepIndex<R>; readonly fn: IndexFn<Row> }[] = [];
+  readonly pairList: { readonly name: string; readonly index: DepIndex<R>; readonly keys: DepIndex<R>; readonly fn: PairFn<Row> }[] = [];
+  /** The row last read: the runs of an entity come one after the other and ask for the same. */
+  lastId: string | undefined;
+  lastRow: Row | undefined;
 
   constructor(table: AnyTable, layer: Layer) {
     this.layer = layer;
     this.row = new DepIndex(table, "row", "");
     this.all = new DepIndex(table, "all", "");
-    for (const name of Object.keys(table.indexes)) this.indexes.set(name, new DepIndex(table, "index", name));
-    for (const name of Object.keys(table.pairs)) {
-      this.pairs.set(name, new DepIndex(table, "pair", name));
-      this.pairKeys.set(name, new DepIndex(table, "pairKeys", name));
+    for (const [name, fn] of Object.entries(table.indexes)) {
+      const index = new DepIndex<R>(table, "index", name);
+      this.indexes.set(name, index);
+      this.indexList.push({ index, fn });
+    }
+    for (const [name, fn] of Object.entries(table.pairs)) {
+      const index = new DepIndex<R>(table, "pair", name);
+      const keys = new DepIndex<R>(table, "pairKeys", name);
+      this.pairs.set(name, index);
+      this.pairKeys.set(name, keys);
+      this.pairList.push({ name, index, keys, fn });
     }
   }
 }
@@ -181,7 +194,12 @@ export class TrackedView<R extends Reader<R>> implements ReadView {
   get<T extends Row>(table: Table<T>, id: string): Readonly<T> | undefined {
     const deps = this.of(table);
     this.note(deps.row, id);
-    return deps.layer.get(table, id);
+    if (this.run === undefined) return deps.layer.get(table, id);
+    if (deps.lastId !== id) {
+      deps.lastRow = deps.layer.row(table, id);
+      deps.lastId = id;
+    }
+    return deps.lastRow as unknown as T | undefined;
   }
 
   by<T extends Row, I extends string>(table: Table<T, I>, index: I, key: string): readonly Readonly<T>[] {

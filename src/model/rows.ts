@@ -1,6 +1,6 @@
 // Rows in memory: one TableData per table with its indexes, and Layers, which put uncommitted rows over committed ones
 // without touching them. Reading walks the layers from the youngest down; there are never more than a few.
-import type { AnyTable, ReadView, Row, Table } from "#app";
+import type { AnyTable, IndexFn, PairFn, ReadView, Row, Table } from "#app";
 
 const NONE: readonly never[] = [];
 
@@ -18,12 +18,23 @@ export class TableData {
   readonly gone = new Set<string>();
   private readonly indexes = new Map<string, Keys>();
   private readonly pairs = new Map<string, Map<string, Keys>>();
+  /** The same, with their functions: walked for every row that is put. */
+  private readonly indexList: { readonly fn: IndexFn<Row>; readonly keys: Keys }[] = [];
+  private readonly pairList: { readonly fn: PairFn<Row>; readonly as: Map<string, Keys> }[] = [];
   readonly table: AnyTable;
 
   constructor(table: AnyTable) {
     this.table = table;
-    for (const name of Object.keys(table.indexes)) this.indexes.set(name, new Map());
-    for (const name of Object.keys(table.pairs)) this.pairs.set(name, new Map());
+    for (const [name, fn] of Object.entries(table.indexes)) {
+      const keys: Keys = new Map();
+      this.indexes.set(name, keys);
+      this.indexList.push({ fn, keys });
+    }
+    for (const [name, fn] of Object.entries(table.pairs)) {
+      const as = new Map<string, Keys>();
+      this.pairs.set(name, as);
+      this.pairList.push({ fn, as });
+    }
   }
 
   put(row: Row): void {
@@ -31,14 +42,14 @@ export class TableData {
     if (before !== undefined) this.unindex(before);
     this.rows.set(row.id, row);
     this.gone.delete(row.id);
-    for (const [name, keys] of this.indexes) {
-      const key = this.table.indexes[name]!(row);
+    for (const { fn, keys } of this.indexList) {
+      const key = fn(row);
       if (key === undefined) continue;
       if (typeof key === "string") addTo(keys, key, row.id);
       else for (const k of key) addTo(keys, k, row.id);
     }
-    for (const [name, as] of this.pairs) {
-      const pair = this.table.pairs[name]!(row);
+    for (const { fn, as } of this.pairList) {
+      const pair = fn(row);
       if (pair === undefined) continue;
       let bs = as.get(pair[0]);
       if (bs === undefined) as.set(pair[0], (bs = new Map<string, Ids>()));
@@ -57,14 +68,14 @@ export class TableData {
   }
 
   private unindex(row: Row): void {
-    for (const [name, keys] of this.indexes) {
-      const key = this.table.indexes[name]!(row);
+    for (const { fn, keys } of this.indexList) {
+      const key = fn(row);
       if (key === undefined) continue;
       if (typeof key === "string") removeFrom(keys, key, row.id);
       else for (const k of key) removeFrom(keys, k, row.id);
     }
-    for (const [name, as] of this.pairs) {
-      const pair = this.table.pairs[name]!(row);
+    for (const { fn, as } of this.pairList) {
+      const pair = fn(row);
       if (pair === undefined) continue;
       const bs = as.get(pair[0]);
       if (bs === undefined) continue;
@@ -83,6 +94,21 @@ export class TableData {
     const as = this.pairs.get(pair);
     if (as === undefined) throw new Error(`table ${this.table.name} has no pair index ${pair}`);
     return as;
+  }
+
+  /** The rows behind an index key. */
+  rowsBy(index: string, key: string): readonly Row[] {
+    return this.rowsOf(this.keys(index).get(key));
+  }
+  rowsByPair(pair: string, a: string, b: string): readonly Row[] {
+    return this.rowsOf(this.as(pair).get(a)?.get(b));
+  }
+  private rowsOf(ids: Ids | undefined): readonly Row[] {
+    if (ids === undefined) return [];
+    if (typeof ids === "string") return [this.rows.get(ids)!];
+    const out: Row[] = [];
+    ids.forEach((id) => out.push(this.rows.get(id)!));
+    return out;
   }
 
   ids(index: string, key: string): Iterable<string> {
@@ -156,6 +182,7 @@ export class Layer implements ReadView {
   }
 
   by<R extends Row, I extends string>(table: Table<R, I>, index: I, key: string): readonly Readonly<R>[] {
+    if (this.parent === undefined) return (this.data.get(table.name)?.rowsBy(index, key) ?? NONE) as unknown as readonly R[];
     return this.collect(table, (data) => data.ids(index, key));
   }
 
@@ -173,6 +200,7 @@ export class Layer implements ReadView {
   }
 
   byPair<R extends Row, P extends string>(table: Table<R, string, P>, pair: P, a: string, b: string): readonly Readonly<R>[] {
+    if (this.parent === undefined) return (this.data.get(table.name)?.rowsByPair(pair, a, b) ?? NONE) as unknown as readonly R[];
     return this.collect(table, (data) => data.pairIds(pair, a, b));
   }
 

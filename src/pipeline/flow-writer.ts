@@ -17,8 +17,11 @@ interface Matched {
 interface Names {
   readonly matched: Map<string, Matched>;
   readonly registers: Map<string, Register>;
-  readonly transitions: Map<string, Transition>;
+  /** One map for each of kinds x families x last or not, by the name of the stage or table. */
+  readonly transitions: Map<string, Transition>[];
 }
+const KINDS = { next: 0, stage: 1, table: 2 } as const;
+const FAMILIES: Readonly<Record<Family, number>> = { ip: 0, ipv6: 1, other: 2, unknown: 3 };
 
 export class FlowWriter {
   private readonly layout: Layout;
@@ -31,7 +34,7 @@ export class FlowWriter {
 
   constructor(layout: Layout) {
     this.layout = layout;
-    this.names = layout.tables.map(() => ({ matched: new Map<string, Matched>(), registers: new Map<string, Register>(), transitions: new Map<string, Transition>() }));
+    this.names = layout.tables.map(() => ({ matched: new Map<string, Matched>(), registers: new Map<string, Register>(), transitions: Array.from({ length: 24 }, () => new Map<string, Transition>()) }));
   }
 
   /**
@@ -153,11 +156,10 @@ export class FlowWriter {
   }
 
   private transition(table: PipelineTable, action: FlowAction & { type: "next" | "stage" | "table" }, family: Family, last: boolean): Transition {
-    const to = action.type === "next" ? "" : action.type === "stage" ? action.stage : `${action.table} `;
-    const { transitions } = this.names[table.id]!;
-    const key = `${to}/${family}/${last ? 1 : 0}`;
-    let step = transitions.get(key);
-    if (step === undefined) transitions.set(key, (step = this.layout.transition(table, action, family, last)));
+    const to = action.type === "next" ? "" : action.type === "stage" ? action.stage : action.table;
+    const transitions = this.names[table.id]!.transitions[(KINDS[action.type] * 4 + FAMILIES[family]) * 2 + (last ? 1 : 0)]!;
+    let step = transitions.get(to);
+    if (step === undefined) transitions.set(to, (step = this.layout.transition(table, action, family, last)));
     return step;
   }
 }
