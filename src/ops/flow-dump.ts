@@ -5,6 +5,7 @@ import type { Engine } from "../compiler/engine.ts";
 import type { Model } from "../model/model.ts";
 import type { Layout } from "../pipeline/layout.ts";
 import type { Southbound } from "../southbound/index.ts";
+import { BadQuery } from "./server.ts";
 import type { FlowEvent, FlowQuery, FlowRecord, FlowResource, FlowState } from "./flows.ts";
 
 export interface FlowDumpParts {
@@ -43,9 +44,19 @@ export class FlowDump {
   }
 
   /** A superset of what the query asks for, switch by switch; "installed", "diff" and counters ask the switches. */
-  async *flows(query: FlowQuery): AsyncIterable<FlowRecord> {
+  flows(query: FlowQuery): AsyncIterable<FlowRecord> {
+    return this.select(query, query.table === undefined ? undefined : this.tableId(query.table));
+  }
+
+  /** Foreign flows may be in tables that are nobody's here; a name has to be known. */
+  private tableId(table: string): number {
+    const id = this.parts.layout.tables.find((t) => t.name === table)?.id ?? (/^\d{1,3}$/.test(table) ? Number(table) : 255);
+    if (id > 254) throw new BadQuery("table", `there is no table '${table.slice(0, 64)}'`);
+    return id;
+  }
+
+  private async *select(query: FlowQuery, table: number | undefined): AsyncIterable<FlowRecord> {
     const state = query.state ?? "desired";
-    const table = query.table === undefined ? undefined : (this.parts.layout.tables.find((t) => t.name === query.table || String(t.id) === query.table)?.id ?? -1);
     for (const { id } of this.parts.southbound.switches()) {
       if (query.switch !== undefined && query.switch !== id) continue;
       const installed = state === "desired" && !query.stats ? undefined : await this.installed(id);
