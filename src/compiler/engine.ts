@@ -484,6 +484,7 @@ class Collector implements Emit {
   private readonly meters: Extras["meters"][number][] = [];
   private readonly ports: Extras["ports"][number][] = [];
   private readonly variants: [string, string][] = [];
+  private readonly lists = [this.flows, this.includes, this.meters, this.ports, this.variants];
   private readonly engine: Engine;
   private run!: Run;
   /** Hash of the entity; the runs of an entity come one after the other. */
@@ -503,9 +504,8 @@ class Collector implements Emit {
       this.entity = run.entity.id;
       this.cookieLo = hash32(this.entity);
     }
-    this.flows.length = 0;
     this.byHash = undefined;
-    this.includes.length = this.meters.length = this.ports.length = this.variants.length = 0;
+    for (const list of this.lists) empty(list);
     this.home = undefined;
   }
 
@@ -568,6 +568,11 @@ class Collector implements Emit {
 }
 
 const NO_EXTRAS: Extras = { includes: NONE, meters: NONE, ports: NONE, variants: NONE };
+
+/** Unlike `length = 0` this leaves a short list the room it has: most runs fill it again. */
+function empty(list: unknown[]): void {
+  while (list.length > 0) list.pop();
+}
 
 /** A copy exactly as long as it must be: there are many, and they stay. */
 const kept = <T>(list: readonly T[]): readonly T[] => (list.length === 0 ? NONE : list.slice());

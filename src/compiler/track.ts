@@ -141,7 +141,9 @@ export class TrackedView<R extends Reader<R>> implements ReadView {
   private run: R | undefined;
   private id = "";
   private own = 0;
+  /** The first `noted` are this run's: a list that is emptied gives up its room, and takes new for the next run. */
   private readonly others: (DepIndex<R> | string)[] = [];
+  private noted = 0;
 
   constructor(deps: ReadonlyMap<string, TableDeps<R>>) {
     this.deps = deps;
@@ -151,20 +153,20 @@ export class TrackedView<R extends Reader<R>> implements ReadView {
     this.run = run;
     this.id = run.entity.id;
     this.own = 0;
-    this.others.length = 0;
+    this.noted = 0;
   }
 
   /** The run's reads from now on are those since `begin`. */
   end(): void {
     const run = this.run!;
-    const { others } = this;
+    const { others, noted } = this;
     this.run = undefined;
     run.own = this.own;
     const before = run.reads;
-    if (sameReads(before, others)) return;
+    if (before.length === noted && startsWith(others, before)) return;
     for (let i = 0; i < before.length; i += 2) (before[i] as DepIndex<R>).remove(before[i + 1] as string, run);
-    for (let i = 0; i < others.length; i += 2) (others[i] as DepIndex<R>).add(others[i + 1] as string, run);
-    run.reads = others.length === 0 ? NO_READS : others.slice();
+    for (let i = 0; i < noted; i += 2) (others[i] as DepIndex<R>).add(others[i + 1] as string, run);
+    run.reads = noted === 0 ? NO_READS : others.slice(0, noted);
   }
 
   /** The run is no more. */
@@ -188,7 +190,8 @@ export class TrackedView<R extends Reader<R>> implements ReadView {
       this.own |= bit;
       if (bit !== 0) return;
     }
-    this.others.push(dep, key);
+    this.others[this.noted++] = dep;
+    this.others[this.noted++] = key;
   }
 
   get<T extends Row>(table: Table<T>, id: string): Readonly<T> | undefined {
@@ -233,8 +236,7 @@ export class TrackedView<R extends Reader<R>> implements ReadView {
   }
 }
 
-function sameReads<R>(a: Reads<R>, b: Reads<R>): boolean {
-  if (a.length !== b.length) return false;
-  for (let i = 0; i < a.length; i++) if (a[i] !== b[i]) return false;
+function startsWith<R>(list: Reads<R>, start: Reads<R>): boolean {
+  for (let i = 0; i < start.length; i++) if (list[i] !== start[i]) return false;
   return true;
 }
