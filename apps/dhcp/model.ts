@@ -29,6 +29,10 @@ export function servedAddresses(view: ReadView, portId: string): { readonly ip: 
     });
 }
 
+/** Whether `servedAddresses` has any. */
+export const hasServedAddress = (view: ReadView, portId: string): boolean =>
+  view.by(addressTable, "port", portId).some((a) => a.family === 4 && view.get(subnetTable, a.subnet_id)?.enable_dhcp === true);
+
 /** Subnets of the network whose routers advertise themselves, in a fixed order. */
 export const advertisedSubnets = (view: ReadView, networkId: string): Subnet[] =>
   view

@@ -3,7 +3,7 @@
 import { chassisScope, each, ethType, ipProto, rule } from "#app";
 import { icmpv6Types } from "packet-codec";
 import { attachmentTable, type Attachment } from "../l2/model.ts";
-import { advertisedSubnets, servedAddresses } from "./model.ts";
+import { advertisedSubnets, hasServedAddress } from "./model.ts";
 
 const PUNT = [{ type: "punt" }] as const;
 
@@ -13,7 +13,7 @@ const served = rule({
   on: each(attachmentTable),
   emit(at: Attachment, view, out) {
     const scope = chassisScope(at.chassis);
-    if (servedAddresses(view, at.id).length > 0) {
+    if (hasServedAddress(view, at.id)) {
       out.flow(scope, "dhcp_request", {
         priority: 100,
         match: { "reg:in_port_key": at.port_key, eth_type: ethType.ip, ip_proto: ipProto.udp, udp_src: 68, udp_dst: 67 },

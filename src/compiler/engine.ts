@@ -277,6 +277,7 @@ export class Engine implements Desired {
       }
     }
     this.batchRows = 1;
+    this.collector.endBatch();
   }
 
   // --- runs ---------------------------------------------------------------------------------------------------------
@@ -490,7 +491,7 @@ class Collector implements Emit {
   /** Hash of the entity; the runs of an entity come one after the other. */
   cookieLo = hash32("");
   private entity = "";
-  /** The last scope by name: a run's flows come in few. */
+  /** The last scope by name: a run's flows come in few, and those of the next run often in the same. */
   private scope = "";
   private home: Home | undefined;
 
@@ -506,6 +507,10 @@ class Collector implements Emit {
     }
     this.byHash = undefined;
     for (const list of this.lists) empty(list);
+  }
+
+  /** Scopes that have nothing in them end with the batch: what is remembered of one must not outlive it. */
+  endBatch(): void {
     this.home = undefined;
   }
 
