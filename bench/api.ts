@@ -8,7 +8,7 @@ import { fileURLToPath } from "node:url";
 import { Worker } from "node:worker_threads";
 import { spawnLogged, until, type Running } from "../lab/exec.ts";
 import type { ApiRequest, ClientMessage, ClientOptions, Job, JobResult } from "./api-client.ts";
-import { freePorts } from "./free-ports.ts";
+import { freePorts } from "../lab/free-ports.ts";
 
 export interface ApiOptions {
   /** Of the concurrent run. */

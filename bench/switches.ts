@@ -8,7 +8,7 @@ import { repositoryRoot } from "../lab/controller.ts";
 import { spawnLogged, until, type Running } from "../lab/exec.ts";
 import { Guard } from "../lab/guard.ts";
 import { startManySwitches } from "../lab/many.ts";
-import { freePorts } from "./free-ports.ts";
+import { freePorts } from "../lab/free-ports.ts";
 
 export interface SwitchesResult {
   readonly switches: number;

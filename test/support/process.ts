@@ -4,6 +4,7 @@ import { writeFile } from "node:fs/promises";
 import http from "node:http";
 import net from "node:net";
 import path from "node:path";
+import { freePorts } from "../../lab/free-ports.ts";
 import { Running, spawnLogged, until } from "../../lab/exec.ts";
 import { repositoryRoot } from "../../lab/controller.ts";
 import { Guard } from "../../lab/guard.ts";
@@ -177,19 +178,6 @@ export function httpCall(
     outgoing.on("error", reject);
     outgoing.end(payload);
   });
-}
-
-/** Ports of loopback that nobody listened on a moment ago. */
-export async function freePorts(count: number): Promise<number[]> {
-  const servers = await Promise.all(
-    Array.from({ length: count }, () => new Promise<net.Server>((resolve, reject) => {
-      const server = net.createServer();
-      server.on("error", reject).listen(0, "127.0.0.1", () => resolve(server));
-    })),
-  );
-  const ports = servers.map((s) => (s.address() as net.AddressInfo).port);
-  await Promise.all(servers.map((s) => new Promise((done) => s.close(done))));
-  return ports;
 }
 
 function connects(port: number): Promise<boolean> {
