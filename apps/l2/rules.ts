@@ -1,12 +1,12 @@
 // How l2's entities become flows. What is the same on every chassis goes to a scope of the network; only what names a
 // local OpenFlow port goes to the chassis' own scope.
 import {
-  callStage, callTable, chassisScope, chassisTable, copy, derivation, each, eachPair, ethType, ipProto, load, PER_VARIANT, rule, setField, toStage, toTable,
+  callStage, callTable, chassisScope, chassisTable, copy, derivation, each, eachPair, ethType, ipProto, load, rule, setField, toStage, toTable,
   vifTable, type Chassis, type Emit, type FlowAction, type FlowMatch, type ReadView, type Vif,
 } from "#app";
 import { ports as ofPorts } from "node-openflow";
 import { ipv4ToNumber, ipv6ToBigInt, linkLocal } from "packet-codec";
-import { addressTable, attachmentTable, lanScope, netScope, networkTable, portBindingTable, portStatusTable, portTable, preferred, type Attachment, type Port } from "./model.ts";
+import { addressTable, attachmentTable, hostScope, lanScope, netScope, networkTable, portBindingTable, portStatusTable, portTable, preferred, type Attachment, type Port } from "./model.ts";
 
 /** Packets a port may send to the controller, per second. */
 const PUNT_RATE_PPS = 50;
@@ -20,9 +20,6 @@ const GROUP_BIT = { value: "01:00:00:00:00:00", mask: "01:00:00:00:00:00" };
 const icmpv6 = { eth_type: ethType.ipv6, ip_proto: ipProto.icmpv6 } as const;
 const ND = { routerSolicitation: 133, routerAdvertisement: 134, neighbourSolicitation: 135, neighbourAdvertisement: 136, redirect: 137 } as const;
 const DHCP_CLIENT = { eth_type: ethType.ip, ip_proto: ipProto.udp, udp_src: 68, udp_dst: 67 } as const;
-
-/** The scope of flows that reach a chassis by tunnel. */
-export const hostScope = (hostKey: number): string => `host:${hostKey}${PER_VARIANT}`;
 
 /** Where a port is: on the chassis the API asked for, or wherever it is plugged. */
 function attach(port: Port, view: ReadView): Attachment | undefined {

@@ -2,6 +2,7 @@
 // per peer chassis. Which encapsulation two chassis use depends on what both have: chassis with the same list and
 // underlay family form a profile, and a peer's flow is compiled once per profile.
 import { chassisScope, chassisTable, copy, defineTable, derivation, each, rule, setField, type Chassis, type EncapType, type FlowAction, type Row } from "#app";
+import { hostScope } from "../l2/model.ts";
 
 /** OpenFlow port of each encapsulation's tunnel port, on every chassis. Ports end at 0xfeff. */
 export const tunnelPort: Readonly<Record<EncapType, number>> = { geneve: 65_101, vxlan: 65_102, gre: 65_103 };
@@ -62,7 +63,7 @@ const peer = rule({
       const type = sharedEncap(chassis.encap_types, profile.slice(0, -2).split(","));
       if (type === undefined) continue;
       const destination: FlowAction = family === "/6" ? setField("tun_ipv6_dst", chassis.encap_ip) : setField("tun_ipv4_dst", chassis.encap_ip);
-      out.flow(`host:${chassis.key}@${profile}`, "tunnel_out", {
+      out.flow(hostScope(chassis.key) + profile, "tunnel_out", {
         priority: 100,
         match: { "reg:out_host": chassis.key },
         actions: [copy("reg:net", { field: "tunnel_id", ofs: 0, bits: 32 }), destination, { type: "output", port: tunnelPort[type] }],

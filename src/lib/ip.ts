@@ -70,9 +70,6 @@ export function parseIp(text: string): Ip | undefined {
   return value === undefined ? undefined : { family: 4, value: BigInt(value) };
 }
 
-/** 4 or 6; undefined if the text is no address. */
-export const ipFamily = (text: string): Family | undefined => parseIp(text)?.family;
-
 /** RFC 5952: lower case, the longest run of zero groups (the first of equals, two at least) as "::". */
 export function formatIp(ip: Ip): string {
   if (ip.family === 4) {
@@ -134,7 +131,6 @@ export function parseCidr(text: string): Cidr | undefined {
 /** The network form: host bits cleared. */
 export const formatCidr = (c: Cidr): string => `${formatIp({ family: c.family, value: c.network })}/${c.prefix}`;
 
-export const firstIp = (c: Cidr): bigint => c.network;
 export const lastIp = (c: Cidr): bigint => c.network | ((1n << BigInt(bitsOf(c.family) - c.prefix)) - 1n);
 
 /** Is the address, or the whole prefix, inside? */
@@ -153,11 +149,6 @@ export function isMulticast(ip: Ip): boolean {
 
 export function isLoopback(ip: Ip): boolean {
   return ip.family === 4 ? ip.value >> 24n === 127n : ip.value === 1n;
-}
-
-/** fe80::/10, 169.254/16. */
-export function isLinkLocal(ip: Ip): boolean {
-  return ip.family === 4 ? ip.value >> 16n === 0xa9fen : ip.value >> 118n === 0x3fan;
 }
 
 /** Modified EUI-64 address of a MAC (canonical text) in a /64. RFC 4291, appendix A. */
