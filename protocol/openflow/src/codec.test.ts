@@ -10,7 +10,8 @@ import { eachFlowStats, encodeFlowMod } from "./flow-mod.ts";
 import { Framer } from "./frame.ts";
 import { decodeMatch, encodeMatch, type Match } from "./match.ts";
 import { decodeMessage, encodeMessage } from "./messages.ts";
-import { formatFlow, formatMatch } from "./print.ts";
+import { formatFlow } from "./text/print-flow.ts";
+import { formatMatch } from "./text/print-match.ts";
 
 interface Golden {
   readonly name: string;

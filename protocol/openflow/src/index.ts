@@ -24,4 +24,7 @@ export {
   type BundleOptions, type ConnectionOptions, type Features, type PacketInMessage, type ReplyTo, type Slice,
 } from "./connection.ts";
 export { listen, type Listener, type ListenOptions } from "./listen.ts";
-export { formatMatch, formatActions, formatInstructions, formatFlow, formatPort, formatSubField, type PrintableFlow } from "./print.ts";
+export { formatActions } from "./text/print-actions.ts";
+export { formatFlow, formatInstructions, type PrintableFlow } from "./text/print-flow.ts";
+export { formatMatch } from "./text/print-match.ts";
+export { formatPort, formatSubField } from "./text/print-value.ts";

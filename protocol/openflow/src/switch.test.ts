@@ -11,7 +11,8 @@ import { ports } from "./fields.ts";
 import { eachFlowStats, encodeFlowMod, type FlowMod } from "./flow-mod.ts";
 import { encodeMatch, type Match } from "./match.ts";
 import { decodeMessage, encodeMessage, type Decoded, type MessageOf } from "./messages.ts";
-import { formatInstructions, formatMatch } from "./print.ts";
+import { formatInstructions } from "./text/print-flow.ts";
+import { formatMatch } from "./text/print-match.ts";
 import { ovsInstalled, startSwitch, type TestSwitch } from "./test-switch.ts";
 
 const ip = { eth_type: 0x0800 };
