@@ -11,6 +11,7 @@ export {
   encodeFlowMod, encodeFlowModHead, finishFlowMod, eachFlowStats, flowModCommands, flowModFlags, FLOW_MOD_MATCH_OFFSET, MAX_MESSAGE, OFP_VERSION,
   type FlowMod, type FlowModCommand, type FlowStatsView,
 } from "./flow-mod.ts";
+export { flowModTemplate, FlowModTemplate } from "./template.ts";
 export {
   encodeMessage, decodeMessage, REPLY_MORE,
   type Decoded, type ExperimenterMessage, type FlowModMessage, type Message, type MessageOf, type MessageType, type MultipartKind,
