@@ -118,7 +118,8 @@ export interface PortSpec {
  * for all switches that have it.
  */
 export type Scope = string;
-export const chassisScope = (chassis: string): Scope => `chassis:${chassis}`;
+/** A system-id may hold any character; one at the end that reads as PER_VARIANT is told from it by the space after it. */
+export const chassisScope = (chassis: string): Scope => (chassis.endsWith(PER_VARIANT) ? `chassis:${chassis} ` : `chassis:${chassis}`);
 export const baseScope: Scope = "base";
 /** Suffix of a scope name that is replaced by the including chassis' variant (see Chassis variants in the compiler): `host:7@`. */
 export const PER_VARIANT = "@";

@@ -5,7 +5,7 @@ import { describe, expect, test } from "vitest";
 import { baseScope, chassisScope, PER_VARIANT } from "#app";
 import { Scopes, type MembershipChange } from "./scopes.ts";
 
-const hosts = ["h1", "h2", "h3"];
+const hosts = ["h1", "h2", `h3${PER_VARIANT}`];
 const inner = ["lan:1", "lan:2", "net:1", "net:2", "router:1", `host:1${PER_VARIANT}`, `host:2${PER_VARIANT}`];
 const sources = [baseScope, ...hosts.map(chassisScope), ...inner];
 const variants = ["geneve", "vxlan"];
