@@ -54,6 +54,8 @@ export interface OvsPort {
 /** What one commit changes on one chassis. Net: a key is in `add` or in `remove`, never both. `add` also replaces. */
 export interface ChassisDelta {
   readonly add: Flow[];
+  /** Those of `add` that take the place of another flow with their key. */
+  readonly changed: Set<Flow>;
   readonly remove: Flow[];
   readonly addMeters: Meter[];
   readonly removeMeters: Meter[];

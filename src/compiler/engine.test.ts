@@ -111,6 +111,7 @@ class World {
     const keys = [...delta.add, ...delta.remove].map((f) => f.key);
     expect(new Set(keys).size, `${id}: a key is told once`).toBe(keys.length);
     for (const f of delta.remove) expect(held.flows.delete(f.key), `${id} is told to remove what it has`).toBe(true);
+    for (const f of delta.add) expect(delta.changed.has(f), `${id} is told what replaces a flow it has`).toBe(held.flows.has(f.key));
     for (const f of delta.add) held.flows.set(f.key, bytes(f));
     for (const m of delta.removeMeters) expect(held.meters.delete(m.id)).toBe(true);
     for (const m of delta.addMeters) held.meters.set(m.id, `${m.ratePps}/${m.burst}`);

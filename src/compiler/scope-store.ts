@@ -174,7 +174,7 @@ export class ScopeStore<O> {
     const chassis = new Map<string, ChassisDelta>();
     const of = (id: string): ChassisDelta => {
       let delta = chassis.get(id);
-      if (delta === undefined) chassis.set(id, (delta = { add: [], remove: [], addMeters: [], removeMeters: [], portsChanged: false }));
+      if (delta === undefined) chassis.set(id, (delta = { add: [], changed: new Set(), remove: [], addMeters: [], removeMeters: [], portsChanged: false }));
       return delta;
     };
     this.flowDeltas(membership, of);
@@ -192,11 +192,15 @@ export class ScopeStore<O> {
     for (const [state, keys] of this.touched) {
       const scope = state.name;
       const add: Flow[] = [];
+      const changed: Flow[] = [];
       const remove: Flow[] = [];
       for (const { flow, before } of keys.values()) {
         const after = this.effective(state, flow);
         if (after === undefined && before !== undefined) remove.push(before);
-        else if (after !== undefined && (before === undefined || !sameBytes(before, after))) add.push(after);
+        else if (after !== undefined && (before === undefined || !sameBytes(before, after))) {
+          add.push(after);
+          if (before !== undefined) changed.push(after);
+        }
       }
       this.flowsChanged += add.length + remove.length;
       if (add.length + remove.length === 0) continue;
@@ -204,6 +208,7 @@ export class ScopeStore<O> {
         if (membership.gained.get(id)?.has(scope) === true) continue;
         const delta = of(id);
         append(delta.add, add);
+        for (const flow of changed) delta.changed.add(flow);
         append(delta.remove, remove);
       }
     }
@@ -271,8 +276,13 @@ function append<T>(to: T[], from: Iterable<T>): void {
 /** A key that one scope gives up and another takes over is replaced, not removed; the last word on a key counts. */
 function dedupe(delta: ChassisDelta): void {
   if (delta.remove.length > 0 && delta.add.length > 0) {
-    const added = new Set(delta.add.map((f) => f.key));
-    const rest = delta.remove.filter((f) => !added.has(f.key));
+    const added = new Map(delta.add.map((f) => [f.key, f]));
+    const rest: Flow[] = [];
+    for (const flow of delta.remove) {
+      const now = added.get(flow.key);
+      if (now === undefined) rest.push(flow);
+      else delta.changed.add(now);
+    }
     delta.remove.length = 0;
     append(delta.remove, rest);
   }

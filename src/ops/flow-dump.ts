@@ -140,7 +140,8 @@ export class FlowDump {
       for (const [event, flows] of [["added", d.add], ["removed", d.remove]] as const) {
         for (const flow of flows) {
           const record = this.record(id, flow, "desired", undefined);
-          for (const listener of this.listeners) listener({ event, generation: delta.generation, flow: record });
+          const what = event === "added" && d.changed.has(flow) ? "changed" : event;
+          for (const listener of this.listeners) listener({ event: what, generation: delta.generation, flow: record });
         }
       }
     }

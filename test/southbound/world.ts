@@ -92,8 +92,10 @@ export class WrittenDesired implements Desired {
       };
       states.set(chassis.id, now);
       const before = this.states.get(chassis.id) ?? empty;
+      const add = [...now.flows.values()].filter((f) => before.flows.get(f.key)?.slab.equals(f.slab) !== true);
       const delta: ChassisDelta = {
-        add: [...now.flows.values()].filter((f) => before.flows.get(f.key)?.slab.equals(f.slab) !== true),
+        add,
+        changed: new Set(add.filter((f) => before.flows.has(f.key))),
         remove: [...before.flows.values()].filter((f) => !now.flows.has(f.key)),
         addMeters: [...now.meters.values()].filter((m) => JSON.stringify(before.meters.get(m.id)) !== JSON.stringify(m)),
         removeMeters: [...before.meters.values()].filter((m) => !now.meters.has(m.id)),
