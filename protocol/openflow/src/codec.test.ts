@@ -134,7 +134,7 @@ describe("matches", () => {
 
   test("of each field alone survive the codec", () => {
     for (const field of fieldList) {
-      if (["cookie", "nxm_in_port"].includes(field.name) || field.name.startsWith("x")) continue;
+      if (field.order >= fields.xreg0.order) continue; // written as other fields
       const value = field.kind === "bytes" ? Uint8Array.of(1, 2) : 1n;
       const buf = Buffer.alloc(64);
       const end = encodeMatch(buf, 0, { [field.name]: value });

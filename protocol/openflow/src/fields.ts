@@ -14,6 +14,13 @@ export interface Field {
   readonly bits: number;
   readonly bytes: number;
   readonly maskable: boolean;
+  /** Whether actions may write it. */
+  readonly writable: boolean;
+  /** Whether Open vSwitch 3.1 has it at all. */
+  readonly known: boolean;
+  readonly needs: Prerequisite | undefined;
+  /** Bits that actions can name, as Open vSwitch counts them: without the one that says that there is a VLAN header. */
+  readonly width: number;
   /** Set when oxmClass is 0xffff: four more bytes after the header. */
   readonly experimenter?: number;
   readonly kind: FieldKind;
@@ -26,108 +33,113 @@ export interface Field {
   readonly order: number;
 }
 
-type Row = readonly [name: string, kind: FieldKind, bits: number, bytes: number, oxm: string, nxm: string | null, maskable?: 1];
+/** What has to be matched before a field means anything: an Ethernet type, a protocol, an ICMPv6 type. OpenFlow 1.3.5 section 7.2.3.8. */
+export type Prerequisite =
+  | "eth" | "vlan" | "ip" | "ipv4" | "ipv6" | "arp" | "mpls" | "nsh" | "tcp" | "udp" | "sctp" | "icmpv4" | "icmpv6" | "nd" | "nd_solicit" | "nd_advert" | "ct";
+
+/** flags: m maskable, w writable by actions, x unknown to Open vSwitch. */
+type Row = readonly [name: string, kind: FieldKind, bits: number, bytes: number, oxm: string, nxm: string | null, flags?: string, needs?: Prerequisite];
 
 // Classes: "b" basic 0x8000, "r" packet registers 0x8001, "0"/"1" NXM, "o" ONF and "n" Nicira and "h" NSH experimenters,
 // "e" 0x1000. The order of rows is the order in a match: lib/nx-match.c, nx_put_raw(), of Open vSwitch.
 const ROWS = [
   ["packet_type", "uint", 32, 4, "b44", null],
-  ["dp_hash", "uint", 32, 4, "n0", "1.35", 1],
+  ["dp_hash", "uint", 32, 4, "1.35", "1.35", "m"],
   ["recirc_id", "uint", 32, 4, "1.36", "1.36"],
   ["conj_id", "uint", 32, 4, "1.37", "1.37"],
-  ["in_port", "uint", 32, 4, "b0", null],
-  ["in_phy_port", "uint", 32, 4, "b1", null],
+  ["in_port", "uint", 32, 4, "b0", null, "w"],
+  ["in_phy_port", "uint", 32, 4, "b1", null, "x"],
   ["actset_output", "uint", 32, 4, "o43", null],
-  ["eth_src", "mac", 48, 6, "b4", "0.2", 1],
-  ["eth_dst", "mac", 48, 6, "b3", "0.1", 1],
-  ["eth_type", "uint", 16, 2, "b5", "0.3"],
-  ["vlan_vid", "uint", 13, 2, "b6", null, 1],
-  ["vlan_pcp", "uint", 3, 1, "b7", null],
-  ["vlan_tci", "uint", 16, 2, "0.4", "0.4", 1],
-  ["mpls_tc", "uint", 3, 1, "b35", null],
-  ["mpls_bos", "uint", 1, 1, "b36", null],
-  ["mpls_ttl", "uint", 8, 1, "1.30", "1.30"],
-  ["mpls_label", "uint", 20, 4, "b34", null],
-  ["ipv4_src", "ipv4", 32, 4, "b11", "0.7", 1],
-  ["ipv4_dst", "ipv4", 32, 4, "b12", "0.8", 1],
-  ["ipv6_src", "ipv6", 128, 16, "b26", "1.19", 1],
-  ["ipv6_dst", "ipv6", 128, 16, "b27", "1.20", 1],
-  ["ip_frag", "uint", 2, 1, "1.26", "1.26", 1],
-  ["ip_dscp", "uint", 6, 1, "b8", null],
-  ["ip_tos", "uint", 8, 1, "0.5", "0.5"],
-  ["ip_ecn", "uint", 2, 1, "b9", "1.28"],
-  ["ip_ttl", "uint", 8, 1, "1.29", "1.29"],
-  ["ipv6_flabel", "uint", 20, 4, "b28", "1.27", 1],
-  ["ip_proto", "uint", 8, 1, "b10", "0.6"],
-  ["tcp_src", "uint", 16, 2, "b13", "0.9", 1],
-  ["tcp_dst", "uint", 16, 2, "b14", "0.10", 1],
-  ["tcp_flags", "uint", 12, 2, "o42", "1.34", 1],
-  ["udp_src", "uint", 16, 2, "b15", "0.11", 1],
-  ["udp_dst", "uint", 16, 2, "b16", "0.12", 1],
-  ["sctp_src", "uint", 16, 2, "b17", null, 1],
-  ["sctp_dst", "uint", 16, 2, "b18", null, 1],
-  ["icmpv4_type", "uint", 8, 1, "b19", "0.13"],
-  ["icmpv4_code", "uint", 8, 1, "b20", "0.14"],
-  ["icmpv6_type", "uint", 8, 1, "b29", "1.21"],
-  ["icmpv6_code", "uint", 8, 1, "b30", "1.22"],
-  ["nd_reserved", "uint", 32, 4, "e1", null],
-  ["ipv6_nd_target", "ipv6", 128, 16, "b31", "1.23", 1],
-  ["nd_options_type", "uint", 8, 1, "e2", null],
-  ["ipv6_nd_sll", "mac", 48, 6, "b32", "1.24", 1],
-  ["ipv6_nd_tll", "mac", 48, 6, "b33", "1.25", 1],
-  ["arp_op", "uint", 16, 2, "b21", "0.15"],
-  ["arp_spa", "ipv4", 32, 4, "b22", "0.16", 1],
-  ["arp_tpa", "ipv4", 32, 4, "b23", "0.17", 1],
-  ["arp_sha", "mac", 48, 6, "b24", "1.17", 1],
-  ["arp_tha", "mac", 48, 6, "b25", "1.18", 1],
-  ["pbb_isid", "uint", 24, 3, "b37", null, 1],
-  ["ipv6_exthdr", "uint", 9, 2, "b39", null, 1],
-  ["pbb_uca", "uint", 1, 1, "b41", null],
-  ["tunnel_id", "uint", 64, 8, "b38", "1.16", 1],
-  ["tun_flags", "uint", 16, 2, "1.104", "1.104", 1],
-  ["tun_ipv4_src", "ipv4", 32, 4, "1.31", "1.31", 1],
-  ["tun_ipv4_dst", "ipv4", 32, 4, "1.32", "1.32", 1],
-  ["tun_ipv6_src", "ipv6", 128, 16, "1.109", "1.109", 1],
-  ["tun_ipv6_dst", "ipv6", 128, 16, "1.110", "1.110", 1],
-  ["tun_gbp_id", "uint", 16, 2, "1.38", "1.38", 1],
-  ["tun_gbp_flags", "uint", 8, 1, "1.39", "1.39", 1],
-  ["tun_metadata*", "bytes", 0, 0, "1.40", "1.40", 1],
-  ["tun_erspan_idx", "uint", 20, 4, "n11", null, 1],
-  ["tun_erspan_ver", "uint", 4, 1, "n12", null, 1],
-  ["tun_erspan_dir", "uint", 1, 1, "n13", null, 1],
-  ["tun_erspan_hwid", "uint", 6, 1, "n14", null, 1],
-  ["tun_gtpu_flags", "uint", 8, 1, "n15", null, 1],
-  ["tun_gtpu_msgtype", "uint", 8, 1, "n16", null, 1],
-  ["nsh_flags", "uint", 8, 1, "h1", null, 1],
-  ["nsh_ttl", "uint", 8, 1, "h10", null, 1],
-  ["nsh_mdtype", "uint", 8, 1, "h2", null],
-  ["nsh_np", "uint", 8, 1, "h3", null],
-  ["nsh_spi", "uint", 24, 4, "h4", null],
-  ["nsh_si", "uint", 8, 1, "h5", null],
-  ["nsh_c1", "uint", 32, 4, "h6", null, 1],
-  ["nsh_c2", "uint", 32, 4, "h7", null, 1],
-  ["nsh_c3", "uint", 32, 4, "h8", null, 1],
-  ["nsh_c4", "uint", 32, 4, "h9", null, 1],
-  ["reg*", "uint", 32, 4, "1.0", "1.0", 1],
-  ["pkt_mark", "uint", 32, 4, "1.33", "1.33", 1],
-  ["ct_state", "uint", 32, 4, "1.105", "1.105", 1],
-  ["ct_zone", "uint", 16, 2, "1.106", "1.106", 1],
-  ["ct_mark", "uint", 32, 4, "1.107", "1.107", 1],
-  ["ct_label", "uint", 128, 16, "1.108", "1.108", 1],
-  ["ct_nw_src", "ipv4", 32, 4, "1.120", "1.120", 1],
-  ["ct_ipv6_src", "ipv6", 128, 16, "1.122", "1.122", 1],
-  ["ct_nw_dst", "ipv4", 32, 4, "1.121", "1.121", 1],
-  ["ct_ipv6_dst", "ipv6", 128, 16, "1.123", "1.123", 1],
-  ["ct_nw_proto", "uint", 8, 1, "1.119", "1.119"],
-  ["ct_tp_src", "uint", 16, 2, "1.124", "1.124", 1],
-  ["ct_tp_dst", "uint", 16, 2, "1.125", "1.125", 1],
-  ["metadata", "uint", 64, 8, "b2", null, 1],
-  // In a match these two are written as the reg fields that they consist of.
-  ["xreg*", "uint", 64, 8, "r0", null, 1],
-  ["xxreg*", "uint", 128, 16, "1.111", "1.111", 1],
+  ["eth_src", "mac", 48, 6, "b4", "0.2", "mw", "eth"],
+  ["eth_dst", "mac", 48, 6, "b3", "0.1", "mw", "eth"],
+  ["eth_type", "uint", 16, 2, "b5", "0.3", "", "eth"],
+  ["vlan_vid", "uint", 13, 2, "b6", null, "mw", "eth"],
+  ["vlan_pcp", "uint", 3, 1, "b7", null, "w", "vlan"],
+  ["mpls_tc", "uint", 3, 1, "b35", null, "w", "mpls"],
+  ["mpls_bos", "uint", 1, 1, "b36", null, "", "mpls"],
+  ["mpls_ttl", "uint", 8, 1, "1.30", "1.30", "w", "mpls"],
+  ["mpls_label", "uint", 20, 4, "b34", null, "w", "mpls"],
+  ["ipv4_src", "ipv4", 32, 4, "b11", "0.7", "mw", "ipv4"],
+  ["ipv4_dst", "ipv4", 32, 4, "b12", "0.8", "mw", "ipv4"],
+  ["ipv6_src", "ipv6", 128, 16, "b26", "1.19", "mw", "ipv6"],
+  ["ipv6_dst", "ipv6", 128, 16, "b27", "1.20", "mw", "ipv6"],
+  ["ip_frag", "uint", 2, 1, "1.26", "1.26", "m", "ip"],
+  ["ip_dscp", "uint", 6, 1, "b8", null, "w", "ip"],
+  ["ip_ecn", "uint", 2, 1, "b9", "1.28", "w", "ip"],
+  ["ip_ttl", "uint", 8, 1, "1.29", "1.29", "w", "ip"],
+  ["ipv6_flabel", "uint", 20, 4, "b28", "1.27", "mw", "ipv6"],
+  ["ip_proto", "uint", 8, 1, "b10", "0.6", "", "ip"],
+  ["tcp_src", "uint", 16, 2, "b13", "0.9", "mw", "tcp"],
+  ["tcp_dst", "uint", 16, 2, "b14", "0.10", "mw", "tcp"],
+  ["tcp_flags", "uint", 12, 2, "o42", "1.34", "m", "tcp"],
+  ["udp_src", "uint", 16, 2, "b15", "0.11", "mw", "udp"],
+  ["udp_dst", "uint", 16, 2, "b16", "0.12", "mw", "udp"],
+  ["sctp_src", "uint", 16, 2, "b17", null, "mw", "sctp"],
+  ["sctp_dst", "uint", 16, 2, "b18", null, "mw", "sctp"],
+  ["icmpv4_type", "uint", 8, 1, "b19", "0.13", "w", "icmpv4"],
+  ["icmpv4_code", "uint", 8, 1, "b20", "0.14", "w", "icmpv4"],
+  ["icmpv6_type", "uint", 8, 1, "b29", "1.21", "w", "icmpv6"],
+  ["icmpv6_code", "uint", 8, 1, "b30", "1.22", "w", "icmpv6"],
+  ["nd_reserved", "uint", 32, 4, "e1", null, "w", "nd"],
+  ["ipv6_nd_target", "ipv6", 128, 16, "b31", "1.23", "mw", "nd"],
+  ["nd_options_type", "uint", 8, 1, "e2", null, "w", "nd"],
+  ["ipv6_nd_sll", "mac", 48, 6, "b32", "1.24", "mw", "nd_solicit"],
+  ["ipv6_nd_tll", "mac", 48, 6, "b33", "1.25", "mw", "nd_advert"],
+  ["arp_op", "uint", 16, 2, "b21", "0.15", "w", "arp"],
+  ["arp_spa", "ipv4", 32, 4, "b22", "0.16", "mw", "arp"],
+  ["arp_tpa", "ipv4", 32, 4, "b23", "0.17", "mw", "arp"],
+  ["arp_sha", "mac", 48, 6, "b24", "1.17", "mw", "arp"],
+  ["arp_tha", "mac", 48, 6, "b25", "1.18", "mw", "arp"],
+  ["pbb_isid", "uint", 24, 3, "b37", null, "mx"],
+  ["ipv6_exthdr", "uint", 9, 2, "b39", null, "mx"],
+  ["pbb_uca", "uint", 1, 1, "b41", null, "x"],
+  ["tunnel_id", "uint", 64, 8, "b38", "1.16", "mw"],
+  ["tun_flags", "uint", 16, 2, "1.104", "1.104", "mw"],
+  ["tun_ipv4_src", "ipv4", 32, 4, "1.31", "1.31", "mw"],
+  ["tun_ipv4_dst", "ipv4", 32, 4, "1.32", "1.32", "mw"],
+  ["tun_ipv6_src", "ipv6", 128, 16, "1.109", "1.109", "mw"],
+  ["tun_ipv6_dst", "ipv6", 128, 16, "1.110", "1.110", "mw"],
+  ["tun_gbp_id", "uint", 16, 2, "1.38", "1.38", "mw"],
+  ["tun_gbp_flags", "uint", 8, 1, "1.39", "1.39", "mw"],
+  ["tun_metadata*", "bytes", 0, 0, "1.40", "1.40", "mw"],
+  ["tun_erspan_idx", "uint", 20, 4, "n11", null, "mw"],
+  ["tun_erspan_ver", "uint", 4, 1, "n12", null, "mw"],
+  ["tun_erspan_dir", "uint", 1, 1, "n13", null, "mw"],
+  ["tun_erspan_hwid", "uint", 6, 1, "n14", null, "mw"],
+  ["tun_gtpu_flags", "uint", 8, 1, "n15", null, "m"],
+  ["tun_gtpu_msgtype", "uint", 8, 1, "n16", null, "m"],
+  ["nsh_flags", "uint", 8, 1, "h1", null, "mw", "nsh"],
+  ["nsh_ttl", "uint", 8, 1, "h10", null, "w", "nsh"],
+  ["nsh_mdtype", "uint", 8, 1, "h2", null, "", "nsh"],
+  ["nsh_np", "uint", 8, 1, "h3", null, "", "nsh"],
+  ["nsh_spi", "uint", 24, 4, "h4", null, "w", "nsh"],
+  ["nsh_si", "uint", 8, 1, "h5", null, "w", "nsh"],
+  ["nsh_c1", "uint", 32, 4, "h6", null, "mw", "nsh"],
+  ["nsh_c2", "uint", 32, 4, "h7", null, "mw", "nsh"],
+  ["nsh_c3", "uint", 32, 4, "h8", null, "mw", "nsh"],
+  ["nsh_c4", "uint", 32, 4, "h9", null, "mw", "nsh"],
+  ["reg*", "uint", 32, 4, "1.0", "1.0", "mw"],
+  ["pkt_mark", "uint", 32, 4, "1.33", "1.33", "mw"],
+  ["ct_state", "uint", 32, 4, "1.105", "1.105", "m"],
+  ["ct_zone", "uint", 16, 2, "1.106", "1.106"],
+  ["ct_mark", "uint", 32, 4, "1.107", "1.107", "mw"],
+  ["ct_label", "uint", 128, 16, "1.108", "1.108", "mw"],
+  ["ct_nw_src", "ipv4", 32, 4, "1.120", "1.120", "m", "ct"],
+  ["ct_ipv6_src", "ipv6", 128, 16, "1.122", "1.122", "m", "ct"],
+  ["ct_nw_dst", "ipv4", 32, 4, "1.121", "1.121", "m", "ct"],
+  ["ct_ipv6_dst", "ipv6", 128, 16, "1.123", "1.123", "m", "ct"],
+  ["ct_nw_proto", "uint", 8, 1, "1.119", "1.119", "", "ct"],
+  ["ct_tp_src", "uint", 16, 2, "1.124", "1.124", "m", "ct"],
+  ["ct_tp_dst", "uint", 16, 2, "1.125", "1.125", "m", "ct"],
+  ["metadata", "uint", 64, 8, "b2", null, "mw"],
+  // In a match these are written as the fields that they consist of: registers, vlan_vid and vlan_pcp, ip_dscp.
+  ["xreg*", "uint", 64, 8, "r0", null, "mw"],
+  ["xxreg*", "uint", 128, 16, "1.111", "1.111", "mw"],
+  ["vlan_tci", "uint", 16, 2, "0.4", "0.4", "mw", "eth"],
+  ["ip_tos", "uint", 8, 1, "0.5", "0.5", "w", "ip"],
   // For subfields of actions: the 16-bit port number that most pipelines save and load; in a match it is in_port.
-  ["nxm_in_port", "uint", 16, 2, "0.0", "0.0"],
-  ["cookie", "uint", 64, 8, "1.30.8", "1.30.8", 1],
+  ["nxm_in_port", "uint", 16, 2, "0.0", "0.0", "w"],
+  ["cookie", "uint", 64, 8, "1.30.8", "1.30.8", "m"],
 ] as const satisfies readonly Row[];
 
 type D = 0 | 1 | 2 | 3 | 4 | 5 | 6 | 7 | 8 | 9;
@@ -142,6 +154,7 @@ type Family<N extends string> = N extends "reg*" ? `reg${UpTo15}`
 /** Names as ovs-fields(7) and the specification spell them, without the class prefix. */
 export type FieldName = Family<(typeof ROWS)[number][0]>;
 
+const WIDTHS: Readonly<Record<string, number>> = { vlan_vid: 12, tun_flags: 1, "tun_metadata*": 992 };
 const FAMILIES: Readonly<Record<string, number>> = { "reg*": 16, "xreg*": 8, "xxreg*": 4, "tun_metadata*": 64 };
 const CLASSES: Readonly<Record<string, readonly [cls: number, experimenter: number | undefined]>> = {
   b: [0x8000, undefined], r: [0x8001, undefined], e: [0x1000, undefined],
@@ -157,7 +170,7 @@ function number(text: string, index: number): { cls: number; field: number; expe
 
 function build(): Field[] {
   const all: Field[] = [];
-  for (const [name, kind, bits, bytes, oxmText, nxmText, maskable] of ROWS as readonly Row[]) {
+  for (const [name, kind, bits, bytes, oxmText, nxmText, flags = "", needs] of ROWS as readonly Row[]) {
     const count = FAMILIES[name] ?? 1;
     for (let i = 0; i < count; i++) {
       const oxm = number(oxmText, i);
@@ -165,7 +178,11 @@ function build(): Field[] {
       all.push({
         name: (count === 1 ? name : name.replace("*", String(i))) as FieldName,
         kind, bits, bytes,
-        maskable: maskable === 1,
+        maskable: flags.includes("m"),
+        writable: flags.includes("w"),
+        known: !flags.includes("x"),
+        needs,
+        width: WIDTHS[name] ?? bits,
         oxmClass: oxm.cls,
         oxmField: oxm.field,
         ...(oxm.experimenter === undefined ? {} : { experimenter: oxm.experimenter }),
@@ -201,7 +218,10 @@ for (const field of list) {
   }
   if (field.nxmExperimenter === undefined) byHeader.set(field.nxmHeader >>> 9, field);
 }
-byHeader.set(((0x8000 << 16) | (42 << 9)) >>> 9, fieldByName.get("tcp_flags")!); // OXM_OF_TCP_FLAGS of OpenFlow 1.5
+// Further numbers of fields: what the ONF extensions became in OpenFlow 1.5, and the newer one of dp_hash.
+byHeader.set(((0x8000 << 16) | (42 << 9)) >>> 9, fieldByName.get("tcp_flags")!);
+byHeader.set(((0x8000 << 16) | (43 << 9)) >>> 9, fieldByName.get("actset_output")!);
+byExperimenter.get(0x00002320)!.set(((0xffff << 16) | (0 << 9)) >>> 9, fieldByName.get("dp_hash")!);
 
 /** The field of an OXM header (class, field, mask bit, length), undefined if unknown. The length tells mpls_ttl from cookie. */
 export function fieldOfHeader(header: number, experimenter: number | undefined): Field | undefined {

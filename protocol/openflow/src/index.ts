@@ -1,10 +1,12 @@
 // The public face of node-openflow; nothing else is exported.
 
 export { fields, fieldList, ports, groups, NO_BUFFER, ALL_TABLES, type Field, type FieldKind, type FieldName } from "./fields.ts";
-export { encodeMatch, encodeOxm, encodeOxms, decodeMatch, decodeOxms, flagNames, type Match, type MatchValue } from "./match.ts";
+export { encodeMatch, encodeNxm, encodeOxm, encodeOxms, decodeMatch, decodeNxm, decodeOxms, flagNames, type Match, type MatchValue } from "./match.ts";
+export type { DecodeOptions } from "./strict.ts";
 export type { FieldValue } from "./value.ts";
 export { wholeField, type SubField } from "./action-parts.ts";
 export { encodeActions, encodeLoad, encodeSetField, decodeActions, type Action, type Nat } from "./actions.ts";
+export type { EncapProperty } from "./actions-encap.ts";
 export type { LearnSpec } from "./learn.ts";
 export { encodeInstructionHead, encodeInstructions, decodeInstructions, type Instruction } from "./instructions.ts";
 export {
@@ -18,7 +20,7 @@ export {
   type MultipartReply, type MultipartReplyOf, type MultipartRequest, type PacketIn2, type PortDesc,
 } from "./messages.ts";
 export type { U64 } from "./layout.ts";
-export { OpenFlowError, errorName, type OpenFlowErrorCode, type OpenFlowErrorDetails } from "./errors.ts";
+export { OpenFlowError, errorName, formatRefusal, type ErrorName, type OpenFlowErrorCode, type OpenFlowErrorDetails } from "./errors.ts";
 export { Framer } from "./frame.ts";
 export {
   OpenFlowConnection, peerError,

@@ -4,6 +4,7 @@ import { room } from "./action-parts.ts";
 import { decodeActions, encodeActions, type Action } from "./actions.ts";
 import { badValue, malformed, OpenFlowError, truncated } from "./errors.ts";
 import { writeU64, type U64 } from "./layout.ts";
+import { judged, type DecodeOptions } from "./strict.ts";
 import { writeU16, writeU32 } from "./value.ts";
 
 export type Instruction =
@@ -93,7 +94,8 @@ function encodeInstruction(buf: Buffer, off: number, instruction: Instruction): 
 }
 
 /** Reads `length` bytes of instructions. @throws OpenFlowError */
-export function decodeInstructions(buf: Buffer, off: number, length: number): Instruction[] {
+export function decodeInstructions(buf: Buffer, off: number, length: number, options?: DecodeOptions): Instruction[] {
+  if (options !== undefined) return judged(options, () => decodeInstructions(buf, off, length));
   const end = off + length;
   if (end > buf.length) throw truncated(off, "instructions");
   const instructions: Instruction[] = [];

@@ -1,8 +1,9 @@
 // Structures as data. A layout is a list of parts, each a fixed or trailing piece of a structure; encodeParts and
 // decodeParts walk it. The TypeScript type of a structure is derived from its layout (Shape), so each is said once.
 
-import { badValue, malformed, truncated } from "./errors.ts";
+import { badValue, malformed, refusal, truncated, type ErrorName } from "./errors.ts";
 import { decodeMatch, encodeMatch, matchLength, pad8, type Match } from "./match.ts";
+import { judging } from "./strict.ts";
 import { ipv4Text, macText, writeIpv4, writeMac, writeU16, writeU32 } from "./value.ts";
 
 type Obj = Record<string, unknown>;
@@ -29,10 +30,10 @@ export function encodeParts(layout: readonly Part[], buf: Buffer, off: number, o
 }
 
 /** Reads a whole structure that must end exactly at `end` unless `open`. */
-export function decodeParts(layout: readonly Part[], buf: Buffer, off: number, end: number, obj: Obj, what: string): number {
+export function decodeParts(layout: readonly Part[], buf: Buffer, off: number, end: number, obj: Obj, what: string, name?: ErrorName): number {
   for (let i = 0; i < layout.length; i++) {
     const part = layout[i]!;
-    if (off + Math.max(part.size, 0) > end) throw truncated(off, what);
+    if (off + Math.max(part.size, 0) > end) throw truncated(off, what, name);
     off = part.decode(buf, off, end, obj);
   }
   return off;
@@ -125,16 +126,48 @@ export function hex64<N extends string>(name: N): Part<Named<N, string>> {
   };
 }
 
-/** Zeroes, ignored when read. */
+/** What stood in the padding of a structure that was read, where it was not zero; the structure is written back with it, a copy of it without. */
+const PADDING = Symbol("padding");
+type Padded = Obj & { [PADDING]?: Map<Part, Uint8Array> };
+
+/** Zeroes. Others may be there when read: they mean nothing, but are kept out of sight, so that the bytes come out as they went in. */
 export function pad(size: number): Part {
-  return {
+  const part: Part = {
     name: "", size,
-    encode(buf, off) {
-      buf.fill(0, off, off + size);
+    encode(buf, off, obj) {
+      const kept = (obj as Padded)[PADDING]?.get(part);
+      if (kept === undefined) buf.fill(0, off, off + size);
+      else buf.set(kept, off);
       return off + size;
     },
-    decode: (_buf, off) => off + size,
+    decode(buf, off, _end, obj) {
+      let any = 0;
+      for (let i = off; i < off + size; i++) any |= buf[i]!;
+      if (any !== 0) {
+        const padded = obj as Padded;
+        if (padded[PADDING] === undefined) Object.defineProperty(padded, PADDING, { value: new Map() });
+        padded[PADDING]!.set(part, Uint8Array.from(buf.subarray(off, off + size)));
+      }
+      return off + size;
+    },
   };
+  return part;
+}
+
+/** Zeroes that Open vSwitch insists on, where it judges. */
+export function zeros(size: number, name: ErrorName = "NXBRC_MUST_BE_ZERO"): Part {
+  return {
+    ...pad(size),
+    decode(buf, off) {
+      if (judging.strict) mustBeZero(buf, off, off + size, name);
+      return off + size;
+    },
+  };
+}
+
+/** @throws OpenFlowError when a byte of the range is not zero */
+export function mustBeZero(buf: Buffer, off: number, end: number, name: ErrorName = "NXBRC_MUST_BE_ZERO"): void {
+  for (; off < end; off++) if (buf[off] !== 0) throw refusal(name, off, `0x${buf[off]!.toString(16)} where a zero must be`);
 }
 
 /** A constant that must be there. */

@@ -1,9 +1,10 @@
 // The learn action: a flow that makes flows. NXAST_LEARN and NXAST_LEARN2, ovs-actions(7).
 
-import { checked, finish, nicira, subfield, writeNxmHeader, type SubField } from "./action-parts.ts";
-import { badValue, malformed, truncated } from "./errors.ts";
-import { writeU64, type U64 } from "./layout.ts";
-import { readHeader } from "./match.ts";
+import { checked, checkedTarget, finish, nicira, readNxmHeader, subfield, writeNxmHeader, type SubField } from "./action-parts.ts";
+import { badValue, malformed, refusal, truncated } from "./errors.ts";
+import { mustBeZero, writeU64, type U64 } from "./layout.ts";
+import { readHeader, type OxmHeader } from "./oxm.ts";
+import { judging } from "./strict.ts";
 import { readBig, writeU16, writeU32 } from "./value.ts";
 
 /** What a learned flow matches ("match"), does ("load") or outputs to ("output"); `src` is a field of the packet or a constant. */
@@ -75,9 +76,14 @@ function learnField(buf: Buffer, pos: number, sub: SubField): number {
   return end + 2;
 }
 
+const SEND_FLOW_REM = 1;
+const DELETE_LEARNED = 2;
+const WRITE_RESULT = 4;
+const IMMEDIATE = 1 << 13;
+
 export function decodeLearn(buf: Buffer, off: number, end: number, two: boolean): LearnAction {
   let pos = off + 10;
-  if (end - off < (two ? 40 : 32)) throw truncated(off, "learn");
+  if (end - off < (two ? 40 : 32)) throw truncated(off, "learn", "OFPBAC_BAD_LEN");
   const flags = buf.readUInt16BE(pos + 14);
   const head = {
     type: "learn" as const,
@@ -88,44 +94,57 @@ export function decodeLearn(buf: Buffer, off: number, end: number, two: boolean)
     hard_timeout: buf.readUInt16BE(pos + 2),
     fin_idle_timeout: buf.readUInt16BE(pos + 18),
     fin_hard_timeout: buf.readUInt16BE(pos + 20),
-    flags: flags & ~4,
+    flags: two ? flags & ~WRITE_RESULT : flags,
   };
+  if (judging.strict) {
+    if (two) mustBeZero(buf, pos + 28, pos + 30, "NXBAC_MUST_BE_ZERO");
+    mustBeZero(buf, pos + 17, pos + 18, "OFPBAC_BAD_ARGUMENT");
+    if (head.table_id === 0xff) throw refusal("OFPBAC_BAD_ARGUMENT", pos + 16, "learn: table 255");
+    if (flags & ~(SEND_FLOW_REM | DELETE_LEARNED | (two ? WRITE_RESULT : 0))) throw refusal("OFPBAC_BAD_ARGUMENT", pos + 14, `learn: flags 0x${flags.toString(16)}`);
+  }
   pos += 22;
   let extra: { limit?: number; result_dst?: SubField } = {};
   if (two) {
     extra = { limit: buf.readUInt32BE(pos) };
     const ofs = buf.readUInt16BE(pos + 4);
     pos += 8;
-    if (flags & 4) {
+    if (flags & WRITE_RESULT) {
       const found = readHeader(buf, pos, end);
-      extra.result_dst = checked(pos, { field: found.field.name, ofs, bits: 1 });
+      if (judging.strict && found.masked) throw refusal("OFPBMC_BAD_MASK", pos, "learn: a masked result");
+      extra.result_dst = checkedTarget(pos, { field: found.field.name, ofs, bits: 1, ...lengthOf(found) });
       pos = found.end;
-    }
+    } else if (judging.strict && ofs !== 0) throw refusal("OFPBAC_BAD_ARGUMENT", pos - 4, "learn: an offset without result");
   }
   const specs: LearnSpec[] = [];
   const reference = (bits: number): SubField => {
-    if (pos + 6 > end) throw truncated(pos, "learn field");
-    const { field, end: next } = readHeader(buf, pos, end);
-    if (next !== pos + 4) throw malformed(pos, "learn field");
+    const found = readNxmHeader(buf, pos);
     pos += 6;
-    return checked(pos - 6, { field: field.name, ofs: buf.readUInt16BE(pos - 2), bits });
+    return checked(pos - 6, { field: found.field.name, ofs: buf.readUInt16BE(pos - 2), bits, ...lengthOf(found) });
   };
   while (pos + 2 <= end) {
     const head = buf.readUInt16BE(pos);
     if (head === 0) break;
-    pos += 2;
     const bits = head & 0x7ff;
     const type = LEARN_TYPES[(head >>> 11) & 3];
-    if (type === undefined || head >>> 14 !== 0 || bits === 0) throw malformed(pos - 2, `learn specification 0x${head.toString(16)}`);
+    const immediate = (head & IMMEDIATE) !== 0;
+    // The two highest bits mean nothing to Open vSwitch, which reads the rest all the same.
+    if (type === undefined || (type === "output" && immediate) || (head >>> 14 !== 0 && !judging.strict)) throw malformed(pos, `learn specification 0x${head.toString(16)}`, "OFPBAC_BAD_ARGUMENT");
+    pos += 2;
+    const bytes = immediate ? 2 * Math.ceil(bits / 16) : 6;
+    if (pos + bytes + (type === "output" ? 0 : 6) > end) throw truncated(pos, "learn specification", "OFPBAC_BAD_LEN");
     let src: SubField | number | bigint;
-    if (head & (1 << 13)) {
-      const bytes = 2 * Math.ceil(bits / 16);
-      if (pos + bytes > end) throw truncated(pos, "learn constant");
+    if (immediate) {
+      if (bits === 0) throw refusal("OFPBAC_BAD_SET_LEN", pos - 2, "learn: a constant of no bits");
       src = bytes <= 4 ? buf.readUIntBE(pos, bytes) : readBig(buf, pos, bytes);
       pos += bytes;
     } else src = reference(bits);
     specs.push(type === "output" ? { type, src } : { type, src, dst: reference(bits) });
   }
-  if (end - pos >= 8) throw malformed(pos, "learn: bytes left over");
+  if (end - pos >= 8 && !judging.strict) throw malformed(pos, "learn: bytes left over", "OFPBAC_BAD_ARGUMENT");
+  if (judging.strict) mustBeZero(buf, pos, end, "OFPBAC_BAD_ARGUMENT");
   return { ...head, ...extra, specs };
+}
+
+function lengthOf(found: OxmHeader): { length?: number } {
+  return found.field.bytes === 0 ? { length: found.length } : {};
 }

@@ -1,22 +1,18 @@
 // ofp_match: a list of OXM entries. Written in one canonical form, the one in which Open vSwitch writes a flow back:
 // fields in its order, bits outside a mask zero, a full mask left out, an all-zero mask leaves the field out, xreg and
 // xxreg as the registers they consist of. So the bytes of a match are its identity.
+//
+// A match that was read in another form remembers that form (numbers and order of its entries, never values), and is written back
+// in it; a copy of it, or one whose fields were changed, is written canonically.
 
-import { badValue, malformed, truncated } from "./errors.ts";
+import { badValue, malformed, refusal, truncated } from "./errors.ts";
 import { fieldByName, fieldOfHeader, fields, type Field, type FieldName } from "./fields.ts";
-import { readBig, readValue, writeU16, writeU32, writeValue, type FieldValue } from "./value.ts";
-
-/** Text may carry a mask: "10.0.0.0/8", "10.0.0.0/255.0.0.0", "0x1/0xff", "+trk+est-new" (ct_state, tcp_flags, tun_flags). */
-export type MatchValue = FieldValue | { readonly value: FieldValue; readonly mask: FieldValue };
+import { mustMatch } from "./match-check.ts";
+import { encodeLiteral, encodeNxmEntry, encodeOxm, isMasked, parts, readOxm, type MatchValue, type OxmEntry } from "./oxm.ts";
+import { judged, judging, type DecodeOptions } from "./strict.ts";
+import { writeU16 } from "./value.ts";
 
 export type Match = { readonly [K in FieldName]?: MatchValue };
-
-/** Names of flag bits, lowest first; "" has none. */
-export const flagNames: Readonly<Partial<Record<FieldName, readonly string[]>>> = {
-  ct_state: ["new", "est", "rel", "rpl", "inv", "trk", "snat", "dnat"],
-  tcp_flags: ["fin", "syn", "rst", "psh", "ack", "urg", "ece", "cwr", "ns"],
-  tun_flags: ["oam"],
-};
 
 // Scratch of the match being written. Encoding never yields, so one of each is enough.
 const pendingFields: Field[] = [];
@@ -39,6 +35,8 @@ export function pad8(buf: Buffer, start: number, end: number): number {
 
 /** The OXM entries alone: no header, no padding. */
 export function encodeOxms(buf: Buffer, off: number, match: Match): number {
+  const form = (match as Formed)[OXM_FORM];
+  if (form !== undefined && fits(form, match)) return encodeForm(buf, off, match, form);
   let count = 0;
   for (const name in match) {
     const value = match[name as FieldName];
@@ -61,103 +59,48 @@ export function encodeOxms(buf: Buffer, off: number, match: Match): number {
 }
 const FIRST_ALIAS = fields.xreg0.order;
 
-/** One entry in canonical form; nothing when its mask is all zero. */
-export function encodeOxm(buf: Buffer, off: number, field: Field, value: MatchValue): number {
-  let pos = writeHeader(buf, off, field.header, field.experimenter);
-  let length: number;
-  if (typeof value === "string") {
-    if (value.includes("/") || (field.kind === "uint" && (value.charCodeAt(0) === 43 || value.charCodeAt(0) === 45))) {
-      return encodeOxm(buf, off, field, maskedText(field, value));
-    }
-    length = writeValue(buf, pos, field, value);
-  } else if (typeof value === "object" && value !== null && !(value instanceof Uint8Array)) {
-    length = writeValue(buf, pos, field, value.value);
-    const maskLength = writeValue(buf, pos + length, field, value.mask);
-    if (maskLength !== length) throw badValue(`${field.name}: value and mask differ in length`);
-    const unused = field.bytes * 8 - field.bits;
-    let any = 0;
-    let missing = 0;
-    for (let i = 0; i < length; i++) {
-      const mask = buf[pos + length + i]!;
-      any |= mask;
-      missing |= ~mask & (unused >= 8 * i + 8 ? 0 : unused > 8 * i ? 0xff >> (unused - 8 * i) : 0xff);
-      buf[pos + i] = buf[pos + i]! & mask;
-    }
-    if (any === 0) return off;
-    if (missing !== 0) {
-      if (!field.maskable) throw badValue(`${field.name} cannot be masked`);
-      buf[off + 2] = buf[off + 2]! | 1;
-      length *= 2;
-    }
-  } else {
-    length = writeValue(buf, pos, field, value);
+// --- NXM: the form before OXM, without a header, with numbers and fields of its own ---
+
+/** Writes a match in NXM form without padding; returns the offset after it. In it ports have 16 bits and there is one field for the VLAN tag. */
+export function encodeNxms(buf: Buffer, off: number, match: Match): number {
+  const form = (match as Formed)[NXM_FORM];
+  if (form !== undefined && fits(form, match)) return encodeForm(buf, off, match, form);
+  const plain = Object.keys(match).some((name) => (fieldByName.get(name)?.order ?? 0) >= FIRST_ALIAS) ? spelledOut(match) : match;
+  const entries: [order: number, field: Field, value: MatchValue][] = [];
+  let tci: { value: bigint; mask: bigint } | undefined;
+  for (const [name, value] of Object.entries(plain) as [FieldName, MatchValue | undefined][]) {
+    if (value === undefined) continue;
+    const field = fields[name];
+    if (field === undefined) throw badValue(`no field ${name}`);
+    if (name === "vlan_vid" || name === "vlan_pcp") {
+      const part = parts(field, value);
+      const shift = name === "vlan_pcp" ? 13n : 0n;
+      tci = { value: (tci?.value ?? 0n) | (part.value << shift), mask: (tci?.mask ?? 0n) | (part.mask << shift) };
+    } else if (name === "in_port") entries.push([field.order, fields.nxm_in_port, Number(parts(field, value).value & 0xffffn)]);
+    else if (name === "ip_dscp") entries.push([field.order, fields.ip_tos, Number(parts(field, value).value << 2n)]);
+    else entries.push([field.order, field, value]);
   }
-  if (field.bits !== field.bytes * 8 && tooWide(buf, pos, field)) throw badValue(`${field.name}: more than ${field.bits} bits`);
-  buf[off + 3] = length + (pos - off - 4);
-  pos += length;
-  return pos;
+  if (tci !== undefined) entries.push([fields.vlan_vid.order, fields.vlan_tci, tci]);
+  entries.sort((a, b) => a[0] - b[0]);
+  for (const [, field, value] of entries) off = encodeNxmEntry(buf, off, field, value);
+  return off;
 }
 
-/** Whether the value has bits that the field has not. */
-function tooWide(buf: Buffer, pos: number, field: Field): boolean {
-  if (field.bits === 0) return false;
-  const unused = field.bytes * 8 - field.bits;
-  for (let i = 0; i * 8 < unused; i++) if (buf[pos + i]! >> Math.max(0, 8 - (unused - 8 * i))) return true;
-  return false;
+/** Writes a match in NXM form, padded to 8 bytes; returns the offset after it. */
+export function encodeNxm(buf: Buffer, off: number, match: Match): number {
+  return pad8(buf, off, encodeNxms(buf, off, match));
 }
 
-/** An OXM header with its experimenter, length still to be filled in. Returns the offset after it. */
-export function writeHeader(buf: Buffer, off: number, header: number, experimenter: number | undefined): number {
-  writeU32(buf, off, header);
-  if (experimenter === undefined) return off + 4;
-  writeU32(buf, off + 4, experimenter);
-  return off + 8;
+/** Reads `length` bytes of NXM entries; what pads them to 8 is not part of them. @throws OpenFlowError */
+export function decodeNxm(buf: Buffer, off: number, length: number, options?: DecodeOptions): Match {
+  return judged(options, () => {
+    if (off + length > buf.length) throw truncated(off, "match", "OFPBMC_BAD_LEN");
+    const match = readEntries(buf, off, off + length);
+    return remember(match, NXM_FORM, buf, off, off + length);
+  });
 }
 
-function maskedText(field: Field, text: string): MatchValue {
-  const slash = text.indexOf("/");
-  if (slash < 0) return flags(field, text);
-  const value = text.slice(0, slash);
-  const mask = text.slice(slash + 1);
-  const bits = field.kind === "ipv4" ? 32 : field.kind === "ipv6" ? 128 : 0;
-  if (bits > 0 && /^\d{1,3}$/.test(mask)) {
-    const prefix = Number(mask);
-    if (prefix > bits) throw badValue(`${field.name}: prefix length ${prefix} exceeds ${bits}`);
-    if (bits === 32) return { value, mask: prefix === 0 ? 0 : (0xffffffff << (32 - prefix)) >>> 0 };
-    return { value, mask: prefix === 0 ? 0n : ((1n << BigInt(prefix)) - 1n) << BigInt(bits - prefix) };
-  }
-  return { value, mask };
-}
-
-const knownFlags = new Map<string, MatchValue>();
-
-function flags(field: Field, text: string): MatchValue {
-  const key = `${field.name}${text}`;
-  let value = knownFlags.get(key);
-  if (value === undefined) {
-    value = parseFlags(field, text);
-    if (knownFlags.size < 1000) knownFlags.set(key, value);
-  }
-  return value;
-}
-
-function parseFlags(field: Field, text: string): MatchValue {
-  const names = flagNames[field.name];
-  if (names === undefined || !/^([+-][a-z]+)+$/.test(text)) throw badValue(`${field.name}: not a value: ${text}`);
-  let value = 0;
-  let mask = 0;
-  for (const [, sign, name] of text.matchAll(/([+-])([a-z]+)/g)) {
-    const bit = names.indexOf(name!);
-    if (bit < 0) throw badValue(`${field.name}: no flag ${name!}`);
-    mask |= 1 << bit;
-    if (sign === "+") value |= 1 << bit;
-  }
-  return { value, mask };
-}
-
-// --- xreg, xxreg, nxm_in_port and cookie in a match ---
-
-const scratch = Buffer.alloc(256);
+// --- aliases in a match ---
 
 /** The same match in fields that have a place in it. */
 function spelledOut(match: Match): Match {
@@ -187,6 +130,15 @@ function spelledOut(match: Match): Match {
     } else if (name === "nxm_in_port") {
       const { value: port } = parts(field, value);
       out["in_port"] = port >= 0xff00n ? port + 0xffff0000n : port;
+    } else if (name === "vlan_tci") {
+      const { value: tci, mask } = parts(field, value);
+      put("vlan_vid", tci & mask & 0x1fffn, mask & 0x1fffn);
+      // Without a tag there is no priority to match on.
+      if (mask >> 13n !== 0n && (tci & mask & 0x1fffn) !== 0n) out["vlan_pcp"] = Number((tci & mask) >> 13n);
+    } else if (name === "ip_tos") {
+      const { value: tos } = parts(field, value);
+      if (tos & 3n) throw badValue("ip_tos: the lower two bits are ip_ecn");
+      out["ip_dscp"] = Number(tos >> 2n);
     } else if (field.order >= FIRST_ALIAS) throw badValue(`${name} is not part of a match`);
     else if (out[name] !== undefined) {
       const whole = parts(field, value);
@@ -196,85 +148,117 @@ function spelledOut(match: Match): Match {
   return out;
 }
 
-/** Value and mask as integers. */
-export function parts(field: Field, value: MatchValue): { value: bigint; mask: bigint } {
-  if (typeof value === "string" && (value.includes("/") || flagNames[field.name] !== undefined && /^[+-]/.test(value))) return parts(field, maskedText(field, value));
-  if (typeof value === "object" && !(value instanceof Uint8Array)) {
-    return { value: toBig(field, value.value), mask: toBig(field, value.mask) };
-  }
-  const whole = toBig(field, value);
-  return { value: whole, mask: (1n << BigInt(field.bits || 992)) - 1n };
+// --- forms: how the entries of a match came ---
+
+interface Entry {
+  /** Name in the match. */
+  readonly name: FieldName;
+  /** Field on the wire, where it is another. */
+  readonly field: Field;
+  readonly header: number;
+  readonly experimenter: number | undefined;
+  readonly masked: boolean;
+}
+const OXM_FORM = Symbol("OXM form");
+const NXM_FORM = Symbol("NXM form");
+interface Formed {
+  readonly [OXM_FORM]?: readonly Entry[];
+  readonly [NXM_FORM]?: readonly Entry[];
 }
 
-/** A field's value as one integer. */
-export function toBig(field: Field, value: FieldValue): bigint {
-  if (typeof value === "bigint") return value;
-  if (typeof value === "number" && Number.isSafeInteger(value) && value >= 0) return BigInt(value);
-  const length = writeValue(scratch, 0, field, value);
-  return readBig(scratch, 0, length);
+/** Notes the form of entries that were read without error. Not enumerable: a copy of the match is another match. */
+function remember(match: Match, key: typeof OXM_FORM | typeof NXM_FORM, buf: Buffer, off: number, end: number): Match {
+  const form: Entry[] = [];
+  while (off < end) {
+    const header = buf.readUInt32BE(off);
+    const experimenter = header >>> 16 === 0xffff ? buf.readUInt32BE(off + 4) : undefined;
+    const field = fieldOfHeader(header, experimenter)!;
+    form.push({ name: nameInMatch(field, match), field, header: (header & ~0x1ff) >>> 0, experimenter, masked: (header & 0x100) !== 0 });
+    off += 4 + (header & 0xff);
+  }
+  return Object.defineProperty(match, key, { value: form });
+}
+
+function nameInMatch(field: Field, match: Match): FieldName {
+  if (field.name === "nxm_in_port") return "in_port";
+  return field.name === "ip_tos" && match.ip_tos === undefined ? "ip_dscp" : field.name;
+}
+
+function fits(form: readonly Entry[], match: Match): boolean {
+  let count = 0;
+  for (const name in match) if (match[name as FieldName] !== undefined) count++;
+  return count === form.length && form.every((entry) => {
+    const value = match[entry.name];
+    return value !== undefined && isMasked(value) === entry.masked;
+  });
+}
+
+function encodeForm(buf: Buffer, off: number, match: Match, form: readonly Entry[]): number {
+  for (const { name, field, header, experimenter } of form) {
+    let value = match[name]!;
+    if (field.name !== name) {
+      const port = Number(parts(fields[name], value).value);
+      value = name === "in_port" ? port & 0xffff : port << 2;
+    }
+    off = encodeLiteral(buf, off, field, value, header, experimenter);
+  }
+  return off;
 }
 
 // --- decoding ---
 
 /** Reads an ofp_match. `end` bounds what may be read. Throws OpenFlowError on anything odd, unknown fields included. */
-export function decodeMatch(buf: Buffer, off: number, end: number = buf.length): Match {
+export function decodeMatch(buf: Buffer, off: number, end: number = buf.length, options?: DecodeOptions): Match {
+  if (options !== undefined) return judged(options, () => decodeMatch(buf, off, end));
   return decodeOxms(buf, off + 4, off + matchLength(buf, off, end));
 }
 
 /** Length of the ofp_match at `off` without its padding; checks that it fits, padding included. */
 export function matchLength(buf: Buffer, off: number, end: number): number {
-  if (off + 4 > end) throw truncated(off, "match");
-  if (buf.readUInt16BE(off) !== 1) throw malformed(off, "match is not OXM");
+  if (off + 4 > end) throw truncated(off, "match", "OFPBMC_BAD_LEN");
   const length = buf.readUInt16BE(off + 2);
-  if (length < 4) throw malformed(off + 2, `match length ${length}`);
-  if (off + ((length + 7) & ~7) > end) throw truncated(off + 2, "match");
+  if (buf.readUInt16BE(off) !== 1) throw refusal("OFPBMC_BAD_TYPE", off, "match is not OXM");
+  if (length < 4) throw malformed(off + 2, `match length ${length}`, "OFPBMC_BAD_LEN");
+  if (off + ((length + 7) & ~7) > end) throw truncated(off + 2, "match", "OFPBMC_BAD_LEN");
   return length;
 }
 
+let irregular = false;
+
+/** Entries of a match in OXM form, without header. */
 export function decodeOxms(buf: Buffer, off: number, end: number): Match {
+  irregular = false;
+  const match = readEntries(buf, off, end);
+  return irregular ? remember(match, OXM_FORM, buf, off, end) : match;
+}
+
+/** Reads entries and notes in `irregular` whether encodeOxms would write them otherwise. */
+function readEntries(buf: Buffer, off: number, end: number): Match {
   const match: Record<string, MatchValue> = {};
+  let last = -1;
   for (let pos = off; pos < end; ) {
     const entry = readOxm(buf, pos, end);
-    if (match[entry.field.name] !== undefined) throw malformed(pos, `field ${entry.field.name} twice`);
-    match[entry.field.name] = entry.value;
+    const { field } = entry;
+    if (judging.strict) mustMatch(buf, pos, entry, match);
+    if (!entry.canonical || field.order <= last || field.order >= FIRST_ALIAS || (buf.readUInt32BE(pos) & ~0x1ff) >>> 0 !== field.header) irregular = true;
+    last = field.order;
+    let name: string = field.name;
+    let value: MatchValue = entry.mask === undefined ? entry.value : { value: entry.value, mask: entry.mask };
+    if (field.order >= FIRST_ALIAS) [name, value] = renamed(field, value, entry);
+    if (match[name] !== undefined) throw refusal("OFPBMC_DUP_FIELD", pos, `field ${name} twice`);
+    match[name] = value;
     pos = entry.end;
   }
   return match;
 }
 
-export interface OxmHeader {
-  readonly field: Field;
-  readonly masked: boolean;
-  /** Bytes of value and mask. */
-  readonly length: number;
-  /** Offset after the header. */
-  readonly end: number;
+/** Fields of NXM that are others in a match; vlan_tci and the wide registers stay. */
+function renamed(field: Field, value: MatchValue, entry: OxmEntry): [string, MatchValue] {
+  if (entry.mask !== undefined) return [field.name, value];
+  const number = Number(entry.value);
+  if (field.name === "nxm_in_port") return ["in_port", number >= 0xff00 ? number + 0xffff0000 : number];
+  if (field.name === "ip_tos" && (number & 3) === 0) return ["ip_dscp", number >> 2];
+  return [field.name, value];
 }
 
-export function readHeader(buf: Buffer, pos: number, end: number): OxmHeader {
-  if (pos + 4 > end) throw truncated(pos, "OXM header");
-  const header = buf.readUInt32BE(pos);
-  let experimenter: number | undefined;
-  let length = header & 0xff;
-  let next = pos + 4;
-  if (header >>> 16 === 0xffff) {
-    if (pos + 8 > end) throw truncated(pos, "OXM experimenter header");
-    if (length < 4) throw malformed(pos + 3, `OXM length ${length}`);
-    experimenter = buf.readUInt32BE(pos + 4);
-    length -= 4;
-    next = pos + 8;
-  }
-  const field = fieldOfHeader(header, experimenter);
-  if (field === undefined) throw malformed(pos, `unknown OXM field 0x${header.toString(16)}`);
-  return { field, masked: (header & 0x100) !== 0, length, end: next };
-}
-
-export function readOxm(buf: Buffer, pos: number, end: number): { field: Field; value: FieldValue | { value: FieldValue; mask: FieldValue }; end: number } {
-  const { field, masked, length, end: start } = readHeader(buf, pos, end);
-  if (masked && length % 2 !== 0) throw malformed(pos + 3, `OXM length ${length}`);
-  const half = masked ? length / 2 : length;
-  if (field.bytes === 0 ? half === 0 || half > 124 : half !== field.bytes) throw malformed(pos + 3, `OXM length ${length} of ${field.name}`);
-  if (start + length > end) throw truncated(pos + 3, `OXM ${field.name}`);
-  const value = readValue(buf, start, field, half);
-  return { field, value: masked ? { value, mask: readValue(buf, start + half, field, half) } : value, end: start + length };
-}
+export { encodeOxm, flagNames, parts, readHeader, readOxm, toBig, writeHeader, type MatchValue, type OxmEntry, type OxmHeader } from "./oxm.ts";

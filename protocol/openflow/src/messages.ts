@@ -11,6 +11,7 @@ import {
   type Part, type Shape,
 } from "./layout.ts";
 import { decodeOxms, encodeOxms, pad8, type Match } from "./match.ts";
+import { judged, type DecodeOptions } from "./strict.ts";
 import { writeU16, writeU32 } from "./value.ts";
 import type { FlowMod } from "./flow-mod.ts";
 
@@ -407,7 +408,8 @@ export function encodeMessage(message: Message, xid: number): Buffer {
  * Reads one message, which must fill `bytes`. Data and userdata in the result are views of `bytes`.
  * @throws OpenFlowError, whatever the bytes
  */
-export function decodeMessage(bytes: Uint8Array): Decoded {
+export function decodeMessage(bytes: Uint8Array, options?: DecodeOptions): Decoded {
+  if (options !== undefined) return judged(options, () => decodeMessage(bytes));
   const buf = Buffer.isBuffer(bytes) ? bytes : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   if (buf.length < HEADER) throw truncated(buf.length, "header");
   const version = buf[0]!;
