@@ -2,9 +2,9 @@ import { expect, test } from "vitest";
 
 import { ipv6ToBytes } from "./address.ts";
 import { checksum, pseudoHeaderSum } from "./checksum.ts";
-import { buildIcmpv6 } from "./icmp.ts";
+import { buildIcmpv6 } from "./icmpv6.ts";
 import { hex, randomBytes, seededRandom } from "./test-vectors.ts";
-import { buildUdp } from "./transport.ts";
+import { buildUdp } from "./udp.ts";
 
 /** One's complement addition is arithmetic modulo 65535: the bytes as one huge number say the same, slowly. */
 function slowChecksum(bytes: Uint8Array): number {

@@ -1,20 +1,41 @@
-// Ethernet II with at most one 802.1Q tag, and ARP for IPv4 over it. A second tag, or a service tag (0x88a8), is left
-// in `payload` under its own ethertype.
+// Ethernet II and its VLAN tags, customer (802.1Q) and service (802.1ad) ones, as many as there are. The outermost tag is
+// part of the header, because nearly every frame has one at most; those behind it are a list.
 
-import { ipv4ToNumber, macToBytes } from "./address.ts";
+import { macToBytes } from "./address.ts";
+import { PacketValueError } from "./errors.ts";
 import { Reader } from "./reader.ts";
 
-export const ethertypes = { ipv4: 0x0800, arp: 0x0806, vlan: 0x8100, ipv6: 0x86dd } as const;
+export const ethertypes = { ipv4: 0x0800, arp: 0x0806, vlan: 0x8100, ipv6: 0x86dd, serviceVlan: 0x88a8 } as const;
+
+/** Ethertypes that announce a tag; 0x9100 is what was used for stacking before 802.1ad. */
+const tagTypes: ReadonlySet<number> = new Set([ethertypes.vlan, ethertypes.serviceVlan, 0x9100]);
+
+/** A tag behind the outermost one. */
+export interface VlanTag {
+  vlan: number;
+  /** Default 0. */
+  vlan_pcp?: number;
+  /** Drop eligible indicator, default false. */
+  vlan_dei?: boolean;
+  /** The ethertype that announces the tag, default 0x8100. */
+  vlan_tpid?: number;
+}
 
 export interface EthernetHeader {
   dst: string;
   src: string;
-  /** Of the payload, behind the tag; below 0x600 it is an 802.3 length. */
+  /** Of the payload, behind all tags; below 0x600 it is an 802.3 length. */
   ethertype: number;
-  /** VLAN id 0..4095; absent when untagged. */
+  /** VLAN id 0..4095 of the outermost tag; absent when untagged. */
   vlan?: number;
   /** 802.1p priority 0..7, with `vlan` only. */
   vlan_pcp?: number;
+  /** Drop eligible, with `vlan` only; present when set. */
+  vlan_dei?: boolean;
+  /** What announces the outermost tag; present when it is not 0x8100. */
+  vlan_tpid?: number;
+  /** Tags behind the outermost, outer ones first; present when there are any. */
+  inner_tags?: VlanTag[];
 }
 
 export interface Ethernet extends EthernetHeader {
@@ -25,10 +46,18 @@ export interface Ethernet extends EthernetHeader {
 export function readEthernet(reader: Reader): Ethernet {
   const dst = reader.mac();
   const src = reader.mac();
-  const ethertype = reader.u16();
-  if (ethertype !== ethertypes.vlan) return { dst, src, ethertype, payload: reader.rest() };
-  const tag = reader.u16();
-  return { dst, src, ethertype: reader.u16(), vlan: tag & 0xfff, vlan_pcp: tag >>> 13, payload: reader.rest() };
+  let ethertype = reader.u16();
+  const tags: VlanTag[] = [];
+  while (tagTypes.has(ethertype)) {
+    const word = reader.u16();
+    const tag: VlanTag = { vlan: word & 0xfff, vlan_pcp: word >>> 13 };
+    if ((word & 0x1000) !== 0) tag.vlan_dei = true;
+    if (ethertype !== ethertypes.vlan) tag.vlan_tpid = ethertype;
+    tags.push(tag);
+    ethertype = reader.u16();
+  }
+  const [outer, ...inner_tags] = tags;
+  return { dst, src, ethertype, ...outer, ...(inner_tags.length > 0 ? { inner_tags } : {}), payload: reader.rest() };
 }
 
 /** @throws PacketError */
@@ -36,55 +65,25 @@ export function parseEthernet(buf: Uint8Array): Ethernet {
   return readEthernet(new Reader(buf));
 }
 
+function tagBytes(tag: VlanTag): Buffer {
+  const { vlan, vlan_pcp = 0, vlan_dei = false, vlan_tpid = ethertypes.vlan } = tag;
+  if (!(vlan >= 0 && vlan <= 0xfff)) throw new PacketValueError("a VLAN id of 0..4095", String(vlan));
+  if (!(vlan_pcp >= 0 && vlan_pcp <= 7)) throw new PacketValueError("a VLAN priority of 0..7", String(vlan_pcp));
+  if (!tagTypes.has(vlan_tpid)) throw new PacketValueError("the ethertype of a VLAN tag", String(vlan_tpid));
+  const bytes = Buffer.alloc(4);
+  bytes.writeUInt16BE(vlan_tpid, 0);
+  bytes.writeUInt16BE((vlan_pcp << 13) | (vlan_dei ? 0x1000 : 0) | vlan, 2);
+  return bytes;
+}
+
 /** Not padded to 60 bytes: a switch does that where a wire needs it. @throws RangeError */
 export function buildEthernet(header: EthernetHeader, payload: Uint8Array): Buffer {
-  const tagged = header.vlan !== undefined;
-  const frame = Buffer.alloc((tagged ? 18 : 14) + payload.length);
-  macToBytes(header.dst).copy(frame, 0);
-  macToBytes(header.src).copy(frame, 6);
-  if (header.vlan !== undefined) {
-    if (header.vlan > 0xfff) throw new RangeError(`vlan ${header.vlan} is above 4095`);
-    frame.writeUInt16BE(ethertypes.vlan, 12);
-    frame.writeUInt16BE((header.vlan_pcp ?? 0) * 0x2000 + header.vlan, 14);
-  }
-  frame.writeUInt16BE(header.ethertype, tagged ? 16 : 12);
-  frame.set(payload, tagged ? 18 : 14);
-  return frame;
-}
-
-export const arpOps = { request: 1, reply: 2 } as const;
-
-/** RFC 826 fields under their OXM names. */
-export interface Arp {
-  op: number;
-  sha: string;
-  spa: string;
-  tha: string;
-  tpa: string;
-}
-
-export function readArp(reader: Reader): Arp {
-  if (reader.u16() !== 1) reader.unsupported("ARP hardware is not Ethernet", 2);
-  if (reader.u16() !== ethertypes.ipv4) reader.unsupported("ARP protocol is not IPv4", 2);
-  if (reader.u16() !== 0x0604) reader.malformed("ARP address lengths are not 6 and 4", 2);
-  return { op: reader.u16(), sha: reader.mac(), spa: reader.ipv4(), tha: reader.mac(), tpa: reader.ipv4() };
-}
-
-/** @throws PacketError */
-export function parseArp(buf: Uint8Array): Arp {
-  return readArp(new Reader(buf));
-}
-
-/** 28 bytes. @throws RangeError */
-export function buildArp(arp: Arp): Buffer {
-  const bytes = Buffer.alloc(28);
-  bytes.writeUInt16BE(1, 0);
-  bytes.writeUInt16BE(ethertypes.ipv4, 2);
-  bytes.writeUInt16BE(0x0604, 4);
-  bytes.writeUInt16BE(arp.op, 6);
-  macToBytes(arp.sha).copy(bytes, 8);
-  bytes.writeUInt32BE(ipv4ToNumber(arp.spa), 14);
-  macToBytes(arp.tha).copy(bytes, 18);
-  bytes.writeUInt32BE(ipv4ToNumber(arp.tpa), 24);
-  return bytes;
+  const { vlan, vlan_pcp, vlan_dei, vlan_tpid, inner_tags = [] } = header;
+  if (vlan === undefined && inner_tags.length > 0) throw new PacketValueError("a VLAN id in front of inner tags", "none");
+  const outer = vlan === undefined ? [] : [tagBytes({
+    vlan, ...(vlan_pcp !== undefined && { vlan_pcp }), ...(vlan_dei !== undefined && { vlan_dei }), ...(vlan_tpid !== undefined && { vlan_tpid }),
+  })];
+  const ethertype = Buffer.alloc(2);
+  ethertype.writeUInt16BE(header.ethertype, 0);
+  return Buffer.concat([macToBytes(header.dst), macToBytes(header.src), ...outer, ...inner_tags.map(tagBytes), ethertype, payload]);
 }

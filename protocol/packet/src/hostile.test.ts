@@ -4,16 +4,20 @@ import { describe, expect, test } from "vitest";
 
 import { buildDhcp, parseDhcp } from "./dhcp.ts";
 import { decodeClasslessRoutes, decodeDhcpOption } from "./dhcp-options.ts";
-import { parseArp, parseEthernet } from "./ethernet.ts";
-import { parseIcmpv4, parseIcmpv6 } from "./icmp.ts";
-import { parseIpv4, parseIpv6 } from "./ip.ts";
+import { parseArp } from "./arp.ts";
+import { parseEthernet } from "./ethernet.ts";
+import { parseIcmpv4 } from "./icmpv4.ts";
+import { parseIcmpv6 } from "./icmpv6.ts";
+import { parseIpv4 } from "./ipv4.ts";
+import { parseIpv6 } from "./ipv6.ts";
 import {
   buildRouterAdvertisement, parseNeighbourAdvertisement, parseNeighbourSolicitation, parseRouterAdvertisement,
   parseRouterSolicitation,
 } from "./neighbour.ts";
 import { parsePacket } from "./packet.ts";
 import { failure, frames, randomBytes, seededRandom } from "./test-vectors.ts";
-import { parseTcp, parseUdp } from "./transport.ts";
+import { parseTcp } from "./tcp.ts";
+import { parseUdp } from "./udp.ts";
 
 const carrier = { src: "2001:db8::1", dst: "2001:db8::2", complete: true };
 

@@ -1,6 +1,6 @@
 import { describe, expect, test } from "vitest";
 
-import { buildIcmpv6 } from "./icmp.ts";
+import { buildIcmpv6 } from "./icmpv6.ts";
 import {
   buildNeighbourAdvertisement, buildNeighbourSolicitation, buildRouterAdvertisement, buildRouterSolicitation,
   infiniteLifetimeS, parseNeighbourAdvertisement, parseNeighbourSolicitation, parseRouterAdvertisement,
@@ -26,10 +26,11 @@ describe("captured", () => {
     expect(buildNeighbourSolicitation(fields)).toEqual(body("neighbour solicitation"));
   });
 
-  test("duplicate address detection carries a nonce (RFC 7527), kept as bytes", () => {
+  test("duplicate address detection carries a nonce (RFC 7527)", () => {
     expect(parseNeighbourSolicitation(body("duplicate address detection"))).toEqual({
-      ...none, target: "fe80::f816:3eff:fe00:1", unknown: [{ type: 14, data: hex("6622718f2bcd") }],
+      ...none, target: "fe80::f816:3eff:fe00:1", nonce: hex("6622718f2bcd"),
     });
+    expect(buildNeighbourSolicitation(parseNeighbourSolicitation(body("duplicate address detection")))).toEqual(body("duplicate address detection"));
   });
 
   test("neighbour advertisement of a router", () => {

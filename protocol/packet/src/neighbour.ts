@@ -1,45 +1,38 @@
-// Neighbour discovery (RFC 4861): the bodies of router and neighbour solicitations and advertisements, that is what
-// follows the ICMPv6 checksum. Options: link-layer addresses, prefix information, MTU, RDNSS and DNSSL (RFC 8106);
-// others are kept as bytes.
+// Neighbour discovery (RFC 4861): the bodies of its five messages, that is what follows the ICMPv6 checksum. Two views of
+// one thing: `ndForms` with options in their order, for rebuilding, and functions with options gathered into fields, for
+// asking and answering. A link-layer address that is not 6 bytes long is no field: it lands in `unknown`.
 
-import { ipv6ToBytes, macToBytes } from "./address.ts";
-import { decodeDomainNames, encodeDomainName } from "./domain-name.ts";
-import { PacketValueError } from "./errors.ts";
+import { ipv6, reserved, struct, u16, u32, u8 } from "./form.ts";
+import type { Form } from "./form.ts";
+import { ndOptions, readPreference, writePreference } from "./nd-options.ts";
+import type { Dnssl, NdOption, Pref64, PrefixInformation, RouteInformation, RouterPreference } from "./nd-options.ts";
 import { Reader } from "./reader.ts";
-
-const optionTypes = { sourceLladdr: 1, targetLladdr: 2, prefix: 3, mtu: 5, rdnss: 25, dnssl: 31 } as const;
 
 /** A lifetime of 0xffffffff seconds means forever. */
 export const infiniteLifetimeS = 0xffffffff;
-
-export interface PrefixInformation {
-  prefix: string;
-  length: number;
-  on_link: boolean;
-  autonomous: boolean;
-  valid_lifetime_s: number;
-  preferred_lifetime_s: number;
-}
 
 export interface Rdnss {
   lifetime_s: number;
   servers: string[];
 }
 
-export interface Dnssl {
-  lifetime_s: number;
-  domains: string[];
-}
-
-/** Options as read; a link-layer address that is not 6 bytes long lands in `unknown`. */
+/** Options as read: the first of those that make sense once, all of the others. */
 export interface NeighbourOptions {
   source_lladdr?: string;
   target_lladdr?: string;
   mtu?: number;
+  /** RFC 3971 5.3.2, RFC 7527 */
+  nonce?: Uint8Array;
+  /** The URI of RFC 8910. */
+  captive_portal?: string;
+  /** RFC 4191; present when there are any, as the next. */
+  routes?: RouteInformation[];
+  pref64?: Pref64[];
   prefixes: PrefixInformation[];
   rdnss: Rdnss[];
   dnssl: Dnssl[];
-  unknown: { type: number; data: Buffer }[];
+  /** Options without a field here. */
+  unknown: { type: number; data: Uint8Array }[];
 }
 
 export interface RouterAdvertisementFields {
@@ -53,15 +46,25 @@ export interface RouterAdvertisementFields {
   reachable_ms: number;
   /** 0 = unspecified. */
   retrans_ms: number;
+  /** RFC 4191; present when it is not medium. */
+  preference?: RouterPreference;
+  /** Mobile IPv6's home agent flag; present when set. */
+  home_agent?: boolean;
+  /** RFC 4389; present when set. */
+  proxy?: boolean;
 }
 
 /** What to advertise. Absent fixed fields are 0 or false, absent options are left out. */
 export interface RouterAdvertisementInput extends Partial<RouterAdvertisementFields> {
   source_lladdr?: string;
   mtu?: number;
+  captive_portal?: string;
   prefixes?: PrefixInformation[];
+  routes?: RouteInformation[];
+  pref64?: Pref64[];
   rdnss?: Rdnss | Rdnss[];
   dnssl?: Dnssl | Dnssl[];
+  unknown?: { type: number; data: Uint8Array }[];
 }
 
 export interface RouterAdvertisement extends RouterAdvertisementFields, NeighbourOptions {}
@@ -79,91 +82,90 @@ export interface NeighbourAdvertisement extends NeighbourOptions {
   override: boolean;
 }
 
-function readOptions(reader: Reader): NeighbourOptions {
-  const options: NeighbourOptions = { prefixes: [], rdnss: [], dnssl: [], unknown: [] };
-  while (reader.left > 0) {
-    const type = reader.u8();
-    const units = reader.u8();
-    if (units === 0) reader.malformed("neighbour discovery option of length 0", 1);
-    const base = reader.offset;
-    const data = reader.view(units * 8 - 2);
-    readOption(options, type, new Reader(data, base));
+export interface Redirect extends NeighbourOptions {
+  /** The better first hop; equal to `destination` when that is a neighbour. */
+  target: string;
+  destination: string;
+  /** The beginning of the packet that was redirected. */
+  redirected?: Uint8Array;
+}
+
+const raFlags: Form<Pick<RouterAdvertisementFields, "managed" | "other" | "home_agent" | "preference" | "proxy">> = {
+  read: (reader) => {
+    const flags = reader.u8();
+    const preference = readPreference(flags);
+    return {
+      managed: (flags & 0x80) !== 0, other: (flags & 0x40) !== 0, ...((flags & 0x20) !== 0 && { home_agent: true }),
+      ...(preference !== "medium" && { preference }), ...((flags & 0x04) !== 0 && { proxy: true }),
+    };
+  },
+  write: ({ managed, other, home_agent = false, preference = "medium", proxy = false }) => Buffer.of(
+    (managed ? 0x80 : 0) | (other ? 0x40 : 0) | (home_agent ? 0x20 : 0) | writePreference(preference) | (proxy ? 0x04 : 0),
+  ),
+};
+
+const naFlags: Form<Pick<NeighbourAdvertisement, "router" | "solicited" | "override">> = {
+  read: (reader) => {
+    const flags = reader.u8();
+    return { router: (flags & 0x80) !== 0, solicited: (flags & 0x40) !== 0, override: (flags & 0x20) !== 0 };
+  },
+  write: ({ router, solicited, override }) => Buffer.of((router ? 0x80 : 0) | (solicited ? 0x40 : 0) | (override ? 0x20 : 0)),
+};
+
+/** Bodies with their options as an ordered list. */
+export const ndForms = {
+  routerSolicitation: struct({ _reserved: reserved(4), options: ndOptions }),
+  routerAdvertisement: struct({
+    cur_hop_limit: u8, flags: raFlags, router_lifetime_s: u16, reachable_ms: u32, retrans_ms: u32, options: ndOptions,
+  }),
+  neighbourSolicitation: struct({ _reserved: reserved(4), target: ipv6, options: ndOptions }),
+  neighbourAdvertisement: struct({ flags: naFlags, _reserved: reserved(3), target: ipv6, options: ndOptions }),
+  redirect: struct({ _reserved: reserved(4), target: ipv6, destination: ipv6, options: ndOptions }),
+  inverseSolicitation: struct({ _reserved: reserved(4), options: ndOptions }),
+  inverseAdvertisement: struct({ _reserved: reserved(4), options: ndOptions }),
+} as const;
+
+function parse<T>(form: Form<T>, body: Uint8Array): T {
+  return form.read(new Reader(body));
+}
+
+const macLength = "00:00:00:00:00:00".length;
+
+function gather(list: readonly NdOption[]): NeighbourOptions & Pick<Redirect, "redirected"> {
+  const gathered: NeighbourOptions & Pick<Redirect, "redirected"> = { prefixes: [], rdnss: [], dnssl: [], unknown: [] };
+  for (const item of list) {
+    const { option, value } = item;
+    if (option === "sourceLladdr" && value.length === macLength) gathered.source_lladdr ??= value;
+    else if (option === "targetLladdr" && value.length === macLength) gathered.target_lladdr ??= value;
+    else if (option === "mtu") gathered.mtu ??= value.mtu;
+    else if (option === "nonce") gathered.nonce ??= value;
+    else if (option === "captivePortal") gathered.captive_portal ??= value;
+    else if (option === "prefixInformation") gathered.prefixes.push(value);
+    else if (option === "routeInformation") (gathered.routes ??= []).push(value);
+    else if (option === "pref64") (gathered.pref64 ??= []).push(value);
+    else if (option === "rdnss") gathered.rdnss.push(value);
+    else if (option === "dnssl") gathered.dnssl.push(value);
+    else if (option === "redirectedHeader") gathered.redirected ??= value.original;
+    else gathered.unknown.push(asBytes(item));
   }
-  return options;
+  return gathered;
 }
 
-function readOption(options: NeighbourOptions, type: number, body: Reader): void {
-  switch (type) {
-    case optionTypes.sourceLladdr:
-      if (body.left !== 6) break;
-      options.source_lladdr ??= body.mac();
-      return;
-    case optionTypes.targetLladdr:
-      if (body.left !== 6) break;
-      options.target_lladdr ??= body.mac();
-      return;
-    case optionTypes.prefix: {
-      const length = body.u8();
-      if (length > 128) body.malformed("prefix length is above 128", 1);
-      const flags = body.u8();
-      const valid_lifetime_s = body.u32();
-      const preferred_lifetime_s = body.u32();
-      body.skip(4);
-      const on_link = (flags & 0x80) !== 0;
-      const autonomous = (flags & 0x40) !== 0;
-      options.prefixes.push({ prefix: body.ipv6(), length, on_link, autonomous, valid_lifetime_s, preferred_lifetime_s });
-      return;
-    }
-    case optionTypes.mtu:
-      body.skip(2);
-      options.mtu ??= body.u32();
-      return;
-    case optionTypes.rdnss: {
-      body.skip(2);
-      const lifetime_s = body.u32();
-      if (body.left === 0 || body.left % 16 !== 0) body.malformed("RDNSS option does not hold whole addresses");
-      const servers: string[] = [];
-      while (body.left > 0) servers.push(body.ipv6());
-      options.rdnss.push({ lifetime_s, servers });
-      return;
-    }
-    case optionTypes.dnssl: {
-      body.skip(2);
-      const lifetime_s = body.u32();
-      const base = body.offset;
-      const domains = decodeDomainNames(body.rest(), { compressed: false, padded: true }, base);
-      options.dnssl.push({ lifetime_s, domains });
-      return;
-    }
-  }
-  options.unknown.push({ type, data: body.rest() });
+function asBytes(item: NdOption): { type: number; data: Buffer } {
+  const written = Buffer.from(ndOptions.write([item]));
+  return { type: written[0]!, data: written.subarray(2) };
 }
 
-/** Pads with zeros to whole units of 8 bytes. */
-function option(type: number, ...data: Buffer[]): Buffer {
-  const length = data.reduce((total, part) => total + part.length, 2);
-  const units = Math.ceil(length / 8);
-  if (units > 255) throw new RangeError(`neighbour discovery option ${type} is longer than 2040 bytes`);
-  return Buffer.concat([Buffer.of(type, units), ...data], units * 8);
+function spread(unknown: readonly { type: number; data: Uint8Array }[] = []): NdOption[] {
+  return unknown.map(({ type, data }) => ({ option: type, value: data }));
 }
 
-function u32(value: number): Buffer {
-  const bytes = Buffer.alloc(4);
-  bytes.writeUInt32BE(value, 0);
-  return bytes;
+function lladdr(option: "sourceLladdr" | "targetLladdr", mac: string | undefined): NdOption[] {
+  return mac === undefined ? [] : [{ option, value: mac }];
 }
 
-const reserved2 = Buffer.alloc(2);
-
-function lladdrOption(type: number, mac: string | undefined): Buffer[] {
-  return mac === undefined ? [] : [option(type, macToBytes(mac))];
-}
-
-function prefixOption(info: PrefixInformation): Buffer {
-  if (info.length < 0 || info.length > 128) throw new PacketValueError("a prefix length of 0..128", String(info.length));
-  const head = Buffer.of(info.length, (info.on_link ? 0x80 : 0) | (info.autonomous ? 0x40 : 0));
-  const lifetimes = [u32(info.valid_lifetime_s), u32(info.preferred_lifetime_s)];
-  return option(optionTypes.prefix, head, ...lifetimes, u32(0), ipv6ToBytes(info.prefix));
+function nonceOption(nonce: Uint8Array | undefined): NdOption[] {
+  return nonce === undefined ? [] : [{ option: "nonce", value: nonce }];
 }
 
 function list<T extends object>(value: T | T[] | undefined): T[] {
@@ -171,61 +173,66 @@ function list<T extends object>(value: T | T[] | undefined): T[] {
   return Array.isArray(value) ? value : [value];
 }
 
+function written<T>(form: Form<T>, value: T): Buffer {
+  const bytes = form.write(value);
+  return Buffer.isBuffer(bytes) ? bytes : Buffer.from(bytes);
+}
+
 /** The body for `buildIcmpv6({ type: 134, code: 0 }, ...)`. @throws RangeError. RFC 4861 4.2, RFC 8106 5 */
 export function buildRouterAdvertisement(input: RouterAdvertisementInput): Buffer {
-  const head = Buffer.alloc(12);
-  head.writeUInt8(input.cur_hop_limit ?? 0, 0);
-  head.writeUInt8((input.managed === true ? 0x80 : 0) | (input.other === true ? 0x40 : 0), 1);
-  head.writeUInt16BE(input.router_lifetime_s ?? 0, 2);
-  head.writeUInt32BE(input.reachable_ms ?? 0, 4);
-  head.writeUInt32BE(input.retrans_ms ?? 0, 8);
-  const mtu = input.mtu === undefined ? [] : [option(optionTypes.mtu, reserved2, u32(input.mtu))];
-  // An empty list has no wire form: both options need at least one entry.
-  const rdnss = list(input.rdnss).filter((entry) => entry.servers.length > 0).map((entry) =>
-    option(optionTypes.rdnss, reserved2, u32(entry.lifetime_s), ...entry.servers.map(ipv6ToBytes)));
-  const dnssl = list(input.dnssl).filter((entry) => entry.domains.length > 0).map((entry) =>
-    option(optionTypes.dnssl, reserved2, u32(entry.lifetime_s), ...entry.domains.map(encodeDomainName)));
-  const lladdr = lladdrOption(optionTypes.sourceLladdr, input.source_lladdr);
-  return Buffer.concat([head, ...lladdr, ...mtu, ...(input.prefixes ?? []).map(prefixOption), ...rdnss, ...dnssl]);
+  const { cur_hop_limit = 0, managed = false, other = false, router_lifetime_s = 0, reachable_ms = 0, retrans_ms = 0 } = input;
+  const { home_agent = false, preference = "medium", proxy = false } = input;
+  const options: NdOption[] = [
+    ...lladdr("sourceLladdr", input.source_lladdr),
+    ...(input.mtu === undefined ? [] : [{ option: "mtu", value: { mtu: input.mtu } } as const]),
+    ...(input.prefixes ?? []).map((value) => ({ option: "prefixInformation", value }) as const),
+    ...(input.routes ?? []).map((value) => ({ option: "routeInformation", value }) as const),
+    // An empty list has no wire form: both options need at least one entry.
+    ...list(input.rdnss).filter((entry) => entry.servers.length > 0).map((value) => ({ option: "rdnss", value }) as const),
+    ...list(input.dnssl).filter((entry) => entry.domains.length > 0).map((value) => ({ option: "dnssl", value }) as const),
+    ...(input.captive_portal === undefined ? [] : [{ option: "captivePortal", value: input.captive_portal } as const]),
+    ...(input.pref64 ?? []).map((value) => ({ option: "pref64", value }) as const),
+    ...spread(input.unknown),
+  ];
+  return written(ndForms.routerAdvertisement, {
+    cur_hop_limit, flags: { managed, other, home_agent, preference, proxy }, router_lifetime_s, reachable_ms, retrans_ms, options,
+  });
 }
 
 /** `body` is `icmpv6.payload`. @throws PacketError */
 export function parseRouterAdvertisement(body: Uint8Array): RouterAdvertisement {
-  const reader = new Reader(body);
-  const cur_hop_limit = reader.u8();
-  const flags = reader.u8();
-  const router_lifetime_s = reader.u16();
-  const reachable_ms = reader.u32();
-  const retrans_ms = reader.u32();
-  const managed = (flags & 0x80) !== 0;
-  const other = (flags & 0x40) !== 0;
-  return { cur_hop_limit, managed, other, router_lifetime_s, reachable_ms, retrans_ms, ...readOptions(reader) };
+  const { flags, options, ...fields } = parse(ndForms.routerAdvertisement, body);
+  return { ...fields, ...flags, ...gather(options) };
 }
 
 /** The body for type 133. @throws RangeError */
-export function buildRouterSolicitation(input: { source_lladdr?: string } = {}): Buffer {
-  return Buffer.concat([u32(0), ...lladdrOption(optionTypes.sourceLladdr, input.source_lladdr)]);
+export function buildRouterSolicitation(input: { source_lladdr?: string; unknown?: NeighbourOptions["unknown"] } = {}): Buffer {
+  return written(ndForms.routerSolicitation, { options: [...lladdr("sourceLladdr", input.source_lladdr), ...spread(input.unknown)] });
 }
 
 /** `body` is `icmpv6.payload`. @throws PacketError */
 export function parseRouterSolicitation(body: Uint8Array): RouterSolicitation {
-  const reader = new Reader(body);
-  reader.skip(4);
-  return readOptions(reader);
+  return gather(parse(ndForms.routerSolicitation, body).options);
+}
+
+export interface NeighbourSolicitationInput {
+  target: string;
+  source_lladdr?: string;
+  /** 6 bytes and a multiple of 8 more. */
+  nonce?: Uint8Array;
+  unknown?: NeighbourOptions["unknown"];
 }
 
 /** The body for type 135. @throws RangeError */
-export function buildNeighbourSolicitation(input: { target: string; source_lladdr?: string }): Buffer {
-  const lladdr = lladdrOption(optionTypes.sourceLladdr, input.source_lladdr);
-  return Buffer.concat([u32(0), ipv6ToBytes(input.target), ...lladdr]);
+export function buildNeighbourSolicitation(input: NeighbourSolicitationInput): Buffer {
+  const options = [...lladdr("sourceLladdr", input.source_lladdr), ...nonceOption(input.nonce), ...spread(input.unknown)];
+  return written(ndForms.neighbourSolicitation, { target: input.target, options });
 }
 
 /** `body` is `icmpv6.payload`. @throws PacketError */
 export function parseNeighbourSolicitation(body: Uint8Array): NeighbourSolicitation {
-  const reader = new Reader(body);
-  reader.skip(4);
-  const target = reader.ipv6();
-  return { target, ...readOptions(reader) };
+  const { target, options } = parse(ndForms.neighbourSolicitation, body);
+  return { target, ...gather(options) };
 }
 
 export interface NeighbourAdvertisementInput {
@@ -234,23 +241,47 @@ export interface NeighbourAdvertisementInput {
   router?: boolean;
   solicited?: boolean;
   override?: boolean;
+  nonce?: Uint8Array;
+  unknown?: NeighbourOptions["unknown"];
 }
 
 /** The body for type 136. Absent flags are false. @throws RangeError */
 export function buildNeighbourAdvertisement(input: NeighbourAdvertisementInput): Buffer {
-  const flags = (input.router === true ? 4 : 0) | (input.solicited === true ? 2 : 0) | (input.override === true ? 1 : 0);
-  const lladdr = lladdrOption(optionTypes.targetLladdr, input.target_lladdr);
-  return Buffer.concat([u32(flags * 0x20000000), ipv6ToBytes(input.target), ...lladdr]);
+  const { target, router = false, solicited = false, override = false } = input;
+  const options = [...lladdr("targetLladdr", input.target_lladdr), ...nonceOption(input.nonce), ...spread(input.unknown)];
+  return written(ndForms.neighbourAdvertisement, { flags: { router, solicited, override }, target, options });
 }
 
 /** `body` is `icmpv6.payload`. @throws PacketError */
 export function parseNeighbourAdvertisement(body: Uint8Array): NeighbourAdvertisement {
-  const reader = new Reader(body);
-  const flags = reader.u8();
-  reader.skip(3);
-  const target = reader.ipv6();
-  const router = (flags & 0x80) !== 0;
-  const solicited = (flags & 0x40) !== 0;
-  const override = (flags & 0x20) !== 0;
-  return { target, router, solicited, override, ...readOptions(reader) };
+  const { flags, target, options } = parse(ndForms.neighbourAdvertisement, body);
+  return { target, ...flags, ...gather(options) };
 }
+
+export interface RedirectInput {
+  target: string;
+  destination: string;
+  target_lladdr?: string;
+  /** The packet to redirect, from its IPv6 header on; as much of it is quoted as fits 1280 bytes. */
+  redirected?: Uint8Array;
+  unknown?: NeighbourOptions["unknown"];
+}
+
+/** Without the IPv6 header (40), the message's own fields (40) and an option for a link-layer address (8). RFC 4861 4.6.3 */
+const redirectedMax = 1280 - 40 - 40 - 8 - 8;
+
+/** The body for type 137. The quoted packet is filled up with zeros to a multiple of 8. @throws RangeError */
+export function buildRedirect(input: RedirectInput): Buffer {
+  const { target, destination, redirected } = input;
+  const header: NdOption[] = redirected === undefined ? [] : [{ option: "redirectedHeader", value: { original: redirected.subarray(0, redirectedMax) } }];
+  const options = [...lladdr("targetLladdr", input.target_lladdr), ...header, ...spread(input.unknown)];
+  return written(ndForms.redirect, { target, destination, options });
+}
+
+/** `body` is `icmpv6.payload`. @throws PacketError */
+export function parseRedirect(body: Uint8Array): Redirect {
+  const { target, destination, options } = parse(ndForms.redirect, body);
+  return { target, destination, ...gather(options) };
+}
+
+

@@ -1,15 +1,27 @@
-// A frame from the outside in: each header that is understood becomes a field, the rest stays payload. Application
-// protocols (DHCP, neighbour discovery) are left to whoever wants them, so a bad one cannot hide the headers.
+// A frame from the outside in: each header that is understood becomes a field, the rest stays payload. What travels in UDP
+// and in ICMP (DHCP, DNS, BFD, neighbour discovery) is left to whoever wants it, so a bad one cannot hide the headers.
 
-import { ethertypes, readArp, readEthernet } from "./ethernet.ts";
-import type { Arp, Ethernet } from "./ethernet.ts";
-import { readIcmpv4, readIcmpv6 } from "./icmp.ts";
-import type { Icmpv4, Icmpv6 } from "./icmp.ts";
-import { ipProtocols, readIpv4, readIpv6 } from "./ip.ts";
-import type { Ipv4, Ipv6 } from "./ip.ts";
+import { readArp } from "./arp.ts";
+import type { Arp } from "./arp.ts";
+import { ethertypes, readEthernet } from "./ethernet.ts";
+import type { Ethernet } from "./ethernet.ts";
+import { readIcmpv4 } from "./icmpv4.ts";
+import type { Icmpv4 } from "./icmpv4.ts";
+import { readIcmpv6 } from "./icmpv6.ts";
+import type { Icmpv6 } from "./icmpv6.ts";
+import { readIgmp } from "./igmp.ts";
+import type { Igmp } from "./igmp.ts";
+import { ipProtocols } from "./ip.ts";
+import { readIpv4 } from "./ipv4.ts";
+import type { Ipv4 } from "./ipv4.ts";
+import { readIpv6 } from "./ipv6.ts";
+import type { Ipv6 } from "./ipv6.ts";
 import { Reader } from "./reader.ts";
-import { readTcp, readUdp } from "./transport.ts";
-import type { Carrier, Tcp, Udp } from "./transport.ts";
+import { readTcp } from "./tcp.ts";
+import type { Tcp } from "./tcp.ts";
+import type { Carrier } from "./transport.ts";
+import { readUdp } from "./udp.ts";
+import type { Udp } from "./udp.ts";
 
 export interface Packet {
   eth: Ethernet;
@@ -18,6 +30,7 @@ export interface Packet {
   ipv6?: Ipv6;
   icmpv4?: Icmpv4;
   icmpv6?: Icmpv6;
+  igmp?: Igmp;
   udp?: Udp;
   tcp?: Tcp;
 }
@@ -38,6 +51,7 @@ export function parsePacket(buf: Uint8Array): Packet {
     packet.ipv4 = header;
     if (header.fragmentOffset > 0) return packet;
     if (header.protocol === ipProtocols.icmpv4) packet.icmpv4 = readIcmpv4(payload, header.complete);
+    else if (header.protocol === ipProtocols.igmp) packet.igmp = readIgmp(payload, header.complete);
     else readTransport(packet, header.protocol, payload, header);
   } else if (eth.ethertype === ethertypes.ipv6) {
     const { header, payload } = readIpv6(inner);

@@ -1,17 +1,23 @@
 // A bounds-checked cursor. Every decoder reads through it, so no decoder can run past its bytes or throw anything but
-// PacketError; `base` makes offsets of nested headers count from the outermost buffer.
+// PacketError; `base` makes offsets of nested headers count from the outermost buffer, `depth` bounds how deep formats
+// that hold themselves (DHCPv6 relays, encapsulated options) are followed.
 
 import { formatIpv6Bytes, formatMacBytes, numberToIpv4 } from "./address.ts";
 import { PacketError } from "./errors.ts";
 
+/** Levels of formats that hold themselves. RFC 8415 7.6 stops relays at 8; an option in an option in one adds to that. */
+export const depthMax = 24;
+
 export class Reader {
   readonly bytes: Buffer;
   readonly base: number;
+  readonly depth: number;
   pos = 0;
 
-  constructor(bytes: Uint8Array, base = 0) {
+  constructor(bytes: Uint8Array, base = 0, depth = 0) {
     this.bytes = Buffer.isBuffer(bytes) ? bytes : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
     this.base = base;
+    this.depth = depth;
   }
 
   get left(): number {
@@ -45,6 +51,10 @@ export class Reader {
     return this.bytes.readUInt32BE(this.take(4));
   }
 
+  u64(): bigint {
+    return this.bytes.readBigUInt64BE(this.take(8));
+  }
+
   /** A view, not a copy. */
   view(count: number): Buffer {
     const start = this.take(count);
@@ -75,7 +85,25 @@ export class Reader {
   /** A reader of the next `count` bytes, or of what is left when that is less. */
   upTo(count: number): Reader {
     const base = this.offset;
-    return new Reader(this.view(Math.min(count, this.left)), base);
+    return new Reader(this.view(Math.min(count, this.left)), base, this.depth);
+  }
+
+  /** A reader of exactly the next `count` bytes. */
+  within(count: number): Reader {
+    const base = this.offset;
+    return new Reader(this.view(count), base, this.depth);
+  }
+
+  /** A reader of what is left, one level further in. */
+  deeper(): Reader {
+    if (this.depth >= depthMax) this.unsupported(`nested deeper than ${depthMax} levels`);
+    const base = this.offset;
+    return new Reader(this.rest(), base, this.depth + 1);
+  }
+
+  /** Throws MALFORMED when a format that ends here has bytes left. */
+  end(what: string): void {
+    if (this.left > 0) this.malformed(`${what} has ${this.left} bytes too many`);
   }
 
   /** Throws MALFORMED for the field that starts `back` bytes before the cursor. */

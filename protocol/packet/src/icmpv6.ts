@@ -1,79 +1,23 @@
-// ICMP for both families: the common header, echo, and the errors a router sends back. Neighbour discovery, which
-// rides in ICMPv6, is in neighbour.ts.
+// ICMPv6 (RFC 4443): the common header, echo, and errors. What neighbour discovery and multicast listeners say inside it
+// is in neighbour.ts and mld.ts; icmpv6-body.ts puts them together.
 
 import { checksum, pseudoHeaderSum } from "./checksum.ts";
 import type { Endpoints } from "./checksum.ts";
 import { PacketValueError } from "./errors.ts";
+import type { Icmpv4Header } from "./icmpv4.ts";
 import { ipProtocols } from "./ip.ts";
 import { Reader } from "./reader.ts";
 import { checkTransport } from "./transport.ts";
 import type { Carrier } from "./transport.ts";
 
-export const icmpv4Types = { echoReply: 0, destinationUnreachable: 3, echoRequest: 8, timeExceeded: 11 } as const;
-
 export const icmpv6Types = {
-  destinationUnreachable: 1, packetTooBig: 2, timeExceeded: 3, echoRequest: 128, echoReply: 129,
-  routerSolicitation: 133, routerAdvertisement: 134, neighbourSolicitation: 135, neighbourAdvertisement: 136,
+  destinationUnreachable: 1, packetTooBig: 2, timeExceeded: 3, parameterProblem: 4, echoRequest: 128, echoReply: 129,
+  mldQuery: 130, mldReport: 131, mldDone: 132,
+  routerSolicitation: 133, routerAdvertisement: 134, neighbourSolicitation: 135, neighbourAdvertisement: 136, redirect: 137,
+  nodeInformationQuery: 139, nodeInformationResponse: 140, inverseSolicitation: 141, inverseAdvertisement: 142, mldv2Report: 143,
+  multicastRouterAdvertisement: 151, multicastRouterSolicitation: 152, multicastRouterTermination: 153,
+  extendedEchoRequest: 160, extendedEchoReply: 161,
 } as const;
-
-export interface Icmpv4Header {
-  type: number;
-  code: number;
-  /** The 4 bytes behind the checksum: `echoRest` in echo, the MTU in "fragmentation needed", else 0. Default 0. */
-  rest?: number;
-}
-
-export interface Icmpv4 extends Required<Icmpv4Header> {
-  checksumOk: boolean | undefined;
-  /** Echo only: the two halves of `rest`. */
-  id?: number;
-  seq?: number;
-  /** Echo: the data. Errors: the beginning of the IP packet they complain about, ready for `parseIpv4`. */
-  payload: Buffer;
-}
-
-/** `rest` of an echo message. */
-export function echoRest(id: number, seq: number): number {
-  return id * 0x10000 + seq;
-}
-
-export function readIcmpv4(reader: Reader, complete: boolean): Icmpv4 {
-  const checksumOk = complete ? checksum(reader.bytes.subarray(reader.pos)) === 0 : undefined;
-  const type = reader.u8();
-  const code = reader.u8();
-  reader.skip(2);
-  const rest = reader.u32();
-  const message: Icmpv4 = { type, code, rest, checksumOk, payload: reader.rest() };
-  if (type === icmpv4Types.echoRequest || type === icmpv4Types.echoReply) {
-    message.id = rest >>> 16;
-    message.seq = rest & 0xffff;
-  }
-  return message;
-}
-
-/** Takes `buf` for a whole message. @throws PacketError */
-export function parseIcmpv4(buf: Uint8Array): Icmpv4 {
-  return readIcmpv4(new Reader(buf), true);
-}
-
-/** @throws RangeError */
-export function buildIcmpv4(header: Icmpv4Header, payload: Uint8Array): Buffer {
-  const message = Buffer.alloc(8 + payload.length);
-  message.writeUInt8(header.type, 0);
-  message.writeUInt8(header.code, 1);
-  message.writeUInt32BE(header.rest ?? 0, 4);
-  message.set(payload, 8);
-  message.writeUInt16BE(checksum(message), 2);
-  return message;
-}
-
-/**
- * An error about `original`, an IPv4 packet from its header on. Quotes as much of it as fits a 576 byte datagram.
- * RFC 1812 4.3.2.3
- */
-export function buildIcmpv4Error(header: Icmpv4Header, original: Uint8Array): Buffer {
-  return buildIcmpv4(header, original.subarray(0, 576 - 20 - 8));
-}
 
 export interface Icmpv6Header {
   type: number;
