@@ -1,4 +1,4 @@
-/** Opening and accepting sessions over TCP, TLS and unix sockets. Reconnecting is the caller's: it knows when. */
+/** Opening and accepting sessions over TCP, TLS and unix sockets. Staying connected is client.ts. */
 
 import { createConnection, createServer, type Server, type Socket } from "node:net";
 import { connect as connectTls, createServer as createTlsServer, type ConnectionOptions, type TlsOptions, type TLSSocket } from "node:tls";
@@ -14,11 +14,15 @@ export type ConnectTarget =
 export interface ConnectOptions extends SessionOptions {
   /** Time to get a connection, TLS included, in ms; 0 = as long as it takes. Default 10000. */
   readonly connectTimeoutMs?: number | undefined;
+  /** Gives up the attempt when aborted; a session that is open already is not concerned. */
+  readonly signal?: AbortSignal | undefined;
 }
 
-/** Opens a session. @throws OvsdbConnectionError "socket error" (with `cause`) or "connect timeout" */
+/** Opens a session. @throws OvsdbConnectionError "socket error" (with `cause`), "connect timeout", or "closed" by `signal` */
 export function connect(target: ConnectTarget, options: ConnectOptions = {}): Promise<OvsdbSession> {
   return new Promise((resolve, reject) => {
+    const { signal } = options;
+    if (signal?.aborted === true) { reject(new OvsdbConnectionError("closed")); return; }
     let socket: Socket;
     let ready = "connect";
     if ("path" in target) {
@@ -36,15 +40,19 @@ export function connect(target: ConnectTarget, options: ConnectOptions = {}): Pr
     }, timeoutMs) : undefined;
     const failed = (error: OvsdbConnectionError): void => {
       clearTimeout(timer);
+      signal?.removeEventListener("abort", onAbort);
       socket.destroy();
       reject(error);
     };
     const onError = (error: Error): void => { failed(new OvsdbConnectionError("socket error", error.message, error)); };
     const onClose = (): void => { failed(new OvsdbConnectionError("closed by peer")); };
+    const onAbort = (): void => { failed(new OvsdbConnectionError("closed")); };
+    signal?.addEventListener("abort", onAbort);
     socket.on("error", onError);
     socket.on("close", onClose);
     socket.once(ready, () => {
       clearTimeout(timer);
+      signal?.removeEventListener("abort", onAbort);
       const session = new OvsdbSession(socket, options);
       socket.off("error", onError);
       socket.off("close", onClose);

@@ -1,7 +1,8 @@
 /**
  * Every error this package throws or passes to a listener. All are `OvsdbError`; the subclass says who is at fault:
  * the server's answer (plain `OvsdbError`, `code` is RFC 7047's own string), our caller (`OvsdbValueError`), the peer's
- * bytes (`OvsdbProtocolError`) or the connection (`OvsdbConnectionError`). `code` is stable, messages are for people.
+ * bytes (`OvsdbProtocolError`) or the connection (`OvsdbConnectionError`; `OvsdbOutcomeError` when it took the answer to a
+ * transaction with it). `code` is stable, messages are for people.
  */
 
 export interface OvsdbErrorFields {
@@ -57,13 +58,25 @@ export class OvsdbProtocolError extends OvsdbError {
 
 export type ConnectionErrorCode =
   | "closed" | "closed by peer" | "socket error" | "dead peer" | "queue full" | "not connected" | "connect timeout"
-  | "superseded";
+  | "superseded" | "unknown outcome" | "not leader" | "no server" | "unsuitable server";
 
 /** The connection is gone, was never there, or cannot take more. */
 export class OvsdbConnectionError extends OvsdbError {
-  override readonly name = "OvsdbConnectionError";
+  override readonly name: string = "OvsdbConnectionError";
 
   constructor(code: ConnectionErrorCode, details?: string, cause?: unknown) {
     super(code, { details, cause });
+  }
+}
+
+/**
+ * The session ended between a transaction and its answer: it may have been committed or not. It is not sent again; who
+ * gets this looks at the rows. `cause` is what ended the session, `code` is "unknown outcome".
+ */
+export class OvsdbOutcomeError extends OvsdbConnectionError {
+  override readonly name = "OvsdbOutcomeError";
+
+  constructor(reason: Error) {
+    super("unknown outcome", `the session ended before the answer: ${reason.message}`, reason);
   }
 }

@@ -1,18 +1,28 @@
-/** OVSDB (RFC 7047) for Node: sessions, transactions, monitors and replicas. This file is all that is public. */
+/** OVSDB (RFC 7047) for Node: a client that stays connected, and the parts it is made of. This file is all that is public. */
 
+export { OvsdbClient, type ClientEvents, type ClientOptions, type ClientState, type UpdateOptions } from "./client.ts";
 export { connect, listen, type ConnectOptions, type ConnectTarget, type Listener, type ListenOptions } from "./connect.ts";
 export {
-  OvsdbConnectionError, OvsdbError, OvsdbProtocolError, OvsdbValueError,
+  OvsdbConnectionError, OvsdbError, OvsdbOutcomeError, OvsdbProtocolError, OvsdbValueError,
   type ConnectionErrorCode, type OvsdbErrorFields, type ProtocolErrorCode,
 } from "./errors.ts";
 export type { Json, JsonObject } from "./json.ts";
-export type { Monitor, MonitorEvents, MonitorMethod, MonitorRequest } from "./monitor.ts";
-export { Replica, type AttachReport, type ReplicaEvents } from "./replica.ts";
-export type { Row, RowChange } from "./rows.ts";
+export { OvsdbLock, type LockEvents } from "./lock.ts";
+export { memberOf, watchMember, type Member } from "./member.ts";
+export type { Monitor, MonitorEvents, MonitorMethod, MonitorOptions, MonitorRequest } from "./monitor.ts";
+export { Transaction, type Committed, type RowRef } from "./optimistic.ts";
+export { OVSDB_PORT, parseRemotes, type Remote } from "./remotes.ts";
+export { Replica, type AttachReport, type Conditions, type ReplicaEvents, type ReplicaOptions } from "./replica.ts";
+export type { MonitorSelect, Row, RowChange } from "./rows.ts";
 export {
   parseSchema, type AtomicType, type BaseType, type ColumnSchema, type ColumnType, type DatabaseSchema, type TableSchema,
 } from "./schema.ts";
-export { OvsdbSession, type SessionEvents, type SessionOptions } from "./session.ts";
+export { OvsdbSession, type SessionEvents, type SessionOptions, type TransactOptions } from "./session.ts";
+export {
+  operations, Table,
+  type AnyTables, type ColumnChoice, type ConditionOn, type DatabaseDefinition, type InsertOf, type Integer, type MutationOn, type Operations,
+  type RowOf, type Tables, type TableTypes, type UpdateOf,
+} from "./tables.ts";
 export {
   abort, assert, comment, commit, del, encodeOperations, insert, mutate, select, update, wait,
   type InputRow, type Operation, type OperationResult,

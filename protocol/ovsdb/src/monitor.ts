@@ -1,6 +1,6 @@
 /**
- * Monitors: one subscription to tables of a database, in whichever of the three forms the server knows. `openFeed` is
- * the common part (requests, fallback, notifications into a RowStore); `Monitor` is a feed with rows of its own that
+ * Monitors: one subscription to tables of a database, in whichever of the three forms the server knows. `Feed` is the
+ * common part (requests, fallback, notifications into a RowStore); `Monitor` is a feed with rows of its own that
  * lives as long as its session. Replica (replica.ts) is a feed whose rows outlive sessions.
  */
 
@@ -8,22 +8,29 @@ import { EventEmitter } from "node:events";
 
 import { OvsdbError, OvsdbProtocolError, OvsdbValueError } from "./errors.ts";
 import { isArray, type Json, type JsonObject } from "./json.ts";
-import { RowStore, type MonitoredTable, type Row, type RowChange, type UpdateForm } from "./rows.ts";
+import { RowStore, type MonitoredTable, type MonitorSelect, type Row, type RowChange, type UpdateForm } from "./rows.ts";
 import { columnType, tableSchema, type ColumnType, type DatabaseSchema } from "./schema.ts";
 import { encodeCondition, type Condition } from "./values.ts";
 
 export interface MonitorRequest {
   /** Columns to follow; undefined = all of the schema. */
   readonly columns?: readonly string[] | undefined;
-  /** Rows to follow: those that match any of the conditions; undefined or empty = all. */
+  /** Rows to follow: those that match any of the conditions; undefined or empty = all, `[false]` = none. */
   readonly where?: readonly Condition[] | undefined;
+  /** Kinds of updates to leave out, by `false`; the rows held are then those heard of. RFC 7047 section 4.1.5 */
+  readonly select?: MonitorSelect | undefined;
+}
+
+export interface MonitorOptions {
+  /** The ways to ask, in this order; what the server does not know is passed over. Default: all, the most capable first. */
+  readonly methods?: readonly MonitorMethod[] | undefined;
 }
 
 export type MonitorMethod = "monitor_cond_since" | "monitor_cond" | "monitor";
 
 export const ZERO_TXN_ID = "00000000-0000-0000-0000-000000000000";
 
-const METHODS: readonly MonitorMethod[] = ["monitor_cond_since", "monitor_cond", "monitor"];
+export const METHODS: readonly MonitorMethod[] = ["monitor_cond_since", "monitor_cond", "monitor"];
 const FORM_OF: Readonly<Record<string, UpdateForm>> = { update: 1, update2: 2, update3: 2 };
 
 /** Where updates for a monitor id go; called synchronously, in the order of arrival. */
@@ -40,6 +47,7 @@ export interface MonitorSession {
   requestSync(method: string, params: readonly Json[], onResult: (result: Json | undefined) => void, onError: (error: Error) => void): void;
   addSink(sink: UpdateSink): string;
   removeSink(id: string): void;
+  forgetSchema(db: string): void;
   emitSafely(emit: () => void): void;
 }
 
@@ -57,13 +65,18 @@ export class Feed {
   readonly #store: RowStore;
   readonly #listener: FeedListener;
   readonly #id: string;
+  readonly #methods: readonly MonitorMethod[];
+  #db = "";
+  #tables: ReadonlyMap<string, MonitoredTable> = new Map();
   #form: UpdateForm = 2;
+  #method: MonitorMethod | undefined;
   /** Canceled, lost or refused: the store is no longer this feed's to change. */
   #over = false;
   /** Of the newest transaction in the store; undefined when the server keeps none. */
   lastTxnId: string | undefined;
 
-  constructor(session: MonitorSession, store: RowStore, listener: FeedListener, lastTxnId: string | undefined) {
+  constructor(session: MonitorSession, store: RowStore, listener: FeedListener, lastTxnId: string | undefined, methods: readonly MonitorMethod[] = METHODS) {
+    this.#methods = methods;
     this.#session = session;
     this.#store = store;
     this.#listener = listener;
@@ -72,6 +85,7 @@ export class Feed {
       update: (method, params) => this.#update(method, params),
       canceled: () => {
         this.#stop();
+        session.forgetSchema(this.#db); // the usual reason is that it changed
         listener.lost(new OvsdbError("canceled", { details: "the server canceled the monitor" }));
       },
       closed: (reason) => {
@@ -81,10 +95,15 @@ export class Feed {
     });
   }
 
+  /** How the server is asked; undefined until it answered. */
+  get method(): MonitorMethod | undefined { return this.#method; }
+
   /** Subscribes; rejects with the server's error. The listener's synced() has run when it resolves. */
   async start(schema: DatabaseSchema, tables: ReadonlyMap<string, MonitoredTable>, where: ReadonlyMap<string, readonly Condition[]>): Promise<void> {
+    this.#db = schema.name;
+    this.#tables = tables;
     try {
-      for (const method of METHODS) {
+      for (const method of this.#methods) {
         if (await this.#try(method, schema, tables, where)) return;
       }
       throw new OvsdbError("unknown method", { details: "the server knows no way to monitor" });
@@ -92,6 +111,23 @@ export class Feed {
       this.#stop();
       throw error;
     }
+  }
+
+  /**
+   * Changes the conditions of some tables; resolves when the rows are those of the new ones. Of a monitor of the first
+   * form (RFC 7047) they cannot be changed: see method.
+   * @throws OvsdbValueError for a condition that does not fit the schema; OvsdbError as the server has it
+   */
+  changeConditions(where: ReadonlyMap<string, readonly Condition[]>): Promise<void> {
+    const requests: Record<string, JsonObject[]> = {};
+    for (const [name, conditions] of where) {
+      const table = this.#tables.get(name);
+      if (table !== undefined) requests[name] = [{ where: (conditions.length === 0 ? [true] : conditions).map((condition) => encodeCondition(table.schema, condition)) }];
+    }
+    return new Promise((resolve, reject) => {
+      // rows that come and go by the new conditions are sent before the reply
+      this.#session.requestSync("monitor_cond_change", [this.#id, this.#id, requests], () => { resolve(); }, reject);
+    });
   }
 
   /** Stops listening at once and tells the server, whose answer does not matter. */
@@ -119,13 +155,14 @@ export class Feed {
         for (const condition of conditions) {
           if (typeof condition !== "boolean" && condition[0] !== "_uuid") columns.set(condition[0], columnType(table.schema, condition[0]));
         }
-        monitored.set(name, { schema: table.schema, columns, filter: conditions });
-        requests[name] = [{ columns: [...columns.keys()] }];
+        monitored.set(name, { ...table, columns, filter: conditions });
+        requests[name] = [{ columns: [...columns.keys()], ...(table.select === undefined ? {} : { select: { ...table.select } }) }];
       } else {
         monitored.set(name, table);
         requests[name] = [{
           columns: [...table.columns.keys()],
           ...(filtered ? { where: conditions.map((condition) => encodeCondition(table.schema, condition)) } : {}),
+          ...(table.select === undefined ? {} : { select: { ...table.select } }),
         }];
       }
     }
@@ -147,6 +184,7 @@ export class Feed {
 
   #replied(method: MonitorMethod, result: Json | undefined): void {
     this.#form = method === "monitor" ? 1 : 2;
+    this.#method = method;
     let resumed = false;
     let updates = result;
     let txnId: string | undefined;
@@ -193,7 +231,7 @@ export function monitoredTables(schema: DatabaseSchema, tables: Readonly<Record<
       if (column !== "_uuid") columns.set(column, columnType(table, column)); // _uuid comes by itself
     }
     for (const condition of request.where ?? []) encodeCondition(table, condition);
-    monitored.set(name, { schema: table, columns });
+    monitored.set(name, { schema: table, columns, select: request.select });
   }
   if (monitored.size === 0) throw new OvsdbValueError("syntax error", { details: "no table to monitor" });
   return monitored;
@@ -215,7 +253,7 @@ export class Monitor extends EventEmitter<MonitorEvents> {
   /** Events that arrived before the caller of open() could listen. */
   #early: (() => void)[] | undefined = [];
 
-  private constructor(session: MonitorSession) {
+  private constructor(session: MonitorSession, methods: readonly MonitorMethod[] | undefined) {
     super();
     this.#feed = new Feed(session, this.#store, {
       synced: (changes, method) => {
@@ -224,14 +262,16 @@ export class Monitor extends EventEmitter<MonitorEvents> {
       },
       changed: (changes) => this.#deliver(() => this.emit("update", changes)),
       lost: (reason) => this.#deliver(() => this.emit("end", reason)),
-    }, undefined);
+    }, undefined, methods);
   }
 
-  static async open(session: MonitorSession, schema: DatabaseSchema, tables: Readonly<Record<string, MonitorRequest>>): Promise<Monitor> {
+  static async open(session: MonitorSession, schema: DatabaseSchema, tables: Readonly<Record<string, MonitorRequest>>, options: MonitorOptions = {}): Promise<Monitor> {
     const monitored = monitoredTables(schema, tables);
     const where = new Map<string, readonly Condition[]>();
     for (const [name, request] of Object.entries(tables)) if (request.where !== undefined) where.set(name, request.where);
-    const monitor = new Monitor(session);
+    // what is told of a row never seen must be whole: only "update" says more than the difference
+    const partial = [...monitored.values()].some(({ select }) => select?.initial === false || select?.insert === false);
+    const monitor = new Monitor(session, partial ? ["monitor"] : options.methods);
     await monitor.#feed.start(schema, monitored, where);
     // whoever awaits this adds listeners in the microtasks to come
     setImmediate(() => {

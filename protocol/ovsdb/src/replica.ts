@@ -7,11 +7,22 @@
 import { EventEmitter } from "node:events";
 
 import { OvsdbConnectionError, type OvsdbError } from "./errors.ts";
-import { Feed, type MonitorMethod } from "./monitor.ts";
+import { Feed, METHODS, type MonitorMethod } from "./monitor.ts";
 import { RowStore, type MonitoredTable, type Row, type RowChange } from "./rows.ts";
 import type { ColumnType, DatabaseSchema } from "./schema.ts";
 import type { OvsdbSession } from "./session.ts";
 import type { Operation, OperationResult } from "./transact.ts";
+import { encodeCondition, type Condition } from "./values.ts";
+
+/** Conditions by table; a row is followed if any of its table's matches. None = all rows, `[false]` = none. */
+export type Conditions = Readonly<Record<string, readonly Condition[]>>;
+
+export interface ReplicaOptions {
+  /** The rows to follow at first; see setConditions. */
+  readonly where?: Conditions | undefined;
+  /** The ways to ask for updates, in this order; what the server does not know is passed over. */
+  readonly methods?: readonly MonitorMethod[] | undefined;
+}
 
 export interface AttachReport {
   /** Tables asked for that this server does not have; they are empty. */
@@ -37,13 +48,25 @@ export interface ReplicaEvents {
 interface Attachment {
   readonly session: OvsdbSession;
   feed: Feed | undefined;
+  /** Settles when the rows are the server's, under whatever conditions. */
+  synced: Promise<unknown>;
+  /** The change of conditions under way, shared by all who wait for it. */
+  changing: Promise<void> | undefined;
+  /** Asks for all rows again. */
+  restart: () => Promise<void>;
 }
 
 export class Replica extends EventEmitter<ReplicaEvents> {
   readonly db: string;
   readonly #wanted: ReadonlyMap<string, readonly string[]>;
+  readonly #methods: readonly MonitorMethod[];
   readonly #store = new RowStore();
   #attachment: Attachment | undefined;
+  /** The conditions asked for. */
+  #where: ReadonlyMap<string, readonly Condition[]>;
+  /** Those that the rows held were chosen by; undefined while a change of them is under way: then nobody can tell. */
+  #whereHeld: ReadonlyMap<string, readonly Condition[]> | undefined;
+  #revision = 0;
   #synced = false;
   #lastTxnId: string | undefined;
   /** Tables, columns and types of the last attachment: a transaction id is worth something only if they are the same. */
@@ -51,10 +74,12 @@ export class Replica extends EventEmitter<ReplicaEvents> {
   #report: AttachReport | undefined;
 
   /** `tables`: columns by table; `_uuid` needs no mention. */
-  constructor(db: string, tables: Readonly<Record<string, readonly string[]>>) {
+  constructor(db: string, tables: Readonly<Record<string, readonly string[]>>, options: ReplicaOptions = {}) {
     super();
     this.db = db;
     this.#wanted = new Map(Object.entries(tables));
+    this.#where = new Map(Object.entries(options.where ?? {}));
+    this.#methods = options.methods ?? METHODS;
   }
 
   /** Whether the rows are those of the server now. */
@@ -65,6 +90,17 @@ export class Replica extends EventEmitter<ReplicaEvents> {
 
   /** What the last completed attachment found. */
   get report(): AttachReport | undefined { return this.#report; }
+
+  /** Counts the changes of the rows. */
+  get revision(): number { return this.#revision; }
+
+  /** The names of its tables, those that the server lacks included. */
+  get tables(): readonly string[] { return [...this.#wanted.keys()]; }
+
+  /** The columns that are followed of a table, without `_uuid`; undefined for a table that was not asked for. */
+  columns(table: string): readonly string[] | undefined {
+    return this.#wanted.get(table);
+  }
 
   /** The rows of a table by UUID: live, not to be changed. Empty for a table that was not asked for. */
   table<R extends Row = Row>(name: string): ReadonlyMap<string, R> {
@@ -77,10 +113,15 @@ export class Replica extends EventEmitter<ReplicaEvents> {
    */
   async attach(session: OvsdbSession): Promise<AttachReport> {
     this.detach();
-    const attachment: Attachment = { session, feed: undefined };
+    const attachment: Attachment = { session, feed: undefined, synced: Promise.resolve(), changing: undefined, restart: () => Promise.resolve() };
     this.#attachment = attachment;
     try {
-      return await this.#follow(attachment);
+      const following = this.#follow(attachment);
+      attachment.synced = following;
+      const report = await following;
+      await this.#catchUp(attachment);
+      this.#stillCurrent(attachment);
+      return report;
     } catch (error) {
       if (this.#attachment === attachment) this.#attachment = undefined;
       attachment.feed?.cancel();
@@ -94,6 +135,28 @@ export class Replica extends EventEmitter<ReplicaEvents> {
     if (attachment === undefined) return;
     this.#leave(attachment, undefined);
     attachment.feed?.cancel();
+  }
+
+  /**
+   * Follows other rows: replaces the conditions of the tables named. Resolves when the rows are those of the new
+   * conditions, at once when it is not attached (the next attachment uses them). Every row that comes or goes by it is
+   * in a `change` event as if it were inserted or deleted.
+   * @throws OvsdbValueError for a condition that does not fit the schema, the old ones then stay; OvsdbConnectionError
+   * when the session ends meanwhile, the next attachment uses the new ones
+   */
+  async setConditions(conditions: Conditions): Promise<void> {
+    const report = this.#report;
+    if (report !== undefined) {
+      for (const [name, list] of Object.entries(conditions)) {
+        const table = report.schema.tables.get(name);
+        if (table !== undefined) for (const condition of list) encodeCondition(table, condition);
+      }
+    }
+    this.#where = new Map([...this.#where, ...Object.entries(conditions)]);
+    const attachment = this.#attachment;
+    if (attachment === undefined) return;
+    await attachment.synced;
+    await this.#catchUp(attachment);
   }
 
   /** Runs a transaction on the session it is attached to; when it resolves, the rows show its effects. */
@@ -121,17 +184,18 @@ export class Replica extends EventEmitter<ReplicaEvents> {
       tables.set(name, { schema: table, columns });
     }
     const shape = shapeOf(tables);
-    const resumeFrom = shape === this.#shape ? this.#lastTxnId : undefined;
     let report: AttachReport = { missingTables, missingColumns, method: undefined, resumed: false, schema };
     const caughtUp = (changes: RowChange[]): void => {
       this.#shape = shape;
       this.#lastTxnId = attachment.feed?.lastTxnId;
       this.#synced = true;
       this.#report = report;
+      if (changes.length > 0) this.#revision++;
       if (changes.length > 0) this.emit("change", changes);
       if (this.#attachment === attachment) this.emit("synced", report);
     };
     if (tables.size === 0) {
+      this.#whereHeld = this.#where;
       this.#store.configure(tables);
       attachment.session.once("close", (reason) => {
         this.#leave(attachment, new OvsdbConnectionError("closed", undefined, reason));
@@ -139,21 +203,68 @@ export class Replica extends EventEmitter<ReplicaEvents> {
       caughtUp(this.#store.replaceAll({}, 2));
       return report;
     }
-    const feed = new Feed(attachment.session, this.#store, {
-      synced: (changes, method, resumed) => {
-        report = { ...report, method, resumed };
-        caughtUp(changes);
-      },
-      changed: (changes) => {
-        this.#lastTxnId = feed.lastTxnId;
-        this.emit("change", changes);
-      },
-      lost: (reason) => this.#leave(attachment, reason),
-    }, resumeFrom);
-    attachment.feed = feed;
-    await feed.start(schema, tables, new Map());
-    this.#stillCurrent(attachment);
+    const start = async (resume: boolean): Promise<void> => {
+      // rows chosen by other conditions cannot be resumed under these; under their own they can, and are changed after
+      const held = resume && shape === this.#shape && this.#lastTxnId !== undefined ? this.#whereHeld : undefined;
+      const where = held ?? this.#where;
+      const feed = new Feed(attachment.session, this.#store, {
+        synced: (changes, method, resumed) => {
+          report = { ...report, method, resumed };
+          this.#whereHeld = where;
+          caughtUp(changes);
+        },
+        changed: (changes) => {
+          this.#lastTxnId = feed.lastTxnId;
+          this.#revision++;
+          this.emit("change", changes);
+        },
+        lost: (reason) => this.#leave(attachment, reason),
+      }, held === undefined ? undefined : this.#lastTxnId, this.#methods);
+      attachment.feed = feed;
+      await feed.start(schema, tables, where);
+      this.#stillCurrent(attachment);
+    };
+    attachment.restart = () => {
+      attachment.feed?.cancel();
+      return start(false);
+    };
+    await start(true);
     return report;
+  }
+
+  /** Brings the server's conditions in line with those asked for, one request at a time. */
+  async #catchUp(attachment: Attachment): Promise<void> {
+    while (this.#attachment === attachment && this.#whereHeld !== this.#where) {
+      attachment.changing ??= this.#changeConditions(attachment).finally(() => { attachment.changing = undefined; });
+      await attachment.changing;
+    }
+    if (this.#whereHeld !== this.#where) this.#stillCurrent(attachment);
+  }
+
+  async #changeConditions(attachment: Attachment): Promise<void> {
+    const { feed } = attachment;
+    const target = this.#where;
+    const before = this.#whereHeld ?? new Map<string, readonly Condition[]>();
+    const changed = new Map([...target].filter(([name, conditions]) => before.get(name) !== conditions));
+    if (feed === undefined || changed.size === 0) {
+      this.#whereHeld = target;
+    } else if (feed.method === "monitor") {
+      // such a server knows nothing of conditions: rows left out so far have to be asked for anew
+      await attachment.restart();
+    } else {
+      this.#whereHeld = undefined;
+      try {
+        await feed.changeConditions(changed);
+      } catch (error) {
+        // refused: the server goes on with the old ones
+        if (this.#attachment === attachment && this.#synced) {
+          this.#whereHeld = before;
+          if (this.#where === target) this.#where = before;
+        }
+        throw error;
+      }
+      if (this.#attachment === attachment) this.#whereHeld = target;
+    }
   }
 
   #stillCurrent(attachment: Attachment): void {

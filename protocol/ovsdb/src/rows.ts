@@ -21,12 +21,22 @@ export interface RowChange<R extends Row = Row> {
   readonly new?: R;
 }
 
+/** Which kinds of updates a server sends; what is left out is sent. RFC 7047 section 4.1.5 */
+export interface MonitorSelect {
+  readonly initial?: boolean;
+  readonly insert?: boolean;
+  readonly delete?: boolean;
+  readonly modify?: boolean;
+}
+
 /** One table as it is monitored. */
 export interface MonitoredTable {
   readonly schema: TableSchema;
   readonly columns: ReadonlyMap<string, ColumnType>;
   /** Rows to keep, where the server cannot filter; a row matches if any condition does. */
   readonly filter?: readonly Condition[] | undefined;
+  /** Kinds of updates that the server is told to leave out. */
+  readonly select?: MonitorSelect | undefined;
 }
 
 export type UpdateForm = 1 | 2;

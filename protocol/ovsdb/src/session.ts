@@ -1,15 +1,16 @@
 /**
- * One JSON-RPC 1.0 connection to an ovsdb-server, whichever side opened it: requests and their replies, echo both ways,
- * limits, and the one way it ends. What monitors do with updates is monitor.ts, what transactions mean is transact.ts.
+ * One JSON-RPC 1.0 connection to an ovsdb-server, whichever side opened it: every request of RFC 7047 section 4.1 and of
+ * ovsdb-server(7) with its reply, echo both ways, limits, and the one way it ends. What monitors do with updates is
+ * monitor.ts, what transactions mean is transact.ts, staying connected is client.ts.
  */
 
 import { EventEmitter } from "node:events";
 import type { Duplex } from "node:stream";
 
-import { OvsdbConnectionError, OvsdbError, OvsdbProtocolError } from "./errors.ts";
+import { OvsdbConnectionError, OvsdbError, OvsdbOutcomeError, OvsdbProtocolError } from "./errors.ts";
 import { MessageScanner } from "./framing.ts";
-import { isArray, stringify, type Json, type JsonObject } from "./json.ts";
-import { Monitor, type MonitorRequest, type UpdateSink } from "./monitor.ts";
+import { isArray, isObject, stringify, type Json, type JsonObject } from "./json.ts";
+import { Monitor, type MonitorOptions, type MonitorRequest, type UpdateSink } from "./monitor.ts";
 import { parseSchema, type DatabaseSchema } from "./schema.ts";
 import { decodeResults, encodeOperations, errorFromJson, type Operation, type OperationResult } from "./transact.ts";
 
@@ -27,8 +28,17 @@ export interface SessionOptions {
 export interface SessionEvents {
   /** Once, at the end; undefined when close() was called here. */
   close: [reason: Error | undefined];
-  /** A notification that no monitor asked for, e.g. "locked". */
+  /** A lock that was waited for is this session's now. RFC 7047 section 4.1.9 */
+  locked: [lock: string];
+  /** Another client took a lock of this session; it comes back with "locked" when that one lets go. RFC 7047 section 4.1.10 */
+  stolen: [lock: string];
+  /** A notification of a kind not known here. */
   notification: [method: string, params: readonly Json[]];
+}
+
+export interface TransactOptions {
+  /** Aborting it cancels the transaction (RFC 7047 section 4.1.4): it rejects with "canceled", unless its result came first. */
+  readonly signal?: AbortSignal | undefined;
 }
 
 interface Pending {
@@ -49,6 +59,8 @@ export class OvsdbSession extends EventEmitter<SessionEvents> {
   readonly #pending = new Map<number, Pending>();
   readonly #sinks = new Map<string, UpdateSink>();
   readonly #schemas = new Map<string, Promise<DatabaseSchema>>();
+  /** Transactions given up here whose reply may still come. */
+  readonly #canceled = new Set<number>();
   #nextId = 1;
   #nextMonitor = 1;
   #ended = false;
@@ -97,7 +109,12 @@ export class OvsdbSession extends EventEmitter<SessionEvents> {
    * session. For monitors: an update may be in the same packet as the reply.
    */
   requestSync(method: string, params: readonly Json[], onResult: (result: Json | undefined) => void, onError: (error: Error) => void): void {
-    if (this.#ended) { onError(this.#endReason ?? new OvsdbConnectionError("closed")); return; }
+    this.#ask(method, params, onResult, onError);
+  }
+
+  /** Returns the request's id; undefined when it was not sent, `onError` has then been called. */
+  #ask(method: string, params: readonly Json[], onResult: (result: Json | undefined) => void, onError: (error: Error) => void): number | undefined {
+    if (this.#ended) { onError(this.#endReason ?? new OvsdbConnectionError("closed")); return undefined; }
     const id = this.#nextId++;
     let refused: Error | undefined;
     try {
@@ -105,8 +122,9 @@ export class OvsdbSession extends EventEmitter<SessionEvents> {
     } catch (error) {
       refused = error as Error; // not representable as JSON: the caller's fault, the session stays
     }
-    if (refused !== undefined) onError(refused);
-    else this.#pending.set(id, { onResult, onError });
+    if (refused !== undefined) { onError(refused); return undefined; }
+    this.#pending.set(id, { onResult, onError });
+    return id;
   }
 
   async listDbs(): Promise<readonly string[]> {
@@ -116,7 +134,8 @@ export class OvsdbSession extends EventEmitter<SessionEvents> {
   }
 
   /**
-   * The schema of a database; asked for once per session, since a server disconnects its clients when it changes.
+   * The schema of a database; asked for once, since a server disconnects its clients or cancels their monitors when it
+   * changes.
    * @throws OvsdbError "unknown database"
    */
   getSchema(db: string): Promise<DatabaseSchema> {
@@ -124,20 +143,103 @@ export class OvsdbSession extends EventEmitter<SessionEvents> {
     if (schema === undefined) {
       schema = this.request("get_schema", [db]).then(parseSchema);
       this.#schemas.set(db, schema);
-      schema.catch(() => this.#schemas.delete(db));
+      const asked = schema;
+      schema.catch(() => { if (this.#schemas.get(db) === asked) this.#schemas.delete(db); });
     }
     return schema;
+  }
+
+  /** Asks for the schema again when it is next needed: it has changed. */
+  forgetSchema(db: string): void {
+    this.#schemas.delete(db);
+  }
+
+  /** Sends `params` and resolves with the same, as the peer sends them back. RFC 7047 section 4.1.11 */
+  async echo(params: readonly Json[] = []): Promise<Json | undefined> {
+    return this.request("echo", params);
+  }
+
+  /** The UUID that a server gives itself when it starts. ovsdb-server(7) 4.1.17 */
+  async getServerId(): Promise<string> {
+    const result = await this.request("get_server_id", []);
+    if (typeof result !== "string") throw new OvsdbProtocolError("bad result", "get_server_id gave no string");
+    return result;
+  }
+
+  /**
+   * Says whether this client copes with databases that are added, removed and converted: an aware one keeps its session
+   * and its monitors are canceled instead. ovsdb-server(7) 4.1.18
+   */
+  async setDbChangeAware(aware: boolean): Promise<void> {
+    await this.request("set_db_change_aware", [aware]);
+  }
+
+  /** Changes the schema of a database, whose name `schema` has; the rows are converted. ovsdb-server(7) 4.1.19 */
+  async convert(db: string, schema: JsonObject): Promise<void> {
+    await this.request("convert", [db, schema]);
+    this.forgetSchema(db);
+  }
+
+  /** Asks for a lock; true: it is this session's, false: "locked" tells when. RFC 7047 section 4.1.8 */
+  async lock(id: string): Promise<boolean> {
+    return lockReply(await this.request("lock", [id]));
+  }
+
+  /** Takes a lock whoever has it. RFC 7047 section 4.1.8 */
+  async steal(id: string): Promise<boolean> {
+    return lockReply(await this.request("steal", [id]));
+  }
+
+  /** Gives a lock back, or the place in its queue. RFC 7047 section 4.1.8 */
+  async unlock(id: string): Promise<void> {
+    await this.request("unlock", [id]);
   }
 
   /**
    * Runs a transaction and resolves with one result for each operation. The updates it causes have reached this
    * session's monitors by then.
-   * @throws OvsdbError with `opIndex`, the operation that failed; OvsdbValueError when one does not fit the schema
+   * @throws OvsdbError with `opIndex`, the operation that failed; OvsdbValueError when one does not fit the schema;
+   * OvsdbOutcomeError when the session ended before the answer
    */
-  async transact(db: string, operations: readonly Operation[]): Promise<OperationResult[]> {
+  async transact(db: string, operations: readonly Operation[], options: TransactOptions = {}): Promise<OperationResult[]> {
     const schema = await this.getSchema(db);
-    const result = await this.request("transact", [db, ...encodeOperations(schema, operations)]);
+    const result = await this.transactJson([db, ...encodeOperations(schema, operations)], options);
     return decodeResults(schema, operations, result);
+  }
+
+  /** Sends the params of a transaction as they are and resolves with its result as it is. @throws as transact does */
+  transactJson(params: readonly Json[], { signal }: TransactOptions = {}): Promise<Json | undefined> {
+    return new Promise((resolve, reject) => {
+      if (signal?.aborted === true) { reject(new OvsdbError("canceled", { details: "before it was sent" })); return; }
+      let id: number | undefined = undefined; // not yet sent; an error now is one of sending
+      const abort = (): void => { if (id !== undefined) this.#cancel(id); };
+      signal?.addEventListener("abort", abort);
+      id = this.#ask("transact", params, (result) => {
+        signal?.removeEventListener("abort", abort);
+        resolve(result);
+      }, (error) => {
+        signal?.removeEventListener("abort", abort);
+        const lost = id !== undefined && (error instanceof OvsdbConnectionError || error instanceof OvsdbProtocolError);
+        reject(lost ? new OvsdbOutcomeError(error) : error);
+      });
+    });
+  }
+
+  /**
+   * A server answers a canceled transaction with an error, or (ovsdb-server to a client that is not change aware) not at
+   * all. The echo behind tells: what has not been answered before its reply never will be.
+   */
+  #cancel(id: number): void {
+    if (!this.#pending.has(id)) return;
+    if (this.#send({ method: "cancel", params: [id], id: null }) !== undefined) return;
+    const settle = (): void => {
+      const pending = this.#pending.get(id);
+      if (pending === undefined) return;
+      this.#pending.delete(id);
+      this.#canceled.add(id);
+      pending.onError(new OvsdbError("canceled"));
+    };
+    this.#ask("echo", [], settle, settle);
   }
 
   /**
@@ -145,9 +247,9 @@ export class OvsdbSession extends EventEmitter<SessionEvents> {
    * monitor_cond_since, monitor_cond or monitor, the first that the server knows.
    * @throws OvsdbError as the server has it; OvsdbValueError for a table or column that is not in the schema
    */
-  async monitor(db: string, tables: Readonly<Record<string, MonitorRequest>>): Promise<Monitor> {
+  async monitor(db: string, tables: Readonly<Record<string, MonitorRequest>>, options: MonitorOptions = {}): Promise<Monitor> {
     const schema = await this.getSchema(db);
-    return Monitor.open(this, schema, tables);
+    return Monitor.open(this, schema, tables, options);
   }
 
   /** Ends the connection; what is queued is still sent. Resolves when the socket is closed. */
@@ -193,6 +295,7 @@ export class OvsdbSession extends EventEmitter<SessionEvents> {
     }
     if (result === undefined && error === undefined) throw new OvsdbProtocolError("not json-rpc", "neither request nor reply");
     const pending = typeof id === "number" ? this.#pending.get(id) : undefined;
+    if (pending === undefined && typeof id === "number" && this.#canceled.delete(id)) return;
     if (pending === undefined) {
       throw new OvsdbProtocolError("unexpected reply", `id ${stringify(id ?? null)}${error === undefined || error === null ? "" : `: ${errorFromJson(error).message}`}`);
     }
@@ -211,7 +314,17 @@ export class OvsdbSession extends EventEmitter<SessionEvents> {
     const sink = typeof params[0] === "string" ? this.#sinks.get(params[0]) : undefined;
     if (method === "update" || method === "update2" || method === "update3") sink?.update(method, params); // none: canceled a moment ago
     else if (method === "monitor_canceled") sink?.canceled();
+    else if ((method === "locked" || method === "stolen") && typeof params[0] === "string") this.#emitLock(method, params[0]);
     else this.emitSafely(() => this.emit("notification", method, params));
+  }
+
+  #emitLock(event: "locked" | "stolen", lock: string): void {
+    this.emitSafely(() => this.emit(event, lock));
+  }
+
+  /** Ends the session at once, for a reason of the caller's that all requests under way fail with. */
+  abort(reason: OvsdbError): void {
+    this.#end(reason);
   }
 
   /** Runs listeners so that an exception of theirs is loud but does not lose messages. */
@@ -290,4 +403,9 @@ export class OvsdbSession extends EventEmitter<SessionEvents> {
     for (const sink of sinks) this.emitSafely(() => sink.closed(failure));
     this.emitSafely(() => this.emit("close", reason));
   }
+}
+
+function lockReply(result: Json | undefined): boolean {
+  if (!isObject(result) || typeof result["locked"] !== "boolean") throw new OvsdbProtocolError("bad result", "the reply to a request for a lock does not say whether it is locked");
+  return result["locked"];
 }
