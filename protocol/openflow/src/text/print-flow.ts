@@ -1,11 +1,13 @@
-// Instructions and flows in the words of ovs-ofctl dump-flows.
+// Instructions and flows in the words of ovs-ofctl dump-flows, and flow-mods in those of ofp-print.
 
 import type { Instruction } from "../instructions.ts";
+import { NO_BUFFER, ports } from "../fields.ts";
+import type { FlowMod } from "../flow-mod.ts";
 import type { U64 } from "../layout.ts";
 import type { Match } from "../match.ts";
-import { formatActions } from "./print-actions.ts";
+import { formatActions, formatMetadata } from "./print-actions.ts";
 import { formatMatch } from "./print-match.ts";
-import { dotted, hash, hex, toU64 } from "./print-value.ts";
+import { dotted, duration, formatPort, hex, toU64 } from "./print-value.ts";
 
 /** What stands after "actions=". */
 export function formatInstructions(instructions: readonly Instruction[]): string {
@@ -15,10 +17,7 @@ export function formatInstructions(instructions: readonly Instruction[]): string
   for (const i of of("apply_actions")) if (i.actions.length > 0) out.push(formatActions(i.actions));
   if (of("clear_actions").length > 0) out.push("clear_actions");
   for (const i of of("write_actions")) out.push(`write_actions(${formatActions(i.actions)})`);
-  for (const i of of("write_metadata")) {
-    const mask = i.metadata_mask === undefined ? 0xffffffffffffffffn : toU64(i.metadata_mask);
-    out.push(`write_metadata:${hash(toU64(i.metadata))}${mask === 0xffffffffffffffffn ? "" : `/${hash(mask)}`}`);
-  }
+  for (const i of of("write_metadata")) out.push(formatMetadata(toU64(i.metadata), i.metadata_mask === undefined ? 0xffffffffffffffffn : toU64(i.metadata_mask)));
   for (const i of of("goto_table")) out.push(`goto_table:${i.table_id}`);
   for (const i of of("experimenter")) out.push(`experimenter(${hex(i.experimenter)},${dotted(i.data)})`);
   return out.length === 0 ? "drop" : out.join(",");
@@ -45,4 +44,53 @@ export function formatFlow(flow: PrintableFlow): string {
   if (flow.hard_timeout) head.push(`hard_timeout=${flow.hard_timeout}`);
   const match = formatMatch(flow.match, flow.priority);
   return `${head.join(", ")}${match === "" ? "" : `, ${match}`} actions=${formatInstructions(flow.instructions ?? [])}`;
+}
+
+const FLAGS = ["send_flow_rem", "check_overlap", "reset_counts", "no_packet_counts", "no_byte_counts"];
+
+/** Flags of a flow, each with a space after it. */
+function flowFlags(flags: number | undefined): string {
+  return FLAGS.filter((_, bit) => (flags ?? 0) & (1 << bit)).map((flag) => `${flag} `).join("");
+}
+
+export interface PrintableFlowStats extends PrintableFlow {
+  readonly duration_sec: number;
+  readonly duration_nsec?: number;
+  readonly flags?: number;
+}
+
+const UNKNOWN = 0xffffffffffffffffn;
+
+/** One flow as a flow statistics reply tells it, with its age and its counters. */
+export function formatFlowStats(flow: PrintableFlowStats): string {
+  let out = `cookie=0x${toU64(flow.cookie).toString(16)}, duration=${duration(flow.duration_sec, flow.duration_nsec ?? 0)}, table=${flow.table_id}, `;
+  for (const [name, count] of [["n_packets", flow.packet_count], ["n_bytes", flow.byte_count]] as const) {
+    if (count !== undefined) out += `${name}=${count === UNKNOWN ? "?" : count}, `;
+  }
+  if (flow.idle_timeout) out += `idle_timeout=${flow.idle_timeout}, `;
+  if (flow.hard_timeout) out += `hard_timeout=${flow.hard_timeout}, `;
+  out += flowFlags(flow.flags);
+  const match = formatMatch(flow.match, flow.priority);
+  return `${out}${match === "" ? "" : `${match} `}actions=${formatInstructions(flow.instructions ?? [])}`;
+}
+
+const COMMANDS: Readonly<Record<string, string>> = { add: "ADD", modify: "MOD", modify_strict: "MOD_STRICT", delete: "DEL", delete_strict: "DEL_STRICT" };
+
+/** A flow-mod without the name of the message. */
+export function formatFlowMod(mod: FlowMod): string {
+  const deletes = mod.command.startsWith("delete");
+  const table = mod.table_id ?? (deletes ? 0xff : 0);
+  const cookie = toU64(mod.cookie);
+  const cookieMask = toU64(mod.cookie_mask);
+  let out = `${COMMANDS[mod.command] ?? `cmd:${mod.command}`}${table === 0 ? "" : ` table:${table}`} `;
+  const match = formatMatch(mod.match, mod.priority);
+  if (match !== "") out += `${match} `;
+  if (mod.command === "add") {
+    if (cookie !== 0n && cookie !== UNKNOWN) out += `cookie:0x${cookie.toString(16)} `;
+  } else if (cookieMask !== 0n) out += `cookie:0x${cookie.toString(16)}/0x${cookieMask.toString(16)} `;
+  if (mod.idle_timeout) out += `idle:${mod.idle_timeout} `;
+  if (mod.hard_timeout) out += `hard:${mod.hard_timeout} `;
+  if (mod.buffer_id !== undefined && mod.buffer_id !== NO_BUFFER) out += `buf:${hex(mod.buffer_id)} `;
+  if (mod.out_port !== undefined && mod.out_port !== ports.ANY) out += `out_port:${formatPort(mod.out_port)} `;
+  return `${out}${flowFlags(mod.flags)}actions=${formatInstructions(mod.instructions ?? [])}`;
 }
