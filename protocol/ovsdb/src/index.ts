@@ -7,6 +7,7 @@ export {
   type ConnectionErrorCode, type OvsdbErrorFields, type ProtocolErrorCode,
 } from "./errors.ts";
 export type { Json, JsonObject } from "./json.ts";
+export { generateTypes, type GenerateOptions } from "./generate.ts";
 export { OvsdbLock, type LockEvents } from "./lock.ts";
 export { memberOf, watchMember, type Member } from "./member.ts";
 export type { Monitor, MonitorEvents, MonitorMethod, MonitorOptions, MonitorRequest } from "./monitor.ts";
