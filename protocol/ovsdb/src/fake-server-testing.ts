@@ -1,0 +1,81 @@
+/**
+ * What the tests of the fake server share: comparing what two servers said, when the UUIDs of one are not those of the
+ * other. Not part of the package's public face.
+ */
+
+import { isArray, isObject, type Json } from "./json.ts";
+
+const TOKEN = /<\d+>|[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}/gi;
+
+/** Which UUID (or `<n>` standing for one) of the expected values is which of the actual ones. */
+class Pairs {
+  readonly there = new Map<string, string>();
+  readonly back = new Map<string, string>();
+
+  /** Pairs two, runs `rest`, and parts them again when that fails. */
+  with(expected: string, actual: string, rest: () => boolean): boolean {
+    const known = this.there.get(expected), taken = this.back.get(actual);
+    if (known !== undefined || taken !== undefined) return known === actual && taken === expected && rest();
+    this.there.set(expected, actual);
+    this.back.set(actual, expected);
+    if (rest()) return true;
+    this.there.delete(expected);
+    this.back.delete(actual);
+    return false;
+  }
+}
+
+function matchText(pairs: Pairs, expected: string, actual: string, rest: () => boolean): boolean {
+  if (expected.replace(TOKEN, "<>") !== actual.replace(TOKEN, "<>")) return false;
+  const from = expected.match(TOKEN) ?? [], to = actual.match(TOKEN) ?? [];
+  const next = (i: number): boolean => (i === from.length ? rest() : pairs.with(from[i]!, to[i]!, () => next(i + 1)));
+  return next(0);
+}
+
+function matchInAnyOrder<T>(expected: readonly T[], actual: readonly T[], match: (e: T, a: T, rest: () => boolean) => boolean, rest: () => boolean): boolean {
+  if (expected.length !== actual.length) return false;
+  const taken = new Set<number>();
+  const next = (i: number): boolean => {
+    if (i === expected.length) return rest();
+    return actual.some((candidate, j) => {
+      if (taken.has(j)) return false;
+      taken.add(j);
+      if (match(expected[i]!, candidate, () => next(i + 1))) return true;
+      taken.delete(j);
+      return false;
+    });
+  };
+  return next(0);
+}
+
+/** `unordered`: the elements of an array may come in any order, as those of a set and the rows of a select. */
+function match(pairs: Pairs, expected: Json, actual: Json, unordered: boolean, rest: () => boolean): boolean {
+  if (typeof expected === "string") return typeof actual === "string" && matchText(pairs, expected, actual, rest);
+  if (isArray(expected)) {
+    if (!isArray(actual) || expected.length !== actual.length) return false;
+    if (unordered) return matchInAnyOrder(expected, actual, (e, a, then) => match(pairs, e, a, false, then), rest);
+    const collection = expected.length === 2 && (expected[0] === "set" || expected[0] === "map");
+    const next = (i: number): boolean => (i === expected.length ? rest() : match(pairs, expected[i]!, actual[i]!, collection && i === 1, () => next(i + 1)));
+    return next(0);
+  }
+  if (isObject(expected)) {
+    if (!isObject(actual)) return false;
+    const names = Object.keys(expected), others = Object.keys(actual);
+    if (names.length !== others.length) return false;
+    const fixed = names.filter((name) => name.match(TOKEN) === null);
+    const named = names.filter((name) => name.match(TOKEN) !== null), namedOthers = others.filter((name) => name.match(TOKEN) !== null);
+    if (!fixed.every((name) => Object.hasOwn(actual, name))) return false;
+    const next = (i: number): boolean => {
+      if (i < fixed.length) return match(pairs, expected[fixed[i]!]!, actual[fixed[i]!]!, fixed[i] === "rows", () => next(i + 1));
+      return matchInAnyOrder(named, namedOthers, (e, a, then) => matchText(pairs, e, a, () => match(pairs, expected[e]!, actual[a]!, false, then)), rest);
+    };
+    return next(0);
+  }
+  return expected === actual && rest();
+}
+
+/** Whether two values are the same up to the names of UUIDs, the order in sets and maps and that of selected rows; the pairs found. */
+export function unify(expected: Json, actual: Json): ReadonlyMap<string, string> | undefined {
+  const pairs = new Pairs();
+  return match(pairs, expected, actual, false, () => true) ? pairs.there : undefined;
+}
