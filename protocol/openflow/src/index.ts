@@ -31,3 +31,6 @@ export { formatActions } from "./text/print-actions.ts";
 export { formatFlow, formatInstructions, type PrintableFlow } from "./text/print-flow.ts";
 export { formatMatch } from "./text/print-match.ts";
 export { formatPort, formatSubField } from "./text/print-value.ts";
+export { parseFlow } from "./text/parse-flow.ts";
+export { parseActions, parseInstructions } from "./text/parse-actions.ts";
+export { parseMatch } from "./text/parse-match.ts";

@@ -6,7 +6,7 @@ import type { Prerequisite } from "../fields.ts";
 export const ETH = { IP: 0x0800, ARP: 0x0806, RARP: 0x8035, IPV6: 0x86dd, MPLS: 0x8847, MPLS_MC: 0x8848, NSH: 0x894f } as const;
 export const PROTO = { ICMP: 1, TCP: 6, UDP: 17, ICMPV6: 58, SCTP: 132 } as const;
 /** Name space in the upper half, type in the lower. */
-export const PACKET_TYPE = { ETHERNET: 0, NSH: 0x1894f, NEXT: 0xfffe, UNKNOWN: 0xffff } as const;
+export const PACKET_TYPE = { ETHERNET: 0, NSH: 0x1894f, NEXT: 0xfffe, UNKNOWN: 0xffffffff } as const;
 export const VLAN_PRESENT = 0x1000;
 export const CT_INVALID = 0x10;
 const CT_TRACKED = 0x20;

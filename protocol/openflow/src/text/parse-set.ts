@@ -188,7 +188,8 @@ function transportPort(side: "src" | "dst"): Reader {
       compile(judge) {
         if (judge !== undefined) consistent(judge, judge.packet.hasPorts, word, "the match does not say tcp, udp or sctp");
         const name = (SIDES[side] as Readonly<Record<number, FieldName>>)[judge?.packet.proto ?? 0];
-        return [name === undefined ? { type: side === "src" ? "set_tp_src" : "set_tp_dst", tp_port: port } : { type: "set_field", field: name, value: port }];
+        if (name !== undefined) return [{ type: "set_field", field: name, value: port }];
+        return [side === "src" ? { type: "set_tp_src", tp_port: port } : { type: "set_tp_dst", tp_port: port }];
       },
     };
   };
@@ -280,7 +281,7 @@ const decap: Reader = (value, word) => {
     if (pair.key.text !== "packet_type") throw textError(pair.key, `${word.text}: no argument ${quoted(pair.key)}`);
     const [space, type] = [...pairs(pair.value)];
     if (space?.key.text !== "ns" || type?.key.text !== "type") throw textError(pair.value, `packet_type takes ns and type, not ${quoted(pair.value)}`);
-    packetType = number(space.value, "ns", 1) * 0x10000 + u16(type.value, "type");
+    packetType = number(space.value, "ns", 4) * 0x10000 + u16(type.value, "type");
   }
   return plain({ type: "decap", new_pkt_type: packetType }, ({ packet }) => {
     if (packet.packetType === PACKET_TYPE.ETHERNET) packet.packetType = 0x10000 | packet.ethType;

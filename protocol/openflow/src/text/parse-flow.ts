@@ -1,0 +1,143 @@
+// Flows as text, as ovs-ofctl add-flow, mod-flows and del-flows take them and as they stand in files of flows:
+// "table=1,priority=10,tcp,tp_dst=80,actions=output:1", "delete cookie=1/-1".
+
+import { flowModFlags, type FlowModCommand } from "../flow-mod.ts";
+import { ALL_TABLES, groups, NO_BUFFER, ports } from "../fields.ts";
+import type { FlowModMessage } from "../messages.ts";
+import { readInstructions } from "./parse-actions.ts";
+import { Conditions } from "./parse-match.ts";
+import { group, pairs, part, port, quoted, table, textError, u16, u64, type Pair, type Word } from "./parse-words.ts";
+
+const KEYWORDS: readonly FlowModCommand[] = ["add", "delete", "delete_strict", "modify", "modify_strict"];
+
+/** What may be said besides the match. */
+type Part = "actions" | "timeouts" | "priority" | "flags" | "importance" | "out";
+const PARTS: Readonly<Record<FlowModCommand, readonly Part[]>> = {
+  add: ["actions", "timeouts", "priority", "flags", "importance"],
+  modify: ["actions", "timeouts", "priority", "flags"],
+  modify_strict: ["actions", "timeouts", "priority", "flags"],
+  delete: ["out"],
+  delete_strict: ["out", "priority"],
+};
+const FLAGS: ReadonlyMap<string, number> = new Map([
+  ["send_flow_rem", flowModFlags.SEND_FLOW_REM], ["check_overlap", flowModFlags.CHECK_OVERLAP], ["reset_counts", flowModFlags.RESET_COUNTS],
+  ["no_packet_counts", flowModFlags.NO_PKT_COUNTS], ["no_byte_counts", flowModFlags.NO_BYT_COUNTS],
+]);
+/** Printed by dump-flows, so that its output can be read again. */
+const COUNTERS = new Set(["duration", "n_packets", "n_bytes", "idle_age", "hard_age"]);
+const IGNORED = new Set(["no_readonly_table", "allow_hidden_fields"]);
+const BLANKS = /^[ \t\r\n]*/;
+
+interface Head {
+  table_id: number;
+  priority: number;
+  cookie: bigint;
+  cookie_mask: bigint;
+  idle_timeout: number;
+  hard_timeout: number;
+  out_port: number;
+  out_group: number;
+  flags: number;
+}
+
+function startOfActions(word: Word): { before: Word; actions: Word } {
+  const at = word.text.indexOf("action");
+  if (at < 0) throw textError({ at: word.at + word.text.length }, "actions are missing");
+  const equals = word.text.indexOf("=", at);
+  if (equals < 0) throw textError({ at: word.at + at }, "= is missing after actions");
+  return { before: part(word, 0, at), actions: part(word, equals + 1) };
+}
+
+/** The command that the text begins with, or its beginning; "add" if there is none. */
+function leadingCommand(word: Word): { command: FlowModCommand; rest: Word } {
+  const blanks = BLANKS.exec(word.text)![0].length;
+  const first = /^[^, \t\r\n]*/.exec(word.text.slice(blanks))![0];
+  const command = KEYWORDS.find((keyword) => keyword.startsWith(first));
+  return command === undefined ? { command: "add", rest: word } : { command, rest: part(word, blanks + first.length) };
+}
+
+function readHead(head: Head, pair: Pair, command: FlowModCommand): void {
+  const { key, value } = pair;
+  const has = (which: Part): boolean => PARTS[command].includes(which);
+  const unknown = (): Error => textError(key, `there is no field or keyword ${quoted(key)}${key.text === "priority" ? ` with ${command}` : ""}`);
+  if (value.text === "") throw textError(key, `${key.text.slice(0, 60)}: a value is missing, or there is no such field`);
+  switch (key.text) {
+    case "table":
+      head.table_id = table(value, "table");
+      return;
+    case "out_port":
+      if (!has("out")) throw unknown();
+      head.out_port = port(value, "out_port");
+      return;
+    case "out_group":
+      if (!has("out")) throw unknown();
+      head.out_group = group(value, "out_group");
+      return;
+    case "priority":
+      if (!has("priority")) throw unknown();
+      head.priority = u16(value, "priority");
+      return;
+    case "idle_timeout":
+    case "hard_timeout":
+      if (!has("timeouts")) throw unknown();
+      head[key.text] = u16(value, key.text);
+      return;
+    case "importance":
+      // OpenFlow 1.3 has no place for it.
+      if (!has("importance")) throw unknown();
+      u16(value, "importance");
+      return;
+    case "cookie":
+      readCookie(head, value, command);
+      return;
+    default:
+      if (!COUNTERS.has(key.text)) throw unknown();
+  }
+}
+
+/** With a mask the cookie selects flows, without one it is given to them. */
+function readCookie(head: Head, value: Word, command: FlowModCommand): void {
+  const slash = value.text.indexOf("/");
+  if (slash >= 0) {
+    if (command === "add") throw textError(value, "cookie: a flow that is added has a cookie without a mask");
+    head.cookie = u64(part(value, 0, slash), "cookie");
+    head.cookie_mask = u64(part(value, slash + 1), "cookie");
+    head.cookie &= head.cookie_mask;
+    return;
+  }
+  if (PARTS[command].includes("out")) throw textError(value, `cookie: to select flows by it takes a mask, as in cookie=${value.text.slice(0, 30)}/-1`);
+  const cookie = u64(value, "cookie");
+  // A modification cannot give a new cookie in OpenFlow 1.3; ovs-ofctl reads it and sends none.
+  if (command === "add") head.cookie = cookie;
+}
+
+/**
+ * A flow as a line for ovs-ofctl. Without `command` the text may begin with one (add, modify, modify_strict, delete,
+ * delete_strict), as in files of flows; else it is an add.
+ * @throws OpenFlowError OF_TEXT with the offset of the word at fault; with `errorName` when a switch would refuse the flow
+ */
+export function parseFlow(text: string, options: { readonly command?: FlowModCommand } = {}): FlowModMessage {
+  const { command, rest } = options.command === undefined ? leadingCommand({ text, at: 0 }) : { command: options.command, rest: { text, at: 0 } };
+  const acts = PARTS[command].includes("actions");
+  const { before, actions } = acts ? startOfActions(rest) : { before: rest, actions: undefined };
+  const head: Head = {
+    table_id: ALL_TABLES, priority: 0x8000, cookie: 0n, cookie_mask: 0n, idle_timeout: 0, hard_timeout: 0, out_port: ports.ANY, out_group: groups.ANY, flags: 0,
+  };
+  const conditions = new Conditions();
+  for (const pair of pairs(before)) {
+    const flag = FLAGS.get(pair.key.text);
+    if (flag !== undefined && PARTS[command].includes("flags")) head.flags |= flag;
+    else if (!IGNORED.has(pair.key.text) && !conditions.take(pair)) {
+      conditions.once(pair);
+      readHead(head, pair, command);
+    }
+  }
+  const match = conditions.match();
+  const instructions = actions === undefined ? undefined : readInstructions(actions)({ packet: conditions.packet(), table: head.table_id, lenient: false });
+  return {
+    type: "flow_mod", command, ...head,
+    // Only deletion knows "all tables".
+    table_id: head.table_id === ALL_TABLES && acts ? 0 : head.table_id,
+    buffer_id: NO_BUFFER, match, instructions: instructions ?? [],
+  };
+}
