@@ -17,8 +17,12 @@ export { flowModTemplate, FlowModTemplate } from "./template.ts";
 export {
   encodeMessage, decodeMessage, REPLY_MORE,
   type Decoded, type ExperimenterMessage, type FlowModMessage, type Message, type MessageOf, type MessageType, type MultipartKind,
-  type MultipartReply, type MultipartReplyOf, type MultipartRequest, type PacketIn2, type PortDesc,
+  type MultipartReply, type MultipartReplyOf, type MultipartRequest, type PortDesc,
 } from "./messages.ts";
+export type { PacketIn2 } from "./message-parts.ts";
+export type { CtFlushProperty, CtFlushTuple } from "./ct-flush.ts";
+export { flowMonitorFlags, type FlowMonitor, type FlowUpdate, type NxFlowUpdate } from "./flow-monitor.ts";
+export type { OxmId, TableFeatureProperty } from "./table-features.ts";
 export type { U64 } from "./layout.ts";
 export { OpenFlowError, errorName, formatRefusal, type ErrorName, type OpenFlowErrorCode, type OpenFlowErrorDetails } from "./errors.ts";
 export { Framer } from "./frame.ts";

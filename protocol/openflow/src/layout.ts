@@ -4,7 +4,7 @@
 import { badValue, malformed, refusal, truncated, type ErrorName } from "./errors.ts";
 import { decodeMatch, encodeMatch, matchLength, pad8, type Match } from "./match.ts";
 import { judging } from "./strict.ts";
-import { ipv4Text, macText, writeIpv4, writeMac, writeU16, writeU32 } from "./value.ts";
+import { ipv4Text, ipv6Text, macText, writeIpv4, writeIpv6, writeMac, writeU16, writeU32 } from "./value.ts";
 
 type Obj = Record<string, unknown>;
 
@@ -143,16 +143,39 @@ export function pad(size: number): Part {
     decode(buf, off, _end, obj) {
       let any = 0;
       for (let i = off; i < off + size; i++) any |= buf[i]!;
-      if (any !== 0) {
-        const padded = obj as Padded;
-        if (padded[PADDING] === undefined) Object.defineProperty(padded, PADDING, { value: new Map() });
-        padded[PADDING]!.set(part, Uint8Array.from(buf.subarray(off, off + size)));
-      }
+      if (any !== 0) keep(obj, part, buf, off, off + size);
       return off + size;
     },
   };
   return part;
 }
+
+/** What is left of a structure: `size` zeroes by default, whatever came otherwise. */
+export function slack(size: number): Part {
+  const part: Part = {
+    name: "", size: -1,
+    encode(buf, off, obj) {
+      const kept = (obj as Padded)[PADDING]?.get(part);
+      if (kept === undefined) buf.fill(0, off, off + size);
+      else buf.set(kept, off);
+      return off + (kept?.length ?? size);
+    },
+    decode(buf, off, end, obj) {
+      if (end - off !== size || buf.subarray(off, end).some((byte) => byte !== 0)) keep(obj, part, buf, off, end);
+      return end;
+    },
+  };
+  return part;
+}
+
+function keep(obj: Obj, part: Part, buf: Buffer, off: number, end: number): void {
+  const padded = obj as Padded;
+  if (padded[PADDING] === undefined) Object.defineProperty(padded, PADDING, { value: new Map() });
+  padded[PADDING]!.set(part, Uint8Array.from(buf.subarray(off, end)));
+}
+
+/** A length of 16 bits, which the list around it writes and reads. */
+export const length16: Part = { name: "", size: 2, encode: (_buf, off) => off + 2, decode: (_buf, off) => off + 2 };
 
 /** Zeroes that Open vSwitch insists on, where it judges. */
 export function zeros(size: number, name: ErrorName = "NXBRC_MUST_BE_ZERO"): Part {
@@ -213,6 +236,21 @@ export function ipv4<N extends string>(name: N): Part<Named<N, string>> {
     decode(buf, off, _end, obj) {
       (obj as Record<string, string>)[name] = ipv4Text(buf, off);
       return off + 4;
+    },
+  };
+}
+
+export function ipv6<N extends string>(name: N): Part<Named<N, string>> {
+  return {
+    name, size: 16,
+    encode(buf, off, obj) {
+      const text = obj[name];
+      if (typeof text !== "string" || !writeIpv6(buf, off, text)) throw badValue(`${name}: ${String(text)} is not an IPv6 address`);
+      return off + 16;
+    },
+    decode(buf, off, _end, obj) {
+      (obj as Record<string, string>)[name] = ipv6Text(buf, off);
+      return off + 16;
     },
   };
 }
