@@ -2,10 +2,9 @@ import { describe, expect, test } from "vitest";
 
 import { buildDhcp, dhcpMessageType, dhcpMessageTypes, parseDhcp, wantsBroadcast } from "./dhcp.ts";
 import type { DhcpInput } from "./dhcp.ts";
-import {
-  decodeClasslessRoutes, decodeDhcpAddresses, decodeDhcpOption, dhcpOptionName, dhcpOptions, encodeClasslessRoutes,
-  encodeDhcpOption, findDhcpOption,
-} from "./dhcp-options.ts";
+import { dhcpOptionName, dhcpOptions, findDhcpOption } from "./dhcp-option-table.ts";
+import { decodeDhcpAddresses, decodeDhcpOption, encodeDhcpOption } from "./dhcp-options.ts";
+import { decodeClasslessRoutes, encodeClasslessRoutes } from "./dhcp-routes.ts";
 import { PacketValueError } from "./errors.ts";
 import { parsePacket } from "./packet.ts";
 import { failure, frame, hex } from "./test-vectors.ts";

@@ -16,7 +16,7 @@ export interface Form<T> {
 /** The values a form reads and writes. */
 export type ValueOf<F> = F extends Form<infer T> ? T : never;
 
-const nothing = Buffer.alloc(0);
+const nothing: Uint8Array = Buffer.alloc(0);
 
 function unsigned(size: 1 | 2 | 4, read: (reader: Reader) => number): Form<number> {
   const max = 256 ** size - 1;
@@ -157,6 +157,14 @@ export function struct<F extends Fields>(fields: F): Form<StructOf<F>> {
   };
 }
 
+/** Two objects in one, the first form's bytes in front. */
+export function joined<A extends object, B extends object>(first: Form<A>, second: Form<B>): Form<A & B> {
+  return {
+    read: (reader) => ({ ...first.read(reader), ...second.read(reader) }),
+    write: (value) => Buffer.concat([first.write(value), second.write(value)]),
+  };
+}
+
 /** Items until the bytes end, at least `min` of them; with `size`, items of so many bytes each and nothing in between. */
 export function list<T>(item: Form<T>, min = 0, size = 1): Form<T[]> {
   return {
@@ -287,6 +295,12 @@ export function tlv<T extends TagTable, K extends string>(
       return Buffer.concat([code.write(entry === undefined ? (tag as number) : entry[0]), length.write(content.length), content]);
     },
   };
+}
+
+/** A code, and for each code what follows it, until the bytes end. Codes without a name carry bytes. */
+export function variant<T extends TagTable, K extends string>(key: K, code: Form<number>, table: T): Form<Tagged<K, TagValues<T>>> {
+  const everything: Form<number> = { read: (reader) => reader.left, write: () => nothing };
+  return tlv(key, code, everything, table);
 }
 
 /** The length of an option that counts its own two bytes. */

@@ -3,7 +3,8 @@
 import { describe, expect, test } from "vitest";
 
 import { buildDhcp, parseDhcp } from "./dhcp.ts";
-import { decodeClasslessRoutes, decodeDhcpOption } from "./dhcp-options.ts";
+import { decodeDhcpOption } from "./dhcp-options.ts";
+import { decodeClasslessRoutes } from "./dhcp-routes.ts";
 import { parseArp } from "./arp.ts";
 import { parseEthernet } from "./ethernet.ts";
 import { parseIcmpv4 } from "./icmpv4.ts";

@@ -16,11 +16,23 @@ export {
   buildDhcp, dhcpMessageType, dhcpMessageTypes, dhcpOps, dhcpPorts, parseDhcp, wantsBroadcast,
 } from "./dhcp.ts";
 export type { DhcpInput, DhcpMessage } from "./dhcp.ts";
+export { decodeDhcpValue, dhcpOptionName, dhcpOptions, dhcpOptionType, encodeDhcpValue, findDhcpOption } from "./dhcp-option-table.ts";
+export type { DhcpClientFqdn, DhcpClientId, DhcpOption, DhcpOptionName, DhcpOptionType, DhcpValues } from "./dhcp-option-table.ts";
+export { decodeDhcpAddresses, decodeDhcpOption, encodeDhcpOption } from "./dhcp-options.ts";
+export { decodeClasslessRoutes, encodeClasslessRoutes } from "./dhcp-routes.ts";
+export type { ClasslessRoute } from "./dhcp-routes.ts";
 export {
-  decodeClasslessRoutes, decodeDhcpAddresses, decodeDhcpOption, dhcpOptionName, dhcpOptions, encodeClasslessRoutes,
-  encodeDhcpOption, findDhcpOption,
-} from "./dhcp-options.ts";
-export type { ClasslessRoute, DhcpOption, DhcpOptionName, DhcpOptionType } from "./dhcp-options.ts";
+  buildDhcp6, dhcp6Groups, dhcp6MessageTypes, dhcp6OptionName, dhcp6Ports, dhcp6StatusCodes, dhcp6Value, parseDhcp6,
+} from "./dhcp6.ts";
+export type {
+  Dhcp4o6Message, Dhcp6ClientMessage, Dhcp6Message, Dhcp6Nested, Dhcp6Option, Dhcp6OptionName, Dhcp6RelayMessage, Dhcp6Value,
+} from "./dhcp6.ts";
+export { buildDns, dnsClasses, dnsOpcodes, dnsPort, dnsRcodes, parseDns } from "./dns.ts";
+export type { DnsInput, DnsMessage, DnsQuestion } from "./dns.ts";
+export { dnsTypes, ednsFlags } from "./dns-records.ts";
+export type { DnsData, DnsOptRecord, DnsOtherRecord, DnsRecord, DnsTypedName, DnsTypedRecord, DnsTypeName } from "./dns-records.ts";
+export { buildDuid, parseDuid } from "./duid.ts";
+export type { Duid } from "./duid.ts";
 export { PacketError, PacketValueError } from "./errors.ts";
 export type { PacketErrorCode } from "./errors.ts";
 export { buildEthernet, ethertypes, parseEthernet } from "./ethernet.ts";
