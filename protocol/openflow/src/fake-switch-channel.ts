@@ -3,7 +3,7 @@
 
 import type { Socket } from "node:net";
 
-import { ERROR_TYPE_EXPERIMENTER, errorNumbers, OpenFlowError, refusal, type ErrorName } from "./errors.ts";
+import { ERROR_TYPE_EXPERIMENTER, errorNumbers, NX_VENDOR, ONF_VENDOR, OpenFlowError, refusal, type ErrorName } from "./errors.ts";
 import type { Transaction } from "./fake-switch-flows.ts";
 import { OFP_VERSION } from "./flow-mod.ts";
 import { Framer } from "./frame.ts";
@@ -66,8 +66,8 @@ const CHANGES = new Set<string>(["flow_mod", "group_mod", "port_mod", "packet_ou
 const FORMATS: readonly PacketInFormat[] = ["standard", "nxt_packet_in", "nxt_packet_in2"];
 /** Requests that a secondary may not make. */
 const PRIMARY_ONLY = new Set<string>([...CHANGES, "meter_mod", "table_mod", "bundle_control", "bundle_add", "tlv_table_mod"]);
-/** Bytes of a refused message that its error quotes. */
-const QUOTED = 64;
+/** Bytes of a refused message that its error quotes: all, unless the error would not fit a message. */
+const QUOTED = 65_000;
 const ATOMIC = 1;
 /** Bundles that one connection may have open. */
 const MAX_BUNDLES = 64;
@@ -80,7 +80,7 @@ export class Channel {
   missSendLen = 128;
   helloSeen = false;
   /** Bit masks of reasons: as primary or equal, and as secondary. */
-  readonly async: Record<AsyncKind, [number, number]> = { packet_in: [0x7b, 0], port_status: [7, 7], flow_removed: [15, 0] };
+  readonly async: Record<AsyncKind, [number, number]> = { packet_in: [3, 0], port_status: [7, 7], flow_removed: [15, 0] };
 
   private readonly host: ChannelHost;
   private readonly framer = new Framer();
@@ -373,6 +373,7 @@ export class Channel {
 }
 
 function unknownError(message: Decoded): ErrorName {
-  if (message.type === "multipart_request") return "OFPBRC_BAD_STAT";
-  return message.type === "experimenter" ? "OFPBRC_BAD_VENDOR" : "OFPBRC_BAD_TYPE";
+  const experimenter = message.type === "experimenter" || (message.type === "multipart_request" && message.kind === "experimenter") ? message.experimenter : undefined;
+  if (experimenter !== undefined) return experimenter === NX_VENDOR || experimenter === ONF_VENDOR ? "OFPBRC_BAD_SUBTYPE" : "OFPBRC_BAD_VENDOR";
+  return message.type === "multipart_request" ? "OFPBRC_BAD_STAT" : "OFPBRC_BAD_TYPE";
 }

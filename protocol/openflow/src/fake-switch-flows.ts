@@ -4,6 +4,7 @@
 
 import type { Action } from "./actions.ts";
 import { refusal } from "./errors.ts";
+import { checkConsistency, checkInstructions, isPort } from "./fake-switch-checks.ts";
 import { ALL_TABLES, fields, NO_BUFFER, ports, type FieldName } from "./fields.ts";
 import { flowModCommands, flowModFlags, type FlowModCommand } from "./flow-mod.ts";
 import { encodeInstructions, type Instruction } from "./instructions.ts";
@@ -39,7 +40,7 @@ export interface FakeFlow {
   readonly cookie: bigint;
   readonly idle_timeout: number;
   readonly hard_timeout: number;
-  /** Those that stay with a flow: SEND_FLOW_REM, NO_PKT_COUNTS, NO_BYT_COUNTS. */
+  /** As of the flow-mod that added it. */
   readonly flags: number;
   readonly match: Match;
   readonly instructions: readonly Instruction[];
@@ -123,7 +124,6 @@ interface Shape {
 const scratch = Buffer.alloc(4 * 65536);
 const ALL_ONES = 0xffffffffffffffffn;
 const KNOWN_FLAGS = 31;
-const LASTING_FLAGS = flowModFlags.SEND_FLOW_REM | flowModFlags.NO_PKT_COUNTS | flowModFlags.NO_BYT_COUNTS;
 
 /** The match in its canonical form: bytes, fields, numbers. */
 export function canonical(match: Match): { bytes: Buffer; match: Match; terms: Term[] } {
@@ -190,14 +190,11 @@ export class FlowTables {
     const tableId = fm.table_id ?? (deletes ? ALL_TABLES : 0);
     if (tableId === ALL_TABLES && !deletes) throw refusal("OFPFMFC_BAD_TABLE_ID", 24, "only deletes take all tables");
     const outPort = fm.out_port ?? ports.ANY;
-    if (outPort > 0xfeff && outPort < ports.MAX) throw refusal("OFPBAC_BAD_OUT_PORT", 36, `no port ${outPort}`);
+    if (!isPort(outPort)) throw refusal("OFPBAC_BAD_OUT_PORT", 36, `no port ${outPort}`);
     if (command > flowModCommands.delete_strict) throw refusal("OFPFMFC_BAD_COMMAND", 25, `no flow-mod command ${command}`);
+    checkInstructions(fm.instructions ?? []);
     if (((fm.flags ?? 0) & ~KNOWN_FLAGS) !== 0) throw refusal("OFPFMFC_BAD_FLAGS", 44, `flags 0x${(fm.flags ?? 0).toString(16)}`);
-    for (const instruction of fm.instructions ?? []) {
-      if (instruction.type === "goto_table" && (instruction.table_id > this.count || (tableId !== ALL_TABLES && instruction.table_id <= tableId))) {
-        throw refusal("OFPBIC_BAD_TABLE_ID", 0, `goto_table ${instruction.table_id} in table ${tableId}`);
-      }
-    }
+    checkConsistency(fm.match, fm.instructions ?? [], tableId, this.count);
     if (deletes) return;
     if (tableId > this.count) throw refusal("OFPBRC_BAD_TABLE_ID", 24, `no table ${tableId}`);
     if (tableId === this.count) throw refusal("OFPBRC_EPERM", 24, `table ${tableId} is the switch's own`);
@@ -286,7 +283,7 @@ export class FlowTables {
     const priority = fm.priority ?? 0x8000;
     return {
       table_id: tableId, priority, cookie: fm.cookie ?? 0n, idle_timeout: fm.idle_timeout ?? 0, hard_timeout: fm.hard_timeout ?? 0,
-      flags: (fm.flags ?? 0) & LASTING_FLAGS, match, instructions: instructions.list, packet_count: 0n, byte_count: 0n, created: now, modified: now, used: now,
+      flags: fm.flags ?? 0, match, instructions: instructions.list, packet_count: 0n, byte_count: 0n, created: now, modified: now, used: now,
       key: keyOf(priority, bytes), terms, matchBytes: bytes, instructionBytes: instructions.bytes, uses: usesOf(instructions.list),
     };
   }

@@ -164,7 +164,7 @@ describe("flows", () => {
     const conn = await controller(port);
     const error = await conn.request(add({ instructions: [{ type: "apply_actions", actions: [{ type: "group", group_id: 9 }] }] })).catch((e: unknown) => e as OpenFlowError);
     expect(error).toMatchObject({ errorName: "OFPBAC_BAD_OUT_GROUP" });
-    expect((error as OpenFlowError).data!.length).toBe(64);
+    expect((error as OpenFlowError).data!.length).toBe(72);
     expect((error as OpenFlowError).data!.readUInt8(1)).toBe(14);
   });
 });

@@ -12,6 +12,7 @@ import { connect, createServer, type Server, type Socket } from "node:net";
 
 import { badValue, errorNumbers, OpenFlowError, refusal, type ErrorName } from "./errors.ts";
 import { Channel, type Change, type ChannelHost, type Faults } from "./fake-switch-channel.ts";
+import { checkActions, isPort } from "./fake-switch-checks.ts";
 import { FlowTables, Transaction, usesOf, type FakeFlow, type FlowEntry, type FlowRequest, type RemovedReason } from "./fake-switch-flows.ts";
 import { GroupTable, type FakeGroup, type FakeMeter } from "./fake-switch-groups.ts";
 import { multipartReplies, type Description, type PortCounters, type Subject } from "./fake-switch-replies.ts";
@@ -53,7 +54,7 @@ export interface FakeSwitchOptions {
 export interface FakePacketIn {
   readonly packet: Uint8Array;
   readonly in_port?: number;
-  /** 0 no match, 1 action (the default), 2 invalid TTL; 3 to 7 as of OpenFlow 1.4, sent as 1 where 1.3 has no more. */
+  /** 0 no match, 1 action (the default), 2 invalid TTL; 3 to 5 as of OpenFlow 1.4 are actions to 1.3. */
   readonly reason?: number;
   readonly table_id?: number;
   readonly cookie?: bigint;
@@ -281,11 +282,10 @@ export class FakeSwitch extends EventEmitter<FakeSwitchEvents> {
     const { packet, in_port = reserved.CONTROLLER, reason = 1, table_id = 0, cookie = 0xffffffffffffffffn, controller_id = 0, userdata } = packetIn;
     const data = packet.subarray(0, packetIn.max_len ?? packet.length);
     const metadata: Match = { ...packetIn.metadata, in_port };
-    // Reasons after the third are finer distinctions of those that 1.3 has: of an action, the last two of a miss.
-    const plain = reason < 3 ? reason : reason < 6 ? 1 : 0;
+    const plain = reason < 3 ? reason : 1;
     let count = 0;
     for (const channel of this.open) {
-      if (channel.controllerId !== controller_id || !channel.wants("packet_in", reason)) continue;
+      if (channel.controllerId !== controller_id || !channel.wants("packet_in", plain)) continue;
       count++;
       const common = { table_id, cookie, reason: plain };
       if (channel.packetInFormat === "standard") channel.send({ type: "packet_in", buffer_id: NO_BUFFER, total_len: packet.length, ...common, match: metadata, data });
@@ -390,10 +390,14 @@ export class FakeSwitch extends EventEmitter<FakeSwitchEvents> {
       case "group_mod":
         this.groupTable.checkGroup(message);
         return;
-      case "packet_out":
+      case "packet_out": {
+        const port = message.in_port ?? reserved.CONTROLLER;
+        if (!isPort(port)) throw refusal("OFPBAC_BAD_OUT_PORT", 12, `no port ${port}`);
+        checkActions(message.actions);
+        if (port >= MAX_PORT && port !== reserved.LOCAL && port !== reserved.ANY && port !== reserved.CONTROLLER) throw refusal("OFPBRC_BAD_PORT", 12, `no packet comes from port ${port}`);
         if ((message.buffer_id ?? NO_BUFFER) !== NO_BUFFER) throw refusal("OFPBRC_BUFFER_UNKNOWN", 8, "there are no buffers");
-        if ((message.in_port ?? 0) >= MAX_PORT && (message.in_port ?? 0) < reserved.MAX) throw refusal("OFPBRC_BAD_PORT", 12, `no port ${message.in_port ?? 0}`);
         return;
+      }
       case "port_mod":
     }
   }
@@ -478,7 +482,7 @@ export class FakeSwitch extends EventEmitter<FakeSwitchEvents> {
     else {
       for (const map of message.maps) {
         if (map.index >= TLV_FIELDS) throw refusal("NXTTMFC_BAD_FIELD_IDX", 24, `no field tun_metadata${map.index}`);
-        if (map.option_len === 0 || map.option_len % 4 !== 0 || map.option_len > 124) throw refusal("NXTTMFC_BAD_OPT_LEN", 24, `an option of ${map.option_len} bytes`);
+        if (map.option_len % 4 !== 0 || map.option_len > 124) throw refusal("NXTTMFC_BAD_OPT_LEN", 24, `an option of ${map.option_len} bytes`);
         if (message.command === "add") {
           if (maps.some((other) => other.index === map.index)) throw refusal("NXTTMFC_ALREADY_MAPPED", 24, `tun_metadata${map.index} is taken`);
           if (maps.some((other) => same(other, map))) throw refusal("NXTTMFC_DUP_ENTRY", 24, "the option has a field already");
@@ -498,6 +502,8 @@ function flowLine(flow: FakeFlow): string {
   if (flow.idle_timeout !== 0) head.push(`idle_timeout=${flow.idle_timeout}, `);
   if (flow.hard_timeout !== 0) head.push(`hard_timeout=${flow.hard_timeout}, `);
   if ((flow.flags & flowModFlags.SEND_FLOW_REM) !== 0) head.push("send_flow_rem ");
+  if ((flow.flags & flowModFlags.CHECK_OVERLAP) !== 0) head.push("check_overlap ");
+  if ((flow.flags & flowModFlags.RESET_COUNTS) !== 0) head.push("reset_counts ");
   if ((flow.flags & flowModFlags.NO_PKT_COUNTS) !== 0) head.push("no_packet_counts ");
   if ((flow.flags & flowModFlags.NO_BYT_COUNTS) !== 0) head.push("no_byte_counts ");
   const match = formatMatch(flow.match, flow.priority);
