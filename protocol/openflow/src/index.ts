@@ -32,8 +32,11 @@ export {
 } from "./connection.ts";
 export { listen, type Listener, type ListenOptions } from "./listen.ts";
 export { formatActions } from "./text/print-actions.ts";
-export { formatFlow, formatInstructions, type PrintableFlow } from "./text/print-flow.ts";
+export { printBytes, type PrintBytesOptions, type PrintedAs } from "./text/print-bytes.ts";
+export { formatFlow, formatFlowMod, formatFlowStats, formatInstructions, type PrintableFlow, type PrintableFlowStats } from "./text/print-flow.ts";
 export { formatMatch } from "./text/print-match.ts";
+export { formatBytes, formatMessage, type PrintOptions } from "./text/print-message.ts";
+export { formatPacket } from "./text/print-packet.ts";
 export { formatPort, formatSubField } from "./text/print-value.ts";
 export { parseFlow } from "./text/parse-flow.ts";
 export { parseActions, parseInstructions } from "./text/parse-actions.ts";

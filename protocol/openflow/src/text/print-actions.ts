@@ -41,7 +41,7 @@ const bundle = (action: ActionOf<"bundle" | "bundle_load">): string => {
 };
 
 const PACKET_TYPES: Readonly<Record<number, string>> = { 0: "ethernet", 0x1894f: "nsh", 0x18847: "mpls", 0x18848: "mpls_mc" };
-const NEXT_PROTOCOL = 0x0001fffe;
+const NEXT_PROTOCOL = 0xfffe;
 
 const FORMATS: Formats = {
   output: (action) => {

@@ -1,10 +1,11 @@
 // Instructions and flows in the words of ovs-ofctl dump-flows, and flow-mods in those of ofp-print.
 
 import type { Instruction } from "../instructions.ts";
-import { NO_BUFFER, ports } from "../fields.ts";
+import { NO_BUFFER } from "../fields.ts";
 import type { FlowMod } from "../flow-mod.ts";
 import type { U64 } from "../layout.ts";
 import type { Match } from "../match.ts";
+import type { MessageOf } from "../messages.ts";
 import { formatActions, formatMetadata } from "./print-actions.ts";
 import { formatMatch } from "./print-match.ts";
 import { dotted, duration, formatPort, hex, toU64 } from "./print-value.ts";
@@ -76,21 +77,50 @@ export function formatFlowStats(flow: PrintableFlowStats): string {
 
 const COMMANDS: Readonly<Record<string, string>> = { add: "ADD", modify: "MOD", modify_strict: "MOD_STRICT", delete: "DEL", delete_strict: "DEL_STRICT" };
 
+interface PrintableMod {
+  readonly command: string;
+  readonly table: number;
+  readonly match: Match;
+  readonly priority: number | undefined;
+  /** What the flow gets, and with which mask flows are looked for. */
+  readonly newCookie: bigint;
+  readonly cookie: bigint;
+  readonly cookieMask: bigint;
+  readonly idle: number | undefined;
+  readonly hard: number | undefined;
+  readonly buffer: number | undefined;
+  readonly port: number | undefined;
+  readonly flags: number | undefined;
+  readonly actions: string;
+}
+
+function formatMod(mod: PrintableMod): string {
+  const match = formatMatch(mod.match, mod.priority);
+  let out = `${mod.command}${mod.table === 0 ? "" : ` table:${mod.table}`} ${match === "" ? "" : `${match} `}`;
+  if (mod.newCookie !== 0n && mod.newCookie !== UNKNOWN) out += `cookie:0x${mod.newCookie.toString(16)} `;
+  if (mod.cookieMask !== 0n) out += `cookie:0x${mod.cookie.toString(16)}/0x${mod.cookieMask.toString(16)} `;
+  if (mod.idle) out += `idle:${mod.idle} `;
+  if (mod.hard) out += `hard:${mod.hard} `;
+  if (mod.buffer !== undefined && mod.buffer !== NO_BUFFER) out += `buf:${hex(mod.buffer)} `;
+  if (mod.port !== undefined && (mod.port & 0xffff) !== 0xffff) out += `out_port:${formatPort(mod.port)} `;
+  return `${out}${flowFlags(mod.flags)}actions=${mod.actions}`;
+}
+
 /** A flow-mod without the name of the message. */
 export function formatFlowMod(mod: FlowMod): string {
-  const deletes = mod.command.startsWith("delete");
-  const table = mod.table_id ?? (deletes ? 0xff : 0);
-  const cookie = toU64(mod.cookie);
-  const cookieMask = toU64(mod.cookie_mask);
-  let out = `${COMMANDS[mod.command] ?? `cmd:${mod.command}`}${table === 0 ? "" : ` table:${table}`} `;
-  const match = formatMatch(mod.match, mod.priority);
-  if (match !== "") out += `${match} `;
-  if (mod.command === "add") {
-    if (cookie !== 0n && cookie !== UNKNOWN) out += `cookie:0x${cookie.toString(16)} `;
-  } else if (cookieMask !== 0n) out += `cookie:0x${cookie.toString(16)}/0x${cookieMask.toString(16)} `;
-  if (mod.idle_timeout) out += `idle:${mod.idle_timeout} `;
-  if (mod.hard_timeout) out += `hard:${mod.hard_timeout} `;
-  if (mod.buffer_id !== undefined && mod.buffer_id !== NO_BUFFER) out += `buf:${hex(mod.buffer_id)} `;
-  if (mod.out_port !== undefined && mod.out_port !== ports.ANY) out += `out_port:${formatPort(mod.out_port)} `;
-  return `${out}${flowFlags(mod.flags)}actions=${formatInstructions(mod.instructions ?? [])}`;
+  const adds = mod.command === "add";
+  return formatMod({
+    command: COMMANDS[mod.command] ?? `cmd:${mod.command}`, table: mod.table_id ?? (mod.command.startsWith("delete") ? 0xff : 0), match: mod.match, priority: mod.priority,
+    newCookie: adds ? toU64(mod.cookie) : 0n, cookie: toU64(mod.cookie), cookieMask: adds ? 0n : toU64(mod.cookie_mask), idle: mod.idle_timeout, hard: mod.hard_timeout,
+    buffer: mod.buffer_id, port: mod.out_port, flags: mod.flags, actions: formatInstructions(mod.instructions ?? []),
+  });
+}
+
+/** The same for the NXM form, whose command has the table in its upper half. */
+export function formatNxFlowMod(mod: MessageOf<"nxt_flow_mod">): string {
+  const command = mod.command & 0xff;
+  return formatMod({
+    command: Object.values(COMMANDS)[command] ?? `cmd:${command}`, table: mod.command >> 8, match: mod.match, priority: mod.priority, newCookie: mod.cookie, cookie: 0n,
+    cookieMask: 0n, idle: mod.idle_timeout, hard: mod.hard_timeout, buffer: mod.buffer_id, port: mod.out_port, flags: mod.flags, actions: formatActions(mod.actions),
+  });
 }
