@@ -212,30 +212,34 @@ function flagList(field: TextField, word: Word): Masked {
   return { value, mask: ones(field) };
 }
 
-/** Whether Open vSwitch takes the value in a match or set_field: fields have fewer bits than their bytes. */
-export function isMeaningful(field: TextField, value: bigint): boolean {
+/** Whether Open vSwitch sets the field to this value: fields have fewer bits than their bytes. */
+export function canBeSet(field: TextField, value: bigint): boolean {
   switch (field.name) {
-    case "dl_vlan":
-      return value <= 0xfffn || value === 0xffffn;
-    case "dl_vlan_pcp":
-      return value <= 7n;
     case "nw_tos":
       return (value & 3n) === 0n;
     case "arp_op":
       return value <= 0xffn;
     case "nsh_ttl":
       return value <= 63n;
-    case "nsh_mdtype":
-      return value === 1n || value === 2n;
-    case "ct_state":
-      return value <= 0xffn;
-    case "tun_flags":
-      return value <= 1n;
     case "in_port_oxm":
       return value < 0xff00n || value >= 0xffffff00n;
     default:
       return field.wire === undefined || field.wire.bits === 0 || value >> BigInt(field.wire.bits) === 0n;
   }
+}
+
+/** Bits that a match has of a field; ovs-ofctl drops others without a word. */
+const MATCHED_BITS: Readonly<Record<string, bigint>> = {
+  dl_vlan_pcp: 7n, vlan_pcp: 7n, vlan_vid: 0x1fffn, mpls_label: 0xfffffn, mpls_tc: 7n, mpls_bos: 1n, nw_tos: 0xfcn, ip_dscp: 0x3fn, nw_ecn: 3n, arp_op: 0xffn, nsh_spi: 0xffffffn,
+  ct_state: 0xffn, tun_flags: 1n,
+};
+
+/** What a match on this value of the field compares. @returns undefined when OpenFlow cannot say it */
+export function matchedValue(field: TextField, value: bigint): bigint | undefined {
+  if (field.name === "dl_vlan") return value === 0xffffn ? value : value & 0xfffn;
+  const bits = MATCHED_BITS[field.name];
+  if (bits !== undefined) return value & bits;
+  return field.wire!.bits === 0 || value >> BigInt(field.wire!.bits) === 0n ? value : undefined;
 }
 
 /** An integer in the form in which decoders give the field's values. `bytes`: of tun_metadata. */

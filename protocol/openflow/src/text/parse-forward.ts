@@ -57,7 +57,7 @@ const enqueue: Reader = (value, word) => {
 
 const REASONS = ["no_match", "action", "invalid_ttl", "action_set", "group", "packet_out"];
 const ACTION = 1;
-const NO_METER = 0xffffffff;
+const NO_METER = 0;
 
 const controller: Reader = (value, word) => {
   if (/^[0-9]*$/.test(value.text)) return outputTo(word, ports.CONTROLLER, value.text === "" ? ALL_BYTES : u16(value, "max_len"));
@@ -212,11 +212,11 @@ const sample: Reader = (value, word) => {
 const conjunction: Reader = (value, word) => {
   const found = /^\s*([^,\s]+)\s*,\s*([0-9]{1,10})\s*\/\s*([0-9]{1,10})\s*$/.exec(value.text);
   const id = found === null ? undefined : scanInteger(found[1]!, 0);
-  if (found === null || id?.end !== found[1]!.length || id.value < 0n || id.value > 0xffffffffn) throw textError(value, `${word.text} takes an id, and which clause of how many, 1,2/3, not ${quoted(value)}`);
+  if (found === null || id?.end !== found[1]!.length || id.value < -0x80000000n || id.value > 0xffffffffn) throw textError(value, `${word.text} takes an id, and which clause of how many, 1,2/3, not ${quoted(value)}`);
   const [clause, of] = [Number(found[2]), Number(found[3])];
   if (of < 2 || of > 64) throw textError(value, `${word.text}: there are 2 to 64 clauses, not ${of}`);
   if (clause < 1 || clause > of) throw textError(value, `${word.text}: there is no clause ${clause} of ${of}`);
-  return plain({ type: "conjunction", clause: clause - 1, n_clauses: of, id: Number(id.value) });
+  return plain({ type: "conjunction", clause: clause - 1, n_clauses: of, id: Number(id.value & 0xffffffffn) });
 };
 
 export const FORWARDERS: Readonly<Record<string, Reader>> = {

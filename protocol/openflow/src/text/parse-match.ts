@@ -5,7 +5,7 @@
 
 import { fields, type FieldName } from "../fields.ts";
 import type { Match, MatchValue } from "../match.ts";
-import { fieldInteger, fieldOrNumberNamed, fieldValue, isMeaningful, ones, subField, wireValue, type Masked, type TextField, type TextSubField } from "./parse-fields.ts";
+import { fieldInteger, fieldNamed, fieldValue, matchedValue, ones, subField, wireValue, type Masked, type TextField, type TextSubField } from "./parse-fields.ts";
 import { ETH, Packet, PACKET_TYPE, PROTO, VLAN_PRESENT } from "./parse-packet.ts";
 import { pairs, quoted, textError, type Pair, type Word } from "./parse-words.ts";
 
@@ -66,7 +66,7 @@ export class Conditions {
       return true;
     }
     const bracket = key.text.indexOf("[");
-    const field = bracket < 0 ? fieldOrNumberNamed(key.text) : undefined;
+    const field = bracket < 0 ? fieldNamed(key.text) : undefined;
     if (field !== undefined) {
       this.once(pair, field.name);
       this.set(value, field, value.text === "" ? fieldValue(field, { text: "0/0", at: value.at }) : fieldValue(field, value));
@@ -102,6 +102,10 @@ export class Conditions {
     const name = field.wire?.name;
     if (name === "vlan_tci") return { value: BigInt(this.tci), mask: BigInt(this.tciMask) };
     if (name === "vlan_vid" || name === undefined) return { value: BigInt(this.tci & TAG), mask: BigInt(this.tciMask & TAG) };
+    if (name === "ip_tos") {
+      const dscp = this.places.get("ip_dscp");
+      return { value: (dscp?.value ?? 0n) << 2n, mask: dscp === undefined ? 0n : 0xfcn };
+    }
     let value = 0n;
     let mask = 0n;
     for (const [register, shift] of registersOf(name)) {
@@ -109,18 +113,19 @@ export class Conditions {
       value |= (half?.value ?? 0n) << shift;
       mask |= (half?.mask ?? 0n) << shift;
     }
-    return mask === 0n ? (this.places.get(PLACES[name] ?? name) ?? { value, mask }) : { value, mask };
+    if (mask !== 0n) return { value, mask };
+    const place = this.places.get(PLACES[name] ?? name);
+    return place === undefined ? { value, mask } : { value: place.value & ones(field), mask: place.mask & ones(field) };
   }
 
   private set(word: Word, field: TextField, given: Masked): void {
     const { mask } = given;
-    if (!isMeaningful(field, given.value & mask) || (mask !== ones(field) && field.name === "ct_state" && !isMeaningful(field, mask))) {
-      throw textError(word, `${field.name} cannot be ${quoted(word)}`, "OFPBMC_BAD_VALUE");
-    }
+    const matched = matchedValue(field, given.value & mask);
+    if (matched === undefined) throw textError(word, `${field.name} cannot be ${quoted(word)}`, "OFPBMC_BAD_VALUE");
     if (field.needs !== undefined) this.packetType ??= PACKET_TYPE.ETHERNET;
     const name = field.wire?.name;
     if (name === undefined || name === "vlan_vid" || name === "vlan_pcp" || name === "vlan_tci") {
-      this.setVlan(field.name, Number(given.value & mask), Number(mask));
+      this.setVlan(field.name, Number(matched), Number(mask));
       return;
     }
     if (name === "packet_type") {
@@ -137,7 +142,7 @@ export class Conditions {
       return;
     }
     const place = PLACES[name] ?? name;
-    let value = given.value & mask;
+    let value = matched;
     let bits = mask;
     if (VALUE_AS_MASK.has(name)) bits = mask === 0n ? 0n : given.value;
     else if (name === "ip_tos") value >>= 2n;
@@ -202,11 +207,16 @@ export class Conditions {
     return Number(this.places.get(place)?.value ?? 0n);
   }
 
+  /** A packet type may say it too, and is believed. */
+  private ethType(): number {
+    return this.packetType !== undefined && this.packetType >>> 16 === 1 ? this.packetType & 0xffff : this.valueOf("eth_type");
+  }
+
   /** What the match says about the packet. */
   packet(): Packet {
     const packet = new Packet();
     packet.packetType = this.packetType ?? PACKET_TYPE.ETHERNET;
-    packet.ethType = packet.packetType >>> 16 === 1 ? packet.packetType & 0xffff : this.valueOf("eth_type");
+    packet.ethType = this.ethType();
     packet.proto = this.valueOf("nw_proto");
     packet.frag = this.valueOf("ip_frag");
     packet.vlans = [this.tci, 0];
@@ -230,7 +240,11 @@ export class Conditions {
       else out[name] = { value: wireValue(field, masked.value), mask: wireValue(field, masked.mask) };
     };
     for (const place of this.places.keys()) {
-      if (!DEPENDENT.has(place) && (!CONNECTION_PORTS.has(place) || this.valueOf("ct_nw_proto") !== 0)) put(place as FieldName);
+      if (place === "eth_type") {
+        out["eth_type"] = this.ethType();
+        ethernet = true;
+      }
+      else if (!DEPENDENT.has(place) && (!CONNECTION_PORTS.has(place) || this.valueOf("ct_nw_proto") !== 0)) put(place as FieldName);
     }
     const packet = this.packet();
     if (packet.isIp) this.putIp(packet, put, out);

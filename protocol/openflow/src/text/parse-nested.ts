@@ -127,7 +127,7 @@ const ct: Reader = (value, word, scope) => {
         break;
       case "zone":
         zoneWord = given;
-        zone = /^[+-]?\d/.test(given.text) ? u16(given, "zone") : subField(given);
+        zone = /^[+-]?\d/.test(given.text) ? u16(given, "zone") : short(given, subField(given));
         break;
       case "alg":
         helper = HELPERS.get(given.text);
@@ -226,7 +226,7 @@ const learn: Reader = (value, word) => {
 };
 
 function short(word: Word, sub: TextSubField): TextSubField {
-  if (!hasShortNumber(sub.field)) throw textError(word, `learn: ${sub.field.name} cannot stand here, its number is too long`);
+  if (!hasShortNumber(sub.field)) throw textError(word, `${sub.field.name} cannot stand here, its number is too long`);
   return sub;
 }
 

@@ -6,7 +6,7 @@ import type { EncapProperty } from "../actions-encap.ts";
 import { fields, type FieldName } from "../fields.ts";
 import { writeIpv4, writeMac } from "../value.ts";
 import {
-  fieldNamed, fieldOrNumberNamed, fieldValue, hasShortNumber, isMeaningful, leadingInteger, leadingSubField, ones, subField, wireSubField, wireValue,
+  canBeSet, fieldNamed, fieldOrNumberNamed, fieldValue, hasShortNumber, leadingInteger, leadingSubField, ones, subField, wireSubField, wireValue,
   type TextField, type TextSubField,
 } from "./parse-fields.ts";
 import { ETH, PACKET_TYPE, PROTO, VLAN_PRESENT } from "./parse-packet.ts";
@@ -64,7 +64,7 @@ const setField: Reader = (value, word) => {
   const { wire } = field;
   if (!field.writable || wire === undefined) throw textError(right, `${field.name} cannot be set`, "OFPBAC_BAD_SET_ARGUMENT");
   const masked = fieldValue(field, left);
-  if (!isMeaningful(field, masked.value)) throw textError(left, `${field.name} cannot be ${quoted(left)}`, "OFPBAC_BAD_SET_ARGUMENT");
+  if (!canBeSet(field, masked.value)) throw textError(left, `${field.name} cannot be ${quoted(left)}`, "OFPBAC_BAD_SET_ARGUMENT");
   const actions: Action[] = masked.mask === ones(field)
     ? [{ type: "set_field", field: wire.name, value: wireValue(wire, masked.value, wire.bytes || bytesOf(masked.value)) }]
     : loads(field, masked.value, masked.mask);
