@@ -9,7 +9,7 @@
 
 import { OvsdbError } from "./errors.ts";
 import { isArray, stringify, type Json } from "./json.ts";
-import { isId, jsonType, syntaxError, type JsonType } from "./fake-server-parse.ts";
+import { formatReal, isId, jsonType, syntaxError, type JsonType } from "./fake-server-parse.ts";
 import type { AtomicType, BaseType, ColumnType } from "./schema.ts";
 import { isMapType, isOptionalType, isScalarType, isUuid, type Atom } from "./values.ts";
 
@@ -51,7 +51,9 @@ export const toInteger = (value: bigint | number): Atom => {
   return Number.isSafeInteger(value) ? value + 0 : BigInt(value);
 };
 
-export const atomToJson = (type: AtomicType, atom: Atom): Json => (type === "uuid" ? ["uuid", atom] : atom);
+/** An atom as it is sent. The server writes 15 digits of a real, though it keeps, compares and computes with all of them. */
+export const atomToJson = (type: AtomicType, atom: Atom): Json =>
+  (type === "uuid" ? ["uuid", atom] : type === "real" ? Number((atom as number).toPrecision(15)) : atom);
 
 /** Where named UUIDs of a transaction become UUIDs. */
 export interface Symbols {
@@ -93,15 +95,6 @@ function atomFromJson(base: BaseType, json: Json, symbols: Symbols | undefined):
       return uuidFromJson(json, symbols);
   }
   throw syntaxError(json, `expected ${base.type}`);
-}
-
-/** A real as C's "%.15g" prints it. */
-function formatReal(value: number): string {
-  const [mantissa = "", exponent = "0"] = value.toExponential(14).split("e");
-  const power = Number(exponent);
-  const trim = (text: string): string => (text.includes(".") ? text.replace(/\.?0+$/, "") : text);
-  if (power >= -4 && power < 15) return trim(value.toFixed(14 - power));
-  return `${trim(mantissa)}e${power < 0 ? "-" : "+"}${String(Math.abs(power)).padStart(2, "0")}`;
 }
 
 const needsQuotes = (text: string): boolean =>

@@ -22,15 +22,25 @@ export function jsonType(json: Json): JsonType {
   }
 }
 
-/** The same value with members sorted by name at every level. */
-export function sortMembers(json: Json): Json {
-  if (isArray(json)) return json.map(sortMembers);
-  if (!isObject(json)) return json;
-  return Object.fromEntries(Object.keys(json).sort().map((name) => [name, sortMembers(json[name] ?? null)]));
+/** A real as C's "%.15g" prints it: the server knows no other way to write one. */
+export function formatReal(value: number): string {
+  const digits = 15;
+  const [mantissa = "", exponent = "0"] = value.toExponential(digits - 1).split("e");
+  const power = Number(exponent);
+  const trim = (text: string): string => (text.includes(".") ? text.replace(/\.?0+$/, "") : text);
+  if (power >= -4 && power < digits) return trim(value.toFixed(digits - 1 - power));
+  return `${trim(mantissa)}e${power < 0 ? "-" : "+"}${String(Math.abs(power)).padStart(2, "0")}`;
 }
 
-/** The one text of a value that does not depend on the order of its members. */
-export const sortedText = (json: Json): string => stringify(sortMembers(json));
+const numberText = (value: number | bigint): string => (jsonType(value) === "integer" ? BigInt(value).toString() : formatReal(Number(value)));
+
+/** The one text of a value that does not depend on the order of its members: the text by which errors quote JSON. */
+export function sortedText(json: Json): string {
+  if (typeof json === "number" || typeof json === "bigint") return numberText(json);
+  if (isArray(json)) return `[${json.map(sortedText).join(",")}]`;
+  if (!isObject(json)) return stringify(json);
+  return `{${Object.keys(json).sort().map((name) => `${stringify(name)}:${sortedText(json[name] ?? null)}`).join(",")}}`;
+}
 
 /** An error that quotes `json`; "syntax error" unless `code` says otherwise. */
 export function syntaxError(json: Json | undefined, details: string, code = "syntax error"): OvsdbError {

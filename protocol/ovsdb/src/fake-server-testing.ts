@@ -3,7 +3,82 @@
  * other. Not part of the package's public face.
  */
 
-import { isArray, isObject, type Json } from "./json.ts";
+import { once } from "node:events";
+import { connect, type Socket } from "node:net";
+
+import { MessageScanner } from "./framing.ts";
+import { isArray, isObject, stringify, type Json, type JsonObject } from "./json.ts";
+
+/** A connection that sends what it is told and keeps what it gets. */
+export class RawClient {
+  readonly #socket: Socket;
+  readonly messages: JsonObject[] = [];
+  /** All that was received, in bytes. */
+  bytes = 0;
+  closed = false;
+  #woken: () => void = () => undefined;
+  #nextId = 1;
+
+  private constructor(socket: Socket) {
+    this.#socket = socket;
+    const scanner = new MessageScanner(1 << 28);
+    socket.on("data", (chunk) => {
+      this.bytes += chunk.length;
+      for (const message of scanner.push(chunk)) this.messages.push(message);
+      this.#woken();
+    });
+    socket.on("error", () => undefined);
+    socket.on("close", () => {
+      this.closed = true;
+      this.#woken();
+    });
+  }
+
+  static async connect(target: { readonly path: string } | { readonly host: string; readonly port: number }): Promise<RawClient> {
+    const socket = "path" in target && target.path !== "" ? connect(target.path) : connect(target as { host: string; port: number });
+    await once(socket, "connect");
+    return new RawClient(socket);
+  }
+
+  write(text: string): void {
+    this.#socket.write(text);
+  }
+
+  send(message: Json): void {
+    this.write(stringify(message));
+  }
+
+  /** Sends a request and gives all that came until its reply, the reply last. */
+  async ask(method: string, params: readonly Json[], id: Json = `q${this.#nextId++}`): Promise<JsonObject[]> {
+    const from = this.messages.length, text = stringify(id);
+    this.send({ method, params, id });
+    let end = -1;
+    await this.until(() => {
+      end = this.messages.findIndex((message, i) => i >= from && message["method"] === undefined && stringify(message["id"] ?? null) === text);
+      return end >= 0;
+    });
+    return this.messages.slice(from, end + 1);
+  }
+
+  /** Resolves when `condition` holds; rejects when that can be no more. */
+  async until(condition: () => boolean, timeoutMs = 10_000): Promise<void> {
+    const deadline = performance.now() + timeoutMs;
+    while (!condition()) {
+      if (this.closed || performance.now() > deadline) throw new Error(`${this.closed ? "closed" : "not in time"}: ${condition.toString()}`);
+      await new Promise<void>((resolve) => {
+        const timer = setTimeout(resolve, 50);
+        this.#woken = () => {
+          clearTimeout(timer);
+          resolve();
+        };
+      });
+    }
+  }
+
+  close(): void {
+    this.#socket.destroy();
+  }
+}
 
 const TOKEN = /<\d+>|[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}/gi;
 
