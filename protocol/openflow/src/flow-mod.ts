@@ -113,6 +113,7 @@ export interface FlowStatsView {
   readonly idle_timeout: number;
   readonly hard_timeout: number;
   readonly duration_sec: number;
+  readonly duration_nsec: number;
   /** Exact up to 2^53. */
   readonly packet_count: number;
   readonly byte_count: number;
@@ -130,7 +131,7 @@ export function eachFlowStats(replyBuf: Buffer, fn: (entry: FlowStatsView) => vo
   const end = replyBuf.readUInt16BE(2);
   if (end > replyBuf.length) throw truncated(2, "flow statistics");
   const view = {
-    buf: replyBuf, table_id: 0, priority: 0, cookie_hi: 0, cookie_lo: 0, flags: 0, idle_timeout: 0, hard_timeout: 0, duration_sec: 0,
+    buf: replyBuf, table_id: 0, priority: 0, cookie_hi: 0, cookie_lo: 0, flags: 0, idle_timeout: 0, hard_timeout: 0, duration_sec: 0, duration_nsec: 0,
     packet_count: 0, byte_count: 0, match_off: 0, match_len: 0, instructions_off: 0, instructions_len: 0,
   };
   for (let off = 16; off < end; ) {
@@ -141,6 +142,7 @@ export function eachFlowStats(replyBuf: Buffer, fn: (entry: FlowStatsView) => vo
     if (stop > end) throw truncated(off, "flow statistics entry");
     view.table_id = replyBuf[off + 2]!;
     view.duration_sec = replyBuf.readUInt32BE(off + 4);
+    view.duration_nsec = replyBuf.readUInt32BE(off + 8);
     view.priority = replyBuf.readUInt16BE(off + 12);
     view.idle_timeout = replyBuf.readUInt16BE(off + 14);
     view.hard_timeout = replyBuf.readUInt16BE(off + 16);
