@@ -41,3 +41,4 @@ export { formatPort, formatSubField } from "./text/print-value.ts";
 export { parseFlow } from "./text/parse-flow.ts";
 export { parseActions, parseInstructions } from "./text/parse-actions.ts";
 export { parseMatch } from "./text/parse-match.ts";
+export { parseGroup, parseMeter, type GroupCommand, type MeterCommand } from "./text/parse-group.ts";

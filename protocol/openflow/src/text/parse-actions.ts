@@ -77,10 +77,14 @@ function readStep({ key, value }: Pair, scope: Scope): Step | undefined {
 
 function readList(word: Word, list: List, depth: number): Step[] {
   if (depth >= DEEPEST) throw textError(word, `actions are nested more than ${DEEPEST} deep`);
+  return readPairs(pairs(word), list, depth);
+}
+
+function readPairs(words: Iterable<Pair>, list: List, depth: number): Step[] {
   const scope: Scope = { list: (inner, kind) => readList(inner, kind, depth + 1) };
   const steps: Step[] = [];
   let drop: Word | undefined;
-  for (const pair of pairs(word)) {
+  for (const pair of words) {
     const step = readStep(pair, scope);
     if (step === undefined) drop = pair.key;
     else steps.push(step);
@@ -145,9 +149,9 @@ export function readInstructions(word: Word): (judge: Judge | undefined) => Inst
   };
 }
 
-/** Reads a list of actions without instructions, for packets of which nothing is known. */
-export function readActions(word: Word): Action[] {
-  return readList(word, "actions", 0).flatMap((step) => step.compile(undefined));
+/** Reads actions without instructions, for packets of which nothing is known. */
+export function readActions(words: Iterable<Pair>): Action[] {
+  return readPairs(words, "actions", 0).flatMap((step) => step.compile(undefined));
 }
 
 /**
@@ -156,7 +160,7 @@ export function readActions(word: Word): Action[] {
  * @throws OpenFlowError OF_TEXT
  */
 export function parseActions(text: string): Action[] {
-  return readActions({ text, at: 0 });
+  return readActions(pairs({ text, at: 0 }));
 }
 
 /**

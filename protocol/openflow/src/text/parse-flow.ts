@@ -6,8 +6,9 @@ import { ALL_TABLES, groups, NO_BUFFER, ports } from "../fields.ts";
 import type { FlowModMessage } from "../messages.ts";
 import { readInstructions } from "./parse-actions.ts";
 import { Conditions } from "./parse-match.ts";
-import { group, pairs, part, port, quoted, table, textError, u16, u64, type Pair, type Word } from "./parse-words.ts";
+import { group, leadingCommand, pairs, part, port, quoted, table, textError, u16, u64, type Pair, type Word } from "./parse-words.ts";
 
+/** In the order in which their beginnings are tried. */
 const KEYWORDS: readonly FlowModCommand[] = ["add", "delete", "delete_strict", "modify", "modify_strict"];
 
 /** What may be said besides the match. */
@@ -26,7 +27,6 @@ const FLAGS: ReadonlyMap<string, number> = new Map([
 /** Printed by dump-flows, so that its output can be read again. */
 const COUNTERS = new Set(["duration", "n_packets", "n_bytes", "idle_age", "hard_age"]);
 const IGNORED = new Set(["no_readonly_table", "allow_hidden_fields"]);
-const BLANKS = /^[ \t\r\n]*/;
 
 interface Head {
   table_id: number;
@@ -48,13 +48,6 @@ function startOfActions(word: Word): { before: Word; actions: Word } {
   return { before: part(word, 0, at), actions: part(word, equals + 1) };
 }
 
-/** The command that the text begins with, or its beginning; "add" if there is none. */
-function leadingCommand(word: Word): { command: FlowModCommand; rest: Word } {
-  const blanks = BLANKS.exec(word.text)![0].length;
-  const first = /^[^, \t\r\n]*/.exec(word.text.slice(blanks))![0];
-  const command = KEYWORDS.find((keyword) => keyword.startsWith(first));
-  return command === undefined ? { command: "add", rest: word } : { command, rest: part(word, blanks + first.length) };
-}
 
 function readHead(head: Head, pair: Pair, command: FlowModCommand): void {
   const { key, value } = pair;
@@ -117,7 +110,7 @@ function readCookie(head: Head, value: Word, command: FlowModCommand): void {
  * @throws OpenFlowError OF_TEXT with the offset of the word at fault; with `errorName` when a switch would refuse the flow
  */
 export function parseFlow(text: string, options: { readonly command?: FlowModCommand } = {}): FlowModMessage {
-  const { command, rest } = options.command === undefined ? leadingCommand({ text, at: 0 }) : { command: options.command, rest: { text, at: 0 } };
+  const { command, rest } = options.command === undefined ? leadingCommand({ text, at: 0 }, KEYWORDS) : { command: options.command, rest: { text, at: 0 } };
   const acts = PARTS[command].includes("actions");
   const { before, actions } = acts ? startOfActions(rest) : { before: rest, actions: undefined };
   const head: Head = {

@@ -103,6 +103,16 @@ export function pieces(word: Word, separators: RegExp): Word[] {
   return found;
 }
 
+const FIRST_WORD = /[ \t\r\n]*([^, \t\r\n]*)/y;
+
+/** The command that the text begins with, or a beginning of one; the first of `commands` if there is none. */
+export function leadingCommand<C extends string>(word: Word, commands: readonly C[]): { command: C; rest: Word } {
+  FIRST_WORD.lastIndex = 0;
+  const first = FIRST_WORD.exec(word.text)![1]!;
+  const command = commands.find((name) => name.startsWith(first));
+  return command === undefined ? { command: commands[0]!, rest: word } : { command, rest: part(word, FIRST_WORD.lastIndex) };
+}
+
 // --- numbers ---
 
 const INTEGER = /[ \t\n\v\f\r]*([+-]?)(0[xX][0-9a-fA-F]+|0[0-7]*|[1-9][0-9]*)/y;
