@@ -198,6 +198,7 @@ export class FlowTables {
     if (deletes) return;
     if (tableId > this.count) throw refusal("OFPBRC_BAD_TABLE_ID", 24, `no table ${tableId}`);
     if (tableId === this.count) throw refusal("OFPBRC_EPERM", 24, `table ${tableId} is the switch's own`);
+    if (fm.match.dp_hash !== undefined || Number(fm.match.recirc_id ?? 0) !== 0) throw refusal("OFPBRC_EPERM", 48, "recirculation is the switch's own");
     if ((fm.buffer_id ?? NO_BUFFER) !== NO_BUFFER) throw refusal("OFPBRC_BUFFER_UNKNOWN", 32, "there are no buffers");
   }
 

@@ -25,6 +25,8 @@ const match: fc.Arbitrary<Match> = fc.oneof(
   fc.record({ metadata: pick<MatchValue>(1n, { value: 0x10n, mask: 0xf0n }), tunnel_id: number }, { requiredKeys: [] }),
   // Refused: prerequisites are missing.
   fc.record({ ipv4_dst: address }),
+  fc.record({ recirc_id: fc.constant(1) }),
+  fc.record({ dp_hash: fc.constant(1) }),
   fc.record({ eth_type: fc.constant(0x806), tcp_dst: fc.constant(80) }),
 );
 /** Such as fit any packet. */

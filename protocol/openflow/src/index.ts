@@ -30,6 +30,7 @@ export {
   OpenFlowConnection, peerError,
   type BundleOptions, type ConnectionOptions, type Features, type PacketInMessage, type ReplyTo, type Slice,
 } from "./connection.ts";
+export { connectToTarget, dump, type DumpOptions } from "./dump.ts";
 export { listen, type Listener, type ListenOptions } from "./listen.ts";
 export { formatActions } from "./text/print-actions.ts";
 export { printBytes, type PrintBytesOptions, type PrintedAs } from "./text/print-bytes.ts";
