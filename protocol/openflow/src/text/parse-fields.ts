@@ -36,6 +36,8 @@ const FORMS: Readonly<Partial<Record<FieldName, Form>>> = {
 const SECOND_NAMES: Readonly<Record<string, string>> = {
   tunnel_id: "tun_id", dl_src: "eth_src", dl_dst: "eth_dst", dl_type: "eth_type", nw_src: "ip_src", nw_dst: "ip_dst", ip_proto: "nw_proto", ip_ecn: "nw_ecn",
   nw_frag: "ip_frag", tp_src: "tcp_src", tp_dst: "tcp_dst", nsp: "nsh_spi", nsi: "nsh_si", nshc1: "nsh_c1", nshc2: "nsh_c2", nshc3: "nsh_c3", nshc4: "nsh_c4",
+  // As Open vSwitch prints them, though it does not read them so.
+  gtpu_flags: "tun_gtpu_flags", gtpu_msgtype: "tun_gtpu_msgtype",
 };
 const TUN_METADATA_BYTES = 124;
 

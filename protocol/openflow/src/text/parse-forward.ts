@@ -93,9 +93,12 @@ const controller: Reader = (value, word) => {
     }
   }
   if (reason === ACTION && id === 0 && userdata === undefined && !pause && meter === NO_METER) return outputTo(word, ports.CONTROLLER, maxLen);
+  const bytes = userdata?.length === 0 ? undefined : userdata;
+  // Without the newer abilities it has an older form, in which everything is said.
+  if (bytes === undefined && !pause && meter === NO_METER) return plain({ type: "controller", max_len: maxLen, controller_id: id, reason });
   return plain({
-    type: "controller", max_len: maxLen, controller_id: id, reason,
-    ...(userdata === undefined || userdata.length === 0 ? {} : { userdata }), ...(pause ? { pause } : {}), ...(meter === NO_METER ? {} : { meter_id: meter }),
+    type: "controller", ...(maxLen === ALL_BYTES ? {} : { max_len: maxLen }), ...(id === 0 ? {} : { controller_id: id }), ...(reason === ACTION ? {} : { reason }),
+    ...(bytes === undefined ? {} : { userdata: bytes }), ...(pause ? { pause } : {}), ...(meter === NO_METER ? {} : { meter_id: meter }),
   });
 };
 
