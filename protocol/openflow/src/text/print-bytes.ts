@@ -11,7 +11,7 @@ import type { DecodeOptions } from "../strict.ts";
 import { nxmName, oxmName } from "./names.ts";
 import { formatActions } from "./print-actions.ts";
 import { formatInstructions } from "./print-flow.ts";
-import { formatBytes, formatMessage, type PrintOptions } from "./print-message.ts";
+import { formatBytes, formatMessage, isUnknownError, type PrintOptions } from "./print-message.ts";
 
 /** What bytes may be: a message, lists of actions or instructions, an ofp_match with its padding, or NXM entries padded to 8. */
 export type PrintedAs = "message" | "actions" | "instructions" | "oxm" | "nxm";
@@ -46,7 +46,10 @@ export function printBytes(as: PrintedAs, bytes: Uint8Array, options: PrintBytes
 function formatWhole(buf: Buffer, strict: DecodeOptions, options: PrintOptions): string {
   const hello = buf.length >= 8 && buf[1] === HELLO && buf.readUInt16BE(2) === buf.length;
   // A hello is never refused for what it says.
-  return hello ? formatBytes(buf, options).replace(/\n$/, "") : formatMessage(decodeMessage(buf, strict), options);
+  if (hello) return formatBytes(buf, options).replace(/\n$/, "");
+  const message = decodeMessage(buf, strict);
+  if (strict.strict === true && isUnknownError(message)) throw refusal("OFPBRC_BAD_LEN", 8, "an error without a name");
+  return formatMessage(message, options);
 }
 const HELLO = 0;
 
@@ -105,7 +108,7 @@ function printEntries(match: Match, encode: (buf: Buffer, off: number, match: Ma
 }
 
 /** Where the entries end and their padding begins: no entry has a header of zeroes. */
-function entriesEnd(buf: Buffer): number {
+export function entriesEnd(buf: Buffer): number {
   let at = 0;
   while (at + 4 <= buf.length && buf.readUInt32BE(at) !== 0) at += 4 + buf[at + 3]!;
   // Less than a header is padding if it is zero, and otherwise for the decoder to refuse.
