@@ -4,6 +4,7 @@
 import { readFileSync } from "node:fs";
 import { Readable, type Writable } from "node:stream";
 
+import { runDump } from "./dump.ts";
 import { formatRefusal, OpenFlowError, refusal } from "./errors.ts";
 import { filterLines } from "./line-filter.ts";
 import { encodeMessage } from "./messages.ts";
@@ -142,6 +143,7 @@ async function run(argv: readonly string[], { stdin, stdout }: Streams): Promise
     stdout.write(`${version}\n`);
     return 0;
   }
+  if (command === "dump") return runDump(args, stdout);
   if (!["print", "roundtrip", "parse-flow"].includes(command)) throw new UsageError(`no command ${command}`);
   const given = options(command, args);
   const input = given.lines.length === 0 ? stdin : Readable.from(given.lines.map((line) => `${line}\n`));
