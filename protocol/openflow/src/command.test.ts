@@ -89,9 +89,9 @@ describe("one line in, one line out", () => {
     const input = `${FLOW_MOD}\n`.repeat(20);
     const whole = (await openflow(["roundtrip"], input)).lines;
     expect(whole).toHaveLength(20);
-    expect((await openflow(["roundtrip"], [...input])).lines).toEqual(whole);
+    expect((await openflow(["roundtrip"], input.match(/[^]/g)!)).lines).toEqual(whole);
     expect((await openflow(["print"], `${ECHO}\n`.repeat(1000))).lines).toHaveLength(1000);
-    const long = await openflow(["print"], [`${"00".repeat(200_000)}`, "00".repeat(100_000), `\n${ECHO}\n`]);
+    const long = await openflow(["print"], ["00".repeat(200_000), "00".repeat(100_000), `\n${ECHO}\n`]);
     expect(long.lines).toHaveLength(2);
     expect(long.lines[0]).toMatch(/^error: .*more than \d+ characters$/);
     expect(long.lines[1]).toContain("ECHO_REQUEST");
