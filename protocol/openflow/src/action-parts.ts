@@ -176,5 +176,4 @@ export function readNxmHeader(buf: Buffer, off: number): OxmHeader {
 function nameField(sub: Draft, found: OxmHeader): void {
   sub.field = found.field.name;
   if (found.field.bytes === 0) sub.length = found.length;
-  if (sub.bits === 0) sub.bits = found.length * 8; // delete_field has no bits of its own; others set them next
 }

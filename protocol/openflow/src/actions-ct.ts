@@ -81,6 +81,7 @@ export function decodeCt<A extends { readonly type: string }>(
   const nat = first?.type === "nat" ? (first as NatAction).nat : undefined;
   if (nat !== undefined) exec.shift();
   if (judging.strict && (flags & COMMIT) === 0) {
+    // Only a translation that the connection has already needs no commit.
     if (exec.some((a) => a.type !== "nat" || !isBare((a as unknown as NatAction).nat)) || (nat !== undefined && !isBare(nat))) {
       throw refusal("OFPBAC_BAD_ARGUMENT", pos + 14, "ct: actions without commit");
     }

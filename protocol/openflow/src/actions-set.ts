@@ -3,7 +3,7 @@
 
 import { checkedTarget, finish, nicira, readNxmHeader, writeNxmHeader, type SubField } from "./action-parts.ts";
 import { badValue, malformed, OpenFlowError, refusal } from "./errors.ts";
-import { fields, type Field, type FieldName } from "./fields.ts";
+import { fieldOfHeader, fields, type Field, type FieldName } from "./fields.ts";
 import { mustBeZero, writeU64 } from "./layout.ts";
 import { isValidValue } from "./match-check.ts";
 import { encodeOxm, readOxm, toBig, writeHeader, type OxmEntry } from "./oxm.ts";
@@ -79,6 +79,7 @@ export function encodeLoad2(buf: Buffer, off: number, field: Field, value: Field
 
 /** The OXM entry of an action that ends at `end`, with the errors that an action gives. */
 function entry(buf: Buffer, pos: number, end: number): OxmEntry {
+  if (judging.strict) mustHaveLength(buf, pos, end);
   try {
     return readOxm(buf, pos, end);
   } catch (error) {
@@ -86,6 +87,18 @@ function entry(buf: Buffer, pos: number, end: number): OxmEntry {
     if (error instanceof OpenFlowError && error.errorName === "OFPBMC_BAD_FIELD") throw refusal("OFPBAC_BAD_SET_TYPE", pos, error.reason);
     throw error;
   }
+}
+
+/** A field of another length than its own is refused before it is looked for. */
+function mustHaveLength(buf: Buffer, pos: number, end: number): void {
+  if (pos + 4 > end) return;
+  const header = buf.readUInt32BE(pos);
+  const long = header >>> 16 === 0xffff;
+  if (long && pos + 8 > end) return;
+  const field = fieldOfHeader(header, long ? buf.readUInt32BE(pos + 4) : undefined);
+  const length = (header & 0xff) - (long ? 4 : 0);
+  if (field === undefined || !field.known || field.bytes === 0 || (header & 0xff) === 0) return;
+  if (((header & 0x100) === 0 ? length : length >> 1) !== field.bytes) throw refusal("OFPBAC_BAD_SET_LEN", pos + 3, `${field.name} of ${length} bytes`);
 }
 
 export function decodeSetField(buf: Buffer, off: number, end: number): SetAction {

@@ -2,8 +2,9 @@
 // content have a file each (set, ct, controller, learn, encap) or are written out in actions.ts.
 
 import { half, header, nxmHeader, ofsBits, subfield, writeNxmHeader, type SubField } from "./action-parts.ts";
-import { NX_VENDOR, truncated } from "./errors.ts";
-import { ipv4, mac, pad, rest, u16, u32, u64, u8, zeros, type Part, type Shape } from "./layout.ts";
+import { NX_VENDOR, refusal, truncated } from "./errors.ts";
+import { ipv4, mac, pad, rest, slack, u16, u32, u64, u8, zeros, type Part, type Shape } from "./layout.ts";
+import { judging } from "./strict.ts";
 import { writeU16, writeU32 } from "./value.ts";
 
 /** 16-bit numbers, as many as `n_` counts; the count comes first, four zeroes between. */
@@ -18,7 +19,7 @@ const counterIds: Part<{ ids: readonly number[] }> = {
   },
   decode(buf, off, end, obj) {
     const count = buf.readUInt16BE(off);
-    if (off + 6 + count * 2 > end) throw truncated(off, "dec_ttl ids");
+    if (off + 6 + count * 2 > end) throw truncated(off, "dec_ttl ids", "OFPBAC_BAD_LEN");
     const ids: number[] = [];
     for (let i = 0; i < count; i++) ids.push(buf.readUInt16BE(off + 6 + i * 2));
     obj["ids"] = ids;
@@ -51,7 +52,7 @@ const members: Part<{ algorithm: number; fields: number; basis: number; member_t
     obj["basis"] = buf.readUInt16BE(off + 4);
     obj["member_type"] = buf.readUInt32BE(off + 6);
     const count = buf.readUInt16BE(off + 10);
-    if (off + 22 + count * 2 > end) throw truncated(off + 10, "bundle members");
+    if (off + 22 + count * 2 > end) throw truncated(off + 10, "bundle members", "OFPBAC_BAD_LEN");
     if (buf.readUInt32BE(off + 14) !== 0) {
       ofsBits("dst").decode(buf, off + 12, end, obj);
       nxmHeader("dst").decode(buf, off + 14, end, obj);
@@ -81,6 +82,15 @@ const of = <const L extends readonly Part[]>(code: number, ...layout: L): Def<L>
 const nx = <const L extends readonly Part[]>(code: number, ...layout: L): Def<L> => ({ vendor: NX_VENDOR, code, layout });
 const nx24 = <const L extends readonly Part[]>(code: number, ...layout: L): Def<L> => ({ ...nx(code, ...layout), size: 24, zeroTail: true });
 const nxOpen = <const L extends readonly Part[]>(code: number, ...layout: L): Def<L> => ({ ...nx(code, ...layout), open: true });
+/** decap has none so far. */
+const leftOver = slack(0);
+const noProperties: Part = {
+  ...leftOver,
+  decode(buf, off, end, obj) {
+    if (judging.strict && off < end) throw refusal("NXBAC_UNKNOWN_ED_PROP", off, "a property of decap");
+    return leftOver.decode(buf, off, end, obj);
+  },
+};
 const sample = [u16("probability"), u32("collector_set_id"), u32("obs_domain_id"), u32("obs_point_id"), u16("sampling_port", 0), u8("direction", 0)] as const;
 
 const table = {
@@ -133,7 +143,7 @@ const table = {
   output_trunc: nx(39, u16("port"), u32("max_len")),
   sample3: nx(41, ...sample, zeros(5)),
   ct_clear: nx(43, pad(6)),
-  decap: nxOpen(47, pad(2), u32("new_pkt_type")),
+  decap: nxOpen(47, pad(2), u32("new_pkt_type"), noProperties),
   dec_nsh_ttl: nx(48, pad(6)),
   check_pkt_larger: nx24(49, u16("pkt_len"), half("dst", "ofs"), header("dst")),
   delete_field: { ...nx(50, header("field")), size: 24 },

@@ -1,40 +1,23 @@
-// Actions: the type of all, and lists of them to bytes and back. Most are rows of actions-table.ts; the few whose shape depends
+// Lists of actions to bytes and back. Most are rows of actions-table.ts; the few whose shape depends
 // on their content have a file each, and what is smaller than that is written out here.
 
+import type { Action } from "./action.ts";
+import { allowedIn, checkValue, locate, verifyActions } from "./action-check.ts";
 import { checked, checkedTarget, finish, nicira, room, subfield, type Draft, type SubField } from "./action-parts.ts";
-import { decodeController, decodeController2, encodeController, type ControllerAction } from "./actions-controller.ts";
-import { decodeCt, decodeNat, encodeCt, encodeNat, type CtAction, type NatAction } from "./actions-ct.ts";
-import { decodeEncap, encodeEncap, type EncapAction } from "./actions-encap.ts";
-import { decodeLoad, decodeLoad2, decodeSetField, encodeLoad, encodeLoad2, encodeSetField, type SetAction } from "./actions-set.ts";
-import { niciraActions, standardActions, tableActions, type TableAction, type TableRow } from "./actions-table.ts";
+import { decodeController, decodeController2, encodeController } from "./actions-controller.ts";
+import { decodeCt, decodeNat, encodeCt, encodeNat } from "./actions-ct.ts";
+import { decodeEncap, encodeEncap } from "./actions-encap.ts";
+import { decodeLoad, decodeLoad2, decodeSetField, encodeLoad, encodeLoad2, encodeSetField } from "./actions-set.ts";
+import { niciraActions, standardActions, tableActions, type TableRow } from "./actions-table.ts";
 import { badValue, malformed, NX_VENDOR, ONF_VENDOR, refusal, truncated } from "./errors.ts";
 import { fields, ports } from "./fields.ts";
 import { decodeParts, encodeParts, mustBeZero } from "./layout.ts";
-import { decodeLearn, encodeLearn, type LearnAction } from "./learn.ts";
+import { decodeLearn, encodeLearn } from "./learn.ts";
 import { readHeader, writeHeader } from "./oxm.ts";
 import { judged, judging, type DecodeOptions } from "./strict.ts";
 import { writeU16, writeU32 } from "./value.ts";
 
 type Obj = Record<string, unknown>;
-
-export type Action =
-  | Exclude<TableAction, { type: "move" }>
-  | SetAction
-  /** max_len: bytes sent to the controller, 0xffff (all) by default; without meaning for other ports. */
-  | { readonly type: "output"; readonly port: number; readonly max_len?: number }
-  /** onf: in the form of the ONF extension (copy_field); as such only decoded. */
-  | { readonly type: "move"; readonly src: SubField; readonly dst: SubField; readonly onf?: true }
-  /** Table 255 or none: the current one. in_port: that of the packet by default. ct: fields of the original direction. */
-  | { readonly type: "resubmit"; readonly table?: number; readonly in_port?: number; readonly ct?: boolean }
-  | CtAction<Action>
-  | NatAction
-  | ControllerAction
-  | EncapAction
-  | LearnAction
-  | { readonly type: "dec_ttl" }
-  /** Actions on a copy of the packet. */
-  | { readonly type: "clone"; readonly actions: readonly Action[] }
-  | { readonly type: "experimenter"; readonly experimenter: number; readonly data?: Uint8Array };
 
 // --- encoding ---
 
@@ -145,6 +128,28 @@ let depth = 0;
 /** Reads `length` bytes of actions. @throws OpenFlowError */
 export function decodeActions(buf: Buffer, off: number, length: number, options?: DecodeOptions): Action[] {
   if (options !== undefined) return judged(options, () => decodeActions(buf, off, length));
+  if (judging.strict && length % 8 !== 0) throw malformed(off, `${length} bytes of actions`);
+  const actions = readActions(buf, off, length);
+  if (judging.strict) verifyActions(actions, off);
+  return actions;
+}
+
+/** The actions that ct executes, of which there are few. */
+function decodeExec(buf: Buffer, off: number, length: number): Action[] {
+  const actions = readActions(buf, off, length);
+  if (judging.strict) verifyActions(actions, off, "ct");
+  return actions;
+}
+
+/** Actions of an action set. */
+export function decodeActionSet(buf: Buffer, off: number, length: number): Action[] {
+  const actions = readActions(buf, off, length);
+  if (judging.strict) allowedIn(actions);
+  return actions;
+}
+
+/** Each action by itself; whether they may stand together is for the caller. */
+export function readActions(buf: Buffer, off: number, length: number): Action[] {
   const end = off + length;
   if (end > buf.length) throw truncated(off, "actions");
   if (depth === MAX_DEPTH) throw malformed(off, "actions nested too deeply", "OFPBAC_TOO_MANY");
@@ -153,10 +158,16 @@ export function decodeActions(buf: Buffer, off: number, length: number, options?
     const actions: Action[] = [];
     while (off < end) {
       if (off + 8 > end) throw truncated(off, "action", "OFPBAC_BAD_LEN");
+      if (judging.strict) mustBeKnown(buf, off, end);
       const size = buf.readUInt16BE(off + 2);
       if (size < 8 || size % 8 !== 0) throw malformed(off + 2, `action length ${size}`, "OFPBAC_BAD_LEN");
       if (off + size > end) throw truncated(off + 2, "action", "OFPBAC_BAD_LEN");
-      actions.push(decodeAction(buf, off, off + size));
+      const action = decodeAction(buf, off, off + size);
+      if (judging.strict) {
+        locate(action, off);
+        checkValue(action, off);
+      }
+      actions.push(action);
       off += size;
     }
     return actions;
@@ -182,10 +193,6 @@ function decodeAction(buf: Buffer, off: number, end: number): Action {
   const vendor = buf.readUInt32BE(off + 4);
   if (vendor !== NX_VENDOR) {
     if (vendor === ONF_VENDOR && end - off >= 16 && buf.readUInt16BE(off + 8) === COPY_FIELD) return decodeCopyField(buf, off, end);
-    if (judging.strict) {
-      if (vendor === ONF_VENDOR) throw refusal(end - off < 16 ? "OFPBAC_BAD_LEN" : "OFPBAC_BAD_VENDOR_TYPE", off + 8, "unknown ONF action");
-      throw refusal("OFPBAC_BAD_VENDOR", off + 4, `an action of experimenter 0x${vendor.toString(16)}`);
-    }
     return { type: "experimenter", experimenter: vendor, data: buf.subarray(off + 8, end) };
   }
   if (end - off < 16) throw truncated(off, "Nicira action", "OFPBAC_BAD_LEN");
@@ -216,7 +223,7 @@ function decodeAction(buf: Buffer, off: number, end: number): Action {
     case 33:
       return decodeLoad2(buf, off, end);
     case 35:
-      return decodeCt<Action>(buf, off, end, decodeActions);
+      return decodeCt<Action>(buf, off, end, decodeExec);
     case 36:
       return { type: "nat", nat: decodeNat(buf, off, end) };
     case 37:
@@ -228,6 +235,28 @@ function decodeAction(buf: Buffer, off: number, end: number): Action {
     default:
       return decodeRow(niciraActions[subtype], buf, off, pos, end);
   }
+}
+
+// Numbers of actions that the tables do not have: output, dec_ttl, set_field; and those of Nicira that are written out above.
+const STANDARD = new Set([0, 24, 25]);
+const NICIRA = new Set([1, 7, 14, 16, 20, 33, 35, 36, 37, 42, 44, 45, 46]);
+/** Open vSwitch has not: copy_ttl_out, copy_ttl_in, push_pbb, pop_pbb; and without a special start debug_slow, debug_recirc. */
+const NOT_STANDARD = new Set([11, 12, 26, 27]);
+const NOT_NICIRA = new Set([254, 255]);
+
+/** An action that Open vSwitch does not know it refuses before it looks at its length. */
+function mustBeKnown(buf: Buffer, off: number, end: number): void {
+  const code = buf.readUInt16BE(off);
+  if (code !== 0xffff) {
+    if ((standardActions[code] === undefined && !STANDARD.has(code)) || NOT_STANDARD.has(code)) throw refusal("OFPBAC_BAD_TYPE", off, `unknown action ${code}`);
+    return;
+  }
+  const vendor = buf.readUInt32BE(off + 4);
+  if (vendor !== NX_VENDOR && vendor !== ONF_VENDOR) throw refusal("OFPBAC_BAD_VENDOR", off + 4, `an action of experimenter 0x${vendor.toString(16)}`);
+  if (end - off < 16) throw truncated(off, "experimenter action", "OFPBAC_BAD_LEN");
+  const subtype = buf.readUInt16BE(off + 8);
+  const known = vendor === ONF_VENDOR ? subtype === COPY_FIELD : (niciraActions[subtype] !== undefined || NICIRA.has(subtype)) && !NOT_NICIRA.has(subtype);
+  if (!known) throw refusal("OFPBAC_BAD_VENDOR_TYPE", off + 8, `unknown action ${subtype} of experimenter 0x${vendor.toString(16)}`);
 }
 
 function exactly(off: number, end: number, size: number): void {
@@ -243,6 +272,10 @@ function decodeRow(row: TableRow | undefined, buf: Buffer, off: number, pos: num
   if (def.open !== true && def.size === undefined) exactly(off, end, (at - off + 7) & ~7);
   if (judging.strict && def.zeroTail === true) mustBeZero(buf, at, end);
   if (name === "check_pkt_larger") (obj["dst"] as Draft).bits = 1;
+  if (name === "delete_field") {
+    const whole = obj["field"] as Draft;
+    whole.bits = (whole.length ?? fields[whole.field].bytes) * 8 || 1;
+  }
   if (obj["src"] !== undefined) checked(off, obj["src"] as SubField);
   if (obj["dst"] !== undefined) checkedTarget(off, obj["dst"] as SubField);
   if (obj["field"] !== undefined) (name === "stack_pop" ? checkedTarget : checked)(off, obj["field"] as SubField);
@@ -262,5 +295,6 @@ function decodeCopyField(buf: Buffer, off: number, end: number): Action {
   return { type: "move", src: checked(off + 14, part(src, off + 14)), dst: checkedTarget(off + 16, part(dst, off + 16)), onf: true };
 }
 
+export type { Action } from "./action.ts";
 export type { Nat } from "./actions-ct.ts";
 export { encodeLoad, encodeSetField } from "./actions-set.ts";

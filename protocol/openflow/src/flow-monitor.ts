@@ -6,7 +6,7 @@ import { badValue, malformed, refusal, truncated } from "./errors.ts";
 import { ALL_TABLES, ports } from "./fields.ts";
 import { decodeInstructions, encodeInstructions, type Instruction } from "./instructions.ts";
 import { mustBeZero, writeU64, type Part, type U64 } from "./layout.ts";
-import { decodeMatch, decodeNxm, encodeMatch, encodeNxms, matchLength, pad8, type Match } from "./match.ts";
+import { decodeMatch, decodeNxms, encodeMatch, encodeNxms, matchLength, pad8, type Match } from "./match.ts";
 import { isPort } from "./match-check.ts";
 import { judging } from "./strict.ts";
 import { writeU16, writeU32 } from "./value.ts";
@@ -121,7 +121,7 @@ export const nxFlowMonitor: Part<{ monitors: readonly FlowMonitor[] }> = {
       if (off + 16 + ((length + 7) & ~7) > end) throw truncated(off + 8, "flow monitor", "OFPBMC_BAD_LEN");
       monitors.push({
         id: buf.readUInt32BE(off), flags: buf.readUInt16BE(off + 4), out_port: port >= 0xff00 ? port + 0xffff0000 : port, table_id: buf[off + 10]!,
-        match: decodeNxm(buf, off + 16, length),
+        match: decodeNxms(buf, off + 16, length),
       });
       off += 16 + ((length + 7) & ~7);
     }
@@ -223,7 +223,7 @@ export const nxFlowUpdates = updates<NxFlowUpdate>({
   read(buf, off, end, length, into) {
     const start = off + ((length + 7) & ~7);
     if (start > end) throw truncated(off, "flow update", "OFPBMC_BAD_LEN");
-    into["match"] = decodeNxm(buf, off, length);
+    into["match"] = decodeNxms(buf, off, length);
     into["actions"] = decodeActions(buf, start, end - start);
   },
 });

@@ -1,10 +1,15 @@
 // Instructions: what a flow does, of which most are lists of actions. OpenFlow 1.3.5 section 7.2.4.
 
+import type { Action } from "./action.ts";
+import { checkActions, verifyApplied } from "./action-check.ts";
 import { room } from "./action-parts.ts";
-import { decodeActions, encodeActions, type Action } from "./actions.ts";
-import { badValue, malformed, OpenFlowError, truncated } from "./errors.ts";
+import { decodeActionSet, encodeActions, readActions } from "./actions.ts";
+import { badValue, malformed, OpenFlowError, refusal, truncated } from "./errors.ts";
+import { ALL_TABLES } from "./fields.ts";
 import { writeU64, type U64 } from "./layout.ts";
-import { judged, type DecodeOptions } from "./strict.ts";
+import type { Match } from "./match.ts";
+import { flowOf } from "./match-check.ts";
+import { judged, judging, type DecodeOptions } from "./strict.ts";
 import { writeU16, writeU32 } from "./value.ts";
 
 export type Instruction =
@@ -93,20 +98,40 @@ function encodeInstruction(buf: Buffer, off: number, instruction: Instruction): 
   return end;
 }
 
+/** Options of decodeInstructions. */
+export interface InstructionOptions extends DecodeOptions {
+  /** Strict: what the flow that has them matches, nothing by default. */
+  readonly match?: Match;
+  /** Strict: the flow's table, 0 by default; instructions go to higher ones only. */
+  readonly tableId?: number;
+}
+
 /** Reads `length` bytes of instructions. @throws OpenFlowError */
-export function decodeInstructions(buf: Buffer, off: number, length: number, options?: DecodeOptions): Instruction[] {
-  if (options !== undefined) return judged(options, () => decodeInstructions(buf, off, length));
+export function decodeInstructions(buf: Buffer, off: number, length: number, options?: InstructionOptions): Instruction[] {
+  if (options === undefined) return readInstructions(buf, off, length);
+  return judged(options, () => {
+    const instructions = readInstructions(buf, off, length);
+    if (judging.strict) checkInstructions(instructions, off, options.match ?? {}, options.tableId ?? 0);
+    return instructions;
+  });
+}
+
+const APPLY = 4;
+const EXPERIMENTER = 0xffff;
+
+function readInstructions(buf: Buffer, off: number, length: number): Instruction[] {
   const end = off + length;
-  if (end > buf.length) throw truncated(off, "instructions");
+  if (end > buf.length) throw truncated(off, "instructions", "OFPBIC_BAD_LEN");
+  if (judging.strict) mustBeInstructions(buf, off, end);
   const instructions: Instruction[] = [];
   while (off < end) {
-    if (off + 8 > end) throw truncated(off, "instruction");
+    if (off + 8 > end) throw truncated(off, "instruction", "OFPBIC_BAD_LEN");
     const code = buf.readUInt16BE(off);
     const size = buf.readUInt16BE(off + 2);
-    if (size < 8 || size % 8 !== 0) throw malformed(off + 2, `instruction length ${size}`);
-    if (off + size > end) throw truncated(off + 2, "instruction");
-    const expected = code === 2 ? 24 : code === 3 || code === 4 || code === 0xffff ? size : 8;
-    if (size !== expected) throw malformed(off + 2, `instruction length ${size}, expected ${expected}`);
+    if (size < 8 || size % 8 !== 0) throw malformed(off + 2, `instruction length ${size}`, "OFPBIC_BAD_LEN");
+    if (off + size > end) throw truncated(off + 2, "instruction", "OFPBIC_BAD_LEN");
+    const expected = code === 2 ? 24 : code === 3 || code === APPLY || code === EXPERIMENTER ? size : 8;
+    if (size !== expected) throw malformed(off + 2, `instruction length ${size}, expected ${expected}`, "OFPBIC_BAD_LEN");
     switch (code) {
       case 1:
         instructions.push({ type: "goto_table", table_id: buf[off + 4]! });
@@ -115,8 +140,10 @@ export function decodeInstructions(buf: Buffer, off: number, length: number, opt
         instructions.push({ type: "write_metadata", metadata: buf.readBigUInt64BE(off + 8), metadata_mask: buf.readBigUInt64BE(off + 16) });
         break;
       case 3:
-      case 4:
-        instructions.push({ type: code === 3 ? "write_actions" : "apply_actions", actions: decodeActions(buf, off + 8, size - 8) });
+        instructions.push({ type: "write_actions", actions: decodeActionSet(buf, off + 8, size - 8) });
+        break;
+      case APPLY:
+        instructions.push({ type: "apply_actions", actions: readActions(buf, off + 8, size - 8) });
         break;
       case 5:
         instructions.push({ type: "clear_actions" });
@@ -124,13 +151,61 @@ export function decodeInstructions(buf: Buffer, off: number, length: number, opt
       case 6:
         instructions.push({ type: "meter", meter_id: buf.readUInt32BE(off + 4) });
         break;
-      case 0xffff:
+      case EXPERIMENTER:
         instructions.push({ type: "experimenter", experimenter: buf.readUInt32BE(off + 4), data: buf.subarray(off + 8, off + size) });
         break;
       default:
-        throw malformed(off, `unknown instruction ${code}`);
+        throw malformed(off, `unknown instruction ${code}`, "OFPBIC_UNKNOWN_INST");
     }
     off += size;
   }
+  if (judging.strict) {
+    const has = (type: Instruction["type"]): boolean => instructions.some((instruction) => instruction.type === type);
+    const applied = instructions.find((instruction) => instruction.type === "apply_actions");
+    if (applied !== undefined) verifyApplied(applied.actions, off, has("clear_actions") || has("write_actions") || has("write_metadata"));
+  }
   return instructions;
+}
+
+/** Open vSwitch looks at the heads of all instructions before it looks into one. */
+function mustBeInstructions(buf: Buffer, start: number, end: number): void {
+  if ((end - start) % 8 !== 0) throw malformed(start, `${end - start} bytes of instructions`, "OFPBIC_BAD_LEN");
+  const seen = new Set<number>();
+  for (let off = start; off < end; ) {
+    const code = buf.readUInt16BE(off);
+    const size = buf.readUInt16BE(off + 2);
+    if (size < 8 || size % 8 !== 0 || off + size > end) throw malformed(off + 2, `instruction length ${size}`, "OFPBIC_BAD_LEN");
+    if (code === EXPERIMENTER) throw refusal("OFPBIC_BAD_EXPERIMENTER", off, "an instruction of an experimenter");
+    if (code < 1 || code > 6) throw refusal("OFPBIC_UNKNOWN_INST", off, `unknown instruction ${code}`);
+    if (code === 2 ? size !== 24 : code !== 3 && code !== APPLY && size !== 8) throw malformed(off + 2, `instruction length ${size}`, "OFPBIC_BAD_LEN");
+    if (seen.has(code)) throw refusal("OFPBIC_DUP_INST", off, `instruction ${code} twice`);
+    seen.add(code);
+    off += size;
+  }
+  // It also looks into those that are executed first before the others.
+  for (let off = start; seen.has(APPLY) && off < end; off += buf.readUInt16BE(off + 2)) {
+    if (buf.readUInt16BE(off) === APPLY) readActions(buf, off + 8, buf.readUInt16BE(off + 2) - 8);
+  }
+}
+
+const MAX_METER = 0xffff0000;
+
+/** Checks instructions of a flow, which begin at `off`, against what it matches. @throws OpenFlowError */
+export function checkInstructions(instructions: readonly Instruction[], off: number, match: Match, tableId: number): void {
+  const flow = flowOf(match);
+  for (const instruction of [...instructions].sort((a, b) => INSTRUCTION_ORDER[a.type] - INSTRUCTION_ORDER[b.type])) {
+    switch (instruction.type) {
+      case "meter":
+        if (instruction.meter_id === 0 || instruction.meter_id > MAX_METER) throw refusal("OFPMMFC_INVALID_METER", off, `meter ${instruction.meter_id}`);
+        break;
+      case "apply_actions":
+      case "write_actions":
+        checkActions(instruction.actions, flow, instruction.type === "write_actions");
+        break;
+      case "goto_table":
+        if (tableId !== ALL_TABLES && instruction.table_id <= tableId) throw refusal("OFPBIC_BAD_TABLE_ID", off, `goto_table ${instruction.table_id} in table ${tableId}`);
+        break;
+      default:
+    }
+  }
 }

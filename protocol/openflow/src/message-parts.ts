@@ -6,7 +6,9 @@ import { badValue, ERROR_TYPE_EXPERIMENTER, malformed, truncated } from "./error
 import { MAX_MESSAGE } from "./flow-mod.ts";
 import { decodeInstructions, encodeInstructions, type Instruction } from "./instructions.ts";
 import { decodeParts, encodeParts, length16, pad, rest, u16, u32, u64, u8, type Part } from "./layout.ts";
-import { decodeNxm, decodeOxms, encodeNxms, encodeOxms, pad8, type Match } from "./match.ts";
+import { decodeNxms, decodeOxms, encodeNxms, encodeOxms, pad8, type Match } from "./match.ts";
+import { checkContinuation } from "./message-check.ts";
+import { judging, loosely } from "./strict.ts";
 import { writeU16, writeU32 } from "./value.ts";
 
 // --- parts with actions in them ---
@@ -57,7 +59,7 @@ export const bandTail: Part<{ prec_level?: number; experimenter?: number }> = {
   decode(buf, off, end, obj) {
     if (obj["type"] === "experimenter") obj["experimenter"] = buf.readUInt32BE(off);
     else if (obj["type"] === "dscp_remark") obj["prec_level"] = buf[off]!;
-    else if (obj["type"] !== "drop") throw malformed(off, "unknown meter band");
+    else if (obj["type"] !== "drop") throw malformed(off, "unknown meter band", "OFPMMFC_BAD_BAND");
     if (obj["type"] !== "experimenter" && end !== off + 4) throw malformed(off, "meter band length");
     return off + 4;
   },
@@ -76,9 +78,11 @@ export interface PacketIn2 {
   metadata?: Match;
   userdata?: Uint8Array;
   continuation?: Uint8Array;
+  /** Properties that this package does not know. */
+  others?: readonly { readonly type: number; readonly data: Uint8Array }[];
 }
 
-type Property = readonly [name: keyof PacketIn2, form: "bytes" | 1 | 4 | 8 | "oxm"];
+type Property = readonly [name: Exclude<keyof PacketIn2, "others">, form: "bytes" | 1 | 4 | 8 | "oxm"];
 const PACKET_IN2: readonly Property[] = [
   ["packet", "bytes"], ["full_len", 4], ["buffer_id", 4], ["table_id", 1], ["cookie", 8], ["reason", 1], ["metadata", "oxm"], ["userdata", "bytes"],
   ["continuation", "bytes"],
@@ -105,25 +109,47 @@ export const packetIn2: Part<PacketIn2> = {
       // The continuation consists of properties that are padded already.
       off = pad8(buf, start, off);
     }
+    for (const { type, data } of (obj["others"] ?? []) as NonNullable<PacketIn2["others"]>) {
+      writeU16(buf, off, type);
+      writeU16(buf, off + 2, 4 + data.length);
+      buf.set(data, off + 4);
+      off = pad8(buf, off, off + 4 + data.length);
+    }
     return off;
   },
   decode(buf, off, end, obj) {
+    const others: { type: number; data: Uint8Array }[] = [];
     while (off < end) {
-      if (off + 4 > end) throw truncated(off, "packet-in property");
+      if (off + 4 > end) throw truncated(off, "packet-in property", "OFPBPC_BAD_LEN");
       const type = buf.readUInt16BE(off);
       const length = buf.readUInt16BE(off + 2);
       const stop = off + length;
-      if (length < 4) throw malformed(off + 2, `packet-in property length ${length}`);
-      if (off + ((length + 7) & ~7) > end) throw truncated(off + 2, "packet-in property");
+      if (length < 4) throw malformed(off + 2, `packet-in property length ${length}`, "OFPBPC_BAD_LEN");
+      if (off + ((length + 7) & ~7) > end) throw truncated(off + 2, "packet-in property", "OFPBPC_BAD_LEN");
       const property = PACKET_IN2[type];
-      if (property === undefined) throw malformed(off, `packet-in property ${type}`);
+      if (property === undefined) {
+        others.push({ type, data: buf.subarray(off + 4, stop) });
+        off += (length + 7) & ~7;
+        continue;
+      }
       const [name, form] = property;
-      if (typeof form === "number" && (length < (form === 8 ? 16 : 4 + form) || length > (form === 8 ? 16 : 8))) throw malformed(off + 2, `packet-in property length ${length}`);
+      const least = form === 8 ? 16 : typeof form === "number" ? 4 + form : 4;
+      if (length < least || (form === 8 || form === 4 ? length !== least : form === 1 && length > 8)) throw malformed(off + 2, `packet-in property length ${length}`, "OFPBPC_BAD_LEN");
       if (form === "bytes") obj[name] = buf.subarray(off + 4, stop);
-      else if (form === "oxm") obj[name] = decodeOxms(buf, off + 4, stop);
+      else if (form === "oxm") obj[name] = loosely(() => decodeOxms(buf, off + 4, stop));
       else if (form === 8) obj[name] = buf.readBigUInt64BE(off + 8);
       else obj[name] = buf.readUIntBE(off + 4, form);
+      if (judging.strict && name === "continuation") {
+        if (length < 8) throw malformed(off + 2, "a continuation without content", "OFPBPC_BAD_LEN");
+        checkContinuation(buf, off + 8, stop);
+      }
       off += (length + 7) & ~7;
+    }
+    if (others.length > 0) obj["others"] = others;
+    if (judging.strict) {
+      const size = (obj["packet"] as Uint8Array | undefined)?.length ?? 0;
+      const whole = obj["full_len"] as number | undefined;
+      if (size === 0 || (whole !== undefined && whole !== 0 && whole < size)) throw malformed(end, "no packet, or more of it than there was");
     }
     return end;
   },
@@ -144,8 +170,9 @@ export const nxtPacketIn: Part<{ buffer_id: number; total_len: number; reason: n
     decodeParts(NXT_PACKET_IN, buf, off, end, obj, "packet-in");
     const length = buf.readUInt16BE(off + 16);
     const data = off + 24 + ((length + 7) & ~7) + 2;
-    if (data > end) throw truncated(off + 16, "packet-in match");
-    obj["metadata"] = decodeNxm(buf, off + 24, length);
+    if (data - 2 > end) throw truncated(off + 16, "packet-in match", "OFPBMC_BAD_LEN");
+    if (data > end) throw truncated(off + 16, "packet-in");
+    obj["metadata"] = loosely(() => decodeNxms(buf, off + 24, length));
     obj["data"] = buf.subarray(data, end);
     return end;
   },
@@ -179,7 +206,7 @@ export const nxFlowMod: Part<{
     const length = buf.readUInt16BE(off + 24);
     const start = off + 32 + ((length + 7) & ~7);
     if (start > end) throw truncated(off + 24, "flow-mod match", "OFPBMC_BAD_LEN");
-    obj["match"] = decodeNxm(buf, off + 32, length);
+    obj["match"] = decodeNxms(buf, off + 32, length);
     obj["actions"] = decodeActions(buf, start, end - start);
     return end;
   },
@@ -204,7 +231,7 @@ export const nxFlowRemoved: Part<{
     decodeParts(NXT_FLOW_REMOVED, buf, off, end, obj, "flow-removed");
     const length = buf.readUInt16BE(off + 22);
     if (off + 40 + ((length + 7) & ~7) > end) throw truncated(off + 22, "flow-removed match", "OFPBMC_BAD_LEN");
-    obj["match"] = decodeNxm(buf, off + 40, length);
+    obj["match"] = decodeNxms(buf, off + 40, length);
     return off + 40 + ((length + 7) & ~7);
   },
 };

@@ -1,12 +1,13 @@
 // Messages to bytes and back. encodeMessage and decodeMessage walk the tables of message-table.ts, from which the type Message is
 // derived.
 
-import { badValue, malformed, OpenFlowError, refusal, truncated } from "./errors.ts";
+import { badValue, ERROR_TYPE_EXPERIMENTER, malformed, NX_VENDOR, ONF_VENDOR, OpenFlowError, refusal, truncated, type ErrorName } from "./errors.ts";
 import { ALL_TABLES } from "./fields.ts";
 import { MAX_MESSAGE, OFP_VERSION, type FlowMod } from "./flow-mod.ts";
 import { decodeParts, encodeParts, type Part, type Shape } from "./layout.ts";
+import { checkBody, outdated } from "./message-check.ts";
 import { experimenterBody, experimenters, messages, multiparts, type Def, type ExpDef, type MultipartDef } from "./message-table.ts";
-import { judged, type DecodeOptions } from "./strict.ts";
+import { judged, judging, type DecodeOptions } from "./strict.ts";
 import { writeU16, writeU32 } from "./value.ts";
 
 type Obj = Record<string, unknown>;
@@ -131,7 +132,8 @@ export function decodeMessage(bytes: Uint8Array, options?: DecodeOptions): Decod
   if (end > buf.length) throw truncated(2, "message");
   if (end < buf.length) throw malformed(2, `${buf.length - end} bytes after the message`);
   // A hello may come from any version, and an error about it with it; the rest of their layout is the same everywhere.
-  if (version !== OFP_VERSION && code > 3) throw new OpenFlowError("OF_VERSION", `version ${version}`, { offset: 0 });
+  if (version !== OFP_VERSION && code > 3) throw refusal("OFPBRC_BAD_VERSION", 0, `version ${version}`, "OF_VERSION");
+  if (judging.strict) mustBeMessage(buf, 0, end);
   const obj: Obj = { type: "", version, xid: buf.readUInt32BE(4) };
   let at: number;
   if (code === MULTIPART_REQUEST || code === MULTIPART_REPLY) {
@@ -155,7 +157,100 @@ export function decodeMessage(bytes: Uint8Array, options?: DecodeOptions): Decod
     at = decodeParts(entry[1].layout, buf, HEADER, end, obj, entry[0]);
   }
   if (at !== end) throw malformed(at, `${end - at} bytes left over`);
+  if (judging.strict && (obj["type"] === "bundle_add" || obj["type"] === "requestforward")) checkInner(buf, obj["type"], version);
+  if (judging.strict && obj["type"] === "bundle_add") mustDecode(buf, 24);
+  if (judging.strict && judging.inner && obj["type"] === "error" && obj["error_type"] !== HELLO_FAILED) {
+    mustDecode(buf, obj["error_type"] === ERROR_TYPE_EXPERIMENTER ? 16 : 12);
+  }
   return obj as unknown as Decoded;
+}
+
+/** Whether Open vSwitch knows the message between `off` and `end` by its head, and whether its body can be that long; returns its name. */
+function mustBeMessage(buf: Buffer, off: number, end: number): string {
+  const code = buf[off + 1]!;
+  if (code !== MULTIPART_REQUEST && code !== MULTIPART_REPLY && code !== EXPERIMENTER) {
+    const entry = byCode[code];
+    if (entry === undefined) throw refusal("OFPBRC_BAD_TYPE", off + 1, `message type ${code}`);
+    checkBody(entry[0], entry[1].layout, off + 2, end - off - HEADER);
+    return entry[0];
+  }
+  if (end - off < 16) throw truncated(off + 2, "message");
+  let at = off + 8;
+  if (code !== EXPERIMENTER) {
+    const type = buf.readUInt16BE(at);
+    if (type !== OPAQUE) {
+      const entry = multipartByCode.get(type);
+      if (entry === undefined) throw refusal("OFPBRC_BAD_STAT", at, `multipart type ${type}`);
+      return checkMultipart(entry, code, off, end - off - 16);
+    }
+    at += 8;
+    if (end - off < 24) throw truncated(off + 2, "message");
+  }
+  const vendor = buf.readUInt32BE(at);
+  const subtype = buf.readUInt32BE(at + 4);
+  if (vendor !== NX_VENDOR && vendor !== ONF_VENDOR) throw refusal("OFPBRC_BAD_VENDOR", at, `experimenter 0x${vendor.toString(16)}`);
+  const key = `${vendor}/${subtype}`;
+  const entry = code === EXPERIMENTER ? extendedByCode.get(key) : multipartByCode.get(key);
+  if (entry === undefined || outdated.has(entry[0])) throw refusal("OFPBRC_BAD_SUBTYPE", at + 4, `subtype ${subtype} of experimenter 0x${vendor.toString(16)}`);
+  if (code !== EXPERIMENTER) return checkMultipart(entry as MultipartEntry, code, off, end - off - 24);
+  checkBody(entry[0], (entry[1] as ExpDef<readonly Part[]>).layout, off + 2, end - off - 16);
+  return entry[0];
+}
+
+function checkMultipart([kind, def]: MultipartEntry, code: number, off: number, length: number): string {
+  checkBody(`${kind} ${code === MULTIPART_REQUEST ? "request" : "reply"}`, code === MULTIPART_REQUEST ? def.request : def.reply, off + 2, length);
+  return kind;
+}
+
+const HELLO_FAILED = 0;
+const MAX_DEPTH = 16;
+let depth = 0;
+
+/** Judges the message that is all of `buf` from `off` on; pieces of one are let pass, as are those of other versions. */
+function mustDecode(buf: Buffer, off: number): void {
+  if (buf.length - off < HEADER || buf.readUInt16BE(off + 2) !== buf.length - off || depth === MAX_DEPTH) return;
+  const version = buf[off]!;
+  if (version !== OFP_VERSION) {
+    if (version < 1 || (version > 6 && buf[off + 1]! > 3)) throw refusal("OFPBRC_BAD_TYPE", off, `message of version ${version}`);
+    return;
+  }
+  depth++;
+  try {
+    decodeMessage(buf.subarray(off));
+  } catch (error) {
+    if (error instanceof OpenFlowError && error.errorName !== undefined) throw refusal(error.errorName as ErrorName, off + (error.offset ?? 0), error.reason, error.code);
+    throw error;
+  } finally {
+    depth--;
+  }
+}
+
+const IN_BUNDLES = new Set(["port_mod", "flow_mod", "group_mod", "packet_out"]);
+
+/** The message inside a bundle_add (its head alone) or a requestforward, at 24 or 16. */
+function checkInner(buf: Buffer, outer: "bundle_add" | "requestforward", version: number): void {
+  const off = outer === "bundle_add" ? 24 : 16;
+  if (buf.length - off < HEADER) throw truncated(off, "inner message", "OFPBFC_MSG_BAD_LEN");
+  const length = buf.readUInt16BE(off + 2);
+  const sameVersion = buf[off] === version;
+  if (outer === "bundle_add" && !sameVersion) throw refusal("OFPBFC_BAD_VERSION", off, `a message of version ${buf[off]!}`);
+  if (length < HEADER || length > buf.length - off) throw malformed(off + 2, `a message of ${length} bytes`, "OFPBFC_MSG_BAD_LEN");
+  if (!sameVersion) throw refusal("OFPBRC_BAD_VERSION", off, `a message of version ${buf[off]!}`);
+  if (outer === "bundle_add") {
+    if (buf.readUInt32BE(off + 4) !== buf.readUInt32BE(4)) throw refusal("OFPBFC_MSG_BAD_XID", off + 4, "another xid than the bundle's message");
+    let name: string;
+    try {
+      name = mustBeMessage(buf, off, off + length);
+    } catch (error) {
+      if (error instanceof OpenFlowError) throw refusal("OFPBFC_MSG_UNSUP", off, error.reason);
+      throw error;
+    }
+    if (!IN_BUNDLES.has(name)) throw refusal("OFPBFC_MSG_UNSUP", off, `${name} in a bundle`);
+    return;
+  }
+  const name = mustBeMessage(buf, off, off + length);
+  if (name !== "group_mod" && name !== "meter_mod") throw refusal("OFPBFC_MSG_UNSUP", off, name);
+  mustDecode(buf.subarray(0, off + length), off);
 }
 
 function multipartOf(buf: Buffer, end: number): MultipartEntry {

@@ -7,18 +7,33 @@
 export interface DecodeOptions {
   /** Refuse what Open vSwitch 3.1 refuses. By default false: whatever is well-formed by its lengths is taken. */
   readonly strict?: boolean | undefined;
+  /** Strict: whether the message that an error quotes is judged as well. By default it is not: that it is wrong is why it is quoted. */
+  readonly inner?: boolean | undefined;
 }
 
-export const judging = { strict: false };
+/** loose: of a match only form and values count, as where a switch tells what a packet had. */
+export const judging = { strict: false, loose: false, inner: false };
 
-/** Runs `decode` strictly or not, as the options say; without options as the call around it. */
-export function judged<T>(options: DecodeOptions | undefined, decode: () => T): T {
-  const strict = options?.strict ?? judging.strict;
-  if (strict === judging.strict) return decode();
-  judging.strict = strict;
+/** Reads a match whose fields need no others before them. */
+export function loosely<T>(decode: () => T): T {
+  const before = judging.loose;
+  judging.loose = true;
   try {
     return decode();
   } finally {
-    judging.strict = !strict;
+    judging.loose = before;
+  }
+}
+
+/** Runs `decode` strictly or not, as the options say; without options as the call around it. */
+export function judged<T>(options: DecodeOptions | undefined, decode: () => T): T {
+  const { strict, inner } = judging;
+  judging.strict = options?.strict ?? strict;
+  judging.inner = options?.inner ?? inner;
+  try {
+    return decode();
+  } finally {
+    judging.strict = strict;
+    judging.inner = inner;
   }
 }

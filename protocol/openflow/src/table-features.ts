@@ -2,6 +2,7 @@
 
 import { length16, list, pad, rest, slack, text, u16, u32, u64, u8, type Part } from "./layout.ts";
 import { truncated } from "./errors.ts";
+import { tableHead, tableTail } from "./message-check.ts";
 import { properties, type PropertyOf } from "./properties.ts";
 import { writeU32 } from "./value.ts";
 
@@ -73,5 +74,5 @@ export type TableFeatureProperty = PropertyOf<typeof cases>;
 
 export const tableFeatures = list("tables", [
   length16, u8("table_id"), pad(5), text("name", 32), u64("metadata_match"), u64("metadata_write"), u32("config"), u32("max_entries"),
-  properties("properties", cases), slack(0),
-] as const, 0);
+  tableHead, properties("properties", cases), tableTail, slack(0),
+] as const, 0, 1, "OFPBPC_BAD_LEN");
