@@ -93,7 +93,8 @@ export function formatMeter(meter: Meter): string {
 const METER_COMMANDS: Readonly<Record<string, string>> = { add: "ADD", modify: "MOD", delete: "DEL" };
 
 export function formatMeterMod(message: MessageOf<"meter_mod">): string {
-  return ` ${METER_COMMANDS[message.command] ?? `cmd:${message.command}`} ${formatMeter(message)}`;
+  const deletes = message.command === "delete"; // only the number counts
+  return ` ${METER_COMMANDS[message.command] ?? `cmd:${message.command}`} ${formatMeter(deletes ? { meter_id: message.meter_id, flags: 0, bands: [] } : message)}`;
 }
 
 export function formatMeterStats(meter: MultipartReplyOf<"meter">["meters"][number]): string {

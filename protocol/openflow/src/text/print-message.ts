@@ -17,6 +17,11 @@ import { formatPortDescs, formatPortMod, formatPortStats, formatPortStatus, form
 import { formatTableFeatures, formatTableStats } from "./print-table.ts";
 import { bitNames, fixedText, formatPort, hash, hexDump, printable } from "./print-value.ts";
 
+const HELLO = 0;
+const EXPERIMENTER = 4;
+const MULTIPART_REQUEST = 18;
+const MULTIPART_REPLY = 19;
+
 export interface PrintOptions {
   /** Show the transaction id as ovs-ofctl does: "OFPT_HELLO (OF1.3) (xid=0x1):". By default false. */
   readonly xid?: boolean;
@@ -54,18 +59,65 @@ function render(bytes: Buffer, context: Context): string {
   if (bytes[1] === HELLO) return finish(head + formatHello(bytes));
   try {
     const message = decodeMessage(bytes, { strict: true });
+    if (isUnknownError(message)) return refused("OFPBRC_BAD_LEN", `${head} `);
     return finish(head + body(message, context));
   } catch (error) {
     if (!(error instanceof OpenFlowError)) throw error;
-    const flags = bytes[1] === MULTIPART_REQUEST || bytes[1] === MULTIPART_REPLY ? multipartFlags(bytes.readUInt16BE(10)) : "";
-    return refused(error.errorName ?? "OFPBRC_BAD_LEN", flags === "" ? `${head} ` : newline(head + flags));
+    const before = readable(kind.name, bytes, context);
+    return refused(error.errorName ?? "OFPBRC_BAD_LEN", before === "" ? `${head} ` : newline(head + before));
   }
 }
 
-const HELLO = 0;
-const MULTIPART_REQUEST = 18;
-const MULTIPART_REPLY = 19;
-const EXPERIMENTER = 4;
+/** An error whose numbers have no name, which Open vSwitch does not take. */
+export function isUnknownError(message: Message): boolean {
+  return message.type === "error" && nameOf(message).includes(".");
+}
+
+/** Messages that are lists: where the first entry begins, and how long one is. */
+interface Listed {
+  readonly start: number;
+  readonly size: (bytes: Buffer, at: number) => number;
+}
+const lengthAt = (start: number, offset: number): Listed => ({ start, size: (bytes, at) => bytes.readUInt16BE(at + offset) });
+const fixed = (size: number): Listed => ({ start: 16, size: () => size });
+const withMatch: Listed = { start: 24, size: (bytes, at) => (at + 20 > bytes.length ? 0 : 16 + ((bytes.readUInt16BE(at + 18) + 7) & ~7)) };
+const LISTS: Readonly<Record<string, Listed>> = {
+  "OFPST_FLOW reply": lengthAt(16, 0), "OFPST_GROUP reply": lengthAt(16, 0), "OFPST_GROUP_DESC reply": lengthAt(16, 0), "OFPST_METER reply": lengthAt(16, 4),
+  "OFPST_METER_CONFIG reply": lengthAt(16, 0), "OFPST_TABLE_FEATURES request": lengthAt(16, 0), "OFPST_TABLE_FEATURES reply": lengthAt(16, 0),
+  "OFPST_PORT reply": fixed(112), "OFPST_QUEUE reply": fixed(40), "OFPST_PORT_DESC reply": fixed(64), "ONFST_FLOW_MONITOR request": withMatch,
+  "ONFST_FLOW_MONITOR reply": lengthAt(24, 0), "OFPT_QUEUE_GET_CONFIG_REPLY": lengthAt(16, 8),
+};
+
+/** The text of a refused message up to the entry that is at fault. */
+function readable(name: string, bytes: Buffer, context: Context): string {
+  const list = LISTS[name];
+  if (list === undefined) return bytes[1] === MULTIPART_REQUEST || bytes[1] === MULTIPART_REPLY ? multipartFlags(bytes.readUInt16BE(10)) : "";
+  const part = (from: number, to: number): Buffer => {
+    const message = Buffer.concat([bytes.subarray(0, list.start), bytes.subarray(from, to)]);
+    message.writeUInt16BE(message.length, 2);
+    return message;
+  };
+  let end = list.start;
+  while (end + 8 <= bytes.length) {
+    const next = end + list.size(bytes, end);
+    if (next <= end || next > bytes.length || !decodes(part(end, next))) break;
+    end = next;
+  }
+  const text = body(decodeMessage(part(list.start, end)), context);
+  if (name === "OFPST_GROUP reply") return `${text} ***parse error***`;
+  // Some say first how many there are, readable or not.
+  return text.replace(/^( (?:flags=\S+ )?)\d+ (?=ports|queues)/, (_all, before: string) => `${before}${Math.floor((bytes.length - 16) / list.size(bytes, 16))} `);
+}
+
+function decodes(bytes: Buffer): boolean {
+  try {
+    decodeMessage(bytes, { strict: true });
+    return true;
+  } catch (error) {
+    if (error instanceof OpenFlowError) return false;
+    throw error;
+  }
+}
 
 const newline = (text: string): string => (text.endsWith("\n") ? text : `${text}\n`);
 const finish = (text: string): string => newline(text.endsWith(" ") ? text.slice(0, -1) : text);
@@ -117,6 +169,9 @@ function body(message: Message, context: Context): string {
   return format?.(message, context) ?? "";
 }
 
+const nameOf = (message: MessageOf<"error">): string =>
+  message.experimenter === undefined ? errorName(message.error_type, message.code) : errorName(message.code, 0, message.experimenter);
+
 const echo: Body<MessageOf<"echo_request"> | MessageOf<"echo_reply">> = ({ data = new Uint8Array(0) }, { dumps }) => ` ${data.length} bytes of payload\n${dumps ? hexDump(data) : ""}`;
 
 const FRAGMENTS = ["normal", "drop", "reassemble", "nx-match"];
@@ -136,10 +191,9 @@ const bundleFlags = (flags: number): string => ` flags=${bitNames(flags, ["atomi
 const BODIES: Bodies = {
   hello: (message) => formatHello(encodeMessage(message, 0)),
   error: (message, context) => {
-    const name = message.experimenter === undefined ? errorName(message.error_type, message.code) : errorName(message.code, 0, message.experimenter);
     const data = message.data ?? new Uint8Array(0);
     const helloFailed = message.error_type === 0;
-    return ` ${name}\n${helloFailed ? printable(data) : render(Buffer.from(data.buffer, data.byteOffset, data.byteLength), { ...context, dumps: false })}`;
+    return ` ${nameOf(message)}\n${helloFailed ? printable(data) : render(Buffer.from(data.buffer, data.byteOffset, data.byteLength), { ...context, dumps: false })}`;
   },
   echo_request: echo,
   echo_reply: echo,

@@ -41,7 +41,7 @@ export function formatPortStatus(message: MessageOf<"port_status">): string {
 }
 
 export function formatPortMod(message: MessageOf<"port_mod">): string {
-  return ` port: ${formatPort(message.port_no)}: addr:${message.hw_addr}\n     config: ${config(message.config)}\n     mask:   ${config(message.mask)}\n     advertise: ${
+  return ` port: ${formatPort(message.port_no)}: addr:${message.hw_addr}\n     config: ${config(message.config & message.mask)}\n     mask:   ${config(message.mask)}\n     advertise: ${
     ((message.advertise ?? 0) & 0xffff) === 0 ? "UNCHANGED" : features(message.advertise ?? 0)}\n`;
 }
 

@@ -98,7 +98,8 @@ export function formatValue(field: Field, value: FieldValue, mask?: FieldValue):
   if (mask !== undefined) {
     const bytes = valueBytes(field, mask);
     if (bytes.every((byte) => byte === 0)) return "ANY";
-    if (bytes.every((byte) => byte === 0xff)) return formatValue(field, value);
+    // The mask of a field of no fixed length is full when it fills the longest.
+    if (bytes.every((byte) => byte === 0xff) && bytes.length === (field.bytes || 124)) return formatValue(field, value);
   }
   switch (field.kind) {
     case "mac":
