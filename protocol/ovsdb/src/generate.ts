@@ -62,8 +62,9 @@ function declareTable(table: TableSchema): string {
   ].join("\n");
 }
 
+/** In order: that of a set in JSON means nothing. */
 const literals = (base: BaseType): string | undefined =>
-  base.enum?.map((value) => (typeof value === "bigint" ? `${value}n` : JSON.stringify(value))).join(" | ");
+  base.enum?.map((value) => (typeof value === "bigint" ? `${value}n` : JSON.stringify(value))).sort().join(" | ");
 
 /** Whether a value of the range may be beyond 2^53. */
 const isWide = ({ minInteger = -INT64_MAX, maxInteger = INT64_MAX }: BaseType): boolean =>
