@@ -312,7 +312,8 @@ export class Session implements LockHolder {
   // ---- messages out ---------------------------------------------------------------------------------------------------
 
   #reply(id: Json, answer: { readonly result: Json } | { readonly error: Json }): void {
-    this.#send("result" in answer ? { id, result: answer.result, error: null } : { id, result: null, error: answer.error });
+    // ovsdb-server leaves out the "result" of an error, which RFC 7047 wants to be null
+    this.#send("result" in answer ? { id, result: answer.result, error: null } : { id, error: answer.error });
   }
 
   #notify(method: string, params: readonly Json[]): void {

@@ -6,8 +6,10 @@
  */
 
 import { OvsdbError } from "./errors.ts";
-import { compareAtoms, datumToText, equalData, filterDatum, scalar, ZERO_UUID, type Datum } from "./fake-server-datum.ts";
+import { compareAtoms, datumToText, equalData, filterDatum, includesAll, scalar, ZERO_UUID, type Datum } from "./fake-server-datum.ts";
 import { rowOf, Table, targets, VERSION, type Column, type Row } from "./fake-server-table.ts";
+import type { BaseType } from "./schema.ts";
+import type { Atom } from "./values.ts";
 
 /** What became of one row: `old` undefined for a new row, `now` undefined for one that is gone. */
 export interface RowChange {
@@ -126,6 +128,7 @@ export class Transaction {
   }
 
   #hold(table: Table, uuid: string, by: number): number {
+    this.#entry(table, uuid);
     let counts = this.#delta.get(table);
     if (counts === undefined) this.#delta.set(table, counts = new Map<string, number>());
     const delta = (counts.get(uuid) ?? 0) + by;
@@ -188,33 +191,55 @@ export class Transaction {
     }
   }
 
+  /**
+   * Row by row, tables in the order in which the transaction came to them. A row that is gone tells those that refer to it,
+   * and a row that had its turn before keeps the dead reference, for good: so does ovsdb-server 3.1.
+   */
   #dropWeakReferences(): void {
-    // rows that refer to what this transaction deleted; found by looking at all, since deletions are few
-    for (const [target, entries] of [...this.#entries]) {
-      const gone = new Set([...entries.values()].filter(({ old, now }) => old !== undefined && now === undefined).map(({ uuid }) => uuid));
-      if (gone.size === 0) continue;
-      for (const table of this.#tables.values()) {
-        const references = table.weak.filter((reference) => reference.target === target.name);
-        if (references.length === 0) continue;
-        for (const row of table.rows.values()) {
-          if (references.some((reference) => targets(row, reference).some((uuid) => gone.has(uuid)))) this.#entry(table, row.uuid);
+    const seen = new Set<Entry>(), gone = new Map<Entry, Set<string>>();
+    for (let any = true; any;) {
+      any = false;
+      for (const entry of this.#all()) {
+        if (seen.has(entry)) continue;
+        seen.add(entry);
+        any = true;
+        if (entry.now === undefined) {
+          if (entry.old !== undefined) this.#tellReferrers(entry, gone);
+        } else {
+          for (const { column } of entry.table.weak) this.#dropFrom(entry, entry.now, column, gone.get(entry));
         }
       }
     }
-    for (const entry of this.#all()) {
-      for (const { column } of entry.table.weak) if (entry.now !== undefined) this.#dropFrom(entry, entry.now, column);
+  }
+
+  /** Found by looking at all rows, since deletions are few. */
+  #tellReferrers({ table: target, uuid }: Entry, gone: Map<Entry, Set<string>>): void {
+    for (const table of this.#tables.values()) {
+      const references = table.weak.filter((reference) => reference.target === target.name);
+      if (references.length === 0) continue;
+      for (const row of table.rows.values()) {
+        if (!references.some((reference) => targets(row, reference).includes(uuid))) continue;
+        const entry = this.#entry(table, row.uuid);
+        let told = gone.get(entry);
+        if (told === undefined) gone.set(entry, told = new Set<string>());
+        told.add(`${target.name} ${uuid}`);
+      }
     }
   }
 
-  #dropFrom(entry: Entry, row: Row, column: Column): void {
+  #dropFrom(entry: Entry, row: Row, column: Column, gone: ReadonlySet<string> | undefined): void {
     const { table, old } = entry;
-    const there = (target: string | undefined, weak: boolean, atom: unknown): boolean =>
-      !weak || target === undefined || this.#tables.get(target)!.rows.has(atom as string);
+    const before = row.cells[column.index]!, had = old?.cells[column.index];
+    /** Whether an element may stay: what was there before needs no look unless its row was told to be gone. */
+    const stays = (base: BaseType | undefined, atom: Atom | undefined, isNew: boolean): boolean => {
+      if (base?.refTable === undefined || base.refType !== "weak") return true;
+      return isNew ? this.#tables.get(base.refTable)!.rows.has(atom as string) : gone?.has(`${base.refTable} ${atom as string}`) !== true;
+    };
     const { key, value } = column.type;
     let zero = false;
-    const before = row.cells[column.index]!;
     const after = filterDatum(before, (k, v) => {
-      const kept = there(key.refTable, key.refType === "weak", k) && there(value?.refTable, value?.refType === "weak", v);
+      const isNew = had === undefined || !includesAll(had, v === undefined ? { keys: [k] } : { keys: [k], values: [v] });
+      const kept = stays(key, k, isNew) && stays(value, v, isNew);
       if (!kept && (k === ZERO_UUID || v === ZERO_UUID)) zero = true;
       return kept;
     });

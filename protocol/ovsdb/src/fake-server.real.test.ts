@@ -36,7 +36,7 @@ const SCHEMA: JsonObject = {
       maxRows: 6,
       columns: {
         k: { type: "integer" }, next: { type: { key: { type: "uuid", refTable: "Kid" }, min: 0, max: 1 } },
-        pals: { type: { key: { type: "uuid", refTable: "Kid", refType: "weak" }, min: 0, max: 2 } },
+        pals: { type: { key: { type: "uuid", refTable: "Ward", refType: "weak" }, min: 0, max: 2 } },
       },
     },
     Ward: { isRoot: true, columns: { of: { type: { key: { type: "uuid", refTable: "Kid", refType: "weak" }, min: 1, max: 2 } }, note: { type: "string" } } },

@@ -130,7 +130,8 @@ export class FakeOvsdbServer extends EventEmitter<FakeServerEvents> {
     for (const database of this.#databases.values()) {
       const follower: Follower = {
         committed: () => { if (database.clustered) queueMicrotask(() => this.#updateStatus()); },
-        converted: () => this.#renewStatus(database.name),
+        // of a stand-alone database ovsdb-server 3.1 goes on telling the schema it began with
+        converted: () => { if (database.clustered) this.#updateStatus(database.name); },
       };
       database.follow(follower);
       this.#followed.push([database, follower]);
@@ -318,15 +319,8 @@ export class FakeOvsdbServer extends EventEmitter<FakeServerEvents> {
 
   // ---- the _Server database -----------------------------------------------------------------------------------------
 
-  #renewStatus(name: string): void {
-    const uuid = this.#statusRows.get(name);
-    this.#statusRows.delete(name);
-    const table = this.#status.tables.get("Database")!, row = uuid === undefined ? undefined : table.rows.get(uuid);
-    if (row !== undefined) this.#status.change((transaction) => transaction.delete(table, row));
-    this.#updateStatus();
-  }
-
-  #updateStatus(): void {
+  /** `converted`: the database whose schema is to be told again. */
+  #updateStatus(converted?: string): void {
     if (this.#closed) return;
     const table = this.#status.tables.get("Database")!;
     this.#status.change((transaction) => {
@@ -343,8 +337,8 @@ export class FakeOvsdbServer extends EventEmitter<FakeServerEvents> {
         put("cid", database.clustered ? this.#cluster.id : undefined);
         put("sid", database.clustered ? this.#clusterMemberId : undefined);
         put("index", database.clustered ? database.index : undefined);
+        if (row === undefined || name === converted) put("schema", sortedText(database.schemaJson));
         if (row === undefined) {
-          put("schema", sortedText(database.schemaJson));
           const uuid = this.#newUuid("row");
           this.#statusRows.set(name, uuid);
           transaction.insert(table, uuid, cells);
