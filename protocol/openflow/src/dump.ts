@@ -72,16 +72,13 @@ export async function dump(target: string, options: DumpOptions): Promise<void> 
 
 async function dumpFlows(connection: OpenFlowConnection, writer: Writer, options: DumpOptions): Promise<void> {
   const lines = new FlowLines(options.stats !== false);
-  let text = "";
   await connection.requestRaw({ type: "multipart_request", kind: "flow", table_id: options.table ?? ALL_TABLES, match: {} }, (reply) => {
     eachFlowStats(reply, (entry) => {
-      text += ` ${lines.line(entry)}\n`;
-      if (text.length < CHUNK) return;
-      writer.write(text);
-      text = "";
+      lines.add(entry);
+      if (lines.length >= CHUNK) writer.write(lines.take());
     });
   });
-  writer.write(text);
+  writer.write(lines.take());
 }
 
 /** Writes text, and stops reading from the switch while the reader of the text is slower. */
@@ -99,10 +96,9 @@ class Writer {
     });
   }
 
-  write(text: string): void {
+  write(text: string | Buffer): void {
     if (this.failed !== undefined) throw new OpenFlowError("OF_SOCKET", `the text cannot be written: ${this.failed.message}`, { cause: this.failed });
-    // Everything that is printed is ASCII, but for names that ports may have.
-    if (text === "" || this.out.write(text)) return;
+    if (text.length === 0 || this.out.write(text)) return;
     this.socket.pause();
     this.out.once("drain", () => this.socket.resume());
   }
