@@ -82,6 +82,13 @@ export class RawClient {
 
 const TOKEN = /<\d+>|[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}/gi;
 
+/** The same value with members sorted by name at every level. */
+export function sortMembers(json: Json): Json {
+  if (isArray(json)) return json.map(sortMembers);
+  if (!isObject(json)) return json;
+  return Object.fromEntries(Object.keys(json).sort().map((name) => [name, sortMembers(json[name]!)]));
+}
+
 /** Which UUID (or `<n>` standing for one) of the expected values is which of the actual ones. */
 class Pairs {
   readonly there = new Map<string, string>();

@@ -81,7 +81,7 @@ function holdAll(schema: ServerSchema, rows: Rows): void {
 }
 
 const operationsOf = (rows: Rows): Json[] =>
-  [...rows].flatMap(([table, known]) => [...known].map(([uuid, { _version: _, ...row }]): Json => ({ op: "insert", table, uuid, row })));
+  [...rows].flatMap(([table, known]) => [...known].map(([uuid, cells]): Json => ({ op: "insert", table, uuid, row: Object.fromEntries(Object.entries(cells).filter(([name]) => name !== "_version")) })));
 
 class World {
   readonly server: FakeOvsdbServer;
