@@ -39,7 +39,7 @@ export { formatMatch } from "./text/print-match.ts";
 export { formatBytes, formatMessage, type PrintOptions } from "./text/print-message.ts";
 export { formatPacket } from "./text/print-packet.ts";
 export { formatPort, formatSubField } from "./text/print-value.ts";
-export { parseFlow } from "./text/parse-flow.ts";
+export { parseFlow, parseFlows, type FlowTextOptions } from "./text/parse-flow.ts";
 export { parseActions, parseInstructions } from "./text/parse-actions.ts";
 export { parseMatch } from "./text/parse-match.ts";
 export { parseGroup, parseMeter, type GroupCommand, type MeterCommand } from "./text/parse-group.ts";

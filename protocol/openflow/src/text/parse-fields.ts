@@ -150,6 +150,8 @@ export function fieldInteger(field: { readonly name: string; readonly bytes: num
 
 /** The number at the beginning of the word, and the index behind it. */
 export function leadingInteger(field: { readonly name: string; readonly bytes: number }, word: Word): { value: bigint; end: number } {
+  // No digits after 0x are taken for zero, as in documents whose numbers were left out.
+  if (/^0[xX](?![0-9a-fA-F])/.test(word.text)) return { value: 0n, end: 2 };
   const found = scanInteger(word.text, 0);
   if (found === undefined) throw textError(word, word.text === "" ? `${field.name}: a value is missing` : `${field.name}: ${quoted(word)} is not a number`);
   // -1 is all ones, but of 64 bits at most.

@@ -104,13 +104,39 @@ function readCookie(head: Head, value: Word, command: FlowModCommand): void {
   if (command === "add") head.cookie = cookie;
 }
 
+export interface FlowTextOptions {
+  /** Without it the text may begin with a command (add, modify, modify_strict, delete, delete_strict); else it is an add. */
+  readonly command?: FlowModCommand;
+}
+
 /**
- * A flow as a line for ovs-ofctl. Without `command` the text may begin with one (add, modify, modify_strict, delete,
- * delete_strict), as in files of flows; else it is an add.
+ * A flow as a line for ovs-ofctl add-flow, mod-flows or del-flows, or of a file of flows.
  * @throws OpenFlowError OF_TEXT with the offset of the word at fault; with `errorName` when a switch would refuse the flow
  */
-export function parseFlow(text: string, options: { readonly command?: FlowModCommand } = {}): FlowModMessage {
-  const { command, rest } = options.command === undefined ? leadingCommand({ text, at: 0 }, KEYWORDS) : { command: options.command, rest: { text, at: 0 } };
+export function parseFlow(text: string, options: FlowTextOptions = {}): FlowModMessage {
+  return readFlow({ text, at: 0 }, options);
+}
+
+/**
+ * A file of flows: one a line, # begins a comment, empty lines are left out.
+ * @throws OpenFlowError OF_TEXT with the offset in the whole text
+ */
+export function parseFlows(text: string, options: FlowTextOptions = {}): FlowModMessage[] {
+  const found: FlowModMessage[] = [];
+  for (let at = 0; at < text.length; ) {
+    const newline = text.indexOf("\n", at);
+    const end = newline < 0 ? text.length : newline;
+    const line = text.slice(at, end);
+    const comment = line.indexOf("#");
+    const flow = comment < 0 ? line : line.slice(0, comment);
+    if (/[^ \t\r]/.test(flow)) found.push(readFlow({ text: flow, at }, options));
+    at = end + 1;
+  }
+  return found;
+}
+
+function readFlow(word: Word, options: FlowTextOptions): FlowModMessage {
+  const { command, rest } = options.command === undefined ? leadingCommand(word, KEYWORDS) : { command: options.command, rest: word };
   const acts = PARTS[command].includes("actions");
   const { before, actions } = acts ? startOfActions(rest) : { before: rest, actions: undefined };
   const head: Head = {

@@ -5,7 +5,7 @@ import { describe, expect, test } from "vitest";
 import { OpenFlowError } from "../errors.ts";
 import { encodeMessage } from "../messages.ts";
 import { parseActions, parseInstructions } from "./parse-actions.ts";
-import { parseFlow } from "./parse-flow.ts";
+import { parseFlow, parseFlows } from "./parse-flow.ts";
 import { parseGroup, parseMeter } from "./parse-group.ts";
 import { parseMatch } from "./parse-match.ts";
 
@@ -47,6 +47,7 @@ describe("matches", () => {
     // Where no protocol says what it is, a port means nothing, and is not sent.
     ["tp_dst=80,in_port=1", { in_port: 1, packet_type: 0 }],
     ["reg0=0/0,ip,nw_frag=no", { ...ip, ip_frag: 0 }],
+    ["reg0=0x/0xf", { reg0: { value: 0, mask: 15 } }],
   ])("%s", (text, match) => {
     expect(parseMatch(text)).toEqual(match);
   });
@@ -164,6 +165,14 @@ describe("flows", () => {
     // A word like the beginning of a command is one; after a given command it is not.
     expect(parseFlow("mod ip,actions=1").command).toBe("modify");
     expect(errorOf(() => parseFlow("add ip,actions=1", { command: "add" })).offset).toBe(0);
+  });
+
+  test("a file of flows", () => {
+    const text = "# two flows\ntable=1,ip,actions=1 # to port 1\n\n  delete table=2\r\n";
+    expect(parseFlows(text)).toMatchObject([{ command: "add", table_id: 1 }, { command: "delete", table_id: 2 }]);
+    expect(parseFlows("")).toEqual([]);
+    const wrong = `${text}actions=fly`;
+    expect(errorOf(() => parseFlows(wrong)).offset).toBe(wrong.indexOf("fly"));
   });
 
   test("prerequisites of actions, from the match and the actions before", () => {
