@@ -58,7 +58,7 @@ function render(bytes: Buffer, context: Context): string {
   if (!fits(kind, length)) return refused("OFPBRC_BAD_LEN", "");
   if (bytes[1] === HELLO) return finish(head + formatHello(bytes));
   try {
-    const message = decodeMessage(bytes, { strict: true });
+    const message = decodeForText(bytes, true);
     if (isUnknownError(message)) return refused("OFPBRC_BAD_LEN", `${head} `);
     return finish(head + body(message, context));
   } catch (error) {
@@ -66,6 +66,26 @@ function render(bytes: Buffer, context: Context): string {
     const before = readable(kind.name, bytes, context);
     return refused(error.errorName ?? "OFPBRC_BAD_LEN", before === "" ? `${head} ` : newline(head + before));
   }
+}
+
+/**
+ * Decodes what is to be printed. The message inside of a bundle's is not judged here: it may be refused, and the bundle's message is
+ * shown all the same.
+ * @throws OpenFlowError
+ */
+export function decodeForText(bytes: Buffer, strict: boolean): Decoded {
+  try {
+    return decodeMessage(bytes, { strict });
+  } catch (error) {
+    const inner = error instanceof OpenFlowError && identifiesAs(bytes, "ONFT_BUNDLE_ADD_MESSAGE") && error.errorName?.startsWith("OFPBFC") !== true;
+    if (!inner) throw error;
+    return decodeMessage(bytes, { strict: false });
+  }
+}
+
+function identifiesAs(bytes: Buffer, name: string): boolean {
+  const kind = bytes.length < 8 ? "OFPBRC_BAD_LEN" : identify(bytes);
+  return typeof kind !== "string" && kind.name === name;
 }
 
 /** An error whose numbers have no name, which Open vSwitch does not take. */
