@@ -98,7 +98,7 @@ describe("exact JSON", () => {
 
 describe.skipIf(!haveVectors)("vectors of malformed JSON-RPC", () => {
   /** Those that ovsdb-server hangs up on for reasons other than the JSON (session.test.ts), or where we are more lenient. */
-  const LENIENT = /params object|method number|extra member|reply to nothing|error to nothing|lone surrogate|NUL escape|1e400/;
+  const LENIENT = /params object|method number|extra member|reply to nothing|error to nothing|lone surrogate|NUL escape/;
   const malformed = vectors("malformed-json-rpc.jsonl").filter((vector) => typeof vector["text"] === "string" && !LENIENT.test(vector["name"] as string));
   test.each(malformed.map((vector) => [vector["name"] as string, vector] as const))("%s", (_, vector) => {
     const bytes = Buffer.from(vector["text"] as string);

@@ -23,7 +23,7 @@ export class MessageScanner {
   #depth = 0;
   #inString = false;
   #escaped = false;
-  /** Digits in a row; 16 or more may be an integer that a double cannot hold. */
+  /** Digits in a row; 16 or more, or an exponent, may be a number that a double cannot hold. */
   #digits = 0;
   #longNumber = false;
   /** Stream offset of the chunk being scanned. */
@@ -71,6 +71,8 @@ export class MessageScanner {
         if (++digits === 16) this.#longNumber = true;
         continue;
       }
+      // an exponent may make a number that no double holds
+      if (digits > 0 && (c | 0x20) === 0x65) this.#longNumber = true;
       digits = 0;
       if (c === QUOTE) {
         inString = true;

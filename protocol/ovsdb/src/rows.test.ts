@@ -159,28 +159,68 @@ const canonicalText = (json: Json): string => {
 
 describe.skipIf(!haveVectors)("large replies", () => {
   const [recipe] = vectors("large.jsonl");
-  const rowsOf = (count: number): JsonObject => Object.fromEntries(Array.from({ length: count }, (_, i) => {
-    const ext: Json[] = [["i", String(i)], ["pad", "x".repeat(i % 97)]];
-    if (i % 100 === 0) ext.push(["utf8", "\u00e9\u4e2d\u{1f600}"]);
-    const tags = Array.from({ length: i % 6 }, (_element, n) => n);
-    const row = { name: `lsp-${String(i).padStart(5, "0")}`, n: i * i, ext: ["map", ext], tags: tags.length === 1 ? tags[0]! : ["set", tags] };
-    return [`00000000-0000-4000-8000-${i.toString(16).padStart(12, "0")}`, { new: row }];
-  }));
+  const COLUMNS = { Row: { columns: ["name", "n", "ext", "tags"] } };
+  const schema = haveVectors ? parseSchema(recipe!["schema"]) : undefined;
+  const setOf = (atoms: readonly number[]): Json => (atoms.length === 1 ? atoms[0]! : ["set", atoms]);
 
-  test("a reply of 5,000 rows in pieces of any size is the same", () => {
-    const updates = { Row: rowsOf(5000) };
-    const digest = createHash("sha256").update(canonicalText(updates)).digest("hex");
-    expect(digest).toBe(((recipe!["expect"] as JsonObject)["monitor reply"] as JsonObject)["canonical_sha256_of_result"]);
-    const stream = Buffer.from(stringify({ id: 1, result: updates, error: null }));
-    const schema = parseSchema(recipe!["schema"]);
-    for (const size of [1, 2, 3, 7, 1448, 4096, 65536]) {
+  /** Row i before and after the change, and the change in the forms of "update" and "update2". */
+  function row(i: number): { before: JsonObject; after: JsonObject; initial: JsonObject; old: JsonObject; modify: JsonObject } {
+    const pad: Json = ["pad", "x".repeat(i % 97)];
+    const utf8: Json[] = i % 100 === 0 ? [["utf8", "\u00e9\u4e2d\u{1f600}"]] : [];
+    const tags = Array.from({ length: i % 6 }, (_, n) => n);
+    const before = { name: `lsp-${String(i).padStart(5, "0")}`, n: i * i, ext: ["map", [["i", String(i)], pad, ...utf8]], tags: setOf(tags) };
+    const after = { ...before, n: i * i + 1, ext: ["map", [["i", String(i)], ...utf8]], tags: setOf([...tags, 99]) };
+    const { n, tags: some, ...rest } = before;
+    return {
+      before, after, initial: { ...rest, ...(n === 0 ? {} : { n }), ...(tags.length === 0 ? {} : { tags: some }) },
+      old: { n, ext: before.ext, tags: some }, modify: { n: n + 1, ext: ["map", [pad]], tags: 99 },
+    };
+  }
+  const tables = (form: (of: ReturnType<typeof row>) => JsonObject): JsonObject => ({
+    Row: Object.fromEntries(Array.from({ length: 5000 }, (_, i) => [`00000000-0000-4000-8000-${i.toString(16).padStart(12, "0")}`, form(row(i))])),
+  });
+  const forms: readonly { readonly form: 1 | 2; readonly method: string; readonly reply: () => JsonObject; readonly update: () => JsonObject }[] = [
+    { form: 1, method: "update", reply: () => tables(({ before }) => ({ new: before })), update: () => tables(({ old, after }) => ({ old, new: after })) },
+    { form: 2, method: "update2", reply: () => tables(({ initial }) => ({ initial })), update: () => tables(({ modify }) => ({ modify })) },
+  ];
+  const digest = (json: Json): string => createHash("sha256").update(canonicalText(json)).digest("hex");
+  const expected = (what: string): Json => {
+    const found = (recipe!["expect"] as JsonObject)[what] as JsonObject;
+    return found["canonical_sha256_of_result"] ?? found["canonical_sha256_of_params_1"]!;
+  };
+
+  test.each(forms)("5,000 rows and a change of each by $method, in pieces of any size and cut anywhere", ({ form, method, reply, update }) => {
+    expect(digest(reply())).toBe(expected(form === 1 ? "monitor reply" : "monitor_cond reply"));
+    expect(digest(update())).toBe(expected(`${method} after the change`));
+    // one character as some servers write it, with an escape
+    const first = Buffer.from(stringify({ id: 1, result: reply(), error: null }).replace("\u4e2d", "\\u4e2d"));
+    const second = Buffer.from(stringify({ id: null, method, params: ["m", update()] }));
+    const stream = Buffer.concat([first, second]);
+    const wanted = new Map(Object.entries(tables(({ after }) => after)["Row"] as JsonObject));
+    const read = (pieces: Iterable<Buffer>): void => {
       const scanner = new MessageScanner(1 << 26);
       const messages: JsonObject[] = [];
-      for (let i = 0; i < stream.length; i += size) messages.push(...scanner.push(stream.subarray(i, i + size)));
-      expect(messages.length).toBe(1);
+      for (const piece of pieces) messages.push(...scanner.push(piece));
       const rows = new RowStore();
-      rows.configure(monitoredTables(schema, { Row: { columns: ["name", "n", "ext", "tags"] } }));
-      expect(rows.replaceAll(messages[0]!["result"], 1).length).toBe(5000);
+      rows.configure(monitoredTables(schema!, COLUMNS));
+      expect(rows.replaceAll(messages[0]!["result"], form).length).toBe(5000);
+      expect(rows.apply((messages[1]!["params"] as readonly Json[])[1], form).length).toBe(5000);
+      expect(messages.length).toBe(2);
+      const held = rows.table("Row");
+      expect(held.size).toBe(5000);
+      for (const i of [0, 1, 100, 4999]) {
+        const uuid = `00000000-0000-4000-8000-${i.toString(16).padStart(12, "0")}`;
+        const { name, n, ext, tags } = wanted.get(uuid) as { name: string; n: number; ext: [string, [string, string][]]; tags: Json };
+        expect(held.get(uuid)).toEqual({ _uuid: uuid, name, n, ext: Object.fromEntries(ext[1]), tags: isArray(tags) ? tags[1] : [tags] });
+      }
+    };
+    for (const size of [1, 2, 3, 7, 1448, 4096, 65536]) {
+      read((function* () { for (let i = 0; i < stream.length; i += size) yield stream.subarray(i, i + size); })());
     }
-  });
+    const sequence = stream.indexOf(Buffer.from("\u{1f600}")), escape = stream.indexOf("\\u4e2d"), number = stream.indexOf(":2499");
+    for (const cut of [sequence + 1, sequence + 2, sequence + 3, escape + 1, escape + 3, number + 3, first.length]) {
+      expect(cut).toBeGreaterThan(10);
+      read([stream.subarray(0, cut), stream.subarray(cut)]);
+    }
+  }, 60_000);
 });

@@ -1,13 +1,12 @@
 import { describe, expect, test } from "vitest";
 
 import { OvsdbValueError } from "./errors.ts";
-import { isArray, isObject, type Json, type JsonObject } from "./json.ts";
-import { columnType, parseBaseType, parseColumn, parseColumnType, parseSchema, parseTable, type ColumnType } from "./schema.ts";
-import { haveVectors, vectors } from "./testing.ts";
+import type { Json } from "./json.ts";
+import { parseColumnType, parseSchema, parseTable, type ColumnType } from "./schema.ts";
 import { encodeOperation, insert } from "./transact.ts";
 import {
-  applyDiff, checkAtom, decodeAtom, decodeValue, defaultValue, encodeCondition, encodeMutation, encodeValue, equalValues,
-  map, matches, namedUuid, set, uuid, type Condition, type ConditionFunction, type InputValue, type Mutator, type Value,
+  applyDiff, decodeValue, defaultValue, encodeCondition, encodeMutation, encodeValue, equalValues,
+  map, namedUuid, set, uuid, type ConditionFunction, type InputValue, type Mutator, type Value,
 } from "./values.ts";
 
 const U1 = "550e8400-e29b-41d4-a716-446655440000", U2 = "00000000-0000-0000-0000-00000000000a";
@@ -109,106 +108,5 @@ describe("values", () => {
   test("an undefined column of a row is left out, null empties it", () => {
     const schema = parseSchema({ name: "D", version: "1.0.0", tables: { T: { columns: { i: { type: "integer" }, s: { type: { key: "string", min: 0 } } } } } });
     expect(encodeOperation(schema, insert("T", { i: undefined, s: null }, { uuidName: "r" }))).toEqual({ op: "insert", table: "T", row: { s: ["set", []] }, "uuid-name": "r" });
-  });
-});
-
-// ---- vectors --------------------------------------------------------------------------------------------------------
-
-const at = (json: Json | undefined, i: number): Json => (json as readonly Json[])[i]!;
-const textOf = (json: Json): Json => (isObject(json) && typeof json["text"] === "string" ? json["text"] : json);
-
-/** OVS's canonical form of a value, for comparing: its ["set", [x]] of one element is x. */
-const canonical = (columnTypeOf: ColumnType, json: Json): Json => {
-  const encoded = encodeValue(columnTypeOf, decodeValue(columnTypeOf, json));
-  if (!isArray(encoded) || (encoded[0] !== "set" && encoded[0] !== "map")) return encoded;
-  const elements = [...encoded[1] as readonly Json[]];
-  if (encoded[0] === "set" && elements.length === 1) return elements[0]!;
-  const order = (a: Json, b: Json): number => (JSON.stringify(a) < JSON.stringify(b) ? -1 : 1);
-  return [encoded[0], elements.sort(order)];
-};
-
-/** What each kind of vector asks for, on arguments freed of their wrapping. */
-const perform: Readonly<Record<string, (args: readonly Json[]) => Json[]>> = {
-  "parse-atomic-type": (args) => args.map((arg) => parseBaseType(arg).type),
-  "parse-base-type": (args) => args.map((arg) => (parseBaseType(arg), arg)),
-  "parse-type": (args) => args.map((arg) => (parseColumnType(arg), arg)),
-  "parse-column": ([name, json]) => (parseColumn(textOf(name!) as string, json!), [json!]),
-  "parse-table": ([name, json]) => (parseTable(textOf(name!) as string, json!), [json!]),
-  "parse-schema": ([json]) => (parseSchema(json), [json!]),
-  "parse-data": ([base, ...data]) => data.map((datum) => canonical(columnTypeFrom(base!), datum)),
-};
-
-/** In vectors a type stands for itself or wrapped in an array of one. */
-const columnTypeFrom = (json: Json): ColumnType => parseColumnType(isArray(json) ? json[0]! : json);
-const unwrap = (args: readonly Json[]): readonly Json[] => args.map((arg) => (isArray(arg) && arg.length === 1 ? arg[0]! : arg));
-
-describe.skipIf(!haveVectors)("vectors", () => {
-  const all = vectors("ovs-tests.jsonl");
-  const named = (kind: string, ops: readonly string[]): [string, JsonObject][] =>
-    all.filter((vector) => vector["kind"] === kind && ops.includes(vector["op"] as string)).map((vector) => [vector["name"] as string, vector]);
-
-  test.each(named("value", ["parse-atoms"]))("%s", (_, vector) => {
-    const [base, ...atoms] = vector["args"] as readonly Json[];
-    const baseType = parseBaseType(isArray(base) ? base[0] : base);
-    for (const [i, atom] of atoms.entries()) {
-      const json = at(atom, 0) === "uuid" ? atom : at(atom, 0), expected = at(vector["expect"], i);
-      const parse = () => {
-        const value = decodeAtom(baseType.type, json);
-        checkAtom(baseType, value);
-        return value;
-      };
-      if (isObject(expected)) expect(parse, JSON.stringify(atom)).toThrow((expected["text"] as string).includes("constraint violation") ? "constraint violation" : "syntax error");
-      else expect(parse()).toEqual(isArray(expected) ? expected[1] : expected);
-    }
-  });
-
-  test.each(named("value", Object.keys(perform)))("%s", (_, vector) => {
-    const op = vector["op"] as string;
-    const args = op === "parse-data" ? (vector["args"] as readonly Json[]).map((arg, i) => (i > 0 && isArray(arg) && arg.length === 1 ? arg[0]! : arg)) : unwrap(vector["args"] as readonly Json[]);
-    const execute = () => perform[op]!(args);
-    if (vector["error_contains"] !== undefined) {
-      expect(execute).toThrow(OvsdbValueError);
-      return;
-    }
-    const results = execute();
-    if (op === "parse-data") {
-      const wanted = (vector["expect"] as readonly Json[]).map((json) => canonical(columnTypeFrom(args[0]!), json));
-      expect(results).toEqual(wanted);
-    }
-  });
-
-  /** JSON back to what a user would write. */
-  const plain = (json: Json): InputValue => {
-    if (!isArray(json)) return json as InputValue;
-    if (json[0] === "uuid") return json[1] as string;
-    if (json[0] === "set") return (json[1] as readonly Json[]).map((element) => plain(element) as string);
-    return new Map((json[1] as readonly (readonly [Json, Json])[]).map(([k, v]) => [plain(k) as string, plain(v) as string]));
-  };
-  const conditionOf = (json: Json): Condition => (isArray(json) ? [json[0] as string, json[1] as ConditionFunction, plain(json[2]!)] : json as boolean);
-
-  test.each(named("condition-syntax", ["parse-conditions"]))("%s", (_, vector) => {
-    const table = parseTable("T", vector["table"]!);
-    for (const [i, item] of (vector["items"] as readonly Json[]).entries()) {
-      const encode = () => (item as readonly Json[]).map((condition) => encodeCondition(table, conditionOf(condition)));
-      if ((at(vector["results"], i) as JsonObject)["valid"] === true) expect(encode, JSON.stringify(item)).not.toThrow();
-      else expect(encode, JSON.stringify(item)).toThrow(OvsdbValueError);
-    }
-  });
-
-  test.each(named("condition", ["evaluate-conditions"]))("%s", (_, vector) => {
-    const table = parseTable("T", vector["table"]!);
-    const rows = (vector["rows"] as readonly JsonObject[]).map((row) =>
-      Object.fromEntries(Object.entries(row).map(([column, json]) => [column, decodeValue(columnType(table, column), json)])));
-    const found = (vector["conditions"] as readonly (readonly Json[])[]).map((conditions) =>
-      rows.map((row) => (conditions.every((condition) => matches(table, row, conditionOf(condition))) ? "T" : "-")).join(""));
-    expect(found).toEqual(vector["matches"]);
-  });
-
-  test.each(named("mutation-syntax", ["parse-mutations"]))("%s", (_, vector) => {
-    const table = parseTable("T", vector["table"]!);
-    for (const [i, item] of (vector["items"] as readonly Json[]).entries()) {
-      const encode = () => (item as readonly (readonly [string, Mutator, Json])[]).map(([column, mutator, json]) => encodeMutation(table, [column, mutator, plain(json)]));
-      if ((at(vector["results"], i) as JsonObject)["valid"] === true) expect(encode, JSON.stringify(item)).not.toThrow();
-    }
   });
 });

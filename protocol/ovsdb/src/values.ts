@@ -133,7 +133,7 @@ export function decodeAtom(type: AtomicType, json: Json | undefined): Atom {
       if (typeof json === "bigint" || Number.isInteger(json)) return typeof json === "bigint" ? json : (json as number) + 0;
       break;
     case "real":
-      if (typeof json === "number") return json + 0; // -0 becomes 0
+      if (typeof json === "number" && Number.isFinite(json)) return json + 0; // -0 becomes 0
       if (typeof json === "bigint") return Number(json);
       break;
     case "boolean":
@@ -297,7 +297,8 @@ export function encodeCondition(table: TableSchema, condition: Condition): Json 
 export function encodeMutation(table: TableSchema, [column, mutator, value]: Mutation): Json {
   const type = columnType(table, column);
   if (ARITHMETIC.has(mutator)) {
-    if (type.value !== undefined || (type.key.type !== "integer" && type.key.type !== "real")) return fail(`"${mutator}" may not be applied to column ${column}`);
+    const numbers = type.key.type === "integer" || (type.key.type === "real" && mutator !== "%=");
+    if (type.value !== undefined || !numbers) return fail(`"${mutator}" may not be applied to column ${column}`);
     return [column, mutator, encodeAtom(type.key.type, value as InputAtom)];
   }
   if (mutator !== "insert" && mutator !== "delete") return fail(`${show(mutator)} is no mutator`);
