@@ -1,5 +1,10 @@
 // Flows as text, as ovs-ofctl add-flow, mod-flows and del-flows take them and as they stand in files of flows:
 // "table=1,priority=10,tcp,tp_dst=80,actions=output:1", "delete cookie=1/-1".
+//
+// What ovs-ofctl of Open vSwitch 3.1 takes for OpenFlow 1.3 is taken here, and becomes the same bytes, even where it is
+// generous: a parenthesis that is never closed, dl_vlan=5000, conditions that mean nothing. Refused is what can only be a mistake:
+// two different values for one thing, numbers that fit neither their field nor OpenFlow and would be cut off (learn priorities,
+// ports of nat, group numbers), bytes that a setter of addresses has left over, and set_field of dl_vlan, which would set in_port.
 
 import { flowModFlags, type FlowModCommand } from "../flow-mod.ts";
 import { ALL_TABLES, groups, NO_BUFFER, ports } from "../fields.ts";

@@ -97,8 +97,10 @@ export function pieces(word: Word, separators: RegExp): Word[] {
   const found: Word[] = [];
   let at = 0;
   for (const text of word.text.split(separators)) {
-    if (text !== "") found.push({ text, at: word.at + word.text.indexOf(text, at) });
-    if (text !== "") at = found.at(-1)!.at - word.at + text.length;
+    if (text === "") continue;
+    const start = word.text.indexOf(text, at);
+    found.push({ text, at: word.at + start });
+    at = start + text.length;
   }
   return found;
 }
