@@ -4,10 +4,10 @@
 
 import type { Action } from "./actions.ts";
 import { refusal } from "./errors.ts";
-import { checkConsistency, checkInstructions, isPort } from "./fake-switch-checks.ts";
 import { ALL_TABLES, fields, NO_BUFFER, ports, type FieldName } from "./fields.ts";
 import { flowModCommands, flowModFlags, type FlowModCommand } from "./flow-mod.ts";
 import { encodeInstructions, type Instruction } from "./instructions.ts";
+import { isPort } from "./match-check.ts";
 import { decodeMatch, encodeMatch, parts, type Match } from "./match.ts";
 
 /** Changes that are taken back when a later one is refused, and what to tell others once they hold. */
@@ -192,9 +192,10 @@ export class FlowTables {
     const outPort = fm.out_port ?? ports.ANY;
     if (!isPort(outPort)) throw refusal("OFPBAC_BAD_OUT_PORT", 36, `no port ${outPort}`);
     if (command > flowModCommands.delete_strict) throw refusal("OFPFMFC_BAD_COMMAND", 25, `no flow-mod command ${command}`);
-    checkInstructions(fm.instructions ?? []);
     if (((fm.flags ?? 0) & ~KNOWN_FLAGS) !== 0) throw refusal("OFPFMFC_BAD_FLAGS", 44, `flags 0x${(fm.flags ?? 0).toString(16)}`);
-    checkConsistency(fm.match, fm.instructions ?? [], tableId, this.count);
+    for (const instruction of fm.instructions ?? []) {
+      if (instruction.type === "goto_table" && instruction.table_id > this.count) throw refusal("OFPBIC_BAD_TABLE_ID", 0, `goto_table ${instruction.table_id}: there is no such table`);
+    }
     if (deletes) return;
     if (tableId > this.count) throw refusal("OFPBRC_BAD_TABLE_ID", 24, `no table ${tableId}`);
     if (tableId === this.count) throw refusal("OFPBRC_EPERM", 24, `table ${tableId} is the switch's own`);

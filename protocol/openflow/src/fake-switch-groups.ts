@@ -3,7 +3,6 @@
 
 import { refusal } from "./errors.ts";
 import { groups as reserved, ports } from "./fields.ts";
-import { checkActions } from "./fake-switch-checks.ts";
 import type { FlowTables, Referable, Transaction } from "./fake-switch-flows.ts";
 import type { Decoded, MessageOf } from "./messages.ts";
 
@@ -70,7 +69,6 @@ export class GroupTable implements Referable {
   checkGroup(mod: GroupMod): void {
     const deletes = mod.command === "delete";
     const type = mod.group_type;
-    for (const bucket of mod.buckets) checkActions(bucket.actions);
     if (deletes && mod.buckets.length > 0) throw refusal("OFPGMFC_INVALID_GROUP", 16, "a deletion has no buckets");
     if (typeof type !== "string") throw refusal("OFPGMFC_BAD_TYPE", 10, `group type ${type}`);
     if (type === "indirect" && !deletes && mod.buckets.length !== 1) throw refusal("OFPGMFC_INVALID_GROUP", 10, "an indirect group has one bucket");

@@ -1,6 +1,7 @@
 // A switch for tests: it speaks OpenFlow 1.3 as ovs-vswitchd 3.1 does, holds real tables, groups, meters and ports, and shows
 // them. No packets flow through it: a test says which packet goes to the controllers, and asks which flow one would hit.
-// Conjunctive matches and flow monitors are not evaluated.
+// Conjunctive matches and flow monitors are not evaluated, the table that Open vSwitch keeps for itself is empty, and actions of a
+// packet-out are not held against the packet.
 //
 //     const sw = new FakeSwitch({ dpid: "0000000000000001", ports: [{ port_no: 1, name: "p1" }] });
 //     sw.connectTo({ host: "127.0.0.1", port: 6653 });
@@ -12,12 +13,12 @@ import { connect, createServer, type Server, type Socket } from "node:net";
 
 import { badValue, errorNumbers, OpenFlowError, refusal, type ErrorName } from "./errors.ts";
 import { Channel, type Change, type ChannelHost, type Faults } from "./fake-switch-channel.ts";
-import { checkActions, isPort } from "./fake-switch-checks.ts";
 import { FlowTables, Transaction, usesOf, type FakeFlow, type FlowEntry, type FlowRequest, type RemovedReason } from "./fake-switch-flows.ts";
 import { GroupTable, type FakeGroup, type FakeMeter } from "./fake-switch-groups.ts";
 import { multipartReplies, type Description, type PortCounters, type Subject } from "./fake-switch-replies.ts";
 import { ALL_TABLES, NO_BUFFER, ports as reserved } from "./fields.ts";
 import { flowModFlags } from "./flow-mod.ts";
+import { isPort } from "./match-check.ts";
 import type { Match } from "./match.ts";
 import type { Decoded, Message, MessageOf, PortDesc } from "./messages.ts";
 import { formatInstructions } from "./text/print-flow.ts";
@@ -393,7 +394,6 @@ export class FakeSwitch extends EventEmitter<FakeSwitchEvents> {
       case "packet_out": {
         const port = message.in_port ?? reserved.CONTROLLER;
         if (!isPort(port)) throw refusal("OFPBAC_BAD_OUT_PORT", 12, `no port ${port}`);
-        checkActions(message.actions);
         if (port >= MAX_PORT && port !== reserved.LOCAL && port !== reserved.ANY && port !== reserved.CONTROLLER) throw refusal("OFPBRC_BAD_PORT", 12, `no packet comes from port ${port}`);
         if ((message.buffer_id ?? NO_BUFFER) !== NO_BUFFER) throw refusal("OFPBRC_BUFFER_UNKNOWN", 8, "there are no buffers");
         return;
