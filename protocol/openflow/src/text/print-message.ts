@@ -124,9 +124,7 @@ function readable(name: string, bytes: Buffer, context: Context): string {
     end = next;
   }
   const text = body(decodeMessage(part(list.start, end)), context);
-  if (name === "OFPST_GROUP reply") return `${text} ***parse error***`;
-  // Some say first how many there are, readable or not.
-  return text.replace(/^( (?:flags=\S+ )?)\d+ (?=ports|queues)/, (_all, before: string) => `${before}${Math.floor((bytes.length - 16) / list.size(bytes, 16))} `);
+  return name === "OFPST_GROUP reply" ? `${text} ***parse error***` : text;
 }
 
 function decodes(bytes: Buffer): boolean {
