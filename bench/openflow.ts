@@ -202,7 +202,7 @@ async function withSwitch(runs: number, log: (line: string) => void): Promise<Sw
     const none = await open("/dev/null", "w");
     const ofctl = (...args: string[]): Promise<void> =>
       new Promise((resolve, reject) => {
-        const child = spawn("ovs-ofctl", ["-O", "OpenFlow13", ...args], { stdio: ["ignore", none.fd, "inherit"] });
+        const child = spawn("ovs-ofctl", ["-vconsole:off", "-O", "OpenFlow13", ...args], { stdio: ["ignore", none.fd, "inherit"] });
         child.on("error", reject).on("exit", (code) => (code === 0 ? resolve() : reject(new Error(`ovs-ofctl ${args.join(" ")}: ${code}`))));
       });
     const controller = async (): Promise<OpenFlowConnection> => {
