@@ -87,8 +87,9 @@ const ADDRESSES: Readonly<Partial<Record<FieldName, string>>> = {
   tun_ipv6_src: "tun_ipv6_src", tun_ipv6_dst: "tun_ipv6_dst", eth_src: "dl_src", eth_dst: "dl_dst", ipv6_src: "ipv6_src", ipv6_dst: "ipv6_dst", arp_spa: "arp_spa",
   arp_tpa: "arp_tpa", ipv4_src: "nw_src", ipv4_dst: "nw_dst", arp_sha: "arp_sha", arp_tha: "arp_tha", ipv6_nd_target: "nd_target", ipv6_nd_sll: "nd_sll", ipv6_nd_tll: "nd_tll",
 };
-/** What a field only shows together with a value of another. */
-const ONLY_WITH: Readonly<Partial<Record<FieldName, readonly [field: FieldName, value: number]>>> = {
+/** Fields that only show together with another, if it has that value. */
+const ONLY_WITH: Readonly<Partial<Record<FieldName, readonly [field: FieldName, value?: number]>>> = {
+  ct_tp_src: ["ct_nw_proto"], ct_tp_dst: ["ct_nw_proto"],
   tun_erspan_idx: ["tun_erspan_ver", 1], tun_erspan_dir: ["tun_erspan_ver", 2], tun_erspan_hwid: ["tun_erspan_ver", 2],
   nsh_c1: ["nsh_mdtype", 1], nsh_c2: ["nsh_mdtype", 1], nsh_c3: ["nsh_mdtype", 1], nsh_c4: ["nsh_mdtype", 1],
 };
@@ -137,9 +138,7 @@ export function formatMatch(match: Match, priority?: number): string {
     if (given === undefined || field === undefined) continue;
     const row = NUMBERS[field.name];
     if (row !== undefined) {
-      const condition = ONLY_WITH[field.name];
-      if (condition !== undefined && numberOf(match, condition[0]) !== condition[1]) continue;
-      putNumber(out, field, row, given);
+      if (shows(match, field)) putNumber(out, field, row, given);
       continue;
     }
     const address = ADDRESSES[field.name];
@@ -163,13 +162,30 @@ export function formatMatch(match: Match, priority?: number): string {
   }
   if (registers !== undefined) for (const [label, [value, mask]] of registers) out.put(label, hashes(value, mask === 0xffffffffn ? undefined : mask));
   if (tciMask !== 0) putVlan(out, 0, tci & tciMask, tciMask);
-  const packetType = numberOf(match, "packet_type");
+  // A field of Ethernet says that the packet is of that kind, but only flows of recirculated packets tell.
+  const ethernet = match.recirc_id !== undefined && ETHERNET.some((name) => match[name] !== undefined);
+  const packetType = numberOf(match, "packet_type") ?? (ethernet ? 0 : undefined);
   const typed = packetType !== undefined && (packetType !== 0 || match.recirc_id !== undefined);
   if (typed) out.raw("packet_type", formatPacketType(packetType, 0xffffffff));
   putProtocol(out, numberOf(match, "eth_type"), numberOf(match, "ip_proto"), typed && packetType >>> 16 === 1 ? packetType & 0xffff : undefined);
   return out.toString();
 }
+/** Fields in which a zero counts as nothing, since Open vSwitch 3.1 takes their value for their mask. */
+const OWN_MASK: ReadonlySet<FieldName> = new Set<FieldName>(["tun_erspan_ver", "tun_erspan_dir", "tun_erspan_hwid", "tun_gtpu_flags", "tun_gtpu_msgtype"]);
+
+function shows(match: Match, field: Field): boolean {
+  const condition = ONLY_WITH[field.name];
+  if (condition !== undefined) {
+    const other = numberOf(match, condition[0]);
+    if (other === undefined || (condition[1] !== undefined && other !== condition[1])) return false;
+  }
+  if (!OWN_MASK.has(field.name)) return true;
+  const { value, mask } = parts(field, match[field.name]!);
+  return (value & mask) !== 0n;
+}
+
 const WIDE = { vlan_vid: 0x1fffn, vlan_tci: 0xffffn };
+const ETHERNET = ["eth_src", "eth_dst", "eth_type", "vlan_vid", "vlan_tci"] as const satisfies readonly FieldName[];
 const HANDLED_TOGETHER = new Set(["packet_type", "eth_type", "ip_proto", "cookie"]);
 
 function numberOf(match: Match, name: FieldName): number | undefined {
@@ -177,13 +193,16 @@ function numberOf(match: Match, name: FieldName): number | undefined {
   return value === undefined ? undefined : typeof value === "number" ? value : Number(parts(fields[name], value).value);
 }
 
+/** Bits that are there to be matched, where not all are. */
+const USED: Readonly<Partial<Record<FieldName, bigint>>> = { tun_flags: 1n, ct_state: 0xffn };
+
 function putNumber(out: Pieces, field: Field, [label, style]: Row, given: MatchValue): void {
   if (typeof given === "number") {
     out.put(label, style(given, undefined));
     return;
   }
   const { value, mask } = parts(field, given);
-  const all = (1n << BigInt(field.bits)) - 1n;
+  const all = USED[field.name] ?? (1n << BigInt(field.bits)) - 1n;
   if ((mask & all) === 0n) return;
   out.put(label, style(value & mask, (mask & all) === all ? undefined : mask));
 }
@@ -208,8 +227,10 @@ function putTunnelMetadata(out: Pieces, field: Field, given: MatchValue): void {
     const [value = "", mask = ""] = given.split("/");
     putTunnelMetadata(out, field, { value, mask });
   } else if (typeof given === "object" && !(given instanceof Uint8Array)) {
-    const mask = whole(given.mask);
-    const value = whole(given.value).map((byte, i) => byte & (mask[i] ?? 0));
+    const all = whole(given.mask);
+    const start = Math.max(0, all.findIndex((byte) => byte !== 0)); // leading bytes that do not count are left out
+    const mask = all.subarray(start);
+    const value = whole(given.value).subarray(start).map((byte, i) => byte & (mask[i] ?? 0));
     if (mask.every((byte) => byte === 0)) out.raw(field.name, field.name); // its presence alone
     else out.put(field.name, hashBytes(value) + (mask.every((byte) => byte === 0xff) ? "" : `/${hashBytes(mask)}`));
   } else out.put(field.name, hashBytes(whole(given)));

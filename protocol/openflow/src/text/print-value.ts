@@ -115,11 +115,13 @@ export function formatValue(field: Field, value: FieldValue, mask?: FieldValue):
   if (field.name === "in_port" || field.name === "actset_output" || field.name === "nxm_in_port") return formatPort(Number(number));
   if (field.name === "ip_frag") return formatFragment(Number(number), mask === undefined ? 3 : Number(toBig(field, mask)));
   if (field.name === "packet_type") return formatPacketType(Number(number), mask === undefined ? 0xffffffff : Number(toBig(field, mask)));
-  const names = flagNames[field.name];
+  const names = field.name === "tun_flags" ? TUNNEL_FLAGS : flagNames[field.name];
   // The mask with which Open vSwitch counts all flags as given; those of ct_state are more than can be.
   if (names !== undefined) return formatFlags(names, Number(number), mask === undefined ? ALL_FLAGS : Number(toBig(field, mask)), ALL_MASKS[field.name] ?? 0xffff);
   return (DECIMAL.has(field.name) ? String(number) : hash(number)) + (mask === undefined ? "" : `/${hash(toBig(field, mask))}`);
 }
+/** More than the one that may be matched can be written. */
+const TUNNEL_FLAGS = ["oam", "df", "csum", "key"];
 const ALL_FLAGS = 0xffffffff;
 const ALL_MASKS: Readonly<Record<string, number>> = { tcp_flags: 0xfff, tun_flags: 1 };
 
@@ -169,7 +171,8 @@ const SPARE_TCP_FLAGS = ["[200]", "[400]", "[800]"];
 
 /** "syn|ack", or with a mask other than `all` "+syn-ack". */
 export function formatFlags(names: readonly string[], value: number, mask: number, all: number): string {
-  if ((mask & all) >>> 0 === all) return bitNames(value, all === 0xfff ? [...names, ...SPARE_TCP_FLAGS] : names, "|");
+  mask &= all;
+  if (mask === all) return bitNames(value, all === 0xfff ? [...names, ...SPARE_TCP_FLAGS] : names, "|");
   if (mask === 0) return "0/0";
   let out = "";
   for (let bit = 0; bit < 32; bit++) {
