@@ -15,7 +15,12 @@ import type { ColumnType } from "./schema.ts";
 import { isMapType, isScalarType, type Atom } from "./values.ts";
 
 /** A column, how to compare, what with; or always, or never. */
-export type Clause = boolean | { readonly column: Column; readonly test: (value: Datum) => boolean };
+export type Clause = boolean | {
+  readonly column: Column;
+  readonly test: (value: Datum) => boolean;
+  /** The one row that can match. */
+  readonly uuid?: string;
+};
 export type Condition = readonly Clause[];
 
 const byOrder = (holds: (order: number) => boolean) => (value: Datum, than: Datum): boolean =>
@@ -63,7 +68,14 @@ function clauseFromJson(table: Table, json: Json, symbols: Symbols | undefined):
   if (fn === undefined) throw syntaxError(undefined, `No function named ${functionName}.`, "unknown function");
   if (fn.ordered === true && !isOrdered(column.type)) throw misfit(json, functionName, column);
   const than = datumFromJson(fn.argument?.(column.type) ?? column.type, argument, symbols);
-  return { column, test: (value) => fn.test(value, than) };
+  const test = (value: Datum): boolean => fn.test(value, than);
+  return column.index === 0 && functionName === "==" ? { column, test, uuid: than.keys[0] as string } : { column, test };
+}
+
+/** The UUID of the only row that can match, where a clause names one. */
+export function onlyRow(condition: Condition): string | undefined {
+  for (const clause of condition) if (typeof clause !== "boolean" && clause.uuid !== undefined) return clause.uuid;
+  return undefined;
 }
 
 /** @throws OvsdbError */

@@ -6,7 +6,7 @@
 import { OvsdbError } from "./errors.ts";
 import type { Json, JsonObject } from "./json.ts";
 import { checkAtomConstraints, compareAtoms, datumToJson, equalData, type Datum, type Symbols } from "./fake-server-datum.ts";
-import { conditionFromJson, matchesAll, mutationsFromJson, type Condition } from "./fake-server-condition.ts";
+import { conditionFromJson, matchesAll, mutationsFromJson, onlyRow, type Condition } from "./fake-server-condition.ts";
 import { errorToJson, Members, syntaxError } from "./fake-server-parse.ts";
 import { Table, type Column, type Row } from "./fake-server-table.ts";
 import type { Transaction } from "./fake-server-transaction.ts";
@@ -89,6 +89,11 @@ function columnsFromJson(table: Table, json: Json | undefined): readonly Column[
 
 /** The rows that match; a list of its own, for they may be changed while it is walked. */
 function query(table: Table, condition: Condition): Row[] {
+  const only = onlyRow(condition);
+  if (only !== undefined) {
+    const row = table.rows.get(only);
+    return row !== undefined && matchesAll(condition, row.cells) ? [row] : [];
+  }
   const found: Row[] = [];
   for (const row of table.rows.values()) if (matchesAll(condition, row.cells)) found.push(row);
   return found;

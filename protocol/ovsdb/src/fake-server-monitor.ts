@@ -95,12 +95,13 @@ export class MonitorState {
       if (!this.database.tables.has(name)) return refuse(`no table named ${name}`);
       if (monitored === undefined) return refuse(`no table named ${name} in monitor session`);
       if (!isArray(request)) return refuse(`table ${name} no monitor-cond-change JSON array`);
-      for (const part of this.version === 1 ? [] : request) { // without conditions there is nothing to change
+      for (const part of request) {
         const members = new Members(part, `table ${name}`);
         const columns = members.optional("columns", "array"), where = members.optional("where", "array");
         members.finishOrThrow();
         if (columns !== undefined) throw syntaxError(part, "changing columns is unsupported");
-        fresh.set(monitored, conditionFromJson(monitored.table, (where ?? []) as readonly Json[]));
+        // a plain monitor has no conditions, and takes any for its own; ovsdb-server 3.1 dies of an absent "where" here, we do not
+        if (this.version !== 1) fresh.set(monitored, conditionFromJson(monitored.table, (where ?? []) as readonly Json[]));
       }
     }
     this.id = id;

@@ -327,6 +327,7 @@ export class Session implements LockHolder {
     const bytes = Buffer.from(stringify(message));
     if (delayMs <= 0 && this.#delayed === undefined) { this.#write(bytes); return; }
     this.#queuedBytes += bytes.length;
+    this.#checkQueue();
     const due = new Promise<void>((resolve) => { setTimeout(resolve, delayMs).unref(); });
     const delayed = Promise.all([this.#delayed, due]).then(() => {
       this.#queuedBytes -= bytes.length;
@@ -340,12 +341,15 @@ export class Session implements LockHolder {
     if (this.#socket.destroyed) return;
     const cut = this.#host.faults.cutWithin(bytes.length);
     if (cut !== undefined) {
-      this.end();
       this.#socket.write(bytes.subarray(0, cut));
-      this.#socket.destroySoon();
+      this.end();
       return;
     }
     this.#socket.write(bytes);
+    this.#checkQueue();
+  }
+
+  #checkQueue(): void {
     if (this.#socket.writableLength + this.#queuedBytes > this.#host.maxQueuedBytes) this.cut();
   }
 

@@ -89,11 +89,13 @@ export class Table {
   }
 }
 
-/** The UUIDs a row refers to in one column, without itself. */
-export function targets(row: Row, { column, part }: Reference): string[] {
-  const atoms = (row.cells[column.index]![part] ?? []) as readonly string[];
-  return atoms.filter((uuid) => uuid !== row.uuid);
+/** The UUIDs a row refers to in one column, without its own: who has that, in whatever table, is not held by it. */
+export function targets(row: Row, reference: Reference): string[] {
+  return referred(row, reference).filter((uuid) => uuid !== row.uuid);
 }
+
+/** All UUIDs a row refers to in one column. */
+export const referred = (row: Row, { column, part }: Reference): readonly string[] => (row.cells[column.index]![part] ?? []) as readonly string[];
 
 /** A row with its identity filled in. */
 export function rowOf(uuid: string, version: string, cells: readonly Datum[]): Row {

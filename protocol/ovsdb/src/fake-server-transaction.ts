@@ -7,7 +7,7 @@
 
 import { OvsdbError } from "./errors.ts";
 import { compareAtoms, datumToText, equalData, filterDatum, includesAll, scalar, ZERO_UUID, type Datum } from "./fake-server-datum.ts";
-import { rowOf, Table, targets, VERSION, type Column, type Row } from "./fake-server-table.ts";
+import { referred, rowOf, Table, targets, VERSION, type Column, type Row } from "./fake-server-table.ts";
 import type { BaseType } from "./schema.ts";
 import type { Atom } from "./values.ts";
 
@@ -37,6 +37,7 @@ export class Transaction {
   readonly #entries = new Map<Table, Map<string, Entry>>();
   /** Strong references gained and lost. */
   readonly #delta = new Map<Table, Map<string, number>>();
+  readonly #weakReferrers = new Map<Table, Map<string, (readonly [Table, string])[]>>();
   readonly #comments: string[] = [];
 
   constructor(tables: ReadonlyMap<string, Table>, newVersion: () => string) {
@@ -212,19 +213,33 @@ export class Transaction {
     }
   }
 
-  /** Found by looking at all rows, since deletions are few. */
   #tellReferrers({ table: target, uuid }: Entry, gone: Map<Entry, Set<string>>): void {
+    for (const [table, referrer] of this.#referrers(target).get(uuid) ?? []) {
+      if (!table.rows.has(referrer)) continue;
+      const entry = this.#entry(table, referrer);
+      let told = gone.get(entry);
+      if (told === undefined) gone.set(entry, told = new Set<string>());
+      told.add(`${target.name} ${uuid}`);
+    }
+  }
+
+  /** Which rows refer weakly to the rows of a table; found by looking at all once, and kept no longer than the transaction. */
+  #referrers(target: Table): ReadonlyMap<string, readonly (readonly [Table, string])[]> {
+    let referrers = this.#weakReferrers.get(target);
+    if (referrers !== undefined) return referrers;
+    this.#weakReferrers.set(target, referrers = new Map<string, (readonly [Table, string])[]>());
     for (const table of this.#tables.values()) {
-      const references = table.weak.filter((reference) => reference.target === target.name);
-      if (references.length === 0) continue;
-      for (const row of table.rows.values()) {
-        if (!references.some((reference) => targets(row, reference).includes(uuid))) continue;
-        const entry = this.#entry(table, row.uuid);
-        let told = gone.get(entry);
-        if (told === undefined) gone.set(entry, told = new Set<string>());
-        told.add(`${target.name} ${uuid}`);
+      for (const reference of table.weak.filter((weak) => weak.target === target.name)) {
+        for (const row of table.rows.values()) {
+          for (const uuid of referred(row, reference)) {
+            const known = referrers.get(uuid);
+            if (known === undefined) referrers.set(uuid, [[table, row.uuid]]);
+            else known.push([table, row.uuid]);
+          }
+        }
       }
     }
+    return referrers;
   }
 
   #dropFrom(entry: Entry, row: Row, column: Column, gone: ReadonlySet<string> | undefined): void {
