@@ -1,7 +1,7 @@
 // What the files of actions share: references to parts of a field, as values and as parts of a layout, and the frame of an action.
 
 import { badValue, NX_VENDOR, OpenFlowError, refusal } from "./errors.ts";
-import { fields, type FieldName } from "./fields.ts";
+import { fieldByName, fields, type FieldName } from "./fields.ts";
 import type { Part } from "./layout.ts";
 import { pad8 } from "./match.ts";
 import { readHeader, writeHeader, type OxmHeader } from "./oxm.ts";
@@ -35,7 +35,7 @@ export function wholeField(name: FieldName): SubField {
 /** The part of a field that an action names. @throws OpenFlowError OF_VALUE when there is no such part */
 export function subfield(obj: Readonly<Record<string, unknown>>, name: string): SubField {
   const sub = obj[name] as SubField | undefined;
-  const field = sub === undefined ? undefined : fields[sub.field];
+  const field = sub === undefined ? undefined : fieldByName.get(sub.field);
   if (sub === undefined || field === undefined) throw badValue(`${name} takes a part of a field`);
   if (!(sub.ofs >= 0 && sub.bits > 0) || (field.bits > 0 && sub.ofs + sub.bits > field.bytes * 8)) {
     throw badValue(`${sub.field} has no bits ${sub.ofs}..${sub.ofs + sub.bits - 1}`);
@@ -47,7 +47,7 @@ const MAX_TUN_METADATA = 124;
 
 /** NXM header of the field. */
 export function writeNxmHeader(buf: Buffer, off: number, sub: SubField): number {
-  const field = fields[sub.field];
+  const field = fieldByName.get(sub.field)!;
   const end = writeHeader(buf, off, field.nxmHeader, field.nxmExperimenter);
   buf[off + 3] = (field.bytes || (sub.length ?? MAX_TUN_METADATA)) + (end - off - 4);
   return end;

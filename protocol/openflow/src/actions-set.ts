@@ -3,7 +3,7 @@
 
 import { checkedTarget, finish, nicira, readNxmHeader, writeNxmHeader, type SubField } from "./action-parts.ts";
 import { badValue, malformed, OpenFlowError, refusal } from "./errors.ts";
-import { fieldOfHeader, fields, type Field, type FieldName } from "./fields.ts";
+import { fieldByName, fieldOfHeader, fields, type Field, type FieldName } from "./fields.ts";
 import { mustBeZero, writeU64 } from "./layout.ts";
 import { isValidValue } from "./match-check.ts";
 import { encodeOxm, readOxm, toBig, writeHeader, type OxmEntry } from "./oxm.ts";
@@ -44,15 +44,17 @@ function needsLoad2(field: Field): boolean {
   return field.nxmExperimenter !== undefined || field.bytes === 0;
 }
 
+const POWERS = Array.from({ length: 65 }, (_, bits) => 2 ** bits);
+
 /** Writes one load action; returns the offset after it. */
 export function encodeLoad(buf: Buffer, off: number, dst: SubField, value: number | bigint): number {
-  const field = fields[dst.field];
+  const field = fieldByName.get(dst.field)!;
   if (needsLoad2(field)) {
     const ones = ((1n << BigInt(dst.bits)) - 1n) << BigInt(dst.ofs);
     return encodeLoad2(buf, off, field, BigInt(value) << BigInt(dst.ofs), dst.bits === field.bytes * 8 ? undefined : ones);
   }
   if (dst.bits > 64) throw badValue(`load takes at most 64 bits, got ${dst.bits}`);
-  if (dst.bits < 53 ? Number(value) >= 2 ** dst.bits : BigInt(value) >> BigInt(dst.bits) !== 0n) throw badValue(`load: ${value} does not fit ${dst.bits} bits`);
+  if (typeof value === "number" || dst.bits < 53 ? Number(value) >= POWERS[dst.bits]! : value >> BigInt(dst.bits) !== 0n) throw badValue(`load: ${value} does not fit ${dst.bits} bits`);
   const pos = nicira(buf, off, 7);
   writeU16(buf, pos, (dst.ofs << 6) | (dst.bits - 1));
   writeNxmHeader(buf, pos + 2, dst);
