@@ -12,6 +12,8 @@ import { dotted, duration, formatPort, hex, toU64 } from "./print-value.ts";
 
 /** What stands after "actions=". */
 export function formatInstructions(instructions: readonly Instruction[]): string {
+  const only = instructions.length === 1 ? instructions[0]! : undefined; // as most flows have it
+  if (only?.type === "apply_actions") return formatActions(only.actions);
   const out: string[] = [];
   const of = <T extends Instruction["type"]>(type: T): (Instruction & { type: T })[] => instructions.filter((i): i is Instruction & { type: T } => i.type === type);
   for (const i of of("meter")) out.push(`meter:${i.meter_id}`);
@@ -51,7 +53,8 @@ const FLAGS = ["send_flow_rem", "check_overlap", "reset_counts", "no_packet_coun
 
 /** Flags of a flow, each with a space after it. */
 function flowFlags(flags: number | undefined): string {
-  return FLAGS.filter((_, bit) => (flags ?? 0) & (1 << bit)).map((flag) => `${flag} `).join("");
+  if (!flags) return "";
+  return FLAGS.filter((_, bit) => flags & (1 << bit)).map((flag) => `${flag} `).join("");
 }
 
 export interface PrintableFlowStats extends PrintableFlow {
@@ -62,12 +65,13 @@ export interface PrintableFlowStats extends PrintableFlow {
 
 const UNKNOWN = 0xffffffffffffffffn;
 
+const counter = (count: number | bigint): string => (count === UNKNOWN ? "?" : String(count));
+
 /** One flow as a flow statistics reply tells it, with its age and its counters. */
 export function formatFlowStats(flow: PrintableFlowStats): string {
   let out = `cookie=0x${toU64(flow.cookie).toString(16)}, duration=${duration(flow.duration_sec, flow.duration_nsec ?? 0)}, table=${flow.table_id}, `;
-  for (const [name, count] of [["n_packets", flow.packet_count], ["n_bytes", flow.byte_count]] as const) {
-    if (count !== undefined) out += `${name}=${count === UNKNOWN ? "?" : count}, `;
-  }
+  if (flow.packet_count !== undefined) out += `n_packets=${counter(flow.packet_count)}, `;
+  if (flow.byte_count !== undefined) out += `n_bytes=${counter(flow.byte_count)}, `;
   if (flow.idle_timeout) out += `idle_timeout=${flow.idle_timeout}, `;
   if (flow.hard_timeout) out += `hard_timeout=${flow.hard_timeout}, `;
   out += flowFlags(flow.flags);

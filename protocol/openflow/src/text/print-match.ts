@@ -34,9 +34,12 @@ export class Pieces {
   raw(label: string, text: string): void {
     const rank = RANKS.get(label) ?? LABELS.length;
     let at = this.ranks.length;
-    while (at > 0 && this.ranks[at - 1]! > rank) at--;
-    this.ranks.splice(at, 0, rank);
-    this.texts.splice(at, 0, text);
+    for (; at > 0 && this.ranks[at - 1]! > rank; at--) {
+      this.ranks[at] = this.ranks[at - 1]!;
+      this.texts[at] = this.texts[at - 1]!;
+    }
+    this.ranks[at] = rank;
+    this.texts[at] = text;
   }
 
   put(label: string, value: string | number | bigint): void {
