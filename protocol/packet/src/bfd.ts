@@ -2,7 +2,7 @@
 // (multihop). Authentication is kept, not checked: digests need the session's key.
 
 import { PacketValueError } from "./errors.ts";
-import { bytes, lengthWithHead, struct, tlv, u32, u8 } from "./form.ts";
+import { bytes, lengthWithHead, reserved, struct, tlv, u32, u8 } from "./form.ts";
 import type { ValueOf } from "./form.ts";
 import { Reader } from "./reader.ts";
 
@@ -16,7 +16,7 @@ export const bfdDiagnostics = {
   pathDown: 5, concatenatedPathDown: 6, administrativelyDown: 7, reverseConcatenatedPathDown: 8,
 } as const;
 
-const digest = struct({ key_id: u8, _reserved: u8, sequence: u32, digest: bytes });
+const digest = struct({ key_id: u8, _reserved: reserved(1), sequence: u32, digest: bytes });
 
 const authentication = tlv("type", u8, lengthWithHead, {
   password: [1, struct({ key_id: u8, password: bytes })],

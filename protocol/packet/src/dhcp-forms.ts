@@ -11,8 +11,9 @@ export const authentication = struct({ protocol: u8, algorithm: u8, rdm: u8, rep
 const ascii2: Form<string> = {
   read: (reader) => reader.view(2).toString("latin1"),
   write: (value) => {
-    if (!/^[A-Za-z]{2}$/.test(value)) throw new PacketValueError("a country code of two letters", value);
-    return Buffer.from(value, "latin1");
+    const written = Buffer.from(value, "latin1");
+    if (written.length !== 2) throw new PacketValueError("a country code of two letters", value);
+    return written;
   },
 };
 

@@ -102,6 +102,21 @@ export function buildIpv4(header: Ipv4Header, payload: Uint8Array): Buffer {
   return packet;
 }
 
+/**
+ * Whether a source route among the options has places left to go, so that `dst` is not the last one: transport checksums
+ * count that. Options that make no sense have none.
+ */
+export function hasRouteLeft(bytes: Uint8Array): boolean {
+  for (let at = 0; at < bytes.length && bytes[at] !== 0;) {
+    const type = bytes[at]!;
+    const length = type === 1 ? 1 : bytes[at + 1] ?? 0;
+    if (length === 0 || at + length > bytes.length) return false;
+    if ((type === 131 || type === 137) && length >= 3) return bytes[at + 2]! + 3 <= length;
+    at += length;
+  }
+  return false;
+}
+
 /** `pointer` counts from 1 at the option's type, so 4 is the first slot. RFC 791 3.1 */
 const route = struct({ pointer: u8, addresses: list(ipv4) });
 

@@ -94,7 +94,11 @@ export interface RouteInformation {
   length: number;
   preference: RouterPreference;
   lifetime_s: number;
+  /** Bytes the prefix takes, 8 or 16, when that is more than its length needs: radvd always writes 16. */
+  prefix_size?: number;
 }
+
+const routeSize = (length: number): number => (length > 64 ? 16 : length > 0 ? 8 : 0);
 
 const routeInformation: Form<RouteInformation> = {
   read: (reader) => {
@@ -103,14 +107,14 @@ const routeInformation: Form<RouteInformation> = {
     const lifetime_s = reader.u32();
     if (reader.left !== 0 && reader.left !== 8 && reader.left !== 16) reader.malformed("route prefix is not 0, 8 or 16 bytes");
     if (reader.left * 8 < length) reader.malformed("route prefix is shorter than its length");
-    return { prefix: formatIpv6Bytes(Buffer.concat([reader.rest()], 16)), length, preference, lifetime_s };
+    const prefix_size = reader.left > routeSize(length) ? { prefix_size: reader.left } : {};
+    return { prefix: formatIpv6Bytes(Buffer.concat([reader.rest()], 16)), length, preference, lifetime_s, ...prefix_size };
   },
-  write: ({ prefix, length, preference, lifetime_s }) => {
+  write: ({ prefix, length, preference, lifetime_s, prefix_size }) => {
     const { address } = prefix6Parts(`${prefix}/${length}`);
-    const size = length > 64 ? 16 : length > 0 ? 8 : 0;
-    return Buffer.concat([
-      Buffer.of(length, writePreference(preference)), u32.write(lifetime_s), maskIpv6(address, length).subarray(0, size),
-    ]);
+    const size = prefix_size ?? routeSize(length);
+    if (size < routeSize(length) || (size !== 0 && size !== 8 && size !== 16)) throw new PacketValueError("a prefix of 0, 8 or 16 bytes", String(size));
+    return Buffer.concat([Buffer.of(length, writePreference(preference)), u32.write(lifetime_s), address.subarray(0, size)]);
   },
 };
 

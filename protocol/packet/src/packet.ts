@@ -12,7 +12,7 @@ import type { Icmpv6 } from "./icmpv6.ts";
 import { readIgmp } from "./igmp.ts";
 import type { Igmp } from "./igmp.ts";
 import { ipProtocols } from "./ip.ts";
-import { readIpv4 } from "./ipv4.ts";
+import { hasRouteLeft, readIpv4 } from "./ipv4.ts";
 import type { Ipv4 } from "./ipv4.ts";
 import { readIpv6 } from "./ipv6.ts";
 import type { Ipv6 } from "./ipv6.ts";
@@ -52,7 +52,7 @@ export function parsePacket(buf: Uint8Array): Packet {
     if (header.fragmentOffset > 0) return packet;
     if (header.protocol === ipProtocols.icmpv4) packet.icmpv4 = readIcmpv4(payload, header.complete);
     else if (header.protocol === ipProtocols.igmp) packet.igmp = readIgmp(payload, header.complete);
-    else readTransport(packet, header.protocol, payload, header);
+    else readTransport(packet, header.protocol, payload, hasRouteLeft(header.options) ? { ...header, complete: false } : header);
   } else if (eth.ethertype === ethertypes.ipv6) {
     const { header, payload } = readIpv6(inner);
     packet.ipv6 = header;

@@ -1,19 +1,28 @@
-// For tests only: the captured frames of vectors/frames.txt, and what several test files share.
+// For tests only: the captured frames of vectors/, and what several test files share.
 
 import { readFileSync } from "node:fs";
 
 import { PacketError } from "./errors.ts";
 
-function load(): Map<string, Buffer> {
+/** What an independent decoder read in a frame, field by field; a field may be there several times. */
+export type Fields = ReadonlyMap<string, readonly string[]>;
+
+function load(file: string): { frames: Map<string, Buffer>; fields: Map<string, Fields> } {
   const frames = new Map<string, Buffer>();
-  const text = readFileSync(new URL("../vectors/frames.txt", import.meta.url), "utf8");
-  for (const [, name, body] of text.matchAll(/^\[(.+)\]\n([0-9a-f\n]+)/gm)) {
+  const fields = new Map<string, Fields>();
+  const text = readFileSync(new URL(`../vectors/${file}`, import.meta.url), "utf8");
+  for (const [, notes, name, body] of text.matchAll(/^((?:#=? .*\n)*)\[(.+)\]\n([0-9a-f\n]+)/gm)) {
     frames.set(name!, Buffer.from(body!.replaceAll("\n", ""), "hex"));
+    const noted = [...notes!.matchAll(/^#= (\S+) (.*)$/gm)];
+    fields.set(name!, new Map(noted.map(([, field, value]) => [field!, value!.split("|")])));
   }
-  return frames;
+  return { frames, fields };
 }
 
-export const frames: ReadonlyMap<string, Buffer> = load();
+export const frames: ReadonlyMap<string, Buffer> = load("frames.txt").frames;
+
+/** Frames of more programs, with what tshark reads in them. */
+export const captured = load("captured.txt");
 
 /** Frames in this test have a name in vectors/frames.txt. */
 export function frame(name: string): Buffer {
