@@ -74,7 +74,6 @@ export function messageName(type: number, multipart?: number, experimenter?: num
 export function identify(bytes: Buffer): Kind | ErrorName {
   const type = bytes[1]!;
   const known = [NX_VENDOR, ONF_VENDOR];
-  if (bytes[0] !== 4 && type > ANY_VERSION) return "OFPBRC_BAD_VERSION";
   let key = String(type);
   let missing: ErrorName = "OFPBRC_BAD_TYPE";
   if (type === EXPERIMENTER) {
@@ -95,7 +94,8 @@ export function identify(bytes: Buffer): Kind | ErrorName {
       missing = "OFPBRC_BAD_SUBTYPE";
     } else key += `/${kind}`;
   }
-  return kinds.get(key) ?? missing;
+  // Of other versions no more is known here than that they have the first four messages.
+  return (bytes[0] === 4 || type <= ANY_VERSION ? kinds.get(key) : undefined) ?? missing;
 }
 
 /** Whether the length of a whole message is possible for its kind. */

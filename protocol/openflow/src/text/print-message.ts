@@ -30,11 +30,16 @@ export interface PrintOptions {
 /** How much is shown: messages inside of errors a little less. */
 interface Context extends PrintOptions {
   readonly dumps: boolean;
+  /** How many messages this one is inside of. */
+  readonly depth: number;
 }
+
+/** A message may hold another, and that one more: so many are opened, the next is shown as bytes. */
+const MAX_DEPTH = 64;
 
 /** A message in the words of `ovs-ofctl ofp-print`, without the newline at its end. */
 export function formatMessage(message: Decoded, options: PrintOptions = {}): string {
-  return finish(header(message, options) + body(message, { ...options, dumps: true })).replace(/\n$/, "");
+  return finish(header(message, options) + body(message, { ...options, dumps: true, depth: 0 })).replace(/\n$/, "");
 }
 
 /**
@@ -42,10 +47,11 @@ export function formatMessage(message: Decoded, options: PrintOptions = {}): str
  * @throws never because of the bytes
  */
 export function formatBytes(bytes: Uint8Array, options: PrintOptions = {}): string {
-  return render(Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength), { ...options, dumps: true });
+  return render(Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength), { ...options, dumps: true, depth: 0 });
 }
 
 function render(bytes: Buffer, context: Context): string {
+  if (context.depth > MAX_DEPTH) return `(***inside of ${context.depth} messages***)\n${hexDump(bytes)}`;
   if (bytes.length === 0) return "OpenFlow message is empty\n";
   if (bytes.length < 8) return `OpenFlow packet too short (only ${bytes.length} bytes):\n${hexDump(bytes)}`;
   const length = bytes.readUInt16BE(2);
@@ -98,7 +104,7 @@ interface Listed {
   readonly start: number;
   readonly size: (bytes: Buffer, at: number) => number;
 }
-const lengthAt = (start: number, offset: number): Listed => ({ start, size: (bytes, at) => bytes.readUInt16BE(at + offset) });
+const lengthAt = (start: number, offset: number): Listed => ({ start, size: (bytes, at) => (at + offset + 2 > bytes.length ? 0 : bytes.readUInt16BE(at + offset)) });
 const fixed = (size: number): Listed => ({ start: 16, size: () => size });
 const withMatch: Listed = { start: 24, size: (bytes, at) => (at + 20 > bytes.length ? 0 : 16 + ((bytes.readUInt16BE(at + 18) + 7) & ~7)) };
 const LISTS: Readonly<Record<string, Listed>> = {
@@ -211,7 +217,7 @@ const BODIES: Bodies = {
   error: (message, context) => {
     const data = message.data ?? new Uint8Array(0);
     const helloFailed = message.error_type === 0;
-    return ` ${nameOf(message)}\n${helloFailed ? printable(data) : render(Buffer.from(data.buffer, data.byteOffset, data.byteLength), { ...context, dumps: false })}`;
+    return ` ${nameOf(message)}\n${helloFailed ? printable(data) : render(Buffer.from(data.buffer, data.byteOffset, data.byteLength), { ...context, dumps: false, depth: context.depth + 1 })}`;
   },
   echo_request: echo,
   echo_reply: echo,
@@ -260,7 +266,7 @@ const BODIES: Bodies = {
     const data = message.message ?? new Uint8Array(0);
     const inner = Buffer.from(data.buffer, data.byteOffset, data.byteLength);
     const length = inner.length < 8 ? inner.length : Math.min(inner.length, inner.readUInt16BE(2));
-    return `\n bundle_id=${hash(message.bundle_id)}${bundleFlags(message.flags)}\n${render(inner.subarray(0, length), context)}`;
+    return `\n bundle_id=${hash(message.bundle_id)}${bundleFlags(message.flags)}\n${render(inner.subarray(0, length), { ...context, depth: context.depth + 1 })}`;
   },
   flow_mod_table_id: (message) => (message.set === 0 ? " disable" : " enable"),
   set_packet_in_format: (message) => ` format=${message.format}`,

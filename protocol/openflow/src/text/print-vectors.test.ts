@@ -76,13 +76,26 @@ test("bytes that are no message are shown, not thrown", () => {
   expect(() => printBytes("message", Buffer.from("040e0038000000010000", "hex"))).toThrow(OpenFlowError);
 });
 
+test("messages inside of messages without end", () => {
+  for (const head of ["04010000000000010001000a", "04040000000000014f4e4600000008fd0000000100000003"]) {
+    let bytes = Buffer.from("0402000800000001", "hex");
+    while (bytes.length < 65_000) {
+      bytes = Buffer.concat([Buffer.from(head, "hex"), bytes]);
+      bytes.writeUInt16BE(bytes.length, 2);
+    }
+    const text = formatBytes(bytes);
+    expect(text.length).toBeLessThan(8 * bytes.length);
+    expect(text).toContain("00000000  04 0");
+  }
+});
+
 const ofctl = "/usr/bin/ovs-ofctl";
 
 describe.skipIf(!existsSync(ofctl))("the installed ovs-ofctl", () => {
   const theirs = (hex: string): string => withoutXid(execFileSync(ofctl, ["ofp-print", hex], { encoding: "utf8", stdio: ["ignore", "pipe", "ignore"] }));
   const message = (type: number, body: string): string => `04${type.toString(16).padStart(2, "0")}${(8 + body.length / 2).toString(16).padStart(4, "0")}00000001${body}`;
   const packetOut = (packet: string): string => message(13, `ffffffff0000000100100000000000000000001000000002ffff000000000000${packet}`);
-  const ethernet = "0200000000020200000000 01".replace(" ", "");
+  const ethernet = "020000000002020000000001";
   const ipv4 = (proto: string, payload: string, fragment = "0000"): string => `0800451c${(20 + payload.length / 2).toString(16).padStart(4, "0")}0001${fragment}40${proto}00000a0000010a000002${payload}`;
   const ipv6 = (next: string, payload: string): string => `86dd6abcdef1${(payload.length / 2).toString(16).padStart(4, "0")}${next}40fe80${"00".repeat(13)}01ff02${"00".repeat(13)}02${payload}`;
   const tcp = "1f9000500000000100000002501820003344000061";
@@ -105,7 +118,7 @@ describe.skipIf(!existsSync(ofctl))("the installed ovs-ofctl", () => {
     "a later fragment": `${ethernet}${ipv4("11", "0035d431000c1234aabbccdd", "2010")}`,
     "IPv4 longer than the frame": `${ethernet}08004500004000010000400600000a0000010a000002`,
     "UDP over IPv6": `${ethernet}${ipv6("11", "0035d431000c1234aabbccdd")}`,
-    "TCP behind extension headers": `${ethernet}${ipv6("00", `2b00000000000000060000000000000 0${tcp}`.replace(" ", ""))}`,
+    "TCP behind extension headers": `${ethernet}${ipv6("00", `2b000000000000000600000000000000${tcp}`)}`,
     "an IPv6 fragment": `${ethernet}${ipv6("2c", "11000001000000010035d431000c1234aabbccdd")}`,
     "a later IPv6 fragment": `${ethernet}${ipv6("2c", "11000029000000010035d431000c1234aabbccdd")}`,
     "neighbour solicitation": `${ethernet}${ipv6("3a", neighbour)}`,
@@ -128,6 +141,12 @@ describe.skipIf(!existsSync(ofctl))("the installed ovs-ofctl", () => {
   });
 
   const refused = message(14, "00".repeat(48));
+  const flowMod = (match: string, actions = ""): string => {
+    const length = match.length / 2 + 4;
+    const padded = match + "00".repeat((8 - (length % 8)) % 8);
+    const size = (bytes: number): string => bytes.toString(16).padStart(4, "0");
+    return message(14, `${"00".repeat(22)}8000${"ff".repeat(12)}000000000001${size(length)}${padded}0004${size(8 + actions.length / 2)}00000000${actions}`);
+  };
   const others: Record<string, string> = {
     "hello of many versions": message(0, "0001000800000072"),
     "hello with junk": message(0, "6578747261"),
@@ -142,6 +161,13 @@ describe.skipIf(!existsSync(ofctl))("the installed ovs-ofctl", () => {
     "nothing in a reply": message(19, "000d000000000000"),
     "queues without any": message(23, "0000000100000000"),
     "queues": message(23, "000000010000000000000009000000010030000000000000000100100000000001f40000000000000002001000000000ffff000000000000"),
+    "a match of a recirculated packet": flowMod("000148040002000080000a0286dd800010012c"),
+    "ports of connections of no protocol": flowMod("0001d2040000002080000a0208000001f80400500001fa04005000"),
+    "tunnel metadata with a mask of some bytes": flowMod("00018f0400ff00ff80000d0401001780"),
+    "tunnel flags that are not public": flowMod("0001d1040000f0f0", "ffff00180000232000210001d1040052ffff000000000000"),
+    "a GTP-U type that is zero": flowMod("8000000400000001ffff2106000023200080"),
+    "an ERSPAN index of another version": flowMod("ffff16080000232000000005ffff190600002320020f"),
+    "registers of 64 and 128 bits": flowMod("8001010800000001000000020001e02000000000000000030000000000000000000000000000000f0000000000000000"),
     "a group of an odd type": message(15, "0002000400000001"),
   };
   test.each(Object.entries(others))("message: %s", (_name, hex) => {
