@@ -43,29 +43,40 @@ export function checkValue(action: Action, off: number): void {
   };
   switch (action.type) {
     case "output":
-      { bad(isOutput(action.port), `port 0x${action.port.toString(16)}`, "OFPBAC_BAD_OUT_PORT"); return; }
+      bad(isOutput(action.port), `port 0x${action.port.toString(16)}`, "OFPBAC_BAD_OUT_PORT");
+      return;
     case "set_vlan_vid":
-      { bad(action.vlan_vid <= 0xfff, "more than 12 bits"); return; }
+      bad(action.vlan_vid <= 0xfff, "more than 12 bits");
+      return;
     case "set_vlan_pcp":
-      { bad(action.vlan_pcp <= 7, "more than 3 bits"); return; }
+      bad(action.vlan_pcp <= 7, "more than 3 bits");
+      return;
     case "set_nw_tos":
-      { bad((action.nw_tos & 3) === 0, "the lower two bits are not part of it"); return; }
+      bad((action.nw_tos & 3) === 0, "the lower two bits are not part of it");
+      return;
     case "set_nw_ecn":
-      { bad(action.nw_ecn <= 3, "more than 2 bits"); return; }
+      bad(action.nw_ecn <= 3, "more than 2 bits");
+      return;
     case "push_vlan":
-      { bad(action.ethertype === 0x8100 || action.ethertype === 0x88a8, `0x${action.ethertype.toString(16)} is no VLAN`); return; }
+      bad(action.ethertype === 0x8100 || action.ethertype === 0x88a8, `0x${action.ethertype.toString(16)} is no VLAN`);
+      return;
     case "push_mpls":
-      { bad(isMpls(action.ethertype), `0x${action.ethertype.toString(16)} is not MPLS`); return; }
+      bad(isMpls(action.ethertype), `0x${action.ethertype.toString(16)} is not MPLS`);
+      return;
     case "conjunction":
-      { bad(action.n_clauses >= 2 && action.n_clauses <= 64 && action.clause < action.n_clauses, `clause ${action.clause} of ${action.n_clauses}`, "NXBAC_BAD_CONJUNCTION"); return; }
+      bad(action.n_clauses >= 2 && action.n_clauses <= 64 && action.clause < action.n_clauses, `clause ${action.clause} of ${action.n_clauses}`, "NXBAC_BAD_CONJUNCTION");
+      return;
     case "sample":
     case "sample2":
-      { bad(action.probability > 0, "probability 0"); return; }
+      bad(action.probability > 0, "probability 0");
+      return;
     case "sample3":
       bad((action.direction ?? 0) <= 2, `direction ${action.direction ?? 0}`);
-      { bad(action.probability > 0, "probability 0"); return; }
+      bad(action.probability > 0, "probability 0");
+      return;
     case "output_trunc":
-      { bad(action.max_len >= 14, `${action.max_len} bytes are less than an Ethernet header`); return; }
+      bad(action.max_len >= 14, `${action.max_len} bytes are less than an Ethernet header`);
+      return;
     case "multipath": {
       const bits = Math.ceil(Math.log2(action.max_link + 1));
       bad(action.fields < HASH_FIELDS, `hash of ${action.fields}`);
@@ -74,7 +85,12 @@ export function checkValue(action: Action, off: number): void {
     }
     case "bundle":
     case "bundle_load":
-      { checkBundle(action, bad); return; }
+      checkBundle(action, bad);
+      return;
+    case "debug_slow":
+    case "debug_recirc":
+      bad(false, "of a switch that is started for it", "OFPBAC_BAD_VENDOR_TYPE");
+      return;
     default:
   }
 }
@@ -197,7 +213,8 @@ function step(action: Action, state: State): void {
   const type = networkType(state);
   switch (action.type) {
     case "output_trunc":
-      { must(isOutput16(action.port), `port ${action.port}`, "OFPBAC_BAD_OUT_PORT"); return; }
+      must(isOutput16(action.port), `port ${action.port}`, "OFPBAC_BAD_OUT_PORT");
+      return;
     case "set_vlan_vid":
     case "set_vlan_pcp":
       expect((state.vlan[0] & TAGGED) !== 0, "without VLAN tag");
@@ -213,21 +230,25 @@ function step(action: Action, state: State): void {
       return;
     case "set_nw_src":
     case "set_nw_dst":
-      { expect(type === IPV4, "not IPv4"); return; }
+      expect(type === IPV4, "not IPv4");
+      return;
     case "set_nw_tos":
     case "set_nw_ecn":
     case "set_nw_ttl":
     case "dec_ttl":
     case "dec_ttl_cnt_ids":
-      { expect(isIp(state), "not IP"); return; }
+      expect(isIp(state), "not IP");
+      return;
     case "set_tp_src":
     case "set_tp_dst":
-      { expect(isIp(state) && (state.ipFrag & 2) === 0 && [6, 17, 132].includes(state.ipProto), "not TCP, UDP or SCTP"); return; }
+      expect(isIp(state) && (state.ipFrag & 2) === 0 && [6, 17, 132].includes(state.ipProto), "not TCP, UDP or SCTP");
+      return;
     case "set_mpls_label":
     case "set_mpls_tc":
     case "set_mpls_ttl":
     case "dec_mpls_ttl":
-      { expect(isMpls(type), "not MPLS"); return; }
+      expect(isMpls(type), "not MPLS");
+      return;
     case "push_mpls":
       expect(state.packetType === 0, "not Ethernet");
       state.ethType = action.ethertype;
@@ -239,26 +260,34 @@ function step(action: Action, state: State): void {
       return;
     case "set_field":
     case "reg_load2":
-      { setField(action.field, () => Number(toBig(fields[action.field], action.value)), state, must); return; }
+      setField(action.field, () => Number(toBig(fields[action.field], action.value)), state, must);
+      return;
     case "load":
-      { setField(action.dst.field, () => Number(BigInt(action.value) << BigInt(action.dst.ofs)), state, must); return; }
+      setField(action.dst.field, () => Number(BigInt(action.value) << BigInt(action.dst.ofs)), state, must);
+      return;
     case "move":
       needs(action.src);
-      { needs(action.dst); return; }
+      needs(action.dst);
+      return;
     case "stack_push":
     case "stack_pop":
-      { needs(action.field); return; }
+      needs(action.field);
+      return;
     case "output_reg":
     case "output_reg2":
-      { needs(action.src); return; }
+      needs(action.src);
+      return;
     case "multipath":
     case "bundle":
     case "bundle_load":
-      { needs(action.dst); return; }
+      needs(action.dst);
+      return;
     case "delete_field":
-      { must(action.field.field.startsWith("tun_metadata"), `${action.field.field} cannot be deleted`, "OFPBAC_BAD_ARGUMENT"); return; }
+      must(action.field.field.startsWith("tun_metadata"), `${action.field.field} cannot be deleted`, "OFPBAC_BAD_ARGUMENT");
+      return;
     case "fin_timeout":
-      { expect(state.ipProto === 6, "not TCP"); return; }
+      expect(state.ipProto === 6, "not TCP");
+      return;
     case "encap":
       state.packetType = action.new_pkt_type;
       if (state.packetType >>> 16 === 1) state.ethType = state.packetType & 0xffff;
@@ -272,19 +301,26 @@ function step(action: Action, state: State): void {
       }
       return;
     case "dec_nsh_ttl":
-      { expect(state.packetType === 0x1894f || state.ethType === 0x894f, "not NSH"); return; }
+      expect(state.packetType === 0x1894f || state.ethType === 0x894f, "not NSH");
+      return;
     case "resubmit":
-      { must(action.ct !== true || hasPrerequisite("ct", state), "without a tracked connection"); return; }
+      must(action.ct !== true || hasPrerequisite("ct", state), "without a tracked connection");
+      return;
     case "learn":
-      { checkLearn(action, state); return; }
+      checkLearn(action, state);
+      return;
     case "clone":
-      { runAside(action.actions, state); return; }
+      runAside(action.actions, state);
+      return;
     case "ct": {
       const alg = action.alg ?? 0;
       must(type === IPV4 || type === IPV6, "not IP");
       must((state.ctState & CT_INVALID) === 0 || action.commit !== true, "of an invalid connection");
       must((alg !== FTP || state.ipProto === 6) && (alg !== TFTP || state.ipProto === 17), `alg ${alg} of another protocol`);
-      if (typeof action.zone === "object") { needs(action.zone); return; }
+      if (typeof action.zone === "object") {
+        needs(action.zone);
+        return;
+      }
       runAside([...(action.nat === undefined ? [] : [located({ type: "nat", nat: action.nat }, action)]), ...(action.exec ?? [])], state); return;
     }
     case "nat": {

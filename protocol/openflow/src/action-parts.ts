@@ -134,13 +134,24 @@ export function half<N extends string>(name: N, key: "ofs" | "bits", also?: stri
 /** The field of a subfield, as an NXM or OXM header of 4 or 8 bytes. */
 export function header<N extends string>(name: N): Part<Named<N, SubField>> {
   return {
-    name, size: 4,
+    name, size: -1,
     encode: (buf, off, obj) => writeNxmHeader(buf, off, subfield(obj, name)),
     decode(buf, off, end, obj) {
       const found = readHeader(buf, off, end);
       if (judging.strict && found.masked) throw refusal("OFPBMC_BAD_MASK", off, `${found.field.name} has a mask where only a field is named`);
       nameField(draft(obj, name), found);
       return found.end;
+    },
+  };
+}
+
+/** The header of a field that is named as a whole, so that its bits say how long it is. */
+export function wholeHeader<N extends string>(name: N): Part<Named<N, SubField>> {
+  return {
+    ...header(name),
+    encode(buf, off, obj) {
+      const sub = subfield(obj, name);
+      return writeNxmHeader(buf, off, sub.length === undefined ? { ...sub, length: (sub.bits + 7) >> 3 } : sub);
     },
   };
 }

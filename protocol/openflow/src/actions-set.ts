@@ -5,7 +5,7 @@ import { checkedTarget, finish, nicira, readNxmHeader, writeNxmHeader, type SubF
 import { badValue, malformed, OpenFlowError, refusal } from "./errors.ts";
 import { fieldByName, fieldOfHeader, fields, type Field, type FieldName } from "./fields.ts";
 import { mustBeZero, writeU64 } from "./layout.ts";
-import { isValidValue } from "./match-check.ts";
+import { isValidValue, mustBeInMask } from "./match-check.ts";
 import { encodeOxm, readOxm, toBig, writeHeader, type OxmEntry } from "./oxm.ts";
 import { judging } from "./strict.ts";
 import { writeU16, writeValue, type FieldValue } from "./value.ts";
@@ -83,7 +83,9 @@ export function encodeLoad2(buf: Buffer, off: number, field: Field, value: Field
 function entry(buf: Buffer, pos: number, end: number): OxmEntry {
   if (judging.strict) mustHaveLength(buf, pos, end);
   try {
-    return readOxm(buf, pos, end);
+    const oxm = readOxm(buf, pos, end);
+    if (judging.strict && oxm.mask !== undefined) mustBeInMask(buf, oxm);
+    return oxm;
   } catch (error) {
     // In an action an unknown field is a type that cannot be set.
     if (error instanceof OpenFlowError && error.errorName === "OFPBMC_BAD_FIELD") throw refusal("OFPBAC_BAD_SET_TYPE", pos, error.reason);
@@ -99,7 +101,8 @@ function mustHaveLength(buf: Buffer, pos: number, end: number): void {
   if (long && pos + 8 > end) return;
   const field = fieldOfHeader(header, long ? buf.readUInt32BE(pos + 4) : undefined);
   const length = (header & 0xff) - (long ? 4 : 0);
-  if (field === undefined || !field.known || field.bytes === 0 || (header & 0xff) === 0) return;
+  if (field === undefined || !field.known) throw refusal("OFPBAC_BAD_SET_TYPE", pos, `unknown OXM field 0x${header.toString(16)}`);
+  if (field.bytes === 0 || (header & 0xff) === 0) return;
   if (((header & 0x100) === 0 ? length : length >> 1) !== field.bytes) throw refusal("OFPBAC_BAD_SET_LEN", pos + 3, `${field.name} of ${length} bytes`);
 }
 

@@ -1,9 +1,9 @@
 // Actions of a plain shape as data: number and layout, from which their types are derived. Those whose shape depends on their
 // content have a file each (set, ct, controller, learn, encap) or are written out in actions.ts.
 
-import { half, header, nxmHeader, ofsBits, subfield, writeNxmHeader, type SubField } from "./action-parts.ts";
+import { half, header, nxmHeader, ofsBits, subfield, wholeHeader, writeNxmHeader, type SubField } from "./action-parts.ts";
 import { NX_VENDOR, refusal, truncated } from "./errors.ts";
-import { ipv4, mac, pad, rest, slack, u16, u32, u64, u8, zeros, type Part, type Shape } from "./layout.ts";
+import { ipv4, mac, mustBeZero, pad, rest, slack, u16, u32, u64, u8, zeros, type Part, type Shape } from "./layout.ts";
 import { judging } from "./strict.ts";
 import { writeU16, writeU32 } from "./value.ts";
 
@@ -19,6 +19,7 @@ const counterIds: Part<{ ids: readonly number[] }> = {
   },
   decode(buf, off, end, obj) {
     const count = buf.readUInt16BE(off);
+    if (judging.strict) mustBeZero(buf, off + 2, off + 6);
     if (off + 6 + count * 2 > end) throw truncated(off, "dec_ttl ids", "OFPBAC_BAD_LEN");
     const ids: number[] = [];
     for (let i = 0; i < count; i++) ids.push(buf.readUInt16BE(off + 6 + i * 2));
@@ -52,11 +53,13 @@ const members: Part<{ algorithm: number; fields: number; basis: number; member_t
     obj["basis"] = buf.readUInt16BE(off + 4);
     obj["member_type"] = buf.readUInt32BE(off + 6);
     const count = buf.readUInt16BE(off + 10);
-    if (off + 22 + count * 2 > end) throw truncated(off + 10, "bundle members", "OFPBAC_BAD_LEN");
-    if (buf.readUInt32BE(off + 14) !== 0) {
+    const load = obj["type"] === "bundle_load";
+    if (load) {
       ofsBits("dst").decode(buf, off + 12, end, obj);
       nxmHeader("dst").decode(buf, off + 14, end, obj);
     }
+    if (off + 22 + count * 2 > end) throw truncated(off + 10, "bundle members", "OFPBAC_BAD_LEN");
+    if (judging.strict && !load) mustBeZero(buf, off + 12, off + 22, "OFPBAC_BAD_ARGUMENT");
     const list: number[] = [];
     for (let i = 0; i < count; i++) list.push(buf.readUInt16BE(off + 22 + i * 2));
     obj["members"] = list;
@@ -146,7 +149,7 @@ const table = {
   decap: nxOpen(47, pad(2), u32("new_pkt_type"), noProperties),
   dec_nsh_ttl: nx(48, pad(6)),
   check_pkt_larger: nx24(49, u16("pkt_len"), half("dst", "ofs"), header("dst")),
-  delete_field: { ...nx(50, header("field")), size: 24 },
+  delete_field: { ...nx(50, wholeHeader("field")), size: 24 },
   debug_slow: nx(254, pad(6)),
   debug_recirc: nx(255, pad(6)),
 } as const satisfies Record<string, Def<readonly Part[]>>;

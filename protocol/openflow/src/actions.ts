@@ -240,9 +240,8 @@ function decodeAction(buf: Buffer, off: number, end: number): Action {
 // Numbers of actions that the tables do not have: output, dec_ttl, set_field; and those of Nicira that are written out above.
 const STANDARD = new Set([0, 24, 25]);
 const NICIRA = new Set([1, 7, 14, 16, 20, 33, 35, 36, 37, 42, 44, 45, 46]);
-/** Open vSwitch has not: copy_ttl_out, copy_ttl_in, push_pbb, pop_pbb; and without a special start debug_slow, debug_recirc. */
+/** Open vSwitch has not: copy_ttl_out, copy_ttl_in, push_pbb, pop_pbb. */
 const NOT_STANDARD = new Set([11, 12, 26, 27]);
-const NOT_NICIRA = new Set([254, 255]);
 
 /** An action that Open vSwitch does not know it refuses before it looks at its length. */
 function mustBeKnown(buf: Buffer, off: number, end: number): void {
@@ -255,7 +254,7 @@ function mustBeKnown(buf: Buffer, off: number, end: number): void {
   if (vendor !== NX_VENDOR && vendor !== ONF_VENDOR) throw refusal("OFPBAC_BAD_VENDOR", off + 4, `an action of experimenter 0x${vendor.toString(16)}`);
   if (end - off < 16) throw truncated(off, "experimenter action", "OFPBAC_BAD_LEN");
   const subtype = buf.readUInt16BE(off + 8);
-  const known = vendor === ONF_VENDOR ? subtype === COPY_FIELD : (niciraActions[subtype] !== undefined || NICIRA.has(subtype)) && !NOT_NICIRA.has(subtype);
+  const known = vendor === ONF_VENDOR ? subtype === COPY_FIELD : niciraActions[subtype] !== undefined || NICIRA.has(subtype);
   if (!known) throw refusal("OFPBAC_BAD_VENDOR_TYPE", off + 8, `unknown action ${subtype} of experimenter 0x${vendor.toString(16)}`);
 }
 

@@ -1,6 +1,7 @@
 // NXT_CT_FLUSH: which connections a switch is to forget, by the two tuples of a connection and by zone.
 
-import { ipv6, pad, slack, u16, u8, zeros } from "./layout.ts";
+import { refusal } from "./errors.ts";
+import { check, ipv6, pad, slack, u16, u8, zeros } from "./layout.ts";
 import { properties, type PropertyOf } from "./properties.ts";
 
 // A property of 16 bits takes four bytes.
@@ -24,4 +25,18 @@ const matches = {
 export type CtFlushTuple = PropertyOf<typeof tuple>;
 export type CtFlushProperty = PropertyOf<typeof matches>;
 
-export const ctFlush = [u8("ip_proto"), zeros(7), properties("properties", matches)] as const;
+/** Addresses of one family; one that is all zero is of any, and lets the next be of another. */
+const oneFamily = check((obj, _buf, off) => {
+  let family = "";
+  for (const property of obj["properties"] as readonly CtFlushProperty[]) {
+    if (!("tuple" in property)) continue;
+    for (const part of property.tuple) {
+      if (!("addr" in part)) continue;
+      const found = part.addr === "::" ? "" : part.addr.startsWith("::ffff:") && part.addr.includes(".") ? "IPv4" : "IPv6";
+      if (family !== "" && found !== "" && family !== found) throw refusal("OFPBPC_BAD_VALUE", off, "addresses of two families");
+      family = found;
+    }
+  }
+});
+
+export const ctFlush = [u8("ip_proto"), zeros(7), properties("properties", matches), oneFamily] as const;

@@ -307,9 +307,9 @@ export function rest<N extends string>(name: N): Part<Maybe<N, Uint8Array>> {
   };
 }
 
-/** Structures one after another up to the end. `lengthAt`: they carry their own length there, as 16 bits. */
+/** Structures one after another up to the end. `lengthAt`: they carry their own length there, as 16 bits. `look`: a strict decoder's look at each before it is read. */
 export function list<N extends string, L extends readonly Part[]>(
-  name: N, layout: L, lengthAt?: number, align = 1, badLength: ErrorName = "OFPBRC_BAD_LEN",
+  name: N, layout: L, lengthAt?: number, align = 1, badLength: ErrorName = "OFPBRC_BAD_LEN", look?: (buf: Buffer, off: number, end: number) => void,
 ): Part<Named<N, readonly Shape<L>[]>> {
   const fixedSize = layout.reduce((sum, part) => (part.size < 0 ? -1e9 : sum + part.size), 0);
   const leastSize = layout.reduce((sum, part) => sum + Math.max(part.size, 0), 0);
@@ -330,6 +330,7 @@ export function list<N extends string, L extends readonly Part[]>(
       const items: Obj[] = [];
       while (off < end) {
         let stop = lengthAt === undefined ? off + fixedSize : end;
+        if (judging.strict) look?.(buf, off, end);
         if (lengthAt !== undefined) {
           if (off + Math.max(lengthAt + 2, leastSize) > end) throw truncated(off, name, badLength);
           const length = buf.readUInt16BE(off + lengthAt);

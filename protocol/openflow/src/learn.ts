@@ -116,10 +116,13 @@ export function decodeLearn(buf: Buffer, off: number, end: number, two: boolean)
     } else if (judging.strict && ofs !== 0) throw refusal("OFPBAC_BAD_ARGUMENT", pos - 4, "learn: an offset without result");
   }
   const specs: LearnSpec[] = [];
+  const references: [at: number, sub: SubField][] = [];
   const reference = (bits: number): SubField => {
     const found = readNxmHeader(buf, pos);
     pos += 6;
-    return checked(pos - 6, { field: found.field.name, ofs: buf.readUInt16BE(pos - 2), bits, ...lengthOf(found) });
+    const sub = { field: found.field.name, ofs: buf.readUInt16BE(pos - 2), bits, ...lengthOf(found) };
+    references.push([pos - 6, sub]);
+    return sub;
   };
   while (pos + 2 <= end) {
     const head = buf.readUInt16BE(pos);
@@ -142,6 +145,8 @@ export function decodeLearn(buf: Buffer, off: number, end: number, two: boolean)
   }
   if (end - pos >= 8 && !judging.strict) throw malformed(pos, "learn: bytes left over", "OFPBAC_BAD_ARGUMENT");
   if (judging.strict) mustBeZero(buf, pos, end, "OFPBAC_BAD_ARGUMENT");
+  // Whether fields have the bits that are named comes last.
+  for (const [at, sub] of references) checked(at, sub);
   return { ...head, ...extra, specs };
 }
 

@@ -29,21 +29,23 @@ export function isPort(port: number): boolean {
   return port < 0xff00 || port >= 0xffffff00;
 }
 
+/** @throws OpenFlowError OFPBMC_BAD_WILDCARDS when the value has bits that its mask has not */
+export function mustBeInMask(buf: Buffer, { field, end, half }: OxmEntry): void {
+  const start = end - 2 * half;
+  for (let i = 0; i < half; i++) {
+    if (buf[start + i]! & ~buf[start + half + i]!) throw refusal("OFPBMC_BAD_WILDCARDS", start + i, `${field.name} has bits outside its mask`);
+  }
+}
+
 /** Checks an entry that comes after those in `before`. @throws OpenFlowError OFPBMC_* */
 export function mustMatch(buf: Buffer, pos: number, entry: OxmEntry, before: Values): void {
   const { field, value, mask } = entry;
   if (mask !== undefined) {
-    const half = (entry.end - pos - 4 - (field.experimenter === undefined || buf.readUInt16BE(pos) !== 0xffff ? 0 : 4)) >> 1;
-    const start = entry.end - 2 * half;
-    let all = true;
-    let none = true;
-    for (let i = 0; i < half; i++) {
-      const bits = buf[start + half + i]!;
-      if (buf[start + i]! & ~bits) throw refusal("OFPBMC_BAD_WILDCARDS", start + i, `${field.name} has bits outside its mask`);
-      if (bits !== 0) none = false;
-      if (bits !== 0xff) all = false;
+    mustBeInMask(buf, entry);
+    const bits = buf.subarray(entry.end - entry.half, entry.end);
+    if (!field.maskable && !bits.every((byte) => byte === 0xff) && !bits.every((byte) => byte === 0)) {
+      throw refusal("OFPBMC_BAD_MASK", entry.end - entry.half, `${field.name} cannot be masked`);
     }
-    if (!field.maskable && !all && !none) throw refusal("OFPBMC_BAD_MASK", start + half, `${field.name} cannot be masked`);
   }
   if (!isValidValue(field, value)) throw refusal("OFPBMC_BAD_VALUE", pos, `${field.name} cannot be ${String(value)}`);
   if (!judging.loose && !hasPrerequisite(field.needs, flowOf(before))) throw refusal("OFPBMC_BAD_PREREQ", pos, `${field.name} without ${field.needs ?? ""}`);

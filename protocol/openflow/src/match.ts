@@ -8,7 +8,7 @@
 import { badValue, malformed, refusal, truncated } from "./errors.ts";
 import { fieldByName, fieldOfHeader, fields, type Field, type FieldName } from "./fields.ts";
 import { mustMatch } from "./match-check.ts";
-import { encodeLiteral, encodeNxmEntry, encodeOxm, isMasked, parts, readOxm, type MatchValue, type OxmEntry } from "./oxm.ts";
+import { encodeLiteral, encodeNxmEntry, encodeOxm, hasLength, isMasked, parts, readOxm, type MatchValue, type OxmEntry } from "./oxm.ts";
 import { judged, judging, type DecodeOptions } from "./strict.ts";
 import { writeU16 } from "./value.ts";
 
@@ -72,7 +72,7 @@ export function encodeNxms(buf: Buffer, off: number, match: Match): number {
     if (value === undefined) continue;
     const field = fields[name];
     if (field === undefined) throw badValue(`no field ${name}`);
-    if (name === "vlan_vid" || name === "vlan_pcp") {
+    if (name === "vlan_vid" || name === "vlan_pcp" || name === "vlan_tci") {
       const part = parts(field, value);
       const shift = name === "vlan_pcp" ? 13n : 0n;
       tci = { value: (tci?.value ?? 0n) | (part.value << shift), mask: (tci?.mask ?? 0n) | (part.mask << shift) };
@@ -139,7 +139,7 @@ function spelledOut(match: Match, nxm = false): Match {
     } else if (name === "nxm_in_port") {
       const { value: port } = parts(field, value);
       out["in_port"] = port >= 0xff00n ? port + 0xffff0000n : port;
-    } else if (name === "vlan_tci") {
+    } else if (name === "vlan_tci" && !nxm) {
       const { value: tci, mask } = parts(field, value);
       put("vlan_vid", tci & mask & 0x1fffn, mask & 0x1fffn);
       // Without a tag there is no priority to match on.
@@ -159,7 +159,11 @@ function spelledOut(match: Match, nxm = false): Match {
 
 // --- forms: how the entries of a match came ---
 
+interface Unknown {
+  readonly raw: Uint8Array;
+}
 interface Entry {
+  readonly raw?: undefined;
   /** Name in the match. */
   readonly name: FieldName;
   /** Field on the wire, where it is another. */
@@ -171,18 +175,20 @@ interface Entry {
 const OXM_FORM = Symbol("OXM form");
 const NXM_FORM = Symbol("NXM form");
 interface Formed {
-  readonly [OXM_FORM]?: readonly Entry[];
-  readonly [NXM_FORM]?: readonly Entry[];
+  readonly [OXM_FORM]?: readonly (Entry | Unknown)[];
+  readonly [NXM_FORM]?: readonly (Entry | Unknown)[];
 }
 
 /** Notes the form of entries that were read without error. Not enumerable: a copy of the match is another match. */
 function remember(match: Match, key: typeof OXM_FORM | typeof NXM_FORM, buf: Buffer, off: number, end: number): Match {
-  const form: Entry[] = [];
+  const form: (Entry | Unknown)[] = [];
   while (off < end) {
     const header = buf.readUInt32BE(off);
     const experimenter = header >>> 16 === 0xffff ? buf.readUInt32BE(off + 4) : undefined;
-    const field = fieldOfHeader(header, experimenter)!;
-    form.push({ name: nameInMatch(field, match), field, header: (header & ~0x1ff) >>> 0, experimenter, masked: (header & 0x100) !== 0 });
+    const found = fieldOfHeader(header, experimenter);
+    const field = found !== undefined && hasLength(found, header, (header & 0xff) - (experimenter === undefined ? 0 : 4)) ? found : undefined;
+    if (field === undefined) form.push({ raw: Uint8Array.from(buf.subarray(off, off + 4 + (header & 0xff))) });
+    else form.push({ name: nameInMatch(field, match), field, header: (header & ~0x1ff) >>> 0, experimenter, masked: (header & 0x100) !== 0 });
     off += 4 + (header & 0xff);
   }
   return Object.defineProperty(match, key, { value: form });
@@ -193,17 +199,25 @@ function nameInMatch(field: Field, match: Match): FieldName {
   return field.name === "ip_tos" && match.ip_tos === undefined ? "ip_dscp" : field.name;
 }
 
-function fits(form: readonly Entry[], match: Match): boolean {
+function fits(form: readonly (Entry | Unknown)[], match: Match): boolean {
   let count = 0;
   for (const name in match) if (match[name as FieldName] !== undefined) count++;
+  for (const entry of form) if (entry.raw !== undefined) count++;
   return count === form.length && form.every((entry) => {
+    if (entry.raw !== undefined) return true;
     const value = match[entry.name];
     return value !== undefined && isMasked(value) === entry.masked;
   });
 }
 
-function encodeForm(buf: Buffer, off: number, match: Match, form: readonly Entry[]): number {
-  for (const { name, field, header, experimenter } of form) {
+function encodeForm(buf: Buffer, off: number, match: Match, form: readonly (Entry | Unknown)[]): number {
+  for (const entry of form) {
+    if (entry.raw !== undefined) {
+      buf.set(entry.raw, off);
+      off += entry.raw.length;
+      continue;
+    }
+    const { name, field, header, experimenter } = entry;
     let value = match[name]!;
     if (field.name !== name) {
       const port = Number(parts(fields[name], value).value);
@@ -227,6 +241,7 @@ export function matchLength(buf: Buffer, off: number, end: number): number {
   if (off + 4 > end) throw truncated(off, "match", "OFPBMC_BAD_LEN");
   const type = buf.readUInt16BE(off);
   const length = buf.readUInt16BE(off + 2);
+  if (judging.loose && length < 4) throw malformed(off + 2, `match length ${length}`, "OFPBMC_BAD_LEN");
   // Type 0 is the match of OpenFlow 1.1, of 88 bytes, which Open vSwitch still knows where it reads a flow.
   if (type !== 1) throw refusal(type === 0 && !judging.loose ? "OFPBMC_BAD_LEN" : "OFPBMC_BAD_TYPE", off, "match is not OXM");
   if (length < 4) throw malformed(off + 2, `match length ${length}`, "OFPBMC_BAD_LEN");
@@ -248,7 +263,13 @@ function readEntries(buf: Buffer, off: number, end: number, nxm = false): Match 
   const match: Record<string, MatchValue> = {};
   let last = -1;
   for (let pos = off; pos < end; ) {
-    const entry = readOxm(buf, pos, end);
+    const entry = judging.loose && !isKnownAt(buf, pos, end) ? undefined : readOxm(buf, pos, end);
+    if (entry === undefined) {
+      // What a packet had besides is the switch's affair; its bytes stay with the match.
+      irregular = true;
+      pos += 4 + buf[pos + 3]!;
+      continue;
+    }
     const { field } = entry;
     if (judging.strict) mustMatch(buf, pos, entry, match);
     if (field.name === "cookie" && !nxm) throw refusal("OFPBMC_BAD_FIELD", pos, "a cookie is not part of a match");
@@ -262,6 +283,16 @@ function readEntries(buf: Buffer, off: number, end: number, nxm = false): Match 
     pos = entry.end;
   }
   return match;
+}
+
+/** Whether the entry is of a field that this package has; one that is cut off counts as such, so that reading it fails. */
+function isKnownAt(buf: Buffer, pos: number, end: number): boolean {
+  if (pos + 4 > end || pos + 4 + buf[pos + 3]! > end) return true;
+  const header = buf.readUInt32BE(pos);
+  const long = header >>> 16 === 0xffff;
+  if (long && (header & 0xff) < 4) return true;
+  const field = fieldOfHeader(header, long ? buf.readUInt32BE(pos + 4) : undefined);
+  return field !== undefined && hasLength(field, header, (header & 0xff) - (long ? 4 : 0));
 }
 
 /** Fields of NXM that are others in a match; vlan_tci and the wide registers stay. */

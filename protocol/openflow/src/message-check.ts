@@ -6,7 +6,7 @@ import { errorName, malformed, refusal, truncated, type ErrorName } from "./erro
 import { fields, ports } from "./fields.ts";
 import { checkInstructions, type Instruction } from "./instructions.ts";
 import { check, type Part } from "./layout.ts";
-import { matchLength, type Match } from "./match.ts";
+import { decodeMatch, matchLength, type Match } from "./match.ts";
 import { isPort } from "./match-check.ts";
 import { isMasked, parts, readHeader, type MatchValue } from "./oxm.ts";
 
@@ -94,17 +94,17 @@ export const flowFlags = check((obj, _buf, off) => {
 });
 
 const ENTRY = 48;
-/** Before the entries of flow statistics: Open vSwitch takes match and instructions out of the message, and only then sees that an entry was shorter. */
-export const flowEntries = check((_obj, buf, off, end) => {
-  while (off < end) {
-    if (off + ENTRY > end) throw truncated(off, "flow statistics");
-    const length = buf.readUInt16BE(off);
-    if (length < ENTRY) throw malformed(off, `flow statistics of ${length} bytes`);
-    const rest = length - ENTRY - ((matchLength(buf, off + ENTRY, end) + 7) & ~7);
-    if (rest < 0 || rest % 8 !== 0 || off + length > end) throw malformed(off, `flow statistics of ${length} bytes`, "OFPBIC_BAD_LEN");
-    off += length;
-  }
-});
+/** Before an entry of flow statistics: Open vSwitch takes match and instructions out of the message, and only then sees that the entry was shorter. */
+export function flowEntry(buf: Buffer, off: number, end: number): void {
+  if (off + ENTRY > end) throw truncated(off, "flow statistics");
+  const length = buf.readUInt16BE(off);
+  if (length < ENTRY) throw malformed(off, `flow statistics of ${length} bytes`);
+  const size = matchLength(buf, off + ENTRY, end);
+  const rest = length - ENTRY - ((size + 7) & ~7);
+  if (rest >= 0 && rest % 8 === 0 && off + length <= end) return;
+  decodeMatch(buf, off + ENTRY, end);
+  throw malformed(off, `flow statistics of ${length} bytes`, "OFPBIC_BAD_LEN");
+}
 
 /** Between match and instructions of a flow-mod. Its offsets are those of the message. */
 export const flowModHead = check((obj) => {

@@ -5,7 +5,7 @@ import { decodeActions, encodeActions, type Action } from "./actions.ts";
 import { badValue, ERROR_TYPE_EXPERIMENTER, malformed, truncated } from "./errors.ts";
 import { MAX_MESSAGE } from "./flow-mod.ts";
 import { decodeInstructions, encodeInstructions, type Instruction } from "./instructions.ts";
-import { decodeParts, encodeParts, length16, pad, rest, u16, u32, u64, u8, type Part } from "./layout.ts";
+import { decodeParts, encodeParts, length16, list, pad, rest, u16, u32, u64, u8, type Part } from "./layout.ts";
 import { decodeNxms, decodeOxms, encodeNxms, encodeOxms, pad8, type Match } from "./match.ts";
 import { checkContinuation } from "./message-check.ts";
 import { judging, loosely } from "./strict.ts";
@@ -134,7 +134,7 @@ export const packetIn2: Part<PacketIn2> = {
       }
       const [name, form] = property;
       const least = form === 8 ? 16 : typeof form === "number" ? 4 + form : 4;
-      if (length < least || (form === 8 || form === 4 ? length !== least : form === 1 && length > 8)) throw malformed(off + 2, `packet-in property length ${length}`, "OFPBPC_BAD_LEN");
+      if (length < least || ((form === 8 || form === 4) && length !== least)) throw malformed(off + 2, `packet-in property length ${length}`, "OFPBPC_BAD_LEN");
       if (form === "bytes") obj[name] = buf.subarray(off + 4, stop);
       else if (form === "oxm") obj[name] = loosely(() => decodeOxms(buf, off + 4, stop));
       else if (form === 8) obj[name] = buf.readBigUInt64BE(off + 8);
@@ -178,6 +178,25 @@ export const nxtPacketIn: Part<{ buffer_id: number; total_len: number; reason: n
   },
 };
 const NXT_PACKET_IN = [u32("buffer_id"), u16("total_len"), u8("reason"), u8("table_id"), u64("cookie"), pad(8)] as const;
+
+/** Elements of a hello. Nobody refuses one for its elements: where they make no sense, the rest is `trailing`. */
+export const helloElements: Part<{ elements: readonly { readonly type: number; readonly data?: Uint8Array }[]; trailing?: Uint8Array }> = {
+  name: "elements", size: -1,
+  encode: (buf, off, obj) => rest("trailing").encode(buf, elements.encode(buf, off, obj), obj),
+  decode(buf, off, end, obj) {
+    let stop = off;
+    while (stop + 4 <= end) {
+      const length = buf.readUInt16BE(stop + 2);
+      const next = stop + ((length + 7) & ~7);
+      if (length < 4 || next > end) break;
+      stop = next;
+    }
+    elements.decode(buf, off, stop, obj);
+    if (stop < end) obj["trailing"] = buf.subarray(stop, end);
+    return end;
+  },
+};
+const elements = list("elements", [u16("type"), length16, rest("data")] as const, 2, 8);
 
 export const errorExperimenter: Part<{ experimenter?: number }> = {
   name: "experimenter", size: -1,

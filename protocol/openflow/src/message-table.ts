@@ -2,16 +2,16 @@
 // that have none.
 
 import { ctFlush } from "./ct-flush.ts";
-import { NX_VENDOR, ONF_VENDOR } from "./errors.ts";
+import { NX_VENDOR, ONF_VENDOR, OpenFlowError } from "./errors.ts";
 import { ALL_TABLES, NO_BUFFER, ports } from "./fields.ts";
 import { flowModCommands } from "./flow-mod.ts";
 import { flowMonitor, flowUpdates, nxFlowMonitor, nxFlowUpdates } from "./flow-monitor.ts";
 import { hex64, length16, list, looseMatch, mac, match, named, pad, rest, slack, struct, text, u16, u32, u32s, u64, u8, type Part } from "./layout.ts";
 import {
-  bandHead, configFlags, flowEntries, flowFlags, flowModHead, flowModTail, groupMod, knownError, meterCommand, meterFlags, namedCheck, packetOutSource, portCheck, queuePort,
+  bandHead, configFlags, flowEntry, flowFlags, flowModHead, flowModTail, groupMod, knownError, meterCommand, meterFlags, namedCheck, packetOutSource, portCheck, queuePort,
   queueReply, tlvMaps,
 } from "./message-check.ts";
-import { actions, bandTail, countedActions, errorExperimenter, instructions, nxFlowMod, nxFlowRemoved, nxtPacketIn, packetIn2 } from "./message-parts.ts";
+import { actions, bandTail, countedActions, errorExperimenter, helloElements, instructions, nxFlowMod, nxFlowRemoved, nxtPacketIn, packetIn2 } from "./message-parts.ts";
 import { properties } from "./properties.ts";
 import { tableFeatures } from "./table-features.ts";
 
@@ -21,6 +21,22 @@ const bucket = [length16, u16("weight", 0), u32("watch_port", ports.ANY), u32("w
 const buckets = list("buckets", bucket, 0, 1, "OFPGMFC_BAD_BUCKET");
 const groupType = named(1, "group_type", { all: 0, select: 1, indirect: 2, ff: 3 });
 const bands = list("bands", [named(2, "type", { drop: 1, dscp_remark: 2, experimenter: 0xffff }), length16, bandHead, u32("rate"), u32("burst_size", 0), bandTail, rest("data")] as const, 2);
+/** A delete needs no bands, and nobody looks at them: what is none is left as it is. */
+const junk = slack(0);
+const meterBands: typeof bands = {
+  ...bands,
+  encode: (buf, off, obj) => junk.encode(buf, bands.encode(buf, off, obj), obj),
+  decode(buf, off, end, obj) {
+    if (obj["command"] !== "delete") return bands.decode(buf, off, end, obj);
+    try {
+      return bands.decode(buf, off, end, obj);
+    } catch (error) {
+      if (!(error instanceof OpenFlowError)) throw error;
+      obj["bands"] = [];
+      return junk.decode(buf, off, end, obj);
+    }
+  },
+};
 const port = [
   u32("port_no"), portCheck("port_no"), pad(4), mac("hw_addr"), pad(2), text("name", 16), u32("config"), u32("state"), u32("curr"), u32("advertised"),
   u32("supported"), u32("peer"), u32("curr_speed"), u32("max_speed"),
@@ -32,7 +48,7 @@ const async = [u32s("packet_in_mask", 2), u32s("port_status_mask", 2), u32s("flo
 const config = [u16("flags", 0), u16("miss_send_len", 0xffff)] as const;
 const packetInReason = { no_match: 0, action: 1, invalid_ttl: 2 } as const;
 const flowRemovedReason = { idle_timeout: 0, hard_timeout: 1, delete: 2, group_delete: 3 } as const;
-const flowFilter = [u8("table_id", ALL_TABLES), pad(3), u32("out_port", ports.ANY), portCheck("out_port"), u32("out_group", ports.ANY), pad(4), u64("cookie", 0n), u64("cookie_mask", 0n), match] as const;
+const flowFilter = [u8("table_id", ALL_TABLES), pad(3), u32("out_port", ports.ANY), portCheck("out_port"), u32("out_group", ports.ANY), pad(4), u64("cookie", 0n), u64("cookie_mask", 0n), match, slack(0)] as const;
 const flowModCommand = named(1, "command", flowModCommands);
 const reasons = [u32("mask"), slack(0)] as const;
 const asyncProperties = {
@@ -62,7 +78,7 @@ export interface Def<L extends readonly Part[]> {
 const msg = <const L extends readonly Part[]>(code: number, ...layout: L): Def<L> => ({ code, layout });
 
 export const messages = {
-  hello: msg(0, list("elements", [u16("type"), length16, rest("data")] as const, 2, 8)),
+  hello: msg(0, helloElements),
   /** For error_type 0xffff, `code` is the experimenter's type. */
   error: msg(1, u16("error_type"), u16("code"), errorExperimenter, knownError, rest("data")),
   echo_request: msg(2, rest("data")),
@@ -75,7 +91,7 @@ export const messages = {
   packet_in: msg(10, u32("buffer_id"), u16("total_len"), named(1, "reason", packetInReason), u8("table_id"), u64("cookie"), looseMatch, pad(2), rest("data")),
   flow_removed: msg(
     11, u64("cookie"), u16("priority"), named(1, "reason", flowRemovedReason), u8("table_id"), u32("duration_sec"), u32("duration_nsec"),
-    u16("idle_timeout"), u16("hard_timeout"), u64("packet_count"), u64("byte_count"), match,
+    u16("idle_timeout"), u16("hard_timeout"), u64("packet_count"), u64("byte_count"), match, slack(0),
   ),
   port_status: msg(12, named(1, "reason", { add: 0, delete: 1, modify: 2 }), namedCheck("reason", 1, "NXBRC_BAD_REASON"), pad(7), struct("desc", port)),
   packet_out: msg(13, u32("buffer_id", NO_BUFFER), u32("in_port", ports.CONTROLLER), portCheck("in_port"), countedActions, packetOutSource, rest("data")),
@@ -98,7 +114,7 @@ export const messages = {
   get_async_request: msg(26),
   get_async_reply: msg(27, ...async),
   set_async: msg(28, ...async),
-  meter_mod: msg(29, named(2, "command", { add: 0, modify: 1, delete: 2 }), u16("flags"), u32("meter_id"), meterCommand, meterFlags, bands),
+  meter_mod: msg(29, named(2, "command", { add: 0, modify: 1, delete: 2 }), u16("flags"), u32("meter_id"), meterCommand, meterFlags, meterBands),
 } as const satisfies Record<string, Def<readonly Part[]>>;
 
 export interface ExpDef<L extends readonly Part[]> extends Def<L> {
@@ -164,10 +180,10 @@ export const experimenterBody = [u32("experimenter"), u32("exp_type"), rest("dat
 
 export const multiparts = {
   desc: mp(0, [], [text("mfr_desc", 256), text("hw_desc", 256), text("sw_desc", 256), text("serial_num", 32), text("dp_desc", 256)]),
-  flow: mp(1, flowFilter, [flowEntries, list("flows", [
+  flow: mp(1, flowFilter, [list("flows", [
     length16, u8("table_id"), pad(1), ...duration, u16("priority"), u16("idle_timeout"), u16("hard_timeout"), u16("flags"), pad(4), u64("cookie"),
     u64("packet_count"), u64("byte_count"), match, flowFlags, instructions,
-  ] as const, 0)], "flows"),
+  ] as const, 0, 1, "OFPBRC_BAD_LEN", flowEntry)], "flows"),
   aggregate: mp(2, flowFilter, [u64("packet_count"), u64("byte_count"), u32("flow_count"), pad(4)]),
   table: mp(3, [], [list("tables", [u8("table_id"), pad(3), u32("active_count"), u64("lookup_count"), u64("matched_count")] as const)], "tables"),
   port_stats: mp(4, [u32("port_no", ports.ANY), portCheck("port_no"), pad(4)], [list("ports", [

@@ -133,7 +133,10 @@ export function decodeMessage(bytes: Uint8Array, options?: DecodeOptions): Decod
   if (end < buf.length) throw malformed(2, `${buf.length - end} bytes after the message`);
   // A hello may come from any version, and an error about it with it; the rest of their layout is the same everywhere.
   if (version !== OFP_VERSION && code > 3) throw refusal("OFPBRC_BAD_VERSION", 0, `version ${version}`, "OF_VERSION");
-  if (judging.strict) mustBeMessage(buf, 0, end);
+  if (judging.strict) {
+    if (version === 0) throw refusal("OFPBRC_BAD_TYPE", 0, "version 0");
+    mustBeMessage(buf, 0, end);
+  }
   const obj: Obj = { type: "", version, xid: buf.readUInt32BE(4) };
   let at: number;
   if (code === MULTIPART_REQUEST || code === MULTIPART_REPLY) {
@@ -158,7 +161,7 @@ export function decodeMessage(bytes: Uint8Array, options?: DecodeOptions): Decod
   }
   if (at !== end) throw malformed(at, `${end - at} bytes left over`);
   if (judging.strict && (obj["type"] === "bundle_add" || obj["type"] === "requestforward")) checkInner(buf, obj["type"], version);
-  if (judging.strict && obj["type"] === "bundle_add") mustDecode(buf, 24);
+  if (judging.strict && obj["type"] === "bundle_add") mustDecode(buf.subarray(0, 24 + buf.readUInt16BE(26)), 24);
   if (judging.strict && judging.inner && obj["type"] === "error" && obj["error_type"] !== HELLO_FAILED) {
     mustDecode(buf, obj["error_type"] === ERROR_TYPE_EXPERIMENTER ? 16 : 12);
   }

@@ -1,7 +1,7 @@
 // One match field as bytes: an OXM or NXM entry. Lists of them, and the canonical order of a match, are in match.ts.
 
 import { badValue, malformed, refusal, truncated } from "./errors.ts";
-import { fieldOfHeader, type Field, type FieldName } from "./fields.ts";
+import { fieldOfHeader, fields, type Field, type FieldName } from "./fields.ts";
 import { judging } from "./strict.ts";
 import { readBig, readValue, writeU32, writeValue, type FieldValue } from "./value.ts";
 
@@ -20,6 +20,11 @@ export function isMasked(value: MatchValue): value is { readonly value: FieldVal
 }
 
 // --- encoding ---
+
+/** Of these Open vSwitch keeps only the bits of a mask that the field has. */
+const TRIMMED: ReadonlySet<FieldName> = new Set<FieldName>(["ip_frag", "vlan_vid", "ipv6_flabel"]);
+
+const CT_STATE = fields.ct_state;
 
 /** One entry in canonical form; nothing when its mask is all zero. */
 export function encodeOxm(buf: Buffer, off: number, field: Field, value: MatchValue): number {
@@ -48,9 +53,11 @@ function encodeEntry(buf: Buffer, off: number, field: Field, value: MatchValue, 
     // A field of variable length keeps its mask: how long the whole is only the TLV map tells.
     let missing = field.bytes === 0 ? 1 : 0;
     for (let i = 0; i < length; i++) {
+      const all = unused >= 8 * i + 8 ? 0 : unused > 8 * i ? 0xff >> (unused - 8 * i) : 0xff;
+      if (all !== 0xff && TRIMMED.has(field.name)) buf[pos + length + i] = buf[pos + length + i]! & all;
       const mask = buf[pos + length + i]!;
       any |= mask;
-      missing |= ~mask & (unused >= 8 * i + 8 ? 0 : unused > 8 * i ? 0xff >> (unused - 8 * i) : 0xff);
+      missing |= ~mask & all;
       buf[pos + i] = buf[pos + i]! & mask;
     }
     if (any === 0 && field.bytes > 0) return off;
@@ -61,6 +68,13 @@ function encodeEntry(buf: Buffer, off: number, field: Field, value: MatchValue, 
     }
   } else {
     length = writeValue(buf, pos, field, value);
+    if (field === CT_STATE) {
+      // Of its 32 bits Open vSwitch has the lowest 8.
+      writeU32(buf, pos + 4, 0xff);
+      buf.fill(0, pos, pos + 3);
+      buf[off + 2] = buf[off + 2]! | 1;
+      length = 8;
+    }
   }
   if (field.bits !== field.bytes * 8 && tooWide(buf, pos, field)) throw badValue(`${field.name}: more than ${field.bits} bits`);
   buf[off + 3] = length + (pos - off - 4);
@@ -187,7 +201,12 @@ export function readHeader(buf: Buffer, pos: number, end: number): OxmHeader {
 
 /** Open vSwitch knows a field by its number and its length. */
 function isKnown(field: Field, header: number, length: number): boolean {
-  return field.known && (field.bytes === 0 || ((header & 0x100) === 0 ? length : length >> 1) === field.bytes);
+  return field.known && hasLength(field, header, length);
+}
+
+/** Whether a value of the field, with its mask if the header says so, has that length. */
+export function hasLength(field: Field, header: number, length: number): boolean {
+  return field.bytes === 0 || ((header & 0x100) === 0 ? length : length >> 1) === field.bytes;
 }
 
 export interface OxmEntry {
@@ -195,6 +214,8 @@ export interface OxmEntry {
   readonly value: FieldValue;
   readonly mask: FieldValue | undefined;
   readonly end: number;
+  /** Bytes of the value, and of the mask. */
+  readonly half: number;
   /** Whether it is what encodeOxm would write, apart from its number. */
   readonly canonical: boolean;
 }
@@ -205,17 +226,27 @@ export function readOxm(buf: Buffer, pos: number, end: number): OxmEntry {
   // The payload has to be there even if nobody knows the field.
   const stop = pos + 4 + buf[pos + 3]!;
   if (stop > end) throw truncated(pos + 3, "OXM entry", "OFPBMC_BAD_LEN");
+  if (judging.strict) mustBeCovered(buf, pos, stop);
   const { field, masked, length, end: start } = readHeader(buf, pos, end);
   if (masked && length % 2 !== 0) throw malformed(pos + 3, `OXM length ${length}`, "OFPBMC_BAD_LEN");
   const half = masked ? length >> 1 : length;
   if (field.bytes === 0 ? half > 124 : half !== field.bytes) throw malformed(pos + 3, `OXM length ${length} of ${field.name}`, "OFPBMC_BAD_LEN");
   const value = readValue(buf, start, field, half);
-  if (!masked) return { field, value, mask: undefined, end: stop, canonical: field.bits === field.bytes * 8 || !tooWide(buf, start, field) };
-  return { field, value, mask: readValue(buf, start + half, field, half), end: stop, canonical: isCanonicalMask(buf, start, field, half) };
+  if (!masked) return { field, value, mask: undefined, end: stop, half, canonical: field !== CT_STATE && (field.bits === field.bytes * 8 || !tooWide(buf, start, field)) };
+  return { field, value, mask: readValue(buf, start + half, field, half), end: stop, half, canonical: isCanonicalMask(buf, start, field, half) };
+}
+
+/** That a value is within its mask Open vSwitch asks of fields that it does not know, too. */
+function mustBeCovered(buf: Buffer, pos: number, stop: number): void {
+  if ((buf[pos + 2]! & 1) === 0) return;
+  const start = pos + (buf.readUInt16BE(pos) === 0xffff ? 8 : 4);
+  const half = (stop - start) >> 1;
+  for (let i = 0; i < half; i++) if (buf[start + i]! & ~buf[start + half + i]!) throw refusal("OFPBMC_BAD_WILDCARDS", start + i, "bits outside the mask");
 }
 
 /** Whether a mask leaves something out, something in, and covers the value. */
 function isCanonicalMask(buf: Buffer, start: number, field: Field, half: number): boolean {
+  if (!field.maskable) return false;
   const unused = field.bytes * 8 - field.bits;
   let any = 0;
   let missing = field.bytes === 0 ? 1 : 0;
