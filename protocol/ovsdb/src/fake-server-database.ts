@@ -71,8 +71,8 @@ export class Database {
   #schema: ServerSchema;
   #tables: ReadonlyMap<string, Table>;
   #lastId: string;
-  /** Transactions so far, those that changed nothing not counted; the "index" of a clustered database. */
-  #index = 1;
+  /** The "index" of a clustered database: entries of its log, of which a new one has two. */
+  #index = 2;
   readonly #historyLength: number | undefined;
   #history: { readonly commit: Commit; readonly atoms: number }[] = [];
   #historyAtoms = 0;

@@ -132,7 +132,7 @@ const mutation = (table: string): Cells => {
 
 const operation: fc.Arbitrary<JsonObject> = tableName.chain((table): fc.Arbitrary<JsonObject> => {
   const op = (name: string, members: Record<string, fc.Arbitrary<Json>>) => fc.record(members).map((rest): JsonObject => ({ op: name, table, ...(rest) }));
-  const inserted = fc.tuple(newRow(table), fc.nat({ max: 11 }), pick(undefined, "k0", "k1"))
+  const inserted = fc.tuple(newRow(table), fc.nat({ max: 24 }), pick(undefined, "k0", "k1"))
     .map(([given, n, name]): JsonObject => ({ op: "insert", table, row: given, uuid: uuidOf(n), ...(name === undefined ? {} : { "uuid-name": name }) }));
   return fc.oneof(
     { weight: 8, arbitrary: inserted }, { weight: 3, arbitrary: op("update", { where: where(table), row: row(table, 1) }) },
