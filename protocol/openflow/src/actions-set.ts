@@ -125,10 +125,11 @@ export function decodeLoad(buf: Buffer, off: number, end: number): SetAction {
   const pos = off + 10;
   const range = buf.readUInt16BE(pos);
   const { field, length } = readNxmHeader(buf, pos + 2);
-  const dst = checkedTarget(pos, { field: field.name, ofs: range >>> 6, bits: (range & 63) + 1, ...(field.bytes === 0 ? { length } : {}) });
-  const value = buf.readBigUInt64BE(pos + 6);
-  if (judging.strict && value >> BigInt(dst.bits) !== 0n) throw refusal("OFPBAC_BAD_ARGUMENT", pos + 6, `load: ${value} has more than ${dst.bits} bits`);
-  return { type: "load", dst, value: value <= 0xffffffffn ? Number(value) : value };
+  const sub: SubField = { field: field.name, ofs: range >>> 6, bits: (range & 63) + 1 };
+  const dst = checkedTarget(pos, field.bytes === 0 ? { ...sub, length } : sub);
+  const value = buf.readUInt32BE(pos + 6) === 0 ? buf.readUInt32BE(pos + 10) : buf.readBigUInt64BE(pos + 6);
+  if (judging.strict && BigInt(value) >> BigInt(dst.bits) !== 0n) throw refusal("OFPBAC_BAD_ARGUMENT", pos + 6, `load: ${value} has more than ${dst.bits} bits`);
+  return { type: "load", dst, value };
 }
 
 export function decodeLoad2(buf: Buffer, off: number, end: number): SetAction {

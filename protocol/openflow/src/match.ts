@@ -273,7 +273,7 @@ function readEntries(buf: Buffer, off: number, end: number, nxm = false): Match 
     const { field } = entry;
     if (judging.strict) mustMatch(buf, pos, entry, match);
     if (field.name === "cookie" && !nxm) throw refusal("OFPBMC_BAD_FIELD", pos, "a cookie is not part of a match");
-    if (!entry.canonical || field.order <= last || field.order >= FIRST_ALIAS || (buf.readUInt32BE(pos) & ~0x1ff) >>> 0 !== field.header) irregular = true;
+    if (!entry.canonical || field.order <= last || field.order >= FIRST_ALIAS) irregular = true;
     last = field.order;
     let name: string = field.name;
     let value: MatchValue = entry.mask === undefined ? entry.value : { value: entry.value, mask: entry.mask };

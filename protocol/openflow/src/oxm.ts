@@ -216,7 +216,7 @@ export interface OxmEntry {
   readonly end: number;
   /** Bytes of the value, and of the mask. */
   readonly half: number;
-  /** Whether it is what encodeOxm would write, apart from its number. */
+  /** Whether it is what encodeOxm would write. */
   readonly canonical: boolean;
 }
 
@@ -227,13 +227,21 @@ export function readOxm(buf: Buffer, pos: number, end: number): OxmEntry {
   const stop = pos + 4 + buf[pos + 3]!;
   if (stop > end) throw truncated(pos + 3, "OXM entry", "OFPBMC_BAD_LEN");
   if (judging.strict) mustBeCovered(buf, pos, stop);
-  const { field, masked, length, end: start } = readHeader(buf, pos, end);
+  const header = buf.readUInt32BE(pos);
+  const masked = (header & 0x100) !== 0;
+  let field: Field | undefined;
+  let start = pos + 4;
+  // The usual header by itself, without an object for it.
+  if (header >>> 16 !== 0xffff && !judging.strict) field = fieldOfHeader(header, undefined);
+  if (field === undefined) ({ field, end: start } = readHeader(buf, pos, end));
+  const length = stop - start;
+  const own = (header ^ field.header) >>> 9 === 0;
   if (masked && length % 2 !== 0) throw malformed(pos + 3, `OXM length ${length}`, "OFPBMC_BAD_LEN");
   const half = masked ? length >> 1 : length;
   if (field.bytes === 0 ? half > 124 : half !== field.bytes) throw malformed(pos + 3, `OXM length ${length} of ${field.name}`, "OFPBMC_BAD_LEN");
   const value = readValue(buf, start, field, half);
-  if (!masked) return { field, value, mask: undefined, end: stop, half, canonical: field !== CT_STATE && (field.bits === field.bytes * 8 || !tooWide(buf, start, field)) };
-  return { field, value, mask: readValue(buf, start + half, field, half), end: stop, half, canonical: isCanonicalMask(buf, start, field, half) };
+  if (!masked) return { field, value, mask: undefined, end: stop, half, canonical: own && field !== CT_STATE && (field.bits === field.bytes * 8 || !tooWide(buf, start, field)) };
+  return { field, value, mask: readValue(buf, start + half, field, half), end: stop, half, canonical: own && isCanonicalMask(buf, start, field, half) };
 }
 
 /** That a value is within its mask Open vSwitch asks of fields that it does not know, too. */
