@@ -34,6 +34,8 @@ export interface Dissection extends Packet {
   dhcp6?: Dhcp6Message;
   dns?: DnsMessage;
   bfd?: BfdControl;
+  /** The last address of a source route that is not at its end: what checksums count. RFC 1122 3.2.1.8, RFC 8200 8.1 */
+  finalDst?: string;
 }
 
 export function dissect(frame: Uint8Array): Dissection {
@@ -41,6 +43,8 @@ export function dissect(frame: Uint8Array): Dissection {
   const { ipv4, ipv6, icmpv4, icmpv6, udp, tcp } = packet;
   if (ipv4 !== undefined) packet.ipv4Options = parseIpv4Options(ipv4.options);
   if (tcp !== undefined) packet.tcpOptions = parseTcpOptions(tcp.options);
+  const finalDst = finalDestination(packet);
+  if (finalDst !== undefined) packet.finalDst = finalDst;
   if ((ipv4 ?? ipv6)?.moreFragments === true) return packet;
   if (icmpv4 !== undefined) packet.icmpv4Body = parseIcmpv4Body(icmpv4);
   if (icmpv6 !== undefined) packet.icmpv6Body = parseIcmpv6Body(icmpv6);
@@ -81,8 +85,7 @@ export function rebuild(parts: Dissection): Buffer {
   return buildEthernet(eth, packet);
 }
 
-/** The last address of a source route that is not at its end: what checksums count. RFC 1122 3.2.1.8, RFC 8200 8.1 */
-export function finalDestination({ ipv4Options, ipv6 }: Dissection): string | undefined {
+function finalDestination({ ipv4Options, ipv6 }: Dissection): string | undefined {
   const loose = ipv4Options?.find((item) => item.option === "looseSourceRoute");
   if (loose?.option === "looseSourceRoute") return loose.value.addresses.at(-1);
   const routing = ipv6?.extension_headers.find((header) => header.header === "routing");
@@ -92,5 +95,5 @@ export function finalDestination({ ipv4Options, ipv6 }: Dissection): string | un
 
 function ends(parts: Dissection): { src: string; dst: string } {
   const { src, dst } = (parts.ipv4 ?? parts.ipv6)!;
-  return { src, dst: finalDestination(parts) ?? dst };
+  return { src, dst: parts.finalDst ?? dst };
 }

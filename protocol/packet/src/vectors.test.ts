@@ -12,7 +12,7 @@ import type { DnsRecord, DnsTypedName } from "./dns-records.ts";
 import type { Ipv6Extension } from "./ipv6-extensions.ts";
 import { captured, frames } from "./test-vectors.ts";
 import { decodeDhcpOption } from "./dhcp-options.ts";
-import { dissect, finalDestination, rebuild } from "./test-dissect.ts";
+import { dissect, rebuild } from "./test-dissect.ts";
 import type { Dissection } from "./test-dissect.ts";
 
 type Value = string | number | boolean | undefined;
@@ -59,7 +59,7 @@ const readers: Record<string, (d: Dissection) => Value | Value[]> = {
   "arp.src.proto_ipv4": (d) => d.arp!.spa,
   "arp.dst.proto_ipv4": (d) => d.arp!.tpa,
   "ip.src": (d) => d.ipv4?.src,
-  "ip.dst": (d) => d.ipv4 && (finalDestination(d) ?? d.ipv4.dst),
+  "ip.dst": (d) => d.ipv4 && (d.finalDst ?? d.ipv4.dst),
   "ip.ttl": (d) => d.ipv4?.ttl,
   "ip.proto": (d) => d.ipv4?.protocol,
   "ip.len": (d) => d.ipv4?.total_length,
@@ -218,16 +218,18 @@ describe.each([...captured.frames.keys()])("%s", (name) => {
   });
 
   // dnsmasq compresses hardly any name when it answers for a zone of its own, which no parsed message says.
-  test.skipIf(lazyNames.has(name))("is built again byte by byte", () => {
-    expect(rebuild(dissect(frame)).toString("hex")).toBe(frame.toString("hex"));
-  });
-
-  test.runIf(lazyNames.has(name))("is built again with the same meaning and fewer bytes", () => {
-    const { dns } = dissect(frame);
-    const built = buildDns(dns!);
-    expect(parseDns(built)).toEqual(dns);
-    expect(built.length).toBeLessThan(dissect(frame).udp!.payload.length);
-  });
+  if (lazyNames.has(name)) {
+    test("is built again with the same meaning and fewer bytes", () => {
+      const { dns, udp } = dissect(frame);
+      const built = buildDns(dns!);
+      expect(parseDns(built)).toEqual(dns);
+      expect(built.length).toBeLessThan(udp!.payload.length);
+    });
+  } else {
+    test("is built again byte by byte", () => {
+      expect(rebuild(dissect(frame)).toString("hex")).toBe(frame.toString("hex"));
+    });
+  }
 });
 
 test("the older frames are built again from their innermost parts, too", () => {
