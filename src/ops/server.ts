@@ -1,6 +1,7 @@
 // The ops listener: health, metrics, switches, the flow dump and its stream. For operators only, never for tenants.
 import { Readable } from "node:stream";
 import fastify, { type FastifyError, type FastifyInstance } from "fastify";
+import { OpenFlowError, parseMatch } from "node-openflow";
 import type { Logger } from "pino";
 import type { Metrics } from "../lib/metrics.ts";
 import { filtered, flowDump, flowFilter, flowStates, type FlowEvent, type FlowQuery, type FlowRecord } from "./flows.ts";
@@ -73,9 +74,20 @@ function flowQuery(query: Map<string, string>): FlowQuery {
     if (value === "") throw new BadQuery(name, "is empty");
     out[name] = value;
   }
+  if (typeof out.match === "string") checkMatch(out.match);
   const state = oneOf(query, "state", flowStates);
   if (state !== undefined) out.state = state;
   return out as unknown as FlowQuery;
+}
+
+/** Part of a match is enough to look for (tp_dst=80 without tcp), but what no flow can have is a mistake, not an empty dump. */
+function checkMatch(text: string): void {
+  try {
+    parseMatch(text);
+  } catch (error) {
+    if (!(error instanceof OpenFlowError)) throw error;
+    if (error.errorName !== "OFPBMC_BAD_PREREQ") throw new BadQuery("match", error.reason.slice(0, 200));
+  }
 }
 
 export function createOps(options: OpsOptions): OpsServer {

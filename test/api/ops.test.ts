@@ -125,6 +125,8 @@ describe("flow dump", () => {
     ["app=", "query parameter app: is empty"],
     ["app=a&app=b", "query parameter app: is given twice"],
     ["switch=hv9", "query parameter switch: there is no switch 'hv9'"],
+    ["match=nosuch=1", 'query parameter match: no field "nosuch"'],
+    ["match=ip,nw_dst=10.0.0", 'query parameter match: ip_dst: "10.0.0" is not an IPv4 address'],
     ["bogus=1", "query parameter bogus: is not known here; there are switch, table, resource, app, match, state, stats, format"],
   ])("?%s is refused", async (query, message) => {
     const answer = await make().inject(`/flows?${query}`);
