@@ -90,6 +90,7 @@ export class SwitchSession implements Session {
     connection.on("close", (reason) => this.onClose(reason.message));
     connection.on("packet_in", (message) => this.packetIn(message));
     connection.on("error_message", (message) => this.onError?.(errorText(message)));
+    connection.on("undecodable", (error) => this.onError?.(`a message that cannot be decoded: ${error.message}`));
   }
 
   get closed(): boolean {

@@ -177,10 +177,25 @@ describe("peers that fail", () => {
     await expect.poll(() => peer.received.length, { timeout: 5000 }).toBeGreaterThanOrEqual(302);
   });
 
-  test("an undecodable message ends the connection", async () => {
-    const { peer, closed } = await connected();
+  test("an undecodable message is told, and the next is taken", async () => {
+    const { conn, peer } = await connected();
+    const told = new Promise((resolve) => conn.once("undecodable", (error, frame) => resolve([error, frame.toString("hex")])));
     peer.socket.write(Buffer.from("040c000a000000000000", "hex"));
-    expect(await closed).toMatchObject({ code: "OF_TRUNCATED" });
+    expect(await told).toMatchObject([{ code: "OF_TRUNCATED", errorName: "OFPBRC_BAD_LEN" }, "040c000a000000000000"]);
+    const next = new Promise((resolve) => conn.once("port_status", resolve));
+    peer.send({ type: "port_status", reason: "delete", desc: {
+      port_no: 5, hw_addr: "02:00:00:00:00:05", name: "five", config: 0, state: 0, curr: 0, advertised: 0, supported: 0, peer: 0, curr_speed: 0, max_speed: 0,
+    } }, 0);
+    expect(await next).toMatchObject({ reason: "delete" });
+  });
+
+  test("an undecodable reply fails its request alone", async () => {
+    const { conn } = await connected((message, peer) => {
+      if (message.type === "get_config_request") peer.socket.write(Buffer.from(`0408000a${message.xid.toString(16).padStart(8, "0")}0000`, "hex"));
+      if (message.type === "role_request") peer.send({ type: "role_reply", role: "equal", generation_id: 0n }, message.xid);
+    });
+    expect(await rejection(conn.request({ type: "get_config_request" }))).toMatchObject({ code: "OF_TRUNCATED" });
+    expect(await conn.request({ type: "role_request", role: "nochange", generation_id: 0n })).toMatchObject({ role: "equal" });
   });
 });
 

@@ -53,6 +53,8 @@ interface ConnectionEvents {
   error_message: [Decoded<MessageOf<"error">>];
   /** Anything else that answers no request. */
   message: [Decoded];
+  /** A message that could not be decoded, and was not the reply to a request; its bytes are good during the event only. The stream goes on. */
+  undecodable: [OpenFlowError, Buffer];
   /** The end, once. */
   close: [OpenFlowError];
 }
@@ -70,6 +72,8 @@ export type ReplyTo<M extends Message> = M extends { type: "multipart_request"; 
   : M extends { type: "nxt_role_request" } ? Decoded<MessageOf<"nxt_role_reply">>
   : M extends { type: "experimenter" } ? Decoded
   : Decoded<MessageOf<"barrier_reply">>;
+
+const UNDECODABLE: ReadonlySet<string> = new Set(["OF_TRUNCATED", "OF_MALFORMED", "OF_VERSION"]);
 
 interface Pending {
   /** Message type byte of the reply. */
@@ -239,6 +243,20 @@ export class OpenFlowConnection extends EventEmitter<ConnectionEvents> {
     if (this.closeReason !== undefined) return;
     const code = frame[1]!;
     const xid = frame.readUInt32BE(4);
+    try {
+      this.take(frame, code, xid);
+    } catch (error) {
+      // What was said is lost, but where the next message begins is known. Before a hello nothing is known of the peer.
+      if (!(error instanceof OpenFlowError) || !UNDECODABLE.has(error.code) || !this.helloSeen) throw error;
+      const entry = this.pending.get(xid);
+      if (entry?.code === code) {
+        this.settle(xid, entry);
+        entry.reject(error);
+      } else this.emit("undecodable", error, frame);
+    }
+  };
+
+  private take(frame: Buffer, code: number, xid: number): void {
     if (!this.helloSeen && code > ECHO_REPLY) throw new OpenFlowError("OF_HELLO", `message type ${code} before hello`);
     switch (code) {
       case HELLO:
@@ -279,7 +297,7 @@ export class OpenFlowConnection extends EventEmitter<ConnectionEvents> {
       default:
         this.emit("message", message);
     }
-  };
+  }
 
   private reply(xid: number, entry: Pending, frame: Buffer): void {
     if (entry.code === MULTIPART_REPLY) {
