@@ -94,6 +94,7 @@ const meanings: Readonly<Record<string, Readonly<Record<string, string>>>> = {
     OF_MALFORMED: "a length, class or type contradicts the layout",
     OF_VERSION: "not OpenFlow 1.3",
     OF_VALUE: "the caller gave a value that has no wire form",
+    OF_TEXT: "text that says no flow, match or action",
     OF_PEER_ERROR: "the switch refused a request; `errorName` is the specification's name, such as `OFPBMC_BAD_FIELD`",
     OF_TIMEOUT: "the switch did not answer in time",
     OF_DEAD_PEER: "echo requests went unanswered",
@@ -121,6 +122,10 @@ const meanings: Readonly<Record<string, Readonly<Record<string, string>>>> = {
     "not connected": "there is no connection now",
     "connect timeout": "no connection in time",
     superseded: "another session took its place",
+    "unknown outcome": "the connection went before the answer to a transaction: it may have been committed or not",
+    "not leader": "the server is no leader of its cluster",
+    "no server": "none of the remotes can be reached",
+    "unsuitable server": "the server does not have the database, or is not the one asked for",
   },
   "protocol/packet/src/errors.ts": {
     PACKET_TRUNCATED: "bytes ended early",
