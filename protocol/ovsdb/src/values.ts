@@ -318,10 +318,14 @@ export function equalValues(type: ColumnType, a: Value, b: Value): boolean {
   if (a === b) return true;
   if (a === undefined || b === undefined) return false;
   if (type.value !== undefined) {
-    const left = mapEntries(a), right = mapEntries(b);
-    if (left.length !== right.length) return false;
-    const other = new Map(right);
-    return left.every(([key, value]) => other.get(key) === value && other.has(key));
+    if (a instanceof Map && b instanceof Map) {
+      if (a.size !== b.size) return false;
+      for (const [key, value] of a as ReadonlyMap<Atom, Atom>) if (b.get(key) !== value) return false; // a value is never undefined
+      return true;
+    }
+    const left = a as Readonly<Record<string, Atom>>, right = b as Readonly<Record<string, Atom>>;
+    const keys = Object.keys(left);
+    return keys.length === Object.keys(right).length && keys.every((key) => right[key] === left[key]);
   }
   if (type.max === 1) return false; // atoms, and not ===
   const left = a as readonly Atom[], right = b as readonly Atom[];
