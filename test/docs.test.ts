@@ -84,9 +84,10 @@ describe("docs/errors.md and the source, both ways", () => {
   });
 
   test("every error class is on the page, but for what never leaves its package", () => {
-    const within = ["ApiError", "BadQuery", "JsonSyntaxError"]; // the refusals themselves; a 400 of the ops listener; an OvsdbProtocolError in the end
-    const classes = [...everything.matchAll(/\bclass (\w+) extends (?:\w*Error)\b/g)].map((m) => m[1]!);
-    expect(classes.filter((c) => !within.includes(c)).sort()).toEqual(inDoc().classes.sort());
+    // The refusals themselves; a 400 of the ops listener; an OvsdbProtocolError in the end; a transaction of the fake server that has to wait.
+    const within = ["ApiError", "BadQuery", "JsonSyntaxError", "Unsatisfied"];
+    const classes = new Set([...everything.matchAll(/\bclass (\w+) extends (?:\w*Error)\b/g)].map((m) => m[1]!));
+    expect([...classes].filter((c) => !within.includes(c)).sort()).toEqual(inDoc().classes.sort());
   });
 });
 

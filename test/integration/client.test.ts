@@ -31,8 +31,8 @@ class Session {
     await this.running.waitFor((line) => line.includes(`'${mark}' is not an openstack command`), 30_000);
     const lines = this.running.lines.slice(from);
     const end = lines.findIndex((line) => line.includes(`'${mark}'`));
-    // The client suggests commands like the marker of the one before.
-    return lines.slice(0, end).join("\n").replace(/^Did you mean one of these\?\n(?: {2}.*\n?)*/, "").trim();
+    // The client suggests commands like the marker of the one before; part of that may have come in time to be taken for its output.
+    return lines.slice(0, end).join("\n").replace(/^(?:Did you mean one of these\?\n)?(?: {2}\w.*(?:\n|$))*/, "").trim();
   }
 
   /** A command that answers with JSON. */
