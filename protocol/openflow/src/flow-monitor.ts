@@ -178,8 +178,9 @@ function updates<U>(content: Content): Part<{ updates: readonly U[] }> {
         } else {
           const name = EVENTS[event];
           if (name === undefined) throw refusal("NXBRC_FM_BAD_EVENT", off + 2, `flow update event ${event}`);
+          if (length < 24) throw malformed(off, `flow update of ${length} bytes`);
           const matchLen = buf.readUInt16BE(off + 12);
-          if (length < 24 || 24 + matchLen > length) throw malformed(off, `flow update of ${length} bytes`);
+          if (24 + matchLen > length) throw malformed(off, `flow update of ${length} bytes`);
           const update: Obj = {
             event: name, reason: buf.readUInt16BE(off + 4), table_id: buf[off + 14]!, priority: buf.readUInt16BE(off + 6), idle_timeout: buf.readUInt16BE(off + 8),
             hard_timeout: buf.readUInt16BE(off + 10), cookie: buf.readBigUInt64BE(off + 16),

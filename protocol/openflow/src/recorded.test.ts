@@ -184,7 +184,7 @@ describe("what the recording covers", () => {
 
   test("every action", () => {
     const types = new Set<string>();
-    for (const message of decoded) for (const object of visit(message)) if (typeof object["type"] === "string") types.add(object["type"] satisfies Action["type"] | string);
+    for (const message of decoded) for (const object of visit(message)) if (typeof object["type"] === "string") types.add(object["type"]);
     const missing = Object.entries(ACTIONS).filter(([type, fate]) => types.has(type) !== (fate === "recorded")).map(([type]) => type);
     expect(missing).toEqual([]);
   });
