@@ -51,7 +51,12 @@ export function encodeLoad(buf: Buffer, off: number, dst: SubField, value: numbe
   const field = fieldByName.get(dst.field)!;
   if (needsLoad2(field)) {
     const ones = ((1n << BigInt(dst.bits)) - 1n) << BigInt(dst.ofs);
-    return encodeLoad2(buf, off, field, BigInt(value) << BigInt(dst.ofs), dst.bits === field.bytes * 8 ? undefined : ones);
+    const shifted = BigInt(value) << BigInt(dst.ofs);
+    // tun_metadata has the length that is asked for, or the whole words that it takes.
+    const length = field.bytes !== 0 ? field.bytes : dst.length ?? 4 * Math.ceil((dst.ofs + dst.bits) / 32);
+    if (dst.ofs + dst.bits > 8 * length || shifted > ones || shifted < 0n) throw badValue(`load: ${value} does not fit ${dst.bits} bits of ${field.name}`);
+    const wire = (bits: bigint): FieldValue => (field.bytes !== 0 ? bits : Buffer.from(bits.toString(16).padStart(2 * length, "0"), "hex"));
+    return encodeLoad2(buf, off, field, wire(shifted), dst.bits === length * 8 ? undefined : wire(ones));
   }
   if (dst.bits > 64) throw badValue(`load takes at most 64 bits, got ${dst.bits}`);
   if (typeof value === "number" || dst.bits < 53 ? Number(value) >= POWERS[dst.bits]! : value >> BigInt(dst.bits) !== 0n) throw badValue(`load: ${value} does not fit ${dst.bits} bits`);
