@@ -1,7 +1,7 @@
 // "How fast is the codec, and how fast a switch is filled and read?" - flow-mods and flow statistics by themselves, then 100,000
 // flows in one bundle and 300,000 flows dumped, each beside ovs-ofctl with the same flows on the same switch, in turns.
 import { spawn } from "node:child_process";
-import { createWriteStream } from "node:fs";
+import { createWriteStream, readFileSync } from "node:fs";
 import { open, writeFile } from "node:fs/promises";
 import { connect } from "node:net";
 import { Writable } from "node:stream";
@@ -183,6 +183,20 @@ function inTurns(what: string, ours: readonly number[], theirs: readonly number[
   };
 }
 
+/** Waits until the process rests: what it still does for the run before (freeing 100,000 flows) is no part of the next. */
+async function settled(pid: number): Promise<void> {
+  const ticks = (): number => {
+    const fields = readFileSync(`/proc/${pid}/stat`, "utf8").split(") ")[1]!.split(" ");
+    return Number(fields[11]) + Number(fields[12]);
+  };
+  for (let left = 100, before = ticks(); left > 0; left--) {
+    await new Promise((resolve) => setTimeout(resolve, 200));
+    const now = ticks();
+    if (now - before <= 1) return; // ticks of 10 ms
+    before = now;
+  }
+}
+
 /** The flows as flow-mods, each encoded as it is asked for. */
 function* flowMods(from: number, to: number): Generator<Slice> {
   const buf = Buffer.alloc(4096);
@@ -199,6 +213,7 @@ async function withSwitch(runs: number, log: (line: string) => void): Promise<Sw
     await many.vsctl(0, "add-br", "br0", "--", "set", "Bridge", "br0", "protocols=OpenFlow13");
     const { dir } = many.switches[0]!;
     const socket = `${dir}/br0.mgmt`;
+    const pid = Number(readFileSync(`${dir}/vsw.pid`, "utf8"));
     const none = await open("/dev/null", "w");
     const ofctl = (...args: string[]): Promise<void> =>
       new Promise((resolve, reject) => {
@@ -222,6 +237,7 @@ async function withSwitch(runs: number, log: (line: string) => void): Promise<Sw
     for (let run = 0; run < runs; run++) {
       for (const side of run % 2 === 0 ? [0, 1] : [1, 0]) {
         await ofctl("del-flows", `unix:${socket}`);
+        await settled(pid);
         pushes[side as 0 | 1].push(await timed(() => (side === 0 ? push(0, PUSHED) : ofctl("--bundle", "add-flows", `unix:${socket}`, flows))));
         const now = await many.ofctl(0, "dump-aggregate", `unix:${socket}`);
         counted = /flow_count=(\d+)/.exec(now)?.[1] ?? "";
