@@ -11,7 +11,7 @@ import { eachFlowStats } from "./flow-mod.ts";
 import { encodeInstructions, decodeInstructions, type Instruction } from "./instructions.ts";
 import { decodeMatch, encodeMatch, type Match, type MatchValue } from "./match.ts";
 import type { FieldValue } from "./value.ts";
-import { ovsInstalled, startSwitch, type TestSwitch } from "./test-switch.ts";
+import { ovsInstalled, startFlowSwitch, type TestSwitch } from "./test-switch.ts";
 
 const ip: Match = { eth_type: 0x0800 };
 const ip6: Match = { eth_type: 0x86dd };
@@ -201,10 +201,7 @@ describe.skipIf(!ovsInstalled)("a real Open vSwitch", () => {
   let conn: OpenFlowConnection;
 
   beforeAll(async () => {
-    ovs = startSwitch();
-    ovs.ofctl("add-tlv-map", "{class=0xffff,type=0x80,len=4}->tun_metadata0,{class=0xffff,type=0x81,len=8}->tun_metadata3");
-    ovs.ofctl("add-meter", "meter=1,pktps,bands=type=drop,rate=10");
-    ovs.ofctl("add-group", "group_id=77,type=all,bucket=output:1");
+    ovs = startFlowSwitch();
     conn = await ovs.connect();
   });
   afterAll(() => {

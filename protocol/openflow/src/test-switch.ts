@@ -58,3 +58,17 @@ export function startSwitch(): TestSwitch {
     stop,
   };
 }
+
+/** A switch on which every action can stand: TLV map of tun_metadata0 (4 bytes) and tun_metadata3 (8), meter 1, group 77. */
+export function startFlowSwitch(): TestSwitch {
+  const ovs = startSwitch();
+  try {
+    ovs.ofctl("add-tlv-map", "{class=0xffff,type=0x80,len=4}->tun_metadata0,{class=0xffff,type=0x81,len=8}->tun_metadata3");
+    ovs.ofctl("add-meter", "meter=1,pktps,bands=type=drop,rate=10");
+    ovs.ofctl("add-group", "group_id=77,type=all,bucket=output:1");
+  } catch (error) {
+    ovs.stop();
+    throw error;
+  }
+  return ovs;
+}
