@@ -20,7 +20,7 @@ export default tseslint.config(
   },
   {
     // Tests look into JSON bodies of any shape; a wrong path fails the assertion that reads it.
-    files: ["**/*.test.ts", "test/support/**/*.ts", "test/api/support.ts"],
+    files: ["**/*.test.ts", "test/support/**/*.ts", "src/**/testing/*.ts"],
     rules: {
       "@typescript-eslint/no-explicit-any": "off",
       "@typescript-eslint/no-unsafe-argument": "off",

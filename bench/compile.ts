@@ -1,8 +1,8 @@
 // "How long does everything take from nothing?" - compile the standard workload from scratch.
 import { cpuUsage, memoryUsage } from "node:process";
 import { pino } from "pino";
-import { discoverApps } from "../src/app/discover.ts";
-import { allTables } from "../src/app/registry.ts";
+import { discoverApps } from "../src/boot/discover.ts";
+import { allTables } from "../src/boot/registry.ts";
 import { Engine } from "../src/compiler/engine.ts";
 import { Layer } from "../src/model/rows.ts";
 import { Layout } from "../src/pipeline/layout.ts";

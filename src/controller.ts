@@ -2,8 +2,8 @@
 import type { AddressInfo } from "node:net";
 import type { Logger } from "pino";
 import type { App, PacketOut } from "#app";
-import { allTables, checkApps, packetInHandlers } from "./app/registry.ts";
-import { discoverApps } from "./app/discover.ts";
+import { allTables, checkApps, packetInHandlers } from "./boot/registry.ts";
+import { discoverApps } from "./boot/discover.ts";
 import type { Config } from "./config.ts";
 import { CompilerLoop } from "./compiler/loop.ts";
 import { Engine } from "./compiler/engine.ts";

@@ -2,9 +2,9 @@
 // throws the refusal that Neutron's clients know. Checks that need other rows (is the address in the subnet?) are the app's.
 import { ApiError, badRequest, invalidInput } from "./refusal.ts";
 import type { Convert } from "./resource.ts";
-import { contains, formatCidr, formatIp, normalizeIp, parseCidr, parseIp, type Cidr } from "../lib/ip.ts";
+import { contains, formatCidr, formatIp, normalizeIp, parseCidr, parseIp, type Cidr } from "../lib/address.ts";
 
-export * from "../lib/ip.ts";
+export * from "../lib/address.ts";
 
 /** 400 "Invalid input for <attribute>. Reason: <reason>." */
 export const invalidFor = (attribute: string, reason: string): ApiError =>

@@ -5,7 +5,7 @@ import { afterEach, describe, expect, test } from "vitest";
 import {
   baseScope, chassisScope, chassisTable, defineTable, derivation, each, eachPair, load, next, rule, toStage, type App, type Chassis, type Emit, type FlowSpec, type Row, type Rule, type Tx,
 } from "#app";
-import { allTables } from "../app/registry.ts";
+import { allTables } from "../boot/registry.ts";
 import { Model, type Commit } from "../model/model.ts";
 import { Layout } from "../pipeline/layout.ts";
 import { openMemory } from "../store/memory.ts";

@@ -1,5 +1,5 @@
 // The tenant API. createNorthbound derives all of it from the apps' declarations.
-export { createNorthbound, errorBody, rolesOf, type Authenticate, type Limits, type Northbound, type NorthboundOptions } from "./server.ts";
+export { createNorthbound, errorBody, rolesOf, type Authenticate, type Limits, type Northbound, type NorthboundOptions } from "./http.ts";
 export { apiMarkdown } from "./docs.ts";
 export { openApi } from "./openapi.ts";
 export { makeRegistry, ordered, type Kind, type Registry } from "./kinds.ts";

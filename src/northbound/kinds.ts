@@ -29,7 +29,7 @@ import {
   type StandardRow,
   type Table,
 } from "../app/contract.ts";
-import { parseRule, type Relations, type Rule } from "./policy.ts";
+import { parseRule, type Relations, type Rule } from "./policy/expression.ts";
 
 export const MAX_TAGS = 50;
 export const MAX_DEPTH = 32;

@@ -4,7 +4,7 @@
 // Answers are put together as text. Rows are immutable, so the text of a row's columns is kept for the next list.
 import type { Caller, ReadView, StandardRow, Values } from "../app/contract.ts";
 import type { Kind, KindAttribute } from "./kinds.ts";
-import type { Rule } from "./policy.ts";
+import type { Rule } from "./policy/expression.ts";
 
 /** What callers of the same roles see of a kind. */
 interface Face {

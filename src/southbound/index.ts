@@ -12,15 +12,15 @@ import type { TlsOptions } from "node:tls";
 import type { Metrics } from "../lib/metrics.ts";
 import type { Delta, Desired, Flow } from "../compiler/desired.ts";
 import type { Commit } from "../model/model.ts";
-import { Inventory, type ModelPort } from "./inventory.ts";
+import { Inventory, type ModelPort } from "./ovsdb/inventory.ts";
 import { southboundMetrics, type SouthboundMetrics } from "./metrics.ts";
-import { listenOpenFlow, sameInstructions, type OpenFlowListener, type RawPacketIn, type SwitchSession } from "./openflow.ts";
-import { PacketQueue } from "./packet-queue.ts";
+import { listenOpenFlow, sameInstructions, type OpenFlowListener, type RawPacketIn, type SwitchSession } from "./openflow/session.ts";
+import { PacketQueue } from "./packets/queue.ts";
 import { bracketed } from "./peer.ts";
-import { Comparison, type Seen } from "./sync.ts";
-import { Switch, type AuditResult, type Refused } from "./switch.ts";
+import { Comparison, type Seen } from "./openflow/comparison.ts";
+import { Switch, type AuditResult, type Refused } from "./openflow/switch.ts";
 
-export type { AuditResult, Refused } from "./switch.ts";
+export type { AuditResult, Refused } from "./openflow/switch.ts";
 
 export interface HostPort {
   readonly host: string;

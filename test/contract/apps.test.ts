@@ -2,9 +2,9 @@
 // change costs does not depend on who else is there.
 import { afterEach, describe, expect, test } from "vitest";
 import type { Table } from "#app";
-import { discoverApps } from "../../src/app/discover.ts";
+import { discoverApps } from "../../src/boot/discover.ts";
 import { chassisTable, vifTable } from "../../src/app/inventory.ts";
-import { allTables } from "../../src/app/registry.ts";
+import { allTables } from "../../src/boot/registry.ts";
 import { appsFolder, bytesOf, Harness } from "../support/harness.ts";
 
 const apps = await discoverApps(appsFolder);

@@ -2,7 +2,7 @@
 // difference holds exactly that. The history goes through the real API; a refused call is part of it.
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { allTables } from "../../src/app/registry.ts";
+import { allTables } from "../../src/boot/registry.ts";
 import { Engine } from "../../src/compiler/engine.ts";
 import { bytesOf, Harness, silent } from "../support/harness.ts";
 

@@ -1,0 +1,41 @@
+// Finding the apps: every folder under apps/ that does not begin with "_" or "." and has an index. Order: requirements
+// first, then by name, so that every controller with the same folders gets the same order.
+import { existsSync, readdirSync } from "node:fs";
+import { join } from "node:path";
+import { pathToFileURL } from "node:url";
+import type { App } from "../app/contract.ts";
+
+/** Loads all apps of a folder. @throws Error naming the app whose manifest is missing, malformed or asks for what is not there. */
+export async function discoverApps(folder: string): Promise<App[]> {
+  const found: App[] = [];
+  for (const entry of readdirSync(folder, { withFileTypes: true })) {
+    if (!(entry.isDirectory() || entry.isSymbolicLink()) || /^[_.]/.test(entry.name)) continue;
+    const index = ["index.js", "index.ts"].map((f) => join(folder, entry.name, f)).find((f) => existsSync(f));
+    if (index === undefined) continue;
+    const module = (await import(pathToFileURL(index).href)) as { default?: App };
+    const app = module.default;
+    if (app?.name !== entry.name) throw new Error(`apps/${entry.name}/index must export an App named ${entry.name} as default, not ${app?.name ?? "nothing"}`);
+    found.push(app);
+  }
+  return orderApps(found);
+}
+
+/** Requirements first. @throws Error on a missing requirement or a circle. */
+export function orderApps(apps: readonly App[]): App[] {
+  const byName = new Map(apps.map((a) => [a.name, a]));
+  const done = new Set<string>();
+  const out: App[] = [];
+  const visit = (app: App, path: readonly string[]): void => {
+    if (done.has(app.name)) return;
+    if (path.includes(app.name)) throw new Error(`apps require each other in a circle: ${[...path, app.name].join(" -> ")}`);
+    for (const name of app.requires ?? []) {
+      const needed = byName.get(name);
+      if (needed === undefined) throw new Error(`app ${app.name} requires ${name}, which is not there`);
+      visit(needed, [...path, app.name]);
+    }
+    done.add(app.name);
+    out.push(app);
+  };
+  for (const app of [...apps].sort((a, b) => (a.name < b.name ? -1 : 1))) visit(app, []);
+  return out;
+}

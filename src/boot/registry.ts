@@ -1,0 +1,50 @@
+// The apps of this controller taken together: checked once at boot, so that a wrong manifest ends the start with one line.
+import { chassisTable, vifTable } from "../app/inventory.ts";
+import type { App, PacketInHandler } from "../app/contract.ts";
+import type { AnyTable } from "../app/table.ts";
+
+/** All tables: the core's inventory and the apps'. @throws Error naming both owners of a name. */
+export function allTables(apps: readonly App[]): AnyTable[] {
+  const owners = new Map<string, string>();
+  const out: AnyTable[] = [];
+  const add = (table: AnyTable, owner: string): void => {
+    const other = owners.get(table.name);
+    if (other !== undefined) throw new Error(`table ${table.name} is declared by ${other} and by ${owner}`);
+    owners.set(table.name, owner);
+    out.push(table);
+  };
+  for (const table of [chassisTable, vifTable]) add(table, "core");
+  for (const app of apps) for (const table of app.tables ?? []) add(table, app.name);
+  return out;
+}
+
+/** What else a manifest can get wrong. @throws Error naming the app and the entry. */
+export function checkApps(apps: readonly App[]): void {
+  const resources = new Map<string, string>();
+  for (const app of apps) {
+    for (const r of app.resources ?? []) {
+      const other = resources.get(r.name);
+      if (other !== undefined) throw new Error(`resource ${r.name} is declared by ${other} and by ${app.name}`);
+      resources.set(r.name, app.name);
+    }
+  }
+  for (const app of apps) {
+    for (const name of Object.keys(app.extend ?? {})) {
+      if (!resources.has(name)) throw new Error(`app ${app.name} extends resource ${name}, which no app declares`);
+    }
+    for (const table of Object.keys(app.packetIn ?? {})) {
+      if (app.pipeline?.tables[table] === undefined) throw new Error(`app ${app.name} handles packets of table ${table}, which it does not declare`);
+    }
+    for (const context of app.portContext ?? []) {
+      if (app.pipeline?.registers?.[context.register] === undefined) throw new Error(`app ${app.name} loads register ${context.register}, which it does not declare`);
+    }
+    const names = [...(app.rules ?? []).map((r) => r.name), ...(app.derive ?? []).map((d) => d.name)];
+    const twice = names.find((n, i) => names.indexOf(n) !== i);
+    if (twice !== undefined) throw new Error(`app ${app.name} has two rules named ${twice}`);
+  }
+}
+
+/** Handler of the packets a table punts. */
+export function packetInHandlers(apps: readonly App[]): ReadonlyMap<string, PacketInHandler> {
+  return new Map(apps.flatMap((app) => Object.entries(app.packetIn ?? {})));
+}

@@ -1,0 +1,203 @@
+// The ops listener on providers made for the test.
+import { request, type IncomingMessage } from "node:http";
+import type { AddressInfo } from "node:net";
+import { pino } from "pino";
+import { afterEach, describe, expect, it } from "vitest";
+import { Metrics } from "../lib/metrics.ts";
+import type { FlowEvent, FlowRecord } from "./flows.ts";
+import { createOps, type OpsServer } from "./server.ts";
+import type { StreamLimits } from "./stream.ts";
+
+const flow = (fields: Partial<FlowRecord> = {}): FlowRecord => ({
+  switch: "hv1", table_id: 3, table: "l2_forward", priority: 100, match: "ip,nw_src=10.0.0.1,tp_dst=80", actions: "set_field:0x5->reg1,resubmit(,4)", cookie: "2a", app: "l2", rule: "forward",
+  about: "known destination", resources: [{ type: "port", id: "p-1", call: "POST /v2.0/ports", generation: 7 }], state: "installed", ...fields,
+});
+const flows = [
+  flow(),
+  flow({ table_id: 4, table: "acl_in", app: "acl", rule: "allow", priority: 1, match: "", actions: "", cookie: "0x1", resources: [], packet_count: 5, byte_count: 300 }),
+  flow({ switch: "hv2", state: "missing", resources: [{ type: "network", id: "n-1" }], match: "arp" }),
+  flow({ switch: "hv2", state: "foreign", app: "", rule: "", resources: [], match: "tcp" }),
+];
+
+let ops: OpsServer | undefined;
+let listeners: ((event: FlowEvent) => void)[] = [];
+function make(options: { ready?: () => { ok: boolean; reason?: string }; flows?: Iterable<FlowRecord>; stream?: Partial<StreamLimits>; metrics?: Metrics } = {}): OpsServer {
+  listeners = [];
+  ops = createOps({
+    log: pino({ level: "silent" }),
+    ...(options.metrics === undefined ? {} : { metrics: options.metrics }),
+    ...(options.stream === undefined ? {} : { stream: options.stream }),
+    providers: {
+      ready: options.ready ?? (() => ({ ok: true })),
+      switches: () => [{ id: "hv1" }, { id: "hv2" }],
+      switch: (id) => [{ id: "hv1" }, { id: "hv2" }].find((s) => s.id === id),
+      flows: () => options.flows ?? flows,
+      removeSwitch: (id) => Promise.resolve(id !== "hv1"),
+      onFlowEvent: (listener) => {
+        listeners.push(listener);
+        return () => (listeners = listeners.filter((l) => l !== listener));
+      },
+    },
+  });
+  return ops;
+}
+afterEach(() => ops?.close());
+
+describe("health, metrics, switches", () => {
+  it("answers", async () => {
+    const metrics = new Metrics();
+    const server = make({ metrics });
+    metrics.counter("axion_things_total", "things").inc({ kind: 'a"b\n' }, 2);
+    expect((await server.inject("/healthz")).json()).toEqual({ status: "alive" });
+    expect((await server.inject("/readyz")).json()).toEqual({ status: "ready" });
+    const text = await server.inject("/metrics");
+    expect(text.headers["content-type"]).toBe("text/plain; version=0.0.4; charset=utf-8");
+    expect(text.payload).toContain('# HELP axion_things_total things\n# TYPE axion_things_total counter\naxion_things_total{kind="a\\"b\\n"} 2\n');
+    expect((await server.inject("/switches")).json()).toEqual({ switches: [{ id: "hv1" }, { id: "hv2" }] });
+    expect((await server.inject("/switches/hv2")).json()).toEqual({ switch: { id: "hv2" } });
+    for (const path of ["/switches/hv3", "/bogus"]) expect((await server.inject(path)).json().error.code).toBe("NOT_FOUND");
+  });
+  it("forgets a switch that is not connected", async () => {
+    const server = make();
+    const remove = async (id: string): Promise<[number, string]> => {
+      const answer = await server.inject({ method: "DELETE", url: `/switches/${id}` });
+      return [answer.statusCode, answer.payload === "" ? "" : answer.json().error.code];
+    };
+    expect(await remove("hv1")).toEqual([409, "CONNECTED"]);
+    expect(await remove("hv2")).toEqual([204, ""]);
+    expect(await remove("hv3")).toEqual([404, "NOT_FOUND"]);
+  });
+  it("is not ready for a reason", async () => {
+    const answer = await make({ ready: () => ({ ok: false, reason: "disk full" }) }).inject("/readyz");
+    expect([answer.statusCode, answer.json()]).toEqual([503, { status: "not ready", reason: "disk full" }]);
+  });
+});
+
+describe("flow dump", () => {
+  it("is JSON, record by record", async () => expect((await make().inject("/flows")).json()).toEqual({ flows }));
+  it.each([
+    ["switch=hv1", [0, 1]],
+    ["table=acl_in", [1]],
+    ["table=3&switch=hv1", [0]],
+    ["app=acl", [1]],
+    ["resource=p-1", [0]],
+    ["resource=n-1", [2]],
+    ["match=tp_dst=80", [0]],
+    ["match=ip,tp_dst=80", [0]],
+    ["match=ip_src=10.0.0.1,tcp_dst=80", [0]],
+    ["match=tp_dst=8", []],
+    ["state=desired", [0, 1, 2]],
+    ["state=installed", [0, 1, 3]],
+    ["state=diff", [2, 3]],
+  ])("?%s", async (query, expected) => expect((await make().inject(`/flows?${query}`)).json()).toEqual({ flows: expected.map((i) => flows[i]) }));
+  it("is ovs-ofctl text with the cause before each flow", async () => {
+    const answer = await make().inject("/flows?format=text&stats=1");
+    expect(answer.headers["content-type"]).toMatch(/^text\/plain/);
+    expect(answer.payload).toBe(
+      [
+        "# switch hv1",
+        "# l2/forward port:p-1 (POST /v2.0/ports @7)",
+        " cookie=0x2a, table=3, priority=100,ip,nw_src=10.0.0.1,tp_dst=80 actions=set_field:0x5->reg1,resubmit(,4)",
+        "# acl/allow",
+        " cookie=0x1, table=4, n_packets=5, n_bytes=300, priority=1 actions=drop",
+        "# switch hv2",
+        "# l2/forward [missing] network:n-1",
+        " cookie=0x2a, table=3, priority=100,arp actions=set_field:0x5->reg1,resubmit(,4)",
+        "# foreign: known destination",
+        " cookie=0x2a, table=3, priority=100,tcp actions=set_field:0x5->reg1,resubmit(,4)",
+        "",
+      ].join("\n"),
+    );
+  });
+  it("keeps a comment on its line whatever is in a name", async () => {
+    const text = (await make({ flows: [flow({ rule: "a\nactions=drop" })] }).inject("/flows?format=text")).payload;
+    expect(text.split("\n").filter((l) => l.startsWith("#"))).toHaveLength(2);
+    expect(text.split("\n")).toHaveLength(4);
+  });
+  it("streams what is larger than one piece", async () => {
+    const many = Array.from({ length: 5000 }, () => flow());
+    expect((await make({ flows: many }).inject("/flows")).json().flows).toHaveLength(5000);
+  });
+  it.each([
+    ["state=bogus", "query parameter state: 'bogus' is not one of desired, installed, diff"],
+    ["format=xml", "query parameter format: 'xml' is not one of json, text"],
+    ["stats=yes", "query parameter stats: 'yes' is not one of 0, 1, true, false"],
+    ["app=", "query parameter app: is empty"],
+    ["app=a&app=b", "query parameter app: is given twice"],
+    ["switch=hv9", "query parameter switch: there is no switch 'hv9'"],
+    ["match=nosuch=1", 'query parameter match: no field "nosuch"'],
+    ["match=ip,nw_dst=10.0.0", 'query parameter match: ip_dst: "10.0.0" is not an IPv4 address'],
+    ["bogus=1", "query parameter bogus: is not known here; there are switch, table, resource, app, match, state, stats, format"],
+  ])("?%s is refused", async (query, message) => {
+    const answer = await make().inject(`/flows?${query}`);
+    expect([answer.statusCode, answer.json()]).toEqual([400, { error: { code: "BAD_QUERY", message } }]);
+  });
+});
+
+describe("flow stream", () => {
+  const event = (fields: Partial<FlowRecord> = {}): FlowEvent => ({ event: "added", generation: 9, flow: flow(fields) });
+  async function follow(server: OpsServer, query = ""): Promise<IncomingMessage> {
+    if (!server.server.listening) await server.listen({ host: "127.0.0.1", port: 0 });
+    const { port } = server.server.address() as AddressInfo;
+    return new Promise((resolve, reject) => request({ host: "127.0.0.1", port, path: `/flows/stream${query}` }, resolve).on("error", reject).end());
+  }
+  const until = async (test: () => boolean): Promise<void> => {
+    while (!test()) await new Promise((done) => setTimeout(done, 5));
+  };
+
+  it("sends each event of the filter, with its generation as id, and keeps the line alive", async () => {
+    const server = make({ stream: { keepAliveMs: 20 } });
+    const client = await follow(server, "?switch=hv1");
+    let text = "";
+    client.setEncoding("utf8").on("data", (chunk: string) => (text += chunk));
+    expect(client.headers["content-type"]).toMatch(/^text\/event-stream/);
+    for (const listener of listeners) [event(), event({ switch: "hv2" })].forEach(listener);
+    await until(() => text.includes("keep-alive"));
+    expect(text.split("\n\n").filter((m) => m.startsWith("event:"))).toEqual([`event: added\nid: 9\ndata: ${JSON.stringify(event())}`]);
+    client.destroy();
+    await until(() => listeners.length === 0);
+  });
+  it("cuts off a client that does not read", async () => {
+    const metrics = new Metrics();
+    const server = make({ metrics, stream: { bufferBytes: 100_000 } });
+    const slow = await follow(server);
+    slow.pause();
+    const closed = new Promise((done) => slow.on("close", done).on("error", done));
+    const big = event({ about: "x".repeat(10_000) });
+    for (let i = 0; i < 5000 && listeners.length > 0; i++) {
+      listeners.forEach((l) => l(big));
+      if (i % 100 === 0) await new Promise((done) => setImmediate(done));
+    }
+    expect(listeners).toHaveLength(0);
+    slow.resume();
+    await closed;
+    expect(metrics.text()).toContain("axion_flow_stream_dropped 1");
+  });
+  it("takes so many clients and no more, and ends them when it closes", async () => {
+    const server = make({ stream: { clients: 1 } });
+    const first = await follow(server);
+    expect((await follow(server)).statusCode).toBe(503);
+    const ended = new Promise((done) => first.on("end", done).resume());
+    await server.close();
+    await ended;
+  });
+});
+
+describe("metrics", () => {
+  it("are written as Prometheus reads them", () => {
+    const metrics = new Metrics();
+    metrics.gauge("g", "now", () => [{ labels: { s: "a" }, value: 1.5 }]);
+    metrics.gauge("h", "set").set(3);
+    const histogram = metrics.histogram("t_seconds", "times", [0.1, 1]);
+    for (const v of [0.05, 0.1, 0.5, 7]) histogram.observe(v, { m: "x" });
+    expect(metrics.text()).toBe(
+      [
+        "# HELP g now", "# TYPE g gauge", 'g{s="a"} 1.5',
+        "# HELP h set", "# TYPE h gauge", "h 3",
+        "# HELP t_seconds times", "# TYPE t_seconds histogram",
+        't_seconds_bucket{m="x",le="0.1"} 2', 't_seconds_bucket{m="x",le="1"} 3', 't_seconds_bucket{m="x",le="+Inf"} 4', 't_seconds_sum{m="x"} 7.65', 't_seconds_count{m="x"} 4', "",
+      ].join("\n"),
+    );
+    expect(() => metrics.counter("g", "again")).toThrow("two metrics are named g");
+  });
+});

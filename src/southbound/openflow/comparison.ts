@@ -1,0 +1,149 @@
+// Desired against installed: reads the raw parts of a flow dump and finds what is missing, changed or foreign on a switch.
+// The same code serves a first connection, a reconnect and an audit. It works on bytes; only flows whose bytes are not found
+// as they are get decoded, because a switch may spell a match or an action in its own way.
+import { eachFlowStats, flowModCommands, OFP_VERSION, type FlowStatsView } from "node-openflow";
+import { FLOW_MOD_MATCH_OFFSET, flowKey, type Flow } from "../../compiler/desired.ts";
+import { canonicalMatch } from "../canonical.ts";
+
+const NONE = 0xffff_ffff;
+const FLOW_MOD = 14;
+const DELETE_STRICT = flowModCommands.delete_strict;
+
+/** Whether two instruction lists that differ in bytes mean the same. */
+export type SameInstructions = (a: Buffer, b: Buffer) => boolean;
+
+export type Seen = (entry: FlowStatsView, flow: Flow | undefined, same: boolean) => void;
+
+export interface Difference {
+  readonly missing: Flow[];
+  readonly changed: Flow[];
+  /** OFPFC_DELETE_STRICT messages. */
+  readonly foreign: Buffer[];
+}
+
+interface Dumped extends FlowStatsView {
+  readonly key: string;
+}
+
+export class Comparison {
+  /** Desired flows that the dump has not shown yet. */
+  private readonly open = new Map<string, Flow>();
+  private readonly unknown: Dumped[] = [];
+  private readonly changed: Flow[] = [];
+  private readonly sameInstructions: SameInstructions;
+  private readonly seen: Seen | undefined;
+  /** Flows in the dump so far. */
+  dumped = 0;
+  /** Flows that should be there. */
+  desired = 0;
+
+  /** `seen` is told of every flow in the dump: which desired flow it is, if any, and whether it is as desired. */
+  constructor(desired: Iterable<Flow>, sameInstructions: SameInstructions, seen?: Seen) {
+    this.seen = seen;
+    this.sameInstructions = sameInstructions;
+    this.want(desired);
+  }
+
+  /** More desired flows; all of them come before the first part. */
+  want(desired: Iterable<Flow>): void {
+    for (const flow of desired) this.open.set(flow.key, flow);
+    this.desired = this.open.size;
+  }
+
+  /** One OFPMP_FLOW reply. @throws OpenFlowError when it is malformed */
+  part(reply: Buffer): void {
+    eachFlowStats(reply, (entry) => {
+      this.dumped++;
+      const key = flowKey(entry.table_id, entry.priority, reply, entry.match_off, entry.match_len);
+      const flow = this.open.get(key);
+      if (flow === undefined) {
+        this.unknown.push({ key, ...entry });
+        return;
+      }
+      this.open.delete(key);
+      this.compare(flow, entry);
+    });
+  }
+
+  /** `skip`: flows that changed since the comparison began, or that shall not be sent. */
+  finish(skip: (key: string) => boolean): Difference {
+    const foreign: Buffer[] = [];
+    const bySpelling = this.unknown.length === 0 ? undefined : this.canonicalKeys();
+    for (const dumped of this.unknown) {
+      const spelling = canonicalKey(dumped.buf, dumped.match_off, dumped.match_len, dumped.key);
+      const flow = spelling === undefined ? undefined : bySpelling!.get(spelling);
+      if (flow === undefined) {
+        this.seen?.(dumped, undefined, false);
+        if (!skip(dumped.key)) foreign.push(deleteDumped(dumped));
+        continue;
+      }
+      this.open.delete(flow.key);
+      this.compare(flow, dumped);
+    }
+    return {
+      missing: [...this.open.values()].filter((flow) => !skip(flow.key)),
+      changed: this.changed.filter((flow) => !skip(flow.key)),
+      foreign,
+    };
+  }
+
+  private compare(flow: Flow, entry: FlowStatsView): void {
+    const { slab } = flow;
+    const { buf, instructions_off: theirs, instructions_len: length } = entry;
+    const ours = flow.off + FLOW_MOD_MATCH_OFFSET + flow.matchLen;
+    const end = flow.off + flow.len;
+    const same =
+      entry.cookie_hi === flow.cookieHi &&
+      entry.cookie_lo === flow.cookieLo &&
+      entry.idle_timeout === slab.readUInt16BE(flow.off + 26) &&
+      entry.hard_timeout === slab.readUInt16BE(flow.off + 28) &&
+      (slab.compare(buf, theirs, theirs + length, ours, end) === 0 ||
+        this.sameInstructions(slab.subarray(ours, end), buf.subarray(theirs, theirs + length)));
+    if (!same) this.changed.push(flow);
+    this.seen?.(entry, flow, same);
+  }
+
+  private canonicalKeys(): Map<string, Flow> {
+    const keys = new Map<string, Flow>();
+    for (const flow of this.open.values()) {
+      const key = canonicalKey(flow.slab, flow.off + FLOW_MOD_MATCH_OFFSET, flow.matchLen, flow.key);
+      if (key !== undefined) keys.set(key, flow);
+    }
+    return keys;
+  }
+}
+
+/** Table and priority, as they are in a flow key, and the match in the one spelling. */
+function canonicalKey(buf: Buffer, matchOff: number, matchLen: number, key: string): string | undefined {
+  const match = canonicalMatch(buf, matchOff, matchLen);
+  return match === undefined ? undefined : key.slice(0, key.length - matchLen) + match;
+}
+
+/** The message that removes exactly this flow. */
+export function deleteFlow(flow: Flow): Buffer {
+  const out = Buffer.allocUnsafe(FLOW_MOD_MATCH_OFFSET + flow.matchLen);
+  flow.slab.copy(out, 0, flow.off, flow.off + out.length);
+  return asDelete(out);
+}
+
+function deleteDumped({ buf, table_id, priority, match_off, match_len }: Dumped): Buffer {
+  const out = Buffer.alloc(FLOW_MOD_MATCH_OFFSET + match_len);
+  out.writeUInt8(OFP_VERSION, 0);
+  out.writeUInt8(FLOW_MOD, 1);
+  out.writeUInt8(table_id, 24);
+  out.writeUInt16BE(priority, 30);
+  buf.copy(out, FLOW_MOD_MATCH_OFFSET, match_off, match_off + match_len);
+  return asDelete(out);
+}
+
+function asDelete(out: Buffer): Buffer {
+  out.writeUInt16BE(out.length, 2);
+  out.fill(0, 8, 24); // cookie and its mask: any
+  out.writeUInt8(DELETE_STRICT, 25);
+  out.writeUInt32BE(0, 26);
+  out.writeUInt32BE(NONE, 32); // buffer
+  out.writeUInt32BE(NONE, 36); // out_port: any
+  out.writeUInt32BE(NONE, 40); // out_group: any
+  out.writeUInt32BE(0, 44); // flags
+  return out;
+}

@@ -1,0 +1,186 @@
+// OpenFlow sessions: from a socket to a switch that has said its datapath id. What goes wrong before that is the peer's own
+// business: one line in the log, and its connection ends.
+import type { TLSSocket, TlsOptions } from "node:tls";
+import { decodeInstructions, listen, peerError, ports, type Decoded, type Match, type Message, type MessageOf, type OpenFlowConnection, type PacketInMessage, type Slice } from "node-openflow";
+import type { Logger } from "pino";
+import type { Meter } from "../../compiler/desired.ts";
+import { peerOf } from "../peer.ts";
+import type { InstalledMeter, Session } from "./channel.ts";
+
+export interface RawPacketIn {
+  readonly inPort: number;
+  readonly tableId: number;
+  readonly cookie: bigint;
+  readonly data: Uint8Array;
+  /** Of the packet when it was sent up: in_port, tun_id, registers that are not 0 ... */
+  readonly match: Match;
+}
+
+export interface OpenFlowListener {
+  readonly port: number;
+  close(): Promise<void>;
+}
+
+export interface OpenFlowListenOptions {
+  readonly host: string;
+  readonly port: number;
+  readonly tls?: TlsOptions | undefined;
+  readonly maxConnections: number;
+  readonly handshakeTimeoutMs: number;
+  readonly log: Logger;
+  readonly onSession: (session: SwitchSession) => void;
+}
+
+/** Closing waits this long for sockets that are not sessions (yet). */
+const CLOSE_MS = 1000;
+/** A switch with much to do answers late; echo requests notice a dead one. */
+const DUMP_TIMEOUT_MS = 60_000;
+
+export async function listenOpenFlow(options: OpenFlowListenOptions): Promise<OpenFlowListener> {
+  const { host, port, tls, handshakeTimeoutMs, log } = options;
+  const listener = await listen(
+    { host, port, ...(tls === undefined ? {} : { tls: { handshakeTimeout: handshakeTimeoutMs, ...tls } }), connection: { helloTimeoutMs: handshakeTimeoutMs } },
+    (connection) => void welcome(connection, options),
+  );
+  listener.server.maxConnections = options.maxConnections;
+  listener.server.on("tlsClientError", (error: Error, socket: TLSSocket) => log.warn({ peer: socket.remoteAddress, reason: handshakeFailure(error, socket) }, "connection to the OpenFlow port failed"));
+  return {
+    port: listener.port,
+    close: () => Promise.race([listener.close(), new Promise<void>((resolve) => setTimeout(resolve, CLOSE_MS).unref())]),
+  };
+}
+
+async function welcome(connection: OpenFlowConnection, { handshakeTimeoutMs, log, onSession }: OpenFlowListenOptions): Promise<void> {
+  const { text } = peerOf(connection.socket);
+  const timer = setTimeout(() => connection.close(), handshakeTimeoutMs);
+  try {
+    const features = await connection.handshake();
+    const description = await connection.request({ type: "multipart_request", kind: "desc" });
+    clearTimeout(timer);
+    onSession(new SwitchSession(connection, features.datapath_id, description.sw_desc));
+  } catch (error) {
+    clearTimeout(timer);
+    log.warn({ peer: text, reason: (connection.closed ?? (error as Error)).message }, "peer on the OpenFlow port is no OpenFlow 1.3 switch");
+    connection.close();
+  }
+}
+
+const METER_PKTPS = 2;
+const METER_BURST = 4;
+
+export class SwitchSession implements Session {
+  /** 16 hex digits. */
+  readonly dpid: string;
+  readonly softwareVersion: string;
+  readonly host: string;
+  readonly address: string;
+  /** Called once. */
+  onClose: (reason: string) => void = () => undefined;
+  onPacketIn: ((packet: RawPacketIn) => void) | undefined;
+  onError: ((error: string) => void) | undefined;
+  private readonly connection: OpenFlowConnection;
+
+  constructor(connection: OpenFlowConnection, dpid: string, softwareVersion: string) {
+    const peer = peerOf(connection.socket);
+    this.connection = connection;
+    this.dpid = dpid;
+    this.softwareVersion = softwareVersion;
+    this.host = peer.host;
+    this.address = peer.text;
+    connection.on("close", (reason) => this.onClose(reason.message));
+    connection.on("packet_in", (message) => this.packetIn(message));
+    connection.on("error_message", (message) => this.onError?.(errorText(message)));
+    connection.on("undecodable", (error) => this.onError?.(`a message that cannot be decoded: ${error.message}`));
+  }
+
+  get closed(): boolean {
+    return this.connection.closed !== undefined;
+  }
+
+  async flows(): Promise<Buffer[]> {
+    const parts: Buffer[] = [];
+    await this.connection.requestRaw({ type: "multipart_request", kind: "flow", match: {} }, (part) => parts.push(part), DUMP_TIMEOUT_MS);
+    return parts;
+  }
+
+  async meters(): Promise<InstalledMeter[]> {
+    const { meters } = await this.connection.request({ type: "multipart_request", kind: "meter_config" });
+    return meters.map(({ meter_id: id, flags, bands }) => {
+      const [band] = bands;
+      const ours = bands.length === 1 && band!.type === "drop" && (flags & (METER_PKTPS | METER_BURST)) === (METER_PKTPS | METER_BURST);
+      return { id, ratePps: ours ? band!.rate : undefined, burst: ours ? band!.burst_size : undefined };
+    });
+  }
+
+  setMeter(meter: Meter, exists: boolean): void {
+    this.send({
+      type: "meter_mod",
+      command: exists ? "modify" : "add",
+      flags: METER_PKTPS | METER_BURST,
+      meter_id: meter.id,
+      bands: [{ type: "drop", rate: meter.ratePps, burst_size: meter.burst }],
+    });
+  }
+
+  removeMeter(id: number): void {
+    this.send({ type: "meter_mod", command: "delete", flags: 0, meter_id: id, bands: [] });
+  }
+
+  flushZone(zone: number): void {
+    this.send({ type: "ct_flush_zone", zone_id: zone });
+  }
+
+  sendPacket(outPort: number, data: Uint8Array): void {
+    this.send({ type: "packet_out", in_port: ports.CONTROLLER, actions: [{ type: "output", port: outPort }], data });
+  }
+
+  barrier(): Promise<void> {
+    return this.connection.barrier();
+  }
+
+  bundle(messages: readonly Slice[]): Promise<void> {
+    return this.connection.bundle(messages);
+  }
+
+  close(): void {
+    this.connection.close();
+  }
+
+  /** On a closed connection there is nobody to tell; whoever awaits an answer learns of it. */
+  private send(message: Message): void {
+    if (this.connection.closed === undefined) this.connection.send(message);
+  }
+
+  private packetIn(message: PacketInMessage): void {
+    if (this.onPacketIn === undefined || message.type !== "packet_in") return;
+    const inPort = message.match.in_port;
+    this.onPacketIn({
+      inPort: typeof inPort === "number" ? inPort : 0,
+      tableId: message.table_id,
+      cookie: message.cookie,
+      data: message.data ?? new Uint8Array(0),
+      match: message.match,
+    });
+  }
+}
+
+/** A socket that was closed for its certificate says no more in its error than that it was closed. */
+const handshakeFailure = (error: Error, { authorizationError: why }: TLSSocket): string => ((why as unknown) == null ? error.message : `its certificate is not accepted: ${why as unknown as string}`);
+
+const errorText = (message: Decoded<MessageOf<"error">>): string => peerError(message).errorName ?? `error ${message.error_type}.${message.code}`;
+
+/** Whether two instruction lists mean the same: a switch may write a field's other number, or order instructions its way. */
+export function sameInstructions(a: Buffer, b: Buffer): boolean {
+  try {
+    return meaning(a) === meaning(b);
+  } catch {
+    return false; // of a kind that is not known here: not ours, then
+  }
+}
+
+function meaning(instructions: Buffer): string {
+  return decodeInstructions(instructions, 0, instructions.length)
+    .map((instruction) => JSON.stringify(instruction, (_, value: unknown) => (typeof value === "bigint" ? value.toString() : value)))
+    .sort()
+    .join();
+}

@@ -1,0 +1,295 @@
+// What has to change in a host's Open vSwitch database for it to be as wanted: rows in, operations out, nothing when all is
+// as wanted. Pure, so that adopting a host, repairing it and finding it in order are one function.
+//
+// Ours are: the integration bridge (by its name; foreign ports on it stay), the Controller row marked axion-controller=ID,
+// ports marked axion-port=true, and the key axion-installed of interfaces on the bridge. Nothing else is ever written.
+import { insert, mutate, namedUuid, update, type InputValue, type Mutation, type Operation, type Replica, type Row } from "ovsdb-client";
+import type { OvsPort } from "../../compiler/desired.ts";
+import type { HostSettings } from "./settings.ts";
+
+type Ids = Readonly<Record<string, string>>;
+export type RootRow = Row & { readonly bridges: readonly string[]; readonly external_ids: Ids; readonly ovs_version: string | undefined };
+export type BridgeRow = Row & {
+  readonly name: string;
+  readonly datapath_id: string | undefined;
+  readonly datapath_type: string;
+  readonly fail_mode: string | undefined;
+  readonly protocols: readonly string[];
+  readonly external_ids: Ids;
+  readonly other_config: Ids;
+  readonly ports: readonly string[];
+  readonly controller: readonly string[];
+};
+export type PortRow = Row & { readonly name: string; readonly interfaces: readonly string[]; readonly external_ids: Ids };
+export type InterfaceRow = Row & {
+  readonly name: string;
+  readonly type: string;
+  readonly options: Ids;
+  readonly external_ids: Ids;
+  readonly ofport: number | undefined;
+  readonly ofport_request: number | undefined;
+  readonly error: string | undefined;
+};
+export type ControllerRow = Row & {
+  readonly target: string;
+  readonly external_ids: Ids;
+  readonly max_backoff: number | undefined;
+  readonly inactivity_probe: number | undefined;
+  readonly connection_mode: string | undefined;
+};
+
+/** Columns the controller follows: none that changes by itself all the time. */
+export const monitoredColumns = {
+  Open_vSwitch: ["bridges", "external_ids", "ovs_version"],
+  Bridge: ["name", "datapath_id", "datapath_type", "fail_mode", "protocols", "external_ids", "other_config", "ports", "controller"],
+  Port: ["name", "interfaces", "external_ids"],
+  Interface: ["name", "type", "options", "external_ids", "ofport", "ofport_request", "error"],
+  Controller: ["target", "external_ids", "max_backoff", "inactivity_probe", "connection_mode"],
+} as const;
+
+export const MANAGED = "axion-managed";
+export const CONTROLLER = "axion-controller";
+export const PORT = "axion-port";
+export const INSTALLED = "axion-installed";
+
+const MAX_BACKOFF_MS = 1000;
+const INACTIVITY_PROBE_MS = 5000;
+
+/** The rows of one host, found by name. */
+export class HostRows {
+  private readonly replica: Pick<Replica, "table">;
+
+  constructor(replica: Pick<Replica, "table">) {
+    this.replica = replica;
+  }
+
+  get root(): RootRow | undefined {
+    return this.replica.table<RootRow>("Open_vSwitch").values().next().value;
+  }
+
+  bridges(): Iterable<BridgeRow> {
+    return this.replica.table<BridgeRow>("Bridge").values();
+  }
+
+  bridge(name: string): BridgeRow | undefined {
+    for (const row of this.bridges()) if (row.name === name) return row;
+    return undefined;
+  }
+
+  portsOf(bridge: BridgeRow): PortRow[] {
+    return this.pick<PortRow>("Port", bridge.ports);
+  }
+
+  interfacesOf(port: PortRow): InterfaceRow[] {
+    return this.pick<InterfaceRow>("Interface", port.interfaces);
+  }
+
+  controllersOf(bridge: BridgeRow): ControllerRow[] {
+    return this.pick<ControllerRow>("Controller", bridge.controller);
+  }
+
+  /** Names that a new port may not have, anywhere on the host. */
+  nameTaken(name: string): boolean {
+    for (const row of this.replica.table<PortRow>("Port").values()) if (row.name === name) return true;
+    for (const row of this.replica.table<InterfaceRow>("Interface").values()) if (row.name === name) return true;
+    return false;
+  }
+
+  private pick<R extends Row>(table: string, uuids: readonly string[]): R[] {
+    const rows = this.replica.table<R>(table);
+    return uuids.map((uuid) => rows.get(uuid)).filter((row) => row !== undefined);
+  }
+}
+
+export interface Wanted {
+  readonly settings: HostSettings;
+  /** OpenFlow address for the switch, e.g. tcp:192.0.2.1:6653. */
+  readonly target: string;
+  /** Which controller's row it is. */
+  readonly controllerId: string;
+  /** undefined: not known yet, so ports are left as they are. */
+  readonly ports: readonly OvsPort[] | undefined;
+  /** Whether the flows of an interface are confirmed; undefined: not known yet. */
+  readonly installed: (interfaceName: string) => boolean | undefined;
+}
+
+/** Something the operator should know; `about` and `problem` together are said once. */
+export interface Note {
+  readonly about: string;
+  readonly problem: string;
+}
+
+export interface Plan {
+  readonly operations: Operation[];
+  readonly notes: Note[];
+}
+
+export function plan(rows: HostRows, wanted: Wanted): Plan {
+  const operations: Operation[] = [];
+  const notes: Note[] = [];
+  const root = rows.root;
+  if (root === undefined) return { operations, notes };
+  const release = planRelease(rows, wanted);
+  operations.push(...release);
+  const bridge = rows.bridge(wanted.settings.bridge);
+  if (bridge === undefined) operations.push(...createBridge(root, wanted));
+  else {
+    operations.push(...repairBridge(bridge, wanted), ...planController(rows, bridge, wanted));
+    // Port names that a release frees are free in the next transaction.
+    if (release.length === 0) planPorts(rows, bridge, wanted.ports, operations, notes);
+    for (const port of rows.portsOf(bridge)) {
+      for (const row of rows.interfacesOf(port)) {
+        const installed = wanted.installed(row.name);
+        if (installed !== undefined) operations.push(...setKey("Interface", row, "external_ids", INSTALLED, installed ? "true" : undefined));
+      }
+    }
+  }
+  return { operations, notes };
+}
+
+function createBridge(root: RootRow, { settings, target, controllerId }: Wanted): Operation[] {
+  return [
+    insert("Interface", { name: settings.bridge, type: "internal" }, { uuidName: "iface" }),
+    insert("Port", { name: settings.bridge, interfaces: [namedUuid("iface")] }, { uuidName: "port" }),
+    insert("Controller", controllerRow(target, controllerId), { uuidName: "controller" }),
+    insert(
+      "Bridge",
+      {
+        name: settings.bridge,
+        ports: [namedUuid("port")],
+        controller: [namedUuid("controller")],
+        fail_mode: "secure",
+        protocols: ["OpenFlow13"],
+        datapath_type: settings.datapathType ?? "",
+        external_ids: { [MANAGED]: "true" },
+        other_config: { "disable-in-band": "true" },
+      },
+      { uuidName: "bridge" },
+    ),
+    mutate("Open_vSwitch", [["_uuid", "==", root._uuid]], [["bridges", "insert", namedUuid("bridge")]]),
+  ];
+}
+
+function repairBridge(bridge: BridgeRow, { settings }: Wanted): Operation[] {
+  const row: Record<string, InputValue> = {};
+  if (bridge.fail_mode !== "secure") row.fail_mode = "secure";
+  // An empty set stands for all versions. Others than ours are somebody's choice and stay.
+  if (bridge.protocols.length > 0 && !bridge.protocols.includes("OpenFlow13")) row.protocols = [...bridge.protocols, "OpenFlow13"];
+  const { datapathType } = settings;
+  if (datapathType !== undefined && (bridge.datapath_type === "" ? "system" : bridge.datapath_type) !== datapathType) row.datapath_type = datapathType;
+  const operations = Object.keys(row).length === 0 ? [] : [update("Bridge", byUuid(bridge), row)];
+  return [...operations, ...setKey("Bridge", bridge, "other_config", "disable-in-band", "true")];
+}
+
+const controllerSettings = (target: string): Record<string, InputValue> => ({
+  target,
+  max_backoff: MAX_BACKOFF_MS,
+  inactivity_probe: INACTIVITY_PROBE_MS,
+  connection_mode: "out-of-band",
+});
+const controllerRow = (target: string, controllerId: string): Record<string, InputValue> => ({ ...controllerSettings(target), external_ids: { [CONTROLLER]: controllerId } });
+
+function planController(rows: HostRows, bridge: BridgeRow, { target, controllerId }: Wanted): Operation[] {
+  const all = rows.controllersOf(bridge);
+  const ours = all.filter((c) => c.external_ids[CONTROLLER] === controllerId).sort((a, b) => (a._uuid < b._uuid ? -1 : 1));
+  // Somebody else's row may already lead here; the switch keys its controllers by target, so a second one would be in its way.
+  const served = all.some((c) => c.external_ids[CONTROLLER] !== controllerId && c.target === target);
+  const keep = served ? undefined : (ours.find((c) => c.target === target) ?? ours[0]);
+  const surplus = ours.filter((c) => c !== keep);
+  const operations: Operation[] = [];
+  const mutations: Mutation[] = [];
+  if (surplus.length > 0) mutations.push(["controller", "delete", surplus.map((c) => c._uuid)]);
+  if (!served && keep === undefined) {
+    operations.push(insert("Controller", controllerRow(target, controllerId), { uuidName: "controller" }));
+    mutations.push(["controller", "insert", namedUuid("controller")]);
+  }
+  if (keep !== undefined) {
+    const inOrder =
+      keep.target === target && keep.max_backoff === MAX_BACKOFF_MS && keep.inactivity_probe === INACTIVITY_PROBE_MS && keep.connection_mode === "out-of-band";
+    if (!inOrder) {
+      operations.push(update("Controller", byUuid(keep), controllerSettings(target)));
+    }
+  }
+  if (mutations.length > 0) operations.push(mutate("Bridge", byUuid(bridge), mutations));
+  return operations;
+}
+
+function planPorts(rows: HostRows, bridge: BridgeRow, wanted: readonly OvsPort[] | undefined, operations: Operation[], notes: Note[]): void {
+  const ours = new Map(rows.portsOf(bridge).filter((p) => p.external_ids[PORT] === "true").map((p) => [p.name, p]));
+  const added: InputValue[] = [];
+  const gone: string[] = [];
+  for (const [i, port] of [...(wanted ?? [])].sort((a, b) => (a.name < b.name ? -1 : 1)).entries()) {
+    const row = ours.get(port.name);
+    const iface = row === undefined ? undefined : rows.interfacesOf(row).find((f) => f.name === port.name);
+    if (row === undefined || iface === undefined) {
+      if (rows.nameTaken(port.name)) {
+        notes.push({ about: `port ${port.name}`, problem: "the host has a port of this name that the controller did not make; it is left alone, and the tunnel is missing" });
+        continue;
+      }
+      operations.push(
+        insert(
+          "Interface",
+          { name: port.name, type: port.type, options: port.options, ofport_request: port.ofport, external_ids: { [PORT]: "true" } },
+          { uuidName: `iface${i}` },
+        ),
+        insert("Port", { name: port.name, interfaces: [namedUuid(`iface${i}`)], external_ids: { [PORT]: "true" } }, { uuidName: `port${i}` }),
+      );
+      added.push(namedUuid(`port${i}`));
+      continue;
+    }
+    const change: Record<string, InputValue> = {};
+    if (iface.type !== port.type) change.type = port.type;
+    if (!sameMap(iface.options, port.options)) change.options = port.options;
+    if (iface.ofport_request !== port.ofport) change.ofport_request = port.ofport;
+    if (Object.keys(change).length > 0) operations.push(update("Interface", byUuid(iface), change));
+    if (iface.error !== undefined) notes.push({ about: `port ${port.name}`, problem: iface.error });
+    else if (iface.ofport !== undefined && iface.ofport !== port.ofport && change.ofport_request === undefined) {
+      notes.push({ about: `port ${port.name}`, problem: `the switch gave it OpenFlow port ${iface.ofport} instead of ${port.ofport}` });
+    }
+  }
+  if (wanted !== undefined) {
+    const names = new Set(wanted.map((p) => p.name));
+    for (const [name, row] of ours) if (!names.has(name)) gone.push(row._uuid);
+  }
+  const mutations: Mutation[] = [];
+  if (gone.length > 0) mutations.push(["ports", "delete", gone]);
+  if (added.length > 0) mutations.push(["ports", "insert", added as never]);
+  if (mutations.length > 0) operations.push(mutate("Bridge", byUuid(bridge), mutations));
+}
+
+/** Takes back what was made on bridges that are not the integration bridge (any more), except the bridges themselves. */
+function planRelease(rows: HostRows, { settings, controllerId }: Wanted): Operation[] {
+  const operations: Operation[] = [];
+  for (const bridge of rows.bridges()) {
+    if (bridge.name === settings.bridge) continue;
+    const mutations: Mutation[] = [];
+    const controllers = rows.controllersOf(bridge).filter((c) => c.external_ids[CONTROLLER] === controllerId).map((c) => c._uuid);
+    if (controllers.length > 0) mutations.push(["controller", "delete", controllers]);
+    // Interfaces carry our marks only where we were: on a bridge whose controller we are or that we made.
+    if (controllers.length > 0 || bridge.external_ids[MANAGED] === "true") {
+      const ports = rows.portsOf(bridge);
+      const ours = ports.filter((p) => p.external_ids[PORT] === "true").map((p) => p._uuid);
+      if (ours.length > 0) mutations.push(["ports", "delete", ours]);
+      for (const port of ports) for (const row of rows.interfacesOf(port)) operations.push(...setKey("Interface", row, "external_ids", INSTALLED, undefined));
+    }
+    if (mutations.length > 0) operations.push(mutate("Bridge", byUuid(bridge), mutations));
+  }
+  return operations;
+}
+
+/** Operations that make `column:key` of a row `value`, or absent; other keys of the map stay. */
+function setKey(table: string, row: Row, column: "external_ids" | "other_config", key: string, value: string | undefined): Operation[] {
+  const now = (row[column] as Ids)[key];
+  if (now === value) return [];
+  const mutations: Mutation[] = [];
+  if (now !== undefined) mutations.push([column, "delete", [key]]);
+  if (value !== undefined) mutations.push([column, "insert", { [key]: value }]);
+  return [mutate(table, byUuid(row), mutations)];
+}
+
+const byUuid = (row: Row): [[string, "==", string]] => [["_uuid", "==", row._uuid]];
+
+function sameMap(a: Ids, b: Ids): boolean {
+  const keys = Object.keys(a);
+  return keys.length === Object.keys(b).length && keys.every((key) => a[key] === b[key]);
+}

@@ -1,0 +1,176 @@
+// Interfaces that somebody plugs: rows, slots, what the apps are told, and the mark once the switch has confirmed the flows.
+import { afterEach, expect, test } from "vitest";
+import { vifTable, type App } from "#app";
+import { eventually, Ovs } from "../testing/ovs.ts";
+import { numbered, World, type Wanted, type WorldOptions } from "../testing/world.ts";
+
+const cleanup: (() => Promise<void>)[] = [];
+afterEach(async () => {
+  for (const end of cleanup.splice(0).reverse()) await end();
+});
+
+async function host(id = "hv1"): Promise<Ovs> {
+  const ovs = await Ovs.start({ "system-id": id, "axion-encap-ip": "192.0.2.11" });
+  cleanup.push(() => ovs.stop());
+  return ovs;
+}
+
+async function world(options: WorldOptions = {}): Promise<World> {
+  const w = await World.start(options);
+  cleanup.push(() => w.stop());
+  return w;
+}
+
+/** A flow for each interface of the chassis. */
+const want: NonNullable<WorldOptions["want"]> = (chassis, view): Wanted => ({
+  flows: view.by(vifTable, "chassis", chassis.id).map((vif) => numbered(vif.slot, vif.ofport)),
+});
+
+function recordingApp(): { app: App; told: string[] } {
+  const told: string[] = [];
+  const note = (what: string) => (_tx: unknown, vif: { id: string; iface_id: string; ofport: number }) => void told.push(`${what} ${vif.id} ${vif.iface_id} ${vif.ofport}`);
+  return { told, app: { name: "recorder", about: "", vif: { plugged: note("plugged"), installed: note("installed"), unplugged: note("unplugged") } } };
+}
+
+const plug = (ovs: Ovs, name: string, ifaceId: string, ofport?: number): Promise<string> =>
+  ovs.vsctl("add-port", "br-int", name, "--", "set", "Interface", name, `external_ids:iface-id=${ifaceId}`, ...(ofport === undefined ? [] : [`ofport_request=${ofport}`]));
+const installed = async (ovs: Ovs, name: string): Promise<boolean> => (await ovs.iface(name, "external_ids")).includes('axion-installed="true"');
+
+test("plugged, installed when the switch confirmed the flows, unplugged", async () => {
+  const ovs = await host();
+  const { app, told } = recordingApp();
+  const w = await world({ want, apps: [app] });
+  await w.adopt(ovs);
+  await plug(ovs, "tap1", "port-1", 5);
+  await eventually("the mark", () => installed(ovs, "tap1"));
+  expect(w.vif("hv1", "tap1")).toEqual({ id: "hv1/tap1", chassis: "hv1", iface_id: "port-1", name: "tap1", ofport: 5, slot: 1 });
+  expect(await ovs.flows()).toHaveLength(1);
+  expect(w.model.lastChange("vif", "hv1/tap1")?.cause.call).toBe("tap1 plugged on hv1");
+  expect(told).toEqual(["plugged hv1/tap1 port-1 5", "installed hv1/tap1 port-1 5"]);
+  await ovs.vsctl("del-port", "tap1");
+  await eventually("no flow", async () => (await ovs.flows()).length === 0);
+  expect(told.at(-1)).toBe("unplugged hv1/tap1 port-1 5");
+  expect(w.vif("hv1", "tap1")).toBeUndefined();
+});
+
+test("a restarted controller writes nothing, and a switch without a session keeps everything", async () => {
+  const ovs = await host();
+  const first = await World.start({ want });
+  await first.adopt(ovs);
+  for (const n of [1, 2, 3]) await plug(ovs, `tap${n}`, `port-${n}`);
+  await eventually("the marks", async () => (await Promise.all([1, 2, 3].map((n) => installed(ovs, `tap${n}`)))).every(Boolean));
+  await first.stop();
+  const { generation } = first.model;
+  const commits = (await ovs.commits()).filter((line) => line.includes("axion")).length;
+  const { app, told } = recordingApp();
+  const second = await world({ want, apps: [app], store: first.store, ports: first.ports });
+  await second.connected();
+  await new Promise((resolve) => setTimeout(resolve, 250));
+  expect(second.model.generation).toBe(generation);
+  expect(second.count("axion_flow_mods_sent_total")).toBe(0);
+  expect((await ovs.commits()).filter((line) => line.includes("axion"))).toHaveLength(commits);
+  expect(told).toEqual([]);
+});
+
+test("what was unplugged while the controller was away is removed when the host is back", async () => {
+  const ovs = await host();
+  const first = await World.start({ want });
+  await first.adopt(ovs);
+  await plug(ovs, "tap1", "port-1");
+  await plug(ovs, "tap2", "port-2");
+  await eventually("the marks", async () => (await installed(ovs, "tap1")) && (await installed(ovs, "tap2")));
+  await first.stop();
+  await ovs.vsctl("del-port", "tap1");
+  await plug(ovs, "tap3", "port-3");
+  const { app, told } = recordingApp();
+  const second = await world({ want, apps: [app], store: first.store, ports: first.ports });
+  await eventually("the mark of the new one", () => installed(ovs, "tap3"));
+  expect(told.map((line) => line.split(" ").slice(0, 2).join(" "))).toEqual(["unplugged hv1/tap1", "plugged hv1/tap3", "installed hv1/tap3"]);
+  expect(second.vif("hv1", "tap2")?.slot).toBe(2);
+  expect(await ovs.flows()).toHaveLength(2);
+});
+
+test("another iface-id is another port: a new slot, the old one rests", async () => {
+  const ovs = await host();
+  const { app, told } = recordingApp();
+  const w = await world({ want, apps: [app] });
+  await w.adopt(ovs);
+  await plug(ovs, "tap1", "port-1", 5);
+  await eventually("the mark", () => installed(ovs, "tap1"));
+  await ovs.vsctl("set", "Interface", "tap1", "external_ids:iface-id=port-2");
+  await eventually("installed again", () => told.includes("installed hv1/tap1 port-2 5"));
+  expect(told.slice(2)).toEqual(["unplugged hv1/tap1 port-1 5", "plugged hv1/tap1 port-2 5", "installed hv1/tap1 port-2 5"]);
+  expect(w.vif("hv1", "tap1")?.slot).toBe(2);
+  await eventually("the mark", () => installed(ovs, "tap1"));
+});
+
+test("another port number is the same port: confirmed anew, with its slot", async () => {
+  const ovs = await host();
+  const { app, told } = recordingApp();
+  const w = await world({ want, apps: [app] });
+  await w.adopt(ovs);
+  await plug(ovs, "tap1", "port-1", 5);
+  await eventually("the mark", () => installed(ovs, "tap1"));
+  await ovs.vsctl("set", "Interface", "tap1", "ofport_request=9");
+  await eventually("the flow", async () => (await ovs.flows()).some((line) => line.includes("output:9")));
+  await eventually("installed again", () => told.includes("installed hv1/tap1 port-1 9"));
+  expect(w.vif("hv1", "tap1")).toMatchObject({ ofport: 9, slot: 1 });
+  await eventually("the mark", () => installed(ovs, "tap1"));
+});
+
+test("two interfaces with one iface-id: the first stays, the second is named in the log", async () => {
+  const ovs = await host();
+  const w = await world({ want });
+  await w.adopt(ovs);
+  await plug(ovs, "tapb", "port-1");
+  await eventually("the mark", () => installed(ovs, "tapb"));
+  await plug(ovs, "tapa", "port-1");
+  await eventually("the line", () => w.lines("warn", "tapa").length === 1);
+  expect(w.vif("hv1", "tapa")).toBeUndefined();
+  expect(w.vif("hv1", "tapb")?.slot).toBe(1);
+  await ovs.vsctl("del-port", "tapb");
+  await eventually("the other one", () => w.vif("hv1", "tapa") !== undefined);
+});
+
+test("many interfaces in one transaction are one commit", async () => {
+  const ovs = await host();
+  const w = await world({ want });
+  await w.adopt(ovs);
+  const { generation } = w.model;
+  const names = Array.from({ length: 50 }, (_, i) => `tap${i}`);
+  await ovs.vsctl(...names.flatMap((name) => ["--", "add-port", "br-int", name, "--", "set", "Interface", name, `external_ids:iface-id=${name}`]).slice(1));
+  await eventually("all marks", async () => (await ovs.vsctl("--bare", "--columns=name", "find", "Interface", "external_ids:axion-installed=true")).split("\n").filter(Boolean).length === 50);
+  expect(w.model.generation).toBe(generation + 1);
+  expect(w.count("axion_bundles_total")).toBe(1);
+});
+
+test("an app whose hook fails does not keep the interface from its flows", async () => {
+  const ovs = await host();
+  const w = await world({
+    want,
+    apps: [{ name: "broken", about: "", vif: { plugged: () => { throw new Error("oh no"); } } }],
+  });
+  await w.adopt(ovs);
+  await plug(ovs, "tap1", "port-1");
+  await eventually("the mark", () => installed(ovs, "tap1"));
+  expect(w.lines("error", "vif.plugged failed")).toHaveLength(1);
+});
+
+test("a host that does not come back is removed with its interfaces, and is a new one should it do so after all", async () => {
+  const ovs = await host();
+  const { app, told } = recordingApp();
+  const w = await world({ want, apps: [app] });
+  await w.adopt(ovs);
+  await plug(ovs, "tap1", "port-1", 5);
+  await eventually("the mark", () => installed(ovs, "tap1"));
+  expect(await w.southbound.remove("hv1")).toBe(false);
+  await ovs.vsctl("del-manager");
+  await ovs.vsctl("del-controller", "br-int");
+  await eventually("no session", () => w.info()?.state === "disconnected" && w.info()?.database === "disconnected");
+  expect(await w.southbound.remove("hv1")).toBe(true);
+  expect(w.info()).toBeUndefined();
+  expect(w.vif("hv1", "tap1")).toBeUndefined();
+  expect(told.at(-1)).toBe("unplugged hv1/tap1 port-1 5");
+  await w.adopt(ovs);
+  await eventually("its interface", () => told.at(-1) === "installed hv1/tap1 port-1 5");
+});
