@@ -89,7 +89,7 @@ const meanings: Readonly<Record<string, Readonly<Record<string, string>>>> = {
     UNSUPPORTED: "a backend or a format that this version does not have",
   },
   "src/model/model.ts": { TRANSACTION_TOO_LARGE: "one change would write more than the store takes at once; it alone is refused" },
-  "protocol/openflow/src/errors.ts": {
+  "protocol/openflow/src/wire/errors.ts": {
     OF_TRUNCATED: "bytes ended early",
     OF_MALFORMED: "a length, class or type contradicts the layout",
     OF_VERSION: "not OpenFlow 1.3",
@@ -280,7 +280,7 @@ function* sources(root: string, folder: string): Iterable<string> {
   for (const entry of readdirSync(join(root, folder), { withFileTypes: true }).sort((a, b) => (a.name < b.name ? -1 : 1))) {
     const path = join(folder, entry.name);
     if (entry.isDirectory() && !/^[_.]/.test(entry.name)) yield* sources(root, path);
-    else if (/^(?!.*\.(test|fixture)\.ts$).*\.ts$/.test(entry.name)) yield path;
+    else if (!/\/testing\//.test(path) && /^(?!.*\.(test|fixture)\.ts$).*\.ts$/.test(entry.name)) yield path;
   }
 }
 

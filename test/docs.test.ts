@@ -15,7 +15,7 @@ const read = (path: string): string => readFileSync(join(root, path), "utf8");
 
 function* sources(folder: string): Iterable<string> {
   for (const entry of readdirSync(join(root, folder), { withFileTypes: true })) {
-    if (["node_modules", "dist", "_template"].includes(entry.name)) continue;
+    if (["node_modules", "dist", "_template", "testing"].includes(entry.name)) continue;
     const path = `${folder}/${entry.name}`;
     if (entry.isDirectory()) yield* sources(path);
     else if (path.endsWith(".ts") && !/\.(test|fixture)\.ts$/.test(path)) yield path;

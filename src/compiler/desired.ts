@@ -16,29 +16,6 @@ export interface Flow {
   /** Identity on a switch: the message's bytes from table_id to the end of the match (latin1). Equal strings = same flow. */
   readonly key: string;
 }
-/** struct ofp_flow_mod: the match begins here. OpenFlow 1.3.5 section 7.3.4.1. */
-export const FLOW_MOD_MATCH_OFFSET = 48;
-
-/** struct ofp_flow_mod from table_id to the match: what a flow is known by, when it has no timeouts and no flags. */
-export const FLOW_KEY_OFFSET = 24;
-
-const prefixes = new Map<number, string>();
-
-/** The key of a flow from its parts, as Flow.key: for what a switch dumped. `match` is the padded ofp_match. */
-export function flowKey(table: number, priority: number, buf: Buffer, matchOff: number, matchLen: number): string {
-  const code = (table << 16) | priority;
-  let prefix = prefixes.get(code);
-  if (prefix === undefined) {
-    const bytes = Buffer.alloc(FLOW_MOD_MATCH_OFFSET - FLOW_KEY_OFFSET);
-    bytes[0] = table;
-    bytes.writeUInt16BE(priority, 6);
-    bytes.fill(0xff, 8, 20); // buffer_id, out_port, out_group: none
-    if (prefixes.size > 100_000) prefixes.clear();
-    prefixes.set(code, (prefix = bytes.toString("latin1")));
-  }
-  return prefix + buf.toString("latin1", matchOff, matchOff + matchLen);
-}
-
 export interface Meter {
   readonly id: number;
   readonly ratePps: number;

@@ -1,6 +1,6 @@
 // The engine with apps made for the purpose: what runs, what comes out, what a switch is told. After every change the
 // result is also compared with a compile from scratch, and with what a switch holds that did as it was told.
-import { decodeInstructions, decodeMatch, formatInstructions, formatMatch } from "node-openflow";
+import { decodeInstructions, decodeMatch, FLOW_MOD_MATCH_OFFSET, formatInstructions, formatMatch } from "node-openflow";
 import { afterEach, describe, expect, test } from "vitest";
 import {
   baseScope, chassisScope, chassisTable, defineTable, derivation, each, eachPair, load, next, rule, toStage, type App, type Chassis, type Emit, type FlowSpec, type Row, type Rule, type Tx,
@@ -9,7 +9,7 @@ import { allTables } from "../boot/registry.ts";
 import { Model, type Commit } from "../model/model.ts";
 import { Layout } from "../pipeline/layout.ts";
 import { openMemory } from "../store/memory.ts";
-import { FLOW_MOD_MATCH_OFFSET, type ChassisDelta, type Delta, type Flow } from "./desired.ts";
+import type { ChassisDelta, Delta, Flow } from "./desired.ts";
 import { Engine } from "./engine.ts";
 
 interface Port extends Row {

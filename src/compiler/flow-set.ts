@@ -1,6 +1,6 @@
 // The flows of a scope by key: a hash table over the bytes in the slabs, so that a flow needs no key string to be found.
 // Entries are kept in the order they came, which is the order of their bytes in the slabs: reading them all is cheap.
-import { FLOW_KEY_OFFSET, FLOW_MOD_MATCH_OFFSET } from "./desired.ts";
+import { FLOW_KEY_OFFSET, FLOW_MOD_MATCH_OFFSET } from "node-openflow";
 import type { OwnedFlow } from "./flows.ts";
 
 /** The flow of a key, or those of several contributors. */

@@ -1,10 +1,10 @@
 // Flows of a scope as bytes. A flow is encoded when a rule emits it; the bytes live in slabs and are shared by every
 // switch of the scope. What a run emits again unchanged costs nothing: the bytes it had before are found and kept.
 import type { FlowSpec } from "#app";
-import { decodeInstructions, encodeInstructions, type Action } from "node-openflow";
+import { decodeInstructions, encodeInstructions, FLOW_KEY_OFFSET, FLOW_MOD_MATCH_OFFSET, type Action } from "node-openflow";
 import type { FlowWriter } from "../pipeline/flow-writer.ts";
 import type { Family, PipelineTable } from "../pipeline/layout.ts";
-import { FLOW_KEY_OFFSET, FLOW_MOD_MATCH_OFFSET, type Flow } from "./desired.ts";
+import type { Flow } from "./desired.ts";
 
 /** Where a flow belongs: a scope, as far as flows ask. */
 export interface Home {

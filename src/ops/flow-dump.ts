@@ -1,6 +1,6 @@
 // The flow dump: desired flows with why they exist, what a switch really has, and the difference of the two.
-import { decodeInstructions, decodeMatch, formatInstructions, formatMatch, type FlowStatsView } from "node-openflow";
-import { FLOW_MOD_MATCH_OFFSET, type Delta, type Flow } from "../compiler/desired.ts";
+import { decodeInstructions, decodeMatch, FLOW_MOD_MATCH_OFFSET, formatInstructions, formatMatch, type FlowStatsView } from "node-openflow";
+import type { Delta, Flow } from "../compiler/desired.ts";
 import type { Engine } from "../compiler/engine.ts";
 import type { Model } from "../model/model.ts";
 import type { Layout } from "../pipeline/layout.ts";

@@ -8,7 +8,7 @@ import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 import { expect, onTestFinished, test } from "vitest";
 
-import { ovsInstalled, startSwitch } from "./test-switch.ts";
+import { ovsInstalled, startSwitch } from "./testing/test-switch.ts";
 
 const PACKAGE = fileURLToPath(new URL("..", import.meta.url));
 

@@ -1,9 +1,8 @@
 // Desired against installed: reads the raw parts of a flow dump and finds what is missing, changed or foreign on a switch.
 // The same code serves a first connection, a reconnect and an audit. It works on bytes; only flows whose bytes are not found
 // as they are get decoded, because a switch may spell a match or an action in its own way.
-import { eachFlowStats, flowModCommands, OFP_VERSION, type FlowStatsView } from "node-openflow";
-import { FLOW_MOD_MATCH_OFFSET, flowKey, type Flow } from "../../compiler/desired.ts";
-import { canonicalMatch } from "../canonical.ts";
+import { canonicalMatch, eachFlowStats, FLOW_MOD_MATCH_OFFSET, flowKey, flowModCommands, OFP_VERSION, type FlowStatsView } from "node-openflow";
+import type { Flow } from "../../compiler/desired.ts";
 
 const NONE = 0xffff_ffff;
 const FLOW_MOD = 14;

@@ -1,9 +1,9 @@
 // A southbound layer with all of its surroundings for a test: a model in memory, and a desired state that is written down as
 // a function of the model, in the place of the compiler.
 import { chassisTable, vifTable, type App, type Chassis, type PacketOut, type ReadView, type Vif } from "#app";
-import { encodeFlowMod, type FlowMod } from "node-openflow";
+import { encodeFlowMod, FLOW_MOD_MATCH_OFFSET, flowKey, type FlowMod } from "node-openflow";
 import type { Logger } from "pino";
-import { FLOW_MOD_MATCH_OFFSET, flowKey, type ChassisDelta, type Delta, type Desired, type Flow, type Meter, type OvsPort } from "../../compiler/desired.ts";
+import type { ChassisDelta, Delta, Desired, Flow, Meter, OvsPort } from "../../compiler/desired.ts";
 import { Metrics } from "../../lib/metrics.ts";
 import { Model } from "../../model/model.ts";
 import { Southbound, type SouthboundConfig, type SwitchInfo, type SwitchPacketIn } from "../index.ts";

@@ -1,7 +1,7 @@
 // Tables that text is written and read by: what Open vSwitch calls fields and ports, and the number format of each field.
 // Shared by print-*.ts (values to text) and parse-*.ts (text to values); no code that does either.
 
-import { ports, type Field, type FieldName } from "../fields.ts";
+import { ports, type Field, type FieldName } from "../match/fields.ts";
 
 /** Names in actions (meta-flow), where they differ from OXM's. */
 export const OVS_NAMES: Readonly<Partial<Record<FieldName, string>>> = {
