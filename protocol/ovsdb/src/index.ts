@@ -1,6 +1,7 @@
 /** OVSDB (RFC 7047) for Node: a client that stays connected, and the parts it is made of. This file is all that is public. */
 
-export { OvsdbClient, type ClientEvents, type ClientOptions, type ClientState, type UpdateOptions } from "./client/client.ts";
+export { OvsdbClient } from "./client/client.ts";
+export type { ClientEvents, ClientOptions, ClientState, UpdateOptions } from "./client/options.ts";
 export { connect, listen, type ConnectOptions, type ConnectTarget, type Listener, type ListenOptions } from "./session/connect.ts";
 export {
   OvsdbConnectionError, OvsdbError, OvsdbOutcomeError, OvsdbProtocolError, OvsdbValueError,
@@ -18,7 +19,8 @@ export type { MonitorSelect, Row, RowChange } from "./session/rows.ts";
 export {
   parseSchema, type AtomicType, type BaseType, type ColumnSchema, type ColumnType, type DatabaseSchema, type TableSchema,
 } from "./schema/schema.ts";
-export { OvsdbSession, type SessionEvents, type SessionOptions, type TransactOptions } from "./session/session.ts";
+export type { SessionEvents, SessionOptions, TransactOptions } from "./session/options.ts";
+export { OvsdbSession } from "./session/session.ts";
 export {
   operations, Table,
   type AnyTables, type ColumnChoice, type ConditionOn, type DatabaseDefinition, type InsertOf, type Integer, type MutationOn, type Operations,

@@ -4,7 +4,8 @@ import { createConnection, createServer, type Server, type Socket } from "node:n
 import { connect as connectTls, createServer as createTlsServer, type ConnectionOptions, type TlsOptions, type TLSSocket } from "node:tls";
 
 import { OvsdbConnectionError } from "../wire/errors.ts";
-import { OvsdbSession, type SessionOptions } from "./session.ts";
+import type { SessionOptions } from "./options.ts";
+import { OvsdbSession } from "./session.ts";
 
 export type ConnectTarget =
   | { readonly host?: string | undefined; readonly port: number; readonly tls?: ConnectionOptions | undefined }
