@@ -103,7 +103,7 @@ const meanings: Readonly<Record<string, Readonly<Record<string, string>>>> = {
     OF_QUEUE_FULL: "the switch reads too slowly",
     OF_SOCKET: "the transport failed, see `cause`",
   },
-  "protocol/ovsdb/src/errors.ts": {
+  "protocol/ovsdb/src/wire/errors.ts": {
     "malformed json": "not JSON",
     "not an object": "JSON, but no object",
     "message too long": "a message over the limit",
@@ -127,7 +127,7 @@ const meanings: Readonly<Record<string, Readonly<Record<string, string>>>> = {
     "no server": "none of the remotes can be reached",
     "unsuitable server": "the server does not have the database, or is not the one asked for",
   },
-  "protocol/packet/src/errors.ts": {
+  "protocol/packet/src/wire/errors.ts": {
     PACKET_TRUNCATED: "bytes ended early",
     PACKET_MALFORMED: "a field contradicts the layout",
     PACKET_UNSUPPORTED: "well-formed, but of a kind this package does not read",
