@@ -5,7 +5,7 @@ import { aliases, extend, resources } from "./api.ts";
 import { beaconTable } from "./model.ts";
 import { answerPing } from "./packet-in.ts";
 import { rules } from "./rules.ts";
-import { pipeline } from "./tables.ts";
+import { beaconPipeline } from "./tables.ts";
 
 export default {
   name: "_template",
@@ -15,7 +15,7 @@ export default {
   resources,
   extend,
   aliases,
-  pipeline,
+  pipeline: beaconPipeline,
   rules,
   packetIn: { beacon_punt: answerPing },
 } satisfies App;

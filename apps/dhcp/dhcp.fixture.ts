@@ -26,7 +26,7 @@ export class Cloud<V extends ReadView & { put(table: AnyTable, row: Row): void }
     this.put(networkTable, { ...standard, id: "net", key: 100, admin_state_up: true, shared: false, port_security_enabled: true });
     this.subnet("v4", { cidr: "10.0.0.0/24", gateway_ip: "10.0.0.1", dns_nameservers: ["8.8.8.8", "9.9.9.9"] });
     this.port("vm", PORT_KEY, { mac_address: MAC });
-    this.put(attachmentTable, { id: "vm", network_id: "net", net_key: 100, port_key: PORT_KEY, chassis: "hv1", host_key: 1, ofport: OFPORT, slot: 9 });
+    this.put(attachmentTable, { id: "vm", port_id: "vm", role: "active", vlan: null, network_id: "net", net_key: 100, port_key: PORT_KEY, chassis: "hv1", host_key: 1, ofport: OFPORT, slot: 9 });
     this.address("vm", "v4", "10.0.0.10", 0);
   }
 

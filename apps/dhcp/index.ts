@@ -6,7 +6,7 @@ import { portExtension } from "./options.ts";
 import { advertiseAll, dhcpRequest } from "./packet-in.ts";
 import { RA_PERIOD_S } from "./ra.ts";
 import { rules } from "./rules.ts";
-import { pipeline } from "./tables.ts";
+import { dhcp } from "./tables.ts";
 
 export default {
   name: "dhcp",
@@ -22,7 +22,7 @@ export default {
       updated: "2013-03-17T12:00:00-00:00",
     },
   ],
-  pipeline,
+  pipeline: dhcp,
   rules,
   packetIn: { dhcp_request: dhcpRequest },
   periodic: [{ name: "router-advertisement", everyS: RA_PERIOD_S, run: advertiseAll }],

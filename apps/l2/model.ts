@@ -1,8 +1,10 @@
 // l2's entities: networks, ports, their addresses, and where ports are attached. The one file of l2 that other apps import.
-import { defineTable, PER_VARIANT, type Row, type StandardRow, type Vif } from "#app";
+import { defineScope, defineTable, defineVariantScope, isIpv6, type Outputs, type ReadView, type Row, type StandardRow, type Vif } from "#app";
+import { linkLocal } from "packet-codec";
+import { l2 } from "./tables.ts";
 
 export interface Network extends StandardRow {
-  /** 1..2^24-1, unique: `net` in the pipeline, VNI on the wire. */
+  /** 1..2^24-1, unique: `net` in the pipeline. How the network travels between hosts is its segments' business. */
   readonly key: number;
   readonly admin_state_up: boolean;
   readonly shared: boolean;
@@ -79,27 +81,80 @@ export const addressTable = defineTable<Address>()("address", {
   indexes: { port: (a) => a.port_id, network: (a) => a.network_id, subnet: (a) => a.subnet_id },
 });
 
-/** A port that is plugged on the chassis that has it (derived: port x vif x binding x chassis). `id` is the port's. */
+/**
+ * A port at a chassis (derived: port x vif x binding x chassis, and whatever other apps add). A joint: an app that requires l2 may
+ * derive rows, e.g. of a sub-port behind another port's interface. `id` is the port's for its active place, `<port>@<chassis>` for others.
+ */
 export interface Attachment extends Row {
+  readonly port_id: string;
   readonly network_id: string;
   readonly net_key: number;
   readonly port_key: number;
   readonly chassis: string;
   readonly host_key: number;
+  /** standby: packets may go there too, it is not where the port is. gateway: one of several chassis that serve it. */
+  readonly role: "active" | "standby" | "gateway";
   readonly ofport: number;
+  /** Tag of its frames on that OpenFlow port; null: untagged. */
+  readonly vlan: number | null;
+  /** Conntrack zone and punt meter of the port there: from the chassis' zones. */
   readonly slot: number;
 }
 export const attachmentTable = defineTable<Attachment>()("attachment", {
   derived: true,
-  indexes: { chassis: (a) => a.chassis, network: (a) => a.network_id },
+  open: true,
+  indexes: { chassis: (a) => a.chassis, network: (a) => a.network_id, port: (a) => a.port_id },
   pairs: { network_chassis: (a) => [a.network_id, a.chassis] },
 });
+export const attachmentId = (portId: string, chassis: string, role: Attachment["role"]): string => (role === "active" ? portId : `${portId}@${chassis}`);
+
+/** Where a port is: of its active attachments the first by id; one that l2 knows comes before what others derive. */
+export function placeOf(view: ReadView, portId: string): Attachment | undefined {
+  const own = view.get(attachmentTable, portId);
+  if (own?.role === "active") return own;
+  let best: Attachment | undefined;
+  for (const at of view.by(attachmentTable, "port", portId)) if (at.role === "active" && (best === undefined || at.id < best.id)) best = at;
+  return best;
+}
+
+/**
+ * How a network travels between hosts. A joint: the overlay gives every network a tunnel segment, other apps add theirs.
+ * Rows carry `<app>/<network>` as id. `tunnel`: any encapsulation that both hosts have.
+ */
+export interface Segment extends Row {
+  readonly network_id: string;
+  readonly type: "tunnel" | "geneve" | "vxlan" | "gre" | "vlan" | "flat";
+  readonly physical_network: string | null;
+  /** VNI (one space for all kinds of tunnel) or VLAN id. */
+  readonly segmentation_id: number | null;
+}
+export const segmentTable = defineTable<Segment>()("segment", { derived: true, open: true, indexes: { network: (s) => s.network_id } });
 
 /** Scopes of l2. `lan`: chassis with a port of the network; `net`: chassis that can reach the network, through a router too. */
-export const lanScope = (networkId: string): string => `lan:${networkId}`;
-export const netScope = (networkId: string): string => `net:${networkId}`;
+export const lanScope = defineScope("lan");
+export const netScope = defineScope("net");
+/**
+ * Who may send into a network by a tunnel, the reverse of reach: `lan:N` has `senders:N`; these are the chassis that have the
+ * network (`members:N`), and those that come through a router. Each chassis' own flow is in its `from` scope.
+ */
+export const sendersScope = defineScope("senders");
+export const membersScope = defineScope("members");
+export const fromScope = defineScope("from");
+/** How to reach a chassis: `hostScope(key)` is included, the overlay fills one for each encapsulation profile. */
+export const hostScope = defineVariantScope("host");
+
+/** Says which MAC an address of a network has, to everybody who can reach the network. Apps that hold addresses call it. */
+export function neighbour(out: Outputs, network: { readonly id: string; readonly key: number }, ip: string, mac: string): void {
+  const known = out.into(l2);
+  const say = (address: string): void => known.flow(netScope(network.id), neighbours.known, { net: network.key, address, mac });
+  say(ip);
+  if (isIpv6(ip) && !ip.startsWith("fe80:")) say(linkLocal(mac));
+}
+const neighbours = l2.shapes("neighbour", {
+  known: (n: { net: number; address: string; mac: string }) => ({
+    priority: 100, match: { "reg:net": n.net, "reg:nexthop": n.address }, actions: [{ type: "set_field", field: "eth_dst", value: n.mac } as const],
+  }),
+});
 
 /** Of two interfaces of one port, where it may be: the one where it already is, so that a second plug takes nothing away. */
 export const preferred = (a: Vif, b: Vif, host: string): boolean => (a.chassis === host) === (b.chassis === host) ? a.id < b.id : a.chassis === host;
-/** How to reach a chassis: one scope for each encapsulation profile, `<this><profile>`. The overlay fills them. */
-export const hostScope = (hostKey: number): string => `host:${hostKey}${PER_VARIANT}`;

@@ -3,7 +3,7 @@ import { aliases, extend, resources } from "./api.ts";
 import { routerInterfaceTable, routerTable } from "./model.ts";
 import { l3Punt } from "./packet-in.ts";
 import { rules, staticFlows } from "./rules.ts";
-import { pipeline } from "./tables.ts";
+import { l3 } from "./tables.ts";
 
 export default {
   name: "l3",
@@ -13,7 +13,7 @@ export default {
   resources,
   extend,
   aliases,
-  pipeline,
+  pipeline: l3,
   rules,
   staticFlows,
   packetIn: { l3_expired: l3Punt },

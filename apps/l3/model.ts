@@ -1,6 +1,6 @@
 // l3's entities: routers and their interfaces. An interface is a port of l2 (device_owner network:router_interface);
 // its MAC and addresses are that port's.
-import { defineTable, type Row, type StandardRow } from "#app";
+import { defineScope, defineTable, type Row, type Scope, type StandardRow } from "#app";
 
 export interface Route {
   readonly destination: string;
@@ -23,4 +23,8 @@ export const routerInterfaceTable = defineTable<RouterInterface>()("router_inter
   indexes: { router: (i) => i.router_id, network: (i) => i.network_id },
 });
 
-export const routerScope = (routerId: string): string => `router:${routerId}`;
+export const routerScope = defineScope("router");
+/** The way into a router from one of its networks: for chassis on that network, and those that come through another router. */
+export const enterScope: (routerId: string, networkId: string) => Scope = defineScope("router-from");
+/** Who may send through the router: see sendersScope. */
+export const routerSendersScope = defineScope("router-senders");

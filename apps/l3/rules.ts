@@ -1,14 +1,17 @@
 // How routers become flows. A router's flows are the same on every chassis; a chassis has those of the routers on its
 // own networks, and of the networks these lead to.
 import {
-  callStage, chassisScope, copy, each, ethType, ipProto, load, parseCidr, parseIp, contains, rule, setField, toStage, toTable,
-  type Emit, type FlowAction, type FlowMatch, type ReadView,
+  baseScope, callStage, chassisScope, copy, each, ethType, familyMatch, ipDst, ipProto, isIpv6, load, parseCidr, parseIp, contains, setField, toStage, toTable,
+  type Emit, type FlowAction, type ReadView, type RegisterName, type Scope, type TableName,
 } from "#app";
 import { ports as ofPorts } from "node-openflow";
-import { ipv4ToNumber, ipv6ToBigInt, linkLocal } from "packet-codec";
+import { linkLocal } from "packet-codec";
 import { subnetTable } from "../ipam/model.ts";
-import { addressTable, attachmentTable, lanScope, netScope, networkTable, portTable } from "../l2/model.ts";
-import { routerInterfaceTable, routerScope, routerTable } from "./model.ts";
+import { addressTable, attachmentTable, lanScope, membersScope, netScope, networkTable, portTable, sendersScope } from "../l2/model.ts";
+import { enterScope, routerInterfaceTable, routerScope, routerSendersScope, routerTable } from "./model.ts";
+import { l3 } from "./tables.ts";
+
+type L3Action = FlowAction<TableName<typeof l3>, RegisterName<typeof l3>>;
 
 interface Leg {
   readonly portId: string;
@@ -33,31 +36,23 @@ function legsOf(routerId: string, view: ReadView): Leg[] {
   return legs;
 }
 
-const ETH_DST = { field: "eth_dst", ofs: 0, bits: 48 } as const;
-const ETH_SRC = { field: "eth_src", ofs: 0, bits: 48 } as const;
 const PREFIX_BASE = 100;
-const isV6 = (text: string): boolean => text.includes(":");
 
 /** To another network: `hop` is the next hop's address, or undefined when the destination itself is the neighbour. */
-function onward(leg: Leg, ipv6: boolean, hop: string | undefined): FlowAction[] {
-  const nexthop = ipv6 ? "nexthop6" : "nexthop";
+function onward(leg: Leg, ipv6: boolean, hop: string | undefined): L3Action[] {
   return [
     { type: "dec_ttl" },
     load("net", leg.netKey),
     setField("eth_src", leg.mac),
     // Stays zero when the neighbour is unknown, and nobody has that address.
     setField("eth_dst", "00:00:00:00:00:00"),
-    hop === undefined ? copy(ipv6 ? "ipv6_dst" : "ipv4_dst", `reg:${nexthop}`) : loadAddress(nexthop, hop),
+    hop === undefined ? copy(ipv6 ? "ipv6_dst" : "ipv4_dst", "reg:nexthop") : load("nexthop", hop),
     callStage("neighbour"),
     toStage("forward"),
   ];
 }
 
-function loadAddress(register: string, ip: string): FlowAction {
-  return load(register, isV6(ip) ? ipv6ToBigInt(ip) : ipv4ToNumber(ip));
-}
-
-const routing = rule({
+const routing = l3.rule({
   name: "routing",
   about: "a router's connected networks and static routes, and its answers to ping",
   on: each(routerTable),
@@ -65,13 +60,11 @@ const routing = rule({
     if (!router.admin_state_up) return;
     const legs = legsOf(router.id, view);
     const scope = routerScope(router.id);
-    const route = (cidr: string, actions: readonly FlowAction[], bonus: number): void => {
-      const ipv6 = isV6(cidr);
+    const route = (cidr: string, actions: readonly L3Action[], bonus: number): void => {
       const prefix = Number(cidr.slice(cidr.indexOf("/") + 1));
-      const match: FlowMatch = { "reg:router": router.key, eth_type: ipv6 ? ethType.ipv6 : ethType.ip };
       out.flow(scope, "l3_route", {
         priority: PREFIX_BASE + 2 * prefix + bonus,
-        match: prefix === 0 ? match : { ...match, [ipv6 ? "ipv6_dst" : "ipv4_dst"]: cidr },
+        match: { "reg:router": router.key, ...familyMatch(cidr), ...(prefix === 0 ? {} : ipDst(cidr)) },
         actions,
       });
     };
@@ -80,16 +73,19 @@ const routing = rule({
       out.include(lanScope(leg.networkId), entry);
       out.include(entry, scope);
       out.include(scope, netScope(leg.networkId));
+      // Whoever is on one leg may send to the others.
+      out.include(sendersScope(leg.networkId), routerSendersScope(router.id));
+      out.include(routerSendersScope(router.id), membersScope(leg.networkId));
       out.flow(entry, "l3_input", {
         priority: 100,
         match: { "reg:net": leg.netKey, eth_dst: leg.mac, "reg:from_tunnel": 0 },
         actions: [load("router", router.key), toStage("route")],
       });
       for (const { ip, cidr } of leg.addresses) {
-        route(cidr, onward(leg, isV6(cidr), undefined), 1);
+        route(cidr, onward(leg, isIpv6(cidr), undefined), 1);
         answer(router.key, ip, scope, out);
       }
-      if (leg.addresses.some((a) => isV6(a.ip))) answer(router.key, linkLocal(leg.mac), scope, out);
+      if (leg.addresses.some((a) => isIpv6(a.ip))) answer(router.key, linkLocal(leg.mac), scope, out);
     }
     const chosen = new Set<string>();
     for (const { destination, nexthop } of router.routes) {
@@ -98,38 +94,39 @@ const routing = rule({
       const leg = hop === undefined ? undefined : legs.find((l) => l.addresses.some((a) => contains(parseCidr(a.cidr)!, hop)));
       if (leg === undefined) continue;
       chosen.add(destination);
-      route(destination, onward(leg, isV6(destination), nexthop), 0);
+      route(destination, onward(leg, isIpv6(destination), nexthop), 0);
       // The hop may be another router on that network, which then has to be there as well.
       const owner = view.get(addressTable, `${leg.networkId}/${nexthop}`);
       const other = owner === undefined ? undefined : view.get(routerInterfaceTable, owner.port_id);
       if (other !== undefined && other.router_id !== router.id) {
         out.include(scope, enterScope(other.router_id, leg.networkId));
+        out.include(routerSendersScope(other.router_id), routerSendersScope(router.id));
       }
     }
   },
 });
 
-/** The way into a router from one of its networks: for chassis on that network, and those that come through another router. */
-const enterScope = (routerId: string, networkId: string): string => `router:${routerId}/from:${networkId}`;
-
 /** The router's own address: pings are answered in the switch, anything else to it is dropped. */
-function answer(key: number, ip: string, scope: string, out: Emit): void {
-  const ipv6 = isV6(ip);
-  const [src, dst] = ipv6 ? ["ipv6_src", "ipv6_dst"] : ["ipv4_src", "ipv4_dst"];
-  const to: FlowMatch = { "reg:router": key, eth_type: ipv6 ? ethType.ipv6 : ethType.ip, [dst]: ip };
-  const echo: FlowMatch = ipv6 ? { ...to, ip_proto: ipProto.icmpv6, icmpv6_type: 128, icmpv6_code: 0 } : { ...to, ip_proto: ipProto.icmp, icmpv4_type: 8, icmpv4_code: 0 };
-  out.flow(scope, "l3_route", {
-    priority: 1100,
-    match: echo,
-    actions: [
-      copy(src, dst), setField(src, ip), ipv6 ? setField("icmpv6_type", 129) : setField("icmpv4_type", 0), setField("ip_ttl", 64),
-      { type: "stack_push", field: ETH_DST }, copy("eth_src", "eth_dst"), { type: "stack_pop", field: ETH_SRC }, { type: "output", port: ofPorts.IN_PORT },
-    ],
-  });
+function answer(key: number, ip: string, scope: Scope, out: Emit<typeof l3>): void {
+  const to = { "reg:router": key, ...familyMatch(ip), ...ipDst(ip) } as const;
+  const back = [
+    setField("ip_ttl", 64), { type: "stack_push", from: "eth_dst" }, copy("eth_src", "eth_dst"), { type: "stack_pop", to: "eth_src" }, { type: "output", port: ofPorts.IN_PORT },
+  ] as const;
+  if (isIpv6(ip)) {
+    out.flow(scope, "l3_route", {
+      priority: 1100, match: { ...to, ip_proto: ipProto.icmpv6, icmpv6_type: 128, icmpv6_code: 0 },
+      actions: [copy("ipv6_src", "ipv6_dst"), setField("ipv6_src", ip), setField("icmpv6_type", 129), ...back],
+    });
+  } else {
+    out.flow(scope, "l3_route", {
+      priority: 1100, match: { ...to, ip_proto: ipProto.icmp, icmpv4_type: 8, icmpv4_code: 0 },
+      actions: [copy("ipv4_src", "ipv4_dst"), setField("ipv4_src", ip), setField("icmpv4_type", 0), ...back],
+    });
+  }
   out.flow(scope, "l3_route", { priority: 800, match: to, actions: [] });
 }
 
-const expired = rule({
+const expired = l3.rule({
   name: "expired",
   about: "expired packets of a local port go to the controller, at the port's own rate",
   on: each(attachmentTable),
@@ -140,8 +137,8 @@ const expired = rule({
 
 export const rules = [routing, expired];
 
-export function staticFlows(out: Emit): void {
+export const staticFlows = l3.static((out) => {
   for (const eth_type of [ethType.ip, ethType.ipv6]) {
-    for (const ip_ttl of [0, 1]) out.flow("base", "l3_route", { priority: 1000, match: { eth_type, ip_ttl }, actions: [toTable("l3_expired")] });
+    for (const ip_ttl of [0, 1]) out.flow(baseScope, "l3_route", { priority: 1000, match: { eth_type, ip_ttl }, actions: [toTable("l3_expired")] });
   }
-}
+});

@@ -2,7 +2,7 @@ import type { App } from "#app";
 import { aliases, extend, resources } from "./api.ts";
 import { groupTable, policyTable, portGroupsTable, remoteUseTable, ruleTable } from "./model.ts";
 import { derive, memberTable, portContext, rules, staticFlows } from "./rules.ts";
-import { pipeline } from "./tables.ts";
+import { securityGroups } from "./tables.ts";
 
 export default {
   name: "security-groups",
@@ -12,7 +12,7 @@ export default {
   resources,
   extend,
   aliases,
-  pipeline,
+  pipeline: securityGroups,
   portContext,
   derive,
   rules,

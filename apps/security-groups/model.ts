@@ -1,6 +1,6 @@
 // Entities of security groups. Ports with the same set of groups share one Policy, whose key is what the flow tables
 // match; so a rule is one flow for all of them, on any host.
-import { defineTable, type Row, type StandardRow } from "#app";
+import { defineScope, defineTable, type Row, type StandardRow } from "#app";
 
 export interface SecurityGroup extends StandardRow {
   readonly stateful: boolean;
@@ -62,4 +62,4 @@ export const remoteUseTable = defineTable<RemoteUse>()("sg_remote_use", { indexe
 
 export const NO_GROUPS_POLICY = "none";
 export const NO_GROUPS_KEY = 1;
-export const policyScope = (policyId: string): string => `policy:${policyId}`;
+export const policyScope = defineScope("policy");

@@ -3,13 +3,18 @@
 import type { Logger } from "pino";
 import type { Alias, Extension, Resource } from "./resource.ts";
 import type { Vif } from "./inventory.ts";
-import type { Derivation, PipelineDecl, Rule, StaticFlows } from "./pipeline.ts";
+import type { PipelineDecl } from "./pipeline.ts";
+import type { Derivation, Rule, StaticFlows } from "./rules.ts";
 import type { AnyTable, ReadView, Tx } from "./table.ts";
 
 export * from "./table.ts";
 export * from "./inventory.ts";
 export * from "./refusal.ts";
 export * from "./resource.ts";
+export * from "./stages.ts";
+export * from "./actions.ts";
+export * from "./scopes.ts";
+export * from "./rules.ts";
 export * from "./pipeline.ts";
 export * from "./validate.ts";
 
@@ -33,11 +38,17 @@ export interface PacketOut {
 /** Pure: a packet and the model in, reply packets out. */
 export type PacketInHandler = (packet: PacketIn, view: ReadView, log: Logger) => readonly PacketOut[];
 
-/** A register loaded for the port a packet comes from (classify) and again for the port it goes to (locate). */
+/** What an app says of a port where packets come from it (classify) and where they go to it (locate). It costs no lookup. */
 export interface PortContext {
-  readonly register: string;
-  /** Value for a port id; 0 leaves the register alone. */
-  value(view: ReadView, portId: string): number;
+  /** A register of the app to load. */
+  readonly register?: string;
+  /** Its value for a port id; 0 leaves the register alone. */
+  value?(view: ReadView, portId: string): number;
+  /** Loaded for the port as sender, as receiver, or (by default) as both. */
+  readonly side?: "sender" | "receiver";
+  /** Whether packets from the port enter the `ingress` stage first, and packets to it pass the `egress` stage last. */
+  ingress?(view: ReadView, portId: string): boolean;
+  egress?(view: ReadView, portId: string): boolean;
 }
 
 export interface App {

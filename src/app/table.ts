@@ -17,6 +17,8 @@ export interface Table<R extends Row = Row, I extends string = string, P extends
   /** API resource whose rows these are, for provenance; undefined for internal tables. */
   readonly resource: string | undefined;
   readonly derived: boolean;
+  /** Derived rows may come from any app that requires the owner. */
+  readonly open: boolean;
   readonly indexes: Readonly<Record<I, IndexFn<R>>>;
   readonly pairs: Readonly<Record<P, PairFn<R>>>;
   /** Never set: carries the row type. */
@@ -26,6 +28,7 @@ export interface Table<R extends Row = Row, I extends string = string, P extends
 export interface TableOptions<R extends Row, I extends string, P extends string> {
   readonly resource?: string;
   readonly derived?: boolean;
+  readonly open?: boolean;
   readonly indexes?: Readonly<Record<I, IndexFn<R>>>;
   readonly pairs?: Readonly<Record<P, PairFn<R>>>;
 }
@@ -36,6 +39,7 @@ export function defineTable<R extends Row>() {
     name,
     resource: options.resource,
     derived: options.derived ?? false,
+    open: options.open ?? false,
     indexes: options.indexes ?? ({} as Record<I, IndexFn<R>>),
     pairs: options.pairs ?? ({} as Record<P, PairFn<R>>),
   });

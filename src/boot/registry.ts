@@ -35,8 +35,8 @@ export function checkApps(apps: readonly App[]): void {
     for (const table of Object.keys(app.packetIn ?? {})) {
       if (app.pipeline?.tables[table] === undefined) throw new Error(`app ${app.name} handles packets of table ${table}, which it does not declare`);
     }
-    for (const context of app.portContext ?? []) {
-      if (app.pipeline?.registers?.[context.register] === undefined) throw new Error(`app ${app.name} loads register ${context.register}, which it does not declare`);
+    for (const { register } of app.portContext ?? []) {
+      if (register !== undefined && app.pipeline?.registers?.[register] === undefined) throw new Error(`app ${app.name} loads register ${register}, which it does not declare`);
     }
     const names = [...(app.rules ?? []).map((r) => r.name), ...(app.derive ?? []).map((d) => d.name)];
     const twice = names.find((n, i) => names.indexOf(n) !== i);

@@ -3,7 +3,8 @@
 import { decodeInstructions, decodeMatch, FLOW_MOD_MATCH_OFFSET, formatInstructions, formatMatch } from "node-openflow";
 import { afterEach, describe, expect, test } from "vitest";
 import {
-  baseScope, chassisScope, chassisTable, defineTable, derivation, each, eachPair, load, next, rule, toStage, type App, type Chassis, type Emit, type FlowSpec, type Row, type Rule, type Tx,
+  baseScope, chassisScope, chassisTable, definePipeline, defineScope, defineTable, defineVariantScope, derivation, each, eachPair, load, next, toStage,
+  type App, type Chassis, type Emit, type FlowSpec, type Row, type Rule, type Tx,
 } from "#app";
 import { allTables } from "../boot/registry.ts";
 import { Model, type Commit } from "../model/model.ts";
@@ -31,9 +32,16 @@ const ports = defineTable<Port>()("port", { resource: "port", indexes: { net: (p
 const places = defineTable<Place>()("place", { derived: true, indexes: { host: (p) => p.host } });
 const tables = [nets, ports, places];
 
-const pipeline = { tables: { t_in: { stage: "classify", miss: "drop", about: "" }, t_fwd: { stage: "forward", miss: "drop", about: "" } } } as const;
+const pipeline = definePipeline({
+  tables: { t_in: { stage: "classify", miss: "drop", about: "", match: ["eth_dst", "in_port", "eth_type"] }, t_fwd: { stage: "forward", miss: "drop", about: "", match: ["eth_dst", "eth_src", "ipv4_dst", "ipv4_src", "eth_type", "in_port", "conj_id"] } },
+  registers: {},
+});
+const { rule } = pipeline;
+type Out = Emit<typeof pipeline>;
+const netScope = defineScope("net");
+const toScope = defineVariantScope("to");
 const mac = (n: number): string => `02:00:00:00:00:0${n}`;
-const to = (dst: string, port: number, priority = 10): FlowSpec => ({ priority, match: { eth_dst: dst }, actions: [{ type: "output", port }] });
+const to = (dst: string, port: number, priority = 10) => ({ priority, match: { eth_dst: dst }, actions: [{ type: "output", port }] }) as const;
 
 class World {
   readonly engine: Engine;
@@ -232,13 +240,13 @@ describe("rules", () => {
   });
 
   test("that do what they may not are contained the same way", async () => {
-    const cases: [string, (out: Emit) => void][] = [
+    const cases: [string, (out: Out) => void][] = [
       ["rule r of b emits into t_fwd, a table of a", (out) => out.flow(baseScope, "t_fwd", to(mac(1), 1))],
       ["no app declares a table nowhere", (out) => out.flow(baseScope, "nowhere", to(mac(1), 1))],
       ["one run emits two different flows for the same match", (out) => [1, 2].forEach((n) => out.flow(baseScope, "t_b", to(mac(1), n)))],
     ];
     for (const [message, emit] of cases) {
-      const b = { name: "b", pipeline: { tables: { t_b: { stage: "route", miss: "drop", about: "" } } }, rules: [rule<Port>({ name: "r", about: "", on: each(ports), emit: (_p, _v, out) => emit(out) })] } as const;
+      const b = { name: "b", pipeline: { tables: { t_b: { stage: "route", miss: "drop", about: "", match: [] } } }, rules: [rule<Port>({ name: "r", about: "", on: each(ports), emit: (_p, _v, out) => emit(out) })] } as const;
       const w = await World.make({ name: "a", rules: [forward] }, b);
       await w.change((tx) => tx.put(ports, port(1)));
       expect(w.logged).toMatchObject([{ app: "b", rule: "r", err: { message } }]);
@@ -349,9 +357,9 @@ describe("several who want the same", () => {
 });
 
 describe("scopes", () => {
-  const lan = onPort("lan", (p, _view, out) => out.include(chassisScope(p.host), `net:${p.net}`));
-  const inNet = rule<Net>({ name: "in-net", about: "", on: each(nets), emit: (n, _view, out) => out.flow(`net:${n.id}`, "t_fwd", to(mac(8), n.vlan)) });
-  const member = onPort("member", (p, _view, out) => out.flow(`net:${p.net}`, "t_fwd", to(p.mac, 3)));
+  const lan = onPort("lan", (p, _view, out) => out.include(chassisScope(p.host), netScope(p.net)));
+  const inNet = rule<Net>({ name: "in-net", about: "", on: each(nets), emit: (n, _view, out) => out.flow(netScope(n.id), "t_fwd", to(mac(8), n.vlan)) });
+  const member = onPort("member", (p, _view, out) => out.flow(netScope(p.net), "t_fwd", to(p.mac, 3)));
 
   test("a chassis is told the flows of a scope when it gets it, and to remove them when it loses it", async () => {
     const w = await World.make({ name: "a", rules: [lan, inNet, member] });
@@ -387,8 +395,8 @@ describe("scopes", () => {
   test("per variant: a chassis has the scope of its own variant", async () => {
     const variant = rule<Chassis>({ name: "variant", about: "", on: each(chassisTable), emit: (c, _view, out) => out.variant(c.id, c.encap_types[0] ?? "none") });
     const reach = onPort("reach", (p, _view, out) => {
-      out.include(chassisScope(p.host), `to:${p.id}@`);
-      for (const [i, v] of ["none", "geneve"].entries()) out.flow(`to:${p.id}@${v}`, "t_fwd", to(p.mac, i));
+      out.include(chassisScope(p.host), toScope(p.id));
+      for (const [i, v] of ["none", "geneve"].entries()) out.flow(toScope(p.id, v), "t_fwd", to(p.mac, i));
     });
     const w = await World.make({ name: "a", rules: [variant, reach] });
     await w.change((tx) => tx.put(ports, port(1)));
@@ -399,7 +407,7 @@ describe("scopes", () => {
 
   test("static flows and table-miss entries are in base, on every chassis from the start", async () => {
     const w = await World.make({
-      name: "a", pipeline: { tables: { t_in: { stage: "classify", miss: "next", about: "" }, t_fwd: { stage: "forward", miss: "drop", about: "" } } },
+      name: "a", pipeline: { tables: { t_in: { stage: "classify", miss: "next", about: "", match: ["eth_type"] }, t_fwd: { stage: "forward", miss: "drop", about: "", match: [] } } },
       staticFlows: (out) => out.flow(baseScope, "t_in", { priority: 3, match: { eth_type: 0x0806 }, actions: [toStage("forward")] }),
     });
     const want = ["t_in  -> goto_table:1", "t_in arp -> goto_table:1"];
@@ -438,9 +446,9 @@ describe("meters and ports", () => {
   });
 
   const shared = onPort("shared", (p, _view, out) => {
-    out.include(chassisScope(p.host), `net:${p.net}`);
-    out.meter(`net:${p.net}`, 1, 100, 10);
-    out.ovsPort(`net:${p.net}`, { name: "tun", type: "geneve", options: {}, ofport: 100 });
+    out.include(chassisScope(p.host), netScope(p.net));
+    out.meter(netScope(p.net), 1, 100, 10);
+    out.ovsPort(netScope(p.net), { name: "tun", type: "geneve", options: {}, ofport: 100 });
   });
 
   // A known gap: nobody emits a meter or port into a shared scope yet, and their last one is not told when scope and meter go together.
@@ -477,7 +485,7 @@ describe("provenance", () => {
 
 describe("port context", () => {
   test("registers of other apps are loaded for a port, those with 0 are left alone", async () => {
-    const contextual = onPort("contextual", (p, view, out) => out.flow(chassisScope(p.host), "t_in", { priority: 1, match: { in_port: 1 }, actions: [...out.portContext(view, p.id), load("net", 5), next] }));
+    const contextual = onPort("contextual", (p, view, out) => out.flow(chassisScope(p.host), "t_in", { priority: 1, match: { in_port: 1 }, actions: [...out.portContext(view, p.id).sender.loads, load("net", 5), next] }));
     const w = await World.make(
       { name: "a", rules: [contextual] },
       { name: "b", pipeline: { tables: {}, registers: { policy: { bits: 32, about: "" } } }, portContext: [{ register: "policy", value: (view, id) => (view.get(ports, id)?.note === undefined ? 0 : 9) }] },

@@ -4,9 +4,11 @@
 //
 // A run is a rule (or derivation) on one entity. Its reads are recorded; a commit makes exactly those runs dirty whose
 // reads it may have changed. What a run emits is compared with what it emitted before, so equal output goes no further.
-import { baseScope, chassisTable, type AnyTable, type App, type Derivation, type Emit, type FlowAction, type FlowSpec, type PortSpec, type ReadView, type Row, type Rule, type Source } from "#app";
+import { baseScope, chassisTable, stages, type AnyEmit, type AnyTable, type App, type Derivation, type Emit, type FlowAction, type FlowSpec, type PipelineDecl, type PortActions, type PortSpec, type ReadView, type Row, type Rule, type Scope, type Shape, type Source, type StageName } from "#app";
 import { FlowWriter } from "../pipeline/flow-writer.ts";
 import type { Family, Layout, PipelineTable } from "../pipeline/layout.ts";
+import { Lowering } from "../pipeline/lowering.ts";
+import { Shapes } from "../pipeline/shapes.ts";
 import type { Change, Commit } from "../model/model.ts";
 import { Layer } from "../model/rows.ts";
 import type { Delta, Desired, Flow, Meter, OvsPort } from "./desired.ts";
@@ -102,6 +104,9 @@ export class Engine implements Desired {
   private readonly marker = (run: Run): void => this.mark(run);
   private readonly tracked: TrackedView<Run>;
   private readonly encoder: FlowEncoder;
+  private readonly lowering: Lowering;
+  /** @internal */
+  readonly shapes: Shapes;
   private readonly scopes = new Scopes();
   private readonly store: ScopeStore<Run>;
   private readonly collector: Collector;
@@ -121,7 +126,9 @@ export class Engine implements Desired {
       this.deps.set(table.name, new TableDeps(table, table.derived ? this.derived : this.stored));
       if (table.derived) this.derived.table(table);
     }
-    this.encoder = new FlowEncoder(new FlowWriter(this.layout));
+    this.lowering = new Lowering(this.layout);
+    this.shapes = new Shapes();
+    this.encoder = new FlowEncoder(new FlowWriter(this.layout, this.lowering));
     this.store = new ScopeStore<Run>(this.scopes, this.encoder, unitName, (conflict) => {
       this.log.error({ ...conflict, table: this.layout.tableById(conflict.table)?.name }, "two rules want different flows for the same match; the first stays");
     });
@@ -454,7 +461,8 @@ export class Engine implements Desired {
   /** @internal */
   encode(run: Run, home: Home, name: string, spec: FlowSpec, family?: Family): OwnedFlow<Run> {
     const table: PipelineTable = this.layout.table(name);
-    if (table.app !== run.unit.app) throw new Error(`rule ${run.unit.name} of ${run.unit.app} emits into ${name}, a table of ${table.app}`);
+    if (table.app !== run.unit.app) this.layout.checkReach(run.unit.app, table.app);
+    if (table.learned !== undefined) throw new Error(`rule ${run.unit.name} of ${run.unit.app} emits into ${name}, which the switch fills`);
     return this.encoder.encode(run, home, table, spec, family, run.unit.cookieHi, this.collector.cookieLo, run.flows);
   }
 
@@ -464,20 +472,33 @@ export class Engine implements Desired {
   }
 
   /** @internal */
-  portContext(view: ReadView, portId: string): FlowAction[] {
-    const out: FlowAction[] = [];
+  checkInto(run: Run, pipeline: PipelineDecl): void {
+    this.layout.checkInto(run.unit.app, pipeline);
+  }
+
+  /** @internal */
+  portContext(view: ReadView, portId: string): PortActions {
+    const sender: FlowAction<never, never>[] = [];
+    const receiver: FlowAction<never, never>[] = [];
+    let enter: StageName = "admission";
+    let egress = false;
     for (const app of this.apps) {
       for (const context of app.portContext ?? []) {
-        const value = context.value(view, portId);
-        if (value !== 0) out.push(this.layout.loadRegister(context.register, value));
+        if (context.ingress?.(view, portId) === true) enter = stages[1].name;
+        if (context.egress?.(view, portId) === true) egress = true;
+        const value = context.register === undefined ? 0 : (context.value?.(view, portId) ?? 0);
+        if (value === 0) continue;
+        const action: FlowAction<never, never> = { type: "lowered", actions: [this.lowering.load(context.register!, value)] };
+        if (context.side !== "receiver") sender.push(action);
+        if (context.side !== "sender") receiver.push(action);
       }
     }
-    return out;
+    return { sender: { loads: sender, enter }, receiver: { loads: receiver, egress } };
   }
 }
 
 /** Gathers what one run emits; used again for the next. */
-class Collector implements Emit {
+class Collector implements AnyEmit {
   readonly flows: OwnedFlow<Run>[] = [];
   /** By hash, once there are many: to find what is emitted twice. */
   private byHash: Map<number, OwnedFlow<Run>[]> | undefined;
@@ -488,6 +509,8 @@ class Collector implements Emit {
   private readonly lists = [this.flows, this.includes, this.meters, this.ports, this.variants];
   private readonly engine: Engine;
   private run!: Run;
+  /** The pipeline last asked for in this run, which may be. */
+  private entered: PipelineDecl | undefined;
   /** Hash of the entity; the runs of an entity come one after the other. */
   cookieLo = hash32("");
   private entity = "";
@@ -501,6 +524,7 @@ class Collector implements Emit {
 
   begin(run: Run): void {
     this.run = run;
+    this.entered = undefined;
     if (run.entity.id !== this.entity) {
       this.entity = run.entity.id;
       this.cookieLo = hash32(this.entity);
@@ -527,8 +551,15 @@ class Collector implements Emit {
     return (this.home = this.engine.home(scope));
   }
 
-  flow(scope: string, table: string, spec: FlowSpec, family?: Family): void {
-    this.add(this.engine.encode(this.run, this.homeOf(scope), table, spec, family));
+  flow(scope: Scope, table: string | Shape, flow: unknown, family?: Family): void {
+    const [name, spec] = typeof table === "string" ? [table, flow as FlowSpec] : [table.table, this.engine.shapes.fill(table, flow)];
+    this.add(this.engine.encode(this.run, this.homeOf(scope), name, spec, family));
+  }
+
+  into<Q extends PipelineDecl>(pipeline: Q): Emit<Q> {
+    if (this.entered !== pipeline) this.engine.checkInto(this.run, pipeline);
+    this.entered = pipeline;
+    return this as unknown as Emit<Q>;
   }
 
   /**
@@ -567,7 +598,7 @@ class Collector implements Emit {
   variant(chassis: string, variant: string): void {
     this.variants.push([chassis, variant]);
   }
-  portContext(view: ReadView, portId: string): readonly FlowAction[] {
+  portContext(view: ReadView, portId: string): PortActions {
     return this.engine.portContext(view, portId);
   }
 }

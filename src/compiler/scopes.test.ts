@@ -20,7 +20,7 @@ class Naive {
   of(chassis: string): Set<string> {
     if (!this.chassis.has(chassis)) return new Set();
     const found = new Set<string>();
-    const queue = [baseScope, chassisScope(chassis)];
+    const queue = [baseScope, chassisScope(chassis)] as string[];
     for (const name of queue) {
       if (found.has(name)) continue;
       found.add(name);

@@ -1,8 +1,10 @@
 // A flow as a rule says it, straight to the bytes of its flow-mod. Every flow of every compile passes here, so nothing is
 // built in between: names are looked up in what the table knows of them, values go where they end up.
-import type { FlowAction, FlowSpec } from "#app";
+import { isIpv6, type FlowAction, type FlowSpec } from "#app";
 import { encodeActions, encodeFlowModHead, encodeInstructionHead, encodeLoad, encodeOxm, encodeSetField, fields, finishFlowMod, type Field, type FieldName, type MatchValue } from "node-openflow";
+import { ipv4ToNumber, ipv6ToBigInt } from "packet-codec";
 import { familyOf, type Family, type Layout, type PipelineTable, type Register, type Transition } from "./layout.ts";
+import { addressValue, Lowering } from "./lowering.ts";
 
 /** What a name in a match stands for. */
 interface Matched {
@@ -20,20 +22,29 @@ interface Names {
   /** One map for each of kinds x families x last or not, by the name of the stage or table. */
   readonly transitions: Map<string, Transition>[];
 }
+interface Scratch {
+  readonly loaded: boolean;
+  readonly called: boolean;
+}
+const NO_SCRATCH: Scratch = { loaded: false, called: false };
 const KINDS = { next: 0, stage: 1, table: 2 } as const;
 const FAMILIES: Readonly<Record<Family, number>> = { ip: 0, ipv6: 1, other: 2, unknown: 3 };
 
 export class FlowWriter {
   private readonly layout: Layout;
+  private readonly lowering: Lowering;
+  private readonly hasScratch: boolean;
   private readonly names: Names[];
   // The match being written, in the order of its fields: encoding never yields, so one will do.
   private count = 0;
   private readonly fields: Field[] = [];
   private readonly values: MatchValue[] = [];
-  private readonly masks: number[] = [];
+  private readonly masks: (number | bigint)[] = [];
 
-  constructor(layout: Layout) {
+  constructor(layout: Layout, lowering = new Lowering(layout)) {
     this.layout = layout;
+    this.lowering = lowering;
+    this.hasScratch = [...layout.registers.values()].some((r) => r.scratch);
     this.names = layout.tables.map(() => ({ matched: new Map<string, Matched>(), registers: new Map<string, Register>(), transitions: Array.from({ length: 24 }, () => new Map<string, Transition>()) }));
   }
 
@@ -49,15 +60,16 @@ export class FlowWriter {
     const { actions } = spec;
     const apply = pos;
     let gotoTable = -1;
+    let ended = false;
+    let scratch: Scratch = NO_SCRATCH;
     pos += 8;
     for (let i = 0; i < actions.length; i++) {
       const action = actions[i]!;
+      if (ended) throw new Error(`table ${table.name}: nothing can follow a ct that leads on`);
+      if (this.hasScratch) scratch = this.checkScratch(table, action, scratch);
       switch (action.type) {
         case "load_reg":
           pos = this.writeLoad(buf, pos, table, action.reg, action.value);
-          break;
-        case "load":
-          pos = encodeLoad(buf, pos, action.dst, action.value);
           break;
         case "set_field":
           pos = encodeSetField(buf, pos, action.field, action.value, action.mask);
@@ -71,7 +83,8 @@ export class FlowWriter {
           break;
         }
         default:
-          pos = encodeActions(buf, pos, this.layout.lower(table, action));
+          ended = action.type === "ct" && action.then !== undefined;
+          pos = encodeActions(buf, pos, this.lowering.lower(table, action, action.type === "learn" || action.type === "clone" ? (BigInt(cookieHi) << 32n) | BigInt(cookieLo) : 0n));
       }
     }
     // Without actions the instruction does nothing, and Open vSwitch would not write it back.
@@ -89,7 +102,8 @@ export class FlowWriter {
       if (value === undefined) continue;
       let known = matched.get(name);
       if (known === undefined) matched.set(name, (known = this.resolve(table, name)));
-      if (known.register?.bits === 128) this.matchWide(known.register, value as bigint | number);
+      if (known.register?.bits === 128) this.matchWide(known.register, value as bigint | number | string);
+      else if (known.register?.field === "metadata") this.matchMetadata(known.field, known.register, value as number);
       else if (known.mask !== 0) this.matchPart(known.field, known.mask, (Number(value) << known.register!.ofs) >>> 0);
       else this.insert(known.field, value, 0);
     }
@@ -97,7 +111,7 @@ export class FlowWriter {
     for (let i = 0; i < this.count; i++) {
       const value = this.values[i]!;
       const mask = this.masks[i]!;
-      pos = encodeOxm(buf, pos, this.fields[i]!, mask === 0 ? value : { value: value as number, mask });
+      pos = encodeOxm(buf, pos, this.fields[i]!, mask === 0 ? value : { value: value as number | bigint, mask });
     }
     buf[off] = 0;
     buf[off + 1] = 1;
@@ -108,6 +122,7 @@ export class FlowWriter {
   }
 
   private resolve(table: PipelineTable, name: string): Matched {
+    if (!table.matches.has(name)) throw new Error(`table ${table.name} of ${table.app} does not declare that it matches ${name}`);
     if (name.startsWith("reg:")) {
       const register = this.layout.registerFor(table, name.slice(4));
       const mask = register.bits < 32 ? ((2 ** register.bits - 1) << register.ofs) >>> 0 : 0;
@@ -115,11 +130,10 @@ export class FlowWriter {
     }
     const field = fields[name as FieldName];
     if (field === undefined) throw new Error(`no field ${name}`);
-    if (/^x+reg|^nxm_in_port$|^cookie$/.test(name)) throw new Error(`${name} is not part of a match; registers are matched as reg:<name>`);
     return { field, register: undefined, mask: 0 };
   }
 
-  private insert(field: Field, value: MatchValue, mask: number): void {
+  private insert(field: Field, value: MatchValue, mask: number | bigint): void {
     let at = this.count++;
     for (; at > 0 && this.fields[at - 1]!.order > field.order; at--) {
       this.fields[at] = this.fields[at - 1]!;
@@ -136,23 +150,69 @@ export class FlowWriter {
     for (let i = 0; i < this.count; i++) {
       if (this.fields[i] !== field) continue;
       this.values[i] = ((this.values[i] as number) | value) >>> 0;
-      this.masks[i] = (this.masks[i]! | mask) >>> 0;
+      this.masks[i] = ((this.masks[i] as number) | mask) >>> 0;
       return;
     }
     this.insert(field, value, mask);
   }
 
-  /** As the switch itself writes it: four words, so that a dump is compared by bytes. */
-  private matchWide(register: Register, value: bigint | number): void {
+  /** The two words of `metadata` that registers have: parts are gathered like those of a word. */
+  private matchMetadata(field: Field, { ofs, bits }: Register, given: number): void {
+    const value = BigInt(given) << BigInt(ofs);
+    const mask = ((1n << BigInt(bits)) - 1n) << BigInt(ofs);
+    for (let i = 0; i < this.count; i++) {
+      if (this.fields[i] !== field) continue;
+      this.values[i] = (this.values[i] as bigint) | value;
+      this.masks[i] = (this.masks[i] as bigint) | mask;
+      return;
+    }
+    this.insert(field, value, mask);
+  }
+
+  /**
+   * As the switch itself writes it: words, so that a dump is compared by bytes. Of an IPv4 address in an `ip` register the lowest
+   * and the highest say all: no IPv6 address that is anybody's begins with 32 zeroes.
+   */
+  private matchWide(register: Register, given: bigint | number | string): void {
     const first = 4 * Number(register.field.slice("xxreg".length));
+    if (typeof given === "string" && !isIpv6(given)) {
+      this.insert(fields[`reg${first}` as FieldName], 0, 0);
+      this.insert(fields[`reg${first + 3}` as FieldName], ipv4ToNumber(given), 0);
+      return;
+    }
+    const value = typeof given === "string" ? ipv6ToBigInt(given) : given;
     for (let word = 0; word < 4; word++) this.insert(fields[`reg${first + word}` as FieldName], Number((BigInt(value) >> BigInt(96 - 32 * word)) & 0xffff_ffffn), 0);
   }
 
-  private writeLoad(buf: Buffer, off: number, table: PipelineTable, name: string, value: number | bigint): number {
+  private writeLoad(buf: Buffer, off: number, table: PipelineTable, name: string, given: number | bigint | string): number {
     const { registers } = this.names[table.id]!;
     let register = registers.get(name);
     if (register === undefined) registers.set(name, (register = this.layout.registerFor(table, name)));
-    return register.bits < 32 ? encodeLoad(buf, off, register, value) : encodeSetField(buf, off, register.field, value, undefined);
+    const value = typeof given === "string" ? addressValue(given) : given;
+    return register.bits < 32 || register.field === "metadata" ? encodeLoad(buf, off, register, value) : encodeSetField(buf, off, register.field, value, undefined);
+  }
+
+  /** Nothing in a scratch register may be counted on after a call: the called tables have scratch registers too. */
+  private checkScratch(table: PipelineTable, action: FlowAction, now: Scratch): Scratch {
+    const isScratch = (ref: unknown): boolean => {
+      const name = typeof ref === "object" && ref !== null ? (ref as { field: string }).field : ref;
+      return typeof name === "string" && name.startsWith("reg:") && this.layout.registerFor(table, name.slice(4)).scratch;
+    };
+    switch (action.type) {
+      case "load_reg":
+        return this.layout.registerFor(table, action.reg).scratch ? { loaded: true, called: false } : now;
+      case "call":
+      case "call_stage":
+        return { loaded: now.loaded, called: now.called || now.loaded };
+      case "copy":
+        if (now.called && isScratch(action.from)) throw new Error(`table ${table.name}: a scratch register is read after a call`);
+        return isScratch(action.to) ? { loaded: true, called: false } : now;
+      case "table":
+        if (now.called) throw new Error(`table ${table.name}: a scratch register is carried across a call to ${action.table}`);
+        return now;
+      default:
+        return now;
+    }
   }
 
   private transition(table: PipelineTable, action: FlowAction & { type: "next" | "stage" | "table" }, family: Family, last: boolean): Transition {

@@ -5,7 +5,8 @@ import { decodeInstructions, decodeMatch, FLOW_MOD_MATCH_OFFSET, formatInstructi
 import { FlowWriter } from "./flow-writer.ts";
 import { Layout, type Family } from "./layout.ts";
 
-const table = (stage: TableDecl["stage"], more: Partial<TableDecl> = {}): TableDecl => ({ stage, miss: "drop", about: "", ...more });
+const MATCH = ["eth_type", "eth_dst", "reg:flag", "reg:small", "reg:secured", "reg:whole", "reg:mine", "reg:net", "reg:nexthop"] as const;
+const table = (stage: TableDecl["stage"], more: Partial<TableDecl> = {}): TableDecl => ({ stage, miss: "drop", about: "", match: MATCH, ...more });
 
 function app(name: string, tables: Record<string, TableDecl>, registers: Record<string, RegisterDecl> = {}): App {
   return { name, about: "", pipeline: { tables, registers } };
