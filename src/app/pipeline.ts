@@ -144,8 +144,8 @@ export function definePipeline<
 >(declaration: { readonly registers: R; readonly tables: T }): Pipeline<R, T> {
   const pipeline: Pipeline<R, T> = {
     ...declaration,
-    rule: (r) => r as unknown as Rule,
-    static: (emit) => emit as unknown as StaticFlows,
+    rule: (r) => r,
+    static: (emit) => emit,
     shapes: (table, declarations) =>
       Object.fromEntries(Object.entries(declarations).map(([name, make]) => [name, { app: pipeline, table, name, make }])) as never,
   };

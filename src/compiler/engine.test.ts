@@ -36,7 +36,7 @@ const pipeline = definePipeline({
   tables: { t_in: { stage: "classify", miss: "drop", about: "", match: ["eth_dst", "in_port", "eth_type", "ipv4_src"] }, t_fwd: { stage: "forward", miss: "drop", about: "", match: ["eth_dst", "eth_src", "ipv4_dst", "ipv4_src", "eth_type", "in_port", "conj_id"] } },
   registers: {},
 });
-const { rule } = pipeline;
+const rule: typeof pipeline.rule = (r) => pipeline.rule(r);
 type Out = Emit<typeof pipeline>;
 const netScope = defineScope("net");
 const toScope = defineVariantScope("to");

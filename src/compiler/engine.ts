@@ -559,7 +559,7 @@ class Collector implements AnyEmit {
   into<Q extends PipelineDecl>(pipeline: Q): Emit<Q> {
     if (this.entered !== pipeline) this.engine.checkInto(this.run, pipeline);
     this.entered = pipeline;
-    return this as unknown as Emit<Q>;
+    return this;
   }
 
   /**

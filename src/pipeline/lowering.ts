@@ -61,7 +61,7 @@ export class Lowering {
       case "lowered":
         return action.actions;
       default:
-        return [action as Action];
+        return [action];
     }
   }
 

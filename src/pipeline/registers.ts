@@ -89,6 +89,6 @@ export const toSubField = (s: SubField): SubField => ({ field: s.field, ofs: s.o
 
 export function wholeField(name: FieldName): SubField {
   const field = fields[name];
-  if (field === undefined) throw new Error(`no field ${String(name)}`);
+  if (field === undefined) throw new Error(`no field ${name as string}`);
   return { field: name, ofs: 0, bits: field.bits };
 }
