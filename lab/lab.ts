@@ -147,6 +147,11 @@ export class Lab implements Owner {
     return this.node.netns;
   }
 
+  /** The namespace of the underlay itself, which has an address there (172.31.0.254, fd31::fe) and is no hypervisor. */
+  get underlayNode(): NetNs {
+    return this.#net;
+  }
+
   /** The manager target by which hypervisors reach the controller in `controllerNs`. */
   get manager(): string {
     return this.managerOf(this.node);
