@@ -1,6 +1,6 @@
 // l3's entities: routers and their interfaces. An interface is a port of l2 (device_owner network:router_interface);
 // its MAC and addresses are that port's.
-import { defineScope, defineTable, type Row, type Scope, type StandardRow } from "#app";
+import { defineScope, defineTable, resourceHandle, type Row, type Scope, type StandardRow } from "#app";
 
 export interface Route {
   readonly destination: string;
@@ -13,6 +13,8 @@ export interface Router extends StandardRow {
   readonly routes: readonly Route[];
 }
 export const routerTable = defineTable<Router>()("router", { resource: "router", indexes: { project: (r) => r.project_id, key: (r) => String(r.key) } });
+
+export const routerResource = resourceHandle<Router>("router");
 
 /** `id` is the port's. */
 export interface RouterInterface extends Row {

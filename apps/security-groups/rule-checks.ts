@@ -1,5 +1,5 @@
 // What a security group rule may say: protocols, ports, prefixes, and which of them go together.
-import { badRequest, formatIp, parseCidr, parseIp, show, type ApiError, type Convert } from "#app";
+import { badRequest, formatIp, parseCidr, parseIp, show, type ApiError, type Converter, type Convert } from "#app";
 import type { SecurityGroupRule } from "./model.ts";
 import { protocolNumber, protocolNumbers } from "./protocol.ts";
 
@@ -46,7 +46,14 @@ export const remotePrefix: Convert = (value) => {
   return `${formatIp({ family: c.family, value: c.address })}/${c.prefix}`;
 };
 
-type Content = Pick<SecurityGroupRule, "direction" | "ethertype" | "protocol" | "port_range_min" | "port_range_max" | "remote_ip_prefix" | "remote_group_id">;
+export const converters: Readonly<Record<string, Converter>> = {
+  "security-group-protocol": { about: "name or 0..255; null: any", form: { or: [{ type: "string" }, { range: [0, 255] }, { type: "null" }] }, run: protocol },
+  "security-group-port": { about: "0..65535 or null", form: { or: [{ range: [0, 65535] }, { type: "null" }] }, run: portNumber },
+  "security-group-ethertype": { about: "IPv4 or IPv6", form: { enum: ["IPv4", "IPv6"], anyCase: true }, run: ethertype },
+  "security-group-prefix": { about: "prefix or null", form: { or: [{ type: "ip-or-cidr" }, { type: "null" }] }, run: remotePrefix },
+};
+
+export type Content = Pick<SecurityGroupRule, "direction" | "ethertype" | "protocol" | "port_range_min" | "port_range_max" | "remote_ip_prefix" | "remote_group_id">;
 
 const refuse = (type: string, message: string): ApiError => badRequest(message, type);
 

@@ -1,7 +1,8 @@
 // The app contract ("#app"): all that a network function may import of the core. An app is a folder under apps/ whose
 // index.ts exports an App as default; it is found, not listed. ARCHITECTURE.md tells how to add one.
 import type { Logger } from "pino";
-import type { Alias, Extension, Resource } from "./resource.ts";
+import type { Converter } from "./check.ts";
+import type { Alias, AnyResource, BoundExtension, ExtendAll } from "./resource.ts";
 import type { Vif } from "./inventory.ts";
 import type { PipelineDecl } from "./pipeline.ts";
 import type { Derivation, Rule, StaticFlows } from "./rules.ts";
@@ -10,6 +11,7 @@ import type { AnyTable, ReadView, Tx } from "./table.ts";
 export * from "./table.ts";
 export * from "./inventory.ts";
 export * from "./refusal.ts";
+export * from "./check.ts";
 export * from "./resource.ts";
 export * from "./stages.ts";
 export * from "./actions.ts";
@@ -17,6 +19,7 @@ export * from "./scopes.ts";
 export * from "./rules.ts";
 export * from "./pipeline.ts";
 export * from "./validate.ts";
+export * from "../lib/address.ts";
 
 /** A packet that a flow's `punt` sent up. */
 export interface PacketIn {
@@ -57,9 +60,14 @@ export interface App {
   /** Apps that must be there too; their hooks run first. */
   readonly requires?: readonly string[];
   readonly tables?: readonly AnyTable[];
-  readonly resources?: readonly Resource<never>[];
-  /** Resource name -> what this app adds to it. */
-  readonly extend?: Readonly<Record<string, Extension<never>>>;
+  /** What `defineResource` made. */
+  readonly resources?: readonly AnyResource[];
+  /** What this app adds to resources of the apps it requires, made by `extendResource`. */
+  readonly extend?: readonly BoundExtension[];
+  /** What this app adds to resources whoever declares them; asked once for each at boot. */
+  readonly extendAll?: ExtendAll;
+  /** What `{ convert: name }` of a check means. Names are unique across apps. */
+  readonly converters?: Readonly<Record<string, Converter>>;
   readonly aliases?: readonly Alias[];
   readonly pipeline?: PipelineDecl;
   readonly derive?: readonly Derivation[];

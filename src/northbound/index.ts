@@ -2,4 +2,5 @@
 export { createNorthbound, errorBody, rolesOf, type Authenticate, type Limits, type Northbound, type NorthboundOptions } from "./http.ts";
 export { apiMarkdown } from "./docs.ts";
 export { openApi } from "./openapi.ts";
-export { makeRegistry, ordered, type Kind, type Registry } from "./kinds.ts";
+export type { Kind, Registry } from "./kinds.ts";
+export { makeRegistry, ordered } from "./registry.ts";

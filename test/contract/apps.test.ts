@@ -38,9 +38,10 @@ describe.each(apps.map((app) => [app.name, app] as const))("manifest of %s", (_n
       for (const [name, attribute] of Object.entries(resource.attributes)) check(`attribute ${resource.name}.${name}`, attribute.about);
       for (const [name, action] of Object.entries(resource.actions ?? {})) check(`action ${resource.name}.${name}`, action.about);
     }
-    for (const [name, extension] of Object.entries(app.extend ?? {})) {
-      for (const [attribute, decl] of Object.entries(extension.attributes ?? {})) check(`attribute ${name}.${attribute}`, decl.about);
+    for (const extension of app.extend ?? []) {
+      for (const [attribute, decl] of Object.entries(extension.attributes ?? {})) check(`attribute ${extension.resource}.${attribute}`, decl.about);
     }
+    for (const [name, converter] of Object.entries(app.converters ?? {})) check(`converter ${name}`, converter.about);
     for (const alias of app.aliases ?? []) check(`alias ${alias.alias}`, alias.description);
     expect(silent).toEqual([]);
   });
