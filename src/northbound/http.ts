@@ -10,7 +10,7 @@ import { TransactionTooLarge, type Model } from "../model/model.ts";
 import { StoreError } from "../store/errors.ts";
 import { Engine, type Answer, type Call } from "./operations.ts";
 import type { Registry } from "./kinds.ts";
-import { openApi } from "./openapi.ts";
+import { openApi } from "./description/openapi.ts";
 import { impliedRoles } from "./policy/expression.ts";
 import { makeRegistry } from "./registry.ts";
 import { route, wrongMethod } from "./routes.ts";

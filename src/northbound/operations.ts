@@ -1,5 +1,5 @@
 // What a request does: each operation of the API as one transaction or one read. Knows no HTTP; gives status and body.
-import { notFound, show, type Action, type Caller, type CollectionAction, type PathValues, type ReadView, type StandardRow, type Tx } from "../app/contract.ts";
+import { badRequest, notFound, show, type Action, type Caller, type CollectionAction, type PathValues, type ReadView, type StandardRow, type Tx } from "../app/contract.ts";
 import type { Cause, Model } from "../model/model.ts";
 import { viewOf } from "./computed.ts";
 import { bodyObject, checkRevision, createInput, createItems, ifMatch, notAuthorized, refusedRules, updateInput, updateItem } from "./input.ts";
@@ -58,6 +58,7 @@ export class Engine {
 
   async list(place: Place, call: Call): Promise<Answer> {
     const { kind } = place;
+    if (call.params.has("changed_since") && !kind.standard.has("timestamps")) throw badRequest("['changed_since'] is invalid attribute for filtering");
     const query = parseList(kind, call.params, this.limits.pageMax);
     const { prepare } = kind.resource;
     if (prepare?.needed(this.model.view, call.caller) === true) await this.transact(call, (tx) => prepare.run(tx, this.context(tx, call, new Set())));

@@ -1,7 +1,7 @@
 // docs/api.md, from the declarations.
 import { actionPath, collectionPath, memberPath } from "./openapi.ts";
 import { formText } from "./schema.ts";
-import type { Kind, KindAttribute, Registry } from "./kinds.ts";
+import type { Kind, KindAttribute, Registry } from "../kinds.ts";
 
 const cell = (text: string): string => text.replaceAll("|", "\\|").replaceAll("\n", " ");
 

@@ -1,6 +1,6 @@
 // The API's description in OpenAPI 3.1, from the declarations.
 import { jsonSchema, type Json } from "./schema.ts";
-import type { Kind, KindAction, KindAttribute, Registry } from "./kinds.ts";
+import type { Kind, KindAction, KindAttribute, Registry } from "../kinds.ts";
 
 const ref = (name: string): Json => ({ $ref: `#/components/schemas/${name}` });
 const content = (schema: Json): Json => ({ "application/json": { schema } });

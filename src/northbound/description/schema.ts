@@ -1,5 +1,5 @@
 // What checks say, for others: JSON Schema (2020-12, as OpenAPI 3.1 has it) and a few words for the documentation.
-import type { Check, Converters } from "../app/contract.ts";
+import type { Check, Converters } from "../../app/contract.ts";
 
 export type Json = Record<string, unknown>;
 
