@@ -15,7 +15,7 @@ const beacon = defineResource(beaconResource, {
     network_id: { type: "uuid", about: "Where it is.", post: true, required: true, filter: true },
     port_id: { type: "uuid", about: "Its port: addresses and MAC are there.", filter: true },
   },
-  policy: { create: "admin / member@project", get: "admin / reader@project", update: "admin / member@project", delete: "admin / member@project" },
+  policy: { create: "rule:admin_only or (role:member and project_id:%(project_id)s)", get: "rule:admin_only or (role:reader and project_id:%(project_id)s)", update: "rule:admin_only or (role:member and project_id:%(project_id)s)", delete: "rule:admin_only or (role:member and project_id:%(project_id)s)" },
   create(tx, standard, input, ctx) {
     const network = ctx.visible(networkResource, input.network_id as string);
     const port = ctx.create(portResource, { network_id: network.id, project_id: standard.project_id, device_owner: BEACON_OWNER, device_id: standard.id });

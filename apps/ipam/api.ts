@@ -8,8 +8,8 @@ import { addAutoAddress, addressesOf, assign, assignDefault, cidrOf, cursorTable
 import type { FixedIp } from "./checks.ts";
 import { subnetResource, subnetTable, type AllocationPool, type HostRoute, type Ipv6Mode, type Subnet } from "./model.ts";
 
-const NETWORK_OWNER = "admin / service / member@network_owner";
-const SUBNET_WRITER = "member@project / admin / member@network_owner";
+const NETWORK_OWNER = "rule:admin_only or rule:service_api or (role:member and rule:network_owner)";
+const SUBNET_WRITER = "(role:member and project_id:%(project_id)s) or rule:admin_only or (role:member and rule:network_owner)";
 
 /** Smallest MTU that a link with addresses of the family may have. */
 const MIN_MTU = { 4: 68, 6: 1280 } as const;
@@ -144,20 +144,20 @@ const subnet = defineResource(subnetResource, {
     ipv6_address_mode: { type: "string", about: "How ports get addresses: slaac, dhcpv6-stateful, dhcpv6-stateless.", post: true, default: null, check: { enum: [...modes, null] }, filter: true, sort: true },
   },
   policy: {
-    create: "admin / member@network_owner",
-    get: "reader@project / shared-network / external-network / admin / reader@network_owner / service",
+    create: "rule:admin_only or (role:member and rule:network_owner)",
+    get: "(role:reader and project_id:%(project_id)s) or rule:shared or rule:external or rule:admin_only or (role:reader and rule:network_owner) or rule:service_api",
     update: SUBNET_WRITER,
     delete: SUBNET_WRITER,
   },
   relations: {
-    network_owner: (row, view, caller) => networkOfRow(row, view, caller).project_id,
-    "shared-network": (row, view, caller) => networkOfRow(row, view, caller).shared,
-    "external-network": () => false,
+    "network:project_id": (row, view, caller) => networkOfRow(row, view, caller).project_id,
+    "network:shared": (row, view, caller) => networkOfRow(row, view, caller).shared,
+    "network:router:external": () => false,
   },
   reach: {
-    network_owner: (view, caller) => onNetworks(view, view.by(networkTable, "project", caller.projectId)),
-    "shared-network": (view) => onNetworks(view, view.by(networkTable, "shared", "true")),
-    "external-network": () => [],
+    "network:project_id": (view, caller) => onNetworks(view, view.by(networkTable, "project", caller.projectId)),
+    "network:shared": (view) => onNetworks(view, view.by(networkTable, "shared", "true")),
+    "network:router:external": () => [],
   },
   bulk: true,
 
@@ -293,11 +293,11 @@ const portExtension = extendResource(portResource, {
     fixed_ips: {
       type: "object[]", about: "Its addresses; absent: one of each family, [] none.", post: true, put: true, default: AUTO, check: { convert: "fixed-ips" }, filter: true, matches: matchesFixedIp,
       policy: {
-        create: `${NETWORK_OWNER} / shared-network`,
+        create: `${NETWORK_OWNER} or rule:shared`,
         update: NETWORK_OWNER,
         keys: {
           ip_address: { create: NETWORK_OWNER, update: NETWORK_OWNER },
-          subnet_id: { create: `${NETWORK_OWNER} / shared-network`, update: `${NETWORK_OWNER} / shared-network` },
+          subnet_id: { create: `${NETWORK_OWNER} or rule:shared`, update: `${NETWORK_OWNER} or rule:shared` },
         },
       },
     },

@@ -10,7 +10,7 @@ import {
   type AddressPair, type Network, type Port, type PortBinding, type PortStatus,
 } from "./model.ts";
 
-const NETWORK_OWNER = "admin / service / member@network_owner";
+const NETWORK_OWNER = "rule:admin_only or rule:service_api or (role:member and rule:network_owner)";
 
 /** Ports of other projects that do not keep a network from being unshared. */
 const unsharedAnyway = (port: Port): boolean => isServicePort(port) || port.device_owner === deviceOwner.routerGateway || port.device_owner === deviceOwner.floatingIp;
@@ -43,21 +43,21 @@ const network = defineResource(networkResource, {
   attributes: {
     admin_state_up: { type: "boolean", about: "False: no packet passes.", post: true, put: true, default: true, filter: true, sort: true },
     status: { type: "string", about: "Always ACTIVE.", filter: true, sort: true },
-    shared: { type: "boolean", about: "Every project may use it.", post: true, put: true, default: false, filter: true, policy: { create: "admin", update: "admin" } },
+    shared: { type: "boolean", about: "Every project may use it.", post: true, put: true, default: false, filter: true, policy: { create: "rule:admin_only", update: "rule:admin_only" } },
     mtu: { type: "integer", about: "Largest packet in bytes; 0 or absent on input: as large as the encapsulation leaves.", post: true, put: true, default: 0, check: { range: [0, 0x7fffffff] }, filter: true, sort: true, alias: "net-mtu" },
-    port_security_enabled: { type: "boolean", about: "Default of new ports.", post: true, put: true, default: true, alias: "port-security", policy: { create: "admin / member@project", update: "admin / member@project" } },
+    port_security_enabled: { type: "boolean", about: "Default of new ports.", post: true, put: true, default: true, alias: "port-security", policy: { create: "rule:admin_only or (role:member and project_id:%(project_id)s)", update: "rule:admin_only or (role:member and project_id:%(project_id)s)" } },
   },
   policy: {
-    create: "admin / member@project",
-    get: "admin / reader@project / service / shared-network / external-network / advsvc-role",
-    update: "admin / member@project",
-    delete: "admin / member@project",
+    create: "rule:admin_only or (role:member and project_id:%(project_id)s)",
+    get: "rule:admin_only or (role:reader and project_id:%(project_id)s) or rule:service_api or rule:shared or rule:external or role:advsvc",
+    update: "rule:admin_only or (role:member and project_id:%(project_id)s)",
+    delete: "rule:admin_only or (role:member and project_id:%(project_id)s)",
   },
   relations: {
-    "shared-network": (row) => row.shared,
-    "external-network": () => false,
+    "network:shared": (row) => row.shared,
+    "network:router:external": () => false,
   },
-  reach: { "shared-network": (view) => ids(view.by(networkTable, "shared", "true")), "external-network": () => [] },
+  reach: { "network:shared": (view) => ids(view.by(networkTable, "shared", "true")), "network:router:external": () => [] },
   bulk: true,
 
   create(tx, standard, input) {
@@ -239,16 +239,16 @@ const portAttributes: Record<string, Attribute> = {
   network_id: { type: "uuid", about: "Network it is on.", post: true, required: true, filter: true, sort: true, index: "network" },
   mac_address: {
     type: "mac", about: "Unique in its network; absent or null: generated.", post: true, put: true, default: AUTO, check: orNull({ type: "mac" }), filter: true, sort: true,
-    policy: { create: NETWORK_OWNER, update: "admin / service / manager@network_owner" },
+    policy: { create: NETWORK_OWNER, update: "rule:admin_only or rule:service_api or (role:manager and rule:network_owner)" },
   },
   admin_state_up: { type: "boolean", about: "False: no packet passes.", post: true, put: true, default: true, filter: true, sort: true },
   device_id: {
     type: "string", about: "What uses it: a server, a router.", post: true, put: true, default: "", filter: true, sort: true, index: "device",
-    policy: { create: "admin / member@project / service", update: "admin / member@project / service" },
+    policy: { create: "rule:admin_only or (role:member and project_id:%(project_id)s) or rule:service_api", update: "rule:admin_only or (role:member and project_id:%(project_id)s) or rule:service_api" },
   },
   device_owner: {
     type: "string", about: "Kind of what uses it, e.g. compute:nova.", post: true, put: true, default: "", filter: true, sort: true,
-    policy: { create: `!device_owner~^network: / ${NETWORK_OWNER}`, update: `!device_owner~^network: / ${NETWORK_OWNER}` },
+    policy: { create: `not rule:network_device or ${NETWORK_OWNER}`, update: `not rule:network_device or ${NETWORK_OWNER}` },
   },
   status: { type: "string", about: "ACTIVE once its flows are confirmed by the switch it is plugged into.", filter: true, sort: true },
   port_security_enabled: {
@@ -264,19 +264,19 @@ const portAttributes: Record<string, Attribute> = {
   },
   "binding:host_id": {
     type: "string", about: "Host it is bound to: the one asked for, else where it was plugged.", post: true, put: true, default: AUTO, check: hostName, filter: true, alias: "binding",
-    policy: { create: "admin / service", get: "admin / service", update: "admin / service" },
+    policy: { create: "rule:admin_only or rule:service_api", get: "rule:admin_only or rule:service_api", update: "rule:admin_only or rule:service_api" },
   },
   "binding:vnic_type": {
     type: "string", about: "Kind of interface asked for.", post: true, put: true, default: "normal", check: { enum: vnicTypes }, alias: "binding",
-    policy: { create: "admin / member@project / service", update: "admin / service / member@project" },
+    policy: { create: "rule:admin_only or (role:member and project_id:%(project_id)s) or rule:service_api", update: "rule:admin_only or rule:service_api or (role:member and project_id:%(project_id)s)" },
   },
   "binding:profile": {
     // Neutron lets only the service role write it; development clouds have none, so administrators may as well.
     type: "object", about: "Free-form, kept for the compute service.", post: true, put: true, default: AUTO, check: { convert: "binding-profile" }, alias: "binding",
-    policy: { create: "admin / service", get: "admin / service", update: "admin / service" },
+    policy: { create: "rule:admin_only or rule:service_api", get: "rule:admin_only or rule:service_api", update: "rule:admin_only or rule:service_api" },
   },
-  "binding:vif_type": { type: "string", about: "How to plug: ovs, unbound or binding_failed.", alias: "binding", policy: { get: "admin / service" } },
-  "binding:vif_details": { type: "object", about: "Details for the plugging side.", alias: "binding", policy: { get: "admin / service" } },
+  "binding:vif_type": { type: "string", about: "How to plug: ovs, unbound or binding_failed.", alias: "binding", policy: { get: "rule:admin_only or rule:service_api" } },
+  "binding:vif_details": { type: "object", about: "Details for the plugging side.", alias: "binding", policy: { get: "rule:admin_only or rule:service_api" } },
 };
 
 function writeBinding(tx: Tx, id: string, values: Values): void {
@@ -307,16 +307,16 @@ const port = defineResource(portResource, {
   notFound: { type: "PortNotFound", message: (id) => `Port ${id} could not be found.` },
   attributes: portAttributes,
   policy: {
-    create: "admin / service / member@network_owner / shared-network",
-    get: "admin / service / reader@network_owner / reader@project",
-    update: "admin / service / member@project",
-    delete: "admin / service / member@network_owner / member@project",
+    create: "rule:admin_only or rule:service_api or (role:member and rule:network_owner) or rule:shared",
+    get: "rule:admin_only or rule:service_api or (role:reader and rule:network_owner) or (role:reader and project_id:%(project_id)s)",
+    update: "rule:admin_only or rule:service_api or (role:member and project_id:%(project_id)s)",
+    delete: "rule:admin_only or rule:service_api or (role:member and rule:network_owner) or (role:member and project_id:%(project_id)s)",
   },
   relations: {
-    network_owner: (row, view, caller) => networkOfRow(row, view, caller).project_id,
-    "shared-network": (row, view, caller) => networkOfRow(row, view, caller).shared,
+    "network:project_id": (row, view, caller) => networkOfRow(row, view, caller).project_id,
+    "network:shared": (row, view, caller) => networkOfRow(row, view, caller).shared,
   },
-  reach: { network_owner: (view, caller) => view.by(networkTable, "project", caller.projectId).flatMap((n) => ids(view.by(portTable, "network", n.id))) },
+  reach: { "network:project_id": (view, caller) => view.by(networkTable, "project", caller.projectId).flatMap((n) => ids(view.by(portTable, "network", n.id))) },
   bulk: true,
 
   create(tx, standard, input, ctx) {
@@ -380,6 +380,15 @@ const port = defineResource(portResource, {
 });
 
 export const resources = [network, port];
+/** Who owns the network that something is on, and who may use it: what rules of ports, subnets and others build on. */
+export const policies: Readonly<Record<string, string>> = {
+  network_owner: "project_id:%(network:project_id)s",
+  admin_or_network_owner: "rule:context_is_admin or rule:network_owner",
+  admin_owner_or_network_owner: "rule:owner or rule:admin_or_network_owner",
+  shared: "field:networks:shared=True",
+  external: "field:networks:router:external=True",
+  network_device: "field:port:device_owner=~^network:",
+};
 export const aliases: readonly Alias[] = [
   { alias: "net-mtu", name: "Network MTU", description: "Networks show the largest packet they carry.", updated: "2015-03-25T10:00:00-00:00" },
   { alias: "net-mtu-writable", name: "Network MTU (writable)", description: "The MTU of a network can be set.", updated: "2017-07-12T00:00:00-00:00" },

@@ -1,5 +1,5 @@
 import type { App } from "#app";
-import { aliases, resources, vif } from "./api.ts";
+import { aliases, policies, resources, vif } from "./api.ts";
 import { converters } from "./checks.ts";
 import { addressTable, attachmentTable, networkTable, portBindingTable, portStatusTable, portTable, segmentTable } from "./model.ts";
 import { derive, rules, staticFlows } from "./rules.ts";
@@ -12,6 +12,7 @@ export default {
   resources,
   converters,
   aliases,
+  policies,
   pipeline: l2,
   derive,
   rules,

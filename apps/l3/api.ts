@@ -129,7 +129,7 @@ function addByPort(tx: Tx, router: Router, portId: string, ctx: ApiContext): { p
 
 const addInterface: Action<Router> = {
   about: "Connects a subnet by its gateway address, or an unused port with the addresses it has.",
-  policy: "admin / member@project",
+  policy: "rule:admin_only or (role:member and project_id:%(project_id)s)",
   run(tx, row, body, ctx) {
     const { subnet_id, port_id } = attachBody(body);
     if (subnet_id !== undefined && port_id !== undefined) throw badRouter("Cannot specify both subnet-id and port-id");
@@ -162,7 +162,7 @@ function findInterface(tx: Tx, router: Router, { subnet_id, port_id }: Attach): 
 
 const removeInterface: Action<Router> = {
   about: "Disconnects a subnet or port; the port is deleted.",
-  policy: "admin / member@project",
+  policy: "rule:admin_only or (role:member and project_id:%(project_id)s)",
   run(tx, row, body, ctx) {
     const names = attachBody(body);
     const { found, part } = findInterface(tx, row, names);
@@ -241,7 +241,7 @@ const shownRouter = (r: Router): Record<string, unknown> => ({
 
 const changeRoutes = (about: string, change: (now: readonly Route[], given: readonly Route[]) => readonly Route[]): Action<Router> => ({
   about,
-  policy: "admin / member@project",
+  policy: "rule:admin_only or (role:member and project_id:%(project_id)s)",
   run(_tx, row, body, ctx) {
     const routes = change(row.routes, bodyRoutes(body));
     const after = routes.length === row.routes.length ? row : ctx.update(routerResource, row.id, { routes });
@@ -269,7 +269,7 @@ const router = defineResource(routerResource, {
     routes: { type: "object[]", about: "At most 30; each next hop must be in a connected subnet.", put: true, check: { convert: "routes" }, alias: "extraroute" },
     external_gateway_info: { type: "object", about: "Always null: there are no external networks yet.", post: true, put: true, default: null, check: { convert: "no-gateway" } },
   },
-  policy: { create: "admin / member@project", get: "admin / reader@project", update: "admin / member@project", delete: "admin / member@project" },
+  policy: { create: "rule:admin_only or (role:member and project_id:%(project_id)s)", get: "rule:admin_only or (role:reader and project_id:%(project_id)s)", update: "rule:admin_only or (role:member and project_id:%(project_id)s)", delete: "rule:admin_only or (role:member and project_id:%(project_id)s)" },
   bulk: true,
 
   create(tx, standard, input) {

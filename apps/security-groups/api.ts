@@ -45,9 +45,9 @@ const group = defineResource(groupResource, {
     stateful: { type: "boolean", about: "False: answers need rules of their own.", post: true, put: true, default: true, filter: true, alias: "stateful-security-group" },
   },
   embedded: { security_group_rules: { about: "Its rules.", resource: ruleResource, attribute: "security_group_id", index: "group" } },
-  policy: { create: "admin / member@project", get: "admin / reader@project / shared", update: "admin / member@project", delete: "admin / member@project" },
-  relations: { shared: () => false },
-  reach: { shared: () => [] },
+  policy: { create: "rule:admin_only or (role:member and project_id:%(project_id)s)", get: "rule:admin_only or (role:reader and project_id:%(project_id)s) or rule:shared_security_group", update: "rule:admin_only or (role:member and project_id:%(project_id)s)", delete: "rule:admin_only or (role:member and project_id:%(project_id)s)" },
+  relations: { "security_group:shared": () => false },
+  reach: { "security_group:shared": () => [] },
   bulk: true,
   prepare,
 
@@ -127,9 +127,9 @@ const rule = defineResource(ruleResource, {
     normalized_cidr: { type: "cidr", about: "remote_ip_prefix without host bits.", filter: true, sort: true, alias: "security-groups-normalized-cidr" },
     belongs_to_default_sg: { type: "boolean", about: "Whether its group is the project's default.", filter: true, alias: "security-groups-rules-belongs-to-default-sg" },
   },
-  policy: { create: "admin / member@sg_owner", get: "admin / reader@sg_owner", delete: "admin / member@sg_owner" },
+  policy: { create: "rule:admin_only or (role:member and rule:sg_owner)", get: "rule:admin_only or (role:reader and rule:sg_owner)", delete: "rule:admin_only or (role:member and rule:sg_owner)" },
   relations: {
-    sg_owner(row, view, caller) {
+    "security_group:project_id"(row, view, caller) {
       const owner = view.get(groupTable, row.security_group_id)?.project_id;
       // Of a rule that is being asked for: a group that is not to be seen is not there.
       if (row.id === undefined && owner !== caller.projectId) throw notFound(groupNotFound.type, groupNotFound.message(row.security_group_id));
@@ -137,7 +137,7 @@ const rule = defineResource(ruleResource, {
     },
   },
   reach: {
-    sg_owner: (view, caller) => view.by(groupTable, "project", caller.projectId).flatMap((g) => view.by(ruleTable, "group", g.id).map((r) => r.id)),
+    "security_group:project_id": (view, caller) => view.by(groupTable, "project", caller.projectId).flatMap((g) => view.by(ruleTable, "group", g.id).map((r) => r.id)),
   },
   bulk: true,
   standard: ["id", "project", "description", "timestamps", "revision"],
@@ -252,6 +252,12 @@ const networkExtension = extendResource(networkResource, {
 
 export const resources = [group, rule];
 export const extend = [networkExtension, portExtension];
+export const policies: Readonly<Record<string, string>> = {
+  sg_owner: "project_id:%(security_group:project_id)s",
+  admin_or_sg_owner: "rule:context_is_admin or rule:sg_owner",
+  admin_owner_or_sg_owner: "rule:owner or rule:admin_or_sg_owner",
+  shared_security_group: "field:security_groups:shared=True",
+};
 export const aliases: readonly Alias[] = [
   { alias: "security-group", name: "security-group", description: "Groups of rules for what ports send and receive.", updated: "2012-10-05T10:00:00-00:00" },
   { alias: "stateful-security-group", name: "Stateful security group", description: "Groups may do without connection tracking.", updated: "2019-11-26T09:00:00-00:00" },

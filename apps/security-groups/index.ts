@@ -1,5 +1,5 @@
 import type { App } from "#app";
-import { aliases, extend, resources } from "./api.ts";
+import { aliases, extend, policies, resources } from "./api.ts";
 import { groupTable, policyTable, portGroupsTable, remoteUseTable, ruleTable } from "./model.ts";
 import { converters } from "./rule-checks.ts";
 import { derive, memberTable, portContext, rules, staticFlows } from "./rules.ts";
@@ -14,6 +14,7 @@ export default {
   extend,
   converters,
   aliases,
+  policies,
   pipeline: securityGroups,
   portContext,
   derive,

@@ -69,6 +69,8 @@ export interface App {
   /** What `{ convert: name }` of a check means. Names are unique across apps. */
   readonly converters?: Readonly<Record<string, Converter>>;
   readonly aliases?: readonly Alias[];
+  /** Access rules for other rules to build on, by name, in oslo.policy's syntax: `{ network_owner: "project_id:%(network:project_id)s" }`. */
+  readonly policies?: Readonly<Record<string, string>>;
   readonly pipeline?: PipelineDecl;
   readonly derive?: readonly Derivation[];
   readonly rules?: readonly Rule[];

@@ -25,7 +25,7 @@ export interface Attribute {
   readonly visible?: boolean;
   readonly filter?: boolean;
   readonly sort?: boolean;
-  /** Attribute rules, expressions as in the access-rule table ("admin / member@network_owner"); absent: the action's rule suffices. */
+  /** Defaults of the access rules `<verb>_<resource>:<attribute>` and, for keys of its objects, `...:<key>`, in oslo.policy's syntax; absent: the action's rule suffices. */
   readonly policy?: { readonly create?: string; readonly get?: string; readonly update?: string; readonly keys?: Readonly<Record<string, { readonly create?: string; readonly update?: string }>> };
   /** The extension alias that brings it, if not the resource's own. */
   readonly alias?: string;
@@ -137,7 +137,10 @@ export type CollectionAction = ActionOptions &
 
 // ---- who may see ----
 
-/** Who is meant by `@network_owner`, `shared-network` ... in access rules: a project id, or whether the caller is covered. */
+/**
+ * What access rules ask of a row beyond its columns: a project id, or whether the caller is covered. One that is named
+ * `<resource>:<attribute>` is what `%(network:project_id)s` and `field:networks:shared=True` mean; any is `relation:<name>`.
+ */
 export type Relation<R extends Row = Row> = (row: R, view: ReadView, caller: Caller) => string | boolean | undefined;
 
 /** Ids of rows for which a relation may hold for this caller (more is fine). Lists then need not read every row. */

@@ -24,7 +24,7 @@ const noteTable = defineTable<Note>()("note", { resource: "note", indexes: { lin
 const orderResource = resourceHandle<Order>("order");
 const lineResource = resourceHandle<Line>("line");
 const noteResource = resourceHandle<Note>("note");
-const MEMBER = { create: "admin / member@project", get: "admin / reader@project", update: "admin / member@project", delete: "admin / member@project" };
+const MEMBER = { create: "rule:admin_only or (role:member and project_id:%(project_id)s)", get: "rule:admin_only or (role:reader and project_id:%(project_id)s)", update: "rule:admin_only or (role:member and project_id:%(project_id)s)", delete: "rule:admin_only or (role:member and project_id:%(project_id)s)" };
 
 const order = defineResource(orderResource, {
   collection: "orders",
@@ -46,7 +46,7 @@ const order = defineResource(orderResource, {
   },
   remove: (tx, row) => tx.delete(orderTable, row.id),
   actions: {
-    again: { about: "The same again.", method: "POST", policy: "admin / member@project", status: 201, run: (tx, row, _body, ctx) => {
+    again: { about: "The same again.", method: "POST", policy: "rule:admin_only or (role:member and project_id:%(project_id)s)", status: 201, run: (tx, row, _body, ctx) => {
       const lines = tx.by(lineTable, "order", row.id).map(({ article, count }) => ({ article, count }));
       return { order: { id: ctx.create(orderResource, { project_id: row.project_id, name: `${row.name} again`, lines }).id } };
     } },
@@ -61,10 +61,10 @@ const line = defineResource(lineResource, {
   standard: ["id", "project", "description", "timestamps", "revision"],
   attributes: {
     order_id: { type: "uuid", about: "Its order.", post: true, required: true, filter: true, index: "order" },
-    article: { type: "string", about: "Of what.", post: true, required: true, check: { enum: ["nail", "screw", "gold"] }, policy: { create: "!article=gold / admin" } },
+    article: { type: "string", about: "Of what.", post: true, required: true, check: { enum: ["nail", "screw", "gold"] }, policy: { create: "not field:order:article=gold or rule:admin_only" } },
     count: { type: "integer", about: "How many.", post: true, default: 1, check: { range: [1, 100] } },
     wrapped: { type: "boolean", about: "In paper.", post: true, default: true },
-    margin: { type: "integer", about: "For administrators.", policy: { get: "admin" } },
+    margin: { type: "integer", about: "For administrators.", policy: { get: "rule:admin_only" } },
   },
   embedded: { notes: { about: "Remarks.", resource: noteResource, attribute: "line_id", index: "line", post: true, cascade: true } },
   policy: MEMBER,
@@ -148,7 +148,7 @@ const general: App = {
         events: { about: "What happened to it.", method: "GET", policy: { of: "get" }, read: (view, row: StandardRow) => ({ events: view.by(eventTable, "of", row.id).map((e) => e.what).sort() }) },
         grant: { about: "Lets another project see it.", method: "PUT", path: "grants/{project}", policy: { of: "update" }, rule: `grant_${name}`, status: 204, run: (tx, row: StandardRow, _body, _ctx, { project }) => tx.put(grantTable, { id: tx.uuid(), object_id: row.id, target: project! }) },
       },
-      collectionActions: { limit: { about: "How many there may be.", method: "GET", policy: "admin / reader@project", rule: `get_${name}`, read: () => ({ limit: LIMIT }) } },
+      collectionActions: { limit: { about: "How many there may be.", method: "GET", policy: "rule:admin_only or (role:reader and project_id:%(project_id)s)", rule: `get_${name}_limit`, read: () => ({ limit: LIMIT }) } },
     };
   },
   aliases: [{ alias: "prices", name: "Prices", description: "Things cost.", updated: "2026-01-01T00:00:00-00:00" }],
@@ -327,7 +327,7 @@ describe("an extension of one resource", () => {
     await plain.close();
   });
   it("widens a relation of the owner's: any of the declarations may hold", async () => {
-    const owner = defineResource(orderResource, { ...order, embedded: {}, relations: { open: () => false }, reach: { open: () => [] }, policy: { ...MEMBER, get: "admin / reader@project / open" } });
+    const owner = defineResource(orderResource, { ...order, embedded: {}, relations: { open: () => false }, reach: { open: () => [] }, policy: { ...MEMBER, get: "rule:admin_only or (role:reader and project_id:%(project_id)s) or relation:open" } });
     const market: App = { name: "market", about: "", tables: [orderTable], resources: [owner] };
     const wider: App = { name: "wider", about: "", requires: ["market"], extend: [extendResource(orderResource, { relations: { open: (row) => row.urgent }, reach: { open: (view) => [...view.all(orderTable)].map((o) => o.id) } })] };
     for (const [apps, want] of [[[market], []], [[market, wider], ["quick"]]] as const) {

@@ -11,7 +11,7 @@ import { StoreError } from "../store/errors.ts";
 import { Engine, type Answer, type Call } from "./operations.ts";
 import type { Registry } from "./kinds.ts";
 import { openApi } from "./description/openapi.ts";
-import { impliedRoles } from "./policy/expression.ts";
+import { impliedRoles, PolicyFile } from "./policy/index.ts";
 import { makeRegistry } from "./registry.ts";
 import { route, wrongMethod } from "./routes.ts";
 
@@ -35,11 +35,13 @@ export interface NorthboundOptions {
   readonly auth: "none" | Authenticate;
   readonly log: Logger;
   readonly limits?: Limits;
+  /** Overrides of access rules, oslo.policy's format (YAML or JSON), read again when it changes. @throws Error if it cannot be used */
+  readonly policyFile?: string;
   /** Further entries of `GET /`: other API versions on this listener. */
   readonly versions?: readonly { readonly id: string; readonly status: string; readonly path: string }[];
 }
 
-export type Northbound = FastifyInstance & { readonly registry: Registry; readonly engine: Engine };
+export type Northbound = FastifyInstance & { readonly registry: Registry; readonly engine: Engine; readonly policyFile: PolicyFile | undefined };
 
 const METHODS = ["GET", "POST", "PUT", "DELETE", "PATCH", "HEAD", "OPTIONS"] as const;
 const JSON_TYPE = "application/json";
@@ -111,6 +113,7 @@ export function createNorthbound(options: NorthboundOptions): Northbound {
   const { apps, model, auth, log } = options;
   const urlBytes = options.limits?.urlBytes ?? 16 * 1024;
   const registry = makeRegistry(apps);
+  const policyFile = options.policyFile === undefined ? undefined : new PolicyFile(options.policyFile, registry.policy, log);
   const engine = new Engine(registry, model, { bulkItems: options.limits?.bulkItems ?? 1000, pageMax: options.limits?.pageMax ?? 0 });
   const authenticate: Authenticate = auth === "none" ? trusted : auth;
 
@@ -282,5 +285,9 @@ export function createNorthbound(options: NorthboundOptions): Northbound {
   });
   server.get("/healthcheck", (_request, reply) => void reply.header("content-type", "text/plain; charset=UTF-8").send("OK"));
   server.get("/openapi.json", (_request, reply) => json(reply, description()));
-  return Object.assign(server, { registry, engine });
+  server.addHook("onClose", (_server, done) => {
+    policyFile?.close();
+    done();
+  });
+  return Object.assign(server, { registry, engine, policyFile });
 }

@@ -132,12 +132,14 @@ export function refusedRules(kind: Kind, verb: "create" | "update", caller: Call
   for (const name of input.given) {
     const attribute: KindAttribute = kind.attributes.get(name)!;
     const rule = attribute[verb];
-    if (rule === undefined && attribute.keys.size === 0) continue;
+    const raw = input.raw[name];
+    const nested = typeof raw === "object" && raw !== null;
+    if (rule === undefined && !nested) continue;
     if (verb === "create" && attribute.hasDefault && same(input.values[name], attribute.default)) continue;
     if (rule !== undefined && !rule.allows(caller, target, view)) (refused ??= [action]).push(`${action}:${name}`);
-    if (attribute.keys.size > 0) {
-      for (const key of new Set(keysOf(input.raw[name]))) {
-        const keyRule = attribute.keys.get(key)?.[verb];
+    if (nested) {
+      for (const key of new Set(keysOf(raw))) {
+        const keyRule = attribute.keyRule(verb, key);
         if (keyRule !== undefined && !keyRule.allows(caller, target, view)) (refused ??= [action]).push(`${action}:${name}:${key}`);
       }
     }

@@ -5,7 +5,7 @@ import {
   type Action, type Alias, type AnyExtension, type AnyResource, type Attribute, type AttributeType, type Caller, type Check, type CollectionAction, type Convert, type Converters,
   type Embedded, type NotFound, type ReadView, type StandardAttribute, type StandardRow, type Table,
 } from "../app/contract.ts";
-import { parseRule, type Relations, type Rule } from "./policy/expression.ts";
+import type { PolicyBook, Rule, SubjectRules } from "./policy/index.ts";
 
 export interface KindAttribute {
   readonly name: string;
@@ -19,10 +19,12 @@ export interface KindAttribute {
   /** Whether there is a default, and its stored form. */
   readonly hasDefault: boolean;
   readonly default: unknown;
+  /** As the book of rules has them now; undefined: the action's rule suffices. */
   readonly create: Rule | undefined;
   readonly get: Rule | undefined;
   readonly update: Rule | undefined;
-  readonly keys: ReadonlyMap<string, { readonly create: Rule | undefined; readonly update: Rule | undefined }>;
+  /** Of a key inside of the attribute's objects. */
+  keyRule(verb: "create" | "update", key: string): Rule | undefined;
 }
 
 export interface KindAction<D = Action | CollectionAction> {
@@ -65,6 +67,8 @@ export interface Kind {
   readonly get: Rule;
   readonly update: Rule;
   readonly delete: Rule;
+  /** Grows when access rules change. */
+  readonly policyVersion: number;
   readonly tags: boolean;
   readonly actions: readonly KindAction<Action>[];
   readonly collectionActions: readonly KindAction<CollectionAction>[];
@@ -87,6 +91,7 @@ export interface Registry {
   readonly paths: ReadonlyMap<string, Kind>;
   readonly aliases: readonly Alias[];
   readonly converters: Converters;
+  readonly policy: PolicyBook;
 }
 
 /** What an attribute without a check of its own must be. */
@@ -117,7 +122,7 @@ export function findRow(kind: Kind, view: ReadView, id: string, caller: Caller):
   return view.get(kind.table, id) ?? (keyed?.initial(view, id, caller) as StandardRow | undefined);
 }
 
-export function makeAttribute(resource: string, name: string, decl: Attribute, relations: Relations, converters: Converters): KindAttribute {
+export function makeAttribute(resource: string, name: string, decl: Attribute, rules: SubjectRules, converters: Converters): KindAttribute {
   const form = decl.check ?? typeChecks[decl.type];
   let check: Convert;
   try {
@@ -125,8 +130,12 @@ export function makeAttribute(resource: string, name: string, decl: Attribute, r
   } catch (error) {
     throw new Error(`${resource}.${name}: ${(error as Error).message}`, { cause: error });
   }
-  const rule = (verb: string, text: string | undefined, key = ""): Rule | undefined =>
-    text === undefined ? undefined : parseRule(text, relations, `${verb}_${resource}:${name}${key}`);
+  const nameOf = (verb: string, key?: string): string => `${verb}_${resource}:${name}${key === undefined ? "" : `:${key}`}`;
+  const declare = (verb: string, text: string | undefined, key?: string): void => {
+    if (text !== undefined) rules.rule(nameOf(verb, key), text, `${verb === "get" ? "See" : "Give"} ${key === undefined ? "" : `${key} in `}${name} of a ${resource}${verb === "get" ? "" : ` on ${verb}`}.`);
+  };
+  for (const verb of ["create", "get", "update"] as const) declare(verb, decl.policy?.[verb]);
+  for (const [key, k] of Object.entries(decl.policy?.keys ?? {})) for (const verb of ["create", "update"] as const) declare(verb, k[verb], key);
   const hasDefault = decl.post === true && decl.default !== undefined && decl.default !== AUTO;
   let stored = decl.default;
   if (hasDefault) {
@@ -137,8 +146,6 @@ export function makeAttribute(resource: string, name: string, decl: Attribute, r
       stored = decl.default;
     }
   }
-  const keys = new Map<string, { create: Rule | undefined; update: Rule | undefined }>();
-  for (const [key, k] of Object.entries(decl.policy?.keys ?? {})) keys.set(key, { create: rule("create", k.create, `:${key}`), update: rule("update", k.update, `:${key}`) });
   return {
     name,
     decl,
@@ -149,34 +156,15 @@ export function makeAttribute(resource: string, name: string, decl: Attribute, r
     visible: decl.visible !== false,
     hasDefault,
     default: stored,
-    create: rule("create", decl.policy?.create),
-    get: rule("get", decl.policy?.get),
-    update: rule("update", decl.policy?.update),
-    keys,
+    get create() {
+      return rules.optional(nameOf("create"));
+    },
+    get get() {
+      return rules.optional(nameOf("get"));
+    },
+    get update() {
+      return rules.optional(nameOf("update"));
+    },
+    keyRule: (verb, key) => rules.optional(nameOf(verb, key)),
   };
 }
-
-/** Passes where one of two rules does. */
-export const either = (a: Rule, b: Rule): Rule => ({
-  text: `${a.text} / ${b.text}`,
-  allows: (caller, target, view) => a.allows(caller, target, view) || b.allows(caller, target, view),
-  certain: (caller) => {
-    const [x, y] = [a.certain(caller), b.certain(caller)];
-    return x === true || y === true ? true : x === false && y === false ? false : undefined;
-  },
-  scope: (caller) => {
-    const [x, y] = [a.scope(caller), b.scope(caller)];
-    return x === "all" || y === "all" ? "all" : new Set([...x, ...y]);
-  },
-});
-
-/** Passes where two rules both do. */
-export const both = (a: Rule, b: Rule): Rule => ({
-  text: `(${a.text}) & (${b.text})`,
-  allows: (caller, target, view) => a.allows(caller, target, view) && b.allows(caller, target, view),
-  certain: (caller) => {
-    const [x, y] = [a.certain(caller), b.certain(caller)];
-    return x === false || y === false ? false : x === true && y === true ? true : undefined;
-  },
-  scope: (caller) => a.scope(caller),
-});

@@ -6,7 +6,7 @@ import { bodyObject, checkRevision, createInput, createItems, ifMatch, notAuthor
 import { findRow, type Kind, type KindAction, type Registry } from "./kinds.ts";
 import { fieldsOf, listItems, pageLinks, parseList } from "./query.ts";
 import { Item } from "./present.ts";
-import type { Rule } from "./policy/expression.ts";
+import type { Rule } from "./policy/index.ts";
 import { absent, Context, Rows, values } from "./rows.ts";
 
 /** One request, as far as the operations need it. */

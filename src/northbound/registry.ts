@@ -1,11 +1,13 @@
 // The registry: the declarations of all apps put together at boot, and what does not fit said in one line.
 import {
   defineTable, makeCheck, STANDARD,
-  type Action, type AnyExtension, type AnyResource, type App, type Attribute, type BoundExtension, type CollectionAction, type Converter, type Reach, type Relation, type StandardRow, type Table,
+  type Action, type AnyExtension, type AnyResource, type App, type Attribute, type BoundExtension, type CollectionAction, type Converter, type Reach, type Relation, type StandardRow, type Table, type Values,
 } from "../app/contract.ts";
 import { presentEmbedded } from "./embedded.ts";
-import { both, either, hasStandard, makeAttribute, type Kind, type KindAction, type KindAttribute, type KindEmbedded, type Presenter, type Registry } from "./kinds.ts";
-import { parseRule, type Rule } from "./policy/expression.ts";
+import { findRow, hasStandard, makeAttribute, type Kind, type KindAction, type KindAttribute, type KindEmbedded, type Presenter, type Registry } from "./kinds.ts";
+import { both } from "./policy/book.ts";
+import { PolicyBook, type Rule, type Subject } from "./policy/index.ts";
+import { shownValue } from "./present.ts";
 import { standardAliases, standardAttributes } from "./standard.ts";
 import { tags } from "./tags.ts";
 
@@ -106,22 +108,50 @@ function mergeAttributes(resource: AnyResource, app: App, extenders: readonly Ex
   return new Map([...declared].map(([name, { decl }]) => [name, decl]));
 }
 
-function makeKind(resource: AnyResource, app: App, extenders: readonly Extender[], converters: ReadonlyMap<string, Converter>): Kind {
+/** What access rules may ask of a kind and of those that its rows name. */
+function subjectOf(resource: AnyResource, relations: Readonly<Record<string, Relation>>, attributes: ReadonlyMap<string, unknown>, kinds: ReadonlyMap<string, Kind>): Subject {
+  return {
+    name: resource.name,
+    collection: resource.collection,
+    relations,
+    has: (attribute) => attributes.has(attribute),
+    value: (row, attribute, view, caller) => shownValue(kinds.get(resource.name)!, row as unknown as StandardRow, attribute, view, caller),
+    parent: resource.parent === undefined ? undefined : { resource: resource.parent.resource.name, attribute: resource.parent.attribute },
+    other(name) {
+      const kind = kinds.get(name) ?? [...kinds.values()].find((k) => k.resource.collection === name);
+      return kind === undefined ? undefined : {
+        name: kind.name,
+        has: (attribute) => kind.attributes.has(attribute),
+        value: (row, attribute, view, caller) => shownValue(kind, row as unknown as StandardRow, attribute, view, caller),
+        row: (id, view, caller) => findRow(kind, view, id, caller) as unknown as Values | undefined,
+      };
+    },
+  };
+}
+
+function makeKind(resource: AnyResource, app: App, extenders: readonly Extender[], converters: ReadonlyMap<string, Converter>, policyBook: PolicyBook, kinds: ReadonlyMap<string, Kind>): Kind {
   checkResource(resource);
   const { name } = resource;
   const { relations, reach } = mergeRelations(resource, extenders);
   const table = (resource.table ?? defineTable<StandardRow>()(`computed ${name}`)) as Table<StandardRow>;
+  const declared = mergeAttributes(resource, app, extenders);
+  const book = policyBook.of(subjectOf(resource, relations, declared, kinds));
   const attributes = new Map<string, KindAttribute>();
-  for (const [attribute, decl] of mergeAttributes(resource, app, extenders)) {
+  for (const [attribute, decl] of declared) {
     if (decl.index !== undefined && !Object.hasOwn(table.indexes, decl.index)) throw new Error(`${name}.${attribute} names the index ${decl.index}, which table ${table.name} has not`);
-    attributes.set(attribute, makeAttribute(name, attribute, decl, relations, converters));
+    attributes.set(attribute, makeAttribute(name, attribute, decl, book, converters));
   }
-  const rule = (verb: string, text: string): Rule => parseRule(text, relations, `${verb}_${name}`);
   const { policy } = resource;
-  let get = rule("get", policy.get);
-  for (const { extension } of extenders) for (const relation of extension.seenBy ?? []) get = either(get, rule("get", relation));
-  const remove = policy.delete === undefined ? get : rule("delete", policy.delete);
-  const rules = { get, create: policy.create === undefined ? get : rule("create", policy.create), update: policy.update === undefined ? remove : rule("update", policy.update), delete: remove };
+  const seenBy = extenders.flatMap((e) => e.extension.seenBy ?? []).map((relation) => ` or relation:${relation}`).join("");
+  const rule = (verb: string, text: string, about: string): Rule => book.rule(`${verb}_${name}`, text, about);
+  const get = rule("get", seenBy === "" ? policy.get : `(${policy.get})${seenBy}`, `See a ${name}.`);
+  const remove = policy.delete === undefined ? undefined : rule("delete", policy.delete, `Delete a ${name}.`);
+  const rules = {
+    get,
+    create: policy.create === undefined ? get : rule("create", policy.create, `Create a ${name}.`),
+    update: policy.update !== undefined ? rule("update", policy.update, `Change a ${name}.`) : remove === undefined ? get : resource.update === undefined ? remove : rule("update", `rule:delete_${name}`, `Change a ${name}.`),
+    delete: remove ?? get,
+  };
 
   const made = new Map<string, string>();
   function makeActions<D extends Action | CollectionAction>(on: string, maps: readonly (Readonly<Record<string, D>> | undefined)[]): KindAction<D>[] {
@@ -132,14 +162,20 @@ function makeKind(resource: AnyResource, app: App, extenders: readonly Extender[
       const other = made.get(shape);
       if (other !== undefined) throw new Error(`${name}: the actions ${other} and ${action} have the same method and path`);
       made.set(shape, action);
+      const ruleName = decl.rule ?? action;
       let allowed: Rule;
-      if (typeof decl.policy === "string") allowed = parseRule(decl.policy, relations, action);
+      if (typeof decl.policy === "string") allowed = book.rule(ruleName, decl.policy, decl.about);
       else {
-        const own = decl.policy.attribute === undefined ? undefined : attributes.get(decl.policy.attribute)?.[decl.policy.of === "get" ? "get" : "update"];
-        allowed = own === undefined ? rules[decl.policy.of] : decl.policy.of === "get" ? both(get, own) : own;
+        const { of, attribute } = decl.policy;
+        if (of === "get") allowed = attribute === undefined ? get : both(get, () => attributes.get(attribute)?.get);
+        else {
+          // A rule by its own name, which by default is that of the attribute or of the resource.
+          const own = attribute === undefined ? undefined : attributes.get(attribute)?.update?.name;
+          allowed = ruleName === own ? book.optional(own)! : book.rule(ruleName, `rule:${own ?? rules[of].name}`, decl.about);
+        }
       }
       return {
-        name: action, decl, method, segments, rule: allowed, ruleName: decl.rule ?? action, hidden: typeof decl.policy === "object" && decl.policy.of === "get",
+        name: action, decl, method, segments, rule: allowed, ruleName, hidden: typeof decl.policy === "object" && decl.policy.of === "get",
         status: decl.status ?? 200, check: "check" in decl && decl.check !== undefined ? makeCheck(decl.check, converters) : undefined, notFound: decl.notFound,
       };
     });
@@ -162,6 +198,9 @@ function makeKind(resource: AnyResource, app: App, extenders: readonly Extender[
     required: all.filter((a) => a.decl.required === true).map((a) => a.name),
     defaults: all.filter((a) => a.hasDefault).map((a) => [a.name, a.default] as const),
     ...rules,
+    get policyVersion() {
+      return policyBook.version;
+    },
     tags: hasStandard(resource, "tags"),
     actions: makeActions<Action>("member", [...extenders.map((e) => e.extension.actions), resource.actions]),
     collectionActions: makeActions<CollectionAction>("collection", [...extenders.map((e) => e.extension.collectionActions), resource.collectionActions]),
@@ -229,6 +268,8 @@ export function makeRegistry(apps: readonly App[]): Registry {
       converters.set(name, converter);
     }
   }
+  const policy = new PolicyBook();
+  for (const app of sorted) for (const [name, text] of Object.entries(app.policies ?? {})) policy.base(name, text);
   const kinds = new Map<string, Kind>();
   for (const { app, resource } of owners.values()) {
     const extenders = sorted.flatMap((extender): Extender[] => {
@@ -236,11 +277,12 @@ export function makeRegistry(apps: readonly App[]): Registry {
       const general = extender.extendAll?.(resource);
       return [...bound, ...(general === undefined ? [] : [general])].map((extension) => ({ app: extender, extension }));
     });
-    kinds.set(resource.name, makeKind(resource, app, extenders, converters));
+    kinds.set(resource.name, makeKind(resource, app, extenders, converters, policy, kinds));
   }
   for (const kind of kinds.values()) embed(kind, kinds);
   const paths = place(kinds);
+  policy.seal();
   const aliases = new Map(standardAliases.map((a) => [a.alias, a]));
   for (const app of sorted) for (const alias of app.aliases ?? []) aliases.set(alias.alias, alias);
-  return { kinds, paths, aliases: [...aliases.values()].sort((a, b) => (a.alias < b.alias ? -1 : 1)), converters };
+  return { kinds, paths, aliases: [...aliases.values()].sort((a, b) => (a.alias < b.alias ? -1 : 1)), converters, policy };
 }

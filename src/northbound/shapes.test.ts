@@ -58,18 +58,18 @@ const allowance = defineResource(allowanceResource, {
     project_id: { type: "string", about: "Whose.", filter: true },
     book: { type: "integer", about: "Books.", put: true, check: { range: [-1, 1000] }, filter: true, sort: true },
   },
-  policy: { get: "admin / reader@project", update: "admin", delete: "admin" },
+  policy: { get: "rule:admin_only or (role:reader and project_id:%(project_id)s)", update: "rule:admin_only", delete: "rule:admin_only" },
   update(tx, row, changes) {
     const after: Allowance = { ...row, book: (changes.book as number | undefined) ?? row.book };
     tx.put(allowanceTable, after);
     return after;
   },
   remove: (tx, row) => tx.delete(allowanceTable, row.id),
-  actions: { defaults: { about: "What it would be.", method: "GET", path: "default", policy: "admin / reader@project", rule: "get_allowance", read: () => ({ allowance: { book: DEFAULT_BOOKS } }) } },
+  actions: { defaults: { about: "What it would be.", method: "GET", path: "default", policy: "rule:admin_only or (role:reader and project_id:%(project_id)s)", rule: "get_allowance", read: () => ({ allowance: { book: DEFAULT_BOOKS } }) } },
   collectionActions: {
-    mine: { about: "Of the caller's project.", method: "GET", path: "project", policy: "admin / reader@project", read: (_view, caller) => ({ allowance: { project_id: caller.projectId } }) },
+    mine: { about: "Of the caller's project.", method: "GET", path: "project", policy: "rule:admin_only or (role:reader and project_id:%(project_id)s)", read: (_view, caller) => ({ allowance: { project_id: caller.projectId } }) },
     reset: {
-      about: "All go back to what they were.", method: "POST", policy: "admin", status: 202, check: { dict: { sure: { check: { type: "boolean" }, required: true } } },
+      about: "All go back to what they were.", method: "POST", policy: "rule:admin_only", status: 202, check: { dict: { sure: { check: { type: "boolean" }, required: true } } },
       run: (tx, body) => {
         if (body.sure !== true) throw badRequest("Be sure.");
         const all = [...tx.all(allowanceTable)];
@@ -77,7 +77,7 @@ const allowance = defineResource(allowanceResource, {
         return { reset: all.length };
       },
     },
-    clear: { about: "As reset, without an answer.", method: "DELETE", path: "all/{really}", policy: "admin", status: 204, run: (tx, _body, _ctx, path) => {
+    clear: { about: "As reset, without an answer.", method: "DELETE", path: "all/{really}", policy: "rule:admin_only", status: 204, run: (tx, _body, _ctx, path) => {
       if (path.really !== "yes") throw badRequest(`'${path.really!}' is not yes`);
       for (const row of [...tx.all(allowanceTable)]) tx.delete(allowanceTable, row.id);
     } },
@@ -90,7 +90,7 @@ const book = defineResource(bookResource, {
   table: bookTable,
   notFound: { type: "BookNotFound", message: (id) => `Book ${id} could not be found.` },
   attributes: { pages: { type: "integer", about: "Pages.", post: true, required: true, filter: true } },
-  policy: { create: "admin / member@project", get: "admin / reader@project", delete: "admin / member@project" },
+  policy: { create: "rule:admin_only or (role:member and project_id:%(project_id)s)", get: "rule:admin_only or (role:reader and project_id:%(project_id)s)", delete: "rule:admin_only or (role:member and project_id:%(project_id)s)" },
   create(tx, standard, input, ctx) {
     const most = ctx.visible(allowanceResource, standard.project_id).book;
     if (most >= 0 && tx.count(bookTable, "project", standard.project_id) >= most) throw conflict("OverQuota", "Quota exceeded for resources: ['book'].");
@@ -100,13 +100,13 @@ const book = defineResource(bookResource, {
   },
   remove: (tx, row) => tx.delete(bookTable, row.id),
   actions: {
-    lend: { about: "Lends it.", method: "POST", policy: "admin / member@project", status: 201, run: (_tx, row, body, ctx) => {
+    lend: { about: "Lends it.", method: "POST", policy: "rule:admin_only or (role:member and project_id:%(project_id)s)", status: 201, run: (_tx, row, body, ctx) => {
       ctx.bump(bookResource, row.id);
       return { to: body.to ?? "somebody", pages: row.pages };
     } },
     page: { about: "One page.", method: "GET", path: "pages/{number}", policy: { of: "get" }, read: (_view, row, _caller, { number }) => ({ page: Number(number), of: row.pages }) },
-    tear: { about: "Tears one out.", method: "DELETE", path: "pages/{number}", policy: "admin", rule: "tear_page", status: 204, run: (tx, row) => tx.put(bookTable, { ...row, pages: row.pages - 1 }) },
-    write: { about: "Writes one.", method: "PUT", path: "pages/{number}", policy: "admin / member@project", run: (tx, row) => {
+    tear: { about: "Tears one out.", method: "DELETE", path: "pages/{number}", policy: "rule:admin_only", rule: "tear_page", status: 204, run: (tx, row) => tx.put(bookTable, { ...row, pages: row.pages - 1 }) },
+    write: { about: "Writes one.", method: "PUT", path: "pages/{number}", policy: "rule:admin_only or (role:member and project_id:%(project_id)s)", run: (tx, row) => {
       tx.put(bookTable, { ...row, pages: row.pages + 1 });
       return { pages: row.pages + 1 };
     } },
@@ -121,7 +121,7 @@ const press = defineResource(resourceHandle<Press>("press"), {
   keyed: { initial: (_view, host) => (HOSTS.includes(host) ? { id: host, speed: 1 } : undefined) },
   notFound: { type: "HostNotFound", message: (id) => `Host ${id} could not be found.` },
   attributes: { id: { type: "string", about: "Host.", filter: true }, speed: { type: "integer", about: "Pages a second.", put: true, check: { range: [1, 9] } } },
-  policy: { get: "admin", update: "admin" },
+  policy: { get: "rule:admin_only", update: "rule:admin_only" },
   update(tx, row, changes) {
     const after: Press = { ...row, ...changes };
     tx.put(pressTable, after);
@@ -139,14 +139,14 @@ const opening = defineResource(openingResource, {
   keyed: { initial: (_view, id) => ({ id, hour: 9 }) },
   notFound: { type: "OpeningNotFound", message: () => "It was never changed." },
   attributes: { hour: { type: "integer", about: "Hour of the day.", put: true, check: { range: [0, 23] } } },
-  policy: { get: "admin / reader", update: "admin", delete: "admin" },
+  policy: { get: "rule:admin_only or role:reader", update: "rule:admin_only", delete: "rule:admin_only" },
   update(tx, row, changes) {
     const after: Opening = { ...row, ...changes };
     tx.put(openingTable, after);
     return after;
   },
   remove: (tx, row) => tx.delete(openingTable, row.id),
-  actions: { later: { about: "An hour later.", policy: "admin", run: (_tx, row, _body, ctx) => ({ hour: ctx.update(openingResource, row.id, { hour: row.hour + 1 }).hour }) } },
+  actions: { later: { about: "An hour later.", policy: "rule:admin_only", run: (_tx, row, _body, ctx) => ({ hour: ctx.update(openingResource, row.id, { hour: row.hour + 1 }).hour }) } },
 });
 
 const usage = defineResource(resourceHandle<Usage>("usage"), {
@@ -164,7 +164,7 @@ const usage = defineResource(resourceHandle<Usage>("usage"), {
     pages: { type: "integer", about: "Pages.", sort: true },
     thick: { type: "boolean", about: "Whether there is much to read.", filter: true },
   },
-  policy: { get: "admin / reader@project" },
+  policy: { get: "rule:admin_only or (role:reader and project_id:%(project_id)s)" },
   present: (_view, row) => ({ thick: row.pages > 100 }),
 });
 
@@ -345,17 +345,17 @@ describe("the description", () => {
 });
 
 describe("declarations that do not hold together", () => {
-  const base = { collection: "odds", about: "", notFound: { type: "X", message: (id: string) => id }, attributes: {}, policy: { get: "admin" } };
+  const base = { collection: "odds", about: "", notFound: { type: "X", message: (id: string) => id }, attributes: {}, policy: { get: "rule:admin_only" } };
   const odd = resourceHandle<StandardRow>("odd");
   const table = defineTable<StandardRow>()("odd", {});
-  const noop = { about: "", policy: "admin", run: () => undefined };
+  const noop = { about: "", policy: "rule:admin_only", run: () => undefined };
   it.each<[string, ReturnType<typeof defineResource<StandardRow>>, string]>([
     ["neither table nor computed rows", defineResource(odd, base), "resource odd needs a table or computed rows, and not both"],
-    ["computed rows that are removed", defineResource(odd, { ...base, computed: { list: () => [], get: () => undefined }, policy: { get: "admin", delete: "admin" }, remove: () => undefined }), "resource odd has computed rows, which can only be read"],
+    ["computed rows that are removed", defineResource(odd, { ...base, computed: { list: () => [], get: () => undefined }, policy: { get: "rule:admin_only", delete: "rule:admin_only" }, remove: () => undefined }), "resource odd has computed rows, which can only be read"],
     ["a singleton of nothing", defineResource(odd, { ...base, table, singleton: true }), "resource odd is a singleton, which needs keyed.initial"],
     ["a create without a rule", defineResource(odd, { ...base, table, create: (_tx, standard) => standard }), "resource odd can be created, but has no create rule"],
     ["a remove without a rule", defineResource(odd, { ...base, table, remove: () => undefined }), "resource odd can be deleted, but has no delete rule"],
-    ["keyed and created", defineResource(odd, { ...base, table, policy: { get: "admin", create: "admin" }, keyed: { initial: () => undefined }, create: (_tx, standard) => standard }), "resource odd is keyed, so nothing is created"],
+    ["keyed and created", defineResource(odd, { ...base, table, policy: { get: "rule:admin_only", create: "rule:admin_only" }, keyed: { initial: () => undefined }, create: (_tx, standard) => standard }), "resource odd is keyed, so nothing is created"],
     ["two actions in one place", defineResource(odd, { ...base, table, actions: { a: { ...noop, path: "x/{y}" }, b: { ...noop, path: "x/{z}" } } }), "odd: the actions a and b have the same method and path"],
     ["a converter that nobody registers", defineResource(odd, { ...base, table, attributes: { colour: { type: "string", about: "", check: { convert: "colour" } } } }), "odd.colour: no app registers the converter colour"],
   ])("%s", (_, resource, message) => expect(() => makeRegistry([{ name: "odd", about: "", resources: [resource] }])).toThrow(message));

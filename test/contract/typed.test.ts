@@ -55,20 +55,20 @@ const shelves = defineTable<Shelf>()("shelf", {});
 export const used: unknown[] = [defineResource, shelf, ctx, shelves];
 `;
 const shelf = (rest: string): string =>
-  `${API}export const r = defineResource(shelf, { collection: "shelves", about: "", table: shelves, notFound: { type: "X", message: (id) => id }, attributes: {}, policy: { get: "admin" }, ${rest} });`;
+  `${API}export const r = defineResource(shelf, { collection: "shelves", about: "", table: shelves, notFound: { type: "X", message: (id) => id }, attributes: {}, policy: { get: "rule:admin_only" }, ${rest} });`;
 Object.assign(wrong, {
   "a resource named by text": `${API}ctx.remove("shelf", "1");`,
   "a column of the wrong type given to another app's resource": `${API}ctx.create(shelf, { size: "big" });`,
   "a column that rows do not have": `${API}export const colour: string = ctx.visible(shelf, "1").colour;`,
-  "a row of another form made": shelf(`policy: { get: "admin", create: "admin" }, create: (_tx, standard) => ({ id: standard.id })`),
-  "an action on a column that rows do not have": shelf(`actions: { look: { about: "", policy: "admin", method: "GET", read: (_view, row) => row.colour } }`),
-  "an action that reads, but changes": shelf(`actions: { look: { about: "", policy: "admin", method: "GET", run: () => 1 } }`),
+  "a row of another form made": shelf(`policy: { get: "rule:admin_only", create: "rule:admin_only" }, create: (_tx, standard) => ({ id: standard.id })`),
+  "an action on a column that rows do not have": shelf(`actions: { look: { about: "", policy: "rule:admin_only", method: "GET", read: (_view, row) => row.colour } }`),
+  "an action that reads, but changes": shelf(`actions: { look: { about: "", policy: "rule:admin_only", method: "GET", run: () => 1 } }`),
   "a check that there is not": `${API}export const c: Check = { list: { type: "colour" } };`,
 } satisfies Record<string, string>);
 const right: Readonly<Record<string, string>> = {
   "spreads, families, own and shared registers, own tables": flow("rules", `{ ...base, "reg:policy": e.key, ...ipSrc(e.ip) }`, `[load("policy", 1), load("net", 2), copy("ipv4_src", "reg:nexthop"), toTable("verdict")]`),
   "a union whose branches are declared": flow("rules", `e.six ? { eth_type: 1, ipv6_src: e.ip } : { eth_type: 1, udp_dst: { value: 1, mask: 3 } }`),
-  "resources by handles": `${shelf(`present: (_view, row) => ({ twice: row.size * 2 }), actions: { look: { about: "", policy: "admin", method: "GET", read: (_view, row) => row.size } }`)}
+  "resources by handles": `${shelf(`present: (_view, row) => ({ twice: row.size * 2 }), actions: { look: { about: "", policy: "rule:admin_only", method: "GET", read: (_view, row) => row.size } }`)}
 const size: number = ctx.create(shelf, { size: 3, another_apps: true }).size;\nctx.bump(shelf, "1");\nctx.remove(r, "1");\nconst c: Check = { or: [{ list: { range: [0, 9] } }, { type: "null" }] };\nexport const more = [size, c];`,
   "shapes, filled": `const s = p.shapes("rules", { a: (t: Thing) => ({ priority: 1, match: { "reg:policy": t.key, eth_type: 1 }, actions: [toTable("verdict")] }) });\n${inRule("  out.flow(scope, s.a, e);")}`,
 };

@@ -11,7 +11,7 @@ function attributeRow(a: KindAttribute, registry: Registry): string {
   const fallback = a.decl.required === true ? "**required**" : a.hasDefault ? `\`${JSON.stringify(a.default)}\`` : a.post ? "*auto*" : "";
   const rules: string[] = [];
   for (const verb of ["create", "get", "update"] as const) if (a[verb] !== undefined) rules.push(`${verb}: ${a[verb].text}`);
-  for (const [key, k] of a.keys) for (const verb of ["create", "update"] as const) if (k[verb] !== undefined) rules.push(`${verb}.${key}: ${k[verb].text}`);
+  for (const key of Object.keys(a.decl.policy?.keys ?? {})) for (const verb of ["create", "update"] as const) if (a.keyRule(verb, key) !== undefined) rules.push(`${verb}.${key}: ${a.keyRule(verb, key)!.text}`);
   const form = a.post || a.put ? formText(a.form, registry.converters) : "";
   return `| ${[a.name, form === "" || form === a.decl.type ? a.decl.type : `${a.decl.type}: ${form}`, may === "" ? "ro" : may, fallback, listing, `${a.decl.about}${a.visible ? "" : " (not shown)"}`, rules.join("; ")].map(cell).join(" | ")} |`;
 }

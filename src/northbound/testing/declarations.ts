@@ -48,15 +48,15 @@ const bed = defineResource(bedResource, {
   table: bedTable,
   notFound: { type: "BedNotFound", message: (id) => `Bed ${id} could not be found.` },
   attributes: {
-    shared: { type: "boolean", about: "Seen and used by all.", post: true, put: true, default: false, filter: true, policy: { create: "admin", update: "admin" } },
+    shared: { type: "boolean", about: "Seen and used by all.", post: true, put: true, default: false, filter: true, policy: { create: "rule:admin_only", update: "rule:admin_only" } },
     size: { type: "integer", about: "In square metres.", post: true, put: true, default: 1, check: { range: [1, 100] }, filter: true, sort: true },
     admin_state_up: { type: "boolean", about: "On.", post: true, put: true, default: true, filter: true, sort: true },
     plants: { type: "uuid[]", about: "Plants in it." },
-    secret: { type: "string", about: "For administrators.", filter: true, policy: { get: "admin" } },
+    secret: { type: "string", about: "For administrators.", filter: true, policy: { get: "rule:admin_only" } },
   },
-  policy: { create: "admin / member@project", get: "admin / reader@project / shared", update: "admin / member@project", delete: "admin / member@project" },
-  relations: { shared: (row) => row.shared },
-  reach: { shared: (view) => view.by(bedTable, "shared", "yes").map((b) => b.id) },
+  policy: { create: "rule:admin_only or (role:member and project_id:%(project_id)s)", get: "rule:admin_only or (role:reader and project_id:%(project_id)s) or field:garden_beds:shared=True", update: "rule:admin_only or (role:member and project_id:%(project_id)s)", delete: "rule:admin_only or (role:member and project_id:%(project_id)s)" },
+  relations: { "bed:shared": (row) => row.shared },
+  reach: { "bed:shared": (view) => view.by(bedTable, "shared", "yes").map((b) => b.id) },
   prepare: {
     needed: (view, caller) => caller.projectId === "prepared" && view.get(firstTable, caller.projectId) === undefined,
     run: (tx, ctx) => {
@@ -85,16 +85,16 @@ const bed = defineResource(bedResource, {
   actions: {
     water: {
       about: "Waters all plants.",
-      policy: "admin / member@project",
+      policy: "rule:admin_only or (role:member and project_id:%(project_id)s)",
       run: (_tx, row, body, ctx) => {
         ctx.bump(bedResource, row.id);
         return { watered: row.id, litres: body.litres ?? 1 };
       },
     },
-    look: { about: "Looks.", policy: "admin / reader@project", method: "GET", read: (_view, row) => ({ looked: row.id }) },
+    look: { about: "Looks.", policy: "rule:admin_only or (role:reader and project_id:%(project_id)s)", method: "GET", read: (_view, row) => ({ looked: row.id }) },
     boom: {
       about: "Fails.",
-      policy: "admin",
+      policy: "rule:admin_only",
       run: () => {
         throw new Error("a bug with a secret in its text");
       },
@@ -115,7 +115,7 @@ const gardenIps: Converter = {
     }),
 };
 
-const owner = "admin / service / member@bed_owner";
+const owner = "rule:admin_only or rule:service_api or (role:member and project_id:%(bed:project_id)s)";
 const plant = defineResource(plantResource, {
   collection: "plants",
   about: "Grows in a bed.",
@@ -123,7 +123,7 @@ const plant = defineResource(plantResource, {
   notFound: { type: "PlantNotFound", message: (id) => `Plant ${id} could not be found.` },
   attributes: {
     bed_id: { type: "uuid", about: "Its bed.", post: true, required: true, filter: true, sort: true, index: "bed" },
-    device_owner: { type: "string", about: "What it is for.", post: true, put: true, default: "", filter: true, sort: true, policy: { create: `!device_owner~^network: / ${owner}`, update: `!device_owner~^network: / ${owner}` } },
+    device_owner: { type: "string", about: "What it is for.", post: true, put: true, default: "", filter: true, sort: true, policy: { create: `not field:plant:device_owner=~^network: or ${owner}`, update: `not field:plant:device_owner=~^network: or ${owner}` } },
     device_id: { type: "string", about: "Whose it is.", post: true, put: true, default: "", filter: true, sort: true, index: "device" },
     kind: { type: "string", about: "Species.", post: true, put: true, default: "rose", check: { enum: ["rose", "fern"] }, filter: true, sort: true },
     mac_address: { type: "mac", about: "MAC.", post: true, put: true, default: AUTO, filter: true, sort: true, policy: { create: owner, update: owner } },
@@ -135,7 +135,7 @@ const plant = defineResource(plantResource, {
       default: AUTO,
       check: { convert: "garden-ips" },
       filter: true,
-      policy: { create: `${owner} / shared-bed`, update: owner, keys: { ip_address: { create: owner, update: owner } } },
+      policy: { create: `${owner} or field:garden_beds:shared=True`, update: owner, keys: { ip_address: { create: owner, update: owner } } },
       matches: (shown, query) => {
         const [key, value] = [query.slice(0, query.indexOf("=")), query.slice(query.indexOf("=") + 1)];
         const ips = shown as readonly FixedIp[];
@@ -146,21 +146,21 @@ const plant = defineResource(plantResource, {
     },
     profile: { type: "object", about: "Free form.", post: true, put: true, default: {}, check: { null: {}, else: { type: "object" } } },
     groups: { type: "uuid[]", about: "Not stored.", post: true, put: true, check: UUID_LIST, visible: false },
-    "binding:host_id": { type: "string", about: "Host.", policy: { get: "admin / service" } },
+    "binding:host_id": { type: "string", about: "Host.", policy: { get: "rule:admin_only or rule:service_api" } },
     status: { type: "string", about: "State.", filter: true, sort: true },
-    tags: { type: "string[]", about: "Labels.", post: true, policy: { create: "admin / member@project", update: "admin / member@project", get: "admin / reader@project" } },
+    tags: { type: "string[]", about: "Labels.", post: true, policy: { create: "rule:admin_only or (role:member and project_id:%(project_id)s)", update: "rule:admin_only or (role:member and project_id:%(project_id)s)", get: "rule:admin_only or (role:reader and project_id:%(project_id)s)" } },
   },
   policy: {
-    create: "admin / service / member@bed_owner / shared-bed",
-    get: "admin / service / reader@bed_owner / reader@project",
-    update: "admin / service / member@project",
-    delete: "admin / service / member@bed_owner / member@project",
+    create: "rule:admin_only or rule:service_api or (role:member and project_id:%(bed:project_id)s) or field:garden_beds:shared=True",
+    get: "rule:admin_only or rule:service_api or (role:reader and project_id:%(bed:project_id)s) or (role:reader and project_id:%(project_id)s)",
+    update: "rule:admin_only or rule:service_api or (role:member and project_id:%(project_id)s)",
+    delete: "rule:admin_only or rule:service_api or (role:member and project_id:%(bed:project_id)s) or (role:member and project_id:%(project_id)s)",
   },
   relations: {
-    bed_owner: (row, view) => view.get(bedTable, row.bed_id)?.project_id,
-    "shared-bed": (row, view) => view.get(bedTable, row.bed_id)?.shared,
+    "bed:project_id": (row, view) => view.get(bedTable, row.bed_id)?.project_id,
+    "bed:shared": (row, view) => view.get(bedTable, row.bed_id)?.shared,
   },
-  reach: { bed_owner: (view, caller) => view.by(bedTable, "project", caller.projectId).flatMap((b) => view.by(plantTable, "bed", b.id).map((p) => p.id)) },
+  reach: { "bed:project_id": (view, caller) => view.by(bedTable, "project", caller.projectId).flatMap((b) => view.by(plantTable, "bed", b.id).map((p) => p.id)) },
   checkBulk: (_tx, items) => {
     if (items.some((i) => i.name === "refuse-bulk")) throw conflict("BulkRefused", "no");
   },
@@ -204,8 +204,8 @@ const leaf = defineResource(leafResource, {
     plant_id: { type: "uuid", about: "Its plant.", index: "plant" },
     length: { type: "integer", about: "In centimetres.", post: true, required: true, filter: true },
   },
-  policy: { create: "admin / member@parent_owner", get: "admin / reader@parent_owner", delete: "admin / member@parent_owner" },
-  relations: { parent_owner: (row, view) => view.get(plantTable, row.plant_id)?.project_id },
+  policy: { create: "rule:admin_only or (role:member and rule:ext_parent_owner)", get: "rule:admin_only or (role:reader and rule:ext_parent_owner)", delete: "rule:admin_only or (role:member and rule:ext_parent_owner)" },
+  relations: { "plant:project_id": (row, view) => view.get(plantTable, row.plant_id)?.project_id },
   create(tx, standard, input) {
     const row: Leaf = { ...standard, plant_id: input.plant_id as string, length: input.length as number };
     tx.put(leafTable, row);
