@@ -9,7 +9,7 @@ import { CompilerLoop } from "./compiler/loop.ts";
 import { Engine } from "./compiler/engine.ts";
 import { Metrics } from "./lib/metrics.ts";
 import { Model } from "./model/model.ts";
-import { createNorthbound, type Northbound } from "./northbound/index.ts";
+import { createNorthbound, shownPolicy, type Northbound } from "./northbound/index.ts";
 import { FlowDump } from "./ops/flow-dump.ts";
 import { createOps, type OpsServer } from "./ops/server.ts";
 import { Layout } from "./pipeline/layout.ts";
@@ -70,6 +70,7 @@ export class Controller {
         removeSwitch: (id) => southbound.remove(id),
         flows: (query) => dump.flows(query),
         onFlowEvent: (listener) => dump.onEvent(listener),
+        policy: () => shownPolicy(northbound.registry.policy, northbound.policyFile),
       },
     });
     await ops.listen(config.ops);

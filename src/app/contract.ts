@@ -2,6 +2,7 @@
 // index.ts exports an App as default; it is found, not listed. ARCHITECTURE.md tells how to add one.
 import type { Logger } from "pino";
 import type { Converter } from "./check.ts";
+import type { Face } from "./face.ts";
 import type { Alias, AnyResource, BoundExtension, ExtendAll } from "./resource.ts";
 import type { Vif } from "./inventory.ts";
 import type { PipelineDecl } from "./pipeline.ts";
@@ -13,6 +14,7 @@ export * from "./inventory.ts";
 export * from "./refusal.ts";
 export * from "./check.ts";
 export * from "./resource.ts";
+export * from "./face.ts";
 export * from "./stages.ts";
 export * from "./actions.ts";
 export * from "./scopes.ts";
@@ -71,6 +73,8 @@ export interface App {
   readonly aliases?: readonly Alias[];
   /** Access rules for other rules to build on, by name, in oslo.policy's syntax: `{ network_owner: "project_id:%(network:project_id)s" }`. */
   readonly policies?: Readonly<Record<string, string>>;
+  /** Ways into the API, beside v2.0. */
+  readonly faces?: readonly Face[];
   readonly pipeline?: PipelineDecl;
   readonly derive?: readonly Derivation[];
   readonly rules?: readonly Rule[];

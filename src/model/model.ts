@@ -10,6 +10,7 @@ import { defineTable, type AnyTable, type ReadView, type Row, type Table, type T
 import { StoreError } from "../store/errors.ts";
 import type { KvOp, KvStore, TxnResult } from "../store/kv.ts";
 import { Layer } from "./rows.ts";
+import { Snapshots, type Snapshot } from "./snapshot.ts";
 
 /** Who asked for a change: kept with every row it wrote. */
 export interface Cause {
@@ -87,6 +88,7 @@ const rowKey = (table: string, id: string): string => `${ROWS}${table}/${id}`;
 
 export class Model {
   private readonly base = new Layer();
+  private readonly snapshots = new Snapshots(this.base);
   private readonly tables = new Map<string, AnyTable>();
   private readonly store: KvStore;
   /** What this process writes to the fence. */
@@ -137,6 +139,11 @@ export class Model {
   /** Committed rows. Reads are not tracked. */
   get view(): ReadView {
     return this.base;
+  }
+
+  /** Committed rows as they are now, also while others are committed. To be closed. */
+  snapshot(): Snapshot {
+    return this.snapshots.take();
   }
 
   /** Last committed store revision. */
@@ -285,6 +292,7 @@ export class Model {
     for (const { table, id, after, cause } of written) {
       const before = this.base.row(table, id);
       if (before === undefined && after === undefined) continue;
+      this.snapshots.changing(table, id, before);
       changes.push({ table, id, before, after });
       if (after === undefined) this.last.get(table.name)?.delete(id);
       else if (cause !== undefined) {
@@ -330,6 +338,7 @@ export class Model {
       const { table, id } = this.parseKey(event.key);
       if (table === undefined) continue;
       const before = this.base.row(table, id);
+      this.snapshots.changing(table, id, before);
       if (event.value === undefined) {
         this.base.remove(table, id);
         this.last.get(table.name)?.delete(id);

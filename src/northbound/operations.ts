@@ -1,10 +1,13 @@
 // What a request does: each operation of the API as one transaction or one read. Knows no HTTP; gives status and body.
+import type { Readable } from "node:stream";
 import { badRequest, notFound, show, type Action, type Caller, type CollectionAction, type PathValues, type ReadView, type StandardRow, type Tx } from "../app/contract.ts";
 import type { Cause, Model } from "../model/model.ts";
-import { viewOf } from "./computed.ts";
 import { bodyObject, checkRevision, createInput, createItems, ifMatch, notAuthorized, refusedRules, updateInput, updateItem } from "./input.ts";
 import { findRow, type Kind, type KindAction, type Registry } from "./kinds.ts";
-import { fieldsOf, listItems, pageLinks, parseList } from "./query.ts";
+import { Lists, type ListLimits, type LongList, type ShortList } from "./lists/lists.ts";
+import type { Entry } from "./lists/select.ts";
+import { ListStream } from "./lists/stream.ts";
+import { fieldsOf, pageLinks, parseList, type ListQuery } from "./query.ts";
 import { Item } from "./present.ts";
 import type { Rule } from "./policy/index.ts";
 import { absent, Context, Rows, values } from "./rows.ts";
@@ -23,8 +26,8 @@ export interface Call {
 
 export interface Answer {
   readonly status: number;
-  /** JSON text; undefined: no body. */
-  readonly body: string | undefined;
+  /** JSON text, of long lists as it is made; undefined: no body. */
+  readonly body: string | Readable | undefined;
   /** Of a write: the generation it is part of. */
   readonly generation?: number;
 }
@@ -33,6 +36,7 @@ export interface EngineLimits {
   readonly bulkItems: number;
   /** Longest page, 0: no limit. */
   readonly pageMax: number;
+  readonly lists: ListLimits;
 }
 
 /** Where a member is: its kind, its id and, for parts, the parent's id. */
@@ -44,6 +48,7 @@ export interface Place {
 export class Engine {
   readonly registry: Registry;
   readonly rows: Rows;
+  readonly lists: Lists;
   private readonly model: Model;
   private readonly limits: EngineLimits;
 
@@ -52,23 +57,48 @@ export class Engine {
     this.rows = new Rows(registry);
     this.model = model;
     this.limits = limits;
+    this.lists = new Lists(model, limits.lists);
   }
 
   // ---- reads ----
 
-  async list(place: Place, call: Call): Promise<Answer> {
+  /** What is asked for, and its rows as a page or as a way to it. */
+  private async select(place: Place, call: Call): Promise<{ readonly query: ListQuery; readonly list: ShortList | LongList }> {
     const { kind } = place;
     if (call.params.has("changed_since") && !kind.standard.has("timestamps")) throw badRequest("['changed_since'] is invalid attribute for filtering");
     const query = parseList(kind, call.params, this.limits.pageMax);
     const { prepare } = kind.resource;
     if (prepare?.needed(this.model.view, call.caller) === true) await this.transact(call, (tx) => prepare.run(tx, this.context(tx, call, new Set())));
-    const view = this.model.view;
-    const within = this.within(place, view, call);
-    const items = listItems(kind, viewOf(kind, view, call.caller), call.caller, query, within);
+    return { query, list: await this.lists.open({ kind, caller: call.caller, query, within: (view) => this.within(place, view, call) }) };
+  }
+
+  /** The JSON text of each row, once it is clear that there is a list. A reader that pauses for too long gets no more. */
+  async listTexts(place: Place, call: Call): Promise<AsyncIterable<string>> {
+    const { query, list } = await this.select(place, call);
+    return list.long ? longTexts(list, query, this.limits.lists.stallMs) : shortTexts(list, query);
+  }
+
+  async list(place: Place, call: Call): Promise<Answer> {
+    const { kind } = place;
     const { collection } = kind.resource;
-    const links = pageLinks(items, query, call.base + call.path, call.params);
-    const tail = links === undefined ? "" : `,"${collection}_links":${JSON.stringify(links)}`;
-    return { status: 200, body: `{"${collection}":[${items.map((i) => i.text(query.fields, true)).join(",")}]${tail}}` };
+    const { query, list } = await this.select(place, call);
+    const head = `{"${collection}":[`;
+    const tail = (page: readonly { readonly id: string }[]): string => {
+      const links = pageLinks(page, query, call.base + call.path, call.params);
+      return `]${links === undefined ? "" : `,"${collection}_links":${JSON.stringify(links)}`}}`;
+    };
+    const { selection } = list;
+    if (!list.long) {
+      return { status: 200, body: `${head}${list.page.map((e) => selection.item(e).text(query.fields, true)).join(",")}${tail(list.page)}` };
+    }
+    const parts = {
+      head, tail, slices: list.slices, stallMs: this.limits.lists.stallMs,
+      entries: (stopped: () => boolean) => list.page(stopped),
+      text: (e: Entry) => selection.item(e).text(query.fields),
+      check: () => list.check(),
+      close: () => list.close(),
+    };
+    return { status: 200, body: new ListStream(parts) };
   }
 
   show(place: Place, id: string, call: Call): Answer {
@@ -136,7 +166,7 @@ export class Engine {
     const given = actionBody(action, body());
     return this.answer(call, action.status, (tx) => {
       const row = this.actedOn(place, id, tx, call, action, (r) => refusals(r, tx));
-      return actionAnswer(action, decl.run(tx, row, given, this.context(tx, call, new Set(Object.keys(given))), path)).body;
+      return actionText(action, decl.run(tx, row, given, this.context(tx, call, new Set(Object.keys(given))), path));
     });
   }
 
@@ -155,7 +185,7 @@ export class Engine {
     const given = actionBody(action, body());
     return this.answer(call, action.status, (tx) => {
       allow(tx);
-      return actionAnswer(action, decl.run(tx, given, this.context(tx, call, new Set(Object.keys(given))), path)).body;
+      return actionText(action, decl.run(tx, given, this.context(tx, call, new Set(Object.keys(given))), path));
     });
   }
 
@@ -232,4 +262,39 @@ function actionBody(action: KindAction, body: unknown): Record<string, unknown> 
 }
 
 /** undefined, and anything of a 204, is no body. */
-const actionAnswer = (action: KindAction, result: unknown): Answer => ({ status: action.status, body: result === undefined || action.status === 204 ? undefined : JSON.stringify(result) });
+const actionText = (action: KindAction, result: unknown): string | undefined => (result === undefined || action.status === 204 ? undefined : JSON.stringify(result));
+const actionAnswer = (action: KindAction, result: unknown): Answer => ({ status: action.status, body: actionText(action, result) });
+
+// eslint-disable-next-line @typescript-eslint/require-await -- as longTexts
+async function* shortTexts({ selection, page }: ShortList, query: ListQuery): AsyncGenerator<string> {
+  for (const entry of page) yield selection.item(entry).text(query.fields, true);
+}
+
+function longTexts(list: LongList, query: ListQuery, stallMs: number): AsyncIterable<string> {
+  const { selection, slices } = list;
+  let stalled = false;
+  // It may never be begun, and then never ends.
+  const stall = setTimeout(() => {
+    stalled = true;
+    list.close();
+  }, stallMs);
+  stall.unref();
+  const check = (): void => {
+    if (stalled) throw new Error(`the reader of a list took nothing for ${stallMs} ms`);
+    list.check();
+  };
+  return (async function* () {
+    try {
+      for (const entry of await list.page(() => stalled)) {
+        check();
+        stall.refresh();
+        yield selection.item(entry).text(query.fields);
+        if (slices.row()) await slices.turn();
+      }
+      check();
+    } finally {
+      clearTimeout(stall);
+      list.close();
+    }
+  })();
+}

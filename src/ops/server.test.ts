@@ -5,7 +5,7 @@ import { pino } from "pino";
 import { afterEach, describe, expect, it } from "vitest";
 import { Metrics } from "../lib/metrics.ts";
 import type { FlowEvent, FlowRecord } from "./flows.ts";
-import { createOps, type OpsServer } from "./server.ts";
+import { createOps, type OpsProviders, type OpsServer } from "./server.ts";
 import type { StreamLimits } from "./stream.ts";
 
 const flow = (fields: Partial<FlowRecord> = {}): FlowRecord => ({
@@ -21,7 +21,7 @@ const flows = [
 
 let ops: OpsServer | undefined;
 let listeners: ((event: FlowEvent) => void)[] = [];
-function make(options: { ready?: () => { ok: boolean; reason?: string }; flows?: Iterable<FlowRecord>; stream?: Partial<StreamLimits>; metrics?: Metrics } = {}): OpsServer {
+function make(options: { ready?: () => { ok: boolean; reason?: string }; flows?: Iterable<FlowRecord>; stream?: Partial<StreamLimits>; metrics?: Metrics; policy?: ReturnType<NonNullable<OpsProviders["policy"]>> } = {}): OpsServer {
   listeners = [];
   ops = createOps({
     log: pino({ level: "silent" }),
@@ -32,6 +32,7 @@ function make(options: { ready?: () => { ok: boolean; reason?: string }; flows?:
       switches: () => [{ id: "hv1" }, { id: "hv2" }],
       switch: (id) => [{ id: "hv1" }, { id: "hv2" }].find((s) => s.id === id),
       flows: () => options.flows ?? flows,
+      ...(options.policy === undefined ? {} : { policy: () => options.policy! }),
       removeSwitch: (id) => Promise.resolve(id !== "hv1"),
       onFlowEvent: (listener) => {
         listeners.push(listener);
@@ -56,6 +57,17 @@ describe("health, metrics, switches", () => {
     expect((await server.inject("/switches")).json()).toEqual({ switches: [{ id: "hv1" }, { id: "hv2" }] });
     expect((await server.inject("/switches/hv2")).json()).toEqual({ switch: { id: "hv2" } });
     for (const path of ["/switches/hv3", "/bogus"]) expect((await server.inject(path)).json().error.code).toBe("NOT_FOUND");
+  });
+  it("shows the access rules, as a policy file and by name", async () => {
+    const none = make();
+    expect((await none.inject("/policy")).statusCode).toBe(404);
+    await none.close();
+    const rules = [{ name: "get_port", rule: "role:b", default: "role:a", about: "See a port." }];
+    const server = make({ policy: { text: '#"get_port": "role:a"\n', rules, problem: null } });
+    const text = await server.inject("/policy");
+    expect([text.headers["content-type"], text.payload]).toEqual(["text/plain; charset=utf-8", '#"get_port": "role:a"\n']);
+    expect((await server.inject("/policy?format=json")).json()).toEqual({ rules, problem: null });
+    expect((await server.inject("/policy?format=xml")).json().error.code).toBe("BAD_QUERY");
   });
   it("forgets a switch that is not connected", async () => {
     const server = make();

@@ -22,6 +22,8 @@ export interface OpsProviders {
   /** May answer with more than the query asks for: it is filtered again. Throws BadQuery for a query it cannot read. */
   flows(query: FlowQuery): AsyncIterable<FlowRecord> | Iterable<FlowRecord>;
   onFlowEvent(listener: (event: FlowEvent) => void): () => void;
+  /** The access rules in force: as a policy file, and by name. */
+  policy?(): { readonly text: string; readonly rules: readonly { readonly name: string; readonly rule: string; readonly default: string | null; readonly about: string }[]; readonly problem: string | null };
 }
 
 export interface OpsOptions {
@@ -111,6 +113,14 @@ export function createOps(options: OpsOptions): OpsServer {
     return reply.code(ok ? 200 : 503).send(ok ? { status: "ready" } : { status: "not ready", reason: reason ?? "" });
   });
   server.get("/metrics", (_request, reply) => reply.header("content-type", "text/plain; version=0.0.4; charset=utf-8").send(metrics?.text() ?? ""));
+
+  server.get("/policy", (request, reply) => {
+    const format = oneOf(queryOf(request.url, ["format"]), "format", ["json", "text"]) ?? "text";
+    const policy = providers.policy?.();
+    if (policy === undefined) return reply.code(404).send(failure("NOT_FOUND", "there are no access rules here"));
+    if (format === "json") return reply.send({ rules: policy.rules, problem: policy.problem });
+    return reply.header("content-type", "text/plain; charset=utf-8").send(policy.text);
+  });
 
   server.get("/switches", () => ({ switches: providers.switches() }));
   server.get<{ Params: { id: string } }>("/switches/:id", (request, reply) => {

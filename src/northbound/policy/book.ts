@@ -247,3 +247,12 @@ export function formatPolicy(book: Pick<PolicyBook, "entries">): string {
     })
     .join("\n");
 }
+
+/** The rules in force as the ops listener shows them. */
+export const shownPolicy = (
+  book: Pick<PolicyBook, "entries">, file?: { readonly problem: { readonly text: string } | undefined },
+): { readonly text: string; readonly rules: readonly { readonly name: string; readonly rule: string; readonly default: string | null; readonly about: string }[]; readonly problem: string | null } => ({
+  text: formatPolicy(book),
+  rules: book.entries().map(({ name, about, fallback, override }) => ({ name, rule: override ?? fallback ?? "", default: fallback ?? null, about })),
+  problem: file?.problem?.text ?? null,
+});
