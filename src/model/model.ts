@@ -141,9 +141,9 @@ export class Model {
     return this.base;
   }
 
-  /** Committed rows as they are now, also while others are committed. To be closed. */
-  snapshot(): Snapshot {
-    return this.snapshots.take();
+  /** Committed rows as they are now, also while others are committed, up to `maxRows` changed ones. To be closed. */
+  snapshot(maxRows?: number): Snapshot {
+    return this.snapshots.take(maxRows);
   }
 
   /** Last committed store revision. */

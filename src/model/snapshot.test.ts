@@ -33,11 +33,11 @@ describe("snapshots", () => {
     await fc.assert(
       fc.asyncProperty(fc.array(fc.record({ changes: fc.array(change, { maxLength: 4 }), take: fc.boolean() }), { maxLength: 12 }), async (steps) => {
         const model = await Model.open(openMemory(), [thing]);
-        const taken: { view: ReadView; was: unknown; close(): void }[] = [];
+        const taken: { view: ReadView; was: unknown; close: () => void }[] = [];
         for (const { changes, take } of steps) {
           if (take) {
             const snapshot = model.snapshot();
-            taken.push({ view: snapshot.view, was: structuredClone(all(model.view)), close: () => snapshot.close() });
+            taken.push({ view: snapshot.view, was: structuredClone(all(model.view)), close: snapshot.close });
           }
           await model.transact(cause, (tx) => {
             for (const { gone, ...row } of changes) if (gone) tx.delete(thing, row.id); else tx.put(thing, row);
@@ -55,12 +55,15 @@ describe("snapshots", () => {
 
   it("are given up when more changes than they may hold", async () => {
     const model = await Model.open(openMemory(), [thing]);
-    const snapshot = model.snapshot();
-    const other = model.snapshot();
-    other.close();
-    for (let n = 0; n < 22; n++) await model.transact(cause, (tx) => { for (let i = 0; i < 9500; i++) tx.put(thing, { id: `${n}.${i}`, of: "a", pair: "x", value: n }); });
-    expect([snapshot.stale, other.stale]).toEqual([true, false]);
-    snapshot.close();
+    const [few, closed, many] = [model.snapshot(100), model.snapshot(100), model.snapshot()];
+    closed.close();
+    for (let n = 0; n < 3; n++) {
+      expect(few.stale).toBe(false);
+      await model.transact(cause, (tx) => { for (let i = 0; i < 50; i++) tx.put(thing, { id: `${n}.${i}`, of: "a", pair: "x", value: n }); });
+    }
+    expect([few.stale, closed.stale, many.stale]).toEqual([true, false, false]);
+    few.close();
+    many.close();
     await model.close();
   });
 });

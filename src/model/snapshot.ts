@@ -10,17 +10,19 @@ export interface Snapshot {
   readonly view: ReadView;
   /** So many rows changed since that it is no longer kept: what is read from now on may be newer. */
   readonly stale: boolean;
-  close(): void;
+  readonly close: () => void;
 }
 
 class Kept implements Snapshot {
   readonly layer: Layer;
   rows = 0;
   private readonly owner: Set<Kept>;
+  private readonly max: number;
 
-  constructor(base: Layer, owner: Set<Kept>) {
+  constructor(base: Layer, owner: Set<Kept>, max: number) {
     this.layer = new Layer(base);
     this.owner = owner;
+    this.max = max;
   }
 
   get view(): ReadView {
@@ -28,7 +30,7 @@ class Kept implements Snapshot {
   }
 
   get stale(): boolean {
-    return this.rows > MAX_ROWS;
+    return this.rows > this.max;
   }
 
   remember(table: AnyTable, id: string, before: Row | undefined): void {
@@ -41,10 +43,10 @@ class Kept implements Snapshot {
     if (this.stale) this.layer.data.clear();
   }
 
-  close(): void {
+  readonly close = (): void => {
     this.owner.delete(this);
     this.layer.data.clear();
-  }
+  };
 }
 
 export class Snapshots {
@@ -59,8 +61,8 @@ export class Snapshots {
     return this.open.size;
   }
 
-  take(): Snapshot {
-    const kept = new Kept(this.base, this.open);
+  take(maxRows = MAX_ROWS): Snapshot {
+    const kept = new Kept(this.base, this.open, maxRows);
     this.open.add(kept);
     return kept;
   }

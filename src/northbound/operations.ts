@@ -94,7 +94,7 @@ export class Engine {
     const parts = {
       head, tail, slices: list.slices, stallMs: this.limits.lists.stallMs,
       entries: (stopped: () => boolean) => list.page(stopped),
-      text: (e: Entry) => selection.item(e).text(query.fields),
+      text: (e: Entry) => selection.item(e).text(query.fields, list.keep),
       check: () => list.check(),
       close: () => list.close(),
     };
@@ -288,7 +288,7 @@ function longTexts(list: LongList, query: ListQuery, stallMs: number): AsyncIter
       for (const entry of await list.page(() => stalled)) {
         check();
         stall.refresh();
-        yield selection.item(entry).text(query.fields);
+        yield selection.item(entry).text(query.fields, list.keep);
         if (slices.row()) await slices.turn();
       }
       check();

@@ -6,7 +6,7 @@ import { impliedRoles } from "../policy/index.ts";
 export interface Credentials {
   readonly requestId: string;
   /** First value of a header; lower-case name. */
-  header(name: string): string | undefined;
+  readonly header: (name: string) => string | undefined;
 }
 
 export interface Authenticator {

@@ -29,7 +29,7 @@ export interface Asked {
   readonly caller: Caller;
   readonly query: ListQuery;
   /** @throws ApiError if the parent is not there */
-  within(view: ReadView): { readonly attribute: string; readonly id: string } | undefined;
+  readonly within: (view: ReadView) => { readonly attribute: string; readonly id: string } | undefined;
 }
 
 export interface ShortList {
@@ -40,6 +40,8 @@ export interface ShortList {
 
 export interface LongList {
   readonly long: true;
+  /** Whether texts of its rows are worth keeping for the next list. */
+  readonly keep: boolean;
   readonly selection: Selection;
   readonly slices: Slices;
   page(stopped: () => boolean): Promise<readonly Entry[]>;
@@ -77,6 +79,7 @@ export class Lists {
       const slices = new Slices();
       return {
         long: true,
+        keep: rows.length <= LONG,
         selection,
         slices,
         page: (stopped) => selection.inSlices(candidates, slices, stopped),

@@ -59,7 +59,7 @@ export class Selection {
     const { marker } = query;
     if (marker === undefined || this.always === false) return;
     const row = view.get<StandardRow>(kind.table, marker);
-    if (row === undefined || !kind.get.allows(caller, { row: row as unknown as Values }, view)) throw notFound(kind.resource.notFound.type, kind.resource.notFound.message(marker));
+    if (row === undefined || !kind.get.allows(caller, { row }, view)) throw notFound(kind.resource.notFound.type, kind.resource.notFound.message(marker));
     this.after = this.entry(new Item(kind, row, view, caller));
   }
 

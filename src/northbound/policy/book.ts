@@ -56,8 +56,8 @@ function parseNamed(name: string, source: unknown): Named {
   }
 }
 
-/** @throws Error naming a rule that nobody has, or the circle that rules make. */
-function checkReferences(rules: ReadonlyMap<string, Named>): void {
+/** @throws Error naming a rule that one of `names` asks for and nobody has, or the circle that rules make. */
+function checkReferences(rules: ReadonlyMap<string, Named>, names: Iterable<string>): void {
   const done = new Set<string>();
   const visit = (name: string, trail: readonly string[]): void => {
     if (done.has(name)) return;
@@ -68,7 +68,7 @@ function checkReferences(rules: ReadonlyMap<string, Named>): void {
     }
     done.add(name);
   };
-  for (const name of rules.keys()) visit(name, []);
+  for (const name of names) visit(name, []);
 }
 
 /** What every resource may build on. Apps add theirs. */
@@ -161,21 +161,24 @@ export class PolicyBook {
   }
 
   private check(rules: ReadonlyMap<string, Named>): void {
-    checkReferences(rules);
-    const bound = new Map<Subject, Map<string, Bound>>();
-    for (const { name, subject } of this.handles) this.bind(name, subject, rules, bound);
+    const used = [...this.handles];
     // Rules of attributes that have none by default.
     const subjects = new Set(this.handles.map((h) => h.subject));
     for (const name of rules.keys()) {
+      if (this.defaults.has(name)) continue;
       const [, resource, attribute] = /^(?:create|get|update)_([^:]+):(.+)$/.exec(name) ?? [];
       const subject = attribute === undefined ? undefined : [...subjects].find((s) => s.name === resource && (s.has(attribute) || s.has(attribute.slice(0, attribute.lastIndexOf(":")))));
-      if (subject !== undefined) this.bind(name, subject, rules, bound);
+      if (subject !== undefined) used.push({ name, subject });
     }
+    // What a file says of functions that are not installed may ask for anything.
+    checkReferences(rules, new Set([...this.defaults.keys(), ...used.map((u) => u.name)]));
+    const bound = new Map<Subject, Map<string, Bound>>();
+    for (const { name, subject } of used) this.bind(name, subject, rules, bound);
   }
 
   private bind(name: string, subject: Subject, rules: ReadonlyMap<string, Named>, into: Map<Subject, Map<string, Bound>>): Bound {
     let ofSubject = into.get(subject);
-    if (ofSubject === undefined) into.set(subject, (ofSubject = new Map()));
+    if (ofSubject === undefined) into.set(subject, (ofSubject = new Map<string, Bound>()));
     const kept = ofSubject.get(name);
     if (kept !== undefined) return kept;
     const named = rules.get(name);

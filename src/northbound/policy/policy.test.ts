@@ -150,7 +150,7 @@ describe("what is decided once for a caller", () => {
   it("what is not asked of rows does not narrow lists wrongly", () => {
     expect(ruleOf("not project_id:%(project_id)s").scope(caller([]))).toBe("all");
     expect(ruleOf("field:port:name=x or project_id:%(project_id)s").scope(caller([]))).toBe("all");
-    expect([...ruleOf("field:port:name=x and project_id:%(project_id)s").scope(caller([]))]).toEqual(["project"]);
+    expect([...(ruleOf("field:port:name=x and project_id:%(project_id)s").scope(caller([])) as ReadonlySet<string>)]).toEqual(["project"]);
   });
 });
 
@@ -182,6 +182,16 @@ describe("the book", () => {
     expect(rule.allows(caller(["reader"]), { row: {} }, view)).toBe(false);
     book.override({});
     expect(rule.allows(caller(["reader"]), { row: {} }, view)).toBe(true);
+  });
+
+  it("lets be what a file says of functions that are not installed", () => {
+    const book = new PolicyBook();
+    const mine = book.of(subject).rule("get_port", "role:reader", "");
+    book.seal();
+    book.override({ create_firewall: "rule:firewall_owner and project_id:%(firewall:project_id)s", get_port: "role:other" });
+    expect(mine.text).toBe("role:other");
+    expect(() => book.override({ "update_port:name": "rule:firewall_owner" })).toThrow("the access rule update_port:name asks for rule:firewall_owner");
+    expect(() => book.override({ "update_port:name": "rule:a", a: "rule:b", b: "rule:a" })).toThrow("access rules ask for each other: a -> b -> a");
   });
 
   it("is printed so that it is read again as it was", () => {
