@@ -1,5 +1,5 @@
 // What a security group rule may say: protocols, ports, prefixes, and which of them go together.
-import { badRequest, formatIp, parseCidr, parseIp, show, type ApiError, type Converter, type Convert } from "#app";
+import { badRequest, formatIp, parseCidr, show, type ApiError, type Converter, type Convert } from "#app";
 import type { SecurityGroupRule } from "./model.ts";
 import { protocolNumber, protocolNumbers } from "./protocol.ts";
 
@@ -88,7 +88,7 @@ export function checkRule(rule: Content): void {
     throw refuse("SecurityGroupMultipleRemoteEntites", "Only one of remote_ip_prefix or remote_group_id may be provided.");
   }
   if (rule.remote_ip_prefix !== null) {
-    const family = parseIp(rule.remote_ip_prefix.slice(0, rule.remote_ip_prefix.indexOf("/")))!.family;
+    const { family } = parseCidr(rule.remote_ip_prefix)!;
     if (rule.ethertype !== `IPv${family}`) {
       throw refuse("SecurityGroupRuleParameterConflict", `Conflicting value ethertype ${rule.ethertype} for CIDR ${rule.remote_ip_prefix}`);
     }

@@ -143,19 +143,21 @@ export class Engine {
   /** What is asked of a collection is asked for the caller's own project. */
   actOnAll(place: Place, action: KindAction<CollectionAction>, path: PathValues, body: () => unknown, call: Call): Answer | Promise<Answer> {
     const { decl } = action;
-    const allow = (view: ReadView): void => {
-      this.within(place, view, call);
-      if (!action.rule.allows(call.caller, { row: { project_id: call.caller.projectId } }, view)) throw notAuthorized([`rule:${action.ruleName}`]);
+    /** The path's values, with the parent's id of a collection below one. */
+    const allowed = (view: ReadView): PathValues => {
+      const within = this.within(place, view, call);
+      const parent = within === undefined ? {} : { [within.attribute]: within.id };
+      if (!action.rule.allows(call.caller, { row: { project_id: call.caller.projectId, ...parent } }, view)) throw notAuthorized([`rule:${action.ruleName}`]);
+      return { ...path, ...parent };
     };
     if (decl.method === "GET") {
       const { view } = this.model;
-      allow(view);
-      return actionAnswer(action, decl.read(view, call.caller, path));
+      return actionAnswer(action, decl.read(view, call.caller, allowed(view)));
     }
     const given = actionBody(action, body());
     return this.answer(call, action.status, (tx) => {
-      allow(tx);
-      return actionAnswer(action, decl.run(tx, given, this.context(tx, call, new Set(Object.keys(given))), path)).body;
+      const its = allowed(tx);
+      return actionAnswer(action, decl.run(tx, given, this.context(tx, call, new Set(Object.keys(given))), its)).body;
     });
   }
 

@@ -46,12 +46,18 @@ describe.each(apps.map((app) => [app.name, app] as const))("manifest of %s", (_n
     expect(silent).toEqual([]);
   });
 
+  test("what callers may give is said as data", () => {
+    const attributes = [...(app.resources ?? []), ...(app.extend ?? [])].flatMap((of) => Object.values(of.attributes ?? {}));
+    for (const { check } of attributes) if (check !== undefined) expect(JSON.parse(JSON.stringify(check))).toEqual(check);
+    for (const { form } of Object.values(app.converters ?? {})) expect(JSON.parse(JSON.stringify(form))).toEqual(form);
+  });
+
   test("names are as names are, and lead somewhere", () => {
     const names = [...Object.keys(app.pipeline?.tables ?? {}), ...Object.keys(app.pipeline?.registers ?? {}), ...(app.resources ?? []).flatMap((r) => [r.name, r.collection])];
     expect(names.filter((n) => !/^[a-z][a-z0-9_]*$/.test(n))).toEqual([]);
     expect((app.rules ?? []).map((r) => r.name).filter((n) => !/^[a-z][a-z0-9-]*$/.test(n))).toEqual([]);
     for (const resource of app.resources ?? []) {
-      expect(app.tables, `table of ${resource.name}`).toContain(resource.table);
+      if (resource.computed === undefined) expect(app.tables, `table of ${resource.name}`).toContain(resource.table);
       expect(resource.notFound.message("X"), `not found of ${resource.name}`).toContain("X");
     }
     expect((app.derive ?? []).filter((d) => !d.into.derived).map((d) => d.name)).toEqual([]);
@@ -119,7 +125,7 @@ async function addTenant(harness: Harness, number: number): Promise<Tenant> {
 /** Deletes what can be deleted through the API until nothing is left. */
 async function deleteEverything(harness: Harness): Promise<void> {
   const admin = { "x-roles": "admin" };
-  const collections = harness.apps.flatMap((app) => (app.resources ?? []).filter((r) => r.parent === undefined).map((r) => ({ path: (r.path ?? r.collection).replaceAll("_", "-"), key: r.collection })));
+  const collections = harness.apps.flatMap((app) => (app.resources ?? []).filter((r) => r.parent === undefined && r.remove !== undefined && r.singleton !== true).map((r) => ({ path: (r.path ?? r.collection).replaceAll("_", "-"), key: r.collection })));
   for (let round = 0; round < 10; round++) {
     let left = 0;
     for (const { path, key } of collections) {
