@@ -48,7 +48,7 @@ function attach(port: Port, view: ReadView): Attachment | undefined {
   };
 }
 
-export const derive = [derivation({ name: "attachment", on: each(portTable), into: attachmentTable, derive: attach })];
+export const derive = [derivation({ name: "attachment", on: each(portTable), into: attachmentTable, reads: [vifTable, networkTable, portBindingTable, portStatusTable, chassisTable], derive: attach })];
 
 /** A (MAC, address or prefix) a port may send from. */
 interface Source {
@@ -87,7 +87,7 @@ const localPort = l2.rule({
     const { sender, receiver } = out.portContext(view, port.id);
     const sources = port.port_security_enabled ? sourcesOf(port, view) : [];
     out.include(scope, lanScope(at.network_id));
-    out.meter(scope, at.slot, PUNT_RATE_PPS, PUNT_BURST);
+    out.item(scope, "meter", at.slot, { unit: "pps", rate: PUNT_RATE_PPS, burst: PUNT_BURST });
     out.into(core).flow(scope, "classify", {
       priority: at.vlan === null ? 100 : 110,
       match: at.vlan === null ? { in_port: at.ofport } : { in_port: at.ofport, vlan_vid: VLAN_PRESENT | at.vlan },

@@ -15,6 +15,7 @@ export * from "./stages.ts";
 export * from "./actions.ts";
 export * from "./scopes.ts";
 export * from "./rules.ts";
+export * from "./outputs.ts";
 export * from "./pipeline.ts";
 export * from "./validate.ts";
 

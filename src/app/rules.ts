@@ -28,6 +28,8 @@ export interface Derivation<E = unknown, R extends Row = Row> {
   readonly name: string;
   readonly on: Source<E>;
   readonly into: Table<R>;
+  /** Every table that it reads. What is derived there is derived before; circles are refused at the start. */
+  readonly reads: readonly AnyTable[];
   derive(entity: E, view: ReadView): readonly R[] | R | undefined;
 }
 export const derivation = <E, R extends Row>(d: Derivation<E, R>): Derivation => d as unknown as Derivation;

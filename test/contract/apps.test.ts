@@ -160,7 +160,7 @@ test("no flow, no row, no meter stays when all entities are deleted through the 
   expect(flowsOf(harness)).toEqual(base);
   expect(harness.engine.stats.flows).toBe(distinct);
   for (const host of HOSTS) {
-    expect([...harness.engine.metersOf(host)], `meters of ${host}`).toEqual([]);
+    expect([...harness.engine.itemsOf(host)], `meters and groups of ${host}`).toEqual([]);
     expect(harness.switches.get(host)!.flows, `what ${host} was told`).toEqual(base[host]);
   }
   const rows = Object.fromEntries(allTables(harness.apps).filter((t) => !t.derived && t !== chassisTable && t !== vifTable).map((t) => [t.name, [...harness.model.view.all(t as Table)].length]));
