@@ -12,14 +12,19 @@ import type { TlsOptions } from "node:tls";
 import type { Metrics } from "../lib/metrics.ts";
 import type { Delta, Desired, Flow } from "../compiler/desired.ts";
 import type { Commit } from "../model/model.ts";
-import { Inventory, type ModelPort } from "./ovsdb/inventory.ts";
+import { Inventory } from "./ovsdb/inventory.ts";
+import type { ModelPort } from "./ovsdb/progress.ts";
 import { southboundMetrics, type SouthboundMetrics } from "./metrics.ts";
 import { listenOpenFlow, sameInstructions, type OpenFlowListener, type RawPacketIn, type SwitchSession } from "./openflow/session.ts";
 import { PacketQueue } from "./packets/queue.ts";
 import { bracketed } from "./peer.ts";
 import { Comparison, type Seen } from "./openflow/comparison.ts";
 import { Switch, type AuditResult, type Refused } from "./openflow/switch.ts";
+import { AuditSchedule } from "./audit.ts";
+import { switchInfo, type SwitchInfo } from "./info.ts";
+import { Lobby } from "./lobby.ts";
 
+export type { SwitchInfo } from "./info.ts";
 export type { AuditResult, Refused } from "./openflow/switch.ts";
 
 export interface HostPort {
@@ -31,7 +36,7 @@ export interface HostPort {
 export interface SouthboundConfig {
   readonly openflow: HostPort;
   readonly ovsdb: HostPort;
-  /** Address that switches are told to use for OpenFlow; without it, the one their database connected to. */
+  /** Address that is configured on switches for OpenFlow; without it, the one their database connected to. */
   readonly advertise?: string | undefined;
   /** PEM: both ports speak TLS only, and peers must have a certificate of the CA. */
   readonly tls?: { readonly cert: string | Buffer; readonly key: string | Buffer; readonly ca: string | Buffer } | undefined;
@@ -41,7 +46,7 @@ export interface SouthboundConfig {
   readonly controllerId?: string | undefined;
   /** Connections at a time on each port, default 4096. */
   readonly maxConnections?: number | undefined;
-  /** Until a peer must have said what it is, default 10 s. */
+  /** Until a peer must have identified itself, default 10 s. */
   readonly handshakeTimeoutMs?: number | undefined;
   /** How long a switch may stay connected without its database, default 60 s. */
   readonly unknownSwitchTimeoutMs?: number | undefined;
@@ -66,42 +71,10 @@ export interface SouthboundOptions {
   readonly onPacketIn: (packet: SwitchPacketIn) => readonly PacketOut[];
 }
 
-export interface SwitchInfo {
-  readonly id: string;
-  readonly hostname: string;
-  readonly dpid: string;
-  readonly bridge: string;
-  /** connected: has its flows. syncing: getting them. disconnected: no OpenFlow session. */
-  readonly state: "connected" | "syncing" | "disconnected";
-  /** Whether its OVSDB session is up. */
-  readonly database: "connected" | "disconnected";
-  readonly role: "equal";
-  readonly ovs_version: string;
-  readonly encap_ip: string;
-  readonly encap_types: readonly string[];
-  readonly gateway: boolean;
-  /** Of its OpenFlow session; "" without one. */
-  readonly address: string;
-  readonly flows: { readonly desired: number; readonly installed: number; readonly pending: number; readonly quarantined: number };
-  readonly last_error: string | null;
-  readonly last_sync: string | null;
-  /** Generation that the switch has confirmed; 0 = none since the controller started. */
-  readonly generation: number;
-  /** Of its state. */
-  readonly since: string | null;
-}
-
 const DRAIN_MS = 3000;
-const MAX_PARKED = 1024;
+const MAX_CONNECTIONS = 4096;
 /** Errors of a switch that answer no request are logged at most this often. */
 const ERROR_PAUSE_MS = 10_000;
-/** An audit takes at most one part in this many of the controller's time. */
-const AUDIT_SHARE = 10;
-
-interface Parked {
-  readonly session: SwitchSession;
-  readonly timer: NodeJS.Timeout;
-}
 
 export class Southbound {
   private readonly options: SouthboundOptions;
@@ -109,18 +82,16 @@ export class Southbound {
   private readonly metrics: SouthboundMetrics;
   private readonly inventory: Inventory;
   private readonly byChassis = new Map<string, Switch>();
-  /** Handshake done, chassis not known (yet), by datapath id. */
-  private readonly parked = new Map<string, Parked>();
+  private readonly lobby: Lobby;
+  private readonly audits: AuditSchedule;
   private readonly packets: PacketQueue<SwitchPacketIn>;
   private readonly listeners = new Set<(chassis: string, generation: number) => void>();
   private readonly undo: (() => void)[] = [];
   private readonly counts = new Map<string, number>();
   private readonly ofSession = new Map<SwitchSession, Switch>();
-  private readonly nextAudit = new Map<string, number>();
   private ovsdb: OvsdbListener | undefined;
   private openflow: OpenFlowListener | undefined;
   private reached = 0;
-  private auditTimer: NodeJS.Timeout | undefined;
   private stopping = false;
 
   constructor(options: SouthboundOptions) {
@@ -139,6 +110,8 @@ export class Southbound {
       unconfirmed: (vif) => this.byChassis.get(vif.chassis)?.flushZone(vif.slot),
       handshakeTimeoutMs: config.handshakeTimeoutMs ?? 10_000,
     });
+    this.lobby = new Lobby({ limit: config.maxConnections ?? MAX_CONNECTIONS, timeoutMs: config.unknownSwitchTimeoutMs ?? 60_000, log: this.log });
+    this.audits = new AuditSchedule({ intervalMs: config.auditIntervalMs ?? 60_000, switches: () => this.byChassis.values(), log: this.log });
     this.packets = new PacketQueue({
       limit: config.packetInLimit ?? 1000,
       handle: (packet) => this.handlePacket(packet),
@@ -152,9 +125,9 @@ export class Southbound {
     this.reached = desired.generation;
     this.undo.push(model.onCommit((commit) => this.onCommit(commit)), desired.onDelta((delta) => this.onDelta(delta)));
     const tls: TlsOptions | undefined = config.tls && { ...config.tls, requestCert: true, rejectUnauthorized: true };
-    const maxConnections = config.maxConnections ?? 4096;
+    const maxConnections = config.maxConnections ?? MAX_CONNECTIONS;
     try {
-      // OpenFlow first: a database that connects is told its port.
+      // OpenFlow first: its port is written to each database that connects.
       this.openflow = await listenOpenFlow({
         ...config.openflow,
         tls,
@@ -171,13 +144,13 @@ export class Southbound {
       await this.stop();
       throw error;
     }
-    this.scheduleAudit();
+    this.audits.start();
   }
 
   /** Sends what is pending, then closes everything. What is on the switches stays there. */
   async stop(): Promise<void> {
     this.stopping = true;
-    clearTimeout(this.auditTimer);
+    this.audits.stop();
     this.packets.stop();
     await this.inventory.stop();
     let timer: NodeJS.Timeout | undefined;
@@ -185,8 +158,7 @@ export class Southbound {
     await Promise.race([patience, Promise.all([...this.byChassis.values()].map((s) => s.whenIdle()))]);
     clearTimeout(timer);
     for (const undo of this.undo.splice(0)) undo();
-    for (const { timer: t } of this.parked.values()) clearTimeout(t);
-    this.parked.clear();
+    this.lobby.clear();
     await Promise.all([this.ovsdb?.close(), this.openflow?.close()]);
   }
 
@@ -209,7 +181,7 @@ export class Southbound {
     return this.byChassis.get(chassis)?.confirmed ?? 0;
   }
 
-  /** Told when a switch has confirmed more. */
+  /** Called when a switch has confirmed more. */
   onConfirmed(listener: (chassis: string, generation: number) => void): () => void {
     this.listeners.add(listener);
     return () => this.listeners.delete(listener);
@@ -225,7 +197,7 @@ export class Southbound {
     return this.byChassis.get(chassis)?.installedFlows() ?? Promise.resolve([]);
   }
 
-  /** Asks the switch for its flows and compares; `seen` is told of each. Desired flows it lacks are in the answer. */
+  /** Asks the switch for its flows and compares; `seen` is called for each. Desired flows it lacks are in the answer. */
   async compareInstalled(chassis: string, seen: Seen): Promise<readonly Flow[]> {
     const parts = await this.installedFlows(chassis);
     const comparison = new Comparison(this.options.desired.flowsOf(chassis), sameInstructions, seen);
@@ -268,7 +240,7 @@ export class Southbound {
   private onCommit(commit: Commit): void {
     for (const { table, id, before, after } of commit.changes) {
       for (const vif of this.options.model.view.by(vifTable, "iface_id", id)) {
-        this.inventory.recheck(vif, commit.generation);
+        this.inventory.progress.recheck(vif, commit.generation);
         this.inventory.remark(vif);
       }
       if (table === chassisTable) this.chassisChanged(before as Chassis | undefined, after as Chassis | undefined);
@@ -286,11 +258,10 @@ export class Southbound {
     if (before !== undefined && after === undefined) {
       this.byChassis.delete(before.id);
       this.counts.delete(before.id);
-      this.nextAudit.delete(before.id);
+      this.audits.forget(before.id);
     }
     if (after === undefined) return;
-    const parked = this.parked.get(after.dpid);
-    if (parked !== undefined) this.place(parked.session);
+    for (const session of this.lobby.of(after.dpid)) this.assign(session);
   }
 
   private onDelta(delta: Delta): void {
@@ -300,13 +271,13 @@ export class Southbound {
     }
     this.reached = delta.generation;
     this.inventory.onDelta(delta);
-    for (const chassis of this.inventory.awaiting) void this.inventory.confirmUpTo(chassis);
+    for (const chassis of this.inventory.progress.awaiting) void this.inventory.progress.confirmUpTo(chassis);
     if (this.listeners.size > 0) {
-      for (const target of this.byChassis.values()) if (target.confirmed >= delta.generation) this.tell(target.chassis);
+      for (const target of this.byChassis.values()) if (target.confirmed >= delta.generation) this.notify(target.chassis);
     }
   }
 
-  private tell(chassis: string): void {
+  private notify(chassis: string): void {
     const generation = this.confirmed(chassis);
     for (const listener of this.listeners) {
       try {
@@ -319,33 +290,44 @@ export class Southbound {
 
   private onSession(session: SwitchSession): void {
     session.onClose = (reason) => {
-      const parked = this.parked.get(session.dpid);
-      if (parked?.session === session) {
-        clearTimeout(parked.timer);
-        this.parked.delete(session.dpid);
-      }
+      this.lobby.leave(session);
       const target = this.ofSession.get(session);
       this.ofSession.delete(session);
       if (target?.detach(session, reason) === true && !this.stopping) {
         this.log.info({ chassis: target.chassis, address: session.address, reason }, "switch disconnected");
       }
     };
-    this.place(session);
+    this.assign(session);
   }
 
-  /** Gives the session to its switch, or lets it wait until its database has said whose it is. */
-  private place(session: SwitchSession): void {
+  /** Gives the session to its switch, or lets it wait until its database has shown whose it is. */
+  private assign(session: SwitchSession): void {
     const row = this.chassisOf(session);
-    const parked = this.parked.get(session.dpid);
     if (row === undefined) {
-      if (parked?.session !== session) this.park(session);
+      this.lobby.enter(session);
       return;
     }
-    if (parked !== undefined) {
-      clearTimeout(parked.timer);
-      this.parked.delete(session.dpid);
-      if (parked.session !== session) parked.session.close();
-    }
+    this.lobby.leave(session);
+    const target = this.switchOf(row);
+    session.onPacketIn = (packet) => {
+      this.metrics.packetIns.inc({ table: packet.tableId });
+      this.packets.push(row.id, { ...packet, chassis: row.id });
+    };
+    let loggedAt = 0;
+    session.onError = (error) => {
+      target.reportError(error);
+      if (Date.now() - loggedAt < ERROR_PAUSE_MS) return;
+      loggedAt = Date.now();
+      this.log.warn({ chassis: row.id, error }, "switch reported an error");
+    };
+    this.ofSession.set(session, target);
+    // Zones of interfaces that were never confirmed may have been another port's. Which these are only the database knows:
+    // if it comes after its switch, they are flushed then, and the connections of all others live on.
+    const fresh = this.options.model.view.by(vifTable, "chassis", row.id).filter((vif) => this.inventory.progress.unconfirmed(vif.id, row.id));
+    target.attach(session, fresh.map((vif) => vif.slot));
+  }
+
+  private switchOf(row: Readonly<Chassis>): Switch {
     let target = this.byChassis.get(row.id);
     if (target === undefined) {
       target = new Switch({
@@ -357,28 +339,13 @@ export class Southbound {
         sameInstructions,
         pendingLimit: this.options.config.pendingLimit ?? 200_000,
         onConfirmed: (chassis) => {
-          if (this.inventory.awaiting.has(chassis)) void this.inventory.confirmUpTo(chassis);
-          this.tell(chassis);
+          if (this.inventory.progress.awaiting.has(chassis)) void this.inventory.progress.confirmUpTo(chassis);
+          this.notify(chassis);
         },
       });
       this.byChassis.set(row.id, target);
     }
-    session.onPacketIn = (packet) => {
-      this.metrics.packetIns.inc({ table: packet.tableId });
-      this.packets.push(row.id, { ...packet, chassis: row.id });
-    };
-    let told = 0;
-    session.onError = (error) => {
-      target.complain(error);
-      if (Date.now() - told < ERROR_PAUSE_MS) return;
-      told = Date.now();
-      this.log.warn({ chassis: row.id, error }, "switch reported an error");
-    };
-    this.ofSession.set(session, target);
-    // Zones of interfaces that were never confirmed may have been another port's. Which these are only the database knows:
-    // if it comes after its switch, they are flushed then, and the connections of all others live on.
-    const fresh = this.options.model.view.by(vifTable, "chassis", row.id).filter((vif) => this.inventory.unconfirmed(vif.id, row.id));
-    target.attach(session, fresh.map((vif) => vif.slot));
+    return target;
   }
 
   private chassisOf(session: SwitchSession): Readonly<Chassis> | undefined {
@@ -386,27 +353,6 @@ export class Southbound {
     if (rows.length <= 1) return rows[0];
     // Copies of one host's disk: the address tells them apart, if their databases are here.
     return rows.find((row) => this.inventory.host(row.id)?.address === session.host);
-  }
-
-  private park(session: SwitchSession): void {
-    const before = this.parked.get(session.dpid);
-    if (before !== undefined) {
-      clearTimeout(before.timer);
-      this.parked.delete(session.dpid);
-      before.session.close();
-    } else if (this.parked.size >= MAX_PARKED) {
-      this.log.warn({ address: session.address, dpid: session.dpid }, "too many unknown switches are connected; this one is closed");
-      session.close();
-      return;
-    }
-    const timeoutMs = this.options.config.unknownSwitchTimeoutMs ?? 60_000;
-    const timer = setTimeout(() => {
-      this.parked.delete(session.dpid);
-      this.log.warn({ address: session.address, dpid: session.dpid, timeout_ms: timeoutMs }, "switch is closed: no host's database has said that it has this datapath id");
-      session.close();
-    }, timeoutMs);
-    timer.unref();
-    this.parked.set(session.dpid, { session, timer });
   }
 
   private handlePacket(packet: SwitchPacketIn): void {
@@ -417,68 +363,10 @@ export class Southbound {
     }
   }
 
-  // --- audits -------------------------------------------------------------------------------------------------------
-
-  /** One at a time, the most overdue first; the pause after each is a multiple of what it took. */
-  private scheduleAudit(pauseMs = 0): void {
-    const interval = this.options.config.auditIntervalMs ?? 60_000;
-    if (interval <= 0 || this.stopping) return;
-    this.auditTimer = setTimeout(() => void this.auditNext(interval), Math.max(pauseMs, Math.min(1000, interval / 4)));
-    this.auditTimer.unref();
-  }
-
-  private async auditNext(interval: number): Promise<void> {
-    const now = performance.now();
-    const jittered = (): number => now + interval * (0.8 + 0.4 * Math.random());
-    let next: Switch | undefined;
-    let due = now;
-    for (const target of this.byChassis.values()) {
-      if (target.state !== "connected") continue;
-      const at = this.nextAudit.get(target.chassis);
-      if (at === undefined) this.nextAudit.set(target.chassis, jittered());
-      else if (at <= due) {
-        due = at;
-        next = target;
-      }
-    }
-    if (next !== undefined) {
-      this.nextAudit.set(next.chassis, jittered());
-      try {
-        await next.audit();
-      } catch (error) {
-        this.log.warn({ err: error, chassis: next.chassis }, "switch could not be audited");
-      }
-    }
-    this.scheduleAudit((performance.now() - now) * AUDIT_SHARE);
-  }
-
   // --- info ---------------------------------------------------------------------------------------------------------
 
   private info(row: Readonly<Chassis>): SwitchInfo {
-    const target = this.byChassis.get(row.id);
-    const host = this.inventory.host(row.id);
-    const desired = this.desiredCount(row.id);
-    const pending = target?.pendingFlows ?? 0;
-    const quarantined = target?.quarantine.size ?? 0;
-    return {
-      id: row.id,
-      hostname: row.hostname,
-      dpid: row.dpid,
-      bridge: row.bridge,
-      state: target?.state ?? "disconnected",
-      database: host === undefined ? "disconnected" : "connected",
-      role: "equal",
-      ovs_version: row.ovs_version === "" ? (target?.session as SwitchSession | undefined)?.softwareVersion ?? "" : row.ovs_version,
-      encap_ip: row.encap_ip,
-      encap_types: row.encap_types,
-      gateway: row.gateway,
-      address: target?.session?.address ?? "",
-      flows: { desired, installed: target?.state === "connected" ? Math.max(0, desired - pending - quarantined) : 0, pending, quarantined },
-      last_error: target?.lastError ?? host?.lastError ?? null,
-      last_sync: target?.lastSync?.toISOString() ?? null,
-      generation: target?.confirmed ?? 0,
-      since: target?.since.toISOString() ?? host?.since.toISOString() ?? null,
-    };
+    return switchInfo(row, { target: this.byChassis.get(row.id), host: this.inventory.host(row.id), desired: this.desiredCount(row.id) });
   }
 
   /** Counted once after each change of the chassis' flows. */

@@ -1,4 +1,4 @@
-// What lies between a switch's state (switch.ts) and its OpenFlow connection (openflow.ts).
+// What lies between a switch's state (switch.ts) and its OpenFlow connection (session.ts).
 import type { Slice } from "node-openflow";
 import type { Meter } from "../../compiler/desired.ts";
 
@@ -8,7 +8,6 @@ export interface InstalledMeter {
   readonly ratePps: number | undefined;
   readonly burst: number | undefined;
 }
-
 
 /** What a switch needs of its OpenFlow session. */
 export interface Session {

@@ -1,4 +1,4 @@
-// OpenFlow sessions: from a socket to a switch that has said its datapath id. What goes wrong before that is the peer's own
+// OpenFlow sessions: from a socket to a switch whose datapath id is known. What goes wrong before that is the peer's own
 // business: one line in the log, and its connection ends.
 import type { TLSSocket, TlsOptions } from "node:tls";
 import { decodeInstructions, listen, peerError, ports, type Decoded, type Match, type Message, type MessageOf, type OpenFlowConnection, type PacketInMessage, type Slice } from "node-openflow";

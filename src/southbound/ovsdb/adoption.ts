@@ -113,7 +113,7 @@ export interface Wanted {
   readonly installed: (interfaceName: string) => boolean | undefined;
 }
 
-/** Something the operator should know; `about` and `problem` together are said once. */
+/** Something the operator should know; logged once as long as it holds. */
 export interface Note {
   readonly about: string;
   readonly problem: string;
