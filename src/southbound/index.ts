@@ -9,6 +9,7 @@ import { chassisTable, vifTable, type App, type Chassis, type PacketOut, type Vi
 import { listen as listenOvsdb, type Listener as OvsdbListener } from "ovsdb-client";
 import type { Logger } from "pino";
 import type { TlsOptions } from "node:tls";
+import type { HookGuard } from "../lib/hook-guard.ts";
 import type { Metrics } from "../lib/metrics.ts";
 import type { Delta, Desired, Flow } from "../compiler/desired.ts";
 import type { Commit } from "../model/model.ts";
@@ -68,6 +69,8 @@ export interface SouthboundOptions {
   readonly config: SouthboundConfig;
   readonly metrics: Metrics;
   readonly log: Logger;
+  /** By which every hook of an app is called. */
+  readonly guard: HookGuard;
   readonly onPacketIn: (packet: SwitchPacketIn) => readonly PacketOut[];
 }
 
@@ -104,6 +107,7 @@ export class Southbound {
       desired,
       apps,
       log: options.log,
+      guard: options.guard,
       controllerId: config.controllerId ?? "axion",
       target: (local) => this.target(local),
       confirmed: (chassis) => this.confirmed(chassis),
@@ -356,11 +360,10 @@ export class Southbound {
   }
 
   private handlePacket(packet: SwitchPacketIn): void {
-    try {
-      this.sendPackets(this.options.onPacketIn(packet));
-    } catch (error) {
-      this.log.error({ err: error, chassis: packet.chassis, table: packet.tableId }, "packet could not be handled");
-    }
+    const { guard, onPacketIn } = this.options;
+    const about = { chassis: packet.chassis, table: packet.tableId };
+    const answers = guard({ app: "", hook: "packetIn" }, about, () => onPacketIn(packet), []);
+    guard({ app: "", hook: "packetIn" }, about, () => this.sendPackets(answers), undefined);
   }
 
   // --- info ---------------------------------------------------------------------------------------------------------

@@ -5,6 +5,7 @@ import { chassisTable, vifTable, type App, type Chassis, type Tx, type Vif } fro
 import { comment, OvsdbProtocolError, Replica, type OvsdbSession } from "ovsdb-client";
 import type { Logger } from "pino";
 import type { Desired, OvsPort } from "../../compiler/desired.ts";
+import type { HookGuard } from "../../lib/hook-guard.ts";
 import { peerOf } from "../peer.ts";
 import { HostRows, INSTALLED, monitoredColumns, plan, type BridgeRow, type Note } from "./adoption.ts";
 import { cause, restingSlots, SLOT_REST_MS, type ChassisProgress, type InterfaceProgress, type ModelPort } from "./progress.ts";
@@ -16,6 +17,7 @@ export interface HostOptions {
   readonly desired: Desired;
   readonly apps: readonly App[];
   readonly log: Logger;
+  readonly guard: HookGuard;
   /** Marks our Controller rows, so that several controllers can tell theirs apart. */
   readonly controllerId: string;
   /** OpenFlow target for a host, from the local address of its database session. */
@@ -227,7 +229,7 @@ export class Host {
 
   /** Writes what the host reports into the model, if it differs from what is stored. */
   private async report(settings: HostSettings, bridge: BridgeRow, ovsVersion: string): Promise<Note[]> {
-    const { model, apps, log } = this.inventory.options;
+    const { model, apps, log, guard } = this.inventory.options;
     const id = settings.id;
     const storedChassis = model.view.get(chassisTable, id);
     const dpid = bridge.datapath_id ?? storedChassis?.dpid;
@@ -255,7 +257,7 @@ export class Host {
         const current = tx.get(chassisTable, id);
         const row = fresh(current?.key ?? newChassisKey(tx));
         if (current === undefined || !sameChassis(current, row)) tx.put(chassisTable, row);
-        return writeVifs(tx, apps, id, seen.plugged, avoid, log);
+        return writeVifs(tx, apps, id, seen.plugged, avoid, log, guard);
       });
       if (chassisDiffers) this.awaitsDesired = generation;
       for (const vif of result.removed) {

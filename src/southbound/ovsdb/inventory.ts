@@ -76,9 +76,9 @@ export class Inventory implements HostOwner {
 
   /** Nothing is left of the chassis. */
   async remove(chassis: string, why: string): Promise<void> {
-    const { model, apps, log } = this.options;
+    const { model, apps, log, guard } = this.options;
     await model.transact(cause(`host ${chassis} ${why}`), (tx) => {
-      writeVifs(tx, apps, chassis, [], new Set(), log);
+      writeVifs(tx, apps, chassis, [], new Set(), log, guard);
       tx.delete(chassisTable, chassis);
     });
     this.progress.forget(chassis);

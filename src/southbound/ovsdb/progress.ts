@@ -2,8 +2,9 @@
 // outlives the sessions of a host, so that one that comes back is not announced again.
 import { vifTable, type App, type Vif } from "#app";
 import type { Logger } from "pino";
+import type { HookGuard } from "../../lib/hook-guard.ts";
 import type { Cause, Model } from "../../model/model.ts";
-import { runHook } from "./vifs.ts";
+import { runHook, serves } from "./vifs.ts";
 
 export type ModelPort = Pick<Model, "transact" | "view" | "generation" | "onCommit">;
 
@@ -21,6 +22,7 @@ export interface ProgressOptions {
   readonly model: ModelPort;
   readonly apps: readonly App[];
   readonly log: Logger;
+  readonly guard: HookGuard;
   /** The generation that a chassis' switch has confirmed, 0 = none. */
   readonly confirmed: (chassis: string) => number;
   /** Something about the chassis' interfaces has to be written to its database. */
@@ -65,10 +67,9 @@ export class InterfaceProgress {
 
   /** Whether an interface gets the mark axion-installed: its flows are confirmed, and something is reached by it. */
   marks(vif: Vif): boolean {
-    const { apps, model } = this.options;
+    const { apps, guard, model } = this.options;
     if (this.byChassis.get(vif.chassis)?.installed.has(vif.id) !== true) return false;
-    const asked = apps.filter((app) => app.vif?.serves !== undefined);
-    return asked.length === 0 || asked.some((app) => app.vif?.serves?.(model.view, vif) === true);
+    return serves(model.view, apps, vif, guard);
   }
 
   /** Whether the mark in the database is another than marks() says, as of the last comparison. */
@@ -86,7 +87,7 @@ export class InterfaceProgress {
     }
     this.waiting.add(chassis);
     progress.confirming = true;
-    const { model, apps, log, confirmed } = this.options;
+    const { model, apps, log, guard, confirmed } = this.options;
     let done = (): void => undefined;
     const work = new Promise<void>((resolve) => (done = resolve));
     this.confirmations.add(work);
@@ -96,7 +97,7 @@ export class InterfaceProgress {
         const ready = generation === 0 ? [] : [...progress.awaiting.values()].filter((a) => a.generation <= generation);
         if (ready.length === 0) return;
         await model.transact(cause(`flows confirmed by ${chassis}`), (tx) => {
-          for (const { vif } of ready) if (sameVif(tx.get(vifTable, vif.id), vif)) runHook(tx, apps, "installed", vif, log);
+          for (const { vif } of ready) if (sameVif(tx.get(vifTable, vif.id), vif)) runHook(tx, apps, "installed", vif, guard);
         });
         for (const entry of ready) {
           if (progress.awaiting.get(entry.vif.id) !== entry) continue;

@@ -4,6 +4,7 @@ import { chassisTable, vifTable, type App, type Chassis, type PacketOut, type Re
 import { encodeFlowMod, FLOW_MOD_MATCH_OFFSET, flowKey, type FlowMod } from "node-openflow";
 import type { Logger } from "pino";
 import type { ChassisDelta, Delta, Desired, Flow, Meter, OvsPort } from "../../compiler/desired.ts";
+import { hookGuard } from "../../lib/hook-guard.ts";
 import { Metrics } from "../../lib/metrics.ts";
 import { Model } from "../../model/model.ts";
 import { Southbound, type SouthboundConfig, type SwitchInfo, type SwitchPacketIn } from "../index.ts";
@@ -178,6 +179,7 @@ export class World {
       apps: options.apps ?? [],
       metrics,
       log: recorder(log),
+      guard: hookGuard(recorder(log)),
       onPacketIn: options.onPacketIn ?? (() => []),
       config: {
         openflow: { host: "127.0.0.1", port: options.ports?.openflow ?? 0 },
