@@ -69,6 +69,7 @@ export class Controller {
         ready: () => (model.storeFailure === undefined ? { ok: true } : { ok: false, reason: `${model.storeFailure.message}; the store is opened again when the controller is restarted` }),
         switches: () => southbound.switches(),
         switch: (id) => southbound.switches().find((s) => s.id === id),
+        problems: () => southbound.problems(),
         removeSwitch: (id) => southbound.remove(id),
         flows: (query) => dump.flows(query),
         onFlowEvent: (listener) => dump.onEvent(listener),

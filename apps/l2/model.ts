@@ -1,5 +1,5 @@
 // l2's entities: networks, ports, their addresses, and where ports are attached. The one file of l2 that other apps import.
-import { defineTable, PER_VARIANT, type Row, type StandardRow, type Vif } from "#app";
+import { chassisTable, defineTable, PER_VARIANT, type Chassis, type ReadView, type Row, type StandardRow, type Vif } from "#app";
 
 export interface Network extends StandardRow {
   /** 1..2^24-1, unique: `net` in the pipeline, VNI on the wire. */
@@ -101,5 +101,16 @@ export const netScope = (networkId: string): string => `net:${networkId}`;
 
 /** Of two interfaces of one port, where it may be: the one where it already is, so that a second plug takes nothing away. */
 export const preferred = (a: Vif, b: Vif, host: string): boolean => (a.chassis === host) === (b.chassis === host) ? a.id < b.id : a.chassis === host;
+/**
+ * The chassis that a port's requested host names: by its system-id, which is proved. A hostname is self-declared, so it counts only
+ * where exactly one chassis has it and none has it as its system-id.
+ */
+export function requestedChassis(view: ReadView, host: string): Readonly<Chassis> | undefined {
+  const byId = view.get(chassisTable, host);
+  if (byId !== undefined) return byId;
+  const named = view.by(chassisTable, "hostname", host);
+  return named.length === 1 ? named[0] : undefined;
+}
+
 /** How to reach a chassis: one scope for each encapsulation profile, `<this><profile>`. The overlay fills them. */
 export const hostScope = (hostKey: number): string => `host:${hostKey}${PER_VARIANT}`;

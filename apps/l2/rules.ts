@@ -6,7 +6,7 @@ import {
 } from "#app";
 import { ports as ofPorts } from "node-openflow";
 import { ipv4ToNumber, ipv6ToBigInt, linkLocal } from "packet-codec";
-import { addressTable, attachmentTable, hostScope, lanScope, netScope, networkTable, portBindingTable, portStatusTable, portTable, preferred, type Attachment, type Port } from "./model.ts";
+import { addressTable, attachmentTable, hostScope, lanScope, netScope, networkTable, portBindingTable, portStatusTable, portTable, preferred, requestedChassis, type Attachment, type Port } from "./model.ts";
 
 /** Packets a port may send to the controller, per second. */
 const PUNT_RATE_PPS = 50;
@@ -30,10 +30,11 @@ function attach(port: Port, view: ReadView): Attachment | undefined {
   if (network === undefined || !network.admin_state_up) return undefined;
   const wanted = view.get(portBindingTable, port.id)?.requested_host ?? "";
   const host = vifs.length === 1 ? "" : (view.get(portStatusTable, port.id)?.host ?? "");
+  const requested = wanted === "" ? undefined : requestedChassis(view, wanted);
   let best: { vif: Vif; chassis: Chassis } | undefined;
   for (const vif of vifs) {
     const chassis = view.get(chassisTable, vif.chassis);
-    if (chassis === undefined || (wanted !== "" && wanted !== chassis.id && wanted !== chassis.hostname)) continue;
+    if (chassis === undefined || (wanted !== "" && chassis.id !== requested?.id)) continue;
     if (best === undefined || preferred(vif, best.vif, host)) best = { vif, chassis };
   }
   if (best === undefined) return undefined;

@@ -5,77 +5,34 @@
 //
 // A switch and its database connect separately; they belong together by the bridge's datapath id. Nothing here is truth:
 // after a restart the rows are in the store and the flows on the switches, and only differences are written to either.
-import { chassisTable, vifTable, type App, type Chassis, type PacketOut, type Vif } from "#app";
+import { chassisTable, vifTable, type Chassis, type PacketOut, type Vif } from "#app";
 import { listen as listenOvsdb, type Listener as OvsdbListener } from "ovsdb-client";
 import type { Logger } from "pino";
 import type { TlsOptions } from "node:tls";
-import type { HookGuard } from "../lib/hook-guard.ts";
-import type { Metrics } from "../lib/metrics.ts";
-import type { Delta, Desired, Flow } from "../compiler/desired.ts";
+import type { Problem } from "../lib/problem.ts";
+import type { Delta, Flow } from "../compiler/desired.ts";
 import type { Commit } from "../model/model.ts";
 import { Inventory } from "./ovsdb/inventory.ts";
-import type { ModelPort } from "./ovsdb/progress.ts";
 import { southboundMetrics, type SouthboundMetrics } from "./metrics.ts";
-import { listenOpenFlow, sameInstructions, type OpenFlowListener, type RawPacketIn, type SwitchSession } from "./openflow/session.ts";
+import { listenOpenFlow, sameInstructions, type OpenFlowListener, type SwitchSession } from "./openflow/session.ts";
 import { PacketQueue } from "./packets/queue.ts";
 import { bracketed } from "./peer.ts";
 import { Comparison, type Seen } from "./openflow/comparison.ts";
 import { Switch, type AuditResult, type Refused } from "./openflow/switch.ts";
+import { Admission } from "./admission.ts";
 import { AuditSchedule } from "./audit.ts";
+import { RefusedClaims } from "./claims.ts";
 import { switchInfo, type SwitchInfo } from "./info.ts";
-import { Lobby } from "./lobby.ts";
+import type { SouthboundOptions, SwitchPacketIn } from "./options.ts";
+import { southboundProblems, isLoopback } from "./problems.ts";
 
 export type { SwitchInfo } from "./info.ts";
+export type { HostPort, SouthboundConfig, SouthboundOptions, SwitchPacketIn } from "./options.ts";
 export type { AuditResult, Refused } from "./openflow/switch.ts";
-
-export interface HostPort {
-  readonly host: string;
-  /** 0: any free one. */
-  readonly port: number;
-}
-
-export interface SouthboundConfig {
-  readonly openflow: HostPort;
-  readonly ovsdb: HostPort;
-  /** Address that is configured on switches for OpenFlow; without it, the one their database connected to. */
-  readonly advertise?: string | undefined;
-  /** PEM: both ports speak TLS only, and peers must have a certificate of the CA. */
-  readonly tls?: { readonly cert: string | Buffer; readonly key: string | Buffer; readonly ca: string | Buffer } | undefined;
-  /** How often a switch is compared with the desired state, default 60 s; 0 = never. */
-  readonly auditIntervalMs?: number | undefined;
-  /** Tells this controller's rows on a switch from another controller's, default "axion". */
-  readonly controllerId?: string | undefined;
-  /** Connections at a time on each port, default 4096. */
-  readonly maxConnections?: number | undefined;
-  /** Until a peer must have identified itself, default 10 s. */
-  readonly handshakeTimeoutMs?: number | undefined;
-  /** How long a switch may stay connected without its database, default 60 s. */
-  readonly unknownSwitchTimeoutMs?: number | undefined;
-  /** Changed flows that may wait for one switch, default 200 000; beyond, it is compared anew. */
-  readonly pendingLimit?: number | undefined;
-  /** Packets that may wait for one switch, default 1000. */
-  readonly packetInLimit?: number | undefined;
-}
-
-/** A packet that a switch sent up, before anybody knows what table and registers mean. */
-export interface SwitchPacketIn extends RawPacketIn {
-  readonly chassis: string;
-}
-
-export interface SouthboundOptions {
-  readonly model: ModelPort;
-  readonly desired: Desired;
-  readonly apps: readonly App[];
-  readonly config: SouthboundConfig;
-  readonly metrics: Metrics;
-  readonly log: Logger;
-  /** By which every hook of an app is called. */
-  readonly guard: HookGuard;
-  readonly onPacketIn: (packet: SwitchPacketIn) => readonly PacketOut[];
-}
 
 const DRAIN_MS = 3000;
 const MAX_CONNECTIONS = 4096;
+const PROBE_TIMEOUT_MS = 5000;
 /** Errors of a switch that answer no request are logged at most this often. */
 const ERROR_PAUSE_MS = 10_000;
 
@@ -85,7 +42,8 @@ export class Southbound {
   private readonly metrics: SouthboundMetrics;
   private readonly inventory: Inventory;
   private readonly byChassis = new Map<string, Switch>();
-  private readonly lobby: Lobby;
+  private readonly refusals: RefusedClaims;
+  private readonly admission: Admission;
   private readonly audits: AuditSchedule;
   private readonly packets: PacketQueue<SwitchPacketIn>;
   private readonly listeners = new Set<(chassis: string, generation: number) => void>();
@@ -95,12 +53,14 @@ export class Southbound {
   private ovsdb: OvsdbListener | undefined;
   private openflow: OpenFlowListener | undefined;
   private reached = 0;
+  private readonly startedAt = new Date();
   private stopping = false;
 
   constructor(options: SouthboundOptions) {
     const { model, desired, apps, config } = options;
     this.options = options;
     this.log = options.log;
+    this.refusals = new RefusedClaims(options.log);
     this.metrics = southboundMetrics(options.metrics, () => [...this.byChassis.values()].filter((s) => s.session !== undefined).length);
     this.inventory = new Inventory({
       model,
@@ -113,8 +73,25 @@ export class Southbound {
       confirmed: (chassis) => this.confirmed(chassis),
       unconfirmed: (vif) => this.byChassis.get(vif.chassis)?.flushZone(vif.slot),
       handshakeTimeoutMs: config.handshakeTimeoutMs ?? 10_000,
+      probeTimeoutMs: config.probeTimeoutMs ?? PROBE_TIMEOUT_MS,
+      refusals: this.refusals,
+      occupied: (chassis, address) => this.occupied(chassis, address),
+      claimed: (chassis) => {
+        const row = model.view.get(chassisTable, chassis);
+        if (row !== undefined) this.admission.retry(row.dpid);
+      },
     });
-    this.lobby = new Lobby({ limit: config.maxConnections ?? MAX_CONNECTIONS, timeoutMs: config.unknownSwitchTimeoutMs ?? 60_000, log: this.log });
+    this.admission = new Admission({
+      limit: config.maxConnections ?? MAX_CONNECTIONS,
+      timeoutMs: config.unknownSwitchTimeoutMs ?? 60_000,
+      probeTimeoutMs: config.probeTimeoutMs ?? PROBE_TIMEOUT_MS,
+      log: this.log,
+      refusals: this.refusals,
+      rows: (dpid) => model.view.by(chassisTable, "dpid", dpid),
+      addressOf: (chassis) => this.inventory.host(chassis)?.identity.address,
+      sessionOf: (chassis) => this.byChassis.get(chassis)?.session,
+      admitted: (row, session) => this.admitted(row, session),
+    });
     this.audits = new AuditSchedule({ intervalMs: config.auditIntervalMs ?? 60_000, switches: () => this.byChassis.values(), log: this.log });
     this.packets = new PacketQueue({
       limit: config.packetInLimit ?? 1000,
@@ -148,6 +125,7 @@ export class Southbound {
       await this.stop();
       throw error;
     }
+    if (this.plain.length > 0) this.log.warn({ listeners: this.plain }, "switches are spoken to without TLS: who they are is proved by their address alone");
     this.audits.start();
   }
 
@@ -162,7 +140,7 @@ export class Southbound {
     await Promise.race([patience, Promise.all([...this.byChassis.values()].map((s) => s.whenIdle()))]);
     clearTimeout(timer);
     for (const undo of this.undo.splice(0)) undo();
-    this.lobby.clear();
+    this.admission.clear();
     await Promise.all([this.ovsdb?.close(), this.openflow?.close()]);
   }
 
@@ -178,6 +156,21 @@ export class Southbound {
   switches(): SwitchInfo[] {
     const rows = [...this.options.model.view.all(chassisTable)];
     return rows.sort((a, b) => (a.id < b.id ? -1 : 1)).map((row) => this.info(row));
+  }
+
+  /** What is wrong with hosts and switches now. */
+  problems(): Problem[] {
+    return [
+      ...southboundProblems({
+        startedAt: this.startedAt,
+        plain: this.plain,
+        chassis: this.options.model.view.all(chassisTable),
+        switchOf: (chassis) => this.byChassis.get(chassis),
+        hostOf: (chassis) => this.inventory.host(chassis),
+        hosts: this.inventory.hosts,
+        refused: this.refusals.all(),
+      }),
+    ];
   }
 
   /** The last generation whose changes of this chassis are all on its switch; 0 = none since the controller started. */
@@ -263,9 +256,10 @@ export class Southbound {
       this.byChassis.delete(before.id);
       this.counts.delete(before.id);
       this.audits.forget(before.id);
+      this.refusals.forget(before.id);
     }
     if (after === undefined) return;
-    for (const session of this.lobby.of(after.dpid)) this.assign(session);
+    this.admission.retry(after.dpid);
   }
 
   private onDelta(delta: Delta): void {
@@ -294,24 +288,17 @@ export class Southbound {
 
   private onSession(session: SwitchSession): void {
     session.onClose = (reason) => {
-      this.lobby.leave(session);
+      this.admission.leave(session);
       const target = this.ofSession.get(session);
       this.ofSession.delete(session);
       if (target?.detach(session, reason) === true && !this.stopping) {
         this.log.info({ chassis: target.chassis, address: session.address, reason }, "switch disconnected");
       }
     };
-    this.assign(session);
+    this.admission.enter(session);
   }
 
-  /** Gives the session to its switch, or lets it wait until its database has shown whose it is. */
-  private assign(session: SwitchSession): void {
-    const row = this.chassisOf(session);
-    if (row === undefined) {
-      this.lobby.enter(session);
-      return;
-    }
-    this.lobby.leave(session);
+  private admitted(row: Readonly<Chassis>, session: SwitchSession): void {
     const target = this.switchOf(row);
     session.onPacketIn = (packet) => {
       this.metrics.packetIns.inc({ table: packet.tableId });
@@ -329,6 +316,15 @@ export class Southbound {
     // if it comes after its switch, they are flushed then, and the connections of all others live on.
     const fresh = this.options.model.view.by(vifTable, "chassis", row.id).filter((vif) => this.inventory.progress.unconfirmed(vif.id, row.id));
     target.attach(session, fresh.map((vif) => vif.slot));
+  }
+
+  /** Whether the switch of the chassis is connected from another address, and answers there. */
+  private async occupied(chassis: string, address: string): Promise<boolean> {
+    const session = this.byChassis.get(chassis)?.session;
+    if (session === undefined || session.identity.address === address) return false;
+    if (await session.alive(this.options.config.probeTimeoutMs ?? PROBE_TIMEOUT_MS)) return true;
+    session.close();
+    return false;
   }
 
   private switchOf(row: Readonly<Chassis>): Switch {
@@ -352,13 +348,6 @@ export class Southbound {
     return target;
   }
 
-  private chassisOf(session: SwitchSession): Readonly<Chassis> | undefined {
-    const rows = this.options.model.view.by(chassisTable, "dpid", session.dpid);
-    if (rows.length <= 1) return rows[0];
-    // Copies of one host's disk: the address tells them apart, if their databases are here.
-    return rows.find((row) => this.inventory.host(row.id)?.address === session.host);
-  }
-
   private handlePacket(packet: SwitchPacketIn): void {
     const { guard, onPacketIn } = this.options;
     const about = { chassis: packet.chassis, table: packet.tableId };
@@ -366,10 +355,16 @@ export class Southbound {
     guard({ app: "", hook: "packetIn" }, about, () => this.sendPackets(answers), undefined);
   }
 
+  /** Listeners without TLS that others than this machine reach. */
+  private get plain(): string[] {
+    const { openflow, ovsdb, tls } = this.options.config;
+    return tls === undefined ? [openflow, ovsdb].filter(({ host }) => !isLoopback(host)).map(({ host, port }) => `${bracketed(host)}:${port}`) : [];
+  }
+
   // --- info ---------------------------------------------------------------------------------------------------------
 
   private info(row: Readonly<Chassis>): SwitchInfo {
-    return switchInfo(row, { target: this.byChassis.get(row.id), host: this.inventory.host(row.id), desired: this.desiredCount(row.id) });
+    return switchInfo(row, { target: this.byChassis.get(row.id), host: this.inventory.host(row.id), desired: this.desiredCount(row.id), refused: this.refusals.of(row.id) });
   }
 
   /** Counted once after each change of the chassis' flows. */

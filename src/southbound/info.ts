@@ -1,5 +1,6 @@
 // One switch as operators see it, in GET /switches.
 import type { Chassis } from "#app";
+import type { RefusedClaim } from "./claims.ts";
 import type { SwitchSession } from "./openflow/session.ts";
 import type { Switch } from "./openflow/switch.ts";
 import type { Host } from "./ovsdb/host.ts";
@@ -27,6 +28,8 @@ export interface SwitchInfo {
   readonly generation: number;
   /** Of its state. */
   readonly since: string | null;
+  /** Sessions that claimed to be this switch and were refused, a bounded number. */
+  readonly refused: readonly RefusedClaim[];
 }
 
 export interface SwitchParts {
@@ -34,9 +37,10 @@ export interface SwitchParts {
   readonly host: Host | undefined;
   /** Flows that it should have. */
   readonly desired: number;
+  readonly refused: readonly RefusedClaim[];
 }
 
-export function switchInfo(row: Readonly<Chassis>, { target, host, desired }: SwitchParts): SwitchInfo {
+export function switchInfo(row: Readonly<Chassis>, { target, host, desired, refused }: SwitchParts): SwitchInfo {
   const pending = target?.pendingFlows ?? 0;
   const quarantined = target?.quarantine.size ?? 0;
   return {
@@ -57,5 +61,6 @@ export function switchInfo(row: Readonly<Chassis>, { target, host, desired }: Sw
     last_sync: target?.lastSync?.toISOString() ?? null,
     generation: target?.confirmed ?? 0,
     since: target?.since.toISOString() ?? host?.since.toISOString() ?? null,
+    refused,
   };
 }

@@ -27,7 +27,7 @@ export class Lobby {
 
   enter(session: SwitchSession): void {
     const { limit, timeoutMs, log } = this.options;
-    const { dpid, host, address } = session;
+    const { dpid, address, identity: { address: host } } = session;
     const before = this.waiting.get(dpid)?.get(host);
     if (before?.session === session) return;
     if (before !== undefined) {
@@ -40,7 +40,7 @@ export class Lobby {
     }
     const timer = setTimeout(() => {
       this.leave(session);
-      log.warn({ address, dpid, timeout_ms: timeoutMs }, "switch is closed: no host's database reports this datapath id");
+      log.warn({ address, dpid, timeout_ms: timeoutMs }, "switch is closed: no database that is connected from there reports this datapath id");
       session.close();
     }, timeoutMs);
     timer.unref();
@@ -52,10 +52,10 @@ export class Lobby {
   /** It has a switch now, or is closed. */
   leave(session: SwitchSession): void {
     const all = this.waiting.get(session.dpid);
-    const entry = all?.get(session.host);
+    const entry = all?.get(session.identity.address);
     if (all === undefined || entry?.session !== session) return;
     clearTimeout(entry.timer);
-    all.delete(session.host);
+    all.delete(session.identity.address);
     if (all.size === 0) this.waiting.delete(session.dpid);
     this.count--;
   }

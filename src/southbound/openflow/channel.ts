@@ -1,6 +1,7 @@
 // What lies between a switch's state (switch.ts) and its OpenFlow connection (session.ts).
 import type { Slice } from "node-openflow";
 import type { Meter } from "../../compiler/desired.ts";
+import type { Identity } from "../identity.ts";
 
 /** A meter as installed; rate and burst are undefined if it is of another kind than ours. */
 export interface InstalledMeter {
@@ -11,7 +12,11 @@ export interface InstalledMeter {
 
 /** What a switch needs of its OpenFlow session. */
 export interface Session {
+  readonly identity: Identity;
+  /** Remote "address:port", for people. */
   readonly address: string;
+  /** Whether it answers an echo request in time. */
+  alive(timeoutMs: number): Promise<boolean>;
   /** OFPMP_FLOW replies with every flow, as they came. */
   flows(): Promise<Buffer[]>;
   meters(): Promise<InstalledMeter[]>;

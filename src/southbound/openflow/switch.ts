@@ -57,6 +57,8 @@ export class Switch {
   since = new Date();
   lastSync: Date | undefined;
   lastError: string | undefined;
+  /** Since when there is a flow that it refuses. */
+  refusedSince = new Date();
   /** Last generation that the switch confirmed while it had nothing older left to confirm; 0 = none in this process. */
   private confirmedGeneration = 0;
   readonly quarantine = new Map<string, Refused>();
@@ -371,6 +373,7 @@ export class Switch {
   }
 
   private refused(flow: Flow, error: string): void {
+    if (this.quarantine.size === 0) this.refusedSince = new Date();
     if (!this.pending.has(flow.key)) this.quarantine.set(flow.key, { flow, error });
     this.lastError = `flow of table ${flow.table} refused: ${error}`;
     if (this.quarantine.size <= REFUSALS_LOGGED) this.log.error({ error, table: flow.table, priority: flow.priority, cookie: cookieText(flow) }, "switch refused a flow; it is set aside");

@@ -6,6 +6,8 @@ import { comment, OvsdbProtocolError, Replica, type OvsdbSession } from "ovsdb-c
 import type { Logger } from "pino";
 import type { Desired, OvsPort } from "../../compiler/desired.ts";
 import type { HookGuard } from "../../lib/hook-guard.ts";
+import type { RefusedClaims } from "../claims.ts";
+import { certificateNames, type Identity } from "../identity.ts";
 import { peerOf } from "../peer.ts";
 import { HostRows, INSTALLED, monitoredColumns, plan, type BridgeRow, type Note } from "./adoption.ts";
 import { cause, restingSlots, SLOT_REST_MS, type ChassisProgress, type InterfaceProgress, type ModelPort } from "./progress.ts";
@@ -27,6 +29,13 @@ export interface HostOptions {
   /** The switch never confirmed this stored interface. */
   readonly unconfirmed: (vif: Vif) => void;
   readonly handshakeTimeoutMs: number;
+  /** How long a session that is asked whether it is alive may take. */
+  readonly probeTimeoutMs: number;
+  readonly refusals: RefusedClaims;
+  /** Whether the chassis has a live OpenFlow session from another address than this one. */
+  readonly occupied: (chassis: string, address: string) => Promise<boolean>;
+  /** A database session was accepted as the chassis'. */
+  readonly claimed: (chassis: string) => void;
 }
 
 /** What a host needs of the inventory that it is in. */
@@ -45,8 +54,7 @@ const RETRY_MAX_MS = 30_000;
 export class Host {
   readonly session: OvsdbSession;
   readonly peer: string;
-  /** Remote address without its port. */
-  readonly address: string;
+  readonly identity: Identity;
   readonly since = new Date();
   /** Its system-id, once it was given to this session. */
   chassis: string | undefined;
@@ -63,8 +71,8 @@ export class Host {
   private stopping = false;
   private timer: NodeJS.Timeout | undefined;
   private retryMs = RETRY_MIN_MS;
-  /** Notes that were logged and still hold. */
-  private reported = new Set<string>();
+  /** Notes that were logged and still hold, since when. */
+  reported: ReadonlyMap<string, Date> = new Map();
   /** The last transaction, to notice one that has no effect. */
   private last = { text: "", at: 0 };
   /** Interfaces were compared with the stored ones at least once in this session. */
@@ -74,7 +82,7 @@ export class Host {
     this.inventory = inventory;
     this.session = session;
     this.peer = peerOf(session.socket).text;
-    this.address = peerOf(session.socket).host;
+    this.identity = { address: peerOf(session.socket).host, names: certificateNames(session.socket) };
     this.log = inventory.options.log.child({ peer: this.peer });
     session.on("close", (reason) => this.closed(reason));
   }
@@ -310,14 +318,14 @@ export class Host {
   }
 
   private reportNotes(notes: readonly Note[]): void {
-    const now = new Set<string>();
+    const now = new Map<string, Date>();
     for (const note of notes) {
       const text = `${note.about}: ${note.problem}`;
-      now.add(text);
+      now.set(text, this.reported.get(text) ?? new Date());
       if (!this.reported.has(text)) this.log.warn(note, "host is not as it should be");
     }
     this.reported = now;
-    this.lastError = notes.length === 0 ? undefined : [...now].join("; ");
+    this.lastError = notes.length === 0 ? undefined : [...now.keys()].join("; ");
   }
 
   private closed(reason: Error | undefined): void {

@@ -7,14 +7,11 @@ import { Host, type HostOptions, type HostOwner } from "./host.ts";
 import { cause, InterfaceProgress } from "./progress.ts";
 import { writeVifs } from "./vifs.ts";
 
-const PROBE_TIMEOUT_MS = 3000;
-
 export class Inventory implements HostOwner {
   readonly options: HostOptions;
   private readonly byChassis = new Map<string, Host>();
   private readonly all = new Set<Host>();
   readonly progress: InterfaceProgress;
-  private readonly conflicts = new Set<string>();
 
   constructor(options: HostOptions) {
     this.options = options;
@@ -36,8 +33,9 @@ export class Inventory implements HostOwner {
     return this.byChassis.get(chassis);
   }
 
+  /** All that are connected, also those without a name. */
   get hosts(): Iterable<Host> {
-    return this.byChassis.values();
+    return this.all;
   }
 
   onDelta(delta: Delta): void {
@@ -51,26 +49,32 @@ export class Inventory implements HostOwner {
   }
 
   /**
-   * Makes `host` the one session of the chassis. False if another live host has the name: then this one has to go.
+   * Makes `host` the one session of the chassis. False: its certificate does not have the name, or another live host has it;
+   * then this one has to go.
    */
   async claim(host: Host, chassis: string): Promise<boolean> {
+    const { refusals, probeTimeoutMs, occupied, claimed } = this.options;
+    const { address, names } = host.identity;
+    const refuse = (reason: string): false => {
+      refusals.refuse(chassis, "system-id", address, reason);
+      return false;
+    };
+    if (names?.includes(chassis) === false) return refuse(`its certificate names ${names.join(", ") || "nobody"}`);
     for (;;) {
       const other = this.byChassis.get(chassis);
       if (other === undefined || other === host || !other.session.open) break;
-      if (await isAlive(other.session)) {
-        const key = `${chassis} ${host.address}`;
-        if (!this.conflicts.has(key)) {
-          if (this.conflicts.size > 10_000) this.conflicts.clear();
-          this.conflicts.add(key);
-          this.options.log.error({ chassis, peer: host.peer, owner: other.peer }, "two hosts have the same system-id; the second one is refused");
-        }
-        return false;
-      }
+      if (await isAlive(other.session, probeTimeoutMs)) return refuse(`the database of ${other.peer} has this system-id and is connected`);
       await other.session.close();
     }
+    // Without certificates a switch that is connected vouches for where its host is.
+    if (names === undefined && (await occupied(chassis, address))) return refuse("the switch of this system-id is connected from another address");
+    const now = this.byChassis.get(chassis);
+    if (now !== undefined && now !== host && now.session.open) return this.claim(host, chassis);
     if (!host.session.open) return false;
     if (host.chassis !== undefined && host.chassis !== chassis && this.byChassis.get(host.chassis) === host) this.byChassis.delete(host.chassis);
     this.byChassis.set(chassis, host);
+    refusals.accepted(chassis, "system-id", address);
+    claimed(chassis);
     return true;
   }
 
@@ -90,9 +94,9 @@ export class Inventory implements HostOwner {
   }
 }
 
-async function isAlive(session: OvsdbSession): Promise<boolean> {
+async function isAlive(session: OvsdbSession, timeoutMs: number): Promise<boolean> {
   let timer: NodeJS.Timeout | undefined;
-  const silence = new Promise<false>((resolve) => (timer = setTimeout(() => resolve(false), PROBE_TIMEOUT_MS)));
+  const silence = new Promise<false>((resolve) => (timer = setTimeout(() => resolve(false), timeoutMs)));
   const answer = session.request("echo", []).then(
     () => true,
     () => session.open,
