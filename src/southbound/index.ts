@@ -18,6 +18,8 @@ import { listenOpenFlow, sameInstructions, type OpenFlowListener, type SwitchSes
 import { PacketQueue } from "./packets/queue.ts";
 import { bracketed } from "./peer.ts";
 import { Comparison, type Seen } from "./openflow/comparison.ts";
+import { SyncSlots } from "./openflow/sync-slots.ts";
+import { realTiming, type Timing } from "./timing.ts";
 import { Switch, type AuditResult, type Refused } from "./openflow/switch.ts";
 import { Admission } from "./admission.ts";
 import { AuditSchedule } from "./audit.ts";
@@ -33,6 +35,7 @@ export type { AuditResult, Refused } from "./openflow/switch.ts";
 const DRAIN_MS = 3000;
 const MAX_CONNECTIONS = 4096;
 const PROBE_TIMEOUT_MS = 5000;
+const SYNC_LIMIT = 16;
 /** Errors of a switch that answer no request are logged at most this often. */
 const ERROR_PAUSE_MS = 10_000;
 
@@ -43,6 +46,8 @@ export class Southbound {
   private readonly inventory: Inventory;
   private readonly byChassis = new Map<string, Switch>();
   private readonly refusals: RefusedClaims;
+  private readonly timing: Timing;
+  private readonly slots: SyncSlots;
   private readonly admission: Admission;
   private readonly audits: AuditSchedule;
   private readonly packets: PacketQueue<SwitchPacketIn>;
@@ -60,8 +65,10 @@ export class Southbound {
     const { model, desired, apps, config } = options;
     this.options = options;
     this.log = options.log;
+    this.timing = options.timing ?? realTiming;
+    this.slots = new SyncSlots(config.syncLimit ?? SYNC_LIMIT);
     this.refusals = new RefusedClaims(options.log);
-    this.metrics = southboundMetrics(options.metrics, () => [...this.byChassis.values()].filter((s) => s.session !== undefined).length);
+    this.metrics = southboundMetrics(options.metrics, () => [...this.byChassis.values()].filter((s) => s.session !== undefined).length, () => this.slots);
     this.inventory = new Inventory({
       model,
       desired,
@@ -76,6 +83,7 @@ export class Southbound {
       probeTimeoutMs: config.probeTimeoutMs ?? PROBE_TIMEOUT_MS,
       refusals: this.refusals,
       occupied: (chassis, address) => this.occupied(chassis, address),
+      timing: this.timing,
       claimed: (chassis) => {
         const row = model.view.get(chassisTable, chassis);
         if (row !== undefined) this.admission.retry(row.dpid);
@@ -196,10 +204,16 @@ export class Southbound {
 
   /** Asks the switch for its flows and compares; `seen` is called for each. Desired flows it lacks are in the answer. */
   async compareInstalled(chassis: string, seen: Seen): Promise<readonly Flow[]> {
-    const parts = await this.installedFlows(chassis);
-    const comparison = new Comparison(this.options.desired.flowsOf(chassis), sameInstructions, seen);
-    for (const part of parts) comparison.part(part);
-    return comparison.finish(() => false).missing;
+    const ticket = this.slots.take();
+    try {
+      await ticket.granted;
+      const parts = await this.installedFlows(chassis);
+      const comparison = new Comparison(this.options.desired.flowsOf(chassis), sameInstructions, seen);
+      for (const part of parts) comparison.part(part);
+      return comparison.finish(() => false).missing;
+    } finally {
+      ticket.end();
+    }
   }
 
   sendPackets(packets: Iterable<PacketOut>): void {
@@ -338,6 +352,8 @@ export class Southbound {
         log: this.log.child({ chassis: row.id, dpid: row.dpid }),
         sameInstructions,
         pendingLimit: this.options.config.pendingLimit ?? 200_000,
+        slots: this.slots,
+        timing: this.timing,
         onConfirmed: (chassis) => {
           if (this.inventory.progress.awaiting.has(chassis)) void this.inventory.progress.confirmUpTo(chassis);
           this.notify(chassis);

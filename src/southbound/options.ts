@@ -4,6 +4,7 @@ import type { Logger } from "pino";
 import type { Desired } from "../compiler/desired.ts";
 import type { HookGuard } from "../lib/hook-guard.ts";
 import type { Metrics } from "../lib/metrics.ts";
+import type { Timing } from "./timing.ts";
 import type { RawPacketIn } from "./openflow/session.ts";
 import type { ModelPort } from "./ovsdb/progress.ts";
 
@@ -32,6 +33,8 @@ export interface SouthboundConfig {
   readonly probeTimeoutMs?: number | undefined;
   /** How long a switch may stay connected without its database, default 60 s. */
   readonly unknownSwitchTimeoutMs?: number | undefined;
+  /** Switches that are compared at a time, default 16. */
+  readonly syncLimit?: number | undefined;
   /** Changed flows that may wait for one switch, default 200 000; beyond, it is compared anew. */
   readonly pendingLimit?: number | undefined;
   /** Packets that may wait for one switch, default 1000. */
@@ -50,6 +53,8 @@ export interface SouthboundOptions {
   readonly config: SouthboundConfig;
   readonly metrics: Metrics;
   readonly log: Logger;
+  /** Default: the machine's. */
+  readonly timing?: Timing | undefined;
   /** By which every hook of an app is called. */
   readonly guard: HookGuard;
   readonly onPacketIn: (packet: SwitchPacketIn) => readonly PacketOut[];

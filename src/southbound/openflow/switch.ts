@@ -4,40 +4,17 @@
 // joins `pending`, keyed by flow, while at most one bundle is on its way. So a burst of commits costs one bundle, a slow
 // switch costs bounded memory, and whatever was sent last is what the switch has. An audit is the same comparison on the
 // side, leaving out what changed meanwhile. A flow that the switch refuses is set aside with its error; the rest goes on.
-import { OpenFlowError } from "node-openflow";
 import type { Logger } from "pino";
-import type { ChassisDelta, Desired, Flow } from "../../compiler/desired.ts";
-import type { SouthboundMetrics } from "../metrics.ts";
-import type { InstalledMeter, Session } from "./channel.ts";
-import { compareDump, type Comparison, type Difference, type SameInstructions } from "./comparison.ts";
+import type { ChassisDelta, Flow } from "../../compiler/desired.ts";
+import type { Session } from "./channel.ts";
+import { compareDump, type Comparison } from "./comparison.ts";
 import { Delivery, type Entry } from "./delivery.ts";
+import { readInstalled } from "./installed.ts";
 import { Meters, type MeterChange } from "./meters.ts";
+import { SyncGate } from "./sync-gate.ts";
+import type { AuditResult, Found, Refused, SwitchOptions, SwitchState } from "./switch-types.ts";
 
-export interface SwitchOptions {
-  readonly chassis: string;
-  readonly desired: Desired;
-  /** Generation of the last delta that was handed to the switches. */
-  readonly reached: () => number;
-  readonly metrics: SouthboundMetrics;
-  readonly log: Logger;
-  readonly sameInstructions: SameInstructions;
-  /** Flows that may wait; more, and the switch is compared anew instead. */
-  readonly pendingLimit: number;
-  readonly onConfirmed: (chassis: string) => void;
-}
-
-export type SwitchState = "disconnected" | "syncing" | "connected";
-
-export interface Refused {
-  readonly flow: Flow;
-  readonly error: string;
-}
-
-export interface AuditResult {
-  readonly missing: number;
-  readonly changed: number;
-  readonly foreign: number;
-}
+export type { AuditResult, Refused } from "./switch-types.ts";
 
 interface Batch {
   readonly generation: number;
@@ -49,6 +26,8 @@ interface Batch {
 
 /** Refused flows that are logged one by one. */
 const REFUSALS_LOGGED = 50;
+
+const NOTHING: AuditResult = { missing: 0, changed: 0, foreign: 0 };
 
 export class Switch {
   readonly chassis: string;
@@ -83,12 +62,18 @@ export class Switch {
   private changedSince: Set<string> | undefined;
   private auditing: Promise<AuditResult> | undefined;
   private idle: (() => void)[] = [];
+  /** Wait until a batch is delivered, or there is none. */
+  private delivered: (() => void)[] = [];
+  private readonly gate: SyncGate;
+  /** A comparison asks much of the switch: should it go away now, that counts as a failure. */
+  private busy = false;
 
   constructor(options: SwitchOptions) {
     this.options = options;
     this.chassis = options.chassis;
     this.log = options.log;
     this.metricLabels = { switch: options.chassis };
+    this.gate = new SyncGate(options.slots, options.timing, options.log);
   }
 
   get pendingFlows(): number {
@@ -115,6 +100,12 @@ export class Switch {
     return new Promise((resolve) => this.idle.push(resolve));
   }
 
+  /** Resolves when what is pending now is on the switch, or there is nothing, or it is disconnected. */
+  private whenDelivered(): Promise<void> {
+    this.schedule();
+    return new Promise((resolve) => this.delivered.push(resolve));
+  }
+
   /** Takes over a session whose handshake is done; an earlier one is closed. `zones`: conntrack zones to flush first. */
   attach(session: Session, zones: Iterable<number>): void {
     const before = this.session;
@@ -130,6 +121,7 @@ export class Switch {
     this.inflight = undefined;
     this.changedSince = undefined;
     for (const zone of zones) this.zones.add(zone);
+    this.gate.cancel();
     this.log.info({ address: session.address }, "switch connected");
     void this.synchronise(session);
   }
@@ -138,6 +130,9 @@ export class Switch {
   detach(session: Session, reason: string): boolean {
     if (this.session !== session) return false;
     if (this.inSync) this.confirmedGeneration = this.confirmed;
+    // A dump or a bundle that the switch did not survive would be tried again at once.
+    if (this.busy) this.gate.failed();
+    this.busy = false;
     this.session = undefined;
     this.state = "disconnected";
     this.since = new Date();
@@ -146,7 +141,8 @@ export class Switch {
     this.inflight = undefined;
     this.held = "dump";
     this.changedSince = undefined;
-    for (const resolve of this.idle.splice(0)) resolve();
+    this.gate.cancel();
+    for (const resolve of [...this.idle.splice(0), ...this.delivered.splice(0)]) resolve();
     return true;
   }
 
@@ -172,7 +168,7 @@ export class Switch {
 
   /** Compares the switch with the desired state and repairs it. Shares an audit that is under way. */
   audit(): Promise<AuditResult> {
-    if (this.state !== "connected" || this.held !== undefined) return Promise.resolve({ missing: 0, changed: 0, foreign: 0 });
+    if (this.state !== "connected" || this.held !== undefined) return Promise.resolve(NOTHING);
     this.auditing ??= this.runAudit().finally(() => (this.auditing = undefined));
     return this.auditing;
   }
@@ -194,72 +190,88 @@ export class Switch {
   // --- comparing ----------------------------------------------------------------------------------------------------
 
   private async synchronise(session: Session): Promise<void> {
-    const { desired, metrics } = this.options;
-    const started = performance.now();
-    this.held = "dump";
+    const { metrics, timing } = this.options;
+    this.held = "dump"; // while it waits, changes need no note
     this.state = "syncing";
+    const started = timing.now();
+    const ticket = await this.gate.enter(() => this.session === session);
+    if (ticket === undefined) return;
+    let again = false;
     try {
-      const flows = await session.flows();
-      const meters = await this.metersOf(session);
+      this.busy = true;
+      const found = await this.compareAll(session);
+      again = found !== undefined && (this.held as string) === "overrun";
+      if (found === undefined || again) return;
+      await this.whenDelivered();
+      ticket.end();
       if (this.session !== session) return;
-      this.held = "comparison";
-      this.forgetPending();
-      this.generation = desired.generation;
-      this.meters.compare(meters, this.options.desired.metersOf(this.chassis));
-      const changedSince = (this.changedSince = new Set<string>());
-      const comparison = await this.compare(session, flows);
-      if (comparison === undefined) return;
-      if ((this.held as string) === "overrun") {
-        await this.synchronise(session);
-        return;
-      }
-      const { missing, changed, foreign } = this.takeOver(comparison, changedSince);
-      this.held = undefined;
-      this.schedule();
+      this.busy = false;
       await this.whenIdle();
       if (this.session !== session) return;
-      const seconds = (performance.now() - started) / 1000;
+      const seconds = (timing.now() - started) / 1000;
       metrics.syncSeconds.observe(seconds);
-      this.log.info(
-        { desired: comparison.desired, found: comparison.dumped, missing: missing.length, changed: changed.length, foreign: foreign.length, ms: Math.round(seconds * 1000) },
-        "switch in order",
-      );
+      this.log.info({ ...found, ms: Math.round(seconds * 1000) }, "switch in order");
     } catch (error) {
-      if (this.session === session) this.abort(session, error, "switch could not be compared");
+      this.abort(session, error, "switch could not be compared");
+    } finally {
+      ticket.end();
+      if (again && this.session === session) void this.synchronise(session);
     }
+  }
+
+  /** What it finds becomes pending, unless there was an overrun. undefined: the session ended meanwhile. Dump and maps end with it. */
+  private async compareAll(session: Session): Promise<Found | undefined> {
+    const { desired, timing } = this.options;
+    const { flows, meters } = await readInstalled(session, timing);
+    if (this.session !== session) return undefined;
+    this.held = "comparison";
+    this.forgetPending();
+    this.generation = desired.generation;
+    this.meters.compare(meters, desired.metersOf(this.chassis));
+    const changedSince = (this.changedSince = new Set<string>());
+    const comparison = await this.compare(session, flows);
+    if (comparison === undefined) return undefined;
+    if ((this.held as string) === "overrun") return { desired: comparison.desired, found: comparison.dumped, missing: 0, changed: 0, foreign: 0 };
+    this.held = undefined;
+    return this.takeOver(comparison, changedSince);
   }
 
   private async runAudit(): Promise<AuditResult> {
     const { metrics } = this.options;
     const session = this.session!;
-    const nothing: AuditResult = { missing: 0, changed: 0, foreign: 0 };
-    const changedSince = (this.changedSince = new Set([...this.pending.keys(), ...(this.inflight?.entries.keys() ?? [])]));
-    const { revision } = this.meters;
+    const ticket = await this.gate.slot(() => this.session === session);
+    if (ticket === undefined) return NOTHING;
     try {
-      const flows = await session.flows();
-      const meters = await this.metersOf(session);
-      if (this.session !== session || this.held !== undefined) return nothing;
-      const comparison = await this.compare(session, flows);
-      if (comparison === undefined || this.held !== undefined) return nothing;
-      if (this.meters.revision === revision && this.inflight === undefined) this.meters.compare(meters, this.options.desired.metersOf(this.chassis));
-      const difference = this.takeOver(comparison, changedSince);
-      const result = { missing: difference.missing.length, changed: difference.changed.length, foreign: difference.foreign.length };
+      const found = this.held === undefined ? await this.compareBeside(session) : undefined;
+      if (found === undefined) return NOTHING;
+      const { missing, changed, foreign } = found;
+      const result = { missing, changed, foreign };
       for (const [kind, n] of Object.entries(result)) if (n > 0) metrics.repaired.inc({ ...this.metricLabels, kind }, n);
-      if (result.missing + result.changed + result.foreign > 0) this.log.warn(result, "switch was changed by somebody else; it is repaired");
+      if (missing + changed + foreign > 0) {
+        this.log.warn(result, "switch was changed by somebody else; it is repaired");
+        await this.whenDelivered();
+      }
       return result;
     } finally {
-      if (this.changedSince === changedSince) this.changedSince = undefined;
+      ticket.end();
       this.schedule(); // an overrun waited for the audit's end
     }
   }
 
-  /** Switches without meters answer with an error; then there are none. */
-  private async metersOf(session: Session): Promise<InstalledMeter[]> {
+  /** Compares while changes go on. undefined: it came to nothing. */
+  private async compareBeside(session: Session): Promise<Found | undefined> {
+    const { desired, timing } = this.options;
+    const changedSince = (this.changedSince = new Set([...this.pending.keys(), ...(this.inflight?.entries.keys() ?? [])]));
+    const { revision } = this.meters;
     try {
-      return await session.meters();
-    } catch (error) {
-      if (error instanceof OpenFlowError && error.code === "OF_PEER_ERROR") return [];
-      throw error;
+      const { flows, meters } = await readInstalled(session, timing);
+      if (this.session !== session || this.held !== undefined) return undefined;
+      const comparison = await this.compare(session, flows);
+      if (comparison === undefined || this.held !== undefined) return undefined;
+      if (this.meters.revision === revision && this.inflight === undefined) this.meters.compare(meters, desired.metersOf(this.chassis));
+      return this.takeOver(comparison, changedSince);
+    } finally {
+      if (this.changedSince === changedSince) this.changedSince = undefined;
     }
   }
 
@@ -270,13 +282,12 @@ export class Switch {
   }
 
   /** What the comparison found becomes pending, except what changed while it ran. */
-  private takeOver(comparison: Comparison, changedSince: ReadonlySet<string>): Difference {
+  private takeOver(comparison: Comparison, changedSince: ReadonlySet<string>): Found {
     this.changedSince = undefined;
-    const difference = comparison.finish((key) => changedSince.has(key) || this.quarantine.has(key));
-    for (const flow of difference.missing) this.pending.set(flow.key, { flow, add: true });
-    for (const flow of difference.changed) this.pending.set(flow.key, { flow, add: true });
-    this.foreign.push(...difference.foreign);
-    return difference;
+    const { missing, changed, foreign } = comparison.finish((key) => changedSince.has(key) || this.quarantine.has(key));
+    for (const flow of [...missing, ...changed]) this.pending.set(flow.key, { flow, add: true });
+    for (const message of foreign) this.foreign.push(message);
+    return { desired: comparison.desired, found: comparison.dumped, missing: missing.length, changed: changed.length, foreign: foreign.length };
   }
 
   // --- sending ------------------------------------------------------------------------------------------------------
@@ -329,6 +340,7 @@ export class Switch {
       () => {
         if (this.session !== session) return;
         this.inflight = undefined;
+        for (const resolve of this.delivered.splice(0)) resolve();
         if (this.held === undefined) this.confirmedGeneration = Math.max(this.confirmedGeneration, batch.generation);
         this.lastSync = new Date();
         if (!this.inSync) this.options.onConfirmed(this.chassis);
@@ -347,14 +359,16 @@ export class Switch {
       this.state = "connected";
       this.lastSync = new Date();
     }
-    for (const resolve of this.idle.splice(0)) resolve();
+    for (const resolve of [...this.idle.splice(0), ...this.delivered.splice(0)]) resolve();
     this.options.onConfirmed(this.chassis);
   }
 
-  /** The switch comes back by itself, and is compared then. */
+  /** The switch comes back by itself, and is compared after a pause that grows with each failure. */
   private abort(session: Session, error: unknown, message: string): void {
+    if (this.session !== session) return;
+    const retryMs = this.gate.failed();
     this.lastError = error instanceof Error ? error.message : String(error);
-    this.log.error({ err: error }, message);
+    this.log.error({ err: error, retry_ms: retryMs }, message);
     session.close();
   }
 

@@ -9,6 +9,7 @@ import type { HookGuard } from "../../lib/hook-guard.ts";
 import type { RefusedClaims } from "../claims.ts";
 import { certificateNames, type Identity } from "../identity.ts";
 import { peerOf } from "../peer.ts";
+import { Backoff, type Timing } from "../timing.ts";
 import { HostRows, INSTALLED, monitoredColumns, plan, type BridgeRow, type Note } from "./adoption.ts";
 import { cause, restingSlots, SLOT_REST_MS, type ChassisProgress, type InterfaceProgress, type ModelPort } from "./progress.ts";
 import { readSettings, type HostSettings } from "./settings.ts";
@@ -32,6 +33,7 @@ export interface HostOptions {
   /** How long a session that is asked whether it is alive may take. */
   readonly probeTimeoutMs: number;
   readonly refusals: RefusedClaims;
+  readonly timing: Timing;
   /** Whether the chassis has a live OpenFlow session from another address than this one. */
   readonly occupied: (chassis: string, address: string) => Promise<boolean>;
   /** A database session was accepted as the chassis'. */
@@ -47,8 +49,8 @@ export interface HostOwner {
   remove(chassis: string, why: string): Promise<void>;
 }
 
-const RETRY_MIN_MS = 1000;
-const RETRY_MAX_MS = 30_000;
+/** A transaction that has to be repeated within this long had no effect. */
+const NO_EFFECT_MS = 1000;
 
 /** One OVSDB session: a host, from its first byte to its last. */
 export class Host {
@@ -69,8 +71,9 @@ export class Host {
   private dirty = false;
   private working: Promise<void> | undefined;
   private stopping = false;
-  private timer: NodeJS.Timeout | undefined;
-  private retryMs = RETRY_MIN_MS;
+  /** While it waits to try again. */
+  private cancelRetry: (() => void) | undefined;
+  private readonly backoff: Backoff;
   /** Notes that were logged and still hold, since when. */
   reported: ReadonlyMap<string, Date> = new Map();
   /** The last transaction, to notice one that has no effect. */
@@ -84,6 +87,7 @@ export class Host {
     this.peer = peerOf(session.socket).text;
     this.identity = { address: peerOf(session.socket).host, names: certificateNames(session.socket) };
     this.log = inventory.options.log.child({ peer: this.peer });
+    this.backoff = new Backoff(inventory.options.timing);
     session.on("close", (reason) => this.closed(reason));
   }
 
@@ -114,44 +118,37 @@ export class Host {
   /** Something may have changed: compares everything again, now or after the comparison under way. */
   kick(): void {
     this.dirty = true;
-    if (this.working !== undefined || this.stopping || !this.replica.synced) return;
-    clearTimeout(this.timer);
+    // After a failure it is done after the pause, whatever happens meanwhile.
+    if (this.working !== undefined || this.cancelRetry !== undefined || this.stopping || !this.replica.synced) return;
     this.working = this.work().finally(() => {
       this.working = undefined;
-      if (this.dirty && this.timer === undefined) this.kick();
+      if (this.dirty) this.kick();
     });
   }
 
   async stop(): Promise<void> {
     this.stopping = true;
-    clearTimeout(this.timer);
+    this.cancelRetry?.();
     await this.working;
     await this.session.close();
   }
 
   private async work(): Promise<void> {
-    this.timer = undefined;
     try {
       while (this.dirty && !this.stopping && this.session.open) {
         this.dirty = false;
         await this.reconcile();
       }
-      this.retryMs = RETRY_MIN_MS;
     } catch (error) {
       if (!this.session.open || this.stopping) return;
       this.lastError = error instanceof Error ? error.message : String(error);
-      this.log.error({ err: error, retry_ms: this.retryMs }, "host could not be brought in order");
-      this.again(this.retryMs);
-      this.retryMs = Math.min(this.retryMs * 2, RETRY_MAX_MS);
+      const ms = this.backoff.next();
+      this.log.error({ err: error, retry_ms: Math.round(ms) }, "host could not be brought in order");
+      this.cancelRetry = this.inventory.options.timing.after(ms, () => {
+        this.cancelRetry = undefined;
+        this.kick();
+      });
     }
-  }
-
-  private again(ms: number): void {
-    this.timer = setTimeout(() => {
-      this.timer = undefined;
-      this.kick();
-    }, ms);
-    this.timer.unref();
   }
 
   private async reconcile(): Promise<void> {
@@ -176,7 +173,7 @@ export class Host {
     });
     if (operations.length > 0) {
       const text = JSON.stringify(operations);
-      if (text === this.last.text && Date.now() - this.last.at < RETRY_MIN_MS) {
+      if (text === this.last.text && Date.now() - this.last.at < NO_EFFECT_MS) {
         // Somebody undoes it at once, or the switch does not keep it.
         throw new Error("the database does not stay as it was set");
       }
@@ -329,7 +326,7 @@ export class Host {
   }
 
   private closed(reason: Error | undefined): void {
-    clearTimeout(this.timer);
+    this.cancelRetry?.();
     if (this.stopping || reason === undefined) return;
     if (reason instanceof OvsdbProtocolError) this.log.warn({ reason: reason.message }, "peer on the OVSDB port does not speak OVSDB");
     else if (this.chassis !== undefined) this.log.info({ reason: reason.message }, "host disconnected");

@@ -10,6 +10,7 @@ import { Model } from "../../model/model.ts";
 import { Southbound, type SouthboundConfig, type SwitchInfo, type SwitchPacketIn } from "../index.ts";
 import type { KvStore } from "../../store/kv.ts";
 import { openMemory } from "../../store/memory.ts";
+import type { Timing } from "../timing.ts";
 import { eventually, type Ovs } from "./ovs.ts";
 
 /** A flow as the compiler makes it: bytes of a flow-mod. */
@@ -144,6 +145,7 @@ export interface WorldOptions {
   readonly want?: (chassis: Readonly<Chassis>, view: ReadView) => Wanted;
   readonly config?: Partial<SouthboundConfig>;
   readonly apps?: readonly App[];
+  readonly timing?: Timing;
   readonly onPacketIn?: (packet: SwitchPacketIn) => readonly PacketOut[];
   /** Of an earlier world: what was stored is there again. */
   readonly store?: KvStore;
@@ -180,6 +182,7 @@ export class World {
       metrics,
       log: recorder(log),
       guard: hookGuard(recorder(log)),
+      timing: options.timing,
       onPacketIn: options.onPacketIn ?? (() => []),
       config: {
         openflow: { host: "127.0.0.1", port: options.ports?.openflow ?? 0 },
