@@ -7,6 +7,9 @@ import type { Flow } from "../../compiler/desired.ts";
 const NONE = 0xffff_ffff;
 const FLOW_MOD = 14;
 const DELETE_STRICT = flowModCommands.delete_strict;
+/** A comparison lets others have a turn of the event loop after this long. */
+const TURN_MS = 4;
+const FLOWS_A_STEP = 1024;
 
 /** Whether two instruction lists that differ in bytes mean the same. */
 export type SameInstructions = (a: Buffer, b: Buffer) => boolean;
@@ -36,7 +39,7 @@ export class Comparison {
   /** Flows that should be there. */
   desired = 0;
 
-  /** `seen` is told of every flow in the dump: which desired flow it is, if any, and whether it is as desired. */
+  /** `seen` is called for every flow in the dump: which desired flow it is, if any, and whether it is as desired. */
   constructor(desired: Iterable<Flow>, sameInstructions: SameInstructions, seen?: Seen) {
     this.seen = seen;
     this.sameInstructions = sameInstructions;
@@ -110,6 +113,31 @@ export class Comparison {
     }
     return keys;
   }
+}
+
+/**
+ * Compares a whole dump with the flows that are desired now, yielding to the event loop between steps. `current` is asked
+ * after each; undefined: it became false.
+ */
+export async function compareDump(desired: Iterable<Flow>, parts: readonly Buffer[], sameInstructions: SameInstructions, current: () => boolean): Promise<Comparison | undefined> {
+  const comparison = new Comparison([], sameInstructions);
+  const wanted = Array.from(desired); // all of one moment
+  let turn = performance.now();
+  const yieldTurn = async (): Promise<boolean> => {
+    if (performance.now() - turn < TURN_MS) return true;
+    await new Promise((resolve) => setImmediate(resolve));
+    turn = performance.now();
+    return current();
+  };
+  for (let at = 0; at < wanted.length; at += FLOWS_A_STEP) {
+    comparison.want(wanted.slice(at, at + FLOWS_A_STEP));
+    if (!(await yieldTurn())) return undefined;
+  }
+  for (const part of parts) {
+    comparison.part(part);
+    if (!(await yieldTurn())) return undefined;
+  }
+  return comparison;
 }
 
 /** Table and priority, as they are in a flow key, and the match in the one spelling. */

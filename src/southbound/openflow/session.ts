@@ -1,9 +1,10 @@
-// OpenFlow sessions: from a socket to a switch that has said its datapath id. What goes wrong before that is the peer's own
+// OpenFlow sessions: from a socket to a switch whose datapath id is known. What goes wrong before that is the peer's own
 // business: one line in the log, and its connection ends.
 import type { TLSSocket, TlsOptions } from "node:tls";
 import { decodeInstructions, listen, peerError, ports, type Decoded, type Match, type Message, type MessageOf, type OpenFlowConnection, type PacketInMessage, type Slice } from "node-openflow";
 import type { Logger } from "pino";
 import type { Meter } from "../../compiler/desired.ts";
+import { certificateNames, type Identity } from "../identity.ts";
 import { peerOf } from "../peer.ts";
 import type { InstalledMeter, Session } from "./channel.ts";
 
@@ -72,7 +73,8 @@ export class SwitchSession implements Session {
   /** 16 hex digits. */
   readonly dpid: string;
   readonly softwareVersion: string;
-  readonly host: string;
+  readonly identity: Identity;
+  /** Remote "address:port", for people. */
   readonly address: string;
   /** Called once. */
   onClose: (reason: string) => void = () => undefined;
@@ -85,7 +87,7 @@ export class SwitchSession implements Session {
     this.connection = connection;
     this.dpid = dpid;
     this.softwareVersion = softwareVersion;
-    this.host = peer.host;
+    this.identity = { address: peer.host, names: certificateNames(connection.socket) };
     this.address = peer.text;
     connection.on("close", (reason) => this.onClose(reason.message));
     connection.on("packet_in", (message) => this.packetIn(message));
@@ -95,6 +97,16 @@ export class SwitchSession implements Session {
 
   get closed(): boolean {
     return this.connection.closed !== undefined;
+  }
+
+  /** Whether it answers an echo request in time. */
+  async alive(timeoutMs: number): Promise<boolean> {
+    try {
+      await this.connection.request({ type: "echo_request" }, timeoutMs);
+      return true;
+    } catch {
+      return false;
+    }
   }
 
   async flows(): Promise<Buffer[]> {

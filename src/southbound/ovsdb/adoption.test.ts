@@ -191,9 +191,9 @@ describe("names", () => {
     await w.adopt(a);
     const { dpid } = w.model.view.get(chassisTable, "hv1")!;
     await b.vsctl("set-manager", `tcp:127.0.0.1:${w.ports.ovsdb}`);
-    await eventually("the conflict", () => w.lines("error", "same system-id").length > 0);
+    await eventually("the conflict", () => w.lines("error", "has this system-id").length > 0);
     await settled(1500);
-    expect(w.lines("error", "same system-id")).toHaveLength(1);
+    expect(w.lines("error", "has this system-id")).toHaveLength(1);
     expect(w.model.view.get(chassisTable, "hv1")?.dpid).toBe(dpid);
     expect(await b.vsctl("list-br")).toBe("");
     await a.stop();

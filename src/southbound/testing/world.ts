@@ -4,11 +4,13 @@ import { chassisTable, vifTable, type App, type Chassis, type PacketOut, type Re
 import { encodeFlowMod, FLOW_MOD_MATCH_OFFSET, flowKey, type FlowMod } from "node-openflow";
 import type { Logger } from "pino";
 import type { ChassisDelta, Delta, Desired, Flow, Meter, OvsPort } from "../../compiler/desired.ts";
+import { hookGuard } from "../../lib/hook-guard.ts";
 import { Metrics } from "../../lib/metrics.ts";
 import { Model } from "../../model/model.ts";
 import { Southbound, type SouthboundConfig, type SwitchInfo, type SwitchPacketIn } from "../index.ts";
 import type { KvStore } from "../../store/kv.ts";
 import { openMemory } from "../../store/memory.ts";
+import type { Timing } from "../timing.ts";
 import { eventually, type Ovs } from "./ovs.ts";
 
 /** A flow as the compiler makes it: bytes of a flow-mod. */
@@ -143,6 +145,7 @@ export interface WorldOptions {
   readonly want?: (chassis: Readonly<Chassis>, view: ReadView) => Wanted;
   readonly config?: Partial<SouthboundConfig>;
   readonly apps?: readonly App[];
+  readonly timing?: Timing;
   readonly onPacketIn?: (packet: SwitchPacketIn) => readonly PacketOut[];
   /** Of an earlier world: what was stored is there again. */
   readonly store?: KvStore;
@@ -178,6 +181,8 @@ export class World {
       apps: options.apps ?? [],
       metrics,
       log: recorder(log),
+      guard: hookGuard(recorder(log)),
+      timing: options.timing,
       onPacketIn: options.onPacketIn ?? (() => []),
       config: {
         openflow: { host: "127.0.0.1", port: options.ports?.openflow ?? 0 },
