@@ -108,7 +108,7 @@ export class Comparison {
   private canonicalKeys(): Map<string, Flow> {
     const keys = new Map<string, Flow>();
     for (const flow of this.open.values()) {
-      const key = canonicalKey(flow.slab, flow.off + FLOW_MOD_MATCH_OFFSET, flow.matchLen, flow.key);
+      const key = flowMeaning(flow);
       if (key !== undefined) keys.set(key, flow);
     }
     return keys;
@@ -139,6 +139,9 @@ export async function compareDump(desired: Iterable<Flow>, parts: readonly Buffe
   }
   return comparison;
 }
+
+/** Equal for flows whose matches mean the same. undefined: of a kind that is not known here. */
+export const flowMeaning = (flow: Flow): string | undefined => canonicalKey(flow.slab, flow.off + FLOW_MOD_MATCH_OFFSET, flow.matchLen, flow.key);
 
 /** Table and priority, as they are in a flow key, and the match in the one spelling. */
 function canonicalKey(buf: Buffer, matchOff: number, matchLen: number, key: string): string | undefined {

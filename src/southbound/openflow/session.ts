@@ -1,7 +1,7 @@
 // OpenFlow sessions: from a socket to a switch whose datapath id is known. What goes wrong before that is the peer's own
 // business: one line in the log, and its connection ends.
 import type { TLSSocket, TlsOptions } from "node:tls";
-import { decodeInstructions, listen, peerError, ports, type Decoded, type Match, type Message, type MessageOf, type OpenFlowConnection, type PacketInMessage, type Slice } from "node-openflow";
+import { decodeInstructions, listen, peerError, ports, type Decoded, type Match, type Message, type MessageOf, type OpenFlowConnection, type OpenFlowError, type PacketInMessage, type Slice } from "node-openflow";
 import type { Logger } from "pino";
 import type { Meter } from "../../compiler/desired.ts";
 import { certificateNames, type Identity } from "../identity.ts";
@@ -150,8 +150,8 @@ export class SwitchSession implements Session {
     return this.connection.barrier();
   }
 
-  bundle(messages: readonly Slice[]): Promise<void> {
-    return this.connection.bundle(messages);
+  bundle(messages: readonly Slice[], onRefused: (error: OpenFlowError) => void): Promise<void> {
+    return this.connection.bundle(messages, { onRefused });
   }
 
   close(): void {

@@ -26,7 +26,6 @@ interface Batch {
 
 /** Refused flows that are logged one by one. */
 const REFUSALS_LOGGED = 50;
-
 const NOTHING: AuditResult = { missing: 0, changed: 0, foreign: 0 };
 
 export class Switch {
@@ -44,7 +43,6 @@ export class Switch {
   private readonly options: SwitchOptions;
   private readonly log: Logger;
   private readonly metricLabels: { readonly switch: string };
-
   private pending = new Map<string, Entry>();
   private foreign: Buffer[] = [];
   private readonly meters = new Meters();
@@ -155,8 +153,8 @@ export class Switch {
   apply(generation: number, delta: ChassisDelta): void {
     if (this.session === undefined || this.held === "dump" || this.held === "overrun") return; // the comparison to come covers it
     this.generation = generation;
-    for (const flow of delta.add) this.want(flow, true);
-    for (const flow of delta.remove) this.want(flow, false);
+    for (const flow of delta.add) this.want(flow, true, delta.changed.has(flow));
+    for (const flow of delta.remove) this.want(flow, false, true);
     this.meters.apply(delta);
     if (this.pending.size > this.options.pendingLimit) {
       this.log.warn({ pending: this.pending.size }, "switch is too slow for its changes; it will be compared anew");
@@ -285,17 +283,21 @@ export class Switch {
   private takeOver(comparison: Comparison, changedSince: ReadonlySet<string>): Found {
     this.changedSince = undefined;
     const { missing, changed, foreign } = comparison.finish((key) => changedSince.has(key) || this.quarantine.has(key));
-    for (const flow of [...missing, ...changed]) this.pending.set(flow.key, { flow, add: true });
+    for (const flow of missing) this.pending.set(flow.key, { flow, add: true, replaces: false });
+    for (const flow of changed) this.pending.set(flow.key, { flow, add: true, replaces: true });
     for (const message of foreign) this.foreign.push(message);
     return { desired: comparison.desired, found: comparison.dumped, missing: missing.length, changed: changed.length, foreign: foreign.length };
   }
 
   // --- sending ------------------------------------------------------------------------------------------------------
 
-  private want(flow: Flow, add: boolean): void {
-    this.quarantine.delete(flow.key);
-    this.changedSince?.add(flow.key);
-    this.pending.set(flow.key, { flow, add });
+  private want(flow: Flow, add: boolean, changed: boolean): void {
+    const { key } = flow;
+    const refused = this.quarantine.delete(key);
+    this.changedSince?.add(key);
+    const before = this.pending.get(key);
+    const replaces = this.inflight?.entries.get(key)?.add === true || (before === undefined ? changed && !refused : before.replaces);
+    this.pending.set(key, { flow, add, replaces });
   }
 
   private forgetPending(): void {
