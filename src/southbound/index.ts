@@ -208,7 +208,7 @@ export class Southbound {
     try {
       await ticket.granted;
       const parts = await this.installedFlows(chassis);
-      const comparison = new Comparison(this.options.desired.flowsOf(chassis), sameInstructions, seen);
+      const comparison = new Comparison(this.options.desired.flowsOf(chassis), sameInstructions, this.options.desired.learnedTables, seen);
       for (const part of parts) comparison.part(part);
       return comparison.finish(() => false).missing;
     } finally {

@@ -1,5 +1,5 @@
 // What lies between a switch's state (switch.ts) and its OpenFlow connection (session.ts).
-import type { Slice } from "node-openflow";
+import type { OpenFlowError, Slice } from "node-openflow";
 import type { Meter } from "#app";
 import type { ItemKind } from "../../compiler/desired.ts";
 import type { Identity } from "../identity.ts";
@@ -28,7 +28,10 @@ export interface Session {
   flushZone(zone: number): void;
   sendPacket(outPort: number, data: Uint8Array): void;
   barrier(): Promise<unknown>;
-  /** All or nothing. @throws OpenFlowError OF_PEER_ERROR, with the index of the message that the switch refused if known */
-  bundle(messages: readonly Slice[]): Promise<unknown>;
+  /**
+   * All or nothing. `onRefused` is called for each message that the switch refuses, with its index.
+   * @throws OpenFlowError OF_PEER_ERROR, with the index of the first message that the switch refused if known
+   */
+  bundle(messages: readonly Slice[], onRefused: (error: OpenFlowError) => void): Promise<unknown>;
   close(): void;
 }

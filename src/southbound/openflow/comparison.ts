@@ -14,6 +14,7 @@ const FLOWS_A_STEP = 1024;
 /** Whether two instruction lists that differ in bytes mean the same. */
 export type SameInstructions = (a: Buffer, b: Buffer) => boolean;
 
+/** `flow` undefined: nobody wants it; then `same` says that the switch learned it where it may. */
 export type Seen = (entry: FlowStatsView, flow: Flow | undefined, same: boolean) => void;
 
 export interface Difference {
@@ -34,14 +35,16 @@ export class Comparison {
   private readonly changed: Flow[] = [];
   private readonly sameInstructions: SameInstructions;
   private readonly seen: Seen | undefined;
+  private readonly learnedTables: ReadonlySet<number>;
   /** Flows in the dump so far. */
   dumped = 0;
   /** Flows that should be there. */
   desired = 0;
 
   /** `seen` is called for every flow in the dump: which desired flow it is, if any, and whether it is as desired. */
-  constructor(desired: Iterable<Flow>, sameInstructions: SameInstructions, seen?: Seen) {
+  constructor(desired: Iterable<Flow>, sameInstructions: SameInstructions, learnedTables: ReadonlySet<number>, seen?: Seen) {
     this.seen = seen;
+    this.learnedTables = learnedTables;
     this.sameInstructions = sameInstructions;
     this.want(desired);
   }
@@ -59,7 +62,10 @@ export class Comparison {
       const key = flowKey(entry.table_id, entry.priority, reply, entry.match_off, entry.match_len);
       const flow = this.open.get(key);
       if (flow === undefined) {
-        this.unknown.push({ key, ...entry });
+        // What the switch learned ages; what does not was put there by somebody else.
+        const learned = this.learnedTables.has(entry.table_id) && (entry.idle_timeout > 0 || entry.hard_timeout > 0);
+        if (learned) this.seen?.(entry, undefined, true);
+        else this.unknown.push({ key, ...entry });
         return;
       }
       this.open.delete(key);
@@ -108,7 +114,7 @@ export class Comparison {
   private canonicalKeys(): Map<string, Flow> {
     const keys = new Map<string, Flow>();
     for (const flow of this.open.values()) {
-      const key = canonicalKey(flow.slab, flow.off + FLOW_MOD_MATCH_OFFSET, flow.matchLen, flow.key);
+      const key = flowMeaning(flow);
       if (key !== undefined) keys.set(key, flow);
     }
     return keys;
@@ -119,8 +125,8 @@ export class Comparison {
  * Compares a whole dump with the flows that are desired now, yielding to the event loop between steps. `current` is asked
  * after each; undefined: it became false.
  */
-export async function compareDump(desired: Iterable<Flow>, parts: readonly Buffer[], sameInstructions: SameInstructions, current: () => boolean): Promise<Comparison | undefined> {
-  const comparison = new Comparison([], sameInstructions);
+export async function compareDump(desired: Iterable<Flow>, parts: readonly Buffer[], sameInstructions: SameInstructions, learnedTables: ReadonlySet<number>, current: () => boolean): Promise<Comparison | undefined> {
+  const comparison = new Comparison([], sameInstructions, learnedTables);
   const wanted = Array.from(desired); // all of one moment
   let turn = performance.now();
   const yieldTurn = async (): Promise<boolean> => {
@@ -139,6 +145,9 @@ export async function compareDump(desired: Iterable<Flow>, parts: readonly Buffe
   }
   return comparison;
 }
+
+/** Equal for flows whose matches mean the same. undefined: of a kind that is not known here. */
+export const flowMeaning = (flow: Flow): string | undefined => canonicalKey(flow.slab, flow.off + FLOW_MOD_MATCH_OFFSET, flow.matchLen, flow.key);
 
 /** Table and priority, as they are in a flow key, and the match in the one spelling. */
 function canonicalKey(buf: Buffer, matchOff: number, matchLen: number, key: string): string | undefined {

@@ -10,7 +10,7 @@ import type { Session } from "./channel.ts";
 import { compareDump, type Comparison } from "./comparison.ts";
 import { Delivery, type Entry } from "./delivery.ts";
 import { readInstalled } from "./installed.ts";
-import { Meters, type MeterChange } from "./meters.ts";
+import { ItemSync, type ItemChange } from "./items.ts";
 import { SyncGate } from "./sync-gate.ts";
 import type { AuditResult, Found, Refused, SwitchOptions, SwitchState } from "./switch-types.ts";
 
@@ -20,13 +20,12 @@ interface Batch {
   readonly generation: number;
   readonly entries: ReadonlyMap<string, Entry>;
   readonly foreign: readonly Buffer[];
-  readonly meters: MeterChange;
+  readonly items: ItemChange;
   readonly zones: ReadonlySet<number>;
 }
 
 /** Refused flows that are logged one by one. */
 const REFUSALS_LOGGED = 50;
-
 const NOTHING: AuditResult = { missing: 0, changed: 0, foreign: 0 };
 
 export class Switch {
@@ -44,10 +43,9 @@ export class Switch {
   private readonly options: SwitchOptions;
   private readonly log: Logger;
   private readonly metricLabels: { readonly switch: string };
-
   private pending = new Map<string, Entry>();
   private foreign: Buffer[] = [];
-  private readonly meters = new Meters();
+  private readonly items = new ItemSync();
   private zones = new Set<number>();
   /** The desired generation that pending leads to. */
   private generation = 0;
@@ -91,7 +89,7 @@ export class Switch {
   }
 
   private get unsent(): boolean {
-    return this.pending.size > 0 || this.foreign.length > 0 || this.meters.pending || this.zones.size > 0;
+    return this.pending.size > 0 || this.foreign.length > 0 || this.items.pending || this.zones.size > 0;
   }
 
   /** Resolves when everything that was wanted at this moment is on the switch, or it is disconnected. */
@@ -155,9 +153,9 @@ export class Switch {
   apply(generation: number, delta: ChassisDelta): void {
     if (this.session === undefined || this.held === "dump" || this.held === "overrun") return; // the comparison to come covers it
     this.generation = generation;
-    for (const flow of delta.add) this.want(flow, true);
-    for (const flow of delta.remove) this.want(flow, false);
-    this.meters.apply(delta);
+    for (const flow of delta.add) this.want(flow, true, delta.changed.has(flow));
+    for (const flow of delta.remove) this.want(flow, false, true);
+    this.items.apply(delta);
     if (this.pending.size > this.options.pendingLimit) {
       this.log.warn({ pending: this.pending.size }, "switch is too slow for its changes; it will be compared anew");
       this.forgetPending();
@@ -222,12 +220,12 @@ export class Switch {
   /** What it finds becomes pending, unless there was an overrun. undefined: the session ended meanwhile. Dump and maps end with it. */
   private async compareAll(session: Session): Promise<Found | undefined> {
     const { desired, timing } = this.options;
-    const { flows, meters } = await readInstalled(session, timing);
+    const { flows, items } = await readInstalled(session, timing);
     if (this.session !== session) return undefined;
     this.held = "comparison";
     this.forgetPending();
     this.generation = desired.generation;
-    this.meters.compare(meters, desired.metersOf(this.chassis));
+    this.items.compare(items, desired.itemsOf(this.chassis));
     const changedSince = (this.changedSince = new Set<string>());
     const comparison = await this.compare(session, flows);
     if (comparison === undefined) return undefined;
@@ -262,13 +260,13 @@ export class Switch {
   private async compareBeside(session: Session): Promise<Found | undefined> {
     const { desired, timing } = this.options;
     const changedSince = (this.changedSince = new Set([...this.pending.keys(), ...(this.inflight?.entries.keys() ?? [])]));
-    const { revision } = this.meters;
+    const { revision } = this.items;
     try {
-      const { flows, meters } = await readInstalled(session, timing);
+      const { flows, items } = await readInstalled(session, timing);
       if (this.session !== session || this.held !== undefined) return undefined;
       const comparison = await this.compare(session, flows);
       if (comparison === undefined || this.held !== undefined) return undefined;
-      if (this.meters.revision === revision && this.inflight === undefined) this.meters.compare(meters, desired.metersOf(this.chassis));
+      if (this.items.revision === revision && this.inflight === undefined) this.items.compare(items, desired.itemsOf(this.chassis));
       return this.takeOver(comparison, changedSince);
     } finally {
       if (this.changedSince === changedSince) this.changedSince = undefined;
@@ -278,30 +276,34 @@ export class Switch {
   /** undefined: the session ended meanwhile. */
   private compare(session: Session, parts: readonly Buffer[]): Promise<Comparison | undefined> {
     const { desired, sameInstructions } = this.options;
-    return compareDump(desired.flowsOf(this.chassis), parts, sameInstructions, () => this.session === session);
+    return compareDump(desired.flowsOf(this.chassis), parts, sameInstructions, desired.learnedTables, () => this.session === session);
   }
 
   /** What the comparison found becomes pending, except what changed while it ran. */
   private takeOver(comparison: Comparison, changedSince: ReadonlySet<string>): Found {
     this.changedSince = undefined;
     const { missing, changed, foreign } = comparison.finish((key) => changedSince.has(key) || this.quarantine.has(key));
-    for (const flow of [...missing, ...changed]) this.pending.set(flow.key, { flow, add: true });
+    for (const flow of missing) this.pending.set(flow.key, { flow, add: true, replaces: false });
+    for (const flow of changed) this.pending.set(flow.key, { flow, add: true, replaces: true });
     for (const message of foreign) this.foreign.push(message);
     return { desired: comparison.desired, found: comparison.dumped, missing: missing.length, changed: changed.length, foreign: foreign.length };
   }
 
   // --- sending ------------------------------------------------------------------------------------------------------
 
-  private want(flow: Flow, add: boolean): void {
-    this.quarantine.delete(flow.key);
-    this.changedSince?.add(flow.key);
-    this.pending.set(flow.key, { flow, add });
+  private want(flow: Flow, add: boolean, changed: boolean): void {
+    const { key } = flow;
+    const refused = this.quarantine.delete(key);
+    this.changedSince?.add(key);
+    const before = this.pending.get(key);
+    const replaces = this.inflight?.entries.get(key)?.add === true || (before === undefined ? changed && !refused : before.replaces);
+    this.pending.set(key, { flow, add, replaces });
   }
 
   private forgetPending(): void {
     this.pending = new Map();
     this.foreign = [];
-    this.meters.forget();
+    this.items.forget();
   }
 
   /** Sends soon: what else this turn of the event loop brings goes along. */
@@ -330,7 +332,7 @@ export class Switch {
       generation: this.generation,
       entries: this.pending,
       foreign: this.foreign,
-      meters: this.meters.take(),
+      items: this.items.take(),
       zones: this.zones,
     };
     this.inflight = batch;
@@ -375,15 +377,16 @@ export class Switch {
   private async deliver(session: Session, batch: Batch): Promise<void> {
     // A switch works off what it gets in order, so no barrier is needed between these and the bundle.
     for (const zone of batch.zones) session.flushZone(zone);
-    this.meters.sendSet(session, batch.meters);
-    const flows = batch.entries.size > 0 || batch.foreign.length > 0;
+    this.items.sendSet(session, batch.items);
+    const { before, after } = batch.items;
+    const flows = batch.entries.size > 0 || batch.foreign.length > 0 || before.length + after.length > 0;
     if (flows) {
       const { chassis, metrics } = this.options;
       const delivery = new Delivery(session, { chassis, metrics, log: this.log, current: () => this.session === session, refused: (flow, error) => this.refused(flow, error) });
-      await delivery.send(batch.foreign, batch.entries.values());
+      await delivery.send(batch.foreign, batch.entries.values(), batch.items);
     }
-    this.meters.sendRemove(session, batch.meters);
-    if (!flows || batch.meters.remove.size > 0) await session.barrier();
+    this.items.sendRemove(session, batch.items);
+    if (!flows || batch.items.remove.length > 0) await session.barrier();
   }
 
   private refused(flow: Flow, error: string): void {

@@ -2,7 +2,7 @@
 import { afterEach, describe, expect, test } from "vitest";
 import { chassisTable } from "#app";
 import { eventually, Ovs } from "../testing/ovs.ts";
-import { World, type Wanted, type WorldOptions } from "../testing/world.ts";
+import { port, World, type Wanted, type WorldOptions } from "../testing/world.ts";
 
 const cleanup: (() => Promise<void>)[] = [];
 afterEach(async () => {
@@ -23,7 +23,7 @@ async function world(options: WorldOptions = {}): Promise<World> {
 
 const hv1 = { "system-id": "hv1", "axion-encap-ip": "192.0.2.11", "axion-encap-type": "geneve,vxlan" };
 const tunnel = (over: Record<string, string> = {}): Wanted => ({
-  ports: [{ name: "ax-geneve", type: "geneve", options: { key: "flow", remote_ip: "flow", ...over }, ofport: 60_001 }],
+  rows: [port("ax-geneve", "geneve", { key: "flow", remote_ip: "flow", ...over }, 60_001)],
 });
 
 /** What the controller wrote into the host's database. */
