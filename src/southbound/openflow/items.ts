@@ -93,7 +93,7 @@ function groupMod(id: number, value: LoweredGroup | undefined, exists: boolean):
 
 function groupMessage(id: number, value: LoweredGroup | undefined, exists: boolean): Message {
   const command = value === undefined ? "delete" : exists ? "modify" : "add";
-  return { type: "group_mod", command, group_type: value?.type ?? "all", group_id: id, buckets: (value?.buckets ?? []).map((b) => ({ weight: value?.type === "select" ? 1 : 0, ...b })) } as Message;
+  return { type: "group_mod", command, group_type: value?.type ?? "all", group_id: id, buckets: (value?.buckets ?? []).map((b) => ({ weight: value?.type === "select" ? 1 : 0, ...b })) };
 }
 
 const texts = new WeakMap<Item, string>();

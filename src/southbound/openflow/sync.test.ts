@@ -333,7 +333,7 @@ test("what the switch learned stays, what somebody put beside it goes", async ()
   await ovs.vsctl("add-port", "br-int", "tap1");
   const arp = (n: number): string => `in_port(1),eth(src=02:00:00:00:00:0${n},dst=ff:ff:ff:ff:ff:ff),eth_type(0x0806),arp(sip=10.0.0.1,tip=10.0.0.2,op=1,sha=02:00:00:00:00:0${n},tha=00:00:00:00:00:00)`;
   for (let n = 1; n <= 5; n++) await ovs.appctl("netdev-dummy/receive", "tap1", arp(n));
-  const learned = async (): Promise<number> => (await ovs.flows()).filter((line) => line.includes("table=200")).length;
+  const learned = async (): Promise<number> => (await ovs.flows()).filter((line) => line.includes(" table=200")).length;
   await eventually("what it learned, up to the limit", async () => (await learned()) === 3);
   await ovs.ofctl("add-flow", "br-int", "table=200,priority=1,reg0=7,actions=drop");
   expect(await w.southbound.audit("hv1")).toEqual({ missing: 0, changed: 0, foreign: 1 });

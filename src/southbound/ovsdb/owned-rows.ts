@@ -4,7 +4,7 @@
 import { del, insert, map, mutate, namedUuid, set, update, uuid, type InputAtom, type InputValue, type Mutation, type Operation, type Replica, type Row, type Value } from "ovsdb-client";
 import type { OvsColumns, OvsPatch, OvsRef, OvsTable, OvsValue } from "#app";
 import type { DesiredRow } from "../../compiler/desired.ts";
-import type { BridgeRow, Note } from "./adoption.ts";
+import type { BridgeRow, Ids, Note } from "./host-rows.ts";
 
 export const OWNED = "axion-row";
 const WAS = "axion-was-";
@@ -23,11 +23,10 @@ const TABLES = Object.keys(ownedColumns) as RowTable[];
 /** Rows of these stay when nobody refers to them. */
 const ROOTS: ReadonlySet<RowTable> = new Set(["QoS", "Queue"]);
 /** Where the bridge refers to the others, and whether to several. */
-const HOLDERS: Readonly<Partial<Record<RowTable, keyof BridgeRow & ("mirrors" | "ipfix" | "sflow" | "netflow")>>> = { Mirror: "mirrors", IPFIX: "ipfix", sFlow: "sflow", NetFlow: "netflow" };
+const HOLDERS: Readonly<Partial<Record<RowTable, "mirrors" | "ipfix" | "sflow" | "netflow">>> = { Mirror: "mirrors", IPFIX: "ipfix", sFlow: "sflow", NetFlow: "netflow" };
 /** Maps with integer keys. */
 const INTEGER_KEYS: ReadonlySet<string> = new Set(["queues"]);
 
-type Ids = Readonly<Record<string, string>>;
 type AnyRow = Row & { readonly external_ids: Ids } & Readonly<Record<string, Value>>;
 
 export interface WantedRows {
@@ -204,7 +203,7 @@ export function wantedText(value: OvsValue, resolve: Resolve): string {
     return typeof row === "object" && "uuid" in row ? row.uuid : "(to be made)";
   };
   if (Array.isArray(value)) return JSON.stringify((value as readonly (string | number | OvsRef)[]).map(atom).sort());
-  if (typeof value !== "object" || isRef(value)) return JSON.stringify([atom(value as string | OvsRef)]);
+  if (typeof value !== "object" || isRef(value)) return JSON.stringify([atom(value)]);
   return mapText(Object.entries(value as Readonly<Record<string, string | OvsRef>>).map(([k, v]) => [k, atom(v)]));
 }
 

@@ -3,7 +3,7 @@
 import { vifTable, type App, type ReadView, type Tx, type Vif } from "#app";
 import type { Logger } from "pino";
 import type { HookGuard } from "../../lib/hook-guard.ts";
-import type { BridgeRow, HostRows } from "./adoption.ts";
+import type { BridgeRow, HostRows } from "./host-rows.ts";
 
 /** An interface that somebody plugged: it has an iface-id, and the switch gave it a port number. */
 export interface Plugged {
