@@ -168,17 +168,18 @@ export class Southbound {
 
   /** What is wrong with hosts and switches now. */
   problems(): Problem[] {
-    return [
-      ...southboundProblems({
+    return Array.from(
+      southboundProblems({
         startedAt: this.startedAt,
         plain: this.plain,
         chassis: this.options.model.view.all(chassisTable),
         switchOf: (chassis) => this.byChassis.get(chassis),
         hostOf: (chassis) => this.inventory.host(chassis),
+        lostAt: (chassis) => this.inventory.lostAt(chassis),
         hosts: this.inventory.hosts,
         refused: this.refusals.all(),
       }),
-    ];
+    );
   }
 
   /** The last generation whose changes of this chassis are all on its switch; 0 = none since the controller started. */
@@ -383,7 +384,7 @@ export class Southbound {
     return switchInfo(row, { target: this.byChassis.get(row.id), host: this.inventory.host(row.id), desired: this.desiredCount(row.id), refused: this.refusals.of(row.id) });
   }
 
-  /** Counted once after each change of the chassis' flows. */
+  /** Counted once after each change. */
   private desiredCount(chassis: string): number {
     let count = this.counts.get(chassis);
     if (count === undefined) {

@@ -12,6 +12,8 @@ export interface ProblemParts {
   readonly chassis: Iterable<Readonly<Chassis>>;
   readonly switchOf: (chassis: string) => Switch | undefined;
   readonly hostOf: (chassis: string) => Host | undefined;
+  /** When the database of a chassis went. */
+  readonly lostAt: (chassis: string) => Date | undefined;
   /** All databases that are connected, also those without a name. */
   readonly hosts: Iterable<Host>;
   readonly refused: Iterable<Refusal>;
@@ -43,7 +45,7 @@ export function* southboundProblems(parts: ProblemParts): Iterable<Problem> {
   }
 }
 
-function* connectionProblems(row: Readonly<Chassis>, { startedAt, switchOf, hostOf }: ProblemParts): Iterable<Problem> {
+function* connectionProblems(row: Readonly<Chassis>, { startedAt, switchOf, hostOf, lostAt }: ProblemParts): Iterable<Problem> {
   const target = switchOf(row.id);
   const common = { resources: [], switches: [row.id] } as const;
   if (target?.session === undefined) {
@@ -54,7 +56,7 @@ function* connectionProblems(row: Readonly<Chassis>, { startedAt, switchOf, host
     };
   } else if (hostOf(row.id) === undefined) {
     yield {
-      ...common, kind: "database_disconnected", severity: "warning", since: target.since.toISOString(),
+      ...common, kind: "database_disconnected", severity: "warning", since: (lostAt(row.id) ?? startedAt).toISOString(),
       text: `the database of ${row.id} is not connected: ports plugged and unplugged there are not seen`,
       cure: { text: `on ${row.id}: look at ovs-vsctl get-manager and whether ovsdb-server runs` },
     };
@@ -71,6 +73,12 @@ function* connectionProblems(row: Readonly<Chassis>, { startedAt, switchOf, host
 function* hostProblems(host: Host): Iterable<Problem> {
   const name = host.chassis ?? host.peer;
   const common = { kind: "host", severity: "warning", resources: [], switches: host.chassis === undefined ? [] : [host.chassis] } as const;
+  if (host.failure !== undefined) {
+    yield {
+      ...common, severity: "error", since: host.failure.since.toISOString(), text: `the database of ${name} cannot be brought in order: ${host.failure.text}`,
+      cure: { text: `on ${name}: look whether something else sets the same rows, and at ovs-vsctl show` },
+    };
+  }
   let shown = 0;
   for (const [text, since] of host.reported) {
     if (shown++ < NOTES_A_HOST) yield { ...common, since: since.toISOString(), text: `${name}: ${text}`, cure: { text: `correct it on ${name} with ovs-vsctl` } };
