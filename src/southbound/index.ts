@@ -36,8 +36,7 @@ const DRAIN_MS = 3000;
 const MAX_CONNECTIONS = 4096;
 const PROBE_TIMEOUT_MS = 5000;
 const SYNC_LIMIT = 16;
-/** Errors of a switch that answer no request are logged at most this often. */
-const ERROR_PAUSE_MS = 10_000;
+const ERROR_LOG_PAUSE_MS = 10_000;
 
 export class Southbound {
   private readonly options: SouthboundOptions;
@@ -322,7 +321,7 @@ export class Southbound {
     let loggedAt = 0;
     session.onError = (error) => {
       target.reportError(error);
-      if (Date.now() - loggedAt < ERROR_PAUSE_MS) return;
+      if (Date.now() - loggedAt < ERROR_LOG_PAUSE_MS) return;
       loggedAt = Date.now();
       this.log.warn({ chassis: row.id, error }, "switch reported an error");
     };
