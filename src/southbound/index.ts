@@ -176,7 +176,7 @@ export class Southbound {
         hostOf: (chassis) => this.inventory.host(chassis),
         lostAt: (chassis) => this.inventory.lostAt(chassis),
         hosts: this.inventory.hosts,
-        refused: this.refusals.all(),
+        refused: this.refusals.all(), resourcesOf: this.options.resourcesOf,
       }),
     );
   }

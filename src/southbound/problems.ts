@@ -1,5 +1,6 @@
 // What is wrong with hosts and switches now, for GET /problems.
 import type { Chassis } from "#app";
+import type { Flow } from "../compiler/desired.ts";
 import type { Problem } from "../lib/problem.ts";
 import type { Refusal } from "./claims.ts";
 import type { Switch } from "./openflow/switch.ts";
@@ -17,10 +18,13 @@ export interface ProblemParts {
   /** All databases that are connected, also those without a name. */
   readonly hosts: Iterable<Host>;
   readonly refused: Iterable<Refusal>;
+  readonly resourcesOf: ((flow: Flow) => Problem["resources"]) | undefined;
 }
 
 /** A host may have a note for each of its interfaces; more than these are one problem. */
 const NOTES_A_HOST = 20;
+/** Refused flows of a switch whose resources are named. */
+const FLOWS_EXPLAINED = 20;
 
 /** Whether only this machine reaches a listener on that address. */
 export const isLoopback = (host: string): boolean => host === "localhost" || host === "::1" || /^127(\.\d{1,3}){3}$/.test(host);
@@ -45,7 +49,7 @@ export function* southboundProblems(parts: ProblemParts): Iterable<Problem> {
   }
 }
 
-function* connectionProblems(row: Readonly<Chassis>, { startedAt, switchOf, hostOf, lostAt }: ProblemParts): Iterable<Problem> {
+function* connectionProblems(row: Readonly<Chassis>, { startedAt, switchOf, hostOf, lostAt, resourcesOf }: ProblemParts): Iterable<Problem> {
   const target = switchOf(row.id);
   const common = { resources: [], switches: [row.id] } as const;
   if (target?.session === undefined) {
@@ -62,9 +66,11 @@ function* connectionProblems(row: Readonly<Chassis>, { startedAt, switchOf, host
     };
   }
   if (target === undefined || target.quarantine.size === 0) return;
-  const [{ flow, error }] = target.quarantine.values() as unknown as [{ flow: { table: number }; error: string }];
+  const refused = [...target.quarantine.values()].slice(0, FLOWS_EXPLAINED);
+  const { flow, error } = refused[0]!;
+  const resources = new Map(refused.flatMap((r) => resourcesOf?.(r.flow) ?? []).map((r) => [`${r.type} ${r.id}`, r]));
   yield {
-    ...common, kind: "flow_refused", severity: "error", since: target.refusedSince.toISOString(),
+    ...common, resources: [...resources.values()], kind: "flow_refused", severity: "error", since: target.refusedSince.toISOString(),
     text: `${row.id} refuses ${target.quarantine.size} flow(s); one of table ${flow.table}: ${error}`,
     cure: { text: `GET /flows?switch=${row.id}&state=diff shows them with what caused them; a full table or an old Open vSwitch are usual reasons` },
   };
