@@ -95,6 +95,7 @@ export class Controller {
     const owners = new Map(apps.flatMap((app) => Object.keys(app.packetIn ?? {}).map((table) => [table, app.name])));
     return new Southbound({
       model, desired: engine, apps, metrics, log, guard,
+      resourcesOf: (flow) => engine.provenance(flow).resources.map(({ type, id }) => ({ type, id })),
       config: { openflow: config.openflow, ovsdb: config.ovsdb, advertise: config.advertise, tls: config.tls, auditIntervalMs: config.auditIntervalMs },
       onPacketIn: (packet) => {
         const table = layout.tableById(packet.tableId);

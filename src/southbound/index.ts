@@ -36,8 +36,7 @@ const DRAIN_MS = 3000;
 const MAX_CONNECTIONS = 4096;
 const PROBE_TIMEOUT_MS = 5000;
 const SYNC_LIMIT = 16;
-/** Errors of a switch that answer no request are logged at most this often. */
-const ERROR_PAUSE_MS = 10_000;
+const ERROR_LOG_PAUSE_MS = 10_000;
 
 export class Southbound {
   private readonly options: SouthboundOptions;
@@ -168,17 +167,18 @@ export class Southbound {
 
   /** What is wrong with hosts and switches now. */
   problems(): Problem[] {
-    return [
-      ...southboundProblems({
+    return Array.from(
+      southboundProblems({
         startedAt: this.startedAt,
         plain: this.plain,
         chassis: this.options.model.view.all(chassisTable),
         switchOf: (chassis) => this.byChassis.get(chassis),
         hostOf: (chassis) => this.inventory.host(chassis),
+        lostAt: (chassis) => this.inventory.lostAt(chassis),
         hosts: this.inventory.hosts,
-        refused: this.refusals.all(),
+        refused: this.refusals.all(), resourcesOf: this.options.resourcesOf,
       }),
-    ];
+    );
   }
 
   /** The last generation whose changes of this chassis are all on its switch; 0 = none since the controller started. */
@@ -321,7 +321,7 @@ export class Southbound {
     let loggedAt = 0;
     session.onError = (error) => {
       target.reportError(error);
-      if (Date.now() - loggedAt < ERROR_PAUSE_MS) return;
+      if (Date.now() - loggedAt < ERROR_LOG_PAUSE_MS) return;
       loggedAt = Date.now();
       this.log.warn({ chassis: row.id, error }, "switch reported an error");
     };
@@ -383,7 +383,7 @@ export class Southbound {
     return switchInfo(row, { target: this.byChassis.get(row.id), host: this.inventory.host(row.id), desired: this.desiredCount(row.id), refused: this.refusals.of(row.id) });
   }
 
-  /** Counted once after each change of the chassis' flows. */
+  /** Counted once after each change. */
   private desiredCount(chassis: string): number {
     let count = this.counts.get(chassis);
     if (count === undefined) {

@@ -1,9 +1,10 @@
 // What the southbound layer is started with.
 import type { App, PacketOut } from "#app";
 import type { Logger } from "pino";
-import type { Desired } from "../compiler/desired.ts";
+import type { Desired, Flow } from "../compiler/desired.ts";
 import type { HookGuard } from "../lib/hook-guard.ts";
 import type { Metrics } from "../lib/metrics.ts";
+import type { Problem } from "../lib/problem.ts";
 import type { Timing } from "./timing.ts";
 import type { RawPacketIn } from "./openflow/session.ts";
 import type { ModelPort } from "./ovsdb/progress.ts";
@@ -57,5 +58,7 @@ export interface SouthboundOptions {
   readonly timing?: Timing | undefined;
   /** By which every hook of an app is called. */
   readonly guard: HookGuard;
+  /** API resources because of which a flow exists, for problems. */
+  readonly resourcesOf?: ((flow: Flow) => Problem["resources"]) | undefined;
   readonly onPacketIn: (packet: SwitchPacketIn) => readonly PacketOut[];
 }

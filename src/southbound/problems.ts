@@ -1,5 +1,6 @@
 // What is wrong with hosts and switches now, for GET /problems.
 import type { Chassis } from "#app";
+import type { Flow } from "../compiler/desired.ts";
 import type { Problem } from "../lib/problem.ts";
 import type { Refusal } from "./claims.ts";
 import type { Switch } from "./openflow/switch.ts";
@@ -12,13 +13,18 @@ export interface ProblemParts {
   readonly chassis: Iterable<Readonly<Chassis>>;
   readonly switchOf: (chassis: string) => Switch | undefined;
   readonly hostOf: (chassis: string) => Host | undefined;
+  /** When the database of a chassis went. */
+  readonly lostAt: (chassis: string) => Date | undefined;
   /** All databases that are connected, also those without a name. */
   readonly hosts: Iterable<Host>;
   readonly refused: Iterable<Refusal>;
+  readonly resourcesOf: ((flow: Flow) => Problem["resources"]) | undefined;
 }
 
 /** A host may have a note for each of its interfaces; more than these are one problem. */
 const NOTES_A_HOST = 20;
+/** Refused flows of a switch whose resources are named. */
+const FLOWS_EXPLAINED = 20;
 
 /** Whether only this machine reaches a listener on that address. */
 export const isLoopback = (host: string): boolean => host === "localhost" || host === "::1" || /^127(\.\d{1,3}){3}$/.test(host);
@@ -43,7 +49,7 @@ export function* southboundProblems(parts: ProblemParts): Iterable<Problem> {
   }
 }
 
-function* connectionProblems(row: Readonly<Chassis>, { startedAt, switchOf, hostOf }: ProblemParts): Iterable<Problem> {
+function* connectionProblems(row: Readonly<Chassis>, { startedAt, switchOf, hostOf, lostAt, resourcesOf }: ProblemParts): Iterable<Problem> {
   const target = switchOf(row.id);
   const common = { resources: [], switches: [row.id] } as const;
   if (target?.session === undefined) {
@@ -54,15 +60,17 @@ function* connectionProblems(row: Readonly<Chassis>, { startedAt, switchOf, host
     };
   } else if (hostOf(row.id) === undefined) {
     yield {
-      ...common, kind: "database_disconnected", severity: "warning", since: target.since.toISOString(),
+      ...common, kind: "database_disconnected", severity: "warning", since: (lostAt(row.id) ?? startedAt).toISOString(),
       text: `the database of ${row.id} is not connected: ports plugged and unplugged there are not seen`,
       cure: { text: `on ${row.id}: look at ovs-vsctl get-manager and whether ovsdb-server runs` },
     };
   }
   if (target === undefined || target.quarantine.size === 0) return;
-  const [{ flow, error }] = target.quarantine.values() as unknown as [{ flow: { table: number }; error: string }];
+  const refused = [...target.quarantine.values()].slice(0, FLOWS_EXPLAINED);
+  const { flow, error } = refused[0]!;
+  const resources = new Map(refused.flatMap((r) => resourcesOf?.(r.flow) ?? []).map((r) => [`${r.type} ${r.id}`, r]));
   yield {
-    ...common, kind: "flow_refused", severity: "error", since: target.refusedSince.toISOString(),
+    ...common, resources: [...resources.values()], kind: "flow_refused", severity: "error", since: target.refusedSince.toISOString(),
     text: `${row.id} refuses ${target.quarantine.size} flow(s); one of table ${flow.table}: ${error}`,
     cure: { text: `GET /flows?switch=${row.id}&state=diff shows them with what caused them; a full table or an old Open vSwitch are usual reasons` },
   };
@@ -71,6 +79,12 @@ function* connectionProblems(row: Readonly<Chassis>, { startedAt, switchOf, host
 function* hostProblems(host: Host): Iterable<Problem> {
   const name = host.chassis ?? host.peer;
   const common = { kind: "host", severity: "warning", resources: [], switches: host.chassis === undefined ? [] : [host.chassis] } as const;
+  if (host.failure !== undefined) {
+    yield {
+      ...common, severity: "error", since: host.failure.since.toISOString(), text: `the database of ${name} cannot be brought in order: ${host.failure.text}`,
+      cure: { text: `on ${name}: look whether something else sets the same rows, and at ovs-vsctl show` },
+    };
+  }
   let shown = 0;
   for (const [text, since] of host.reported) {
     if (shown++ < NOTES_A_HOST) yield { ...common, since: since.toISOString(), text: `${name}: ${text}`, cure: { text: `correct it on ${name} with ovs-vsctl` } };

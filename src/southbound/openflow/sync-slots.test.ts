@@ -139,3 +139,28 @@ test("a switch whose bundles fail is dumped again after 1, 2, 4 ... seconds, whe
   }
   expect(w.count("axion_syncs_active")).toBe(0);
 });
+
+test("a database that refuses what is written to it is tried again after 1, 2, 4 ... seconds, whatever happens there, and it shows", async () => {
+  const timing = new ManualTiming();
+  const ovs = await Ovs.start({ "system-id": "hv1", "axion-encap-ip": "192.0.2.1" });
+  cleanup.push(() => ovs.stop());
+  const w = await World.start({ timing, want: () => ({ flows: [numbered(1)] }) });
+  cleanup.push(() => w.stop());
+  await w.adopt(ovs);
+  const failures = (): unknown[] => w.lines("error", "could not be brought in order").map((line) => line.fields.retry_ms);
+  await w.desired.become(() => ({ flows: [numbered(1)], ports: [{ name: "tun", type: "geneve", options: {}, ofport: 99_999_999 }] })); // no such port number
+  for (const [n, pause] of [1000, 2000, 4000].entries()) {
+    await eventually("the failure", () => failures().length === n + 1);
+    expect(failures().at(-1)).toBe(pause);
+    await ovs.vsctl("set", "Open_vSwitch", ".", `external_ids:note=${n}`);
+    timing.advance(pause - 1);
+    await new Promise((resolve) => setTimeout(resolve, 50));
+    expect(failures()).toHaveLength(n + 1);
+    expect(w.southbound.problems()).toMatchObject([{ kind: "host", severity: "error", switches: ["hv1"] }]);
+    timing.advance(2);
+  }
+  await eventually("the failure", () => failures().length === 4);
+  await w.desired.become(() => ({ flows: [numbered(1)] }));
+  timing.advance(30_000);
+  await eventually("order", () => w.southbound.problems().length === 0);
+});

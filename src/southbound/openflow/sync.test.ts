@@ -135,9 +135,12 @@ describe("a flow that the switch refuses", () => {
     expect(w.info()?.flows).toEqual({ desired: 101, installed: 100, pending: 0, quarantined: 1 });
     expect(w.southbound.quarantined("hv1")).toEqual([{ flow: bad(1), error: "OFPBMC_BAD_PREREQ" }]);
     expect(w.lines("error", "refused a flow")).toHaveLength(1);
+    expect(w.southbound.problems()).toMatchObject([{ kind: "flow_refused", severity: "error", switches: ["hv1"], resources: [{ type: "port", id: "of table 0" }] }]);
+    expect(w.southbound.problems()[0]!.text).toContain("OFPBMC_BAD_PREREQ");
     expect(await w.southbound.audit("hv1")).toEqual({ missing: 0, changed: 0, foreign: 0 });
     await w.confirmed(await w.desired.become(flows(...range(100).map((n) => numbered(n)))));
     expect(w.southbound.quarantined("hv1")).toEqual([]);
+    expect(w.southbound.problems()).toEqual([]);
     expect(w.info()?.flows.desired).toBe(100);
   });
 

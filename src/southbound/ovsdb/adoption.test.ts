@@ -78,9 +78,13 @@ describe("a fresh host", () => {
       ["hv1", "external_ids:axion-bridge-mappings=physnet1"],
       ["hv1", "external_ids:axion-gateway=yes"],
     ]);
+    const problems = w.southbound.problems();
+    expect(problems.map((p) => [p.kind, p.switches, p.text.split(":").slice(0, 3).join(":")])).toEqual(lines.map((line) => ["host", ["hv1"], `hv1: ${String(line.fields.about)}`.split(":").slice(0, 3).join(":")]));
     await ovs.vsctl("set", "Open_vSwitch", ".", "external_ids:axion-encap-ip=192.0.2.99");
     await eventually("the new address", () => w.model.view.get(chassisTable, "hv1")?.encap_ip === "192.0.2.99");
     expect(w.lines("warn", "host is not as it should be")).toHaveLength(4);
+    await eventually("one problem less", () => w.southbound.problems().length === 3);
+    expect(w.southbound.problems().map((p) => p.since)).toEqual(problems.slice(1).map((p) => p.since));
   });
 
   test("is read by its ovn-* keys where axion-* ones are absent", async () => {

@@ -63,6 +63,8 @@ export class Host {
   chassis: string | undefined;
   settings: HostSettings | undefined;
   lastError: string | undefined;
+  /** Why its database cannot be brought in order, since when. */
+  failure: { readonly text: string; readonly since: Date } | undefined;
   /** Generation that the desired state must have reached before this host's ports can be compared with it. */
   awaitsDesired: number | undefined;
   private readonly inventory: HostOwner;
@@ -139,10 +141,12 @@ export class Host {
       while (this.dirty && !this.stopping && this.session.open) {
         this.dirty = false;
         await this.reconcile();
+        this.failure = undefined;
       }
     } catch (error) {
       if (!this.session.open || this.stopping) return;
       this.lastError = error instanceof Error ? error.message : String(error);
+      this.failure = { text: this.lastError, since: this.failure?.since ?? new Date() };
       const ms = this.backoff.next();
       this.log.error({ err: error, retry_ms: Math.round(ms) }, "host could not be brought in order");
       this.cancelRetry = this.inventory.options.timing.after(ms, () => {

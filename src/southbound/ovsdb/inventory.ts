@@ -12,6 +12,8 @@ export class Inventory implements HostOwner {
   private readonly byChassis = new Map<string, Host>();
   private readonly all = new Set<Host>();
   readonly progress: InterfaceProgress;
+  /** Chassis whose database is not connected any more, since when. */
+  private readonly lost = new Map<string, Date>();
 
   constructor(options: HostOptions) {
     this.options = options;
@@ -23,7 +25,9 @@ export class Inventory implements HostOwner {
     this.all.add(host);
     session.once("close", () => {
       this.all.delete(host);
-      if (host.chassis !== undefined && this.byChassis.get(host.chassis) === host) this.byChassis.delete(host.chassis);
+      if (host.chassis === undefined || this.byChassis.get(host.chassis) !== host) return;
+      this.byChassis.delete(host.chassis);
+      this.lost.set(host.chassis, new Date());
     });
     void host.run();
   }
@@ -31,6 +35,11 @@ export class Inventory implements HostOwner {
   /** The live database session of a chassis. */
   host(chassis: string): Host | undefined {
     return this.byChassis.get(chassis);
+  }
+
+  /** When the database of a chassis went; undefined: it is here, or has not been. */
+  lostAt(chassis: string): Date | undefined {
+    return this.lost.get(chassis);
   }
 
   /** All that are connected, also those without a name. */
@@ -73,6 +82,7 @@ export class Inventory implements HostOwner {
     if (!host.session.open) return false;
     if (host.chassis !== undefined && host.chassis !== chassis && this.byChassis.get(host.chassis) === host) this.byChassis.delete(host.chassis);
     this.byChassis.set(chassis, host);
+    this.lost.delete(chassis);
     refusals.accepted(chassis, "system-id", address);
     claimed(chassis);
     return true;
@@ -86,6 +96,7 @@ export class Inventory implements HostOwner {
       tx.delete(chassisTable, chassis);
     });
     this.progress.forget(chassis);
+    this.lost.delete(chassis);
   }
 
   /** Ends what is under way, then the sessions. */

@@ -196,6 +196,7 @@ export class World {
       log: recorder(log),
       guard: hookGuard(recorder(log)),
       timing: options.timing,
+      resourcesOf: (flow) => [{ type: "port", id: `of table ${flow.table}` }],
       onPacketIn: options.onPacketIn ?? (() => []),
       config: {
         openflow: { host: "127.0.0.1", port: options.ports?.openflow ?? 0 },
