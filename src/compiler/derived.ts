@@ -15,6 +15,8 @@ export class DerivedRows {
   readonly layer = new Layer();
   /** table -> row id -> who derives it; several only by mistake. */
   private readonly owners = new Map<string, Map<string, Run | Run[]>>();
+  /** How many rows of a table came, changed or went since the start. */
+  readonly changes = new Map<string, number>();
   private readonly onDuplicate: (fields: { readonly table: string; readonly row: string; readonly first: string; readonly second: string }) => void;
 
   constructor(onDuplicate: DerivedRows["onDuplicate"]) {
@@ -25,7 +27,11 @@ export class DerivedRows {
    * Puts the rows of a run in place of those it had; `changed` is called for each difference.
    * @throws what an index function of the table throws; the rows that were put by then stay, and `run.rows` has them
    */
-  replace(run: Run, table: AnyTable, rows: readonly Row[], changed: (change: RowChange) => void): void {
+  replace(run: Run, table: AnyTable, rows: readonly Row[], notify: (change: RowChange) => void): void {
+    const changed = (change: RowChange): void => {
+      this.changes.set(table.name, (this.changes.get(table.name) ?? 0) + 1);
+      notify(change);
+    };
     const before = run.rows;
     const kept: Row[] = [];
     const seen = new Set<string>();

@@ -342,6 +342,11 @@ export class Engine implements Desired, CollectorHost {
     return this.scopes.of(chassis);
   }
 
+  /** How often rows of a derived table changed: equal numbers, nothing has. */
+  derivedChanges(table: AnyTable): number {
+    return this.derived.changes.get(table.name) ?? 0;
+  }
+
   get stats(): EngineStats {
     return { runs: this.runs, flows: this.flows.count, flowsChanged: this.flows.flowsChanged, memory: this.encoder.memory };
   }
