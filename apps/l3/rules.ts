@@ -141,7 +141,7 @@ const routerZone = l3.rule({
 
 export const derive = [
   derivation({
-    name: "router-zone",
+    name: "zone-claim",
     on: each(translationTable),
     into: claimTable,
     reads: [routerInterfaceTable, attachmentTable],
