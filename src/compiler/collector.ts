@@ -110,7 +110,7 @@ export class Collector implements AnyEmit {
   into<Q extends PipelineDecl>(pipeline: Q): Emit<Q> {
     if (this.entered !== pipeline) this.host.checkInto(this.run, pipeline);
     this.entered = pipeline;
-    return this as unknown as Emit<Q>;
+    return this;
   }
 
   include(from: Scope, to: Scope): void {

@@ -15,14 +15,14 @@ import type { Family, Layout } from "../pipeline/layout.ts";
 import { Lowering } from "../pipeline/lowering.ts";
 import { Shapes } from "../pipeline/shapes.ts";
 import { Collector, kept, type CollectorHost } from "./collector.ts";
-import { DerivedRows } from "./derived.ts";
+import { DerivedRows, type RowChange } from "./derived.ts";
 import { emptyDelta, type ChassisDelta, type Delta, type Desired, type DesiredRow, type Flow, type Item, type LoweredGroup } from "./desired.ts";
 import { FlowEncoder, OwnedFlow, type FlowScope } from "./flows.ts";
 import { OutputStore, type OutputConflict } from "./items.ts";
 import { provenanceOf, type Provenance } from "./provenance.ts";
 import { cookieOf, Entity, NO_EDGES, NONE, runName, type Edges, type Run, type Unit } from "./runs.ts";
 import { Schedule } from "./schedule.ts";
-import { dedupe, ScopeFlows, type FlowConflict } from "./scope-flows.ts";
+import { ScopeFlows, type FlowConflict } from "./scope-flows.ts";
 import { Scopes } from "./scopes.ts";
 import { derivations, sources } from "./strata.ts";
 import { TableDeps, TrackedView } from "./track.ts";
@@ -74,6 +74,7 @@ export class Engine implements Desired, CollectorHost {
   private readonly statics: Unit[] = [];
   private readonly listeners = new Set<(delta: Delta) => void>();
   private readonly runOne = (run: Run): void => this.run(run);
+  private readonly changeDerived = (change: RowChange): void => this.schedule.changed(change);
 
   /** @throws Error when derivations read each other in a circle or fill what is not theirs */
   constructor({ apps, tables, layout, rows, log }: EngineOptions) {
@@ -82,7 +83,10 @@ export class Engine implements Desired, CollectorHost {
     this.stored = rows;
     this.log = log;
     this.learnedTables = layout.learnedTables;
-    this.derived = new DerivedRows((fields) => log.error(fields, "two derivations make rows with one id; the first by name has it"));
+    this.derived = new DerivedRows(
+      (fields) => log.error(fields, "two runs derive rows with one id; the first by name has it"),
+      (error, run) => this.failed(error, run),
+    );
     for (const table of tables) {
       this.deps.set(table.name, new TableDeps(table, this.layerOf(table)));
       if (table.derived) this.derived.layer.table(table);
@@ -141,9 +145,8 @@ export class Engine implements Desired, CollectorHost {
     }
     this.drain();
     this.scopes.commit(false);
-    this.outputs.commitAll(this.scopes.chassis());
+    this.outputs.commitAll();
     this.flows.endBatch();
-    this.flows.incremental = true;
     this.generation = generation;
     this.encoder.slabSize = INCREMENTAL_SLAB;
   }
@@ -155,15 +158,8 @@ export class Engine implements Desired, CollectorHost {
 
   /** Brings the desired state to a commit of the model. */
   apply(commit: Commit): Delta {
-    const gone: string[] = [];
     for (const change of commit.changes) {
-      if (change.table === chassisTable) {
-        if (change.after !== undefined) this.scopes.addChassis(change.id);
-        else {
-          this.scopes.removeChassis(change.id);
-          gone.push(change.id);
-        }
-      }
+      if (change.table === chassisTable) this.chassisChanged(change.id);
       this.schedule.changed(change);
     }
     this.drain();
@@ -176,8 +172,6 @@ export class Engine implements Desired, CollectorHost {
     const membership = this.scopes.commit();
     this.flows.commit(membership, of);
     this.outputs.commit(membership, of);
-    for (const id of gone) if (this.stored.get(chassisTable, id) === undefined) this.outputs.removeChassis(id);
-    for (const delta of chassis.values()) dedupe(delta);
     this.flows.endBatch();
     this.generation = commit.generation;
     const delta = { generation: commit.generation, chassis };
@@ -185,9 +179,20 @@ export class Engine implements Desired, CollectorHost {
     return delta;
   }
 
+  /** As it is after the batch: one that went and came again within it was there all along. */
+  private chassisChanged(id: string): void {
+    if (this.stored.get(chassisTable, id) !== undefined) this.scopes.addChassis(id);
+    else {
+      this.scopes.removeChassis(id);
+      this.outputs.removeChassis(id);
+      this.flows.removeChassis(id);
+    }
+  }
+
   private drain(): void {
     this.schedule.drain(this.runOne);
     this.collector.endBatch();
+    this.derived.endBatch();
   }
 
   // --- runs ---------------------------------------------------------------------------------------------------------
@@ -227,11 +232,12 @@ export class Engine implements Desired, CollectorHost {
     this.schedule.feed(source.table, source.kind === "pairs" ? source.pair : undefined).entities.delete(id);
   }
 
+  private failed(error: unknown, run: Run): void {
+    this.log.error({ err: error, app: run.unit.app, derivation: run.unit.name, entity: run.entity.id }, "a derivation failed; its rows are left out");
+  }
+
   private runDerivation(run: Run, derivation: Derivation): void {
     const entity = this.entityOf(run);
-    const failed = (error: unknown): void => {
-      this.log.error({ err: error, app: run.unit.app, derivation: derivation.name, entity: run.entity.id }, "a derivation failed; its rows are left out");
-    };
     let rows: readonly Row[] = NONE;
     if (entity !== undefined) {
       this.runs++;
@@ -240,15 +246,11 @@ export class Engine implements Desired, CollectorHost {
         const made = derivation.derive(entity, this.tracked);
         rows = made === undefined ? NONE : Array.isArray(made) ? (made as readonly Row[]) : [made as Row];
       } catch (error) {
-        failed(error);
+        this.failed(error, run);
       }
       this.tracked.end();
     }
-    try {
-      this.derived.replace(run, derivation.into, rows, (change) => this.schedule.changed(change));
-    } catch (error) {
-      failed(error);
-    }
+    this.derived.replace(run, derivation.into, rows, this.changeDerived);
     if (entity === undefined) this.drop(run);
   }
 
@@ -322,8 +324,8 @@ export class Engine implements Desired, CollectorHost {
 
   // --- reading the result -------------------------------------------------------------------------------------------
 
-  *flowsOf(chassis: string): Iterable<OwnedFlow<Run>> {
-    for (const scope of this.scopes.of(chassis)) yield* this.flows.flowsIn(scope);
+  flowsOf(chassis: string): Iterable<OwnedFlow<Run>> {
+    return this.flows.flowsOf(chassis);
   }
 
   *itemsOf(chassis: string): Iterable<Item> {

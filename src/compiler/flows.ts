@@ -228,3 +228,10 @@ export const conjunctionRoom = (flow: Flow): number => Math.floor((FLOW_LIMIT - 
 export function sameBytes(a: Flow, b: Flow): boolean {
   return a === b || (a.len === b.len && a.slab.compare(b.slab, b.off, b.off + b.len, a.off, a.off + a.len) === 0);
 }
+
+/** Whether what stands behind the match is the same. */
+export function sameActions(a: Flow, b: Flow): boolean {
+  if (a === b) return true;
+  const at = FLOW_MOD_MATCH_OFFSET + a.matchLen;
+  return a.len === b.len && a.matchLen === b.matchLen && a.slab.compare(b.slab, b.off + at, b.off + b.len, a.off + at, a.off + a.len) === 0;
+}
