@@ -1,5 +1,5 @@
 // l2's entities: networks, ports, their addresses, and where ports are attached. The one file of l2 that other apps import.
-import { defineScope, defineTable, defineVariantScope, isIpv6, type Outputs, type ReadView, type Row, type StandardRow, type Vif } from "#app";
+import { chassisTable, defineScope, defineTable, defineVariantScope, isIpv6, type Chassis, type Outputs, type ReadView, type Row, type StandardRow, type Vif } from "#app";
 import { linkLocal } from "packet-codec";
 import { l2 } from "./tables.ts";
 
@@ -158,3 +158,13 @@ const neighbours = l2.shapes("neighbour", {
 
 /** Of two interfaces of one port, where it may be: the one where it already is, so that a second plug takes nothing away. */
 export const preferred = (a: Vif, b: Vif, host: string): boolean => (a.chassis === host) === (b.chassis === host) ? a.id < b.id : a.chassis === host;
+/**
+ * The chassis that a port's requested host names: by its system-id, which is proved. A hostname is self-declared, so it counts only
+ * where exactly one chassis has it and none has it as its system-id.
+ */
+export function requestedChassis(view: ReadView, host: string): Readonly<Chassis> | undefined {
+  const byId = view.get(chassisTable, host);
+  if (byId !== undefined) return byId;
+  const named = view.by(chassisTable, "hostname", host);
+  return named.length === 1 ? named[0] : undefined;
+}

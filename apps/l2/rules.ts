@@ -8,7 +8,7 @@ import { ports as ofPorts } from "node-openflow";
 import { linkLocal } from "packet-codec";
 import {
   addressTable, attachmentTable, fromScope, hostScope, lanScope, membersScope, neighbour, netScope, networkTable, placeOf, portBindingTable, portStatusTable, portTable,
-  preferred, sendersScope, type Attachment, type Port,
+  preferred, requestedChassis, sendersScope, type Attachment, type Port,
 } from "./model.ts";
 import { l2 } from "./tables.ts";
 
@@ -34,10 +34,11 @@ function attach(port: Port, view: ReadView): Attachment | undefined {
   if (network === undefined || !network.admin_state_up) return undefined;
   const wanted = view.get(portBindingTable, port.id)?.requested_host ?? "";
   const host = vifs.length === 1 ? "" : (view.get(portStatusTable, port.id)?.host ?? "");
+  const requested = wanted === "" ? undefined : requestedChassis(view, wanted);
   let best: { vif: Vif; chassis: Chassis } | undefined;
   for (const vif of vifs) {
     const chassis = view.get(chassisTable, vif.chassis);
-    if (chassis === undefined || (wanted !== "" && wanted !== chassis.id && wanted !== chassis.hostname)) continue;
+    if (chassis === undefined || (wanted !== "" && chassis.id !== requested?.id)) continue;
     if (best === undefined || preferred(vif, best.vif, host)) best = { vif, chassis };
   }
   if (best === undefined) return undefined;

@@ -3,8 +3,8 @@
 import type { Logger } from "pino";
 import type { Alias, Extension, Resource } from "./resource.ts";
 import type { Vif } from "./inventory.ts";
-import type { PipelineDecl } from "./pipeline.ts";
-import type { Derivation, Rule, StaticFlows } from "./rules.ts";
+import type { Derivation } from "./derivations.ts";
+import type { PipelineDecl, Rule, StaticFlows } from "./pipeline.ts";
 import type { AnyTable, ReadView, Tx } from "./table.ts";
 
 export * from "./table.ts";
@@ -14,7 +14,7 @@ export * from "./resource.ts";
 export * from "./stages.ts";
 export * from "./actions.ts";
 export * from "./scopes.ts";
-export * from "./rules.ts";
+export * from "./derivations.ts";
 export * from "./outputs.ts";
 export * from "./pipeline.ts";
 export * from "./validate.ts";

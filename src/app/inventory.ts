@@ -25,7 +25,7 @@ export interface Chassis {
   readonly ovs_version: string;
 }
 
-export const chassisTable = defineTable<Chassis>()("chassis", { indexes: { dpid: (c) => (c.dpid === "" ? undefined : c.dpid) } });
+export const chassisTable = defineTable<Chassis>()("chassis", { indexes: { dpid: (c) => (c.dpid === "" ? undefined : c.dpid), hostname: (c) => c.hostname } });
 
 /** A plugged interface with an iface-id on a chassis' integration bridge. `id` is `<chassis>/<interface name>`. */
 export interface Vif {

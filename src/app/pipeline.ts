@@ -3,7 +3,7 @@
 import type { MatchValue } from "node-openflow";
 import type { Field, FlowAction } from "./actions.ts";
 import type { Items, OvsPatch, OvsRowOf, OvsTable } from "./outputs.ts";
-import type { Source, Rule, StaticFlows } from "./rules.ts";
+import type { Source } from "./derivations.ts";
 import type { Scope } from "./scopes.ts";
 import { sharedRegisters, type RegisterDecl, type SharedRegister, type StageName } from "./stages.ts";
 import type { ReadView } from "./table.ts";
@@ -112,6 +112,17 @@ export interface AnyEmit extends Outputs {
   flow(scope: Scope, table: string, flow: FlowSpec): void;
   flow(scope: Scope, shape: Shape, value: unknown): void;
 }
+
+/** A rule as the engine holds it; apps make them with their pipeline's `rule`. Entity and tracked reads in, outputs out. */
+export interface Rule<E = unknown> {
+  readonly name: string;
+  readonly about: string;
+  readonly on: Source<E>;
+  emit(entity: E, view: ReadView, out: AnyEmit): void;
+}
+
+/** Outputs that need no entity, in scope `base`, emitted once. */
+export type StaticFlows = (out: AnyEmit) => void;
 
 /** Declarations of shapes: each is a function from what it is filled with to the flow, and may do nothing with it but place it. */
 type ShapeDecls = Readonly<Record<string, (value: never) => { readonly priority: number; readonly match: object; readonly actions: readonly object[]; readonly meter?: number }>>;
