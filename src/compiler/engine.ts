@@ -4,20 +4,17 @@
 //
 // A run is a rule (or derivation) on one entity. Its reads are recorded (track.ts); a commit makes exactly those runs dirty whose
 // reads it may have changed (schedule.ts). What a run emits is compared with what it emitted before, so equal output goes no further.
-import {
-  baseScope, chassisTable, type AnyTable, type App, type Derivation, type FlowAction, type FlowSpec, type Items, type OvsPatch, type PipelineDecl, type PortActions,
-  type ReadView, type Row, type Rule, type Source, type StageName,
-} from "#app";
+import { baseScope, chassisTable, type AnyTable, type App, type Derivation, type OvsPatch, type ReadView, type Row, type Rule, type Source } from "#app";
 import type { Commit } from "../model/model.ts";
 import type { Layer } from "../model/rows.ts";
 import { FlowWriter } from "../pipeline/flow-writer.ts";
-import type { Family, Layout } from "../pipeline/layout.ts";
+import type { Layout } from "../pipeline/layout.ts";
 import { Lowering } from "../pipeline/lowering.ts";
-import { Shapes } from "../pipeline/shapes.ts";
-import { Collector, kept, type CollectorHost } from "./collector.ts";
+import { Collector, kept } from "./collector.ts";
 import { DerivedRows, type RowChange } from "./derived.ts";
-import { emptyDelta, type ChassisDelta, type Delta, type Desired, type DesiredRow, type Flow, type Item, type LoweredGroup } from "./desired.ts";
-import { FlowEncoder, OwnedFlow, type FlowScope } from "./flows.ts";
+import { emptyDelta, type ChassisDelta, type Delta, type Desired, type DesiredRow, type Flow, type Item } from "./desired.ts";
+import { Emission } from "./emission.ts";
+import { FlowEncoder, OwnedFlow } from "./flows.ts";
 import { OutputStore, type OutputConflict } from "./items.ts";
 import { provenanceOf, type Provenance } from "./provenance.ts";
 import { cookieOf, Entity, NO_EDGES, NONE, runName, type Edges, type Run, type Unit } from "./runs.ts";
@@ -50,10 +47,9 @@ export interface EngineOptions {
 const COMPILE_SLAB = 4 << 20;
 const INCREMENTAL_SLAB = 16 << 10;
 
-export class Engine implements Desired, CollectorHost {
+export class Engine implements Desired {
   generation = 0;
   readonly learnedTables: ReadonlySet<number>;
-  readonly shapes = new Shapes();
   /** Every table, stored and derived; reads are not tracked. */
   readonly view: ReadView;
   private runs = 0;
@@ -65,7 +61,6 @@ export class Engine implements Desired, CollectorHost {
   private readonly deps = new Map<string, TableDeps<Run>>();
   private readonly tracked: TrackedView<Run>;
   private readonly schedule: Schedule;
-  private readonly lowering: Lowering;
   private readonly encoder: FlowEncoder;
   private readonly scopes = new Scopes();
   private readonly flows: ScopeFlows<Run>;
@@ -91,8 +86,8 @@ export class Engine implements Desired, CollectorHost {
       this.deps.set(table.name, new TableDeps(table, this.layerOf(table)));
       if (table.derived) this.derived.layer.table(table);
     }
-    this.lowering = new Lowering(layout);
-    this.encoder = new FlowEncoder(new FlowWriter(layout, this.lowering));
+    const lowering = new Lowering(layout);
+    this.encoder = new FlowEncoder(new FlowWriter(layout, lowering));
     this.flows = new ScopeFlows<Run>(this.scopes, this.encoder, runName, (conflict) => {
       log.error({ ...conflict, table: layout.tableById(conflict.table)?.name }, "two rules want different flows for the same match; the first stays");
     });
@@ -100,7 +95,7 @@ export class Engine implements Desired, CollectorHost {
     this.tracked = new TrackedView(this.deps);
     this.view = new TrackedView(this.deps);
     this.schedule = new Schedule(this.deps, (error, table) => log.error({ err: error, table: table.name }, "an index function failed; what reads by it is run again"));
-    this.collector = new Collector(this);
+    this.collector = new Collector(new Emission(apps, layout, lowering, this.encoder, this.flows));
     this.addUnits();
   }
 
@@ -357,53 +352,5 @@ export class Engine implements Desired, CollectorHost {
   provenance(flow: Flow): Provenance {
     if (!(flow instanceof OwnedFlow)) throw new TypeError("the flow is not of this engine");
     return provenanceOf((flow as OwnedFlow<Run>).owner, this.stored);
-  }
-
-  // --- for the collector --------------------------------------------------------------------------------------------
-
-  encode(run: Run, scope: FlowScope, name: string, spec: FlowSpec, family: Family | undefined, cookieLo: number): OwnedFlow<Run> {
-    const table = this.layout.table(name);
-    if (table.app !== run.unit.app) this.layout.checkReach(run.unit.app, table.app);
-    if (table.learned !== undefined) throw new Error(`rule ${run.unit.name} of ${run.unit.app} emits into ${name}, which the switch fills`);
-    return this.encoder.encode(run, scope, table, spec, family, run.unit.cookieHi, cookieLo, run.flows);
-  }
-
-  scope(name: string): FlowScope {
-    return this.flows.scope(name);
-  }
-
-  group(run: Run, { type, buckets }: Items["group"]): LoweredGroup {
-    const table = this.layout.tables.find((t) => t.app === run.unit.app);
-    if (table === undefined) throw new Error(`app ${run.unit.app} has no tables, and its groups no actions`);
-    return {
-      type,
-      buckets: buckets.map(({ weight, watchPort, watchGroup, actions }) => ({
-        ...(weight === undefined ? {} : { weight }), ...(watchPort === undefined ? {} : { watch_port: watchPort }), ...(watchGroup === undefined ? {} : { watch_group: watchGroup }),
-        actions: this.lowering.lowerAll(table, actions, 0n),
-      })),
-    };
-  }
-
-  checkInto(run: Run, pipeline: PipelineDecl): void {
-    this.layout.checkInto(run.unit.app, pipeline);
-  }
-
-  portContext(view: ReadView, portId: string): PortActions {
-    const sender: FlowAction<never, never>[] = [];
-    const receiver: FlowAction<never, never>[] = [];
-    let enter: StageName = "admission";
-    let egress = false;
-    for (const app of this.apps) {
-      for (const context of app.portContext ?? []) {
-        if (context.ingress?.(view, portId) === true) enter = "ingress";
-        if (context.egress?.(view, portId) === true) egress = true;
-        const value = context.register === undefined ? 0 : (context.value?.(view, portId) ?? 0);
-        if (value === 0) continue;
-        const action: FlowAction<never, never> = { type: "lowered", actions: [this.lowering.load(context.register!, value)] };
-        if (context.side !== "receiver") sender.push(action);
-        if (context.side !== "sender") receiver.push(action);
-      }
-    }
-    return { sender: { loads: sender, enter }, receiver: { loads: receiver, egress } };
   }
 }

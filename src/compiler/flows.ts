@@ -144,7 +144,8 @@ export class FlowEncoder {
 
   /** The flow is in use from now on. */
   retain(flow: OwnedFlow<unknown>): void {
-    const slab = this.slabs.get(flow.slab);
+    // Nearly always it was encoded just now.
+    const slab = flow.slab === this.slab.bytes ? this.slab : this.slabs.get(flow.slab);
     if (slab === undefined) return; // the bytes are a caller's own
     flow.inUse = true;
     slab.flows.push(flow);

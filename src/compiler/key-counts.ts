@@ -1,7 +1,7 @@
 // In how many scopes a flow's key is, at most: a table of small counters by hash. Nearly every flow that a chassis gains or loses is in
 // one scope alone, and that is known here without asking the others.
 
-/** Counters for each key that there was room for: two keys on one counter cost a look at the scopes, no more. */
+/** Counters for each key that there was room for. Each key has two, and the lesser counts: keys that share one cost nothing. */
 const ROOM = 8;
 const LEAST = 1 << 12;
 /** A counter that came so far stays there until the table is made again. */
@@ -11,35 +11,31 @@ export class KeyCounts {
   private counts = new Uint8Array(LEAST);
   private mask = LEAST - 1;
   private keys = 0;
-  /** Taken out in this batch. Until it ends they count: it asks for what was before as well. */
-  private removed: number[] = [];
 
-  /** Whether no two scopes have a key of this hash, nor had when the batch began. */
+  /** Whether no two scopes have a key of this hash. */
   single(hash: number): boolean {
-    return this.counts[hash & this.mask]! <= 1;
+    return this.counts[hash & this.mask]! <= 1 || this.counts[second(hash) & this.mask]! <= 1;
   }
 
   add(hash: number): void {
     this.keys++;
-    const at = hash & this.mask;
-    const count = this.counts[at]!;
-    if (count < FULL) this.counts[at] = count + 1;
+    this.change(hash & this.mask, 1);
+    this.change(second(hash) & this.mask, 1);
   }
 
   remove(hash: number): void {
-    this.removed.push(hash);
+    this.keys--;
+    this.change(hash & this.mask, -1);
+    this.change(second(hash) & this.mask, -1);
   }
 
-  /** Ends a batch. `hashes`: of every key in every scope, should the table have become too small. */
-  endBatch(hashes: () => Iterable<number>): void {
-    for (const hash of this.removed) {
-      const at = hash & this.mask;
-      const count = this.counts[at]!;
-      if (count < FULL) this.counts[at] = count - 1;
-    }
-    this.keys -= this.removed.length;
-    this.removed = [];
-    if (this.keys * ROOM > this.counts.length * 2) this.rebuild(this.keys, hashes());
+  private change(at: number, by: number): void {
+    const count = this.counts[at]!;
+    if (count < FULL) this.counts[at] = count + by;
+  }
+
+  get crowded(): boolean {
+    return this.keys * ROOM > this.counts.length * 2;
   }
 
   /** Counts everything anew. */
@@ -52,3 +48,5 @@ export class KeyCounts {
     for (const hash of hashes) this.add(hash);
   }
 }
+
+const second = (hash: number): number => Math.imul(hash, 0x9e3779b1) >>> 9;

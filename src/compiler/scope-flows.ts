@@ -6,7 +6,7 @@
 // Two scopes of one chassis may have the same key: the chassis loses the flow with the last of them. Such keys are rare, and found by
 // counting (key-counts.ts); for them every scope of the chassis is asked.
 import { Conflicts } from "./conflicts.ts";
-import type { ChassisDelta, Flow } from "./desired.ts";
+import type { ChassisDelta } from "./desired.ts";
 import { firstOf, FlowSet, Shared, type Entry } from "./flow-set.ts";
 import { conjunctionRoom, sameActions, sameBytes, type FlowEncoder, type FlowScope, type OwnedFlow } from "./flows.ts";
 import { KeyCounts } from "./key-counts.ts";
@@ -20,6 +20,13 @@ interface ScopeState<O> extends FlowScope {
 interface Changed<O> {
   readonly flow: OwnedFlow<O>;
   readonly before: OwnedFlow<O> | undefined;
+}
+
+/** What a switch gets for a key of a scope, before this batch and now. */
+interface Difference<O> {
+  readonly flow: OwnedFlow<O>;
+  readonly before: OwnedFlow<O> | undefined;
+  readonly after: OwnedFlow<O> | undefined;
 }
 
 export interface FlowConflict {
@@ -40,6 +47,8 @@ export class ScopeFlows<O> {
   /** Whose flow has to be made, or made again. */
   private readonly outdated = new Set<Shared<O>>();
   private readonly counts = new KeyCounts();
+  /** Hashes of keys that a scope lost in this batch: until it ends they count, for what a chassis had before is asked as well. */
+  private gone: number[] = [];
   private readonly disputes: Conflicts<FlowConflict>;
   private readonly scopes: Scopes;
   private readonly encoder: FlowEncoder;
@@ -80,10 +89,8 @@ export class ScopeFlows<O> {
     this.note(state, flow);
     this.encoder.retain(flow);
     const now = state.flows.addNew(flow);
-    if (now === undefined) {
-      this.count++;
-      if (this.incremental) this.counts.add(flow.hash);
-    } else if (now instanceof Shared) {
+    if (now === undefined) this.count++;
+    else if (now instanceof Shared) {
       this.outdate(now);
       now.flows.push(flow);
     } else {
@@ -108,7 +115,6 @@ export class ScopeFlows<O> {
     } else {
       state.flows.delete(flow);
       this.count--;
-      if (this.incremental) this.counts.remove(flow.hash);
     }
     this.encoder.release(flow);
   }
@@ -189,8 +195,9 @@ export class ScopeFlows<O> {
     for (const state of emptied) if (state.flows.size === 0) this.states.delete(state.name);
     this.changed = new Map();
     this.encoder.endBatch();
-    if (this.incremental) this.counts.endBatch(() => this.hashes());
-    else this.counts.rebuild(this.count, this.hashes());
+    for (const hash of this.gone) this.counts.remove(hash);
+    this.gone = [];
+    if (!this.incremental || this.counts.crowded) this.counts.rebuild(this.count, this.hashes());
     this.incremental = true;
   }
 
@@ -205,45 +212,43 @@ export class ScopeFlows<O> {
 
   /** The difference since the last batch, for each chassis. `membership`: scopes chassis gained and lost meanwhile. */
   commit(membership: MembershipChange, of: (chassis: string) => ChassisDelta): void {
-    /** Keys that may be in several scopes of a chassis. */
-    const contested = new Map<string, OwnedFlow<O>[]>();
-    const contest = (chassis: string, flow: OwnedFlow<O>): void => {
-      const list = contested.get(chassis);
-      if (list === undefined) contested.set(chassis, [flow]);
-      else list.push(flow);
-    };
+    const differences: [ScopeState<O>, Difference<O>[]][] = [];
     for (const [state, keys] of this.changed) {
-      const add: Flow[] = [];
-      const changed: Flow[] = [];
-      const remove: Flow[] = [];
-      const open: OwnedFlow<O>[] = [];
+      const list: Difference<O>[] = [];
       for (const { flow, before } of keys.values()) {
         const after = this.effective(state, flow);
         if (before === undefined ? after === undefined : after !== undefined && sameBytes(before, after)) continue;
-        this.flowsChanged++;
-        if (!this.counts.single(flow.hash)) open.push(flow);
-        else if (after === undefined) remove.push(before!);
-        else {
-          add.push(after);
-          if (before !== undefined) changed.push(after);
-        }
+        list.push({ flow, before, after });
+        if (before === undefined) this.counts.add(flow.hash);
+        else if (after === undefined) this.gone.push(flow.hash);
       }
-      if (add.length + remove.length + open.length === 0) continue;
+      if (list.length > 0) differences.push([state, list]);
+      this.flowsChanged += list.length;
+    }
+    /** Keys that may be in several scopes of a chassis. */
+    const contested = new Map<string, OwnedFlow<O>[]>();
+    for (const [state, list] of differences) {
+      const single = list.filter(({ flow }) => this.counts.single(flow.hash));
+      const other = single.length === list.length ? [] : list.filter(({ flow }) => !this.counts.single(flow.hash));
       for (const id of this.scopes.members(state.name)) {
         if (membership.gained.get(id)?.has(state.name) === true) continue;
-        for (const flow of open) contest(id, flow);
-        if (add.length + remove.length === 0) continue;
+        for (const { flow } of other) push(contested, id, flow);
+        if (single.length === 0) continue;
         const delta = of(id);
-        append(delta.add, add);
-        for (const flow of changed) delta.changed.add(flow);
-        append(delta.remove, remove);
+        for (const { before, after } of single) {
+          if (after === undefined) delta.remove.push(before!);
+          else {
+            delta.add.push(after);
+            if (before !== undefined) delta.changed.add(after);
+          }
+        }
       }
     }
     for (const [id, scopes] of membership.gained) {
       for (const scope of scopes) {
         for (const flow of this.flowsIn(scope)) {
           if (this.counts.single(flow.hash)) of(id).add.push(flow);
-          else contest(id, flow);
+          else push(contested, id, flow);
         }
       }
     }
@@ -251,7 +256,7 @@ export class ScopeFlows<O> {
       for (const scope of scopes) {
         for (const flow of this.flowsBefore(scope)) {
           if (this.counts.single(flow.hash)) of(id).remove.push(flow);
-          else contest(id, flow);
+          else push(contested, id, flow);
         }
       }
     }
@@ -261,9 +266,10 @@ export class ScopeFlows<O> {
   /** Keys that several scopes of a chassis may have had or have: what they came to before and come to now. */
   private decide(chassis: string, flows: readonly OwnedFlow<O>[], membership: MembershipChange, of: (chassis: string) => ChassisDelta): void {
     const gained = membership.gained.get(chassis);
-    const lost = [...(membership.lost.get(chassis) ?? [])].map((s) => this.states.get(s)).filter((s) => s !== undefined);
-    const present = Array.from(this.scopes.of(chassis), (s) => this.states.get(s)).filter((s) => s !== undefined);
-    const holders = this.holders([...present, ...lost], flows);
+    const lost = new Set(membership.lost.get(chassis));
+    const states = [...this.scopes.of(chassis), ...lost].map((s) => this.states.get(s)).filter((s) => s !== undefined);
+    const holders = this.holders(states, flows);
+    const changed = states.filter((s) => this.changed.has(s));
     const seen = new Set<string>();
     for (const flow of flows) {
       const { key } = flow;
@@ -271,14 +277,14 @@ export class ScopeFlows<O> {
       seen.add(key);
       const before: OwnedFlow<O>[] = [];
       const after: OwnedFlow<O>[] = [];
-      const states = holders(flow);
-      for (const state of states) {
-        const isLost = lost.includes(state);
+      for (const state of holders(flow)) {
         const now = this.effective(state, flow);
-        if (!isLost && now !== undefined) after.push(now);
-        if (gained?.has(state.name) === true) continue;
-        const changed = this.changed.get(state)?.get(key);
-        const was = changed === undefined ? now : changed.before;
+        if (now === undefined) continue;
+        if (!lost.has(state.name)) after.push(now);
+        if (gained?.has(state.name) !== true && this.changed.get(state)?.has(key) !== true) before.push(now);
+      }
+      for (const state of changed) {
+        const was = gained?.has(state.name) === true ? undefined : this.changed.get(state)!.get(key)?.before;
         if (was !== undefined) before.push(was);
       }
       const place = `${chassis} ${key}`;
@@ -295,35 +301,30 @@ export class ScopeFlows<O> {
     }
   }
 
-  /** Which of the scopes have a flow's key, or had when the batch began. */
+  /** Those of the scopes that have a flow's key, and maybe more. */
   private holders(states: readonly ScopeState<O>[], flows: readonly OwnedFlow<O>[]): (flow: OwnedFlow<O>) => Iterable<ScopeState<O>> {
     // Few keys are asked of every scope; many are found by one walk over all that the scopes have.
     if (flows.length * states.length <= states.reduce((sum, s) => sum + s.flows.size, 0)) return () => states;
     const byHash = new Map<number, Set<ScopeState<O>>>(flows.map((f) => [f.hash, new Set()]));
-    for (const state of states) {
-      for (const entry of state.flows.values()) byHash.get(firstOf(entry).hash)?.add(state);
-      for (const { flow } of this.changed.get(state)?.values() ?? []) byHash.get(flow.hash)?.add(state);
-    }
+    for (const state of states) state.flows.each((entry) => byHash.get(firstOf(entry).hash)?.add(state));
     return (flow) => byHash.get(flow.hash)!;
   }
 
   /** What a chassis should have, each key once. */
-  *flowsOf(chassis: string): Iterable<OwnedFlow<O>> {
+  flowsOf(chassis: string): OwnedFlow<O>[] {
+    const flows: OwnedFlow<O>[] = [];
     const contested = new Map<number, OwnedFlow<O>[]>();
-    for (const scope of this.scopes.of(chassis)) {
-      for (const flow of this.flowsIn(scope)) {
-        if (this.counts.single(flow.hash)) yield flow;
-        else {
-          const list = contested.get(flow.hash);
-          if (list === undefined) contested.set(flow.hash, [flow]);
-          else list.push(flow);
-        }
-      }
+    const visit = (entry: Entry<O>): void => {
+      const flow = this.resolve(entry);
+      if (this.counts.single(flow.hash)) flows.push(flow);
+      else push(contested, flow.hash, flow);
+    };
+    for (const scope of this.scopes.of(chassis)) this.states.get(scope)?.flows.each(visit);
+    for (const alike of contested.values()) {
+      if (alike.length === 1) flows.push(alike[0]!);
+      else for (const same of groupByKey(alike)) flows.push(same.length === 1 ? same[0]! : this.first(`${chassis} ${same[0]!.key}`, same));
     }
-    for (const flows of contested.values()) {
-      if (flows.length === 1) yield flows[0]!;
-      else for (const same of groupByKey(flows)) yield this.first(`${chassis} ${same[0]!.key}`, same);
-    }
+    return flows;
   }
 
   /** Effective flows of a scope. */
@@ -344,16 +345,14 @@ export class ScopeFlows<O> {
   }
 }
 
-function append<T>(to: T[], from: Iterable<T>): void {
-  for (const x of from) to.push(x);
-}
-
 function groupByKey<O>(flows: readonly OwnedFlow<O>[]): Iterable<OwnedFlow<O>[]> {
   const groups = new Map<string, OwnedFlow<O>[]>();
-  for (const flow of flows) {
-    const group = groups.get(flow.key);
-    if (group === undefined) groups.set(flow.key, [flow]);
-    else group.push(flow);
-  }
+  for (const flow of flows) push(groups, flow.key, flow);
   return groups.values();
+}
+
+function push<K, T>(map: Map<K, T[]>, key: K, value: T): void {
+  const list = map.get(key);
+  if (list === undefined) map.set(key, [value]);
+  else list.push(value);
 }
