@@ -54,7 +54,7 @@ export class Collector implements AnyEmit {
   }
 
   get outputs(): readonly Output[] {
-    return kept(this.outputList);
+    return this.outputList.length === 0 ? NONE : this.outputList.slice();
   }
 
   get edges(): Edges {
@@ -109,8 +109,8 @@ export class Collector implements AnyEmit {
 
   item<K extends keyof Items>(scope: Scope, kind: K, id: number, value: Items[K]): void {
     if (!Number.isInteger(id) || id < 1 || id > 0xffff_ff00) throw new RangeError(`${kind} ${id}: an id is a whole number from 1 to 0xffffff00`);
-    const lowered = kind === "group" ? this.emission.group(this.run, value as Items["group"]) : (value as Items["meter"]);
-    const text = canonicalText(lowered);
+    const lowered = kind === "group" ? this.emission.group(this.run, value as Items["group"]) : meter(value as Items["meter"]);
+    const text = kind === "group" ? canonicalText(lowered) : meterText(lowered as Items["meter"]);
     this.output({ scope, key: `${kind} ${id}`, text, wish: { is: "item", item: { kind, id, text, value: lowered } as Item } });
   }
 
@@ -137,6 +137,18 @@ export class Collector implements AnyEmit {
     return this.emission.portContext(view, portId);
   }
 }
+
+const isU32 = (n: number): boolean => Number.isInteger(n) && n >= 0 && n <= 0xffff_ffff;
+
+/** @throws RangeError naming what has no wire form. OpenFlow 1.3.5 section 7.3.4.4: 32 bits each */
+function meter(value: Items["meter"]): Items["meter"] {
+  if (!isU32(value.rate) || value.rate === 0) throw new RangeError(`meter rate ${value.rate}: a whole number from 1 to 0xffffffff`);
+  if (!isU32(value.burst)) throw new RangeError(`meter burst ${value.burst}: a whole number from 0 to 0xffffffff`);
+  return value;
+}
+
+/** As canonicalText has it: there is a meter for every port. */
+const meterText = ({ unit, rate, burst }: Items["meter"]): string => `{"burst":${burst},"rate":${rate},"unit":"${unit}"}`;
 
 /** Unlike `length = 0` this leaves a short list the room it has: most runs fill it again. */
 function empty(list: unknown[]): void {

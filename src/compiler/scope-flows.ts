@@ -10,9 +10,10 @@ import type { ChassisDelta } from "./desired.ts";
 import { firstOf, FlowSet, Shared, type Entry } from "./flow-set.ts";
 import { conjunctionRoom, sameActions, sameBytes, type FlowEncoder, type FlowScope, type OwnedFlow } from "./flows.ts";
 import { KeyCounts } from "./key-counts.ts";
-import type { MembershipChange, Scopes } from "./scopes.ts";
+import { isRoot, type MembershipChange, type Scopes } from "./scopes.ts";
 
 interface ScopeState<O> extends FlowScope {
+  readonly root: boolean;
   readonly flows: FlowSet<O>;
 }
 
@@ -47,8 +48,8 @@ export class ScopeFlows<O> {
   /** Whose flow has to be made, or made again. */
   private readonly outdated = new Set<Shared<O>>();
   private readonly counts = new KeyCounts();
-  /** Hashes of keys that a scope lost in this batch: until it ends they count, for what a chassis had before is asked as well. */
-  private gone: number[] = [];
+  /** Keys that a scope lost in this batch: until it ends they count, for what a chassis had before is asked as well. */
+  private gone: { readonly hash: number; readonly root: boolean }[] = [];
   private readonly disputes: Conflicts<FlowConflict>;
   private readonly scopes: Scopes;
   private readonly encoder: FlowEncoder;
@@ -73,7 +74,7 @@ export class ScopeFlows<O> {
 
   private state(name: string): ScopeState<O> {
     let state = this.states.get(name);
-    if (state === undefined) this.states.set(name, (state = { name, flows: new FlowSet<O>() }));
+    if (state === undefined) this.states.set(name, (state = { name, root: isRoot(name), flows: new FlowSet<O>() }));
     return state;
   }
 
@@ -191,18 +192,20 @@ export class ScopeFlows<O> {
   /** Ends a batch: the differences were taken, and scopes without anything in them end. */
   endBatch(): void {
     for (const shared of this.outdated) this.resolve(shared);
+    this.counts.rootsMeet = this.scopes.rootsMeet;
     const emptied = this.incremental ? [...this.changed.keys()] : [...this.states.values()];
     for (const state of emptied) if (state.flows.size === 0) this.states.delete(state.name);
     this.changed = new Map();
     this.encoder.endBatch();
-    for (const hash of this.gone) this.counts.remove(hash);
+    for (const { hash, root } of this.gone) this.counts.remove(hash, root);
     this.gone = [];
-    if (!this.incremental || this.counts.crowded) this.counts.rebuild(this.count, this.hashes());
+    if (!this.incremental || this.counts.crowded) this.recount();
     this.incremental = true;
   }
 
-  private *hashes(): Iterable<number> {
-    for (const { flows } of this.states.values()) for (const entry of flows.values()) yield firstOf(entry).hash;
+  private recount(): void {
+    this.counts.reset(this.count);
+    for (const { root, flows } of this.states.values()) flows.each((entry) => this.counts.add(firstOf(entry).hash, root));
   }
 
   /** The chassis is no more. */
@@ -212,6 +215,7 @@ export class ScopeFlows<O> {
 
   /** The difference since the last batch, for each chassis. `membership`: scopes chassis gained and lost meanwhile. */
   commit(membership: MembershipChange, of: (chassis: string) => ChassisDelta): void {
+    this.counts.rootsMeet ||= this.scopes.rootsMeet;
     const differences: [ScopeState<O>, Difference<O>[]][] = [];
     for (const [state, keys] of this.changed) {
       const list: Difference<O>[] = [];
@@ -219,8 +223,8 @@ export class ScopeFlows<O> {
         const after = this.effective(state, flow);
         if (before === undefined ? after === undefined : after !== undefined && sameBytes(before, after)) continue;
         list.push({ flow, before, after });
-        if (before === undefined) this.counts.add(flow.hash);
-        else if (after === undefined) this.gone.push(flow.hash);
+        if (before === undefined) this.counts.add(flow.hash, state.root);
+        else if (after === undefined) this.gone.push({ hash: flow.hash, root: state.root });
       }
       if (list.length > 0) differences.push([state, list]);
       this.flowsChanged += list.length;
