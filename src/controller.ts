@@ -2,9 +2,11 @@
 import type { AddressInfo } from "node:net";
 import type { Logger } from "pino";
 import type { App } from "#app";
-import { allTables, checkApps, packetInHandlers } from "./boot/registry.ts";
+import { allPools, allTables, checkApps, packetInHandlers } from "./boot/registry.ts";
+import { flowEffects } from "./boot/effects.ts";
 import { discoverApps } from "./boot/discover.ts";
 import type { Config } from "./config.ts";
+import { Claims } from "./compiler/claims.ts";
 import { CompilerLoop } from "./compiler/loop.ts";
 import { Engine } from "./compiler/engine.ts";
 import { hookGuard, type HookGuard } from "./lib/hook-guard.ts";
@@ -50,6 +52,8 @@ export class Controller {
     log.info({ apps: apps.map((a) => a.name), generation: model.generation, flows: engine.stats.flows, ms: Math.round(performance.now() - began) }, "compiled");
     const loop = new CompilerLoop(model, engine, (error) => log.error({ err: error }, "the compiler failed on a batch; its flows stay as they were"));
     this.stops.push(() => loop.stop());
+    const claims = new Claims(allPools(apps), model, engine, log);
+    this.stops.push(() => claims.stop());
     engineMetrics(metrics, engine, model);
 
     const guard = hookGuard(log);
@@ -95,6 +99,7 @@ export class Controller {
     const owners = new Map(apps.flatMap((app) => Object.keys(app.packetIn ?? {}).map((table) => [table, app.name])));
     return new Southbound({
       model, desired: engine, apps, metrics, log, guard,
+      effects: flowEffects(apps, layout, engine.view, guard),
       resourcesOf: (flow) => engine.provenance(flow).resources.map(({ type, id }) => ({ type, id })),
       config: { openflow: config.openflow, ovsdb: config.ovsdb, advertise: config.advertise, tls: config.tls, auditIntervalMs: config.auditIntervalMs },
       onPacketIn: (packet) => {

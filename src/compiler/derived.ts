@@ -27,26 +27,30 @@ export class DerivedRows {
   private readonly owners = new Map<string, Owners>();
   /** Rows that had several owners at some moment of this batch. */
   private suspects: { readonly table: string; readonly id: string }[] = [];
+  /** How many rows of a table came, changed or went since the start. */
+  readonly changes = new Map<string, number>();
   private readonly duplicates: Conflicts<DuplicateRow>;
+  private readonly onChange: (change: RowChange) => void;
   private readonly onBug: (error: unknown, run: Run) => void;
 
   /** `onBug`: an index function of the table failed for a row of the run. */
-  constructor(onDuplicate: (duplicate: DuplicateRow) => void, onBug: (error: unknown, run: Run) => void) {
+  constructor(onChange: (change: RowChange) => void, onDuplicate: (duplicate: DuplicateRow) => void, onBug: (error: unknown, run: Run) => void) {
     this.duplicates = new Conflicts(onDuplicate);
+    this.onChange = onChange;
     this.onBug = onBug;
   }
 
-  /** Puts the rows of a run in place of those it had; `changed` is called for each difference. A row that no index takes is left out. */
-  replace(run: Run, table: AnyTable, rows: readonly Row[], changed: (change: RowChange) => void): void {
+  /** Puts the rows of a run in place of those it had. A row that no index takes is left out. */
+  replace(run: Run, table: AnyTable, rows: readonly Row[]): void {
     const before = run.rows;
     if (before.length === 0 && rows.length === 0) return;
     const old = byId(before);
     const kept = new Map<string, Row>();
     for (const row of rows) {
       if (kept.has(row.id)) this.onBug(new Error(`a derivation makes two rows with the id ${row.id}`), run);
-      else if (this.put(run, table, row, old(row.id), changed)) kept.set(row.id, row);
+      else if (this.put(run, table, row, old(row.id))) kept.set(row.id, row);
     }
-    for (const row of before) if (!kept.has(row.id)) this.drop(run, table, row, changed);
+    for (const row of before) if (!kept.has(row.id)) this.drop(run, table, row);
     run.rows = kept.size === 0 ? NONE : [...kept.values()];
   }
 
@@ -61,8 +65,14 @@ export class DerivedRows {
     }
   }
 
+  private changed(change: RowChange): void {
+    const { name } = change.table;
+    this.changes.set(name, (this.changes.get(name) ?? 0) + 1);
+    this.onChange(change);
+  }
+
   /** Whether the run has the row now, be it behind another's. */
-  private put(run: Run, table: AnyTable, row: Row, own: Row | undefined, changed: (change: RowChange) => void): boolean {
+  private put(run: Run, table: AnyTable, row: Row, own: Row | undefined): boolean {
     if (own !== undefined && equalValues(own, row)) return true;
     const owners = this.of(table);
     const now = owners.get(row.id);
@@ -81,17 +91,17 @@ export class DerivedRows {
       return false;
     }
     if (own === undefined && now === undefined) owners.set(row.id, run);
-    changed({ table, id: row.id, before, after: row });
+    this.changed({ table, id: row.id, before, after: row });
     return true;
   }
 
-  private drop(run: Run, table: AnyTable, old: Row, changed: (change: RowChange) => void): void {
+  private drop(run: Run, table: AnyTable, old: Row): void {
     const owners = this.of(table);
     const now = owners.get(old.id);
     if (!isList(now)) {
       owners.delete(old.id);
       this.layer.remove(table, old.id);
-      changed({ table, id: old.id, before: old, after: undefined });
+      this.changed({ table, id: old.id, before: old, after: undefined });
       return;
     }
     this.leave(owners, table, old.id, run);
@@ -106,7 +116,7 @@ export class DerivedRows {
       after = undefined;
     }
     if (after === undefined) this.layer.remove(table, old.id);
-    changed({ table, id: old.id, before: old, after });
+    this.changed({ table, id: old.id, before: old, after });
   }
 
   private leave(owners: Owners, table: AnyTable, id: string, run: Run): void {

@@ -11,7 +11,7 @@ import { FlowWriter } from "../pipeline/flow-writer.ts";
 import type { Layout } from "../pipeline/layout.ts";
 import { Lowering } from "../pipeline/lowering.ts";
 import { Collector, kept } from "./collector.ts";
-import { DerivedRows, type RowChange } from "./derived.ts";
+import { DerivedRows } from "./derived.ts";
 import { emptyDelta, type ChassisDelta, type Delta, type Desired, type DesiredRow, type Flow, type Item } from "./desired.ts";
 import { Emission } from "./emission.ts";
 import { FlowEncoder, OwnedFlow } from "./flows.ts";
@@ -69,7 +69,6 @@ export class Engine implements Desired {
   private readonly statics: Unit[] = [];
   private readonly listeners = new Set<(delta: Delta) => void>();
   private readonly runOne = (run: Run): void => this.run(run);
-  private readonly changeDerived = (change: RowChange): void => this.schedule.changed(change);
 
   /** @throws Error when derivations read each other in a circle or fill what is not theirs */
   constructor({ apps, tables, layout, rows, log }: EngineOptions) {
@@ -79,6 +78,7 @@ export class Engine implements Desired {
     this.log = log;
     this.learnedTables = layout.learnedTables;
     this.derived = new DerivedRows(
+      (change) => this.schedule.changed(change),
       (fields) => log.error(fields, "two runs derive rows with one id; the first by name has it"),
       (error, run) => this.failed(error, run),
     );
@@ -245,7 +245,7 @@ export class Engine implements Desired {
       }
       this.tracked.end();
     }
-    this.derived.replace(run, derivation.into, rows, this.changeDerived);
+    this.derived.replace(run, derivation.into, rows);
     if (entity === undefined) this.drop(run);
   }
 
@@ -337,6 +337,11 @@ export class Engine implements Desired {
 
   scopesOf(chassis: string): Iterable<string> {
     return this.scopes.of(chassis);
+  }
+
+  /** How often rows of a derived table changed: equal numbers, nothing has. */
+  derivedChanges(table: AnyTable): number {
+    return this.derived.changes.get(table.name) ?? 0;
   }
 
   get stats(): EngineStats {

@@ -1,5 +1,5 @@
 // The order of derivations, from what they declare that they read: a derivation comes after all that fill a table it reads.
-import type { AnyTable, App, Derivation } from "#app";
+import { claimTable, type AnyTable, type App, type Derivation } from "#app";
 
 export interface Derived {
   readonly app: App;
@@ -41,6 +41,7 @@ export const sources = (derivation: Derivation): readonly AnyTable[] => [derivat
 function checkOwner(app: App, { name, into }: Derivation, owners: ReadonlyMap<string, App>): void {
   const owner = owners.get(into.name);
   if (!into.derived) throw new Error(`derivation ${name} of ${app.name} fills ${into.name}, which is a stored table`);
+  if (into.name === claimTable.name) return; // the core's own joint
   if (owner === undefined) throw new Error(`derivation ${name} of ${app.name} fills ${into.name}, which no app lists in its tables`);
   if (owner === app) return;
   if (!into.open) throw new Error(`derivation ${name} of ${app.name} fills ${into.name} of ${owner.name}, which is not open to others`);

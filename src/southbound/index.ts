@@ -5,7 +5,7 @@
 //
 // A switch and its database connect separately; they belong together by the bridge's datapath id. Nothing here is truth:
 // after a restart the rows are in the store and the flows on the switches, and only differences are written to either.
-import { chassisTable, vifTable, type Chassis, type PacketOut, type Vif } from "#app";
+import { chassisTable, poolNumberTable, vifTable, zonePool, type Chassis, type PacketOut, type PoolNumber, type Vif } from "#app";
 import { listen as listenOvsdb, type Listener as OvsdbListener } from "ovsdb-client";
 import type { Logger } from "pino";
 import type { TlsOptions } from "node:tls";
@@ -260,6 +260,9 @@ export class Southbound {
         const now = after as Vif | undefined;
         if (old?.slot === now?.slot) continue;
         for (const vif of [old, now]) if (vif !== undefined) this.byChassis.get(vif.chassis)?.flushZone(vif.slot);
+      } else if (table === poolNumberTable) {
+        const number = (after ?? before) as PoolNumber;
+        if (number.pool === zonePool.name && (before === undefined || after === undefined)) this.byChassis.get(number.part)?.flushZone(number.n);
       }
     }
   }
@@ -354,6 +357,8 @@ export class Southbound {
         pendingLimit: this.options.config.pendingLimit ?? 200_000,
         slots: this.slots,
         timing: this.timing,
+        effects: this.options.effects,
+        sendPackets: (packets) => this.sendPackets(packets),
         onConfirmed: (chassis) => {
           if (this.inventory.progress.awaiting.has(chassis)) void this.inventory.progress.confirmUpTo(chassis);
           this.notify(chassis);

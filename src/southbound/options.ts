@@ -5,6 +5,7 @@ import type { Desired, Flow } from "../compiler/desired.ts";
 import type { HookGuard } from "../lib/hook-guard.ts";
 import type { Metrics } from "../lib/metrics.ts";
 import type { Problem } from "../lib/problem.ts";
+import type { FlowEffects } from "./openflow/withdrawal.ts";
 import type { Timing } from "./timing.ts";
 import type { RawPacketIn } from "./openflow/session.ts";
 import type { ModelPort } from "./ovsdb/progress.ts";
@@ -58,6 +59,8 @@ export interface SouthboundOptions {
   readonly timing?: Timing | undefined;
   /** By which every hook of an app is called. */
   readonly guard: HookGuard;
+  /** What comes along with flows; default: nothing. */
+  readonly effects?: FlowEffects | undefined;
   /** API resources because of which a flow exists, for problems. */
   readonly resourcesOf?: ((flow: Flow) => Problem["resources"]) | undefined;
   readonly onPacketIn: (packet: SwitchPacketIn) => readonly PacketOut[];

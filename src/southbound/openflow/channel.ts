@@ -1,5 +1,5 @@
 // What lies between a switch's state (switch.ts) and its OpenFlow connection (session.ts).
-import type { OpenFlowError, Slice } from "node-openflow";
+import type { OpenFlowError, Slice, Message } from "node-openflow";
 import type { Meter } from "#app";
 import type { ItemKind } from "../../compiler/desired.ts";
 import type { Identity } from "../identity.ts";
@@ -26,6 +26,8 @@ export interface Session {
   removeMeter(id: number): void;
   /** Forgets all connections of a conntrack zone. */
   flushZone(zone: number): void;
+  /** Sends an NXT_CT_FLUSH. */
+  flush(message: Message): void;
   sendPacket(outPort: number, data: Uint8Array): void;
   barrier(): Promise<unknown>;
   /**

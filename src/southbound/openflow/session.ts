@@ -160,6 +160,10 @@ export class SwitchSession implements Session {
     this.send({ type: "meter_mod", command: "delete", flags: 0, meter_id: id, bands: [] });
   }
 
+  flush(message: Message): void {
+    this.send(message);
+  }
+
   flushZone(zone: number): void {
     this.send({ type: "ct_flush_zone", zone_id: zone });
   }

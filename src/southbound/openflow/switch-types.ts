@@ -1,10 +1,12 @@
 // What a switch is made with, and what it says of itself.
+import type { PacketOut } from "#app";
 import type { Logger } from "pino";
 import type { Desired, Flow } from "../../compiler/desired.ts";
 import type { SouthboundMetrics } from "../metrics.ts";
 import type { Timing } from "../timing.ts";
 import type { SameInstructions } from "./comparison.ts";
 import type { SyncSlots } from "./sync-slots.ts";
+import type { FlowEffects } from "./withdrawal.ts";
 
 export interface SwitchOptions {
   readonly chassis: string;
@@ -20,6 +22,8 @@ export interface SwitchOptions {
   /** Shared by all switches: who may hold a dump. */
   readonly slots: SyncSlots;
   readonly timing: Timing;
+  readonly effects: FlowEffects | undefined;
+  readonly sendPackets: (packets: Iterable<PacketOut>) => void;
 }
 
 export type SwitchState = "disconnected" | "syncing" | "connected";

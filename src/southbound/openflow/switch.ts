@@ -4,6 +4,7 @@
 // joins `pending`, keyed by flow, while at most one bundle is on its way. So a burst of commits costs one bundle, a slow
 // switch costs bounded memory, and whatever was sent last is what the switch has. An audit is the same comparison on the
 // side, leaving out what changed meanwhile. A flow that the switch refuses is set aside with its error; the rest goes on.
+import { FLOW_MOD_MATCH_OFFSET } from "node-openflow";
 import type { Logger } from "pino";
 import type { ChassisDelta, Flow } from "../../compiler/desired.ts";
 import type { Session } from "./channel.ts";
@@ -12,6 +13,7 @@ import { Delivery, type Entry } from "./delivery.ts";
 import { readInstalled } from "./installed.ts";
 import { ItemSync, type ItemChange } from "./items.ts";
 import { SyncGate } from "./sync-gate.ts";
+import { planWithdrawal } from "./withdrawal.ts";
 import type { AuditResult, Found, Refused, SwitchOptions, SwitchState } from "./switch-types.ts";
 
 export type { AuditResult, Refused } from "./switch-types.ts";
@@ -381,12 +383,28 @@ export class Switch {
     const { before, after } = batch.items;
     const flows = batch.entries.size > 0 || batch.foreign.length > 0 || before.length + after.length > 0;
     if (flows) {
-      const { chassis, metrics } = this.options;
+      const { chassis, metrics, effects } = this.options;
       const delivery = new Delivery(session, { chassis, metrics, log: this.log, current: () => this.session === session, refused: (flow, error) => this.refused(flow, error) });
-      await delivery.send(batch.foreign, batch.entries.values(), batch.items);
+      const { first, flushes, second } = planWithdrawal(effects, chassis, { foreign: batch.foreign, entries: batch.entries.values() });
+      await delivery.send(first.foreign, first.entries, { before, after: second.entries.length + second.foreign.length > 0 ? [] : after });
+      if (second.entries.length + second.foreign.length > 0) {
+        for (const message of flushes) session.flush(message);
+        await delivery.send(second.foreign, second.entries, { before: [], after });
+      }
+      this.announce(batch);
     }
     this.items.sendRemove(session, batch.items);
     if (!flows || batch.items.remove.length > 0) await session.barrier();
+  }
+
+  /** What the network says when flows have arrived. */
+  private announce(batch: Batch): void {
+    const { effects, chassis, sendPackets } = this.options;
+    if (effects === undefined || effects.confirmed.size === 0) return;
+    for (const { flow, add } of batch.entries.values()) {
+      if (!add || !effects.confirmed.has(flow.table) || this.quarantine.has(flow.key)) continue;
+      sendPackets(effects.packets(chassis, { table: flow.table, priority: flow.priority, buf: flow.slab, matchOff: flow.off + FLOW_MOD_MATCH_OFFSET }));
+    }
   }
 
   private refused(flow: Flow, error: string): void {

@@ -3,7 +3,7 @@ import { afterEach, describe, expect, test } from "vitest";
 import { FakeSwitch } from "node-openflow/fake-switch";
 import { Backoff, type Timing } from "../timing.ts";
 import { eventually, Ovs } from "../testing/ovs.ts";
-import { numbered, World } from "../testing/world.ts";
+import { port, numbered, World } from "../testing/world.ts";
 import { SyncSlots } from "./sync-slots.ts";
 
 const cleanup: (() => Promise<void>)[] = [];
@@ -148,7 +148,7 @@ test("a database that refuses what is written to it is tried again after 1, 2, 4
   cleanup.push(() => w.stop());
   await w.adopt(ovs);
   const failures = (): unknown[] => w.lines("error", "could not be brought in order").map((line) => line.fields.retry_ms);
-  await w.desired.become(() => ({ flows: [numbered(1)], ports: [{ name: "tun", type: "geneve", options: {}, ofport: 99_999_999 }] })); // no such port number
+  await w.desired.become(() => ({ flows: [numbered(1)], rows: [port("tun", "geneve", {}, 99_999_999)] })); // no such port number
   for (const [n, pause] of [1000, 2000, 4000].entries()) {
     await eventually("the failure", () => failures().length === n + 1);
     expect(failures().at(-1)).toBe(pause);

@@ -1,6 +1,6 @@
 // Interfaces on the integration bridge -> rows of the vif table, inside a transaction. It compares with the stored rows and
 // writes only differences, so a restarted controller and a reconnected host write nothing.
-import { vifTable, type App, type ReadView, type Tx, type Vif } from "#app";
+import { poolNumberTable, vifTable, zonePool, type App, type ReadView, type Tx, type Vif } from "#app";
 import type { Logger } from "pino";
 import type { HookGuard } from "../../lib/hook-guard.ts";
 import type { BridgeRow, HostRows } from "./host-rows.ts";
@@ -66,7 +66,8 @@ export function writeVifs(tx: Tx, apps: readonly App[], chassis: string, plugged
   const unconfirmed: Vif[] = [];
   const removed: Vif[] = [];
   const wanted = new Map(plugged.map((p) => [p.name, p]));
-  const used = new Set([...stored.values()].map((v) => v.slot));
+  const zones = tx.by(poolNumberTable, "part", `${zonePool.name}/${chassis}`).map((p) => p.n);
+  const used = new Set([...zones, ...[...stored.values()].map((v) => v.slot)]);
   for (const old of [...stored.values()].sort((a, b) => (a.name < b.name ? -1 : 1))) {
     if (wanted.get(old.name)?.ifaceId === old.iface_id) continue;
     tx.delete(vifTable, old.id);
@@ -83,7 +84,7 @@ export function writeVifs(tx: Tx, apps: readonly App[], chassis: string, plugged
       unconfirmed.push(moved);
       continue;
     }
-    const slot = freeSlot(used, avoid) ?? freeSlot(new Set([...stored.values(), ...unconfirmed].map((v) => v.slot)), new Set());
+    const slot = freeSlot(used, avoid) ?? freeSlot(new Set([...zones, ...[...stored.values(), ...unconfirmed].map((v) => v.slot)]), new Set());
     if (slot === undefined) {
       log.error({ interface: p.name }, "no slot is left on this host; the interface is not plugged");
       continue;
