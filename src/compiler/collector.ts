@@ -3,22 +3,12 @@ import type {
   AnyEmit, Emit, FlowSpec, Items, OvsPatch, OvsRowOf, OvsTable, PipelineDecl, PortActions, ReadView, Scope, Shape,
 } from "#app";
 import type { Family } from "../pipeline/layout.ts";
-import type { Shapes } from "../pipeline/shapes.ts";
-import type { Item, LoweredGroup } from "./desired.ts";
+import type { Item } from "./desired.ts";
+import type { Emission } from "./emission.ts";
 import { sameKey } from "./flow-set.ts";
 import { sameBytes, type FlowScope, type OwnedFlow } from "./flows.ts";
 import { canonicalText, type Output } from "./items.ts";
 import { hash32, NO_EDGES, NONE, type Edges, type Run } from "./runs.ts";
-
-/** What the collector asks of the engine. */
-export interface CollectorHost {
-  readonly shapes: Shapes;
-  scope(name: string): FlowScope;
-  encode(run: Run, scope: FlowScope, table: string, spec: FlowSpec, family: Family | undefined, cookieLo: number): OwnedFlow<Run>;
-  group(run: Run, value: Items["group"]): LoweredGroup;
-  checkInto(run: Run, pipeline: PipelineDecl): void;
-  portContext(view: ReadView, portId: string): PortActions;
-}
 
 /** From this many flows on, equal ones are found by hash. */
 const UNHASHED = 32;
@@ -29,7 +19,7 @@ export class Collector implements AnyEmit {
   private readonly outputList: Output[] = [];
   private readonly includes: [string, string][] = [];
   private readonly variants: [string, string][] = [];
-  private readonly host: CollectorHost;
+  private readonly emission: Emission;
   private run!: Run;
   /** The pipeline last asked for in this run, which may be. */
   private entered: PipelineDecl | undefined;
@@ -40,8 +30,8 @@ export class Collector implements AnyEmit {
   private scopeName = "";
   private scope: FlowScope | undefined;
 
-  constructor(host: CollectorHost) {
-    this.host = host;
+  constructor(emission: Emission) {
+    this.emission = emission;
   }
 
   begin(run: Run): void {
@@ -64,7 +54,7 @@ export class Collector implements AnyEmit {
   }
 
   get outputs(): readonly Output[] {
-    return kept(this.outputList);
+    return this.outputList.length === 0 ? NONE : this.outputList.slice();
   }
 
   get edges(): Edges {
@@ -75,12 +65,12 @@ export class Collector implements AnyEmit {
   private scopeOf(name: string): FlowScope {
     if (this.scope !== undefined && this.scopeName === name) return this.scope;
     this.scopeName = name;
-    return (this.scope = this.host.scope(name));
+    return (this.scope = this.emission.scope(name));
   }
 
   flow(scope: Scope, table: string | Shape, flow: unknown, family?: Family): void {
-    const [name, spec] = typeof table === "string" ? [table, flow as FlowSpec] : [table.table, this.host.shapes.fill(table, flow)];
-    this.add(this.host.encode(this.run, this.scopeOf(scope), name, spec, family, this.cookieLo));
+    const [name, spec] = typeof table === "string" ? [table, flow as FlowSpec] : [table.table, this.emission.shapes.fill(table, flow)];
+    this.add(this.emission.encode(this.run, this.scopeOf(scope), name, spec, family, this.cookieLo));
   }
 
   /**
@@ -108,7 +98,7 @@ export class Collector implements AnyEmit {
   }
 
   into<Q extends PipelineDecl>(pipeline: Q): Emit<Q> {
-    if (this.entered !== pipeline) this.host.checkInto(this.run, pipeline);
+    if (this.entered !== pipeline) this.emission.checkInto(this.run, pipeline);
     this.entered = pipeline;
     return this;
   }
@@ -119,8 +109,8 @@ export class Collector implements AnyEmit {
 
   item<K extends keyof Items>(scope: Scope, kind: K, id: number, value: Items[K]): void {
     if (!Number.isInteger(id) || id < 1 || id > 0xffff_ff00) throw new RangeError(`${kind} ${id}: an id is a whole number from 1 to 0xffffff00`);
-    const lowered = kind === "group" ? this.host.group(this.run, value as Items["group"]) : (value as Items["meter"]);
-    const text = canonicalText(lowered);
+    const lowered = kind === "group" ? this.emission.group(this.run, value as Items["group"]) : meter(value as Items["meter"]);
+    const text = kind === "group" ? canonicalText(lowered) : meterText(lowered as Items["meter"]);
     this.output({ scope, key: `${kind} ${id}`, text, wish: { is: "item", item: { kind, id, text, value: lowered } as Item } });
   }
 
@@ -144,9 +134,21 @@ export class Collector implements AnyEmit {
   }
 
   portContext(view: ReadView, portId: string): PortActions {
-    return this.host.portContext(view, portId);
+    return this.emission.portContext(view, portId);
   }
 }
+
+const isU32 = (n: number): boolean => Number.isInteger(n) && n >= 0 && n <= 0xffff_ffff;
+
+/** @throws RangeError naming what has no wire form. OpenFlow 1.3.5 section 7.3.4.4: 32 bits each */
+function meter(value: Items["meter"]): Items["meter"] {
+  if (!isU32(value.rate) || value.rate === 0) throw new RangeError(`meter rate ${value.rate}: a whole number from 1 to 0xffffffff`);
+  if (!isU32(value.burst)) throw new RangeError(`meter burst ${value.burst}: a whole number from 0 to 0xffffffff`);
+  return value;
+}
+
+/** As canonicalText has it: there is a meter for every port. */
+const meterText = ({ unit, rate, burst }: Items["meter"]): string => `{"burst":${burst},"rate":${rate},"unit":"${unit}"}`;
 
 /** Unlike `length = 0` this leaves a short list the room it has: most runs fill it again. */
 function empty(list: unknown[]): void {

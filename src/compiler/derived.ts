@@ -1,8 +1,9 @@
-// Rows of derived tables and whose they are. Two runs that derive a row of one id are told apart by name: the first by app, derivation
-// and entity has it, and the mistake is logged once while it lasts.
+// Rows of derived tables and whose they are. Two runs that derive a row of one id are a mistake: the first by app, derivation and entity
+// has it, and it is logged once while it lasts. A row that moves from one run to another within a batch is none.
 import type { AnyTable, Row } from "#app";
 import { Layer } from "../model/rows.ts";
-import { runName, type Run } from "./runs.ts";
+import { Conflicts } from "./conflicts.ts";
+import { NONE, runName, type Run } from "./runs.ts";
 
 export interface RowChange {
   readonly table: AnyTable;
@@ -11,93 +12,134 @@ export interface RowChange {
   readonly after: Row | undefined;
 }
 
+export interface DuplicateRow {
+  readonly table: string;
+  readonly row: string;
+  readonly first: string;
+  readonly second: string;
+}
+
+type Owners = Map<string, Run | readonly Run[]>;
+
 export class DerivedRows {
   readonly layer = new Layer();
-  /** table -> row id -> who derives it; several only by mistake. */
-  private readonly owners = new Map<string, Map<string, Run | Run[]>>();
+  /** table -> row id -> who derives it, the first by name first; several only by mistake. */
+  private readonly owners = new Map<string, Owners>();
+  /** Rows that had several owners at some moment of this batch. */
+  private suspects: { readonly table: string; readonly id: string }[] = [];
   /** How many rows of a table came, changed or went since the start. */
   readonly changes = new Map<string, number>();
-  private readonly onDuplicate: (fields: { readonly table: string; readonly row: string; readonly first: string; readonly second: string }) => void;
+  private readonly duplicates: Conflicts<DuplicateRow>;
+  private readonly onChange: (change: RowChange) => void;
+  private readonly onBug: (error: unknown, run: Run) => void;
 
-  constructor(onDuplicate: DerivedRows["onDuplicate"]) {
-    this.onDuplicate = onDuplicate;
+  /** `onBug`: an index function of the table failed for a row of the run. */
+  constructor(onChange: (change: RowChange) => void, onDuplicate: (duplicate: DuplicateRow) => void, onBug: (error: unknown, run: Run) => void) {
+    this.duplicates = new Conflicts(onDuplicate);
+    this.onChange = onChange;
+    this.onBug = onBug;
   }
 
-  /**
-   * Puts the rows of a run in place of those it had; `changed` is called for each difference.
-   * @throws what an index function of the table throws; the rows that were put by then stay, and `run.rows` has them
-   */
-  replace(run: Run, table: AnyTable, rows: readonly Row[], notify: (change: RowChange) => void): void {
-    const changed = (change: RowChange): void => {
-      this.changes.set(table.name, (this.changes.get(table.name) ?? 0) + 1);
-      notify(change);
-    };
+  /** Puts the rows of a run in place of those it had. A row that no index takes is left out. */
+  replace(run: Run, table: AnyTable, rows: readonly Row[]): void {
     const before = run.rows;
-    const kept: Row[] = [];
-    const seen = new Set<string>();
-    try {
-      for (const row of rows) {
-        if (seen.has(row.id)) throw new Error(`a derivation makes two rows with the id ${row.id}`);
-        seen.add(row.id);
-        this.put(run, table, row, before.find((r) => r.id === row.id), changed);
-        kept.push(row);
-      }
-    } finally {
-      for (const old of before) if (!kept.some((r) => r.id === old.id)) this.drop(run, table, old, changed);
-      run.rows = kept.length === 0 ? rows.slice(0, 0) : kept;
+    if (before.length === 0 && rows.length === 0) return;
+    const old = byId(before);
+    const kept = new Map<string, Row>();
+    for (const row of rows) {
+      if (kept.has(row.id)) this.onBug(new Error(`a derivation makes two rows with the id ${row.id}`), run);
+      else if (this.put(run, table, row, old(row.id))) kept.set(row.id, row);
+    }
+    for (const row of before) if (!kept.has(row.id)) this.drop(run, table, row);
+    run.rows = kept.size === 0 ? NONE : [...kept.values()];
+  }
+
+  /** Ends a batch: what has several owners now is a mistake. */
+  endBatch(): void {
+    const { suspects } = this;
+    if (suspects.length === 0) return;
+    this.suspects = [];
+    for (const { table, id } of suspects) {
+      const now = this.owners.get(table)?.get(id);
+      this.duplicates.set(`${table} ${id}`, isList(now) ? { table, row: id, first: runName(now[0]!), second: runName(now[1]!) } : undefined);
     }
   }
 
-  private put(run: Run, table: AnyTable, row: Row, own: Row | undefined, changed: (change: RowChange) => void): void {
-    if (own !== undefined && equalValues(own, row)) return;
+  private changed(change: RowChange): void {
+    const { name } = change.table;
+    this.changes.set(name, (this.changes.get(name) ?? 0) + 1);
+    this.onChange(change);
+  }
+
+  /** Whether the run has the row now, be it behind another's. */
+  private put(run: Run, table: AnyTable, row: Row, own: Row | undefined): boolean {
+    if (own !== undefined && equalValues(own, row)) return true;
     const owners = this.of(table);
     const now = owners.get(row.id);
     if (own === undefined && now !== undefined) {
-      const list = (Array.isArray(now) ? [...now, run] : [now, run]).sort((a, b) => (runName(a) < runName(b) ? -1 : 1));
-      this.onDuplicate({ table: table.name, row: row.id, first: runName(list[0]!), second: runName(list[1]!) });
+      const list = [...(isList(now) ? now : [now]), run].sort((a, b) => (runName(a) < runName(b) ? -1 : 1));
       owners.set(row.id, list);
-      if (list[0] !== run) return;
-    } else if (Array.isArray(now) && now[0] !== run) return;
+      this.suspects.push({ table: table.name, id: row.id });
+      if (list[0] !== run) return true;
+    } else if (isList(now) && now[0] !== run) return true;
     const before = this.layer.row(table, row.id);
     try {
       this.layer.put(table, row);
     } catch (error) {
-      if (own === undefined) this.leave(owners, row.id, run);
-      throw error;
+      if (own === undefined && now !== undefined) this.leave(owners, table, row.id, run);
+      this.onBug(error, run);
+      return false;
     }
     if (own === undefined && now === undefined) owners.set(row.id, run);
-    changed({ table, id: row.id, before, after: row });
+    this.changed({ table, id: row.id, before, after: row });
+    return true;
   }
 
-  private drop(run: Run, table: AnyTable, old: Row, changed: (change: RowChange) => void): void {
+  private drop(run: Run, table: AnyTable, old: Row): void {
     const owners = this.of(table);
     const now = owners.get(old.id);
-    if (Array.isArray(now)) {
-      this.leave(owners, old.id, run);
-      if (now[0] !== run) return;
-      const after = now[1]!.rows.find((r) => r.id === old.id)!;
-      this.layer.put(table, after);
-      changed({ table, id: old.id, before: old, after });
+    if (!isList(now)) {
+      owners.delete(old.id);
+      this.layer.remove(table, old.id);
+      this.changed({ table, id: old.id, before: old, after: undefined });
       return;
     }
-    if (now !== run) return; // it never got in
-    owners.delete(old.id);
-    this.layer.remove(table, old.id);
-    changed({ table, id: old.id, before: old, after: undefined });
+    this.leave(owners, table, old.id, run);
+    if (now[0] !== run) return;
+    // The next by name has the row from now on.
+    const heir = now[1]!;
+    let after = heir.rows.find((r) => r.id === old.id);
+    try {
+      if (after !== undefined) this.layer.put(table, after);
+    } catch (error) {
+      this.onBug(error, heir);
+      after = undefined;
+    }
+    if (after === undefined) this.layer.remove(table, old.id);
+    this.changed({ table, id: old.id, before: old, after });
   }
 
-  private leave(owners: Map<string, Run | Run[]>, id: string, run: Run): void {
+  private leave(owners: Owners, table: AnyTable, id: string, run: Run): void {
     const now = owners.get(id);
-    if (!Array.isArray(now)) return;
+    if (!isList(now)) return;
     const rest = now.filter((r) => r !== run);
     owners.set(id, rest.length === 1 ? rest[0]! : rest);
+    this.suspects.push({ table: table.name, id });
   }
 
-  private of(table: AnyTable): Map<string, Run | Run[]> {
+  private of(table: AnyTable): Owners {
     let owners = this.owners.get(table.name);
-    if (owners === undefined) this.owners.set(table.name, (owners = new Map<string, Run | Run[]>()));
+    if (owners === undefined) this.owners.set(table.name, (owners = new Map<string, Run | readonly Run[]>()));
     return owners;
   }
+}
+
+const isList = (owners: Run | readonly Run[] | undefined): owners is readonly Run[] => Array.isArray(owners);
+
+function byId(rows: readonly Row[]): (id: string) => Row | undefined {
+  if (rows.length < 8) return (id) => rows.find((r) => r.id === id);
+  const map = new Map(rows.map((r) => [r.id, r]));
+  return (id) => map.get(id);
 }
 
 /** Equality of plain data: numbers, bigints, text, lists, objects. An absent key and an undefined one are the same. */

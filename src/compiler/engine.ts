@@ -4,25 +4,22 @@
 //
 // A run is a rule (or derivation) on one entity. Its reads are recorded (track.ts); a commit makes exactly those runs dirty whose
 // reads it may have changed (schedule.ts). What a run emits is compared with what it emitted before, so equal output goes no further.
-import {
-  baseScope, chassisTable, type AnyTable, type App, type Derivation, type FlowAction, type FlowSpec, type Items, type OvsPatch, type PipelineDecl, type PortActions,
-  type ReadView, type Row, type Rule, type Source, type StageName,
-} from "#app";
+import { baseScope, chassisTable, type AnyTable, type App, type Derivation, type OvsPatch, type ReadView, type Row, type Rule, type Source } from "#app";
 import type { Commit } from "../model/model.ts";
 import type { Layer } from "../model/rows.ts";
 import { FlowWriter } from "../pipeline/flow-writer.ts";
-import type { Family, Layout } from "../pipeline/layout.ts";
+import type { Layout } from "../pipeline/layout.ts";
 import { Lowering } from "../pipeline/lowering.ts";
-import { Shapes } from "../pipeline/shapes.ts";
-import { Collector, kept, type CollectorHost } from "./collector.ts";
+import { Collector, kept } from "./collector.ts";
 import { DerivedRows } from "./derived.ts";
-import { emptyDelta, type ChassisDelta, type Delta, type Desired, type DesiredRow, type Flow, type Item, type LoweredGroup } from "./desired.ts";
-import { FlowEncoder, OwnedFlow, type FlowScope } from "./flows.ts";
+import { emptyDelta, type ChassisDelta, type Delta, type Desired, type DesiredRow, type Flow, type Item } from "./desired.ts";
+import { Emission } from "./emission.ts";
+import { FlowEncoder, OwnedFlow } from "./flows.ts";
 import { OutputStore, type OutputConflict } from "./items.ts";
 import { provenanceOf, type Provenance } from "./provenance.ts";
 import { cookieOf, Entity, NO_EDGES, NONE, runName, type Edges, type Run, type Unit } from "./runs.ts";
 import { Schedule } from "./schedule.ts";
-import { dedupe, ScopeFlows, type FlowConflict } from "./scope-flows.ts";
+import { ScopeFlows, type FlowConflict } from "./scope-flows.ts";
 import { Scopes } from "./scopes.ts";
 import { derivations, sources } from "./strata.ts";
 import { TableDeps, TrackedView } from "./track.ts";
@@ -50,10 +47,9 @@ export interface EngineOptions {
 const COMPILE_SLAB = 4 << 20;
 const INCREMENTAL_SLAB = 16 << 10;
 
-export class Engine implements Desired, CollectorHost {
+export class Engine implements Desired {
   generation = 0;
   readonly learnedTables: ReadonlySet<number>;
-  readonly shapes = new Shapes();
   /** Every table, stored and derived; reads are not tracked. */
   readonly view: ReadView;
   private runs = 0;
@@ -65,7 +61,6 @@ export class Engine implements Desired, CollectorHost {
   private readonly deps = new Map<string, TableDeps<Run>>();
   private readonly tracked: TrackedView<Run>;
   private readonly schedule: Schedule;
-  private readonly lowering: Lowering;
   private readonly encoder: FlowEncoder;
   private readonly scopes = new Scopes();
   private readonly flows: ScopeFlows<Run>;
@@ -82,13 +77,17 @@ export class Engine implements Desired, CollectorHost {
     this.stored = rows;
     this.log = log;
     this.learnedTables = layout.learnedTables;
-    this.derived = new DerivedRows((fields) => log.error(fields, "two derivations make rows with one id; the first by name has it"));
+    this.derived = new DerivedRows(
+      (change) => this.schedule.changed(change),
+      (fields) => log.error(fields, "two runs derive rows with one id; the first by name has it"),
+      (error, run) => this.failed(error, run),
+    );
     for (const table of tables) {
       this.deps.set(table.name, new TableDeps(table, this.layerOf(table)));
       if (table.derived) this.derived.layer.table(table);
     }
-    this.lowering = new Lowering(layout);
-    this.encoder = new FlowEncoder(new FlowWriter(layout, this.lowering));
+    const lowering = new Lowering(layout);
+    this.encoder = new FlowEncoder(new FlowWriter(layout, lowering));
     this.flows = new ScopeFlows<Run>(this.scopes, this.encoder, runName, (conflict) => {
       log.error({ ...conflict, table: layout.tableById(conflict.table)?.name }, "two rules want different flows for the same match; the first stays");
     });
@@ -96,7 +95,7 @@ export class Engine implements Desired, CollectorHost {
     this.tracked = new TrackedView(this.deps);
     this.view = new TrackedView(this.deps);
     this.schedule = new Schedule(this.deps, (error, table) => log.error({ err: error, table: table.name }, "an index function failed; what reads by it is run again"));
-    this.collector = new Collector(this);
+    this.collector = new Collector(new Emission(apps, layout, lowering, this.encoder, this.flows));
     this.addUnits();
   }
 
@@ -141,9 +140,8 @@ export class Engine implements Desired, CollectorHost {
     }
     this.drain();
     this.scopes.commit(false);
-    this.outputs.commitAll(this.scopes.chassis());
+    this.outputs.commitAll();
     this.flows.endBatch();
-    this.flows.incremental = true;
     this.generation = generation;
     this.encoder.slabSize = INCREMENTAL_SLAB;
   }
@@ -155,15 +153,8 @@ export class Engine implements Desired, CollectorHost {
 
   /** Brings the desired state to a commit of the model. */
   apply(commit: Commit): Delta {
-    const gone: string[] = [];
     for (const change of commit.changes) {
-      if (change.table === chassisTable) {
-        if (change.after !== undefined) this.scopes.addChassis(change.id);
-        else {
-          this.scopes.removeChassis(change.id);
-          gone.push(change.id);
-        }
-      }
+      if (change.table === chassisTable) this.chassisChanged(change.id);
       this.schedule.changed(change);
     }
     this.drain();
@@ -176,8 +167,6 @@ export class Engine implements Desired, CollectorHost {
     const membership = this.scopes.commit();
     this.flows.commit(membership, of);
     this.outputs.commit(membership, of);
-    for (const id of gone) if (this.stored.get(chassisTable, id) === undefined) this.outputs.removeChassis(id);
-    for (const delta of chassis.values()) dedupe(delta);
     this.flows.endBatch();
     this.generation = commit.generation;
     const delta = { generation: commit.generation, chassis };
@@ -185,9 +174,20 @@ export class Engine implements Desired, CollectorHost {
     return delta;
   }
 
+  /** As it is after the batch: one that went and came again within it was there all along. */
+  private chassisChanged(id: string): void {
+    if (this.stored.get(chassisTable, id) !== undefined) this.scopes.addChassis(id);
+    else {
+      this.scopes.removeChassis(id);
+      this.outputs.removeChassis(id);
+      this.flows.removeChassis(id);
+    }
+  }
+
   private drain(): void {
     this.schedule.drain(this.runOne);
     this.collector.endBatch();
+    this.derived.endBatch();
   }
 
   // --- runs ---------------------------------------------------------------------------------------------------------
@@ -227,11 +227,12 @@ export class Engine implements Desired, CollectorHost {
     this.schedule.feed(source.table, source.kind === "pairs" ? source.pair : undefined).entities.delete(id);
   }
 
+  private failed(error: unknown, run: Run): void {
+    this.log.error({ err: error, app: run.unit.app, derivation: run.unit.name, entity: run.entity.id }, "a derivation failed; its rows are left out");
+  }
+
   private runDerivation(run: Run, derivation: Derivation): void {
     const entity = this.entityOf(run);
-    const failed = (error: unknown): void => {
-      this.log.error({ err: error, app: run.unit.app, derivation: derivation.name, entity: run.entity.id }, "a derivation failed; its rows are left out");
-    };
     let rows: readonly Row[] = NONE;
     if (entity !== undefined) {
       this.runs++;
@@ -240,15 +241,11 @@ export class Engine implements Desired, CollectorHost {
         const made = derivation.derive(entity, this.tracked);
         rows = made === undefined ? NONE : Array.isArray(made) ? (made as readonly Row[]) : [made as Row];
       } catch (error) {
-        failed(error);
+        this.failed(error, run);
       }
       this.tracked.end();
     }
-    try {
-      this.derived.replace(run, derivation.into, rows, (change) => this.schedule.changed(change));
-    } catch (error) {
-      failed(error);
-    }
+    this.derived.replace(run, derivation.into, rows);
     if (entity === undefined) this.drop(run);
   }
 
@@ -322,8 +319,8 @@ export class Engine implements Desired, CollectorHost {
 
   // --- reading the result -------------------------------------------------------------------------------------------
 
-  *flowsOf(chassis: string): Iterable<OwnedFlow<Run>> {
-    for (const scope of this.scopes.of(chassis)) yield* this.flows.flowsIn(scope);
+  flowsOf(chassis: string): Iterable<OwnedFlow<Run>> {
+    return this.flows.flowsOf(chassis);
   }
 
   *itemsOf(chassis: string): Iterable<Item> {
@@ -360,53 +357,5 @@ export class Engine implements Desired, CollectorHost {
   provenance(flow: Flow): Provenance {
     if (!(flow instanceof OwnedFlow)) throw new TypeError("the flow is not of this engine");
     return provenanceOf((flow as OwnedFlow<Run>).owner, this.stored);
-  }
-
-  // --- for the collector --------------------------------------------------------------------------------------------
-
-  encode(run: Run, scope: FlowScope, name: string, spec: FlowSpec, family: Family | undefined, cookieLo: number): OwnedFlow<Run> {
-    const table = this.layout.table(name);
-    if (table.app !== run.unit.app) this.layout.checkReach(run.unit.app, table.app);
-    if (table.learned !== undefined) throw new Error(`rule ${run.unit.name} of ${run.unit.app} emits into ${name}, which the switch fills`);
-    return this.encoder.encode(run, scope, table, spec, family, run.unit.cookieHi, cookieLo, run.flows);
-  }
-
-  scope(name: string): FlowScope {
-    return this.flows.scope(name);
-  }
-
-  group(run: Run, { type, buckets }: Items["group"]): LoweredGroup {
-    const table = this.layout.tables.find((t) => t.app === run.unit.app);
-    if (table === undefined) throw new Error(`app ${run.unit.app} has no tables, and its groups no actions`);
-    return {
-      type,
-      buckets: buckets.map(({ weight, watchPort, watchGroup, actions }) => ({
-        ...(weight === undefined ? {} : { weight }), ...(watchPort === undefined ? {} : { watch_port: watchPort }), ...(watchGroup === undefined ? {} : { watch_group: watchGroup }),
-        actions: this.lowering.lowerAll(table, actions, 0n),
-      })),
-    };
-  }
-
-  checkInto(run: Run, pipeline: PipelineDecl): void {
-    this.layout.checkInto(run.unit.app, pipeline);
-  }
-
-  portContext(view: ReadView, portId: string): PortActions {
-    const sender: FlowAction<never, never>[] = [];
-    const receiver: FlowAction<never, never>[] = [];
-    let enter: StageName = "admission";
-    let egress = false;
-    for (const app of this.apps) {
-      for (const context of app.portContext ?? []) {
-        if (context.ingress?.(view, portId) === true) enter = "ingress";
-        if (context.egress?.(view, portId) === true) egress = true;
-        const value = context.register === undefined ? 0 : (context.value?.(view, portId) ?? 0);
-        if (value === 0) continue;
-        const action: FlowAction<never, never> = { type: "lowered", actions: [this.lowering.load(context.register!, value)] };
-        if (context.side !== "receiver") sender.push(action);
-        if (context.side !== "sender") receiver.push(action);
-      }
-    }
-    return { sender: { loads: sender, enter }, receiver: { loads: receiver, egress } };
   }
 }

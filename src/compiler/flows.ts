@@ -19,8 +19,10 @@ export class OwnedFlow<O> implements Flow {
   off: number;
   /** Of what `key` says. */
   readonly hash: number;
-  /** Whether some scope holds it: set by FlowEncoder. */
+  /** Whether some scope holds it: set by FlowEncoder, as is `next`. */
   inUse = false;
+  /** The next flow of its slab's list; null: it is the last, undefined: it is in none. */
+  next: OwnedFlow<unknown> | null | undefined = undefined;
   private text: string | undefined = undefined;
 
   constructor(owner: O, scope: FlowScope, slab: Buffer, off: number, hash: number) {
@@ -73,15 +75,15 @@ const SCRATCH = 4 * 65_536;
 interface Slab {
   readonly bytes: Buffer;
   readonly words: Int32Array;
-  /** Flows that were put here and are in use, and some that are not any more; `live`: bytes of those in use. */
-  flows: OwnedFlow<unknown>[];
+  /** A list of the flows that were put here and are in use, and of some that are not any more; `live`: bytes of those in use. */
+  flows: OwnedFlow<unknown> | null;
   live: number;
   full: boolean;
 }
 
 function makeSlab(size: number): Slab {
   const bytes = Buffer.allocUnsafeSlow(size);
-  return { bytes, words: new Int32Array(bytes.buffer, 0, size >> 2), flows: [], live: 0, full: false };
+  return { bytes, words: new Int32Array(bytes.buffer, 0, size >> 2), flows: null, live: 0, full: false };
 }
 
 /** A full slab whose live bytes are less than one part in this many is given up: what lives there moves. */
@@ -144,11 +146,14 @@ export class FlowEncoder {
 
   /** The flow is in use from now on. */
   retain(flow: OwnedFlow<unknown>): void {
-    const slab = this.slabs.get(flow.slab);
+    // Nearly always it was encoded just now.
+    const slab = flow.slab === this.slab.bytes ? this.slab : this.slabs.get(flow.slab);
     if (slab === undefined) return; // the bytes are a caller's own
     flow.inUse = true;
-    slab.flows.push(flow);
     slab.live += flow.len;
+    if (flow.next !== undefined) return;
+    flow.next = slab.flows;
+    slab.flows = flow;
   }
 
   /** The flow is in use no more; when little lives in its slab, that moves elsewhere, so that one flow does not pin a slab. */
@@ -172,18 +177,23 @@ export class FlowEncoder {
   }
 
   private vacate(slab: Slab): void {
-    const { flows } = slab;
+    let flow = slab.flows;
     this.slabs.delete(slab.bytes);
-    slab.flows = [];
-    for (const flow of flows) {
-      if (flow.slab !== slab.bytes || !flow.inUse) continue;
-      const { len } = flow;
-      const off = this.room(len);
-      slab.bytes.copy(this.slab.bytes, off, flow.off, flow.off + len);
-      flow.slab = this.slab.bytes;
-      flow.off = off;
-      this.slab.flows.push(flow);
-      this.slab.live += len;
+    slab.flows = null;
+    while (flow !== null) {
+      const next: OwnedFlow<unknown> | null = flow.next ?? null;
+      flow.next = undefined;
+      if (flow.inUse) {
+        const { len } = flow;
+        const off = this.room(len);
+        slab.bytes.copy(this.slab.bytes, off, flow.off, flow.off + len);
+        flow.slab = this.slab.bytes;
+        flow.off = off;
+        flow.next = this.slab.flows;
+        this.slab.flows = flow;
+        this.slab.live += len;
+      }
+      flow = next;
     }
   }
 
@@ -227,4 +237,11 @@ export const conjunctionRoom = (flow: Flow): number => Math.floor((FLOW_LIMIT - 
 
 export function sameBytes(a: Flow, b: Flow): boolean {
   return a === b || (a.len === b.len && a.slab.compare(b.slab, b.off, b.off + b.len, a.off, a.off + a.len) === 0);
+}
+
+/** Whether what stands behind the match is the same. */
+export function sameActions(a: Flow, b: Flow): boolean {
+  if (a === b) return true;
+  const at = FLOW_MOD_MATCH_OFFSET + a.matchLen;
+  return a.len === b.len && a.matchLen === b.matchLen && a.slab.compare(b.slab, b.off + at, b.off + b.len, a.off + at, a.off + a.len) === 0;
 }

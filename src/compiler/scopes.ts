@@ -24,6 +24,10 @@ interface Closure {
   fresh: boolean;
 }
 
+const ROOT = chassisScope("");
+/** Whether a scope is the root of some chassis. */
+export const isRoot = (scope: string): boolean => scope.startsWith(ROOT);
+
 /** Changes of one batch: chassis -> scopes it gained and lost. */
 export interface MembershipChange {
   readonly gained: Map<string, Set<string>>;
@@ -37,6 +41,7 @@ export class Scopes {
   private added: [Node, Node][] = [];
   private removed: [Node, Node][] = [];
   private readonly changedVariants = new Set<string>();
+  private edgesToRoots = 0;
 
   private node(name: string): Node {
     let node = this.nodes.get(name);
@@ -54,6 +59,7 @@ export class Scopes {
     from.out.set(to, count + 1);
     if (count > 0) return;
     to.in.add(from);
+    if (isRoot(toName)) this.edgesToRoots++;
     if (from.members.size > 0) this.added.push([from, to]);
   }
 
@@ -68,6 +74,7 @@ export class Scopes {
     }
     from.out.delete(to);
     to.in.delete(from);
+    if (isRoot(toName)) this.edgesToRoots--;
     if (from.members.size > 0) this.removed.push([from, to]);
     this.dropIfIdle(from);
     this.dropIfIdle(to);
@@ -91,20 +98,9 @@ export class Scopes {
     this.closures.delete(chassis);
   }
 
-  /** Whether a chassis has a scope, by its full name. */
-  has(chassis: string, scope: string): boolean {
-    const closure = this.closures.get(chassis);
-    if (closure === undefined) return false;
-    const plain = this.nodes.get(scope);
-    if (plain !== undefined && !plain.perVariant) return closure.nodes.has(plain);
-    const at = scope.indexOf(PER_VARIANT);
-    const node = at < 0 ? undefined : this.nodes.get(scope.slice(0, at + 1));
-    return node !== undefined && closure.nodes.has(node) && closure.variant === scope.slice(at + 1);
-  }
-
-  /** Chassis that are known. */
-  chassis(): Iterable<string> {
-    return this.closures.keys();
+  /** Whether a chassis may have the root scope of another: some scope includes one. */
+  get rootsMeet(): boolean {
+    return this.edgesToRoots > 0;
   }
 
   /** Chassis that have a scope, by its full name. */
