@@ -3,6 +3,7 @@
 import { finish, nicira } from "./parts.ts";
 import { malformed, refusal, truncated } from "../wire/errors.ts";
 import { mustBeZero } from "../layout/layout.ts";
+import { checkProperty } from "../layout/properties.ts";
 import { pad8 } from "../match/match.ts";
 import { judging } from "../wire/strict.ts";
 import { writeU16, writeU32 } from "../match/value.ts";
@@ -59,6 +60,7 @@ export function decodeController(buf: Buffer, off: number): ControllerAction {
 
 /** Bytes of each property with its head of four; userdata takes any, pause none. */
 const SIZES = [6, 6, 5, 4, 4, 8];
+const JUDGEMENT = { badType: "OFPBPC_BAD_TYPE" } as const;
 const USERDATA = 3;
 const PAUSE = 4;
 
@@ -71,7 +73,8 @@ export function decodeController2(buf: Buffer, off: number, end: number): Contro
     const length = buf.readUInt16BE(pos + 2);
     if (length < 4 || pos + ((length + 7) & ~7) > end) throw malformed(pos + 2, `controller property of ${length} bytes`, "OFPBPC_BAD_LEN");
     const size = SIZES[type];
-    if (size === undefined) throw refusal("OFPBPC_BAD_TYPE", pos, `controller property ${type}`);
+    checkProperty(buf, pos, size !== undefined, JUDGEMENT);
+    if (size === undefined) throw refusal(JUDGEMENT.badType, pos, `controller property ${type}`);
     // More than it takes is let pass: 16 bits come in four bytes, and some count the padding.
     if (length < size) throw malformed(pos + 2, `controller property of ${length} bytes`, "OFPBPC_BAD_LEN");
     if (type === 0) action.max_len = buf.readUInt16BE(pos + 4);

@@ -7,7 +7,7 @@ import { properties, type PropertyOf } from "../layout/properties.ts";
 import { writeU32 } from "../match/value.ts";
 
 /** Numbers of instructions or of actions; experimenters' have more after their number. */
-const ids = list("ids", [u16("code"), length16, rest("data")] as const, 2);
+const ids = list("ids", [u16("code"), length16, rest("data")] as const, 2, 1, "OFPBPC_BAD_LEN");
 const instructionIds = [ids] as const;
 const actionIds = [ids] as const;
 const tableIds = [list("tables", [u8("table_id")] as const)] as const;
@@ -72,7 +72,12 @@ const cases = {
 
 export type TableFeatureProperty = PropertyOf<typeof cases>;
 
-export const tableFeatures = list("tables", [
-  length16, u8("table_id"), pad(5), text("name", 32), u64("metadata_match"), u64("metadata_write"), u32("config"), u32("max_entries"),
-  tableHead, properties("properties", cases), tableTail, slack(0),
-] as const, 0, 1, "OFPBPC_BAD_LEN");
+const head = [
+  length16, u8("table_id"), pad(5), text("name", 32), u64("metadata_match"), u64("metadata_write"), u32("config"), u32("max_entries"), tableHead,
+] as const;
+const listed = { mixed: true } as const;
+
+/** What a switch says of its tables: types that nobody knows are passed over. */
+export const tableFeatures = list("tables", [...head, properties("properties", cases, listed), tableTail, slack(0)] as const, 0, 1, "OFPBPC_BAD_LEN");
+/** What it is asked to make of them: there they are refused. */
+export const tableFeaturesRequest = list("tables", [...head, properties("properties", cases, { ...listed, badType: "OFPBPC_BAD_TYPE", passedWhenShown: true }), tableTail, slack(0)] as const, 0, 1, "OFPBPC_BAD_LEN");
