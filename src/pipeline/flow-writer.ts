@@ -23,6 +23,13 @@ interface Names {
 const KINDS = { next: 0, stage: 1, table: 2 } as const;
 const FAMILIES: Readonly<Record<Family, number>> = { ip: 0, ipv6: 1, other: 2, unknown: 3 };
 
+/** A register's value keeps to the register's bits: its neighbours are in the same word. */
+function mustFit(table: PipelineTable, register: Register, value: unknown): void {
+  const { bits } = register;
+  const fits = typeof value === "number" ? value >= 0 && value < 2 ** bits && Number.isInteger(value) : typeof value === "bigint" && value >= 0n && value >> BigInt(bits) === 0n;
+  if (!fits) throw new RangeError(`register ${register.name} in table ${table.name}: ${typeof value === "object" ? JSON.stringify(value) : String(value as number)} is not a whole number of ${bits} bits`);
+}
+
 export class FlowWriter {
   private readonly layout: Layout;
   private readonly names: Names[];
@@ -40,6 +47,7 @@ export class FlowWriter {
   /**
    * Writes an OFPT_FLOW_MOD that adds the flow; returns the offset after it.
    * @throws Error naming table and register or stage when the flow says what the pipeline cannot do
+   * @throws RangeError naming table and register when a value has bits that the register has not
    * @throws OpenFlowError when it has no wire form or does not fit
    */
   write(buf: Buffer, off: number, table: PipelineTable, spec: FlowSpec, cookieHi: number, cookieLo: number, family: Family = familyOf(spec.match)): number {
@@ -89,8 +97,10 @@ export class FlowWriter {
       if (value === undefined) continue;
       let known = matched.get(name);
       if (known === undefined) matched.set(name, (known = this.resolve(table, name)));
-      if (known.register?.bits === 128) this.matchWide(known.register, value as bigint | number);
-      else if (known.mask !== 0) this.matchPart(known.field, known.mask, (Number(value) << known.register!.ofs) >>> 0);
+      const { register } = known;
+      if (register !== undefined && (typeof value !== "object" || known.mask !== 0 || register.bits === 128)) mustFit(table, register, value);
+      if (register?.bits === 128) this.matchWide(register, value as bigint | number);
+      else if (known.mask !== 0) this.matchPart(known.field, known.mask, (Number(value) << register!.ofs) >>> 0);
       else this.insert(known.field, value, 0);
     }
     let pos = off + 4;
@@ -152,6 +162,7 @@ export class FlowWriter {
     const { registers } = this.names[table.id]!;
     let register = registers.get(name);
     if (register === undefined) registers.set(name, (register = this.layout.registerFor(table, name)));
+    mustFit(table, register, value);
     return register.bits < 32 ? encodeLoad(buf, off, register, value) : encodeSetField(buf, off, register.field, value, undefined);
   }
 

@@ -5,7 +5,7 @@ import { badValue, malformed, refusal, truncated, type ErrorName } from "../wire
 import { decodeParts, encodeParts, rest, type Part, type Shape } from "./layout.ts";
 import { pad8 } from "../match/match.ts";
 import { judging } from "../wire/strict.ts";
-import { writeU16 } from "../match/value.ts";
+import { whole, writeU16 } from "../match/value.ts";
 
 type Obj = Record<string, unknown>;
 type Simplify<T> = { [K in keyof T]: T[K] };
@@ -91,7 +91,7 @@ export function properties<N extends string, const C extends Readonly<Record<str
         const code = known?.[0] ?? type;
         if (typeof code !== "number") throw badValue(`${name}: no property ${String(type)}`);
         const start = off;
-        writeU16(buf, start, code);
+        writeU16(buf, start, whole(code, 0xffff, `${name}: type`));
         off = encodeParts(known?.[1] ?? opaque, buf, start + 4, property);
         writeU16(buf, start + 2, off - start);
         if (align === 8) off = pad8(buf, start, off);

@@ -10,7 +10,7 @@ import { decodeNxms, decodeOxms, encodeNxms, encodeOxms, pad8, type Match } from
 import { checkContinuation } from "./check.ts";
 import { checkProperty, type Judgement } from "../layout/properties.ts";
 import { judging, loosely } from "../wire/strict.ts";
-import { writeU16, writeU32 } from "../match/value.ts";
+import { whole, writeU16, writeU32 } from "../match/value.ts";
 
 // --- parts with actions in them ---
 
@@ -54,7 +54,9 @@ export const instructions: Part<{ instructions?: readonly Instruction[] }> = {
 export const bandTail: Part<{ prec_level?: number; experimenter?: number }> = {
   name: "prec_level", size: 4,
   encode(buf, off, obj) {
-    writeU32(buf, off, (obj["experimenter"] as number | undefined) ?? ((obj["prec_level"] as number | undefined) ?? 0) << 24);
+    const experimenter = obj["experimenter"] as number | undefined;
+    if (experimenter !== undefined) writeU32(buf, off, whole(experimenter, 0xffffffff, "experimenter"));
+    else writeU32(buf, off, whole((obj["prec_level"] as number | undefined) ?? 0, 0xff, "prec_level") << 24);
     return off + 4;
   },
   decode(buf, off, end, obj) {
@@ -112,7 +114,7 @@ const packetProperties = (judgement: Judgement): Part<PacketIn2> => ({
       off = pad8(buf, start, off);
     }
     for (const { type, data } of (obj["others"] ?? []) as NonNullable<PacketIn2["others"]>) {
-      writeU16(buf, off, type);
+      writeU16(buf, off, whole(type, 0xffff, "others: type"));
       writeU16(buf, off + 2, 4 + data.length);
       buf.set(data, off + 4);
       off = pad8(buf, off, off + 4 + data.length);

@@ -4,7 +4,7 @@ import { length16, list, pad, rest, slack, text, u16, u32, u64, u8, type Part } 
 import { truncated } from "../wire/errors.ts";
 import { tableHead, tableTail } from "./check.ts";
 import { properties, type PropertyOf } from "../layout/properties.ts";
-import { writeU32 } from "../match/value.ts";
+import { whole, writeU32 } from "../match/value.ts";
 
 /** Numbers of instructions or of actions; experimenters' have more after their number. */
 const ids = list("ids", [u16("code"), length16, rest("data")] as const, 2, 1, "OFPBPC_BAD_LEN");
@@ -22,10 +22,10 @@ const oxms: Part<{ fields: readonly OxmId[] }> = {
   name: "fields", size: -1,
   encode(buf, off, obj) {
     for (const { header, experimenter } of obj["fields"] as readonly OxmId[]) {
-      writeU32(buf, off, header);
+      writeU32(buf, off, whole(header, 0xffffffff, "header"));
       off += 4;
       if (experimenter === undefined) continue;
-      writeU32(buf, off, experimenter);
+      writeU32(buf, off, whole(experimenter, 0xffffffff, "experimenter"));
       off += 4;
     }
     return off;
