@@ -71,7 +71,8 @@ function protocolMatches(r: SecurityGroupRule): FlowMatch[] {
     return [{ ...base, [`${name}_type`]: r.port_range_min, ...(r.port_range_max === null ? {} : { [`${name}_code`]: r.port_range_max }) }];
   }
   const field = protocol === ipProto.tcp ? "tcp_dst" : protocol === ipProto.udp ? "udp_dst" : protocol === ipProto.sctp ? "sctp_dst" : undefined;
-  if (field === undefined) return [base];
+  // Ports that no field has: nothing rather than the whole protocol. The API refuses such rules; a store may have them from before it did.
+  if (field === undefined) return [];
   return portMasks(r.port_range_min, r.port_range_max ?? r.port_range_min).map(({ value, mask }) => ({ ...base, [field]: mask === 0xffff ? value : { value, mask } }));
 }
 

@@ -27,7 +27,7 @@ const FAMILIES: Readonly<Record<Family, number>> = { ip: 0, ipv6: 1, other: 2, u
 function mustFit(table: PipelineTable, register: Register, value: unknown): void {
   const { bits } = register;
   const fits = typeof value === "number" ? value >= 0 && value < 2 ** bits && Number.isInteger(value) : typeof value === "bigint" && value >= 0n && value >> BigInt(bits) === 0n;
-  if (!fits) throw new RangeError(`register ${register.name} in table ${table.name}: ${typeof value === "object" ? JSON.stringify(value) : String(value as number)} is not a whole number of ${bits} bits`);
+  if (!fits) throw new RangeError(`register ${register.name} in table ${table.name}: ${typeof value === "number" || typeof value === "bigint" ? String(value) : JSON.stringify(value)} is not a whole number of ${bits} bits`);
 }
 
 export class FlowWriter {
