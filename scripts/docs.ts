@@ -213,7 +213,7 @@ const makers: Readonly<Record<string, Maker>> = {
 /** Refusals that the HTTP layer makes of errors that are no ApiError: src/northbound/server.ts. */
 const transport: readonly Refusal[] = [
   { type: "HTTPRequestEntityTooLarge", status: 413, where: "core", message: "the body is larger than the limit" },
-  { type: "ServiceUnavailable", status: 503, where: "core", message: "The store cannot be written now; nothing was changed." },
+  { type: "ServiceUnavailable", status: 503, where: "core", message: "The store cannot be written now; nothing was changed. / Too many changes wait to be written; nothing was changed. Try again. (with Retry-After)" },
   { type: "HTTPInternalServerError", status: 500, where: "core", message: "a bug: the log has it, under the request's id" },
 ];
 

@@ -105,10 +105,7 @@ const network: Resource<Network> = {
 const isHost = (chassis: Chassis, host: string): boolean => chassis.id === host || chassis.hostname === host;
 
 function chassisOf(view: ReadView, host: string): Chassis | undefined {
-  const byId = view.get(chassisTable, host);
-  if (byId !== undefined) return byId;
-  for (const chassis of view.all(chassisTable)) if (chassis.hostname === host) return chassis;
-  return undefined;
+  return view.get(chassisTable, host) ?? view.by(chassisTable, "hostname", host)[0];
 }
 
 const UNBOUND: Omit<PortBinding, "id"> = { requested_host: "", vnic_type: "normal", profile: {} };

@@ -509,9 +509,7 @@ async function isAlive(session: OvsdbSession): Promise<boolean> {
 }
 
 function newChassisKey(tx: Tx): number {
-  const used = new Set<number>();
-  for (const row of tx.all(chassisTable)) used.add(row.key);
-  return tx.allocate("chassis-key", { min: 1, max: 65_535, used: (n) => used.has(n) });
+  return tx.allocate("chassis-key", { min: 1, max: 65_535, used: (n) => tx.count(chassisTable, "key", String(n)) > 0 });
 }
 
 function restingSlots(progress: Progress): ReadonlySet<number> {
