@@ -1,5 +1,7 @@
 // VMs (namespaces plugged into a hypervisor's integration bridge) and hosts on a physical network, and what tests do
 // inside them: addresses, DHCP, ping, ARP, captures, TCP and UDP.
+//
+// Over 400 lines: one program, written whole to a file that runs inside a namespace and can import nothing.
 
 import { readFile, rm } from "node:fs/promises";
 import { exec, type Running } from "./exec.ts";

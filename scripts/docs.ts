@@ -88,7 +88,7 @@ const meanings: Readonly<Record<string, Readonly<Record<string, string>>>> = {
     IO: "the disk refused; writes answer 503 until the controller is started again, reads go on",
     UNSUPPORTED: "a backend or a format that this version does not have",
   },
-  "src/model/model.ts": { TRANSACTION_TOO_LARGE: "one change would write more than the store takes at once; it alone is refused" },
+  "src/model/model.ts": { TRANSACTION_TOO_LARGE: "one change would write more than the store takes at once; it alone is refused", TOO_BUSY: "too many transactions wait to be written; nothing was run, and the same call may succeed `retryAfterS` seconds later" },
   "protocol/openflow/src/wire/errors.ts": {
     OF_TRUNCATED: "bytes ended early",
     OF_MALFORMED: "a length, class or type contradicts the layout",

@@ -1,4 +1,6 @@
 // The model on a real store: in memory with a write that can be held up or broken, and on disk where it is opened again.
+//
+// Over 400 lines: one test of each promise of the model, on one store whose writes can be held up.
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";

@@ -5,6 +5,8 @@
 // committed since (the fence key). So transactions are serialised across controllers without locks; if another one came
 // first, the group is run again on the newer state. Only after the write are rows visible in `view`, are callers told, and
 // does the compiler hear of it. The store's revision of the write is the generation of everything in the group.
+//
+// Over 400 lines: one queue from call to commit, whose steps share what is staged, in flight and waiting.
 import { randomUUID } from "node:crypto";
 import { defineTable, type AnyTable, type ReadView, type Row, type Table, type Tx } from "#app";
 import { StoreError } from "../store/errors.ts";
