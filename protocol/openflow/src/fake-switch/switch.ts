@@ -8,7 +8,7 @@
 //     sw.dump();   // ["priority=1,arp actions=NORMAL"]
 //     await sw.close();
 //
-// Over 400 lines: one answer for each message that a switch takes.
+// Over 400 lines: one class, with what a test does to a switch and what the switch answers.
 
 import { EventEmitter } from "node:events";
 import { connect, createServer, type Server, type Socket } from "node:net";
