@@ -1,12 +1,15 @@
 // A controller: the parts put together. main.ts runs one as a process; tests and benchmarks make their own.
 import type { AddressInfo } from "node:net";
 import type { Logger } from "pino";
-import type { App, PacketOut } from "#app";
-import { allTables, checkApps, packetInHandlers } from "./boot/registry.ts";
+import type { App } from "#app";
+import { allPools, allTables, checkApps, packetInHandlers } from "./boot/registry.ts";
+import { flowEffects } from "./boot/effects.ts";
 import { discoverApps } from "./boot/discover.ts";
 import type { Config } from "./config.ts";
+import { Claims } from "./compiler/claims.ts";
 import { CompilerLoop } from "./compiler/loop.ts";
 import { Engine } from "./compiler/engine.ts";
+import { hookGuard, type HookGuard } from "./lib/hook-guard.ts";
 import { Metrics } from "./lib/metrics.ts";
 import { Model } from "./model/model.ts";
 import { createNorthbound, shownPolicy, type Northbound } from "./northbound/index.ts";
@@ -49,12 +52,15 @@ export class Controller {
     log.info({ apps: apps.map((a) => a.name), generation: model.generation, flows: engine.stats.flows, ms: Math.round(performance.now() - began) }, "compiled");
     const loop = new CompilerLoop(model, engine, (error) => log.error({ err: error }, "the compiler failed on a batch; its flows stay as they were"));
     this.stops.push(() => loop.stop());
+    const claims = new Claims(allPools(apps), model, engine, log);
+    this.stops.push(() => claims.stop());
     engineMetrics(metrics, engine, model);
 
-    const southbound = this.makeSouthbound(apps, layout, model, engine, metrics);
+    const guard = hookGuard(log);
+    const southbound = this.makeSouthbound(apps, layout, model, engine, metrics, guard);
     await southbound.start();
     this.stops.push(() => southbound.stop());
-    this.stops.push(startPeriodic(apps, model, southbound, log));
+    this.stops.push(startPeriodic(apps, model, southbound, log, guard));
 
     const dump = new FlowDump({ engine, layout, model, southbound });
     const northbound: Northbound = createNorthbound({ apps, model, auth: "none", log });
@@ -67,6 +73,7 @@ export class Controller {
         ready: () => (model.storeFailure === undefined ? { ok: true } : { ok: false, reason: `${model.storeFailure.message}; the store is opened again when the controller is restarted` }),
         switches: () => southbound.switches(),
         switch: (id) => southbound.switches().find((s) => s.id === id),
+        problems: () => southbound.problems(),
         removeSwitch: (id) => southbound.remove(id),
         flows: (query) => dump.flows(query),
         onFlowEvent: (listener) => dump.onEvent(listener),
@@ -87,18 +94,22 @@ export class Controller {
     );
   }
 
-  private makeSouthbound(apps: readonly App[], layout: Layout, model: Model, engine: Engine, metrics: Metrics): Southbound {
+  private makeSouthbound(apps: readonly App[], layout: Layout, model: Model, engine: Engine, metrics: Metrics, guard: HookGuard): Southbound {
     const { config, log } = this.options;
     const handlers = packetInHandlers(apps);
+    const owners = new Map(apps.flatMap((app) => Object.keys(app.packetIn ?? {}).map((table) => [table, app.name])));
     return new Southbound({
-      model, desired: engine, apps, metrics, log,
+      model, desired: engine, apps, metrics, log, guard,
+      effects: flowEffects(apps, layout, engine.view, guard),
+      resourcesOf: (flow) => engine.provenance(flow).resources.map(({ type, id }) => ({ type, id })),
       config: { openflow: config.openflow, ovsdb: config.ovsdb, advertise: config.advertise, tls: config.tls, auditIntervalMs: config.auditIntervalMs },
       onPacketIn: (packet) => {
         const table = layout.tableById(packet.tableId);
         const handler = table === undefined ? undefined : handlers.get(table.name);
         if (table === undefined || handler === undefined) return [];
         const register = (name: string): number => registerOf(layout, packet.match, name);
-        return handler({ chassis: packet.chassis, inPort: packet.inPort, table: table.name, data: packet.data, register }, model.view, log);
+        const input = { chassis: packet.chassis, inPort: packet.inPort, table: table.name, data: packet.data, register };
+        return guard({ app: owners.get(table.name) ?? "", hook: "packetIn" }, { chassis: packet.chassis, table: table.name }, () => handler(input, model.view, log), []);
       },
     });
   }
@@ -117,16 +128,13 @@ function registerOf(layout: Layout, match: Readonly<Record<string, unknown>>, na
   return Number((value >> BigInt(ofs)) & ((1n << BigInt(bits)) - 1n));
 }
 
-function startPeriodic(apps: readonly App[], model: Model, southbound: Southbound, log: Logger): () => void {
+function startPeriodic(apps: readonly App[], model: Model, southbound: Southbound, log: Logger, guard: HookGuard): () => void {
   const timers = apps.flatMap((app) =>
     (app.periodic ?? []).map((job) =>
       setInterval(() => {
-        try {
-          const packets: PacketOut[] = [...job.run(model.view, log)];
-          if (packets.length > 0) southbound.sendPackets(packets);
-        } catch (error) {
-          log.error({ err: error, app: app.name, job: job.name }, "a periodic job failed");
-        }
+        const hook = { app: app.name, hook: "periodic" };
+        const packets = guard(hook, { job: job.name }, () => job.run(model.view, log), []);
+        guard(hook, { job: job.name }, () => southbound.sendPackets(packets), undefined);
       }, job.everyS * 1000),
     ),
   );

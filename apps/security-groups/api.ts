@@ -42,7 +42,7 @@ const group = defineResource(groupResource, {
   table: groupTable,
   notFound: groupNotFound,
   attributes: {
-    stateful: { type: "boolean", about: "False: answers need rules of their own.", post: true, put: true, default: true, filter: true, alias: "stateful-security-group" },
+    stateful: { type: "boolean", about: "Always true: answers to what is allowed are allowed.", post: true, put: true, default: true, check: { convert: "security-group-stateful" }, filter: true },
   },
   embedded: { security_group_rules: { about: "Its rules.", resource: ruleResource, attribute: "security_group_id", index: "group" } },
   policy: { create: "rule:admin_only or (role:member and project_id:%(project_id)s)", get: "rule:admin_only or (role:reader and project_id:%(project_id)s) or rule:shared_security_group", update: "rule:admin_only or (role:member and project_id:%(project_id)s)", delete: "rule:admin_only or (role:member and project_id:%(project_id)s)" },
@@ -51,10 +51,10 @@ const group = defineResource(groupResource, {
   bulk: true,
   prepare,
 
-  create(tx, standard, input, ctx) {
+  create(tx, standard, _input, ctx) {
     const isDefault = isReserved(standard.name);
     if (isDefault && !ctx.internal) throw conflict("SecurityGroupDefaultAlreadyExists", "Default security group already exists.");
-    const row: SecurityGroup = { ...standard, stateful: input.stateful as boolean };
+    const row: SecurityGroup = { ...standard };
     tx.put(groupTable, row);
     for (const type of ETHERTYPES) {
       addRule(ctx, row, { direction: "egress", ethertype: type });
@@ -63,18 +63,15 @@ const group = defineResource(groupResource, {
     return tx.get(groupTable, row.id)!;
   },
 
-  update(tx, row, changes) {
+  update(tx, row) {
     // The row put is still the old one.
     const before = tx.get(groupTable, row.id)!;
     if (row.name !== before.name) {
       if (before.name === DEFAULT) throw conflict("SecurityGroupCannotUpdateDefault", "Updating default security group not allowed.");
       if (isReserved(row.name)) throw conflict("SecurityGroupDefaultAlreadyExists", "Default security group already exists.");
     }
-    const stateful = (changes.stateful as boolean | undefined) ?? row.stateful;
-    if (stateful !== row.stateful && tx.count(portGroupsTable, "group", row.id) > 0) throw groupInUse(row.id);
-    const after: SecurityGroup = { ...row, stateful };
-    tx.put(groupTable, after);
-    return after;
+    tx.put(groupTable, row);
+    return row;
   },
 
   remove(tx, row, ctx) {
@@ -85,6 +82,9 @@ const group = defineResource(groupResource, {
     for (const rule of tx.by(ruleTable, "remote", row.id)) ctx.remove(ruleResource, rule.id);
     tx.delete(groupTable, row.id);
   },
+
+  // Rows of the first edition have it as a column, which is shown as it is.
+  present: (_view, row) => (Object.hasOwn(row, "stateful") ? {} : { stateful: true }),
 });
 
 // ---- rules ----
@@ -260,7 +260,6 @@ export const policies: Readonly<Record<string, string>> = {
 };
 export const aliases: readonly Alias[] = [
   { alias: "security-group", name: "security-group", description: "Groups of rules for what ports send and receive.", updated: "2012-10-05T10:00:00-00:00" },
-  { alias: "stateful-security-group", name: "Stateful security group", description: "Groups may do without connection tracking.", updated: "2019-11-26T09:00:00-00:00" },
   { alias: "port-security-groups-filtering", name: "Port filtering on security groups", description: "Ports are found by their groups.", updated: "2018-01-09T09:00:00-00:00" },
   { alias: "security-groups-normalized-cidr", name: "Normalized CIDR field for security group rules", description: "Rules show their prefix without host bits.", updated: "2020-07-28T10:00:00-00:00" },
   { alias: "security-groups-rules-belongs-to-default-sg", name: "Security group rule belongs to the project's default security group", description: "Rules show whether their group is a default group.", updated: "2023-05-23T10:00:00-00:00" },

@@ -23,6 +23,7 @@ export const derive = [
     name: "sg-member",
     on: each(portGroupsTable),
     into: memberTable,
+    reads: [addressTable, portTable],
     derive(port, view): Member[] {
       const ips = view.by(addressTable, "port", port.id).map((a) => a.ip);
       for (const pair of view.get(portTable, port.id)?.allowed_address_pairs ?? []) if (!ips.includes(pair.ip_address)) ips.push(pair.ip_address);
@@ -85,7 +86,8 @@ function protocolMatches(r: SecurityGroupRule): ProtocolMatch[] {
   if (protocol === ipProto.tcp) return masks.map((tcp_dst) => ({ ...base, tcp_dst }));
   if (protocol === ipProto.udp) return masks.map((udp_dst) => ({ ...base, udp_dst }));
   if (protocol === ipProto.sctp) return masks.map((sctp_dst) => ({ ...base, sctp_dst }));
-  return [base];
+  // Ports that no field has: nothing rather than the whole protocol. The API refuses such rules; a store may have them from before it did.
+  return [];
 }
 
 const securityGroupRule = securityGroups.rule({

@@ -2,11 +2,14 @@
 // index.ts exports an App as default; it is found, not listed. ARCHITECTURE.md tells how to add one.
 import type { Logger } from "pino";
 import type { Converter } from "./check.ts";
+import type { TableEffects } from "./effects.ts";
 import type { Face } from "./face.ts";
+import type { PacketInHandler, PacketOut } from "./packets.ts";
+import type { Pool } from "./pools.ts";
 import type { Alias, AnyResource, BoundExtension, ExtendAll } from "./resource.ts";
 import type { Vif } from "./inventory.ts";
-import type { PipelineDecl } from "./pipeline.ts";
-import type { Derivation, Rule, StaticFlows } from "./rules.ts";
+import type { Derivation } from "./derivations.ts";
+import type { PipelineDecl, Rule, StaticFlows } from "./pipeline.ts";
 import type { AnyTable, ReadView, Tx } from "./table.ts";
 
 export * from "./table.ts";
@@ -18,30 +21,14 @@ export * from "./face.ts";
 export * from "./stages.ts";
 export * from "./actions.ts";
 export * from "./scopes.ts";
-export * from "./rules.ts";
+export * from "./derivations.ts";
+export * from "./outputs.ts";
+export * from "./pools.ts";
+export * from "./packets.ts";
+export * from "./effects.ts";
 export * from "./pipeline.ts";
 export * from "./validate.ts";
 export * from "../lib/address.ts";
-
-/** A packet that a flow's `punt` sent up. */
-export interface PacketIn {
-  readonly chassis: string;
-  readonly inPort: number;
-  readonly table: string;
-  readonly data: Uint8Array;
-  /** Value of a register when the packet was punted; 0 if it was never loaded. */
-  register(name: string): number;
-}
-
-/** A packet to send out of a port of a chassis. */
-export interface PacketOut {
-  readonly chassis: string;
-  readonly outPort: number;
-  readonly data: Uint8Array;
-}
-
-/** Pure: a packet and the model in, reply packets out. */
-export type PacketInHandler = (packet: PacketIn, view: ReadView, log: Logger) => readonly PacketOut[];
 
 /** What an app says of a port where packets come from it (classify) and where they go to it (locate). It costs no lookup. */
 export interface PortContext {
@@ -76,10 +63,14 @@ export interface App {
   /** Ways into the API, beside v2.0. */
   readonly faces?: readonly Face[];
   readonly pipeline?: PipelineDecl;
+  /** Pools of numbers that its rows and claims draw on. */
+  readonly pools?: readonly Pool[];
   readonly derive?: readonly Derivation[];
   readonly rules?: readonly Rule[];
   readonly staticFlows?: StaticFlows;
   readonly portContext?: readonly PortContext[];
+  /** Table name -> what happens when its flows come and go on a switch. */
+  readonly effects?: Readonly<Record<string, TableEffects>>;
   /** Table name -> handler of what its flows punt. */
   readonly packetIn?: Readonly<Record<string, PacketInHandler>>;
   readonly periodic?: readonly { readonly name: string; readonly everyS: number; readonly run: (view: ReadView, log: Logger) => Iterable<PacketOut> }[];

@@ -35,6 +35,8 @@ export interface FaceRefusal {
   /** Neutron's name of the error. */
   readonly type: string;
   readonly message: string;
+  /** Seconds after which to try again: sent as Retry-After whatever the face makes of it. */
+  readonly retryAfterS?: number;
 }
 
 /** What operations need to know of the request they serve; a FaceRequest is one. */
@@ -42,6 +44,8 @@ export interface OperationRequest {
   readonly caller: Caller;
   readonly method: string;
   readonly path: string;
+  /** Of what is sent; its length counts while a change waits to be written. */
+  readonly body?: Uint8Array;
 }
 
 export interface Written<T> {

@@ -94,7 +94,7 @@ export interface ApiContext {
 
 // ---- actions ----
 
-/** The values of `{name}` segments of an action's path. */
+/** The values of `{name}` segments of an action's path; on a collection below a parent also the parent's id, by its attribute. */
 export type PathValues = Readonly<Record<string, string>>;
 
 interface ActionOptions {

@@ -162,6 +162,7 @@ export function createNorthbound(options: NorthboundOptions): Northbound {
     const path = pathOf(request.raw.url!);
     const face = faceOf(faces, path) ?? own;
     const refusal = refusalOf(error, model, log, request);
+    if (refusal.retryAfterS !== undefined) reply.header("retry-after", String(refusal.retryAfterS));
     send(request, reply, face.refuse(refusal, { method: request.method, path: path.slice(face.prefix.length), header: (name) => headerOf(request, name) }));
   }
   server.setErrorHandler(refuse);

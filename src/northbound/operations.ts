@@ -22,6 +22,8 @@ export interface Call {
   readonly params: URLSearchParams;
   readonly caller: Caller;
   readonly ifMatch: string | undefined;
+  /** Of the request's body. */
+  readonly bytes: number;
 }
 
 export interface Answer {
@@ -173,19 +175,21 @@ export class Engine {
   /** What is asked of a collection is asked for the caller's own project. */
   actOnAll(place: Place, action: KindAction<CollectionAction>, path: PathValues, body: () => unknown, call: Call): Answer | Promise<Answer> {
     const { decl } = action;
-    const allow = (view: ReadView): void => {
-      this.within(place, view, call);
-      if (!action.rule.allows(call.caller, { row: { project_id: call.caller.projectId } }, view)) throw notAuthorized([`rule:${action.ruleName}`]);
+    /** The path's values, with the parent's id of a collection below one. */
+    const allowed = (view: ReadView): PathValues => {
+      const within = this.within(place, view, call);
+      const parent = within === undefined ? {} : { [within.attribute]: within.id };
+      if (!action.rule.allows(call.caller, { row: { project_id: call.caller.projectId, ...parent } }, view)) throw notAuthorized([`rule:${action.ruleName}`]);
+      return { ...path, ...parent };
     };
     if (decl.method === "GET") {
       const { view } = this.model;
-      allow(view);
-      return actionAnswer(action, decl.read(view, call.caller, path));
+      return actionAnswer(action, decl.read(view, call.caller, allowed(view)));
     }
     const given = actionBody(action, body());
     return this.answer(call, action.status, (tx) => {
-      allow(tx);
-      return actionText(action, decl.run(tx, given, this.context(tx, call, new Set(Object.keys(given))), path));
+      const its = allowed(tx);
+      return actionText(action, decl.run(tx, given, this.context(tx, call, new Set(Object.keys(given))), its));
     });
   }
 
@@ -208,7 +212,7 @@ export class Engine {
       ...(caller.userId === "" ? {} : { user: caller.userId }),
       ...(caller.projectId === "" ? {} : { project: caller.projectId }),
     };
-    return this.model.transact(cause, fn);
+    return this.model.transact(cause, fn, call.bytes);
   }
 
   /** The transaction's answer is made inside of it: what it says is what it saw. */

@@ -22,6 +22,12 @@ const allowanceResource = resourceHandle<Allowance>("allowance");
 const DEFAULT_BOOKS = 2;
 const allowanceOf = (view: ReadView, project: string): Allowance => view.get(allowanceTable, project) ?? { id: project, project_id: project, book: DEFAULT_BOOKS };
 
+/** A part of a book, for actions of a collection below a parent. */
+interface Mark extends StandardRow {
+  readonly book_id: string;
+}
+const markTable = defineTable<Mark>()("mark", { resource: "mark", indexes: { book: (m) => m.book_id } });
+
 /** Keyed by host: only hosts that are there have a row to change. */
 interface Press extends Row {
   readonly speed: number;
@@ -113,6 +119,29 @@ const book = defineResource(bookResource, {
   },
 });
 
+const mark = defineResource(resourceHandle<Mark>("mark"), {
+  collection: "marks",
+  about: "Where somebody stopped.",
+  table: markTable,
+  parent: { resource: bookResource, attribute: "book_id" },
+  notFound: { type: "MarkNotFound", message: (id) => `Mark ${id} could not be found.` },
+  attributes: { book_id: { type: "uuid", about: "Its book." } },
+  policy: { create: "rule:admin_only or (role:member and project_id:%(project_id)s)", get: "rule:admin_only or (role:reader and project_id:%(project_id)s)", delete: "rule:admin_only" },
+  create(tx, standard, input) {
+    const row: Mark = { ...standard, book_id: input.book_id as string };
+    tx.put(markTable, row);
+    return row;
+  },
+  remove: (tx, row) => tx.delete(markTable, row.id),
+  collectionActions: {
+    clear: { about: "Removes all.", method: "DELETE", path: "all", rule: "clear_marks", policy: "rule:admin_only or (role:member and project_id:%(project_id)s)", run: (tx, _body, _ctx, { book_id }) => {
+      const all = tx.by(markTable, "book", book_id!);
+      for (const row of all) tx.delete(markTable, row.id);
+      return { cleared: all.length };
+    } },
+  },
+});
+
 const press = defineResource(resourceHandle<Press>("press"), {
   collection: "presses",
   about: "What a host prints with.",
@@ -168,7 +197,7 @@ const usage = defineResource(resourceHandle<Usage>("usage"), {
   present: (_view, row) => ({ thick: row.pages > 100 }),
 });
 
-const library: App = { name: "library", about: "Books.", tables: [bookTable, allowanceTable, pressTable, openingTable], resources: [book, allowance, press, opening, usage] };
+const library: App = { name: "library", about: "Books.", tables: [bookTable, markTable, allowanceTable, pressTable, openingTable], resources: [book, mark, allowance, press, opening, usage] };
 
 let api: Api;
 beforeAll(async () => {
@@ -318,6 +347,17 @@ describe("actions", () => {
     await api.put("/v2.0/allowances/p7", { allowance: { book: 5 } });
     expect((await api.delete("/v2.0/allowances/all/yes")).status).toBe(204);
     expect((await api.get("/v2.0/allowances")).body.allowances).toEqual([]);
+  });
+});
+
+describe("actions of a collection below a parent", () => {
+  it("know the parent, which must be there and visible", async () => {
+    const [a, b] = await Promise.all([1, 2].map(async (pages) => (await api.post("/v2.0/books", { book: { pages } }, as("p10"))).body.book.id as string));
+    for (const id of [a, a, b]) expect((await api.post(`/v2.0/books/${id}/marks`, { mark: {} }, as("p10"))).status).toBe(201);
+    await refused("DELETE", `/v2.0/books/${a}/marks/all`, undefined, [404, "BookNotFound"], as("p11"));
+    await refused("DELETE", "/v2.0/books/none/marks/all", undefined, [404, "BookNotFound"]);
+    expect((await api.delete(`/v2.0/books/${a}/marks/all`, as("p10"))).body).toEqual({ cleared: 2 });
+    expect([(await api.get(`/v2.0/books/${a}/marks`)).body.marks.length, (await api.get(`/v2.0/books/${b}/marks`)).body.marks.length]).toEqual([0, 1]);
   });
 });
 

@@ -2,7 +2,7 @@
 // the contract's (src/app/face.ts), as apps bring faces too.
 import type { Logger } from "pino";
 import { ApiError, notFound, type App, type Face, type FaceRefusal, type OperationRequest, type Operations, type ResourceHandle, type Values } from "../../app/contract.ts";
-import { TransactionTooLarge, type Model } from "../../model/model.ts";
+import { TooBusy, TransactionTooLarge, type Model } from "../../model/model.ts";
 import { StoreError } from "../../store/errors.ts";
 import type { Answer, Call, Engine, Place } from "../operations.ts";
 
@@ -35,6 +35,9 @@ export function refusalOf(error: unknown, model: Model, log: Logger, request: { 
   if (error instanceof TransactionTooLarge) {
     return { status: 413, type: "HTTPRequestEntityTooLarge", message: `The request changes more than one transaction can hold: ${error.message}.` };
   }
+  if (error instanceof TooBusy) {
+    return { status: 503, type: "ServiceUnavailable", message: "Too many changes wait to be written; nothing was changed. Try again.", retryAfterS: error.retryAfterS };
+  }
   if (error instanceof StoreError || (model.storeFailure !== undefined && error === model.storeFailure)) {
     log.error(where, "store failed");
     return { status: 503, type: "ServiceUnavailable", message: "The store cannot be written now; nothing was changed." };
@@ -58,7 +61,7 @@ const parsed = (answer: Answer): unknown => (typeof answer.body === "string" ? (
 /** The narrow view of the operations that faces of apps get. */
 export function operationsOf(engine: Engine): Operations {
   const placeOf = (resource: ResourceHandle): Place => ({ kind: engine.rows.kind(resource.name), parentId: undefined });
-  const callOf = ({ caller, method, path }: OperationRequest, params = NO_PARAMS): Call => ({ caller, method, path, base: "", params, ifMatch: undefined });
+  const callOf = ({ caller, method, path, body }: OperationRequest, params = NO_PARAMS): Call => ({ caller, method, path, base: "", params, ifMatch: undefined, bytes: body?.length ?? 0 });
   const may = (can: boolean, what: string): void => {
     if (!can) throw new ApiError(405, "HTTPMethodNotAllowed", `${what} is not possible.`);
   };

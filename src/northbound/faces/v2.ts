@@ -98,7 +98,7 @@ export function v2(engine: Engine, description: Described): Face {
       const body = fixed(segments, request);
       if (body !== undefined) return json(body);
       const full = PREFIX + path;
-      const call: Call = { method, path: full.endsWith(".json") ? full.slice(0, -".json".length) : full, base, params: request.query, caller, ifMatch: request.header("if-match") };
+      const call: Call = { method, path: full.endsWith(".json") ? full.slice(0, -".json".length) : full, base, params: request.query, caller, ifMatch: request.header("if-match"), bytes: request.body.length };
       const answer = route(engine, segments, call, () => parseBody(request.body));
       return answer instanceof Promise ? answer.then(answerOf) : answerOf(answer);
     },

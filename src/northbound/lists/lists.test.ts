@@ -26,7 +26,7 @@ async function filled(limits = {}): Promise<Api> {
 }
 
 const call = (query = "", project = "", roles = ["admin"]): Call => ({
-  method: "GET", path: "/v2.0/garden-beds", base: "http://h", params: new URLSearchParams(query), ifMatch: undefined,
+  method: "GET", path: "/v2.0/garden-beds", base: "http://h", params: new URLSearchParams(query), ifMatch: undefined, bytes: 0,
   caller: { requestId: "r", projectId: project, userId: "", roles: impliedRoles(roles), admin: roles.includes("admin") },
 });
 const listed = async (api: Api, query = "", project?: string, roles?: string[]): Promise<Readable> => {

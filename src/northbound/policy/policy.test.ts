@@ -238,7 +238,7 @@ describe("the file", () => {
     folder = mkdtempSync(join(tmpdir(), "policy-"));
     path = join(folder, "policy.yaml");
     write('create_bed: "role:gardener"\n');
-    api = await Api.make([garden, labels], {}, undefined, { policyFile: path, log });
+    api = await Api.make([garden, labels], {}, undefined, undefined, { policyFile: path, log });
   });
   afterAll(async () => {
     await api.close();
