@@ -153,7 +153,7 @@ export function createNorthbound(options: NorthboundOptions): Northbound {
     else {
       const stream = body instanceof Readable ? body : Readable.from(body, { objectMode: false });
       // By now the status is out: all that can be done is to end the connection, so that nobody takes a part for the whole.
-      stream.on("error", (error) => log.warn({ requestId: request.id, method: request.method, url: request.url, err: error }, "an answer broke off"));
+      stream.on("error", (error) => log.error({ requestId: request.id, method: request.method, url: request.url, err: error }, "an answer broke off"));
       void reply.send(stream);
     }
   }

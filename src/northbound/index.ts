@@ -2,7 +2,7 @@
 export { rolesOf, type Authenticator } from "./auth/authenticator.ts";
 export { errorBody } from "./faces/v2.ts";
 export { createNorthbound, type Limits, type Northbound, type NorthboundOptions } from "./http.ts";
-export { formatPolicy, shownPolicy, type PolicyBook, type PolicyProblem } from "./policy/index.ts";
+export { formatPolicy, shownPolicy, type PolicyBook } from "./policy/index.ts";
 export { apiMarkdown } from "./description/docs.ts";
 export { openApi } from "./description/openapi.ts";
 export type { Kind, Registry } from "./kinds.ts";

@@ -206,6 +206,11 @@ describe("many long lists", () => {
       answer.on("error", done).on("end", () => done(undefined)).resume();
     });
     expect(error?.message).toBe("aborted");
+    // One that never begins.
+    const stream = await listed(api);
+    expect(slots.active).toBe(1);
+    const failed = await new Promise<Error>((done) => stream.on("error", done));
+    expect([failed.message, slots.active]).toEqual(["the reader of a list took nothing for 300 ms", 0]);
     await api.close();
   });
 });

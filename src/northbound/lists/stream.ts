@@ -33,6 +33,13 @@ export class ListStream<E> extends Readable {
   constructor(parts: ListParts<E>) {
     super({ highWaterMark: AHEAD_BYTES });
     this.parts = parts;
+    this.wait();
+  }
+
+  /** For the reader: also for one that never begins. */
+  private wait(): void {
+    this.stall = setTimeout(() => this.destroy(new Error(`the reader of a list took nothing for ${this.parts.stallMs} ms`)), this.parts.stallMs);
+    this.stall.unref();
   }
 
   override _read(): void {
@@ -40,8 +47,7 @@ export class ListStream<E> extends Readable {
     this.next().then(
       (chunk) => {
         if (this.destroyed) return;
-        this.stall = setTimeout(() => this.destroy(new Error(`the reader of a list took nothing for ${this.parts.stallMs} ms`)), this.parts.stallMs);
-        this.stall.unref();
+        this.wait();
         this.push(chunk);
         if (chunk !== null && this.begun && this.rows !== undefined && this.at > this.rows.length) this.push(null);
       },

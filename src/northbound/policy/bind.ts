@@ -87,13 +87,15 @@ function through(subject: Subject, resource: string, attribute: string): Read | 
 
 interface Reference {
   readonly relation: string | undefined;
+  /** A declared relation, which may say whether it holds; all else is a value. */
+  readonly declared: boolean;
   readonly read: Read;
 }
 
 function relationOf(subject: Subject, name: string): Reference | undefined {
   if (!Object.hasOwn(subject.relations, name)) return undefined;
   const relation = subject.relations[name]!;
-  return { relation: name, read: (target, view, caller) => relation(target.row as never, view, caller) };
+  return { relation: name, declared: true, read: (target, view, caller) => relation(target.row as never, view, caller) };
 }
 
 /** `%(ref)s` of a row. */
@@ -102,7 +104,7 @@ function reference(subject: Subject, given: string): Reference {
   const declared = relationOf(subject, ref);
   if (declared !== undefined) return declared;
   if (subject.has(ref) || ref === "project_id") {
-    return { relation: ref === "project_id" ? "project" : undefined, read: (target, view, caller) => (ref === "project_id" ? target.row.project_id : subject.value(target.row, ref, view, caller)) };
+    return { relation: ref === "project_id" ? "project" : undefined, declared: false, read: (target, view, caller) => (ref === "project_id" ? target.row.project_id : subject.value(target.row, ref, view, caller)) };
   }
   const colon = ref.indexOf(":");
   if (colon > 0) {
@@ -110,7 +112,7 @@ function reference(subject: Subject, given: string): Reference {
     const relation = resource === "ext_parent" && subject.parent !== undefined ? relationOf(subject, `${subject.parent.resource}:${attribute}`) : undefined;
     const read = relation === undefined ? through(subject, resource, attribute) : undefined;
     if (relation !== undefined) return relation;
-    if (read !== undefined) return { relation: undefined, read };
+    if (read !== undefined) return { relation: undefined, declared: false, read };
   }
   throw new Error(`asks for %(${given})s, which a ${subject.name} has not`);
 }
@@ -174,9 +176,9 @@ export function bindCheck(check: Check, subject: Subject, rule: (name: string) =
         op: "test", relation: name === "project_id" ? is.relation : undefined, certain: undefined,
         allows: (caller, target, view) => {
           const value = is.read(target, view, caller);
-          if (name === "project_id") return holds(value, caller);
+          if (name === "project_id" && is.declared) return holds(value, caller);
           const mine = credential(name, caller);
-          return mine !== "" && isValue(mine, value);
+          return mine !== "" && mine === asText(value);
         },
       };
     }

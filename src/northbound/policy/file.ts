@@ -4,6 +4,7 @@ import { readFileSync, unwatchFile, watchFile, type Stats } from "node:fs";
 import type { Logger } from "pino";
 import { LineCounter, parseDocument } from "yaml";
 import { isObject } from "../../app/contract.ts";
+import type { Problem } from "../../lib/problem.ts";
 import type { PolicyBook } from "./book.ts";
 
 const MAX_BYTES = 1024 * 1024;
@@ -23,16 +24,11 @@ export function parsePolicy(text: string): Readonly<Record<string, unknown>> {
   return rules;
 }
 
-export interface PolicyProblem {
-  readonly since: string;
-  readonly text: string;
-}
-
 export class PolicyFile {
   private readonly path: string;
   private readonly book: PolicyBook;
   private readonly log: Logger;
-  private current: PolicyProblem | undefined;
+  private current: Problem | undefined;
   private read: string | undefined;
   private readonly changed = (now: Stats, before: Stats): void => {
     if (now.mtimeMs !== before.mtimeMs || now.size !== before.size || now.ino !== before.ino) this.reload();
@@ -52,7 +48,7 @@ export class PolicyFile {
   }
 
   /** What is wrong with the file as it is now. */
-  get problem(): PolicyProblem | undefined {
+  get problem(): Problem | undefined {
     return this.current;
   }
 
@@ -65,7 +61,10 @@ export class PolicyFile {
     } catch (error) {
       const text = `the policy file ${this.path}: ${(error as Error).message}; the rules before it stay in force`;
       if (this.current?.text === text) return;
-      this.current = { since: new Date().toISOString(), text };
+      this.current = {
+        kind: "policy_file", severity: "error", since: this.current?.since ?? new Date().toISOString(), text, resources: [], switches: [],
+        cure: { text: "Mend the file: it is read again when it changes. GET /policy shows the rules in force." },
+      };
       this.log.error({ file: this.path, reason: (error as Error).message }, "the policy file cannot be used; the rules before it stay in force");
     }
   }

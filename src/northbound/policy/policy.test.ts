@@ -52,6 +52,7 @@ describe("what a rule says", () => {
     ["project_id:%(project_id)s", caller([], ""), { project_id: "" }, false],
     ["user_id:%(device_id)s", caller([]), { device_id: "u" }, true],
     ["user_id:%(device_id)s", caller([], "p", ""), { device_id: "" }, false],
+    ["project_id:%(admin_state_up)s", caller([]), { admin_state_up: true }, false],
     ["user_id:u", caller([]), {}, true],
     ["is_admin:True", caller(["admin"]), {}, true],
     ["is_admin:True", caller(["member"]), {}, false],
