@@ -3,7 +3,7 @@
 //
 // What presenters say of a row is worked out for every list: it hangs on rows of other tables, and a look at whether these are the same
 // ones would cost as much. With a view that records reads it can be kept by row and revision, as texts of columns are (present.ts).
-import type { Caller, ReadView } from "../../app/contract.ts";
+import type { Caller, ReadView, StandardRow } from "../../app/contract.ts";
 import type { Model } from "../../model/model.ts";
 import { viewOf } from "../computed.ts";
 import type { Kind } from "../kinds.ts";
@@ -66,23 +66,29 @@ export class Lists {
     const first = this.select(asked, this.model.view);
     const rows = first.candidates();
     if (rows.length <= SHORT) return { long: false, selection: first, page: first.now(rows) };
-    const release = rows.length <= LONG ? (): void => undefined : await this.slots.take();
+    let candidates: readonly StandardRow[] | undefined = rows;
+    let release = rows.length <= LONG ? (): void => undefined : this.slots.tryTake();
+    if (release === undefined) {
+      release = await this.slots.take();
+      candidates = undefined; // others may have committed meanwhile
+    }
+    const free = release;
     const snapshot = this.model.snapshot();
     const close = (): void => {
       snapshot.close();
-      release();
+      free();
     };
     try {
       // Which rows: in one turn, as no snapshot can be walked while rows below it change.
       const selection = this.select(asked, snapshot.view);
-      const candidates = selection.candidates();
+      const these = candidates ?? selection.candidates();
       const slices = new Slices();
       return {
         long: true,
         keep: rows.length <= LONG,
         selection,
         slices,
-        page: (stopped) => selection.inSlices(candidates, slices, stopped),
+        page: (stopped) => selection.inSlices(these, slices, stopped),
         check: () => {
           if (snapshot.stale) throw new Error("a list was read so slowly that what it is of is no longer kept");
         },

@@ -156,12 +156,17 @@ export class Selection {
   async inSlices(rows: readonly StandardRow[], slices: Slices, stopped: () => boolean): Promise<readonly Entry[]> {
     const { keepMost } = this;
     let kept: Entry[] = [];
+    /** Of a page in hand the last: what comes after it is not on the page. */
+    let last: Entry | undefined;
     for (const row of rows) {
       const entry = this.accept(row);
-      if (entry !== undefined) {
+      if (entry !== undefined && (last === undefined || this.compare(entry, last) < 0)) {
         entry.item = undefined;
         kept.push(entry);
-        if (kept.length >= keepMost) kept = kept.sort(this.compare).slice(0, this.query.limit);
+        if (kept.length >= keepMost) {
+          kept = kept.sort(this.compare).slice(0, this.query.limit);
+          last = kept.at(-1);
+        }
       }
       if (slices.row()) {
         await slices.turn();

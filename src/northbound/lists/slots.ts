@@ -19,13 +19,21 @@ export class Slots {
     return this.line.length;
   }
 
-  /** Resolves to what gives the slot back, to be called once. @throws ApiError 503 when the line is full */
+  /** What gives the slot back, if one is free. */
+  tryTake(): (() => void) | undefined {
+    if (this.taken >= this.max) return undefined;
+    this.taken++;
+    return this.release();
+  }
+
+  /** Waits for a slot. @throws ApiError 503 when the line is full */
   async take(): Promise<() => void> {
-    if (this.taken < this.max) this.taken++;
-    else {
-      if (this.line.length >= this.maxWaiting) throw new ApiError(503, "ServiceUnavailable", "Too many long lists are being read now; ask for pages with limit, or try again.");
-      await new Promise<void>((go) => this.line.push(go));
-    }
+    if (this.line.length >= this.maxWaiting) throw new ApiError(503, "ServiceUnavailable", "Too many long lists are being read now; ask for pages with limit, or try again.");
+    await new Promise<void>((go) => this.line.push(go));
+    return this.release();
+  }
+
+  private release(): () => void {
     let held = true;
     return () => {
       if (!held) return;
