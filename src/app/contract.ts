@@ -1,13 +1,16 @@
 // The app contract ("#app"): all that a network function may import of the core. An app is a folder under apps/ whose
 // index.ts exports an App as default; it is found, not listed. ARCHITECTURE.md tells how to add one.
-import type { Logger } from "pino";
 import type { Alias, Extension, Resource } from "./resource.ts";
 import type { Vif } from "./inventory.ts";
 import type { PipelineDecl } from "./pipeline.ts";
 import type { Derivation, Rule, StaticFlows } from "./rules.ts";
+import type { PacketInHandler } from "./packets.ts";
+import type { ServiceDecl } from "./service.ts";
+import type { AnySoftTable } from "./soft-table.ts";
 import type { AnyTable, ReadView, Tx } from "./table.ts";
 
 export * from "./table.ts";
+export * from "./soft-table.ts";
 export * from "./inventory.ts";
 export * from "./refusal.ts";
 export * from "./resource.ts";
@@ -16,27 +19,9 @@ export * from "./actions.ts";
 export * from "./scopes.ts";
 export * from "./rules.ts";
 export * from "./pipeline.ts";
+export * from "./packets.ts";
+export * from "./service.ts";
 export * from "./validate.ts";
-
-/** A packet that a flow's `punt` sent up. */
-export interface PacketIn {
-  readonly chassis: string;
-  readonly inPort: number;
-  readonly table: string;
-  readonly data: Uint8Array;
-  /** Value of a register when the packet was punted; 0 if it was never loaded. */
-  register(name: string): number;
-}
-
-/** A packet to send out of a port of a chassis. */
-export interface PacketOut {
-  readonly chassis: string;
-  readonly outPort: number;
-  readonly data: Uint8Array;
-}
-
-/** Pure: a packet and the model in, reply packets out. */
-export type PacketInHandler = (packet: PacketIn, view: ReadView, log: Logger) => readonly PacketOut[];
 
 /** What an app says of a port where packets come from it (classify) and where they go to it (locate). It costs no lookup. */
 export interface PortContext {
@@ -57,6 +42,7 @@ export interface App {
   /** Apps that must be there too; their hooks run first. */
   readonly requires?: readonly string[];
   readonly tables?: readonly AnyTable[];
+  readonly softTables?: readonly AnySoftTable[];
   readonly resources?: readonly Resource<never>[];
   /** Resource name -> what this app adds to it. */
   readonly extend?: Readonly<Record<string, Extension<never>>>;
@@ -68,7 +54,7 @@ export interface App {
   readonly portContext?: readonly PortContext[];
   /** Table name -> handler of what its flows punt. */
   readonly packetIn?: Readonly<Record<string, PacketInHandler>>;
-  readonly periodic?: readonly { readonly name: string; readonly everyS: number; readonly run: (view: ReadView, log: Logger) => Iterable<PacketOut> }[];
+  readonly services?: readonly ServiceDecl[];
   /** What plugging means: an interface appeared, its flows are confirmed by its switch, it is gone. */
   readonly vif?: {
     plugged?(tx: Tx, vif: Vif): void;

@@ -11,6 +11,7 @@ import { Lowering } from "../pipeline/lowering.ts";
 import { Shapes } from "../pipeline/shapes.ts";
 import type { Change, Commit } from "../model/model.ts";
 import { Layer } from "../model/rows.ts";
+import { View } from "../model/view.ts";
 import type { Delta, Desired, Flow, Meter, OvsPort } from "./desired.ts";
 import { sameKey } from "./flow-set.ts";
 import { FlowEncoder, OwnedFlow, sameBytes, type Home } from "./flows.ts";
@@ -96,7 +97,9 @@ export class Engine implements Desired {
   generation = 0;
   private runs = 0;
   private readonly stored: Layer;
-  private readonly derived = new Layer();
+  private readonly derived = new Layer(undefined, (table) => new Error(`something reads derived table ${table.name}, which no app lists in its tables`));
+  /** Every table, stored or derived, as of the last commit that was compiled; reads are not tracked. */
+  readonly view: View;
   private readonly layout: Layout;
   private readonly apps: readonly App[];
   private readonly units: Unit[] = [];
@@ -115,12 +118,16 @@ export class Engine implements Desired {
   private queue: Run[][] = [];
   private queued = 0;
   private readonly listeners = new Set<(delta: Delta) => void>();
+  private readonly observers = new Set<(changes: readonly Change[]) => void>();
+  /** What changed in this batch, while somebody wants to know. */
+  private readonly observed: Change[] = [];
   private readonly log: { error: (fields: object, message: string) => void };
 
   constructor(options: { apps: readonly App[]; tables: readonly AnyTable[]; layout: Layout; rows: Layer; log: { error: (fields: object, message: string) => void } }) {
     this.apps = options.apps;
     this.layout = options.layout;
     this.stored = options.rows;
+    this.view = new View(this.stored, this.derived);
     this.log = options.log;
     for (const table of options.tables) {
       this.deps.set(table.name, new TableDeps(table, table.derived ? this.derived : this.stored));
@@ -210,10 +217,19 @@ export class Engine implements Desired {
     const delta = this.store.settle(commit.generation, this.scopes.settle());
     this.generation = commit.generation;
     for (const listener of this.listeners) listener(delta);
+    const observed = this.observed.splice(0);
+    if (observed.length > 0) for (const observer of this.observers) observer(observed);
     return delta;
   }
 
+  /** Told after each compiled commit what changed in stored and derived tables; a row that changed more than once is there as often. */
+  onChanges(observer: (changes: readonly Change[]) => void): () => void {
+    this.observers.add(observer);
+    return () => this.observers.delete(observer);
+  }
+
   private changed(change: Change): void {
+    if (this.observers.size > 0) this.observed.push(change);
     const { table, id, before, after } = change;
     const deps = this.deps.get(table.name);
     if (deps === undefined) return;
@@ -447,7 +463,7 @@ export class Engine implements Desired {
     const { id } = run.entity;
     if (source?.kind === "rows") add(source.table, id);
     const read = (dep: DepIndex<Run>, key: string): void => {
-      if (dep.kind === "row" && this.stored.row(dep.table, key) !== undefined) add(dep.table, key);
+      if (dep.kind === "row" && !dep.table.derived && this.stored.row(dep.table, key) !== undefined) add(dep.table, key);
     };
     run.unit.ownReads.forEach((dep, i) => {
       if ((run.own & (1 << i)) !== 0) read(dep, id);

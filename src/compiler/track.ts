@@ -179,7 +179,7 @@ export class TrackedView<R extends Reader<R>> implements ReadView {
 
   private of(table: AnyTable): TableDeps<R> {
     const deps = this.deps.get(table.name);
-    if (deps === undefined) throw new Error(`a rule reads table ${table.name}, which no app lists in its tables`);
+    if (deps === undefined) throw new Error(`a rule reads ${"soft" in table ? `soft table ${table.name}: what packets taught decides no flow` : `table ${table.name}, which no app lists in its tables`}`);
     return deps;
   }
 

@@ -93,7 +93,7 @@ const ROW_LIMIT = 9_900;
 const rowKey = (table: string, id: string): string => `${ROWS}${table}/${id}`;
 
 export class Model {
-  private readonly base = new Layer();
+  private readonly base = new Layer(undefined, unlisted);
   private readonly tables = new Map<string, AnyTable>();
   private readonly store: KvStore;
   private readonly source: Source;
@@ -144,7 +144,7 @@ export class Model {
     return model;
   }
 
-  /** Committed rows. Reads are not tracked. */
+  /** Committed rows of stored tables; the compiler's view has the derived ones as well. */
   get view(): ReadView {
     return this.base;
   }
@@ -410,6 +410,10 @@ export class Model {
     for (const p of all) p.reject(error);
   }
 }
+
+/** Only stored rows are here: derived ones are the compiler's, facts nobody's to decide a change by. */
+const unlisted = (table: AnyTable): Error =>
+  new Error(table.derived ? `table ${table.name} is derived: a transaction decides by what it derives from` : `something reads table ${table.name}, which no app lists in its tables`);
 
 /** The store refused what was to be written, and takes other writes as before. */
 const isUnwritable = (error: unknown): boolean => error instanceof TypeError || (error instanceof StoreError && error.code === "TOO_LARGE");

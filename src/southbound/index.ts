@@ -6,6 +6,7 @@
 // A switch and its database connect separately; they belong together by the bridge's datapath id. Nothing here is truth:
 // after a restart the rows are in the store and the flows on the switches, and only differences are written to either.
 import { chassisTable, vifTable, type App, type Chassis, type PacketOut, type Vif } from "#app";
+import type { Action } from "node-openflow";
 import { listen as listenOvsdb, type Listener as OvsdbListener } from "ovsdb-client";
 import type { Logger } from "pino";
 import type { TlsOptions } from "node:tls";
@@ -63,7 +64,16 @@ export interface SouthboundOptions {
   readonly config: SouthboundConfig;
   readonly metrics: Metrics;
   readonly log: Logger;
-  readonly onPacketIn: (packet: SwitchPacketIn) => readonly PacketOut[];
+  readonly onPacketIn: (packet: SwitchPacketIn) => readonly (PacketOut | SwitchPacketOut)[];
+}
+
+/** A packet and what a switch is to do with it. */
+export interface SwitchPacketOut {
+  readonly chassis: string;
+  /** What it counts as coming from; default: the controller. */
+  readonly inPort?: number | undefined;
+  readonly actions: readonly Action[];
+  readonly data: Uint8Array;
 }
 
 export interface SwitchInfo {
@@ -233,11 +243,12 @@ export class Southbound {
     return comparison.finish(() => false).missing;
   }
 
-  sendPackets(packets: Iterable<PacketOut>): void {
-    for (const { chassis, outPort, data } of packets) {
-      const target = this.byChassis.get(chassis);
+  sendPackets(packets: Iterable<PacketOut | SwitchPacketOut>): void {
+    for (const packet of packets) {
+      const target = this.byChassis.get(packet.chassis);
       if (target?.session === undefined) continue;
-      target.sendPacket(outPort, data);
+      if ("actions" in packet) target.sendPacket(packet.actions, packet.data, packet.inPort);
+      else target.sendPacket([{ type: "output", port: packet.outPort }], packet.data);
       this.metrics.packetOuts.inc();
     }
   }

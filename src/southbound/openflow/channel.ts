@@ -1,5 +1,5 @@
 // What lies between a switch's state (switch.ts) and its OpenFlow connection (openflow.ts).
-import type { Slice } from "node-openflow";
+import type { Action, Slice } from "node-openflow";
 import type { Meter } from "../../compiler/desired.ts";
 
 /** A meter as installed; rate and burst are undefined if it is of another kind than ours. */
@@ -20,7 +20,8 @@ export interface Session {
   removeMeter(id: number): void;
   /** Forgets all connections of a conntrack zone. */
   flushZone(zone: number): void;
-  sendPacket(outPort: number, data: Uint8Array): void;
+  /** `inPort`: what it counts as coming from; default: the controller. */
+  sendPacket(actions: readonly Action[], data: Uint8Array, inPort?: number): void;
   barrier(): Promise<unknown>;
   /** All or nothing. @throws OpenFlowError OF_PEER_ERROR, with the index of the message that the switch refused if known */
   bundle(messages: readonly Slice[]): Promise<unknown>;
