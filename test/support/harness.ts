@@ -11,7 +11,7 @@ import { Engine } from "../../src/compiler/engine.ts";
 import { CompilerLoop } from "../../src/compiler/loop.ts";
 import { SimulatedClock } from "../../src/lib/clock.ts";
 import { hookGuard } from "../../src/lib/hook-guard.ts";
-import { SeededRandom } from "../../src/lib/random.ts";
+import { SeededRandom, type Random } from "../../src/lib/random.ts";
 import { Facts } from "../../src/model/facts.ts";
 import { Model } from "../../src/model/model.ts";
 import type { View } from "../../src/model/view.ts";
@@ -42,7 +42,7 @@ export class ToldSwitch {
 export const bytesOf = (f: Flow): string => f.slab.toString("latin1", f.off, f.off + f.len);
 
 export interface HarnessOptions {
-  /** Of services' chance. */
+  /** Of all chance: UUIDs, MAC addresses, services. */
   readonly seed?: number;
   readonly share?: Share;
   readonly http?: HttpClient;
@@ -55,8 +55,8 @@ export class Harness {
   readonly engine: Engine;
   readonly api: Northbound;
   readonly switches = new Map<string, ToldSwitch>();
-  /** Of services; it passes when a test says so. */
-  readonly clock = new SimulatedClock();
+  /** Of services and transactions; it passes when a test says so. */
+  readonly clock: SimulatedClock;
   /** Every table, as packet handlers, services and presentation see it. */
   readonly view: View;
   readonly facts: Facts;
@@ -69,7 +69,8 @@ export class Harness {
   readonly complaints: object[];
   private failure: unknown;
 
-  private constructor(apps: readonly App[], layout: Layout, model: Model, engine: Engine, complaints: object[], options: HarnessOptions) {
+  private constructor(apps: readonly App[], layout: Layout, model: Model, engine: Engine, complaints: object[], clock: SimulatedClock, random: Random, options: HarnessOptions) {
+    this.clock = clock;
     this.complaints = complaints;
     this.apps = apps;
     this.layout = layout;
@@ -81,7 +82,7 @@ export class Harness {
     this.view = engine.view.with(this.facts);
     this.packets = new Packets({ apps, layout, view: this.view, facts: this.facts, guard, log: silent });
     this.services = new Services({
-      apps, tables: allTables(apps), view: this.view, clock: this.clock, random: new SeededRandom(options.seed ?? 1), log: silent, guard, model,
+      apps, tables: allTables(apps), view: this.view, clock: this.clock, random, log: silent, guard, model,
       onChanges: (observer) => engine.onChanges(observer),
       send: (app, packets) => {
         const all = [...packets];
@@ -103,11 +104,13 @@ export class Harness {
     checkApps(apps);
     const tables = allTables(apps);
     const layout = new Layout(apps);
-    const model = await Model.open(await openStore("memory:", { dataDir: "" }), tables);
+    const clock = new SimulatedClock();
+    const random = new SeededRandom(options.seed ?? 1);
+    const model = await Model.open(await openStore("memory:", { dataDir: "" }), tables, { clock, random });
     const complaints: object[] = [];
     const engine = new Engine({ apps, tables, layout, rows: model.layer, log: { error: (fields) => complaints.push(fields) } });
     engine.compileAll(model.generation);
-    const harness = new Harness(apps, layout, model, engine, complaints, options);
+    const harness = new Harness(apps, layout, model, engine, complaints, clock, random, options);
     harness.services.start();
     return harness;
   }
