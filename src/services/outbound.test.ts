@@ -22,14 +22,14 @@ async function serve(handle: (request: IncomingMessage, response: ServerResponse
 const until = async (what: () => boolean): Promise<void> => {
   while (!what()) await new Promise((done) => setTimeout(done, 5));
 };
-const code = (promise: Promise<unknown>): Promise<string> => promise.then(() => "answered", (error: { code?: string }) => error.code ?? String(error));
+const code = (promise: Promise<unknown>): Promise<string> => promise.then(() => "answered", (error: unknown) => (error as { code: string }).code);
 
 describe("an outbound request", () => {
   it("sends method, headers and body, and gives any status, redirects too", async () => {
     const url = await serve((request, response) => {
       const chunks: Buffer[] = [];
       request.on("data", (c: Buffer) => chunks.push(c));
-      request.on("end", () => response.writeHead(request.url === "/moved" ? 302 : 418, { location: "/", "x-kind": "tea" }).end(`${request.method} ${request.headers["x-a"]} ${Buffer.concat(chunks).toString()}`));
+      request.on("end", () => response.writeHead(request.url === "/moved" ? 302 : 418, { location: "/", "x-kind": "tea" }).end(`${request.method} ${String(request.headers["x-a"])} ${Buffer.concat(chunks).toString()}`));
     });
     const outbound = new Outbound(machineClock);
     const answer = await outbound.fetch(`${url}/pot`, { method: "POST", headers: { "x-a": "1" }, body: "hello" });
@@ -102,7 +102,7 @@ describe("an outbound request", () => {
 
   it("ends with the service, and none begins after", async () => {
     let asked = 0;
-    const url = await serve(() => void asked++);
+    const url = await serve(() => (asked += 1));
     const clock = new SimulatedClock();
     const outbound = new Outbound(clock, undefined, { concurrency: 1 });
     const calls = [code(outbound.fetch(url)), code(outbound.fetch(url))];

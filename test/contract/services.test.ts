@@ -1,7 +1,7 @@
 // What an app's service, packet handler and soft tables can do, and what they cannot, through the real engine and API.
 import { afterEach, describe, expect, test } from "vitest";
 import {
-  chassisTable, defineSoftTable, definePipeline, defineTable, each, learned, vifTable, type App, type Extension, type LiveView, type Out, type Row, type ServiceDecl, type ServiceHost,
+  chassisTable, defineSoftTable, definePipeline, defineTable, each, learned, vifTable, type App, type LiveView, type Out, type Row, type ServiceDecl, type ServiceHost,
 } from "#app";
 import { attachmentTable, portTable, type Port } from "../../apps/l2/model.ts";
 import { Harness, type HarnessOptions } from "../support/harness.ts";
@@ -79,7 +79,9 @@ describe("a service's host", () => {
     host.every(1, () => {
       throw new Error("first");
     });
-    host.every(1, () => void after++);
+    host.every(1, () => {
+      after++;
+    });
     host.onCommit([portTable], () => {
       throw new Error("second");
     });
@@ -127,7 +129,12 @@ describe("a service's host", () => {
     const run = async (seed: number): Promise<unknown[]> => {
       const { h, host } = await hosted({ seed });
       const out: unknown[] = [];
-      const next = (): void => void host.after(host.random.next() * 10, () => (out.push([host.clock.now(), host.random.uuid()]), next()));
+      const next = (): void => {
+        host.after(host.random.next() * 10, () => {
+          out.push([host.clock.now(), host.random.uuid()]);
+          next();
+        });
+      };
       next();
       h.clock.advance(100_000);
       return out;
@@ -155,14 +162,17 @@ describe("the life of services", () => {
     const log: string[] = [];
     const hosts: ServiceHost[] = [];
     let calls = 0;
+    const beat = (): void => {
+      calls++;
+    };
     const service = (name: string): readonly ServiceDecl[] => [{
       name, about: "",
       start(host) {
         log.push(`start ${name}`);
         hosts.push(host);
-        host.every(1, () => void calls++);
-        host.after(100, () => void calls++);
-        host.onCommit([portTable], () => void calls++);
+        host.every(1, beat);
+        host.after(100, beat);
+        host.onCommit([portTable], beat);
         return async () => {
           await new Promise((done) => setImmediate(done));
           log.push(`stop ${name}`);
@@ -181,9 +191,9 @@ describe("the life of services", () => {
     expect(log).toEqual(["start first", "start second", "stop second", "stop first"]);
     expect(h.clock.pending).toBe(0);
     for (const host of hosts) {
-      host.every(1, () => void calls++);
-      host.after(1, () => void calls++);
-      host.onCommit([portTable], () => void calls++);
+      host.every(1, beat);
+      host.after(1, beat);
+      host.onCommit([portTable], beat);
       await expect(host.transact("late", () => undefined)).rejects.toThrow("is stopped");
       await expect(host.fetch("http://127.0.0.1:1/")).rejects.toMatchObject({ code: "STOPPED" });
       expect(() => host.send([])).toThrow("is stopped");
@@ -242,8 +252,8 @@ describe("soft tables", () => {
     let host: ServiceHost | undefined;
     const h = await make({
       pipeline,
-      extend: { port: { attributes: { heard: { type: "any", about: "what was heard of it" } }, present: (v, row) => ({ heard: v.facts(heard, row.id).map((f) => f.text) }) } as Extension<Port> as Extension<never> },
-      services: [{ name: "s", about: "", start: (given) => void (host = given) as undefined }],
+      extend: { port: { attributes: { heard: { type: "any", about: "what was heard of it" } }, present: (v: LiveView, row: Port) => ({ heard: v.facts(heard, row.id).map((f) => f.text) }) } },
+      services: [{ name: "s", about: "", start: (given) => void (host = given) }],
       packetIn: {
         probe_punt(p, v): readonly Out[] {
           view = v;
