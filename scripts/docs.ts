@@ -3,7 +3,7 @@ import { readFileSync, readdirSync, writeFileSync } from "node:fs";
 import { join, relative } from "node:path";
 import { fileURLToPath } from "node:url";
 import ts from "typescript";
-import { chassisTable, stages, type App, type Chassis } from "#app";
+import { chassisTable, stages, type App, type Chassis, type PortColumns } from "#app";
 import { discoverApps } from "../src/boot/discover.ts";
 import { allTables } from "../src/boot/registry.ts";
 import { Engine } from "../src/compiler/engine.ts";
@@ -34,8 +34,9 @@ function bridgePorts(apps: readonly App[], layout: Layout): string[] {
   for (const [i, id] of ["a", "b"].entries()) rows.put(chassisTable, host(id, i + 1));
   const engine = new Engine({ apps, tables: allTables(apps), layout, rows, log: { error: (_fields, message) => { throw new Error(message); } } });
   engine.compileAll(0);
-  const ports = [...engine.portsOf("a")].sort((a, b) => a.ofport - b.ofport);
-  return ports.map((p) => row(p.ofport, code(p.name), p.type, Object.entries(p.options).map(([k, v]) => code(`${k}=${v}`)).join(" ")));
+  const ports = [...engine.rowsOf("a")].filter((r) => r.table === "Port").map(({ key, columns }) => ({ name: key, ...(columns as PortColumns).interface }) as { name: string; type: string; ofport_request: number; options: Record<string, string> });
+  ports.sort((a, b) => a.ofport_request - b.ofport_request);
+  return ports.map((p) => row(p.ofport_request, code(p.name), p.type, Object.entries(p.options).map(([k, v]) => code(`${k}=${v}`)).join(" ")));
 }
 
 export function pipelineMarkdown(apps: readonly App[]): string {

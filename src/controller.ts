@@ -2,13 +2,15 @@
 import type { AddressInfo } from "node:net";
 import type { Logger } from "pino";
 import type { App, Clock, Random } from "#app";
-import { allTables, checkApps } from "./boot/registry.ts";
+import { allPools, allTables, checkApps } from "./boot/registry.ts";
+import { flowEffects } from "./boot/effects.ts";
 import { discoverApps, orderApps } from "./boot/discover.ts";
 import type { Config } from "./config.ts";
+import { Claims } from "./compiler/claims.ts";
 import { CompilerLoop } from "./compiler/loop.ts";
 import { Engine } from "./compiler/engine.ts";
 import { machineClock } from "./lib/clock.ts";
-import { hookGuard } from "./lib/hook-guard.ts";
+import { hookGuard, type HookGuard } from "./lib/hook-guard.ts";
 import { Metrics } from "./lib/metrics.ts";
 import { machineRandom } from "./lib/random.ts";
 import { Facts } from "./model/facts.ts";
@@ -61,13 +63,15 @@ export class Controller {
     log.info({ apps: apps.map((a) => a.name), generation: model.generation, flows: engine.stats.flows, ms: Math.round(performance.now() - began) }, "compiled");
     const loop = new CompilerLoop(model, engine, (error) => log.error({ err: error }, "the compiler failed on a batch; its flows stay as they were"));
     this.stops.push(() => loop.stop());
+    const claims = new Claims(allPools(apps), model, engine, log);
+    this.stops.push(() => claims.stop());
     engineMetrics(metrics, engine, model);
 
     const facts = makeFacts(apps, clock, metrics);
     const view = engine.view.with(facts);
     const guard = hookGuard(log, () => clock.now());
     const packets = new Packets({ apps, layout, view, facts, guard, log });
-    const southbound = this.makeSouthbound(apps, model, view, engine, metrics, packets);
+    const southbound = this.makeSouthbound({ apps, layout, model, view, engine, metrics, packets, guard });
     await southbound.start();
     this.stops.push(() => southbound.stop());
     const services = new Services({
@@ -91,6 +95,7 @@ export class Controller {
         ready: () => (model.storeFailure === undefined ? { ok: true } : { ok: false, reason: `${model.storeFailure.message}; the store is opened again when the controller is restarted` }),
         switches: () => southbound.switches(),
         switch: (id) => southbound.switches().find((s) => s.id === id),
+        problems: () => southbound.problems(),
         removeSwitch: (id) => southbound.remove(id),
         flows: (query) => dump.flows(query),
         onFlowEvent: (listener) => dump.onEvent(listener),
@@ -110,10 +115,16 @@ export class Controller {
     );
   }
 
-  private makeSouthbound(apps: readonly App[], model: Model, view: View, engine: Engine, metrics: Metrics, packets: Packets): Southbound {
+  private makeSouthbound(parts: {
+    readonly apps: readonly App[]; readonly layout: Layout; readonly model: Model; readonly view: View; readonly engine: Engine; readonly metrics: Metrics;
+    readonly packets: Packets; readonly guard: HookGuard;
+  }): Southbound {
     const { config, log } = this.options;
+    const { apps, layout, model, view, engine, metrics, packets, guard } = parts;
     return new Southbound({
-      model: seenThrough(model, view), desired: engine, apps, metrics, log,
+      model: seenThrough(model, view), desired: engine, apps, metrics, log, guard,
+      effects: flowEffects(apps, layout, view, guard),
+      resourcesOf: (flow) => engine.provenance(flow).resources.map(({ type, id }) => ({ type, id })),
       config: { openflow: config.openflow, ovsdb: config.ovsdb, advertise: config.advertise, tls: config.tls, auditIntervalMs: config.auditIntervalMs },
       onPacketIn: (packet) => packets.handle(packet),
     });

@@ -43,7 +43,7 @@ const edges = all.flatMap(imports);
 const allowed: Readonly<Record<string, readonly string[]>> = {
   lib: [],
   app: ["lib"],
-  boot: [],
+  boot: ["pipeline", "southbound"],
   store: [],
   model: ["store"],
   pipeline: [],

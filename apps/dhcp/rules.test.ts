@@ -12,7 +12,7 @@ function flows({ view }: Cloud): { scope: string; table: string; spec: FlowSpec 
   const no = (): never => {
     throw new Error("only flows are expected");
   };
-  const out: AnyEmit = { flow: (scope: string, table: unknown, spec: unknown) => void found.push({ scope, table: table as string, spec: spec as FlowSpec }), into: no, include: no, meter: no, ovsPort: no, portContext: no, variant: no };
+  const out: AnyEmit = { flow: (scope: string, table: unknown, spec: unknown) => void found.push({ scope, table: table as string, spec: spec as FlowSpec }), into: no, include: no, item: no, row: no, patch: no, portContext: no, variant: no };
   for (const rule of rules) for (const at of view.all(attachmentTable)) rule.emit(at, view, out);
   return found;
 }

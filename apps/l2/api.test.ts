@@ -2,7 +2,8 @@ import { beforeEach, describe, expect, test } from "vitest";
 import { vifTable, type Tx, type Vif } from "#app";
 import { Api, type Shown, type Who } from "../../test/support/api.ts";
 import { vif } from "./api.ts";
-import { networkTable, portBindingTable, portStatusTable, portTable } from "./model.ts";
+import { networkTable, portBindingTable, portStatusTable, portTable, requestedChassis } from "./model.ts";
+import { derive } from "./rules.ts";
 
 let api: Api;
 beforeEach(async () => void (api = await Api.open()));
@@ -178,6 +179,32 @@ describe("binding and status", () => {
     const port = await api.show("port", id);
     return [port.status, port["binding:host_id"] as string];
   };
+
+  test("a hostname is self-declared: it names a host only if no other has it, as its hostname or as its system-id", async () => {
+    const asked = async (host: string): Promise<unknown> => {
+      const n = await net();
+      const port = await api.make("port", { network_id: n.id, "binding:host_id": host }, admin);
+      return port["binding:vif_type"];
+    };
+    await api.chassis("hv1", 1, { hostname: "node1" });
+    expect([await asked("hv1"), await asked("node1")]).toEqual(["ovs", "ovs"]);
+    await api.chassis("hv2", 2, { hostname: "node1" });
+    expect([await asked("hv1"), await asked("node1"), await asked("hv2")]).toEqual(["ovs", "binding_failed", "ovs"]);
+    await api.chassis("hv3", 3, { hostname: "hv1" });
+    expect(requestedChassis(api.model.view, "hv1")?.id).toBe("hv1");
+    // A host that calls itself like the requested one gets nothing of its ports.
+    const n = await net();
+    const port = await api.make("port", { network_id: n.id, "binding:host_id": "hv1" }, admin);
+    await api.model.transact({ requestId: "t", call: "plug" }, (tx) => {
+      const row = { id: "hv3/tap", chassis: "hv3", iface_id: port.id, name: "tap", ofport: 1, slot: 1 };
+      tx.put(vifTable, row);
+      vif.plugged(tx, row);
+    });
+    expect(await api.show("port", port.id)).toMatchObject({ status: "DOWN", "binding:host_id": "hv1" });
+    const attach = derive[0]!;
+    expect(attach.name).toBe("attachment");
+    expect((attach as unknown as { derive: (port: unknown, view: unknown) => unknown }).derive(api.model.view.get(portTable, port.id), api.model.view)).toBeUndefined();
+  });
 
   test("binding by request: at once, by id or host name; unknown hosts fail without an error", async () => {
     await api.chassis("hv1", 1);

@@ -2,10 +2,10 @@
 // groups security-groups', router interfaces l3's: their attributes of ports are Extensions over there.
 import {
   ApiError, AUTO, addressPairs, badRequest, boolean, chassisTable, conflict, invalidInput, mac, nonNegative, notFound, nullAs, objectOrNull, oneOf, orNull, string, uuid, vifTable,
-  type Alias, type ApiContext, type Attribute, type Caller, type Chassis, type Convert, type Extension, type ReadView, type Resource, type Tx, type Values, type Vif,
+  type Alias, type ApiContext, type Attribute, type Caller, type Convert, type Extension, type ReadView, type Resource, type Tx, type Values, type Vif,
 } from "#app";
 import { tenantMtu } from "../overlay/model.ts";
-import { networkTable, portBindingTable, portStatusTable, portTable, preferred, type AddressPair, type Network, type Port, type PortBinding, type PortStatus } from "./model.ts";
+import { networkTable, portBindingTable, portStatusTable, portTable, preferred, requestedChassis, type AddressPair, type Network, type Port, type PortBinding, type PortStatus } from "./model.ts";
 
 const NETWORK_OWNER = "admin / service / member@network_owner";
 
@@ -102,15 +102,6 @@ const network: Resource<Network> = {
 
 // ---- where a port is ----
 
-const isHost = (chassis: Chassis, host: string): boolean => chassis.id === host || chassis.hostname === host;
-
-function chassisOf(view: ReadView, host: string): Chassis | undefined {
-  const byId = view.get(chassisTable, host);
-  if (byId !== undefined) return byId;
-  for (const chassis of view.all(chassisTable)) if (chassis.hostname === host) return chassis;
-  return undefined;
-}
-
 const UNBOUND: Omit<PortBinding, "id"> = { requested_host: "", vnic_type: "normal", profile: {} };
 const NOWHERE: Omit<PortStatus, "id"> = { status: "DOWN", host: "" };
 
@@ -129,7 +120,7 @@ function vifOf(view: ReadView, port: Port, appeared?: Vif, gone?: Vif): Vif | un
   for (const vif of appeared === undefined ? view.by(vifTable, "iface_id", port.id) : [...view.by(vifTable, "iface_id", port.id), appeared]) {
     if (vif.id === gone?.id || (best !== undefined && !preferred(vif, best, host))) continue;
     const chassis = view.get(chassisTable, vif.chassis);
-    if (chassis !== undefined && (wanted === "" || isHost(chassis, wanted))) best = vif;
+    if (chassis !== undefined && (wanted === "" || requestedChassis(view, wanted)?.id === chassis.id)) best = vif;
   }
   return best;
 }
@@ -180,7 +171,7 @@ function presentBinding(view: ReadView, id: string): Record<string, unknown> {
   const binding = bindingOf(view, id);
   const status = statusOf(view, id);
   const host = binding.requested_host || status.host;
-  const chassis = host === "" ? undefined : chassisOf(view, host);
+  const chassis = host === "" ? undefined : requestedChassis(view, host);
   return {
     status: status.status,
     "binding:host_id": host,
@@ -359,7 +350,7 @@ const port: Resource<Port> = {
     if (changes.mac_address !== undefined && changes.mac_address !== row.mac_address) {
       const host = boundHost(tx, row.id);
       address = changes.mac_address === null ? newMac(tx, row.network_id) : (changes.mac_address as string);
-      if (host !== "" && changes["binding:host_id"] !== "" && chassisOf(tx, host) !== undefined) {
+      if (host !== "" && changes["binding:host_id"] !== "" && requestedChassis(tx, host) !== undefined) {
         throw conflict("PortBound", `Unable to complete operation on port ${row.id}, port is already bound, port type: ovs, old_mac ${row.mac_address}, new_mac ${address}.`);
       }
       if (changes.mac_address !== null) givenMac(tx, row.network_id, address);

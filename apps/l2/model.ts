@@ -1,5 +1,7 @@
 // l2's entities: networks, ports, their addresses, and where ports are attached. The one file of l2 that other apps import.
-import { defineScope, defineTable, defineVariantScope, isIpv6, type Outputs, type ReadView, type Row, type StandardRow, type Vif } from "#app";
+import {
+  chassisScope, chassisTable, defineScope, defineTable, defineVariantScope, isIpv6, load, next, toStage, type Chassis, type Outputs, type ReadView, type Row, type StandardRow, type Vif,
+} from "#app";
 import { linkLocal } from "packet-codec";
 import { l2 } from "./tables.ts";
 
@@ -150,6 +152,16 @@ export function neighbour(out: Outputs, network: { readonly id: string; readonly
   say(ip);
   if (isIpv6(ip) && !ip.startsWith("fe80:")) say(linkLocal(mac));
 }
+/** Says at which chassis a MAC of a network is that is no port's: one that another app holds there, e.g. of a gateway. */
+export function holdMac(out: Outputs, network: { readonly id: string; readonly key: number }, mac: string, at: { readonly chassis: string; readonly host_key: number }): void {
+  const into = out.into(l2);
+  into.flow(netScope(network.id), "l2_lookup", {
+    priority: 100, match: { "reg:net": network.key, eth_dst: mac }, actions: [load("out_port_key", 0), load("out_host", at.host_key), toStage("locate")],
+  });
+  // There it is left to the tables that come after l2's.
+  into.flow(chassisScope(at.chassis), "l2_lookup", { priority: 110, match: { "reg:net": network.key, eth_dst: mac }, actions: [next] });
+}
+
 const neighbours = l2.shapes("neighbour", {
   known: (n: { net: number; address: string; mac: string }) => ({
     priority: 100, match: { "reg:net": n.net, "reg:nexthop": n.address }, actions: [{ type: "set_field", field: "eth_dst", value: n.mac } as const],
@@ -158,3 +170,13 @@ const neighbours = l2.shapes("neighbour", {
 
 /** Of two interfaces of one port, where it may be: the one where it already is, so that a second plug takes nothing away. */
 export const preferred = (a: Vif, b: Vif, host: string): boolean => (a.chassis === host) === (b.chassis === host) ? a.id < b.id : a.chassis === host;
+/**
+ * The chassis that a port's requested host names: by its system-id, which is proved. A hostname is self-declared, so it counts only
+ * where exactly one chassis has it and none has it as its system-id.
+ */
+export function requestedChassis(view: ReadView, host: string): Readonly<Chassis> | undefined {
+  const byId = view.get(chassisTable, host);
+  if (byId !== undefined) return byId;
+  const named = view.by(chassisTable, "hostname", host);
+  return named.length === 1 ? named[0] : undefined;
+}

@@ -8,7 +8,7 @@ import { ports as ofPorts } from "node-openflow";
 import { linkLocal } from "packet-codec";
 import {
   addressTable, attachmentTable, fromScope, hostScope, lanScope, membersScope, neighbour, netScope, networkTable, placeOf, portBindingTable, portStatusTable, portTable,
-  preferred, sendersScope, type Attachment, type Port,
+  preferred, requestedChassis, sendersScope, type Attachment, type Port,
 } from "./model.ts";
 import { l2 } from "./tables.ts";
 
@@ -34,10 +34,11 @@ function attach(port: Port, view: ReadView): Attachment | undefined {
   if (network === undefined || !network.admin_state_up) return undefined;
   const wanted = view.get(portBindingTable, port.id)?.requested_host ?? "";
   const host = vifs.length === 1 ? "" : (view.get(portStatusTable, port.id)?.host ?? "");
+  const requested = wanted === "" ? undefined : requestedChassis(view, wanted);
   let best: { vif: Vif; chassis: Chassis } | undefined;
   for (const vif of vifs) {
     const chassis = view.get(chassisTable, vif.chassis);
-    if (chassis === undefined || (wanted !== "" && wanted !== chassis.id && wanted !== chassis.hostname)) continue;
+    if (chassis === undefined || (wanted !== "" && chassis.id !== requested?.id)) continue;
     if (best === undefined || preferred(vif, best.vif, host)) best = { vif, chassis };
   }
   if (best === undefined) return undefined;
@@ -48,7 +49,7 @@ function attach(port: Port, view: ReadView): Attachment | undefined {
   };
 }
 
-export const derive = [derivation({ name: "attachment", on: each(portTable), into: attachmentTable, derive: attach })];
+export const derive = [derivation({ name: "attachment", on: each(portTable), into: attachmentTable, reads: [vifTable, networkTable, portBindingTable, portStatusTable, chassisTable], derive: attach })];
 
 /** A (MAC, address or prefix) a port may send from. */
 interface Source {
@@ -87,7 +88,7 @@ const localPort = l2.rule({
     const { sender, receiver } = out.portContext(view, port.id);
     const sources = port.port_security_enabled ? sourcesOf(port, view) : [];
     out.include(scope, lanScope(at.network_id));
-    out.meter(scope, at.slot, PUNT_RATE_PPS, PUNT_BURST);
+    out.item(scope, "meter", at.slot, { unit: "pps", rate: PUNT_RATE_PPS, burst: PUNT_BURST });
     out.into(core).flow(scope, "classify", {
       priority: at.vlan === null ? 100 : 110,
       match: at.vlan === null ? { in_port: at.ofport } : { in_port: at.ofport, vlan_vid: VLAN_PRESENT | at.vlan },

@@ -1,6 +1,7 @@
 // l3's entities: routers and their interfaces. An interface is a port of l2 (device_owner network:router_interface);
 // its MAC and addresses are that port's.
-import { defineScope, defineTable, type Row, type Scope, type StandardRow } from "#app";
+import { defineScope, defineTable, load, toStage, type Outputs, type Row, type Scope, type StandardRow } from "#app";
+import { l3 } from "./tables.ts";
 
 export interface Route {
   readonly destination: string;
@@ -28,3 +29,23 @@ export const routerScope = defineScope("router");
 export const enterScope: (routerId: string, networkId: string) => Scope = defineScope("router-from");
 /** Who may send through the router: see sendersScope. */
 export const routerSendersScope = defineScope("router-senders");
+
+/**
+ * Routers whose packets pass the translate stage before they are routed. A joint: an app that translates addresses of a router derives
+ * a row for it and puts its tables into that stage; the router then has a conntrack zone on every chassis that has its networks, which
+ * `router_zone` holds there. Routers without a row do without.
+ */
+export interface Translation extends Row {
+  readonly router_id: string;
+}
+export const translationTable = defineTable<Translation>()("translation", { derived: true, open: true, indexes: { router: (t) => t.router_id } });
+/** Holder of a router's zone in the zone pool. */
+export const zoneHolder = (routerId: string): string => `router/${routerId}`;
+
+/**
+ * Lets what is addressed to `mac` in a network enter a router on the switches of `scope`, from wherever it comes: how a packet that was
+ * sent to the chassis where the router's work for it is done arrives there.
+ */
+export function enterRouter(out: Outputs, scope: Scope, network: { readonly key: number }, mac: string, router: { readonly key: number }, stage: "translate" | "route" = "translate"): void {
+  out.into(l3).flow(scope, "l3_input", { priority: 110, match: { "reg:net": network.key, eth_dst: mac }, actions: [load("router", router.key), toStage(stage)] });
+}

@@ -1,14 +1,14 @@
 // How routers become flows. A router's flows are the same on every chassis; a chassis has those of the routers on its
 // own networks, and of the networks these lead to.
 import {
-  baseScope, callStage, chassisScope, copy, each, ethType, familyMatch, ipDst, ipProto, isIpv6, load, parseCidr, parseIp, contains, setField, toStage, toTable,
-  type Emit, type FlowAction, type ReadView, type RegisterName, type Scope, type TableName,
+  baseScope, callStage, claim, claimTable, derivation, poolNumberTable, zonePool, chassisScope, copy, each, ethType, familyMatch, ipDst, ipProto, isIpv6, load, parseCidr, parseIp, contains, setField, toStage, toTable,
+  type Claim, type Emit, type FlowAction, type ReadView, type RegisterName, type Scope, type TableName,
 } from "#app";
 import { ports as ofPorts } from "node-openflow";
 import { linkLocal } from "packet-codec";
 import { subnetTable } from "../ipam/model.ts";
 import { addressTable, attachmentTable, lanScope, membersScope, netScope, networkTable, portTable, sendersScope } from "../l2/model.ts";
-import { enterScope, routerInterfaceTable, routerScope, routerSendersScope, routerTable } from "./model.ts";
+import { enterScope, routerInterfaceTable, routerScope, routerSendersScope, routerTable, translationTable, zoneHolder } from "./model.ts";
 import { l3 } from "./tables.ts";
 
 type L3Action = FlowAction<TableName<typeof l3>, RegisterName<typeof l3>>;
@@ -59,6 +59,7 @@ const routing = l3.rule({
   emit(router, view, out) {
     if (!router.admin_state_up) return;
     const legs = legsOf(router.id, view);
+    const translates = view.count(translationTable, "router", router.id) > 0;
     const scope = routerScope(router.id);
     const route = (cidr: string, actions: readonly L3Action[], bonus: number): void => {
       const prefix = Number(cidr.slice(cidr.indexOf("/") + 1));
@@ -79,7 +80,7 @@ const routing = l3.rule({
       out.flow(entry, "l3_input", {
         priority: 100,
         match: { "reg:net": leg.netKey, eth_dst: leg.mac, "reg:from_tunnel": 0 },
-        actions: [load("router", router.key), toStage("route")],
+        actions: [load("router", router.key), toStage(translates ? "translate" : "route")],
       });
       for (const { ip, cidr } of leg.addresses) {
         route(cidr, onward(leg, isIpv6(cidr), undefined), 1);
@@ -126,6 +127,31 @@ function answer(key: number, ip: string, scope: Scope, out: Emit<typeof l3>): vo
   out.flow(scope, "l3_route", { priority: 800, match: to, actions: [] });
 }
 
+const routerZone = l3.rule({
+  name: "router-zone",
+  about: "the conntrack zone of a router that translates, on one chassis",
+  on: each(poolNumberTable),
+  emit(number, view, out) {
+    if (number.pool !== zonePool.name || !number.holder.startsWith(zoneHolder(""))) return;
+    const router = view.get(routerTable, number.holder.slice(zoneHolder("").length));
+    if (router === undefined) return;
+    out.flow(chassisScope(number.part), "router_zone", { priority: 100, match: { "reg:router": router.key }, actions: [load("router_zone", number.n), { type: "next" }] });
+  },
+});
+
+export const derive = [
+  derivation({
+    name: "zone-claim",
+    on: each(translationTable),
+    into: claimTable,
+    reads: [routerInterfaceTable, attachmentTable],
+    derive(translation, view): Claim[] {
+      const chassis = new Set(view.by(routerInterfaceTable, "router", translation.router_id).flatMap((leg) => view.pairKeys(attachmentTable, "network_chassis", leg.network_id)));
+      return [...chassis].sort().map((c) => claim(`l3/router-zone/${translation.id}`, zonePool, c, zoneHolder(translation.router_id)));
+    },
+  }),
+];
+
 const expired = l3.rule({
   name: "expired",
   about: "expired packets of a local port go to the controller, at the port's own rate",
@@ -135,7 +161,7 @@ const expired = l3.rule({
   },
 });
 
-export const rules = [routing, expired];
+export const rules = [routing, routerZone, expired];
 
 export const staticFlows = l3.static((out) => {
   for (const eth_type of [ethType.ip, ethType.ipv6]) {

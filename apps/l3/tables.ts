@@ -5,6 +5,7 @@ import { definePipeline } from "#app";
 export const l3 = definePipeline({
   tables: {
     l3_input: { stage: "forward", miss: "sibling", about: "packets for the MAC of a router interface", match: ["reg:net", "reg:from_tunnel", "eth_dst"] },
+    router_zone: { stage: "translate", miss: "next", about: "a router that translates has a conntrack zone on each chassis", match: ["reg:router"] },
     l3_route: {
       stage: "route", miss: "drop", about: "longest prefix -> next network and hop; pings of the router itself; expired packets",
       match: ["reg:router", "eth_type", "ipv4_dst", "ipv6_dst", "ip_proto", "ip_ttl", "icmpv4_type", "icmpv4_code", "icmpv6_type", "icmpv6_code"],

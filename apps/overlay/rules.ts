@@ -31,6 +31,7 @@ export const derive = [
     name: "encap-profile",
     on: each(chassisTable),
     into: profileTable,
+    reads: [],
     derive: (c) => {
       const profile = profileOf(c);
       return profile === undefined ? undefined : { id: c.id, profile };
@@ -40,6 +41,7 @@ export const derive = [
     name: "tunnel-segment",
     on: each(networkTable),
     into: segmentTable,
+    reads: [],
     derive: (network): Segment => ({ id: `${OWN}${network.id}`, network_id: network.id, type: "tunnel", physical_network: null, segmentation_id: network.key }),
   }),
 ];
@@ -59,7 +61,9 @@ const tunnelPorts = overlay.rule({
     if (profile === undefined) return;
     out.variant(chassis.id, profile);
     for (const type of chassis.encap_types) {
-      out.ovsPort(chassisScope(chassis.id), { name: portName[type], type, options: { remote_ip: "flow", key: "flow", local_ip: chassis.encap_ip }, ofport: tunnelPort[type] });
+      out.row(chassisScope(chassis.id), "Port", portName[type], {
+        interface: { type, options: { remote_ip: "flow", key: "flow", local_ip: chassis.encap_ip }, ofport_request: tunnelPort[type] },
+      });
     }
     // Broadcast goes to every member chassis of a network; the copy for oneself ends here.
     out.flow(chassisScope(chassis.id), "tunnel_out", { priority: 200, match: { "reg:out_host": chassis.key }, actions: [] });

@@ -23,6 +23,7 @@ export const derive = [
     name: "sg-member",
     on: each(portGroupsTable),
     into: memberTable,
+    reads: [addressTable, portTable],
     derive(port, view): Member[] {
       const ips = view.by(addressTable, "port", port.id).map((a) => a.ip);
       for (const pair of view.get(portTable, port.id)?.allowed_address_pairs ?? []) if (!ips.includes(pair.ip_address)) ips.push(pair.ip_address);

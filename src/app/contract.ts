@@ -1,10 +1,12 @@
 // The app contract ("#app"): all that a network function may import of the core. An app is a folder under apps/ whose
 // index.ts exports an App as default; it is found, not listed. ARCHITECTURE.md tells how to add one.
+import type { TableEffects } from "./effects.ts";
+import type { PacketInHandler } from "./packets.ts";
+import type { Pool } from "./pools.ts";
 import type { Alias, Extension, Resource } from "./resource.ts";
 import type { Vif } from "./inventory.ts";
-import type { PipelineDecl } from "./pipeline.ts";
-import type { Derivation, Rule, StaticFlows } from "./rules.ts";
-import type { PacketInHandler } from "./packets.ts";
+import type { Derivation } from "./derivations.ts";
+import type { PipelineDecl, Rule, StaticFlows } from "./pipeline.ts";
 import type { ServiceDecl } from "./service.ts";
 import type { AnySoftTable } from "./soft-table.ts";
 import type { AnyTable, ReadView, Tx } from "./table.ts";
@@ -17,9 +19,12 @@ export * from "./resource.ts";
 export * from "./stages.ts";
 export * from "./actions.ts";
 export * from "./scopes.ts";
-export * from "./rules.ts";
-export * from "./pipeline.ts";
+export * from "./derivations.ts";
+export * from "./outputs.ts";
+export * from "./pools.ts";
 export * from "./packets.ts";
+export * from "./effects.ts";
+export * from "./pipeline.ts";
 export * from "./service.ts";
 export * from "./validate.ts";
 
@@ -48,10 +53,14 @@ export interface App {
   readonly extend?: Readonly<Record<string, Extension<never>>>;
   readonly aliases?: readonly Alias[];
   readonly pipeline?: PipelineDecl;
+  /** Pools of numbers that its rows and claims draw on. */
+  readonly pools?: readonly Pool[];
   readonly derive?: readonly Derivation[];
   readonly rules?: readonly Rule[];
   readonly staticFlows?: StaticFlows;
   readonly portContext?: readonly PortContext[];
+  /** Table name -> what happens when its flows come and go on a switch. */
+  readonly effects?: Readonly<Record<string, TableEffects>>;
   /** Table name -> handler of what its flows punt. */
   readonly packetIn?: Readonly<Record<string, PacketInHandler>>;
   readonly services?: readonly ServiceDecl[];

@@ -2,7 +2,8 @@
 // are allocated from these declarations at boot: src/pipeline/layout.ts. What a rule says beyond its declarations does not compile.
 import type { MatchValue } from "node-openflow";
 import type { Field, FlowAction } from "./actions.ts";
-import type { Source, Rule, StaticFlows } from "./rules.ts";
+import type { Items, OvsPatch, OvsRowOf, OvsTable } from "./outputs.ts";
+import type { Source } from "./derivations.ts";
 import type { Scope } from "./scopes.ts";
 import { sharedRegisters, type RegisterDecl, type SharedRegister, type StageName } from "./stages.ts";
 import type { ReadView } from "./table.ts";
@@ -75,15 +76,6 @@ export interface Shape<V = never> {
   readonly make: (value: V) => FlowSpec;
 }
 
-/** An OVSDB port the controller wants on a chassis' integration bridge. */
-export interface PortSpec {
-  readonly name: string;
-  readonly type: string;
-  readonly options: Readonly<Record<string, string>>;
-  /** The same number on every chassis. */
-  readonly ofport: number;
-}
-
 /** What every app's registers and stages say of a port. */
 export interface PortActions {
   /** Of the port as sender: loads, and the stage its packets enter. */
@@ -98,9 +90,12 @@ export interface Outputs {
   into<Q extends PipelineDecl>(pipeline: Q): Emit<Q>;
   /** Whoever has `from` has `to` as well. Cycles are fine. */
   include(from: Scope, to: Scope): void;
-  /** A drop meter, packets per second. l2 makes one for each attached port, its id the port's slot: what it may punt. */
-  meter(scope: Scope, id: number, ratePps: number, burst: number): void;
-  ovsPort(scope: Scope, port: PortSpec): void;
+  /** A meter or group of the switch, by a number that a pool or a stored row gave. Several may want the same; it goes with the last. */
+  item<K extends keyof Items>(scope: Scope, kind: K, id: number, value: Items[K]): void;
+  /** A row of the host's database. `key` is unique for its table on a host; a Port's is its name. */
+  row<T extends OvsTable>(scope: Scope, table: T, key: string, columns: OvsRowOf<T>): void;
+  /** One column of a row of somebody else's. */
+  patch(scope: Scope, patch: OvsPatch): void;
   /** What all apps say of a port, see App.portContext. */
   portContext(view: ReadView, portId: string): PortActions;
   /** The chassis' variant string, for scopes of defineVariantScope. One rule sets it: overlay. */
@@ -117,6 +112,17 @@ export interface AnyEmit extends Outputs {
   flow(scope: Scope, table: string, flow: FlowSpec): void;
   flow(scope: Scope, shape: Shape, value: unknown): void;
 }
+
+/** A rule as the engine holds it; apps make them with their pipeline's `rule`. Entity and tracked reads in, outputs out. */
+export interface Rule<E = unknown> {
+  readonly name: string;
+  readonly about: string;
+  readonly on: Source<E>;
+  emit(entity: E, view: ReadView, out: AnyEmit): void;
+}
+
+/** Outputs that need no entity, in scope `base`, emitted once. */
+export type StaticFlows = (out: AnyEmit) => void;
 
 /** Declarations of shapes: each is a function from what it is filled with to the flow, and may do nothing with it but place it. */
 type ShapeDecls = Readonly<Record<string, (value: never) => { readonly priority: number; readonly match: object; readonly actions: readonly object[]; readonly meter?: number }>>;

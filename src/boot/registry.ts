@@ -1,5 +1,6 @@
 // The apps of this controller taken together: checked once at boot, so that a wrong manifest ends the start with one line.
-import { chassisTable, vifTable } from "../app/inventory.ts";
+import { chassisTable, vifTable, zonePool } from "../app/inventory.ts";
+import { claimTable, poolNumberTable, type Pool } from "../app/pools.ts";
 import type { App } from "../app/contract.ts";
 import type { AnyTable } from "../app/table.ts";
 
@@ -13,7 +14,7 @@ export function allTables(apps: readonly App[]): AnyTable[] {
     owners.set(table.name, owner);
     out.push(table);
   };
-  for (const table of [chassisTable, vifTable]) add(table, "core");
+  for (const table of [chassisTable, vifTable, poolNumberTable, claimTable]) add(table, "core");
   for (const app of apps) for (const table of app.tables ?? []) add(table, app.name);
   return out;
 }
@@ -37,6 +38,9 @@ export function checkApps(apps: readonly App[]): void {
     for (const table of Object.keys(app.packetIn ?? {})) {
       if (app.pipeline?.tables[table] === undefined) throw new Error(`app ${app.name} handles packets of table ${table}, which it does not declare`);
     }
+    for (const table of Object.keys(app.effects ?? {})) {
+      if (app.pipeline?.tables[table] === undefined) throw new Error(`app ${app.name} has effects of table ${table}, which it does not declare`);
+    }
     for (const { register } of app.portContext ?? []) {
       if (register !== undefined && app.pipeline?.registers?.[register] === undefined) throw new Error(`app ${app.name} loads register ${register}, which it does not declare`);
     }
@@ -52,4 +56,16 @@ export function checkApps(apps: readonly App[]): void {
     const twice = names.find((n, i) => names.indexOf(n) !== i);
     if (twice !== undefined) throw new Error(`app ${app.name} has two rules named ${twice}`);
   }
+}
+
+/** Pools of numbers, by name. @throws Error naming a pool that two declare */
+export function allPools(apps: readonly App[]): ReadonlyMap<string, Pool> {
+  const pools = new Map([[zonePool.name, zonePool]]);
+  for (const app of apps) {
+    for (const pool of app.pools ?? []) {
+      if (pools.has(pool.name)) throw new Error(`pool ${pool.name} of ${app.name} is declared already`);
+      pools.set(pool.name, pool);
+    }
+  }
+  return pools;
 }

@@ -3,8 +3,18 @@
 import { FLOW_KEY_OFFSET, FLOW_MOD_MATCH_OFFSET } from "node-openflow";
 import type { OwnedFlow } from "./flows.ts";
 
+/** The flows of several contributors for one key, and the one that a switch gets for them, once somebody asked. */
+export class Shared<O> {
+  readonly flows: OwnedFlow<O>[];
+  effective: OwnedFlow<O> | undefined = undefined;
+
+  constructor(flows: OwnedFlow<O>[]) {
+    this.flows = flows;
+  }
+}
+
 /** The flow of a key, or those of several contributors. */
-export type Entry<O> = OwnedFlow<O> | OwnedFlow<O>[];
+export type Entry<O> = OwnedFlow<O> | Shared<O>;
 
 /** Up to this many entries are searched one by one. */
 const UNINDEXED = 8;
@@ -100,7 +110,7 @@ function place(index: Int32Array, hash: number, value: number): void {
   index[i] = value;
 }
 
-const first = <O>(entry: Entry<O>): OwnedFlow<O> => (Array.isArray(entry) ? entry[0]! : entry);
+const first = <O>(entry: Entry<O>): OwnedFlow<O> => (entry instanceof Shared ? entry.flows[0]! : entry);
 
 /** Whether two flows are the same on a switch: equal bytes from the table to the end of the match. */
 export function sameKey(a: OwnedFlow<unknown>, b: OwnedFlow<unknown>): boolean {

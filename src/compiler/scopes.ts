@@ -36,7 +36,7 @@ export class Scopes {
   private readonly variants = new Map<string, string>();
   private added: [Node, Node][] = [];
   private removed: [Node, Node][] = [];
-  private readonly turned = new Set<string>();
+  private readonly changedVariants = new Set<string>();
 
   private node(name: string): Node {
     let node = this.nodes.get(name);
@@ -76,7 +76,7 @@ export class Scopes {
   setVariant(chassis: string, variant: string | undefined): void {
     if (variant === undefined) this.variants.delete(chassis);
     else this.variants.set(chassis, variant);
-    this.turned.add(chassis);
+    this.changedVariants.add(chassis);
   }
 
   addChassis(chassis: string): void {
@@ -89,6 +89,22 @@ export class Scopes {
       this.dropIfIdle(node);
     }
     this.closures.delete(chassis);
+  }
+
+  /** Whether a chassis has a scope, by its full name. */
+  has(chassis: string, scope: string): boolean {
+    const closure = this.closures.get(chassis);
+    if (closure === undefined) return false;
+    const plain = this.nodes.get(scope);
+    if (plain !== undefined && !plain.perVariant) return closure.nodes.has(plain);
+    const at = scope.indexOf(PER_VARIANT);
+    const node = at < 0 ? undefined : this.nodes.get(scope.slice(0, at + 1));
+    return node !== undefined && closure.nodes.has(node) && closure.variant === scope.slice(at + 1);
+  }
+
+  /** Chassis that are known. */
+  chassis(): Iterable<string> {
+    return this.closures.keys();
   }
 
   /** Chassis that have a scope, by its full name. */
@@ -108,8 +124,8 @@ export class Scopes {
     for (const node of closure.nodes) yield fullName(node, closure.variant);
   }
 
-  /** Applies everything said since the last call. `tell`: whether the change is wanted; else it comes back empty. */
-  settle(tell = true): MembershipChange {
+  /** Applies every change since the last call. `wanted`: whether the difference is; else it comes back empty. */
+  commit(wanted = true): MembershipChange {
     const change: MembershipChange = { gained: new Map(), lost: new Map() };
     const { removed, added } = this;
     this.removed = [];
@@ -129,15 +145,15 @@ export class Scopes {
       if (!closure.fresh) continue;
       closure.fresh = false;
       closure.variant = this.variants.get(chassis) ?? "";
-      this.grow(chassis, [this.node(baseScope), this.node(chassisScope(chassis))], tell ? change : undefined);
+      this.grow(chassis, [this.node(baseScope), this.node(chassisScope(chassis))], wanted ? change : undefined);
     }
-    for (const chassis of this.turned) this.turn(chassis, change);
-    this.turned.clear();
+    for (const chassis of this.changedVariants) this.changeVariant(chassis, change);
+    this.changedVariants.clear();
     return change;
   }
 
   /** A new variant: the same names stand for other scopes. */
-  private turn(chassis: string, change: MembershipChange): void {
+  private changeVariant(chassis: string, change: MembershipChange): void {
     const closure = this.closures.get(chassis);
     const variant = this.variants.get(chassis) ?? "";
     if (closure === undefined || closure.variant === variant) return;

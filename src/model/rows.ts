@@ -21,6 +21,9 @@ export class TableData {
   /** The same, with their functions: walked for every row that is put. */
   private readonly indexList: { readonly fn: IndexFn<Row>; readonly keys: Keys }[] = [];
   private readonly pairList: { readonly fn: PairFn<Row>; readonly as: Map<string, Keys> }[] = [];
+  /** Keys of the row that is being put. */
+  private readonly indexKeys: ReturnType<IndexFn<Row>>[] = [];
+  private readonly pairKeysOf: ReturnType<PairFn<Row>>[] = [];
   readonly table: AnyTable;
 
   constructor(table: AnyTable) {
@@ -37,19 +40,25 @@ export class TableData {
     }
   }
 
+  /** @throws what an index function throws; then nothing has changed */
   put(row: Row): void {
     const before = this.rows.get(row.id);
+    // Every key is known before anything changes: a function that throws leaves no half of a row behind.
+    for (let i = 0; i < this.indexList.length; i++) this.indexKeys[i] = this.indexList[i]!.fn(row);
+    for (let i = 0; i < this.pairList.length; i++) this.pairKeysOf[i] = this.pairList[i]!.fn(row);
     if (before !== undefined) this.unindex(before);
     this.rows.set(row.id, row);
     this.gone.delete(row.id);
-    for (const { fn, keys } of this.indexList) {
-      const key = fn(row);
+    for (let i = 0; i < this.indexList.length; i++) {
+      const key = this.indexKeys[i];
+      const { keys } = this.indexList[i]!;
       if (key === undefined) continue;
       if (typeof key === "string") addTo(keys, key, row.id);
       else for (const k of key) addTo(keys, k, row.id);
     }
-    for (const { fn, as } of this.pairList) {
-      const pair = fn(row);
+    for (let i = 0; i < this.pairList.length; i++) {
+      const pair = this.pairKeysOf[i];
+      const { as } = this.pairList[i]!;
       if (pair === undefined) continue;
       let bs = as.get(pair[0]);
       if (bs === undefined) as.set(pair[0], (bs = new Map<string, Ids>()));

@@ -83,7 +83,7 @@ export class FlowDump {
   private async installed(id: string): Promise<Installed> {
     const out: Installed = { same: new Map(), changed: new Map(), foreign: [] };
     await this.parts.southbound.compareInstalled(id, (entry, flow, same) => {
-      if (flow === undefined) out.foreign.push(this.foreign(id, entry));
+      if (flow === undefined) out.foreign.push(same ? this.learned(id, entry) : this.foreign(id, entry));
       else if (same) out.same.set(flow.key, { packet_count: entry.packet_count, byte_count: entry.byte_count });
       else out.changed.set(flow.key, this.foreign(id, entry));
     });
@@ -132,6 +132,12 @@ export class FlowDump {
       packet_count: entry.packet_count,
       byte_count: entry.byte_count,
     };
+  }
+
+  /** What the switch made by itself: whose flow learned it, its cookie says. */
+  private learned(id: string, entry: FlowStatsView): FlowRecord {
+    const table = this.parts.layout.tableById(entry.table_id);
+    return { ...this.foreign(id, entry), app: table?.app ?? "", about: `learned by the switch, ages by itself: ${table?.about ?? ""}`, state: "learned" };
   }
 
   private tell(delta: Delta): void {

@@ -4,6 +4,7 @@ import type { AddressInfo } from "node:net";
 import { pino } from "pino";
 import { afterEach, describe, expect, it } from "vitest";
 import { Metrics } from "../lib/metrics.ts";
+import type { Problem } from "../lib/problem.ts";
 import type { FlowEvent, FlowRecord } from "./flows.ts";
 import { createOps, type OpsServer } from "./server.ts";
 import type { StreamLimits } from "./stream.ts";
@@ -19,6 +20,8 @@ const flows = [
   flow({ switch: "hv2", state: "foreign", app: "", rule: "", resources: [], match: "tcp" }),
 ];
 
+const problem = (severity: Problem["severity"], since: string): Problem => ({ kind: "host", severity, since, text: "", resources: [], switches: ["hv1"], cure: { text: "" } });
+let problems: Problem[] = [];
 let ops: OpsServer | undefined;
 let listeners: ((event: FlowEvent) => void)[] = [];
 function make(options: { ready?: () => { ok: boolean; reason?: string }; flows?: Iterable<FlowRecord>; stream?: Partial<StreamLimits>; metrics?: Metrics } = {}): OpsServer {
@@ -32,6 +35,7 @@ function make(options: { ready?: () => { ok: boolean; reason?: string }; flows?:
       switches: () => [{ id: "hv1" }, { id: "hv2" }],
       switch: (id) => [{ id: "hv1" }, { id: "hv2" }].find((s) => s.id === id),
       flows: () => options.flows ?? flows,
+      problems: () => problems,
       removeSwitch: (id) => Promise.resolve(id !== "hv1"),
       onFlowEvent: (listener) => {
         listeners.push(listener);
@@ -66,6 +70,13 @@ describe("health, metrics, switches", () => {
     expect(await remove("hv1")).toEqual([409, "CONNECTED"]);
     expect(await remove("hv2")).toEqual([204, ""]);
     expect(await remove("hv3")).toEqual([404, "NOT_FOUND"]);
+  });
+  it("lists what is wrong, worst first", async () => {
+    const server = make();
+    expect((await server.inject("/problems")).json()).toEqual([]);
+    problems = [problem("warning", "2026-01-01T00:00:00.000Z"), problem("error", "2026-01-03T00:00:00.000Z"), problem("error", "2026-01-02T00:00:00.000Z"), problem("critical", "2026-01-09T00:00:00.000Z")];
+    expect((await server.inject("/problems")).json()).toEqual([problems[3], problems[2], problems[1], problems[0]]);
+    problems = [];
   });
   it("is not ready for a reason", async () => {
     const answer = await make({ ready: () => ({ ok: false, reason: "disk full" }) }).inject("/readyz");

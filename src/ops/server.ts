@@ -4,6 +4,7 @@ import fastify, { type FastifyError, type FastifyInstance } from "fastify";
 import { OpenFlowError, parseMatch } from "node-openflow";
 import type { Logger } from "pino";
 import type { Metrics } from "../lib/metrics.ts";
+import { worstFirst, type Problem } from "../lib/problem.ts";
 import { filtered, flowDump, flowFilter, flowStates, type FlowEvent, type FlowQuery, type FlowRecord } from "./flows.ts";
 import { FlowStream, streamLimits, type StreamLimits } from "./stream.ts";
 
@@ -17,6 +18,8 @@ export interface OpsProviders {
   ready(): { readonly ok: boolean; readonly reason?: string };
   switches(): readonly SwitchInfo[];
   switch(id: string): SwitchInfo | undefined;
+  /** What is wrong now, in any order. */
+  problems(): Iterable<Problem>;
   /** Forgets a host that will not come back. False: it is connected. */
   removeSwitch(id: string): Promise<boolean>;
   /** May answer with more than the query asks for: it is filtered again. Throws BadQuery for a query it cannot read. */
@@ -117,6 +120,8 @@ export function createOps(options: OpsOptions): OpsServer {
     const found = providers.switch(request.params.id);
     return found === undefined ? reply.code(404).send(failure("NOT_FOUND", `there is no switch ${request.params.id.slice(0, 256)}`)) : reply.send({ switch: found });
   });
+
+  server.get("/problems", () => worstFirst(providers.problems()));
 
   server.delete<{ Params: { id: string } }>("/switches/:id", async (request, reply) => {
     const { id } = request.params;

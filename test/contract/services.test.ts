@@ -304,10 +304,10 @@ describe("soft tables", () => {
     const h = await make({
       pipeline, tables: [notes, made],
       rules: [pipeline.rule({ name: "curious", about: "", on: each(vifTable), emit: (_, view) => void view.get(soft, "a") })],
-      derive: [{ name: "nosy", on: each(vifTable), into: made, derive: (_, view) => (view.get(soft, "a"), undefined) }],
+      derive: [{ name: "nosy", on: each(vifTable), into: made, reads: [notes], derive: (_, view) => (view.get(soft, "a"), undefined) }],
     });
     await plugged(h);
-    expect(h.complaints).toMatchObject(["nosy", "curious"].map(() => ({ err: { message: "a rule reads soft table heard: what packets taught decides no flow" } })));
+    expect(h.complaints).toMatchObject(["nosy", "curious"].map(() => ({ err: { message: "soft table heard is read: what packets taught decides no flow" } })));
   });
 
   test("has a name of its own", async () => {

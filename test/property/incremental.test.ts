@@ -121,7 +121,12 @@ function compare(h: Harness): void {
     expect([...h.engine.scopesOf(chassis)].sort(), `scopes of ${chassis}`).toEqual([...fresh.scopesOf(chassis)].sort());
     expect(difference(want, incremental), `incremental flows of ${chassis}`).toEqual([]);
     expect(difference(want, h.switches.get(chassis)?.flows ?? new Map()), `flows ${chassis} was told`).toEqual([]);
-    expect([...h.engine.metersOf(chassis)].map((m) => m.id).sort(), `meters of ${chassis}`).toEqual([...fresh.metersOf(chassis)].map((m) => m.id).sort());
+    const items = (engine: Engine): Map<string, string> => new Map([...engine.itemsOf(chassis)].map((i) => [`${i.kind} ${i.id}`, i.text]));
+    const rows = (engine: Engine): string[] => [...engine.rowsOf(chassis), ...engine.patchesOf(chassis)].map((r) => JSON.stringify(r)).sort();
+    expect(items(h.engine), `items of ${chassis}`).toEqual(items(fresh));
+    expect(h.switches.get(chassis)?.items ?? new Map(), `items ${chassis} was notified of`).toEqual(items(fresh));
+    expect(rows(h.engine), `rows of ${chassis}`).toEqual(rows(fresh));
+    expect(h.switches.get(chassis)?.rows ?? [], `rows ${chassis} was notified of`).toEqual(rows(fresh));
   }
   expect(fresh.conflicts).toEqual([]);
 }

@@ -33,9 +33,14 @@ export interface Answer {
 /** What a switch holds that applies every delta: key -> bytes. */
 export class ToldSwitch {
   readonly flows = new Map<string, string>();
-  apply(delta: ChassisDelta): void {
+  readonly items = new Map<string, string>();
+  rows: readonly string[] = [];
+  apply(delta: ChassisDelta, rows: () => Iterable<object>): void {
     for (const f of delta.remove) this.flows.delete(f.key);
     for (const f of delta.add) this.flows.set(f.key, bytesOf(f));
+    for (const i of delta.removeItems) this.items.delete(`${i.kind} ${i.id}`);
+    for (const i of delta.addItems) this.items.set(`${i.kind} ${i.id}`, i.text);
+    if (delta.rowsChanged) this.rows = [...rows()].map((r) => JSON.stringify(r)).sort();
   }
 }
 
@@ -95,7 +100,7 @@ export class Harness {
     });
     this.api = createNorthbound({ apps, model, view: this.view, auth: "none", log: silent });
     engine.onDelta((delta) => {
-      for (const [id, d] of delta.chassis) this.told(id).apply(d);
+      for (const [id, d] of delta.chassis) this.told(id).apply(d, () => [...engine.rowsOf(id), ...engine.patchesOf(id)]);
     });
   }
 

@@ -1,6 +1,5 @@
-// Rules and derivations: what the compiler runs. Both are pure; what they read through their view is tracked.
+// Sources and derivations: what the compiler runs on. Derivations are pure; what they read through their view is tracked.
 import type { AnyTable, ReadView, Row, Table } from "./table.ts";
-import type { AnyEmit } from "./pipeline.ts";
 
 /** What a rule runs on: each row of a table, or each (a, b) of a pair index that has rows (its id is `a|b`). */
 export type Source<E> =
@@ -15,22 +14,13 @@ export interface PairEntity {
 }
 export const eachPair = <R extends Row, P extends string>(table: Table<R, string, P>, pair: P): Source<PairEntity> => ({ kind: "pairs", table, pair });
 
-/** A rule as the engine holds it; apps make them with their pipeline's `rule`. Entity and tracked reads in, outputs out. */
-export interface Rule<E = unknown> {
-  readonly name: string;
-  readonly about: string;
-  readonly on: Source<E>;
-  emit(entity: E, view: ReadView, out: AnyEmit): void;
-}
-
 /** Pure: fills a derived table. Row ids must be unique among all that is derived into the table (prefix them with the entity's id). */
 export interface Derivation<E = unknown, R extends Row = Row> {
   readonly name: string;
   readonly on: Source<E>;
   readonly into: Table<R>;
+  /** Every table that it reads. What is derived there is derived before; circles are refused at the start. */
+  readonly reads: readonly AnyTable[];
   derive(entity: E, view: ReadView): readonly R[] | R | undefined;
 }
 export const derivation = <E, R extends Row>(d: Derivation<E, R>): Derivation => d as unknown as Derivation;
-
-/** Outputs that need no entity, in scope `base`, emitted once. */
-export type StaticFlows = (out: AnyEmit) => void;
