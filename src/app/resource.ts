@@ -1,6 +1,7 @@
 // Resources: the API as data. A resource is declared once, by the app that owns it; routes, validation, error texts,
 // policy, filters, paging, OpenAPI and storage derive from the declaration (src/northbound). Other apps add attributes
 // to it with an Extension and keep their values in tables of their own.
+import type { LiveView } from "./soft-table.ts";
 import type { AnyTable, ReadView, Row, Tx } from "./table.ts";
 
 export type AttributeType = "string" | "boolean" | "integer" | "uuid" | "uuid|null" | "uuid[]" | "string[]" | "object" | "object[]" | "ip|null" | "mac" | "cidr" | "timestamp" | "any";
@@ -130,7 +131,7 @@ export interface Resource<R extends StandardRow = StandardRow> {
   /** Refuses or removes the row and what belongs to it. Extensions' remove ran before. */
   remove(tx: Tx, row: R, ctx: ApiContext): void;
   /** Attributes shown that are not columns of the row: to present a column's name as well is an error. */
-  present?(view: ReadView, row: R, caller: Caller): Record<string, unknown>;
+  present?(view: LiveView, row: R, caller: Caller): Record<string, unknown>;
   readonly actions?: Readonly<Record<string, Action>>;
 }
 
@@ -143,7 +144,7 @@ export interface Extension<R extends StandardRow = StandardRow> {
   update?(tx: Tx, row: R, changes: Values, ctx: ApiContext, before: R): void;
   /** Before the resource's remove; may refuse. */
   remove?(tx: Tx, row: R, ctx: ApiContext): void;
-  present?(view: ReadView, row: R, caller: Caller): Record<string, unknown>;
+  present?(view: LiveView, row: R, caller: Caller): Record<string, unknown>;
 }
 
 /** An entry of GET /v2.0/extensions. */

@@ -22,7 +22,7 @@ export interface DuplicateRow {
 type Owners = Map<string, Run | readonly Run[]>;
 
 export class DerivedRows {
-  readonly layer = new Layer();
+  readonly layer = new Layer(undefined, (table) => new Error(`derived table ${table.name} is read, which no app lists in its tables`));
   /** table -> row id -> who derives it, the first by name first; several only by mistake. */
   private readonly owners = new Map<string, Owners>();
   /** Rows that had several owners at some moment of this batch. */

@@ -7,6 +7,7 @@ import fastify, { type FastifyError, type FastifyInstance, type FastifyReply, ty
 import type { Logger } from "pino";
 import { ApiError, badRequest, type App, type Caller } from "../app/contract.ts";
 import { TooBusy, TransactionTooLarge, type Model } from "../model/model.ts";
+import { View } from "../model/view.ts";
 import { StoreError } from "../store/errors.ts";
 import { Engine, type Answer, type Call, type Place } from "./operations.ts";
 import { makeRegistry, type Kind, type Registry } from "./kinds.ts";
@@ -30,6 +31,8 @@ export type Authenticate = (headers: IncomingHttpHeaders, requestId: string) => 
 export interface NorthboundOptions {
   readonly apps: readonly App[];
   readonly model: Model;
+  /** What presentation reads; default: stored rows alone. */
+  readonly view?: View;
   readonly auth: "none" | Authenticate;
   readonly log: Logger;
   readonly limits?: Limits;
@@ -122,7 +125,7 @@ export function createNorthbound(options: NorthboundOptions): Northbound {
   const { apps, model, auth, log } = options;
   const urlBytes = options.limits?.urlBytes ?? 16 * 1024;
   const registry = makeRegistry(apps);
-  const engine = new Engine(registry, model, { bulkItems: options.limits?.bulkItems ?? 1000, pageMax: options.limits?.pageMax ?? 0 });
+  const engine = new Engine(registry, model, options.view ?? new View(model.view), { bulkItems: options.limits?.bulkItems ?? 1000, pageMax: options.limits?.pageMax ?? 0 });
   const authenticate: Authenticate = auth === "none" ? trusted : auth;
 
   const server = fastify({

@@ -1,6 +1,7 @@
 // What a request does: each operation of the API as one transaction or one read. Knows no HTTP; gives status and body.
 import { ApiError, invalidInput, notFound, show, type ApiContext, type Caller, type ReadView, type Row, type StandardRow, type Tx, type Values } from "../app/contract.ts";
 import type { Cause, Model } from "../model/model.ts";
+import type { View } from "../model/view.ts";
 import { bodyObject, checkRevision, createInput, createItems, ifMatch, notAuthorized, refusedRules, updateInput, updateItem } from "./input.ts";
 import { tagList, type Kind, type KindAction, type Registry } from "./kinds.ts";
 import { fieldsOf, listItems, pageLinks, parseList } from "./query.ts";
@@ -106,11 +107,14 @@ class Context implements ApiContext {
 export class Engine {
   readonly registry: Registry;
   private readonly model: Model;
+  /** What is presented is read here. */
+  private readonly view: View;
   private readonly limits: EngineLimits;
 
-  constructor(registry: Registry, model: Model, limits: EngineLimits) {
+  constructor(registry: Registry, model: Model, view: View, limits: EngineLimits) {
     this.registry = registry;
     this.model = model;
+    this.view = view;
     this.limits = limits;
   }
 
@@ -177,8 +181,8 @@ export class Engine {
     const { kind } = place;
     const query = parseList(kind, call.params, this.limits.pageMax);
     const { prepare } = kind.resource;
-    if (prepare?.needed(this.model.view, call.caller) === true) await this.transact(call, (tx) => prepare.run(tx, this.context(tx, call, new Set())));
-    const view = this.model.view;
+    if (prepare?.needed(this.view, call.caller) === true) await this.transact(call, (tx) => prepare.run(tx, this.context(tx, call, new Set())));
+    const view = this.view;
     const within = this.within(place, view, call);
     const items = listItems(kind, view, call.caller, query, within);
     const { collection } = kind.resource;
@@ -188,7 +192,7 @@ export class Engine {
   }
 
   show(place: Place, id: string, call: Call): Answer {
-    const view = this.model.view;
+    const view = this.view;
     const row = this.readable(place, id, view, call);
     return { status: 200, body: `{"${place.kind.name}":${new Item(place.kind, row, view, call.caller).text(fieldsOf(call.params))}}` };
   }
@@ -211,7 +215,7 @@ export class Engine {
       if (resource.prepare?.needed(tx, call.caller) === true) resource.prepare.run(tx, this.context(tx, call, new Set()));
       if (bulk) resource.checkBulk?.(tx, inputs.map((i) => i.values), this.context(tx, call, new Set()));
       const ids = inputs.map((input) => this.createRow(kind, tx, input.values, this.context(tx, call, input.given)).id);
-      const shown = ids.map((id) => new Item(kind, this.put(kind, tx, id), tx, call.caller).text());
+      const shown = ids.map((id) => new Item(kind, this.put(kind, tx, id), this.view.over(tx), call.caller).text());
       return bulk ? `{"${resource.collection}":[${shown.join(",")}]}` : `{"${kind.name}":${shown[0]!}}`;
     });
   }
@@ -224,7 +228,7 @@ export class Engine {
       const before = this.writable(place, id, tx, call, (row) => refusedRules(kind, "update", call.caller, values(row), input, tx));
       checkRevision(revision, before.revision_number);
       const row = input.given.size === 0 ? before : this.updateRow(kind, tx, before, input.values, this.context(tx, call, input.given));
-      return `{"${kind.name}":${new Item(kind, row, tx, call.caller).text()}}`;
+      return `{"${kind.name}":${new Item(kind, row, this.view.over(tx), call.caller).text()}}`;
     });
   }
 
@@ -250,13 +254,13 @@ export class Engine {
   // ---- tags ----
 
   tags(place: Place, id: string, call: Call): Answer {
-    const view = this.model.view;
+    const view = this.view;
     const row = this.tagged(place, id, view, call);
     return { status: 200, body: JSON.stringify({ tags: row.tags }) };
   }
 
   hasTag(place: Place, id: string, tag: string, call: Call): Answer {
-    if (!this.tagged(place, id, this.model.view, call).tags.includes(tag)) throw noTag(tag);
+    if (!this.tagged(place, id, this.view, call).tags.includes(tag)) throw noTag(tag);
     return { status: 204, body: undefined };
   }
 

@@ -2,7 +2,7 @@
 // resource and its extensions; attributes that the caller may not read are left out, object by object.
 //
 // Answers are put together as text. Rows are immutable, so the text of a row's columns is kept for the next list.
-import type { Caller, ReadView, StandardRow, Values } from "../app/contract.ts";
+import type { Caller, LiveView, StandardRow, Values } from "../app/contract.ts";
 import type { Kind, KindAttribute } from "./kinds.ts";
 import type { Rule } from "./policy/expression.ts";
 
@@ -67,11 +67,11 @@ export class Item {
   readonly kind: Kind;
   readonly row: StandardRow;
   readonly id: string;
-  private readonly view: ReadView;
+  private readonly view: LiveView;
   private readonly caller: Caller;
   private presented: readonly Values[] | undefined;
 
-  constructor(kind: Kind, row: StandardRow, view: ReadView, caller: Caller) {
+  constructor(kind: Kind, row: StandardRow, view: LiveView, caller: Caller) {
     this.kind = kind;
     this.row = row;
     this.id = row.id;

@@ -1,6 +1,6 @@
 // Lists: query keys to filters, sort order and page, and rows to a page. Which rows are read at all is decided here too:
 // ids and indexed filters first, then the project's own rows, and every row of the table only when nothing narrows it.
-import { badRequest, boolean, integer, invalidInput, notFound, normalizeIp, parseCidr, formatCidr, parseMac, parseUuid, show, type Caller, type ReadView, type StandardRow, type Values } from "../app/contract.ts";
+import { badRequest, boolean, integer, invalidInput, notFound, normalizeIp, parseCidr, formatCidr, parseMac, parseUuid, show, type Caller, type LiveView, type ReadView, type StandardRow, type Values } from "../app/contract.ts";
 import type { Kind, KindAttribute } from "./kinds.ts";
 import { Item, column } from "./present.ts";
 
@@ -185,7 +185,7 @@ function compareValues(a: unknown, b: unknown): number {
   return x < y ? -1 : x > y ? 1 : 0;
 }
 
-export function listItems(kind: Kind, view: ReadView, caller: Caller, query: ListQuery, within?: { readonly attribute: string; readonly id: string }): readonly Item[] {
+export function listItems(kind: Kind, view: LiveView, caller: Caller, query: ListQuery, within?: { readonly attribute: string; readonly id: string }): readonly Item[] {
   const { filters, tags, changedSince, sort, limit, marker } = query;
   const always = kind.get.certain(caller);
   if (always === false) return [];

@@ -29,7 +29,7 @@ export class Api {
 
   static async make(apps: readonly App[], limits: Limits = {}, wrap: (store: KvStore) => KvStore = (store) => store, waiting?: WaitingLimits): Promise<Api> {
     const tables = apps.flatMap((a) => a.tables ?? []);
-    const model = await Model.open(wrap(await openStore("memory:", { dataDir: "" })), tables, waiting);
+    const model = await Model.open(wrap(await openStore("memory:", { dataDir: "" })), tables, waiting === undefined ? {} : { limits: waiting });
     return new Api(model, createNorthbound({ apps, model, auth: "none", log: pino({ level: "silent" }), limits }));
   }
 
