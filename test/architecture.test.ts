@@ -135,6 +135,7 @@ describe("files", () => {
 
   /** Folders of more than 15 files, and why. */
   const large: Readonly<Record<string, string>> = {
+    "src/app": "the contract, a file for each thing an app can say",
     "src/compiler": "the listing is the picture of a compile, from schedule to scopes",
   };
 

@@ -4,7 +4,7 @@ import {
   buildDhcp, buildEthernet, buildIcmpv6, buildIpv4, buildIpv6, buildRouterSolicitation, buildUdp, decodeDhcpOption, dhcpOptionName, ethertypes, icmpv6Types,
   ipProtocols, parseDhcp, parsePacket, type DhcpInput,
 } from "packet-codec";
-import { addressId, addressTable, networkTable, portTable, type Address, type Port } from "../l2/model.ts";
+import { addressId, addressTable, deviceOwner, networkTable, portTable, type Address, type Port } from "../l2/model.ts";
 import { routerInterfaceTable, routerTable } from "../l3/model.ts";
 import { subnetTable, type Subnet } from "../ipam/model.ts";
 import { Rows } from "../../test/support/rows.ts";
@@ -65,7 +65,7 @@ export class Cloud {
   /** A router with these (subnet, address) pairs on the network. */
   router(...addresses: [subnet: string, ip: string][]): this {
     this.put(routerTable, { ...standard, id: "r", key: 3, admin_state_up: true, routes: [] });
-    this.port("rif", 99, { mac_address: ROUTER_MAC, device_owner: "network:router_interface", device_id: "r" });
+    this.port("rif", 99, { mac_address: ROUTER_MAC, device_owner: deviceOwner.routerInterface, device_id: "r" });
     addresses.forEach(([subnet, ip], i) => this.address("rif", subnet, ip, i));
     return this.put(routerInterfaceTable, { id: "rif", router_id: "r", network_id: "net" });
   }

@@ -2,7 +2,7 @@
 // No agent, no lease files, nothing on the network to reach: the request never leaves the hypervisor's switch.
 import type { App } from "#app";
 import { portDhcpOptsTable } from "./model.ts";
-import { portExtension } from "./options.ts";
+import { converters, portExtension } from "./options.ts";
 import { dhcpRequest } from "./packet-in.ts";
 import { routerAdvertisements } from "./ra-service.ts";
 import { rules } from "./rules.ts";
@@ -13,7 +13,8 @@ export default {
   about: "answers DHCPv4 requests and router solicitations from the model",
   requires: ["l2", "ipam", "overlay", "l3"],
   tables: [portDhcpOptsTable],
-  extend: { port: portExtension },
+  extend: [portExtension],
+  converters,
   aliases: [
     {
       alias: "extra_dhcp_opt",

@@ -93,7 +93,7 @@ describe("ports", () => {
     await expect(
       api.tx((tx) => {
         const stuck: Tx = Object.create(tx, { uuid: { value: () => `${hex}00-0000-4000-8000-000000000000` } }) as Tx;
-        return api.server.engine.kind("port").resource.update!(stuck, tx.get(portTable, create.id)!, { mac_address: null }, {} as never);
+        return api.server.engine.rows.kind("port").resource.update!(stuck, tx.get(portTable, create.id)!, { mac_address: null }, {} as never);
       }),
     ).rejects.toMatchObject({ status: 503, type: "NetworkMacAddressGenerationFailure" });
   });

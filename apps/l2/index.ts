@@ -1,5 +1,6 @@
 import type { App } from "#app";
-import { aliases, extend, resources, vif } from "./api.ts";
+import { aliases, resources, vif } from "./api.ts";
+import { converters } from "./checks.ts";
 import { addressTable, attachmentTable, networkTable, portBindingTable, portStatusTable, portTable, segmentTable } from "./model.ts";
 import { derive, rules, staticFlows } from "./rules.ts";
 import { l2 } from "./tables.ts";
@@ -9,7 +10,7 @@ export default {
   about: "networks and ports: delivery by MAC, broadcast to members only, ARP and ND answered at the source, anti-spoofing",
   tables: [networkTable, portTable, portBindingTable, portStatusTable, addressTable, attachmentTable, segmentTable],
   resources,
-  extend,
+  converters,
   aliases,
   pipeline: l2,
   derive,

@@ -1,6 +1,6 @@
 // l2's entities: networks, ports, their addresses, and where ports are attached. The one file of l2 that other apps import.
 import {
-  chassisScope, chassisTable, defineScope, defineTable, defineVariantScope, isIpv6, load, next, toStage, type Chassis, type Outputs, type ReadView, type Row, type StandardRow, type Vif,
+  chassisScope, chassisTable, defineScope, defineTable, defineVariantScope, isIpv6, load, next, resourceHandle, toStage, type Chassis, type Outputs, type ReadView, type Row, type StandardRow, type Vif,
 } from "#app";
 import { linkLocal } from "packet-codec";
 import { l2 } from "./tables.ts";
@@ -18,6 +18,8 @@ export const networkTable = defineTable<Network>()("network", {
   resource: "network",
   indexes: { key: (n) => String(n.key), project: (n) => n.project_id, shared: (n) => (n.shared ? "true" : undefined) },
 });
+
+export const networkResource = resourceHandle<Network>("network");
 
 export interface AddressPair {
   /** Address or CIDR. */
@@ -50,6 +52,34 @@ export const portTable = defineTable<Port>()("port", {
     pair_ip: (p) => p.allowed_address_pairs.filter((a) => !a.ip_address.includes("/")).map((a) => `${p.network_id}|${a.ip_address}`),
   },
 });
+
+export const portResource = resourceHandle<Port>("port");
+
+/** Values of `device_owner` that this controller knows: ports that the network's own functions made. */
+export const deviceOwner = {
+  dhcp: "network:dhcp",
+  distributed: "network:distributed",
+  floatingIp: "network:floatingip",
+  floatingIpAgentGateway: "network:floatingip_agent_gateway",
+  routerInterface: "network:router_interface",
+  routerInterfaceDistributed: "network:router_interface_distributed",
+  routerInterfaceReplicated: "network:ha_router_replicated_interface",
+  routerCentralizedSnat: "network:router_centralized_snat",
+  routerGateway: "network:router_gateway",
+} as const;
+
+type Owned = Pick<Port, "device_owner">;
+const SERVICE_OWNERS: ReadonlySet<string> = new Set([deviceOwner.dhcp, deviceOwner.distributed, deviceOwner.floatingIpAgentGateway]);
+const ROUTER_OWNERS: ReadonlySet<string> = new Set([
+  deviceOwner.routerInterface, deviceOwner.routerInterfaceDistributed, deviceOwner.routerInterfaceReplicated, deviceOwner.routerCentralizedSnat, deviceOwner.routerGateway,
+]);
+
+/** Whether a function of the network made the port, not a tenant's device. */
+export const isNetworkPort = (port: Owned): boolean => port.device_owner.startsWith("network:");
+/** Ports that the network's own services made: they go with it, and keep neither it nor its subnets. */
+export const isServicePort = (port: Owned): boolean => SERVICE_OWNERS.has(port.device_owner);
+/** Ports of routers, whose addresses are the routers' choice. */
+export const isRouterPort = (port: Owned): boolean => ROUTER_OWNERS.has(port.device_owner);
 
 /** What the data plane does not depend on, kept apart so that its changes rerun no rule but those that ask. `id` is the port's. */
 export interface PortBinding extends Row {

@@ -7,7 +7,7 @@ import {
 import { ports as ofPorts } from "node-openflow";
 import { linkLocal } from "packet-codec";
 import {
-  addressTable, attachmentTable, fromScope, hostScope, lanScope, membersScope, neighbour, netScope, networkTable, placeOf, portBindingTable, portStatusTable, portTable,
+  addressTable, attachmentTable, fromScope, hostScope, isNetworkPort, lanScope, membersScope, neighbour, netScope, networkTable, placeOf, portBindingTable, portStatusTable, portTable,
   preferred, requestedChassis, sendersScope, type Attachment, type Port,
 } from "./model.ts";
 import { l2 } from "./tables.ts";
@@ -211,7 +211,7 @@ const knownNeighbour = l2.rule({
     const port = view.get(portTable, address.port_id);
     const network = view.get(networkTable, address.network_id);
     if (port === undefined || network === undefined) return;
-    if (!port.device_owner.startsWith("network:") && placeOf(view, port.id) === undefined) return;
+    if (!isNetworkPort(port) && placeOf(view, port.id) === undefined) return;
     neighbour(out, network, address.ip, port.mac_address);
   },
 });

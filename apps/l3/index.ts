@@ -1,5 +1,5 @@
 import type { App } from "#app";
-import { aliases, extend, resources } from "./api.ts";
+import { aliases, converters, extend, resources } from "./api.ts";
 import { routerInterfaceTable, routerTable, translationTable } from "./model.ts";
 import { l3Punt } from "./packet-in.ts";
 import { derive, rules, staticFlows } from "./rules.ts";
@@ -12,6 +12,7 @@ export default {
   tables: [routerTable, routerInterfaceTable, translationTable],
   resources,
   extend,
+  converters,
   aliases,
   pipeline: l3,
   derive,

@@ -1,6 +1,6 @@
 // l3's entities: routers and their interfaces. An interface is a port of l2 (device_owner network:router_interface);
 // its MAC and addresses are that port's.
-import { defineScope, defineTable, load, toStage, type Outputs, type Row, type Scope, type StandardRow } from "#app";
+import { defineScope, defineTable, load, resourceHandle, toStage, type Outputs, type Row, type Scope, type StandardRow } from "#app";
 import { l3 } from "./tables.ts";
 
 export interface Route {
@@ -14,6 +14,8 @@ export interface Router extends StandardRow {
   readonly routes: readonly Route[];
 }
 export const routerTable = defineTable<Router>()("router", { resource: "router", indexes: { project: (r) => r.project_id, key: (r) => String(r.key) } });
+
+export const routerResource = resourceHandle<Router>("router");
 
 /** `id` is the port's. */
 export interface RouterInterface extends Row {

@@ -60,6 +60,14 @@ describe("groups", () => {
     await api.refused(404, "SecurityGroupNotFound", "DELETE", `security-groups/${g.id}`);
   });
 
+  test("one of the first edition, whose row has stateful as a column, is shown and changed like others", async () => {
+    const g = await group();
+    await api.tx((tx) => tx.put(groupTable, { ...tx.get(groupTable, g.id)!, stateful: true } as never));
+    const listed = await api.list("security-groups", {});
+    expect(listed.find((other) => other.id === g.id)?.["stateful"]).toBe(true);
+    expect(await api.change("security_group", g.id, { description: "old" })).toMatchObject({ description: "old", stateful: true });
+  });
+
   test("stateless ones are refused by name, and not advertised", async () => {
     for (const stateful of [false, "false", 0]) {
       const why = await api.refused(400, "InvalidInput", "POST", "security-groups", { security_group: { name: "x", stateful } });

@@ -1,6 +1,7 @@
 import type { App } from "#app";
 import { aliases, extend, resources } from "./api.ts";
 import { groupTable, policyTable, portGroupsTable, remoteUseTable, ruleTable } from "./model.ts";
+import { converters } from "./rule-checks.ts";
 import { derive, memberTable, portContext, rules, staticFlows } from "./rules.ts";
 import { securityGroups } from "./tables.ts";
 
@@ -11,6 +12,7 @@ export default {
   tables: [groupTable, ruleTable, portGroupsTable, policyTable, remoteUseTable, memberTable],
   resources,
   extend,
+  converters,
   aliases,
   pipeline: securityGroups,
   portContext,

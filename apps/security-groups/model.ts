@@ -1,12 +1,14 @@
 // Entities of security groups. Ports with the same set of groups share one Policy, whose key is what the flow tables
 // match; so a rule is one flow for all of them, on any host.
-import { defineScope, defineTable, type Row, type StandardRow } from "#app";
+import { defineScope, defineTable, resourceHandle, type Row, type StandardRow } from "#app";
 
 export type SecurityGroup = StandardRow;
 export const groupTable = defineTable<SecurityGroup>()("security_group", {
   resource: "security_group",
   indexes: { project: (g) => g.project_id, project_name: (g) => `${g.project_id}|${g.name}` },
 });
+
+export const groupResource = resourceHandle<SecurityGroup>("security_group");
 
 export interface SecurityGroupRule extends StandardRow {
   readonly security_group_id: string;
@@ -30,6 +32,8 @@ export const ruleTable = defineTable<SecurityGroupRule>()("security_group_rule",
     project: (r) => r.project_id,
   },
 });
+
+export const ruleResource = resourceHandle<SecurityGroupRule>("security_group_rule");
 
 /** Groups of a port that has any; `id` is the port's. `policy` is a Policy's id. */
 export interface PortGroups extends Row {

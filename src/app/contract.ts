@@ -1,9 +1,10 @@
 // The app contract ("#app"): all that a network function may import of the core. An app is a folder under apps/ whose
 // index.ts exports an App as default; it is found, not listed. ARCHITECTURE.md tells how to add one.
+import type { Converter } from "./check.ts";
 import type { TableEffects } from "./effects.ts";
 import type { PacketInHandler } from "./packets.ts";
 import type { Pool } from "./pools.ts";
-import type { Alias, Extension, Resource } from "./resource.ts";
+import type { Alias, AnyResource, BoundExtension, ExtendAll } from "./resource.ts";
 import type { Vif } from "./inventory.ts";
 import type { Derivation } from "./derivations.ts";
 import type { PipelineDecl, Rule, StaticFlows } from "./pipeline.ts";
@@ -15,6 +16,7 @@ export * from "./table.ts";
 export * from "./soft-table.ts";
 export * from "./inventory.ts";
 export * from "./refusal.ts";
+export * from "./check.ts";
 export * from "./resource.ts";
 export * from "./stages.ts";
 export * from "./actions.ts";
@@ -27,6 +29,7 @@ export * from "./effects.ts";
 export * from "./pipeline.ts";
 export * from "./service.ts";
 export * from "./validate.ts";
+export * from "../lib/address.ts";
 
 /** What an app says of a port where packets come from it (classify) and where they go to it (locate). It costs no lookup. */
 export interface PortContext {
@@ -48,9 +51,14 @@ export interface App {
   readonly requires?: readonly string[];
   readonly tables?: readonly AnyTable[];
   readonly softTables?: readonly AnySoftTable[];
-  readonly resources?: readonly Resource<never>[];
-  /** Resource name -> what this app adds to it. */
-  readonly extend?: Readonly<Record<string, Extension<never>>>;
+  /** What `defineResource` made. */
+  readonly resources?: readonly AnyResource[];
+  /** What this app adds to resources of the apps it requires, made by `extendResource`. */
+  readonly extend?: readonly BoundExtension[];
+  /** What this app adds to resources whoever declares them; asked once for each at boot. */
+  readonly extendAll?: ExtendAll;
+  /** What `{ convert: name }` of a check means. Names are unique across apps. */
+  readonly converters?: Readonly<Record<string, Converter>>;
   readonly aliases?: readonly Alias[];
   readonly pipeline?: PipelineDecl;
   /** Pools of numbers that its rows and claims draw on. */

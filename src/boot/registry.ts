@@ -32,8 +32,10 @@ export function checkApps(apps: readonly App[]): void {
     }
   }
   for (const app of apps) {
-    for (const name of Object.keys(app.extend ?? {})) {
-      if (!resources.has(name)) throw new Error(`app ${app.name} extends resource ${name}, which no app declares`);
+    for (const { resource } of app.extend ?? []) {
+      const owner = resources.get(resource);
+      if (owner === undefined) throw new Error(`app ${app.name} extends resource ${resource}, which no app declares`);
+      if (owner !== app.name && app.requires?.includes(owner) !== true) throw new Error(`app ${app.name} extends resource ${resource} of ${owner}, which it does not require`);
     }
     for (const table of Object.keys(app.packetIn ?? {})) {
       if (app.pipeline?.tables[table] === undefined) throw new Error(`app ${app.name} handles packets of table ${table}, which it does not declare`);

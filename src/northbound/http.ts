@@ -9,10 +9,12 @@ import { ApiError, badRequest, type App, type Caller } from "../app/contract.ts"
 import { TooBusy, TransactionTooLarge, type Model } from "../model/model.ts";
 import { View } from "../model/view.ts";
 import { StoreError } from "../store/errors.ts";
-import { Engine, type Answer, type Call, type Place } from "./operations.ts";
-import { makeRegistry, type Kind, type Registry } from "./kinds.ts";
-import { openApi } from "./openapi.ts";
+import { Engine, type Answer, type Call } from "./operations.ts";
+import type { Registry } from "./kinds.ts";
+import { openApi } from "./description/openapi.ts";
 import { impliedRoles } from "./policy/expression.ts";
+import { makeRegistry } from "./registry.ts";
+import { route, wrongMethod } from "./routes.ts";
 
 export interface Limits {
   /** Bytes of a request body. */
@@ -45,9 +47,6 @@ export type Northbound = FastifyInstance & { readonly registry: Registry; readon
 const METHODS = ["GET", "POST", "PUT", "DELETE", "PATCH", "HEAD", "OPTIONS"] as const;
 const JSON_TYPE = "application/json";
 const INTERNAL = "Request Failed: internal server error while processing your request.";
-
-const notHere = (): ApiError => new ApiError(404, "HTTPNotFound", "The resource could not be found.");
-const wrongMethod = (): ApiError => new ApiError(405, "HTTPMethodNotAllowed", "The method is not allowed for this resource.");
 
 export const errorBody = (type: string, message: string): string => JSON.stringify({ NeutronError: { type, message, detail: "" } });
 
@@ -109,16 +108,6 @@ function segmentsOf(path: string): string[] {
   } catch {
     throw badRequest("The path is not valid percent-encoded UTF-8");
   }
-}
-
-function findKind(paths: ReadonlyMap<string, Kind>, segments: readonly string[], at: number): { kind: Kind; next: number } | undefined {
-  const first = segments[at]?.replaceAll("-", "_");
-  if (first === undefined) return undefined;
-  const kind = paths.get(first);
-  if (kind !== undefined) return { kind, next: at + 1 };
-  const second = segments[at + 1]?.replaceAll("-", "_");
-  const nested = second === undefined ? undefined : paths.get(`${first}/${second}`);
-  return nested === undefined ? undefined : { kind: nested, next: at + 2 };
 }
 
 export function createNorthbound(options: NorthboundOptions): Northbound {
@@ -238,48 +227,6 @@ export function createNorthbound(options: NorthboundOptions): Northbound {
   let described: string | undefined;
   const description = (): string => (described ??= JSON.stringify(openApi(registry)));
 
-  function route(segments: readonly string[], call: Call, body: () => unknown): Answer | Promise<Answer> {
-    const found = findKind(registry.paths, segments, 0);
-    if (found === undefined) throw notHere();
-    let { kind, next } = found;
-    let parentId: string | undefined;
-    for (;;) {
-      const place: Place = { kind, parentId };
-      const { method } = call;
-      const id = segments[next];
-      if (id === undefined) {
-        if (method === "GET") return engine.list(place, call);
-        if (method === "POST") return engine.create(place, body(), call);
-        throw method === "PUT" || method === "DELETE" ? notHere() : wrongMethod();
-      }
-      const below = segments[next + 1];
-      if (below === undefined) {
-        if (method === "GET") return engine.show(place, id, call);
-        if (method === "PUT" && kind.resource.update !== undefined) return engine.update(place, id, body(), call);
-        if (method === "DELETE") return engine.remove(place, id, call);
-        throw wrongMethod();
-      }
-      const rest = segments.length - next - 1;
-      if (below === "tags" && kind.tags && rest <= 2) {
-        const tag = rest === 2 ? segments[next + 2] : undefined;
-        if (method === "GET") return tag === undefined ? engine.tags(place, id, call) : engine.hasTag(place, id, tag, call);
-        if (method === "PUT") return tag === undefined ? engine.setTags(place, id, body(), false, call) : engine.addTag(place, id, tag, call);
-        if (method === "POST" && tag === undefined) return engine.setTags(place, id, body(), true, call);
-        if (method === "DELETE") return engine.removeTags(place, id, tag, call);
-        throw wrongMethod();
-      }
-      const action = rest === 1 ? kind.actions.get(below.replaceAll("-", "_")) : undefined;
-      if (action !== undefined) {
-        if (method !== (action.decl.method ?? "PUT")) throw wrongMethod();
-        return engine.act(place, id, action, method === "GET" ? undefined : body(), call);
-      }
-      const child = findKind(kind.children, segments, next + 1);
-      if (child === undefined) throw notHere();
-      parentId = id;
-      ({ kind, next } = child);
-    }
-  }
-
   function serve(request: FastifyRequest, reply: FastifyReply, caller: Caller): Answer | Promise<Answer> | undefined {
     acceptsJson(request);
     const { url } = request.raw;
@@ -300,7 +247,7 @@ export function createNorthbound(options: NorthboundOptions): Northbound {
       caller,
       bytes: Buffer.isBuffer(request.body) ? request.body.length : 0, ifMatch: request.raw.headers["if-match"],
     };
-    return route(segments, call, () => parseBody(request.body));
+    return route(engine, segments, call, () => parseBody(request.body));
   }
 
   function handle(request: FastifyRequest, reply: FastifyReply): void {

@@ -143,7 +143,7 @@ export class Item {
       }
     }
     const more = inside(rest);
-    return more === "" ? `{${text}}` : `{${text},${more}}`;
+    return more === "" || text === "" ? `{${text}${more}}` : `{${text},${more}}`;
   }
 
   private fieldsText(face: Face, fields: ReadonlySet<string>): string {

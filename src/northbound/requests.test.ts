@@ -3,8 +3,8 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { apiMarkdown, makeRegistry } from "./index.ts";
 import { StoreError } from "../store/errors.ts";
-import { garden, labels } from "./testing/declarations.ts";
-import { Api, as, type App } from "./testing/support.ts";
+import { bedResource, garden, labels } from "./testing/declarations.ts";
+import { Api, as, extendResource, type App } from "./testing/support.ts";
 
 let api: Api;
 beforeAll(async () => {
@@ -290,7 +290,7 @@ describe("declarations that do not fit", () => {
     ["a requirement that is not there", [app({ requires: ["none"] })], "app odd requires none, which is not installed"],
     ["a circle", [app({ requires: ["even"] }), app({ name: "even", requires: ["odd"] })], "apps require each other: even -> odd -> even"],
     ["a resource twice", [garden, app({ resources: garden.resources! })], "apps garden and odd both declare the resource bed"],
-    ["an attribute twice", [garden, app({ extend: { bed: { attributes: { size: { type: "integer", about: "" } } } } })], "apps garden and odd both declare bed.size"],
+    ["an attribute twice", [garden, app({ extend: [extendResource(bedResource, { attributes: { size: { type: "integer", about: "" } } })] })], "apps garden and odd both declare bed.size"],
   ])("%s stops the start", (_, apps, message) => expect(() => makeRegistry(apps)).toThrow(message));
   it("are all in the generated page", () => {
     const page = apiMarkdown(makeRegistry([garden, labels]));

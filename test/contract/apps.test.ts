@@ -39,11 +39,18 @@ describe.each(apps.map((app) => [app.name, app] as const))("manifest of %s", (_n
       for (const [name, attribute] of Object.entries(resource.attributes)) check(`attribute ${resource.name}.${name}`, attribute.about);
       for (const [name, action] of Object.entries(resource.actions ?? {})) check(`action ${resource.name}.${name}`, action.about);
     }
-    for (const [name, extension] of Object.entries(app.extend ?? {})) {
-      for (const [attribute, decl] of Object.entries(extension.attributes ?? {})) check(`attribute ${name}.${attribute}`, decl.about);
+    for (const extension of app.extend ?? []) {
+      for (const [attribute, decl] of Object.entries(extension.attributes ?? {})) check(`attribute ${extension.resource}.${attribute}`, decl.about);
     }
+    for (const [name, converter] of Object.entries(app.converters ?? {})) check(`converter ${name}`, converter.about);
     for (const alias of app.aliases ?? []) check(`alias ${alias.alias}`, alias.description);
     expect(silent).toEqual([]);
+  });
+
+  test("what callers may give is said as data", () => {
+    const attributes = [...(app.resources ?? []), ...(app.extend ?? [])].flatMap((of) => Object.values(of.attributes ?? {}));
+    for (const { check } of attributes) if (check !== undefined) expect(JSON.parse(JSON.stringify(check))).toEqual(check);
+    for (const { form } of Object.values(app.converters ?? {})) expect(JSON.parse(JSON.stringify(form))).toEqual(form);
   });
 
   test("names are as names are, and lead somewhere", () => {
@@ -51,7 +58,7 @@ describe.each(apps.map((app) => [app.name, app] as const))("manifest of %s", (_n
     expect(names.filter((n) => !/^[a-z][a-z0-9_]*$/.test(n))).toEqual([]);
     expect([...(app.rules ?? []), ...(app.services ?? [])].map((r) => r.name).filter((n) => !/^[a-z][a-z0-9-]*$/.test(n))).toEqual([]);
     for (const resource of app.resources ?? []) {
-      expect(app.tables, `table of ${resource.name}`).toContain(resource.table);
+      if (resource.computed === undefined) expect(app.tables, `table of ${resource.name}`).toContain(resource.table);
       expect(resource.notFound.message("X"), `not found of ${resource.name}`).toContain("X");
     }
     expect((app.derive ?? []).filter((d) => !d.into.derived).map((d) => d.name)).toEqual([]);
@@ -120,7 +127,7 @@ async function addTenant(harness: Harness, number: number): Promise<Tenant> {
 /** Deletes what can be deleted through the API until nothing is left. */
 async function deleteEverything(harness: Harness): Promise<void> {
   const admin = { "x-roles": "admin" };
-  const collections = harness.apps.flatMap((app) => (app.resources ?? []).filter((r) => r.parent === undefined).map((r) => ({ path: (r.path ?? r.collection).replaceAll("_", "-"), key: r.collection })));
+  const collections = harness.apps.flatMap((app) => (app.resources ?? []).filter((r) => r.parent === undefined && r.remove !== undefined && r.singleton !== true).map((r) => ({ path: (r.path ?? r.collection).replaceAll("_", "-"), key: r.collection })));
   for (let round = 0; round < 10; round++) {
     let left = 0;
     for (const { path, key } of collections) {

@@ -1,9 +1,9 @@
 // What an app's service, packet handler and soft tables can do, and what they cannot, through the real engine and API.
 import { afterEach, describe, expect, test } from "vitest";
 import {
-  chassisTable, defineSoftTable, definePipeline, defineTable, each, learned, vifTable, type App, type LiveView, type Out, type Row, type ServiceDecl, type ServiceHost,
+  chassisTable, defineSoftTable, definePipeline, defineTable, each, extendResource, learned, vifTable, type App, type LiveView, type Out, type Row, type ServiceDecl, type ServiceHost,
 } from "#app";
-import { attachmentTable, portTable, type Port } from "../../apps/l2/model.ts";
+import { attachmentTable, portResource, portTable, type Port } from "../../apps/l2/model.ts";
 import { Harness, type HarnessOptions } from "../support/harness.ts";
 
 const open: Harness[] = [];
@@ -252,7 +252,7 @@ describe("soft tables", () => {
     let host: ServiceHost | undefined;
     const h = await make({
       pipeline,
-      extend: { port: { attributes: { heard: { type: "any", about: "what was heard of it" } }, present: (v: LiveView, row: Port) => ({ heard: v.facts(heard, row.id).map((f) => f.text) }) } },
+      extend: [extendResource(portResource, { attributes: { heard: { type: "any", about: "what was heard of it" } }, present: (v: LiveView, row: Port) => ({ heard: v.facts(heard, row.id).map((f) => f.text) }) })],
       services: [{ name: "s", about: "", start: (given) => void (host = given) }],
       packetIn: {
         probe_punt(p, v): readonly Out[] {

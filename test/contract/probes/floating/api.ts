@@ -1,21 +1,20 @@
-import { conflict, uuid, type Resource, type StandardRow, type Tx, type Values } from "#app";
-import { floatingTable, type Floating } from "./model.ts";
+import { conflict, defineResource } from "#app";
+import { floatingResource, floatingTable, type Floating } from "./model.ts";
 
-const floating: Resource<Floating> = {
-  name: "floating",
+const floating = defineResource(floatingResource, {
   collection: "floatings",
   about: "An address outside that leads to a port.",
   alias: "floating",
   table: floatingTable,
   notFound: { type: "FloatingNotFound", message: (id) => `Floating ${id} could not be found.` },
   attributes: {
-    router_id: { type: "uuid", about: "Router.", post: true, required: true, check: uuid },
-    outside_id: { type: "uuid", about: "Network it is seen from.", post: true, required: true, check: uuid },
-    port_id: { type: "uuid", about: "Port it leads to.", post: true, required: true, check: uuid },
+    router_id: { type: "uuid", about: "Router.", post: true, required: true },
+    outside_id: { type: "uuid", about: "Network it is seen from.", post: true, required: true },
+    port_id: { type: "uuid", about: "Port it leads to.", post: true, required: true },
     address: { type: "string", about: "The address.", post: true, required: true },
   },
   policy: { create: "admin / member@project", get: "admin / reader@project", delete: "admin / member@project" },
-  create(tx: Tx, standard: StandardRow, input: Values): Floating {
+  create(tx, standard, input) {
     const address = input.address as string;
     if (tx.by(floatingTable, "address", `${input.outside_id as string}|${address}`).length > 0) throw conflict("AddressInUse", `${address} is in use.`);
     // By the address: who has asked for it before finds it again.
@@ -25,6 +24,6 @@ const floating: Resource<Floating> = {
     return row;
   },
   remove: (tx, row) => tx.delete(floatingTable, row.id),
-};
+});
 
-export const resources = [floating] as unknown as readonly Resource<never>[];
+export const resources = [floating];

@@ -1,5 +1,5 @@
 // A floating address of the probe: an address of an outside network that leads to a port behind a router.
-import { defineTable, type StandardRow } from "#app";
+import { defineTable, resourceHandle, type StandardRow } from "#app";
 
 export interface Floating extends StandardRow {
   readonly router_id: string;
@@ -10,3 +10,4 @@ export interface Floating extends StandardRow {
   readonly mac: string;
 }
 export const floatingTable = defineTable<Floating>()("floating", { resource: "floating", indexes: { address: (f) => `${f.outside_id}|${f.address}`, router: (f) => f.router_id, port: (f) => f.port_id } });
+export const floatingResource = resourceHandle<Floating>("floating");
