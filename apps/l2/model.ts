@@ -158,7 +158,9 @@ export function holdMac(out: Outputs, network: { readonly id: string; readonly k
   into.flow(netScope(network.id), "l2_lookup", {
     priority: 100, match: { "reg:net": network.key, eth_dst: mac }, actions: [load("out_port_key", 0), load("out_host", at.host_key), toStage("locate")],
   });
-  // There it is left to the tables that come after l2's.
+  out.include(netScope(network.id), hostScope(at.host_key));
+  // What comes for it is taken there, though the network may have no port; it is left to the tables that come after l2's.
+  out.include(chassisScope(at.chassis), lanScope(network.id));
   into.flow(chassisScope(at.chassis), "l2_lookup", { priority: 110, match: { "reg:net": network.key, eth_dst: mac }, actions: [next] });
 }
 

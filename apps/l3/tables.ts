@@ -12,7 +12,5 @@ export const l3 = definePipeline({
     },
     l3_expired: { stage: "route", miss: "drop", aside: true, about: "expired packets, metered for each sending port, to the controller for an ICMP error", match: ["reg:in_port_key"] },
   },
-  registers: {
-    router: { bits: 32, about: "key of the router the packet is in" },
-  },
+  registers: {},
 });

@@ -47,5 +47,5 @@ export const vifTable = defineTable<Vif>()("vif", {
 
 /** Conntrack zones, by chassis: one space for ports (their slots) and routers, for life, flushed when given back. */
 export const zonePool = definePool({
-  name: "zone", min: 1, max: 65_534, about: "conntrack zones of a chassis", taken: (view, chassis, n) => view.count(vifTable, "slot", `${chassis}/${n}`) > 0,
+  name: "zone", min: 1, max: 65_534, about: "conntrack zones of a chassis", forgotten: true, taken: (view, chassis, n) => view.count(vifTable, "slot", `${chassis}/${n}`) > 0,
 });

@@ -9,6 +9,8 @@ export interface Pool {
   readonly min: number;
   readonly max: number;
   readonly about: string;
+  /** A number that is given back is free only when the switch of its part has forgotten what it knows by it. */
+  readonly forgotten?: boolean;
   /** Numbers of the same space that are held otherwise. `part`: see PoolNumber. */
   readonly taken?: (view: ReadView, part: string, n: number) => boolean;
 }
@@ -25,6 +27,8 @@ export interface PoolNumber extends Row {
   readonly n: number;
   /** Held for a claim, and given back when that goes. */
   readonly claimed: boolean;
+  /** Given up, but not free yet: what the switch remembers by it has to be forgotten first. */
+  readonly going: boolean;
 }
 export const poolNumberTable = defineTable<PoolNumber>()("pool_number", {
   indexes: { number: (p) => `${p.pool}/${p.part}|${p.n}`, part: (p) => `${p.pool}/${p.part}`, holder: (p) => p.holder },
@@ -46,21 +50,27 @@ export const claim = (by: string, pool: Pool, part: string, holder: string): Cla
 
 export const numberId = (pool: string, part: string, holder: string): string => `${pool}/${part}|${holder}`;
 
-/** The number that is held; undefined: none (yet). */
+/** The number that is held, also while it is going; undefined: none (yet). */
 export const numberOf = (view: ReadView, pool: Pool, part: string, holder: string): number | undefined => view.get(poolNumberTable, numberId(pool.name, part, holder))?.n;
 
 /** The holder's number, taken now if it has none. @throws Error when the pool is exhausted */
 export function take(tx: Tx, pool: Pool, part: string, holder: string, claimed = false): number {
   const id = numberId(pool.name, part, holder);
   const held = tx.get(poolNumberTable, id);
-  if (held !== undefined) return held.n;
+  if (held !== undefined) {
+    if (held.going) tx.put(poolNumberTable, { ...held, claimed, going: false });
+    return held.n;
+  }
   const space = `${pool.name}/${part}`;
   const n = tx.allocate(space, { min: pool.min, max: pool.max, used: (x) => tx.count(poolNumberTable, "number", `${space}|${x}`) > 0 || pool.taken?.(tx, part, x) === true });
-  tx.put(poolNumberTable, { id, pool: pool.name, part, holder, n, claimed });
+  tx.put(poolNumberTable, { id, pool: pool.name, part, holder, n, claimed, going: false });
   return n;
 }
 
 export function giveBack(tx: Tx, pool: Pool, part: string, holder: string): void {
   const id = numberId(pool.name, part, holder);
-  if (tx.get(poolNumberTable, id) !== undefined) tx.delete(poolNumberTable, id);
+  const held = tx.get(poolNumberTable, id);
+  if (held === undefined) return;
+  if (pool.forgotten === true) tx.put(poolNumberTable, { ...held, going: true });
+  else tx.delete(poolNumberTable, id);
 }

@@ -37,6 +37,7 @@ export const sharedRegisters = {
   out_port_key: { bits: 32, about: "key of the port it goes to" },
   out_host: { bits: 16, about: "key of the chassis it goes to" },
   ct_zone: { bits: 16, about: "conntrack zone of the local port whose policy applies" },
+  router: { bits: 32, about: "key of the router the packet is in" },
   router_zone: { bits: 16, about: "conntrack zone of the router the packet is in, for its translations; 0: it has none here" },
   out_port: { bits: 16, about: "OpenFlow port it leaves by" },
   nexthop: { bits: "ip", about: "address whose MAC the neighbour stage finds" },

@@ -1,6 +1,6 @@
 // Claims of numbers -> numbers that are held. Claims are derived; whenever they changed, the numbers of new ones are taken and those of
 // gone ones given back, in one transaction. It is idempotent, so that of several controllers any may do it.
-import { claimTable, numberId, poolNumberTable, take, type Claim, type Pool } from "#app";
+import { claimTable, giveBack, numberId, poolNumberTable, take, type Claim, type Pool } from "#app";
 import type { Logger } from "pino";
 import type { Model } from "../model/model.ts";
 import type { Engine } from "./engine.ts";
@@ -45,12 +45,12 @@ export class Claims {
     this.seen = this.engine.derivedChanges(claimTable);
     const wanted = new Map<string, Claim>();
     for (const claim of this.engine.view.all(claimTable)) if (this.pools.has(claim.pool)) wanted.set(numberId(claim.pool, claim.part, claim.holder), claim);
-    const missing = [...wanted].filter(([id]) => this.model.view.get(poolNumberTable, id) === undefined).map(([, c]) => c);
-    const gone = [...this.model.view.all(poolNumberTable)].filter((p) => p.claimed && !wanted.has(p.id));
+    const missing = [...wanted].filter(([id]) => (this.model.view.get(poolNumberTable, id)?.going ?? true)).map(([, c]) => c);
+    const gone = [...this.model.view.all(poolNumberTable)].filter((p) => p.claimed && !p.going && !wanted.has(p.id) && this.pools.has(p.pool));
     for (let at = 0; at < Math.max(missing.length, gone.length); at += STEP) {
       try {
         await this.model.transact({ requestId: `claims-${this.seen}`, call: "numbers of pools" }, (tx) => {
-          for (const { id } of gone.slice(at, at + STEP)) tx.delete(poolNumberTable, id);
+          for (const { pool, part, holder } of gone.slice(at, at + STEP)) giveBack(tx, this.pools.get(pool)!, part, holder);
           for (const { pool, part, holder } of missing.slice(at, at + STEP)) take(tx, this.pools.get(pool)!, part, holder, true);
         });
       } catch (error) {

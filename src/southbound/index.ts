@@ -13,6 +13,7 @@ import type { Problem } from "../lib/problem.ts";
 import type { Delta, Flow } from "../compiler/desired.ts";
 import type { Commit } from "../model/model.ts";
 import { Inventory } from "./ovsdb/inventory.ts";
+import { cause } from "./ovsdb/progress.ts";
 import { southboundMetrics, type SouthboundMetrics } from "./metrics.ts";
 import { listenOpenFlow, sameInstructions, type OpenFlowListener, type SwitchSession } from "./openflow/session.ts";
 import { PacketQueue } from "./packets/queue.ts";
@@ -59,6 +60,7 @@ export class Southbound {
   private reached = 0;
   private readonly startedAt = new Date();
   private stopping = false;
+  private readonly freeing = new Set<string>();
 
   constructor(options: SouthboundOptions) {
     const { model, desired, apps, config } = options;
@@ -260,10 +262,34 @@ export class Southbound {
         const now = after as Vif | undefined;
         if (old?.slot === now?.slot) continue;
         for (const vif of [old, now]) if (vif !== undefined) this.byChassis.get(vif.chassis)?.flushZone(vif.slot);
-      } else if (table === poolNumberTable) {
-        const number = (after ?? before) as PoolNumber;
-        if (number.pool === zonePool.name && (before === undefined || after === undefined)) this.byChassis.get(number.part)?.flushZone(number.n);
+      } else if (table === poolNumberTable && (after as PoolNumber | undefined)?.going === true && (after as PoolNumber).pool === zonePool.name) {
+        void this.freeZones((after as PoolNumber).part);
       }
+    }
+  }
+
+  /** Zones that were given up are flushed once the flows that used them are gone, then they are free. */
+  private async freeZones(chassis: string): Promise<void> {
+    const { model, desired, log } = this.options;
+    const target = this.byChassis.get(chassis);
+    const going = (): readonly Readonly<PoolNumber>[] => model.view.by(poolNumberTable, "part", `${zonePool.name}/${chassis}`).filter((n) => n.going);
+    // The flows that are desired now may still use it, while the compiler has not seen that it goes.
+    if (target?.session === undefined || this.freeing.has(chassis) || going().length === 0 || desired.generation < model.generation) return;
+    this.freeing.add(chassis);
+    try {
+      await target.whenIdle();
+      if (this.stopping || target.state !== "connected") return;
+      const numbers = going();
+      for (const { n } of numbers) target.flushZone(n);
+      await target.whenIdle();
+      if (target.state !== "connected") return;
+      await model.transact(cause(`zones flushed on ${chassis}`), (tx) => {
+        for (const { id } of numbers) if (tx.get(poolNumberTable, id)?.going === true) tx.delete(poolNumberTable, id);
+      });
+    } catch (error) {
+      log.error({ err: error, chassis }, "zones that were given up could not be freed");
+    } finally {
+      this.freeing.delete(chassis);
     }
   }
 
@@ -360,6 +386,7 @@ export class Southbound {
         effects: this.options.effects,
         sendPackets: (packets) => this.sendPackets(packets),
         onConfirmed: (chassis) => {
+          void this.freeZones(chassis);
           if (this.inventory.progress.awaiting.has(chassis)) void this.inventory.progress.confirmUpTo(chassis);
           this.notify(chassis);
         },

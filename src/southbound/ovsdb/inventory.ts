@@ -1,6 +1,6 @@
 // The inventory: every Open vSwitch database that connected, and which of them is which chassis. What a host reports becomes
 // Chassis and Vif rows of the model (host.ts); how far its interfaces are is kept beyond its sessions (progress.ts).
-import { chassisTable, type Vif } from "#app";
+import { chassisTable, poolNumberTable, zonePool, type Vif } from "#app";
 import type { OvsdbSession } from "ovsdb-client";
 import type { Delta } from "../../compiler/desired.ts";
 import { Host, type HostOptions, type HostOwner } from "./host.ts";
@@ -93,6 +93,7 @@ export class Inventory implements HostOwner {
     const { model, apps, log, guard } = this.options;
     await model.transact(cause(`host ${chassis} ${why}`), (tx) => {
       writeVifs(tx, apps, chassis, [], new Set(), log, guard);
+      for (const { id } of tx.by(poolNumberTable, "part", `${zonePool.name}/${chassis}`)) tx.delete(poolNumberTable, id);
       tx.delete(chassisTable, chassis);
     });
     this.progress.forget(chassis);
