@@ -44,7 +44,7 @@ export function putTenant(tx: Tx, w: Workload, t: number, slots: number[]): void
   const wide = w.ports > 250;
   const prefix = wide ? 20 : 24;
   const group = benchId(1, t);
-  tx.put(groupTable, { ...standard(group, project, "app"), stateful: true });
+  tx.put(groupTable, { ...standard(group, project, "app") });
   const rules: [Partial<SecurityGroupRule> & Pick<SecurityGroupRule, "direction">][] = [
     [{ direction: "egress" }],
     [{ direction: "ingress", remote_group_id: group }],

@@ -14,7 +14,7 @@ import { writeFile } from "node:fs/promises";
 import net from "node:net";
 import { Running } from "./exec.ts";
 import { Guard, sweep } from "./guard.ts";
-import { Outside, Vm, type VmOptions } from "./guest.ts";
+import { Outside, Vm, type VmOptions } from "./vm.ts";
 import { Hypervisor, type HypervisorOptions } from "./hypervisor.ts";
 import { DHCLIENT_CONF, DHCLIENT_SH, INSIDE_CJS, UDHCPC_SH } from "./inside.ts";
 import { ipBatch, NetNs, type Owner } from "./netns.ts";

@@ -89,7 +89,7 @@ const meanings: Readonly<Record<string, Readonly<Record<string, string>>>> = {
     IO: "the disk refused; writes answer 503 until the controller is started again, reads go on",
     UNSUPPORTED: "a backend or a format that this version does not have",
   },
-  "src/model/model.ts": { TRANSACTION_TOO_LARGE: "one change would write more than the store takes at once; it alone is refused" },
+  "src/model/model.ts": { TRANSACTION_TOO_LARGE: "one change would write more than the store takes at once; it alone is refused", TOO_BUSY: "too many transactions wait to be written; nothing was run, and the same call may succeed `retryAfterS` seconds later" },
   "protocol/openflow/src/wire/errors.ts": {
     OF_TRUNCATED: "bytes ended early",
     OF_MALFORMED: "a length, class or type contradicts the layout",
@@ -214,7 +214,7 @@ const makers: Readonly<Record<string, Maker>> = {
 /** Refusals that the HTTP layer makes of errors that are no ApiError: src/northbound/server.ts. */
 const transport: readonly Refusal[] = [
   { type: "HTTPRequestEntityTooLarge", status: 413, where: "core", message: "the body is larger than the limit" },
-  { type: "ServiceUnavailable", status: 503, where: "core", message: "The store cannot be written now; nothing was changed." },
+  { type: "ServiceUnavailable", status: 503, where: "core", message: "The store cannot be written now; nothing was changed. / Too many changes wait to be written; nothing was changed. Try again. (with Retry-After)" },
   { type: "HTTPInternalServerError", status: 500, where: "core", message: "a bug: the log has it, under the request's id" },
 ];
 

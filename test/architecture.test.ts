@@ -114,9 +114,34 @@ describe("imports point one way", () => {
 });
 
 describe("files", () => {
-  test("are short enough to keep in one's head: 700 lines", () => {
-    const long = all.map((f) => ({ file: f, lines: readFileSync(join(root, f), "utf8").split("\n").length })).filter((f) => f.lines > 700);
-    expect(long).toEqual([]);
+  /** Folders that are being put in order: their files and numbers do not count yet. */
+  const unfinished = /^src\/northbound\/|^src\/app\/validate\.ts$/;
+  const own = [...folders, "scripts", "test"].flatMap((f) => [...files(f)]).filter((f) => !unfinished.test(f));
+
+  test("are short enough to keep in one's head: 400 lines, or they say at their head why not ('Over 400 lines: ...'); 700 at most", () => {
+    const long = own.map((file) => ({ file, lines: readFileSync(join(root, file), "utf8").split("\n") })).filter(({ lines }) => lines.length > 401);
+    expect(long.filter(({ lines }) => !lines.slice(0, 12).some((line) => /^(\/\/|\s*\*) Over 400 lines: .{20,}/.test(line))).map(({ file, lines }) => `${file}: ${lines.length - 1}`)).toEqual([]);
+    expect(long.filter(({ lines }) => lines.length > 700).map(({ file }) => file)).toEqual([]);
+  });
+
+  test("say that they are long only when they are", () => {
+    const claims = own.filter((file) => {
+      const lines = readFileSync(join(root, file), "utf8").split("\n");
+      return lines.length <= 401 && lines.slice(0, 12).some((line) => /^(\/\/|\s*\*) Over 400 lines: /.test(line));
+    });
+    expect(claims).toEqual([]);
+  });
+
+  /** Folders of more than 15 files, and why. */
+  const large: Readonly<Record<string, string>> = {
+    "src/compiler": "the listing is the picture of a compile, from schedule to scopes",
+  };
+
+  test("are at most 15 in a folder, beside their tests", () => {
+    const count = new Map<string, number>();
+    for (const file of own.filter((f) => !isTest(f) && !/\.fixture\.ts$/.test(f) && !f.startsWith("test/"))) count.set(dirname(file), (count.get(dirname(file)) ?? 0) + 1);
+    const crowded = [...count].filter(([, n]) => n > 15).map(([folder]) => folder);
+    expect(crowded.sort()).toEqual(Object.keys(large).sort());
   });
 
   test("are named for what they hold", () => {

@@ -1,5 +1,6 @@
-import { beforeEach, describe, expect, test } from "vitest";
-import { vifTable, type Tx, type Vif } from "#app";
+import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
+import { chassisTable, vifTable, type Tx, type Vif } from "#app";
+import { Layer } from "../../src/model/rows.ts";
 import { Api, type Shown, type Who } from "../../test/support/api.ts";
 import { vif } from "./api.ts";
 import { networkTable, portBindingTable, portStatusTable, portTable, requestedChassis } from "./model.ts";
@@ -295,5 +296,21 @@ describe("binding and status", () => {
     expect((await api.show("port", port.id)).status).toBe("DOWN");
     await api.change("network", n.id, { admin_state_up: true });
     expect((await api.show("port", port.id)).status).toBe("BUILD");
+  });
+});
+
+describe("requests", () => {
+  afterEach(() => void vi.restoreAllMocks());
+
+  test("cost the same with any number of chassis: none looks at all of them", async () => {
+    for (let i = 1; i <= 20; i++) await api.chassis(`hv${i}`, i);
+    const looks = vi.spyOn(Layer.prototype, "all");
+    const n = await api.make("network", {});
+    await api.change("network", n.id, { mtu: 1300 });
+    const port = await api.make("port", { network_id: n.id });
+    await api.change("port", port.id, { "binding:host_id": "hv7.example" }, { project: "ops", roles: "admin" });
+    await api.make("network", {});
+    for (const path of ["networks", "ports"]) await api.list(path);
+    expect(looks.mock.calls.filter(([table]) => table.name === chassisTable.name)).toEqual([]);
   });
 });

@@ -1,7 +1,7 @@
 // Security groups and their rules, the groups of ports, and the rows that the flow rules work from: Policy (a set of groups
 // that ports have) and RemoteUse (a group's rules that refer to another).
 import {
-  AUTO, badRequest, boolean, conflict, formatCidr, notFound, oneOf, orNull, parseCidr, uuid, uuidList,
+  AUTO, badRequest, boolean, conflict, formatCidr, invalidInput, notFound, oneOf, orNull, parseCidr, uuid, uuidList,
   type Alias, type ApiContext, type Attribute, type Caller, type Convert, type Extension, type ReadView, type Resource, type Tx, type Values,
 } from "#app";
 import type { Network, Port } from "../l2/model.ts";
@@ -35,7 +35,13 @@ const isReserved = (name: string): boolean => name.toLowerCase() === DEFAULT;
 const groupNotFound = { type: "SecurityGroupNotFound", message: (id: string) => `Security group ${id} does not exist` };
 const groupInUse = (id: string): Error => conflict("SecurityGroupInUse", `Security Group ${id} in use.`);
 
-const group: Resource<SecurityGroup> = {
+/** Policy goes by connections; groups that do without would be no more than a promise. */
+const stateful: Convert = (value, attribute) => {
+  if (boolean(value, attribute) === true) return true;
+  throw invalidInput("stateful is always True here: stateless security groups are not supported");
+};
+
+const group: Resource = {
   name: "security_group",
   collection: "security_groups",
   about: "A set of rules that ports share: what they may send and receive.",
@@ -44,7 +50,7 @@ const group: Resource<SecurityGroup> = {
   notFound: groupNotFound,
   attributes: {
     security_group_rules: { type: "object[]", about: "Its rules." },
-    stateful: { type: "boolean", about: "False: answers need rules of their own.", post: true, put: true, default: true, check: boolean, filter: true, alias: "stateful-security-group" },
+    stateful: { type: "boolean", about: "Always true: answers to what is allowed are allowed.", post: true, put: true, default: true, check: stateful, filter: true },
   },
   policy: { create: "admin / member@project", get: "admin / reader@project / shared", update: "admin / member@project", delete: "admin / member@project" },
   relations: { shared: () => false },
@@ -52,10 +58,10 @@ const group: Resource<SecurityGroup> = {
   bulk: true,
   prepare,
 
-  create(tx, standard, input, ctx) {
+  create(tx, standard, _input, ctx) {
     const isDefault = isReserved(standard.name);
     if (isDefault && !ctx.internal) throw conflict("SecurityGroupDefaultAlreadyExists", "Default security group already exists.");
-    const row: SecurityGroup = { ...standard, stateful: input.stateful as boolean };
+    const row: SecurityGroup = { ...standard };
     tx.put(groupTable, row);
     for (const type of ETHERTYPES) {
       addRule(ctx, row, { direction: "egress", ethertype: type });
@@ -64,18 +70,15 @@ const group: Resource<SecurityGroup> = {
     return tx.get(groupTable, row.id)!;
   },
 
-  update(tx, row, changes) {
+  update(tx, row) {
     // The row put is still the old one.
     const before = tx.get(groupTable, row.id)!;
     if (row.name !== before.name) {
       if (before.name === DEFAULT) throw conflict("SecurityGroupCannotUpdateDefault", "Updating default security group not allowed.");
       if (isReserved(row.name)) throw conflict("SecurityGroupDefaultAlreadyExists", "Default security group already exists.");
     }
-    const stateful = (changes.stateful as boolean | undefined) ?? row.stateful;
-    if (stateful !== row.stateful && tx.count(portGroupsTable, "group", row.id) > 0) throw groupInUse(row.id);
-    const after: SecurityGroup = { ...row, stateful };
-    tx.put(groupTable, after);
-    return after;
+    tx.put(groupTable, row);
+    return row;
   },
 
   remove(tx, row, ctx) {
@@ -88,6 +91,7 @@ const group: Resource<SecurityGroup> = {
   },
 
   present: (view, row) => ({
+    stateful: true,
     security_group_rules: view.by(ruleTable, "group", row.id).toSorted((a, b) => (a.id < b.id ? -1 : 1)).map((rule) => shownRule(view, rule)),
   }),
 };
@@ -282,7 +286,6 @@ export const resources = [group, rule] as unknown as readonly Resource<never>[];
 export const extend: Readonly<Record<string, Extension<never>>> = { network: networkExtension, port: portExtension };
 export const aliases: readonly Alias[] = [
   { alias: "security-group", name: "security-group", description: "Groups of rules for what ports send and receive.", updated: "2012-10-05T10:00:00-00:00" },
-  { alias: "stateful-security-group", name: "Stateful security group", description: "Groups may do without connection tracking.", updated: "2019-11-26T09:00:00-00:00" },
   { alias: "port-security-groups-filtering", name: "Port filtering on security groups", description: "Ports are found by their groups.", updated: "2018-01-09T09:00:00-00:00" },
   { alias: "security-groups-normalized-cidr", name: "Normalized CIDR field for security group rules", description: "Rules show their prefix without host bits.", updated: "2020-07-28T10:00:00-00:00" },
   { alias: "security-groups-rules-belongs-to-default-sg", name: "Security group rule belongs to the project's default security group", description: "Rules show whether their group is a default group.", updated: "2023-05-23T10:00:00-00:00" },

@@ -2,9 +2,7 @@
 // match; so a rule is one flow for all of them, on any host.
 import { defineScope, defineTable, type Row, type StandardRow } from "#app";
 
-export interface SecurityGroup extends StandardRow {
-  readonly stateful: boolean;
-}
+export type SecurityGroup = StandardRow;
 export const groupTable = defineTable<SecurityGroup>()("security_group", {
   resource: "security_group",
   indexes: { project: (g) => g.project_id, project_name: (g) => `${g.project_id}|${g.name}` },

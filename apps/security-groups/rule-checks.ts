@@ -5,9 +5,11 @@ import { protocolNumber, protocolNumbers } from "./protocol.ts";
 
 const NAMES = Object.keys(protocolNumbers).sort();
 
-/** Protocols with port numbers. */
-const PORTED: ReadonlySet<number> = new Set([6, 17, 132, 33, 136]);
-const PORTED_NAMES = "tcp, udp, sctp, dccp, udplite";
+/** Protocols whose ports a switch can match. */
+const PORTED: ReadonlySet<number> = new Set([6, 17, 132]);
+const PORTED_NAMES = "tcp, udp, sctp";
+/** Have ports too, but no match field: DCCP and UDP-Lite. */
+const UNMATCHED: Readonly<Record<number, string>> = { 33: "dccp", 136: "udplite" };
 const ICMP = 1;
 const ICMPV6 = 58;
 /** Mean something behind an IPv6 header only. */
@@ -74,6 +76,8 @@ export function checkRule(rule: Content): void {
     if (number === ICMP || number === ICMPV6) checkIcmp(min, max);
     else if (PORTED.has(number)) checkPorts(min, max);
     else if (min !== null || max !== null) {
+      const known = UNMATCHED[number];
+      if (known !== undefined) throw refuse("SecurityGroupInvalidProtocolForPort", `Port ranges of protocol ${name} (${known}) cannot be matched: Open vSwitch has no field for its ports. Leave out port_range_min and port_range_max to allow the whole protocol.`);
       throw refuse("SecurityGroupInvalidProtocolForPort", `Invalid protocol ${name} for port range, only supported for ${PORTED_NAMES}.`);
     }
   }

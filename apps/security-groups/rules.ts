@@ -86,7 +86,8 @@ function protocolMatches(r: SecurityGroupRule): ProtocolMatch[] {
   if (protocol === ipProto.tcp) return masks.map((tcp_dst) => ({ ...base, tcp_dst }));
   if (protocol === ipProto.udp) return masks.map((udp_dst) => ({ ...base, udp_dst }));
   if (protocol === ipProto.sctp) return masks.map((sctp_dst) => ({ ...base, sctp_dst }));
-  return [base];
+  // Ports that no field has: nothing rather than the whole protocol. The API refuses such rules; a store may have them from before it did.
+  return [];
 }
 
 const securityGroupRule = securityGroups.rule({

@@ -26,7 +26,15 @@ export interface Chassis {
   readonly ovs_version: string;
 }
 
-export const chassisTable = defineTable<Chassis>()("chassis", { indexes: { dpid: (c) => (c.dpid === "" ? undefined : c.dpid), hostname: (c) => c.hostname } });
+export const chassisTable = defineTable<Chassis>()("chassis", {
+  indexes: {
+    dpid: (c) => (c.dpid === "" ? undefined : c.dpid),
+    hostname: (c) => c.hostname,
+    key: (c) => String(c.key),
+    /** `<type>/<4 or 6>`: each encapsulation that it may use, with the family of its endpoint. */
+    encap: (c) => c.encap_types.map((type) => `${type}/${c.encap_ip.includes(":") ? 6 : 4}`),
+  },
+});
 
 /** A plugged interface with an iface-id on a chassis' integration bridge. `id` is `<chassis>/<interface name>`. */
 export interface Vif {

@@ -5,6 +5,8 @@
 // committed since (the fence key). So transactions are serialised across controllers without locks; if another one came
 // first, the group is run again on the newer state. Only after the write are rows visible in `view`, are callers told, and
 // does the compiler hear of it. The store's revision of the write is the generation of everything in the group.
+//
+// Over 400 lines: one queue from call to commit, whose steps share what is staged, in flight and waiting.
 import { randomUUID } from "node:crypto";
 import { defineTable, type AnyTable, type ReadView, type Row, type Table, type Tx } from "#app";
 import { StoreError } from "../store/errors.ts";
@@ -40,6 +42,8 @@ export interface LastChange {
 interface Pending {
   readonly cause: Cause;
   readonly fn: (tx: Tx) => unknown;
+  /** Bytes that it holds while it waits; 0: its caller has so few that they need no limit. */
+  readonly weight: number;
   result: unknown;
   /** Rows the transaction wrote, for the cause beside them. */
   touched: Map<string, { table: AnyTable; id: string }>;
@@ -71,6 +75,26 @@ export class TransactionTooLarge extends Error {
   }
 }
 
+/** Too much waits to be written; the same call may succeed a moment later. Nothing was run. */
+export class TooBusy extends Error {
+  readonly code = "TOO_BUSY";
+  /** When to ask again, a guess. */
+  readonly retryAfterS = 1;
+  constructor(what: string) {
+    super(`${what} wait to be written already`);
+    this.name = "TooBusy";
+  }
+}
+
+/** What may wait for its write, of transactions whose callers say what they weigh. */
+export interface WaitingLimits {
+  readonly transactions: number;
+  readonly bytes: number;
+}
+const WAITING: WaitingLimits = { transactions: 10_000, bytes: 64 * 1024 * 1024 };
+/** What a transaction takes in memory beside what its caller says. */
+const PENDING_BYTES = 512;
+
 interface Allocation extends Row {
   readonly next: number;
 }
@@ -97,6 +121,10 @@ export class Model {
   private interned: Map<string, LastChange> | undefined = new Map();
   private readonly listeners = new Set<(commit: Commit) => void>();
   private readonly waiting: Pending[] = [];
+  private readonly limits: WaitingLimits;
+  /** Of those that wait: how many have a weight, and what all weigh. */
+  private weighed = 0;
+  private weight = 0;
   private inflight: Group | undefined;
   private staged: Group | undefined;
   /** The next so many transactions are written one by one: among them is what the store refused as a group. */
@@ -106,8 +134,9 @@ export class Model {
   private committed = 0;
   private stopWatch: (() => void) | undefined;
 
-  private constructor(store: KvStore, tables: readonly AnyTable[]) {
+  private constructor(store: KvStore, tables: readonly AnyTable[], limits: WaitingLimits) {
     this.store = store;
+    this.limits = limits;
     for (const table of [allocationTable, ...tables]) {
       if (table.derived) continue;
       if (this.tables.has(table.name)) throw new Error(`two apps declare a table named ${table.name}`);
@@ -117,8 +146,8 @@ export class Model {
   }
 
   /** Reads all rows. @throws StoreError, or Error naming the key of a record that is no row. */
-  static async open(store: KvStore, tables: readonly AnyTable[]): Promise<Model> {
-    const model = new Model(store, tables);
+  static async open(store: KvStore, tables: readonly AnyTable[], limits: WaitingLimits = WAITING): Promise<Model> {
+    const model = new Model(store, tables, limits);
     const from = store.revision;
     for await (const entry of store.range({ start: ROWS, end: "t0" })) model.loadRecord(entry.key, entry.value, entry.modRevision);
     model.interned = undefined;
@@ -168,16 +197,31 @@ export class Model {
    * Runs `fn` on the newest state and commits what it wrote. Resolves when the write is on disk; rejects with what `fn`
    * threw (nothing is written then) or with the store's error. A transaction that wrote nothing resolves at once after
    * those before it.
+   *
+   * `bytes`: what `fn` holds, said by callers that come in any number (requests). They are refused with TooBusy, before `fn` runs,
+   * when too much waits; those that do not say it bound themselves (one transaction a host at a time).
    */
-  transact<T>(cause: Cause, fn: (tx: Tx) => T): Promise<{ result: T; generation: number }> {
+  transact<T>(cause: Cause, fn: (tx: Tx) => T, bytes?: number): Promise<{ result: T; generation: number }> {
     return new Promise((resolve, reject) => {
       if (this.failure !== undefined) {
         reject(this.failure);
         return;
       }
-      const pending: Pending = { cause, fn, result: undefined, touched: new Map(), resolve: resolve as Pending["resolve"], reject };
-      if (this.waiting.length > 0 || this.stagedIsFull) this.waiting.push(pending);
-      else this.stage(pending);
+      const weight = bytes === undefined ? 0 : PENDING_BYTES + bytes;
+      const waits = this.waiting.length > 0 || this.stagedIsFull;
+      if (waits && weight > 0) {
+        const { transactions, bytes: most } = this.limits;
+        // One alone may weigh more than all may: it waits for a turn like others.
+        if (this.weighed >= transactions || (this.weighed > 0 && this.weight + weight > most)) {
+          reject(new TooBusy(`${this.weighed} transactions of ${this.weight} bytes`));
+          return;
+        }
+      }
+      const pending: Pending = { cause, fn, weight, result: undefined, touched: new Map(), resolve: resolve as Pending["resolve"], reject };
+      if (waits) {
+        this.waiting.push(pending);
+        this.weigh(pending, 1);
+      } else this.stage(pending);
     });
   }
 
@@ -187,6 +231,20 @@ export class Model {
     await this.store.close();
   }
 
+  private weigh(pending: Pending, sign: 1 | -1): void {
+    if (pending.weight === 0) return;
+    this.weighed += sign;
+    this.weight += sign * pending.weight;
+  }
+
+  /** Back to the head of the queue: what is there was let in once, and has no limit again. */
+  private putBack(pending: readonly Pending[]): void {
+    for (let i = pending.length - 1; i >= 0; i--) {
+      this.waiting.unshift(pending[i]!);
+      this.weigh(pending[i]!, 1);
+    }
+  }
+
   private get stagedIsFull(): boolean {
     return (this.staged?.pending.length ?? 0) >= (this.oneByOne > 0 ? 1 : GROUP_LIMIT);
   }
@@ -194,7 +252,7 @@ export class Model {
   private stage(pending: Pending): void {
     const group = (this.staged ??= { layer: new Layer(this.inflight?.layer ?? this.base), pending: [], rows: 0 });
     const outcome = this.run(pending, group);
-    if (outcome === "full") this.waiting.unshift(pending);
+    if (outcome === "full") this.putBack([pending]);
     else if (outcome === "staged") group.pending.push(pending);
     // Calls made in the same turn share the write; so do those that come while one is under way.
     if (this.inflight === undefined) queueMicrotask(() => this.flush());
@@ -240,7 +298,9 @@ export class Model {
   private refill(): void {
     for (let before = -1; this.waiting.length > 0 && this.waiting.length !== before && !this.stagedIsFull; ) {
       before = this.waiting.length;
-      this.stage(this.waiting.shift()!);
+      const pending = this.waiting.shift()!;
+      this.weigh(pending, -1);
+      this.stage(pending);
     }
   }
 
@@ -314,7 +374,7 @@ export class Model {
 
   /** Another controller committed first: its rows have come or will come by the watch; run everything again on them. */
   private rerun(group: Group): void {
-    this.waiting.unshift(...group.pending, ...(this.staged?.pending ?? []));
+    this.putBack([...group.pending, ...(this.staged?.pending ?? [])]);
     this.inflight = undefined;
     this.staged = undefined;
     setImmediate(() => this.refill());
@@ -340,7 +400,7 @@ export class Model {
     this.committed = revision;
     if (this.staged !== undefined && this.inflight === undefined) {
       // What is staged ran on rows that are no longer the newest, and the fence would not tell: it is the new one by now.
-      this.waiting.unshift(...this.staged.pending);
+      this.putBack(this.staged.pending);
       this.staged = undefined;
       this.refill();
     }
@@ -397,6 +457,8 @@ export class Model {
     this.inflight = undefined;
     this.staged = undefined;
     this.waiting.length = 0;
+    this.weighed = 0;
+    this.weight = 0;
     for (const p of all) p.reject(error);
   }
 }

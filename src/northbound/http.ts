@@ -6,7 +6,7 @@ import type { IncomingHttpHeaders } from "node:http";
 import fastify, { type FastifyError, type FastifyInstance, type FastifyReply, type FastifyRequest } from "fastify";
 import type { Logger } from "pino";
 import { ApiError, badRequest, type App, type Caller } from "../app/contract.ts";
-import { TransactionTooLarge, type Model } from "../model/model.ts";
+import { TooBusy, TransactionTooLarge, type Model } from "../model/model.ts";
 import { StoreError } from "../store/errors.ts";
 import { Engine, type Answer, type Call, type Place } from "./operations.ts";
 import { makeRegistry, type Kind, type Registry } from "./kinds.ts";
@@ -169,6 +169,11 @@ export function createNorthbound(options: NorthboundOptions): Northbound {
       status = 413;
       type = "HTTPRequestEntityTooLarge";
       message = `The request changes more than one transaction can hold: ${error.message}.`;
+    } else if (error instanceof TooBusy) {
+      status = 503;
+      type = "ServiceUnavailable";
+      message = "Too many changes wait to be written; nothing was changed. Try again.";
+      reply.header("retry-after", String(error.retryAfterS));
     } else if (error instanceof StoreError || (model.storeFailure !== undefined && error === model.storeFailure)) {
       status = 503;
       type = "ServiceUnavailable";
@@ -290,7 +295,7 @@ export function createNorthbound(options: NorthboundOptions): Northbound {
       base,
       params: mark < 0 ? NO_PARAMS : new URLSearchParams(url!.slice(mark + 1)),
       caller,
-      ifMatch: request.raw.headers["if-match"],
+      bytes: Buffer.isBuffer(request.body) ? request.body.length : 0, ifMatch: request.raw.headers["if-match"],
     };
     return route(segments, call, () => parseBody(request.body));
   }

@@ -17,6 +17,8 @@ export interface Call {
   readonly params: URLSearchParams;
   readonly caller: Caller;
   readonly ifMatch: string | undefined;
+  /** Of the request's body. */
+  readonly bytes: number;
 }
 
 export interface Answer {
@@ -315,7 +317,7 @@ export class Engine {
       ...(caller.userId === "" ? {} : { user: caller.userId }),
       ...(caller.projectId === "" ? {} : { project: caller.projectId }),
     };
-    return this.model.transact(cause, fn);
+    return this.model.transact(cause, fn, call.bytes);
   }
 
   /** The transaction's answer is made inside of it: what it says is what it saw. */

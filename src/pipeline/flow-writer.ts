@@ -30,6 +30,13 @@ const NO_SCRATCH: Scratch = { loaded: false, called: false };
 const KINDS = { next: 0, stage: 1, table: 2 } as const;
 const FAMILIES: Readonly<Record<Family, number>> = { ip: 0, ipv6: 1, other: 2, unknown: 3 };
 
+/** A register's value keeps to the register's bits: its neighbours are in the same word. */
+function mustFit(table: PipelineTable, register: Register, value: unknown): void {
+  const { bits } = register;
+  const fits = typeof value === "number" ? value >= 0 && value < 2 ** bits && Number.isInteger(value) : typeof value === "bigint" && value >= 0n && value >> BigInt(bits) === 0n;
+  if (!fits) throw new RangeError(`register ${register.name} in table ${table.name}: ${typeof value === "number" || typeof value === "bigint" ? String(value) : JSON.stringify(value)} is not a whole number of ${bits} bits`);
+}
+
 export class FlowWriter {
   private readonly layout: Layout;
   private readonly lowering: Lowering;
@@ -51,6 +58,7 @@ export class FlowWriter {
   /**
    * Writes an OFPT_FLOW_MOD that adds the flow; returns the offset after it.
    * @throws Error naming table and register or stage when the flow says what the pipeline cannot do
+   * @throws RangeError naming table and register when a value has bits that the register has not
    * @throws OpenFlowError when it has no wire form or does not fit
    */
   write(buf: Buffer, off: number, table: PipelineTable, spec: FlowSpec, cookieHi: number, cookieLo: number, family: Family = familyOf(spec.match)): number {
@@ -102,9 +110,12 @@ export class FlowWriter {
       if (value === undefined) continue;
       let known = matched.get(name);
       if (known === undefined) matched.set(name, (known = this.resolve(table, name)));
-      if (known.register?.bits === 128) this.matchWide(known.register, value as bigint | number | string);
-      else if (known.register?.field === "metadata") this.matchMetadata(known.field, known.register, value as number);
-      else if (known.mask !== 0) this.matchPart(known.field, known.mask, (Number(value) << known.register!.ofs) >>> 0);
+      const { register } = known;
+      if (register !== undefined && typeof value !== "string" && (typeof value !== "object" || known.mask !== 0 || register.bits === 128)) mustFit(table, register, value);
+      if (typeof value === "string" && register?.ip === false) mustFit(table, register, value);
+      if (register?.bits === 128) this.matchWide(register, value as bigint | number | string);
+      else if (register?.field === "metadata") this.matchMetadata(known.field, register, value as number);
+      else if (known.mask !== 0) this.matchPart(known.field, known.mask, (Number(value) << register!.ofs) >>> 0);
       else this.insert(known.field, value, 0);
     }
     let pos = off + 4;
@@ -188,8 +199,9 @@ export class FlowWriter {
     const { registers } = this.names[table.id]!;
     let register = registers.get(name);
     if (register === undefined) registers.set(name, (register = this.layout.registerFor(table, name)));
-    const value = typeof given === "string" ? addressValue(given) : given;
-    return register.bits < 32 || register.field === "metadata" ? encodeLoad(buf, off, register, value) : encodeSetField(buf, off, register.field, value, undefined);
+    const value = typeof given === "string" && register.ip ? addressValue(given) : given;
+    mustFit(table, register, value);
+    return register.bits < 32 || register.field === "metadata" ? encodeLoad(buf, off, register, value as number | bigint) : encodeSetField(buf, off, register.field, value, undefined);
   }
 
   /** Nothing in a scratch register may be counted on after a call: the called tables have scratch registers too. */

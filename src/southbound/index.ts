@@ -1,3 +1,4 @@
+// Over 400 lines: the wiring of everything in this folder, event by event; each job has a file of its own beside it.
 // The southbound layer: adopts Open vSwitch hosts over OVSDB and keeps their flow tables as the compiler wants them.
 //
 //   OVSDB port ──> inventory ──> Chassis, Vif rows ──> model ──> compiler ──deltas──> switches ──bundles──> OpenFlow port
@@ -13,7 +14,6 @@ import type { Problem } from "../lib/problem.ts";
 import type { Delta, Flow } from "../compiler/desired.ts";
 import type { Commit } from "../model/model.ts";
 import { Inventory } from "./ovsdb/inventory.ts";
-import { cause } from "./ovsdb/progress.ts";
 import { southboundMetrics, type SouthboundMetrics } from "./metrics.ts";
 import { listenOpenFlow, sameInstructions, type OpenFlowListener, type SwitchSession } from "./openflow/session.ts";
 import { PacketQueue } from "./packets/queue.ts";
@@ -21,6 +21,7 @@ import { bracketed } from "./peer.ts";
 import { Comparison, type Seen } from "./openflow/comparison.ts";
 import { SyncSlots } from "./openflow/sync-slots.ts";
 import { realTiming, type Timing } from "./timing.ts";
+import { Zones } from "./zones.ts";
 import { Switch, type AuditResult, type Refused } from "./openflow/switch.ts";
 import { Admission } from "./admission.ts";
 import { AuditSchedule } from "./audit.ts";
@@ -59,8 +60,8 @@ export class Southbound {
   private openflow: OpenFlowListener | undefined;
   private reached = 0;
   private readonly startedAt = new Date();
+  private readonly zones: Zones;
   private stopping = false;
-  private readonly freeing = new Set<string>();
 
   constructor(options: SouthboundOptions) {
     const { model, desired, apps, config } = options;
@@ -102,6 +103,7 @@ export class Southbound {
       admitted: (row, session) => this.admitted(row, session),
     });
     this.audits = new AuditSchedule({ intervalMs: config.auditIntervalMs ?? 60_000, switches: () => this.byChassis.values(), log: this.log });
+    this.zones = new Zones({ model, desired, log: options.log, switchOf: (chassis) => this.byChassis.get(chassis) });
     this.packets = new PacketQueue({
       limit: config.packetInLimit ?? 1000,
       handle: (packet) => this.handlePacket(packet),
@@ -263,33 +265,8 @@ export class Southbound {
         if (old?.slot === now?.slot) continue;
         for (const vif of [old, now]) if (vif !== undefined) this.byChassis.get(vif.chassis)?.flushZone(vif.slot);
       } else if (table === poolNumberTable && (after as PoolNumber | undefined)?.going === true && (after as PoolNumber).pool === zonePool.name) {
-        void this.freeZones((after as PoolNumber).part);
+        void this.zones.free((after as PoolNumber).part);
       }
-    }
-  }
-
-  /** Zones that were given up are flushed once the flows that used them are gone, then they are free. */
-  private async freeZones(chassis: string): Promise<void> {
-    const { model, desired, log } = this.options;
-    const target = this.byChassis.get(chassis);
-    const going = (): readonly Readonly<PoolNumber>[] => model.view.by(poolNumberTable, "part", `${zonePool.name}/${chassis}`).filter((n) => n.going);
-    // The flows that are desired now may still use it, while the compiler has not seen that it goes.
-    if (target?.session === undefined || this.freeing.has(chassis) || going().length === 0 || desired.generation < model.generation) return;
-    this.freeing.add(chassis);
-    try {
-      await target.whenIdle();
-      if (this.stopping || target.state !== "connected") return;
-      const numbers = going();
-      for (const { n } of numbers) target.flushZone(n);
-      await target.whenIdle();
-      if (target.state !== "connected") return;
-      await model.transact(cause(`zones flushed on ${chassis}`), (tx) => {
-        for (const { id } of numbers) if (tx.get(poolNumberTable, id)?.going === true) tx.delete(poolNumberTable, id);
-      });
-    } catch (error) {
-      log.error({ err: error, chassis }, "zones that were given up could not be freed");
-    } finally {
-      this.freeing.delete(chassis);
     }
   }
 
@@ -386,7 +363,7 @@ export class Southbound {
         effects: this.options.effects,
         sendPackets: (packets) => this.sendPackets(packets),
         onConfirmed: (chassis) => {
-          void this.freeZones(chassis);
+          void this.zones.free(chassis);
           if (this.inventory.progress.awaiting.has(chassis)) void this.inventory.progress.confirmUpTo(chassis);
           this.notify(chassis);
         },

@@ -2,7 +2,7 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { until } from "../../lab/exec.ts";
-import type { Vm } from "../../lab/guest.ts";
+import type { Vm } from "../../lab/vm.ts";
 import { Cloud, type Instance, type Net, type Resource } from "../support/cloud.ts";
 
 let cloud: Cloud;

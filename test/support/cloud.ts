@@ -2,7 +2,7 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { startController, type Controller, type Response } from "../../lab/controller.ts";
 import { until } from "../../lab/exec.ts";
-import type { Vm } from "../../lab/guest.ts";
+import type { Vm } from "../../lab/vm.ts";
 import type { Hypervisor } from "../../lab/hypervisor.ts";
 import { Lab, type LabOptions } from "../../lab/lab.ts";
 import { collectionOf, metricOf } from "./process.ts";

@@ -1,7 +1,7 @@
 // The API layer on a memory store, with the apps of declarations.ts.
 import { pino } from "pino";
 import type { App } from "../../app/contract.ts";
-import { Model } from "../../model/model.ts";
+import { Model, type WaitingLimits } from "../../model/model.ts";
 import { createNorthbound, type Limits, type Northbound } from "../index.ts";
 import type { KvStore } from "../../store/kv.ts";
 import { openStore } from "../../store/open.ts";
@@ -27,9 +27,9 @@ export class Api {
     this.nb = nb;
   }
 
-  static async make(apps: readonly App[], limits: Limits = {}, wrap: (store: KvStore) => KvStore = (store) => store): Promise<Api> {
+  static async make(apps: readonly App[], limits: Limits = {}, wrap: (store: KvStore) => KvStore = (store) => store, waiting?: WaitingLimits): Promise<Api> {
     const tables = apps.flatMap((a) => a.tables ?? []);
-    const model = await Model.open(wrap(await openStore("memory:", { dataDir: "" })), tables);
+    const model = await Model.open(wrap(await openStore("memory:", { dataDir: "" })), tables, waiting);
     return new Api(model, createNorthbound({ apps, model, auth: "none", log: pino({ level: "silent" }), limits }));
   }
 

@@ -1,10 +1,10 @@
+// Over 400 lines: one state machine, whose states and events are best read together.
 // One switch: the difference between what it should have and what it has, and nothing else, drives it.
 //
 // A connection begins with a dump; the difference goes out in one atomic bundle. After that every change of the desired state
 // joins `pending`, keyed by flow, while at most one bundle is on its way. So a burst of commits costs one bundle, a slow
 // switch costs bounded memory, and whatever was sent last is what the switch has. An audit is the same comparison on the
 // side, leaving out what changed meanwhile. A flow that the switch refuses is set aside with its error; the rest goes on.
-import { FLOW_MOD_MATCH_OFFSET } from "node-openflow";
 import type { Logger } from "pino";
 import type { ChassisDelta, Flow } from "../../compiler/desired.ts";
 import type { Session } from "./channel.ts";
@@ -13,7 +13,7 @@ import { Delivery, type Entry } from "./delivery.ts";
 import { readInstalled } from "./installed.ts";
 import { ItemSync, type ItemChange } from "./items.ts";
 import { SyncGate } from "./sync-gate.ts";
-import { planWithdrawal } from "./withdrawal.ts";
+import { announcements, planWithdrawal } from "./withdrawal.ts";
 import type { AuditResult, Found, Refused, SwitchOptions, SwitchState } from "./switch-types.ts";
 
 export type { AuditResult, Refused } from "./switch-types.ts";
@@ -391,20 +391,10 @@ export class Switch {
         for (const message of flushes) session.flush(message);
         await delivery.send(second.foreign, second.entries, { before: [], after });
       }
-      this.announce(batch);
+      if (effects !== undefined) this.options.sendPackets(announcements(effects, chassis, batch.entries.values(), this.quarantine));
     }
     this.items.sendRemove(session, batch.items);
     if (!flows || batch.items.remove.length > 0) await session.barrier();
-  }
-
-  /** What the network says when flows have arrived. */
-  private announce(batch: Batch): void {
-    const { effects, chassis, sendPackets } = this.options;
-    if (effects === undefined || effects.confirmed.size === 0) return;
-    for (const { flow, add } of batch.entries.values()) {
-      if (!add || !effects.confirmed.has(flow.table) || this.quarantine.has(flow.key)) continue;
-      sendPackets(effects.packets(chassis, { table: flow.table, priority: flow.priority, buf: flow.slab, matchOff: flow.off + FLOW_MOD_MATCH_OFFSET }));
-    }
   }
 
   private refused(flow: Flow, error: string): void {

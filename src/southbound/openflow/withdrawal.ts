@@ -66,6 +66,16 @@ export function planWithdrawal(effects: FlowEffects | undefined, chassis: string
   return { first, flushes, second };
 }
 
+/** What the network says when flows have arrived; `refused` ones have not. */
+export function announcements(effects: FlowEffects, chassis: string, entries: Iterable<Entry>, refused: ReadonlyMap<string, unknown>): PacketOut[] {
+  const out: PacketOut[] = [];
+  if (effects.confirmed.size === 0) return out;
+  for (const { flow, add } of entries) {
+    if (add && effects.confirmed.has(flow.table) && !refused.has(flow.key)) out.push(...effects.packets(chassis, { table: flow.table, priority: flow.priority, buf: flow.slab, matchOff: flow.off + FLOW_MOD_MATCH_OFFSET }));
+  }
+  return out;
+}
+
 /** The flow with no instructions: it drops. */
 function standIn({ table, priority, buf, matchOff }: FlowBytes, key: string): Flow {
   const matchLen = (buf.readUInt16BE(matchOff + 2) + 7) & ~7;

@@ -340,9 +340,7 @@ export class Host {
 }
 
 function newChassisKey(tx: Tx): number {
-  const used = new Set<number>();
-  for (const row of tx.all(chassisTable)) used.add(row.key);
-  return tx.allocate("chassis-key", { min: 1, max: 65_535, used: (n) => used.has(n) });
+  return tx.allocate("chassis-key", { min: 1, max: 65_535, used: (n) => tx.count(chassisTable, "key", String(n)) > 0 });
 }
 
 function sameChassis(a: Chassis, b: Chassis): boolean {

@@ -75,6 +75,8 @@ export function writeVifs(tx: Tx, apps: readonly App[], chassis: string, plugged
     removed.push(old);
     stored.delete(old.name);
   }
+  // Within one transaction slots only get taken, so the search goes on where it ended.
+  let next: number | undefined = 1;
   for (const p of plugged) {
     const old = stored.get(p.name);
     if (old !== undefined && old.ofport === p.ofport) continue;
@@ -84,7 +86,7 @@ export function writeVifs(tx: Tx, apps: readonly App[], chassis: string, plugged
       unconfirmed.push(moved);
       continue;
     }
-    const slot = freeSlot(used, avoid) ?? freeSlot(new Set([...zones, ...[...stored.values(), ...unconfirmed].map((v) => v.slot)]), new Set());
+    const slot = (next = freeSlot(used, avoid, next)) ?? freeSlot(new Set([...zones, ...[...stored.values(), ...unconfirmed].map((v) => v.slot)]), new Set(), 1);
     if (slot === undefined) {
       log.error({ interface: p.name }, "no slot is left on this host; the interface is not plugged");
       continue;
@@ -98,8 +100,9 @@ export function writeVifs(tx: Tx, apps: readonly App[], chassis: string, plugged
   return { unconfirmed, removed };
 }
 
-function freeSlot(used: ReadonlySet<number>, avoid: ReadonlySet<number>): number | undefined {
-  for (let slot = 1; slot <= SLOT_MAX; slot++) if (!used.has(slot) && !avoid.has(slot)) return slot;
+/** The lowest free slot from `from` on. */
+function freeSlot(used: ReadonlySet<number>, avoid: ReadonlySet<number>, from: number | undefined): number | undefined {
+  for (let slot = from ?? SLOT_MAX + 1; slot <= SLOT_MAX; slot++) if (!used.has(slot) && !avoid.has(slot)) return slot;
   return undefined;
 }
 

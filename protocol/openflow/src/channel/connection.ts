@@ -3,6 +3,8 @@
 //
 // Sending never queues without bound: what exceeds maxQueuedBytes closes the connection. Senders of much data await
 // drained() now and then; bundle() does so itself.
+//
+// Over 400 lines: one state machine, from handshake to close, whose parts share the pending requests and the socket.
 
 import { EventEmitter } from "node:events";
 import type { Socket } from "node:net";
