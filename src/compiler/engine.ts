@@ -18,7 +18,7 @@ import { Emission } from "./emission.ts";
 import { FlowEncoder, OwnedFlow } from "./flows.ts";
 import { OutputStore, type OutputConflict } from "./items.ts";
 import { provenanceOf, type Provenance } from "./provenance.ts";
-import { cookieOf, Entity, NO_EDGES, NONE, runName, type Edges, type Run, type Unit } from "./runs.ts";
+import { cookieOf, Entity, NONE, runName, type Extras, type Run, type Unit } from "./runs.ts";
 import { Schedule } from "./schedule.ts";
 import { ScopeFlows, type FlowConflict } from "./scope-flows.ts";
 import { Scopes } from "./scopes.ts";
@@ -315,18 +315,14 @@ export class Engine implements Desired {
       for (const flow of old) if (!now.has(flow)) this.flows.withdraw(flow);
       for (const flow of made) if (!was.has(flow)) this.flows.contribute(flow);
     }
-    const { outputs, edges } = collector;
-    if (run.outputs !== NONE || outputs !== NONE) {
-      this.outputs.replace(run, run.outputs, outputs);
-      run.outputs = outputs;
-    }
-    if (run.edges !== NO_EDGES || edges !== NO_EDGES) {
-      this.replaceEdges(run.edges, edges);
-      run.edges = edges;
-    }
+    const { extras } = collector;
+    if (run.extras === extras) return; // nothing, as before
+    this.outputs.replace(run, run.extras.outputs, extras.outputs);
+    this.replaceEdges(run.extras, extras);
+    run.extras = extras;
   }
 
-  private replaceEdges(before: Edges, after: Edges): void {
+  private replaceEdges(before: Extras, after: Extras): void {
     // Equal parts cancel out: include counts first up, then down, so that a scope is never lost in between.
     for (const [from, to] of after.includes) this.scopes.include(from, to);
     for (const [from, to] of before.includes) this.scopes.exclude(from, to);

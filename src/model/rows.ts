@@ -44,8 +44,16 @@ export class TableData {
   put(row: Row): void {
     const before = this.rows.get(row.id);
     // Every key is known before anything changes: a function that throws leaves no half of a row behind.
-    for (let i = 0; i < this.indexList.length; i++) this.indexKeys[i] = this.indexList[i]!.fn(row);
-    for (let i = 0; i < this.pairList.length; i++) this.pairKeysOf[i] = this.pairList[i]!.fn(row);
+    for (let i = 0; i < this.indexList.length; i++) {
+      const key = this.indexList[i]!.fn(row);
+      if (typeof key !== "string" && key !== undefined && !Array.isArray(key)) throw new TypeError(`an index function of table ${this.table.name} gives ${typeof key}`);
+      this.indexKeys[i] = key;
+    }
+    for (let i = 0; i < this.pairList.length; i++) {
+      const pair = this.pairList[i]!.fn(row);
+      if (pair !== undefined && !Array.isArray(pair)) throw new TypeError(`a pair function of table ${this.table.name} gives ${typeof pair}`);
+      this.pairKeysOf[i] = pair;
+    }
     if (before !== undefined) this.unindex(before);
     this.rows.set(row.id, row);
     this.gone.delete(row.id);
