@@ -21,6 +21,8 @@ export interface ControllerOptions {
   readonly config: Config;
   readonly log: Logger;
   readonly appsFolder: string;
+  /** For tests, see EngineOptions. */
+  readonly poisonScratch?: boolean;
 }
 
 export class Controller {
@@ -44,7 +46,7 @@ export class Controller {
     this.stops.push(() => model.close());
 
     const metrics = new Metrics();
-    const engine = new Engine({ apps, tables, layout, rows: model.layer, log });
+    const engine = new Engine({ apps, tables, layout, rows: model.layer, log, poisonScratch: this.options.poisonScratch === true });
     const began = performance.now();
     engine.compileAll(model.generation);
     log.info({ apps: apps.map((a) => a.name), generation: model.generation, flows: engine.stats.flows, ms: Math.round(performance.now() - began) }, "compiled");

@@ -65,14 +65,14 @@ export class Harness {
     });
   }
 
-  static async make(extraApps: readonly App[] = [], folder = appsFolder): Promise<Harness> {
+  static async make(extraApps: readonly App[] = [], folder = appsFolder, options: { readonly poisonScratch?: boolean } = {}): Promise<Harness> {
     const apps = [...(await discoverApps(folder)), ...extraApps];
     checkApps(apps);
     const tables = allTables(apps);
     const layout = new Layout(apps);
     const model = await Model.open(await openStore("memory:", { dataDir: "" }), tables);
     const complaints: object[] = [];
-    const engine = new Engine({ apps, tables, layout, rows: model.layer, log: { error: (fields) => complaints.push(fields) } });
+    const engine = new Engine({ apps, tables, layout, rows: model.layer, log: { error: (fields) => complaints.push(fields) }, ...options });
     engine.compileAll(model.generation);
     return new Harness(apps, layout, model, engine, complaints);
   }
