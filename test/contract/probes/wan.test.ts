@@ -39,7 +39,7 @@ describe("ranking", () => {
   const hops = async (prefix: string): Promise<number[]> => {
     await h.settled();
     expect(h.engine.conflicts).toEqual([]);
-    return flowTexts(h, "hv1", "l3_route").filter((f) => f.includes(`nw_dst=${prefix} `)).map((f) => Number(/0xa0000([0-9a-f]{2})\b/.exec(f)?.[1] === undefined ? 0 : parseInt(/0xa0000([0-9a-f]{2})\b/.exec(f)![1]!, 16)));
+    return flowTexts(h, "hv1", "l3_route").filter((f) => f.includes(`nw_dst=${prefix} `)).map((f) => parseInt(/0xa0000([0-9a-f]{2})\b/.exec(f)?.[1] ?? "0", 16));
   };
 
   test("a route of another app is used", async () => {
