@@ -33,6 +33,8 @@ export interface ControllerOptions {
   /** Of transactions and services; default: the machine's. */
   readonly clock?: Clock;
   readonly random?: Random;
+  /** For tests, see EngineOptions. */
+  readonly poisonScratch?: boolean;
 }
 
 export class Controller {
@@ -57,7 +59,7 @@ export class Controller {
     this.stops.push(() => model.close());
 
     const metrics = new Metrics();
-    const engine = new Engine({ apps, tables, layout, rows: model.layer, log });
+    const engine = new Engine({ apps, tables, layout, rows: model.layer, log, poisonScratch: this.options.poisonScratch === true });
     const began = performance.now();
     engine.compileAll(model.generation);
     log.info({ apps: apps.map((a) => a.name), generation: model.generation, flows: engine.stats.flows, ms: Math.round(performance.now() - began) }, "compiled");

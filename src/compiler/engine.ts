@@ -43,6 +43,8 @@ export interface EngineOptions {
   readonly layout: Layout;
   readonly rows: Layer;
   readonly log: { error: (fields: object, message: string) => void };
+  /** For tests: flows overwrite scratch registers at every call, so that whoever counts on one across it is found out. */
+  readonly poisonScratch?: boolean;
 }
 
 const COMPILE_SLAB = 4 << 20;
@@ -75,7 +77,7 @@ export class Engine implements Desired {
   private readonly runOne = (run: Run): void => this.run(run);
 
   /** @throws Error when derivations read each other in a circle or fill what is not theirs */
-  constructor({ apps, tables, layout, rows, log }: EngineOptions) {
+  constructor({ apps, tables, layout, rows, log, poisonScratch }: EngineOptions) {
     this.apps = apps;
     this.layout = layout;
     this.stored = rows;
@@ -90,7 +92,7 @@ export class Engine implements Desired {
       this.deps.set(table.name, new TableDeps(table, this.layerOf(table)));
       if (table.derived) this.derived.layer.table(table);
     }
-    const lowering = new Lowering(layout);
+    const lowering = new Lowering(layout, poisonScratch);
     this.encoder = new FlowEncoder(new FlowWriter(layout, lowering));
     this.flows = new ScopeFlows<Run>(this.scopes, this.encoder, runName, (conflict) => {
       log.error({ ...conflict, table: layout.tableById(conflict.table)?.name }, "two rules want different flows for the same match; the first stays");

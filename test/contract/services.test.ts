@@ -151,7 +151,7 @@ describe("a service's host", () => {
     expect(h.sent).toHaveLength(2);
     const send = (registers: Record<string, number>, stage: "locate" | "acl_in" = "locate"): void => host.send([{ chassis: "hv1", stage, registers, data: Buffer.alloc(60) }]);
     expect(() => send({ nothing: 1 })).toThrow("no app declares a register nothing");
-    expect(() => send({ router: 1 })).toThrow("app probe sends a packet into locate with register router of l3");
+    expect(() => send({ sg_policy: 1 })).toThrow("app probe sends a packet into locate with register sg_policy of security-groups");
     expect(() => send({ out_host: 65_536 })).toThrow("65536 in register out_host of 16 bits");
     expect(h.sent).toHaveLength(2);
   });

@@ -51,6 +51,8 @@ export interface HarnessOptions {
   readonly seed?: number;
   readonly share?: Share;
   readonly http?: HttpClient;
+  /** See EngineOptions. */
+  readonly poisonScratch?: boolean;
 }
 
 export class Harness {
@@ -113,7 +115,7 @@ export class Harness {
     const random = new SeededRandom(options.seed ?? 1);
     const model = await Model.open(await openStore("memory:", { dataDir: "" }), tables, { clock, random });
     const complaints: object[] = [];
-    const engine = new Engine({ apps, tables, layout, rows: model.layer, log: { error: (fields) => complaints.push(fields) } });
+    const engine = new Engine({ apps, tables, layout, rows: model.layer, log: { error: (fields) => complaints.push(fields) }, ...options });
     engine.compileAll(model.generation);
     const harness = new Harness(apps, layout, model, engine, complaints, clock, random, options);
     harness.services.start();
