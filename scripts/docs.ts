@@ -90,6 +90,14 @@ const meanings: Readonly<Record<string, Readonly<Record<string, string>>>> = {
     UNSUPPORTED: "a backend or a format that this version does not have",
   },
   "src/model/model.ts": { TRANSACTION_TOO_LARGE: "one change would write more than the store takes at once; it alone is refused", TOO_BUSY: "too many transactions wait to be written; nothing was run, and the same call may succeed `retryAfterS` seconds later" },
+  "src/app/service.ts": {
+    INVALID: "no http: or https: URL",
+    TIMEOUT: "the answer was not there in time",
+    TOO_LARGE: "the answer has more bytes than the service takes",
+    UNREACHABLE: "no connection, or it broke; the cause says how",
+    QUEUE_FULL: "more of the service's requests wait than may",
+    STOPPED: "the controller stops",
+  },
   "protocol/openflow/src/wire/errors.ts": {
     OF_TRUNCATED: "bytes ended early",
     OF_MALFORMED: "a length, class or type contradicts the layout",

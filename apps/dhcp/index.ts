@@ -3,8 +3,8 @@
 import type { App } from "#app";
 import { portDhcpOptsTable } from "./model.ts";
 import { converters, portExtension } from "./options.ts";
-import { advertiseAll, dhcpRequest } from "./packet-in.ts";
-import { RA_PERIOD_S } from "./ra.ts";
+import { dhcpRequest } from "./packet-in.ts";
+import { routerAdvertisements } from "./ra-service.ts";
 import { rules } from "./rules.ts";
 import { dhcp } from "./tables.ts";
 
@@ -26,5 +26,5 @@ export default {
   pipeline: dhcp,
   rules,
   packetIn: { dhcp_request: dhcpRequest },
-  periodic: [{ name: "router-advertisement", everyS: RA_PERIOD_S, run: advertiseAll }],
+  services: [routerAdvertisements],
 } satisfies App;

@@ -2,13 +2,12 @@ import { describe, expect, it } from "vitest";
 import type { AnyEmit, FlowSpec } from "#app";
 import { attachmentTable } from "../l2/model.ts";
 import { subnetTable } from "../ipam/model.ts";
-import { Layer } from "../../src/model/rows.ts";
 import { Cloud } from "./dhcp.fixture.ts";
 import { rules } from "./rules.ts";
 
-const fresh = (): Cloud<Layer> => new Cloud(new Layer());
+const fresh = (): Cloud => new Cloud();
 
-function flows({ view }: Cloud<Layer>): { scope: string; table: string; spec: FlowSpec }[] {
+function flows({ view }: Cloud): { scope: string; table: string; spec: FlowSpec }[] {
   const found: { scope: string; table: string; spec: FlowSpec }[] = [];
   const no = (): never => {
     throw new Error("only flows are expected");
@@ -30,8 +29,8 @@ const rs = {
 };
 
 describe("requests come up from", () => {
-  const off = (): Cloud<Layer> => fresh().change(subnetTable, "v4", { enable_dhcp: false });
-  it.each<[string, Cloud<Layer>, object[]]>([
+  const off = (): Cloud => fresh().change(subnetTable, "v4", { enable_dhcp: false });
+  it.each<[string, Cloud, object[]]>([
     ["a port with an address of a DHCP subnet", fresh(), [dhcp]],
     ["no port when DHCP is off", off(), []],
     ["no port for a subnet it has no address of", off().subnet("b", { cidr: "10.1.0.0/24" }), []],

@@ -6,7 +6,7 @@ import {
 } from "#app";
 import { addressId, addressTable, deviceOwner, portResource, portTable, type Address, type Port } from "../l2/model.ts";
 import { subnetResource, subnetTable, type Subnet } from "../ipam/model.ts";
-import { routerInterfaceTable, routerResource, routerTable, type Route, type Router, type RouterInterface } from "./model.ts";
+import { routerInterfaceTable, routerResource, routerTable, type StaticRoute, type Router, type RouterInterface } from "./model.ts";
 
 const ip = makeCheck({ type: "ip" });
 const strictCidr = makeCheck({ type: "strict-cidr" });
@@ -184,7 +184,7 @@ const presentRouter = { status: "ACTIVE", external_gateway_info: null };
 const routeList: Convert = (value, attribute) => {
   if (value === null) return [];
   if (!Array.isArray(value)) throw invalidFor(attribute, `'${show(value)}' is not a list`);
-  return (value as readonly unknown[]).map((item): Route => {
+  return (value as readonly unknown[]).map((item): StaticRoute => {
     if (!isObject(item) || Object.keys(item).length !== 2 || item.destination === undefined || item.nexthop === undefined) {
       throw invalidFor(attribute, `Invalid data format for route: '${show(item)}'`);
     }
@@ -195,10 +195,10 @@ const routeList: Convert = (value, attribute) => {
   });
 };
 
-const invalidRoutes = (routes: readonly Route[], reason: string): Error =>
+const invalidRoutes = (routes: readonly StaticRoute[], reason: string): Error =>
   badRequest(`Invalid format for routes: ${show(routes)}, ${reason}`, "InvalidRoutes");
 
-function checkRoutes(tx: Tx, router: Router, routes: readonly Route[]): void {
+function checkRoutes(tx: Tx, router: Router, routes: readonly StaticRoute[]): void {
   if (routes.length > MAX_ROUTES) throw badRequest(`Unable to complete operation for ${router.id}. The number of routes exceeds the maximum ${MAX_ROUTES}.`, "RoutesExhausted");
   const interfaces = interfacesOf(tx, router.id);
   const prefixes = interfaces.flatMap((i) => i.subnets.map((s) => parseCidr(s.cidr)!));
@@ -214,14 +214,14 @@ function checkRoutes(tx: Tx, router: Router, routes: readonly Route[]): void {
   }
 }
 
-function bodyRoutes(body: Values): readonly Route[] {
+function bodyRoutes(body: Values): readonly StaticRoute[] {
   const router = body.router;
   if (!isObject(router) || router.routes === undefined) throw badRequest("Unable to find 'router' with 'routes' in request body");
-  const routes = routeList(router.routes, "routes") as readonly Route[];
+  const routes = routeList(router.routes, "routes") as readonly StaticRoute[];
   return [...new Map(routes.map((r) => [routeKey(r), r])).values()];
 }
 
-const routeKey = (r: Route): string => `${r.destination} ${r.nexthop}`;
+const routeKey = (r: StaticRoute): string => `${r.destination} ${r.nexthop}`;
 
 /** All of a router, as its member URI shows it. */
 const shownRouter = (r: Router): Record<string, unknown> => ({
@@ -239,7 +239,7 @@ const shownRouter = (r: Router): Record<string, unknown> => ({
   tags: r.tags,
 });
 
-const changeRoutes = (about: string, change: (now: readonly Route[], given: readonly Route[]) => readonly Route[]): Action<Router> => ({
+const changeRoutes = (about: string, change: (now: readonly StaticRoute[], given: readonly StaticRoute[]) => readonly StaticRoute[]): Action<Router> => ({
   about,
   policy: "rule:admin_only or (role:member and project_id:%(project_id)s)",
   run(_tx, row, body, ctx) {
@@ -284,7 +284,7 @@ const router = defineResource(routerResource, {
   },
 
   update(tx, row, changes) {
-    const routes = (changes.routes as readonly Route[] | undefined) ?? row.routes;
+    const routes = (changes.routes as readonly StaticRoute[] | undefined) ?? row.routes;
     if (changes.routes !== undefined) checkRoutes(tx, row, routes);
     const after: Router = { ...row, admin_state_up: (changes.admin_state_up as boolean | undefined) ?? row.admin_state_up, routes };
     tx.put(routerTable, after);

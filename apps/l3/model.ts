@@ -3,7 +3,8 @@
 import { defineScope, defineTable, load, resourceHandle, toStage, type Outputs, type Row, type Scope, type StandardRow } from "#app";
 import { l3 } from "./tables.ts";
 
-export interface Route {
+/** A route that the router's owner asked for. */
+export interface StaticRoute {
   readonly destination: string;
   readonly nexthop: string;
 }
@@ -11,7 +12,7 @@ export interface Router extends StandardRow {
   /** 1..2^32-1, unique: `router` in the pipeline. */
   readonly key: number;
   readonly admin_state_up: boolean;
-  readonly routes: readonly Route[];
+  readonly routes: readonly StaticRoute[];
 }
 export const routerTable = defineTable<Router>()("router", { resource: "router", indexes: { project: (r) => r.project_id, key: (r) => String(r.key) } });
 
@@ -25,6 +26,26 @@ export interface RouterInterface extends Row {
 export const routerInterfaceTable = defineTable<RouterInterface>()("router_interface", {
   indexes: { router: (i) => i.router_id, network: (i) => i.network_id },
 });
+
+/**
+ * A way to a prefix, as somebody knows it. A joint: l3 derives what is connected and what is static, an app that requires l3 what it
+ * learned elsewhere; l3 alone ranks. Longest prefix first; of equal ones connected, then static, then the others by metric and id.
+ */
+export interface Route extends Row {
+  readonly router_id: string;
+  /** CIDR of either family. */
+  readonly destination: string;
+  /** Network that the packet goes on in; a route by one that the router has no interface on is left out. */
+  readonly via: string;
+  /** Address on that network; null: the destination itself is there. */
+  readonly nexthop: string | null;
+  /** "connected" and "static" are l3's; others say their app. */
+  readonly source: string;
+  /** Less is better. */
+  readonly metric: number;
+}
+/** Rows of other apps carry `<app>/...` as id. */
+export const routeTable = defineTable<Route>()("route", { derived: true, open: true, indexes: { router: (r) => r.router_id } });
 
 export const routerScope = defineScope("router");
 /** The way into a router from one of its networks: for chassis on that network, and those that come through another router. */

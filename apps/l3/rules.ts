@@ -1,40 +1,17 @@
 // How routers become flows. A router's flows are the same on every chassis; a chassis has those of the routers on its
 // own networks, and of the networks these lead to.
 import {
-  baseScope, callStage, claim, claimTable, derivation, poolNumberTable, zonePool, chassisScope, copy, each, ethType, familyMatch, ipDst, ipProto, isIpv6, load, parseCidr, parseIp, contains, setField, toStage, toTable,
-  type Claim, type Emit, type FlowAction, type ReadView, type RegisterName, type Scope, type TableName,
+  baseScope, callStage, chassisScope, claim, claimTable, copy, derivation, each, ethType, familyMatch, ipDst, ipProto, isIpv6, load, poolNumberTable, setField, toStage, toTable, zonePool,
+  type Claim, type Emit, type FlowAction, type RegisterName, type Scope, type TableName,
 } from "#app";
 import { ports as ofPorts } from "node-openflow";
 import { linkLocal } from "packet-codec";
-import { subnetTable } from "../ipam/model.ts";
-import { addressTable, attachmentTable, lanScope, membersScope, netScope, networkTable, portTable, sendersScope } from "../l2/model.ts";
-import { enterScope, routerInterfaceTable, routerScope, routerSendersScope, routerTable, translationTable, zoneHolder } from "./model.ts";
+import { addressTable, attachmentTable, lanScope, membersScope, netScope, sendersScope } from "../l2/model.ts";
+import { enterScope, routerInterfaceTable, routerScope, routerSendersScope, routerTable, routeTable, translationTable, zoneHolder } from "./model.ts";
+import { chosenRoutes, legsOf, type Leg } from "./routes.ts";
 import { l3 } from "./tables.ts";
 
 type L3Action = FlowAction<TableName<typeof l3>, RegisterName<typeof l3>>;
-
-interface Leg {
-  readonly portId: string;
-  readonly networkId: string;
-  readonly netKey: number;
-  readonly mac: string;
-  readonly addresses: readonly { readonly ip: string; readonly cidr: string }[];
-}
-
-function legsOf(routerId: string, view: ReadView): Leg[] {
-  const legs: Leg[] = [];
-  for (const { id, network_id } of view.by(routerInterfaceTable, "router", routerId)) {
-    const port = view.get(portTable, id);
-    const network = view.get(networkTable, network_id);
-    if (port === undefined || network === undefined || !port.admin_state_up || !network.admin_state_up) continue;
-    const addresses = view.by(addressTable, "port", id).flatMap((a) => {
-      const subnet = view.get(subnetTable, a.subnet_id);
-      return subnet === undefined ? [] : [{ ip: a.ip, cidr: subnet.cidr }];
-    });
-    legs.push({ portId: id, networkId: network_id, netKey: network.key, mac: port.mac_address, addresses });
-  }
-  return legs;
-}
 
 const PREFIX_BASE = 100;
 
@@ -54,21 +31,13 @@ function onward(leg: Leg, ipv6: boolean, hop: string | undefined): L3Action[] {
 
 const routing = l3.rule({
   name: "routing",
-  about: "a router's connected networks and static routes, and its answers to ping",
+  about: "a router's networks, the best of its routes to each prefix, and its answers to ping",
   on: each(routerTable),
   emit(router, view, out) {
     if (!router.admin_state_up) return;
     const legs = legsOf(router.id, view);
     const translates = view.count(translationTable, "router", router.id) > 0;
     const scope = routerScope(router.id);
-    const route = (cidr: string, actions: readonly L3Action[], bonus: number): void => {
-      const prefix = Number(cidr.slice(cidr.indexOf("/") + 1));
-      out.flow(scope, "l3_route", {
-        priority: PREFIX_BASE + 2 * prefix + bonus,
-        match: { "reg:router": router.key, ...familyMatch(cidr), ...(prefix === 0 ? {} : ipDst(cidr)) },
-        actions,
-      });
-    };
     for (const leg of legs) {
       const entry = enterScope(router.id, leg.networkId);
       out.include(lanScope(leg.networkId), entry);
@@ -82,20 +51,17 @@ const routing = l3.rule({
         match: { "reg:net": leg.netKey, eth_dst: leg.mac, "reg:from_tunnel": 0 },
         actions: [load("router", router.key), toStage(translates ? "translate" : "route")],
       });
-      for (const { ip, cidr } of leg.addresses) {
-        route(cidr, onward(leg, isIpv6(cidr), undefined), 1);
-        answer(router.key, ip, scope, out);
-      }
+      for (const { ip } of leg.addresses) answer(router.key, ip, scope, out);
       if (leg.addresses.some((a) => isIpv6(a.ip))) answer(router.key, linkLocal(leg.mac), scope, out);
     }
-    const chosen = new Set<string>();
-    for (const { destination, nexthop } of router.routes) {
-      if (chosen.has(destination)) continue; // of equal destinations the first is used
-      const hop = parseIp(nexthop);
-      const leg = hop === undefined ? undefined : legs.find((l) => l.addresses.some((a) => contains(parseCidr(a.cidr)!, hop)));
-      if (leg === undefined) continue;
-      chosen.add(destination);
-      route(destination, onward(leg, isIpv6(destination), nexthop), 0);
+    for (const { destination, nexthop, leg } of chosenRoutes(view.by(routeTable, "router", router.id), legs)) {
+      const prefix = Number(destination.slice(destination.indexOf("/") + 1));
+      out.flow(scope, "l3_route", {
+        priority: PREFIX_BASE + prefix,
+        match: { "reg:router": router.key, ...familyMatch(destination), ...(prefix === 0 ? {} : ipDst(destination)) },
+        actions: onward(leg, isIpv6(destination), nexthop ?? undefined),
+      });
+      if (nexthop === null) continue;
       // The hop may be another router on that network, which then has to be there as well.
       const owner = view.get(addressTable, `${leg.networkId}/${nexthop}`);
       const other = owner === undefined ? undefined : view.get(routerInterfaceTable, owner.port_id);
@@ -139,7 +105,7 @@ const routerZone = l3.rule({
   },
 });
 
-export const derive = [
+export const zones = [
   derivation({
     name: "zone-claim",
     on: each(translationTable),

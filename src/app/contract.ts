@@ -1,18 +1,20 @@
 // The app contract ("#app"): all that a network function may import of the core. An app is a folder under apps/ whose
 // index.ts exports an App as default; it is found, not listed. ARCHITECTURE.md tells how to add one.
-import type { Logger } from "pino";
 import type { Converter } from "./check.ts";
 import type { TableEffects } from "./effects.ts";
 import type { Face } from "./face.ts";
-import type { PacketInHandler, PacketOut } from "./packets.ts";
+import type { PacketInHandler } from "./packets.ts";
 import type { Pool } from "./pools.ts";
 import type { Alias, AnyResource, BoundExtension, ExtendAll } from "./resource.ts";
 import type { Vif } from "./inventory.ts";
 import type { Derivation } from "./derivations.ts";
 import type { PipelineDecl, Rule, StaticFlows } from "./pipeline.ts";
+import type { ServiceDecl } from "./service.ts";
+import type { AnySoftTable } from "./soft-table.ts";
 import type { AnyTable, ReadView, Tx } from "./table.ts";
 
 export * from "./table.ts";
+export * from "./soft-table.ts";
 export * from "./inventory.ts";
 export * from "./refusal.ts";
 export * from "./check.ts";
@@ -27,6 +29,7 @@ export * from "./pools.ts";
 export * from "./packets.ts";
 export * from "./effects.ts";
 export * from "./pipeline.ts";
+export * from "./service.ts";
 export * from "./validate.ts";
 export * from "../lib/address.ts";
 
@@ -49,6 +52,7 @@ export interface App {
   /** Apps that must be there too; their hooks run first. */
   readonly requires?: readonly string[];
   readonly tables?: readonly AnyTable[];
+  readonly softTables?: readonly AnySoftTable[];
   /** What `defineResource` made. */
   readonly resources?: readonly AnyResource[];
   /** What this app adds to resources of the apps it requires, made by `extendResource`. */
@@ -73,7 +77,7 @@ export interface App {
   readonly effects?: Readonly<Record<string, TableEffects>>;
   /** Table name -> handler of what its flows punt. */
   readonly packetIn?: Readonly<Record<string, PacketInHandler>>;
-  readonly periodic?: readonly { readonly name: string; readonly everyS: number; readonly run: (view: ReadView, log: Logger) => Iterable<PacketOut> }[];
+  readonly services?: readonly ServiceDecl[];
   /** What plugging means: an interface appeared, its flows are confirmed by its switch, it is gone. */
   readonly vif?: {
     plugged?(tx: Tx, vif: Vif): void;

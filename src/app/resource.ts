@@ -2,6 +2,7 @@
 // policy, filters, paging, OpenAPI and storage derive from the declaration (src/northbound). Other apps add to it with an
 // Extension and keep their values in tables of their own. A handle, exported from the owner's model.ts, is how other apps name it.
 import type { Check } from "./check.ts";
+import type { LiveView } from "./soft-table.ts";
 import type { ReadView, Row, Table, Tx } from "./table.ts";
 
 export type AttributeType = "string" | "boolean" | "integer" | "uuid" | "uuid|null" | "uuid[]" | "string[]" | "object" | "object[]" | "ip|null" | "mac" | "cidr" | "timestamp" | "any";
@@ -214,7 +215,7 @@ export interface ResourceDeclaration<R extends Row = Row> {
   /** Refuses or removes the row and what belongs to it. Extensions' remove ran before. Absent: no DELETE. */
   remove?(tx: Tx, row: R, ctx: ApiContext): void;
   /** Attributes shown that are not columns of the row: to present a column's name as well is an error. */
-  present?(view: ReadView, row: R, caller: Caller): Record<string, unknown>;
+  present?(view: LiveView, row: R, caller: Caller): Record<string, unknown>;
   readonly actions?: Readonly<Record<string, Action<R>>>;
   readonly collectionActions?: Readonly<Record<string, CollectionAction>>;
 }
@@ -245,7 +246,7 @@ export interface Extension<R extends Row = Row> {
   update?(tx: Tx, row: R, changes: Values, ctx: ApiContext, before: R): void;
   /** Before the resource's remove; may refuse. */
   remove?(tx: Tx, row: R, ctx: ApiContext): void;
-  present?(view: ReadView, row: R, caller: Caller): Record<string, unknown>;
+  present?(view: LiveView, row: R, caller: Caller): Record<string, unknown>;
   readonly actions?: Readonly<Record<string, Action<R>>>;
   readonly collectionActions?: Readonly<Record<string, CollectionAction>>;
 }

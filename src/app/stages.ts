@@ -25,7 +25,8 @@ export interface RegisterDecl {
   readonly about: string;
   /**
    * Scratch registers of different apps share their place: a flow that loads one is followed, with no call in between, by the
-   * flow that uses it; no other may count on what it holds.
+   * flow that uses it; no other may count on what it holds. A flow that reads one after a call without loading it again is refused;
+   * a controller started with AXION_POISON_SCRATCH=1 (for tests) overwrites them at every call.
    */
   readonly scratch?: boolean;
 }

@@ -8,7 +8,7 @@ import type { Emission } from "./emission.ts";
 import { sameKey } from "./flow-set.ts";
 import { sameBytes, type FlowScope, type OwnedFlow } from "./flows.ts";
 import { canonicalText, type Output } from "./items.ts";
-import { hash32, NO_EDGES, NONE, type Edges, type Run } from "./runs.ts";
+import { hash32, NO_EXTRAS, NONE, type Extras, type Run } from "./runs.ts";
 
 /** From this many flows on, equal ones are found by hash. */
 const UNHASHED = 32;
@@ -16,7 +16,7 @@ const UNHASHED = 32;
 export class Collector implements AnyEmit {
   readonly flows: OwnedFlow<Run>[] = [];
   private byHash: Map<number, OwnedFlow<Run>[]> | undefined;
-  private readonly outputList: Output[] = [];
+  private readonly outputs: Output[] = [];
   private readonly includes: [string, string][] = [];
   private readonly variants: [string, string][] = [];
   private readonly emission: Emission;
@@ -43,7 +43,7 @@ export class Collector implements AnyEmit {
     }
     this.byHash = undefined;
     empty(this.flows);
-    empty(this.outputList);
+    empty(this.outputs);
     empty(this.includes);
     empty(this.variants);
   }
@@ -53,13 +53,9 @@ export class Collector implements AnyEmit {
     this.scope = undefined;
   }
 
-  get outputs(): readonly Output[] {
-    return this.outputList.length === 0 ? NONE : this.outputList.slice();
-  }
-
-  get edges(): Edges {
-    const { includes, variants } = this;
-    return includes.length + variants.length === 0 ? NO_EDGES : { includes: kept(includes), variants: kept(variants) };
+  get extras(): Extras {
+    const { outputs, includes, variants } = this;
+    return outputs.length + includes.length + variants.length === 0 ? NO_EXTRAS : { outputs: kept(outputs), includes: kept(includes), variants: kept(variants) };
   }
 
   private scopeOf(name: string): FlowScope {
@@ -124,8 +120,8 @@ export class Collector implements AnyEmit {
 
   /** Equal ones of one run are one. @throws Error when a run wants two things for one id */
   private output(output: Output): void {
-    const other = this.outputList.find((o) => o.scope === output.scope && o.key === output.key);
-    if (other === undefined) this.outputList.push(output);
+    const other = this.outputs.find((o) => o.scope === output.scope && o.key === output.key);
+    if (other === undefined) this.outputs.push(output);
     else if (other.text !== output.text) throw new Error(`one run wants two different things for ${output.key}`);
   }
 

@@ -18,6 +18,10 @@ export class Conflicts<C extends object> {
     return Array.from(this.current.values(), (c) => c.conflict);
   }
 
+  get none(): boolean {
+    return this.places.size === 0;
+  }
+
   /** What shows at a place now; undefined: nothing. */
   set(place: unknown, conflict: C | undefined): void {
     if (conflict === undefined && this.places.size === 0) return;

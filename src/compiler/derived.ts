@@ -22,7 +22,7 @@ export interface DuplicateRow {
 type Owners = Map<string, Run | readonly Run[]>;
 
 export class DerivedRows {
-  readonly layer = new Layer();
+  readonly layer = new Layer(undefined, (table) => new Error(`derived table ${table.name} is read, which no app lists in its tables`));
   /** table -> row id -> who derives it, the first by name first; several only by mistake. */
   private readonly owners = new Map<string, Owners>();
   /** Rows that had several owners at some moment of this batch. */
@@ -40,10 +40,19 @@ export class DerivedRows {
     this.onBug = onBug;
   }
 
-  /** Puts the rows of a run in place of those it had. A row that no index takes is left out. */
+  /** Puts the rows of a run, nearly always one, in place of those it had. A row that no index takes is left out. */
   replace(run: Run, table: AnyTable, rows: readonly Row[]): void {
     const before = run.rows;
     if (before.length === 0 && rows.length === 0) return;
+    if (rows.length === 1 && (before.length === 0 || (before.length === 1 && before[0]!.id === rows[0]!.id))) {
+      const row = rows[0]!;
+      if (this.put(run, table, row, before[0])) run.rows = rows;
+      else {
+        if (before.length === 1) this.drop(run, table, before[0]!);
+        run.rows = NONE;
+      }
+      return;
+    }
     const old = byId(before);
     const kept = new Map<string, Row>();
     for (const row of rows) {

@@ -309,6 +309,19 @@ describe("port context", () => {
   });
 });
 
+describe("the view", () => {
+  test("reads stored and derived tables as they are now, and makes nobody run", async () => {
+    const place = derivation<Port, Place>({ name: "place", on: each(ports), into: places, reads: [], derive: (p) => ({ id: p.id, port: p.id, host: p.host }) });
+    const w = await World.make({ name: "a", derive: [place], rules: [forward] });
+    await w.change((tx) => tx.put(ports, port(1)));
+    const { view } = w.engine;
+    expect([view.get(ports, "p1")?.mac, view.get(places, "p1")?.host, view.count(places, "host", "h1"), view.pairKeys(ports, "lan", "n1"), [...view.all(places)].length]).toEqual([mac(1), "h1", 1, ["h1"], 1]);
+    expect(await w.runs((tx) => tx.put(ports, port(1, { host: "h2" }))), "the derivation and the rule").toBe(2);
+    expect(view.by(places, "host", "h2").map((p) => p.id)).toEqual(["p1"]);
+    expect(() => view.get(defineTable()("stranger"), "x")).toThrow("table stranger");
+  });
+});
+
 describe("listeners", () => {
   test("hear of every batch, in order, also when nothing changed, until they leave", async () => {
     const w = await World.make({ name: "a", rules: [forward] });

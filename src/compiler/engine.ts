@@ -4,20 +4,21 @@
 //
 // A run is a rule (or derivation) on one entity. Its reads are recorded (track.ts); a commit makes exactly those runs dirty whose
 // reads it may have changed (schedule.ts). What a run emits is compared with what it emitted before, so equal output goes no further.
-import { baseScope, chassisTable, type AnyTable, type App, type Derivation, type OvsPatch, type ReadView, type Row, type Rule, type Source } from "#app";
+import { baseScope, chassisTable, type AnyTable, type App, type Derivation, type OvsPatch, type Row, type Rule, type Source } from "#app";
 import type { Commit } from "../model/model.ts";
 import type { Layer } from "../model/rows.ts";
+import { View } from "../model/view.ts";
 import { FlowWriter } from "../pipeline/flow-writer.ts";
 import type { Layout } from "../pipeline/layout.ts";
 import { Lowering } from "../pipeline/lowering.ts";
 import { Collector, kept } from "./collector.ts";
-import { DerivedRows } from "./derived.ts";
+import { DerivedRows, type RowChange } from "./derived.ts";
 import { emptyDelta, type ChassisDelta, type Delta, type Desired, type DesiredRow, type Flow, type Item } from "./desired.ts";
 import { Emission } from "./emission.ts";
 import { FlowEncoder, OwnedFlow } from "./flows.ts";
 import { OutputStore, type OutputConflict } from "./items.ts";
 import { provenanceOf, type Provenance } from "./provenance.ts";
-import { cookieOf, Entity, NO_EDGES, NONE, runName, type Edges, type Run, type Unit } from "./runs.ts";
+import { cookieOf, Entity, NONE, runName, type Extras, type Run, type Unit } from "./runs.ts";
 import { Schedule } from "./schedule.ts";
 import { ScopeFlows, type FlowConflict } from "./scope-flows.ts";
 import { Scopes } from "./scopes.ts";
@@ -42,6 +43,8 @@ export interface EngineOptions {
   readonly layout: Layout;
   readonly rows: Layer;
   readonly log: { error: (fields: object, message: string) => void };
+  /** For tests: flows overwrite scratch registers at every call, so that whoever counts on one across it is found out. */
+  readonly poisonScratch?: boolean;
 }
 
 const COMPILE_SLAB = 4 << 20;
@@ -50,8 +53,8 @@ const INCREMENTAL_SLAB = 16 << 10;
 export class Engine implements Desired {
   generation = 0;
   readonly learnedTables: ReadonlySet<number>;
-  /** Every table, stored and derived; reads are not tracked. */
-  readonly view: ReadView;
+  /** Every table, stored or derived, as of the last commit that was compiled; reads are not tracked. */
+  readonly view: View;
   private runs = 0;
   private readonly stored: Layer;
   private readonly layout: Layout;
@@ -68,17 +71,20 @@ export class Engine implements Desired {
   private readonly collector: Collector;
   private readonly statics: Unit[] = [];
   private readonly listeners = new Set<(delta: Delta) => void>();
+  private readonly observers = new Set<(changes: readonly RowChange[]) => void>();
+  /** What changed in this batch, while somebody wants to know. */
+  private readonly observed: RowChange[] = [];
   private readonly runOne = (run: Run): void => this.run(run);
 
   /** @throws Error when derivations read each other in a circle or fill what is not theirs */
-  constructor({ apps, tables, layout, rows, log }: EngineOptions) {
+  constructor({ apps, tables, layout, rows, log, poisonScratch }: EngineOptions) {
     this.apps = apps;
     this.layout = layout;
     this.stored = rows;
     this.log = log;
     this.learnedTables = layout.learnedTables;
     this.derived = new DerivedRows(
-      (change) => this.schedule.changed(change),
+      (change) => this.changed(change),
       (fields) => log.error(fields, "two runs derive rows with one id; the first by name has it"),
       (error, run) => this.failed(error, run),
     );
@@ -86,14 +92,14 @@ export class Engine implements Desired {
       this.deps.set(table.name, new TableDeps(table, this.layerOf(table)));
       if (table.derived) this.derived.layer.table(table);
     }
-    const lowering = new Lowering(layout);
+    const lowering = new Lowering(layout, poisonScratch);
     this.encoder = new FlowEncoder(new FlowWriter(layout, lowering));
     this.flows = new ScopeFlows<Run>(this.scopes, this.encoder, runName, (conflict) => {
       log.error({ ...conflict, table: layout.tableById(conflict.table)?.name }, "two rules want different flows for the same match; the first stays");
     });
     this.outputs = new OutputStore<Run>(this.scopes, runName, (conflict) => log.error(conflict, "two rules want different things for one id; the first stays"));
     this.tracked = new TrackedView(this.deps);
-    this.view = new TrackedView(this.deps);
+    this.view = new View(this.stored, this.derived.layer);
     this.schedule = new Schedule(this.deps, (error, table) => log.error({ err: error, table: table.name }, "an index function failed; what reads by it is run again"));
     this.collector = new Collector(new Emission(apps, layout, lowering, this.encoder, this.flows));
     this.addUnits();
@@ -155,7 +161,7 @@ export class Engine implements Desired {
   apply(commit: Commit): Delta {
     for (const change of commit.changes) {
       if (change.table === chassisTable) this.chassisChanged(change.id);
-      this.schedule.changed(change);
+      this.changed(change);
     }
     this.drain();
     const chassis = new Map<string, ChassisDelta>();
@@ -171,7 +177,20 @@ export class Engine implements Desired {
     this.generation = commit.generation;
     const delta = { generation: commit.generation, chassis };
     for (const listener of this.listeners) listener(delta);
+    const observed = this.observed.splice(0);
+    if (observed.length > 0) for (const observer of this.observers) observer(observed);
     return delta;
+  }
+
+  /** Called after each compiled commit with what changed in stored and derived tables; a row that changed more than once is there as often. */
+  onChanges(observer: (changes: readonly RowChange[]) => void): () => void {
+    this.observers.add(observer);
+    return () => this.observers.delete(observer);
+  }
+
+  private changed(change: RowChange): void {
+    if (this.observers.size > 0) this.observed.push(change);
+    this.schedule.changed(change);
   }
 
   /** As it is after the batch: one that went and came again within it was there all along. */
@@ -298,18 +317,14 @@ export class Engine implements Desired {
       for (const flow of old) if (!now.has(flow)) this.flows.withdraw(flow);
       for (const flow of made) if (!was.has(flow)) this.flows.contribute(flow);
     }
-    const { outputs, edges } = collector;
-    if (run.outputs !== NONE || outputs !== NONE) {
-      this.outputs.replace(run, run.outputs, outputs);
-      run.outputs = outputs;
-    }
-    if (run.edges !== NO_EDGES || edges !== NO_EDGES) {
-      this.replaceEdges(run.edges, edges);
-      run.edges = edges;
-    }
+    const { extras } = collector;
+    if (run.extras === extras) return; // nothing, as before
+    this.outputs.replace(run, run.extras.outputs, extras.outputs);
+    this.replaceEdges(run.extras, extras);
+    run.extras = extras;
   }
 
-  private replaceEdges(before: Edges, after: Edges): void {
+  private replaceEdges(before: Extras, after: Extras): void {
     // Equal parts cancel out: include counts first up, then down, so that a scope is never lost in between.
     for (const [from, to] of after.includes) this.scopes.include(from, to);
     for (const [from, to] of before.includes) this.scopes.exclude(from, to);

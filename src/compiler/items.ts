@@ -156,8 +156,10 @@ export class OutputStore<O> {
 
   /** Of all that a chassis' scopes hold for a key the first by name of its owner, then of the scope. */
   private winner(chassis: string, key: string, scopes: readonly string[]): Output | undefined {
-    const holders = scopes.flatMap((scope) => this.held.get(scope)?.get(key) ?? []);
+    const only = scopes.length === 1 ? this.held.get(scopes[0]!)?.get(key) : undefined;
+    const holders = only ?? scopes.flatMap((scope) => this.held.get(scope)?.get(key) ?? []);
     const any = holders[0];
+    if (holders.length === 1 && this.disputes.none) return any!.output;
     const place = `${chassis} ${key}`;
     if (any === undefined || holders.every((h) => h.output.text === any.output.text)) {
       this.disputes.set(place, undefined);

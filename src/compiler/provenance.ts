@@ -22,7 +22,7 @@ export function provenanceOf(run: Run, stored: Layer): Provenance {
   const { unit, entity, reads } = run;
   if (unit.source?.kind === "rows") add(unit.source.table, entity.id);
   const read = (dep: DepIndex<Run>, key: string): void => {
-    if (dep.kind === "row" && stored.row(dep.table, key) !== undefined) add(dep.table, key);
+    if (dep.kind === "row" && !dep.table.derived && stored.row(dep.table, key) !== undefined) add(dep.table, key);
   };
   unit.ownReads.forEach((dep, i) => {
     if ((run.own & (1 << i)) !== 0) read(dep, entity.id);

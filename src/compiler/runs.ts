@@ -18,12 +18,13 @@ export interface Unit extends ReadingUnit<Run> {
   readonly cookieHi: number;
 }
 
-/** What a run wants beside flows and outputs: edges between scopes, and variants of chassis. */
-export interface Edges {
+/** What a run wants beside flows: outputs, edges between scopes, variants of chassis. Most want nothing. */
+export interface Extras {
+  readonly outputs: readonly Output[];
   readonly includes: readonly (readonly [string, string])[];
   readonly variants: readonly (readonly [string, string])[];
 }
-export const NO_EDGES: Edges = { includes: NONE, variants: NONE };
+export const NO_EXTRAS: Extras = { outputs: NONE, includes: NONE, variants: NONE };
 
 export class Run implements Reader<Run> {
   readonly unit: Unit;
@@ -32,8 +33,7 @@ export class Run implements Reader<Run> {
   queued = false;
   reads: Reads<Run> = NO_READS;
   flows: readonly OwnedFlow<Run>[] = NONE;
-  outputs: readonly Output[] = NONE;
-  edges: Edges = NO_EDGES;
+  extras: Extras = NO_EXTRAS;
   /** Rows of a derivation. */
   rows: readonly Row[] = NONE;
 

@@ -200,7 +200,7 @@ export class TrackedView<R extends Reader<R>> implements ReadView {
 
   private of(table: AnyTable): TableDeps<R> {
     const deps = this.deps.get(table.name);
-    if (deps === undefined) throw new Error(`table ${table.name} is read, which no app lists in its tables`);
+    if (deps === undefined) throw new Error("soft" in table ? `soft table ${table.name} is read: what packets taught decides no flow` : `table ${table.name} is read, which no app lists in its tables`);
     if (this.mayRead !== undefined && !this.mayRead.has(table.name)) throw new Error(`it reads table ${table.name}, which it does not declare in reads`);
     return deps;
   }

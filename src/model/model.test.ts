@@ -476,7 +476,7 @@ describe("what waits to be written", () => {
   async function busy(): Promise<{ model: Model; gate: Gate; store: CommitStore; before: Promise<unknown>[] }> {
     const gate = new Gate();
     const store = new CommitStore(gate);
-    const model = await Model.open(store, tables, limits);
+    const model = await Model.open(store, tables, { limits });
     undo.push(() => model.close());
     gate.hold();
     undo.push(() => gate.go());

@@ -7,8 +7,9 @@
 // does the compiler hear of it. The store's revision of the write is the generation of everything in the group.
 //
 // Over 400 lines: one queue from call to commit, whose steps share what is staged, in flight and waiting.
-import { randomUUID } from "node:crypto";
 import { defineTable, type AnyTable, type ReadView, type Row, type Table, type Tx } from "#app";
+import { machineClock, type Clock } from "../lib/clock.ts";
+import { machineRandom, type Random } from "../lib/random.ts";
 import { StoreError } from "../store/errors.ts";
 import type { KvOp, KvStore, TxnResult } from "../store/kv.ts";
 import { Layer } from "./rows.ts";
@@ -38,6 +39,12 @@ export interface Commit {
 export interface LastChange {
   readonly cause: Cause;
   readonly generation: number;
+}
+
+/** Where transactions have their time and their UUIDs from; default: the machine. */
+export interface Source {
+  readonly clock: Clock;
+  readonly random: Random;
 }
 
 interface Pending {
@@ -110,13 +117,19 @@ const ROW_LIMIT = 9_900;
 
 const rowKey = (table: string, id: string): string => `${ROWS}${table}/${id}`;
 
+/** What a model is opened with; the machine's own clock and randomness by default. */
+export interface ModelOptions extends Partial<Source> {
+  readonly limits?: WaitingLimits;
+}
+
 export class Model {
-  private readonly base = new Layer();
+  private readonly base = new Layer(undefined, unlisted);
   private readonly snapshots = new Snapshots(this.base);
   private readonly tables = new Map<string, AnyTable>();
   private readonly store: KvStore;
+  private readonly source: Source;
   /** What this process writes to the fence. */
-  private readonly mark = Buffer.from(JSON.stringify({ writer: randomUUID() }));
+  private readonly mark: Buffer;
   /** table -> row -> who changed it last. Rows of one transaction share the object: there are as many entries as rows. */
   private readonly last = new Map<string, Map<string, LastChange>>();
   /** While the store is read: request -> the one object for its rows. */
@@ -136,9 +149,11 @@ export class Model {
   private committed = 0;
   private stopWatch: (() => void) | undefined;
 
-  private constructor(store: KvStore, tables: readonly AnyTable[], limits: WaitingLimits) {
+  private constructor(store: KvStore, tables: readonly AnyTable[], { clock = machineClock, random = machineRandom, limits = WAITING }: ModelOptions) {
     this.store = store;
     this.limits = limits;
+    this.source = { clock, random };
+    this.mark = Buffer.from(JSON.stringify({ writer: random.uuid() }));
     for (const table of [allocationTable, ...tables]) {
       if (table.derived) continue;
       if (this.tables.has(table.name)) throw new Error(`two apps declare a table named ${table.name}`);
@@ -148,8 +163,8 @@ export class Model {
   }
 
   /** Reads all rows. @throws StoreError, or Error naming the key of a record that is no row. */
-  static async open(store: KvStore, tables: readonly AnyTable[], limits: WaitingLimits = WAITING): Promise<Model> {
-    const model = new Model(store, tables, limits);
+  static async open(store: KvStore, tables: readonly AnyTable[], options: ModelOptions = {}): Promise<Model> {
+    const model = new Model(store, tables, options);
     const from = store.revision;
     for await (const entry of store.range({ start: ROWS, end: "t0" })) model.loadRecord(entry.key, entry.value, entry.modRevision);
     model.interned = undefined;
@@ -165,7 +180,7 @@ export class Model {
     return model;
   }
 
-  /** Committed rows. Reads are not tracked. */
+  /** Committed rows of stored tables; the compiler's view has the derived ones as well. */
   get view(): ReadView {
     return this.base;
   }
@@ -270,7 +285,7 @@ export class Model {
     const layer = new Layer(group.layer);
     pending.touched = new Map();
     try {
-      pending.result = pending.fn(new Transaction(layer, pending, this.tables));
+      pending.result = pending.fn(new Transaction(layer, pending, this.tables, this.source));
       if (pending.touched.size > ROW_LIMIT) throw new TransactionTooLarge(`${pending.touched.size} rows; at most ${ROW_LIMIT} are possible`);
     } catch (error) {
       pending.reject(error);
@@ -472,19 +487,26 @@ export class Model {
   }
 }
 
+/** Only stored rows are here: derived ones are the compiler's, facts nobody's to decide a change by. */
+const unlisted = (table: AnyTable): Error =>
+  new Error(table.derived ? `table ${table.name} is derived: a transaction decides by what it derives from` : `something reads table ${table.name}, which no app lists in its tables`);
+
 /** The store refused what was to be written, and takes other writes as before. */
 const isUnwritable = (error: unknown): boolean => error instanceof TypeError || (error instanceof StoreError && error.code === "TOO_LARGE");
 
 class Transaction implements Tx {
-  readonly now = `${new Date().toISOString().slice(0, 19)}Z`;
+  readonly now: string;
   private readonly layer: Layer;
   private readonly pending: Pending;
   private readonly tables: ReadonlyMap<string, AnyTable>;
+  private readonly random: Random;
 
-  constructor(layer: Layer, pending: Pending, tables: ReadonlyMap<string, AnyTable>) {
+  constructor(layer: Layer, pending: Pending, tables: ReadonlyMap<string, AnyTable>, { clock, random }: Source) {
+    this.now = `${new Date(clock.now()).toISOString().slice(0, 19)}Z`;
     this.layer = layer;
     this.pending = pending;
     this.tables = tables;
+    this.random = random;
   }
 
   get<R extends Row>(table: Table<R>, id: string): Readonly<R> | undefined {
@@ -525,7 +547,7 @@ class Transaction implements Tx {
   }
 
   uuid(): string {
-    return randomUUID();
+    return this.random.uuid();
   }
 
   allocate(pool: string, { min, max, used }: { min: number; max: number; used: (n: number) => boolean }): number {

@@ -7,6 +7,7 @@ import fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest }
 import type { Logger } from "pino";
 import { ApiError, type App, type Caller, type Face, type FaceAnswer, type FaceRequest } from "../app/contract.ts";
 import type { Model } from "../model/model.ts";
+import { View } from "../model/view.ts";
 import type { Authenticator } from "./auth/authenticator.ts";
 import { noAuth } from "./auth/noauth.ts";
 import { allFaces, faceOf, operationsOf, refusalOf } from "./faces/face.ts";
@@ -35,6 +36,8 @@ export interface Limits {
 export interface NorthboundOptions {
   readonly apps: readonly App[];
   readonly model: Model;
+  /** What presentation reads; default: stored rows alone. */
+  readonly view?: View;
   readonly auth: "none" | Authenticator;
   readonly log: Logger;
   readonly limits?: Limits;
@@ -91,7 +94,7 @@ export function createNorthbound(options: NorthboundOptions): Northbound {
   const urlBytes = limits.urlBytes ?? 16 * 1024;
   const registry = makeRegistry(apps);
   const policyFile = options.policyFile === undefined ? undefined : new PolicyFile(options.policyFile, registry.policy, log);
-  const engine = new Engine(registry, model, {
+  const engine = new Engine(registry, model, options.view ?? new View(model.view), {
     bulkItems: limits.bulkItems ?? 1000,
     pageMax: limits.pageMax ?? 0,
     lists: { atOnce: limits.longLists ?? 4, waiting: limits.longListsWaiting ?? 64, stallMs: limits.stallMs ?? 30_000 },

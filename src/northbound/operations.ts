@@ -2,6 +2,7 @@
 import type { Readable } from "node:stream";
 import { badRequest, notFound, show, type Action, type Caller, type CollectionAction, type PathValues, type ReadView, type StandardRow, type Tx } from "../app/contract.ts";
 import type { Cause, Model } from "../model/model.ts";
+import type { View } from "../model/view.ts";
 import { bodyObject, checkRevision, createInput, createItems, ifMatch, notAuthorized, refusedRules, updateInput, updateItem } from "./input.ts";
 import { findRow, type Kind, type KindAction, type Registry } from "./kinds.ts";
 import { Lists, type ListLimits, type LongList, type ShortList } from "./lists/lists.ts";
@@ -52,14 +53,17 @@ export class Engine {
   readonly rows: Rows;
   readonly lists: Lists;
   private readonly model: Model;
+  /** What is presented is read here. */
+  private readonly view: View;
   private readonly limits: EngineLimits;
 
-  constructor(registry: Registry, model: Model, limits: EngineLimits) {
+  constructor(registry: Registry, model: Model, view: View, limits: EngineLimits) {
     this.registry = registry;
     this.rows = new Rows(registry);
     this.model = model;
+    this.view = view;
     this.limits = limits;
-    this.lists = new Lists(model, limits.lists);
+    this.lists = new Lists(model, view, limits.lists);
   }
 
   // ---- reads ----
@@ -70,7 +74,7 @@ export class Engine {
     if (call.params.has("changed_since") && !kind.standard.has("timestamps")) throw badRequest("['changed_since'] is invalid attribute for filtering");
     const query = parseList(kind, call.params, this.limits.pageMax);
     const { prepare } = kind.resource;
-    if (prepare?.needed(this.model.view, call.caller) === true) await this.transact(call, (tx) => prepare.run(tx, this.context(tx, call, new Set())));
+    if (prepare?.needed(this.view, call.caller) === true) await this.transact(call, (tx) => prepare.run(tx, this.context(tx, call, new Set())));
     return { query, list: await this.lists.open({ kind, caller: call.caller, query, within: (view) => this.within(place, view, call) }) };
   }
 
@@ -104,7 +108,7 @@ export class Engine {
   }
 
   show(place: Place, id: string, call: Call): Answer {
-    const view = this.model.view;
+    const view = this.view;
     const row = this.readable(place, id, view, call);
     return { status: 200, body: `{"${place.kind.name}":${new Item(place.kind, row, view, call.caller).text(fieldsOf(call.params))}}` };
   }
@@ -121,13 +125,13 @@ export class Engine {
       const within = this.within(place, tx, call);
       if (within !== undefined) for (const input of inputs) input.values[within.attribute] = within.id;
       for (const input of inputs) {
-        const refused = refusedRules(kind, "create", call.caller, input.values, input, tx);
+        const refused = refusedRules(kind, "create", call.caller, input.values, input, this.view.over(tx));
         if (refused.length > 0) throw notAuthorized(refused);
       }
       if (resource.prepare?.needed(tx, call.caller) === true) resource.prepare.run(tx, this.context(tx, call, new Set()));
       if (bulk) resource.checkBulk?.(tx, inputs.map((i) => i.values), this.context(tx, call, new Set()));
       const ids = inputs.map((input) => this.rows.create(kind, tx, input.values, this.context(tx, call, input.given), input.children).id);
-      const shown = ids.map((id) => new Item(kind, this.rows.stored(kind, tx, id), tx, call.caller).text());
+      const shown = ids.map((id) => new Item(kind, this.rows.stored(kind, tx, id), this.view.over(tx), call.caller).text());
       return bulk ? `{"${resource.collection}":[${shown.join(",")}]}` : `{"${kind.name}":${shown[0]!}}`;
     });
   }
@@ -137,10 +141,10 @@ export class Engine {
     const input = updateInput(kind, updateItem(kind, body));
     const revision = ifMatch(call.ifMatch);
     return this.answer(call, 200, (tx) => {
-      const before = this.writable(place, id, tx, call, (row) => refusedRules(kind, "update", call.caller, values(row), input, tx));
+      const before = this.writable(place, id, this.view.over(tx), call, (row) => refusedRules(kind, "update", call.caller, values(row), input, this.view.over(tx)));
       checkRevision(revision, before.revision_number);
       const row = input.given.size === 0 ? before : this.rows.update(kind, tx, before, input.values, this.context(tx, call, input.given));
-      return `{"${kind.name}":${new Item(kind, row, tx, call.caller).text()}}`;
+      return `{"${kind.name}":${new Item(kind, row, this.view.over(tx), call.caller).text()}}`;
     });
   }
 
@@ -148,7 +152,7 @@ export class Engine {
     const { kind } = place;
     const revision = ifMatch(call.ifMatch);
     return this.answer(call, 204, (tx) => {
-      const row = this.writable(place, id, tx, call, (r) => this.refused(kind.delete, `delete_${kind.name}`, r, tx, call));
+      const row = this.writable(place, id, this.view.over(tx), call, (r) => this.refused(kind.delete, `delete_${kind.name}`, r, this.view.over(tx), call));
       checkRevision(revision, row.revision_number);
       if (kind.resource.keyed !== undefined && tx.get(kind.table, row.id) === undefined) throw absent(kind, id);
       this.rows.remove(kind, tx, row, this.context(tx, call, new Set()));
@@ -162,12 +166,12 @@ export class Engine {
     const { decl } = action;
     const refusals = (row: StandardRow, view: ReadView): readonly string[] => this.refused(action.rule, action.ruleName, row, view, call);
     if (decl.method === "GET") {
-      const { view } = this.model;
+      const { view } = this;
       return actionAnswer(action, decl.read(view, this.actedOn(place, id, view, call, action, (row) => refusals(row, view)), call.caller, path));
     }
     const given = actionBody(action, body());
     return this.answer(call, action.status, (tx) => {
-      const row = this.actedOn(place, id, tx, call, action, (r) => refusals(r, tx));
+      const row = this.actedOn(place, id, this.view.over(tx), call, action, (r) => refusals(r, this.view.over(tx)));
       return actionText(action, decl.run(tx, row, given, this.context(tx, call, new Set(Object.keys(given))), path));
     });
   }
@@ -183,7 +187,7 @@ export class Engine {
       return { ...path, ...parent };
     };
     if (decl.method === "GET") {
-      const { view } = this.model;
+      const { view } = this;
       return actionAnswer(action, decl.read(view, call.caller, allowed(view)));
     }
     const given = actionBody(action, body());

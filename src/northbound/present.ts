@@ -2,7 +2,8 @@
 // resource and its extensions; attributes that the caller may not read are left out, object by object.
 //
 // Answers are put together as text. Rows are immutable, so the text of a row's columns is kept for the next list.
-import type { Caller, ReadView, StandardRow, Values } from "../app/contract.ts";
+import type { Caller, LiveView, ReadView, StandardRow, Values } from "../app/contract.ts";
+import { View } from "../model/view.ts";
 import type { Kind, KindAttribute } from "./kinds.ts";
 import type { Rule } from "./policy/index.ts";
 
@@ -65,9 +66,12 @@ function columnsText(face: Face, row: StandardRow): string {
   return inside(out);
 }
 
+/** Where rules are asked inside of an app's own call there are the transaction's rows alone. */
+const live = (view: ReadView): LiveView => ("fact" in view ? (view as LiveView) : new View(view));
+
 /** An attribute of a row whether the caller may see it or not; of what is only being asked for, no more than its columns. */
 export function shownValue(kind: Kind, row: StandardRow, name: string, view: ReadView, caller: Caller): unknown {
-  return column(row, name) ?? ((row.id as string | undefined) === undefined ? undefined : new Item(kind, row, view, caller).value(name));
+  return column(row, name) ?? ((row.id as string | undefined) === undefined ? undefined : new Item(kind, row, live(view), caller).value(name));
 }
 
 /** A row with its presented attributes, made when first asked for. */
@@ -75,11 +79,11 @@ export class Item {
   readonly kind: Kind;
   readonly row: StandardRow;
   readonly id: string;
-  private readonly view: ReadView;
+  private readonly view: LiveView;
   private readonly caller: Caller;
   private presented: readonly Values[] | undefined;
 
-  constructor(kind: Kind, row: StandardRow, view: ReadView, caller: Caller) {
+  constructor(kind: Kind, row: StandardRow, view: LiveView, caller: Caller) {
     this.kind = kind;
     this.row = row;
     this.id = row.id;

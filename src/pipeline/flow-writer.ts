@@ -22,11 +22,14 @@ interface Names {
   /** One map for each of kinds x families x last or not, by the name of the stage or table. */
   readonly transitions: Map<string, Transition>[];
 }
+/** What a flow did so far to scratch registers: which it loaded, which of these a call may have overwritten, whether it called. */
 interface Scratch {
-  readonly loaded: boolean;
+  readonly held: ReadonlySet<string>;
+  readonly lost: ReadonlySet<string>;
   readonly called: boolean;
 }
-const NO_SCRATCH: Scratch = { loaded: false, called: false };
+const NONE: ReadonlySet<string> = new Set();
+const NO_SCRATCH: Scratch = { held: NONE, lost: NONE, called: false };
 const KINDS = { next: 0, stage: 1, table: 2 } as const;
 const FAMILIES: Readonly<Record<Family, number>> = { ip: 0, ipv6: 1, other: 2, unknown: 3 };
 
@@ -74,7 +77,7 @@ export class FlowWriter {
     for (let i = 0; i < actions.length; i++) {
       const action = actions[i]!;
       if (ended) throw new Error(`table ${table.name}: nothing can follow a ct that leads on`);
-      if (this.hasScratch) scratch = this.checkScratch(table, action, scratch);
+      if (this.hasScratch) scratch = this.checkScratch(table, action, scratch, i === actions.length - 1);
       switch (action.type) {
         case "load_reg":
           pos = this.writeLoad(buf, pos, table, action.reg, action.value);
@@ -87,7 +90,10 @@ export class FlowWriter {
         case "table": {
           const step = this.transition(table, action, family, i === actions.length - 1);
           if (typeof step === "number") gotoTable = step;
-          else pos = encodeActions(buf, pos, step);
+          else {
+            pos = encodeActions(buf, pos, step);
+            if (i < actions.length - 1) pos = encodeActions(buf, pos, this.lowering.poison());
+          }
           break;
         }
         default:
@@ -204,24 +210,55 @@ export class FlowWriter {
     return register.bits < 32 || register.field === "metadata" ? encodeLoad(buf, off, register, value as number | bigint) : encodeSetField(buf, off, register.field, value, undefined);
   }
 
-  /** Nothing in a scratch register may be counted on after a call: the called tables have scratch registers too. */
-  private checkScratch(table: PipelineTable, action: FlowAction, now: Scratch): Scratch {
-    const isScratch = (ref: unknown): boolean => {
-      const name = typeof ref === "object" && ref !== null ? (ref as { field: string }).field : ref;
-      return typeof name === "string" && name.startsWith("reg:") && this.layout.registerFor(table, name.slice(4)).scratch;
+  /**
+   * Nothing in a scratch register may be counted on after a call: the called tables have scratch registers too.
+   * A hand-over that more actions follow comes back, as a call does.
+   * @throws Error naming the table and the register when the flow does
+   */
+  private checkScratch(table: PipelineTable, action: FlowAction, now: Scratch, last: boolean): Scratch {
+    const isScratch = (name: string): boolean => this.layout.registerFor(table, name).scratch;
+    const read = (ref: unknown): void => {
+      const name = registerName(ref);
+      if (name !== undefined && now.called && !now.held.has(name) && isScratch(name)) throw new Error(`table ${table.name}: scratch register ${name} is read after a call`);
     };
+    const loaded = (name: string | undefined): Scratch => {
+      if (name === undefined || !isScratch(name)) return now;
+      return { held: new Set([...now.held, name]), lost: new Set([...now.lost].filter((l) => l !== name)), called: now.called };
+    };
+    const called = (): Scratch => ({ held: NONE, lost: new Set([...now.held, ...now.lost]), called: true });
     switch (action.type) {
       case "load_reg":
-        return this.layout.registerFor(table, action.reg).scratch ? { loaded: true, called: false } : now;
+        return loaded(action.reg);
+      case "copy":
+        read(action.from);
+        return loaded(registerName(action.to));
+      case "stack_push":
+        read(action.from);
+        return now;
+      case "stack_pop":
+      case "multipath":
+        return loaded(registerName(action.to));
+      case "ct":
+        read(`reg:${action.zone}`);
+        return now;
+      case "learn":
+        for (const value of Object.values(action.match)) if (typeof value === "object") read(value.from);
+        for (const { from } of action.load ?? []) read(from);
+        read(action.output);
+        return now;
+      case "clone":
+        // What it does to registers ends with it.
+        action.actions.reduce((inside, a, i) => this.checkScratch(table, a, inside, i === action.actions.length - 1), now);
+        return now;
       case "call":
       case "call_stage":
-        return { loaded: now.loaded, called: now.called || now.loaded };
-      case "copy":
-        if (now.called && isScratch(action.from)) throw new Error(`table ${table.name}: a scratch register is read after a call`);
-        return isScratch(action.to) ? { loaded: true, called: false } : now;
+        return called();
       case "table":
-        if (now.called) throw new Error(`table ${table.name}: a scratch register is carried across a call to ${action.table}`);
-        return now;
+        if (now.lost.size > 0) throw new Error(`table ${table.name}: scratch register ${[...now.lost].join(", ")} is carried across a call to ${action.table}`);
+        return last ? now : called();
+      case "next":
+      case "stage":
+        return last ? now : called();
       default:
         return now;
     }
@@ -234,4 +271,10 @@ export class FlowWriter {
     if (step === undefined) transitions.set(to, (step = this.layout.transition(table, action, family, last)));
     return step;
   }
+}
+
+/** Name of the register that a reference is of; undefined for a field. */
+function registerName(ref: unknown): string | undefined {
+  const name = typeof ref === "object" && ref !== null ? (ref as { readonly field: unknown }).field : ref;
+  return typeof name === "string" && name.startsWith("reg:") ? name.slice(4) : undefined;
 }

@@ -144,7 +144,13 @@ export class Layout {
     }
   }
 
-  private handOver(from: PipelineTable, target: PipelineTable | undefined, family: Family, last: boolean): Transition {
+  /** Into a stage from outside of any table, as `toStage` leads there. */
+  enter(stage: StageName, family: Family): readonly Action[] {
+    const step = this.handOver({ name: "packet-out", id: -1 }, this.entry(stage), family, false);
+    return typeof step === "number" ? [{ type: "resubmit", table: step }] : step;
+  }
+
+  private handOver(from: Pick<PipelineTable, "name" | "id">, target: PipelineTable | undefined, family: Family, last: boolean): Transition {
     if (target === undefined) return [{ type: "output_reg", src: toSubField(this.register("out_port")) }];
     if (target.conntrack === true) {
       if (family === "unknown") throw new Error(`a flow of table ${from.name} that goes on to ${target.name} must match eth_type: conntrack takes only IP`);

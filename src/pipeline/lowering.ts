@@ -22,7 +22,7 @@ export class Lowering {
   private readonly layout: Layout;
   private readonly scratch: readonly Register[];
 
-  /** `poison`: every call overwrites the scratch registers, to prove that nothing lives in them across it. */
+  /** `poison`: every call, and every hand-over that comes back, overwrites the scratch registers: it proves that nothing lives in them across it. */
   constructor(layout: Layout, poison = false) {
     this.layout = layout;
     this.scratch = poison ? [...layout.registers.values()].filter((r) => r.scratch) : [];
@@ -71,7 +71,7 @@ export class Lowering {
       if (action.type !== "next" && action.type !== "stage" && action.type !== "table") return this.lower(table, action, cookie);
       const step = this.layout.transition(table, action, "unknown", false);
       if (typeof step === "number") throw new Error("a list inside of an action cannot go to a table"); // `last` is false: never
-      return step;
+      return [...step, ...this.poison()];
     });
   }
 
@@ -81,7 +81,12 @@ export class Lowering {
   }
 
   private called(id: number): Action[] {
-    return [{ type: "resubmit", table: id }, ...this.scratch.map((register): Action => loadOf(register, (1n << BigInt(register.bits)) - 1n))];
+    return [{ type: "resubmit", table: id }, ...this.poison()];
+  }
+
+  /** What overwrites the scratch registers where something was called; nothing but where that was asked for. */
+  poison(): readonly Action[] {
+    return this.scratch.map((register): Action => loadOf(register, (1n << BigInt(register.bits)) - 1n));
   }
 
   /** Into an `ip` register an address is copied whole: the words that IPv4 leaves out are zeroed. */

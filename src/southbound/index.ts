@@ -27,11 +27,11 @@ import { Admission } from "./admission.ts";
 import { AuditSchedule } from "./audit.ts";
 import { RefusedClaims } from "./claims.ts";
 import { switchInfo, type SwitchInfo } from "./info.ts";
-import type { SouthboundOptions, SwitchPacketIn } from "./options.ts";
+import type { SouthboundOptions, SwitchPacketIn, SwitchPacketOut } from "./options.ts";
 import { southboundProblems, isLoopback } from "./problems.ts";
 
 export type { SwitchInfo } from "./info.ts";
-export type { HostPort, SouthboundConfig, SouthboundOptions, SwitchPacketIn } from "./options.ts";
+export type { HostPort, SouthboundConfig, SouthboundOptions, SwitchPacketIn, SwitchPacketOut } from "./options.ts";
 export type { AuditResult, Refused } from "./openflow/switch.ts";
 
 const DRAIN_MS = 3000;
@@ -220,11 +220,12 @@ export class Southbound {
     }
   }
 
-  sendPackets(packets: Iterable<PacketOut>): void {
-    for (const { chassis, outPort, data } of packets) {
-      const target = this.byChassis.get(chassis);
+  sendPackets(packets: Iterable<PacketOut | SwitchPacketOut>): void {
+    for (const packet of packets) {
+      const target = this.byChassis.get(packet.chassis);
       if (target?.session === undefined) continue;
-      target.sendPacket(outPort, data);
+      if ("actions" in packet) target.sendPacket(packet.actions, packet.data, packet.inPort);
+      else target.sendPacket([{ type: "output", port: packet.outPort }], packet.data);
       this.metrics.packetOuts.inc();
     }
   }

@@ -1,5 +1,6 @@
 // What the southbound layer is started with.
 import type { App, PacketOut } from "#app";
+import type { Action } from "node-openflow";
 import type { Logger } from "pino";
 import type { Desired, Flow } from "../compiler/desired.ts";
 import type { HookGuard } from "../lib/hook-guard.ts";
@@ -48,6 +49,15 @@ export interface SwitchPacketIn extends RawPacketIn {
   readonly chassis: string;
 }
 
+/** A packet and what a switch is to do with it. */
+export interface SwitchPacketOut {
+  readonly chassis: string;
+  /** What it counts as coming from; default: the controller. */
+  readonly inPort?: number | undefined;
+  readonly actions: readonly Action[];
+  readonly data: Uint8Array;
+}
+
 export interface SouthboundOptions {
   readonly model: ModelPort;
   readonly desired: Desired;
@@ -63,5 +73,5 @@ export interface SouthboundOptions {
   readonly effects?: FlowEffects | undefined;
   /** API resources because of which a flow exists, for problems. */
   readonly resourcesOf?: ((flow: Flow) => Problem["resources"]) | undefined;
-  readonly onPacketIn: (packet: SwitchPacketIn) => readonly PacketOut[];
+  readonly onPacketIn: (packet: SwitchPacketIn) => readonly (PacketOut | SwitchPacketOut)[];
 }

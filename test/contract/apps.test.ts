@@ -33,6 +33,7 @@ describe.each(apps.map((app) => [app.name, app] as const))("manifest of %s", (_n
     for (const [name, table] of Object.entries(app.pipeline?.tables ?? {})) check(`table ${name}`, table.about);
     for (const [name, register] of Object.entries(app.pipeline?.registers ?? {})) check(`register ${name}`, register.about);
     for (const rule of app.rules ?? []) check(`rule ${rule.name}`, rule.about);
+    for (const service of app.services ?? []) check(`service ${service.name}`, service.about);
     for (const resource of app.resources ?? []) {
       check(`resource ${resource.name}`, resource.about);
       for (const [name, attribute] of Object.entries(resource.attributes)) check(`attribute ${resource.name}.${name}`, attribute.about);
@@ -55,12 +56,13 @@ describe.each(apps.map((app) => [app.name, app] as const))("manifest of %s", (_n
   test("names are as names are, and lead somewhere", () => {
     const names = [...Object.keys(app.pipeline?.tables ?? {}), ...Object.keys(app.pipeline?.registers ?? {}), ...(app.resources ?? []).flatMap((r) => [r.name, r.collection])];
     expect(names.filter((n) => !/^[a-z][a-z0-9_]*$/.test(n))).toEqual([]);
-    expect((app.rules ?? []).map((r) => r.name).filter((n) => !/^[a-z][a-z0-9-]*$/.test(n))).toEqual([]);
+    expect([...(app.rules ?? []), ...(app.services ?? [])].map((r) => r.name).filter((n) => !/^[a-z][a-z0-9-]*$/.test(n))).toEqual([]);
     for (const resource of app.resources ?? []) {
       if (resource.computed === undefined) expect(app.tables, `table of ${resource.name}`).toContain(resource.table);
       expect(resource.notFound.message("X"), `not found of ${resource.name}`).toContain("X");
     }
     expect((app.derive ?? []).filter((d) => !d.into.derived).map((d) => d.name)).toEqual([]);
+    expect((app.softTables ?? []).map((t) => t.name).filter((n) => !/^[a-z][a-z0-9_]*$/.test(n))).toEqual([]);
     for (const needed of app.requires ?? []) expect(apps.map((other) => other.name)).toContain(needed);
   });
 });

@@ -12,7 +12,7 @@ const root = repositoryRoot();
 const folder = path.join(root, ".lab", `typed-${process.pid}`);
 
 const HEAD = `
-import { copy, definePipeline, defineTable, each, ipSrc, load, toTable, type Row } from "#app";
+import { copy, definePipeline, defineSoftTable, defineTable, derivation, each, ipSrc, learned, load, toTable, type Row } from "#app";
 interface Thing extends Row { readonly key: number; readonly ip: string; readonly six: boolean }
 const things = defineTable<Thing>()("thing", {});
 const p = definePipeline({
@@ -22,6 +22,8 @@ const p = definePipeline({
     verdict: { stage: "services", miss: "drop", about: "", match: ["eth_type"] },
   },
 });
+const soft = defineSoftTable<Thing>()("heard", { ttlS: 1, limit: 1, limitPerOwner: 1 });
+const made = defineTable<Thing>()("made", { derived: true });
 declare const scope: import("#app").Scope;
 const base = { eth_type: 0x800, ip_proto: 17 } as const;
 const bad = { eth_type: 0x800, tunnel_id: 5 } as const;
@@ -43,6 +45,10 @@ const wrong: Record<string, string> = {
   "a shape that goes to another app's table": `export const s = p.shapes("verdict", { a: (_: Thing) => ({ priority: 1, match: {}, actions: [toTable("l2_lookup")] }) });`,
   "a stage that there is not": flow("rules", "{}", `[{ type: "stage", stage: "nowhere" }]`),
   "a raw action that names a table by number": flow("rules", "{}", `[{ type: "resubmit", table: 7 }]`),
+  "a soft table in a rule": inRule(`  void [view.get(soft, e.id), out];`).replace("_view", "view"),
+  "a fact in a rule": inRule(`  void [view.fact(soft, e.id), out];`).replace("_view", "view"),
+  "a soft table in a derivation": `export const d = derivation({ name: "d", on: each(things), into: made, reads: [things], derive: (e: Thing, view) => view.get(soft, e.id) });`,
+  "a fact of another shape": `export const f = learned(soft, "owner", { id: "a", key: "1", ip: "", six: false });`,
   "a scope that is only text": inRule(`  out.flow("base", "rules", { priority: 1, match: {}, actions: [] });`),
 };
 /** The API layer's side: handles, rows and checks. */
@@ -67,6 +73,8 @@ Object.assign(wrong, {
 } satisfies Record<string, string>);
 const right: Readonly<Record<string, string>> = {
   "spreads, families, own and shared registers, own tables": flow("rules", `{ ...base, "reg:policy": e.key, ...ipSrc(e.ip) }`, `[load("policy", 1), load("net", 2), copy("ipv4_src", "reg:nexthop"), toTable("verdict")]`),
+  "a table in a rule and a derivation, a fact": `${inRule("  void [view.get(things, e.id), out];").replace("_view", "view")}export const d = derivation({ name: "d", on: each(things), into: made, reads: [things], derive: (e: Thing, view) => view.get(things, e.id) });
+export const f = learned(soft, "owner", { id: "a", key: 1, ip: "", six: false });`,
   "a union whose branches are declared": flow("rules", `e.six ? { eth_type: 1, ipv6_src: e.ip } : { eth_type: 1, udp_dst: { value: 1, mask: 3 } }`),
   "resources by handles": `${shelf(`present: (_view, row) => ({ twice: row.size * 2 }), actions: { look: { about: "", policy: "rule:admin_only", method: "GET", read: (_view, row) => row.size } }`)}
 const size: number = ctx.create(shelf, { size: 3, another_apps: true }).size;\nctx.bump(shelf, "1");\nctx.remove(r, "1");\nconst c: Check = { or: [{ list: { range: [0, 9] } }, { type: "null" }] };\nexport const more = [size, c];`,
@@ -79,7 +87,7 @@ let errors: Map<string, string[]>;
 beforeAll(async () => {
   rmSync(folder, { recursive: true, force: true });
   mkdirSync(folder, { recursive: true });
-  for (const [name, body] of Object.entries({ ...wrong, ...right })) writeFileSync(file(name), HEAD + body + "\nvoid [copy, each, ipSrc, load, toTable, things, scope, base, bad, p];\n");
+  for (const [name, body] of Object.entries({ ...wrong, ...right })) writeFileSync(file(name), HEAD + body + "\nvoid [copy, derivation, each, ipSrc, learned, load, toTable, things, soft, made, scope, base, bad, p];\n");
   writeFileSync(path.join(folder, "tsconfig.json"), JSON.stringify({ extends: "../../tsconfig.base.json", compilerOptions: { noEmit: true, composite: false, incremental: false, rootDir: "../.." }, include: ["*.ts"] }));
   const tsc = path.join(root, "node_modules/typescript/bin/tsc");
   const { stdout } = await promisify(execFile)(process.execPath, [tsc, "-p", folder, "--pretty", "false"], { maxBuffer: 1 << 24 }).catch((e: unknown) => e as { stdout: string });

@@ -209,6 +209,22 @@ describe("IPv6", () => {
     await until("an answer", () => a.vm.reaches(v6Of(b.port)));
   }, 60_000);
 
+  test("a VM that never solicits hears of its router all the same, soon after there is one", async () => {
+    const network = await cloud.create("network", { name: "quiet" });
+    const quiet = { network, subnet: await cloud.create("subnet", { network_id: network.id, ip_version: 6, cidr: "fd00:8::/64", ipv6_ra_mode: "slaac", ipv6_address_mode: "slaac" }) };
+    const { vm, port } = await unconfigured(1, quiet);
+    await vm.sysctl("net.ipv6.conf.eth0.router_solicitations=0");
+    await vm.configure("link set eth0 down", "link set eth0 up");
+    const routes = async (): Promise<string> => (await vm.exec(["ip", "-6", "route"])).stdout;
+    expect(await routes()).not.toMatch(/default via/);
+    const asked = await cloud.metric("axion_packet_ins_total");
+    await cloud.router([quiet]);
+    // RFC 4861 section 10: the first ones come within 16 s; ours of a new router within 3.
+    await until("a default route", async () => /default via fe80::/.test(await routes()), { timeoutMs: 16_000 });
+    await until("the address", async () => (await vm.addresses()).includes(`${v6Of(port)}/64`), { timeoutMs: 5000 });
+    expect(await cloud.metric("axion_packet_ins_total"), "packets that came to the controller meanwhile").toBe(asked);
+  }, 60_000);
+
   test("no router, no default route", async () => {
     const network = await cloud.create("network", { name: "alone" });
     const alone = { network, subnet: await cloud.create("subnet", { network_id: network.id, ip_version: 6, cidr: "fd00:7::/64", ipv6_address_mode: "slaac" }) };

@@ -1,10 +1,12 @@
-// Lists: a short one is worked out at once; a longer one in slices on a snapshot, so that it holds nobody up and is still of one instant;
+// Lists: a short one is worked out at once; a longer one in slices on a snapshot, so that it holds nobody up and its stored rows are still
+// of one instant (what is derived or learned is as it is when it is read);
 // of the longest only so many at a time.
 //
 // What presenters say of a row is worked out for every list: it hangs on rows of other tables, and a look at whether these are the same
 // ones would cost as much. With a view that records reads it can be kept by row and revision, as texts of columns are (present.ts).
-import type { Caller, ReadView, StandardRow } from "../../app/contract.ts";
+import type { Caller, LiveView, ReadView, StandardRow } from "../../app/contract.ts";
 import type { Model } from "../../model/model.ts";
+import type { View } from "../../model/view.ts";
 import { viewOf } from "../computed.ts";
 import type { Kind } from "../kinds.ts";
 import type { ListQuery } from "../query.ts";
@@ -53,17 +55,19 @@ export interface LongList {
 export class Lists {
   readonly slots: Slots;
   private readonly model: Model;
+  private readonly view: View;
   readonly limits: ListLimits;
 
-  constructor(model: Model, limits: ListLimits) {
+  constructor(model: Model, view: View, limits: ListLimits) {
     this.model = model;
+    this.view = view;
     this.limits = limits;
     this.slots = new Slots(limits.atOnce, limits.waiting);
   }
 
   /** A long one is to be closed. @throws ApiError */
   async open(asked: Asked): Promise<ShortList | LongList> {
-    const first = this.select(asked, this.model.view);
+    const first = this.select(asked, this.view);
     const rows = first.candidates();
     if (rows.length <= SHORT) return { long: false, selection: first, page: first.now(rows) };
     let candidates: readonly StandardRow[] | undefined = rows;
@@ -80,7 +84,7 @@ export class Lists {
     };
     try {
       // Which rows: in one turn, as no snapshot can be walked while rows below it change.
-      const selection = this.select(asked, snapshot.view);
+      const selection = this.select(asked, this.view.over(snapshot.view));
       const these = candidates ?? selection.candidates();
       const slices = new Slices();
       return {
@@ -100,7 +104,7 @@ export class Lists {
     }
   }
 
-  private select({ kind, caller, query, within }: Asked, view: ReadView): Selection {
+  private select({ kind, caller, query, within }: Asked, view: LiveView): Selection {
     return new Selection(kind, viewOf(kind, view, caller), caller, query, within(view));
   }
 }

@@ -1,6 +1,6 @@
 // Which rows a list shows, in which order. Which are read at all is decided here too: ids and indexed filters first, then the
 // project's own rows, and every row of the table only when nothing narrows it.
-import { notFound, type Caller, type ReadView, type StandardRow, type Values } from "../../app/contract.ts";
+import { notFound, type Caller, type LiveView, type ReadView, type StandardRow, type Values } from "../../app/contract.ts";
 import type { Kind } from "../kinds.ts";
 import { column, Item } from "../present.ts";
 import type { Filter, ListQuery } from "../query.ts";
@@ -39,7 +39,7 @@ function compareValues(a: unknown, b: unknown): number {
 
 export class Selection {
   readonly kind: Kind;
-  readonly view: ReadView;
+  readonly view: LiveView;
   readonly caller: Caller;
   readonly query: ListQuery;
   private readonly filters: readonly Filter[];
@@ -48,7 +48,7 @@ export class Selection {
   private readonly after: Entry | undefined;
 
   /** @throws ApiError the resource's NotFound for a marker that is not there for this caller */
-  constructor(kind: Kind, view: ReadView, caller: Caller, query: ListQuery, within?: { readonly attribute: string; readonly id: string }) {
+  constructor(kind: Kind, view: LiveView, caller: Caller, query: ListQuery, within?: { readonly attribute: string; readonly id: string }) {
     this.kind = kind;
     this.view = view;
     this.caller = caller;

@@ -31,7 +31,7 @@ export class Api {
     apps: readonly App[], limits: Limits = {}, wrap: (store: KvStore) => KvStore = (store) => store, waiting?: WaitingLimits, more: Partial<NorthboundOptions> = {},
   ): Promise<Api> {
     const tables = apps.flatMap((a) => a.tables ?? []);
-    const model = await Model.open(wrap(await openStore("memory:", { dataDir: "" })), tables, waiting);
+    const model = await Model.open(wrap(await openStore("memory:", { dataDir: "" })), tables, waiting === undefined ? {} : { limits: waiting });
     return new Api(model, createNorthbound({ apps, model, auth: "none", log: pino({ level: "silent" }), limits, ...more }));
   }
 

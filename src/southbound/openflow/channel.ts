@@ -1,5 +1,5 @@
 // What lies between a switch's state (switch.ts) and its OpenFlow connection (session.ts).
-import type { OpenFlowError, Slice, Message } from "node-openflow";
+import type { Action, OpenFlowError, Slice, Message } from "node-openflow";
 import type { Meter } from "#app";
 import type { ItemKind } from "../../compiler/desired.ts";
 import type { Identity } from "../identity.ts";
@@ -28,7 +28,8 @@ export interface Session {
   flushZone(zone: number): void;
   /** Sends an NXT_CT_FLUSH. */
   flush(message: Message): void;
-  sendPacket(outPort: number, data: Uint8Array): void;
+  /** `inPort`: what it counts as coming from; default: the controller. */
+  sendPacket(actions: readonly Action[], data: Uint8Array, inPort?: number): void;
   barrier(): Promise<unknown>;
   /**
    * All or nothing. `onRefused` is called for each message that the switch refuses, with its index.

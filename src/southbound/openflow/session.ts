@@ -1,7 +1,7 @@
 // OpenFlow sessions: from a socket to a switch whose datapath id is known. What goes wrong before that is the peer's own
 // business: one line in the log, and its connection ends.
 import type { TLSSocket, TlsOptions } from "node:tls";
-import { decodeInstructions, listen, peerError, ports, type Decoded, type Match, type Message, type MessageOf, OpenFlowError, type OpenFlowConnection, type PacketInMessage, type Slice } from "node-openflow";
+import { decodeInstructions, listen, peerError, ports, type Action, type Decoded, type Match, type Message, type MessageOf, OpenFlowError, type OpenFlowConnection, type PacketInMessage, type Slice } from "node-openflow";
 import type { Logger } from "pino";
 import type { Meter } from "#app";
 import { canonicalText } from "../../compiler/items.ts";
@@ -168,8 +168,8 @@ export class SwitchSession implements Session {
     this.send({ type: "ct_flush_zone", zone_id: zone });
   }
 
-  sendPacket(outPort: number, data: Uint8Array): void {
-    this.send({ type: "packet_out", in_port: ports.CONTROLLER, actions: [{ type: "output", port: outPort }], data });
+  sendPacket(actions: readonly Action[], data: Uint8Array, inPort: number = ports.CONTROLLER): void {
+    this.send({ type: "packet_out", in_port: inPort, actions, data });
   }
 
   barrier(): Promise<void> {

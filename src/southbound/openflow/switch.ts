@@ -5,6 +5,7 @@
 // joins `pending`, keyed by flow, while at most one bundle is on its way. So a burst of commits costs one bundle, a slow
 // switch costs bounded memory, and whatever was sent last is what the switch has. An audit is the same comparison on the
 // side, leaving out what changed meanwhile. A flow that the switch refuses is set aside with its error; the rest goes on.
+import type { Action } from "node-openflow";
 import type { Logger } from "pino";
 import type { ChassisDelta, Flow } from "../../compiler/desired.ts";
 import type { Session } from "./channel.ts";
@@ -178,8 +179,8 @@ export class Switch {
     return this.session === undefined ? Promise.resolve([]) : this.session.flows();
   }
 
-  sendPacket(outPort: number, data: Uint8Array): void {
-    this.session?.sendPacket(outPort, data);
+  sendPacket(actions: readonly Action[], data: Uint8Array, inPort?: number): void {
+    this.session?.sendPacket(actions, data, inPort);
   }
 
   /** An error that belongs to no request, e.g. about a packet-out. */

@@ -6,6 +6,7 @@ import type { Logger } from "pino";
 import type { ChassisDelta, Delta, Desired, DesiredRow, Flow, Item, LoweredGroup } from "../../compiler/desired.ts";
 import { canonicalText } from "../../compiler/items.ts";
 import { hookGuard } from "../../lib/hook-guard.ts";
+import { allTables } from "../../boot/registry.ts";
 import { Metrics } from "../../lib/metrics.ts";
 import { Model } from "../../model/model.ts";
 import { Southbound, type SouthboundConfig, type SwitchInfo, type SwitchPacketIn } from "../index.ts";
@@ -184,7 +185,7 @@ export class World {
 
   static async start(options: WorldOptions = {}): Promise<World> {
     const store = options.store ?? openMemory();
-    const model = await Model.open(store, [chassisTable, vifTable]);
+    const model = await Model.open(store, allTables([]).filter((t) => !t.derived));
     const desired = new WrittenDesired(model, options.want ?? (() => ({})));
     const log: LogLine[] = [];
     const metrics = new Metrics();
