@@ -21,7 +21,7 @@ export const l2 = definePipeline({
     },
     nd_advertise: { stage: "services", miss: "drop", aside: true, about: "the rest of a neighbour advertisement", match: ["eth_type", "ip_proto", "icmpv6_type"] },
     l2_lookup: { stage: "forward", miss: "sibling", about: "destination MAC -> port and chassis; group addresses -> flood", match: ["reg:net", "reg:from_tunnel", "eth_dst"] },
-    neighbour: { stage: "neighbour", miss: "drop", about: "address in a network -> MAC", match: ["reg:net", "reg:nexthop"] },
+    neighbour: { stage: "neighbour", miss: "sibling", about: "address in a network -> MAC", match: ["reg:net", "reg:nexthop"] },
     flood_remote: { stage: "flood", miss: "drop", about: "one copy to each other chassis with a port of the network", match: ["reg:net"] },
     flood_local: { stage: "flood", miss: "drop", aside: true, about: "one copy to each local port of the network", match: ["reg:net", "reg:flood_chunk"] },
     locate: { stage: "locate", miss: "next", about: "local port: its policy and OpenFlow port; else on to the tunnels", match: ["reg:out_port_key", "eth_type"] },

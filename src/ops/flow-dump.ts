@@ -77,7 +77,11 @@ export class FlowDump {
       if (changed !== undefined && state !== "desired") yield changed;
     }
     if (state === "desired") return;
-    for (const record of installed?.foreign ?? []) if (table === undefined || record.table_id === table) yield record;
+    for (const record of installed?.foreign ?? []) {
+      // What a switch may learn is no difference.
+      if (state === "diff" && record.state === "learned") continue;
+      if (table === undefined || record.table_id === table) yield record;
+    }
   }
 
   private async installed(id: string): Promise<Installed> {

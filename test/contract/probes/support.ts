@@ -130,7 +130,7 @@ export interface Held {
 
 async function heldBy(hv: Hypervisor): Promise<Held> {
   const list = async (...args: string[]): Promise<string[]> => (await hv.vsctl("--format=csv", "--no-headings", ...args)).split("\n").filter((l) => l !== "").map((l) => `${args.at(-1)} ${l}`).sort();
-  const dump = async (...args: string[]): Promise<string[]> => (await hv.ofctl(...args, "br-int")).split("\n").map((l) => l.trim()).filter((l) => l !== "" && !/reply|_timeout=/.test(l)).sort();
+  const dump = async (...args: string[]): Promise<string[]> => (await hv.ofctl(...args, "br-int")).split("\n").map((l) => l.trim()).filter((l) => l !== "" && !/reply|_timeout=.* actions=/.test(l)).sort();
   const columns = ["QoS", "Queue", "Mirror", "IPFIX", "sFlow", "NetFlow"].map((table) => list("list", table));
   return {
     flows: await dump("--no-stats", "dump-flows"),
