@@ -12,11 +12,13 @@ import { Engine } from "./compiler/engine.ts";
 import { hookGuard, type HookGuard } from "./lib/hook-guard.ts";
 import { Metrics } from "./lib/metrics.ts";
 import { Model } from "./model/model.ts";
+import { upgradeStore } from "./model/upgrade.ts";
 import { createNorthbound, type Northbound } from "./northbound/index.ts";
 import { FlowDump } from "./ops/flow-dump.ts";
 import { createOps, type OpsServer } from "./ops/server.ts";
 import { Layout } from "./pipeline/layout.ts";
 import { Southbound } from "./southbound/index.ts";
+import { keepFirstEdition } from "./store/first-edition.ts";
 import { openStore } from "./store/open.ts";
 
 export interface ControllerOptions {
@@ -41,7 +43,13 @@ export class Controller {
     checkApps(apps);
     const tables = allTables(apps);
     const layout = new Layout(apps);
+    if (config.store === "level:") {
+      const kept = await keepFirstEdition(config.dataDir);
+      if (kept !== undefined) log.info({ dataDir: config.dataDir, copy: kept }, "a data directory of the first edition is taken over, a copy is kept");
+    }
     const store = await openStore(config.store, { dataDir: config.dataDir });
+    const converted = await upgradeStore(store, tables);
+    if (converted > 0) log.info({ rows: converted }, "rows of the edition before converted");
     const model = await Model.open(store, tables);
     this.stops.push(() => model.close());
 
