@@ -114,6 +114,23 @@ describe("the copy", () => {
     expect(contents(copy)).toEqual(before);
   });
 
+  test("that has no room is said in one line, and nothing is left of it", async () => {
+    const small = `${dir}/small`;
+    mkdirSync(small);
+    execFileSync("mount", ["-t", "tmpfs", "-o", "size=80k", "tmpfs", small]);
+    try {
+      unpack(`${small}/data`);
+      const before = contents(small);
+      await expect(keepFirstEdition(`${small}/data`)).rejects.toMatchObject({
+        code: "IO", message: expect.stringMatching(/^\S+ is of the first edition and cannot be kept as \S+\.first-edition: it takes \d+ bytes, \d+ are free$/) as string,
+      });
+      expect(contents(small)).toEqual(before);
+      expect(readdirSync(small)).toEqual(["data"]);
+    } finally {
+      execFileSync("umount", [small]);
+    }
+  });
+
   test("is not made of a new directory, which is marked", async () => {
     expect(await keepFirstEdition(`${dir}/some/new`)).toBeUndefined();
     expect(contents(`${dir}/some`)).toEqual({ "new/format": expect.any(String) as string });
