@@ -15,6 +15,7 @@ import { Metrics } from "./lib/metrics.ts";
 import { machineRandom } from "./lib/random.ts";
 import { Facts } from "./model/facts.ts";
 import { Model } from "./model/model.ts";
+import { upgradeStore } from "./model/upgrade.ts";
 import type { View } from "./model/view.ts";
 import { createNorthbound, shownPolicy, type Northbound } from "./northbound/index.ts";
 import { FlowDump } from "./ops/flow-dump.ts";
@@ -22,6 +23,7 @@ import { createOps, type OpsServer } from "./ops/server.ts";
 import { Layout } from "./pipeline/layout.ts";
 import { Packets, Services, Share } from "./services/index.ts";
 import { Southbound } from "./southbound/index.ts";
+import { keepFirstEdition } from "./store/first-edition.ts";
 import { openStore } from "./store/open.ts";
 
 export interface ControllerOptions {
@@ -54,7 +56,13 @@ export class Controller {
     checkApps(apps);
     const tables = allTables(apps);
     const layout = new Layout(apps);
+    if (config.store === "level:") {
+      const kept = await keepFirstEdition(config.dataDir);
+      if (kept !== undefined) log.info({ dataDir: config.dataDir, copy: kept }, "a data directory of the first edition is taken over, a copy is kept");
+    }
     const store = await openStore(config.store, { dataDir: config.dataDir });
+    const converted = await upgradeStore(store, tables);
+    if (converted > 0) log.info({ rows: converted }, "rows of the edition before converted");
     const model = await Model.open(store, tables, { clock, random });
     this.stops.push(() => model.close());
 

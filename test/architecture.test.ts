@@ -1,5 +1,5 @@
 // Rules about the code itself, as ordinary tests: which way imports point, how large files get, what is named how.
-import { readdirSync, readFileSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { builtinModules } from "node:module";
 import { dirname, join, relative, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -152,5 +152,54 @@ describe("files", () => {
 
   test("say at the top what they are", () => {
     expect(all.filter((f) => !/^(\/\/ |\/\*\*)/.test(readFileSync(join(root, f), "utf8")) && !/\/index\.ts$/.test(f))).toEqual([]);
+  });
+});
+
+describe("ARCHITECTURE.md", () => {
+  const text = readFileSync(join(root, "ARCHITECTURE.md"), "utf8");
+  const section = (name: string): string => text.split(`\n## ${name}\n`)[1]?.split("\n## ")[0] ?? "";
+  const rows = section("Where is what").split("\n").filter((line) => line.startsWith("|")).slice(2);
+  const answers = rows.map((line) => /^\| ([^|`]+\?) \| `([^`|]+)` \| `(\w+)` \|$/.exec(line)?.slice(1) as [question: string, file: string, name: string] | undefined);
+
+  /** Names that a file exports, declared there or passed on by name. */
+  const exported = (source: string): string[] => [
+    ...[...source.matchAll(/^export (?:declare )?(?:default )?(?:abstract )?(?:async )?(?:const enum|const|let|function\*?|class|interface|type|enum) (\w+)/gm)].map((m) => m[1]!),
+    ...[...source.matchAll(/^export (?:type )?\{([^}]*)\}/gm)].flatMap((m) => m[1]!.split(",").map((part) => part.trim().replace(/^type /, "").split(" as ").at(-1)!)),
+  ];
+
+  test("answers at least twenty questions, each once, in rows | question? | `file` | `export` |", () => {
+    expect(rows.filter((_, i) => answers[i] === undefined), "rows of 'Where is what' that do not read as | question? | `file` | `export` |").toEqual([]);
+    expect(answers.length).toBeGreaterThanOrEqual(20);
+    expect(new Set(answers.map((a) => a?.[0])).size).toBe(answers.length);
+  });
+
+  test("each answer is there", () => {
+    const wrong = answers.filter((a) => a !== undefined).flatMap(([question, file, name]) => {
+      if (!existsSync(join(root, file))) return [`"${question}" names ${file}, which does not exist: say where the answer is now`];
+      const names = exported(readFileSync(join(root, file), "utf8"));
+      return names.includes(name) ? [] : [`"${question}" names ${name} of ${file}, which exports ${names.join(", ") || "nothing"}`];
+    });
+    expect(wrong).toEqual([]);
+  });
+
+  test("each invariant names its tests, which exist", () => {
+    const lines = section("Invariants").trim().split("\n");
+    expect(lines.length).toBeGreaterThan(10);
+    const wrong = lines.flatMap((line) => {
+      const named = / \*([^*]+)\*$/.exec(line)?.[1]?.split(", ") ?? [];
+      if (named.length === 0) return [`no test is named: ${line}`];
+      return named.filter((file) => !file.endsWith(".test.ts") || !existsSync(join(root, file))).map((file) => `${file} is no test: ${line}`);
+    });
+    expect(wrong).toEqual([]);
+  });
+
+  test("the map has every folder of src/, and the files that it names exist", () => {
+    const map = section("The map");
+    for (const folder of readdirSync(join(root, "src"), { withFileTypes: true })) if (folder.isDirectory() && folder.name !== "lib") expect(map).toContain(`| \`src/${folder.name}/\``);
+    const missing = [...map.matchAll(/^\| `(src\/\w+)\/` \| (.*) \|$/gm)].flatMap(([, folder, about]) => {
+      const there = [...files(folder!)].map((file) => file.split("/").at(-1));
+      return [...about!.matchAll(/`([\w-]+\.ts)`/g)].map((m) => m[1]!).filter((file) => !there.includes(file)).map((file) => `${folder!}/${file}`);
+    });
+    expect(missing).toEqual([]);
   });
 });

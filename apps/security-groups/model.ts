@@ -5,6 +5,11 @@ import { defineScope, defineTable, resourceHandle, type Row, type StandardRow } 
 export type SecurityGroup = StandardRow;
 export const groupTable = defineTable<SecurityGroup>()("security_group", {
   resource: "security_group",
+  // The first edition stored whether a group is stateful, and took no notice of it.
+  upgrade: (row) => {
+    if (!("stateful" in row)) return row as unknown as SecurityGroup;
+    return Object.fromEntries(Object.entries(row).filter(([name]) => name !== "stateful")) as unknown as SecurityGroup;
+  },
   indexes: { project: (g) => g.project_id, project_name: (g) => `${g.project_id}|${g.name}` },
 });
 

@@ -1,5 +1,5 @@
 // The app contract ("#app"): all that a network function may import of the core. An app is a folder under apps/ whose
-// index.ts exports an App as default; it is found, not listed. ARCHITECTURE.md tells how to add one.
+// index.ts exports an App as default; it is found, not listed. docs/apps.md tells how to write one.
 import type { Converter } from "./check.ts";
 import type { TableEffects } from "./effects.ts";
 import type { Face } from "./face.ts";

@@ -21,6 +21,8 @@ export interface Table<R extends Row = Row, I extends string = string, P extends
   readonly open: boolean;
   readonly indexes: Readonly<Record<I, IndexFn<R>>>;
   readonly pairs: Readonly<Record<P, PairFn<R>>>;
+  /** See TableOptions.upgrade. */
+  readonly upgrade: ((row: Readonly<Record<string, unknown>>) => R) | undefined;
   /** Never set: carries the row type. */
   readonly rowType?: R;
 }
@@ -29,6 +31,8 @@ export interface TableOptions<R extends Row, I extends string, P extends string>
   readonly resource?: string;
   readonly derived?: boolean;
   readonly open?: boolean;
+  /** From a row as the edition before stored it; one that is as it should be is given back itself (===). */
+  readonly upgrade?: (row: Readonly<Record<string, unknown>>) => R;
   readonly indexes?: Readonly<Record<I, IndexFn<R>>>;
   readonly pairs?: Readonly<Record<P, PairFn<R>>>;
 }
@@ -40,6 +44,7 @@ export function defineTable<R extends Row>() {
     resource: options.resource,
     derived: options.derived ?? false,
     open: options.open ?? false,
+    upgrade: options.upgrade,
     indexes: options.indexes ?? ({} as Record<I, IndexFn<R>>),
     pairs: options.pairs ?? ({} as Record<P, PairFn<R>>),
   });
