@@ -43,6 +43,7 @@ export class Controller {
     this.stops.push(() => model.close());
 
     const metrics = new Metrics();
+    metrics.collectProcess();
     const engine = new Engine({ apps, tables, layout, rows: model.layer, log });
     const began = performance.now();
     engine.compileAll(model.generation);
