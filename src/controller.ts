@@ -4,10 +4,11 @@ import type { Logger } from "pino";
 import type { App, PacketOut } from "#app";
 import { allTables, checkApps, packetInHandlers } from "./boot/registry.ts";
 import { discoverApps } from "./boot/discover.ts";
-import type { Config } from "./config.ts";
+import type { Config } from "./config/index.ts";
 import { CompilerLoop } from "./compiler/loop.ts";
 import { Engine } from "./compiler/engine.ts";
 import { Metrics } from "./lib/metrics.ts";
+import { version } from "./lib/version.ts";
 import { Model } from "./model/model.ts";
 import { createNorthbound, type Northbound } from "./northbound/index.ts";
 import { FlowDump } from "./ops/flow-dump.ts";
@@ -34,7 +35,7 @@ export class Controller {
   /** Opens store, model, compiler, then the listeners: southbound first, so that the API never answers for nothing. */
   async start(): Promise<void> {
     const { config, log } = this.options;
-    const apps = await discoverApps(this.options.appsFolder);
+    const apps = await discoverApps(this.options.appsFolder, config.disabledApps);
     checkApps(apps);
     const tables = allTables(apps);
     const layout = new Layout(apps);
@@ -44,6 +45,7 @@ export class Controller {
 
     const metrics = new Metrics();
     metrics.collectProcess();
+    metrics.gauge("axion_info", "1, with this controller's name and version", () => [{ labels: { name: config.name, version: version() }, value: 1 }], ["name", "version"]);
     const engine = new Engine({ apps, tables, layout, rows: model.layer, log });
     const began = performance.now();
     engine.compileAll(model.generation);
@@ -78,6 +80,7 @@ export class Controller {
     const bound = ({ server }: Pick<OpsServer, "server">): number => (server.address() as AddressInfo).port;
     log.info(
       {
+        name: config.name,
         api: { ...config.api, port: bound(northbound) },
         ops: { ...config.ops, port: bound(ops) },
         openflow: { ...config.openflow, port: southbound.openflowPort },
