@@ -34,8 +34,8 @@ const findCommand = (commands: readonly Completable[], words: string, first: num
   `  for ((i = ${first}; i < ${cursor}; i++)); do`,
   `    case "\${${words}[i]}" in`,
   `      ${takesValue(commands).join("|")}) ((i++)) ;;`,
-  "      -*) ;;",
-  `      *) command="\${${words}[i]}"; break ;;`,
+  // Other words are pieces of values: bash breaks a URL at its colons.
+  `      ${commands.map((c) => c.name).join("|")}) command="\${${words}[i]}"; break ;;`,
   "    esac",
   "  done",
 ];

@@ -23,7 +23,7 @@ interface GlobalOptions {
 export function makeProgram(output: Output, finish: (code: number) => void): Command {
   const program = new Command("axion").description("The operator's view of a running Axion controller, over its ops listener.").version(version(), "-V, --version", "print the version");
   program.exitOverride().configureHelp({ showGlobalOptions: true });
-  program.configureOutput({ writeOut: (text) => void output.write(text), writeErr: (text) => output.error(text), outputError: (text, write) => write(`axion: ${text.replace(/^error: /, "").trimEnd().replaceAll("\n", " ")}; --help lists what there is\n`) });
+  program.configureOutput({ writeOut: (text) => void output.write(text), writeErr: (text) => output.error(text), outputError: (text, write) => write(`axion: ${text.replace(/^error: /, "").replace(/\.?\s*$/, "").replaceAll("\n", " ")}; --help lists what there is\n`) });
   program.helpOption("-h, --help", "print this help").helpCommand("help [command]", "print the help of a command");
   program.addOption(new Option("--ops-url <url>", "ops listener of the controller").env("AXION_OPS_URL").default("http://127.0.0.1:9697"));
   program.option("--json", "JSON for programs instead of tables");
