@@ -79,7 +79,13 @@ export function pipelineMarkdown(apps: readonly App[]): string {
 
 /** What each code means. The codes themselves are read from the source: one without a text here, or a text without its code, is an error. */
 const meanings: Readonly<Record<string, Readonly<Record<string, string>>>> = {
-  "src/config.ts": { USAGE: "a flag, variable or key of the configuration is wrong; the message names it. The start ends with exit code 2" },
+  "src/lib/usage-error.ts": { USAGE: "a flag, variable or key of the configuration is wrong; the message names it. The start ends with exit code 2" },
+  "src/cli/ops-api.ts": {
+    UNREACHABLE: "nothing answers at the address, or it stopped in the middle of its answer",
+    NOT_A_CONTROLLER: "something answers, but not as the ops API does",
+    NOT_THERE: "the controller has no such thing, or its version no such call",
+    REFUSED: "the controller refuses it; its own message follows",
+  },
   "src/store/errors.ts": {
     LOCKED: "another controller has the data folder",
     CORRUPT: "the folder is damaged, or is not a store; nothing was changed in it",

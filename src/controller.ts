@@ -5,7 +5,7 @@ import type { App, Clock, Random } from "#app";
 import { allPools, allTables, checkApps } from "./boot/registry.ts";
 import { flowEffects } from "./boot/effects.ts";
 import { discoverApps, orderApps } from "./boot/discover.ts";
-import type { Config } from "./config.ts";
+import type { Config } from "./config/index.ts";
 import { Claims } from "./compiler/claims.ts";
 import { CompilerLoop } from "./compiler/loop.ts";
 import { Engine } from "./compiler/engine.ts";
@@ -14,6 +14,7 @@ import { hookGuard, type HookGuard } from "./lib/hook-guard.ts";
 import { Metrics } from "./lib/metrics.ts";
 import { machineRandom } from "./lib/random.ts";
 import { Facts } from "./model/facts.ts";
+import { version } from "./lib/version.ts";
 import { Model } from "./model/model.ts";
 import { upgradeStore } from "./model/upgrade.ts";
 import type { View } from "./model/view.ts";
@@ -52,7 +53,7 @@ export class Controller {
   async start(): Promise<void> {
     const { config, log } = this.options;
     const { clock = machineClock, random = machineRandom } = this.options;
-    const apps = orderApps([...(await discoverApps(this.options.appsFolder)), ...(this.options.apps ?? [])]);
+    const apps = orderApps([...(await discoverApps(this.options.appsFolder, config.disabledApps)), ...(this.options.apps ?? [])]);
     checkApps(apps);
     const tables = allTables(apps);
     const layout = new Layout(apps);
@@ -67,6 +68,8 @@ export class Controller {
     this.stops.push(() => model.close());
 
     const metrics = new Metrics();
+    metrics.collectProcess();
+    metrics.gauge("axion_info", "1, with this controller's name and version", () => [{ labels: { name: config.name, version: version() }, value: 1 }], ["name", "version"]);
     const engine = new Engine({ apps, tables, layout, rows: model.layer, log, poisonScratch: this.options.poisonScratch === true });
     const began = performance.now();
     engine.compileAll(model.generation);
@@ -95,7 +98,7 @@ export class Controller {
     this.stops.push(() => services.stop());
 
     const dump = new FlowDump({ engine, layout, model, southbound });
-    const northbound: Northbound = createNorthbound({ apps, model, view, auth: "none", log });
+    const northbound: Northbound = createNorthbound({ apps, model, view, auth: "none", log, ...(config.policyFile === undefined ? {} : { policyFile: config.policyFile }) });
     await northbound.listen(config.api);
     this.stops.push(() => northbound.close());
     const ops: OpsServer = createOps({
@@ -117,6 +120,7 @@ export class Controller {
     const bound = ({ server }: Pick<OpsServer, "server">): number => (server.address() as AddressInfo).port;
     log.info(
       {
+        name: config.name,
         api: { ...config.api, port: bound(northbound) },
         ops: { ...config.ops, port: bound(ops) },
         openflow: { ...config.openflow, port: southbound.openflowPort },
@@ -159,9 +163,9 @@ function seenThrough(model: Model, view: View): Pick<Model, "transact" | "view" 
 }
 
 function makeFacts(apps: readonly App[], clock: Clock, metrics: Metrics): Facts {
-  const evicted = metrics.counter("axion_facts_evicted_total", "facts learned from packets that were given up for newer ones, by table and by the limit that was reached");
+  const evicted = metrics.counter("axion_facts_evicted_total", "facts learned from packets that were given up for newer ones, by table and by the limit that was reached", ["table", "limit"]);
   const facts = new Facts(apps.flatMap((app) => app.softTables ?? []), clock, (table, limit) => evicted.inc({ table, limit }));
-  metrics.gauge("axion_facts", "facts learned from packets that are remembered, by table", () => facts.counts.map(({ table, facts: value }) => ({ labels: { table }, value })));
+  metrics.gauge("axion_facts", "facts learned from packets that are remembered, by table", () => facts.counts.map(({ table, facts: value }) => ({ labels: { table }, value })), ["table"]);
   return facts;
 }
 

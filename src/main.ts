@@ -3,17 +3,19 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { pino, type Logger } from "pino";
 import { Controller } from "./controller.ts";
-import { checkTls, parseConfig, usage, UsageError, type Config } from "./config.ts";
+import { checkTls, parseConfig, usage, type Config } from "./config/index.ts";
+import { UsageError } from "./lib/usage-error.ts";
+import { version } from "./lib/version.ts";
 
 function configure(): Config {
   try {
     const config = parseConfig(process.argv.slice(2), process.env);
-    if (config !== "help") {
-      checkTls(config);
-      return config;
+    if (typeof config === "string") {
+      process.stdout.write(`${config === "help" ? usage(process.stdout.columns) : version()}\n`);
+      process.exit(0);
     }
-    process.stdout.write(usage() + "\n");
-    process.exit(0);
+    checkTls(config);
+    return config;
   } catch (error) {
     if (!(error instanceof UsageError)) throw error;
     process.stderr.write(`axion: ${error.message}\n`);
@@ -65,7 +67,7 @@ try {
 } catch (error) {
   process.stderr.write(`axion: ${describe(error)}\n`);
   await controller.stop().catch(() => undefined);
-  process.exit(1);
+  process.exit(error instanceof UsageError ? 2 : 1);
 }
 
 function describe(error: unknown): string {

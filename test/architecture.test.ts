@@ -42,6 +42,8 @@ const edges = all.flatMap(imports);
 /** What each folder of src/ may import of src/, beside itself, lib and app. */
 const allowed: Readonly<Record<string, readonly string[]>> = {
   lib: [],
+  config: [],
+  cli: [],
   app: ["lib"],
   boot: ["pipeline", "southbound"],
   store: [],

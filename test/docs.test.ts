@@ -5,7 +5,7 @@ import { fileURLToPath } from "node:url";
 import { beforeAll, describe, expect, test } from "vitest";
 import type { App } from "#app";
 import { pages, refusals } from "../scripts/docs.ts";
-import { usage } from "../src/config.ts";
+import { usage } from "../src/config/index.ts";
 import { discoverApps } from "../src/boot/discover.ts";
 import { makeRegistry } from "../src/northbound/index.ts";
 import { appsFolder } from "./support/harness.ts";

@@ -4,6 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, describe, expect, test } from "vitest";
 import type { App } from "../app/contract.ts";
+import { UsageError } from "../lib/usage-error.ts";
 import { discoverApps, orderApps } from "./discover.ts";
 import { appsFolder } from "../../test/support/harness.ts";
 
@@ -50,6 +51,23 @@ describe("discovery", () => {
     ["a requirement that is not there", manifest("a", ["l2"]), /app a requires l2, which is not there/],
   ])("%s ends it with a line that says so", async (_name, text, message) => {
     await expect(discoverApps(folder({ "a/index.js": text }))).rejects.toThrow(message);
+  });
+
+  describe("of disabled apps", () => {
+    const path = folder({ "a/index.js": manifest("a"), "b/index.js": manifest("b", ["a"]), "c/index.js": manifest("c", ["a", "b"]), "broken/index.js": 'throw new Error("was loaded");\n' });
+
+    test("loads nothing", async () => {
+      expect(names(await discoverApps(path, ["broken"]))).toEqual(["a", "b", "c"]);
+      expect(names(await discoverApps(path, ["c", "broken", "b"]))).toEqual(["a"]);
+    });
+
+    test.each([
+      [["broken", "a"], "--disable-app a: b, c require it; disable those as well"],
+      [["broken", "a", "c"], "--disable-app a: b requires it; disable that as well"],
+      [["broken", "ghost"], "--disable-app ghost: there is no app of that name; there are a, b, broken, c"],
+    ])("%j: an error that names them", async (disabled, message) => {
+      await expect(discoverApps(path, disabled)).rejects.toThrow(new UsageError(message));
+    });
   });
 
   test("a folder that is not there is an error that names it", async () => {

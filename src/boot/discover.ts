@@ -4,18 +4,33 @@ import { existsSync, readdirSync } from "node:fs";
 import { join } from "node:path";
 import { pathToFileURL } from "node:url";
 import type { App } from "../app/contract.ts";
+import { UsageError } from "../lib/usage-error.ts";
 
-/** Loads all apps of a folder. @throws Error naming the app whose manifest is missing, malformed or asks for what is not there. */
-export async function discoverApps(folder: string): Promise<App[]> {
+/**
+ * Loads all apps of a folder but those that are disabled by name, of which nothing is loaded. @throws Error naming the app whose
+ * manifest is missing, malformed or asks for what is not there; UsageError naming a disabled app that is not there or that others require.
+ */
+export async function discoverApps(folder: string, disabled: readonly string[] = []): Promise<App[]> {
   const found: App[] = [];
+  const leftOut = new Set<string>();
   for (const entry of readdirSync(folder, { withFileTypes: true })) {
     if (!(entry.isDirectory() || entry.isSymbolicLink()) || /^[_.]/.test(entry.name)) continue;
     const index = ["index.js", "index.ts"].map((f) => join(folder, entry.name, f)).find((f) => existsSync(f));
     if (index === undefined) continue;
+    if (disabled.includes(entry.name)) {
+      leftOut.add(entry.name);
+      continue;
+    }
     const module = (await import(pathToFileURL(index).href)) as { default?: App };
     const app = module.default;
     if (app?.name !== entry.name) throw new Error(`apps/${entry.name}/index must export an App named ${entry.name} as default, not ${app?.name ?? "nothing"}`);
     found.push(app);
+  }
+  const unknown = disabled.find((name) => !leftOut.has(name));
+  if (unknown !== undefined) throw new UsageError(`--disable-app ${unknown}: there is no app of that name; there are ${[...leftOut, ...found.map((a) => a.name)].sort().join(", ")}`);
+  for (const name of leftOut) {
+    const needing = found.filter((app) => app.requires?.includes(name)).map((app) => app.name).sort();
+    if (needing.length > 0) throw new UsageError(`--disable-app ${name}: ${needing.join(", ")} ${needing.length === 1 ? "requires" : "require"} it; disable ${needing.length === 1 ? "that" : "those"} as well`);
   }
   return orderApps(found);
 }

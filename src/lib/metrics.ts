@@ -1,150 +1,100 @@
-// Metrics in the Prometheus text format: counters, gauges and histograms with labels. A registry is made where the
-// controller is made and handed down; there is no global one.
+// Metrics: prom-client behind the few calls that the controller's parts need. A registry is made where the controller is made
+// and handed down; there is no global one, so that several controllers live in one process. Label names are declared with the
+// metric: an undeclared one does not compile.
+import { Counter as PromCounter, Gauge as PromGauge, Histogram as PromHistogram, Registry, collectDefaultMetrics } from "prom-client";
 
-export type Labels = Readonly<Record<string, string | number>>;
-export interface Sample {
-  readonly labels: Labels;
+/** A value for each declared label; without labels there is nothing to give. */
+export type Labels<L extends string> = Readonly<Record<L, string | number>>;
+export interface Sample<L extends string = string> {
+  readonly labels: Labels<L>;
   readonly value: number;
 }
 
-const escape = (text: string): string => text.replaceAll("\\", "\\\\").replaceAll('"', '\\"').replaceAll("\n", "\\n");
-const labelText = (labels: Labels, extra = ""): string => {
-  const parts = Object.entries(labels).map(([k, v]) => `${k}="${escape(String(v))}"`);
-  if (extra !== "") parts.push(extra);
-  return parts.length === 0 ? "" : `{${parts.join(",")}}`;
-};
-const number = (n: number): string => (n === Infinity ? "+Inf" : n === -Infinity ? "-Inf" : Number.isNaN(n) ? "NaN" : String(n));
-
-interface Metric {
-  lines(): Iterable<string>;
-}
+type Given<L extends string> = [L] extends [never] ? [labels?: Readonly<Record<string, never>>] : [labels: Labels<L>];
 
 /** Only grows. Name it `..._total`. */
-export class Counter implements Metric {
-  private readonly values = new Map<string, number>();
-  private readonly name: string;
-
-  constructor(name: string) {
-    this.name = name;
-  }
-
-  inc(labels: Labels = {}, by = 1): void {
-    const key = labelText(labels);
-    this.values.set(key, (this.values.get(key) ?? 0) + by);
-  }
-
-  /** The count so far, for tests. */
-  value(labels: Labels = {}): number {
-    return this.values.get(labelText(labels)) ?? 0;
-  }
-
-  *lines(): Iterable<string> {
-    for (const [labels, value] of this.values) yield `${this.name}${labels} ${number(value)}`;
-  }
+export interface Counter<L extends string = never> {
+  inc(...args: [...Given<L>, by?: number]): void;
 }
 
-/** A value that is set, or read when asked for. */
-export class Gauge implements Metric {
-  private readonly values = new Map<string, number>();
-  private readonly name: string;
-  private readonly read: (() => number | Iterable<Sample>) | undefined;
+/** A value that is set. */
+export interface Gauge<L extends string = never> {
+  set(value: number, ...labels: Given<L>): void;
+  remove(...labels: Given<L>): void;
+}
 
-  constructor(name: string, read?: () => number | Iterable<Sample>) {
-    this.name = name;
-    this.read = read;
-  }
-
-  set(value: number, labels: Labels = {}): void {
-    this.values.set(labelText(labels), value);
-  }
-
-  remove(labels: Labels): void {
-    this.values.delete(labelText(labels));
-  }
-
-  *lines(): Iterable<string> {
-    if (this.read !== undefined) {
-      const now = this.read();
-      if (typeof now === "number") yield `${this.name} ${number(now)}`;
-      else for (const { labels, value } of now) yield `${this.name}${labelText(labels)} ${number(value)}`;
-    }
-    for (const [labels, value] of this.values) yield `${this.name}${labels} ${number(value)}`;
-  }
+export interface Histogram<L extends string = never> {
+  observe(value: number, ...labels: Given<L>): void;
 }
 
 /** Seconds, from 0.1 ms to 10 s. */
 export const secondsBuckets: readonly number[] = [0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10];
 
-interface Series {
-  readonly labels: Labels;
-  /** Observations per bucket, not cumulative; the last is beyond all bounds. */
-  readonly counts: number[];
-  sum: number;
-}
-
-export class Histogram implements Metric {
-  private readonly series = new Map<string, Series>();
-  private readonly name: string;
-  private readonly buckets: readonly number[];
-
-  constructor(name: string, buckets: readonly number[] = secondsBuckets) {
-    this.name = name;
-    this.buckets = [...buckets].sort((a, b) => a - b);
-  }
-
-  observe(value: number, labels: Labels = {}): void {
-    const key = labelText(labels);
-    let s = this.series.get(key);
-    if (s === undefined) this.series.set(key, (s = { labels, counts: Array<number>(this.buckets.length + 1).fill(0), sum: 0 }));
-    const found = this.buckets.findIndex((b) => value <= b);
-    const at = found < 0 ? this.buckets.length : found;
-    s.counts[at] = s.counts[at]! + 1;
-    s.sum += value;
-  }
-
-  *lines(): Iterable<string> {
-    for (const { labels, counts, sum } of this.series.values()) {
-      let total = 0;
-      for (let i = 0; i < counts.length; i++) {
-        total += counts[i]!;
-        yield `${this.name}_bucket${labelText(labels, `le="${number(this.buckets[i] ?? Infinity)}"`)} ${total}`;
-      }
-      yield `${this.name}_sum${labelText(labels)} ${number(sum)}`;
-      yield `${this.name}_count${labelText(labels)} ${total}`;
-    }
-  }
-}
+const NONE = {};
 
 export class Metrics {
-  private readonly metrics = new Map<string, { readonly type: string; readonly about: string; readonly metric: Metric }>();
+  private readonly registry = new Registry();
+  private readonly reads = new Map<string, () => number | Iterable<Sample>>();
 
-  counter(name: string, about: string): Counter {
-    return this.add(name, "counter", about, new Counter(name));
+  /** @throws Error when the name is taken, or no metric name. */
+  counter<L extends string = never>(name: string, about: string, labels: readonly L[] = []): Counter<L> {
+    this.mustBeFree(name);
+    const counter = new PromCounter<string>({ name, help: about, labelNames: labels, registers: [this.registry] });
+    const inc = (given: object = NONE, by?: number): void => counter.inc(given, by);
+    return { inc } as unknown as Counter<L>;
   }
 
-  /** `read` gives the value, or one for each set of labels, when the metrics are asked for. */
-  gauge(name: string, about: string, read?: () => number | Iterable<Sample>): Gauge {
-    return this.add(name, "gauge", about, new Gauge(name, read));
+  /** `read` gives the value, or one for each set of labels, when the metrics are asked for. @throws Error when the name is taken, or no metric name. */
+  gauge<L extends string = never>(name: string, about: string, read?: () => number | Iterable<Sample<L>>, labels: readonly L[] = []): Gauge<L> {
+    this.mustBeFree(name);
+    const gauge = new PromGauge<string>({
+      name, help: about, labelNames: labels, registers: [this.registry],
+      ...(read === undefined ? {} : {
+        collect(): void {
+          const now = read();
+          if (typeof now === "number") {
+            this.set(now);
+            return;
+          }
+          this.reset(); // labels that are gone are gone from the answer
+          for (const sample of now) this.set(sample.labels, sample.value);
+        },
+      }),
+    });
+    if (read !== undefined) this.reads.set(name, read);
+    return { set: (value: number, given: object = NONE) => gauge.set(given, value), remove: (given?: object) => gauge.remove({ ...given }) };
   }
 
-  histogram(name: string, about: string, buckets?: readonly number[]): Histogram {
-    return this.add(name, "histogram", about, new Histogram(name, buckets));
+  /** @throws Error when the name is taken, or no metric name. */
+  histogram<L extends string = never>(name: string, about: string, labels: readonly L[] = [], buckets: readonly number[] = secondsBuckets): Histogram<L> {
+    this.mustBeFree(name);
+    const histogram = new PromHistogram<string>({ name, help: about, labelNames: labels, buckets: [...buckets], registers: [this.registry] });
+    return { observe: (value: number, given: object = NONE) => histogram.observe(given, value) };
   }
 
-  private add<M extends Metric>(name: string, type: string, about: string, metric: M): M {
-    if (!/^[a-zA-Z_:][a-zA-Z0-9_:]*$/.test(name)) throw new Error(`${name} is no metric name`);
-    if (this.metrics.has(name)) throw new Error(`two metrics are named ${name}`);
-    this.metrics.set(name, { type, about, metric });
-    return metric;
+  /** Also tells of the process itself: CPU, memory, file descriptors, event loop lag, garbage collection (`process_...`, `nodejs_...`). */
+  collectProcess(): void {
+    collectDefaultMetrics({ register: this.registry });
+  }
+
+  /** What a counter or gauge says now, all of its samples that have these labels added up; 0 without any. At once, unlike `text`. */
+  value(name: string, labels: Readonly<Record<string, string | number>> = {}): number {
+    const now = this.reads.get(name)?.();
+    if (typeof now === "number") return now;
+    // prom-client's own samples: its public way to them is asynchronous
+    const held = (this.registry.getSingleMetric(name) as unknown as { readonly hashMap?: Readonly<Record<string, Sample>> } | undefined)?.hashMap ?? {};
+    const wanted = Object.entries(labels);
+    let sum = 0;
+    for (const sample of now ?? Object.values(held)) if (wanted.every(([label, value]) => String(sample.labels[label]) === String(value))) sum += sample.value;
+    return sum;
+  }
+
+  private mustBeFree(name: string): void {
+    if (this.registry.getSingleMetric(name) !== undefined) throw new Error(`two metrics are named ${name}`);
   }
 
   /** Text exposition format 0.0.4. */
-  text(): string {
-    const out: string[] = [];
-    for (const [name, { type, about, metric }] of this.metrics) {
-      out.push(`# HELP ${name} ${about.replaceAll("\\", "\\\\").replaceAll("\n", "\\n")}`, `# TYPE ${name} ${type}`);
-      out.push(...metric.lines());
-    }
-    return `${out.join("\n")}\n`;
+  text(): Promise<string> {
+    return this.registry.metrics();
   }
 }

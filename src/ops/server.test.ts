@@ -52,7 +52,7 @@ describe("health, metrics, switches", () => {
   it("answers", async () => {
     const metrics = new Metrics();
     const server = make({ metrics });
-    metrics.counter("axion_things_total", "things").inc({ kind: 'a"b\n' }, 2);
+    metrics.counter("axion_things_total", "things", ["kind"]).inc({ kind: 'a"b\n' }, 2);
     expect((await server.inject("/healthz")).json()).toEqual({ status: "alive" });
     expect((await server.inject("/readyz")).json()).toEqual({ status: "ready" });
     const text = await server.inject("/metrics");
@@ -194,7 +194,7 @@ describe("flow stream", () => {
     expect(listeners).toHaveLength(0);
     slow.resume();
     await closed;
-    expect(metrics.text()).toContain("axion_flow_stream_dropped 1");
+    expect(metrics.value("axion_flow_stream_dropped")).toBe(1);
   });
   it("takes so many clients and no more, and ends them when it closes", async () => {
     const server = make({ stream: { clients: 1 } });
@@ -207,20 +207,41 @@ describe("flow stream", () => {
 });
 
 describe("metrics", () => {
-  it("are written as Prometheus reads them", () => {
+  it("are written as Prometheus reads them", async () => {
     const metrics = new Metrics();
-    metrics.gauge("g", "now", () => [{ labels: { s: "a" }, value: 1.5 }]);
+    metrics.gauge("g", "now", () => [{ labels: { s: "a" }, value: 1.5 }], ["s"]);
     metrics.gauge("h", "set").set(3);
-    const histogram = metrics.histogram("t_seconds", "times", [0.1, 1]);
+    const histogram = metrics.histogram("t_seconds", "times", ["m"], [0.1, 1]);
     for (const v of [0.05, 0.1, 0.5, 7]) histogram.observe(v, { m: "x" });
-    expect(metrics.text()).toBe(
-      [
-        "# HELP g now", "# TYPE g gauge", 'g{s="a"} 1.5',
-        "# HELP h set", "# TYPE h gauge", "h 3",
-        "# HELP t_seconds times", "# TYPE t_seconds histogram",
-        't_seconds_bucket{m="x",le="0.1"} 2', 't_seconds_bucket{m="x",le="1"} 3', 't_seconds_bucket{m="x",le="+Inf"} 4', 't_seconds_sum{m="x"} 7.65', 't_seconds_count{m="x"} 4', "",
-      ].join("\n"),
-    );
+    const bucket = (le: string, n: number): string => `t_seconds_bucket{le="${le}",m="x"} ${n}`;
+    expect((await metrics.text()).split("\n").filter((line) => line !== "")).toEqual([
+      "# HELP g now", "# TYPE g gauge", 'g{s="a"} 1.5',
+      "# HELP h set", "# TYPE h gauge", "h 3",
+      "# HELP t_seconds times", "# TYPE t_seconds histogram", bucket("0.1", 2), bucket("1", 3), bucket("+Inf", 4), 't_seconds_sum{m="x"} 7.65', 't_seconds_count{m="x"} 4',
+    ]);
     expect(() => metrics.counter("g", "again")).toThrow("two metrics are named g");
+    expect(() => metrics.counter("no name", "x")).toThrow(/metric name/);
+  });
+
+  it("a label that is gone is gone from the answer; sums are at hand", async () => {
+    const metrics = new Metrics();
+    let samples = [{ labels: { s: "a" }, value: 1 }, { labels: { s: "b" }, value: 2 }];
+    metrics.gauge("g", "now", () => samples, ["s"]);
+    expect([await metrics.text(), metrics.value("g"), metrics.value("g", { s: "b" })]).toEqual([expect.stringContaining('g{s="b"} 2'), 3, 2]);
+    samples = samples.slice(0, 1);
+    expect([await metrics.text(), metrics.value("g"), metrics.value("g", { s: "b" })]).toEqual([expect.not.stringContaining('s="b"'), 1, 0]);
+    const counter = metrics.counter("c_total", "things", ["kind", "n"]);
+    counter.inc({ kind: "x", n: 1 });
+    counter.inc({ kind: "x", n: 2 }, 4);
+    expect([metrics.value("c_total"), metrics.value("c_total", { n: 2 }), metrics.value("c_total", { kind: "y" }), metrics.value("nothing")]).toEqual([5, 4, 0, 0]);
+  });
+
+  it("of two registries in one process know nothing of each other, and tell of the process", async () => {
+    const [one, other] = [new Metrics(), new Metrics()];
+    for (const [i, metrics] of [one, other].entries()) {
+      metrics.collectProcess();
+      metrics.counter("c_total", "things").inc({}, i + 1);
+    }
+    for (const [i, metrics] of [one, other].entries()) expect(await metrics.text()).toMatch(new RegExp(`^process_cpu_seconds_total \\d[^]*^c_total ${i + 1}$`, "m"));
   });
 });

@@ -115,7 +115,7 @@ export function createOps(options: OpsOptions): OpsServer {
     const { ok, reason } = providers.ready();
     return reply.code(ok ? 200 : 503).send(ok ? { status: "ready" } : { status: "not ready", reason: reason ?? "" });
   });
-  server.get("/metrics", (_request, reply) => reply.header("content-type", "text/plain; version=0.0.4; charset=utf-8").send(metrics?.text() ?? ""));
+  server.get("/metrics", async (_request, reply) => reply.header("content-type", "text/plain; version=0.0.4; charset=utf-8").send((await metrics?.text()) ?? ""));
 
   server.get("/policy", (request, reply) => {
     const format = oneOf(queryOf(request.url, ["format"]), "format", ["json", "text"]) ?? "text";

@@ -2,14 +2,14 @@
 import type { Counter, Histogram, Metrics } from "../lib/metrics.ts";
 
 export interface SouthboundMetrics {
-  readonly flowMods: Counter;
-  readonly bundles: Counter;
+  readonly flowMods: Counter<"switch">;
+  readonly bundles: Counter<"result">;
   readonly bytes: Counter;
-  readonly packetIns: Counter;
-  readonly packetInsDropped: Counter;
+  readonly packetIns: Counter<"table">;
+  readonly packetInsDropped: Counter<"switch">;
   readonly packetOuts: Counter;
-  readonly repaired: Counter;
-  readonly refused: Counter;
+  readonly repaired: Counter<"switch" | "kind">;
+  readonly refused: Counter<"switch">;
   readonly syncSeconds: Histogram;
 }
 
@@ -18,14 +18,14 @@ export function southboundMetrics(m: Metrics, connected: () => number, slots: ()
   m.gauge("axion_syncs_active", "Switches that are being compared with the desired state", () => slots().active);
   m.gauge("axion_syncs_waiting", "Switches that wait to be compared", () => slots().waiting);
   return {
-    flowMods: m.counter("axion_flow_mods_sent_total", "Flow-mods sent, by switch"),
-    bundles: m.counter("axion_bundles_total", "Atomic bundles, by result: committed or refused"),
+    flowMods: m.counter("axion_flow_mods_sent_total", "Flow-mods sent, by switch", ["switch"]),
+    bundles: m.counter("axion_bundles_total", "Atomic bundles, by result: committed or refused", ["result"]),
     bytes: m.counter("axion_bytes_sent_total", "Bytes of the flow-mods sent"),
-    packetIns: m.counter("axion_packet_ins_total", "Packets that switches sent to the controller, by table"),
-    packetInsDropped: m.counter("axion_packet_ins_dropped_total", "Packets dropped because the queue of their switch was full"),
+    packetIns: m.counter("axion_packet_ins_total", "Packets that switches sent to the controller, by table", ["table"]),
+    packetInsDropped: m.counter("axion_packet_ins_dropped_total", "Packets dropped because the queue of their switch was full", ["switch"]),
     packetOuts: m.counter("axion_packet_outs_total", "Packets sent out through switches"),
-    repaired: m.counter("axion_repaired_flows_total", "Differences found on a switch that nobody here made, by kind: missing, changed or foreign"),
-    refused: m.counter("axion_refused_flows_total", "Flows that a switch refused"),
+    repaired: m.counter("axion_repaired_flows_total", "Differences found on a switch that nobody here made, by kind: missing, changed or foreign", ["switch", "kind"]),
+    refused: m.counter("axion_refused_flows_total", "Flows that a switch refused", ["switch"]),
     syncSeconds: m.histogram("axion_sync_seconds", "From the connection of a switch until it has all its flows"),
   };
 }

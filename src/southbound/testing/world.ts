@@ -240,11 +240,7 @@ export class World {
 
   /** Value of a counter, all labels summed unless given. */
   count(name: string, labels = ""): number {
-    return this.metrics
-      .text()
-      .split("\n")
-      .filter((line) => line.startsWith(name) && line.includes(labels) && !line.startsWith("#"))
-      .reduce((sum, line) => sum + Number(line.slice(line.lastIndexOf(" ") + 1)), 0);
+    return this.metrics.value(name, Object.fromEntries([...labels.matchAll(/(\w+)="([^"]*)"/g)].map(([, label, value]) => [label!, value!])));
   }
 
   lines(level: LogLine["level"], text = ""): LogLine[] {

@@ -3,13 +3,16 @@ import { once } from "node:events";
 import { existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { Agent, request } from "node:http";
 import { createServer, type AddressInfo } from "node:net";
-import { tmpdir } from "node:os";
+import { hostname, tmpdir } from "node:os";
 import { join } from "node:path";
 import { execFile, spawn } from "node:child_process";
 import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { parseConfig, usage, UsageError, type Config } from "./config.ts";
-import { openStore } from "./store/open.ts";
+import { UsageError } from "../lib/usage-error.ts";
+import { version } from "../lib/version.ts";
+import { openStore } from "../store/open.ts";
+import { notYet } from "./flags.ts";
+import { parseConfig, usage, type Config } from "./index.ts";
 
 const dir = mkdtempSync(join(tmpdir(), "axion-config-"));
 afterAll(() => rmSync(dir, { recursive: true, force: true }));
@@ -19,11 +22,13 @@ const file = (name: string, text: string): string => {
   return join(dir, name);
 };
 const pem = Object.fromEntries(["cert", "key", "ca"].map((n) => [n, file(`${n}.pem`, `the ${n}`)])) as Record<"cert" | "key" | "ca", string>;
+const policy = file("policy.yaml", "");
 const tls = { "tls-cert": pem.cert, "tls-key": pem.key, "tls-ca": pem.ca };
 
 const defaults: Config = {
   dataDir: "./data", store: "level:", api: { host: "127.0.0.1", port: 9696 }, ops: { host: "127.0.0.1", port: 9697 }, openflow: { host: "0.0.0.0", port: 6653 },
-  ovsdb: { host: "0.0.0.0", port: 6640 }, advertise: undefined, tls: undefined, auditIntervalMs: 60_000, logLevel: "info", logPretty: false,
+  ovsdb: { host: "0.0.0.0", port: 6640 }, advertise: undefined, tls: undefined, policyFile: undefined, disabledApps: [],
+  auditIntervalMs: 60_000, name: hostname(), logLevel: "info", logPretty: false,
 };
 
 /** A value that is not the default for each setting, with what it changes. */
@@ -39,6 +44,10 @@ const cases: readonly (readonly [settings: Readonly<Record<string, string>>, cha
   [{ auth: "none" }, {}],
   [{ api: "0.0.0.0:9696", insecure: "true" }, { api: { host: "0.0.0.0", port: 9696 } }],
   [{ "audit-interval": "5" }, { auditIntervalMs: 5000 }],
+  [{ policy: policy }, { policyFile: policy }],
+  [{ "disable-app": "dhcp" }, { disabledApps: ["dhcp"] }],
+  [{ "disable-app": "dhcp, l3,dhcp" }, { disabledApps: ["dhcp", "l3"] }],
+  [{ name: "controller-1.example" }, { name: "controller-1.example" }],
   [{ "log-level": "debug" }, { logLevel: "debug" }],
   [{ "log-pretty": "true" }, { logPretty: true }],
 ];
@@ -65,6 +74,8 @@ describe("settings", () => {
     const path = file("settings.json", JSON.stringify(settings));
     expect(parseConfig(["--config", path], {})).toEqual(want);
     expect(parseConfig([], { AXION_CONFIG: path })).toEqual(want);
+    const yaml = file("settings.yaml", `# settings\n${entries.map(([n, v]) => `${n}: ${v.includes(": ") || /[:[#,]/.test(v) ? JSON.stringify(v) : v}\n`).join("")}`);
+    expect(parseConfig(["--config", yaml], {})).toEqual(want);
   });
 
   test("a flag goes before a variable, a variable before the file, the last of two flags wins", () => {
@@ -75,9 +86,27 @@ describe("settings", () => {
     expect(parseConfig(["--config", path, "--log-pretty=false"], {})).toMatchObject({ logPretty: false });
   });
 
+  test("a list: flags that repeat, commas, a list of the file", () => {
+    const disabled = (argv: string[]): readonly string[] => (parseConfig(argv, {}) as Config).disabledApps;
+    expect(disabled(["--disable-app", "l3", "--disable-app=dhcp,x", "--disable-app", "l3"])).toEqual(["l3", "dhcp", "x"]);
+    expect(disabled(["--config", file("list.yaml", "disable-app: [l3, dhcp]\n")])).toEqual(["l3", "dhcp"]);
+    expect(disabled(["--config", file("list.json", '{"disable-app": ["l3"]}'), "--disable-app", "dhcp"]), "one place alone counts").toEqual(["dhcp"]);
+  });
+
+  test("YAML: text is taken as it is written, comments alone are no settings, a name without an ending is looked into", () => {
+    expect(parseConfig(["--config", file("plain.yml", "name: 007\nlog-pretty: true\naudit-interval: 7\n")], {})).toMatchObject({ name: "007", logPretty: true, auditIntervalMs: 7000 });
+    expect(parseConfig(["--config", file("empty.yaml", "# nothing\n")], {})).toEqual(defaults);
+    expect(parseConfig(["--config", file("json-in-conf", '{"name": "a"}')], {})).toMatchObject({ name: "a" });
+    expect(parseConfig(["--config", file("yaml-in-conf", "name: b\n")], {})).toMatchObject({ name: "b" });
+  });
+
+  test("--version and -V ask for the version", () => {
+    for (const argv of [["--version"], ["-V"], ["--store", "memory:", "-V"]]) expect(parseConfig(argv, {})).toBe("version");
+  });
+
   test("--help and -h ask for the list of flags, wherever they stand", () => {
     for (const argv of [["--help"], ["-h"], ["--store", "memory:", "--help"]]) expect(parseConfig(argv, {})).toBe("help");
-    expect(usage()).toContain("usage: npm start");
+    expect(usage()).toContain("Usage: npm start -- [flags]");
   });
 });
 
@@ -105,6 +134,11 @@ describe("a UsageError in one line names where the bad value stands", () => {
     ["api", "127.evil.example:9696", "give --insecure if that is meant"],
     ["data-dir", "", "is empty"],
     ...["", "192.0.2.10:6653", "a b", "[::1]", "tcp:host"].map((v) => ["advertise", v, "must be an address or a host name, without a port"] as const),
+    ...["", ",", "a,,b", "a b", "../x", "__proto__"].map((v) => ["disable-app", v, "must be a name or names with commas between"] as const),
+    ...["", "a b", "-", "x".repeat(65), "a\nb"].map((v) => ["name", v, "must be 1 to 64 letters, digits"] as const),
+    ["policy", join(dir, "nowhere.yaml"), "cannot read"],
+    ["policy", dir, "cannot read"],
+    ["policy", file("large.yaml", "#".repeat((1 << 20) + 1)), "is larger than 1048576 bytes"],
     ["config", join(dir, "nowhere.json"), "cannot read"],
     ["config", dir, "cannot read"],
   ];
@@ -119,7 +153,7 @@ describe("a UsageError in one line names where the bad value stands", () => {
     expect(asVariable).toContain(part);
     if (name === "config") return;
     const inFile = said(["--config", file("bad.json", JSON.stringify({ [name]: value })), ...more]);
-    expect(inFile).toContain(`bad.json: ${name}`);
+    expect(inFile).toContain(`bad.json: ${name} (line 1)`);
     expect(inFile).toContain(part);
   });
 
@@ -134,6 +168,40 @@ describe("a UsageError in one line names where the bad value stands", () => {
   test("flags that are not there, and those without their value", () => {
     for (const arg of ["--nothing", "-x", "data", "--"]) expect(said([arg])).toContain(`unknown argument ${arg}`);
     for (const name of flagNames.filter((n) => n !== "insecure" && n !== "log-pretty")) expect(said([`--${name}`])).toBe(`--${name} needs a value`);
+  });
+
+  test("a flag that was nearly right is named", () => {
+    expect(said(["--stor", "memory:"])).toBe("unknown argument --stor; was --store meant? --help lists the flags");
+  });
+
+  test.each([...notYet])("--%s is known and not in this version, wherever it is given", (name) => {
+    expect(said([`--${name}`, "x"])).toBe(`--${name} is not in this version`);
+    expect(said([`--${name}`])).toBe(`--${name} is not in this version`);
+    expect(said([], { [variable(name)]: "x" })).toBe(`${variable(name)} is not in this version`);
+    expect(said(["--config", file("later.yaml", `\n${name}: 1\n`)])).toBe(`${join(dir, "later.yaml")}: ${name} (line 2) is not in this version`);
+    expect(usage()).not.toMatch(new RegExp(`--${name}\\b`));
+  });
+
+  test.each([
+    ["yaml", "name: a\n\napi: here\n", "api (line 3) must be HOST:PORT"],
+    ["json", '{\n  "name": "a",\n  "api": "here"\n}\n', "api (line 3) must be HOST:PORT"],
+    ["yaml", "name: a\nnothing: 1\n", "unknown key nothing (line 2)"],
+    ["yaml", "name: a\nname: b\n", "is not YAML: Map keys must be unique (line 2)"],
+    ["json", '{"name": "a",\n"name": "b"}', "is not JSON: Map keys must be unique (line 2)"],
+    ["yaml", "name: [a\n", "is not YAML"],
+    ["yaml", "- name\n", "must hold a YAML mapping"],
+    ["yaml", "name\n", "must hold a YAML mapping"],
+    ["yaml", "a: 1\n---\nb: 1\n", "is not YAML"],
+    ["yaml", "name:\n", "name must be a string, number or boolean (line 1)"],
+    ["yaml", "name: {a: 1}\n", "name must be a string, number or boolean (line 1)"],
+    ["yaml", "a: &x 1\nname: *x\n", "unknown key a (line 1)"],
+    ["yaml", "name: *x\n", "name must be a string, number or boolean (line 1)"],
+    ["yaml", "disable-app: [[l3]]\n", "disable-app must be a string, number or boolean, or a list of them (line 1)"],
+    ["yaml", "log-pretty: yes\n", "log-pretty (line 1) must be true or false, not yes"],
+  ])("a %s file with %j: %s", (ending, text, part) => {
+    const path = file(`wrong.${ending}`, text);
+    expect(said(["--config", path])).toContain(path);
+    expect(said(["--config", path])).toContain(part);
   });
 
   test.each([
@@ -158,7 +226,7 @@ test("a setting's name is not looked for among what every object has", () => {
 });
 
 describe("the process", () => {
-  const repository = fileURLToPath(new URL("..", import.meta.url));
+  const repository = fileURLToPath(new URL("../..", import.meta.url));
   const main = join(repository, "dist/src/main.js");
   beforeAll(() => {
     if (!existsSync(main)) throw new Error(`not built (npm run build): ${main}`);
@@ -177,12 +245,26 @@ describe("the process", () => {
     expect(await run("--help")).toEqual({ code: 0, out: `${usage()}\n`, err: "" });
   });
 
+  test("--version: the version on stdout, 0", async () => {
+    expect(await run("--version")).toEqual({ code: 0, out: `${version()}\n`, err: "" });
+    expect(version()).toMatch(/^\d+\.\d+\.\d+$/);
+  });
+
   test.each([
     [["--nothing"], "axion: unknown argument --nothing; --help lists the flags\n"],
     [["--api", "nowhere"], "axion: --api must be HOST:PORT, not nowhere\n"],
     [["--config", "nowhere.json"], "axion: --config: cannot read nowhere.json: ENOENT\n"],
   ])("%j: one line, 2", async (args, line) => {
     expect(await run(...args)).toEqual({ code: 2, out: "", err: line });
+  });
+
+  test.each([
+    ["ghost", /^axion: --disable-app ghost: there is no app of that name; there are .*dhcp, .*l2, .*\n$/],
+    ["l2", /^axion: --disable-app l2: .*\bipam\b.* require it; disable those as well\n$/],
+  ])("--disable-app %s: one line, 2", async (name, line) => {
+    const { code, err } = await run("--store", "memory:", ...anywhere, "--disable-app", name);
+    expect(code).toBe(2);
+    expect(err).toMatch(line);
   });
 
   test.each(["--api", "--ops", "--openflow", "--ovsdb"])("a port of %s that is taken: one line that names it, 1", async (flag) => {

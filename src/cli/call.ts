@@ -1,0 +1,18 @@
+// What every command of `axion` works with.
+import type { OpsApi } from "./ops-api.ts";
+
+/** Where a command writes. */
+export interface Output {
+  /** Resolves when more may be written. */
+  readonly write: (text: string) => Promise<void>;
+  readonly error: (text: string) => void;
+}
+
+export interface Call {
+  readonly api: OpsApi;
+  /** JSON for programs is asked for. */
+  readonly json: boolean;
+  readonly write: (text: string) => Promise<void>;
+  /** A line beside the answer. */
+  readonly warn: (text: string) => void;
+}

@@ -1,0 +1,132 @@
+// The ops API as the commands call it: requests over HTTP, and what each failure is for the person at the terminal.
+import http, { type IncomingMessage } from "node:http";
+import https from "node:https";
+import { UsageError } from "../lib/usage-error.ts";
+
+export type OpsErrorCode =
+  | "UNREACHABLE" // nothing answers at the address, or it stopped in the middle
+  | "NOT_A_CONTROLLER" // something answers, but not as the ops API does
+  | "NOT_THERE" // 404
+  | "REFUSED"; // any other status that is no success
+
+/** A call of the ops API that came to nothing; the command ends with exit code 1. */
+export class OpsError extends Error {
+  override readonly name = "OpsError";
+  readonly code: OpsErrorCode;
+
+  constructor(code: OpsErrorCode, message: string, cause?: unknown) {
+    super(message, cause === undefined ? undefined : { cause });
+    this.code = code;
+  }
+}
+
+export type Query = Readonly<Record<string, string | undefined>>;
+
+export interface Answer {
+  readonly status: number;
+  readonly body: unknown;
+}
+
+/** Of an answer that is read as a whole. */
+const BODY_LIMIT = 64 << 20;
+const IDLE_MS = 60_000;
+
+const reasons: Readonly<Record<string, string>> = {
+  ECONNREFUSED: "connection refused", ENOTFOUND: "no such host", EAI_AGAIN: "the host's name cannot be resolved now", ECONNRESET: "the connection was reset",
+  EHOSTUNREACH: "no way to the host", ENETUNREACH: "no way to its network", ETIMEDOUT: "no answer", EPROTO: "it does not speak TLS",
+};
+
+export class OpsApi {
+  readonly url: string;
+  private readonly base: URL;
+
+  /** `where` is the flag or variable that gave the address. @throws UsageError */
+  constructor(url: string, where: string) {
+    const base = URL.canParse(url) ? new URL(url) : undefined;
+    if (base === undefined || !["http:", "https:"].includes(base.protocol) || base.hostname === "") throw new UsageError(`${where} must be a URL such as http://127.0.0.1:9697, not ${url === "" ? "empty" : url}`);
+    if (base.search !== "" || base.hash !== "") throw new UsageError(`${where} must be a URL without ? and #, not ${url}`);
+    this.base = base;
+    this.url = url.replace(/\/+$/, "");
+  }
+
+  /** A GET, whatever the answer's status. The body is not read yet. @throws OpsError */
+  private ask(path: string, query: Query): Promise<IncomingMessage> {
+    const target = new URL(this.base);
+    target.pathname = target.pathname.replace(/\/+$/, "") + path;
+    for (const [name, value] of Object.entries(query)) if (value !== undefined) target.searchParams.set(name, value);
+    return new Promise((resolve, reject) => {
+      const request = (target.protocol === "https:" ? https : http).get(target, { agent: false, headers: { accept: "application/json, text/plain" } }, resolve);
+      request.setTimeout(IDLE_MS, () => request.destroy(Object.assign(new Error("no answer"), { code: "ETIMEDOUT" })));
+      request.on("error", (error: NodeJS.ErrnoException) => {
+        // Several addresses of one name are several errors
+        const code = error.code ?? (error as unknown as { errors?: NodeJS.ErrnoException[] }).errors?.[0]?.code ?? "";
+        if (code.startsWith("HPE_")) reject(new OpsError("NOT_A_CONTROLLER", `what answers at ${this.url} is no controller: it does not speak HTTP`, error));
+        else reject(new OpsError("UNREACHABLE", `no controller answers at ${this.url}: ${reasons[code] ?? error.message}; is it running? --ops-url or AXION_OPS_URL names another`, error));
+      });
+    });
+  }
+
+  /** A GET whose answer is JSON; statuses that are not 2xx are an answer only if `allow` has them. @throws OpsError, UsageError for a query that the controller cannot read */
+  async get(path: string, query: Query = {}, allow: readonly number[] = []): Promise<Answer> {
+    const response = await this.ask(path, query);
+    const status = response.statusCode ?? 0;
+    if (!isSuccess(status) && !allow.includes(status)) throw await this.refusal(response, path);
+    const text = await this.text(response);
+    try {
+      return { status, body: JSON.parse(text) };
+    } catch (error) {
+      throw new OpsError("NOT_A_CONTROLLER", `what answers at ${this.url} is no controller: GET ${path} is not JSON`, error);
+    }
+  }
+
+  /** A GET whose answer comes in pieces, of any size. @throws OpsError, UsageError for a query that the controller cannot read */
+  async *stream(path: string, query: Query = {}): AsyncGenerator<Buffer> {
+    const response = await this.ask(path, query);
+    if (!isSuccess(response.statusCode ?? 0)) throw await this.refusal(response, path);
+    try {
+      for await (const chunk of response) yield chunk as Buffer;
+    } catch (error) {
+      throw new OpsError("UNREACHABLE", `the controller at ${this.url} stopped in the middle of its answer`, error);
+    }
+  }
+
+  /** A GET whose answer is text. @throws OpsError */
+  async readText(path: string, query: Query = {}): Promise<string> {
+    const response = await this.ask(path, query);
+    if (!isSuccess(response.statusCode ?? 0)) throw await this.refusal(response, path);
+    return this.text(response);
+  }
+
+  private async text(response: IncomingMessage): Promise<string> {
+    const chunks: Buffer[] = [];
+    let length = 0;
+    try {
+      for await (const chunk of response as AsyncIterable<Buffer>) {
+        length += chunk.length;
+        if (length > BODY_LIMIT) throw new OpsError("NOT_A_CONTROLLER", `the answer of ${this.url} is larger than ${BODY_LIMIT} bytes`);
+        chunks.push(chunk);
+      }
+    } catch (error) {
+      if (error instanceof OpsError) throw error;
+      throw new OpsError("UNREACHABLE", `the controller at ${this.url} stopped in the middle of its answer`, error);
+    }
+    return Buffer.concat(chunks).toString("utf8");
+  }
+
+  private async refusal(response: IncomingMessage, path: string): Promise<Error> {
+    const status = response.statusCode ?? 0;
+    const text = await this.text(response);
+    let error: { readonly code?: unknown; readonly message?: unknown } | undefined;
+    try {
+      error = (JSON.parse(text) as { error?: { code?: unknown; message?: unknown } } | null)?.error;
+    } catch {
+      // said below
+    }
+    if (typeof error?.message !== "string") return new OpsError("NOT_A_CONTROLLER", `what answers at ${this.url} is no controller: GET ${path} gave status ${status}`);
+    if (status === 404) return new OpsError("NOT_THERE", error.message);
+    if (status === 400) return new UsageError(error.message.replace(/^query parameter (\w+): /, "--$1 "));
+    return new OpsError("REFUSED", `the controller refuses it (${status}): ${error.message}`);
+  }
+}
+
+const isSuccess = (status: number): boolean => status >= 200 && status < 300;

@@ -1,0 +1,98 @@
+// The operator's command line, `axion`: every command, argument and option, declared once. --help and shell completion derive
+// from it. Exit codes: 0 done, 1 it came to nothing, 2 what was asked for is not understood.
+import { Argument, Command, CommanderError, Option } from "commander";
+import { UsageError } from "../lib/usage-error.ts";
+import { version } from "../lib/version.ts";
+import type { Call, Output } from "./call.ts";
+import { completion, shells, type Shell } from "./completion.ts";
+import { flows, formats, states, type FlowOptions } from "./flows.ts";
+import { lab } from "./lab.ts";
+import { OpsApi, OpsError } from "./ops-api.ts";
+import { policy, problems } from "./reports.ts";
+import { status, switches } from "./status.ts";
+
+/** Designed and refused by name. */
+export const notYet: readonly string[] = ["trace", "plan", "history", "receipts", "tunnels", "store", "pki"];
+
+interface GlobalOptions {
+  readonly opsUrl: string;
+  readonly json?: true;
+}
+
+/** The commands; `finish` is told the exit code of the one that ran. */
+export function makeProgram(output: Output, finish: (code: number) => void): Command {
+  const program = new Command("axion").description("The operator's view of a running Axion controller, over its ops listener.").version(version(), "-V, --version", "print the version");
+  program.exitOverride().configureHelp({ showGlobalOptions: true });
+  program.configureOutput({ writeOut: (text) => void output.write(text), writeErr: (text) => output.error(text), outputError: (text, write) => write(`axion: ${text.replace(/^error: /, "").replace(/\.?\s*$/, "").replaceAll("\n", " ")}; --help lists what there is\n`) });
+  program.helpOption("-h, --help", "print this help").helpCommand("help [command]", "print the help of a command");
+  program.addOption(new Option("--ops-url <url>", "ops listener of the controller").env("AXION_OPS_URL").default("http://127.0.0.1:9697"));
+  program.option("--json", "JSON for programs instead of tables");
+  program.addHelpText("after", "\nExit codes: 0 done, 1 it came to nothing, 2 what was asked for is not understood.");
+
+  const call = (): Call => {
+    const { opsUrl, json } = program.opts<GlobalOptions>();
+    const where = program.getOptionValueSource("opsUrl") === "env" ? "AXION_OPS_URL" : "--ops-url";
+    return { api: new OpsApi(opsUrl, where), json: json === true, write: (text) => (text === "" ? Promise.resolve() : output.write(text)), warn: (text) => output.error(`axion: ${text}\n`) };
+  };
+
+  program.command("status").description("is the controller well: readiness, generation, counts of switches and flows; exit code 1 when it is not ready").action(async () => finish(await status(call())));
+  program.command("switches").description("every switch with its state, or all that is known of one").argument("[id]", "one switch").action(async (id?: string) => finish(await switches(call(), id)));
+  program
+    .command("flows")
+    .description("flows of the switches, each with the app, rule and API resources that caused it")
+    .option("--switch <id>", "of one switch")
+    .option("--table <table>", "of one table, by name or number")
+    .option("--resource <id>", "caused by one API resource")
+    .option("--app <name>", "of one network function")
+    .option("--match <match>", "whose match has these fields, in ovs-ofctl's syntax")
+    .addOption(new Option("--state <state>", "as they should be (default), as they are on the switch, or the difference").choices(states))
+    .option("--stats", "with packet and byte counts, asked of the switches")
+    .addOption(new Option("--format <format>", "a table (default), text as ovs-ofctl prints it, or JSON").choices(formats))
+    .action(async (options: FlowOptions) => {
+      const made = call();
+      if (made.json && options.format !== undefined && options.format !== "json") throw new UsageError(`--json and --format ${options.format} contradict each other`);
+      finish(await flows(made, options));
+    });
+  program.command("problems").description("what is wrong now, worst first").action(async () => finish(await problems(call())));
+  program.command("policy").description("access rules of the API that are in force, and which of them a policy file made").action(async () => finish(await policy(call())));
+  program
+    .command("lab")
+    .description("make the demo's lab on this machine: hypervisors with real switches, a controller, two tenants (as npm run demo)")
+    .option("--check", "end when every check is made, 0 only if all held")
+    .addOption(new Option("--encap <type>", "how hosts tunnel to each other").choices(["geneve", "vxlan", "gre"]))
+    .addOption(new Option("--underlay <family>", "what the tunnels run over").choices(["ipv4", "ipv6"]))
+    .action(async ({ check, encap, underlay }: { check?: true; encap?: string; underlay?: string }) =>
+      finish(await lab([...(check === true ? ["--check"] : []), ...(encap === undefined ? [] : ["--encap", encap]), ...(underlay === undefined ? [] : ["--underlay", underlay])])));
+  program
+    .command("completion")
+    .description("print a script for the shell's completion, such as: source <(axion completion bash)")
+    .addArgument(new Argument("<shell>", "which shell").choices(shells))
+    .action(async (shell: Shell) => {
+      await output.write(completion(program, shell));
+      finish(0);
+    });
+
+  for (const name of notYet) {
+    program.command(name, { hidden: true }).helpOption(false).argument("[words...]").allowUnknownOption().action(() => {
+      throw new UsageError(`${name} is not in this version`);
+    });
+  }
+  return program;
+}
+
+/** Runs one command line; its exit code. Errors are one line on the error output; a bug is shown with its stack. */
+export async function runCommand(argv: readonly string[], output: Output): Promise<number> {
+  let code = 0;
+  try {
+    await makeProgram(output, (finished) => (code = finished)).parseAsync(argv, { from: "user" });
+    return code;
+  } catch (error) {
+    if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : 2; // it has said what is wrong
+    if (error instanceof UsageError || error instanceof OpsError) {
+      output.error(`axion: ${error.message.replace(/\p{Cc}+/gu, " ")}\n`);
+      return error instanceof UsageError ? 2 : 1;
+    }
+    output.error(`axion: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}\n`);
+    return 1;
+  }
+}

@@ -1,0 +1,66 @@
+// `axion problems` and `axion policy`: what is wrong now, and the access rules in force.
+import { stringify } from "yaml";
+import { OpsError } from "./ops-api.ts";
+import type { Call } from "./call.ts";
+import { cell, plain, plainLines, table } from "./table.ts";
+
+/** The answer, or an error that says that this controller is too old for the question. */
+async function ask({ api }: Call, path: string, query: Readonly<Record<string, string>> = {}): Promise<unknown> {
+  try {
+    return (await api.get(path, query)).body;
+  } catch (error) {
+    if (!(error instanceof OpsError) || error.code !== "NOT_THERE") throw error;
+    throw new OpsError("NOT_THERE", `the controller at ${api.url} has no GET ${path} (404): its version does not answer this`, error);
+  }
+}
+
+interface Problem {
+  readonly kind?: unknown;
+  readonly severity?: unknown;
+  readonly since?: unknown;
+  readonly text?: unknown;
+  readonly resources?: readonly { readonly type?: unknown; readonly id?: unknown }[];
+  readonly switches?: unknown;
+  readonly cure?: { readonly text?: unknown } | string;
+}
+
+export async function problems(call: Call): Promise<number> {
+  const body = await ask(call, "/problems");
+  if (call.json) await call.write(`${JSON.stringify(body)}\n`);
+  else if (!Array.isArray(body)) await call.write(plainLines(stringify(body)));
+  else if (body.length === 0) await call.write("no problems\n");
+  else {
+    for (const p of body as readonly Problem[]) {
+      const cure = typeof p.cure === "object" ? p.cure.text : p.cure;
+      const lines = [
+        ["since", p.since],
+        ["switches", p.switches],
+        ["resources", p.resources?.map((r) => `${String(r.type)}:${String(r.id)}`)],
+        ["cure", cure],
+      ] as const;
+      await call.write(`${cell(p.severity)} ${cell(p.kind)}: ${cell(p.text)}\n${lines.filter(([, value]) => cell(value) !== "-").map(([name, value]) => `  ${name.padEnd(9)}  ${cell(value)}\n`).join("")}`);
+    }
+  }
+  return 0;
+}
+
+interface Rule {
+  readonly name?: unknown;
+  readonly rule?: unknown;
+  /** null: only the file has it. */
+  readonly default?: unknown;
+}
+
+export async function policy(call: Call): Promise<number> {
+  const body = await ask(call, "/policy", { format: "json" });
+  if (call.json) {
+    await call.write(`${JSON.stringify(body)}\n`);
+    return 0;
+  }
+  const { rules, problem } = body as { readonly rules?: readonly Rule[]; readonly problem?: unknown };
+  if (!Array.isArray(rules)) await call.write(plainLines(stringify(body)));
+  else if (rules.length === 0) await call.write("no access rules\n");
+  else await call.write(table(["ACTION", "FROM", "RULE"], (rules as readonly Rule[]).map((r) => [r.name, r.default === undefined || r.rule === r.default ? "default" : "file", r.rule])));
+  if (typeof problem === "string" && problem !== "") call.warn(`the policy file: ${plain(problem)}; the rules are those from before`);
+  return 0;
+}

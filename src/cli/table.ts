@@ -1,0 +1,68 @@
+// Text for terminals: tables whose columns stand below each other, and text of others made harmless.
+
+/** Control and format characters replaced: a host's name must not move the cursor of whoever reads it. */
+export const plain = (text: string): string => text.replace(/[\p{Cc}\p{Cf}\u2028\u2029]/gu, "\ufffd");
+/** The same for text of several lines. */
+export const plainLines = (text: string): string => text.replace(/(?![\n\t])[\p{Cc}\p{Cf}\u2028\u2029]/gu, "\ufffd");
+
+/** Anything as one cell; "-" for nothing. */
+export function cell(value: unknown): string {
+  if (value === undefined || value === null || value === "") return "-";
+  if (typeof value === "string") return plain(value);
+  if (typeof value === "number" || typeof value === "boolean" || typeof value === "bigint") return String(value);
+  if (Array.isArray(value)) return value.length === 0 ? "-" : value.map(cell).join(",");
+  return plain(JSON.stringify(value));
+}
+
+/** Code points. */
+const lengthOf = (text: string): number => text.length - (text.match(/[\ud800-\udbff](?=[\udc00-\udfff])/g)?.length ?? 0);
+
+/** Rows as they come: the width of a column is that of the widest among the first ones, so that a table of any length can be written. */
+export class TablePrinter {
+  private readonly head: readonly string[];
+  private readonly measured: number;
+  private waiting: string[][] | undefined = [];
+  private widths: number[] = [];
+
+  constructor(head: readonly string[], measured = 200) {
+    this.head = head;
+    this.measured = measured;
+  }
+
+  /** What is to be written now. */
+  add(values: readonly unknown[]): string {
+    const row = values.map(cell);
+    if (this.waiting === undefined) return this.line(row);
+    this.waiting.push(row);
+    return this.waiting.length < this.measured ? "" : this.end();
+  }
+
+  /** What is left, with the head if nothing was written yet; nothing if there were no rows. */
+  end(): string {
+    const rows = this.waiting;
+    this.waiting = undefined;
+    if (rows === undefined || rows.length === 0) return "";
+    this.widths = this.head.map((title, i) => Math.max(lengthOf(title), ...rows.map((row) => lengthOf(row[i]!))));
+    return [[...this.head], ...rows].map((row) => this.line(row)).join("");
+  }
+
+  private line(row: readonly string[]): string {
+    return `${row.map((text, i) => (i === row.length - 1 ? text : text + " ".repeat(Math.max(0, this.widths[i]! - lengthOf(text))))).join("  ").trimEnd()}\n`;
+  }
+}
+
+export function table(head: readonly string[], rows: Iterable<readonly unknown[]>): string {
+  const printer = new TablePrinter(head, Infinity);
+  for (const row of rows) printer.add(row);
+  return printer.end();
+}
+
+/** Names and values below each other; a nested object's under its name and a dot. */
+export function record(values: Readonly<Record<string, unknown>>): string {
+  const flat = (of: Readonly<Record<string, unknown>>, before: string): [string, string][] =>
+    Object.entries(of).flatMap(([name, value]) =>
+      typeof value === "object" && value !== null && !Array.isArray(value) ? flat(value as Record<string, unknown>, `${before}${name}.`) : [[plain(before + name), cell(value)] as [string, string]]);
+  const lines = flat(values, "");
+  const width = Math.max(0, ...lines.map(([name]) => lengthOf(name)));
+  return lines.map(([name, value]) => `${name.padEnd(width)}  ${value}\n`).join("");
+}

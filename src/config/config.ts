@@ -1,0 +1,134 @@
+// The configuration: what was given, checked and made into what the controller works with.
+import { createPrivateKey, X509Certificate, type KeyObject } from "node:crypto";
+import { hostname } from "node:os";
+import { isIP, isIPv4 } from "node:net";
+import { UsageError } from "../lib/usage-error.ts";
+import { flagOf, flags, type FlagName } from "./flags.ts";
+import { readFile, readSources, type Given } from "./sources.ts";
+
+export interface Endpoint {
+  readonly host: string;
+  readonly port: number;
+}
+
+export interface Config {
+  readonly dataDir: string;
+  readonly store: string;
+  readonly api: Endpoint;
+  readonly ops: Endpoint;
+  readonly openflow: Endpoint;
+  readonly ovsdb: Endpoint;
+  readonly advertise: string | undefined;
+  readonly tls: { readonly cert: Buffer; readonly key: Buffer; readonly ca: Buffer } | undefined;
+  /** Overrides of access rules; it could be read when the controller started. */
+  readonly policyFile: string | undefined;
+  /** Names of network functions to leave out, each once. */
+  readonly disabledApps: readonly string[];
+  readonly auditIntervalMs: number;
+  /** Of this controller among several. */
+  readonly name: string;
+  readonly logLevel: string;
+  readonly logPretty: boolean;
+}
+
+const isLoopback = (host: string): boolean => host === "localhost" || host === "::1" || (isIPv4(host) && host.startsWith("127."));
+const NAME = /^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/;
+const HOST_NAME = /^[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?$/;
+
+/** @throws UsageError in one line that names the flag, variable or key at fault. */
+export function parseConfig(argv: readonly string[], env: Readonly<Record<string, string | undefined>>): Config | "help" | "version" {
+  const given = readSources(argv, env);
+  return typeof given === "string" ? given : build(given);
+}
+
+function build(given: ReadonlyMap<FlagName, Given>): Config {
+  const text = (name: FlagName): string | undefined => given.get(name)?.value ?? flagOf(name).fallback;
+  const where = (name: FlagName): string => given.get(name)?.where ?? `--${name}`;
+  const endpoint = (name: FlagName): Endpoint => parseEndpoint(text(name)!, where(name));
+  const oneOf = (name: FlagName): string => {
+    const { oneOf: options } = flags[name].kind as { oneOf: readonly string[] };
+    const value = text(name)!;
+    if (!options.includes(value)) throw new UsageError(`${where(name)} must be one of ${options.join(", ")}, not ${value}`);
+    return value;
+  };
+  const flag = (name: FlagName): boolean => {
+    const value = text(name) ?? "false";
+    if (!["true", "false", "1", "0", ""].includes(value)) throw new UsageError(`${where(name)} must be true or false, not ${value}`);
+    return value === "true" || value === "1";
+  };
+  const api = endpoint("api");
+  oneOf("auth");
+  if (!isLoopback(api.host) && !flag("insecure")) {
+    throw new UsageError(`${where("api")} ${text("api")!}: with --auth none anyone who reaches this address is an administrator; give --insecure if that is meant`);
+  }
+  const seconds = Number(text("audit-interval"));
+  if (!(seconds >= 1 && seconds <= 86_400)) throw new UsageError(`${where("audit-interval")} must be 1 to 86400 seconds, not ${text("audit-interval")!}`);
+  const advertise = text("advertise");
+  if (advertise !== undefined && isIP(advertise) === 0 && !HOST_NAME.test(advertise)) {
+    throw new UsageError(`${where("advertise")} must be an address or a host name, without a port, not ${JSON.stringify(advertise)}`);
+  }
+  if (text("data-dir") === "") throw new UsageError(`${where("data-dir")} is empty`);
+  const name = text("name") ?? hostname();
+  if (!NAME.test(name)) throw new UsageError(`${where("name")} must be 1 to 64 letters, digits, dots, dashes and underscores, not ${JSON.stringify(name)}`);
+  const policyFile = text("policy");
+  if (policyFile !== undefined) readFile(policyFile, where("policy"));
+  return {
+    dataDir: text("data-dir")!,
+    store: text("store")!,
+    api,
+    ops: endpoint("ops"),
+    openflow: endpoint("openflow"),
+    ovsdb: endpoint("ovsdb"),
+    advertise,
+    tls: readTls(text, where),
+    policyFile,
+    disabledApps: listOf(text("disable-app"), where("disable-app")),
+    auditIntervalMs: seconds * 1000,
+    name,
+    logLevel: oneOf("log-level"),
+    logPretty: flag("log-pretty"),
+  };
+}
+
+function readTls(text: (n: FlagName) => string | undefined, where: (n: FlagName) => string): Config["tls"] {
+  const names = ["tls-cert", "tls-key", "tls-ca"] as const;
+  const present = names.filter((n) => text(n) !== undefined);
+  if (present.length === 0) return undefined;
+  if (present.length < names.length) throw new UsageError(`TLS needs --tls-cert, --tls-key and --tls-ca together; --${names.find((n) => !present.includes(n))!} is missing`);
+  const [cert, key, ca] = names.map((n) => readFile(text(n)!, where(n)));
+  return { cert: cert!, key: key!, ca: ca! };
+}
+
+/** @throws UsageError if the files are not what TLS needs, or do not belong together. */
+export function checkTls({ tls }: Pick<Config, "tls">): void {
+  if (tls === undefined) return;
+  const read = <T>(flag: string, what: string, parse: () => T): T => {
+    try {
+      return parse();
+    } catch (error) {
+      throw new UsageError(`${flag}: not ${what} in PEM form (${(error as Error).message})`);
+    }
+  };
+  const cert = read("--tls-cert", "a certificate", () => new X509Certificate(tls.cert));
+  const key = read("--tls-key", "a private key without a passphrase", (): KeyObject => createPrivateKey(tls.key));
+  read("--tls-ca", "a certificate", () => new X509Certificate(tls.ca));
+  if (!cert.checkPrivateKey(key)) throw new UsageError("--tls-key is not the key of --tls-cert");
+}
+
+/** "127.0.0.1:9696", "[::1]:9696", ":9696" (all addresses). */
+function parseEndpoint(value: string, where: string): Endpoint {
+  const match = /^(?:\[([^\]]+)\]|([^:]*)):(\d{1,5})$/.exec(value);
+  const port = Number(match?.[3]);
+  if (match === null || port > 65_535) throw new UsageError(`${where} must be HOST:PORT, not ${value}`);
+  const host = match[1] ?? match[2]!;
+  return { host: host === "" ? "0.0.0.0" : host, port };
+}
+
+/** "a,b" or "a, b"; each name once, in order. @throws UsageError */
+function listOf(value: string | undefined, where: string): readonly string[] {
+  if (value === undefined) return [];
+  const items = value.split(",").map((item) => item.trim());
+  const bad = items.find((item) => !NAME.test(item));
+  if (bad !== undefined) throw new UsageError(`${where} must be a name or names with commas between, not ${JSON.stringify(value)}`);
+  return [...new Set(items)];
+}

@@ -1,0 +1,59 @@
+// Every setting of the controller, declared once: flags, environment variables, keys of the --config file, defaults and --help
+// derive from this table.
+
+/** What a value has to look like; checked where the configuration is built. */
+export type Kind = "text" | "boolean" | "host:port" | "file" | "list" | { readonly oneOf: readonly string[] };
+
+export interface Flag {
+  readonly kind: Kind;
+  /** Heading in --help. */
+  readonly group: string;
+  /** What stands for the value in --help; default: by kind. */
+  readonly value?: string;
+  readonly fallback?: string;
+  readonly about: string;
+}
+
+const LISTENERS = "Listeners:";
+const STORE = "Store:";
+const TLS = "TLS to switches:";
+const ACCESS = "Access:";
+const FUNCTIONS = "Network functions:";
+const RUNNING = "Running and logging:";
+
+export const flags = {
+  api: { kind: "host:port", group: LISTENERS, fallback: "127.0.0.1:9696", about: "tenant API" },
+  ops: { kind: "host:port", group: LISTENERS, fallback: "127.0.0.1:9697", about: "flow dump, metrics, health; never expose it to tenants" },
+  openflow: { kind: "host:port", group: LISTENERS, fallback: "0.0.0.0:6653", about: "switches connect here (OpenFlow)" },
+  ovsdb: { kind: "host:port", group: LISTENERS, fallback: "0.0.0.0:6640", about: "switches connect here (OVSDB: ovs-vsctl set-manager)" },
+  advertise: { kind: "text", group: LISTENERS, value: "HOST", about: "address switches are told to use for OpenFlow (default: the local address their OVSDB session came to)" },
+  "data-dir": { kind: "text", group: STORE, value: "DIR", fallback: "./data", about: "folder of the embedded store" },
+  store: { kind: "text", group: STORE, value: "URL", fallback: "level:", about: "where state is kept: level: (under --data-dir) or memory: (lost at exit, for trials)" },
+  "tls-cert": { kind: "file", group: TLS, about: "certificate for OpenFlow and OVSDB over TLS" },
+  "tls-key": { kind: "file", group: TLS, about: "its private key" },
+  "tls-ca": { kind: "file", group: TLS, about: "CA that switches' certificates are verified against" },
+  auth: { kind: { oneOf: ["none"] }, group: ACCESS, fallback: "none", about: "none: every caller is who X-Project-Id and X-Roles say, an administrator without them" },
+  insecure: { kind: "boolean", group: ACCESS, about: "allow --auth none on a tenant API address that is not loopback" },
+  policy: { kind: "file", group: ACCESS, about: "overrides of access rules in oslo.policy's syntax, YAML or JSON" },
+  "disable-app": { kind: "list", group: FUNCTIONS, value: "NAME", about: "leave out a network function: no table, flow, route or attribute of it; repeat it or give a list with commas" },
+  "audit-interval": { kind: "text", group: RUNNING, value: "SECONDS", fallback: "60", about: "time between checks of a switch's tables against what they should hold" },
+  name: { kind: "text", group: RUNNING, value: "NAME", about: "name of this controller in logs and metrics (default: the hostname)" },
+  "log-level": { kind: { oneOf: ["fatal", "error", "warn", "info", "debug", "trace", "silent"] }, group: RUNNING, value: "LEVEL", fallback: "info", about: "pino log level: fatal, error, warn, info, debug, trace, silent" },
+  "log-pretty": { kind: "boolean", group: RUNNING, about: "human-readable log lines instead of JSON" },
+  config: { kind: "file", group: RUNNING, about: "YAML or JSON file with any of these, by flag name without dashes in front" },
+} as const satisfies Record<string, Flag>;
+
+export type FlagName = keyof typeof flags;
+export const flagNames = Object.keys(flags) as FlagName[];
+export const isFlagName = (name: string): name is FlagName => Object.hasOwn(flags, name);
+export const flagOf = (name: FlagName): Flag => flags[name];
+
+/** Known to the design and refused by name, so that nobody takes silence for consent. */
+export const notYet: ReadonlySet<string> = new Set([
+  "store-ca", "store-cert", "store-key", "tokens", "keystone-url", "keystone-user", "keystone-password-file", "keystone-project", "keystone-domain",
+  "nova-url", "nova-metadata-url", "metadata-secret-file", "tenant-network-types", "vni-ranges", "vlan-ranges", "mtu", "physical-network-mtus",
+  "dns-domain", "dns-forwarders", "history-days", "history-mb", "ops-token-file", "shadow", "accept-loss",
+]);
+
+/** The environment variable of a flag: AXION_DATA_DIR for data-dir. */
+export const variableOf = (name: string): string => `AXION_${name.toUpperCase().replaceAll("-", "_")}`;
