@@ -1,6 +1,6 @@
 // l2's entities: networks, ports, their addresses, and where ports are attached. The one file of l2 that other apps import.
 import {
-  chassisScope, chassisTable, defineScope, defineTable, defineVariantScope, isIpv6, load, next, resourceHandle, toStage, type Chassis, type Outputs, type ReadView, type Row, type StandardRow, type Vif,
+  chassisScope, chassisTable, defineScope, defineTable, defineVariantScope, isIpv6, load, next, resourceHandle, toStage, vifTable, type Chassis, type Outputs, type ReadView, type Row, type StandardRow, type Vif,
 } from "#app";
 import { linkLocal } from "packet-codec";
 import { l2 } from "./tables.ts";
@@ -139,6 +139,26 @@ export const attachmentTable = defineTable<Attachment>()("attachment", {
   pairs: { network_chassis: (a) => [a.network_id, a.chassis] },
 });
 export const attachmentId = (portId: string, chassis: string, role: Attachment["role"]): string => (role === "active" ? portId : `${portId}@${chassis}`);
+
+/**
+ * The interface of a port: on the chassis the API asked for, or wherever it is plugged. For derivations that fill `attachment`, which
+ * cannot read it: they say `pluggedReads`.
+ */
+export function pluggedAt(view: ReadView, portId: string): { readonly vif: Vif; readonly chassis: Chassis } | undefined {
+  const vifs = view.by(vifTable, "iface_id", portId);
+  if (vifs.length === 0) return undefined;
+  const wanted = view.get(portBindingTable, portId)?.requested_host ?? "";
+  const host = vifs.length === 1 ? "" : (view.get(portStatusTable, portId)?.host ?? "");
+  const requested = wanted === "" ? undefined : requestedChassis(view, wanted);
+  let best: { vif: Vif; chassis: Chassis } | undefined;
+  for (const vif of vifs) {
+    const chassis = view.get(chassisTable, vif.chassis);
+    if (chassis === undefined || (wanted !== "" && chassis.id !== requested?.id)) continue;
+    if (best === undefined || preferred(vif, best.vif, host)) best = { vif, chassis };
+  }
+  return best;
+}
+export const pluggedReads = [vifTable, portBindingTable, portStatusTable, chassisTable] as const;
 
 /** Where a port is: of its active attachments the first by id; one that l2 knows comes before what others derive. */
 export function placeOf(view: ReadView, portId: string): Attachment | undefined {

@@ -2,13 +2,13 @@
 // local OpenFlow port goes to the chassis' own scope.
 import {
   callStage, callTable, chassisScope, chassisTable, copy, core, derivation, each, eachPair, ethType, ipProto, isIpv6, load, setField, toStage, toTable,
-  vifTable, baseScope, type Chassis, type FlowOf, type PortActions, type ReadView, type Vif,
+  baseScope, type FlowOf, type PortActions, type ReadView,
 } from "#app";
 import { ports as ofPorts } from "node-openflow";
 import { linkLocal } from "packet-codec";
 import {
-  addressTable, attachmentTable, fromScope, hostScope, isNetworkPort, lanScope, membersScope, neighbour, netScope, networkTable, placeOf, portBindingTable, portStatusTable, portTable,
-  preferred, requestedChassis, sendersScope, type Attachment, type Port,
+  addressTable, attachmentTable, fromScope, hostScope, isNetworkPort, lanScope, membersScope, neighbour, netScope, networkTable, placeOf, pluggedAt, pluggedReads, portTable,
+  sendersScope, type Attachment, type Port,
 } from "./model.ts";
 import { l2 } from "./tables.ts";
 
@@ -25,31 +25,20 @@ const icmpv6 = { eth_type: ethType.ipv6, ip_proto: ipProto.icmpv6 } as const;
 const ND = { routerSolicitation: 133, routerAdvertisement: 134, neighbourSolicitation: 135, neighbourAdvertisement: 136, redirect: 137 } as const;
 const DHCP_CLIENT = { eth_type: ethType.ip, ip_proto: ipProto.udp, udp_src: 68, udp_dst: 67 } as const;
 
-/** Where a port is: on the chassis the API asked for, or wherever it is plugged. */
+/** Where a port is, if it is up. */
 function attach(port: Port, view: ReadView): Attachment | undefined {
   if (!port.admin_state_up) return undefined;
-  const vifs = view.by(vifTable, "iface_id", port.id);
-  if (vifs.length === 0) return undefined;
+  const at = pluggedAt(view, port.id);
+  if (at === undefined) return undefined;
   const network = view.get(networkTable, port.network_id);
   if (network === undefined || !network.admin_state_up) return undefined;
-  const wanted = view.get(portBindingTable, port.id)?.requested_host ?? "";
-  const host = vifs.length === 1 ? "" : (view.get(portStatusTable, port.id)?.host ?? "");
-  const requested = wanted === "" ? undefined : requestedChassis(view, wanted);
-  let best: { vif: Vif; chassis: Chassis } | undefined;
-  for (const vif of vifs) {
-    const chassis = view.get(chassisTable, vif.chassis);
-    if (chassis === undefined || (wanted !== "" && chassis.id !== requested?.id)) continue;
-    if (best === undefined || preferred(vif, best.vif, host)) best = { vif, chassis };
-  }
-  if (best === undefined) return undefined;
-  const { vif, chassis } = best;
   return {
-    id: port.id, port_id: port.id, network_id: network.id, net_key: network.key, port_key: port.key, chassis: chassis.id, host_key: chassis.key, role: "active",
-    ofport: vif.ofport, vlan: null, slot: vif.slot,
+    id: port.id, port_id: port.id, network_id: network.id, net_key: network.key, port_key: port.key, chassis: at.chassis.id, host_key: at.chassis.key, role: "active",
+    ofport: at.vif.ofport, vlan: null, slot: at.vif.slot,
   };
 }
 
-export const derive = [derivation({ name: "attachment", on: each(portTable), into: attachmentTable, reads: [vifTable, networkTable, portBindingTable, portStatusTable, chassisTable], derive: attach })];
+export const derive = [derivation({ name: "attachment", on: each(portTable), into: attachmentTable, reads: [networkTable, ...pluggedReads], derive: attach })];
 
 /** A (MAC, address or prefix) a port may send from. */
 interface Source {

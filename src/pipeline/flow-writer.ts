@@ -4,7 +4,7 @@ import { isIpv6, type FlowAction, type FlowSpec } from "#app";
 import { encodeActions, encodeFlowModHead, encodeInstructionHead, encodeLoad, encodeOxm, encodeSetField, fields, finishFlowMod, type Field, type FieldName, type MatchValue } from "node-openflow";
 import { ipv4ToNumber, ipv6ToBigInt } from "packet-codec";
 import { familyOf, type Family, type Layout, type PipelineTable, type Register, type Transition } from "./layout.ts";
-import { addressValue, Lowering } from "./lowering.ts";
+import { addressValue, Lowering, setInPort } from "./lowering.ts";
 
 /** What a name in a match stands for. */
 interface Matched {
@@ -83,7 +83,7 @@ export class FlowWriter {
           pos = this.writeLoad(buf, pos, table, action.reg, action.value);
           break;
         case "set_field":
-          pos = encodeSetField(buf, pos, action.field, action.value, action.mask);
+          pos = action.field === "in_port" ? encodeActions(buf, pos, [setInPort(Number(action.value))]) : encodeSetField(buf, pos, action.field, action.value, action.mask);
           break;
         case "next":
         case "stage":

@@ -60,6 +60,8 @@ export class Lowering {
         return [{ type: "output", port: ports.CONTROLLER, max_len: action.maxLen ?? 0xffff }];
       case "lowered":
         return action.actions;
+      case "set_field":
+        return [action.field === "in_port" ? setInPort(Number(action.value)) : action];
       default:
         return [action];
     }
@@ -145,6 +147,9 @@ export class Lowering {
     return wholeField(ref as FieldName);
   }
 }
+
+/** Open vSwitch refuses a set_field of the 32-bit in_port, and takes a load of its 16-bit one. */
+export const setInPort = (port: number): Action => ({ type: "load", dst: { field: "nxm_in_port", ofs: 0, bits: 16 }, value: port });
 
 export function loadOf(register: Register, value: number | bigint | string): Action {
   const number = typeof value === "string" ? addressValue(value) : value;

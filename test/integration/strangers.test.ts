@@ -68,6 +68,14 @@ describe.skipIf(Lab.missing().length > 0).each(["geneve", "vxlan"] as const)("%s
     return lines.some((line) => line.includes("7777"));
   }
 
+  async function droppedAndCounted(source: string): Promise<void> {
+    const before = await dropped(cloud.hv(2));
+    await until("the switch to count five", async () => {
+      expect(await arrives(source)).toBe(false);
+      return (await dropped(cloud.hv(2))) >= before + 5;
+    });
+  }
+
   beforeAll(async () => {
     // Policy must not be what stops it.
     const group = ((await cloud.show("port", b.port.id)).security_groups as string[])[0]!;
@@ -77,24 +85,23 @@ describe.skipIf(Lab.missing().length > 0).each(["geneve", "vxlan"] as const)("%s
     await until("the underlay to reach hv2", async () => (await cloud.lab.underlayNode.exec(["ping", "-c", "1", "-W", "1", cloud.hv(2).encapIp], { allowFailure: true })).exitCode === 0);
   });
 
-  test("a chassis of the network gets through", async () => expect(await arrives(cloud.hv(1).encapIp)).toBe(true));
+  // A frame may be lost on a busy underlay: what should arrive is sent until it does, what should not is counted.
+  test("a chassis of the network gets through", async () => {
+    await until("a frame to arrive", () => arrives(cloud.hv(1).encapIp));
+  });
 
   test("a stranger's frame is dropped and counted", async () => {
-    const before = await dropped(cloud.hv(2));
-    expect(await arrives(STRANGER)).toBe(false);
-    await until("the switch to count", async () => (await dropped(cloud.hv(2))) >= before + 5);
+    await droppedAndCounted(STRANGER);
   });
 
   test("a chassis that has neither the network nor a way into it is a stranger too", async () => {
-    const before = await dropped(cloud.hv(2));
-    expect(await arrives(cloud.hv(3).encapIp)).toBe(false);
-    await until("the switch to count", async () => (await dropped(cloud.hv(2))) >= before + 5);
+    await droppedAndCounted(cloud.hv(3).encapIp);
   });
 
   test("until a router gives it a way, and again when the way is gone", async () => {
     const router = await cloud.router([net, other]);
     await cloud.synced();
-    expect(await arrives(cloud.hv(3).encapIp)).toBe(true);
+    await until("a frame to arrive", () => arrives(cloud.hv(3).encapIp));
     for (const { subnet } of [net, other]) await cloud.call("PUT", `/v2.0/routers/${router.id}/remove_router_interface`, { subnet_id: subnet.id });
     await cloud.synced();
     expect(await arrives(cloud.hv(3).encapIp)).toBe(false);

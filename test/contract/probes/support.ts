@@ -158,9 +158,10 @@ export async function expectQuietRestart(cloud: Cloud): Promise<void> {
 
 /**
  * (c) The controller is killed as soon as it acknowledged a withdrawal; started again, it takes away what is left. Once the switches
- * do nothing between withdrawal and crash, so that something is left for certain.
+ * do nothing between withdrawal and crash, so that something is left for certain; of rows alone it is not certain, for a database
+ * that goes on may find the transaction in its socket.
  */
-export async function expectHealing(cloud: Cloud, clean: readonly Held[], use: () => Promise<() => Promise<void>>): Promise<void> {
+export async function expectHealing(cloud: Cloud, clean: readonly Held[], use: () => Promise<() => Promise<void>>, { rowsAlone = false } = {}): Promise<void> {
   for (const frozen of [true, false, false]) {
     const withdraw = await use();
     await cloud.synced();
@@ -173,7 +174,7 @@ export async function expectHealing(cloud: Cloud, clean: readonly Held[], use: (
     } finally {
       for (const pid of pids) process.kill(pid, "SIGCONT");
     }
-    if (frozen) expect(await held(cloud), "after the crash something is left").not.toEqual(clean);
+    if (frozen && !rowsAlone) expect(await held(cloud), "after the crash something is left").not.toEqual(clean);
     await cloud.controller.start();
     await cloud.synced();
     await settlesTo(cloud, clean);
