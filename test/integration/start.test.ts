@@ -12,7 +12,7 @@ afterAll(() => rmSync(dir, { recursive: true, force: true }));
 
 test.each(["SIGTERM", "SIGINT"] as const)("%s ends it with 0, settings of the environment and of a flag in force", async (signal) => {
   const anywhere = ["--ops", "127.0.0.1:0", "--openflow", "127.0.0.1:0", "--ovsdb", "127.0.0.1:0"];
-  const child = spawn("npm", ["start", "--", "--data-dir", dir, ...anywhere], { cwd: repositoryRoot(), env: { ...process.env, AXION_API: "127.0.0.1:0", AXION_NAME: "by-npm" }, stdio: ["ignore", "pipe", "inherit"] });
+  const child = spawn("npm", ["start", "--", "--data-dir", dir, ...anywhere], { cwd: repositoryRoot(), env: { ...process.env, AXION_API: "127.0.0.1:0", AXION_NAME: "by-npm" }, stdio: ["ignore", "pipe", "inherit"], detached: true });
   const ended = once(child, "close");
   try {
     let out = "";
@@ -28,6 +28,10 @@ test.each(["SIGTERM", "SIGINT"] as const)("%s ends it with 0, settings of the en
     expect(await ended).toEqual([0, null]);
     expect(out).toContain(`"signal":"${signal}","msg":"stopping"`);
   } finally {
-    child.kill("SIGKILL");
+    try {
+      process.kill(-child.pid!, "SIGKILL"); // the group: also a controller that npm left behind
+    } catch {
+      // all of it has ended
+    }
   }
 }, 120_000);
