@@ -1,8 +1,14 @@
 import tseslint from "typescript-eslint";
 
+// What an app does not have by itself: time, chance and the network come from ServiceHost and Tx, so that the same code runs in a
+// simulation under a seed.
+const APP_HAS_NONE = "an app has no time, chance or network of its own: take clock, random, every, after and fetch of its service's host, now and uuid of its transaction";
+const outside = ["Date", "performance", "setTimeout", "setInterval", "setImmediate", "queueMicrotask", "crypto", "fetch", "WebSocket", "XMLHttpRequest", "process", "globalThis", "global", "require"];
+const modules = ["crypto", "timers", "timers/promises", "perf_hooks", "http", "https", "http2", "net", "tls", "dgram", "dns", "dns/promises", "process", "worker_threads", "child_process", "fs", "fs/promises", "os", "module"];
+
 // strictTypeChecked, minus what fights byte code and checked indexing; each line says why.
 export default tseslint.config(
-  { ignores: ["**/dist/**", "**/node_modules/**", "eslint.config.js"] },
+  { ignores: ["**/dist/**", "**/node_modules/**", "eslint.config.js", "test/fixtures/**"] },
   ...tseslint.configs.strictTypeChecked,
   {
     languageOptions: { parserOptions: { projectService: true, tsconfigRootDir: import.meta.dirname } },
@@ -28,6 +34,16 @@ export default tseslint.config(
       "@typescript-eslint/no-unsafe-call": "off",
       "@typescript-eslint/no-unsafe-member-access": "off",
       "@typescript-eslint/no-unsafe-return": "off",
+    },
+  },
+  {
+    files: ["apps/**/*.ts"],
+    ignores: ["**/*.test.ts", "**/*.fixture.ts"],
+    rules: {
+      "no-restricted-globals": ["error", ...outside.map((name) => ({ name, message: APP_HAS_NONE }))],
+      "no-restricted-properties": ["error", { object: "Math", property: "random", message: APP_HAS_NONE }],
+      "no-restricted-syntax": ["error", { selector: "ImportExpression", message: "an app says at its top what it imports" }],
+      "no-restricted-imports": ["error", { paths: modules.flatMap((name) => [name, `node:${name}`]).map((name) => ({ name, message: APP_HAS_NONE })) }],
     },
   },
 );

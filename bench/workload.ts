@@ -3,7 +3,7 @@
 // round robin over H hosts. Rows are written as the API would have left them, so that loading is not what is measured.
 import { chassisTable, vifTable, type Row, type StandardRow, type Tx } from "#app";
 import { subnetTable, type Subnet } from "../apps/ipam/model.ts";
-import { addressId, addressTable, networkTable, portTable, type Network, type Port } from "../apps/l2/model.ts";
+import { addressId, addressTable, deviceOwner, networkTable, portTable, type Network, type Port } from "../apps/l2/model.ts";
 import { routerInterfaceTable, routerTable } from "../apps/l3/model.ts";
 import { groupTable, policyTable, portGroupsTable, remoteUseId, remoteUseTable, ruleTable, type SecurityGroupRule } from "../apps/security-groups/model.ts";
 
@@ -44,7 +44,7 @@ export function putTenant(tx: Tx, w: Workload, t: number, slots: number[]): void
   const wide = w.ports > 250;
   const prefix = wide ? 20 : 24;
   const group = benchId(1, t);
-  tx.put(groupTable, { ...standard(group, project, "app"), stateful: true });
+  tx.put(groupTable, { ...standard(group, project, "app") });
   const rules: [Partial<SecurityGroupRule> & Pick<SecurityGroupRule, "direction">][] = [
     [{ direction: "egress" }],
     [{ direction: "ingress", remote_group_id: group }],
@@ -80,7 +80,7 @@ export function putTenant(tx: Tx, w: Workload, t: number, slots: number[]): void
       tx.put(addressTable, { id: addressId(network.id, address), network_id: network.id, port_id: port.id, subnet_id: subnet.id, ip: address, family: 4, position: 0 });
       return port;
     };
-    const gateway = addPort(w.ports, { device_owner: "network:router_interface", device_id: router, port_security_enabled: false }, ip(1));
+    const gateway = addPort(w.ports, { device_owner: deviceOwner.routerInterface, device_id: router, port_security_enabled: false }, ip(1));
     tx.put(routerInterfaceTable, { id: gateway.id, router_id: router, network_id: network.id });
     for (let p = 0; p < w.ports; p++) {
       const port = addPort(p, { device_id: benchId(7, t, k, p) }, ip(p + 2));

@@ -14,7 +14,7 @@ import { writeFile } from "node:fs/promises";
 import net from "node:net";
 import { Running } from "./exec.ts";
 import { Guard, sweep } from "./guard.ts";
-import { Outside, Vm, type VmOptions } from "./guest.ts";
+import { Outside, Vm, type VmOptions } from "./vm.ts";
 import { Hypervisor, type HypervisorOptions } from "./hypervisor.ts";
 import { DHCLIENT_CONF, DHCLIENT_SH, INSIDE_CJS, UDHCPC_SH } from "./inside.ts";
 import { ipBatch, NetNs, type Owner } from "./netns.ts";
@@ -145,6 +145,11 @@ export class Lab implements Owner {
   /** For `ip netns exec`: the namespace in which the controller runs by default. */
   get controllerNs(): string {
     return this.node.netns;
+  }
+
+  /** The namespace of the underlay itself, which has an address there (172.31.0.254, fd31::fe) and is no hypervisor. */
+  get underlayNode(): NetNs {
+    return this.#net;
   }
 
   /** The manager target by which hypervisors reach the controller in `controllerNs`. */

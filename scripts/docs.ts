@@ -3,7 +3,7 @@ import { readFileSync, readdirSync, writeFileSync } from "node:fs";
 import { join, relative } from "node:path";
 import { fileURLToPath } from "node:url";
 import ts from "typescript";
-import { chassisTable, stages, type App, type Chassis } from "#app";
+import { chassisTable, stages, type App, type Chassis, type PortColumns } from "#app";
 import { discoverApps } from "../src/boot/discover.ts";
 import { allTables } from "../src/boot/registry.ts";
 import { Engine } from "../src/compiler/engine.ts";
@@ -34,8 +34,9 @@ function bridgePorts(apps: readonly App[], layout: Layout): string[] {
   for (const [i, id] of ["a", "b"].entries()) rows.put(chassisTable, host(id, i + 1));
   const engine = new Engine({ apps, tables: allTables(apps), layout, rows, log: { error: (_fields, message) => { throw new Error(message); } } });
   engine.compileAll(0);
-  const ports = [...engine.portsOf("a")].sort((a, b) => a.ofport - b.ofport);
-  return ports.map((p) => row(p.ofport, code(p.name), p.type, Object.entries(p.options).map(([k, v]) => code(`${k}=${v}`)).join(" ")));
+  const ports = [...engine.rowsOf("a")].filter((r) => r.table === "Port").map(({ key, columns }) => ({ name: key, ...(columns as PortColumns).interface }) as { name: string; type: string; ofport_request: number; options: Record<string, string> });
+  ports.sort((a, b) => a.ofport_request - b.ofport_request);
+  return ports.map((p) => row(p.ofport_request, code(p.name), p.type, Object.entries(p.options).map(([k, v]) => code(`${k}=${v}`)).join(" ")));
 }
 
 export function pipelineMarkdown(apps: readonly App[]): string {
@@ -94,7 +95,15 @@ const meanings: Readonly<Record<string, Readonly<Record<string, string>>>> = {
     IO: "the disk refused; writes answer 503 until the controller is started again, reads go on",
     UNSUPPORTED: "a backend or a format that this version does not have",
   },
-  "src/model/model.ts": { TRANSACTION_TOO_LARGE: "one change would write more than the store takes at once; it alone is refused" },
+  "src/model/model.ts": { TRANSACTION_TOO_LARGE: "one change would write more than the store takes at once; it alone is refused", TOO_BUSY: "too many transactions wait to be written; nothing was run, and the same call may succeed `retryAfterS` seconds later" },
+  "src/app/service.ts": {
+    INVALID: "no http: or https: URL",
+    TIMEOUT: "the answer was not there in time",
+    TOO_LARGE: "the answer has more bytes than the service takes",
+    UNREACHABLE: "no connection, or it broke; the cause says how",
+    QUEUE_FULL: "more of the service's requests wait than may",
+    STOPPED: "the controller stops",
+  },
   "protocol/openflow/src/wire/errors.ts": {
     OF_TRUNCATED: "bytes ended early",
     OF_MALFORMED: "a length, class or type contradicts the layout",
@@ -109,7 +118,7 @@ const meanings: Readonly<Record<string, Readonly<Record<string, string>>>> = {
     OF_QUEUE_FULL: "the switch reads too slowly",
     OF_SOCKET: "the transport failed, see `cause`",
   },
-  "protocol/ovsdb/src/errors.ts": {
+  "protocol/ovsdb/src/wire/errors.ts": {
     "malformed json": "not JSON",
     "not an object": "JSON, but no object",
     "message too long": "a message over the limit",
@@ -133,7 +142,7 @@ const meanings: Readonly<Record<string, Readonly<Record<string, string>>>> = {
     "no server": "none of the remotes can be reached",
     "unsuitable server": "the server does not have the database, or is not the one asked for",
   },
-  "protocol/packet/src/errors.ts": {
+  "protocol/packet/src/wire/errors.ts": {
     PACKET_TRUNCATED: "bytes ended early",
     PACKET_MALFORMED: "a field contradicts the layout",
     PACKET_UNSUPPORTED: "well-formed, but of a kind this package does not read",
@@ -219,7 +228,7 @@ const makers: Readonly<Record<string, Maker>> = {
 /** Refusals that the HTTP layer makes of errors that are no ApiError: src/northbound/server.ts. */
 const transport: readonly Refusal[] = [
   { type: "HTTPRequestEntityTooLarge", status: 413, where: "core", message: "the body is larger than the limit" },
-  { type: "ServiceUnavailable", status: 503, where: "core", message: "The store cannot be written now; nothing was changed." },
+  { type: "ServiceUnavailable", status: 503, where: "core", message: "The store cannot be written now; nothing was changed. / Too many changes wait to be written; nothing was changed. Try again. (with Retry-After)" },
   { type: "HTTPInternalServerError", status: 500, where: "core", message: "a bug: the log has it, under the request's id" },
 ];
 

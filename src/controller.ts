@@ -1,26 +1,43 @@
 // A controller: the parts put together. main.ts runs one as a process; tests and benchmarks make their own.
 import type { AddressInfo } from "node:net";
 import type { Logger } from "pino";
-import type { App, PacketOut } from "#app";
-import { allTables, checkApps, packetInHandlers } from "./boot/registry.ts";
-import { discoverApps } from "./boot/discover.ts";
+import type { App, Clock, Random } from "#app";
+import { allPools, allTables, checkApps } from "./boot/registry.ts";
+import { flowEffects } from "./boot/effects.ts";
+import { discoverApps, orderApps } from "./boot/discover.ts";
 import type { Config } from "./config/index.ts";
+import { Claims } from "./compiler/claims.ts";
 import { CompilerLoop } from "./compiler/loop.ts";
 import { Engine } from "./compiler/engine.ts";
+import { machineClock } from "./lib/clock.ts";
+import { hookGuard, type HookGuard } from "./lib/hook-guard.ts";
 import { Metrics } from "./lib/metrics.ts";
+import { machineRandom } from "./lib/random.ts";
+import { Facts } from "./model/facts.ts";
 import { version } from "./lib/version.ts";
 import { Model } from "./model/model.ts";
-import { createNorthbound, type Northbound } from "./northbound/index.ts";
+import { upgradeStore } from "./model/upgrade.ts";
+import type { View } from "./model/view.ts";
+import { createNorthbound, shownPolicy, type Northbound } from "./northbound/index.ts";
 import { FlowDump } from "./ops/flow-dump.ts";
 import { createOps, type OpsServer } from "./ops/server.ts";
 import { Layout } from "./pipeline/layout.ts";
+import { Packets, Services, Share } from "./services/index.ts";
 import { Southbound } from "./southbound/index.ts";
+import { keepFirstEdition } from "./store/first-edition.ts";
 import { openStore } from "./store/open.ts";
 
 export interface ControllerOptions {
   readonly config: Config;
   readonly log: Logger;
   readonly appsFolder: string;
+  /** Apps beside those in the folder. */
+  readonly apps?: readonly App[];
+  /** Of transactions and services; default: the machine's. */
+  readonly clock?: Clock;
+  readonly random?: Random;
+  /** For tests, see EngineOptions. */
+  readonly poisonScratch?: boolean;
 }
 
 export class Controller {
@@ -35,32 +52,53 @@ export class Controller {
   /** Opens store, model, compiler, then the listeners: southbound first, so that the API never answers for nothing. */
   async start(): Promise<void> {
     const { config, log } = this.options;
-    const apps = await discoverApps(this.options.appsFolder, config.disabledApps);
+    const { clock = machineClock, random = machineRandom } = this.options;
+    const apps = orderApps([...(await discoverApps(this.options.appsFolder, config.disabledApps)), ...(this.options.apps ?? [])]);
     checkApps(apps);
     const tables = allTables(apps);
     const layout = new Layout(apps);
+    if (config.store === "level:") {
+      const kept = await keepFirstEdition(config.dataDir);
+      if (kept !== undefined) log.info({ dataDir: config.dataDir, copy: kept }, "a data directory of the first edition is taken over, a copy is kept");
+    }
     const store = await openStore(config.store, { dataDir: config.dataDir });
-    const model = await Model.open(store, tables);
+    const converted = await upgradeStore(store, tables);
+    if (converted > 0) log.info({ rows: converted }, "rows of the edition before converted");
+    const model = await Model.open(store, tables, { clock, random });
     this.stops.push(() => model.close());
 
     const metrics = new Metrics();
     metrics.collectProcess();
     metrics.gauge("axion_info", "1, with this controller's name and version", () => [{ labels: { name: config.name, version: version() }, value: 1 }], ["name", "version"]);
-    const engine = new Engine({ apps, tables, layout, rows: model.layer, log });
+    const engine = new Engine({ apps, tables, layout, rows: model.layer, log, poisonScratch: this.options.poisonScratch === true });
     const began = performance.now();
     engine.compileAll(model.generation);
     log.info({ apps: apps.map((a) => a.name), generation: model.generation, flows: engine.stats.flows, ms: Math.round(performance.now() - began) }, "compiled");
     const loop = new CompilerLoop(model, engine, (error) => log.error({ err: error }, "the compiler failed on a batch; its flows stay as they were"));
     this.stops.push(() => loop.stop());
+    const claims = new Claims(allPools(apps), model, engine, log);
+    this.stops.push(() => claims.stop());
     engineMetrics(metrics, engine, model);
 
-    const southbound = this.makeSouthbound(apps, layout, model, engine, metrics);
+    const facts = makeFacts(apps, clock, metrics);
+    const view = engine.view.with(facts);
+    const guard = hookGuard(log, () => clock.now());
+    const packets = new Packets({ apps, layout, view, facts, guard, log });
+    const southbound = this.makeSouthbound({ apps, layout, model, view, engine, metrics, packets, guard });
     await southbound.start();
     this.stops.push(() => southbound.stop());
-    this.stops.push(startPeriodic(apps, model, southbound, log));
+    const services = new Services({
+      apps, tables, view, clock, random, log, guard, model,
+      onChanges: (observer) => engine.onChanges(observer),
+      send: (app, out) => southbound.sendPackets(packets.lower(app, out)),
+      learn: (learned) => packets.learn(learned),
+      share: new Share("self", () => ["self"]),
+    });
+    services.start();
+    this.stops.push(() => services.stop());
 
     const dump = new FlowDump({ engine, layout, model, southbound });
-    const northbound: Northbound = createNorthbound({ apps, model, auth: "none", log });
+    const northbound: Northbound = createNorthbound({ apps, model, view, auth: "none", log, ...(config.policyFile === undefined ? {} : { policyFile: config.policyFile }) });
     await northbound.listen(config.api);
     this.stops.push(() => northbound.close());
     const ops: OpsServer = createOps({
@@ -70,9 +108,11 @@ export class Controller {
         ready: () => (model.storeFailure === undefined ? { ok: true } : { ok: false, reason: `${model.storeFailure.message}; the store is opened again when the controller is restarted` }),
         switches: () => southbound.switches(),
         switch: (id) => southbound.switches().find((s) => s.id === id),
+        problems: () => [...southbound.problems(), ...(northbound.policyFile?.problem === undefined ? [] : [northbound.policyFile.problem])],
         removeSwitch: (id) => southbound.remove(id),
         flows: (query) => dump.flows(query),
         onFlowEvent: (listener) => dump.onEvent(listener),
+        policy: () => shownPolicy(northbound.registry.policy, northbound.policyFile),
       },
     });
     await ops.listen(config.ops);
@@ -90,19 +130,18 @@ export class Controller {
     );
   }
 
-  private makeSouthbound(apps: readonly App[], layout: Layout, model: Model, engine: Engine, metrics: Metrics): Southbound {
+  private makeSouthbound(parts: {
+    readonly apps: readonly App[]; readonly layout: Layout; readonly model: Model; readonly view: View; readonly engine: Engine; readonly metrics: Metrics;
+    readonly packets: Packets; readonly guard: HookGuard;
+  }): Southbound {
     const { config, log } = this.options;
-    const handlers = packetInHandlers(apps);
+    const { apps, layout, model, view, engine, metrics, packets, guard } = parts;
     return new Southbound({
-      model, desired: engine, apps, metrics, log,
+      model: seenThrough(model, view), desired: engine, apps, metrics, log, guard,
+      effects: flowEffects(apps, layout, view, guard),
+      resourcesOf: (flow) => engine.provenance(flow).resources.map(({ type, id }) => ({ type, id })),
       config: { openflow: config.openflow, ovsdb: config.ovsdb, advertise: config.advertise, tls: config.tls, auditIntervalMs: config.auditIntervalMs },
-      onPacketIn: (packet) => {
-        const table = layout.tableById(packet.tableId);
-        const handler = table === undefined ? undefined : handlers.get(table.name);
-        if (table === undefined || handler === undefined) return [];
-        const register = (name: string): number => registerOf(layout, packet.match, name);
-        return handler({ chassis: packet.chassis, inPort: packet.inPort, table: table.name, data: packet.data, register }, model.view, log);
-      },
+      onPacketIn: (packet) => packets.handle(packet),
     });
   }
 
@@ -111,30 +150,23 @@ export class Controller {
   }
 }
 
-/** A register's value in the match of a packet-in. */
-function registerOf(layout: Layout, match: Readonly<Record<string, unknown>>, name: string): number {
-  const { field, ofs, bits } = layout.register(name);
-  const word = match[field];
-  if (word === undefined) return 0;
-  const value = BigInt(word as number | bigint | string);
-  return Number((value >> BigInt(ofs)) & ((1n << BigInt(bits)) - 1n));
+/** The model with all tables in its view: hooks that the southbound layer calls see them. */
+function seenThrough(model: Model, view: View): Pick<Model, "transact" | "view" | "generation" | "onCommit"> {
+  return {
+    view,
+    get generation() {
+      return model.generation;
+    },
+    transact: (cause, fn) => model.transact(cause, fn),
+    onCommit: (listener) => model.onCommit(listener),
+  };
 }
 
-function startPeriodic(apps: readonly App[], model: Model, southbound: Southbound, log: Logger): () => void {
-  const timers = apps.flatMap((app) =>
-    (app.periodic ?? []).map((job) =>
-      setInterval(() => {
-        try {
-          const packets: PacketOut[] = [...job.run(model.view, log)];
-          if (packets.length > 0) southbound.sendPackets(packets);
-        } catch (error) {
-          log.error({ err: error, app: app.name, job: job.name }, "a periodic job failed");
-        }
-      }, job.everyS * 1000),
-    ),
-  );
-  for (const timer of timers) timer.unref();
-  return () => timers.forEach((t) => clearInterval(t));
+function makeFacts(apps: readonly App[], clock: Clock, metrics: Metrics): Facts {
+  const evicted = metrics.counter("axion_facts_evicted_total", "facts learned from packets that were given up for newer ones, by table and by the limit that was reached", ["table", "limit"]);
+  const facts = new Facts(apps.flatMap((app) => app.softTables ?? []), clock, (table, limit) => evicted.inc({ table, limit }));
+  metrics.gauge("axion_facts", "facts learned from packets that are remembered, by table", () => facts.counts.map(({ table, facts: value }) => ({ labels: { table }, value })), ["table"]);
+  return facts;
 }
 
 function engineMetrics(metrics: Metrics, engine: Engine, model: Model): void {

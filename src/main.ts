@@ -42,7 +42,9 @@ function prettyLines(): { write: (line: string) => void } {
 
 const config = configure();
 const log = makeLog(config);
-const controller = new Controller({ config, log, appsFolder: join(fileURLToPath(new URL(".", import.meta.url)), "..", "apps") });
+const appsFolder = join(fileURLToPath(new URL(".", import.meta.url)), "..", "apps");
+// No setting: only tests of the pipeline want flows that overwrite scratch registers at every call.
+const controller = new Controller({ config, log, appsFolder, poisonScratch: process.env.AXION_POISON_SCRATCH === "1" });
 
 let stopping = false;
 const stop = (signal: string): void => {

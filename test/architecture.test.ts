@@ -1,5 +1,5 @@
 // Rules about the code itself, as ordinary tests: which way imports point, how large files get, what is named how.
-import { readdirSync, readFileSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { builtinModules } from "node:module";
 import { dirname, join, relative, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -34,7 +34,7 @@ function imports(file: string): Import[] {
 }
 
 /** Tests, and what only tests use. */
-const isTest = (file: string): boolean => file.endsWith(".test.ts") || /^(src|protocol)\/.*\/testing\//.test(file);
+const isTest = (file: string): boolean => /\.(test|fixture)\.ts$/.test(file) || /^(src|protocol)\/.*\/testing\//.test(file);
 const folders = ["src", "apps", "protocol/openflow/src", "protocol/ovsdb/src", "protocol/packet/src", "lab", "bench"];
 const all = folders.flatMap((f) => [...files(f)]).filter((f) => !isTest(f));
 const edges = all.flatMap(imports);
@@ -45,11 +45,12 @@ const allowed: Readonly<Record<string, readonly string[]>> = {
   config: [],
   cli: [],
   app: ["lib"],
-  boot: [],
+  boot: ["pipeline", "southbound"],
   store: [],
   model: ["store"],
   pipeline: [],
   compiler: ["pipeline", "model"],
+  services: ["pipeline", "model"],
   southbound: ["compiler", "model"],
   northbound: ["model", "store"],
   ops: ["compiler", "pipeline", "model", "southbound"],
@@ -116,9 +117,35 @@ describe("imports point one way", () => {
 });
 
 describe("files", () => {
-  test("are short enough to keep in one's head: 700 lines", () => {
-    const long = all.map((f) => ({ file: f, lines: readFileSync(join(root, f), "utf8").split("\n").length })).filter((f) => f.lines > 700);
-    expect(long).toEqual([]);
+  /** Folders that are being put in order: their files and numbers do not count yet. */
+  const unfinished = /^src\/northbound\/|^src\/app\/validate\.ts$/;
+  const own = [...folders, "scripts", "test"].flatMap((f) => [...files(f)]).filter((f) => !unfinished.test(f));
+
+  test("are short enough to keep in one's head: 400 lines, or they say at their head why not ('Over 400 lines: ...'); 700 at most", () => {
+    const long = own.map((file) => ({ file, lines: readFileSync(join(root, file), "utf8").split("\n") })).filter(({ lines }) => lines.length > 401);
+    expect(long.filter(({ lines }) => !lines.slice(0, 12).some((line) => /^(\/\/|\s*\*) Over 400 lines: .{20,}/.test(line))).map(({ file, lines }) => `${file}: ${lines.length - 1}`)).toEqual([]);
+    expect(long.filter(({ lines }) => lines.length > 700).map(({ file }) => file)).toEqual([]);
+  });
+
+  test("say that they are long only when they are", () => {
+    const claims = own.filter((file) => {
+      const lines = readFileSync(join(root, file), "utf8").split("\n");
+      return lines.length <= 401 && lines.slice(0, 12).some((line) => /^(\/\/|\s*\*) Over 400 lines: /.test(line));
+    });
+    expect(claims).toEqual([]);
+  });
+
+  /** Folders of more than 15 files, and why. */
+  const large: Readonly<Record<string, string>> = {
+    "src/app": "the contract, a file for each thing an app can say",
+    "src/compiler": "the listing is the picture of a compile, from schedule to scopes",
+  };
+
+  test("are at most 15 in a folder, beside their tests", () => {
+    const count = new Map<string, number>();
+    for (const file of own.filter((f) => !isTest(f) && !/\.fixture\.ts$/.test(f) && !f.startsWith("test/"))) count.set(dirname(file), (count.get(dirname(file)) ?? 0) + 1);
+    const crowded = [...count].filter(([, n]) => n > 15).map(([folder]) => folder);
+    expect(crowded.sort()).toEqual(Object.keys(large).sort());
   });
 
   test("are named for what they hold", () => {
@@ -127,5 +154,54 @@ describe("files", () => {
 
   test("say at the top what they are", () => {
     expect(all.filter((f) => !/^(\/\/ |\/\*\*)/.test(readFileSync(join(root, f), "utf8")) && !/\/index\.ts$/.test(f))).toEqual([]);
+  });
+});
+
+describe("ARCHITECTURE.md", () => {
+  const text = readFileSync(join(root, "ARCHITECTURE.md"), "utf8");
+  const section = (name: string): string => text.split(`\n## ${name}\n`)[1]?.split("\n## ")[0] ?? "";
+  const rows = section("Where is what").split("\n").filter((line) => line.startsWith("|")).slice(2);
+  const answers = rows.map((line) => /^\| ([^|`]+\?) \| `([^`|]+)` \| `(\w+)` \|$/.exec(line)?.slice(1) as [question: string, file: string, name: string] | undefined);
+
+  /** Names that a file exports, declared there or passed on by name. */
+  const exported = (source: string): string[] => [
+    ...[...source.matchAll(/^export (?:declare )?(?:default )?(?:abstract )?(?:async )?(?:const enum|const|let|function\*?|class|interface|type|enum) (\w+)/gm)].map((m) => m[1]!),
+    ...[...source.matchAll(/^export (?:type )?\{([^}]*)\}/gm)].flatMap((m) => m[1]!.split(",").map((part) => part.trim().replace(/^type /, "").split(" as ").at(-1)!)),
+  ];
+
+  test("answers at least twenty questions, each once, in rows | question? | `file` | `export` |", () => {
+    expect(rows.filter((_, i) => answers[i] === undefined), "rows of 'Where is what' that do not read as | question? | `file` | `export` |").toEqual([]);
+    expect(answers.length).toBeGreaterThanOrEqual(20);
+    expect(new Set(answers.map((a) => a?.[0])).size).toBe(answers.length);
+  });
+
+  test("each answer is there", () => {
+    const wrong = answers.filter((a) => a !== undefined).flatMap(([question, file, name]) => {
+      if (!existsSync(join(root, file))) return [`"${question}" names ${file}, which does not exist: say where the answer is now`];
+      const names = exported(readFileSync(join(root, file), "utf8"));
+      return names.includes(name) ? [] : [`"${question}" names ${name} of ${file}, which exports ${names.join(", ") || "nothing"}`];
+    });
+    expect(wrong).toEqual([]);
+  });
+
+  test("each invariant names its tests, which exist", () => {
+    const lines = section("Invariants").trim().split("\n");
+    expect(lines.length).toBeGreaterThan(10);
+    const wrong = lines.flatMap((line) => {
+      const named = / \*([^*]+)\*$/.exec(line)?.[1]?.split(", ") ?? [];
+      if (named.length === 0) return [`no test is named: ${line}`];
+      return named.filter((file) => !file.endsWith(".test.ts") || !existsSync(join(root, file))).map((file) => `${file} is no test: ${line}`);
+    });
+    expect(wrong).toEqual([]);
+  });
+
+  test("the map has every folder of src/, and the files that it names exist", () => {
+    const map = section("The map");
+    for (const folder of readdirSync(join(root, "src"), { withFileTypes: true })) if (folder.isDirectory() && folder.name !== "lib") expect(map).toContain(`| \`src/${folder.name}/\``);
+    const missing = [...map.matchAll(/^\| `(src\/\w+)\/` \| (.*) \|$/gm)].flatMap(([, folder, about]) => {
+      const there = [...files(folder!)].map((file) => file.split("/").at(-1));
+      return [...about!.matchAll(/`([\w-]+\.ts)`/g)].map((m) => m[1]!).filter((file) => !there.includes(file)).map((file) => `${folder!}/${file}`);
+    });
+    expect(missing).toEqual([]);
   });
 });

@@ -1,11 +1,11 @@
 // The manifest: what this app is and what it plugs in. To make an app, copy this folder to apps/<name>, give it that name
 // here and its own names to resources, tables, registers and the model; no other file of the project changes.
 import type { App } from "#app";
-import { aliases, extend, resources } from "./api.ts";
+import { aliases, converters, extend, resources } from "./api.ts";
 import { beaconTable } from "./model.ts";
 import { answerPing } from "./packet-in.ts";
 import { rules } from "./rules.ts";
-import { pipeline } from "./tables.ts";
+import { beaconPipeline } from "./tables.ts";
 
 export default {
   name: "_template",
@@ -14,8 +14,9 @@ export default {
   tables: [beaconTable],
   resources,
   extend,
+  converters,
   aliases,
-  pipeline,
+  pipeline: beaconPipeline,
   rules,
   packetIn: { beacon_punt: answerPing },
 } satisfies App;

@@ -1,4 +1,5 @@
-// A punted packet in, packets out. Pure: it may read the model and must not wait for anything.
+// A punted packet in; packets out, of a port or into a stage, and facts (`learned`). Pure: it may read every table and must not wait
+// for anything. What an app does unasked is a service: apps/dhcp/ra-service.ts is one.
 import { buildEthernet, buildIcmpv4, buildIpv4, ethertypes, icmpv4Types, ipProtocols, PacketError, parsePacket } from "packet-codec";
 import type { PacketInHandler } from "#app";
 

@@ -1,9 +1,10 @@
 // Entity -> flow entries. Pure: what a rule reads through `view` is tracked, and it runs again when that changes.
-import { chassisScope, each, ethType, ipProto, load, rule, toTable } from "#app";
+import { chassisScope, each, ethType, ipProto, load, toTable } from "#app";
 import { addressTable, attachmentTable, lanScope, networkTable, portTable } from "../l2/model.ts";
 import { beaconTable } from "./model.ts";
+import { beaconPipeline } from "./tables.ts";
 
-const ping = rule({
+const ping = beaconPipeline.rule({
   name: "ping",
   about: "pings of a beacon leave the pipeline",
   on: each(beaconTable),
@@ -23,7 +24,7 @@ const ping = rule({
   },
 });
 
-const punt = rule({
+const punt = beaconPipeline.rule({
   name: "punt",
   about: "one port's share of packets to the controller",
   on: each(attachmentTable),

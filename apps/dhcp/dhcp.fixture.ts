@@ -1,12 +1,13 @@
 // A small cloud for the tests here: one dual-stack network with a router, one VM, and frames as the VM sends them.
-import { chassisTable, type AnyTable, type PacketIn, type ReadView, type Row, type Table } from "#app";
+import { chassisTable, vifTable, type LiveView, type PacketIn, type Row, type Table } from "#app";
 import {
   buildDhcp, buildEthernet, buildIcmpv6, buildIpv4, buildIpv6, buildRouterSolicitation, buildUdp, decodeDhcpOption, dhcpOptionName, ethertypes, icmpv6Types,
   ipProtocols, parseDhcp, parsePacket, type DhcpInput,
 } from "packet-codec";
-import { addressId, addressTable, attachmentTable, networkTable, portTable, type Address, type Port } from "../l2/model.ts";
+import { addressId, addressTable, deviceOwner, networkTable, portTable, type Address, type Port } from "../l2/model.ts";
 import { routerInterfaceTable, routerTable } from "../l3/model.ts";
 import { subnetTable, type Subnet } from "../ipam/model.ts";
+import { Rows } from "../../test/support/rows.ts";
 
 export const MAC = "fa:16:3e:00:00:01";
 export const ROUTER_MAC = "fa:16:3e:00:00:fe";
@@ -14,25 +15,34 @@ export const PORT_KEY = 17;
 const OFPORT = 5;
 const standard = { project_id: "p1", name: "", description: "", created_at: "", updated_at: "", revision_number: 1, tags: [] };
 
-export class Cloud<V extends ReadView & { put(table: AnyTable, row: Row): void }> {
-  readonly view: V;
+export class Cloud {
+  private readonly rows = new Rows();
 
-  constructor(view: V) {
-    this.view = view;
-    this.put(chassisTable, {
-      id: "hv1", hostname: "hv1", key: 1, bridge: "br-int", dpid: "", datapath_type: "", encap_ip: "192.0.2.1", encap_types: ["geneve"], bridge_mappings: {},
-      gateway: false, ovs_version: "",
-    });
+  constructor() {
+    this.chassis("hv1", 1);
     this.put(networkTable, { ...standard, id: "net", key: 100, admin_state_up: true, shared: false, port_security_enabled: true });
     this.subnet("v4", { cidr: "10.0.0.0/24", gateway_ip: "10.0.0.1", dns_nameservers: ["8.8.8.8", "9.9.9.9"] });
     this.port("vm", PORT_KEY, { mac_address: MAC });
-    this.put(attachmentTable, { id: "vm", network_id: "net", net_key: 100, port_key: PORT_KEY, chassis: "hv1", host_key: 1, ofport: OFPORT, slot: 9 });
+    this.plug("vm", "hv1", OFPORT);
     this.address("vm", "v4", "10.0.0.10", 0);
   }
 
+  get view(): LiveView {
+    return this.rows.view;
+  }
+
   put<R extends Row>(table: Table<R>, row: R): this {
-    this.view.put(table, row);
+    this.rows.put(table, row);
     return this;
+  }
+  chassis(id: string, key: number): this {
+    return this.put(chassisTable, {
+      id, hostname: id, key, bridge: "br-int", dpid: "", datapath_type: "", encap_ip: `192.0.2.${key}`, encap_types: ["geneve"], bridge_mappings: {}, gateway: false, ovs_version: "",
+    });
+  }
+  /** An interface of the port: its slot is 4 above its number. */
+  plug(port: string, chassis: string, ofport: number): this {
+    return this.put(vifTable, { id: `${chassis}/tap${ofport}`, chassis, iface_id: port, name: `tap${ofport}`, ofport, slot: ofport + 4 });
   }
   change<R extends Row>(table: Table<R>, id: string, changes: Partial<R>): this {
     return this.put(table, { ...this.view.get(table, id)!, ...changes });
@@ -55,7 +65,7 @@ export class Cloud<V extends ReadView & { put(table: AnyTable, row: Row): void }
   /** A router with these (subnet, address) pairs on the network. */
   router(...addresses: [subnet: string, ip: string][]): this {
     this.put(routerTable, { ...standard, id: "r", key: 3, admin_state_up: true, routes: [] });
-    this.port("rif", 99, { mac_address: ROUTER_MAC, device_owner: "network:router_interface", device_id: "r" });
+    this.port("rif", 99, { mac_address: ROUTER_MAC, device_owner: deviceOwner.routerInterface, device_id: "r" });
     addresses.forEach(([subnet, ip], i) => this.address("rif", subnet, ip, i));
     return this.put(routerInterfaceTable, { id: "rif", router_id: "r", network_id: "net" });
   }

@@ -2,18 +2,19 @@
 // No agent, no lease files, nothing on the network to reach: the request never leaves the hypervisor's switch.
 import type { App } from "#app";
 import { portDhcpOptsTable } from "./model.ts";
-import { portExtension } from "./options.ts";
-import { advertiseAll, dhcpRequest } from "./packet-in.ts";
-import { RA_PERIOD_S } from "./ra.ts";
+import { converters, portExtension } from "./options.ts";
+import { dhcpRequest } from "./packet-in.ts";
+import { routerAdvertisements } from "./ra-service.ts";
 import { rules } from "./rules.ts";
-import { pipeline } from "./tables.ts";
+import { dhcp } from "./tables.ts";
 
 export default {
   name: "dhcp",
   about: "answers DHCPv4 requests and router solicitations from the model",
   requires: ["l2", "ipam", "overlay", "l3"],
   tables: [portDhcpOptsTable],
-  extend: { port: portExtension },
+  extend: [portExtension],
+  converters,
   aliases: [
     {
       alias: "extra_dhcp_opt",
@@ -22,8 +23,8 @@ export default {
       updated: "2013-03-17T12:00:00-00:00",
     },
   ],
-  pipeline,
+  pipeline: dhcp,
   rules,
   packetIn: { dhcp_request: dhcpRequest },
-  periodic: [{ name: "router-advertisement", everyS: RA_PERIOD_S, run: advertiseAll }],
+  services: [routerAdvertisements],
 } satisfies App;

@@ -2,7 +2,7 @@ import { describe, expect, it } from "vitest";
 import { ApiError, type ApiContext, type Caller, type Tx } from "#app";
 import { portTable } from "../l2/model.ts";
 import { Model } from "../../src/model/model.ts";
-import { Layer } from "../../src/model/rows.ts";
+import { View } from "../../src/model/view.ts";
 import { openStore } from "../../src/store/open.ts";
 import { Cloud } from "./dhcp.fixture.ts";
 import { extraDhcpOpts, portExtension } from "./options.ts";
@@ -48,12 +48,12 @@ describe("extra_dhcp_opts as given", () => {
 describe("the port's options", () => {
   const setUp = async () => {
     const model = await Model.open(await openStore("memory:", { dataDir: "" }), [portDhcpOptsTable]);
-    const port = new Cloud(new Layer()).view.get(portTable, "vm")!;
+    const port = new Cloud().view.get(portTable, "vm")!;
     const ctx = {} as ApiContext;
     const run = (fn: (tx: Tx) => void) => model.transact({ requestId: "test", call: "test" }, fn);
     const values = (value: unknown) => ({ extra_dhcp_opts: check(value) });
     return {
-      shown: (): unknown => portExtension.present!(model.view, port, {} as Caller).extra_dhcp_opts,
+      shown: (): unknown => portExtension.present!(new View(model.view), port, {} as Caller).extra_dhcp_opts,
       create: (value: unknown) => run((tx) => portExtension.create!(tx, port, values(value), ctx)),
       update: (value: unknown) => run((tx) => portExtension.update!(tx, port, values(value), ctx, port)),
       rename: () => run((tx) => portExtension.update!(tx, port, { name: "x" }, ctx, port)),

@@ -1,7 +1,7 @@
 // extra_dhcp_opts: the attribute on ports, and what its names and values mean on the wire.
-import { conflict, invalidFor, listOf, matching, nonEmptyString, objectOf, oneOf, orNull, show, string, type Convert, type Extension, type Values } from "#app";
+import { asList, conflict, extendResource, invalidFor, makeCheck, orNull, show, type Check, type Convert, type Converter, type Values } from "#app";
 import { encodeDhcpOption, findDhcpOption, PacketValueError } from "packet-codec";
-import type { Port } from "../l2/model.ts";
+import { portResource } from "../l2/model.ts";
 import { portDhcpOptsTable, type DhcpOpt } from "./model.ts";
 
 /** What a request may say: null deletes. */
@@ -38,19 +38,23 @@ export function extraOptions(opts: readonly DhcpOpt[], clientIsIpxe: boolean): M
   return values;
 }
 
-const shape = objectOf({
-  opt_name: { check: nonEmptyString(64), required: true },
-  opt_value: { check: orNull(string(255)), required: true },
-  ip_version: { check: oneOf(4, 6), default: 4 },
-});
+const SHAPE: Check = {
+  dict: {
+    opt_name: { check: { type: "string", max: 64, blank: false }, required: true },
+    opt_value: { check: orNull({ type: "string" }), required: true },
+    ip_version: { check: { enum: [4, 6] }, default: 4 },
+  },
+};
+const shape = makeCheck(SHAPE);
 /** DHCPv6 is not served; such options are kept for the API's sake, and only their spelling is checked. */
-const v6Name = matching(/(tag:!?ipxe6?,)?[A-Za-z0-9+-]+/, "the name or number of a DHCPv6 option", 64);
+const v6Name = makeCheck({ type: "string", max: 64, pattern: "(tag:!?ipxe6?,)?[A-Za-z0-9+-]+", is: "the name or number of a DHCPv6 option" });
+const v6Value = makeCheck({ type: "string", blank: false });
 
 const option: Convert = (value, attribute) => {
   const given = shape(value, attribute) as Given;
   if (given.ip_version === 6) {
     v6Name(given.opt_name, attribute);
-    if (given.opt_value !== null) nonEmptyString(255)(given.opt_value, attribute);
+    if (given.opt_value !== null) v6Value(given.opt_value, attribute);
     return given;
   }
   const name = parseName(given.opt_name);
@@ -66,17 +70,20 @@ const option: Convert = (value, attribute) => {
 };
 
 const key = (opt: Given): string => `${opt.ip_version} ${opt.opt_name}`;
-const options = listOf(option);
 
 /** null changes nothing, like []. */
 export const extraDhcpOpts: Convert = (value, attribute) => {
   if (value === null) return [];
-  const list = options(value, attribute) as readonly Given[];
+  const list = asList(value, attribute).map((item) => option(item, attribute) as Given);
   const twice = list.find((opt, i) => list.findIndex((o) => key(o) === key(opt)) !== i);
   if (twice !== undefined) {
     throw conflict("NeutronDbObjectDuplicateEntry", `Failed to create a duplicate ExtraDhcpOpt: for attribute(s) ['opt_name', 'ip_version'] with value(s) ${twice.opt_name}, ${twice.ip_version}`);
   }
   return list;
+};
+
+export const converters: Readonly<Record<string, Converter>> = {
+  "extra-dhcp-opts": { about: "DHCP options, none twice", form: orNull({ list: SHAPE }), run: extraDhcpOpts },
 };
 
 /** Listed options replace those of the same name and family, null deletes them, the rest stay. */
@@ -91,7 +98,7 @@ export function merge(now: readonly DhcpOpt[], given: readonly Given[]): DhcpOpt
 
 const given = (values: Values): readonly Given[] => (values.extra_dhcp_opts ?? []) as readonly Given[];
 
-export const portExtension: Extension<Port> = {
+export const portExtension = extendResource(portResource, {
   attributes: {
     extra_dhcp_opts: {
       type: "object[]",
@@ -100,7 +107,7 @@ export const portExtension: Extension<Port> = {
       post: true,
       put: true,
       default: null,
-      check: extraDhcpOpts,
+      check: { convert: "extra-dhcp-opts" },
     },
   },
   create(tx, port, input) {
@@ -119,4 +126,4 @@ export const portExtension: Extension<Port> = {
     if (tx.get(portDhcpOptsTable, port.id) !== undefined) tx.delete(portDhcpOptsTable, port.id);
   },
   present: (view, port) => ({ extra_dhcp_opts: view.get(portDhcpOptsTable, port.id)?.opts ?? [] }),
-};
+});

@@ -1,11 +1,10 @@
-// Frames that table dhcp_request sent up, and the router advertisements nobody asked for.
-import { type PacketIn, type PacketInHandler, type PacketOut, type ReadView } from "#app";
+// Frames that table dhcp_request sent up.
+import type { PacketIn, PacketInHandler, PacketOut, ReadView } from "#app";
 import {
   buildDhcp, buildEthernet, buildIpv4, buildUdp, dhcpPorts, ethertypes, icmpv6Types, ipProtocols, PacketError, parseDhcp, parsePacket,
   parseRouterSolicitation, type Packet,
 } from "packet-codec";
-import { attachmentTable, networkTable, portTable, type Port } from "../l2/model.ts";
-import { subnetTable } from "../ipam/model.ts";
+import { networkTable, portTable, type Port } from "../l2/model.ts";
 import { tenantMtu } from "../overlay/model.ts";
 import { portDhcpOptsTable, servedAddresses } from "./model.ts";
 import { advertisements, allNodes } from "./ra.ts";
@@ -15,7 +14,7 @@ type Logger = Parameters<PacketInHandler>[2];
 
 const BROADCAST_MAC = "ff:ff:ff:ff:ff:ff";
 
-export const dhcpRequest: PacketInHandler = (packet, view, log) => {
+export const dhcpRequest = ((packet, view, log): readonly PacketOut[] => {
   const key = packet.register("in_port_key");
   const port = view.by(portTable, "key", String(key))[0];
   if (port === undefined) {
@@ -24,7 +23,7 @@ export const dhcpRequest: PacketInHandler = (packet, view, log) => {
   }
   const frames = repliesTo(packet, port, view, log.child({ port: port.id }));
   return frames.map((data) => ({ chassis: packet.chassis, outPort: packet.inPort, data }));
-};
+}) satisfies PacketInHandler;
 
 function repliesTo(packet: PacketIn, port: Port, view: ReadView, log: Logger): Buffer[] {
   try {
@@ -76,18 +75,4 @@ function solicited({ eth, ipv6, icmpv6 }: Packet, port: Port, view: ReadView, lo
     return [];
   }
   return advertisements(view, port.network_id, unspecified ? allNodes : { mac: eth.src, ip: ipv6!.src }, tenantMtu(view));
-}
-
-/** One advertisement of every router to every attached port. */
-export function* advertiseAll(view: ReadView): Iterable<PacketOut> {
-  const networks = new Set<string>();
-  for (const subnet of view.all(subnetTable)) if (subnet.ipv6_ra_mode !== null) networks.add(subnet.network_id);
-  const mtu = tenantMtu(view);
-  for (const id of networks) {
-    const frames = advertisements(view, id, allNodes, mtu);
-    if (frames.length === 0) continue;
-    for (const at of view.by(attachmentTable, "network", id)) {
-      for (const data of frames) yield { chassis: at.chassis, outPort: at.ofport, data };
-    }
-  }
 }

@@ -1,19 +1,19 @@
 import { pino } from "pino";
 import { describe, expect, it } from "vitest";
 import { linkLocal, parsePacket, parseRouterAdvertisement } from "packet-codec";
-import { attachmentTable, networkTable } from "../l2/model.ts";
+import { networkTable, portTable } from "../l2/model.ts";
 import { routerTable } from "../l3/model.ts";
 import type { Ipv6Mode } from "../ipam/model.ts";
-import { Layer } from "../../src/model/rows.ts";
 import { Cloud, MAC, packetIn, ROUTER_MAC, solicitation } from "./dhcp.fixture.ts";
-import { advertiseAll, dhcpRequest } from "./packet-in.ts";
+import { dhcpRequest } from "./packet-in.ts";
+import { unasked } from "./ra-service.ts";
 
-const fresh = (): Cloud<Layer> => new Cloud(new Layer());
+const fresh = (): Cloud => new Cloud();
 
 const log = pino({ level: "silent" });
-const v6 = (mode: Ipv6Mode | null): Cloud<Layer> =>
+const v6 = (mode: Ipv6Mode | null): Cloud =>
   fresh().subnet("v6", { cidr: "fd00:1::/64", ipv6_ra_mode: mode, ipv6_address_mode: mode, dns_nameservers: ["fd00:1::53"] }).router(["v6", "fd00:1::1"]);
-const solicit = (cloud: Cloud<Layer>, frame = solicitation()) => dhcpRequest(packetIn(frame), cloud.view, log);
+const solicit = (cloud: Cloud, frame = solicitation()) => dhcpRequest(packetIn(frame), cloud.view, log);
 const parse = (data: Uint8Array) => {
   const { eth, ipv6, icmpv6 } = parsePacket(data);
   return { eth, ipv6: ipv6!, icmpv6: icmpv6!, ra: parseRouterAdvertisement(icmpv6!.payload) };
@@ -60,7 +60,7 @@ describe("router advertisement", () => {
     expect(parse(solicit(v6("slaac").change(networkTable, "net", { mtu: 1200 }))[0]!.data).ra.mtu).toBeUndefined();
   });
 
-  it.each<[string, Cloud<Layer>, Buffer?]>([
+  it.each<[string, Cloud, Buffer?]>([
     ["a network without a router", fresh().subnet("v6", { cidr: "fd00:1::/64", ipv6_ra_mode: "slaac" })],
     ["a subnet without ipv6_ra_mode", v6(null)],
     ["a router that is down", v6("slaac").change(routerTable, "r", { admin_state_up: false })],
@@ -74,16 +74,20 @@ describe("router advertisement", () => {
 });
 
 describe("unasked", () => {
+  const everyone = (): boolean => true;
   it("every attached port of the network hears its routers", () => {
-    const cloud = v6("slaac");
-    const vm = cloud.view.get(attachmentTable, "vm")!;
-    cloud.put(attachmentTable, { ...vm, id: "vm2", port_key: 18, chassis: "hv2", ofport: 6 });
-    const outs = [...advertiseAll(cloud.view)];
-    expect(outs.map((o) => `${o.chassis}:${o.outPort}`)).toEqual(["hv1:5", "hv2:6"]);
+    const cloud = v6("slaac").chassis("hv2", 2).port("vm2", 18, { mac_address: "fa:16:3e:00:00:02" }).plug("vm2", "hv2", 6);
+    const outs = unasked(cloud.view, "net", everyone);
+    expect(outs.map((o) => `${o.chassis}:${o.outPort}`).sort()).toEqual(["hv1:5", "hv2:6"]);
     expect(parse(outs[1]!.data).ipv6.dst).toBe("ff02::1");
   });
-  it("nobody hears anything without a router or a mode", () => {
-    expect([...advertiseAll(fresh().view)]).toEqual([]);
-    expect([...advertiseAll(v6(null).view)]).toEqual([]);
+  it("only chassis that this controller acts for", () => {
+    const cloud = v6("slaac").chassis("hv2", 2).port("vm2", 18, { mac_address: "fa:16:3e:00:00:02" }).plug("vm2", "hv2", 6);
+    expect(unasked(cloud.view, "net", (chassis) => chassis === "hv2").map((o) => o.chassis)).toEqual(["hv2"]);
+  });
+  it("nobody hears anything without a router, a mode, or a port that is plugged", () => {
+    expect(unasked(fresh().view, "net", everyone)).toEqual([]);
+    expect(unasked(v6(null).view, "net", everyone)).toEqual([]);
+    expect(unasked(v6("slaac").change(portTable, "vm", { admin_state_up: false }).view, "net", everyone)).toEqual([]);
   });
 });

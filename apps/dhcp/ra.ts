@@ -9,7 +9,7 @@ import { routerInterfaceTable, routerTable } from "../l3/model.ts";
 import type { Subnet } from "../ipam/model.ts";
 import { advertisedSubnets } from "./model.ts";
 
-/** How often every port hears of its routers, unasked. */
+/** Every port hears of its routers, unasked, at least this often. MaxRtrAdvInterval, RFC 4861 section 6.2.1 */
 export const RA_PERIOD_S = 200;
 const ROUTER_LIFETIME_S = 1800;
 const PREFIX_VALID_S = 86_400;

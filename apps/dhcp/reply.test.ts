@@ -3,32 +3,31 @@ import { describe, expect, it } from "vitest";
 import { dhcpMessageTypes as type, parseDhcp, parsePacket } from "packet-codec";
 import { networkTable } from "../l2/model.ts";
 import { subnetTable, type Subnet } from "../ipam/model.ts";
-import { Layer } from "../../src/model/rows.ts";
 import { Cloud, dhcpFrame, dhcpText, packetIn, type Request } from "./dhcp.fixture.ts";
 import { portDhcpOptsTable, type DhcpOpt } from "./model.ts";
 import { dhcpRequest } from "./packet-in.ts";
 
-const fresh = (): Cloud<Layer> => new Cloud(new Layer());
+const fresh = (): Cloud => new Cloud();
 
 const log = pino({ level: "silent" });
 /** What common clients ask for. */
 const LINUX = [1, 28, 2, 3, 15, 6, 12, 42, 121, 26];
 
-const ask = (cloud: Cloud<Layer>, request: Request): Buffer[] => dhcpRequest(packetIn(dhcpFrame(request)), cloud.view, log).map((out) => Buffer.from(out.data));
-const one = (cloud: Cloud<Layer>, request: Request) => {
+const ask = (cloud: Cloud, request: Request): Buffer[] => dhcpRequest(packetIn(dhcpFrame(request)), cloud.view, log).map((out) => Buffer.from(out.data));
+const one = (cloud: Cloud, request: Request) => {
   const [frame, ...more] = ask(cloud, request);
   expect(more).toEqual([]);
   const { eth, ipv4, udp } = parsePacket(frame!);
   return { eth, ipv4: ipv4!, message: parseDhcp(udp!.payload) };
 };
-const opts = (...list: [name: string, value: string][]): Cloud<Layer> =>
+const opts = (...list: [name: string, value: string][]): Cloud =>
   fresh().put(portDhcpOptsTable, { id: "vm", opts: list.map(([opt_name, opt_value]): DhcpOpt => ({ opt_name, opt_value, ip_version: 4 })) });
-const v4 = (changes: Partial<Subnet>): Cloud<Layer> => fresh().change(subnetTable, "v4", changes);
+const v4 = (changes: Partial<Subnet>): Cloud => fresh().change(subnetTable, "v4", changes);
 
 describe("golden replies", () => {
   const routes = [{ destination: "192.168.0.0/16", nexthop: "10.0.0.2" }, { destination: "172.16.1.0/25", nexthop: "10.0.0.3" }];
   const discover = { type: type.discover, list: LINUX };
-  const cases: [what: string, cloud: Cloud<Layer>, request: Request][] = [
+  const cases: [what: string, cloud: Cloud, request: Request][] = [
     ["discover", fresh(), discover],
     ["discover without a request list", v4({ host_routes: routes }), { type: type.discover }],
     ["discover with the broadcast flag", fresh(), { ...discover, flags: 0x8000 }],
@@ -56,7 +55,7 @@ describe("golden replies", () => {
 });
 
 describe("no reply", () => {
-  const cases: [what: string, cloud: Cloud<Layer>, request: Request][] = [
+  const cases: [what: string, cloud: Cloud, request: Request][] = [
     ["release", fresh(), { type: type.release, ciaddr: "10.0.0.10", server: "10.0.0.1" }],
     ["decline", fresh(), { type: type.decline, requested: "10.0.0.10", server: "10.0.0.1" }],
     ["another server was chosen", fresh(), { type: type.request, requested: "10.0.0.10", server: "10.0.0.77" }],
@@ -106,7 +105,7 @@ describe("a port with several addresses", () => {
 });
 
 describe("extra options", () => {
-  const bootfile = (cloud: Cloud<Layer>, more: [number, Buffer][]): string => one(cloud, { type: type.discover, list: [67], more }).message.file;
+  const bootfile = (cloud: Cloud, more: [number, Buffer][]): string => one(cloud, { type: type.discover, list: [67], more }).message.file;
   it("follow the tag of iPXE", () => {
     const cloud = opts(["tag:!ipxe,67", "undionly.kpxe"], ["tag:ipxe,67", "http://10.0.0.7/boot.ipxe"]);
     expect(bootfile(cloud, [])).toBe("undionly.kpxe");

@@ -1,19 +1,18 @@
 import { describe, expect, it } from "vitest";
-import type { Emit, FlowSpec } from "#app";
+import type { AnyEmit, FlowSpec } from "#app";
 import { attachmentTable } from "../l2/model.ts";
 import { subnetTable } from "../ipam/model.ts";
-import { Layer } from "../../src/model/rows.ts";
 import { Cloud } from "./dhcp.fixture.ts";
 import { rules } from "./rules.ts";
 
-const fresh = (): Cloud<Layer> => new Cloud(new Layer());
+const fresh = (): Cloud => new Cloud();
 
-function flows({ view }: Cloud<Layer>): { scope: string; table: string; spec: FlowSpec }[] {
+function flows({ view }: Cloud): { scope: string; table: string; spec: FlowSpec }[] {
   const found: { scope: string; table: string; spec: FlowSpec }[] = [];
   const no = (): never => {
     throw new Error("only flows are expected");
   };
-  const out: Emit = { flow: (scope, table, spec) => found.push({ scope, table, spec }), include: no, meter: no, ovsPort: no, portContext: no, variant: no };
+  const out: AnyEmit = { flow: (scope: string, table: unknown, spec: unknown) => void found.push({ scope, table: table as string, spec: spec as FlowSpec }), into: no, include: no, item: no, row: no, patch: no, portContext: no, variant: no };
   for (const rule of rules) for (const at of view.all(attachmentTable)) rule.emit(at, view, out);
   return found;
 }
@@ -30,8 +29,8 @@ const rs = {
 };
 
 describe("requests come up from", () => {
-  const off = (): Cloud<Layer> => fresh().change(subnetTable, "v4", { enable_dhcp: false });
-  it.each<[string, Cloud<Layer>, object[]]>([
+  const off = (): Cloud => fresh().change(subnetTable, "v4", { enable_dhcp: false });
+  it.each<[string, Cloud, object[]]>([
     ["a port with an address of a DHCP subnet", fresh(), [dhcp]],
     ["no port when DHCP is off", off(), []],
     ["no port for a subnet it has no address of", off().subnet("b", { cidr: "10.1.0.0/24" }), []],

@@ -1,19 +1,20 @@
 // Which ports' questions come to the controller. Answers depend on much more (packet-in.ts), but flows do not, so a new
 // nameserver or route touches no switch.
-import { chassisScope, each, ethType, ipProto, rule } from "#app";
+import { chassisScope, each, ethType, ipProto } from "#app";
 import { icmpv6Types } from "packet-codec";
 import { attachmentTable, type Attachment } from "../l2/model.ts";
+import { dhcp } from "./tables.ts";
 import { advertisedSubnets, hasServedAddress } from "./model.ts";
 
 const PUNT = [{ type: "punt" }] as const;
 
-const served = rule({
+const served = dhcp.rule({
   name: "served-port",
   about: "requests of an attached port that has something to learn: an address, or its routers",
   on: each(attachmentTable),
   emit(at: Attachment, view, out) {
     const scope = chassisScope(at.chassis);
-    if (hasServedAddress(view, at.id)) {
+    if (hasServedAddress(view, at.port_id)) {
       out.flow(scope, "dhcp_request", {
         priority: 100,
         match: { "reg:in_port_key": at.port_key, eth_type: ethType.ip, ip_proto: ipProto.udp, udp_src: 68, udp_dst: 67 },

@@ -3,10 +3,11 @@
 // random; and where the pool is nearly full, by going through the subnet's addresses, which also proves that it is full.
 import {
   badRequest, conflict, contains, defineTable, eui64, formatIp, invalidInput, lastIp, notFound, parseCidr, parseIp,
-  type ApiContext, type Cidr, type FixedIp, type ReadView, type Row, type Tx,
+  type ApiContext, type Cidr, type ReadView, type Row, type Tx,
 } from "#app";
-import { addressId, addressTable, type Address, type Port } from "../l2/model.ts";
-import { subnetTable, type AllocationPool, type Subnet } from "./model.ts";
+import { addressId, addressTable, deviceOwner, isRouterPort, type Address, type Port } from "../l2/model.ts";
+import type { FixedIp } from "./checks.ts";
+import { subnetResource, subnetTable, type AllocationPool, type Subnet } from "./model.ts";
 
 /** Where the next search in a subnet's pools starts: an offset into the pools put end to end. `id` is the subnet's. */
 interface Cursor extends Row {
@@ -24,12 +25,6 @@ interface Range {
   readonly start: bigint;
   readonly size: bigint;
 }
-
-/** Owners of router ports whose addresses on auto-address subnets are the router's choice. */
-const ROUTER_OWNERS: ReadonlySet<string> = new Set([
-  "network:router_interface", "network:router_interface_distributed", "network:ha_router_replicated_interface", "network:router_centralized_snat", "network:router_gateway",
-]);
-export const isRouterPort = (port: { readonly device_owner: string }): boolean => ROUTER_OWNERS.has(port.device_owner);
 
 export const cidrOf = (subnet: Subnet): Cidr => parseCidr(subnet.cidr)!;
 
@@ -152,7 +147,7 @@ function subnetOfWant(tx: Tx, ctx: ApiContext, port: Port, subnets: readonly Sub
     if (found !== undefined) return found;
     // Neutron tells an unknown subnet from one of another network, as far as the caller may see it.
     if (tx.get(subnetTable, want.subnet_id) === undefined) throw notFound("SubnetNotFound", `Subnet ${want.subnet_id} could not be found.`);
-    ctx.visible("subnet", want.subnet_id);
+    ctx.visible(subnetResource, want.subnet_id);
     throw invalidInput(`Failed to create port on network ${port.network_id}, because fixed_ips included invalid subnet ${want.subnet_id}`);
   }
   const ip = parseIp(want.ip_address!)!;
@@ -176,7 +171,7 @@ function explicit(tx: Tx, port: Port, subnet: Subnet, ip: string, own: boolean):
 }
 
 function automatic(tx: Tx, port: Port, subnet: Subnet): Chosen | undefined {
-  const ip = pickAddress(tx, subnet, port.device_owner === "network:dhcp");
+  const ip = pickAddress(tx, subnet, port.device_owner === deviceOwner.dhcp);
   return ip === undefined ? undefined : { ip, subnet };
 }
 

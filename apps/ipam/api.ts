@@ -1,18 +1,16 @@
 // Subnets, and what they add to networks (their ids) and ports (addresses). How an address is found is allocate.ts.
 import {
-  AUTO, allocationPools, badRequest, bitsOf, boolean, cidrOrNull, conflict, formatIp, hostRoutes, invalidFor, invalidInput, ipOrNull, isLoopback, isMulticast,
-  fixedIps, lastIp, nameservers, normalizeIp, notFound, oneOf, overlap, parseCidr, parseIp, uuid,
-  type Alias, type AnyTable, type ApiContext, type Caller, type Cidr, type Extension, type FixedIp, type ReadView, type Resource, type Tx,
+  AUTO, badRequest, bitsOf, conflict, defineResource, extendResource, formatIp, invalidInput, isLoopback, isMulticast, lastIp, normalizeIp, notFound, orNull, overlap, parseCidr, parseIp,
+  type Alias, type AnyTable, type ApiContext, type Caller, type Cidr, type ReadView, type Tx,
 } from "#app";
-import { addressTable, networkTable, portTable, type Network, type Port } from "../l2/model.ts";
-import { addAutoAddress, addressesOf, assign, assignDefault, cidrOf, cursorTable, followMac, isAutoAddress, isHostAddress, isRouterPort, release, reopen } from "./allocate.ts";
-import { subnetTable, type AllocationPool, type HostRoute, type Ipv6Mode, type Subnet } from "./model.ts";
+import { addressTable, isRouterPort, isServicePort, networkResource, networkTable, portResource, portTable, type Network } from "../l2/model.ts";
+import { addAutoAddress, addressesOf, assign, assignDefault, cidrOf, cursorTable, followMac, isAutoAddress, isHostAddress, release, reopen } from "./allocate.ts";
+import type { FixedIp } from "./checks.ts";
+import { subnetResource, subnetTable, type AllocationPool, type HostRoute, type Ipv6Mode, type Subnet } from "./model.ts";
 
-const NETWORK_OWNER = "admin / service / member@network_owner";
-const SUBNET_WRITER = "member@project / admin / member@network_owner";
+const NETWORK_OWNER = "rule:admin_only or rule:service_api or (role:member and rule:network_owner)";
+const SUBNET_WRITER = "(role:member and project_id:%(project_id)s) or rule:admin_only or (role:member and rule:network_owner)";
 
-/** Ports that the network's own services made: no reason to keep their network or subnet. */
-const SERVICE_PORTS: ReadonlySet<string> = new Set(["network:dhcp", "network:distributed", "network:floatingip_agent_gateway"]);
 /** Smallest MTU that a link with addresses of the family may have. */
 const MIN_MTU = { 4: 68, 6: 1280 } as const;
 
@@ -124,46 +122,42 @@ const onNetworks = (view: ReadView, networks: readonly Network[]): string[] => n
 
 const modes = ["dhcpv6-stateful", "dhcpv6-stateless", "slaac"] as const;
 
-const subnet: Resource<Subnet> = {
-  name: "subnet",
+const subnet = defineResource(subnetResource, {
   collection: "subnets",
   about: "A prefix of a network, from which its ports get addresses.",
   table: subnetTable,
   notFound: { type: "SubnetNotFound", message: (id) => `Subnet ${id} could not be found.` },
   attributes: {
-    network_id: { type: "uuid", about: "Network it is on.", post: true, required: true, check: uuid, filter: true, sort: true, index: "network" },
-    ip_version: { type: "integer", about: "4 or 6.", post: true, required: true, check: oneOf(4, 6), filter: true, sort: true },
-    cidr: { type: "cidr", about: "The prefix; host bits are cleared.", post: true, default: AUTO, check: cidrOrNull, filter: true, sort: true },
+    network_id: { type: "uuid", about: "Network it is on.", post: true, required: true, filter: true, sort: true, index: "network" },
+    ip_version: { type: "integer", about: "4 or 6.", post: true, required: true, check: { enum: [4, 6] }, filter: true, sort: true },
+    cidr: { type: "cidr", about: "The prefix; host bits are cleared.", post: true, default: AUTO, check: orNull({ type: "cidr" }), filter: true, sort: true },
     subnetpool_id: {
       type: "uuid|null", about: "Always null: there are no subnet pools yet.", post: true, default: null, filter: true, sort: true,
-      check: (value, attribute) => {
-        if (value === null) return null;
-        throw invalidFor(attribute, "subnet pools are not supported, give a cidr");
-      },
+      check: { convert: "no-subnet-pool" },
     },
-    gateway_ip: { type: "ip|null", about: "Absent: the first address (IPv6: the prefix itself); null: none.", post: true, put: true, default: AUTO, check: ipOrNull, filter: true, sort: true },
-    allocation_pools: { type: "object[]", about: "Ranges that automatic addresses come from; absent: all but the gateway.", post: true, put: true, default: AUTO, check: allocationPools },
-    dns_nameservers: { type: "string[]", about: "At most 5.", post: true, put: true, default: [], check: nameservers },
-    host_routes: { type: "object[]", about: "At most 20 routes told to hosts.", post: true, put: true, default: [], check: hostRoutes },
-    enable_dhcp: { type: "boolean", about: "Whether the network answers DHCP.", post: true, put: true, default: true, check: boolean, filter: true, sort: true },
-    ipv6_ra_mode: { type: "string", about: "What routers announce: slaac, dhcpv6-stateful, dhcpv6-stateless.", post: true, default: null, check: oneOf(...modes, null), filter: true, sort: true },
-    ipv6_address_mode: { type: "string", about: "How ports get addresses: slaac, dhcpv6-stateful, dhcpv6-stateless.", post: true, default: null, check: oneOf(...modes, null), filter: true, sort: true },
+    gateway_ip: { type: "ip|null", about: "Absent: the first address (IPv6: the prefix itself); null: none.", post: true, put: true, default: AUTO, filter: true, sort: true },
+    allocation_pools: { type: "object[]", about: "Ranges that automatic addresses come from; absent: all but the gateway.", post: true, put: true, default: AUTO, check: { convert: "allocation-pools" } },
+    dns_nameservers: { type: "string[]", about: "At most 5.", post: true, put: true, default: [], check: { convert: "nameservers" } },
+    host_routes: { type: "object[]", about: "At most 20 routes told to hosts.", post: true, put: true, default: [], check: { convert: "host-routes" } },
+    enable_dhcp: { type: "boolean", about: "Whether the network answers DHCP.", post: true, put: true, default: true, filter: true, sort: true },
+    ipv6_ra_mode: { type: "string", about: "What routers announce: slaac, dhcpv6-stateful, dhcpv6-stateless.", post: true, default: null, check: { enum: [...modes, null] }, filter: true, sort: true },
+    ipv6_address_mode: { type: "string", about: "How ports get addresses: slaac, dhcpv6-stateful, dhcpv6-stateless.", post: true, default: null, check: { enum: [...modes, null] }, filter: true, sort: true },
   },
   policy: {
-    create: "admin / member@network_owner",
-    get: "reader@project / shared-network / external-network / admin / reader@network_owner / service",
+    create: "rule:admin_only or (role:member and rule:network_owner)",
+    get: "(role:reader and project_id:%(project_id)s) or rule:shared or rule:external or rule:admin_only or (role:reader and rule:network_owner) or rule:service_api",
     update: SUBNET_WRITER,
     delete: SUBNET_WRITER,
   },
   relations: {
-    network_owner: (row: Subnet, view, caller) => networkOfRow(row, view, caller).project_id,
-    "shared-network": (row: Subnet, view, caller) => networkOfRow(row, view, caller).shared,
-    "external-network": () => false,
+    "network:project_id": (row, view, caller) => networkOfRow(row, view, caller).project_id,
+    "network:shared": (row, view, caller) => networkOfRow(row, view, caller).shared,
+    "network:router:external": () => false,
   },
   reach: {
-    network_owner: (view, caller) => onNetworks(view, view.by(networkTable, "project", caller.projectId)),
-    "shared-network": (view) => onNetworks(view, view.by(networkTable, "shared", "true")),
-    "external-network": () => [],
+    "network:project_id": (view, caller) => onNetworks(view, view.by(networkTable, "project", caller.projectId)),
+    "network:shared": (view) => onNetworks(view, view.by(networkTable, "shared", "true")),
+    "network:router:external": () => [],
   },
   bulk: true,
 
@@ -204,8 +198,8 @@ const subnet: Resource<Subnet> = {
       ipv6_address_mode: addressMode,
     };
     tx.put(subnetTable, row);
-    ctx.bump("network", network.id);
-    if (isAutoAddress(row)) for (const port of tx.by(portTable, "network", network.id)) if (addAutoAddress(tx, port, row)) ctx.bump("port", port.id);
+    ctx.bump(networkResource, network.id);
+    if (isAutoAddress(row)) for (const port of tx.by(portTable, "network", network.id)) if (addAutoAddress(tx, port, row)) ctx.bump(portResource, port.id);
     return row;
   },
 
@@ -228,7 +222,7 @@ const subnet: Resource<Subnet> = {
     const after: Subnet = { ...row, enable_dhcp: dhcp, gateway_ip: gateway, allocation_pools: pools, dns_nameservers: servers, host_routes: routes };
     tx.put(subnetTable, after);
     if (wanted !== undefined) reopen(tx, row.id);
-    ctx.bump("network", row.network_id);
+    ctx.bump(networkResource, row.network_id);
     return after;
   },
 
@@ -237,20 +231,20 @@ const subnet: Resource<Subnet> = {
     const addresses = tx.by(addressTable, "subnet", row.id);
     for (const address of addresses) {
       const port = tx.get(portTable, address.port_id);
-      if (port === undefined || SERVICE_PORTS.has(port.device_owner) || (auto && !isRouterPort(port))) continue;
+      if (port === undefined || isServicePort(port) || (auto && !isRouterPort(port))) continue;
       throw conflict("SubnetInUse", `Unable to complete operation on subnet ${row.id}: One or more ports have an IP allocation from this subnet.`);
     }
     for (const address of addresses) {
       tx.delete(addressTable, address.id);
-      ctx.bump("port", address.port_id);
+      ctx.bump(portResource, address.port_id);
     }
     tx.delete(cursorTable, row.id);
     tx.delete(subnetTable, row.id);
-    ctx.bump("network", row.network_id);
+    ctx.bump(networkResource, row.network_id);
   },
 
   present: () => ({ subnetpool_id: null }),
-};
+});
 
 /** The network of a subnet, or of one that is being asked for: then a network that is not to be seen is not there. */
 function networkOfRow(row: Subnet, view: ReadView, caller: Caller): Network {
@@ -259,11 +253,11 @@ function networkOfRow(row: Subnet, view: ReadView, caller: Caller): Network {
   return on;
 }
 
-const networkOf = (tx: Tx, ctx: ApiContext, id: string): Network => (ctx.internal ? tx.get(networkTable, id) : undefined) ?? ctx.visible<Network>("network", id);
+const networkOf = (tx: Tx, ctx: ApiContext, id: string): Network => (ctx.internal ? tx.get(networkTable, id) : undefined) ?? ctx.visible(networkResource, id);
 
 // ---- what networks get from here ----
 
-const networkExtension: Extension<Network> = {
+const networkExtension = extendResource(networkResource, {
   attributes: { subnets: { type: "uuid[]", about: "Ids of its subnets." } },
   update(tx, row, changes) {
     if (changes.mtu === undefined || row.mtu === undefined) return;
@@ -271,11 +265,11 @@ const networkExtension: Extension<Network> = {
   },
   remove(tx, row, ctx) {
     // With other ports on it the network is not going anywhere; its own check says so better than a subnet's.
-    if (tx.by(portTable, "network", row.id).some((p) => !SERVICE_PORTS.has(p.device_owner))) return;
-    for (const s of tx.by(subnetTable, "network", row.id)) ctx.remove("subnet", s.id);
+    if (tx.by(portTable, "network", row.id).some((p) => !isServicePort(p))) return;
+    for (const s of tx.by(subnetTable, "network", row.id)) ctx.remove(subnetResource, s.id);
   },
   present: (view, row) => ({ subnets: view.by(subnetTable, "network", row.id).map((s) => s.id).sort() }),
-};
+});
 
 // ---- what ports get from here ----
 
@@ -294,16 +288,16 @@ function matchesFixedIp(shown: unknown, query: string): boolean {
   return true;
 }
 
-const portExtension: Extension<Port> = {
+const portExtension = extendResource(portResource, {
   attributes: {
     fixed_ips: {
-      type: "object[]", about: "Its addresses; absent: one of each family, [] none.", post: true, put: true, default: AUTO, check: fixedIps, filter: true, matches: matchesFixedIp,
+      type: "object[]", about: "Its addresses; absent: one of each family, [] none.", post: true, put: true, default: AUTO, check: { convert: "fixed-ips" }, filter: true, matches: matchesFixedIp,
       policy: {
-        create: `${NETWORK_OWNER} / shared-network`,
+        create: `${NETWORK_OWNER} or rule:shared`,
         update: NETWORK_OWNER,
         keys: {
           ip_address: { create: NETWORK_OWNER, update: NETWORK_OWNER },
-          subnet_id: { create: `${NETWORK_OWNER} / shared-network`, update: `${NETWORK_OWNER} / shared-network` },
+          subnet_id: { create: `${NETWORK_OWNER} or rule:shared`, update: `${NETWORK_OWNER} or rule:shared` },
         },
       },
     },
@@ -335,12 +329,12 @@ const portExtension: Extension<Port> = {
     const list = addressesOf(view, row.id).map((a) => ({ subnet_id: a.subnet_id, ip_address: a.ip }));
     return { fixed_ips: list, ip_allocation: list.length === 0 ? "none" : "immediate" };
   },
-};
+});
 
 /** Tables of this app that no other app reads. */
 export const tables: readonly AnyTable[] = [cursorTable];
-export const resources = [subnet] as unknown as readonly Resource<never>[];
-export const extend: Readonly<Record<string, Extension<never>>> = { network: networkExtension, port: portExtension };
+export const resources = [subnet];
+export const extend = [networkExtension, portExtension];
 export const aliases: readonly Alias[] = [
   { alias: "ip_allocation", name: "IP Allocation", description: "Ports show how they got their addresses.", updated: "2016-06-10T23:00:00-00:00" },
   { alias: "ip-substring-filtering", name: "IP address substring filtering", description: "Ports are found by a part of an address.", updated: "2017-11-28T09:00:00-00:00" },

@@ -1,5 +1,6 @@
 import type { App } from "#app";
 import { aliases, extend, resources, tables } from "./api.ts";
+import { converters } from "./checks.ts";
 import { subnetTable } from "./model.ts";
 
 export default {
@@ -9,5 +10,6 @@ export default {
   tables: [subnetTable, ...tables],
   resources,
   extend,
+  converters,
   aliases,
 } satisfies App;

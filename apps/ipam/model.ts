@@ -1,5 +1,5 @@
 // ipam's entities: subnets. Addresses themselves are l2's Address rows.
-import { defineTable, type StandardRow } from "#app";
+import { defineTable, resourceHandle, type StandardRow } from "#app";
 
 export interface AllocationPool {
   readonly start: string;
@@ -25,3 +25,4 @@ export interface Subnet extends StandardRow {
   readonly ipv6_address_mode: Ipv6Mode | null;
 }
 export const subnetTable = defineTable<Subnet>()("subnet", { resource: "subnet", indexes: { network: (s) => s.network_id, project: (s) => s.project_id } });
+export const subnetResource = resourceHandle<Subnet>("subnet");

@@ -1,8 +1,10 @@
-import { beforeEach, describe, expect, test } from "vitest";
-import { vifTable, type Tx, type Vif } from "#app";
+import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
+import { chassisTable, vifTable, type Tx, type Vif } from "#app";
+import { Layer } from "../../src/model/rows.ts";
 import { Api, type Shown, type Who } from "../../test/support/api.ts";
 import { vif } from "./api.ts";
-import { networkTable, portBindingTable, portStatusTable, portTable } from "./model.ts";
+import { networkTable, portBindingTable, portStatusTable, portTable, requestedChassis } from "./model.ts";
+import { derive } from "./rules.ts";
 
 let api: Api;
 beforeEach(async () => void (api = await Api.open()));
@@ -91,7 +93,7 @@ describe("ports", () => {
     await expect(
       api.tx((tx) => {
         const stuck: Tx = Object.create(tx, { uuid: { value: () => `${hex}00-0000-4000-8000-000000000000` } }) as Tx;
-        return api.server.engine.kind("port").resource.update!(stuck, tx.get(portTable, create.id)!, { mac_address: null }, {} as never);
+        return api.server.engine.rows.kind("port").resource.update!(stuck, tx.get(portTable, create.id)!, { mac_address: null }, {} as never);
       }),
     ).rejects.toMatchObject({ status: 503, type: "NetworkMacAddressGenerationFailure" });
   });
@@ -178,6 +180,32 @@ describe("binding and status", () => {
     const port = await api.show("port", id);
     return [port.status, port["binding:host_id"] as string];
   };
+
+  test("a hostname is self-declared: it names a host only if no other has it, as its hostname or as its system-id", async () => {
+    const asked = async (host: string): Promise<unknown> => {
+      const n = await net();
+      const port = await api.make("port", { network_id: n.id, "binding:host_id": host }, admin);
+      return port["binding:vif_type"];
+    };
+    await api.chassis("hv1", 1, { hostname: "node1" });
+    expect([await asked("hv1"), await asked("node1")]).toEqual(["ovs", "ovs"]);
+    await api.chassis("hv2", 2, { hostname: "node1" });
+    expect([await asked("hv1"), await asked("node1"), await asked("hv2")]).toEqual(["ovs", "binding_failed", "ovs"]);
+    await api.chassis("hv3", 3, { hostname: "hv1" });
+    expect(requestedChassis(api.model.view, "hv1")?.id).toBe("hv1");
+    // A host that calls itself like the requested one gets nothing of its ports.
+    const n = await net();
+    const port = await api.make("port", { network_id: n.id, "binding:host_id": "hv1" }, admin);
+    await api.model.transact({ requestId: "t", call: "plug" }, (tx) => {
+      const row = { id: "hv3/tap", chassis: "hv3", iface_id: port.id, name: "tap", ofport: 1, slot: 1 };
+      tx.put(vifTable, row);
+      vif.plugged(tx, row);
+    });
+    expect(await api.show("port", port.id)).toMatchObject({ status: "DOWN", "binding:host_id": "hv1" });
+    const attach = derive[0]!;
+    expect(attach.name).toBe("attachment");
+    expect((attach as unknown as { derive: (port: unknown, view: unknown) => unknown }).derive(api.model.view.get(portTable, port.id), api.model.view)).toBeUndefined();
+  });
 
   test("binding by request: at once, by id or host name; unknown hosts fail without an error", async () => {
     await api.chassis("hv1", 1);
@@ -268,5 +296,21 @@ describe("binding and status", () => {
     expect((await api.show("port", port.id)).status).toBe("DOWN");
     await api.change("network", n.id, { admin_state_up: true });
     expect((await api.show("port", port.id)).status).toBe("BUILD");
+  });
+});
+
+describe("requests", () => {
+  afterEach(() => void vi.restoreAllMocks());
+
+  test("cost the same with any number of chassis: none looks at all of them", async () => {
+    for (let i = 1; i <= 20; i++) await api.chassis(`hv${i}`, i);
+    const looks = vi.spyOn(Layer.prototype, "all");
+    const n = await api.make("network", {});
+    await api.change("network", n.id, { mtu: 1300 });
+    const port = await api.make("port", { network_id: n.id });
+    await api.change("port", port.id, { "binding:host_id": "hv7.example" }, { project: "ops", roles: "admin" });
+    await api.make("network", {});
+    for (const path of ["networks", "ports"]) await api.list(path);
+    expect(looks.mock.calls.filter(([table]) => table.name === chassisTable.name)).toEqual([]);
   });
 });

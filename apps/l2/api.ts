@@ -1,18 +1,19 @@
 // Networks and ports as the API shows them, and what plugging an interface does to a port's status. Addresses are ipam's,
 // groups security-groups', router interfaces l3's: their attributes of ports are Extensions over there.
 import {
-  ApiError, AUTO, addressPairs, badRequest, boolean, chassisTable, conflict, invalidInput, mac, nonNegative, notFound, nullAs, objectOrNull, oneOf, orNull, string, uuid, vifTable,
-  type Alias, type ApiContext, type Attribute, type Caller, type Chassis, type Convert, type Extension, type ReadView, type Resource, type Tx, type Values, type Vif,
+  ApiError, AUTO, badRequest, chassisTable, conflict, defineResource, invalidInput, notFound, orNull, vifTable,
+  type Alias, type ApiContext, type Attribute, type Caller, type Check, type ReadView, type Tx, type Values, type Vif,
 } from "#app";
 import { tenantMtu } from "../overlay/model.ts";
-import { networkTable, portBindingTable, portStatusTable, portTable, preferred, type AddressPair, type Network, type Port, type PortBinding, type PortStatus } from "./model.ts";
+import {
+  deviceOwner, isNetworkPort, isServicePort, networkResource, networkTable, portBindingTable, portResource, portStatusTable, portTable, preferred, requestedChassis,
+  type AddressPair, type Network, type Port, type PortBinding, type PortStatus,
+} from "./model.ts";
 
-const NETWORK_OWNER = "admin / service / member@network_owner";
+const NETWORK_OWNER = "rule:admin_only or rule:service_api or (role:member and rule:network_owner)";
 
-/** Ports that the network's own services made: they go with it. */
-const SERVICE_PORTS: ReadonlySet<string> = new Set(["network:dhcp", "network:distributed", "network:floatingip_agent_gateway"]);
 /** Ports of other projects that do not keep a network from being unshared. */
-const UNSHARED_ANYWAY: ReadonlySet<string> = new Set([...SERVICE_PORTS, "network:router_gateway", "network:floatingip"]);
+const unsharedAnyway = (port: Port): boolean => isServicePort(port) || port.device_owner === deviceOwner.routerGateway || port.device_owner === deviceOwner.floatingIp;
 
 const ids = (rows: readonly { readonly id: string }[]): string[] => rows.map((r) => r.id);
 
@@ -29,35 +30,34 @@ function storedMtu(view: ReadView, mtu: unknown): { readonly mtu?: number } {
 /** A network that others already use cannot become private. */
 function checkUnshare(tx: Tx, network: Network): void {
   for (const port of tx.by(portTable, "network", network.id)) {
-    if (port.project_id === network.project_id || port.project_id === "" || UNSHARED_ANYWAY.has(port.device_owner)) continue;
+    if (port.project_id === network.project_id || port.project_id === "" || unsharedAnyway(port)) continue;
     throw conflict("InvalidSharedSetting", `Unable to reconfigure sharing settings for network ${network.id}. Multiple projects are using it.`);
   }
 }
 
-const network: Resource<Network> = {
-  name: "network",
+const network = defineResource(networkResource, {
   collection: "networks",
   about: "An isolated broadcast domain.",
   table: networkTable,
   notFound: { type: "NetworkNotFound", message: (id) => `Network ${id} could not be found.` },
   attributes: {
-    admin_state_up: { type: "boolean", about: "False: no packet passes.", post: true, put: true, default: true, check: boolean, filter: true, sort: true },
+    admin_state_up: { type: "boolean", about: "False: no packet passes.", post: true, put: true, default: true, filter: true, sort: true },
     status: { type: "string", about: "Always ACTIVE.", filter: true, sort: true },
-    shared: { type: "boolean", about: "Every project may use it.", post: true, put: true, default: false, check: boolean, filter: true, policy: { create: "admin", update: "admin" } },
-    mtu: { type: "integer", about: "Largest packet in bytes; 0 or absent on input: as large as the encapsulation leaves.", post: true, put: true, default: 0, check: nonNegative, filter: true, sort: true, alias: "net-mtu" },
-    port_security_enabled: { type: "boolean", about: "Default of new ports.", post: true, put: true, default: true, check: boolean, alias: "port-security", policy: { create: "admin / member@project", update: "admin / member@project" } },
+    shared: { type: "boolean", about: "Every project may use it.", post: true, put: true, default: false, filter: true, policy: { create: "rule:admin_only", update: "rule:admin_only" } },
+    mtu: { type: "integer", about: "Largest packet in bytes; 0 or absent on input: as large as the encapsulation leaves.", post: true, put: true, default: 0, check: { range: [0, 0x7fffffff] }, filter: true, sort: true, alias: "net-mtu" },
+    port_security_enabled: { type: "boolean", about: "Default of new ports.", post: true, put: true, default: true, alias: "port-security", policy: { create: "rule:admin_only or (role:member and project_id:%(project_id)s)", update: "rule:admin_only or (role:member and project_id:%(project_id)s)" } },
   },
   policy: {
-    create: "admin / member@project",
-    get: "admin / reader@project / service / shared-network / external-network / advsvc-role",
-    update: "admin / member@project",
-    delete: "admin / member@project",
+    create: "rule:admin_only or (role:member and project_id:%(project_id)s)",
+    get: "rule:admin_only or (role:reader and project_id:%(project_id)s) or rule:service_api or rule:shared or rule:external or role:advsvc",
+    update: "rule:admin_only or (role:member and project_id:%(project_id)s)",
+    delete: "rule:admin_only or (role:member and project_id:%(project_id)s)",
   },
   relations: {
-    "shared-network": (row: Network) => row.shared,
-    "external-network": () => false,
+    "network:shared": (row) => row.shared,
+    "network:router:external": () => false,
   },
-  reach: { "shared-network": (view) => ids(view.by(networkTable, "shared", "true")), "external-network": () => [] },
+  reach: { "network:shared": (view) => ids(view.by(networkTable, "shared", "true")), "network:router:external": () => [] },
   bulk: true,
 
   create(tx, standard, input) {
@@ -90,26 +90,17 @@ const network: Resource<Network> = {
 
   remove(tx, row, ctx) {
     const ports = tx.by(portTable, "network", row.id);
-    if (ports.some((p) => !SERVICE_PORTS.has(p.device_owner))) {
+    if (ports.some((p) => !isServicePort(p))) {
       throw conflict("NetworkInUse", `Unable to complete operation on network ${row.id}. There are one or more ports still in use on the network.`);
     }
-    for (const port of ports) ctx.remove("port", port.id);
+    for (const port of ports) ctx.remove(portResource, port.id);
     tx.delete(networkTable, row.id);
   },
 
   present: (view, row) => (row.mtu === undefined ? { status: "ACTIVE", mtu: tenantMtu(view) } : { status: "ACTIVE" }),
-};
+});
 
 // ---- where a port is ----
-
-const isHost = (chassis: Chassis, host: string): boolean => chassis.id === host || chassis.hostname === host;
-
-function chassisOf(view: ReadView, host: string): Chassis | undefined {
-  const byId = view.get(chassisTable, host);
-  if (byId !== undefined) return byId;
-  for (const chassis of view.all(chassisTable)) if (chassis.hostname === host) return chassis;
-  return undefined;
-}
 
 const UNBOUND: Omit<PortBinding, "id"> = { requested_host: "", vnic_type: "normal", profile: {} };
 const NOWHERE: Omit<PortStatus, "id"> = { status: "DOWN", host: "" };
@@ -129,7 +120,7 @@ function vifOf(view: ReadView, port: Port, appeared?: Vif, gone?: Vif): Vif | un
   for (const vif of appeared === undefined ? view.by(vifTable, "iface_id", port.id) : [...view.by(vifTable, "iface_id", port.id), appeared]) {
     if (vif.id === gone?.id || (best !== undefined && !preferred(vif, best, host))) continue;
     const chassis = view.get(chassisTable, vif.chassis);
-    if (chassis !== undefined && (wanted === "" || isHost(chassis, wanted))) best = vif;
+    if (chassis !== undefined && (wanted === "" || requestedChassis(view, wanted)?.id === chassis.id)) best = vif;
   }
   return best;
 }
@@ -180,7 +171,7 @@ function presentBinding(view: ReadView, id: string): Record<string, unknown> {
   const binding = bindingOf(view, id);
   const status = statusOf(view, id);
   const host = binding.requested_host || status.host;
-  const chassis = host === "" ? undefined : chassisOf(view, host);
+  const chassis = host === "" ? undefined : requestedChassis(view, host);
   return {
     status: status.status,
     "binding:host_id": host,
@@ -230,41 +221,33 @@ function checkPairs(port: Port): void {
   throw conflict("AddressPairAndPortSecurityRequired", "Port Security must be enabled in order to have allowed address pairs on a port.");
 }
 
-/** Longest binding:profile, as JSON text. */
-const PROFILE_LIMIT = 4095;
-const profile: Convert = (value, attribute) => {
-  const given = objectOrNull(value, attribute) ?? {};
-  if (JSON.stringify(given).length > PROFILE_LIMIT) throw invalidInput(`binding:profile value is too large, the limit is ${PROFILE_LIMIT} characters`);
-  return given;
-};
-
 const vnicTypes = ["normal", "direct", "macvtap", "baremetal", "direct-physical", "virtio-forwarder", "smart-nic", "vdpa", "accelerator-direct", "accelerator-direct-physical", "remote-managed"];
 
 /** Nova sends null for "no host". */
-const hostName: Convert = nullAs("", string(255));
+const hostName: Check = { null: "", else: { type: "string" } };
 
 const portAttributes: Record<string, Attribute> = {
-  network_id: { type: "uuid", about: "Network it is on.", post: true, required: true, check: uuid, filter: true, sort: true, index: "network" },
+  network_id: { type: "uuid", about: "Network it is on.", post: true, required: true, filter: true, sort: true, index: "network" },
   mac_address: {
-    type: "mac", about: "Unique in its network; absent or null: generated.", post: true, put: true, default: AUTO, check: orNull(mac), filter: true, sort: true,
-    policy: { create: NETWORK_OWNER, update: "admin / service / manager@network_owner" },
+    type: "mac", about: "Unique in its network; absent or null: generated.", post: true, put: true, default: AUTO, check: orNull({ type: "mac" }), filter: true, sort: true,
+    policy: { create: NETWORK_OWNER, update: "rule:admin_only or rule:service_api or (role:manager and rule:network_owner)" },
   },
-  admin_state_up: { type: "boolean", about: "False: no packet passes.", post: true, put: true, default: true, check: boolean, filter: true, sort: true },
+  admin_state_up: { type: "boolean", about: "False: no packet passes.", post: true, put: true, default: true, filter: true, sort: true },
   device_id: {
-    type: "string", about: "What uses it: a server, a router.", post: true, put: true, default: "", check: string(255), filter: true, sort: true, index: "device",
-    policy: { create: "admin / member@project / service", update: "admin / member@project / service" },
+    type: "string", about: "What uses it: a server, a router.", post: true, put: true, default: "", filter: true, sort: true, index: "device",
+    policy: { create: "rule:admin_only or (role:member and project_id:%(project_id)s) or rule:service_api", update: "rule:admin_only or (role:member and project_id:%(project_id)s) or rule:service_api" },
   },
   device_owner: {
-    type: "string", about: "Kind of what uses it, e.g. compute:nova.", post: true, put: true, default: "", check: string(255), filter: true, sort: true,
-    policy: { create: `!device_owner~^network: / ${NETWORK_OWNER}`, update: `!device_owner~^network: / ${NETWORK_OWNER}` },
+    type: "string", about: "Kind of what uses it, e.g. compute:nova.", post: true, put: true, default: "", filter: true, sort: true,
+    policy: { create: `not rule:network_device or ${NETWORK_OWNER}`, update: `not rule:network_device or ${NETWORK_OWNER}` },
   },
   status: { type: "string", about: "ACTIVE once its flows are confirmed by the switch it is plugged into.", filter: true, sort: true },
   port_security_enabled: {
-    type: "boolean", about: "False: may send with any address, and no security group applies.", post: true, put: true, default: AUTO, check: boolean, alias: "port-security",
+    type: "boolean", about: "False: may send with any address, and no security group applies.", post: true, put: true, default: AUTO, alias: "port-security",
     policy: { create: NETWORK_OWNER, update: NETWORK_OWNER },
   },
   allowed_address_pairs: {
-    type: "object[]", about: "More addresses it may send from.", post: true, put: true, default: AUTO, check: addressPairs, alias: "allowed-address-pairs",
+    type: "object[]", about: "More addresses it may send from.", post: true, put: true, default: AUTO, check: { convert: "address-pairs" }, alias: "allowed-address-pairs",
     policy: {
       create: NETWORK_OWNER, update: NETWORK_OWNER,
       keys: { mac_address: { create: NETWORK_OWNER, update: NETWORK_OWNER }, ip_address: { create: NETWORK_OWNER, update: NETWORK_OWNER } },
@@ -272,19 +255,19 @@ const portAttributes: Record<string, Attribute> = {
   },
   "binding:host_id": {
     type: "string", about: "Host it is bound to: the one asked for, else where it was plugged.", post: true, put: true, default: AUTO, check: hostName, filter: true, alias: "binding",
-    policy: { create: "admin / service", get: "admin / service", update: "admin / service" },
+    policy: { create: "rule:admin_only or rule:service_api", get: "rule:admin_only or rule:service_api", update: "rule:admin_only or rule:service_api" },
   },
   "binding:vnic_type": {
-    type: "string", about: "Kind of interface asked for.", post: true, put: true, default: "normal", check: oneOf(...vnicTypes), alias: "binding",
-    policy: { create: "admin / member@project / service", update: "admin / service / member@project" },
+    type: "string", about: "Kind of interface asked for.", post: true, put: true, default: "normal", check: { enum: vnicTypes }, alias: "binding",
+    policy: { create: "rule:admin_only or (role:member and project_id:%(project_id)s) or rule:service_api", update: "rule:admin_only or rule:service_api or (role:member and project_id:%(project_id)s)" },
   },
   "binding:profile": {
     // Neutron lets only the service role write it; development clouds have none, so administrators may as well.
-    type: "object", about: "Free-form, kept for the compute service.", post: true, put: true, default: AUTO, check: profile, alias: "binding",
-    policy: { create: "admin / service", get: "admin / service", update: "admin / service" },
+    type: "object", about: "Free-form, kept for the compute service.", post: true, put: true, default: AUTO, check: { convert: "binding-profile" }, alias: "binding",
+    policy: { create: "rule:admin_only or rule:service_api", get: "rule:admin_only or rule:service_api", update: "rule:admin_only or rule:service_api" },
   },
-  "binding:vif_type": { type: "string", about: "How to plug: ovs, unbound or binding_failed.", alias: "binding", policy: { get: "admin / service" } },
-  "binding:vif_details": { type: "object", about: "Details for the plugging side.", alias: "binding", policy: { get: "admin / service" } },
+  "binding:vif_type": { type: "string", about: "How to plug: ovs, unbound or binding_failed.", alias: "binding", policy: { get: "rule:admin_only or rule:service_api" } },
+  "binding:vif_details": { type: "object", about: "Details for the plugging side.", alias: "binding", policy: { get: "rule:admin_only or rule:service_api" } },
 };
 
 function writeBinding(tx: Tx, id: string, values: Values): void {
@@ -306,33 +289,30 @@ function networkOfRow(row: Port, view: ReadView, caller: Caller): Network {
   return on;
 }
 
-const isServicePort = (deviceOwner: string): boolean => deviceOwner.startsWith("network:");
+const networkOf = (tx: Tx, ctx: ApiContext, id: string): Network => (ctx.internal ? tx.get(networkTable, id) : undefined) ?? ctx.visible(networkResource, id);
 
-const networkOf = (tx: Tx, ctx: ApiContext, id: string): Network => (ctx.internal ? tx.get(networkTable, id) : undefined) ?? ctx.visible<Network>("network", id);
-
-const port: Resource<Port> = {
-  name: "port",
+const port = defineResource(portResource, {
   collection: "ports",
   about: "A place in a network where one interface is plugged.",
   table: portTable,
   notFound: { type: "PortNotFound", message: (id) => `Port ${id} could not be found.` },
   attributes: portAttributes,
   policy: {
-    create: "admin / service / member@network_owner / shared-network",
-    get: "admin / service / reader@network_owner / reader@project",
-    update: "admin / service / member@project",
-    delete: "admin / service / member@network_owner / member@project",
+    create: "rule:admin_only or rule:service_api or (role:member and rule:network_owner) or rule:shared",
+    get: "rule:admin_only or rule:service_api or (role:reader and rule:network_owner) or (role:reader and project_id:%(project_id)s)",
+    update: "rule:admin_only or rule:service_api or (role:member and project_id:%(project_id)s)",
+    delete: "rule:admin_only or rule:service_api or (role:member and rule:network_owner) or (role:member and project_id:%(project_id)s)",
   },
   relations: {
-    network_owner: (row: Port, view, caller) => networkOfRow(row, view, caller).project_id,
-    "shared-network": (row: Port, view, caller) => networkOfRow(row, view, caller).shared,
+    "network:project_id": (row, view, caller) => networkOfRow(row, view, caller).project_id,
+    "network:shared": (row, view, caller) => networkOfRow(row, view, caller).shared,
   },
-  reach: { network_owner: (view, caller) => view.by(networkTable, "project", caller.projectId).flatMap((n) => ids(view.by(portTable, "network", n.id))) },
+  reach: { "network:project_id": (view, caller) => view.by(networkTable, "project", caller.projectId).flatMap((n) => ids(view.by(portTable, "network", n.id))) },
   bulk: true,
 
   create(tx, standard, input, ctx) {
     const on = networkOf(tx, ctx, input.network_id as string);
-    const deviceOwner = input.device_owner as string;
+    const owner = input.device_owner as string;
     const given = input.mac_address as string | null | undefined;
     const address = given === undefined || given === null ? newMac(tx, on.id) : givenMac(tx, on.id, given);
     const row: Port = {
@@ -342,8 +322,8 @@ const port: Resource<Port> = {
       mac_address: address,
       admin_state_up: input.admin_state_up as boolean,
       device_id: input.device_id as string,
-      device_owner: deviceOwner,
-      port_security_enabled: !isServicePort(deviceOwner) && ((input.port_security_enabled as boolean | undefined) ?? on.port_security_enabled),
+      device_owner: owner,
+      port_security_enabled: !isNetworkPort({ device_owner: owner }) && ((input.port_security_enabled as boolean | undefined) ?? on.port_security_enabled),
       allowed_address_pairs: storedPairs(input.allowed_address_pairs, address),
     };
     checkPairs(row);
@@ -359,7 +339,7 @@ const port: Resource<Port> = {
     if (changes.mac_address !== undefined && changes.mac_address !== row.mac_address) {
       const host = boundHost(tx, row.id);
       address = changes.mac_address === null ? newMac(tx, row.network_id) : (changes.mac_address as string);
-      if (host !== "" && changes["binding:host_id"] !== "" && chassisOf(tx, host) !== undefined) {
+      if (host !== "" && changes["binding:host_id"] !== "" && requestedChassis(tx, host) !== undefined) {
         throw conflict("PortBound", `Unable to complete operation on port ${row.id}, port is already bound, port type: ovs, old_mac ${row.mac_address}, new_mac ${address}.`);
       }
       if (changes.mac_address !== null) givenMac(tx, row.network_id, address);
@@ -388,10 +368,18 @@ const port: Resource<Port> = {
   },
 
   present: (view, row) => presentBinding(view, row.id),
-};
+});
 
-export const resources = [network, port] as unknown as readonly Resource<never>[];
-export const extend: Readonly<Record<string, Extension<never>>> = {};
+export const resources = [network, port];
+/** Who owns the network that something is on, and who may use it: what rules of ports, subnets and others build on. */
+export const policies: Readonly<Record<string, string>> = {
+  network_owner: "project_id:%(network:project_id)s",
+  admin_or_network_owner: "rule:context_is_admin or rule:network_owner",
+  admin_owner_or_network_owner: "rule:owner or rule:admin_or_network_owner",
+  shared: "field:networks:shared=True",
+  external: "field:networks:router:external=True",
+  network_device: "field:port:device_owner=~^network:",
+};
 export const aliases: readonly Alias[] = [
   { alias: "net-mtu", name: "Network MTU", description: "Networks show the largest packet they carry.", updated: "2015-03-25T10:00:00-00:00" },
   { alias: "net-mtu-writable", name: "Network MTU (writable)", description: "The MTU of a network can be set.", updated: "2017-07-12T00:00:00-00:00" },

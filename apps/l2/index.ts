@@ -1,17 +1,19 @@
 import type { App } from "#app";
-import { aliases, extend, resources, vif } from "./api.ts";
-import { addressTable, attachmentTable, networkTable, portBindingTable, portStatusTable, portTable } from "./model.ts";
+import { aliases, policies, resources, vif } from "./api.ts";
+import { converters } from "./checks.ts";
+import { addressTable, attachmentTable, networkTable, portBindingTable, portStatusTable, portTable, segmentTable } from "./model.ts";
 import { derive, rules, staticFlows } from "./rules.ts";
-import { pipeline } from "./tables.ts";
+import { l2 } from "./tables.ts";
 
 export default {
   name: "l2",
   about: "networks and ports: delivery by MAC, broadcast to members only, ARP and ND answered at the source, anti-spoofing",
-  tables: [networkTable, portTable, portBindingTable, portStatusTable, addressTable, attachmentTable],
+  tables: [networkTable, portTable, portBindingTable, portStatusTable, addressTable, attachmentTable, segmentTable],
   resources,
-  extend,
+  converters,
   aliases,
-  pipeline,
+  policies,
+  pipeline: l2,
   derive,
   rules,
   staticFlows,

@@ -1,8 +1,12 @@
 // l2's entities: networks, ports, their addresses, and where ports are attached. The one file of l2 that other apps import.
-import { defineTable, PER_VARIANT, type Row, type StandardRow, type Vif } from "#app";
+import {
+  chassisScope, chassisTable, defineScope, defineTable, defineVariantScope, isIpv6, load, next, resourceHandle, toStage, type Chassis, type Outputs, type ReadView, type Row, type StandardRow, type Vif,
+} from "#app";
+import { linkLocal } from "packet-codec";
+import { l2 } from "./tables.ts";
 
 export interface Network extends StandardRow {
-  /** 1..2^24-1, unique: `net` in the pipeline, VNI on the wire. */
+  /** 1..2^24-1, unique: `net` in the pipeline. How the network travels between hosts is its segments' business. */
   readonly key: number;
   readonly admin_state_up: boolean;
   readonly shared: boolean;
@@ -14,6 +18,8 @@ export const networkTable = defineTable<Network>()("network", {
   resource: "network",
   indexes: { key: (n) => String(n.key), project: (n) => n.project_id, shared: (n) => (n.shared ? "true" : undefined) },
 });
+
+export const networkResource = resourceHandle<Network>("network");
 
 export interface AddressPair {
   /** Address or CIDR. */
@@ -47,6 +53,34 @@ export const portTable = defineTable<Port>()("port", {
   },
 });
 
+export const portResource = resourceHandle<Port>("port");
+
+/** Values of `device_owner` that this controller knows: ports that the network's own functions made. */
+export const deviceOwner = {
+  dhcp: "network:dhcp",
+  distributed: "network:distributed",
+  floatingIp: "network:floatingip",
+  floatingIpAgentGateway: "network:floatingip_agent_gateway",
+  routerInterface: "network:router_interface",
+  routerInterfaceDistributed: "network:router_interface_distributed",
+  routerInterfaceReplicated: "network:ha_router_replicated_interface",
+  routerCentralizedSnat: "network:router_centralized_snat",
+  routerGateway: "network:router_gateway",
+} as const;
+
+type Owned = Pick<Port, "device_owner">;
+const SERVICE_OWNERS: ReadonlySet<string> = new Set([deviceOwner.dhcp, deviceOwner.distributed, deviceOwner.floatingIpAgentGateway]);
+const ROUTER_OWNERS: ReadonlySet<string> = new Set([
+  deviceOwner.routerInterface, deviceOwner.routerInterfaceDistributed, deviceOwner.routerInterfaceReplicated, deviceOwner.routerCentralizedSnat, deviceOwner.routerGateway,
+]);
+
+/** Whether a function of the network made the port, not a tenant's device. */
+export const isNetworkPort = (port: Owned): boolean => port.device_owner.startsWith("network:");
+/** Ports that the network's own services made: they go with it, and keep neither it nor its subnets. */
+export const isServicePort = (port: Owned): boolean => SERVICE_OWNERS.has(port.device_owner);
+/** Ports of routers, whose addresses are the routers' choice. */
+export const isRouterPort = (port: Owned): boolean => ROUTER_OWNERS.has(port.device_owner);
+
 /** What the data plane does not depend on, kept apart so that its changes rerun no rule but those that ask. `id` is the port's. */
 export interface PortBinding extends Row {
   /** Where the API caller wants it; "" = wherever it is plugged. */
@@ -79,27 +113,102 @@ export const addressTable = defineTable<Address>()("address", {
   indexes: { port: (a) => a.port_id, network: (a) => a.network_id, subnet: (a) => a.subnet_id },
 });
 
-/** A port that is plugged on the chassis that has it (derived: port x vif x binding x chassis). `id` is the port's. */
+/**
+ * A port at a chassis (derived: port x vif x binding x chassis, and whatever other apps add). A joint: an app that requires l2 may
+ * derive rows, e.g. of a sub-port behind another port's interface. `id` is the port's for its active place, `<port>@<chassis>` for others.
+ */
 export interface Attachment extends Row {
+  readonly port_id: string;
   readonly network_id: string;
   readonly net_key: number;
   readonly port_key: number;
   readonly chassis: string;
   readonly host_key: number;
+  /** standby: packets may go there too, it is not where the port is. gateway: one of several chassis that serve it. */
+  readonly role: "active" | "standby" | "gateway";
   readonly ofport: number;
+  /** Tag of its frames on that OpenFlow port; null: untagged. */
+  readonly vlan: number | null;
+  /** Conntrack zone and punt meter of the port there: from the chassis' zones. */
   readonly slot: number;
 }
 export const attachmentTable = defineTable<Attachment>()("attachment", {
   derived: true,
-  indexes: { chassis: (a) => a.chassis, network: (a) => a.network_id },
+  open: true,
+  indexes: { chassis: (a) => a.chassis, network: (a) => a.network_id, port: (a) => a.port_id },
   pairs: { network_chassis: (a) => [a.network_id, a.chassis] },
 });
+export const attachmentId = (portId: string, chassis: string, role: Attachment["role"]): string => (role === "active" ? portId : `${portId}@${chassis}`);
+
+/** Where a port is: of its active attachments the first by id; one that l2 knows comes before what others derive. */
+export function placeOf(view: ReadView, portId: string): Attachment | undefined {
+  const own = view.get(attachmentTable, portId);
+  if (own?.role === "active") return own;
+  let best: Attachment | undefined;
+  for (const at of view.by(attachmentTable, "port", portId)) if (at.role === "active" && (best === undefined || at.id < best.id)) best = at;
+  return best;
+}
+
+/**
+ * How a network travels between hosts. A joint: the overlay gives every network a tunnel segment, other apps add theirs.
+ * Rows carry `<app>/<network>` as id. `tunnel`: any encapsulation that both hosts have.
+ */
+export interface Segment extends Row {
+  readonly network_id: string;
+  readonly type: "tunnel" | "geneve" | "vxlan" | "gre" | "vlan" | "flat";
+  readonly physical_network: string | null;
+  /** VNI (one space for all kinds of tunnel) or VLAN id. */
+  readonly segmentation_id: number | null;
+}
+export const segmentTable = defineTable<Segment>()("segment", { derived: true, open: true, indexes: { network: (s) => s.network_id } });
 
 /** Scopes of l2. `lan`: chassis with a port of the network; `net`: chassis that can reach the network, through a router too. */
-export const lanScope = (networkId: string): string => `lan:${networkId}`;
-export const netScope = (networkId: string): string => `net:${networkId}`;
+export const lanScope = defineScope("lan");
+export const netScope = defineScope("net");
+/**
+ * Who may send into a network by a tunnel, the reverse of reach: `lan:N` has `senders:N`; these are the chassis that have the
+ * network (`members:N`), and those that come through a router. Each chassis' own flow is in its `from` scope.
+ */
+export const sendersScope = defineScope("senders");
+export const membersScope = defineScope("members");
+export const fromScope = defineScope("from");
+/** How to reach a chassis: `hostScope(key)` is included, the overlay fills one for each encapsulation profile. */
+export const hostScope = defineVariantScope("host");
+
+/** Says which MAC an address of a network has, to everybody who can reach the network. Apps that hold addresses call it. */
+export function neighbour(out: Outputs, network: { readonly id: string; readonly key: number }, ip: string, mac: string): void {
+  const known = out.into(l2);
+  const say = (address: string): void => known.flow(netScope(network.id), neighbours.known, { net: network.key, address, mac });
+  say(ip);
+  if (isIpv6(ip) && !ip.startsWith("fe80:")) say(linkLocal(mac));
+}
+/** Says at which chassis a MAC of a network is that is no port's: one that another app holds there, e.g. of a gateway. */
+export function holdMac(out: Outputs, network: { readonly id: string; readonly key: number }, mac: string, at: { readonly chassis: string; readonly host_key: number }): void {
+  const into = out.into(l2);
+  into.flow(netScope(network.id), "l2_lookup", {
+    priority: 100, match: { "reg:net": network.key, eth_dst: mac }, actions: [load("out_port_key", 0), load("out_host", at.host_key), toStage("locate")],
+  });
+  out.include(netScope(network.id), hostScope(at.host_key));
+  // What comes for it is taken there, though the network may have no port; it is left to the tables that come after l2's.
+  out.include(chassisScope(at.chassis), lanScope(network.id));
+  into.flow(chassisScope(at.chassis), "l2_lookup", { priority: 110, match: { "reg:net": network.key, eth_dst: mac }, actions: [next] });
+}
+
+const neighbours = l2.shapes("neighbour", {
+  known: (n: { net: number; address: string; mac: string }) => ({
+    priority: 100, match: { "reg:net": n.net, "reg:nexthop": n.address }, actions: [{ type: "set_field", field: "eth_dst", value: n.mac } as const],
+  }),
+});
 
 /** Of two interfaces of one port, where it may be: the one where it already is, so that a second plug takes nothing away. */
 export const preferred = (a: Vif, b: Vif, host: string): boolean => (a.chassis === host) === (b.chassis === host) ? a.id < b.id : a.chassis === host;
-/** How to reach a chassis: one scope for each encapsulation profile, `<this><profile>`. The overlay fills them. */
-export const hostScope = (hostKey: number): string => `host:${hostKey}${PER_VARIANT}`;
+/**
+ * The chassis that a port's requested host names: by its system-id, which is proved. A hostname is self-declared, so it counts only
+ * where exactly one chassis has it and none has it as its system-id.
+ */
+export function requestedChassis(view: ReadView, host: string): Readonly<Chassis> | undefined {
+  const byId = view.get(chassisTable, host);
+  if (byId !== undefined) return byId;
+  const named = view.by(chassisTable, "hostname", host);
+  return named.length === 1 ? named[0] : undefined;
+}

@@ -1,12 +1,16 @@
 // How l2's entities become flows. What is the same on every chassis goes to a scope of the network; only what names a
 // local OpenFlow port goes to the chassis' own scope.
 import {
-  callStage, callTable, chassisScope, chassisTable, copy, derivation, each, eachPair, ethType, ipProto, load, rule, setField, toStage, toTable,
-  vifTable, type Chassis, type Emit, type FlowAction, type FlowMatch, type ReadView, type Vif,
+  callStage, callTable, chassisScope, chassisTable, copy, core, derivation, each, eachPair, ethType, ipProto, isIpv6, load, setField, toStage, toTable,
+  vifTable, baseScope, type Chassis, type FlowOf, type PortActions, type ReadView, type Vif,
 } from "#app";
 import { ports as ofPorts } from "node-openflow";
-import { ipv4ToNumber, ipv6ToBigInt, linkLocal } from "packet-codec";
-import { addressTable, attachmentTable, hostScope, lanScope, netScope, networkTable, portBindingTable, portStatusTable, portTable, preferred, type Attachment, type Port } from "./model.ts";
+import { linkLocal } from "packet-codec";
+import {
+  addressTable, attachmentTable, fromScope, hostScope, isNetworkPort, lanScope, membersScope, neighbour, netScope, networkTable, placeOf, portBindingTable, portStatusTable, portTable,
+  preferred, requestedChassis, sendersScope, type Attachment, type Port,
+} from "./model.ts";
+import { l2 } from "./tables.ts";
 
 /** Packets a port may send to the controller, per second. */
 const PUNT_RATE_PPS = 50;
@@ -30,18 +34,22 @@ function attach(port: Port, view: ReadView): Attachment | undefined {
   if (network === undefined || !network.admin_state_up) return undefined;
   const wanted = view.get(portBindingTable, port.id)?.requested_host ?? "";
   const host = vifs.length === 1 ? "" : (view.get(portStatusTable, port.id)?.host ?? "");
+  const requested = wanted === "" ? undefined : requestedChassis(view, wanted);
   let best: { vif: Vif; chassis: Chassis } | undefined;
   for (const vif of vifs) {
     const chassis = view.get(chassisTable, vif.chassis);
-    if (chassis === undefined || (wanted !== "" && wanted !== chassis.id && wanted !== chassis.hostname)) continue;
+    if (chassis === undefined || (wanted !== "" && chassis.id !== requested?.id)) continue;
     if (best === undefined || preferred(vif, best.vif, host)) best = { vif, chassis };
   }
   if (best === undefined) return undefined;
   const { vif, chassis } = best;
-  return { id: port.id, network_id: network.id, net_key: network.key, port_key: port.key, chassis: chassis.id, host_key: chassis.key, ofport: vif.ofport, slot: vif.slot };
+  return {
+    id: port.id, port_id: port.id, network_id: network.id, net_key: network.key, port_key: port.key, chassis: chassis.id, host_key: chassis.key, role: "active",
+    ofport: vif.ofport, vlan: null, slot: vif.slot,
+  };
 }
 
-export const derive = [derivation({ name: "attachment", on: each(portTable), into: attachmentTable, derive: attach })];
+export const derive = [derivation({ name: "attachment", on: each(portTable), into: attachmentTable, reads: [vifTable, networkTable, portBindingTable, portStatusTable, chassisTable], derive: attach })];
 
 /** A (MAC, address or prefix) a port may send from. */
 interface Source {
@@ -69,80 +77,118 @@ function macsOf(sources: readonly Source[]): readonly string[] {
 
 const sendsIpv6 = (sources: readonly Source[], mac: string): boolean => sources.some((s) => s.mac === mac && s.ip.includes(":"));
 
-const localPort = rule({
+const localPort = l2.rule({
   name: "local-port",
   about: "a port on its own chassis: what it may send, and how packets reach it",
   on: each(attachmentTable),
   emit(at: Attachment, view, out) {
-    const port = view.get(portTable, at.id);
+    const port = view.get(portTable, at.port_id);
     if (port === undefined) return;
     const scope = chassisScope(at.chassis);
-    const context = out.portContext(view, port.id);
+    const { sender, receiver } = out.portContext(view, port.id);
     const sources = port.port_security_enabled ? sourcesOf(port, view) : [];
     out.include(scope, lanScope(at.network_id));
-    out.meter(scope, at.slot, PUNT_RATE_PPS, PUNT_BURST);
-    out.flow(scope, "classify", {
-      priority: 100,
-      match: { in_port: at.ofport },
+    out.item(scope, "meter", at.slot, { unit: "pps", rate: PUNT_RATE_PPS, burst: PUNT_BURST });
+    out.into(core).flow(scope, "classify", {
+      priority: at.vlan === null ? 100 : 110,
+      match: at.vlan === null ? { in_port: at.ofport } : { in_port: at.ofport, vlan_vid: VLAN_PRESENT | at.vlan },
       actions: [
+        ...(at.vlan === null ? [] : [{ type: "pop_vlan" } as const]),
         load("net", at.net_key), load("in_port_key", at.port_key), load("ct_zone", at.slot),
-        ...(port.port_security_enabled ? [load("secured", 1)] : []), ...context, toStage("admission"),
+        ...(port.port_security_enabled ? [load("secured", 1)] : []), ...sender.loads, toStage(sender.enter),
       ],
     });
-    if (port.port_security_enabled) admit(at, sources, scope, out);
-    locate(at, port.port_security_enabled, sources.some((s) => s.ip.includes(":")), context, scope, out);
+    const emit: LocalEmit = (shape, value) => out.flow(scope, shape, value);
+    if (port.port_security_enabled) admit(at, sources, emit);
+    locate(at, port.port_security_enabled, sources.some((s) => isIpv6(s.ip)), receiver, (flow) => out.flow(scope, "locate", flow));
+    if (at.vlan === null) return;
+    out.flow(scope, "push_tag", {
+      priority: 100,
+      match: { "reg:out_port_key": at.port_key },
+      // A packet may go back where it came from: to another port behind the same interface.
+      actions: [{ type: "push_vlan", ethertype: 0x8100 }, setField("vlan_vid", VLAN_PRESENT | at.vlan), setField("in_port", 0), { type: "next" }],
+    });
   },
 });
+/** OFPVID_PRESENT, OpenFlow 1.3.5 section 7.2.3.7: the packet has a tag. */
+const VLAN_PRESENT = 0x1000;
 
-// The flows of every port pass here: matches are written out, not put together from parts.
-function admit(at: Attachment, sources: readonly Source[], scope: string, out: Emit): void {
-  const key = at.port_key;
-  const flow = (priority: number, match: FlowMatch, actions: readonly FlowAction[]): void => out.flow(scope, "port_security", { priority, match, actions });
-  for (const { mac, ip } of sources) {
-    if (ip.includes(":")) {
-      flow(100, { "reg:in_port_key": key, eth_src: mac, eth_type: ethType.ipv6, ipv6_src: ip }, TO_POLICY);
-      for (const sll of [mac, "00:00:00:00:00:00"]) {
-        flow(120, { ...icmpv6, "reg:in_port_key": key, eth_src: mac, icmpv6_type: ND.neighbourSolicitation, ipv6_src: ip, ipv6_nd_sll: sll }, TO_SERVICES);
-      }
-      flow(120, { ...icmpv6, "reg:in_port_key": key, eth_src: mac, icmpv6_type: ND.neighbourAdvertisement, ipv6_nd_target: ip, ipv6_nd_tll: mac }, TO_FORWARD);
-    } else {
-      flow(100, { "reg:in_port_key": key, eth_src: mac, eth_type: ethType.ip, ipv4_src: ip }, TO_POLICY);
-      flow(100, { "reg:in_port_key": key, eth_src: mac, eth_type: ethType.arp, arp_sha: mac, arp_spa: ip }, TO_SERVICES);
-    }
-  }
-  for (const mac of macsOf(sources)) {
-    flow(100, { "reg:in_port_key": key, eth_src: mac, eth_type: ethType.arp, arp_sha: mac, arp_spa: "0.0.0.0" }, TO_SERVICES);
-    flow(150, { ...DHCP_CLIENT, "reg:in_port_key": key, eth_src: mac }, TO_SERVICES);
-    if (!sendsIpv6(sources, mac)) continue;
-    flow(120, { ...icmpv6, "reg:in_port_key": key, eth_src: mac, icmpv6_type: ND.routerSolicitation }, TO_SERVICES);
-    flow(120, { ...icmpv6, "reg:in_port_key": key, eth_src: mac, icmpv6_type: ND.neighbourSolicitation, ipv6_src: "::" }, TO_SERVICES);
-  }
+/** A source of a port on its chassis, as the shapes take it. */
+interface Sender {
+  readonly key: number;
+  readonly mac: string;
+  readonly ip: string;
+  /** Of a solicitation's option; all zero where it has none. */
+  readonly sll: string;
 }
+type LocalEmit = (shape: (typeof admitted)[keyof typeof admitted], value: Sender) => void;
+
 const TO_POLICY = [toStage("acl_out")];
 const TO_SERVICES = [toStage("services")];
 const TO_FORWARD = [toStage("forward")];
 
-function locate(at: Attachment, secured: boolean, ipv6: boolean, context: readonly FlowAction[], scope: string, out: Emit): void {
-  const to = (match: FlowMatch, actions: readonly FlowAction[]): void => out.flow(scope, "locate", { priority: 200, match, actions });
+const admitted = l2.shapes("port_security", {
+  ip6: (s: Sender) => ({ priority: 100, match: { "reg:in_port_key": s.key, eth_src: s.mac, eth_type: ethType.ipv6, ipv6_src: s.ip }, actions: TO_POLICY }),
+  solicitation: (s: Sender) => ({ priority: 120, match: { ...icmpv6, "reg:in_port_key": s.key, eth_src: s.mac, icmpv6_type: ND.neighbourSolicitation, ipv6_src: s.ip, ipv6_nd_sll: s.sll }, actions: TO_SERVICES }),
+  advertisement: (s: Sender) => ({ priority: 120, match: { ...icmpv6, "reg:in_port_key": s.key, eth_src: s.mac, icmpv6_type: ND.neighbourAdvertisement, ipv6_nd_target: s.ip, ipv6_nd_tll: s.mac }, actions: TO_FORWARD }),
+  ip4: (s: Sender) => ({ priority: 100, match: { "reg:in_port_key": s.key, eth_src: s.mac, eth_type: ethType.ip, ipv4_src: s.ip }, actions: TO_POLICY }),
+  arp: (s: Sender) => ({ priority: 100, match: { "reg:in_port_key": s.key, eth_src: s.mac, eth_type: ethType.arp, arp_sha: s.mac, arp_spa: s.ip }, actions: TO_SERVICES }),
+  arpProbe: (s: Sender) => ({ priority: 100, match: { "reg:in_port_key": s.key, eth_src: s.mac, eth_type: ethType.arp, arp_sha: s.mac, arp_spa: "0.0.0.0" }, actions: TO_SERVICES }),
+  dhcp: (s: Sender) => ({ priority: 150, match: { ...DHCP_CLIENT, "reg:in_port_key": s.key, eth_src: s.mac }, actions: TO_SERVICES }),
+  routerSolicitation: (s: Sender) => ({ priority: 120, match: { ...icmpv6, "reg:in_port_key": s.key, eth_src: s.mac, icmpv6_type: ND.routerSolicitation }, actions: TO_SERVICES }),
+  ndProbe: (s: Sender) => ({ priority: 120, match: { ...icmpv6, "reg:in_port_key": s.key, eth_src: s.mac, icmpv6_type: ND.neighbourSolicitation, ipv6_src: "::" }, actions: TO_SERVICES }),
+});
+
+function admit(at: Attachment, sources: readonly Source[], emit: LocalEmit): void {
   const key = at.port_key;
-  const onward = [load("out_port", at.ofport), toStage("deliver")];
-  if (!secured) {
-    to({ "reg:out_port_key": key }, onward);
-    return;
+  for (const { mac, ip } of sources) {
+    const sender = { key, mac, ip, sll: mac };
+    if (isIpv6(ip)) {
+      emit(admitted.ip6, sender);
+      emit(admitted.solicitation, sender);
+      emit(admitted.solicitation, { ...sender, sll: "00:00:00:00:00:00" });
+      emit(admitted.advertisement, sender);
+    } else {
+      emit(admitted.ip4, sender);
+      emit(admitted.arp, sender);
+    }
   }
-  const checked = [load("out_port", at.ofport), load("ct_zone", at.slot), ...context, toStage("acl_in")];
-  to({ "reg:out_port_key": key, eth_type: ethType.ip }, checked);
-  if (ipv6) to({ "reg:out_port_key": key, eth_type: ethType.ipv6 }, checked);
-  to({ "reg:out_port_key": key, eth_type: ethType.arp }, onward);
+  for (const mac of macsOf(sources)) {
+    const sender = { key, mac, ip: "", sll: mac };
+    emit(admitted.arpProbe, sender);
+    emit(admitted.dhcp, sender);
+    if (!sendsIpv6(sources, mac)) continue;
+    emit(admitted.routerSolicitation, sender);
+    emit(admitted.ndProbe, sender);
+  }
 }
 
-const reachPort = rule({
+type LocateFlow = FlowOf<typeof l2, "locate", { readonly "reg:out_port_key": number; readonly eth_type?: number }>;
+
+function locate(at: Attachment, secured: boolean, ipv6: boolean, receiver: PortActions["receiver"], emit: (flow: LocateFlow) => void): void {
+  const key = at.port_key;
+  // Other copies of the packet go elsewhere: what marks this one is taken back.
+  const egress = receiver.egress || at.vlan !== null;
+  const ways = (stage: "acl_in" | "deliver"): LocateFlow["actions"] =>
+    !egress ? [toStage(stage)] : stage === "deliver" ? [toStage("egress")] : [load("egress", 1), toStage(stage), load("egress", 0)];
+  const onward: LocateFlow["actions"] = [load("out_port", at.ofport), ...receiver.loads, ...ways("deliver")];
+  if (!secured) {
+    emit({ priority: 200, match: { "reg:out_port_key": key }, actions: onward });
+    return;
+  }
+  const checked: LocateFlow["actions"] = [load("out_port", at.ofport), load("ct_zone", at.slot), ...receiver.loads, ...ways("acl_in")];
+  emit({ priority: 200, match: { "reg:out_port_key": key, eth_type: ethType.ip }, actions: checked });
+  if (ipv6) emit({ priority: 200, match: { "reg:out_port_key": key, eth_type: ethType.ipv6 }, actions: checked });
+  emit({ priority: 200, match: { "reg:out_port_key": key, eth_type: ethType.arp }, actions: onward });
+}
+
+const reachPort = l2.rule({
   name: "reach-port",
   about: "a port's MAC, for every chassis that can reach its network",
   on: each(attachmentTable),
   emit(at: Attachment, view, out) {
-    const port = view.get(portTable, at.id);
-    if (port === undefined) return;
+    const port = view.get(portTable, at.port_id);
+    if (port === undefined || placeOf(view, at.port_id)?.id !== at.id) return;
     out.flow(netScope(at.network_id), "l2_lookup", {
       priority: 100,
       match: { "reg:net": at.net_key, eth_dst: port.mac_address },
@@ -152,20 +198,12 @@ const reachPort = rule({
     for (const { ip_address: ip, mac_address: mac } of port.allowed_address_pairs) {
       if (ip.includes("/") || view.by(portTable, "pair_ip", `${port.network_id}|${ip}`).length > 1) continue;
       if (view.get(addressTable, `${port.network_id}/${ip}`) !== undefined) continue;
-      neighbour(out, port.network_id, at.net_key, ip, mac === "" ? port.mac_address : mac);
+      neighbour(out, { id: port.network_id, key: at.net_key }, ip, mac === "" ? port.mac_address : mac);
     }
   },
 });
 
-function neighbour(out: Emit, networkId: string, netKey: number, ip: string, mac: string): void {
-  out.flow(netScope(networkId), "neighbour", {
-    priority: 100,
-    match: ip.includes(":") ? { "reg:net": netKey, "reg:nexthop6": ipv6ToBigInt(ip) } : { "reg:net": netKey, "reg:nexthop": ipv4ToNumber(ip) },
-    actions: [setField("eth_dst", mac)],
-  });
-}
-
-const knownNeighbour = rule({
+const knownNeighbour = l2.rule({
   name: "neighbour",
   about: "an address of an attached port, or of one that the network itself provides, and its MAC",
   on: each(addressTable),
@@ -173,37 +211,36 @@ const knownNeighbour = rule({
     const port = view.get(portTable, address.port_id);
     const network = view.get(networkTable, address.network_id);
     if (port === undefined || network === undefined) return;
-    if (!port.device_owner.startsWith("network:") && view.get(attachmentTable, port.id) === undefined) return;
-    neighbour(out, network.id, network.key, address.ip, port.mac_address);
-    if (address.family === 6) neighbour(out, network.id, network.key, linkLocal(port.mac_address), port.mac_address);
+    if (!isNetworkPort(port) && placeOf(view, port.id) === undefined) return;
+    neighbour(out, network, address.ip, port.mac_address);
   },
 });
 
-const networkRule = rule({
+const networkRule = l2.rule({
   name: "network",
-  about: "packets of the network from tunnels, and one copy of broadcast to each member chassis",
+  about: "who has a network and who may send into it, and one copy of broadcast to each member chassis",
   on: each(networkTable),
   emit(network, view, out) {
     const hosts = view.pairKeys(attachmentTable, "network_chassis", network.id);
     if (hosts.length === 0) return;
-    const keys = hosts.map((id) => view.get(chassisTable, id)?.key ?? 0).filter((k) => k > 0).sort((a, b) => a - b);
+    const members = hosts.map((id) => ({ id, key: view.get(chassisTable, id)?.key ?? 0 })).filter((m) => m.key > 0).sort((a, b) => a.key - b.key);
     out.include(lanScope(network.id), netScope(network.id));
+    out.include(lanScope(network.id), sendersScope(network.id));
+    out.include(sendersScope(network.id), membersScope(network.id));
     // Only where the network has ports: whoever reaches it through a router sends into it and never gets from it.
-    out.flow(lanScope(network.id), "classify", {
-      priority: 50,
-      match: { tunnel_id: network.key },
-      actions: [load("net", network.key), load("from_tunnel", 1), toStage("forward")],
-    });
     out.flow(lanScope(network.id), "flood_remote", {
       priority: 100,
       match: { "reg:net": network.key },
-      actions: keys.flatMap((key) => [load("out_host", key), callStage("locate")]),
+      actions: members.flatMap(({ key }) => [load("out_host", key), callStage("locate")]),
     });
-    for (const key of keys) out.include(netScope(network.id), hostScope(key));
+    for (const { id, key } of members) {
+      out.include(netScope(network.id), hostScope(key));
+      out.include(membersScope(network.id), fromScope(id));
+    }
   },
 });
 
-const floodLocal = rule({
+const floodLocal = l2.rule({
   name: "flood-local",
   about: "one copy of broadcast to each local port of the network",
   on: eachPair(attachmentTable, "network_chassis"),
@@ -230,43 +267,65 @@ const floodLocal = rule({
 export const rules = [localPort, reachPort, knownNeighbour, networkRule, floodLocal];
 
 /** What needs no entity: rogue servers, unsecured ports, the answers to ARP and ND, group addresses. */
-export function staticFlows(out: Emit): void {
-  const flow = (table: string, priority: number, match: FlowMatch, ...actions: FlowAction[]): void => out.flow("base", table, { priority, match, actions });
-  const secured = { "reg:secured": 1 };
-  const open = { "reg:secured": 0 };
+export const staticFlows = l2.static((out) => {
+  const base = baseScope;
+  const secured = { "reg:secured": 1 } as const;
+  const open = { "reg:secured": 0 } as const;
+  const toServices = [toStage("services")];
+  const toForward = [toStage("forward")];
   // Nobody but the network itself serves DHCP or advertises routers; spoofed neighbour discovery falls to these as well.
-  flow("port_security", 200, { ...secured, eth_type: ethType.ip, ip_proto: ipProto.udp, udp_src: 67, udp_dst: 68 });
-  flow("port_security", 200, { ...secured, eth_type: ethType.ipv6, ip_proto: ipProto.udp, udp_src: 547, udp_dst: 546 });
-  for (const type of [ND.routerAdvertisement, ND.redirect]) flow("port_security", 200, { ...secured, ...icmpv6, icmpv6_type: type });
-  for (const type of [ND.routerSolicitation, ND.neighbourSolicitation, ND.neighbourAdvertisement]) flow("port_security", 110, { ...secured, ...icmpv6, icmpv6_type: type });
+  out.flow(base, "port_security", { priority: 200, match: { ...secured, eth_type: ethType.ip, ip_proto: ipProto.udp, udp_src: 67, udp_dst: 68 }, actions: [] });
+  out.flow(base, "port_security", { priority: 200, match: { ...secured, eth_type: ethType.ipv6, ip_proto: ipProto.udp, udp_src: 547, udp_dst: 546 }, actions: [] });
+  for (const icmpv6_type of [ND.routerAdvertisement, ND.redirect]) out.flow(base, "port_security", { priority: 200, match: { ...secured, ...icmpv6, icmpv6_type }, actions: [] });
+  for (const icmpv6_type of [ND.routerSolicitation, ND.neighbourSolicitation, ND.neighbourAdvertisement]) {
+    out.flow(base, "port_security", { priority: 110, match: { ...secured, ...icmpv6, icmpv6_type }, actions: [] });
+  }
   // Ports without port security: the services answer them too, policy does not apply.
-  flow("port_security", 60, { ...open, eth_type: ethType.arp }, toStage("services"));
-  flow("port_security", 60, { ...open, ...DHCP_CLIENT }, toStage("services"));
-  for (const type of [ND.routerSolicitation, ND.neighbourSolicitation]) flow("port_security", 60, { ...open, ...icmpv6, icmpv6_type: type }, toStage("services"));
-  flow("port_security", 50, open, toStage("forward"));
+  out.flow(base, "port_security", { priority: 60, match: { ...open, eth_type: ethType.arp }, actions: toServices });
+  out.flow(base, "port_security", { priority: 60, match: { ...open, ...DHCP_CLIENT }, actions: toServices });
+  for (const icmpv6_type of [ND.routerSolicitation, ND.neighbourSolicitation]) {
+    out.flow(base, "port_security", { priority: 60, match: { ...open, ...icmpv6, icmpv6_type }, actions: toServices });
+  }
+  out.flow(base, "port_security", { priority: 50, match: open, actions: toForward });
 
   // ARP: the target's MAC lands in eth_dst if it is known; a probe for a duplicate is for the owner itself to answer.
   const arp = { eth_type: ethType.arp } as const;
-  flow("arp_nd", 110, { ...arp, arp_op: 1, arp_spa: "0.0.0.0" }, toStage("forward"));
-  flow("arp_nd", 100, { ...arp, arp_op: 1 }, setField("eth_dst", BROADCAST), copy("arp_tpa", "reg:nexthop"), callStage("neighbour"), toTable("arp_nd_reply"));
-  flow("arp_nd", 50, arp, toStage("forward"));
-  flow("arp_nd_reply", 100, { ...arp, eth_dst: GROUP_BIT }, toStage("forward"));
-  flow("arp_nd_reply", 50, arp,
-    setField("arp_op", 2), copy("arp_sha", "arp_tha"), copy("eth_dst", "arp_sha"), copy("arp_spa", "arp_tpa"), copy("reg:nexthop", "arp_spa"),
-    copy("eth_src", "eth_dst"), copy("arp_sha", "eth_src"), { type: "output", port: ofPorts.IN_PORT });
+  out.flow(base, "arp_nd", { priority: 110, match: { ...arp, arp_op: 1, arp_spa: "0.0.0.0" }, actions: toForward });
+  out.flow(base, "arp_nd", {
+    priority: 100, match: { ...arp, arp_op: 1 },
+    actions: [setField("eth_dst", BROADCAST), copy("arp_tpa", "reg:nexthop"), callStage("neighbour"), toTable("arp_nd_reply")],
+  });
+  out.flow(base, "arp_nd", { priority: 50, match: arp, actions: toForward });
+  out.flow(base, "arp_nd_reply", { priority: 100, match: { ...arp, eth_dst: GROUP_BIT }, actions: toForward });
+  out.flow(base, "arp_nd_reply", {
+    priority: 50, match: arp,
+    actions: [
+      setField("arp_op", 2), copy("arp_sha", "arp_tha"), copy("eth_dst", "arp_sha"), copy("arp_spa", "arp_tpa"), copy("reg:nexthop", "arp_spa"),
+      copy("eth_src", "eth_dst"), copy("arp_sha", "eth_src"), { type: "output", port: ofPorts.IN_PORT },
+    ],
+  });
 
   // Neighbour discovery likewise; nd_advertise is a table of its own because its fields exist only in an advertisement.
   const solicitation = { ...icmpv6, icmpv6_type: ND.neighbourSolicitation } as const;
-  flow("arp_nd", 110, { ...solicitation, ipv6_src: "::" }, toStage("forward"));
-  flow("arp_nd", 100, solicitation, setField("eth_dst", ALL_NODES), copy("ipv6_nd_target", "reg:nexthop6"), callStage("neighbour"), toTable("arp_nd_reply"));
-  flow("arp_nd_reply", 100, { ...solicitation, eth_dst: GROUP_BIT }, toStage("forward"));
-  flow("arp_nd_reply", 50, solicitation, setField("icmpv6_type", ND.neighbourAdvertisement), setField("icmpv6_code", 0), toTable("nd_advertise"));
-  flow("nd_advertise", 50, { ...icmpv6, icmpv6_type: ND.neighbourAdvertisement },
-    // Solicited and override flags, RFC 4861 section 4.4; option type 2: target link-layer address.
-    setField("nd_reserved", 0x60000000), setField("nd_options_type", 2), copy("eth_dst", "ipv6_nd_tll"),
-    copy("ipv6_src", "ipv6_dst"), copy("ipv6_nd_target", "ipv6_src"), copy("eth_src", "eth_dst"), copy("ipv6_nd_tll", "eth_src"),
-    { type: "output", port: ofPorts.IN_PORT });
+  out.flow(base, "arp_nd", { priority: 110, match: { ...solicitation, ipv6_src: "::" }, actions: toForward });
+  out.flow(base, "arp_nd", {
+    priority: 100, match: solicitation,
+    actions: [setField("eth_dst", ALL_NODES), copy("ipv6_nd_target", "reg:nexthop"), callStage("neighbour"), toTable("arp_nd_reply")],
+  });
+  out.flow(base, "arp_nd_reply", { priority: 100, match: { ...solicitation, eth_dst: GROUP_BIT }, actions: toForward });
+  out.flow(base, "arp_nd_reply", {
+    priority: 50, match: solicitation, actions: [setField("icmpv6_type", ND.neighbourAdvertisement), setField("icmpv6_code", 0), toTable("nd_advertise")],
+  });
+  out.flow(base, "nd_advertise", {
+    priority: 50, match: { ...icmpv6, icmpv6_type: ND.neighbourAdvertisement },
+    actions: [
+      // Solicited and override flags, RFC 4861 section 4.4; option type 2: target link-layer address.
+      setField("nd_reserved", 0x60000000), setField("nd_options_type", 2), copy("eth_dst", "ipv6_nd_tll"),
+      copy("ipv6_src", "ipv6_dst"), copy("ipv6_nd_target", "ipv6_src"), copy("eth_src", "eth_dst"), copy("ipv6_nd_tll", "eth_src"),
+      { type: "output", port: ofPorts.IN_PORT },
+    ],
+  });
 
-  flow("l2_lookup", 50, { eth_dst: GROUP_BIT, "reg:from_tunnel": 0 }, callTable("flood_remote"), toTable("flood_local"));
-  flow("l2_lookup", 50, { eth_dst: GROUP_BIT, "reg:from_tunnel": 1 }, toTable("flood_local"));
-}
+  out.flow(base, "l2_lookup", { priority: 50, match: { eth_dst: GROUP_BIT, "reg:from_tunnel": 0 }, actions: [callTable("flood_remote"), toTable("flood_local")] });
+  out.flow(base, "l2_lookup", { priority: 50, match: { eth_dst: GROUP_BIT, "reg:from_tunnel": 1 }, actions: [toTable("flood_local")] });
+});

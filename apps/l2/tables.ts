@@ -1,21 +1,33 @@
 // l2's tables. From a VM: classify, port_security, then services (ARP, ND) or policy, l2_lookup, locate.
 // From a tunnel: classify, l2_lookup, locate.
-import type { PipelineDecl } from "#app";
+import { definePipeline } from "#app";
 
-export const pipeline = {
+export const l2 = definePipeline({
   tables: {
-    classify: { stage: "classify", miss: "drop", about: "local port or VNI -> network and sender" },
-    port_security: { stage: "admission", miss: "drop", about: "only the port's own MAC and addresses may send" },
-    arp_nd: { stage: "services", miss: "next", about: "ARP requests and neighbour solicitations: look the target up" },
-    arp_nd_reply: { stage: "services", miss: "drop", aside: true, about: "known target: answer on its behalf; unknown: flood the question" },
-    nd_advertise: { stage: "services", miss: "drop", aside: true, about: "the rest of a neighbour advertisement" },
-    l2_lookup: { stage: "forward", miss: "sibling", about: "destination MAC -> port and chassis; group addresses -> flood" },
-    neighbour: { stage: "neighbour", miss: "drop", about: "address in a network -> MAC" },
-    flood_remote: { stage: "flood", miss: "drop", about: "one copy to each other chassis with a port of the network" },
-    flood_local: { stage: "flood", miss: "drop", aside: true, about: "one copy to each local port of the network" },
-    locate: { stage: "locate", miss: "next", about: "local port: its policy and OpenFlow port; else on to the tunnels" },
+    port_security: {
+      stage: "admission", miss: "drop", about: "only the port's own MAC and addresses may send",
+      match: [
+        "reg:in_port_key", "reg:secured", "eth_src", "eth_type", "arp_sha", "arp_spa", "ipv4_src", "ipv6_src", "ip_proto", "udp_src", "udp_dst",
+        "icmpv6_type", "ipv6_nd_target", "ipv6_nd_sll", "ipv6_nd_tll",
+      ],
+    },
+    arp_nd: {
+      stage: "services", miss: "next", about: "ARP requests and neighbour solicitations: look the target up",
+      match: ["eth_type", "arp_op", "arp_spa", "ip_proto", "icmpv6_type", "ipv6_src"],
+    },
+    arp_nd_reply: {
+      stage: "services", miss: "drop", aside: true, about: "known target: answer on its behalf; unknown: flood the question",
+      match: ["eth_dst", "eth_type", "ip_proto", "icmpv6_type"],
+    },
+    nd_advertise: { stage: "services", miss: "drop", aside: true, about: "the rest of a neighbour advertisement", match: ["eth_type", "ip_proto", "icmpv6_type"] },
+    l2_lookup: { stage: "forward", miss: "sibling", about: "destination MAC -> port and chassis; group addresses -> flood", match: ["reg:net", "reg:from_tunnel", "eth_dst"] },
+    neighbour: { stage: "neighbour", miss: "sibling", about: "address in a network -> MAC", match: ["reg:net", "reg:nexthop"] },
+    flood_remote: { stage: "flood", miss: "drop", about: "one copy to each other chassis with a port of the network", match: ["reg:net"] },
+    flood_local: { stage: "flood", miss: "drop", aside: true, about: "one copy to each local port of the network", match: ["reg:net", "reg:flood_chunk"] },
+    locate: { stage: "locate", miss: "next", about: "local port: its policy and OpenFlow port; else on to the tunnels", match: ["reg:out_port_key", "eth_type"] },
+    push_tag: { stage: "egress", miss: "next", about: "the VLAN tag of a port that is reached behind another's OpenFlow port", match: ["reg:out_port_key"] },
   },
   registers: {
     flood_chunk: { bits: 8, about: "which part of a long list of local ports" },
   },
-} as const satisfies PipelineDecl;
+});

@@ -1,14 +1,15 @@
 // Routers, their interfaces and extra routes. An interface is a port of l2 with a RouterInterface row beside it: that row,
 // not the port's device_owner, says that the port is the router's.
 import {
-  badRequest, boolean, conflict, contains, invalidFor, invalidInput, ip, isObject, notFound, overlap, parseCidr, parseIp, parseUuid, show, strictCidr,
-  type Action, type Alias, type ApiContext, type Convert, type Extension, type ReadView, type Resource, type Tx, type Values,
+  badRequest, conflict, contains, defineResource, extendResource, invalidFor, invalidInput, isObject, makeCheck, notFound, orNull, overlap, parseCidr, parseIp, parseUuid, show,
+  type Action, type Alias, type ApiContext, type Convert, type Converter, type ReadView, type Tx, type Values,
 } from "#app";
-import { addressId, addressTable, portTable, type Address, type Port } from "../l2/model.ts";
-import { subnetTable, type Subnet } from "../ipam/model.ts";
-import { routerInterfaceTable, routerTable, type Route, type Router, type RouterInterface } from "./model.ts";
+import { addressId, addressTable, deviceOwner, portResource, portTable, type Address, type Port } from "../l2/model.ts";
+import { subnetResource, subnetTable, type Subnet } from "../ipam/model.ts";
+import { routerInterfaceTable, routerResource, routerTable, type StaticRoute, type Router, type RouterInterface } from "./model.ts";
 
-const ROUTER_INTERFACE = "network:router_interface";
+const ip = makeCheck({ type: "ip" });
+const strictCidr = makeCheck({ type: "strict-cidr" });
 const MAX_ROUTES = 30;
 
 const badRouter = (message: string): Error => badRequest(`Bad router request: ${message}.`, "BadRequest");
@@ -87,28 +88,28 @@ const interfaceInfo = (router: Router, port: Port, subnetIds: readonly string[])
 const fixedIpsOf = (i: Interface): { subnet_id: string; ip_address: string }[] => i.addresses.map((a) => ({ subnet_id: a.subnet_id, ip_address: a.ip }));
 
 function addBySubnet(tx: Tx, router: Router, subnetId: string, ctx: ApiContext): Port {
-  const subnet = ctx.visible<Subnet>("subnet", subnetId);
+  const subnet = ctx.visible(subnetResource, subnetId);
   if (subnet.gateway_ip === null) throw badRouter("Subnet for router interface must have a gateway IP");
   checkConnectable(tx, router, subnet);
   const fixed = { subnet_id: subnet.id, ip_address: subnet.gateway_ip };
   if (subnet.ip_version === 6) {
     // The IPv6 prefixes of a network share one interface, for there is one link-local address that hosts route to.
     const shared = interfacesOf(tx, router.id).find((i) => i.port.network_id === subnet.network_id && i.addresses.length > 0 && i.addresses.every((a) => a.family === 6));
-    if (shared !== undefined) return ctx.update<Port>("port", shared.port.id, { fixed_ips: [...fixedIpsOf(shared), fixed] });
+    if (shared !== undefined) return ctx.update(portResource, shared.port.id, { fixed_ips: [...fixedIpsOf(shared), fixed] });
   }
-  const port = ctx.create<Port>("port", {
+  const port = ctx.create(portResource, {
     project_id: router.project_id,
     network_id: subnet.network_id,
     fixed_ips: [fixed],
     device_id: router.id,
-    device_owner: ROUTER_INTERFACE,
+    device_owner: deviceOwner.routerInterface,
   });
   tx.put(routerInterfaceTable, { id: port.id, router_id: router.id, network_id: port.network_id });
   return port;
 }
 
 function addByPort(tx: Tx, router: Router, portId: string, ctx: ApiContext): { port: Port; subnets: readonly string[] } {
-  const port = ctx.visible<Port>("port", portId);
+  const port = ctx.visible(portResource, portId);
   // A network's owner sees the ports of others on it, but may not take them.
   if (!ctx.internal && !ctx.caller.admin && port.project_id !== ctx.caller.projectId) throw notFound("PortNotFound", `Port ${portId} could not be found.`);
   if (port.device_id !== "" || tx.get(routerInterfaceTable, port.id) !== undefined) {
@@ -123,13 +124,13 @@ function addByPort(tx: Tx, router: Router, portId: string, ctx: ApiContext): { p
     throw badRouter(`Cannot have multiple router ports with the same network id if both contain IPv6 subnets: network ${port.network_id}`);
   }
   tx.put(routerInterfaceTable, { id: port.id, router_id: router.id, network_id: port.network_id });
-  return { port: ctx.update<Port>("port", port.id, { device_id: router.id, device_owner: ROUTER_INTERFACE }), subnets: subnets.map((s) => s.id) };
+  return { port: ctx.update(portResource, port.id, { device_id: router.id, device_owner: deviceOwner.routerInterface }), subnets: subnets.map((s) => s.id) };
 }
 
-const addInterface: Action = {
+const addInterface: Action<Router> = {
   about: "Connects a subnet by its gateway address, or an unused port with the addresses it has.",
-  policy: "admin / member@project",
-  run(tx, row: Router, body, ctx) {
+  policy: "rule:admin_only or (role:member and project_id:%(project_id)s)",
+  run(tx, row, body, ctx) {
     const { subnet_id, port_id } = attachBody(body);
     if (subnet_id !== undefined && port_id !== undefined) throw badRouter("Cannot specify both subnet-id and port-id");
     let info: Record<string, unknown>;
@@ -138,7 +139,7 @@ const addInterface: Action = {
       const { port, subnets } = addByPort(tx, row, port_id!, ctx);
       info = interfaceInfo(row, port, subnets);
     }
-    ctx.bump("router", row.id);
+    ctx.bump(routerResource, row.id);
     return info;
   },
 };
@@ -159,17 +160,17 @@ function findInterface(tx: Tx, router: Router, { subnet_id, port_id }: Attach): 
   return { found, part: found.subnets.length > 1 ? subnet_id : undefined };
 }
 
-const removeInterface: Action = {
+const removeInterface: Action<Router> = {
   about: "Disconnects a subnet or port; the port is deleted.",
-  policy: "admin / member@project",
-  run(tx, row: Router, body, ctx) {
+  policy: "rule:admin_only or (role:member and project_id:%(project_id)s)",
+  run(tx, row, body, ctx) {
     const names = attachBody(body);
     const { found, part } = findInterface(tx, row, names);
     const leaving = part === undefined ? found.subnets : found.subnets.filter((s) => s.id === part);
     checkNotStranded(row, leaving);
-    if (part === undefined) ctx.remove("port", found.port.id);
-    else ctx.update("port", found.port.id, { fixed_ips: fixedIpsOf(found).filter((f) => f.subnet_id !== part) });
-    ctx.bump("router", row.id);
+    if (part === undefined) ctx.remove(portResource, found.port.id);
+    else ctx.update(portResource, found.port.id, { fixed_ips: fixedIpsOf(found).filter((f) => f.subnet_id !== part) });
+    ctx.bump(routerResource, row.id);
     return interfaceInfo(row, found.port, leaving.map((s) => s.id));
   },
 };
@@ -183,7 +184,7 @@ const presentRouter = { status: "ACTIVE", external_gateway_info: null };
 const routeList: Convert = (value, attribute) => {
   if (value === null) return [];
   if (!Array.isArray(value)) throw invalidFor(attribute, `'${show(value)}' is not a list`);
-  return (value as readonly unknown[]).map((item): Route => {
+  return (value as readonly unknown[]).map((item): StaticRoute => {
     if (!isObject(item) || Object.keys(item).length !== 2 || item.destination === undefined || item.nexthop === undefined) {
       throw invalidFor(attribute, `Invalid data format for route: '${show(item)}'`);
     }
@@ -194,10 +195,10 @@ const routeList: Convert = (value, attribute) => {
   });
 };
 
-const invalidRoutes = (routes: readonly Route[], reason: string): Error =>
+const invalidRoutes = (routes: readonly StaticRoute[], reason: string): Error =>
   badRequest(`Invalid format for routes: ${show(routes)}, ${reason}`, "InvalidRoutes");
 
-function checkRoutes(tx: Tx, router: Router, routes: readonly Route[]): void {
+function checkRoutes(tx: Tx, router: Router, routes: readonly StaticRoute[]): void {
   if (routes.length > MAX_ROUTES) throw badRequest(`Unable to complete operation for ${router.id}. The number of routes exceeds the maximum ${MAX_ROUTES}.`, "RoutesExhausted");
   const interfaces = interfacesOf(tx, router.id);
   const prefixes = interfaces.flatMap((i) => i.subnets.map((s) => parseCidr(s.cidr)!));
@@ -213,14 +214,14 @@ function checkRoutes(tx: Tx, router: Router, routes: readonly Route[]): void {
   }
 }
 
-function bodyRoutes(body: Values): readonly Route[] {
+function bodyRoutes(body: Values): readonly StaticRoute[] {
   const router = body.router;
   if (!isObject(router) || router.routes === undefined) throw badRequest("Unable to find 'router' with 'routes' in request body");
-  const routes = routeList(router.routes, "routes") as readonly Route[];
+  const routes = routeList(router.routes, "routes") as readonly StaticRoute[];
   return [...new Map(routes.map((r) => [routeKey(r), r])).values()];
 }
 
-const routeKey = (r: Route): string => `${r.destination} ${r.nexthop}`;
+const routeKey = (r: StaticRoute): string => `${r.destination} ${r.nexthop}`;
 
 /** All of a router, as its member URI shows it. */
 const shownRouter = (r: Router): Record<string, unknown> => ({
@@ -238,12 +239,12 @@ const shownRouter = (r: Router): Record<string, unknown> => ({
   tags: r.tags,
 });
 
-const changeRoutes = (about: string, change: (now: readonly Route[], given: readonly Route[]) => readonly Route[]): Action => ({
+const changeRoutes = (about: string, change: (now: readonly StaticRoute[], given: readonly StaticRoute[]) => readonly StaticRoute[]): Action<Router> => ({
   about,
-  policy: "admin / member@project",
-  run(_tx, row: Router, body, ctx) {
+  policy: "rule:admin_only or (role:member and project_id:%(project_id)s)",
+  run(_tx, row, body, ctx) {
     const routes = change(row.routes, bodyRoutes(body));
-    const after = routes.length === row.routes.length ? row : ctx.update<Router>("router", row.id, { routes });
+    const after = routes.length === row.routes.length ? row : ctx.update(routerResource, row.id, { routes });
     return { router: shownRouter(after) };
   },
 });
@@ -256,20 +257,19 @@ const noGateway: Convert = (value) => {
   throw invalidInput("external_gateway_info cannot be set: external networks are not supported in this version");
 };
 
-const router: Resource<Router> = {
-  name: "router",
+const router = defineResource(routerResource, {
   collection: "routers",
   about: "Forwards between the subnets it is connected to.",
   alias: "router",
   table: routerTable,
   notFound: { type: "RouterNotFound", message: (id) => `Router ${id} could not be found.` },
   attributes: {
-    admin_state_up: { type: "boolean", about: "False: forwards nothing.", post: true, put: true, default: true, check: boolean, filter: true, sort: true },
+    admin_state_up: { type: "boolean", about: "False: forwards nothing.", post: true, put: true, default: true, filter: true, sort: true },
     status: { type: "string", about: "Always ACTIVE.", sort: true },
-    routes: { type: "object[]", about: "At most 30; each next hop must be in a connected subnet.", put: true, check: routeList, alias: "extraroute" },
-    external_gateway_info: { type: "object", about: "Always null: there are no external networks yet.", post: true, put: true, default: null, check: noGateway },
+    routes: { type: "object[]", about: "At most 30; each next hop must be in a connected subnet.", put: true, check: { convert: "routes" }, alias: "extraroute" },
+    external_gateway_info: { type: "object", about: "Always null: there are no external networks yet.", post: true, put: true, default: null, check: { convert: "no-gateway" } },
   },
-  policy: { create: "admin / member@project", get: "admin / reader@project", update: "admin / member@project", delete: "admin / member@project" },
+  policy: { create: "rule:admin_only or (role:member and project_id:%(project_id)s)", get: "rule:admin_only or (role:reader and project_id:%(project_id)s)", update: "rule:admin_only or (role:member and project_id:%(project_id)s)", delete: "rule:admin_only or (role:member and project_id:%(project_id)s)" },
   bulk: true,
 
   create(tx, standard, input) {
@@ -284,7 +284,7 @@ const router: Resource<Router> = {
   },
 
   update(tx, row, changes) {
-    const routes = (changes.routes as readonly Route[] | undefined) ?? row.routes;
+    const routes = (changes.routes as readonly StaticRoute[] | undefined) ?? row.routes;
     if (changes.routes !== undefined) checkRoutes(tx, row, routes);
     const after: Router = { ...row, admin_state_up: (changes.admin_state_up as boolean | undefined) ?? row.admin_state_up, routes };
     tx.put(routerTable, after);
@@ -309,6 +309,15 @@ const router: Resource<Router> = {
       return now.filter((r) => !gone.has(routeKey(r)));
     }),
   },
+});
+
+export const converters: Readonly<Record<string, Converter>> = {
+  routes: {
+    about: "routes by next hop",
+    form: orNull({ list: { dict: { destination: { check: { type: "strict-cidr" }, required: true }, nexthop: { check: { type: "ip" }, required: true } } } }),
+    run: routeList,
+  },
+  "no-gateway": { about: "null or {}: there are no external networks", form: orNull({ dict: {} }), run: noGateway },
 };
 
 // ---- guards of what routers stand on ----
@@ -324,7 +333,7 @@ function checkDevice(tx: Tx, port: Port, ctx: ApiContext): void {
 const servicePortInUse = (port: Port, router: string): Error =>
   conflict("ServicePortInUse", `Port ${port.id} cannot be deleted directly via the port API: has device owner ${port.device_owner}, it is an interface of router ${router}.`);
 
-const portGuard: Extension<Port> = {
+const portGuard = extendResource(portResource, {
   create: (tx, row, _input, ctx) => checkDevice(tx, row, ctx),
   update(tx, row, changes, ctx, before) {
     if (changes.device_id !== undefined && row.device_id !== before.device_id) checkDevice(tx, row, ctx);
@@ -338,14 +347,14 @@ const portGuard: Extension<Port> = {
     if (!ctx.internal) throw servicePortInUse(row, its.router_id);
     tx.delete(routerInterfaceTable, row.id);
   },
-};
+});
 
 const routerPortAt = (view: ReadView, networkId: string, address: string): RouterInterface | undefined => {
   const at = view.get(addressTable, addressId(networkId, address));
   return at === undefined ? undefined : view.get(routerInterfaceTable, at.port_id);
 };
 
-const subnetGuard: Extension<Subnet> = {
+const subnetGuard = extendResource(subnetResource, {
   update(tx, row, _changes, _ctx, before) {
     if (before.gateway_ip === null || row.gateway_ip === before.gateway_ip) return;
     const its = routerPortAt(tx, row.network_id, before.gateway_ip);
@@ -357,10 +366,10 @@ const subnetGuard: Extension<Subnet> = {
       throw conflict("SubnetInUse", `Unable to complete operation on subnet ${row.id}: One or more ports have an IP allocation from this subnet: it is connected to router ${its.router_id}.`);
     }
   },
-};
+});
 
-export const resources = [router] as unknown as readonly Resource<never>[];
-export const extend: Readonly<Record<string, Extension<never>>> = { port: portGuard, subnet: subnetGuard };
+export const resources = [router];
+export const extend = [portGuard, subnetGuard];
 export const aliases: readonly Alias[] = [
   { alias: "router", name: "Neutron L3 Router", description: "Routers between subnets.", updated: "2012-07-20T10:00:00-00:00" },
   { alias: "extraroute", name: "Neutron Extra Route", description: "Static routes of routers.", updated: "2013-02-01T10:00:00-00:00" },

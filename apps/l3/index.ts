@@ -1,19 +1,22 @@
 import type { App } from "#app";
-import { aliases, extend, resources } from "./api.ts";
-import { routerInterfaceTable, routerTable } from "./model.ts";
+import { aliases, converters, extend, resources } from "./api.ts";
+import { routerInterfaceTable, routerTable, routeTable, translationTable } from "./model.ts";
 import { l3Punt } from "./packet-in.ts";
-import { rules, staticFlows } from "./rules.ts";
-import { pipeline } from "./tables.ts";
+import { derive as routes } from "./routes.ts";
+import { rules, staticFlows, zones } from "./rules.ts";
+import { l3 } from "./tables.ts";
 
 export default {
   name: "l3",
   about: "routers between a project's networks, routed where the packet enters",
   requires: ["l2", "ipam"],
-  tables: [routerTable, routerInterfaceTable],
+  tables: [routerTable, routerInterfaceTable, routeTable, translationTable],
   resources,
   extend,
+  converters,
   aliases,
-  pipeline,
+  pipeline: l3,
+  derive: [...routes, ...zones],
   rules,
   staticFlows,
   packetIn: { l3_expired: l3Punt },

@@ -1,5 +1,5 @@
 // Packets whose lifetime ended at a router: the sender is told with ICMP time exceeded, as a router of metal would.
-import { contains, isLoopback, isMulticast, lastIp, parseCidr, parseIp, type Ip, type PacketInHandler, type ReadView } from "#app";
+import { contains, isLoopback, isMulticast, lastIp, parseCidr, parseIp, type Ip, type PacketInHandler, type PacketOut, type ReadView } from "#app";
 import {
   buildEthernet, buildIcmpv4Error, buildIcmpv6Error, buildIpv4, buildIpv6, ethertypes, icmpv4Types, icmpv6Types, ipProtocols, PacketError, parsePacket,
   type Packet,
@@ -21,7 +21,7 @@ interface Interface {
   readonly address: string;
 }
 
-export const l3Punt: PacketInHandler = (packet, view, log) => {
+export const l3Punt = ((packet, view: ReadView, log): readonly PacketOut[] => {
   const key = packet.register("in_port_key");
   const sender = key === 0 ? undefined : view.by(portTable, "key", String(key))[0];
   const network = view.by(networkTable, "key", String(packet.register("net")))[0];
@@ -53,7 +53,7 @@ export const l3Punt: PacketInHandler = (packet, view, log) => {
   // Behind another router the frame carries that router's MAC, not the sender's.
   const to = sender.network_id === network.id ? frame.eth.src : sender.mac_address;
   return [{ chassis: packet.chassis, outPort: packet.inPort, data: timeExceeded(frame, own, to) }];
-};
+}) satisfies PacketInHandler;
 
 /** Why there must be no error about this packet, if so. RFC 1812 section 4.3.2.7, RFC 4443 section 2.4 (e) */
 function noErrorAbout({ eth, ipv4, ipv6, icmpv4, icmpv6 }: Packet): string | undefined {

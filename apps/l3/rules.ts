@@ -1,135 +1,124 @@
 // How routers become flows. A router's flows are the same on every chassis; a chassis has those of the routers on its
 // own networks, and of the networks these lead to.
 import {
-  callStage, chassisScope, copy, each, ethType, ipProto, load, parseCidr, parseIp, contains, rule, setField, toStage, toTable,
-  type Emit, type FlowAction, type FlowMatch, type ReadView,
+  baseScope, callStage, chassisScope, claim, claimTable, copy, derivation, each, ethType, familyMatch, ipDst, ipProto, isIpv6, load, poolNumberTable, setField, toStage, toTable, zonePool,
+  type Claim, type Emit, type FlowAction, type RegisterName, type Scope, type TableName,
 } from "#app";
 import { ports as ofPorts } from "node-openflow";
-import { ipv4ToNumber, ipv6ToBigInt, linkLocal } from "packet-codec";
-import { subnetTable } from "../ipam/model.ts";
-import { addressTable, attachmentTable, lanScope, netScope, networkTable, portTable } from "../l2/model.ts";
-import { routerInterfaceTable, routerScope, routerTable } from "./model.ts";
+import { linkLocal } from "packet-codec";
+import { addressTable, attachmentTable, lanScope, membersScope, netScope, sendersScope } from "../l2/model.ts";
+import { enterScope, routerInterfaceTable, routerScope, routerSendersScope, routerTable, routeTable, translationTable, zoneHolder } from "./model.ts";
+import { chosenRoutes, legsOf, type Leg } from "./routes.ts";
+import { l3 } from "./tables.ts";
 
-interface Leg {
-  readonly portId: string;
-  readonly networkId: string;
-  readonly netKey: number;
-  readonly mac: string;
-  readonly addresses: readonly { readonly ip: string; readonly cidr: string }[];
-}
+type L3Action = FlowAction<TableName<typeof l3>, RegisterName<typeof l3>>;
 
-function legsOf(routerId: string, view: ReadView): Leg[] {
-  const legs: Leg[] = [];
-  for (const { id, network_id } of view.by(routerInterfaceTable, "router", routerId)) {
-    const port = view.get(portTable, id);
-    const network = view.get(networkTable, network_id);
-    if (port === undefined || network === undefined || !port.admin_state_up || !network.admin_state_up) continue;
-    const addresses = view.by(addressTable, "port", id).flatMap((a) => {
-      const subnet = view.get(subnetTable, a.subnet_id);
-      return subnet === undefined ? [] : [{ ip: a.ip, cidr: subnet.cidr }];
-    });
-    legs.push({ portId: id, networkId: network_id, netKey: network.key, mac: port.mac_address, addresses });
-  }
-  return legs;
-}
-
-const ETH_DST = { field: "eth_dst", ofs: 0, bits: 48 } as const;
-const ETH_SRC = { field: "eth_src", ofs: 0, bits: 48 } as const;
 const PREFIX_BASE = 100;
-const isV6 = (text: string): boolean => text.includes(":");
 
 /** To another network: `hop` is the next hop's address, or undefined when the destination itself is the neighbour. */
-function onward(leg: Leg, ipv6: boolean, hop: string | undefined): FlowAction[] {
-  const nexthop = ipv6 ? "nexthop6" : "nexthop";
+function onward(leg: Leg, ipv6: boolean, hop: string | undefined): L3Action[] {
   return [
     { type: "dec_ttl" },
     load("net", leg.netKey),
     setField("eth_src", leg.mac),
     // Stays zero when the neighbour is unknown, and nobody has that address.
     setField("eth_dst", "00:00:00:00:00:00"),
-    hop === undefined ? copy(ipv6 ? "ipv6_dst" : "ipv4_dst", `reg:${nexthop}`) : loadAddress(nexthop, hop),
+    hop === undefined ? copy(ipv6 ? "ipv6_dst" : "ipv4_dst", "reg:nexthop") : load("nexthop", hop),
     callStage("neighbour"),
     toStage("forward"),
   ];
 }
 
-function loadAddress(register: string, ip: string): FlowAction {
-  return load(register, isV6(ip) ? ipv6ToBigInt(ip) : ipv4ToNumber(ip));
-}
-
-const routing = rule({
+const routing = l3.rule({
   name: "routing",
-  about: "a router's connected networks and static routes, and its answers to ping",
+  about: "a router's networks, the best of its routes to each prefix, and its answers to ping",
   on: each(routerTable),
   emit(router, view, out) {
     if (!router.admin_state_up) return;
     const legs = legsOf(router.id, view);
+    const translates = view.count(translationTable, "router", router.id) > 0;
     const scope = routerScope(router.id);
-    const route = (cidr: string, actions: readonly FlowAction[], bonus: number): void => {
-      const ipv6 = isV6(cidr);
-      const prefix = Number(cidr.slice(cidr.indexOf("/") + 1));
-      const match: FlowMatch = { "reg:router": router.key, eth_type: ipv6 ? ethType.ipv6 : ethType.ip };
-      out.flow(scope, "l3_route", {
-        priority: PREFIX_BASE + 2 * prefix + bonus,
-        match: prefix === 0 ? match : { ...match, [ipv6 ? "ipv6_dst" : "ipv4_dst"]: cidr },
-        actions,
-      });
-    };
     for (const leg of legs) {
       const entry = enterScope(router.id, leg.networkId);
       out.include(lanScope(leg.networkId), entry);
       out.include(entry, scope);
       out.include(scope, netScope(leg.networkId));
+      // Whoever is on one leg may send to the others.
+      out.include(sendersScope(leg.networkId), routerSendersScope(router.id));
+      out.include(routerSendersScope(router.id), membersScope(leg.networkId));
       out.flow(entry, "l3_input", {
         priority: 100,
         match: { "reg:net": leg.netKey, eth_dst: leg.mac, "reg:from_tunnel": 0 },
-        actions: [load("router", router.key), toStage("route")],
+        actions: [load("router", router.key), toStage(translates ? "translate" : "route")],
       });
-      for (const { ip, cidr } of leg.addresses) {
-        route(cidr, onward(leg, isV6(cidr), undefined), 1);
-        answer(router.key, ip, scope, out);
-      }
-      if (leg.addresses.some((a) => isV6(a.ip))) answer(router.key, linkLocal(leg.mac), scope, out);
+      for (const { ip } of leg.addresses) answer(router.key, ip, scope, out);
+      if (leg.addresses.some((a) => isIpv6(a.ip))) answer(router.key, linkLocal(leg.mac), scope, out);
     }
-    const chosen = new Set<string>();
-    for (const { destination, nexthop } of router.routes) {
-      if (chosen.has(destination)) continue; // of equal destinations the first is used
-      const hop = parseIp(nexthop);
-      const leg = hop === undefined ? undefined : legs.find((l) => l.addresses.some((a) => contains(parseCidr(a.cidr)!, hop)));
-      if (leg === undefined) continue;
-      chosen.add(destination);
-      route(destination, onward(leg, isV6(destination), nexthop), 0);
+    for (const { destination, nexthop, leg } of chosenRoutes(view.by(routeTable, "router", router.id), legs)) {
+      const prefix = Number(destination.slice(destination.indexOf("/") + 1));
+      out.flow(scope, "l3_route", {
+        priority: PREFIX_BASE + prefix,
+        match: { "reg:router": router.key, ...familyMatch(destination), ...(prefix === 0 ? {} : ipDst(destination)) },
+        actions: onward(leg, isIpv6(destination), nexthop ?? undefined),
+      });
+      if (nexthop === null) continue;
       // The hop may be another router on that network, which then has to be there as well.
       const owner = view.get(addressTable, `${leg.networkId}/${nexthop}`);
       const other = owner === undefined ? undefined : view.get(routerInterfaceTable, owner.port_id);
       if (other !== undefined && other.router_id !== router.id) {
         out.include(scope, enterScope(other.router_id, leg.networkId));
+        out.include(routerSendersScope(other.router_id), routerSendersScope(router.id));
       }
     }
   },
 });
 
-/** The way into a router from one of its networks: for chassis on that network, and those that come through another router. */
-const enterScope = (routerId: string, networkId: string): string => `router:${routerId}/from:${networkId}`;
-
 /** The router's own address: pings are answered in the switch, anything else to it is dropped. */
-function answer(key: number, ip: string, scope: string, out: Emit): void {
-  const ipv6 = isV6(ip);
-  const [src, dst] = ipv6 ? ["ipv6_src", "ipv6_dst"] : ["ipv4_src", "ipv4_dst"];
-  const to: FlowMatch = { "reg:router": key, eth_type: ipv6 ? ethType.ipv6 : ethType.ip, [dst]: ip };
-  const echo: FlowMatch = ipv6 ? { ...to, ip_proto: ipProto.icmpv6, icmpv6_type: 128, icmpv6_code: 0 } : { ...to, ip_proto: ipProto.icmp, icmpv4_type: 8, icmpv4_code: 0 };
-  out.flow(scope, "l3_route", {
-    priority: 1100,
-    match: echo,
-    actions: [
-      copy(src, dst), setField(src, ip), ipv6 ? setField("icmpv6_type", 129) : setField("icmpv4_type", 0), setField("ip_ttl", 64),
-      { type: "stack_push", field: ETH_DST }, copy("eth_src", "eth_dst"), { type: "stack_pop", field: ETH_SRC }, { type: "output", port: ofPorts.IN_PORT },
-    ],
-  });
+function answer(key: number, ip: string, scope: Scope, out: Emit<typeof l3>): void {
+  const to = { "reg:router": key, ...familyMatch(ip), ...ipDst(ip) } as const;
+  const back = [
+    setField("ip_ttl", 64), { type: "stack_push", from: "eth_dst" }, copy("eth_src", "eth_dst"), { type: "stack_pop", to: "eth_src" }, { type: "output", port: ofPorts.IN_PORT },
+  ] as const;
+  if (isIpv6(ip)) {
+    out.flow(scope, "l3_route", {
+      priority: 1100, match: { ...to, ip_proto: ipProto.icmpv6, icmpv6_type: 128, icmpv6_code: 0 },
+      actions: [copy("ipv6_src", "ipv6_dst"), setField("ipv6_src", ip), setField("icmpv6_type", 129), ...back],
+    });
+  } else {
+    out.flow(scope, "l3_route", {
+      priority: 1100, match: { ...to, ip_proto: ipProto.icmp, icmpv4_type: 8, icmpv4_code: 0 },
+      actions: [copy("ipv4_src", "ipv4_dst"), setField("ipv4_src", ip), setField("icmpv4_type", 0), ...back],
+    });
+  }
   out.flow(scope, "l3_route", { priority: 800, match: to, actions: [] });
 }
 
-const expired = rule({
+const routerZone = l3.rule({
+  name: "router-zone",
+  about: "the conntrack zone of a router that translates, on one chassis",
+  on: each(poolNumberTable),
+  emit(number, view, out) {
+    if (number.pool !== zonePool.name || number.going || !number.holder.startsWith(zoneHolder(""))) return;
+    const router = view.get(routerTable, number.holder.slice(zoneHolder("").length));
+    if (router === undefined) return;
+    out.flow(chassisScope(number.part), "router_zone", { priority: 100, match: { "reg:router": router.key }, actions: [load("router_zone", number.n), { type: "next" }] });
+  },
+});
+
+export const zones = [
+  derivation({
+    name: "zone-claim",
+    on: each(translationTable),
+    into: claimTable,
+    reads: [routerInterfaceTable, attachmentTable],
+    derive(translation, view): Claim[] {
+      const chassis = new Set(view.by(routerInterfaceTable, "router", translation.router_id).flatMap((leg) => view.pairKeys(attachmentTable, "network_chassis", leg.network_id)));
+      return [...chassis].sort().map((c) => claim(`l3/router-zone/${translation.id}`, zonePool, c, zoneHolder(translation.router_id)));
+    },
+  }),
+];
+
+const expired = l3.rule({
   name: "expired",
   about: "expired packets of a local port go to the controller, at the port's own rate",
   on: each(attachmentTable),
@@ -138,10 +127,10 @@ const expired = rule({
   },
 });
 
-export const rules = [routing, expired];
+export const rules = [routing, routerZone, expired];
 
-export function staticFlows(out: Emit): void {
+export const staticFlows = l3.static((out) => {
   for (const eth_type of [ethType.ip, ethType.ipv6]) {
-    for (const ip_ttl of [0, 1]) out.flow("base", "l3_route", { priority: 1000, match: { eth_type, ip_ttl }, actions: [toTable("l3_expired")] });
+    for (const ip_ttl of [0, 1]) out.flow(baseScope, "l3_route", { priority: 1000, match: { eth_type, ip_ttl }, actions: [toTable("l3_expired")] });
   }
-}
+});

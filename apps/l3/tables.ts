@@ -1,14 +1,16 @@
 // Routing, done where the packet enters: l3_input takes what is addressed to a router's MAC, l3_route chooses the next
 // network and hop, the neighbour stage finds the MAC, and the packet goes on as if sent in that network.
-import type { PipelineDecl } from "#app";
+import { definePipeline } from "#app";
 
-export const pipeline = {
+export const l3 = definePipeline({
   tables: {
-    l3_input: { stage: "forward", miss: "sibling", about: "packets for the MAC of a router interface" },
-    l3_route: { stage: "route", miss: "drop", about: "longest prefix -> next network and hop; pings of the router itself; expired packets" },
-    l3_expired: { stage: "route", miss: "drop", aside: true, about: "expired packets, metered for each sending port, to the controller for an ICMP error" },
+    l3_input: { stage: "forward", miss: "sibling", about: "packets for the MAC of a router interface", match: ["reg:net", "reg:from_tunnel", "eth_dst"] },
+    router_zone: { stage: "translate", miss: "next", about: "a router that translates has a conntrack zone on each chassis", match: ["reg:router"] },
+    l3_route: {
+      stage: "route", miss: "drop", about: "longest prefix -> next network and hop; pings of the router itself; expired packets",
+      match: ["reg:router", "eth_type", "ipv4_dst", "ipv6_dst", "ip_proto", "ip_ttl", "icmpv4_type", "icmpv4_code", "icmpv6_type", "icmpv6_code"],
+    },
+    l3_expired: { stage: "route", miss: "drop", aside: true, about: "expired packets, metered for each sending port, to the controller for an ICMP error", match: ["reg:in_port_key"] },
   },
-  registers: {
-    router: { bits: 32, about: "key of the router the packet is in" },
-  },
-} as const satisfies PipelineDecl;
+  registers: {},
+});

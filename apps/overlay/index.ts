@@ -1,13 +1,14 @@
 import type { App } from "#app";
-import { derive, profileTable, rules } from "./rules.ts";
-import { pipeline } from "./tables.ts";
+import { derive, profileTable, rules, staticFlows } from "./rules.ts";
+import { overlay } from "./tables.ts";
 
 export default {
   name: "overlay",
   about: "tunnels between chassis: Geneve, VXLAN, GRE by what two of them share",
   requires: ["l2"],
   tables: [profileTable],
-  pipeline,
+  pipeline: overlay,
   derive,
   rules,
+  staticFlows,
 } satisfies App;

@@ -14,8 +14,8 @@ export const encapOverhead = (type: EncapType, outer: 4 | 6): number => overhead
 /** Largest MTU a tenant network can have with the worst encapsulation that any pair of chassis may use. */
 export function tenantMtu(view: ReadView): number {
   let worst = 0;
-  for (const c of view.all(chassisTable)) {
-    for (const type of c.encap_types) worst = Math.max(worst, encapOverhead(type, c.encap_ip.includes(":") ? 6 : 4));
+  for (const type of Object.keys(overheadV4) as EncapType[]) {
+    for (const outer of [4, 6] as const) if (view.count(chassisTable, "encap", `${type}/${outer}`) > 0) worst = Math.max(worst, encapOverhead(type, outer));
   }
   return UNDERLAY_MTU - (worst === 0 ? encapOverhead("geneve", 4) : worst);
 }

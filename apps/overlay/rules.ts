@@ -1,8 +1,16 @@
-// Tunnels. One flow-based tunnel port per encapsulation and chassis, with the same OpenFlow number everywhere; one flow
+// Tunnels: ingress and egress of tunnel segments. One flow-based tunnel port per encapsulation and chassis, with the same OpenFlow number everywhere; one flow
 // per peer chassis. Which encapsulation two chassis use depends on what both have: chassis with the same list and
 // underlay family form a profile, and a peer's flow is compiled once per profile.
-import { chassisScope, chassisTable, copy, defineTable, derivation, each, rule, setField, type Chassis, type EncapType, type FlowAction, type Row } from "#app";
-import { hostScope } from "../l2/model.ts";
+//
+// Who may come in: a frame is taken when its outer source is a chassis that may send into some network here and its VNI is one of the
+// networks here. Both are a conjunction in the first table, one row for each sender and one for each network, never their product.
+// What this does not stop: a chassis that was taken over can send into every network that its peers have.
+import {
+  baseScope, callTable, chassisScope, chassisTable, copy, core, defineTable, derivation, each, isIpv6, load, setField, toStage,
+  type Chassis, type EncapType, type ReadView, type Row,
+} from "#app";
+import { fromScope, hostScope, lanScope, netScope, networkTable, segmentTable, type Segment } from "../l2/model.ts";
+import { overlay } from "./tables.ts";
 
 /** OpenFlow port of each encapsulation's tunnel port, on every chassis. Ports end at 0xfeff. */
 export const tunnelPort: Readonly<Record<EncapType, number>> = { geneve: 65_101, vxlan: 65_102, gre: 65_103 };
@@ -16,15 +24,25 @@ export const profileTable = defineTable<Profile>()("encap_profile", { derived: t
 
 const profileOf = (c: Chassis): string | undefined => (c.encap_ip === "" || c.encap_types.length === 0 ? undefined : `${c.encap_types.join(",")}/${c.encap_ip.includes(":") ? 6 : 4}`);
 
+const OWN = "overlay/";
+
 export const derive = [
   derivation({
     name: "encap-profile",
     on: each(chassisTable),
     into: profileTable,
+    reads: [],
     derive: (c) => {
       const profile = profileOf(c);
       return profile === undefined ? undefined : { id: c.id, profile };
     },
+  }),
+  derivation({
+    name: "tunnel-segment",
+    on: each(networkTable),
+    into: segmentTable,
+    reads: [],
+    derive: (network): Segment => ({ id: `${OWN}${network.id}`, network_id: network.id, type: "tunnel", physical_network: null, segmentation_id: network.key }),
   }),
 ];
 
@@ -34,7 +52,7 @@ export function sharedEncap(a: readonly string[], b: readonly string[]): EncapTy
   return common[0] as EncapType | undefined;
 }
 
-const tunnelPorts = rule({
+const tunnelPorts = overlay.rule({
   name: "tunnel-ports",
   about: "the tunnel ports of a chassis, one for each of its encapsulations",
   on: each(chassisTable),
@@ -43,14 +61,16 @@ const tunnelPorts = rule({
     if (profile === undefined) return;
     out.variant(chassis.id, profile);
     for (const type of chassis.encap_types) {
-      out.ovsPort(chassisScope(chassis.id), { name: portName[type], type, options: { remote_ip: "flow", key: "flow" }, ofport: tunnelPort[type] });
+      out.row(chassisScope(chassis.id), "Port", portName[type], {
+        interface: { type, options: { remote_ip: "flow", key: "flow", local_ip: chassis.encap_ip }, ofport_request: tunnelPort[type] },
+      });
     }
     // Broadcast goes to every member chassis of a network; the copy for oneself ends here.
     out.flow(chassisScope(chassis.id), "tunnel_out", { priority: 200, match: { "reg:out_host": chassis.key }, actions: [] });
   },
 });
 
-const peer = rule({
+const peer = overlay.rule({
   name: "peer",
   about: "how other chassis reach this one",
   on: each(chassisTable),
@@ -62,14 +82,58 @@ const peer = rule({
       if (!profile.endsWith(family)) continue; // an IPv4 endpoint cannot reach an IPv6 one
       const type = sharedEncap(chassis.encap_types, profile.slice(0, -2).split(","));
       if (type === undefined) continue;
-      const destination: FlowAction = family === "/6" ? setField("tun_ipv6_dst", chassis.encap_ip) : setField("tun_ipv4_dst", chassis.encap_ip);
-      out.flow(hostScope(chassis.key) + profile, "tunnel_out", {
+      const destination = family === "/6" ? setField("tun_ipv6_dst", chassis.encap_ip) : setField("tun_ipv4_dst", chassis.encap_ip);
+      out.flow(hostScope(chassis.key, profile), "tunnel_out", {
         priority: 100,
         match: { "reg:out_host": chassis.key },
         actions: [copy("reg:net", { field: "tunnel_id", ofs: 0, bits: 32 }), destination, { type: "output", port: tunnelPort[type] }],
       });
     }
+    out.into(core).flow(fromScope(chassis.id), "classify", {
+      priority: 50,
+      match: isIpv6(chassis.encap_ip) ? { tun_ipv6_src: chassis.encap_ip } : { tun_ipv4_src: chassis.encap_ip },
+      actions: [{ type: "conjunction", id: KNOWN_SENDER, clause: 0, n_clauses: 2 }],
+    });
+  },
+});
+const KNOWN_SENDER = 1;
+
+/** The network's VNI: what an app says of it, else the one that the overlay gave it. */
+function vniOf(view: ReadView, networkId: string): number | undefined {
+  const tunnels = view.by(segmentTable, "network", networkId).filter((s) => s.type !== "vlan" && s.type !== "flat" && s.segmentation_id !== null);
+  const said = tunnels.filter((s) => !s.id.startsWith(OWN)).sort((a, b) => (a.id < b.id ? -1 : 1));
+  return (said[0] ?? tunnels[0])?.segmentation_id ?? undefined;
+}
+
+const vni = overlay.rule({
+  name: "vni",
+  about: "the VNI of a network in tunnels, in and out",
+  on: each(networkTable),
+  emit(network, view, out) {
+    const id = vniOf(view, network.id);
+    if (id === undefined) return;
+    const first = out.into(core);
+    first.flow(lanScope(network.id), "classify", { priority: 50, match: { tunnel_id: id }, actions: [{ type: "conjunction", id: KNOWN_SENDER, clause: 1, n_clauses: 2 }] });
+    if (id === network.key) return;
+    first.flow(lanScope(network.id), "classify", {
+      priority: 51, match: { conj_id: KNOWN_SENDER, tunnel_id: id }, actions: [load("net", network.key), load("from_tunnel", 1), toStage("forward")],
+    });
+    // Other copies of the packet may go elsewhere: the key comes back after the tunnel.
+    out.flow(netScope(network.id), "tunnel_out", {
+      priority: 110,
+      match: { "reg:net": network.key, "reg:vni_loaded": 0 },
+      actions: [load("net", id), load("vni_loaded", 1), callTable("tunnel_out"), load("net", network.key), load("vni_loaded", 0)],
+    });
   },
 });
 
-export const rules = [tunnelPorts, peer];
+export const rules = [tunnelPorts, peer, vni];
+
+export const staticFlows = overlay.static((out) => {
+  const first = out.into(core);
+  first.flow(baseScope, "classify", {
+    priority: 50, match: { conj_id: KNOWN_SENDER }, actions: [copy({ field: "tunnel_id", ofs: 0, bits: 32 }, "reg:net"), load("from_tunnel", 1), toStage("forward")],
+  });
+  // Strangers, and networks that are not here: dropped, and counted.
+  for (const port of Object.values(tunnelPort)) first.flow(baseScope, "classify", { priority: 10, match: { in_port: port }, actions: [] });
+});

@@ -1,8 +1,11 @@
 // The way out to other chassis.
-import type { PipelineDecl } from "#app";
+import { definePipeline } from "#app";
 
-export const pipeline = {
+export const overlay = definePipeline({
   tables: {
-    tunnel_out: { stage: "locate", miss: "drop", about: "chassis -> encapsulation and tunnel endpoint" },
+    tunnel_out: { stage: "locate", miss: "drop", about: "chassis -> encapsulation and tunnel endpoint", match: ["reg:net", "reg:out_host", "reg:vni_loaded"] },
   },
-} as const satisfies PipelineDecl;
+  registers: {
+    vni_loaded: { bits: 1, about: "net holds the VNI of a network whose key is another" },
+  },
+});

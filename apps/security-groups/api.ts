@@ -1,14 +1,14 @@
 // Security groups and their rules, the groups of ports, and the rows that the flow rules work from: Policy (a set of groups
 // that ports have) and RemoteUse (a group's rules that refer to another).
 import {
-  AUTO, badRequest, boolean, conflict, formatCidr, notFound, oneOf, orNull, parseCidr, uuid, uuidList,
-  type Alias, type ApiContext, type Attribute, type Caller, type Convert, type Extension, type ReadView, type Resource, type Tx, type Values,
+  AUTO, badRequest, conflict, defineResource, extendResource, formatCidr, notFound, orNull, parseCidr,
+  type Alias, type ApiContext, type Attribute, type Caller, type Check, type ReadView, type Tx, type Values,
 } from "#app";
-import type { Network, Port } from "../l2/model.ts";
+import { isNetworkPort, networkResource, portResource } from "../l2/model.ts";
 import {
-  groupTable, NO_GROUPS_POLICY, policyTable, portGroupsTable, remoteUseId, remoteUseTable, ruleTable, type PortGroups, type SecurityGroup, type SecurityGroupRule,
+  groupResource, groupTable, NO_GROUPS_POLICY, policyTable, portGroupsTable, remoteUseId, remoteUseTable, ruleResource, ruleTable, type PortGroups, type SecurityGroup, type SecurityGroupRule,
 } from "./model.ts";
-import { checkRule, ethertype, portNumber, protocol, remotePrefix, ruleKey } from "./rule-checks.ts";
+import { checkRule, ruleKey, type Content } from "./rule-checks.ts";
 
 const DEFAULT = "default";
 const DEFAULT_DESCRIPTION = "Default security group";
@@ -20,7 +20,7 @@ const MAX_KEY = 2 ** 32 - 1;
 const defaultGroup = (view: ReadView, projectId: string): SecurityGroup | undefined => view.by(groupTable, "project_name", `${projectId}|${DEFAULT}`)[0];
 
 function ensureDefault(tx: Tx, ctx: ApiContext, projectId: string): SecurityGroup {
-  return defaultGroup(tx, projectId) ?? ctx.create<SecurityGroup>("security_group", { project_id: projectId, name: DEFAULT, description: DEFAULT_DESCRIPTION });
+  return defaultGroup(tx, projectId) ?? ctx.create(groupResource, { project_id: projectId, name: DEFAULT, description: DEFAULT_DESCRIPTION });
 }
 
 const prepare = {
@@ -35,27 +35,26 @@ const isReserved = (name: string): boolean => name.toLowerCase() === DEFAULT;
 const groupNotFound = { type: "SecurityGroupNotFound", message: (id: string) => `Security group ${id} does not exist` };
 const groupInUse = (id: string): Error => conflict("SecurityGroupInUse", `Security Group ${id} in use.`);
 
-const group: Resource<SecurityGroup> = {
-  name: "security_group",
+const group = defineResource(groupResource, {
   collection: "security_groups",
   about: "A set of rules that ports share: what they may send and receive.",
   alias: "security-group",
   table: groupTable,
   notFound: groupNotFound,
   attributes: {
-    security_group_rules: { type: "object[]", about: "Its rules." },
-    stateful: { type: "boolean", about: "False: answers need rules of their own.", post: true, put: true, default: true, check: boolean, filter: true, alias: "stateful-security-group" },
+    stateful: { type: "boolean", about: "Always true: answers to what is allowed are allowed.", post: true, put: true, default: true, check: { convert: "security-group-stateful" }, filter: true },
   },
-  policy: { create: "admin / member@project", get: "admin / reader@project / shared", update: "admin / member@project", delete: "admin / member@project" },
-  relations: { shared: () => false },
-  reach: { shared: () => [] },
+  embedded: { security_group_rules: { about: "Its rules.", resource: ruleResource, attribute: "security_group_id", index: "group" } },
+  policy: { create: "rule:admin_only or (role:member and project_id:%(project_id)s)", get: "rule:admin_only or (role:reader and project_id:%(project_id)s) or rule:shared_security_group", update: "rule:admin_only or (role:member and project_id:%(project_id)s)", delete: "rule:admin_only or (role:member and project_id:%(project_id)s)" },
+  relations: { "security_group:shared": () => false },
+  reach: { "security_group:shared": () => [] },
   bulk: true,
   prepare,
 
-  create(tx, standard, input, ctx) {
+  create(tx, standard, _input, ctx) {
     const isDefault = isReserved(standard.name);
     if (isDefault && !ctx.internal) throw conflict("SecurityGroupDefaultAlreadyExists", "Default security group already exists.");
-    const row: SecurityGroup = { ...standard, stateful: input.stateful as boolean };
+    const row: SecurityGroup = { ...standard };
     tx.put(groupTable, row);
     for (const type of ETHERTYPES) {
       addRule(ctx, row, { direction: "egress", ethertype: type });
@@ -64,65 +63,40 @@ const group: Resource<SecurityGroup> = {
     return tx.get(groupTable, row.id)!;
   },
 
-  update(tx, row, changes) {
+  update(tx, row) {
     // The row put is still the old one.
     const before = tx.get(groupTable, row.id)!;
     if (row.name !== before.name) {
       if (before.name === DEFAULT) throw conflict("SecurityGroupCannotUpdateDefault", "Updating default security group not allowed.");
       if (isReserved(row.name)) throw conflict("SecurityGroupDefaultAlreadyExists", "Default security group already exists.");
     }
-    const stateful = (changes.stateful as boolean | undefined) ?? row.stateful;
-    if (stateful !== row.stateful && tx.count(portGroupsTable, "group", row.id) > 0) throw groupInUse(row.id);
-    const after: SecurityGroup = { ...row, stateful };
-    tx.put(groupTable, after);
-    return after;
+    tx.put(groupTable, row);
+    return row;
   },
 
   remove(tx, row, ctx) {
     if (row.name === DEFAULT && !ctx.internal && !ctx.caller.admin) throw conflict("SecurityGroupCannotRemoveDefault", "Insufficient rights for removing default security group.");
     if (tx.count(portGroupsTable, "group", row.id) > 0) throw groupInUse(row.id);
-    for (const rule of tx.by(ruleTable, "group", row.id)) ctx.remove("security_group_rule", rule.id);
+    for (const rule of tx.by(ruleTable, "group", row.id)) ctx.remove(ruleResource, rule.id);
     // Rules of other groups that let this one's members in mean nothing any more.
-    for (const rule of tx.by(ruleTable, "remote", row.id)) ctx.remove("security_group_rule", rule.id);
+    for (const rule of tx.by(ruleTable, "remote", row.id)) ctx.remove(ruleResource, rule.id);
     tx.delete(groupTable, row.id);
   },
 
-  present: (view, row) => ({
-    security_group_rules: view.by(ruleTable, "group", row.id).toSorted((a, b) => (a.id < b.id ? -1 : 1)).map((rule) => shownRule(view, rule)),
-  }),
-};
+  // Rows of the first edition have it as a column, which is shown as it is.
+  present: (_view, row) => (Object.hasOwn(row, "stateful") ? {} : { stateful: true }),
+});
 
 // ---- rules ----
 
 const addRule = (ctx: ApiContext, row: SecurityGroup, values: Values): void =>
-  void ctx.create("security_group_rule", { project_id: row.project_id, security_group_id: row.id, ...values });
-
-/** A rule as it is embedded in its group. */
-const shownRule = (view: ReadView, rule: SecurityGroupRule): Record<string, unknown> => ({
-  id: rule.id,
-  tenant_id: rule.project_id,
-  project_id: rule.project_id,
-  security_group_id: rule.security_group_id,
-  direction: rule.direction,
-  ethertype: rule.ethertype,
-  protocol: rule.protocol,
-  port_range_min: rule.port_range_min,
-  port_range_max: rule.port_range_max,
-  remote_ip_prefix: rule.remote_ip_prefix,
-  remote_group_id: rule.remote_group_id,
-  description: rule.description,
-  created_at: rule.created_at,
-  updated_at: rule.updated_at,
-  revision_number: rule.revision_number,
-  ...computed(view, rule),
-});
+  void ctx.create(ruleResource, { project_id: row.project_id, security_group_id: row.id, ...values });
 
 const computed = (view: ReadView, rule: SecurityGroupRule): Record<string, unknown> => ({
   normalized_cidr: rule.remote_ip_prefix === null ? null : formatCidr(parseCidr(rule.remote_ip_prefix)!),
   belongs_to_default_sg: view.get(groupTable, rule.security_group_id)?.name === DEFAULT,
 });
 
-type Content = Pick<SecurityGroupRule, "direction" | "ethertype" | "protocol" | "port_range_min" | "port_range_max" | "remote_ip_prefix" | "remote_group_id">;
 const contentOf = (input: Values): Content => ({
   direction: input.direction as Content["direction"],
   ethertype: input.ethertype as Content["ethertype"],
@@ -133,30 +107,29 @@ const contentOf = (input: Values): Content => ({
   remote_group_id: input.remote_group_id as string | null,
 });
 
-const optional = (about: string, type: Attribute["type"], check: Convert): Attribute => ({ type, about, post: true, default: null, check, filter: true, sort: true });
+const optional = (about: string, type: Attribute["type"], check: Check): Attribute => ({ type, about, post: true, default: null, check, filter: true, sort: true });
 
-const rule: Resource<SecurityGroupRule> = {
-  name: "security_group_rule",
+const rule = defineResource(ruleResource, {
   collection: "security_group_rules",
   about: "One kind of packet that a group's ports may send or receive.",
   alias: "security-group",
   table: ruleTable,
   notFound: { type: "SecurityGroupRuleNotFound", message: (id) => `Security group rule ${id} does not exist` },
   attributes: {
-    security_group_id: { type: "string", about: "Group it belongs to.", post: true, required: true, check: uuid, filter: true, sort: true, index: "group" },
-    direction: { type: "string", about: "ingress: what ports receive; egress: what they send.", post: true, required: true, check: oneOf("ingress", "egress"), filter: true, sort: true },
-    ethertype: { type: "string", about: "IPv4 or IPv6.", post: true, default: "IPv4", check: ethertype, filter: true, sort: true },
-    protocol: optional("Name or number; null: any.", "any", protocol),
-    port_range_min: optional("First port, or ICMP type.", "any", portNumber),
-    port_range_max: optional("Last port, or ICMP code.", "any", portNumber),
-    remote_ip_prefix: optional("The other side's addresses.", "any", remotePrefix),
-    remote_group_id: optional("The other side's group.", "any", orNull(uuid)),
+    security_group_id: { type: "string", about: "Group it belongs to.", post: true, required: true, check: { type: "uuid" }, filter: true, sort: true, index: "group" },
+    direction: { type: "string", about: "ingress: what ports receive; egress: what they send.", post: true, required: true, check: { enum: ["ingress", "egress"] }, filter: true, sort: true },
+    ethertype: { type: "string", about: "IPv4 or IPv6.", post: true, default: "IPv4", check: { convert: "security-group-ethertype" }, filter: true, sort: true },
+    protocol: optional("Name or number; null: any.", "any", { convert: "security-group-protocol" }),
+    port_range_min: optional("First port, or ICMP type.", "any", { convert: "security-group-port" }),
+    port_range_max: optional("Last port, or ICMP code.", "any", { convert: "security-group-port" }),
+    remote_ip_prefix: optional("The other side's addresses.", "any", { convert: "security-group-prefix" }),
+    remote_group_id: optional("The other side's group.", "any", orNull({ type: "uuid" })),
     normalized_cidr: { type: "cidr", about: "remote_ip_prefix without host bits.", filter: true, sort: true, alias: "security-groups-normalized-cidr" },
     belongs_to_default_sg: { type: "boolean", about: "Whether its group is the project's default.", filter: true, alias: "security-groups-rules-belongs-to-default-sg" },
   },
-  policy: { create: "admin / member@sg_owner", get: "admin / reader@sg_owner", delete: "admin / member@sg_owner" },
+  policy: { create: "rule:admin_only or (role:member and rule:sg_owner)", get: "rule:admin_only or (role:reader and rule:sg_owner)", delete: "rule:admin_only or (role:member and rule:sg_owner)" },
   relations: {
-    sg_owner(row: SecurityGroupRule, view, caller) {
+    "security_group:project_id"(row, view, caller) {
       const owner = view.get(groupTable, row.security_group_id)?.project_id;
       // Of a rule that is being asked for: a group that is not to be seen is not there.
       if (row.id === undefined && owner !== caller.projectId) throw notFound(groupNotFound.type, groupNotFound.message(row.security_group_id));
@@ -164,11 +137,10 @@ const rule: Resource<SecurityGroupRule> = {
     },
   },
   reach: {
-    sg_owner: (view, caller) => view.by(groupTable, "project", caller.projectId).flatMap((g) => view.by(ruleTable, "group", g.id).map((r) => r.id)),
+    "security_group:project_id": (view, caller) => view.by(groupTable, "project", caller.projectId).flatMap((g) => view.by(ruleTable, "group", g.id).map((r) => r.id)),
   },
   bulk: true,
-  tags: false,
-  named: false,
+  standard: ["id", "project", "description", "timestamps", "revision"],
   prepare,
 
   checkBulk(_tx, items) {
@@ -182,11 +154,11 @@ const rule: Resource<SecurityGroupRule> = {
 
   create(tx, standard, input, ctx) {
     const owner = tx.get(groupTable, input.security_group_id as string);
-    const its = ctx.internal && owner !== undefined ? owner : ctx.visible<SecurityGroup>("security_group", input.security_group_id as string);
+    const its = ctx.internal && owner !== undefined ? owner : ctx.visible(groupResource, input.security_group_id as string);
     const content = contentOf(input);
     checkRule(content);
     const remote = content.remote_group_id;
-    if (remote !== null && remote !== its.id) ctx.visible("security_group", remote);
+    if (remote !== null && remote !== its.id) ctx.visible(groupResource, remote);
     const key = ruleKey(content);
     const same = tx.by(ruleTable, "group", its.id).find((r) => ruleKey(r) === key);
     if (same !== undefined) throw conflict("SecurityGroupRuleExists", `Security group rule already exists. Rule id is ${same.id}.`);
@@ -200,7 +172,7 @@ const rule: Resource<SecurityGroupRule> = {
         tx.put(remoteUseTable, { id: use, key: number, group: its.id, remote, direction: row.direction, ethertype: row.ethertype });
       }
     }
-    ctx.bump("security_group", its.id);
+    ctx.bump(groupResource, its.id);
     return row;
   },
 
@@ -210,11 +182,11 @@ const rule: Resource<SecurityGroupRule> = {
       const use = remoteUseId(row.security_group_id, row.remote_group_id, row.direction, row.ethertype);
       if (tx.by(ruleTable, "remote_use", use).length === 0) tx.delete(remoteUseTable, use);
     }
-    ctx.bump("security_group", row.security_group_id);
+    ctx.bump(groupResource, row.security_group_id);
   },
 
   present: (view, row) => computed(view, row),
-};
+});
 
 // ---- the groups of ports ----
 
@@ -233,22 +205,22 @@ function setGroups(tx: Tx, portId: string, groups: readonly string[]): void {
 }
 
 function checkVisible(ctx: ApiContext, groups: readonly string[]): void {
-  for (const id of groups) ctx.visible("security_group", id);
+  for (const id of groups) ctx.visible(groupResource, id);
 }
 
 const securityRequired = (): Error =>
   badRequest("Port security must be enabled and port must have an IP address in order to use security groups.", "PortSecurityAndIPRequiredForSecurityGroups");
 
-const portExtension: Extension<Port> = {
+const portExtension = extendResource(portResource, {
   attributes: {
     security_groups: {
-      type: "uuid[]", about: "Its groups; absent: the project's default group, [] none.", post: true, put: true, default: AUTO, check: uuidList, filter: true, alias: "security-group",
+      type: "uuid[]", about: "Its groups; absent: the project's default group, [] none.", post: true, put: true, default: AUTO, filter: true, alias: "security-group",
     },
   },
   create(tx, row, input, ctx) {
     let groups = input.security_groups as readonly string[] | undefined;
     if (groups === undefined) {
-      const none = !row.port_security_enabled || row.device_owner.startsWith("network:");
+      const none = !row.port_security_enabled || isNetworkPort(row);
       groups = none ? [] : [ensureDefault(tx, ctx, row.project_id).id];
     } else {
       if (groups.length > 0 && !row.port_security_enabled) throw securityRequired();
@@ -270,19 +242,24 @@ const portExtension: Extension<Port> = {
   },
   remove: (tx, row) => setGroups(tx, row.id, []),
   present: (view, row) => ({ security_groups: view.get(portGroupsTable, row.id)?.groups ?? [] }),
-};
+});
 
-const networkExtension: Extension<Network> = {
+const networkExtension = extendResource(networkResource, {
   create(tx, row, _input, ctx) {
     ensureDefault(tx, ctx, row.project_id);
   },
-};
+});
 
-export const resources = [group, rule] as unknown as readonly Resource<never>[];
-export const extend: Readonly<Record<string, Extension<never>>> = { network: networkExtension, port: portExtension };
+export const resources = [group, rule];
+export const extend = [networkExtension, portExtension];
+export const policies: Readonly<Record<string, string>> = {
+  sg_owner: "project_id:%(security_group:project_id)s",
+  admin_or_sg_owner: "rule:context_is_admin or rule:sg_owner",
+  admin_owner_or_sg_owner: "rule:owner or rule:admin_or_sg_owner",
+  shared_security_group: "field:security_groups:shared=True",
+};
 export const aliases: readonly Alias[] = [
   { alias: "security-group", name: "security-group", description: "Groups of rules for what ports send and receive.", updated: "2012-10-05T10:00:00-00:00" },
-  { alias: "stateful-security-group", name: "Stateful security group", description: "Groups may do without connection tracking.", updated: "2019-11-26T09:00:00-00:00" },
   { alias: "port-security-groups-filtering", name: "Port filtering on security groups", description: "Ports are found by their groups.", updated: "2018-01-09T09:00:00-00:00" },
   { alias: "security-groups-normalized-cidr", name: "Normalized CIDR field for security group rules", description: "Rules show their prefix without host bits.", updated: "2020-07-28T10:00:00-00:00" },
   { alias: "security-groups-rules-belongs-to-default-sg", name: "Security group rule belongs to the project's default security group", description: "Rules show whether their group is a default group.", updated: "2023-05-23T10:00:00-00:00" },

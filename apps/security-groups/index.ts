@@ -1,8 +1,9 @@
 import type { App } from "#app";
-import { aliases, extend, resources } from "./api.ts";
+import { aliases, extend, policies, resources } from "./api.ts";
 import { groupTable, policyTable, portGroupsTable, remoteUseTable, ruleTable } from "./model.ts";
+import { converters } from "./rule-checks.ts";
 import { derive, memberTable, portContext, rules, staticFlows } from "./rules.ts";
-import { pipeline } from "./tables.ts";
+import { securityGroups } from "./tables.ts";
 
 export default {
   name: "security-groups",
@@ -11,8 +12,10 @@ export default {
   tables: [groupTable, ruleTable, portGroupsTable, policyTable, remoteUseTable, memberTable],
   resources,
   extend,
+  converters,
   aliases,
-  pipeline,
+  policies,
+  pipeline: securityGroups,
   portContext,
   derive,
   rules,

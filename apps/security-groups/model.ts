@@ -1,14 +1,19 @@
 // Entities of security groups. Ports with the same set of groups share one Policy, whose key is what the flow tables
 // match; so a rule is one flow for all of them, on any host.
-import { defineTable, type Row, type StandardRow } from "#app";
+import { defineScope, defineTable, resourceHandle, type Row, type StandardRow } from "#app";
 
-export interface SecurityGroup extends StandardRow {
-  readonly stateful: boolean;
-}
+export type SecurityGroup = StandardRow;
 export const groupTable = defineTable<SecurityGroup>()("security_group", {
   resource: "security_group",
+  // The first edition stored whether a group is stateful, and took no notice of it.
+  upgrade: (row) => {
+    if (!("stateful" in row)) return row as unknown as SecurityGroup;
+    return Object.fromEntries(Object.entries(row).filter(([name]) => name !== "stateful")) as unknown as SecurityGroup;
+  },
   indexes: { project: (g) => g.project_id, project_name: (g) => `${g.project_id}|${g.name}` },
 });
+
+export const groupResource = resourceHandle<SecurityGroup>("security_group");
 
 export interface SecurityGroupRule extends StandardRow {
   readonly security_group_id: string;
@@ -32,6 +37,8 @@ export const ruleTable = defineTable<SecurityGroupRule>()("security_group_rule",
     project: (r) => r.project_id,
   },
 });
+
+export const ruleResource = resourceHandle<SecurityGroupRule>("security_group_rule");
 
 /** Groups of a port that has any; `id` is the port's. `policy` is a Policy's id. */
 export interface PortGroups extends Row {
@@ -62,4 +69,4 @@ export const remoteUseTable = defineTable<RemoteUse>()("sg_remote_use", { indexe
 
 export const NO_GROUPS_POLICY = "none";
 export const NO_GROUPS_KEY = 1;
-export const policyScope = (policyId: string): string => `policy:${policyId}`;
+export const policyScope = defineScope("policy");

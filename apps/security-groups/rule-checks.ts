@@ -1,13 +1,15 @@
 // What a security group rule may say: protocols, ports, prefixes, and which of them go together.
-import { badRequest, formatIp, parseCidr, parseIp, show, type ApiError, type Convert } from "#app";
+import { badRequest, formatIp, invalidInput, makeCheck, parseCidr, show, type ApiError, type Converter, type Convert } from "#app";
 import type { SecurityGroupRule } from "./model.ts";
 import { protocolNumber, protocolNumbers } from "./protocol.ts";
 
 const NAMES = Object.keys(protocolNumbers).sort();
 
-/** Protocols with port numbers. */
-const PORTED: ReadonlySet<number> = new Set([6, 17, 132, 33, 136]);
-const PORTED_NAMES = "tcp, udp, sctp, dccp, udplite";
+/** Protocols whose ports a switch can match. */
+const PORTED: ReadonlySet<number> = new Set([6, 17, 132]);
+const PORTED_NAMES = "tcp, udp, sctp";
+/** Have ports too, but no match field: DCCP and UDP-Lite. */
+const UNMATCHED: Readonly<Record<number, string>> = { 33: "dccp", 136: "udplite" };
 const ICMP = 1;
 const ICMPV6 = 58;
 /** Mean something behind an IPv6 header only. */
@@ -46,7 +48,22 @@ export const remotePrefix: Convert = (value) => {
   return `${formatIp({ family: c.family, value: c.address })}/${c.prefix}`;
 };
 
-type Content = Pick<SecurityGroupRule, "direction" | "ethertype" | "protocol" | "port_range_min" | "port_range_max" | "remote_ip_prefix" | "remote_group_id">;
+const boolean = makeCheck({ type: "boolean" });
+/** Policy goes by connections; groups that do without would be no more than a promise. */
+const stateful: Convert = (value, attribute) => {
+  if (boolean(value, attribute) === true) return true;
+  throw invalidInput("stateful is always True here: stateless security groups are not supported");
+};
+
+export const converters: Readonly<Record<string, Converter>> = {
+  "security-group-stateful": { about: "true", form: { type: "boolean" }, run: stateful },
+  "security-group-protocol": { about: "name or 0..255; null: any", form: { or: [{ type: "string" }, { range: [0, 255] }, { type: "null" }] }, run: protocol },
+  "security-group-port": { about: "0..65535 or null", form: { or: [{ range: [0, 65535] }, { type: "null" }] }, run: portNumber },
+  "security-group-ethertype": { about: "IPv4 or IPv6", form: { enum: ["IPv4", "IPv6"], anyCase: true }, run: ethertype },
+  "security-group-prefix": { about: "prefix or null", form: { or: [{ type: "ip-or-cidr" }, { type: "null" }] }, run: remotePrefix },
+};
+
+export type Content = Pick<SecurityGroupRule, "direction" | "ethertype" | "protocol" | "port_range_min" | "port_range_max" | "remote_ip_prefix" | "remote_group_id">;
 
 const refuse = (type: string, message: string): ApiError => badRequest(message, type);
 
@@ -74,6 +91,8 @@ export function checkRule(rule: Content): void {
     if (number === ICMP || number === ICMPV6) checkIcmp(min, max);
     else if (PORTED.has(number)) checkPorts(min, max);
     else if (min !== null || max !== null) {
+      const known = UNMATCHED[number];
+      if (known !== undefined) throw refuse("SecurityGroupInvalidProtocolForPort", `Port ranges of protocol ${name} (${known}) cannot be matched: Open vSwitch has no field for its ports. Leave out port_range_min and port_range_max to allow the whole protocol.`);
       throw refuse("SecurityGroupInvalidProtocolForPort", `Invalid protocol ${name} for port range, only supported for ${PORTED_NAMES}.`);
     }
   }
@@ -81,7 +100,7 @@ export function checkRule(rule: Content): void {
     throw refuse("SecurityGroupMultipleRemoteEntites", "Only one of remote_ip_prefix or remote_group_id may be provided.");
   }
   if (rule.remote_ip_prefix !== null) {
-    const family = parseIp(rule.remote_ip_prefix.slice(0, rule.remote_ip_prefix.indexOf("/")))!.family;
+    const { family } = parseCidr(rule.remote_ip_prefix)!;
     if (rule.ethertype !== `IPv${family}`) {
       throw refuse("SecurityGroupRuleParameterConflict", `Conflicting value ethertype ${rule.ethertype} for CIDR ${rule.remote_ip_prefix}`);
     }

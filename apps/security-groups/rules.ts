@@ -2,11 +2,12 @@
 // flow (a few for port ranges) however many ports have it. A remote group is a conjunction: one flow per member address
 // and one per protocol match, never their product.
 import {
-  chassisScope, defineTable, derivation, each, ethType, ipProto, rule, toStage, toTable, type Emit, type FlowAction, type FlowMatch, type PortContext, type ReadView, type Row, type StageName,
+  baseScope, chassisScope, defineTable, derivation, each, ethType, ipDst, ipProto, ipSrc, isIpv6, toStage, toTable, type PortContext, type ReadView, type Row,
 } from "#app";
 import { addressTable, attachmentTable, portTable } from "../l2/model.ts";
 import { NO_GROUPS_KEY, policyScope, policyTable, portGroupsTable, remoteUseId, remoteUseTable, ruleTable, type SecurityGroupRule } from "./model.ts";
-import { protocolNumber, portMasks } from "./protocol.ts";
+import { protocolNumber, portMasks, type PortMask } from "./protocol.ts";
+import { securityGroups } from "./tables.ts";
 
 /** An address that counts as a member of a group: `id` is `<group>/<port>/<ip>`. */
 export interface Member extends Row {
@@ -22,6 +23,7 @@ export const derive = [
     name: "sg-member",
     on: each(portGroupsTable),
     into: memberTable,
+    reads: [addressTable, portTable],
     derive(port, view): Member[] {
       const ips = view.by(addressTable, "port", port.id).map((a) => a.ip);
       for (const pair of view.get(portTable, port.id)?.allowed_address_pairs ?? []) if (!ips.includes(pair.ip_address)) ips.push(pair.ip_address);
@@ -43,39 +45,52 @@ export const portContext: PortContext[] = [
 
 interface Side {
   readonly table: "sg_in" | "sg_out";
-  readonly verdict: FlowAction;
-  /** Which end of the packet is the remote one. */
-  readonly remote: "src" | "dst";
+  readonly verdict: { readonly type: "table"; readonly table: "sg_in_verdict" | "sg_out_verdict" };
+  /** Match of the remote end of the packet. */
+  readonly remote: typeof ipSrc | typeof ipDst;
 }
 const sides: Readonly<Record<"ingress" | "egress", Side>> = {
-  ingress: { table: "sg_in", verdict: toTable("sg_in_verdict"), remote: "src" },
-  egress: { table: "sg_out", verdict: toTable("sg_out_verdict"), remote: "dst" },
+  ingress: { table: "sg_in", verdict: toTable("sg_in_verdict"), remote: ipSrc },
+  egress: { table: "sg_out", verdict: toTable("sg_out_verdict"), remote: ipDst },
 };
 
 const DIRECT = 200;
 const CONJUNCTION = 100;
 
 const familyOf = (ethertype: "IPv4" | "IPv6"): number => (ethertype === "IPv4" ? ethType.ip : ethType.ipv6);
-const remoteMatch = (side: Side, ip: string): FlowMatch =>
-  ({ [ip.includes(":") ? `ipv6_${side.remote}` : `ipv4_${side.remote}`]: ip });
 
-/** The protocol part of a rule: one match for each mask that its port range needs. */
-function protocolMatches(r: SecurityGroupRule): FlowMatch[] {
-  const family: FlowMatch = { eth_type: familyOf(r.ethertype) };
-  const protocol = protocolNumber(r.protocol, r.ethertype);
-  if (protocol === undefined) return [family];
-  const base: FlowMatch = { ...family, ip_proto: protocol };
-  if (r.port_range_min === null) return [base];
-  if (protocol === ipProto.icmp || protocol === ipProto.icmpv6) {
-    const name = protocol === ipProto.icmp ? "icmpv4" : "icmpv6";
-    return [{ ...base, [`${name}_type`]: r.port_range_min, ...(r.port_range_max === null ? {} : { [`${name}_code`]: r.port_range_max }) }];
-  }
-  const field = protocol === ipProto.tcp ? "tcp_dst" : protocol === ipProto.udp ? "udp_dst" : protocol === ipProto.sctp ? "sctp_dst" : undefined;
-  if (field === undefined) return [base];
-  return portMasks(r.port_range_min, r.port_range_max ?? r.port_range_min).map(({ value, mask }) => ({ ...base, [field]: mask === 0xffff ? value : { value, mask } }));
+/** What of a packet's protocol a rule says. */
+interface ProtocolMatch {
+  readonly eth_type: number;
+  readonly ip_proto?: number;
+  readonly icmpv4_type?: number;
+  readonly icmpv4_code?: number;
+  readonly icmpv6_type?: number;
+  readonly icmpv6_code?: number;
+  readonly tcp_dst?: number | PortMask;
+  readonly udp_dst?: number | PortMask;
+  readonly sctp_dst?: number | PortMask;
 }
 
-const securityGroupRule = rule({
+/** The protocol part of a rule: one match for each mask that its port range needs. */
+function protocolMatches(r: SecurityGroupRule): ProtocolMatch[] {
+  const family: ProtocolMatch = { eth_type: familyOf(r.ethertype) };
+  const protocol = protocolNumber(r.protocol, r.ethertype);
+  if (protocol === undefined) return [family];
+  const base: ProtocolMatch = { ...family, ip_proto: protocol };
+  const { port_range_min: min, port_range_max: max } = r;
+  if (min === null) return [base];
+  if (protocol === ipProto.icmp) return [{ ...base, icmpv4_type: min, ...(max === null ? {} : { icmpv4_code: max }) }];
+  if (protocol === ipProto.icmpv6) return [{ ...base, icmpv6_type: min, ...(max === null ? {} : { icmpv6_code: max }) }];
+  const masks = portMasks(min, max ?? min).map(({ value, mask }) => (mask === 0xffff ? value : { value, mask }));
+  if (protocol === ipProto.tcp) return masks.map((tcp_dst) => ({ ...base, tcp_dst }));
+  if (protocol === ipProto.udp) return masks.map((udp_dst) => ({ ...base, udp_dst }));
+  if (protocol === ipProto.sctp) return masks.map((sctp_dst) => ({ ...base, sctp_dst }));
+  // Ports that no field has: nothing rather than the whole protocol. The API refuses such rules; a store may have them from before it did.
+  return [];
+}
+
+const securityGroupRule = securityGroups.rule({
   name: "security-group-rule",
   about: "what one rule lets pass, for every set of groups it is in",
   on: each(ruleTable),
@@ -83,7 +98,7 @@ const securityGroupRule = rule({
     const side = sides[r.direction];
     const use = r.remote_group_id === null ? undefined : view.get(remoteUseTable, remoteUseId(r.security_group_id, r.remote_group_id, r.direction, r.ethertype));
     if (r.remote_group_id !== null && use === undefined) return;
-    const remote = r.remote_ip_prefix === null || r.remote_ip_prefix.endsWith("/0") ? {} : remoteMatch(side, r.remote_ip_prefix);
+    const remote = r.remote_ip_prefix === null || r.remote_ip_prefix.endsWith("/0") ? {} : side.remote(r.remote_ip_prefix);
     for (const policy of view.by(policyTable, "group", r.security_group_id)) {
       for (const match of protocolMatches(r)) {
         const full = { "reg:sg_policy": policy.key, ...match, ...remote };
@@ -94,16 +109,16 @@ const securityGroupRule = rule({
   },
 });
 
-const remoteMember = rule({
+const remoteMember = securityGroups.rule({
   name: "remote-group-member",
   about: "a member address of a group that rules refer to",
   on: each(memberTable),
   emit(member, view, out) {
-    const ethertype = member.ip.includes(":") ? "IPv6" : "IPv4";
+    const ethertype = isIpv6(member.ip) ? "IPv6" : "IPv4";
     for (const use of view.by(remoteUseTable, "remote", member.group)) {
       if (use.ethertype !== ethertype) continue;
       const side = sides[use.direction];
-      const remote: FlowMatch = member.ip.endsWith("/0") ? {} : remoteMatch(side, member.ip);
+      const remote = member.ip.endsWith("/0") ? {} : side.remote(member.ip);
       for (const policy of view.by(policyTable, "group", use.group)) {
         out.flow(policyScope(policy.id), side.table, {
           priority: CONJUNCTION,
@@ -115,7 +130,7 @@ const remoteMember = rule({
   },
 });
 
-const remoteUse = rule({
+const remoteUse = securityGroups.rule({
   name: "remote-group",
   about: "member and protocol of a remote-group rule both match",
   on: each(remoteUseTable),
@@ -131,12 +146,12 @@ const remoteUse = rule({
   },
 });
 
-const policyOnChassis = rule({
+const policyOnChassis = securityGroups.rule({
   name: "policy",
   about: "a chassis has the policies of its own ports",
   on: each(attachmentTable),
   emit(at, view, out) {
-    const groups = view.get(portGroupsTable, at.id);
+    const groups = view.get(portGroupsTable, at.port_id);
     if (groups !== undefined && groups.groups.length > 0) out.include(chassisScope(at.chassis), policyScope(groups.policy));
   },
 });
@@ -145,28 +160,34 @@ export const rules = [securityGroupRule, remoteMember, remoteUse, policyOnChassi
 
 /** ct_state bits, ovs-fields(7). */
 const ct = { new: 0x01, est: 0x02, rel: 0x04, rpl: 0x08, inv: 0x10, trk: 0x20 } as const;
-const state = (on: number, off: number): FlowMatch => ({ ct_state: { value: on, mask: on | off } });
+const state = (on: number, off: number): { readonly ct_state: PortMask } => ({ ct_state: { value: on, mask: on | off } });
 /** ct_mark of a connection that was allowed once and is not any more. */
 const BLOCKED = 1;
+const commit = (mark: number) => ({ type: "ct", zone: "ct_zone", commit: true, mark }) as const;
 
-export function staticFlows(out: Emit): void {
-  const stages: [string, string, StageName][] = [["sg_out", "sg_out_verdict", "forward"], ["sg_in", "sg_in_verdict", "deliver"]];
-  for (const [table, verdict, onward] of stages) {
-    const flow = (t: string, priority: number, match: FlowMatch, ...actions: FlowAction[]): void => out.flow("base", t, { priority, match, actions });
+export const staticFlows = securityGroups.static((out) => {
+  /** Where an allowed packet goes on, and which packets: those to a port with functions of its own pass the egress stage. */
+  const ways = {
+    out: [{ at: {}, to: toStage("forward") }],
+    in: [{ at: { "reg:egress": 0 }, to: toStage("deliver") }, { at: { "reg:egress": 1 }, to: toStage("egress") }],
+  } as const;
+  for (const [table, verdict, onward] of [["sg_out", "sg_out_verdict", ways.out], ["sg_in", "sg_in_verdict", ways.in]] as const) {
     for (const eth_type of [ethType.ip, ethType.ipv6]) {
-      flow(table, 900, { eth_type, ...state(ct.trk | ct.inv, 0) });
-      flow(table, 800, { eth_type, ...state(ct.trk | ct.est | ct.rpl, ct.inv), ct_mark: 0 }, toStage(onward));
-      flow(table, 800, { eth_type, ...state(ct.trk | ct.rel, ct.inv), ct_mark: 0 }, toStage(onward));
-      flow(table, 800, { eth_type, ...state(ct.trk | ct.est | ct.rpl, ct.inv), ct_mark: BLOCKED });
+      out.flow(baseScope, table, { priority: 900, match: { eth_type, ...state(ct.trk | ct.inv, 0) }, actions: [] });
+      out.flow(baseScope, table, { priority: 800, match: { eth_type, ...state(ct.trk | ct.est | ct.rpl, ct.inv), ct_mark: BLOCKED }, actions: [] });
       // No rule lets it pass any more: stop the answers too.
-      flow(table, 10, { eth_type, ...state(ct.trk | ct.est, ct.rpl | ct.inv), ct_mark: 0 }, { type: "ct_commit", mark: BLOCKED });
-      flow(verdict, 100, { eth_type, ...state(ct.trk | ct.new, 0) }, { type: "ct_commit", mark: 0 }, toStage(onward));
-      flow(verdict, 100, { eth_type, ...state(ct.trk | ct.est, ct.new), ct_mark: 0 }, toStage(onward));
-      flow(verdict, 100, { eth_type, ...state(ct.trk | ct.est, ct.new), ct_mark: BLOCKED }, { type: "ct_commit", mark: 0 }, toStage(onward));
+      out.flow(baseScope, table, { priority: 10, match: { eth_type, ...state(ct.trk | ct.est, ct.rpl | ct.inv), ct_mark: 0 }, actions: [commit(BLOCKED)] });
+      for (const { at, to } of onward) {
+        out.flow(baseScope, table, { priority: 800, match: { ...at, eth_type, ...state(ct.trk | ct.est | ct.rpl, ct.inv), ct_mark: 0 }, actions: [to] });
+        out.flow(baseScope, table, { priority: 800, match: { ...at, eth_type, ...state(ct.trk | ct.rel, ct.inv), ct_mark: 0 }, actions: [to] });
+        out.flow(baseScope, verdict, { priority: 100, match: { ...at, eth_type, ...state(ct.trk | ct.new, 0) }, actions: [commit(0), to] });
+        out.flow(baseScope, verdict, { priority: 100, match: { ...at, eth_type, ...state(ct.trk | ct.est, ct.new), ct_mark: 0 }, actions: [to] });
+        out.flow(baseScope, verdict, { priority: 100, match: { ...at, eth_type, ...state(ct.trk | ct.est, ct.new), ct_mark: BLOCKED }, actions: [commit(0), to] });
+      }
     }
   }
   // Neighbour discovery is not policy's business; conntrack has no state for it.
   for (const icmpv6_type of [133, 134, 135, 136]) {
-    out.flow("base", "sg_in", { priority: 1000, match: { eth_type: ethType.ipv6, ip_proto: ipProto.icmpv6, icmpv6_type }, actions: [toStage("deliver")] });
+    for (const { at, to } of ways.in) out.flow(baseScope, "sg_in", { priority: 1000, match: { ...at, eth_type: ethType.ipv6, ip_proto: ipProto.icmpv6, icmpv6_type }, actions: [to] });
   }
-}
+});

@@ -2,7 +2,7 @@
 // rules of its security groups, ports; and the VMs that are plugged for these ports.
 
 import type { Controller } from "../controller.ts";
-import type { Vm } from "../guest.ts";
+import type { Vm } from "../vm.ts";
 import type { Hypervisor } from "../hypervisor.ts";
 import type { Lab } from "../lab.ts";
 import { Surprise } from "./report.ts";

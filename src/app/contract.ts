@@ -1,43 +1,49 @@
 // The app contract ("#app"): all that a network function may import of the core. An app is a folder under apps/ whose
-// index.ts exports an App as default; it is found, not listed. ARCHITECTURE.md tells how to add one.
-import type { Logger } from "pino";
-import type { Alias, Extension, Resource } from "./resource.ts";
+// index.ts exports an App as default; it is found, not listed. docs/apps.md tells how to write one.
+import type { Converter } from "./check.ts";
+import type { TableEffects } from "./effects.ts";
+import type { Face } from "./face.ts";
+import type { PacketInHandler } from "./packets.ts";
+import type { Pool } from "./pools.ts";
+import type { Alias, AnyResource, BoundExtension, ExtendAll } from "./resource.ts";
 import type { Vif } from "./inventory.ts";
-import type { Derivation, PipelineDecl, Rule, StaticFlows } from "./pipeline.ts";
+import type { Derivation } from "./derivations.ts";
+import type { PipelineDecl, Rule, StaticFlows } from "./pipeline.ts";
+import type { ServiceDecl } from "./service.ts";
+import type { AnySoftTable } from "./soft-table.ts";
 import type { AnyTable, ReadView, Tx } from "./table.ts";
 
 export * from "./table.ts";
+export * from "./soft-table.ts";
 export * from "./inventory.ts";
 export * from "./refusal.ts";
+export * from "./check.ts";
 export * from "./resource.ts";
+export * from "./face.ts";
+export * from "./stages.ts";
+export * from "./actions.ts";
+export * from "./scopes.ts";
+export * from "./derivations.ts";
+export * from "./outputs.ts";
+export * from "./pools.ts";
+export * from "./packets.ts";
+export * from "./effects.ts";
 export * from "./pipeline.ts";
+export * from "./service.ts";
 export * from "./validate.ts";
+export * from "../lib/address.ts";
 
-/** A packet that a flow's `punt` sent up. */
-export interface PacketIn {
-  readonly chassis: string;
-  readonly inPort: number;
-  readonly table: string;
-  readonly data: Uint8Array;
-  /** Value of a register when the packet was punted; 0 if it was never loaded. */
-  register(name: string): number;
-}
-
-/** A packet to send out of a port of a chassis. */
-export interface PacketOut {
-  readonly chassis: string;
-  readonly outPort: number;
-  readonly data: Uint8Array;
-}
-
-/** Pure: a packet and the model in, reply packets out. */
-export type PacketInHandler = (packet: PacketIn, view: ReadView, log: Logger) => readonly PacketOut[];
-
-/** A register loaded for the port a packet comes from (classify) and again for the port it goes to (locate). */
+/** What an app says of a port where packets come from it (classify) and where they go to it (locate). It costs no lookup. */
 export interface PortContext {
-  readonly register: string;
-  /** Value for a port id; 0 leaves the register alone. */
-  value(view: ReadView, portId: string): number;
+  /** A register of the app to load. */
+  readonly register?: string;
+  /** Its value for a port id; 0 leaves the register alone. */
+  value?(view: ReadView, portId: string): number;
+  /** Loaded for the port as sender, as receiver, or (by default) as both. */
+  readonly side?: "sender" | "receiver";
+  /** Whether packets from the port enter the `ingress` stage first, and packets to it pass the `egress` stage last. */
+  ingress?(view: ReadView, portId: string): boolean;
+  egress?(view: ReadView, portId: string): boolean;
 }
 
 export interface App {
@@ -46,18 +52,32 @@ export interface App {
   /** Apps that must be there too; their hooks run first. */
   readonly requires?: readonly string[];
   readonly tables?: readonly AnyTable[];
-  readonly resources?: readonly Resource<never>[];
-  /** Resource name -> what this app adds to it. */
-  readonly extend?: Readonly<Record<string, Extension<never>>>;
+  readonly softTables?: readonly AnySoftTable[];
+  /** What `defineResource` made. */
+  readonly resources?: readonly AnyResource[];
+  /** What this app adds to resources of the apps it requires, made by `extendResource`. */
+  readonly extend?: readonly BoundExtension[];
+  /** What this app adds to resources whoever declares them; asked once for each at boot. */
+  readonly extendAll?: ExtendAll;
+  /** What `{ convert: name }` of a check means. Names are unique across apps. */
+  readonly converters?: Readonly<Record<string, Converter>>;
   readonly aliases?: readonly Alias[];
+  /** Access rules for other rules to build on, by name, in oslo.policy's syntax: `{ network_owner: "project_id:%(network:project_id)s" }`. */
+  readonly policies?: Readonly<Record<string, string>>;
+  /** Ways into the API, beside v2.0. */
+  readonly faces?: readonly Face[];
   readonly pipeline?: PipelineDecl;
+  /** Pools of numbers that its rows and claims draw on. */
+  readonly pools?: readonly Pool[];
   readonly derive?: readonly Derivation[];
   readonly rules?: readonly Rule[];
   readonly staticFlows?: StaticFlows;
   readonly portContext?: readonly PortContext[];
+  /** Table name -> what happens when its flows come and go on a switch. */
+  readonly effects?: Readonly<Record<string, TableEffects>>;
   /** Table name -> handler of what its flows punt. */
   readonly packetIn?: Readonly<Record<string, PacketInHandler>>;
-  readonly periodic?: readonly { readonly name: string; readonly everyS: number; readonly run: (view: ReadView, log: Logger) => Iterable<PacketOut> }[];
+  readonly services?: readonly ServiceDecl[];
   /** What plugging means: an interface appeared, its flows are confirmed by its switch, it is gone. */
   readonly vif?: {
     plugged?(tx: Tx, vif: Vif): void;

@@ -1,5 +1,6 @@
 // Inventory: what the switches told us, as rows of the model. Stored, so that a restarted controller knows where every
 // port is before the first switch is back. Written by the southbound layer only; apps read it.
+import { definePool } from "./pools.ts";
 import { defineTable } from "./table.ts";
 
 export type EncapType = "geneve" | "vxlan" | "gre";
@@ -25,7 +26,15 @@ export interface Chassis {
   readonly ovs_version: string;
 }
 
-export const chassisTable = defineTable<Chassis>()("chassis", { indexes: { dpid: (c) => (c.dpid === "" ? undefined : c.dpid) } });
+export const chassisTable = defineTable<Chassis>()("chassis", {
+  indexes: {
+    dpid: (c) => (c.dpid === "" ? undefined : c.dpid),
+    hostname: (c) => c.hostname,
+    key: (c) => String(c.key),
+    /** `<type>/<4 or 6>`: each encapsulation that it may use, with the family of its endpoint. */
+    encap: (c) => c.encap_types.map((type) => `${type}/${c.encap_ip.includes(":") ? 6 : 4}`),
+  },
+});
 
 /** A plugged interface with an iface-id on a chassis' integration bridge. `id` is `<chassis>/<interface name>`. */
 export interface Vif {
@@ -42,4 +51,9 @@ export interface Vif {
 
 export const vifTable = defineTable<Vif>()("vif", {
   indexes: { iface_id: (v) => v.iface_id, chassis: (v) => v.chassis, slot: (v) => `${v.chassis}/${v.slot}` },
+});
+
+/** Conntrack zones, by chassis: one space for ports (their slots) and routers, for life, flushed when given back. */
+export const zonePool = definePool({
+  name: "zone", min: 1, max: 65_534, about: "conntrack zones of a chassis", forgotten: true, taken: (view, chassis, n) => view.count(vifTable, "slot", `${chassis}/${n}`) > 0,
 });

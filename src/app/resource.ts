@@ -1,17 +1,17 @@
 // Resources: the API as data. A resource is declared once, by the app that owns it; routes, validation, error texts,
-// policy, filters, paging, OpenAPI and storage derive from the declaration (src/northbound). Other apps add attributes
-// to it with an Extension and keep their values in tables of their own.
-import type { AnyTable, ReadView, Row, Tx } from "./table.ts";
+// policy, filters, paging, OpenAPI and storage derive from the declaration (src/northbound). Other apps add to it with an
+// Extension and keep their values in tables of their own. A handle, exported from the owner's model.ts, is how other apps name it.
+import type { Check } from "./check.ts";
+import type { LiveView } from "./soft-table.ts";
+import type { ReadView, Row, Table, Tx } from "./table.ts";
 
 export type AttributeType = "string" | "boolean" | "integer" | "uuid" | "uuid|null" | "uuid[]" | "string[]" | "object" | "object[]" | "ip|null" | "mac" | "cidr" | "timestamp" | "any";
-
-/** Checks and converts one value; returns the stored form. Throws ApiError (use invalidFor) to refuse. */
-export type Convert = (value: unknown, attribute: string) => unknown;
 
 /** Marks "the server chooses": the attribute is absent from the create input unless the caller gave it. */
 export const AUTO: unique symbol = Symbol("auto");
 
 export interface Attribute {
+  /** How it is filtered, sorted and shown, and what it must be if there is no `check`. */
   readonly type: AttributeType;
   readonly about: string;
   /** May be given on POST / PUT. Both false: read only. */
@@ -20,13 +20,13 @@ export interface Attribute {
   readonly required?: boolean;
   /** Value when not given on POST. AUTO or absent: left out of the input. */
   readonly default?: unknown;
-  /** Validator and converter, see src/app/validate.ts. */
-  readonly check?: Convert;
+  /** What a caller may give, where the type says too little. */
+  readonly check?: Check;
   /** False: accepted but never shown. Default true. */
   readonly visible?: boolean;
   readonly filter?: boolean;
   readonly sort?: boolean;
-  /** Attribute rules, expressions as in the access-rule table ("admin / member@network_owner"); absent: the action's rule suffices. */
+  /** Defaults of the access rules `<verb>_<resource>:<attribute>` and, for keys of its objects, `...:<key>`, in oslo.policy's syntax; absent: the action's rule suffices. */
   readonly policy?: { readonly create?: string; readonly get?: string; readonly update?: string; readonly keys?: Readonly<Record<string, { readonly create?: string; readonly update?: string }>> };
   /** The extension alias that brings it, if not the resource's own. */
   readonly alias?: string;
@@ -36,7 +36,11 @@ export interface Attribute {
   readonly index?: string;
 }
 
-/** Attributes every resource row carries; kept by northbound. */
+/** Attributes that the API layer keeps itself. `project` is project_id and tenant_id, `timestamps` created_at and updated_at. */
+export type StandardAttribute = "id" | "name" | "project" | "description" | "timestamps" | "revision" | "tags";
+export const STANDARD: readonly StandardAttribute[] = ["id", "name", "project", "description", "timestamps", "revision", "tags"];
+
+/** Row of a resource with all standard attributes; kept by northbound. */
 export interface StandardRow extends Row {
   readonly project_id: string;
   readonly name: string;
@@ -58,93 +62,205 @@ export interface Caller {
 
 export type Values = Readonly<Record<string, unknown>>;
 
+/** Names a resource and knows what its rows are. The owner exports it from its model.ts. */
+export interface ResourceHandle<R extends Row = Row> {
+  readonly name: string;
+  /** Never set: carries the row type. */
+  readonly rowType?: R;
+}
+
+/** `export const portResource = resourceHandle<Port>("port")`. The name is the key of bodies, e.g. "security_group_rule". */
+export const resourceHandle = <R extends Row>(name: string): ResourceHandle<R> => ({ name });
+
+/** What one app's code may give another's resource: columns in their own type, and any attribute that extensions add. */
+export type InputOf<R> = Values & { readonly [K in keyof R]?: R[K] | undefined };
+
 /** What a resource's code may ask of the API layer, inside a transaction. */
 export interface ApiContext {
   readonly caller: Caller;
   /** Attributes that were explicitly in the request body. */
   readonly given: ReadonlySet<string>;
   /** The row, or the resource's NotFound refusal if it is absent or the caller may not see it. */
-  visible<R extends Row>(resource: string, id: string): R;
+  visible<R extends Row>(resource: ResourceHandle<R>, id: string): R;
   /** Creates another resource with defaults and every extension applied, no policy check. Returns its row. */
-  create<R extends Row>(resource: string, values: Values): R;
-  update<R extends Row>(resource: string, id: string, changes: Values): R;
+  create<R extends Row>(resource: ResourceHandle<R>, values: InputOf<NoInfer<R>>): R;
+  update<R extends Row>(resource: ResourceHandle<R>, id: string, changes: InputOf<NoInfer<R>>): R;
   /** `internal` is passed on to the resource's and extensions' remove, which then skip "in use by its owner" refusals. */
-  remove(resource: string, id: string): void;
+  remove(resource: ResourceHandle, id: string): void;
   /** revision_number + 1 and updated_at of a parent. */
-  bump(resource: string, id: string): void;
+  bump(resource: ResourceHandle, id: string): void;
   /** True inside create/update/remove called by other app code rather than by a request. */
   readonly internal: boolean;
 }
 
-export interface Action {
+// ---- actions ----
+
+/** The values of `{name}` segments of an action's path; on a collection below a parent also the parent's id, by its attribute. */
+export type PathValues = Readonly<Record<string, string>>;
+
+interface ActionOptions {
   readonly about: string;
-  /** Access rule name is the action's own name. */
-  readonly policy: string;
-  /** Default "PUT". */
-  readonly method?: "PUT" | "GET";
-  /** Body as parsed JSON (an object). Returns the answer's body. */
-  readonly run: (tx: Tx, row: never, body: Values, ctx: ApiContext) => unknown;
+  /**
+   * Who may: an access rule of its own, or the resource's for `of` (with `attribute`: that attribute's rule, where it has one).
+   * The rule's name in refusals is `rule`, by default the action's name.
+   */
+  readonly policy: string | { readonly of: "get" | "update" | "delete"; readonly attribute?: string };
+  readonly rule?: string;
+  /** Segments below the member or collection, "/" between them, `{name}` for any text; default: the action's name. "-" and "_" are one. */
+  readonly path?: string;
+  /** Default 200. The answer of a 204 has no body. */
+  readonly status?: number;
+  /** Refusal of an unknown member, if not the resource's own. */
+  readonly notFound?: NotFound;
 }
 
-/** Who is meant by `@network_owner`, `shared-network` ... in access rules: a project id, or whether the caller is covered. */
-export type Relation = (row: never, view: ReadView, caller: Caller) => string | boolean | undefined;
+export interface NotFound {
+  readonly type: string;
+  readonly message: (id: string) => string;
+}
 
-// Row types of declarations are checked where they are written (defineResource); the registry holds them erased.
-export interface Resource<R extends StandardRow = StandardRow> {
-  /** Singular: body key, e.g. "security_group_rule". */
-  readonly name: string;
+export type WriteMethod = "PUT" | "POST" | "DELETE";
+
+/** An action on a member: reads with GET, else changes (PUT by default). Several may have one path with different methods. */
+export type Action<R extends Row = Row> = ActionOptions &
+  (
+    | { readonly method: "GET"; readonly read: (view: ReadView, row: R, caller: Caller, path: PathValues) => unknown }
+    /** `body`: the parsed JSON object, {} if there was none; `check` if given has been applied. Returns the answer's body. */
+    | { readonly method?: WriteMethod; readonly check?: Check; readonly run: (tx: Tx, row: R, body: Values, ctx: ApiContext, path: PathValues) => unknown }
+  );
+
+/** An action on the collection as a whole. */
+export type CollectionAction = ActionOptions &
+  (
+    | { readonly method: "GET"; readonly read: (view: ReadView, caller: Caller, path: PathValues) => unknown }
+    | { readonly method?: WriteMethod; readonly check?: Check; readonly run: (tx: Tx, body: Values, ctx: ApiContext, path: PathValues) => unknown }
+  );
+
+// ---- who may see ----
+
+/**
+ * What access rules ask of a row beyond its columns: a project id, or whether the caller is covered. One that is named
+ * `<resource>:<attribute>` is what `%(network:project_id)s` and `field:networks:shared=True` mean; any is `relation:<name>`.
+ */
+export type Relation<R extends Row = Row> = (row: R, view: ReadView, caller: Caller) => string | boolean | undefined;
+
+/** Ids of rows for which a relation may hold for this caller (more is fine). Lists then need not read every row. */
+export type Reach = (view: ReadView, caller: Caller) => Iterable<string>;
+
+// ---- resources ----
+
+/**
+ * Children that are part of the parent's own form: shown in it as a list of objects, and, with `post`, created with it in the same
+ * transaction from what the caller gives there; refusals then name the path, e.g. "rules[0].direction".
+ */
+export interface Embedded {
+  readonly about: string;
+  readonly resource: ResourceHandle;
+  /** The children's attribute and column that holds the parent's id; left out of what callers give here. */
+  readonly attribute: string;
+  /** Index of the children's table under it. */
+  readonly index: string;
+  readonly post?: boolean;
+  /** Children are removed with their parent, before the parent's own remove. */
+  readonly cascade?: boolean;
+  readonly alias?: string;
+}
+
+/** What is declared of a resource whose rows are R. */
+export interface ResourceDeclaration<R extends Row = Row> {
   /** Plural as in body keys, e.g. "security_group_rules"; the path is the same with "-" for "_". */
   readonly collection: string;
-  /** Path below /v2.0/ if it is not the collection, e.g. "qos/policies". With a parent: below /v2.0/<parent>/{id}/. */
+  /** Path below /v2.0/ if it is not the collection (of a singleton: its name), e.g. "qos/policies". With a parent: below /v2.0/<parent>/{id}/. */
   readonly path?: string;
   /** Resource it is a part of: its path goes through that one's, `attribute` of its rows and input holds the parent's id. */
-  readonly parent?: { readonly resource: string; readonly attribute: string };
+  readonly parent?: { readonly resource: ResourceHandle; readonly attribute: string };
   readonly about: string;
   /** Extension alias that brings it; undefined for the v2 core. */
   readonly alias?: string;
-  readonly table: AnyTable;
+  /** Where its rows are. */
+  readonly table?: Table<R>;
+  /** In place of a table: rows are worked out from the view at every request, and can only be read. */
+  readonly computed?: { list(view: ReadView, caller: Caller): Iterable<R>; get(view: ReadView, id: string, caller: Caller): R | undefined };
+  /**
+   * Rows are named by something that is there without them, e.g. a project or a host: there is no POST; a member that is not stored
+   * is `initial`'s (undefined: there is none), PUT stores it, DELETE goes back to the initial one. `create` is not called.
+   */
+  readonly keyed?: { initial(view: ReadView, key: string, caller: Caller): R | undefined };
+  /** The path has no id: there is one, whose row's id is the resource's name. Needs `keyed`. */
+  readonly singleton?: boolean;
   /** Error type of an unknown id and its text. */
-  readonly notFound: { readonly type: string; readonly message: (id: string) => string };
+  readonly notFound: NotFound;
+  /** Which of the standard attributes it has. Default: all; [] is a resource that declares every attribute itself. */
+  readonly standard?: readonly StandardAttribute[];
   /**
    * Own attributes beside the standard ones (id, name, project_id, description, timestamps, revision, tags). A standard
    * attribute named here is changed by what is said of it, e.g. `tags: { ...post: true }` or another check of `name`.
    */
   readonly attributes: Readonly<Record<string, Attribute>>;
-  readonly policy: { readonly create: string; readonly get: string; readonly update?: string; readonly delete: string };
-  readonly relations?: Readonly<Record<string, Relation>>;
-  /** Relation -> ids of rows for which it may hold for this caller (more is fine). Lists then need not read every row. */
-  readonly reach?: Readonly<Record<string, (view: ReadView, caller: Caller) => Iterable<string>>>;
+  readonly embedded?: Readonly<Record<string, Embedded>>;
+  /** Absent: create and delete as `get`, update as `delete`. */
+  readonly policy: { readonly create?: string; readonly get: string; readonly update?: string; readonly delete?: string };
+  readonly relations?: Readonly<Record<string, Relation<R>>>;
+  /** By relation. */
+  readonly reach?: Readonly<Record<string, Reach>>;
   readonly bulk?: boolean;
-  /** False: no tags on this resource (security group rules). Default true. */
-  readonly tags?: boolean;
-  /** False: rows have no `name` attribute. */
-  readonly named?: boolean;
   /** Runs before list and create by a caller, e.g. to make the project's default security group. True if it would write. */
   readonly prepare?: { readonly needed: (view: ReadView, caller: Caller) => boolean; readonly run: (tx: Tx, ctx: ApiContext) => void };
   /** Checks a whole bulk request before its items are created. */
   readonly checkBulk?: (tx: Tx, items: readonly Values[], ctx: ApiContext) => void;
-  /** Builds and puts the row. `standard` has id, project_id, timestamps...; `input` the checked values with defaults. */
-  create(tx: Tx, standard: StandardRow, input: Values, ctx: ApiContext): R;
+  /** Builds and puts the row. `standard` has id, project_id, timestamps...; `input` the checked values with defaults. Absent: no POST. */
+  create?(tx: Tx, standard: StandardRow, input: Values, ctx: ApiContext): R;
   /** `row` already carries the changed standard attributes; returns (and puts) the new row. Absent: no PUT. */
   update?(tx: Tx, row: R, changes: Values, ctx: ApiContext): R;
-  /** Refuses or removes the row and what belongs to it. Extensions' remove ran before. */
-  remove(tx: Tx, row: R, ctx: ApiContext): void;
+  /** Refuses or removes the row and what belongs to it. Extensions' remove ran before. Absent: no DELETE. */
+  remove?(tx: Tx, row: R, ctx: ApiContext): void;
   /** Attributes shown that are not columns of the row: to present a column's name as well is an error. */
-  present?(view: ReadView, row: R, caller: Caller): Record<string, unknown>;
-  readonly actions?: Readonly<Record<string, Action>>;
+  present?(view: LiveView, row: R, caller: Caller): Record<string, unknown>;
+  readonly actions?: Readonly<Record<string, Action<R>>>;
+  readonly collectionActions?: Readonly<Record<string, CollectionAction>>;
 }
 
+export interface Resource<R extends Row = Row> extends ResourceDeclaration<R>, ResourceHandle<R> {}
+
+/** Any resource, whatever its rows: for registries and the API layer. */
+// eslint-disable-next-line @typescript-eslint/no-explicit-any -- a declaration both consumes and produces rows; only `any` admits all
+export type AnyResource = Resource<any>;
+
+/** The declaration behind a handle. What it returns goes into the app's `resources` and is a handle itself. */
+export const defineResource = <R extends Row>(handle: ResourceHandle<R>, declaration: ResourceDeclaration<NoInfer<R>>): Resource<R> => ({ ...declaration, name: handle.name });
+
+// ---- extensions ----
+
 /** What an app adds to another app's resource. Hooks run in the order of `requires`, inside the same transaction. */
-export interface Extension<R extends StandardRow = StandardRow> {
+export interface Extension<R extends Row = Row> {
   readonly attributes?: Readonly<Record<string, Attribute>>;
+  /** Added to the resource's; of one name in several declarations any may hold. */
+  readonly relations?: Readonly<Record<string, Relation<R>>>;
+  /** By relation. One that some declaration of the relation lacks is not used: lists then read every row. */
+  readonly reach?: Readonly<Record<string, Reach>>;
+  /** Relations that also let a caller see a row, beside the resource's own rule. */
+  readonly seenBy?: readonly string[];
   /** After the resource's create. */
   create?(tx: Tx, row: R, input: Values, ctx: ApiContext): void;
   /** After the resource's update. */
   update?(tx: Tx, row: R, changes: Values, ctx: ApiContext, before: R): void;
   /** Before the resource's remove; may refuse. */
   remove?(tx: Tx, row: R, ctx: ApiContext): void;
-  present?(view: ReadView, row: R, caller: Caller): Record<string, unknown>;
+  present?(view: LiveView, row: R, caller: Caller): Record<string, unknown>;
+  readonly actions?: Readonly<Record<string, Action<R>>>;
+  readonly collectionActions?: Readonly<Record<string, CollectionAction>>;
 }
+
+// eslint-disable-next-line @typescript-eslint/no-explicit-any -- as AnyResource
+export type AnyExtension = Extension<any>;
+
+/** An extension and the name of what it extends. */
+export type BoundExtension = AnyExtension & { readonly resource: string };
+
+export const extendResource = <R extends Row>(handle: ResourceHandle<R>, extension: Extension<NoInfer<R>>): BoundExtension => ({ ...extension, resource: handle.name });
+
+/** What an app adds to a resource that it may never have heard of; undefined: nothing. */
+export type ExtendAll = (resource: AnyResource) => AnyExtension | undefined;
 
 /** An entry of GET /v2.0/extensions. */
 export interface Alias {

@@ -17,8 +17,12 @@ export interface Table<R extends Row = Row, I extends string = string, P extends
   /** API resource whose rows these are, for provenance; undefined for internal tables. */
   readonly resource: string | undefined;
   readonly derived: boolean;
+  /** Derived rows may come from any app that requires the owner. */
+  readonly open: boolean;
   readonly indexes: Readonly<Record<I, IndexFn<R>>>;
   readonly pairs: Readonly<Record<P, PairFn<R>>>;
+  /** See TableOptions.upgrade. */
+  readonly upgrade: ((row: Readonly<Record<string, unknown>>) => R) | undefined;
   /** Never set: carries the row type. */
   readonly rowType?: R;
 }
@@ -26,6 +30,9 @@ export interface Table<R extends Row = Row, I extends string = string, P extends
 export interface TableOptions<R extends Row, I extends string, P extends string> {
   readonly resource?: string;
   readonly derived?: boolean;
+  readonly open?: boolean;
+  /** From a row as the edition before stored it; one that is as it should be is given back itself (===). */
+  readonly upgrade?: (row: Readonly<Record<string, unknown>>) => R;
   readonly indexes?: Readonly<Record<I, IndexFn<R>>>;
   readonly pairs?: Readonly<Record<P, PairFn<R>>>;
 }
@@ -36,6 +43,8 @@ export function defineTable<R extends Row>() {
     name,
     resource: options.resource,
     derived: options.derived ?? false,
+    open: options.open ?? false,
+    upgrade: options.upgrade,
     indexes: options.indexes ?? ({} as Record<I, IndexFn<R>>),
     pairs: options.pairs ?? ({} as Record<P, PairFn<R>>),
   });

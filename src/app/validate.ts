@@ -1,10 +1,8 @@
-// Validators and converters: what `check` of an attribute may be. Each takes the JSON value, returns the stored form and
-// throws the refusal that Neutron's clients know. Checks that need other rows (is the address in the subnet?) are the app's.
+// Validation: one function that interprets checks (check.ts). It takes the JSON value, returns the stored form and throws the
+// refusal that Neutron's clients know. Checks that need other rows (is the address in the subnet?) are the app's.
 import { ApiError, badRequest, invalidInput } from "./refusal.ts";
-import type { Convert } from "./resource.ts";
-import { contains, formatCidr, formatIp, normalizeIp, parseCidr, parseIp, type Cidr } from "../lib/address.ts";
-
-export * from "../lib/address.ts";
+import type { Check, Convert, Converter, KeyCheck } from "./check.ts";
+import { formatCidr, formatIp, normalizeIp, parseCidr, parseMac } from "../lib/address.ts";
 
 /** 400 "Invalid input for <attribute>. Reason: <reason>." */
 export const invalidFor = (attribute: string, reason: string): ApiError =>
@@ -38,7 +36,7 @@ const characters = (text: string): number => {
 // ---- scalars ----
 
 /** A JSON string of at most `max` characters. */
-export const string =
+const string =
   (max = 255): Convert =>
   (value, attribute) => {
     if (typeof value !== "string") throw invalidFor(attribute, `'${show(value)}' is not a valid string`);
@@ -46,12 +44,8 @@ export const string =
     return value;
   };
 
-/** Names and descriptions of the standard attributes. */
-export const name: Convert = string(255);
-export const description: Convert = string(255);
-
 /** Like `string`, but not empty or blank. */
-export const nonEmptyString = (max = 255): Convert => {
+const nonEmptyString = (max = 255): Convert => {
   const check = string(max);
   return (value, attribute) => {
     const text = check(value, attribute) as string;
@@ -61,9 +55,8 @@ export const nonEmptyString = (max = 255): Convert => {
 };
 
 /** A string that the whole of `pattern` matches; `what` ends the sentence "'x' is not ...". */
-export const matching = (pattern: RegExp, what: string, max = 255): Convert => {
-  const check = string(max);
-  const whole = new RegExp(`^(?:${pattern.source})$`, pattern.flags.replace("g", ""));
+const matching = (pattern: string, what: string, check: Convert): Convert => {
+  const whole = new RegExp(`^(?:${pattern})$`, "u");
   return (value, attribute) => {
     const text = check(value, attribute) as string;
     if (!whole.test(text)) throw invalidFor(attribute, `'${show(text)}' is not ${what}`);
@@ -97,12 +90,10 @@ export const integer =
     return n + 0; // no -0
   };
 
-export const nonNegative: Convert = integer(0, 0x7fffffff);
-
 const list = (values: readonly unknown[]): string => `[${values.map((v) => (typeof v === "string" ? `'${v}'` : show(v))).join(", ")}]`;
 
 /** One of these strings, numbers (digits in a string do as well) or null. */
-export const oneOf = (...values: readonly (string | number | null)[]): Convert => {
+const oneOf = (values: readonly (string | number | null)[]): Convert => {
   const known = new Map<unknown, string | number | null>(values.map((v) => [v, v]));
   for (const v of values) if (typeof v === "number" && !known.has(String(v))) known.set(String(v), v);
   const text = list(values);
@@ -114,32 +105,16 @@ export const oneOf = (...values: readonly (string | number | null)[]): Convert =
 };
 
 /** Any letter case; stored as spelled here. */
-export const oneOfIgnoringCase = (...values: readonly string[]): Convert => {
-  const known = new Map(values.map((v) => [v.toLowerCase(), v]));
+const oneOfIgnoringCase = (values: readonly (string | number | null)[]): Convert => {
+  const key = (value: unknown): unknown => (typeof value === "string" ? value.toLowerCase() : value);
+  const known = new Map<unknown, string | number | null>(values.map((v) => [key(v), v]));
+  const text = list(values);
   return (value, attribute) => {
-    const found = typeof value === "string" ? known.get(value.toLowerCase()) : undefined;
-    if (found === undefined) throw invalidFor(attribute, `'${show(value)}' is not in ${list(values)}`);
+    const found = known.get(key(value));
+    if (found === undefined) throw invalidFor(attribute, `'${show(value)}' is not in ${text}`);
     return found;
   };
 };
-
-/** null passes as it is. */
-export const orNull =
-  (check: Convert): Convert =>
-  (value, attribute) =>
-    value === null ? null : check(value, attribute);
-
-/** null stands for this value. */
-export const nullAs =
-  (instead: unknown, check: Convert): Convert =>
-  (value, attribute) =>
-    value === null ? instead : check(value, attribute);
-
-/** The first check, then `then` on what it returned. */
-export const both =
-  (first: Convert, then: Convert): Convert =>
-  (value, attribute) =>
-    then(first(value, attribute), attribute);
 
 // ---- identifiers ----
 
@@ -155,36 +130,30 @@ export function parseUuid(value: unknown): string | undefined {
   return `${hex.slice(0, 8)}-${hex.slice(8, 12)}-${hex.slice(12, 16)}-${hex.slice(16, 20)}-${hex.slice(20)}`;
 }
 
-export const uuid: Convert = (value, attribute) => {
+const uuid: Convert = (value, attribute) => {
   const id = parseUuid(value);
   if (id === undefined) throw invalidFor(attribute, `'${show(value)}' is not a valid UUID`);
   return id;
 };
 
-export const uuidOrNull: Convert = orNull(uuid);
-
 // ---- addresses ----
 
 /** Canonical text (RFC 5952 for IPv6). */
-export const ip: Convert = (value, attribute) => {
+const ip: Convert = (value, attribute) => {
   const text = typeof value === "string" ? normalizeIp(value) : undefined;
   if (text === undefined) throw invalidFor(attribute, `'${show(value)}' is not a valid IP address`);
   return text;
 };
 
-export const ipOrNull: Convert = orNull(ip);
-
 /** A prefix as its network address: 10.0.0.5/24 is 10.0.0.0/24, 10.0.0.5 is 10.0.0.5/32, 10.0.0.0/255.255.255.0 is a /24. */
-export const cidr: Convert = (value, attribute) => {
+const cidr: Convert = (value, attribute) => {
   const c = typeof value === "string" ? parseCidr(value) : undefined;
   if (c === undefined) throw invalidFor(attribute, `'${show(value)}' is not a valid IP subnet`);
   return formatCidr(c);
 };
 
-export const cidrOrNull: Convert = orNull(cidr);
-
 /** A prefix in canonical form only: with a length and without host bits. */
-export const strictCidr: Convert = (value, attribute) => {
+const strictCidr: Convert = (value, attribute) => {
   const c = typeof value === "string" && value.includes("/") ? parseCidr(value) : undefined;
   if (c === undefined) throw invalidFor(attribute, `'${show(value)}' is not a valid IP subnet`);
   if (c.address !== c.network) throw invalidFor(attribute, `'${show(value)}' isn't a recognized IP subnet cidr, '${formatCidr(c)}' is recommended`);
@@ -192,29 +161,15 @@ export const strictCidr: Convert = (value, attribute) => {
 };
 
 /** An address, or a prefix with host bits kept. Bare addresses stay bare. */
-export const ipOrCidr: Convert = (value, attribute) => {
+const ipOrCidr: Convert = (value, attribute) => {
   const c = typeof value === "string" ? parseCidr(value) : undefined;
   if (c === undefined) throw invalidFor(attribute, `'${show(value)}' is not a valid IP address or subnet`);
   const address = formatIp({ family: c.family, value: c.address });
   return (value as string).includes("/") ? `${address}/${c.prefix}` : address;
 };
 
-const MAC_COLON = /^[0-9a-f]{2}(?::[0-9a-f]{2}){5}$/;
-const MAC_FORMS = [/^[0-9a-f]{1,2}(?::[0-9a-f]{1,2}){5}$/, /^[0-9a-f]{1,2}(?:-[0-9a-f]{1,2}){5}$/, /^[0-9a-f]{4}(?:\.[0-9a-f]{4}){2}$/, /^[0-9a-f]{12}$/];
-
-/** `fa:16:3e:00:00:01` from any usual EUI-48 notation; undefined if it is none. */
-export function parseMac(value: unknown): string | undefined {
-  if (typeof value !== "string" || value.length > 17) return undefined;
-  const text = value.toLowerCase();
-  if (MAC_COLON.test(text)) return text;
-  const form = MAC_FORMS.findIndex((f) => f.test(text));
-  if (form < 0) return undefined;
-  const hex = form < 2 ? text.split(/[:-]/).map((o) => o.padStart(2, "0")).join("") : text.replaceAll(".", "");
-  return hex.match(/../g)!.join(":");
-}
-
 /** A unicast address other than all zeros, as lower case with colons. */
-export const mac: Convert = (value, attribute) => {
+const mac: Convert = (value, attribute) => {
   const text = parseMac(value);
   if (text === undefined || text === "00:00:00:00:00:00" || (parseInt(text.slice(0, 2), 16) & 1) !== 0) {
     throw invalidFor(attribute, `'${show(value)}' is not a valid MAC address`);
@@ -227,20 +182,21 @@ export const mac: Convert = (value, attribute) => {
 /** Longest list an attribute takes; the body limit is the real bound. */
 const MAX_ITEMS = 10_000;
 
-function asList(value: unknown, attribute: string): readonly unknown[] {
+/** The value as a list. @throws ApiError if it is none, or longer than `max`. */
+export function asList(value: unknown, attribute: string, max = MAX_ITEMS): readonly unknown[] {
   if (!Array.isArray(value)) throw invalidFor(attribute, `'${show(value)}' is not a list`);
-  if (value.length > MAX_ITEMS) throw invalidFor(attribute, `more than ${MAX_ITEMS} items`);
+  if (value.length > max) throw invalidFor(attribute, `more than ${max} items`);
   return value as readonly unknown[];
 }
 
-export const listOf =
-  (check: Convert): Convert =>
+const listOf =
+  (check: Convert, max: number | undefined): Convert =>
   (value, attribute) =>
-    asList(value, attribute).map((item) => check(item, attribute));
+    asList(value, attribute, max).map((item) => check(item, attribute));
 
 /** A list without doubles after conversion. */
-export const uniqueListOf = (check: Convert): Convert => {
-  const all = listOf(check);
+const uniqueListOf = (check: Convert, max: number | undefined): Convert => {
+  const all = listOf(check, max);
   return (value, attribute) => {
     const items = all(value, attribute) as readonly unknown[];
     const seen = new Set<unknown>();
@@ -253,12 +209,9 @@ export const uniqueListOf = (check: Convert): Convert => {
   };
 };
 
-/** null is the empty list. */
-export const uuidList: Convert = nullAs([], uniqueListOf(uuid));
-export const uniqueStrings = (max = 255): Convert => uniqueListOf(string(max));
-
-/** Nesting of objects and lists an attribute of free form may have. */
-const MAX_DEPTH = 16;
+/** Nesting that an object, and a value of any form, may have. */
+const OBJECT_DEPTH = 16;
+const ANY_DEPTH = 32;
 
 /** Whether the value nests deeper than `limit`. Does not recurse further than that. */
 export function deeperThan(value: unknown, limit: number): boolean {
@@ -268,153 +221,87 @@ export function deeperThan(value: unknown, limit: number): boolean {
   return false;
 }
 
-/** A free-form JSON object. */
-export const object: Convert = (value, attribute) => {
-  if (!isObject(value)) throw invalidFor(attribute, `'${show(value)}' is not a dictionary`);
-  if (deeperThan(value, MAX_DEPTH)) throw invalidFor(attribute, `nested deeper than ${MAX_DEPTH} levels`);
+const any: Convert = (value, attribute) => {
+  if (deeperThan(value, ANY_DEPTH)) throw invalidFor(attribute, `nested deeper than ${ANY_DEPTH} levels`);
   return value;
 };
 
-export const objectOrNull: Convert = orNull(object);
+/** A free-form JSON object. */
+const object: Convert = (value, attribute) => {
+  if (!isObject(value)) throw invalidFor(attribute, `'${show(value)}' is not a dictionary`);
+  if (deeperThan(value, OBJECT_DEPTH)) throw invalidFor(attribute, `nested deeper than ${OBJECT_DEPTH} levels`);
+  return value;
+};
 
-export interface Key {
-  readonly check: Convert;
-  readonly required?: boolean;
-  /** Value when absent; without it the key stays absent. */
-  readonly default?: unknown;
-}
+const nothing: Convert = (value, attribute) => {
+  if (value === null) return null;
+  throw invalidFor(attribute, `'${show(value)}' is not None`);
+};
 
 /** An object with these keys and no others. */
-export const objectOf =
-  (keys: Readonly<Record<string, Key>>): Convert =>
-  (value, attribute) => {
+function objectOf(keys: Readonly<Record<string, KeyCheck>>, make: (check: Check) => Convert): Convert {
+  const specs = Object.entries(keys).map(([key, spec]) => ({ key, spec, check: make(spec.check) }));
+  return (value, attribute) => {
     if (!isObject(value)) throw invalidFor(attribute, `'${show(value)}' is not a dictionary`);
-    const unknown = Object.keys(value).filter((k) => !Object.hasOwn(keys, k));
-    const missing = Object.keys(keys).filter((k) => keys[k]!.required === true && !Object.hasOwn(value, k));
-    if (unknown.length > 0 || missing.length > 0) {
+    const unknown = Object.keys(value).some((k) => !Object.hasOwn(keys, k));
+    const missing = specs.some(({ key, spec }) => spec.required === true && !Object.hasOwn(value, key));
+    if (unknown || missing) {
       throw invalidFor(attribute, `Validation of dictionary's keys failed. Expected keys: ${list(Object.keys(keys))} Provided keys: ${list(Object.keys(value).slice(0, 20).map((k) => show(k)))}`);
     }
     const out: Record<string, unknown> = {};
-    for (const [key, spec] of Object.entries(keys)) {
-      if (Object.hasOwn(value, key)) out[key] = spec.check(value[key], `${attribute}.${key}`);
+    for (const { key, spec, check } of specs) {
+      if (Object.hasOwn(value, key)) out[key] = check(value[key], `${attribute}.${key}`);
       else if (spec.default !== undefined) out[key] = spec.default;
     }
     return out;
   };
-
-// ---- what subnets and ports are made of ----
-
-export interface FixedIp {
-  readonly subnet_id?: string;
-  readonly ip_address?: string;
 }
 
-/** `{subnet_id}`, `{ip_address}` or both in each; other keys are ignored. */
-export const fixedIps: Convert = (value, attribute) => {
-  const seen = new Set<string>();
-  return asList(value, attribute).map((item): FixedIp => {
-    if (!isObject(item)) throw invalidFor(attribute, `Invalid data format for fixed IP: '${show(item)}'`);
-    const out: { subnet_id?: string; ip_address?: string } = {};
-    if (item.subnet_id !== undefined) out.subnet_id = uuid(item.subnet_id, attribute) as string;
-    if (item.ip_address !== undefined) {
-      out.ip_address = ip(item.ip_address, attribute) as string;
-      if (seen.has(out.ip_address)) throw invalidFor(attribute, `Duplicate IP address '${out.ip_address}'`);
-      seen.add(out.ip_address);
-    }
-    if (out.subnet_id === undefined && out.ip_address === undefined) throw invalidInput("IP allocation requires subnet_id or ip_address");
-    return out;
-  });
-};
-
-export interface AllocationPool {
-  readonly start: string;
-  readonly end: string;
-}
-
-const hasExactly = (item: unknown, a: string, b: string): item is Record<string, unknown> =>
-  isObject(item) && Object.keys(item).length === 2 && Object.hasOwn(item, a) && Object.hasOwn(item, b);
-
-/** Sorted by start; start <= end, one family. Whether they fit the subnet and each other is the subnet's to check. */
-export const allocationPools: Convert = (value, attribute) =>
-  asList(value, attribute)
-    .map((item) => {
-      if (!hasExactly(item, "start", "end")) throw invalidFor(attribute, `Invalid data format for IP pool: '${show(item)}'`);
-      const pool: AllocationPool = { start: ip(item.start, attribute) as string, end: ip(item.end, attribute) as string };
-      const start = parseIp(pool.start)!;
-      const end = parseIp(pool.end)!;
-      if (start.family !== end.family || start.value > end.value) {
-        throw badRequest(`The allocation pool ${pool.start}-${pool.end} is not valid.`, "InvalidAllocationPool");
+/** The first that takes it. */
+function firstOf(alternatives: readonly Check[], make: (check: Check) => Convert): Convert {
+  const speaking = alternatives.findIndex((c) => !("type" in c && c.type === "null"));
+  const checks = alternatives.map(make);
+  return (value, attribute) => {
+    let refusal: ApiError | undefined;
+    for (const [i, check] of checks.entries()) {
+      try {
+        return check(value, attribute);
+      } catch (error) {
+        if (!(error instanceof ApiError)) throw error;
+        if (i === speaking || refusal === undefined) refusal = error;
       }
-      return { pool, start };
-    })
-    .sort((a, b) => (a.start.value < b.start.value ? -1 : a.start.value > b.start.value ? 1 : 0))
-    .map(({ pool }) => pool);
-
-const MAX_NAMESERVERS = 5;
-const MAX_HOST_ROUTES = 20;
-const MAX_ADDRESS_PAIRS = 10;
-
-/** At most 5 addresses, order kept, no doubles; null is none. */
-export const nameservers: Convert = (value, attribute) => {
-  if (value === null) return [];
-  const items = asList(value, attribute).map((item) => {
-    const text = typeof item === "string" ? normalizeIp(item) : undefined;
-    if (text === undefined) throw invalidFor(attribute, `'${show(item)}' is not a valid nameserver`);
-    return text;
-  });
-  const twice = items.find((item, i) => items.indexOf(item) !== i);
-  if (twice !== undefined) throw invalidFor(attribute, `Duplicate nameserver '${twice}'`);
-  if (items.length > MAX_NAMESERVERS) throw badRequest(`Unable to complete operation. The number of DNS nameservers exceeds the limit ${MAX_NAMESERVERS}.`, "DNSNameServersExhausted");
-  return items;
-};
-
-export interface HostRoute {
-  readonly destination: string;
-  readonly nexthop: string;
+    }
+    throw refusal ?? invalidFor(attribute, `'${show(value)}' is not valid`);
+  };
 }
 
-const LOOPBACK: readonly Cidr[] = [parseCidr("127.0.0.0/8")!, parseCidr("::1/128")!];
+const named = { any, null: nothing, boolean, integer: integer(), uuid, ip, cidr, "strict-cidr": strictCidr, "ip-or-cidr": ipOrCidr, mac, object } as const;
 
-/** `destination` without host bits and not loopback, `nexthop` of its family; at most 20, no doubles; null is none. */
-export const hostRoutes: Convert = (value, attribute) => {
-  if (value === null) return [];
-  const seen = new Set<string>();
-  const routes = asList(value, attribute).map((item): HostRoute => {
-    if (!hasExactly(item, "destination", "nexthop")) throw invalidFor(attribute, `Invalid data format for hostroute: '${show(item)}'`);
-    const destination = strictCidr(item.destination, attribute) as string;
-    const nexthop = ip(item.nexthop, attribute) as string;
-    const prefix = parseCidr(destination)!;
-    if (LOOPBACK.some((l) => contains(l, prefix))) throw invalidFor(attribute, `'${destination}' is a loopback network`);
-    if (parseIp(nexthop)!.family !== prefix.family) throw invalidFor(attribute, `nexthop '${nexthop}' is not of the family of '${destination}'`);
-    const key = `${destination} ${nexthop}`;
-    if (seen.has(key)) throw invalidFor(attribute, `Duplicate hostroute '${show(item)}'`);
-    seen.add(key);
-    return { destination, nexthop };
-  });
-  if (routes.length > MAX_HOST_ROUTES) throw badRequest(`Unable to complete operation. The number of host routes exceeds the limit ${MAX_HOST_ROUTES}.`, "HostRoutesExhausted");
-  return routes;
-};
+export type Converters = ReadonlyMap<string, Converter>;
+const NO_CONVERTERS: Converters = new Map();
 
-export interface AddressPair {
-  readonly ip_address: string;
-  readonly mac_address?: string;
+/**
+ * The function that does what a check says. Made once, where the check is declared, and used for every value.
+ * @throws Error naming a converter that is not among `converters`.
+ */
+export function makeCheck(check: Check, converters: Converters = NO_CONVERTERS): Convert {
+  const make = (inner: Check): Convert => makeCheck(inner, converters);
+  if ("type" in check) {
+    if (check.type !== "string") return named[check.type];
+    const text = check.blank === false ? nonEmptyString(check.max) : string(check.max);
+    return check.pattern === undefined ? text : matching(check.pattern, check.is ?? `of the form ${check.pattern}`, text);
+  }
+  if ("range" in check) return integer(...check.range);
+  if ("enum" in check) return check.anyCase === true ? oneOfIgnoringCase(check.enum) : oneOf(check.enum);
+  if ("list" in check) return check.unique === true ? uniqueListOf(make(check.list), check.max) : listOf(make(check.list), check.max);
+  if ("dict" in check) return objectOf(check.dict, make);
+  if ("or" in check) return firstOf(check.or, make);
+  if ("else" in check) {
+    const otherwise = make(check.else);
+    const instead = check.null;
+    return (value, attribute) => (value === null ? instead : otherwise(value, attribute));
+  }
+  const converter = converters.get(check.convert);
+  if (converter === undefined) throw new Error(`no app registers the converter ${check.convert}`);
+  return converter.run;
 }
-
-/** At most 10 `{ip_address: address or prefix, mac_address?}`; the port's own MAC is the default, filled in by the app. */
-export const addressPairs: Convert = (value, attribute) => {
-  const items = value === null ? [] : asList(value, attribute);
-  if (items.length > MAX_ADDRESS_PAIRS) throw badRequest(`The number of allowed address pair exceeds the maximum ${MAX_ADDRESS_PAIRS}.`, "AllowedAddressPairExhausted");
-  const seen = new Set<string>();
-  return items.map((item): AddressPair => {
-    if (!isObject(item)) throw invalidFor(attribute, `'${show(item)}' is not a dictionary`);
-    const unknown = Object.keys(item).filter((k) => k !== "ip_address" && k !== "mac_address");
-    if (unknown.length > 0) throw invalidFor(attribute, `Unrecognized attribute(s) '${show(unknown.join(", "))}'`);
-    if (item.ip_address === undefined) throw badRequest("AllowedAddressPair must contain ip_address", "AllowedAddressPairsMissingIP");
-    const pair: { ip_address: string; mac_address?: string } = { ip_address: ipOrCidr(item.ip_address, attribute) as string };
-    if (item.mac_address !== undefined && item.mac_address !== null) pair.mac_address = mac(item.mac_address, attribute) as string;
-    const key = `${pair.ip_address} ${pair.mac_address ?? ""}`;
-    if (seen.has(key)) throw badRequest(`Request contains duplicate address pair: mac_address ${pair.mac_address ?? "None"} ip_address ${pair.ip_address}.`, "DuplicateAddressPairInRequest");
-    seen.add(key);
-    return pair;
-  });
-};

@@ -1,6 +1,7 @@
 // The apps of this controller taken together: checked once at boot, so that a wrong manifest ends the start with one line.
-import { chassisTable, vifTable } from "../app/inventory.ts";
-import type { App, PacketInHandler } from "../app/contract.ts";
+import { chassisTable, vifTable, zonePool } from "../app/inventory.ts";
+import { claimTable, poolNumberTable, type Pool } from "../app/pools.ts";
+import type { App } from "../app/contract.ts";
 import type { AnyTable } from "../app/table.ts";
 
 /** All tables: the core's inventory and the apps'. @throws Error naming both owners of a name. */
@@ -13,7 +14,7 @@ export function allTables(apps: readonly App[]): AnyTable[] {
     owners.set(table.name, owner);
     out.push(table);
   };
-  for (const table of [chassisTable, vifTable]) add(table, "core");
+  for (const table of [chassisTable, vifTable, poolNumberTable, claimTable]) add(table, "core");
   for (const app of apps) for (const table of app.tables ?? []) add(table, app.name);
   return out;
 }
@@ -21,6 +22,8 @@ export function allTables(apps: readonly App[]): AnyTable[] {
 /** What else a manifest can get wrong. @throws Error naming the app and the entry. */
 export function checkApps(apps: readonly App[]): void {
   const resources = new Map<string, string>();
+  const softTables = new Map<string, string>();
+  const tables = new Map(apps.flatMap((app) => (app.tables ?? []).map((t) => [t.name, app.name] as const)));
   for (const app of apps) {
     for (const r of app.resources ?? []) {
       const other = resources.get(r.name);
@@ -29,22 +32,42 @@ export function checkApps(apps: readonly App[]): void {
     }
   }
   for (const app of apps) {
-    for (const name of Object.keys(app.extend ?? {})) {
-      if (!resources.has(name)) throw new Error(`app ${app.name} extends resource ${name}, which no app declares`);
+    for (const { resource } of app.extend ?? []) {
+      const owner = resources.get(resource);
+      if (owner === undefined) throw new Error(`app ${app.name} extends resource ${resource}, which no app declares`);
+      if (owner !== app.name && app.requires?.includes(owner) !== true) throw new Error(`app ${app.name} extends resource ${resource} of ${owner}, which it does not require`);
     }
     for (const table of Object.keys(app.packetIn ?? {})) {
       if (app.pipeline?.tables[table] === undefined) throw new Error(`app ${app.name} handles packets of table ${table}, which it does not declare`);
     }
-    for (const context of app.portContext ?? []) {
-      if (app.pipeline?.registers?.[context.register] === undefined) throw new Error(`app ${app.name} loads register ${context.register}, which it does not declare`);
+    for (const table of Object.keys(app.effects ?? {})) {
+      if (app.pipeline?.tables[table] === undefined) throw new Error(`app ${app.name} has effects of table ${table}, which it does not declare`);
     }
+    for (const { register } of app.portContext ?? []) {
+      if (register !== undefined && app.pipeline?.registers?.[register] === undefined) throw new Error(`app ${app.name} loads register ${register}, which it does not declare`);
+    }
+    for (const soft of app.softTables ?? []) {
+      const other = softTables.get(soft.name) ?? tables.get(soft.name);
+      if (other !== undefined) throw new Error(`soft table ${soft.name} of ${app.name} has the name of a table of ${other}`);
+      softTables.set(soft.name, app.name);
+    }
+    const services = (app.services ?? []).map((s) => s.name);
+    const again = services.find((n, i) => services.indexOf(n) !== i);
+    if (again !== undefined) throw new Error(`app ${app.name} has two services named ${again}`);
     const names = [...(app.rules ?? []).map((r) => r.name), ...(app.derive ?? []).map((d) => d.name)];
     const twice = names.find((n, i) => names.indexOf(n) !== i);
     if (twice !== undefined) throw new Error(`app ${app.name} has two rules named ${twice}`);
   }
 }
 
-/** Handler of the packets a table punts. */
-export function packetInHandlers(apps: readonly App[]): ReadonlyMap<string, PacketInHandler> {
-  return new Map(apps.flatMap((app) => Object.entries(app.packetIn ?? {})));
+/** Pools of numbers, by name. @throws Error naming a pool that two declare */
+export function allPools(apps: readonly App[]): ReadonlyMap<string, Pool> {
+  const pools = new Map([[zonePool.name, zonePool]]);
+  for (const app of apps) {
+    for (const pool of app.pools ?? []) {
+      if (pools.has(pool.name)) throw new Error(`pool ${pool.name} of ${app.name} is declared already`);
+      pools.set(pool.name, pool);
+    }
+  }
+  return pools;
 }

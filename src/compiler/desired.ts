@@ -1,5 +1,7 @@
-// What the compiler hands to the southbound layer: for each chassis the flows, meters and ports it should have, and the
-// difference that a commit makes. Flows are bytes, encoded once for all chassis of their scope.
+// What the compiler hands to the southbound layer: for each chassis the flows, numbered things and database rows it should have, and
+// the difference that a commit makes. Flows are bytes, encoded once for all chassis of their scope.
+import type { Items, Meter, OvsColumns, OvsPatch, OvsTable, PortColumns } from "#app";
+import type { Action } from "node-openflow";
 
 /** One desired flow entry. Its bytes are a whole OFPT_FLOW_MOD (ADD) message in a slab; the header's xid is 0. */
 export interface Flow {
@@ -8,6 +10,7 @@ export interface Flow {
   /** High and low half of the cookie. */
   readonly cookieHi: number;
   readonly cookieLo: number;
+  /** Read all three at once: a flow that stays may be moved to another slab between two turns. */
   readonly slab: Buffer;
   readonly off: number;
   readonly len: number;
@@ -16,16 +19,24 @@ export interface Flow {
   /** Identity on a switch: the message's bytes from table_id to the end of the match (latin1). Equal strings = same flow. */
   readonly key: string;
 }
-export interface Meter {
-  readonly id: number;
-  readonly ratePps: number;
-  readonly burst: number;
+
+/** A group with its actions as a switch takes them. */
+export interface LoweredGroup {
+  readonly type: "all" | "select" | "indirect" | "ff";
+  readonly buckets: readonly { readonly weight?: number; readonly watch_port?: number; readonly watch_group?: number; readonly actions: readonly Action[] }[];
 }
-export interface OvsPort {
-  readonly name: string;
-  readonly type: string;
-  readonly options: Readonly<Record<string, string>>;
-  readonly ofport: number;
+
+export type ItemKind = keyof Items;
+/** A meter or group. Equal texts of one kind mean the same. */
+export type Item =
+  | { readonly kind: "meter"; readonly id: number; readonly text: string; readonly value: Meter }
+  | { readonly kind: "group"; readonly id: number; readonly text: string; readonly value: LoweredGroup };
+
+/** A row of the host's database; a Port with its Interface. */
+export interface DesiredRow {
+  readonly table: OvsTable;
+  readonly key: string;
+  readonly columns: OvsColumns | PortColumns;
 }
 
 /** What one commit changes on one chassis. Net: a key is in `add` or in `remove`, never both. `add` also replaces. */
@@ -34,10 +45,10 @@ export interface ChassisDelta {
   /** Those of `add` that take the place of another flow with their key. */
   readonly changed: Set<Flow>;
   readonly remove: Flow[];
-  readonly addMeters: Meter[];
-  readonly removeMeters: Meter[];
-  /** True if portsOf(chassis) changed. */
-  portsChanged: boolean;
+  readonly addItems: Item[];
+  readonly removeItems: Item[];
+  /** True if rowsOf(chassis) or patchesOf(chassis) changed. */
+  rowsChanged: boolean;
 }
 
 export interface Delta {
@@ -49,9 +60,14 @@ export interface Delta {
 /** Everything the southbound layer may ask of the compiler. All synchronous; the compiler does no I/O. */
 export interface Desired {
   readonly generation: number;
+  /** Ids of tables that the switch itself fills: what it learns there is nobody else's. */
+  readonly learnedTables: ReadonlySet<number>;
   flowsOf(chassis: string): Iterable<Flow>;
-  metersOf(chassis: string): Iterable<Meter>;
-  portsOf(chassis: string): Iterable<OvsPort>;
+  itemsOf(chassis: string): Iterable<Item>;
+  rowsOf(chassis: string): Iterable<DesiredRow>;
+  patchesOf(chassis: string): Iterable<OvsPatch>;
   /** Called once per commit, after the rules ran, in generation order, also when nothing changed for any chassis. */
   onDelta(listener: (delta: Delta) => void): () => void;
 }
+
+export const emptyDelta = (): ChassisDelta => ({ add: [], changed: new Set(), remove: [], addItems: [], removeItems: [], rowsChanged: false });

@@ -3,8 +3,18 @@
 import { FLOW_KEY_OFFSET, FLOW_MOD_MATCH_OFFSET } from "node-openflow";
 import type { OwnedFlow } from "./flows.ts";
 
+/** The flows of several contributors for one key, and the one that a switch gets for them, once somebody asked. */
+export class Shared<O> {
+  readonly flows: OwnedFlow<O>[];
+  effective: OwnedFlow<O> | undefined = undefined;
+
+  constructor(flows: OwnedFlow<O>[]) {
+    this.flows = flows;
+  }
+}
+
 /** The flow of a key, or those of several contributors. */
-export type Entry<O> = OwnedFlow<O> | OwnedFlow<O>[];
+export type Entry<O> = OwnedFlow<O> | Shared<O>;
 
 /** Up to this many entries are searched one by one. */
 const UNINDEXED = 8;
@@ -58,17 +68,22 @@ export class FlowSet<O> {
     for (const entry of this.entries) if (entry !== undefined) yield entry;
   }
 
+  /** The same without a generator: chassis have a great many flows. */
+  each(visit: (entry: Entry<O>) => void): void {
+    for (const entry of this.entries) if (entry !== undefined) visit(entry);
+  }
+
   private find(flow: OwnedFlow<O>): number {
     const { index, entries } = this;
     if (index === undefined) {
-      for (let at = 0; at < entries.length; at++) if (sameKey(first(entries[at]!), flow)) return at;
+      for (let at = 0; at < entries.length; at++) if (sameKey(firstOf(entries[at]!), flow)) return at;
       return -1;
     }
     const mask = index.length - 1;
     for (let i = flow.hash & mask; ; i = (i + 1) & mask) {
       const at = index[i]! - 1;
       if (at >= 0) {
-        if (sameKey(first(entries[at]!), flow)) return at;
+        if (sameKey(firstOf(entries[at]!), flow)) return at;
       } else if (at === FREE - 1) return -1;
     }
   }
@@ -88,7 +103,7 @@ export class FlowSet<O> {
     let capacity = 16;
     while (capacity < entries.length * 2) capacity *= 2;
     const index = new Int32Array(capacity);
-    for (let at = 0; at < entries.length; at++) place(index, first(entries[at]!).hash, at + 1);
+    for (let at = 0; at < entries.length; at++) place(index, firstOf(entries[at]!).hash, at + 1);
     this.index = index;
   }
 }
@@ -100,7 +115,8 @@ function place(index: Int32Array, hash: number, value: number): void {
   index[i] = value;
 }
 
-const first = <O>(entry: Entry<O>): OwnedFlow<O> => (Array.isArray(entry) ? entry[0]! : entry);
+/** One of the flows of an entry: all have its key. */
+export const firstOf = <O>(entry: Entry<O>): OwnedFlow<O> => (entry instanceof Shared ? entry.flows[0]! : entry);
 
 /** Whether two flows are the same on a switch: equal bytes from the table to the end of the match. */
 export function sameKey(a: OwnedFlow<unknown>, b: OwnedFlow<unknown>): boolean {

@@ -6,32 +6,33 @@ import type { FlowWriter } from "../pipeline/flow-writer.ts";
 import type { Family, PipelineTable } from "../pipeline/layout.ts";
 import type { Flow } from "./desired.ts";
 
-/** Where a flow belongs: a scope, as far as flows ask. */
-export interface Home {
+/** The scope a flow belongs to, as far as flows ask. */
+export interface FlowScope {
   readonly name: string;
 }
 
 /** Encoded by a rule's run; `owner` tells who. There are a great many: small, one shape, the rest is read from the bytes. */
 export class OwnedFlow<O> implements Flow {
   readonly owner: O;
-  readonly home: Home;
-  readonly slab: Buffer;
-  readonly off: number;
+  readonly scope: FlowScope;
+  slab: Buffer;
+  off: number;
   /** Of what `key` says. */
   readonly hash: number;
+  /** Whether some scope holds it: set by FlowEncoder, as is `next`. */
+  inUse = false;
+  /** The next flow of its slab's list; null: it is the last, undefined: it is in none. */
+  next: OwnedFlow<unknown> | null | undefined = undefined;
   private text: string | undefined = undefined;
 
-  constructor(owner: O, home: Home, slab: Buffer, off: number, hash: number) {
+  constructor(owner: O, scope: FlowScope, slab: Buffer, off: number, hash: number) {
     this.owner = owner;
-    this.home = home;
+    this.scope = scope;
     this.slab = slab;
     this.off = off;
     this.hash = hash;
   }
 
-  get scope(): string {
-    return this.home.name;
-  }
   get len(): number {
     return (this.slab[this.off + 2]! << 8) | this.slab[this.off + 3]!;
   }
@@ -74,30 +75,50 @@ const SCRATCH = 4 * 65_536;
 interface Slab {
   readonly bytes: Buffer;
   readonly words: Int32Array;
+  /** A list of the flows that were put here and are in use, and of some that are not any more; `live`: bytes of those in use. */
+  flows: OwnedFlow<unknown> | null;
+  live: number;
+  full: boolean;
 }
 
 function makeSlab(size: number): Slab {
   const bytes = Buffer.allocUnsafeSlow(size);
-  return { bytes, words: new Int32Array(bytes.buffer, 0, size >> 2) };
+  return { bytes, words: new Int32Array(bytes.buffer, 0, size >> 2), flows: null, live: 0, full: false };
 }
+
+/** A full slab whose live bytes are less than one part in this many is given up: what lives there moves. */
+const SPARSE = 4;
 
 export class FlowEncoder {
   private slab = makeSlab(0);
   private used = 0;
   private readonly scratch = makeSlab(SCRATCH);
   private readonly writer: FlowWriter;
-  /** Bytes per slab: large while compiling everything, small for changes, so that few dead bytes are kept alive. */
+  private readonly slabs = new Map<Buffer, Slab>();
+  private filled: Slab[] = [];
+  /** Bytes per slab: large while compiling everything, small for changes. */
   slabSize = 1 << 20;
 
   constructor(writer: FlowWriter) {
     this.writer = writer;
   }
 
+  /** Bytes of all slabs that hold a flow in use, and bytes of the flows in use. */
+  get memory(): { readonly held: number; readonly live: number } {
+    let held = 0;
+    let live = 0;
+    for (const slab of this.slabs.values()) {
+      held += slab.bytes.length;
+      live += slab.live;
+    }
+    return { held, live };
+  }
+
   /**
-   * Encodes a flow and keeps it, or returns the one of `before` that has the same bytes and home.
+   * Encodes a flow, or returns the one of `before` that has the same bytes and scope. It is kept once `retain` is called.
    * @throws OpenFlowError or RangeError when it has no wire form
    */
-  encode<O>(owner: O, home: Home, table: PipelineTable, spec: FlowSpec, family: Family | undefined, cookieHi: number, cookieLo: number, before: readonly OwnedFlow<O>[]): OwnedFlow<O> {
+  encode<O>(owner: O, scope: FlowScope, table: PipelineTable, spec: FlowSpec, family: Family | undefined, cookieHi: number, cookieLo: number, before: readonly OwnedFlow<O>[]): OwnedFlow<O> {
     // Straight into the slab while the longest flow would fit.
     const direct = this.slab.bytes.length - this.used > FLOW_LIMIT + 1;
     const { bytes, words } = direct ? this.slab : this.scratch;
@@ -106,11 +127,11 @@ export class FlowEncoder {
     const len = end - off;
     const hash = hashKey(bytes, words, off);
     for (const old of before) {
-      if (old.hash === hash && old.home === home && old.len === len && bytes.compare(old.slab, old.off, old.off + len, off, end) === 0) return old;
+      if (old.hash === hash && old.scope === scope && old.len === len && bytes.compare(old.slab, old.off, old.off + len, off, end) === 0) return old;
     }
-    if (!direct) return this.keep(owner, home, len, hash);
+    if (!direct) return this.keep(owner, scope, bytes, 0, len, hash);
     this.used += len;
-    return new OwnedFlow(owner, home, bytes, off, hash);
+    return new OwnedFlow(owner, scope, bytes, off, hash);
   }
 
   /** A flow with another action list in place of `flow`'s: the union of conjunctions of all its emitters. */
@@ -120,19 +141,80 @@ export class FlowEncoder {
     flow.slab.copy(bytes, 0, flow.off, flow.off + matchEnd);
     const len = encodeInstructions(bytes, matchEnd, [{ type: "apply_actions", actions }]);
     bytes.writeUInt16BE(len, 2);
-    return this.keep(flow.owner, flow.home, len, flow.hash);
+    return this.keep(flow.owner, flow.scope, bytes, 0, len, flow.hash);
   }
 
-  /** What is in the scratch buffer, with its bytes in a slab for good. */
-  private keep<O>(owner: O, home: Home, len: number, hash: number): OwnedFlow<O> {
+  /** The flow is in use from now on. */
+  retain(flow: OwnedFlow<unknown>): void {
+    // Nearly always it was encoded just now.
+    const slab = flow.slab === this.slab.bytes ? this.slab : this.slabs.get(flow.slab);
+    if (slab === undefined) return; // the bytes are a caller's own
+    flow.inUse = true;
+    slab.live += flow.len;
+    if (flow.next !== undefined) return;
+    flow.next = slab.flows;
+    slab.flows = flow;
+  }
+
+  /** The flow is in use no more; when little lives in its slab, that moves elsewhere, so that one flow does not pin a slab. */
+  release(flow: OwnedFlow<unknown>): void {
+    const slab = this.slabs.get(flow.slab);
+    if (slab === undefined || !flow.inUse) return;
+    flow.inUse = false;
+    slab.live -= flow.len;
+    if (slab.full && slab.live * SPARSE < slab.bytes.length) this.vacate(slab);
+  }
+
+  /** Ends a batch: slabs that it filled with what nobody kept are given up. */
+  endBatch(): void {
+    const { filled } = this;
+    if (filled.length === 0) return;
+    this.filled = [];
+    for (const slab of filled) {
+      slab.full = true;
+      if (slab.live * SPARSE < slab.bytes.length && this.slabs.has(slab.bytes)) this.vacate(slab);
+    }
+  }
+
+  private vacate(slab: Slab): void {
+    let flow = slab.flows;
+    this.slabs.delete(slab.bytes);
+    slab.flows = null;
+    while (flow !== null) {
+      const next: OwnedFlow<unknown> | null = flow.next ?? null;
+      flow.next = undefined;
+      if (flow.inUse) {
+        const { len } = flow;
+        const off = this.room(len);
+        slab.bytes.copy(this.slab.bytes, off, flow.off, flow.off + len);
+        flow.slab = this.slab.bytes;
+        flow.off = off;
+        flow.next = this.slab.flows;
+        this.slab.flows = flow;
+        this.slab.live += len;
+      }
+      flow = next;
+    }
+  }
+
+  private keep<O>(owner: O, scope: FlowScope, from: Buffer, at: number, len: number, hash: number): OwnedFlow<O> {
+    const off = this.room(len);
+    from.copy(this.slab.bytes, off, at, at + len);
+    return new OwnedFlow(owner, scope, this.slab.bytes, off, hash);
+  }
+
+  /** Offset of `len` free bytes of the slab, or of a new one. */
+  private room(len: number): number {
     if (this.used + len > this.slab.bytes.length) {
+      // Flows of a run under way may lie in it unused so far: it counts as full when the batch ends.
+      if (this.slab.bytes.length > 0) this.filled.push(this.slab);
       this.slab = makeSlab(Math.max(this.slabSize, len));
+      this.slabs.set(this.slab.bytes, this.slab);
       this.used = 0;
     }
     const off = this.used;
-    this.scratch.bytes.copy(this.slab.bytes, off, 0, len);
     this.used += len;
-    return new OwnedFlow(owner, home, this.slab.bytes, off, hash);
+    return off;
   }
 }
 
@@ -155,4 +237,11 @@ export const conjunctionRoom = (flow: Flow): number => Math.floor((FLOW_LIMIT - 
 
 export function sameBytes(a: Flow, b: Flow): boolean {
   return a === b || (a.len === b.len && a.slab.compare(b.slab, b.off, b.off + b.len, a.off, a.off + a.len) === 0);
+}
+
+/** Whether what stands behind the match is the same. */
+export function sameActions(a: Flow, b: Flow): boolean {
+  if (a === b) return true;
+  const at = FLOW_MOD_MATCH_OFFSET + a.matchLen;
+  return a.len === b.len && a.matchLen === b.matchLen && a.slab.compare(b.slab, b.off + at, b.off + b.len, a.off + at, a.off + a.len) === 0;
 }

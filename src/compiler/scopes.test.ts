@@ -20,7 +20,7 @@ class Naive {
   of(chassis: string): Set<string> {
     if (!this.chassis.has(chassis)) return new Set();
     const found = new Set<string>();
-    const queue = [baseScope, chassisScope(chassis)];
+    const queue = [baseScope, chassisScope(chassis)] as string[];
     for (const name of queue) {
       if (found.has(name)) continue;
       found.add(name);
@@ -81,7 +81,7 @@ class Pair {
         this.believed.delete(s.chassis);
         return;
       case "settle":
-        this.check(this.scopes.settle());
+        this.check(this.scopes.commit());
     }
   }
 
@@ -145,7 +145,7 @@ describe("scopes", () => {
     const scopes = history(edge(h1, "lan:1"), edge(h1, "lan:1"), settle, cut(h1, "lan:1"), settle);
     expect([...scopes.members("lan:1")]).toEqual(["h1"]);
     scopes.exclude(h1, "lan:1");
-    expect(scopes.settle().lost).toEqual(new Map([["h1", new Set(["lan:1"])]]));
+    expect(scopes.commit().lost).toEqual(new Map([["h1", new Set(["lan:1"])]]));
   });
 
   test("an edge made and taken back within one batch changes nothing; so does one taken and made again", () => {
@@ -157,14 +157,14 @@ describe("scopes", () => {
     const scopes = history(edge(h1, "lan:1"), edge(h1, "lan:2"), edge("lan:1", "net:1"), settle);
     scopes.exclude("lan:1", "net:1");
     scopes.include("lan:2", "net:1");
-    const { gained, lost } = scopes.settle();
+    const { gained, lost } = scopes.commit();
     expect([...(gained.get("h1") ?? []), ...(lost.get("h1") ?? [])]).toEqual([]);
   });
 
   test("a new variant gives up the scopes of the old one and takes those of the new", () => {
     const scopes = history({ do: "variant", chassis: "h1", variant: "geneve" }, edge(h1, "host:1@"), edge("host:1@", "net:1"), settle);
     scopes.setVariant("h1", "vxlan");
-    expect(scopes.settle()).toEqual({ gained: new Map([["h1", new Set(["host:1@vxlan"])]]), lost: new Map([["h1", new Set(["host:1@geneve"])]]) });
+    expect(scopes.commit()).toEqual({ gained: new Map([["h1", new Set(["host:1@vxlan"])]]), lost: new Map([["h1", new Set(["host:1@geneve"])]]) });
     expect([...scopes.members("net:1")]).toEqual(["h1"]);
   });
 
@@ -173,7 +173,7 @@ describe("scopes", () => {
     const scopes = new Scopes();
     scopes.addChassis("rack@7");
     scopes.include(chassisScope("rack@7"), "lan:1");
-    scopes.settle();
+    scopes.commit();
     expect([...scopes.of("rack@7")].sort()).toEqual([baseScope, chassisScope("rack@7"), "lan:1"].sort());
     expect([...scopes.members(chassisScope("rack@7"))]).toEqual(["rack@7"]);
   });

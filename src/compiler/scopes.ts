@@ -24,6 +24,10 @@ interface Closure {
   fresh: boolean;
 }
 
+const ROOT = chassisScope("");
+/** Whether a scope is the root of some chassis. */
+export const isRoot = (scope: string): boolean => scope.startsWith(ROOT);
+
 /** Changes of one batch: chassis -> scopes it gained and lost. */
 export interface MembershipChange {
   readonly gained: Map<string, Set<string>>;
@@ -36,7 +40,8 @@ export class Scopes {
   private readonly variants = new Map<string, string>();
   private added: [Node, Node][] = [];
   private removed: [Node, Node][] = [];
-  private readonly turned = new Set<string>();
+  private readonly changedVariants = new Set<string>();
+  private edgesToRoots = 0;
 
   private node(name: string): Node {
     let node = this.nodes.get(name);
@@ -54,6 +59,7 @@ export class Scopes {
     from.out.set(to, count + 1);
     if (count > 0) return;
     to.in.add(from);
+    if (isRoot(toName)) this.edgesToRoots++;
     if (from.members.size > 0) this.added.push([from, to]);
   }
 
@@ -68,6 +74,7 @@ export class Scopes {
     }
     from.out.delete(to);
     to.in.delete(from);
+    if (isRoot(toName)) this.edgesToRoots--;
     if (from.members.size > 0) this.removed.push([from, to]);
     this.dropIfIdle(from);
     this.dropIfIdle(to);
@@ -76,7 +83,7 @@ export class Scopes {
   setVariant(chassis: string, variant: string | undefined): void {
     if (variant === undefined) this.variants.delete(chassis);
     else this.variants.set(chassis, variant);
-    this.turned.add(chassis);
+    this.changedVariants.add(chassis);
   }
 
   addChassis(chassis: string): void {
@@ -89,6 +96,11 @@ export class Scopes {
       this.dropIfIdle(node);
     }
     this.closures.delete(chassis);
+  }
+
+  /** Whether a chassis may have the root scope of another: some scope includes one. */
+  get rootsMeet(): boolean {
+    return this.edgesToRoots > 0;
   }
 
   /** Chassis that have a scope, by its full name. */
@@ -108,8 +120,8 @@ export class Scopes {
     for (const node of closure.nodes) yield fullName(node, closure.variant);
   }
 
-  /** Applies everything said since the last call. `tell`: whether the change is wanted; else it comes back empty. */
-  settle(tell = true): MembershipChange {
+  /** Applies every change since the last call. `wanted`: whether the difference is; else it comes back empty. */
+  commit(wanted = true): MembershipChange {
     const change: MembershipChange = { gained: new Map(), lost: new Map() };
     const { removed, added } = this;
     this.removed = [];
@@ -129,15 +141,15 @@ export class Scopes {
       if (!closure.fresh) continue;
       closure.fresh = false;
       closure.variant = this.variants.get(chassis) ?? "";
-      this.grow(chassis, [this.node(baseScope), this.node(chassisScope(chassis))], tell ? change : undefined);
+      this.grow(chassis, [this.node(baseScope), this.node(chassisScope(chassis))], wanted ? change : undefined);
     }
-    for (const chassis of this.turned) this.turn(chassis, change);
-    this.turned.clear();
+    for (const chassis of this.changedVariants) this.changeVariant(chassis, change);
+    this.changedVariants.clear();
     return change;
   }
 
   /** A new variant: the same names stand for other scopes. */
-  private turn(chassis: string, change: MembershipChange): void {
+  private changeVariant(chassis: string, change: MembershipChange): void {
     const closure = this.closures.get(chassis);
     const variant = this.variants.get(chassis) ?? "";
     if (closure === undefined || closure.variant === variant) return;

@@ -25,6 +25,9 @@ export interface Reader<R> {
 export interface ReadingUnit<R> {
   readonly ownReads: DepIndex<R>[];
   runOn(entity: string): R | undefined;
+  eachRun(visit: (run: R) => void): void;
+  /** Tables that it may read; undefined: all. */
+  readonly mayRead: ReadonlySet<string> | undefined;
 }
 
 /** Reads recorded for a run: alternating DepIndex and key. */
@@ -87,6 +90,15 @@ export class DepIndex<R> {
     }
   }
 
+  /** Everybody who ever read here and may still depend on it. */
+  every(visit: (run: R) => void): void {
+    for (const { unit, bit } of this.owners) unit.eachRun((run) => ((run as R & Reader<R>).own & bit) !== 0 && visit(run));
+    for (const now of this.dependents.values()) {
+      if (now instanceof Set || isList(now)) for (const run of now) visit(run);
+      else visit(now);
+    }
+  }
+
   each(key: string, visit: (run: R) => void): void {
     for (const { unit, bit } of this.owners) {
       const run = unit.runOn(key) as (R & Reader<R>) | undefined;
@@ -139,6 +151,7 @@ export class TableDeps<R> {
 export class TrackedView<R extends Reader<R>> implements ReadView {
   private readonly deps: ReadonlyMap<string, TableDeps<R>>;
   private run: R | undefined;
+  private mayRead: ReadonlySet<string> | undefined;
   private id = "";
   private own = 0;
   /** The first `noted` are this run's: a list that is emptied gives up its room, and takes new for the next run. */
@@ -151,6 +164,7 @@ export class TrackedView<R extends Reader<R>> implements ReadView {
 
   begin(run: R): void {
     this.run = run;
+    this.mayRead = run.unit.mayRead;
     this.id = run.entity.id;
     this.own = 0;
     this.noted = 0;
@@ -161,12 +175,19 @@ export class TrackedView<R extends Reader<R>> implements ReadView {
     const run = this.run!;
     const { others, noted } = this;
     this.run = undefined;
+    this.mayRead = undefined;
     run.own = this.own;
     const before = run.reads;
     if (before.length === noted && startsWith(others, before)) return;
     for (let i = 0; i < before.length; i += 2) (before[i] as DepIndex<R>).remove(before[i + 1] as string, run);
     for (let i = 0; i < noted; i += 2) (others[i] as DepIndex<R>).add(others[i + 1] as string, run);
     run.reads = noted === 0 ? NO_READS : others.slice(0, noted);
+  }
+
+  /** The run under way ended before its time: it keeps the reads it had. */
+  abandon(): void {
+    this.run = undefined;
+    this.mayRead = undefined;
   }
 
   /** The run is no more. */
@@ -179,7 +200,8 @@ export class TrackedView<R extends Reader<R>> implements ReadView {
 
   private of(table: AnyTable): TableDeps<R> {
     const deps = this.deps.get(table.name);
-    if (deps === undefined) throw new Error(`a rule reads table ${table.name}, which no app lists in its tables`);
+    if (deps === undefined) throw new Error("soft" in table ? `soft table ${table.name} is read: what packets taught decides no flow` : `table ${table.name} is read, which no app lists in its tables`);
+    if (this.mayRead !== undefined && !this.mayRead.has(table.name)) throw new Error(`it reads table ${table.name}, which it does not declare in reads`);
     return deps;
   }
 

@@ -1,4 +1,5 @@
-// IPv4 and IPv6 as numbers: text to bigint and back, prefixes and ranges. Nothing here knows about packets.
+// Addresses: IPv4 and IPv6 as numbers (text to bigint and back, prefixes and ranges), MACs as canonical text. The only place of the
+// controller where the text of an address is read; nothing here knows about packets.
 
 export type Family = 4 | 6;
 
@@ -156,4 +157,20 @@ export function eui64(prefix: Cidr, mac: string): Ip {
   const m = BigInt(`0x${mac.replaceAll(":", "")}`);
   const id = ((m >> 24n) << 40n) | 0xfffe000000n | (m & 0xffffffn);
   return { family: 6, value: prefix.network | (id ^ (1n << 57n)) };
+}
+
+// ---- MAC addresses ----
+
+const MAC_COLON = /^[0-9a-f]{2}(?::[0-9a-f]{2}){5}$/;
+const MAC_FORMS = [/^[0-9a-f]{1,2}(?::[0-9a-f]{1,2}){5}$/, /^[0-9a-f]{1,2}(?:-[0-9a-f]{1,2}){5}$/, /^[0-9a-f]{4}(?:\.[0-9a-f]{4}){2}$/, /^[0-9a-f]{12}$/];
+
+/** `fa:16:3e:00:00:01` from any usual EUI-48 notation; undefined if it is none. */
+export function parseMac(value: unknown): string | undefined {
+  if (typeof value !== "string" || value.length > 17) return undefined;
+  const text = value.toLowerCase();
+  if (MAC_COLON.test(text)) return text;
+  const form = MAC_FORMS.findIndex((f) => f.test(text));
+  if (form < 0) return undefined;
+  const hex = form < 2 ? text.split(/[:-]/).map((o) => o.padStart(2, "0")).join("") : text.replaceAll(".", "");
+  return hex.match(/../g)!.join(":");
 }

@@ -1,4 +1,6 @@
 // The model on a real store: in memory with a write that can be held up or broken, and on disk where it is opened again.
+//
+// Over 400 lines: one test of each promise of the model, on one store whose writes can be held up.
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -9,7 +11,7 @@ import { CommitStore, type Group } from "../store/commit.ts";
 import type { KvStore } from "../store/kv.ts";
 import { MemoryStorage } from "../store/memory.ts";
 import { openStore } from "../store/open.ts";
-import { Model, TransactionTooLarge, type Change, type Commit } from "./model.ts";
+import { Model, TooBusy, TransactionTooLarge, type Change, type Commit } from "./model.ts";
 
 interface Item extends Row {
   readonly kind: string;
@@ -465,5 +467,72 @@ describe("opening again", () => {
     await store.txn([], [{ put: "t/item/a", value: Buffer.from("{") }]);
     await expect(Model.open(store, tables)).rejects.toThrow("the store's record t/item/a is not JSON");
     await store.close();
+  });
+});
+
+describe("what waits to be written", () => {
+  const limits = { transactions: 100, bytes: 100_000 };
+  /** A model whose write is held up, with a full group behind it: whatever comes next waits. */
+  async function busy(): Promise<{ model: Model; gate: Gate; store: CommitStore; before: Promise<unknown>[] }> {
+    const gate = new Gate();
+    const store = new CommitStore(gate);
+    const model = await Model.open(store, tables, { limits });
+    undo.push(() => model.close());
+    gate.hold();
+    undo.push(() => gate.go());
+    const before: Promise<unknown>[] = [put(model, "first")];
+    await new Promise((done) => setImmediate(done));
+    for (let i = 0; i < 512; i++) before.push(put(model, `staged-${i}`));
+    return { model, gate, store, before };
+  }
+  const weighing = (model: Model, id: string, bytes: number, ran?: () => void): Promise<{ generation: number }> =>
+    model.transact(cause(`put ${id}`), (tx) => {
+      ran?.();
+      tx.put(items, { id, kind: "k", n: 1 });
+    }, bytes);
+
+  test("has a limit in number: beyond it a transaction is refused before it runs, and succeeds later", async () => {
+    const { model, gate, before } = await busy();
+    const waiting = Array.from({ length: limits.transactions }, (_, i) => weighing(model, `w-${i}`, 0));
+    let ran = 0;
+    const refused = await weighing(model, "late", 0, () => ran++).catch((error: unknown) => error);
+    expect(refused).toBeInstanceOf(TooBusy);
+    expect(refused).toMatchObject({ code: "TOO_BUSY", retryAfterS: 1 });
+    expect(ran).toBe(0);
+    // Hosts, whose transactions are as many as they are, are not refused for what requests do.
+    const host = put(model, "host");
+    gate.go();
+    await Promise.all([...before, ...waiting, host]);
+    expect(model.view.get(items, "late")).toBeUndefined();
+    await weighing(model, "late", 0, () => ran++);
+    expect(ran).toBe(1);
+    expect([...model.view.all(items)]).toHaveLength(1 + 512 + limits.transactions + 2);
+  });
+
+  test("has a limit in bytes; one that weighs more than all may waits for its turn alone", async () => {
+    const { model, gate, before } = await busy();
+    const big = weighing(model, "big", limits.bytes * 2);
+    await expect(weighing(model, "small", 1)).rejects.toBeInstanceOf(TooBusy);
+    gate.go();
+    await Promise.all([...before, big]);
+    await weighing(model, "small", 1);
+    expect(model.view.get(items, "big")).toBeDefined();
+  });
+
+  test("is counted right however often it is run again", async () => {
+    const { model, gate, store, before } = await busy();
+    const waiting = Array.from({ length: limits.transactions }, (_, i) => weighing(model, `w-${i}`, 10));
+    // Another controller comes first: what is staged goes back to those that wait, which are let in already.
+    const other = store.txn([], [{ put: "fence", value: Buffer.from("other") }]);
+    gate.go();
+    await Promise.all([other, ...before, ...waiting]);
+    gate.hold();
+    const again = [put(model, "again")];
+    await new Promise((done) => setImmediate(done));
+    for (let i = 0; i < 512; i++) again.push(put(model, `again-${i}`));
+    const more = Array.from({ length: limits.transactions }, (_, i) => weighing(model, `more-${i}`, 10));
+    await expect(weighing(model, "one too many", 0)).rejects.toBeInstanceOf(TooBusy);
+    gate.go();
+    await Promise.all([...again, ...more]);
   });
 });

@@ -5,11 +5,15 @@
 // committed since (the fence key). So transactions are serialised across controllers without locks; if another one came
 // first, the group is run again on the newer state. Only after the write are rows visible in `view`, are callers told, and
 // does the compiler hear of it. The store's revision of the write is the generation of everything in the group.
-import { randomUUID } from "node:crypto";
+//
+// Over 400 lines: one queue from call to commit, whose steps share what is staged, in flight and waiting.
 import { defineTable, type AnyTable, type ReadView, type Row, type Table, type Tx } from "#app";
+import { machineClock, type Clock } from "../lib/clock.ts";
+import { machineRandom, type Random } from "../lib/random.ts";
 import { StoreError } from "../store/errors.ts";
 import type { KvOp, KvStore, TxnResult } from "../store/kv.ts";
 import { Layer } from "./rows.ts";
+import { Snapshots, type Snapshot } from "./snapshot.ts";
 
 /** Who asked for a change: kept with every row it wrote. */
 export interface Cause {
@@ -37,9 +41,17 @@ export interface LastChange {
   readonly generation: number;
 }
 
+/** Where transactions have their time and their UUIDs from; default: the machine. */
+export interface Source {
+  readonly clock: Clock;
+  readonly random: Random;
+}
+
 interface Pending {
   readonly cause: Cause;
   readonly fn: (tx: Tx) => unknown;
+  /** Bytes that it holds while it waits; 0: its caller has so few that they need no limit. */
+  readonly weight: number;
   result: unknown;
   /** Rows the transaction wrote, for the cause beside them. */
   touched: Map<string, { table: AnyTable; id: string }>;
@@ -71,6 +83,26 @@ export class TransactionTooLarge extends Error {
   }
 }
 
+/** Too much waits to be written; the same call may succeed a moment later. Nothing was run. */
+export class TooBusy extends Error {
+  readonly code = "TOO_BUSY";
+  /** When to ask again, a guess. */
+  readonly retryAfterS = 1;
+  constructor(what: string) {
+    super(`${what} wait to be written already`);
+    this.name = "TooBusy";
+  }
+}
+
+/** What may wait for its write, of transactions whose callers say what they weigh. */
+export interface WaitingLimits {
+  readonly transactions: number;
+  readonly bytes: number;
+}
+const WAITING: WaitingLimits = { transactions: 10_000, bytes: 64 * 1024 * 1024 };
+/** What a transaction takes in memory beside what its caller says. */
+const PENDING_BYTES = 512;
+
 interface Allocation extends Row {
   readonly next: number;
 }
@@ -85,18 +117,29 @@ const ROW_LIMIT = 9_900;
 
 const rowKey = (table: string, id: string): string => `${ROWS}${table}/${id}`;
 
+/** What a model is opened with; the machine's own clock and randomness by default. */
+export interface ModelOptions extends Partial<Source> {
+  readonly limits?: WaitingLimits;
+}
+
 export class Model {
-  private readonly base = new Layer();
+  private readonly base = new Layer(undefined, unlisted);
+  private readonly snapshots = new Snapshots(this.base);
   private readonly tables = new Map<string, AnyTable>();
   private readonly store: KvStore;
+  private readonly source: Source;
   /** What this process writes to the fence. */
-  private readonly mark = Buffer.from(JSON.stringify({ writer: randomUUID() }));
+  private readonly mark: Buffer;
   /** table -> row -> who changed it last. Rows of one transaction share the object: there are as many entries as rows. */
   private readonly last = new Map<string, Map<string, LastChange>>();
   /** While the store is read: request -> the one object for its rows. */
   private interned: Map<string, LastChange> | undefined = new Map();
   private readonly listeners = new Set<(commit: Commit) => void>();
   private readonly waiting: Pending[] = [];
+  private readonly limits: WaitingLimits;
+  /** Of those that wait: how many have a weight, and what all weigh. */
+  private weighed = 0;
+  private weight = 0;
   private inflight: Group | undefined;
   private staged: Group | undefined;
   /** The next so many transactions are written one by one: among them is what the store refused as a group. */
@@ -106,8 +149,11 @@ export class Model {
   private committed = 0;
   private stopWatch: (() => void) | undefined;
 
-  private constructor(store: KvStore, tables: readonly AnyTable[]) {
+  private constructor(store: KvStore, tables: readonly AnyTable[], { clock = machineClock, random = machineRandom, limits = WAITING }: ModelOptions) {
     this.store = store;
+    this.limits = limits;
+    this.source = { clock, random };
+    this.mark = Buffer.from(JSON.stringify({ writer: random.uuid() }));
     for (const table of [allocationTable, ...tables]) {
       if (table.derived) continue;
       if (this.tables.has(table.name)) throw new Error(`two apps declare a table named ${table.name}`);
@@ -117,8 +163,8 @@ export class Model {
   }
 
   /** Reads all rows. @throws StoreError, or Error naming the key of a record that is no row. */
-  static async open(store: KvStore, tables: readonly AnyTable[]): Promise<Model> {
-    const model = new Model(store, tables);
+  static async open(store: KvStore, tables: readonly AnyTable[], options: ModelOptions = {}): Promise<Model> {
+    const model = new Model(store, tables, options);
     const from = store.revision;
     for await (const entry of store.range({ start: ROWS, end: "t0" })) model.loadRecord(entry.key, entry.value, entry.modRevision);
     model.interned = undefined;
@@ -134,9 +180,14 @@ export class Model {
     return model;
   }
 
-  /** Committed rows. Reads are not tracked. */
+  /** Committed rows of stored tables; the compiler's view has the derived ones as well. */
   get view(): ReadView {
     return this.base;
+  }
+
+  /** Committed rows as they are now, also while others are committed, up to `maxRows` changed ones. To be closed. */
+  snapshot(maxRows?: number): Snapshot {
+    return this.snapshots.take(maxRows);
   }
 
   /** Last committed store revision. */
@@ -168,16 +219,31 @@ export class Model {
    * Runs `fn` on the newest state and commits what it wrote. Resolves when the write is on disk; rejects with what `fn`
    * threw (nothing is written then) or with the store's error. A transaction that wrote nothing resolves at once after
    * those before it.
+   *
+   * `bytes`: what `fn` holds, said by callers that come in any number (requests). They are refused with TooBusy, before `fn` runs,
+   * when too much waits; those that do not say it bound themselves (one transaction a host at a time).
    */
-  transact<T>(cause: Cause, fn: (tx: Tx) => T): Promise<{ result: T; generation: number }> {
+  transact<T>(cause: Cause, fn: (tx: Tx) => T, bytes?: number): Promise<{ result: T; generation: number }> {
     return new Promise((resolve, reject) => {
       if (this.failure !== undefined) {
         reject(this.failure);
         return;
       }
-      const pending: Pending = { cause, fn, result: undefined, touched: new Map(), resolve: resolve as Pending["resolve"], reject };
-      if (this.waiting.length > 0 || this.stagedIsFull) this.waiting.push(pending);
-      else this.stage(pending);
+      const weight = bytes === undefined ? 0 : PENDING_BYTES + bytes;
+      const waits = this.waiting.length > 0 || this.stagedIsFull;
+      if (waits && weight > 0) {
+        const { transactions, bytes: most } = this.limits;
+        // One alone may weigh more than all may: it waits for a turn like others.
+        if (this.weighed >= transactions || (this.weighed > 0 && this.weight + weight > most)) {
+          reject(new TooBusy(`${this.weighed} transactions of ${this.weight} bytes`));
+          return;
+        }
+      }
+      const pending: Pending = { cause, fn, weight, result: undefined, touched: new Map(), resolve: resolve as Pending["resolve"], reject };
+      if (waits) {
+        this.waiting.push(pending);
+        this.weigh(pending, 1);
+      } else this.stage(pending);
     });
   }
 
@@ -187,6 +253,20 @@ export class Model {
     await this.store.close();
   }
 
+  private weigh(pending: Pending, sign: 1 | -1): void {
+    if (pending.weight === 0) return;
+    this.weighed += sign;
+    this.weight += sign * pending.weight;
+  }
+
+  /** Back to the head of the queue: what is there was let in once, and has no limit again. */
+  private putBack(pending: readonly Pending[]): void {
+    for (let i = pending.length - 1; i >= 0; i--) {
+      this.waiting.unshift(pending[i]!);
+      this.weigh(pending[i]!, 1);
+    }
+  }
+
   private get stagedIsFull(): boolean {
     return (this.staged?.pending.length ?? 0) >= (this.oneByOne > 0 ? 1 : GROUP_LIMIT);
   }
@@ -194,7 +274,7 @@ export class Model {
   private stage(pending: Pending): void {
     const group = (this.staged ??= { layer: new Layer(this.inflight?.layer ?? this.base), pending: [], rows: 0 });
     const outcome = this.run(pending, group);
-    if (outcome === "full") this.waiting.unshift(pending);
+    if (outcome === "full") this.putBack([pending]);
     else if (outcome === "staged") group.pending.push(pending);
     // Calls made in the same turn share the write; so do those that come while one is under way.
     if (this.inflight === undefined) queueMicrotask(() => this.flush());
@@ -205,7 +285,7 @@ export class Model {
     const layer = new Layer(group.layer);
     pending.touched = new Map();
     try {
-      pending.result = pending.fn(new Transaction(layer, pending, this.tables));
+      pending.result = pending.fn(new Transaction(layer, pending, this.tables, this.source));
       if (pending.touched.size > ROW_LIMIT) throw new TransactionTooLarge(`${pending.touched.size} rows; at most ${ROW_LIMIT} are possible`);
     } catch (error) {
       pending.reject(error);
@@ -240,7 +320,9 @@ export class Model {
   private refill(): void {
     for (let before = -1; this.waiting.length > 0 && this.waiting.length !== before && !this.stagedIsFull; ) {
       before = this.waiting.length;
-      this.stage(this.waiting.shift()!);
+      const pending = this.waiting.shift()!;
+      this.weigh(pending, -1);
+      this.stage(pending);
     }
   }
 
@@ -285,6 +367,7 @@ export class Model {
     for (const { table, id, after, cause } of written) {
       const before = this.base.row(table, id);
       if (before === undefined && after === undefined) continue;
+      this.snapshots.changing(table, id, before);
       changes.push({ table, id, before, after });
       if (after === undefined) this.last.get(table.name)?.delete(id);
       else if (cause !== undefined) {
@@ -314,7 +397,7 @@ export class Model {
 
   /** Another controller committed first: its rows have come or will come by the watch; run everything again on them. */
   private rerun(group: Group): void {
-    this.waiting.unshift(...group.pending, ...(this.staged?.pending ?? []));
+    this.putBack([...group.pending, ...(this.staged?.pending ?? [])]);
     this.inflight = undefined;
     this.staged = undefined;
     setImmediate(() => this.refill());
@@ -330,6 +413,7 @@ export class Model {
       const { table, id } = this.parseKey(event.key);
       if (table === undefined) continue;
       const before = this.base.row(table, id);
+      this.snapshots.changing(table, id, before);
       if (event.value === undefined) {
         this.base.remove(table, id);
         this.last.get(table.name)?.delete(id);
@@ -340,7 +424,7 @@ export class Model {
     this.committed = revision;
     if (this.staged !== undefined && this.inflight === undefined) {
       // What is staged ran on rows that are no longer the newest, and the fence would not tell: it is the new one by now.
-      this.waiting.unshift(...this.staged.pending);
+      this.putBack(this.staged.pending);
       this.staged = undefined;
       this.refill();
     }
@@ -397,23 +481,32 @@ export class Model {
     this.inflight = undefined;
     this.staged = undefined;
     this.waiting.length = 0;
+    this.weighed = 0;
+    this.weight = 0;
     for (const p of all) p.reject(error);
   }
 }
+
+/** Only stored rows are here: derived ones are the compiler's, facts nobody's to decide a change by. */
+const unlisted = (table: AnyTable): Error =>
+  new Error(table.derived ? `table ${table.name} is derived: a transaction decides by what it derives from` : `something reads table ${table.name}, which no app lists in its tables`);
 
 /** The store refused what was to be written, and takes other writes as before. */
 const isUnwritable = (error: unknown): boolean => error instanceof TypeError || (error instanceof StoreError && error.code === "TOO_LARGE");
 
 class Transaction implements Tx {
-  readonly now = `${new Date().toISOString().slice(0, 19)}Z`;
+  readonly now: string;
   private readonly layer: Layer;
   private readonly pending: Pending;
   private readonly tables: ReadonlyMap<string, AnyTable>;
+  private readonly random: Random;
 
-  constructor(layer: Layer, pending: Pending, tables: ReadonlyMap<string, AnyTable>) {
+  constructor(layer: Layer, pending: Pending, tables: ReadonlyMap<string, AnyTable>, { clock, random }: Source) {
+    this.now = `${new Date(clock.now()).toISOString().slice(0, 19)}Z`;
     this.layer = layer;
     this.pending = pending;
     this.tables = tables;
+    this.random = random;
   }
 
   get<R extends Row>(table: Table<R>, id: string): Readonly<R> | undefined {
@@ -454,7 +547,7 @@ class Transaction implements Tx {
   }
 
   uuid(): string {
-    return randomUUID();
+    return this.random.uuid();
   }
 
   allocate(pool: string, { min, max, used }: { min: number; max: number; used: (n: number) => boolean }): number {

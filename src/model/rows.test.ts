@@ -123,3 +123,30 @@ describe("layers", () => {
     expect(() => layer.pairKeys(things, "places" as "place", "x")).toThrow("table thing has no pair index places");
   });
 });
+
+describe("an index function that fails", () => {
+  interface Odd extends Row {
+    readonly size: unknown;
+  }
+  const fail = (o: Odd, at: string): void => {
+    if (o.size === at) throw new Error(`fails at ${at}`);
+  };
+  const odd = defineTable<Odd>()("odd", {
+    indexes: { first: () => "all", second: (o) => (fail(o, "index"), o.size === "number" ? (5 as unknown as string) : ["k"]) },
+    pairs: { first: () => ["a", "b"], second: (o) => (fail(o, "pair"), o.size === "null" ? (null as unknown as undefined) : ["a", o.id]) },
+  });
+
+  test.each(["index", "pair", "number", "null"])("at %s: nothing of the row is there, and what was there is whole", (size) => {
+    for (const before of [undefined, { id: "x", size: "good" }]) {
+      const layer = new Layer();
+      if (before !== undefined) layer.put(odd, before);
+      const row: Odd = { id: "x", size };
+      expect(() => layer.put(odd, row)).toThrow();
+      const rows = before === undefined ? [] : [before];
+      expect([layer.by(odd, "first", "all"), layer.by(odd, "second", "k"), layer.byPair(odd, "first", "a", "b"), layer.byPair(odd, "second", "a", "x")]).toEqual([rows, rows, rows, rows]);
+      expect([...layer.all(odd)]).toEqual(rows);
+      layer.remove(odd, "x");
+      expect([layer.count(odd, "first", "all"), layer.pairKeys(odd, "first", "a")]).toEqual([0, []]);
+    }
+  });
+});

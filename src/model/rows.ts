@@ -21,6 +21,9 @@ export class TableData {
   /** The same, with their functions: walked for every row that is put. */
   private readonly indexList: { readonly fn: IndexFn<Row>; readonly keys: Keys }[] = [];
   private readonly pairList: { readonly fn: PairFn<Row>; readonly as: Map<string, Keys> }[] = [];
+  /** Keys of the row that is being put. */
+  private readonly indexKeys: ReturnType<IndexFn<Row>>[] = [];
+  private readonly pairKeysOf: ReturnType<PairFn<Row>>[] = [];
   readonly table: AnyTable;
 
   constructor(table: AnyTable) {
@@ -37,19 +40,33 @@ export class TableData {
     }
   }
 
+  /** @throws what an index function throws; then nothing has changed */
   put(row: Row): void {
     const before = this.rows.get(row.id);
+    // Every key is known before anything changes: a function that throws leaves no half of a row behind.
+    for (let i = 0; i < this.indexList.length; i++) {
+      const key = this.indexList[i]!.fn(row);
+      if (typeof key !== "string" && key !== undefined && !Array.isArray(key)) throw new TypeError(`an index function of table ${this.table.name} gives ${typeof key}`);
+      this.indexKeys[i] = key;
+    }
+    for (let i = 0; i < this.pairList.length; i++) {
+      const pair = this.pairList[i]!.fn(row);
+      if (pair !== undefined && !Array.isArray(pair)) throw new TypeError(`a pair function of table ${this.table.name} gives ${typeof pair}`);
+      this.pairKeysOf[i] = pair;
+    }
     if (before !== undefined) this.unindex(before);
     this.rows.set(row.id, row);
     this.gone.delete(row.id);
-    for (const { fn, keys } of this.indexList) {
-      const key = fn(row);
+    for (let i = 0; i < this.indexList.length; i++) {
+      const key = this.indexKeys[i];
+      const { keys } = this.indexList[i]!;
       if (key === undefined) continue;
       if (typeof key === "string") addTo(keys, key, row.id);
       else for (const k of key) addTo(keys, k, row.id);
     }
-    for (const { fn, as } of this.pairList) {
-      const pair = fn(row);
+    for (let i = 0; i < this.pairList.length; i++) {
+      const pair = this.pairKeysOf[i];
+      const { as } = this.pairList[i]!;
       if (pair === undefined) continue;
       let bs = as.get(pair[0]);
       if (bs === undefined) as.set(pair[0], (bs = new Map<string, Ids>()));
@@ -155,9 +172,21 @@ function removeFrom(map: Keys, key: string, id: string): void {
 export class Layer implements ReadView {
   readonly data = new Map<string, TableData>();
   parent: Layer | undefined;
+  /** At the bottom: reading a table that was never there is a mistake, and this says which. */
+  private readonly unlisted: ((table: AnyTable) => Error) | undefined;
 
-  constructor(parent?: Layer) {
+  constructor(parent?: Layer, unlisted?: (table: AnyTable) => Error) {
     this.parent = parent;
+    this.unlisted = unlisted;
+  }
+
+  /** Called where a read has come down to the bottom without finding the table. */
+  private absent(table: AnyTable): TableData | undefined {
+    if (this.unlisted !== undefined) throw this.unlisted(table);
+    return undefined;
+  }
+  private atBottom(table: AnyTable): TableData | undefined {
+    return this.parent === undefined ? this.absent(table) : undefined;
   }
 
   table(table: AnyTable): TableData {
@@ -177,20 +206,20 @@ export class Layer implements ReadView {
       const row = data.rows.get(id);
       if (row !== undefined) return row;
       if (data.gone.has(id)) return undefined;
-    }
+    } else if (this.parent === undefined) this.absent(table);
     return this.parent?.row(table, id);
   }
 
   by<R extends Row, I extends string>(table: Table<R, I>, index: I, key: string): readonly Readonly<R>[] {
-    if (this.parent === undefined) return (this.data.get(table.name)?.rowsBy(index, key) ?? NONE) as unknown as readonly R[];
+    if (this.parent === undefined) return ((this.data.get(table.name) ?? this.absent(table))?.rowsBy(index, key) ?? NONE) as unknown as readonly R[];
     return this.collect(table, (data) => data.ids(index, key));
   }
 
   count<R extends Row, I extends string>(table: Table<R, I>, index: I, key: string): number {
-    if (this.parent === undefined) return this.data.get(table.name)?.size(index, key) ?? 0;
+    if (this.parent === undefined) return (this.data.get(table.name) ?? this.absent(table))?.size(index, key) ?? 0;
     let count = 0;
     for (const layer of this.chain()) {
-      const data = layer.data.get(table.name);
+      const data = layer.data.get(table.name) ?? layer.atBottom(table);
       if (data === undefined) continue;
       count += data.size(index, key);
       // What younger layers say of a row counts there; they are small, so they are walked rather than this set.
@@ -200,15 +229,15 @@ export class Layer implements ReadView {
   }
 
   byPair<R extends Row, P extends string>(table: Table<R, string, P>, pair: P, a: string, b: string): readonly Readonly<R>[] {
-    if (this.parent === undefined) return (this.data.get(table.name)?.rowsByPair(pair, a, b) ?? NONE) as unknown as readonly R[];
+    if (this.parent === undefined) return ((this.data.get(table.name) ?? this.absent(table))?.rowsByPair(pair, a, b) ?? NONE) as unknown as readonly R[];
     return this.collect(table, (data) => data.pairIds(pair, a, b));
   }
 
   pairKeys<R extends Row, P extends string>(table: Table<R, string, P>, pair: P, a: string): readonly string[] {
-    if (this.parent === undefined) return [...(this.data.get(table.name)?.pairKeys(pair, a) ?? NONE)];
+    if (this.parent === undefined) return [...((this.data.get(table.name) ?? this.absent(table))?.pairKeys(pair, a) ?? NONE)];
     const found = new Set<string>();
     for (const layer of this.chain()) {
-      const data = layer.data.get(table.name);
+      const data = layer.data.get(table.name) ?? layer.atBottom(table);
       if (data === undefined) continue;
       for (const b of data.pairKeys(pair, a)) {
         if (!found.has(b) && [...data.pairIds(pair, a, b)].some((id) => !this.hidden(table.name, id, layer))) found.add(b);
@@ -219,7 +248,7 @@ export class Layer implements ReadView {
 
   *all<R extends Row>(table: Table<R>): Iterable<Readonly<R>> {
     for (const layer of this.chain()) {
-      for (const [id, row] of layer.data.get(table.name)?.rows ?? []) {
+      for (const [id, row] of (layer.data.get(table.name) ?? layer.atBottom(table))?.rows ?? []) {
         if (layer === this || !this.hidden(table.name, id, layer)) yield row as unknown as R;
       }
     }
@@ -231,7 +260,7 @@ export class Layer implements ReadView {
     if (own !== undefined) for (const id of ids(own)) out.push(own.rows.get(id) as unknown as R);
     // No generator here and in hidden(): these two run for every row that a transaction reads by an index.
     for (let layer = this.parent; layer !== undefined; layer = layer.parent) {
-      const data = layer.data.get(table.name);
+      const data = layer.data.get(table.name) ?? layer.atBottom(table);
       if (data === undefined) continue;
       for (const id of ids(data)) if (!this.hidden(table.name, id, layer)) out.push(data.rows.get(id) as unknown as R);
     }

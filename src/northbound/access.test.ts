@@ -1,6 +1,5 @@
 // Who may do and see what: roles, projects, relations, attribute rules; 403 against 404.
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { parseRule } from "./policy/expression.ts";
 import { garden, labels } from "./testing/declarations.ts";
 import { Api, as } from "./testing/support.ts";
 
@@ -109,28 +108,4 @@ describe("attributes", () => {
       expect([status, body.NeutronError.message]).toEqual([400, "Specifying 'project_id' or 'tenant_id' other than the authenticated project in request requires admin or advsvc privileges"]);
     }
   });
-});
-
-describe("rule expressions", () => {
-  const caller = (roles: string[], projectId = "p"): Parameters<ReturnType<typeof parseRule>["allows"]>[0] => ({ requestId: "", userId: "", projectId, roles: new Set(roles), admin: roles.includes("admin") });
-  const view = undefined as never;
-  const relations = { shared: () => true, network_owner: () => "q" };
-  it.each([
-    ["admin", ["admin"], {}, true],
-    ["admin / member@project", ["member"], { project_id: "p" }, true],
-    ["admin / member@project", ["member"], { project_id: "q" }, false],
-    ["admin / member@project", ["reader"], { project_id: "p" }, false],
-    ["@project", [], { project_id: "p" }, true],
-    ["member@network_owner", ["member"], {}, false],
-    ["reader & shared", ["reader"], {}, true],
-    ["admin / (!target=* & !other=*)", [], { target: "*" }, false],
-    ["admin / (!target=* & !other=*)", [], { target: "x" }, true],
-    ["!device_owner~^network:", [], { device_owner: "network:dhcp" }, false],
-    ["!device_owner~^network:", [], { device_owner: "compute:a" }, true],
-    ["anyone", [], {}, true],
-    ["!anyone", [], {}, false],
-    ["reader | admin & service", ["reader"], {}, true],
-  ])("%s for %j on %j", (text, roles, row, expected) => expect(parseRule(text, relations, "x").allows(caller(roles), { row }, view)).toBe(expected));
-  it("own nothing without a project", () => expect(parseRule("@project", {}, "x").allows(caller([], ""), { row: { project_id: "" } }, view)).toBe(false));
-  it.each(["", "admin /", "(admin", "admin)", "admin member", "stranger", "stranger@project", "member@stranger", "/ admin"])("refuses to start with '%s'", (text) => expect(() => parseRule(text, {}, "x")).toThrow(/access rule of x/));
 });

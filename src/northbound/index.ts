@@ -1,5 +1,9 @@
 // The tenant API. createNorthbound derives all of it from the apps' declarations.
-export { createNorthbound, errorBody, rolesOf, type Authenticate, type Limits, type Northbound, type NorthboundOptions } from "./http.ts";
-export { apiMarkdown } from "./docs.ts";
-export { openApi } from "./openapi.ts";
-export { makeRegistry, ordered, type Kind, type Registry } from "./kinds.ts";
+export { rolesOf, type Authenticator } from "./auth/authenticator.ts";
+export { errorBody } from "./faces/v2.ts";
+export { createNorthbound, type Limits, type Northbound, type NorthboundOptions } from "./http.ts";
+export { formatPolicy, shownPolicy, type PolicyBook } from "./policy/index.ts";
+export { apiMarkdown } from "./description/docs.ts";
+export { openApi } from "./description/openapi.ts";
+export type { Kind, Registry } from "./kinds.ts";
+export { makeRegistry, ordered } from "./registry.ts";

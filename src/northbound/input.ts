@@ -9,12 +9,29 @@ export interface Input {
   readonly given: ReadonlySet<string>;
   /** The body's own values, for rules on their keys. */
   readonly raw: Values;
+  /** Where in the body it is: "" at the top, "rules[0]" embedded in a parent. */
+  readonly path: string;
+  /** By attribute, what is to be created with it. Empty on update. */
+  readonly children: ReadonlyMap<string, readonly Input[]>;
+}
+
+/** A refusal of something inside of the body names where it is. */
+export function at<T>(path: string, fn: () => T): T {
+  if (path === "") return fn();
+  try {
+    return fn();
+  } catch (error) {
+    if (!(error instanceof ApiError) || error.message.includes(path)) throw error;
+    throw new ApiError(error.status, error.type, `${path}: ${error.message}`);
+  }
 }
 
 export function bodyObject(body: unknown): Record<string, unknown> {
   if (!isObject(body)) throw badRequest("Body contains invalid data");
   return body;
 }
+
+const NO_CHILDREN: ReadonlyMap<string, readonly Input[]> = new Map();
 
 const missing = (key: string): ApiError => badRequest(`Unable to find '${key}' in request body`);
 
@@ -52,21 +69,33 @@ export function updateItem(kind: Kind, body: unknown): Record<string, unknown> {
   throw missing(name);
 }
 
-function refuseUnknown(kind: Kind, item: Values): void {
+function refuseUnknown(kind: Kind, item: Values, prefix = ""): void {
   let unknown: string[] | undefined;
-  for (const key of Object.keys(item)) if (!kind.attributes.has(key)) (unknown ??= []).push(key);
+  for (const key of Object.keys(item)) if (!kind.attributes.has(key)) (unknown ??= []).push(prefix + key);
   if (unknown !== undefined) throw badRequest(`Unrecognized attribute(s) '${show(unknown.join(", "))}'`);
 }
 
-/** `skip`: an attribute that the path gives. */
-export function createInput(kind: Kind, item: Values, caller: Caller, skip?: string): Input {
-  refuseUnknown(kind, item);
+/** `skip`: an attribute that the path gives. `path`: where the item is in the body. */
+export function createInput(kind: Kind, item: Values, caller: Caller, skip?: string, path = ""): Input {
+  const prefix = path === "" ? "" : `${path}.`;
+  refuseUnknown(kind, item, prefix);
   const keys = Object.keys(item);
-  for (const key of keys) if (!kind.attributes.get(key)!.post) throw badRequest(`Attribute '${key}' not allowed in POST`);
-  for (const key of kind.required) if (key !== skip && !Object.hasOwn(item, key)) throw badRequest(`Failed to parse request. Required attribute '${key}' not specified`);
+  for (const key of keys) if (!kind.attributes.get(key)!.post) throw badRequest(`Attribute '${prefix}${key}' not allowed in POST`);
+  for (const key of kind.required) if (key !== skip && !Object.hasOwn(item, key)) throw badRequest(`Failed to parse request. Required attribute '${prefix}${key}' not specified`);
   const values: Record<string, unknown> = {};
   for (const [key, value] of kind.defaults) values[key] = value;
-  for (const key of keys) values[key] = kind.attributes.get(key)!.check(item[key], key);
+  const children = new Map<string, readonly Input[]>();
+  for (const key of keys) {
+    const value = path === "" ? kind.attributes.get(key)!.check(item[key], key) : at(prefix + key, () => kind.attributes.get(key)!.check(item[key], prefix + key));
+    const embedded = kind.embedded.get(key);
+    if (embedded === undefined) values[key] = value;
+    else {
+      children.set(key, (value as readonly Values[]).map((child, i) => {
+        const where = `${prefix}${key}[${i}]`;
+        return at(where, () => createInput(embedded.kind, child, caller, embedded.decl.attribute, where));
+      }));
+    }
+  }
   const given = new Set(keys);
   const project = values.project_id ?? values.tenant_id;
   if (values.project_id !== undefined && values.tenant_id !== undefined && values.project_id !== values.tenant_id) throw badRequest("'project_id' and 'tenant_id' do not match");
@@ -75,7 +104,7 @@ export function createInput(kind: Kind, item: Values, caller: Caller, skip?: str
   }
   delete values.tenant_id;
   values.project_id = project ?? caller.projectId;
-  return { values, given, raw: item };
+  return { values, given, raw: item, path, children };
 }
 
 export function updateInput(kind: Kind, item: Values): Input {
@@ -84,7 +113,7 @@ export function updateInput(kind: Kind, item: Values): Input {
   for (const key of keys) if (!kind.attributes.get(key)!.put) throw badRequest(`Cannot update read-only attribute ${key}`);
   const values: Record<string, unknown> = {};
   for (const key of keys) values[key] = kind.attributes.get(key)!.check(item[key], key);
-  return { values, given: new Set(keys), raw: item };
+  return { values, given: new Set(keys), raw: item, path: "", children: NO_CHILDREN };
 }
 
 const same = (a: unknown, b: unknown): boolean => a === b || (typeof a === "object" && typeof b === "object" && JSON.stringify(a) === JSON.stringify(b));
@@ -103,12 +132,14 @@ export function refusedRules(kind: Kind, verb: "create" | "update", caller: Call
   for (const name of input.given) {
     const attribute: KindAttribute = kind.attributes.get(name)!;
     const rule = attribute[verb];
-    if (rule === undefined && attribute.keys.size === 0) continue;
+    const raw = input.raw[name];
+    const nested = typeof raw === "object" && raw !== null;
+    if (rule === undefined && !nested) continue;
     if (verb === "create" && attribute.hasDefault && same(input.values[name], attribute.default)) continue;
     if (rule !== undefined && !rule.allows(caller, target, view)) (refused ??= [action]).push(`${action}:${name}`);
-    if (attribute.keys.size > 0) {
-      for (const key of new Set(keysOf(input.raw[name]))) {
-        const keyRule = attribute.keys.get(key)?.[verb];
+    if (nested) {
+      for (const key of new Set(keysOf(raw))) {
+        const keyRule = attribute.keyRule(verb, key);
         if (keyRule !== undefined && !keyRule.allows(caller, target, view)) (refused ??= [action]).push(`${action}:${name}:${key}`);
       }
     }
@@ -127,7 +158,8 @@ export function ifMatch(header: string | undefined): number | undefined {
   return Number(wanted[0]);
 }
 
-export function checkRevision(wanted: number | undefined, current: number): void {
+export function checkRevision(wanted: number | undefined, current: number | undefined): void {
+  if (wanted !== undefined && current === undefined) throw badRequest("Bad If-Match request: this resource has no revision_number.", "BadRequest");
   if (wanted !== undefined && wanted !== current) {
     throw new ApiError(412, "RevisionNumberConstraintFailed", `Constrained to ${wanted}, but current revision is ${current}`);
   }

@@ -1,11 +1,17 @@
 // What a request does: each operation of the API as one transaction or one read. Knows no HTTP; gives status and body.
-import { ApiError, invalidInput, notFound, show, type ApiContext, type Caller, type ReadView, type Row, type StandardRow, type Tx, type Values } from "../app/contract.ts";
+import type { Readable } from "node:stream";
+import { badRequest, notFound, show, type Action, type Caller, type CollectionAction, type PathValues, type ReadView, type StandardRow, type Tx } from "../app/contract.ts";
 import type { Cause, Model } from "../model/model.ts";
+import type { View } from "../model/view.ts";
 import { bodyObject, checkRevision, createInput, createItems, ifMatch, notAuthorized, refusedRules, updateInput, updateItem } from "./input.ts";
-import { tagList, type Kind, type KindAction, type Registry } from "./kinds.ts";
-import { fieldsOf, listItems, pageLinks, parseList } from "./query.ts";
+import { findRow, type Kind, type KindAction, type Registry } from "./kinds.ts";
+import { Lists, type ListLimits, type LongList, type ShortList } from "./lists/lists.ts";
+import type { Entry } from "./lists/select.ts";
+import { ListStream } from "./lists/stream.ts";
+import { fieldsOf, pageLinks, parseList, type ListQuery } from "./query.ts";
 import { Item } from "./present.ts";
-import type { Rule } from "./policy/expression.ts";
+import type { Rule } from "./policy/index.ts";
+import { absent, Context, Rows, values } from "./rows.ts";
 
 /** One request, as far as the operations need it. */
 export interface Call {
@@ -17,12 +23,14 @@ export interface Call {
   readonly params: URLSearchParams;
   readonly caller: Caller;
   readonly ifMatch: string | undefined;
+  /** Of the request's body. */
+  readonly bytes: number;
 }
 
 export interface Answer {
   readonly status: number;
-  /** JSON text; undefined: no body. */
-  readonly body: string | undefined;
+  /** JSON text, of long lists as it is made; undefined: no body. */
+  readonly body: string | Readable | undefined;
   /** Of a write: the generation it is part of. */
   readonly generation?: number;
 }
@@ -31,6 +39,7 @@ export interface EngineLimits {
   readonly bulkItems: number;
   /** Longest page, 0: no limit. */
   readonly pageMax: number;
+  readonly lists: ListLimits;
 }
 
 /** Where a member is: its kind, its id and, for parts, the parent's id. */
@@ -39,154 +48,67 @@ export interface Place {
   readonly parentId: string | undefined;
 }
 
-const values = (row: StandardRow): Values => row as unknown as Values;
-const absent = (kind: Kind, id: string): ApiError => notFound(kind.resource.notFound.type, kind.resource.notFound.message(show(id)));
-
-class Context implements ApiContext {
-  readonly caller: Caller;
-  readonly given: ReadonlySet<string>;
-  readonly internal: boolean;
-  private readonly engine: Engine;
-  private readonly tx: Tx;
-
-  constructor(engine: Engine, tx: Tx, caller: Caller, given: ReadonlySet<string>, internal: boolean) {
-    this.engine = engine;
-    this.tx = tx;
-    this.caller = caller;
-    this.given = given;
-    this.internal = internal;
-  }
-
-  visible<R extends Row>(resource: string, id: string): R {
-    const kind = this.engine.kind(resource);
-    const row = this.tx.get<StandardRow>(kind.table, id);
-    // Code that acts for itself has already decided what it may touch.
-    if (row === undefined || (!this.internal && !kind.get.allows(this.caller, { row: values(row) }, this.tx))) throw absent(kind, id);
-    return row as unknown as R;
-  }
-
-  create<R extends Row>(resource: string, given: Values): R {
-    const kind = this.engine.kind(resource);
-    const input: Record<string, unknown> = Object.fromEntries(kind.defaults);
-    for (const key of Object.keys(given)) if (given[key] !== undefined) input[key] = given[key];
-    input.project_id ??= input.tenant_id ?? this.caller.projectId;
-    delete input.tenant_id;
-    return this.engine.createRow(kind, this.tx, input, this.inner(given)) as unknown as R;
-  }
-
-  update<R extends Row>(resource: string, id: string, changes: Values): R {
-    const kind = this.engine.kind(resource);
-    return this.engine.updateRow(kind, this.tx, this.existing(kind, id), changes, this.inner(changes)) as unknown as R;
-  }
-
-  remove(resource: string, id: string): void {
-    const kind = this.engine.kind(resource);
-    this.engine.removeRow(kind, this.tx, this.existing(kind, id), this.inner({}));
-  }
-
-  bump(resource: string, id: string): void {
-    const kind = this.engine.kind(resource);
-    const row = this.tx.get<StandardRow>(kind.table, id);
-    if (row !== undefined) this.tx.put(kind.table, { ...row, revision_number: row.revision_number + 1, updated_at: this.tx.now });
-  }
-
-  private existing(kind: Kind, id: string): StandardRow {
-    const row = this.tx.get<StandardRow>(kind.table, id);
-    if (row === undefined) throw absent(kind, id);
-    return row;
-  }
-
-  private inner(given: Values): Context {
-    return new Context(this.engine, this.tx, this.caller, new Set(Object.keys(given)), true);
-  }
-}
-
 export class Engine {
   readonly registry: Registry;
+  readonly rows: Rows;
+  readonly lists: Lists;
   private readonly model: Model;
+  /** What is presented is read here. */
+  private readonly view: View;
   private readonly limits: EngineLimits;
 
-  constructor(registry: Registry, model: Model, limits: EngineLimits) {
+  constructor(registry: Registry, model: Model, view: View, limits: EngineLimits) {
     this.registry = registry;
+    this.rows = new Rows(registry);
     this.model = model;
+    this.view = view;
     this.limits = limits;
-  }
-
-  kind(name: string): Kind {
-    const kind = this.registry.kinds.get(name);
-    if (kind === undefined) throw new Error(`no app declares the resource ${name}`);
-    return kind;
-  }
-
-  // ---- rows ----
-
-  createRow(kind: Kind, tx: Tx, input: Values, ctx: ApiContext): StandardRow {
-    const standard: StandardRow = {
-      id: tx.uuid(),
-      project_id: input.project_id as string,
-      name: (input.name as string | undefined) ?? "",
-      description: (input.description as string | undefined) ?? "",
-      created_at: tx.now,
-      updated_at: tx.now,
-      revision_number: 1,
-      tags: (input.tags as readonly string[] | undefined) ?? [],
-    };
-    const { resource } = kind;
-    let row = resource.create(tx, standard, input, ctx);
-    for (const extension of kind.extensions) {
-      if (extension.create === undefined) continue;
-      extension.create(tx, row, input, ctx);
-      row = tx.get<StandardRow>(kind.table, row.id) ?? row;
-    }
-    return this.put(kind, tx, row.id);
-  }
-
-  updateRow(kind: Kind, tx: Tx, before: StandardRow, changes: Values, ctx: ApiContext): StandardRow {
-    const { resource } = kind;
-    let row: StandardRow = { ...before, revision_number: before.revision_number + 1, updated_at: tx.now };
-    if (changes.name !== undefined) row = { ...row, name: changes.name as string };
-    if (changes.description !== undefined) row = { ...row, description: changes.description as string };
-    if (resource.update === undefined) tx.put(kind.table, row);
-    else row = resource.update(tx, row, changes, ctx);
-    for (const extension of kind.extensions) {
-      if (extension.update === undefined) continue;
-      extension.update(tx, row, changes, ctx, before);
-      row = tx.get<StandardRow>(kind.table, row.id) ?? row;
-    }
-    return this.put(kind, tx, row.id);
-  }
-
-  removeRow(kind: Kind, tx: Tx, row: StandardRow, ctx: ApiContext): void {
-    const { table } = kind;
-    for (const extension of kind.extensions) extension.remove?.(tx, tx.get<StandardRow>(table, row.id) ?? row, ctx);
-    kind.resource.remove(tx, tx.get<StandardRow>(table, row.id) ?? row, ctx);
-    if (tx.get(table, row.id) !== undefined) throw new Error(`remove of ${kind.name} left its row`);
-  }
-
-  private put(kind: Kind, tx: Tx, id: string): StandardRow {
-    const row = tx.get<StandardRow>(kind.table, id);
-    if (row === undefined) throw new Error(`create or update of ${kind.name} did not put its row`);
-    return row;
+    this.lists = new Lists(model, view, limits.lists);
   }
 
   // ---- reads ----
 
-  async list(place: Place, call: Call): Promise<Answer> {
+  /** What is asked for, and its rows as a page or as a way to it. */
+  private async select(place: Place, call: Call): Promise<{ readonly query: ListQuery; readonly list: ShortList | LongList }> {
     const { kind } = place;
+    if (call.params.has("changed_since") && !kind.standard.has("timestamps")) throw badRequest("['changed_since'] is invalid attribute for filtering");
     const query = parseList(kind, call.params, this.limits.pageMax);
     const { prepare } = kind.resource;
-    if (prepare?.needed(this.model.view, call.caller) === true) await this.transact(call, (tx) => prepare.run(tx, this.context(tx, call, new Set())));
-    const view = this.model.view;
-    const within = this.within(place, view, call);
-    const items = listItems(kind, view, call.caller, query, within);
+    if (prepare?.needed(this.view, call.caller) === true) await this.transact(call, (tx) => prepare.run(tx, this.context(tx, call, new Set())));
+    return { query, list: await this.lists.open({ kind, caller: call.caller, query, within: (view) => this.within(place, view, call) }) };
+  }
+
+  /** The JSON text of each row, once it is clear that there is a list. A reader that pauses for too long gets no more. */
+  async listTexts(place: Place, call: Call): Promise<AsyncIterable<string>> {
+    const { query, list } = await this.select(place, call);
+    return list.long ? longTexts(list, query, this.limits.lists.stallMs) : shortTexts(list, query);
+  }
+
+  async list(place: Place, call: Call): Promise<Answer> {
+    const { kind } = place;
     const { collection } = kind.resource;
-    const links = pageLinks(items, query, call.base + call.path, call.params);
-    const tail = links === undefined ? "" : `,"${collection}_links":${JSON.stringify(links)}`;
-    return { status: 200, body: `{"${collection}":[${items.map((i) => i.text(query.fields, true)).join(",")}]${tail}}` };
+    const { query, list } = await this.select(place, call);
+    const head = `{"${collection}":[`;
+    const tail = (page: readonly { readonly id: string }[]): string => {
+      const links = pageLinks(page, query, call.base + call.path, call.params);
+      return `]${links === undefined ? "" : `,"${collection}_links":${JSON.stringify(links)}`}}`;
+    };
+    const { selection } = list;
+    if (!list.long) {
+      return { status: 200, body: `${head}${list.page.map((e) => selection.item(e).text(query.fields, true)).join(",")}${tail(list.page)}` };
+    }
+    const parts = {
+      head, tail, slices: list.slices, stallMs: this.limits.lists.stallMs,
+      entries: (stopped: () => boolean) => list.page(stopped),
+      text: (e: Entry) => selection.item(e).text(query.fields, list.keep),
+      check: () => list.check(),
+      close: () => list.close(),
+    };
+    return { status: 200, body: new ListStream(parts) };
   }
 
   show(place: Place, id: string, call: Call): Answer {
-    const view = this.model.view;
+    const view = this.view;
     const row = this.readable(place, id, view, call);
     return { status: 200, body: `{"${place.kind.name}":${new Item(place.kind, row, view, call.caller).text(fieldsOf(call.params))}}` };
   }
@@ -203,13 +125,13 @@ export class Engine {
       const within = this.within(place, tx, call);
       if (within !== undefined) for (const input of inputs) input.values[within.attribute] = within.id;
       for (const input of inputs) {
-        const refused = refusedRules(kind, "create", call.caller, input.values, input, tx);
+        const refused = refusedRules(kind, "create", call.caller, input.values, input, this.view.over(tx));
         if (refused.length > 0) throw notAuthorized(refused);
       }
       if (resource.prepare?.needed(tx, call.caller) === true) resource.prepare.run(tx, this.context(tx, call, new Set()));
       if (bulk) resource.checkBulk?.(tx, inputs.map((i) => i.values), this.context(tx, call, new Set()));
-      const ids = inputs.map((input) => this.createRow(kind, tx, input.values, this.context(tx, call, input.given)).id);
-      const shown = ids.map((id) => new Item(kind, this.put(kind, tx, id), tx, call.caller).text());
+      const ids = inputs.map((input) => this.rows.create(kind, tx, input.values, this.context(tx, call, input.given), input.children).id);
+      const shown = ids.map((id) => new Item(kind, this.rows.stored(kind, tx, id), this.view.over(tx), call.caller).text());
       return bulk ? `{"${resource.collection}":[${shown.join(",")}]}` : `{"${kind.name}":${shown[0]!}}`;
     });
   }
@@ -219,10 +141,10 @@ export class Engine {
     const input = updateInput(kind, updateItem(kind, body));
     const revision = ifMatch(call.ifMatch);
     return this.answer(call, 200, (tx) => {
-      const before = this.writable(place, id, tx, call, (row) => refusedRules(kind, "update", call.caller, values(row), input, tx));
+      const before = this.writable(place, id, this.view.over(tx), call, (row) => refusedRules(kind, "update", call.caller, values(row), input, this.view.over(tx)));
       checkRevision(revision, before.revision_number);
-      const row = input.given.size === 0 ? before : this.updateRow(kind, tx, before, input.values, this.context(tx, call, input.given));
-      return `{"${kind.name}":${new Item(kind, row, tx, call.caller).text()}}`;
+      const row = input.given.size === 0 ? before : this.rows.update(kind, tx, before, input.values, this.context(tx, call, input.given));
+      return `{"${kind.name}":${new Item(kind, row, this.view.over(tx), call.caller).text()}}`;
     });
   }
 
@@ -230,81 +152,60 @@ export class Engine {
     const { kind } = place;
     const revision = ifMatch(call.ifMatch);
     return this.answer(call, 204, (tx) => {
-      const row = this.writable(place, id, tx, call, (r) => this.refused(kind.delete, `delete_${kind.name}`, r, tx, call));
+      const row = this.writable(place, id, this.view.over(tx), call, (r) => this.refused(kind.delete, `delete_${kind.name}`, r, this.view.over(tx), call));
       checkRevision(revision, row.revision_number);
-      this.removeRow(kind, tx, row, this.context(tx, call, new Set()));
+      if (kind.resource.keyed !== undefined && tx.get(kind.table, row.id) === undefined) throw absent(kind, id);
+      this.rows.remove(kind, tx, row, this.context(tx, call, new Set()));
       return undefined;
     });
   }
 
-  act(place: Place, id: string, action: KindAction, body: unknown, call: Call): Promise<Answer> {
-    const given = action.decl.method === "GET" ? {} : bodyObject(body ?? {});
-    return this.answer(call, 200, (tx) => {
-      const row = this.writable(place, id, tx, call, (r) => this.refused(action.rule, action.name, r, tx, call));
-      return JSON.stringify(action.decl.run(tx, row as never, given, this.context(tx, call, new Set(Object.keys(given)))) ?? {});
-    });
-  }
+  // ---- actions ----
 
-  // ---- tags ----
-
-  tags(place: Place, id: string, call: Call): Answer {
-    const view = this.model.view;
-    const row = this.tagged(place, id, view, call);
-    return { status: 200, body: JSON.stringify({ tags: row.tags }) };
-  }
-
-  hasTag(place: Place, id: string, tag: string, call: Call): Answer {
-    if (!this.tagged(place, id, this.model.view, call).tags.includes(tag)) throw noTag(tag);
-    return { status: 204, body: undefined };
-  }
-
-  /** Replaces (PUT) or adds to (POST) the tags. */
-  setTags(place: Place, id: string, body: unknown, add: boolean, call: Call): Promise<Answer> {
-    const given = checkTags(bodyObject(body).tags);
-    return this.changeTags(place, id, add ? 201 : 200, call, (tags) => (add ? checkTags([...new Set([...tags, ...given])]) : given), (tags) => JSON.stringify({ tags }));
-  }
-
-  addTag(place: Place, id: string, tag: string, call: Call): Promise<Answer> {
-    checkTags([tag]);
-    return this.changeTags(place, id, 201, call, (tags) => (tags.includes(tag) ? tags : checkTags([...tags, tag])));
-  }
-
-  /** One tag, or all. */
-  removeTags(place: Place, id: string, tag: string | undefined, call: Call): Promise<Answer> {
-    return this.changeTags(place, id, 204, call, (tags) => {
-      if (tag === undefined) return [];
-      if (!tags.includes(tag)) throw noTag(tag);
-      return tags.filter((t) => t !== tag);
-    });
-  }
-
-  private changeTags(place: Place, id: string, status: number, call: Call, change: (tags: readonly string[]) => readonly string[], body?: (tags: readonly string[]) => string): Promise<Answer> {
-    const { kind } = place;
-    return this.answer(call, status, (tx) => {
-      const row = this.tagged(place, id, tx, call);
-      if (!kind.tagsUpdate.allows(call.caller, { row: values(row) }, tx)) throw notAuthorized([`rule:${call.method === "DELETE" ? "delete" : "update"}_${kind.name}:tags`]);
-      const tags = change(row.tags);
-      if (tags.length !== row.tags.length || tags.some((t, i) => t !== row.tags[i])) {
-        tx.put(kind.table, { ...row, tags, revision_number: row.revision_number + 1, updated_at: tx.now });
-      }
-      return body?.(tags);
-    });
-  }
-
-  private tagged(place: Place, id: string, view: ReadView, call: Call): StandardRow {
-    const { kind } = place;
-    const row = this.member(place, id, view, call);
-    const get = kind.attributes.get("tags")?.get;
-    if (row === undefined || !kind.get.allows(call.caller, { row: values(row) }, view) || get?.allows(call.caller, { row: values(row) }, view) === false) {
-      throw notFound("TagResourceNotFound", `Resource ${kind.resource.collection} ${show(id)} could not be found.`);
+  act(place: Place, id: string, action: KindAction<Action>, path: PathValues, body: () => unknown, call: Call): Answer | Promise<Answer> {
+    const { decl } = action;
+    const refusals = (row: StandardRow, view: ReadView): readonly string[] => this.refused(action.rule, action.ruleName, row, view, call);
+    if (decl.method === "GET") {
+      const { view } = this;
+      return actionAnswer(action, decl.read(view, this.actedOn(place, id, view, call, action, (row) => refusals(row, view)), call.caller, path));
     }
-    return row;
+    const given = actionBody(action, body());
+    return this.answer(call, action.status, (tx) => {
+      const row = this.actedOn(place, id, this.view.over(tx), call, action, (r) => refusals(r, this.view.over(tx)));
+      return actionText(action, decl.run(tx, row, given, this.context(tx, call, new Set(Object.keys(given))), path));
+    });
+  }
+
+  /** What is asked of a collection is asked for the caller's own project. */
+  actOnAll(place: Place, action: KindAction<CollectionAction>, path: PathValues, body: () => unknown, call: Call): Answer | Promise<Answer> {
+    const { decl } = action;
+    /** The path's values, with the parent's id of a collection below one. */
+    const allowed = (view: ReadView): PathValues => {
+      const within = this.within(place, view, call);
+      const parent = within === undefined ? {} : { [within.attribute]: within.id };
+      if (!action.rule.allows(call.caller, { row: { project_id: call.caller.projectId, ...parent } }, view)) throw notAuthorized([`rule:${action.ruleName}`]);
+      return { ...path, ...parent };
+    };
+    if (decl.method === "GET") {
+      const { view } = this;
+      return actionAnswer(action, decl.read(view, call.caller, allowed(view)));
+    }
+    const given = actionBody(action, body());
+    return this.answer(call, action.status, (tx) => {
+      const its = allowed(tx);
+      return actionText(action, decl.run(tx, given, this.context(tx, call, new Set(Object.keys(given))), its));
+    });
+  }
+
+  private actedOn(place: Place, id: string, view: ReadView, call: Call, action: KindAction, refusals: (row: StandardRow) => readonly string[]): StandardRow {
+    const { notFound: own, hidden } = action;
+    return this.writable(place, id, view, call, refusals, { hidden, absent: () => (own === undefined ? absent(place.kind, id) : notFound(own.type, own.message(show(id)))) });
   }
 
   // ---- shared ----
 
   private context(tx: Tx, call: Call, given: ReadonlySet<string>): Context {
-    return new Context(this, tx, call.caller, given, false);
+    return new Context(this.rows, tx, call.caller, given, false);
   }
 
   private transact<T>(call: Call, fn: (tx: Tx) => T): Promise<{ result: T; generation: number }> {
@@ -315,7 +216,7 @@ export class Engine {
       ...(caller.userId === "" ? {} : { user: caller.userId }),
       ...(caller.projectId === "" ? {} : { project: caller.projectId }),
     };
-    return this.model.transact(cause, fn);
+    return this.model.transact(cause, fn, call.bytes);
   }
 
   /** The transaction's answer is made inside of it: what it says is what it saw. */
@@ -328,14 +229,14 @@ export class Engine {
   private within(place: Place, view: ReadView, call: Call): { readonly attribute: string; readonly id: string } | undefined {
     const { kind, parentId } = place;
     if (kind.parent === undefined || parentId === undefined) return undefined;
-    const row = view.get<StandardRow>(kind.parent.table, parentId);
+    const row = findRow(kind.parent, view, parentId, call.caller);
     if (row === undefined || !kind.parent.get.allows(call.caller, { row: values(row) }, view)) throw absent(kind.parent, parentId);
     return { attribute: kind.resource.parent!.attribute, id: parentId };
   }
 
   private member(place: Place, id: string, view: ReadView, call: Call): StandardRow | undefined {
     const within = this.within(place, view, call);
-    const row = view.get<StandardRow>(place.kind.table, id);
+    const row = findRow(place.kind, view, id, call.caller);
     return row !== undefined && within !== undefined && values(row)[within.attribute] !== within.id ? undefined : row;
   }
 
@@ -349,26 +250,59 @@ export class Engine {
     return rule.allows(call.caller, { row: values(row) }, view) ? [] : [`rule:${name}`];
   }
 
-  /** The row to change. What is not allowed is a 404 for those who may not even see it. */
-  private writable(place: Place, id: string, view: ReadView, call: Call, refusals: (row: StandardRow) => readonly string[]): StandardRow {
+  /** The row to change. What is not allowed is a 404 for those who may not even see it; `hidden`: for all. */
+  private writable(
+    place: Place, id: string, view: ReadView, call: Call, refusals: (row: StandardRow) => readonly string[],
+    told: { readonly hidden: boolean; readonly absent: () => Error } = { hidden: false, absent: () => absent(place.kind, id) },
+  ): StandardRow {
     const row = this.member(place, id, view, call);
-    if (row === undefined) throw absent(place.kind, id);
+    if (row === undefined) throw told.absent();
     const refused = refusals(row);
     if (refused.length === 0) return row;
-    if (!place.kind.get.allows(call.caller, { row: values(row) }, view)) throw absent(place.kind, id);
+    if (told.hidden || !place.kind.get.allows(call.caller, { row: values(row) }, view)) throw told.absent();
     throw notAuthorized(refused);
   }
 }
 
-const noTag = (tag: string): ApiError => notFound("TagNotFound", `Tag ${show(tag)} could not be found.`);
+function actionBody(action: KindAction, body: unknown): Record<string, unknown> {
+  const given = bodyObject(body ?? {});
+  return action.check === undefined ? given : (action.check(given, action.name) as Record<string, unknown>);
+}
 
-function checkTags(tags: unknown): readonly string[] {
-  if (tags === undefined) throw invalidInput("'tags' is missing");
-  try {
-    return tagList(tags, "tags") as readonly string[];
-  } catch (error) {
-    // The tags API has one type for whatever is wrong with a tag.
-    if (error instanceof ApiError) throw new ApiError(400, "InvalidInput", error.message);
-    throw error;
-  }
+/** undefined, and anything of a 204, is no body. */
+const actionText = (action: KindAction, result: unknown): string | undefined => (result === undefined || action.status === 204 ? undefined : JSON.stringify(result));
+const actionAnswer = (action: KindAction, result: unknown): Answer => ({ status: action.status, body: actionText(action, result) });
+
+// eslint-disable-next-line @typescript-eslint/require-await -- as longTexts
+async function* shortTexts({ selection, page }: ShortList, query: ListQuery): AsyncGenerator<string> {
+  for (const entry of page) yield selection.item(entry).text(query.fields, true);
+}
+
+function longTexts(list: LongList, query: ListQuery, stallMs: number): AsyncIterable<string> {
+  const { selection, slices } = list;
+  let stalled = false;
+  // It may never be begun, and then never ends.
+  const stall = setTimeout(() => {
+    stalled = true;
+    list.close();
+  }, stallMs);
+  stall.unref();
+  const check = (): void => {
+    if (stalled) throw new Error(`the reader of a list took nothing for ${stallMs} ms`);
+    list.check();
+  };
+  return (async function* () {
+    try {
+      for (const entry of await list.page(() => stalled)) {
+        check();
+        stall.refresh();
+        yield selection.item(entry).text(query.fields, list.keep);
+        if (slices.row()) await slices.turn();
+      }
+      check();
+    } finally {
+      clearTimeout(stall);
+      list.close();
+    }
+  })();
 }

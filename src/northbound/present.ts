@@ -2,9 +2,10 @@
 // resource and its extensions; attributes that the caller may not read are left out, object by object.
 //
 // Answers are put together as text. Rows are immutable, so the text of a row's columns is kept for the next list.
-import type { Caller, ReadView, StandardRow, Values } from "../app/contract.ts";
+import type { Caller, LiveView, ReadView, StandardRow, Values } from "../app/contract.ts";
+import { View } from "../model/view.ts";
 import type { Kind, KindAttribute } from "./kinds.ts";
-import type { Rule } from "./policy/expression.ts";
+import type { Rule } from "./policy/index.ts";
 
 /** What callers of the same roles see of a kind. */
 interface Face {
@@ -19,26 +20,29 @@ interface Face {
 /** Rows whose text is kept, for each face. */
 const KEEP_TEXTS = 8192;
 
-const facesByRoles = new WeakMap<Kind, WeakMap<ReadonlySet<string>, Face>>();
-const facesByVerdicts = new WeakMap<Kind, Map<string, Face>>();
+/** Of one version of the access rules. */
+interface Faces {
+  readonly version: number;
+  readonly byRoles: WeakMap<ReadonlySet<string>, Face>;
+  readonly byVerdicts: Map<string, Face>;
+}
+const faces = new WeakMap<Kind, Faces>();
 
 function faceOf(kind: Kind, caller: Caller): Face {
-  let byRoles = facesByRoles.get(kind);
-  if (byRoles === undefined) facesByRoles.set(kind, (byRoles = new WeakMap()));
-  let face = byRoles.get(caller.roles);
-  if (face === undefined) byRoles.set(caller.roles, (face = makeFace(kind, caller)));
+  let known = faces.get(kind);
+  if (known?.version !== kind.policyVersion) faces.set(kind, (known = { version: kind.policyVersion, byRoles: new WeakMap(), byVerdicts: new Map() }));
+  let face = known.byRoles.get(caller.roles);
+  if (face === undefined) known.byRoles.set(caller.roles, (face = makeFace(kind, caller, known.byVerdicts)));
   return face;
 }
 
-function makeFace(kind: Kind, caller: Caller): Face {
+function makeFace(kind: Kind, caller: Caller, byVerdicts: Map<string, Face>): Face {
   const states = new Map<string, true | Rule>();
   for (const { name, get } of kind.shown) {
     const certain = get === undefined ? true : get.certain(caller);
     if (certain !== false) states.set(name, certain === true ? true : get!);
   }
   // Different roles often come to the same.
-  const byVerdicts = facesByVerdicts.get(kind) ?? new Map<string, Face>();
-  facesByVerdicts.set(kind, byVerdicts);
   const verdicts = [...states].map(([name, state]) => `${name}${state === true ? "" : "?"}`).join();
   let face = byVerdicts.get(verdicts);
   if (face === undefined) {
@@ -62,16 +66,24 @@ function columnsText(face: Face, row: StandardRow): string {
   return inside(out);
 }
 
+/** Where rules are asked inside of an app's own call there are the transaction's rows alone. */
+const live = (view: ReadView): LiveView => ("fact" in view ? (view as LiveView) : new View(view));
+
+/** An attribute of a row whether the caller may see it or not; of what is only being asked for, no more than its columns. */
+export function shownValue(kind: Kind, row: StandardRow, name: string, view: ReadView, caller: Caller): unknown {
+  return column(row, name) ?? ((row.id as string | undefined) === undefined ? undefined : new Item(kind, row, live(view), caller).value(name));
+}
+
 /** A row with its presented attributes, made when first asked for. */
 export class Item {
   readonly kind: Kind;
   readonly row: StandardRow;
   readonly id: string;
-  private readonly view: ReadView;
+  private readonly view: LiveView;
   private readonly caller: Caller;
   private presented: readonly Values[] | undefined;
 
-  constructor(kind: Kind, row: StandardRow, view: ReadView, caller: Caller) {
+  constructor(kind: Kind, row: StandardRow, view: LiveView, caller: Caller) {
     this.kind = kind;
     this.row = row;
     this.id = row.id;
@@ -143,7 +155,7 @@ export class Item {
       }
     }
     const more = inside(rest);
-    return more === "" ? `{${text}}` : `{${text},${more}}`;
+    return more === "" || text === "" ? `{${text}${more}}` : `{${text},${more}}`;
   }
 
   private fieldsText(face: Face, fields: ReadonlySet<string>): string {

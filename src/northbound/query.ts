@@ -1,10 +1,8 @@
-// Lists: query keys to filters, sort order and page, and rows to a page. Which rows are read at all is decided here too:
-// ids and indexed filters first, then the project's own rows, and every row of the table only when nothing narrows it.
-import { badRequest, boolean, integer, invalidInput, notFound, normalizeIp, parseCidr, formatCidr, parseMac, parseUuid, show, type Caller, type ReadView, type StandardRow, type Values } from "../app/contract.ts";
+// Queries of lists: keys to filters, sort order and page, and the links of a page. What is done with them is lists/.
+import { badRequest, boolean, integer, invalidInput, normalizeIp, parseCidr, formatCidr, parseMac, parseUuid, show } from "../app/contract.ts";
 import type { Kind, KindAttribute } from "./kinds.ts";
-import { Item, column } from "./present.ts";
 
-interface Filter {
+export interface Filter {
   readonly attribute: KindAttribute;
   /** All must hold for the shown value. */
   readonly tests: readonly ((shown: unknown) => boolean)[];
@@ -140,102 +138,10 @@ export function parseList(kind: Kind, params: URLSearchParams, pageMax: number):
   };
 }
 
-const rowsOf = (kind: Kind, view: ReadView, ids: Iterable<string>): StandardRow[] => {
-  const out: StandardRow[] = [];
-  for (const id of ids) {
-    const row = view.get<StandardRow>(kind.table, id);
-    if (row !== undefined) out.push(row);
-  }
-  return out;
-};
-
-/** Rows that may be in the answer. */
-function candidates(kind: Kind, view: ReadView, caller: Caller, filters: readonly Filter[]): Iterable<StandardRow> {
-  const { table } = kind;
-  const byId = filters.find((f) => f.attribute.name === "id" && f.equals !== undefined);
-  if (byId !== undefined) return rowsOf(kind, view, new Set(byId.equals));
-  const collect = (index: string, keys: Iterable<string>): Iterable<StandardRow> => {
-    const found = new Map<string, StandardRow>();
-    for (const key of keys) for (const row of view.by(table, index, key) as readonly StandardRow[]) found.set(row.id, row);
-    return found.values();
-  };
-  const indexed = filters.find((f) => f.equals !== undefined && f.attribute.decl.index !== undefined);
-  if (indexed !== undefined) return collect(indexed.attribute.decl.index!, new Set(indexed.equals));
-  const hasProject = Object.hasOwn(table.indexes, "project");
-  const ofProject = filters.find((f) => f.equals !== undefined && (f.attribute.name === "project_id" || f.attribute.name === "tenant_id"));
-  if (ofProject !== undefined && hasProject) return collect("project", new Set(ofProject.equals));
-  const scope = kind.get.scope(caller);
-  if (scope === "all") return view.all<StandardRow>(table);
-  const reach = kind.resource.reach ?? {};
-  const found = new Map<string, StandardRow>();
-  for (const relation of scope) {
-    if (Object.hasOwn(reach, relation)) for (const row of rowsOf(kind, view, reach[relation]!(view, caller))) found.set(row.id, row);
-    else if (relation === "project" && hasProject) for (const row of view.by(table, "project", caller.projectId) as readonly StandardRow[]) found.set(row.id, row);
-    else return view.all<StandardRow>(table);
-  }
-  return found.values();
-}
-
-function compareValues(a: unknown, b: unknown): number {
-  if (a === b) return 0;
-  if (a === undefined || a === null) return b === undefined || b === null ? 0 : -1;
-  if (b === undefined || b === null) return 1;
-  if (typeof a === typeof b && typeof a !== "object") return (a as string) < (b as string) ? -1 : (a as string) > (b as string) ? 1 : 0;
-  const [x, y] = [JSON.stringify(a), JSON.stringify(b)];
-  return x < y ? -1 : x > y ? 1 : 0;
-}
-
-export function listItems(kind: Kind, view: ReadView, caller: Caller, query: ListQuery, within?: { readonly attribute: string; readonly id: string }): readonly Item[] {
-  const { filters, tags, changedSince, sort, limit, marker } = query;
-  const always = kind.get.certain(caller);
-  if (always === false) return [];
-  const order = (a: Item, b: Item): number => {
-    for (const { attribute, sign } of sort) {
-      const c = compareValues(a.visibleValue(attribute), b.visibleValue(attribute));
-      if (c !== 0) return c * sign;
-    }
-    return a.id < b.id ? -1 : a.id > b.id ? 1 : 0;
-  };
-  const compare = query.reverse ? (a: Item, b: Item): number => order(b, a) : order;
-  let after: Item | undefined;
-  if (marker !== undefined) {
-    const row = view.get<StandardRow>(kind.table, marker);
-    if (row === undefined || !kind.get.allows(caller, { row: row }, view)) throw notFound(kind.resource.notFound.type, kind.resource.notFound.message(marker));
-    after = new Item(kind, row, view, caller);
-  }
-  const all: readonly Filter[] =
-    within === undefined ? filters : [...filters, { attribute: kind.attributes.get(within.attribute)!, tests: [(shown) => shown === within.id], equals: [within.id] }];
-  const keepMost = limit > 0 ? Math.max(4 * limit, 1000) : Infinity;
-  let kept: Item[] = [];
-  rows: for (const row of candidates(kind, view, caller, all)) {
-    if (changedSince !== undefined && row.updated_at < changedSince) continue;
-    // Columns need no item: most rows of a long table go by here.
-    let item: Item | undefined;
-    for (const { attribute, tests } of all) {
-      const shown = column(row, attribute.name) ?? (item ??= new Item(kind, row, view, caller)).value(attribute.name);
-      for (const test of tests) if (!test(shown)) continue rows;
-    }
-    item ??= new Item(kind, row, view, caller);
-    if (always === undefined && !kind.get.allows(caller, { row: row as unknown as Values }, view)) continue;
-    // What the caller may not see must not be found out by filtering either.
-    for (const { attribute } of filters) if (attribute.get !== undefined && item.visibleValue(attribute) === undefined) continue rows;
-    if (tags.length > 0) {
-      const has = new Set(row.tags);
-      if (!tags.every((t) => t(has))) continue;
-    }
-    if (after !== undefined && compare(item, after) <= 0) continue;
-    kept.push(item);
-    if (kept.length >= keepMost) kept = kept.sort(compare).slice(0, limit);
-  }
-  kept.sort(compare);
-  if (limit > 0) kept = kept.slice(0, limit);
-  return query.reverse ? kept.reverse() : kept;
-}
-
 /** `next` and `previous` of a page. */
-export function pageLinks(items: readonly Item[], query: ListQuery, href: string, params: URLSearchParams): readonly { rel: string; href: string }[] | undefined {
+export function pageLinks(items: readonly { readonly id: string }[], query: ListQuery, href: string, params: URLSearchParams): readonly { rel: string; href: string }[] | undefined {
   if (query.limit === 0) return undefined;
-  const link = (rel: string, item: Item | undefined): { rel: string; href: string } => {
+  const link = (rel: string, item: { readonly id: string } | undefined): { rel: string; href: string } => {
     const p = new URLSearchParams(params);
     p.delete("marker");
     p.delete("page_reverse");

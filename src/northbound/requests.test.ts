@@ -3,8 +3,8 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { apiMarkdown, makeRegistry } from "./index.ts";
 import { StoreError } from "../store/errors.ts";
-import { garden, labels } from "./testing/declarations.ts";
-import { Api, as, type App } from "./testing/support.ts";
+import { bedResource, garden, labels } from "./testing/declarations.ts";
+import { Api, as, extendResource, type App } from "./testing/support.ts";
 
 let api: Api;
 beforeAll(async () => {
@@ -260,13 +260,37 @@ describe("a failure of ours", () => {
   });
 });
 
+describe("too many writes at once", () => {
+  it("are refused with 503 and when to ask again; nothing is changed, and later it works", async () => {
+    let go = (): void => undefined;
+    const held = new Promise<void>((resolve) => (go = resolve));
+    const busy = await Api.make([garden, labels], {}, (store) => {
+      const txn = store.txn.bind(store);
+      return Object.assign(store, { txn: async (...args: Parameters<typeof txn>) => held.then(() => txn(...args)) });
+    }, { transactions: 3, bytes: 1_000_000 });
+    const ask = (): ReturnType<typeof busy.post> => busy.post("/v2.0/garden-beds", { bed: {} });
+    // One is written, 512 make the next group, three wait.
+    const first = ask();
+    await new Promise((done) => setTimeout(done, 50));
+    const others = Array.from({ length: 512 + 3 }, ask);
+    await new Promise((done) => setTimeout(done, 200));
+    const refused = await ask();
+    expect([refused.status, refused.body.NeutronError.type, refused.headers["retry-after"]]).toEqual([503, "ServiceUnavailable", "1"]);
+    go();
+    expect((await Promise.all([first, ...others])).map((answer) => answer.status)).toEqual(Array.from({ length: 1 + 512 + 3 }, () => 201));
+    expect((await ask()).status).toBe(201);
+    expect(((await busy.get("/v2.0/garden-beds?limit=1000")).body.garden_beds as unknown[]).length).toBe(517);
+    await busy.nb.close();
+  });
+});
+
 describe("declarations that do not fit", () => {
   const app = (fields: Partial<App>): App => ({ name: "odd", about: "", ...fields });
   it.each<[string, App[], string]>([
     ["a requirement that is not there", [app({ requires: ["none"] })], "app odd requires none, which is not installed"],
     ["a circle", [app({ requires: ["even"] }), app({ name: "even", requires: ["odd"] })], "apps require each other: even -> odd -> even"],
     ["a resource twice", [garden, app({ resources: garden.resources! })], "apps garden and odd both declare the resource bed"],
-    ["an attribute twice", [garden, app({ extend: { bed: { attributes: { size: { type: "integer", about: "" } } } } })], "apps garden and odd both declare bed.size"],
+    ["an attribute twice", [garden, app({ extend: [extendResource(bedResource, { attributes: { size: { type: "integer", about: "" } } })] })], "apps garden and odd both declare bed.size"],
   ])("%s stops the start", (_, apps, message) => expect(() => makeRegistry(apps)).toThrow(message));
   it("are all in the generated page", () => {
     const page = apiMarkdown(makeRegistry([garden, labels]));

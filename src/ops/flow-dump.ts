@@ -77,13 +77,17 @@ export class FlowDump {
       if (changed !== undefined && state !== "desired") yield changed;
     }
     if (state === "desired") return;
-    for (const record of installed?.foreign ?? []) if (table === undefined || record.table_id === table) yield record;
+    for (const record of installed?.foreign ?? []) {
+      // What a switch may learn is no difference.
+      if (state === "diff" && record.state === "learned") continue;
+      if (table === undefined || record.table_id === table) yield record;
+    }
   }
 
   private async installed(id: string): Promise<Installed> {
     const out: Installed = { same: new Map(), changed: new Map(), foreign: [] };
     await this.parts.southbound.compareInstalled(id, (entry, flow, same) => {
-      if (flow === undefined) out.foreign.push(this.foreign(id, entry));
+      if (flow === undefined) out.foreign.push(same ? this.learned(id, entry) : this.foreign(id, entry));
       else if (same) out.same.set(flow.key, { packet_count: entry.packet_count, byte_count: entry.byte_count });
       else out.changed.set(flow.key, this.foreign(id, entry));
     });
@@ -132,6 +136,12 @@ export class FlowDump {
       packet_count: entry.packet_count,
       byte_count: entry.byte_count,
     };
+  }
+
+  /** What the switch made by itself: whose flow learned it, its cookie says. */
+  private learned(id: string, entry: FlowStatsView): FlowRecord {
+    const table = this.parts.layout.tableById(entry.table_id);
+    return { ...this.foreign(id, entry), app: table?.app ?? "", about: `learned by the switch, ages by itself: ${table?.about ?? ""}`, state: "learned" };
   }
 
   private tell(delta: Delta): void {

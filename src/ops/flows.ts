@@ -9,7 +9,7 @@ export interface FlowResource {
   readonly generation?: number;
 }
 
-export type FlowState = "installed" | "desired" | "missing" | "foreign" | "quarantined";
+export type FlowState = "installed" | "desired" | "missing" | "foreign" | "quarantined" | "learned";
 
 export interface FlowRecord {
   readonly switch: string;
@@ -85,8 +85,8 @@ export function flowFilter(query: FlowQuery): (flow: FlowRecord) => boolean {
     if (query.table !== undefined && flow.table !== query.table && String(flow.table_id) !== query.table) return false;
     if (query.app !== undefined && flow.app !== query.app) return false;
     if (query.resource !== undefined && !flow.resources.some((r) => r.id === query.resource)) return false;
-    if (query.state === "desired" && flow.state === "foreign") return false;
-    if (query.state === "installed" && flow.state !== "installed" && flow.state !== "foreign") return false;
+    if (query.state === "desired" && (flow.state === "foreign" || flow.state === "learned")) return false;
+    if (query.state === "installed" && flow.state !== "installed" && flow.state !== "foreign" && flow.state !== "learned") return false;
     if (query.state === "diff" && flow.state === "installed") return false;
     if (wanted !== undefined) {
       const has = new Set(fieldsOf(flow.match));

@@ -4,8 +4,9 @@ import type { AddressInfo } from "node:net";
 import { pino } from "pino";
 import { afterEach, describe, expect, it } from "vitest";
 import { Metrics } from "../lib/metrics.ts";
+import type { Problem } from "../lib/problem.ts";
 import type { FlowEvent, FlowRecord } from "./flows.ts";
-import { createOps, type OpsServer } from "./server.ts";
+import { createOps, type OpsProviders, type OpsServer } from "./server.ts";
 import type { StreamLimits } from "./stream.ts";
 
 const flow = (fields: Partial<FlowRecord> = {}): FlowRecord => ({
@@ -19,9 +20,11 @@ const flows = [
   flow({ switch: "hv2", state: "foreign", app: "", rule: "", resources: [], match: "tcp" }),
 ];
 
+const problem = (severity: Problem["severity"], since: string): Problem => ({ kind: "host", severity, since, text: "", resources: [], switches: ["hv1"], cure: { text: "" } });
+let problems: Problem[] = [];
 let ops: OpsServer | undefined;
 let listeners: ((event: FlowEvent) => void)[] = [];
-function make(options: { ready?: () => { ok: boolean; reason?: string }; flows?: Iterable<FlowRecord>; stream?: Partial<StreamLimits>; metrics?: Metrics } = {}): OpsServer {
+function make(options: { ready?: () => { ok: boolean; reason?: string }; flows?: Iterable<FlowRecord>; stream?: Partial<StreamLimits>; metrics?: Metrics; policy?: ReturnType<NonNullable<OpsProviders["policy"]>> } = {}): OpsServer {
   listeners = [];
   ops = createOps({
     log: pino({ level: "silent" }),
@@ -32,6 +35,8 @@ function make(options: { ready?: () => { ok: boolean; reason?: string }; flows?:
       switches: () => [{ id: "hv1" }, { id: "hv2" }],
       switch: (id) => [{ id: "hv1" }, { id: "hv2" }].find((s) => s.id === id),
       flows: () => options.flows ?? flows,
+      ...(options.policy === undefined ? {} : { policy: () => options.policy! }),
+      problems: () => problems,
       removeSwitch: (id) => Promise.resolve(id !== "hv1"),
       onFlowEvent: (listener) => {
         listeners.push(listener);
@@ -57,6 +62,17 @@ describe("health, metrics, switches", () => {
     expect((await server.inject("/switches/hv2")).json()).toEqual({ switch: { id: "hv2" } });
     for (const path of ["/switches/hv3", "/bogus"]) expect((await server.inject(path)).json().error.code).toBe("NOT_FOUND");
   });
+  it("shows the access rules, as a policy file and by name", async () => {
+    const none = make();
+    expect((await none.inject("/policy")).statusCode).toBe(404);
+    await none.close();
+    const rules = [{ name: "get_port", rule: "role:b", default: "role:a", about: "See a port." }];
+    const server = make({ policy: { text: '#"get_port": "role:a"\n', rules, problem: null } });
+    const text = await server.inject("/policy");
+    expect([text.headers["content-type"], text.payload]).toEqual(["text/plain; charset=utf-8", '#"get_port": "role:a"\n']);
+    expect((await server.inject("/policy?format=json")).json()).toEqual({ rules, problem: null });
+    expect((await server.inject("/policy?format=xml")).json().error.code).toBe("BAD_QUERY");
+  });
   it("forgets a switch that is not connected", async () => {
     const server = make();
     const remove = async (id: string): Promise<[number, string]> => {
@@ -66,6 +82,13 @@ describe("health, metrics, switches", () => {
     expect(await remove("hv1")).toEqual([409, "CONNECTED"]);
     expect(await remove("hv2")).toEqual([204, ""]);
     expect(await remove("hv3")).toEqual([404, "NOT_FOUND"]);
+  });
+  it("lists what is wrong, worst first", async () => {
+    const server = make();
+    expect((await server.inject("/problems")).json()).toEqual([]);
+    problems = [problem("warning", "2026-01-01T00:00:00.000Z"), problem("error", "2026-01-03T00:00:00.000Z"), problem("error", "2026-01-02T00:00:00.000Z"), problem("critical", "2026-01-09T00:00:00.000Z")];
+    expect((await server.inject("/problems")).json()).toEqual([problems[3], problems[2], problems[1], problems[0]]);
+    problems = [];
   });
   it("is not ready for a reason", async () => {
     const answer = await make({ ready: () => ({ ok: false, reason: "disk full" }) }).inject("/readyz");

@@ -4,6 +4,7 @@ import fastify, { type FastifyError, type FastifyInstance } from "fastify";
 import { OpenFlowError, parseMatch } from "node-openflow";
 import type { Logger } from "pino";
 import type { Metrics } from "../lib/metrics.ts";
+import { worstFirst, type Problem } from "../lib/problem.ts";
 import { filtered, flowDump, flowFilter, flowStates, type FlowEvent, type FlowQuery, type FlowRecord } from "./flows.ts";
 import { FlowStream, streamLimits, type StreamLimits } from "./stream.ts";
 
@@ -17,11 +18,15 @@ export interface OpsProviders {
   ready(): { readonly ok: boolean; readonly reason?: string };
   switches(): readonly SwitchInfo[];
   switch(id: string): SwitchInfo | undefined;
+  /** What is wrong now, in any order. */
+  problems(): Iterable<Problem>;
   /** Forgets a host that will not come back. False: it is connected. */
   removeSwitch(id: string): Promise<boolean>;
   /** May answer with more than the query asks for: it is filtered again. Throws BadQuery for a query it cannot read. */
   flows(query: FlowQuery): AsyncIterable<FlowRecord> | Iterable<FlowRecord>;
   onFlowEvent(listener: (event: FlowEvent) => void): () => void;
+  /** The access rules in force: as a policy file, and by name. */
+  policy?(): { readonly text: string; readonly rules: readonly { readonly name: string; readonly rule: string; readonly default: string | null; readonly about: string }[]; readonly problem: string | null };
 }
 
 export interface OpsOptions {
@@ -112,11 +117,21 @@ export function createOps(options: OpsOptions): OpsServer {
   });
   server.get("/metrics", async (_request, reply) => reply.header("content-type", "text/plain; version=0.0.4; charset=utf-8").send((await metrics?.text()) ?? ""));
 
+  server.get("/policy", (request, reply) => {
+    const format = oneOf(queryOf(request.url, ["format"]), "format", ["json", "text"]) ?? "text";
+    const policy = providers.policy?.();
+    if (policy === undefined) return reply.code(404).send(failure("NOT_FOUND", "there are no access rules here"));
+    if (format === "json") return reply.send({ rules: policy.rules, problem: policy.problem });
+    return reply.header("content-type", "text/plain; charset=utf-8").send(policy.text);
+  });
+
   server.get("/switches", () => ({ switches: providers.switches() }));
   server.get<{ Params: { id: string } }>("/switches/:id", (request, reply) => {
     const found = providers.switch(request.params.id);
     return found === undefined ? reply.code(404).send(failure("NOT_FOUND", `there is no switch ${request.params.id.slice(0, 256)}`)) : reply.send({ switch: found });
   });
+
+  server.get("/problems", () => worstFirst(providers.problems()));
 
   server.delete<{ Params: { id: string } }>("/switches/:id", async (request, reply) => {
     const { id } = request.params;

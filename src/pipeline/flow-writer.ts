@@ -1,8 +1,10 @@
 // A flow as a rule says it, straight to the bytes of its flow-mod. Every flow of every compile passes here, so nothing is
 // built in between: names are looked up in what the table knows of them, values go where they end up.
-import type { FlowAction, FlowSpec } from "#app";
+import { isIpv6, type FlowAction, type FlowSpec } from "#app";
 import { encodeActions, encodeFlowModHead, encodeInstructionHead, encodeLoad, encodeOxm, encodeSetField, fields, finishFlowMod, type Field, type FieldName, type MatchValue } from "node-openflow";
+import { ipv4ToNumber, ipv6ToBigInt } from "packet-codec";
 import { familyOf, type Family, type Layout, type PipelineTable, type Register, type Transition } from "./layout.ts";
+import { addressValue, Lowering } from "./lowering.ts";
 
 /** What a name in a match stands for. */
 interface Matched {
@@ -20,26 +22,46 @@ interface Names {
   /** One map for each of kinds x families x last or not, by the name of the stage or table. */
   readonly transitions: Map<string, Transition>[];
 }
+/** What a flow did so far to scratch registers: which it loaded, which of these a call may have overwritten, whether it called. */
+interface Scratch {
+  readonly held: ReadonlySet<string>;
+  readonly lost: ReadonlySet<string>;
+  readonly called: boolean;
+}
+const NONE: ReadonlySet<string> = new Set();
+const NO_SCRATCH: Scratch = { held: NONE, lost: NONE, called: false };
 const KINDS = { next: 0, stage: 1, table: 2 } as const;
 const FAMILIES: Readonly<Record<Family, number>> = { ip: 0, ipv6: 1, other: 2, unknown: 3 };
 
+/** A register's value keeps to the register's bits: its neighbours are in the same word. */
+function mustFit(table: PipelineTable, register: Register, value: unknown): void {
+  const { bits } = register;
+  const fits = typeof value === "number" ? value >= 0 && value < 2 ** bits && Number.isInteger(value) : typeof value === "bigint" && value >= 0n && value >> BigInt(bits) === 0n;
+  if (!fits) throw new RangeError(`register ${register.name} in table ${table.name}: ${typeof value === "number" || typeof value === "bigint" ? String(value) : JSON.stringify(value)} is not a whole number of ${bits} bits`);
+}
+
 export class FlowWriter {
   private readonly layout: Layout;
+  private readonly lowering: Lowering;
+  private readonly hasScratch: boolean;
   private readonly names: Names[];
   // The match being written, in the order of its fields: encoding never yields, so one will do.
   private count = 0;
   private readonly fields: Field[] = [];
   private readonly values: MatchValue[] = [];
-  private readonly masks: number[] = [];
+  private readonly masks: (number | bigint)[] = [];
 
-  constructor(layout: Layout) {
+  constructor(layout: Layout, lowering = new Lowering(layout)) {
     this.layout = layout;
+    this.lowering = lowering;
+    this.hasScratch = [...layout.registers.values()].some((r) => r.scratch);
     this.names = layout.tables.map(() => ({ matched: new Map<string, Matched>(), registers: new Map<string, Register>(), transitions: Array.from({ length: 24 }, () => new Map<string, Transition>()) }));
   }
 
   /**
    * Writes an OFPT_FLOW_MOD that adds the flow; returns the offset after it.
    * @throws Error naming table and register or stage when the flow says what the pipeline cannot do
+   * @throws RangeError naming table and register when a value has bits that the register has not
    * @throws OpenFlowError when it has no wire form or does not fit
    */
   write(buf: Buffer, off: number, table: PipelineTable, spec: FlowSpec, cookieHi: number, cookieLo: number, family: Family = familyOf(spec.match)): number {
@@ -49,15 +71,16 @@ export class FlowWriter {
     const { actions } = spec;
     const apply = pos;
     let gotoTable = -1;
+    let ended = false;
+    let scratch: Scratch = NO_SCRATCH;
     pos += 8;
     for (let i = 0; i < actions.length; i++) {
       const action = actions[i]!;
+      if (ended) throw new Error(`table ${table.name}: nothing can follow a ct that leads on`);
+      if (this.hasScratch) scratch = this.checkScratch(table, action, scratch, i === actions.length - 1);
       switch (action.type) {
         case "load_reg":
           pos = this.writeLoad(buf, pos, table, action.reg, action.value);
-          break;
-        case "load":
-          pos = encodeLoad(buf, pos, action.dst, action.value);
           break;
         case "set_field":
           pos = encodeSetField(buf, pos, action.field, action.value, action.mask);
@@ -67,11 +90,15 @@ export class FlowWriter {
         case "table": {
           const step = this.transition(table, action, family, i === actions.length - 1);
           if (typeof step === "number") gotoTable = step;
-          else pos = encodeActions(buf, pos, step);
+          else {
+            pos = encodeActions(buf, pos, step);
+            if (i < actions.length - 1) pos = encodeActions(buf, pos, this.lowering.poison());
+          }
           break;
         }
         default:
-          pos = encodeActions(buf, pos, this.layout.lower(table, action));
+          ended = action.type === "ct" && action.then !== undefined;
+          pos = encodeActions(buf, pos, this.lowering.lower(table, action, action.type === "learn" || action.type === "clone" ? (BigInt(cookieHi) << 32n) | BigInt(cookieLo) : 0n));
       }
     }
     // Without actions the instruction does nothing, and Open vSwitch would not write it back.
@@ -89,15 +116,19 @@ export class FlowWriter {
       if (value === undefined) continue;
       let known = matched.get(name);
       if (known === undefined) matched.set(name, (known = this.resolve(table, name)));
-      if (known.register?.bits === 128) this.matchWide(known.register, value as bigint | number);
-      else if (known.mask !== 0) this.matchPart(known.field, known.mask, (Number(value) << known.register!.ofs) >>> 0);
+      const { register } = known;
+      if (register !== undefined && typeof value !== "string" && (typeof value !== "object" || known.mask !== 0 || register.bits === 128)) mustFit(table, register, value);
+      if (typeof value === "string" && register?.ip === false) mustFit(table, register, value);
+      if (register?.bits === 128) this.matchWide(register, value as bigint | number | string);
+      else if (register?.field === "metadata") this.matchMetadata(known.field, register, value as number);
+      else if (known.mask !== 0) this.matchPart(known.field, known.mask, (Number(value) << register!.ofs) >>> 0);
       else this.insert(known.field, value, 0);
     }
     let pos = off + 4;
     for (let i = 0; i < this.count; i++) {
       const value = this.values[i]!;
       const mask = this.masks[i]!;
-      pos = encodeOxm(buf, pos, this.fields[i]!, mask === 0 ? value : { value: value as number, mask });
+      pos = encodeOxm(buf, pos, this.fields[i]!, mask === 0 ? value : { value: value as number | bigint, mask });
     }
     buf[off] = 0;
     buf[off + 1] = 1;
@@ -108,6 +139,7 @@ export class FlowWriter {
   }
 
   private resolve(table: PipelineTable, name: string): Matched {
+    if (!table.matches.has(name)) throw new Error(`table ${table.name} of ${table.app} does not declare that it matches ${name}`);
     if (name.startsWith("reg:")) {
       const register = this.layout.registerFor(table, name.slice(4));
       const mask = register.bits < 32 ? ((2 ** register.bits - 1) << register.ofs) >>> 0 : 0;
@@ -115,11 +147,10 @@ export class FlowWriter {
     }
     const field = fields[name as FieldName];
     if (field === undefined) throw new Error(`no field ${name}`);
-    if (/^x+reg|^nxm_in_port$|^cookie$/.test(name)) throw new Error(`${name} is not part of a match; registers are matched as reg:<name>`);
     return { field, register: undefined, mask: 0 };
   }
 
-  private insert(field: Field, value: MatchValue, mask: number): void {
+  private insert(field: Field, value: MatchValue, mask: number | bigint): void {
     let at = this.count++;
     for (; at > 0 && this.fields[at - 1]!.order > field.order; at--) {
       this.fields[at] = this.fields[at - 1]!;
@@ -136,23 +167,101 @@ export class FlowWriter {
     for (let i = 0; i < this.count; i++) {
       if (this.fields[i] !== field) continue;
       this.values[i] = ((this.values[i] as number) | value) >>> 0;
-      this.masks[i] = (this.masks[i]! | mask) >>> 0;
+      this.masks[i] = ((this.masks[i] as number) | mask) >>> 0;
       return;
     }
     this.insert(field, value, mask);
   }
 
-  /** As the switch itself writes it: four words, so that a dump is compared by bytes. */
-  private matchWide(register: Register, value: bigint | number): void {
+  /** The two words of `metadata` that registers have: parts are gathered like those of a word. */
+  private matchMetadata(field: Field, { ofs, bits }: Register, given: number): void {
+    const value = BigInt(given) << BigInt(ofs);
+    const mask = ((1n << BigInt(bits)) - 1n) << BigInt(ofs);
+    for (let i = 0; i < this.count; i++) {
+      if (this.fields[i] !== field) continue;
+      this.values[i] = (this.values[i] as bigint) | value;
+      this.masks[i] = (this.masks[i] as bigint) | mask;
+      return;
+    }
+    this.insert(field, value, mask);
+  }
+
+  /**
+   * As the switch itself writes it: words, so that a dump is compared by bytes. Of an IPv4 address in an `ip` register the lowest
+   * and the highest say all: no IPv6 address that is anybody's begins with 32 zeroes.
+   */
+  private matchWide(register: Register, given: bigint | number | string): void {
     const first = 4 * Number(register.field.slice("xxreg".length));
+    if (typeof given === "string" && !isIpv6(given)) {
+      this.insert(fields[`reg${first}` as FieldName], 0, 0);
+      this.insert(fields[`reg${first + 3}` as FieldName], ipv4ToNumber(given), 0);
+      return;
+    }
+    const value = typeof given === "string" ? ipv6ToBigInt(given) : given;
     for (let word = 0; word < 4; word++) this.insert(fields[`reg${first + word}` as FieldName], Number((BigInt(value) >> BigInt(96 - 32 * word)) & 0xffff_ffffn), 0);
   }
 
-  private writeLoad(buf: Buffer, off: number, table: PipelineTable, name: string, value: number | bigint): number {
+  private writeLoad(buf: Buffer, off: number, table: PipelineTable, name: string, given: number | bigint | string): number {
     const { registers } = this.names[table.id]!;
     let register = registers.get(name);
     if (register === undefined) registers.set(name, (register = this.layout.registerFor(table, name)));
-    return register.bits < 32 ? encodeLoad(buf, off, register, value) : encodeSetField(buf, off, register.field, value, undefined);
+    const value = typeof given === "string" && register.ip ? addressValue(given) : given;
+    mustFit(table, register, value);
+    return register.bits < 32 || register.field === "metadata" ? encodeLoad(buf, off, register, value as number | bigint) : encodeSetField(buf, off, register.field, value, undefined);
+  }
+
+  /**
+   * Nothing in a scratch register may be counted on after a call: the called tables have scratch registers too.
+   * A hand-over that more actions follow comes back, as a call does.
+   * @throws Error naming the table and the register when the flow does
+   */
+  private checkScratch(table: PipelineTable, action: FlowAction, now: Scratch, last: boolean): Scratch {
+    const isScratch = (name: string): boolean => this.layout.registerFor(table, name).scratch;
+    const read = (ref: unknown): void => {
+      const name = registerName(ref);
+      if (name !== undefined && now.called && !now.held.has(name) && isScratch(name)) throw new Error(`table ${table.name}: scratch register ${name} is read after a call`);
+    };
+    const loaded = (name: string | undefined): Scratch => {
+      if (name === undefined || !isScratch(name)) return now;
+      return { held: new Set([...now.held, name]), lost: new Set([...now.lost].filter((l) => l !== name)), called: now.called };
+    };
+    const called = (): Scratch => ({ held: NONE, lost: new Set([...now.held, ...now.lost]), called: true });
+    switch (action.type) {
+      case "load_reg":
+        return loaded(action.reg);
+      case "copy":
+        read(action.from);
+        return loaded(registerName(action.to));
+      case "stack_push":
+        read(action.from);
+        return now;
+      case "stack_pop":
+      case "multipath":
+        return loaded(registerName(action.to));
+      case "ct":
+        read(`reg:${action.zone}`);
+        return now;
+      case "learn":
+        for (const value of Object.values(action.match)) if (typeof value === "object") read(value.from);
+        for (const { from } of action.load ?? []) read(from);
+        read(action.output);
+        return now;
+      case "clone":
+        // What it does to registers ends with it.
+        action.actions.reduce((inside, a, i) => this.checkScratch(table, a, inside, i === action.actions.length - 1), now);
+        return now;
+      case "call":
+      case "call_stage":
+        return called();
+      case "table":
+        if (now.lost.size > 0) throw new Error(`table ${table.name}: scratch register ${[...now.lost].join(", ")} is carried across a call to ${action.table}`);
+        return last ? now : called();
+      case "next":
+      case "stage":
+        return last ? now : called();
+      default:
+        return now;
+    }
   }
 
   private transition(table: PipelineTable, action: FlowAction & { type: "next" | "stage" | "table" }, family: Family, last: boolean): Transition {
@@ -162,4 +271,10 @@ export class FlowWriter {
     if (step === undefined) transitions.set(to, (step = this.layout.transition(table, action, family, last)));
     return step;
   }
+}
+
+/** Name of the register that a reference is of; undefined for a field. */
+function registerName(ref: unknown): string | undefined {
+  const name = typeof ref === "object" && ref !== null ? (ref as { readonly field: unknown }).field : ref;
+  return typeof name === "string" && name.startsWith("reg:") ? name.slice(4) : undefined;
 }

@@ -5,7 +5,8 @@ import { decodeInstructions, decodeMatch, FLOW_MOD_MATCH_OFFSET, formatInstructi
 import { FlowWriter } from "./flow-writer.ts";
 import { Layout, type Family } from "./layout.ts";
 
-const table = (stage: TableDecl["stage"], more: Partial<TableDecl> = {}): TableDecl => ({ stage, miss: "drop", about: "", ...more });
+const MATCH = ["eth_type", "eth_dst", "reg:flag", "reg:small", "reg:secured", "reg:whole", "reg:mine", "reg:net", "reg:nexthop"] as const;
+const table = (stage: TableDecl["stage"], more: Partial<TableDecl> = {}): TableDecl => ({ stage, miss: "drop", about: "", match: MATCH, ...more });
 
 function app(name: string, tables: Record<string, TableDecl>, registers: Record<string, RegisterDecl> = {}): App {
   return { name, about: "", pipeline: { tables, registers } };
@@ -37,19 +38,26 @@ describe("table ids", () => {
       app("b", { b_deliver: table("deliver"), b_in: table("classify"), b_in2: table("classify") }),
       app("a", { a_in: table("classify"), a_fwd: table("forward") }),
     ]);
-    expect(layout.tables.map((t) => [t.id, t.name, t.app])).toEqual([[0, "b_in", "b"], [1, "b_in2", "b"], [2, "a_in", "a"], [3, "a_fwd", "a"], [4, "b_deliver", "b"]]);
-    expect(layout.tableById(3)?.name).toBe("a_fwd");
-    expect(layout.tableById(5)).toBeUndefined();
+    expect(layout.tables.map((t) => [t.id, t.name, t.app])).toEqual([[0, "classify", "core"], [1, "b_in", "b"], [2, "b_in2", "b"], [3, "a_in", "a"], [4, "a_fwd", "a"], [5, "b_deliver", "b"]]);
+    expect(layout.tableById(4)?.name).toBe("a_fwd");
+    expect(layout.tableById(6)).toBeUndefined();
   });
 
-  test("without apps there is nothing, and that is fine", () => {
+  test("before and after say the order within a stage; what is not there is passed over, a circle is refused", () => {
+    const order = (...apps: App[]): string[] => new Layout(apps).tables.slice(1).map((t) => t.name);
+    expect(order(app("a", { first: table("route"), second: table("route") }), app("b", { third: table("route", { before: ["second"] }) }))).toEqual(["first", "third", "second"]);
+    expect(order(app("a", { x: table("route", { after: ["y", "nowhere"] }) }), app("b", { y: table("route"), z: table("forward", { after: ["y"] }) }))).toEqual(["z", "y", "x"]);
+    expect(() => order(app("a", { x: table("route", { after: ["y"] }), y: table("route", { after: ["x"] }) }))).toThrow("tables ask to come before and after each other: x, y");
+  });
+
+  test("without apps there is the core's first table", () => {
     const layout = new Layout([]);
-    expect(layout.tables).toEqual([]);
+    expect(layout.tables.map((t) => t.name)).toEqual(["classify"]);
     expect([...layout.registers.keys()].sort()).toEqual(Object.keys(sharedRegisters).sort());
   });
 
   test("more tables than a switch has are refused", () => {
-    const tables = Object.fromEntries(Array.from({ length: 255 }, (_, i) => [`t${i}`, table("classify")]));
+    const tables = Object.fromEntries(Array.from({ length: 254 }, (_, i) => [`t${i}`, table("classify")]));
     expect(() => new Layout([app("a", tables)])).toThrow("255 tables are declared; a switch has 254");
   });
 });
@@ -64,12 +72,12 @@ describe("registers", () => {
       const layout = new Layout([app("a", {}, registers)]);
       const taken = new Map<number, string>();
       for (const { name, field, ofs, bits } of layout.registers.values()) {
-        const [, wide, number] = /^(xx)?reg(\d+)$/.exec(field)!;
+        const [, wide, number] = /^(xx)?reg(\d+)$/.exec(field) ?? [field, undefined, "16"]; // metadata follows the words
         const first = wide === undefined ? 32 * Number(number) + ofs : 128 * Number(number);
-        if (wide === undefined) expect(ofs + bits, name).toBeLessThanOrEqual(32);
+        if (wide === undefined) expect((ofs % 32) + bits, name).toBeLessThanOrEqual(32);
         for (let bit = first; bit < first + bits; bit++) {
           expect(taken.get(bit), `bit ${bit} of ${name}`).toBeUndefined();
-          expect(bit).toBeLessThan(512);
+          expect(bit).toBeLessThan(576);
           taken.set(bit, name);
         }
       }
@@ -78,10 +86,10 @@ describe("registers", () => {
   });
 
   test("that do not fit are refused, at the exact word", () => {
-    const words = 4 + 2; // shared: four words; three of 16 bits and two of 1 take two more
-    const room = 16 - 4 - words;
+    // Shared: four words and one wide one, four of 16 bits and three of 1 in three words more; metadata has two.
+    const room = 16 + 2 - 4 - (4 + 3);
     expect(() => new Layout([app("a", {}, own(32, room))])).not.toThrow();
-    expect(() => new Layout([app("a", {}, own(32, room + 1))])).toThrow(/need 13 words and 1 wide ones; a switch has 16/);
+    expect(() => new Layout([app("a", {}, own(32, room + 1))])).toThrow(/need 15 words and 1 wide ones; a switch has 16 words and 2 of metadata/);
   });
 
   test("declared twice, or by the core as well, name both owners", () => {
@@ -135,7 +143,7 @@ describe("transitions", () => {
   });
 
   test("back, or not as the last action, is a resubmit: goto_table only leads on, and last", () => {
-    expect(lower(layout, "fwd", [toStage("classify")])).toBe(`resubmit(,${id("first")})`);
+    expect(lower(layout, "fwd", [toStage("classify")])).toBe(`resubmit(,0)`);
     expect(lower(layout, "first", [toStage("forward"), load("net", 1)])).toMatch(new RegExp(`^resubmit\\(,${id("fwd")}\\),`));
   });
 
@@ -182,9 +190,9 @@ describe("table-miss entries", () => {
     const tracked = new Layout([app("a", { fwd: table("forward", { miss: "next" }), guard: table("acl_in", { conntrack: true }), late: table("deliver") })]);
     const [ip, ipv6, other, ...rest] = misses(tracked, "fwd");
     expect(rest).toEqual([]);
-    expect(ip).toMatch(/^priority=1,ip -> ct\(table=1,/);
-    expect(ipv6).toMatch(/^priority=1,ipv6 -> ct\(table=1,/);
-    expect(other).toBe("priority=0 -> goto_table:2");
+    expect(ip).toMatch(/^priority=1,ip -> ct\(table=2,/);
+    expect(ipv6).toMatch(/^priority=1,ipv6 -> ct\(table=2,/);
+    expect(other).toBe("priority=0 -> goto_table:3");
   });
 });
 
@@ -213,6 +221,6 @@ describe("mistakes name the table and the app", () => {
 test("stages are unique, and every one can be gone to from the first table", () => {
   expect(new Set(stages.map((s) => s.name)).size).toBe(stages.length);
   const layout = new Layout([app("a", Object.fromEntries(stages.map((s) => [`t_${s.name}`, table(s.name)])))]);
-  for (const [i, s] of stages.entries()) expect(layout.table(`t_${s.name}`).id).toBe(i);
+  for (const [i, s] of stages.entries()) expect(layout.table(`t_${s.name}`).id).toBe(i + 1);
   for (const s of stages.slice(1)) expect(lower(layout, "t_classify", [toStage(s.name)])).toBe(`goto_table:${layout.table(`t_${s.name}`).id}`);
 });

@@ -1,7 +1,10 @@
-// The layout: table ids and register bits, allocated from what the apps declare. Everything that shows a table's name or
-// a register's derives from here; nobody writes a number. Every controller with the same apps gets the same layout.
-import { ethType, sharedRegisters, stages, type App, type FieldRef, type FlowAction, type FlowSpec, type RegisterDecl, type StageName, type TableDecl } from "#app";
-import { fields, ports, type Action, type FieldName, type SubField } from "node-openflow";
+// The layout: table ids, their order and where packets go on, allocated from what the apps declare. Everything that shows a table's
+// name or a register's derives from here; nobody writes a number. Every controller with the same apps gets the same layout.
+import { core, CORE, ethType, sharedRegisters, stages, type App, type FlowAction, type FlowSpec, type PipelineDecl, type StageName, type TableDecl } from "#app";
+import type { Action } from "node-openflow";
+import { allocateRegisters, toSubField, type Register } from "./registers.ts";
+
+export type { Register } from "./registers.ts";
 
 export interface PipelineTable extends TableDecl {
   readonly id: number;
@@ -9,13 +12,8 @@ export interface PipelineTable extends TableDecl {
   readonly app: string;
   /** What may read and write `reg:` names here: shared ones and the app's own. */
   readonly registers: ReadonlySet<string>;
-}
-
-export interface Register extends SubField {
-  readonly about: string;
-  readonly name: string;
-  /** "core" or the app that declared it. */
-  readonly app: string;
+  /** What its flows may match. */
+  readonly matches: ReadonlySet<string>;
 }
 
 /** What kind of packet a flow handles, as far as its match says. */
@@ -30,47 +28,52 @@ export interface MissFlow {
   readonly family: Family;
 }
 
+/** Stages that a packet enters only when a flow names them: no `next` and no stage before them leads there. */
+const BY_NAME: ReadonlySet<StageName> = new Set(["ingress", "translate", "egress"]);
+const rank = (stage: StageName): number => stages.findIndex((s) => s.name === stage);
+
 export class Layout {
   readonly tables: readonly PipelineTable[];
   readonly registers: ReadonlyMap<string, Register>;
   private readonly byName = new Map<string, PipelineTable>();
+  private readonly pipelines = new Map<PipelineDecl, string>();
+  private readonly requires = new Map<string, ReadonlySet<string>>();
   /** stage -> where a packet handed to it goes in; table id -> the next table for `next`. */
   private readonly entries = new Map<StageName, PipelineTable | undefined>();
   private readonly following: (PipelineTable | undefined)[];
 
-  /** @throws Error naming both apps when two declare the same table or register, or when registers do not fit. */
+  /** @throws Error naming both apps when two declare the same table or register, when registers do not fit, or when orders contradict. */
   constructor(apps: readonly App[]) {
-    const owners = new Map<string, string>();
-    const declared: { name: string; app: string; decl: RegisterDecl }[] = Object.entries(sharedRegisters).map(([name, decl]) => ({ name, app: "core", decl }));
-    for (const app of apps) {
-      for (const [name, decl] of Object.entries(app.pipeline?.registers ?? {})) declared.push({ name, app: app.name, decl });
-    }
-    for (const { name, app } of declared) {
-      const other = owners.get(name);
-      if (other !== undefined) throw new Error(`register ${name} is declared by ${other} and by ${app}`);
-      owners.set(name, app);
-    }
-    this.registers = allocateRegisters(declared);
-
+    const owners = [{ name: CORE, pipeline: core as PipelineDecl }, ...apps.flatMap((a) => (a.pipeline === undefined ? [] : [{ name: a.name, pipeline: a.pipeline }]))];
+    this.registers = allocateRegisters(owners.map(({ name, pipeline }) => ({ app: name, registers: pipeline.registers ?? {} })));
+    for (const { name, pipeline } of owners) this.pipelines.set(pipeline, name);
+    for (const app of apps) this.requires.set(app.name, required(app, apps));
     const tables: PipelineTable[] = [];
+    const declared = new Map<string, string>();
     for (const stage of stages) {
-      for (const app of apps) {
-        for (const [name, decl] of Object.entries(app.pipeline?.tables ?? {})) {
+      const ofStage: Omit<PipelineTable, "id">[] = [];
+      for (const { name: app, pipeline } of owners) {
+        const own = Object.keys(pipeline.registers ?? {});
+        for (const [name, decl] of Object.entries(pipeline.tables)) {
           if (decl.stage !== stage.name) continue;
-          const other = this.byName.get(name);
-          if (other !== undefined) throw new Error(`table ${name} is declared by ${other.app} and by ${app.name}`);
-          const own = Object.keys(app.pipeline?.registers ?? {});
-          const table: PipelineTable = { ...decl, id: tables.length, name, app: app.name, registers: new Set([...Object.keys(sharedRegisters), ...own]) };
-          tables.push(table);
-          this.byName.set(name, table);
+          const other = declared.get(name);
+          if (other !== undefined) throw new Error(`table ${name} is declared by ${other} and by ${app}`);
+          declared.set(name, app);
+          ofStage.push({ ...decl, name, app, registers: new Set([...Object.keys(sharedRegisters), ...own]), matches: new Set(decl.match) });
         }
+      }
+      for (const table of inOrder(ofStage)) {
+        const full: PipelineTable = { ...table, id: tables.length };
+        tables.push(full);
+        this.byName.set(full.name, full);
       }
     }
     if (tables.length > 254) throw new Error(`${tables.length} tables are declared; a switch has 254`);
     this.tables = tables;
-    const rank = (stage: StageName): number => stages.findIndex((s) => s.name === stage);
-    for (const stage of stages) this.entries.set(stage.name, tables.find((t) => t.aside !== true && rank(t.stage) >= rank(stage.name)));
-    this.following = tables.map((table) => tables.find((t) => t.id > table.id && t.aside !== true));
+    for (const stage of stages) {
+      this.entries.set(stage.name, tables.find((t) => t.aside !== true && rank(t.stage) >= rank(stage.name) && (t.stage === stage.name || !BY_NAME.has(t.stage))));
+    }
+    this.following = tables.map((table) => tables.find((t) => t.id > table.id && t.aside !== true && (t.stage === table.stage || !BY_NAME.has(t.stage))));
   }
 
   table(name: string): PipelineTable {
@@ -83,13 +86,30 @@ export class Layout {
     return this.tables[id];
   }
 
+  /** Tables that `learn` actions fill. */
+  get learnedTables(): ReadonlySet<number> {
+    return new Set(this.tables.filter((t) => t.learned !== undefined).map((t) => t.id));
+  }
+
+  /** @throws Error when rules of `app` may not emit into the pipeline: it is not the app's own, the core's, or of an app that it requires. */
+  checkInto(app: string, pipeline: PipelineDecl): void {
+    const owner = this.pipelines.get(pipeline);
+    if (owner === undefined) throw new Error(`app ${app} emits into a pipeline that no app has`);
+    this.checkReach(app, owner);
+  }
+
+  /** Likewise by the name of the owner. */
+  checkReach(app: string, owner: string): void {
+    if (owner !== app && owner !== CORE && this.requires.get(app)?.has(owner) !== true) throw new Error(`app ${app} emits into tables of ${owner}, which it does not require`);
+  }
+
   /** First table of the stage, or of the next stage that has one; undefined: past the last, deliver. */
-  private entry(stage: StageName): PipelineTable | undefined {
+  entry(stage: StageName): PipelineTable | undefined {
     return this.entries.get(stage);
   }
 
   private stageAfter(stage: StageName): StageName | undefined {
-    return stages[stages.findIndex((s) => s.name === stage) + 1]?.name;
+    return stages.find((s) => rank(s.name) > rank(stage) && !BY_NAME.has(s.name))?.name;
   }
 
   private after(table: PipelineTable): PipelineTable | undefined {
@@ -124,32 +144,13 @@ export class Layout {
     }
   }
 
-  /** An action that does not hand the packet on, in switch terms. @throws Error naming table and register when it may not */
-  lower(table: PipelineTable, action: Exclude<FlowAction, { readonly type: "next" | "stage" | "table" }>): readonly Action[] {
-    switch (action.type) {
-      case "call":
-        return [{ type: "resubmit", table: this.ownTable(table, action.table).id }];
-      case "call_stage": {
-        const target = this.entry(action.stage);
-        if (target === undefined || target.stage !== action.stage) return [];
-        return [{ type: "resubmit", table: target.id }];
-      }
-      case "load_reg":
-        return [loadOf(this.registerFor(table, action.reg), action.value)];
-      case "copy":
-        return [{ type: "move", src: this.subField(table, action.from), dst: this.subField(table, action.to) }];
-      case "ct_commit": {
-        const exec: Action[] = action.mark === undefined ? [] : [{ type: "set_field", field: "ct_mark", value: action.mark }];
-        return [{ type: "ct", commit: true, zone: this.subField(table, "reg:ct_zone"), exec }];
-      }
-      case "punt":
-        return [{ type: "output", port: ports.CONTROLLER, max_len: action.maxLen ?? 0xffff }];
-      default:
-        return [action];
-    }
+  /** Into a stage from outside of any table, as `toStage` leads there. */
+  enter(stage: StageName, family: Family): readonly Action[] {
+    const step = this.handOver({ name: "packet-out", id: -1 }, this.entry(stage), family, false);
+    return typeof step === "number" ? [{ type: "resubmit", table: step }] : step;
   }
 
-  private handOver(from: PipelineTable, target: PipelineTable | undefined, family: Family, last: boolean): Transition {
+  private handOver(from: Pick<PipelineTable, "name" | "id">, target: PipelineTable | undefined, family: Family, last: boolean): Transition {
     if (target === undefined) return [{ type: "output_reg", src: toSubField(this.register("out_port")) }];
     if (target.conntrack === true) {
       if (family === "unknown") throw new Error(`a flow of table ${from.name} that goes on to ${target.name} must match eth_type: conntrack takes only IP`);
@@ -162,7 +163,7 @@ export class Layout {
     return last && target.id > from.id ? target.id : [{ type: "resubmit", table: target.id }];
   }
 
-  private ownTable(from: PipelineTable, name: string): PipelineTable {
+  ownTable(from: PipelineTable, name: string): PipelineTable {
     const table = this.table(name);
     if (table.app !== from.app) throw new Error(`table ${from.name} of ${from.app} hands packets to ${name} of ${table.app}: go by stage`);
     return table;
@@ -173,27 +174,35 @@ export class Layout {
     if (!table.registers.has(name)) throw new Error(`table ${table.name} of ${table.app} uses register ${name}, which is not shared and not its own`);
     return this.register(name);
   }
-
-  /** A load made for any app's register: PortContext crosses apps by design. */
-  loadRegister(name: string, value: number | bigint): Action {
-    return loadOf(this.register(name), value);
-  }
-
-  subField(table: PipelineTable, ref: FieldRef): SubField {
-    if (typeof ref !== "string") return { ...ref, field: ref.field as FieldName };
-    if (ref.startsWith("reg:")) return toSubField(this.registerFor(table, ref.slice(4)));
-    return wholeField(ref as FieldName);
-  }
 }
 
-const loadOf = (register: Register, value: number | bigint): Action =>
-  register.bits < 32 ? { type: "load", dst: toSubField(register), value } : { type: "set_field", field: register.field, value };
+/** Everything that an app requires, at any distance. */
+function required(app: App, apps: readonly App[]): ReadonlySet<string> {
+  const all = new Set<string>();
+  const queue = [...(app.requires ?? [])];
+  for (const name of queue) {
+    if (all.has(name)) continue;
+    all.add(name);
+    queue.push(...(apps.find((a) => a.name === name)?.requires ?? []));
+  }
+  return all;
+}
 
-const toSubField = (s: SubField): SubField => ({ field: s.field, ofs: s.ofs, bits: s.bits });
-
-function wholeField(name: FieldName): SubField {
-  const field = fields[name];
-  return { field: name, ofs: 0, bits: field.bits };
+/** Tables of one stage as `before` and `after` say; where these say nothing, as apps and declarations come. @throws Error naming a circle */
+function inOrder<T extends { readonly name: string } & Pick<TableDecl, "before" | "after">>(tables: readonly T[]): T[] {
+  const earlier = new Map(tables.map((t) => [t.name, new Set<string>()]));
+  for (const table of tables) {
+    for (const name of table.after ?? []) if (earlier.has(name)) earlier.get(table.name)!.add(name);
+    for (const name of table.before ?? []) earlier.get(name)?.add(table.name);
+  }
+  const left = [...tables];
+  const out: T[] = [];
+  while (left.length > 0) {
+    const at = left.findIndex((t) => [...earlier.get(t.name)!].every((name) => !left.some((l) => l.name === name)));
+    if (at < 0) throw new Error(`tables ask to come before and after each other: ${left.map((t) => t.name).join(", ")}`);
+    out.push(...left.splice(at, 1));
+  }
+  return out;
 }
 
 /** What a flow's match says of the packet. */
@@ -201,30 +210,4 @@ export function familyOf(match: FlowSpec["match"]): Family {
   const type = match.eth_type;
   if (type === undefined) return "unknown";
   return type === ethType.ip ? "ip" : type === ethType.ipv6 ? "ipv6" : "other";
-}
-
-/** Wide registers from the top (xxreg3 down), words from reg0 up, small ones packed into words after those. */
-function allocateRegisters(declared: readonly { name: string; app: string; decl: RegisterDecl }[]): Map<string, Register> {
-  const out = new Map<string, Register>();
-  const wide = declared.filter((d) => d.decl.bits === 128);
-  const words = declared.filter((d) => d.decl.bits === 32);
-  const small = declared.filter((d) => d.decl.bits < 32).sort((a, b) => b.decl.bits - a.decl.bits);
-  const place = (d: (typeof declared)[number], field: FieldName, ofs: number): void => {
-    out.set(d.name, { ...d.decl, name: d.name, app: d.app, field, ofs });
-  };
-  wide.forEach((d, i) => place(d, `xxreg${3 - i}` as FieldName, 0));
-  let word = 0;
-  for (const d of words) place(d, `reg${word++}` as FieldName, 0);
-  let ofs = 32;
-  for (const d of small) {
-    if (ofs + d.decl.bits > 32) {
-      ofs = 0;
-      word++;
-    }
-    place(d, `reg${word - 1}` as FieldName, ofs);
-    ofs += d.decl.bits;
-  }
-  const room = 16 - 4 * wide.length;
-  if (word > room) throw new Error(`the declared registers need ${word} words and ${wide.length} wide ones; a switch has 16 words in all`);
-  return out;
 }

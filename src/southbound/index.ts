@@ -1,3 +1,4 @@
+// Over 400 lines: the wiring of everything in this folder, event by event; each job has a file of its own beside it.
 // The southbound layer: adopts Open vSwitch hosts over OVSDB and keeps their flow tables as the compiler wants them.
 //
 //   OVSDB port ──> inventory ──> Chassis, Vif rows ──> model ──> compiler ──deltas──> switches ──bundles──> OpenFlow port
@@ -5,103 +6,39 @@
 //
 // A switch and its database connect separately; they belong together by the bridge's datapath id. Nothing here is truth:
 // after a restart the rows are in the store and the flows on the switches, and only differences are written to either.
-import { chassisTable, vifTable, type App, type Chassis, type PacketOut, type Vif } from "#app";
+import { chassisTable, poolNumberTable, vifTable, zonePool, type Chassis, type PacketOut, type PoolNumber, type Vif } from "#app";
 import { listen as listenOvsdb, type Listener as OvsdbListener } from "ovsdb-client";
 import type { Logger } from "pino";
 import type { TlsOptions } from "node:tls";
-import type { Metrics } from "../lib/metrics.ts";
-import type { Delta, Desired, Flow } from "../compiler/desired.ts";
+import type { Problem } from "../lib/problem.ts";
+import type { Delta, Flow } from "../compiler/desired.ts";
 import type { Commit } from "../model/model.ts";
-import { Inventory, type ModelPort } from "./ovsdb/inventory.ts";
+import { Inventory } from "./ovsdb/inventory.ts";
 import { southboundMetrics, type SouthboundMetrics } from "./metrics.ts";
-import { listenOpenFlow, sameInstructions, type OpenFlowListener, type RawPacketIn, type SwitchSession } from "./openflow/session.ts";
+import { listenOpenFlow, sameInstructions, type OpenFlowListener, type SwitchSession } from "./openflow/session.ts";
 import { PacketQueue } from "./packets/queue.ts";
 import { bracketed } from "./peer.ts";
 import { Comparison, type Seen } from "./openflow/comparison.ts";
+import { SyncSlots } from "./openflow/sync-slots.ts";
+import { realTiming, type Timing } from "./timing.ts";
+import { Zones } from "./zones.ts";
 import { Switch, type AuditResult, type Refused } from "./openflow/switch.ts";
+import { Admission } from "./admission.ts";
+import { AuditSchedule } from "./audit.ts";
+import { RefusedClaims } from "./claims.ts";
+import { switchInfo, type SwitchInfo } from "./info.ts";
+import type { SouthboundOptions, SwitchPacketIn, SwitchPacketOut } from "./options.ts";
+import { southboundProblems, isLoopback } from "./problems.ts";
 
+export type { SwitchInfo } from "./info.ts";
+export type { HostPort, SouthboundConfig, SouthboundOptions, SwitchPacketIn, SwitchPacketOut } from "./options.ts";
 export type { AuditResult, Refused } from "./openflow/switch.ts";
 
-export interface HostPort {
-  readonly host: string;
-  /** 0: any free one. */
-  readonly port: number;
-}
-
-export interface SouthboundConfig {
-  readonly openflow: HostPort;
-  readonly ovsdb: HostPort;
-  /** Address that switches are told to use for OpenFlow; without it, the one their database connected to. */
-  readonly advertise?: string | undefined;
-  /** PEM: both ports speak TLS only, and peers must have a certificate of the CA. */
-  readonly tls?: { readonly cert: string | Buffer; readonly key: string | Buffer; readonly ca: string | Buffer } | undefined;
-  /** How often a switch is compared with the desired state, default 60 s; 0 = never. */
-  readonly auditIntervalMs?: number | undefined;
-  /** Tells this controller's rows on a switch from another controller's, default "axion". */
-  readonly controllerId?: string | undefined;
-  /** Connections at a time on each port, default 4096. */
-  readonly maxConnections?: number | undefined;
-  /** Until a peer must have said what it is, default 10 s. */
-  readonly handshakeTimeoutMs?: number | undefined;
-  /** How long a switch may stay connected without its database, default 60 s. */
-  readonly unknownSwitchTimeoutMs?: number | undefined;
-  /** Changed flows that may wait for one switch, default 200 000; beyond, it is compared anew. */
-  readonly pendingLimit?: number | undefined;
-  /** Packets that may wait for one switch, default 1000. */
-  readonly packetInLimit?: number | undefined;
-}
-
-/** A packet that a switch sent up, before anybody knows what table and registers mean. */
-export interface SwitchPacketIn extends RawPacketIn {
-  readonly chassis: string;
-}
-
-export interface SouthboundOptions {
-  readonly model: ModelPort;
-  readonly desired: Desired;
-  readonly apps: readonly App[];
-  readonly config: SouthboundConfig;
-  readonly metrics: Metrics;
-  readonly log: Logger;
-  readonly onPacketIn: (packet: SwitchPacketIn) => readonly PacketOut[];
-}
-
-export interface SwitchInfo {
-  readonly id: string;
-  readonly hostname: string;
-  readonly dpid: string;
-  readonly bridge: string;
-  /** connected: has its flows. syncing: getting them. disconnected: no OpenFlow session. */
-  readonly state: "connected" | "syncing" | "disconnected";
-  /** Whether its OVSDB session is up. */
-  readonly database: "connected" | "disconnected";
-  readonly role: "equal";
-  readonly ovs_version: string;
-  readonly encap_ip: string;
-  readonly encap_types: readonly string[];
-  readonly gateway: boolean;
-  /** Of its OpenFlow session; "" without one. */
-  readonly address: string;
-  readonly flows: { readonly desired: number; readonly installed: number; readonly pending: number; readonly quarantined: number };
-  readonly last_error: string | null;
-  readonly last_sync: string | null;
-  /** Generation that the switch has confirmed; 0 = none since the controller started. */
-  readonly generation: number;
-  /** Of its state. */
-  readonly since: string | null;
-}
-
 const DRAIN_MS = 3000;
-const MAX_PARKED = 1024;
-/** Errors of a switch that answer no request are logged at most this often. */
-const ERROR_PAUSE_MS = 10_000;
-/** An audit takes at most one part in this many of the controller's time. */
-const AUDIT_SHARE = 10;
-
-interface Parked {
-  readonly session: SwitchSession;
-  readonly timer: NodeJS.Timeout;
-}
+const MAX_CONNECTIONS = 4096;
+const PROBE_TIMEOUT_MS = 5000;
+const SYNC_LIMIT = 16;
+const ERROR_LOG_PAUSE_MS = 10_000;
 
 export class Southbound {
   private readonly options: SouthboundOptions;
@@ -109,36 +46,64 @@ export class Southbound {
   private readonly metrics: SouthboundMetrics;
   private readonly inventory: Inventory;
   private readonly byChassis = new Map<string, Switch>();
-  /** Handshake done, chassis not known (yet), by datapath id. */
-  private readonly parked = new Map<string, Parked>();
+  private readonly refusals: RefusedClaims;
+  private readonly timing: Timing;
+  private readonly slots: SyncSlots;
+  private readonly admission: Admission;
+  private readonly audits: AuditSchedule;
   private readonly packets: PacketQueue<SwitchPacketIn>;
   private readonly listeners = new Set<(chassis: string, generation: number) => void>();
   private readonly undo: (() => void)[] = [];
   private readonly counts = new Map<string, number>();
   private readonly ofSession = new Map<SwitchSession, Switch>();
-  private readonly nextAudit = new Map<string, number>();
   private ovsdb: OvsdbListener | undefined;
   private openflow: OpenFlowListener | undefined;
   private reached = 0;
-  private auditTimer: NodeJS.Timeout | undefined;
+  private readonly startedAt = new Date();
+  private readonly zones: Zones;
   private stopping = false;
 
   constructor(options: SouthboundOptions) {
     const { model, desired, apps, config } = options;
     this.options = options;
     this.log = options.log;
-    this.metrics = southboundMetrics(options.metrics, () => [...this.byChassis.values()].filter((s) => s.session !== undefined).length);
+    this.timing = options.timing ?? realTiming;
+    this.slots = new SyncSlots(config.syncLimit ?? SYNC_LIMIT);
+    this.refusals = new RefusedClaims(options.log);
+    this.metrics = southboundMetrics(options.metrics, () => [...this.byChassis.values()].filter((s) => s.session !== undefined).length, () => this.slots);
     this.inventory = new Inventory({
       model,
       desired,
       apps,
       log: options.log,
+      guard: options.guard,
       controllerId: config.controllerId ?? "axion",
       target: (local) => this.target(local),
       confirmed: (chassis) => this.confirmed(chassis),
       unconfirmed: (vif) => this.byChassis.get(vif.chassis)?.flushZone(vif.slot),
       handshakeTimeoutMs: config.handshakeTimeoutMs ?? 10_000,
+      probeTimeoutMs: config.probeTimeoutMs ?? PROBE_TIMEOUT_MS,
+      refusals: this.refusals,
+      occupied: (chassis, address) => this.occupied(chassis, address),
+      timing: this.timing,
+      claimed: (chassis) => {
+        const row = model.view.get(chassisTable, chassis);
+        if (row !== undefined) this.admission.retry(row.dpid);
+      },
     });
+    this.admission = new Admission({
+      limit: config.maxConnections ?? MAX_CONNECTIONS,
+      timeoutMs: config.unknownSwitchTimeoutMs ?? 60_000,
+      probeTimeoutMs: config.probeTimeoutMs ?? PROBE_TIMEOUT_MS,
+      log: this.log,
+      refusals: this.refusals,
+      rows: (dpid) => model.view.by(chassisTable, "dpid", dpid),
+      addressOf: (chassis) => this.inventory.host(chassis)?.identity.address,
+      sessionOf: (chassis) => this.byChassis.get(chassis)?.session,
+      admitted: (row, session) => this.admitted(row, session),
+    });
+    this.audits = new AuditSchedule({ intervalMs: config.auditIntervalMs ?? 60_000, switches: () => this.byChassis.values(), log: this.log });
+    this.zones = new Zones({ model, desired, log: options.log, switchOf: (chassis) => this.byChassis.get(chassis) });
     this.packets = new PacketQueue({
       limit: config.packetInLimit ?? 1000,
       handle: (packet) => this.handlePacket(packet),
@@ -152,9 +117,9 @@ export class Southbound {
     this.reached = desired.generation;
     this.undo.push(model.onCommit((commit) => this.onCommit(commit)), desired.onDelta((delta) => this.onDelta(delta)));
     const tls: TlsOptions | undefined = config.tls && { ...config.tls, requestCert: true, rejectUnauthorized: true };
-    const maxConnections = config.maxConnections ?? 4096;
+    const maxConnections = config.maxConnections ?? MAX_CONNECTIONS;
     try {
-      // OpenFlow first: a database that connects is told its port.
+      // OpenFlow first: its port is written to each database that connects.
       this.openflow = await listenOpenFlow({
         ...config.openflow,
         tls,
@@ -171,13 +136,14 @@ export class Southbound {
       await this.stop();
       throw error;
     }
-    this.scheduleAudit();
+    if (this.plain.length > 0) this.log.warn({ listeners: this.plain }, "switches are spoken to without TLS: who they are is proved by their address alone");
+    this.audits.start();
   }
 
   /** Sends what is pending, then closes everything. What is on the switches stays there. */
   async stop(): Promise<void> {
     this.stopping = true;
-    clearTimeout(this.auditTimer);
+    this.audits.stop();
     this.packets.stop();
     await this.inventory.stop();
     let timer: NodeJS.Timeout | undefined;
@@ -185,8 +151,7 @@ export class Southbound {
     await Promise.race([patience, Promise.all([...this.byChassis.values()].map((s) => s.whenIdle()))]);
     clearTimeout(timer);
     for (const undo of this.undo.splice(0)) undo();
-    for (const { timer: t } of this.parked.values()) clearTimeout(t);
-    this.parked.clear();
+    this.admission.clear();
     await Promise.all([this.ovsdb?.close(), this.openflow?.close()]);
   }
 
@@ -204,12 +169,28 @@ export class Southbound {
     return rows.sort((a, b) => (a.id < b.id ? -1 : 1)).map((row) => this.info(row));
   }
 
+  /** What is wrong with hosts and switches now. */
+  problems(): Problem[] {
+    return Array.from(
+      southboundProblems({
+        startedAt: this.startedAt,
+        plain: this.plain,
+        chassis: this.options.model.view.all(chassisTable),
+        switchOf: (chassis) => this.byChassis.get(chassis),
+        hostOf: (chassis) => this.inventory.host(chassis),
+        lostAt: (chassis) => this.inventory.lostAt(chassis),
+        hosts: this.inventory.hosts,
+        refused: this.refusals.all(), resourcesOf: this.options.resourcesOf,
+      }),
+    );
+  }
+
   /** The last generation whose changes of this chassis are all on its switch; 0 = none since the controller started. */
   confirmed(chassis: string): number {
     return this.byChassis.get(chassis)?.confirmed ?? 0;
   }
 
-  /** Told when a switch has confirmed more. */
+  /** Called when a switch has confirmed more. */
   onConfirmed(listener: (chassis: string, generation: number) => void): () => void {
     this.listeners.add(listener);
     return () => this.listeners.delete(listener);
@@ -225,19 +206,26 @@ export class Southbound {
     return this.byChassis.get(chassis)?.installedFlows() ?? Promise.resolve([]);
   }
 
-  /** Asks the switch for its flows and compares; `seen` is told of each. Desired flows it lacks are in the answer. */
+  /** Asks the switch for its flows and compares; `seen` is called for each. Desired flows it lacks are in the answer. */
   async compareInstalled(chassis: string, seen: Seen): Promise<readonly Flow[]> {
-    const parts = await this.installedFlows(chassis);
-    const comparison = new Comparison(this.options.desired.flowsOf(chassis), sameInstructions, seen);
-    for (const part of parts) comparison.part(part);
-    return comparison.finish(() => false).missing;
+    const ticket = this.slots.take();
+    try {
+      await ticket.granted;
+      const parts = await this.installedFlows(chassis);
+      const comparison = new Comparison(this.options.desired.flowsOf(chassis), sameInstructions, this.options.desired.learnedTables, seen);
+      for (const part of parts) comparison.part(part);
+      return comparison.finish(() => false).missing;
+    } finally {
+      ticket.end();
+    }
   }
 
-  sendPackets(packets: Iterable<PacketOut>): void {
-    for (const { chassis, outPort, data } of packets) {
-      const target = this.byChassis.get(chassis);
+  sendPackets(packets: Iterable<PacketOut | SwitchPacketOut>): void {
+    for (const packet of packets) {
+      const target = this.byChassis.get(packet.chassis);
       if (target?.session === undefined) continue;
-      target.sendPacket(outPort, data);
+      if ("actions" in packet) target.sendPacket(packet.actions, packet.data, packet.inPort);
+      else target.sendPacket([{ type: "output", port: packet.outPort }], packet.data);
       this.metrics.packetOuts.inc();
     }
   }
@@ -268,7 +256,7 @@ export class Southbound {
   private onCommit(commit: Commit): void {
     for (const { table, id, before, after } of commit.changes) {
       for (const vif of this.options.model.view.by(vifTable, "iface_id", id)) {
-        this.inventory.recheck(vif, commit.generation);
+        this.inventory.progress.recheck(vif, commit.generation);
         this.inventory.remark(vif);
       }
       if (table === chassisTable) this.chassisChanged(before as Chassis | undefined, after as Chassis | undefined);
@@ -277,6 +265,8 @@ export class Southbound {
         const now = after as Vif | undefined;
         if (old?.slot === now?.slot) continue;
         for (const vif of [old, now]) if (vif !== undefined) this.byChassis.get(vif.chassis)?.flushZone(vif.slot);
+      } else if (table === poolNumberTable && (after as PoolNumber | undefined)?.going === true && (after as PoolNumber).pool === zonePool.name) {
+        void this.zones.free((after as PoolNumber).part);
       }
     }
   }
@@ -286,11 +276,11 @@ export class Southbound {
     if (before !== undefined && after === undefined) {
       this.byChassis.delete(before.id);
       this.counts.delete(before.id);
-      this.nextAudit.delete(before.id);
+      this.audits.forget(before.id);
+      this.refusals.forget(before.id);
     }
     if (after === undefined) return;
-    const parked = this.parked.get(after.dpid);
-    if (parked !== undefined) this.place(parked.session);
+    this.admission.retry(after.dpid);
   }
 
   private onDelta(delta: Delta): void {
@@ -300,13 +290,13 @@ export class Southbound {
     }
     this.reached = delta.generation;
     this.inventory.onDelta(delta);
-    for (const chassis of this.inventory.awaiting) void this.inventory.confirmUpTo(chassis);
+    for (const chassis of this.inventory.progress.awaiting) void this.inventory.progress.confirmUpTo(chassis);
     if (this.listeners.size > 0) {
-      for (const target of this.byChassis.values()) if (target.confirmed >= delta.generation) this.tell(target.chassis);
+      for (const target of this.byChassis.values()) if (target.confirmed >= delta.generation) this.notify(target.chassis);
     }
   }
 
-  private tell(chassis: string): void {
+  private notify(chassis: string): void {
     const generation = this.confirmed(chassis);
     for (const listener of this.listeners) {
       try {
@@ -319,33 +309,46 @@ export class Southbound {
 
   private onSession(session: SwitchSession): void {
     session.onClose = (reason) => {
-      const parked = this.parked.get(session.dpid);
-      if (parked?.session === session) {
-        clearTimeout(parked.timer);
-        this.parked.delete(session.dpid);
-      }
+      this.admission.leave(session);
       const target = this.ofSession.get(session);
       this.ofSession.delete(session);
       if (target?.detach(session, reason) === true && !this.stopping) {
         this.log.info({ chassis: target.chassis, address: session.address, reason }, "switch disconnected");
       }
     };
-    this.place(session);
+    this.admission.enter(session);
   }
 
-  /** Gives the session to its switch, or lets it wait until its database has said whose it is. */
-  private place(session: SwitchSession): void {
-    const row = this.chassisOf(session);
-    const parked = this.parked.get(session.dpid);
-    if (row === undefined) {
-      if (parked?.session !== session) this.park(session);
-      return;
-    }
-    if (parked !== undefined) {
-      clearTimeout(parked.timer);
-      this.parked.delete(session.dpid);
-      if (parked.session !== session) parked.session.close();
-    }
+  private admitted(row: Readonly<Chassis>, session: SwitchSession): void {
+    const target = this.switchOf(row);
+    session.onPacketIn = (packet) => {
+      this.metrics.packetIns.inc({ table: packet.tableId });
+      this.packets.push(row.id, { ...packet, chassis: row.id });
+    };
+    let loggedAt = 0;
+    session.onError = (error) => {
+      target.reportError(error);
+      if (Date.now() - loggedAt < ERROR_LOG_PAUSE_MS) return;
+      loggedAt = Date.now();
+      this.log.warn({ chassis: row.id, error }, "switch reported an error");
+    };
+    this.ofSession.set(session, target);
+    // Zones of interfaces that were never confirmed may have been another port's. Which these are only the database knows:
+    // if it comes after its switch, they are flushed then, and the connections of all others live on.
+    const fresh = this.options.model.view.by(vifTable, "chassis", row.id).filter((vif) => this.inventory.progress.unconfirmed(vif.id, row.id));
+    target.attach(session, fresh.map((vif) => vif.slot));
+  }
+
+  /** Whether the switch of the chassis is connected from another address, and answers there. */
+  private async occupied(chassis: string, address: string): Promise<boolean> {
+    const session = this.byChassis.get(chassis)?.session;
+    if (session === undefined || session.identity.address === address) return false;
+    if (await session.alive(this.options.config.probeTimeoutMs ?? PROBE_TIMEOUT_MS)) return true;
+    session.close();
+    return false;
+  }
+
+  private switchOf(row: Readonly<Chassis>): Switch {
     let target = this.byChassis.get(row.id);
     if (target === undefined) {
       target = new Switch({
@@ -356,132 +359,41 @@ export class Southbound {
         log: this.log.child({ chassis: row.id, dpid: row.dpid }),
         sameInstructions,
         pendingLimit: this.options.config.pendingLimit ?? 200_000,
+        slots: this.slots,
+        timing: this.timing,
+        effects: this.options.effects,
+        sendPackets: (packets) => this.sendPackets(packets),
         onConfirmed: (chassis) => {
-          if (this.inventory.awaiting.has(chassis)) void this.inventory.confirmUpTo(chassis);
-          this.tell(chassis);
+          void this.zones.free(chassis);
+          if (this.inventory.progress.awaiting.has(chassis)) void this.inventory.progress.confirmUpTo(chassis);
+          this.notify(chassis);
         },
       });
       this.byChassis.set(row.id, target);
     }
-    session.onPacketIn = (packet) => {
-      this.metrics.packetIns.inc({ table: packet.tableId });
-      this.packets.push(row.id, { ...packet, chassis: row.id });
-    };
-    let told = 0;
-    session.onError = (error) => {
-      target.complain(error);
-      if (Date.now() - told < ERROR_PAUSE_MS) return;
-      told = Date.now();
-      this.log.warn({ chassis: row.id, error }, "switch reported an error");
-    };
-    this.ofSession.set(session, target);
-    // Zones of interfaces that were never confirmed may have been another port's. Which these are only the database knows:
-    // if it comes after its switch, they are flushed then, and the connections of all others live on.
-    const fresh = this.options.model.view.by(vifTable, "chassis", row.id).filter((vif) => this.inventory.unconfirmed(vif.id, row.id));
-    target.attach(session, fresh.map((vif) => vif.slot));
-  }
-
-  private chassisOf(session: SwitchSession): Readonly<Chassis> | undefined {
-    const rows = this.options.model.view.by(chassisTable, "dpid", session.dpid);
-    if (rows.length <= 1) return rows[0];
-    // Copies of one host's disk: the address tells them apart, if their databases are here.
-    return rows.find((row) => this.inventory.host(row.id)?.address === session.host);
-  }
-
-  private park(session: SwitchSession): void {
-    const before = this.parked.get(session.dpid);
-    if (before !== undefined) {
-      clearTimeout(before.timer);
-      this.parked.delete(session.dpid);
-      before.session.close();
-    } else if (this.parked.size >= MAX_PARKED) {
-      this.log.warn({ address: session.address, dpid: session.dpid }, "too many unknown switches are connected; this one is closed");
-      session.close();
-      return;
-    }
-    const timeoutMs = this.options.config.unknownSwitchTimeoutMs ?? 60_000;
-    const timer = setTimeout(() => {
-      this.parked.delete(session.dpid);
-      this.log.warn({ address: session.address, dpid: session.dpid, timeout_ms: timeoutMs }, "switch is closed: no host's database has said that it has this datapath id");
-      session.close();
-    }, timeoutMs);
-    timer.unref();
-    this.parked.set(session.dpid, { session, timer });
+    return target;
   }
 
   private handlePacket(packet: SwitchPacketIn): void {
-    try {
-      this.sendPackets(this.options.onPacketIn(packet));
-    } catch (error) {
-      this.log.error({ err: error, chassis: packet.chassis, table: packet.tableId }, "packet could not be handled");
-    }
+    const { guard, onPacketIn } = this.options;
+    const about = { chassis: packet.chassis, table: packet.tableId };
+    const answers = guard({ app: "", hook: "packetIn" }, about, () => onPacketIn(packet), []);
+    guard({ app: "", hook: "packetIn" }, about, () => this.sendPackets(answers), undefined);
   }
 
-  // --- audits -------------------------------------------------------------------------------------------------------
-
-  /** One at a time, the most overdue first; the pause after each is a multiple of what it took. */
-  private scheduleAudit(pauseMs = 0): void {
-    const interval = this.options.config.auditIntervalMs ?? 60_000;
-    if (interval <= 0 || this.stopping) return;
-    this.auditTimer = setTimeout(() => void this.auditNext(interval), Math.max(pauseMs, Math.min(1000, interval / 4)));
-    this.auditTimer.unref();
-  }
-
-  private async auditNext(interval: number): Promise<void> {
-    const now = performance.now();
-    const jittered = (): number => now + interval * (0.8 + 0.4 * Math.random());
-    let next: Switch | undefined;
-    let due = now;
-    for (const target of this.byChassis.values()) {
-      if (target.state !== "connected") continue;
-      const at = this.nextAudit.get(target.chassis);
-      if (at === undefined) this.nextAudit.set(target.chassis, jittered());
-      else if (at <= due) {
-        due = at;
-        next = target;
-      }
-    }
-    if (next !== undefined) {
-      this.nextAudit.set(next.chassis, jittered());
-      try {
-        await next.audit();
-      } catch (error) {
-        this.log.warn({ err: error, chassis: next.chassis }, "switch could not be audited");
-      }
-    }
-    this.scheduleAudit((performance.now() - now) * AUDIT_SHARE);
+  /** Listeners without TLS that others than this machine reach. */
+  private get plain(): string[] {
+    const { openflow, ovsdb, tls } = this.options.config;
+    return tls === undefined ? [openflow, ovsdb].filter(({ host }) => !isLoopback(host)).map(({ host, port }) => `${bracketed(host)}:${port}`) : [];
   }
 
   // --- info ---------------------------------------------------------------------------------------------------------
 
   private info(row: Readonly<Chassis>): SwitchInfo {
-    const target = this.byChassis.get(row.id);
-    const host = this.inventory.host(row.id);
-    const desired = this.desiredCount(row.id);
-    const pending = target?.pendingFlows ?? 0;
-    const quarantined = target?.quarantine.size ?? 0;
-    return {
-      id: row.id,
-      hostname: row.hostname,
-      dpid: row.dpid,
-      bridge: row.bridge,
-      state: target?.state ?? "disconnected",
-      database: host === undefined ? "disconnected" : "connected",
-      role: "equal",
-      ovs_version: row.ovs_version === "" ? (target?.session as SwitchSession | undefined)?.softwareVersion ?? "" : row.ovs_version,
-      encap_ip: row.encap_ip,
-      encap_types: row.encap_types,
-      gateway: row.gateway,
-      address: target?.session?.address ?? "",
-      flows: { desired, installed: target?.state === "connected" ? Math.max(0, desired - pending - quarantined) : 0, pending, quarantined },
-      last_error: target?.lastError ?? host?.lastError ?? null,
-      last_sync: target?.lastSync?.toISOString() ?? null,
-      generation: target?.confirmed ?? 0,
-      since: target?.since.toISOString() ?? host?.since.toISOString() ?? null,
-    };
+    return switchInfo(row, { target: this.byChassis.get(row.id), host: this.inventory.host(row.id), desired: this.desiredCount(row.id), refused: this.refusals.of(row.id) });
   }
 
-  /** Counted once after each change of the chassis' flows. */
+  /** Counted once after each change. */
   private desiredCount(chassis: string): number {
     let count = this.counts.get(chassis);
     if (count === undefined) {

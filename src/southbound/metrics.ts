@@ -13,8 +13,10 @@ export interface SouthboundMetrics {
   readonly syncSeconds: Histogram;
 }
 
-export function southboundMetrics(m: Metrics, connected: () => number): SouthboundMetrics {
+export function southboundMetrics(m: Metrics, connected: () => number, slots: () => { readonly active: number; readonly waiting: number }): SouthboundMetrics {
   m.gauge("axion_switches_connected", "Switches with an OpenFlow session", connected);
+  m.gauge("axion_syncs_active", "Switches that are being compared with the desired state", () => slots().active);
+  m.gauge("axion_syncs_waiting", "Switches that wait to be compared", () => slots().waiting);
   return {
     flowMods: m.counter("axion_flow_mods_sent_total", "Flow-mods sent, by switch", ["switch"]),
     bundles: m.counter("axion_bundles_total", "Atomic bundles, by result: committed or refused", ["result"]),

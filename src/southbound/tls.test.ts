@@ -1,33 +1,20 @@
 // With certificates both ports speak TLS only, the switch is told ssl:, and peers without a certificate of the CA get nowhere.
-import { execFile } from "node:child_process";
 import { readFile } from "node:fs/promises";
 import { connect } from "node:tls";
-import { promisify } from "node:util";
 import { afterEach, expect, test } from "vitest";
+import { certificates } from "./testing/certificates.ts";
 import { eventually, Ovs } from "./testing/ovs.ts";
 import { numbered, World } from "./testing/world.ts";
 
-const run = promisify(execFile);
 const cleanup: (() => Promise<void>)[] = [];
 afterEach(async () => {
   for (const end of cleanup.splice(0).reverse()) await end();
 });
 
-/** A CA of its own with certificates for `names`, in `dir`. */
-async function certificates(dir: string, ca: string, names: readonly string[]): Promise<void> {
-  const openssl = (...args: string[]): Promise<unknown> => run("openssl", args, { cwd: dir });
-  const key = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"];
-  await openssl("req", "-x509", ...key, "-keyout", `${ca}.key`, "-out", `${ca}.pem`, "-days", "2", "-subj", `/CN=${ca}`);
-  for (const name of names) {
-    await openssl("req", ...key, "-keyout", `${name}.key`, "-out", `${name}.csr`, "-subj", `/CN=${name}`);
-    await openssl("x509", "-req", "-in", `${name}.csr`, "-CA", `${ca}.pem`, "-CAkey", `${ca}.key`, "-CAcreateserial", "-days", "2", "-out", `${name}.pem`);
-  }
-}
-
 test("a switch with a certificate is adopted; plain text and strangers are turned away", async () => {
   const ovs = await Ovs.start({ "system-id": "hv1", "axion-encap-ip": "192.0.2.1" });
   cleanup.push(() => ovs.stop());
-  await certificates(ovs.dir, "ca", ["controller", "switch"]);
+  await certificates(ovs.dir, "ca", ["controller", "hv1"]);
   await certificates(ovs.dir, "other-ca", ["stranger"]);
   const pem = (name: string): Promise<Buffer> => readFile(`${ovs.dir}/${name}`);
   const w = await World.start({
@@ -35,7 +22,7 @@ test("a switch with a certificate is adopted; plain text and strangers are turne
     config: { tls: { cert: await pem("controller.pem"), key: await pem("controller.key"), ca: await pem("ca.pem") }, handshakeTimeoutMs: 1000 },
   });
   cleanup.push(() => w.stop());
-  await ovs.vsctl("set-ssl", `${ovs.dir}/switch.key`, `${ovs.dir}/switch.pem`, `${ovs.dir}/ca.pem`);
+  await ovs.vsctl("set-ssl", `${ovs.dir}/hv1.key`, `${ovs.dir}/hv1.pem`, `${ovs.dir}/ca.pem`);
   await ovs.vsctl("set-manager", `ssl:127.0.0.1:${w.ports.ovsdb}`);
   await w.connected();
   expect(await ovs.flows()).toHaveLength(1);

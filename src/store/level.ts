@@ -340,7 +340,7 @@ async function explain(dir: string, error: unknown): Promise<StoreError> {
   const { message } = error as Error;
   switch (code) {
     case "LEVEL_LOCKED": {
-      const pid = await holder(dir);
+      const pid = await lockHolder(dir);
       const who = pid === undefined ? "another process" : pid === process.pid ? "this process" : `process ${pid}`;
       const text = `${dir} is in use by ${who}: one controller per data directory`;
       return new StoreError("LOCKED", text, pid === undefined ? { dir } : { dir, pid }, error);
@@ -359,7 +359,8 @@ async function explain(dir: string, error: unknown): Promise<StoreError> {
 }
 
 /** Who holds LevelDB's lock: Linux lists it by inode ("1: POSIX ADVISORY WRITE <pid> <dev>:<inode> ..."). */
-async function holder(dir: string): Promise<number | undefined> {
+/** Process that has the store in `dir` open; undefined: none, or the system does not tell. */
+export async function lockHolder(dir: string): Promise<number | undefined> {
   try {
     const { ino } = await stat(join(dir, "LOCK"));
     const line = (await readFile("/proc/locks", "latin1")).split("\n").find((text) => text.includes(`:${ino} `));

@@ -33,27 +33,36 @@ describe.each(apps.map((app) => [app.name, app] as const))("manifest of %s", (_n
     for (const [name, table] of Object.entries(app.pipeline?.tables ?? {})) check(`table ${name}`, table.about);
     for (const [name, register] of Object.entries(app.pipeline?.registers ?? {})) check(`register ${name}`, register.about);
     for (const rule of app.rules ?? []) check(`rule ${rule.name}`, rule.about);
+    for (const service of app.services ?? []) check(`service ${service.name}`, service.about);
     for (const resource of app.resources ?? []) {
       check(`resource ${resource.name}`, resource.about);
       for (const [name, attribute] of Object.entries(resource.attributes)) check(`attribute ${resource.name}.${name}`, attribute.about);
       for (const [name, action] of Object.entries(resource.actions ?? {})) check(`action ${resource.name}.${name}`, action.about);
     }
-    for (const [name, extension] of Object.entries(app.extend ?? {})) {
-      for (const [attribute, decl] of Object.entries(extension.attributes ?? {})) check(`attribute ${name}.${attribute}`, decl.about);
+    for (const extension of app.extend ?? []) {
+      for (const [attribute, decl] of Object.entries(extension.attributes ?? {})) check(`attribute ${extension.resource}.${attribute}`, decl.about);
     }
+    for (const [name, converter] of Object.entries(app.converters ?? {})) check(`converter ${name}`, converter.about);
     for (const alias of app.aliases ?? []) check(`alias ${alias.alias}`, alias.description);
     expect(silent).toEqual([]);
+  });
+
+  test("what callers may give is said as data", () => {
+    const attributes = [...(app.resources ?? []), ...(app.extend ?? [])].flatMap((of) => Object.values(of.attributes ?? {}));
+    for (const { check } of attributes) if (check !== undefined) expect(JSON.parse(JSON.stringify(check))).toEqual(check);
+    for (const { form } of Object.values(app.converters ?? {})) expect(JSON.parse(JSON.stringify(form))).toEqual(form);
   });
 
   test("names are as names are, and lead somewhere", () => {
     const names = [...Object.keys(app.pipeline?.tables ?? {}), ...Object.keys(app.pipeline?.registers ?? {}), ...(app.resources ?? []).flatMap((r) => [r.name, r.collection])];
     expect(names.filter((n) => !/^[a-z][a-z0-9_]*$/.test(n))).toEqual([]);
-    expect((app.rules ?? []).map((r) => r.name).filter((n) => !/^[a-z][a-z0-9-]*$/.test(n))).toEqual([]);
+    expect([...(app.rules ?? []), ...(app.services ?? [])].map((r) => r.name).filter((n) => !/^[a-z][a-z0-9-]*$/.test(n))).toEqual([]);
     for (const resource of app.resources ?? []) {
-      expect(app.tables, `table of ${resource.name}`).toContain(resource.table);
+      if (resource.computed === undefined) expect(app.tables, `table of ${resource.name}`).toContain(resource.table);
       expect(resource.notFound.message("X"), `not found of ${resource.name}`).toContain("X");
     }
     expect((app.derive ?? []).filter((d) => !d.into.derived).map((d) => d.name)).toEqual([]);
+    expect((app.softTables ?? []).map((t) => t.name).filter((n) => !/^[a-z][a-z0-9_]*$/.test(n))).toEqual([]);
     for (const needed of app.requires ?? []) expect(apps.map((other) => other.name)).toContain(needed);
   });
 });
@@ -118,7 +127,7 @@ async function addTenant(harness: Harness, number: number): Promise<Tenant> {
 /** Deletes what can be deleted through the API until nothing is left. */
 async function deleteEverything(harness: Harness): Promise<void> {
   const admin = { "x-roles": "admin" };
-  const collections = harness.apps.flatMap((app) => (app.resources ?? []).filter((r) => r.parent === undefined).map((r) => ({ path: (r.path ?? r.collection).replaceAll("_", "-"), key: r.collection })));
+  const collections = harness.apps.flatMap((app) => (app.resources ?? []).filter((r) => r.parent === undefined && r.remove !== undefined && r.singleton !== true).map((r) => ({ path: (r.path ?? r.collection).replaceAll("_", "-"), key: r.collection })));
   for (let round = 0; round < 10; round++) {
     let left = 0;
     for (const { path, key } of collections) {
@@ -160,7 +169,7 @@ test("no flow, no row, no meter stays when all entities are deleted through the 
   expect(flowsOf(harness)).toEqual(base);
   expect(harness.engine.stats.flows).toBe(distinct);
   for (const host of HOSTS) {
-    expect([...harness.engine.metersOf(host)], `meters of ${host}`).toEqual([]);
+    expect([...harness.engine.itemsOf(host)], `meters and groups of ${host}`).toEqual([]);
     expect(harness.switches.get(host)!.flows, `what ${host} was told`).toEqual(base[host]);
   }
   const rows = Object.fromEntries(allTables(harness.apps).filter((t) => !t.derived && t !== chassisTable && t !== vifTable).map((t) => [t.name, [...harness.model.view.all(t as Table)].length]));
@@ -174,8 +183,8 @@ test("every rule has flows for some entity", async () => {
   await harness.settled();
   const active = new Set(HOSTS.flatMap((host) => [...harness.engine.flowsOf(host)].map((f) => harness.engine.provenance(f)).map((p) => `${p.app}/${p.rule}`)));
   const silent = apps.flatMap((app) => (app.rules ?? []).map((r) => `${app.name}/${r.name}`)).filter((rule) => !active.has(rule));
-  // Rules that decide only who has flows, which others make.
-  expect(silent).toEqual(["security-groups/policy"]);
+  // Rules that decide only who has flows, which others make, and those that other apps bring to life (test/contract/probes).
+  expect(silent).toEqual(["l3/router-zone", "security-groups/policy"]);
 });
 
 interface Cost {

@@ -248,7 +248,7 @@ describe("the command line", () => {
   test("in a clone that was not built it builds itself, once", async () => {
     const clone = path.join(scratch, "clone");
     for (const part of ["bin", "src", "apps", "protocol", "package.json", "tsconfig.json", "tsconfig.base.json"]) {
-      cpSync(path.join(root, part), path.join(clone, part), { recursive: true, filter: (from) => !/\/(dist|node_modules)$|\.test\.ts$|^src\/\w+\/testing$/.test(path.relative(root, from)) });
+      cpSync(path.join(root, part), path.join(clone, part), { recursive: true, filter: (from) => !/\/(dist|node_modules)$|\.(test|fixture)\.ts$|^src\/\w+\/testing$/.test(path.relative(root, from)) });
     }
     // Its own packages are the clone's.
     mkdirSync(path.join(clone, "node_modules"));

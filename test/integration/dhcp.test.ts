@@ -2,7 +2,7 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { until } from "../../lab/exec.ts";
-import type { Vm } from "../../lab/guest.ts";
+import type { Vm } from "../../lab/vm.ts";
 import { Cloud, type Instance, type Net, type Resource } from "../support/cloud.ts";
 
 let cloud: Cloud;
@@ -207,6 +207,22 @@ describe("IPv6", () => {
       await until("a default route", async () => /default via fe80::/.test((await vm.exec(["ip", "-6", "route"])).stdout), { timeoutMs: 15_000 });
     }
     await until("an answer", () => a.vm.reaches(v6Of(b.port)));
+  }, 60_000);
+
+  test("a VM that never solicits hears of its router all the same, soon after there is one", async () => {
+    const network = await cloud.create("network", { name: "quiet" });
+    const quiet = { network, subnet: await cloud.create("subnet", { network_id: network.id, ip_version: 6, cidr: "fd00:8::/64", ipv6_ra_mode: "slaac", ipv6_address_mode: "slaac" }) };
+    const { vm, port } = await unconfigured(1, quiet);
+    await vm.sysctl("net.ipv6.conf.eth0.router_solicitations=0");
+    await vm.configure("link set eth0 down", "link set eth0 up");
+    const routes = async (): Promise<string> => (await vm.exec(["ip", "-6", "route"])).stdout;
+    expect(await routes()).not.toMatch(/default via/);
+    const asked = await cloud.metric("axion_packet_ins_total");
+    await cloud.router([quiet]);
+    // RFC 4861 section 10: the first ones come within 16 s; ours of a new router within 3.
+    await until("a default route", async () => /default via fe80::/.test(await routes()), { timeoutMs: 16_000 });
+    await until("the address", async () => (await vm.addresses()).includes(`${v6Of(port)}/64`), { timeoutMs: 5000 });
+    expect(await cloud.metric("axion_packet_ins_total"), "packets that came to the controller meanwhile").toBe(asked);
   }, 60_000);
 
   test("no router, no default route", async () => {

@@ -7,7 +7,7 @@ import http from "node:http";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { request } from "../../lab/controller.ts";
 import { alive, exec, spawnLogged, until } from "../../lab/exec.ts";
-import type { Vm } from "../../lab/guest.ts";
+import type { Vm } from "../../lab/vm.ts";
 import type { Hypervisor } from "../../lab/hypervisor.ts";
 import { REAP_SH } from "../../lab/inside.ts";
 import { Lab } from "../../lab/lab.ts";

@@ -1,7 +1,8 @@
 // Security groups and port security with real packets: what a rule lets in, and what nobody may send.
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
 import { until } from "../../lab/exec.ts";
-import type { Capture, Vm } from "../../lab/guest.ts";
+import type { Capture } from "../../lab/guest.ts";
+import type { Vm } from "../../lab/vm.ts";
 import { Cloud, type Instance, type Net, type Resource } from "../support/cloud.ts";
 
 let cloud: Cloud;

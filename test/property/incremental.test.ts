@@ -2,9 +2,8 @@
 // difference holds exactly that. The history goes through the real API; a refused call is part of it.
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { allTables } from "../../src/boot/registry.ts";
-import { Engine } from "../../src/compiler/engine.ts";
-import { bytesOf, Harness, silent } from "../support/harness.ts";
+import { compare } from "../support/from-scratch.ts";
+import { Harness } from "../support/harness.ts";
 
 type Step =
   | { readonly do: "network" | "router" | "group" | "chassis" | "unchassis"; readonly n: number }
@@ -109,28 +108,6 @@ class History {
     const alive = new Set(((listed.body as Record<string, { id: string }[]>)[`${kind}s`] ?? []).map((r) => r.id));
     this.ids[kind] = this.ids[kind]!.filter((id) => alive.has(id));
   }
-}
-
-function compare(h: Harness): void {
-  expect(h.complaints).toEqual([]);
-  const fresh = new Engine({ apps: h.apps, tables: allTables(h.apps), layout: h.layout, rows: h.model.layer, log: silent });
-  fresh.compileAll(h.model.generation);
-  for (const chassis of ["hv0", "hv1", "hv2", "hv3"]) {
-    const want = new Map([...fresh.flowsOf(chassis)].map((f) => [f.key, bytesOf(f)]));
-    const incremental = new Map([...h.engine.flowsOf(chassis)].map((f) => [f.key, bytesOf(f)]));
-    expect([...h.engine.scopesOf(chassis)].sort(), `scopes of ${chassis}`).toEqual([...fresh.scopesOf(chassis)].sort());
-    expect(difference(want, incremental), `incremental flows of ${chassis}`).toEqual([]);
-    expect(difference(want, h.switches.get(chassis)?.flows ?? new Map()), `flows ${chassis} was told`).toEqual([]);
-    expect([...h.engine.metersOf(chassis)].map((m) => m.id).sort(), `meters of ${chassis}`).toEqual([...fresh.metersOf(chassis)].map((m) => m.id).sort());
-  }
-  expect(fresh.conflicts).toEqual([]);
-}
-
-function difference(want: ReadonlyMap<string, string>, got: ReadonlyMap<string, string>): string[] {
-  const out: string[] = [];
-  for (const [key, bytes] of want) if (got.get(key) !== bytes) out.push(`${got.has(key) ? "differs" : "missing"}: ${Buffer.from(key, "latin1").toString("hex")}`);
-  for (const key of got.keys()) if (!want.has(key)) out.push(`extra: ${Buffer.from(key, "latin1").toString("hex")}`);
-  return out;
 }
 
 describe("incremental equals from scratch", () => {

@@ -3,13 +3,16 @@ import { pino } from "pino";
 import { expect } from "vitest";
 import type { AnyTable, App, Tx } from "#app";
 import * as ipam from "../../apps/ipam/api.ts";
+import * as ipamc from "../../apps/ipam/checks.ts";
 import { subnetTable } from "../../apps/ipam/model.ts";
 import * as l2 from "../../apps/l2/api.ts";
+import * as l2c from "../../apps/l2/checks.ts";
 import * as l2m from "../../apps/l2/model.ts";
 import * as l3 from "../../apps/l3/api.ts";
 import { routerInterfaceTable, routerTable } from "../../apps/l3/model.ts";
 import * as sg from "../../apps/security-groups/api.ts";
 import * as sgm from "../../apps/security-groups/model.ts";
+import * as sgc from "../../apps/security-groups/rule-checks.ts";
 import { chassisTable, vifTable, type Chassis } from "../../src/app/inventory.ts";
 import { Model } from "../../src/model/model.ts";
 import { createNorthbound, type Northbound } from "../../src/northbound/index.ts";
@@ -17,12 +20,12 @@ import { openMemory } from "../../src/store/memory.ts";
 
 /** The API side of the first apps, without their rules. */
 const apps: readonly App[] = [
-  { name: "l2", about: "", tables: [l2m.networkTable, l2m.portTable, l2m.portBindingTable, l2m.portStatusTable, l2m.addressTable], resources: l2.resources, extend: l2.extend, aliases: l2.aliases, vif: l2.vif },
-  { name: "ipam", about: "", requires: ["l2"], tables: [subnetTable, ...ipam.tables], resources: ipam.resources, extend: ipam.extend, aliases: ipam.aliases },
-  { name: "l3", about: "", requires: ["l2", "ipam"], tables: [routerTable, routerInterfaceTable], resources: l3.resources, extend: l3.extend, aliases: l3.aliases },
+  { name: "l2", about: "", tables: [l2m.networkTable, l2m.portTable, l2m.portBindingTable, l2m.portStatusTable, l2m.addressTable], resources: l2.resources, converters: l2c.converters, aliases: l2.aliases, policies: l2.policies, vif: l2.vif },
+  { name: "ipam", about: "", requires: ["l2"], tables: [subnetTable, ...ipam.tables], resources: ipam.resources, converters: ipamc.converters, extend: ipam.extend, aliases: ipam.aliases },
+  { name: "l3", about: "", requires: ["l2", "ipam"], tables: [routerTable, routerInterfaceTable], resources: l3.resources, converters: l3.converters, extend: l3.extend, aliases: l3.aliases },
   {
-    name: "security-groups", about: "", requires: ["l2", "ipam"], tables: [sgm.groupTable, sgm.ruleTable, sgm.portGroupsTable, sgm.policyTable, sgm.remoteUseTable], resources: sg.resources, extend: sg.extend,
-    aliases: sg.aliases,
+    name: "security-groups", about: "", requires: ["l2", "ipam"], tables: [sgm.groupTable, sgm.ruleTable, sgm.portGroupsTable, sgm.policyTable, sgm.remoteUseTable], resources: sg.resources, converters: sgc.converters, extend: sg.extend,
+    aliases: sg.aliases, policies: sg.policies,
   },
 ];
 

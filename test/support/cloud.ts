@@ -2,7 +2,7 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { startController, type Controller, type Response } from "../../lab/controller.ts";
 import { until } from "../../lab/exec.ts";
-import type { Vm } from "../../lab/guest.ts";
+import type { Vm } from "../../lab/vm.ts";
 import type { Hypervisor } from "../../lab/hypervisor.ts";
 import { Lab, type LabOptions } from "../../lab/lab.ts";
 import { collectionOf, metricOf } from "./process.ts";
@@ -14,6 +14,10 @@ export interface CloudOptions extends LabOptions {
   readonly hypervisors?: number;
   readonly flags?: readonly string[];
   readonly main?: string;
+  /** Environment of the controller. */
+  readonly env?: Record<string, string>;
+  /** Physical networks of every hypervisor. */
+  readonly physnets?: readonly string[];
   readonly encapTypes?: readonly ("geneve" | "vxlan" | "gre")[];
 }
 
@@ -61,12 +65,12 @@ export class Cloud {
   }
 
   static async create(options: CloudOptions = {}): Promise<Cloud> {
-    const { hypervisors = 2, flags, main, encapTypes, ...labOptions } = options;
+    const { hypervisors = 2, flags, main, env, encapTypes, physnets, ...labOptions } = options;
     const lab = await Lab.create(labOptions);
     try {
       const [controller, ...hosts] = await Promise.all([
-        startController(lab, { ...(flags && { flags }), ...(main !== undefined && { main }) }),
-        ...Array.from({ length: hypervisors }, (_, i) => lab.addHypervisor({ name: `hv${i + 1}`, ...(encapTypes && { encapTypes }) })),
+        startController(lab, { ...(flags && { flags }), ...(main !== undefined && { main }), ...(env && { env }) }),
+        ...Array.from({ length: hypervisors }, (_, i) => lab.addHypervisor({ name: `hv${i + 1}`, ...(encapTypes && { encapTypes }), ...(physnets && { physnets }) })),
       ]);
       for (const hv of hosts) await hv.setManager(lab.manager);
       const cloud = new Cloud(lab, controller, hosts);

@@ -2,16 +2,22 @@
 // was told. Tests of anything above the southbound layer build on it.
 import { fileURLToPath } from "node:url";
 import { pino } from "pino";
-import type { App, Chassis, EncapType } from "#app";
+import type { App, Chassis, EncapType, PacketOut, StageOut } from "#app";
 import { chassisTable, vifTable } from "#app";
-import { discoverApps } from "../../src/boot/discover.ts";
+import { discoverApps, orderApps } from "../../src/boot/discover.ts";
 import { allTables, checkApps } from "../../src/boot/registry.ts";
 import type { ChassisDelta, Flow } from "../../src/compiler/desired.ts";
 import { Engine } from "../../src/compiler/engine.ts";
 import { CompilerLoop } from "../../src/compiler/loop.ts";
+import { SimulatedClock } from "../../src/lib/clock.ts";
+import { hookGuard } from "../../src/lib/hook-guard.ts";
+import { SeededRandom, type Random } from "../../src/lib/random.ts";
+import { Facts } from "../../src/model/facts.ts";
 import { Model } from "../../src/model/model.ts";
+import type { View } from "../../src/model/view.ts";
 import { createNorthbound, type Northbound } from "../../src/northbound/index.ts";
 import { Layout } from "../../src/pipeline/layout.ts";
+import { Packets, Services, Share, type HttpClient } from "../../src/services/index.ts";
 import { openStore } from "../../src/store/open.ts";
 
 export const appsFolder = fileURLToPath(new URL("../../apps", import.meta.url));
@@ -27,13 +33,27 @@ export interface Answer {
 /** What a switch holds that applies every delta: key -> bytes. */
 export class ToldSwitch {
   readonly flows = new Map<string, string>();
-  apply(delta: ChassisDelta): void {
+  readonly items = new Map<string, string>();
+  rows: readonly string[] = [];
+  apply(delta: ChassisDelta, rows: () => Iterable<object>): void {
     for (const f of delta.remove) this.flows.delete(f.key);
     for (const f of delta.add) this.flows.set(f.key, bytesOf(f));
+    for (const i of delta.removeItems) this.items.delete(`${i.kind} ${i.id}`);
+    for (const i of delta.addItems) this.items.set(`${i.kind} ${i.id}`, i.text);
+    if (delta.rowsChanged) this.rows = [...rows()].map((r) => JSON.stringify(r)).sort();
   }
 }
 
 export const bytesOf = (f: Flow): string => f.slab.toString("latin1", f.off, f.off + f.len);
+
+export interface HarnessOptions {
+  /** Of all chance: UUIDs, MAC addresses, services. */
+  readonly seed?: number;
+  readonly share?: Share;
+  readonly http?: HttpClient;
+  /** See EngineOptions. */
+  readonly poisonScratch?: boolean;
+}
 
 export class Harness {
   readonly apps: readonly App[];
@@ -42,34 +62,64 @@ export class Harness {
   readonly engine: Engine;
   readonly api: Northbound;
   readonly switches = new Map<string, ToldSwitch>();
+  /** Of services and transactions; it passes when a test says so. */
+  readonly clock: SimulatedClock;
+  /** Every table, as packet handlers, services and presentation see it. */
+  readonly view: View;
+  readonly facts: Facts;
+  readonly packets: Packets;
+  readonly services: Services;
+  /** What services sent. */
+  readonly sent: { readonly app: string; readonly packet: PacketOut | StageOut }[] = [];
   private readonly loop: CompilerLoop;
   /** What the compiler complained of: rules that failed, flows in conflict. */
   readonly complaints: object[];
   private failure: unknown;
 
-  private constructor(apps: readonly App[], layout: Layout, model: Model, engine: Engine, complaints: object[]) {
+  private constructor(apps: readonly App[], layout: Layout, model: Model, engine: Engine, complaints: object[], clock: SimulatedClock, random: Random, options: HarnessOptions) {
+    this.clock = clock;
     this.complaints = complaints;
     this.apps = apps;
     this.layout = layout;
     this.model = model;
     this.engine = engine;
     this.loop = new CompilerLoop(model, engine, (error) => (this.failure = error));
-    this.api = createNorthbound({ apps, model, auth: "none", log: silent });
+    const guard = hookGuard({ error: (fields: object): void => void complaints.push(fields) }, () => this.clock.now());
+    this.facts = new Facts(apps.flatMap((app) => app.softTables ?? []), this.clock);
+    this.view = engine.view.with(this.facts);
+    this.packets = new Packets({ apps, layout, view: this.view, facts: this.facts, guard, log: silent });
+    this.services = new Services({
+      apps, tables: allTables(apps), view: this.view, clock: this.clock, random, log: silent, guard, model,
+      onChanges: (observer) => engine.onChanges(observer),
+      send: (app, packets) => {
+        const all = [...packets];
+        this.packets.lower(app, all); // says what could not be sent
+        for (const packet of all) this.sent.push({ app, packet });
+      },
+      learn: (facts) => this.packets.learn(facts),
+      share: options.share ?? new Share("self", () => ["self"]),
+      ...(options.http && { http: options.http }),
+    });
+    this.api = createNorthbound({ apps, model, view: this.view, auth: "none", log: silent });
     engine.onDelta((delta) => {
-      for (const [id, d] of delta.chassis) this.told(id).apply(d);
+      for (const [id, d] of delta.chassis) this.told(id).apply(d, () => [...engine.rowsOf(id), ...engine.patchesOf(id)]);
     });
   }
 
-  static async make(extraApps: readonly App[] = [], folder = appsFolder): Promise<Harness> {
-    const apps = [...(await discoverApps(folder)), ...extraApps];
+  static async make(extraApps: readonly App[] = [], folder = appsFolder, options: HarnessOptions = {}): Promise<Harness> {
+    const apps = orderApps([...(await discoverApps(folder)), ...extraApps]);
     checkApps(apps);
     const tables = allTables(apps);
     const layout = new Layout(apps);
-    const model = await Model.open(await openStore("memory:", { dataDir: "" }), tables);
+    const clock = new SimulatedClock();
+    const random = new SeededRandom(options.seed ?? 1);
+    const model = await Model.open(await openStore("memory:", { dataDir: "" }), tables, { clock, random });
     const complaints: object[] = [];
-    const engine = new Engine({ apps, tables, layout, rows: model.layer, log: { error: (fields) => complaints.push(fields) } });
+    const engine = new Engine({ apps, tables, layout, rows: model.layer, log: { error: (fields) => complaints.push(fields) }, ...options });
     engine.compileAll(model.generation);
-    return new Harness(apps, layout, model, engine, complaints);
+    const harness = new Harness(apps, layout, model, engine, complaints, clock, random, options);
+    harness.services.start();
+    return harness;
   }
 
   private told(chassis: string): ToldSwitch {
@@ -133,6 +183,7 @@ export class Harness {
   }
 
   async close(): Promise<void> {
+    await this.services.stop();
     this.loop.stop();
     await this.api.close();
     await this.model.close();

@@ -7,7 +7,7 @@ import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 
 const folder = fileURLToPath(new URL("..", import.meta.url));
-const built = join(folder, "dist", "cli.js");
+const built = join(folder, "dist", "command", "cli.js");
 if (!existsSync(built)) {
   let compiler;
   try {
@@ -23,4 +23,4 @@ if (!existsSync(built)) {
     process.exit(1);
   }
 }
-await import("../dist/cli.js");
+await import("../dist/command/cli.js");

@@ -6,7 +6,7 @@ import { promisify } from "node:util";
 
 import { expect, onTestFinished, test } from "vitest";
 
-import { haveOvs, RealServer } from "./testing.ts";
+import { haveOvs, RealServer } from "./testing/support.ts";
 
 const PACKAGE = fileURLToPath(new URL("..", import.meta.url));
 

@@ -6,7 +6,7 @@ import {
   connect, insert, listen, mutate, namedUuid, OvsdbError, OvsdbSession, Replica, select, update, wait, assert, abort, commit, comment,
   type Listener, type RowChange,
 } from "./index.ts";
-import { haveOvs, RealServer, until } from "./testing.ts";
+import { haveOvs, RealServer, until } from "./testing/support.ts";
 
 const TABLES = {
   Open_vSwitch: ["bridges", "external_ids", "next_cfg", "manager_options"],

@@ -2,33 +2,33 @@
 
 import { describe, expect, test } from "vitest";
 
-import { parseArp } from "./arp.ts";
-import { parseBfd } from "./bfd.ts";
-import { buildDhcp, parseDhcp } from "./dhcp.ts";
-import { decodeDhcpValue } from "./dhcp-option-table.ts";
-import { decodeDhcpOption } from "./dhcp-options.ts";
-import { decodeClasslessRoutes } from "./dhcp-routes.ts";
-import { parseDhcp6 } from "./dhcp6.ts";
-import { parseDns } from "./dns.ts";
-import { parseDuid } from "./duid.ts";
-import { parseEthernet } from "./ethernet.ts";
-import { parseIcmpv4, parseIcmpv4Body } from "./icmpv4.ts";
-import { parseIcmpv6 } from "./icmpv6.ts";
-import { parseIcmpv6Body } from "./icmpv6-body.ts";
-import { parseIgmp } from "./igmp.ts";
-import { parseIpv4, parseIpv4Options } from "./ipv4.ts";
-import { parseIpv6 } from "./ipv6.ts";
+import { parseArp } from "./ethernet/arp.ts";
+import { parseBfd } from "./routing/bfd.ts";
+import { buildDhcp, parseDhcp } from "./dhcp/dhcp.ts";
+import { decodeDhcpValue } from "./dhcp/option-table.ts";
+import { decodeDhcpOption } from "./dhcp/options.ts";
+import { decodeClasslessRoutes } from "./dhcp/routes.ts";
+import { parseDhcp6 } from "./dhcp/dhcp6.ts";
+import { parseDns } from "./dns/dns.ts";
+import { parseDuid } from "./dhcp/duid.ts";
+import { parseEthernet } from "./ethernet/ethernet.ts";
+import { parseIcmpv4, parseIcmpv4Body } from "./icmp/icmpv4.ts";
+import { parseIcmpv6 } from "./icmp/icmpv6.ts";
+import { parseIcmpv6Body } from "./icmp/icmpv6-body.ts";
+import { parseIgmp } from "./routing/igmp.ts";
+import { parseIpv4, parseIpv4Options } from "./ip/ipv4.ts";
+import { parseIpv6 } from "./ip/ipv6.ts";
 import {
   buildRouterAdvertisement, parseNeighbourAdvertisement, parseNeighbourSolicitation, parseRedirect, parseRouterAdvertisement,
   parseRouterSolicitation,
-} from "./neighbour.ts";
-import { parsePacket } from "./packet.ts";
-import { depthMax } from "./reader.ts";
-import { parseTcp, parseTcpOptions } from "./tcp.ts";
-import { dissect, rebuild } from "./test-dissect.ts";
-import type { Dissection } from "./test-dissect.ts";
-import { captured, failure, frames, hex, randomBytes, seededRandom } from "./test-vectors.ts";
-import { parseUdp } from "./udp.ts";
+} from "./routing/neighbour.ts";
+import { parsePacket } from "./frame/packet.ts";
+import { depthMax } from "./wire/reader.ts";
+import { parseTcp, parseTcpOptions } from "./transport/tcp.ts";
+import { dissect, rebuild } from "./testing/dissect.ts";
+import type { Dissection } from "./testing/dissect.ts";
+import { captured, failure, frames, hex, randomBytes, seededRandom } from "./testing/vectors.ts";
+import { parseUdp } from "./transport/udp.ts";
 
 const carrier = { src: "2001:db8::1", dst: "2001:db8::2", complete: true };
 

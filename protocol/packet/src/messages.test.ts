@@ -2,26 +2,26 @@
 
 import { describe, expect, test } from "vitest";
 
-import { buildGratuitousArp, buildUnsolicitedNeighbourAdvertisement } from "./announce.ts";
-import { buildBfd, parseBfd } from "./bfd.ts";
-import type { BfdControl } from "./bfd.ts";
-import { decodeDomainName, encodeDomainName } from "./domain-name.ts";
-import { buildDns, parseDns } from "./dns.ts";
-import type { DnsRecord } from "./dns-records.ts";
-import { parseEthernet } from "./ethernet.ts";
-import { buildIcmpv4Body } from "./icmpv4.ts";
-import { parseIcmpv6Body } from "./icmpv6-body.ts";
-import { parseIgmp } from "./igmp.ts";
-import { buildIpv4 } from "./ipv4.ts";
-import { buildIpv6, parseIpv6 } from "./ipv6.ts";
-import { parseSegments } from "./ipv6-extensions.ts";
-import type { Ipv6Extension } from "./ipv6-extensions.ts";
-import { expandTimeCode, timeCode } from "./multicast.ts";
-import { buildRedirect, buildRouterAdvertisement, parseRedirect, parseRouterAdvertisement } from "./neighbour.ts";
-import { parsePacket } from "./packet.ts";
-import { buildTcp } from "./tcp.ts";
-import { captured, failure, hex } from "./test-vectors.ts";
-import { buildUdp, parseUdp } from "./udp.ts";
+import { buildGratuitousArp, buildUnsolicitedNeighbourAdvertisement } from "./frame/announce.ts";
+import { buildBfd, parseBfd } from "./routing/bfd.ts";
+import type { BfdControl } from "./routing/bfd.ts";
+import { decodeDomainName, encodeDomainName } from "./wire/domain-name.ts";
+import { buildDns, parseDns } from "./dns/dns.ts";
+import type { DnsRecord } from "./dns/records.ts";
+import { parseEthernet } from "./ethernet/ethernet.ts";
+import { buildIcmpv4Body } from "./icmp/icmpv4.ts";
+import { parseIcmpv6Body } from "./icmp/icmpv6-body.ts";
+import { parseIgmp } from "./routing/igmp.ts";
+import { buildIpv4 } from "./ip/ipv4.ts";
+import { buildIpv6, parseIpv6 } from "./ip/ipv6.ts";
+import { parseSegments } from "./ip/ipv6-extensions.ts";
+import type { Ipv6Extension } from "./ip/ipv6-extensions.ts";
+import { expandTimeCode, timeCode } from "./routing/multicast.ts";
+import { buildRedirect, buildRouterAdvertisement, parseRedirect, parseRouterAdvertisement } from "./routing/neighbour.ts";
+import { parsePacket } from "./frame/packet.ts";
+import { buildTcp } from "./transport/tcp.ts";
+import { captured, failure, hex } from "./testing/vectors.ts";
+import { buildUdp, parseUdp } from "./transport/udp.ts";
 
 const mac = "fa:16:3e:00:00:01";
 const ends4 = { src: "192.0.2.1", dst: "192.0.2.2" };

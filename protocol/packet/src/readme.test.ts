@@ -4,8 +4,8 @@ import { fileURLToPath } from "node:url";
 
 import { expect, onTestFinished, test } from "vitest";
 
-import { buildArp, parseArp } from "./arp.ts";
-import { buildEthernet, parseEthernet } from "./ethernet.ts";
+import { buildArp, parseArp } from "./ethernet/arp.ts";
+import { buildEthernet, parseEthernet } from "./ethernet/ethernet.ts";
 import * as face from "./index.ts";
 
 const packageDirectory = fileURLToPath(new URL("..", import.meta.url));

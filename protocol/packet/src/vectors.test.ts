@@ -3,17 +3,17 @@
 
 import { describe, expect, test } from "vitest";
 
-import { dhcpMessageTypes } from "./dhcp.ts";
-import type { Dhcp6Message, Dhcp6Option } from "./dhcp6.ts";
-import { dhcp6OptionName } from "./dhcp6.ts";
-import { buildDns, parseDns } from "./dns.ts";
-import { dnsTypes } from "./dns-records.ts";
-import type { DnsRecord, DnsTypedName } from "./dns-records.ts";
-import type { Ipv6Extension } from "./ipv6-extensions.ts";
-import { captured, frames } from "./test-vectors.ts";
-import { decodeDhcpOption } from "./dhcp-options.ts";
-import { dissect, rebuild } from "./test-dissect.ts";
-import type { Dissection } from "./test-dissect.ts";
+import { dhcpMessageTypes } from "./dhcp/dhcp.ts";
+import type { Dhcp6Message, Dhcp6Option } from "./dhcp/dhcp6.ts";
+import { dhcp6OptionName } from "./dhcp/dhcp6.ts";
+import { buildDns, parseDns } from "./dns/dns.ts";
+import { dnsTypes } from "./dns/records.ts";
+import type { DnsRecord, DnsTypedName } from "./dns/records.ts";
+import type { Ipv6Extension } from "./ip/ipv6-extensions.ts";
+import { captured, frames } from "./testing/vectors.ts";
+import { decodeDhcpOption } from "./dhcp/options.ts";
+import { dissect, rebuild } from "./testing/dissect.ts";
+import type { Dissection } from "./testing/dissect.ts";
 
 type Value = string | number | boolean | undefined;
 

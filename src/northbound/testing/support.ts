@@ -1,8 +1,8 @@
 // The API layer on a memory store, with the apps of declarations.ts.
 import { pino } from "pino";
 import type { App } from "../../app/contract.ts";
-import { Model } from "../../model/model.ts";
-import { createNorthbound, type Limits, type Northbound } from "../index.ts";
+import { Model, type WaitingLimits } from "../../model/model.ts";
+import { createNorthbound, type Limits, type Northbound, type NorthboundOptions } from "../index.ts";
 import type { KvStore } from "../../store/kv.ts";
 import { openStore } from "../../store/open.ts";
 
@@ -27,10 +27,12 @@ export class Api {
     this.nb = nb;
   }
 
-  static async make(apps: readonly App[], limits: Limits = {}, wrap: (store: KvStore) => KvStore = (store) => store): Promise<Api> {
+  static async make(
+    apps: readonly App[], limits: Limits = {}, wrap: (store: KvStore) => KvStore = (store) => store, waiting?: WaitingLimits, more: Partial<NorthboundOptions> = {},
+  ): Promise<Api> {
     const tables = apps.flatMap((a) => a.tables ?? []);
-    const model = await Model.open(wrap(await openStore("memory:", { dataDir: "" })), tables);
-    return new Api(model, createNorthbound({ apps, model, auth: "none", log: pino({ level: "silent" }), limits }));
+    const model = await Model.open(wrap(await openStore("memory:", { dataDir: "" })), tables, waiting === undefined ? {} : { limits: waiting });
+    return new Api(model, createNorthbound({ apps, model, auth: "none", log: pino({ level: "silent" }), limits, ...more }));
   }
 
   /** `body`: JSON value, or raw text when a string. */

@@ -1,28 +1,40 @@
-// What lies between a switch's state (switch.ts) and its OpenFlow connection (openflow.ts).
-import type { Slice } from "node-openflow";
-import type { Meter } from "../../compiler/desired.ts";
+// What lies between a switch's state (switch.ts) and its OpenFlow connection (session.ts).
+import type { Action, OpenFlowError, Slice, Message } from "node-openflow";
+import type { Meter } from "#app";
+import type { ItemKind } from "../../compiler/desired.ts";
+import type { Identity } from "../identity.ts";
 
-/** A meter as installed; rate and burst are undefined if it is of another kind than ours. */
-export interface InstalledMeter {
+/** A meter or group as installed; `text` as wireText gives it, of another kind than ours a text that nothing has. */
+export interface InstalledItem {
+  readonly kind: ItemKind;
   readonly id: number;
-  readonly ratePps: number | undefined;
-  readonly burst: number | undefined;
+  readonly text: string;
 }
-
 
 /** What a switch needs of its OpenFlow session. */
 export interface Session {
+  readonly identity: Identity;
+  /** Remote "address:port", for people. */
   readonly address: string;
+  /** Whether it answers an echo request in time. */
+  alive(timeoutMs: number): Promise<boolean>;
   /** OFPMP_FLOW replies with every flow, as they came. */
   flows(): Promise<Buffer[]>;
-  meters(): Promise<InstalledMeter[]>;
-  setMeter(meter: Meter, exists: boolean): void;
+  /** Switches without meters or groups answer that part with an error; then there are none. */
+  items(): Promise<InstalledItem[]>;
+  setMeter(id: number, meter: Meter, exists: boolean): void;
   removeMeter(id: number): void;
   /** Forgets all connections of a conntrack zone. */
   flushZone(zone: number): void;
-  sendPacket(outPort: number, data: Uint8Array): void;
+  /** Sends an NXT_CT_FLUSH. */
+  flush(message: Message): void;
+  /** `inPort`: what it counts as coming from; default: the controller. */
+  sendPacket(actions: readonly Action[], data: Uint8Array, inPort?: number): void;
   barrier(): Promise<unknown>;
-  /** All or nothing. @throws OpenFlowError OF_PEER_ERROR, with the index of the message that the switch refused if known */
-  bundle(messages: readonly Slice[]): Promise<unknown>;
+  /**
+   * All or nothing. `onRefused` is called for each message that the switch refuses, with its index.
+   * @throws OpenFlowError OF_PEER_ERROR, with the index of the first message that the switch refused if known
+   */
+  bundle(messages: readonly Slice[], onRefused: (error: OpenFlowError) => void): Promise<unknown>;
   close(): void;
 }

@@ -7,10 +7,14 @@ import type { Flow } from "../../compiler/desired.ts";
 const NONE = 0xffff_ffff;
 const FLOW_MOD = 14;
 const DELETE_STRICT = flowModCommands.delete_strict;
+/** A comparison lets others have a turn of the event loop after this long. */
+const TURN_MS = 4;
+const FLOWS_A_STEP = 1024;
 
 /** Whether two instruction lists that differ in bytes mean the same. */
 export type SameInstructions = (a: Buffer, b: Buffer) => boolean;
 
+/** `flow` undefined: nobody wants it; then `same` says that the switch learned it where it may. */
 export type Seen = (entry: FlowStatsView, flow: Flow | undefined, same: boolean) => void;
 
 export interface Difference {
@@ -31,14 +35,16 @@ export class Comparison {
   private readonly changed: Flow[] = [];
   private readonly sameInstructions: SameInstructions;
   private readonly seen: Seen | undefined;
+  private readonly learnedTables: ReadonlySet<number>;
   /** Flows in the dump so far. */
   dumped = 0;
   /** Flows that should be there. */
   desired = 0;
 
-  /** `seen` is told of every flow in the dump: which desired flow it is, if any, and whether it is as desired. */
-  constructor(desired: Iterable<Flow>, sameInstructions: SameInstructions, seen?: Seen) {
+  /** `seen` is called for every flow in the dump: which desired flow it is, if any, and whether it is as desired. */
+  constructor(desired: Iterable<Flow>, sameInstructions: SameInstructions, learnedTables: ReadonlySet<number>, seen?: Seen) {
     this.seen = seen;
+    this.learnedTables = learnedTables;
     this.sameInstructions = sameInstructions;
     this.want(desired);
   }
@@ -56,7 +62,10 @@ export class Comparison {
       const key = flowKey(entry.table_id, entry.priority, reply, entry.match_off, entry.match_len);
       const flow = this.open.get(key);
       if (flow === undefined) {
-        this.unknown.push({ key, ...entry });
+        // What the switch learned ages; what does not was put there by somebody else.
+        const learned = this.learnedTables.has(entry.table_id) && (entry.idle_timeout > 0 || entry.hard_timeout > 0);
+        if (learned) this.seen?.(entry, undefined, true);
+        else this.unknown.push({ key, ...entry });
         return;
       }
       this.open.delete(key);
@@ -105,12 +114,40 @@ export class Comparison {
   private canonicalKeys(): Map<string, Flow> {
     const keys = new Map<string, Flow>();
     for (const flow of this.open.values()) {
-      const key = canonicalKey(flow.slab, flow.off + FLOW_MOD_MATCH_OFFSET, flow.matchLen, flow.key);
+      const key = flowMeaning(flow);
       if (key !== undefined) keys.set(key, flow);
     }
     return keys;
   }
 }
+
+/**
+ * Compares a whole dump with the flows that are desired now, yielding to the event loop between steps. `current` is asked
+ * after each; undefined: it became false.
+ */
+export async function compareDump(desired: Iterable<Flow>, parts: readonly Buffer[], sameInstructions: SameInstructions, learnedTables: ReadonlySet<number>, current: () => boolean): Promise<Comparison | undefined> {
+  const comparison = new Comparison([], sameInstructions, learnedTables);
+  const wanted = Array.from(desired); // all of one moment
+  let turn = performance.now();
+  const yieldTurn = async (): Promise<boolean> => {
+    if (performance.now() - turn < TURN_MS) return true;
+    await new Promise((resolve) => setImmediate(resolve));
+    turn = performance.now();
+    return current();
+  };
+  for (let at = 0; at < wanted.length; at += FLOWS_A_STEP) {
+    comparison.want(wanted.slice(at, at + FLOWS_A_STEP));
+    if (!(await yieldTurn())) return undefined;
+  }
+  for (const part of parts) {
+    comparison.part(part);
+    if (!(await yieldTurn())) return undefined;
+  }
+  return comparison;
+}
+
+/** Equal for flows whose matches mean the same. undefined: of a kind that is not known here. */
+export const flowMeaning = (flow: Flow): string | undefined => canonicalKey(flow.slab, flow.off + FLOW_MOD_MATCH_OFFSET, flow.matchLen, flow.key);
 
 /** Table and priority, as they are in a flow key, and the match in the one spelling. */
 function canonicalKey(buf: Buffer, matchOff: number, matchLen: number, key: string): string | undefined {

@@ -1,11 +1,14 @@
-// OpenFlow sessions: from a socket to a switch that has said its datapath id. What goes wrong before that is the peer's own
+// OpenFlow sessions: from a socket to a switch whose datapath id is known. What goes wrong before that is the peer's own
 // business: one line in the log, and its connection ends.
 import type { TLSSocket, TlsOptions } from "node:tls";
-import { decodeInstructions, listen, peerError, ports, type Decoded, type Match, type Message, type MessageOf, type OpenFlowConnection, type PacketInMessage, type Slice } from "node-openflow";
+import { decodeInstructions, listen, peerError, ports, type Action, type Decoded, type Match, type Message, type MessageOf, OpenFlowError, type OpenFlowConnection, type PacketInMessage, type Slice } from "node-openflow";
 import type { Logger } from "pino";
-import type { Meter } from "../../compiler/desired.ts";
+import type { Meter } from "#app";
+import { canonicalText } from "../../compiler/items.ts";
+import { certificateNames, type Identity } from "../identity.ts";
 import { peerOf } from "../peer.ts";
-import type { InstalledMeter, Session } from "./channel.ts";
+import type { InstalledItem, Session } from "./channel.ts";
+import { groupText } from "./items.ts";
 
 export interface RawPacketIn {
   readonly inPort: number;
@@ -65,6 +68,7 @@ async function welcome(connection: OpenFlowConnection, { handshakeTimeoutMs, log
   }
 }
 
+const METER_KBPS = 1;
 const METER_PKTPS = 2;
 const METER_BURST = 4;
 
@@ -72,7 +76,8 @@ export class SwitchSession implements Session {
   /** 16 hex digits. */
   readonly dpid: string;
   readonly softwareVersion: string;
-  readonly host: string;
+  readonly identity: Identity;
+  /** Remote "address:port", for people. */
   readonly address: string;
   /** Called once. */
   onClose: (reason: string) => void = () => undefined;
@@ -85,7 +90,7 @@ export class SwitchSession implements Session {
     this.connection = connection;
     this.dpid = dpid;
     this.softwareVersion = softwareVersion;
-    this.host = peer.host;
+    this.identity = { address: peer.host, names: certificateNames(connection.socket) };
     this.address = peer.text;
     connection.on("close", (reason) => this.onClose(reason.message));
     connection.on("packet_in", (message) => this.packetIn(message));
@@ -97,28 +102,57 @@ export class SwitchSession implements Session {
     return this.connection.closed !== undefined;
   }
 
+  /** Whether it answers an echo request in time. */
+  async alive(timeoutMs: number): Promise<boolean> {
+    try {
+      await this.connection.request({ type: "echo_request" }, timeoutMs);
+      return true;
+    } catch {
+      return false;
+    }
+  }
+
   async flows(): Promise<Buffer[]> {
     const parts: Buffer[] = [];
     await this.connection.requestRaw({ type: "multipart_request", kind: "flow", match: {} }, (part) => parts.push(part), DUMP_TIMEOUT_MS);
     return parts;
   }
 
-  async meters(): Promise<InstalledMeter[]> {
+  async items(): Promise<InstalledItem[]> {
+    return [...(await this.unlessRefused(() => this.meters())), ...(await this.unlessRefused(() => this.groups()))];
+  }
+
+  private async unlessRefused<T>(ask: () => Promise<T[]>): Promise<T[]> {
+    try {
+      return await ask();
+    } catch (error) {
+      if (error instanceof OpenFlowError && error.code === "OF_PEER_ERROR") return [];
+      throw error;
+    }
+  }
+
+  private async meters(): Promise<InstalledItem[]> {
     const { meters } = await this.connection.request({ type: "multipart_request", kind: "meter_config" });
     return meters.map(({ meter_id: id, flags, bands }) => {
       const [band] = bands;
-      const ours = bands.length === 1 && band!.type === "drop" && (flags & (METER_PKTPS | METER_BURST)) === (METER_PKTPS | METER_BURST);
-      return { id, ratePps: ours ? band!.rate : undefined, burst: ours ? band!.burst_size : undefined };
+      const unit = (flags & METER_BURST) === 0 ? undefined : (flags & METER_PKTPS) !== 0 ? "pps" : (flags & METER_KBPS) !== 0 ? "kbps" : undefined;
+      const ours = bands.length === 1 && band!.type === "drop" && unit !== undefined;
+      return { kind: "meter", id, text: ours ? canonicalText({ unit, rate: band!.rate, burst: band!.burst_size }) : "of another kind" };
     });
   }
 
-  setMeter(meter: Meter, exists: boolean): void {
+  private async groups(): Promise<InstalledItem[]> {
+    const { groups } = await this.connection.request({ type: "multipart_request", kind: "group_desc" });
+    return groups.map(({ group_id: id, group_type: type, buckets }) => ({ kind: "group", id, text: groupText(String(type), buckets) }));
+  }
+
+  setMeter(id: number, meter: Meter, exists: boolean): void {
     this.send({
       type: "meter_mod",
       command: exists ? "modify" : "add",
-      flags: METER_PKTPS | METER_BURST,
-      meter_id: meter.id,
-      bands: [{ type: "drop", rate: meter.ratePps, burst_size: meter.burst }],
+      flags: (meter.unit === "pps" ? METER_PKTPS : METER_KBPS) | METER_BURST,
+      meter_id: id,
+      bands: [{ type: "drop", rate: meter.rate, burst_size: meter.burst }],
     });
   }
 
@@ -126,20 +160,24 @@ export class SwitchSession implements Session {
     this.send({ type: "meter_mod", command: "delete", flags: 0, meter_id: id, bands: [] });
   }
 
+  flush(message: Message): void {
+    this.send(message);
+  }
+
   flushZone(zone: number): void {
     this.send({ type: "ct_flush_zone", zone_id: zone });
   }
 
-  sendPacket(outPort: number, data: Uint8Array): void {
-    this.send({ type: "packet_out", in_port: ports.CONTROLLER, actions: [{ type: "output", port: outPort }], data });
+  sendPacket(actions: readonly Action[], data: Uint8Array, inPort: number = ports.CONTROLLER): void {
+    this.send({ type: "packet_out", in_port: inPort, actions, data });
   }
 
   barrier(): Promise<void> {
     return this.connection.barrier();
   }
 
-  bundle(messages: readonly Slice[]): Promise<void> {
-    return this.connection.bundle(messages);
+  bundle(messages: readonly Slice[], onRefused: (error: OpenFlowError) => void): Promise<void> {
+    return this.connection.bundle(messages, { onRefused });
   }
 
   close(): void {

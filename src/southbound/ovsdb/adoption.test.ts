@@ -2,7 +2,7 @@
 import { afterEach, describe, expect, test } from "vitest";
 import { chassisTable } from "#app";
 import { eventually, Ovs } from "../testing/ovs.ts";
-import { World, type Wanted, type WorldOptions } from "../testing/world.ts";
+import { port, World, type Wanted, type WorldOptions } from "../testing/world.ts";
 
 const cleanup: (() => Promise<void>)[] = [];
 afterEach(async () => {
@@ -23,7 +23,7 @@ async function world(options: WorldOptions = {}): Promise<World> {
 
 const hv1 = { "system-id": "hv1", "axion-encap-ip": "192.0.2.11", "axion-encap-type": "geneve,vxlan" };
 const tunnel = (over: Record<string, string> = {}): Wanted => ({
-  ports: [{ name: "ax-geneve", type: "geneve", options: { key: "flow", remote_ip: "flow", ...over }, ofport: 60_001 }],
+  rows: [port("ax-geneve", "geneve", { key: "flow", remote_ip: "flow", ...over }, 60_001)],
 });
 
 /** What the controller wrote into the host's database. */
@@ -78,9 +78,13 @@ describe("a fresh host", () => {
       ["hv1", "external_ids:axion-bridge-mappings=physnet1"],
       ["hv1", "external_ids:axion-gateway=yes"],
     ]);
+    const problems = w.southbound.problems();
+    expect(problems.map((p) => [p.kind, p.switches, p.text.split(":").slice(0, 3).join(":")])).toEqual(lines.map((line) => ["host", ["hv1"], `hv1: ${String(line.fields.about)}`.split(":").slice(0, 3).join(":")]));
     await ovs.vsctl("set", "Open_vSwitch", ".", "external_ids:axion-encap-ip=192.0.2.99");
     await eventually("the new address", () => w.model.view.get(chassisTable, "hv1")?.encap_ip === "192.0.2.99");
     expect(w.lines("warn", "host is not as it should be")).toHaveLength(4);
+    await eventually("one problem less", () => w.southbound.problems().length === 3);
+    expect(w.southbound.problems().map((p) => p.since)).toEqual(problems.slice(1).map((p) => p.since));
   });
 
   test("is read by its ovn-* keys where axion-* ones are absent", async () => {
@@ -191,9 +195,9 @@ describe("names", () => {
     await w.adopt(a);
     const { dpid } = w.model.view.get(chassisTable, "hv1")!;
     await b.vsctl("set-manager", `tcp:127.0.0.1:${w.ports.ovsdb}`);
-    await eventually("the conflict", () => w.lines("error", "same system-id").length > 0);
+    await eventually("the conflict", () => w.lines("error", "has this system-id").length > 0);
     await settled(1500);
-    expect(w.lines("error", "same system-id")).toHaveLength(1);
+    expect(w.lines("error", "has this system-id")).toHaveLength(1);
     expect(w.model.view.get(chassisTable, "hv1")?.dpid).toBe(dpid);
     expect(await b.vsctl("list-br")).toBe("");
     await a.stop();

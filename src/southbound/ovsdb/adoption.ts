@@ -2,49 +2,23 @@
 // as wanted. Pure, so that adopting a host, repairing it and finding it in order are one function.
 //
 // Ours are: the integration bridge (by its name; foreign ports on it stay), the Controller row marked axion-controller=ID,
-// ports marked axion-port=true, and the key axion-installed of interfaces on the bridge. Nothing else is ever written.
-import { insert, mutate, namedUuid, update, type InputValue, type Mutation, type Operation, type Replica, type Row } from "ovsdb-client";
-import type { OvsPort } from "../../compiler/desired.ts";
+// ports marked axion-port=true, rows marked axion-row, and the key axion-installed of interfaces on the bridge. Of other rows single
+// columns are set while a rule wants it (owned-rows.ts). Nothing else is ever written.
+import { insert, mutate, namedUuid, update, type InputValue, type Mutation, type Operation, type Row, type Value } from "ovsdb-client";
+import type { OvsColumns, OvsPatch, PortColumns } from "#app";
+import type { DesiredRow } from "../../compiler/desired.ts";
+import type { BridgeRow, HostRows, Ids, Note, RootRow } from "./host-rows.ts";
+import { input, OWNED, ownedColumns, planRows, textOf, wantedText, type Resolve } from "./owned-rows.ts";
 import type { HostSettings } from "./settings.ts";
-
-type Ids = Readonly<Record<string, string>>;
-export type RootRow = Row & { readonly bridges: readonly string[]; readonly external_ids: Ids; readonly ovs_version: string | undefined };
-export type BridgeRow = Row & {
-  readonly name: string;
-  readonly datapath_id: string | undefined;
-  readonly datapath_type: string;
-  readonly fail_mode: string | undefined;
-  readonly protocols: readonly string[];
-  readonly external_ids: Ids;
-  readonly other_config: Ids;
-  readonly ports: readonly string[];
-  readonly controller: readonly string[];
-};
-export type PortRow = Row & { readonly name: string; readonly interfaces: readonly string[]; readonly external_ids: Ids };
-export type InterfaceRow = Row & {
-  readonly name: string;
-  readonly type: string;
-  readonly options: Ids;
-  readonly external_ids: Ids;
-  readonly ofport: number | undefined;
-  readonly ofport_request: number | undefined;
-  readonly error: string | undefined;
-};
-export type ControllerRow = Row & {
-  readonly target: string;
-  readonly external_ids: Ids;
-  readonly max_backoff: number | undefined;
-  readonly inactivity_probe: number | undefined;
-  readonly connection_mode: string | undefined;
-};
 
 /** Columns the controller follows: none that changes by itself all the time. */
 export const monitoredColumns = {
   Open_vSwitch: ["bridges", "external_ids", "ovs_version"],
-  Bridge: ["name", "datapath_id", "datapath_type", "fail_mode", "protocols", "external_ids", "other_config", "ports", "controller"],
-  Port: ["name", "interfaces", "external_ids"],
-  Interface: ["name", "type", "options", "external_ids", "ofport", "ofport_request", "error"],
+  Bridge: ["name", "datapath_id", "datapath_type", "fail_mode", "protocols", "external_ids", "other_config", "ports", "controller", "mirrors", "ipfix", "sflow", "netflow"],
+  Port: ["name", "interfaces", "external_ids", "qos", "tag", "trunks", "vlan_mode", "other_config"],
+  Interface: ["name", "type", "options", "external_ids", "ofport", "ofport_request", "error", "bfd", "mtu_request", "ingress_policing_rate", "ingress_policing_burst", "other_config"],
   Controller: ["target", "external_ids", "max_backoff", "inactivity_probe", "connection_mode"],
+  ...ownedColumns,
 } as const;
 
 export const MANAGED = "axion-managed";
@@ -55,68 +29,16 @@ export const INSTALLED = "axion-installed";
 const MAX_BACKOFF_MS = 1000;
 const INACTIVITY_PROBE_MS = 5000;
 
-/** The rows of one host, found by name. */
-export class HostRows {
-  private readonly replica: Pick<Replica, "table">;
-
-  constructor(replica: Pick<Replica, "table">) {
-    this.replica = replica;
-  }
-
-  get root(): RootRow | undefined {
-    return this.replica.table<RootRow>("Open_vSwitch").values().next().value;
-  }
-
-  bridges(): Iterable<BridgeRow> {
-    return this.replica.table<BridgeRow>("Bridge").values();
-  }
-
-  bridge(name: string): BridgeRow | undefined {
-    for (const row of this.bridges()) if (row.name === name) return row;
-    return undefined;
-  }
-
-  portsOf(bridge: BridgeRow): PortRow[] {
-    return this.pick<PortRow>("Port", bridge.ports);
-  }
-
-  interfacesOf(port: PortRow): InterfaceRow[] {
-    return this.pick<InterfaceRow>("Interface", port.interfaces);
-  }
-
-  controllersOf(bridge: BridgeRow): ControllerRow[] {
-    return this.pick<ControllerRow>("Controller", bridge.controller);
-  }
-
-  /** Names that a new port may not have, anywhere on the host. */
-  nameTaken(name: string): boolean {
-    for (const row of this.replica.table<PortRow>("Port").values()) if (row.name === name) return true;
-    for (const row of this.replica.table<InterfaceRow>("Interface").values()) if (row.name === name) return true;
-    return false;
-  }
-
-  private pick<R extends Row>(table: string, uuids: readonly string[]): R[] {
-    const rows = this.replica.table<R>(table);
-    return uuids.map((uuid) => rows.get(uuid)).filter((row) => row !== undefined);
-  }
-}
-
 export interface Wanted {
   readonly settings: HostSettings;
   /** OpenFlow address for the switch, e.g. tcp:192.0.2.1:6653. */
   readonly target: string;
   /** Which controller's row it is. */
   readonly controllerId: string;
-  /** undefined: not known yet, so ports are left as they are. */
-  readonly ports: readonly OvsPort[] | undefined;
+  /** undefined: not known yet, so ports and other rows are left as they are. */
+  readonly rows: { readonly rows: readonly DesiredRow[]; readonly patches: readonly OvsPatch[] } | undefined;
   /** Whether the flows of an interface are confirmed; undefined: not known yet. */
   readonly installed: (interfaceName: string) => boolean | undefined;
-}
-
-/** Something the operator should know; `about` and `problem` together are said once. */
-export interface Note {
-  readonly about: string;
-  readonly problem: string;
 }
 
 export interface Plan {
@@ -136,7 +58,12 @@ export function plan(rows: HostRows, wanted: Wanted): Plan {
   else {
     operations.push(...repairBridge(bridge, wanted), ...planController(rows, bridge, wanted));
     // Port names that a release frees are free in the next transaction.
-    if (release.length === 0) planPorts(rows, bridge, wanted.ports, operations, notes);
+    if (release.length === 0 && wanted.rows !== undefined) {
+      const owned = planRows(rows.replica, bridge, wanted.rows);
+      planPorts(rows, bridge, wanted.rows.rows, owned.resolve, operations, notes);
+      operations.push(...owned.operations);
+      notes.push(...owned.notes);
+    }
     for (const port of rows.portsOf(bridge)) {
       for (const row of rows.interfacesOf(port)) {
         const installed = wanted.installed(row.name);
@@ -214,11 +141,27 @@ function planController(rows: HostRows, bridge: BridgeRow, { target, controllerI
   return operations;
 }
 
-function planPorts(rows: HostRows, bridge: BridgeRow, wanted: readonly OvsPort[] | undefined, operations: Operation[], notes: Note[]): void {
+/** Columns of a port's two rows, with the marks that make them ours. */
+interface WantedPort {
+  readonly name: string;
+  readonly interface: OvsColumns & { readonly type: string };
+  readonly port: OvsColumns;
+}
+
+function wantedPort({ key, columns }: DesiredRow): WantedPort {
+  const { interface: iface, port } = columns as PortColumns;
+  const marks = (c: OvsColumns | undefined): OvsColumns => ({ ...c, external_ids: { ...((c?.external_ids as Ids | undefined) ?? {}), [PORT]: "true" } });
+  return { name: key, interface: { ...marks(iface), type: iface.type }, port: marks(port) };
+}
+
+function planPorts(rows: HostRows, bridge: BridgeRow, wanted: readonly DesiredRow[], resolve: Resolve, operations: Operation[], notes: Note[]): void {
+  const ports = wanted.filter((r) => r.table === "Port").map(wantedPort).sort((a, b) => (a.name < b.name ? -1 : 1));
   const ours = new Map(rows.portsOf(bridge).filter((p) => p.external_ids[PORT] === "true").map((p) => [p.name, p]));
   const added: InputValue[] = [];
-  const gone: string[] = [];
-  for (const [i, port] of [...(wanted ?? [])].sort((a, b) => (a.name < b.name ? -1 : 1)).entries()) {
+  const inputs = (columns: OvsColumns): Record<string, InputValue> => Object.fromEntries(Object.entries(columns).map(([c, v]) => [c, input(c, v, resolve)]));
+  const differing = (row: Row, columns: OvsColumns): Record<string, InputValue> =>
+    Object.fromEntries(Object.entries(columns).flatMap(([c, v]) => (textOf((row as unknown as Record<string, Value>)[c]) === wantedText(v, resolve) ? [] : [[c, input(c, v, resolve)]])));
+  for (const [i, port] of ports.entries()) {
     const row = ours.get(port.name);
     const iface = row === undefined ? undefined : rows.interfacesOf(row).find((f) => f.name === port.name);
     if (row === undefined || iface === undefined) {
@@ -227,35 +170,35 @@ function planPorts(rows: HostRows, bridge: BridgeRow, wanted: readonly OvsPort[]
         continue;
       }
       operations.push(
-        insert(
-          "Interface",
-          { name: port.name, type: port.type, options: port.options, ofport_request: port.ofport, external_ids: { [PORT]: "true" } },
-          { uuidName: `iface${i}` },
-        ),
-        insert("Port", { name: port.name, interfaces: [namedUuid(`iface${i}`)], external_ids: { [PORT]: "true" } }, { uuidName: `port${i}` }),
+        insert("Interface", { ...inputs(port.interface), name: port.name }, { uuidName: `iface${i}` }),
+        insert("Port", { ...inputs(port.port), name: port.name, interfaces: [namedUuid(`iface${i}`)] }, { uuidName: `port${i}` }),
       );
       added.push(namedUuid(`port${i}`));
       continue;
     }
-    const change: Record<string, InputValue> = {};
-    if (iface.type !== port.type) change.type = port.type;
-    if (!sameMap(iface.options, port.options)) change.options = port.options;
-    if (iface.ofport_request !== port.ofport) change.ofport_request = port.ofport;
+    // The switch adds keys of its own to an interface's external_ids: ours have to be among them.
+    const change = differing(iface, { ...port.interface, external_ids: { ...iface.external_ids, ...(port.interface.external_ids as Ids) } });
     if (Object.keys(change).length > 0) operations.push(update("Interface", byUuid(iface), change));
+    const portChange = differing(row, { ...port.port, external_ids: { ...row.external_ids, ...(port.port.external_ids as Ids) } });
+    // What an earlier wish set and this one does not name goes back to nothing.
+    if (port.port.qos === undefined && row.qos !== undefined && isOwned(rows, row.qos)) portChange.qos = null;
+    if (Object.keys(portChange).length > 0) operations.push(update("Port", byUuid(row), portChange));
+    if (port.interface.bfd === undefined && Object.keys(iface.bfd).length > 0) operations.push(update("Interface", byUuid(iface), { bfd: {} }));
+    const ofport = port.interface.ofport_request;
     if (iface.error !== undefined) notes.push({ about: `port ${port.name}`, problem: iface.error });
-    else if (iface.ofport !== undefined && iface.ofport !== port.ofport && change.ofport_request === undefined) {
-      notes.push({ about: `port ${port.name}`, problem: `the switch gave it OpenFlow port ${iface.ofport} instead of ${port.ofport}` });
+    else if (iface.ofport !== undefined && ofport !== undefined && iface.ofport !== ofport && change.ofport_request === undefined) {
+      notes.push({ about: `port ${port.name}`, problem: `the switch gave it OpenFlow port ${iface.ofport} instead of ${ofport as number}` });
     }
   }
-  if (wanted !== undefined) {
-    const names = new Set(wanted.map((p) => p.name));
-    for (const [name, row] of ours) if (!names.has(name)) gone.push(row._uuid);
-  }
+  const names = new Set(ports.map((p) => p.name));
+  const gone = [...ours].filter(([name]) => !names.has(name)).map(([, row]) => row._uuid);
   const mutations: Mutation[] = [];
   if (gone.length > 0) mutations.push(["ports", "delete", gone]);
   if (added.length > 0) mutations.push(["ports", "insert", added as never]);
   if (mutations.length > 0) operations.push(mutate("Bridge", byUuid(bridge), mutations));
 }
+
+const isOwned = (rows: HostRows, qos: string): boolean => (rows.replica.table<Row & { readonly external_ids: Ids }>("QoS").get(qos)?.external_ids[OWNED] ?? undefined) !== undefined;
 
 /** Takes back what was made on bridges that are not the integration bridge (any more), except the bridges themselves. */
 function planRelease(rows: HostRows, { settings, controllerId }: Wanted): Operation[] {
@@ -288,8 +231,3 @@ function setKey(table: string, row: Row, column: "external_ids" | "other_config"
 }
 
 const byUuid = (row: Row): [[string, "==", string]] => [["_uuid", "==", row._uuid]];
-
-function sameMap(a: Ids, b: Ids): boolean {
-  const keys = Object.keys(a);
-  return keys.length === Object.keys(b).length && keys.every((key) => a[key] === b[key]);
-}

@@ -7,7 +7,7 @@ export interface HostSettings {
   readonly id: string;
   readonly hostname: string;
   readonly bridge: string;
-  /** undefined: not said. */
+  /** undefined: not given. */
   readonly datapathType: "system" | "netdev" | undefined;
   readonly encapIp: string;
   readonly encapTypes: readonly EncapType[];

@@ -1,8 +1,9 @@
 // Interfaces on the integration bridge -> rows of the vif table, inside a transaction. It compares with the stored rows and
 // writes only differences, so a restarted controller and a reconnected host write nothing.
-import { vifTable, type App, type Tx, type Vif } from "#app";
+import { poolNumberTable, vifTable, zonePool, type App, type ReadView, type Tx, type Vif } from "#app";
 import type { Logger } from "pino";
-import type { BridgeRow, HostRows } from "./adoption.ts";
+import type { HookGuard } from "../../lib/hook-guard.ts";
+import type { BridgeRow, HostRows } from "./host-rows.ts";
 
 /** An interface that somebody plugged: it has an iface-id, and the switch gave it a port number. */
 export interface Plugged {
@@ -60,19 +61,22 @@ export interface VifChanges {
 const SLOT_MAX = 65_534;
 
 /** `avoid`: slots released a moment ago, whose conntrack entries may still be being flushed. */
-export function writeVifs(tx: Tx, apps: readonly App[], chassis: string, plugged: readonly Plugged[], avoid: ReadonlySet<number>, log: Logger): VifChanges {
+export function writeVifs(tx: Tx, apps: readonly App[], chassis: string, plugged: readonly Plugged[], avoid: ReadonlySet<number>, log: Logger, guard: HookGuard): VifChanges {
   const stored = new Map(tx.by(vifTable, "chassis", chassis).map((v) => [v.name, v]));
   const unconfirmed: Vif[] = [];
   const removed: Vif[] = [];
   const wanted = new Map(plugged.map((p) => [p.name, p]));
-  const used = new Set([...stored.values()].map((v) => v.slot));
+  const zones = tx.by(poolNumberTable, "part", `${zonePool.name}/${chassis}`).map((p) => p.n);
+  const used = new Set([...zones, ...[...stored.values()].map((v) => v.slot)]);
   for (const old of [...stored.values()].sort((a, b) => (a.name < b.name ? -1 : 1))) {
     if (wanted.get(old.name)?.ifaceId === old.iface_id) continue;
     tx.delete(vifTable, old.id);
-    runHook(tx, apps, "unplugged", old, log);
+    runHook(tx, apps, "unplugged", old, guard);
     removed.push(old);
     stored.delete(old.name);
   }
+  // Within one transaction slots only get taken, so the search goes on where it ended.
+  let next: number | undefined = 1;
   for (const p of plugged) {
     const old = stored.get(p.name);
     if (old !== undefined && old.ofport === p.ofport) continue;
@@ -82,7 +86,7 @@ export function writeVifs(tx: Tx, apps: readonly App[], chassis: string, plugged
       unconfirmed.push(moved);
       continue;
     }
-    const slot = freeSlot(used, avoid) ?? freeSlot(new Set([...stored.values(), ...unconfirmed].map((v) => v.slot)), new Set());
+    const slot = (next = freeSlot(used, avoid, next)) ?? freeSlot(new Set([...zones, ...[...stored.values(), ...unconfirmed].map((v) => v.slot)]), new Set(), 1);
     if (slot === undefined) {
       log.error({ interface: p.name }, "no slot is left on this host; the interface is not plugged");
       continue;
@@ -90,24 +94,27 @@ export function writeVifs(tx: Tx, apps: readonly App[], chassis: string, plugged
     used.add(slot);
     const vif: Vif = { id: vifId(chassis, p.name), chassis, iface_id: p.ifaceId, name: p.name, ofport: p.ofport, slot };
     tx.put(vifTable, vif);
-    runHook(tx, apps, "plugged", vif, log);
+    runHook(tx, apps, "plugged", vif, guard);
     unconfirmed.push(vif);
   }
   return { unconfirmed, removed };
 }
 
-function freeSlot(used: ReadonlySet<number>, avoid: ReadonlySet<number>): number | undefined {
-  for (let slot = 1; slot <= SLOT_MAX; slot++) if (!used.has(slot) && !avoid.has(slot)) return slot;
+/** The lowest free slot from `from` on. */
+function freeSlot(used: ReadonlySet<number>, avoid: ReadonlySet<number>, from: number | undefined): number | undefined {
+  for (let slot = from ?? SLOT_MAX + 1; slot <= SLOT_MAX; slot++) if (!used.has(slot) && !avoid.has(slot)) return slot;
   return undefined;
 }
 
 /** Calls an app's hook; what it throws is its own loss, not the host's. */
-export function runHook(tx: Tx, apps: readonly App[], hook: "plugged" | "installed" | "unplugged", vif: Vif, log: Logger): void {
+export function runHook(tx: Tx, apps: readonly App[], hook: "plugged" | "installed" | "unplugged", vif: Vif, guard: HookGuard): void {
   for (const app of apps) {
-    try {
-      app.vif?.[hook]?.(tx, vif);
-    } catch (error) {
-      log.error({ err: error, app: app.name, vif: vif.id, iface_id: vif.iface_id }, `hook vif.${hook} failed`);
-    }
+    guard({ app: app.name, hook: `vif.${hook}` }, { vif: vif.id, iface_id: vif.iface_id }, () => app.vif?.[hook]?.(tx, vif), undefined);
   }
+}
+
+/** Whether an app says that the interface is in use; a hook that fails says no. */
+export function serves(view: ReadView, apps: readonly App[], vif: Vif, guard: HookGuard): boolean {
+  const asked = apps.filter((app) => app.vif?.serves !== undefined);
+  return asked.length === 0 || asked.some((app) => guard({ app: app.name, hook: "vif.serves" }, { vif: vif.id, iface_id: vif.iface_id }, () => app.vif?.serves?.(view, vif), false) === true);
 }

@@ -1,5 +1,5 @@
 // Packets from switches, waiting for the controller's attention. Each chassis has a bounded queue of its own and they take
-// turns, so a flood on one host delays and costs that host only. The event loop gets a breath between batches.
+// turns, so a flood on one host delays and costs that host only. Between batches the event loop has its turn.
 
 export interface PacketQueueOptions<P> {
   /** Packets that may wait per chassis; more are dropped. */

@@ -1,14 +1,18 @@
 // A southbound layer with all of its surroundings for a test: a model in memory, and a desired state that is written down as
 // a function of the model, in the place of the compiler.
-import { chassisTable, vifTable, type App, type Chassis, type PacketOut, type ReadView, type Vif } from "#app";
+import { chassisTable, vifTable, type App, type Chassis, type Meter, type OvsPatch, type PacketOut, type ReadView, type Vif } from "#app";
 import { encodeFlowMod, FLOW_MOD_MATCH_OFFSET, flowKey, type FlowMod } from "node-openflow";
 import type { Logger } from "pino";
-import type { ChassisDelta, Delta, Desired, Flow, Meter, OvsPort } from "../../compiler/desired.ts";
+import type { ChassisDelta, Delta, Desired, DesiredRow, Flow, Item, LoweredGroup } from "../../compiler/desired.ts";
+import { canonicalText } from "../../compiler/items.ts";
+import { hookGuard } from "../../lib/hook-guard.ts";
+import { allTables } from "../../boot/registry.ts";
 import { Metrics } from "../../lib/metrics.ts";
 import { Model } from "../../model/model.ts";
 import { Southbound, type SouthboundConfig, type SwitchInfo, type SwitchPacketIn } from "../index.ts";
 import type { KvStore } from "../../store/kv.ts";
 import { openMemory } from "../../store/memory.ts";
+import type { Timing } from "../timing.ts";
 import { eventually, type Ovs } from "./ovs.ts";
 
 /** A flow as the compiler makes it: bytes of a flow-mod. */
@@ -42,20 +46,28 @@ export const numbered = (n: number, to = 1, table = 0): Flow =>
 
 export interface Wanted {
   readonly flows?: readonly Flow[];
-  readonly meters?: readonly Meter[];
-  readonly ports?: readonly OvsPort[];
+  readonly items?: readonly Item[];
+  readonly rows?: readonly DesiredRow[];
+  readonly patches?: readonly OvsPatch[];
 }
+
+export const meter = (id: number, value: Meter): Item => ({ kind: "meter", id, text: canonicalText(value), value });
+export const group = (id: number, value: LoweredGroup): Item => ({ kind: "group", id, text: canonicalText(value), value });
+/** A tunnel port. */
+export const port = (name: string, type: string, options: Readonly<Record<string, string>>, ofport: number): DesiredRow => ({ table: "Port", key: name, columns: { interface: { type, options, ofport_request: ofport } } });
 
 interface State {
   flows: Map<string, Flow>;
-  meters: Map<number, Meter>;
-  ports: readonly OvsPort[];
+  items: Map<string, Item>;
+  rows: readonly DesiredRow[];
+  patches: readonly OvsPatch[];
 }
 
-const empty: State = { flows: new Map(), meters: new Map(), ports: [] };
+const empty: State = { flows: new Map(), items: new Map(), rows: [], patches: [] };
 
 export class WrittenDesired implements Desired {
   generation = 0;
+  readonly learnedTables: ReadonlySet<number> = new Set([200]);
   private readonly listeners = new Set<(delta: Delta) => void>();
   private states = new Map<string, State>();
   private readonly model: Model;
@@ -87,8 +99,9 @@ export class WrittenDesired implements Desired {
       const wanted = this.want(chassis, view);
       const now: State = {
         flows: new Map((wanted.flows ?? []).map((f) => [f.key, f])),
-        meters: new Map((wanted.meters ?? []).map((m) => [m.id, m])),
-        ports: wanted.ports ?? [],
+        items: new Map((wanted.items ?? []).map((i) => [`${i.kind} ${i.id}`, i])),
+        rows: wanted.rows ?? [],
+        patches: wanted.patches ?? [],
       };
       states.set(chassis.id, now);
       const before = this.states.get(chassis.id) ?? empty;
@@ -97,11 +110,11 @@ export class WrittenDesired implements Desired {
         add,
         changed: new Set(add.filter((f) => before.flows.has(f.key))),
         remove: [...before.flows.values()].filter((f) => !now.flows.has(f.key)),
-        addMeters: [...now.meters.values()].filter((m) => JSON.stringify(before.meters.get(m.id)) !== JSON.stringify(m)),
-        removeMeters: [...before.meters.values()].filter((m) => !now.meters.has(m.id)),
-        portsChanged: JSON.stringify(before.ports) !== JSON.stringify(now.ports),
+        addItems: [...now.items].filter(([key, i]) => before.items.get(key)?.text !== i.text).map(([, i]) => i),
+        removeItems: [...before.items].filter(([key]) => !now.items.has(key)).map(([, i]) => i),
+        rowsChanged: JSON.stringify([before.rows, before.patches]) !== JSON.stringify([now.rows, now.patches]),
       };
-      if (delta.add.length + delta.remove.length + delta.addMeters.length + delta.removeMeters.length > 0 || delta.portsChanged) deltas.set(chassis.id, delta);
+      if (delta.add.length + delta.remove.length + delta.addItems.length + delta.removeItems.length > 0 || delta.rowsChanged) deltas.set(chassis.id, delta);
     }
     this.states = states;
     this.generation = this.model.generation;
@@ -111,11 +124,14 @@ export class WrittenDesired implements Desired {
   flowsOf(chassis: string): Iterable<Flow> {
     return this.states.get(chassis)?.flows.values() ?? [];
   }
-  metersOf(chassis: string): Iterable<Meter> {
-    return this.states.get(chassis)?.meters.values() ?? [];
+  itemsOf(chassis: string): Iterable<Item> {
+    return this.states.get(chassis)?.items.values() ?? [];
   }
-  portsOf(chassis: string): Iterable<OvsPort> {
-    return this.states.get(chassis)?.ports ?? [];
+  rowsOf(chassis: string): Iterable<DesiredRow> {
+    return this.states.get(chassis)?.rows ?? [];
+  }
+  patchesOf(chassis: string): Iterable<OvsPatch> {
+    return this.states.get(chassis)?.patches ?? [];
   }
   onDelta(listener: (delta: Delta) => void): () => void {
     this.listeners.add(listener);
@@ -143,6 +159,7 @@ export interface WorldOptions {
   readonly want?: (chassis: Readonly<Chassis>, view: ReadView) => Wanted;
   readonly config?: Partial<SouthboundConfig>;
   readonly apps?: readonly App[];
+  readonly timing?: Timing;
   readonly onPacketIn?: (packet: SwitchPacketIn) => readonly PacketOut[];
   /** Of an earlier world: what was stored is there again. */
   readonly store?: KvStore;
@@ -168,7 +185,7 @@ export class World {
 
   static async start(options: WorldOptions = {}): Promise<World> {
     const store = options.store ?? openMemory();
-    const model = await Model.open(store, [chassisTable, vifTable]);
+    const model = await Model.open(store, allTables([]).filter((t) => !t.derived));
     const desired = new WrittenDesired(model, options.want ?? (() => ({})));
     const log: LogLine[] = [];
     const metrics = new Metrics();
@@ -178,6 +195,9 @@ export class World {
       apps: options.apps ?? [],
       metrics,
       log: recorder(log),
+      guard: hookGuard(recorder(log)),
+      timing: options.timing,
+      resourcesOf: (flow) => [{ type: "port", id: `of table ${flow.table}` }],
       onPacketIn: options.onPacketIn ?? (() => []),
       config: {
         openflow: { host: "127.0.0.1", port: options.ports?.openflow ?? 0 },

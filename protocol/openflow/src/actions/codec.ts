@@ -15,7 +15,7 @@ import { decodeParts, encodeParts, mustBeZero } from "../layout/layout.ts";
 import { decodeLearn, encodeLearn } from "./learn.ts";
 import { readHeader, writeHeader } from "../match/oxm.ts";
 import { judged, judging, type DecodeOptions } from "../wire/strict.ts";
-import { writeU16, writeU32 } from "../match/value.ts";
+import { port16, whole, writeU16, writeU32 } from "../match/value.ts";
 
 type Obj = Record<string, unknown>;
 
@@ -27,19 +27,14 @@ export function encodeActions(buf: Buffer, off: number, actions: readonly Action
   return off;
 }
 
-/** 16-bit port numbers of Nicira actions. */
-function port16(port: number): number {
-  return port >= 0xffffff00 ? port & 0xffff : port;
-}
-
 function encodeAction(buf: Buffer, off: number, action: Action): number {
   room(buf, off);
   switch (action.type) {
     case "output":
-      if (action.port >>> 0 !== action.port) throw badValue(`output: no port ${action.port}`);
+      if (typeof action.port !== "number" || action.port >>> 0 !== action.port) throw badValue(`output: no port ${String(action.port)}`);
       writeU32(buf, off, 16);
       writeU32(buf, off + 4, action.port);
-      writeU16(buf, off + 8, action.max_len ?? (action.port === ports.CONTROLLER ? 0xffff : 0));
+      writeU16(buf, off + 8, whole(action.max_len ?? (action.port === ports.CONTROLLER ? 0xffff : 0), 0xffff, "max_len"));
       writeU16(buf, off + 10, 0);
       writeU32(buf, off + 12, 0);
       return off + 16;
@@ -53,8 +48,8 @@ function encodeAction(buf: Buffer, off: number, action: Action): number {
       return action.onf === true ? encodeCopyField(buf, off, action.src, action.dst) : encodeRow(buf, off, action);
     case "resubmit": {
       const pos = nicira(buf, off, action.table === undefined && action.ct !== true ? 1 : action.ct === true ? 44 : 14);
-      writeU16(buf, pos, port16(action.in_port ?? 0xfff8));
-      writeU32(buf, pos + 2, (action.table ?? (action.ct === true ? 255 : 0)) << 24);
+      writeU16(buf, pos, port16(action.in_port ?? 0xfff8, "in_port"));
+      writeU32(buf, pos + 2, whole(action.table ?? (action.ct === true ? 255 : 0), 0xff, "table") << 24);
       writeU16(buf, off + 2, 16);
       return off + 16;
     }
@@ -79,7 +74,7 @@ function encodeAction(buf: Buffer, off: number, action: Action): number {
     }
     case "experimenter": {
       writeU16(buf, off, 0xffff);
-      writeU32(buf, off + 4, action.experimenter);
+      writeU32(buf, off + 4, whole(action.experimenter, 0xffffffff, "experimenter"));
       const data = action.data ?? new Uint8Array(0);
       buf.set(data, off + 8);
       return finish(buf, off, off + 8 + data.length);
@@ -106,8 +101,8 @@ function encodeCopyField(buf: Buffer, off: number, src: SubField, dst: SubField)
   writeU16(buf, off, 0xffff);
   writeU32(buf, off + 4, ONF_VENDOR);
   writeU32(buf, off + 8, COPY_FIELD << 16);
-  writeU16(buf, off + 12, dst.bits);
-  writeU16(buf, off + 14, src.ofs);
+  writeU16(buf, off + 12, subfield({ dst }, "dst").bits);
+  writeU16(buf, off + 14, subfield({ src }, "src").ofs);
   writeU16(buf, off + 16, dst.ofs);
   writeU16(buf, off + 18, 0);
   let end = off + 20;

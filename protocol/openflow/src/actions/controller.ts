@@ -3,9 +3,10 @@
 import { finish, nicira } from "./parts.ts";
 import { malformed, refusal, truncated } from "../wire/errors.ts";
 import { mustBeZero } from "../layout/layout.ts";
+import { checkProperty } from "../layout/properties.ts";
 import { pad8 } from "../match/match.ts";
 import { judging } from "../wire/strict.ts";
-import { writeU16, writeU32 } from "../match/value.ts";
+import { whole, writeU16, writeU32 } from "../match/value.ts";
 
 export interface ControllerAction {
   readonly type: "controller";
@@ -22,11 +23,13 @@ export interface ControllerAction {
 const NO_METER = 0xffffffff;
 
 export function encodeController(buf: Buffer, off: number, action: ControllerAction): number {
-  const reason = action.reason ?? 1;
+  const reason = whole(action.reason ?? 1, 0xff, "reason");
+  const maxLen = whole(action.max_len ?? 0xffff, 0xffff, "max_len");
+  const controllerId = whole(action.controller_id ?? 0, 0xffff, "controller_id");
   if (action.userdata === undefined && action.pause !== true && action.meter_id === undefined && action.form === undefined) {
     const pos = nicira(buf, off, 20);
-    writeU16(buf, pos, action.max_len ?? 0xffff);
-    writeU16(buf, pos + 2, action.controller_id ?? 0);
+    writeU16(buf, pos, maxLen);
+    writeU16(buf, pos + 2, controllerId);
     buf[pos + 4] = reason;
     buf[pos + 5] = 0;
     writeU16(buf, off + 2, 16);
@@ -43,13 +46,13 @@ export function encodeController(buf: Buffer, off: number, action: ControllerAct
     write(pos + 4);
     pos = pad8(buf, pos, pos + 4 + length);
   };
-  if ((action.max_len ?? 0xffff) !== 0xffff) property(0, 4, (at) => writeU16(buf, at, action.max_len!));
-  if ((action.controller_id ?? 0) !== 0) property(1, 4, (at) => writeU16(buf, at, action.controller_id!));
+  if (maxLen !== 0xffff) property(0, 4, (at) => writeU16(buf, at, maxLen));
+  if (controllerId !== 0) property(1, 4, (at) => writeU16(buf, at, controllerId));
   if (reason !== 1) property(2, 1, (at) => (buf[at] = reason));
   const userdata = action.userdata;
   if (userdata !== undefined && userdata.length > 0) property(3, userdata.length, (at) => buf.set(userdata, at));
   if (action.pause === true) property(4, 0, () => undefined);
-  if (action.meter_id !== undefined && action.meter_id !== NO_METER) property(5, 4, (at) => writeU32(buf, at, action.meter_id!));
+  if (action.meter_id !== undefined && action.meter_id !== NO_METER) property(5, 4, (at) => writeU32(buf, at, whole(action.meter_id!, 0xffffffff, "meter_id")));
   return finish(buf, off, pos);
 }
 
@@ -59,6 +62,7 @@ export function decodeController(buf: Buffer, off: number): ControllerAction {
 
 /** Bytes of each property with its head of four; userdata takes any, pause none. */
 const SIZES = [6, 6, 5, 4, 4, 8];
+const JUDGEMENT = { badType: "OFPBPC_BAD_TYPE" } as const;
 const USERDATA = 3;
 const PAUSE = 4;
 
@@ -71,7 +75,8 @@ export function decodeController2(buf: Buffer, off: number, end: number): Contro
     const length = buf.readUInt16BE(pos + 2);
     if (length < 4 || pos + ((length + 7) & ~7) > end) throw malformed(pos + 2, `controller property of ${length} bytes`, "OFPBPC_BAD_LEN");
     const size = SIZES[type];
-    if (size === undefined) throw refusal("OFPBPC_BAD_TYPE", pos, `controller property ${type}`);
+    checkProperty(buf, pos, size !== undefined, JUDGEMENT);
+    if (size === undefined) throw refusal(JUDGEMENT.badType, pos, `controller property ${type}`);
     // More than it takes is let pass: 16 bits come in four bytes, and some count the padding.
     if (length < size) throw malformed(pos + 2, `controller property of ${length} bytes`, "OFPBPC_BAD_LEN");
     if (type === 0) action.max_len = buf.readUInt16BE(pos + 4);

@@ -1,10 +1,10 @@
 // The connection tracking actions ct and nat. What ct executes are actions again; the lists are read and written by actions.ts,
 // which hands its functions in.
 
-import { checked, finish, nicira, readNxmHeader, subfield, writeNxmHeader, type SubField } from "./parts.ts";
+import { checked, finish, nicira, rangeOf, readNxmHeader, subfield, writeNxmHeader, type SubField } from "./parts.ts";
 import { badValue, refusal, truncated } from "../wire/errors.ts";
 import { judging } from "../wire/strict.ts";
-import { ipv4Text, ipv6Text, writeIpv4, writeIpv6, writeU16, writeU32 } from "../match/value.ts";
+import { ipv4Text, ipv6Text, writeIpv4, writeIpv6, whole, writeU16, writeU32 } from "../match/value.ts";
 
 /** Source or destination translation; without `kind`, that of the connection, in whichever direction. */
 export interface Nat {
@@ -48,13 +48,13 @@ export function encodeCt<A>(buf: Buffer, off: number, action: CtAction<A>, encod
   if (typeof action.zone === "object") {
     const zone = subfield({ zone: action.zone }, "zone");
     writeNxmHeader(buf, pos + 2, zone);
-    writeU16(buf, pos + 6, (zone.ofs << 6) | (zone.bits - 1));
+    writeU16(buf, pos + 6, rangeOf(zone, "zone"));
   } else {
     writeU32(buf, pos + 2, 0);
-    writeU16(buf, pos + 6, action.zone ?? 0);
+    writeU16(buf, pos + 6, whole(action.zone ?? 0, 0xffff, "zone"));
   }
-  writeU32(buf, pos + 8, (action.table ?? 255) << 24);
-  writeU16(buf, pos + 12, action.alg ?? 0);
+  writeU32(buf, pos + 8, whole(action.table ?? 255, 0xff, "table") << 24);
+  writeU16(buf, pos + 12, whole(action.alg ?? 0, 0xffff, "alg"));
   let end = pos + 14;
   if (action.nat !== undefined) end = encodeNat(buf, end, action.nat);
   if (action.exec !== undefined) end = encodeList(buf, end, action.exec);
@@ -137,9 +137,9 @@ export function encodeNat(buf: Buffer, off: number, nat: Nat): number {
       end += 4;
     }
   }
-  for (const [port, bit] of [[nat.port_min, PORT_MIN], [nat.port_max, PORT_MAX]] as const) {
+  for (const [name, port, bit] of [["port_min", nat.port_min, PORT_MIN], ["port_max", nat.port_max, PORT_MAX]] as const) {
     if (port === undefined) continue;
-    writeU16(buf, end, port);
+    writeU16(buf, end, whole(port, 0xffff, name));
     present |= bit;
     end += 2;
   }

@@ -4,7 +4,7 @@ import { finish, nicira } from "./parts.ts";
 import { badValue, refusal, truncated } from "../wire/errors.ts";
 import { pad8 } from "../match/match.ts";
 import { judging } from "../wire/strict.ts";
-import { writeU16, writeU32 } from "../match/value.ts";
+import { whole, writeU16, writeU32 } from "../match/value.ts";
 
 /** Properties exist for NSH only: its metadata type, and one TLV of metadata type 2. */
 export type EncapProperty =
@@ -28,8 +28,8 @@ const PACKET_TYPES = [0, 0x1894f, 0x18847, 0x18848];
 
 export function encodeEncap(buf: Buffer, off: number, action: EncapAction): number {
   let pos = nicira(buf, off, 46);
-  writeU16(buf, pos, action.hdr_size ?? 0);
-  writeU32(buf, pos + 2, action.new_pkt_type);
+  writeU16(buf, pos, whole(action.hdr_size ?? 0, 0xffff, "hdr_size"));
+  writeU32(buf, pos + 2, whole(action.new_pkt_type, 0xffffffff, "new_pkt_type"));
   pos += 6;
   for (const property of action.properties ?? []) pos = encodeProperty(buf, pos, property);
   return finish(buf, off, pos);
@@ -38,20 +38,20 @@ export function encodeEncap(buf: Buffer, off: number, action: EncapAction): numb
 function encodeProperty(buf: Buffer, pos: number, property: EncapProperty): number {
   const head = (propClass: number, type: number, length: number): void => {
     if (length > 0xff) throw badValue(`a property of ${length} bytes; encap takes 255`);
-    writeU16(buf, pos, propClass);
-    buf[pos + 2] = type;
+    writeU16(buf, pos, whole(propClass, 0xffff, "prop_class"));
+    buf[pos + 2] = whole(type, 0xff, "prop_type");
     buf[pos + 3] = length;
   };
   switch (property.type) {
     case "nsh_mdtype":
       head(NSH, MDTYPE, 5); // without its padding
-      buf[pos + 4] = property.md_type;
+      buf[pos + 4] = whole(property.md_type, 0xff, "md_type");
       return pad8(buf, pos, pos + 5);
     case "nsh_tlv": {
       const end = pad8(buf, pos, pos + 8 + property.value.length);
       head(NSH, TLV, end - pos); // with its padding
-      writeU16(buf, pos + 4, property.tlv_class);
-      buf[pos + 6] = property.tlv_type;
+      writeU16(buf, pos + 4, whole(property.tlv_class, 0xffff, "tlv_class"));
+      buf[pos + 6] = whole(property.tlv_type, 0xff, "tlv_type");
       buf[pos + 7] = property.value.length;
       buf.set(property.value, pos + 8);
       return end;

@@ -5,7 +5,7 @@ import { badValue, malformed, refusal, truncated } from "../wire/errors.ts";
 import { mustBeZero, writeU64, type U64 } from "../layout/layout.ts";
 import { readHeader, type OxmHeader } from "../match/oxm.ts";
 import { judging } from "../wire/strict.ts";
-import { readBig, writeU16, writeU32 } from "../match/value.ts";
+import { readBig, whole, writeU16, writeU32 } from "../match/value.ts";
 
 /** What a learned flow matches ("match"), does ("load") or outputs to ("output"); `src` is a field of the packet or a constant. */
 export interface LearnSpec {
@@ -31,24 +31,26 @@ const LEARN_TYPES = ["match", "load", "output"] as const;
 export function encodeLearn(buf: Buffer, off: number, action: LearnAction): number {
   const two = action.limit !== undefined || action.result_dst !== undefined;
   let pos = nicira(buf, off, two ? 45 : 16);
-  writeU16(buf, pos, action.idle_timeout ?? 0);
-  writeU16(buf, pos + 2, action.hard_timeout ?? 0);
-  writeU16(buf, pos + 4, action.priority ?? 32768);
+  writeU16(buf, pos, whole(action.idle_timeout ?? 0, 0xffff, "idle_timeout"));
+  writeU16(buf, pos + 2, whole(action.hard_timeout ?? 0, 0xffff, "hard_timeout"));
+  writeU16(buf, pos + 4, whole(action.priority ?? 32768, 0xffff, "priority"));
   writeU64(buf, pos + 6, action.cookie ?? 0, "cookie");
-  writeU16(buf, pos + 14, (action.flags ?? 0) | (action.result_dst === undefined ? 0 : 4));
-  buf[pos + 16] = action.table_id ?? 1;
+  writeU16(buf, pos + 14, whole(action.flags ?? 0, 0xffff, "flags") | (action.result_dst === undefined ? 0 : 4));
+  buf[pos + 16] = whole(action.table_id ?? 1, 0xff, "table_id");
   buf[pos + 17] = 0;
-  writeU16(buf, pos + 18, action.fin_idle_timeout ?? 0);
-  writeU16(buf, pos + 20, action.fin_hard_timeout ?? 0);
+  writeU16(buf, pos + 18, whole(action.fin_idle_timeout ?? 0, 0xffff, "fin_idle_timeout"));
+  writeU16(buf, pos + 20, whole(action.fin_hard_timeout ?? 0, 0xffff, "fin_hard_timeout"));
   pos += 22;
   if (two) {
-    writeU32(buf, pos, action.limit ?? 0);
-    writeU32(buf, pos + 4, (action.result_dst?.ofs ?? 0) << 16);
+    writeU32(buf, pos, whole(action.limit ?? 0, 0xffffffff, "limit"));
+    const result = action.result_dst === undefined ? undefined : subfield({ result_dst: action.result_dst }, "result_dst");
+    writeU32(buf, pos + 4, (result?.ofs ?? 0) << 16);
     pos += 8;
-    if (action.result_dst !== undefined) pos = writeNxmHeader(buf, pos, action.result_dst);
+    if (result !== undefined) pos = writeNxmHeader(buf, pos, result);
   }
   for (const spec of action.specs) {
-    const constant = typeof spec.src !== "object";
+    const constant = typeof spec.src !== "object" || spec.src === null;
+    for (const part of [spec.src, spec.dst]) if (typeof part === "object") subfield({ learn: part }, "learn");
     const bits = spec.dst?.bits ?? (typeof spec.src === "object" ? spec.src.bits : 16);
     const kind = LEARN_TYPES.indexOf(spec.type);
     writeU16(buf, pos, bits | (constant ? 1 << 13 : 0) | (kind << 11));
@@ -56,8 +58,9 @@ export function encodeLearn(buf: Buffer, off: number, action: LearnAction): numb
     if (typeof spec.src === "object") pos = learnField(buf, pos, spec.src);
     else {
       const bytes = 2 * Math.ceil(bits / 16);
+      if (typeof spec.src !== "bigint" && !Number.isSafeInteger(spec.src)) throw badValue(`learn: ${String(spec.src)} is no src`);
       let value = BigInt(spec.src);
-      if (value >> BigInt(bits) !== 0n) throw badValue(`learn: ${value} does not fit ${bits} bits`);
+      if (value >> BigInt(bits) !== 0n) throw badValue(`learn: ${value} does not fit ${bits} bits of ${spec.dst?.field ?? "src"}`);
       for (let i = bytes - 1; i >= 0; i--) {
         buf[pos + i] = Number(value & 0xffn);
         value >>= 8n;

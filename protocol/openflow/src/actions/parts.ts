@@ -6,7 +6,7 @@ import type { Part } from "../layout/layout.ts";
 import { pad8 } from "../match/match.ts";
 import { readHeader, writeHeader, type OxmHeader } from "../match/oxm.ts";
 import { judging } from "../wire/strict.ts";
-import { writeU16, writeU32 } from "../match/value.ts";
+import { whole, writeU16, writeU32 } from "../match/value.ts";
 
 /** Bits `ofs` to `ofs + bits - 1` of a field, 0 the lowest. */
 export interface SubField {
@@ -27,6 +27,8 @@ export interface Draft {
   length?: number;
 }
 
+const MAX_TUN_METADATA = 124;
+
 /** All bits of a field. */
 export function wholeField(name: FieldName): SubField {
   return { field: name, ofs: 0, bits: fields[name].bits };
@@ -37,13 +39,18 @@ export function subfield(obj: Readonly<Record<string, unknown>>, name: string): 
   const sub = obj[name] as SubField | undefined;
   const field = sub === undefined ? undefined : fieldByName.get(sub.field);
   if (sub === undefined || field === undefined) throw badValue(`${name} takes a part of a field`);
-  if (!(sub.ofs >= 0 && sub.bits > 0) || (field.bits > 0 && sub.ofs + sub.bits > field.bytes * 8)) {
-    throw badValue(`${sub.field} has no bits ${sub.ofs}..${sub.ofs + sub.bits - 1}`);
+  if (!Number.isInteger(sub.ofs) || !Number.isInteger(sub.bits) || sub.ofs < 0 || sub.bits <= 0 || sub.ofs + sub.bits > MAX_TUN_METADATA * 8 || (field.bits > 0 && sub.ofs + sub.bits > field.bytes * 8)) {
+    throw badValue(`${name}: ${sub.field} has no ${String(sub.bits)} bits from ${String(sub.ofs)} on`);
   }
+  if (sub.length !== undefined) whole(sub.length, MAX_TUN_METADATA, `${name}: length of ${sub.field}`);
   return sub;
 }
 
-const MAX_TUN_METADATA = 124;
+/** `ofs` and `bits` in one number, which takes up to 64 bits. */
+export function rangeOf(sub: SubField, name: string): number {
+  if (sub.bits > 64) throw badValue(`${name}: ${sub.bits} bits of ${sub.field}; at most 64 have a form`);
+  return (sub.ofs << 6) | (sub.bits - 1);
+}
 
 /** NXM header of the field. */
 export function writeNxmHeader(buf: Buffer, off: number, sub: SubField): number {
@@ -103,7 +110,7 @@ export function ofsBits<N extends string>(name: N): Part<Named<N, SubField>> {
     name, size: 2,
     encode(buf, off, obj) {
       const sub = subfield(obj, name);
-      writeU16(buf, off, (sub.ofs << 6) | (sub.bits - 1));
+      writeU16(buf, off, rangeOf(sub, name));
       return off + 2;
     },
     decode(buf, off, _end, obj) {

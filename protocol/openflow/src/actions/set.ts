@@ -22,10 +22,12 @@ export function encodeSetField(buf: Buffer, off: number, name: FieldName, value:
   if (field === undefined) throw badValue(`no field ${name}`);
   if (mask !== undefined) {
     const bits = toBig(field, mask);
+    if (field.bits > 0 && bits >> BigInt(field.bits) !== 0n) throw badValue(`${name}: the mask ${String(mask)} has more than ${field.bits} bits`);
     if (bits !== (1n << BigInt(field.bits)) - 1n) {
+      const whole = toBig(field, value);
+      if (field.bits > 0 && whole >> BigInt(field.bits) !== 0n) throw badValue(`${name}: ${String(value)} has more than ${field.bits} bits`);
       if (needsLoad2(field)) return encodeLoad2(buf, off, field, value, mask);
       // OpenFlow 1.3 has no masked set_field: one load for each run of ones.
-      const whole = toBig(field, value);
       for (let ofs = 0; ofs < field.bits; ) {
         let run = 0;
         while (run < 64 && ofs + run < field.bits && (bits >> BigInt(ofs + run)) & 1n) run++;
@@ -48,7 +50,11 @@ const POWERS = Array.from({ length: 65 }, (_, bits) => 2 ** bits);
 
 /** Writes one load action; returns the offset after it. */
 export function encodeLoad(buf: Buffer, off: number, dst: SubField, value: number | bigint): number {
-  const field = fieldByName.get(dst.field)!;
+  const field = fieldByName.get(dst.field);
+  if (field === undefined) throw badValue(`load: no field ${dst.field as string}`);
+  const { ofs, bits: width } = dst;
+  if (!Number.isInteger(ofs) || !Number.isInteger(width) || ofs < 0 || width <= 0 || (field.bytes > 0 && ofs + width > field.bytes * 8)) throw badValue(`load: ${dst.field} has no ${String(width)} bits from ${String(ofs)} on`);
+  if (typeof value === "number" ? !Number.isSafeInteger(value) || value < 0 : typeof value !== "bigint" || value < 0n) throw badValue(`load: ${String(value)} is no value of ${dst.field}`);
   if (needsLoad2(field)) {
     const ones = ((1n << BigInt(dst.bits)) - 1n) << BigInt(dst.ofs);
     const shifted = BigInt(value) << BigInt(dst.ofs);
@@ -58,8 +64,8 @@ export function encodeLoad(buf: Buffer, off: number, dst: SubField, value: numbe
     const wire = (bits: bigint): FieldValue => (field.bytes !== 0 ? bits : Buffer.from(bits.toString(16).padStart(2 * length, "0"), "hex"));
     return encodeLoad2(buf, off, field, wire(shifted), dst.bits === length * 8 ? undefined : wire(ones));
   }
-  if (dst.bits > 64) throw badValue(`load takes at most 64 bits, got ${dst.bits}`);
-  if (typeof value === "number" || dst.bits < 53 ? Number(value) >= POWERS[dst.bits]! : value >> BigInt(dst.bits) !== 0n) throw badValue(`load: ${value} does not fit ${dst.bits} bits`);
+  if (dst.bits > 64) throw badValue(`load takes at most 64 bits, got ${dst.bits} of ${dst.field}`);
+  if (typeof value === "number" || dst.bits < 53 ? Number(value) >= POWERS[dst.bits]! : value >> BigInt(dst.bits) !== 0n) throw badValue(`load: ${value} does not fit ${dst.bits} bits of ${dst.field}`);
   const pos = nicira(buf, off, 7);
   writeU16(buf, pos, (dst.ofs << 6) | (dst.bits - 1));
   writeNxmHeader(buf, pos + 2, dst);

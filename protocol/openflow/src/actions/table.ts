@@ -5,7 +5,7 @@ import { half, header, nxmHeader, ofsBits, subfield, wholeHeader, writeNxmHeader
 import { NX_VENDOR, refusal, truncated } from "../wire/errors.ts";
 import { ipv4, mac, mustBeZero, pad, rest, slack, u16, u32, u64, u8, zeros, type Part, type Shape } from "../layout/layout.ts";
 import { judging } from "../wire/strict.ts";
-import { writeU16, writeU32 } from "../match/value.ts";
+import { whole, writeU16, writeU32 } from "../match/value.ts";
 
 /** 16-bit numbers, as many as `n_` counts; the count comes first, four zeroes between. */
 const counterIds: Part<{ ids: readonly number[] }> = {
@@ -14,7 +14,7 @@ const counterIds: Part<{ ids: readonly number[] }> = {
     const ids = obj["ids"] as readonly number[];
     writeU16(buf, off, ids.length);
     writeU32(buf, off + 2, 0);
-    for (let i = 0; i < ids.length; i++) writeU16(buf, off + 6 + i * 2, ids[i]!);
+    for (let i = 0; i < ids.length; i++) writeU16(buf, off + 6 + i * 2, whole(ids[i]!, 0xffff, "ids"));
     return off + 6 + ids.length * 2;
   },
   decode(buf, off, end, obj) {
@@ -33,10 +33,10 @@ const members: Part<{ algorithm: number; fields: number; basis: number; member_t
   name: "members", size: 22,
   encode(buf, off, obj) {
     const list = obj["members"] as readonly number[];
-    writeU16(buf, off, obj["algorithm"] as number);
-    writeU16(buf, off + 2, obj["fields"] as number);
-    writeU16(buf, off + 4, obj["basis"] as number);
-    writeU32(buf, off + 6, (obj["member_type"] as number | undefined) ?? 2);
+    writeU16(buf, off, whole(obj["algorithm"] as number, 0xffff, "algorithm"));
+    writeU16(buf, off + 2, whole(obj["fields"] as number, 0xffff, "fields"));
+    writeU16(buf, off + 4, whole(obj["basis"] as number, 0xffff, "basis"));
+    writeU32(buf, off + 6, whole((obj["member_type"] as number | undefined) ?? 2, 0xffffffff, "member_type"));
     writeU16(buf, off + 10, list.length);
     buf.fill(0, off + 12, off + 22);
     if (obj["dst"] !== undefined) {
@@ -44,7 +44,7 @@ const members: Part<{ algorithm: number; fields: number; basis: number; member_t
       writeNxmHeader(buf, off + 14, subfield(obj, "dst"));
       writeU32(buf, off + 18, 0);
     }
-    for (let i = 0; i < list.length; i++) writeU16(buf, off + 22 + i * 2, list[i]!);
+    for (let i = 0; i < list.length; i++) writeU16(buf, off + 22 + i * 2, whole(list[i]!, 0xffff, "members"));
     return off + 22 + list.length * 2;
   },
   decode(buf, off, end, obj) {

@@ -3,6 +3,8 @@
 //
 // Sending never queues without bound: what exceeds maxQueuedBytes closes the connection. Senders of much data await
 // drained() now and then; bundle() does so itself.
+//
+// Over 400 lines: one state machine, from handshake to close, whose parts share the pending requests and the socket.
 
 import { EventEmitter } from "node:events";
 import type { Socket } from "node:net";
@@ -33,6 +35,11 @@ export interface ConnectionOptions {
 export interface BundleOptions {
   /** Milliseconds for the switch to commit. */
   readonly timeoutMs?: number;
+  /**
+   * Called for each message that the switch refuses, with its position in `index`. With it the rest is added even so, to learn of
+   * all that are refused when they are added; nothing is applied then. What only the commit refuses comes one at a time.
+   */
+  readonly onRefused?: (error: OpenFlowError) => void;
 }
 
 /** A complete OpenFlow message within a buffer. Its xid is of no account. */
@@ -112,6 +119,7 @@ interface OpenBundle {
   readonly base: number;
   count: number;
   refused: OpenFlowError | undefined;
+  readonly onRefused: ((error: OpenFlowError) => void) | undefined;
 }
 
 export class OpenFlowConnection extends EventEmitter<ConnectionEvents> {
@@ -345,7 +353,9 @@ export class OpenFlowConnection extends EventEmitter<ConnectionEvents> {
     if (bundle !== undefined && xid >= BUNDLE_XIDS) {
       const index = ((xid - BUNDLE_XIDS - bundle.base) & 0x7fffffff) >>> 0;
       if (index < bundle.count) {
-        bundle.refused ??= peerError(message, index);
+        const error = peerError(message, index);
+        bundle.refused ??= error;
+        bundle.onRefused?.(error);
         return;
       }
     }
@@ -484,15 +494,15 @@ export class OpenFlowConnection extends EventEmitter<ConnectionEvents> {
    * position in `index`; then nothing has been applied.
    */
   bundle(messages: Iterable<Slice | Buffer> | AsyncIterable<Slice | Buffer>, options: BundleOptions = {}): Promise<void> {
-    const run = this.bundleTail.then(() => this.runBundle(messages, options.timeoutMs ?? 60_000));
+    const run = this.bundleTail.then(() => this.runBundle(messages, options.timeoutMs ?? 60_000, options.onRefused));
     this.bundleTail = run.catch(() => undefined);
     return run;
   }
 
-  private async runBundle(messages: Iterable<Slice | Buffer> | AsyncIterable<Slice | Buffer>, timeoutMs: number): Promise<void> {
+  private async runBundle(messages: Iterable<Slice | Buffer> | AsyncIterable<Slice | Buffer>, timeoutMs: number, onRefused: BundleOptions["onRefused"]): Promise<void> {
     const id = this.nextBundleId;
     this.nextBundleId = id === 0xffffffff ? 1 : id + 1;
-    const bundle: OpenBundle = { base: this.nextBundleXid, count: 0, refused: undefined };
+    const bundle: OpenBundle = { base: this.nextBundleXid, count: 0, refused: undefined, onRefused };
     this.bundle_ = bundle;
     const control = (ctrl_type: "open_request" | "close_request" | "commit_request" | "discard_request"): Promise<unknown> =>
       this.request({ type: "bundle_control", bundle_id: id, ctrl_type, flags: BUNDLE_FLAGS }, timeoutMs);
@@ -568,7 +578,7 @@ export class OpenFlowConnection extends EventEmitter<ConnectionEvents> {
     };
     if (Symbol.asyncIterator in messages) {
       for await (const item of messages) {
-        if (bundle.refused !== undefined || refused.open !== undefined) break;
+        if ((bundle.refused !== undefined && bundle.onRefused === undefined) || refused.open !== undefined) break;
         await next(item);
       }
     } else {
@@ -576,7 +586,7 @@ export class OpenFlowConnection extends EventEmitter<ConnectionEvents> {
         const wait = next(item);
         if (wait === undefined) continue;
         await wait;
-        if (bundle.refused !== undefined || refused.open !== undefined) break;
+        if ((bundle.refused !== undefined && bundle.onRefused === undefined) || refused.open !== undefined) break;
       }
     }
     await flush();

@@ -274,4 +274,17 @@ describe.skipIf(!ovsInstalled)("a real Open vSwitch", () => {
     expect(reply.flow_count).toBe(0);
     await conn.bundle([good]);
   });
+
+  test("onRefused gets each message that is refused when it is added, and nothing is applied", async () => {
+    await conn.bundle([flowMod({ command: "delete" })]);
+    const messages = Array.from({ length: 3000 }, (_, i) => flowMod({ match: i % 3 === 1 ? { ip_proto: 6, eth_type: 0x0806 } : { reg0: i } }));
+    const refused: (number | undefined)[] = [];
+    const error = await conn.bundle(messages, { onRefused: ({ index }) => refused.push(index) }).then(() => undefined, (e: unknown) => e);
+    expect(error).toMatchObject({ code: "OF_PEER_ERROR", errorName: "OFPBMC_BAD_PREREQ", index: 1 });
+    expect(refused).toEqual(Array.from({ length: 1000 }, (_, i) => 3 * i + 1));
+    expect((await conn.request({ type: "multipart_request", kind: "aggregate", match: {} })).flow_count).toBe(0);
+    await conn.bundle(messages.filter((_, i) => i % 3 !== 1), { onRefused: () => expect.unreachable() });
+    expect((await conn.request({ type: "multipart_request", kind: "aggregate", match: {} })).flow_count).toBe(2000);
+    await conn.bundle([flowMod({ command: "delete" })]);
+  });
 });

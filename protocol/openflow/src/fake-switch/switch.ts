@@ -7,6 +7,8 @@
 //     sw.connectTo({ host: "127.0.0.1", port: 6653 });
 //     sw.dump();   // ["priority=1,arp actions=NORMAL"]
 //     await sw.close();
+//
+// Over 400 lines: one class, with what a test does to a switch and what the switch answers.
 
 import { EventEmitter } from "node:events";
 import { connect, createServer, type Server, type Socket } from "node:net";

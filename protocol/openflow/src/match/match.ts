@@ -10,7 +10,7 @@ import { fieldByName, fieldOfHeader, fields, type Field, type FieldName } from "
 import { mustMatch } from "./check.ts";
 import { encodeLiteral, encodeNxmEntry, encodeOxm, hasLength, isMasked, parts, readOxm, type MatchValue, type OxmEntry } from "./oxm.ts";
 import { judged, judging, type DecodeOptions } from "../wire/strict.ts";
-import { writeU16 } from "./value.ts";
+import { port16, writeU16 } from "./value.ts";
 
 export type Match = { readonly [K in FieldName]?: MatchValue };
 
@@ -73,11 +73,11 @@ export function encodeNxms(buf: Buffer, off: number, match: Match): number {
     const field = fields[name];
     if (field === undefined) throw badValue(`no field ${name}`);
     if (name === "vlan_vid" || name === "vlan_pcp" || name === "vlan_tci") {
-      const part = parts(field, value);
+      const part = within(field, value);
       const shift = name === "vlan_pcp" ? 13n : 0n;
       tci = { value: (tci?.value ?? 0n) | (part.value << shift), mask: (tci?.mask ?? 0n) | (part.mask << shift) };
-    } else if (name === "in_port") entries.push([field.order, fields.nxm_in_port, Number(parts(field, value).value & 0xffffn)]);
-    else if (name === "ip_dscp") entries.push([field.order, fields.ip_tos, Number(parts(field, value).value << 2n)]);
+    } else if (name === "in_port") entries.push([field.order, fields.nxm_in_port, port16(Number(within(field, value).value), "in_port")]);
+    else if (name === "ip_dscp") entries.push([field.order, fields.ip_tos, Number(within(field, value).value << 2n)]);
     else entries.push([field.order, field, value]);
   }
   if (tci !== undefined) entries.push([fields.vlan_vid.order, fields.vlan_tci, tci]);
@@ -111,6 +111,13 @@ export function decodeNxms(buf: Buffer, off: number, length: number): Match {
 
 // --- aliases in a match ---
 
+/** Value and mask of a field. @throws OpenFlowError OF_VALUE when the value has bits that the field has not */
+function within(field: Field, value: MatchValue): { value: bigint; mask: bigint } {
+  const both = parts(field, value);
+  if (both.value < 0n || both.mask < 0n || (field.bits > 0 && both.value >> BigInt(field.bits) !== 0n)) throw badValue(`${field.name}: ${both.value} has more than ${field.bits} bits`);
+  return both;
+}
+
 /** The same match in fields that have a place in it. */
 function spelledOut(match: Match, nxm = false): Match {
   const out: Record<string, MatchValue> = {};
@@ -131,26 +138,26 @@ function spelledOut(match: Match, nxm = false): Match {
     const family = /^(x+)reg(\d+)$/.exec(name);
     if (family !== null) {
       const words = family[1]!.length * 2;
-      const whole = parts(field, value);
+      const whole = within(field, value);
       for (let i = 0; i < words; i++) {
         const shift = BigInt((words - 1 - i) * 32);
         put(`reg${Number(family[2]) * words + i}`, (whole.value >> shift) & 0xffffffffn, (whole.mask >> shift) & 0xffffffffn);
       }
     } else if (name === "nxm_in_port") {
-      const { value: port } = parts(field, value);
+      const { value: port } = within(field, value);
       out["in_port"] = port >= 0xff00n ? port + 0xffff0000n : port;
     } else if (name === "vlan_tci" && !nxm) {
-      const { value: tci, mask } = parts(field, value);
+      const { value: tci, mask } = within(field, value);
       put("vlan_vid", tci & mask & 0x1fffn, mask & 0x1fffn);
       // Without a tag there is no priority to match on.
       if (mask >> 13n !== 0n && (tci & mask & 0x1fffn) !== 0n) out["vlan_pcp"] = Number((tci & mask) >> 13n);
     } else if (name === "ip_tos") {
-      const { value: tos } = parts(field, value);
+      const { value: tos } = within(field, value);
       if (tos & 3n) throw badValue("ip_tos: the lower two bits are ip_ecn");
       out["ip_dscp"] = Number(tos >> 2n);
     } else if (field.order >= FIRST_ALIAS && !nxm) throw badValue(`${name} is not part of a match`);
     else if (out[name] !== undefined) {
-      const whole = parts(field, value);
+      const whole = within(field, value);
       put(name, whole.value, whole.mask);
     } else out[name] = value;
   }
@@ -220,8 +227,8 @@ function encodeForm(buf: Buffer, off: number, match: Match, form: readonly (Entr
     const { name, field, header, experimenter } = entry;
     let value = match[name]!;
     if (field.name !== name) {
-      const port = Number(parts(fields[name], value).value);
-      value = name === "in_port" ? port & 0xffff : port << 2;
+      const number = Number(within(fields[name], value).value);
+      value = name === "in_port" ? port16(number, name) : number << 2;
     }
     off = encodeLiteral(buf, off, field, value, header, experimenter);
   }

@@ -49,6 +49,7 @@ function encodeEntry(buf: Buffer, off: number, field: Field, value: MatchValue, 
     const maskLength = writeValue(buf, pos + length, field, value.mask);
     if (maskLength !== length) throw badValue(`${field.name}: value and mask differ in length`);
     const unused = field.bytes * 8 - field.bits;
+    if (unused > 0 && tooWide(buf, pos, field)) throw badValue(`${field.name}: more than ${field.bits} bits`);
     let any = 0;
     // A field of variable length keeps its mask: how long the whole is only the TLV map tells.
     let missing = field.bytes === 0 ? 1 : 0;

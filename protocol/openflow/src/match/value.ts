@@ -34,6 +34,17 @@ export function writeValue(buf: Buffer, off: number, field: Field, value: FieldV
   return value.length;
 }
 
+/** A number as it is written in bits up to `limit`, at most 32. @throws OpenFlowError OF_VALUE naming it */
+export function whole(value: number, limit: number, name: string): number {
+  if (typeof value !== "number" || value >>> 0 !== value || value > limit) throw badValue(`${name}: ${String(value)} is not a whole number up to ${limit}`);
+  return value;
+}
+
+/** A port in the 16 bits that extensions have for it: reserved ones by their last digits. @throws OpenFlowError OF_VALUE naming it */
+export function port16(port: number, name: string): number {
+  return whole(port, 0xffffffff, name) >= 0xffffff00 ? port & 0xffff : whole(port, 0xffff, name);
+}
+
 const WIDTH = [0, 0x100, 0x10000, 0x1000000, 0x100000000];
 
 export function writeUint(buf: Buffer, off: number, bytes: number, value: number): void {

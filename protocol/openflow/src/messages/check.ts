@@ -6,6 +6,7 @@ import { errorName, malformed, refusal, truncated, type ErrorName } from "../wir
 import { fields, ports } from "../match/fields.ts";
 import { checkInstructions, type Instruction } from "./instructions.ts";
 import { check, type Part } from "../layout/layout.ts";
+import { checkProperty, meaning, type Judgement } from "../layout/properties.ts";
 import { decodeMatch, matchLength, type Match } from "../match/match.ts";
 import { isPort } from "../match/check.ts";
 import { isMasked, parts, readHeader, type MatchValue } from "../match/oxm.ts";
@@ -196,7 +197,7 @@ export function tlvMaps(limit: (obj: Obj) => number): Part {
 }
 
 /** The inner state of a paused packet; `off` is where its properties begin. */
-export function checkContinuation(buf: Buffer, off: number, end: number): void {
+export function checkContinuation(buf: Buffer, off: number, end: number, judgement: Judgement): void {
   const LEAST = [20, 4, 8, 4, 5, 16, 8, 8, 8];
   const EXACT = new Set([0, 2, 5, 8]);
   while (off < end) {
@@ -206,6 +207,7 @@ export function checkContinuation(buf: Buffer, off: number, end: number): void {
     const stop = off + ((length + 7) & ~7);
     if (length < 4 || stop > end) throw malformed(off + 2, `continuation property of ${length} bytes`, "OFPBPC_BAD_LEN");
     const least = LEAST[type];
+    checkProperty(buf, off, least !== undefined, judgement);
     if (least !== undefined && (length < least || (EXACT.has(type) && length !== least))) throw malformed(off + 2, `continuation property of ${length} bytes`, "OFPBPC_BAD_LEN");
     if (type === 1 && length - 4 > 128) throw malformed(off + 2, `a stack element of ${length - 4} bytes`, "OFPBPC_BAD_LEN");
     if (type === 6 || type === 7) decodeActions(buf, off + 8, length - 8);
@@ -230,12 +232,14 @@ export const tableHead = check((obj, _buf, off, end) => {
 /** After them. */
 export const tableTail = check((obj, _buf, off) => {
   const seen = new Set<string | number>();
-  for (const { type, tables, fields: oxms } of obj["properties"] as readonly Feature[]) {
+  for (const property of obj["properties"] as readonly Feature[]) {
+    const { type } = property;
     if (seen.has(type) && type !== "experimenter" && type !== "experimenter_miss" && !(Number(type) >= 32)) throw refusal("OFPTFFC_BAD_FEATURES", off, `${type} twice`);
     seen.add(type);
+    const { type: meant, tables, fields: oxms } = meaning(property);
     if (tables?.some(({ table_id: id }) => id === 0xff) === true) throw refusal("OFPBPC_BAD_VALUE", off, `${type}: table 255`);
     for (const { header, experimenter } of oxms ?? []) {
-      if (type !== "match" && (header & 0x100) !== 0 && isField(header, experimenter)) throw refusal("OFPBMC_BAD_MASK", off, `${type}: a masked field`);
+      if (meant !== "match" && (header & 0x100) !== 0 && isField(header, experimenter)) throw refusal("OFPBMC_BAD_MASK", off, `${type}: a masked field`);
     }
   }
   const missing = REQUIRED.filter((type) => !seen.has(type));

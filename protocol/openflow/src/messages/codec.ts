@@ -8,7 +8,7 @@ import { decodeParts, encodeParts, type Part, type Shape } from "../layout/layou
 import { checkBody, outdated } from "./check.ts";
 import { experimenterBody, experimenters, messages, multiparts, type Def, type ExpDef, type MultipartDef } from "./table.ts";
 import { judged, judging, type DecodeOptions } from "../wire/strict.ts";
-import { writeU16, writeU32 } from "../match/value.ts";
+import { whole, writeU16, writeU32 } from "../match/value.ts";
 
 type Obj = Record<string, unknown>;
 
@@ -78,7 +78,7 @@ export function encodeMessage(message: Message, xid: number): Buffer {
     const def = multiparts[message.kind] as AnyMultipart | undefined;
     if (def === undefined) throw badValue(`no multipart kind ${message.kind as string}`);
     code = message.type === "multipart_request" ? MULTIPART_REQUEST : MULTIPART_REPLY;
-    writeU16(scratch, 10, message.flags ?? 0);
+    writeU16(scratch, 10, whole(message.flags ?? 0, 0xffff, "flags"));
     writeU32(scratch, 12, (obj as { [PAD]?: number })[PAD] ?? 0);
     end = 16;
     if (def.vendor === undefined) writeU16(scratch, 8, def.code);
@@ -111,7 +111,7 @@ export function encodeMessage(message: Message, xid: number): Buffer {
   scratch[0] = OFP_VERSION;
   scratch[1] = code;
   writeU16(scratch, 2, end);
-  writeU32(scratch, 4, xid);
+  writeU32(scratch, 4, whole(xid, 0xffffffff, "xid"));
   return Buffer.from(scratch.subarray(0, end));
 }
 

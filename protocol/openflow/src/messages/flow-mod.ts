@@ -5,7 +5,7 @@ import { badValue, malformed, OpenFlowError, truncated } from "../wire/errors.ts
 import { ALL_TABLES, NO_BUFFER, ports } from "../match/fields.ts";
 import { writeU64, type U64 } from "../layout/layout.ts";
 import { encodeMatch, matchLength, type Match } from "../match/match.ts";
-import { writeU16, writeU32 } from "../match/value.ts";
+import { whole, writeU16, writeU32 } from "../match/value.ts";
 
 export const OFP_VERSION = 4;
 /** A message is at most this long: its length is 16 bits. */
@@ -54,15 +54,15 @@ export function encodeFlowMod(buf: Buffer, off: number, fm: FlowMod, xid = 0): n
   writeU32(buf, off + 4, xid);
   writeU64(buf, off + 8, fm.cookie ?? 0, "cookie");
   writeU64(buf, off + 16, fm.cookie_mask ?? 0, "cookie_mask");
-  buf[off + 24] = within(fm.table_id ?? (command >= 3 ? ALL_TABLES : 0), 0xff, "table_id");
+  buf[off + 24] = whole(fm.table_id ?? (command >= 3 ? ALL_TABLES : 0), 0xff, "table_id");
   buf[off + 25] = command;
-  writeU16(buf, off + 26, within(fm.idle_timeout ?? 0, 0xffff, "idle_timeout"));
-  writeU16(buf, off + 28, within(fm.hard_timeout ?? 0, 0xffff, "hard_timeout"));
-  writeU16(buf, off + 30, within(fm.priority ?? 0x8000, 0xffff, "priority"));
-  writeU32(buf, off + 32, fm.buffer_id ?? NO_BUFFER);
-  writeU32(buf, off + 36, fm.out_port ?? ports.ANY);
-  writeU32(buf, off + 40, fm.out_group ?? ports.ANY);
-  writeU32(buf, off + 44, (fm.flags ?? 0) << 16);
+  writeU16(buf, off + 26, whole(fm.idle_timeout ?? 0, 0xffff, "idle_timeout"));
+  writeU16(buf, off + 28, whole(fm.hard_timeout ?? 0, 0xffff, "hard_timeout"));
+  writeU16(buf, off + 30, whole(fm.priority ?? 0x8000, 0xffff, "priority"));
+  writeU32(buf, off + 32, whole(fm.buffer_id ?? NO_BUFFER, 0xffffffff, "buffer_id"));
+  writeU32(buf, off + 36, whole(fm.out_port ?? ports.ANY, 0xffffffff, "out_port"));
+  writeU32(buf, off + 40, whole(fm.out_group ?? ports.ANY, 0xffffffff, "out_group"));
+  writeU32(buf, off + 44, whole(fm.flags ?? 0, 0xffff, "flags") << 16);
   let end = encodeMatch(buf, off + FLOW_MOD_MATCH_OFFSET, fm.match);
   if (fm.instructions !== undefined) end = encodeInstructions(buf, end, fm.instructions);
   return finishFlowMod(buf, off, end);
@@ -76,12 +76,12 @@ export function encodeFlowModHead(buf: Buffer, off: number, tableId: number, pri
   if (off + FLOW_MOD_MATCH_OFFSET + 8 > buf.length) throw badValue("the buffer is too small");
   writeU32(buf, off, (OFP_VERSION << 24) | (FLOW_MOD << 16));
   writeU32(buf, off + 4, 0);
-  writeU32(buf, off + 8, cookieHi);
-  writeU32(buf, off + 12, cookieLo);
+  writeU32(buf, off + 8, whole(cookieHi, 0xffffffff, "cookie"));
+  writeU32(buf, off + 12, whole(cookieLo, 0xffffffff, "cookie"));
   writeU32(buf, off + 16, 0);
   writeU32(buf, off + 20, 0);
-  writeU32(buf, off + 24, within(tableId, 0xff, "table_id") << 24);
-  writeU32(buf, off + 28, within(priority, 0xffff, "priority"));
+  writeU32(buf, off + 24, whole(tableId, 0xff, "table_id") << 24);
+  writeU32(buf, off + 28, whole(priority, 0xffff, "priority"));
   writeU32(buf, off + 32, NO_BUFFER);
   writeU32(buf, off + 36, ports.ANY);
   writeU32(buf, off + 40, ports.ANY);
@@ -95,11 +95,6 @@ export function finishFlowMod(buf: Buffer, off: number, end: number): number {
   if (end > buf.length) throw badValue("the buffer is too small");
   writeU16(buf, off + 2, end - off);
   return end;
-}
-
-function within(value: number, limit: number, what: string): number {
-  if (value >>> 0 !== value || value > limit) throw badValue(`${what}: ${value} is not a whole number up to ${limit}`);
-  return value;
 }
 
 /** One entry of a flow statistics reply: numbers, and where its raw match and instructions are. Reused for the next entry. */

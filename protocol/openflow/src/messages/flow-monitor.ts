@@ -9,7 +9,7 @@ import { mustBeZero, writeU64, type Part, type U64 } from "../layout/layout.ts";
 import { decodeMatch, decodeNxms, encodeMatch, encodeNxms, matchLength, pad8, type Match } from "../match/match.ts";
 import { isPort } from "../match/check.ts";
 import { judging } from "../wire/strict.ts";
-import { writeU16, writeU32 } from "../match/value.ts";
+import { port16, whole, writeU16, writeU32 } from "../match/value.ts";
 
 type Obj = Record<string, unknown>;
 
@@ -65,10 +65,10 @@ export const flowMonitor: Part<{ monitors: readonly FlowMonitor[] }> = {
   name: "monitors", size: -1,
   encode(buf, off, obj) {
     for (const monitor of items(obj, "monitors") as FlowMonitor[]) {
-      writeU32(buf, off, monitor.id);
-      writeU16(buf, off + 4, monitor.flags);
-      writeU32(buf, off + 8, monitor.out_port ?? ports.ANY);
-      writeU32(buf, off + 12, (monitor.table_id ?? ALL_TABLES) << 24);
+      writeU32(buf, off, whole(monitor.id, 0xffffffff, "id"));
+      writeU16(buf, off + 4, whole(monitor.flags, 0xffff, "flags"));
+      writeU32(buf, off + 8, whole(monitor.out_port ?? ports.ANY, 0xffffffff, "out_port"));
+      writeU32(buf, off + 12, whole(monitor.table_id ?? ALL_TABLES, 0xff, "table_id") << 24);
       const end = encodeMatch(buf, off + 16, monitor.match);
       writeU16(buf, off + 6, (monitor as { [MATCH_LENGTH]?: number })[MATCH_LENGTH] ?? buf.readUInt16BE(off + 18));
       off = end;
@@ -101,10 +101,10 @@ export const nxFlowMonitor: Part<{ monitors: readonly FlowMonitor[] }> = {
   name: "monitors", size: -1,
   encode(buf, off, obj) {
     for (const monitor of items(obj, "monitors") as FlowMonitor[]) {
-      writeU32(buf, off, monitor.id);
-      writeU16(buf, off + 4, monitor.flags);
-      writeU16(buf, off + 6, (monitor.out_port ?? ports.ANY) & 0xffff);
-      writeU32(buf, off + 10, (monitor.table_id ?? ALL_TABLES) << 24);
+      writeU32(buf, off, whole(monitor.id, 0xffffffff, "id"));
+      writeU16(buf, off + 4, whole(monitor.flags, 0xffff, "flags"));
+      writeU16(buf, off + 6, port16(monitor.out_port ?? ports.ANY, "out_port"));
+      writeU32(buf, off + 10, whole(monitor.table_id ?? ALL_TABLES, 0xff, "table_id") << 24);
       writeU16(buf, off + 14, 0);
       const end = encodeNxms(buf, off + 16, monitor.match);
       writeU16(buf, off + 8, end - off - 16);
@@ -143,17 +143,17 @@ function updates<U>(content: Content): Part<{ updates: readonly U[] }> {
         const start = off;
         if (update["event"] === "abbrev") {
           writeU16(buf, off + 2, ABBREV);
-          writeU32(buf, off + 4, update["xid"] as number);
+          writeU32(buf, off + 4, whole(update["xid"] as number, 0xffffffff, "xid"));
           off += 8;
         } else {
           const event = EVENTS.indexOf(update["event"] as (typeof EVENTS)[number]);
           if (event < 0) throw badValue(`no event ${String(update["event"])}`);
           writeU16(buf, off + 2, event);
-          writeU16(buf, off + 4, update["reason"] as number);
-          writeU16(buf, off + 6, update["priority"] as number);
-          writeU16(buf, off + 8, update["idle_timeout"] as number);
-          writeU16(buf, off + 10, update["hard_timeout"] as number);
-          buf[off + 14] = update["table_id"] as number;
+          writeU16(buf, off + 4, whole(update["reason"] as number, 0xffff, "reason"));
+          writeU16(buf, off + 6, whole(update["priority"] as number, 0xffff, "priority"));
+          writeU16(buf, off + 8, whole(update["idle_timeout"] as number, 0xffff, "idle_timeout"));
+          writeU16(buf, off + 10, whole(update["hard_timeout"] as number, 0xffff, "hard_timeout"));
+          buf[off + 14] = whole(update["table_id"] as number, 0xff, "table_id");
           buf[off + 15] = 0;
           writeU64(buf, off + 16, update["cookie"] as U64, "cookie");
           const [length, end] = content.write(buf, off + 24, update);

@@ -4,6 +4,8 @@
 //
 // FUZZ_SEED repeats a run (by day it is the same for all), FUZZ_CASES sets its length (20,000; 1,000,000 at night). A case that does not end is named by a watchdog
 // in a thread of its own, since the thread that hangs cannot.
+//
+// Over 400 lines: one harness for every decoder, with its generators.
 
 import { readFileSync } from "node:fs";
 import { inspect, isDeepStrictEqual } from "node:util";

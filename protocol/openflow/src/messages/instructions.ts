@@ -10,7 +10,7 @@ import { writeU64, type U64 } from "../layout/layout.ts";
 import type { Match } from "../match/match.ts";
 import { flowOf } from "../match/check.ts";
 import { judged, judging, type DecodeOptions } from "../wire/strict.ts";
-import { writeU16, writeU32 } from "../match/value.ts";
+import { whole, writeU16, writeU32 } from "../match/value.ts";
 
 export type Instruction =
   | { readonly type: "goto_table"; readonly table_id: number }
@@ -45,7 +45,7 @@ export function encodeInstructionHead(buf: Buffer, off: number, type: keyof type
   if (length > 0xffff) throw badValue(`an instruction of ${length} bytes does not fit a message`);
   writeU16(buf, off, CODES[type]);
   writeU16(buf, off + 2, length);
-  writeU32(buf, off + 4, type === "goto_table" ? argument << 24 : argument);
+  writeU32(buf, off + 4, type === "goto_table" ? whole(argument, 0xff, type) << 24 : whole(argument, 0xffffffff, type));
   return off + 8;
 }
 
@@ -58,7 +58,7 @@ function encodeInstruction(buf: Buffer, off: number, instruction: Instruction): 
   switch (instruction.type) {
     case "goto_table":
       code = 1;
-      writeU32(buf, off + 4, instruction.table_id << 24);
+      writeU32(buf, off + 4, whole(instruction.table_id, 0xff, "table_id") << 24);
       break;
     case "write_metadata":
       code = 2;
@@ -79,11 +79,11 @@ function encodeInstruction(buf: Buffer, off: number, instruction: Instruction): 
       break;
     case "meter":
       code = 6;
-      writeU32(buf, off + 4, instruction.meter_id);
+      writeU32(buf, off + 4, whole(instruction.meter_id, 0xffffffff, "meter_id"));
       break;
     case "experimenter": {
       code = 0xffff;
-      writeU32(buf, off + 4, instruction.experimenter);
+      writeU32(buf, off + 4, whole(instruction.experimenter, 0xffffffff, "experimenter"));
       const data = instruction.data ?? new Uint8Array(0);
       buf.set(data, end);
       end += data.length;

@@ -8,8 +8,9 @@ import { decodeInstructions, encodeInstructions, type Instruction } from "./inst
 import { decodeParts, encodeParts, length16, list, pad, rest, u16, u32, u64, u8, type Part } from "../layout/layout.ts";
 import { decodeNxms, decodeOxms, encodeNxms, encodeOxms, pad8, type Match } from "../match/match.ts";
 import { checkContinuation } from "./check.ts";
+import { checkProperty, type Judgement } from "../layout/properties.ts";
 import { judging, loosely } from "../wire/strict.ts";
-import { writeU16, writeU32 } from "../match/value.ts";
+import { whole, writeU16, writeU32 } from "../match/value.ts";
 
 // --- parts with actions in them ---
 
@@ -53,7 +54,9 @@ export const instructions: Part<{ instructions?: readonly Instruction[] }> = {
 export const bandTail: Part<{ prec_level?: number; experimenter?: number }> = {
   name: "prec_level", size: 4,
   encode(buf, off, obj) {
-    writeU32(buf, off, (obj["experimenter"] as number | undefined) ?? ((obj["prec_level"] as number | undefined) ?? 0) << 24);
+    const experimenter = obj["experimenter"] as number | undefined;
+    if (experimenter !== undefined) writeU32(buf, off, whole(experimenter, 0xffffffff, "experimenter"));
+    else writeU32(buf, off, whole((obj["prec_level"] as number | undefined) ?? 0, 0xff, "prec_level") << 24);
     return off + 4;
   },
   decode(buf, off, end, obj) {
@@ -91,7 +94,8 @@ const PACKET_IN2: readonly Property[] = [
 /** As Open vSwitch writes them. */
 const PACKET_IN2_ORDER = [0, 1, 2, 3, 4, 5, 6, 8, 7];
 
-export const packetIn2: Part<PacketIn2> = {
+/** `judgement`: what a strict decoder does with types that nobody knows, inside the continuation as well. */
+const packetProperties = (judgement: Judgement): Part<PacketIn2> => ({
   name: "packet", size: -1,
   encode(buf, off, obj) {
     for (const type of PACKET_IN2_ORDER) {
@@ -110,7 +114,7 @@ export const packetIn2: Part<PacketIn2> = {
       off = pad8(buf, start, off);
     }
     for (const { type, data } of (obj["others"] ?? []) as NonNullable<PacketIn2["others"]>) {
-      writeU16(buf, off, type);
+      writeU16(buf, off, whole(type, 0xffff, "others: type"));
       writeU16(buf, off + 2, 4 + data.length);
       buf.set(data, off + 4);
       off = pad8(buf, off, off + 4 + data.length);
@@ -127,6 +131,7 @@ export const packetIn2: Part<PacketIn2> = {
       if (length < 4) throw malformed(off + 2, `packet-in property length ${length}`, "OFPBPC_BAD_LEN");
       if (off + ((length + 7) & ~7) > end) throw truncated(off + 2, "packet-in property", "OFPBPC_BAD_LEN");
       const property = PACKET_IN2[type];
+      if (judging.strict) checkProperty(buf, off, property !== undefined, judgement);
       if (property === undefined) {
         others.push({ type, data: buf.subarray(off + 4, stop) });
         off += (length + 7) & ~7;
@@ -141,7 +146,7 @@ export const packetIn2: Part<PacketIn2> = {
       else obj[name] = buf.readUIntBE(off + 4, form);
       if (judging.strict && name === "continuation") {
         if (length < 8) throw malformed(off + 2, "a continuation without content", "OFPBPC_BAD_LEN");
-        checkContinuation(buf, off + 8, stop);
+        checkContinuation(buf, off + 8, stop, judgement);
       }
       off += (length + 7) & ~7;
     }
@@ -153,7 +158,12 @@ export const packetIn2: Part<PacketIn2> = {
     }
     return end;
   },
-};
+});
+
+/** A switch tells of packets what it may, its controller knows what it knows. */
+export const packetIn2 = packetProperties({});
+/** A switch goes on with a packet only when it knows all that was said of it. */
+export const resumed = packetProperties({ badType: "OFPBPC_BAD_TYPE", passedWhenShown: true });
 
 /** NXT_PACKET_IN, the format before NXT_PACKET_IN2: a match in NXM form whose length stands before it. */
 export const nxtPacketIn: Part<{ buffer_id: number; total_len: number; reason: number; table_id: number; cookie: bigint; metadata: Match; data?: Uint8Array }> = {

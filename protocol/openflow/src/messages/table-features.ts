@@ -4,10 +4,10 @@ import { length16, list, pad, rest, slack, text, u16, u32, u64, u8, type Part } 
 import { truncated } from "../wire/errors.ts";
 import { tableHead, tableTail } from "./check.ts";
 import { properties, type PropertyOf } from "../layout/properties.ts";
-import { writeU32 } from "../match/value.ts";
+import { whole, writeU32 } from "../match/value.ts";
 
 /** Numbers of instructions or of actions; experimenters' have more after their number. */
-const ids = list("ids", [u16("code"), length16, rest("data")] as const, 2);
+const ids = list("ids", [u16("code"), length16, rest("data")] as const, 2, 1, "OFPBPC_BAD_LEN");
 const instructionIds = [ids] as const;
 const actionIds = [ids] as const;
 const tableIds = [list("tables", [u8("table_id")] as const)] as const;
@@ -22,10 +22,10 @@ const oxms: Part<{ fields: readonly OxmId[] }> = {
   name: "fields", size: -1,
   encode(buf, off, obj) {
     for (const { header, experimenter } of obj["fields"] as readonly OxmId[]) {
-      writeU32(buf, off, header);
+      writeU32(buf, off, whole(header, 0xffffffff, "header"));
       off += 4;
       if (experimenter === undefined) continue;
-      writeU32(buf, off, experimenter);
+      writeU32(buf, off, whole(experimenter, 0xffffffff, "experimenter"));
       off += 4;
     }
     return off;
@@ -72,7 +72,12 @@ const cases = {
 
 export type TableFeatureProperty = PropertyOf<typeof cases>;
 
-export const tableFeatures = list("tables", [
-  length16, u8("table_id"), pad(5), text("name", 32), u64("metadata_match"), u64("metadata_write"), u32("config"), u32("max_entries"),
-  tableHead, properties("properties", cases), tableTail, slack(0),
-] as const, 0, 1, "OFPBPC_BAD_LEN");
+const head = [
+  length16, u8("table_id"), pad(5), text("name", 32), u64("metadata_match"), u64("metadata_write"), u32("config"), u32("max_entries"), tableHead,
+] as const;
+const listed = { mixed: true } as const;
+
+/** What a switch says of its tables: types that nobody knows are passed over. */
+export const tableFeatures = list("tables", [...head, properties("properties", cases, listed), tableTail, slack(0)] as const, 0, 1, "OFPBPC_BAD_LEN");
+/** What it is asked to make of them: there they are refused. */
+export const tableFeaturesRequest = list("tables", [...head, properties("properties", cases, { ...listed, badType: "OFPBPC_BAD_TYPE", passedWhenShown: true }), tableTail, slack(0)] as const, 0, 1, "OFPBPC_BAD_LEN");

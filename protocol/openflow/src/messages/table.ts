@@ -11,9 +11,9 @@ import {
   bandHead, configFlags, flowEntry, flowFlags, flowModHead, flowModTail, groupMod, knownError, meterCommand, meterFlags, namedCheck, packetOutSource, portCheck, queuePort,
   queueReply, tlvMaps,
 } from "./check.ts";
-import { actions, bandTail, countedActions, errorExperimenter, helloElements, instructions, nxFlowMod, nxFlowRemoved, nxtPacketIn, packetIn2 } from "./parts.ts";
+import { actions, bandTail, countedActions, errorExperimenter, helloElements, instructions, nxFlowMod, nxFlowRemoved, nxtPacketIn, packetIn2, resumed } from "./parts.ts";
 import { properties } from "../layout/properties.ts";
-import { tableFeatures } from "./table-features.ts";
+import { tableFeatures, tableFeaturesRequest } from "./table-features.ts";
 
 // --- shared structures ---
 
@@ -146,7 +146,7 @@ export const experimenters = {
   nxt_flow_removed: exp(NX_VENDOR, 14, nxFlowRemoved),
   nxt_flow_age: exp(NX_VENDOR, 18),
   nxt_set_async: exp(NX_VENDOR, 19, ...async),
-  nxt_set_async2: exp(NX_VENDOR, 27, properties("properties", asyncProperties, { badType: "OFPACFC_UNSUPPORTED" })),
+  nxt_set_async2: exp(NX_VENDOR, 27, properties("properties", asyncProperties, { badType: "OFPACFC_UNSUPPORTED", experimenters: 0xfffe })),
   /** Flow monitors as they were before OpenFlow 1.3. */
   nxt_flow_monitor_cancel: exp(NX_VENDOR, 21, u32("id")),
   nxt_flow_monitor_paused: exp(NX_VENDOR, 22),
@@ -156,7 +156,7 @@ export const experimenters = {
   tlv_table_request: exp(NX_VENDOR, 25),
   tlv_table_reply: exp(NX_VENDOR, 26, u32("max_option_space"), u16("max_fields"), pad(10), maps, tlvMaps((obj) => obj["max_fields"] as number)),
   /** Continues a packet that a controller action paused. */
-  nxt_resume: exp(NX_VENDOR, 28, packetIn2),
+  nxt_resume: exp(NX_VENDOR, 28, resumed),
   ct_flush_zone: exp(NX_VENDOR, 29, pad(6), u16("zone_id")),
   ct_flush: exp(NX_VENDOR, 32, ...ctFlush),
   nxt_packet_in2: exp(NX_VENDOR, 30, packetIn2),
@@ -205,7 +205,7 @@ export const multiparts = {
   ] as const, 4)], "meters"),
   meter_config: mp(10, [u32("meter_id", 0xffffffff), pad(4)], [list("meters", [length16, u16("flags"), u32("meter_id"), bands] as const, 0)], "meters"),
   meter_features: mp(11, [], [u32("max_meter"), u32("band_types"), u32("capabilities"), u8("max_bands"), u8("max_color"), pad(2)]),
-  table_features: mp(12, [tableFeatures], [tableFeatures], "tables"),
+  table_features: mp(12, [tableFeaturesRequest], [tableFeatures], "tables"),
   port_desc: mp(13, [rest("body")], [list("ports", port)], "ports"),
   flow_monitor: mpx(ONF_VENDOR, 1870, [flowMonitor], [flowUpdates], "updates"),
   /** The same before OpenFlow 1.3. */

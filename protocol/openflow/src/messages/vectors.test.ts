@@ -51,7 +51,8 @@ function bytesOf(vector: Vector): Buffer {
   ]);
 }
 
-const STRICT: DecodeOptions = { strict: true };
+/** As ovs-ofctl ofp-print judged them. */
+const STRICT: DecodeOptions = { strict: true, shown: true };
 
 /** Decodes the vector and writes it again. */
 function again(vector: Vector, options?: DecodeOptions): Buffer {

@@ -81,7 +81,7 @@ function render(bytes: Buffer, context: Context): string {
  */
 export function decodeForText(bytes: Buffer, strict: boolean): Decoded {
   try {
-    return decodeMessage(bytes, { strict });
+    return decodeMessage(bytes, { strict, shown: true });
   } catch (error) {
     const inner = error instanceof OpenFlowError && identifiesAs(bytes, "ONFT_BUNDLE_ADD_MESSAGE") && error.errorName?.startsWith("OFPBFC") !== true;
     if (!inner) throw error;
@@ -135,7 +135,7 @@ function readable(name: string, bytes: Buffer, context: Context): string {
 
 function decodes(bytes: Buffer): boolean {
   try {
-    decodeMessage(bytes, { strict: true });
+    decodeMessage(bytes, { strict: true, shown: true });
     return true;
   } catch (error) {
     if (error instanceof OpenFlowError) return false;

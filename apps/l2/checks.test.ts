@@ -1,0 +1,28 @@
+// What callers may say of a port's further addresses.
+import { describe, expect, it } from "vitest";
+import { ApiError, type Convert } from "#app";
+import { addressPairs } from "./checks.ts";
+
+const refusal = (fn: () => unknown): { status: number; type: string; message: string } => {
+  try {
+    fn();
+  } catch (error) {
+    if (error instanceof ApiError) return { status: error.status, type: error.type, message: error.message };
+    throw error;
+  }
+  throw new Error("was not refused");
+};
+
+describe("accepted values and their stored form", () => {
+  it.each<[string, Convert, unknown, unknown]>([
+    ["address pairs", addressPairs, [{ ip_address: "0.0.0.0/0" }, { ip_address: "10.0.0.1", mac_address: "FA:16:3E:00:00:01" }], [{ ip_address: "0.0.0.0/0" }, { ip_address: "10.0.0.1", mac_address: "fa:16:3e:00:00:01" }]],
+  ])("%s", (_, check, given, stored) => expect(check(given, "x")).toEqual(stored));
+});
+
+describe("refused values", () => {
+  it.each<[string, Convert, unknown, string, string]>([
+    ["pair without address", addressPairs, [{ mac_address: "fa:16:3e:00:00:01" }], "AllowedAddressPairsMissingIP", "AllowedAddressPair must contain ip_address"],
+    ["pair twice", addressPairs, [{ ip_address: "10.0.0.1" }, { ip_address: "10.0.0.1" }], "DuplicateAddressPairInRequest", "Request contains duplicate address pair: mac_address None ip_address 10.0.0.1."],
+    ["eleven pairs", addressPairs, Array.from({ length: 11 }, (_, i) => ({ ip_address: `10.0.0.${i}` })), "AllowedAddressPairExhausted", "The number of allowed address pair exceeds the maximum 10."],
+  ])("%s", (_, check, given, type, message) => expect(refusal(() => check(given, "x"))).toEqual({ status: 400, type, message }));
+});

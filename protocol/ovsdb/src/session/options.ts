@@ -1,0 +1,30 @@
+/** What a session is made with, what a transaction on it may be given and the events it tells of. What it does is session.ts. */
+
+import type { Json } from "../wire/json.ts";
+
+export interface SessionOptions {
+  /** Silence from the peer, in ms, after which it is asked for a sign of life; 0 = never. Default 5000. */
+  readonly echoIntervalMs?: number | undefined;
+  /** Further silence, in ms, after which the peer counts as dead. Default 5000. */
+  readonly echoTimeoutMs?: number | undefined;
+  /** Longest message accepted, in bytes. Default 64 MiB. */
+  readonly maxMessageBytes?: number | undefined;
+  /** Bytes that may wait to be sent; a request beyond is refused with "queue full". Default 64 MiB. */
+  readonly maxQueuedBytes?: number | undefined;
+}
+
+export interface SessionEvents {
+  /** Once, at the end; undefined when close() was called here. */
+  close: [reason: Error | undefined];
+  /** A lock that was waited for is this session's now. RFC 7047 section 4.1.9 */
+  locked: [lock: string];
+  /** Another client took a lock of this session; it comes back with "locked" when that one lets go. RFC 7047 section 4.1.10 */
+  stolen: [lock: string];
+  /** A notification of a kind not known here. */
+  notification: [method: string, params: readonly Json[]];
+}
+
+export interface TransactOptions {
+  /** Aborting it cancels the transaction (RFC 7047 section 4.1.4): it rejects with "canceled", unless its result came first. */
+  readonly signal?: AbortSignal | undefined;
+}

@@ -1,0 +1,86 @@
+// Faces: ways into the API. A face has a prefix, its own routes, error envelope and content types, and does its work through the
+// operations that every face shares: checks, access rules, transactions and history are the same whichever way a request comes.
+import type { Caller, ResourceHandle, Values } from "./resource.ts";
+
+/** A request below a face's prefix. */
+export interface FaceRequest {
+  /** As in the answer's X-Openstack-Request-Id. */
+  readonly id: string;
+  readonly method: string;
+  /** After the prefix, without the query: "" or "/..."; percent-encoded as it came. */
+  readonly path: string;
+  readonly query: URLSearchParams;
+  /** Scheme, host and the proxy's prefix as the client sees them: what links start with. */
+  readonly base: string;
+  /** Empty if there was none. */
+  readonly body: Uint8Array;
+  readonly caller: Caller;
+  /** First value of a header; lower-case name. */
+  header(name: string): string | undefined;
+}
+
+export interface FaceAnswer {
+  readonly status: number;
+  readonly contentType?: string;
+  readonly headers?: Readonly<Record<string, string>>;
+  /** Sent as it comes, no faster than the client reads. */
+  readonly body?: string | Uint8Array | AsyncIterable<string | Uint8Array>;
+  /** Of a write: the generation it is part of. Sent as X-Axion-Generation. */
+  readonly generation?: number | undefined;
+}
+
+/** Why a request is refused, for the face to put in its envelope. */
+export interface FaceRefusal {
+  readonly status: number;
+  /** Neutron's name of the error. */
+  readonly type: string;
+  readonly message: string;
+  /** Seconds after which to try again: sent as Retry-After whatever the face makes of it. */
+  readonly retryAfterS?: number;
+}
+
+/** What operations need to know of the request they serve; a FaceRequest is one. */
+export interface OperationRequest {
+  readonly caller: Caller;
+  readonly method: string;
+  readonly path: string;
+  /** Of what is sent; its length counts while a change waits to be written. */
+  readonly body?: Uint8Array;
+}
+
+export interface Written<T> {
+  readonly value: T;
+  /** Generation that the change is part of. */
+  readonly generation: number;
+}
+
+/**
+ * The operations of the API, each one read or one transaction, with the access rules of its caller. Values are as v2.0 shows and takes
+ * them. @throws ApiError for whatever the caller may mend
+ */
+export interface Operations {
+  /**
+   * `query` as in v2.0: filters, sort_key, limit, marker, fields. Resolves when it is clear that there is a list; rows then come as they
+   * are read, of one instant. Leaving the loop early is fine; to pause for long ends it with an Error.
+   */
+  list(resource: ResourceHandle, request: OperationRequest, query?: URLSearchParams): Promise<AsyncIterable<Values>>;
+  show(resource: ResourceHandle, id: string, request: OperationRequest): Values;
+  create(resource: ResourceHandle, values: Values, request: OperationRequest): Promise<Written<Values>>;
+  update(resource: ResourceHandle, id: string, changes: Values, request: OperationRequest): Promise<Written<Values>>;
+  remove(resource: ResourceHandle, id: string, request: OperationRequest): Promise<Written<undefined>>;
+  /** A member's action by its name and, if its path has `{name}` segments, their values. `body` is what the action answers. */
+  act(resource: ResourceHandle, id: string, action: string, body: Values, request: OperationRequest, path?: Readonly<Record<string, string>>): Promise<{ readonly body: unknown; readonly generation?: number }>;
+}
+
+export interface Face {
+  /** Unique, for people: "quantum-v1". */
+  readonly name: string;
+  /** "/v1.0": the paths it has are this one and all below. Of two faces the longer prefix counts. */
+  readonly prefix: string;
+  /** Its entry in the list of versions at "/", if it is a version of the API. */
+  readonly version?: { readonly id: string; readonly status: "CURRENT" | "SUPPORTED" | "DEPRECATED" | "EXPERIMENTAL" };
+  /** May throw an ApiError, which then goes through `refuse`. */
+  handle(request: FaceRequest, operations: Operations): FaceAnswer | Promise<FaceAnswer>;
+  /** The envelope of a refusal, of the face's own and of what the listener refuses (no such caller, a body too large, a bug). Must not throw. */
+  refuse(refusal: FaceRefusal, request: { readonly method: string; readonly path: string; header(name: string): string | undefined }): FaceAnswer;
+}

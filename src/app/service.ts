@@ -1,0 +1,90 @@
+// Services: what an app does by itself, neither asked by the API nor by a packet. A service starts and stops with the controller and
+// has nothing but its host: the same code runs in a simulation under a seed.
+import type { Logger } from "pino";
+import type { Cancel, Clock } from "../lib/clock.ts";
+import type { Random } from "../lib/random.ts";
+import type { PacketOut, StageOut } from "./packets.ts";
+import type { Fact, LiveView } from "./soft-table.ts";
+import type { AnyTable, Row, Tx } from "./table.ts";
+
+export type { Cancel, Clock } from "../lib/clock.ts";
+export type { Random } from "../lib/random.ts";
+
+export interface ServiceDecl {
+  /** Unique in the app; log lines and metrics name it. */
+  readonly name: string;
+  readonly about: string;
+  /**
+   * Called once what is stored is compiled and switches may connect. What it returns is called at the stop, in reverse order of the
+   * starts; timers, requests and subscriptions of the host end by themselves. A start that throws is logged, and the service is not there.
+   */
+  start(host: ServiceHost): (() => void | Promise<void>) | undefined;
+}
+
+/** A row that came (`before` undefined), changed, or went (`after` undefined). */
+export interface RowChange {
+  readonly table: AnyTable;
+  readonly id: string;
+  readonly before: Row | undefined;
+  readonly after: Row | undefined;
+}
+
+export interface FetchOptions {
+  readonly method?: string;
+  readonly headers?: Readonly<Record<string, string>>;
+  readonly body?: string | Uint8Array;
+  /** Until the whole answer is there, default 10 000. */
+  readonly timeoutMs?: number;
+  /** Longest body of an answer, default 1 MiB. */
+  readonly limitBytes?: number;
+}
+
+export interface FetchAnswer {
+  /** Any status is an answer; redirects are not followed. */
+  readonly status: number;
+  /** Names in lower case. */
+  readonly headers: Readonly<Record<string, string>>;
+  readonly body: Buffer;
+}
+
+/**
+ * What a service has. Everything it hands over to be called later is guarded: what that throws, or rejects with, is logged with app
+ * and service and costs that call alone. After the stop nothing is called any more, and nothing can be started.
+ */
+export interface ServiceHost {
+  readonly view: LiveView;
+  readonly clock: Pick<Clock, "now" | "monotonic">;
+  readonly random: Random;
+  readonly log: Logger;
+  /** Calls `fn` every so many seconds; while what it returned is not done, its turns are left out. */
+  every(seconds: number, fn: () => void | Promise<void>): Cancel;
+  /** Calls `fn` once. */
+  after(seconds: number, fn: () => void | Promise<void>): Cancel;
+  /** Called after commits, once they are compiled, with what changed in these tables, stored or derived. */
+  onCommit(tables: readonly AnyTable[], fn: (changes: readonly RowChange[]) => void | Promise<void>): Cancel;
+  /**
+   * One atomic change of the model; `what` is what provenance shows as its cause. @throws whatever `fn` throws (nothing is
+   * written then), a store's error, Error when the service is stopped.
+   */
+  transact<T>(what: string, fn: (tx: Tx) => T): Promise<{ readonly result: T; readonly generation: number }>;
+  /** Sends packets; those of switches that are not connected are dropped. @throws Error naming stage or register of one that cannot be sent */
+  send(packets: Iterable<PacketOut | StageOut>): void;
+  learn(facts: Iterable<Fact>): void;
+  /** One HTTP request over http: or https:. @throws FetchError; few at a time run, the others of the service wait in a queue of limited length */
+  fetch(url: string, options?: FetchOptions): Promise<FetchAnswer>;
+  /** Whether this controller is the one of all that acts for a chassis: sends its unasked packets. */
+  masters(chassis: string): boolean;
+  /** Likewise for what belongs to no chassis, by any key. Actions are idempotent all the same: for a moment two may believe it. */
+  acts(key: string): boolean;
+}
+
+/** Why an outbound request has no answer. */
+export class FetchError extends Error {
+  readonly code: "INVALID" | "TIMEOUT" | "TOO_LARGE" | "UNREACHABLE" | "QUEUE_FULL" | "STOPPED";
+
+  constructor(code: FetchError["code"], message: string, cause?: unknown) {
+    super(message, cause === undefined ? undefined : { cause });
+    this.name = "FetchError";
+    this.code = code;
+  }
+}

@@ -1,0 +1,25 @@
+// What a manifest can get wrong ends the start with one line that names the app.
+import { describe, expect, test } from "vitest";
+import { defineResource, defineTable, extendResource, resourceHandle, type App, type StandardRow } from "../app/contract.ts";
+import { allTables, checkApps } from "./registry.ts";
+
+const table = defineTable<StandardRow>()("lamp", {});
+const lampResource = resourceHandle<StandardRow>("lamp");
+const lamp = defineResource(lampResource, { collection: "lamps", about: "", table, notFound: { type: "X", message: (id) => id }, attributes: {}, policy: { get: "rule:admin_only" } });
+const app = (name: string, fields: Partial<App> = {}): App => ({ name, about: "", ...fields });
+const owner = app("light", { tables: [table], resources: [lamp] });
+
+describe("refused", () => {
+  test.each<[string, App[], string]>([
+    ["a resource of two apps", [owner, app("dark", { resources: [lamp] })], "resource lamp is declared by light and by dark"],
+    ["an extension of what is not there", [app("dark", { extend: [extendResource(lampResource, {})] })], "app dark extends resource lamp, which no app declares"],
+    ["an extension of what is not required", [owner, app("dark", { extend: [extendResource(lampResource, {})] })], "app dark extends resource lamp of light, which it does not require"],
+    ["packets of an undeclared table", [app("dark", { packetIn: { t: () => [] } })], "app dark handles packets of table t, which it does not declare"],
+    ["an undeclared register", [app("dark", { portContext: [{ register: "r", value: () => 1 }] })], "app dark loads register r, which it does not declare"],
+  ])("%s", (_, apps, message) => expect(() => checkApps(apps)).toThrow(message));
+  test("a table of two apps", () => expect(() => allTables([owner, app("dark", { tables: [table] })])).toThrow("table lamp is declared by light and by dark"));
+});
+
+test("taken: an app may extend what it owns or requires", () => {
+  expect(() => checkApps([{ ...owner, extend: [extendResource(lampResource, {})] }, app("dark", { requires: ["light"], extend: [extendResource(lampResource, {})] })])).not.toThrow();
+});

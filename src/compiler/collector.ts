@@ -1,0 +1,161 @@
+// What one run puts out: flows as bytes, outputs, edges between scopes. Used again for the next run, so that most runs allocate little.
+import type {
+  AnyEmit, Emit, FlowSpec, Items, OvsPatch, OvsRowOf, OvsTable, PipelineDecl, PortActions, ReadView, Scope, Shape,
+} from "#app";
+import type { Family } from "../pipeline/layout.ts";
+import type { Item } from "./desired.ts";
+import type { Emission } from "./emission.ts";
+import { sameKey } from "./flow-set.ts";
+import { sameBytes, type FlowScope, type OwnedFlow } from "./flows.ts";
+import { canonicalText, type Output } from "./items.ts";
+import { hash32, NO_EXTRAS, NONE, type Extras, type Run } from "./runs.ts";
+
+/** From this many flows on, equal ones are found by hash. */
+const UNHASHED = 32;
+
+export class Collector implements AnyEmit {
+  readonly flows: OwnedFlow<Run>[] = [];
+  private byHash: Map<number, OwnedFlow<Run>[]> | undefined;
+  private readonly outputs: Output[] = [];
+  private readonly includes: [string, string][] = [];
+  private readonly variants: [string, string][] = [];
+  private readonly emission: Emission;
+  private run!: Run;
+  /** The pipeline last asked for in this run, which may be. */
+  private entered: PipelineDecl | undefined;
+  /** Hash of the entity; the runs of an entity come one after the other. */
+  private cookieLo = hash32("");
+  private entity = "";
+  /** The last scope by name: a run's flows come in few, and those of the next run often in the same. */
+  private scopeName = "";
+  private scope: FlowScope | undefined;
+
+  constructor(emission: Emission) {
+    this.emission = emission;
+  }
+
+  begin(run: Run): void {
+    this.run = run;
+    this.entered = undefined;
+    if (run.entity.id !== this.entity) {
+      this.entity = run.entity.id;
+      this.cookieLo = hash32(this.entity);
+    }
+    this.byHash = undefined;
+    empty(this.flows);
+    empty(this.outputs);
+    empty(this.includes);
+    empty(this.variants);
+  }
+
+  /** Scopes that have nothing in them end with the batch: what is remembered of one must not outlive it. */
+  endBatch(): void {
+    this.scope = undefined;
+  }
+
+  get extras(): Extras {
+    const { outputs, includes, variants } = this;
+    return outputs.length + includes.length + variants.length === 0 ? NO_EXTRAS : { outputs: kept(outputs), includes: kept(includes), variants: kept(variants) };
+  }
+
+  private scopeOf(name: string): FlowScope {
+    if (this.scope !== undefined && this.scopeName === name) return this.scope;
+    this.scopeName = name;
+    return (this.scope = this.emission.scope(name));
+  }
+
+  flow(scope: Scope, table: string | Shape, flow: unknown, family?: Family): void {
+    const [name, spec] = typeof table === "string" ? [table, flow as FlowSpec] : [table.table, this.emission.shapes.fill(table, flow)];
+    this.add(this.emission.encode(this.run, this.scopeOf(scope), name, spec, family, this.cookieLo));
+  }
+
+  /**
+   * Equal flows of one run are one; conjunctions merge in the scope.
+   * @throws Error when the run emits two different flows for one match
+   */
+  private add(flow: OwnedFlow<Run>): void {
+    for (const other of this.alike(flow)) {
+      if (other.hash !== flow.hash || other.scope !== flow.scope || !sameKey(other, flow)) continue;
+      if (sameBytes(other, flow)) return;
+      if (other.conjunctions === undefined || flow.conjunctions === undefined) throw new Error("one run emits two different flows for the same match");
+    }
+    this.flows.push(flow);
+    if (this.byHash !== undefined) push(this.byHash, flow.hash, flow);
+  }
+
+  /** All that may have the same key, and some more. */
+  private alike(flow: OwnedFlow<Run>): readonly OwnedFlow<Run>[] {
+    if (this.flows.length < UNHASHED) return this.flows;
+    if (this.byHash === undefined) {
+      this.byHash = new Map();
+      for (const f of this.flows) push(this.byHash, f.hash, f);
+    }
+    return this.byHash.get(flow.hash) ?? NONE;
+  }
+
+  into<Q extends PipelineDecl>(pipeline: Q): Emit<Q> {
+    if (this.entered !== pipeline) this.emission.checkInto(this.run, pipeline);
+    this.entered = pipeline;
+    return this;
+  }
+
+  include(from: Scope, to: Scope): void {
+    this.includes.push([from, to]);
+  }
+
+  item<K extends keyof Items>(scope: Scope, kind: K, id: number, value: Items[K]): void {
+    if (!Number.isInteger(id) || id < 1 || id > 0xffff_ff00) throw new RangeError(`${kind} ${id}: an id is a whole number from 1 to 0xffffff00`);
+    const lowered = kind === "group" ? this.emission.group(this.run, value as Items["group"]) : meter(value as Items["meter"]);
+    const text = kind === "group" ? canonicalText(lowered) : meterText(lowered as Items["meter"]);
+    this.output({ scope, key: `${kind} ${id}`, text, wish: { is: "item", item: { kind, id, text, value: lowered } as Item } });
+  }
+
+  row<T extends OvsTable>(scope: Scope, table: T, key: string, columns: OvsRowOf<T>): void {
+    this.output({ scope, key: `row ${table} ${key}`, text: canonicalText(columns), wish: { is: "row", row: { table, key, columns } } });
+  }
+
+  patch(scope: Scope, patch: OvsPatch): void {
+    this.output({ scope, key: `patch ${patch.table} ${patch.name} ${patch.column}`, text: canonicalText(patch.value), wish: { is: "patch", patch } });
+  }
+
+  /** Equal ones of one run are one. @throws Error when a run wants two things for one id */
+  private output(output: Output): void {
+    const other = this.outputs.find((o) => o.scope === output.scope && o.key === output.key);
+    if (other === undefined) this.outputs.push(output);
+    else if (other.text !== output.text) throw new Error(`one run wants two different things for ${output.key}`);
+  }
+
+  variant(chassis: string, variant: string): void {
+    this.variants.push([chassis, variant]);
+  }
+
+  portContext(view: ReadView, portId: string): PortActions {
+    return this.emission.portContext(view, portId);
+  }
+}
+
+const isU32 = (n: number): boolean => Number.isInteger(n) && n >= 0 && n <= 0xffff_ffff;
+
+/** @throws RangeError naming what has no wire form. OpenFlow 1.3.5 section 7.3.4.4: 32 bits each */
+function meter(value: Items["meter"]): Items["meter"] {
+  if (!isU32(value.rate) || value.rate === 0) throw new RangeError(`meter rate ${value.rate}: a whole number from 1 to 0xffffffff`);
+  if (!isU32(value.burst)) throw new RangeError(`meter burst ${value.burst}: a whole number from 0 to 0xffffffff`);
+  return value;
+}
+
+/** As canonicalText has it: there is a meter for every port. */
+const meterText = ({ unit, rate, burst }: Items["meter"]): string => `{"burst":${burst},"rate":${rate},"unit":"${unit}"}`;
+
+/** Unlike `length = 0` this leaves a short list the room it has: most runs fill it again. */
+function empty(list: unknown[]): void {
+  while (list.length > 0) list.pop();
+}
+
+/** A copy exactly as long as it must be: there are many, and they stay. */
+export const kept = <T>(list: readonly T[]): readonly T[] => (list.length === 0 ? NONE : list.slice());
+
+function push<K, T>(map: Map<K, T[]>, key: K, value: T): void {
+  const list = map.get(key);
+  if (list === undefined) map.set(key, [value]);
+  else list.push(value);
+}

@@ -1,0 +1,164 @@
+// Rows of derived tables and whose they are. Two runs that derive a row of one id are a mistake: the first by app, derivation and entity
+// has it, and it is logged once while it lasts. A row that moves from one run to another within a batch is none.
+import type { AnyTable, Row } from "#app";
+import { Layer } from "../model/rows.ts";
+import { Conflicts } from "./conflicts.ts";
+import { NONE, runName, type Run } from "./runs.ts";
+
+export interface RowChange {
+  readonly table: AnyTable;
+  readonly id: string;
+  readonly before: Row | undefined;
+  readonly after: Row | undefined;
+}
+
+export interface DuplicateRow {
+  readonly table: string;
+  readonly row: string;
+  readonly first: string;
+  readonly second: string;
+}
+
+type Owners = Map<string, Run | readonly Run[]>;
+
+export class DerivedRows {
+  readonly layer = new Layer(undefined, (table) => new Error(`derived table ${table.name} is read, which no app lists in its tables`));
+  /** table -> row id -> who derives it, the first by name first; several only by mistake. */
+  private readonly owners = new Map<string, Owners>();
+  /** Rows that had several owners at some moment of this batch. */
+  private suspects: { readonly table: string; readonly id: string }[] = [];
+  /** How many rows of a table came, changed or went since the start. */
+  readonly changes = new Map<string, number>();
+  private readonly duplicates: Conflicts<DuplicateRow>;
+  private readonly onChange: (change: RowChange) => void;
+  private readonly onBug: (error: unknown, run: Run) => void;
+
+  /** `onBug`: an index function of the table failed for a row of the run. */
+  constructor(onChange: (change: RowChange) => void, onDuplicate: (duplicate: DuplicateRow) => void, onBug: (error: unknown, run: Run) => void) {
+    this.duplicates = new Conflicts(onDuplicate);
+    this.onChange = onChange;
+    this.onBug = onBug;
+  }
+
+  /** Puts the rows of a run, nearly always one, in place of those it had. A row that no index takes is left out. */
+  replace(run: Run, table: AnyTable, rows: readonly Row[]): void {
+    const before = run.rows;
+    if (before.length === 0 && rows.length === 0) return;
+    if (rows.length === 1 && (before.length === 0 || (before.length === 1 && before[0]!.id === rows[0]!.id))) {
+      const row = rows[0]!;
+      if (this.put(run, table, row, before[0])) run.rows = rows;
+      else {
+        if (before.length === 1) this.drop(run, table, before[0]!);
+        run.rows = NONE;
+      }
+      return;
+    }
+    const old = byId(before);
+    const kept = new Map<string, Row>();
+    for (const row of rows) {
+      if (kept.has(row.id)) this.onBug(new Error(`a derivation makes two rows with the id ${row.id}`), run);
+      else if (this.put(run, table, row, old(row.id))) kept.set(row.id, row);
+    }
+    for (const row of before) if (!kept.has(row.id)) this.drop(run, table, row);
+    run.rows = kept.size === 0 ? NONE : [...kept.values()];
+  }
+
+  /** Ends a batch: what has several owners now is a mistake. */
+  endBatch(): void {
+    const { suspects } = this;
+    if (suspects.length === 0) return;
+    this.suspects = [];
+    for (const { table, id } of suspects) {
+      const now = this.owners.get(table)?.get(id);
+      this.duplicates.set(`${table} ${id}`, isList(now) ? { table, row: id, first: runName(now[0]!), second: runName(now[1]!) } : undefined);
+    }
+  }
+
+  private changed(change: RowChange): void {
+    const { name } = change.table;
+    this.changes.set(name, (this.changes.get(name) ?? 0) + 1);
+    this.onChange(change);
+  }
+
+  /** Whether the run has the row now, be it behind another's. */
+  private put(run: Run, table: AnyTable, row: Row, own: Row | undefined): boolean {
+    if (own !== undefined && equalValues(own, row)) return true;
+    const owners = this.of(table);
+    const now = owners.get(row.id);
+    if (own === undefined && now !== undefined) {
+      const list = [...(isList(now) ? now : [now]), run].sort((a, b) => (runName(a) < runName(b) ? -1 : 1));
+      owners.set(row.id, list);
+      this.suspects.push({ table: table.name, id: row.id });
+      if (list[0] !== run) return true;
+    } else if (isList(now) && now[0] !== run) return true;
+    const before = this.layer.row(table, row.id);
+    try {
+      this.layer.put(table, row);
+    } catch (error) {
+      if (own === undefined && now !== undefined) this.leave(owners, table, row.id, run);
+      this.onBug(error, run);
+      return false;
+    }
+    if (own === undefined && now === undefined) owners.set(row.id, run);
+    this.changed({ table, id: row.id, before, after: row });
+    return true;
+  }
+
+  private drop(run: Run, table: AnyTable, old: Row): void {
+    const owners = this.of(table);
+    const now = owners.get(old.id);
+    if (!isList(now)) {
+      owners.delete(old.id);
+      this.layer.remove(table, old.id);
+      this.changed({ table, id: old.id, before: old, after: undefined });
+      return;
+    }
+    this.leave(owners, table, old.id, run);
+    if (now[0] !== run) return;
+    // The next by name has the row from now on.
+    const heir = now[1]!;
+    let after = heir.rows.find((r) => r.id === old.id);
+    try {
+      if (after !== undefined) this.layer.put(table, after);
+    } catch (error) {
+      this.onBug(error, heir);
+      after = undefined;
+    }
+    if (after === undefined) this.layer.remove(table, old.id);
+    this.changed({ table, id: old.id, before: old, after });
+  }
+
+  private leave(owners: Owners, table: AnyTable, id: string, run: Run): void {
+    const now = owners.get(id);
+    if (!isList(now)) return;
+    const rest = now.filter((r) => r !== run);
+    owners.set(id, rest.length === 1 ? rest[0]! : rest);
+    this.suspects.push({ table: table.name, id });
+  }
+
+  private of(table: AnyTable): Owners {
+    let owners = this.owners.get(table.name);
+    if (owners === undefined) this.owners.set(table.name, (owners = new Map<string, Run | readonly Run[]>()));
+    return owners;
+  }
+}
+
+const isList = (owners: Run | readonly Run[] | undefined): owners is readonly Run[] => Array.isArray(owners);
+
+function byId(rows: readonly Row[]): (id: string) => Row | undefined {
+  if (rows.length < 8) return (id) => rows.find((r) => r.id === id);
+  const map = new Map(rows.map((r) => [r.id, r]));
+  return (id) => map.get(id);
+}
+
+/** Equality of plain data: numbers, bigints, text, lists, objects. An absent key and an undefined one are the same. */
+export function equalValues(a: unknown, b: unknown): boolean {
+  if (Object.is(a, b)) return true;
+  if (typeof a !== "object" || typeof b !== "object" || a === null || b === null) return false;
+  if (Array.isArray(a) || Array.isArray(b)) return Array.isArray(a) && Array.isArray(b) && a.length === b.length && a.every((v, i) => equalValues(v, b[i]));
+  const left = a as Record<string, unknown>;
+  const right = b as Record<string, unknown>;
+  for (const key in left) if (!equalValues(left[key], right[key])) return false;
+  for (const key in right) if (right[key] !== undefined && left[key] === undefined) return false;
+  return true;
+}

@@ -1,0 +1,74 @@
+// What an app puts out, in the terms of a switch: flows as bytes, groups with lowered actions, what all apps say of a port. And what an
+// app may not put out: into tables of another that it does not require, into tables that the switch fills.
+import type { App, FlowAction, FlowSpec, Items, PipelineDecl, PortActions, ReadView, StageName } from "#app";
+import type { Family, Layout } from "../pipeline/layout.ts";
+import type { Lowering } from "../pipeline/lowering.ts";
+import { Shapes } from "../pipeline/shapes.ts";
+import type { LoweredGroup } from "./desired.ts";
+import type { FlowEncoder, FlowScope, OwnedFlow } from "./flows.ts";
+import type { Run } from "./runs.ts";
+import type { ScopeFlows } from "./scope-flows.ts";
+
+export class Emission {
+  readonly shapes = new Shapes();
+  private readonly apps: readonly App[];
+  private readonly layout: Layout;
+  private readonly lowering: Lowering;
+  private readonly encoder: FlowEncoder;
+  private readonly flows: ScopeFlows<Run>;
+
+  constructor(apps: readonly App[], layout: Layout, lowering: Lowering, encoder: FlowEncoder, flows: ScopeFlows<Run>) {
+    this.apps = apps;
+    this.layout = layout;
+    this.lowering = lowering;
+    this.encoder = encoder;
+    this.flows = flows;
+  }
+
+  /** @throws Error naming table and rule, or what it says that the pipeline cannot do */
+  encode(run: Run, scope: FlowScope, name: string, spec: FlowSpec, family: Family | undefined, cookieLo: number): OwnedFlow<Run> {
+    const table = this.layout.table(name);
+    if (table.app !== run.unit.app) this.layout.checkReach(run.unit.app, table.app);
+    if (table.learned !== undefined) throw new Error(`rule ${run.unit.name} of ${run.unit.app} emits into ${name}, which the switch fills`);
+    return this.encoder.encode(run, scope, table, spec, family, run.unit.cookieHi, cookieLo, run.flows);
+  }
+
+  scope(name: string): FlowScope {
+    return this.flows.scope(name);
+  }
+
+  group(run: Run, { type, buckets }: Items["group"]): LoweredGroup {
+    const table = this.layout.tables.find((t) => t.app === run.unit.app);
+    if (table === undefined) throw new Error(`app ${run.unit.app} has no tables, and its groups no actions`);
+    return {
+      type,
+      buckets: buckets.map(({ weight, watchPort, watchGroup, actions }) => ({
+        ...(weight === undefined ? {} : { weight }), ...(watchPort === undefined ? {} : { watch_port: watchPort }), ...(watchGroup === undefined ? {} : { watch_group: watchGroup }),
+        actions: this.lowering.lowerAll(table, actions, 0n),
+      })),
+    };
+  }
+
+  checkInto(run: Run, pipeline: PipelineDecl): void {
+    this.layout.checkInto(run.unit.app, pipeline);
+  }
+
+  portContext(view: ReadView, portId: string): PortActions {
+    const sender: FlowAction<never, never>[] = [];
+    const receiver: FlowAction<never, never>[] = [];
+    let enter: StageName = "admission";
+    let egress = false;
+    for (const app of this.apps) {
+      for (const context of app.portContext ?? []) {
+        if (context.ingress?.(view, portId) === true) enter = "ingress";
+        if (context.egress?.(view, portId) === true) egress = true;
+        const value = context.register === undefined ? 0 : (context.value?.(view, portId) ?? 0);
+        if (value === 0) continue;
+        const action: FlowAction<never, never> = { type: "lowered", actions: [this.lowering.load(context.register!, value)] };
+        if (context.side !== "receiver") sender.push(action);
+        if (context.side !== "sender") receiver.push(action);
+      }
+    }
+    return { sender: { loads: sender, enter }, receiver: { loads: receiver, egress } };
+  }
+}

@@ -1,0 +1,74 @@
+// Snapshots: what is committed at an instant, for a reader that takes its time. The rows themselves are immutable; a snapshot is a layer
+// over the live rows that says of each row changed since how it was.
+import type { AnyTable, ReadView, Row } from "#app";
+import { Layer } from "./rows.ts";
+
+/** Rows changed since that a snapshot remembers. */
+const MAX_ROWS = 200_000;
+
+export interface Snapshot {
+  readonly view: ReadView;
+  /** So many rows changed since that it is no longer kept: what is read from now on may be newer. */
+  readonly stale: boolean;
+  readonly close: () => void;
+}
+
+class Kept implements Snapshot {
+  readonly layer: Layer;
+  rows = 0;
+  private readonly owner: Set<Kept>;
+  private readonly max: number;
+
+  constructor(base: Layer, owner: Set<Kept>, max: number) {
+    this.layer = new Layer(base);
+    this.owner = owner;
+    this.max = max;
+  }
+
+  get view(): ReadView {
+    return this.layer;
+  }
+
+  get stale(): boolean {
+    return this.rows > this.max;
+  }
+
+  remember(table: AnyTable, id: string, before: Row | undefined): void {
+    if (this.stale) return;
+    const data = this.layer.table(table);
+    if (data.rows.has(id) || data.gone.has(id)) return;
+    if (before === undefined) this.layer.remove(table, id);
+    else this.layer.put(table, before);
+    this.rows++;
+    if (this.stale) this.layer.data.clear();
+  }
+
+  readonly close = (): void => {
+    this.owner.delete(this);
+    this.layer.data.clear();
+  };
+}
+
+export class Snapshots {
+  private readonly open = new Set<Kept>();
+  private readonly base: Layer;
+
+  constructor(base: Layer) {
+    this.base = base;
+  }
+
+  get size(): number {
+    return this.open.size;
+  }
+
+  take(maxRows = MAX_ROWS): Snapshot {
+    const kept = new Kept(this.base, this.open, maxRows);
+    this.open.add(kept);
+    return kept;
+  }
+
+  /** To be called before each row of the base changes. */
+  changing(table: AnyTable, id: string, before: Row | undefined): void {
+    for (const kept of this.open) kept.remember(table, id, before);
+  }
+}

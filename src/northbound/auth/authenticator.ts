@@ -1,0 +1,30 @@
+// Who asks: one file for each way to tell.
+import type { Caller } from "../../app/contract.ts";
+import { impliedRoles } from "../policy/index.ts";
+
+/** What of a request says who sent it. */
+export interface Credentials {
+  readonly requestId: string;
+  /** First value of a header; lower-case name. */
+  readonly header: (name: string) => string | undefined;
+}
+
+export interface Authenticator {
+  /** @throws ApiError 401 for nobody, 503 if it cannot be told now */
+  authenticate(credentials: Credentials): Caller | Promise<Caller>;
+  /** Ends what it has running. */
+  close?(): void | Promise<void>;
+}
+
+const MAX_SETS = 1000;
+const roleSets = new Map<string, ReadonlySet<string>>();
+
+/** The set for a comma-separated text: the same object for the same text, so that others can key on it. */
+export function rolesOf(text: string): ReadonlySet<string> {
+  let roles = roleSets.get(text);
+  if (roles === undefined) {
+    roles = impliedRoles(text.split(","));
+    if (roleSets.size < MAX_SETS) roleSets.set(text, roles);
+  }
+  return roles;
+}

@@ -1,0 +1,22 @@
+// Computed rows read like stored ones: a view that has them, in the place of a table that no model has.
+import type { AnyTable, Caller, LiveView, Row, StandardRow } from "../app/contract.ts";
+import type { Kind } from "./kinds.ts";
+
+/** The view itself for kinds whose rows are stored. */
+export function viewOf(kind: Kind, view: LiveView, caller: Caller): LiveView {
+  const { computed } = kind.resource;
+  if (computed === undefined) return view;
+  const own = (table: AnyTable): boolean => table.name === kind.table.name;
+  const all = (): Iterable<Row> => computed.list(view, caller) as Iterable<StandardRow>;
+  return {
+    get: (table, id) => (own(table) ? (computed.get(view, id, caller) as never) : view.get(table, id)),
+    all: (table) => (own(table) ? (all() as Iterable<never>) : view.all(table)),
+    by: (table, index, key) => view.by(table, index, key),
+    count: (table, index, key) => view.count(table, index, key),
+    pairKeys: (table, pair, a) => view.pairKeys(table, pair, a),
+    fact: (table, id) => view.fact(table, id),
+    factsBy: (table, index, key) => view.factsBy(table, index, key),
+    facts: (table, owner) => view.facts(table, owner),
+    byPair: (table, pair, a, b) => view.byPair(table, pair, a, b),
+  };
+}

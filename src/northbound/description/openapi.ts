@@ -1,0 +1,151 @@
+// The API's description in OpenAPI 3.1, from the declarations.
+import { jsonSchema, type Json } from "./schema.ts";
+import type { Kind, KindAction, KindAttribute, Registry } from "../kinds.ts";
+
+const ref = (name: string): Json => ({ $ref: `#/components/schemas/${name}` });
+const content = (schema: Json): Json => ({ "application/json": { schema } });
+const object = (properties: Json, required?: readonly string[]): Json => ({ type: "object", properties, ...(required === undefined || required.length === 0 ? {} : { required }) });
+
+function attributeSchema(kind: Kind, a: KindAttribute, registry: Registry, input: boolean): Json {
+  const child = kind.embedded.get(a.name)?.kind.name;
+  const own = child === undefined ? jsonSchema(a.form, registry.converters) : { type: "array", items: ref(input ? `${child}_create` : child) };
+  return {
+    ...own,
+    description: a.decl.about,
+    ...(input && a.hasDefault ? { default: a.default } : {}),
+    ...(a.decl.alias === undefined ? {} : { "x-alias": a.decl.alias }),
+    ...(a.decl.policy === undefined ? {} : { "x-policy": a.decl.policy }),
+  };
+}
+
+const properties = (kind: Kind, attributes: Iterable<KindAttribute>, registry: Registry, input = false): Json =>
+  Object.fromEntries([...attributes].map((a) => [a.name, attributeSchema(kind, a, registry, input)]));
+
+/** Path of a collection below the listener's root. */
+export function collectionPath(kind: Kind): string {
+  const own = kind.path.join("/").replaceAll("_", "-");
+  return kind.parent === undefined ? `/v2.0/${own}` : `${collectionPath(kind.parent)}/{${kind.resource.parent!.attribute}}/${own}`;
+}
+
+/** Path of a member: a singleton has no id. */
+export const memberPath = (kind: Kind): string => (kind.onlyId === undefined ? `${collectionPath(kind)}/{id}` : collectionPath(kind));
+
+const pathParameters = (path: string): Json[] => [...path.matchAll(/\{([^}]+)\}/g)].map((m) => ({ name: m[1], in: "path", required: true, schema: { type: "string" } }));
+const query = (name: string, description: string, schema: Json = { type: "string" }): Json => ({ name, in: "query", description, schema });
+const repeated = (name: string, description: string): Json => ({ ...query(name, description, { type: "array", items: { type: "string" } }), style: "form", explode: true });
+
+const generation: Json = { "X-Axion-Generation": { description: "Generation that the change is part of.", schema: { type: "integer" } } };
+const refused: Json = { default: { $ref: "#/components/responses/Refused" } };
+
+export const actionPath = (base: string, action: KindAction): string => `${base}/${(action.decl.path ?? action.name)}`;
+
+function actionOperation(kind: Kind, action: KindAction, registry: Registry): Json {
+  const get = action.method === "GET";
+  const body = "check" in action.decl && action.decl.check !== undefined ? jsonSchema(action.decl.check, registry.converters) : { type: "object" };
+  return {
+    operationId: `${kind.name}_${action.name}`,
+    summary: action.decl.about,
+    "x-policy": action.rule.text,
+    ...(get || action.method === "DELETE" ? {} : { requestBody: { content: content(body) } }),
+    responses: {
+      [action.status]: { description: action.decl.about, ...(get ? {} : { headers: generation }), ...(action.status === 204 ? {} : { content: content({ type: "object" }) }) },
+      ...refused,
+    },
+  };
+}
+
+export function openApi(registry: Registry): Json {
+  const paths: Record<string, Json> = {};
+  const components: Json = {
+    Error: object({ NeutronError: object({ type: { type: "string" }, message: { type: "string" }, detail: { type: "string" } }, ["type", "message", "detail"]) }, ["NeutronError"]),
+  };
+  for (const kind of registry.kinds.values()) {
+    const { resource, name } = kind;
+    const all = [...kind.attributes.values()];
+    const inherited = resource.parent?.attribute;
+    components[name] = object(properties(kind, kind.shown, registry));
+    if (kind.can.create) components[`${name}_create`] = object(properties(kind, all.filter((a) => a.post), registry, true), kind.required.filter((r) => r !== inherited));
+    if (kind.can.update) components[`${name}_update`] = object(properties(kind, all.filter((a) => a.put), registry));
+    const tag = { tags: [resource.collection] };
+    const collection = collectionPath(kind);
+    const member = memberPath(kind);
+    const one = content(object({ [name]: ref(name) }, [name]));
+    const fields = repeated("fields", "Only these attributes.");
+    const bulk = resource.bulk === false ? [] : [object({ [resource.collection]: { type: "array", minItems: 1, items: ref(`${name}_create`) } }, [resource.collection])];
+    const collectionPaths: Json = {
+      parameters: pathParameters(collection),
+      get: {
+        ...tag,
+        operationId: `list_${resource.collection}`,
+        summary: `List: ${resource.about}`,
+        "x-policy": kind.get.text,
+        parameters: [
+          ...all.filter((a) => a.decl.filter === true).map((a) => repeated(a.name, `Filter: ${a.decl.about} Repeated: any of them.`)),
+          ...(kind.tags ? ["tags", "tags-any", "not-tags", "not-tags-any"].map((t) => query(t, "Comma-separated tags.")) : []),
+          query("changed_since", "Only what changed at or after this time."),
+          fields,
+          query("limit", "Length of a page.", { type: "integer", minimum: 0 }),
+          query("marker", "Id of the last item seen."),
+          query("page_reverse", "The page before the marker.", { type: "boolean" }),
+          { ...repeated("sort_key", "Attribute to sort by."), schema: { type: "array", items: { type: "string", enum: all.filter((a) => a.decl.sort === true).map((a) => a.name) } } },
+          { ...repeated("sort_dir", "One for each sort_key."), schema: { type: "array", items: { type: "string", enum: ["asc", "desc"] } } },
+        ],
+        responses: {
+          200: {
+            description: "The visible ones.",
+            content: content(
+              object({
+                [resource.collection]: { type: "array", items: ref(name) },
+                [`${resource.collection}_links`]: { type: "array", items: object({ rel: { type: "string", enum: ["next", "previous"] }, href: { type: "string" } }) },
+              }, [resource.collection]),
+            ),
+          },
+          ...refused,
+        },
+      },
+    };
+    if (kind.can.create) {
+      collectionPaths.post = {
+        ...tag,
+        operationId: `create_${name}`,
+        summary: `Create: ${resource.about}`,
+        "x-policy": kind.create.text,
+        requestBody: { required: true, content: content({ oneOf: [object({ [name]: ref(`${name}_create`) }, [name]), ...bulk] }) },
+        responses: { 201: { description: "As created.", headers: generation, content: one }, ...refused },
+      };
+    }
+    if (kind.onlyId === undefined) paths[collection] = collectionPaths;
+    const ifMatch = { name: "If-Match", in: "header", description: "revision_number=<n>: refuse if it has changed since.", schema: { type: "string" } };
+    const memberPaths: Json = {
+      parameters: pathParameters(member),
+      get: { ...tag, operationId: `show_${name}`, "x-policy": kind.get.text, parameters: [fields], responses: { 200: { description: resource.about, content: one }, ...refused } },
+    };
+    if (kind.can.delete) {
+      memberPaths.delete = { ...tag, operationId: `delete_${name}`, "x-policy": kind.delete.text, parameters: [ifMatch], responses: { 204: { description: "Gone.", headers: generation }, ...refused } };
+    }
+    if (kind.can.update) {
+      memberPaths.put = {
+        ...tag,
+        operationId: `update_${name}`,
+        "x-policy": kind.update.text,
+        parameters: [ifMatch],
+        requestBody: { required: true, content: content(object({ [name]: ref(`${name}_update`) }, [name])) },
+        responses: { 200: { description: "As changed.", headers: generation, content: one }, ...refused },
+      };
+    }
+    paths[member] = memberPaths;
+    for (const [base, actions] of [[collection, kind.collectionActions], [member, kind.actions]] as const) {
+      for (const action of actions) {
+        const path = actionPath(base, action);
+        paths[path] = { parameters: pathParameters(path), ...paths[path], [action.method.toLowerCase()]: { ...tag, ...actionOperation(kind, action, registry) } };
+      }
+    }
+  }
+  return {
+    openapi: "3.1.0",
+    info: { title: "Axion Networking API", version: "2.0", description: "OpenStack Networking API v2.0. `-` and `_` in collection names are interchangeable." },
+    paths,
+    components: { schemas: components, responses: { Refused: { description: "Refused; `type` says why.", content: content(ref("Error")) } } },
+    "x-extensions": registry.aliases.map((a) => a.alias),
+  };
+}

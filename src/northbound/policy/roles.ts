@@ -1,0 +1,19 @@
+// Roles, and those that come with them.
+
+const IMPLIED: Readonly<Record<string, readonly string[]>> = {
+  admin: ["manager", "member", "reader"],
+  manager: ["member", "reader"],
+  member: ["reader"],
+};
+
+/** Lower case, with the roles that these imply. */
+export function impliedRoles(roles: Iterable<string>): ReadonlySet<string> {
+  const all = new Set<string>();
+  for (const role of roles) {
+    const name = role.trim().toLowerCase();
+    if (name === "") continue;
+    all.add(name);
+    for (const implied of IMPLIED[name] ?? []) all.add(implied);
+  }
+  return all;
+}

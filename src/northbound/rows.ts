@@ -1,0 +1,167 @@
+// Rows: how one is created, changed and removed with its standard attributes, its extensions and its embedded children, inside a
+// transaction; and what the code of resources may ask for there (ApiContext).
+import { notFound, show, type ApiError, type ApiContext, type Caller, type InputOf, type ResourceHandle, type Row, type StandardRow, type Tx, type Values } from "../app/contract.ts";
+import { childRows } from "./embedded.ts";
+import { at, notAuthorized, refusedRules, type Input } from "./input.ts";
+import { findRow, type Kind, type Registry } from "./kinds.ts";
+
+export const values = (row: StandardRow): Values => row as unknown as Values;
+export const absent = (kind: Kind, id: string): ApiError => notFound(kind.resource.notFound.type, kind.resource.notFound.message(show(id)));
+
+type Children = ReadonlyMap<string, readonly Input[]>;
+const NO_CHILDREN: Children = new Map();
+
+export class Context implements ApiContext {
+  readonly caller: Caller;
+  readonly given: ReadonlySet<string>;
+  readonly internal: boolean;
+  private readonly rows: Rows;
+  private readonly tx: Tx;
+
+  constructor(rows: Rows, tx: Tx, caller: Caller, given: ReadonlySet<string>, internal: boolean) {
+    this.rows = rows;
+    this.tx = tx;
+    this.caller = caller;
+    this.given = given;
+    this.internal = internal;
+  }
+
+  visible<R extends Row>(resource: ResourceHandle<R>, id: string): R {
+    const kind = this.rows.kind(resource.name);
+    const row = findRow(kind, this.tx, id, this.caller);
+    // Code that acts for itself has already decided what it may touch.
+    if (row === undefined || (!this.internal && !kind.get.allows(this.caller, { row: values(row) }, this.tx))) throw absent(kind, id);
+    return row as unknown as R;
+  }
+
+  create<R extends Row>(resource: ResourceHandle<R>, given: InputOf<R>): R {
+    const kind = this.rows.kind(resource.name);
+    const input: Record<string, unknown> = Object.fromEntries(kind.defaults);
+    const children = new Map<string, readonly Input[]>();
+    for (const [key, value] of Object.entries(given)) {
+      if (value === undefined) continue;
+      if (!kind.embedded.has(key)) input[key] = value;
+      else children.set(key, (value as readonly Values[]).map((item, i) => ({ values: { ...item }, given: new Set(Object.keys(item)), raw: item, path: `${key}[${i}]`, children: NO_CHILDREN })));
+    }
+    input.project_id ??= input.tenant_id ?? this.caller.projectId;
+    delete input.tenant_id;
+    return this.rows.create(kind, this.tx, input, this.inner(given), children) as unknown as R;
+  }
+
+  update<R extends Row>(resource: ResourceHandle<R>, id: string, changes: InputOf<R>): R {
+    const kind = this.rows.kind(resource.name);
+    return this.rows.update(kind, this.tx, this.existing(kind, id), changes, this.inner(changes)) as unknown as R;
+  }
+
+  remove(resource: ResourceHandle, id: string): void {
+    const kind = this.rows.kind(resource.name);
+    this.rows.remove(kind, this.tx, this.existing(kind, id), this.inner({}));
+  }
+
+  bump(resource: ResourceHandle, id: string): void {
+    const kind = this.rows.kind(resource.name);
+    const row = this.tx.get<StandardRow>(kind.table, id);
+    if (row !== undefined) this.tx.put(kind.table, stamped(kind, this.tx, row));
+  }
+
+  private existing(kind: Kind, id: string): StandardRow {
+    const row = findRow(kind, this.tx, id, this.caller);
+    if (row === undefined) throw absent(kind, id);
+    return row;
+  }
+
+  private inner(given: Values): Context {
+    return new Context(this.rows, this.tx, this.caller, new Set(Object.keys(given)), true);
+  }
+}
+
+/** As of a change of the row or its parts. */
+const stamped = (kind: Kind, tx: Tx, row: StandardRow): StandardRow => ({
+  ...row,
+  ...(kind.standard.has("revision") ? { revision_number: row.revision_number + 1 } : {}),
+  ...(kind.standard.has("timestamps") ? { updated_at: tx.now } : {}),
+});
+
+export class Rows {
+  private readonly registry: Registry;
+
+  constructor(registry: Registry) {
+    this.registry = registry;
+  }
+
+  kind(name: string): Kind {
+    const kind = this.registry.kinds.get(name);
+    if (kind === undefined) throw new Error(`no app declares the resource ${name}`);
+    return kind;
+  }
+
+  create(kind: Kind, tx: Tx, input: Values, ctx: ApiContext, children: Children = NO_CHILDREN): StandardRow {
+    const { resource } = kind;
+    if (resource.create === undefined) throw new Error(`a ${kind.name} cannot be created`);
+    const standard: StandardRow = {
+      id: tx.uuid(),
+      project_id: input.project_id as string,
+      name: (input.name as string | undefined) ?? "",
+      description: (input.description as string | undefined) ?? "",
+      created_at: tx.now,
+      updated_at: tx.now,
+      revision_number: 1,
+      tags: (input.tags as readonly string[] | undefined) ?? [],
+    };
+    let row = resource.create(tx, standard, input, ctx) as StandardRow;
+    for (const extension of kind.extensions) {
+      if (extension.create === undefined) continue;
+      extension.create(tx, row, input, ctx);
+      row = tx.get<StandardRow>(kind.table, row.id) ?? row;
+    }
+    for (const [name, items] of children) this.createChildren(kind, name, tx, row, items, ctx);
+    return this.stored(kind, tx, row.id);
+  }
+
+  /** Children take their parent's project unless told another. */
+  private createChildren(parent: Kind, name: string, tx: Tx, row: StandardRow, items: readonly Input[], ctx: ApiContext): void {
+    const { decl, kind } = parent.embedded.get(name)!;
+    for (const item of items) {
+      at(item.path, () => {
+        const chosen = item.given.has("project_id") || item.given.has("tenant_id");
+        const input = { ...(ctx.internal ? Object.fromEntries(kind.defaults) : {}), ...item.values, [decl.attribute]: row.id, ...(chosen ? {} : { project_id: row.project_id }) };
+        if (!ctx.internal) {
+          const refused = refusedRules(kind, "create", ctx.caller, input, { ...item, values: input }, tx);
+          if (refused.length > 0) throw notAuthorized(refused);
+        }
+        this.create(kind, tx, input, new Context(this, tx, ctx.caller, item.given, ctx.internal), item.children);
+      });
+    }
+  }
+
+  update(kind: Kind, tx: Tx, before: StandardRow, changes: Values, ctx: ApiContext): StandardRow {
+    const { resource } = kind;
+    let row = stamped(kind, tx, before);
+    if (changes.name !== undefined && kind.standard.has("name")) row = { ...row, name: changes.name as string };
+    if (changes.description !== undefined && kind.standard.has("description")) row = { ...row, description: changes.description as string };
+    if (resource.update === undefined) tx.put(kind.table, row);
+    else row = resource.update(tx, row, changes, ctx) as StandardRow;
+    for (const extension of kind.extensions) {
+      if (extension.update === undefined) continue;
+      extension.update(tx, row, changes, ctx, before);
+      row = tx.get<StandardRow>(kind.table, row.id) ?? row;
+    }
+    return this.stored(kind, tx, row.id);
+  }
+
+  remove(kind: Kind, tx: Tx, row: StandardRow, ctx: ApiContext): void {
+    const { table, resource } = kind;
+    if (resource.remove === undefined) throw new Error(`a ${kind.name} cannot be removed`);
+    for (const extension of kind.extensions) extension.remove?.(tx, tx.get<StandardRow>(table, row.id) ?? row, ctx);
+    for (const child of kind.embedded.values()) if (child.decl.cascade === true) for (const its of childRows(child, tx, row.id)) ctx.remove(child.kind, its.id);
+    resource.remove(tx, tx.get<StandardRow>(table, row.id) ?? row, ctx);
+    if (tx.get(table, row.id) !== undefined) throw new Error(`remove of ${kind.name} left its row`);
+  }
+
+  /** The row as it is now. */
+  stored(kind: Kind, tx: Tx, id: string): StandardRow {
+    const row = tx.get<StandardRow>(kind.table, id);
+    if (row === undefined) throw new Error(`create or update of ${kind.name} did not put its row`);
+    return row;
+  }
+}

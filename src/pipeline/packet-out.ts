@@ -1,0 +1,37 @@
+// A packet of the controller's own into a stage: the actions that load its registers and hand it to the stage's first table.
+import { ethType, type StageOut } from "#app";
+import type { Action } from "node-openflow";
+import type { Family, Layout } from "./layout.ts";
+import { addressValue, loadOf } from "./lowering.ts";
+
+const TAGS: ReadonlySet<number> = new Set([0x8100, 0x88a8]);
+
+/**
+ * Actions of a packet-out. Registers are shared ones or those of `app`. Where the stage begins with conntrack, IP packets pass it in the
+ * zone that `ct_zone` holds; others enter the stage after it.
+ * @throws Error naming stage and register when a register is another app's, a value does not fit, or a zone is missing
+ */
+export function packetOutActions(layout: Layout, app: string, { stage, registers, data }: Pick<StageOut, "stage" | "registers" | "data">): Action[] {
+  const actions: Action[] = [];
+  for (const [name, value] of Object.entries(registers)) {
+    const register = layout.register(name);
+    if (register.app !== "core" && register.app !== app) throw new Error(`app ${app} sends a packet into ${stage} with register ${name} of ${register.app}`);
+    if (typeof value === "string" && !register.ip) throw new Error(`app ${app} sends a packet into ${stage} with text in register ${name}, which holds no address`);
+    const number = typeof value === "string" ? addressValue(value) : BigInt(value);
+    if (number < 0n || number >> BigInt(register.bits) !== 0n) throw new Error(`app ${app} sends a packet into ${stage} with ${value} in register ${name} of ${register.bits} bits`);
+    actions.push(loadOf(register, number));
+  }
+  const family = familyOfFrame(data);
+  if (family !== "other" && layout.entry(stage)?.conntrack === true && registers.ct_zone === undefined) {
+    throw new Error(`app ${app} sends a packet into ${stage}, which begins with conntrack, without ct_zone`);
+  }
+  return [...actions, ...layout.enter(stage, family)];
+}
+
+/** By the EtherType behind any VLAN tags. */
+function familyOfFrame(frame: Uint8Array): Family {
+  let at = 12;
+  const type = (): number => ((frame[at] ?? 0) << 8) | (frame[at + 1] ?? 0);
+  while (TAGS.has(type())) at += 4;
+  return type() === ethType.ip ? "ip" : type() === ethType.ipv6 ? "ipv6" : "other";
+}

@@ -1,0 +1,4 @@
+export { machineHttp, type HttpClient } from "./outbound.ts";
+export { Packets } from "./packets.ts";
+export { Services } from "./services.ts";
+export { Share } from "./share.ts";

@@ -1,0 +1,84 @@
+// Packets between switches and apps: a packet that came up goes to the handler of its table; what handlers and services send goes out
+// of a port as it is, or into a stage by actions made here; what they learned goes to the soft tables.
+import type { App, Fact, LiveView, Out, PacketInHandler, PacketOut, StageOut } from "#app";
+import type { Action } from "node-openflow";
+import type { Logger } from "pino";
+import type { HookGuard } from "../lib/hook-guard.ts";
+import type { Facts } from "../model/facts.ts";
+import type { Layout } from "../pipeline/layout.ts";
+import { packetOutActions } from "../pipeline/packet-out.ts";
+
+/** A packet-in before anybody knows what table and registers mean. */
+export interface RawPacket {
+  readonly chassis: string;
+  readonly inPort: number;
+  readonly tableId: number;
+  readonly data: Uint8Array;
+  readonly match: Readonly<Record<string, unknown>>;
+}
+
+/** A packet and what a switch is to do with it. */
+export interface LoweredOut {
+  readonly chassis: string;
+  readonly inPort: number | undefined;
+  readonly actions: readonly Action[];
+  readonly data: Uint8Array;
+}
+
+export interface PacketsOptions {
+  readonly apps: readonly App[];
+  readonly layout: Layout;
+  readonly view: LiveView;
+  readonly facts: Facts;
+  readonly guard: HookGuard;
+  readonly log: Logger;
+}
+
+export class Packets {
+  private readonly options: PacketsOptions;
+  private readonly handlers: ReadonlyMap<string, { readonly app: string; readonly handler: PacketInHandler }>;
+
+  constructor(options: PacketsOptions) {
+    this.options = options;
+    this.handlers = new Map(options.apps.flatMap((app) => Object.entries(app.packetIn ?? {}).map(([table, handler]) => [table, { app: app.name, handler }])));
+  }
+
+  /** Gives a packet to its handler; what the handler throws costs this packet alone. */
+  handle(packet: RawPacket): readonly (PacketOut | LoweredOut)[] {
+    const { layout, view, guard, log } = this.options;
+    const table = layout.tableById(packet.tableId);
+    const found = table === undefined ? undefined : this.handlers.get(table.name);
+    if (table === undefined || found === undefined) return [];
+    const { app, handler } = found;
+    const { chassis, inPort, data } = packet;
+    const register = (name: string): number => registerOf(layout, packet.match, name);
+    return guard({ app, hook: "packetIn" }, { chassis, table: table.name }, () => this.take(app, handler({ chassis, inPort, table: table.name, data, register }, view, log)), []);
+  }
+
+  /** Packets as the southbound layer sends them. @throws Error naming stage or register of one that cannot be sent */
+  lower(app: string, packets: Iterable<PacketOut | StageOut>): (PacketOut | LoweredOut)[] {
+    const { layout } = this.options;
+    return Array.from(packets, (out) =>
+      "stage" in out ? { chassis: out.chassis, inPort: out.inPort, actions: packetOutActions(layout, app, out), data: out.data } : out);
+  }
+
+  learn(facts: Iterable<Fact>): void {
+    for (const fact of facts) this.options.facts.learn(fact);
+  }
+
+  private take(app: string, outs: readonly Out[]): (PacketOut | LoweredOut)[] {
+    const facts = outs.filter((out): out is Fact => "fact" in out);
+    const packets = this.lower(app, outs.filter((out): out is PacketOut | StageOut => !("fact" in out)));
+    this.learn(facts);
+    return packets;
+  }
+}
+
+/** A register's value in the match of a packet-in. */
+function registerOf(layout: Layout, match: Readonly<Record<string, unknown>>, name: string): number {
+  const { field, ofs, bits } = layout.register(name);
+  const word = match[field];
+  if (word === undefined) return 0;
+  const value = BigInt(word as number | bigint | string);
+  return Number((value >> BigInt(ofs)) & ((1n << BigInt(bits)) - 1n));
+}

@@ -1,0 +1,205 @@
+// Runs the services of apps: each has a host of its own, whose timers, subscriptions and requests end with it.
+import type {
+  AnyTable, App, Cancel, Clock, Fact, FetchAnswer, FetchOptions, LiveView, PacketOut, Random, RowChange, ServiceDecl, ServiceHost, StageOut, Tx,
+} from "#app";
+import type { Logger } from "pino";
+import type { HookGuard } from "../lib/hook-guard.ts";
+import type { Model } from "../model/model.ts";
+import { Outbound, type HttpClient } from "./outbound.ts";
+import type { Share } from "./share.ts";
+
+export interface ServicesOptions {
+  readonly apps: readonly App[];
+  /** Every table that an app may ask to hear of. */
+  readonly tables: readonly AnyTable[];
+  readonly view: LiveView;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly log: Logger;
+  readonly guard: HookGuard;
+  readonly model: Pick<Model, "transact">;
+  /** Tells what compiled commits changed. */
+  readonly onChanges: (observer: (changes: readonly RowChange[]) => void) => () => void;
+  readonly send: (app: string, packets: Iterable<PacketOut | StageOut>) => void;
+  readonly learn: (facts: Iterable<Fact>) => void;
+  readonly share: Share;
+  /** Default: the machine's network. */
+  readonly http?: HttpClient;
+}
+
+/** A stop that does not end is not waited for longer. */
+const STOP_MS = 3000;
+
+export class Services {
+  private readonly options: ServicesOptions;
+  private readonly running: { readonly host: Host; readonly stop: (() => void | Promise<void>) | undefined }[] = [];
+
+  constructor(options: ServicesOptions) {
+    this.options = options;
+  }
+
+  /** In the order of apps, as they require each other. */
+  start(): void {
+    for (const app of this.options.apps) for (const decl of app.services ?? []) this.startOne(app, decl);
+  }
+
+  private startOne(app: App, decl: ServiceDecl): void {
+    const host = new Host(this.options, app.name, decl.name);
+    let started = false;
+    const stop = this.options.guard(host.hook, host.about, () => {
+      const undo = decl.start(host);
+      started = true;
+      return undo;
+    }, undefined);
+    if (started) this.running.push({ host, stop });
+    else host.end();
+  }
+
+  /** Last started, first stopped. */
+  async stop(): Promise<void> {
+    const { guard, log, clock } = this.options;
+    for (const { host, stop } of this.running.splice(0).reverse()) {
+      host.quieten();
+      const endings: Promise<void>[] = [];
+      guard<unknown>(host.hook, host.about, () => {
+        const made = stop?.();
+        if (made instanceof Promise) endings.push(made);
+        return made;
+      }, undefined);
+      for (const ending of endings) {
+        let cancel: Cancel = () => undefined;
+        const late = new Promise<boolean>((resolve) => (cancel = clock.setTimeout(() => resolve(true), STOP_MS)));
+        if (await Promise.race([late, ending.then(() => false, () => false)])) log.warn({ ...host.about, app: host.hook.app }, "service did not stop in time; it is not waited for");
+        cancel();
+      }
+      host.end();
+    }
+  }
+}
+
+class Host implements ServiceHost {
+  readonly view: LiveView;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly log: Logger;
+  readonly hook: { readonly app: string; readonly hook: string };
+  readonly about: { readonly service: string };
+  private readonly options: ServicesOptions;
+  private readonly cancels = new Set<Cancel>();
+  private readonly outbound: Outbound;
+  private quiet = false;
+  private ended = false;
+
+  constructor(options: ServicesOptions, app: string, service: string) {
+    this.options = options;
+    this.hook = { app, hook: `service ${service}` };
+    this.about = { service };
+    this.view = options.view;
+    this.clock = options.clock;
+    this.random = options.random;
+    this.log = options.log.child({ app, service });
+    this.outbound = new Outbound(options.clock, options.http);
+  }
+
+  /** Nothing that it was given is called any more; its stop may still send, ask and write. */
+  quieten(): void {
+    this.quiet = true;
+    for (const cancel of [...this.cancels]) cancel();
+  }
+
+  end(): void {
+    this.quieten();
+    this.ended = true;
+    this.outbound.stop();
+  }
+
+  every(seconds: number, fn: () => void | Promise<void>): Cancel {
+    let busy = false;
+    return this.until(this.clock.setInterval(() => {
+      if (busy) return;
+      this.call(() => {
+        const doing = fn();
+        if (!(doing instanceof Promise)) return undefined;
+        busy = true;
+        return doing.finally(() => (busy = false));
+      });
+    }, seconds * 1000));
+  }
+
+  after(seconds: number, fn: () => void | Promise<void>): Cancel {
+    const cancel = this.until(this.clock.setTimeout(() => {
+      cancel();
+      this.call(fn);
+    }, seconds * 1000));
+    return cancel;
+  }
+
+  onCommit(tables: readonly AnyTable[], fn: (changes: readonly RowChange[]) => void | Promise<void>): Cancel {
+    for (const { name } of tables) if (!this.options.tables.some((t) => t.name === name)) throw new Error(`service ${this.about.service} of ${this.hook.app} wants to hear of table ${name}, which no app lists in its tables`);
+    const names = new Set(tables.map((t) => t.name));
+    return this.until(this.options.onChanges((changes) => {
+      const mine = changes.filter((c) => names.has(c.table.name));
+      if (mine.length > 0) this.call(() => fn(net(mine)));
+    }));
+  }
+
+  async transact<T>(what: string, fn: (tx: Tx) => T): Promise<{ readonly result: T; readonly generation: number }> {
+    this.check();
+    return this.options.model.transact({ requestId: `req-${this.random.uuid()}`, call: `${this.hook.app} ${this.about.service}: ${what}` }, fn);
+  }
+
+  send(packets: Iterable<PacketOut | StageOut>): void {
+    this.check();
+    this.options.send(this.hook.app, packets);
+  }
+
+  learn(facts: Iterable<Fact>): void {
+    this.check();
+    this.options.learn(facts);
+  }
+
+  fetch(url: string, options?: FetchOptions): Promise<FetchAnswer> {
+    return this.outbound.fetch(url, options);
+  }
+
+  masters(chassis: string): boolean {
+    return this.options.share.masters(chassis);
+  }
+
+  acts(key: string): boolean {
+    return this.options.share.acts(key);
+  }
+
+  private check(): void {
+    if (this.ended) throw new Error(`service ${this.about.service} of ${this.hook.app} is stopped`);
+  }
+
+  private call(fn: () => void | Promise<void>): void {
+    if (!this.quiet) void this.options.guard<void | Promise<void>>(this.hook, this.about, fn, undefined);
+  }
+
+  /** What is set after the end is taken back at once. */
+  private until(cancel: Cancel): Cancel {
+    if (this.quiet) {
+      cancel();
+      return () => undefined;
+    }
+    const undo = (): void => {
+      this.cancels.delete(undo);
+      cancel();
+    };
+    this.cancels.add(undo);
+    return undo;
+  }
+}
+
+/** Each row once, from what it was to what it is. */
+function net(changes: readonly RowChange[]): RowChange[] {
+  const out = new Map<string, RowChange>();
+  for (const change of changes) {
+    const key = `${change.table.name} ${change.id}`;
+    const first = out.get(key);
+    out.set(key, first === undefined ? change : { ...change, before: first.before });
+  }
+  return [...out.values()].filter((c) => c.before !== undefined || c.after !== undefined);
+}

@@ -1,0 +1,67 @@
+// When a switch is compared with the desired state although nothing happened: each once an interval, one at a time, the
+// most overdue first; the pause after each is a multiple of what it took.
+import type { Logger } from "pino";
+import type { Switch } from "./openflow/switch.ts";
+
+export interface AuditScheduleOptions {
+  /** 0: never. */
+  readonly intervalMs: number;
+  readonly switches: () => Iterable<Switch>;
+  readonly log: Logger;
+}
+
+/** An audit takes at most one part in this many of the controller's time. */
+const SHARE = 10;
+
+export class AuditSchedule {
+  private readonly options: AuditScheduleOptions;
+  /** Chassis -> when it is due, on the clock of performance.now(). */
+  private readonly due = new Map<string, number>();
+  private timer: NodeJS.Timeout | undefined;
+  private stopped = false;
+
+  constructor(options: AuditScheduleOptions) {
+    this.options = options;
+  }
+
+  start(pauseMs = 0): void {
+    const { intervalMs } = this.options;
+    if (intervalMs <= 0 || this.stopped) return;
+    this.timer = setTimeout(() => void this.next(intervalMs), Math.max(pauseMs, Math.min(1000, intervalMs / 4)));
+    this.timer.unref();
+  }
+
+  forget(chassis: string): void {
+    this.due.delete(chassis);
+  }
+
+  stop(): void {
+    this.stopped = true;
+    clearTimeout(this.timer);
+  }
+
+  private async next(intervalMs: number): Promise<void> {
+    const now = performance.now();
+    const jittered = (): number => now + intervalMs * (0.8 + 0.4 * Math.random());
+    let next: Switch | undefined;
+    let earliest = now;
+    for (const target of this.options.switches()) {
+      if (target.state !== "connected") continue;
+      const at = this.due.get(target.chassis);
+      if (at === undefined) this.due.set(target.chassis, jittered());
+      else if (at <= earliest) {
+        earliest = at;
+        next = target;
+      }
+    }
+    if (next !== undefined) {
+      this.due.set(next.chassis, jittered());
+      try {
+        await next.audit();
+      } catch (error) {
+        this.options.log.warn({ err: error, chassis: next.chassis }, "switch could not be audited");
+      }
+    }
+    this.start((performance.now() - now) * SHARE);
+  }
+}

@@ -1,0 +1,93 @@
+// What was refused: sessions that claimed to be a chassis and could not prove it, or came second. Each is logged once and
+// counted; one that is not repeated is forgotten after a while. Bounded per chassis and in all.
+import type { Logger } from "pino";
+
+/** As in GET /switches. */
+export interface RefusedClaim {
+  readonly what: "system-id" | "datapath id";
+  /** Of the peer, without its port. */
+  readonly address: string;
+  /** RFC 3339: of the first time. */
+  readonly since: string;
+  readonly count: number;
+}
+
+export interface Refusal extends RefusedClaim {
+  readonly chassis: string;
+  /** Why, as a sentence without its subject. */
+  readonly reason: string;
+}
+
+interface Kept extends Refusal {
+  count: number;
+  reason: string;
+  last: number;
+}
+
+const PER_CHASSIS = 16;
+const CHASSIS = 1024;
+/** A peer that is refused tries again within seconds; after this long without, it is over. */
+const KEPT_MS = 600_000;
+
+export class RefusedClaims {
+  private readonly log: Logger;
+  private readonly now: () => number;
+  private readonly kept = new Map<string, Map<string, Kept>>();
+
+  constructor(log: Logger, now: () => number = Date.now) {
+    this.log = log;
+    this.now = now;
+  }
+
+  refuse(chassis: string, what: RefusedClaim["what"], address: string, reason: string): void {
+    const now = this.now();
+    const all = this.kept.get(chassis) ?? new Map<string, Kept>();
+    const key = `${what} ${address}`;
+    const before = all.get(key);
+    if (before !== undefined && now - before.last < KEPT_MS) {
+      before.count++;
+      before.last = now;
+      before.reason = reason;
+      return;
+    }
+    all.delete(key);
+    if (all.size >= PER_CHASSIS) all.delete(oldest(all));
+    all.set(key, { chassis, what, address, reason, since: new Date(now).toISOString(), count: 1, last: now });
+    if (!this.kept.has(chassis) && this.kept.size >= CHASSIS) this.kept.delete(this.kept.keys().next().value!);
+    this.kept.set(chassis, all);
+    this.log.error({ chassis, address, claim: what, reason }, "a session is refused: it is not who it says");
+  }
+
+  /** It is who it says now: what was refused before is over. */
+  accepted(chassis: string, what: RefusedClaim["what"], address: string): void {
+    this.kept.get(chassis)?.delete(`${what} ${address}`);
+  }
+
+  forget(chassis: string): void {
+    this.kept.delete(chassis);
+  }
+
+  of(chassis: string): RefusedClaim[] {
+    return this.current(chassis).map(({ what, address, since, count }) => ({ what, address, since, count }));
+  }
+
+  *all(): Iterable<Refusal> {
+    for (const chassis of this.kept.keys()) yield* this.current(chassis);
+  }
+
+  private current(chassis: string): Kept[] {
+    const now = this.now();
+    return [...(this.kept.get(chassis)?.values() ?? [])].filter((claim) => now - claim.last < KEPT_MS);
+  }
+}
+
+function oldest(claims: ReadonlyMap<string, Kept>): string {
+  let found = "";
+  let last = Infinity;
+  for (const [key, claim] of claims) {
+    if (claim.last >= last) continue;
+    found = key;
+    ({ last } = claim);
+  }
+  return found;
+}

@@ -1,0 +1,37 @@
+// Who a peer is. With TLS its certificate says so: one of its names is the system-id of its host. Without, there is only its
+// address: a switch has to come from where its host's database came from.
+import { TLSSocket } from "node:tls";
+
+/** A peer's address without its port, and the names that its certificate proves; undefined: it has none, this is plain TCP. */
+export interface Identity {
+  readonly address: string;
+  readonly names: readonly string[] | undefined;
+}
+
+/**
+ * Names in a peer's certificate: common names of the subject, and subjectAltName entries of type DNS and URI. They are compared with
+ * a system-id as they are, without wildcards. undefined: not a TLS connection.
+ */
+export function certificateNames(socket: unknown): readonly string[] | undefined {
+  if (!(socket instanceof TLSSocket)) return undefined;
+  const certificate = socket.getPeerCertificate() as { subject?: { CN?: string | string[] }; subjectaltname?: string };
+  const common = certificate.subject?.CN ?? [];
+  return [...(typeof common === "string" ? [common] : common), ...alternativeNames(certificate.subjectaltname ?? "")];
+}
+
+/** Node quotes a value as JSON where it has a character that could be taken for the syntax of the list. */
+const ALTERNATIVE = /([A-Za-z0-9 ]+):("(?:[^"\\]|\\.)*"|[^,"]*)(?:, |$)/y;
+
+/** DNS and URI entries of a subjectAltName as node:tls prints it. From an entry that cannot be read on, there are none. */
+export function alternativeNames(text: string): string[] {
+  const names: string[] = [];
+  ALTERNATIVE.lastIndex = 0;
+  while (ALTERNATIVE.lastIndex < text.length) {
+    const match = ALTERNATIVE.exec(text);
+    if (match === null) break;
+    const [, type, value] = match as unknown as [string, string, string];
+    if (type === "DNS" || type === "URI") names.push(value.startsWith('"') ? (JSON.parse(value) as string) : value);
+  }
+  ALTERNATIVE.lastIndex = 0;
+  return names;
+}

@@ -1,0 +1,46 @@
+// What a switch is made with, and what it says of itself.
+import type { PacketOut } from "#app";
+import type { Logger } from "pino";
+import type { Desired, Flow } from "../../compiler/desired.ts";
+import type { SouthboundMetrics } from "../metrics.ts";
+import type { Timing } from "../timing.ts";
+import type { SameInstructions } from "./comparison.ts";
+import type { SyncSlots } from "./sync-slots.ts";
+import type { FlowEffects } from "./withdrawal.ts";
+
+export interface SwitchOptions {
+  readonly chassis: string;
+  readonly desired: Desired;
+  /** Generation of the last delta that was handed to the switches. */
+  readonly reached: () => number;
+  readonly metrics: SouthboundMetrics;
+  readonly log: Logger;
+  readonly sameInstructions: SameInstructions;
+  /** Flows that may wait; more, and the switch is compared anew instead. */
+  readonly pendingLimit: number;
+  readonly onConfirmed: (chassis: string) => void;
+  /** Shared by all switches: who may hold a dump. */
+  readonly slots: SyncSlots;
+  readonly timing: Timing;
+  readonly effects: FlowEffects | undefined;
+  readonly sendPackets: (packets: Iterable<PacketOut>) => void;
+}
+
+export type SwitchState = "disconnected" | "syncing" | "connected";
+
+export interface Refused {
+  readonly flow: Flow;
+  readonly error: string;
+}
+
+export interface AuditResult {
+  readonly missing: number;
+  readonly changed: number;
+  readonly foreign: number;
+}
+
+/** Of a comparison, in flows. */
+export interface Found extends AuditResult {
+  readonly desired: number;
+  readonly found: number;
+}

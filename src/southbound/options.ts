@@ -1,0 +1,77 @@
+// What the southbound layer is started with.
+import type { App, PacketOut } from "#app";
+import type { Action } from "node-openflow";
+import type { Logger } from "pino";
+import type { Desired, Flow } from "../compiler/desired.ts";
+import type { HookGuard } from "../lib/hook-guard.ts";
+import type { Metrics } from "../lib/metrics.ts";
+import type { Problem } from "../lib/problem.ts";
+import type { FlowEffects } from "./openflow/withdrawal.ts";
+import type { Timing } from "./timing.ts";
+import type { RawPacketIn } from "./openflow/session.ts";
+import type { ModelPort } from "./ovsdb/progress.ts";
+
+export interface HostPort {
+  readonly host: string;
+  /** 0: any free one. */
+  readonly port: number;
+}
+
+export interface SouthboundConfig {
+  readonly openflow: HostPort;
+  readonly ovsdb: HostPort;
+  /** Address that is configured on switches for OpenFlow; without it, the one their database connected to. */
+  readonly advertise?: string | undefined;
+  /** PEM: both ports speak TLS only, and peers must have a certificate of the CA. */
+  readonly tls?: { readonly cert: string | Buffer; readonly key: string | Buffer; readonly ca: string | Buffer } | undefined;
+  /** How often a switch is compared with the desired state, default 60 s; 0 = never. */
+  readonly auditIntervalMs?: number | undefined;
+  /** Tells this controller's rows on a switch from another controller's, default "axion". */
+  readonly controllerId?: string | undefined;
+  /** Connections at a time on each port, default 4096. */
+  readonly maxConnections?: number | undefined;
+  /** Until a peer must have identified itself, default 10 s. */
+  readonly handshakeTimeoutMs?: number | undefined;
+  /** How long a session may take to answer whether it is alive, when another one claims to be the same host, default 5 s. */
+  readonly probeTimeoutMs?: number | undefined;
+  /** How long a switch may stay connected without its database, default 60 s. */
+  readonly unknownSwitchTimeoutMs?: number | undefined;
+  /** Switches that are compared at a time, default 16. */
+  readonly syncLimit?: number | undefined;
+  /** Changed flows that may wait for one switch, default 200 000; beyond, it is compared anew. */
+  readonly pendingLimit?: number | undefined;
+  /** Packets that may wait for one switch, default 1000. */
+  readonly packetInLimit?: number | undefined;
+}
+
+/** A packet that a switch sent up, before anybody knows what table and registers mean. */
+export interface SwitchPacketIn extends RawPacketIn {
+  readonly chassis: string;
+}
+
+/** A packet and what a switch is to do with it. */
+export interface SwitchPacketOut {
+  readonly chassis: string;
+  /** What it counts as coming from; default: the controller. */
+  readonly inPort?: number | undefined;
+  readonly actions: readonly Action[];
+  readonly data: Uint8Array;
+}
+
+export interface SouthboundOptions {
+  readonly model: ModelPort;
+  readonly desired: Desired;
+  readonly apps: readonly App[];
+  readonly config: SouthboundConfig;
+  readonly metrics: Metrics;
+  readonly log: Logger;
+  /** Default: the machine's. */
+  readonly timing?: Timing | undefined;
+  /** By which every hook of an app is called. */
+  readonly guard: HookGuard;
+  /** What comes along with flows; default: nothing. */
+  readonly effects?: FlowEffects | undefined;
+  /** API resources because of which a flow exists, for problems. */
+  readonly resourcesOf?: ((flow: Flow) => Problem["resources"]) | undefined;
+  readonly onPacketIn: (packet: SwitchPacketIn) => readonly (PacketOut | SwitchPacketOut)[];
+}

@@ -1,0 +1,90 @@
+// The rows of one host's Open vSwitch database, as the controller reads them.
+import type { Replica, Row } from "ovsdb-client";
+
+export type Ids = Readonly<Record<string, string>>;
+export type RootRow = Row & { readonly bridges: readonly string[]; readonly external_ids: Ids; readonly ovs_version: string | undefined };
+export type BridgeRow = Row & {
+  readonly name: string;
+  readonly datapath_id: string | undefined;
+  readonly datapath_type: string;
+  readonly fail_mode: string | undefined;
+  readonly protocols: readonly string[];
+  readonly external_ids: Ids;
+  readonly other_config: Ids;
+  readonly ports: readonly string[];
+  readonly controller: readonly string[];
+  readonly mirrors: readonly string[];
+  readonly ipfix: string | undefined;
+  readonly sflow: string | undefined;
+  readonly netflow: string | undefined;
+};
+export type PortRow = Row & { readonly name: string; readonly interfaces: readonly string[]; readonly external_ids: Ids; readonly qos: string | undefined };
+export type InterfaceRow = Row & {
+  readonly name: string;
+  readonly type: string;
+  readonly options: Ids;
+  readonly external_ids: Ids;
+  readonly ofport: number | undefined;
+  readonly ofport_request: number | undefined;
+  readonly error: string | undefined;
+  readonly bfd: Ids;
+};
+export type ControllerRow = Row & {
+  readonly target: string;
+  readonly external_ids: Ids;
+  readonly max_backoff: number | undefined;
+  readonly inactivity_probe: number | undefined;
+  readonly connection_mode: string | undefined;
+};
+
+/** The rows of one host, found by name. */
+export class HostRows {
+  readonly replica: Pick<Replica, "table">;
+
+  constructor(replica: Pick<Replica, "table">) {
+    this.replica = replica;
+  }
+
+  get root(): RootRow | undefined {
+    return this.replica.table<RootRow>("Open_vSwitch").values().next().value;
+  }
+
+  bridges(): Iterable<BridgeRow> {
+    return this.replica.table<BridgeRow>("Bridge").values();
+  }
+
+  bridge(name: string): BridgeRow | undefined {
+    for (const row of this.bridges()) if (row.name === name) return row;
+    return undefined;
+  }
+
+  portsOf(bridge: BridgeRow): PortRow[] {
+    return this.pick<PortRow>("Port", bridge.ports);
+  }
+
+  interfacesOf(port: PortRow): InterfaceRow[] {
+    return this.pick<InterfaceRow>("Interface", port.interfaces);
+  }
+
+  controllersOf(bridge: BridgeRow): ControllerRow[] {
+    return this.pick<ControllerRow>("Controller", bridge.controller);
+  }
+
+  /** Names that a new port may not have, anywhere on the host. */
+  nameTaken(name: string): boolean {
+    for (const row of this.replica.table<PortRow>("Port").values()) if (row.name === name) return true;
+    for (const row of this.replica.table<InterfaceRow>("Interface").values()) if (row.name === name) return true;
+    return false;
+  }
+
+  private pick<R extends Row>(table: string, uuids: readonly string[]): R[] {
+    const rows = this.replica.table<R>(table);
+    return uuids.map((uuid) => rows.get(uuid)).filter((row) => row !== undefined);
+  }
+}
+
+/** Something the operator should know; logged once as long as it holds. */
+export interface Note {
+  readonly about: string;
+  readonly problem: string;
+}

@@ -1,0 +1,354 @@
+// One host: an OVSDB session from its first byte to its last. A single loop compares what is with what should be (the
+// database with the plan of adoption.ts, the stored rows with what the host reports) and writes differences only; events
+// merely make the loop run.
+import { chassisTable, vifTable, type App, type Chassis, type Tx, type Vif } from "#app";
+import { comment, OvsdbProtocolError, Replica, type OvsdbSession } from "ovsdb-client";
+import type { Logger } from "pino";
+import type { Desired } from "../../compiler/desired.ts";
+import type { HookGuard } from "../../lib/hook-guard.ts";
+import type { RefusedClaims } from "../claims.ts";
+import { certificateNames, type Identity } from "../identity.ts";
+import { peerOf } from "../peer.ts";
+import { Backoff, type Timing } from "../timing.ts";
+import { INSTALLED, monitoredColumns, plan, type Wanted } from "./adoption.ts";
+import { HostRows, type BridgeRow, type Note } from "./host-rows.ts";
+import { cause, restingSlots, SLOT_REST_MS, type ChassisProgress, type InterfaceProgress, type ModelPort } from "./progress.ts";
+import { readSettings, type HostSettings } from "./settings.ts";
+import { seeVifs, vifId, vifsDiffer, writeVifs, type VifChanges } from "./vifs.ts";
+
+export interface HostOptions {
+  readonly model: ModelPort;
+  readonly desired: Desired;
+  readonly apps: readonly App[];
+  readonly log: Logger;
+  readonly guard: HookGuard;
+  /** Marks our Controller rows, so that several controllers can tell theirs apart. */
+  readonly controllerId: string;
+  /** OpenFlow target for a host, from the local address of its database session. */
+  readonly target: (localAddress: string) => string;
+  /** The generation that a chassis' switch has confirmed, 0 = none. */
+  readonly confirmed: (chassis: string) => number;
+  /** The switch never confirmed this stored interface. */
+  readonly unconfirmed: (vif: Vif) => void;
+  readonly handshakeTimeoutMs: number;
+  /** How long a session that is asked whether it is alive may take. */
+  readonly probeTimeoutMs: number;
+  readonly refusals: RefusedClaims;
+  readonly timing: Timing;
+  /** Whether the chassis has a live OpenFlow session from another address than this one. */
+  readonly occupied: (chassis: string, address: string) => Promise<boolean>;
+  /** A database session was accepted as the chassis'. */
+  readonly claimed: (chassis: string) => void;
+}
+
+/** What a host needs of the inventory that it is in. */
+export interface HostOwner {
+  readonly options: HostOptions;
+  readonly progress: InterfaceProgress;
+  /** Makes `host` the one session of the chassis. False: it may not have that name, and has to go. */
+  claim(host: Host, chassis: string): Promise<boolean>;
+  remove(chassis: string, why: string): Promise<void>;
+}
+
+/** A transaction that has to be repeated within this long had no effect. */
+const NO_EFFECT_MS = 1000;
+
+/** One OVSDB session: a host, from its first byte to its last. */
+export class Host {
+  readonly session: OvsdbSession;
+  readonly peer: string;
+  readonly identity: Identity;
+  readonly since = new Date();
+  /** Its system-id, once it was given to this session. */
+  chassis: string | undefined;
+  settings: HostSettings | undefined;
+  lastError: string | undefined;
+  /** Why its database cannot be brought in order, since when. */
+  failure: { readonly text: string; readonly since: Date } | undefined;
+  /** Generation that the desired state must have reached before this host's ports can be compared with it. */
+  awaitsDesired: number | undefined;
+  private readonly inventory: HostOwner;
+  private readonly replica = new Replica("Open_vSwitch", monitoredColumns);
+  private readonly rows = new HostRows(this.replica);
+  private log: Logger;
+  private dirty = false;
+  private working: Promise<void> | undefined;
+  private stopping = false;
+  /** While it waits to try again. */
+  private cancelRetry: (() => void) | undefined;
+  private readonly backoff: Backoff;
+  /** Notes that were logged and still hold, since when. */
+  reported: ReadonlyMap<string, Date> = new Map();
+  /** The last transaction, to notice one that has no effect. */
+  private last = { text: "", at: 0 };
+  /** Interfaces were compared with the stored ones at least once in this session. */
+  private vifsKnown = false;
+
+  constructor(inventory: HostOwner, session: OvsdbSession) {
+    this.inventory = inventory;
+    this.session = session;
+    this.peer = peerOf(session.socket).text;
+    this.identity = { address: peerOf(session.socket).host, names: certificateNames(session.socket) };
+    this.log = inventory.options.log.child({ peer: this.peer });
+    this.backoff = new Backoff(inventory.options.timing);
+    session.on("close", (reason) => this.closed(reason));
+  }
+
+  async run(): Promise<void> {
+    const timer = setTimeout(() => {
+      this.log.warn({ timeout_ms: this.inventory.options.handshakeTimeoutMs }, "peer on the OVSDB port did not answer in time");
+      void this.session.close();
+    }, this.inventory.options.handshakeTimeoutMs);
+    try {
+      await this.replica.attach(this.session);
+    } catch (error) {
+      if (this.session.open) {
+        this.log.warn({ err: error }, "peer on the OVSDB port is no Open vSwitch database");
+        void this.session.close();
+      }
+      return;
+    } finally {
+      clearTimeout(timer);
+    }
+    this.replica.on("change", () => this.kick());
+    this.replica.on("lost", () => {
+      // The server dropped the monitor (its schema changed): it has to be followed anew, by a new session.
+      if (this.session.open) void this.session.close();
+    });
+    this.kick();
+  }
+
+  /** Something may have changed: compares everything again, now or after the comparison under way. */
+  kick(): void {
+    this.dirty = true;
+    // After a failure it is done after the pause, whatever happens meanwhile.
+    if (this.working !== undefined || this.cancelRetry !== undefined || this.stopping || !this.replica.synced) return;
+    this.working = this.work().finally(() => {
+      this.working = undefined;
+      if (this.dirty) this.kick();
+    });
+  }
+
+  async stop(): Promise<void> {
+    this.stopping = true;
+    this.cancelRetry?.();
+    await this.working;
+    await this.session.close();
+  }
+
+  private async work(): Promise<void> {
+    try {
+      while (this.dirty && !this.stopping && this.session.open) {
+        this.dirty = false;
+        await this.reconcile();
+        this.failure = undefined;
+      }
+    } catch (error) {
+      if (!this.session.open || this.stopping) return;
+      this.lastError = error instanceof Error ? error.message : String(error);
+      this.failure = { text: this.lastError, since: this.failure?.since ?? new Date() };
+      const ms = this.backoff.next();
+      this.log.error({ err: error, retry_ms: Math.round(ms) }, "host could not be brought in order");
+      this.cancelRetry = this.inventory.options.timing.after(ms, () => {
+        this.cancelRetry = undefined;
+        this.kick();
+      });
+    }
+  }
+
+  private async reconcile(): Promise<void> {
+    const { options } = this.inventory;
+    const root = this.rows.root;
+    if (root === undefined) return;
+    const { settings, problems } = readSettings(root.external_ids);
+    const notes: Note[] = problems.map((p) => ({ about: `external_ids:${p.key}=${p.value}`, problem: p.problem }));
+    if (settings === undefined) {
+      this.reportNotes(notes);
+      return;
+    }
+    if (!(await this.identify(settings))) return;
+    const chassis = settings.id;
+
+    const { operations, notes: planned } = plan(this.rows, {
+      settings,
+      target: options.target(peerOf(this.session.socket).local),
+      controllerId: options.controllerId,
+      rows: this.desiredRows(chassis),
+      installed: (name) => (this.vifsKnown ? this.mark(chassis, name) : undefined),
+    });
+    if (operations.length > 0) {
+      const text = JSON.stringify(operations);
+      if (text === this.last.text && Date.now() - this.last.at < NO_EFFECT_MS) {
+        // Somebody undoes it at once, or the switch does not keep it.
+        throw new Error("the database does not stay as it was set");
+      }
+      this.last = { text, at: Date.now() };
+      await this.replica.transact([...operations, comment(`axion: ${chassis} brought in order`)]);
+      this.dirty = true; // the switch may have answered; at worst one more comparison
+    }
+
+    const bridge = this.rows.bridge(settings.bridge);
+    if (bridge !== undefined) notes.push(...(await this.report(settings, bridge, root.ovs_version ?? "")));
+    this.reportNotes([...notes, ...planned]);
+  }
+
+  private mark(chassis: string, name: string): boolean {
+    const { marked } = this.inventory.progress.of(chassis);
+    const vif = this.inventory.options.model.view.get(vifTable, vifId(chassis, name));
+    const marks = vif !== undefined && this.inventory.progress.marks(vif);
+    if (marks) marked.add(vif.id);
+    else marked.delete(vifId(chassis, name));
+    return marks;
+  }
+
+  /** Gives the host the name it asks for. False: it may not have that name. */
+  private async identify(settings: HostSettings): Promise<boolean> {
+    const before = this.chassis;
+    if (before !== settings.id) {
+      if (!(await this.inventory.claim(this, settings.id))) {
+        await this.session.close();
+        return false;
+      }
+      this.log = this.inventory.options.log.child({ chassis: settings.id, peer: this.peer });
+      this.chassis = settings.id;
+      this.vifsKnown = false;
+      if (before !== undefined) await this.renamed(before, settings.id);
+      this.log.info({ bridge: settings.bridge, encap_ip: settings.encapIp, encap_types: settings.encapTypes }, "host connected");
+      if (settings.encapIp === "") this.log.warn("host has no external_ids:axion-encap-ip: it is adopted without tunnels");
+    } else if (settings.encapIp === "" && this.settings?.encapIp !== "") {
+      this.log.warn("host has no external_ids:axion-encap-ip any more: it loses its tunnels");
+    }
+    this.settings = settings;
+    return true;
+  }
+
+  /** Its interfaces are now another chassis': nothing is left under the old name. */
+  private async renamed(before: string, now: string): Promise<void> {
+    this.log.warn({ before }, "host has another system-id now");
+    await this.inventory.remove(before, `is now ${now}`);
+  }
+
+  /** undefined: the compiler has not seen the host as it is now. */
+  private desiredRows(chassis: string): Wanted["rows"] {
+    const { model, desired } = this.inventory.options;
+    if (this.awaitsDesired !== undefined && desired.generation < this.awaitsDesired) return undefined;
+    this.awaitsDesired = undefined;
+    if (model.view.get(chassisTable, chassis) === undefined) return undefined;
+    return { rows: Array.from(desired.rowsOf(chassis)), patches: Array.from(desired.patchesOf(chassis)) };
+  }
+
+  /** Writes what the host reports into the model, if it differs from what is stored. */
+  private async report(settings: HostSettings, bridge: BridgeRow, ovsVersion: string): Promise<Note[]> {
+    const { model, apps, log, guard } = this.inventory.options;
+    const id = settings.id;
+    const storedChassis = model.view.get(chassisTable, id);
+    const dpid = bridge.datapath_id ?? storedChassis?.dpid;
+    if (dpid === undefined) return []; // the switch itself has not come up yet
+    const fresh = (key: number): Chassis => ({
+      id,
+      hostname: settings.hostname,
+      key,
+      bridge: settings.bridge,
+      dpid,
+      datapath_type: bridge.datapath_type === "" ? "system" : bridge.datapath_type,
+      encap_ip: settings.encapIp,
+      encap_types: settings.encapTypes,
+      bridge_mappings: settings.bridgeMappings,
+      gateway: settings.gateway,
+      ovs_version: ovsVersion,
+    });
+    const stored = model.view.by(vifTable, "chassis", id);
+    const seen = seeVifs(this.rows, bridge, (name) => model.view.get(vifTable, vifId(id, name)));
+    const progress = this.inventory.progress.of(id);
+    const chassisDiffers = storedChassis === undefined || !sameChassis(storedChassis, fresh(storedChassis.key));
+    if (chassisDiffers || vifsDiffer(stored, seen.plugged)) {
+      const avoid = restingSlots(progress);
+      const { result, generation } = await model.transact(cause(this.describe(stored, seen.plugged)), (tx): VifChanges => {
+        const current = tx.get(chassisTable, id);
+        const row = fresh(current?.key ?? newChassisKey(tx));
+        if (current === undefined || !sameChassis(current, row)) tx.put(chassisTable, row);
+        return writeVifs(tx, apps, id, seen.plugged, avoid, log, guard);
+      });
+      if (chassisDiffers) this.awaitsDesired = generation;
+      for (const vif of result.removed) {
+        progress.awaiting.delete(vif.id);
+        progress.installed.delete(vif.id);
+        progress.restingSlots.set(vif.slot, Date.now() + SLOT_REST_MS);
+      }
+      for (const vif of result.unconfirmed) {
+        progress.installed.delete(vif.id);
+        progress.awaiting.set(vif.id, { vif, generation });
+      }
+      if (chassisDiffers || result.removed.length > 0 || result.unconfirmed.length > 0) this.dirty = true;
+    }
+    if (!this.vifsKnown) this.recognise(id, progress);
+    if (progress.awaiting.size > 0) void this.inventory.progress.confirmUpTo(id);
+    return seen.duplicates.map((d) => ({ about: `interface ${d.name}`, problem: `interface ${d.first} has the same iface-id ${d.ifaceId}; this one is ignored` }));
+  }
+
+  /** First look at this session's interfaces: those that the database says are installed, and are as stored, need nothing. */
+  private recognise(chassis: string, progress: ChassisProgress): void {
+    const { model } = this.inventory.options;
+    const marked = new Set<string>();
+    for (const bridge of [this.rows.bridge(this.settings?.bridge ?? "")]) {
+      if (bridge === undefined) continue;
+      for (const port of this.rows.portsOf(bridge)) {
+        for (const row of this.rows.interfacesOf(port)) if (row.external_ids[INSTALLED] === "true") marked.add(vifId(chassis, row.name));
+      }
+    }
+    for (const vif of model.view.by(vifTable, "chassis", chassis)) {
+      if (progress.awaiting.has(vif.id) || progress.installed.has(vif.id)) continue;
+      if (marked.has(vif.id)) progress.installed.add(vif.id);
+      else {
+        progress.awaiting.set(vif.id, { vif, generation: model.generation });
+        this.inventory.options.unconfirmed(vif);
+      }
+    }
+    this.vifsKnown = true;
+    this.dirty = true; // marks can be compared now
+  }
+
+  private describe(stored: readonly Vif[], plugged: readonly { readonly name: string; readonly ifaceId: string }[]): string {
+    const before = new Map(stored.map((v) => [v.name, v.iface_id]));
+    const now = new Map(plugged.map((p) => [p.name, p.ifaceId]));
+    const changes = [
+      ...plugged.filter((p) => before.get(p.name) !== p.ifaceId).map((p) => `${p.name} plugged`),
+      ...stored.filter((v) => now.get(v.name) !== v.iface_id).map((v) => `${v.name} unplugged`),
+    ];
+    const text = changes.length === 0 ? "inventory changed" : changes.length > 4 ? `${changes.length} interfaces changed` : changes.join(", ");
+    return `${text} on ${this.chassis ?? this.peer}`;
+  }
+
+  private reportNotes(notes: readonly Note[]): void {
+    const now = new Map<string, Date>();
+    for (const note of notes) {
+      const text = `${note.about}: ${note.problem}`;
+      now.set(text, this.reported.get(text) ?? new Date());
+      if (!this.reported.has(text)) this.log.warn(note, "host is not as it should be");
+    }
+    this.reported = now;
+    this.lastError = notes.length === 0 ? undefined : [...now.keys()].join("; ");
+  }
+
+  private closed(reason: Error | undefined): void {
+    this.cancelRetry?.();
+    if (this.stopping || reason === undefined) return;
+    if (reason instanceof OvsdbProtocolError) this.log.warn({ reason: reason.message }, "peer on the OVSDB port does not speak OVSDB");
+    else if (this.chassis !== undefined) this.log.info({ reason: reason.message }, "host disconnected");
+    else this.log.warn({ reason: reason.message }, "peer on the OVSDB port left before it had a name");
+  }
+}
+
+function newChassisKey(tx: Tx): number {
+  return tx.allocate("chassis-key", { min: 1, max: 65_535, used: (n) => tx.count(chassisTable, "key", String(n)) > 0 });
+}
+
+function sameChassis(a: Chassis, b: Chassis): boolean {
+  const mappings = Object.entries(b.bridge_mappings);
+  return (
+    a.hostname === b.hostname && a.key === b.key && a.bridge === b.bridge && a.dpid === b.dpid && a.datapath_type === b.datapath_type &&
+    a.encap_ip === b.encap_ip && a.gateway === b.gateway && a.ovs_version === b.ovs_version &&
+    a.encap_types.length === b.encap_types.length && a.encap_types.every((t, i) => t === b.encap_types[i]) &&
+    mappings.length === Object.keys(a.bridge_mappings).length && mappings.every(([physnet, bridge]) => a.bridge_mappings[physnet] === bridge)
+  );
+}

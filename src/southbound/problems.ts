@@ -1,0 +1,93 @@
+// What is wrong with hosts and switches now, for GET /problems.
+import type { Chassis } from "#app";
+import type { Flow } from "../compiler/desired.ts";
+import type { Problem } from "../lib/problem.ts";
+import type { Refusal } from "./claims.ts";
+import type { Switch } from "./openflow/switch.ts";
+import type { Host } from "./ovsdb/host.ts";
+
+export interface ProblemParts {
+  readonly startedAt: Date;
+  /** Listeners without TLS that are reached from elsewhere, as host:port. */
+  readonly plain: readonly string[];
+  readonly chassis: Iterable<Readonly<Chassis>>;
+  readonly switchOf: (chassis: string) => Switch | undefined;
+  readonly hostOf: (chassis: string) => Host | undefined;
+  /** When the database of a chassis went. */
+  readonly lostAt: (chassis: string) => Date | undefined;
+  /** All databases that are connected, also those without a name. */
+  readonly hosts: Iterable<Host>;
+  readonly refused: Iterable<Refusal>;
+  readonly resourcesOf: ((flow: Flow) => Problem["resources"]) | undefined;
+}
+
+/** A host may have a note for each of its interfaces; more than these are one problem. */
+const NOTES_A_HOST = 20;
+/** Refused flows of a switch whose resources are named. */
+const FLOWS_EXPLAINED = 20;
+
+/** Whether only this machine reaches a listener on that address. */
+export const isLoopback = (host: string): boolean => host === "localhost" || host === "::1" || /^127(\.\d{1,3}){3}$/.test(host);
+
+export function* southboundProblems(parts: ProblemParts): Iterable<Problem> {
+  const { startedAt, plain } = parts;
+  if (plain.length > 0) {
+    yield {
+      kind: "plain_tcp", severity: "warning", since: startedAt.toISOString(), resources: [], switches: [],
+      text: `switches are spoken to without TLS on ${plain.join(" and ")}: who they are is proved by their address alone, and what is sent can be read and changed on the way`,
+      cure: { text: "start with --tls-cert, --tls-key and --tls-ca, and give each host a certificate that names its system-id" },
+    };
+  }
+  for (const row of parts.chassis) yield* connectionProblems(row, parts);
+  for (const host of parts.hosts) yield* hostProblems(host);
+  for (const { chassis, what, address, reason, since, count } of parts.refused) {
+    yield {
+      kind: "identity", severity: "error", since, resources: [], switches: [chassis],
+      text: `${address} claims the ${what} of ${chassis} and is refused (${count} times): ${reason}`,
+      cure: { text: `if it is ${chassis}: connect its database and its switch from one address, or give it a certificate that names ${chassis}; if it is another host, give it a system-id and a bridge of its own` },
+    };
+  }
+}
+
+function* connectionProblems(row: Readonly<Chassis>, { startedAt, switchOf, hostOf, lostAt, resourcesOf }: ProblemParts): Iterable<Problem> {
+  const target = switchOf(row.id);
+  const common = { resources: [], switches: [row.id] } as const;
+  if (target?.session === undefined) {
+    yield {
+      ...common, kind: "switch_disconnected", severity: "error", since: (target?.since ?? startedAt).toISOString(),
+      text: `the switch of ${row.id} is not connected: it keeps its flows, and gets no changes`,
+      cure: { text: `on ${row.id}: look at ovs-vsctl show (is_connected) and whether the controller is reached; a host that will not come back is forgotten with DELETE /switches/${row.id}` },
+    };
+  } else if (hostOf(row.id) === undefined) {
+    yield {
+      ...common, kind: "database_disconnected", severity: "warning", since: (lostAt(row.id) ?? startedAt).toISOString(),
+      text: `the database of ${row.id} is not connected: ports plugged and unplugged there are not seen`,
+      cure: { text: `on ${row.id}: look at ovs-vsctl get-manager and whether ovsdb-server runs` },
+    };
+  }
+  if (target === undefined || target.quarantine.size === 0) return;
+  const refused = [...target.quarantine.values()].slice(0, FLOWS_EXPLAINED);
+  const { flow, error } = refused[0]!;
+  const resources = new Map(refused.flatMap((r) => resourcesOf?.(r.flow) ?? []).map((r) => [`${r.type} ${r.id}`, r]));
+  yield {
+    ...common, resources: [...resources.values()], kind: "flow_refused", severity: "error", since: target.refusedSince.toISOString(),
+    text: `${row.id} refuses ${target.quarantine.size} flow(s); one of table ${flow.table}: ${error}`,
+    cure: { text: `GET /flows?switch=${row.id}&state=diff shows them with what caused them; a full table or an old Open vSwitch are usual reasons` },
+  };
+}
+
+function* hostProblems(host: Host): Iterable<Problem> {
+  const name = host.chassis ?? host.peer;
+  const common = { kind: "host", severity: "warning", resources: [], switches: host.chassis === undefined ? [] : [host.chassis] } as const;
+  if (host.failure !== undefined) {
+    yield {
+      ...common, severity: "error", since: host.failure.since.toISOString(), text: `the database of ${name} cannot be brought in order: ${host.failure.text}`,
+      cure: { text: `on ${name}: look whether something else sets the same rows, and at ovs-vsctl show` },
+    };
+  }
+  let shown = 0;
+  for (const [text, since] of host.reported) {
+    if (shown++ < NOTES_A_HOST) yield { ...common, since: since.toISOString(), text: `${name}: ${text}`, cure: { text: `correct it on ${name} with ovs-vsctl` } };
+  }
+  if (shown > NOTES_A_HOST) yield { ...common, since: host.since.toISOString(), text: `${name}: ${shown - NOTES_A_HOST} more of the same kind`, cure: { text: "the controller's log has them all" } };
+}

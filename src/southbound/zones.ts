@@ -1,0 +1,48 @@
+// Conntrack zones that were given up (a pool number that is going): flushed on their switch once the flows that used them are gone, then
+// free. Until then the number stays in the store, so that whatever ends in between, somebody flushes it.
+import { poolNumberTable, zonePool, type PoolNumber } from "#app";
+import type { Logger } from "pino";
+import type { Desired } from "../compiler/desired.ts";
+import type { Switch } from "./openflow/switch.ts";
+import { cause, type ModelPort } from "./ovsdb/progress.ts";
+
+export interface ZonesOptions {
+  readonly model: ModelPort;
+  readonly desired: Desired;
+  readonly log: Logger;
+  readonly switchOf: (chassis: string) => Switch | undefined;
+}
+
+export class Zones {
+  private readonly options: ZonesOptions;
+  private readonly freeing = new Set<string>();
+
+  constructor(options: ZonesOptions) {
+    this.options = options;
+  }
+
+  /** Frees what is going on a chassis, if its switch is there and has all that it should. */
+  async free(chassis: string): Promise<void> {
+    const { model, desired, log, switchOf } = this.options;
+    const target = switchOf(chassis);
+    const going = (): readonly Readonly<PoolNumber>[] => model.view.by(poolNumberTable, "part", `${zonePool.name}/${chassis}`).filter((n) => n.going);
+    // The flows that are desired now may still use it, while the compiler has not seen that it goes.
+    if (target?.session === undefined || this.freeing.has(chassis) || going().length === 0 || desired.generation < model.generation) return;
+    this.freeing.add(chassis);
+    try {
+      await target.whenIdle();
+      if (target.state !== "connected") return;
+      const numbers = going();
+      for (const { n } of numbers) target.flushZone(n);
+      await target.whenIdle();
+      if (target.state !== "connected") return;
+      await model.transact(cause(`zones flushed on ${chassis}`), (tx) => {
+        for (const { id } of numbers) if (tx.get(poolNumberTable, id)?.going === true) tx.delete(poolNumberTable, id);
+      });
+    } catch (error) {
+      log.error({ err: error, chassis }, "zones that were given up could not be freed");
+    } finally {
+      this.freeing.delete(chassis);
+    }
+  }
+}

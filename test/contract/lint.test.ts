@@ -1,0 +1,47 @@
+// An app has no clock, chance or network of its own: the linter says so. Wrong lines are put in the place of a real app's file.
+import path from "node:path";
+import { ESLint } from "eslint";
+import tseslint from "typescript-eslint";
+import { describe, expect, test } from "vitest";
+import { repositoryRoot } from "../../lab/controller.ts";
+
+// Rules that need types are left out: they make nothing of a single line, and cost seconds.
+const eslint = new ESLint({ cwd: repositoryRoot(), overrideConfig: [tseslint.configs.disableTypeChecked] });
+
+async function complaints(code: string, file: string): Promise<string[]> {
+  const [result] = await eslint.lintText(code, { filePath: path.join(repositoryRoot(), file) });
+  return result!.messages.filter((m) => m.ruleId === null || m.ruleId.startsWith("no-restricted-")).map((m) => m.ruleId ?? m.message);
+}
+
+const wrong: readonly (readonly [code: string, rule: string])[] = [
+  ["export const t = Date.now();", "no-restricted-globals"],
+  ["export const t = new Date();", "no-restricted-globals"],
+  ["const D = Date; export const t = D.now();", "no-restricted-globals"],
+  ["export const t = performance.now();", "no-restricted-globals"],
+  ["export const x = Math.random();", "no-restricted-properties"],
+  ["const { random } = Math; export const x = random();", "no-restricted-properties"],
+  ["setTimeout(() => undefined, 5);", "no-restricted-globals"],
+  ["setInterval(() => undefined, 5);", "no-restricted-globals"],
+  ["setImmediate(() => undefined);", "no-restricted-globals"],
+  ["globalThis.setTimeout(() => undefined, 5);", "no-restricted-globals"],
+  ["export const id = crypto.randomUUID();", "no-restricted-globals"],
+  [`import { randomUUID } from "node:crypto"; export const id = randomUUID();`, "no-restricted-imports"],
+  [`import { randomBytes } from "crypto"; export const b = randomBytes(1);`, "no-restricted-imports"],
+  [`import { setTimeout as sleep } from "node:timers/promises"; await sleep(5);`, "no-restricted-imports"],
+  [`import { performance } from "node:perf_hooks"; export const t = performance.now();`, "no-restricted-imports"],
+  [`export const t = process.hrtime();`, "no-restricted-globals"],
+  [`export const a = await fetch("http://x/");`, "no-restricted-globals"],
+  [`import http from "node:http"; export const a = http.get("http://x/");`, "no-restricted-imports"],
+  [`export const c = await import("node:crypto");`, "no-restricted-syntax"],
+];
+
+describe("an app", () => {
+  test.each(wrong)("may not: %s", async (code, rule) => expect(await complaints(code, "apps/dhcp/index.ts")).toEqual([rule]));
+  test("may do what has nothing to do with it", async () => {
+    const code = `import { parsePacket } from "packet-codec"; export const x = (now: string): number => Math.floor(Number(now)) + parsePacket(Buffer.alloc(0)).eth.ethertype;`;
+    expect(await complaints(code, "apps/dhcp/index.ts")).toEqual([]);
+  });
+  test("is the only place of it: the core and tests may", async () => {
+    for (const file of ["src/main.ts", "apps/dhcp/ra.test.ts"]) expect(await complaints("export const t = Date.now() + Math.random();", file)).toEqual([]);
+  });
+});

@@ -1,0 +1,18 @@
+import type { App } from "#app";
+import { aliases, extend, resources } from "./api.ts";
+import { rateTable } from "./model.ts";
+import { portContext, rules } from "./rules.ts";
+import { portMeters } from "./tables.ts";
+
+export default {
+  name: "port-meters",
+  about: "a meter for every port, at both ends",
+  requires: ["l2"],
+  tables: [rateTable],
+  resources,
+  extend,
+  aliases,
+  pipeline: portMeters,
+  portContext,
+  rules,
+} satisfies App;

@@ -1,0 +1,134 @@
+// Probe: routes from another app. Where the owner must choose among what several apps say, the joint is an open derived table: any app
+// that requires l3 derives routes, l3 ranks and emits.
+import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
+import { until } from "../../../lab/exec.ts";
+import { Lab } from "../../../lab/lab.ts";
+import type { Resource } from "../../support/cloud.ts";
+import type { Harness } from "../../support/harness.ts";
+import { expectGone, expectHealing, expectIncremental, expectNoLookup, expectQuietRestart, flowTexts, held, makeScene, Probes, type Held, type Scene } from "./support.ts";
+
+const probes = new Probes("wan");
+afterAll(() => probes.delete());
+
+describe("ranking", () => {
+  let h: Harness;
+  let router: string;
+  let network: string;
+
+  beforeAll(async () => {
+    h = await probes.harness();
+    await h.addChassis("hv1");
+    network = (await h.create("network", {})).id;
+    const subnet = (await h.create("subnet", { network_id: network, ip_version: 4, cidr: "10.0.0.0/24" })).id;
+    router = (await h.create("router", {})).id;
+    await h.call("PUT", `/v2.0/routers/${router}/add_router_interface`, { subnet_id: subnet });
+    await h.plug("hv1", (await h.create("port", { network_id: network })).id, 11);
+  });
+  afterEach(async () => {
+    for (const { id } of (await h.call("GET", "/v2.0/wan-routes")).body.wan_routes as { id: string }[]) await h.call("DELETE", `/v2.0/wan-routes/${id}`);
+    await statics([]);
+  });
+  afterAll(async () => h?.close());
+
+  const statics = async (routes: readonly object[]): Promise<void> => {
+    expect((await h.call("PUT", `/v2.0/routers/${router}`, { router: { routes } })).status).toBe(200);
+  };
+  const learn = (destination: string, last: number, metric = 10, via = network): Promise<{ readonly id: string }> =>
+    h.create("wan_route", { router_id: router, destination, via, nexthop: `10.0.0.${last}`, metric });
+  /** Last byte of the next hop to a prefix; 0: the destination itself is the neighbour; none: no route. */
+  const hops = async (prefix: string): Promise<number[]> => {
+    await h.settled();
+    expect(h.engine.conflicts).toEqual([]);
+    return flowTexts(h, "hv1", "l3_route").filter((f) => f.includes(`nw_dst=${prefix} `)).map((f) => parseInt(/0xa0000([0-9a-f]{2})\b/.exec(f)?.[1] ?? "0", 16));
+  };
+
+  test("a route of another app is used", async () => {
+    await learn("10.9.0.0/16", 9);
+    expect(await hops("10.9.0.0/16")).toEqual([9]);
+  });
+
+  test("connected comes before static and learned, static before learned", async () => {
+    await learn("10.0.0.0/24", 7, 0);
+    await statics([{ destination: "10.0.0.0/24", nexthop: "10.0.0.8" }, { destination: "10.9.0.0/16", nexthop: "10.0.0.8" }]);
+    await learn("10.9.0.0/16", 9, 0);
+    expect(await hops("10.0.0.0/24")).toEqual([0]);
+    expect(await hops("10.9.0.0/16")).toEqual([8]);
+    await statics([]);
+    expect(await hops("10.9.0.0/16")).toEqual([9]);
+  });
+
+  test("of learned ones the least metric wins, then the least id, whatever came first", async () => {
+    const first = await learn("10.9.0.0/16", 9, 20);
+    await learn("10.9.0.0/16", 8, 10);
+    expect(await hops("10.9.0.0/16")).toEqual([8]);
+    await h.call("PUT", `/v2.0/wan-routes/${first.id}`, { wan_route: { metric: 5 } });
+    expect(await hops("10.9.0.0/16")).toEqual([9]);
+    const equal = [first, await learn("10.9.0.0/16", 7, 5)];
+    expect(await hops("10.9.0.0/16")).toEqual([equal[0]!.id < equal[1]!.id ? 9 : 7]);
+  });
+
+  test("a longer prefix wins over a better source", async () => {
+    await statics([{ destination: "10.9.0.0/16", nexthop: "10.0.0.8" }]);
+    await learn("10.9.1.0/24", 9);
+    await h.settled();
+    const priority = (prefix: string): number => Number(/priority=(\d+)/.exec(flowTexts(h, "hv1", "l3_route").find((f) => f.includes(`nw_dst=${prefix} `))!)![1]);
+    expect(priority("10.9.1.0/24")).toBeGreaterThan(priority("10.9.0.0/16"));
+  });
+
+  test("a route by a network that the router is not on, or of a router that is not there, is left out", async () => {
+    await learn("10.9.0.0/16", 9, 10, "00000000-0000-4000-8000-000000000001");
+    await h.create("wan_route", { router_id: "00000000-0000-4000-8000-000000000002", destination: "10.9.0.0/16", via: network, nexthop: "10.0.0.9" });
+    expect(await hops("10.9.0.0/16")).toEqual([]);
+    expect(h.complaints).toEqual([]);
+  });
+});
+
+test("incremental equals from scratch, whatever routes come and go", async () => {
+  await expectIncremental(probes, {
+    resource: "wan_route",
+    values: ({ routers, networks }, n, m) => ({ router_id: routers[0], destination: `192.168.${n}.0/24`, via: networks[m % networks.length], nexthop: `10.0.${m % networks.length}.${20 + n}`, metric: m }),
+    change: (n) => ({ metric: n }),
+    count: (h) => ["hv0", "hv1", "hv2"].flatMap((host) => flowTexts(h, host, "l3_route")).filter((f) => /0xa000[01](1[4-9a-f])\b/.test(f)).length,
+  });
+}, 120_000);
+
+describe.skipIf(Lab.missing().length > 0)("on real switches", () => {
+  let scene: Scene;
+  let clean: Held[];
+  const BEHIND = "10.77.0.1";
+
+  beforeAll(async () => {
+    scene = await makeScene(await probes.cloud(), { allowed_address_pairs: [{ ip_address: "10.77.0.0/16" }] });
+    clean = await held(scene.cloud);
+    // Behind c there is a network that only c knows.
+    await scene.c.vm.configure(`addr add ${BEHIND}/32 dev lo`, "link set lo up");
+  });
+  afterAll(async () => scene?.cloud.destroy());
+
+  const learn = ({ cloud, router, nets, c }: Scene): Promise<Resource> =>
+    cloud.create("wan_route", { router_id: router, destination: "10.77.0.0/16", via: nets[1].network.id, nexthop: c.ip });
+
+  test("unused it costs no lookup; then packets go the learned way", async () => {
+    await expectNoLookup(scene);
+    const route = await learn(scene);
+    await until("an answer from behind", () => scene.a.vm.reaches(BEHIND));
+    await expectNoLookup(scene);
+    await scene.cloud.remove("wan_route", route.id);
+    await until("silence", async () => !(await scene.a.vm.reaches(BEHIND, { timeoutMs: 300 })));
+  }, 60_000);
+
+  test("a restart sends nothing, a crash while it is withdrawn heals, and taken out nothing of it is left", async () => {
+    const { cloud } = scene;
+    const route = await learn(scene);
+    await expectQuietRestart(cloud);
+    await cloud.remove("wan_route", route.id);
+    await expectHealing(cloud, clean, async () => {
+      const made = await learn(scene);
+      return () => cloud.remove("wan_route", made.id);
+    });
+    await learn(scene);
+    await until("an answer from behind", () => scene.a.vm.reaches(BEHIND));
+    await expectGone(probes, scene, clean);
+    expect(await scene.a.vm.reaches(BEHIND, { timeoutMs: 300 })).toBe(false);
+  }, 120_000);
+});

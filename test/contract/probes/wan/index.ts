@@ -1,0 +1,14 @@
+import type { App } from "#app";
+import { aliases, resources } from "./api.ts";
+import { wanRouteTable } from "./model.ts";
+import { derive } from "./rules.ts";
+
+export default {
+  name: "wan",
+  about: "routes from elsewhere, ranked by l3",
+  requires: ["l3"],
+  tables: [wanRouteTable],
+  resources,
+  aliases,
+  derive,
+} satisfies App;
