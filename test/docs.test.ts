@@ -5,6 +5,7 @@ import { fileURLToPath } from "node:url";
 import { beforeAll, describe, expect, test } from "vitest";
 import type { App } from "#app";
 import { pages, refusals } from "../scripts/docs.ts";
+import { makeProgram } from "../src/cli/program.ts";
 import { usage } from "../src/config/index.ts";
 import { discoverApps } from "../src/boot/discover.ts";
 import { makeRegistry } from "../src/northbound/index.ts";
@@ -110,6 +111,8 @@ describe("pages for readers", () => {
 
   test("flags that are named exist", () => {
     const known = new Set([...usage().matchAll(/--([a-z-]+)/g)].map((m) => m[1]));
+    const commands = makeProgram({ write: () => Promise.resolve(), error: () => undefined }, () => undefined);
+    for (const command of [commands, ...commands.commands]) for (const option of command.options) known.add(option.long!.slice(2));
     const own = new Set(["help", "check", "encap", "underlay"]); // of every command; of the demo
     for (const page of written) {
       for (const [, name] of read(page).matchAll(/`[^`\n]*?--([a-z-]{3,})/g)) expect(known.has(name) || own.has(name!), `${page}: --${name!}`).toBe(true);

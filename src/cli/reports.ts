@@ -61,6 +61,6 @@ export async function policy(call: Call): Promise<number> {
   if (!Array.isArray(rules)) await call.write(plainLines(stringify(body)));
   else if (rules.length === 0) await call.write("no access rules\n");
   else await call.write(table(["ACTION", "FROM", "RULE"], (rules as readonly Rule[]).map((r) => [r.name, r.default === undefined || r.rule === r.default ? "default" : "file", r.rule])));
-  if (typeof problem === "string" && problem !== "") call.warn(`the policy file: ${plain(problem)}; the rules are those from before`);
+  if (typeof problem === "string" && problem !== "") call.warn(plain(problem));
   return 0;
 }

@@ -34,7 +34,7 @@ export const flags = {
   "tls-ca": { kind: "file", group: TLS, about: "CA that switches' certificates are verified against" },
   auth: { kind: { oneOf: ["none"] }, group: ACCESS, fallback: "none", about: "none: every caller is who X-Project-Id and X-Roles say, an administrator without them" },
   insecure: { kind: "boolean", group: ACCESS, about: "allow --auth none on a tenant API address that is not loopback" },
-  policy: { kind: "file", group: ACCESS, about: "overrides of access rules in oslo.policy's syntax, YAML or JSON" },
+  policy: { kind: "file", group: ACCESS, about: "overrides of access rules in oslo.policy's syntax, YAML or JSON; read again when it changes" },
   "disable-app": { kind: "list", group: FUNCTIONS, value: "NAME", about: "leave out a network function: no table, flow, route or attribute of it; repeat it or give a list with commas" },
   "audit-interval": { kind: "text", group: RUNNING, value: "SECONDS", fallback: "60", about: "time between checks of a switch's tables against what they should hold" },
   name: { kind: "text", group: RUNNING, value: "NAME", about: "name of this controller in logs and metrics (default: the hostname)" },
