@@ -1,5 +1,6 @@
-// overlay's facts: what encapsulation costs, and how large tenant networks may be.
+// overlay's facts: what encapsulation costs, how large tenant networks may be, and how two chassis and a network are encapsulated.
 import { chassisTable, type EncapType, type ReadView } from "#app";
+import { segmentTable } from "../l2/model.ts";
 
 /** Path MTU between hypervisors. */
 export const UNDERLAY_MTU = 1500;
@@ -18,4 +19,20 @@ export function tenantMtu(view: ReadView): number {
     for (const outer of [4, 6] as const) if (view.count(chassisTable, "encap", `${type}/${outer}`) > 0) worst = Math.max(worst, encapOverhead(type, outer));
   }
   return UNDERLAY_MTU - (worst === 0 ? encapOverhead("geneve", 4) : worst);
+}
+
+/** The encapsulation two lists share, the same seen from either end: least sum of ranks, then by name. */
+export function sharedEncap(a: readonly string[], b: readonly string[]): EncapType | undefined {
+  const common = a.filter((t) => b.includes(t)).sort((x, y) => a.indexOf(x) + b.indexOf(x) - a.indexOf(y) - b.indexOf(y) || (x < y ? -1 : 1));
+  return common[0] as EncapType | undefined;
+}
+
+/** Ids of the segments that overlay itself derives begin so. */
+export const OWN = "overlay/";
+
+/** The network's VNI: what an app says of it, else the one that the overlay gave it. */
+export function vniOf(view: ReadView, networkId: string): number | undefined {
+  const tunnels = view.by(segmentTable, "network", networkId).filter((s) => s.type !== "vlan" && s.type !== "flat" && s.segmentation_id !== null);
+  const said = tunnels.filter((s) => !s.id.startsWith(OWN)).sort((a, b) => (a.id < b.id ? -1 : 1));
+  return (said[0] ?? tunnels[0])?.segmentation_id ?? undefined;
 }

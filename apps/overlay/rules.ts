@@ -7,9 +7,10 @@
 // What this does not stop: a chassis that was taken over can send into every network that its peers have.
 import {
   baseScope, callTable, chassisScope, chassisTable, copy, core, defineTable, derivation, each, isIpv6, load, setField, toStage,
-  type Chassis, type EncapType, type ReadView, type Row,
+  type Chassis, type EncapType, type Row,
 } from "#app";
 import { fromScope, hostScope, lanScope, netScope, networkTable, segmentTable, type Segment } from "../l2/model.ts";
+import { OWN, sharedEncap, vniOf } from "./model.ts";
 import { overlay } from "./tables.ts";
 
 /** OpenFlow port of each encapsulation's tunnel port, on every chassis. Ports end at 0xfeff. */
@@ -23,8 +24,6 @@ export interface Profile extends Row {
 export const profileTable = defineTable<Profile>()("encap_profile", { derived: true, pairs: { profiles: (p) => ["all", p.profile] } });
 
 const profileOf = (c: Chassis): string | undefined => (c.encap_ip === "" || c.encap_types.length === 0 ? undefined : `${c.encap_types.join(",")}/${c.encap_ip.includes(":") ? 6 : 4}`);
-
-const OWN = "overlay/";
 
 export const derive = [
   derivation({
@@ -45,12 +44,6 @@ export const derive = [
     derive: (network): Segment => ({ id: `${OWN}${network.id}`, network_id: network.id, type: "tunnel", physical_network: null, segmentation_id: network.key }),
   }),
 ];
-
-/** The encapsulation two lists share, the same seen from either end: least sum of ranks, then by name. */
-export function sharedEncap(a: readonly string[], b: readonly string[]): EncapType | undefined {
-  const common = a.filter((t) => b.includes(t)).sort((x, y) => a.indexOf(x) + b.indexOf(x) - a.indexOf(y) - b.indexOf(y) || (x < y ? -1 : 1));
-  return common[0] as EncapType | undefined;
-}
 
 const tunnelPorts = overlay.rule({
   name: "tunnel-ports",
@@ -97,13 +90,6 @@ const peer = overlay.rule({
   },
 });
 const KNOWN_SENDER = 1;
-
-/** The network's VNI: what an app says of it, else the one that the overlay gave it. */
-function vniOf(view: ReadView, networkId: string): number | undefined {
-  const tunnels = view.by(segmentTable, "network", networkId).filter((s) => s.type !== "vlan" && s.type !== "flat" && s.segmentation_id !== null);
-  const said = tunnels.filter((s) => !s.id.startsWith(OWN)).sort((a, b) => (a.id < b.id ? -1 : 1));
-  return (said[0] ?? tunnels[0])?.segmentation_id ?? undefined;
-}
 
 const vni = overlay.rule({
   name: "vni",

@@ -27,6 +27,11 @@ export class Claims {
     this.check();
   }
 
+  /** Whether numbers are on their way: the model is not yet what rules will run on. */
+  get busy(): boolean {
+    return this.working !== undefined;
+  }
+
   async stop(): Promise<void> {
     this.stopped = true;
     this.unsubscribe();

@@ -3,9 +3,10 @@
 import { fileURLToPath } from "node:url";
 import { pino } from "pino";
 import type { App, Chassis, EncapType, PacketOut, StageOut } from "#app";
-import { chassisTable, vifTable } from "#app";
+import { chassisTable, poolNumberTable, vifTable, zonePool } from "#app";
 import { discoverApps, orderApps } from "../../src/boot/discover.ts";
-import { allTables, checkApps } from "../../src/boot/registry.ts";
+import { allPools, allTables, checkApps } from "../../src/boot/registry.ts";
+import { Claims } from "../../src/compiler/claims.ts";
 import type { ChassisDelta, Flow } from "../../src/compiler/desired.ts";
 import { Engine } from "../../src/compiler/engine.ts";
 import { CompilerLoop } from "../../src/compiler/loop.ts";
@@ -72,6 +73,7 @@ export class Harness {
   /** What services sent. */
   readonly sent: { readonly app: string; readonly packet: PacketOut | StageOut }[] = [];
   private readonly loop: CompilerLoop;
+  private readonly claims: Claims;
   /** What the compiler complained of: rules that failed, flows in conflict. */
   readonly complaints: object[];
   private failure: unknown;
@@ -104,6 +106,7 @@ export class Harness {
     engine.onDelta((delta) => {
       for (const [id, d] of delta.chassis) this.told(id).apply(d, () => [...engine.rowsOf(id), ...engine.patchesOf(id)]);
     });
+    this.claims = new Claims(allPools(apps), model, engine, { error: (fields: object): void => void complaints.push(fields) });
   }
 
   static async make(extraApps: readonly App[] = [], folder = appsFolder, options: HarnessOptions = {}): Promise<Harness> {
@@ -143,9 +146,9 @@ export class Harness {
     return (answer.body as Record<string, never>)[resource]!;
   }
 
-  /** Until the compiler has caught up with the model. */
+  /** Until the compiler has caught up with the model, and the numbers that it claims are there. */
   async settled(): Promise<void> {
-    while (this.engine.generation < this.model.generation) {
+    while (this.engine.generation < this.model.generation || this.claims.busy) {
       if (this.failure !== undefined) throw this.failure instanceof Error ? this.failure : new Error("the compiler failed");
       await new Promise((done) => setImmediate(done));
     }
@@ -165,7 +168,8 @@ export class Harness {
   async plug(chassis: string, portId: string, ofport: number): Promise<void> {
     await this.model.transact(cause, (tx) => {
       let slot = 1;
-      while (tx.by(vifTable, "slot", `${chassis}/${slot}`).length > 0) slot++;
+      const zone = (n: number): string => `${zonePool.name}/${chassis}|${n}`;
+      while (tx.by(vifTable, "slot", `${chassis}/${slot}`).length > 0 || tx.count(poolNumberTable, "number", zone(slot)) > 0) slot++;
       const vif = { id: `${chassis}/tap${portId.slice(0, 11)}`, chassis, iface_id: portId, name: `tap${portId.slice(0, 11)}`, ofport, slot };
       tx.put(vifTable, vif);
       for (const app of this.apps) app.vif?.plugged?.(tx, vif);
@@ -184,6 +188,7 @@ export class Harness {
 
   async close(): Promise<void> {
     await this.services.stop();
+    await this.claims.stop();
     this.loop.stop();
     await this.api.close();
     await this.model.close();

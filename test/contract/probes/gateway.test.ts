@@ -1,0 +1,135 @@
+// Probe 3: a gateway on a per-peer BFD tunnel, killed. Which gateway is alive the switch finds out by itself: with no controller the
+// packets go on by the next one.
+import { setTimeout as sleep } from "node:timers/promises";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { until } from "../../../lab/exec.ts";
+import { Lab } from "../../../lab/lab.ts";
+import type { Resource } from "../../support/cloud.ts";
+import { expectGone, expectHealing, expectIncremental, expectNoLookup, expectQuietRestart, held, makeScene, Probes, settlesTo, type Held, type Scene } from "./support.ts";
+
+const probes = new Probes("gateway");
+afterAll(() => probes.delete());
+const HOSTS = ["hv0", "hv1", "hv2"];
+
+test("incremental equals from scratch, whatever gates come and go: ports, groups and flows", async () => {
+  await expectIncremental(probes, {
+    resource: "gate",
+    values: ({ routers, networks }, n, m) => ({ router_id: routers[0], outside_id: networks[n % networks.length], hosts: n < 3 ? [`hv${m % 3}`] : [`hv${m % 3}`, `hv${(m + 1) % 3}`] }),
+    change: (n) => ({ hosts: n < 3 ? [`hv${n}`, `hv${(n + 2) % 3}`] : [`hv${n - 3}`] }),
+    count: (h) => HOSTS.flatMap((host) => [...[...h.engine.itemsOf(host)].filter((i) => i.kind === "group"), ...[...h.engine.rowsOf(host)].filter((r) => r.key.startsWith("axion-bfd-"))]).length,
+  });
+}, 120_000);
+
+describe.skipIf(Lab.missing().length > 0)("on real switches", () => {
+  const BEHIND = "10.77.0.1";
+  let scene: Scene;
+  let clean: Held[];
+
+  // a on hv1; what stands for the outside, and for what is behind it, is c on hv2. hv3 has no port of anybody.
+  beforeAll(async () => {
+    scene = await makeScene(await probes.cloud({ hypervisors: 3 }), { allowed_address_pairs: [{ ip_address: "10.77.0.0/16" }] });
+    await scene.c.vm.configure(`addr add ${BEHIND}/32 dev lo`, "link set lo up");
+    await scene.cloud.update("router", scene.router, { routes: [{ destination: "0.0.0.0/0", nexthop: scene.c.ip }] });
+    await until("an answer from behind, with no gateway", () => scene.a.vm.reaches(BEHIND));
+    await scene.cloud.synced();
+    clean = await held(scene.cloud);
+  }, 60_000);
+  afterAll(async () => scene?.cloud.destroy());
+
+  const gate = (hosts = ["hv3", "hv2"]): Promise<Resource> => scene.cloud.create("gate", { router_id: scene.router, outside_id: scene.nets[1].network.id, hosts });
+  /** Name of the port at one host towards another. */
+  const portTo = async (from: number, to: number): Promise<string> => {
+    const remote = scene.cloud.hv(to).encapIp;
+    const found = (await scene.cloud.hv(from).vsctl("--bare", "--columns=name", "find", "Interface", `options:remote_ip=${remote}`)).split("\n").filter((n) => n.startsWith("axion-bfd-"));
+    return found[0] ?? "";
+  };
+  const bfd = async (from: number, to: number): Promise<string> => {
+    const name = await portTo(from, to);
+    return name === "" ? "" : (await scene.cloud.hv(from).vsctl("--if-exists", "get", "Interface", name, "bfd_status:state")).replaceAll('"', "");
+  };
+  const up = (from: number, to: number): Promise<boolean> => until(`BFD of hv${from} with hv${to}`, async () => (await bfd(from, to)) === "up" && (await bfd(to, from)) === "up");
+  /** Packets that hv1 sent to each gateway, by the buckets of its one group. */
+  const chosen = async (): Promise<number[]> => {
+    const buckets = [...(await scene.cloud.hv(1).ofctl("dump-group-stats", "br-int")).matchAll(/bucket\d+:packet_count=(\d+)/g)];
+    return buckets.map((b) => Number(b[1]));
+  };
+
+  test("unused it costs no lookup; with a gate, packets to the outside go by the first gateway, and those within the router do not", async () => {
+    const { cloud, a, b, c } = scene;
+    await expectNoLookup(scene);
+    const made = await gate();
+    await up(1, 3);
+    await up(1, 2);
+    await cloud.synced();
+    await until("an answer from behind", () => a.vm.reaches(BEHIND));
+    const before = await chosen();
+    expect(await a.vm.ping(BEHIND, { count: 20, intervalMs: 20 })).toMatchObject({ received: 20 });
+    await until("statistics", async () => (await chosen())[0]! - before[0]! >= 20);
+    const between = await chosen();
+    expect(between[1]).toBe(before[1]);
+    expect(await a.vm.ping(c.ip, { count: 5, intervalMs: 20 })).toMatchObject({ received: 5 });
+    expect(await a.vm.ping(b.ip, { count: 5, intervalMs: 20 })).toMatchObject({ received: 5 });
+    await sleep(1500); // statistics are a second old at most
+    expect(await chosen()).toEqual(between);
+    expect(await cloud.differences()).toBe("");
+    await cloud.remove("gate", made.id);
+    await cloud.synced();
+    await settlesTo(cloud, clean);
+    await expectNoLookup(scene);
+  }, 60_000);
+
+  test("the first gateway and the controller killed, traffic goes on by the second; and back when it is there again", async () => {
+    const { cloud, a } = scene;
+    const made = await gate();
+    await up(1, 3);
+    await up(1, 2);
+    await until("an answer from behind", () => a.vm.reaches(BEHIND));
+    await cloud.synced();
+    const INTERVAL = 20;
+    const running = a.vm.ping(BEHIND, { count: 400, intervalMs: INTERVAL });
+    await sleep(1500);
+    const before = await chosen();
+    await cloud.controller.kill9();
+    await cloud.hv(3).killVswitchd();
+    const { received } = await running;
+    const outage = (400 - received) * INTERVAL;
+    console.log(`gateway killed, no controller: ${400 - received} packets of 400 lost, ${outage} ms`);
+    expect(outage).toBeLessThan(5000);
+    expect(received, "before and after").toBeGreaterThan(100);
+    expect(await bfd(1, 3)).toBe("down");
+    expect(await bfd(1, 2)).toBe("up");
+    await sleep(1500);
+    expect((await chosen())[1]! - before[1]!, "by the second").toBeGreaterThan(50);
+    expect(await a.vm.reaches(BEHIND)).toBe(true);
+    await cloud.controller.start();
+    await cloud.hv(3).startVswitchd();
+    await cloud.synced();
+    await up(1, 3);
+    const back = await chosen();
+    await until("an answer from behind", () => a.vm.reaches(BEHIND));
+    await until("the first in use again", async () => {
+      await a.vm.reaches(BEHIND);
+      return (await chosen())[0]! > back[0]!;
+    });
+    await cloud.remove("gate", made.id);
+    await settlesTo(cloud, clean);
+  }, 90_000);
+
+  test("a restart sends nothing, a crash while it is withdrawn heals, and taken out nothing of it is left", async () => {
+    const { cloud, a } = scene;
+    const made = await gate();
+    await up(1, 3);
+    await expectQuietRestart(cloud);
+    await cloud.remove("gate", made.id);
+    await expectHealing(cloud, clean, async () => {
+      const again = await gate();
+      await up(1, 3);
+      return () => cloud.remove("gate", again.id);
+    });
+    await gate();
+    await until("an answer from behind", () => a.vm.reaches(BEHIND));
+    await cloud.synced();
+    await expectGone(probes, scene, clean);
+    await until("an answer from behind, with no gateway", () => a.vm.reaches(BEHIND));
+  }, 150_000);
+});

@@ -1,0 +1,52 @@
+// A gate is made of a router, a network outside and the hosts that lead there.
+import { conflict, defineResource, extendResource, giveBack, take, type Alias } from "#app";
+import { networkResource } from "../../../../apps/l2/model.ts";
+import { routerResource } from "../../../../apps/l3/model.ts";
+import { gateResource, gateTable, macOf, macPool, type Gate } from "./model.ts";
+
+const HOSTS = { list: { type: "string", blank: false }, unique: true, max: 8 } as const;
+
+const gate = defineResource(gateResource, {
+  collection: "gates",
+  about: "Where a router's packets leave for the outside.",
+  alias: "gate",
+  table: gateTable,
+  notFound: { type: "GateNotFound", message: (id) => `Gate ${id} could not be found.` },
+  attributes: {
+    router_id: { type: "uuid", about: "The router; it has one gate.", post: true, required: true },
+    outside_id: { type: "uuid", about: "The network outside, on which the router has an interface.", post: true, required: true },
+    hosts: { type: "string[]", about: "Gateways, the preferred one first.", post: true, put: true, required: true, check: HOSTS },
+    mac: { type: "mac", about: "By it gateways know what is meant for them." },
+  },
+  policy: { create: "admin", get: "admin", update: "admin", delete: "admin" },
+  create(tx, standard, input, ctx) {
+    const router = ctx.visible(routerResource, input.router_id as string);
+    const outside = ctx.visible(networkResource, input.outside_id as string);
+    if (tx.by(gateTable, "router", router.id).length > 0) throw conflict("GateInUse", `Router ${router.id} has a gate.`);
+    const row: Gate = { ...standard, router_id: router.id, outside_id: outside.id, hosts: input.hosts as string[], mac: macOf(take(tx, macPool, "", standard.id)) };
+    tx.put(gateTable, row);
+    return row;
+  },
+  update(tx, row, changes) {
+    const after = { ...row, hosts: (changes.hosts as string[] | undefined) ?? row.hosts };
+    tx.put(gateTable, after);
+    return after;
+  },
+  remove(tx, row): void {
+    giveBack(tx, macPool, "", row.id);
+    tx.delete(gateTable, row.id);
+  },
+});
+
+const routerGuard = extendResource(routerResource, {
+  remove(tx, router): void {
+    for (const { id } of tx.by(gateTable, "router", router.id)) {
+      giveBack(tx, macPool, "", id);
+      tx.delete(gateTable, id);
+    }
+  },
+});
+
+export const resources = [gate];
+export const extend = [routerGuard];
+export const aliases: readonly Alias[] = [{ alias: "gate", name: "Gate", description: "Gateways of routers", updated: "2026-01-01T00:00:00-00:00" }];

@@ -1,0 +1,19 @@
+import type { App } from "#app";
+import { aliases, extend, resources } from "./api.ts";
+import { gateTable, groupPool, macPool, portPool } from "./model.ts";
+import { derive, rules } from "./rules.ts";
+import { gateway } from "./tables.ts";
+
+export default {
+  name: "gateway",
+  about: "gateways of routers, chosen in the switch by BFD",
+  requires: ["l2", "ipam", "l3", "overlay"],
+  tables: [gateTable],
+  pools: [portPool, groupPool, macPool],
+  resources,
+  extend,
+  aliases,
+  pipeline: gateway,
+  derive,
+  rules,
+} satisfies App;

@@ -1,0 +1,88 @@
+// A host that uses a gate has one tunnel port to each gateway, with BFD at both ends, and one fast-failover group over them: which
+// gateway is alive is the switch's own knowledge, and no flow changes when one dies. At a gateway the packet is known by (network,
+// reserved MAC), enters the route stage, so that it is not redirected again, and is routed as if it came from there.
+import { chassisScope, chassisTable, claim, claimTable, derivation, each, ethType, numberOf, setField, type Bucket, type Chassis, type Claim, type Outputs } from "#app";
+import { subnetTable } from "../../../../apps/ipam/model.ts";
+import { addressTable, attachmentTable, fromScope, lanScope, membersScope, networkTable } from "../../../../apps/l2/model.ts";
+import { enterRouter, routerInterfaceTable, routerTable, translationTable } from "../../../../apps/l3/model.ts";
+import { sharedEncap, vniOf } from "../../../../apps/overlay/model.ts";
+import { gateTable, groupPool, listOf, portPool, usersOf } from "./model.ts";
+import { gateway } from "./tables.ts";
+
+/** A tenant's packet cannot pass for BFD: the key has to be 0 (CVE-2024-2182). Three lost in a row: dead after 300 ms. */
+const BFD = { enable: "true", min_rx: "100", min_tx: "100", check_tnl_key: "true" } as const;
+
+export const derive = [
+  derivation({
+    name: "gated",
+    on: each(gateTable),
+    into: translationTable,
+    reads: [],
+    derive: (gate) => ({ id: `gateway/${gate.id}`, router_id: gate.router_id }),
+  }),
+  derivation({
+    name: "gate-numbers",
+    on: each(gateTable),
+    into: claimTable,
+    reads: [routerInterfaceTable, attachmentTable],
+    derive(gate, view): Claim[] {
+      const by = `gateway/gate-numbers/${gate.id}`;
+      const pairs = usersOf(gate, view).flatMap((user) => gate.hosts.map((host) => [user, host] as const));
+      return [claim(by, groupPool, "", listOf(gate)), ...pairs.flatMap(([user, host]) => [claim(by, portPool, user, host), claim(by, portPool, host, user)])];
+    },
+  }),
+];
+
+/** The end at `at` of the tunnel between two chassis. */
+function tunnel(out: Outputs, at: Chassis, peer: Chassis, type: string, ofport: number): void {
+  out.row(chassisScope(at.id), "Port", `axion-bfd-${peer.key}`, {
+    interface: { type, options: { remote_ip: peer.encap_ip, key: "flow", local_ip: at.encap_ip }, ofport_request: ofport, bfd: BFD },
+  });
+}
+
+const redirect = gateway.rule({
+  name: "redirect",
+  about: "tunnels to gateways, the group that chooses one, what goes to it, and its arrival there",
+  on: each(gateTable),
+  emit(gate, view, out) {
+    const router = view.get(routerTable, gate.router_id);
+    const outside = view.get(networkTable, gate.outside_id);
+    const vni = vniOf(view, gate.outside_id);
+    if (router === undefined || outside === undefined || vni === undefined) return;
+    const legs = [...view.by(routerInterfaceTable, "router", router.id)];
+    if (!legs.some((leg) => leg.network_id === outside.id)) return;
+    const gateways = gate.hosts.flatMap((id) => view.get(chassisTable, id) ?? []);
+    for (const { id } of gateways) {
+      const scope = chassisScope(id);
+      // It has the network outside, though it may have no port there: it takes frames of it in, and sends to its members.
+      out.include(scope, lanScope(outside.id));
+      out.include(membersScope(outside.id), fromScope(id));
+      enterRouter(out, scope, outside, gate.mac, router, "route");
+    }
+    const group = numberOf(view, groupPool, "", listOf(gate));
+    const subnets = legs.flatMap((leg) => view.by(addressTable, "port", leg.id)).flatMap((a) => view.get(subnetTable, a.subnet_id) ?? []);
+    const connected = new Set(subnets.filter((s) => s.ip_version === 4).map((s) => s.cidr));
+    for (const userId of usersOf(gate, view)) {
+      const user = view.get(chassisTable, userId);
+      if (user === undefined) continue;
+      const scope = chassisScope(user.id);
+      const buckets: Bucket[] = [];
+      for (const host of gateways) {
+        const [there, back] = [numberOf(view, portPool, user.id, host.id), numberOf(view, portPool, host.id, user.id)];
+        const type = sharedEncap(user.encap_types, host.encap_types);
+        if (there === undefined || back === undefined || type === undefined || user.encap_ip === "" || host.encap_ip === "") continue;
+        tunnel(out, user, host, type, there);
+        tunnel(out, host, user, type, back);
+        buckets.push({ watchPort: there, actions: [{ type: "output", port: there }] });
+      }
+      if (group === undefined || buckets.length === 0) continue;
+      out.item(scope, "group", group, { type: "ff", buckets });
+      const match = { "reg:router": router.key, eth_type: ethType.ip } as const;
+      out.flow(scope, "gate", { priority: 100, match, actions: [setField("tunnel_id", vni), setField("eth_dst", gate.mac), { type: "group", id: group }] });
+      // The router's own networks are reached as ever.
+      for (const cidr of connected) out.flow(scope, "gate", { priority: 110, match: { ...match, ipv4_dst: cidr }, actions: [{ type: "next" }] });
+    }
+  },
+});
+
+export const rules = [redirect];
