@@ -18,7 +18,7 @@ const gate = defineResource(gateResource, {
     hosts: { type: "string[]", about: "Gateways, the preferred one first.", post: true, put: true, required: true, check: HOSTS },
     mac: { type: "mac", about: "By it gateways know what is meant for them." },
   },
-  policy: { create: "admin", get: "admin", update: "admin", delete: "admin" },
+  policy: { create: "rule:admin_only", get: "rule:admin_only", update: "rule:admin_only", delete: "rule:admin_only" },
   create(tx, standard, input, ctx) {
     const router = ctx.visible(routerResource, input.router_id as string);
     const outside = ctx.visible(networkResource, input.outside_id as string);
