@@ -13,7 +13,7 @@ import { until } from "../../../lab/exec.ts";
 import type { Hypervisor } from "../../../lab/hypervisor.ts";
 import { Cloud, type CloudOptions, type Instance, type Net } from "../../support/cloud.ts";
 import { compare } from "../../support/from-scratch.ts";
-import { appsFolder, Harness } from "../../support/harness.ts";
+import { appsFolder, Harness, type HarnessOptions } from "../../support/harness.ts";
 import { collectionOf } from "../../support/process.ts";
 import { tracePath } from "../../support/trace.ts";
 
@@ -42,7 +42,7 @@ export class Probes {
   }
 
   /** A controller without switches that has the probes. */
-  harness(options: { readonly poisonScratch?: boolean } = {}): Promise<Harness> {
+  harness(options: HarnessOptions = {}): Promise<Harness> {
     const folder = path.join(this.scratch, "apps");
     if (!existsSync(folder)) {
       mkdirSync(folder, { recursive: true });
