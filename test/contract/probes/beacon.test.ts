@@ -3,11 +3,13 @@
 import { createServer, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from "vitest";
-import type { AnyTable, Row } from "#app";
+import type { Row } from "#app";
+import { type Running, until as poll } from "../../../lab/exec.ts";
 import { Lab } from "../../../lab/lab.ts";
-import { Share } from "../../../src/services/index.ts";
 import { allTables } from "../../../src/boot/registry.ts";
-import type { Harness } from "../../support/harness.ts";
+import { machineHttp, Share, type HttpClient } from "../../../src/services/index.ts";
+import type { Harness, HarnessOptions } from "../../support/harness.ts";
+import { toldTable } from "./beacon/model.ts";
 import { expectGone, expectNoLookup, expectQuietRestart, held, makeScene, Probes, type Held, type Scene } from "./support.ts";
 
 const probes = new Probes("beacon");
@@ -54,7 +56,7 @@ class Receiver {
   }
 }
 
-const told = (h: Harness): Row[] => [...h.view.all({ name: "beacon_told", derived: false, indexes: {}, pairs: {} } as unknown as AnyTable)] as Row[];
+const told = (h: Harness): Row[] => [...h.view.all(toldTable)];
 
 /** Lets sockets and promises do what they have to, without any of the simulated time. */
 async function until(what: string, done: () => boolean): Promise<void> {
@@ -82,8 +84,8 @@ afterEach(async () => {
 });
 
 describe("one controller", () => {
-  async function make(): Promise<{ h: Harness; network: string }> {
-    const h = await probes.harness();
+  async function make(options: HarnessOptions = {}): Promise<{ h: Harness; network: string }> {
+    const h = await probes.harness(options);
     open.push(h);
     await h.addChassis("hv1");
     await h.addChassis("hv2");
@@ -120,31 +122,35 @@ describe("one controller", () => {
   });
 
   test("tries again after longer and longer times, the same under the same seed, with the same key", async () => {
-    const times = async (): Promise<number[]> => {
-      const { h, network } = await make();
+    /** When by the simulated clock each request was sent, over the machine's network as always. */
+    const times = async (seed: number): Promise<number[]> => {
+      const asked: number[] = [];
+      let now = (): number => 0;
+      const http: HttpClient = (...request) => {
+        asked.push(now());
+        return machineHttp(...request);
+      };
+      const { h, network } = await make({ seed, http });
+      now = () => h.clock.now();
       const from = receiver.heard.length;
       receiver.refusals.push(500, 503, 302, 429);
       await addPort(h, network);
-      const out: number[] = [];
-      const began = h.clock.now();
       for (let n = 1; n <= 5; n++) {
-        for (let ms = 0; receiver.heard.length < from + n && ms < 20_000; ms += 50) {
-          h.clock.advance(50);
-          await new Promise((go) => setTimeout(go, 2));
-        }
-        expect(receiver.heard.length).toBe(from + n);
-        out.push(h.clock.now() - began);
+        for (let ms = 0; asked.length < n && ms < 20_000; ms += 10) h.clock.advance(10);
+        await until(`post ${n}`, () => receiver.heard.length === from + n);
         if (n < 5) await quiet(); // the answer is in, and the next try set
       }
       await until("taken", () => told(h).length === 1);
       expect(new Set(receiver.heard.slice(from).map(({ key }) => key)).size).toBe(1);
-      return out;
+      return asked;
     };
-    const first = await times();
+    const first = await times(7);
+    expect(await times(7)).toEqual(first);
+    expect(await times(8)).not.toEqual(first);
     const waits = first.slice(1).map((at, n) => at - first[n]!);
     for (const [n, wait] of waits.entries()) {
-      expect(wait, `retry ${n + 1}`).toBeGreaterThanOrEqual(500 * 2 ** n - 100);
-      expect(wait, `retry ${n + 1}`).toBeLessThanOrEqual(1000 * 2 ** n + 100);
+      expect(wait, `retry ${n + 1}`).toBeGreaterThanOrEqual(500 * 2 ** n);
+      expect(wait, `retry ${n + 1}`).toBeLessThanOrEqual(1000 * 2 ** n);
     }
   }, 60_000);
 
@@ -181,7 +187,7 @@ describe("two controllers", () => {
   test("exactly one acts for each port; when it leaves, the other takes over what was not told, and that alone", async () => {
     await a.addChassis("hv1");
     const network = (await a.create("network", {})).id;
-    // Nobody takes anything yet, so that both have all to do.
+    // Ports first: both controllers hear of the receiver when everything is to be told.
     const ports: string[] = [];
     for (let n = 0; n < 16; n++) ports.push(await addPort(a, network, "hv1", 10 + n));
     await replicate(a, b);
@@ -235,23 +241,49 @@ describe.skipIf(Lab.missing().length > 0)("on real switches", () => {
   });
   afterAll(async () => scene?.cloud.destroy());
 
-  test("it costs no lookup, a restart sends nothing, what was acknowledged is whole after a crash, and taken out nothing of it is left", async () => {
-    const { cloud } = scene;
+  /** Beside the controller: says the key of each post, and answers after some time. */
+  const listen = (answerMs: number): Running => scene.cloud.controller.node.spawn([
+    process.execPath, "-e",
+    `require("node:http").createServer((q, r) => { console.log("heard " + q.headers["idempotency-key"]); setTimeout(() => r.writeHead(204).end(), ${answerMs}); }).listen(8099, "127.0.0.1", () => console.log("listens"))`,
+  ]);
+  const heardBy = (running: Running): string[] => running.lines.filter((line) => line.startsWith("heard ")).map((line) => line.slice(6)).sort();
+  const again = async (): Promise<void> => {
+    await scene.cloud.controller.start();
+    await scene.cloud.synced();
+  };
+
+  test("it costs no lookup, a restart sends nothing, a crash while it tells heals, and taken out nothing of it is left", async () => {
+    const { cloud, a, b, c } = scene;
     await expectNoLookup(scene);
-    const beacon = await cloud.create("beacon", { url: "http://127.0.0.1:9/" }); // nobody listens in the lab
+    const slow = listen(60_000);
+    await slow.waitFor(/listens/);
+    const beacon = await cloud.create("beacon", { url: "http://127.0.0.1:8099/" });
+    // Killed when posts are there and none is answered, it tells again, with the same keys.
+    await slow.waitFor(/^heard /);
     await cloud.controller.kill9();
-    await cloud.controller.start();
-    await cloud.synced();
+    await slow.stop("SIGKILL");
+    const receiver = listen(0);
+    await receiver.waitFor(/listens/);
+    await again();
     expect(await cloud.show("beacon", beacon.id)).toEqual(beacon);
+    await poll("all ports told", () => heardBy(receiver).length >= 3);
+    const keys = heardBy(receiver);
+    expect(keys.map((key) => key.split("@")[0]).sort()).toEqual([a, b, c].map(({ port }) => port.id).sort());
+    expect(keys).toEqual(expect.arrayContaining(heardBy(slow)));
+    // What was told is kept: two restarts tell nobody, and send nothing to switches.
+    await cloud.synced();
     expect(await held(cloud), "it has nothing on switches").toEqual(clean);
     await expectQuietRestart(cloud);
+    expect(heardBy(receiver)).toEqual(keys);
     await cloud.remove("beacon", beacon.id);
     await cloud.controller.kill9();
-    await cloud.controller.start();
-    await cloud.synced();
+    await again();
     expect((await cloud.call("GET", `/v2.0/beacons/${beacon.id}`)).status).toBe(404);
-    await cloud.create("beacon", { url: "http://127.0.0.1:9/" });
+    await cloud.create("beacon", { url: "http://127.0.0.1:8099/" });
+    await poll("the new one told", () => heardBy(receiver).length === 6);
     await expectGone(probes, scene, clean);
     expect((await cloud.call("GET", "/v2.0/beacons")).status).toBe(404);
+    expect(heardBy(receiver)).toHaveLength(6);
+    await receiver.stop();
   }, 120_000);
 });

@@ -1,0 +1,59 @@
+// Networks as lines of text: one "name: value" a line, rows apart by an empty line, a refusal in one line that starts with "!".
+import { ApiError, badRequest, type Face, type FaceAnswer, type Values } from "#app";
+import { networkResource } from "../../../../apps/l2/model.ts";
+
+const TEXT = "text/plain; charset=utf-8";
+const SHOWN = ["id", "name", "project_id", "admin_state_up"] as const;
+
+/** Line breaks and backslashes in values are escaped, so that a value stays on its line. */
+const escape = (text: string): string => text.replace(/[\\\n\r]/g, (c) => (c === "\\" ? "\\\\" : c === "\n" ? "\\n" : "\\r"));
+const unescape = (text: string): string => text.replace(/\\([\\nr])/g, (_, c: string) => (c === "n" ? "\n" : c === "r" ? "\r" : "\\"));
+const form = (row: Values): string => SHOWN.map((name) => `${name}: ${escape(String(row[name]))}\n`).join("");
+const say = (status: number, body: string, generation?: number): FaceAnswer => ({ status, contentType: TEXT, body, generation });
+
+function parse(body: Uint8Array): Values {
+  const values = new Map<string, string>();
+  for (const [at, line] of Buffer.from(body).toString("utf8").split("\n").entries()) {
+    if (line === "") continue;
+    const [, name, value] = /^([a-z_]+): (.*)$/.exec(line) ?? [];
+    if (name === undefined || value === undefined) throw badRequest(`line ${at + 1} is not "name: value"`, "BadLine");
+    if (values.has(name)) throw badRequest(`line ${at + 1} says ${name} again`, "BadLine");
+    values.set(name, unescape(value));
+  }
+  return Object.fromEntries(values);
+}
+
+export const plainFace: Face = {
+  name: "plain",
+  prefix: "/plain",
+  version: { id: "plain", status: "EXPERIMENTAL" },
+  async handle(request, operations) {
+    const [, collection, id, ...rest] = request.path.split("/");
+    if (collection !== "networks" || rest.length > 0) throw new ApiError(404, "NoSuchPath", "there are /networks and /networks/<id>");
+    const about = `${request.method} ${id === undefined ? "all" : "one"}`;
+    switch (about) {
+      case "GET all": {
+        const rows = await operations.list(networkResource, request, request.query);
+        async function* lines(): AsyncGenerator<string> {
+          for await (const row of rows) yield `${form(row)}\n`;
+        }
+        return { status: 200, contentType: TEXT, body: lines() };
+      }
+      case "POST all": {
+        const { value, generation } = await operations.create(networkResource, parse(request.body), request);
+        return say(201, form(value), generation);
+      }
+      case "GET one":
+        return say(200, form(operations.show(networkResource, id!, request)));
+      case "PUT one": {
+        const { value, generation } = await operations.update(networkResource, id!, parse(request.body), request);
+        return say(200, form(value), generation);
+      }
+      case "DELETE one":
+        return { status: 204, generation: (await operations.remove(networkResource, id!, request)).generation };
+      default:
+        throw new ApiError(405, "NoSuchMethod", `${request.method} is not for ${request.path}`);
+    }
+  },
+  refuse: ({ status, type, message }) => say(status, `! ${status} ${type} ${escape(message)}\n`),
+};
