@@ -126,9 +126,14 @@ describe("one controller", () => {
     const times = async (seed: number): Promise<number[]> => {
       const asked: number[] = [];
       let now = (): number => 0;
-      const http: HttpClient = (...request) => {
+      let answers = 0;
+      const http: HttpClient = async (...request) => {
         asked.push(now());
-        return machineHttp(...request);
+        try {
+          return await machineHttp(...request);
+        } finally {
+          answers++;
+        }
       };
       const { h, network } = await make({ seed, http });
       now = () => h.clock.now();
@@ -136,9 +141,13 @@ describe("one controller", () => {
       receiver.refusals.push(500, 503, 302, 429);
       await addPort(h, network);
       for (let n = 1; n <= 5; n++) {
-        for (let ms = 0; asked.length < n && ms < 20_000; ms += 10) h.clock.advance(10);
+        for (let ms = 0; asked.length < n && ms < 20_000; ms += 10) {
+          h.clock.advance(10);
+          await new Promise(setImmediate); // what the timers started gets as far as the network
+        }
         await until(`post ${n}`, () => receiver.heard.length === from + n);
-        if (n < 5) await quiet(); // the answer is in, and the next try set
+        await until(`answer ${n}`, () => answers === n);
+        for (let turns = 0; turns < 5; turns++) await new Promise(setImmediate); // and the next try is set
       }
       await until("taken", () => told(h).length === 1);
       expect(new Set(receiver.heard.slice(from).map(({ key }) => key)).size).toBe(1);
@@ -178,7 +187,7 @@ describe("two controllers", () => {
     await to.model.transact({ requestId: "test", call: "replicate" }, (tx) => {
       for (const table of allTables(from.apps)) {
         if (table.derived) continue;
-        for (const row of from.view.all(table) as Iterable<Row>) tx.put(table, row as never);
+        for (const row of from.view.all(table) as Iterable<Row>) tx.put(table, row);
       }
     });
     await to.settled();

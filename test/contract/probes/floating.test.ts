@@ -1,93 +1,105 @@
 // Probe 1: a floating address with hairpin, taken away under traffic. One folder; unused it costs no lookup.
-import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
 import { until } from "../../../lab/exec.ts";
 import { Lab } from "../../../lab/lab.ts";
-import type { Instance, Net, Resource } from "../../support/cloud.ts";
-import { cloudWith, type ProbeCloud } from "./with-probe.ts";
+import type { Cloud, Instance, Resource } from "../../support/cloud.ts";
+import { expectGone, expectHealing, expectIncremental, expectNoLookup, expectQuietRestart, flowTexts, held, makeScene, Probes, type Held, type Scene } from "./support.ts";
+
+const probes = new Probes("floating");
+afterAll(() => probes.delete());
+
+test("incremental equals from scratch, whatever floating addresses come and go", async () => {
+  await expectIncremental(probes, {
+    resource: "floating",
+    values: ({ routers, networks, ports }, n, m) => ({ router_id: routers[0], outside_id: networks[n % networks.length], port_id: ports[m % Math.max(1, ports.length)], address: `10.0.${n % 2}.${100 + n}` }),
+    count: (h) => ["hv0", "hv1", "hv2"].flatMap((host) => flowTexts(h, host, "floating")).filter((f) => f.includes("nat(")).length,
+  });
+}, 120_000);
 
 describe.skipIf(Lab.missing().length > 0)("on real switches", () => {
-  let probe: ProbeCloud;
-  let inside: Net;
-  let outside: Net;
-  let router: Resource;
+  // What stands for the outside is the second network of the router; c is there, on the host of b.
+  const [ONE, TWO] = ["10.0.1.100", "10.0.1.101"] as const;
+  let scene: Scene;
+  let cloud: Cloud;
+  let clean: Held[];
   let a: Instance;
   let b: Instance;
   let client: Instance;
 
   beforeAll(async () => {
-    probe = await cloudWith(["floating"]);
-    const { cloud } = probe;
-    inside = await cloud.network("10.0.0.0/24");
-    outside = await cloud.network("192.0.2.0/24");
-    router = await cloud.router([inside, outside]);
-    a = await cloud.instance(cloud.hv(1), inside);
-    b = await cloud.instance(cloud.hv(2), inside);
-    client = await cloud.instance(cloud.hv(1), outside);
+    scene = await makeScene(await probes.cloud());
+    ({ cloud, a, b, c: client } = scene);
     const group = ((await cloud.show("port", a.port.id)).security_groups as string[])[0]!;
-    for (const protocol of ["icmp", "tcp", "udp"]) await cloud.create("security_group_rule", { security_group_id: group, direction: "ingress", protocol });
+    for (const protocol of ["icmp", "tcp"]) await cloud.create("security_group_rule", { security_group_id: group, direction: "ingress", protocol });
     await cloud.synced();
+    clean = await held(cloud);
+  }, 60_000);
+  afterAll(async () => cloud?.destroy());
+  // What one test leaves when it fails is not the next one's.
+  afterEach(async () => {
+    const { floatings } = (await cloud.call("GET", "/v2.0/floatings")).body as unknown as { floatings?: { id: string }[] };
+    for (const { id } of floatings ?? []) await cloud.remove("floating", id);
   });
-  afterAll(async () => probe?.destroy());
 
   const float = (instance: Instance, address: string): Promise<Resource> =>
-    probe.cloud.create("floating", { router_id: router.id, outside_id: outside.network.id, port_id: instance.port.id, address });
-  const zones = async (): Promise<string> => (await Promise.all([1, 2].map((n) => probe.cloud.hv(n).appctl("dpctl/dump-conntrack")))).join("\n");
+    cloud.create("floating", { router_id: scene.router, outside_id: scene.nets[1].network.id, port_id: instance.port.id, address });
+  const zones = async (): Promise<string> => (await Promise.all([1, 2].map((n) => cloud.hv(n).appctl("dpctl/dump-conntrack")))).join("\n");
   /** Translated connections: the answers have another address than what was asked for. What ports' own zones know is not ours. */
   const connectionsOf = async (address: string): Promise<string[]> => (await zones()).split("\n").filter((line) => line.includes(`dst=${address},`) && !line.includes(`reply=(src=${address},`));
 
-  test("it leads to its port from outside, on the same host and on another, and out by its address", async () => {
-    const [one, two] = [await float(a, "192.0.2.100"), await float(b, "192.0.2.101")];
-    await until("the first", () => client.vm.reaches("192.0.2.100"));
-    await until("the second, on another host", () => client.vm.reaches("192.0.2.101"));
-    expect(await client.vm.ping("192.0.2.101", { count: 5, intervalMs: 20 })).toMatchObject({ received: 5 });
+  test("unused it costs no lookup; it leads to its port from outside, on the same host and on another, and out by its address", async () => {
+    await expectNoLookup(scene);
+    const [one, two] = [await float(a, ONE), await float(b, TWO)];
+    await until("the first", () => client.vm.reaches(ONE));
+    await until("the second, on another host", () => client.vm.reaches(TWO));
+    expect(await client.vm.ping(TWO, { count: 5, intervalMs: 20 })).toMatchObject({ received: 5 });
     const server = await b.vm.listen(8080);
-    expect(await client.vm.connectTcp("192.0.2.101", 8080)).toBe(true);
+    expect(await client.vm.connectTcp(TWO, 8080)).toBe(true);
     await server.close();
     // Hairpin: a VM of the same network, by the other's floating address, and seen as its own.
     const capture = await b.vm.tcpdump("icmp");
-    await until("hairpin", () => a.vm.reaches("192.0.2.101"));
+    await until("hairpin", () => a.vm.reaches(TWO));
     const { lines } = await capture.stop();
-    expect(lines.some((line) => line.includes("192.0.2.100 > 10.0.0."))).toBe(true);
+    expect(lines.some((line) => line.includes(`${ONE} > 10.0.0.`))).toBe(true);
     // A restart finds everything in place.
-    await probe.cloud.controller.kill9();
-    await probe.cloud.controller.start();
-    await probe.cloud.synced();
-    expect(await probe.cloud.metric("axion_flow_mods_sent_total")).toBe(0);
-    expect(await client.vm.reaches("192.0.2.101")).toBe(true);
-    for (const f of [one, two]) await probe.cloud.remove("floating", f.id);
-    await probe.cloud.synced();
-  });
+    await expectQuietRestart(cloud);
+    expect(await client.vm.reaches(TWO)).toBe(true);
+    for (const f of [one, two]) await cloud.remove("floating", f.id);
+    await cloud.synced();
+    expect(await held(cloud)).toEqual(clean);
+    await expectNoLookup(scene);
+  }, 60_000);
 
   test("taken away under traffic it ends at once, connections and all", async () => {
-    const it = await float(b, "192.0.2.101");
-    await until("it", () => client.vm.reaches("192.0.2.101"));
+    const it = await float(b, TWO);
+    await until("it", () => client.vm.reaches(TWO));
     const server = await b.vm.listen(8081);
-    const connection = await client.vm.openTcp("192.0.2.101", 8081);
+    const connection = await client.vm.openTcp(TWO, 8081);
     expect(await connection.echo("before")).toBe(true);
-    expect((await connectionsOf("192.0.2.101")).length).toBeGreaterThan(0);
-    await probe.cloud.remove("floating", it.id);
-    await probe.cloud.synced();
+    expect((await connectionsOf(TWO)).length).toBeGreaterThan(0);
+    await cloud.remove("floating", it.id);
+    await cloud.synced();
     expect(await connection.echo("after", 1500)).toBe(false);
-    expect(await connectionsOf("192.0.2.101")).toEqual([]);
-    expect(await client.vm.reaches("192.0.2.101", { timeoutMs: 300 })).toBe(false);
+    expect(await connectionsOf(TWO)).toEqual([]);
+    expect(await client.vm.reaches(TWO, { timeoutMs: 300 })).toBe(false);
     await connection.close();
     await server.close();
   });
 
   test("a crash in the middle of taking it away heals: the flow that drops is found, its connections are forgotten, it goes", async () => {
     for (let round = 0; round < 3; round++) {
-      const it = await float(b, "192.0.2.101");
-      await until("it", () => client.vm.reaches("192.0.2.101"));
+      const it = await float(b, TWO);
+      await until("it", () => client.vm.reaches(TWO));
       const server = await b.vm.listen(8082);
-      const connection = await client.vm.openTcp("192.0.2.101", 8082);
+      const connection = await client.vm.openTcp(TWO, 8082);
       expect(await connection.echo("before")).toBe(true);
-      await probe.cloud.remove("floating", it.id);
-      await probe.cloud.controller.kill9();
-      await probe.cloud.controller.start();
-      await probe.cloud.synced();
-      expect(await connectionsOf("192.0.2.101")).toEqual([]);
-      expect(await probe.cloud.differences()).toBe("");
-      expect(await client.vm.reaches("192.0.2.101", { timeoutMs: 300 })).toBe(false);
+      await cloud.remove("floating", it.id);
+      await cloud.controller.kill9();
+      await cloud.controller.start();
+      await cloud.synced();
+      expect(await connectionsOf(TWO)).toEqual([]);
+      expect(await cloud.differences()).toBe("");
+      expect(await client.vm.reaches(TWO, { timeoutMs: 300 })).toBe(false);
       await connection.close();
       await server.close();
     }
@@ -95,33 +107,31 @@ describe.skipIf(Lab.missing().length > 0)("on real switches", () => {
 
   test("and from the very middle: what stands in for a flow that is going is recognised", async () => {
     // As a controller leaves it that ended between the two bundles: the connections live, a flow that drops stands in.
-    const it = await float(b, "192.0.2.101");
-    await until("it", () => client.vm.reaches("192.0.2.101"));
-    expect((await connectionsOf("192.0.2.101")).length).toBeGreaterThan(0);
-    const hv = probe.cloud.hv(2);
-    const table = ((await probe.cloud.controller.ops<{ flows: { table: string; table_id: number; match: string; app: string }[] }>("GET", "/flows?switch=hv2&app=floating")).body.flows.find((f) => f.match.includes("nw_dst=192.0.2.101"))!);
-    await probe.cloud.controller.kill9();
+    const it = await float(b, TWO);
+    await until("it", () => client.vm.reaches(TWO));
+    expect((await connectionsOf(TWO)).length).toBeGreaterThan(0);
+    const hv = cloud.hv(2);
+    const table = ((await cloud.controller.ops<{ flows: { table: string; table_id: number; match: string; app: string }[] }>("GET", "/flows?switch=hv2&app=floating")).body.flows.find((f) => f.match.includes(`nw_dst=${TWO}`))!);
+    await cloud.controller.kill9();
     await hv.ofctl("mod-flows", "--strict", "br-int", `table=${table.table_id},priority=100,${table.match.replace(/^priority=\d+,/, "")},actions=drop`);
-    await probe.cloud.controller.start();
-    await probe.cloud.synced();
-    await until("it again", () => client.vm.reaches("192.0.2.101"));
-    await probe.cloud.remove("floating", it.id);
-    await probe.cloud.synced();
-    expect(await connectionsOf("192.0.2.101")).toEqual([]);
+    await cloud.controller.start();
+    await cloud.synced();
+    await until("it again", () => client.vm.reaches(TWO));
+    await cloud.remove("floating", it.id);
+    await cloud.synced();
+    expect(await connectionsOf(TWO)).toEqual([]);
   });
 
-  test("without its folder nothing of it is left, and its router routes as before", async () => {
-    await float(b, "192.0.2.101");
-    await until("it", () => client.vm.reaches("192.0.2.101"));
-    await probe.cloud.controller.stop();
-    probe.removeProbe();
-    await probe.cloud.controller.start();
-    await probe.cloud.synced();
-    const dump = (await probe.cloud.controller.ops<string>("GET", "/flows?state=installed&format=text")).body;
-    expect(dump).not.toMatch(/floating|192\.0\.2\.101/);
-    expect(dump).not.toContain("l3/router-zone");
-    expect(await probe.cloud.differences()).toBe("");
-    expect(await client.vm.reaches(b.ip)).toBe(true);
-    expect(await connectionsOf("192.0.2.101")).toEqual([]);
-  });
+  test("a crash while it is withdrawn heals, and taken out nothing of it is left, connections included", async () => {
+    await expectHealing(cloud, clean, async () => {
+      const it = await float(b, TWO);
+      await until("it", () => client.vm.reaches(TWO));
+      return async () => cloud.remove("floating", it.id);
+    });
+    await float(b, TWO);
+    await until("it", () => client.vm.reaches(TWO));
+    await expectGone(probes, scene, clean);
+    expect(await connectionsOf(TWO)).toEqual([]);
+    expect((await cloud.controller.ops<string>("GET", "/flows?state=installed&format=text")).body).not.toMatch(/floating|l3\/router-zone/);
+  }, 120_000);
 });

@@ -17,6 +17,8 @@ const floating = defineResource(floatingResource, {
   create(tx, standard, input) {
     const address = input.address as string;
     if (tx.by(floatingTable, "address", `${input.outside_id as string}|${address}`).length > 0) throw conflict("AddressInUse", `${address} is in use.`);
+    // It is what the port is seen by outside.
+    if (tx.by(floatingTable, "port", input.port_id as string).length > 0) throw conflict("PortHasFloating", `Port ${input.port_id as string} has one.`);
     // By the address: who has asked for it before finds it again.
     const mac = `fa:16:3f:${address.split(".").slice(1).map((n) => Number(n).toString(16).padStart(2, "0")).join(":")}`;
     const row: Floating = { ...standard, router_id: input.router_id as string, outside_id: input.outside_id as string, port_id: input.port_id as string, address, mac };
