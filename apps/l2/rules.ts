@@ -12,9 +12,8 @@ import {
 } from "./model.ts";
 import { l2 } from "./tables.ts";
 
-/** Packets a port may send to the controller, per second. */
-const PUNT_RATE_PPS = 50;
-const PUNT_BURST = 100;
+/** Packets a port may send to the controller. */
+const PUNT_METER = { unit: "pps", rate: 50, burst: 100 } as const;
 /** Local ports per flood flow: 40 bytes of actions each, a message holds 64 KiB. */
 const FLOOD_CHUNK = 1000;
 
@@ -77,7 +76,7 @@ const localPort = l2.rule({
     const { sender, receiver } = out.portContext(view, port.id);
     const sources = port.port_security_enabled ? sourcesOf(port, view) : [];
     out.include(scope, lanScope(at.network_id));
-    out.item(scope, "meter", at.slot, { unit: "pps", rate: PUNT_RATE_PPS, burst: PUNT_BURST });
+    out.item(scope, "meter", at.slot, PUNT_METER);
     out.into(core).flow(scope, "classify", {
       priority: at.vlan === null ? 100 : 110,
       match: at.vlan === null ? { in_port: at.ofport } : { in_port: at.ofport, vlan_vid: VLAN_PRESENT | at.vlan },

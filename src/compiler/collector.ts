@@ -15,6 +15,8 @@ const UNHASHED = 32;
 
 export class Collector implements AnyEmit {
   readonly flows: OwnedFlow<Run>[] = [];
+  /** A bit for each of 32 kinds of hashes among the flows: most runs have few, and no two alike. */
+  private hashes = 0;
   private byHash: Map<number, OwnedFlow<Run>[]> | undefined;
   private readonly outputs: Output[] = [];
   private readonly includes: [string, string][] = [];
@@ -42,6 +44,7 @@ export class Collector implements AnyEmit {
       this.cookieLo = hash32(this.entity);
     }
     this.byHash = undefined;
+    this.hashes = 0;
     empty(this.flows);
     empty(this.outputs);
     empty(this.includes);
@@ -59,14 +62,15 @@ export class Collector implements AnyEmit {
   }
 
   private scopeOf(name: string): FlowScope {
-    if (this.scope !== undefined && this.scopeName === name) return this.scope;
     this.scopeName = name;
     return (this.scope = this.emission.scope(name));
   }
 
   flow(scope: Scope, table: string | Shape, flow: unknown, family?: Family): void {
-    const [name, spec] = typeof table === "string" ? [table, flow as FlowSpec] : [table.table, this.emission.shapes.fill(table, flow)];
-    this.add(this.emission.encode(this.run, this.scopeOf(scope), name, spec, family, this.cookieLo));
+    const { emission } = this;
+    const into = this.scope !== undefined && this.scopeName === scope ? this.scope : this.scopeOf(scope);
+    if (typeof table === "string") this.add(emission.encode(this.run, into, table, flow as FlowSpec, family, this.cookieLo));
+    else this.add(emission.encodeShape(this.run, into, table, flow, this.cookieLo));
   }
 
   /**
@@ -74,11 +78,16 @@ export class Collector implements AnyEmit {
    * @throws Error when the run emits two different flows for one match
    */
   private add(flow: OwnedFlow<Run>): void {
-    for (const other of this.alike(flow)) {
-      if (other.hash !== flow.hash || other.scope !== flow.scope || !sameKey(other, flow)) continue;
-      if (sameBytes(other, flow)) return;
-      if (other.conjunctions === undefined || flow.conjunctions === undefined) throw new Error("one run emits two different flows for the same match");
+    const { hash, scope } = flow;
+    const bit = 1 << hash; // one of 32
+    if ((this.hashes & bit) !== 0) {
+      for (const other of this.alike(flow)) {
+        if (other.hash !== hash || other.scope !== scope || !sameKey(other, flow)) continue;
+        if (sameBytes(other, flow)) return;
+        if (other.conjunctions === undefined || flow.conjunctions === undefined) throw new Error("one run emits two different flows for the same match");
+      }
     }
+    this.hashes |= bit;
     this.flows.push(flow);
     if (this.byHash !== undefined) push(this.byHash, flow.hash, flow);
   }
@@ -143,12 +152,16 @@ function meter(value: Items["meter"]): Items["meter"] {
   return value;
 }
 
-/** As canonicalText has it: there is a meter for every port. */
-const meterText = ({ unit, rate, burst }: Items["meter"]): string => `{"burst":${burst},"rate":${rate},"unit":"${unit}"}`;
+/** As canonicalText has it. There is a meter for every port, and most are alike: they share the last text. */
+function meterText({ unit, rate, burst }: Items["meter"]): string {
+  if (unit !== lastMeter.unit || rate !== lastMeter.rate || burst !== lastMeter.burst) lastMeter = { unit, rate, burst, text: `{"burst":${burst},"rate":${rate},"unit":"${unit}"}` };
+  return lastMeter.text;
+}
+let lastMeter: Items["meter"] & { readonly text: string } = { unit: "pps", rate: 0, burst: 0, text: "" };
 
 /** Unlike `length = 0` this leaves a short list the room it has: most runs fill it again. */
 function empty(list: unknown[]): void {
-  while (list.length > 0) list.pop();
+  for (let n = list.length; n > 0; n--) list.pop();
 }
 
 /** A copy exactly as long as it must be: there are many, and they stay. */

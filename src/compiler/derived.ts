@@ -19,16 +19,20 @@ export interface DuplicateRow {
   readonly second: string;
 }
 
+/** Who derives the rows of a table: the first by name first; several only by mistake. */
 type Owners = Map<string, Run | readonly Run[]>;
+
+interface Derived {
+  readonly owners: Owners;
+  /** How many rows came, changed or went since the start. */
+  changes: number;
+}
 
 export class DerivedRows {
   readonly layer = new Layer(undefined, (table) => new Error(`derived table ${table.name} is read, which no app lists in its tables`));
-  /** table -> row id -> who derives it, the first by name first; several only by mistake. */
-  private readonly owners = new Map<string, Owners>();
+  private readonly tables = new Map<string, Derived>();
   /** Rows that had several owners at some moment of this batch. */
   private suspects: { readonly table: string; readonly id: string }[] = [];
-  /** How many rows of a table came, changed or went since the start. */
-  readonly changes = new Map<string, number>();
   private readonly duplicates: Conflicts<DuplicateRow>;
   private readonly onChange: (change: RowChange) => void;
   private readonly onBug: (error: unknown, run: Run) => void;
@@ -69,21 +73,21 @@ export class DerivedRows {
     if (suspects.length === 0) return;
     this.suspects = [];
     for (const { table, id } of suspects) {
-      const now = this.owners.get(table)?.get(id);
+      const now = this.tables.get(table)?.owners.get(id);
       this.duplicates.set(`${table} ${id}`, isList(now) ? { table, row: id, first: runName(now[0]!), second: runName(now[1]!) } : undefined);
     }
   }
 
-  private changed(change: RowChange): void {
-    const { name } = change.table;
-    this.changes.set(name, (this.changes.get(name) ?? 0) + 1);
-    this.onChange(change);
+  /** How many rows of a table came, changed or went since the start. */
+  changes(table: AnyTable): number {
+    return this.tables.get(table.name)?.changes ?? 0;
   }
 
   /** Whether the run has the row now, be it behind another's. */
   private put(run: Run, table: AnyTable, row: Row, own: Row | undefined): boolean {
     if (own !== undefined && equalValues(own, row)) return true;
-    const owners = this.of(table);
+    const derived = this.of(table);
+    const { owners } = derived;
     const now = owners.get(row.id);
     if (own === undefined && now !== undefined) {
       const list = [...(isList(now) ? now : [now]), run].sort((a, b) => (runName(a) < runName(b) ? -1 : 1));
@@ -100,17 +104,20 @@ export class DerivedRows {
       return false;
     }
     if (own === undefined && now === undefined) owners.set(row.id, run);
-    this.changed({ table, id: row.id, before, after: row });
+    derived.changes++;
+    this.onChange({ table, id: row.id, before, after: row });
     return true;
   }
 
   private drop(run: Run, table: AnyTable, old: Row): void {
-    const owners = this.of(table);
+    const derived = this.of(table);
+    const { owners } = derived;
     const now = owners.get(old.id);
     if (!isList(now)) {
       owners.delete(old.id);
       this.layer.remove(table, old.id);
-      this.changed({ table, id: old.id, before: old, after: undefined });
+      derived.changes++;
+      this.onChange({ table, id: old.id, before: old, after: undefined });
       return;
     }
     this.leave(owners, table, old.id, run);
@@ -125,7 +132,8 @@ export class DerivedRows {
       after = undefined;
     }
     if (after === undefined) this.layer.remove(table, old.id);
-    this.changed({ table, id: old.id, before: old, after });
+    derived.changes++;
+    this.onChange({ table, id: old.id, before: old, after });
   }
 
   private leave(owners: Owners, table: AnyTable, id: string, run: Run): void {
@@ -136,10 +144,10 @@ export class DerivedRows {
     this.suspects.push({ table: table.name, id });
   }
 
-  private of(table: AnyTable): Owners {
-    let owners = this.owners.get(table.name);
-    if (owners === undefined) this.owners.set(table.name, (owners = new Map<string, Run | readonly Run[]>()));
-    return owners;
+  private of(table: AnyTable): Derived {
+    let derived = this.tables.get(table.name);
+    if (derived === undefined) this.tables.set(table.name, (derived = { owners: new Map<string, Run | readonly Run[]>(), changes: 0 }));
+    return derived;
   }
 }
 

@@ -1,16 +1,14 @@
 // What an app puts out, in the terms of a switch: flows as bytes, groups with lowered actions, what all apps say of a port. And what an
 // app may not put out: into tables of another that it does not require, into tables that the switch fills.
-import type { App, FlowAction, FlowSpec, Items, PipelineDecl, PortActions, ReadView, StageName } from "#app";
-import type { Family, Layout } from "../pipeline/layout.ts";
+import type { App, FlowAction, FlowSpec, Items, PipelineDecl, PortActions, ReadView, Shape, StageName } from "#app";
+import type { Family, Layout, PipelineTable } from "../pipeline/layout.ts";
 import type { Lowering } from "../pipeline/lowering.ts";
-import { Shapes } from "../pipeline/shapes.ts";
 import type { LoweredGroup } from "./desired.ts";
 import type { FlowEncoder, FlowScope, OwnedFlow } from "./flows.ts";
 import type { Run } from "./runs.ts";
 import type { ScopeFlows } from "./scope-flows.ts";
 
 export class Emission {
-  readonly shapes = new Shapes();
   private readonly apps: readonly App[];
   private readonly layout: Layout;
   private readonly lowering: Lowering;
@@ -27,10 +25,19 @@ export class Emission {
 
   /** @throws Error naming table and rule, or what it says that the pipeline cannot do */
   encode(run: Run, scope: FlowScope, name: string, spec: FlowSpec, family: Family | undefined, cookieLo: number): OwnedFlow<Run> {
+    return this.encoder.encode(run, scope, this.table(run, name), spec, family, run.unit.cookieHi, cookieLo, run.flows);
+  }
+
+  /** @throws the same, and Error naming shape and value when the shape is no shape */
+  encodeShape(run: Run, scope: FlowScope, shape: Shape, value: unknown, cookieLo: number): OwnedFlow<Run> {
+    return this.encoder.encodeShape(run, scope, this.table(run, shape.table), shape, value, run.unit.cookieHi, cookieLo, run.flows);
+  }
+
+  private table(run: Run, name: string): PipelineTable {
     const table = this.layout.table(name);
     if (table.app !== run.unit.app) this.layout.checkReach(run.unit.app, table.app);
     if (table.learned !== undefined) throw new Error(`rule ${run.unit.name} of ${run.unit.app} emits into ${name}, which the switch fills`);
-    return this.encoder.encode(run, scope, table, spec, family, run.unit.cookieHi, cookieLo, run.flows);
+    return table;
   }
 
   scope(name: string): FlowScope {

@@ -326,8 +326,12 @@ export class Engine implements Desired {
 
   private replaceEdges(before: Extras, after: Extras): void {
     // Equal parts cancel out: include counts first up, then down, so that a scope is never lost in between.
-    for (const [from, to] of after.includes) this.scopes.include(from, to);
-    for (const [from, to] of before.includes) this.scopes.exclude(from, to);
+    for (const edge of after.includes) this.scopes.include(edge[0], edge[1]);
+    for (const edge of before.includes) this.scopes.exclude(edge[0], edge[1]);
+    if (before.variants.length + after.variants.length > 0) this.replaceVariants(before, after);
+  }
+
+  private replaceVariants(before: Extras, after: Extras): void {
     for (const [chassis] of before.variants) if (!after.variants.some((v) => v[0] === chassis)) this.scopes.setVariant(chassis, undefined);
     for (const [chassis, variant] of after.variants) this.scopes.setVariant(chassis, variant);
   }
@@ -356,7 +360,7 @@ export class Engine implements Desired {
 
   /** How often rows of a derived table changed: equal numbers, nothing has. */
   derivedChanges(table: AnyTable): number {
-    return this.derived.changes.get(table.name) ?? 0;
+    return this.derived.changes(table);
   }
 
   get stats(): EngineStats {

@@ -25,7 +25,10 @@ export class FlowSet<O> {
   /** Keys. */
   size = 0;
   private entries: (Entry<O> | undefined)[] = [];
-  /** Open addressing, a power of two long: 1 + position in `entries`. */
+  /**
+   * Open addressing over a power of two of places, two words each: 1 + position in `entries`, and the hash, so that a place is
+   * passed by without a look at the flow.
+   */
   private index: Int32Array | undefined;
 
   /** What is there for the flow's key. */
@@ -58,8 +61,8 @@ export class FlowSet<O> {
     if (index === undefined) this.entries.splice(at, 1);
     else {
       const mask = index.length - 1;
-      let i = flow.hash & mask;
-      while (index[i] !== at + 1) i = (i + 1) & mask;
+      let i = (flow.hash << 1) & mask;
+      while (index[i] !== at + 1) i = (i + 2) & mask;
       index[i] = DELETED;
     }
   }
@@ -80,10 +83,11 @@ export class FlowSet<O> {
       return -1;
     }
     const mask = index.length - 1;
-    for (let i = flow.hash & mask; ; i = (i + 1) & mask) {
+    const { hash } = flow;
+    for (let i = (hash << 1) & mask; ; i = (i + 2) & mask) {
       const at = index[i]! - 1;
       if (at >= 0) {
-        if (sameKey(firstOf(entries[at]!), flow)) return at;
+        if (index[i + 1] === hash && sameKey(firstOf(entries[at]!), flow)) return at;
       } else if (at === FREE - 1) return -1;
     }
   }
@@ -93,26 +97,33 @@ export class FlowSet<O> {
     this.entries.push(entry);
     const { index, entries } = this;
     // Three quarters full at most, counting what was deleted since.
-    if (index === undefined ? entries.length > UNINDEXED : entries.length * 4 > index.length * 3) this.rebuild();
+    if (index === undefined ? entries.length > UNINDEXED : entries.length * 8 > index.length * 3) this.rebuild();
     else if (index !== undefined) place(index, flow.hash, entries.length);
   }
 
   private rebuild(): void {
-    if (this.size < this.entries.length) this.entries = this.entries.filter((e) => e !== undefined);
+    const { index: old } = this;
+    const whole = this.size === this.entries.length;
+    if (!whole) this.entries = this.entries.filter((e) => e !== undefined);
     const { entries } = this;
-    let capacity = 16;
-    while (capacity < entries.length * 2) capacity *= 2;
-    const index = new Int32Array(capacity);
-    for (let at = 0; at < entries.length; at++) place(index, firstOf(entries[at]!).hash, at + 1);
+    let places = 16;
+    while (places < entries.length * 2) places *= 2;
+    const index = new Int32Array(places * 2);
+    if (old !== undefined && whole) {
+      // Positions are what they were, and the hashes are here: no flow has to be looked at but the one that came.
+      for (let i = 0; i < old.length; i += 2) if (old[i]! > 0) place(index, old[i + 1]!, old[i]!);
+      place(index, firstOf(entries.at(-1)!).hash, entries.length);
+    } else for (let at = 0; at < entries.length; at++) place(index, firstOf(entries[at]!).hash, at + 1);
     this.index = index;
   }
 }
 
 function place(index: Int32Array, hash: number, value: number): void {
   const mask = index.length - 1;
-  let i = hash & mask;
-  while (index[i]! > 0) i = (i + 1) & mask;
+  let i = (hash << 1) & mask;
+  while (index[i]! > 0) i = (i + 2) & mask;
   index[i] = value;
+  index[i + 1] = hash;
 }
 
 /** One of the flows of an entry: all have its key. */

@@ -1,6 +1,6 @@
 // Flows of a scope as bytes. A flow is encoded when a rule emits it; the bytes live in slabs and are shared by every
 // switch of the scope. What a run emits again unchanged costs nothing: the bytes it had before are found and kept.
-import type { FlowSpec } from "#app";
+import type { FlowSpec, Shape } from "#app";
 import { decodeInstructions, encodeInstructions, FLOW_KEY_OFFSET, FLOW_MOD_MATCH_OFFSET, type Action } from "node-openflow";
 import type { FlowWriter } from "../pipeline/flow-writer.ts";
 import type { Family, PipelineTable } from "../pipeline/layout.ts";
@@ -114,22 +114,36 @@ export class FlowEncoder {
     return { held, live };
   }
 
+  /** Where the next flow is written: straight into the slab while the longest would fit. */
+  private get target(): Slab {
+    return this.slab.bytes.length - this.used > FLOW_LIMIT + 1 ? this.slab : this.scratch;
+  }
+
   /**
    * Encodes a flow, or returns the one of `before` that has the same bytes and scope. It is kept once `retain` is called.
    * @throws OpenFlowError or RangeError when it has no wire form
    */
   encode<O>(owner: O, scope: FlowScope, table: PipelineTable, spec: FlowSpec, family: Family | undefined, cookieHi: number, cookieLo: number, before: readonly OwnedFlow<O>[]): OwnedFlow<O> {
-    // Straight into the slab while the longest flow would fit.
-    const direct = this.slab.bytes.length - this.used > FLOW_LIMIT + 1;
-    const { bytes, words } = direct ? this.slab : this.scratch;
-    const off = direct ? this.used : 0;
-    const end = this.writer.write(bytes, off, table, spec, cookieHi, cookieLo, family);
+    const to = this.target;
+    const off = to === this.slab ? this.used : 0;
+    return this.written(owner, scope, to, off, this.writer.write(to.bytes, off, table, spec, cookieHi, cookieLo, family), before);
+  }
+
+  /** The same for a shape and what it is filled with. @throws Error naming shape and value when the shape is no shape */
+  encodeShape<O>(owner: O, scope: FlowScope, table: PipelineTable, shape: Shape, value: unknown, cookieHi: number, cookieLo: number, before: readonly OwnedFlow<O>[]): OwnedFlow<O> {
+    const to = this.target;
+    const off = to === this.slab ? this.used : 0;
+    return this.written(owner, scope, to, off, this.writer.writeShape(to.bytes, to.words, off, table, shape, value, cookieHi, cookieLo), before);
+  }
+
+  /** What was written becomes a flow, if there is none like it. */
+  private written<O>(owner: O, scope: FlowScope, { bytes, words }: Slab, off: number, end: number, before: readonly OwnedFlow<O>[]): OwnedFlow<O> {
     const len = end - off;
     const hash = hashKey(bytes, words, off);
     for (const old of before) {
       if (old.hash === hash && old.scope === scope && old.len === len && bytes.compare(old.slab, old.off, old.off + len, off, end) === 0) return old;
     }
-    if (!direct) return this.keep(owner, scope, bytes, 0, len, hash);
+    if (bytes !== this.slab.bytes) return this.keep(owner, scope, bytes, 0, len, hash);
     this.used += len;
     return new OwnedFlow(owner, scope, bytes, off, hash);
   }

@@ -26,6 +26,9 @@ interface Held<O> {
   readonly output: Output;
 }
 
+/** Who holds a key in a scope: nearly always one run. */
+type Holders<O> = Held<O> | readonly Held<O>[];
+
 /** What a chassis has for a key, and the scopes of it that hold the key: nearly always one. */
 interface Slot {
   scopes: readonly string[];
@@ -34,7 +37,9 @@ interface Slot {
 
 export class OutputStore<O> {
   /** scope -> key -> who holds it there. */
-  private readonly held = new Map<string, Map<string, Held<O>[]>>();
+  private readonly held = new Map<string, Map<string, Holders<O>>>();
+  /** Whether differences are kept: not while everything is compiled, which is the first batch. */
+  private incremental = false;
   /** chassis -> key -> what it has. */
   private readonly slots = new Map<string, Map<string, Slot>>();
   /** Keys of a scope whose holders changed in this batch. */
@@ -62,20 +67,21 @@ export class OutputStore<O> {
 
   private hold(owner: O, output: Output): void {
     let keys = this.held.get(output.scope);
-    if (keys === undefined) this.held.set(output.scope, (keys = new Map<string, Held<O>[]>()));
-    const list = keys.get(output.key);
-    if (list === undefined) keys.set(output.key, [{ owner, output }]);
-    else list.push({ owner, output });
+    if (keys === undefined) this.held.set(output.scope, (keys = new Map<string, Holders<O>>()));
+    const now = keys.get(output.key);
+    keys.set(output.key, now === undefined ? { owner, output } : [...listOf(now), { owner, output }]);
     this.mark(output);
   }
 
   private release(owner: O, output: Output): void {
     const keys = this.held.get(output.scope);
-    const list = keys?.get(output.key);
-    const at = list?.findIndex((h) => h.owner === owner && h.output.text === output.text) ?? -1;
-    if (keys === undefined || list === undefined || at < 0) throw new Error(`${this.nameOf(owner)} gives up ${output.key}, which it does not hold`);
-    list.splice(at, 1);
-    if (list.length === 0) {
+    const now = keys?.get(output.key);
+    const list = now === undefined ? NONE : listOf(now);
+    const at = list.findIndex((h) => h.owner === owner && h.output.text === output.text);
+    if (keys === undefined || at < 0) throw new Error(`${this.nameOf(owner)} gives up ${output.key}, which it does not hold`);
+    const rest = list.filter((_, i) => i !== at);
+    if (rest.length > 0) keys.set(output.key, rest.length === 1 ? rest[0]! : rest);
+    else {
       keys.delete(output.key);
       if (keys.size === 0) this.held.delete(output.scope);
     }
@@ -83,6 +89,7 @@ export class OutputStore<O> {
   }
 
   private mark({ scope, key }: Output): void {
+    if (!this.incremental) return;
     const keys = this.changed.get(scope);
     if (keys === undefined) this.changed.set(scope, new Set([key]));
     else keys.add(key);
@@ -94,11 +101,12 @@ export class OutputStore<O> {
     this.changed = new Map();
     const open = new Map<string, Set<string>>();
     const look = (chassis: string, scope: string, keys: Iterable<string>, member: boolean): void => {
+      const alone = [scope];
       for (const key of keys) {
         let set = open.get(chassis);
         if (set === undefined) open.set(chassis, (set = new Set<string>()));
         set.add(key);
-        this.source(chassis, scope, key, member && this.held.get(scope)?.has(key) === true);
+        this.source(chassis, alone, key, member && this.held.get(scope)?.has(key) === true);
       }
     };
     for (const [chassis, lost] of membership.lost) {
@@ -114,10 +122,11 @@ export class OutputStore<O> {
 
   /** The whole state at once, with nothing to tell anybody. */
   commitAll(): void {
-    this.changed = new Map();
+    this.incremental = true;
     const nobody = emptyDelta();
     for (const [scope, keys] of this.held) {
-      for (const chassis of this.scopes.members(scope)) for (const key of keys.keys()) this.source(chassis, scope, key, true);
+      const alone = [scope];
+      for (const chassis of this.scopes.members(scope)) for (const key of keys.keys()) this.source(chassis, alone, key, true);
     }
     for (const [chassis, slots] of this.slots) for (const key of slots.keys()) this.decide(chassis, key, () => nobody);
   }
@@ -128,13 +137,14 @@ export class OutputStore<O> {
     this.disputes.dropPlaces(`${chassis} `);
   }
 
-  /** Whether a scope of a chassis holds a key. */
-  private source(chassis: string, scope: string, key: string, holds: boolean): void {
+  /** Whether a scope of a chassis holds a key. `alone`: the scope in a list of its own, which the slots of all its keys may share. */
+  private source(chassis: string, alone: readonly string[], key: string, holds: boolean): void {
+    const scope = alone[0]!;
     let slots = this.slots.get(chassis);
     if (slots === undefined) this.slots.set(chassis, (slots = new Map<string, Slot>()));
     const slot = slots.get(key);
     if (slot === undefined) {
-      if (holds) slots.set(key, { scopes: [scope], output: undefined });
+      if (holds) slots.set(key, { scopes: alone, output: undefined });
     } else if (slot.scopes.includes(scope) !== holds) slot.scopes = holds ? [...slot.scopes, scope] : slot.scopes.filter((s) => s !== scope);
   }
 
@@ -156,10 +166,13 @@ export class OutputStore<O> {
 
   /** Of all that a chassis' scopes hold for a key the first by name of its owner, then of the scope. */
   private winner(chassis: string, key: string, scopes: readonly string[]): Output | undefined {
-    const only = scopes.length === 1 ? this.held.get(scopes[0]!)?.get(key) : undefined;
-    const holders = only ?? scopes.flatMap((scope) => this.held.get(scope)?.get(key) ?? []);
+    if (scopes.length === 1 && this.disputes.none) {
+      const only = this.held.get(scopes[0]!)?.get(key);
+      if (only === undefined) return undefined;
+      if (!isList(only)) return only.output;
+    }
+    const holders = scopes.flatMap((scope) => this.held.get(scope)?.get(key) ?? []);
     const any = holders[0];
-    if (holders.length === 1 && this.disputes.none) return any!.output;
     const place = `${chassis} ${key}`;
     if (any === undefined || holders.every((h) => h.output.text === any.output.text)) {
       this.disputes.set(place, undefined);
@@ -177,6 +190,9 @@ export class OutputStore<O> {
   }
 }
 
+const NONE: readonly never[] = [];
+const isList = <O>(holders: Holders<O>): holders is readonly Held<O>[] => Array.isArray(holders);
+const listOf = <O>(holders: Holders<O>): readonly Held<O>[] => (isList(holders) ? holders : [holders]);
 const same = (a: Output, b: Output): boolean => a.scope === b.scope && a.key === b.key && a.text === b.text;
 const compare = (a: string, b: string): number => (a < b ? -1 : a > b ? 1 : 0);
 

@@ -50,6 +50,8 @@ export class ScopeFlows<O> {
   private readonly counts = new KeyCounts();
   /** Keys that a scope lost in this batch: until it ends they count, for what a chassis had before is asked as well. */
   private gone: { readonly hash: number; readonly root: boolean }[] = [];
+  /** Hashes of the keys that came in the first batch, of roots and of others; undefined: to be collected from the scopes. */
+  private came: { readonly roots: number[]; readonly others: number[] } | undefined = { roots: [], others: [] };
   private readonly disputes: Conflicts<FlowConflict>;
   private readonly scopes: Scopes;
   private readonly encoder: FlowEncoder;
@@ -90,8 +92,10 @@ export class ScopeFlows<O> {
     this.note(state, flow);
     this.encoder.retain(flow);
     const now = state.flows.addNew(flow);
-    if (now === undefined) this.count++;
-    else if (now instanceof Shared) {
+    if (now === undefined) {
+      this.count++;
+      if (this.came !== undefined) (state.root ? this.came.roots : this.came.others).push(flow.hash);
+    } else if (now instanceof Shared) {
       this.outdate(now);
       now.flows.push(flow);
     } else {
@@ -116,6 +120,7 @@ export class ScopeFlows<O> {
     } else {
       state.flows.delete(flow);
       this.count--;
+      this.came = undefined;
     }
     this.encoder.release(flow);
   }
@@ -204,8 +209,15 @@ export class ScopeFlows<O> {
   }
 
   private recount(): void {
-    this.counts.reset(this.count);
-    for (const { root, flows } of this.states.values()) flows.each((entry) => this.counts.add(firstOf(entry).hash, root));
+    const { came, counts } = this;
+    this.came = undefined;
+    counts.reset(this.count);
+    if (came !== undefined) {
+      for (const hash of came.roots) counts.add(hash, true);
+      for (const hash of came.others) counts.add(hash, false);
+      return;
+    }
+    for (const { root, flows } of this.states.values()) flows.each((entry) => counts.add(firstOf(entry).hash, root));
   }
 
   /** The chassis is no more. */

@@ -1,10 +1,11 @@
 // A flow as a rule says it, straight to the bytes of its flow-mod. Every flow of every compile passes here, so nothing is
 // built in between: names are looked up in what the table knows of them, values go where they end up.
-import { isIpv6, type FlowAction, type FlowSpec } from "#app";
-import { encodeActions, encodeFlowModHead, encodeInstructionHead, encodeLoad, encodeOxm, encodeSetField, fields, finishFlowMod, type Field, type FieldName, type MatchValue } from "node-openflow";
+import { isIpv6, type FlowAction, type FlowSpec, type Shape } from "#app";
+import { encodeActions, encodeFlowModHead, encodeInstructionHead, encodeLoad, encodeOxm, encodeSetField, fields, finishFlowMod, writeU32, type Field, type FieldName, type MatchValue } from "node-openflow";
 import { ipv4ToNumber, ipv6ToBigInt } from "packet-codec";
 import { familyOf, type Family, type Layout, type PipelineTable, type Register, type Transition } from "./layout.ts";
 import { addressValue, Lowering, setInPort } from "./lowering.ts";
+import { fillTemplate, makeTemplate, type Template } from "./templates.ts";
 
 /** What a name in a match stands for. */
 interface Matched {
@@ -30,14 +31,16 @@ interface Scratch {
 }
 const NONE: ReadonlySet<string> = new Set();
 const NO_SCRATCH: Scratch = { held: NONE, lost: NONE, called: false };
+/** Offset of the cookie in an OFPT_FLOW_MOD, OpenFlow 1.3.5 section 7.3.4.1. */
+const COOKIE = 8;
 const KINDS = { next: 0, stage: 1, table: 2 } as const;
 const FAMILIES: Readonly<Record<Family, number>> = { ip: 0, ipv6: 1, other: 2, unknown: 3 };
 
 /** A register's value keeps to the register's bits: its neighbours are in the same word. */
 function mustFit(table: PipelineTable, register: Register, value: unknown): void {
+  if (typeof value === "number" && value >= 0 && value < register.limit && Number.isInteger(value)) return;
   const { bits } = register;
-  const fits = typeof value === "number" ? value >= 0 && value < 2 ** bits && Number.isInteger(value) : typeof value === "bigint" && value >= 0n && value >> BigInt(bits) === 0n;
-  if (!fits) throw new RangeError(`register ${register.name} in table ${table.name}: ${typeof value === "number" || typeof value === "bigint" ? String(value) : JSON.stringify(value)} is not a whole number of ${bits} bits`);
+  if (typeof value !== "bigint" || value < 0n || value >> BigInt(bits) !== 0n) throw new RangeError(`register ${register.name} in table ${table.name}: ${typeof value === "number" || typeof value === "bigint" ? String(value) : JSON.stringify(value)} is not a whole number of ${bits} bits`);
 }
 
 export class FlowWriter {
@@ -45,6 +48,8 @@ export class FlowWriter {
   private readonly lowering: Lowering;
   private readonly hasScratch: boolean;
   private readonly names: Names[];
+  /** Shapes that were used; undefined: such as have no template. */
+  private readonly templates = new Map<Shape, Template | undefined>();
   // The match being written, in the order of its fields: encoding never yields, so one will do.
   private count = 0;
   private readonly fields: Field[] = [];
@@ -108,6 +113,29 @@ export class FlowWriter {
     return finishFlowMod(buf, off, pos);
   }
 
+  /**
+   * The same for a shape and what it is filled with. `words`: the bytes of `buf` as words, `off` a multiple of 4.
+   * @throws what `write` throws, and Error naming shape and value when the shape is no shape
+   */
+  writeShape(buf: Buffer, words: Int32Array, off: number, table: PipelineTable, shape: Shape, value: unknown, cookieHi: number, cookieLo: number): number {
+    let template = this.templates.get(shape);
+    if (template === undefined && !this.templates.has(shape)) this.templates.set(shape, (template = makeTemplate(shape, table, this.layout, (spec) => this.whole(table, spec))));
+    if (template !== undefined) {
+      const end = fillTemplate(template, buf, words, off, value);
+      if (end >= 0) {
+        writeU32(buf, off + COOKIE, cookieHi);
+        writeU32(buf, off + COOKIE + 4, cookieLo);
+        return end;
+      }
+    }
+    return this.write(buf, off, table, (shape.make as (value: unknown) => FlowSpec)(value), cookieHi, cookieLo);
+  }
+
+  private whole(table: PipelineTable, spec: FlowSpec): Buffer {
+    const room = Buffer.alloc(1 << 16);
+    return room.subarray(0, this.write(room, 0, table, spec, 0, 0));
+  }
+
   private writeMatch(buf: Buffer, off: number, table: PipelineTable, match: FlowSpec["match"]): number {
     const { matched } = this.names[table.id]!;
     this.count = 0;
@@ -117,12 +145,9 @@ export class FlowWriter {
       let known = matched.get(name);
       if (known === undefined) matched.set(name, (known = this.resolve(table, name)));
       const { register } = known;
-      if (register !== undefined && typeof value !== "string" && (typeof value !== "object" || known.mask !== 0 || register.bits === 128)) mustFit(table, register, value);
-      if (typeof value === "string" && register?.ip === false) mustFit(table, register, value);
-      if (register?.bits === 128) this.matchWide(register, value as bigint | number | string);
-      else if (register?.field === "metadata") this.matchMetadata(known.field, register, value as number);
-      else if (known.mask !== 0) this.matchPart(known.field, known.mask, (Number(value) << register!.ofs) >>> 0);
-      else this.insert(known.field, value, 0);
+      if (register === undefined) this.insert(known.field, value, 0);
+      else if (known.mask !== 0 && typeof value === "number" && value >>> 0 === value && value < register.limit && register.field !== "metadata") this.matchPart(known.field, known.mask, (value << register.ofs) >>> 0);
+      else this.matchRegister(table, known, register, value);
     }
     let pos = off + 4;
     for (let i = 0; i < this.count; i++) {
@@ -136,6 +161,15 @@ export class FlowWriter {
     buf[off + 3] = pos - off;
     while (((pos - off) & 7) !== 0) buf[pos++] = 0;
     return pos;
+  }
+
+  private matchRegister(table: PipelineTable, { field, mask }: Matched, register: Register, value: MatchValue): void {
+    // Text is an address, which fits where addresses go; value and mask of a whole word are the switch's to judge.
+    if (typeof value === "number" || typeof value === "bigint" || (typeof value === "string" ? !register.ip : mask !== 0 || register.bits === 128)) mustFit(table, register, value);
+    if (register.bits === 128) this.matchWide(register, value as bigint | number | string);
+    else if (register.field === "metadata") this.matchMetadata(field, register, value as number);
+    else if (mask !== 0) this.matchPart(field, mask, (Number(value) << register.ofs) >>> 0);
+    else this.insert(field, value, 0);
   }
 
   private resolve(table: PipelineTable, name: string): Matched {
@@ -205,6 +239,7 @@ export class FlowWriter {
     const { registers } = this.names[table.id]!;
     let register = registers.get(name);
     if (register === undefined) registers.set(name, (register = this.layout.registerFor(table, name)));
+    if (typeof given === "number" && given >>> 0 === given && given < register.limit && register.bits < 32) return encodeLoad(buf, off, register, given);
     const value = typeof given === "string" && register.ip ? addressValue(given) : given;
     mustFit(table, register, value);
     return register.bits < 32 || register.field === "metadata" ? encodeLoad(buf, off, register, value as number | bigint) : encodeSetField(buf, off, register.field, value, undefined);

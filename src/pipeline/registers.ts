@@ -11,6 +11,8 @@ export interface Register extends SubField {
   /** Holds an address of either family: IPv4 in its lowest word, the other words zero. */
   readonly ip: boolean;
   readonly scratch: boolean;
+  /** Values are less: 2 to the power of `bits`. */
+  readonly limit: number;
 }
 
 /** Words of a switch, and the two that `metadata` adds. Open vSwitch 3.1: ovs-fields(7). */
@@ -51,9 +53,9 @@ function place(declared: readonly Declared[]): Map<string, Register> {
   const at = ({ name, app, decl }: Declared, word: number, ofs: number): void => {
     const inWords = word < room;
     const field = inWords ? (`reg${word}` as FieldName) : "metadata";
-    out.set(name, { about: decl.about, name, app, field, ofs: inWords ? ofs : (word - room) * 32 + ofs, bits: widthOf(decl), ip: false, scratch: decl.scratch === true });
+    out.set(name, { about: decl.about, name, app, field, ofs: inWords ? ofs : (word - room) * 32 + ofs, bits: widthOf(decl), ip: false, scratch: decl.scratch === true, limit: 2 ** widthOf(decl) });
   };
-  wide.forEach(({ name, app, decl }, i) => out.set(name, { about: decl.about, name, app, field: `xxreg${3 - i}` as FieldName, ofs: 0, bits: 128, ip: decl.bits === "ip", scratch: false }));
+  wide.forEach(({ name, app, decl }, i) => out.set(name, { about: decl.about, name, app, field: `xxreg${3 - i}` as FieldName, ofs: 0, bits: 128, ip: decl.bits === "ip", scratch: false, limit: 2 ** 128 }));
   let word = 0;
   for (const d of words) at(d, word++, 0);
   word = pack(small, word, at);

@@ -3,7 +3,7 @@
 import type { FlowSpec, Shape } from "#app";
 
 /** Stands for a value of a shape's argument; whoever computes with it is told. */
-class Placeholder {
+export class Placeholder {
   readonly name: string;
   private readonly shape: string;
 
@@ -14,21 +14,6 @@ class Placeholder {
 
   [Symbol.toPrimitive](): never {
     throw new Error(`${this.shape} computes with ${this.name}: a shape only says where a value goes; compute it before`);
-  }
-}
-
-export class Shapes {
-  private readonly known = new Map<Shape, FlowSpec>();
-
-  /** The flow of a shape for one value. @throws Error when the shape is no shape */
-  fill(shape: Shape, value: unknown): FlowSpec {
-    if (!this.known.has(shape)) this.known.set(shape, outline(shape));
-    return (shape.make as (value: unknown) => FlowSpec)(value);
-  }
-
-  /** Shapes that were used so far, each with placeholders in place of values. */
-  outlines(): ReadonlyMap<Shape, FlowSpec> {
-    return this.known;
   }
 }
 

@@ -3,7 +3,7 @@
 export { fields, fieldList, ports, groups, NO_BUFFER, ALL_TABLES, type Field, type FieldKind, type FieldName } from "./match/fields.ts";
 export { encodeMatch, encodeNxm, encodeOxm, encodeOxms, decodeMatch, decodeNxm, decodeOxms, flagNames, type Match, type MatchValue } from "./match/match.ts";
 export type { DecodeOptions } from "./wire/strict.ts";
-export type { FieldValue } from "./match/value.ts";
+export { writeIpv4, writeIpv6, writeMac, writeU32, type FieldValue } from "./match/value.ts";
 export { wholeField, type SubField } from "./actions/parts.ts";
 export { encodeActions, encodeLoad, encodeSetField, decodeActions, type Action, type Nat } from "./actions/codec.ts";
 export type { EncapProperty } from "./actions/encap.ts";

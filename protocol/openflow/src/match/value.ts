@@ -71,6 +71,7 @@ export function writeU16(buf: Buffer, off: number, value: number): void {
   buf[off + 1] = value;
 }
 
+/** Writes 32 bits in network order. */
 export function writeU32(buf: Buffer, off: number, value: number): void {
   buf[off] = value >>> 24;
   buf[off + 1] = value >>> 16;
@@ -132,6 +133,7 @@ function hexDigit(code: number): number {
   return lower >= 97 && lower <= 102 ? lower - 87 : -1;
 }
 
+/** Writes the six bytes of a MAC address; false when the text is none, with some of them written. */
 export function writeMac(buf: Buffer, off: number, text: string): boolean {
   if (text.length === 17) {
     for (let i = 0, p = 0; i < 6; i++, p += 3) {
@@ -148,6 +150,7 @@ export function writeMac(buf: Buffer, off: number, text: string): boolean {
   return true;
 }
 
+/** Writes the four bytes of a dotted quad, of `text` from `from` to `to`; false when that is none, with some of them written. */
 export function writeIpv4(buf: Buffer, off: number, text: string, from = 0, to = text.length): boolean {
   let octet = 0;
   let digits = 0;
@@ -171,6 +174,7 @@ export function writeIpv4(buf: Buffer, off: number, text: string, from = 0, to =
   return true;
 }
 
+/** Writes the sixteen bytes of an IPv6 address (RFC 4291 section 2.2); false when the text is none, with some of them written. */
 export function writeIpv6(buf: Buffer, off: number, text: string): boolean {
   let groups = 0; // of 16 bits, written so far
   let gap = -1; // group index of "::"
