@@ -2,6 +2,7 @@
 // joint: another app says it, l2 makes the flows. Whatever goes to such a port, be it an answer of the network itself, has its tag.
 import { randomUUID } from "node:crypto";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { portTable } from "../../../apps/l2/model.ts";
 import type { Vm } from "../../../lab/vm.ts";
 import { until } from "../../../lab/exec.ts";
 import { Lab } from "../../../lab/lab.ts";
@@ -20,7 +21,7 @@ test("incremental equals from scratch, whatever sub-ports and their parents come
   });
 }, 120_000);
 
-test.each([["", "sg_in"], ["security-groups", "push_tag"]])("its packets have a tag, with a policy before it or (without %s) with none", async (without, next) => {
+test.each([["behind a policy", "", "sg_in"], ["where no app has one", "security-groups", "push_tag"]])("its packets have a tag, %s", async (_, without, next) => {
   const h = await probes.harness({ without });
   try {
     await h.addChassis("hv1");
@@ -30,12 +31,12 @@ test.each([["", "sg_in"], ["security-groups", "push_tag"]])("its packets have a 
     await h.plug("hv1", parent, 5);
     await h.create("sub_port", { port_id: port.id, parent_id: parent, vlan: VLAN });
     await h.settled();
-    const { field, ofs, bits } = h.layout.register("out_port_key");
-    expect([ofs, bits]).toEqual([0, 32]);
-    const key = /reg\d+=(0x[0-9a-f]+)/.exec(flowTexts(h, "hv1", "push_tag").find((f) => f.includes("push_vlan"))!.replaceAll(field, "reg0"))![1]!;
-    const ways = flowTexts(h, "hv1", "locate").filter((f) => f.includes(`${field}=${key}`));
-    expect(ways.length).toBeGreaterThan(1);
-    for (const way of ways) expect(way).toMatch(new RegExp(`table=${h.layout.table(way.includes("arp") ? "push_tag" : next).id}\\b|goto_table:${h.layout.table(way.includes("arp") ? "push_tag" : next).id}$|resubmit\\(,${h.layout.table(next).id}\\)`));
+    const key = `${h.layout.register("out_port_key").field}=0x${h.view.get(portTable, port.id)!.key.toString(16)}`;
+    const to = (table: string): string => `(table=${h.layout.table(table).id},|goto_table:${h.layout.table(table).id}$|resubmit\\(,${h.layout.table(table).id}\\))`;
+    const ways = flowTexts(h, "hv1", "locate").filter((f) => f.includes(`${key},`) || f.includes(`${key} `));
+    expect(ways).toHaveLength(2);
+    for (const way of ways) expect(way).toMatch(new RegExp(to(way.includes(",arp") ? "push_tag" : next)));
+    expect(flowTexts(h, "hv1", "push_tag").filter((f) => f.includes(key)).map((f) => f.replace(/.*actions=/, "")).sort()).toEqual([expect.stringMatching(/^clone\(push_vlan:0x8100,set_field:4196->vlan_vid,load:0->NXM_OF_IN_PORT\[\],output:/), "drop"]);
   } finally {
     await h.close();
   }
@@ -181,7 +182,7 @@ describe.skipIf(Lab.missing().length > 0)("on real switches", () => {
     const { a, b } = scene;
     const [atA, atInside, atSibling] = [await a.vm.tcpdump("-Q in"), await inside.vm.tcpdump("-Q in"), await sibling.vm.tcpdump("-Q in")];
     // Whether anybody has this address is for its owner to say: the question goes to all.
-    const probe = async (from: Instance, ip: string): Promise<number> => (await from.vm.exec(["arping", "-D", "-I", "eth0", "-c", "3", "-w", "3", ip], { allowFailure: true })).exitCode;
+    const probe = async (from: Instance, ip: string): Promise<number> => (await from.vm.exec(["arping", "-D", "-I", "eth0", "-c", "3", "-w", "5", ip], { allowFailure: true })).exitCode;
     const asked = (lines: readonly string[], ip: string): string[] => lines.filter((line) => line.includes(`who-has ${ip} `));
     const vacant = "10.0.0.200";
     expect(await probe(inside, vacant)).toBe(0);
