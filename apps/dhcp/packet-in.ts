@@ -1,10 +1,10 @@
 // Frames that table dhcp_request sent up.
-import type { PacketIn, PacketInHandler, PacketOut, ReadView } from "#app";
+import type { PacketIn, PacketInHandler, ReadView, StageOut } from "#app";
 import {
   buildDhcp, buildEthernet, buildIpv4, buildUdp, dhcpPorts, ethertypes, icmpv6Types, ipProtocols, PacketError, parseDhcp, parsePacket,
   parseRouterSolicitation, type Packet,
 } from "packet-codec";
-import { networkTable, portTable, type Port } from "../l2/model.ts";
+import { networkTable, portTable, toPort, type Port } from "../l2/model.ts";
 import { tenantMtu } from "../overlay/model.ts";
 import { portDhcpOptsTable, servedAddresses } from "./model.ts";
 import { advertisements, allNodes } from "./ra.ts";
@@ -14,15 +14,16 @@ type Logger = Parameters<PacketInHandler>[2];
 
 const BROADCAST_MAC = "ff:ff:ff:ff:ff:ff";
 
-export const dhcpRequest = ((packet, view, log): readonly PacketOut[] => {
+export const dhcpRequest = ((packet, view, log): readonly StageOut[] => {
   const key = packet.register("in_port_key");
   const port = view.by(portTable, "key", String(key))[0];
-  if (port === undefined) {
-    log.debug({ key }, "request of a port that is gone");
+  const network = port === undefined ? undefined : view.get(networkTable, port.network_id);
+  if (port === undefined || network === undefined) {
+    log.debug({ key }, "request of a port or network that is gone");
     return [];
   }
   const frames = repliesTo(packet, port, view, log.child({ port: port.id }));
-  return frames.map((data) => ({ chassis: packet.chassis, outPort: packet.inPort, data }));
+  return frames.map((data) => toPort(packet.chassis, network.key, port.key, data));
 }) satisfies PacketInHandler;
 
 function repliesTo(packet: PacketIn, port: Port, view: ReadView, log: Logger): Buffer[] {

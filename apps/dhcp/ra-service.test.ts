@@ -1,9 +1,10 @@
 // Unasked router advertisements through the real engine: what the service sends while time passes.
 import { afterEach, describe, expect, it } from "vitest";
 import { parsePacket, parseRouterAdvertisement } from "packet-codec";
-import type { PacketOut } from "#app";
+import type { StageOut } from "#app";
 import { Share } from "../../src/services/index.ts";
 import { Harness, type HarnessOptions } from "../../test/support/harness.ts";
+import { attachmentTable } from "../l2/model.ts";
 import { RA_PERIOD_S } from "./ra.ts";
 
 const open: Harness[] = [];
@@ -36,9 +37,11 @@ function heard(h: Harness, seconds: number): { atS: number; to: string; prefixes
   for (let s = 0; s < seconds; s++) {
     h.clock.advance(1000);
     for (const { packet } of h.sent.splice(0)) {
-      const { chassis, outPort, data } = packet as PacketOut;
+      const { chassis, stage, registers, data } = packet as StageOut;
+      expect(stage).toBe("locate");
+      const at = h.view.by(attachmentTable, "chassis", chassis).find((a) => a.port_key === registers.out_port_key);
       const { icmpv6 } = parsePacket(data);
-      out.push({ atS: (h.clock.monotonic() - began) / 1000, to: `${chassis}:${outPort}`, prefixes: parseRouterAdvertisement(icmpv6!.payload).prefixes.map((p) => p.prefix) });
+      out.push({ atS: (h.clock.monotonic() - began) / 1000, to: `${chassis}:${at?.ofport}`, prefixes: parseRouterAdvertisement(icmpv6!.payload).prefixes.map((p) => p.prefix) });
     }
   }
   expect(h.complaints).toEqual([]);

@@ -1,7 +1,7 @@
 // Router advertisements that nobody asked for (RFC 4861 section 6.2.4), so that a VM which never solicits has its routers, and no route
 // ends that should not. Each network has a timer of its own at random intervals: routers do not speak in step, nor all at once.
-import type { Cancel, LiveView, PacketOut, RowChange, ServiceDecl } from "#app";
-import { addressTable, attachmentTable, networkTable, type Address } from "../l2/model.ts";
+import type { Cancel, LiveView, RowChange, ServiceDecl, StageOut } from "#app";
+import { addressTable, attachmentTable, networkTable, toPort, type Address } from "../l2/model.ts";
 import { routerInterfaceTable, routerTable } from "../l3/model.ts";
 import { subnetTable, type Subnet } from "../ipam/model.ts";
 import { tenantMtu } from "../overlay/model.ts";
@@ -15,10 +15,10 @@ const INITIAL_ADVERTISEMENTS = 3;
 const MIN_DELAY_S = 3;
 
 /** One advertisement of every router of a network, to each attached port of chassis that `masters`. */
-export function unasked(view: LiveView, networkId: string, masters: (chassis: string) => boolean): PacketOut[] {
+export function unasked(view: LiveView, networkId: string, masters: (chassis: string) => boolean): StageOut[] {
   const frames = advertisements(view, networkId, allNodes, tenantMtu(view));
   if (frames.length === 0) return [];
-  return view.by(attachmentTable, "network", networkId).filter((at) => masters(at.chassis)).flatMap((at) => frames.map((data) => ({ chassis: at.chassis, outPort: at.ofport, data })));
+  return view.by(attachmentTable, "network", networkId).filter((at) => masters(at.chassis)).flatMap((at) => frames.map((data) => toPort(at.chassis, at.net_key, at.port_key, data)));
 }
 
 interface Speaker {

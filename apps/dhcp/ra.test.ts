@@ -23,7 +23,7 @@ describe("router advertisement", () => {
   it("says all of a SLAAC subnet, to the solicitor alone", () => {
     const [out, ...more] = solicit(v6("slaac"));
     expect(more).toEqual([]);
-    expect(out).toMatchObject({ chassis: "hv1", outPort: 5 });
+    expect(out).toMatchObject({ chassis: "hv1", stage: "locate", registers: { net: 100, out_port_key: 17, from_network: 1 } });
     const { eth, ipv6, icmpv6, ra } = parse(out!.data);
     expect(eth).toMatchObject({ src: ROUTER_MAC, dst: MAC });
     expect(ipv6).toMatchObject({ src: linkLocal(ROUTER_MAC), dst: linkLocal(MAC), hop_limit: 255 });
@@ -78,7 +78,8 @@ describe("unasked", () => {
   it("every attached port of the network hears its routers", () => {
     const cloud = v6("slaac").chassis("hv2", 2).port("vm2", 18, { mac_address: "fa:16:3e:00:00:02" }).plug("vm2", "hv2", 6);
     const outs = unasked(cloud.view, "net", everyone);
-    expect(outs.map((o) => `${o.chassis}:${o.outPort}`).sort()).toEqual(["hv1:5", "hv2:6"]);
+    expect(outs.map((o) => `${o.chassis}:${String(o.registers.out_port_key)}`).sort()).toEqual(["hv1:17", "hv2:18"]);
+    for (const { stage, registers } of outs) expect({ stage, registers }).toMatchObject({ stage: "locate", registers: { net: 100, from_network: 1 } });
     expect(parse(outs[1]!.data).ipv6.dst).toBe("ff02::1");
   });
   it("only chassis that this controller acts for", () => {

@@ -1,6 +1,6 @@
 // l2's entities: networks, ports, their addresses, and where ports are attached. The one file of l2 that other apps import.
 import {
-  chassisScope, chassisTable, defineScope, defineTable, defineVariantScope, isIpv6, load, next, resourceHandle, toStage, vifTable, type Chassis, type Outputs, type ReadView, type Row, type StandardRow, type Vif,
+  chassisScope, chassisTable, defineScope, defineTable, defineVariantScope, copy, isIpv6, load, next, resourceHandle, setField, toStage, vifTable, type Chassis, type Outputs, type ReadView, type Row, type StageOut, type StandardRow, type Vif,
 } from "#app";
 import { linkLocal } from "packet-codec";
 import { l2 } from "./tables.ts";
@@ -213,6 +213,16 @@ export function holdMac(out: Outputs, network: { readonly id: string; readonly k
   out.include(chassisScope(at.chassis), lanScope(network.id));
   into.flow(chassisScope(at.chassis), "l2_lookup", { priority: 110, match: { "reg:net": network.key, eth_dst: mac }, actions: [next] });
 }
+
+/**
+ * How a flow that made a packet into its answer sends it back: to the port that sent it, by all that any packet to that port passes (its
+ * tag, its functions), but for policy. Nothing follows. A switch sends nothing out of the port it came in by, so it came in by none.
+ */
+export const backToSender = [setField("in_port", 0), copy("reg:in_port_key", "reg:out_port_key"), load("from_network", 1), toStage("locate")] as const;
+/** The same for a packet that the controller made: to the port of this key in the network of that key, where it is at that chassis. */
+export const toPort = (chassis: string, net: number, port: number, data: Uint8Array): StageOut => ({
+  chassis, stage: "locate", registers: { net, out_port_key: port, from_network: 1 }, data,
+});
 
 const neighbours = l2.shapes("neighbour", {
   known: (n: { net: number; address: string; mac: string }) => ({

@@ -4,10 +4,9 @@ import {
   callStage, callTable, chassisScope, chassisTable, copy, core, derivation, each, eachPair, ethType, ipProto, isIpv6, load, setField, toStage, toTable,
   baseScope, type FlowOf, type PortActions, type ReadView,
 } from "#app";
-import { ports as ofPorts } from "node-openflow";
 import { linkLocal } from "packet-codec";
 import {
-  addressTable, attachmentTable, fromScope, hostScope, isNetworkPort, lanScope, membersScope, neighbour, netScope, networkTable, placeOf, pluggedAt, pluggedReads, portTable,
+  addressTable, attachmentTable, backToSender, fromScope, hostScope, isNetworkPort, lanScope, membersScope, neighbour, netScope, networkTable, placeOf, pluggedAt, pluggedReads, portTable,
   sendersScope, type Attachment, type Port,
 } from "./model.ts";
 import { l2 } from "./tables.ts";
@@ -81,7 +80,8 @@ const localPort = l2.rule({
       priority: at.vlan === null ? 100 : 110,
       match: at.vlan === null ? { in_port: at.ofport } : { in_port: at.ofport, vlan_vid: VLAN_PRESENT | at.vlan },
       actions: [
-        ...(at.vlan === null ? [] : [{ type: "pop_vlan" } as const]),
+        // Who came in by the port of another may be answered, or sent on to that other, by the same port.
+        ...(at.vlan === null ? [] : [{ type: "pop_vlan" } as const, setField("in_port", 0)]),
         load("net", at.net_key), load("in_port_key", at.port_key), load("ct_zone", at.slot),
         ...(port.port_security_enabled ? [load("secured", 1)] : []), ...sender.loads, toStage(sender.enter),
       ],
@@ -90,11 +90,13 @@ const localPort = l2.rule({
     if (port.port_security_enabled) admit(at, sources, emit);
     locate(at, port.port_security_enabled, sources.some((s) => isIpv6(s.ip)), receiver, (flow) => out.flow(scope, "locate", flow));
     if (at.vlan === null) return;
+    // A packet may go back where it came from, to another port behind the same interface, but not to its sender. Other copies of it are
+    // not tagged.
+    out.flow(scope, "push_tag", { priority: 110, match: { "reg:out_port_key": at.port_key, "reg:in_port_key": at.port_key, "reg:from_network": 0 }, actions: [] });
     out.flow(scope, "push_tag", {
       priority: 100,
       match: { "reg:out_port_key": at.port_key },
-      // A packet may go back where it came from: to another port behind the same interface.
-      actions: [{ type: "push_vlan", ethertype: 0x8100 }, setField("vlan_vid", VLAN_PRESENT | at.vlan), setField("in_port", 0), { type: "next" }],
+      actions: [{ type: "clone", actions: [{ type: "push_vlan", ethertype: 0x8100 }, setField("vlan_vid", VLAN_PRESENT | at.vlan), setField("in_port", 0), { type: "next" }] }],
     });
   },
 });
@@ -158,7 +160,7 @@ function locate(at: Attachment, secured: boolean, ipv6: boolean, receiver: PortA
   // Other copies of the packet go elsewhere: what marks this one is taken back.
   const egress = receiver.egress || at.vlan !== null;
   const ways = (stage: "acl_in" | "deliver"): LocateFlow["actions"] =>
-    !egress ? [toStage(stage)] : stage === "deliver" ? [toStage("egress")] : [load("egress", 1), toStage(stage), load("egress", 0)];
+    !egress ? [toStage(stage)] : stage === "deliver" || !receiver.policy ? [toStage("egress")] : [load("egress", 1), toStage(stage), load("egress", 0)];
   const onward: LocateFlow["actions"] = [load("out_port", at.ofport), ...receiver.loads, ...ways("deliver")];
   if (!secured) {
     emit({ priority: 200, match: { "reg:out_port_key": key }, actions: onward });
@@ -289,7 +291,7 @@ export const staticFlows = l2.static((out) => {
     priority: 50, match: arp,
     actions: [
       setField("arp_op", 2), copy("arp_sha", "arp_tha"), copy("eth_dst", "arp_sha"), copy("arp_spa", "arp_tpa"), copy("reg:nexthop", "arp_spa"),
-      copy("eth_src", "eth_dst"), copy("arp_sha", "eth_src"), { type: "output", port: ofPorts.IN_PORT },
+      copy("eth_src", "eth_dst"), copy("arp_sha", "eth_src"), ...backToSender,
     ],
   });
 
@@ -310,7 +312,7 @@ export const staticFlows = l2.static((out) => {
       // Solicited and override flags, RFC 4861 section 4.4; option type 2: target link-layer address.
       setField("nd_reserved", 0x60000000), setField("nd_options_type", 2), copy("eth_dst", "ipv6_nd_tll"),
       copy("ipv6_src", "ipv6_dst"), copy("ipv6_nd_target", "ipv6_src"), copy("eth_src", "eth_dst"), copy("ipv6_nd_tll", "eth_src"),
-      { type: "output", port: ofPorts.IN_PORT },
+      ...backToSender,
     ],
   });
 

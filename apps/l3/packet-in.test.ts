@@ -4,7 +4,7 @@ import {
   buildEthernet, buildIcmpv4, buildIcmpv6, buildIpv4, buildIpv6, buildUdp, ethertypes, ipProtocols, parseIpv4, parseIpv6, parsePacket, type EthernetHeader,
   type Ipv4Header,
 } from "packet-codec";
-import { chassisTable, type AnyTable, type PacketIn, type PacketOut, type Row } from "#app";
+import { chassisTable, type AnyTable, type PacketIn, type Row, type StageOut } from "#app";
 import { Layer } from "../../src/model/rows.ts";
 import { addressTable, networkTable, portTable } from "../l2/model.ts";
 import { subnetTable } from "../ipam/model.ts";
@@ -38,7 +38,7 @@ function cloud(): Layer {
   return view;
 }
 
-const send = (data: Uint8Array, regs: Record<string, number> = registers, view = cloud()): readonly PacketOut[] => {
+const send = (data: Uint8Array, regs: Record<string, number> = registers, view = cloud()): readonly StageOut[] => {
   const packet: PacketIn = { chassis: "hv1", inPort: 5, table: "ttl", data, register: (name) => regs[name] ?? 0 };
   return l3Punt(packet, view, log);
 };
@@ -61,7 +61,7 @@ describe("time exceeded", () => {
     const ip = probe4();
     const [out, ...more] = send(frame4(Buffer.concat([ip, Buffer.alloc(6)]))); // Ethernet padding is not quoted
     expect(more).toEqual([]);
-    expect(out).toMatchObject({ chassis: "hv1", outPort: 5 });
+    expect(out).toMatchObject({ chassis: "hv1", stage: "locate", registers: { net: 100, out_port_key: 17, from_network: 1 } });
     const { eth, ipv4, icmpv4 } = parsePacket(out!.data);
     expect(eth).toMatchObject({ src: ROUTER, dst: VM });
     expect(ipv4).toMatchObject({ src: "10.0.0.1", dst: "10.0.0.10", ttl: 64, tos: 0xc0, checksumOk: true });

@@ -1,10 +1,10 @@
 // Packets whose lifetime ended at a router: the sender is told with ICMP time exceeded, as a router of metal would.
-import { contains, isLoopback, isMulticast, lastIp, parseCidr, parseIp, type Ip, type PacketInHandler, type PacketOut, type ReadView } from "#app";
+import { contains, isLoopback, isMulticast, lastIp, parseCidr, parseIp, type Ip, type PacketInHandler, type ReadView, type StageOut } from "#app";
 import {
   buildEthernet, buildIcmpv4Error, buildIcmpv6Error, buildIpv4, buildIpv6, ethertypes, icmpv4Types, icmpv6Types, ipProtocols, PacketError, parsePacket,
   type Packet,
 } from "packet-codec";
-import { addressTable, networkTable, portTable, type Address, type Port } from "../l2/model.ts";
+import { addressTable, networkTable, portTable, toPort, type Address, type Port } from "../l2/model.ts";
 import { subnetTable } from "../ipam/model.ts";
 import { routerInterfaceTable, routerTable } from "./model.ts";
 
@@ -21,12 +21,13 @@ interface Interface {
   readonly address: string;
 }
 
-export const l3Punt = ((packet, view: ReadView, log): readonly PacketOut[] => {
+export const l3Punt = ((packet, view: ReadView, log): readonly StageOut[] => {
   const key = packet.register("in_port_key");
   const sender = key === 0 ? undefined : view.by(portTable, "key", String(key))[0];
   const network = view.by(networkTable, "key", String(packet.register("net")))[0];
   const router = view.by(routerTable, "key", String(packet.register("router")))[0];
-  if (sender === undefined || network === undefined || router === undefined) {
+  const home = sender === undefined ? undefined : view.get(networkTable, sender.network_id);
+  if (sender === undefined || home === undefined || network === undefined || router === undefined) {
     log.debug({ key }, "packet of a port, network or router that is gone");
     return [];
   }
@@ -51,8 +52,8 @@ export const l3Punt = ((packet, view: ReadView, log): readonly PacketOut[] => {
     return [];
   }
   // Behind another router the frame carries that router's MAC, not the sender's.
-  const to = sender.network_id === network.id ? frame.eth.src : sender.mac_address;
-  return [{ chassis: packet.chassis, outPort: packet.inPort, data: timeExceeded(frame, own, to) }];
+  const to = home.id === network.id ? frame.eth.src : sender.mac_address;
+  return [toPort(packet.chassis, home.key, sender.key, timeExceeded(frame, own, to))];
 }) satisfies PacketInHandler;
 
 /** Why there must be no error about this packet, if so. RFC 1812 section 4.3.2.7, RFC 4443 section 2.4 (e) */

@@ -4,9 +4,8 @@ import {
   baseScope, callStage, chassisScope, claim, claimTable, copy, derivation, each, ethType, familyMatch, ipDst, ipProto, isIpv6, load, poolNumberTable, setField, toStage, toTable, zonePool,
   type Claim, type Emit, type FlowAction, type RegisterName, type Scope, type TableName,
 } from "#app";
-import { ports as ofPorts } from "node-openflow";
 import { linkLocal } from "packet-codec";
-import { addressTable, attachmentTable, lanScope, membersScope, netScope, sendersScope } from "../l2/model.ts";
+import { addressTable, attachmentTable, backToSender, lanScope, membersScope, netScope, sendersScope } from "../l2/model.ts";
 import { enterScope, routerInterfaceTable, routerScope, routerSendersScope, routerTable, routeTable, translationTable, zoneHolder } from "./model.ts";
 import { chosenRoutes, legsOf, type Leg } from "./routes.ts";
 import { l3 } from "./tables.ts";
@@ -77,7 +76,7 @@ const routing = l3.rule({
 function answer(key: number, ip: string, scope: Scope, out: Emit<typeof l3>): void {
   const to = { "reg:router": key, ...familyMatch(ip), ...ipDst(ip) } as const;
   const back = [
-    setField("ip_ttl", 64), { type: "stack_push", from: "eth_dst" }, copy("eth_src", "eth_dst"), { type: "stack_pop", to: "eth_src" }, { type: "output", port: ofPorts.IN_PORT },
+    setField("ip_ttl", 64), { type: "stack_push", from: "eth_dst" }, copy("eth_src", "eth_dst"), { type: "stack_pop", to: "eth_src" }, ...backToSender,
   ] as const;
   if (isIpv6(ip)) {
     out.flow(scope, "l3_route", {

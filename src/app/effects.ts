@@ -1,5 +1,5 @@
 // Effects of flows: what has to happen beside when a flow leaves a switch, and when one has arrived there.
-import type { PacketOut } from "./packets.ts";
+import type { PacketOut, StageOut } from "./packets.ts";
 import type { ReadView } from "./table.ts";
 
 /** A flow as its table declares it: fields and `reg:` names, whole values only. Addresses are text. */
@@ -29,5 +29,5 @@ export interface TableEffects {
    */
   withdrawn?(flow: SeenFlow, view: ReadView): readonly ConntrackFlush[];
   /** Packets to send when a switch has confirmed a flow that it did not have before. */
-  confirmed?(flow: SeenFlow, view: ReadView): readonly PacketOut[];
+  confirmed?(flow: SeenFlow, view: ReadView): readonly (PacketOut | StageOut)[];
 }

@@ -6,6 +6,7 @@ import type { StageName } from "./stages.ts";
 /** A packet that a flow's `punt` sent up. */
 export interface PacketIn {
   readonly chassis: string;
+  /** OpenFlow port it came in by; 0 where a flow took it away, as for a port behind the interface of another. Who sent it is `in_port_key`. */
   readonly inPort: number;
   readonly table: string;
   readonly data: Uint8Array;
@@ -13,7 +14,10 @@ export interface PacketIn {
   register(name: string): number;
 }
 
-/** A packet to send out of a port of a chassis. */
+/**
+ * A packet to send out of an OpenFlow port of a chassis, as it is. A port of a network has more to it than its OpenFlow port (a tag,
+ * functions of its own): what goes to one goes into the stage `locate`, as `toPort` of apps/l2 has it.
+ */
 export interface PacketOut {
   readonly chassis: string;
   readonly outPort: number;

@@ -80,8 +80,8 @@ export interface Shape<V = never> {
 export interface PortActions {
   /** Of the port as sender: loads, and the stage its packets enter. */
   readonly sender: { readonly loads: readonly FlowAction<never, never>[]; readonly enter: StageName };
-  /** Of the port as receiver: loads, `egress` among them when it has functions there. */
-  readonly receiver: { readonly loads: readonly FlowAction<never, never>[]; readonly egress: boolean };
+  /** Of the port as receiver: loads, whether it has functions in `egress`, and whether any app has a policy in `acl_in`. */
+  readonly receiver: { readonly loads: readonly FlowAction<never, never>[]; readonly egress: boolean; readonly policy: boolean };
 }
 
 /** What a rule puts out, but for flows. */

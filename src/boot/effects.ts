@@ -4,6 +4,7 @@ import { decodeMatch, type CtFlushProperty, type Message } from "node-openflow";
 import type { HookGuard } from "../lib/hook-guard.ts";
 import type { Layout } from "../pipeline/layout.ts";
 import { namedMatch } from "../pipeline/naming.ts";
+import { lowerPacket } from "../pipeline/packet-out.ts";
 import type { FlowBytes, FlowEffects } from "../southbound/openflow/withdrawal.ts";
 
 export function flowEffects(apps: readonly App[], layout: Layout, view: ReadView, guard: HookGuard): FlowEffects {
@@ -18,7 +19,7 @@ export function flowEffects(apps: readonly App[], layout: Layout, view: ReadView
     },
     packets(chassis, flow) {
       const { app, effects } = byTable.get(flow.table)!;
-      return guard({ app, hook: "confirmed" }, { chassis }, () => effects.confirmed?.(seen(chassis, flow), view) ?? [], []);
+      return guard({ app, hook: "confirmed" }, { chassis }, () => (effects.confirmed?.(seen(chassis, flow), view) ?? []).map((out) => lowerPacket(layout, app, out)), []);
     },
   };
 }

@@ -76,6 +76,6 @@ export class Emission {
         if (context.side !== "sender") receiver.push(action);
       }
     }
-    return { sender: { loads: sender, enter }, receiver: { loads: receiver, egress } };
+    return { sender: { loads: sender, enter }, receiver: { loads: receiver, egress, policy: this.layout.entry("acl_in")?.stage === "acl_in" } };
   }
 }

@@ -1,6 +1,6 @@
 // The engine with apps made for the purpose: what runs, what comes out, what a switch is told.
 import { describe, expect, test } from "vitest";
-import { baseScope, chassisScope, chassisTable, defineTable, derivation, each, eachPair, load, next, toStage, type AnyEmit, type Chassis, type Row } from "#app";
+import { baseScope, chassisScope, chassisTable, defineTable, derivation, each, eachPair, load, next, toStage, type AnyEmit, type Chassis, type Row, type App } from "#app";
 import { chassis, counts, forward, mac, netScope, nets, onPort, places, port, ports, rule, tables, to, toScope, World, type Net, type Out, type Place, type Port } from "./testing/world.ts";
 
 describe("rules", () => {
@@ -306,6 +306,17 @@ describe("port context", () => {
     expect(w.flows("h1")[0]).not.toContain(register);
     await w.change((tx) => tx.put(ports, port(1, { note: "x" })));
     expect(w.flows("h1")[0]).toContain(`set_field:0x9->${register}`);
+  });
+
+  test("says whether any app has a policy of receivers", async () => {
+    const said: boolean[] = [];
+    const contextual = onPort("contextual", (p, view, out) => void said.push(out.portContext(view, p.id).receiver.policy));
+    const policy: App = { name: "b", about: "", pipeline: { tables: { guard: { stage: "acl_in", miss: "drop", about: "", match: [] } } } };
+    for (const more of [[], [policy]]) {
+      const w = await World.make({ name: "a", rules: [contextual] }, ...more);
+      await w.change((tx) => tx.put(ports, port(1)));
+    }
+    expect(said, "once as it comes, once from scratch").toEqual([false, false, true, true]);
   });
 });
 

@@ -4,7 +4,7 @@ import { isIpv6, type FlowAction, type FlowSpec, type Shape } from "#app";
 import { encodeActions, encodeFlowModHead, encodeInstructionHead, encodeLoad, encodeOxm, encodeSetField, fields, finishFlowMod, writeU32, type Field, type FieldName, type MatchValue } from "node-openflow";
 import { ipv4ToNumber, ipv6ToBigInt } from "packet-codec";
 import { familyOf, type Family, type Layout, type PipelineTable, type Register, type Transition } from "./layout.ts";
-import { addressValue, Lowering, setInPort } from "./lowering.ts";
+import { addressValue, inPortSet, Lowering } from "./lowering.ts";
 import { fillTemplate, makeTemplate, type Template } from "./templates.ts";
 
 /** What a name in a match stands for. */
@@ -87,9 +87,11 @@ export class FlowWriter {
         case "load_reg":
           pos = this.writeLoad(buf, pos, table, action.reg, action.value);
           break;
-        case "set_field":
-          pos = action.field === "in_port" ? encodeActions(buf, pos, [setInPort(Number(action.value))]) : encodeSetField(buf, pos, action.field, action.value, action.mask);
+        case "set_field": {
+          const inPort = inPortSet(action);
+          pos = inPort === undefined ? encodeSetField(buf, pos, action.field, action.value, action.mask) : encodeActions(buf, pos, [inPort]);
           break;
+        }
         case "next":
         case "stage":
         case "table": {

@@ -1,7 +1,7 @@
 // Names to numbers, with apps made for the purpose.
 import { describe, expect, test } from "vitest";
-import { callStage, callTable, copy, ethType, load, next, sharedRegisters, stages, toStage, toTable, type App, type FlowAction, type FlowMatch, type FlowSpec, type RegisterDecl, type TableDecl } from "#app";
-import { decodeInstructions, decodeMatch, FLOW_MOD_MATCH_OFFSET, formatInstructions, formatMatch, type Instruction, type Match } from "node-openflow";
+import { callStage, callTable, copy, ethType, load, next, setField, sharedRegisters, stages, toStage, toTable, type App, type FlowAction, type FlowMatch, type FlowSpec, type RegisterDecl, type TableDecl } from "#app";
+import { decodeInstructions, decodeMatch, FLOW_MOD_MATCH_OFFSET, formatInstructions, formatMatch, OpenFlowError, ports, type Instruction, type Match } from "node-openflow";
 import { FlowWriter } from "./flow-writer.ts";
 import { Layout, type Family } from "./layout.ts";
 
@@ -172,6 +172,15 @@ describe("transitions", () => {
   test("a meter comes first", () => {
     expect(lower(layout, "first", [next], {}, { meter: 4 })).toBe(`meter:4,goto_table:${id("second")}`);
   });
+});
+
+test("in_port is loaded by its 16 bits, which a switch takes, in lists inside of actions too; part of it is loaded as any field", () => {
+  const layout = new Layout([app("a", { t: table("classify") })]);
+  const to = (value: number): string => lower(layout, "t", [setField("in_port", value)]);
+  expect([to(0), to(7), to(ports.LOCAL), to(ports.CONTROLLER)]).toEqual([0, 7, 0xfffe, 0xfffd].map((n) => `load:${n === 0 ? "0" : `0x${n.toString(16)}`}->NXM_OF_IN_PORT[]`));
+  expect(lower(layout, "t", [{ type: "clone", actions: [setField("in_port", 0), { type: "output", port: 3 }] }])).toBe("clone(load:0->NXM_OF_IN_PORT[],output:3)");
+  expect(lower(layout, "t", [{ type: "set_field", field: "in_port", value: 3, mask: 0xff }])).toBe("load:0x3->OXM_OF_IN_PORT[0..7]");
+  for (const port of [0x10000, 0xfffffeff, 2 ** 32, -1, 0.5, NaN]) expect(() => to(port), String(port)).toThrow(OpenFlowError);
 });
 
 describe("table-miss entries", () => {

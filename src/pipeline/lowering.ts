@@ -61,7 +61,7 @@ export class Lowering {
       case "lowered":
         return action.actions;
       case "set_field":
-        return [action.field === "in_port" ? setInPort(Number(action.value)) : action];
+        return [inPortSet(action) ?? action];
       default:
         return [action];
     }
@@ -148,8 +148,14 @@ export class Lowering {
   }
 }
 
-/** Open vSwitch refuses a set_field of the 32-bit in_port, and takes a load of its 16-bit one. */
-export const setInPort = (port: number): Action => ({ type: "load", dst: { field: "nxm_in_port", ofs: 0, bits: 16 }, value: port });
+/** Reserved ports of OpenFlow 1.3, OFPP_MAX and above, are the highest of 16 bits too. */
+const RESERVED = 0xffff_ff00;
+/** Open vSwitch refuses a set_field of the 32-bit in_port (OFPBAC_BAD_SET_ARGUMENT), and takes a load of its 16-bit one. Undefined: another field, or a part of it. */
+export function inPortSet({ field, value, mask }: FlowAction & { readonly type: "set_field" }): Action | undefined {
+  if (field !== "in_port" || mask !== undefined) return undefined;
+  const port = Number(value);
+  return { type: "load", dst: { field: "nxm_in_port", ofs: 0, bits: 16 }, value: port >= RESERVED && port <= 0xffff_ffff ? port & 0xffff : port };
+}
 
 export function loadOf(register: Register, value: number | bigint | string): Action {
   const number = typeof value === "string" ? addressValue(value) : value;

@@ -1,8 +1,20 @@
 // A packet of the controller's own into a stage: the actions that load its registers and hand it to the stage's first table.
-import { ethType, type StageOut } from "#app";
+import { ethType, type PacketOut, type StageOut } from "#app";
 import type { Action } from "node-openflow";
 import type { Family, Layout } from "./layout.ts";
 import { addressValue, loadOf } from "./lowering.ts";
+
+/** A packet and what a switch is to do with it. */
+export interface LoweredOut {
+  readonly chassis: string;
+  readonly inPort: number | undefined;
+  readonly actions: readonly Action[];
+  readonly data: Uint8Array;
+}
+
+/** A packet of an app as the southbound layer sends it. @throws Error as `packetOutActions` */
+export const lowerPacket = (layout: Layout, app: string, out: PacketOut | StageOut): PacketOut | LoweredOut =>
+  "stage" in out ? { chassis: out.chassis, inPort: out.inPort, actions: packetOutActions(layout, app, out), data: out.data } : out;
 
 const TAGS: ReadonlySet<number> = new Set([0x8100, 0x88a8]);
 

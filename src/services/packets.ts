@@ -1,12 +1,11 @@
 // Packets between switches and apps: a packet that came up goes to the handler of its table; what handlers and services send goes out
 // of a port as it is, or into a stage by actions made here; what they learned goes to the soft tables.
 import type { App, Fact, LiveView, Out, PacketInHandler, PacketOut, StageOut } from "#app";
-import type { Action } from "node-openflow";
 import type { Logger } from "pino";
 import type { HookGuard } from "../lib/hook-guard.ts";
 import type { Facts } from "../model/facts.ts";
 import type { Layout } from "../pipeline/layout.ts";
-import { packetOutActions } from "../pipeline/packet-out.ts";
+import { lowerPacket, type LoweredOut } from "../pipeline/packet-out.ts";
 
 /** A packet-in before anybody knows what table and registers mean. */
 export interface RawPacket {
@@ -15,14 +14,6 @@ export interface RawPacket {
   readonly tableId: number;
   readonly data: Uint8Array;
   readonly match: Readonly<Record<string, unknown>>;
-}
-
-/** A packet and what a switch is to do with it. */
-export interface LoweredOut {
-  readonly chassis: string;
-  readonly inPort: number | undefined;
-  readonly actions: readonly Action[];
-  readonly data: Uint8Array;
 }
 
 export interface PacketsOptions {
@@ -57,9 +48,7 @@ export class Packets {
 
   /** Packets as the southbound layer sends them. @throws Error naming stage or register of one that cannot be sent */
   lower(app: string, packets: Iterable<PacketOut | StageOut>): (PacketOut | LoweredOut)[] {
-    const { layout } = this.options;
-    return Array.from(packets, (out) =>
-      "stage" in out ? { chassis: out.chassis, inPort: out.inPort, actions: packetOutActions(layout, app, out), data: out.data } : out);
+    return Array.from(packets, (out) => lowerPacket(this.options.layout, app, out));
   }
 
   learn(facts: Iterable<Fact>): void {

@@ -27,11 +27,13 @@ import { Admission } from "./admission.ts";
 import { AuditSchedule } from "./audit.ts";
 import { RefusedClaims } from "./claims.ts";
 import { switchInfo, type SwitchInfo } from "./info.ts";
-import type { SouthboundOptions, SwitchPacketIn, SwitchPacketOut } from "./options.ts";
+import type { SwitchPacketOut } from "./openflow/channel.ts";
+import type { SouthboundOptions, SwitchPacketIn } from "./options.ts";
 import { southboundProblems, isLoopback } from "./problems.ts";
 
 export type { SwitchInfo } from "./info.ts";
-export type { HostPort, SouthboundConfig, SouthboundOptions, SwitchPacketIn, SwitchPacketOut } from "./options.ts";
+export type { SwitchPacketOut } from "./openflow/channel.ts";
+export type { HostPort, SouthboundConfig, SouthboundOptions, SwitchPacketIn } from "./options.ts";
 export type { AuditResult, Refused } from "./openflow/switch.ts";
 
 const DRAIN_MS = 3000;

@@ -1,11 +1,11 @@
 // What the southbound layer is started with.
 import type { App, PacketOut } from "#app";
-import type { Action } from "node-openflow";
 import type { Logger } from "pino";
 import type { Desired, Flow } from "../compiler/desired.ts";
 import type { HookGuard } from "../lib/hook-guard.ts";
 import type { Metrics } from "../lib/metrics.ts";
 import type { Problem } from "../lib/problem.ts";
+import type { SwitchPacketOut } from "./openflow/channel.ts";
 import type { FlowEffects } from "./openflow/withdrawal.ts";
 import type { Timing } from "./timing.ts";
 import type { RawPacketIn } from "./openflow/session.ts";
@@ -47,15 +47,6 @@ export interface SouthboundConfig {
 /** A packet that a switch sent up, before anybody knows what table and registers mean. */
 export interface SwitchPacketIn extends RawPacketIn {
   readonly chassis: string;
-}
-
-/** A packet and what a switch is to do with it. */
-export interface SwitchPacketOut {
-  readonly chassis: string;
-  /** What it counts as coming from; default: the controller. */
-  readonly inPort?: number | undefined;
-  readonly actions: readonly Action[];
-  readonly data: Uint8Array;
 }
 
 export interface SouthboundOptions {

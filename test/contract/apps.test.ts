@@ -5,7 +5,7 @@ import type { Table } from "#app";
 import { discoverApps } from "../../src/boot/discover.ts";
 import { chassisTable, vifTable } from "../../src/app/inventory.ts";
 import { allTables } from "../../src/boot/registry.ts";
-import { appsFolder, bytesOf, Harness } from "../support/harness.ts";
+import { appsFolder, bytesOf, Harness, textOf } from "../support/harness.ts";
 
 const apps = await discoverApps(appsFolder);
 let open: Harness[] = [];
@@ -174,6 +174,19 @@ test("no flow, no row, no meter stays when all entities are deleted through the 
   }
   const rows = Object.fromEntries(allTables(harness.apps).filter((t) => !t.derived && t !== chassisTable && t !== vifTable).map((t) => [t.name, [...harness.model.view.all(t as Table)].length]));
   expect(Object.entries(rows).filter(([, n]) => n > 0)).toEqual([]);
+});
+
+test("what goes to a port passes what the port has: no flow sends a packet back by the OpenFlow port that it came in by", async () => {
+  const harness = await make();
+  for (const host of HOSTS) await harness.addChassis(host);
+  await addTenant(harness, 0);
+  await harness.settled();
+  const back = /IN_PORT(?!\[)/;
+  const texts = HOSTS.flatMap((host) => [...harness.engine.flowsOf(host)].map((f) => `${harness.layout.tableById(f.table)!.name}: ${textOf(f)}`));
+  expect(texts.length).toBeGreaterThan(100);
+  expect(texts.filter((text) => back.test(text))).toEqual([]);
+  // Out of a port as it is goes only what leaves for other hosts.
+  expect(texts.filter((text) => /output:\d/.test(text)).map((text) => text.split(":")[0]).filter((name) => name !== "tunnel_out")).toEqual([]);
 });
 
 test("every rule has flows for some entity", async () => {

@@ -4,7 +4,7 @@ import { cpSync, mkdirSync, readdirSync, readFileSync, rmSync, symlinkSync, writ
 import path from "node:path";
 import { buildEthernet, buildIcmpv4, buildIpv4, echoRest, ethertypes, icmpv4Types, ipProtocols, parsePacket } from "packet-codec";
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
-import type { App, PacketIn, PacketOut } from "#app";
+import type { App, PacketIn, StageOut } from "#app";
 import { repositoryRoot } from "../../lab/controller.ts";
 import { until } from "../../lab/exec.ts";
 import { Lab } from "../../lab/lab.ts";
@@ -119,13 +119,13 @@ describe("the copy", () => {
     const request = { src: "10.0.0.77", dst: address };
     const icmp = buildIcmpv4({ type: icmpv4Types.echoRequest, code: 0, rest: echoRest(0x1234, 7) }, Buffer.from("how bright is it?"));
     const frame = buildEthernet({ dst: mac, src: "fa:16:3e:00:00:77", ethertype: ethertypes.ipv4 }, buildIpv4({ ...request, protocol: ipProtocols.icmpv4 }, icmp));
-    const ask = (data: Uint8Array): readonly PacketOut[] => {
-      const packet: PacketIn = { chassis: "hv1", inPort: 11, table: "lamp_punt", data, register: () => 0 };
-      return app.packetIn!.lamp_punt!(packet, harness.view, silent) as readonly PacketOut[];
+    const ask = (data: Uint8Array): readonly StageOut[] => {
+      const packet: PacketIn = { chassis: "hv1", inPort: 11, table: "lamp_punt", data, register: (name) => ({ net: 3, in_port_key: 4 })[name] ?? 0 };
+      return app.packetIn!.lamp_punt!(packet, harness.view, silent) as readonly StageOut[];
     };
     const [reply, ...more] = ask(frame);
     expect(more).toEqual([]);
-    expect(reply).toMatchObject({ chassis: "hv1", outPort: 11 });
+    expect(reply).toMatchObject({ chassis: "hv1", stage: "locate", registers: { net: 3, out_port_key: 4, from_network: 1 } });
     const { eth, ipv4, icmpv4 } = parsePacket(reply!.data);
     expect(eth).toMatchObject({ src: mac, dst: "fa:16:3e:00:00:77" });
     expect(ipv4).toMatchObject({ src: address, dst: "10.0.0.77" });

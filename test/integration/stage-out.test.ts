@@ -6,7 +6,7 @@ import path from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { chassisTable, type App, type ServiceHost, type StageOut } from "#app";
 import { buildArp, buildEthernet, buildIpv4, buildUdp, ethertypes, ipProtocols } from "packet-codec";
-import { attachmentTable, networkTable, portTable } from "../../apps/l2/model.ts";
+import { attachmentTable, networkTable, portTable, toPort } from "../../apps/l2/model.ts";
 import { Controller } from "../../src/controller.ts";
 import { eventually, Ovs } from "../../src/southbound/testing/ovs.ts";
 import { freePorts } from "../../lab/free-ports.ts";
@@ -108,6 +108,14 @@ describe("a packet into a stage", () => {
     // ARP is no matter of security groups.
     const arp = buildEthernet({ src: OUTSIDE, dst: a.mac, ethertype: ethertypes.arp }, buildArp({ op: 1, sha: OUTSIDE, spa: "10.0.0.200", tha: "00:00:00:00:00:00", tpa: "10.0.0.10" }));
     expect(await send(into(arp))).toEqual({ a: 1, b: 0 });
+  });
+
+  test("locate, of the network itself: arrives whatever the security groups say, where the port is", async () => {
+    const [answer, elsewhere] = [toPort("hv1", netKey(), keyOf(a), udp(a.mac, 5001)), toPort("hv1", netKey(), keyOf(a) + 1000, udp(a.mac, 5001))];
+    expect(await send(answer)).toEqual({ a: 1, b: 0 });
+    expect(await send(elsewhere)).toEqual({ a: 0, b: 0 });
+    const zone = host.view.get(attachmentTable, a.id)!.slot;
+    expect(await ovs.appctl("dpctl/dump-conntrack", `zone=${zone}`), "no connection comes of it").not.toContain("dport=5001");
   });
 
   test("forward: finds the port by its MAC, or everybody", async () => {

@@ -1,6 +1,7 @@
 // A controller without switches: real apps, model, API and compiler on the memory store, and a switch's view of what it
 // was told. Tests of anything above the southbound layer build on it.
 import { fileURLToPath } from "node:url";
+import { decodeInstructions, decodeMatch, FLOW_MOD_MATCH_OFFSET, formatInstructions, formatMatch } from "node-openflow";
 import { pino } from "pino";
 import type { App, Chassis, EncapType, PacketOut, StageOut } from "#app";
 import { chassisTable, poolNumberTable, vifTable, zonePool } from "#app";
@@ -45,6 +46,11 @@ export class ToldSwitch {
   }
 }
 
+/** A flow in ovs-ofctl's words. */
+export function textOf(f: Flow): string {
+  const at = f.off + FLOW_MOD_MATCH_OFFSET;
+  return `priority=${f.priority},${formatMatch(decodeMatch(f.slab, at))} actions=${formatInstructions(decodeInstructions(f.slab, at + f.matchLen, f.len - FLOW_MOD_MATCH_OFFSET - f.matchLen))}`;
+}
 export const bytesOf = (f: Flow): string => f.slab.toString("latin1", f.off, f.off + f.len);
 
 export interface HarnessOptions {

@@ -11,6 +11,15 @@ export interface InstalledItem {
   readonly text: string;
 }
 
+/** A packet and what a switch is to do with it. */
+export interface SwitchPacketOut {
+  readonly chassis: string;
+  /** What it counts as coming from; default: the controller. */
+  readonly inPort?: number | undefined;
+  readonly actions: readonly Action[];
+  readonly data: Uint8Array;
+}
+
 /** What a switch needs of its OpenFlow session. */
 export interface Session {
   readonly identity: Identity;

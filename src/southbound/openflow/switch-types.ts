@@ -4,6 +4,7 @@ import type { Logger } from "pino";
 import type { Desired, Flow } from "../../compiler/desired.ts";
 import type { SouthboundMetrics } from "../metrics.ts";
 import type { Timing } from "../timing.ts";
+import type { SwitchPacketOut } from "./channel.ts";
 import type { SameInstructions } from "./comparison.ts";
 import type { SyncSlots } from "./sync-slots.ts";
 import type { FlowEffects } from "./withdrawal.ts";
@@ -23,7 +24,7 @@ export interface SwitchOptions {
   readonly slots: SyncSlots;
   readonly timing: Timing;
   readonly effects: FlowEffects | undefined;
-  readonly sendPackets: (packets: Iterable<PacketOut>) => void;
+  readonly sendPackets: (packets: Iterable<PacketOut | SwitchPacketOut>) => void;
 }
 
 export type SwitchState = "disconnected" | "syncing" | "connected";

@@ -4,6 +4,7 @@
 import type { PacketOut } from "#app";
 import { FLOW_KEY_OFFSET, FLOW_MOD_MATCH_OFFSET, type Message } from "node-openflow";
 import type { Flow } from "../../compiler/desired.ts";
+import type { SwitchPacketOut } from "./channel.ts";
 import type { Entry } from "./delivery.ts";
 
 /** A flow in a buffer: its padded ofp_match begins at `matchOff`. */
@@ -20,7 +21,7 @@ export interface FlowEffects {
   readonly confirmed: ReadonlySet<number>;
   /** NXT_CT_FLUSH messages. */
   flushes(chassis: string, flow: FlowBytes): readonly Message[];
-  packets(chassis: string, flow: FlowBytes): readonly PacketOut[];
+  packets(chassis: string, flow: FlowBytes): readonly (PacketOut | SwitchPacketOut)[];
 }
 
 export interface Changes {
@@ -67,8 +68,8 @@ export function planWithdrawal(effects: FlowEffects | undefined, chassis: string
 }
 
 /** What the network says when flows have arrived; `refused` ones have not. */
-export function announcements(effects: FlowEffects, chassis: string, entries: Iterable<Entry>, refused: ReadonlyMap<string, unknown>): PacketOut[] {
-  const out: PacketOut[] = [];
+export function announcements(effects: FlowEffects, chassis: string, entries: Iterable<Entry>, refused: ReadonlyMap<string, unknown>): (PacketOut | SwitchPacketOut)[] {
+  const out: (PacketOut | SwitchPacketOut)[] = [];
   if (effects.confirmed.size === 0) return out;
   for (const { flow, add } of entries) {
     if (add && effects.confirmed.has(flow.table) && !refused.has(flow.key)) out.push(...effects.packets(chassis, { table: flow.table, priority: flow.priority, buf: flow.slab, matchOff: flow.off + FLOW_MOD_MATCH_OFFSET }));

@@ -6,14 +6,13 @@ import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, symli
 import path from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import fc from "fast-check";
-import { decodeInstructions, decodeMatch, FLOW_MOD_MATCH_OFFSET, formatInstructions, formatMatch } from "node-openflow";
 import { expect } from "vitest";
 import { repositoryRoot } from "../../../lab/controller.ts";
 import { until } from "../../../lab/exec.ts";
 import type { Hypervisor } from "../../../lab/hypervisor.ts";
 import { Cloud, type CloudOptions, type Instance, type Net } from "../../support/cloud.ts";
 import { compare } from "../../support/from-scratch.ts";
-import { appsFolder, Harness, type HarnessOptions } from "../../support/harness.ts";
+import { appsFolder, Harness, textOf, type HarnessOptions } from "../../support/harness.ts";
 import { collectionOf } from "../../support/process.ts";
 import { tracePath } from "../../support/trace.ts";
 
@@ -41,12 +40,12 @@ export class Probes {
     this.scratch = path.join(root, ".lab", `probe-${names.join("-")}-${process.pid}`);
   }
 
-  /** A controller without switches that has the probes. */
-  harness(options: HarnessOptions = {}): Promise<Harness> {
-    const folder = path.join(this.scratch, "apps");
+  /** A controller without switches that has the probes; `without`: an app that nothing requires. */
+  harness({ without = "", ...options }: HarnessOptions & { readonly without?: string } = {}): Promise<Harness> {
+    const folder = path.join(this.scratch, without === "" ? "apps" : `apps-without-${without}`);
     if (!existsSync(folder)) {
       mkdirSync(folder, { recursive: true });
-      for (const app of readdirSync(appsFolder)) if (!app.startsWith("_")) symlinkSync(path.join(appsFolder, app), path.join(folder, app));
+      for (const app of readdirSync(appsFolder)) if (!app.startsWith("_") && app !== without) symlinkSync(path.join(appsFolder, app), path.join(folder, app));
       for (const name of this.names) copyProbe(path.join(SOURCES, name), path.join(folder, name));
     }
     return Harness.make([], folder, options);
@@ -79,10 +78,7 @@ export class Probes {
 /** Flows that a chassis should have in a table, as text. */
 export function flowTexts(h: Harness, chassis: string, table: string): string[] {
   const { id } = h.layout.table(table);
-  return [...h.engine.flowsOf(chassis)].filter((f) => f.table === id).map((f) => {
-    const at = f.off + FLOW_MOD_MATCH_OFFSET;
-    return `priority=${f.priority},${formatMatch(decodeMatch(f.slab, at))} actions=${formatInstructions(decodeInstructions(f.slab, at + f.matchLen, f.len - FLOW_MOD_MATCH_OFFSET - f.matchLen))}`;
-  });
+  return [...h.engine.flowsOf(chassis)].filter((f) => f.table === id).map(textOf);
 }
 
 // --- real switches -------------------------------------------------------------------------------------------------------

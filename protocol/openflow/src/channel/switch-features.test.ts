@@ -23,6 +23,8 @@ const ERRORS: readonly (readonly [errorName: string, message: Message])[] = [
   ["OFPBAC_BAD_OUT_GROUP", { type: "flow_mod", command: "add", match: {}, instructions: apply({ type: "group", group_id: 4000 }) }],
   ["OFPBAC_MATCH_INCONSISTENT", { type: "flow_mod", command: "add", match: {}, instructions: apply({ type: "set_field", field: "tcp_dst", value: 5 }) }],
   ["OFPBAC_BAD_ARGUMENT", { type: "flow_mod", command: "add", match: { eth_type: 0x0800 }, instructions: apply({ type: "push_mpls", ethertype: 0x0800 }) }],
+  // Of in_port only the 16 bits of Nicira's field can be written.
+  ...[0, 3, 0xfffffffd].map((value): readonly [string, Message] => ["OFPBAC_BAD_SET_ARGUMENT", { type: "flow_mod", command: "add", match: {}, instructions: apply({ type: "set_field", field: "in_port", value }) }]),
   ["OFPBAC_BAD_TYPE", { type: "flow_mod", command: "add", match: {}, instructions: apply({ type: "pop_pbb" }) }],
   ["OFPBRC_EPERM", { type: "flow_mod", command: "add", match: { dp_hash: 5 } }],
   ["OFPFMFC_BAD_TABLE_ID", { type: "flow_mod", command: "add", table_id: 255, match: {} }],

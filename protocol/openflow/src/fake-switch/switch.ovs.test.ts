@@ -170,6 +170,11 @@ describe.skipIf(!ovsInstalled)("the fake switch and a real one", () => {
     ["bundle control", [
       ...[[1, 2, 0], [1, 4, 0], [1, 6, 0], [1, 0, 3], [1, 0, 3], [1, 0, 3], [1, 2, 1], [1, 0, 3], [1, 2, 3], [1, 2, 3], [1, 0, 0], [1, 4, 0], [1, 1, 0]].map(([bundle_id, ctrl_type, flags]) => ({ type: "bundle_control" as const, bundle_id: bundle_id!, ctrl_type: ctrl_type!, flags: flags! })),
     ]],
+    ["who may be made the port that a packet came in by, and how", ([
+      { type: "set_field", field: "in_port", value: 0 }, { type: "set_field", field: "in_port", value: 3 }, { type: "set_field", field: "in_port", value: 0xfffffffd }, { type: "set_field", field: "in_port", value: 0, mask: 0xffff },
+      { type: "set_field", field: "nxm_in_port", value: 0 }, { type: "load", dst: { field: "nxm_in_port", ofs: 0, bits: 16 }, value: 0 }, { type: "load", dst: { field: "in_port", ofs: 0, bits: 32 }, value: 0 },
+      { type: "move", src: { field: "reg0", ofs: 0, bits: 16 }, dst: { field: "nxm_in_port", ofs: 0, bits: 16 } }, { type: "clone", actions: [{ type: "set_field", field: "in_port", value: 0 }] },
+    ] as const satisfies readonly Action[]).map((a): Message => ({ type: "flow_mod", command: "add", priority: 9, match: {}, instructions: [{ type: "apply_actions", actions: [a] }] }))],
     ["tunnel options", [
       tlv("add", [0xffff, 1, 4, 0]), { type: "tlv_table_request" }, tlv("add", [0xffff, 2, 4, 0]), tlv("add", [0xffff, 1, 4, 1]), tlv("add", [0xffff, 3, 0, 1]), tlv("add", [0xffff, 3, 5, 1]),
       tlv("add", [0xffff, 3, 4, 64]), tlv("add", [1, 3, 124, 5], [1, 4, 120, 2]), { type: "tlv_table_request" }, tlv("delete", [1, 3, 124, 5]), { type: "tlv_table_request" }, tlv("clear"), { type: "tlv_table_request" },
