@@ -7,7 +7,6 @@ import { chassisTable, poolNumberTable, vifTable, zonePool } from "#app";
 import { discoverApps, orderApps } from "../../src/boot/discover.ts";
 import { allPools, allTables, checkApps } from "../../src/boot/registry.ts";
 import { Claims } from "../../src/compiler/claims.ts";
-import type { ChassisDelta, Flow } from "../../src/compiler/desired.ts";
 import { Engine } from "../../src/compiler/engine.ts";
 import { CompilerLoop } from "../../src/compiler/loop.ts";
 import { SimulatedClock } from "../../src/lib/clock.ts";
@@ -20,6 +19,8 @@ import { createNorthbound, type Northbound } from "../../src/northbound/index.ts
 import { Layout } from "../../src/pipeline/layout.ts";
 import { Packets, Services, Share, type HttpClient } from "../../src/services/index.ts";
 import { openStore } from "../../src/store/open.ts";
+import type { KvStore } from "../../src/store/kv.ts";
+import { rowsOf, ToldSwitch, type ToldAtStart } from "./told-switch.ts";
 
 export const appsFolder = fileURLToPath(new URL("../../apps", import.meta.url));
 export const silent = pino({ level: "silent" });
@@ -31,21 +32,7 @@ export interface Answer {
   readonly generation: number | undefined;
 }
 
-/** What a switch holds that applies every delta: key -> bytes. */
-export class ToldSwitch {
-  readonly flows = new Map<string, string>();
-  readonly items = new Map<string, string>();
-  rows: readonly string[] = [];
-  apply(delta: ChassisDelta, rows: () => Iterable<object>): void {
-    for (const f of delta.remove) this.flows.delete(f.key);
-    for (const f of delta.add) this.flows.set(f.key, bytesOf(f));
-    for (const i of delta.removeItems) this.items.delete(`${i.kind} ${i.id}`);
-    for (const i of delta.addItems) this.items.set(`${i.kind} ${i.id}`, i.text);
-    if (delta.rowsChanged) this.rows = [...rows()].map((r) => JSON.stringify(r)).sort();
-  }
-}
-
-export const bytesOf = (f: Flow): string => f.slab.toString("latin1", f.off, f.off + f.len);
+export { bytesOf, ToldSwitch } from "./told-switch.ts";
 
 export interface HarnessOptions {
   /** Of all chance: UUIDs, MAC addresses, services. */
@@ -54,6 +41,18 @@ export interface HarnessOptions {
   readonly http?: HttpClient;
   /** See EngineOptions. */
   readonly poisonScratch?: boolean;
+  /** Apps of the folder that are left out. */
+  readonly disabled?: readonly string[];
+}
+
+/** What outlives a controller. */
+interface World {
+  readonly folder: string;
+  readonly extraApps: readonly App[];
+  readonly store: KvStore;
+  readonly clock: SimulatedClock;
+  readonly random: Random;
+  readonly switches: Map<string, ToldSwitch>;
 }
 
 export class Harness {
@@ -62,7 +61,9 @@ export class Harness {
   readonly model: Model;
   readonly engine: Engine;
   readonly api: Northbound;
-  readonly switches = new Map<string, ToldSwitch>();
+  readonly switches: Map<string, ToldSwitch>;
+  /** What each switch was told when this controller started, before anything else happened. */
+  readonly toldAtStart: ReadonlyMap<string, ToldAtStart>;
   /** Of services and transactions; it passes when a test says so. */
   readonly clock: SimulatedClock;
   /** Every table, as packet handlers, services and presentation see it. */
@@ -78,7 +79,14 @@ export class Harness {
   readonly complaints: object[];
   private failure: unknown;
 
-  private constructor(apps: readonly App[], layout: Layout, model: Model, engine: Engine, complaints: object[], clock: SimulatedClock, random: Random, options: HarnessOptions) {
+  private readonly world: World;
+  private readonly options: HarnessOptions;
+
+  private constructor(apps: readonly App[], layout: Layout, model: Model, engine: Engine, complaints: object[], world: World, options: HarnessOptions) {
+    const { clock, random } = world;
+    this.world = world;
+    this.options = options;
+    this.switches = world.switches;
     this.clock = clock;
     this.complaints = complaints;
     this.apps = apps;
@@ -104,25 +112,51 @@ export class Harness {
     });
     this.api = createNorthbound({ apps, model, view: this.view, auth: "none", log: silent });
     engine.onDelta((delta) => {
-      for (const [id, d] of delta.chassis) this.told(id).apply(d, () => [...engine.rowsOf(id), ...engine.patchesOf(id)]);
+      for (const [id, d] of delta.chassis) this.told(id).apply(d, () => rowsOf(engine, id));
     });
+    // A switch that nobody knows stays as it is.
+    this.toldAtStart = new Map([...model.view.all(chassisTable)].map(({ id }) => [id, this.told(id).connect(engine, id)]));
     this.claims = new Claims(allPools(apps), model, engine, { error: (fields: object): void => void complaints.push(fields) });
   }
 
   static async make(extraApps: readonly App[] = [], folder = appsFolder, options: HarnessOptions = {}): Promise<Harness> {
-    const apps = orderApps([...(await discoverApps(folder)), ...extraApps]);
+    const world = { folder, extraApps, store: await openStore("memory:", { dataDir: "" }), clock: new SimulatedClock(), random: new SeededRandom(options.seed ?? 1), switches: new Map<string, ToldSwitch>() };
+    return Harness.start(world, options);
+  }
+
+  private static async start(world: World, options: HarnessOptions): Promise<Harness> {
+    const { folder, extraApps, store, clock, random } = world;
+    const apps = orderApps([...(await discoverApps(folder, options.disabled)), ...extraApps]);
     checkApps(apps);
     const tables = allTables(apps);
     const layout = new Layout(apps);
-    const clock = new SimulatedClock();
-    const random = new SeededRandom(options.seed ?? 1);
-    const model = await Model.open(await openStore("memory:", { dataDir: "" }), tables, { clock, random });
+    const model = await Model.open(staysOpen(store), tables, { clock, random });
     const complaints: object[] = [];
     const engine = new Engine({ apps, tables, layout, rows: model.layer, log: { error: (fields) => complaints.push(fields) }, ...options });
     engine.compileAll(model.generation);
-    const harness = new Harness(apps, layout, model, engine, complaints, clock, random, options);
+    const harness = new Harness(apps, layout, model, engine, complaints, world, options);
     harness.services.start();
     return harness;
+  }
+
+  /** Ends this controller and starts another one on its store, with other apps perhaps. Switches keep what they were told. */
+  async restart(disabled: readonly string[] = this.options.disabled ?? []): Promise<Harness> {
+    await this.close();
+    return Harness.start(this.world, { ...this.options, disabled });
+  }
+
+  /** The store's records, by key: also those of apps that are not here. */
+  async stored(): Promise<Map<string, string>> {
+    const out = new Map<string, string>();
+    for await (const { key, value } of this.world.store.range({ start: "t/", end: "t0" })) out.set(key, value.toString());
+    return out;
+  }
+
+  /** What the southbound layer does with zones that were given up, once their switch has forgotten them. */
+  async zonesFlushed(): Promise<void> {
+    await this.model.transact(cause, (tx) => {
+      for (const n of [...tx.all(poolNumberTable)]) if (n.going) tx.delete(poolNumberTable, n.id);
+    });
   }
 
   private told(chassis: string): ToldSwitch {
@@ -194,5 +228,18 @@ export class Harness {
     await this.model.close();
   }
 }
+
+/** A store that a controller closes and the next one opens. */
+const staysOpen = (store: KvStore): KvStore => ({
+  get revision() {
+    return store.revision;
+  },
+  get: (key) => store.get(key),
+  range: (options) => store.range(options),
+  txn: (compares, ops) => store.txn(compares, ops),
+  watch: (options, onEvents, onError) => store.watch(options, onEvents, onError),
+  stats: () => store.stats(),
+  close: () => Promise.resolve(),
+});
 
 const cause = { requestId: "test", call: "test" };

@@ -1,16 +1,12 @@
 // Every probe in one controller, whatever folders are beside this file: they fit into one pipeline, and as long as nobody uses them a
 // packet's path is as long as without them.
-import { existsSync, readdirSync } from "node:fs";
-import path from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { repositoryRoot } from "../../../lab/controller.ts";
 import { Lab } from "../../../lab/lab.ts";
 import { compare } from "../../support/from-scratch.ts";
 import { Harness } from "../../support/harness.ts";
-import { expectGone, expectNoLookup, expectQuietRestart, held, makeScene, Probes, type Held, type Scene } from "./support.ts";
+import { allProbes, expectGone, expectNoLookup, expectQuietRestart, held, makeScene, Probes, type Held, type Scene } from "./support.ts";
 
-const here = path.join(repositoryRoot(), "test/contract/probes");
-const names = readdirSync(here, { withFileTypes: true }).filter((e) => e.isDirectory() && existsSync(path.join(here, e.name, "index.ts"))).map((e) => e.name).sort();
+const names = allProbes();
 const probes = new Probes(...names);
 afterAll(() => probes.delete());
 

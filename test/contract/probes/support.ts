@@ -13,7 +13,7 @@ import { until } from "../../../lab/exec.ts";
 import type { Hypervisor } from "../../../lab/hypervisor.ts";
 import { Cloud, type CloudOptions, type Instance, type Net } from "../../support/cloud.ts";
 import { compare } from "../../support/from-scratch.ts";
-import { appsFolder, Harness } from "../../support/harness.ts";
+import { appsFolder, Harness, type HarnessOptions } from "../../support/harness.ts";
 import { collectionOf } from "../../support/process.ts";
 import { tracePath } from "../../support/trace.ts";
 
@@ -30,6 +30,9 @@ function copyProbe(from: string, to: string): void {
   }
 }
 
+/** Every probe that has a folder here. */
+export const allProbes = (): string[] => readdirSync(SOURCES, { withFileTypes: true }).filter((e) => e.isDirectory() && existsSync(path.join(SOURCES, e.name, "index.ts"))).map((e) => e.name).sort();
+
 /** Folders of apps with some probes among them. */
 export class Probes {
   readonly names: readonly string[];
@@ -38,18 +41,23 @@ export class Probes {
   /** In the repository, so that "#app" and the packages resolve; outside of apps/, where other tests would find it. */
   constructor(...names: string[]) {
     this.names = names;
-    this.scratch = path.join(root, ".lab", `probe-${names.join("-")}-${process.pid}`);
+    this.scratch = path.join(root, ".lab", `probe-${names.slice(0, 3).join("-")}-${names.length}-${process.pid}`);
   }
 
   /** A controller without switches that has the probes. */
-  harness(options: { readonly poisonScratch?: boolean } = {}): Promise<Harness> {
+  harness(options: HarnessOptions = {}): Promise<Harness> {
+    return Harness.make([], this.appsFolder(), options);
+  }
+
+  /** The folder of that controller's apps. */
+  appsFolder(): string {
     const folder = path.join(this.scratch, "apps");
     if (!existsSync(folder)) {
       mkdirSync(folder, { recursive: true });
       for (const app of readdirSync(appsFolder)) if (!app.startsWith("_")) symlinkSync(path.join(appsFolder, app), path.join(folder, app));
       for (const name of this.names) copyProbe(path.join(SOURCES, name), path.join(folder, name));
     }
-    return Harness.make([], folder, options);
+    return folder;
   }
 
   /** The compiled controller with the probes, on real switches. */
