@@ -16,6 +16,7 @@ import { machineRandom } from "./lib/random.ts";
 import { Facts } from "./model/facts.ts";
 import { version } from "./lib/version.ts";
 import { Model } from "./model/model.ts";
+import { danglingProblems, mendReferences } from "./model/references.ts";
 import { upgradeStore } from "./model/upgrade.ts";
 import type { View } from "./model/view.ts";
 import { createNorthbound, shownPolicy, type Northbound } from "./northbound/index.ts";
@@ -53,6 +54,7 @@ export class Controller {
   async start(): Promise<void> {
     const { config, log } = this.options;
     const { clock = machineClock, random = machineRandom } = this.options;
+    const startedAt = new Date();
     const apps = orderApps([...(await discoverApps(this.options.appsFolder, config.disabledApps)), ...(this.options.apps ?? [])]);
     checkApps(apps);
     const tables = allTables(apps);
@@ -66,6 +68,7 @@ export class Controller {
     if (converted > 0) log.info({ rows: converted }, "rows of the edition before converted");
     const model = await Model.open(store, tables, { clock, random });
     this.stops.push(() => model.close());
+    await mendReferences(model, apps, log);
 
     const metrics = new Metrics();
     metrics.collectProcess();
@@ -108,7 +111,7 @@ export class Controller {
         ready: () => (model.storeFailure === undefined ? { ok: true } : { ok: false, reason: `${model.storeFailure.message}; the store is opened again when the controller is restarted` }),
         switches: () => southbound.switches(),
         switch: (id) => southbound.switches().find((s) => s.id === id),
-        problems: () => [...southbound.problems(), ...(northbound.policyFile?.problem === undefined ? [] : [northbound.policyFile.problem])],
+        problems: () => [...southbound.problems(), ...danglingProblems(view, apps, startedAt), ...(northbound.policyFile?.problem === undefined ? [] : [northbound.policyFile.problem])],
         removeSwitch: (id) => southbound.remove(id),
         flows: (query) => dump.flows(query),
         onFlowEvent: (listener) => dump.onEvent(listener),

@@ -21,7 +21,7 @@ const probes = new Probes(...allProbes());
 afterAll(() => probes.delete());
 const every: readonly App[] = await discoverApps(probes.appsFolder());
 /** Without these no other is there. */
-const BASIC = ["l2", "ipam"];
+const BASIC = ["l2"];
 const optional = every.map((a) => a.name).filter((name) => !BASIC.includes(name));
 const HOSTS = ["hv0", "hv1", "hv2", "hv3"];
 
@@ -31,6 +31,8 @@ const KINDS: readonly Kind[] = ["floating", "gate", "listener", "rate", "uplink_
 type AppStep =
   | Step
   | { readonly do: "add" | "alter" | "remove"; readonly kind: Kind; readonly n: number; readonly m: number }
+  /** A thing that others stand on, whoever is there to see to that; a leg is a port of a router. */
+  | { readonly do: "drop"; readonly kind: "port" | "network" | "subnet" | "router" | "leg"; readonly n: number }
   | { readonly do: "flush" }
   /** Without settling before it, the controller was killed between a commit and what follows from it. `absent` undefined: the same apps. */
   | { readonly do: "restart"; readonly absent: readonly string[] | undefined; readonly settled: boolean };
@@ -44,6 +46,7 @@ const restart: fc.Arbitrary<AppStep> = fc.record({
 const appStep: fc.Arbitrary<AppStep> = fc.oneof(
   { weight: 4, arbitrary: step },
   { weight: 4, arbitrary: fc.record({ do: fc.constantFrom("add" as const, "add" as const, "add" as const, "alter" as const, "remove" as const), kind: fc.constantFrom(...KINDS), n: small, m: small }) },
+  { weight: 2, arbitrary: fc.record({ do: fc.constant("drop" as const), kind: fc.constantFrom("port" as const, "network" as const, "subnet" as const, "router" as const, "leg" as const), n: small }) },
   { weight: 1, arbitrary: fc.constant({ do: "flush" as const }) },
   { weight: 2, arbitrary: restart },
 );
@@ -83,6 +86,8 @@ class AppsHistory extends History {
         if (status === 204) this.ids[s.kind] = this.ids[s.kind]!.filter((x) => x !== id);
         return;
       }
+      case "drop":
+        return this.drop(s.kind, s.n);
       case "flush":
         return this.h.zonesFlushed();
       case "restart":
@@ -90,6 +95,22 @@ class AppsHistory extends History {
       default:
         return this.run(s);
     }
+  }
+
+  /** A network goes with its ports. */
+  private async drop(kind: "port" | "network" | "subnet" | "router" | "leg", n: number): Promise<void> {
+    const gone = async (path: string): Promise<void> => expect((await this.h.call("DELETE", `/v2.0/${path}`)).status).toBeLessThan(500);
+    const ports = (await this.h.call("GET", "/v2.0/ports")).body.ports as { id: string; network_id: string; device_owner: string }[];
+    if (kind === "leg") {
+      const legs = ports.filter((p) => p.device_owner === "network:router_interface").map((p) => p.id).sort();
+      if (legs.length > 0) await gone(`ports/${legs[n % legs.length]!}`);
+      return;
+    }
+    const id = this.pick(kind, n);
+    if (id === undefined) return;
+    if (kind === "network") for (const p of ports) if (p.network_id === id) await gone(`ports/${p.id}`);
+    await gone(`${kind}s/${id}`);
+    for (const other of Object.keys(this.ids)) await this.forgetGone(other);
   }
 
   private add(kind: Kind, n: number, m: number): Promise<void> {
@@ -140,6 +161,7 @@ class AppsHistory extends History {
     await this.h.settled();
     if (before !== undefined) for (const host of HOSTS) expect(new Map(this.h.switches.get(host)?.flows), "told later").toEqual(before.get(host));
     await this.expectKept();
+    this.expectNamed();
     await this.expectAnswers();
   }
 
@@ -156,6 +178,31 @@ class AppsHistory extends History {
     for (const [key, value] of this.kept) if (foreign([key, value])) expect(now.get(key), key).toBe(value);
     this.kept = now;
   }
+
+  /** A row that names what is gone is one that somebody is told of. */
+  private expectNamed(): void {
+    const said = this.h.dangling().join("\n");
+    const { view } = this.h.model;
+    const here = new Map(this.h.apps.flatMap((a) => a.tables ?? []).map((t) => [t.name, t]));
+    const targets: Readonly<Record<string, string>> = { port_id: "port", network_id: "network", outside_id: "network", via: "network", router_id: "router", subnet_id: "subnet" };
+    const sides: Readonly<Record<string, string>> = { port_groups: "port", router_interface: "port", port_dhcp_opts: "port", port_binding: "port", port_status: "port", ip_cursor: "subnet" };
+    for (const table of here.values()) {
+      // Addresses are ipam's to free, whoever has the table.
+      if (table.derived || (table.name === "address" && !here.has("subnet"))) continue;
+      for (const row of view.all(table) as Iterable<Record<string, string> & { id: string }>) {
+        for (const [column, target] of [...Object.entries(targets), ["id", sides[table.name]] as const]) {
+          const to = target === undefined ? undefined : here.get(target);
+          const id = row[column];
+          if (to === undefined || id === undefined || view.get(to, id) !== undefined) continue;
+          expect(said, `${table.name} ${row.id} names ${target} ${id}`).toContain(`${row.id} of `);
+          this.named++;
+        }
+      }
+    }
+    this.takenBack += this.h.takenBack.length;
+  }
+  named = 0;
+  takenBack = 0;
 
   /** Whatever refers to what is gone: everything can be listed and shown. */
   private async expectAnswers(): Promise<void> {
@@ -198,6 +245,7 @@ function expectSound(h: Harness): void {
 const nightly = process.env.AXION_NIGHTLY === "1";
 test("a restart with other apps tells the exact difference, and what was told adds up, after every step of random histories", { timeout: nightly ? 1_800_000 : 120_000 }, async () => {
   const seen = new Set<string>();
+  let [named, takenBack] = [0, 0];
   await fc.assert(
     fc.asyncProperty(fc.array(appStep, { minLength: 15, maxLength: 45 }), async (steps) => {
       const history = new AppsHistory(await probes.harness());
@@ -222,11 +270,14 @@ test("a restart with other apps tells the exact difference, and what was told ad
         compare(history.h, HOSTS);
         expectSound(history.h);
         for (const name of history.seen) seen.add(name);
+        named += history.named;
+        takenBack += history.takenBack;
       } finally {
         await history.h.close();
       }
     }),
     { numRuns: nightly ? 1000 : 25 },
   );
+  expect(Math.min(named, takenBack), "the histories reach rows that name what is gone").toBeGreaterThan(0);
   expect([...seen].sort()).toEqual(every.map((a) => a.name).sort());
 });

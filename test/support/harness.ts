@@ -14,6 +14,7 @@ import { hookGuard } from "../../src/lib/hook-guard.ts";
 import { SeededRandom, type Random } from "../../src/lib/random.ts";
 import { Facts } from "../../src/model/facts.ts";
 import { Model } from "../../src/model/model.ts";
+import { danglingProblems, mendReferences } from "../../src/model/references.ts";
 import type { View } from "../../src/model/view.ts";
 import { createNorthbound, type Northbound } from "../../src/northbound/index.ts";
 import { Layout } from "../../src/pipeline/layout.ts";
@@ -77,6 +78,8 @@ export class Harness {
   private readonly claims: Claims;
   /** What the compiler complained of: rules that failed, flows in conflict. */
   readonly complaints: object[];
+  /** Rows whose ground was gone when it started. */
+  takenBack: readonly object[] = [];
   private failure: unknown;
 
   private readonly world: World;
@@ -132,9 +135,12 @@ export class Harness {
     const layout = new Layout(apps);
     const model = await Model.open(staysOpen(store), tables, { clock, random });
     const complaints: object[] = [];
+    const takenBack: object[] = [];
+    await mendReferences(model, apps, { warn: (fields: object): void => void takenBack.push(fields), error: (fields: object): void => void complaints.push(fields) });
     const engine = new Engine({ apps, tables, layout, rows: model.layer, log: { error: (fields) => complaints.push(fields) }, ...options });
     engine.compileAll(model.generation);
     const harness = new Harness(apps, layout, model, engine, complaints, world, options);
+    harness.takenBack = takenBack;
     harness.services.start();
     return harness;
   }
@@ -157,6 +163,11 @@ export class Harness {
     await this.model.transact(cause, (tx) => {
       for (const n of [...tx.all(poolNumberTable)]) if (n.going) tx.delete(poolNumberTable, n.id);
     });
+  }
+
+  /** What GET /problems says of rows that name what is gone. */
+  dangling(): string[] {
+    return Array.from(danglingProblems(this.model.view, this.apps, new Date(0)), (p) => p.text);
   }
 
   private told(chassis: string): ToldSwitch {

@@ -1,4 +1,6 @@
-import { conflict, defineResource } from "#app";
+import { conflict, defineResource, reference } from "#app";
+import { networkTable, portTable } from "../../../../apps/l2/model.ts";
+import { routerTable } from "../../../../apps/l3/model.ts";
 import { floatingResource, floatingTable, type Floating } from "./model.ts";
 
 const floating = defineResource(floatingResource, {
@@ -29,3 +31,8 @@ const floating = defineResource(floatingResource, {
 });
 
 export const resources = [floating];
+export const references = [
+  reference(floatingTable, { to: portTable, ids: (f) => f.port_id }),
+  reference(floatingTable, { to: networkTable, ids: (f) => f.outside_id }),
+  reference(floatingTable, { to: routerTable, ids: (f) => f.router_id }),
+];
