@@ -16,6 +16,7 @@ import { machineRandom } from "./lib/random.ts";
 import { Facts } from "./model/facts.ts";
 import { version } from "./lib/version.ts";
 import { Model } from "./model/model.ts";
+import { earlierLayouts } from "./model/layouts.ts";
 import { danglingProblems, mendReferences } from "./model/references.ts";
 import { upgradeStore } from "./model/upgrade.ts";
 import type { View } from "./model/view.ts";
@@ -23,6 +24,7 @@ import { createNorthbound, shownPolicy, type Northbound } from "./northbound/ind
 import { FlowDump } from "./ops/flow-dump.ts";
 import { createOps, type OpsServer } from "./ops/server.ts";
 import { Layout } from "./pipeline/layout.ts";
+import { recordOf } from "./pipeline/record.ts";
 import { Packets, Services, Share } from "./services/index.ts";
 import { Southbound } from "./southbound/index.ts";
 import { keepFirstEdition } from "./store/first-edition.ts";
@@ -66,6 +68,7 @@ export class Controller {
     const store = await openStore(config.store, { dataDir: config.dataDir });
     const converted = await upgradeStore(store, tables);
     if (converted > 0) log.info({ rows: converted }, "rows of the edition before converted");
+    const earlier = await earlierLayouts(store, JSON.stringify(recordOf(layout)));
     const model = await Model.open(store, tables, { clock, random });
     this.stops.push(() => model.close());
     await mendReferences(model, apps, log);
@@ -87,7 +90,7 @@ export class Controller {
     const view = engine.view.with(facts);
     const guard = hookGuard(log, () => clock.now());
     const packets = new Packets({ apps, layout, view, facts, guard, log });
-    const southbound = this.makeSouthbound({ apps, layout, model, view, engine, metrics, packets, guard });
+    const southbound = this.makeSouthbound({ apps, layout, model, view, engine, metrics, packets, guard, earlier });
     await southbound.start();
     this.stops.push(() => southbound.stop());
     const services = new Services({
@@ -135,13 +138,13 @@ export class Controller {
 
   private makeSouthbound(parts: {
     readonly apps: readonly App[]; readonly layout: Layout; readonly model: Model; readonly view: View; readonly engine: Engine; readonly metrics: Metrics;
-    readonly packets: Packets; readonly guard: HookGuard;
+    readonly packets: Packets; readonly guard: HookGuard; readonly earlier: readonly string[];
   }): Southbound {
     const { config, log } = this.options;
-    const { apps, layout, model, view, engine, metrics, packets, guard } = parts;
+    const { apps, layout, model, view, engine, metrics, packets, guard, earlier } = parts;
     return new Southbound({
       model: seenThrough(model, view), desired: engine, apps, metrics, log, guard,
-      effects: flowEffects(apps, layout, view, guard),
+      effects: flowEffects(apps, layout, view, guard, earlier),
       resourcesOf: (flow) => engine.provenance(flow).resources.map(({ type, id }) => ({ type, id })),
       config: { openflow: config.openflow, ovsdb: config.ovsdb, advertise: config.advertise, tls: config.tls, auditIntervalMs: config.auditIntervalMs },
       onPacketIn: (packet) => packets.handle(packet),

@@ -140,7 +140,9 @@ class AppsHistory extends History {
     }
     const disabled = leftOut(absent);
     const same = String(disabled) === String(this.absent);
+    const went = this.absent;
     this.absent = disabled;
+    const { fingerprint } = this.h.layout;
     const held = new Map(HOSTS.map((host) => [host, new Map(this.h.switches.get(host)?.flows)]));
     this.h = await this.h.restart(disabled);
     for (const app of this.h.apps) this.seen.add(app.name);
@@ -155,7 +157,11 @@ class AppsHistory extends History {
       expect({ missing: told.missing, changed: told.changed, foreign: told.foreign }).toEqual(exact);
       expect(this.h.switches.get(host)!.flows).toEqual(wanted);
       expect(this.h.switches.get(host)!.rows).toEqual(rowsOf(this.h.engine, host));
-      if (same && settled) expect(Object.values(told).map((set: ReadonlySet<string>) => set.size), `told ${host} after a restart with nothing changed`).toEqual([0, 0, 0, 0, 0, 0, 0]);
+      expect(told.relayout === undefined).toBe(fingerprint === this.h.layout.fingerprint || before.size === 0);
+      // Nothing changed but the places of tables and registers: what an app does is the same, and no connection is to be forgotten.
+      if (settled && this.h.takenBack.length === 0 && ![...went, ...disabled].includes("floating")) expect(told.relayout?.withdrawn ?? []).toEqual([]);
+      if (before.size > 0 && told.relayout !== undefined && this.ids.floating!.length > 0) this.relayouts++;
+      if (same && settled) expect(["missing", "changed", "foreign", "set", "removed", "rowsAdded", "rowsRemoved"].map((k) => (told[k as "set"]).size), `told ${host} after a restart with nothing changed`).toEqual([0, 0, 0, 0, 0, 0, 0]);
     }
     const before = same && settled ? new Map(HOSTS.map((host) => [host, new Map(this.h.switches.get(host)?.flows)])) : undefined;
     await this.h.settled();
@@ -202,6 +208,7 @@ class AppsHistory extends History {
     this.takenBack += this.h.takenBack.length;
   }
   named = 0;
+  relayouts = 0;
   takenBack = 0;
 
   /** Whatever refers to what is gone: everything can be listed and shown. */
@@ -245,7 +252,7 @@ function expectSound(h: Harness): void {
 const nightly = process.env.AXION_NIGHTLY === "1";
 test("a restart with other apps tells the exact difference, and what was told adds up, after every step of random histories", { timeout: nightly ? 1_800_000 : 120_000 }, async () => {
   const seen = new Set<string>();
-  let [named, takenBack] = [0, 0];
+  let [named, takenBack, relayouts] = [0, 0, 0];
   await fc.assert(
     fc.asyncProperty(fc.array(appStep, { minLength: 15, maxLength: 45 }), async (steps) => {
       const history = new AppsHistory(await probes.harness());
@@ -272,6 +279,7 @@ test("a restart with other apps tells the exact difference, and what was told ad
         for (const name of history.seen) seen.add(name);
         named += history.named;
         takenBack += history.takenBack;
+        relayouts += history.relayouts;
       } finally {
         await history.h.close();
       }
@@ -279,5 +287,6 @@ test("a restart with other apps tells the exact difference, and what was told ad
     { numRuns: nightly ? 1000 : 25 },
   );
   expect(Math.min(named, takenBack), "the histories reach rows that name what is gone").toBeGreaterThan(0);
+  expect(relayouts, "the histories reach switches with effects under another layout").toBeGreaterThan(0);
   expect([...seen].sort()).toEqual(every.map((a) => a.name).sort());
 });

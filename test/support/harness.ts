@@ -5,6 +5,7 @@ import { pino } from "pino";
 import type { App, Chassis, EncapType, PacketOut, StageOut } from "#app";
 import { chassisTable, poolNumberTable, vifTable, zonePool } from "#app";
 import { discoverApps, orderApps } from "../../src/boot/discover.ts";
+import { Relayouts } from "../../src/boot/relayout.ts";
 import { allPools, allTables, checkApps } from "../../src/boot/registry.ts";
 import { Claims } from "../../src/compiler/claims.ts";
 import { Engine } from "../../src/compiler/engine.ts";
@@ -14,10 +15,12 @@ import { hookGuard } from "../../src/lib/hook-guard.ts";
 import { SeededRandom, type Random } from "../../src/lib/random.ts";
 import { Facts } from "../../src/model/facts.ts";
 import { Model } from "../../src/model/model.ts";
+import { earlierLayouts } from "../../src/model/layouts.ts";
 import { danglingProblems, mendReferences } from "../../src/model/references.ts";
 import type { View } from "../../src/model/view.ts";
 import { createNorthbound, type Northbound } from "../../src/northbound/index.ts";
 import { Layout } from "../../src/pipeline/layout.ts";
+import { recordOf } from "../../src/pipeline/record.ts";
 import { Packets, Services, Share, type HttpClient } from "../../src/services/index.ts";
 import { openStore } from "../../src/store/open.ts";
 import type { KvStore } from "../../src/store/kv.ts";
@@ -54,6 +57,8 @@ interface World {
   readonly clock: SimulatedClock;
   readonly random: Random;
   readonly switches: Map<string, ToldSwitch>;
+  /** Layouts that there were, the latest first. */
+  layouts: readonly string[];
 }
 
 export class Harness {
@@ -117,13 +122,14 @@ export class Harness {
     engine.onDelta((delta) => {
       for (const [id, d] of delta.chassis) this.told(id).apply(d, () => rowsOf(engine, id));
     });
+    const relayouts = new Relayouts(apps, layout, world.layouts);
     // A switch that nobody knows stays as it is.
-    this.toldAtStart = new Map([...model.view.all(chassisTable)].map(({ id }) => [id, this.told(id).connect(engine, id)]));
+    this.toldAtStart = new Map([...model.view.all(chassisTable)].map(({ id }) => [id, this.told(id).connect(engine, id, relayouts)]));
     this.claims = new Claims(allPools(apps), model, engine, { error: (fields: object): void => void complaints.push(fields) });
   }
 
   static async make(extraApps: readonly App[] = [], folder = appsFolder, options: HarnessOptions = {}): Promise<Harness> {
-    const world = { folder, extraApps, store: await openStore("memory:", { dataDir: "" }), clock: new SimulatedClock(), random: new SeededRandom(options.seed ?? 1), switches: new Map<string, ToldSwitch>() };
+    const world = { folder, extraApps, store: await openStore("memory:", { dataDir: "" }), clock: new SimulatedClock(), random: new SeededRandom(options.seed ?? 1), switches: new Map<string, ToldSwitch>(), layouts: [] };
     return Harness.start(world, options);
   }
 
@@ -133,6 +139,7 @@ export class Harness {
     checkApps(apps);
     const tables = allTables(apps);
     const layout = new Layout(apps);
+    world.layouts = await earlierLayouts(store, JSON.stringify(recordOf(layout)));
     const model = await Model.open(staysOpen(store), tables, { clock, random });
     const complaints: object[] = [];
     const takenBack: object[] = [];

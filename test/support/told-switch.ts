@@ -3,6 +3,8 @@
 import { FLOW_MOD_MATCH_OFFSET, flowKey } from "node-openflow";
 import type { ChassisDelta, Desired, Flow, Item } from "../../src/compiler/desired.ts";
 import { Comparison } from "../../src/southbound/openflow/comparison.ts";
+import type { Relayouts } from "../../src/boot/relayout.ts";
+import type { Relayout } from "../../src/southbound/openflow/withdrawal.ts";
 import { ItemSync, wireText } from "../../src/southbound/openflow/items.ts";
 import { sameInstructions } from "../../src/southbound/openflow/session.ts";
 
@@ -13,6 +15,8 @@ export interface ToldAtStart {
   readonly missing: ReadonlySet<string>;
   readonly changed: ReadonlySet<string>;
   readonly foreign: ReadonlySet<string>;
+  /** What was made under an earlier layout of the tables; undefined: nothing. */
+  readonly relayout: Relayout | undefined;
   /** "<kind> <id>" */
   readonly set: ReadonlySet<string>;
   readonly removed: ReadonlySet<string>;
@@ -49,9 +53,11 @@ export class ToldSwitch {
   }
 
   /** A controller that knows nothing of what was told compares, and tells the difference. */
-  connect(desired: Desired, chassis: string): ToldAtStart {
+  connect(desired: Desired, chassis: string, relayouts: Relayouts): ToldAtStart {
     const comparison = new Comparison(desired.flowsOf(chassis), sameInstructions, desired.learnedTables);
-    for (const part of this.dump()) comparison.part(part);
+    const dump = this.dump();
+    const relayout = relayouts.of(dump, desired.flowsOf(chassis));
+    for (const part of dump) comparison.part(part);
     const found = comparison.finish(() => false);
     const keyOfDelete = (message: Buffer): string => flowKey(message[24]!, message.readUInt16BE(30), message, FLOW_MOD_MATCH_OFFSET, message.length - FLOW_MOD_MATCH_OFFSET);
     const told = { missing: new Set(found.missing.map((f) => f.key)), changed: new Set(found.changed.map((f) => f.key)), foreign: new Set(found.foreign.map(keyOfDelete)) };
@@ -67,7 +73,7 @@ export class ToldSwitch {
     const before = this.rows;
     this.rows = rowsOf(desired, chassis);
     return {
-      ...told, set: new Set(set.map((i) => `${i.kind} ${i.id}`)), removed: new Set(remove.map((i) => `${i.kind} ${i.id}`)),
+      ...told, relayout, set: new Set(set.map((i) => `${i.kind} ${i.id}`)), removed: new Set(remove.map((i) => `${i.kind} ${i.id}`)),
       rowsAdded: new Set(this.rows.filter((r) => !before.includes(r))), rowsRemoved: new Set(before.filter((r) => !this.rows.includes(r))),
     };
   }
