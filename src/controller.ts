@@ -16,12 +16,15 @@ import { machineRandom } from "./lib/random.ts";
 import { Facts } from "./model/facts.ts";
 import { version } from "./lib/version.ts";
 import { Model } from "./model/model.ts";
+import { earlierLayouts } from "./model/layouts.ts";
+import { danglingProblems, mendReferences } from "./model/references.ts";
 import { upgradeStore } from "./model/upgrade.ts";
 import type { View } from "./model/view.ts";
 import { createNorthbound, shownPolicy, type Northbound } from "./northbound/index.ts";
 import { FlowDump } from "./ops/flow-dump.ts";
 import { createOps, type OpsServer } from "./ops/server.ts";
 import { Layout } from "./pipeline/layout.ts";
+import { recordOf } from "./pipeline/record.ts";
 import { Packets, Services, Share } from "./services/index.ts";
 import { Southbound } from "./southbound/index.ts";
 import { keepFirstEdition } from "./store/first-edition.ts";
@@ -53,6 +56,7 @@ export class Controller {
   async start(): Promise<void> {
     const { config, log } = this.options;
     const { clock = machineClock, random = machineRandom } = this.options;
+    const startedAt = new Date();
     const apps = orderApps([...(await discoverApps(this.options.appsFolder, config.disabledApps)), ...(this.options.apps ?? [])]);
     checkApps(apps);
     const tables = allTables(apps);
@@ -64,8 +68,10 @@ export class Controller {
     const store = await openStore(config.store, { dataDir: config.dataDir });
     const converted = await upgradeStore(store, tables);
     if (converted > 0) log.info({ rows: converted }, "rows of the edition before converted");
+    const earlier = await earlierLayouts(store, JSON.stringify(recordOf(layout)));
     const model = await Model.open(store, tables, { clock, random });
     this.stops.push(() => model.close());
+    await mendReferences(model, apps, log);
 
     const metrics = new Metrics();
     metrics.collectProcess();
@@ -84,7 +90,7 @@ export class Controller {
     const view = engine.view.with(facts);
     const guard = hookGuard(log, () => clock.now());
     const packets = new Packets({ apps, layout, view, facts, guard, log });
-    const southbound = this.makeSouthbound({ apps, layout, model, view, engine, metrics, packets, guard });
+    const southbound = this.makeSouthbound({ apps, layout, model, view, engine, metrics, packets, guard, earlier });
     await southbound.start();
     this.stops.push(() => southbound.stop());
     const services = new Services({
@@ -108,7 +114,7 @@ export class Controller {
         ready: () => (model.storeFailure === undefined ? { ok: true } : { ok: false, reason: `${model.storeFailure.message}; the store is opened again when the controller is restarted` }),
         switches: () => southbound.switches(),
         switch: (id) => southbound.switches().find((s) => s.id === id),
-        problems: () => [...southbound.problems(), ...(northbound.policyFile?.problem === undefined ? [] : [northbound.policyFile.problem])],
+        problems: () => [...southbound.problems(), ...danglingProblems(view, apps, startedAt), ...(northbound.policyFile?.problem === undefined ? [] : [northbound.policyFile.problem])],
         removeSwitch: (id) => southbound.remove(id),
         flows: (query) => dump.flows(query),
         onFlowEvent: (listener) => dump.onEvent(listener),
@@ -132,13 +138,13 @@ export class Controller {
 
   private makeSouthbound(parts: {
     readonly apps: readonly App[]; readonly layout: Layout; readonly model: Model; readonly view: View; readonly engine: Engine; readonly metrics: Metrics;
-    readonly packets: Packets; readonly guard: HookGuard;
+    readonly packets: Packets; readonly guard: HookGuard; readonly earlier: readonly string[];
   }): Southbound {
     const { config, log } = this.options;
-    const { apps, layout, model, view, engine, metrics, packets, guard } = parts;
+    const { apps, layout, model, view, engine, metrics, packets, guard, earlier } = parts;
     return new Southbound({
       model: seenThrough(model, view), desired: engine, apps, metrics, log, guard,
-      effects: flowEffects(apps, layout, view, guard),
+      effects: flowEffects(apps, layout, view, guard, earlier),
       resourcesOf: (flow) => engine.provenance(flow).resources.map(({ type, id }) => ({ type, id })),
       config: { openflow: config.openflow, ovsdb: config.ovsdb, advertise: config.advertise, tls: config.tls, auditIntervalMs: config.auditIntervalMs },
       onPacketIn: (packet) => packets.handle(packet),

@@ -1,5 +1,5 @@
 // What the app adds to the API, as data. Routes, validation, filters, policy, paging, JSON Schema and documentation derive from it.
-import { defineResource, type Alias, type BoundExtension, type Converter } from "#app";
+import { defineResource, reference, type Alias, type BoundExtension, type Converter } from "#app";
 import { networkResource, portResource, portTable } from "../l2/model.ts";
 import { beaconResource, beaconTable, type Beacon } from "./model.ts";
 
@@ -29,12 +29,14 @@ const beacon = defineResource(beaconResource, {
   },
   remove(tx, row, ctx) {
     tx.delete(beaconTable, row.id);
-    ctx.remove(portResource, row.port_id);
+    if (tx.get(portTable, row.port_id) !== undefined) ctx.remove(portResource, row.port_id); // its owner may have deleted it
   },
   present: (view, row) => ({ network_id: view.get(portTable, row.port_id)?.network_id ?? null }),
 });
 
 export const resources = [beacon];
+/** What its rows stand on: a port that was deleted while this app was not there takes its beacon along at the next start. */
+export const references = [reference(beaconTable, { to: portTable, ids: (b) => b.port_id, gone: (tx, b) => tx.delete(beaconTable, b.id) })];
 /** Attributes added to other apps' resources, and refusals of changes to them, would go here: `extendResource(portResource, {...})`. */
 export const extend: readonly BoundExtension[] = [];
 /** What a check as data cannot say would go here, by name: `check: { convert: "beacon-colour" }`. */

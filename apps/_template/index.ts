@@ -1,7 +1,7 @@
 // The manifest: what this app is and what it plugs in. To make an app, copy this folder to apps/<name>, give it that name
 // here and its own names to resources, tables, registers and the model; no other file of the project changes.
 import type { App } from "#app";
-import { aliases, converters, extend, resources } from "./api.ts";
+import { aliases, converters, extend, references, resources } from "./api.ts";
 import { beaconTable } from "./model.ts";
 import { answerPing } from "./packet-in.ts";
 import { rules } from "./rules.ts";
@@ -13,6 +13,7 @@ export default {
   requires: ["l2", "ipam"],
   tables: [beaconTable],
   resources,
+  references,
   extend,
   converters,
   aliases,

@@ -1,7 +1,7 @@
 // extra_dhcp_opts: the attribute on ports, and what its names and values mean on the wire.
-import { asList, conflict, extendResource, invalidFor, makeCheck, orNull, show, type Check, type Convert, type Converter, type Values } from "#app";
+import { asList, conflict, extendResource, invalidFor, makeCheck, orNull, reference, show, type Check, type Convert, type Converter, type Values } from "#app";
 import { encodeDhcpOption, findDhcpOption, PacketValueError } from "packet-codec";
-import { portResource } from "../l2/model.ts";
+import { portResource, portTable } from "../l2/model.ts";
 import { portDhcpOptsTable, type DhcpOpt } from "./model.ts";
 
 /** What a request may say: null deletes. */
@@ -97,6 +97,8 @@ export function merge(now: readonly DhcpOpt[], given: readonly Given[]): DhcpOpt
 }
 
 const given = (values: Values): readonly Given[] => (values.extra_dhcp_opts ?? []) as readonly Given[];
+
+export const references = [reference(portDhcpOptsTable, { to: portTable, ids: (p) => p.id, gone: (tx, p) => tx.delete(portDhcpOptsTable, p.id) })];
 
 export const portExtension = extendResource(portResource, {
   attributes: {

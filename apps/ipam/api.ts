@@ -1,6 +1,6 @@
 // Subnets, and what they add to networks (their ids) and ports (addresses). How an address is found is allocate.ts.
 import {
-  AUTO, badRequest, bitsOf, conflict, defineResource, extendResource, formatIp, invalidInput, isLoopback, isMulticast, lastIp, normalizeIp, notFound, orNull, overlap, parseCidr, parseIp,
+  AUTO, badRequest, bitsOf, conflict, defineResource, extendResource, formatIp, invalidInput, isLoopback, isMulticast, lastIp, normalizeIp, notFound, orNull, overlap, parseCidr, parseIp, reference,
   type Alias, type AnyTable, type ApiContext, type Caller, type Cidr, type ReadView, type Tx,
 } from "#app";
 import { addressTable, isRouterPort, isServicePort, networkResource, networkTable, portResource, portTable, type Network } from "../l2/model.ts";
@@ -234,12 +234,8 @@ const subnet = defineResource(subnetResource, {
       if (port === undefined || isServicePort(port) || (auto && !isRouterPort(port))) continue;
       throw conflict("SubnetInUse", `Unable to complete operation on subnet ${row.id}: One or more ports have an IP allocation from this subnet.`);
     }
-    for (const address of addresses) {
-      tx.delete(addressTable, address.id);
-      ctx.bump(portResource, address.port_id);
-    }
-    tx.delete(cursorTable, row.id);
-    tx.delete(subnetTable, row.id);
+    for (const { port_id } of addresses) ctx.bump(portResource, port_id);
+    removeSubnet(tx, row.id);
     ctx.bump(networkResource, row.network_id);
   },
 
@@ -254,6 +250,12 @@ function networkOfRow(row: Subnet, view: ReadView, caller: Caller): Network {
 }
 
 const networkOf = (tx: Tx, ctx: ApiContext, id: string): Network => (ctx.internal ? tx.get(networkTable, id) : undefined) ?? ctx.visible(networkResource, id);
+
+function removeSubnet(tx: Tx, id: string): void {
+  for (const address of tx.by(addressTable, "subnet", id)) tx.delete(addressTable, address.id);
+  tx.delete(cursorTable, id);
+  tx.delete(subnetTable, id);
+}
 
 // ---- what networks get from here ----
 
@@ -334,6 +336,10 @@ const portExtension = extendResource(portResource, {
 /** Tables of this app that no other app reads. */
 export const tables: readonly AnyTable[] = [cursorTable];
 export const resources = [subnet];
+export const references = [
+  reference(subnetTable, { to: networkTable, ids: (s) => s.network_id, gone: (tx, s) => removeSubnet(tx, s.id) }),
+  reference(addressTable, { to: portTable, ids: (a) => a.port_id, gone: (tx, a) => release(tx, a.port_id) }),
+];
 export const extend = [networkExtension, portExtension];
 export const aliases: readonly Alias[] = [
   { alias: "ip_allocation", name: "IP Allocation", description: "Ports show how they got their addresses.", updated: "2016-06-10T23:00:00-00:00" },

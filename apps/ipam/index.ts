@@ -1,5 +1,5 @@
 import type { App } from "#app";
-import { aliases, extend, resources, tables } from "./api.ts";
+import { aliases, extend, references, resources, tables } from "./api.ts";
 import { converters } from "./checks.ts";
 import { subnetTable } from "./model.ts";
 
@@ -9,6 +9,7 @@ export default {
   requires: ["l2"],
   tables: [subnetTable, ...tables],
   resources,
+  references,
   extend,
   converters,
   aliases,

@@ -1,7 +1,7 @@
 // Routers, their interfaces and extra routes. An interface is a port of l2 with a RouterInterface row beside it: that row,
 // not the port's device_owner, says that the port is the router's.
 import {
-  badRequest, conflict, contains, defineResource, extendResource, invalidFor, invalidInput, isObject, makeCheck, notFound, orNull, overlap, parseCidr, parseIp, parseUuid, show,
+  badRequest, conflict, contains, defineResource, extendResource, invalidFor, invalidInput, isObject, makeCheck, notFound, orNull, overlap, parseCidr, parseIp, parseUuid, reference, show,
   type Action, type Alias, type ApiContext, type Convert, type Converter, type ReadView, type Tx, type Values,
 } from "#app";
 import { addressId, addressTable, deviceOwner, portResource, portTable, type Address, type Port } from "../l2/model.ts";
@@ -369,6 +369,7 @@ const subnetGuard = extendResource(subnetResource, {
 });
 
 export const resources = [router];
+export const references = [reference(routerInterfaceTable, { to: portTable, ids: (i) => i.id, gone: (tx, i) => tx.delete(routerInterfaceTable, i.id) })];
 export const extend = [portGuard, subnetGuard];
 export const aliases: readonly Alias[] = [
   { alias: "router", name: "Neutron L3 Router", description: "Routers between subnets.", updated: "2012-07-20T10:00:00-00:00" },

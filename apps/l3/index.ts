@@ -1,5 +1,5 @@
 import type { App } from "#app";
-import { aliases, converters, extend, resources } from "./api.ts";
+import { aliases, converters, extend, references, resources } from "./api.ts";
 import { routerInterfaceTable, routerTable, routeTable, translationTable } from "./model.ts";
 import { l3Punt } from "./packet-in.ts";
 import { derive as routes } from "./routes.ts";
@@ -12,6 +12,7 @@ export default {
   requires: ["l2", "ipam"],
   tables: [routerTable, routerInterfaceTable, routeTable, translationTable],
   resources,
+  references,
   extend,
   converters,
   aliases,

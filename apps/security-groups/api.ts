@@ -1,10 +1,10 @@
 // Security groups and their rules, the groups of ports, and the rows that the flow rules work from: Policy (a set of groups
 // that ports have) and RemoteUse (a group's rules that refer to another).
 import {
-  AUTO, badRequest, conflict, defineResource, extendResource, formatCidr, notFound, orNull, parseCidr,
+  AUTO, badRequest, conflict, defineResource, extendResource, formatCidr, notFound, orNull, parseCidr, reference,
   type Alias, type ApiContext, type Attribute, type Caller, type Check, type ReadView, type Tx, type Values,
 } from "#app";
-import { isNetworkPort, networkResource, portResource } from "../l2/model.ts";
+import { isNetworkPort, networkResource, portResource, portTable } from "../l2/model.ts";
 import {
   groupResource, groupTable, NO_GROUPS_POLICY, policyTable, portGroupsTable, remoteUseId, remoteUseTable, ruleResource, ruleTable, type PortGroups, type SecurityGroup, type SecurityGroupRule,
 } from "./model.ts";
@@ -251,6 +251,7 @@ const networkExtension = extendResource(networkResource, {
 });
 
 export const resources = [group, rule];
+export const references = [reference(portGroupsTable, { to: portTable, ids: (p) => p.id, gone: (tx, p) => setGroups(tx, p.id, []) })];
 export const extend = [networkExtension, portExtension];
 export const policies: Readonly<Record<string, string>> = {
   sg_owner: "project_id:%(security_group:project_id)s",

@@ -1,5 +1,5 @@
 import type { App } from "#app";
-import { aliases, extend, policies, resources } from "./api.ts";
+import { aliases, extend, policies, references, resources } from "./api.ts";
 import { groupTable, policyTable, portGroupsTable, remoteUseTable, ruleTable } from "./model.ts";
 import { converters } from "./rule-checks.ts";
 import { derive, memberTable, portContext, rules, staticFlows } from "./rules.ts";
@@ -11,6 +11,7 @@ export default {
   requires: ["l2", "ipam"],
   tables: [groupTable, ruleTable, portGroupsTable, policyTable, remoteUseTable, memberTable],
   resources,
+  references,
   extend,
   converters,
   aliases,

@@ -5,6 +5,7 @@ import type { TableEffects } from "./effects.ts";
 import type { Face } from "./face.ts";
 import type { PacketInHandler } from "./packets.ts";
 import type { Pool } from "./pools.ts";
+import type { Reference } from "./references.ts";
 import type { Alias, AnyResource, BoundExtension, ExtendAll } from "./resource.ts";
 import type { Vif } from "./inventory.ts";
 import type { Derivation } from "./derivations.ts";
@@ -26,6 +27,7 @@ export * from "./scopes.ts";
 export * from "./derivations.ts";
 export * from "./outputs.ts";
 export * from "./pools.ts";
+export * from "./references.ts";
 export * from "./packets.ts";
 export * from "./effects.ts";
 export * from "./pipeline.ts";
@@ -69,6 +71,8 @@ export interface App {
   readonly pipeline?: PipelineDecl;
   /** Pools of numbers that its rows and claims draw on. */
   readonly pools?: readonly Pool[];
+  /** What its stored rows name of other apps, made by `reference`. */
+  readonly references?: readonly Reference[];
   readonly derive?: readonly Derivation[];
   readonly rules?: readonly Rule[];
   readonly staticFlows?: StaticFlows;

@@ -5,12 +5,15 @@ import type { HookGuard } from "../lib/hook-guard.ts";
 import type { Layout } from "../pipeline/layout.ts";
 import { namedMatch } from "../pipeline/naming.ts";
 import { lowerPacket } from "../pipeline/packet-out.ts";
+import { Relayouts } from "./relayout.ts";
 import type { FlowBytes, FlowEffects } from "../southbound/openflow/withdrawal.ts";
 
-export function flowEffects(apps: readonly App[], layout: Layout, view: ReadView, guard: HookGuard): FlowEffects {
+export function flowEffects(apps: readonly App[], layout: Layout, view: ReadView, guard: HookGuard, earlier: readonly string[] = []): FlowEffects {
+  const relayouts = new Relayouts(apps, layout, earlier);
   const byTable = new Map(apps.flatMap((app) => Object.entries(app.effects ?? {}).map(([table, effects]) => [layout.table(table).id, { app: app.name, effects }] as const)));
   const seen = (chassis: string, { table, priority, buf, matchOff }: FlowBytes): SeenFlow => ({ chassis, priority, match: namedMatch(layout, layout.tableById(table)!, decodeMatch(buf, matchOff)) });
   return {
+    relayout: (parts, desired) => relayouts.of(parts, desired),
     withdrawn: new Set([...byTable].filter(([, { effects }]) => effects.withdrawn !== undefined).map(([id]) => id)),
     confirmed: new Set([...byTable].filter(([, { effects }]) => effects.confirmed !== undefined).map(([id]) => id)),
     flushes(chassis, flow) {

@@ -1,11 +1,13 @@
 // What a manifest can get wrong ends the start with one line that names the app.
 import { describe, expect, test } from "vitest";
-import { defineResource, defineTable, extendResource, resourceHandle, type App, type StandardRow } from "../app/contract.ts";
+import { defineResource, defineTable, extendResource, reference, resourceHandle, type App, type StandardRow } from "../app/contract.ts";
 import { allTables, checkApps } from "./registry.ts";
 
 const table = defineTable<StandardRow>()("lamp", {});
 const lampResource = resourceHandle<StandardRow>("lamp");
 const lamp = defineResource(lampResource, { collection: "lamps", about: "", table, notFound: { type: "X", message: (id) => id }, attributes: {}, policy: { get: "rule:admin_only" } });
+const wire = defineTable()("wire");
+const glow = defineTable()("glow", { derived: true });
 const app = (name: string, fields: Partial<App> = {}): App => ({ name, about: "", ...fields });
 const owner = app("light", { tables: [table], resources: [lamp] });
 
@@ -14,6 +16,8 @@ describe("refused", () => {
     ["a resource of two apps", [owner, app("dark", { resources: [lamp] })], "resource lamp is declared by light and by dark"],
     ["an extension of what is not there", [app("dark", { extend: [extendResource(lampResource, {})] })], "app dark extends resource lamp, which no app declares"],
     ["an extension of what is not required", [owner, app("dark", { extend: [extendResource(lampResource, {})] })], "app dark extends resource lamp of light, which it does not require"],
+    ["a reference of a table that is not required", [owner, app("dark", { tables: [wire], references: [reference(wire, { to: table, ids: (w) => w.id })] })], "app dark has a reference of table lamp, which is not its own and of no app that it requires"],
+    ["a reference of a derived table", [app("dark", { tables: [wire, glow], references: [reference(wire, { to: glow, ids: (w) => w.id })] })], "app dark has a reference of table glow, which is derived"],
     ["packets of an undeclared table", [app("dark", { packetIn: { t: () => [] } })], "app dark handles packets of table t, which it does not declare"],
     ["an undeclared register", [app("dark", { portContext: [{ register: "r", value: () => 1 }] })], "app dark loads register r, which it does not declare"],
   ])("%s", (_, apps, message) => expect(() => checkApps(apps)).toThrow(message));

@@ -4,6 +4,8 @@ import { claimTable, poolNumberTable, type Pool } from "../app/pools.ts";
 import type { App } from "../app/contract.ts";
 import type { AnyTable } from "../app/table.ts";
 
+const CORE_TABLES: readonly AnyTable[] = [chassisTable, vifTable, poolNumberTable, claimTable];
+
 /** All tables: the core's inventory and the apps'. @throws Error naming both owners of a name. */
 export function allTables(apps: readonly App[]): AnyTable[] {
   const owners = new Map<string, string>();
@@ -14,7 +16,7 @@ export function allTables(apps: readonly App[]): AnyTable[] {
     owners.set(table.name, owner);
     out.push(table);
   };
-  for (const table of [chassisTable, vifTable, poolNumberTable, claimTable]) add(table, "core");
+  for (const table of CORE_TABLES) add(table, "core");
   for (const app of apps) for (const table of app.tables ?? []) add(table, app.name);
   return out;
 }
@@ -43,6 +45,13 @@ export function checkApps(apps: readonly App[]): void {
     for (const table of Object.keys(app.effects ?? {})) {
       if (app.pipeline?.tables[table] === undefined) throw new Error(`app ${app.name} has effects of table ${table}, which it does not declare`);
     }
+    for (const { table, to } of app.references ?? []) {
+      for (const { name, derived } of [table, to]) {
+        const owner = tables.get(name);
+        if (derived) throw new Error(`app ${app.name} has a reference of table ${name}, which is derived`);
+        if (owner === undefined ? !CORE_TABLES.some((t) => t.name === name) : owner !== app.name && !reaches(app, owner, apps)) throw new Error(`app ${app.name} has a reference of table ${name}, which is not its own and of no app that it requires`);
+      }
+    }
     for (const { register } of app.portContext ?? []) {
       if (register !== undefined && app.pipeline?.registers?.[register] === undefined) throw new Error(`app ${app.name} loads register ${register}, which it does not declare`);
     }
@@ -59,6 +68,10 @@ export function checkApps(apps: readonly App[]): void {
     if (twice !== undefined) throw new Error(`app ${app.name} has two rules named ${twice}`);
   }
 }
+
+/** Whether an app requires another, at any distance. */
+const reaches = (app: App, name: string, apps: readonly App[]): boolean =>
+  (app.requires ?? []).some((r) => r === name || reaches(apps.find((a) => a.name === r) ?? { name: r, about: "" }, name, apps));
 
 /** Pools of numbers, by name. @throws Error naming a pool that two declare */
 export function allPools(apps: readonly App[]): ReadonlyMap<string, Pool> {

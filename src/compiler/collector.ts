@@ -2,13 +2,14 @@
 import type {
   AnyEmit, Emit, FlowSpec, Items, OvsPatch, OvsRowOf, OvsTable, PipelineDecl, PortActions, ReadView, Scope, Shape,
 } from "#app";
+import { hash32 } from "../lib/cookies.ts";
 import type { Family } from "../pipeline/layout.ts";
 import type { Item } from "./desired.ts";
 import type { Emission } from "./emission.ts";
 import { sameKey } from "./flow-set.ts";
 import { sameBytes, type FlowScope, type OwnedFlow } from "./flows.ts";
 import { canonicalText, type Output } from "./items.ts";
-import { hash32, NO_EXTRAS, NONE, type Extras, type Run } from "./runs.ts";
+import { NO_EXTRAS, NONE, type Extras, type Run } from "./runs.ts";
 
 /** From this many flows on, equal ones are found by hash. */
 const UNHASHED = 32;

@@ -5,6 +5,7 @@
 // A run is a rule (or derivation) on one entity. Its reads are recorded (track.ts); a commit makes exactly those runs dirty whose
 // reads it may have changed (schedule.ts). What a run emits is compared with what it emitted before, so equal output goes no further.
 import { baseScope, chassisTable, type AnyTable, type App, type Derivation, type OvsPatch, type Row, type Rule, type Source } from "#app";
+import { cookieOf, staticEntity, staticRule } from "../lib/cookies.ts";
 import type { Commit } from "../model/model.ts";
 import type { Layer } from "../model/rows.ts";
 import { View } from "../model/view.ts";
@@ -18,7 +19,7 @@ import { Emission } from "./emission.ts";
 import { FlowEncoder, OwnedFlow } from "./flows.ts";
 import { OutputStore, type OutputConflict } from "./items.ts";
 import { provenanceOf, type Provenance } from "./provenance.ts";
-import { cookieOf, Entity, NONE, runName, type Extras, type Run, type Unit } from "./runs.ts";
+import { Entity, NONE, runName, type Extras, type Run, type Unit } from "./runs.ts";
 import { Schedule } from "./schedule.ts";
 import { ScopeFlows, type FlowConflict } from "./scope-flows.ts";
 import { Scopes } from "./scopes.ts";
@@ -129,7 +130,7 @@ export class Engine implements Desired {
       if (app.staticFlows === undefined && app.pipeline === undefined) continue;
       this.statics.push({
         app: app.name, name: "static", about: `${app.name}: entries that need no entity, and table-miss entries`, source: undefined, stratum: last, rule: undefined,
-        derivation: undefined, cookieHi: cookieOf(`${app.name}/static`), ownReads: [], mayRead: undefined, runOn: () => undefined, eachRun: () => undefined,
+        derivation: undefined, cookieHi: cookieOf(staticRule(app.name)), ownReads: [], mayRead: undefined, runOn: () => undefined, eachRun: () => undefined,
       });
     }
   }
@@ -288,7 +289,7 @@ export class Engine implements Desired {
   }
 
   private runStatic(unit: Unit): void {
-    const run = new Entity(unit.app, undefined, [unit]).runs[0]!;
+    const run = new Entity(staticEntity(unit.app, this.layout.fingerprint), undefined, [unit]).runs[0]!;
     const app = this.apps.find((a) => a.name === unit.app)!;
     const { collector } = this;
     collector.begin(run);

@@ -67,14 +67,3 @@ export interface Feed {
 }
 
 export const runName = (run: Run): string => `${run.unit.app}/${run.unit.name} on ${run.entity.id}`;
-
-/** FNV-1a, 32 bits. */
-export function hash32(text: string): number {
-  let h = 0x811c9dc5;
-  for (let i = 0; i < text.length; i++) h = Math.imul(h ^ text.charCodeAt(i), 0x01000193);
-  return h >>> 0;
-}
-
-const COOKIE_TAG = 0xa0;
-/** High half of a rule's cookies: 8 bits that say "ours", 24 that say which rule. */
-export const cookieOf = (rule: string): number => ((COOKIE_TAG << 24) | (hash32(rule) & 0xffffff)) >>> 0;

@@ -41,3 +41,19 @@ test("a newer format is refused in words that name both; so is one that is no nu
   await store.txn([], [{ put: "t/thing/a", value: Buffer.from("{") }]);
   await expect(upgradeStore(store, [things])).rejects.toThrow("the store's record t/thing/a is not JSON");
 });
+
+test("rows of an app that is not there are converted when it is, also later; then never again", async () => {
+  const store = openMemory({});
+  const words = defineTable<Thing>()("word", { upgrade: things.upgrade! });
+  for (const table of ["thing", "word", "words", "thing2"]) for (const i of [1, 2]) await put(store, `t/${table}/${i}`, { row: { id: `${i}`, size: `${i}` } });
+  expect(await upgradeStore(store, [things])).toBe(2);
+  expect(await at(store, "t/word/1")).toEqual({ row: { id: "1", size: "1" } });
+  expect(await upgradeStore(store, [])).toBe(0);
+  expect(await upgradeStore(store, [things, words])).toBe(2);
+  expect(await at(store, "t/word/2")).toEqual({ row: { id: "2", size: 2 } });
+  await put(store, "t/word/3", { row: { id: "3", size: "3" } }); // of no older edition: nobody looks
+  const { revision } = store;
+  expect(await upgradeStore(store, [things, words])).toBe(0);
+  expect(store.revision).toBe(revision);
+  expect(await at(store, "format-left")).toEqual(["thing2", "words"]);
+});

@@ -1,11 +1,12 @@
 // Stored rows of the edition before, brought to what today's tables hold, before the model reads them. The store's key `format`
 // says whether that is done; how a row changes is said where its table is declared (TableOptions.upgrade). Rows of tables that
-// nobody declares stay as they are.
+// nobody declares stay as they are until somebody does: the key `format-left` names these tables.
 import type { AnyTable } from "#app";
 import { checkFormat, FORMAT } from "../store/first-edition.ts";
 import type { KvOp, KvStore } from "../store/kv.ts";
 
 const KEY = "format";
+const LEFT = "format-left";
 const ROWS = "t/";
 /** Rows, and bytes of rows, in one write. */
 const BATCH = 1000;
@@ -22,15 +23,45 @@ export async function upgradeStore(store: KvStore, tables: readonly AnyTable[]):
     const said = await store.get(KEY);
     if (said !== undefined) {
       checkFormat("the store", said.value.toString());
-      if (Number(said.value.toString()) === FORMAT) return 0;
     }
+    const done = Number(said?.value.toString()) === FORMAT;
+    const left = done ? await leftBefore(store) : await tablesIn(store);
+    const here = new Map(tables.filter((t) => !t.derived).map((t) => [t.name, t]));
+    const still = left.filter((name) => !here.has(name));
+    if (done && still.length === left.length) return 0;
     let converted = 0;
-    for (const table of tables) if (!table.derived && table.upgrade !== undefined) converted += await convert(store, table, table.upgrade as Upgrade);
-    await store.txn([], [{ put: KEY, value: Buffer.from(String(FORMAT)) }]);
+    for (const name of left) {
+      const table = here.get(name);
+      if (table?.upgrade !== undefined) converted += await convert(store, table, table.upgrade as Upgrade);
+    }
+    await store.txn([], [{ put: KEY, value: Buffer.from(String(FORMAT)) }, still.length === 0 ? { delete: LEFT } : { put: LEFT, value: Buffer.from(JSON.stringify(still)) }]);
     return converted;
   } catch (error) {
     await store.close();
     throw error;
+  }
+}
+
+/** Tables whose rows may be of an older format. @throws Error when the record is none */
+async function leftBefore(store: KvStore): Promise<string[]> {
+  const entry = await store.get(LEFT);
+  if (entry === undefined) return [];
+  try {
+    return (JSON.parse(entry.value.toString()) as unknown[]).map(String);
+  } catch (cause) {
+    throw new Error(`the store's record ${LEFT} is no list of tables`, { cause });
+  }
+}
+
+/** Names of tables that have rows. */
+async function tablesIn(store: KvStore): Promise<string[]> {
+  const names: string[] = [];
+  for (let start = ROWS; ; ) {
+    let name: string | undefined;
+    for await (const { key } of store.range({ start, end: "t0", limit: 1 })) name = key.slice(ROWS.length, key.indexOf("/", ROWS.length));
+    if (name === undefined) return names;
+    names.push(name);
+    start = `${ROWS}${name}0`; // past every key of the table: "0" comes after "/"
   }
 }
 

@@ -2,6 +2,7 @@
 // name or a register's derives from here; nobody writes a number. Every controller with the same apps gets the same layout.
 import { core, CORE, ethType, sharedRegisters, stages, type App, type FlowAction, type FlowSpec, type PipelineDecl, type StageName, type TableDecl } from "#app";
 import type { Action } from "node-openflow";
+import { fingerprintOf, recordOf } from "./record.ts";
 import { allocateRegisters, toSubField, type Register } from "./registers.ts";
 
 export type { Register } from "./registers.ts";
@@ -41,6 +42,8 @@ export class Layout {
   /** stage -> where a packet handed to it goes in; table id -> the next table for `next`. */
   private readonly entries = new Map<StageName, PipelineTable | undefined>();
   private readonly following: (PipelineTable | undefined)[];
+  /** Equal for layouts with the same tables and registers at the same places. */
+  readonly fingerprint: string;
 
   /** @throws Error naming both apps when two declare the same table or register, when registers do not fit, or when orders contradict. */
   constructor(apps: readonly App[]) {
@@ -74,6 +77,7 @@ export class Layout {
       this.entries.set(stage.name, tables.find((t) => t.aside !== true && rank(t.stage) >= rank(stage.name) && (t.stage === stage.name || !BY_NAME.has(t.stage))));
     }
     this.following = tables.map((table) => tables.find((t) => t.id > table.id && t.aside !== true && (t.stage === table.stage || !BY_NAME.has(t.stage))));
+    this.fingerprint = fingerprintOf(recordOf(this));
   }
 
   table(name: string): PipelineTable {

@@ -1,11 +1,15 @@
 // A match of a switch in the names of its table: fields, and registers as `reg:<name>`. The other way of flow-writer.ts.
 import { bigIntToIpv6, numberToIpv4 } from "packet-codec";
-import type { Layout, PipelineTable } from "./layout.ts";
+
+/** What has registers by name: the present layout or an earlier one. */
+export interface NamedRegisters {
+  register(name: string): { readonly field: string; readonly ofs: number; readonly bits: number; readonly ip: boolean };
+}
 
 type Value = number | bigint | string;
 
 /** Whole values of what the table declares that it matches; what is matched in part, or declared by nobody, is left out. */
-export function namedMatch(layout: Layout, table: PipelineTable, match: Readonly<Record<string, unknown>>): Record<string, Value> {
+export function namedMatch(layout: NamedRegisters, table: { readonly matches: Iterable<string> }, match: Readonly<Record<string, unknown>>): Record<string, Value> {
   const out: Record<string, Value> = {};
   for (const name of table.matches) {
     const value = name.startsWith("reg:") ? register(layout, name.slice(4), match) : whole(match[name]);
@@ -16,7 +20,7 @@ export function namedMatch(layout: Layout, table: PipelineTable, match: Readonly
 
 const whole = (value: unknown): Value | undefined => (typeof value === "number" || typeof value === "bigint" || typeof value === "string" ? value : undefined);
 
-function register(layout: Layout, name: string, match: Readonly<Record<string, unknown>>): Value | undefined {
+function register(layout: NamedRegisters, name: string, match: Readonly<Record<string, unknown>>): Value | undefined {
   const { field, ofs, bits, ip } = layout.register(name);
   if (bits === 128) {
     const first = 4 * Number(field.slice("xxreg".length));

@@ -136,6 +136,19 @@ describe("the copy", () => {
     for (let length = 0; length < frame.length; length += 3) expect(ask(frame.subarray(0, length)).length).toBeLessThanOrEqual(1);
   });
 
+  test("can be deleted when its port is gone, and goes at the next start", async () => {
+    let harness = await make();
+    const { lamp, network } = await lit(harness);
+    const other = await harness.create("lamp", { network_id: network });
+    for (const { port_id } of [lamp, other as unknown as { port_id: string }]) expect((await harness.call("DELETE", `/v2.0/ports/${port_id}`)).status).toBe(204);
+    expect((await harness.call("DELETE", `/v2.0/lamps/${lamp.id}`)).status).toBe(204);
+    await harness.settled();
+    open = open.filter((h) => h !== harness);
+    open.push((harness = await harness.restart()));
+    expect(harness.takenBack).toMatchObject([{ app: NAME, table: "lamp", id: other.id }]);
+    expect((await harness.call("GET", "/v2.0/lamps")).body.lamps).toEqual([]);
+  });
+
   test("agrees with the others: no two rules want different flows for the same match", async () => {
     const harness = await make();
     await lit(harness);

@@ -54,3 +54,19 @@ test("enabled again, what was stored is there", async () => {
   expect(await port()).toMatchObject({ extra_dhcp_opts: [{ opt_name: "mtu", opt_value: "1400" }] });
   expect((await controller.api("GET", `/v2.0/security-groups/${id.group}`)).status).toBe(200);
 });
+
+test("what went while an app was not there: what stood on it is taken back when the app is there again, and nothing is in the way", async () => {
+  const mine = (await controller.create("port", { network_id: id.net, security_groups: [id.group], extra_dhcp_opts: [{ opt_name: "mtu", opt_value: "1300" }] })).id;
+  const router = (await controller.create("router", { name: "r" })).id;
+  const { port_id: leg } = (await controller.api("PUT", `/v2.0/routers/${router}/add_router_interface`, { subnet_id: id.subnet })).body as { port_id: string };
+  expect((await controller.api("DELETE", `/v2.0/security-groups/${id.group}`)).status).toBe(409);
+  expect((await controller.api("DELETE", `/v2.0/routers/${router}`)).status).toBe(409);
+  await restart("--disable-app", "dhcp,security-groups,l3");
+  for (const gone of [mine, leg]) expect((await controller.api("DELETE", `/v2.0/ports/${gone}`)).status).toBe(204);
+  await restart();
+  expect(controller.logged(40).filter((entry) => entry.gone !== undefined).map((entry) => [entry.app, entry.table, entry.gone])).toEqual(
+    expect.arrayContaining([["security-groups", "port_groups", `port ${mine}`], ["dhcp", "port_dhcp_opts", `port ${mine}`], ["l3", "router_interface", `port ${leg}`]]),
+  );
+  expect((await controller.api("DELETE", `/v2.0/security-groups/${id.group}`)).status).toBe(204);
+  expect((await controller.api("DELETE", `/v2.0/routers/${router}`)).status).toBe(204);
+});

@@ -6,21 +6,27 @@ import { pino } from "pino";
 import type { App, Chassis, EncapType, PacketOut, StageOut } from "#app";
 import { chassisTable, poolNumberTable, vifTable, zonePool } from "#app";
 import { discoverApps, orderApps } from "../../src/boot/discover.ts";
+import { Relayouts } from "../../src/boot/relayout.ts";
 import { allPools, allTables, checkApps } from "../../src/boot/registry.ts";
 import { Claims } from "../../src/compiler/claims.ts";
-import type { ChassisDelta, Flow } from "../../src/compiler/desired.ts";
 import { Engine } from "../../src/compiler/engine.ts";
+import type { Flow } from "../../src/compiler/desired.ts";
 import { CompilerLoop } from "../../src/compiler/loop.ts";
 import { SimulatedClock } from "../../src/lib/clock.ts";
 import { hookGuard } from "../../src/lib/hook-guard.ts";
 import { SeededRandom, type Random } from "../../src/lib/random.ts";
 import { Facts } from "../../src/model/facts.ts";
 import { Model } from "../../src/model/model.ts";
+import { earlierLayouts } from "../../src/model/layouts.ts";
+import { danglingProblems, mendReferences } from "../../src/model/references.ts";
 import type { View } from "../../src/model/view.ts";
 import { createNorthbound, type Northbound } from "../../src/northbound/index.ts";
 import { Layout } from "../../src/pipeline/layout.ts";
+import { recordOf } from "../../src/pipeline/record.ts";
 import { Packets, Services, Share, type HttpClient } from "../../src/services/index.ts";
 import { openStore } from "../../src/store/open.ts";
+import type { KvStore } from "../../src/store/kv.ts";
+import { rowsOf, ToldSwitch, type ToldAtStart } from "./told-switch.ts";
 
 export const appsFolder = fileURLToPath(new URL("../../apps", import.meta.url));
 export const silent = pino({ level: "silent" });
@@ -32,26 +38,12 @@ export interface Answer {
   readonly generation: number | undefined;
 }
 
-/** What a switch holds that applies every delta: key -> bytes. */
-export class ToldSwitch {
-  readonly flows = new Map<string, string>();
-  readonly items = new Map<string, string>();
-  rows: readonly string[] = [];
-  apply(delta: ChassisDelta, rows: () => Iterable<object>): void {
-    for (const f of delta.remove) this.flows.delete(f.key);
-    for (const f of delta.add) this.flows.set(f.key, bytesOf(f));
-    for (const i of delta.removeItems) this.items.delete(`${i.kind} ${i.id}`);
-    for (const i of delta.addItems) this.items.set(`${i.kind} ${i.id}`, i.text);
-    if (delta.rowsChanged) this.rows = [...rows()].map((r) => JSON.stringify(r)).sort();
-  }
-}
-
 /** A flow in ovs-ofctl's words. */
 export function textOf(f: Flow): string {
   const at = f.off + FLOW_MOD_MATCH_OFFSET;
   return `priority=${f.priority},${formatMatch(decodeMatch(f.slab, at))} actions=${formatInstructions(decodeInstructions(f.slab, at + f.matchLen, f.len - FLOW_MOD_MATCH_OFFSET - f.matchLen))}`;
 }
-export const bytesOf = (f: Flow): string => f.slab.toString("latin1", f.off, f.off + f.len);
+export { bytesOf, ToldSwitch } from "./told-switch.ts";
 
 export interface HarnessOptions {
   /** Of all chance: UUIDs, MAC addresses, services. */
@@ -60,6 +52,20 @@ export interface HarnessOptions {
   readonly http?: HttpClient;
   /** See EngineOptions. */
   readonly poisonScratch?: boolean;
+  /** Apps of the folder that are left out. */
+  readonly disabled?: readonly string[];
+}
+
+/** What outlives a controller. */
+interface World {
+  readonly folder: string;
+  readonly extraApps: readonly App[];
+  readonly store: KvStore;
+  readonly clock: SimulatedClock;
+  readonly random: Random;
+  readonly switches: Map<string, ToldSwitch>;
+  /** Layouts that there were, the latest first. */
+  layouts: readonly string[];
 }
 
 export class Harness {
@@ -68,7 +74,9 @@ export class Harness {
   readonly model: Model;
   readonly engine: Engine;
   readonly api: Northbound;
-  readonly switches = new Map<string, ToldSwitch>();
+  readonly switches: Map<string, ToldSwitch>;
+  /** What each switch was told when this controller started, before anything else happened. */
+  readonly toldAtStart: ReadonlyMap<string, ToldAtStart>;
   /** Of services and transactions; it passes when a test says so. */
   readonly clock: SimulatedClock;
   /** Every table, as packet handlers, services and presentation see it. */
@@ -82,9 +90,18 @@ export class Harness {
   private readonly claims: Claims;
   /** What the compiler complained of: rules that failed, flows in conflict. */
   readonly complaints: object[];
+  /** Rows whose ground was gone when it started. */
+  takenBack: readonly object[] = [];
   private failure: unknown;
 
-  private constructor(apps: readonly App[], layout: Layout, model: Model, engine: Engine, complaints: object[], clock: SimulatedClock, random: Random, options: HarnessOptions) {
+  private readonly world: World;
+  private readonly options: HarnessOptions;
+
+  private constructor(apps: readonly App[], layout: Layout, model: Model, engine: Engine, complaints: object[], world: World, options: HarnessOptions) {
+    const { clock, random } = world;
+    this.world = world;
+    this.options = options;
+    this.switches = world.switches;
     this.clock = clock;
     this.complaints = complaints;
     this.apps = apps;
@@ -110,25 +127,61 @@ export class Harness {
     });
     this.api = createNorthbound({ apps, model, view: this.view, auth: "none", log: silent });
     engine.onDelta((delta) => {
-      for (const [id, d] of delta.chassis) this.told(id).apply(d, () => [...engine.rowsOf(id), ...engine.patchesOf(id)]);
+      for (const [id, d] of delta.chassis) this.told(id).apply(d, () => rowsOf(engine, id));
     });
+    const relayouts = new Relayouts(apps, layout, world.layouts);
+    // A switch that nobody knows stays as it is.
+    this.toldAtStart = new Map([...model.view.all(chassisTable)].map(({ id }) => [id, this.told(id).connect(engine, id, relayouts)]));
     this.claims = new Claims(allPools(apps), model, engine, { error: (fields: object): void => void complaints.push(fields) });
   }
 
   static async make(extraApps: readonly App[] = [], folder = appsFolder, options: HarnessOptions = {}): Promise<Harness> {
-    const apps = orderApps([...(await discoverApps(folder)), ...extraApps]);
+    const world = { folder, extraApps, store: await openStore("memory:", { dataDir: "" }), clock: new SimulatedClock(), random: new SeededRandom(options.seed ?? 1), switches: new Map<string, ToldSwitch>(), layouts: [] };
+    return Harness.start(world, options);
+  }
+
+  private static async start(world: World, options: HarnessOptions): Promise<Harness> {
+    const { folder, extraApps, store, clock, random } = world;
+    const apps = orderApps([...(await discoverApps(folder, options.disabled)), ...extraApps]);
     checkApps(apps);
     const tables = allTables(apps);
     const layout = new Layout(apps);
-    const clock = new SimulatedClock();
-    const random = new SeededRandom(options.seed ?? 1);
-    const model = await Model.open(await openStore("memory:", { dataDir: "" }), tables, { clock, random });
+    world.layouts = await earlierLayouts(store, JSON.stringify(recordOf(layout)));
+    const model = await Model.open(staysOpen(store), tables, { clock, random });
     const complaints: object[] = [];
+    const takenBack: object[] = [];
+    await mendReferences(model, apps, { warn: (fields: object): void => void takenBack.push(fields), error: (fields: object): void => void complaints.push(fields) });
     const engine = new Engine({ apps, tables, layout, rows: model.layer, log: { error: (fields) => complaints.push(fields) }, ...options });
     engine.compileAll(model.generation);
-    const harness = new Harness(apps, layout, model, engine, complaints, clock, random, options);
+    const harness = new Harness(apps, layout, model, engine, complaints, world, options);
+    harness.takenBack = takenBack;
     harness.services.start();
     return harness;
+  }
+
+  /** Ends this controller and starts another one on its store, with other apps perhaps. Switches keep what they were told. */
+  async restart(disabled: readonly string[] = this.options.disabled ?? []): Promise<Harness> {
+    await this.close();
+    return Harness.start(this.world, { ...this.options, disabled });
+  }
+
+  /** The store's records, by key: also those of apps that are not here. */
+  async stored(): Promise<Map<string, string>> {
+    const out = new Map<string, string>();
+    for await (const { key, value } of this.world.store.range({ start: "t/", end: "t0" })) out.set(key, value.toString());
+    return out;
+  }
+
+  /** What the southbound layer does with zones that were given up, once their switch has forgotten them. */
+  async zonesFlushed(): Promise<void> {
+    await this.model.transact(cause, (tx) => {
+      for (const n of [...tx.all(poolNumberTable)]) if (n.going) tx.delete(poolNumberTable, n.id);
+    });
+  }
+
+  /** What GET /problems says of rows that name what is gone. */
+  dangling(): string[] {
+    return Array.from(danglingProblems(this.model.view, this.apps, new Date(0)), (p) => p.text);
   }
 
   private told(chassis: string): ToldSwitch {
@@ -200,5 +253,18 @@ export class Harness {
     await this.model.close();
   }
 }
+
+/** A store that a controller closes and the next one opens. */
+const staysOpen = (store: KvStore): KvStore => ({
+  get revision() {
+    return store.revision;
+  },
+  get: (key) => store.get(key),
+  range: (options) => store.range(options),
+  txn: (compares, ops) => store.txn(compares, ops),
+  watch: (options, onEvents, onError) => store.watch(options, onEvents, onError),
+  stats: () => store.stats(),
+  close: () => Promise.resolve(),
+});
 
 const cause = { requestId: "test", call: "test" };

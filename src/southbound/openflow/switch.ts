@@ -9,12 +9,12 @@ import type { Action } from "node-openflow";
 import type { Logger } from "pino";
 import type { ChassisDelta, Flow } from "../../compiler/desired.ts";
 import type { Session } from "./channel.ts";
-import { compareDump, type Comparison } from "./comparison.ts";
+import { compareDump, deleteFlow, type Comparison } from "./comparison.ts";
 import { Delivery, type Entry } from "./delivery.ts";
 import { readInstalled } from "./installed.ts";
 import { ItemSync, type ItemChange } from "./items.ts";
 import { SyncGate } from "./sync-gate.ts";
-import { announcements, planWithdrawal } from "./withdrawal.ts";
+import { announcements, planWithdrawal, type Relayout } from "./withdrawal.ts";
 import type { AuditResult, Found, Refused, SwitchOptions, SwitchState } from "./switch-types.ts";
 
 export type { AuditResult, Refused } from "./switch-types.ts";
@@ -23,6 +23,8 @@ interface Batch {
   readonly generation: number;
   readonly entries: ReadonlyMap<string, Entry>;
   readonly foreign: readonly Buffer[];
+  /** Foreign ones of an earlier layout: nothing comes along with their going. */
+  readonly stale: readonly Buffer[];
   readonly items: ItemChange;
   readonly zones: ReadonlySet<number>;
 }
@@ -48,6 +50,7 @@ export class Switch {
   private readonly metricLabels: { readonly switch: string };
   private pending = new Map<string, Entry>();
   private foreign: Buffer[] = [];
+  private stale: Buffer[] = [];
   private readonly items = new ItemSync();
   private zones = new Set<number>();
   /** The desired generation that pending leads to. */
@@ -92,7 +95,7 @@ export class Switch {
   }
 
   private get unsent(): boolean {
-    return this.pending.size > 0 || this.foreign.length > 0 || this.items.pending || this.zones.size > 0;
+    return this.pending.size > 0 || this.foreign.length > 0 || this.stale.length > 0 || this.items.pending || this.zones.size > 0;
   }
 
   /** Resolves when everything that was wanted at this moment is on the switch, or it is disconnected. */
@@ -230,11 +233,12 @@ export class Switch {
     this.generation = desired.generation;
     this.items.compare(items, desired.itemsOf(this.chassis));
     const changedSince = (this.changedSince = new Set<string>());
-    const comparison = await this.compare(session, flows);
+    const relayout = this.options.effects?.relayout?.(flows, desired.flowsOf(this.chassis));
+    const comparison = await this.compare(session, flows, relayout);
     if (comparison === undefined) return undefined;
     if ((this.held as string) === "overrun") return { desired: comparison.desired, found: comparison.dumped, missing: 0, changed: 0, foreign: 0 };
     this.held = undefined;
-    return this.takeOver(comparison, changedSince);
+    return this.takeOver(comparison, changedSince, relayout);
   }
 
   private async runAudit(): Promise<AuditResult> {
@@ -277,18 +281,26 @@ export class Switch {
   }
 
   /** undefined: the session ended meanwhile. */
-  private compare(session: Session, parts: readonly Buffer[]): Promise<Comparison | undefined> {
+  private compare(session: Session, parts: readonly Buffer[], relayout?: Relayout): Promise<Comparison | undefined> {
     const { desired, sameInstructions } = this.options;
-    return compareDump(desired.flowsOf(this.chassis), parts, sameInstructions, desired.learnedTables, () => this.session === session);
+    // What was learned under an earlier layout says things in its registers.
+    return compareDump(desired.flowsOf(this.chassis), parts, sameInstructions, relayout === undefined ? desired.learnedTables : new Set(), () => this.session === session);
   }
 
   /** What the comparison found becomes pending, except what changed while it ran. */
-  private takeOver(comparison: Comparison, changedSince: ReadonlySet<string>): Found {
+  private takeOver(comparison: Comparison, changedSince: ReadonlySet<string>, relayout?: Relayout): Found {
     this.changedSince = undefined;
     const { missing, changed, foreign } = comparison.finish((key) => changedSince.has(key) || this.quarantine.has(key));
     for (const flow of missing) this.pending.set(flow.key, { flow, add: true, replaces: false });
-    for (const flow of changed) this.pending.set(flow.key, { flow, add: true, replaces: true });
-    for (const message of foreign) this.foreign.push(message);
+    // Where the layout is another, what is replaced is not what the key says.
+    for (const flow of changed) this.pending.set(flow.key, { flow, add: true, replaces: relayout === undefined });
+    const gone = relayout === undefined ? this.foreign : this.stale;
+    for (const message of foreign) gone.push(message);
+    for (const { flow, wanted } of relayout?.withdrawn ?? []) {
+      if (changedSince.has(flow.key)) continue; // it is pending in its newest form
+      if (wanted === undefined) this.foreign.push(deleteFlow(flow));
+      else this.pending.set(wanted.key, { flow: wanted, add: true, replaces: true });
+    }
     return { desired: comparison.desired, found: comparison.dumped, missing: missing.length, changed: changed.length, foreign: foreign.length };
   }
 
@@ -306,6 +318,7 @@ export class Switch {
   private forgetPending(): void {
     this.pending = new Map();
     this.foreign = [];
+    this.stale = [];
     this.items.forget();
   }
 
@@ -335,6 +348,7 @@ export class Switch {
       generation: this.generation,
       entries: this.pending,
       foreign: this.foreign,
+      stale: this.stale,
       items: this.items.take(),
       zones: this.zones,
     };
@@ -382,12 +396,12 @@ export class Switch {
     for (const zone of batch.zones) session.flushZone(zone);
     this.items.sendSet(session, batch.items);
     const { before, after } = batch.items;
-    const flows = batch.entries.size > 0 || batch.foreign.length > 0 || before.length + after.length > 0;
+    const flows = batch.entries.size > 0 || batch.foreign.length > 0 || batch.stale.length > 0 || before.length + after.length > 0;
     if (flows) {
       const { chassis, metrics, effects } = this.options;
       const delivery = new Delivery(session, { chassis, metrics, log: this.log, current: () => this.session === session, refused: (flow, error) => this.refused(flow, error) });
       const { first, flushes, second } = planWithdrawal(effects, chassis, { foreign: batch.foreign, entries: batch.entries.values() });
-      await delivery.send(first.foreign, first.entries, { before, after: second.entries.length + second.foreign.length > 0 ? [] : after });
+      await delivery.send([...batch.stale, ...first.foreign], first.entries, { before, after: second.entries.length + second.foreign.length > 0 ? [] : after });
       if (second.entries.length + second.foreign.length > 0) {
         for (const message of flushes) session.flush(message);
         await delivery.send(second.foreign, second.entries, { before: [], after });

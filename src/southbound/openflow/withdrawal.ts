@@ -22,6 +22,14 @@ export interface FlowEffects {
   /** NXT_CT_FLUSH messages. */
   flushes(chassis: string, flow: FlowBytes): readonly Message[];
   packets(chassis: string, flow: FlowBytes): readonly (PacketOut | SwitchPacketOut)[];
+  /** What a dump (OFPMP_FLOW replies) shows of a switch whose flows were made under an earlier layout of the tables; undefined: it has today's. */
+  relayout?(parts: readonly Buffer[], desired: Iterable<Flow>): Relayout | undefined;
+}
+
+/** A switch has flows of an earlier layout: what table numbers and registers there mean is another, so all goes or is replaced at once. */
+export interface Relayout {
+  /** Flows with effects that are not desired as they are, written as today's layout would; `wanted` is what is desired in the place of one. */
+  readonly withdrawn: readonly { readonly flow: Flow; readonly wanted: Flow | undefined }[];
 }
 
 export interface Changes {
@@ -37,8 +45,8 @@ export interface Withdrawal {
 }
 
 /** Cookie of a flow that stands in for one that is going. */
-const GOING_HI = 0xa0ff_ffff;
-const GOING_LO = 0xffff_ffff;
+export const GOING_HI = 0xa0ff_ffff;
+export const GOING_LO = 0xffff_ffff;
 
 export function planWithdrawal(effects: FlowEffects | undefined, chassis: string, changes: { readonly foreign: readonly Buffer[]; readonly entries: Iterable<Entry> }): Withdrawal {
   const first = { foreign: [] as Buffer[], entries: [] as Entry[] };

@@ -12,6 +12,7 @@ import { Model } from "../../model/model.ts";
 import { Southbound, type SouthboundConfig, type SwitchInfo, type SwitchPacketIn } from "../index.ts";
 import type { KvStore } from "../../store/kv.ts";
 import { openMemory } from "../../store/memory.ts";
+import type { FlowEffects } from "../openflow/withdrawal.ts";
 import type { Timing } from "../timing.ts";
 import { eventually, type Ovs } from "./ovs.ts";
 
@@ -160,6 +161,7 @@ export interface WorldOptions {
   readonly config?: Partial<SouthboundConfig>;
   readonly apps?: readonly App[];
   readonly timing?: Timing;
+  readonly effects?: FlowEffects;
   readonly onPacketIn?: (packet: SwitchPacketIn) => readonly PacketOut[];
   /** Of an earlier world: what was stored is there again. */
   readonly store?: KvStore;
@@ -197,6 +199,7 @@ export class World {
       log: recorder(log),
       guard: hookGuard(recorder(log)),
       timing: options.timing,
+      effects: options.effects,
       resourcesOf: (flow) => [{ type: "port", id: `of table ${flow.table}` }],
       onPacketIn: options.onPacketIn ?? (() => []),
       config: {

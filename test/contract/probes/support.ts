@@ -29,6 +29,9 @@ function copyProbe(from: string, to: string): void {
   }
 }
 
+/** Every probe that has a folder here. */
+export const allProbes = (): string[] => readdirSync(SOURCES, { withFileTypes: true }).filter((e) => e.isDirectory() && existsSync(path.join(SOURCES, e.name, "index.ts"))).map((e) => e.name).sort();
+
 /** Folders of apps with some probes among them. */
 export class Probes {
   readonly names: readonly string[];
@@ -37,18 +40,23 @@ export class Probes {
   /** In the repository, so that "#app" and the packages resolve; outside of apps/, where other tests would find it. */
   constructor(...names: string[]) {
     this.names = names;
-    this.scratch = path.join(root, ".lab", `probe-${names.join("-")}-${process.pid}`);
+    this.scratch = path.join(root, ".lab", `probe-${names.slice(0, 3).join("-")}-${names.length}-${process.pid}`);
   }
 
   /** A controller without switches that has the probes; `without`: an app that nothing requires. */
   harness({ without = "", ...options }: HarnessOptions & { readonly without?: string } = {}): Promise<Harness> {
+    return Harness.make([], this.appsFolder(without), options);
+  }
+
+  /** The folder of that controller's apps. */
+  appsFolder(without = ""): string {
     const folder = path.join(this.scratch, without === "" ? "apps" : `apps-without-${without}`);
     if (!existsSync(folder)) {
       mkdirSync(folder, { recursive: true });
       for (const app of readdirSync(appsFolder)) if (!app.startsWith("_") && app !== without) symlinkSync(path.join(appsFolder, app), path.join(folder, app));
       for (const name of this.names) copyProbe(path.join(SOURCES, name), path.join(folder, name));
     }
-    return Harness.make([], folder, options);
+    return folder;
   }
 
   /** The compiled controller with the probes, on real switches. */

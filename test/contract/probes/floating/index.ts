@@ -1,5 +1,5 @@
 import type { App } from "#app";
-import { resources } from "./api.ts";
+import { references, resources } from "./api.ts";
 import { floatingTable } from "./model.ts";
 import { derive, effects, rules } from "./rules.ts";
 import { floating } from "./tables.ts";
@@ -10,6 +10,7 @@ export default {
   requires: ["l2", "ipam", "l3"],
   tables: [floatingTable],
   resources,
+  references,
   aliases: [{ alias: "floating", name: "Floating", description: "Floating addresses of a probe", updated: "2026-01-01T00:00:00-00:00" }],
   pipeline: floating,
   derive,

@@ -1,10 +1,15 @@
 // A gate is made of a router, a network outside and the hosts that lead there.
-import { conflict, defineResource, extendResource, giveBack, take, type Alias } from "#app";
-import { networkResource } from "../../../../apps/l2/model.ts";
-import { routerResource } from "../../../../apps/l3/model.ts";
+import { conflict, defineResource, extendResource, giveBack, reference, take, type Alias, type Tx } from "#app";
+import { networkResource, networkTable } from "../../../../apps/l2/model.ts";
+import { routerResource, routerTable } from "../../../../apps/l3/model.ts";
 import { gateResource, gateTable, macOf, macPool, type Gate } from "./model.ts";
 
 const HOSTS = { list: { type: "string", blank: false }, unique: true, max: 8 } as const;
+
+function removeGate(tx: Tx, id: string): void {
+  giveBack(tx, macPool, "", id);
+  tx.delete(gateTable, id);
+}
 
 const gate = defineResource(gateResource, {
   collection: "gates",
@@ -32,21 +37,19 @@ const gate = defineResource(gateResource, {
     tx.put(gateTable, after);
     return after;
   },
-  remove(tx, row): void {
-    giveBack(tx, macPool, "", row.id);
-    tx.delete(gateTable, row.id);
-  },
+  remove: (tx, row) => removeGate(tx, row.id),
 });
 
 const routerGuard = extendResource(routerResource, {
   remove(tx, router): void {
-    for (const { id } of tx.by(gateTable, "router", router.id)) {
-      giveBack(tx, macPool, "", id);
-      tx.delete(gateTable, id);
-    }
+    for (const { id } of tx.by(gateTable, "router", router.id)) removeGate(tx, id);
   },
 });
 
 export const resources = [gate];
 export const extend = [routerGuard];
+export const references = [
+  reference(gateTable, { to: routerTable, ids: (g) => g.router_id, gone: (tx, g) => removeGate(tx, g.id) }),
+  reference(gateTable, { to: networkTable, ids: (g) => g.outside_id }),
+];
 export const aliases: readonly Alias[] = [{ alias: "gate", name: "Gate", description: "Gateways of routers", updated: "2026-01-01T00:00:00-00:00" }];

@@ -1,5 +1,5 @@
 import type { App } from "#app";
-import { aliases, extend, resources } from "./api.ts";
+import { aliases, extend, references, resources } from "./api.ts";
 import { gateTable, groupPool, macPool, portPool } from "./model.ts";
 import { derive, rules } from "./rules.ts";
 import { gateway } from "./tables.ts";
@@ -11,6 +11,7 @@ export default {
   tables: [gateTable],
   pools: [portPool, groupPool, macPool],
   resources,
+  references,
   extend,
   aliases,
   pipeline: gateway,

@@ -1,6 +1,6 @@
 // A listener is set on a network that is there, and goes with it.
-import { defineResource, extendResource, type Alias } from "#app";
-import { networkResource } from "../../../../apps/l2/model.ts";
+import { defineResource, extendResource, reference, type Alias } from "#app";
+import { networkResource, networkTable } from "../../../../apps/l2/model.ts";
 import { listenerResource, listenerTable, type Listener } from "./model.ts";
 
 const listener = defineResource(listenerResource, {
@@ -29,4 +29,5 @@ const networkGuard = extendResource(networkResource, {
 
 export const resources = [listener];
 export const extend = [networkGuard];
+export const references = [reference(listenerTable, { to: networkTable, ids: (l) => l.network_id, gone: (tx, l) => tx.delete(listenerTable, l.id) })];
 export const aliases: readonly Alias[] = [{ alias: "listener", name: "Listener", description: "Neighbours that switches learn", updated: "2026-01-01T00:00:00-00:00" }];

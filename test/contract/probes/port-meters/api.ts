@@ -1,6 +1,6 @@
 // A rate is set on a port that is there, once, and goes with it.
-import { conflict, defineResource, extendResource, type Alias } from "#app";
-import { portResource } from "../../../../apps/l2/model.ts";
+import { conflict, defineResource, extendResource, reference, type Alias } from "#app";
+import { portResource, portTable } from "../../../../apps/l2/model.ts";
 import { rateResource, rateTable, type Rate } from "./model.ts";
 
 const METERS = { min: 100_000, max: 0x7fff_ffff };
@@ -46,4 +46,5 @@ const portGuard = extendResource(portResource, {
 
 export const resources = [rate];
 export const extend = [portGuard];
+export const references = [reference(rateTable, { to: portTable, ids: (r) => r.port_id, gone: (tx, r) => tx.delete(rateTable, r.id) })];
 export const aliases: readonly Alias[] = [{ alias: "rate", name: "Rate", description: "Rates of ports", updated: "2026-01-01T00:00:00-00:00" }];

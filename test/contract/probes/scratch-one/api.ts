@@ -1,6 +1,6 @@
 // A badge is set on a port that is there, once, and goes with it.
-import { conflict, defineResource, extendResource, type Alias } from "#app";
-import { portResource } from "../../../../apps/l2/model.ts";
+import { conflict, defineResource, extendResource, reference, type Alias } from "#app";
+import { portResource, portTable } from "../../../../apps/l2/model.ts";
 import { badgeOneResource, badgeOneTable, type BadgeOne } from "./model.ts";
 
 const badge = defineResource(badgeOneResource, {
@@ -31,4 +31,5 @@ const portGuard = extendResource(portResource, {
 
 export const resources = [badge];
 export const extend = [portGuard];
+export const references = [reference(badgeOneTable, { to: portTable, ids: (b) => b.port_id, gone: (tx, b) => tx.delete(badgeOneTable, b.id) })];
 export const aliases: readonly Alias[] = [{ alias: "badge-one", name: "Badge one", description: "Ports whose packets are looked at", updated: "2026-01-01T00:00:00-00:00" }];

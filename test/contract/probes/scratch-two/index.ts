@@ -1,5 +1,5 @@
 import type { App } from "#app";
-import { aliases, extend, resources } from "./api.ts";
+import { aliases, extend, references, resources } from "./api.ts";
 import { badgeTwoTable } from "./model.ts";
 import { portContext, rules } from "./rules.ts";
 import { scratchTwo } from "./tables.ts";
@@ -10,6 +10,7 @@ export default {
   requires: ["l2"],
   tables: [badgeTwoTable],
   resources,
+  references,
   extend,
   aliases,
   pipeline: scratchTwo,

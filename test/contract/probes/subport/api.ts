@@ -1,6 +1,6 @@
 // A sub-port is a port and its parent, and goes with either.
-import { badRequest, conflict, defineResource, extendResource, type Alias } from "#app";
-import { portResource } from "../../../../apps/l2/model.ts";
+import { badRequest, conflict, defineResource, extendResource, reference, type Alias } from "#app";
+import { portResource, portTable } from "../../../../apps/l2/model.ts";
 import { subPortResource, subPortTable, type SubPort } from "./model.ts";
 
 const subPort = defineResource(subPortResource, {
@@ -45,4 +45,5 @@ const portGuard = extendResource(portResource, {
 
 export const resources = [subPort];
 export const extend = [portGuard];
+export const references = [reference(subPortTable, { to: portTable, ids: (s) => [s.port_id, s.parent_id], gone: (tx, s) => tx.delete(subPortTable, s.id) })];
 export const aliases: readonly Alias[] = [{ alias: "subport", name: "Sub-port", description: "Ports behind other ports", updated: "2026-01-01T00:00:00-00:00" }];

@@ -1,5 +1,5 @@
 import type { App } from "#app";
-import { aliases, extend, resources } from "./api.ts";
+import { aliases, extend, references, resources } from "./api.ts";
 import { subPortTable } from "./model.ts";
 import { derive } from "./rules.ts";
 
@@ -10,6 +10,7 @@ export default {
   tables: [subPortTable],
   resources,
   extend,
+  references,
   aliases,
   derive,
 } satisfies App;

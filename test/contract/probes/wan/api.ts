@@ -1,5 +1,7 @@
 // Says over the API what a routing protocol would have learned.
-import { defineResource, type Alias } from "#app";
+import { defineResource, reference, type Alias } from "#app";
+import { networkTable } from "../../../../apps/l2/model.ts";
+import { routerTable } from "../../../../apps/l3/model.ts";
 import { wanRouteResource, wanRouteTable, type WanRoute } from "./model.ts";
 
 const route = defineResource(wanRouteResource, {
@@ -32,4 +34,5 @@ const route = defineResource(wanRouteResource, {
 });
 
 export const resources = [route];
+export const references = [reference(wanRouteTable, { to: routerTable, ids: (r) => r.router_id }), reference(wanRouteTable, { to: networkTable, ids: (r) => r.via })];
 export const aliases: readonly Alias[] = [{ alias: "wan", name: "WAN", description: "Routes that were learned", updated: "2026-01-01T00:00:00-00:00" }];

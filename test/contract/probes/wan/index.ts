@@ -1,5 +1,5 @@
 import type { App } from "#app";
-import { aliases, resources } from "./api.ts";
+import { aliases, references, resources } from "./api.ts";
 import { wanRouteTable } from "./model.ts";
 import { derive } from "./rules.ts";
 
@@ -9,6 +9,7 @@ export default {
   requires: ["l3"],
   tables: [wanRouteTable],
   resources,
+  references,
   aliases,
   derive,
 } satisfies App;

@@ -1,0 +1,17 @@
+// Cookies of flow entries: who put a flow there. The high half says which rule of which app, the low half on which entity.
+
+/** FNV-1a, 32 bits. */
+export function hash32(text: string): number {
+  let h = 0x811c9dc5;
+  for (let i = 0; i < text.length; i++) h = Math.imul(h ^ text.charCodeAt(i), 0x01000193);
+  return h >>> 0;
+}
+
+const COOKIE_TAG = 0xa0;
+/** High half of a rule's cookies (`<app>/<rule>`): 8 bits that say "ours", 24 that say which rule. */
+export const cookieOf = (rule: string): number => ((COOKIE_TAG << 24) | (hash32(rule) & 0xffffff)) >>> 0;
+
+/** Rule of what an app has without an entity, and table-miss entries. */
+export const staticRule = (app: string): string => `${app}/static`;
+/** Entity of these: with it a switch shows under which layout of the tables its flows were made. */
+export const staticEntity = (app: string, fingerprint: string): string => `${app} ${fingerprint}`;

@@ -1,0 +1,22 @@
+// Which layouts of tables and registers controllers on this store have given to switches, as texts. A switch that was away keeps what it
+// was told under one of them.
+import type { KvStore } from "../store/kv.ts";
+
+const KEY = "layouts";
+/** Switches that were away for more changes of the apps than this are read as if they had today's. */
+const KEPT = 8;
+
+/** Earlier ones, the latest first; the present one is kept for those that come after. */
+export async function earlierLayouts(store: KvStore, present: string): Promise<string[]> {
+  const entry = await store.get(KEY);
+  let known: string[] = [];
+  try {
+    const list: unknown = entry === undefined ? [] : JSON.parse(entry.value.toString());
+    if (Array.isArray(list)) known = list.filter((l): l is string => typeof l === "string");
+  } catch {
+    // Nobody needs it to go on: what is not known is taken for today's.
+  }
+  const earlier = known.filter((l) => l !== present);
+  if (known[0] !== present) await store.txn([], [{ put: KEY, value: Buffer.from(JSON.stringify([present, ...earlier].slice(0, KEPT))) }]);
+  return earlier;
+}

@@ -1,0 +1,112 @@
+// Steps of random histories, and what has been made so far. They go through the real API; a refused call is part of it.
+import fc from "fast-check";
+import { expect } from "vitest";
+import type { Harness } from "../support/harness.ts";
+
+export type Step =
+  | { readonly do: "network" | "router" | "group" | "chassis" | "unchassis"; readonly n: number }
+  | { readonly do: "subnet" | "port" | "interface" | "uninterface" | "rule" | "plug" | "unplug" | "groups" | "pairs" | "security" | "admin" | "route" | "delete" | "encap"; readonly n: number; readonly m: number };
+
+const small = fc.nat(5);
+export const step: fc.Arbitrary<Step> = fc.oneof(
+  { weight: 2, arbitrary: fc.record({ do: fc.constantFrom("network", "router", "group", "chassis", "unchassis"), n: small }) },
+  { weight: 9, arbitrary: fc.record({ do: fc.constantFrom("subnet", "port", "port", "interface", "uninterface", "rule", "rule", "plug", "plug", "plug", "unplug", "groups", "pairs", "security", "admin", "route", "delete", "encap"), n: small, m: small }) },
+);
+
+/** Live ids by kind; steps pick from them by number. */
+export class History {
+  readonly ids: Record<string, string[]> = { network: [], subnet: [], port: [], router: [], security_group: [], security_group_rule: [] };
+  private ofport = 10;
+  /** The controller that is there now. */
+  h: Harness;
+
+  constructor(h: Harness) {
+    this.h = h;
+  }
+
+  protected pick(kind: string, n: number): string | undefined {
+    const list = this.ids[kind]!;
+    return list.length === 0 ? undefined : list[n % list.length];
+  }
+
+  protected async post(kind: string, collection: string, values: Record<string, unknown>): Promise<void> {
+    const answer = await this.h.call("POST", `/v2.0/${collection}`, { [kind]: { project_id: "p", ...values } });
+    if (answer.status === 201) this.ids[kind]!.push((answer.body as Record<string, { id: string }>)[kind]!.id);
+    else expect(answer.status).toBeLessThan(500);
+  }
+
+  protected async put(path: string, body: unknown): Promise<void> {
+    const answer = await this.h.call("PUT", path, body);
+    expect(answer.status, JSON.stringify(answer.body)).toBeLessThan(500);
+  }
+
+  async run(s: Step): Promise<void> {
+    const m = "m" in s ? s.m : 0;
+    const network = this.pick("network", s.n);
+    const port = this.pick("port", s.n);
+    const router = this.pick("router", s.n);
+    const host = `hv${s.n % 4}`;
+    switch (s.do) {
+      case "network":
+        return this.post("network", "networks", { name: `n${s.n}` });
+      case "router":
+        return this.post("router", "routers", { name: `r${s.n}` });
+      case "group":
+        return this.post("security_group", "security-groups", { name: `g${s.n}` });
+      case "chassis":
+        return this.h.addChassis(host, { key: (s.n % 4) + 1 });
+      case "encap":
+        return this.h.addChassis(host, { key: (s.n % 4) + 1, encap_types: m % 2 === 0 ? ["vxlan", "geneve"] : ["geneve"] });
+      case "unchassis":
+        return; // chassis rows stay: removing a host for good is an operator's act, tested apart
+      case "subnet":
+        return this.post("subnet", "subnets", m % 3 === 2
+          ? { network_id: network, ip_version: 6, cidr: `fd00:${s.n}:${m}::/64`, ipv6_ra_mode: "slaac", ipv6_address_mode: "slaac" }
+          : { network_id: network, ip_version: 4, cidr: `10.${s.n}.${m}.0/24` });
+      case "port":
+        return this.post("port", "ports", { network_id: network, ...(m === 0 ? { port_security_enabled: false } : {}) });
+      case "interface":
+        return this.put(`/v2.0/routers/${router}/add_router_interface`, { subnet_id: this.pick("subnet", m) });
+      case "uninterface":
+        return this.put(`/v2.0/routers/${router}/remove_router_interface`, { subnet_id: this.pick("subnet", m) });
+      case "rule":
+        return this.post("security_group_rule", "security-group-rules", {
+          security_group_id: this.pick("security_group", s.n), direction: m % 2 === 0 ? "ingress" : "egress", protocol: m > 2 ? "tcp" : null,
+          ...(m > 2 ? { port_range_min: 80, port_range_max: 80 + s.n } : {}), ...(s.n % 2 === 0 ? { remote_group_id: this.pick("security_group", m) } : { remote_ip_prefix: `10.${m}.0.0/16` }),
+        });
+      case "plug":
+        return port === undefined ? undefined : this.h.plug(`hv${m % 4}`, port, ++this.ofport);
+      case "unplug":
+        return port === undefined ? undefined : this.h.unplug(`hv${m % 4}`, port);
+      case "groups":
+        return this.put(`/v2.0/ports/${port}`, { port: { security_groups: this.ids.security_group!.slice(0, m) } });
+      case "pairs":
+        return this.put(`/v2.0/ports/${port}`, { port: { allowed_address_pairs: m === 0 ? [] : [{ ip_address: `10.99.0.${m}` }] } });
+      case "security":
+        return this.put(`/v2.0/ports/${port}`, { port: m % 2 === 0 ? { port_security_enabled: false, security_groups: [], allowed_address_pairs: [] } : { port_security_enabled: true } });
+      case "admin":
+        return this.put(m % 2 === 0 ? `/v2.0/ports/${port}` : `/v2.0/networks/${network}`, { [m % 2 === 0 ? "port" : "network"]: { admin_state_up: s.n % 2 === 0 } });
+      case "route":
+        return this.put(`/v2.0/routers/${router}`, { router: { routes: m === 0 ? [] : [{ destination: `192.168.${m}.0/24`, nexthop: `10.${s.n}.${m}.9` }] } });
+      case "delete": {
+        const kinds = Object.keys(this.ids);
+        const kind = kinds[m % kinds.length]!;
+        const id = this.pick(kind, s.n);
+        if (id === undefined) return;
+        const answer = await this.h.call("DELETE", `/v2.0/${kind.replaceAll("_", "-")}s/${id}`);
+        expect(answer.status).toBeLessThan(500);
+        if (answer.status === 204) this.ids[kind] = this.ids[kind]!.filter((x) => x !== id);
+        for (const other of Object.keys(this.ids)) await this.forgetGone(other);
+        return;
+      }
+    }
+  }
+
+  /** Things that went with something else. */
+  protected async forgetGone(kind: string): Promise<void> {
+    const listed = await this.h.call("GET", `/v2.0/${kind.replaceAll("_", "-")}s`);
+    if (listed.status !== 200) return; // of an app that is not there now
+    const alive = new Set(((listed.body as Record<string, { id: string }[]>)[`${kind}s`] ?? []).map((r) => r.id));
+    this.ids[kind] = this.ids[kind]!.filter((id) => alive.has(id));
+  }
+}
