@@ -16,10 +16,17 @@ interface Matched {
   readonly mask: number;
 }
 
+/** A register that is loaded, and the action but for its value where that is a part of a word: NXAST_REG_LOAD has it in its last 8 bytes. */
+interface Loaded {
+  readonly register: Register;
+  readonly head: Uint8Array | undefined;
+}
+const LOAD_BYTES = 24;
+
 /** What a table knows of the names its flows use, filled as they come. */
 interface Names {
   readonly matched: Map<string, Matched>;
-  readonly registers: Map<string, Register>;
+  readonly registers: Map<string, Loaded>;
   /** One map for each of kinds x families x last or not, by the name of the stage or table. */
   readonly transitions: Map<string, Transition>[];
 }
@@ -60,7 +67,7 @@ export class FlowWriter {
     this.layout = layout;
     this.lowering = lowering;
     this.hasScratch = [...layout.registers.values()].some((r) => r.scratch);
-    this.names = layout.tables.map(() => ({ matched: new Map<string, Matched>(), registers: new Map<string, Register>(), transitions: Array.from({ length: 24 }, () => new Map<string, Transition>()) }));
+    this.names = layout.tables.map(() => ({ matched: new Map<string, Matched>(), registers: new Map<string, Loaded>(), transitions: Array.from({ length: 24 }, () => new Map<string, Transition>()) }));
   }
 
   /**
@@ -239,9 +246,14 @@ export class FlowWriter {
 
   private writeLoad(buf: Buffer, off: number, table: PipelineTable, name: string, given: number | bigint | string): number {
     const { registers } = this.names[table.id]!;
-    let register = registers.get(name);
-    if (register === undefined) registers.set(name, (register = this.layout.registerFor(table, name)));
-    if (typeof given === "number" && given >>> 0 === given && given < register.limit && register.bits < 32) return encodeLoad(buf, off, register, given);
+    let loaded = registers.get(name);
+    if (loaded === undefined) registers.set(name, (loaded = loadOf(this.layout.registerFor(table, name))));
+    const { register, head } = loaded;
+    if (head !== undefined && typeof given === "number" && given >>> 0 === given && given < register.limit && off + LOAD_BYTES <= buf.length) {
+      buf.set(head, off);
+      writeU32(buf, off + LOAD_BYTES - 4, given);
+      return off + LOAD_BYTES;
+    }
     const value = typeof given === "string" && register.ip ? addressValue(given) : given;
     mustFit(table, register, value);
     return register.bits < 32 || register.field === "metadata" ? encodeLoad(buf, off, register, value as number | bigint) : encodeSetField(buf, off, register.field, value, undefined);
@@ -308,6 +320,12 @@ export class FlowWriter {
     if (step === undefined) transitions.set(to, (step = this.layout.transition(table, action, family, last)));
     return step;
   }
+}
+
+function loadOf(register: Register): Loaded {
+  if (register.bits >= 32) return { register, head: undefined };
+  const head = Buffer.alloc(LOAD_BYTES);
+  return { register, head: encodeLoad(head, 0, register, 0) === LOAD_BYTES ? head : undefined };
 }
 
 /** Name of the register that a reference is of; undefined for a field. */

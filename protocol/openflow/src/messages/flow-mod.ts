@@ -68,24 +68,22 @@ export function encodeFlowMod(buf: Buffer, off: number, fm: FlowMod, xid = 0): n
   return finishFlowMod(buf, off, end);
 }
 
+/** What all flow-mods of encodeFlowModHead share: command OFPFC_ADD, no time-outs, no buffer, any port and group. */
+const HEAD = new Uint8Array(FLOW_MOD_MATCH_OFFSET);
+HEAD.set([OFP_VERSION, FLOW_MOD]);
+HEAD.fill(0xff, 32, 44);
+
 /**
  * The fixed part of a flow-mod that adds a flow which never times out; its match begins at the returned offset. For those
  * who write the rest entry by entry (encodeOxm, encodeInstructionHead, ...) and end with finishFlowMod.
  */
 export function encodeFlowModHead(buf: Buffer, off: number, tableId: number, priority: number, cookieHi: number, cookieLo: number): number {
   if (off + FLOW_MOD_MATCH_OFFSET + 8 > buf.length) throw badValue("the buffer is too small");
-  writeU32(buf, off, (OFP_VERSION << 24) | (FLOW_MOD << 16));
-  writeU32(buf, off + 4, 0);
+  buf.set(HEAD, off);
   writeU32(buf, off + 8, whole(cookieHi, 0xffffffff, "cookie"));
   writeU32(buf, off + 12, whole(cookieLo, 0xffffffff, "cookie"));
-  writeU32(buf, off + 16, 0);
-  writeU32(buf, off + 20, 0);
-  writeU32(buf, off + 24, whole(tableId, 0xff, "table_id") << 24);
-  writeU32(buf, off + 28, whole(priority, 0xffff, "priority"));
-  writeU32(buf, off + 32, NO_BUFFER);
-  writeU32(buf, off + 36, ports.ANY);
-  writeU32(buf, off + 40, ports.ANY);
-  writeU32(buf, off + 44, 0);
+  buf[off + 24] = whole(tableId, 0xff, "table_id");
+  writeU16(buf, off + 30, whole(priority, 0xffff, "priority"));
   return off + FLOW_MOD_MATCH_OFFSET;
 }
 
