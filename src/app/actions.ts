@@ -59,8 +59,8 @@ export type FlowAction<T extends string = string, R extends string = string> =
   | { readonly type: "multipath"; readonly links: number; readonly to: FieldRef<R>; readonly basis?: number }
   /** To the controller: the app's packetIn handler of this table. */
   | { readonly type: "punt"; readonly maxLen?: number }
-  /** Made by the core, for a place where another app's registers are loaded: see Emit.portContext. */
-  | { readonly type: "lowered"; readonly actions: readonly OfAction[] };
+  /** Made by the core, for a place where another app's registers are loaded: see Emit.portContext. `bytes`: the actions, encoded. */
+  | { readonly type: "lowered"; readonly actions: readonly OfAction[]; readonly bytes: Uint8Array };
 
 /** Actions that stand in any table of any app. */
 type Free<A> = A;

@@ -71,7 +71,7 @@ export class Emission {
         if (context.egress?.(view, portId) === true) egress = true;
         const value = context.register === undefined ? 0 : (context.value?.(view, portId) ?? 0);
         if (value === 0) continue;
-        const action: FlowAction<never, never> = { type: "lowered", actions: [this.lowering.load(context.register!, value)] };
+        const action = this.lowering.encoded([this.lowering.load(context.register!, value)]);
         if (context.side !== "receiver") sender.push(action);
         if (context.side !== "sender") receiver.push(action);
       }

@@ -307,12 +307,11 @@ export class Engine implements Desired {
     const { collector } = this;
     const old = run.flows;
     const made = collector.flows;
-    const differs = old.length !== made.length || old.some((f, i) => f !== made[i]);
-    // A copy is exactly as long as it must be; and the same list stays what it was.
-    if (differs) run.flows = kept(made);
-    if (old.length === 0) for (const flow of made) this.flows.contribute(flow);
-    else if (made.length === 0) for (const flow of old) this.flows.withdraw(flow);
-    else if (differs) {
+    if (old.length === 0) {
+      if (made.length > 0) run.flows = kept(made);
+      for (let i = 0; i < made.length; i++) this.flows.contribute(made[i]!);
+    } else if (old.length !== made.length || old.some((f, i) => f !== made[i])) {
+      run.flows = kept(made);
       const now = new Set(made);
       const was = new Set(old);
       for (const flow of old) if (!now.has(flow)) this.flows.withdraw(flow);

@@ -140,7 +140,8 @@ export class FlowEncoder {
   private written<O>(owner: O, scope: FlowScope, { bytes, words }: Slab, off: number, end: number, before: readonly OwnedFlow<O>[]): OwnedFlow<O> {
     const len = end - off;
     const hash = hashKey(bytes, words, off);
-    for (const old of before) {
+    for (let i = 0; i < before.length; i++) {
+      const old = before[i]!;
       if (old.hash === hash && old.scope === scope && old.len === len && bytes.compare(old.slab, old.off, old.off + len, off, end) === 0) return old;
     }
     if (bytes !== this.slab.bytes) return this.keep(owner, scope, bytes, 0, len, hash);

@@ -1,9 +1,9 @@
 // A flow as a rule says it, straight to the bytes of its flow-mod. Every flow of every compile passes here, so nothing is
 // built in between: names are looked up in what the table knows of them, values go where they end up.
 import { isIpv6, type FlowAction, type FlowSpec, type Shape } from "#app";
-import { encodeActions, encodeFlowModHead, encodeInstructionHead, encodeLoad, encodeOxm, encodeSetField, fields, finishFlowMod, writeU32, type Field, type FieldName, type MatchValue } from "node-openflow";
+import { encodeActions, encodeFlowModHead, encodeInstructionHead, encodeLoad, encodeOxm, encodeSetField, fields, finishFlowMod, writeU32, type Action, type Field, type FieldName, type MatchValue } from "node-openflow";
 import { ipv4ToNumber, ipv6ToBigInt } from "packet-codec";
-import { familyOf, type Family, type Layout, type PipelineTable, type Register, type Transition } from "./layout.ts";
+import { familyOf, type Family, type Layout, type PipelineTable, type Register } from "./layout.ts";
 import { addressValue, inPortSet, Lowering } from "./lowering.ts";
 import { fillTemplate, makeTemplate, type Template } from "./templates.ts";
 
@@ -23,12 +23,15 @@ interface Loaded {
 }
 const LOAD_BYTES = 24;
 
+/** Where a hand-over leads: a table to go to, or actions and their bytes. */
+type Step = number | { readonly actions: readonly Action[]; readonly bytes: Uint8Array };
+
 /** What a table knows of the names its flows use, filled as they come. */
 interface Names {
   readonly matched: Map<string, Matched>;
   readonly registers: Map<string, Loaded>;
   /** One map for each of kinds x families x last or not, by the name of the stage or table. */
-  readonly transitions: Map<string, Transition>[];
+  readonly transitions: Map<string, Step>[];
 }
 /** What a flow did so far to scratch registers: which it loaded, which of these a call may have overwritten, whether it called. */
 interface Scratch {
@@ -67,7 +70,7 @@ export class FlowWriter {
     this.layout = layout;
     this.lowering = lowering;
     this.hasScratch = [...layout.registers.values()].some((r) => r.scratch);
-    this.names = layout.tables.map(() => ({ matched: new Map<string, Matched>(), registers: new Map<string, Loaded>(), transitions: Array.from({ length: 24 }, () => new Map<string, Transition>()) }));
+    this.names = layout.tables.map(() => ({ matched: new Map<string, Matched>(), registers: new Map<string, Loaded>(), transitions: Array.from({ length: 24 }, () => new Map<string, Step>()) }));
   }
 
   /**
@@ -105,11 +108,14 @@ export class FlowWriter {
           const step = this.transition(table, action, family, i === actions.length - 1);
           if (typeof step === "number") gotoTable = step;
           else {
-            pos = encodeActions(buf, pos, step);
+            pos = copied(buf, pos, step);
             if (i < actions.length - 1) pos = encodeActions(buf, pos, this.lowering.poison());
           }
           break;
         }
+        case "lowered":
+          pos = copied(buf, pos, action);
+          break;
         default:
           ended = action.type === "ct" && action.then !== undefined;
           pos = encodeActions(buf, pos, this.lowering.lower(table, action, action.type === "learn" || action.type === "clone" ? (BigInt(cookieHi) << 32n) | BigInt(cookieLo) : 0n));
@@ -313,13 +319,23 @@ export class FlowWriter {
     }
   }
 
-  private transition(table: PipelineTable, action: FlowAction & { type: "next" | "stage" | "table" }, family: Family, last: boolean): Transition {
+  private transition(table: PipelineTable, action: FlowAction & { type: "next" | "stage" | "table" }, family: Family, last: boolean): Step {
     const to = action.type === "next" ? "" : action.type === "stage" ? action.stage : action.table;
     const transitions = this.names[table.id]!.transitions[(KINDS[action.type] * 4 + FAMILIES[family]) * 2 + (last ? 1 : 0)]!;
     let step = transitions.get(to);
-    if (step === undefined) transitions.set(to, (step = this.layout.transition(table, action, family, last)));
+    if (step === undefined) {
+      const made = this.layout.transition(table, action, family, last);
+      transitions.set(to, (step = typeof made === "number" ? made : this.lowering.encoded(made)));
+    }
     return step;
   }
+}
+
+/** Actions whose bytes are there already. */
+function copied(buf: Buffer, off: number, { actions, bytes }: { readonly actions: readonly Action[]; readonly bytes: Uint8Array }): number {
+  if (off + bytes.length > buf.length) return encodeActions(buf, off, actions); // which says what is wrong
+  buf.set(bytes, off);
+  return off + bytes.length;
 }
 
 function loadOf(register: Register): Loaded {

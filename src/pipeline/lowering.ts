@@ -1,7 +1,7 @@
 // Actions in declared names -> actions of a switch. What hands a packet on is in layout.ts; loads, which are most of all actions, are
 // written without an object between by flow-writer.ts.
 import { isIpv6, type FieldRef, type FlowAction } from "#app";
-import { ports, type Action, type FieldName, type LearnSpec, type SubField } from "node-openflow";
+import { encodeActions, ports, type Action, type FieldName, type LearnSpec, type SubField } from "node-openflow";
 import { ipv4ToNumber, ipv6ToBigInt } from "packet-codec";
 import type { Layout, PipelineTable } from "./layout.ts";
 import { toSubField, wholeField, type Register } from "./registers.ts";
@@ -15,12 +15,16 @@ const DELETE_LEARNED = 2;
 const HRW = 2;
 const SYMMETRIC_L3L4 = 4;
 
+/** Room for the actions of a hand-over or of a port's context. */
+const LONGEST = 1024;
+
 /** Value of an `ip` register for an address. */
 export const addressValue = (address: string): bigint => (isIpv6(address) ? ipv6ToBigInt(address) : BigInt(ipv4ToNumber(address)));
 
 export class Lowering {
   private readonly layout: Layout;
   private readonly scratch: readonly Register[];
+  private readonly room = Buffer.alloc(LONGEST);
 
   /** `poison`: every call, and every hand-over that comes back, overwrites the scratch registers: it proves that nothing lives in them across it. */
   constructor(layout: Layout, poison = false) {
@@ -80,6 +84,12 @@ export class Lowering {
   /** A load made for any app's register: PortContext crosses apps by design. */
   load(name: string, value: number | bigint): Action {
     return loadOf(this.layout.register(name), value);
+  }
+
+  /** Actions that are written again and again. */
+  encoded(actions: readonly Action[]): { readonly type: "lowered"; readonly actions: readonly Action[]; readonly bytes: Uint8Array } {
+    const { room } = this;
+    return { type: "lowered", actions, bytes: Uint8Array.prototype.slice.call(room, 0, encodeActions(room, 0, actions)) };
   }
 
   private called(id: number): Action[] {
