@@ -1,4 +1,5 @@
-// Two CRC-32s, one byte at a time: zlib's (Node has it only from 20.15) for our records, Castagnoli's as LevelDB uses it.
+// Two CRC-32s: zlib's for our records, by Node where it has it (from 20.15) and else one byte at a time; Castagnoli's as LevelDB uses it.
+import zlib from "node:zlib";
 
 type Crc = (bytes: Uint8Array, seed?: number) => number;
 
@@ -16,8 +17,11 @@ function crcOf(polynomial: number): Crc {
   };
 }
 
+/** What `crc32` is where Node has none. */
+export const ownCrc32: Crc = crcOf(0xedb88320);
+
 /** IEEE 802.3. Continue a checksum by passing it as `seed`. */
-export const crc32: Crc = crcOf(0xedb88320);
+export const crc32: Crc = (zlib as { readonly crc32?: Crc }).crc32 ?? ownCrc32;
 
 /** Castagnoli, RFC 3720 B.4. */
 export const crc32c: Crc = crcOf(0x82f63b78);

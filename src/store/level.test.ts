@@ -7,7 +7,6 @@ import fc from "fast-check";
 import { Level } from "level";
 import { expect, test } from "vitest";
 import { CommitStore, type Group, type Storage } from "./commit.ts";
-import { crc32, crc32c } from "./crc.ts";
 import { StoreError } from "./errors.ts";
 import type { KvStore } from "./kv.ts";
 import { LevelStorage } from "./level.ts";
@@ -318,12 +317,3 @@ test("a first start that was killed is started again; a file in the way is IO", 
     await writeFile(join(dataDir, "file"), "");
     await expect(openStore("level:", { dataDir: join(dataDir, "file") })).rejects.toMatchObject({ code: "IO" });
   }));
-
-test("crc32 is zlib's, crc32c is Castagnoli's", () => {
-  expect(crc32c(Buffer.from("123456789"))).toBe(0xe3069283);
-  const check = (text: string, expected: number): void => expect(crc32(Buffer.from(text))).toBe(expected);
-  check("", 0);
-  check("123456789", 0xcbf43926);
-  check("The quick brown fox jumps over the lazy dog", 0x414fa339);
-  expect(crc32(Buffer.from("6789"), crc32(Buffer.from("12345")))).toBe(0xcbf43926);
-});
