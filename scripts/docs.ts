@@ -182,7 +182,7 @@ function errorClasses(source: ts.SourceFile): ErrorClass[] {
     });
     const comments = ts.getLeadingCommentRanges(source.text, c.getFullStart()) ?? [];
     const doc = comments.length === 0 ? "" : source.text.slice(comments.at(-1)!.pos, comments.at(-1)!.end);
-    return [{ name: c.name!.text, about: doc.startsWith("/**") ? doc.replace(/^\/\*\*|\*\/$|^\s*\*/gm, "").trim() : "", codes: [...new Set(codes)] }];
+    return [{ name: c.name!.text, about: doc.startsWith("/**") ? doc.replace(/\s*\*\/\s*$/, "").replace(/^\/\*\*|^\s*\* ?/gm, "").trim() : "", codes: [...new Set(codes)] }];
   });
 }
 

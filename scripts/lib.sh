@@ -25,5 +25,17 @@ as_root() {
 
 deps() { bash scripts/install-deps.sh "$@"; }
 
+# Takes away what was compiled of folders that are gone: the compiler leaves it, and an app that was removed would go on running.
+forget_removed() {
+  local sources=$1 compiled=$2 folder
+  for folder in "$compiled"/*/; do
+    [ -d "$folder" ] || continue
+    [ -e "$sources/$(basename "$folder")/index.ts" ] || rm -rf "$folder"
+  done
+}
+
 # Incremental, and silent unless something is wrong.
-build() { slowly "building" node node_modules/typescript/bin/tsc -b || die "the build failed; see above"; }
+build() {
+  slowly "building" node node_modules/typescript/bin/tsc -b || die "the build failed; see above"
+  forget_removed apps dist/apps
+}

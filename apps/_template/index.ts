@@ -1,5 +1,5 @@
 // The manifest: what this app is and what it plugs in. To make an app, copy this folder to apps/<name>, give it that name
-// here and its own names to resources, tables, registers and the model; no other file of the project changes.
+// here and its own names to resources, tables, registers and the model; then `npm run docs`. No other file of the project changes.
 import type { App } from "#app";
 import { aliases, converters, extend, references, resources } from "./api.ts";
 import { beaconTable } from "./model.ts";

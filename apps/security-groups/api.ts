@@ -63,7 +63,8 @@ const group = defineResource(groupResource, {
     return tx.get(groupTable, row.id)!;
   },
 
-  update(tx, row) {
+  update(tx, row, changes) {
+    if (changes.stateful === false) throw new Error("the check lets no false through"); // so there is nothing to store of it
     // The row put is still the old one.
     const before = tx.get(groupTable, row.id)!;
     if (row.name !== before.name) {

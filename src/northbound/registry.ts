@@ -54,6 +54,8 @@ function checkResource(r: AnyResource): void {
   if (r.singleton === true && r.keyed === undefined) fail("is a singleton, which needs keyed.initial");
   if (r.create !== undefined && r.policy.create === undefined) fail("can be created, but has no create rule");
   if (r.remove !== undefined && r.policy.delete === undefined) fail("can be deleted, but has no delete rule");
+  const changeable = Object.entries(r.attributes).filter(([, decl]) => decl.put === true).map(([name]) => name);
+  if (changeable.length > 0 && (r.update === undefined || r.update.length < 3)) fail(`says that ${changeable.join(", ")} can be changed, but its update takes no changes`);
   if (r.update !== undefined && (r.policy.update ?? r.policy.delete) === undefined) fail("can be updated, but has no update rule");
 }
 

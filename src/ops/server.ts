@@ -137,7 +137,7 @@ export function createOps(options: OpsOptions): OpsServer {
     const { id } = request.params;
     if (providers.switch(id) === undefined) return reply.code(404).send(failure("NOT_FOUND", `there is no switch ${id.slice(0, 256)}`));
     if (await providers.removeSwitch(id)) return reply.code(204).send();
-    return reply.code(409).send(failure("CONNECTED", `${id} is connected: run ovs-vsctl del-manager on the host first`));
+    return reply.code(409).send(failure("CONNECTED", `${id} is connected: run ovs-vsctl del-manager and ovs-vsctl del-controller for its bridge on the host first`));
   });
 
   /** A switch that was asked for by name must be there: an empty dump would look like an empty switch. */

@@ -85,6 +85,12 @@ function* hostProblems(host: Host): Iterable<Problem> {
       cure: { text: `on ${name}: look whether something else sets the same rows, and at ovs-vsctl show` },
     };
   }
+  if (host.settings?.encapIp === "" && ![...host.reported.keys()].some((text) => text.includes("encap-ip"))) {
+    yield {
+      ...common, since: host.since.toISOString(), text: `${name} has no tunnels: its ports reach no port of another host`,
+      cure: { text: `on ${name}: ovs-vsctl set Open_vSwitch . external_ids:axion-encap-ip=ADDRESS external_ids:axion-encap-type=geneve` },
+    };
+  }
   let shown = 0;
   for (const [text, since] of host.reported) {
     if (shown++ < NOTES_A_HOST) yield { ...common, since: since.toISOString(), text: `${name}: ${text}`, cure: { text: `correct it on ${name} with ovs-vsctl` } };

@@ -26,6 +26,7 @@ import { recordOf } from "../../src/pipeline/record.ts";
 import { Packets, Services, Share, type HttpClient } from "../../src/services/index.ts";
 import { openStore } from "../../src/store/open.ts";
 import type { KvStore } from "../../src/store/kv.ts";
+import { collectionOf } from "./process.ts";
 import { rowsOf, ToldSwitch, type ToldAtStart } from "./told-switch.ts";
 
 export const appsFolder = fileURLToPath(new URL("../../apps", import.meta.url));
@@ -199,8 +200,7 @@ export class Harness {
 
   /** Creates and returns the resource. @throws Error with the answer when it is refused. */
   async create(resource: string, values: Record<string, unknown>, headers: Record<string, string> = {}): Promise<{ readonly id: string } & Record<string, never>> {
-    const collection = resource === "security_group_rule" ? "security-group-rules" : `${resource}s`.replaceAll("_", "-");
-    const answer = await this.call("POST", `/v2.0/${collection}`, { [resource]: values }, headers);
+    const answer = await this.call("POST", `/v2.0/${collectionOf(resource)}`, { [resource]: values }, headers);
     if (answer.status !== 201) throw new Error(`${resource} refused: ${answer.status} ${JSON.stringify(answer.body)}`);
     return (answer.body as Record<string, never>)[resource]!;
   }

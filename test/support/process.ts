@@ -134,7 +134,7 @@ export class ControllerProcess {
 }
 
 /** Path of a resource's collection. */
-export const collectionOf = (resource: string): string => `${resource}s`.replaceAll("_", "-");
+export const collectionOf = (resource: string): string => `${resource.replace(/ss$/, "sse").replace(/([^aeiou])y$/, "$1ie")}s`.replaceAll("_", "-");
 
 /** Sum of all samples of a metric whose labels include these. */
 export function metricOf(text: string, name: string, labels: Record<string, string> = {}): number {

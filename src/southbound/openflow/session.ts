@@ -203,7 +203,11 @@ export class SwitchSession implements Session {
 }
 
 /** A socket that was closed for its certificate says no more in its error than that it was closed. */
-const handshakeFailure = (error: Error, { authorizationError: why }: TLSSocket): string => ((why as unknown) == null ? error.message : `its certificate is not accepted: ${why as unknown as string}`);
+function handshakeFailure(error: Error & { readonly code?: string }, { authorizationError: why }: TLSSocket): string {
+  if ((why as unknown) != null) return `its certificate is not accepted: ${why as unknown as string}`;
+  // What OpenSSL says of the first bytes of anything that is not TLS.
+  return error.code === "ERR_SSL_WRONG_VERSION_NUMBER" ? "it does not speak TLS: on the host, ovs-vsctl set-ssl and set-manager ssl:..." : error.message;
+}
 
 const errorText = (message: Decoded<MessageOf<"error">>): string => peerError(message).errorName ?? `error ${message.error_type}.${message.code}`;
 

@@ -51,12 +51,15 @@ describe("a fresh host", () => {
     expect(w.lines("error")).toEqual([]);
   });
 
-  test("without an encap address is adopted without tunnels, and the log says so", async () => {
+  test("without an encap address is adopted without tunnels, and log and problems say so", async () => {
     const ovs = await host({ "system-id": "hv1" });
     const w = await world();
     await w.adopt(ovs);
     expect(w.model.view.get(chassisTable, "hv1")?.encap_ip).toBe("");
     expect(w.lines("warn", "adopted without tunnels")).toHaveLength(1);
+    expect(w.southbound.problems().map((p) => [p.kind, p.text])).toEqual([["host", "hv1 has no tunnels: its ports reach no port of another host"]]);
+    await ovs.vsctl("set", "Open_vSwitch", ".", "external_ids:axion-encap-ip=192.0.2.99");
+    await eventually("no problem", () => w.southbound.problems().length === 0);
   });
 
   test("with several encap addresses has the first, and the log says so", async () => {

@@ -3,7 +3,7 @@ import { conflict, defineResource, type Alias } from "#app";
 import { uplinkPolicyResource, uplinkPolicyTable, type UplinkPolicy } from "./model.ts";
 
 const policy = defineResource(uplinkPolicyResource, {
-  collection: "uplink_policys",
+  collection: "uplink_policies",
   about: "How an uplink of a host queues, and where the host exports its flows.",
   alias: "uplink-policy",
   table: uplinkPolicyTable,
