@@ -19,6 +19,8 @@ export class Collector implements AnyEmit {
   private hashes = 0;
   private byHash: Map<number, OwnedFlow<Run>[]> | undefined;
   private readonly outputs: Output[] = [];
+  /** Outputs by scope and key, once there are many. */
+  private outputsByKey: Map<string, Output> | undefined;
   private readonly includes: [string, string][] = [];
   private readonly variants: [string, string][] = [];
   private readonly emission: Emission;
@@ -44,6 +46,7 @@ export class Collector implements AnyEmit {
       this.cookieLo = hash32(this.entity);
     }
     this.byHash = undefined;
+    this.outputsByKey = undefined;
     this.hashes = 0;
     empty(this.flows);
     empty(this.outputs);
@@ -62,6 +65,7 @@ export class Collector implements AnyEmit {
   }
 
   private scopeOf(name: string): FlowScope {
+    mustBeText("a scope", name);
     this.scopeName = name;
     return (this.scope = this.emission.scope(name));
   }
@@ -69,8 +73,9 @@ export class Collector implements AnyEmit {
   flow(scope: Scope, table: string | Shape, flow: unknown, family?: Family): void {
     const { emission } = this;
     const into = this.scope !== undefined && this.scopeName === scope ? this.scope : this.scopeOf(scope);
-    if (typeof table === "string") this.add(emission.encode(this.run, into, table, flow as FlowSpec, family, this.cookieLo));
-    else this.add(emission.encodeShape(this.run, into, table, flow, this.cookieLo));
+    const made = typeof table === "string" ? emission.encode(this.run, into, table, flow as FlowSpec, family, this.cookieLo) : emission.encodeShape(this.run, into, table, flow, this.cookieLo);
+    if (made.priority === 0 && family === undefined) throw new RangeError("priority 0 is the table-miss entry, which the declaration of the table makes");
+    this.add(made);
   }
 
   /**
@@ -109,6 +114,8 @@ export class Collector implements AnyEmit {
   }
 
   include(from: Scope, to: Scope): void {
+    mustBeText("a scope that includes", from);
+    mustBeText("a scope that is included", to);
     this.includes.push([from, to]);
   }
 
@@ -120,21 +127,36 @@ export class Collector implements AnyEmit {
   }
 
   row<T extends OvsTable>(scope: Scope, table: T, key: string, columns: OvsRowOf<T>): void {
+    mustBeText(`the key of a row of ${table}`, key);
+    if (typeof columns !== "object" || columns === null) throw new TypeError(`row ${table} ${key}: no columns`);
     this.output({ scope, key: `row ${table} ${key}`, text: canonicalText(columns), wish: { is: "row", row: { table, key, columns } } });
   }
 
   patch(scope: Scope, patch: OvsPatch): void {
+    mustBeText(`the name of a row of ${patch.table} to be patched`, patch.name);
+    if (patch.value === undefined || patch.value === null) throw new TypeError(`patch of ${patch.table} ${patch.name}: no value for ${patch.column}`);
     this.output({ scope, key: `patch ${patch.table} ${patch.name} ${patch.column}`, text: canonicalText(patch.value), wish: { is: "patch", patch } });
   }
 
   /** Equal ones of one run are one. @throws Error when a run wants two things for one id */
   private output(output: Output): void {
-    const other = this.outputs.find((o) => o.scope === output.scope && o.key === output.key);
-    if (other === undefined) this.outputs.push(output);
-    else if (other.text !== output.text) throw new Error(`one run wants two different things for ${output.key}`);
+    mustBeText("a scope", output.scope);
+    const other = this.outputLike(output);
+    if (other === undefined) {
+      this.outputs.push(output);
+      this.outputsByKey?.set(placeOf(output), output);
+    } else if (other.text !== output.text) throw new Error(`one run wants two different things for ${output.key}`);
+  }
+
+  private outputLike(output: Output): Output | undefined {
+    if (this.outputs.length < UNHASHED) return this.outputs.find((o) => o.scope === output.scope && o.key === output.key);
+    this.outputsByKey ??= new Map(this.outputs.map((o) => [placeOf(o), o]));
+    return this.outputsByKey.get(placeOf(output));
   }
 
   variant(chassis: string, variant: string): void {
+    mustBeText("a chassis", chassis);
+    mustBeText("a variant", variant);
     this.variants.push([chassis, variant]);
   }
 
@@ -143,6 +165,12 @@ export class Collector implements AnyEmit {
   }
 }
 
+/** What comes from a row may be less certain than its type. @throws TypeError saying what it is instead */
+function mustBeText(what: string, value: unknown): void {
+  if (typeof value !== "string" || value === "") throw new TypeError(`${what} is text, not ${value === "" ? "empty" : value === null ? "null" : typeof value}`);
+}
+
+const placeOf = ({ scope, key }: Output): string => `${scope}\n${key}`;
 const isU32 = (n: number): boolean => Number.isInteger(n) && n >= 0 && n <= 0xffff_ffff;
 
 /** @throws RangeError naming what has no wire form. OpenFlow 1.3.5 section 7.3.4.4: 32 bits each */

@@ -97,7 +97,7 @@ describe("a shape that does more than place what it is given is named, each time
     truth: (v: Value) => ({ priority: 7, match: { "reg:odd": v.n ? 3 : 4 }, actions: [] }),
     equal: (v: Value) => ({ priority: 7, match: { "reg:odd": v.n }, actions: v.n === 5 ? [load("half", 3)] : [] }),
     other: (v: Value) => ({ priority: 7, match: { "reg:odd": v.n }, actions: v.ip === "10.0.0.1" ? [load("half", 3)] : [] }),
-    spread: (v: Value) => ({ priority: 7, match: { ...v }, actions: [] }),
+    spread: (v: Value) => ({ priority: 7, match: { ...(v as object) }, actions: [] }),
     within: (v: Value) => ({ priority: 7, match: { "reg:odd": "ip" in v ? 3 : 4 }, actions: [] }),
     actions: (v: { readonly actions: [] }) => ({ priority: 7, match: {}, actions: v.actions }),
     more: (v: { readonly match: object }) => ({ priority: 7, match: { ...v.match }, actions: [] }),
