@@ -128,13 +128,19 @@ export class Collector implements AnyEmit {
 
   row<T extends OvsTable>(scope: Scope, table: T, key: string, columns: OvsRowOf<T>): void {
     mustBeText(`the key of a row of ${table}`, key);
-    if (typeof columns !== "object" || columns === null) throw new TypeError(`row ${table} ${key}: no columns`);
+    if (table === "Port") {
+      const { interface: iface, port } = (columns ?? {}) as Partial<OvsRowOf<"Port">>;
+      mustBeColumns(`row Port ${key}, its interface`, iface);
+      mustBeText(`row Port ${key}: the type of its interface`, iface!.type, true);
+      if (port !== undefined) mustBeColumns(`row Port ${key}`, port);
+    } else mustBeColumns(`row ${table} ${key}`, columns);
     this.output({ scope, key: `row ${table} ${key}`, text: canonicalText(columns), wish: { is: "row", row: { table, key, columns } } });
   }
 
   patch(scope: Scope, patch: OvsPatch): void {
     mustBeText(`the name of a row of ${patch.table} to be patched`, patch.name);
-    if (patch.value === undefined || patch.value === null) throw new TypeError(`patch of ${patch.table} ${patch.name}: no value for ${patch.column}`);
+    if (OUR_COLUMNS.has(patch.column)) throw new TypeError(`patch of ${patch.table} ${patch.name}: ${patch.column} is not for patches`);
+    mustBeColumns(`patch of ${patch.table} ${patch.name}`, { [patch.column]: patch.value });
     this.output({ scope, key: `patch ${patch.table} ${patch.name} ${patch.column}`, text: canonicalText(patch.value), wish: { is: "patch", patch } });
   }
 
@@ -166,8 +172,24 @@ export class Collector implements AnyEmit {
 }
 
 /** What comes from a row may be less certain than its type. @throws TypeError saying what it is instead */
-function mustBeText(what: string, value: unknown): void {
-  if (typeof value !== "string" || value === "") throw new TypeError(`${what} is text, not ${value === "" ? "empty" : value === null ? "null" : typeof value}`);
+function mustBeText(what: string, value: unknown, empty = false): void {
+  if (typeof value !== "string" || (value === "" && !empty)) throw new TypeError(`${what} is text, not ${value === "" ? "empty" : value === null ? "null" : typeof value}`);
+}
+
+/** Columns that say which row it is, and that hold the marks of the controller. */
+const OUR_COLUMNS: ReadonlySet<string> = new Set(["_uuid", "_version", "name", "interfaces", "external_ids"]);
+
+const isAtom = (v: unknown): boolean => typeof v === "string" || typeof v === "boolean" || (typeof v === "number" && Number.isFinite(v));
+const isObject = (v: unknown): v is Readonly<Record<string, unknown>> => typeof v === "object" && v !== null && !Array.isArray(v);
+const isRef = (v: unknown): boolean => isObject(v) && typeof v.ref === "string" && typeof v.key === "string";
+
+/** @throws TypeError naming the column whose value is none that a database can have */
+function mustBeColumns(what: string, columns: unknown): void {
+  if (!isObject(columns)) throw new TypeError(`${what}: no columns`);
+  for (const [column, value] of Object.entries(columns)) {
+    const good = Array.isArray(value) ? value.every((v) => isAtom(v) || isRef(v)) : isAtom(value) || isRef(value) || (isObject(value) && Object.values(value).every((v) => typeof v === "string" || isRef(v)));
+    if (!good) throw new TypeError(`${what}: the value of ${column} is none that a column can have`);
+  }
 }
 
 const placeOf = ({ scope, key }: Output): string => `${scope}\n${key}`;
