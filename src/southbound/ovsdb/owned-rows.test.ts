@@ -133,3 +133,18 @@ test("a reference to a row that nobody wants, and the same value twice, are in o
   expect(await commits()).toBe(written);
   expect(w.info()?.last_error ?? "").toBe("");
 });
+
+test("marks that somebody else wrote cost nothing but themselves", async () => {
+  const ovs = await host();
+  const marks = ["constructor=1", "__proto__=1", "interfaces=[]", "name=x", "external_ids={}", "tag=abc", "tag2=5", "other_config=7"];
+  await ovs.vsctl("add-br", "br-int", "--", "add-port", "br-int", "vm0", "--", "set", "Interface", "vm0", "type=internal", "external_ids:iface-id=port-1");
+  for (const mark of marks) await ovs.vsctl("set", "Port", "vm0", `external_ids:axion-was-${mark}`);
+  const w = await world({ want: () => ({ rows: [tunnel] }) });
+  await w.adopt(ovs);
+  await eventually("the tunnel", async () => (await ovs.vsctl("list-ports", "br-int")).includes("tun1"));
+  await eventually("the port is known", () => w.vif("hv1", "vm0") !== undefined);
+  // What cannot be put back stays marked, and is named.
+  await eventually("all but that are gone", async () => (await ovs.vsctl("get", "Port", "vm0", "external_ids")) === '{axion-was-other_config="7"}');
+  expect(w.info()?.last_error).toMatch(/^Port vm0: other_config cannot be put back/);
+  expect(w.lines("error")).toEqual([]);
+});

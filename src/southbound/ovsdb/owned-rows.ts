@@ -9,6 +9,9 @@ import type { BridgeRow, Ids, Note } from "./host-rows.ts";
 
 export const OWNED = "axion-row";
 const WAS = "axion-was-";
+const NEVER_PATCHED: ReadonlySet<string> = new Set(["_uuid", "_version", "name", "interfaces", "external_ids"]);
+/** Begins what tells that a column is put back as it was. */
+export const RESTORE = "restore ";
 
 /** Columns that rules may set, hence that are read back. */
 export const ownedColumns = {
@@ -154,7 +157,6 @@ function planPatches(replica: Pick<Replica, "table">, { patches, refused }: Want
     for (const row of replica.table<AnyRow & { readonly name: string }>(table).values()) {
       const mine = patches.filter((p) => p.table === table && p.name === row.name);
       const ids: Record<string, string | undefined> = {};
-      const change: Record<string, InputValue> = {};
       for (const patch of mine) {
         left.delete(patch);
         const { column, value } = patch;
@@ -163,7 +165,7 @@ function planPatches(replica: Pick<Replica, "table">, { patches, refused }: Want
           notes.push({ about: `${table} ${row.name}`, problem });
           continue;
         }
-        if (!(column in row)) {
+        if (!isPatched(row, column)) {
           notes.push({ about: `${table} ${row.name}`, problem: `column ${column} cannot be set by the controller` });
           continue;
         }
@@ -177,10 +179,18 @@ function planPatches(replica: Pick<Replica, "table">, { patches, refused }: Want
       for (const [key, before] of Object.entries(row.external_ids)) {
         const column = key.startsWith(WAS) ? key.slice(WAS.length) : undefined;
         if (column === undefined || mine.some((p) => p.column === column)) continue;
+        const wish = `${RESTORE}${table} ${row.name} ${column}`;
+        const problem = refused?.get(wish);
+        if (problem !== undefined) {
+          notes.push({ about: `${table} ${row.name}`, problem: `${column} cannot be put back: ${problem}` });
+          continue;
+        }
         ids[key] = undefined;
-        if (column in row) change[column] = restored(before, column, replica);
+        if (!isPatched(row, column)) continue; // nobody ever set that
+        const operation = update(table, byUuid(row), { [column]: restored(before, column, replica) });
+        operations.push(operation);
+        wishes.set(operation, wish);
       }
-      if (Object.keys(change).length > 0) operations.push(update(table, byUuid(row), change));
       const mutations: Mutation[] = [];
       const gone = Object.keys(ids).filter((k) => ids[k] === undefined);
       const come = Object.fromEntries(Object.entries(ids).filter((e): e is [string, string] => e[1] !== undefined));
@@ -203,6 +213,9 @@ function restored(text: string, column: string, replica: Pick<Replica, "table">)
   if (column === "qos") return typeof before === "string" && replica.table("QoS").get(before) !== undefined ? uuid(before) : null;
   return before as InputValue;
 }
+
+/** A column that patches may set: what a row is called and our marks are none, nor is what somebody wrote into a mark. */
+const isPatched = (row: AnyRow, column: string): boolean => Object.hasOwn(row, column) && !NEVER_PATCHED.has(column);
 
 const plain = (value: Value): unknown => (value === undefined ? null : value instanceof Map ? Object.fromEntries(value as ReadonlyMap<string, unknown>) : value);
 

@@ -4,7 +4,7 @@ import { OvsdbConnectionError, OvsdbError, OvsdbProtocolError, type Operation } 
 import type { OvsPatch } from "#app";
 import type { DesiredRow } from "../../compiler/desired.ts";
 import type { Timing } from "../timing.ts";
-import { patchWish, rowWish } from "./owned-rows.ts";
+import { patchWish, RESTORE, rowWish } from "./owned-rows.ts";
 
 /** After this long a wish that the database refused is tried again, and one that somebody undid. */
 const REFUSED_MS = 60_000;
@@ -56,7 +56,7 @@ export class RefusedWishes {
     if (this.refused.size > 0) {
       const now = Date.now();
       const wanted = new Set([...rows.map(rowWish), ...patches.map(patchWish)]);
-      for (const [wish, { until }] of this.refused) if (until <= now || !wanted.has(wish)) this.refused.delete(wish);
+      for (const [wish, { until }] of this.refused) if (until <= now || !(wanted.has(wish) || wish.startsWith(RESTORE))) this.refused.delete(wish);
     }
     return new Map(Array.from(this.refused, ([wish, { problem }]) => [wish, problem]));
   }
