@@ -121,6 +121,7 @@ export class Collector implements AnyEmit {
 
   item<K extends keyof Items>(scope: Scope, kind: K, id: number, value: Items[K]): void {
     if (!Number.isInteger(id) || id < 1 || id > 0xffff_ff00) throw new RangeError(`${kind} ${id}: an id is a whole number from 1 to 0xffffff00`);
+    if (kind !== "group" && kind !== "meter") throw new TypeError(`no kind of item is called ${String(kind)}`);
     const lowered = kind === "group" ? this.emission.group(this.run, value as Items["group"]) : meter(value as Items["meter"]);
     const text = kind === "group" ? canonicalText(lowered) : meterText(lowered as Items["meter"]);
     this.output({ scope, key: `${kind} ${id}`, text, wish: { is: "item", item: { kind, id, text, value: lowered } as Item } });
@@ -197,6 +198,7 @@ const isU32 = (n: number): boolean => Number.isInteger(n) && n >= 0 && n <= 0xff
 
 /** @throws RangeError naming what has no wire form. OpenFlow 1.3.5 section 7.3.4.4: 32 bits each */
 function meter(value: Items["meter"]): Items["meter"] {
+  if (value.unit !== "pps" && value.unit !== "kbps") throw new TypeError(`meter unit ${String(value.unit)}: pps or kbps`);
   if (!isU32(value.rate) || value.rate === 0) throw new RangeError(`meter rate ${value.rate}: a whole number from 1 to 0xffffffff`);
   if (!isU32(value.burst)) throw new RangeError(`meter burst ${value.burst}: a whole number from 0 to 0xffffffff`);
   return value;
