@@ -42,7 +42,11 @@ export default tseslint.config(
     rules: {
       "no-restricted-globals": ["error", ...outside.map((name) => ({ name, message: APP_HAS_NONE }))],
       "no-restricted-properties": ["error", { object: "Math", property: "random", message: APP_HAS_NONE }],
-      "no-restricted-syntax": ["error", { selector: "ImportExpression", message: "an app says at its top what it imports" }],
+      "no-restricted-syntax": [
+        "error",
+        { selector: "ImportExpression", message: "an app says at its top what it imports" },
+        { selector: "CallExpression[callee.property.name='shapes'] :matches(ConditionalExpression, LogicalExpression, IfStatement, SwitchStatement, BinaryExpression)", message: "a shape is encoded once: it only says where a value goes; compute and decide before" },
+      ],
       "no-restricted-imports": ["error", { paths: modules.flatMap((name) => [name, `node:${name}`]).map((name) => ({ name, message: APP_HAS_NONE })) }],
     },
   },

@@ -78,7 +78,8 @@ const localPort = l2.rule({
     out.item(scope, "meter", at.slot, PUNT_METER);
     out.into(core).flow(scope, "classify", {
       priority: at.vlan === null ? 100 : 110,
-      match: at.vlan === null ? { in_port: at.ofport } : { in_port: at.ofport, vlan_vid: VLAN_PRESENT | at.vlan },
+      // A tag means somebody else behind the interface, here or where the packet would be delivered: nobody sends one that is not his.
+      match: { in_port: at.ofport, vlan_vid: at.vlan === null ? VLAN_NONE : VLAN_PRESENT | at.vlan },
       actions: [
         // Who came in by the port of another may be answered, or sent on to that other, by the same port.
         ...(at.vlan === null ? [] : [{ type: "pop_vlan" } as const, setField("in_port", 0)]),
@@ -100,7 +101,8 @@ const localPort = l2.rule({
     });
   },
 });
-/** OFPVID_PRESENT, OpenFlow 1.3.5 section 7.2.3.7: the packet has a tag. */
+/** OFPVID_NONE and OFPVID_PRESENT, OpenFlow 1.3.5 section 7.2.3.7: the packet has no tag, the packet has one. */
+const VLAN_NONE = 0;
 const VLAN_PRESENT = 0x1000;
 
 /** A source of a port on its chassis, as the shapes take it. */

@@ -1,6 +1,6 @@
 // The apps' effects of flows, by table id, on flows as bytes: what the southbound layer calls.
 import type { App, ConntrackFlush, ReadView, SeenFlow } from "../app/contract.ts";
-import { decodeMatch, type CtFlushProperty, type Message } from "node-openflow";
+import { decodeMatch, encodeMessage, type CtFlushProperty, type Message } from "node-openflow";
 import type { HookGuard } from "../lib/hook-guard.ts";
 import type { Layout } from "../pipeline/layout.ts";
 import { namedMatch } from "../pipeline/naming.ts";
@@ -18,13 +18,19 @@ export function flowEffects(apps: readonly App[], layout: Layout, view: ReadView
     confirmed: new Set([...byTable].filter(([, { effects }]) => effects.confirmed !== undefined).map(([id]) => id)),
     flushes(chassis, flow) {
       const { app, effects } = byTable.get(flow.table)!;
-      return guard({ app, hook: "withdrawn" }, { chassis }, () => effects.withdrawn?.(seen(chassis, flow), view) ?? [], []).map(flushMessage);
+      return guard({ app, hook: "withdrawn" }, { chassis }, () => (effects.withdrawn?.(seen(chassis, flow), view) ?? []).map(flushMessage).map(sendable), []);
     },
     packets(chassis, flow) {
       const { app, effects } = byTable.get(flow.table)!;
       return guard({ app, hook: "confirmed" }, { chassis }, () => (effects.confirmed?.(seen(chassis, flow), view) ?? []).map((out) => lowerPacket(layout, app, out)), []);
     },
   };
+}
+
+/** @throws OpenFlowError when it has no wire form: here it costs the app, later it would cost the switch its session */
+function sendable(message: Message): Message {
+  encodeMessage(message, 0);
+  return message;
 }
 
 /** NXT_CT_FLUSH, Open vSwitch 3.1: connections of a zone by the tuple of either direction. */

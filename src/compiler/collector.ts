@@ -20,6 +20,8 @@ export class Collector implements AnyEmit {
   private hashes = 0;
   private byHash: Map<number, OwnedFlow<Run>[]> | undefined;
   private readonly outputs: Output[] = [];
+  /** Outputs by scope and key, once there are many. */
+  private outputsByKey: Map<string, Output> | undefined;
   private readonly includes: [string, string][] = [];
   private readonly variants: [string, string][] = [];
   private readonly emission: Emission;
@@ -45,6 +47,7 @@ export class Collector implements AnyEmit {
       this.cookieLo = hash32(this.entity);
     }
     this.byHash = undefined;
+    this.outputsByKey = undefined;
     this.hashes = 0;
     empty(this.flows);
     empty(this.outputs);
@@ -63,6 +66,7 @@ export class Collector implements AnyEmit {
   }
 
   private scopeOf(name: string): FlowScope {
+    mustBeText("a scope", name);
     this.scopeName = name;
     return (this.scope = this.emission.scope(name));
   }
@@ -70,8 +74,9 @@ export class Collector implements AnyEmit {
   flow(scope: Scope, table: string | Shape, flow: unknown, family?: Family): void {
     const { emission } = this;
     const into = this.scope !== undefined && this.scopeName === scope ? this.scope : this.scopeOf(scope);
-    if (typeof table === "string") this.add(emission.encode(this.run, into, table, flow as FlowSpec, family, this.cookieLo));
-    else this.add(emission.encodeShape(this.run, into, table, flow, this.cookieLo));
+    const made = typeof table === "string" ? emission.encode(this.run, into, table, flow as FlowSpec, family, this.cookieLo) : emission.encodeShape(this.run, into, table, flow, this.cookieLo);
+    if (made.priority === 0 && family === undefined) throw new RangeError("priority 0 is the table-miss entry, which the declaration of the table makes");
+    this.add(made);
   }
 
   /**
@@ -110,32 +115,56 @@ export class Collector implements AnyEmit {
   }
 
   include(from: Scope, to: Scope): void {
+    mustBeText("a scope that includes", from);
+    mustBeText("a scope that is included", to);
     this.includes.push([from, to]);
   }
 
   item<K extends keyof Items>(scope: Scope, kind: K, id: number, value: Items[K]): void {
     if (!Number.isInteger(id) || id < 1 || id > 0xffff_ff00) throw new RangeError(`${kind} ${id}: an id is a whole number from 1 to 0xffffff00`);
+    if (kind !== "group" && kind !== "meter") throw new TypeError(`no kind of item is called ${String(kind)}`);
     const lowered = kind === "group" ? this.emission.group(this.run, value as Items["group"]) : meter(value as Items["meter"]);
     const text = kind === "group" ? canonicalText(lowered) : meterText(lowered as Items["meter"]);
     this.output({ scope, key: `${kind} ${id}`, text, wish: { is: "item", item: { kind, id, text, value: lowered } as Item } });
   }
 
   row<T extends OvsTable>(scope: Scope, table: T, key: string, columns: OvsRowOf<T>): void {
+    mustBeText(`the key of a row of ${table}`, key);
+    if (table === "Port") {
+      const { interface: iface, port } = (columns ?? {}) as Partial<OvsRowOf<"Port">>;
+      mustBeColumns(`row Port ${key}, its interface`, iface);
+      mustBeText(`row Port ${key}: the type of its interface`, iface!.type, true);
+      if (port !== undefined) mustBeColumns(`row Port ${key}`, port);
+    } else mustBeColumns(`row ${table} ${key}`, columns);
     this.output({ scope, key: `row ${table} ${key}`, text: canonicalText(columns), wish: { is: "row", row: { table, key, columns } } });
   }
 
   patch(scope: Scope, patch: OvsPatch): void {
+    mustBeText(`the name of a row of ${patch.table} to be patched`, patch.name);
+    if (OUR_COLUMNS.has(patch.column)) throw new TypeError(`patch of ${patch.table} ${patch.name}: ${patch.column} is not for patches`);
+    mustBeColumns(`patch of ${patch.table} ${patch.name}`, { [patch.column]: patch.value });
     this.output({ scope, key: `patch ${patch.table} ${patch.name} ${patch.column}`, text: canonicalText(patch.value), wish: { is: "patch", patch } });
   }
 
   /** Equal ones of one run are one. @throws Error when a run wants two things for one id */
   private output(output: Output): void {
-    const other = this.outputs.find((o) => o.scope === output.scope && o.key === output.key);
-    if (other === undefined) this.outputs.push(output);
-    else if (other.text !== output.text) throw new Error(`one run wants two different things for ${output.key}`);
+    mustBeText("a scope", output.scope);
+    const other = this.outputLike(output);
+    if (other === undefined) {
+      this.outputs.push(output);
+      this.outputsByKey?.set(placeOf(output), output);
+    } else if (other.text !== output.text) throw new Error(`one run wants two different things for ${output.key}`);
+  }
+
+  private outputLike(output: Output): Output | undefined {
+    if (this.outputs.length < UNHASHED) return this.outputs.find((o) => o.scope === output.scope && o.key === output.key);
+    this.outputsByKey ??= new Map(this.outputs.map((o) => [placeOf(o), o]));
+    return this.outputsByKey.get(placeOf(output));
   }
 
   variant(chassis: string, variant: string): void {
+    mustBeText("a chassis", chassis);
+    mustBeText("a variant", variant);
     this.variants.push([chassis, variant]);
   }
 
@@ -144,10 +173,33 @@ export class Collector implements AnyEmit {
   }
 }
 
+/** What comes from a row may be less certain than its type. @throws TypeError saying what it is instead */
+function mustBeText(what: string, value: unknown, empty = false): void {
+  if (typeof value !== "string" || (value === "" && !empty)) throw new TypeError(`${what} is text, not ${value === "" ? "empty" : value === null ? "null" : typeof value}`);
+}
+
+/** Columns that say which row it is, and that hold the marks of the controller. */
+const OUR_COLUMNS: ReadonlySet<string> = new Set(["_uuid", "_version", "name", "interfaces", "external_ids"]);
+
+const isAtom = (v: unknown): boolean => typeof v === "string" || typeof v === "boolean" || (typeof v === "number" && Number.isFinite(v));
+const isObject = (v: unknown): v is Readonly<Record<string, unknown>> => typeof v === "object" && v !== null && !Array.isArray(v);
+const isRef = (v: unknown): boolean => isObject(v) && typeof v.ref === "string" && typeof v.key === "string";
+
+/** @throws TypeError naming the column whose value is none that a database can have */
+function mustBeColumns(what: string, columns: unknown): void {
+  if (!isObject(columns)) throw new TypeError(`${what}: no columns`);
+  for (const [column, value] of Object.entries(columns)) {
+    const good = Array.isArray(value) ? value.every((v) => isAtom(v) || isRef(v)) : isAtom(value) || isRef(value) || (isObject(value) && Object.values(value).every((v) => typeof v === "string" || isRef(v)));
+    if (!good) throw new TypeError(`${what}: the value of ${column} is none that a column can have`);
+  }
+}
+
+const placeOf = ({ scope, key }: Output): string => `${scope}\n${key}`;
 const isU32 = (n: number): boolean => Number.isInteger(n) && n >= 0 && n <= 0xffff_ffff;
 
 /** @throws RangeError naming what has no wire form. OpenFlow 1.3.5 section 7.3.4.4: 32 bits each */
 function meter(value: Items["meter"]): Items["meter"] {
+  if (value.unit !== "pps" && value.unit !== "kbps") throw new TypeError(`meter unit ${String(value.unit)}: pps or kbps`);
   if (!isU32(value.rate) || value.rate === 0) throw new RangeError(`meter rate ${value.rate}: a whole number from 1 to 0xffffffff`);
   if (!isU32(value.burst)) throw new RangeError(`meter burst ${value.burst}: a whole number from 0 to 0xffffffff`);
   return value;

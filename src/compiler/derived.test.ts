@@ -27,6 +27,39 @@ describe("a bug of an app costs its own run", () => {
     expect(w.flows("h1")).toHaveLength(2);
   });
 
+  const cyclic = (row: Place): Place => {
+    const made: Row & { self?: unknown } = { ...row };
+    made.self = made;
+    return made as Place;
+  };
+  const known = (p: Port): Place => ({ id: p.id, port: p.id, host: "h1" });
+  test.each<[string, (p: Port) => unknown, number]>([
+    ["null in a list", () => [null], 0],
+    ["undefined in a list", () => [undefined], 0],
+    ["null after a good row", (p) => [{ ...known(p), id: `${p.id}-good` }, null], 0],
+    ["without an id", (p) => ({ port: p.id, host: "h1" }), 0],
+    ["with a number for an id", (p) => ({ ...known(p), id: 7 }), 0],
+    ["text", () => "abc", 0],
+    ["a promise", (p) => Promise.resolve(known(p)), 0],
+    ["with a getter that throws", (p) => ({ id: p.id, port: p.id, get host() { throw new Error("a getter"); } }), 0],
+    ["one that contains itself", (p) => cyclic(known(p)), 1],
+    ["one that contains itself after another, which goes", (p) => [{ ...known(p), id: `${p.id}-${p.mac}` }, cyclic(known(p))], 1],
+    ["called __proto__", (p) => ({ ...known(p), id: "__proto__" }), 1],
+  ])("what a derivation gives is %s: it is left out or taken, and nothing stays of it", async (_, give, flows) => {
+    const derive = derivation<Port, Place>({ name: "d", on: each(ports), into: places, reads: [], derive: (p) => (p.note === "odd" ? (give(p) as Place) : known(p)) });
+    const at = rule<Place>({ name: "at", about: "", on: each(places), emit: (p, _view, out) => out.flow(chassisScope(p.host), "t_in", to(mac(Number(p.port.slice(1))), 1)) });
+    const w = await World.make({ name: "x", derive: [derive], rules: [at] });
+    await w.change((tx) => [1, 2].forEach((n) => tx.put(ports, port(n))));
+    await w.change((tx) => tx.put(ports, port(1, { note: "odd" })));
+    expect(w.flows("h1")).toHaveLength(1 + flows);
+    await w.change((tx) => tx.put(ports, port(1, { note: "odd", mac: mac(7) })), (tx) => tx.put(ports, port(3)));
+    expect(w.flows("h1")).toHaveLength(2 + flows);
+    await w.change((tx) => tx.put(ports, port(1)));
+    expect(w.flows("h1")).toHaveLength(3);
+    await w.change((tx) => tx.delete(ports, "p1"));
+    expect(w.flows("h1")).toHaveLength(2);
+  });
+
   test("two derivations of one row: the first by name has it, in whatever order, named once while it lasts; the other when it leaves", async () => {
     const place = (name: string, host: string): Derivation => derivation<Port, Place>({ name, on: each(ports), into: places, reads: [], derive: (p) => (p.note === name ? undefined : { id: "same", port: p.mac, host }) });
     const at = rule<Place>({ name: "at", about: "", on: each(places), emit: (p, _view, out) => out.flow(chassisScope(p.host), "t_in", to(mac(1), 1)) });

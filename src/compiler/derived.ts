@@ -85,7 +85,7 @@ export class DerivedRows {
 
   /** Whether the run has the row now, be it behind another's. */
   private put(run: Run, table: AnyTable, row: Row, own: Row | undefined): boolean {
-    if (own !== undefined && equalValues(own, row)) return true;
+    if (own !== undefined && surelyEqual(own, row)) return true;
     const derived = this.of(table);
     const { owners } = derived;
     const now = owners.get(row.id);
@@ -157,6 +157,15 @@ function byId(rows: readonly Row[]): (id: string) => Row | undefined {
   if (rows.length < 8) return (id) => rows.find((r) => r.id === id);
   const map = new Map(rows.map((r) => [r.id, r]));
   return (id) => map.get(id);
+}
+
+/** Rows that cannot be compared (one that contains itself, a getter that throws) are not equal. */
+function surelyEqual(a: Row, b: Row): boolean {
+  try {
+    return equalValues(a, b);
+  } catch {
+    return false;
+  }
 }
 
 /** Equality of plain data: numbers, bigints, text, lists, objects. An absent key and an undefined one are the same. */

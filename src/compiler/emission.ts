@@ -1,6 +1,7 @@
 // What an app puts out, in the terms of a switch: flows as bytes, groups with lowered actions, what all apps say of a port. And what an
 // app may not put out: into tables of another that it does not require, into tables that the switch fills.
 import type { App, FlowAction, FlowSpec, Items, PipelineDecl, PortActions, ReadView, Shape, StageName } from "#app";
+import { encodeMessage } from "node-openflow";
 import type { Family, Layout, PipelineTable } from "../pipeline/layout.ts";
 import type { Lowering } from "../pipeline/lowering.ts";
 import type { LoweredGroup } from "./desired.ts";
@@ -44,16 +45,19 @@ export class Emission {
     return this.flows.scope(name);
   }
 
+  /** @throws Error naming the app when its actions are none of its pipeline, OpenFlowError when the group has no wire form */
   group(run: Run, { type, buckets }: Items["group"]): LoweredGroup {
     const table = this.layout.tables.find((t) => t.app === run.unit.app);
     if (table === undefined) throw new Error(`app ${run.unit.app} has no tables, and its groups no actions`);
-    return {
+    const group: LoweredGroup = {
       type,
       buckets: buckets.map(({ weight, watchPort, watchGroup, actions }) => ({
         ...(weight === undefined ? {} : { weight }), ...(watchPort === undefined ? {} : { watch_port: watchPort }), ...(watchGroup === undefined ? {} : { watch_group: watchGroup }),
         actions: this.lowering.lowerAll(table, actions, 0n),
       })),
     };
+    encodeMessage({ type: "group_mod", command: "add", group_type: type, group_id: 1, buckets: group.buckets.map((b) => ({ weight: 0, ...b })) }, 0);
+    return group;
   }
 
   checkInto(run: Run, pipeline: PipelineDecl): void {

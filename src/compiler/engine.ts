@@ -48,6 +48,8 @@ export interface EngineOptions {
   readonly poisonScratch?: boolean;
 }
 
+const isRow = (row: unknown): boolean => typeof row === "object" && row !== null && typeof (row as { readonly id?: unknown }).id === "string";
+
 const COMPILE_SLAB = 4 << 20;
 const INCREMENTAL_SLAB = 16 << 10;
 
@@ -260,7 +262,9 @@ export class Engine implements Desired {
       try {
         const made = derivation.derive(entity, this.tracked);
         rows = made === undefined ? NONE : Array.isArray(made) ? (made as readonly Row[]) : [made as Row];
+        if (!rows.every(isRow)) throw new TypeError("a row is an object with an id, which is text");
       } catch (error) {
+        rows = NONE;
         this.failed(error, run);
       }
       this.tracked.end();

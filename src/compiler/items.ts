@@ -61,8 +61,10 @@ export class OutputStore<O> {
 
   /** Puts what a run wants in place of what it wanted. */
   replace(owner: O, before: readonly Output[], after: readonly Output[]): void {
-    for (const output of after) if (!before.some((b) => same(b, output))) this.hold(owner, output);
-    for (const output of before) if (!after.some((a) => same(a, output))) this.release(owner, output);
+    const was = among(before, after.length);
+    const is = among(after, before.length);
+    for (const output of after) if (!was(output)) this.hold(owner, output);
+    for (const output of before) if (!is(output)) this.release(owner, output);
   }
 
   private hold(owner: O, output: Output): void {
@@ -193,6 +195,14 @@ export class OutputStore<O> {
 const NONE: readonly never[] = [];
 const isList = <O>(holders: Holders<O>): holders is readonly Held<O>[] => Array.isArray(holders);
 const listOf = <O>(holders: Holders<O>): readonly Held<O>[] => (isList(holders) ? holders : [holders]);
+/** Whether one is in the list; for so many questions. */
+function among(list: readonly Output[], questions: number): (output: Output) => boolean {
+  if (list.length * questions < 1024) return (output) => list.some((o) => same(o, output));
+  const texts = new Set(list.map(whole));
+  return (output) => texts.has(whole(output));
+}
+
+const whole = ({ scope, key, text }: Output): string => `${scope}\n${key}\n${text}`;
 const same = (a: Output, b: Output): boolean => a.scope === b.scope && a.key === b.key && a.text === b.text;
 const compare = (a: string, b: string): number => (a < b ? -1 : a > b ? 1 : 0);
 

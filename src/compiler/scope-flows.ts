@@ -44,6 +44,8 @@ export class ScopeFlows<O> {
   /** Whether differences are kept: not while everything is compiled, which is the first batch. */
   private incremental = false;
   private readonly states = new Map<string, ScopeState<O>>();
+  /** Scopes that were asked for in this batch and were not there. */
+  private fresh: ScopeState<O>[] = [];
   private changed = new Map<ScopeState<O>, Map<string, Changed<O>>>();
   /** Whose flow has to be made, or made again. */
   private readonly outdated = new Set<Shared<O>>();
@@ -76,7 +78,10 @@ export class ScopeFlows<O> {
 
   private state(name: string): ScopeState<O> {
     let state = this.states.get(name);
-    if (state === undefined) this.states.set(name, (state = { name, root: isRoot(name), flows: new FlowSet<O>() }));
+    if (state === undefined) {
+      this.states.set(name, (state = { name, root: isRoot(name), flows: new FlowSet<O>() }));
+      if (this.incremental) this.fresh.push(state);
+    }
     return state;
   }
 
@@ -198,7 +203,8 @@ export class ScopeFlows<O> {
   endBatch(): void {
     for (const shared of this.outdated) this.resolve(shared);
     this.counts.rootsMeet = this.scopes.rootsMeet;
-    const emptied = this.incremental ? [...this.changed.keys()] : [...this.states.values()];
+    const emptied = this.incremental ? [...this.changed.keys(), ...this.fresh] : [...this.states.values()];
+    this.fresh = [];
     for (const state of emptied) if (state.flows.size === 0) this.states.delete(state.name);
     this.changed = new Map();
     this.encoder.endBatch();

@@ -5,7 +5,7 @@ import { encodeActions, encodeFlowModHead, encodeInstructionHead, encodeLoad, en
 import { ipv4ToNumber, ipv6ToBigInt } from "packet-codec";
 import { familyOf, type Family, type Layout, type PipelineTable, type Register } from "./layout.ts";
 import { addressValue, inPortSet, Lowering } from "./lowering.ts";
-import { fillTemplate, makeTemplate, type Template } from "./templates.ts";
+import { COOKIE, fillTemplate, makeTemplate, type Template } from "./templates.ts";
 
 /** What a name in a match stands for. */
 interface Matched {
@@ -41,8 +41,8 @@ interface Scratch {
 }
 const NONE: ReadonlySet<string> = new Set();
 const NO_SCRATCH: Scratch = { held: NONE, lost: NONE, called: false };
-/** Offset of the cookie in an OFPT_FLOW_MOD, OpenFlow 1.3.5 section 7.3.4.1. */
-const COOKIE = 8;
+/** Shapes are declared once; whoever makes them as it goes fills no memory. */
+const TEMPLATE_LIMIT = 4096;
 const KINDS = { next: 0, stage: 1, table: 2 } as const;
 const FAMILIES: Readonly<Record<Family, number>> = { ip: 0, ipv6: 1, other: 2, unknown: 3 };
 
@@ -134,7 +134,11 @@ export class FlowWriter {
    */
   writeShape(buf: Buffer, words: Int32Array, off: number, table: PipelineTable, shape: Shape, value: unknown, cookieHi: number, cookieLo: number): number {
     let template = this.templates.get(shape);
-    if (template === undefined && !this.templates.has(shape)) this.templates.set(shape, (template = makeTemplate(shape, table, this.layout, (spec) => this.whole(table, spec))));
+    if (template === undefined && !this.templates.has(shape)) {
+      template = makeTemplate(shape, table, this.layout, (spec, cookie) => this.whole(table, spec, cookie));
+      if (this.templates.size >= TEMPLATE_LIMIT) this.templates.clear();
+      this.templates.set(shape, template);
+    }
     if (template !== undefined) {
       const end = fillTemplate(template, buf, words, off, value);
       if (end >= 0) {
@@ -146,9 +150,9 @@ export class FlowWriter {
     return this.write(buf, off, table, (shape.make as (value: unknown) => FlowSpec)(value), cookieHi, cookieLo);
   }
 
-  private whole(table: PipelineTable, spec: FlowSpec): Buffer {
+  private whole(table: PipelineTable, spec: FlowSpec, cookie: number): Buffer {
     const room = Buffer.alloc(1 << 16);
-    return room.subarray(0, this.write(room, 0, table, spec, 0, 0));
+    return room.subarray(0, this.write(room, 0, table, spec, cookie, cookie));
   }
 
   private writeMatch(buf: Buffer, off: number, table: PipelineTable, match: FlowSpec["match"]): number {

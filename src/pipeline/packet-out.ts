@@ -1,6 +1,6 @@
 // A packet of the controller's own into a stage: the actions that load its registers and hand it to the stage's first table.
 import { ethType, type PacketOut, type StageOut } from "#app";
-import type { Action } from "node-openflow";
+import { encodeMessage, ports, type Action } from "node-openflow";
 import type { Family, Layout } from "./layout.ts";
 import { addressValue, loadOf } from "./lowering.ts";
 
@@ -12,9 +12,14 @@ export interface LoweredOut {
   readonly data: Uint8Array;
 }
 
-/** A packet of an app as the southbound layer sends it. @throws Error as `packetOutActions` */
-export const lowerPacket = (layout: Layout, app: string, out: PacketOut | StageOut): PacketOut | LoweredOut =>
-  "stage" in out ? { chassis: out.chassis, inPort: out.inPort, actions: packetOutActions(layout, app, out), data: out.data } : out;
+/** A packet of an app as the southbound layer sends it. @throws Error as `packetOutActions`, OpenFlowError when it has no wire form */
+export function lowerPacket(layout: Layout, app: string, out: PacketOut | StageOut): PacketOut | LoweredOut {
+  const lowered = "stage" in out ? { chassis: out.chassis, inPort: out.inPort, actions: packetOutActions(layout, app, out), data: out.data } : out;
+  const actions: readonly Action[] = "actions" in lowered ? lowered.actions : [{ type: "output", port: lowered.outPort }];
+  // Here it costs the app, later it would cost the switch its session.
+  encodeMessage({ type: "packet_out", in_port: ("actions" in lowered ? lowered.inPort : undefined) ?? ports.CONTROLLER, actions, data: lowered.data }, 0);
+  return lowered;
+}
 
 const TAGS: ReadonlySet<number> = new Set([0x8100, 0x88a8]);
 

@@ -2,24 +2,53 @@
 // what it is given but place it; so what trace, plan and documentation read of it is what every flow of it is.
 import type { FlowSpec, Shape } from "#app";
 
-/** Stands for a value of a shape's argument; whoever computes with it is told. */
-export class Placeholder {
-  readonly name: string;
-  private readonly shape: string;
+/** Placeholders and the values they stand for. */
+const names = new WeakMap<object, string>();
 
-  constructor(name: string, shape: string) {
-    this.name = name;
-    this.shape = shape;
-  }
+/** The name of the value that a placeholder stands for; undefined: it is none. */
+export const placeholderName = (value: unknown): string | undefined => (typeof value === "object" && value !== null ? names.get(value) : undefined);
 
-  [Symbol.toPrimitive](): never {
-    throw new Error(`${this.shape} computes with ${this.name}: a shape only says where a value goes; compute it before`);
-  }
+/**
+ * The shape's flow with placeholders where values go.
+ * @throws Error naming the shape and the value that it computes with or decides by
+ */
+export function outline(shape: Shape): FlowSpec {
+  const of = `shape ${shape.name} of table ${shape.table}`;
+  const reads = new Map<string, number>();
+  const places = new Proxy({}, {
+    get: (_, key) => {
+      if (typeof key !== "string") return undefined;
+      reads.set(key, (reads.get(key) ?? 0) + 1);
+      return placeholder(key, of);
+    },
+    // What names there are, only a value knows.
+    ownKeys: () => misused(of, "the names of its values"),
+    has: (_, key) => misused(of, String(key)),
+  });
+  const spec = (shape.make as (value: unknown) => FlowSpec)(places);
+  // Comparing and asking for truth leave no trace but this.
+  const placed = new Map<string, number>();
+  count(spec, placed);
+  for (const [name, times] of reads) if ((placed.get(name) ?? 0) < times) misused(of, name);
+  return spec;
 }
 
-/** The shape's flow with placeholders where values go. @throws Error naming the shape and the value it computes with */
-export function outline(shape: Shape): FlowSpec {
-  const name = `shape ${shape.name} of table ${shape.table}`;
-  const places = new Proxy({}, { get: (_, key) => (typeof key === "string" ? new Placeholder(key, name) : undefined) });
-  return (shape.make as (value: unknown) => FlowSpec)(places);
+/** Stands for a value: nothing can be done with it but to put it somewhere. */
+function placeholder(name: string, of: string): object {
+  const misuse = (): never => misused(of, name);
+  const made = new Proxy({}, { get: misuse, has: misuse, ownKeys: misuse });
+  names.set(made, name);
+  return made;
+}
+
+function misused(of: string, what: string): never {
+  throw new Error(`${of} computes with ${what}: a shape only says where a value goes; compute and decide before`);
+}
+
+/** How often which placeholder is in a value. */
+function count(value: unknown, into: Map<string, number>): void {
+  if (typeof value !== "object" || value === null) return;
+  const name = names.get(value);
+  if (name !== undefined) into.set(name, (into.get(name) ?? 0) + 1);
+  else for (const part of Object.values(value)) count(part, into);
 }

@@ -5,10 +5,10 @@
 import type { FlowSpec, Shape } from "#app";
 import { fields, writeIpv4, writeIpv6, writeMac, type FieldName } from "node-openflow";
 import type { Layout, PipelineTable, Register } from "./layout.ts";
-import { outline, Placeholder } from "./shapes.ts";
+import { outline, placeholderName } from "./shapes.ts";
 
-/** What a value is: text of an address, or a whole number below `limit`. */
-type Kind = "mac" | "ipv4" | "ipv6" | "number";
+/** What a value is: text of an address (`register`: an IPv4 address where either family goes), or a whole number below `limit`. */
+type Kind = "mac" | "ipv4" | "register" | "ipv6" | "number";
 interface Place {
   readonly kind: Kind;
   readonly limit: number;
@@ -30,13 +30,13 @@ export interface Template {
   readonly holes: readonly Hole[];
 }
 
-const LENGTH: Readonly<Record<Exclude<Kind, "number">, number>> = { mac: 6, ipv4: 4, ipv6: 16 };
-const LOW: Readonly<Record<Exclude<Kind, "number">, string>> = { mac: "00:00:00:00:00:00", ipv4: "0.0.0.0", ipv6: "::" };
-const HIGH: Readonly<Record<Exclude<Kind, "number">, string>> = { mac: "ff:ff:ff:ff:ff:ff", ipv4: "255.255.255.255", ipv6: "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff" };
-const OTHER: Readonly<Record<Exclude<Kind, "number">, string>> = { mac: "fa:16:3e:81:02:7d", ipv4: "10.129.3.254", ipv6: "2001:db8:8000:1::7f:fe" };
+const LENGTH: Readonly<Record<Exclude<Kind, "number">, number>> = { mac: 6, ipv4: 4, register: 4, ipv6: 16 };
+const LOW: Readonly<Record<Exclude<Kind, "number">, string>> = { mac: "00:00:00:00:00:00", ipv4: "0.0.0.0", register: "0.0.0.0", ipv6: "::" };
+const HIGH: Readonly<Record<Exclude<Kind, "number">, string>> = { mac: "ff:ff:ff:ff:ff:ff", ipv4: "255.255.255.255", register: "255.255.255.255", ipv6: "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff" };
+const OTHER: Readonly<Record<Exclude<Kind, "number">, string>> = { mac: "fa:16:3e:81:02:7d", ipv4: "10.129.3.254", register: "10.129.3.254", ipv6: "2001:db8:8000:1::7f:fe" };
 
-/** Encodes a flow of the table from nothing. */
-export type WriteSpec = (spec: FlowSpec) => Buffer;
+/** Encodes a flow of the table from nothing, with a cookie of which both halves are this. */
+export type WriteSpec = (spec: FlowSpec, cookie: number) => Buffer;
 
 /**
  * The template of a shape; undefined when it has none, as it says a value where this cannot follow it.
@@ -45,24 +45,27 @@ export type WriteSpec = (spec: FlowSpec) => Buffer;
 export function makeTemplate(shape: Shape, table: PipelineTable, layout: Layout, write: WriteSpec): Template | undefined {
   const places = placesOf(outline(shape), table, layout);
   if (places === undefined) return undefined;
-  const make = shape.make as (value: unknown) => FlowSpec;
+  const make = (value: unknown, cookie = 0): Buffer => write((shape.make as (value: unknown) => FlowSpec)(value), cookie);
   const names = [...places.keys()];
   const filled = (pick: (place: Place, name: string) => string | number): Record<string, string | number> => Object.fromEntries([...places].map(([name, place]) => [name, pick(place, name)]));
   const low = ({ kind }: Place): string | number => (kind === "number" ? 0 : LOW[kind]);
   try {
-    const bytes = write(make(filled(low)));
+    const bytes = make(filled(low));
+    // What an action says of the cookie (learn does) would have to be filled as well.
+    const cookie = regions(bytes, make(filled(low), 0xffff_ffff));
+    if (cookie?.length !== 1 || cookie[0]!.at !== COOKIE || cookie[0]!.length !== 8) return undefined;
     const holes: Hole[] = [];
     for (const name of names) {
       const place = places.get(name)!;
       const high = place.kind === "number" ? place.limit - 1 : HIGH[place.kind];
-      const differs = regions(bytes, write(make(filled((p, n) => (n === name ? high : low(p))))));
+      const differs = regions(bytes, make(filled((p, n) => (n === name ? high : low(p)))));
       if (differs === undefined) return undefined;
       if (place.kind !== "number") {
         if (differs.some(({ length }) => length !== LENGTH[place.kind as keyof typeof LENGTH])) return undefined;
         for (const { at, length } of differs) holes.push({ name, kind: place.kind, at, bytes: length, shift: 0, limit: 0 });
         continue;
       }
-      const one = regions(bytes, write(make(filled((p, n) => (n === name ? 1 : low(p))))));
+      const one = regions(bytes, make(filled((p, n) => (n === name ? 1 : low(p)))));
       for (const { at, length } of differs) {
         const lowest = one?.find((r) => r.at === at + length - 1 && r.length === 1);
         if (lowest === undefined || length > 4) return undefined;
@@ -73,11 +76,14 @@ export function makeTemplate(shape: Shape, table: PipelineTable, layout: Layout,
     const other = filled(({ kind, limit }) => (kind === "number" ? Math.floor(limit * 0.7) : OTHER[kind]));
     const copy = Buffer.alloc(bytes.length);
     const end = fillTemplate(template, copy, new Int32Array(copy.buffer, copy.byteOffset, copy.length >> 2), 0, other);
-    return end === copy.length && copy.equals(write(make(other))) ? template : undefined;
+    return end === copy.length && copy.equals(make(other)) ? template : undefined;
   } catch {
     return undefined; // what is wrong with it is said when it is encoded the long way
   }
 }
+
+/** Offset of the cookie in an OFPT_FLOW_MOD, OpenFlow 1.3.5 section 7.3.4.1. */
+export const COOKIE = 8;
 
 /** Writes the template at `off`, a multiple of 4, with its values; returns the offset after it, or -1 when a value does not go where it should. */
 export function fillTemplate({ words, holes }: Template, buf: Buffer, bufWords: Int32Array, off: number, value: unknown): number {
@@ -87,7 +93,7 @@ export function fillTemplate({ words, holes }: Template, buf: Buffer, bufWords: 
     const given = (value as Readonly<Record<string, unknown>>)[hole.name];
     const at = off + hole.at;
     if (typeof given === "string") {
-      if (hole.kind === "mac" ? !writeMac(buf, at, given) : hole.kind === "ipv4" ? !writeIpv4(buf, at, given) : hole.kind !== "ipv6" || !writeIpv6(buf, at, given)) return -1;
+      if (!writeText(buf, at, hole.kind, given)) return -1;
     } else if (hole.kind === "number" && typeof given === "number" && given >>> 0 === given && given < hole.limit) {
       let rest = (given << hole.shift) >>> 0;
       for (let byte = at + hole.bytes - 1; byte >= at; byte--) {
@@ -99,18 +105,38 @@ export function fillTemplate({ words, holes }: Template, buf: Buffer, bufWords: 
   return off + words.length * 4;
 }
 
+function writeText(buf: Buffer, at: number, kind: Kind, text: string): boolean {
+  switch (kind) {
+    case "mac":
+      return writeMac(buf, at, text);
+    case "ipv4":
+      return writeIpv4(buf, at, text);
+    case "register":
+      // A field takes leading zeroes, as the switch's tools do; a register does not.
+      return writeIpv4(buf, at, text) && text.length === 3 + digits(buf[at]!) + digits(buf[at + 1]!) + digits(buf[at + 2]!) + digits(buf[at + 3]!);
+    case "ipv6":
+      return writeIpv6(buf, at, text);
+    case "number":
+      return false;
+  }
+}
+
+const digits = (octet: number): number => (octet < 10 ? 1 : octet < 100 ? 2 : 3);
+
 /** What goes where in a shape, by its outline: undefined when a value stands elsewhere than as one of a match, a load or a set_field. */
 function placesOf(spec: FlowSpec, table: PipelineTable, layout: Layout): Map<string, Place> | undefined {
   const places = new Map<string, Place>();
-  let sound = !holds(spec.priority) && !holds(spec.meter);
+  // Where a flow leads may depend on the family that it matches.
+  let sound = !holds(spec.priority) && !holds(spec.meter) && !holds(spec.match.eth_type);
   const put = (value: unknown, place: Place | undefined): void => {
-    if (!(value instanceof Placeholder)) {
+    const name = placeholderName(value);
+    if (name === undefined) {
       if (holds(value)) sound = false;
       return;
     }
-    const known = places.get(value.name);
+    const known = places.get(name);
     if (place === undefined || (known !== undefined && known.kind !== place.kind)) sound = false;
-    else places.set(value.name, { kind: place.kind, limit: Math.min(place.limit, known?.limit ?? place.limit) });
+    else places.set(name, { kind: place.kind, limit: Math.min(place.limit, known?.limit ?? place.limit) });
   };
   const named = (name: string): Place | undefined => (name.startsWith("reg:") ? ofRegister(layout.registerFor(table, name.slice(4))) : ofField(name as FieldName));
   for (const [name, value] of Object.entries(spec.match)) put(value, named(name));
@@ -122,7 +148,7 @@ function placesOf(spec: FlowSpec, table: PipelineTable, layout: Layout): Map<str
   return sound ? places : undefined;
 }
 
-const ofRegister = ({ bits, limit, ip }: Register): Place | undefined => (bits <= 32 ? { kind: "number", limit } : ip ? { kind: "ipv4", limit: 0 } : undefined);
+const ofRegister = ({ bits, limit, ip }: Register): Place | undefined => (bits <= 32 ? { kind: "number", limit } : ip ? { kind: "register", limit: 0 } : undefined);
 
 function ofField(name: FieldName): Place | undefined {
   const field = fields[name];
@@ -132,7 +158,7 @@ function ofField(name: FieldName): Place | undefined {
 
 /** Whether there is a placeholder anywhere in a value. */
 function holds(value: unknown): boolean {
-  if (value instanceof Placeholder) return true;
+  if (placeholderName(value) !== undefined) return true;
   return typeof value === "object" && value !== null && Object.values(value).some(holds);
 }
 

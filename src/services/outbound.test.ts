@@ -37,6 +37,12 @@ describe("an outbound request", () => {
     expect((await outbound.fetch(`${url}/moved`)).status).toBe(302);
   });
 
+  it.each([["limitBytes", NaN], ["limitBytes", Infinity], ["limitBytes", -1], ["timeoutMs", NaN], ["timeoutMs", Infinity], ["timeoutMs", 0]])("is refused without a limit: %s %s", async (name, value) => {
+    const outbound = new Outbound(machineClock);
+    const refusal = outbound.fetch(await serve((_, response) => response.end("x".repeat(2 << 20))), { [name]: value });
+    await expect(refusal).rejects.toMatchObject({ code: "INVALID", message: expect.stringContaining(name) as string });
+  });
+
   it("ends after its time, also in the middle of the answer", async () => {
     const clock = new SimulatedClock();
     let asked = 0;

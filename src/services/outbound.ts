@@ -43,7 +43,9 @@ export class Outbound {
     if (url === undefined || !/^https?:$/.test(url.protocol)) throw new FetchError("INVALID", `${text.slice(0, 200)} is no http: or https: URL`);
     if (this.stopped) throw new FetchError("STOPPED", "the service is stopped");
     if (this.running >= this.concurrency && this.waiting.size >= this.queueLimit) throw new FetchError("QUEUE_FULL", `${this.waiting.size} requests wait already`);
-    const { timeoutMs = TIMEOUT_MS } = options;
+    const { timeoutMs = TIMEOUT_MS, limitBytes = LIMIT_BYTES } = options;
+    if (!(timeoutMs > 0 && Number.isFinite(timeoutMs))) throw new FetchError("INVALID", `timeoutMs ${timeoutMs}: a number of milliseconds above 0 is needed`);
+    if (!(limitBytes >= 0 && Number.isFinite(limitBytes))) throw new FetchError("INVALID", `limitBytes ${limitBytes}: a number of bytes from 0 is needed`);
     const call = new AbortController();
     this.calls.add(call);
     const cancel = this.clock.setTimeout(() => call.abort(new FetchError("TIMEOUT", `no answer of ${url.origin} in ${timeoutMs} ms`)), timeoutMs);

@@ -114,6 +114,7 @@ class Host implements ServiceHost {
   }
 
   every(seconds: number, fn: () => void | Promise<void>): Cancel {
+    if (!(seconds > 0 && Number.isFinite(seconds))) throw new RangeError(`every ${seconds} seconds: a number above 0 is needed`);
     let busy = false;
     return this.until(this.clock.setInterval(() => {
       if (busy) return;
@@ -127,6 +128,7 @@ class Host implements ServiceHost {
   }
 
   after(seconds: number, fn: () => void | Promise<void>): Cancel {
+    if (!(seconds >= 0 && Number.isFinite(seconds))) throw new RangeError(`after ${seconds} seconds: a number from 0 is needed`);
     const cancel = this.until(this.clock.setTimeout(() => {
       cancel();
       this.call(fn);

@@ -54,6 +54,12 @@ describe("a service's host", () => {
     expect(calls).toHaveLength(4);
   });
 
+  test.each([NaN, 0, -1, Infinity, undefined as unknown as number])("refuses to call every %s seconds, which would be all the time or never", async (seconds) => {
+    const { host } = await hosted();
+    expect(() => host.every(seconds, () => undefined)).toThrow(/every .* seconds/);
+    if (seconds !== 0) expect(() => host.after(seconds, () => undefined)).toThrow(/after .* seconds/);
+  });
+
   test("leaves turns out while one is not done, and goes on after a failure", async () => {
     const { h, host } = await hosted();
     let begun = 0;

@@ -241,6 +241,20 @@ describe("who a VM says it is", () => {
     ])).toEqual([]);
   });
 
+  test("with a VLAN tag, which may lead to somebody else behind the receiver's interface: nothing arrives", async () => {
+    const tagged = (...tags: readonly number[]): Buffer => {
+      const frame = udpFrame(me(), you());
+      return Buffer.concat([frame.subarray(0, 12), ...tags.map((vlan) => Buffer.from([0x81, 0x00, vlan >> 8, vlan & 0xff])), frame.subarray(12)]);
+    };
+    const capture = await victim.vm.tcpdump("-Q in");
+    await sendRaw(mallory.vm, [tagged(100), tagged(0), tagged(4095), tagged(100, 200), tagged(0, 100)]);
+    await until("the honest datagram", async () => {
+      await sendRaw(mallory.vm, [udpFrame({ ...me(), port: 4999 }, you())]);
+      return capture.lines.some((line) => line.includes(".4999 >"));
+    }, { intervalMs: 100 });
+    expect((await capture.stop()).lines.filter((line) => line.includes("802.1Q") || line.includes(".4000 >"))).toEqual([]);
+  });
+
   test("ARP in another's name: nothing arrives", async () => {
     expect(await seen([
       arpFrame(me().mac, me().mac, OTHER_IP, v4(victim.port)),

@@ -328,7 +328,13 @@ export class Switch {
     this.scheduled = true;
     queueMicrotask(() => {
       this.scheduled = false;
-      this.pump();
+      const { session } = this;
+      try {
+        this.pump();
+      } catch (error) {
+        // What cannot be made into messages must not end the process.
+        if (session !== undefined) this.abort(session, error, "changes could not be sent");
+      }
     });
   }
 

@@ -5,10 +5,10 @@
 // ports marked axion-port=true, rows marked axion-row, and the key axion-installed of interfaces on the bridge. Of other rows single
 // columns are set while a rule wants it (owned-rows.ts). Nothing else is ever written.
 import { insert, mutate, namedUuid, update, type InputValue, type Mutation, type Operation, type Row, type Value } from "ovsdb-client";
-import type { OvsColumns, OvsPatch, PortColumns } from "#app";
+import type { OvsColumns, PortColumns } from "#app";
 import type { DesiredRow } from "../../compiler/desired.ts";
 import type { BridgeRow, HostRows, Ids, Note, RootRow } from "./host-rows.ts";
-import { input, OWNED, ownedColumns, planRows, textOf, wantedText, type Resolve } from "./owned-rows.ts";
+import { input, OWNED, ownedColumns, planRows, rowWish, textOf, unread, wantedText, type Resolve, type WantedRows } from "./owned-rows.ts";
 import type { HostSettings } from "./settings.ts";
 
 /** Columns the controller follows: none that changes by itself all the time. */
@@ -36,7 +36,7 @@ export interface Wanted {
   /** Which controller's row it is. */
   readonly controllerId: string;
   /** undefined: not known yet, so ports and other rows are left as they are. */
-  readonly rows: { readonly rows: readonly DesiredRow[]; readonly patches: readonly OvsPatch[] } | undefined;
+  readonly rows: WantedRows | undefined;
   /** Whether the flows of an interface are confirmed; undefined: not known yet. */
   readonly installed: (interfaceName: string) => boolean | undefined;
 }
@@ -44,13 +44,16 @@ export interface Wanted {
 export interface Plan {
   readonly operations: Operation[];
   readonly notes: Note[];
+  /** Of operations that a rule's wish is the reason of: the wish. */
+  readonly wishes: ReadonlyMap<Operation, string>;
 }
 
 export function plan(rows: HostRows, wanted: Wanted): Plan {
   const operations: Operation[] = [];
   const notes: Note[] = [];
+  const wishes = new Map<Operation, string>();
   const root = rows.root;
-  if (root === undefined) return { operations, notes };
+  if (root === undefined) return { operations, notes, wishes };
   const release = planRelease(rows, wanted);
   operations.push(...release);
   const bridge = rows.bridge(wanted.settings.bridge);
@@ -60,7 +63,8 @@ export function plan(rows: HostRows, wanted: Wanted): Plan {
     // Port names that a release frees are free in the next transaction.
     if (release.length === 0 && wanted.rows !== undefined) {
       const owned = planRows(rows.replica, bridge, wanted.rows);
-      planPorts(rows, bridge, wanted.rows.rows, owned.resolve, operations, notes);
+      planPorts(rows, bridge, wanted.rows, owned.resolve, operations, notes, wishes);
+      for (const [operation, wish] of owned.wishes) wishes.set(operation, wish);
       operations.push(...owned.operations);
       notes.push(...owned.notes);
     }
@@ -71,7 +75,7 @@ export function plan(rows: HostRows, wanted: Wanted): Plan {
       }
     }
   }
-  return { operations, notes };
+  return { operations, notes, wishes };
 }
 
 function createBridge(root: RootRow, { settings, target, controllerId }: Wanted): Operation[] {
@@ -146,22 +150,35 @@ interface WantedPort {
   readonly name: string;
   readonly interface: OvsColumns & { readonly type: string };
   readonly port: OvsColumns;
+  readonly wish: string;
+  /** Why nothing is done about it. */
+  readonly problem: string | undefined;
 }
 
-function wantedPort({ key, columns }: DesiredRow): WantedPort {
-  const { interface: iface, port } = columns as PortColumns;
+function wantedPort(row: DesiredRow, refused: WantedRows["refused"]): WantedPort {
+  const { interface: iface, port } = row.columns as PortColumns;
+  const wish = rowWish(row);
+  const problem = refused?.get(wish) ?? unread("Interface", iface, monitoredColumns.Interface) ?? unread("Port", port ?? {}, monitoredColumns.Port);
   const marks = (c: OvsColumns | undefined): OvsColumns => ({ ...c, external_ids: { ...((c?.external_ids as Ids | undefined) ?? {}), [PORT]: "true" } });
-  return { name: key, interface: { ...marks(iface), type: iface.type }, port: marks(port) };
+  return { name: row.key, interface: { ...marks(iface), type: iface.type }, port: marks(port), wish, problem };
 }
 
-function planPorts(rows: HostRows, bridge: BridgeRow, wanted: readonly DesiredRow[], resolve: Resolve, operations: Operation[], notes: Note[]): void {
-  const ports = wanted.filter((r) => r.table === "Port").map(wantedPort).sort((a, b) => (a.name < b.name ? -1 : 1));
+function planPorts(rows: HostRows, bridge: BridgeRow, wanted: WantedRows, resolve: Resolve, operations: Operation[], notes: Note[], wishes: Map<Operation, string>): void {
+  const ports = wanted.rows.filter((r) => r.table === "Port").map((r) => wantedPort(r, wanted.refused)).sort((a, b) => (a.name < b.name ? -1 : 1));
   const ours = new Map(rows.portsOf(bridge).filter((p) => p.external_ids[PORT] === "true").map((p) => [p.name, p]));
   const added: InputValue[] = [];
   const inputs = (columns: OvsColumns): Record<string, InputValue> => Object.fromEntries(Object.entries(columns).map(([c, v]) => [c, input(c, v, resolve)]));
   const differing = (row: Row, columns: OvsColumns): Record<string, InputValue> =>
     Object.fromEntries(Object.entries(columns).flatMap(([c, v]) => (textOf((row as unknown as Record<string, Value>)[c]) === wantedText(v, resolve) ? [] : [[c, input(c, v, resolve)]])));
   for (const [i, port] of ports.entries()) {
+    if (port.problem !== undefined) {
+      notes.push({ about: `port ${port.name}`, problem: port.problem });
+      continue;
+    }
+    const operate = (...made: Operation[]): void => {
+      operations.push(...made);
+      for (const operation of made) wishes.set(operation, port.wish);
+    };
     const row = ours.get(port.name);
     const iface = row === undefined ? undefined : rows.interfacesOf(row).find((f) => f.name === port.name);
     if (row === undefined || iface === undefined) {
@@ -169,7 +186,7 @@ function planPorts(rows: HostRows, bridge: BridgeRow, wanted: readonly DesiredRo
         notes.push({ about: `port ${port.name}`, problem: "the host has a port of this name that the controller did not make; it is left alone, and the tunnel is missing" });
         continue;
       }
-      operations.push(
+      operate(
         insert("Interface", { ...inputs(port.interface), name: port.name }, { uuidName: `iface${i}` }),
         insert("Port", { ...inputs(port.port), name: port.name, interfaces: [namedUuid(`iface${i}`)] }, { uuidName: `port${i}` }),
       );
@@ -178,12 +195,12 @@ function planPorts(rows: HostRows, bridge: BridgeRow, wanted: readonly DesiredRo
     }
     // The switch adds keys of its own to an interface's external_ids: ours have to be among them.
     const change = differing(iface, { ...port.interface, external_ids: { ...iface.external_ids, ...(port.interface.external_ids as Ids) } });
-    if (Object.keys(change).length > 0) operations.push(update("Interface", byUuid(iface), change));
+    if (Object.keys(change).length > 0) operate(update("Interface", byUuid(iface), change));
     const portChange = differing(row, { ...port.port, external_ids: { ...row.external_ids, ...(port.port.external_ids as Ids) } });
     // What an earlier wish set and this one does not name goes back to nothing.
     if (port.port.qos === undefined && row.qos !== undefined && isOwned(rows, row.qos)) portChange.qos = null;
-    if (Object.keys(portChange).length > 0) operations.push(update("Port", byUuid(row), portChange));
-    if (port.interface.bfd === undefined && Object.keys(iface.bfd).length > 0) operations.push(update("Interface", byUuid(iface), { bfd: {} }));
+    if (Object.keys(portChange).length > 0) operate(update("Port", byUuid(row), portChange));
+    if (port.interface.bfd === undefined && Object.keys(iface.bfd).length > 0) operate(update("Interface", byUuid(iface), { bfd: {} }));
     const ofport = port.interface.ofport_request;
     if (iface.error !== undefined) notes.push({ about: `port ${port.name}`, problem: iface.error });
     else if (iface.ofport !== undefined && ofport !== undefined && iface.ofport !== ofport && change.ofport_request === undefined) {

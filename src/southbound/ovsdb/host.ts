@@ -13,6 +13,7 @@ import { Backoff, type Timing } from "../timing.ts";
 import { INSTALLED, monitoredColumns, plan, type Wanted } from "./adoption.ts";
 import { HostRows, type BridgeRow, type Note } from "./host-rows.ts";
 import { cause, restingSlots, SLOT_REST_MS, type ChassisProgress, type InterfaceProgress, type ModelPort } from "./progress.ts";
+import { RefusedWishes } from "./refused-wishes.ts";
 import { readSettings, type HostSettings } from "./settings.ts";
 import { seeVifs, vifId, vifsDiffer, writeVifs, type VifChanges } from "./vifs.ts";
 
@@ -77,6 +78,8 @@ export class Host {
   /** While it waits to try again. */
   private cancelRetry: (() => void) | undefined;
   private readonly backoff: Backoff;
+  /** Wishes of rules that the database refused: they wait, all else goes on. */
+  private readonly refused: RefusedWishes;
   /** Notes that were logged and still hold, since when. */
   reported: ReadonlyMap<string, Date> = new Map();
   /** The last transaction, to notice one that has no effect. */
@@ -91,6 +94,7 @@ export class Host {
     this.identity = { address: peerOf(session.socket).host, names: certificateNames(session.socket) };
     this.log = inventory.options.log.child({ peer: this.peer });
     this.backoff = new Backoff(inventory.options.timing);
+    this.refused = new RefusedWishes(inventory.options.timing, () => this.kick());
     session.on("close", (reason) => this.closed(reason));
   }
 
@@ -132,6 +136,7 @@ export class Host {
   async stop(): Promise<void> {
     this.stopping = true;
     this.cancelRetry?.();
+    this.refused.stop();
     await this.working;
     await this.session.close();
   }
@@ -169,7 +174,7 @@ export class Host {
     if (!(await this.identify(settings))) return;
     const chassis = settings.id;
 
-    const { operations, notes: planned } = plan(this.rows, {
+    const { operations, notes: planned, wishes } = plan(this.rows, {
       settings,
       target: options.target(peerOf(this.session.socket).local),
       controllerId: options.controllerId,
@@ -180,10 +185,18 @@ export class Host {
       const text = JSON.stringify(operations);
       if (text === this.last.text && Date.now() - this.last.at < NO_EFFECT_MS) {
         // Somebody undoes it at once, or the switch does not keep it.
-        throw new Error("the database does not stay as it was set");
+        this.refused.undone(wishes, new Error("the database does not stay as it was set"));
+        this.dirty = true;
+        return;
       }
       this.last = { text, at: Date.now() };
-      await this.replica.transact([...operations, comment(`axion: ${chassis} brought in order`)]);
+      try {
+        await this.replica.transact([...operations, comment(`axion: ${chassis} brought in order`)]);
+      } catch (error) {
+        this.refused.failed(wishes, error, operations);
+        this.dirty = true;
+        return;
+      }
       this.dirty = true; // the switch may have answered; at worst one more comparison
     }
 
@@ -234,7 +247,9 @@ export class Host {
     if (this.awaitsDesired !== undefined && desired.generation < this.awaitsDesired) return undefined;
     this.awaitsDesired = undefined;
     if (model.view.get(chassisTable, chassis) === undefined) return undefined;
-    return { rows: Array.from(desired.rowsOf(chassis)), patches: Array.from(desired.patchesOf(chassis)) };
+    const rows = Array.from(desired.rowsOf(chassis));
+    const patches = Array.from(desired.patchesOf(chassis));
+    return { rows, patches, refused: this.refused.of(rows, patches) };
   }
 
   /** Writes what the host reports into the model, if it differs from what is stored. */
@@ -332,6 +347,7 @@ export class Host {
 
   private closed(reason: Error | undefined): void {
     this.cancelRetry?.();
+    this.refused.stop();
     if (this.stopping || reason === undefined) return;
     if (reason instanceof OvsdbProtocolError) this.log.warn({ reason: reason.message }, "peer on the OVSDB port does not speak OVSDB");
     else if (this.chassis !== undefined) this.log.info({ reason: reason.message }, "host disconnected");

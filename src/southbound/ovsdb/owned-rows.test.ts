@@ -88,3 +88,63 @@ test("what the host already has of one kind is left alone and named; a patch of 
   await eventually("both notes", () => (w.info()?.last_error ?? "").includes("IPFIX") && (w.info()?.last_error ?? "").includes("nowhere"));
   expect(await ovs.vsctl("--bare", "--columns=targets", "list", "IPFIX")).toBe("127.0.0.1:1");
 });
+
+test("what the database refuses of one app costs that alone: tunnels, ports and the rows of others come, the refused is named", async () => {
+  const ovs = await host();
+  const good: DesiredRow = { table: "Queue", key: "good", columns: { dscp: 10 } };
+  const bad: Wanted = {
+    rows: [
+      { table: "Queue", key: "range", columns: { dscp: 99 } },
+      { table: "Queue", key: "type", columns: { dscp: "high" } },
+      { table: "QoS", key: "column", columns: { nonsense: 5 } },
+      { table: "QoS", key: "unread", columns: { type: "linux-htb", _version: "x" } },
+      { table: "Nowhere" as "QoS", key: "table", columns: {} },
+      { table: "Mirror", key: "nameless", columns: { snaplen: 1 } },
+      { ...port("tun2", "geneve", {}, 501), columns: { interface: { type: "geneve", ofport_request: 1_000_000 } } },
+    ],
+    patches: [{ table: "Interface", name: "vm0", column: "ingress_policing_rate", value: -5 }],
+  };
+  await ovs.vsctl("add-br", "br-int", "--", "add-port", "br-int", "vm0", "--", "set", "Interface", "vm0", "type=internal", "external_ids:iface-id=port-1");
+  const w = await world({ want: () => ({ rows: [...bad.rows!, good, tunnel], patches: bad.patches! }) });
+  await w.adopt(ovs);
+  await eventually("the port is known", () => w.vif("hv1", "vm0") !== undefined);
+  await eventually("the tunnel", async () => (await ovs.vsctl("list-ports", "br-int")).includes("tun1"));
+  await eventually("the row of the other", async () => (await ovs.vsctl("--bare", "--columns=dscp", "find", "Queue", "external_ids:axion-row=good")) === "10");
+  for (const name of ["Queue range", "Queue type", "QoS column", "QoS unread", "Nowhere table", "Mirror nameless", "port tun2", "Interface vm0"]) {
+    await eventually(`a note of ${name}`, () => (w.info()?.last_error ?? "").includes(`${name}: `)).catch(() => { throw new Error(`no note of ${name}: ${w.info()?.last_error}`); });
+  }
+  // And all goes on: changes of others come through, what was refused is taken once it is right.
+  await w.confirmed(await w.desired.become(() => ({ rows: [{ ...good, columns: { dscp: 11 } }, { table: "Queue", key: "range", columns: { dscp: 9 } }, tunnel] })));
+  await eventually("both rows", async () => (await ovs.vsctl("--bare", "--columns=dscp", "find", "Queue", "external_ids:axion-row!=none")).split("\n").filter((l) => l !== "").sort().join() === "11,9");
+  await eventually("no notes", () => (w.info()?.last_error ?? "") === "");
+});
+
+test("a reference to a row that nobody wants, and the same value twice, are in order once they are set", async () => {
+  const ovs = await host();
+  const dangling: DesiredRow = { table: "QoS", key: "dangling", columns: { type: "linux-htb", queues: { "0": ovsRef("Queue", "nobody") } } };
+  const twice: DesiredRow = { table: "IPFIX", key: "twice", columns: { targets: ["127.0.0.1:4739", "127.0.0.1:4739"] } };
+  const w = await world({ want: () => ({ rows: [dangling, twice, tunnel], patches: [{ table: "Port", name: "br-int", column: "qos", value: ovsRef("QoS", "nobody") }] }) });
+  await w.adopt(ovs);
+  await eventually("the rows", async () => (await picture(ovs)).includes("linux-htb"));
+  const commits = async (): Promise<number> => (await ovs.commits()).filter((line) => line.includes("axion: ")).length;
+  await new Promise((resolve) => setTimeout(resolve, 300));
+  const written = await commits();
+  await new Promise((resolve) => setTimeout(resolve, 1300));
+  expect(await commits()).toBe(written);
+  expect(w.info()?.last_error ?? "").toBe("");
+});
+
+test("marks that somebody else wrote cost nothing but themselves", async () => {
+  const ovs = await host();
+  const marks = ["constructor=1", "__proto__=1", "interfaces=[]", "name=x", "external_ids={}", "tag=abc", "tag2=5", "other_config=7"];
+  await ovs.vsctl("add-br", "br-int", "--", "add-port", "br-int", "vm0", "--", "set", "Interface", "vm0", "type=internal", "external_ids:iface-id=port-1");
+  for (const mark of marks) await ovs.vsctl("set", "Port", "vm0", `external_ids:axion-was-${mark}`);
+  const w = await world({ want: () => ({ rows: [tunnel] }) });
+  await w.adopt(ovs);
+  await eventually("the tunnel", async () => (await ovs.vsctl("list-ports", "br-int")).includes("tun1"));
+  await eventually("the port is known", () => w.vif("hv1", "vm0") !== undefined);
+  // What cannot be put back stays marked, and is named.
+  await eventually("all but that are gone", async () => (await ovs.vsctl("get", "Port", "vm0", "external_ids")) === '{axion-was-other_config="7"}');
+  expect(w.info()?.last_error).toMatch(/^Port vm0: other_config cannot be put back/);
+  expect(w.lines("error")).toEqual([]);
+});

@@ -4,10 +4,14 @@
 import { del, insert, map, mutate, namedUuid, set, update, uuid, type InputAtom, type InputValue, type Mutation, type Operation, type Replica, type Row, type Value } from "ovsdb-client";
 import type { OvsColumns, OvsPatch, OvsRef, OvsTable, OvsValue } from "#app";
 import type { DesiredRow } from "../../compiler/desired.ts";
+import { canonicalText } from "../../compiler/items.ts";
 import type { BridgeRow, Ids, Note } from "./host-rows.ts";
 
 export const OWNED = "axion-row";
 const WAS = "axion-was-";
+const NEVER_PATCHED: ReadonlySet<string> = new Set(["_uuid", "_version", "name", "interfaces", "external_ids"]);
+/** Begins what tells that a column is put back as it was. */
+export const RESTORE = "restore ";
 
 /** Columns that rules may set, hence that are read back. */
 export const ownedColumns = {
@@ -32,7 +36,13 @@ type AnyRow = Row & { readonly external_ids: Ids } & Readonly<Record<string, Val
 export interface WantedRows {
   readonly rows: readonly DesiredRow[];
   readonly patches: readonly OvsPatch[];
+  /** Wishes that the database refused, and why: what there is of them stays as it is. */
+  readonly refused?: ReadonlyMap<string, string>;
 }
+
+/** What tells a wish from others, and from what the same app wanted before. */
+export const rowWish = ({ table, key, columns }: DesiredRow): string => `row ${table} ${key} ${canonicalText(columns)}`;
+export const patchWish = ({ table, name, column, value }: OvsPatch): string => `patch ${table} ${name} ${column} ${canonicalText(value)}`;
 
 /** How another owned row is referred to in a transaction: it is there, or is made by it. */
 export type Resolve = (ref: OvsRef) => InputAtom | undefined;
@@ -41,11 +51,14 @@ export interface RowPlan {
   readonly operations: Operation[];
   readonly notes: Note[];
   readonly resolve: Resolve;
+  /** Whose wish an operation is. */
+  readonly wishes: ReadonlyMap<Operation, string>;
 }
 
 export function planRows(replica: Pick<Replica, "table">, bridge: BridgeRow, wanted: WantedRows): RowPlan {
   const operations: Operation[] = [];
   const notes: Note[] = [];
+  const wishes = new Map<Operation, string>();
   const of = (table: OvsTable): AnyRow[] => [...replica.table<AnyRow>(table).values()];
   const ours = new Map<string, AnyRow>();
   const surplus: { readonly table: RowTable; readonly row: AnyRow }[] = [];
@@ -74,10 +87,22 @@ export function planRows(replica: Pick<Replica, "table">, bridge: BridgeRow, wan
     return change;
   };
 
-  for (const { table, key, columns } of rows) {
+  for (const wanting of rows) {
+    const { table, key, columns } = wanting;
     const id = `${table} ${key}`;
     const row = ours.get(id);
     wantedIds.add(id);
+    const wish = rowWish(wanting);
+    const problem = wanted.refused?.get(wish) ?? unread(table, columns, ownedColumns[table]);
+    if (problem !== undefined) {
+      notes.push({ about: `${table} ${key}`, problem });
+      if (row === undefined) names.delete(id);
+      continue;
+    }
+    const operate = (operation: Operation): void => {
+      operations.push(operation);
+      wishes.set(operation, wish);
+    };
     const held = HOLDERS[table];
     if (row === undefined) {
       if (held !== undefined && held !== "mirrors" && bridge[held] !== undefined) {
@@ -88,7 +113,7 @@ export function planRows(replica: Pick<Replica, "table">, bridge: BridgeRow, wan
           continue;
         }
       }
-      operations.push(insert(table, { ...inputs(columns, resolve), external_ids: { ...((columns.external_ids as Ids | undefined) ?? {}), [OWNED]: key } }, { uuidName: names.get(id)! }));
+      operate(insert(table, { ...inputs(columns, resolve), external_ids: { ...((columns.external_ids as Ids | undefined) ?? {}), [OWNED]: key } }, { uuidName: names.get(id)! }));
       if (held !== undefined) holder(held).add.push(namedUuid(names.get(id)!));
       continue;
     }
@@ -97,7 +122,7 @@ export function planRows(replica: Pick<Replica, "table">, bridge: BridgeRow, wan
       const is = column === "external_ids" ? without(row.external_ids, OWNED) : row[column];
       if (textOf(is) !== wantedText(value, resolve)) change[column] = column === "external_ids" ? { ...(value as Ids), [OWNED]: key } : input(column, value, resolve);
     }
-    if (Object.keys(change).length > 0) operations.push(update(table, byUuid(row), change));
+    if (Object.keys(change).length > 0) operate(update(table, byUuid(row), change));
     if (held !== undefined && !refers(bridge[held], row._uuid)) holder(held).add.push(uuid(row._uuid));
   }
 
@@ -107,7 +132,7 @@ export function planRows(replica: Pick<Replica, "table">, bridge: BridgeRow, wan
     if (held !== undefined && refers(bridge[held], row._uuid)) holder(held).remove.push(row._uuid);
     if (ROOTS.has(table)) operations.push(del(table, byUuid(row)));
   }
-  operations.push(...planPatches(replica, wanted.patches, resolve, notes));
+  planPatches(replica, wanted, resolve, notes, operations, wishes);
   const mutations: Mutation[] = [];
   for (const [column, { add, remove }] of changes) {
     if (column === "mirrors") {
@@ -116,34 +141,56 @@ export function planRows(replica: Pick<Replica, "table">, bridge: BridgeRow, wan
     } else operations.push(update("Bridge", byUuid(bridge), { [column]: add[0] ?? null }));
   }
   if (mutations.length > 0) operations.push(mutate("Bridge", byUuid(bridge), mutations));
-  return { operations, notes, resolve };
+  return { operations, notes, resolve, wishes };
 }
 
-function planPatches(replica: Pick<Replica, "table">, patches: readonly OvsPatch[], resolve: Resolve, notes: Note[]): Operation[] {
-  const operations: Operation[] = [];
+/** What is not read back cannot be kept in order. */
+export function unread(table: string, columns: OvsColumns, read: readonly string[] | undefined): string | undefined {
+  if (read === undefined) return `rows of ${table} cannot be made by the controller`;
+  const column = Object.keys(columns).find((c) => !read.includes(c));
+  return column === undefined ? undefined : `column ${column} cannot be set by the controller`;
+}
+
+function planPatches(replica: Pick<Replica, "table">, { patches, refused }: WantedRows, resolve: Resolve, notes: Note[], operations: Operation[], wishes: Map<Operation, string>): void {
   const left = new Set(patches);
   for (const table of ["Port", "Interface"] as const) {
     for (const row of replica.table<AnyRow & { readonly name: string }>(table).values()) {
       const mine = patches.filter((p) => p.table === table && p.name === row.name);
       const ids: Record<string, string | undefined> = {};
-      const change: Record<string, InputValue> = {};
       for (const patch of mine) {
         left.delete(patch);
         const { column, value } = patch;
-        if (!(column in row)) {
+        const problem = refused?.get(patchWish(patch));
+        if (problem !== undefined) {
+          notes.push({ about: `${table} ${row.name}`, problem });
+          continue;
+        }
+        if (!isPatched(row, column)) {
           notes.push({ about: `${table} ${row.name}`, problem: `column ${column} cannot be set by the controller` });
           continue;
         }
         if (row.external_ids[WAS + column] === undefined) ids[WAS + column] = JSON.stringify(plain(row[column]));
-        if (textOf(row[column]) !== wantedText(value, resolve)) change[column] = input(column, value, resolve);
+        if (textOf(row[column]) === wantedText(value, resolve)) continue;
+        // One operation for each, so that what the database refuses can be told from the rest.
+        const operation = update(table, byUuid(row), { [column]: input(column, value, resolve) });
+        operations.push(operation);
+        wishes.set(operation, patchWish(patch));
       }
       for (const [key, before] of Object.entries(row.external_ids)) {
         const column = key.startsWith(WAS) ? key.slice(WAS.length) : undefined;
         if (column === undefined || mine.some((p) => p.column === column)) continue;
+        const wish = `${RESTORE}${table} ${row.name} ${column}`;
+        const problem = refused?.get(wish);
+        if (problem !== undefined) {
+          notes.push({ about: `${table} ${row.name}`, problem: `${column} cannot be put back: ${problem}` });
+          continue;
+        }
         ids[key] = undefined;
-        if (column in row) change[column] = restored(before, column, replica);
+        if (!isPatched(row, column)) continue; // nobody ever set that
+        const operation = update(table, byUuid(row), { [column]: restored(before, column, replica) });
+        operations.push(operation);
+        wishes.set(operation, wish);
       }
-      if (Object.keys(change).length > 0) operations.push(update(table, byUuid(row), change));
       const mutations: Mutation[] = [];
       const gone = Object.keys(ids).filter((k) => ids[k] === undefined);
       const come = Object.fromEntries(Object.entries(ids).filter((e): e is [string, string] => e[1] !== undefined));
@@ -153,7 +200,6 @@ function planPatches(replica: Pick<Replica, "table">, patches: readonly OvsPatch
     }
   }
   for (const { table, name, column } of left) notes.push({ about: `${table} ${name}`, problem: `the host has none of this name, so its ${column} cannot be set` });
-  return operations;
 }
 
 /** What a column held before, as far as it can still be had: a row that is gone cannot be referred to. */
@@ -168,6 +214,9 @@ function restored(text: string, column: string, replica: Pick<Replica, "table">)
   return before as InputValue;
 }
 
+/** A column that patches may set: what a row is called and our marks are none, nor is what somebody wrote into a mark. */
+const isPatched = (row: AnyRow, column: string): boolean => Object.hasOwn(row, column) && !NEVER_PATCHED.has(column);
+
 const plain = (value: Value): unknown => (value === undefined ? null : value instanceof Map ? Object.fromEntries(value as ReadonlyMap<string, unknown>) : value);
 
 const isRef = (value: unknown): value is OvsRef => typeof value === "object" && value !== null && "ref" in value && "key" in value;
@@ -178,7 +227,7 @@ function inputs(columns: OvsColumns, resolve: Resolve): Record<string, InputValu
 
 export function input(column: string, value: OvsValue, resolve: Resolve): InputValue {
   if (isRef(value)) return resolve(value) ?? null;
-  if (Array.isArray(value)) return set((value as readonly (string | number | OvsRef)[]).flatMap((v) => (isRef(v) ? (resolve(v) ?? []) : [v])));
+  if (Array.isArray(value)) return set([...new Set(value as readonly (string | number | OvsRef)[])].flatMap((v) => (isRef(v) ? (resolve(v) ?? []) : [v])));
   if (typeof value !== "object") return value;
   const entries = Object.entries(value as Readonly<Record<string, string | OvsRef>>).flatMap(([k, v]): [InputAtom, InputAtom][] => {
     const atom = isRef(v) ? resolve(v) : v;
@@ -187,7 +236,7 @@ export function input(column: string, value: OvsValue, resolve: Resolve): InputV
   return map(new Map(entries));
 }
 
-/** Text of a value as the replica gives it, and of one as it is wanted: equal texts = in order. */
+/** Text of a value as the replica gives it, and of one as it is wanted, without what refers to nothing: equal texts = in order. */
 export function textOf(value: Value): string {
   if (value === undefined) return "[]";
   if (Array.isArray(value)) return JSON.stringify([...(value as readonly unknown[])].map(String).sort());
@@ -197,14 +246,15 @@ export function textOf(value: Value): string {
 }
 
 export function wantedText(value: OvsValue, resolve: Resolve): string {
-  const atom = (v: string | number | boolean | OvsRef): string => {
-    if (!isRef(v)) return String(v);
+  const atom = (v: string | number | boolean | OvsRef): string[] => {
+    if (!isRef(v)) return [String(v)];
     const row = resolve(v);
-    return typeof row === "object" && "uuid" in row ? row.uuid : "(to be made)";
+    if (row === undefined) return [];
+    return [typeof row === "object" && "uuid" in row ? row.uuid : "(to be made)"];
   };
-  if (Array.isArray(value)) return JSON.stringify((value as readonly (string | number | OvsRef)[]).map(atom).sort());
-  if (typeof value !== "object" || isRef(value)) return JSON.stringify([atom(value)]);
-  return mapText(Object.entries(value as Readonly<Record<string, string | OvsRef>>).map(([k, v]) => [k, atom(v)]));
+  if (Array.isArray(value)) return JSON.stringify([...new Set((value as readonly (string | number | OvsRef)[]).flatMap(atom))].sort());
+  if (typeof value !== "object" || isRef(value)) return JSON.stringify(atom(value));
+  return mapText(Object.entries(value as Readonly<Record<string, string | OvsRef>>).flatMap(([k, v]) => atom(v).map((a): [string, string] => [k, a])));
 }
 
 /** An empty map and an empty set read the same. */

@@ -1,7 +1,6 @@
 // What a hypervisor says of itself: external_ids of its Open_vSwitch row, read and checked. Pure. A bad value becomes a
 // problem with the key's name and its default; it never keeps a host from being adopted.
-import { isIP } from "node:net";
-import type { EncapType } from "#app";
+import { isMulticast, parseIp, type EncapType } from "#app";
 
 export interface HostSettings {
   readonly id: string;
@@ -31,6 +30,13 @@ const ENCAP_TYPES: readonly EncapType[] = ["geneve", "vxlan", "gre"];
 /** Goes into row ids and log lines, and names a host in the API. */
 const HOST_ID = /^[^\s/|\p{Cc}]{1,255}$/u;
 const BRIDGE = /^[^\s/,:\p{Cc}]{1,64}$/u;
+const PHYSNET = /^(?!__proto__$)[^\s/,:\p{Cc}]{1,255}$/u;
+const BROADCAST = "255.255.255.255";
+/** Whether a tunnel can end there: one host's address, without a zone. */
+function isEndpoint(text: string): boolean {
+  const ip = parseIp(text);
+  return ip !== undefined && ip.value !== 0n && !isMulticast(ip) && text !== BROADCAST;
+}
 
 export function readSettings(ids: Readonly<Record<string, string>>): ReadSettings {
   const problems: Problem[] = [];
@@ -42,7 +48,12 @@ export function readSettings(ids: Readonly<Record<string, string>>): ReadSetting
     return { key: keys[0]!, value: "" };
   };
 
-  const hostname = first("hostname").value;
+  const called = first("hostname");
+  let hostname = called.value;
+  if (hostname !== "" && !HOST_ID.test(hostname)) {
+    problems.push({ ...called, value: hostname.slice(0, 255), problem: "not a name; the system-id is used" });
+    hostname = "";
+  }
   const name = first("system-id", "hostname");
   if (!HOST_ID.test(name.value)) {
     problems.push({
@@ -56,8 +67,8 @@ export function readSettings(ids: Readonly<Record<string, string>>): ReadSetting
   const [main = "", ...others] = list(ip.value);
   let encapIp = main;
   if (others.length > 0) problems.push({ ...ip, problem: `several addresses; ${encapIp} alone is used` });
-  if (encapIp !== "" && isIP(encapIp) === 0) {
-    problems.push({ ...ip, problem: "not an IP address; the host has no tunnels" });
+  if (encapIp !== "" && !isEndpoint(encapIp)) {
+    problems.push({ ...ip, problem: "not an IP address of a host; the host has no tunnels" });
     encapIp = "";
   }
 
@@ -87,7 +98,7 @@ export function readSettings(ids: Readonly<Record<string, string>>): ReadSetting
     const colon = pair.indexOf(":");
     const physnet = pair.slice(0, colon).trim();
     const target = pair.slice(colon + 1).trim();
-    if (colon < 1 || physnet === "" || !BRIDGE.test(target)) problems.push({ ...mappings, problem: `${pair} is not PHYSNET:BRIDGE` });
+    if (colon < 1 || !PHYSNET.test(physnet) || !BRIDGE.test(target)) problems.push({ ...mappings, problem: `${pair} is not PHYSNET:BRIDGE` });
     else if (Object.hasOwn(bridgeMappings, physnet)) problems.push({ ...mappings, problem: `${physnet} is mapped twice` });
     else bridgeMappings[physnet] = target;
   }

@@ -109,7 +109,7 @@ describe.skipIf(Lab.missing().length > 0)("on real switches", () => {
   }
   /** Flows of a switch that take tagged frames in. */
   const flowsOf = async (host: string): Promise<string[]> =>
-    (await scene.cloud.controller.ops<{ flows: { match: string }[] }>("GET", `/flows?switch=${host}&state=installed&table=classify`)).body.flows.map((f) => f.match).filter((m) => m.includes("vlan"));
+    (await scene.cloud.controller.ops<{ flows: { match: string }[] }>("GET", `/flows?switch=${host}&state=installed&table=classify`)).body.flows.map((f) => f.match).filter((m) => m.includes("dl_vlan="));
   /** With the two sub-ports in use. */
   async function inUse(run: () => Promise<void>): Promise<void> {
     const made = [await attach(inside, 1), await attach(sibling, 1)];
