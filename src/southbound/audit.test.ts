@@ -31,4 +31,5 @@ test.each([
   expect(w.count("axion_syncs_active"), "it is asked for its flows").toBe(1);
   await eventually("the repair", async () => (await ovs.flows()).length === 1);
   expect(w.count("axion_repaired_flows_total", 'kind="foreign"')).toBe(1);
+  await eventually("its end", () => w.count("axion_audits_total") === 1);
 });

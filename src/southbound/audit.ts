@@ -1,5 +1,5 @@
 // When a switch is compared with the desired state although nothing happened: each once an interval, one at a time, the
-// most overdue first; the pause after each is a multiple of what it took.
+// most overdue first; the pause after each is a multiple of what it took, but no longer than the interval: one that hung with its switch holds up others no more.
 import type { Logger } from "pino";
 import type { Cancel, Clock } from "../lib/clock.ts";
 import type { Random } from "../lib/random.ts";
@@ -66,6 +66,6 @@ export class AuditSchedule {
         this.options.log.warn({ err: error, chassis: next.chassis }, "switch could not be audited");
       }
     }
-    this.start((clock.monotonic() - now) * SHARE);
+    this.start(Math.min((clock.monotonic() - now) * SHARE, intervalMs));
   }
 }

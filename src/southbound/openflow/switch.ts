@@ -262,6 +262,7 @@ export class Switch {
         this.log.warn(result, "switch was changed by somebody else; it is repaired");
         await this.whenDelivered();
       }
+      metrics.audits.inc(this.metricLabels);
       return result;
     } finally {
       ticket.end();

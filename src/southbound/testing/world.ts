@@ -233,6 +233,20 @@ export class World {
     });
   }
 
+  /**
+   * Until the host's database was compared, from beginning to end, after this call: whatever was to be written is. Somebody changes what
+   * is of no consequence, and waits for the repair; twice, so that the comparison after the first is done as well. Returns how many
+   * transactions that were.
+   */
+  async compared(ovs: Ovs): Promise<number> {
+    const repairs = 2;
+    for (let n = 0; n < repairs; n++) {
+      await ovs.vsctl("set", "Controller", "br-int", "max_backoff=2000");
+      await eventually("the repair", async () => (await ovs.vsctl("get", "Controller", "br-int", "max_backoff")).trim() === "1000");
+    }
+    return repairs;
+  }
+
   info(chassis = "hv1"): SwitchInfo | undefined {
     return this.southbound.switches().find((s) => s.id === chassis);
   }
