@@ -6,6 +6,10 @@ const APP_HAS_NONE = "an app has no time, chance or network of its own: take clo
 const outside = ["Date", "performance", "setTimeout", "setInterval", "setImmediate", "queueMicrotask", "crypto", "fetch", "WebSocket", "XMLHttpRequest", "process", "globalThis", "global", "require"];
 const modules = ["crypto", "timers", "timers/promises", "perf_hooks", "http", "https", "http2", "net", "tls", "dgram", "dns", "dns/promises", "process", "worker_threads", "child_process", "fs", "fs/promises", "os", "module"];
 
+// Likewise what talks to switches; it may give others a turn (setImmediate), and has sockets.
+const NO_TIME = "time and chance are given by the controller: clock and random of the options";
+const timers = ["performance", "setTimeout", "setInterval", "clearTimeout", "clearInterval", "crypto"];
+
 // strictTypeChecked, minus what fights byte code and checked indexing; each line says why.
 export default tseslint.config(
   { ignores: ["**/dist/**", "**/node_modules/**", "eslint.config.js", "test/fixtures/**"] },
@@ -48,6 +52,16 @@ export default tseslint.config(
         { selector: "CallExpression[callee.property.name='shapes'] :matches(ConditionalExpression, LogicalExpression, IfStatement, SwitchStatement, BinaryExpression)", message: "a shape is encoded once: it only says where a value goes; compute and decide before" },
       ],
       "no-restricted-imports": ["error", { paths: modules.flatMap((name) => [name, `node:${name}`]).map((name) => ({ name, message: APP_HAS_NONE })) }],
+    },
+  },
+  {
+    files: ["src/southbound/**/*.ts"],
+    ignores: ["**/*.test.ts", "src/southbound/testing/*.ts"],
+    rules: {
+      "no-restricted-globals": ["error", ...timers.map((name) => ({ name, message: NO_TIME }))],
+      "no-restricted-properties": ["error", { object: "Math", property: "random", message: NO_TIME }, { object: "Date", property: "now", message: NO_TIME }],
+      "no-restricted-syntax": ["error", { selector: "NewExpression[callee.name='Date'][arguments.length=0]", message: NO_TIME }, { selector: "ImportSpecifier[imported.name=/^machine(Clock|Random)$/]", message: NO_TIME }],
+      "no-restricted-imports": ["error", { paths: ["crypto", "timers", "timers/promises", "perf_hooks"].flatMap((name) => [name, `node:${name}`]).map((name) => ({ name, message: NO_TIME })) }],
     },
   },
 );

@@ -56,7 +56,7 @@ export class Controller {
   async start(): Promise<void> {
     const { config, log } = this.options;
     const { clock = machineClock, random = machineRandom } = this.options;
-    const startedAt = new Date();
+    const startedAt = new Date(clock.now());
     const apps = orderApps([...(await discoverApps(this.options.appsFolder, config.disabledApps)), ...(this.options.apps ?? [])]);
     checkApps(apps);
     const tables = allTables(apps);
@@ -90,7 +90,7 @@ export class Controller {
     const view = engine.view.with(facts);
     const guard = hookGuard(log, () => clock.now());
     const packets = new Packets({ apps, layout, view, facts, guard, log });
-    const southbound = this.makeSouthbound({ apps, layout, model, view, engine, metrics, packets, guard, earlier });
+    const southbound = this.makeSouthbound({ apps, layout, model, view, engine, metrics, packets, guard, earlier, clock, random });
     await southbound.start();
     this.stops.push(() => southbound.stop());
     const services = new Services({
@@ -138,12 +138,12 @@ export class Controller {
 
   private makeSouthbound(parts: {
     readonly apps: readonly App[]; readonly layout: Layout; readonly model: Model; readonly view: View; readonly engine: Engine; readonly metrics: Metrics;
-    readonly packets: Packets; readonly guard: HookGuard; readonly earlier: readonly string[];
+    readonly packets: Packets; readonly guard: HookGuard; readonly earlier: readonly string[]; readonly clock: Clock; readonly random: Random;
   }): Southbound {
     const { config, log } = this.options;
-    const { apps, layout, model, view, engine, metrics, packets, guard, earlier } = parts;
+    const { apps, layout, model, view, engine, metrics, packets, guard, earlier, clock, random } = parts;
     return new Southbound({
-      model: seenThrough(model, view), desired: engine, apps, metrics, log, guard,
+      model: seenThrough(model, view), desired: engine, apps, metrics, log, guard, clock, random,
       effects: flowEffects(apps, layout, view, guard, earlier),
       resourcesOf: (flow) => engine.provenance(flow).resources.map(({ type, id }) => ({ type, id })),
       config: { openflow: config.openflow, ovsdb: config.ovsdb, advertise: config.advertise, tls: config.tls, auditIntervalMs: config.auditIntervalMs },

@@ -39,8 +39,16 @@ export interface FaceRefusal {
   readonly retryAfterS?: number;
 }
 
+/** What of a resource an operation is about, beside its id. */
+export interface OperationTarget {
+  /** The parent's id: always of a resource that is declared below a `parent`, never of another (an Error says so: it is a bug of the face). */
+  readonly parentId?: string | undefined;
+  /** An If-Match header as v2.0 takes it, `revision_number=3`: an update or removal of another revision is refused with 412. Elsewhere without meaning. */
+  readonly ifMatch?: string | undefined;
+}
+
 /** What operations need to know of the request they serve; a FaceRequest is one. */
-export interface OperationRequest {
+export interface OperationRequest extends OperationTarget {
   readonly caller: Caller;
   readonly method: string;
   readonly path: string;
@@ -52,6 +60,22 @@ export interface Written<T> {
   readonly value: T;
   /** Generation that the change is part of. */
   readonly generation: number;
+}
+
+/** The operations of a batch: those of Operations, each done at once on what those before it left. @throws ApiError, which ends the batch */
+export interface BatchOperations {
+  show(resource: ResourceHandle, id: string, target?: OperationTarget): Values;
+  create(resource: ResourceHandle, values: Values, target?: OperationTarget): Values;
+  update(resource: ResourceHandle, id: string, changes: Values, target?: OperationTarget): Values;
+  remove(resource: ResourceHandle, id: string, target?: OperationTarget): void;
+  act(resource: ResourceHandle, id: string, action: string, body: Values, target?: OperationTarget, path?: Readonly<Record<string, string>>): unknown;
+  actOnAll(resource: ResourceHandle, action: string, body: Values, target?: OperationTarget, path?: Readonly<Record<string, string>>): unknown;
+}
+
+/** What an action answers; a generation if it was a write. */
+export interface Acted {
+  readonly body: unknown;
+  readonly generation?: number;
 }
 
 /**
@@ -68,8 +92,16 @@ export interface Operations {
   create(resource: ResourceHandle, values: Values, request: OperationRequest): Promise<Written<Values>>;
   update(resource: ResourceHandle, id: string, changes: Values, request: OperationRequest): Promise<Written<Values>>;
   remove(resource: ResourceHandle, id: string, request: OperationRequest): Promise<Written<undefined>>;
-  /** A member's action by its name and, if its path has `{name}` segments, their values. `body` is what the action answers. */
-  act(resource: ResourceHandle, id: string, action: string, body: Values, request: OperationRequest, path?: Readonly<Record<string, string>>): Promise<{ readonly body: unknown; readonly generation?: number }>;
+  /** A member's action by its name and, if its path has `{name}` segments, their values. */
+  act(resource: ResourceHandle, id: string, action: string, body: Values, request: OperationRequest, path?: Readonly<Record<string, string>>): Promise<Acted>;
+  /** An action of the collection, for the caller's own project. */
+  actOnAll(resource: ResourceHandle, action: string, body: Values, request: OperationRequest, path?: Readonly<Record<string, string>>): Promise<Acted>;
+  /**
+   * Several operations as one transaction with one generation: all of them, or, whatever is thrown, none, also if `fn` catches what an
+   * operation threw. `fn` is synchronous (a Promise does not compile), runs again if another controller wrote meanwhile, and has the
+   * operations only until it returns.
+   */
+  batch<T>(request: Omit<OperationRequest, keyof OperationTarget>, fn: (operations: BatchOperations) => T extends PromiseLike<unknown> ? never : T): Promise<Written<T>>;
 }
 
 export interface Face {

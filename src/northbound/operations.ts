@@ -48,6 +48,9 @@ export interface Place {
   readonly parentId: string | undefined;
 }
 
+/** A write as it runs in a transaction: the answer's body as JSON text. */
+export type Write = (tx: Tx) => string | undefined;
+
 export class Engine {
   readonly registry: Registry;
   readonly rows: Rows;
@@ -108,20 +111,31 @@ export class Engine {
   }
 
   show(place: Place, id: string, call: Call): Answer {
-    const view = this.view;
-    const row = this.readable(place, id, view, call);
-    return { status: 200, body: `{"${place.kind.name}":${new Item(place.kind, row, view, call.caller).text(fieldsOf(call.params))}}` };
+    return { status: 200, body: this.shown(place, id, this.view, call) };
   }
 
-  // ---- writes ----
+  private shown(place: Place, id: string, view: View, call: Call): string {
+    const row = this.readable(place, id, view, call);
+    return `{"${place.kind.name}":${new Item(place.kind, row, view, call.caller).text(fieldsOf(call.params))}}`;
+  }
+
+  // ---- writes, each also for a transaction that has others ----
+
+  showing(place: Place, id: string, call: Call): Write {
+    return (tx) => this.shown(place, id, this.view.over(tx), call);
+  }
 
   create(place: Place, body: unknown, call: Call): Promise<Answer> {
+    return this.answer(call, 201, this.creation(place, body, call));
+  }
+
+  creation(place: Place, body: unknown, call: Call): Write {
     const { kind } = place;
     const { resource } = kind;
     const { bulk, items } = createItems(kind, body, this.limits.bulkItems);
-    const skip = resource.parent?.attribute;
+    const skip = place.parentId === undefined ? undefined : resource.parent?.attribute;
     const inputs = items.map((item) => createInput(kind, item, call.caller, skip));
-    return this.answer(call, 201, (tx) => {
+    return (tx) => {
       const within = this.within(place, tx, call);
       if (within !== undefined) for (const input of inputs) input.values[within.attribute] = within.id;
       for (const input of inputs) {
@@ -133,72 +147,92 @@ export class Engine {
       const ids = inputs.map((input) => this.rows.create(kind, tx, input.values, this.context(tx, call, input.given), input.children).id);
       const shown = ids.map((id) => new Item(kind, this.rows.stored(kind, tx, id), this.view.over(tx), call.caller).text());
       return bulk ? `{"${resource.collection}":[${shown.join(",")}]}` : `{"${kind.name}":${shown[0]!}}`;
-    });
+    };
   }
 
   update(place: Place, id: string, body: unknown, call: Call): Promise<Answer> {
+    return this.answer(call, 200, this.change(place, id, body, call));
+  }
+
+  change(place: Place, id: string, body: unknown, call: Call): Write {
     const { kind } = place;
     const input = updateInput(kind, updateItem(kind, body));
     const revision = ifMatch(call.ifMatch);
-    return this.answer(call, 200, (tx) => {
+    return (tx) => {
       const before = this.writable(place, id, this.view.over(tx), call, (row) => refusedRules(kind, "update", call.caller, values(row), input, this.view.over(tx)));
       checkRevision(revision, before.revision_number);
       const row = input.given.size === 0 ? before : this.rows.update(kind, tx, before, input.values, this.context(tx, call, input.given));
       return `{"${kind.name}":${new Item(kind, row, this.view.over(tx), call.caller).text()}}`;
-    });
+    };
   }
 
   remove(place: Place, id: string, call: Call): Promise<Answer> {
+    return this.answer(call, 204, this.removal(place, id, call));
+  }
+
+  removal(place: Place, id: string, call: Call): Write {
     const { kind } = place;
     const revision = ifMatch(call.ifMatch);
-    return this.answer(call, 204, (tx) => {
+    return (tx) => {
       const row = this.writable(place, id, this.view.over(tx), call, (r) => this.refused(kind.delete, `delete_${kind.name}`, r, this.view.over(tx), call));
       checkRevision(revision, row.revision_number);
       if (kind.resource.keyed !== undefined && tx.get(kind.table, row.id) === undefined) throw absent(kind, id);
       this.rows.remove(kind, tx, row, this.context(tx, call, new Set()));
       return undefined;
-    });
+    };
   }
 
   // ---- actions ----
 
   act(place: Place, id: string, action: KindAction<Action>, path: PathValues, body: () => unknown, call: Call): Answer | Promise<Answer> {
+    if (action.decl.method === "GET") return { status: action.status, body: this.actionRead(place, id, action, path, this.view, call) };
+    return this.answer(call, action.status, this.acting(place, id, action, path, body, call));
+  }
+
+  acting(place: Place, id: string, action: KindAction<Action>, path: PathValues, body: () => unknown, call: Call): Write {
     const { decl } = action;
-    const refusals = (row: StandardRow, view: ReadView): readonly string[] => this.refused(action.rule, action.ruleName, row, view, call);
-    if (decl.method === "GET") {
-      const { view } = this;
-      return actionAnswer(action, decl.read(view, this.actedOn(place, id, view, call, action, (row) => refusals(row, view)), call.caller, path));
-    }
+    if (decl.method === "GET") return (tx) => this.actionRead(place, id, action, path, this.view.over(tx), call);
     const given = actionBody(action, body());
-    return this.answer(call, action.status, (tx) => {
-      const row = this.actedOn(place, id, this.view.over(tx), call, action, (r) => refusals(r, this.view.over(tx)));
-      return actionText(action, decl.run(tx, row, given, this.context(tx, call, new Set(Object.keys(given))), path));
-    });
+    return (tx) => actionText(action, decl.run(tx, this.actedOn(place, id, this.view.over(tx), call, action), given, this.context(tx, call, new Set(Object.keys(given))), path));
+  }
+
+  private actionRead(place: Place, id: string, action: KindAction<Action>, path: PathValues, view: View, call: Call): string | undefined {
+    const { decl } = action;
+    return decl.method === "GET" ? actionText(action, decl.read(view, this.actedOn(place, id, view, call, action), call.caller, path)) : undefined;
   }
 
   /** What is asked of a collection is asked for the caller's own project. */
   actOnAll(place: Place, action: KindAction<CollectionAction>, path: PathValues, body: () => unknown, call: Call): Answer | Promise<Answer> {
-    const { decl } = action;
-    /** The path's values, with the parent's id of a collection below one. */
-    const allowed = (view: ReadView): PathValues => {
-      const within = this.within(place, view, call);
-      const parent = within === undefined ? {} : { [within.attribute]: within.id };
-      if (!action.rule.allows(call.caller, { row: { project_id: call.caller.projectId, ...parent } }, view)) throw notAuthorized([`rule:${action.ruleName}`]);
-      return { ...path, ...parent };
-    };
-    if (decl.method === "GET") {
-      const { view } = this;
-      return actionAnswer(action, decl.read(view, call.caller, allowed(view)));
-    }
-    const given = actionBody(action, body());
-    return this.answer(call, action.status, (tx) => {
-      const its = allowed(tx);
-      return actionText(action, decl.run(tx, given, this.context(tx, call, new Set(Object.keys(given))), its));
-    });
+    if (action.decl.method === "GET") return { status: action.status, body: this.allActionRead(place, action, path, this.view, call) };
+    return this.answer(call, action.status, this.actingOnAll(place, action, path, body, call));
   }
 
-  private actedOn(place: Place, id: string, view: ReadView, call: Call, action: KindAction, refusals: (row: StandardRow) => readonly string[]): StandardRow {
+  actingOnAll(place: Place, action: KindAction<CollectionAction>, path: PathValues, body: () => unknown, call: Call): Write {
+    const { decl } = action;
+    if (decl.method === "GET") return (tx) => this.allActionRead(place, action, path, this.view.over(tx), call);
+    const given = actionBody(action, body());
+    return (tx) => {
+      const values = this.actedOnAll(place, action, path, tx, call);
+      return actionText(action, decl.run(tx, given, this.context(tx, call, new Set(Object.keys(given))), values));
+    };
+  }
+
+  private allActionRead(place: Place, action: KindAction<CollectionAction>, path: PathValues, view: View, call: Call): string | undefined {
+    const { decl } = action;
+    return decl.method === "GET" ? actionText(action, decl.read(view, call.caller, this.actedOnAll(place, action, path, view, call))) : undefined;
+  }
+
+  /** The path's values, with the parent's id of a collection below one. */
+  private actedOnAll(place: Place, action: KindAction<CollectionAction>, path: PathValues, view: ReadView, call: Call): PathValues {
+    const within = this.within(place, view, call);
+    const parent = within === undefined ? {} : { [within.attribute]: within.id };
+    if (!action.rule.allows(call.caller, { row: { project_id: call.caller.projectId, ...parent } }, view)) throw notAuthorized([`rule:${action.ruleName}`]);
+    return { ...path, ...parent };
+  }
+
+  private actedOn(place: Place, id: string, view: ReadView, call: Call, action: KindAction): StandardRow {
     const { notFound: own, hidden } = action;
+    const refusals = (row: StandardRow): readonly string[] => this.refused(action.rule, action.ruleName, row, view, call);
     return this.writable(place, id, view, call, refusals, { hidden, absent: () => (own === undefined ? absent(place.kind, id) : notFound(own.type, own.message(show(id)))) });
   }
 
@@ -208,7 +242,7 @@ export class Engine {
     return new Context(this.rows, tx, call.caller, given, false);
   }
 
-  private transact<T>(call: Call, fn: (tx: Tx) => T): Promise<{ result: T; generation: number }> {
+  transact<T>(call: Call, fn: (tx: Tx) => T): Promise<{ result: T; generation: number }> {
     const { caller } = call;
     const cause: Cause = {
       requestId: caller.requestId,
@@ -271,7 +305,6 @@ function actionBody(action: KindAction, body: unknown): Record<string, unknown> 
 
 /** undefined, and anything of a 204, is no body. */
 const actionText = (action: KindAction, result: unknown): string | undefined => (result === undefined || action.status === 204 ? undefined : JSON.stringify(result));
-const actionAnswer = (action: KindAction, result: unknown): Answer => ({ status: action.status, body: actionText(action, result) });
 
 // eslint-disable-next-line @typescript-eslint/require-await -- as longTexts
 async function* shortTexts({ selection, page }: ShortList, query: ListQuery): AsyncGenerator<string> {

@@ -1,12 +1,16 @@
 // When a switch is compared with the desired state although nothing happened: each once an interval, one at a time, the
-// most overdue first; the pause after each is a multiple of what it took.
+// most overdue first; the pause after each is a multiple of what it took, but no longer than the interval: one that hung with its switch holds up others no more.
 import type { Logger } from "pino";
+import type { Cancel, Clock } from "../lib/clock.ts";
+import type { Random } from "../lib/random.ts";
 import type { Switch } from "./openflow/switch.ts";
 
 export interface AuditScheduleOptions {
   /** 0: never. */
   readonly intervalMs: number;
   readonly switches: () => Iterable<Switch>;
+  readonly clock: Clock;
+  readonly random: Random;
   readonly log: Logger;
 }
 
@@ -15,9 +19,9 @@ const SHARE = 10;
 
 export class AuditSchedule {
   private readonly options: AuditScheduleOptions;
-  /** Chassis -> when it is due, on the clock of performance.now(). */
+  /** Chassis -> when it is due, in monotonic time. */
   private readonly due = new Map<string, number>();
-  private timer: NodeJS.Timeout | undefined;
+  private cancel: Cancel | undefined;
   private stopped = false;
 
   constructor(options: AuditScheduleOptions) {
@@ -25,10 +29,9 @@ export class AuditSchedule {
   }
 
   start(pauseMs = 0): void {
-    const { intervalMs } = this.options;
+    const { intervalMs, clock } = this.options;
     if (intervalMs <= 0 || this.stopped) return;
-    this.timer = setTimeout(() => void this.next(intervalMs), Math.max(pauseMs, Math.min(1000, intervalMs / 4)));
-    this.timer.unref();
+    this.cancel = clock.setTimeout(() => void this.next(intervalMs), Math.max(pauseMs, Math.min(1000, intervalMs / 4)));
   }
 
   forget(chassis: string): void {
@@ -37,12 +40,13 @@ export class AuditSchedule {
 
   stop(): void {
     this.stopped = true;
-    clearTimeout(this.timer);
+    this.cancel?.();
   }
 
   private async next(intervalMs: number): Promise<void> {
-    const now = performance.now();
-    const jittered = (): number => now + intervalMs * (0.8 + 0.4 * Math.random());
+    const { clock, random } = this.options;
+    const now = clock.monotonic();
+    const jittered = (): number => now + intervalMs * (0.8 + 0.4 * random.next());
     let next: Switch | undefined;
     let earliest = now;
     for (const target of this.options.switches()) {
@@ -62,6 +66,6 @@ export class AuditSchedule {
         this.options.log.warn({ err: error, chassis: next.chassis }, "switch could not be audited");
       }
     }
-    this.start((performance.now() - now) * SHARE);
+    this.start(Math.min((clock.monotonic() - now) * SHARE, intervalMs));
   }
 }

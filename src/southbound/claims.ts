@@ -34,7 +34,8 @@ export class RefusedClaims {
   private readonly now: () => number;
   private readonly kept = new Map<string, Map<string, Kept>>();
 
-  constructor(log: Logger, now: () => number = Date.now) {
+  /** `now`: ms since 1970. */
+  constructor(log: Logger, now: () => number) {
     this.log = log;
     this.now = now;
   }

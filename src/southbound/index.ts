@@ -10,6 +10,7 @@ import { chassisTable, poolNumberTable, vifTable, zonePool, type Chassis, type P
 import { listen as listenOvsdb, type Listener as OvsdbListener } from "ovsdb-client";
 import type { Logger } from "pino";
 import type { TlsOptions } from "node:tls";
+import type { Cancel } from "../lib/clock.ts";
 import type { Problem } from "../lib/problem.ts";
 import type { Delta, Flow } from "../compiler/desired.ts";
 import type { Commit } from "../model/model.ts";
@@ -20,7 +21,6 @@ import { PacketQueue } from "./packets/queue.ts";
 import { bracketed } from "./peer.ts";
 import { Comparison, type Seen } from "./openflow/comparison.ts";
 import { SyncSlots } from "./openflow/sync-slots.ts";
-import { realTiming, type Timing } from "./timing.ts";
 import { Zones } from "./zones.ts";
 import { Switch, type AuditResult, type Refused } from "./openflow/switch.ts";
 import { Admission } from "./admission.ts";
@@ -49,7 +49,6 @@ export class Southbound {
   private readonly inventory: Inventory;
   private readonly byChassis = new Map<string, Switch>();
   private readonly refusals: RefusedClaims;
-  private readonly timing: Timing;
   private readonly slots: SyncSlots;
   private readonly admission: Admission;
   private readonly audits: AuditSchedule;
@@ -61,17 +60,17 @@ export class Southbound {
   private ovsdb: OvsdbListener | undefined;
   private openflow: OpenFlowListener | undefined;
   private reached = 0;
-  private readonly startedAt = new Date();
+  private readonly startedAt: Date;
   private readonly zones: Zones;
   private stopping = false;
 
   constructor(options: SouthboundOptions) {
-    const { model, desired, apps, config } = options;
+    const { model, desired, apps, config, clock, random } = options;
+    this.startedAt = new Date(clock.now());
     this.options = options;
     this.log = options.log;
-    this.timing = options.timing ?? realTiming;
     this.slots = new SyncSlots(config.syncLimit ?? SYNC_LIMIT);
-    this.refusals = new RefusedClaims(options.log);
+    this.refusals = new RefusedClaims(options.log, () => clock.now());
     this.metrics = southboundMetrics(options.metrics, () => [...this.byChassis.values()].filter((s) => s.session !== undefined).length, () => this.slots);
     this.inventory = new Inventory({
       model,
@@ -87,7 +86,8 @@ export class Southbound {
       probeTimeoutMs: config.probeTimeoutMs ?? PROBE_TIMEOUT_MS,
       refusals: this.refusals,
       occupied: (chassis, address) => this.occupied(chassis, address),
-      timing: this.timing,
+      clock,
+      random,
       claimed: (chassis) => {
         const row = model.view.get(chassisTable, chassis);
         if (row !== undefined) this.admission.retry(row.dpid);
@@ -96,6 +96,7 @@ export class Southbound {
     this.admission = new Admission({
       limit: config.maxConnections ?? MAX_CONNECTIONS,
       timeoutMs: config.unknownSwitchTimeoutMs ?? 60_000,
+      clock,
       probeTimeoutMs: config.probeTimeoutMs ?? PROBE_TIMEOUT_MS,
       log: this.log,
       refusals: this.refusals,
@@ -104,7 +105,7 @@ export class Southbound {
       sessionOf: (chassis) => this.byChassis.get(chassis)?.session,
       admitted: (row, session) => this.admitted(row, session),
     });
-    this.audits = new AuditSchedule({ intervalMs: config.auditIntervalMs ?? 60_000, switches: () => this.byChassis.values(), log: this.log });
+    this.audits = new AuditSchedule({ intervalMs: config.auditIntervalMs ?? 60_000, switches: () => this.byChassis.values(), clock, random, log: this.log });
     this.zones = new Zones({ model, desired, log: options.log, switchOf: (chassis) => this.byChassis.get(chassis) });
     this.packets = new PacketQueue({
       limit: config.packetInLimit ?? 1000,
@@ -127,6 +128,7 @@ export class Southbound {
         tls,
         maxConnections,
         handshakeTimeoutMs: config.handshakeTimeoutMs ?? 10_000,
+        clock: this.options.clock,
         log: this.log,
         onSession: (session) => this.onSession(session),
       });
@@ -148,10 +150,10 @@ export class Southbound {
     this.audits.stop();
     this.packets.stop();
     await this.inventory.stop();
-    let timer: NodeJS.Timeout | undefined;
-    const patience = new Promise<void>((resolve) => (timer = setTimeout(resolve, DRAIN_MS)));
+    let cancel: Cancel | undefined;
+    const patience = new Promise<void>((resolve) => (cancel = this.options.clock.setTimeout(resolve, DRAIN_MS)));
     await Promise.race([patience, Promise.all([...this.byChassis.values()].map((s) => s.whenIdle()))]);
-    clearTimeout(timer);
+    cancel?.();
     for (const undo of this.undo.splice(0)) undo();
     this.admission.clear();
     await Promise.all([this.ovsdb?.close(), this.openflow?.close()]);
@@ -327,11 +329,12 @@ export class Southbound {
       this.metrics.packetIns.inc({ table: packet.tableId });
       this.packets.push(row.id, { ...packet, chassis: row.id });
     };
-    let loggedAt = 0;
+    const { clock } = this.options;
+    let loggedAt = -Infinity;
     session.onError = (error) => {
       target.reportError(error);
-      if (Date.now() - loggedAt < ERROR_LOG_PAUSE_MS) return;
-      loggedAt = Date.now();
+      if (clock.monotonic() - loggedAt < ERROR_LOG_PAUSE_MS) return;
+      loggedAt = clock.monotonic();
       this.log.warn({ chassis: row.id, error }, "switch reported an error");
     };
     this.ofSession.set(session, target);
@@ -362,7 +365,8 @@ export class Southbound {
         sameInstructions,
         pendingLimit: this.options.config.pendingLimit ?? 200_000,
         slots: this.slots,
-        timing: this.timing,
+        clock: this.options.clock,
+        random: this.options.random,
         effects: this.options.effects,
         sendPackets: (packets) => this.sendPackets(packets),
         onConfirmed: (chassis) => {

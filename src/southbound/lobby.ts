@@ -1,18 +1,20 @@
 // OpenFlow sessions that belong to no chassis (yet): they wait until a host's database has proved whose they are, for a
 // limited time and in limited number. Several may claim one datapath id; which of them is right is not decided here.
 import type { Logger } from "pino";
+import type { Cancel, Clock } from "../lib/clock.ts";
 import type { SwitchSession } from "./openflow/session.ts";
 
 export interface LobbyOptions {
   /** Sessions that may wait; more are closed. */
   readonly limit: number;
   readonly timeoutMs: number;
+  readonly clock: Clock;
   readonly log: Logger;
 }
 
 interface Waiting {
   readonly session: SwitchSession;
-  readonly timer: NodeJS.Timeout;
+  readonly cancel: Cancel;
 }
 
 export class Lobby {
@@ -26,7 +28,7 @@ export class Lobby {
   }
 
   enter(session: SwitchSession): void {
-    const { limit, timeoutMs, log } = this.options;
+    const { limit, timeoutMs, clock, log } = this.options;
     const { dpid, address, identity: { address: host } } = session;
     const before = this.waiting.get(dpid)?.get(host);
     if (before?.session === session) return;
@@ -38,14 +40,13 @@ export class Lobby {
       session.close();
       return;
     }
-    const timer = setTimeout(() => {
+    const cancel = clock.setTimeout(() => {
       this.leave(session);
       log.warn({ address, dpid, timeout_ms: timeoutMs }, "switch is closed: no database that is connected from there reports this datapath id");
       session.close();
     }, timeoutMs);
-    timer.unref();
     const all = this.waiting.get(dpid) ?? new Map<string, Waiting>();
-    this.waiting.set(dpid, all.set(host, { session, timer }));
+    this.waiting.set(dpid, all.set(host, { session, cancel }));
     this.count++;
   }
 
@@ -54,7 +55,7 @@ export class Lobby {
     const all = this.waiting.get(session.dpid);
     const entry = all?.get(session.identity.address);
     if (all === undefined || entry?.session !== session) return;
-    clearTimeout(entry.timer);
+    entry.cancel();
     all.delete(session.identity.address);
     if (all.size === 0) this.waiting.delete(session.dpid);
     this.count--;
@@ -66,7 +67,7 @@ export class Lobby {
   }
 
   clear(): void {
-    for (const all of this.waiting.values()) for (const { timer } of all.values()) clearTimeout(timer);
+    for (const all of this.waiting.values()) for (const { cancel } of all.values()) cancel();
     this.waiting.clear();
     this.count = 0;
   }

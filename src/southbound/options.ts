@@ -2,12 +2,13 @@
 import type { App, PacketOut } from "#app";
 import type { Logger } from "pino";
 import type { Desired, Flow } from "../compiler/desired.ts";
+import type { Clock } from "../lib/clock.ts";
 import type { HookGuard } from "../lib/hook-guard.ts";
 import type { Metrics } from "../lib/metrics.ts";
 import type { Problem } from "../lib/problem.ts";
+import type { Random } from "../lib/random.ts";
 import type { SwitchPacketOut } from "./openflow/channel.ts";
 import type { FlowEffects } from "./openflow/withdrawal.ts";
-import type { Timing } from "./timing.ts";
 import type { RawPacketIn } from "./openflow/session.ts";
 import type { ModelPort } from "./ovsdb/progress.ts";
 
@@ -56,8 +57,8 @@ export interface SouthboundOptions {
   readonly config: SouthboundConfig;
   readonly metrics: Metrics;
   readonly log: Logger;
-  /** Default: the machine's. */
-  readonly timing?: Timing | undefined;
+  readonly clock: Clock;
+  readonly random: Random;
   /** By which every hook of an app is called. */
   readonly guard: HookGuard;
   /** What comes along with flows; default: nothing. */

@@ -1,4 +1,5 @@
-// An app has no clock, chance or network of its own: the linter says so. Wrong lines are put in the place of a real app's file.
+// An app has no clock, chance or network of its own, and what talks to switches no clock and chance: the linter says so. Wrong lines are
+// put in the place of a real file.
 import path from "node:path";
 import { ESLint } from "eslint";
 import tseslint from "typescript-eslint";
@@ -47,7 +48,25 @@ describe("an app", () => {
     const code = `import { parsePacket } from "packet-codec"; export const x = (now: string): number => Math.floor(Number(now)) + parsePacket(Buffer.alloc(0)).eth.ethertype;`;
     expect(await complaints(code, "apps/dhcp/index.ts")).toEqual([]);
   });
-  test("is the only place of it: the core and tests may", async () => {
-    for (const file of ["src/main.ts", "apps/dhcp/ra.test.ts"]) expect(await complaints("export const t = Date.now() + Math.random();", file)).toEqual([]);
+  test("is not the rule for the rest of the core, nor for tests", async () => {
+    for (const file of ["src/main.ts", "apps/dhcp/ra.test.ts", "src/southbound/hostile.test.ts"]) expect(await complaints("export const t = Date.now() + Math.random();", file)).toEqual([]);
+  });
+});
+
+describe("what talks to switches", () => {
+  test.each([
+    ["export const t = Date.now();", "no-restricted-properties"],
+    ["export const t = new Date();", "no-restricted-syntax"],
+    ["export const t = performance.now();", "no-restricted-globals"],
+    ["export const x = Math.random();", "no-restricted-properties"],
+    ["setTimeout(() => undefined, 5);", "no-restricted-globals"],
+    ["export const stop = (t: NodeJS.Timeout): void => clearInterval(t);", "no-restricted-globals"],
+    [`import { randomUUID } from "node:crypto"; export const id = randomUUID();`, "no-restricted-imports"],
+    [`import { setTimeout as sleep } from "node:timers/promises"; await sleep(5);`, "no-restricted-imports"],
+    [`import { machineClock } from "../lib/clock.ts"; export const t = machineClock.now();`, "no-restricted-syntax"],
+  ])("may not: %s", async (code, rule) => expect(await complaints(code, "src/southbound/audit.ts")).toEqual([rule]));
+  test("may date what a clock says, and give others a turn", async () => {
+    const code = `import type { Clock } from "../lib/clock.ts"; export const x = (clock: Clock): string => new Date(clock.now()).toISOString(); setImmediate(() => undefined);`;
+    expect(await complaints(code, "src/southbound/audit.ts")).toEqual([]);
   });
 });

@@ -53,12 +53,14 @@ const wrong: Record<string, string> = {
 };
 /** The API layer's side: handles, rows and checks. */
 const API = `
-import { defineResource, resourceHandle, type ApiContext, type Check } from "#app";
+import { defineResource, resourceHandle, type ApiContext, type Check, type FaceRequest, type Operations } from "#app";
 interface Shelf extends Row { readonly size: number }
 const shelf = resourceHandle<Shelf>("shelf");
 declare const ctx: ApiContext;
 const shelves = defineTable<Shelf>()("shelf", {});
-export const used: unknown[] = [defineResource, shelf, ctx, shelves];
+declare const operations: Operations;
+declare const request: FaceRequest;
+export const used: unknown[] = [defineResource, shelf, ctx, shelves, operations, request];
 `;
 const shelf = (rest: string): string =>
   `${API}export const r = defineResource(shelf, { collection: "shelves", about: "", table: shelves, notFound: { type: "X", message: (id) => id }, attributes: {}, policy: { get: "rule:admin_only" }, ${rest} });`;
@@ -69,6 +71,8 @@ Object.assign(wrong, {
   "a row of another form made": shelf(`policy: { get: "rule:admin_only", create: "rule:admin_only" }, create: (_tx, standard) => ({ id: standard.id })`),
   "an action on a column that rows do not have": shelf(`actions: { look: { about: "", policy: "rule:admin_only", method: "GET", read: (_view, row) => row.colour } }`),
   "an action that reads, but changes": shelf(`actions: { look: { about: "", policy: "rule:admin_only", method: "GET", run: () => 1 } }`),
+  "a batch that waits": `${API}export const b = operations.batch(request, async (o) => { await Promise.resolve(); return o.show(shelf, "1"); });`,
+  "a parent of a whole batch": `${API}export const b = operations.batch({ caller: request.caller, method: "PUT", path: "/", parentId: "1" }, (o) => o.show(shelf, "1"));`,
   "a check that there is not": `${API}export const c: Check = { list: { type: "colour" } };`,
 } satisfies Record<string, string>);
 const right: Readonly<Record<string, string>> = {
@@ -77,7 +81,7 @@ const right: Readonly<Record<string, string>> = {
 export const f = learned(soft, "owner", { id: "a", key: 1, ip: "", six: false });`,
   "a union whose branches are declared": flow("rules", `e.six ? { eth_type: 1, ipv6_src: e.ip } : { eth_type: 1, udp_dst: { value: 1, mask: 3 } }`),
   "resources by handles": `${shelf(`present: (_view, row) => ({ twice: row.size * 2 }), actions: { look: { about: "", policy: "rule:admin_only", method: "GET", read: (_view, row) => row.size } }`)}
-const size: number = ctx.create(shelf, { size: 3, another_apps: true }).size;\nctx.bump(shelf, "1");\nctx.remove(r, "1");\nconst c: Check = { or: [{ list: { range: [0, 9] } }, { type: "null" }] };\nexport const more = [size, c];`,
+const size: number = ctx.create(shelf, { size: 3, another_apps: true }).size;\nctx.bump(shelf, "1");\nctx.remove(r, "1");\nvoid operations.batch(request, (o) => [o.create(shelf, { size: 1 }, { parentId: "1" }).id, o.remove(shelf, "1", { ifMatch: request.header("if-match") })]);\nconst c: Check = { or: [{ list: { range: [0, 9] } }, { type: "null" }] };\nexport const more = [size, c];`,
   "shapes, filled": `const s = p.shapes("rules", { a: (t: Thing) => ({ priority: 1, match: { "reg:policy": t.key, eth_type: 1 }, actions: [toTable("verdict")] }) });\n${inRule("  out.flow(scope, s.a, e);")}`,
 };
 

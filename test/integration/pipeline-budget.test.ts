@@ -1,5 +1,5 @@
 // How many flow tables a packet passes, both security groups included, as Open vSwitch itself traces it: at most 12 within
-// a network and 20 across a router, both hosts together, and at most 2 passes through conntrack on a host.
+// a network and 16 across a router, both hosts together, and at most 2 passes through conntrack on a host.
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { Cloud, type Instance, type Net } from "../support/cloud.ts";
 import { tracePath, type Path, type Trace } from "../support/trace.ts";
@@ -56,6 +56,6 @@ describe("flow tables passed", () => {
     console.log(`across a router: ${figures(out, into)}`);
     expect(out.text).toContain("tunnel");
     expect(into!.text).toMatch(/output:NXM_NX_REG\d+\[\d+\.\.\d+\]/);
-    expect(out.lookups + into!.lookups, out.text + into!.text).toBeLessThanOrEqual(20);
+    expect(out.lookups + into!.lookups, out.text + into!.text).toBeLessThanOrEqual(16);
   });
 });

@@ -11,7 +11,7 @@ let a: Instance;
 let b: Instance;
 
 beforeAll(async () => {
-  cloud = await Cloud.create({ name: "restart.test" });
+  cloud = await Cloud.create({ name: "restart.test", flags: ["--audit-interval", "1"] });
   net = await cloud.network("10.0.0.0/24");
   [a, b] = await Promise.all([cloud.instance(cloud.hv(1), net), cloud.instance(cloud.hv(2), net)]);
   await until("the first answer", () => a.vm.reaches(b.ip));
@@ -33,7 +33,7 @@ test("the controller is killed and started again: no flow-mod, no packet lost, a
   await until("answers without a controller", () => ping.received > dead + 150);
   await cloud.controller.start();
   await cloud.synced();
-  await sleep(1500); // audits, marks, whatever else a start brings about
+  await cloud.checked();
   expect(await cloud.metric("axion_flow_mods_sent_total")).toBe(0);
   expect(await cloud.hv(1).ofctl("--no-stats", "dump-flows", "br-int")).toBe(before);
   expect((await cloud.show("port", a.port.id)).status).toBe("ACTIVE");
@@ -56,7 +56,7 @@ test("a stop in order and a start: no flow-mod, no packet lost", async () => {
   expect(await cloud.controller.stop()).toBe(0);
   await cloud.controller.start();
   await cloud.synced();
-  await sleep(500);
+  await cloud.checked();
   expect(await cloud.metric("axion_flow_mods_sent_total")).toBe(0);
   expect((await ping.stop()).gaps).toEqual([]);
 });
@@ -99,7 +99,7 @@ test("the database server is killed and started: nothing changes", async () => {
   await sleep(500);
   await cloud.hv(2).startOvsdb();
   await cloud.synced();
-  await sleep(1000);
+  await cloud.checked();
   expect(await cloud.metric("axion_flow_mods_sent_total")).toBe(sent);
   expect((await cloud.show("port", b.port.id)).status).toBe("ACTIVE");
   expect((await ping.stop()).gaps).toEqual([]);

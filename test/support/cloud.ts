@@ -164,6 +164,25 @@ export class Cloud {
     }
   }
 
+  /**
+   * Until every switch was audited, and every database compared, from beginning to end after this call: whatever a start or a change
+   * brings about is there then. The controller must audit often (`--audit-interval 1`).
+   */
+  async checked(): Promise<void> {
+    const before = new Map<string, number>();
+    const audits = (hv: Hypervisor): Promise<number> => this.metric("axion_audits_total", { switch: hv.systemId });
+    for (const hv of this.hypervisors) {
+      before.set(hv.name, await audits(hv));
+      // Of no consequence, and put right by a comparison that begins after it.
+      await hv.vsctl("set", "Controller", "br-int", "max_backoff=2000");
+    }
+    for (const hv of this.hypervisors) {
+      await until(`a comparison of ${hv.name}'s database`, async () => (await hv.vsctl("get", "Controller", "br-int", "max_backoff")).trim() === "1000", { timeoutMs: 10_000 });
+      // The first may have begun before.
+      await until(`audits of ${hv.name}`, async () => (await audits(hv)) >= before.get(hv.name)! + 2, { timeoutMs: 20_000 });
+    }
+  }
+
   /** What a dump of every switch shows to be missing, changed or foreign, as text; "" when all is as it should be. */
   async differences(): Promise<string> {
     const { body } = await this.controller.ops<string | undefined>("GET", "/flows?state=diff&format=text");

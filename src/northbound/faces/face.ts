@@ -1,10 +1,13 @@
 // Faces as the listener has them: which one a path belongs to, errors as refusals, and the operations behind them all. The interface is
 // the contract's (src/app/face.ts), as apps bring faces too.
 import type { Logger } from "pino";
-import { ApiError, notFound, type App, type Face, type FaceRefusal, type OperationRequest, type Operations, type ResourceHandle, type Values } from "../../app/contract.ts";
+import {
+  ApiError, notFound,
+  type Acted, type App, type BatchOperations, type Face, type FaceRefusal, type OperationRequest, type Operations, type OperationTarget, type ResourceHandle, type Tx, type Values, type Written,
+} from "../../app/contract.ts";
 import { TooBusy, TransactionTooLarge, type Model } from "../../model/model.ts";
 import { StoreError } from "../../store/errors.ts";
-import type { Answer, Call, Engine, Place } from "../operations.ts";
+import type { Answer, Call, Engine, Place, Write } from "../operations.ts";
 
 const INTERNAL = "Request Failed: internal server error while processing your request.";
 
@@ -56,43 +59,113 @@ async function* objects(texts: AsyncIterable<string>): AsyncGenerator<Values> {
 }
 
 const NO_PARAMS = new URLSearchParams();
-const parsed = (answer: Answer): unknown => (typeof answer.body === "string" ? (JSON.parse(answer.body) as unknown) : undefined);
+const parsed = (text: Answer["body"]): unknown => (typeof text === "string" ? (JSON.parse(text) as unknown) : undefined);
+
+const named = <A extends { readonly name: string }>(actions: readonly A[], name: string): A => {
+  const action = actions.find((a) => a.name === name);
+  if (action === undefined) throw notFound("HTTPNotFound", "The resource could not be found.");
+  return action;
+};
 
 /** The narrow view of the operations that faces of apps get. */
 export function operationsOf(engine: Engine): Operations {
-  const placeOf = (resource: ResourceHandle): Place => ({ kind: engine.rows.kind(resource.name), parentId: undefined });
-  const callOf = ({ caller, method, path, body }: OperationRequest, params = NO_PARAMS): Call => ({ caller, method, path, base: "", params, ifMatch: undefined, bytes: body?.length ?? 0 });
+  const placeOf = (resource: ResourceHandle, { parentId }: OperationTarget): Place => {
+    const kind = engine.rows.kind(resource.name);
+    if (kind.parent !== undefined && parentId === undefined) throw new Error(`a ${kind.name} is below a ${kind.parent.name}: a face has to say its parentId`);
+    if (kind.parent === undefined && parentId !== undefined) throw new Error(`a ${kind.name} is below nothing, but a face says its parentId`);
+    return { kind, parentId };
+  };
+  const callOf = ({ caller, method, path, body, ifMatch }: OperationRequest, params = NO_PARAMS): Call => ({ caller, method, path, base: "", params, ifMatch, bytes: body?.length ?? 0 });
   const may = (can: boolean, what: string): void => {
     if (!can) throw new ApiError(405, "HTTPMethodNotAllowed", `${what} is not possible.`);
   };
-  const value = (answer: Answer, name: string): Values => (parsed(answer) as Record<string, Values>)[name]!;
-  return {
-    list: async (resource, request, query = NO_PARAMS) => objects(await engine.listTexts(placeOf(resource), callOf(request, query))),
-    show: (resource, id, request) => value(engine.show(placeOf(resource), id, callOf(request)), resource.name),
-    async create(resource, values, request) {
-      const place = placeOf(resource);
+
+  /** Checked as far as that goes without the rows. */
+  const writes = {
+    create(resource: ResourceHandle, values: Values, request: OperationRequest): Write {
+      const place = placeOf(resource, request);
       may(place.kind.can.create, `To create a ${resource.name}`);
-      const answer = await engine.create(place, { [resource.name]: values }, callOf(request));
-      return { value: value(answer, resource.name), generation: answer.generation! };
+      return engine.creation(place, { [resource.name]: values }, callOf(request));
     },
-    async update(resource, id, changes, request) {
-      const place = placeOf(resource);
+    update(resource: ResourceHandle, id: string, changes: Values, request: OperationRequest): Write {
+      const place = placeOf(resource, request);
       may(place.kind.can.update, `To change a ${resource.name}`);
-      const answer = await engine.update(place, id, { [resource.name]: changes }, callOf(request));
-      return { value: value(answer, resource.name), generation: answer.generation! };
+      return engine.change(place, id, { [resource.name]: changes }, callOf(request));
     },
-    async remove(resource, id, request) {
-      const place = placeOf(resource);
+    remove(resource: ResourceHandle, id: string, request: OperationRequest): Write {
+      const place = placeOf(resource, request);
       may(place.kind.can.delete, `To delete a ${resource.name}`);
-      const answer = await engine.remove(place, id, callOf(request));
-      return { value: undefined, generation: answer.generation! };
+      return engine.removal(place, id, callOf(request));
     },
+  };
+  /** Out of the envelope of v2.0. */
+  const unwrap = (text: Answer["body"], resource: ResourceHandle): Values => (parsed(text) as Record<string, Values>)[resource.name]!;
+  const acted = ({ body, generation }: Answer): Acted => ({ body: parsed(body), ...(generation === undefined ? {} : { generation }) });
+
+  async function write<T>(request: OperationRequest, run: Write, form: (text: string | undefined) => T): Promise<Written<T>> {
+    const { result, generation } = await engine.transact(callOf(request), run);
+    return { value: form(result), generation };
+  }
+
+  /** `fn` in a transaction. What one operation threw ends all: half of it may be in the transaction. */
+  function inBatch<T>(tx: Tx, request: OperationRequest, fn: (operations: BatchOperations) => T): T {
+    let ended = false;
+    let failed: { readonly error: unknown } | undefined;
+    const run = (make: () => Write): string | undefined => {
+      if (ended) throw new Error(`${request.method} ${request.path}: an operation of a batch that has ended`);
+      if (failed !== undefined) throw failed.error;
+      try {
+        return make()(tx);
+      } catch (error) {
+        failed = { error };
+        throw error;
+      }
+    };
+    const about = (target: OperationTarget = {}): OperationRequest => ({ ...request, parentId: target.parentId, ifMatch: target.ifMatch });
+    const operations: BatchOperations = {
+      show: (resource, id, target) => unwrap(run(() => engine.showing(placeOf(resource, about(target)), id, callOf(about(target)))), resource),
+      create: (resource, values, target) => unwrap(run(() => writes.create(resource, values, about(target))), resource),
+      update: (resource, id, changes, target) => unwrap(run(() => writes.update(resource, id, changes, about(target))), resource),
+      remove: (resource, id, target) => void run(() => writes.remove(resource, id, about(target))),
+      act: (resource, id, name, body, target, path = {}) => parsed(run(() => {
+        const place = placeOf(resource, about(target));
+        return engine.acting(place, id, named(place.kind.actions, name), path, () => body, callOf(about(target)));
+      })),
+      actOnAll: (resource, name, body, target, path = {}) => parsed(run(() => {
+        const place = placeOf(resource, about(target));
+        return engine.actingOnAll(place, named(place.kind.collectionActions, name), path, () => body, callOf(about(target)));
+      })),
+    };
+    try {
+      const value = fn(operations);
+      if (failed !== undefined) throw failed.error;
+      if (value instanceof Promise) {
+        value.catch(() => undefined);
+        throw new Error(`${request.method} ${request.path}: the function of a batch is asynchronous`);
+      }
+      return value;
+    } finally {
+      ended = true;
+    }
+  }
+
+  return {
+    list: async (resource, request, query = NO_PARAMS) => objects(await engine.listTexts(placeOf(resource, request), callOf(request, query))),
+    show: (resource, id, request) => unwrap(engine.show(placeOf(resource, request), id, callOf(request)).body, resource),
+    create: async (resource, values, request) => write(request, writes.create(resource, values, request), (text) => unwrap(text, resource)),
+    update: async (resource, id, changes, request) => write(request, writes.update(resource, id, changes, request), (text) => unwrap(text, resource)),
+    remove: async (resource, id, request) => write(request, writes.remove(resource, id, request), () => undefined),
     async act(resource, id, name, body, request, path = {}) {
-      const place = placeOf(resource);
-      const action = place.kind.actions.find((a) => a.name === name);
-      if (action === undefined) throw notFound("HTTPNotFound", "The resource could not be found.");
-      const answer = await engine.act(place, id, action, path, () => body, callOf(request));
-      return { body: parsed(answer), ...(answer.generation === undefined ? {} : { generation: answer.generation }) };
+      const place = placeOf(resource, request);
+      return acted(await engine.act(place, id, named(place.kind.actions, name), path, () => body, callOf(request)));
+    },
+    async actOnAll(resource, name, body, request, path = {}) {
+      const place = placeOf(resource, request);
+      return acted(await engine.actOnAll(place, named(place.kind.collectionActions, name), path, () => body, callOf(request)));
+    },
+    async batch<T>(request: OperationRequest, fn: (operations: BatchOperations) => T) {
+      const { result, generation } = await engine.transact(callOf(request), (tx) => inBatch(tx, request, fn));
+      return { value: result, generation };
     },
   };
 }

@@ -3,6 +3,7 @@
 // as they are get decoded, because a switch may spell a match or an action in its own way.
 import { canonicalMatch, eachFlowStats, FLOW_MOD_MATCH_OFFSET, flowKey, flowModCommands, OFP_VERSION, type FlowStatsView } from "node-openflow";
 import type { Flow } from "../../compiler/desired.ts";
+import type { Clock } from "../../lib/clock.ts";
 
 const NONE = 0xffff_ffff;
 const FLOW_MOD = 14;
@@ -125,14 +126,14 @@ export class Comparison {
  * Compares a whole dump with the flows that are desired now, yielding to the event loop between steps. `current` is asked
  * after each; undefined: it became false.
  */
-export async function compareDump(desired: Iterable<Flow>, parts: readonly Buffer[], sameInstructions: SameInstructions, learnedTables: ReadonlySet<number>, current: () => boolean): Promise<Comparison | undefined> {
+export async function compareDump(desired: Iterable<Flow>, parts: readonly Buffer[], sameInstructions: SameInstructions, learnedTables: ReadonlySet<number>, current: () => boolean, clock: Clock): Promise<Comparison | undefined> {
   const comparison = new Comparison([], sameInstructions, learnedTables);
   const wanted = Array.from(desired); // all of one moment
-  let turn = performance.now();
+  let turn = clock.monotonic();
   const yieldTurn = async (): Promise<boolean> => {
-    if (performance.now() - turn < TURN_MS) return true;
+    if (clock.monotonic() - turn < TURN_MS) return true;
     await new Promise((resolve) => setImmediate(resolve));
-    turn = performance.now();
+    turn = clock.monotonic();
     return current();
   };
   for (let at = 0; at < wanted.length; at += FLOWS_A_STEP) {

@@ -1,5 +1,5 @@
 // What a switch says that it has.
-import type { Timing } from "../timing.ts";
+import type { Clock } from "../../lib/clock.ts";
 import type { InstalledItem, Session } from "./channel.ts";
 
 /** A dump takes no longer, even if it trickles in: others wait for its slot. */
@@ -12,8 +12,8 @@ export interface Installed {
 }
 
 /** Asks for flows, meters and groups. @throws OpenFlowError; after a time-out the session is closed */
-export async function readInstalled(session: Session, timing: Timing): Promise<Installed> {
-  const cancel = timing.after(DUMP_MS, () => session.close());
+export async function readInstalled(session: Session, clock: Clock): Promise<Installed> {
+  const cancel = clock.setTimeout(() => session.close(), DUMP_MS);
   try {
     return { flows: await session.flows(), items: await session.items() };
   } finally {

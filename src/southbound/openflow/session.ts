@@ -4,6 +4,7 @@ import type { TLSSocket, TlsOptions } from "node:tls";
 import { decodeInstructions, listen, peerError, ports, type Action, type Decoded, type Match, type Message, type MessageOf, OpenFlowError, type OpenFlowConnection, type PacketInMessage, type Slice } from "node-openflow";
 import type { Logger } from "pino";
 import type { Meter } from "#app";
+import type { Clock } from "../../lib/clock.ts";
 import { canonicalText } from "../../compiler/items.ts";
 import { certificateNames, type Identity } from "../identity.ts";
 import { peerOf } from "../peer.ts";
@@ -30,6 +31,7 @@ export interface OpenFlowListenOptions {
   readonly tls?: TlsOptions | undefined;
   readonly maxConnections: number;
   readonly handshakeTimeoutMs: number;
+  readonly clock: Clock;
   readonly log: Logger;
   readonly onSession: (session: SwitchSession) => void;
 }
@@ -40,7 +42,7 @@ const CLOSE_MS = 1000;
 const DUMP_TIMEOUT_MS = 60_000;
 
 export async function listenOpenFlow(options: OpenFlowListenOptions): Promise<OpenFlowListener> {
-  const { host, port, tls, handshakeTimeoutMs, log } = options;
+  const { host, port, tls, handshakeTimeoutMs, clock, log } = options;
   const listener = await listen(
     { host, port, ...(tls === undefined ? {} : { tls: { handshakeTimeout: handshakeTimeoutMs, ...tls } }), connection: { helloTimeoutMs: handshakeTimeoutMs } },
     (connection) => void welcome(connection, options),
@@ -49,20 +51,20 @@ export async function listenOpenFlow(options: OpenFlowListenOptions): Promise<Op
   listener.server.on("tlsClientError", (error: Error, socket: TLSSocket) => log.warn({ peer: socket.remoteAddress, reason: handshakeFailure(error, socket) }, "connection to the OpenFlow port failed"));
   return {
     port: listener.port,
-    close: () => Promise.race([listener.close(), new Promise<void>((resolve) => setTimeout(resolve, CLOSE_MS).unref())]),
+    close: () => Promise.race([listener.close(), new Promise<void>((resolve) => clock.setTimeout(resolve, CLOSE_MS))]),
   };
 }
 
-async function welcome(connection: OpenFlowConnection, { handshakeTimeoutMs, log, onSession }: OpenFlowListenOptions): Promise<void> {
+async function welcome(connection: OpenFlowConnection, { handshakeTimeoutMs, clock, log, onSession }: OpenFlowListenOptions): Promise<void> {
   const { text } = peerOf(connection.socket);
-  const timer = setTimeout(() => connection.close(), handshakeTimeoutMs);
+  const cancel = clock.setTimeout(() => connection.close(), handshakeTimeoutMs);
   try {
     const features = await connection.handshake();
     const description = await connection.request({ type: "multipart_request", kind: "desc" });
-    clearTimeout(timer);
+    cancel();
     onSession(new SwitchSession(connection, features.datapath_id, description.sw_desc));
   } catch (error) {
-    clearTimeout(timer);
+    cancel();
     log.warn({ peer: text, reason: (connection.closed ?? (error as Error)).message }, "peer on the OpenFlow port is no OpenFlow 1.3 switch");
     connection.close();
   }

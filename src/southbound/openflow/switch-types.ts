@@ -2,8 +2,9 @@
 import type { PacketOut } from "#app";
 import type { Logger } from "pino";
 import type { Desired, Flow } from "../../compiler/desired.ts";
+import type { Clock } from "../../lib/clock.ts";
+import type { Random } from "../../lib/random.ts";
 import type { SouthboundMetrics } from "../metrics.ts";
-import type { Timing } from "../timing.ts";
 import type { SwitchPacketOut } from "./channel.ts";
 import type { SameInstructions } from "./comparison.ts";
 import type { SyncSlots } from "./sync-slots.ts";
@@ -22,7 +23,8 @@ export interface SwitchOptions {
   readonly onConfirmed: (chassis: string) => void;
   /** Shared by all switches: who may hold a dump. */
   readonly slots: SyncSlots;
-  readonly timing: Timing;
+  readonly clock: Clock;
+  readonly random: Random;
   readonly effects: FlowEffects | undefined;
   readonly sendPackets: (packets: Iterable<PacketOut | SwitchPacketOut>) => void;
 }

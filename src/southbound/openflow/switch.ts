@@ -37,11 +37,11 @@ export class Switch {
   readonly chassis: string;
   state: SwitchState = "disconnected";
   session: Session | undefined;
-  since = new Date();
+  since: Date;
   lastSync: Date | undefined;
   lastError: string | undefined;
   /** Since when there is a flow that it refuses. */
-  refusedSince = new Date();
+  refusedSince: Date;
   /** Last generation that the switch confirmed while it had nothing older left to confirm; 0 = none in this process. */
   private confirmedGeneration = 0;
   readonly quarantine = new Map<string, Refused>();
@@ -76,8 +76,14 @@ export class Switch {
     this.options = options;
     this.chassis = options.chassis;
     this.log = options.log;
+    this.since = this.now();
+    this.refusedSince = this.since;
     this.metricLabels = { switch: options.chassis };
-    this.gate = new SyncGate(options.slots, options.timing, options.log);
+    this.gate = new SyncGate(options.slots, options.clock, options.random, options.log);
+  }
+
+  private now(): Date {
+    return new Date(this.options.clock.now());
   }
 
   get pendingFlows(): number {
@@ -119,7 +125,7 @@ export class Switch {
       before.close();
     }
     this.state = "syncing";
-    this.since = new Date();
+    this.since = this.now();
     this.lastError = undefined;
     this.quarantine.clear();
     this.inflight = undefined;
@@ -139,7 +145,7 @@ export class Switch {
     this.busy = false;
     this.session = undefined;
     this.state = "disconnected";
-    this.since = new Date();
+    this.since = this.now();
     this.lastError = reason;
     this.forgetPending();
     this.inflight = undefined;
@@ -194,10 +200,10 @@ export class Switch {
   // --- comparing ----------------------------------------------------------------------------------------------------
 
   private async synchronise(session: Session): Promise<void> {
-    const { metrics, timing } = this.options;
+    const { metrics, clock } = this.options;
     this.held = "dump"; // while it waits, changes need no note
     this.state = "syncing";
-    const started = timing.now();
+    const started = clock.monotonic();
     const ticket = await this.gate.enter(() => this.session === session);
     if (ticket === undefined) return;
     let again = false;
@@ -212,7 +218,7 @@ export class Switch {
       this.busy = false;
       await this.whenIdle();
       if (this.session !== session) return;
-      const seconds = (timing.now() - started) / 1000;
+      const seconds = (clock.monotonic() - started) / 1000;
       metrics.syncSeconds.observe(seconds);
       this.log.info({ ...found, ms: Math.round(seconds * 1000) }, "switch in order");
     } catch (error) {
@@ -225,8 +231,8 @@ export class Switch {
 
   /** What it finds becomes pending, unless there was an overrun. undefined: the session ended meanwhile. Dump and maps end with it. */
   private async compareAll(session: Session): Promise<Found | undefined> {
-    const { desired, timing } = this.options;
-    const { flows, items } = await readInstalled(session, timing);
+    const { desired, clock } = this.options;
+    const { flows, items } = await readInstalled(session, clock);
     if (this.session !== session) return undefined;
     this.held = "comparison";
     this.forgetPending();
@@ -256,6 +262,7 @@ export class Switch {
         this.log.warn(result, "switch was changed by somebody else; it is repaired");
         await this.whenDelivered();
       }
+      metrics.audits.inc(this.metricLabels);
       return result;
     } finally {
       ticket.end();
@@ -265,11 +272,11 @@ export class Switch {
 
   /** Compares while changes go on. undefined: it came to nothing. */
   private async compareBeside(session: Session): Promise<Found | undefined> {
-    const { desired, timing } = this.options;
+    const { desired, clock } = this.options;
     const changedSince = (this.changedSince = new Set([...this.pending.keys(), ...(this.inflight?.entries.keys() ?? [])]));
     const { revision } = this.items;
     try {
-      const { flows, items } = await readInstalled(session, timing);
+      const { flows, items } = await readInstalled(session, clock);
       if (this.session !== session || this.held !== undefined) return undefined;
       const comparison = await this.compare(session, flows);
       if (comparison === undefined || this.held !== undefined) return undefined;
@@ -282,9 +289,9 @@ export class Switch {
 
   /** undefined: the session ended meanwhile. */
   private compare(session: Session, parts: readonly Buffer[], relayout?: Relayout): Promise<Comparison | undefined> {
-    const { desired, sameInstructions } = this.options;
+    const { desired, sameInstructions, clock } = this.options;
     // What was learned under an earlier layout says things in its registers.
-    return compareDump(desired.flowsOf(this.chassis), parts, sameInstructions, relayout === undefined ? desired.learnedTables : new Set(), () => this.session === session);
+    return compareDump(desired.flowsOf(this.chassis), parts, sameInstructions, relayout === undefined ? desired.learnedTables : new Set(), () => this.session === session, clock);
   }
 
   /** What the comparison found becomes pending, except what changed while it ran. */
@@ -367,7 +374,7 @@ export class Switch {
         this.inflight = undefined;
         for (const resolve of this.delivered.splice(0)) resolve();
         if (this.held === undefined) this.confirmedGeneration = Math.max(this.confirmedGeneration, batch.generation);
-        this.lastSync = new Date();
+        this.lastSync = this.now();
         if (!this.inSync) this.options.onConfirmed(this.chassis);
         this.pump();
       },
@@ -382,7 +389,7 @@ export class Switch {
     this.confirmedGeneration = this.confirmed;
     if (this.state === "syncing") {
       this.state = "connected";
-      this.lastSync = new Date();
+      this.lastSync = this.now();
     }
     for (const resolve of [...this.idle.splice(0), ...this.delivered.splice(0)]) resolve();
     this.options.onConfirmed(this.chassis);
@@ -419,7 +426,7 @@ export class Switch {
   }
 
   private refused(flow: Flow, error: string): void {
-    if (this.quarantine.size === 0) this.refusedSince = new Date();
+    if (this.quarantine.size === 0) this.refusedSince = this.now();
     if (!this.pending.has(flow.key)) this.quarantine.set(flow.key, { flow, error });
     this.lastError = `flow of table ${flow.table} refused: ${error}`;
     if (this.quarantine.size <= REFUSALS_LOGGED) this.log.error({ error, table: flow.table, priority: flow.priority, cookie: cookieText(flow) }, "switch refused a flow; it is set aside");

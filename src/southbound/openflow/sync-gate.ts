@@ -1,34 +1,36 @@
 // When one switch may be compared: not before its last failure is long enough ago, and when a slot is free.
 import type { Logger } from "pino";
-import { Backoff, type Timing } from "../timing.ts";
+import type { Clock } from "../../lib/clock.ts";
+import type { Random } from "../../lib/random.ts";
+import { Backoff } from "../backoff.ts";
 import type { SyncSlots, Ticket } from "./sync-slots.ts";
 
 export class SyncGate {
   private readonly slots: SyncSlots;
-  private readonly timing: Timing;
+  private readonly clock: Clock;
   private readonly log: Logger;
   private readonly backoff: Backoff;
   private retryAt = -Infinity;
   /** What waits, each with how to end it. */
   private readonly waits = new Set<() => void>();
 
-  constructor(slots: SyncSlots, timing: Timing, log: Logger) {
+  constructor(slots: SyncSlots, clock: Clock, random: Random, log: Logger) {
     this.slots = slots;
-    this.timing = timing;
+    this.clock = clock;
     this.log = log;
-    this.backoff = new Backoff(timing);
+    this.backoff = new Backoff(clock, random);
   }
 
   /** A comparison, or what came of it, failed. Returns the pause until the next in ms; a failure within a pause does not prolong it. */
   failed(): number {
-    const now = this.timing.now();
+    const now = this.clock.monotonic();
     if (this.retryAt <= now) this.retryAt = now + this.backoff.next();
     return Math.round(this.retryAt - now);
   }
 
   /** A slot for a comparison after the pause that the last failure asks for. undefined: `current` became false, or cancel() was called. */
   async enter(current: () => boolean): Promise<Ticket | undefined> {
-    const ms = this.retryAt - this.timing.now();
+    const ms = this.retryAt - this.clock.monotonic();
     if (ms > 0) {
       this.log.info({ ms: Math.round(ms) }, "switch failed before; it is compared after a pause");
       await new Promise<void>((resolve) => {
@@ -37,7 +39,7 @@ export class SyncGate {
           this.waits.delete(end);
           resolve();
         };
-        const cancel = this.timing.after(ms, end);
+        const cancel = this.clock.setTimeout(end, ms);
         this.waits.add(end);
       });
     }

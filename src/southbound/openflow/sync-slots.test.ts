@@ -1,7 +1,9 @@
 // Few switches are compared at a time, in the order they came; failures make each wait longer, by chance differently long.
 import { afterEach, describe, expect, test } from "vitest";
 import { FakeSwitch } from "node-openflow/fake-switch";
-import { Backoff, type Timing } from "../timing.ts";
+import { SimulatedClock } from "../../lib/clock.ts";
+import { machineRandom, type Random } from "../../lib/random.ts";
+import { Backoff } from "../backoff.ts";
 import { eventually, Ovs } from "../testing/ovs.ts";
 import { port, numbered, World } from "../testing/world.ts";
 import { SyncSlots } from "./sync-slots.ts";
@@ -11,31 +13,8 @@ afterEach(async () => {
   for (const end of cleanup.splice(0).reverse()) await end();
 });
 
-/** Time stands still until it is moved on; chance is what the test says. */
-class ManualTiming implements Timing {
-  time = 0;
-  chance = 0;
-  private readonly timers = new Map<object, { at: number; run: () => void }>();
-  now(): number {
-    return this.time;
-  }
-  random(): number {
-    return this.chance;
-  }
-  after(ms: number, run: () => void): () => void {
-    const key = {};
-    this.timers.set(key, { at: this.time + ms, run });
-    return () => void this.timers.delete(key);
-  }
-  advance(ms: number): void {
-    this.time += ms;
-    for (const [key, { at, run }] of [...this.timers]) {
-      if (at > this.time) continue;
-      this.timers.delete(key);
-      run();
-    }
-  }
-}
+/** Chance is what the test says. */
+const chance = (value: () => number): Random => ({ ...machineRandom, next: value });
 
 describe("slots", () => {
   test("are given in order of asking, no more than there are, and free ones at once", async () => {
@@ -62,14 +41,15 @@ describe("slots", () => {
 });
 
 test("a pause after a failure doubles from a second to half a minute, and begins anew when all was well", () => {
-  const timing = new ManualTiming();
-  const backoff = new Backoff(timing);
-  const pauses = (chance: number): number[] => {
-    timing.time += 1e6;
-    timing.chance = chance;
+  const clock = new SimulatedClock();
+  let drawn = 0;
+  const backoff = new Backoff(clock, chance(() => drawn));
+  const pauses = (value: number): number[] => {
+    clock.advance(1e6);
+    drawn = value;
     return Array.from({ length: 7 }, () => {
       const ms = backoff.next();
-      timing.time += ms + 100;
+      clock.advance(ms + 100);
       return ms;
     });
   };
@@ -106,10 +86,10 @@ test("six switches come at once, two are compared at a time", async () => {
 });
 
 test("a switch whose bundles fail is dumped again after 1, 2, 4 ... seconds, whenever it reconnects, and others do not wait", async () => {
-  const timing = new ManualTiming();
+  const clock = new SimulatedClock();
   const ovs = await Ovs.start({ "system-id": "hv1", "axion-encap-ip": "192.0.2.1" });
   cleanup.push(() => ovs.stop());
-  const w = await World.start({ timing, config: { syncLimit: 1 }, want: () => ({ flows: [] }) });
+  const w = await World.start({ clock, random: chance(() => 0), config: { syncLimit: 1 }, want: () => ({ flows: [] }) });
   cleanup.push(() => w.stop());
   await w.adopt(ovs);
   const { dpid } = w.info()!;
@@ -131,20 +111,20 @@ test("a switch whose bundles fail is dumped again after 1, 2, 4 ... seconds, whe
     fake.connectTo({ host: "127.0.0.1", port: w.ports.openflow });
     await eventually("the pause", () => pauses().length === n + 1);
     expect(pauses().at(-1)).toBe(pause);
-    timing.advance(pause - 1);
+    clock.advance(pause - 1);
     await new Promise((resolve) => setTimeout(resolve, 50));
     expect(dumps, "no dump before its time").toBe(n + 1);
-    timing.advance(2);
+    clock.advance(2);
     await eventually("the failure", () => dumps === n + 2 && w.info()?.state === "disconnected");
   }
   expect(w.count("axion_syncs_active")).toBe(0);
 });
 
 test("a database that refuses what is written to it is tried again after 1, 2, 4 ... seconds, whatever happens there, and it shows", async () => {
-  const timing = new ManualTiming();
+  const clock = new SimulatedClock();
   const ovs = await Ovs.start({ "system-id": "hv1", "axion-encap-ip": "192.0.2.1" });
   cleanup.push(() => ovs.stop());
-  const w = await World.start({ timing, want: () => ({ flows: [numbered(1)] }) });
+  const w = await World.start({ clock, random: chance(() => 0), want: () => ({ flows: [numbered(1)] }) });
   cleanup.push(() => w.stop());
   await w.adopt(ovs);
   const failures = (): unknown[] => w.lines("error", "could not be brought in order").map((line) => line.fields.retry_ms);
@@ -153,14 +133,14 @@ test("a database that refuses what is written to it is tried again after 1, 2, 4
     await eventually("the failure", () => failures().length === n + 1);
     expect(failures().at(-1)).toBe(pause);
     await ovs.vsctl("set", "Open_vSwitch", ".", `external_ids:note=${n}`);
-    timing.advance(pause - 1);
+    clock.advance(pause - 1);
     await new Promise((resolve) => setTimeout(resolve, 50));
     expect(failures()).toHaveLength(n + 1);
     expect(w.southbound.problems()).toMatchObject([{ kind: "host", severity: "error", switches: ["hv1"] }]);
-    timing.advance(2);
+    clock.advance(2);
   }
   await eventually("the failure", () => failures().length === 4);
   await w.desired.become(() => ({ flows: [numbered(1)] }));
-  timing.advance(30_000);
+  clock.advance(30_000);
   await eventually("order", () => w.southbound.problems().length === 0);
 });

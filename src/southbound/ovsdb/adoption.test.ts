@@ -28,7 +28,6 @@ const tunnel = (over: Record<string, string> = {}): Wanted => ({
 
 /** What the controller wrote into the host's database. */
 const ours = async (ovs: Ovs): Promise<number> => (await ovs.commits()).filter((line) => line.includes("axion: ")).length;
-const settled = (ms = 250): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
 
 describe("a fresh host", () => {
   test("gets its bridge, its controller and its tunnel port, marked, in two transactions", async () => {
@@ -109,13 +108,13 @@ describe("a host that is as it should be", () => {
     const first = await World.start({ want: () => tunnel() });
     await first.adopt(ovs);
     await eventually("the tunnel port", async () => (await ovs.iface("ax-geneve", "ofport")) === "60001");
-    await settled();
+    const early = await first.compared(ovs);
     await first.stop();
     const { generation } = first.model;
     const second = await world({ want: () => tunnel(), store: first.store, ports: first.ports });
     await second.connected();
-    await settled();
-    expect(await ours(ovs)).toBe(2);
+    const late = await second.compared(ovs);
+    expect(await ours(ovs)).toBe(2 + early + late);
     expect(second.model.generation).toBe(generation);
     expect(second.count("axion_flow_mods_sent_total")).toBe(0);
   });
@@ -172,7 +171,7 @@ describe("what others made", () => {
     await w.adopt(ovs);
     await eventually("the report", () => w.lines("warn", "ax-geneve").length === 1);
     await ovs.vsctl("set", "Open_vSwitch", ".", "external_ids:something=else");
-    await settled();
+    await w.compared(ovs);
     expect(w.lines("warn", "ax-geneve")).toHaveLength(1);
     expect(await ovs.iface("ax-geneve", "type")).toBe('""');
     expect(w.info()?.last_error).toContain("ax-geneve");
@@ -199,7 +198,7 @@ describe("names", () => {
     const { dpid } = w.model.view.get(chassisTable, "hv1")!;
     await b.vsctl("set-manager", `tcp:127.0.0.1:${w.ports.ovsdb}`);
     await eventually("the conflict", () => w.lines("error", "has this system-id").length > 0);
-    await settled(1500);
+    await eventually("more of the same", () => (w.info()?.refused[0]?.count ?? 0) >= 3);
     expect(w.lines("error", "has this system-id")).toHaveLength(1);
     expect(w.model.view.get(chassisTable, "hv1")?.dpid).toBe(dpid);
     expect(await b.vsctl("list-br")).toBe("");

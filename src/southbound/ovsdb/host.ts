@@ -5,11 +5,13 @@ import { chassisTable, vifTable, type App, type Chassis, type Tx, type Vif } fro
 import { comment, OvsdbProtocolError, Replica, type OvsdbSession } from "ovsdb-client";
 import type { Logger } from "pino";
 import type { Desired } from "../../compiler/desired.ts";
+import type { Cancel, Clock } from "../../lib/clock.ts";
 import type { HookGuard } from "../../lib/hook-guard.ts";
+import type { Random } from "../../lib/random.ts";
+import { Backoff } from "../backoff.ts";
 import type { RefusedClaims } from "../claims.ts";
 import { certificateNames, type Identity } from "../identity.ts";
 import { peerOf } from "../peer.ts";
-import { Backoff, type Timing } from "../timing.ts";
 import { INSTALLED, monitoredColumns, plan, type Wanted } from "./adoption.ts";
 import { HostRows, type BridgeRow, type Note } from "./host-rows.ts";
 import { cause, restingSlots, SLOT_REST_MS, type ChassisProgress, type InterfaceProgress, type ModelPort } from "./progress.ts";
@@ -35,7 +37,8 @@ export interface HostOptions {
   /** How long a session that is asked whether it is alive may take. */
   readonly probeTimeoutMs: number;
   readonly refusals: RefusedClaims;
-  readonly timing: Timing;
+  readonly clock: Clock;
+  readonly random: Random;
   /** Whether the chassis has a live OpenFlow session from another address than this one. */
   readonly occupied: (chassis: string, address: string) => Promise<boolean>;
   /** A database session was accepted as the chassis'. */
@@ -59,7 +62,7 @@ export class Host {
   readonly session: OvsdbSession;
   readonly peer: string;
   readonly identity: Identity;
-  readonly since = new Date();
+  readonly since: Date;
   /** Its system-id, once it was given to this session. */
   chassis: string | undefined;
   settings: HostSettings | undefined;
@@ -76,14 +79,14 @@ export class Host {
   private working: Promise<void> | undefined;
   private stopping = false;
   /** While it waits to try again. */
-  private cancelRetry: (() => void) | undefined;
+  private cancelRetry: Cancel | undefined;
   private readonly backoff: Backoff;
   /** Wishes of rules that the database refused: they wait, all else goes on. */
   private readonly refused: RefusedWishes;
   /** Notes that were logged and still hold, since when. */
   reported: ReadonlyMap<string, Date> = new Map();
   /** The last transaction, to notice one that has no effect. */
-  private last = { text: "", at: 0 };
+  private last = { text: "", at: -Infinity };
   /** Interfaces were compared with the stored ones at least once in this session. */
   private vifsKnown = false;
 
@@ -92,14 +95,19 @@ export class Host {
     this.session = session;
     this.peer = peerOf(session.socket).text;
     this.identity = { address: peerOf(session.socket).host, names: certificateNames(session.socket) };
+    this.since = this.now();
     this.log = inventory.options.log.child({ peer: this.peer });
-    this.backoff = new Backoff(inventory.options.timing);
-    this.refused = new RefusedWishes(inventory.options.timing, () => this.kick());
+    this.backoff = new Backoff(inventory.options.clock, inventory.options.random);
+    this.refused = new RefusedWishes(inventory.options.clock, () => this.kick());
     session.on("close", (reason) => this.closed(reason));
   }
 
+  private now(): Date {
+    return new Date(this.inventory.options.clock.now());
+  }
+
   async run(): Promise<void> {
-    const timer = setTimeout(() => {
+    const cancel = this.inventory.options.clock.setTimeout(() => {
       this.log.warn({ timeout_ms: this.inventory.options.handshakeTimeoutMs }, "peer on the OVSDB port did not answer in time");
       void this.session.close();
     }, this.inventory.options.handshakeTimeoutMs);
@@ -112,7 +120,7 @@ export class Host {
       }
       return;
     } finally {
-      clearTimeout(timer);
+      cancel();
     }
     this.replica.on("change", () => this.kick());
     this.replica.on("lost", () => {
@@ -151,13 +159,13 @@ export class Host {
     } catch (error) {
       if (!this.session.open || this.stopping) return;
       this.lastError = error instanceof Error ? error.message : String(error);
-      this.failure = { text: this.lastError, since: this.failure?.since ?? new Date() };
+      this.failure = { text: this.lastError, since: this.failure?.since ?? this.now() };
       const ms = this.backoff.next();
       this.log.error({ err: error, retry_ms: Math.round(ms) }, "host could not be brought in order");
-      this.cancelRetry = this.inventory.options.timing.after(ms, () => {
+      this.cancelRetry = this.inventory.options.clock.setTimeout(() => {
         this.cancelRetry = undefined;
         this.kick();
-      });
+      }, ms);
     }
   }
 
@@ -183,13 +191,13 @@ export class Host {
     });
     if (operations.length > 0) {
       const text = JSON.stringify(operations);
-      if (text === this.last.text && Date.now() - this.last.at < NO_EFFECT_MS) {
+      if (text === this.last.text && this.inventory.options.clock.monotonic() - this.last.at < NO_EFFECT_MS) {
         // Somebody undoes it at once, or the switch does not keep it.
         this.refused.undone(wishes, new Error("the database does not stay as it was set"));
         this.dirty = true;
         return;
       }
-      this.last = { text, at: Date.now() };
+      this.last = { text, at: this.inventory.options.clock.monotonic() };
       try {
         await this.replica.transact([...operations, comment(`axion: ${chassis} brought in order`)]);
       } catch (error) {
@@ -277,7 +285,7 @@ export class Host {
     const progress = this.inventory.progress.of(id);
     const chassisDiffers = storedChassis === undefined || !sameChassis(storedChassis, fresh(storedChassis.key));
     if (chassisDiffers || vifsDiffer(stored, seen.plugged)) {
-      const avoid = restingSlots(progress);
+      const avoid = restingSlots(progress, this.inventory.options.clock.monotonic());
       const { result, generation } = await model.transact(cause(this.describe(stored, seen.plugged)), (tx): VifChanges => {
         const current = tx.get(chassisTable, id);
         const row = fresh(current?.key ?? newChassisKey(tx));
@@ -288,7 +296,7 @@ export class Host {
       for (const vif of result.removed) {
         progress.awaiting.delete(vif.id);
         progress.installed.delete(vif.id);
-        progress.restingSlots.set(vif.slot, Date.now() + SLOT_REST_MS);
+        progress.restingSlots.set(vif.slot, this.inventory.options.clock.monotonic() + SLOT_REST_MS);
       }
       for (const vif of result.unconfirmed) {
         progress.installed.delete(vif.id);
@@ -338,7 +346,7 @@ export class Host {
     const now = new Map<string, Date>();
     for (const note of notes) {
       const text = `${note.about}: ${note.problem}`;
-      now.set(text, this.reported.get(text) ?? new Date());
+      now.set(text, this.reported.get(text) ?? this.now());
       if (!this.reported.has(text)) this.log.warn(note, "host is not as it should be");
     }
     this.reported = now;

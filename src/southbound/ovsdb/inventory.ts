@@ -3,6 +3,7 @@
 import { chassisTable, poolNumberTable, zonePool, type Vif } from "#app";
 import type { OvsdbSession } from "ovsdb-client";
 import type { Delta } from "../../compiler/desired.ts";
+import type { Cancel, Clock } from "../../lib/clock.ts";
 import { Host, type HostOptions, type HostOwner } from "./host.ts";
 import { cause, InterfaceProgress } from "./progress.ts";
 import { writeVifs } from "./vifs.ts";
@@ -27,7 +28,7 @@ export class Inventory implements HostOwner {
       this.all.delete(host);
       if (host.chassis === undefined || this.byChassis.get(host.chassis) !== host) return;
       this.byChassis.delete(host.chassis);
-      this.lost.set(host.chassis, new Date());
+      this.lost.set(host.chassis, new Date(this.options.clock.now()));
     });
     void host.run();
   }
@@ -72,7 +73,7 @@ export class Inventory implements HostOwner {
     for (;;) {
       const other = this.byChassis.get(chassis);
       if (other === undefined || other === host || !other.session.open) break;
-      if (await isAlive(other.session, probeTimeoutMs)) return refuse(`the database of ${other.peer} has this system-id and is connected`);
+      if (await isAlive(other.session, probeTimeoutMs, this.options.clock)) return refuse(`the database of ${other.peer} has this system-id and is connected`);
       await other.session.close();
     }
     // Without certificates a switch that is connected vouches for where its host is.
@@ -106,14 +107,14 @@ export class Inventory implements HostOwner {
   }
 }
 
-async function isAlive(session: OvsdbSession, timeoutMs: number): Promise<boolean> {
-  let timer: NodeJS.Timeout | undefined;
-  const silence = new Promise<false>((resolve) => (timer = setTimeout(() => resolve(false), timeoutMs)));
+async function isAlive(session: OvsdbSession, timeoutMs: number, clock: Clock): Promise<boolean> {
+  let cancel: Cancel | undefined;
+  const silence = new Promise<false>((resolve) => (cancel = clock.setTimeout(() => resolve(false), timeoutMs)));
   const answer = session.request("echo", []).then(
     () => true,
     () => session.open,
   );
   const alive = await Promise.race([answer, silence]);
-  clearTimeout(timer);
+  cancel?.();
   return alive;
 }

@@ -13,7 +13,7 @@ export interface ChassisProgress {
   readonly installed: Set<string>;
   /** Those of them that are marked so in the database, as of the last comparison. */
   readonly marked: Set<string>;
-  /** Slot -> until when it is not given out again. */
+  /** Slot -> until when, in monotonic ms, it is not given out again. */
   readonly restingSlots: Map<number, number>;
   confirming: boolean;
 }
@@ -134,8 +134,8 @@ export class InterfaceProgress {
   }
 }
 
-export function restingSlots(progress: ChassisProgress): ReadonlySet<number> {
-  const now = Date.now();
+/** `now`: monotonic, in ms. */
+export function restingSlots(progress: ChassisProgress, now: number): ReadonlySet<number> {
   for (const [slot, until] of progress.restingSlots) if (until < now) progress.restingSlots.delete(slot);
   return new Set(progress.restingSlots.keys());
 }

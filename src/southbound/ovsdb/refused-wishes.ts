@@ -3,7 +3,7 @@
 import { OvsdbConnectionError, OvsdbError, OvsdbProtocolError, type Operation } from "ovsdb-client";
 import type { OvsPatch } from "#app";
 import type { DesiredRow } from "../../compiler/desired.ts";
-import type { Timing } from "../timing.ts";
+import type { Clock } from "../../lib/clock.ts";
 import { patchWish, RESTORE, rowWish } from "./owned-rows.ts";
 
 /** After this long a wish that the database refused is tried again, and one that somebody undid. */
@@ -16,13 +16,13 @@ type Wishes = ReadonlyMap<Operation, string>;
 
 export class RefusedWishes {
   private readonly refused = new Map<string, { readonly problem: string; readonly until: number }>();
-  private readonly timing: Timing;
+  private readonly clock: Clock;
   private readonly again: () => void;
   private cancel: (() => void) | undefined;
 
   /** `again`: a wish may be tried again. */
-  constructor(timing: Timing, again: () => void) {
-    this.timing = timing;
+  constructor(clock: Clock, again: () => void) {
+    this.clock = clock;
     this.again = again;
   }
 
@@ -41,20 +41,20 @@ export class RefusedWishes {
   private refuse(wishes: readonly string[], error: unknown, ms: number): void {
     if (wishes.length === 0) throw error;
     const problem = `it is left as it is for a while: ${error instanceof Error ? error.message : String(error)}`;
-    const until = Date.now() + ms;
+    const until = this.clock.monotonic() + ms;
     for (const wish of wishes) this.refused.set(wish, { problem, until });
     this.cancel?.();
-    const soonest = Math.min(...Array.from(this.refused.values(), (r) => r.until)) - Date.now();
-    this.cancel = this.timing.after(Math.max(soonest, 0), () => {
+    const soonest = Math.min(...Array.from(this.refused.values(), (r) => r.until)) - this.clock.monotonic();
+    this.cancel = this.clock.setTimeout(() => {
       this.cancel = undefined;
       this.again();
-    });
+    }, Math.max(soonest, 0));
   }
 
   /** Of wishes that still are, those to be left alone, and why. */
   of(rows: readonly DesiredRow[], patches: readonly OvsPatch[]): ReadonlyMap<string, string> {
     if (this.refused.size > 0) {
-      const now = Date.now();
+      const now = this.clock.monotonic();
       const wanted = new Set([...rows.map(rowWish), ...patches.map(patchWish)]);
       for (const [wish, { until }] of this.refused) if (until <= now || !(wanted.has(wish) || wish.startsWith(RESTORE))) this.refused.delete(wish);
     }

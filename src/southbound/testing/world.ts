@@ -5,7 +5,9 @@ import { encodeFlowMod, FLOW_MOD_MATCH_OFFSET, flowKey, type FlowMod } from "nod
 import type { Logger } from "pino";
 import type { ChassisDelta, Delta, Desired, DesiredRow, Flow, Item, LoweredGroup } from "../../compiler/desired.ts";
 import { canonicalText } from "../../compiler/items.ts";
+import { machineClock, type Clock } from "../../lib/clock.ts";
 import { hookGuard } from "../../lib/hook-guard.ts";
+import { machineRandom, type Random } from "../../lib/random.ts";
 import { allTables } from "../../boot/registry.ts";
 import { Metrics } from "../../lib/metrics.ts";
 import { Model } from "../../model/model.ts";
@@ -13,7 +15,6 @@ import { Southbound, type SouthboundConfig, type SwitchInfo, type SwitchPacketIn
 import type { KvStore } from "../../store/kv.ts";
 import { openMemory } from "../../store/memory.ts";
 import type { FlowEffects } from "../openflow/withdrawal.ts";
-import type { Timing } from "../timing.ts";
 import { eventually, type Ovs } from "./ovs.ts";
 
 /** A flow as the compiler makes it: bytes of a flow-mod. */
@@ -160,7 +161,9 @@ export interface WorldOptions {
   readonly want?: (chassis: Readonly<Chassis>, view: ReadView) => Wanted;
   readonly config?: Partial<SouthboundConfig>;
   readonly apps?: readonly App[];
-  readonly timing?: Timing;
+  /** Default: the machine's. */
+  readonly clock?: Clock;
+  readonly random?: Random;
   readonly effects?: FlowEffects;
   readonly onPacketIn?: (packet: SwitchPacketIn) => readonly PacketOut[];
   /** Of an earlier world: what was stored is there again. */
@@ -198,7 +201,8 @@ export class World {
       metrics,
       log: recorder(log),
       guard: hookGuard(recorder(log)),
-      timing: options.timing,
+      clock: options.clock ?? machineClock,
+      random: options.random ?? machineRandom,
       effects: options.effects,
       resourcesOf: (flow) => [{ type: "port", id: `of table ${flow.table}` }],
       onPacketIn: options.onPacketIn ?? (() => []),
@@ -227,6 +231,20 @@ export class World {
     await eventually(`${chassis} connected`, ready, timeoutMs).catch((error: unknown) => {
       throw new Error(`${chassis} did not connect: ${JSON.stringify([this.info(chassis), this.log.slice(-20)], null, 1)}`, { cause: error });
     });
+  }
+
+  /**
+   * Until the host's database was compared, from beginning to end, after this call: whatever was to be written is. Somebody changes what
+   * is of no consequence, and waits for the repair; twice, so that the comparison after the first is done as well. Returns how many
+   * transactions that were.
+   */
+  async compared(ovs: Ovs): Promise<number> {
+    const repairs = 2;
+    for (let n = 0; n < repairs; n++) {
+      await ovs.vsctl("set", "Controller", "br-int", "max_backoff=2000");
+      await eventually("the repair", async () => (await ovs.vsctl("get", "Controller", "br-int", "max_backoff")).trim() === "1000");
+    }
+    return repairs;
   }
 
   info(chassis = "hv1"): SwitchInfo | undefined {

@@ -22,8 +22,8 @@ describe.skipIf(Lab.missing().length > 0)("a face of text on a running controlle
     readonly text: string;
     readonly generation: number;
   }
-  async function ask(method: string, path: string, body?: string, project = "p1", roles = "member"): Promise<Answered> {
-    const { status, headers, body: text } = await scene.cloud.controller.api<string | undefined>(method, `/plain${path}`, body, { "content-type": "text/plain", "x-project-id": project, "x-roles": roles });
+  async function ask(method: string, path: string, body?: string, project = "p1", roles = "member", more: Readonly<Record<string, string>> = {}): Promise<Answered> {
+    const { status, headers, body: text } = await scene.cloud.controller.api<string | undefined>(method, `/plain${path}`, body, { "content-type": "text/plain", "x-project-id": project, "x-roles": roles, ...more });
     return { status, type: headers["content-type"], text: text ?? "", generation: Number(headers["x-axion-generation"] ?? 0) };
   }
   const idIn = ({ text }: Answered): string => /^id: (.+)$/m.exec(text)![1]!;
@@ -69,6 +69,22 @@ describe.skipIf(Lab.missing().length > 0)("a face of text on a running controlle
     await refused(400, /^! 400 HTTPBadRequest X-Project-Id /, "GET", "/networks", undefined, "p".repeat(300));
     expect(await v2(id)).toEqual(before);
     expect((await ask("GET", "/networks", undefined, "p2")).text).toBe("");
+  });
+
+  test("several are made together, in one generation, or none is; a change may be bound to a revision", async () => {
+    const two = await ask("POST", "/networks", "name: one\n\nname: other\nadmin_state_up: false\n");
+    const ids = [...two.text.matchAll(/^id: (.+)$/gm)].map((m) => m[1]!);
+    expect([two.status, ids.length]).toEqual([201, 2]);
+    expect(await Promise.all(ids.map(v2))).toMatchObject([{ name: "one" }, { name: "other", admin_state_up: false }]);
+    const all = async (): Promise<string> => (await ask("GET", "/networks?sort_key=id&sort_dir=asc")).text;
+    const before = await all();
+    expect((await ask("POST", "/networks", "name: third\n\nname: fourth\nadmin_state_up: perhaps\n")).text).toMatch(/^! 400 \w+ .*perhaps/);
+    expect(await all()).toBe(before);
+    const change = async (revision: number): Promise<Answered> => ask("PUT", `/networks/${ids[0]!}`, "name: later\n", "p1", "member", { "if-match": `revision_number=${revision}` });
+    expect((await change(2)).text).toMatch(/^! 412 RevisionNumberConstraintFailed /);
+    expect((await change(1)).status).toBe(200);
+    expect((await change(1)).status).toBe(412);
+    for (const id of ids) expect((await ask("DELETE", `/networks/${id}`)).status).toBe(204);
   });
 
   test("it costs no lookup, a restart sends nothing, what was acknowledged is whole after a crash, and taken out nothing of it is left", async () => {

@@ -4,7 +4,6 @@
 // and taken out it leaves nothing.
 import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import path from "node:path";
-import { setTimeout as sleep } from "node:timers/promises";
 import fc from "fast-check";
 import { expect } from "vitest";
 import { repositoryRoot } from "../../../lab/controller.ts";
@@ -66,7 +65,7 @@ export class Probes {
     for (const part of ["src", "apps"]) cpSync(path.join(root, "dist", part), path.join(this.tree, "dist", part), { recursive: true });
     symlinkSync(path.join(root, "node_modules"), path.join(this.tree, "node_modules"));
     for (const name of this.names) copyProbe(path.join(COMPILED, name), path.join(this.tree, "dist/apps", name));
-    return Cloud.create({ name: `probe-${this.names[0]}`, main: path.join(this.tree, "dist/src/main.js"), ...options });
+    return Cloud.create({ name: `probe-${this.names[0]}`, main: path.join(this.tree, "dist/src/main.js"), flags: ["--audit-interval", "1"], ...options });
   }
 
   private get tree(): string {
@@ -154,7 +153,7 @@ export async function expectQuietRestart(cloud: Cloud): Promise<void> {
     await end();
     await cloud.controller.start();
     await cloud.synced();
-    await sleep(1000); // audits, marks, whatever else a start brings about
+    await cloud.checked();
     expect(await cloud.metric("axion_flow_mods_sent_total")).toBe(0);
     expect(await held(cloud)).toEqual(before);
   }

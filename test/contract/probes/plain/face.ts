@@ -3,6 +3,7 @@ import { ApiError, badRequest, type Face, type FaceAnswer, type Values } from "#
 import { networkResource } from "../../../../apps/l2/model.ts";
 
 const TEXT = "text/plain; charset=utf-8";
+const MOST = 100;
 const SHOWN = ["id", "name", "project_id", "admin_state_up"] as const;
 
 /** Line breaks and backslashes in values are escaped, so that a value stays on its line. */
@@ -11,16 +12,27 @@ const unescape = (text: string): string => text.replace(/\\([\\nr])/g, (_, c: st
 const form = (row: Values): string => SHOWN.map((name) => `${name}: ${escape(String(row[name]))}\n`).join("");
 const say = (status: number, body: string, generation?: number): FaceAnswer => ({ status, contentType: TEXT, body, generation });
 
-function parse(body: Uint8Array): Values {
-  const values = new Map<string, string>();
+function blocks(body: Uint8Array): readonly Values[] {
+  const rows = [new Map<string, string>()];
   for (const [at, line] of Buffer.from(body).toString("utf8").split("\n").entries()) {
-    if (line === "") continue;
+    if (line === "") {
+      if (rows.at(-1)!.size > 0) rows.push(new Map<string, string>());
+      continue;
+    }
     const [, name, value] = /^([a-z_]+): (.*)$/.exec(line) ?? [];
     if (name === undefined || value === undefined) throw badRequest(`line ${at + 1} is not "name: value"`, "BadLine");
-    if (values.has(name)) throw badRequest(`line ${at + 1} says ${name} again`, "BadLine");
-    values.set(name, unescape(value));
+    if (rows.at(-1)!.has(name)) throw badRequest(`line ${at + 1} says ${name} again`, "BadLine");
+    rows.at(-1)!.set(name, unescape(value));
   }
-  return Object.fromEntries(values);
+  if (rows.length > 1 && rows.at(-1)!.size === 0) rows.pop();
+  if (rows.length > MOST) throw badRequest(`more than ${MOST} networks`, "TooMany");
+  return rows.map((row) => Object.fromEntries(row));
+}
+
+function oneBlock(body: Uint8Array): Values {
+  const [row, more] = blocks(body);
+  if (more !== undefined) throw badRequest("one network is expected", "TooMany");
+  return row!;
 }
 
 export const plainFace: Face = {
@@ -40,13 +52,15 @@ export const plainFace: Face = {
         return { status: 200, contentType: TEXT, body: lines() };
       }
       case "POST all": {
-        const { value, generation } = await operations.create(networkResource, parse(request.body), request);
-        return say(201, form(value), generation);
+        // Several are made together or not at all.
+        const rows = blocks(request.body);
+        const { value, generation } = await operations.batch(request, (all) => rows.map((row) => all.create(networkResource, row)));
+        return say(201, value.map(form).join("\n"), generation);
       }
       case "GET one":
         return say(200, form(operations.show(networkResource, id!, request)));
       case "PUT one": {
-        const { value, generation } = await operations.update(networkResource, id!, parse(request.body), request);
+        const { value, generation } = await operations.update(networkResource, id!, oneBlock(request.body), { ...request, ifMatch: request.header("if-match") });
         return say(200, form(value), generation);
       }
       case "DELETE one":
