@@ -1,0 +1,18 @@
+// What a tunnel port makes of a packet's tunnel fields when it sends it. ofproto/tunnel.c of Open vSwitch, tnl_port_send.
+import { fields } from "node-openflow";
+import { fieldBits, type Packet } from "./packet/packet.ts";
+import { at } from "./packet/places.ts";
+import type { TunnelOptions } from "./switch.ts";
+
+export function sendOn(packet: Packet, { remote, local, key }: TunnelOptions): void {
+  if (local !== undefined && local !== "flow") address(packet, "src", local);
+  if (remote !== "flow") address(packet, "dst", remote);
+  if (key !== "flow") packet.set("tunnel_id", key);
+}
+
+function address(packet: Packet, side: "src" | "dst", text: string): void {
+  const six = text.includes(":");
+  const field = `tun_ipv6_${side}` as const;
+  packet.words[side === "src" ? at.tun_src : at.tun_dst] = six ? 0 : Number(fieldBits(fields[`tun_ipv4_${side}`], text).value);
+  packet.set(field, six ? fieldBits(fields[field], text).value : 0n);
+}
