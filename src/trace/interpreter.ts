@@ -10,7 +10,7 @@ import { learnedFlow, type LearnedFlow } from "./learn.ts";
 import { fieldBits, port32, UNSET, type Packet } from "./packet/packet.ts";
 import { at, ranges } from "./packet/places.ts";
 import { isIp } from "./packet/prerequisites.ts";
-import type { Choice, CtAssumption, CtUse, Did, Drop, Output, Pass, Punt, Step, Trace, TraceError, TraceErrorName } from "./result.ts";
+import { puntReasons, type Choice, type CtAssumption, type CtUse, type Did, type Drop, type Output, type Pass, type Punt, type PuntReason, type Step, type Trace, type TraceError, type TraceErrorName } from "./result.ts";
 import { sendOn } from "./tunnel.ts";
 import type { TraceBucket, TraceGroup, TraceSwitch } from "./switch.ts";
 
@@ -323,15 +323,15 @@ class Run<R> {
       case "output_trunc":
         this.outputTrunc(port32(op.port), op.max_len, bucket);
         return undefined;
-      case "controller":
-        if (op.pause === true) {
+      case "controller": {
+        const paused = op.pause === true;
+        if (paused) {
           this.freeze();
-          this.waiting = { paused: true };
-          this.punt("action", op.controller_id ?? 0, op.max_len ?? 0xffff, op.userdata, true);
-          return "skip";
+          this.waiting = { paused };
         }
-        this.punt("action", op.controller_id ?? 0, op.max_len ?? 0xffff, op.userdata);
-        return undefined;
+        this.punt(puntReasons[op.reason ?? 1] ?? "action", op.controller_id ?? 0, op.max_len ?? 0xffff, op.userdata, paused);
+        return paused ? "skip" : undefined;
+      }
       case "resubmit":
         this.resubmit(op);
         return undefined;
@@ -536,12 +536,17 @@ class Run<R> {
     else {
       packet = this.packet.clone();
       sendOn(packet, port.tunnel);
-      if (tunnelDestination(packet) === this.tunnelDst) { this.suppress("not tunneling to our own address"); return; }
+      if (tunnelDestination(packet) === this.tunnelDst) {
+        // What the port made of the tunnel's fields is taken back otherwise; here Open vSwitch 3.1 leaves it.
+        this.packet.words.set(packet.words.subarray(...ranges.tunnel), ranges.tunnel[0]);
+        this.suppress("not tunneling to our own address");
+        return;
+      }
     }
     this.outputs.push({ ...this.here(), port: number, packet, ...(maxLen === undefined ? {} : { maxLen }) });
   }
 
-  private punt(reason: Punt<R>["reason"], controllerId: number, maxLen: number, userdata?: Uint8Array, paused?: boolean): void {
+  private punt(reason: PuntReason, controllerId: number, maxLen: number, userdata?: Uint8Array, paused?: boolean): void {
     this.punts.push({ ...this.here(), packet: this.packet.clone(), reason, controllerId, maxLen, ...(userdata && { userdata }), ...(paused === true && { paused }) });
   }
 

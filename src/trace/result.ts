@@ -77,9 +77,13 @@ export interface Output<R> extends Made<R> {
   readonly maxLen?: number;
 }
 
+/** OFPR_*, OpenFlow 1.4.1 section 7.4.1. */
+export const puntReasons = ["no_match", "action", "invalid_ttl", "action_set", "group", "packet_out"] as const;
+export type PuntReason = (typeof puntReasons)[number];
+
 export interface Punt<R> extends Made<R> {
   readonly packet: Packet;
-  readonly reason: "action" | "group" | "action_set" | "invalid_ttl";
+  readonly reason: PuntReason;
   readonly controllerId: number;
   readonly maxLen: number;
   readonly userdata?: Uint8Array;

@@ -6,6 +6,7 @@ import { flowOfBytes, TraceFlow, type FlowInput } from "./flow.ts";
 /** Options of a tunnel port: "flow" takes the value from the packet. */
 export interface TunnelOptions {
   readonly remote: string;
+  /** Undefined: the host's routes decide, and the field is 0. */
   readonly local?: string;
   readonly key: bigint | "flow";
 }

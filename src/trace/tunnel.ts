@@ -5,7 +5,7 @@ import { at } from "./packet/places.ts";
 import type { TunnelOptions } from "./switch.ts";
 
 export function sendOn(packet: Packet, { remote, local, key }: TunnelOptions): void {
-  if (local !== undefined && local !== "flow") address(packet, "src", local);
+  if (local !== "flow") address(packet, "src", local ?? "0.0.0.0");
   if (remote !== "flow") address(packet, "dst", remote);
   if (key !== "flow") packet.set("tunnel_id", key);
 }

@@ -27,9 +27,9 @@ export const at = Object.freeze(Object.fromEntries(PLACES.map(([name, words]) =>
 export const WORDS = next;
 const wordsOf = new Map<string, number>(PLACES);
 
-/** Words from the first up to the second. `layer3`: what push_mpls clears, with the tuple of conntrack; `conntrack`: its state, then its tuple. */
+/** Words from the first up to the second. `header`: what a frame has; `layer3`: what push_mpls clears, with the tuple of conntrack; `conntrack`: its state, then its tuple. */
 export const ranges = {
-  layer3: [at.nw_src, at.tun_id], tunnel: [at.tun_id, at.ct_state], conntrack: [at.ct_state, next], tuple: [at.ct_nw_src, next],
+  header: [at.eth_src, at.tun_id], layer3: [at.nw_src, at.tun_id], tunnel: [at.tun_id, at.ct_state], conntrack: [at.ct_state, next], tuple: [at.ct_nw_src, next],
 } as const satisfies Record<string, readonly [from: number, to: number]>;
 
 /** Bits of a field: `bits` of them from bit `shift` of the place, whose words hold it highest first. */
