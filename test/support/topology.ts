@@ -147,7 +147,7 @@ export function packets(world: World): fc.Arbitrary<Given> {
   const ttl = of([64, 64, 64, 255, 1, 0, 2]);
   const port = fc.oneof(
     { weight: 6, arbitrary: of(world.vifs).map((in_port): Match => ({ in_port })) },
-    { weight: 3, arbitrary: fc.record({ in_port: of(world.tunnels), tunnel_id: of(world.vnis, 1, 999).map(BigInt), tun_ipv4_src: of(world.hosts, "172.31.0.77"), tun_ipv4_dst: fc.constant(world.hosts[0]!) }) as fc.Arbitrary<Match> },
+    { weight: 3, arbitrary: fc.record({ in_port: of(world.tunnels), tunnel_id: of(world.vnis, 1, 999).map(BigInt), tun_ipv4_src: of(world.hosts, "172.31.0.77"), tun_ipv4_dst: fc.constant(world.hosts[0]!) }) },
     { weight: 1, arbitrary: of([5, 65_534]).map((n): Match => ({ in_port: n === 65_534 ? 0xffff_fffe : n })) },
   );
   const above = fc.oneof(
@@ -161,7 +161,7 @@ export function packets(world: World): fc.Arbitrary<Given> {
   const fragment = fc.oneof({ weight: 12, arbitrary: fc.constant({}) }, { weight: 1, arbitrary: fc.constant({ ip_frag: 1 }) }, { weight: 1, arbitrary: fc.constant({ ip_frag: 3 }) }) as fc.Arbitrary<Match>;
   const merge = (...parts: readonly fc.Arbitrary<Match>[]): fc.Arbitrary<Match> => fc.tuple(...parts).map((list) => Object.assign({}, ...list) as Match);
   const network = fc.oneof(
-    { weight: 3, arbitrary: fc.record({ eth_type: fc.constant(0x806), arp_op: of([1, 1, 2, 3]), arp_spa: v4, arp_tpa: v4, arp_sha: mac, arp_tha: mac }) as fc.Arbitrary<Match> },
+    { weight: 3, arbitrary: fc.record({ eth_type: fc.constant(0x806), arp_op: of([1, 1, 2, 3]), arp_spa: v4, arp_tpa: v4, arp_sha: mac, arp_tha: mac }) },
     { weight: 6, arbitrary: merge(fc.record({ eth_type: fc.constant(0x800), ipv4_src: v4, ipv4_dst: v4, ip_ttl: ttl, ip_dscp: of([0, 46]), ip_ecn: of([0, 1]) }) as fc.Arbitrary<Match>, fc.oneof({ weight: 4, arbitrary: above }, { weight: 1, arbitrary: icmp4 }), fragment) },
     { weight: 5, arbitrary: merge(fc.record({ eth_type: fc.constant(0x86dd), ipv6_src: v6, ipv6_dst: v6, ip_ttl: ttl, ipv6_flabel: of([0, 5]) }) as fc.Arbitrary<Match>, fc.oneof({ weight: 2, arbitrary: above }, { weight: 2, arbitrary: icmp6 }), fragment) },
     { weight: 1, arbitrary: of([0x88cc, 0x8035, 0x8847, 0x5ff]).map((eth_type): Match => ({ eth_type })) },
@@ -204,7 +204,7 @@ function likeFlow(match: Match): Match {
     if (name !== "in_port" && (needs === undefined || needs === "ct" || needs === "mpls" || needs === "nsh")) continue;
     out[name] = typeof value === "object" && "mask" in value ? value.value : value;
   }
-  return out as Match;
+  return out;
 }
 
 /** Without fields whose headers are not there: a fragment behind the first has nothing but its addresses, what has no outer destination no tunnel. */
@@ -212,8 +212,8 @@ function whole(given: Match): Match {
   const later = given.ip_frag === 3;
   const match = later && given.eth_type === 0x86dd ? { ...given, ip_proto: 44 } : given;
   const sorted = Object.entries(match).filter(([name, value]) => value !== undefined && (name !== "vlan_vid" || (Number(value) & 0x1000) !== 0) && (match.tun_ipv4_dst !== undefined || !name.startsWith("tun")) && !(later && TRANSPORT.has(fields[name as FieldName].needs ?? "")));
-  const packet = Packet.of(Object.fromEntries(sorted) as Match);
-  return Object.fromEntries(sorted.filter(([name]) => packet.has(name as FieldName))) as Match;
+  const packet = Packet.of(Object.fromEntries(sorted));
+  return Object.fromEntries(sorted.filter(([name]) => packet.has(name as FieldName)));
 }
 
 const TRANSPORT: ReadonlySet<string> = new Set(["tcp", "udp", "sctp", "icmpv4", "icmpv6", "nd", "nd_solicit", "nd_advert"]);
