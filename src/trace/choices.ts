@@ -1,5 +1,6 @@
 // All that a switch may do with a packet: one trace for each way in which its choices may fall.
-import { trace, type TraceOptions } from "./interpreter.ts";
+import { trace } from "./interpreter.ts";
+import type { TraceOptions } from "./passes.ts";
 import type { Packet } from "./packet/packet.ts";
 import type { Choice, Trace } from "./result.ts";
 import type { TraceSwitch } from "./switch.ts";

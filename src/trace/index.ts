@@ -1,5 +1,6 @@
 // The face of the packet interpreter: what Open vSwitch would do with a packet, over flows of one switch that are known. Pure: no switch is asked.
-export { trace, limits, type TraceOptions } from "./interpreter.ts";
+export { trace } from "./interpreter.ts";
+export { limits, type TraceOptions } from "./passes.ts";
 export { everyTrace } from "./choices.ts";
 export { TraceSwitch, type FlowBytes, type GroupItem, type SwitchOptions, type TraceBucket, type TraceGroup, type TracePort, type TunnelOptions } from "./switch.ts";
 export { flowOfBytes, TraceFlow, type FlowInput, type Op } from "./flow.ts";

@@ -1,308 +1,26 @@
-// Runs a packet through the flows of a switch, as Open vSwitch translates it: ofproto/ofproto-dpif-xlate.c of 3.1. One `Run` is one packet
-// with all that becomes of it; conntrack gives copies of it back, which go on one after the other, each in a pass of its own.
-// Longer than other files: the actions of one packet share one state, and their order decides.
+// Runs a packet through the flows of a switch, action by action, as Open vSwitch translates it: ofproto/ofproto-dpif-xlate.c of 3.1.
 import { fields, ports as reserved, type Action, type SubField } from "node-openflow";
 import { actionSetList } from "./action-set.ts";
-import { ctNext, type Conntrack } from "./conntrack.ts";
-import { clearConntrack, decMplsTtl, decTtl, edit, popMpls, pushMpls, readInner, swapTuple, writePart } from "./edit.ts";
-import type { Op, TraceFlow } from "./flow.ts";
-import { learnedFlow, type LearnedFlow } from "./learn.ts";
+import { clearConntrack, decMplsTtl, decTtl, edit, popMpls, pushMpls, swapTuple, writePart } from "./edit.ts";
+import type { Op } from "./flow.ts";
+import { learnedFlow } from "./learn.ts";
+import { Passes, type Frozen, type TraceOptions } from "./passes.ts";
 import { fieldBits, port32, UNSET, type Packet } from "./packet/packet.ts";
 import { at, ranges } from "./packet/places.ts";
-import { isIp } from "./packet/prerequisites.ts";
-import { puntReasons, type Choice, type CtAssumption, type CtUse, type Did, type Drop, type Output, type Pass, type Punt, type PuntReason, type Step, type Trace, type TraceError, type TraceErrorName } from "./result.ts";
-import { sendOn } from "./tunnel.ts";
-import type { TraceBucket, TraceGroup, TraceSwitch } from "./switch.ts";
-
-/** MAX_DEPTH and MAX_RESUBMITS of Open vSwitch; a pass at most gets 64 kB of stack. */
-export const limits = { depth: 64, resubmits: 4096, stackBytes: 65_536, passes: 64 } as const;
-const LIVENESS_DEPTH = 128;
-
-export interface TraceOptions {
-  /** Default: every connection is new, see ctNext. */
-  readonly conntrack?: Conntrack;
-  /** Where a switch has a choice: the place in `options` that it takes. Default the first. */
-  readonly choose?: (choice: Omit<Choice, "taken">) => number;
-}
-
-/** Goes on as if nothing had happened in between: what a frozen list remembers of where it was. */
-interface Unroll<R> {
-  readonly type: "unroll";
-  readonly table: number;
-  readonly flow: TraceFlow<R> | undefined;
-}
-type Frozen<R> = Op | Unroll<R>;
-
-interface Fork<R> {
-  readonly from: Pass<R>["from"];
-  readonly packet: Packet;
-  readonly table: number;
-  readonly ops: readonly Frozen<R>[];
-  readonly stack: readonly StackValue[];
-  readonly actionSet: readonly Op[];
-  readonly conntracked: boolean;
-}
-
-interface StackValue {
-  readonly value: bigint;
-  readonly bits: number;
-}
-
-interface Waiting {
-  readonly paused: boolean;
-}
+import { isIp, isMpls } from "./packet/prerequisites.ts";
+import { puntReasons, type CtUse, type PuntReason, type Step, type Trace } from "./result.ts";
+import { sendOn, tunnelDestination } from "./tunnel.ts";
+import type { TraceBucket, TraceSwitch } from "./switch.ts";
 
 /** What came of the packet. Nothing of the switch or of the packet given is changed. */
 export function trace<R>(sw: TraceSwitch<R>, packet: Packet, options: TraceOptions = {}): Trace<R> {
   return new Run(sw, options).all(packet);
 }
 
-class Run<R> {
-  private readonly sw: TraceSwitch<R>;
-  private readonly conntrack: Conntrack;
-  private readonly options: TraceOptions;
-  private readonly passes: Pass<R>[] = [];
-  private outputs: Output<R>[] = [];
-  private punts: Punt<R>[] = [];
-  private readonly drops: Drop<R>[] = [];
-  private uses: CtUse<R>[] = [];
-  private readonly assumptions: CtAssumption<R>[] = [];
-  private meters: number[] = [];
-  private learned: LearnedFlow[] = [];
-  private readonly choices: Choice[] = [];
-  private readonly forks: Fork<R>[] = [];
-
-  // --- of the pass under way ---
-  private packet!: Packet;
-  private steps: Step<R>[] = [];
-  private did: Did<R> | undefined;
-  private table = 0;
-  private flow: TraceFlow<R> | undefined;
-  private depth = 0;
-  private resubmits = 0;
-  private stack: StackValue[] = [];
-  private stackBytes = 0;
-  private actionSet: Op[] = [];
-  private setHasGroup = false;
-  private inActionSet = false;
-  private exit = false;
-  private error: TraceError | undefined;
-  private conntracked = false;
-  private wasMpls = false;
-  /** Actions that wait for the packet to come back, when it is on its way out for that. */
-  private frozen: Frozen<R>[] | undefined;
-  private waiting: Waiting | undefined;
-  private tunnelDst = "";
-
-  constructor(sw: TraceSwitch<R>, options: TraceOptions) {
-    this.sw = sw;
-    this.options = options;
-    this.conntrack = options.conntrack ?? ctNext();
-  }
-
-  all(packet: Packet): Trace<R> {
-    const tracked = (packet.words[at.ct_state]! & 0x20) !== 0;
-    this.forks.push({ from: undefined, packet: packet.clone(), table: 0, ops: [], stack: [], actionSet: [], conntracked: tracked });
-    let error: TraceError | undefined;
-    for (let fork = this.forks.shift(); fork !== undefined; fork = this.forks.shift()) {
-      if (this.passes.length === limits.passes) {
-        error ??= { name: "TOO_MANY_RECIRCULATIONS", text: `the packet came back ${limits.passes} times` };
-        break;
-      }
-      this.pass(fork);
-      error ??= this.error;
-    }
-    const { passes, outputs, punts, drops, uses, assumptions, meters, learned, choices } = this;
-    return { passes, outputs, punts, drops, conntrack: uses, assumptions, meters, learned, choices, error };
-  }
-
-  private pass(fork: Fork<R>): void {
-    const { packet, from } = fork;
-    this.packet = packet;
-    this.steps = [];
-    this.table = fork.table;
-    this.flow = undefined;
-    this.depth = this.resubmits = 0;
-    this.stack = [...fork.stack];
-    this.stackBytes = this.stack.reduce((sum, { bits }) => sum + Math.ceil(bits / 8), 0);
-    this.actionSet = [];
-    this.setHasGroup = false;
-    this.exit = this.wasMpls = false;
-    this.error = this.frozen = this.waiting = undefined;
-    this.conntracked = fork.conntracked;
-    packet.words[at.actset_output] = UNSET;
-    if (from?.ct !== undefined) this.resume(from.ct);
-    else if (from !== undefined) readInner(packet);
-    if (!this.conntracked && from !== undefined) clearConntrack(packet);
-    this.tunnelDst = tunnelDestination(packet);
-    if (fork.actionSet.length > 0) this.writeActions(fork.actionSet);
-    const start = packet.clone();
-    const { steps } = this;
-    const before = { outputs: this.outputs.length, punts: this.punts.length, uses: this.uses.length, meters: this.meters.length, learned: this.learned.length, forks: this.forks.length };
-    if (fork.ops.length > 0) this.run(fork.ops);
-    else this.descend(this.match(packet.words[at.in_port]!), undefined);
-    if (this.error === undefined) {
-      if (this.frozen === undefined) this.executeActionSet();
-      if (this.frozen !== undefined) this.thawLater();
-    }
-    const error = this.error as TraceError | undefined;
-    if (error !== undefined) {
-      // Open vSwitch forgets what the translation did so far.
-      this.outputs.length = before.outputs;
-      this.punts.length = before.punts;
-      this.uses.length = before.uses;
-      this.meters.length = before.meters;
-      this.learned.length = before.learned;
-      this.forks.length = before.forks;
-      this.drop(error.text);
-    }
-    this.passes.push({ number: this.passes.length, from, packet: start, steps, final: this.packet, error });
-  }
-
-  private resume(use: CtUse<R>): void {
-    const { packet } = this;
-    packet.words[at.ct_zone] = use.zone;
-    const answer = this.conntrack(use);
-    packet.words[at.ct_state] = answer.state;
-    if (answer.mark !== undefined) packet.set("ct_mark", BigInt(answer.mark));
-    if (answer.label !== undefined) packet.set("ct_label", answer.label);
-    answer.change?.(packet);
-    this.assumptions.push({ use, state: answer.state });
-  }
-
-  // --- tables ---
-
-  private lookup(inPort: number, table: number): void {
-    if (!this.mayResubmit()) return;
-    const old = this.table;
-    this.table = table;
-    this.descend(this.match(inPort), table <= old);
-    this.table = old;
-  }
-
-  private mayResubmit(): boolean {
-    if (this.depth >= limits.depth) this.fail("RECURSION_TOO_DEEP", `over max translation depth ${limits.depth}`);
-    else if (this.resubmits >= limits.resubmits) this.fail("TOO_MANY_RESUBMITS", `over ${limits.resubmits} resubmit actions`);
-    else if (this.stackBytes >= limits.stackBytes) this.fail("STACK_TOO_DEEP", "resubmits yielded over 64 kB of stack");
-    else return true;
-    return false;
-  }
-
-  /** In "drop" mode a fragment matches nothing, and otherwise one that matches as if it had no ports. */
-  private match(inPort: number): TraceFlow<R> | undefined {
-    const { words } = this.packet;
-    const fragment = words[at.nw_frag] !== 0 && this.sw.fragments !== "nx-match";
-    if (fragment && this.sw.fragments === "drop") return undefined;
-    const saved = [words[at.in_port]!, words[at.tp_src]!, words[at.tp_dst]!] as const;
-    words[at.in_port] = inPort;
-    if (fragment) words[at.tp_src] = words[at.tp_dst] = 0;
-    const flow = this.sw.table(this.table)?.lookup(this.packet, (ids) => ids[this.choose("conjunction", this.table, ids)]!);
-    [words[at.in_port], words[at.tp_src], words[at.tp_dst]] = saved;
-    return flow;
-  }
-
-  /** `deepens`: whether it leads back; undefined for the first table, which is no resubmit. */
-  private descend(flow: TraceFlow<R> | undefined, deepens: boolean | undefined): void {
-    const { steps, flow: caller } = this;
-    const hop: Step<R> = { kind: "table", table: this.table, flow, packet: this.packet.clone(), steps: [] };
-    (this.did?.steps ?? steps).push(hop);
-    const did = this.did;
-    this.steps = hop.steps;
-    this.did = undefined;
-    if (deepens !== undefined) this.resubmits++;
-    if (deepens === true) this.depth++;
-    this.flow = flow;
-    this.run(flow?.ops ?? []);
-    this.flow = caller;
-    if (deepens === true) this.depth--;
-    this.steps = steps;
-    this.did = did;
-  }
-
-  // --- lists of actions ---
-
-  private run(ops: readonly Frozen<R>[], bucket = false): void {
-    if (ops.length === 0) {
-      this.drop(this.flow === undefined ? "no flow matches" : "no actions");
-      return;
-    }
-    const { steps } = this;
-    for (let i = 0; i < ops.length; i++) {
-      if (this.error !== undefined) return;
-      const op = ops[i]!;
-      if (this.wasMpls && !this.exit && needsInner(op)) this.freeze();
-      if (this.exit) {
-        if (this.frozen !== undefined) this.keep(ops, i);
-        return;
-      }
-      if (op.type === "unroll") {
-        this.table = op.table;
-        this.flow = op.flow;
-        continue;
-      }
-      const did: Did<R> = { kind: "action", action: op, notes: [], steps: [] };
-      steps.push(did);
-      this.did = did;
-      const end = this.act(op, ops, i, bucket);
-      this.did = undefined;
-      if (end === "return") return;
-      if (end === "skip") i++;
-      if (op.type === "resubmit" || op.type === "goto_table") continue;
-      if (this.error === undefined && this.exit && this.frozen?.length === 0) {
-        this.keep(ops, i);
-        return;
-      }
-    }
-  }
-
-  private freeze(): void {
-    this.frozen ??= [];
-    this.exit = true;
-  }
-
-  /** What is left of a list, to go on with when the packet is back. */
-  private keep(ops: readonly Frozen<R>[], from: number): void {
-    if (from < ops.length) this.frozen!.push({ type: "unroll", table: this.table, flow: this.flow }, ...ops.slice(from));
-  }
-
-  /** The packet leaves to come back with its headers read anew, or when the controller says so. */
-  private thawLater(): void {
-    const ops = this.frozen!;
-    const paused = this.waiting?.paused === true;
-    this.frozen = this.waiting = undefined;
-    if (paused) return;
-    this.forks.push({
-      from: { pass: this.passes.length }, packet: this.packet.clone(), table: 0, ops, stack: [...this.stack], actionSet: [...this.actionSet], conntracked: this.conntracked,
-    });
-  }
-
-  private note(text: string): void {
-    this.did?.notes.push(text);
-  }
-
-  private fail(name: TraceErrorName, text: string): void {
-    this.error ??= { name, text };
-    this.note(text);
-  }
-
-  private drop(reason: string): void {
-    this.drops.push({ ...this.here(), reason });
-  }
-
-  private here(): { readonly pass: number; readonly table: number; readonly flow: TraceFlow<R> | undefined } {
-    return { pass: this.passes.length, table: this.table, flow: this.flow };
-  }
-
-  private choose(kind: Choice["kind"], of: number, options: readonly number[]): number {
-    const taken = options.length > 1 ? this.options.choose?.({ kind, of, options }) ?? 0 : 0;
-    if (options.length > 1) this.choices.push({ kind, of, options, taken });
-    return taken;
-  }
-
+class Run<R> extends Passes<R> {
   // --- actions ---
 
-  /** "return": the list ends; "skip": when the packet comes back, it goes on behind the action. */
-  private act(op: Op, ops: readonly Frozen<R>[], index: number, bucket: boolean): "return" | "skip" | undefined {
+  protected override act(op: Op, ops: readonly Frozen<R>[], index: number, bucket: boolean): "return" | "skip" | undefined {
     const { packet } = this;
     const note = edit(packet, op);
     if (note !== undefined) {
@@ -498,7 +216,7 @@ class Run<R> {
         this.lookup(inPort, 0);
         return;
       case reserved.NORMAL:
-        this.outputs.push({ ...this.here(), port, packet: this.sent() });
+        this.outputs.push({ ...this.here(), port, packet: this.sent(false) });
         return;
       case reserved.FLOOD:
       case reserved.ALL:
@@ -520,8 +238,11 @@ class Run<R> {
     else this.output(port, bucket, 0, maxLen);
   }
 
-  private sent(): Packet {
+  private sent(tunnelled: boolean): Packet {
     const packet = this.packet.clone();
+    // A protocol number of 0 is no header to Open vSwitch: what actions changed behind the Ethernet header is not written. lib/odp-util.c, commit_set_nw_action.
+    if (packet.words[at.nw_proto] === 0 && !isMpls(packet.words[at.eth_type]!)) packet.words.set(this.base.words.subarray(...ranges.layer3), ranges.layer3[0]);
+    if (tunnelled) return packet;
     packet.words.fill(0, ...ranges.tunnel);
     packet.metadata = undefined;
     return packet;
@@ -532,9 +253,9 @@ class Run<R> {
     if (port === undefined) { this.suppress(`port ${number} does not exist`); return; }
     if (port.noForward === true) { this.suppress(`port ${number} does not forward`); return; }
     let packet: Packet;
-    if (port.tunnel === undefined) packet = this.sent();
+    if (port.tunnel === undefined) packet = this.sent(false);
     else {
-      packet = this.packet.clone();
+      packet = this.sent(true);
       sendOn(packet, port.tunnel);
       if (tunnelDestination(packet) === this.tunnelDst) {
         // What the port made of the tunnel's fields is taken back otherwise; here Open vSwitch 3.1 leaves it.
@@ -564,21 +285,11 @@ class Run<R> {
       group.buckets.forEach((b, i) => this.bucket(id, b, i));
       return true;
     }
-    const live = group.buckets.map((_, i) => i).filter((i) => this.alive(group, group.buckets[i]!, 0));
+    const live = group.buckets.map((_, i) => i).filter((i) => this.sw.bucketLive(group, group.buckets[i]!));
     const chosen = live.length === 0 ? undefined : group.type === "ff" ? live[0]! : live[this.choose("select", id, live)]!;
     if (chosen === undefined) this.suppress(`group ${id} has no live bucket`);
     else this.bucket(id, group.buckets[chosen]!, chosen);
     return true;
-  }
-
-  private alive(group: TraceGroup, bucket: TraceBucket, depth: number): boolean {
-    if (depth >= LIVENESS_DEPTH || (group.type === "select" && bucket.weight === 0)) return false;
-    const port = bucket.watch_port ?? reserved.ANY;
-    const other = bucket.watch_group ?? reserved.ANY;
-    if (port === reserved.ANY && other === reserved.ANY) return true;
-    if (port !== reserved.ANY && this.sw.live(port)) return true;
-    const watched = other === reserved.ANY ? undefined : this.sw.groups.get(other);
-    return watched?.buckets.some((b) => this.alive(watched, b, depth + 1)) ?? false;
   }
 
   private bucket(group: number, bucket: TraceBucket, place: number): void {
@@ -600,37 +311,7 @@ class Run<R> {
     if (this.error?.name === "TOO_MANY_MPLS_LABELS") this.error = undefined;
   }
 
-  // --- sets and copies ---
-
-  private writeActions(actions: readonly Op[]): void {
-    if (!this.setHasGroup) {
-      for (const a of actions) {
-        if (a.type === "output") this.packet.words[at.actset_output] = a.port;
-        else if (a.type === "group") {
-          this.packet.words[at.actset_output] = UNSET;
-          this.setHasGroup = true;
-          break;
-        }
-      }
-    }
-    this.actionSet.push(...actions);
-  }
-
-  private executeActionSet(): void {
-    const list = actionSetList(this.actionSet);
-    this.actionSet = [];
-    if (list.length === 0) return;
-    const { steps, did } = this;
-    const step: Step<R> = { kind: "action_set", steps: [] };
-    (did?.steps ?? steps).push(step);
-    this.steps = step.steps;
-    this.did = undefined;
-    this.inActionSet = true;
-    this.run(list);
-    this.inActionSet = false;
-    this.steps = steps;
-    this.did = did;
-  }
+  // --- copies ---
 
   /** On a copy of the packet, stack and action set; an exit in it ends everything, as it does in Open vSwitch. */
   private clone(actions: readonly Op[]): void {
@@ -705,16 +386,3 @@ function marksOf(exec: readonly Action[]): { readonly mark?: number; readonly la
   }
   return out;
 }
-
-function tunnelDestination({ words }: Packet): string {
-  const v4 = words[at.tun_dst]!;
-  return v4 === 0 ? words.slice(at.tun_ipv6_dst, at.tun_ipv6_dst + 4).join() : String(v4);
-}
-
-/** Whether, after the last MPLS label is gone, an action has to see what was behind it. ofproto-dpif-xlate.c, recirc_for_mpls. */
-function needsInner(op: { readonly type: string; readonly field?: unknown }): boolean {
-  if (op.type === "set_field") return fields[op.field as keyof typeof fields].needs !== undefined && !LAYER2.has(String(op.field));
-  return !WITHOUT_INNER.has(op.type);
-}
-const WITHOUT_INNER: ReadonlySet<string> = new Set(["output", "output_trunc", "output_reg", "output_reg2", "set_vlan_vid", "set_vlan_pcp", "set_dl_src", "set_dl_dst", "set_tunnel", "set_tunnel64", "set_queue", "group", "unroll"]);
-const LAYER2: ReadonlySet<string> = new Set(["eth_src", "eth_dst", "eth_type", "vlan_vid", "vlan_pcp", "vlan_tci", "mpls_label", "mpls_tc", "mpls_bos", "mpls_ttl"]);

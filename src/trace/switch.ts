@@ -56,6 +56,7 @@ export interface GroupItem {
 }
 
 const TABLES = 255;
+const LIVENESS_DEPTH = 128;
 
 export class TraceSwitch<R = unknown> {
   readonly fragments: "normal" | "drop" | "nx-match";
@@ -113,5 +114,16 @@ export class TraceSwitch<R = unknown> {
 
   live(port: number): boolean {
     return this.isLive(port);
+  }
+
+  /** Whether a bucket may be chosen: what it watches is live, and it has weight. */
+  bucketLive(group: TraceGroup, bucket: TraceBucket, depth = 0): boolean {
+    if (depth >= LIVENESS_DEPTH || (group.type === "select" && bucket.weight === 0)) return false;
+    const port = bucket.watch_port ?? ports.ANY;
+    const other = bucket.watch_group ?? ports.ANY;
+    if (port === ports.ANY && other === ports.ANY) return true;
+    if (port !== ports.ANY && this.live(port)) return true;
+    const watched = other === ports.ANY ? undefined : this.groups.get(other);
+    return watched?.buckets.some((b) => this.bucketLive(watched, b, depth + 1)) ?? false;
   }
 }

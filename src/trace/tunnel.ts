@@ -4,6 +4,12 @@ import { fieldBits, type Packet } from "./packet/packet.ts";
 import { at } from "./packet/places.ts";
 import type { TunnelOptions } from "./switch.ts";
 
+/** Address that a packet is tunnelled to, equal for equal ones; that of a packet in no tunnel is one too. */
+export function tunnelDestination({ words }: Packet): string {
+  const v4 = words[at.tun_dst]!;
+  return v4 === 0 ? words.slice(at.tun_ipv6_dst, at.tun_ipv6_dst + 4).join() : String(v4);
+}
+
 export function sendOn(packet: Packet, { remote, local, key }: TunnelOptions): void {
   if (local !== "flow") address(packet, "src", local ?? "0.0.0.0");
   if (remote !== "flow") address(packet, "dst", remote);

@@ -20,7 +20,7 @@ const FRAGMENTS: Readonly<Record<string, number>> = { no: 0, first: 1, later: 3 
 /** Shown, and kept by nobody here. */
 const IGNORED: ReadonlySet<string> = new Set(["recirc_id", "tun_tos", "tun_ttl", "tun_gbp_id", "tun_gbp_flags", "tun_erspan_ver", "gtpu_flags", "gtpu_msgtype", "tun_flags", "vlan_tci1", "dl_vlan1", "dl_vlan_pcp1", "skb_priority", "dp_hash", "packet_type", "mpls_lse1", "mpls_lse2"]);
 
-const flags = (names: readonly string[], text: string): number => (/^(0x)?[0-9a-f]+$/.test(text) ? Number(text) : text.split("|").reduce((sum, name) => sum | (names.includes(name) ? 1 << names.indexOf(name) : Number(name)), 0));
+const flags = (names: readonly string[], text: string): number => (/^(0x)?[0-9a-f]+$/.test(text) ? Number(text) : text.split("|").reduce((sum, name) => sum | (names.includes(name) ? 1 << names.indexOf(name) : parseInt(name.replace(/^\[(0x)?/, ""), 16)), 0));
 const port = (text: string): number => ({ LOCAL: 0xfffffffe, CONTROLLER: 0xfffffffd, ANY: 0xffffffff, UNSET: 0xfffffff7 })[text] ?? (/^p\d+$/.test(text) ? Number(text.slice(1)) : Number(text));
 
 /** A packet as the switch shows it, and words that it does not show. @throws Error on what nobody here knows */
