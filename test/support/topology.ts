@@ -45,8 +45,15 @@ interface PortRow {
   readonly columns: { readonly interface?: { readonly type?: string; readonly options?: Readonly<Record<string, string>>; readonly ofport_request?: number } };
 }
 
+/** Ids of what a world consists of. */
+export interface Parts {
+  readonly networks: readonly string[];
+  readonly routers: readonly string[];
+  readonly ports: readonly string[];
+}
+
 /** `also`: more through the API, before the flows are read. */
-export async function randomWorld(h: Harness, seed: number, also?: (h: Harness, ports: readonly string[]) => Promise<void>): Promise<World> {
+export async function randomWorld(h: Harness, seed: number, also?: (parts: Parts) => Promise<void>): Promise<World> {
   const random = new SeededRandom(seed);
   const n = (below: number): number => Math.floor(random.next() * below);
   const chance = (part: number): boolean => random.next() < part;
@@ -100,7 +107,7 @@ export async function randomWorld(h: Harness, seed: number, also?: (h: Harness, 
     if (chance(0.95)) await h.plug(i < 3 ? HERE : pick(HOSTS), made.id, 10 + i);
   }
   if (chance(0.5) && routers.length > 0) await h.call("PUT", `/v2.0/routers/${routers[0]!}`, { router: { routes: [{ destination: "192.168.5.0/24", nexthop: `10.0.0.${pick([5, 6, 7])}` }] } });
-  await also?.(h, ports);
+  await also?.({ networks, routers, ports });
   await h.settled();
   return worldOf(h, networks, Array.from({ length: count }, (_, i) => 10 + i));
 }
