@@ -170,7 +170,7 @@ describe("flows", () => {
     const match = fc.record({ in_port: fc.integer({ min: 1, max: 3 }), reg0: fc.oneof(value, fc.record({ value: fc.constant(0), mask: fc.constantFrom(1, 2) })), metadata: value.map(BigInt), eth_dst: fc.constantFrom<Match["eth_dst"]>("02:00:00:00:00:01", { value: "02:00:00:00:00:00", mask: "ff:00:00:00:00:00" }) }, { requiredKeys: [] }) as fc.Arbitrary<Match>;
     const flow = fc.record({ match, priority: fc.integer({ min: 1, max: 60 }), remove: fc.nat(4).map((n) => n === 0) });
     const packet = fc.record({ in_port: fc.integer({ min: 1, max: 3 }), reg0: value, metadata: value.map(BigInt), eth_dst: fc.constantFrom("02:00:00:00:00:01", "02:00:00:00:00:02", "04:00:00:00:00:01") }) as fc.Arbitrary<Match>;
-    fc.assert(fc.property(fc.array(flow, { maxLength: 60 }), fc.array(packet, { minLength: 1, maxLength: 20 }), (list, sent) => {
+    fc.assert(fc.property(fc.array(flow, { minLength: 1, maxLength: 60, size: "max" }), fc.array(packet, { minLength: 1, maxLength: 20, size: "max" }), (list, sent) => {
       const table = new Classifier<number>();
       const kept = new Map<string, TraceFlow<number>>();
       for (const [ref, { match: m, priority, remove }] of list.entries()) {
