@@ -1,7 +1,7 @@
 // Actions that change a packet and nothing else: fields, tags, labels, time to live. ofproto-dpif-xlate.c and lib/flow.c of Open vSwitch.
 import { fields, type Action, type FieldName, type SubField } from "node-openflow";
 import { bigOfU64, fieldBits, fullMask, type Packet } from "./packet/packet.ts";
-import { at, ranges } from "./packet/places.ts";
+import { at, plainPlace, ranges } from "./packet/places.ts";
 import { ETH_TYPE, isIp, isMpls } from "./packet/prerequisites.ts";
 import type { Op } from "./flow.ts";
 
@@ -13,6 +13,8 @@ interface Write {
   readonly field: FieldName;
   readonly value: bigint;
   readonly mask: bigint;
+  /** The same in the one word that the field is part of, where writing it is no more than that. */
+  readonly plain?: { readonly word: number; readonly mask: number; readonly value: number } | undefined;
 }
 
 const writes = new WeakMap<object, Write>();
@@ -29,8 +31,16 @@ function writeOf(action: Action & { readonly type: "set_field" | "reg_load2" | "
     const { value } = fieldBits(field, action.value);
     write = { field: action.field, value, mask: action.mask === undefined ? fullMask(field) : fieldBits(field, action.mask).value };
   }
+  write = { ...write, plain: plainly(write) };
   writes.set(action, write);
   return write;
+}
+
+function plainly({ field, value, mask }: Write): Write["plain"] {
+  const place = plainPlace(field);
+  if (place === undefined) return undefined;
+  const m = Number((mask << BigInt(place.shift)) & 0xffff_ffffn);
+  return { word: place.word, mask: m, value: Number((value << BigInt(place.shift)) & BigInt(m)) };
 }
 
 /** Writes part of a field. @returns why not, when the packet has no such field */
@@ -39,8 +49,12 @@ export function writePart(packet: Packet, { field, ofs, bits }: SubField, value:
   return write(packet, { field, value: (value << BigInt(ofs)) & ones, mask: ones });
 }
 
-function write(packet: Packet, { field, value, mask }: Write): string | undefined {
+function write(packet: Packet, { field, value, mask, plain }: Write): string | undefined {
   if (!packet.has(field)) return `the packet has no ${field}`;
+  if (plain !== undefined) {
+    packet.words[plain.word] = (packet.words[plain.word]! & ~plain.mask) | plain.value;
+    return undefined;
+  }
   if (mask === fullMask(fields[field])) packet.set(field, value);
   else packet.set(field, (packet.get(field) & ~mask) | (value & mask));
   return undefined;
@@ -48,6 +62,16 @@ function write(packet: Packet, { field, value, mask }: Write): string | undefine
 
 function move(packet: Packet, src: SubField, dst: SubField): string | undefined {
   if (!packet.has(src.field)) return `the packet has no ${src.field}`;
+  const from = plainPlace(src.field);
+  const to = plainPlace(dst.field);
+  if (from !== undefined && to !== undefined && packet.has(dst.field)) {
+    const { words } = packet;
+    const ones = dst.bits >= 32 ? 0xffff_ffff : 2 ** dst.bits - 1;
+    const value = (words[from.word]! >>> (from.shift + src.ofs)) & ones;
+    const shift = to.shift + dst.ofs;
+    words[to.word] = (words[to.word]! & ~(ones << shift)) | (value << shift);
+    return undefined;
+  }
   return writePart(packet, dst, packet.part(src.field, src.ofs, src.bits));
 }
 

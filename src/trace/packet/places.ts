@@ -66,5 +66,12 @@ for (let i = 0; i < 4; i++) put(`xxreg${i}`, at.regs + 4 * i, 4, 128);
 /** Undefined for tun_metadata, which packets keep apart, and for what Open vSwitch has not. */
 export const placeOf = (field: string): Place | undefined => places.get(field);
 
+/** Writing one of these does more than to change its bits: see Packet.set. */
+const SPECIAL: ReadonlySet<string> = new Set(["nxm_in_port", "in_port", "ip_tos", "icmpv4_type", "icmpv4_code", "icmpv6_type", "icmpv6_code", "tcp_flags", "nd_options_type", "vlan_vid", "vlan_tci", "vlan_pcp", "arp_op"]);
+const plain = new Map([...places].filter(([name, place]) => place.words === 1 && !SPECIAL.has(name)));
+
+/** The place of a field that is part of one word and nothing else. */
+export const plainPlace = (field: string): Place | undefined => plain.get(field);
+
 /** Number of a tun_metadata field, -1 of another. */
 export const metadataNumber = (field: string): number => (field.startsWith("tun_metadata") ? Number(field.slice("tun_metadata".length)) : -1);
