@@ -200,11 +200,12 @@ export class Classifier<R> {
   }
 }
 
-/** Ids of conjunctions of which every clause is among the flows, ascending. */
+/** Ids of conjunctions of which every clause is among the flows, ascending. Open vSwitch looks at none that has more clauses than there are flows, even if one is part of several. */
 function complete(flows: readonly TraceFlow[]): number[] {
   const clauses = new Map<number, { seen: bigint; all: bigint }>();
   for (const flow of flows) {
     for (const { id, clause, n_clauses } of flow.conjunctions ?? []) {
+      if (n_clauses > flows.length) continue;
       const c = clauses.get(id) ?? { seen: 0n, all: (1n << BigInt(n_clauses)) - 1n };
       c.seen |= 1n << BigInt(clause);
       clauses.set(id, c);
