@@ -50,6 +50,7 @@ const allowed: Readonly<Record<string, readonly string[]>> = {
   model: ["store"],
   pipeline: [],
   compiler: ["pipeline", "model"],
+  trace: [],
   services: ["pipeline", "model"],
   southbound: ["compiler", "model"],
   northbound: ["model", "store"],

@@ -16,12 +16,16 @@ export class Ovs {
   private db: ChildProcess | undefined;
   private vswitchd: ChildProcess | undefined;
 
-  private constructor(dir: string) {
+  private readonly dummy: string;
+
+  private constructor(dir: string, tunnels: boolean) {
     this.dir = dir;
+    this.dummy = tunnels ? "--enable-dummy" : "--enable-dummy=override";
   }
 
-  static async start(externalIds: Record<string, string> = {}): Promise<Ovs> {
-    const ovs = new Ovs(await mkdtemp(path.join(tmpdir(), "axion-ovs-")));
+  /** `tunnels`: tunnel ports are such; otherwise every port is a dummy. */
+  static async start(externalIds: Record<string, string> = {}, { tunnels = false }: { readonly tunnels?: boolean } = {}): Promise<Ovs> {
+    const ovs = new Ovs(await mkdtemp(path.join(tmpdir(), "axion-ovs-")), tunnels);
     await run("ovsdb-tool", ["create", `${ovs.dir}/conf.db`, SCHEMA], { env: ovs.env });
     await ovs.startDb();
     await ovs.vsctl("--no-wait", "init");
@@ -53,7 +57,7 @@ export class Ovs {
     const { dir } = this;
     this.vswitchd = spawn(
       "ovs-vswitchd",
-      [`unix:${dir}/db.sock`, `--unixctl=${dir}/vsw.ctl`, `--log-file=${dir}/vsw.log`, "-vconsole:off", "--enable-dummy=override", "--disable-system", "--disable-system-route"],
+      [`unix:${dir}/db.sock`, `--unixctl=${dir}/vsw.ctl`, `--log-file=${dir}/vsw.log`, "-vconsole:off", this.dummy, "--disable-system", "--disable-system-route"],
       { env: this.env, stdio: "ignore" },
     );
     await eventually("ovs-vswitchd's control socket", () => existsSync(`${dir}/vsw.ctl`));
