@@ -32,7 +32,7 @@ export const cidrOf = (subnet: Subnet): Cidr => parseCidr(subnet.cidr)!;
 export const isAutoAddress = (s: Pick<Subnet, "ipv6_address_mode" | "ipv6_ra_mode">): boolean =>
   s.ipv6_address_mode === "slaac" || s.ipv6_address_mode === "dhcpv6-stateless" || s.ipv6_ra_mode === "slaac" || s.ipv6_ra_mode === "dhcpv6-stateless";
 
-export const autoAddress = (subnet: Subnet, mac: string): string => formatIp(eui64(cidrOf(subnet), mac));
+const autoAddress = (subnet: Subnet, mac: string): string => formatIp(eui64(cidrOf(subnet), mac));
 
 const rangesOf = (pools: readonly AllocationPool[]): Range[] =>
   pools.map((p) => {
@@ -122,7 +122,7 @@ function giveBack(tx: Tx, address: Address): void {
 }
 
 /** By age, then id: "the first subnet" must be the same on every controller. */
-export const subnetsOf = (view: ReadView, networkId: string): readonly Subnet[] =>
+const subnetsOf = (view: ReadView, networkId: string): readonly Subnet[] =>
   view.by(subnetTable, "network", networkId).toSorted((a, b) => (a.created_at < b.created_at ? -1 : a.created_at > b.created_at ? 1 : a.id < b.id ? -1 : 1));
 
 export const addressesOf = (view: ReadView, portId: string): readonly Address[] => view.by(addressTable, "port", portId).toSorted((a, b) => a.position - b.position);

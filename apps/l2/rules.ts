@@ -6,7 +6,7 @@ import {
 } from "#app";
 import { linkLocal } from "packet-codec";
 import {
-  addressTable, attachmentTable, backToSender, fromScope, hostScope, isNetworkPort, lanScope, membersScope, neighbour, netScope, networkTable, placeOf, pluggedAt, pluggedReads, portTable,
+  addressTable, attachmentId, attachmentTable, backToSender, fromScope, hostScope, isNetworkPort, lanScope, membersScope, neighbour, netScope, networkTable, placeOf, pluggedAt, pluggedReads, portTable,
   sendersScope, type Attachment, type Port,
 } from "./model.ts";
 import { l2 } from "./tables.ts";
@@ -31,7 +31,7 @@ function attach(port: Port, view: ReadView): Attachment | undefined {
   const network = view.get(networkTable, port.network_id);
   if (network === undefined || !network.admin_state_up) return undefined;
   return {
-    id: port.id, port_id: port.id, network_id: network.id, net_key: network.key, port_key: port.key, chassis: at.chassis.id, host_key: at.chassis.key, role: "active",
+    id: attachmentId(port.id, at.chassis.id, "active"), port_id: port.id, network_id: network.id, net_key: network.key, port_key: port.key, chassis: at.chassis.id, host_key: at.chassis.key, role: "active",
     ofport: at.vif.ofport, vlan: null, slot: at.vif.slot,
   };
 }

@@ -3,7 +3,7 @@ import { ApiError, type PathValues } from "../app/contract.ts";
 import type { Answer, Call, Engine, Place } from "./operations.ts";
 import type { Kind, KindAction } from "./kinds.ts";
 
-export const notHere = (): ApiError => new ApiError(404, "HTTPNotFound", "The resource could not be found.");
+const notHere = (): ApiError => new ApiError(404, "HTTPNotFound", "The resource could not be found.");
 export const wrongMethod = (): ApiError => new ApiError(405, "HTTPMethodNotAllowed", "The method is not allowed for this resource.");
 
 const canonical = (segment: string): string => segment.replaceAll("-", "_");
