@@ -216,15 +216,15 @@ export function assign(tx: Tx, ctx: ApiContext, port: Port, wants: readonly Fixe
   const before = addressesOf(tx, port.id);
   const spare = new Map(before.map((a) => [a.ip, a]));
   const chosen: (Chosen | undefined)[] = wants.map(() => undefined);
-  const homes = wants.map((want) => subnetOfWant(tx, ctx, port, subnets, want));
+  const askedSubnets = wants.map((want) => subnetOfWant(tx, ctx, port, subnets, want));
 
   // Named addresses first, then those of auto-address subnets, so that neither is given out for an unnamed one.
   wants.forEach((want, i) => {
     if (want.ip_address !== undefined) {
-      chosen[i] = explicit(tx, port, homes[i]!, want.ip_address, spare.has(want.ip_address));
+      chosen[i] = explicit(tx, port, askedSubnets[i]!, want.ip_address, spare.has(want.ip_address));
       spare.delete(want.ip_address);
-    } else if (isAutoAddress(homes[i]!)) {
-      chosen[i] = slaac(tx, port, homes[i]!);
+    } else if (isAutoAddress(askedSubnets[i]!)) {
+      chosen[i] = slaac(tx, port, askedSubnets[i]!);
       spare.delete(chosen[i].ip);
     }
   });
@@ -242,10 +242,10 @@ export function assign(tx: Tx, ctx: ApiContext, port: Port, wants: readonly Fixe
   }
   wants.forEach((_, i) => {
     if (chosen[i] !== undefined) return;
-    const old = [...spare.values()].find((a) => a.subnet_id === homes[i]!.id);
+    const old = [...spare.values()].find((a) => a.subnet_id === askedSubnets[i]!.id);
     if (old === undefined) return;
     spare.delete(old.ip);
-    chosen[i] = { ip: old.ip, subnet: homes[i]! };
+    chosen[i] = { ip: old.ip, subnet: askedSubnets[i]! };
   });
   // Those settled are taken before more are looked for; those given up become free only afterwards, so that what replaces
   // them is another address.
@@ -253,7 +253,7 @@ export function assign(tx: Tx, ctx: ApiContext, port: Port, wants: readonly Fixe
   extra.forEach((c, i) => put(tx, port, c, wants.length + i));
   wants.forEach((_, i) => {
     if (chosen[i] !== undefined) return;
-    const found = automatic(tx, port, homes[i]!);
+    const found = automatic(tx, port, askedSubnets[i]!);
     if (found === undefined) throw exhausted(port.network_id);
     put(tx, port, found, i);
   });

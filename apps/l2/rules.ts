@@ -6,7 +6,7 @@ import {
 } from "#app";
 import { linkLocal } from "packet-codec";
 import {
-  addressTable, attachmentId, attachmentTable, backToSender, fromScope, hostScope, isNetworkPort, lanScope, membersScope, neighbour, netScope, networkTable, placeOf, pluggedAt, pluggedReads, portTable,
+  addressTable, attachmentId, attachmentTable, backToSender, fromScope, hostScope, isNetworkPort, lanScope, membersScope, neighbour, netScope, networkTable, activeAttachment, pluggedAt, pluggedReads, portTable,
   sendersScope, type Attachment, type Port,
 } from "./model.ts";
 import { l2 } from "./tables.ts";
@@ -178,7 +178,7 @@ const reachPort = l2.rule({
   on: each(attachmentTable),
   emit(at: Attachment, view, out) {
     const port = view.get(portTable, at.port_id);
-    if (port === undefined || placeOf(view, at.port_id)?.id !== at.id) return;
+    if (port === undefined || activeAttachment(view, at.port_id)?.id !== at.id) return;
     out.flow(netScope(at.network_id), "l2_lookup", {
       priority: 100,
       match: { "reg:net": at.net_key, eth_dst: port.mac_address },
@@ -201,7 +201,7 @@ const knownNeighbour = l2.rule({
     const port = view.get(portTable, address.port_id);
     const network = view.get(networkTable, address.network_id);
     if (port === undefined || network === undefined) return;
-    if (!isNetworkPort(port) && placeOf(view, port.id) === undefined) return;
+    if (!isNetworkPort(port) && activeAttachment(view, port.id) === undefined) return;
     neighbour(out, network, address.ip, port.mac_address);
   },
 });
