@@ -11,7 +11,7 @@ import { Rows } from "../../test/support/rows.ts";
 
 export const MAC = "fa:16:3e:00:00:01";
 export const ROUTER_MAC = "fa:16:3e:00:00:fe";
-export const PORT_KEY = 17;
+const PORT_KEY = 17;
 const OFPORT = 5;
 const standard = { project_id: "p1", name: "", description: "", created_at: "", updated_at: "", revision_number: 1, tags: [] };
 

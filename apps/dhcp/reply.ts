@@ -10,10 +10,10 @@ import type { DhcpOpt } from "./model.ts";
 import { extraOptions, SIADDR } from "./options.ts";
 
 /** Server identifier where a subnet has no gateway: link-local, so no tenant address is ever the same. */
-export const SERVER_ADDRESS = "169.254.0.1";
+const SERVER_ADDRESS = "169.254.0.1";
 /** Source of every reply: locally administered, outside what ports get. Not the gateway's, which may be another's port. */
 export const SERVER_MAC = "fe:ff:ff:ff:ff:01";
-export const LEASE_S = 86_400;
+const LEASE_S = 86_400;
 
 const FOREVER_S = 0xffffffff;
 const ANY = "0.0.0.0";

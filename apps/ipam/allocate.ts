@@ -32,7 +32,7 @@ export const cidrOf = (subnet: Subnet): Cidr => parseCidr(subnet.cidr)!;
 export const isAutoAddress = (s: Pick<Subnet, "ipv6_address_mode" | "ipv6_ra_mode">): boolean =>
   s.ipv6_address_mode === "slaac" || s.ipv6_address_mode === "dhcpv6-stateless" || s.ipv6_ra_mode === "slaac" || s.ipv6_ra_mode === "dhcpv6-stateless";
 
-export const autoAddress = (subnet: Subnet, mac: string): string => formatIp(eui64(cidrOf(subnet), mac));
+const autoAddress = (subnet: Subnet, mac: string): string => formatIp(eui64(cidrOf(subnet), mac));
 
 const rangesOf = (pools: readonly AllocationPool[]): Range[] =>
   pools.map((p) => {
@@ -122,7 +122,7 @@ function giveBack(tx: Tx, address: Address): void {
 }
 
 /** By age, then id: "the first subnet" must be the same on every controller. */
-export const subnetsOf = (view: ReadView, networkId: string): readonly Subnet[] =>
+const subnetsOf = (view: ReadView, networkId: string): readonly Subnet[] =>
   view.by(subnetTable, "network", networkId).toSorted((a, b) => (a.created_at < b.created_at ? -1 : a.created_at > b.created_at ? 1 : a.id < b.id ? -1 : 1));
 
 export const addressesOf = (view: ReadView, portId: string): readonly Address[] => view.by(addressTable, "port", portId).toSorted((a, b) => a.position - b.position);
@@ -216,15 +216,15 @@ export function assign(tx: Tx, ctx: ApiContext, port: Port, wants: readonly Fixe
   const before = addressesOf(tx, port.id);
   const spare = new Map(before.map((a) => [a.ip, a]));
   const chosen: (Chosen | undefined)[] = wants.map(() => undefined);
-  const homes = wants.map((want) => subnetOfWant(tx, ctx, port, subnets, want));
+  const askedSubnets = wants.map((want) => subnetOfWant(tx, ctx, port, subnets, want));
 
   // Named addresses first, then those of auto-address subnets, so that neither is given out for an unnamed one.
   wants.forEach((want, i) => {
     if (want.ip_address !== undefined) {
-      chosen[i] = explicit(tx, port, homes[i]!, want.ip_address, spare.has(want.ip_address));
+      chosen[i] = explicit(tx, port, askedSubnets[i]!, want.ip_address, spare.has(want.ip_address));
       spare.delete(want.ip_address);
-    } else if (isAutoAddress(homes[i]!)) {
-      chosen[i] = slaac(tx, port, homes[i]!);
+    } else if (isAutoAddress(askedSubnets[i]!)) {
+      chosen[i] = slaac(tx, port, askedSubnets[i]!);
       spare.delete(chosen[i].ip);
     }
   });
@@ -242,10 +242,10 @@ export function assign(tx: Tx, ctx: ApiContext, port: Port, wants: readonly Fixe
   }
   wants.forEach((_, i) => {
     if (chosen[i] !== undefined) return;
-    const old = [...spare.values()].find((a) => a.subnet_id === homes[i]!.id);
+    const old = [...spare.values()].find((a) => a.subnet_id === askedSubnets[i]!.id);
     if (old === undefined) return;
     spare.delete(old.ip);
-    chosen[i] = { ip: old.ip, subnet: homes[i]! };
+    chosen[i] = { ip: old.ip, subnet: askedSubnets[i]! };
   });
   // Those settled are taken before more are looked for; those given up become free only afterwards, so that what replaces
   // them is another address.
@@ -253,7 +253,7 @@ export function assign(tx: Tx, ctx: ApiContext, port: Port, wants: readonly Fixe
   extra.forEach((c, i) => put(tx, port, c, wants.length + i));
   wants.forEach((_, i) => {
     if (chosen[i] !== undefined) return;
-    const found = automatic(tx, port, homes[i]!);
+    const found = automatic(tx, port, askedSubnets[i]!);
     if (found === undefined) throw exhausted(port.network_id);
     put(tx, port, found, i);
   });

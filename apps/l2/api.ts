@@ -84,7 +84,7 @@ const network = defineResource(networkResource, {
       ...(changes.mtu === undefined ? (mtu === undefined ? {} : { mtu }) : storedMtu(tx, changes.mtu)),
     };
     tx.put(networkTable, after);
-    if (after.admin_state_up !== row.admin_state_up) for (const port of tx.by(portTable, "network", row.id)) if (settle(tx, port)) bumpPort(tx, port.id);
+    if (after.admin_state_up !== row.admin_state_up) for (const port of tx.by(portTable, "network", row.id)) if (updateStatus(tx, port)) bumpPort(tx, port.id);
     return after;
   },
 
@@ -126,7 +126,7 @@ function vifOf(view: ReadView, port: Port, appeared?: Vif, gone?: Vif): Vif | un
 }
 
 /** Makes the status follow from where the port is plugged. True if it changed. */
-function settle(tx: Tx, port: Port, appeared?: Vif, gone?: Vif): boolean {
+function updateStatus(tx: Tx, port: Port, appeared?: Vif, gone?: Vif): boolean {
   const before = statusOf(tx, port.id);
   const vif = vifOf(tx, port, appeared, gone);
   if (vif === undefined) return setStatus(tx, { id: port.id, ...NOWHERE });
@@ -150,7 +150,7 @@ function bumpPort(tx: Tx, id: string): void {
 export const vif = {
   plugged(tx: Tx, vif: Vif): void {
     const port = tx.get(portTable, vif.iface_id);
-    if (port !== undefined && settle(tx, port, vif)) bumpPort(tx, port.id);
+    if (port !== undefined && updateStatus(tx, port, vif)) bumpPort(tx, port.id);
   },
   installed(tx: Tx, vif: Vif): void {
     const port = tx.get(portTable, vif.iface_id);
@@ -159,7 +159,7 @@ export const vif = {
   },
   unplugged(tx: Tx, vif: Vif): void {
     const port = tx.get(portTable, vif.iface_id);
-    if (port !== undefined && settle(tx, port, undefined, vif)) bumpPort(tx, port.id);
+    if (port !== undefined && updateStatus(tx, port, undefined, vif)) bumpPort(tx, port.id);
   },
   serves(view: ReadView, vif: Vif): boolean {
     const port = view.get(portTable, vif.iface_id);
@@ -330,7 +330,7 @@ const port = defineResource(portResource, {
     tx.put(portTable, row);
     writeBinding(tx, row.id, input);
     tx.put(portStatusTable, { id: row.id, ...NOWHERE });
-    settle(tx, row);
+    updateStatus(tx, row);
     return row;
   },
 
@@ -357,7 +357,7 @@ const port = defineResource(portResource, {
     checkPairs(after);
     tx.put(portTable, after);
     writeBinding(tx, row.id, changes);
-    settle(tx, after);
+    updateStatus(tx, after);
     return after;
   },
 

@@ -161,7 +161,7 @@ export function pluggedAt(view: ReadView, portId: string): { readonly vif: Vif; 
 export const pluggedReads = [vifTable, portBindingTable, portStatusTable, chassisTable] as const;
 
 /** Where a port is: of its active attachments the first by id; one that l2 knows comes before what others derive. */
-export function placeOf(view: ReadView, portId: string): Attachment | undefined {
+export function activeAttachment(view: ReadView, portId: string): Attachment | undefined {
   const own = view.get(attachmentTable, portId);
   if (own?.role === "active") return own;
   let best: Attachment | undefined;

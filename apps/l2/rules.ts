@@ -6,7 +6,7 @@ import {
 } from "#app";
 import { linkLocal } from "packet-codec";
 import {
-  addressTable, attachmentTable, backToSender, fromScope, hostScope, isNetworkPort, lanScope, membersScope, neighbour, netScope, networkTable, placeOf, pluggedAt, pluggedReads, portTable,
+  addressTable, attachmentId, attachmentTable, backToSender, fromScope, hostScope, isNetworkPort, lanScope, membersScope, neighbour, netScope, networkTable, activeAttachment, pluggedAt, pluggedReads, portTable,
   sendersScope, type Attachment, type Port,
 } from "./model.ts";
 import { l2 } from "./tables.ts";
@@ -31,7 +31,7 @@ function attach(port: Port, view: ReadView): Attachment | undefined {
   const network = view.get(networkTable, port.network_id);
   if (network === undefined || !network.admin_state_up) return undefined;
   return {
-    id: port.id, port_id: port.id, network_id: network.id, net_key: network.key, port_key: port.key, chassis: at.chassis.id, host_key: at.chassis.key, role: "active",
+    id: attachmentId(port.id, at.chassis.id, "active"), port_id: port.id, network_id: network.id, net_key: network.key, port_key: port.key, chassis: at.chassis.id, host_key: at.chassis.key, role: "active",
     ofport: at.vif.ofport, vlan: null, slot: at.vif.slot,
   };
 }
@@ -180,7 +180,7 @@ const reachPort = l2.rule({
   on: each(attachmentTable),
   emit(at: Attachment, view, out) {
     const port = view.get(portTable, at.port_id);
-    if (port === undefined || placeOf(view, at.port_id)?.id !== at.id) return;
+    if (port === undefined || activeAttachment(view, at.port_id)?.id !== at.id) return;
     out.flow(netScope(at.network_id), "l2_lookup", {
       priority: 100,
       match: { "reg:net": at.net_key, eth_dst: port.mac_address },
@@ -203,7 +203,7 @@ const knownNeighbour = l2.rule({
     const port = view.get(portTable, address.port_id);
     const network = view.get(networkTable, address.network_id);
     if (port === undefined || network === undefined) return;
-    if (!isNetworkPort(port) && placeOf(view, port.id) === undefined) return;
+    if (!isNetworkPort(port) && activeAttachment(view, port.id) === undefined) return;
     neighbour(out, network, address.ip, port.mac_address);
   },
 });

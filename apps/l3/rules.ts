@@ -97,7 +97,7 @@ const routerZone = l3.rule({
   about: "the conntrack zone of a router that translates, on one chassis",
   on: each(poolNumberTable),
   emit(number, view, out) {
-    if (number.pool !== zonePool.name || number.going || !number.holder.startsWith(zoneHolder(""))) return;
+    if (number.pool !== zonePool.name || number.releasing || !number.holder.startsWith(zoneHolder(""))) return;
     const router = view.get(routerTable, number.holder.slice(zoneHolder("").length));
     if (router === undefined) return;
     out.flow(chassisScope(number.part), "router_zone", { priority: 100, match: { "reg:router": router.key }, actions: [load("router_zone", number.n), { type: "next" }] });

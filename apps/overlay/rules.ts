@@ -14,7 +14,7 @@ import { OWN, sharedEncap, vniOf } from "./model.ts";
 import { overlay } from "./tables.ts";
 
 /** OpenFlow port of each encapsulation's tunnel port, on every chassis. Ports end at 0xfeff. */
-export const tunnelPort: Readonly<Record<EncapType, number>> = { geneve: 65_101, vxlan: 65_102, gre: 65_103 };
+const tunnelPort: Readonly<Record<EncapType, number>> = { geneve: 65_101, vxlan: 65_102, gre: 65_103 };
 const portName: Readonly<Record<EncapType, string>> = { geneve: "axion-geneve", vxlan: "axion-vxlan", gre: "axion-gre" };
 
 export interface Profile extends Row {

@@ -41,7 +41,7 @@ export const ethertype: Convert = (value) => {
 };
 
 /** A prefix with its host bits as given; a bare address is its own prefix. */
-export const remotePrefix: Convert = (value) => {
+const remotePrefix: Convert = (value) => {
   if (value === null) return null;
   const c = typeof value === "string" ? parseCidr(value) : undefined;
   if (c === undefined) throw badRequest(`Invalid CIDR ${show(value)} given as IP prefix.`, "InvalidCIDR");

@@ -47,7 +47,7 @@ export interface PortColumns {
 }
 export type OvsRowOf<T extends OvsTable> = T extends "Port" ? PortColumns : OvsColumns;
 
-/** One column of a row that the controller did not make: set while somebody wants it, then put back. contract.md lists each. */
+/** One column of a row that the controller did not make: set while somebody wants it, then put back. */
 export interface OvsPatch {
   readonly table: "Port" | "Interface";
   /** Name of the row. */

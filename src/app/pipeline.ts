@@ -5,7 +5,7 @@ import type { Field, FlowAction } from "./actions.ts";
 import type { Items, OvsPatch, OvsRowOf, OvsTable } from "./outputs.ts";
 import type { Source } from "./derivations.ts";
 import type { Scope } from "./scopes.ts";
-import { sharedRegisters, type RegisterDecl, type SharedRegister, type StageName } from "./stages.ts";
+import type { RegisterDecl, SharedRegister, StageName } from "./stages.ts";
 import type { ReadView } from "./table.ts";
 
 export interface TableDecl<R extends string = string> {
@@ -98,7 +98,7 @@ export interface Outputs {
   patch(scope: Scope, patch: OvsPatch): void;
   /** What all apps say of a port, see App.portContext. */
   portContext(view: ReadView, portId: string): PortActions;
-  /** The chassis' variant string, for scopes of defineVariantScope. One rule sets it: overlay. */
+  /** The chassis' variant, for scopes of defineVariantScope. A chassis has one, so one rule of all apps sets it. */
   variant(chassis: string, variant: string): void;
 }
 
@@ -169,4 +169,3 @@ export const core = definePipeline({
   },
 });
 export const CORE = "core";
-export const sharedNames: ReadonlySet<string> = new Set(Object.keys(sharedRegisters));

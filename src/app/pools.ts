@@ -28,7 +28,7 @@ export interface PoolNumber extends Row {
   /** Held for a claim, and given back when that goes. */
   readonly claimed: boolean;
   /** Given up, but not free yet: what the switch remembers by it has to be forgotten first. */
-  readonly going: boolean;
+  readonly releasing: boolean;
 }
 export const poolNumberTable = defineTable<PoolNumber>()("pool_number", {
   indexes: { number: (p) => `${p.pool}/${p.part}|${p.n}`, part: (p) => `${p.pool}/${p.part}`, holder: (p) => p.holder },
@@ -50,7 +50,7 @@ export const claim = (by: string, pool: Pool, part: string, holder: string): Cla
 
 export const numberId = (pool: string, part: string, holder: string): string => `${pool}/${part}|${holder}`;
 
-/** The number that is held, also while it is going; undefined: none (yet). */
+/** The number that is held, also while it is being released; undefined: none (yet). */
 export const numberOf = (view: ReadView, pool: Pool, part: string, holder: string): number | undefined => view.get(poolNumberTable, numberId(pool.name, part, holder))?.n;
 
 /** The holder's number, taken now if it has none. @throws Error when the pool is exhausted */
@@ -58,12 +58,12 @@ export function take(tx: Tx, pool: Pool, part: string, holder: string, claimed =
   const id = numberId(pool.name, part, holder);
   const held = tx.get(poolNumberTable, id);
   if (held !== undefined) {
-    if (held.going) tx.put(poolNumberTable, { ...held, claimed, going: false });
+    if (held.releasing) tx.put(poolNumberTable, { ...held, claimed, releasing: false });
     return held.n;
   }
   const space = `${pool.name}/${part}`;
   const n = tx.allocate(space, { min: pool.min, max: pool.max, used: (x) => tx.count(poolNumberTable, "number", `${space}|${x}`) > 0 || pool.taken?.(tx, part, x) === true });
-  tx.put(poolNumberTable, { id, pool: pool.name, part, holder, n, claimed, going: false });
+  tx.put(poolNumberTable, { id, pool: pool.name, part, holder, n, claimed, releasing: false });
   return n;
 }
 
@@ -71,6 +71,6 @@ export function giveBack(tx: Tx, pool: Pool, part: string, holder: string): void
   const id = numberId(pool.name, part, holder);
   const held = tx.get(poolNumberTable, id);
   if (held === undefined) return;
-  if (pool.forgotten === true) tx.put(poolNumberTable, { ...held, going: true });
+  if (pool.forgotten === true) tx.put(poolNumberTable, { ...held, releasing: true });
   else tx.delete(poolNumberTable, id);
 }

@@ -85,7 +85,7 @@ export interface ApiContext {
   /** Creates another resource with defaults and every extension applied, no policy check. Returns its row. */
   create<R extends Row>(resource: ResourceHandle<R>, values: InputOf<NoInfer<R>>): R;
   update<R extends Row>(resource: ResourceHandle<R>, id: string, changes: InputOf<NoInfer<R>>): R;
-  /** `internal` is passed on to the resource's and extensions' remove, which then skip "in use by its owner" refusals. */
+  /** The resource's and extensions' remove see `ctx.internal`, and skip "in use by its owner" refusals. */
   remove(resource: ResourceHandle, id: string): void;
   /** revision_number + 1 and updated_at of a parent. */
   bump(resource: ResourceHandle, id: string): void;

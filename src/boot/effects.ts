@@ -34,7 +34,7 @@ function sendable(message: Message): Message {
 }
 
 /** NXT_CT_FLUSH, Open vSwitch 3.1: connections of a zone by the tuple of either direction. */
-export function flushMessage({ zone, protocol, reply, ...orig }: ConntrackFlush): Message {
+function flushMessage({ zone, protocol, reply, ...orig }: ConntrackFlush): Message {
   const tuple = (t: { readonly src?: string; readonly dst?: string; readonly srcPort?: number; readonly dstPort?: number }) => [
     ...(t.src === undefined ? [] : [{ type: "src" as const, addr: mapped(t.src) }]),
     ...(t.dst === undefined ? [] : [{ type: "dst" as const, addr: mapped(t.dst) }]),

@@ -50,8 +50,8 @@ export class Claims {
     this.seen = this.engine.derivedChanges(claimTable);
     const wanted = new Map<string, Claim>();
     for (const claim of this.engine.view.all(claimTable)) if (this.pools.has(claim.pool)) wanted.set(numberId(claim.pool, claim.part, claim.holder), claim);
-    const missing = [...wanted].filter(([id]) => (this.model.view.get(poolNumberTable, id)?.going ?? true)).map(([, c]) => c);
-    const gone = [...this.model.view.all(poolNumberTable)].filter((p) => p.claimed && !p.going && !wanted.has(p.id) && this.pools.has(p.pool));
+    const missing = [...wanted].filter(([id]) => (this.model.view.get(poolNumberTable, id)?.releasing ?? true)).map(([, c]) => c);
+    const gone = [...this.model.view.all(poolNumberTable)].filter((p) => p.claimed && !p.releasing && !wanted.has(p.id) && this.pools.has(p.pool));
     for (let at = 0; at < Math.max(missing.length, gone.length); at += STEP) {
       try {
         await this.model.transact({ requestId: `claims-${this.seen}`, call: "numbers of pools" }, (tx) => {

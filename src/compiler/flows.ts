@@ -68,7 +68,7 @@ export class OwnedFlow<O> implements Flow {
 }
 
 /** A flow-mod is one OpenFlow message: 65,535 bytes at most (OpenFlow 1.3.5 section 7.1). */
-export const FLOW_LIMIT = 65_535;
+const FLOW_LIMIT = 65_535;
 const SCRATCH = 4 * 65_536;
 
 /** Bytes, and the same as words: messages begin and end at multiples of 8, and words hash faster. */

@@ -1,6 +1,6 @@
 // What is wrong now, in one shape for every part that can find something: GET /problems lists them, worst first.
 
-export const severities = ["critical", "error", "warning"] as const;
+const severities = ["critical", "error", "warning"] as const;
 export type Severity = (typeof severities)[number];
 
 export interface Problem {

@@ -26,7 +26,7 @@ function missing(view: ReadView, reference: Reference, row: Row): string | undef
 }
 
 /** Every row that names what is gone, by references that `chosen` are. */
-export function* danglingRows(view: ReadView, apps: readonly App[], chosen: (reference: Reference) => boolean): Iterable<Dangling> {
+function* danglingRows(view: ReadView, apps: readonly App[], chosen: (reference: Reference) => boolean): Iterable<Dangling> {
   for (const app of apps) {
     for (const reference of app.references ?? []) {
       if (!chosen(reference)) continue;

@@ -20,11 +20,11 @@ const BATCH_BYTES = 8 * 1024 * 1024;
  */
 export async function upgradeStore(store: KvStore, tables: readonly AnyTable[]): Promise<number> {
   try {
-    const said = await store.get(KEY);
-    if (said !== undefined) {
-      checkFormat("the store", said.value.toString());
+    const stored = await store.get(KEY);
+    if (stored !== undefined) {
+      checkFormat("the store", stored.value.toString());
     }
-    const done = Number(said?.value.toString()) === FORMAT;
+    const done = Number(stored?.value.toString()) === FORMAT;
     const left = done ? await leftBefore(store) : await tablesIn(store);
     const here = new Map(tables.filter((t) => !t.derived).map((t) => [t.name, t]));
     const still = left.filter((name) => !here.has(name));

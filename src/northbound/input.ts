@@ -1,5 +1,5 @@
 // Requests in: a body to checked values, with Neutron's complaints in Neutron's order. What needs the model is engine.ts.
-import { ApiError, badRequest, isObject, show, type Caller, type ReadView, type Values } from "../app/contract.ts";
+import { ApiError, badRequest, forbidden, isObject, show, type Caller, type ReadView, type Values } from "../app/contract.ts";
 import type { Kind, KindAttribute } from "./kinds.ts";
 
 export interface Input {
@@ -148,7 +148,7 @@ export function refusedRules(kind: Kind, verb: "create" | "update", caller: Call
 }
 
 export const notAuthorized = (rules: readonly string[]): ApiError =>
-  new ApiError(403, "PolicyNotAuthorized", `${rules.length === 1 ? rules[0]! : `(${rules.join(" and ")})`} is disallowed by policy`);
+  forbidden("PolicyNotAuthorized", `${rules.length === 1 ? rules[0]! : `(${rules.join(" and ")})`} is disallowed by policy`);
 
 /** The revision an If-Match header asks for. Other values of the header are nobody's. */
 export function ifMatch(header: string | undefined): number | undefined {

@@ -43,7 +43,7 @@ export interface EngineLimits {
 }
 
 /** Where a member is: its kind, its id and, for parts, the parent's id. */
-export interface Place {
+export interface ResourceRef {
   readonly kind: Kind;
   readonly parentId: string | undefined;
 }
@@ -72,25 +72,25 @@ export class Engine {
   // ---- reads ----
 
   /** What is asked for, and its rows as a page or as a way to it. */
-  private async select(place: Place, call: Call): Promise<{ readonly query: ListQuery; readonly list: ShortList | LongList }> {
-    const { kind } = place;
+  private async select(ref: ResourceRef, call: Call): Promise<{ readonly query: ListQuery; readonly list: ShortList | LongList }> {
+    const { kind } = ref;
     if (call.params.has("changed_since") && !kind.standard.has("timestamps")) throw badRequest("['changed_since'] is invalid attribute for filtering");
     const query = parseList(kind, call.params, this.limits.pageMax);
     const { prepare } = kind.resource;
     if (prepare?.needed(this.view, call.caller) === true) await this.transact(call, (tx) => prepare.run(tx, this.context(tx, call, new Set())));
-    return { query, list: await this.lists.open({ kind, caller: call.caller, query, within: (view) => this.within(place, view, call) }) };
+    return { query, list: await this.lists.open({ kind, caller: call.caller, query, within: (view) => this.within(ref, view, call) }) };
   }
 
   /** The JSON text of each row, once it is clear that there is a list. A reader that pauses for too long gets no more. */
-  async listTexts(place: Place, call: Call): Promise<AsyncIterable<string>> {
-    const { query, list } = await this.select(place, call);
+  async listTexts(ref: ResourceRef, call: Call): Promise<AsyncIterable<string>> {
+    const { query, list } = await this.select(ref, call);
     return list.long ? longTexts(list, query, this.limits.lists.stallMs) : shortTexts(list, query);
   }
 
-  async list(place: Place, call: Call): Promise<Answer> {
-    const { kind } = place;
+  async list(ref: ResourceRef, call: Call): Promise<Answer> {
+    const { kind } = ref;
     const { collection } = kind.resource;
-    const { query, list } = await this.select(place, call);
+    const { query, list } = await this.select(ref, call);
     const head = `{"${collection}":[`;
     const tail = (page: readonly { readonly id: string }[]): string => {
       const links = pageLinks(page, query, call.base + call.path, call.params);
@@ -110,33 +110,33 @@ export class Engine {
     return { status: 200, body: new ListStream(parts) };
   }
 
-  show(place: Place, id: string, call: Call): Answer {
-    return { status: 200, body: this.shown(place, id, this.view, call) };
+  show(ref: ResourceRef, id: string, call: Call): Answer {
+    return { status: 200, body: this.shown(ref, id, this.view, call) };
   }
 
-  private shown(place: Place, id: string, view: View, call: Call): string {
-    const row = this.readable(place, id, view, call);
-    return `{"${place.kind.name}":${new Item(place.kind, row, view, call.caller).text(fieldsOf(call.params))}}`;
+  private shown(ref: ResourceRef, id: string, view: View, call: Call): string {
+    const row = this.readable(ref, id, view, call);
+    return `{"${ref.kind.name}":${new Item(ref.kind, row, view, call.caller).text(fieldsOf(call.params))}}`;
   }
 
   // ---- writes, each also for a transaction that has others ----
 
-  showing(place: Place, id: string, call: Call): Write {
-    return (tx) => this.shown(place, id, this.view.over(tx), call);
+  showing(ref: ResourceRef, id: string, call: Call): Write {
+    return (tx) => this.shown(ref, id, this.view.over(tx), call);
   }
 
-  create(place: Place, body: unknown, call: Call): Promise<Answer> {
-    return this.answer(call, 201, this.creation(place, body, call));
+  create(ref: ResourceRef, body: unknown, call: Call): Promise<Answer> {
+    return this.answer(call, 201, this.creation(ref, body, call));
   }
 
-  creation(place: Place, body: unknown, call: Call): Write {
-    const { kind } = place;
+  creation(ref: ResourceRef, body: unknown, call: Call): Write {
+    const { kind } = ref;
     const { resource } = kind;
     const { bulk, items } = createItems(kind, body, this.limits.bulkItems);
-    const skip = place.parentId === undefined ? undefined : resource.parent?.attribute;
+    const skip = ref.parentId === undefined ? undefined : resource.parent?.attribute;
     const inputs = items.map((item) => createInput(kind, item, call.caller, skip));
     return (tx) => {
-      const within = this.within(place, tx, call);
+      const within = this.within(ref, tx, call);
       if (within !== undefined) for (const input of inputs) input.values[within.attribute] = within.id;
       for (const input of inputs) {
         const refused = refusedRules(kind, "create", call.caller, input.values, input, this.view.over(tx));
@@ -150,31 +150,31 @@ export class Engine {
     };
   }
 
-  update(place: Place, id: string, body: unknown, call: Call): Promise<Answer> {
-    return this.answer(call, 200, this.change(place, id, body, call));
+  update(ref: ResourceRef, id: string, body: unknown, call: Call): Promise<Answer> {
+    return this.answer(call, 200, this.change(ref, id, body, call));
   }
 
-  change(place: Place, id: string, body: unknown, call: Call): Write {
-    const { kind } = place;
+  change(ref: ResourceRef, id: string, body: unknown, call: Call): Write {
+    const { kind } = ref;
     const input = updateInput(kind, updateItem(kind, body));
     const revision = ifMatch(call.ifMatch);
     return (tx) => {
-      const before = this.writable(place, id, this.view.over(tx), call, (row) => refusedRules(kind, "update", call.caller, values(row), input, this.view.over(tx)));
+      const before = this.writable(ref, id, this.view.over(tx), call, (row) => refusedRules(kind, "update", call.caller, values(row), input, this.view.over(tx)));
       checkRevision(revision, before.revision_number);
       const row = input.given.size === 0 ? before : this.rows.update(kind, tx, before, input.values, this.context(tx, call, input.given));
       return `{"${kind.name}":${new Item(kind, row, this.view.over(tx), call.caller).text()}}`;
     };
   }
 
-  remove(place: Place, id: string, call: Call): Promise<Answer> {
-    return this.answer(call, 204, this.removal(place, id, call));
+  remove(ref: ResourceRef, id: string, call: Call): Promise<Answer> {
+    return this.answer(call, 204, this.removal(ref, id, call));
   }
 
-  removal(place: Place, id: string, call: Call): Write {
-    const { kind } = place;
+  removal(ref: ResourceRef, id: string, call: Call): Write {
+    const { kind } = ref;
     const revision = ifMatch(call.ifMatch);
     return (tx) => {
-      const row = this.writable(place, id, this.view.over(tx), call, (r) => this.refused(kind.delete, `delete_${kind.name}`, r, this.view.over(tx), call));
+      const row = this.writable(ref, id, this.view.over(tx), call, (r) => this.refused(kind.delete, `delete_${kind.name}`, r, this.view.over(tx), call));
       checkRevision(revision, row.revision_number);
       if (kind.resource.keyed !== undefined && tx.get(kind.table, row.id) === undefined) throw absent(kind, id);
       this.rows.remove(kind, tx, row, this.context(tx, call, new Set()));
@@ -184,56 +184,56 @@ export class Engine {
 
   // ---- actions ----
 
-  act(place: Place, id: string, action: KindAction<Action>, path: PathValues, body: () => unknown, call: Call): Answer | Promise<Answer> {
-    if (action.decl.method === "GET") return { status: action.status, body: this.actionRead(place, id, action, path, this.view, call) };
-    return this.answer(call, action.status, this.acting(place, id, action, path, body, call));
+  act(ref: ResourceRef, id: string, action: KindAction<Action>, path: PathValues, body: () => unknown, call: Call): Answer | Promise<Answer> {
+    if (action.decl.method === "GET") return { status: action.status, body: this.actionRead(ref, id, action, path, this.view, call) };
+    return this.answer(call, action.status, this.acting(ref, id, action, path, body, call));
   }
 
-  acting(place: Place, id: string, action: KindAction<Action>, path: PathValues, body: () => unknown, call: Call): Write {
+  acting(ref: ResourceRef, id: string, action: KindAction<Action>, path: PathValues, body: () => unknown, call: Call): Write {
     const { decl } = action;
-    if (decl.method === "GET") return (tx) => this.actionRead(place, id, action, path, this.view.over(tx), call);
+    if (decl.method === "GET") return (tx) => this.actionRead(ref, id, action, path, this.view.over(tx), call);
     const given = actionBody(action, body());
-    return (tx) => actionText(action, decl.run(tx, this.actedOn(place, id, this.view.over(tx), call, action), given, this.context(tx, call, new Set(Object.keys(given))), path));
+    return (tx) => actionText(action, decl.run(tx, this.actedOn(ref, id, this.view.over(tx), call, action), given, this.context(tx, call, new Set(Object.keys(given))), path));
   }
 
-  private actionRead(place: Place, id: string, action: KindAction<Action>, path: PathValues, view: View, call: Call): string | undefined {
+  private actionRead(ref: ResourceRef, id: string, action: KindAction<Action>, path: PathValues, view: View, call: Call): string | undefined {
     const { decl } = action;
-    return decl.method === "GET" ? actionText(action, decl.read(view, this.actedOn(place, id, view, call, action), call.caller, path)) : undefined;
+    return decl.method === "GET" ? actionText(action, decl.read(view, this.actedOn(ref, id, view, call, action), call.caller, path)) : undefined;
   }
 
   /** What is asked of a collection is asked for the caller's own project. */
-  actOnAll(place: Place, action: KindAction<CollectionAction>, path: PathValues, body: () => unknown, call: Call): Answer | Promise<Answer> {
-    if (action.decl.method === "GET") return { status: action.status, body: this.allActionRead(place, action, path, this.view, call) };
-    return this.answer(call, action.status, this.actingOnAll(place, action, path, body, call));
+  actOnAll(ref: ResourceRef, action: KindAction<CollectionAction>, path: PathValues, body: () => unknown, call: Call): Answer | Promise<Answer> {
+    if (action.decl.method === "GET") return { status: action.status, body: this.allActionRead(ref, action, path, this.view, call) };
+    return this.answer(call, action.status, this.actingOnAll(ref, action, path, body, call));
   }
 
-  actingOnAll(place: Place, action: KindAction<CollectionAction>, path: PathValues, body: () => unknown, call: Call): Write {
+  actingOnAll(ref: ResourceRef, action: KindAction<CollectionAction>, path: PathValues, body: () => unknown, call: Call): Write {
     const { decl } = action;
-    if (decl.method === "GET") return (tx) => this.allActionRead(place, action, path, this.view.over(tx), call);
+    if (decl.method === "GET") return (tx) => this.allActionRead(ref, action, path, this.view.over(tx), call);
     const given = actionBody(action, body());
     return (tx) => {
-      const values = this.actedOnAll(place, action, path, tx, call);
+      const values = this.actedOnAll(ref, action, path, tx, call);
       return actionText(action, decl.run(tx, given, this.context(tx, call, new Set(Object.keys(given))), values));
     };
   }
 
-  private allActionRead(place: Place, action: KindAction<CollectionAction>, path: PathValues, view: View, call: Call): string | undefined {
+  private allActionRead(ref: ResourceRef, action: KindAction<CollectionAction>, path: PathValues, view: View, call: Call): string | undefined {
     const { decl } = action;
-    return decl.method === "GET" ? actionText(action, decl.read(view, call.caller, this.actedOnAll(place, action, path, view, call))) : undefined;
+    return decl.method === "GET" ? actionText(action, decl.read(view, call.caller, this.actedOnAll(ref, action, path, view, call))) : undefined;
   }
 
   /** The path's values, with the parent's id of a collection below one. */
-  private actedOnAll(place: Place, action: KindAction<CollectionAction>, path: PathValues, view: ReadView, call: Call): PathValues {
-    const within = this.within(place, view, call);
+  private actedOnAll(ref: ResourceRef, action: KindAction<CollectionAction>, path: PathValues, view: ReadView, call: Call): PathValues {
+    const within = this.within(ref, view, call);
     const parent = within === undefined ? {} : { [within.attribute]: within.id };
     if (!action.rule.allows(call.caller, { row: { project_id: call.caller.projectId, ...parent } }, view)) throw notAuthorized([`rule:${action.ruleName}`]);
     return { ...path, ...parent };
   }
 
-  private actedOn(place: Place, id: string, view: ReadView, call: Call, action: KindAction): StandardRow {
+  private actedOn(ref: ResourceRef, id: string, view: ReadView, call: Call, action: KindAction): StandardRow {
     const { notFound: own, hidden } = action;
     const refusals = (row: StandardRow): readonly string[] => this.refused(action.rule, action.ruleName, row, view, call);
-    return this.writable(place, id, view, call, refusals, { hidden, absent: () => (own === undefined ? absent(place.kind, id) : notFound(own.type, own.message(show(id)))) });
+    return this.writable(ref, id, view, call, refusals, { hidden, absent: () => (own === undefined ? absent(ref.kind, id) : notFound(own.type, own.message(show(id)))) });
   }
 
   // ---- shared ----
@@ -260,23 +260,23 @@ export class Engine {
   }
 
   /** The parent a path names, which must be there and visible. */
-  private within(place: Place, view: ReadView, call: Call): { readonly attribute: string; readonly id: string } | undefined {
-    const { kind, parentId } = place;
+  private within(ref: ResourceRef, view: ReadView, call: Call): { readonly attribute: string; readonly id: string } | undefined {
+    const { kind, parentId } = ref;
     if (kind.parent === undefined || parentId === undefined) return undefined;
     const row = findRow(kind.parent, view, parentId, call.caller);
     if (row === undefined || !kind.parent.get.allows(call.caller, { row: values(row) }, view)) throw absent(kind.parent, parentId);
     return { attribute: kind.resource.parent!.attribute, id: parentId };
   }
 
-  private member(place: Place, id: string, view: ReadView, call: Call): StandardRow | undefined {
-    const within = this.within(place, view, call);
-    const row = findRow(place.kind, view, id, call.caller);
+  private member(ref: ResourceRef, id: string, view: ReadView, call: Call): StandardRow | undefined {
+    const within = this.within(ref, view, call);
+    const row = findRow(ref.kind, view, id, call.caller);
     return row !== undefined && within !== undefined && values(row)[within.attribute] !== within.id ? undefined : row;
   }
 
-  private readable(place: Place, id: string, view: ReadView, call: Call): StandardRow {
-    const row = this.member(place, id, view, call);
-    if (row === undefined || !place.kind.get.allows(call.caller, { row: values(row) }, view)) throw absent(place.kind, id);
+  private readable(ref: ResourceRef, id: string, view: ReadView, call: Call): StandardRow {
+    const row = this.member(ref, id, view, call);
+    if (row === undefined || !ref.kind.get.allows(call.caller, { row: values(row) }, view)) throw absent(ref.kind, id);
     return row;
   }
 
@@ -286,14 +286,14 @@ export class Engine {
 
   /** The row to change. What is not allowed is a 404 for those who may not even see it; `hidden`: for all. */
   private writable(
-    place: Place, id: string, view: ReadView, call: Call, refusals: (row: StandardRow) => readonly string[],
-    told: { readonly hidden: boolean; readonly absent: () => Error } = { hidden: false, absent: () => absent(place.kind, id) },
+    ref: ResourceRef, id: string, view: ReadView, call: Call, refusals: (row: StandardRow) => readonly string[],
+    refusal: { readonly hidden: boolean; readonly absent: () => Error } = { hidden: false, absent: () => absent(ref.kind, id) },
   ): StandardRow {
-    const row = this.member(place, id, view, call);
-    if (row === undefined) throw told.absent();
+    const row = this.member(ref, id, view, call);
+    if (row === undefined) throw refusal.absent();
     const refused = refusals(row);
     if (refused.length === 0) return row;
-    if (told.hidden || !place.kind.get.allows(call.caller, { row: values(row) }, view)) throw told.absent();
+    if (refusal.hidden || !ref.kind.get.allows(call.caller, { row: values(row) }, view)) throw refusal.absent();
     throw notAuthorized(refused);
   }
 }

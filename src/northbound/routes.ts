@@ -1,9 +1,9 @@
 // Routes: the segments of a path below /v2.0/ to an operation. "-" and "_" are one in the names of collections and actions.
 import { ApiError, type PathValues } from "../app/contract.ts";
-import type { Answer, Call, Engine, Place } from "./operations.ts";
+import type { Answer, Call, Engine, ResourceRef } from "./operations.ts";
 import type { Kind, KindAction } from "./kinds.ts";
 
-export const notHere = (): ApiError => new ApiError(404, "HTTPNotFound", "The resource could not be found.");
+const notHere = (): ApiError => new ApiError(404, "HTTPNotFound", "The resource could not be found.");
 export const wrongMethod = (): ApiError => new ApiError(405, "HTTPMethodNotAllowed", "The method is not allowed for this resource.");
 
 const canonical = (segment: string): string => segment.replaceAll("-", "_");
@@ -52,24 +52,24 @@ export function route(engine: Engine, segments: readonly string[], call: Call, b
     const found = findKind(paths, segments, at);
     if (found === undefined) throw notHere();
     const { kind, next } = found;
-    const place: Place = { kind, parentId };
+    const ref: ResourceRef = { kind, parentId };
     const below = segments.slice(next);
     const onAll = findAction(kind.collectionActions, below, method);
-    if (onAll !== undefined) return engine.actOnAll(place, onAll.action, onAll.path, body, call);
+    if (onAll !== undefined) return engine.actOnAll(ref, onAll.action, onAll.path, body, call);
     const id = kind.onlyId ?? below.shift();
     if (id === undefined) {
-      if (method === "GET") return engine.list(place, call);
-      if (method === "POST" && kind.can.create) return engine.create(place, body(), call);
+      if (method === "GET") return engine.list(ref, call);
+      if (method === "POST" && kind.can.create) return engine.create(ref, body(), call);
       throw method === "PUT" || method === "DELETE" ? notHere() : wrongMethod();
     }
     if (below.length === 0) {
-      if (method === "GET") return engine.show(place, id, call);
-      if (method === "PUT" && kind.can.update) return engine.update(place, id, body(), call);
-      if (method === "DELETE" && kind.can.delete) return engine.remove(place, id, call);
+      if (method === "GET") return engine.show(ref, id, call);
+      if (method === "PUT" && kind.can.update) return engine.update(ref, id, body(), call);
+      if (method === "DELETE" && kind.can.delete) return engine.remove(ref, id, call);
       throw wrongMethod();
     }
     const onOne = findAction(kind.actions, below, method);
-    if (onOne !== undefined) return engine.act(place, id, onOne.action, onOne.path, body, call);
+    if (onOne !== undefined) return engine.act(ref, id, onOne.action, onOne.path, body, call);
     paths = kind.children;
     at = segments.length - below.length;
     parentId = id;

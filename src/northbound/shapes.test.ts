@@ -1,6 +1,6 @@
 // Resources that are not a table of rows with ids of their own: keyed by project or by host, singletons, computed, without the
-// Over 400 lines: one group of apps, small on purpose, on which every shape that a declaration can take is tried.
 // standard attributes; and actions on members and collections.
+// Over 400 lines: one group of apps, small on purpose, on which every shape that a declaration can take is tried.
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { apiMarkdown, makeRegistry, openApi } from "./index.ts";
 import { Api, as, badRequest, conflict, defineResource, defineTable, resourceHandle, type App, type ReadView, type Row, type StandardRow } from "./testing/support.ts";

@@ -3,7 +3,7 @@
 import { ApiError, invalidInput, makeCheck, notFound, show, type Action, type AnyResource, type App, type Check, type StandardRow, type Tx, type Values } from "../app/contract.ts";
 import { hasStandard } from "./kinds.ts";
 
-export const MAX_TAGS = 50;
+const MAX_TAGS = 50;
 const TAGS: Check = { list: { type: "string" }, unique: true, max: MAX_TAGS };
 const tagList = makeCheck(TAGS);
 

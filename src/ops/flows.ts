@@ -100,7 +100,7 @@ export function flowFilter(query: FlowQuery): (flow: FlowRecord) => boolean {
 const oneLine = (text: string): string => text.replace(/\s+/g, " ");
 
 /** A comment line with the provenance and the flow's own line. */
-export function flowText(flow: FlowRecord): string {
+function flowText(flow: FlowRecord): string {
   const resources = flow.resources.map((r) => ` ${r.type}:${r.id}${r.call === undefined ? "" : ` (${r.call}${r.generation === undefined ? "" : ` @${r.generation}`})`}`).join("");
   const state = flow.state === "installed" ? "" : ` [${flow.state}]`;
   const comment = oneLine(flow.app === "" ? `# ${flow.state}: ${flow.about}` : `# ${flow.app}/${flow.rule}${state}${resources}`);

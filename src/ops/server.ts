@@ -49,7 +49,7 @@ export class BadQuery extends Error {
 }
 
 /** Query parameters of `url`, of these names, each at most once. @throws BadQuery */
-export function queryOf(url: string, known: readonly string[]): Map<string, string> {
+function queryOf(url: string, known: readonly string[]): Map<string, string> {
   const mark = url.indexOf("?");
   const out = new Map<string, string>();
   if (mark < 0) return out;

@@ -269,7 +269,7 @@ export class Southbound {
         const now = after as Vif | undefined;
         if (old?.slot === now?.slot) continue;
         for (const vif of [old, now]) if (vif !== undefined) this.byChassis.get(vif.chassis)?.flushZone(vif.slot);
-      } else if (table === poolNumberTable && (after as PoolNumber | undefined)?.going === true && (after as PoolNumber).pool === zonePool.name) {
+      } else if (table === poolNumberTable && (after as PoolNumber | undefined)?.releasing === true && (after as PoolNumber).pool === zonePool.name) {
         void this.zones.free((after as PoolNumber).part);
       }
     }

@@ -23,6 +23,6 @@ export function peerOf(socket: Duplex | Addressed): Peer {
 }
 
 /** An IPv4 address that a dual-stack socket shows as ::ffff:192.0.2.1, without the wrapping. */
-export const plainAddress = (address: string): string => (address.toLowerCase().startsWith("::ffff:") && address.includes(".") ? address.slice(7) : address);
+const plainAddress = (address: string): string => (address.toLowerCase().startsWith("::ffff:") && address.includes(".") ? address.slice(7) : address);
 
 export const bracketed = (host: string): string => (host.includes(":") ? `[${host}]` : host);

@@ -21,23 +21,23 @@ export class Zones {
     this.options = options;
   }
 
-  /** Frees what is going on a chassis, if its switch is there and has all that it should. */
+  /** Frees the numbers that are released on a chassis, if its switch is there and has all that it should. */
   async free(chassis: string): Promise<void> {
     const { model, desired, log, switchOf } = this.options;
     const target = switchOf(chassis);
-    const going = (): readonly Readonly<PoolNumber>[] => model.view.by(poolNumberTable, "part", `${zonePool.name}/${chassis}`).filter((n) => n.going);
+    const releasing = (): readonly Readonly<PoolNumber>[] => model.view.by(poolNumberTable, "part", `${zonePool.name}/${chassis}`).filter((n) => n.releasing);
     // The flows that are desired now may still use it, while the compiler has not seen that it goes.
-    if (target?.session === undefined || this.freeing.has(chassis) || going().length === 0 || desired.generation < model.generation) return;
+    if (target?.session === undefined || this.freeing.has(chassis) || releasing().length === 0 || desired.generation < model.generation) return;
     this.freeing.add(chassis);
     try {
       await target.whenIdle();
       if (target.state !== "connected") return;
-      const numbers = going();
+      const numbers = releasing();
       for (const { n } of numbers) target.flushZone(n);
       await target.whenIdle();
       if (target.state !== "connected") return;
       await model.transact(cause(`zones flushed on ${chassis}`), (tx) => {
-        for (const { id } of numbers) if (tx.get(poolNumberTable, id)?.going === true) tx.delete(poolNumberTable, id);
+        for (const { id } of numbers) if (tx.get(poolNumberTable, id)?.releasing === true) tx.delete(poolNumberTable, id);
       });
     } catch (error) {
       log.error({ err: error, chassis }, "zones that were given up could not be freed");

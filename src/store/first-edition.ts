@@ -39,9 +39,9 @@ export async function keepFirstEdition(dataDir: string): Promise<string | undefi
 }
 
 /** @throws StoreError UNSUPPORTED. `where`: what says so, for the message */
-export function checkFormat(where: string, said: string): void {
-  const format = /^\d{1,9}$/.test(said) ? Number(said) : NaN;
-  if (Number.isNaN(format)) throw new StoreError("CORRUPT", `${where} says ${JSON.stringify(said.slice(0, 40))} for its format, which is no number`);
+export function checkFormat(where: string, text: string): void {
+  const format = /^\d{1,9}$/.test(text) ? Number(text) : NaN;
+  if (Number.isNaN(format)) throw new StoreError("CORRUPT", `${where} says ${JSON.stringify(text.slice(0, 40))} for its format, which is no number`);
   if (format > FORMAT) throw new StoreError("UNSUPPORTED", `${where} has data format ${format}, this version knows up to ${FORMAT}`, { limit: FORMAT, actual: format });
 }
 

@@ -176,7 +176,7 @@ export class Harness {
   /** What the southbound layer does with zones that were given up, once their switch has forgotten them. */
   async zonesFlushed(): Promise<void> {
     await this.model.transact(cause, (tx) => {
-      for (const n of [...tx.all(poolNumberTable)]) if (n.going) tx.delete(poolNumberTable, n.id);
+      for (const n of [...tx.all(poolNumberTable)]) if (n.releasing) tx.delete(poolNumberTable, n.id);
     });
   }
 

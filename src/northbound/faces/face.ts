@@ -7,7 +7,7 @@ import {
 } from "../../app/contract.ts";
 import { TooBusy, TransactionTooLarge, type Model } from "../../model/model.ts";
 import { StoreError } from "../../store/errors.ts";
-import type { Answer, Call, Engine, Place, Write } from "../operations.ts";
+import type { Answer, Call, Engine, ResourceRef, Write } from "../operations.ts";
 
 const INTERNAL = "Request Failed: internal server error while processing your request.";
 
@@ -69,7 +69,7 @@ const named = <A extends { readonly name: string }>(actions: readonly A[], name:
 
 /** The narrow view of the operations that faces of apps get. */
 export function operationsOf(engine: Engine): Operations {
-  const placeOf = (resource: ResourceHandle, { parentId }: OperationTarget): Place => {
+  const refOf = (resource: ResourceHandle, { parentId }: OperationTarget): ResourceRef => {
     const kind = engine.rows.kind(resource.name);
     if (kind.parent !== undefined && parentId === undefined) throw new Error(`a ${kind.name} is below a ${kind.parent.name}: a face has to say its parentId`);
     if (kind.parent === undefined && parentId !== undefined) throw new Error(`a ${kind.name} is below nothing, but a face says its parentId`);
@@ -83,19 +83,19 @@ export function operationsOf(engine: Engine): Operations {
   /** Checked as far as that goes without the rows. */
   const writes = {
     create(resource: ResourceHandle, values: Values, request: OperationRequest): Write {
-      const place = placeOf(resource, request);
-      may(place.kind.can.create, `To create a ${resource.name}`);
-      return engine.creation(place, { [resource.name]: values }, callOf(request));
+      const ref = refOf(resource, request);
+      may(ref.kind.can.create, `To create a ${resource.name}`);
+      return engine.creation(ref, { [resource.name]: values }, callOf(request));
     },
     update(resource: ResourceHandle, id: string, changes: Values, request: OperationRequest): Write {
-      const place = placeOf(resource, request);
-      may(place.kind.can.update, `To change a ${resource.name}`);
-      return engine.change(place, id, { [resource.name]: changes }, callOf(request));
+      const ref = refOf(resource, request);
+      may(ref.kind.can.update, `To change a ${resource.name}`);
+      return engine.change(ref, id, { [resource.name]: changes }, callOf(request));
     },
     remove(resource: ResourceHandle, id: string, request: OperationRequest): Write {
-      const place = placeOf(resource, request);
-      may(place.kind.can.delete, `To delete a ${resource.name}`);
-      return engine.removal(place, id, callOf(request));
+      const ref = refOf(resource, request);
+      may(ref.kind.can.delete, `To delete a ${resource.name}`);
+      return engine.removal(ref, id, callOf(request));
     },
   };
   /** Out of the envelope of v2.0. */
@@ -123,17 +123,17 @@ export function operationsOf(engine: Engine): Operations {
     };
     const about = (target: OperationTarget = {}): OperationRequest => ({ ...request, parentId: target.parentId, ifMatch: target.ifMatch });
     const operations: BatchOperations = {
-      show: (resource, id, target) => unwrap(run(() => engine.showing(placeOf(resource, about(target)), id, callOf(about(target)))), resource),
+      show: (resource, id, target) => unwrap(run(() => engine.showing(refOf(resource, about(target)), id, callOf(about(target)))), resource),
       create: (resource, values, target) => unwrap(run(() => writes.create(resource, values, about(target))), resource),
       update: (resource, id, changes, target) => unwrap(run(() => writes.update(resource, id, changes, about(target))), resource),
       remove: (resource, id, target) => void run(() => writes.remove(resource, id, about(target))),
       act: (resource, id, name, body, target, path = {}) => parsed(run(() => {
-        const place = placeOf(resource, about(target));
-        return engine.acting(place, id, named(place.kind.actions, name), path, () => body, callOf(about(target)));
+        const ref = refOf(resource, about(target));
+        return engine.acting(ref, id, named(ref.kind.actions, name), path, () => body, callOf(about(target)));
       })),
       actOnAll: (resource, name, body, target, path = {}) => parsed(run(() => {
-        const place = placeOf(resource, about(target));
-        return engine.actingOnAll(place, named(place.kind.collectionActions, name), path, () => body, callOf(about(target)));
+        const ref = refOf(resource, about(target));
+        return engine.actingOnAll(ref, named(ref.kind.collectionActions, name), path, () => body, callOf(about(target)));
       })),
     };
     try {
@@ -150,18 +150,18 @@ export function operationsOf(engine: Engine): Operations {
   }
 
   return {
-    list: async (resource, request, query = NO_PARAMS) => objects(await engine.listTexts(placeOf(resource, request), callOf(request, query))),
-    show: (resource, id, request) => unwrap(engine.show(placeOf(resource, request), id, callOf(request)).body, resource),
+    list: async (resource, request, query = NO_PARAMS) => objects(await engine.listTexts(refOf(resource, request), callOf(request, query))),
+    show: (resource, id, request) => unwrap(engine.show(refOf(resource, request), id, callOf(request)).body, resource),
     create: async (resource, values, request) => write(request, writes.create(resource, values, request), (text) => unwrap(text, resource)),
     update: async (resource, id, changes, request) => write(request, writes.update(resource, id, changes, request), (text) => unwrap(text, resource)),
     remove: async (resource, id, request) => write(request, writes.remove(resource, id, request), () => undefined),
     async act(resource, id, name, body, request, path = {}) {
-      const place = placeOf(resource, request);
-      return acted(await engine.act(place, id, named(place.kind.actions, name), path, () => body, callOf(request)));
+      const ref = refOf(resource, request);
+      return acted(await engine.act(ref, id, named(ref.kind.actions, name), path, () => body, callOf(request)));
     },
     async actOnAll(resource, name, body, request, path = {}) {
-      const place = placeOf(resource, request);
-      return acted(await engine.actOnAll(place, named(place.kind.collectionActions, name), path, () => body, callOf(request)));
+      const ref = refOf(resource, request);
+      return acted(await engine.actOnAll(ref, named(ref.kind.collectionActions, name), path, () => body, callOf(request)));
     },
     async batch<T>(request: OperationRequest, fn: (operations: BatchOperations) => T) {
       const { result, generation } = await engine.transact(callOf(request), (tx) => inBatch(tx, request, fn));

@@ -1,7 +1,7 @@
 // Work in slices: a long list gives way to everything else every few milliseconds, and every so many rows however fast they go.
 import { setImmediate } from "node:timers/promises";
 
-export const SLICE_MS = 5;
+const SLICE_MS = 5;
 export const SLICE_ROWS = 2000;
 
 export class Slices {

@@ -20,7 +20,7 @@ export type Check =
   | { readonly op: "relation"; readonly name: string };
 
 /** What callers have that a check may ask for. `roles` is `role:`. */
-export const CREDENTIALS: ReadonlySet<string> = new Set(["project_id", "tenant_id", "user_id", "is_admin"]);
+const CREDENTIALS: ReadonlySet<string> = new Set(["project_id", "tenant_id", "user_id", "is_admin"]);
 
 const MAX_TEXT = 64 * 1024;
 const MAX_DEPTH = 100;

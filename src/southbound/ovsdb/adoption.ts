@@ -21,7 +21,7 @@ export const monitoredColumns = {
   ...ownedColumns,
 } as const;
 
-export const MANAGED = "axion-managed";
+const MANAGED = "axion-managed";
 export const CONTROLLER = "axion-controller";
 export const PORT = "axion-port";
 export const INSTALLED = "axion-installed";

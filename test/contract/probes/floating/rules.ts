@@ -2,7 +2,7 @@
 // one zone, so that a VM may reach a neighbour by its floating address.
 import { chassisScope, derivation, each, ethType, numberOf, zonePool, type App } from "#app";
 import { subnetTable } from "../../../../apps/ipam/model.ts";
-import { addressTable, holdMac, neighbour, networkTable, placeOf, portTable } from "../../../../apps/l2/model.ts";
+import { addressTable, holdMac, neighbour, networkTable, activeAttachment, portTable } from "../../../../apps/l2/model.ts";
 import { enterRouter, routerInterfaceTable, routerTable, translationTable, zoneHolder } from "../../../../apps/l3/model.ts";
 import { floatingTable } from "./model.ts";
 import { floating } from "./tables.ts";
@@ -23,7 +23,7 @@ const translate = floating.rule({
   on: each(floatingTable),
   emit(f, view, out) {
     const port = view.get(portTable, f.port_id);
-    const at = placeOf(view, f.port_id);
+    const at = activeAttachment(view, f.port_id);
     const outside = view.get(networkTable, f.outside_id);
     const router = view.get(routerTable, f.router_id);
     const inside = view.by(addressTable, "port", f.port_id).find((a) => a.family === 4);

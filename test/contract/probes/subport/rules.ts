@@ -1,6 +1,6 @@
 // No rule and no table of the pipeline: places of ports, for l2 to make flows of.
 import { claimTable, derivation, each, poolNumberTable, vifTable, type Claim, type ReadView } from "#app";
-import { attachmentTable, networkTable, pluggedAt, pluggedReads, portTable, type Attachment } from "../../../../apps/l2/model.ts";
+import { attachmentId, attachmentTable, networkTable, pluggedAt, pluggedReads, portTable, type Attachment } from "../../../../apps/l2/model.ts";
 import { subPortTable, zoneClaim, zoneOf, type SubPort } from "./model.ts";
 
 function place(s: SubPort, view: ReadView): Attachment | undefined {
@@ -12,7 +12,7 @@ function place(s: SubPort, view: ReadView): Attachment | undefined {
   const slot = zoneOf(view, s, at.chassis.id);
   if (slot === undefined) return undefined;
   return {
-    id: port.id, port_id: port.id, network_id: network.id, net_key: network.key, port_key: port.key, chassis: at.chassis.id, host_key: at.chassis.key, role: "active",
+    id: attachmentId(port.id, at.chassis.id, "active"), port_id: port.id, network_id: network.id, net_key: network.key, port_key: port.key, chassis: at.chassis.id, host_key: at.chassis.key, role: "active",
     ofport: at.vif.ofport, vlan: s.vlan, slot,
   };
 }
