@@ -72,7 +72,7 @@ export class Cloud {
 }
 
 export const packetIn = (data: Uint8Array, registers: Record<string, number> = { in_port_key: PORT_KEY }): PacketIn => ({
-  chassis: "hv1", inPort: OFPORT, table: "dhcp_request", data, register: (name) => registers[name] ?? 0,
+  chassis: "hv1", inPort: OFPORT, table: "dhcp_request", data, register: ((name: string) => registers[name] ?? 0),
 });
 
 const hex = (text: string): Buffer => Buffer.from(text.replaceAll(":", ""), "hex");

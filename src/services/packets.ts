@@ -1,10 +1,11 @@
 // Packets between switches and apps: a packet that came up goes to the handler of its table; what handlers and services send goes out
 // of a port as it is, or into a stage by actions made here; what they learned goes to the soft tables.
-import type { App, Fact, LiveView, Out, PacketInHandler, PacketOut, StageOut } from "#app";
+import type { App, Fact, LiveView, Out, PacketIn, PacketInHandler, PacketOut, StageOut } from "#app";
 import type { Logger } from "pino";
 import type { HookGuard } from "../lib/hook-guard.ts";
 import type { Facts } from "../model/facts.ts";
 import type { Layout } from "../pipeline/layout.ts";
+import { registerOfPacket } from "../pipeline/naming.ts";
 import { lowerPacket, type LoweredOut } from "../pipeline/packet-out.ts";
 
 /** A packet-in before anybody knows what table and registers mean. */
@@ -42,7 +43,7 @@ export class Packets {
     if (table === undefined || found === undefined) return [];
     const { app, handler } = found;
     const { chassis, inPort, data } = packet;
-    const register = (name: string): number => registerOf(layout, packet.match, name);
+    const register = registersOf(layout, packet.match);
     return guard({ app, hook: "packetIn" }, { chassis, table: table.name }, () => this.take(app, handler({ chassis, inPort, table: table.name, data, register }, view, log)), []);
   }
 
@@ -63,11 +64,5 @@ export class Packets {
   }
 }
 
-/** A register's value in the match of a packet-in. */
-function registerOf(layout: Layout, match: Readonly<Record<string, unknown>>, name: string): number {
-  const { field, ofs, bits } = layout.register(name);
-  const word = match[field];
-  if (word === undefined) return 0;
-  const value = BigInt(word as number | bigint | string);
-  return Number((value >> BigInt(ofs)) & ((1n << BigInt(bits)) - 1n));
-}
+/** Registers of a packet by name. @throws Error naming a register that no app declares */
+const registersOf = (layout: Layout, match: Readonly<Record<string, unknown>>): PacketIn["register"] => ((name: string) => registerOfPacket(layout.register(name), match));
