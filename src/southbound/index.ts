@@ -16,6 +16,8 @@ import type { Commit } from "../model/model.ts";
 import { Inventory } from "./ovsdb/inventory.ts";
 import { southboundMetrics, type SouthboundMetrics } from "./metrics.ts";
 import { listenOpenFlow, sameInstructions, type OpenFlowListener, type SwitchSession } from "./openflow/session.ts";
+import { Announcements } from "./packets/announcements.ts";
+import { announcement } from "./openflow/withdrawal.ts";
 import { PacketQueue } from "./packets/queue.ts";
 import { bracketed } from "./peer.ts";
 import { Comparison, type Seen } from "./openflow/comparison.ts";
@@ -54,6 +56,7 @@ export class Southbound {
   private readonly admission: Admission;
   private readonly audits: AuditSchedule;
   private readonly packets: PacketQueue<SwitchPacketIn>;
+  private readonly announcements: Announcements;
   private readonly listeners = new Set<(chassis: string, generation: number) => void>();
   private readonly undo: (() => void)[] = [];
   private readonly counts = new Map<string, number>();
@@ -106,6 +109,12 @@ export class Southbound {
     });
     this.audits = new AuditSchedule({ intervalMs: config.auditIntervalMs ?? 60_000, switches: () => this.byChassis.values(), log: this.log });
     this.zones = new Zones({ model, desired, log: options.log, switchOf: (chassis) => this.byChassis.get(chassis) });
+    this.announcements = new Announcements({
+      timing: this.timing,
+      connected: (chassis) => this.byChassis.get(chassis)?.session !== undefined,
+      tell: (chassis, flow) => this.sendPackets(announcement(options.effects!, chassis, flow)),
+      dropped: (chassis, flows) => this.metrics.announcementsDropped.inc({ switch: chassis }, flows),
+    });
     this.packets = new PacketQueue({
       limit: config.packetInLimit ?? 1000,
       handle: (packet) => this.handlePacket(packet),
@@ -147,6 +156,7 @@ export class Southbound {
     this.stopping = true;
     this.audits.stop();
     this.packets.stop();
+    this.announcements.stop();
     await this.inventory.stop();
     let timer: NodeJS.Timeout | undefined;
     const patience = new Promise<void>((resolve) => (timer = setTimeout(resolve, DRAIN_MS)));
@@ -280,6 +290,7 @@ export class Southbound {
       this.counts.delete(before.id);
       this.audits.forget(before.id);
       this.refusals.forget(before.id);
+      this.announcements.forget(before.id);
     }
     if (after === undefined) return;
     this.admission.retry(after.dpid);
@@ -364,10 +375,14 @@ export class Southbound {
         slots: this.slots,
         timing: this.timing,
         effects: this.options.effects,
-        sendPackets: (packets) => this.sendPackets(packets),
+        arrived: (came, went) => {
+          this.announcements.withdraw(row.id, went);
+          this.announcements.add(row.id, came);
+        },
         onConfirmed: (chassis) => {
           void this.zones.free(chassis);
           if (this.inventory.progress.awaiting.has(chassis)) void this.inventory.progress.confirmUpTo(chassis);
+          this.announcements.resume(chassis);
           this.notify(chassis);
         },
       });

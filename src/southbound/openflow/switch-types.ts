@@ -1,10 +1,8 @@
 // What a switch is made with, and what it says of itself.
-import type { PacketOut } from "#app";
 import type { Logger } from "pino";
 import type { Desired, Flow } from "../../compiler/desired.ts";
 import type { SouthboundMetrics } from "../metrics.ts";
 import type { Timing } from "../timing.ts";
-import type { SwitchPacketOut } from "./channel.ts";
 import type { SameInstructions } from "./comparison.ts";
 import type { SyncSlots } from "./sync-slots.ts";
 import type { FlowEffects } from "./withdrawal.ts";
@@ -24,7 +22,8 @@ export interface SwitchOptions {
   readonly slots: SyncSlots;
   readonly timing: Timing;
   readonly effects: FlowEffects | undefined;
-  readonly sendPackets: (packets: Iterable<PacketOut | SwitchPacketOut>) => void;
+  /** Flows with something to say that the switch has now and had not before, and keys of those that it has no more. */
+  readonly arrived: (came: readonly Flow[], went: readonly string[]) => void;
 }
 
 export type SwitchState = "disconnected" | "syncing" | "connected";
