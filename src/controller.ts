@@ -93,11 +93,14 @@ export class Controller {
     const southbound = this.makeSouthbound({ apps, layout, model, view, engine, metrics, packets, guard, earlier });
     await southbound.start();
     this.stops.push(() => southbound.stop());
+    const dropped = metrics.counter("axion_service_packets_dropped_total", "Packets that a service of an app did not get, and changes because of packets that were refused, by the limit: port, total or writes", ["app", "service", "limit"]);
     const services = new Services({
       apps, tables, view, clock, random, log, guard, model,
       onChanges: (observer) => engine.onChanges(observer),
       send: (app, out) => southbound.sendPackets(packets.lower(app, out)),
       learn: (learned) => packets.learn(learned),
+      onPacket: (app, table, listener) => packets.subscribe(app, table, listener),
+      dropped: (app, service, limit) => dropped.inc({ app, service, limit }),
       share: new Share("self", () => ["self"]),
     });
     services.start();

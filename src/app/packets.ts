@@ -49,5 +49,5 @@ export interface StageOut {
 /** What a packet handler answers with. */
 export type Out = PacketOut | StageOut | Fact;
 
-/** Pure: a packet and the model in; packets and facts out. */
+/** Pure: a packet and the model in; packets and facts out. What has to wait, or to write, is a service: ServiceHost.onPacket. */
 export type PacketInHandler = (packet: PacketIn, view: LiveView, log: Logger) => readonly Out[];

@@ -28,6 +28,8 @@ export interface PacketsOptions {
 
 export class Packets {
   private readonly options: PacketsOptions;
+  /** Services that take packets of a table, by its name. */
+  private readonly listeners = new Map<string, Set<(packet: PacketIn) => void>>();
   private readonly handlers: ReadonlyMap<string, { readonly app: string; readonly handler: PacketInHandler }>;
 
   constructor(options: PacketsOptions) {
@@ -39,12 +41,27 @@ export class Packets {
   handle(packet: RawPacket): readonly (PacketOut | LoweredOut)[] {
     const { layout, view, guard, log } = this.options;
     const table = layout.tableById(packet.tableId);
-    const found = table === undefined ? undefined : this.handlers.get(table.name);
-    if (table === undefined || found === undefined) return [];
-    const { app, handler } = found;
+    if (table === undefined) return [];
+    const found = this.handlers.get(table.name);
+    const listeners = this.listeners.get(table.name);
+    if (found === undefined && listeners === undefined) return [];
     const { chassis, inPort, data } = packet;
-    const register = registersOf(layout, packet.match);
-    return guard({ app, hook: "packetIn" }, { chassis, table: table.name }, () => this.take(app, handler({ chassis, inPort, table: table.name, data, register }, view, log)), []);
+    const seen: PacketIn = { chassis, inPort, table: table.name, data, register: registersOf(layout, packet.match) };
+    for (const listener of listeners ?? []) listener(seen);
+    if (found === undefined) return [];
+    const { app, handler } = found;
+    return guard({ app, hook: "packetIn" }, { chassis, table: table.name }, () => this.take(app, handler(seen, view, log)), []);
+  }
+
+  /** Gives what flows of a table of the app punt to `listener` as well, which must not throw. @throws Error when the table is none of the app */
+  subscribe(app: string, table: string, listener: (packet: PacketIn) => void): () => void {
+    if (this.options.apps.find((a) => a.name === app)?.pipeline?.tables[table] === undefined) throw new Error(`app ${app} wants packets of table ${table}, which it does not declare`);
+    const listeners = this.listeners.get(table) ?? new Set();
+    this.listeners.set(table, listeners.add(listener));
+    return () => {
+      listeners.delete(listener);
+      if (listeners.size === 0) this.listeners.delete(table);
+    };
   }
 
   /** Packets as the southbound layer sends them. @throws Error naming stage or register of one that cannot be sent */

@@ -86,6 +86,8 @@ export class Harness {
   readonly services: Services;
   /** What services sent. */
   readonly sent: { readonly app: string; readonly packet: PacketOut | StageOut }[] = [];
+  /** Packets that services did not get, and changes that were refused to them: `<service> <limit>`. */
+  readonly dropped: string[] = [];
   private readonly loop: CompilerLoop;
   private readonly claims: Claims;
   /** What the compiler complained of: rules that failed, flows in conflict. */
@@ -122,6 +124,8 @@ export class Harness {
         for (const packet of all) this.sent.push({ app, packet });
       },
       learn: (facts) => this.packets.learn(facts),
+      onPacket: (app, table, listener) => this.packets.subscribe(app, table, listener),
+      dropped: (_, service, limit) => void this.dropped.push(`${service} ${limit}`),
       share: options.share ?? new Share("self", () => ["self"]),
       ...(options.http && { http: options.http }),
     });
