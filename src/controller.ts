@@ -97,6 +97,7 @@ export class Controller {
     const services = new Services({
       apps, tables, view, clock, random, log, guard, model,
       onChanges: (observer) => engine.onChanges(observer),
+      receipts: southbound,
       send: (app, out) => southbound.sendPackets(packets.lower(app, out)),
       learn: (learned) => packets.learn(learned),
       onPacket: (app, table, listener) => packets.subscribe(app, table, listener),

@@ -68,8 +68,18 @@ export interface ServiceHost {
   every(seconds: number, fn: () => void | Promise<void>): Cancel;
   /** Calls `fn` once. */
   after(seconds: number, fn: () => void | Promise<void>): Cancel;
-  /** Called after commits, once they are compiled, with what changed in these tables, stored or derived. */
-  onCommit(tables: readonly AnyTable[], fn: (changes: readonly RowChange[]) => void | Promise<void>): Cancel;
+  /** Called after commits, once they are compiled, with what changed in these tables, stored or derived, and the generation that is compiled. */
+  onCommit(tables: readonly AnyTable[], fn: (changes: readonly RowChange[], generation: number) => void | Promise<void>): Cancel;
+  /**
+   * The last generation whose flows of a chassis are all confirmed by its switch; 0: none since the start. What `onCommit` tells of has its
+   * flows there once this has reached its generation.
+   */
+  confirmed(chassis: string): number;
+  /**
+   * Called when a switch has confirmed more. While anybody listens every commit costs a look at each switch: listen as long as you wait
+   * for one.
+   */
+  onConfirmed(fn: (chassis: string, generation: number) => void | Promise<void>): Cancel;
   /**
    * Takes what flows of a table of the app punt, beside the table's handler if it has one. Ports (by `in_port_key`) take turns, the packets
    * of one come in order. A packet is worked on until what `fn` returned is settled: the answer may come later, by `send`.

@@ -22,7 +22,9 @@ export interface ServicesOptions {
   readonly guard: HookGuard;
   readonly model: Pick<Model, "transact">;
   /** Tells what compiled commits changed. */
-  readonly onChanges: (observer: (changes: readonly RowChange[]) => void) => () => void;
+  readonly onChanges: (observer: (changes: readonly RowChange[], generation: number) => void) => () => void;
+  /** What switches have confirmed, and who is told of it. */
+  readonly receipts: { confirmed(chassis: string): number; onConfirmed(listener: (chassis: string, generation: number) => void): () => void };
   readonly send: (app: string, packets: Iterable<PacketOut | StageOut>) => void;
   readonly learn: (facts: Iterable<Fact>) => void;
   /** Gives a listener what flows of a table of the app punt. @throws Error when the table is none of the app */
@@ -153,13 +155,21 @@ class Host implements ServiceHost {
     return cancel;
   }
 
-  onCommit(tables: readonly AnyTable[], fn: (changes: readonly RowChange[]) => void | Promise<void>): Cancel {
+  onCommit(tables: readonly AnyTable[], fn: (changes: readonly RowChange[], generation: number) => void | Promise<void>): Cancel {
     for (const { name } of tables) if (!this.options.tables.some((t) => t.name === name)) throw new Error(`service ${this.about.service} of ${this.hook.app} wants to hear of table ${name}, which no app lists in its tables`);
     const names = new Set(tables.map((t) => t.name));
-    return this.until(this.options.onChanges((changes) => {
+    return this.until(this.options.onChanges((changes, generation) => {
       const mine = changes.filter((c) => names.has(c.table.name));
-      if (mine.length > 0) this.call(() => fn(net(mine)));
+      if (mine.length > 0) this.call(() => fn(net(mine), generation));
     }));
+  }
+
+  confirmed(chassis: string): number {
+    return this.options.receipts.confirmed(chassis);
+  }
+
+  onConfirmed(fn: (chassis: string, generation: number) => void | Promise<void>): Cancel {
+    return this.until(this.options.receipts.onConfirmed((chassis, generation) => this.call(() => fn(chassis, generation))));
   }
 
   onPacket(table: string, fn: (packet: PacketIn) => void | Promise<void>, { perPort = PER_PORT, total = TOTAL }: PacketLimits = {}): Cancel {

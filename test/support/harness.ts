@@ -88,6 +88,9 @@ export class Harness {
   readonly sent: { readonly app: string; readonly packet: PacketOut | StageOut }[] = [];
   /** Packets that services did not get, and changes that were refused to them: `<service> <limit>`. */
   readonly dropped: string[] = [];
+  /** The generation that each switch has confirmed, and who hears of it. */
+  private readonly receipts = new Map<string, number>();
+  readonly receivers = new Set<(chassis: string, generation: number) => void>();
   private readonly loop: CompilerLoop;
   private readonly claims: Claims;
   /** What the compiler complained of: rules that failed, flows in conflict. */
@@ -118,6 +121,13 @@ export class Harness {
     this.services = new Services({
       apps, tables: allTables(apps), view: this.view, clock: this.clock, random, log: silent, guard, model,
       onChanges: (observer) => engine.onChanges(observer),
+      receipts: {
+        confirmed: (chassis) => this.receipts.get(chassis) ?? 0,
+        onConfirmed: (listener) => {
+          this.receivers.add(listener);
+          return () => this.receivers.delete(listener);
+        },
+      },
       send: (app, packets) => {
         const all = [...packets];
         this.packets.lower(app, all); // says what could not be sent
@@ -215,6 +225,12 @@ export class Harness {
       if (this.failure !== undefined) throw this.failure instanceof Error ? this.failure : new Error("the compiler failed");
       await new Promise((done) => setImmediate(done));
     }
+  }
+
+  /** As if the switch had confirmed what it was told so far. */
+  confirm(chassis: string): void {
+    this.receipts.set(chassis, this.engine.generation);
+    for (const listener of [...this.receivers]) listener(chassis, this.engine.generation);
   }
 
   /** As the southbound layer would write it. */
