@@ -5,6 +5,8 @@ import type { App, Clock, Random } from "#app";
 import { allPools, allTables, checkApps } from "./boot/registry.ts";
 import { flowEffects } from "./boot/effects.ts";
 import { discoverApps, orderApps } from "./boot/discover.ts";
+import { AppProblems } from "./boot/problems.ts";
+import { SettingsBook } from "./app/settings.ts";
 import type { Config } from "./config/index.ts";
 import { Claims } from "./compiler/claims.ts";
 import { CompilerLoop } from "./compiler/loop.ts";
@@ -69,7 +71,7 @@ export class Controller {
     const converted = await upgradeStore(store, tables);
     if (converted > 0) log.info({ rows: converted }, "rows of the edition before converted");
     const earlier = await earlierLayouts(store, JSON.stringify(recordOf(layout)));
-    const model = await Model.open(store, tables, { clock, random });
+    const model = await Model.open(store, tables, { clock, random, settings: SettingsBook.of(apps, config.settings) });
     this.stops.push(() => model.close());
     await mendReferences(model, apps, log);
 
@@ -107,6 +109,7 @@ export class Controller {
     services.start();
     this.stops.push(() => services.stop());
 
+    const appProblems = new AppProblems(apps, view, guard, clock);
     const dump = new FlowDump({ engine, layout, model, southbound });
     const northbound: Northbound = createNorthbound({ apps, model, view, auth: "none", log, ...(config.policyFile === undefined ? {} : { policyFile: config.policyFile }) });
     await northbound.listen(config.api);
@@ -118,7 +121,7 @@ export class Controller {
         ready: () => (model.storeFailure === undefined ? { ok: true } : { ok: false, reason: `${model.storeFailure.message}; the store is opened again when the controller is restarted` }),
         switches: () => southbound.switches(),
         switch: (id) => southbound.switches().find((s) => s.id === id),
-        problems: () => [...southbound.problems(), ...danglingProblems(view, apps, startedAt), ...(northbound.policyFile?.problem === undefined ? [] : [northbound.policyFile.problem])],
+        problems: () => [...southbound.problems(), ...danglingProblems(view, apps, startedAt), ...appProblems.now(), ...(northbound.policyFile?.problem === undefined ? [] : [northbound.policyFile.problem])],
         removeSwitch: (id) => southbound.remove(id),
         flows: (query) => dump.flows(query),
         onFlowEvent: (listener) => dump.onEvent(listener),

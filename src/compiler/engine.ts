@@ -99,7 +99,7 @@ export class Engine implements Desired {
       log.error({ ...conflict, table: layout.tableById(conflict.table)?.name }, "two rules want different flows for the same match; the first stays");
     });
     this.outputs = new OutputStore<Run>(this.scopes, runName, (conflict) => log.error(conflict, "two rules want different things for one id; the first stays"));
-    this.tracked = new TrackedView(this.deps);
+    this.tracked = new TrackedView(this.deps, this.stored);
     this.view = new View(this.stored, this.derived.layer);
     this.schedule = new Schedule(this.deps, (error, table) => log.error({ err: error, table: table.name }, "an index function failed; what reads by it is run again"));
     this.collector = new Collector(new Emission(apps, layout, lowering, this.encoder, this.flows));

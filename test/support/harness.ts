@@ -5,6 +5,7 @@ import { decodeInstructions, decodeMatch, FLOW_MOD_MATCH_OFFSET, formatInstructi
 import { pino } from "pino";
 import type { App, Chassis, EncapType, PacketOut, StageOut } from "#app";
 import { chassisTable, poolNumberTable, vifTable, zonePool } from "#app";
+import { SettingsBook } from "../../src/app/settings.ts";
 import { discoverApps, orderApps } from "../../src/boot/discover.ts";
 import { Relayouts } from "../../src/boot/relayout.ts";
 import { allPools, allTables, checkApps } from "../../src/boot/registry.ts";
@@ -48,6 +49,8 @@ export { bytesOf, ToldSwitch } from "./told-switch.ts";
 export interface HarnessOptions {
   /** Of all chance: UUIDs, MAC addresses, services. */
   readonly seed?: number;
+  /** Given to apps, by app and name. */
+  readonly settings?: ReadonlyMap<string, Readonly<Record<string, unknown>>>;
   readonly share?: Share;
   readonly http?: HttpClient;
   /** See EngineOptions. */
@@ -161,7 +164,7 @@ export class Harness {
     const tables = allTables(apps);
     const layout = new Layout(apps);
     world.layouts = await earlierLayouts(store, JSON.stringify(recordOf(layout)));
-    const model = await Model.open(staysOpen(store), tables, { clock, random });
+    const model = await Model.open(staysOpen(store), tables, { clock, random, settings: SettingsBook.of(apps, options.settings) });
     const complaints: object[] = [];
     const takenBack: object[] = [];
     await mendReferences(model, apps, { warn: (fields: object): void => void takenBack.push(fields), error: (fields: object): void => void complaints.push(fields) });
