@@ -5,6 +5,8 @@ import type { App, Clock, Random } from "#app";
 import { allPools, allTables, checkApps } from "./boot/registry.ts";
 import { flowEffects } from "./boot/effects.ts";
 import { discoverApps, orderApps } from "./boot/discover.ts";
+import { AppProblems } from "./boot/problems.ts";
+import { SettingsBook } from "./app/settings.ts";
 import type { Config } from "./config/index.ts";
 import { Claims } from "./compiler/claims.ts";
 import { CompilerLoop } from "./compiler/loop.ts";
@@ -69,7 +71,7 @@ export class Controller {
     const converted = await upgradeStore(store, tables);
     if (converted > 0) log.info({ rows: converted }, "rows of the edition before converted");
     const earlier = await earlierLayouts(store, JSON.stringify(recordOf(layout)));
-    const model = await Model.open(store, tables, { clock, random });
+    const model = await Model.open(store, tables, { clock, random, settings: SettingsBook.of(apps, config.settings) });
     this.stops.push(() => model.close());
     await mendReferences(model, apps, log);
 
@@ -93,16 +95,21 @@ export class Controller {
     const southbound = this.makeSouthbound({ apps, layout, model, view, engine, metrics, packets, guard, earlier, clock, random });
     await southbound.start();
     this.stops.push(() => southbound.stop());
+    const dropped = metrics.counter("axion_service_packets_dropped_total", "Packets that a service of an app did not get, and changes because of packets that were refused, by the limit: port, total or writes", ["app", "service", "limit"]);
     const services = new Services({
       apps, tables, view, clock, random, log, guard, model,
       onChanges: (observer) => engine.onChanges(observer),
+      receipts: southbound,
       send: (app, out) => southbound.sendPackets(packets.lower(app, out)),
       learn: (learned) => packets.learn(learned),
+      onPacket: (app, table, listener) => packets.subscribe(app, table, listener),
+      dropped: (app, service, limit) => dropped.inc({ app, service, limit }),
       share: new Share("self", () => ["self"]),
     });
     services.start();
     this.stops.push(() => services.stop());
 
+    const appProblems = new AppProblems(apps, view, guard, clock);
     const dump = new FlowDump({ engine, layout, model, southbound });
     const northbound: Northbound = createNorthbound({ apps, model, view, auth: "none", log, ...(config.policyFile === undefined ? {} : { policyFile: config.policyFile }) });
     await northbound.listen(config.api);
@@ -114,7 +121,7 @@ export class Controller {
         ready: () => (model.storeFailure === undefined ? { ok: true } : { ok: false, reason: `${model.storeFailure.message}; the store is opened again when the controller is restarted` }),
         switches: () => southbound.switches(),
         switch: (id) => southbound.switches().find((s) => s.id === id),
-        problems: () => [...southbound.problems(), ...danglingProblems(view, apps, startedAt), ...(northbound.policyFile?.problem === undefined ? [] : [northbound.policyFile.problem])],
+        problems: () => [...southbound.problems(), ...danglingProblems(view, apps, startedAt), ...appProblems.now(), ...(northbound.policyFile?.problem === undefined ? [] : [northbound.policyFile.problem])],
         removeSwitch: (id) => southbound.remove(id),
         flows: (query) => dump.flows(query),
         onFlowEvent: (listener) => dump.onEvent(listener),

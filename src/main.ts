@@ -3,15 +3,21 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { pino, type Logger } from "pino";
 import { Controller } from "./controller.ts";
-import { checkTls, parseConfig, usage, type Config } from "./config/index.ts";
+import { discoverApps } from "./boot/discover.ts";
+import { appsLeftOut, checkTls, parseConfig, usage, type Config } from "./config/index.ts";
 import { UsageError } from "./lib/usage-error.ts";
 import { version } from "./lib/version.ts";
 
-function configure(): Config {
+const appsFolder = join(fileURLToPath(new URL(".", import.meta.url)), "..", "apps");
+
+async function configure(): Promise<Config> {
   try {
-    const config = parseConfig(process.argv.slice(2), process.env);
+    const argv = process.argv.slice(2);
+    // Before anything else is judged: what may be given depends on the apps that are there.
+    const apps = await discoverApps(appsFolder, appsLeftOut(argv, process.env));
+    const config = parseConfig(argv, process.env, apps);
     if (typeof config === "string") {
-      process.stdout.write(`${config === "help" ? usage(process.stdout.columns) : version()}\n`);
+      process.stdout.write(`${config === "help" ? usage(process.stdout.columns, apps) : version()}\n`);
       process.exit(0);
     }
     checkTls(config);
@@ -40,9 +46,8 @@ function prettyLines(): { write: (line: string) => void } {
   };
 }
 
-const config = configure();
+const config = await configure();
 const log = makeLog(config);
-const appsFolder = join(fileURLToPath(new URL(".", import.meta.url)), "..", "apps");
 // No setting: only tests of the pipeline want flows that overwrite scratch registers at every call.
 const controller = new Controller({ config, log, appsFolder, poisonScratch: process.env.AXION_POISON_SCRATCH === "1" });
 

@@ -11,7 +11,7 @@ import { Rows } from "../../test/support/rows.ts";
 
 export const MAC = "fa:16:3e:00:00:01";
 export const ROUTER_MAC = "fa:16:3e:00:00:fe";
-const PORT_KEY = 17;
+export const PORT_KEY = 17;
 const OFPORT = 5;
 const standard = { project_id: "p1", name: "", description: "", created_at: "", updated_at: "", revision_number: 1, tags: [] };
 
@@ -72,7 +72,7 @@ export class Cloud {
 }
 
 export const packetIn = (data: Uint8Array, registers: Record<string, number> = { in_port_key: PORT_KEY }): PacketIn => ({
-  chassis: "hv1", inPort: OFPORT, table: "dhcp_request", data, register: (name) => registers[name] ?? 0,
+  chassis: "hv1", inPort: OFPORT, table: "dhcp_request", data, register: ((name: string) => registers[name] ?? 0),
 });
 
 const hex = (text: string): Buffer => Buffer.from(text.replaceAll(":", ""), "hex");

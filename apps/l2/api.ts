@@ -134,14 +134,14 @@ function updateStatus(tx: Tx, port: Port, appeared?: Vif, gone?: Vif): boolean {
   return setStatus(tx, { id: port.id, status: "BUILD", host: vif.chassis });
 }
 
-function setStatus(tx: Tx, status: PortStatus): boolean {
+export function setStatus(tx: Tx, status: PortStatus): boolean {
   const before = statusOf(tx, status.id);
   if (before.status === status.status && before.host === status.host) return false;
   tx.put(portStatusTable, status);
   return true;
 }
 
-function bumpPort(tx: Tx, id: string): void {
+export function bumpPort(tx: Tx, id: string): void {
   const port = tx.get(portTable, id);
   if (port !== undefined) tx.put(portTable, { ...port, revision_number: port.revision_number + 1, updated_at: tx.now });
 }

@@ -3,6 +3,7 @@ import { aliases, policies, resources, vif } from "./api.ts";
 import { converters } from "./checks.ts";
 import { addressTable, attachmentTable, networkTable, portBindingTable, portStatusTable, portTable, segmentTable } from "./model.ts";
 import { derive, rules, staticFlows } from "./rules.ts";
+import { portStatus } from "./status.ts";
 import { l2 } from "./tables.ts";
 
 export default {
@@ -17,5 +18,6 @@ export default {
   derive,
   rules,
   staticFlows,
+  services: [portStatus],
   vif,
 } satisfies App;

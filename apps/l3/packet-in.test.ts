@@ -39,7 +39,7 @@ function cloud(): Layer {
 }
 
 const send = (data: Uint8Array, regs: Record<string, number> = registers, view = cloud()): readonly StageOut[] => {
-  const packet: PacketIn = { chassis: "hv1", inPort: 5, table: "ttl", data, register: (name) => regs[name] ?? 0 };
+  const packet: PacketIn = { chassis: "hv1", inPort: 5, table: "ttl", data, register: ((name: string) => regs[name] ?? 0) };
   return l3Punt(packet, view, log);
 };
 

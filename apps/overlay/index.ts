@@ -1,4 +1,5 @@
 import type { App } from "#app";
+import { overlaySettings } from "./model.ts";
 import { derive, profileTable, rules, staticFlows } from "./rules.ts";
 import { overlay } from "./tables.ts";
 
@@ -6,6 +7,7 @@ export default {
   name: "overlay",
   about: "tunnels between chassis: Geneve, VXLAN, GRE by what two of them share",
   requires: ["l2"],
+  settings: overlaySettings,
   tables: [profileTable],
   pipeline: overlay,
   derive,

@@ -1,9 +1,10 @@
 // overlay's facts: what encapsulation costs, how large tenant networks may be, and how two chassis and a network are encapsulated.
-import { chassisTable, type EncapType, type ReadView } from "#app";
+import { chassisTable, defineSettings, type EncapType, type ReadView } from "#app";
 import { segmentTable } from "../l2/model.ts";
 
-/** Path MTU between hypervisors. */
-export const UNDERLAY_MTU = 1500;
+export const overlaySettings = defineSettings({
+  mtu: { kind: { integer: [1280, 65_535] }, value: "BYTES", fallback: "1500", about: "path MTU between hypervisors; networks are smaller by what encapsulation needs" },
+});
 
 /**
  * Bytes of outer headers inside the underlay's MTU, inner Ethernet header included: outer IP 20 or 40, then
@@ -18,7 +19,7 @@ export function tenantMtu(view: ReadView): number {
   for (const type of Object.keys(overheadV4) as EncapType[]) {
     for (const outer of [4, 6] as const) if (view.count(chassisTable, "encap", `${type}/${outer}`) > 0) worst = Math.max(worst, encapOverhead(type, outer));
   }
-  return UNDERLAY_MTU - (worst === 0 ? encapOverhead("geneve", 4) : worst);
+  return view.settings(overlaySettings).mtu - (worst === 0 ? encapOverhead("geneve", 4) : worst);
 }
 
 /** The encapsulation two lists share, the same seen from either end: least sum of ranks, then by name. */

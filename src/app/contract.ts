@@ -11,7 +11,8 @@ import type { Vif } from "./inventory.ts";
 import type { Derivation } from "./derivations.ts";
 import type { PipelineDecl, Rule, StaticFlows } from "./pipeline.ts";
 import type { ServiceDecl } from "./service.ts";
-import type { AnySoftTable } from "./soft-table.ts";
+import type { Settings } from "./settings.ts";
+import type { AnySoftTable, LiveView } from "./soft-table.ts";
 import type { AnyTable, ReadView, Tx } from "./table.ts";
 
 export * from "./table.ts";
@@ -32,6 +33,7 @@ export * from "./packets.ts";
 export * from "./effects.ts";
 export * from "./pipeline.ts";
 export * from "./service.ts";
+export { defineSettings, type SettingDecl, type SettingDecls, type SettingKind, type Settings, type SettingValues } from "./settings.ts";
 export * from "./validate.ts";
 export * from "../lib/address.ts";
 
@@ -48,11 +50,26 @@ export interface PortContext {
   egress?(view: ReadView, portId: string): boolean;
 }
 
+/** What an app finds wrong now, for GET /problems: what, since when (default: when it was first found), whom it concerns and what helps. */
+export interface AppProblem {
+  /** For programs: metadata_unreachable. It is shown with the app's name before it. */
+  readonly kind: string;
+  readonly severity: "critical" | "error" | "warning";
+  readonly since?: string;
+  readonly text: string;
+  readonly resources?: readonly { readonly type: string; readonly id: string; readonly name?: string }[];
+  /** Ids of chassis. */
+  readonly switches?: readonly string[];
+  readonly cure: { readonly text: string };
+}
+
 export interface App {
   readonly name: string;
   readonly about: string;
   /** Apps that must be there too; their hooks run first. */
   readonly requires?: readonly string[];
+  /** What `defineSettings` made: flags of its own, read by `view.settings`. */
+  readonly settings?: Settings;
   readonly tables?: readonly AnyTable[];
   readonly softTables?: readonly AnySoftTable[];
   /** What `defineResource` made. */
@@ -82,6 +99,8 @@ export interface App {
   /** Table name -> handler of what its flows punt. */
   readonly packetIn?: Readonly<Record<string, PacketInHandler>>;
   readonly services?: readonly ServiceDecl[];
+  /** What is wrong now; asked when somebody asks. At most 100 are shown. */
+  readonly problems?: (view: LiveView) => readonly AppProblem[];
   /** What plugging means: an interface appeared, its flows are confirmed by its switch, it is gone. */
   readonly vif?: {
     plugged?(tx: Tx, vif: Vif): void;

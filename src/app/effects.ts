@@ -28,6 +28,10 @@ export interface TableEffects {
    * in its place, and whoever finds that goes on from there.
    */
   withdrawn?(flow: SeenFlow, view: ReadView): readonly ConntrackFlush[];
-  /** Packets to send when a switch has confirmed a flow that it did not have before. */
+  /**
+   * Packets to send when a switch has confirmed a flow that it did not have before; not for one that was replaced. They are sent a few
+   * at a time, as the view is then: not for a flow that went meanwhile, later for a switch that is away. What waits is bounded, and
+   * a controller that ends loses it.
+   */
   confirmed?(flow: SeenFlow, view: ReadView): readonly (PacketOut | StageOut)[];
 }

@@ -1,7 +1,10 @@
 // Packets that come up from a switch, and what may come of one: packets out of a port, packets into the pipeline, facts.
 import type { Logger } from "pino";
 import type { Fact, LiveView } from "./soft-table.ts";
-import type { StageName } from "./stages.ts";
+import type { RegisterDecl, sharedRegisters, SharedRegister, StageName } from "./stages.ts";
+
+/** What a register holds, by its declaration. */
+export type RegisterValue<D extends RegisterDecl> = D["bits"] extends "ip" ? string : D["bits"] extends 128 ? bigint : number;
 
 /** A packet that a flow's `punt` sent up. */
 export interface PacketIn {
@@ -10,8 +13,13 @@ export interface PacketIn {
   readonly inPort: number;
   readonly table: string;
   readonly data: Uint8Array;
-  /** Value of a register when the packet was punted; 0 if it was never loaded. */
-  register(name: string): number;
+  /**
+   * Value of a register when the packet was punted: a number, of a register of 128 bits a bigint, of an `ip` register an address as text
+   * (IPv4 if all but the lowest 32 bits are 0). 0 or "" if it was never loaded. An app's own registers are typed by its pipeline.
+   */
+  register<N extends SharedRegister>(name: N): RegisterValue<(typeof sharedRegisters)[N]>;
+  register<R extends Readonly<Record<string, RegisterDecl>>, N extends keyof R & string>(name: N, pipeline: { readonly registers: R }): RegisterValue<R[N]>;
+  register(name: string): number | bigint | string;
 }
 
 /**
@@ -41,5 +49,5 @@ export interface StageOut {
 /** What a packet handler answers with. */
 export type Out = PacketOut | StageOut | Fact;
 
-/** Pure: a packet and the model in; packets and facts out. */
+/** Pure: a packet and the model in; packets and facts out. What has to wait, or to write, is a service: ServiceHost.onPacket. */
 export type PacketInHandler = (packet: PacketIn, view: LiveView, log: Logger) => readonly Out[];

@@ -3,7 +3,7 @@
 import type { Logger } from "pino";
 import type { Cancel, Clock } from "../lib/clock.ts";
 import type { Random } from "../lib/random.ts";
-import type { PacketOut, StageOut } from "./packets.ts";
+import type { PacketIn, PacketOut, StageOut } from "./packets.ts";
 import type { Fact, LiveView } from "./soft-table.ts";
 import type { AnyTable, Row, Tx } from "./table.ts";
 
@@ -27,6 +27,14 @@ export interface RowChange {
   readonly id: string;
   readonly before: Row | undefined;
   readonly after: Row | undefined;
+}
+
+/** What a service takes of packets; more are dropped and counted (`axion_service_packets_dropped_total`). */
+export interface PacketLimits {
+  /** Packets of one port that wait or are worked on, default 16. */
+  readonly perPort?: number;
+  /** The same of all ports, default 1024. */
+  readonly total?: number;
 }
 
 export interface FetchOptions {
@@ -60,11 +68,28 @@ export interface ServiceHost {
   every(seconds: number, fn: () => void | Promise<void>): Cancel;
   /** Calls `fn` once. */
   after(seconds: number, fn: () => void | Promise<void>): Cancel;
-  /** Called after commits, once they are compiled, with what changed in these tables, stored or derived. */
-  onCommit(tables: readonly AnyTable[], fn: (changes: readonly RowChange[]) => void | Promise<void>): Cancel;
+  /** Called after commits, once they are compiled, with what changed in these tables, stored or derived, and the generation that is compiled. */
+  onCommit(tables: readonly AnyTable[], fn: (changes: readonly RowChange[], generation: number) => void | Promise<void>): Cancel;
   /**
-   * One atomic change of the model; `what` is what provenance shows as its cause. @throws whatever `fn` throws (nothing is
-   * written then), a store's error, Error when the service is stopped.
+   * The last generation whose flows of a chassis are all confirmed by its switch; 0: none since the start. What `onCommit` tells of has its
+   * flows there once this has reached its generation.
+   */
+  confirmed(chassis: string): number;
+  /**
+   * Called when a switch has confirmed more. While anybody listens every commit costs a look at each switch: listen as long as you wait
+   * for one.
+   */
+  onConfirmed(fn: (chassis: string, generation: number) => void | Promise<void>): Cancel;
+  /**
+   * Takes what flows of a table of the app punt, beside the table's handler if it has one. Ports (by `in_port_key`) take turns, the packets
+   * of one come in order. A packet is worked on until what `fn` returned is settled: the answer may come later, by `send`.
+   * @throws Error when the table is none of the app
+   */
+  onPacket(table: string, fn: (packet: PacketIn) => void | Promise<void>, limits?: PacketLimits): Cancel;
+  /**
+   * One atomic change of the model; `what` is what provenance shows as its cause. Called because of a packet (within what `onPacket` calls,
+   * what that awaits and an `after` that it sets) it is one of few: 5 at once and 1 a second for each port, 100 and 50 for the service.
+   * @throws whatever `fn` throws (nothing is written then), a store's error, PacketRateError, Error when the service is stopped.
    */
   transact<T>(what: string, fn: (tx: Tx) => T): Promise<{ readonly result: T; readonly generation: number }>;
   /** Sends packets; those of switches that are not connected are dropped. @throws Error naming stage or register of one that cannot be sent */
@@ -76,6 +101,14 @@ export interface ServiceHost {
   masters(chassis: string): boolean;
   /** Likewise for what belongs to no chassis, by any key. Actions are idempotent all the same: for a moment two may believe it. */
   acts(key: string): boolean;
+}
+
+/** A change because of a packet that was one too many; nothing was written. */
+export class PacketRateError extends Error {
+  constructor(message: string) {
+    super(message);
+    this.name = "PacketRateError";
+  }
 }
 
 /** Why an outbound request has no answer. */

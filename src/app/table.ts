@@ -2,6 +2,8 @@
 // Rows are immutable plain data (JSON); a change is a new row. Stored tables live in the store; derived tables are
 // computed by the compiler from other tables and never stored.
 
+import type { SettingDecls, Settings, SettingValues } from "./settings.ts";
+
 export interface Row {
   readonly id: string;
 }
@@ -67,6 +69,8 @@ export interface ReadView {
   byPair<R extends Row, P extends string>(table: Table<R, string, P>, pair: P, a: string, b: string): readonly Readonly<R>[];
   /** Every row. A rule that calls it reruns on any change of the table: keep it for small tables. */
   all<R extends Row>(table: Table<R>): Iterable<Readonly<R>>;
+  /** Settings of an app, the same from start to stop. Not in rules: a derivation makes a row of what flows depend on. */
+  settings<S extends SettingDecls>(of: Settings<S>): SettingValues<S>;
 }
 
 /**

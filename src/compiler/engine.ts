@@ -74,7 +74,7 @@ export class Engine implements Desired {
   private readonly collector: Collector;
   private readonly statics: Unit[] = [];
   private readonly listeners = new Set<(delta: Delta) => void>();
-  private readonly observers = new Set<(changes: readonly RowChange[]) => void>();
+  private readonly observers = new Set<(changes: readonly RowChange[], generation: number) => void>();
   /** What changed in this batch, while somebody wants to know. */
   private readonly observed: RowChange[] = [];
   private readonly runOne = (run: Run): void => this.run(run);
@@ -101,7 +101,7 @@ export class Engine implements Desired {
       log.error({ ...conflict, table: layout.tableById(conflict.table)?.name }, "two rules want different flows for the same match; the first stays");
     });
     this.outputs = new OutputStore<Run>(this.scopes, runName, (conflict) => log.error(conflict, "two rules want different things for one id; the first stays"));
-    this.tracked = new TrackedView(this.deps);
+    this.tracked = new TrackedView(this.deps, this.stored);
     this.view = new View(this.stored, this.derived.layer);
     this.schedule = new Schedule(this.deps, (error, table) => log.error({ err: error, table: table.name }, "an index function failed; what reads by it is run again"));
     this.collector = new Collector(new Emission(apps, layout, lowering, this.encoder, this.flows));
@@ -181,12 +181,12 @@ export class Engine implements Desired {
     const delta = { generation: commit.generation, chassis };
     for (const listener of this.listeners) listener(delta);
     const observed = this.observed.splice(0);
-    if (observed.length > 0) for (const observer of this.observers) observer(observed);
+    if (observed.length > 0) for (const observer of this.observers) observer(observed, commit.generation);
     return delta;
   }
 
   /** Called after each compiled commit with what changed in stored and derived tables; a row that changed more than once is there as often. */
-  onChanges(observer: (changes: readonly RowChange[]) => void): () => void {
+  onChanges(observer: (changes: readonly RowChange[], generation: number) => void): () => void {
     this.observers.add(observer);
     return () => this.observers.delete(observer);
   }

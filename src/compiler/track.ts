@@ -3,7 +3,7 @@
 //
 // Most reads of most runs ask for their own entity's id: the port's row, the port's addresses, the port's groups. These
 // are one bit in the run; who has the bit is found through the entity, and no key, list or set is kept for them.
-import type { AnyTable, IndexFn, PairFn, ReadView, Row, Table } from "#app";
+import type { AnyTable, IndexFn, PairFn, ReadView, Row, SettingDecls, Settings, SettingValues, Table } from "#app";
 import type { Layer } from "../model/rows.ts";
 
 /** Runs that depend on one key. Most keys have a few, so a list serves until it is long; one alone needs not even that. */
@@ -147,9 +147,16 @@ export class TableDeps<R> {
   }
 }
 
+const NO_SETTINGS: Pick<ReadView, "settings"> = {
+  settings: () => {
+    throw new Error("there are no settings here");
+  },
+};
+
 /** A view that records. `begin` before a run, `end` after; outside of a run nothing is recorded. */
 export class TrackedView<R extends Reader<R>> implements ReadView {
   private readonly deps: ReadonlyMap<string, TableDeps<R>>;
+  private readonly constants: Pick<ReadView, "settings">;
   private run: R | undefined;
   private mayRead: ReadonlySet<string> | undefined;
   private id = "";
@@ -158,8 +165,15 @@ export class TrackedView<R extends Reader<R>> implements ReadView {
   private readonly others: (DepIndex<R> | string)[] = [];
   private noted = 0;
 
-  constructor(deps: ReadonlyMap<string, TableDeps<R>>) {
+  constructor(deps: ReadonlyMap<string, TableDeps<R>>, constants: Pick<ReadView, "settings"> = NO_SETTINGS) {
     this.deps = deps;
+    this.constants = constants;
+  }
+
+  /** The same in every run, so no read of it is kept. */
+  settings<S extends SettingDecls>(of: Settings<S>): SettingValues<S> {
+    if (this.run !== undefined && this.mayRead === undefined) throw new Error(`a rule reads settings (${Object.keys(of.declared).join(", ")}): a derivation makes a row of what flows depend on`);
+    return this.constants.settings(of);
   }
 
   begin(run: R): void {

@@ -12,6 +12,7 @@ import { UsageError } from "../lib/usage-error.ts";
 import { version } from "../lib/version.ts";
 import { openStore } from "../store/open.ts";
 import { notYet } from "./flags.ts";
+import { discoverApps } from "../boot/discover.ts";
 import { parseConfig, usage, type Config } from "./index.ts";
 
 const dir = mkdtempSync(join(tmpdir(), "axion-config-"));
@@ -242,7 +243,7 @@ describe("the process", () => {
   }
 
   test("--help: the flags on stdout, 0", async () => {
-    expect(await run("--help")).toEqual({ code: 0, out: `${usage()}\n`, err: "" });
+    expect(await run("--help")).toEqual({ code: 0, out: `${usage(120, await discoverApps(join(repository, "apps")))}\n`, err: "" });
   });
 
   test("--version: the version on stdout, 0", async () => {

@@ -3,7 +3,8 @@ import { createPrivateKey, X509Certificate, type KeyObject } from "node:crypto";
 import { hostname } from "node:os";
 import { isIP, isIPv4 } from "node:net";
 import { UsageError } from "../lib/usage-error.ts";
-import { flagOf, flags, type FlagName } from "./flags.ts";
+import { settingValue } from "../app/settings.ts";
+import { allFlags, flagOf, flags, type Configurable, type FlagName } from "./flags.ts";
 import { readFile, readSources, type Given } from "./sources.ts";
 
 export interface Endpoint {
@@ -29,6 +30,8 @@ export interface Config {
   readonly name: string;
   readonly logLevel: string;
   readonly logPretty: boolean;
+  /** What was given of the apps' own settings, by app and name. */
+  readonly settings?: ReadonlyMap<string, Readonly<Record<string, unknown>>>;
 }
 
 const isLoopback = (host: string): boolean => host === "localhost" || host === "::1" || (isIPv4(host) && host.startsWith("127."));
@@ -36,12 +39,30 @@ const NAME = /^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/;
 const HOST_NAME = /^[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?$/;
 
 /** @throws UsageError in one line that names the flag, variable or key at fault. */
-export function parseConfig(argv: readonly string[], env: Readonly<Record<string, string | undefined>>): Config | "help" | "version" {
-  const given = readSources(argv, env);
-  return typeof given === "string" ? given : build(given);
+export function parseConfig(argv: readonly string[], env: Readonly<Record<string, string | undefined>>, apps: readonly Configurable[] = []): Config | "help" | "version" {
+  const given = readSources(argv, env, allFlags(apps));
+  if (typeof given === "string") return given;
+  const config = build(given);
+  const settings = settingsOf(apps, given);
+  return settings.size === 0 ? config : { ...config, settings };
 }
 
-function build(given: ReadonlyMap<FlagName, Given>): Config {
+/** What was given of each app's settings. */
+function settingsOf(apps: readonly Configurable[], given: ReadonlyMap<string, Given>): ReadonlyMap<string, Readonly<Record<string, unknown>>> {
+  const out = new Map<string, Record<string, unknown>>();
+  for (const { name: app, settings } of apps) {
+    for (const [name, decl] of Object.entries(settings?.declared ?? {})) {
+      const found = given.get(name);
+      if (found === undefined) continue;
+      const values = out.get(app) ?? {};
+      values[name] = settingValue(decl, found.value, found.where, readFile);
+      out.set(app, values);
+    }
+  }
+  return out;
+}
+
+function build(given: ReadonlyMap<string, Given>): Config {
   const text = (name: FlagName): string | undefined => given.get(name)?.value ?? flagOf(name).fallback;
   const where = (name: FlagName): string => given.get(name)?.where ?? `--${name}`;
   const endpoint = (name: FlagName): Endpoint => parseEndpoint(text(name)!, where(name));

@@ -1,17 +1,12 @@
 // Every setting of the controller, declared once: flags, environment variables, keys of the --config file, defaults and --help
 // derive from this table.
 
-/** What a value has to look like; checked where the configuration is built. */
-export type Kind = "text" | "boolean" | "host:port" | "file" | "list" | { readonly oneOf: readonly string[] };
+import type { SettingDecl, Settings } from "../app/settings.ts";
 
-export interface Flag {
-  readonly kind: Kind;
+/** One of the core, or a setting that an app declares. */
+export interface Flag extends SettingDecl {
   /** Heading in --help. */
   readonly group: string;
-  /** What stands for the value in --help; default: by kind. */
-  readonly value?: string;
-  readonly fallback?: string;
-  readonly about: string;
 }
 
 const LISTENERS = "Listeners:";
@@ -43,15 +38,35 @@ export const flags = {
   config: { kind: "file", group: RUNNING, about: "YAML or JSON file with any of these, by flag name without dashes in front" },
 } as const satisfies Record<string, Flag>;
 
+/** An app as far as its settings go. */
+export interface Configurable {
+  readonly name: string;
+  readonly settings?: Settings;
+}
+
+/** The core's flags and those of apps, by name. @throws Error naming both who declare one */
+export function allFlags(apps: readonly Configurable[]): ReadonlyMap<string, Flag> {
+  const all = new Map<string, Flag>(Object.entries(flags));
+  const owners = new Map([...all.keys(), ...notYet, "help", "version"].map((name) => [name, "the core"]));
+  for (const app of apps) {
+    for (const [name, decl] of Object.entries(app.settings?.declared ?? {})) {
+      const other = owners.get(name);
+      if (other !== undefined) throw new Error(`setting ${name} is declared by ${other} and by ${app.name}`);
+      if (!/^[a-z][a-z0-9]*(-[a-z0-9]+)*$/.test(name)) throw new Error(`setting ${name} of ${app.name}: a name is small letters, digits and dashes`);
+      owners.set(name, app.name);
+      all.set(name, { ...decl, group: `App ${app.name}:` });
+    }
+  }
+  return all;
+}
+
 export type FlagName = keyof typeof flags;
-export const flagNames = Object.keys(flags) as FlagName[];
-export const isFlagName = (name: string): name is FlagName => Object.hasOwn(flags, name);
 export const flagOf = (name: FlagName): Flag => flags[name];
 
 /** Known to the design and refused by name, so that nobody takes silence for consent. */
 export const notYet: ReadonlySet<string> = new Set([
   "store-ca", "store-cert", "store-key", "tokens", "keystone-url", "keystone-user", "keystone-password-file", "keystone-project", "keystone-domain",
-  "nova-url", "nova-metadata-url", "metadata-secret-file", "tenant-network-types", "vni-ranges", "vlan-ranges", "mtu", "physical-network-mtus",
+  "nova-url", "nova-metadata-url", "metadata-secret-file", "tenant-network-types", "vni-ranges", "vlan-ranges", "physical-network-mtus",
   "dns-domain", "dns-forwarders", "history-days", "history-mb", "ops-token-file", "shadow", "accept-loss",
 ]);
 

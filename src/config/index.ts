@@ -1,2 +1,2 @@
 export { checkTls, parseConfig, type Config, type Endpoint } from "./config.ts";
-export { usage } from "./sources.ts";
+export { appsLeftOut, usage } from "./sources.ts";

@@ -4,7 +4,7 @@ import { closeSync, openSync, readSync } from "node:fs";
 import { Command, CommanderError, Option } from "commander";
 import { isMap, isScalar, isSeq, LineCounter, parseDocument, type Document } from "yaml";
 import { UsageError } from "../lib/usage-error.ts";
-import { flagNames, flagOf, isFlagName, notYet, variableOf, type Flag, type FlagName } from "./flags.ts";
+import { allFlags, notYet, variableOf, type Configurable, type Flag } from "./flags.ts";
 
 export interface Given {
   /** As text; a list with commas. */
@@ -13,19 +13,19 @@ export interface Given {
   readonly where: string;
 }
 
+type Known = ReadonlyMap<string, Flag>;
 type Environment = Readonly<Record<string, string | undefined>>;
 
 const placeholder = (flag: Flag): string => {
   if (flag.value !== undefined) return flag.value;
-  if (typeof flag.kind === "object") return flag.kind.oneOf.join("|");
+  if (typeof flag.kind === "object") return "oneOf" in flag.kind ? flag.kind.oneOf.join("|") : "NUMBER";
   return { text: "VALUE", boolean: "true|false", "host:port": "HOST:PORT", file: "FILE", list: "LIST" }[flag.kind];
 };
 
-function makeCommand(columns: number): Command {
+function makeCommand(columns: number, known: Known): Command {
   const command = new Command("npm start --").usage("[flags]").helpOption(false).allowExcessArguments().exitOverride();
   command.configureOutput({ writeErr: () => undefined, getOutHelpWidth: () => columns });
-  for (const name of flagNames) {
-    const flag = flagOf(name);
+  for (const [name, flag] of known) {
     // Commander's own defaults would hide what was given, so the default is a part of the text.
     const option = new Option(flag.kind === "boolean" ? `--${name} [${placeholder(flag)}]` : `--${name} <${placeholder(flag)}>`, flag.about + (flag.fallback === undefined ? "" : ` (default: ${flag.fallback})`));
     option.helpGroup(flag.group);
@@ -39,17 +39,17 @@ function makeCommand(columns: number): Command {
 }
 
 /** What --help prints. */
-export function usage(columns = 120): string {
+export function usage(columns = 120, apps: readonly Configurable[] = []): string {
   let text = "";
-  const command = makeCommand(columns);
+  const command = makeCommand(columns, allFlags(apps));
   command.configureOutput({ writeOut: (part) => (text += part), getOutHelpWidth: () => columns });
   command.outputHelp();
   return text.trimEnd();
 }
 
 /** The flags of a command line. @throws UsageError */
-function readFlags(argv: readonly string[], given: Map<string, Given>): "help" | "version" | undefined {
-  const command = makeCommand(120);
+function readFlags(argv: readonly string[], given: Map<string, Given>, known: Known): "help" | "version" | undefined {
+  const command = makeCommand(120, known);
   if (argv.includes("--")) throw new UsageError("unknown argument --; --help lists the flags");
   try {
     command.parse(argv, { from: "user" });
@@ -71,8 +71,8 @@ function readFlags(argv: readonly string[], given: Map<string, Given>): "help" |
   return undefined;
 }
 
-function readEnvironment(env: Environment, given: Map<string, Given>): void {
-  for (const name of [...flagNames, ...notYet]) {
+function readEnvironment(env: Environment, given: Map<string, Given>, known: Known): void {
+  for (const name of [...known.keys(), ...notYet]) {
     const where = variableOf(name);
     const value = env[where];
     if (value !== undefined && !given.has(name)) given.set(name, { value, where });
@@ -100,7 +100,7 @@ export function readFile(path: string, where: string): Buffer {
   }
 }
 
-function readConfigFile(given: Map<string, Given>): void {
+function readConfigFile(given: Map<string, Given>, known: Known): void {
   const file = given.get("config");
   if (file === undefined) return;
   const path = file.value;
@@ -121,10 +121,11 @@ function readConfigFile(given: Map<string, Given>): void {
     const name = isScalar(key) ? String(key.value) : String(key);
     const line = lineAt(isScalar(key) ? key.range?.[0] : undefined);
     if (notYet.has(name)) throw new UsageError(`${path}: ${name}${line} is not in this version`);
-    if (!isFlagName(name) || name === "config") throw new UsageError(`${path}: unknown key ${name}${line}`);
+    const flag = known.get(name);
+    if (flag === undefined || name === "config") throw new UsageError(`${path}: unknown key ${name}${line}`);
     const where = `${path}: ${name}${line}`;
-    const found = textOf(value, flagOf(name).kind === "list");
-    if (found === undefined) throw new UsageError(`${path}: ${name} must be a string, number or boolean${flagOf(name).kind === "list" ? ", or a list of them" : ""}${line}`);
+    const found = textOf(value, flag.kind === "list");
+    if (found === undefined) throw new UsageError(`${path}: ${name} must be a string, number or boolean${flag.kind === "list" ? ", or a list of them" : ""}${line}`);
     if (!given.has(name)) given.set(name, { value: found, where });
   }
 }
@@ -151,12 +152,35 @@ function checkJson(text: string, where: string): void {
 }
 
 /** All that was given, by flag name: a flag goes before a variable, a variable before the file. @throws UsageError */
-export function readSources(argv: readonly string[], env: Environment): ReadonlyMap<FlagName, Given> | "help" | "version" {
+export function readSources(argv: readonly string[], env: Environment, known: Known): ReadonlyMap<string, Given> | "help" | "version" {
   const given = new Map<string, Given>();
-  const asked = readFlags(argv, given);
+  const asked = readFlags(argv, given, known);
   if (asked !== undefined) return asked;
-  readEnvironment(env, given);
+  readEnvironment(env, given, known);
   for (const name of notYet) if (given.has(name)) throw new UsageError(`${given.get(name)!.where} is not in this version`);
-  readConfigFile(given);
-  return given as ReadonlyMap<string, Given> as ReadonlyMap<FlagName, Given>;
+  readConfigFile(given, known);
+  return given;
+}
+
+/**
+ * The apps that are to be left out, as far as can be said before the others are there and with them their settings. What is wrong with
+ * what was given is found later.
+ */
+export function appsLeftOut(argv: readonly string[], env: Environment): readonly string[] {
+  const given = new Map<string, Given>();
+  try {
+    const command = new Command().helpOption(false).allowExcessArguments().allowUnknownOption().exitOverride().configureOutput({ writeErr: () => undefined });
+    for (const name of ["disable-app", "config"] as const) command.addOption(new Option(`--${name} <value>`).argParser((value: string, before: string | undefined) => (before === undefined || name === "config" ? value : `${before},${value}`)));
+    command.parse(argv, { from: "user" });
+    const { disableApp = env[variableOf("disable-app")], config = env[variableOf("config")] } = command.opts<{ disableApp?: string; config?: string }>();
+    if (disableApp !== undefined) given.set("disable-app", { value: disableApp, where: "" });
+    else if (config !== undefined) {
+      const document: Document = parseDocument(readFile(config, "").toString());
+      const value = textOf(document.get("disable-app", true), true);
+      if (value !== undefined) given.set("disable-app", { value, where: "" });
+    }
+  } catch {
+    return [];
+  }
+  return [...new Set((given.get("disable-app")?.value ?? "").split(",").map((name) => name.trim()).filter((name) => name !== ""))];
 }

@@ -7,7 +7,8 @@
 // does the compiler hear of it. The store's revision of the write is the generation of everything in the group.
 //
 // Over 400 lines: one queue from call to commit, whose steps share what is staged, in flight and waiting.
-import { defineTable, type AnyTable, type ReadView, type Row, type Table, type Tx } from "#app";
+import { defineTable, type AnyTable, type ReadView, type Row, type SettingDecls, type Settings, type SettingValues, type Table, type Tx } from "#app";
+import type { SettingsBook } from "../app/settings.ts";
 import { machineClock, type Clock } from "../lib/clock.ts";
 import { machineRandom, type Random } from "../lib/random.ts";
 import { StoreError } from "../store/errors.ts";
@@ -120,6 +121,8 @@ const rowKey = (table: string, id: string): string => `${ROWS}${table}/${id}`;
 /** What a model is opened with; the machine's own clock and randomness by default. */
 export interface ModelOptions extends Partial<Source> {
   readonly limits?: WaitingLimits;
+  /** Of the apps, for every view; default: what counts where nothing is given. */
+  readonly settings?: SettingsBook;
 }
 
 export class Model {
@@ -149,7 +152,8 @@ export class Model {
   private committed = 0;
   private stopWatch: (() => void) | undefined;
 
-  private constructor(store: KvStore, tables: readonly AnyTable[], { clock = machineClock, random = machineRandom, limits = WAITING }: ModelOptions) {
+  private constructor(store: KvStore, tables: readonly AnyTable[], { clock = machineClock, random = machineRandom, limits = WAITING, settings }: ModelOptions) {
+    this.base.book = settings;
     this.store = store;
     this.limits = limits;
     this.source = { clock, random };
@@ -526,6 +530,9 @@ class Transaction implements Tx {
   }
   all<R extends Row>(table: Table<R>): Iterable<Readonly<R>> {
     return this.layer.all(table);
+  }
+  settings<S extends SettingDecls>(of: Settings<S>): SettingValues<S> {
+    return this.layer.settings(of);
   }
 
   put<R extends Row>(table: Table<R>, row: NoInfer<R>): void {

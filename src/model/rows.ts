@@ -1,6 +1,7 @@
 // Rows in memory: one TableData per table with its indexes, and Layers, which put uncommitted rows over committed ones
 // without touching them. Reading walks the layers from the youngest down; there are never more than a few.
-import type { AnyTable, IndexFn, PairFn, ReadView, Row, Table } from "#app";
+import type { AnyTable, IndexFn, PairFn, ReadView, Row, SettingDecls, Settings, SettingValues, Table } from "#app";
+import { SettingsBook } from "../app/settings.ts";
 
 const NONE: readonly never[] = [];
 
@@ -172,6 +173,8 @@ function removeFrom(map: Keys, key: string, id: string): void {
 export class Layer implements ReadView {
   readonly data = new Map<string, TableData>();
   parent: Layer | undefined;
+  /** At the bottom: settings of apps. */
+  book: SettingsBook | undefined;
   /** At the bottom: reading a table that was never there is a mistake, and this says which. */
   private readonly unlisted: ((table: AnyTable) => Error) | undefined;
 
@@ -187,6 +190,10 @@ export class Layer implements ReadView {
   }
   private atBottom(table: AnyTable): TableData | undefined {
     return this.parent === undefined ? this.absent(table) : undefined;
+  }
+
+  settings<S extends SettingDecls>(of: Settings<S>): SettingValues<S> {
+    return this.parent === undefined ? (this.book ??= new SettingsBook()).get(of) : this.parent.settings(of);
   }
 
   table(table: AnyTable): TableData {

@@ -1,6 +1,6 @@
 // The one view outside of rules and transactions: every table, wherever its rows are kept. What is not there is an error that names
 // the table, so that nobody takes a table that is missing for one that is empty.
-import type { AnyTable, LiveView, ReadView, Row, SoftTable, Table } from "#app";
+import type { AnyTable, LiveView, ReadView, Row, SettingDecls, Settings, SettingValues, SoftTable, Table } from "#app";
 import type { Facts } from "./facts.ts";
 
 export class View implements LiveView {
@@ -52,6 +52,10 @@ export class View implements LiveView {
   }
   all<R extends Row>(table: Table<R>): Iterable<Readonly<R>> {
     return this.of(table).all(table);
+  }
+
+  settings<S extends SettingDecls>(of: Settings<S>): SettingValues<S> {
+    return this.stored.settings(of);
   }
 
   fact<R extends Row>(table: SoftTable<R>, id: string): Readonly<R> | undefined {

@@ -14,6 +14,7 @@ export function viewOf(kind: Kind, view: LiveView, caller: Caller): LiveView {
     by: (table, index, key) => view.by(table, index, key),
     count: (table, index, key) => view.count(table, index, key),
     pairKeys: (table, pair, a) => view.pairKeys(table, pair, a),
+    settings: (of) => view.settings(of),
     fact: (table, id) => view.fact(table, id),
     factsBy: (table, index, key) => view.factsBy(table, index, key),
     facts: (table, owner) => view.facts(table, owner),

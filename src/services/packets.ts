@@ -1,10 +1,11 @@
 // Packets between switches and apps: a packet that came up goes to the handler of its table; what handlers and services send goes out
 // of a port as it is, or into a stage by actions made here; what they learned goes to the soft tables.
-import type { App, Fact, LiveView, Out, PacketInHandler, PacketOut, StageOut } from "#app";
+import type { App, Fact, LiveView, Out, PacketIn, PacketInHandler, PacketOut, StageOut } from "#app";
 import type { Logger } from "pino";
 import type { HookGuard } from "../lib/hook-guard.ts";
 import type { Facts } from "../model/facts.ts";
 import type { Layout } from "../pipeline/layout.ts";
+import { registerOfPacket } from "../pipeline/naming.ts";
 import { lowerPacket, type LoweredOut } from "../pipeline/packet-out.ts";
 
 /** A packet-in before anybody knows what table and registers mean. */
@@ -27,6 +28,8 @@ export interface PacketsOptions {
 
 export class Packets {
   private readonly options: PacketsOptions;
+  /** Services that take packets of a table, by its name. */
+  private readonly listeners = new Map<string, Set<(packet: PacketIn) => void>>();
   private readonly handlers: ReadonlyMap<string, { readonly app: string; readonly handler: PacketInHandler }>;
 
   constructor(options: PacketsOptions) {
@@ -38,12 +41,27 @@ export class Packets {
   handle(packet: RawPacket): readonly (PacketOut | LoweredOut)[] {
     const { layout, view, guard, log } = this.options;
     const table = layout.tableById(packet.tableId);
-    const found = table === undefined ? undefined : this.handlers.get(table.name);
-    if (table === undefined || found === undefined) return [];
-    const { app, handler } = found;
+    if (table === undefined) return [];
+    const found = this.handlers.get(table.name);
+    const listeners = this.listeners.get(table.name);
+    if (found === undefined && listeners === undefined) return [];
     const { chassis, inPort, data } = packet;
-    const register = (name: string): number => registerOf(layout, packet.match, name);
-    return guard({ app, hook: "packetIn" }, { chassis, table: table.name }, () => this.take(app, handler({ chassis, inPort, table: table.name, data, register }, view, log)), []);
+    const seen: PacketIn = { chassis, inPort, table: table.name, data, register: registersOf(layout, packet.match) };
+    for (const listener of listeners ?? []) listener(seen);
+    if (found === undefined) return [];
+    const { app, handler } = found;
+    return guard({ app, hook: "packetIn" }, { chassis, table: table.name }, () => this.take(app, handler(seen, view, log)), []);
+  }
+
+  /** Gives what flows of a table of the app punt to `listener` as well, which must not throw. @throws Error when the table is none of the app */
+  subscribe(app: string, table: string, listener: (packet: PacketIn) => void): () => void {
+    if (this.options.apps.find((a) => a.name === app)?.pipeline?.tables[table] === undefined) throw new Error(`app ${app} wants packets of table ${table}, which it does not declare`);
+    const listeners = this.listeners.get(table) ?? new Set();
+    this.listeners.set(table, listeners.add(listener));
+    return () => {
+      listeners.delete(listener);
+      if (listeners.size === 0) this.listeners.delete(table);
+    };
   }
 
   /** Packets as the southbound layer sends them. @throws Error naming stage or register of one that cannot be sent */
@@ -63,11 +81,5 @@ export class Packets {
   }
 }
 
-/** A register's value in the match of a packet-in. */
-function registerOf(layout: Layout, match: Readonly<Record<string, unknown>>, name: string): number {
-  const { field, ofs, bits } = layout.register(name);
-  const word = match[field];
-  if (word === undefined) return 0;
-  const value = BigInt(word as number | bigint | string);
-  return Number((value >> BigInt(ofs)) & ((1n << BigInt(bits)) - 1n));
-}
+/** Registers of a packet by name. @throws Error naming a register that no app declares */
+const registersOf = (layout: Layout, match: Readonly<Record<string, unknown>>): PacketIn["register"] => ((name: string) => registerOfPacket(layout.register(name), match));

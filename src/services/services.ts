@@ -1,10 +1,13 @@
 // Runs the services of apps: each has a host of its own, whose timers, subscriptions and requests end with it.
-import type {
-  AnyTable, App, Cancel, Clock, Fact, FetchAnswer, FetchOptions, LiveView, PacketOut, Random, RowChange, ServiceDecl, ServiceHost, StageOut, Tx,
+import { AsyncLocalStorage } from "node:async_hooks";
+import {
+  PacketRateError, type AnyTable, type App, type Cancel, type Clock, type Fact, type FetchAnswer, type FetchOptions, type LiveView, type PacketIn, type PacketLimits, type PacketOut,
+  type Random, type RowChange, type ServiceDecl, type ServiceHost, type StageOut, type Tx,
 } from "#app";
 import type { Logger } from "pino";
 import type { HookGuard } from "../lib/hook-guard.ts";
 import type { Model } from "../model/model.ts";
+import { Allowance, Mailbox } from "./mailbox.ts";
 import { Outbound, type HttpClient } from "./outbound.ts";
 import type { Share } from "./share.ts";
 
@@ -19,13 +22,28 @@ export interface ServicesOptions {
   readonly guard: HookGuard;
   readonly model: Pick<Model, "transact">;
   /** Tells what compiled commits changed. */
-  readonly onChanges: (observer: (changes: readonly RowChange[]) => void) => () => void;
+  readonly onChanges: (observer: (changes: readonly RowChange[], generation: number) => void) => () => void;
+  /** What switches have confirmed, and who is told of it. */
+  readonly receipts: { confirmed(chassis: string): number; onConfirmed(listener: (chassis: string, generation: number) => void): () => void };
   readonly send: (app: string, packets: Iterable<PacketOut | StageOut>) => void;
   readonly learn: (facts: Iterable<Fact>) => void;
+  /** Gives a listener what flows of a table of the app punt. @throws Error when the table is none of the app */
+  readonly onPacket: (app: string, table: string, listener: (packet: PacketIn) => void) => Cancel;
+  /** Told of a packet that a service did not get, or of a change because of one that was refused. */
+  readonly dropped?: (app: string, service: string, limit: "port" | "total" | "writes") => void;
   readonly share: Share;
   /** Default: the machine's network. */
   readonly http?: HttpClient;
 }
+
+const PER_PORT = 16;
+const TOTAL = 1024;
+/** Changes because of packets, for each port and in all of a service. */
+const PORT_WRITES = { burst: 5, perSecond: 1 };
+const WRITES = { burst: 100, perSecond: 50 };
+
+/** The port because of whose packet something runs; undefined: it is not because of a packet. */
+const becauseOf = new AsyncLocalStorage<string | undefined>();
 
 /** A stop that does not end is not waited for longer. */
 const STOP_MS = 3000;
@@ -87,6 +105,7 @@ class Host implements ServiceHost {
   private readonly options: ServicesOptions;
   private readonly cancels = new Set<Cancel>();
   private readonly outbound: Outbound;
+  private readonly writes: Allowance;
   private quiet = false;
   private ended = false;
 
@@ -99,6 +118,7 @@ class Host implements ServiceHost {
     this.random = options.random;
     this.log = options.log.child({ app, service });
     this.outbound = new Outbound(options.clock, options.http);
+    this.writes = new Allowance(options.clock, PORT_WRITES, WRITES);
   }
 
   /** Nothing that it was given is called any more; its stop may still send, ask and write. */
@@ -129,24 +149,52 @@ class Host implements ServiceHost {
 
   after(seconds: number, fn: () => void | Promise<void>): Cancel {
     if (!(seconds >= 0 && Number.isFinite(seconds))) throw new RangeError(`after ${seconds} seconds: a number from 0 is needed`);
+    const port = becauseOf.getStore();
     const cancel = this.until(this.clock.setTimeout(() => {
       cancel();
-      this.call(fn);
+      this.call(fn, port);
     }, seconds * 1000));
     return cancel;
   }
 
-  onCommit(tables: readonly AnyTable[], fn: (changes: readonly RowChange[]) => void | Promise<void>): Cancel {
+  onCommit(tables: readonly AnyTable[], fn: (changes: readonly RowChange[], generation: number) => void | Promise<void>): Cancel {
     for (const { name } of tables) if (!this.options.tables.some((t) => t.name === name)) throw new Error(`service ${this.about.service} of ${this.hook.app} wants to hear of table ${name}, which no app lists in its tables`);
     const names = new Set(tables.map((t) => t.name));
-    return this.until(this.options.onChanges((changes) => {
+    return this.until(this.options.onChanges((changes, generation) => {
       const mine = changes.filter((c) => names.has(c.table.name));
-      if (mine.length > 0) this.call(() => fn(net(mine)));
+      if (mine.length > 0) this.call(() => fn(net(mine), generation));
     }));
+  }
+
+  confirmed(chassis: string): number {
+    return this.options.receipts.confirmed(chassis);
+  }
+
+  onConfirmed(fn: (chassis: string, generation: number) => void | Promise<void>): Cancel {
+    return this.until(this.options.receipts.onConfirmed((chassis, generation) => this.call(() => fn(chassis, generation))));
+  }
+
+  onPacket(table: string, fn: (packet: PacketIn) => void | Promise<void>, { perPort = PER_PORT, total = TOTAL }: PacketLimits = {}): Cancel {
+    const { app } = this.hook;
+    const box = new Mailbox<PacketIn>({
+      perPort, total,
+      dropped: (limit) => this.options.dropped?.(app, this.about.service, limit),
+      handle: (packet, port) => this.doing(() => fn(packet), port),
+    });
+    const cancel = this.options.onPacket(app, table, (packet) => box.push(`${packet.chassis} ${packet.register("in_port_key")}`, { ...packet, data: Buffer.from(packet.data) }));
+    return this.until(() => {
+      cancel();
+      box.stop();
+    });
   }
 
   async transact<T>(what: string, fn: (tx: Tx) => T): Promise<{ readonly result: T; readonly generation: number }> {
     this.check();
+    const port = becauseOf.getStore();
+    if (port !== undefined && !this.writes.take(port)) {
+      this.options.dropped?.(this.hook.app, this.about.service, "writes");
+      throw new PacketRateError(`too many changes because of packets of port ${port}`);
+    }
     return this.options.model.transact({ requestId: `req-${this.random.uuid()}`, call: `${this.hook.app} ${this.about.service}: ${what}` }, fn);
   }
 
@@ -176,8 +224,20 @@ class Host implements ServiceHost {
     if (this.ended) throw new Error(`service ${this.about.service} of ${this.hook.app} is stopped`);
   }
 
-  private call(fn: () => void | Promise<void>): void {
-    if (!this.quiet) void this.options.guard<void | Promise<void>>(this.hook, this.about, fn, undefined);
+  private call(fn: () => void | Promise<void>, port?: string): void {
+    void this.doing(fn, port);
+  }
+
+  /** Settles, always well, when what `fn` does is done; undefined: it is done. */
+  private doing(fn: () => void | Promise<void>, port?: string): Promise<void> | undefined {
+    if (this.quiet) return undefined;
+    let doing: Promise<void> | undefined;
+    void this.options.guard<void | Promise<void>>(this.hook, this.about, () => {
+      const made = becauseOf.run(port, fn);
+      if (made instanceof Promise) doing = made.catch(() => undefined);
+      return made;
+    }, undefined);
+    return doing;
   }
 
   /** What is set after the end is taken back at once. */

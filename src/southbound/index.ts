@@ -17,6 +17,8 @@ import type { Commit } from "../model/model.ts";
 import { Inventory } from "./ovsdb/inventory.ts";
 import { southboundMetrics, type SouthboundMetrics } from "./metrics.ts";
 import { listenOpenFlow, sameInstructions, type OpenFlowListener, type SwitchSession } from "./openflow/session.ts";
+import { Announcements } from "./packets/announcements.ts";
+import { announcement } from "./openflow/withdrawal.ts";
 import { PacketQueue } from "./packets/queue.ts";
 import { bracketed } from "./peer.ts";
 import { Comparison, type Seen } from "./openflow/comparison.ts";
@@ -53,6 +55,7 @@ export class Southbound {
   private readonly admission: Admission;
   private readonly audits: AuditSchedule;
   private readonly packets: PacketQueue<SwitchPacketIn>;
+  private readonly announcements: Announcements;
   private readonly listeners = new Set<(chassis: string, generation: number) => void>();
   private readonly undo: (() => void)[] = [];
   private readonly counts = new Map<string, number>();
@@ -107,6 +110,12 @@ export class Southbound {
     });
     this.audits = new AuditSchedule({ intervalMs: config.auditIntervalMs ?? 60_000, switches: () => this.byChassis.values(), clock, random, log: this.log });
     this.zones = new Zones({ model, desired, log: options.log, switchOf: (chassis) => this.byChassis.get(chassis) });
+    this.announcements = new Announcements({
+      clock,
+      connected: (chassis) => this.byChassis.get(chassis)?.session !== undefined,
+      tell: (chassis, flow) => this.sendPackets(announcement(options.effects!, chassis, flow)),
+      dropped: (chassis, flows) => this.metrics.announcementsDropped.inc({ switch: chassis }, flows),
+    });
     this.packets = new PacketQueue({
       limit: config.packetInLimit ?? 1000,
       handle: (packet) => this.handlePacket(packet),
@@ -149,6 +158,7 @@ export class Southbound {
     this.stopping = true;
     this.audits.stop();
     this.packets.stop();
+    this.announcements.stop();
     await this.inventory.stop();
     let cancel: Cancel | undefined;
     const patience = new Promise<void>((resolve) => (cancel = this.options.clock.setTimeout(resolve, DRAIN_MS)));
@@ -282,6 +292,7 @@ export class Southbound {
       this.counts.delete(before.id);
       this.audits.forget(before.id);
       this.refusals.forget(before.id);
+      this.announcements.forget(before.id);
     }
     if (after === undefined) return;
     this.admission.retry(after.dpid);
@@ -368,10 +379,14 @@ export class Southbound {
         clock: this.options.clock,
         random: this.options.random,
         effects: this.options.effects,
-        sendPackets: (packets) => this.sendPackets(packets),
+        arrived: (came, went) => {
+          this.announcements.withdraw(row.id, went);
+          this.announcements.add(row.id, came);
+        },
         onConfirmed: (chassis) => {
           void this.zones.free(chassis);
           if (this.inventory.progress.awaiting.has(chassis)) void this.inventory.progress.confirmUpTo(chassis);
+          this.announcements.resume(chassis);
           this.notify(chassis);
         },
       });

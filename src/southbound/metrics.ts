@@ -9,6 +9,7 @@ export interface SouthboundMetrics {
   readonly packetInsDropped: Counter<"switch">;
   readonly packetOuts: Counter;
   readonly audits: Counter<"switch">;
+  readonly announcementsDropped: Counter<"switch">;
   readonly repaired: Counter<"switch" | "kind">;
   readonly refused: Counter<"switch">;
   readonly syncSeconds: Histogram;
@@ -24,6 +25,7 @@ export function southboundMetrics(m: Metrics, connected: () => number, slots: ()
     bytes: m.counter("axion_bytes_sent_total", "Bytes of the flow-mods sent"),
     packetIns: m.counter("axion_packet_ins_total", "Packets that switches sent to the controller, by table", ["table"]),
     packetInsDropped: m.counter("axion_packet_ins_dropped_total", "Packets dropped because the queue of their switch was full", ["switch"]),
+    announcementsDropped: m.counter("axion_announcements_dropped_total", "Flows that arrived on a switch and were not told of, because too many waited", ["switch"]),
     packetOuts: m.counter("axion_packet_outs_total", "Packets sent out through switches"),
     audits: m.counter("axion_audits_total", "Audits that compared a switch with the desired state to the end, by switch", ["switch"]),
     repaired: m.counter("axion_repaired_flows_total", "Differences found on a switch that nobody here made, by kind: missing, changed or foreign", ["switch", "kind"]),

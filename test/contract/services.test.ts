@@ -120,6 +120,30 @@ describe("a service's host", () => {
     expect(h.complaints).toEqual([]);
   });
 
+  test("hears what switches have confirmed, and of which commit it is told", async () => {
+    const { h, host } = await hosted();
+    const told: string[] = [];
+    let compiled = 0;
+    host.onCommit([attachmentTable], (_, generation) => void (compiled = generation));
+    const stop = host.onConfirmed((chassis, generation) => void told.push(`${chassis} ${generation}`));
+    await plugged(h);
+    expect(compiled).toBeGreaterThan(0);
+    expect(host.confirmed("hv1")).toBe(0);
+    h.confirm("hv1");
+    expect(host.confirmed("hv1")).toBeGreaterThanOrEqual(compiled);
+    expect(told).toEqual([`hv1 ${h.engine.generation}`]);
+    stop();
+    h.confirm("hv1");
+    expect(told).toHaveLength(1);
+    host.onConfirmed(() => {
+      throw new Error("third");
+    });
+    h.confirm("hv1");
+    expect(h.complaints).toMatchObject([{ app: "probe", service: "s", err: { message: "third" } }]);
+    await h.services.stop();
+    expect(h.receivers.size).toBe(0);
+  });
+
   test("writes by transactions that say who and what", async () => {
     const { h, host } = await hosted();
     const { result } = await host.transact("noting", (tx) => (tx.put(notes, { id: "n", text: tx.now }), tx.uuid()));

@@ -120,7 +120,7 @@ describe("the copy", () => {
     const icmp = buildIcmpv4({ type: icmpv4Types.echoRequest, code: 0, rest: echoRest(0x1234, 7) }, Buffer.from("how bright is it?"));
     const frame = buildEthernet({ dst: mac, src: "fa:16:3e:00:00:77", ethertype: ethertypes.ipv4 }, buildIpv4({ ...request, protocol: ipProtocols.icmpv4 }, icmp));
     const ask = (data: Uint8Array): readonly StageOut[] => {
-      const packet: PacketIn = { chassis: "hv1", inPort: 11, table: "lamp_punt", data, register: (name) => ({ net: 3, in_port_key: 4 })[name] ?? 0 };
+      const packet: PacketIn = { chassis: "hv1", inPort: 11, table: "lamp_punt", data, register: ((name: string) => ({ net: 3, in_port_key: 4 })[name]) as PacketIn["register"] };
       return app.packetIn!.lamp_punt!(packet, harness.view, silent) as readonly StageOut[];
     };
     const [reply, ...more] = ask(frame);

@@ -5,6 +5,7 @@ import { decodeInstructions, decodeMatch, FLOW_MOD_MATCH_OFFSET, formatInstructi
 import { pino } from "pino";
 import type { App, Chassis, EncapType, PacketOut, StageOut } from "#app";
 import { chassisTable, poolNumberTable, vifTable, zonePool } from "#app";
+import { SettingsBook } from "../../src/app/settings.ts";
 import { discoverApps, orderApps } from "../../src/boot/discover.ts";
 import { Relayouts } from "../../src/boot/relayout.ts";
 import { allPools, allTables, checkApps } from "../../src/boot/registry.ts";
@@ -49,6 +50,8 @@ export { bytesOf, ToldSwitch } from "./told-switch.ts";
 export interface HarnessOptions {
   /** Of all chance: UUIDs, MAC addresses, services. */
   readonly seed?: number;
+  /** Given to apps, by app and name. */
+  readonly settings?: ReadonlyMap<string, Readonly<Record<string, unknown>>>;
   readonly share?: Share;
   readonly http?: HttpClient;
   /** See EngineOptions. */
@@ -87,6 +90,11 @@ export class Harness {
   readonly services: Services;
   /** What services sent. */
   readonly sent: { readonly app: string; readonly packet: PacketOut | StageOut }[] = [];
+  /** Packets that services did not get, and changes that were refused to them: `<service> <limit>`. */
+  readonly dropped: string[] = [];
+  /** The generation that each switch has confirmed, and who hears of it. */
+  private readonly receipts = new Map<string, number>();
+  readonly receivers = new Set<(chassis: string, generation: number) => void>();
   private readonly loop: CompilerLoop;
   private readonly claims: Claims;
   /** What the compiler complained of: rules that failed, flows in conflict. */
@@ -117,12 +125,21 @@ export class Harness {
     this.services = new Services({
       apps, tables: allTables(apps), view: this.view, clock: this.clock, random, log: silent, guard, model,
       onChanges: (observer) => engine.onChanges(observer),
+      receipts: {
+        confirmed: (chassis) => this.receipts.get(chassis) ?? 0,
+        onConfirmed: (listener) => {
+          this.receivers.add(listener);
+          return () => this.receivers.delete(listener);
+        },
+      },
       send: (app, packets) => {
         const all = [...packets];
         this.packets.lower(app, all); // says what could not be sent
         for (const packet of all) this.sent.push({ app, packet });
       },
       learn: (facts) => this.packets.learn(facts),
+      onPacket: (app, table, listener) => this.packets.subscribe(app, table, listener),
+      dropped: (_, service, limit) => void this.dropped.push(`${service} ${limit}`),
       share: options.share ?? new Share("self", () => ["self"]),
       ...(options.http && { http: options.http }),
     });
@@ -148,7 +165,7 @@ export class Harness {
     const tables = allTables(apps);
     const layout = new Layout(apps);
     world.layouts = await earlierLayouts(store, JSON.stringify(recordOf(layout)));
-    const model = await Model.open(staysOpen(store), tables, { clock, random });
+    const model = await Model.open(staysOpen(store), tables, { clock, random, settings: SettingsBook.of(apps, options.settings) });
     const complaints: object[] = [];
     const takenBack: object[] = [];
     await mendReferences(model, apps, { warn: (fields: object): void => void takenBack.push(fields), error: (fields: object): void => void complaints.push(fields) });
@@ -211,6 +228,12 @@ export class Harness {
       if (this.failure !== undefined) throw this.failure instanceof Error ? this.failure : new Error("the compiler failed");
       await new Promise((done) => setImmediate(done));
     }
+  }
+
+  /** As if the switch had confirmed what it was told so far. */
+  confirm(chassis: string): void {
+    this.receipts.set(chassis, this.engine.generation);
+    for (const listener of [...this.receivers]) listener(chassis, this.engine.generation);
   }
 
   /** As the southbound layer would write it. */

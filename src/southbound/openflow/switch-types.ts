@@ -1,11 +1,9 @@
 // What a switch is made with, and what it says of itself.
-import type { PacketOut } from "#app";
 import type { Logger } from "pino";
 import type { Desired, Flow } from "../../compiler/desired.ts";
 import type { Clock } from "../../lib/clock.ts";
 import type { Random } from "../../lib/random.ts";
 import type { SouthboundMetrics } from "../metrics.ts";
-import type { SwitchPacketOut } from "./channel.ts";
 import type { SameInstructions } from "./comparison.ts";
 import type { SyncSlots } from "./sync-slots.ts";
 import type { FlowEffects } from "./withdrawal.ts";
@@ -26,7 +24,8 @@ export interface SwitchOptions {
   readonly clock: Clock;
   readonly random: Random;
   readonly effects: FlowEffects | undefined;
-  readonly sendPackets: (packets: Iterable<PacketOut | SwitchPacketOut>) => void;
+  /** Flows with something to say that the switch has now and had not before, and keys of those that it has no more. */
+  readonly arrived: (came: readonly Flow[], went: readonly string[]) => void;
 }
 
 export type SwitchState = "disconnected" | "syncing" | "connected";

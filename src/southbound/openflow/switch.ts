@@ -14,7 +14,7 @@ import { Delivery, type Entry } from "./delivery.ts";
 import { readInstalled } from "./installed.ts";
 import { ItemSync, type ItemChange } from "./items.ts";
 import { SyncGate } from "./sync-gate.ts";
-import { announcements, planWithdrawal, type Relayout } from "./withdrawal.ts";
+import { arrivals, planWithdrawal, type Relayout } from "./withdrawal.ts";
 import type { AuditResult, Found, Refused, SwitchOptions, SwitchState } from "./switch-types.ts";
 
 export type { AuditResult, Refused } from "./switch-types.ts";
@@ -419,7 +419,10 @@ export class Switch {
         for (const message of flushes) session.flush(message);
         await delivery.send(second.foreign, second.entries, { before: [], after });
       }
-      if (effects !== undefined) this.options.sendPackets(announcements(effects, chassis, batch.entries.values(), this.quarantine));
+      if (effects !== undefined) {
+        const { came, went } = arrivals(effects, { entries: batch.entries.values(), foreign: batch.foreign }, this.quarantine);
+        if (came.length + went.length > 0) this.options.arrived(came, went);
+      }
     }
     this.items.sendRemove(session, batch.items);
     if (!flows || batch.items.remove.length > 0) await session.barrier();

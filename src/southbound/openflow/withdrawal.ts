@@ -75,15 +75,23 @@ export function planWithdrawal(effects: FlowEffects | undefined, chassis: string
   return { first, flushes, second };
 }
 
-/** What the network says when flows have arrived; `refused` ones have not. */
-export function announcements(effects: FlowEffects, chassis: string, entries: Iterable<Entry>, refused: ReadonlyMap<string, unknown>): (PacketOut | SwitchPacketOut)[] {
-  const out: (PacketOut | SwitchPacketOut)[] = [];
-  if (effects.confirmed.size === 0) return out;
-  for (const { flow, add } of entries) {
-    if (add && effects.confirmed.has(flow.table) && !refused.has(flow.key)) out.push(...effects.packets(chassis, { table: flow.table, priority: flow.priority, buf: flow.slab, matchOff: flow.off + FLOW_MOD_MATCH_OFFSET }));
+/** What of these changes the network has something to say of: flows that the switch did not have, and keys of those that went. `refused` ones did not come. */
+export function arrivals(effects: FlowEffects, { entries, foreign }: { readonly entries: Iterable<Entry>; readonly foreign: readonly Buffer[] }, refused: ReadonlyMap<string, unknown>): { readonly came: Flow[]; readonly went: string[] } {
+  const came: Flow[] = [];
+  const went: string[] = [];
+  if (effects.confirmed.size === 0) return { came, went };
+  for (const { flow, add, replaces } of entries) {
+    if (!effects.confirmed.has(flow.table)) continue;
+    if (!add || refused.has(flow.key)) went.push(flow.key);
+    else if (!replaces) came.push(flow);
   }
-  return out;
+  for (const message of foreign) if (effects.confirmed.has(message[24]!)) went.push(message.toString("latin1", FLOW_KEY_OFFSET));
+  return { came, went };
 }
+
+/** What the network says of a flow that has arrived. */
+export const announcement = (effects: FlowEffects, chassis: string, flow: Flow): readonly (PacketOut | SwitchPacketOut)[] =>
+  effects.packets(chassis, { table: flow.table, priority: flow.priority, buf: flow.slab, matchOff: flow.off + FLOW_MOD_MATCH_OFFSET });
 
 /** The flow with no instructions: it drops. */
 function standIn({ table, priority, buf, matchOff }: FlowBytes, key: string): Flow {

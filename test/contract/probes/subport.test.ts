@@ -1,7 +1,7 @@
 // Probe 2: ports behind another port's interface, told by VLAN tags, that move to another host while they ping. Where a port is, is a
 // joint: another app says it, l2 makes the flows. Whatever goes to such a port, be it an answer of the network itself, has its tag.
 import { randomUUID } from "node:crypto";
-import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
 import { portTable } from "../../../apps/l2/model.ts";
 import type { Vm } from "../../../lab/vm.ts";
 import { until } from "../../../lab/exec.ts";
@@ -37,6 +37,54 @@ test.each([["behind a policy", "", "sg_in"], ["where no app has one", "security-
     expect(ways).toHaveLength(2);
     for (const way of ways) expect(way).toMatch(new RegExp(to(way.includes(",arp") ? "push_tag" : next)));
     expect(flowTexts(h, "hv1", "push_tag").filter((f) => f.includes(key)).map((f) => f.replace(/.*actions=/, "")).sort()).toEqual([expect.stringMatching(/^clone\(push_vlan:0x8100,set_field:4196->vlan_vid,load:0->NXM_OF_IN_PORT\[\],output:/), "drop"]);
+  } finally {
+    await h.close();
+  }
+});
+
+test("its status follows where it is attached, once its switch has confirmed that; its parent's is its own", async () => {
+  const h = await probes.harness();
+  try {
+    for (const host of ["hv1", "hv2"]) await h.addChassis(host);
+    const network = (await h.create("network", {})).id;
+    const [parent, other, port] = [(await h.create("port", { network_id: network })).id, (await h.create("port", { network_id: network })).id, (await h.create("port", { network_id: network })).id];
+    await h.plug("hv1", parent, 5);
+    await h.plug("hv2", other, 6);
+    await h.settled();
+    const status = async (id = port): Promise<string> => {
+      const { status: is, "binding:host_id": host, "binding:vif_type": type } = (await h.call("GET", `/v2.0/ports/${id}`)).body.port;
+      return `${is} ${host} ${type}`;
+    };
+    const becomes = (wanted: string): Promise<void> => vi.waitFor(async () => expect(await status()).toBe(wanted));
+    expect(await status()).toBe("DOWN  unbound");
+    const { id } = await h.create("sub_port", { port_id: port, parent_id: parent, vlan: VLAN });
+    await becomes("BUILD hv1 ovs");
+    expect(h.receivers.size).toBe(1);
+    h.confirm("hv2");
+    await h.settled();
+    expect(await status()).toBe("BUILD hv1 ovs");
+    h.confirm("hv1");
+    await becomes("ACTIVE hv1 ovs");
+    expect(h.receivers.size).toBe(0);
+    const parentAt = await status(parent);
+    // Elsewhere, taken down by its owner, and back.
+    expect((await h.call("PUT", `/v2.0/sub-ports/${id}`, { sub_port: { parent_id: other } })).status).toBe(200);
+    await becomes("BUILD hv2 ovs");
+    h.confirm("hv2");
+    await becomes("ACTIVE hv2 ovs");
+    await h.call("PUT", `/v2.0/ports/${port}`, { port: { admin_state_up: false } });
+    await becomes("DOWN  unbound");
+    await h.call("PUT", `/v2.0/ports/${port}`, { port: { admin_state_up: true } });
+    await becomes("BUILD hv2 ovs");
+    h.confirm("hv2");
+    await becomes("ACTIVE hv2 ovs");
+    // What another change of the port does to its status as if it were plugged is put right.
+    await h.call("PUT", `/v2.0/ports/${port}`, { port: { "binding:host_id": "hv2" } });
+    await becomes("ACTIVE hv2 ovs");
+    expect(await status(parent)).toBe(parentAt);
+    await h.unplug("hv2", other);
+    await becomes("DOWN hv2 ovs");
+    expect(h.complaints).toEqual([]);
   } finally {
     await h.close();
   }
@@ -126,10 +174,13 @@ describe.skipIf(Lab.missing().length > 0)("on real switches", () => {
   test("unused it costs no lookup; behind an interface it is reached, on its own network", async () => {
     await expectNoLookup(scene);
     const it = await attach(inside, 1);
+    await scene.cloud.active(inside.port.id);
     await until("the sub-port", reached);
+    expect((await scene.cloud.show("port", parents[0]!.id)).status).toBe("ACTIVE");
     expect(await scene.b.vm.ping(inside.ip, { count: 20, intervalMs: 20 })).toMatchObject({ received: 20 });
     await expectNoLookup(scene);
     await scene.cloud.remove("sub_port", it.id);
+    await until("its end", async () => (await scene.cloud.show("port", inside.port.id)).status === "DOWN");
     await until("silence", async () => !(await scene.b.vm.reaches(inside.ip, { timeoutMs: 300 })));
   }, 60_000);
 
@@ -209,6 +260,8 @@ describe.skipIf(Lab.missing().length > 0)("on real switches", () => {
       const before = pings.map((p) => p.received);
       await until("answers after the move", () => more(before));
       await cloud.synced();
+      await cloud.active(inside.port.id);
+      expect((await cloud.show("port", inside.port.id))["binding:host_id"]).toBe(`hv${host}`);
       expect(await flowsOf(`hv${host}`)).toHaveLength(1);
       expect(await flowsOf(`hv${3 - host}`)).toEqual([]);
     }

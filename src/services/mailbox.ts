@@ -1,0 +1,136 @@
+// Packets that wait for a service, and those that it is working on. Each port has a share and ports take turns, so that whoever sends
+// much costs itself; what is too much is dropped and counted. What a service writes because of packets is counted out likewise.
+import type { Clock } from "../lib/clock.ts";
+
+export interface MailboxLimits {
+  /** Packets of one port that wait or are worked on, and in all. */
+  readonly perPort: number;
+  readonly total: number;
+}
+
+export interface MailboxOptions<P> extends MailboxLimits {
+  /** What it answers with a promise is worked on until that is settled. */
+  readonly handle: (packet: P, port: string) => unknown;
+  readonly dropped: (limit: "port" | "total") => void;
+}
+
+/** Packets handled in one turn of the event loop. */
+const BATCH = 32;
+
+export class Mailbox<P> {
+  private readonly options: MailboxOptions<P>;
+  /** Ports in the order of their turns. */
+  private readonly waiting = new Map<string, P[]>();
+  /** Of each port: waiting and worked on. */
+  private readonly held = new Map<string, number>();
+  private total = 0;
+  private scheduled = false;
+  private stopped = false;
+
+  constructor(options: MailboxOptions<P>) {
+    this.options = options;
+  }
+
+  push(port: string, packet: P): void {
+    if (this.stopped) return;
+    const { perPort, total, dropped } = this.options;
+    const held = this.held.get(port) ?? 0;
+    if (held >= perPort || this.total >= total) {
+      dropped(held >= perPort ? "port" : "total");
+      return;
+    }
+    this.held.set(port, held + 1);
+    this.total++;
+    const queue = this.waiting.get(port);
+    if (queue === undefined) this.waiting.set(port, [packet]);
+    else queue.push(packet);
+    this.schedule();
+  }
+
+  stop(): void {
+    this.stopped = true;
+    this.waiting.clear();
+    this.held.clear();
+  }
+
+  private schedule(): void {
+    if (this.scheduled) return;
+    this.scheduled = true;
+    setImmediate(() => {
+      this.scheduled = false;
+      for (let n = 0; n < BATCH && this.waiting.size > 0; n++) this.next();
+      if (this.waiting.size > 0) this.schedule();
+    });
+  }
+
+  private next(): void {
+    const [port, queue] = this.waiting.entries().next().value!;
+    this.waiting.delete(port);
+    const packet = queue.shift()!;
+    if (queue.length > 0) this.waiting.set(port, queue);
+    const done = (): void => {
+      this.total--;
+      const left = (this.held.get(port) ?? 1) - 1;
+      if (left > 0) this.held.set(port, left);
+      else this.held.delete(port);
+    };
+    const doing = this.options.handle(packet, port);
+    if (doing instanceof Promise) doing.then(done, done);
+    else done();
+  }
+}
+
+interface Bucket {
+  left: number;
+  at: number;
+}
+
+export interface Rate {
+  readonly burst: number;
+  readonly perSecond: number;
+}
+
+/** Buckets that are looked through when there are so many; full ones are as good as none. */
+const BUCKETS = 10_000;
+
+/** So many at once and so many a second, for each of some keys and in all. */
+export class Allowance {
+  private readonly clock: Pick<Clock, "monotonic">;
+  private readonly each: Rate;
+  private readonly all: Rate;
+  private readonly buckets = new Map<string, Bucket>();
+  private readonly whole: Bucket;
+
+  constructor(clock: Pick<Clock, "monotonic">, each: Rate, all: Rate) {
+    this.clock = clock;
+    this.each = each;
+    this.all = all;
+    this.whole = { left: all.burst, at: clock.monotonic() };
+  }
+
+  /** Whether one more is allowed; then it is taken. */
+  take(key: string): boolean {
+    const now = this.clock.monotonic();
+    if (this.buckets.size >= BUCKETS) this.tidy(now);
+    const own = this.buckets.get(key) ?? { left: this.each.burst, at: now };
+    refill(own, this.each, now);
+    refill(this.whole, this.all, now);
+    if (own.left < 1 || this.whole.left < 1 || (this.buckets.size >= BUCKETS && !this.buckets.has(key))) return false;
+    own.left--;
+    this.whole.left--;
+    this.buckets.set(key, own);
+    return true;
+  }
+
+  private tidy(now: number): void {
+    for (const [key, bucket] of this.buckets) {
+      refill(bucket, this.each, now);
+      if (bucket.left >= this.each.burst) this.buckets.delete(key);
+    }
+  }
+}
+
+function refill(bucket: Bucket, { burst, perSecond }: Rate, now: number): void {
+  bucket.left = Math.min(burst, bucket.left + ((now - bucket.at) / 1000) * perSecond);
+  bucket.at = now;
+}
