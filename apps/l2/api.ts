@@ -1,12 +1,12 @@
 // Networks and ports as the API shows them, and what plugging an interface does to a port's status. Addresses are ipam's,
 // groups security-groups', router interfaces l3's: their attributes of ports are Extensions over there.
 import {
-  ApiError, AUTO, badRequest, chassisTable, conflict, defineResource, invalidInput, notFound, orNull, vifTable,
+  ApiError, AUTO, badRequest, chassisTable, conflict, defineResource, draw, invalidInput, notFound, orNull, vifTable,
   type Alias, type ApiContext, type Attribute, type Caller, type Check, type ReadView, type Tx, type Values, type Vif,
 } from "#app";
 import { tenantMtu } from "../overlay/model.ts";
 import {
-  deviceOwner, isNetworkPort, isServicePort, networkResource, networkTable, portBindingTable, portResource, portStatusTable, portTable, preferred, requestedChassis,
+  deviceOwner, isNetworkPort, isServicePort, networkKeys, networkResource, networkTable, portBindingTable, portKeys, portResource, portStatusTable, portTable, preferred, requestedChassis,
   type AddressPair, type Network, type Port, type PortBinding, type PortStatus,
 } from "./model.ts";
 
@@ -63,7 +63,7 @@ const network = defineResource(networkResource, {
   create(tx, standard, input) {
     const row: Network = {
       ...standard,
-      key: tx.allocate("vni", { min: 1, max: 2 ** 24 - 1, used: (n) => tx.by(networkTable, "key", String(n)).length > 0 }),
+      key: draw(tx, networkKeys),
       admin_state_up: input.admin_state_up as boolean,
       shared: input.shared as boolean,
       port_security_enabled: input.port_security_enabled as boolean,
@@ -317,7 +317,7 @@ const port = defineResource(portResource, {
     const address = given === undefined || given === null ? newMac(tx, on.id) : givenMac(tx, on.id, given);
     const row: Port = {
       ...standard,
-      key: tx.allocate("port", { min: 1, max: 2 ** 32 - 1, used: (n) => tx.by(portTable, "key", String(n)).length > 0 }),
+      key: draw(tx, portKeys),
       network_id: on.id,
       mac_address: address,
       admin_state_up: input.admin_state_up as boolean,

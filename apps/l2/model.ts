@@ -1,6 +1,6 @@
 // l2's entities: networks, ports, their addresses, and where ports are attached. The one file of l2 that other apps import.
 import {
-  chassisScope, chassisTable, defineScope, defineTable, defineVariantScope, copy, isIpv6, load, next, resourceHandle, setField, toStage, vifTable, type Chassis, type Outputs, type ReadView, type Row, type StageOut, type StandardRow, type Vif,
+  chassisScope, chassisTable, definePool, defineScope, defineTable, defineVariantScope, copy, isIpv6, load, next, resourceHandle, setField, toStage, vifTable, type Chassis, type Outputs, type ReadView, type Row, type StageOut, type StandardRow, type Vif,
 } from "#app";
 import { linkLocal } from "packet-codec";
 import { l2 } from "./tables.ts";
@@ -17,6 +17,11 @@ export interface Network extends StandardRow {
 export const networkTable = defineTable<Network>()("network", {
   resource: "network",
   indexes: { key: (n) => String(n.key), project: (n) => n.project_id, shared: (n) => (n.shared ? "true" : undefined) },
+});
+
+/** Keys of networks: of the pipeline, and of nothing that leaves a host. */
+export const networkKeys = definePool({
+  name: "network-key", of: "key", min: 1, max: 2 ** 24 - 1, about: "keys of networks: `net` in the pipeline", taken: (view, _part, n) => view.count(networkTable, "key", String(n)) > 0,
 });
 
 export const networkResource = resourceHandle<Network>("network");
@@ -51,6 +56,10 @@ export const portTable = defineTable<Port>()("port", {
     /** Single extra addresses: `<network>|<ip>`. */
     pair_ip: (p) => p.allowed_address_pairs.filter((a) => !a.ip_address.includes("/")).map((a) => `${p.network_id}|${a.ip_address}`),
   },
+});
+
+export const portKeys = definePool({
+  name: "port", of: "key", min: 1, max: 2 ** 32 - 1, about: "keys of ports: in_port_key and out_port_key in the pipeline", taken: (view, _part, n) => view.count(portTable, "key", String(n)) > 0,
 });
 
 export const portResource = resourceHandle<Port>("port");
@@ -171,7 +180,8 @@ export function placeOf(view: ReadView, portId: string): Attachment | undefined 
 
 /**
  * How a network travels between hosts. A joint: the overlay gives every network a tunnel segment, other apps add theirs.
- * Rows carry `<app>/<network>` as id. `tunnel`: any encapsulation that both hosts have.
+ * Rows carry `<app>/<network>` as id. `tunnel`: any encapsulation that both hosts have. A VNI is a wish until the network holds it: the
+ * overlay claims it, and an app that has it from a caller takes it with the overlay's `takeVni`, which refuses one that is held.
  */
 export interface Segment extends Row {
   readonly network_id: string;

@@ -1,12 +1,16 @@
 import type { App } from "#app";
-import { derive, profileTable, rules, staticFlows } from "./rules.ts";
+import { extend } from "./api.ts";
+import { vniPool } from "./model.ts";
+import { derive, profileTable, rules, staticFlows, tunnelPorts } from "./rules.ts";
 import { overlay } from "./tables.ts";
 
 export default {
   name: "overlay",
-  about: "tunnels between chassis: Geneve, VXLAN, GRE by what two of them share",
+  about: "tunnels between chassis: Geneve, VXLAN, GRE by what two of them share; the space of VNIs",
   requires: ["l2"],
   tables: [profileTable],
+  pools: [vniPool, tunnelPorts],
+  extend,
   pipeline: overlay,
   derive,
   rules,

@@ -53,7 +53,11 @@ export const vifTable = defineTable<Vif>()("vif", {
   indexes: { iface_id: (v) => v.iface_id, chassis: (v) => v.chassis, slot: (v) => `${v.chassis}/${v.slot}` },
 });
 
-/** Conntrack zones, by chassis: one space for ports (their slots) and routers, for life, flushed when given back. */
+/**
+ * Conntrack zones, by chassis: one space for ports (their slots) and routers, for life, flushed when given back. A port's punt meter has
+ * the same number, so meters begin where zones end.
+ */
 export const zonePool = definePool({
-  name: "zone", min: 1, max: 65_534, about: "conntrack zones of a chassis", forgotten: true, taken: (view, chassis, n) => view.count(vifTable, "slot", `${chassis}/${n}`) > 0,
+  name: "zone", of: ["zone", "meter"], min: 1, max: 65_534, about: "conntrack zones of a chassis", forgotten: true,
+  taken: (view, chassis, n) => view.count(vifTable, "slot", `${chassis}/${n}`) > 0,
 });

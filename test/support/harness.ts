@@ -8,7 +8,6 @@ import { chassisTable, poolNumberTable, vifTable, zonePool } from "#app";
 import { discoverApps, orderApps } from "../../src/boot/discover.ts";
 import { Relayouts } from "../../src/boot/relayout.ts";
 import { allPools, allTables, checkApps } from "../../src/boot/registry.ts";
-import { Claims } from "../../src/compiler/claims.ts";
 import { Engine } from "../../src/compiler/engine.ts";
 import type { Flow } from "../../src/compiler/desired.ts";
 import { CompilerLoop } from "../../src/compiler/loop.ts";
@@ -23,7 +22,7 @@ import type { View } from "../../src/model/view.ts";
 import { createNorthbound, type Northbound } from "../../src/northbound/index.ts";
 import { Layout } from "../../src/pipeline/layout.ts";
 import { recordOf } from "../../src/pipeline/record.ts";
-import { Packets, Services, Share, type HttpClient } from "../../src/services/index.ts";
+import { Claims, Packets, Services, Share, type HttpClient } from "../../src/services/index.ts";
 import { openStore } from "../../src/store/open.ts";
 import type { KvStore } from "../../src/store/kv.ts";
 import { rowsOf, ToldSwitch, type ToldAtStart } from "./told-switch.ts";
@@ -87,7 +86,7 @@ export class Harness {
   /** What services sent. */
   readonly sent: { readonly app: string; readonly packet: PacketOut | StageOut }[] = [];
   private readonly loop: CompilerLoop;
-  private readonly claims: Claims;
+  readonly claims: Claims;
   /** What the compiler complained of: rules that failed, flows in conflict. */
   readonly complaints: object[];
   /** Rows whose ground was gone when it started. */
@@ -132,7 +131,10 @@ export class Harness {
     const relayouts = new Relayouts(apps, layout, world.layouts);
     // A switch that nobody knows stays as it is.
     this.toldAtStart = new Map([...model.view.all(chassisTable)].map(({ id }) => [id, this.told(id).connect(engine, id, relayouts)]));
-    this.claims = new Claims(allPools(apps), model, engine, { error: (fields: object): void => void complaints.push(fields) });
+    this.claims = new Claims({
+      pools: allPools(apps), model, compiled: () => engine.generation, view: engine.view, onChanges: (observer) => engine.onChanges(observer), now: () => clock.now(),
+      log: { error: (fields: object): void => void complaints.push(fields), warn: () => undefined },
+    });
   }
 
   static async make(extraApps: readonly App[] = [], folder = appsFolder, options: HarnessOptions = {}): Promise<Harness> {
