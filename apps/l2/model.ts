@@ -11,7 +11,7 @@ export interface Network extends StandardRow {
   readonly admin_state_up: boolean;
   readonly shared: boolean;
   readonly port_security_enabled: boolean;
-  /** As the tenant asked; absent: as large as the encapsulation leaves. */
+  /** As the tenant asked; absent: as large as the encapsulation leaves. The attribute is the overlay's, who knows how large that is. */
   readonly mtu?: number;
 }
 export const networkTable = defineTable<Network>()("network", {
@@ -149,12 +149,19 @@ export const attachmentTable = defineTable<Attachment>()("attachment", {
 });
 export const attachmentId = (portId: string, chassis: string, role: Attachment["role"]): string => (role === "active" ? portId : `${portId}@${chassis}`);
 
+/** What is happening to interfaces of a port: one that is there now, though it may not be in the view yet, and one that is about to vanish. */
+export interface PlugChange {
+  readonly appeared?: Vif;
+  readonly gone?: Vif;
+}
+
 /**
- * The interface of a port: on the chassis the API asked for, or wherever it is plugged. For derivations that fill `attachment`, which
+ * The interface of a port, the one that counts: on the chassis the API asked for, or wherever it is plugged. For derivations that fill `attachment`, which
  * cannot read it: they say `pluggedReads`.
  */
-export function pluggedAt(view: ReadView, portId: string): { readonly vif: Vif; readonly chassis: Chassis } | undefined {
-  const vifs = view.by(vifTable, "iface_id", portId);
+export function pluggedAt(view: ReadView, portId: string, { appeared, gone }: PlugChange = {}): { readonly vif: Vif; readonly chassis: Chassis } | undefined {
+  const stored = view.by(vifTable, "iface_id", portId);
+  const vifs = appeared === undefined && gone === undefined ? stored : [...stored, ...(appeared === undefined ? [] : [appeared])].filter((vif) => vif.id !== gone?.id);
   if (vifs.length === 0) return undefined;
   const wanted = view.get(portBindingTable, portId)?.requested_host ?? "";
   const host = vifs.length === 1 ? "" : (view.get(portStatusTable, portId)?.host ?? "");
@@ -241,7 +248,7 @@ const neighbours = l2.shapes("neighbour", {
 });
 
 /** Of two interfaces of one port, where it may be: the one where it already is, so that a second plug takes nothing away. */
-export const preferred = (a: Vif, b: Vif, host: string): boolean => (a.chassis === host) === (b.chassis === host) ? a.id < b.id : a.chassis === host;
+const preferred = (a: Vif, b: Vif, host: string): boolean => (a.chassis === host) === (b.chassis === host) ? a.id < b.id : a.chassis === host;
 /**
  * The chassis that a port's requested host names: by its system-id, which is proved. A hostname is self-declared, so it counts only
  * where exactly one chassis has it and none has it as its system-id.

@@ -1,5 +1,5 @@
 import type { App } from "#app";
-import { extend } from "./api.ts";
+import { aliases, extend } from "./api.ts";
 import { vniPool } from "./model.ts";
 import { derive, profileTable, rules, staticFlows, tunnelPorts } from "./rules.ts";
 import { overlay } from "./tables.ts";
@@ -11,6 +11,7 @@ export default {
   tables: [profileTable],
   pools: [vniPool, tunnelPorts],
   extend,
+  aliases,
   pipeline: overlay,
   derive,
   rules,
