@@ -11,7 +11,7 @@ import { sameBytes, type FlowScope, type OwnedFlow } from "./flows.ts";
 import { canonicalText, type Output } from "./items.ts";
 import { NO_EXTRAS, NONE, type Extras, type Run } from "./runs.ts";
 
-/** From this many flows on, equal ones are found by hash. */
+/** From this many flows on, equal ones are found by hash; outputs by scope and key. */
 const UNHASHED = 32;
 
 export class Collector implements AnyEmit {
@@ -20,6 +20,8 @@ export class Collector implements AnyEmit {
   private hashes = 0;
   private byHash: Map<number, OwnedFlow<Run>[]> | undefined;
   private readonly outputs: Output[] = [];
+  /** Scope -> key -> output, once there are many. */
+  private byKey: Map<string, Map<string, Output>> | undefined;
   private readonly includes: [string, string][] = [];
   private readonly variants: [string, string][] = [];
   private readonly emission: Emission;
@@ -45,6 +47,7 @@ export class Collector implements AnyEmit {
       this.cookieLo = hash32(this.entity);
     }
     this.byHash = undefined;
+    this.byKey = undefined;
     this.hashes = 0;
     empty(this.flows);
     empty(this.outputs);
@@ -130,9 +133,20 @@ export class Collector implements AnyEmit {
 
   /** Equal ones of one run are one. @throws Error when a run wants two things for one id */
   private output(output: Output): void {
-    const other = this.outputs.find((o) => o.scope === output.scope && o.key === output.key);
-    if (other === undefined) this.outputs.push(output);
-    else if (other.text !== output.text) throw new Error(`one run wants two different things for ${output.key}`);
+    const other = this.sameOutput(output);
+    if (other === undefined) {
+      this.outputs.push(output);
+      if (this.byKey !== undefined) inside(this.byKey, output.scope).set(output.key, output);
+    } else if (other.text !== output.text) throw new Error(`one run wants two different things for ${output.key}`);
+  }
+
+  private sameOutput({ scope, key }: Output): Output | undefined {
+    if (this.outputs.length < UNHASHED) return this.outputs.find((o) => o.scope === scope && o.key === key);
+    if (this.byKey === undefined) {
+      this.byKey = new Map();
+      for (const o of this.outputs) inside(this.byKey, o.scope).set(o.key, o);
+    }
+    return this.byKey.get(scope)?.get(key);
   }
 
   variant(chassis: string, variant: string): void {
@@ -172,4 +186,10 @@ function push<K, T>(map: Map<K, T[]>, key: K, value: T): void {
   const list = map.get(key);
   if (list === undefined) map.set(key, [value]);
   else list.push(value);
+}
+
+function inside<T>(maps: Map<string, Map<string, T>>, key: string): Map<string, T> {
+  let map = maps.get(key);
+  if (map === undefined) maps.set(key, (map = new Map<string, T>()));
+  return map;
 }

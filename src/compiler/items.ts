@@ -61,8 +61,10 @@ export class OutputStore<O> {
 
   /** Puts what a run wants in place of what it wanted. */
   replace(owner: O, before: readonly Output[], after: readonly Output[]): void {
-    for (const output of after) if (!before.some((b) => same(b, output))) this.hold(owner, output);
-    for (const output of before) if (!after.some((a) => same(a, output))) this.release(owner, output);
+    const had = finder(before);
+    const has = finder(after);
+    for (const output of after) if (!had(output)) this.hold(owner, output);
+    for (const output of before) if (!has(output)) this.release(owner, output);
   }
 
   private hold(owner: O, output: Output): void {
@@ -194,6 +196,20 @@ const NONE: readonly never[] = [];
 const isList = <O>(holders: Holders<O>): holders is readonly Held<O>[] => Array.isArray(holders);
 const listOf = <O>(holders: Holders<O>): readonly Held<O>[] => (isList(holders) ? holders : [holders]);
 const same = (a: Output, b: Output): boolean => a.scope === b.scope && a.key === b.key && a.text === b.text;
+
+/** From this many outputs on, one is found by scope and key. */
+const MANY = 32;
+/** Whether an output is among these, of which no two have one scope and key. */
+function finder(outputs: readonly Output[]): (output: Output) => boolean {
+  if (outputs.length < MANY) return (output) => outputs.some((o) => same(o, output));
+  const scopes = new Map<string, Map<string, string>>();
+  for (const { scope, key, text } of outputs) {
+    let texts = scopes.get(scope);
+    if (texts === undefined) scopes.set(scope, (texts = new Map<string, string>()));
+    texts.set(key, text);
+  }
+  return ({ scope, key, text }) => scopes.get(scope)?.get(key) === text;
+}
 const compare = (a: string, b: string): number => (a < b ? -1 : a > b ? 1 : 0);
 
 /** A text that is equal for equal values, whatever the order of their keys. */
