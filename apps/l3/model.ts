@@ -65,7 +65,11 @@ export const routerSendersScope = defineScope("router-senders");
 export interface Translation extends Row {
   readonly router_id: string;
 }
-export const translationTable = defineTable<Translation>()("translation", { derived: true, open: true, indexes: { router: (t) => t.router_id } });
+export const translationTable = defineTable<Translation>()("translation", {
+  derived: true, open: true, indexes: { router: (t) => t.router_id },
+  /** Each router that has any, once. */
+  pairs: { routers: (t) => ["all", t.router_id] },
+});
 /** Holder of a router's zone in the zone pool. */
 export const zoneHolder = (routerId: string): string => `router/${routerId}`;
 
