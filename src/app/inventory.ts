@@ -36,6 +36,11 @@ export const chassisTable = defineTable<Chassis>()("chassis", {
   },
 });
 
+/** Not among the pools of apps: the southbound layer draws on it alone. */
+export const chassisKeys = definePool({
+  name: "chassis-key", of: "key", min: 1, max: 65_535, about: "keys of chassis: `out_host` in the pipeline", taken: (view, _part, n) => view.count(chassisTable, "key", String(n)) > 0,
+});
+
 /** A plugged interface with an iface-id on a chassis' integration bridge. `id` is `<chassis>/<interface name>`. */
 export interface Vif {
   readonly id: string;

@@ -4,7 +4,7 @@ import { fileURLToPath } from "node:url";
 import { decodeInstructions, decodeMatch, FLOW_MOD_MATCH_OFFSET, formatInstructions, formatMatch } from "node-openflow";
 import { pino } from "pino";
 import type { App, Chassis, EncapType, PacketOut, StageOut } from "#app";
-import { chassisTable, poolNumberTable, vifTable, zonePool } from "#app";
+import { chassisKeys, chassisTable, draw, poolNumberTable, release, vifTable, zonePool } from "#app";
 import { discoverApps, orderApps } from "../../src/boot/discover.ts";
 import { Relayouts } from "../../src/boot/relayout.ts";
 import { allPools, allTables, checkApps } from "../../src/boot/registry.ts";
@@ -218,7 +218,7 @@ export class Harness {
   /** As the southbound layer would write it. */
   async addChassis(id: string, fields: Partial<Chassis> = {}): Promise<void> {
     await this.model.transact(cause, (tx) => {
-      const key = fields.key ?? tx.allocate("chassis-key", { min: 1, max: 65_535, used: (n) => [...tx.all(chassisTable)].some((c) => c.key === n) });
+      const key = fields.key ?? draw(tx, chassisKeys);
       tx.put(chassisTable, {
         id, hostname: id, bridge: "br-int", dpid: key.toString(16).padStart(16, "0"), datapath_type: "netdev", encap_ip: `172.31.0.${key}`,
         encap_types: ["geneve"] as EncapType[], bridge_mappings: {}, gateway: false, ovs_version: "3.1.0", ...fields, key,
@@ -228,9 +228,7 @@ export class Harness {
 
   async plug(chassis: string, portId: string, ofport: number): Promise<void> {
     await this.model.transact(cause, (tx) => {
-      let slot = 1;
-      const zone = (n: number): string => `${zonePool.name}/${chassis}|${n}`;
-      while (tx.by(vifTable, "slot", `${chassis}/${slot}`).length > 0 || tx.count(poolNumberTable, "number", zone(slot)) > 0) slot++;
+      const slot = draw(tx, zonePool, chassis);
       const vif = { id: `${chassis}/tap${portId.slice(0, 11)}`, chassis, iface_id: portId, name: `tap${portId.slice(0, 11)}`, ofport, slot };
       tx.put(vifTable, vif);
       for (const app of this.apps) app.vif?.plugged?.(tx, vif);
@@ -242,6 +240,7 @@ export class Harness {
       for (const vif of tx.by(vifTable, "iface_id", portId)) {
         if (vif.chassis !== chassis) continue;
         tx.delete(vifTable, vif.id);
+        release(tx, zonePool, chassis, vif.slot);
         for (const app of this.apps) app.vif?.unplugged?.(tx, vif);
       }
     });
