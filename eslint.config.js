@@ -1,4 +1,34 @@
+import { existsSync, readFileSync } from "node:fs";
+import path from "node:path";
 import tseslint from "typescript-eslint";
+
+/** Apps that an app requires, at any distance, as its index.ts says; `folder` is the app's. Probes are apps beside those of `apps/`. */
+function required(folder, found = new Set()) {
+  const index = path.join(folder, "index.ts");
+  const listed = existsSync(index) ? /\brequires: \[([^\]]*)\]/.exec(readFileSync(index, "utf8"))?.[1] ?? "" : "";
+  for (const [, name] of listed.matchAll(/"([^"]+)"/g)) {
+    if (found.has(name)) continue;
+    found.add(name);
+    required(path.join(import.meta.dirname, "apps", name), found);
+  }
+  return found;
+}
+
+/** An app imports of others what it requires: what is not there it would not start with, and what comes after it stands on it. */
+const requires = {
+  create(context) {
+    const folder = /^(.*\/(?:apps|probes)\/[^/]+)\//.exec(context.filename)?.[1];
+    if (folder === undefined) return {};
+    const check = (node) => {
+      const from = node.source?.value;
+      if (typeof from !== "string" || !from.startsWith(".")) return;
+      const name = /^apps\/([^/]+)\//.exec(path.relative(import.meta.dirname, path.resolve(path.dirname(context.filename), from)))?.[1];
+      if (name === undefined || folder === path.join(import.meta.dirname, "apps", name) || required(folder).has(name)) return;
+      context.report({ node, message: `${path.basename(folder)} imports ${name}, which it does not require` });
+    };
+    return { ImportDeclaration: check, ExportNamedDeclaration: check, ExportAllDeclaration: check };
+  },
+};
 
 // What an app does not have by itself: time, chance and the network come from ServiceHost and Tx, so that the same code runs in a
 // simulation under a seed.
@@ -39,6 +69,12 @@ export default tseslint.config(
       "@typescript-eslint/no-unsafe-member-access": "off",
       "@typescript-eslint/no-unsafe-return": "off",
     },
+  },
+  {
+    files: ["apps/**/*.ts", "test/contract/probes/*/*.ts"],
+    ignores: ["**/*.test.ts", "**/*.fixture.ts"],
+    plugins: { axion: { rules: { requires } } },
+    rules: { "axion/requires": "error" },
   },
   {
     files: ["apps/**/*.ts"],

@@ -8,7 +8,6 @@ import { discoverApps, orderApps } from "./boot/discover.ts";
 import { AppProblems } from "./boot/problems.ts";
 import { SettingsBook } from "./app/settings.ts";
 import type { Config } from "./config/index.ts";
-import { Claims } from "./compiler/claims.ts";
 import { CompilerLoop } from "./compiler/loop.ts";
 import { Engine } from "./compiler/engine.ts";
 import { machineClock } from "./lib/clock.ts";
@@ -27,7 +26,7 @@ import { FlowDump } from "./ops/flow-dump.ts";
 import { createOps, type OpsServer } from "./ops/server.ts";
 import { Layout } from "./pipeline/layout.ts";
 import { recordOf } from "./pipeline/record.ts";
-import { Packets, Services, Share } from "./services/index.ts";
+import { Claims, Packets, Services, Share } from "./services/index.ts";
 import { Southbound } from "./southbound/index.ts";
 import { keepFirstEdition } from "./store/first-edition.ts";
 import { openStore } from "./store/open.ts";
@@ -62,6 +61,7 @@ export class Controller {
     const apps = orderApps([...(await discoverApps(this.options.appsFolder, config.disabledApps)), ...(this.options.apps ?? [])]);
     checkApps(apps);
     const tables = allTables(apps);
+    const pools = allPools(apps);
     const layout = new Layout(apps);
     if (config.store === "level:") {
       const kept = await keepFirstEdition(config.dataDir);
@@ -84,8 +84,11 @@ export class Controller {
     log.info({ apps: apps.map((a) => a.name), generation: model.generation, flows: engine.stats.flows, ms: Math.round(performance.now() - began) }, "compiled");
     const loop = new CompilerLoop(model, engine, (error) => log.error({ err: error }, "the compiler failed on a batch; its flows stay as they were"));
     this.stops.push(() => loop.stop());
-    const claims = new Claims(allPools(apps), model, engine, log);
+    const claims = new Claims({ pools, model, compiled: () => engine.generation, view: engine.view, onChanges: (observer) => engine.onChanges(observer), log, now: () => clock.now() });
     this.stops.push(() => claims.stop());
+    // Before a switch is spoken to: what waits for its number would be withdrawn, and come again.
+    await claims.settled();
+    await loop.settled();
     engineMetrics(metrics, engine, model);
 
     const facts = makeFacts(apps, clock, metrics);
@@ -121,7 +124,7 @@ export class Controller {
         ready: () => (model.storeFailure === undefined ? { ok: true } : { ok: false, reason: `${model.storeFailure.message}; the store is opened again when the controller is restarted` }),
         switches: () => southbound.switches(),
         switch: (id) => southbound.switches().find((s) => s.id === id),
-        problems: () => [...southbound.problems(), ...danglingProblems(view, apps, startedAt), ...appProblems.now(), ...(northbound.policyFile?.problem === undefined ? [] : [northbound.policyFile.problem])],
+        problems: () => [...southbound.problems(), ...danglingProblems(view, apps, startedAt), ...claims.problems(), ...appProblems.now(), ...(northbound.policyFile?.problem === undefined ? [] : [northbound.policyFile.problem])],
         removeSwitch: (id) => southbound.remove(id),
         flows: (query) => dump.flows(query),
         onFlowEvent: (listener) => dump.onEvent(listener),

@@ -77,6 +77,21 @@ describe("imports point one way", () => {
     expect(wrong).toEqual([]);
   });
 
+  test("an app imports only from apps that it requires, at any distance: arrows between apps point one way", () => {
+    const requires = new Map(readdirSync(join(root, "apps"), { withFileTypes: true }).filter((e) => e.isDirectory()).map(({ name }) => {
+      const index = join(root, "apps", name, "index.ts");
+      const listed = /\brequires: \[([^\]]*)\]/.exec(existsSync(index) ? readFileSync(index, "utf8") : "")?.[1] ?? "";
+      return [name, [...listed.matchAll(/"([^"]+)"/g)].map((m) => m[1]!)] as const;
+    }));
+    const reaches = (from: string, to: string): boolean => (requires.get(from) ?? []).some((name) => name === to || reaches(name, to));
+    const between = edges.flatMap(({ from, to }) => {
+      const [a, b] = [from, to].map((file) => /^apps\/([^/]+)\//.exec(file)?.[1]);
+      return a === undefined || b === undefined || a === b ? [] : [{ from, to, a, b }];
+    });
+    expect(between.length).toBeGreaterThan(10);
+    expect(between.filter(({ a, b }) => !reaches(a, b)).map(({ from, to }) => `${from} -> ${to}`)).toEqual([]);
+  });
+
   test("a layer of src/ imports only the layers below it", () => {
     const wrong = edges.filter((e) => {
       const from = layerOf(e.from);

@@ -262,8 +262,9 @@ function removeSubnet(tx: Tx, id: string): void {
 const networkExtension = extendResource(networkResource, {
   attributes: { subnets: { type: "uuid[]", about: "Ids of its subnets." } },
   update(tx, row, changes) {
-    if (changes.mtu === undefined || row.mtu === undefined) return;
-    for (const s of tx.by(subnetTable, "network", row.id)) if (row.mtu < MIN_MTU[s.ip_version]) throw tooSmall(row.id, row.mtu);
+    const mtu = changes.mtu as number | undefined; // 0: as large as possible
+    if (mtu === undefined || mtu === 0) return;
+    for (const s of tx.by(subnetTable, "network", row.id)) if (mtu < MIN_MTU[s.ip_version]) throw tooSmall(row.id, mtu);
   },
   remove(tx, row, ctx) {
     // With other ports on it the network is not going anywhere; its own check says so better than a subnet's.

@@ -1,13 +1,12 @@
 // Networks and ports as the API shows them, and what plugging an interface does to a port's status. Addresses are ipam's,
 // groups security-groups', router interfaces l3's: their attributes of ports are Extensions over there.
 import {
-  ApiError, AUTO, badRequest, chassisTable, conflict, defineResource, invalidInput, notFound, orNull, vifTable,
+  ApiError, AUTO, badRequest, conflict, defineResource, draw, notFound, orNull,
   type Alias, type ApiContext, type Attribute, type Caller, type Check, type ReadView, type Tx, type Values, type Vif,
 } from "#app";
-import { tenantMtu } from "../overlay/model.ts";
 import {
-  deviceOwner, isNetworkPort, isServicePort, networkResource, networkTable, portBindingTable, portResource, portStatusTable, portTable, preferred, requestedChassis,
-  type AddressPair, type Network, type Port, type PortBinding, type PortStatus,
+  deviceOwner, isNetworkPort, isServicePort, networkKeys, networkResource, networkTable, portBindingTable, portKeys, portResource, portStatusTable, portTable, pluggedAt, requestedChassis,
+  type AddressPair, type Network, type PlugChange, type Port, type PortBinding, type PortStatus,
 } from "./model.ts";
 
 const NETWORK_OWNER = "rule:admin_only or rule:service_api or (role:member and rule:network_owner)";
@@ -18,14 +17,6 @@ const unsharedAnyway = (port: Port): boolean => isServicePort(port) || port.devi
 const ids = (rows: readonly { readonly id: string }[]): string[] => rows.map((r) => r.id);
 
 // ---- networks ----
-
-/** Stored form of a given MTU: absent when 0 or nothing leaves the choice to the controller. */
-function storedMtu(view: ReadView, mtu: unknown): { readonly mtu?: number } {
-  if (mtu === undefined || mtu === 0) return {};
-  const most = tenantMtu(view);
-  if ((mtu as number) > most) throw invalidInput(`Requested MTU is too big, maximum is ${most}`);
-  return { mtu: mtu as number };
-}
 
 /** A network that others already use cannot become private. */
 function checkUnshare(tx: Tx, network: Network): void {
@@ -44,7 +35,6 @@ const network = defineResource(networkResource, {
     admin_state_up: { type: "boolean", about: "False: no packet passes.", post: true, put: true, default: true, filter: true, sort: true },
     status: { type: "string", about: "Always ACTIVE.", filter: true, sort: true },
     shared: { type: "boolean", about: "Every project may use it.", post: true, put: true, default: false, filter: true, policy: { create: "rule:admin_only", update: "rule:admin_only" } },
-    mtu: { type: "integer", about: "Largest packet in bytes; 0 or absent on input: as large as the encapsulation leaves.", post: true, put: true, default: 0, check: { range: [0, 0x7fffffff] }, filter: true, sort: true, alias: "net-mtu" },
     port_security_enabled: { type: "boolean", about: "Default of new ports.", post: true, put: true, default: true, alias: "port-security", policy: { create: "rule:admin_only or (role:member and project_id:%(project_id)s)", update: "rule:admin_only or (role:member and project_id:%(project_id)s)" } },
   },
   policy: {
@@ -63,11 +53,10 @@ const network = defineResource(networkResource, {
   create(tx, standard, input) {
     const row: Network = {
       ...standard,
-      key: tx.allocate("vni", { min: 1, max: 2 ** 24 - 1, used: (n) => tx.by(networkTable, "key", String(n)).length > 0 }),
+      key: draw(tx, networkKeys),
       admin_state_up: input.admin_state_up as boolean,
       shared: input.shared as boolean,
       port_security_enabled: input.port_security_enabled as boolean,
-      ...storedMtu(tx, input.mtu),
     };
     tx.put(networkTable, row);
     return row;
@@ -75,13 +64,11 @@ const network = defineResource(networkResource, {
 
   update(tx, row, changes) {
     if (row.shared && changes.shared === false) checkUnshare(tx, row);
-    const { mtu, ...rest } = row;
     const after: Network = {
-      ...rest,
+      ...row,
       admin_state_up: (changes.admin_state_up as boolean | undefined) ?? row.admin_state_up,
       shared: (changes.shared as boolean | undefined) ?? row.shared,
       port_security_enabled: (changes.port_security_enabled as boolean | undefined) ?? row.port_security_enabled,
-      ...(changes.mtu === undefined ? (mtu === undefined ? {} : { mtu }) : storedMtu(tx, changes.mtu)),
     };
     tx.put(networkTable, after);
     if (after.admin_state_up !== row.admin_state_up) for (const port of tx.by(portTable, "network", row.id)) if (updateStatus(tx, port)) bumpPort(tx, port.id);
@@ -97,7 +84,7 @@ const network = defineResource(networkResource, {
     tx.delete(networkTable, row.id);
   },
 
-  present: (view, row) => (row.mtu === undefined ? { status: "ACTIVE", mtu: tenantMtu(view) } : { status: "ACTIVE" }),
+  present: () => ({ status: "ACTIVE" }),
 });
 
 // ---- where a port is ----
@@ -111,24 +98,14 @@ const statusOf = (view: ReadView, id: string): PortStatus => view.get(portStatus
 /** The host a port is bound to: the one asked for, else the one it was found on; "" if neither. */
 const boundHost = (view: ReadView, id: string): string => bindingOf(view, id).requested_host || statusOf(view, id).host;
 
-/** The interface that counts, the same that the attachment derivation chooses. `gone` is one that is about to vanish. */
-function vifOf(view: ReadView, port: Port, appeared?: Vif, gone?: Vif): Vif | undefined {
-  if (!port.admin_state_up || view.get(networkTable, port.network_id)?.admin_state_up !== true) return undefined;
-  const wanted = bindingOf(view, port.id).requested_host;
-  const { host } = statusOf(view, port.id);
-  let best: Vif | undefined;
-  for (const vif of appeared === undefined ? view.by(vifTable, "iface_id", port.id) : [...view.by(vifTable, "iface_id", port.id), appeared]) {
-    if (vif.id === gone?.id || (best !== undefined && !preferred(vif, best, host))) continue;
-    const chassis = view.get(chassisTable, vif.chassis);
-    if (chassis !== undefined && (wanted === "" || requestedChassis(view, wanted)?.id === chassis.id)) best = vif;
-  }
-  return best;
-}
+/** The interface that counts: none of a port that is down. */
+const vifOf = (view: ReadView, port: Port, change?: PlugChange): Vif | undefined =>
+  port.admin_state_up && view.get(networkTable, port.network_id)?.admin_state_up === true ? pluggedAt(view, port.id, change)?.vif : undefined;
 
 /** Makes the status follow from where the port is plugged. True if it changed. */
-function updateStatus(tx: Tx, port: Port, appeared?: Vif, gone?: Vif): boolean {
+function updateStatus(tx: Tx, port: Port, change?: PlugChange): boolean {
   const before = statusOf(tx, port.id);
-  const vif = vifOf(tx, port, appeared, gone);
+  const vif = vifOf(tx, port, change);
   if (vif === undefined) return setStatus(tx, { id: port.id, ...NOWHERE });
   if (before.host === vif.chassis && before.status !== "DOWN") return false;
   return setStatus(tx, { id: port.id, status: "BUILD", host: vif.chassis });
@@ -150,7 +127,7 @@ export function bumpPort(tx: Tx, id: string): void {
 export const vif = {
   plugged(tx: Tx, vif: Vif): void {
     const port = tx.get(portTable, vif.iface_id);
-    if (port !== undefined && updateStatus(tx, port, vif)) bumpPort(tx, port.id);
+    if (port !== undefined && updateStatus(tx, port, { appeared: vif })) bumpPort(tx, port.id);
   },
   installed(tx: Tx, vif: Vif): void {
     const port = tx.get(portTable, vif.iface_id);
@@ -159,7 +136,7 @@ export const vif = {
   },
   unplugged(tx: Tx, vif: Vif): void {
     const port = tx.get(portTable, vif.iface_id);
-    if (port !== undefined && updateStatus(tx, port, undefined, vif)) bumpPort(tx, port.id);
+    if (port !== undefined && updateStatus(tx, port, { gone: vif })) bumpPort(tx, port.id);
   },
   serves(view: ReadView, vif: Vif): boolean {
     const port = view.get(portTable, vif.iface_id);
@@ -317,7 +294,7 @@ const port = defineResource(portResource, {
     const address = given === undefined || given === null ? newMac(tx, on.id) : givenMac(tx, on.id, given);
     const row: Port = {
       ...standard,
-      key: tx.allocate("port", { min: 1, max: 2 ** 32 - 1, used: (n) => tx.by(portTable, "key", String(n)).length > 0 }),
+      key: draw(tx, portKeys),
       network_id: on.id,
       mac_address: address,
       admin_state_up: input.admin_state_up as boolean,
@@ -381,8 +358,6 @@ export const policies: Readonly<Record<string, string>> = {
   network_device: "field:port:device_owner=~^network:",
 };
 export const aliases: readonly Alias[] = [
-  { alias: "net-mtu", name: "Network MTU", description: "Networks show the largest packet they carry.", updated: "2015-03-25T10:00:00-00:00" },
-  { alias: "net-mtu-writable", name: "Network MTU (writable)", description: "The MTU of a network can be set.", updated: "2017-07-12T00:00:00-00:00" },
   { alias: "port-security", name: "Port Security", description: "Anti-spoofing can be switched off for a port or a network's new ports.", updated: "2012-07-23T10:00:00-00:00" },
   { alias: "allowed-address-pairs", name: "Allowed Address Pairs", description: "Ports may send from further addresses.", updated: "2013-07-23T10:00:00-00:00" },
   { alias: "binding", name: "Port Binding", description: "Where and how a port is plugged.", updated: "2014-02-03T10:00:00-00:00" },

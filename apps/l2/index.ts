@@ -1,7 +1,7 @@
 import type { App } from "#app";
 import { aliases, policies, resources, vif } from "./api.ts";
 import { converters } from "./checks.ts";
-import { addressTable, attachmentTable, networkTable, portBindingTable, portStatusTable, portTable, segmentTable } from "./model.ts";
+import { addressTable, attachmentTable, networkKeys, networkTable, portBindingTable, portKeys, portStatusTable, portTable, segmentTable } from "./model.ts";
 import { derive, rules, staticFlows } from "./rules.ts";
 import { portStatus } from "./status.ts";
 import { l2 } from "./tables.ts";
@@ -10,6 +10,7 @@ export default {
   name: "l2",
   about: "networks and ports: delivery by MAC, broadcast to members only, ARP and ND answered at the source, anti-spoofing",
   tables: [networkTable, portTable, portBindingTable, portStatusTable, addressTable, attachmentTable, segmentTable],
+  pools: [networkKeys, portKeys],
   resources,
   converters,
   aliases,

@@ -1,6 +1,6 @@
 // l2's entities: networks, ports, their addresses, and where ports are attached. The one file of l2 that other apps import.
 import {
-  chassisScope, chassisTable, defineScope, defineTable, defineVariantScope, copy, isIpv6, load, next, resourceHandle, setField, toStage, vifTable, type Chassis, type Outputs, type ReadView, type Row, type StageOut, type StandardRow, type Vif,
+  chassisScope, chassisTable, definePool, defineScope, defineTable, defineVariantScope, copy, isIpv6, load, next, resourceHandle, setField, toStage, vifTable, type Chassis, type Outputs, type ReadView, type Row, type StageOut, type StandardRow, type Vif,
 } from "#app";
 import { linkLocal } from "packet-codec";
 import { l2 } from "./tables.ts";
@@ -11,12 +11,17 @@ export interface Network extends StandardRow {
   readonly admin_state_up: boolean;
   readonly shared: boolean;
   readonly port_security_enabled: boolean;
-  /** As the tenant asked; absent: as large as the encapsulation leaves. */
+  /** As the tenant asked; absent: as large as the encapsulation leaves. The attribute is the overlay's, who knows how large that is. */
   readonly mtu?: number;
 }
 export const networkTable = defineTable<Network>()("network", {
   resource: "network",
   indexes: { key: (n) => String(n.key), project: (n) => n.project_id, shared: (n) => (n.shared ? "true" : undefined) },
+});
+
+/** Keys of networks: of the pipeline, and of nothing that leaves a host. */
+export const networkKeys = definePool({
+  name: "network-key", of: "key", min: 1, max: 2 ** 24 - 1, about: "keys of networks: `net` in the pipeline", taken: (view, _part, n) => view.count(networkTable, "key", String(n)) > 0,
 });
 
 export const networkResource = resourceHandle<Network>("network");
@@ -51,6 +56,10 @@ export const portTable = defineTable<Port>()("port", {
     /** Single extra addresses: `<network>|<ip>`. */
     pair_ip: (p) => p.allowed_address_pairs.filter((a) => !a.ip_address.includes("/")).map((a) => `${p.network_id}|${a.ip_address}`),
   },
+});
+
+export const portKeys = definePool({
+  name: "port", of: "key", min: 1, max: 2 ** 32 - 1, about: "keys of ports: in_port_key and out_port_key in the pipeline", taken: (view, _part, n) => view.count(portTable, "key", String(n)) > 0,
 });
 
 export const portResource = resourceHandle<Port>("port");
@@ -140,12 +149,19 @@ export const attachmentTable = defineTable<Attachment>()("attachment", {
 });
 export const attachmentId = (portId: string, chassis: string, role: Attachment["role"]): string => (role === "active" ? portId : `${portId}@${chassis}`);
 
+/** What is happening to interfaces of a port: one that is there now, though it may not be in the view yet, and one that is about to vanish. */
+export interface PlugChange {
+  readonly appeared?: Vif;
+  readonly gone?: Vif;
+}
+
 /**
- * The interface of a port: on the chassis the API asked for, or wherever it is plugged. For derivations that fill `attachment`, which
+ * The interface of a port, the one that counts: on the chassis the API asked for, or wherever it is plugged. For derivations that fill `attachment`, which
  * cannot read it: they say `pluggedReads`.
  */
-export function pluggedAt(view: ReadView, portId: string): { readonly vif: Vif; readonly chassis: Chassis } | undefined {
-  const vifs = view.by(vifTable, "iface_id", portId);
+export function pluggedAt(view: ReadView, portId: string, { appeared, gone }: PlugChange = {}): { readonly vif: Vif; readonly chassis: Chassis } | undefined {
+  const stored = view.by(vifTable, "iface_id", portId);
+  const vifs = appeared === undefined && gone === undefined ? stored : [...stored, ...(appeared === undefined ? [] : [appeared])].filter((vif) => vif.id !== gone?.id);
   if (vifs.length === 0) return undefined;
   const wanted = view.get(portBindingTable, portId)?.requested_host ?? "";
   const host = vifs.length === 1 ? "" : (view.get(portStatusTable, portId)?.host ?? "");
@@ -171,7 +187,8 @@ export function activeAttachment(view: ReadView, portId: string): Attachment | u
 
 /**
  * How a network travels between hosts. A joint: the overlay gives every network a tunnel segment, other apps add theirs.
- * Rows carry `<app>/<network>` as id. `tunnel`: any encapsulation that both hosts have.
+ * Rows carry `<app>/<network>` as id. `tunnel`: any encapsulation that both hosts have. A VNI is a wish until the network holds it: the
+ * overlay claims it, and an app that has it from a caller takes it with the overlay's `takeVni`, which refuses one that is held.
  */
 export interface Segment extends Row {
   readonly network_id: string;
@@ -231,7 +248,7 @@ const neighbours = l2.shapes("neighbour", {
 });
 
 /** Of two interfaces of one port, where it may be: the one where it already is, so that a second plug takes nothing away. */
-export const preferred = (a: Vif, b: Vif, host: string): boolean => (a.chassis === host) === (b.chassis === host) ? a.id < b.id : a.chassis === host;
+const preferred = (a: Vif, b: Vif, host: string): boolean => (a.chassis === host) === (b.chassis === host) ? a.id < b.id : a.chassis === host;
 /**
  * The chassis that a port's requested host names: by its system-id, which is proved. A hostname is self-declared, so it counts only
  * where exactly one chassis has it and none has it as its system-id.

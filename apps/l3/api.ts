@@ -1,12 +1,12 @@
 // Routers, their interfaces and extra routes. An interface is a port of l2 with a RouterInterface row beside it: that row,
 // not the port's device_owner, says that the port is the router's.
 import {
-  badRequest, conflict, contains, defineResource, extendResource, invalidFor, invalidInput, isObject, makeCheck, notFound, orNull, overlap, parseCidr, parseIp, parseUuid, reference, show,
+  badRequest, conflict, contains, defineResource, draw, extendResource, invalidFor, invalidInput, isObject, makeCheck, notFound, orNull, overlap, parseCidr, parseIp, parseUuid, reference, show,
   type Action, type Alias, type ApiContext, type Convert, type Converter, type ReadView, type Tx, type Values,
 } from "#app";
 import { addressId, addressTable, deviceOwner, portResource, portTable, type Address, type Port } from "../l2/model.ts";
 import { subnetResource, subnetTable, type Subnet } from "../ipam/model.ts";
-import { routerInterfaceTable, routerResource, routerTable, type StaticRoute, type Router, type RouterInterface } from "./model.ts";
+import { routerInterfaceTable, routerKeys, routerResource, routerTable, type StaticRoute, type Router, type RouterInterface } from "./model.ts";
 
 const ip = makeCheck({ type: "ip" });
 const strictCidr = makeCheck({ type: "strict-cidr" });
@@ -275,7 +275,7 @@ const router = defineResource(routerResource, {
   create(tx, standard, input) {
     const row: Router = {
       ...standard,
-      key: tx.allocate("router", { min: 1, max: 2 ** 32 - 1, used: (n) => tx.by(routerTable, "key", String(n)).length > 0 }),
+      key: draw(tx, routerKeys),
       admin_state_up: input.admin_state_up as boolean,
       routes: [],
     };

@@ -1,6 +1,6 @@
 // l3's entities: routers and their interfaces. An interface is a port of l2 (device_owner network:router_interface);
 // its MAC and addresses are that port's.
-import { defineScope, defineTable, load, resourceHandle, toStage, type Outputs, type Row, type Scope, type StandardRow } from "#app";
+import { definePool, defineScope, defineTable, load, resourceHandle, toStage, type Outputs, type Row, type Scope, type StandardRow } from "#app";
 import { l3 } from "./tables.ts";
 
 /** A route that the router's owner asked for. */
@@ -15,6 +15,10 @@ export interface Router extends StandardRow {
   readonly routes: readonly StaticRoute[];
 }
 export const routerTable = defineTable<Router>()("router", { resource: "router", indexes: { project: (r) => r.project_id, key: (r) => String(r.key) } });
+
+export const routerKeys = definePool({
+  name: "router", of: "key", min: 1, max: 2 ** 32 - 1, about: "keys of routers: `router` in the pipeline", taken: (view, _part, n) => view.count(routerTable, "key", String(n)) > 0,
+});
 
 export const routerResource = resourceHandle<Router>("router");
 
@@ -61,7 +65,11 @@ export const routerSendersScope = defineScope("router-senders");
 export interface Translation extends Row {
   readonly router_id: string;
 }
-export const translationTable = defineTable<Translation>()("translation", { derived: true, open: true, indexes: { router: (t) => t.router_id } });
+export const translationTable = defineTable<Translation>()("translation", {
+  derived: true, open: true, indexes: { router: (t) => t.router_id },
+  /** Each router that has any, once. */
+  pairs: { routers: (t) => ["all", t.router_id] },
+});
 /** Holder of a router's zone in the zone pool. */
 export const zoneHolder = (routerId: string): string => `router/${routerId}`;
 

@@ -1,7 +1,7 @@
 // How routers become flows. A router's flows are the same on every chassis; a chassis has those of the routers on its
 // own networks, and of the networks these lead to.
 import {
-  baseScope, callStage, chassisScope, claim, claimTable, copy, derivation, each, ethType, familyMatch, ipDst, ipProto, isIpv6, load, poolNumberTable, setField, toStage, toTable, zonePool,
+  baseScope, callStage, chassisScope, claim, claimTable, copy, derivation, each, eachPair, ethType, familyMatch, ipDst, ipProto, isIpv6, load, poolNumberTable, setField, toStage, toTable, zonePool,
   type Claim, type Emit, type FlowAction, type RegisterName, type Scope, type TableName,
 } from "#app";
 import { linkLocal } from "packet-codec";
@@ -107,12 +107,13 @@ const routerZone = l3.rule({
 export const zones = [
   derivation({
     name: "zone-claim",
-    on: each(translationTable),
+    // Once for a router, however many of its addresses are translated.
+    on: eachPair(translationTable, "routers"),
     into: claimTable,
     reads: [routerInterfaceTable, attachmentTable],
-    derive(translation, view): Claim[] {
-      const chassis = new Set(view.by(routerInterfaceTable, "router", translation.router_id).flatMap((leg) => view.pairKeys(attachmentTable, "network_chassis", leg.network_id)));
-      return [...chassis].sort().map((c) => claim(`l3/router-zone/${translation.id}`, zonePool, c, zoneHolder(translation.router_id)));
+    derive({ b: router }, view): Claim[] {
+      const chassis = new Set(view.by(routerInterfaceTable, "router", router).flatMap((leg) => view.pairKeys(attachmentTable, "network_chassis", leg.network_id)));
+      return [...chassis].sort().map((c) => claim("l3/router-zone", zonePool, c, zoneHolder(router)));
     },
   }),
 ];

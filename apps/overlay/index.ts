@@ -1,14 +1,18 @@
 import type { App } from "#app";
-import { overlaySettings } from "./model.ts";
-import { derive, profileTable, rules, staticFlows } from "./rules.ts";
+import { aliases, extend } from "./api.ts";
+import { overlaySettings, vniPool } from "./model.ts";
+import { derive, profileTable, rules, staticFlows, tunnelPorts } from "./rules.ts";
 import { overlay } from "./tables.ts";
 
 export default {
   name: "overlay",
-  about: "tunnels between chassis: Geneve, VXLAN, GRE by what two of them share",
+  about: "tunnels between chassis: Geneve, VXLAN, GRE by what two of them share; the space of VNIs",
   requires: ["l2"],
   settings: overlaySettings,
   tables: [profileTable],
+  pools: [vniPool, tunnelPorts],
+  extend,
+  aliases,
   pipeline: overlay,
   derive,
   rules,

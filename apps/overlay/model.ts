@@ -1,6 +1,5 @@
 // overlay's facts: what encapsulation costs, how large tenant networks may be, and how two chassis and a network are encapsulated.
-import { chassisTable, defineSettings, type EncapType, type ReadView } from "#app";
-import { segmentTable } from "../l2/model.ts";
+import { chassisTable, conflict, definePool, defineSettings, holderOf, numberOf, take, type EncapType, type ReadView, type Tx } from "#app";
 
 export const overlaySettings = defineSettings({
   mtu: { kind: { integer: [1280, 65_535] }, value: "BYTES", fallback: "1500", about: "path MTU between hypervisors; networks are smaller by what encapsulation needs" },
@@ -28,12 +27,25 @@ export function sharedEncap(a: readonly string[], b: readonly string[]): EncapTy
   return common[0] as EncapType | undefined;
 }
 
+/**
+ * VNIs: one space for all kinds of tunnel, each held by one network (the holder is its id), whoever asked for it. A network without a wish
+ * of another app has the number of its key if that is free: so it costs a packet no flow.
+ */
+export const vniPool = definePool({ name: "vni", of: "vni", min: 1, max: 2 ** 24 - 1, about: "VNIs of networks in tunnels" });
+
 /** Ids of the segments that overlay itself derives begin so. */
 export const OWN = "overlay/";
 
-/** The network's VNI: what an app says of it, else the one that the overlay gave it. */
-export function vniOf(view: ReadView, networkId: string): number | undefined {
-  const tunnels = view.by(segmentTable, "network", networkId).filter((s) => s.type !== "vlan" && s.type !== "flat" && s.segmentation_id !== null);
-  const said = tunnels.filter((s) => !s.id.startsWith(OWN)).sort((a, b) => (a.id < b.id ? -1 : 1));
-  return (said[0] ?? tunnels[0])?.segmentation_id ?? undefined;
+/** The network's VNI; undefined: it has none yet. What a segment says is a wish, and counts when the network holds that number. */
+export const vniOf = (view: ReadView, networkId: string): number | undefined => numberOf(view, vniPool, "", networkId);
+
+/**
+ * Makes `n` the network's VNI; for apps whose callers choose it, in the transaction that stores the choice. It is the network's as long as
+ * the app derives a segment with it.
+ * @throws ApiError 409 TunnelIdInUse when another network has it
+ */
+export function takeVni(tx: Tx, networkId: string, n: number): void {
+  const holder = holderOf(tx, vniPool, "", n);
+  if (holder !== undefined && holder !== networkId) throw conflict("TunnelIdInUse", `Unable to create the network. The tunnel ID ${n} is in use.`);
+  take(tx, vniPool, "", networkId, { n, claimed: true });
 }

@@ -6,15 +6,17 @@
 // networks here. Both are a conjunction in the first table, one row for each sender and one for each network, never their product.
 // What this does not stop: a chassis that was taken over can send into every network that its peers have.
 import {
-  baseScope, callTable, chassisScope, chassisTable, copy, core, defineTable, derivation, each, isIpv6, load, setField, toStage,
-  type Chassis, type EncapType, type Row,
+  baseScope, callTable, chassisScope, chassisTable, claim, claimTable, copy, core, definePool, defineTable, derivation, each, isIpv6, load, poolNumberTable, setField, toStage,
+  type Chassis, type Claim, type EncapType, type Row,
 } from "#app";
 import { fromScope, hostScope, lanScope, netScope, networkTable, segmentTable, type Segment } from "../l2/model.ts";
-import { OWN, sharedEncap, vniOf } from "./model.ts";
+import { OWN, sharedEncap, vniOf, vniPool } from "./model.ts";
 import { overlay } from "./tables.ts";
 
 /** OpenFlow port of each encapsulation's tunnel port, on every chassis. Ports end at 0xfeff. */
-const tunnelPort: Readonly<Record<EncapType, number>> = { geneve: 65_101, vxlan: 65_102, gre: 65_103 };
+export const tunnelPort: Readonly<Record<EncapType, number>> = { geneve: 65_101, vxlan: 65_102, gre: 65_103 };
+/** They are the same on every chassis: nobody draws one. */
+export const tunnelPorts = definePool({ name: "tunnel-port", of: "ofport", min: 65_101, max: 65_103, about: "OpenFlow ports of the tunnel ports", taken: () => true });
 const portName: Readonly<Record<EncapType, string>> = { geneve: "axion-geneve", vxlan: "axion-vxlan", gre: "axion-gre" };
 
 export interface Profile extends Row {
@@ -40,12 +42,27 @@ export const derive = [
     name: "tunnel-segment",
     on: each(networkTable),
     into: segmentTable,
-    reads: [],
-    derive: (network): Segment => ({ id: `${OWN}${network.id}`, network_id: network.id, type: "tunnel", physical_network: null, segmentation_id: network.key }),
+    reads: [poolNumberTable],
+    derive(network, view): Segment | undefined {
+      const id = vniOf(view, network.id);
+      return id === undefined ? undefined : { id: `${OWN}${network.id}`, network_id: network.id, type: "tunnel", physical_network: null, segmentation_id: id };
+    },
+  }),
+  // Networks that were made while the overlay was not there, or before VNIs were told from keys, get one: the number of their key, as it was.
+  derivation({ name: "network-vni", on: each(networkTable), into: claimTable, reads: [], derive: (network) => claim("overlay/network-vni", vniPool, "", network.id, { prefer: network.key }) }),
+  derivation({
+    name: "segment-vni",
+    on: each(segmentTable),
+    into: claimTable,
+    reads: [networkTable],
+    derive({ id, network_id, type, segmentation_id: n }, view): Claim | undefined {
+      if (id.startsWith(OWN) || type === "vlan" || type === "flat" || n === null || view.get(networkTable, network_id) === undefined) return undefined;
+      return claim(`overlay/segment-vni/${id}`, vniPool, "", network_id, { n });
+    },
   }),
 ];
 
-const tunnelPorts = overlay.rule({
+const tunnels = overlay.rule({
   name: "tunnel-ports",
   about: "the tunnel ports of a chassis, one for each of its encapsulations",
   on: each(chassisTable),
@@ -113,7 +130,7 @@ const vni = overlay.rule({
   },
 });
 
-export const rules = [tunnelPorts, peer, vni];
+export const rules = [tunnels, peer, vni];
 
 export const staticFlows = overlay.static((out) => {
   const first = out.into(core);

@@ -1,19 +1,18 @@
 // Security groups and their rules, the groups of ports, and the rows that the flow rules work from: Policy (a set of groups
 // that ports have) and RemoteUse (a group's rules that refer to another).
 import {
-  AUTO, badRequest, conflict, defineResource, extendResource, formatCidr, notFound, orNull, parseCidr, reference,
+  AUTO, badRequest, conflict, defineResource, draw, extendResource, formatCidr, notFound, orNull, parseCidr, reference,
   type Alias, type ApiContext, type Attribute, type Caller, type Check, type ReadView, type Tx, type Values,
 } from "#app";
 import { isNetworkPort, networkResource, portResource, portTable } from "../l2/model.ts";
 import {
-  groupResource, groupTable, NO_GROUPS_POLICY, policyTable, portGroupsTable, remoteUseId, remoteUseTable, ruleResource, ruleTable, type PortGroups, type SecurityGroup, type SecurityGroupRule,
+  groupResource, groupTable, NO_GROUPS_POLICY, policyKeys, policyTable, portGroupsTable, remoteUseId, remoteUseKeys, remoteUseTable, ruleResource, ruleTable, type PortGroups, type SecurityGroup, type SecurityGroupRule,
 } from "./model.ts";
 import { checkRule, ruleKey, type Content } from "./rule-checks.ts";
 
 const DEFAULT = "default";
 const DEFAULT_DESCRIPTION = "Default security group";
 const ETHERTYPES = ["IPv4", "IPv6"] as const;
-const MAX_KEY = 2 ** 32 - 1;
 
 // ---- the default group of a project ----
 
@@ -169,8 +168,7 @@ const rule = defineResource(ruleResource, {
     if (remote !== null) {
       const use = remoteUseId(its.id, remote, row.direction, row.ethertype);
       if (tx.get(remoteUseTable, use) === undefined) {
-        const number = tx.allocate("sg_remote_use", { min: 1, max: MAX_KEY, used: (n) => tx.by(remoteUseTable, "key", String(n)).length > 0 });
-        tx.put(remoteUseTable, { id: use, key: number, group: its.id, remote, direction: row.direction, ethertype: row.ethertype });
+        tx.put(remoteUseTable, { id: use, key: draw(tx, remoteUseKeys), group: its.id, remote, direction: row.direction, ethertype: row.ethertype });
       }
     }
     ctx.bump(groupResource, its.id);
@@ -199,8 +197,7 @@ function setGroups(tx: Tx, portId: string, groups: readonly string[]): void {
   else if (before === undefined || before.groups.join() !== groups.join()) tx.put(portGroupsTable, { id: portId, groups, policy } satisfies PortGroups);
   if (before?.policy === policy) return;
   if (groups.length > 0 && tx.get(policyTable, policy) === undefined) {
-    const key = tx.allocate("sg_policy", { min: 2, max: MAX_KEY, used: (n) => tx.by(policyTable, "key", String(n)).length > 0 });
-    tx.put(policyTable, { id: policy, key, groups: groups.toSorted() });
+    tx.put(policyTable, { id: policy, key: draw(tx, policyKeys), groups: groups.toSorted() });
   }
   if (before !== undefined && tx.count(portGroupsTable, "policy", before.policy) === 0) tx.delete(policyTable, before.policy);
 }

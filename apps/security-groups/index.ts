@@ -1,6 +1,6 @@
 import type { App } from "#app";
 import { aliases, extend, policies, references, resources } from "./api.ts";
-import { groupTable, policyTable, portGroupsTable, remoteUseTable, ruleTable } from "./model.ts";
+import { groupTable, policyKeys, policyTable, portGroupsTable, remoteUseKeys, remoteUseTable, ruleTable } from "./model.ts";
 import { converters } from "./rule-checks.ts";
 import { derive, memberTable, portContext, rules, staticFlows } from "./rules.ts";
 import { securityGroups } from "./tables.ts";
@@ -10,6 +10,7 @@ export default {
   about: "stateful policy of ports, by groups of ports and their rules",
   requires: ["l2", "ipam"],
   tables: [groupTable, ruleTable, portGroupsTable, policyTable, remoteUseTable, memberTable],
+  pools: [policyKeys, remoteUseKeys],
   resources,
   references,
   extend,

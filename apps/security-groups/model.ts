@@ -1,6 +1,6 @@
 // Entities of security groups. Ports with the same set of groups share one Policy, whose key is what the flow tables
 // match; so a rule is one flow for all of them, on any host.
-import { defineScope, defineTable, resourceHandle, type Row, type StandardRow } from "#app";
+import { definePool, defineScope, defineTable, resourceHandle, type Row, type StandardRow } from "#app";
 
 export type SecurityGroup = StandardRow;
 export const groupTable = defineTable<SecurityGroup>()("security_group", {
@@ -66,6 +66,13 @@ export interface RemoteUse extends Row {
 }
 export const remoteUseId = (group: string, remote: string, direction: string, ethertype: string): string => `${group}|${remote}|${direction}|${ethertype}`;
 export const remoteUseTable = defineTable<RemoteUse>()("sg_remote_use", { indexes: { remote: (r) => r.remote, group: (r) => r.group, key: (r) => String(r.key) } });
+
+export const policyKeys = definePool({
+  name: "sg_policy", of: "key", min: 2, max: 2 ** 32 - 1, about: "keys of policies; 1 is that of ports without groups", taken: (view, _part, n) => view.count(policyTable, "key", String(n)) > 0,
+});
+export const remoteUseKeys = definePool({
+  name: "sg_remote_use", of: "key", min: 1, max: 2 ** 32 - 1, about: "ids of the conjunctions of remote groups", taken: (view, _part, n) => view.count(remoteUseTable, "key", String(n)) > 0,
+});
 
 export const NO_GROUPS_POLICY = "none";
 export const NO_GROUPS_KEY = 1;

@@ -36,6 +36,11 @@ export const chassisTable = defineTable<Chassis>()("chassis", {
   },
 });
 
+/** Not among the pools of apps: the southbound layer draws on it alone. */
+export const chassisKeys = definePool({
+  name: "chassis-key", of: "key", min: 1, max: 65_535, about: "keys of chassis: `out_host` in the pipeline", taken: (view, _part, n) => view.count(chassisTable, "key", String(n)) > 0,
+});
+
 /** A plugged interface with an iface-id on a chassis' integration bridge. `id` is `<chassis>/<interface name>`. */
 export interface Vif {
   readonly id: string;
@@ -53,7 +58,11 @@ export const vifTable = defineTable<Vif>()("vif", {
   indexes: { iface_id: (v) => v.iface_id, chassis: (v) => v.chassis, slot: (v) => `${v.chassis}/${v.slot}` },
 });
 
-/** Conntrack zones, by chassis: one space for ports (their slots) and routers, for life, flushed when given back. */
+/**
+ * Conntrack zones, by chassis: one space for ports (their slots) and routers, for life, flushed when given back. A port's punt meter has
+ * the same number, so meters begin where zones end.
+ */
 export const zonePool = definePool({
-  name: "zone", min: 1, max: 65_534, about: "conntrack zones of a chassis", forgotten: true, taken: (view, chassis, n) => view.count(vifTable, "slot", `${chassis}/${n}`) > 0,
+  name: "zone", of: ["zone", "meter"], min: 1, max: 65_534, about: "conntrack zones of a chassis", forgotten: true,
+  taken: (view, chassis, n) => view.count(vifTable, "slot", `${chassis}/${n}`) > 0,
 });

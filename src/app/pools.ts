@@ -1,17 +1,24 @@
-// Pools of numbers: VNIs, conntrack zones, OpenFlow ports of tunnels, ids of meters and groups. A number is held by name, stored, and
-// the same for as long as it is held, so that a restart finds it. Two ways to hold one: in a transaction that makes the thing it is
-// for (`take`), or by deriving a claim, when what needs the number follows from other rows; the controller then takes it and stores it.
+// Pools of numbers: VNIs, conntrack zones, OpenFlow ports of tunnels, ids of meters and groups, keys. A number is held by name, stored,
+// and the same for as long as it is held, so that a restart finds it. Three ways to get one, all by `tx.allocate` underneath: in a
+// transaction that makes the thing it is for (`take`), or, when what needs the number follows from other rows, by deriving a claim; the
+// controller then takes it and stores it. What has a row of its own may keep its number there (`draw`).
+import { conflict } from "./refusal.ts";
 import { defineTable, type ReadView, type Row, type Tx } from "./table.ts";
+
+/** What numbers are of. Two pools of one kind may not overlap, but for `key`: these are of what the app's own rows are. */
+export type NumberKind = "zone" | "meter" | "group" | "ofport" | "vni" | "vlan" | "key";
 
 export interface Pool {
   /** Unique among all apps. */
   readonly name: string;
+  /** Spaces that its numbers are in; a boot with two pools that overlap in one is refused. */
+  readonly of: NumberKind | readonly NumberKind[];
   readonly min: number;
   readonly max: number;
   readonly about: string;
   /** A number that is given back is free only when the switch of its part has forgotten what it knows by it. */
   readonly forgotten?: boolean;
-  /** Numbers of the same space that are held otherwise. `part`: see PoolNumber. */
+  /** Numbers of the same space that are held otherwise: by rows that keep what `draw` gave them. `part`: see PoolNumber. */
   readonly taken?: (view: ReadView, part: string, n: number) => boolean;
 }
 
@@ -27,6 +34,8 @@ export interface PoolNumber extends Row {
   readonly n: number;
   /** Held for a claim, and given back when that goes. */
   readonly claimed: boolean;
+  /** It is the one that somebody wanted and no other; when nobody does any more, another may be had again. */
+  readonly wanted?: boolean;
   /** Given up, but not free yet: what the switch remembers by it has to be forgotten first. */
   readonly releasing: boolean;
 }
@@ -34,36 +43,69 @@ export const poolNumberTable = defineTable<PoolNumber>()("pool_number", {
   indexes: { number: (p) => `${p.pool}/${p.part}|${p.n}`, part: (p) => `${p.pool}/${p.part}`, holder: (p) => p.holder },
 });
 
+/** Which number it should be. */
+export interface Wanted {
+  /** This one and no other: one that it holds is given back for it. */
+  readonly n?: number;
+  /** This one if it is free, as long as it holds none. */
+  readonly prefer?: number;
+}
+
 /**
  * Wishes for numbers, a joint: any app derives rows with `claim(...)`. The number is there soon after, in a commit of its own; rules
- * read it with `numberOf` and do without until then.
+ * read it with `numberOf` and do without until then. A wish that cannot be met is named in /problems, and met when it can be.
  */
-export interface Claim extends Row {
+export interface Claim extends Row, Wanted {
   readonly pool: string;
   readonly part: string;
   readonly holder: string;
 }
-export const claimTable = defineTable<Claim>()("claim", { derived: true, open: true });
+export const claimTable = defineTable<Claim>()("claim", { derived: true, open: true, indexes: { number: (c) => numberId(c.pool, c.part, c.holder) } });
 
-/** `by`: app and derivation. */
-export const claim = (by: string, pool: Pool, part: string, holder: string): Claim => ({ id: `${by}/${numberId(pool.name, part, holder)}`, pool: pool.name, part, holder });
+/** `by`: app and derivation. A holder has one number, whoever claims it: of several wishes for a certain one the first by id counts. */
+export const claim = (by: string, pool: Pool, part: string, holder: string, wanted: Wanted = {}): Claim => ({ id: `${by}/${numberId(pool.name, part, holder)}`, pool: pool.name, part, holder, ...wanted });
 
 export const numberId = (pool: string, part: string, holder: string): string => `${pool}/${part}|${holder}`;
+/** Where a pool's numbers are each held once; the same as text with `|<number>` behind finds the holder of one. */
+export const spaceOf = (pool: Pool, part: string): string => `${pool.name}/${part}`;
 
 /** The number that is held, also while it is being released; undefined: none (yet). */
 export const numberOf = (view: ReadView, pool: Pool, part: string, holder: string): number | undefined => view.get(poolNumberTable, numberId(pool.name, part, holder))?.n;
 
-/** The holder's number, taken now if it has none. @throws Error when the pool is exhausted */
-export function take(tx: Tx, pool: Pool, part: string, holder: string, claimed = false): number {
+/** Who has a number now; "" if rows of their own do (`Pool.taken`); undefined: it is free. */
+export const holderOf = (view: ReadView, pool: Pool, part: string, n: number): string | undefined =>
+  view.by(poolNumberTable, "number", `${spaceOf(pool, part)}|${n}`)[0]?.holder ?? (pool.taken?.(view, part, n) === true ? "" : undefined);
+
+const isUsed = (tx: Tx, pool: Pool, part: string, n: number): boolean => tx.count(poolNumberTable, "number", `${spaceOf(pool, part)}|${n}`) > 0 || pool.taken?.(tx, part, n) === true;
+
+/**
+ * A free number, for a row that keeps it and that `pool.taken` sees; in turn, so that one is not reused soon.
+ * @throws Error when the pool is exhausted
+ */
+export const draw = (tx: Tx, pool: Pool, part = ""): number =>
+  tx.allocate(part === "" ? pool.name : spaceOf(pool, part), { min: pool.min, max: pool.max, used: (n) => isUsed(tx, pool, part, n) });
+
+/**
+ * The holder's number, taken now if it has none, or another than `wanted.n`.
+ * @throws ApiError 409 NumberInUse when `wanted.n` is held by another, RangeError when it is none of the pool; Error when the pool is exhausted
+ */
+export function take(tx: Tx, pool: Pool, part: string, holder: string, wanted: Wanted & { readonly claimed?: boolean } = {}): number {
   const id = numberId(pool.name, part, holder);
   const held = tx.get(poolNumberTable, id);
-  if (held !== undefined) {
-    if (held.releasing) tx.put(poolNumberTable, { ...held, claimed, releasing: false });
+  const { n: exact, prefer } = wanted;
+  const claimed = wanted.claimed ?? held?.claimed ?? false;
+  if (held !== undefined && (exact === undefined || exact === held.n)) {
+    if (held.releasing || (exact !== undefined && held.wanted !== true)) tx.put(poolNumberTable, { ...held, claimed, releasing: false, ...(exact !== undefined && { wanted: true }) });
     return held.n;
   }
-  const space = `${pool.name}/${part}`;
-  const n = tx.allocate(space, { min: pool.min, max: pool.max, used: (x) => tx.count(poolNumberTable, "number", `${space}|${x}`) > 0 || pool.taken?.(tx, part, x) === true });
-  tx.put(poolNumberTable, { id, pool: pool.name, part, holder, n, claimed, releasing: false });
+  const isOurs = (n: number): boolean => Number.isInteger(n) && n >= pool.min && n <= pool.max;
+  if (exact !== undefined) {
+    if (!isOurs(exact)) throw new RangeError(`${exact} is none of ${pool.name} (${pool.min}..${pool.max})`);
+    if (isUsed(tx, pool, part, exact)) throw conflict("NumberInUse", `${pool.name} ${exact} is in use.`);
+  }
+  const n = exact ?? (prefer !== undefined && isOurs(prefer) && !isUsed(tx, pool, part, prefer) ? prefer : draw(tx, pool, part));
+  if (held !== undefined) release(tx, pool, part, held.n);
+  tx.put(poolNumberTable, { id, pool: pool.name, part, holder, n, claimed, releasing: false, ...(exact !== undefined && { wanted: true }) });
   return n;
 }
 
@@ -73,4 +115,11 @@ export function giveBack(tx: Tx, pool: Pool, part: string, holder: string): void
   if (held === undefined) return;
   if (pool.forgotten === true) tx.put(poolNumberTable, { ...held, releasing: true });
   else tx.delete(poolNumberTable, id);
+}
+
+/** Gives back what `draw` gave: the row that kept the number is gone, or has another. Until its switch has forgotten it nobody gets it. */
+export function release(tx: Tx, pool: Pool, part: string, n: number): void {
+  if (pool.forgotten !== true) return;
+  const holder = `was/${n}`;
+  tx.put(poolNumberTable, { id: numberId(pool.name, part, holder), pool: pool.name, part, holder, n, claimed: false, releasing: true });
 }

@@ -1,7 +1,7 @@
 // What a manifest can get wrong ends the start with one line that names the app.
 import { describe, expect, test } from "vitest";
-import { defineResource, defineTable, extendResource, reference, resourceHandle, type App, type StandardRow } from "../app/contract.ts";
-import { allTables, checkApps } from "./registry.ts";
+import { definePool, defineResource, defineTable, extendResource, reference, resourceHandle, type App, type NumberKind, type Pool, type StandardRow } from "../app/contract.ts";
+import { allPools, allTables, checkApps } from "./registry.ts";
 
 const table = defineTable<StandardRow>()("lamp", {});
 const lampResource = resourceHandle<StandardRow>("lamp");
@@ -26,4 +26,19 @@ describe("refused", () => {
 
 test("taken: an app may extend what it owns or requires", () => {
   expect(() => checkApps([{ ...owner, extend: [extendResource(lampResource, {})] }, app("dark", { requires: ["light"], extend: [extendResource(lampResource, {})] })])).not.toThrow();
+});
+
+describe("pools", () => {
+  const pool = (name: string, of: NumberKind | NumberKind[], min: number, max: number): Pool => definePool({ name, of, min, max, about: "" });
+  test.each<[string, Pool[], string]>([
+    ["a name of two", [pool("a", "key", 1, 2), pool("a", "vni", 1, 2)], "pool a of dark is declared already"],
+    ["overlapping ranges", [pool("a", "ofport", 10, 20), pool("b", "ofport", 20, 30)], "pool b of dark has numbers of the pool a: both are of ofport, 20..30 and 10..20"],
+    ["one inside the other", [pool("a", ["vlan", "group"], 10, 20), pool("b", "group", 1, 30)], "pool b of dark has numbers of the pool a: both are of group, 1..30 and 10..20"],
+    ["meters that are the ports' own", [pool("a", "meter", 65_534, 70_000)], "pool a of dark has numbers of the pool zone: both are of meter, 65534..70000 and 1..65534"],
+    ["a range that is none", [pool("a", "vni", 5, 4)], "pool a of dark goes from 5 to 4"],
+  ])("refused: %s", (_, pools, message) => expect(() => allPools([app("dark", { pools })])).toThrow(message));
+  test("taken: ranges side by side, equal ranges of different kinds, and of keys", () => {
+    const pools = [pool("a", "ofport", 10, 20), pool("b", "ofport", 21, 30), pool("c", "group", 10, 20), pool("d", "key", 1, 9), pool("e", "key", 1, 9), pool("f", "meter", 65_535, 70_000)];
+    expect([...allPools([app("dark", { pools })]).keys()]).toEqual(["zone", "a", "b", "c", "d", "e", "f"]);
+  });
 });

@@ -1,6 +1,6 @@
 // The apps of this controller taken together: checked once at boot, so that a wrong manifest ends the start with one line.
 import { chassisTable, vifTable, zonePool } from "../app/inventory.ts";
-import { claimTable, poolNumberTable, type Pool } from "../app/pools.ts";
+import { claimTable, poolNumberTable, type NumberKind, type Pool } from "../app/pools.ts";
 import type { App } from "../app/contract.ts";
 import type { AnyTable } from "../app/table.ts";
 
@@ -73,14 +73,22 @@ export function checkApps(apps: readonly App[]): void {
 const reaches = (app: App, name: string, apps: readonly App[]): boolean =>
   (app.requires ?? []).some((r) => r === name || reaches(apps.find((a) => a.name === r) ?? { name: r, about: "" }, name, apps));
 
-/** Pools of numbers, by name. @throws Error naming a pool that two declare */
+/** Pools of numbers, by name. @throws Error naming a pool that two declare, or two that overlap in what their numbers are of */
 export function allPools(apps: readonly App[]): ReadonlyMap<string, Pool> {
   const pools = new Map([[zonePool.name, zonePool]]);
   for (const app of apps) {
     for (const pool of app.pools ?? []) {
       if (pools.has(pool.name)) throw new Error(`pool ${pool.name} of ${app.name} is declared already`);
+      if (!Number.isSafeInteger(pool.min) || !Number.isSafeInteger(pool.max) || pool.min < 0 || pool.min > pool.max) throw new Error(`pool ${pool.name} of ${app.name} goes from ${pool.min} to ${pool.max}`);
+      for (const other of pools.values()) {
+        const kind = kindsOf(pool).find((k) => k !== "key" && kindsOf(other).includes(k));
+        if (kind === undefined || pool.min > other.max || pool.max < other.min) continue;
+        throw new Error(`pool ${pool.name} of ${app.name} has numbers of the pool ${other.name}: both are of ${kind}, ${pool.min}..${pool.max} and ${other.min}..${other.max}`);
+      }
       pools.set(pool.name, pool);
     }
   }
   return pools;
 }
+
+const kindsOf = ({ of }: Pool): readonly NumberKind[] => (typeof of === "string" ? [of] : of);

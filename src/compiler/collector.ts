@@ -11,7 +11,7 @@ import { sameBytes, type FlowScope, type OwnedFlow } from "./flows.ts";
 import { canonicalText, type Output } from "./items.ts";
 import { NO_EXTRAS, NONE, type Extras, type Run } from "./runs.ts";
 
-/** From this many flows on, equal ones are found by hash. */
+/** From this many flows on, equal ones are found by hash; outputs by scope and key. */
 const UNHASHED = 32;
 
 export class Collector implements AnyEmit {

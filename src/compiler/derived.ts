@@ -24,8 +24,6 @@ type Owners = Map<string, Run | readonly Run[]>;
 
 interface Derived {
   readonly owners: Owners;
-  /** How many rows came, changed or went since the start. */
-  changes: number;
 }
 
 export class DerivedRows {
@@ -78,11 +76,6 @@ export class DerivedRows {
     }
   }
 
-  /** How many rows of a table came, changed or went since the start. */
-  changes(table: AnyTable): number {
-    return this.tables.get(table.name)?.changes ?? 0;
-  }
-
   /** Whether the run has the row now, be it behind another's. */
   private put(run: Run, table: AnyTable, row: Row, own: Row | undefined): boolean {
     if (own !== undefined && surelyEqual(own, row)) return true;
@@ -104,7 +97,6 @@ export class DerivedRows {
       return false;
     }
     if (own === undefined && now === undefined) owners.set(row.id, run);
-    derived.changes++;
     this.onChange({ table, id: row.id, before, after: row });
     return true;
   }
@@ -116,8 +108,7 @@ export class DerivedRows {
     if (!isList(now)) {
       owners.delete(old.id);
       this.layer.remove(table, old.id);
-      derived.changes++;
-      this.onChange({ table, id: old.id, before: old, after: undefined });
+        this.onChange({ table, id: old.id, before: old, after: undefined });
       return;
     }
     this.leave(owners, table, old.id, run);
@@ -132,7 +123,6 @@ export class DerivedRows {
       after = undefined;
     }
     if (after === undefined) this.layer.remove(table, old.id);
-    derived.changes++;
     this.onChange({ table, id: old.id, before: old, after });
   }
 
@@ -146,7 +136,7 @@ export class DerivedRows {
 
   private of(table: AnyTable): Derived {
     let derived = this.tables.get(table.name);
-    if (derived === undefined) this.tables.set(table.name, (derived = { owners: new Map<string, Run | readonly Run[]>(), changes: 0 }));
+    if (derived === undefined) this.tables.set(table.name, (derived = { owners: new Map<string, Run | readonly Run[]>() }));
     return derived;
   }
 }

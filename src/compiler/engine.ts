@@ -362,11 +362,6 @@ export class Engine implements Desired {
     return this.scopes.of(chassis);
   }
 
-  /** How often rows of a derived table changed: equal numbers, nothing has. */
-  derivedChanges(table: AnyTable): number {
-    return this.derived.changes(table);
-  }
-
   get stats(): EngineStats {
     return { runs: this.runs, flows: this.flows.count, flowsChanged: this.flows.flowsChanged, memory: this.encoder.memory };
   }

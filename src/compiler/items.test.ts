@@ -2,6 +2,8 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { baseScope, chassisScope, chassisTable, type Scope, type Tx } from "#app";
+import { OutputStore, type Output } from "./items.ts";
+import { Scopes } from "./scopes.ts";
 import { chassis, mac, nets, netScope, onPort, port, ports, to, World, worlds, type Out } from "./testing/world.ts";
 
 describe("outputs beside flows", () => {
@@ -171,4 +173,60 @@ describe("outputs beside flows", () => {
       );
     });
   });
+});
+
+describe("a run with very many outputs", () => {
+  const N = 15_000;
+
+  test("equal ones are one, unequal ones refused, as of a run with few", async () => {
+    let wrong = 0;
+    const many = onPort("many", (p, _view, out) => {
+      for (let round = 0; round < 2; round++) for (let id = 1; id <= 200; id++) out.item(chassisScope(p.host), "meter", id, { unit: "pps", rate: 100 + (round === 1 && id === 150 ? wrong : 0), burst: 1 });
+    });
+    const w = await World.make({ name: "a", rules: [many] });
+    await w.change((tx) => tx.put(ports, port(1)));
+    expect(w.items("h1").size).toBe(200);
+    wrong = 1;
+    await w.change((tx) => tx.put(ports, port(1, { note: "x" })));
+    expect(w.items("h1").size).toBe(0);
+    expect(w.logged.splice(0).map((l) => (l.err as Error).message)).toEqual(["one run wants two different things for meter 150"]);
+    wrong = 0;
+    await w.change((tx) => tx.put(ports, port(1)));
+  });
+
+  test("replaced, each is looked at a few times, not once for each other", () => {
+    let looks = 0;
+    const output = (id: number, text: string): Output => ({
+      scope: "s", text,
+      get key() {
+        looks++;
+        return `meter ${id}`;
+      },
+      wish: { is: "item", item: { kind: "meter", id, text, value: { unit: "pps", rate: 1, burst: 1 } } },
+    });
+    const store = new OutputStore<string>(new Scopes(), (owner) => owner, () => undefined);
+    const before = Array.from({ length: N }, (_, i) => output(i, "a"));
+    const after = Array.from({ length: N }, (_, i) => output(i, i % 100 === 0 ? "b" : "a"));
+    store.replace("run", [], before);
+    store.replace("run", before, after);
+    expect(looks).toBeLessThan(20 * N);
+  });
+
+  test("emitted, they take no longer than twice as many short runs", async () => {
+    const rules = [onPort("many", (p, _view, out) => {
+      const [from, to] = p.note!.split("-").map(Number);
+      for (let id = from!; id < to!; id++) out.item(chassisScope(p.host), "meter", id, { unit: "pps", rate: 100, burst: 1 });
+    })];
+    const timed = async (notes: readonly string[]): Promise<number> => {
+      const w = await World.make({ name: "a", rules });
+      const began = performance.now();
+      await w.change((tx) => notes.forEach((note, i) => tx.put(ports, port(i + 1, { note }))));
+      const ms = performance.now() - began;
+      expect(w.items("h1").size).toBe(N);
+      await w.change((tx) => notes.forEach((_, i) => tx.delete(ports, `p${i + 1}`)));
+      return ms;
+    };
+    const short = await timed(Array.from({ length: N / 15 }, (_, i) => `${1 + i * 15}-${16 + i * 15}`));
+    expect(await timed([`1-${N + 1}`])).toBeLessThan(2 * short + 200);
+  }, 60_000);
 });

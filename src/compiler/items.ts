@@ -204,6 +204,7 @@ function among(list: readonly Output[], questions: number): (output: Output) => 
 
 const whole = ({ scope, key, text }: Output): string => `${scope}\n${key}\n${text}`;
 const same = (a: Output, b: Output): boolean => a.scope === b.scope && a.key === b.key && a.text === b.text;
+
 const compare = (a: string, b: string): number => (a < b ? -1 : a > b ? 1 : 0);
 
 /** A text that is equal for equal values, whatever the order of their keys. */

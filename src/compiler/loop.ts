@@ -36,6 +36,11 @@ export class CompilerLoop {
     }
   }
 
+  /** Until what was committed is compiled. */
+  async settled(): Promise<void> {
+    while (this.scheduled) await new Promise((done) => setImmediate(done));
+  }
+
   stop(): void {
     this.unsubscribe();
   }

@@ -1,3 +1,4 @@
+export { Claims } from "./claims.ts";
 export { machineHttp, type HttpClient } from "./outbound.ts";
 export { Packets } from "./packets.ts";
 export { Services } from "./services.ts";

@@ -65,6 +65,8 @@ export class Southbound {
   private reached = 0;
   private readonly startedAt: Date;
   private readonly zones: Zones;
+  /** Chassis of which zones were given up in commits that are not compiled yet. */
+  private readonly leaving = new Set<string>();
   private stopping = false;
 
   constructor(options: SouthboundOptions) {
@@ -278,9 +280,9 @@ export class Southbound {
         const old = before as Vif | undefined;
         const now = after as Vif | undefined;
         if (old?.slot === now?.slot) continue;
-        for (const vif of [old, now]) if (vif !== undefined) this.byChassis.get(vif.chassis)?.flushZone(vif.slot);
+        if (now !== undefined) this.byChassis.get(now.chassis)?.flushZone(now.slot);
       } else if (table === poolNumberTable && (after as PoolNumber | undefined)?.releasing === true && (after as PoolNumber).pool === zonePool.name) {
-        void this.zones.free((after as PoolNumber).part);
+        this.leaving.add((after as PoolNumber).part);
       }
     }
   }
@@ -305,6 +307,8 @@ export class Southbound {
     }
     this.reached = delta.generation;
     this.inventory.onDelta(delta);
+    for (const chassis of this.leaving) void this.zones.free(chassis);
+    this.leaving.clear();
     for (const chassis of this.inventory.progress.awaiting) void this.inventory.progress.confirmUpTo(chassis);
     if (this.listeners.size > 0) {
       for (const target of this.byChassis.values()) if (target.confirmed >= delta.generation) this.notify(target.chassis);

@@ -16,6 +16,8 @@ export interface ZonesOptions {
 export class Zones {
   private readonly options: ZonesOptions;
   private readonly freeing = new Set<string>();
+  /** Chassis of which more went meanwhile. */
+  private readonly again = new Set<string>();
 
   constructor(options: ZonesOptions) {
     this.options = options;
@@ -27,7 +29,11 @@ export class Zones {
     const target = switchOf(chassis);
     const releasing = (): readonly Readonly<PoolNumber>[] => model.view.by(poolNumberTable, "part", `${zonePool.name}/${chassis}`).filter((n) => n.releasing);
     // The flows that are desired now may still use it, while the compiler has not seen that it goes.
-    if (target?.session === undefined || this.freeing.has(chassis) || releasing().length === 0 || desired.generation < model.generation) return;
+    if (this.freeing.has(chassis)) {
+      this.again.add(chassis);
+      return;
+    }
+    if (target?.session === undefined || releasing().length === 0 || desired.generation < model.generation) return;
     this.freeing.add(chassis);
     try {
       await target.whenIdle();
@@ -43,6 +49,7 @@ export class Zones {
       log.error({ err: error, chassis }, "zones that were given up could not be freed");
     } finally {
       this.freeing.delete(chassis);
+      if (this.again.delete(chassis)) void this.free(chassis);
     }
   }
 }

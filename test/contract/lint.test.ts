@@ -11,7 +11,7 @@ const eslint = new ESLint({ cwd: repositoryRoot(), overrideConfig: [tseslint.con
 
 async function complaints(code: string, file: string): Promise<string[]> {
   const [result] = await eslint.lintText(code, { filePath: path.join(repositoryRoot(), file) });
-  return result!.messages.filter((m) => m.ruleId === null || m.ruleId.startsWith("no-restricted-")).map((m) => m.ruleId ?? m.message);
+  return result!.messages.filter((m) => m.ruleId === null || m.ruleId.startsWith("no-restricted-") || m.ruleId.startsWith("axion/")).map((m) => m.ruleId ?? m.message);
 }
 
 const wrong: readonly (readonly [code: string, rule: string])[] = [
@@ -47,6 +47,18 @@ describe("an app", () => {
   test("may do what has nothing to do with it", async () => {
     const code = `import { parsePacket } from "packet-codec"; export const x = (now: string): number => Math.floor(Number(now)) + parsePacket(Buffer.alloc(0)).eth.ethertype;`;
     expect(await complaints(code, "apps/dhcp/index.ts")).toEqual([]);
+  });
+  test.each([
+    ["apps/l2/api.ts", `import { tenantMtu } from "../overlay/model.ts"; export const x = tenantMtu;`],
+    ["apps/l2/model.ts", `export { tenantMtu } from "../overlay/model.ts";`],
+    ["apps/ipam/api.ts", `export * from "../l3/model.ts";`],
+    ["apps/ipam/api.ts", `import type { Router } from "../l3/model.ts"; export type X = Router;`],
+    ["test/contract/probes/wan/api.ts", `import { vniOf } from "../../../../apps/overlay/model.ts"; export const x = vniOf;`],
+  ])("may not import what it does not require: %s: %s", async (file, code) => expect(await complaints(code, file)).toEqual(["axion/requires"]));
+  test("may import what it requires, at any distance, and itself", async () => {
+    const code = `import { networkTable } from "../l2/model.ts"; import { routerTable } from "../l3/model.ts"; import { rules } from "./rules.ts"; export const x = [networkTable, routerTable, rules];`;
+    expect(await complaints(code, "apps/dhcp/index.ts")).toEqual([]);
+    expect(await complaints(`import { networkTable } from "../../../../apps/l2/model.ts"; export const x = networkTable;`, "test/contract/probes/wan/api.ts")).toEqual([]);
   });
   test("is not the rule for the rest of the core, nor for tests", async () => {
     for (const file of ["src/main.ts", "apps/dhcp/ra.test.ts", "src/southbound/hostile.test.ts"]) expect(await complaints("export const t = Date.now() + Math.random();", file)).toEqual([]);

@@ -10,10 +10,12 @@ import * as l2c from "../../apps/l2/checks.ts";
 import * as l2m from "../../apps/l2/model.ts";
 import * as l3 from "../../apps/l3/api.ts";
 import { routerInterfaceTable, routerTable } from "../../apps/l3/model.ts";
+import * as overlay from "../../apps/overlay/api.ts";
 import * as sg from "../../apps/security-groups/api.ts";
 import * as sgm from "../../apps/security-groups/model.ts";
 import * as sgc from "../../apps/security-groups/rule-checks.ts";
 import { chassisTable, vifTable, type Chassis } from "../../src/app/inventory.ts";
+import { poolNumberTable } from "../../src/app/pools.ts";
 import { Model } from "../../src/model/model.ts";
 import { createNorthbound, type Northbound } from "../../src/northbound/index.ts";
 import { openMemory } from "../../src/store/memory.ts";
@@ -22,6 +24,7 @@ import { openMemory } from "../../src/store/memory.ts";
 const apps: readonly App[] = [
   { name: "l2", about: "", tables: [l2m.networkTable, l2m.portTable, l2m.portBindingTable, l2m.portStatusTable, l2m.addressTable], resources: l2.resources, converters: l2c.converters, aliases: l2.aliases, policies: l2.policies, vif: l2.vif },
   { name: "ipam", about: "", requires: ["l2"], tables: [subnetTable, ...ipam.tables], resources: ipam.resources, converters: ipamc.converters, extend: ipam.extend, aliases: ipam.aliases },
+  { name: "overlay", about: "", requires: ["l2"], extend: overlay.extend, aliases: overlay.aliases },
   { name: "l3", about: "", requires: ["l2", "ipam"], tables: [routerTable, routerInterfaceTable], resources: l3.resources, converters: l3.converters, extend: l3.extend, aliases: l3.aliases },
   {
     name: "security-groups", about: "", requires: ["l2", "ipam"], tables: [sgm.groupTable, sgm.ruleTable, sgm.portGroupsTable, sgm.policyTable, sgm.remoteUseTable], resources: sg.resources, converters: sgc.converters, extend: sg.extend,
@@ -67,7 +70,7 @@ export class Api {
   }
 
   static async open(): Promise<Api> {
-    const tables: AnyTable[] = [chassisTable, vifTable, ...apps.flatMap((a) => a.tables ?? [])];
+    const tables: AnyTable[] = [chassisTable, vifTable, poolNumberTable, ...apps.flatMap((a) => a.tables ?? [])];
     const model = await Model.open(openMemory(), tables);
     return new Api(model, createNorthbound({ apps, model, auth: "none", log: pino({ level: "error" }) }));
   }

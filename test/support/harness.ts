@@ -4,12 +4,11 @@ import { fileURLToPath } from "node:url";
 import { decodeInstructions, decodeMatch, FLOW_MOD_MATCH_OFFSET, formatInstructions, formatMatch } from "node-openflow";
 import { pino } from "pino";
 import type { App, Chassis, EncapType, PacketOut, StageOut } from "#app";
-import { chassisTable, poolNumberTable, vifTable, zonePool } from "#app";
+import { chassisKeys, chassisTable, draw, poolNumberTable, release, vifTable, zonePool } from "#app";
 import { SettingsBook } from "../../src/app/settings.ts";
 import { discoverApps, orderApps } from "../../src/boot/discover.ts";
 import { Relayouts } from "../../src/boot/relayout.ts";
 import { allPools, allTables, checkApps } from "../../src/boot/registry.ts";
-import { Claims } from "../../src/compiler/claims.ts";
 import { Engine } from "../../src/compiler/engine.ts";
 import type { Flow } from "../../src/compiler/desired.ts";
 import { CompilerLoop } from "../../src/compiler/loop.ts";
@@ -24,7 +23,7 @@ import type { View } from "../../src/model/view.ts";
 import { createNorthbound, type Northbound } from "../../src/northbound/index.ts";
 import { Layout } from "../../src/pipeline/layout.ts";
 import { recordOf } from "../../src/pipeline/record.ts";
-import { Packets, Services, Share, type HttpClient } from "../../src/services/index.ts";
+import { Claims, Packets, Services, Share, type HttpClient } from "../../src/services/index.ts";
 import { openStore } from "../../src/store/open.ts";
 import type { KvStore } from "../../src/store/kv.ts";
 import { collectionOf } from "./process.ts";
@@ -96,7 +95,7 @@ export class Harness {
   private readonly receipts = new Map<string, number>();
   readonly receivers = new Set<(chassis: string, generation: number) => void>();
   private readonly loop: CompilerLoop;
-  private readonly claims: Claims;
+  readonly claims: Claims;
   /** What the compiler complained of: rules that failed, flows in conflict. */
   readonly complaints: object[];
   /** Rows whose ground was gone when it started. */
@@ -150,7 +149,10 @@ export class Harness {
     const relayouts = new Relayouts(apps, layout, world.layouts);
     // A switch that nobody knows stays as it is.
     this.toldAtStart = new Map([...model.view.all(chassisTable)].map(({ id }) => [id, this.told(id).connect(engine, id, relayouts)]));
-    this.claims = new Claims(allPools(apps), model, engine, { error: (fields: object): void => void complaints.push(fields) });
+    this.claims = new Claims({
+      pools: allPools(apps), model, compiled: () => engine.generation, view: engine.view, onChanges: (observer) => engine.onChanges(observer), now: () => clock.now(),
+      log: { error: (fields: object): void => void complaints.push(fields), warn: () => undefined },
+    });
   }
 
   static async make(extraApps: readonly App[] = [], folder = appsFolder, options: HarnessOptions = {}): Promise<Harness> {
@@ -239,7 +241,7 @@ export class Harness {
   /** As the southbound layer would write it. */
   async addChassis(id: string, fields: Partial<Chassis> = {}): Promise<void> {
     await this.model.transact(cause, (tx) => {
-      const key = fields.key ?? tx.allocate("chassis-key", { min: 1, max: 65_535, used: (n) => [...tx.all(chassisTable)].some((c) => c.key === n) });
+      const key = fields.key ?? draw(tx, chassisKeys);
       tx.put(chassisTable, {
         id, hostname: id, bridge: "br-int", dpid: key.toString(16).padStart(16, "0"), datapath_type: "netdev", encap_ip: `172.31.0.${key}`,
         encap_types: ["geneve"] as EncapType[], bridge_mappings: {}, gateway: false, ovs_version: "3.1.0", ...fields, key,
@@ -249,9 +251,7 @@ export class Harness {
 
   async plug(chassis: string, portId: string, ofport: number): Promise<void> {
     await this.model.transact(cause, (tx) => {
-      let slot = 1;
-      const zone = (n: number): string => `${zonePool.name}/${chassis}|${n}`;
-      while (tx.by(vifTable, "slot", `${chassis}/${slot}`).length > 0 || tx.count(poolNumberTable, "number", zone(slot)) > 0) slot++;
+      const slot = draw(tx, zonePool, chassis);
       const vif = { id: `${chassis}/tap${portId.slice(0, 11)}`, chassis, iface_id: portId, name: `tap${portId.slice(0, 11)}`, ofport, slot };
       tx.put(vifTable, vif);
       for (const app of this.apps) app.vif?.plugged?.(tx, vif);
@@ -263,6 +263,7 @@ export class Harness {
       for (const vif of tx.by(vifTable, "iface_id", portId)) {
         if (vif.chassis !== chassis) continue;
         tx.delete(vifTable, vif.id);
+        release(tx, zonePool, chassis, vif.slot);
         for (const app of this.apps) app.vif?.unplugged?.(tx, vif);
       }
     });

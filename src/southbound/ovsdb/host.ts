@@ -1,7 +1,7 @@
 // One host: an OVSDB session from its first byte to its last. A single loop compares what is with what should be (the
 // database with the plan of adoption.ts, the stored rows with what the host reports) and writes differences only; events
 // merely make the loop run.
-import { chassisTable, vifTable, type App, type Chassis, type Tx, type Vif } from "#app";
+import { chassisKeys, chassisTable, draw, vifTable, type App, type Chassis, type Vif } from "#app";
 import { comment, OvsdbProtocolError, Replica, type OvsdbSession } from "ovsdb-client";
 import type { Logger } from "pino";
 import type { Desired } from "../../compiler/desired.ts";
@@ -14,7 +14,7 @@ import { certificateNames, type Identity } from "../identity.ts";
 import { peerOf } from "../peer.ts";
 import { INSTALLED, monitoredColumns, plan, type Wanted } from "./adoption.ts";
 import { HostRows, type BridgeRow, type Note } from "./host-rows.ts";
-import { cause, restingSlots, SLOT_REST_MS, type ChassisProgress, type InterfaceProgress, type ModelPort } from "./progress.ts";
+import { cause, type ChassisProgress, type InterfaceProgress, type ModelPort } from "./progress.ts";
 import { RefusedWishes } from "./refused-wishes.ts";
 import { readSettings, type HostSettings } from "./settings.ts";
 import { seeVifs, vifId, vifsDiffer, writeVifs, type VifChanges } from "./vifs.ts";
@@ -285,18 +285,16 @@ export class Host {
     const progress = this.inventory.progress.of(id);
     const chassisDiffers = storedChassis === undefined || !sameChassis(storedChassis, fresh(storedChassis.key));
     if (chassisDiffers || vifsDiffer(stored, seen.plugged)) {
-      const avoid = restingSlots(progress, this.inventory.options.clock.monotonic());
       const { result, generation } = await model.transact(cause(this.describe(stored, seen.plugged)), (tx): VifChanges => {
         const current = tx.get(chassisTable, id);
-        const row = fresh(current?.key ?? newChassisKey(tx));
+        const row = fresh(current?.key ?? draw(tx, chassisKeys));
         if (current === undefined || !sameChassis(current, row)) tx.put(chassisTable, row);
-        return writeVifs(tx, apps, id, seen.plugged, avoid, log, guard);
+        return writeVifs(tx, apps, id, seen.plugged, log, guard);
       });
       if (chassisDiffers) this.awaitsDesired = generation;
       for (const vif of result.removed) {
         progress.awaiting.delete(vif.id);
         progress.installed.delete(vif.id);
-        progress.restingSlots.set(vif.slot, this.inventory.options.clock.monotonic() + SLOT_REST_MS);
       }
       for (const vif of result.unconfirmed) {
         progress.installed.delete(vif.id);
@@ -361,10 +359,6 @@ export class Host {
     else if (this.chassis !== undefined) this.log.info({ reason: reason.message }, "host disconnected");
     else this.log.warn({ reason: reason.message }, "peer on the OVSDB port left before it had a name");
   }
-}
-
-function newChassisKey(tx: Tx): number {
-  return tx.allocate("chassis-key", { min: 1, max: 65_535, used: (n) => tx.count(chassisTable, "key", String(n)) > 0 });
 }
 
 function sameChassis(a: Chassis, b: Chassis): boolean {

@@ -93,7 +93,7 @@ export class Inventory implements HostOwner {
   async remove(chassis: string, why: string): Promise<void> {
     const { model, apps, log, guard } = this.options;
     await model.transact(cause(`host ${chassis} ${why}`), (tx) => {
-      writeVifs(tx, apps, chassis, [], new Set(), log, guard);
+      writeVifs(tx, apps, chassis, [], log, guard);
       for (const { id } of tx.by(poolNumberTable, "part", `${zonePool.name}/${chassis}`)) tx.delete(poolNumberTable, id);
       tx.delete(chassisTable, chassis);
     });

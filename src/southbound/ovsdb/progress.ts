@@ -13,8 +13,6 @@ export interface ChassisProgress {
   readonly installed: Set<string>;
   /** Those of them that are marked so in the database, as of the last comparison. */
   readonly marked: Set<string>;
-  /** Slot -> until when, in monotonic ms, it is not given out again. */
-  readonly restingSlots: Map<number, number>;
   confirming: boolean;
 }
 
@@ -28,9 +26,6 @@ export interface ProgressOptions {
   /** Something about the chassis' interfaces has to be written to its database. */
   readonly kick: (chassis: string) => void;
 }
-
-/** A slot is not given out again for this long, if others are free. */
-export const SLOT_REST_MS = 60_000;
 
 export class InterfaceProgress {
   private readonly options: ProgressOptions;
@@ -118,7 +113,7 @@ export class InterfaceProgress {
 
   of(chassis: string): ChassisProgress {
     let progress = this.byChassis.get(chassis);
-    if (progress === undefined) this.byChassis.set(chassis, (progress = { awaiting: new Map(), installed: new Set(), marked: new Set(), restingSlots: new Map(), confirming: false }));
+    if (progress === undefined) this.byChassis.set(chassis, (progress = { awaiting: new Map(), installed: new Set(), marked: new Set(), confirming: false }));
     return progress;
   }
 
@@ -132,12 +127,6 @@ export class InterfaceProgress {
     this.stopping = true;
     await Promise.all(this.confirmations);
   }
-}
-
-/** `now`: monotonic, in ms. */
-export function restingSlots(progress: ChassisProgress, now: number): ReadonlySet<number> {
-  for (const [slot, until] of progress.restingSlots) if (until < now) progress.restingSlots.delete(slot);
-  return new Set(progress.restingSlots.keys());
 }
 
 const sameVif = (a: Readonly<Vif> | undefined, b: Vif): boolean =>

@@ -1,6 +1,10 @@
 // Interfaces that somebody plugs: rows, slots, what the apps are told, and the mark once the switch has confirmed the flows.
 import { afterEach, expect, test } from "vitest";
-import { vifTable, type App } from "#app";
+import { pino } from "pino";
+import { poolNumberTable, take, vifTable, zonePool, type App, type PoolNumber } from "#app";
+import { allTables } from "../../boot/registry.ts";
+import { Model } from "../../model/model.ts";
+import { writeVifs } from "./vifs.ts";
 import { eventually, Ovs } from "../testing/ovs.ts";
 import { numbered, World, type Wanted, type WorldOptions } from "../testing/world.ts";
 
@@ -173,4 +177,50 @@ test("a host that does not come back is removed with its interfaces, and is a ne
   expect(told.at(-1)).toBe("unplugged hv1/tap1 port-1 5");
   await w.adopt(ovs);
   await eventually("its interface", () => told.at(-1) === "installed hv1/tap1 port-1 5");
+});
+
+test("the slot of an interface that went is given up in the store, flushed when its flows are gone, and free then", async () => {
+  const ovs = await host();
+  const w = await world({ want });
+  await w.adopt(ovs);
+  await plug(ovs, "tap1", "port-1");
+  await eventually("the mark", () => installed(ovs, "tap1"));
+  const { slot } = w.vif("hv1", "tap1")!;
+  const seen: string[] = [];
+  w.model.onCommit(({ changes }) => {
+    for (const { table, after } of changes) {
+      if (table === vifTable) seen.push(after === undefined ? "interface gone" : "interface");
+      if (table === poolNumberTable) seen.push(after === undefined ? "zone free" : `zone ${(after as PoolNumber).n} going: ${(after as PoolNumber).releasing}`);
+    }
+  });
+  await ovs.vsctl("del-port", "tap1");
+  await eventually("it to be free", () => seen.includes("zone free"));
+  expect(seen).toEqual(["interface gone", `zone ${slot} going: true`, "zone free"]);
+  expect(await ovs.flows()).toEqual([]);
+});
+
+test("a controller that ends before the flush: nobody gets the slot, for a port or for a router, until another has flushed it", async () => {
+  const ovs = await host();
+  const first = await World.start({ want });
+  await first.adopt(ovs);
+  await plug(ovs, "tap1", "port-1");
+  await eventually("the mark", () => installed(ovs, "tap1"));
+  const { slot } = first.vif("hv1", "tap1")!;
+  // What is written when it is seen to be gone; the crash comes before the switch is told.
+  await first.stop();
+  const tables = allTables([]);
+  const cause = { requestId: "t", call: "t" };
+  const open = (): Promise<Model> => Model.open(first.store, tables);
+  const writer = await open();
+  await writer.transact(cause, (tx) => writeVifs(tx, [], "hv1", [], pino({ level: "silent" }), (_hook, _fields, fn) => fn()));
+  const reader = await open();
+  await expect(reader.transact(cause, (tx) => take(tx, zonePool, "hv1", "router/r", { n: slot }))).rejects.toThrow(`zone ${slot} is in use.`);
+  await reader.transact(cause, (tx) => {
+    for (let i = 0; i < 200; i++) expect(take(tx, zonePool, "hv1", `router/${i}`)).not.toBe(slot);
+  });
+  await ovs.vsctl("del-port", "tap1");
+  const second = await world({ want, store: first.store, ports: first.ports });
+  await second.connected();
+  await eventually("it to be free", () => !second.model.view.all(poolNumberTable)[Symbol.iterator]().next().done && [...second.model.view.all(poolNumberTable)].every((n) => !n.releasing));
+  await second.model.transact(cause, (tx) => take(tx, zonePool, "hv1", "router/r", { n: slot }));
 });

@@ -1,6 +1,6 @@
 // Interfaces on the integration bridge -> rows of the vif table, inside a transaction. It compares with the stored rows and
 // writes only differences, so a restarted controller and a reconnected host write nothing.
-import { poolNumberTable, vifTable, zonePool, type App, type ReadView, type Tx, type Vif } from "#app";
+import { draw, release, vifTable, zonePool, type App, type ReadView, type Tx, type Vif } from "#app";
 import type { Logger } from "pino";
 import type { HookGuard } from "../../lib/hook-guard.ts";
 import type { BridgeRow, HostRows } from "./host-rows.ts";
@@ -58,25 +58,20 @@ export interface VifChanges {
   readonly removed: readonly Vif[];
 }
 
-const SLOT_MAX = 65_534;
-
-/** `avoid`: slots released a moment ago, whose conntrack entries may still be being flushed. */
-export function writeVifs(tx: Tx, apps: readonly App[], chassis: string, plugged: readonly Plugged[], avoid: ReadonlySet<number>, log: Logger, guard: HookGuard): VifChanges {
+/** Slots are zones of the chassis' pool: one that is given up is nobody's until its switch has forgotten the connections, whatever ends in between. */
+export function writeVifs(tx: Tx, apps: readonly App[], chassis: string, plugged: readonly Plugged[], log: Logger, guard: HookGuard): VifChanges {
   const stored = new Map(tx.by(vifTable, "chassis", chassis).map((v) => [v.name, v]));
   const unconfirmed: Vif[] = [];
   const removed: Vif[] = [];
   const wanted = new Map(plugged.map((p) => [p.name, p]));
-  const zones = tx.by(poolNumberTable, "part", `${zonePool.name}/${chassis}`).map((p) => p.n);
-  const used = new Set([...zones, ...[...stored.values()].map((v) => v.slot)]);
   for (const old of [...stored.values()].sort((a, b) => (a.name < b.name ? -1 : 1))) {
     if (wanted.get(old.name)?.ifaceId === old.iface_id) continue;
     tx.delete(vifTable, old.id);
+    release(tx, zonePool, chassis, old.slot);
     runHook(tx, apps, "unplugged", old, guard);
     removed.push(old);
     stored.delete(old.name);
   }
-  // Within one transaction slots only get taken, so the search goes on where it ended.
-  let next: number | undefined = 1;
   for (const p of plugged) {
     const old = stored.get(p.name);
     if (old !== undefined && old.ofport === p.ofport) continue;
@@ -86,24 +81,19 @@ export function writeVifs(tx: Tx, apps: readonly App[], chassis: string, plugged
       unconfirmed.push(moved);
       continue;
     }
-    const slot = (next = freeSlot(used, avoid, next)) ?? freeSlot(new Set([...zones, ...[...stored.values(), ...unconfirmed].map((v) => v.slot)]), new Set(), 1);
-    if (slot === undefined) {
-      log.error({ interface: p.name }, "no slot is left on this host; the interface is not plugged");
-      continue;
+    let slot: number;
+    try {
+      slot = draw(tx, zonePool, chassis);
+    } catch (error) {
+      log.error({ interface: p.name, err: error }, "no slot is left on this host; the interface is not plugged");
+      break; // nor is one for those after it
     }
-    used.add(slot);
     const vif: Vif = { id: vifId(chassis, p.name), chassis, iface_id: p.ifaceId, name: p.name, ofport: p.ofport, slot };
     tx.put(vifTable, vif);
     runHook(tx, apps, "plugged", vif, guard);
     unconfirmed.push(vif);
   }
   return { unconfirmed, removed };
-}
-
-/** The lowest free slot from `from` on. */
-function freeSlot(used: ReadonlySet<number>, avoid: ReadonlySet<number>, from: number | undefined): number | undefined {
-  for (let slot = from ?? SLOT_MAX + 1; slot <= SLOT_MAX; slot++) if (!used.has(slot) && !avoid.has(slot)) return slot;
-  return undefined;
 }
 
 /** Calls an app's hook; what it throws is its own loss, not the host's. */

@@ -1,5 +1,6 @@
 // Probe 1: a floating address with hairpin, taken away under traffic. One folder; unused it costs no lookup.
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
+import { claimTable, poolNumberTable, zonePool } from "#app";
 import { until } from "../../../lab/exec.ts";
 import { Lab } from "../../../lab/lab.ts";
 import type { Cloud, Instance, Resource } from "../../support/cloud.ts";
@@ -15,6 +16,44 @@ test("incremental equals from scratch, whatever floating addresses come and go",
     count: (h) => ["hv0", "hv1", "hv2"].flatMap((host) => flowTexts(h, host, "floating")).filter((f) => f.includes("nat(")).length,
   });
 }, 120_000);
+
+test("a router's zones are claimed once for each chassis, however many addresses; a change looks at what it changes", async () => {
+  const h = await probes.harness();
+  try {
+    const HOSTS = ["hv1", "hv2", "hv3"];
+    for (const host of [...HOSTS, "hv4"]) await h.addChassis(host);
+    const network = (await h.create("network", {})).id;
+    const subnet = (await h.create("subnet", { network_id: network, ip_version: 4, cidr: "10.0.0.0/24" })).id;
+    const router = (await h.create("router", {})).id;
+    await h.call("PUT", `/v2.0/routers/${router}/add_router_interface`, { subnet_id: subnet });
+    const port = async (host: string, ofport: number): Promise<string> => {
+      const { id } = await h.create("port", { network_id: network });
+      await h.plug(host, id, ofport);
+      return id;
+    };
+    const float = async (n: number, port_id: string): Promise<unknown> => h.create("floating", { router_id: router, outside_id: network, port_id, address: `10.9.0.${n}` });
+    const ids: string[] = [];
+    for (let n = 1; n <= 31; n++) ids.push(await port(HOSTS[n % 3]!, 10 + n));
+    for (const [n, id] of ids.slice(0, 30).entries()) await float(n, id);
+    await h.settled();
+    const claims = (): number => [...h.view.all(claimTable)].filter((c) => c.pool === zonePool.name).length;
+    const numbers = (): number => [...h.view.all(poolNumberTable)].filter((n) => n.pool === zonePool.name && !n.releasing).length;
+    expect([claims(), numbers()]).toEqual([3, 3]);
+    const looks = async (change: () => Promise<unknown>): Promise<number> => {
+      const before = h.claims.looked;
+      await change();
+      await h.settled();
+      return h.claims.looked - before;
+    };
+    expect(await looks(() => float(100, ids[30]!)), "one more address").toBe(0);
+    expect(await looks(() => port("hv4", 90)), "one more chassis").toBe(1);
+    expect([claims(), numbers()]).toEqual([4, 4]);
+    expect(await looks(() => h.create("network", {})), "a network, which has its VNI").toBe(1);
+    expect(await looks(() => h.unplug("hv1", ids[2]!)), "another's port").toBe(0);
+  } finally {
+    await h.close();
+  }
+});
 
 describe.skipIf(Lab.missing().length > 0)("on real switches", () => {
   // What stands for the outside is the second network of the router; c is there, on the host of b.

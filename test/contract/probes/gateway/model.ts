@@ -16,10 +16,10 @@ export const gateTable = defineTable<Gate>()("gate", { resource: "gate", indexes
 export const gateResource = resourceHandle<Gate>("gate");
 
 /** Ports of one chassis, to one peer each; below the overlay's own. */
-export const portPool = definePool({ name: "gate-port", min: 61_001, max: 65_000, about: "OpenFlow ports of tunnels to and from gateways" });
+export const portPool = definePool({ name: "gate-port", of: "ofport", min: 61_001, max: 65_000, about: "OpenFlow ports of tunnels to and from gateways" });
 /** One for each list of hosts, the same on every switch. */
-export const groupPool = definePool({ name: "gate-group", min: 1_000_001, max: 2_000_000, about: "groups of gateways" });
-export const macPool = definePool({ name: "gate-mac", min: 1, max: 0xff_ffff, about: "last three bytes of the MACs of gates" });
+export const groupPool = definePool({ name: "gate-group", of: "group", min: 1_000_001, max: 2_000_000, about: "groups of gateways" });
+export const macPool = definePool({ name: "gate-mac", of: "key", min: 1, max: 0xff_ffff, about: "last three bytes of the MACs of gates" });
 export const macOf = (n: number): string => `fa:16:40:${n.toString(16).padStart(6, "0").replace(/..(?=.)/g, "$&:")}`;
 
 export const listOf = (gate: Gate): string => gate.hosts.join(",");

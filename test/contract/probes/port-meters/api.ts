@@ -1,9 +1,16 @@
 // A rate is set on a port that is there, once, and goes with it.
-import { conflict, defineResource, extendResource, reference, type Alias } from "#app";
+import { conflict, defineResource, extendResource, giveBack, reference, take, type Alias, type Tx } from "#app";
 import { portResource, portTable } from "../../../../apps/l2/model.ts";
-import { rateResource, rateTable, type Rate } from "./model.ts";
+import { meterPool, rateResource, rateTable, type Rate } from "./model.ts";
 
-const METERS = { min: 100_000, max: 0x7fff_ffff };
+/** Holders of a rate's two meters. */
+const sender = (id: string): string => `${id}/sender`;
+const receiver = (id: string): string => `${id}/receiver`;
+
+function removeRate(tx: Tx, id: string): void {
+  for (const holder of [sender(id), receiver(id)]) giveBack(tx, meterPool, "", holder);
+  tx.delete(rateTable, id);
+}
 
 const rate = defineResource(rateResource, {
   collection: "rates",
@@ -21,10 +28,7 @@ const rate = defineResource(rateResource, {
   create(tx, standard, input, ctx) {
     const port = ctx.visible(portResource, input.port_id as string);
     if (tx.by(rateTable, "port", port.id).length > 0) throw conflict("RateInUse", `Port ${port.id} has a rate.`);
-    const meter = (...taken: number[]): number =>
-      tx.allocate("rate-meter", { ...METERS, used: (n) => taken.includes(n) || tx.by(rateTable, "meter", String(n)).length > 0 });
-    const sender_meter = meter();
-    const row: Rate = { ...standard, port_id: port.id, kbps: input.kbps as number, sender_meter, receiver_meter: meter(sender_meter) };
+    const row: Rate = { ...standard, port_id: port.id, kbps: input.kbps as number, sender_meter: take(tx, meterPool, "", sender(standard.id)), receiver_meter: take(tx, meterPool, "", receiver(standard.id)) };
     tx.put(rateTable, row);
     return row;
   },
@@ -34,17 +38,17 @@ const rate = defineResource(rateResource, {
     return after;
   },
   remove(tx, row): void {
-    tx.delete(rateTable, row.id);
+    removeRate(tx, row.id);
   },
 });
 
 const portGuard = extendResource(portResource, {
   remove(tx, port): void {
-    for (const { id } of tx.by(rateTable, "port", port.id)) tx.delete(rateTable, id);
+    for (const { id } of tx.by(rateTable, "port", port.id)) removeRate(tx, id);
   },
 });
 
 export const resources = [rate];
 export const extend = [portGuard];
-export const references = [reference(rateTable, { to: portTable, ids: (r) => r.port_id, gone: (tx, r) => tx.delete(rateTable, r.id) })];
+export const references = [reference(rateTable, { to: portTable, ids: (r) => r.port_id, gone: (tx, r) => removeRate(tx, r.id) })];
 export const aliases: readonly Alias[] = [{ alias: "rate", name: "Rate", description: "Rates of ports", updated: "2026-01-01T00:00:00-00:00" }];

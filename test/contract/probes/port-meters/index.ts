@@ -1,6 +1,6 @@
 import type { App } from "#app";
 import { aliases, extend, references, resources } from "./api.ts";
-import { rateTable } from "./model.ts";
+import { meterPool, rateTable } from "./model.ts";
 import { portContext, rules } from "./rules.ts";
 import { portMeters } from "./tables.ts";
 
@@ -9,6 +9,7 @@ export default {
   about: "a meter for every port, at both ends",
   requires: ["l2"],
   tables: [rateTable],
+  pools: [meterPool],
   resources,
   references,
   extend,

@@ -1,5 +1,5 @@
 // Rates of ports. The numbers of the meters are stored with the rate: a restart finds the same.
-import { defineTable, resourceHandle, type StandardRow } from "#app";
+import { definePool, defineTable, resourceHandle, type StandardRow } from "#app";
 
 export interface Rate extends StandardRow {
   /** One rate for each port. */
@@ -12,5 +12,7 @@ export interface Rate extends StandardRow {
 export const rateResource = resourceHandle<Rate>("rate");
 export const rateTable = defineTable<Rate>()("rate", {
   resource: "rate",
-  indexes: { port: (r) => r.port_id, meter: (r) => [String(r.sender_meter), String(r.receiver_meter)] },
+  indexes: { port: (r) => r.port_id },
 });
+/** Above the punt meters, which have the numbers of zones. */
+export const meterPool = definePool({ name: "rate-meter", of: "meter", min: 100_000, max: 0x7fff_ffff, about: "meters of rates, two for each" });
