@@ -202,16 +202,18 @@ export function neighbour(out: Outputs, network: { readonly id: string; readonly
   say(ip);
   if (isIpv6(ip) && !ip.startsWith("fe80:")) say(linkLocal(mac));
 }
+/** At a chassis, what comes for a MAC of a network is left to the tables that come after l2's, though the network may have no port there. */
+export function takeMac(out: Outputs, network: { readonly id: string; readonly key: number }, mac: string, chassis: string): void {
+  out.include(chassisScope(chassis), lanScope(network.id));
+  out.into(l2).flow(chassisScope(chassis), "l2_lookup", { priority: 110, match: { "reg:net": network.key, eth_dst: mac }, actions: [next] });
+}
 /** Says at which chassis a MAC of a network is that is no port's: one that another app holds there, e.g. of a gateway. */
 export function holdMac(out: Outputs, network: { readonly id: string; readonly key: number }, mac: string, at: { readonly chassis: string; readonly host_key: number }): void {
-  const into = out.into(l2);
-  into.flow(netScope(network.id), "l2_lookup", {
+  out.into(l2).flow(netScope(network.id), "l2_lookup", {
     priority: 100, match: { "reg:net": network.key, eth_dst: mac }, actions: [load("out_port_key", 0), load("out_host", at.host_key), toStage("locate")],
   });
   out.include(netScope(network.id), hostScope(at.host_key));
-  // What comes for it is taken there, though the network may have no port; it is left to the tables that come after l2's.
-  out.include(chassisScope(at.chassis), lanScope(network.id));
-  into.flow(chassisScope(at.chassis), "l2_lookup", { priority: 110, match: { "reg:net": network.key, eth_dst: mac }, actions: [next] });
+  takeMac(out, network, mac, at.chassis);
 }
 
 /**

@@ -1,7 +1,7 @@
 // An app's part of the pipeline: its tables and registers, and what its rules may say of them. Numbers (table ids, register bits)
 // are allocated from these declarations at boot: src/pipeline/layout.ts. What a rule says beyond its declarations does not compile.
 import type { MatchValue } from "node-openflow";
-import type { Field, FlowAction } from "./actions.ts";
+import type { Entrance, Field, FlowAction } from "./actions.ts";
 import type { Items, OvsPatch, OvsRowOf, OvsTable } from "./outputs.ts";
 import type { Source } from "./derivations.ts";
 import type { Scope } from "./scopes.ts";
@@ -135,6 +135,8 @@ export interface Pipeline<R extends Registers = Registers, T extends Tables = Ta
   rule<E>(r: { readonly name: string; readonly about: string; readonly on: Source<E>; emit(entity: E, view: ReadView, out: Emit<{ readonly registers: R; readonly tables: T }>): void }): Rule;
   /** Flows that need no entity: in scope `base`, emitted once. */
   static(emit: (out: Emit<{ readonly registers: R; readonly tables: T }>) => void): StaticFlows;
+  /** A way into one of its tables, for rows that tell another app where to hand packets: see Entrance. */
+  entrance(table: keyof T & string): Entrance;
   shapes<K extends keyof T & string, const D extends ShapeDecls>(
     table: K, declarations: D & CheckedShapes<{ readonly registers: R; readonly tables: T }, K, D>,
   ): { readonly [N in keyof D]: Shape<Parameters<D[N]>[0]> };
@@ -152,6 +154,7 @@ export function definePipeline<
     ...declaration,
     rule: (r) => r,
     static: (emit) => emit,
+    entrance: (table) => table as Entrance,
     shapes: (table, declarations) =>
       Object.fromEntries(Object.entries(declarations).map(([name, make]) => [name, { app: pipeline, table, name, make }])) as never,
   };

@@ -43,6 +43,8 @@ const wrong: Record<string, string> = {
   "a computed key of no declared field": flow("rules", `{ eth_type: 1, [e.six ? "ipv6_dst" : "ipv4_dst"]: e.ip }`),
   "a shape with an undeclared field": `export const s = p.shapes("verdict", { a: (t: Thing) => ({ priority: 1, match: { eth_type: 1, udp_dst: t.key }, actions: [] }) });`,
   "a shape that goes to another app's table": `export const s = p.shapes("verdict", { a: (_: Thing) => ({ priority: 1, match: {}, actions: [toTable("l2_lookup")] }) });`,
+  "a way into a table that is only text": flow("rules", "{}", `[{ type: "entrance", table: "verdict" }]`),
+  "a way into a table that it has not": `export const w = p.entrance("gate");`,
   "a stage that there is not": flow("rules", "{}", `[{ type: "stage", stage: "nowhere" }]`),
   "a raw action that names a table by number": flow("rules", "{}", `[{ type: "resubmit", table: 7 }]`),
   "a soft table in a rule": inRule(`  void [view.get(soft, e.id), out];`).replace("_view", "view"),
