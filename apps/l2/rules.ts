@@ -7,7 +7,7 @@ import {
 import { linkLocal } from "packet-codec";
 import {
   addressTable, attachmentTable, backToSender, fromScope, hostScope, isNetworkPort, lanScope, membersScope, neighbour, netScope, networkTable, placeOf, pluggedAt, pluggedReads, portTable,
-  sendersScope, type Attachment, type Port,
+  onAsAnyFrame, sendersScope, type Attachment, type Port,
 } from "./model.ts";
 import { l2 } from "./tables.ts";
 
@@ -287,13 +287,18 @@ export const staticFlows = l2.static((out) => {
   });
   out.flow(base, "arp_nd", { priority: 50, match: arp, actions: toForward });
   out.flow(base, "arp_nd_reply", { priority: 100, match: { ...arp, eth_dst: GROUP_BIT }, actions: toForward });
-  out.flow(base, "arp_nd_reply", {
-    priority: 50, match: arp,
-    actions: [
-      setField("arp_op", 2), copy("arp_sha", "arp_tha"), copy("eth_dst", "arp_sha"), copy("arp_spa", "arp_tpa"), copy("reg:nexthop", "arp_spa"),
-      copy("eth_src", "eth_dst"), copy("arp_sha", "eth_src"), ...backToSender,
-    ],
-  });
+  // Who asked from afar is no port here: the answer goes as any frame does.
+  const fromAfar = { "reg:in_port_key": 0 } as const;
+  const ways = [{ priority: 50, at: {}, back: backToSender }, { priority: 60, at: fromAfar, back: onAsAnyFrame }] as const;
+  for (const { priority, at, back } of ways) {
+    out.flow(base, "arp_nd_reply", {
+      priority, match: { ...at, ...arp },
+      actions: [
+        setField("arp_op", 2), copy("arp_sha", "arp_tha"), copy("eth_dst", "arp_sha"), copy("arp_spa", "arp_tpa"), copy("reg:nexthop", "arp_spa"),
+        copy("eth_src", "eth_dst"), copy("arp_sha", "eth_src"), ...back,
+      ],
+    });
+  }
 
   // Neighbour discovery likewise; nd_advertise is a table of its own because its fields exist only in an advertisement.
   const solicitation = { ...icmpv6, icmpv6_type: ND.neighbourSolicitation } as const;
@@ -306,15 +311,17 @@ export const staticFlows = l2.static((out) => {
   out.flow(base, "arp_nd_reply", {
     priority: 50, match: solicitation, actions: [setField("icmpv6_type", ND.neighbourAdvertisement), setField("icmpv6_code", 0), toTable("nd_advertise")],
   });
-  out.flow(base, "nd_advertise", {
-    priority: 50, match: { ...icmpv6, icmpv6_type: ND.neighbourAdvertisement },
-    actions: [
-      // Solicited and override flags, RFC 4861 section 4.4; option type 2: target link-layer address.
-      setField("nd_reserved", 0x60000000), setField("nd_options_type", 2), copy("eth_dst", "ipv6_nd_tll"),
-      copy("ipv6_src", "ipv6_dst"), copy("ipv6_nd_target", "ipv6_src"), copy("eth_src", "eth_dst"), copy("ipv6_nd_tll", "eth_src"),
-      ...backToSender,
-    ],
-  });
+  for (const { priority, at, back } of ways) {
+    out.flow(base, "nd_advertise", {
+      priority, match: { ...at, ...icmpv6, icmpv6_type: ND.neighbourAdvertisement },
+      actions: [
+        // Solicited and override flags, RFC 4861 section 4.4; option type 2: target link-layer address.
+        setField("nd_reserved", 0x60000000), setField("nd_options_type", 2), copy("eth_dst", "ipv6_nd_tll"),
+        copy("ipv6_src", "ipv6_dst"), copy("ipv6_nd_target", "ipv6_src"), copy("eth_src", "eth_dst"), copy("ipv6_nd_tll", "eth_src"),
+        ...back,
+      ],
+    });
+  }
 
   out.flow(base, "l2_lookup", { priority: 50, match: { eth_dst: GROUP_BIT, "reg:from_tunnel": 0 }, actions: [callTable("flood_remote"), toTable("flood_local")] });
   out.flow(base, "l2_lookup", { priority: 50, match: { eth_dst: GROUP_BIT, "reg:from_tunnel": 1 }, actions: [toTable("flood_local")] });

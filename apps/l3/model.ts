@@ -1,6 +1,6 @@
 // l3's entities: routers and their interfaces. An interface is a port of l2 (device_owner network:router_interface);
 // its MAC and addresses are that port's.
-import { chassisScope, defineScope, defineTable, load, resourceHandle, toStage, type Entrance, type Outputs, type Row, type Scope, type StandardRow } from "#app";
+import { chassisScope, defineScope, defineTable, load, resourceHandle, setField, toStage, type Entrance, type Outputs, type Row, type Scope, type StandardRow } from "#app";
 import { fromScope, membersScope, takeMac } from "../l2/model.ts";
 import { l3 } from "./tables.ts";
 
@@ -105,7 +105,7 @@ export const zoneHolder = (routerId: string): string => `router/${routerId}`;
 /**
  * Lets what is addressed to `mac` in a network enter a router at a chassis, from wherever it comes: how a packet that was sent to the
  * chassis where the router's work for it is done arrives there. The chassis has the router then, sends into its networks and this one,
- * and takes what those send that have the router.
+ * and takes what those send that have the router. What came by a tunnel may go on by it.
  */
 export function enterRouter(
   out: Outputs, chassis: string, network: { readonly id: string; readonly key: number }, mac: string, router: { readonly id: string; readonly key: number }, stage: "translate" | "route" = "translate",
@@ -116,5 +116,5 @@ export function enterRouter(
   out.include(scope, routerSendersScope(router.id));
   out.include(routerSendersScope(router.id), fromScope(chassis));
   out.include(membersScope(network.id), fromScope(chassis));
-  out.into(l3).flow(scope, "l3_input", { priority: 110, match: { "reg:net": network.key, eth_dst: mac }, actions: [load("router", router.key), toStage(stage)] });
+  out.into(l3).flow(scope, "l3_input", { priority: 110, match: { "reg:net": network.key, eth_dst: mac }, actions: [setField("in_port", 0), load("router", router.key), toStage(stage)] });
 }

@@ -1,11 +1,11 @@
 // How routers become flows. A router's flows are the same on every chassis; a chassis has those of the routers on its
 // own networks, and of the networks these lead to.
 import {
-  baseScope, callStage, chassisScope, claim, claimTable, copy, derivation, each, ethType, familyMatch, ipDst, ipProto, isIpv6, load, poolNumberTable, setField, toEntrance, toStage, toTable, zonePool,
+  baseScope, callStage, chassisScope, claim, claimTable, copy, derivation, each, ethType, familyMatch, ipDst, isIpv6, load, poolNumberTable, setField, toEntrance, toStage, toTable, zonePool,
   type Claim, type Emit, type FlowAction, type RegisterName, type Scope, type TableName,
 } from "#app";
 import { linkLocal } from "packet-codec";
-import { attachmentTable, backToSender, lanScope, membersScope, netScope, sendersScope } from "../l2/model.ts";
+import { attachmentTable, backToSender, echoReply, echoRequest, lanScope, membersScope, netScope, sendersScope } from "../l2/model.ts";
 import { enterScope, legTable, routerScope, routerSendersScope, routerTable, routeTable, translationTable, zoneHolder, type Onward } from "./model.ts";
 import { chosenRoutes, liveLegs, type Way } from "./routes.ts";
 import { l3 } from "./tables.ts";
@@ -86,22 +86,9 @@ const OUT: Onward = { stage: "translate_out" };
 
 /** The router's own address: pings are answered in the switch, anything else to it is dropped. */
 function answer(key: number, ip: string, scope: Scope, out: Emit<typeof l3>): void {
-  const to = { "reg:router": key, ...familyMatch(ip), ...ipDst(ip) } as const;
-  const back = [
-    setField("ip_ttl", 64), { type: "stack_push", from: "eth_dst" }, copy("eth_src", "eth_dst"), { type: "stack_pop", to: "eth_src" }, ...backToSender,
-  ] as const;
-  if (isIpv6(ip)) {
-    out.flow(scope, "l3_route", {
-      priority: 1100, match: { ...to, ip_proto: ipProto.icmpv6, icmpv6_type: 128, icmpv6_code: 0 },
-      actions: [copy("ipv6_src", "ipv6_dst"), setField("ipv6_src", ip), setField("icmpv6_type", 129), ...back],
-    });
-  } else {
-    out.flow(scope, "l3_route", {
-      priority: 1100, match: { ...to, ip_proto: ipProto.icmp, icmpv4_type: 8, icmpv4_code: 0 },
-      actions: [copy("ipv4_src", "ipv4_dst"), setField("ipv4_src", ip), setField("icmpv4_type", 0), ...back],
-    });
-  }
-  out.flow(scope, "l3_route", { priority: 800, match: to, actions: [] });
+  const router = { "reg:router": key } as const;
+  out.flow(scope, "l3_route", { priority: 1100, match: { ...router, ...echoRequest(ip) }, actions: [...echoReply(ip), ...backToSender] });
+  out.flow(scope, "l3_route", { priority: 800, match: { ...router, ...familyMatch(ip), ...ipDst(ip) }, actions: [] });
 }
 
 const routerZone = l3.rule({

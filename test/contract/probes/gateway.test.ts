@@ -5,6 +5,7 @@ import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
 import { until } from "../../../lab/exec.ts";
 import { Lab } from "../../../lab/lab.ts";
 import type { Instance, Net, Resource } from "../../support/cloud.ts";
+import { trace } from "../../support/trace.ts";
 import { expectGone, expectHealing, expectIncremental, expectNoLookup, expectQuietRestart, flowTexts, held, makeScene, Probes, settlesTo, type Held, type Scene } from "./support.ts";
 
 const probes = new Probes("gateway", "wan");
@@ -48,14 +49,16 @@ describe.skipIf(Lab.missing().length > 0)("on real switches", () => {
   let scene: Scene;
   let outside: Net;
   let x: Instance;
+  let y: Instance;
   let clean: Held[];
 
-  // a on hv1. The outside is a network that the router has no interface on; what is behind it is x on hv2. hv3 has no port of anybody.
+  // a on hv1. The outside is a network that the router has no interface on; what is behind it is x on hv2; y is on hv1. hv3 has no port of anybody.
   // c on hv2 knows another prefix, by a network of the router.
   beforeAll(async () => {
     scene = await makeScene(await probes.cloud({ hypervisors: 3 }), { allowed_address_pairs: [{ ip_address: "10.78.0.0/16" }] });
     outside = await scene.cloud.network("10.0.2.0/24", { gateway_ip: GATE });
     x = await scene.cloud.instance(scene.cloud.hv(2), outside, { port: { allowed_address_pairs: [{ ip_address: "10.77.0.0/16" }] } });
+    y = await scene.cloud.instance(scene.cloud.hv(1), outside);
     await x.vm.configure(`addr add ${BEHIND}/32 dev lo`, "link set lo up");
     await scene.c.vm.configure(`addr add ${ELSEWHERE}/32 dev lo`, "link set lo up");
     await scene.cloud.synced();
@@ -122,6 +125,31 @@ describe.skipIf(Lab.missing().length > 0)("on real switches", () => {
     await cloud.synced();
     await settlesTo(cloud, clean);
     await expectNoLookup(scene);
+  }, 60_000);
+
+  test("the router's address outside answers, to who is on the host of a gateway and to who is not; what is asked from afar gateways alone answer", async () => {
+    const { cloud } = scene;
+    const made = await gate();
+    await cloud.synced();
+    for (const vm of [x.vm, y.vm]) {
+      await vm.configure("neigh flush all"); // another gate had another MAC
+      await until("an answer of the router", () => vm.reaches(GATE));
+      expect(await vm.ping(GATE, { count: 5, intervalMs: 20 })).toMatchObject({ received: 5 });
+    }
+    const { flows } = (await cloud.controller.ops("GET", "/flows?switch=hv2&table=classify&format=json")).body as { flows: { match: string; resources: { id: string }[] }[] };
+    const vni = flows.find((f) => f.match.includes("tun_id") && f.resources.some((r) => r.id === outside.network.id))!.match.match(/tun_id=(0x[0-9a-f]+)/)![1]!;
+    const tunnel = (await cloud.hv(2).vsctl("get", "Interface", "axion-geneve", "ofport")).trim();
+    const asked = `arp,in_port=${tunnel},tun_id=${vni},tun_src=172.31.0.1,tun_dst=172.31.0.2,dl_src=${y.port.mac_address},dl_dst=ff:ff:ff:ff:ff:ff,arp_op=1,arp_sha=${y.port.mac_address},arp_spa=${y.ip},arp_tpa=${GATE}`;
+    const answered = (await trace(cloud.hv(2), asked)).text;
+    expect(answered).toMatch(new RegExp(`output:${tunnel}\\b`));
+    expect(answered).toContain("tun_dst=172.31.0.1");
+    expect(answered).toMatch(/2->arp_op/);
+    await cloud.update("gate", made.id, { hosts: ["hv3"] });
+    await cloud.synced();
+    expect((await trace(cloud.hv(2), asked)).text).not.toMatch(/2->arp_op/);
+    await until("an answer of the router", () => x.vm.reaches(GATE));
+    await cloud.remove("gate", made.id);
+    await settlesTo(cloud, clean);
   }, 60_000);
 
   test("routes that are more specific than the gateway's, learned or static, are not taken by it; a static default route neither", async () => {

@@ -1,7 +1,7 @@
 // The address has a MAC of its own, at the chassis of the port; there its packets enter the router and are translated, to the port before
 // they are routed and from it after, in one zone, so that a VM may reach a neighbour by its floating address.
 import { chassisScope, derivation, each, ethType, numberOf, zonePool, type App, type TableEffects } from "#app";
-import { addressTable, holdMac, neighbour, networkTable, placeOf, portTable } from "../../../../apps/l2/model.ts";
+import { addressTable, answerFor, holdMac, neighbour, networkTable, placeOf, portTable } from "../../../../apps/l2/model.ts";
 import { enterRouter, routerTable, translationTable, zoneHolder } from "../../../../apps/l3/model.ts";
 import { floatingTable } from "./model.ts";
 import { floating } from "./tables.ts";
@@ -29,7 +29,11 @@ const translate = floating.rule({
     if (port === undefined || at === undefined || outside === undefined || router === undefined || inside === undefined) return;
     if (numberOf(view, zonePool, at.chassis, zoneHolder(router.id)) === undefined) return;
     const scope = chassisScope(at.chassis);
+    // Routers everywhere, and with them every host, know its MAC, and answer their own ports: a question is not carried to a host that has
+    // no port in the network, and the answer is the same. What is asked from afar, where many may hear it, is answered by the port's host
+    // alone. Pings are the port's to answer.
     neighbour(out, outside, f.address, f.mac);
+    answerFor(out, scope, outside, f.address, f.mac, { arp: true });
     holdMac(out, outside, f.mac, at);
     enterRouter(out, at.chassis, outside, f.mac, router);
     const match = { "reg:router": router.key, eth_type: ethType.ip } as const;

@@ -3,7 +3,7 @@
 // reserved MAC), and is routed as if it came from there; gateways are no users of a gate, so that it is redirected once.
 import { chassisScope, chassisTable, claim, claimTable, derivation, each, ethType, numberOf, setField, type Bucket, type Chassis, type Claim, type Outputs } from "#app";
 import { subnetTable } from "../../../../apps/ipam/model.ts";
-import { attachmentTable, holdMac, neighbour, networkTable } from "../../../../apps/l2/model.ts";
+import { answerFor, attachmentTable, holdMac, neighbour, networkTable } from "../../../../apps/l2/model.ts";
 import { enterRouter, legTable, routerInterfaceTable, routerTable, routeTable, type Leg, type Onward, type Route } from "../../../../apps/l3/model.ts";
 import { sharedEncap, vniOf } from "../../../../apps/overlay/model.ts";
 import { cidrOf, gateTable, groupPool, listOf, portPool, usersOf } from "./model.ts";
@@ -67,7 +67,10 @@ const redirect = gateway.rule({
     if (first === undefined) return;
     neighbour(out, outside, gate.address, gate.mac);
     holdMac(out, outside, gate.mac, { chassis: first.id, host_key: first.key });
-    for (const { id } of gateways) enterRouter(out, id, outside, gate.mac, router, "route");
+    for (const { id } of gateways) {
+      enterRouter(out, id, outside, gate.mac, router, "route");
+      answerFor(out, chassisScope(id), outside, gate.address, gate.mac, { arp: true, ping: true });
+    }
     const group = numberOf(view, groupPool, "", listOf(gate));
     for (const userId of usersOf(gate, view)) {
       const user = view.get(chassisTable, userId);
