@@ -1,6 +1,6 @@
 // l2's entities: networks, ports, their addresses, and where ports are attached. The one file of l2 that other apps import.
 import {
-  chassisScope, chassisTable, defineScope, defineTable, defineVariantScope, copy, ethType, ipProto, isIpv6, load, next, resourceHandle, setField, toStage, toTable, vifTable, type Chassis, type Outputs, type ReadView, type Row, type Scope, type StageOut, type StandardRow, type Vif,
+  chassisScope, chassisTable, defineScope, defineTable, defineVariantScope, copy, ethType, ipProto, isIpv6, load, next, resourceHandle, setField, toStage, toTable, vifTable, type Chassis, type Outputs, type PortPlace, type ReadView, type Row, type Scope, type StageOut, type StandardRow, type Vif,
 } from "#app";
 import { linkLocal } from "packet-codec";
 import { l2 } from "./tables.ts";
@@ -117,15 +117,19 @@ export const addressTable = defineTable<Address>()("address", {
  * A port at a chassis (derived: port x vif x binding x chassis, and whatever other apps add). A joint: an app that requires l2 may
  * derive rows, e.g. of a sub-port behind another port's interface. `id` is the port's for its active place, `<port>@<chassis>` for others.
  */
-export interface Attachment extends Row {
+export interface Attachment extends Row, PortPlace {
   readonly port_id: string;
   readonly network_id: string;
   readonly net_key: number;
   readonly port_key: number;
   readonly chassis: string;
   readonly host_key: number;
-  /** standby: packets may go there too, it is not where the port is. gateway: one of several chassis that serve it. */
-  readonly role: "active" | "standby" | "gateway";
+  /**
+   * standby: what goes to the port goes there too, it is not where the port is, and what it sends passes only if a context says so
+   * (PortContext.speaks). gateway: one of several chassis that serve it, each those on it; from elsewhere packets go to the first by id.
+   * A chassis has one place of a port: of several the active one, then the first by id.
+   */
+  readonly role: PortPlace["role"];
   readonly ofport: number;
   /** Tag of its frames on that OpenFlow port; null: untagged. */
   readonly vlan: number | null;
@@ -160,14 +164,20 @@ export function pluggedAt(view: ReadView, portId: string): { readonly vif: Vif; 
 }
 export const pluggedReads = [vifTable, portBindingTable, portStatusTable, chassisTable] as const;
 
-/** Where a port is: of its active attachments the first by id; one that l2 knows comes before what others derive. */
+/** Where a port is: of its active attachments the first by id, one that l2 knows before what others derive; without any, of those that serve it. */
 export function placeOf(view: ReadView, portId: string): Attachment | undefined {
   const own = view.get(attachmentTable, portId);
   if (own?.role === "active") return own;
-  let best: Attachment | undefined;
-  for (const at of view.by(attachmentTable, "port", portId)) if (at.role === "active" && (best === undefined || at.id < best.id)) best = at;
-  return best;
+  return view.by(attachmentTable, "port", portId).filter((at) => at.role !== "standby").sort(first)[0];
 }
+/** Every place of a port, one a chassis: where it is comes first. */
+export function placesOf(view: ReadView, portId: string): Attachment[] {
+  const places: Attachment[] = [];
+  for (const at of view.by(attachmentTable, "port", portId).toSorted(first)) if (!places.some((p) => p.chassis === at.chassis)) places.push(at);
+  return places;
+}
+const RANK = { active: 0, gateway: 1, standby: 2 } as const;
+const first = (a: Attachment, b: Attachment): number => RANK[a.role] - RANK[b.role] || (a.id < b.id ? -1 : 1);
 
 /**
  * How a network travels between hosts. A joint: the overlay gives every network a tunnel segment, other apps add theirs.

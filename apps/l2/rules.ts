@@ -2,11 +2,11 @@
 // local OpenFlow port goes to the chassis' own scope.
 import {
   callStage, callTable, chassisScope, chassisTable, copy, core, derivation, each, eachPair, ethType, ipProto, isIpv6, load, setField, toStage, toTable,
-  baseScope, type FlowOf, type PortActions, type ReadView,
+  baseScope, type FlowOf, type PortActions, type ReadView, type Scope,
 } from "#app";
 import { linkLocal } from "packet-codec";
 import {
-  addressTable, attachmentTable, backToSender, fromScope, hostScope, isNetworkPort, lanScope, membersScope, neighbour, netScope, networkTable, placeOf, pluggedAt, pluggedReads, portTable,
+  addressTable, attachmentTable, backToSender, fromScope, hostScope, isNetworkPort, lanScope, membersScope, neighbour, netScope, networkTable, placeOf, placesOf, pluggedAt, pluggedReads, portTable,
   onAsAnyFrame, sendersScope, type Attachment, type Port,
 } from "./model.ts";
 import { l2 } from "./tables.ts";
@@ -70,16 +70,16 @@ const localPort = l2.rule({
   on: each(attachmentTable),
   emit(at: Attachment, view, out) {
     const port = view.get(portTable, at.port_id);
-    if (port === undefined) return;
+    if (port === undefined || (at.role !== "active" && !placesOf(view, port.id).some((p) => p.id === at.id))) return;
     const scope = chassisScope(at.chassis);
-    const { sender, receiver } = out.portContext(view, port.id);
+    const { sender, receiver } = out.portContext(view, at);
     const sources = port.port_security_enabled ? sourcesOf(port, view) : [];
     out.include(scope, lanScope(at.network_id));
     out.item(scope, "meter", at.slot, PUNT_METER);
     out.into(core).flow(scope, "classify", {
       priority: at.vlan === null ? 100 : 110,
       match: at.vlan === null ? { in_port: at.ofport } : { in_port: at.ofport, vlan_vid: VLAN_PRESENT | at.vlan },
-      actions: [
+      actions: sender.enter === undefined ? [] : [
         // Who came in by the port of another may be answered, or sent on to that other, by the same port.
         ...(at.vlan === null ? [] : [{ type: "pop_vlan" } as const, setField("in_port", 0)]),
         load("net", at.net_key), load("in_port_key", at.port_key), load("ct_zone", at.slot),
@@ -178,12 +178,12 @@ const reachPort = l2.rule({
   on: each(attachmentTable),
   emit(at: Attachment, view, out) {
     const port = view.get(portTable, at.port_id);
-    if (port === undefined || placeOf(view, at.port_id)?.id !== at.id) return;
-    out.flow(netScope(at.network_id), "l2_lookup", {
-      priority: 100,
-      match: { "reg:net": at.net_key, eth_dst: port.mac_address },
-      actions: [load("out_port_key", at.port_key), load("out_host", at.host_key), toStage("locate")],
-    });
+    if (port === undefined) return;
+    const match = { "reg:net": at.net_key, eth_dst: port.mac_address } as const;
+    const here = [load("out_port_key", at.port_key), load("out_host", at.host_key), toStage("locate")] as const;
+    if (at.role !== "active") otherPlace(at, match, view, (scope, flow) => out.flow(scope, "l2_lookup", flow));
+    if (placeOf(view, at.port_id)?.id !== at.id) return;
+    out.flow(netScope(at.network_id), "l2_lookup", { priority: 100, match, actions: here });
     // An extra address that one port alone may use can be routed to; of several holders only ARP tells which is active.
     for (const { ip_address: ip, mac_address: mac } of port.allowed_address_pairs) {
       if (ip.includes("/") || view.by(portTable, "pair_ip", `${port.network_id}|${ip}`).length > 1) continue;
@@ -192,6 +192,22 @@ const reachPort = l2.rule({
     }
   },
 });
+
+type LookupFlow = FlowOf<typeof l2, "l2_lookup", { readonly "reg:net": number; readonly eth_dst: string; readonly "reg:from_tunnel"?: number }>;
+
+/** What a place that is not the active one changes about the way to its port. */
+function otherPlace(at: Attachment, match: LookupFlow["match"], view: ReadView, emit: (scope: Scope, flow: LookupFlow) => void): void {
+  const places = placesOf(view, at.port_id);
+  const [place] = places;
+  if (place === undefined || !places.some((p) => p.id === at.id)) return;
+  const toPort = [load("out_port_key", at.port_key), load("out_host", 0), toStage("locate")] as const;
+  if (at.role === "gateway" && place.role === "gateway") emit(chassisScope(at.chassis), { priority: 102, match, actions: toPort });
+  if (at.role !== "standby" || place.role === "standby") return;
+  // A copy to each place by a tunnel (the one to oneself ends there), and the packet itself to the port if it is here. Copies end where they arrive.
+  const heard = places.filter((p) => p === place || p.role === "standby");
+  emit(netScope(at.network_id), { priority: 104, match, actions: [load("out_port_key", 0), ...heard.flatMap((p) => [load("out_host", p.host_key), callStage("locate")] as const), ...toPort] });
+  for (const p of heard) emit(chassisScope(p.chassis), { priority: 106, match: { ...match, "reg:from_tunnel": 1 }, actions: toPort });
+}
 
 const knownNeighbour = l2.rule({
   name: "neighbour",
@@ -235,7 +251,7 @@ const floodLocal = l2.rule({
   about: "one copy of broadcast to each local port of the network",
   on: eachPair(attachmentTable, "network_chassis"),
   emit({ a: networkId, b: chassis }, view, out) {
-    const members = [...view.byPair(attachmentTable, "network_chassis", networkId, chassis)].sort((x, y) => x.port_key - y.port_key);
+    const members = [...view.byPair(attachmentTable, "network_chassis", networkId, chassis)].sort((x, y) => x.port_key - y.port_key).filter((m, i, all) => m.port_key !== all[i - 1]?.port_key);
     const netKey = members[0]?.net_key;
     if (netKey === undefined) return;
     for (let chunk = 0; chunk * FLOOD_CHUNK < members.length; chunk++) {

@@ -76,10 +76,18 @@ export interface Shape<V = never> {
   readonly make: (value: V) => FlowSpec;
 }
 
+/** A port at a place, as whoever knows where ports are has it: one port may be at several chassis. */
+export interface PortPlace {
+  readonly port_id: string;
+  readonly chassis: string;
+  /** standby: packets go there too, it is not where the port is. gateway: one of several chassis that serve it. */
+  readonly role: "active" | "standby" | "gateway";
+}
+
 /** What every app's registers and stages say of a port. */
 export interface PortActions {
-  /** Of the port as sender: loads, and the stage its packets enter. */
-  readonly sender: { readonly loads: readonly FlowAction<never, never>[]; readonly enter: StageName };
+  /** Of the port as sender: loads, and the stage its packets enter; undefined: they are dropped. */
+  readonly sender: { readonly loads: readonly FlowAction<never, never>[]; readonly enter: StageName | undefined };
   /** Of the port as receiver: loads, whether it has functions in `egress`, and whether any app has a policy in `acl_in`. */
   readonly receiver: { readonly loads: readonly FlowAction<never, never>[]; readonly egress: boolean; readonly policy: boolean };
 }
@@ -96,8 +104,8 @@ export interface Outputs {
   row<T extends OvsTable>(scope: Scope, table: T, key: string, columns: OvsRowOf<T>): void;
   /** One column of a row of somebody else's. */
   patch(scope: Scope, patch: OvsPatch): void;
-  /** What all apps say of a port, see App.portContext. */
-  portContext(view: ReadView, portId: string): PortActions;
+  /** What all apps say of a port at a place, see App.portContext. */
+  portContext(view: ReadView, place: PortPlace): PortActions;
   /** The chassis' variant string, for scopes of defineVariantScope. One rule sets it: overlay. */
   variant(chassis: string, variant: string): void;
 }

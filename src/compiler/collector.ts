@@ -1,6 +1,6 @@
 // What one run puts out: flows as bytes, outputs, edges between scopes. Used again for the next run, so that most runs allocate little.
 import type {
-  AnyEmit, Emit, FlowSpec, Items, OvsPatch, OvsRowOf, OvsTable, PipelineDecl, PortActions, ReadView, Scope, Shape,
+  AnyEmit, Emit, FlowSpec, Items, OvsPatch, OvsRowOf, OvsTable, PipelineDecl, PortActions, PortPlace, ReadView, Scope, Shape,
 } from "#app";
 import { hash32 } from "../lib/cookies.ts";
 import type { Family } from "../pipeline/layout.ts";
@@ -139,8 +139,8 @@ export class Collector implements AnyEmit {
     this.variants.push([chassis, variant]);
   }
 
-  portContext(view: ReadView, portId: string): PortActions {
-    return this.emission.portContext(view, portId);
+  portContext(view: ReadView, place: PortPlace): PortActions {
+    return this.emission.portContext(view, place);
   }
 }
 

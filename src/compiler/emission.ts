@@ -1,6 +1,6 @@
 // What an app puts out, in the terms of a switch: flows as bytes, groups with lowered actions, what all apps say of a port. And what an
 // app may not put out: into tables of another that it does not require, into tables that the switch fills.
-import type { App, FlowAction, FlowSpec, Items, PipelineDecl, PortActions, ReadView, Shape, StageName } from "#app";
+import type { App, FlowAction, FlowSpec, Items, PipelineDecl, PortActions, PortPlace, ReadView, Shape, StageName } from "#app";
 import type { Family, Layout, PipelineTable } from "../pipeline/layout.ts";
 import type { Lowering } from "../pipeline/lowering.ts";
 import type { LoweredGroup } from "./desired.ts";
@@ -60,22 +60,24 @@ export class Emission {
     this.layout.checkInto(run.unit.app, pipeline);
   }
 
-  portContext(view: ReadView, portId: string): PortActions {
+  portContext(view: ReadView, place: PortPlace): PortActions {
     const sender: FlowAction<never, never>[] = [];
     const receiver: FlowAction<never, never>[] = [];
     let enter: StageName = "admission";
     let egress = false;
+    let speaks = place.role !== "standby";
     for (const app of this.apps) {
       for (const context of app.portContext ?? []) {
-        if (context.ingress?.(view, portId) === true) enter = "ingress";
-        if (context.egress?.(view, portId) === true) egress = true;
-        const value = context.register === undefined ? 0 : (context.value?.(view, portId) ?? 0);
+        if (context.ingress?.(view, place) === true) enter = "ingress";
+        if (context.egress?.(view, place) === true) egress = true;
+        if (!speaks && context.speaks?.(view, place) === true) speaks = true;
+        const value = context.register === undefined ? 0 : (context.value?.(view, place) ?? 0);
         if (value === 0) continue;
         const action: FlowAction<never, never> = { type: "lowered", actions: [this.lowering.load(context.register!, value)] };
         if (context.side !== "receiver") sender.push(action);
         if (context.side !== "sender") receiver.push(action);
       }
     }
-    return { sender: { loads: sender, enter }, receiver: { loads: receiver, egress, policy: this.layout.entry("acl_in")?.stage === "acl_in" } };
+    return { sender: { loads: sender, enter: speaks ? enter : undefined }, receiver: { loads: receiver, egress, policy: this.layout.entry("acl_in")?.stage === "acl_in" } };
   }
 }

@@ -296,10 +296,10 @@ describe("provenance", () => {
 
 describe("port context", () => {
   test("registers of other apps are loaded for a port, those with 0 are left alone", async () => {
-    const contextual = onPort("contextual", (p, view, out) => out.flow(chassisScope(p.host), "t_in", { priority: 1, match: { in_port: 1 }, actions: [...out.portContext(view, p.id).sender.loads, load("net", 5), next] }));
+    const contextual = onPort("contextual", (p, view, out) => out.flow(chassisScope(p.host), "t_in", { priority: 1, match: { in_port: 1 }, actions: [...out.portContext(view, { port_id: p.id, chassis: p.host, role: "active" }).sender.loads, load("net", 5), next] }));
     const w = await World.make(
       { name: "a", rules: [contextual] },
-      { name: "b", pipeline: { tables: {}, registers: { policy: { bits: 32, about: "" } } }, portContext: [{ register: "policy", value: (view, id) => (view.get(ports, id)?.note === undefined ? 0 : 9) }] },
+      { name: "b", pipeline: { tables: {}, registers: { policy: { bits: 32, about: "" } } }, portContext: [{ register: "policy", value: (view, at) => (view.get(ports, at.port_id)?.note === undefined ? 0 : 9) }] },
     );
     const register = w.layout.register("policy").field;
     await w.change((tx) => tx.put(ports, port(1)));
@@ -310,7 +310,7 @@ describe("port context", () => {
 
   test("says whether any app has a policy of receivers", async () => {
     const said: boolean[] = [];
-    const contextual = onPort("contextual", (p, view, out) => void said.push(out.portContext(view, p.id).receiver.policy));
+    const contextual = onPort("contextual", (p, view, out) => void said.push(out.portContext(view, { port_id: p.id, chassis: p.host, role: "active" }).receiver.policy));
     const policy: App = { name: "b", about: "", pipeline: { tables: { guard: { stage: "acl_in", miss: "drop", about: "", match: [] } } } };
     for (const more of [[], [policy]]) {
       const w = await World.make({ name: "a", rules: [contextual] }, ...more);
