@@ -76,6 +76,12 @@ describe("imports point one way", () => {
     expect(wrong).toEqual([]);
   });
 
+  test("no app gives its pipeline away: other apps emit into what is open, and else through functions", () => {
+    const models = [...files("apps")].filter((f) => f.endsWith("/model.ts"));
+    expect(models.length).toBeGreaterThan(3);
+    expect(models.filter((f) => /export\b[^;]*from\s*"\.\/tables\.ts"|export\b[^;]*definePipeline/.test(readFileSync(join(root, f), "utf8")))).toEqual([]);
+  });
+
   test("a layer of src/ imports only the layers below it", () => {
     const wrong = edges.filter((e) => {
       const from = layerOf(e.from);

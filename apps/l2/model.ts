@@ -210,7 +210,7 @@ export const hostScope = defineVariantScope("host");
  * everywhere find it. Who knows it also answers questions for it, those of the ports on that host alone: they are not carried on.
  */
 export function neighbour(out: Outputs, network: { readonly id: string; readonly key: number }, ip: string, mac: string, scope: Scope = netScope(network.id)): void {
-  const known = out.into(l2);
+  const known = l2.through(out);
   const say = (address: string): void => known.flow(scope, neighbours.known, { net: network.key, address, mac });
   say(ip);
   if (isIpv6(ip) && !ip.startsWith("fe80:")) say(linkLocal(mac));
@@ -229,7 +229,7 @@ export interface Answers {
  * same host or from afar (a tunnel, a physical network). So of several hosts that hear a question those of the scope alone answer it.
  */
 export function answerFor(out: Outputs, scope: Scope, network: { readonly key: number }, ip: string, mac: string, { arp = false, ping = false }: Answers): void {
-  const into = out.into(l2);
+  const into = l2.through(out);
   const net = { "reg:net": network.key } as const;
   const known = [load("nexthop", ip), setField("eth_dst", mac), toTable("arp_nd_reply")] as const;
   const asked = isIpv6(ip)
@@ -263,11 +263,11 @@ export const echoReply = (ip: string) =>
 /** At a chassis, what comes for a MAC of a network is left to the tables that come after l2's, though the network may have no port there. */
 export function takeMac(out: Outputs, network: { readonly id: string; readonly key: number }, mac: string, chassis: string): void {
   out.include(chassisScope(chassis), lanScope(network.id));
-  out.into(l2).flow(chassisScope(chassis), "l2_lookup", { priority: 110, match: { "reg:net": network.key, eth_dst: mac }, actions: [next] });
+  l2.through(out).flow(chassisScope(chassis), "l2_lookup", { priority: 110, match: { "reg:net": network.key, eth_dst: mac }, actions: [next] });
 }
 /** Says at which chassis a MAC of a network is that is no port's: one that another app holds there, e.g. of a gateway. */
 export function holdMac(out: Outputs, network: { readonly id: string; readonly key: number }, mac: string, at: { readonly chassis: string; readonly host_key: number }): void {
-  out.into(l2).flow(netScope(network.id), "l2_lookup", {
+  l2.through(out).flow(netScope(network.id), "l2_lookup", {
     priority: 100, match: { "reg:net": network.key, eth_dst: mac }, actions: [load("out_port_key", 0), load("out_host", at.host_key), toStage("locate")],
   });
   out.include(netScope(network.id), hostScope(at.host_key));

@@ -116,5 +116,5 @@ export function enterRouter(
   out.include(scope, routerSendersScope(router.id));
   out.include(routerSendersScope(router.id), fromScope(chassis));
   out.include(membersScope(network.id), fromScope(chassis));
-  out.into(l3).flow(scope, "l3_input", { priority: 110, match: { "reg:net": network.key, eth_dst: mac }, actions: [setField("in_port", 0), load("router", router.key), toStage(stage)] });
+  l3.through(out).flow(scope, "l3_input", { priority: 110, match: { "reg:net": network.key, eth_dst: mac }, actions: [setField("in_port", 0), load("router", router.key), toStage(stage)] });
 }

@@ -7,6 +7,7 @@ import type { Source } from "./derivations.ts";
 import type { Scope } from "./scopes.ts";
 import { sharedRegisters, type RegisterDecl, type SharedRegister, type StageName } from "./stages.ts";
 import type { ReadView } from "./table.ts";
+import { THROUGH } from "./through.ts";
 
 export interface TableDecl<R extends string = string> {
   readonly stage: StageName;
@@ -18,6 +19,8 @@ export interface TableDecl<R extends string = string> {
   readonly miss: "drop" | "next" | "sibling";
   /** Every field and register that flows of the table may match. */
   readonly match: readonly (Field | `reg:${R}`)[];
+  /** Whether rules of apps that require the owner may emit into it. Into all others they do through functions of the owner's. */
+  readonly open?: boolean;
   /** Reached only by name from the same app: neither `next` nor a stage leads here. */
   readonly aside?: boolean;
   /** Entering this table passes IP packets through conntrack, in the zone that `ct_zone` holds; others skip the stage. */
@@ -94,8 +97,10 @@ export interface PortActions {
 
 /** What a rule puts out, but for flows. */
 export interface Outputs {
-  /** To emit into tables of another app that this one requires: what that app's exported functions do. */
-  into<Q extends PipelineDecl>(pipeline: Q): Emit<Q>;
+  /** To emit into open tables of another app that this one requires, or of the core. */
+  into<Q extends PipelineDecl>(pipeline: Q): Emit<OpenPart<Q>>;
+  /** For `Pipeline.through` alone. */
+  readonly [THROUGH]: (pipeline: PipelineDecl) => AnyEmit;
   /** Whoever has `from` has `to` as well. Cycles are fine. */
   include(from: Scope, to: Scope): void;
   /** A meter or group of the switch, by a number that a pool or a stored row gave. Several may want the same; it goes with the last. */
@@ -108,6 +113,12 @@ export interface Outputs {
   portContext(view: ReadView, place: PortPlace): PortActions;
   /** The chassis' variant string, for scopes of defineVariantScope. One rule sets it: overlay. */
   variant(chassis: string, variant: string): void;
+}
+
+/** What of a pipeline other apps may emit into. */
+export interface OpenPart<P extends PipelineDecl> extends PipelineDecl {
+  readonly registers: P["registers"] extends Registers ? P["registers"] : Registers;
+  readonly tables: { readonly [K in keyof P["tables"] as P["tables"][K] extends { readonly open: true } ? K : never]: P["tables"][K] };
 }
 
 export interface Emit<P extends PipelineDecl> extends Outputs {
@@ -141,6 +152,11 @@ export interface Pipeline<R extends Registers = Registers, T extends Tables = Ta
   readonly tables: T;
   /** A rule that emits into this pipeline's tables. */
   rule<E>(r: { readonly name: string; readonly about: string; readonly on: Source<E>; emit(entity: E, view: ReadView, out: Emit<{ readonly registers: R; readonly tables: T }>): void }): Rule;
+  /**
+   * To emit into any of its tables from functions that the app exports, on behalf of whoever calls them. So other apps must not have the
+   * pipeline: it is declared in tables.ts, which they cannot import, and `model.ts` exports functions that use it, never itself.
+   */
+  through(out: Outputs): Emit<{ readonly registers: R; readonly tables: T }>;
   /** Flows that need no entity: in scope `base`, emitted once. */
   static(emit: (out: Emit<{ readonly registers: R; readonly tables: T }>) => void): StaticFlows;
   /** A way into one of its tables, for rows that tell another app where to hand packets: see Entrance. */
@@ -162,6 +178,7 @@ export function definePipeline<
     ...declaration,
     rule: (r) => r,
     static: (emit) => emit,
+    through: (out) => out[THROUGH](pipeline),
     entrance: (table) => table as Entrance,
     shapes: (table, declarations) =>
       Object.fromEntries(Object.entries(declarations).map(([name, make]) => [name, { app: pipeline, table, name, make }])) as never,
@@ -174,7 +191,7 @@ export const core = definePipeline({
   registers: {},
   tables: {
     classify: {
-      stage: "classify", miss: "drop", about: "local port or tunnel -> network and sender; who may come in by a tunnel",
+      stage: "classify", open: true, miss: "drop", about: "local port or tunnel -> network and sender; who may come in by a tunnel",
       match: ["in_port", "vlan_vid", "eth_src", "eth_dst", "eth_type", "tunnel_id", "tun_ipv4_src", "tun_ipv6_src", "conj_id"],
     },
   },

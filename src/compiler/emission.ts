@@ -9,6 +9,8 @@ import type { Run } from "./runs.ts";
 import type { ScopeFlows } from "./scope-flows.ts";
 
 export class Emission {
+  /** Pipeline of the app whose exported function is emitting; undefined: the rule itself is. */
+  owner: PipelineDecl | undefined;
   private readonly apps: readonly App[];
   private readonly layout: Layout;
   private readonly lowering: Lowering;
@@ -35,9 +37,17 @@ export class Emission {
 
   private table(run: Run, name: string): PipelineTable {
     const table = this.layout.table(name);
-    if (table.app !== run.unit.app) this.layout.checkReach(run.unit.app, table.app);
+    if (table.app !== run.unit.app && !this.mayEnter(run.unit.app, table)) {
+      throw new Error(`rule ${run.unit.name} of ${run.unit.app} emits into ${name} of ${table.app}, which is not open: that app's functions do`);
+    }
     if (table.learned !== undefined) throw new Error(`rule ${run.unit.name} of ${run.unit.app} emits into ${name}, which the switch fills`);
     return table;
+  }
+
+  /** @throws Error when the app does not even require the owner */
+  private mayEnter(app: string, table: PipelineTable): boolean {
+    this.layout.checkReach(app, table.app);
+    return table.open === true || (this.owner !== undefined && this.layout.ownerOf(this.owner) === table.app);
   }
 
   scope(name: string): FlowScope {

@@ -96,13 +96,14 @@ describe("rules", () => {
   });
 
   test("that do what they may not are contained the same way", async () => {
-    const cases: [string, (out: Out) => void][] = [
+    const cases: [string, (out: Out) => void, requires?: string[]][] = [
+      ["rule r of b emits into t_fwd of a, which is not open: that app's functions do", (out) => out.flow(baseScope, "t_fwd", to(mac(1), 1)), ["a"]],
       ["app b emits into tables of a, which it does not require", (out) => out.flow(baseScope, "t_fwd", to(mac(1), 1))],
       ["no app declares a table nowhere", (out) => (out as unknown as AnyEmit).flow(baseScope, "nowhere", to(mac(1), 1))],
       ["one run emits two different flows for the same match", (out) => [1, 2].forEach((n) => (out as unknown as AnyEmit).flow(baseScope, "t_b", to(mac(1), n)))],
     ];
-    for (const [message, emit] of cases) {
-      const b = { name: "b", pipeline: { tables: { t_b: { stage: "route", miss: "drop", about: "", match: ["eth_dst"] } } }, rules: [rule<Port>({ name: "r", about: "", on: each(ports), emit: (_p, _v, out) => emit(out) })] } as const;
+    for (const [message, emit, requires = []] of cases) {
+      const b = { name: "b", requires, pipeline: { tables: { t_b: { stage: "route", miss: "drop", about: "", match: ["eth_dst"] } } }, rules: [rule<Port>({ name: "r", about: "", on: each(ports), emit: (_p, _v, out) => emit(out) })] } as const;
       const w = await World.make({ name: "a", rules: [forward] }, b);
       await w.change((tx) => tx.put(ports, port(1)));
       expect(w.logged).toMatchObject([{ app: "b", rule: "r", err: { message } }]);

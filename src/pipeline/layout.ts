@@ -102,6 +102,11 @@ export class Layout {
     this.checkReach(app, owner);
   }
 
+  /** App that declared the pipeline. */
+  ownerOf(pipeline: PipelineDecl): string | undefined {
+    return this.pipelines.get(pipeline);
+  }
+
   /** Likewise by the name of the owner. */
   checkReach(app: string, owner: string): void {
     if (owner !== app && owner !== CORE && this.requires.get(app)?.has(owner) !== true) throw new Error(`app ${app} emits into tables of ${owner}, which it does not require`);
