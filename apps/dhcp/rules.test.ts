@@ -1,6 +1,7 @@
 import { describe, expect, it } from "vitest";
 import type { AnyEmit, FlowSpec } from "#app";
 import { attachmentTable } from "../l2/model.ts";
+import { THROUGH } from "../../src/app/through.ts";
 import { subnetTable } from "../ipam/model.ts";
 import { Cloud } from "./dhcp.fixture.ts";
 import { rules } from "./rules.ts";
@@ -12,7 +13,7 @@ function flows({ view }: Cloud): { scope: string; table: string; spec: FlowSpec 
   const no = (): never => {
     throw new Error("only flows are expected");
   };
-  const out: AnyEmit = { flow: (scope: string, table: unknown, spec: unknown) => void found.push({ scope, table: table as string, spec: spec as FlowSpec }), into: no, include: no, item: no, row: no, patch: no, portContext: no, variant: no };
+  const out: AnyEmit = { flow: (scope: string, table: unknown, spec: unknown) => void found.push({ scope, table: table as string, spec: spec as FlowSpec }), into: no, include: no, item: no, row: no, patch: no, portContext: no, variant: no, [THROUGH]: no };
   for (const rule of rules) for (const at of view.all(attachmentTable)) rule.emit(at, view, out);
   return found;
 }

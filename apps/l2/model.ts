@@ -1,6 +1,6 @@
 // l2's entities: networks, ports, their addresses, and where ports are attached. The one file of l2 that other apps import.
 import {
-  chassisScope, chassisTable, definePool, defineScope, defineTable, defineVariantScope, copy, isIpv6, load, next, resourceHandle, setField, toStage, vifTable, type Chassis, type Outputs, type ReadView, type Row, type StageOut, type StandardRow, type Vif,
+  chassisScope, chassisTable, definePool, defineScope, defineTable, defineVariantScope, copy, isIpv6, load, next, resourceHandle, setField, toStage, vifTable, type Chassis, type Outputs, type ReadView, type Row, type StageOut, type StandardRow, type Vif, ethType, ipProto, toTable, type PortPlace, type Scope,
 } from "#app";
 import { linkLocal } from "packet-codec";
 import { l2 } from "./tables.ts";
@@ -126,15 +126,19 @@ export const addressTable = defineTable<Address>()("address", {
  * A port at a chassis (derived: port x vif x binding x chassis, and whatever other apps add). A joint: an app that requires l2 may
  * derive rows, e.g. of a sub-port behind another port's interface. `id` is the port's for its active place, `<port>@<chassis>` for others.
  */
-export interface Attachment extends Row {
+export interface Attachment extends Row, PortPlace {
   readonly port_id: string;
   readonly network_id: string;
   readonly net_key: number;
   readonly port_key: number;
   readonly chassis: string;
   readonly host_key: number;
-  /** standby: packets may go there too, it is not where the port is. gateway: one of several chassis that serve it. */
-  readonly role: "active" | "standby" | "gateway";
+  /**
+   * standby: what goes to the port goes there too, it is not where the port is, and what it sends passes only if a context says so
+   * (PortContext.speaks). gateway: one of several chassis that serve it, each those on it; from elsewhere packets go to the first by id.
+   * A chassis has one place of a port: of several the active one, then the first by id.
+   */
+  readonly role: PortPlace["role"];
   readonly ofport: number;
   /** Tag of its frames on that OpenFlow port; null: untagged. */
   readonly vlan: number | null;
@@ -176,14 +180,20 @@ export function pluggedAt(view: ReadView, portId: string, { appeared, gone }: Pl
 }
 export const pluggedReads = [vifTable, portBindingTable, portStatusTable, chassisTable] as const;
 
-/** Where a port is: of its active attachments the first by id; one that l2 knows comes before what others derive. */
+/** Where a port is: of its active attachments the first by id, one that l2 knows before what others derive; without any, of those that serve it. */
 export function activeAttachment(view: ReadView, portId: string): Attachment | undefined {
   const own = view.get(attachmentTable, portId);
   if (own?.role === "active") return own;
-  let best: Attachment | undefined;
-  for (const at of view.by(attachmentTable, "port", portId)) if (at.role === "active" && (best === undefined || at.id < best.id)) best = at;
-  return best;
+  return view.by(attachmentTable, "port", portId).filter((at) => at.role !== "standby").sort(first)[0];
 }
+/** Every place of a port, one a chassis: where it is comes first. */
+export function placesOf(view: ReadView, portId: string): Attachment[] {
+  const places: Attachment[] = [];
+  for (const at of view.by(attachmentTable, "port", portId).toSorted(first)) if (!places.some((p) => p.chassis === at.chassis)) places.push(at);
+  return places;
+}
+const RANK = { active: 0, gateway: 1, standby: 2 } as const;
+const first = (a: Attachment, b: Attachment): number => RANK[a.role] - RANK[b.role] || (a.id < b.id ? -1 : 1);
 
 /**
  * How a network travels between hosts. A joint: the overlay gives every network a tunnel segment, other apps add theirs.
@@ -212,23 +222,73 @@ export const fromScope = defineScope("from");
 /** How to reach a chassis: `hostScope(key)` is included, the overlay fills one for each encapsulation profile. */
 export const hostScope = defineVariantScope("host");
 
-/** Says which MAC an address of a network has, to everybody who can reach the network. Apps that hold addresses call it. */
-export function neighbour(out: Outputs, network: { readonly id: string; readonly key: number }, ip: string, mac: string): void {
-  const known = out.into(l2);
-  const say = (address: string): void => known.flow(netScope(network.id), neighbours.known, { net: network.key, address, mac });
+/**
+ * Says which MAC an address of a network has, on the switches of `scope`: by default all that can reach the network, so that routers
+ * everywhere find it. Who knows it also answers questions for it, those of the ports on that host alone: they are not carried on.
+ */
+export function neighbour(out: Outputs, network: { readonly id: string; readonly key: number }, ip: string, mac: string, scope: Scope = netScope(network.id)): void {
+  const known = l2.through(out);
+  const say = (address: string): void => known.flow(scope, neighbours.known, { net: network.key, address, mac });
   say(ip);
   if (isIpv6(ip) && !ip.startsWith("fe80:")) say(linkLocal(mac));
 }
+
+/** What is answered for an address, at least one of both. */
+export interface Answers {
+  /** Questions for its MAC: ARP, or neighbour discovery by its family. */
+  readonly arp?: boolean;
+  /** Echo requests to it that go to its MAC, whoever may send them. */
+  readonly ping?: boolean;
+}
+
+/**
+ * Answers in a network on behalf of an address that no port has there: on the switches of `scope`, whether it was asked by a port on the
+ * same host or from afar (a tunnel, a physical network). So of several hosts that hear a question those of the scope alone answer it.
+ */
+export function answerFor(out: Outputs, scope: Scope, network: { readonly key: number }, ip: string, mac: string, { arp = false, ping = false }: Answers): void {
+  const into = l2.through(out);
+  const net = { "reg:net": network.key } as const;
+  const known = [load("nexthop", ip), setField("eth_dst", mac), toTable("arp_nd_reply")] as const;
+  const asked = isIpv6(ip)
+    ? ({ eth_type: ethType.ipv6, ip_proto: ipProto.icmpv6, icmpv6_type: 135, ipv6_nd_target: ip } as const)
+    : ({ eth_type: ethType.arp, arp_op: 1, arp_tpa: ip } as const);
+  if (arp) {
+    into.flow(scope, "arp_nd", { priority: 105, match: { ...net, ...asked }, actions: known });
+    const fromAfar = { ...net, "reg:in_port_key": 0, ...asked } as const;
+    into.flow(scope, "l2_lookup", { priority: 120, match: fromAfar, actions: known });
+    // Whoever asks for an address of its own before it uses it is not answered, but heard by those that may have it.
+    if (isIpv6(ip)) into.flow(scope, "l2_lookup", { priority: 121, match: { ...fromAfar, ipv6_src: "::" }, actions: [toTable("flood_local")] });
+  }
+  if (!ping) return;
+  const echo = { ...net, eth_dst: mac, ...echoRequest(ip) } as const;
+  into.flow(scope, "l2_lookup", { priority: 120, match: echo, actions: [...echoReply(ip), ...backToSender] });
+  into.flow(scope, "l2_lookup", { priority: 121, match: { ...echo, "reg:in_port_key": 0 }, actions: [...echoReply(ip), ...onAsAnyFrame] });
+}
+
+/** An echo request to an address. */
+export const echoRequest = (ip: string) =>
+  isIpv6(ip)
+    ? ({ eth_type: ethType.ipv6, ip_proto: ipProto.icmpv6, icmpv6_type: 128, icmpv6_code: 0, ipv6_dst: ip } as const)
+    : ({ eth_type: ethType.ip, ip_proto: ipProto.icmp, icmpv4_type: 8, icmpv4_code: 0, ipv4_dst: ip } as const);
+/** Makes such a one into its answer, which goes back where the frame came from: by `backToSender`, or as any frame. */
+export const echoReply = (ip: string) =>
+  [
+    ...(isIpv6(ip) ? [copy("ipv6_src", "ipv6_dst"), setField("ipv6_src", ip), setField("icmpv6_type", 129)] as const : [copy("ipv4_src", "ipv4_dst"), setField("ipv4_src", ip), setField("icmpv4_type", 0)] as const),
+    setField("ip_ttl", 64), { type: "stack_push", from: "eth_dst" } as const, copy("eth_src", "eth_dst"), { type: "stack_pop", to: "eth_src" } as const,
+  ] as const;
+
+/** At a chassis, what comes for a MAC of a network is left to the tables that come after l2's, though the network may have no port there. */
+export function takeMac(out: Outputs, network: { readonly id: string; readonly key: number }, mac: string, chassis: string): void {
+  out.include(chassisScope(chassis), lanScope(network.id));
+  l2.through(out).flow(chassisScope(chassis), "l2_lookup", { priority: 110, match: { "reg:net": network.key, eth_dst: mac }, actions: [next] });
+}
 /** Says at which chassis a MAC of a network is that is no port's: one that another app holds there, e.g. of a gateway. */
 export function holdMac(out: Outputs, network: { readonly id: string; readonly key: number }, mac: string, at: { readonly chassis: string; readonly host_key: number }): void {
-  const into = out.into(l2);
-  into.flow(netScope(network.id), "l2_lookup", {
+  l2.through(out).flow(netScope(network.id), "l2_lookup", {
     priority: 100, match: { "reg:net": network.key, eth_dst: mac }, actions: [load("out_port_key", 0), load("out_host", at.host_key), toStage("locate")],
   });
   out.include(netScope(network.id), hostScope(at.host_key));
-  // What comes for it is taken there, though the network may have no port; it is left to the tables that come after l2's.
-  out.include(chassisScope(at.chassis), lanScope(network.id));
-  into.flow(chassisScope(at.chassis), "l2_lookup", { priority: 110, match: { "reg:net": network.key, eth_dst: mac }, actions: [next] });
+  takeMac(out, network, mac, at.chassis);
 }
 
 /**
@@ -236,7 +296,9 @@ export function holdMac(out: Outputs, network: { readonly id: string; readonly k
  * tag, its functions), but for policy. Nothing follows. A switch sends nothing out of the port it came in by, so it came in by none.
  */
 export const backToSender = [setField("in_port", 0), copy("reg:in_port_key", "reg:out_port_key"), load("from_network", 1), toStage("locate")] as const;
-/** The same for a packet that the controller made: to the port of this key in the network of that key, where it is at that chassis. */
+/** How an answer goes to who asked from afar: by its MAC, as any frame, out of the port it came in by as well. */
+export const onAsAnyFrame = [setField("in_port", 0), toStage("forward")] as const;
+/** As `backToSender` for a packet that the controller made: to the port of this key in the network of that key, where it is at that chassis. */
 export const toPort = (chassis: string, net: number, port: number, data: Uint8Array): StageOut => ({
   chassis, stage: "locate", registers: { net, out_port_key: port, from_network: 1 }, data,
 });

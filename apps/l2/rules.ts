@@ -2,12 +2,11 @@
 // local OpenFlow port goes to the chassis' own scope.
 import {
   callStage, callTable, chassisScope, chassisTable, copy, core, derivation, each, eachPair, ethType, ipProto, isIpv6, load, setField, toStage, toTable,
-  baseScope, type FlowOf, type PortActions, type ReadView,
+  baseScope, type FlowOf, type PortActions, type ReadView, type Scope,
 } from "#app";
 import { linkLocal } from "packet-codec";
 import {
-  addressTable, attachmentId, attachmentTable, backToSender, fromScope, hostScope, isNetworkPort, lanScope, membersScope, neighbour, netScope, networkTable, activeAttachment, pluggedAt, pluggedReads, portTable,
-  sendersScope, type Attachment, type Port,
+  addressTable, attachmentId, attachmentTable, backToSender, fromScope, hostScope, isNetworkPort, lanScope, membersScope, neighbour, netScope, networkTable, activeAttachment, pluggedAt, pluggedReads, portTable, sendersScope, type Attachment, type Port, placesOf, onAsAnyFrame,
 } from "./model.ts";
 import { l2 } from "./tables.ts";
 
@@ -70,9 +69,9 @@ const localPort = l2.rule({
   on: each(attachmentTable),
   emit(at: Attachment, view, out) {
     const port = view.get(portTable, at.port_id);
-    if (port === undefined) return;
+    if (port === undefined || (at.role !== "active" && !placesOf(view, port.id).some((p) => p.id === at.id))) return;
     const scope = chassisScope(at.chassis);
-    const { sender, receiver } = out.portContext(view, port.id);
+    const { sender, receiver } = out.portContext(view, at);
     const sources = port.port_security_enabled ? sourcesOf(port, view) : [];
     out.include(scope, lanScope(at.network_id));
     out.item(scope, "meter", at.slot, PUNT_METER);
@@ -80,7 +79,7 @@ const localPort = l2.rule({
       priority: at.vlan === null ? 100 : 110,
       // A tag means somebody else behind the interface, here or where the packet would be delivered: nobody sends one that is not his.
       match: { in_port: at.ofport, vlan_vid: at.vlan === null ? VLAN_NONE : VLAN_PRESENT | at.vlan },
-      actions: [
+      actions: sender.enter === undefined ? [] : [
         // Who came in by the port of another may be answered, or sent on to that other, by the same port.
         ...(at.vlan === null ? [] : [{ type: "pop_vlan" } as const, setField("in_port", 0)]),
         load("net", at.net_key), load("in_port_key", at.port_key), load("ct_zone", at.slot),
@@ -180,12 +179,12 @@ const reachPort = l2.rule({
   on: each(attachmentTable),
   emit(at: Attachment, view, out) {
     const port = view.get(portTable, at.port_id);
-    if (port === undefined || activeAttachment(view, at.port_id)?.id !== at.id) return;
-    out.flow(netScope(at.network_id), "l2_lookup", {
-      priority: 100,
-      match: { "reg:net": at.net_key, eth_dst: port.mac_address },
-      actions: [load("out_port_key", at.port_key), load("out_host", at.host_key), toStage("locate")],
-    });
+    if (port === undefined) return;
+    const match = { "reg:net": at.net_key, eth_dst: port.mac_address } as const;
+    const here = [load("out_port_key", at.port_key), load("out_host", at.host_key), toStage("locate")] as const;
+    if (at.role !== "active") otherPlace(at, match, view, (scope, flow) => out.flow(scope, "l2_lookup", flow));
+    if (activeAttachment(view, at.port_id)?.id !== at.id) return;
+    out.flow(netScope(at.network_id), "l2_lookup", { priority: 100, match, actions: here });
     // An extra address that one port alone may use can be routed to; of several holders only ARP tells which is active.
     for (const { ip_address: ip, mac_address: mac } of port.allowed_address_pairs) {
       if (ip.includes("/") || view.by(portTable, "pair_ip", `${port.network_id}|${ip}`).length > 1) continue;
@@ -194,6 +193,22 @@ const reachPort = l2.rule({
     }
   },
 });
+
+type LookupFlow = FlowOf<typeof l2, "l2_lookup", { readonly "reg:net": number; readonly eth_dst: string; readonly "reg:from_tunnel"?: number }>;
+
+/** What a place that is not the active one changes about the way to its port. */
+function otherPlace(at: Attachment, match: LookupFlow["match"], view: ReadView, emit: (scope: Scope, flow: LookupFlow) => void): void {
+  const places = placesOf(view, at.port_id);
+  const [place] = places;
+  if (place === undefined || !places.some((p) => p.id === at.id)) return;
+  const toPort = [load("out_port_key", at.port_key), load("out_host", 0), toStage("locate")] as const;
+  if (at.role === "gateway" && place.role === "gateway") emit(chassisScope(at.chassis), { priority: 102, match, actions: toPort });
+  if (at.role !== "standby" || place.role === "standby") return;
+  // A copy to each place by a tunnel (the one to oneself ends there), and the packet itself to the port if it is here. Copies end where they arrive.
+  const heard = places.filter((p) => p === place || p.role === "standby");
+  emit(netScope(at.network_id), { priority: 104, match, actions: [load("out_port_key", 0), ...heard.flatMap((p) => [load("out_host", p.host_key), callStage("locate")] as const), ...toPort] });
+  for (const p of heard) emit(chassisScope(p.chassis), { priority: 106, match: { ...match, "reg:from_tunnel": 1 }, actions: toPort });
+}
 
 const knownNeighbour = l2.rule({
   name: "neighbour",
@@ -237,7 +252,7 @@ const floodLocal = l2.rule({
   about: "one copy of broadcast to each local port of the network",
   on: eachPair(attachmentTable, "network_chassis"),
   emit({ a: networkId, b: chassis }, view, out) {
-    const members = [...view.byPair(attachmentTable, "network_chassis", networkId, chassis)].sort((x, y) => x.port_key - y.port_key);
+    const members = [...view.byPair(attachmentTable, "network_chassis", networkId, chassis)].sort((x, y) => x.port_key - y.port_key).filter((m, i, all) => m.port_key !== all[i - 1]?.port_key);
     const netKey = members[0]?.net_key;
     if (netKey === undefined) return;
     for (let chunk = 0; chunk * FLOOD_CHUNK < members.length; chunk++) {
@@ -289,13 +304,18 @@ export const staticFlows = l2.static((out) => {
   });
   out.flow(base, "arp_nd", { priority: 50, match: arp, actions: toForward });
   out.flow(base, "arp_nd_reply", { priority: 100, match: { ...arp, eth_dst: GROUP_BIT }, actions: toForward });
-  out.flow(base, "arp_nd_reply", {
-    priority: 50, match: arp,
-    actions: [
-      setField("arp_op", 2), copy("arp_sha", "arp_tha"), copy("eth_dst", "arp_sha"), copy("arp_spa", "arp_tpa"), copy("reg:nexthop", "arp_spa"),
-      copy("eth_src", "eth_dst"), copy("arp_sha", "eth_src"), ...backToSender,
-    ],
-  });
+  // Who asked from afar is no port here: the answer goes as any frame does.
+  const fromAfar = { "reg:in_port_key": 0 } as const;
+  const ways = [{ priority: 50, at: {}, back: backToSender }, { priority: 60, at: fromAfar, back: onAsAnyFrame }] as const;
+  for (const { priority, at, back } of ways) {
+    out.flow(base, "arp_nd_reply", {
+      priority, match: { ...at, ...arp },
+      actions: [
+        setField("arp_op", 2), copy("arp_sha", "arp_tha"), copy("eth_dst", "arp_sha"), copy("arp_spa", "arp_tpa"), copy("reg:nexthop", "arp_spa"),
+        copy("eth_src", "eth_dst"), copy("arp_sha", "eth_src"), ...back,
+      ],
+    });
+  }
 
   // Neighbour discovery likewise; nd_advertise is a table of its own because its fields exist only in an advertisement.
   const solicitation = { ...icmpv6, icmpv6_type: ND.neighbourSolicitation } as const;
@@ -308,15 +328,17 @@ export const staticFlows = l2.static((out) => {
   out.flow(base, "arp_nd_reply", {
     priority: 50, match: solicitation, actions: [setField("icmpv6_type", ND.neighbourAdvertisement), setField("icmpv6_code", 0), toTable("nd_advertise")],
   });
-  out.flow(base, "nd_advertise", {
-    priority: 50, match: { ...icmpv6, icmpv6_type: ND.neighbourAdvertisement },
-    actions: [
-      // Solicited and override flags, RFC 4861 section 4.4; option type 2: target link-layer address.
-      setField("nd_reserved", 0x60000000), setField("nd_options_type", 2), copy("eth_dst", "ipv6_nd_tll"),
-      copy("ipv6_src", "ipv6_dst"), copy("ipv6_nd_target", "ipv6_src"), copy("eth_src", "eth_dst"), copy("ipv6_nd_tll", "eth_src"),
-      ...backToSender,
-    ],
-  });
+  for (const { priority, at, back } of ways) {
+    out.flow(base, "nd_advertise", {
+      priority, match: { ...at, ...icmpv6, icmpv6_type: ND.neighbourAdvertisement },
+      actions: [
+        // Solicited and override flags, RFC 4861 section 4.4; option type 2: target link-layer address.
+        setField("nd_reserved", 0x60000000), setField("nd_options_type", 2), copy("eth_dst", "ipv6_nd_tll"),
+        copy("ipv6_src", "ipv6_dst"), copy("ipv6_nd_target", "ipv6_src"), copy("eth_src", "eth_dst"), copy("ipv6_nd_tll", "eth_src"),
+        ...back,
+      ],
+    });
+  }
 
   out.flow(base, "l2_lookup", { priority: 50, match: { eth_dst: GROUP_BIT, "reg:from_tunnel": 0 }, actions: [callTable("flood_remote"), toTable("flood_local")] });
   out.flow(base, "l2_lookup", { priority: 50, match: { eth_dst: GROUP_BIT, "reg:from_tunnel": 1 }, actions: [toTable("flood_local")] });

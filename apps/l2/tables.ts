@@ -13,14 +13,20 @@ export const l2 = definePipeline({
     },
     arp_nd: {
       stage: "services", miss: "next", about: "ARP requests and neighbour solicitations: look the target up",
-      match: ["eth_type", "arp_op", "arp_spa", "ip_proto", "icmpv6_type", "ipv6_src"],
+      match: ["reg:net", "eth_type", "arp_op", "arp_spa", "arp_tpa", "ip_proto", "icmpv6_type", "ipv6_src", "ipv6_nd_target"],
     },
     arp_nd_reply: {
       stage: "services", miss: "drop", aside: true, about: "known target: answer on its behalf; unknown: flood the question",
-      match: ["eth_dst", "eth_type", "ip_proto", "icmpv6_type"],
+      match: ["reg:in_port_key", "eth_dst", "eth_type", "ip_proto", "icmpv6_type"],
     },
-    nd_advertise: { stage: "services", miss: "drop", aside: true, about: "the rest of a neighbour advertisement", match: ["eth_type", "ip_proto", "icmpv6_type"] },
-    l2_lookup: { stage: "forward", miss: "sibling", about: "destination MAC -> port and chassis; group addresses -> flood", match: ["reg:net", "reg:from_tunnel", "eth_dst"] },
+    nd_advertise: { stage: "services", miss: "drop", aside: true, about: "the rest of a neighbour advertisement", match: ["reg:in_port_key", "eth_type", "ip_proto", "icmpv6_type"] },
+    l2_lookup: {
+      stage: "forward", miss: "sibling", about: "destination MAC -> port and chassis; group addresses -> flood; what is answered for addresses that no port has",
+      match: [
+        "reg:net", "reg:in_port_key", "reg:from_tunnel", "eth_dst", "eth_type", "arp_op", "arp_tpa", "ip_proto", "icmpv4_type", "icmpv4_code", "ipv4_dst",
+        "icmpv6_type", "icmpv6_code", "ipv6_src", "ipv6_dst", "ipv6_nd_target",
+      ],
+    },
     neighbour: { stage: "neighbour", miss: "sibling", about: "address in a network -> MAC", match: ["reg:net", "reg:nexthop"] },
     flood_remote: { stage: "flood", miss: "drop", about: "one copy to each other chassis with a port of the network", match: ["reg:net"] },
     flood_local: { stage: "flood", miss: "drop", aside: true, about: "one copy to each local port of the network", match: ["reg:net", "reg:flood_chunk"] },

@@ -1,6 +1,7 @@
 // l3's entities: routers and their interfaces. An interface is a port of l2 (device_owner network:router_interface);
 // its MAC and addresses are that port's.
-import { definePool, defineScope, defineTable, load, resourceHandle, toStage, type Outputs, type Row, type Scope, type StandardRow } from "#app";
+import { definePool, defineScope, defineTable, load, resourceHandle, toStage, type Outputs, type Row, type Scope, type StandardRow, chassisScope, setField, type Entrance } from "#app";
+import { fromScope, membersScope, takeMac } from "../l2/model.ts";
 import { l3 } from "./tables.ts";
 
 /** A route that the router's owner asked for. */
@@ -32,14 +33,46 @@ export const routerInterfaceTable = defineTable<RouterInterface>()("router_inter
 });
 
 /**
+ * Where a routed packet is handed on, in place of the next hop's network: into the stage of the translations on the way out, or into a
+ * table of the app that says so (`pipeline.entrance`), which stands in that stage. `net`, `nexthop` and the source MAC are those of the
+ * way; what these tables pass on by `next` goes to the next hop.
+ */
+export type Onward = { readonly stage: "translate_out" } | { readonly table: Entrance };
+
+/**
+ * A router on a network. A joint: l3 derives one for each interface that is up, an app that requires l3 those that have no port, as of
+ * a gateway. Rows of other apps carry `<app>/...` as id; l3's the port's.
+ */
+export interface Leg extends Row {
+  readonly router_id: string;
+  readonly network_id: string;
+  readonly mac: string;
+  /** CIDR: the subnet that is on the link there. */
+  readonly addresses: readonly { readonly ip: string; readonly cidr: string }[];
+  /**
+   * Whether every chassis on the network has the router, and whatever is addressed to the MAC enters it there. False: it is entered where
+   * `enterRouter` says, and nobody has the router because of this network.
+   */
+  readonly enter: boolean;
+  /** Of routes by this leg that say nothing themselves, those to what is connected among them. */
+  readonly onward?: Onward;
+}
+export const legTable = defineTable<Leg>()("leg", {
+  derived: true,
+  open: true,
+  indexes: { router: (l) => l.router_id, address: (l) => l.addresses.map((a) => `${l.network_id}|${a.ip}`) },
+});
+
+/**
  * A way to a prefix, as somebody knows it. A joint: l3 derives what is connected and what is static, an app that requires l3 what it
- * learned elsewhere; l3 alone ranks. Longest prefix first; of equal ones connected, then static, then the others by metric and id.
+ * learned elsewhere; l3 alone ranks. Longest prefix first; of equal ones connected, then static, then the others by metric. Several best
+ * ones of one source and metric are used side by side, a connection keeping to one.
  */
 export interface Route extends Row {
   readonly router_id: string;
   /** CIDR of either family. */
   readonly destination: string;
-  /** Network that the packet goes on in; a route by one that the router has no interface on is left out. */
+  /** Network that the packet goes on in; a route by one that the router has no leg on is left out. */
   readonly via: string;
   /** Address on that network; null: the destination itself is there. */
   readonly nexthop: string | null;
@@ -47,6 +80,7 @@ export interface Route extends Row {
   readonly source: string;
   /** Less is better. */
   readonly metric: number;
+  readonly onward?: Onward;
 }
 /** Rows of other apps carry `<app>/...` as id. */
 export const routeTable = defineTable<Route>()("route", { derived: true, open: true, indexes: { router: (r) => r.router_id } });
@@ -60,10 +94,13 @@ export const routerSendersScope = defineScope("router-senders");
 /**
  * Routers whose packets pass the translate stage before they are routed. A joint: an app that translates addresses of a router derives
  * a row for it and puts its tables into that stage; the router then has a conntrack zone on every chassis that has its networks, which
- * `router_zone` holds there. Routers without a row do without.
+ * `router_zone` holds there. Routers without a row do without. Of a chassis where the router is entered by `enterRouter` alone the zone is
+ * the app's to claim, for `zoneHolder`.
  */
 export interface Translation extends Row {
   readonly router_id: string;
+  /** Network: what the router sends into it passes the stage `translate_out`. */
+  readonly out?: string;
 }
 export const translationTable = defineTable<Translation>()("translation", {
   derived: true, open: true, indexes: { router: (t) => t.router_id },
@@ -74,9 +111,18 @@ export const translationTable = defineTable<Translation>()("translation", {
 export const zoneHolder = (routerId: string): string => `router/${routerId}`;
 
 /**
- * Lets what is addressed to `mac` in a network enter a router on the switches of `scope`, from wherever it comes: how a packet that was
- * sent to the chassis where the router's work for it is done arrives there.
+ * Lets what is addressed to `mac` in a network enter a router at a chassis, from wherever it comes: how a packet that was sent to the
+ * chassis where the router's work for it is done arrives there. The chassis has the router then, sends into its networks and this one,
+ * and takes what those send that have the router. What came by a tunnel may go on by it.
  */
-export function enterRouter(out: Outputs, scope: Scope, network: { readonly key: number }, mac: string, router: { readonly key: number }, stage: "translate" | "route" = "translate"): void {
-  out.into(l3).flow(scope, "l3_input", { priority: 110, match: { "reg:net": network.key, eth_dst: mac }, actions: [load("router", router.key), toStage(stage)] });
+export function enterRouter(
+  out: Outputs, chassis: string, network: { readonly id: string; readonly key: number }, mac: string, router: { readonly id: string; readonly key: number }, stage: "translate" | "route" = "translate",
+): void {
+  const scope = chassisScope(chassis);
+  takeMac(out, network, mac, chassis);
+  out.include(scope, routerScope(router.id));
+  out.include(scope, routerSendersScope(router.id));
+  out.include(routerSendersScope(router.id), fromScope(chassis));
+  out.include(membersScope(network.id), fromScope(chassis));
+  l3.through(out).flow(scope, "l3_input", { priority: 110, match: { "reg:net": network.key, eth_dst: mac }, actions: [setField("in_port", 0), load("router", router.key), toStage(stage)] });
 }

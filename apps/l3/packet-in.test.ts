@@ -6,9 +6,9 @@ import {
 } from "packet-codec";
 import { chassisTable, type AnyTable, type PacketIn, type Row, type StageOut } from "#app";
 import { Layer } from "../../src/model/rows.ts";
-import { addressTable, networkTable, portTable } from "../l2/model.ts";
+import { networkTable, portTable } from "../l2/model.ts";
 import { subnetTable } from "../ipam/model.ts";
-import { routerInterfaceTable, routerTable } from "./model.ts";
+import { legTable, routerTable } from "./model.ts";
 import { l3Punt } from "./packet-in.ts";
 
 const VM = "fa:16:3e:00:00:01";
@@ -29,9 +29,7 @@ function cloud(): Layer {
   const router = (id: string, key: number, port: string, network: string, mac: string, addresses: [string, string][]): void => {
     put(routerTable, { id, key });
     put(portTable, { id: port, key: key + 50, network_id: network, mac_address: mac, device_owner: "network:router_interface", allowed_address_pairs: [], device_id: id });
-    put(routerInterfaceTable, { id: port, router_id: id, network_id: network });
-    addresses.forEach(([subnet, ip], position) =>
-      put(addressTable, { id: `${network}/${ip}`, network_id: network, port_id: port, subnet_id: subnet, ip, family: ip.includes(":") ? 6 : 4, position }));
+    put(legTable, { id: port, router_id: id, network_id: network, mac, addresses: addresses.map(([subnet, ip]) => ({ ip, cidr: subnets.find(([s]) => s === subnet)![1] })), enter: true });
   };
   router("r", 3, "rif", "net", ROUTER, [["v4b", "10.1.0.1"], ["v4", "10.0.0.1"], ["v6", "fd00::1"]]);
   router("r2", 4, "rif2", "transit", "fa:16:3e:00:00:fd", [["t", "172.16.0.2"]]);

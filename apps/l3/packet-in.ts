@@ -4,9 +4,8 @@ import {
   buildEthernet, buildIcmpv4Error, buildIcmpv6Error, buildIpv4, buildIpv6, ethertypes, icmpv4Types, icmpv6Types, ipProtocols, PacketError, parsePacket,
   type Packet,
 } from "packet-codec";
-import { addressTable, networkTable, portTable, toPort, type Address, type Port } from "../l2/model.ts";
-import { subnetTable } from "../ipam/model.ts";
-import { routerInterfaceTable, routerTable } from "./model.ts";
+import { networkTable, portTable, toPort } from "../l2/model.ts";
+import { legTable, routerTable } from "./model.ts";
 
 /** Internetwork control, what errors should travel with. RFC 1812 section 4.3.2.5 */
 const ERROR_TOS = 0xc0;
@@ -47,7 +46,7 @@ export const l3Punt = ((packet, view: ReadView, log): readonly StageOut[] => {
   const ip = (frame.ipv4 ?? frame.ipv6)!;
   const source = parseIp(ip.src)!;
   const own = interfaceOf(view, router.id, network.id, source);
-  if (own === undefined || isBroadcastOf(view, own.subnet, source)) {
+  if (own === undefined || isBroadcastOf(own.cidr, source)) {
     log.debug({ router: router.id, network: network.id, port: sender.id }, "router has no interface that could answer");
     return [];
   }
@@ -72,26 +71,16 @@ function noErrorAbout({ eth, ipv4, ipv6, icmpv4, icmpv6 }: Packet): string | und
 const notOneHost = (ip: Ip): boolean =>
   isMulticast(ip) || isLoopback(ip) || ip.value === 0n || (ip.family === 4 && (ip.value >> 24n === 0n || ip.value >> 28n === 0xfn));
 
-/** The router's interface on the network: the one whose subnet has the sender, else the first. */
-function interfaceOf(view: ReadView, routerId: string, networkId: string, source: Ip): (Interface & { readonly subnet: string }) | undefined {
-  const candidates: { readonly port: Port; readonly address: Address }[] = [];
-  for (const { id, network_id } of view.by(routerInterfaceTable, "router", routerId)) {
-    const port = network_id === networkId ? view.get(portTable, id) : undefined;
-    if (port === undefined) continue;
-    for (const address of view.by(addressTable, "port", id)) if (address.family === source.family) candidates.push({ port, address });
-  }
-  candidates.sort((a, b) => (a.port.id < b.port.id ? -1 : a.port.id > b.port.id ? 1 : a.address.position - b.address.position));
-  const near = candidates.find(({ address }) => {
-    const subnet = view.get(subnetTable, address.subnet_id);
-    return subnet !== undefined && contains(parseCidr(subnet.cidr)!, source);
-  });
-  const best = near ?? candidates[0];
-  return best === undefined ? undefined : { mac: best.port.mac_address, address: best.address.ip, subnet: best.address.subnet_id };
+/** The router's address on the network: the one whose subnet has the sender, else the first. */
+function interfaceOf(view: ReadView, routerId: string, networkId: string, source: Ip): (Interface & { readonly cidr: string }) | undefined {
+  const legs = view.by(legTable, "router", routerId).filter((leg) => leg.network_id === networkId).sort((a, b) => (a.id < b.id ? -1 : 1));
+  const candidates = legs.flatMap(({ mac, addresses }) => addresses.filter((a) => parseIp(a.ip)?.family === source.family).map(({ ip, cidr }) => ({ mac, address: ip, cidr })));
+  return candidates.find(({ cidr }) => contains(parseCidr(cidr)!, source)) ?? candidates[0];
 }
 
 /** The subnet's own broadcast or network address. */
-function isBroadcastOf(view: ReadView, subnetId: string, ip: Ip): boolean {
-  const cidr = parseCidr(view.get(subnetTable, subnetId)?.cidr ?? "");
+function isBroadcastOf(subnet: string, ip: Ip): boolean {
+  const cidr = parseCidr(subnet);
   return ip.family === 4 && cidr?.family === 4 && cidr.prefix < 31 && (ip.value === lastIp(cidr) || ip.value === cidr.network);
 }
 

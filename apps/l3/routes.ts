@@ -2,31 +2,33 @@
 import { contains, derivation, each, formatCidr, parseCidr, parseIp, type ReadView } from "#app";
 import { subnetTable } from "../ipam/model.ts";
 import { addressTable, networkTable, portTable } from "../l2/model.ts";
-import { routerInterfaceTable, routerTable, routeTable, type Route } from "./model.ts";
+import { legTable, routerInterfaceTable, routerTable, routeTable, type Leg, type Onward, type Route, type RouterInterface } from "./model.ts";
 
-export interface Leg {
-  readonly portId: string;
-  readonly networkId: string;
+/** The legs of a router, by id. */
+const legsOf = (routerId: string, view: ReadView): Leg[] => view.by(legTable, "router", routerId).toSorted((a, b) => (a.id < b.id ? -1 : 1));
+
+/** The leg that an interface is, if port and network are up. */
+function legOfInterface({ id, router_id, network_id }: RouterInterface, view: ReadView): Leg | undefined {
+  const port = view.get(portTable, id);
+  const network = view.get(networkTable, network_id);
+  if (port === undefined || network === undefined || !port.admin_state_up || !network.admin_state_up) return undefined;
+  const addresses = view.by(addressTable, "port", id).toSorted((a, b) => a.position - b.position).flatMap((a) => {
+    const subnet = view.get(subnetTable, a.subnet_id);
+    return subnet === undefined ? [] : [{ ip: a.ip, cidr: subnet.cidr }];
+  });
+  return { id, router_id, network_id, mac: port.mac_address, addresses, enter: true };
+}
+
+/** A leg, and the key of its network. */
+export interface LiveLeg extends Leg {
   readonly netKey: number;
-  readonly mac: string;
-  readonly addresses: readonly { readonly ip: string; readonly cidr: string }[];
 }
-
-/** A router's interfaces that are up, by port id. */
-export function legsOf(routerId: string, view: ReadView): Leg[] {
-  const legs: Leg[] = [];
-  for (const { id, network_id } of view.by(routerInterfaceTable, "router", routerId)) {
-    const port = view.get(portTable, id);
-    const network = view.get(networkTable, network_id);
-    if (port === undefined || network === undefined || !port.admin_state_up || !network.admin_state_up) continue;
-    const addresses = view.by(addressTable, "port", id).flatMap((a) => {
-      const subnet = view.get(subnetTable, a.subnet_id);
-      return subnet === undefined ? [] : [{ ip: a.ip, cidr: subnet.cidr }];
-    });
-    legs.push({ portId: id, networkId: network_id, netKey: network.key, mac: port.mac_address, addresses });
-  }
-  return legs.sort((a, b) => (a.portId < b.portId ? -1 : 1));
-}
+/** A router's legs on networks that are there and up, by id. */
+export const liveLegs = (routerId: string, view: ReadView): LiveLeg[] =>
+  legsOf(routerId, view).flatMap((leg) => {
+    const network = view.get(networkTable, leg.network_id);
+    return network?.admin_state_up === true ? [{ ...leg, netKey: network.key }] : [];
+  });
 
 const reaches = (leg: Leg, address: string): boolean => {
   const hop = parseIp(address);
@@ -34,25 +36,25 @@ const reaches = (leg: Leg, address: string): boolean => {
 };
 
 /** The leg by which a route leaves: of several on its network the one that has its next hop, or the destination, on the link. */
-function legOf(route: Route, legs: readonly Leg[]): Leg | undefined {
+function legOf<L extends Leg>(route: Route, legs: readonly L[]): L | undefined {
   const { destination, nexthop } = route;
-  const there = legs.filter((l) => l.networkId === route.via);
+  const there = legs.filter((l) => l.network_id === route.via);
   return there.find((l) => (nexthop === null ? l.addresses.some((a) => a.cidr === destination) : reaches(l, nexthop))) ?? there[0];
 }
 
 export const derive = [
+  derivation({ name: "leg", on: each(routerInterfaceTable), into: legTable, reads: [portTable, networkTable, addressTable, subnetTable], derive: legOfInterface }),
   derivation({
     name: "route",
     on: each(routerTable),
     into: routeTable,
-    reads: [routerInterfaceTable, portTable, networkTable, addressTable, subnetTable],
+    reads: [legTable],
     derive(router, view) {
       const legs = router.admin_state_up ? legsOf(router.id, view) : [];
       const routes: Route[] = [];
       const add = (source: "connected" | "static", leg: Leg, destination: string, nexthop: string | null): void => {
-        const id = `l3/${router.id}/${source}/${destination}`;
-        // Of equal destinations the first is used.
-        if (!routes.some((r) => r.id === id)) routes.push({ id, router_id: router.id, destination, via: leg.networkId, nexthop, source, metric: 0 });
+        const id = `l3/${router.id}/${source}/${destination}${nexthop === null ? "" : `/${nexthop}`}`;
+        if (!routes.some((r) => r.id === id)) routes.push({ id, router_id: router.id, destination, via: leg.network_id, nexthop, source, metric: 0 });
       };
       for (const leg of legs) for (const { cidr } of leg.addresses) add("connected", leg, cidr, null);
       for (const { destination, nexthop } of router.routes) {
@@ -68,22 +70,34 @@ const SOURCES: Readonly<Record<string, number>> = { connected: 0, static: 1 };
 const rankOf = (route: Route): number => SOURCES[route.source] ?? 2;
 const better = (a: Route, b: Route): number => rankOf(a) - rankOf(b) || a.metric - b.metric || (a.id < b.id ? -1 : 1);
 
+/** As many equal routes are used side by side. */
+const MAX_WAYS = 64;
+
 export interface Way {
-  /** CIDR in its one spelling. */
-  readonly destination: string;
   readonly nexthop: string | null;
-  readonly leg: Leg;
+  readonly leg: LiveLeg;
+  readonly onward: Onward | undefined;
 }
 
-/** The best route to each prefix. One that names no prefix, no next hop, or a network that the router is not on is left out. */
-export function chosenRoutes(routes: readonly Route[], legs: readonly Leg[]): Way[] {
-  const best = new Map<string, Way>();
+/**
+ * The best routes to each prefix (a CIDR in its one spelling), in a fixed order: several if equal. One that names no prefix, no next hop,
+ * or a network that the router is not on is left out; of routes to what is connected the first is used.
+ */
+export function chosenRoutes(routes: readonly Route[], legs: readonly LiveLeg[]): Map<string, Way[]> {
+  const best = new Map<string, { readonly first: Route; readonly ways: Way[] }>();
   for (const route of routes.toSorted(better)) {
     const cidr = parseCidr(route.destination);
     if (cidr === undefined || (route.nexthop !== null && parseIp(route.nexthop) === undefined)) continue;
     const destination = formatCidr(cidr);
     const leg = legOf({ ...route, destination }, legs);
-    if (leg !== undefined && !best.has(destination)) best.set(destination, { destination, nexthop: route.nexthop, leg });
+    if (leg === undefined) continue;
+    const way: Way = { nexthop: route.nexthop, leg, onward: route.onward ?? leg.onward };
+    const known = best.get(destination);
+    if (known === undefined) best.set(destination, { first: route, ways: [way] });
+    else if (equal(known.first, route) && known.ways.length < MAX_WAYS && !known.ways.some((w) => sameWay(w, way))) known.ways.push(way);
   }
-  return [...best.values()];
+  return new Map(Array.from(best, ([destination, { ways }]) => [destination, ways]));
 }
+
+const equal = (a: Route, b: Route): boolean => a.nexthop !== null && b.nexthop !== null && a.source === b.source && a.metric === b.metric;
+const sameWay = (a: Way, b: Way): boolean => a.nexthop === b.nexthop && a.leg.id === b.leg.id && JSON.stringify(a.onward) === JSON.stringify(b.onward);

@@ -10,7 +10,14 @@ export const l3 = definePipeline({
       stage: "route", miss: "drop", about: "longest prefix -> next network and hop; pings of the router itself; expired packets",
       match: ["reg:router", "eth_type", "ipv4_dst", "ipv6_dst", "ip_proto", "ip_ttl", "icmpv4_type", "icmpv4_code", "icmpv6_type", "icmpv6_code"],
     },
+    l3_paths: {
+      stage: "route", miss: "drop", aside: true, about: "a prefix with several equal routes: the one that the hash of the connection chose",
+      match: ["reg:router", "reg:path", "eth_type", "ipv4_dst", "ipv6_dst"],
+    },
     l3_expired: { stage: "route", miss: "drop", aside: true, about: "expired packets, metered for each sending port, to the controller for an ICMP error", match: ["reg:in_port_key"] },
+    l3_resolve: { stage: "resolve", miss: "drop", about: "routed packets that were handed on: to the next hop as others go", match: ["eth_type"] },
   },
-  registers: {},
+  registers: {
+    path: { bits: 8, about: "which of several equal routes" },
+  },
 });

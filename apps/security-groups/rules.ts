@@ -2,7 +2,7 @@
 // flow (a few for port ranges) however many ports have it. A remote group is a conjunction: one flow per member address
 // and one per protocol match, never their product.
 import {
-  baseScope, chassisScope, defineTable, derivation, each, ethType, ipDst, ipProto, ipSrc, isIpv6, toStage, toTable, type PortContext, type ReadView, type Row,
+  baseScope, chassisScope, defineTable, derivation, each, ethType, ipDst, ipProto, ipSrc, isIpv6, toStage, toTable, type PortContext, type PortPlace, type ReadView, type Row,
 } from "#app";
 import { addressTable, attachmentTable, portTable } from "../l2/model.ts";
 import { NO_GROUPS_KEY, policyScope, policyTable, portGroupsTable, remoteUseId, remoteUseTable, ruleTable, type SecurityGroupRule } from "./model.ts";
@@ -35,7 +35,7 @@ export const derive = [
 export const portContext: PortContext[] = [
   {
     register: "sg_policy",
-    value(view: ReadView, portId: string): number {
+    value(view: ReadView, { port_id: portId }: PortPlace): number {
       if (view.get(portTable, portId)?.port_security_enabled !== true) return 0;
       const groups = view.get(portGroupsTable, portId);
       return groups === undefined || groups.groups.length === 0 ? NO_GROUPS_KEY : (view.get(policyTable, groups.policy)?.key ?? NO_GROUPS_KEY);

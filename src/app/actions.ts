@@ -14,6 +14,13 @@ type Plain = Extract<OfAction, { type: "output" | "dec_ttl" | "push_vlan" | "pop
 /** Where a packet goes on: a stage, or a table of the same app. */
 export type Then<T extends string = string> = { readonly stage: StageName } | { readonly table: T };
 
+declare const entranceBrand: unique symbol;
+/**
+ * A table that flows of other apps may hand packets to. Its owner makes it (`pipeline.entrance`) and gives it away in rows of a joint; it
+ * must require the app whose flows use it.
+ */
+export type Entrance = string & { readonly [entranceBrand]: true };
+
 /** `T`: tables of the app, `R`: registers that it may use. */
 export type FlowAction<T extends string = string, R extends string = string> =
   | Plain
@@ -28,6 +35,8 @@ export type FlowAction<T extends string = string, R extends string = string> =
   | { readonly type: "stage"; readonly stage: StageName }
   /** On to a table of the same app. */
   | { readonly type: "table"; readonly table: T }
+  /** On to a table whose app gave this way in. */
+  | { readonly type: "entrance"; readonly table: Entrance }
   /** Through a table of the same app or a stage, and back. */
   | { readonly type: "call"; readonly table: T }
   | { readonly type: "call_stage"; readonly stage: StageName }
@@ -68,6 +77,7 @@ type Free<A> = A;
 export const next: Free<{ readonly type: "next" }> = { type: "next" };
 export const toStage = <const S extends StageName>(stage: S): { readonly type: "stage"; readonly stage: S } => ({ type: "stage", stage });
 export const toTable = <const T extends string>(table: T): { readonly type: "table"; readonly table: T } => ({ type: "table", table });
+export const toEntrance = (table: Entrance): { readonly type: "entrance"; readonly table: Entrance } => ({ type: "entrance", table });
 export const callTable = <const T extends string>(table: T): { readonly type: "call"; readonly table: T } => ({ type: "call", table });
 export const callStage = <const S extends StageName>(stage: S): { readonly type: "call_stage"; readonly stage: S } => ({ type: "call_stage", stage });
 export const load = <const R extends string>(reg: R, value: number | bigint | string): { readonly type: "load_reg"; readonly reg: R; readonly value: number | bigint | string } => ({ type: "load_reg", reg, value });

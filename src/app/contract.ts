@@ -9,7 +9,7 @@ import type { Reference } from "./references.ts";
 import type { Alias, AnyResource, BoundExtension, ExtendAll } from "./resource.ts";
 import type { Vif } from "./inventory.ts";
 import type { Derivation } from "./derivations.ts";
-import type { PipelineDecl, Rule, StaticFlows } from "./pipeline.ts";
+import type { PipelineDecl, PortPlace, Rule, StaticFlows } from "./pipeline.ts";
 import type { ServiceDecl } from "./service.ts";
 import type { Settings } from "./settings.ts";
 import type { AnySoftTable, LiveView } from "./soft-table.ts";
@@ -37,17 +37,22 @@ export { defineSettings, type SettingDecl, type SettingDecls, type SettingKind, 
 export * from "./validate.ts";
 export * from "../lib/address.ts";
 
-/** What an app says of a port where packets come from it (classify) and where they go to it (locate). It costs no lookup. */
+/**
+ * What an app says of a port at a place, where packets come from it (classify) and where they go to it (locate). It costs no lookup.
+ * A standby place hears what its port hears; what it sends is dropped, unless a context says that it speaks.
+ */
 export interface PortContext {
   /** A register of the app to load. */
   readonly register?: string;
-  /** Its value for a port id; 0 leaves the register alone. */
-  value?(view: ReadView, portId: string): number;
+  /** Its value for a port at a place; 0 leaves the register alone. */
+  value?(view: ReadView, place: PortPlace): number;
   /** Loaded for the port as sender, as receiver, or (by default) as both. */
   readonly side?: "sender" | "receiver";
   /** Whether packets from the port enter the `ingress` stage first, and packets to it pass the `egress` stage last. */
-  ingress?(view: ReadView, portId: string): boolean;
-  egress?(view: ReadView, portId: string): boolean;
+  ingress?(view: ReadView, place: PortPlace): boolean;
+  egress?(view: ReadView, place: PortPlace): boolean;
+  /** Whether packets from a standby place pass as those of an active one do. Together with `ingress` the app's table there decides of each. */
+  speaks?(view: ReadView, place: PortPlace): boolean;
 }
 
 /** What an app finds wrong now, for GET /problems: what, since when (default: when it was first found), whom it concerns and what helps. */

@@ -1,12 +1,13 @@
 // An app's part of the pipeline: its tables and registers, and what its rules may say of them. Numbers (table ids, register bits)
 // are allocated from these declarations at boot: src/pipeline/layout.ts. What a rule says beyond its declarations does not compile.
 import type { MatchValue } from "node-openflow";
-import type { Field, FlowAction } from "./actions.ts";
+import type { Entrance, Field, FlowAction } from "./actions.ts";
 import type { Items, OvsPatch, OvsRowOf, OvsTable } from "./outputs.ts";
 import type { Source } from "./derivations.ts";
 import type { Scope } from "./scopes.ts";
 import type { RegisterDecl, SharedRegister, StageName } from "./stages.ts";
 import type { ReadView } from "./table.ts";
+import { THROUGH } from "./through.ts";
 
 export interface TableDecl<R extends string = string> {
   readonly stage: StageName;
@@ -18,6 +19,8 @@ export interface TableDecl<R extends string = string> {
   readonly miss: "drop" | "next" | "sibling";
   /** Every field and register that flows of the table may match. */
   readonly match: readonly (Field | `reg:${R}`)[];
+  /** Whether rules of apps that require the owner may emit into it. Into all others they do through functions of the owner's. */
+  readonly open?: boolean;
   /** Reached only by name from the same app: neither `next` nor a stage leads here. */
   readonly aside?: boolean;
   /** Entering this table passes IP packets through conntrack, in the zone that `ct_zone` holds; others skip the stage. */
@@ -76,18 +79,28 @@ export interface Shape<V = never> {
   readonly make: (value: V) => FlowSpec;
 }
 
+/** A port at a place, as whoever knows where ports are has it: one port may be at several chassis. */
+export interface PortPlace {
+  readonly port_id: string;
+  readonly chassis: string;
+  /** standby: packets go there too, it is not where the port is. gateway: one of several chassis that serve it. */
+  readonly role: "active" | "standby" | "gateway";
+}
+
 /** What every app's registers and stages say of a port. */
 export interface PortActions {
-  /** Of the port as sender: loads, and the stage its packets enter. */
-  readonly sender: { readonly loads: readonly FlowAction<never, never>[]; readonly enter: StageName };
+  /** Of the port as sender: loads, and the stage its packets enter; undefined: they are dropped. */
+  readonly sender: { readonly loads: readonly FlowAction<never, never>[]; readonly enter: StageName | undefined };
   /** Of the port as receiver: loads, whether it has functions in `egress`, and whether any app has a policy in `acl_in`. */
   readonly receiver: { readonly loads: readonly FlowAction<never, never>[]; readonly egress: boolean; readonly policy: boolean };
 }
 
 /** What a rule puts out, but for flows. */
 export interface Outputs {
-  /** To emit into tables of another app that this one requires: what that app's exported functions do. */
-  into<Q extends PipelineDecl>(pipeline: Q): Emit<Q>;
+  /** To emit into open tables of another app that this one requires, or of the core. */
+  into<Q extends PipelineDecl>(pipeline: Q): Emit<OpenPart<Q>>;
+  /** For `Pipeline.through` alone. */
+  readonly [THROUGH]: (pipeline: PipelineDecl) => AnyEmit;
   /** Whoever has `from` has `to` as well. Cycles are fine. */
   include(from: Scope, to: Scope): void;
   /** A meter or group of the switch, by a number that a pool or a stored row gave. Several may want the same; it goes with the last. */
@@ -96,10 +109,16 @@ export interface Outputs {
   row<T extends OvsTable>(scope: Scope, table: T, key: string, columns: OvsRowOf<T>): void;
   /** One column of a row of somebody else's. */
   patch(scope: Scope, patch: OvsPatch): void;
-  /** What all apps say of a port, see App.portContext. */
-  portContext(view: ReadView, portId: string): PortActions;
+  /** What all apps say of a port at a place, see App.portContext. */
+  portContext(view: ReadView, place: PortPlace): PortActions;
   /** The chassis' variant, for scopes of defineVariantScope. A chassis has one, so one rule of all apps sets it. */
   variant(chassis: string, variant: string): void;
+}
+
+/** What of a pipeline other apps may emit into. */
+export interface OpenPart<P extends PipelineDecl> extends PipelineDecl {
+  readonly registers: P["registers"] extends Registers ? P["registers"] : Registers;
+  readonly tables: { readonly [K in keyof P["tables"] as P["tables"][K] extends { readonly open: true } ? K : never]: P["tables"][K] };
 }
 
 export interface Emit<P extends PipelineDecl> extends Outputs {
@@ -133,8 +152,15 @@ export interface Pipeline<R extends Registers = Registers, T extends Tables = Ta
   readonly tables: T;
   /** A rule that emits into this pipeline's tables. */
   rule<E>(r: { readonly name: string; readonly about: string; readonly on: Source<E>; emit(entity: E, view: ReadView, out: Emit<{ readonly registers: R; readonly tables: T }>): void }): Rule;
+  /**
+   * To emit into any of its tables from functions that the app exports, on behalf of whoever calls them. So other apps must not have the
+   * pipeline: it is declared in tables.ts, which they cannot import, and `model.ts` exports functions that use it, never itself.
+   */
+  through(out: Outputs): Emit<{ readonly registers: R; readonly tables: T }>;
   /** Flows that need no entity: in scope `base`, emitted once. */
   static(emit: (out: Emit<{ readonly registers: R; readonly tables: T }>) => void): StaticFlows;
+  /** A way into one of its tables, for rows that tell another app where to hand packets: see Entrance. */
+  entrance(table: keyof T & string): Entrance;
   shapes<K extends keyof T & string, const D extends ShapeDecls>(
     table: K, declarations: D & CheckedShapes<{ readonly registers: R; readonly tables: T }, K, D>,
   ): { readonly [N in keyof D]: Shape<Parameters<D[N]>[0]> };
@@ -152,6 +178,8 @@ export function definePipeline<
     ...declaration,
     rule: (r) => r,
     static: (emit) => emit,
+    through: (out) => out[THROUGH](pipeline),
+    entrance: (table) => table as Entrance,
     shapes: (table, declarations) =>
       Object.fromEntries(Object.entries(declarations).map(([name, make]) => [name, { app: pipeline, table, name, make }])) as never,
   };
@@ -163,7 +191,7 @@ export const core = definePipeline({
   registers: {},
   tables: {
     classify: {
-      stage: "classify", miss: "drop", about: "local port or tunnel -> network and sender; who may come in by a tunnel",
+      stage: "classify", open: true, miss: "drop", about: "local port or tunnel -> network and sender; who may come in by a tunnel",
       match: ["in_port", "vlan_vid", "eth_src", "eth_dst", "eth_type", "tunnel_id", "tun_ipv4_src", "tun_ipv6_src", "conj_id"],
     },
   },

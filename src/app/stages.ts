@@ -10,6 +10,8 @@ export const stages = [
   { name: "forward", about: "destination MAC -> port, router or flood" },
   { name: "translate", about: "addresses of a router's packets before routing, entered for routers that translate" },
   { name: "route", about: "between networks" },
+  { name: "translate_out", about: "what becomes of a routed packet on its way out: addresses, a gateway; entered by routes that lead there" },
+  { name: "resolve", about: "routed packets that were handed on: the MAC of the next hop, and on as if sent in its network" },
   { name: "neighbour", about: "next-hop address -> MAC" },
   { name: "flood", about: "broadcast, multicast: each member host and port once" },
   { name: "locate", about: "out_port_key, out_host -> local port or tunnel" },

@@ -1,7 +1,8 @@
 // What one run puts out: flows as bytes, outputs, edges between scopes. Used again for the next run, so that most runs allocate little.
 import type {
-  AnyEmit, Emit, FlowSpec, Items, OvsPatch, OvsRowOf, OvsTable, PipelineDecl, PortActions, ReadView, Scope, Shape,
+  AnyEmit, Emit, FlowSpec, Items, OpenPart, OvsPatch, OvsRowOf, OvsTable, PipelineDecl, PortActions, PortPlace, ReadView, Scope, Shape,
 } from "#app";
+import { THROUGH } from "../app/through.ts";
 import { hash32 } from "../lib/cookies.ts";
 import type { Family } from "../pipeline/layout.ts";
 import type { Item } from "./desired.ts";
@@ -34,6 +35,8 @@ export class Collector implements AnyEmit {
   /** The last scope by name: a run's flows come in few, and those of the next run often in the same. */
   private scopeName = "";
   private scope: FlowScope | undefined;
+  /** One for each pipeline that functions of its app emit into. */
+  private readonly throughs = new Map<PipelineDecl, Through>();
 
   constructor(emission: Emission) {
     this.emission = emission;
@@ -108,10 +111,28 @@ export class Collector implements AnyEmit {
     return this.byHash.get(flow.hash) ?? NONE;
   }
 
-  into<Q extends PipelineDecl>(pipeline: Q): Emit<Q> {
+  into<Q extends PipelineDecl>(pipeline: Q): Emit<OpenPart<Q>> {
     if (this.entered !== pipeline) this.emission.checkInto(this.run, pipeline);
     this.entered = pipeline;
     return this;
+  }
+
+  [THROUGH](pipeline: PipelineDecl): AnyEmit {
+    let through = this.throughs.get(pipeline);
+    if (through === undefined) this.throughs.set(pipeline, (through = new Through(this, pipeline)));
+    this.into(pipeline);
+    return through;
+  }
+
+  /** A flow into any table of a pipeline. */
+  flowThrough(pipeline: PipelineDecl, scope: Scope, table: string | Shape, flow: unknown): void {
+    const before = this.emission.owner;
+    this.emission.owner = pipeline;
+    try {
+      this.flow(scope, table, flow);
+    } finally {
+      this.emission.owner = before;
+    }
   }
 
   include(from: Scope, to: Scope): void {
@@ -168,8 +189,47 @@ export class Collector implements AnyEmit {
     this.variants.push([chassis, variant]);
   }
 
-  portContext(view: ReadView, portId: string): PortActions {
-    return this.emission.portContext(view, portId);
+  portContext(view: ReadView, place: PortPlace): PortActions {
+    return this.emission.portContext(view, place);
+  }
+}
+
+/** The collector as an app's exported functions have it: every table of that app's is theirs. */
+class Through implements AnyEmit {
+  private readonly collector: Collector;
+  private readonly pipeline: PipelineDecl;
+
+  constructor(collector: Collector, pipeline: PipelineDecl) {
+    this.collector = collector;
+    this.pipeline = pipeline;
+  }
+
+  flow(scope: Scope, table: string | Shape, flow: unknown): void {
+    this.collector.flowThrough(this.pipeline, scope, table, flow);
+  }
+  into<Q extends PipelineDecl>(pipeline: Q): Emit<OpenPart<Q>> {
+    return this.collector.into(pipeline);
+  }
+  [THROUGH](pipeline: PipelineDecl): AnyEmit {
+    return this.collector[THROUGH](pipeline);
+  }
+  include(from: Scope, to: Scope): void {
+    this.collector.include(from, to);
+  }
+  item<K extends keyof Items>(scope: Scope, kind: K, id: number, value: Items[K]): void {
+    this.collector.item(scope, kind, id, value);
+  }
+  row<T extends OvsTable>(scope: Scope, table: T, key: string, columns: OvsRowOf<T>): void {
+    this.collector.row(scope, table, key, columns);
+  }
+  patch(scope: Scope, patch: OvsPatch): void {
+    this.collector.patch(scope, patch);
+  }
+  portContext(view: ReadView, place: PortPlace): PortActions {
+    return this.collector.portContext(view, place);
+  }
+  variant(chassis: string, variant: string): void {
+    this.collector.variant(chassis, variant);
   }
 }
 

@@ -1,6 +1,6 @@
 // What an app puts out, in the terms of a switch: flows as bytes, groups with lowered actions, what all apps say of a port. And what an
 // app may not put out: into tables of another that it does not require, into tables that the switch fills.
-import type { App, FlowAction, FlowSpec, Items, PipelineDecl, PortActions, ReadView, Shape, StageName } from "#app";
+import type { App, FlowAction, FlowSpec, Items, PipelineDecl, PortActions, PortPlace, ReadView, Shape, StageName } from "#app";
 import { encodeMessage } from "node-openflow";
 import type { Family, Layout, PipelineTable } from "../pipeline/layout.ts";
 import type { Lowering } from "../pipeline/lowering.ts";
@@ -10,6 +10,8 @@ import type { Run } from "./runs.ts";
 import type { ScopeFlows } from "./scope-flows.ts";
 
 export class Emission {
+  /** Pipeline of the app whose exported function is emitting; undefined: the rule itself is. */
+  owner: PipelineDecl | undefined;
   private readonly apps: readonly App[];
   private readonly layout: Layout;
   private readonly lowering: Lowering;
@@ -36,9 +38,17 @@ export class Emission {
 
   private table(run: Run, name: string): PipelineTable {
     const table = this.layout.table(name);
-    if (table.app !== run.unit.app) this.layout.checkReach(run.unit.app, table.app);
+    if (table.app !== run.unit.app && !this.mayEnter(run.unit.app, table)) {
+      throw new Error(`rule ${run.unit.name} of ${run.unit.app} emits into ${name} of ${table.app}, which is not open: that app's functions do`);
+    }
     if (table.learned !== undefined) throw new Error(`rule ${run.unit.name} of ${run.unit.app} emits into ${name}, which the switch fills`);
     return table;
+  }
+
+  /** @throws Error when the app does not even require the owner */
+  private mayEnter(app: string, table: PipelineTable): boolean {
+    this.layout.checkReach(app, table.app);
+    return table.open === true || (this.owner !== undefined && this.layout.ownerOf(this.owner) === table.app);
   }
 
   scope(name: string): FlowScope {
@@ -64,22 +74,24 @@ export class Emission {
     this.layout.checkInto(run.unit.app, pipeline);
   }
 
-  portContext(view: ReadView, portId: string): PortActions {
+  portContext(view: ReadView, place: PortPlace): PortActions {
     const sender: FlowAction<never, never>[] = [];
     const receiver: FlowAction<never, never>[] = [];
     let enter: StageName = "admission";
     let egress = false;
+    let speaks = place.role !== "standby";
     for (const app of this.apps) {
       for (const context of app.portContext ?? []) {
-        if (context.ingress?.(view, portId) === true) enter = "ingress";
-        if (context.egress?.(view, portId) === true) egress = true;
-        const value = context.register === undefined ? 0 : (context.value?.(view, portId) ?? 0);
+        if (context.ingress?.(view, place) === true) enter = "ingress";
+        if (context.egress?.(view, place) === true) egress = true;
+        if (!speaks && context.speaks?.(view, place) === true) speaks = true;
+        const value = context.register === undefined ? 0 : (context.value?.(view, place) ?? 0);
         if (value === 0) continue;
         const action = this.lowering.encoded([this.lowering.load(context.register!, value)]);
         if (context.side !== "receiver") sender.push(action);
         if (context.side !== "sender") receiver.push(action);
       }
     }
-    return { sender: { loads: sender, enter }, receiver: { loads: receiver, egress, policy: this.layout.entry("acl_in")?.stage === "acl_in" } };
+    return { sender: { loads: sender, enter: speaks ? enter : undefined }, receiver: { loads: receiver, egress, policy: this.layout.entry("acl_in")?.stage === "acl_in" } };
   }
 }

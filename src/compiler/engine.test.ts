@@ -96,13 +96,14 @@ describe("rules", () => {
   });
 
   test("that do what they may not are contained the same way", async () => {
-    const cases: [string, (out: Out) => void][] = [
+    const cases: [string, (out: Out) => void, requires?: string[]][] = [
+      ["rule r of b emits into t_fwd of a, which is not open: that app's functions do", (out) => out.flow(baseScope, "t_fwd", to(mac(1), 1)), ["a"]],
       ["app b emits into tables of a, which it does not require", (out) => out.flow(baseScope, "t_fwd", to(mac(1), 1))],
       ["no app declares a table nowhere", (out) => (out as unknown as AnyEmit).flow(baseScope, "nowhere", to(mac(1), 1))],
       ["one run emits two different flows for the same match", (out) => [1, 2].forEach((n) => (out as unknown as AnyEmit).flow(baseScope, "t_b", to(mac(1), n)))],
     ];
-    for (const [message, emit] of cases) {
-      const b = { name: "b", pipeline: { tables: { t_b: { stage: "route", miss: "drop", about: "", match: ["eth_dst"] } } }, rules: [rule<Port>({ name: "r", about: "", on: each(ports), emit: (_p, _v, out) => emit(out) })] } as const;
+    for (const [message, emit, requires = []] of cases) {
+      const b = { name: "b", requires, pipeline: { tables: { t_b: { stage: "route", miss: "drop", about: "", match: ["eth_dst"] } } }, rules: [rule<Port>({ name: "r", about: "", on: each(ports), emit: (_p, _v, out) => emit(out) })] } as const;
       const w = await World.make({ name: "a", rules: [forward] }, b);
       await w.change((tx) => tx.put(ports, port(1)));
       expect(w.logged).toMatchObject([{ app: "b", rule: "r", err: { message } }]);
@@ -296,10 +297,10 @@ describe("provenance", () => {
 
 describe("port context", () => {
   test("registers of other apps are loaded for a port, those with 0 are left alone", async () => {
-    const contextual = onPort("contextual", (p, view, out) => out.flow(chassisScope(p.host), "t_in", { priority: 1, match: { in_port: 1 }, actions: [...out.portContext(view, p.id).sender.loads, load("net", 5), next] }));
+    const contextual = onPort("contextual", (p, view, out) => out.flow(chassisScope(p.host), "t_in", { priority: 1, match: { in_port: 1 }, actions: [...out.portContext(view, { port_id: p.id, chassis: p.host, role: "active" }).sender.loads, load("net", 5), next] }));
     const w = await World.make(
       { name: "a", rules: [contextual] },
-      { name: "b", pipeline: { tables: {}, registers: { policy: { bits: 32, about: "" } } }, portContext: [{ register: "policy", value: (view, id) => (view.get(ports, id)?.note === undefined ? 0 : 9) }] },
+      { name: "b", pipeline: { tables: {}, registers: { policy: { bits: 32, about: "" } } }, portContext: [{ register: "policy", value: (view, at) => (view.get(ports, at.port_id)?.note === undefined ? 0 : 9) }] },
     );
     const register = w.layout.register("policy").field;
     await w.change((tx) => tx.put(ports, port(1)));
@@ -310,7 +311,7 @@ describe("port context", () => {
 
   test("says whether any app has a policy of receivers", async () => {
     const said: boolean[] = [];
-    const contextual = onPort("contextual", (p, view, out) => void said.push(out.portContext(view, p.id).receiver.policy));
+    const contextual = onPort("contextual", (p, view, out) => void said.push(out.portContext(view, { port_id: p.id, chassis: p.host, role: "active" }).receiver.policy));
     const policy: App = { name: "b", about: "", pipeline: { tables: { guard: { stage: "acl_in", miss: "drop", about: "", match: [] } } } };
     for (const more of [[], [policy]]) {
       const w = await World.make({ name: "a", rules: [contextual] }, ...more);

@@ -43,7 +43,7 @@ const NONE: ReadonlySet<string> = new Set();
 const NO_SCRATCH: Scratch = { held: NONE, lost: NONE, called: false };
 /** Shapes are declared once; whoever makes them as it goes fills no memory. */
 const TEMPLATE_LIMIT = 4096;
-const KINDS = { next: 0, stage: 1, table: 2 } as const;
+const KINDS = { next: 0, stage: 1, table: 2, entrance: 3 } as const;
 const FAMILIES: Readonly<Record<Family, number>> = { ip: 0, ipv6: 1, other: 2, unknown: 3 };
 
 /** A register's value keeps to the register's bits: its neighbours are in the same word. */
@@ -70,7 +70,7 @@ export class FlowWriter {
     this.layout = layout;
     this.lowering = lowering;
     this.hasScratch = [...layout.registers.values()].some((r) => r.scratch);
-    this.names = layout.tables.map(() => ({ matched: new Map<string, Matched>(), registers: new Map<string, Loaded>(), transitions: Array.from({ length: 24 }, () => new Map<string, Step>()) }));
+    this.names = layout.tables.map(() => ({ matched: new Map<string, Matched>(), registers: new Map<string, Loaded>(), transitions: Array.from({ length: 32 }, () => new Map<string, Step>()) }));
   }
 
   /**
@@ -104,7 +104,8 @@ export class FlowWriter {
         }
         case "next":
         case "stage":
-        case "table": {
+        case "table":
+        case "entrance": {
           const step = this.transition(table, action, family, i === actions.length - 1);
           if (typeof step === "number") gotoTable = step;
           else {
@@ -317,13 +318,14 @@ export class FlowWriter {
         return last ? now : called();
       case "next":
       case "stage":
+      case "entrance":
         return last ? now : called();
       default:
         return now;
     }
   }
 
-  private transition(table: PipelineTable, action: FlowAction & { type: "next" | "stage" | "table" }, family: Family, last: boolean): Step {
+  private transition(table: PipelineTable, action: FlowAction & { type: "next" | "stage" | "table" | "entrance" }, family: Family, last: boolean): Step {
     const to = action.type === "next" ? "" : action.type === "stage" ? action.stage : action.table;
     const transitions = this.names[table.id]!.transitions[(KINDS[action.type] * 4 + FAMILIES[family]) * 2 + (last ? 1 : 0)]!;
     let step = transitions.get(to);

@@ -1,6 +1,6 @@
 // Names to numbers, with apps made for the purpose.
 import { describe, expect, test } from "vitest";
-import { callStage, callTable, copy, ethType, load, next, setField, sharedRegisters, stages, toStage, toTable, type App, type FlowAction, type FlowMatch, type FlowSpec, type RegisterDecl, type TableDecl } from "#app";
+import { callStage, callTable, copy, ethType, load, next, setField, sharedRegisters, stages, toEntrance, toStage, toTable, type App, type Entrance, type FlowAction, type FlowMatch, type FlowSpec, type RegisterDecl, type TableDecl } from "#app";
 import { decodeInstructions, decodeMatch, FLOW_MOD_MATCH_OFFSET, formatInstructions, formatMatch, OpenFlowError, ports, type Instruction, type Match } from "node-openflow";
 import { FlowWriter } from "./flow-writer.ts";
 import { Layout, type Family } from "./layout.ts";
@@ -157,6 +157,7 @@ describe("transitions", () => {
     expect(lower(layout, "first", [toTable("side")])).toBe(`goto_table:${id("side")}`);
     expect(() => lower(layout, "fwd2", [toTable("side")])).toThrow("table fwd2 of b hands packets to side of a: go by stage");
     expect(() => lower(layout, "first", [callTable("guard")])).toThrow("table first of a hands packets to guard of b: go by stage");
+    expect(() => lower(layout, "first", [toEntrance("guard" as Entrance)])).toThrow("table first of a hands packets to guard of b, which does not require a");
     expect(() => lower(layout, "first", [toTable("nowhere")])).toThrow("no app declares a table nowhere");
   });
 

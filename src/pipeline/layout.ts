@@ -30,7 +30,7 @@ export interface MissFlow {
 }
 
 /** Stages that a packet enters only when a flow names them: no `next` and no stage before them leads there. */
-const BY_NAME: ReadonlySet<StageName> = new Set(["ingress", "translate", "egress"]);
+const BY_NAME: ReadonlySet<StageName> = new Set(["ingress", "translate", "translate_out", "egress"]);
 const rank = (stage: StageName): number => stages.findIndex((s) => s.name === stage);
 
 export class Layout {
@@ -102,6 +102,11 @@ export class Layout {
     this.checkReach(app, owner);
   }
 
+  /** App that declared the pipeline. */
+  ownerOf(pipeline: PipelineDecl): string | undefined {
+    return this.pipelines.get(pipeline);
+  }
+
   /** Likewise by the name of the owner. */
   checkReach(app: string, owner: string): void {
     if (owner !== app && owner !== CORE && this.requires.get(app)?.has(owner) !== true) throw new Error(`app ${app} emits into tables of ${owner}, which it does not require`);
@@ -137,7 +142,7 @@ export class Layout {
   }
 
   /** Where an action leads that hands the packet on. @throws Error naming both tables when that way is not open */
-  transition(table: PipelineTable, action: FlowAction & { readonly type: "next" | "stage" | "table" }, family: Family, last: boolean): Transition {
+  transition(table: PipelineTable, action: FlowAction & { readonly type: "next" | "stage" | "table" | "entrance" }, family: Family, last: boolean): Transition {
     switch (action.type) {
       case "next":
         return this.handOver(table, this.after(table), family, last);
@@ -145,7 +150,18 @@ export class Layout {
         return this.handOver(table, this.entry(action.stage), family, last);
       case "table":
         return this.handOver(table, this.ownTable(table, action.table), family, last);
+      case "entrance":
+        return this.handOver(table, this.entrance(table, action.table), family, last);
     }
+  }
+
+  /** A table that its app lets others hand packets to, by rows of theirs: they know it, it requires them. */
+  private entrance(from: PipelineTable, name: string): PipelineTable {
+    const table = this.table(name);
+    if (table.app !== from.app && this.requires.get(table.app)?.has(from.app) !== true) {
+      throw new Error(`table ${from.name} of ${from.app} hands packets to ${name} of ${table.app}, which does not require ${from.app}`);
+    }
+    return table;
   }
 
   /** Into a stage from outside of any table, as `toStage` leads there. */

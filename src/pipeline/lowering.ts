@@ -7,13 +7,13 @@ import type { Layout, PipelineTable } from "./layout.ts";
 import { toSubField, wholeField, type Register } from "./registers.ts";
 
 /** Actions that do not hand the packet on. */
-export type LowerAction = Exclude<FlowAction, { readonly type: "next" | "stage" | "table" }>;
+export type LowerAction = Exclude<FlowAction, { readonly type: "next" | "stage" | "table" | "entrance" }>;
 
 /** delete_learned, ovs-actions(7): what a flow made goes with it. */
 const DELETE_LEARNED = 2;
-/** NX_MP_ALG_HRW: highest random weight, so that another number of links moves few. Fields: symmetric over addresses and ports (l3/4). */
+/** NX_MP_ALG_HRW: highest random weight, so that another number of links moves few. NX_HASH_FIELDS_SYMMETRIC_L3L4: addresses, and the ports of TCP and SCTP. */
 const HRW = 2;
-const SYMMETRIC_L3L4 = 4;
+const SYMMETRIC_L3L4 = 2;
 
 /** Room for the actions of a hand-over or of a port's context. */
 const LONGEST = 1024;
@@ -74,7 +74,7 @@ export class Lowering {
   /** A list where the packet may go on too: of a clone, or a group's bucket. */
   lowerAll(table: PipelineTable, actions: readonly FlowAction[], cookie: bigint): Action[] {
     return actions.flatMap((action) => {
-      if (action.type !== "next" && action.type !== "stage" && action.type !== "table") return this.lower(table, action, cookie);
+      if (action.type !== "next" && action.type !== "stage" && action.type !== "table" && action.type !== "entrance") return this.lower(table, action, cookie);
       const step = this.layout.transition(table, action, "unknown", false);
       if (typeof step === "number") throw new Error("a list inside of an action cannot go to a table"); // `last` is false: never
       return [...step, ...this.poison()];

@@ -4,33 +4,63 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
 import { until } from "../../../lab/exec.ts";
 import { Lab } from "../../../lab/lab.ts";
-import type { Resource } from "../../support/cloud.ts";
-import { expectGone, expectHealing, expectIncremental, expectNoLookup, expectQuietRestart, held, makeScene, Probes, settlesTo, type Held, type Scene } from "./support.ts";
+import type { Instance, Net, Resource } from "../../support/cloud.ts";
+import { trace } from "../../support/trace.ts";
+import { expectGone, expectHealing, expectIncremental, expectNoLookup, expectQuietRestart, flowTexts, held, makeScene, Probes, settlesTo, type Held, type Scene } from "./support.ts";
 
-const probes = new Probes("gateway");
+const probes = new Probes("gateway", "wan");
 afterAll(() => probes.delete());
 const HOSTS = ["hv0", "hv1", "hv2"];
 
 test("incremental equals from scratch, whatever gates come and go: ports, groups and flows", async () => {
   await expectIncremental(probes, {
     resource: "gate",
-    values: ({ routers, networks }, n, m) => ({ router_id: routers[0], outside_id: networks[n % networks.length], hosts: n < 3 ? [`hv${m % 3}`] : [`hv${m % 3}`, `hv${(m + 1) % 3}`] }),
+    values: ({ routers, networks }, n, m) => ({ router_id: routers[0], outside_id: networks[n % networks.length], address: `10.0.${n % networks.length}.200`, nexthop: `10.0.${n % networks.length}.201`, hosts: n < 3 ? [`hv${m % 3}`] : [`hv${m % 3}`, `hv${(m + 1) % 3}`] }),
     change: (n) => ({ hosts: n < 3 ? [`hv${n}`, `hv${(n + 2) % 3}`] : [`hv${n - 3}`] }),
     count: (h) => HOSTS.flatMap((host) => [...[...h.engine.itemsOf(host)].filter((i) => i.kind === "group"), ...[...h.engine.rowsOf(host)].filter((r) => r.key.startsWith("axion-bfd-"))]).length,
   });
 }, 120_000);
 
+test("a leg that is not entered brings its router to the gateways, and to no other host of the network outside", async () => {
+  const h = await probes.harness();
+  try {
+    for (const host of HOSTS) await h.addChassis(host);
+    const [inside, outside] = [(await h.create("network", {})).id, (await h.create("network", {})).id];
+    const [subnet] = [await h.create("subnet", { network_id: inside, ip_version: 4, cidr: "10.0.0.0/24" }), await h.create("subnet", { network_id: outside, ip_version: 4, cidr: "10.0.1.0/24" })];
+    const router = (await h.create("router", {})).id;
+    await h.call("PUT", `/v2.0/routers/${router}/add_router_interface`, { subnet_id: subnet.id });
+    for (const [n, network_id] of [inside, outside].entries()) await h.plug(HOSTS[n]!, (await h.create("port", { network_id })).id, 11);
+    await h.settled();
+    const before = flowTexts(h, "hv1", "l3_route");
+    await h.create("gate", { router_id: router, outside_id: outside, address: "10.0.1.1", nexthop: "10.0.1.9", hosts: ["hv2"] });
+    await h.settled();
+    expect(flowTexts(h, "hv1", "l3_route")).toEqual(before);
+    for (const host of ["hv0", "hv2"]) expect(flowTexts(h, host, "l3_route").some((f) => f.includes("nw_dst=10.0.1.0/24 "))).toBe(true);
+    expect(h.complaints).toEqual([]);
+  } finally {
+    await h.close();
+  }
+});
+
 describe.skipIf(Lab.missing().length > 0)("on real switches", () => {
   const BEHIND = "10.77.0.1";
+  const ELSEWHERE = "10.78.0.1";
+  const GATE = "10.0.2.1";
   let scene: Scene;
+  let outside: Net;
+  let x: Instance;
+  let y: Instance;
   let clean: Held[];
 
-  // a on hv1; what stands for the outside, and for what is behind it, is c on hv2. hv3 has no port of anybody.
+  // a on hv1. The outside is a network that the router has no interface on; what is behind it is x on hv2; y is on hv1. hv3 has no port of anybody.
+  // c on hv2 knows another prefix, by a network of the router.
   beforeAll(async () => {
-    scene = await makeScene(await probes.cloud({ hypervisors: 3 }), { allowed_address_pairs: [{ ip_address: "10.77.0.0/16" }] });
-    await scene.c.vm.configure(`addr add ${BEHIND}/32 dev lo`, "link set lo up");
-    await scene.cloud.update("router", scene.router, { routes: [{ destination: "0.0.0.0/0", nexthop: scene.c.ip }] });
-    await until("an answer from behind, with no gateway", () => scene.a.vm.reaches(BEHIND));
+    scene = await makeScene(await probes.cloud({ hypervisors: 3 }), { allowed_address_pairs: [{ ip_address: "10.78.0.0/16" }] });
+    outside = await scene.cloud.network("10.0.2.0/24", { gateway_ip: GATE });
+    x = await scene.cloud.instance(scene.cloud.hv(2), outside, { port: { allowed_address_pairs: [{ ip_address: "10.77.0.0/16" }] } });
+    y = await scene.cloud.instance(scene.cloud.hv(1), outside);
+    await x.vm.configure(`addr add ${BEHIND}/32 dev lo`, "link set lo up");
+    await scene.c.vm.configure(`addr add ${ELSEWHERE}/32 dev lo`, "link set lo up");
     await scene.cloud.synced();
     clean = await held(scene.cloud);
   }, 60_000);
@@ -41,7 +71,7 @@ describe.skipIf(Lab.missing().length > 0)("on real switches", () => {
     for (const { id } of gates ?? []) await scene.cloud.remove("gate", id);
   });
 
-  const gate = (hosts = ["hv3", "hv2"]): Promise<Resource> => scene.cloud.create("gate", { router_id: scene.router, outside_id: scene.nets[1].network.id, hosts });
+  const gate = (hosts = ["hv3", "hv2"]): Promise<Resource> => scene.cloud.create("gate", { router_id: scene.router, outside_id: outside.network.id, address: GATE, nexthop: x.ip, hosts });
   /** Name of the port at one host towards another. */
   const portTo = async (from: number, to: number): Promise<string> => {
     const remote = scene.cloud.hv(to).encapIp;
@@ -87,12 +117,68 @@ describe.skipIf(Lab.missing().length > 0)("on real switches", () => {
     expect(await a.vm.ping(c.ip, { count: 5, intervalMs: 20 })).toMatchObject({ received: 5 });
     expect(await a.vm.ping(b.ip, { count: 5, intervalMs: 20 })).toMatchObject({ received: 5 });
     expect(await rested()).toEqual(between);
+    // What is on the link outside goes by the gateway too.
+    expect(await a.vm.ping(x.ip, { count: 5, intervalMs: 20 })).toMatchObject({ received: 5 });
+    expect((await rested())[0]! - between[0]!).toBeGreaterThanOrEqual(5);
     expect(await cloud.differences()).toBe("");
     await cloud.remove("gate", made.id);
     await cloud.synced();
     await settlesTo(cloud, clean);
     await expectNoLookup(scene);
   }, 60_000);
+
+  test("the router's address outside answers, to who is on the host of a gateway and to who is not; what is asked from afar gateways alone answer", async () => {
+    const { cloud } = scene;
+    const made = await gate();
+    await cloud.synced();
+    for (const vm of [x.vm, y.vm]) {
+      await vm.configure("neigh flush all"); // another gate had another MAC
+      await until("an answer of the router", () => vm.reaches(GATE));
+      expect(await vm.ping(GATE, { count: 5, intervalMs: 20 })).toMatchObject({ received: 5 });
+    }
+    const { flows } = (await cloud.controller.ops("GET", "/flows?switch=hv2&table=classify&format=json")).body as { flows: { match: string; resources: { id: string }[] }[] };
+    const vni = flows.find((f) => f.match.includes("tun_id") && f.resources.some((r) => r.id === outside.network.id))!.match.match(/tun_id=(0x[0-9a-f]+)/)![1]!;
+    const tunnel = (await cloud.hv(2).vsctl("get", "Interface", "axion-geneve", "ofport")).trim();
+    const asked = `arp,in_port=${tunnel},tun_id=${vni},tun_src=172.31.0.1,tun_dst=172.31.0.2,dl_src=${y.port.mac_address},dl_dst=ff:ff:ff:ff:ff:ff,arp_op=1,arp_sha=${y.port.mac_address},arp_spa=${y.ip},arp_tpa=${GATE}`;
+    const answered = (await trace(cloud.hv(2), asked)).text;
+    expect(answered).toMatch(new RegExp(`output:${tunnel}\\b`));
+    expect(answered).toContain("tun_dst=172.31.0.1");
+    expect(answered).toMatch(/2->arp_op/);
+    await cloud.update("gate", made.id, { hosts: ["hv3"] });
+    await cloud.synced();
+    expect((await trace(cloud.hv(2), asked)).text).not.toMatch(/2->arp_op/);
+    await until("an answer of the router", () => x.vm.reaches(GATE));
+    await cloud.remove("gate", made.id);
+    await settlesTo(cloud, clean);
+  }, 60_000);
+
+  test("routes that are more specific than the gateway's, learned or static, are not taken by it; a static default route neither", async () => {
+    const { cloud, a, c, nets, router } = scene;
+    const made = await gate();
+    await up(1, 3);
+    const others: (() => Promise<() => Promise<unknown>>)[] = [
+      async () => {
+        const { id } = await cloud.create("wan_route", { router_id: router, destination: "10.78.0.0/16", via: nets[1].network.id, nexthop: c.ip });
+        return () => cloud.remove("wan_route", id);
+      },
+      ...["10.78.0.0/16", "0.0.0.0/0"].map((destination) => async () => {
+        await cloud.update("router", router, { routes: [{ destination, nexthop: c.ip }] });
+        return () => cloud.update("router", router, { routes: [] });
+      }),
+    ];
+    for (const other of others) {
+      expect(await a.vm.reaches(ELSEWHERE, { timeoutMs: 300 }), "outside nobody has it").toBe(false);
+      const back = await other();
+      await until("an answer from elsewhere", () => a.vm.reaches(ELSEWHERE));
+      const before = await rested();
+      expect(await a.vm.ping(ELSEWHERE, { count: 5, intervalMs: 20 })).toMatchObject({ received: 5 });
+      expect(await rested()).toEqual(before);
+      await back();
+      await cloud.synced();
+    }
+    await cloud.remove("gate", made.id);
+    await settlesTo(cloud, clean);
+  }, 90_000);
 
   test("the first gateway and the controller killed, traffic goes on by the second; and back when it is there again", async () => {
     const { cloud, a } = scene;
@@ -152,6 +238,6 @@ describe.skipIf(Lab.missing().length > 0)("on real switches", () => {
     await until("an answer from behind", () => a.vm.reaches(BEHIND));
     await cloud.synced();
     await expectGone(probes, scene, clean);
-    await until("an answer from behind, with no gateway", () => a.vm.reaches(BEHIND));
+    expect(await a.vm.reaches(BEHIND, { timeoutMs: 300 })).toBe(false);
   }, 150_000);
 });

@@ -5,6 +5,7 @@ import { until } from "../../../lab/exec.ts";
 import { Lab } from "../../../lab/lab.ts";
 import type { Resource } from "../../support/cloud.ts";
 import type { Harness } from "../../support/harness.ts";
+import { ofportOf, trace } from "../../support/trace.ts";
 import { expectGone, expectHealing, expectIncremental, expectNoLookup, expectQuietRestart, flowTexts, held, makeScene, Probes, type Held, type Scene } from "./support.ts";
 
 const probes = new Probes("wan");
@@ -39,7 +40,13 @@ describe("ranking", () => {
   const hops = async (prefix: string): Promise<number[]> => {
     await h.settled();
     expect(h.engine.conflicts).toEqual([]);
-    return flowTexts(h, "hv1", "l3_route").filter((f) => f.includes(`nw_dst=${prefix} `)).map((f) => parseInt(/0xa0000([0-9a-f]{2})\b/.exec(f)?.[1] ?? "0", 16));
+    return flowTexts(h, "hv1", "l3_route").filter((f) => f.includes(`nw_dst=${prefix} `)).map(hop);
+  };
+  const hop = (flow: string): number => parseInt(/0xa0000([0-9a-f]{2})\b/.exec(flow)?.[1] ?? "0", 16);
+  /** Of a prefix with several equal routes, the next hops in the order in which the hash counts them. */
+  const paths = async (prefix: string): Promise<number[]> => {
+    await h.settled();
+    return flowTexts(h, "hv1", "l3_paths").filter((f) => f.includes(`nw_dst=${prefix} `)).sort().map(hop);
   };
 
   test("a route of another app is used", async () => {
@@ -57,14 +64,18 @@ describe("ranking", () => {
     expect(await hops("10.9.0.0/16")).toEqual([9]);
   });
 
-  test("of learned ones the least metric wins, then the least id, whatever came first", async () => {
+  test("of learned ones the least metric wins, whatever came first; several of them are used side by side", async () => {
     const first = await learn("10.9.0.0/16", 9, 20);
     await learn("10.9.0.0/16", 8, 10);
     expect(await hops("10.9.0.0/16")).toEqual([8]);
     await h.call("PUT", `/v2.0/wan-routes/${first.id}`, { wan_route: { metric: 5 } });
     expect(await hops("10.9.0.0/16")).toEqual([9]);
     const equal = [first, await learn("10.9.0.0/16", 7, 5)];
-    expect(await hops("10.9.0.0/16")).toEqual([equal[0]!.id < equal[1]!.id ? 9 : 7]);
+    expect(await hops("10.9.0.0/16"), "its hash chooses").toEqual([0]);
+    expect(flowTexts(h, "hv1", "l3_route").find((f) => f.includes("nw_dst=10.9.0.0/16 "))).toMatch(/multipath\(symmetric_l3l4,0,hrw,2,0,/);
+    expect(await paths("10.9.0.0/16")).toEqual(equal.toSorted((a, b) => (a.id < b.id ? -1 : 1)).map(({ id }) => (id === first.id ? 9 : 7)));
+    await h.call("DELETE", `/v2.0/wan-routes/${equal[1]!.id}`);
+    expect([await hops("10.9.0.0/16"), await paths("10.9.0.0/16")]).toEqual([[9], []]);
   });
 
   test("a longer prefix wins over a better source", async () => {
@@ -116,6 +127,24 @@ describe.skipIf(Lab.missing().length > 0)("on real switches", () => {
     await scene.cloud.remove("wan_route", route.id);
     await until("silence", async () => !(await scene.a.vm.reaches(BEHIND, { timeoutMs: 300 })));
   }, 60_000);
+
+  test("equal routes are used side by side, a connection keeping to one", async () => {
+    const { cloud, router, routerMac, nets, a, c } = scene;
+    const routes = [await learn(scene), await cloud.create("wan_route", { router_id: router, destination: "10.77.0.0/16", via: nets[1].network.id, nexthop: "10.0.1.250" })];
+    await cloud.synced();
+    // The other hop is nobody's: what goes there ends.
+    const toC = async (port: number): Promise<boolean> => {
+      const { text } = await trace(cloud.hv(1), `in_port=${await ofportOf(cloud.hv(1), a)},tcp,dl_src=${a.port.mac_address},dl_dst=${routerMac},nw_src=${a.ip},nw_dst=${BEHIND},nw_ttl=64,tp_src=${port},tp_dst=80`);
+      return text.includes(`set_field:${c.port.mac_address}->eth_dst`);
+    };
+    const chosen: boolean[] = [];
+    for (let port = 40_000; port < 40_016; port++) chosen.push(await toC(port));
+    expect(new Set(chosen)).toEqual(new Set([true, false]));
+    for (const port of [40_000, 40_007]) expect(await toC(port)).toBe(chosen[port - 40_000]);
+    expect(await cloud.differences()).toBe("");
+    for (const { id } of routes) await cloud.remove("wan_route", id);
+    await cloud.synced();
+  });
 
   test("a restart sends nothing, a crash while it is withdrawn heals, and taken out nothing of it is left", async () => {
     const { cloud } = scene;

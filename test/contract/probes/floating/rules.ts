@@ -1,9 +1,8 @@
-// The address has a MAC of its own, at the chassis of the port; there its packets enter the router and are translated, both ways in
-// one zone, so that a VM may reach a neighbour by its floating address.
-import { chassisScope, derivation, each, ethType, numberOf, zonePool, type App } from "#app";
-import { subnetTable } from "../../../../apps/ipam/model.ts";
-import { addressTable, holdMac, neighbour, networkTable, activeAttachment, portTable } from "../../../../apps/l2/model.ts";
-import { enterRouter, routerInterfaceTable, routerTable, translationTable, zoneHolder } from "../../../../apps/l3/model.ts";
+// The address has a MAC of its own, at the chassis of the port; there its packets enter the router and are translated, to the port before
+// they are routed and from it after, in one zone, so that a VM may reach a neighbour by its floating address.
+import { chassisScope, derivation, each, ethType, numberOf, zonePool, type App, type TableEffects } from "#app";
+import { addressTable, answerFor, holdMac, neighbour, networkTable, activeAttachment, portTable } from "../../../../apps/l2/model.ts";
+import { enterRouter, routerTable, translationTable, zoneHolder } from "../../../../apps/l3/model.ts";
 import { floatingTable } from "./model.ts";
 import { floating } from "./tables.ts";
 
@@ -13,7 +12,7 @@ export const derive = [
     on: each(floatingTable),
     into: translationTable,
     reads: [],
-    derive: (f) => ({ id: `floating/${f.id}`, router_id: f.router_id }),
+    derive: (f) => ({ id: `floating/${f.id}`, router_id: f.router_id, out: f.outside_id }),
   }),
 ];
 
@@ -30,35 +29,33 @@ const translate = floating.rule({
     if (port === undefined || at === undefined || outside === undefined || router === undefined || inside === undefined) return;
     if (numberOf(view, zonePool, at.chassis, zoneHolder(router.id)) === undefined) return;
     const scope = chassisScope(at.chassis);
+    // Routers everywhere, and with them every host, know its MAC, and answer their own ports: a question is not carried to a host that has
+    // no port in the network, and the answer is the same. What is asked from afar, where many may hear it, is answered by the port's host
+    // alone. Pings are the port's to answer.
     neighbour(out, outside, f.address, f.mac);
+    answerFor(out, scope, outside, f.address, f.mac, { arp: true });
     holdMac(out, outside, f.mac, at);
-    enterRouter(out, scope, outside, f.mac, router);
+    enterRouter(out, at.chassis, outside, f.mac, router);
     const match = { "reg:router": router.key, eth_type: ethType.ip } as const;
-    const ct = { type: "ct", zone: "router_zone", commit: true, then: { stage: "route" } } as const;
-    out.flow(scope, "floating", { priority: 100, match: { ...match, ipv4_dst: f.address }, actions: [{ ...ct, nat: { kind: "dst", addr_min: inside.ip } }] });
-    out.flow(scope, "floating", { priority: 90, match: { ...match, ipv4_src: inside.ip }, actions: [{ ...ct, nat: { kind: "src", addr_min: f.address } }] });
-    // Between the router's own networks nothing is translated.
-    for (const leg of view.by(routerInterfaceTable, "router", router.id)) {
-      if (leg.network_id === f.outside_id) continue;
-      for (const a of view.by(addressTable, "port", leg.id)) {
-        const subnet = view.get(subnetTable, a.subnet_id);
-        if (subnet?.ip_version === 4) out.flow(scope, "floating", { priority: 95, match: { ...match, ipv4_src: inside.ip, ipv4_dst: subnet.cidr }, actions: [{ type: "next" }] });
-      }
-    }
+    const ct = { type: "ct", zone: "router_zone", commit: true } as const;
+    out.flow(scope, "floating", { priority: 100, match: { ...match, ipv4_dst: f.address }, actions: [{ ...ct, nat: { kind: "dst", addr_min: inside.ip }, then: { stage: "route" } }] });
+    // Only what the router sends outside: between its own networks nothing is translated.
+    out.flow(scope, "floating_out", {
+      priority: 100, match: { ...match, "reg:net": outside.key, ipv4_src: inside.ip }, actions: [{ ...ct, nat: { kind: "src", addr_min: f.address }, then: { stage: "resolve" } }],
+    });
   },
 });
 
 export const rules = [translate];
 
 /** Connections that a flow made, when it goes: by the address that it names. */
-export const effects: NonNullable<App["effects"]> = {
-  floating: {
-    withdrawn({ chassis, match }, view) {
-      const router = view.by(routerTable, "key", String(match["reg:router"]))[0];
-      const zone = router === undefined ? undefined : numberOf(view, zonePool, chassis, zoneHolder(router.id));
-      if (zone === undefined) return []; // the zone is flushed when it is given back
-      const [src, dst] = [match.ipv4_src, match.ipv4_dst];
-      return typeof src === "string" ? [{ zone, src }] : typeof dst === "string" ? [{ zone, dst }] : [];
-    },
+const forgotten: TableEffects = {
+  withdrawn({ chassis, match }, view) {
+    const router = view.by(routerTable, "key", String(match["reg:router"]))[0];
+    const zone = router === undefined ? undefined : numberOf(view, zonePool, chassis, zoneHolder(router.id));
+    if (zone === undefined) return []; // the zone is flushed when it is given back
+    const [src, dst] = [match.ipv4_src, match.ipv4_dst];
+    return typeof src === "string" ? [{ zone, src }] : typeof dst === "string" ? [{ zone, dst }] : [];
   },
 };
+export const effects: NonNullable<App["effects"]> = { floating: forgotten, floating_out: forgotten };

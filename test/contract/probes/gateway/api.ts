@@ -19,7 +19,9 @@ const gate = defineResource(gateResource, {
   notFound: { type: "GateNotFound", message: (id) => `Gate ${id} could not be found.` },
   attributes: {
     router_id: { type: "uuid", about: "The router; it has one gate.", post: true, required: true },
-    outside_id: { type: "uuid", about: "The network outside, on which the router has an interface.", post: true, required: true },
+    outside_id: { type: "uuid", about: "The network outside.", post: true, required: true },
+    address: { type: "string", about: "The router's there.", post: true, required: true, check: { type: "ip" } },
+    nexthop: { type: "string", about: "Where its default route leads.", post: true, required: true, check: { type: "ip" } },
     hosts: { type: "string[]", about: "Gateways, the preferred one first.", post: true, put: true, required: true, check: HOSTS },
     mac: { type: "mac", about: "By it gateways know what is meant for them." },
   },
@@ -28,7 +30,8 @@ const gate = defineResource(gateResource, {
     const router = ctx.visible(routerResource, input.router_id as string);
     const outside = ctx.visible(networkResource, input.outside_id as string);
     if (tx.by(gateTable, "router", router.id).length > 0) throw conflict("GateInUse", `Router ${router.id} has a gate.`);
-    const row: Gate = { ...standard, router_id: router.id, outside_id: outside.id, hosts: input.hosts as string[], mac: macOf(take(tx, macPool, "", standard.id)) };
+    const { address, nexthop } = input as { address: string; nexthop: string };
+    const row: Gate = { ...standard, router_id: router.id, outside_id: outside.id, address, nexthop, hosts: input.hosts as string[], mac: macOf(take(tx, macPool, "", standard.id)) };
     tx.put(gateTable, row);
     return row;
   },

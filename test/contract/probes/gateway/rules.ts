@@ -1,24 +1,37 @@
 // A host that uses a gate has one tunnel port to each gateway, with BFD at both ends, and one fast-failover group over them: which
 // gateway is alive is the switch's own knowledge, and no flow changes when one dies. At a gateway the packet is known by (network,
-// reserved MAC), enters the route stage, so that it is not redirected again, and is routed as if it came from there.
+// reserved MAC), and is routed as if it came from there; gateways are no users of a gate, so that it is redirected once.
 import { chassisScope, chassisTable, claim, claimTable, derivation, each, ethType, numberOf, setField, type Bucket, type Chassis, type Claim, type Outputs } from "#app";
 import { subnetTable } from "../../../../apps/ipam/model.ts";
-import { addressTable, attachmentTable, fromScope, lanScope, membersScope, networkTable } from "../../../../apps/l2/model.ts";
-import { enterRouter, routerInterfaceTable, routerTable, translationTable } from "../../../../apps/l3/model.ts";
+import { answerFor, attachmentTable, holdMac, neighbour, networkTable } from "../../../../apps/l2/model.ts";
+import { enterRouter, legTable, routerInterfaceTable, routerTable, routeTable, type Leg, type Onward, type Route } from "../../../../apps/l3/model.ts";
 import { sharedEncap, vniOf } from "../../../../apps/overlay/model.ts";
-import { gateTable, groupPool, listOf, portPool, usersOf } from "./model.ts";
+import { cidrOf, gateTable, groupPool, listOf, portPool, usersOf } from "./model.ts";
 import { gateway } from "./tables.ts";
 
 /** A tenant's packet cannot pass for BFD: the key has to be 0 (CVE-2024-2182). Three lost in a row: dead after 300 ms. */
 const BFD = { enable: "true", min_rx: "100", min_tx: "100", check_tnl_key: "true" } as const;
 
+/** What leaves by the leg outside passes the table that redirects. */
+const REDIRECT: Onward = { table: gateway.entrance("gate") };
+
 export const derive = [
   derivation({
-    name: "gated",
+    name: "gate-leg",
     on: each(gateTable),
-    into: translationTable,
+    into: legTable,
+    reads: [subnetTable],
+    derive(gate, view): Leg | undefined {
+      const cidr = cidrOf(gate, view);
+      return cidr === undefined ? undefined : { id: `gateway/${gate.id}`, router_id: gate.router_id, network_id: gate.outside_id, mac: gate.mac, addresses: [{ ip: gate.address, cidr }], enter: false, onward: REDIRECT };
+    },
+  }),
+  derivation({
+    name: "gate-route",
+    on: each(gateTable),
+    into: routeTable,
     reads: [],
-    derive: (gate) => ({ id: `gateway/${gate.id}`, router_id: gate.router_id }),
+    derive: ({ id, router_id, outside_id, nexthop }): Route => ({ id: `gateway/${id}`, router_id, destination: "0.0.0.0/0", via: outside_id, nexthop, source: "gateway", metric: 0, onward: REDIRECT }),
   }),
   derivation({
     name: "gate-numbers",
@@ -49,19 +62,16 @@ const redirect = gateway.rule({
     const outside = view.get(networkTable, gate.outside_id);
     const vni = vniOf(view, gate.outside_id);
     if (router === undefined || outside === undefined || vni === undefined) return;
-    const legs = [...view.by(routerInterfaceTable, "router", router.id)];
-    if (!legs.some((leg) => leg.network_id === outside.id)) return;
     const gateways = gate.hosts.flatMap((id) => view.get(chassisTable, id) ?? []);
+    const [first] = gateways;
+    if (first === undefined) return;
+    neighbour(out, outside, gate.address, gate.mac);
+    holdMac(out, outside, gate.mac, { chassis: first.id, host_key: first.key });
     for (const { id } of gateways) {
-      const scope = chassisScope(id);
-      // It has the network outside, though it may have no port there: it takes frames of it in, and sends to its members.
-      out.include(scope, lanScope(outside.id));
-      out.include(membersScope(outside.id), fromScope(id));
-      enterRouter(out, scope, outside, gate.mac, router, "route");
+      enterRouter(out, id, outside, gate.mac, router, "route");
+      answerFor(out, chassisScope(id), outside, gate.address, gate.mac, { arp: true, ping: true });
     }
     const group = numberOf(view, groupPool, "", listOf(gate));
-    const subnets = legs.flatMap((leg) => view.by(addressTable, "port", leg.id)).flatMap((a) => view.get(subnetTable, a.subnet_id) ?? []);
-    const connected = new Set(subnets.filter((s) => s.ip_version === 4).map((s) => s.cidr));
     for (const userId of usersOf(gate, view)) {
       const user = view.get(chassisTable, userId);
       if (user === undefined) continue;
@@ -77,10 +87,10 @@ const redirect = gateway.rule({
       }
       if (group === undefined || buckets.length === 0) continue;
       out.item(scope, "group", group, { type: "ff", buckets });
-      const match = { "reg:router": router.key, eth_type: ethType.ip } as const;
-      out.flow(scope, "gate", { priority: 100, match, actions: [setField("tunnel_id", vni), setField("eth_dst", gate.mac), { type: "group", id: group }] });
-      // The router's own networks are reached as ever.
-      for (const cidr of connected) out.flow(scope, "gate", { priority: 110, match: { ...match, ipv4_dst: cidr }, actions: [{ type: "next" }] });
+      out.flow(scope, "gate", {
+        priority: 100, match: { "reg:router": router.key, "reg:net": outside.key, eth_type: ethType.ip },
+        actions: [setField("tunnel_id", vni), setField("eth_dst", gate.mac), { type: "group", id: group }],
+      });
     }
   },
 });

@@ -1,9 +1,9 @@
-// Redirection stands before routing, and only routers that have a gate pass it.
+// Redirection stands after routing: only what a router sends outside passes it.
 import { definePipeline } from "#app";
 
 export const gateway = definePipeline({
   registers: {},
   tables: {
-    gate: { stage: "translate", miss: "next", about: "what takes the default route of a router goes to a gateway", match: ["reg:router", "eth_type", "ipv4_dst"] },
+    gate: { stage: "translate_out", miss: "next", about: "what a router sends outside goes to a gateway, and on from there", match: ["reg:router", "reg:net", "eth_type"] },
   },
 });

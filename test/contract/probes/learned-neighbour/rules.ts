@@ -33,8 +33,8 @@ export const rules = [listen];
 
 export const portContext: readonly PortContext[] = [
   {
-    ingress(view, portId) {
-      const port = view.get(portTable, portId);
+    ingress(view, at) {
+      const port = view.get(portTable, at.port_id);
       return port !== undefined && view.count(listenerTable, "network", port.network_id) > 0;
     },
   },

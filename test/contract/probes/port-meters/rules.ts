@@ -23,5 +23,5 @@ const rate = portMeters.rule({
 
 export const rules = [rate];
 
-const limited: PortContext["ingress"] = (view, portId) => view.count(rateTable, "port", portId) > 0;
+const limited: PortContext["ingress"] = (view, at) => view.count(rateTable, "port", at.port_id) > 0;
 export const portContext: readonly PortContext[] = [{ ingress: limited, egress: limited }];

@@ -19,4 +19,4 @@ const badge = scratchOne.rule({
 });
 
 export const rules = [badge];
-export const portContext: readonly PortContext[] = [{ ingress: (view, portId) => view.count(badgeOneTable, "port", portId) > 0 }];
+export const portContext: readonly PortContext[] = [{ ingress: (view, at) => view.count(badgeOneTable, "port", at.port_id) > 0 }];

@@ -18,4 +18,4 @@ const badge = scratchTwo.rule({
 });
 
 export const rules = [badge];
-export const portContext: readonly PortContext[] = [{ ingress: (view, portId) => view.count(badgeTwoTable, "port", portId) > 0 }];
+export const portContext: readonly PortContext[] = [{ ingress: (view, at) => view.count(badgeTwoTable, "port", at.port_id) > 0 }];
