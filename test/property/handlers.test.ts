@@ -42,7 +42,7 @@ test.each(Object.entries(handlers))("%s: nothing is thrown, and what comes out i
   const registers: Readonly<Record<string, number>> = { in_port_key: PORT_KEY, net: 100, router: 3 };
   let answered = 0;
   fc.assert(fc.property(frames, (data) => {
-    const packet: PacketIn = { chassis: "hv1", inPort: 5, table: "t", data, register: ((name: string) => registers[name] ?? 0) as PacketIn["register"] };
+    const packet: PacketIn = { chassis: "hv1", inPort: 5, table: "t", data, register: ((name: string) => registers[name] ?? 0) };
     const outs = handler(packet, view, log);
     expect(outs.length).toBeLessThanOrEqual(2);
     for (const out of outs) {
