@@ -1,10 +1,11 @@
 // The standard workload: T tenants, each with K networks of one /24 (a /20 from 251 ports on), one router on all of them,
 // one security group (egress all, ingress from the same group, ingress tcp/22 from anywhere), P ports a network, spread
 // round robin over H hosts. Rows are written as the API would have left them, so that loading is not what is measured.
-import { chassisTable, vifTable, type Row, type StandardRow, type Tx } from "#app";
+import { chassisTable, numberId, poolNumberTable, vifTable, type Row, type StandardRow, type Tx } from "#app";
 import { subnetTable, type Subnet } from "../apps/ipam/model.ts";
 import { addressId, addressTable, deviceOwner, networkTable, portTable, type Network, type Port } from "../apps/l2/model.ts";
 import { routerInterfaceTable, routerTable } from "../apps/l3/model.ts";
+import { vniPool } from "../apps/overlay/model.ts";
 import { groupTable, policyTable, portGroupsTable, remoteUseId, remoteUseTable, ruleTable, type SecurityGroupRule } from "../apps/security-groups/model.ts";
 
 export interface Workload {
@@ -64,6 +65,7 @@ export function putTenant(tx: Tx, w: Workload, t: number, slots: number[]): void
     const n = t * w.networks + k;
     const network: Network = { ...standard(benchId(4, t, k), project, `net${k}`), key: n + 1, admin_state_up: true, shared: false, port_security_enabled: true };
     tx.put(networkTable, network);
+    tx.put(poolNumberTable, { id: numberId(vniPool.name, "", network.id), pool: vniPool.name, part: "", holder: network.id, n: network.key, claimed: true, going: false });
     const base = `10.${k}`;
     const ip = (i: number): string => `${base}.${i >> 8}.${i & 255}`;
     const subnet: Subnet = {

@@ -71,7 +71,11 @@ describe.skipIf(Lab.missing().length > 0)("on real switches", () => {
     for (const { id } of gates ?? []) await scene.cloud.remove("gate", id);
   });
 
-  const gate = (hosts = ["hv3", "hv2"]): Promise<Resource> => scene.cloud.create("gate", { router_id: scene.router, outside_id: outside.network.id, address: GATE, nexthop: x.ip, hosts });
+  const gate = async (hosts = ["hv3", "hv2"]): Promise<Resource> => {
+    const made = await scene.cloud.create("gate", { router_id: scene.router, outside_id: outside.network.id, address: GATE, nexthop: x.ip, hosts });
+    for (const { vm } of [x, y]) await vm.configure("neigh flush all"); // another gate had another MAC
+    return made;
+  };
   /** Name of the port at one host towards another. */
   const portTo = async (from: number, to: number): Promise<string> => {
     const remote = scene.cloud.hv(to).encapIp;
@@ -132,7 +136,6 @@ describe.skipIf(Lab.missing().length > 0)("on real switches", () => {
     const made = await gate();
     await cloud.synced();
     for (const vm of [x.vm, y.vm]) {
-      await vm.configure("neigh flush all"); // another gate had another MAC
       await until("an answer of the router", () => vm.reaches(GATE));
       expect(await vm.ping(GATE, { count: 5, intervalMs: 20 })).toMatchObject({ received: 5 });
     }
