@@ -65,7 +65,7 @@ export function putTenant(tx: Tx, w: Workload, t: number, slots: number[]): void
     const n = t * w.networks + k;
     const network: Network = { ...standard(benchId(4, t, k), project, `net${k}`), key: n + 1, admin_state_up: true, shared: false, port_security_enabled: true };
     tx.put(networkTable, network);
-    tx.put(poolNumberTable, { id: numberId(vniPool.name, "", network.id), pool: vniPool.name, part: "", holder: network.id, n: network.key, claimed: true, going: false });
+    tx.put(poolNumberTable, { id: numberId(vniPool.name, "", network.id), pool: vniPool.name, part: "", holder: network.id, n: network.key, claimed: true, releasing: false });
     const base = `10.${k}`;
     const ip = (i: number): string => `${base}.${i >> 8}.${i & 255}`;
     const subnet: Subnet = {

@@ -117,7 +117,7 @@ class AppsHistory extends History {
     const [network, port, router] = [this.pick("network", m), this.pick("port", n), this.pick("router", 0)];
     const of: Record<Kind, Record<string, unknown>> = {
       floating: { router_id: router, outside_id: network, port_id: port, address: `192.0.2.${100 + n}` },
-      gate: { router_id: router, outside_id: network, hosts: n < 3 ? [`hv${m % 4}`] : [`hv${m % 4}`, `hv${(m + 1) % 4}`] },
+      gate: { router_id: router, outside_id: network, address: `10.${m % 2}.0.${240 + n}`, nexthop: `10.${m % 2}.0.${20 + n}`, hosts: n < 3 ? [`hv${m % 4}`] : [`hv${m % 4}`, `hv${(m + 1) % 4}`] },
       listener: { network_id: network },
       rate: { port_id: port, kbps: 1000 * (m + 1) },
       uplink_policy: { host: `hv${n % 4}`, uplink: "uplink", kbps: 1000 * (m + 1), collector: "192.0.2.1:4739" },
