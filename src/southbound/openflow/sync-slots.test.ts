@@ -5,7 +5,7 @@ import { SimulatedClock } from "../../lib/clock.ts";
 import { machineRandom, type Random } from "../../lib/random.ts";
 import { Backoff } from "../backoff.ts";
 import { eventually, Ovs } from "../testing/ovs.ts";
-import { port, numbered, World } from "../testing/world.ts";
+import { numbered, World } from "../testing/world.ts";
 import { SyncSlots } from "./sync-slots.ts";
 
 const cleanup: (() => Promise<void>)[] = [];
@@ -128,7 +128,9 @@ test("a database that refuses what is written to it is tried again after 1, 2, 4
   cleanup.push(() => w.stop());
   await w.adopt(ovs);
   const failures = (): unknown[] => w.lines("error", "could not be brought in order").map((line) => line.fields.retry_ms);
-  await w.desired.become(() => ({ flows: [numbered(1)], rows: [port("tun", "geneve", {}, 99_999_999)] })); // no such port number
+  // A bridge cannot have the name of another bridge's port.
+  await ovs.vsctl("add-br", "br-ex", "--", "add-port", "br-ex", "up0", "--", "set", "Interface", "up0", "type=internal");
+  await ovs.vsctl("set", "Open_vSwitch", ".", "external_ids:axion-bridge=up0");
   for (const [n, pause] of [1000, 2000, 4000].entries()) {
     await eventually("the failure", () => failures().length === n + 1);
     expect(failures().at(-1)).toBe(pause);
@@ -140,7 +142,7 @@ test("a database that refuses what is written to it is tried again after 1, 2, 4
     clock.advance(2);
   }
   await eventually("the failure", () => failures().length === 4);
-  await w.desired.become(() => ({ flows: [numbered(1)] }));
+  await ovs.vsctl("remove", "Open_vSwitch", ".", "external_ids", "axion-bridge");
   clock.advance(30_000);
   await eventually("order", () => w.southbound.problems().length === 0);
 });
