@@ -35,7 +35,7 @@ describe.skipIf(Lab.missing().length > 0)("on real switches", () => {
   }, 60_000);
   afterAll(async () => scene?.cloud.destroy());
   afterEach(async () => {
-    const { standbys } = (await scene.cloud.call("GET", "/v2.0/standbys")).body as unknown as { standbys?: { id: string }[] };
+    const { standbys } = (await scene.cloud.call("GET", "/v2.0/standbies")).body as unknown as { standbys?: { id: string }[] };
     for (const { id } of standbys ?? []) await scene.cloud.remove("standby", id);
   });
 

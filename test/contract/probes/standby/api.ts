@@ -4,7 +4,7 @@ import { portResource, portTable } from "../../../../apps/l2/model.ts";
 import { standbyResource, standbyTable, type Standby } from "./model.ts";
 
 const standby = defineResource(standbyResource, {
-  collection: "standbys",
+  collection: "standbies",
   about: "Where a port is about to be.",
   alias: "standby",
   table: standbyTable,
