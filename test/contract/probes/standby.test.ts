@@ -35,8 +35,8 @@ describe.skipIf(Lab.missing().length > 0)("on real switches", () => {
   }, 60_000);
   afterAll(async () => scene?.cloud.destroy());
   afterEach(async () => {
-    const { standbys } = (await scene.cloud.call("GET", "/v2.0/standbies")).body as unknown as { standbys?: { id: string }[] };
-    for (const { id } of standbys ?? []) await scene.cloud.remove("standby", id);
+    const { standbies } = (await scene.cloud.call("GET", "/v2.0/standbies")).body as unknown as { standbies?: { id: string }[] };
+    for (const { id } of standbies ?? []) await scene.cloud.remove("standby", id);
   });
 
   const stand = (speaks = false): Promise<Resource> => scene.cloud.create("standby", { port_id: scene.b.port.id, host: "hv1", speaks });
