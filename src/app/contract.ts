@@ -26,6 +26,7 @@ export * from "./actions.ts";
 export * from "./scopes.ts";
 export * from "./derivations.ts";
 export * from "./outputs.ts";
+export * from "./ovs-columns.ts";
 export * from "./pools.ts";
 export * from "./references.ts";
 export * from "./packets.ts";

@@ -1,6 +1,7 @@
 // What one run puts out: flows as bytes, outputs, edges between scopes. Used again for the next run, so that most runs allocate little.
-import type {
-  AnyEmit, Emit, FlowSpec, Items, OvsPatch, OvsRowOf, OvsTable, PipelineDecl, PortActions, ReadView, Scope, Shape,
+import {
+  ovsColumns, type AnyEmit, type ColumnPatch, type Emit, type FlowSpec, type Items, type OvsColumns, type OvsPatch, type OvsRowOf, type OvsTable, type PipelineDecl,
+  type PortActions, type PortColumns, type ReadView, type Scope, type Shape,
 } from "#app";
 import { hash32 } from "../lib/cookies.ts";
 import type { Family } from "../pipeline/layout.ts";
@@ -121,11 +122,25 @@ export class Collector implements AnyEmit {
   }
 
   row<T extends OvsTable>(scope: Scope, table: T, key: string, columns: OvsRowOf<T>): void {
-    this.output({ scope, key: `row ${table} ${key}`, text: canonicalText(columns), wish: { is: "row", row: { table, key, columns } } });
+    if (table === "Port") {
+      const { interface: iface, port, bridge } = columns as PortColumns;
+      if (bridge === "") throw new RangeError(`Port ${key}: its bridge has no name`);
+      checkColumns("Interface", iface);
+      checkColumns("Port", port ?? {});
+    } else checkColumns(table, columns);
+    const row = { table, key, columns, ...(table === "Flow_Table" && { number: this.emission.number(this.run, key) }) };
+    this.output({ scope, key: `row ${table} ${key}`, text: canonicalText(columns), wish: { is: "row", row } });
   }
 
-  patch(scope: Scope, patch: OvsPatch): void {
-    this.output({ scope, key: `patch ${patch.table} ${patch.name} ${patch.column}`, text: canonicalText(patch.value), wish: { is: "patch", patch } });
+  /** @throws RangeError for a column that there is not, a map without a key, a key of the controller's own */
+  patch(scope: Scope, patch: ColumnPatch): void {
+    const { table, name, column, key, value }: OvsPatch = patch;
+    checkColumns(table, { [column]: value });
+    if ((ovsColumns[table] as Readonly<Record<string, string>>)[column] === "map" ? key === undefined : key !== undefined) {
+      throw new RangeError(`${table} ${name}: a patch of ${column} ${key === undefined ? "names a key, for it is a map" : "names no key, for it is no map"}`);
+    }
+    if (column === "external_ids" && key?.startsWith("axion-") === true) throw new RangeError(`${table} ${name}: external_ids:${key} is the controller's own`);
+    this.output({ scope, key: `patch ${table} ${name} ${column}${key === undefined ? "" : `:${key}`}`, text: canonicalText(value), wish: { is: "patch", patch } });
   }
 
   /** Equal ones of one run are one. @throws Error when a run wants two things for one id */
@@ -142,6 +157,11 @@ export class Collector implements AnyEmit {
   portContext(view: ReadView, portId: string): PortActions {
     return this.emission.portContext(view, portId);
   }
+}
+
+/** @throws RangeError naming a column that the table does not have, or that rules may not set */
+function checkColumns(table: keyof typeof ovsColumns, columns: object): void {
+  for (const column of Object.keys(columns)) if (!Object.hasOwn(ovsColumns[table], column)) throw new RangeError(`${table}: there is no column ${column} that a rule may set`);
 }
 
 const isU32 = (n: number): boolean => Number.isInteger(n) && n >= 0 && n <= 0xffff_ffff;

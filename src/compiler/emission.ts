@@ -33,6 +33,13 @@ export class Emission {
     return this.encoder.encodeShape(run, scope, this.table(run, shape.table), shape, value, run.unit.cookieHi, cookieLo, run.flows);
   }
 
+  /** Number of a table that the run may name. @throws Error naming table and rule */
+  number(run: Run, name: string): number {
+    const { id, app } = this.layout.table(name);
+    if (app !== run.unit.app) this.layout.checkReach(run.unit.app, app);
+    return id;
+  }
+
   private table(run: Run, name: string): PipelineTable {
     const table = this.layout.table(name);
     if (table.app !== run.unit.app) this.layout.checkReach(run.unit.app, table.app);

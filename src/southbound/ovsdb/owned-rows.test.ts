@@ -88,3 +88,48 @@ test("what the host already has of one kind is left alone and named; a patch of 
   await eventually("both notes", () => (w.info()?.last_error ?? "").includes("IPFIX") && (w.info()?.last_error ?? "").includes("nowhere"));
   expect(await ovs.vsctl("--bare", "--columns=targets", "list", "IPFIX")).toBe("127.0.0.1:1");
 });
+
+test("keys of a map column are set one by one: two apps have one each, the operator's stay, and what he does meanwhile is not undone", async () => {
+  const ovs = await host();
+  await ovs.vsctl("add-br", "br-ex", "--", "add-port", "br-ex", "up0", "--", "set", "Interface", "up0", "type=internal", "other_config:theirs=1", "other_config:shared=before");
+  const key = (k: string, value: string): OvsPatch => ({ table: "Interface", name: "up0", column: "other_config", key: k, value });
+  const both = { patches: [key("first", "1"), key("shared", "ours"), { ...key("second:key", "2"), column: "external_ids" }] };
+  const w = await world({ want: () => both });
+  await w.adopt(ovs);
+  const config = (): Promise<string> => ovs.iface("up0", "other_config");
+  await eventually("the keys", async () => (await config()) === '{first="1", shared=ours, theirs="1"}' && (await ovs.vsctl("get", "Interface", "up0", 'external_ids:"second:key"')) === '"2"');
+  await ovs.vsctl("set", "Interface", "up0", "other_config:first=9", "other_config:later=3", "--", "remove", "Interface", "up0", "other_config", "theirs");
+  await eventually("ours repaired, his left", async () => (await config()) === '{first="1", later="3", shared=ours}');
+  await w.desired.become(() => ({ patches: [key("shared", "ours")] }));
+  await eventually("one of them gone", async () => (await config()) === '{later="3", shared=ours}');
+  // Withdrawn while the host is not there, by another process.
+  await w.stop();
+  await ovs.vsctl("set", "Interface", "up0", "other_config:meanwhile=4");
+  const second = await world({ store: w.store, ports: w.ports });
+  await second.connected();
+  await eventually("as before, but for what he did", async () => (await config()) === '{later="3", meanwhile="4", shared=before}');
+  expect(await ovs.iface("up0", "external_ids")).toBe("{}");
+});
+
+test("what nobody may delete is kept and named, and the rest goes on: a QoS of ours that the operator uses elsewhere", async () => {
+  const ovs = await host();
+  await ovs.vsctl("add-br", "br-ex", "--", "add-port", "br-ex", "up0", "--", "set", "Interface", "up0", "type=internal");
+  const w = await world({ want: () => ({ rows: [queue, qos, rated] }) });
+  await w.adopt(ovs);
+  await eventually("the port", async () => (await ovs.vsctl("get", "Port", "tun1", "qos")) !== "[]");
+  await ovs.vsctl("set", "Port", "up0", `qos=${await ovs.vsctl("get", "Port", "tun1", "qos")}`);
+  await w.desired.become(() => ({}));
+  await eventually("the note", () => (w.info()?.last_error ?? "").includes("port up0: it uses QoS uplink"));
+  await eventually("no port", async () => (await ovs.vsctl("list-ports", "br-int")) === "");
+  await ovs.vsctl("clear", "Port", "up0", "qos");
+  await eventually("nothing of ours", async () => (await picture(ovs)).length === 0 && w.info()?.last_error === null);
+});
+
+test("a second exporter for one bridge is named, and the first stays", async () => {
+  const ovs = await host();
+  const w = await world({ want: () => ({ rows: [{ ...ipfix, key: "z" }, ipfix] }) });
+  await w.adopt(ovs);
+  await eventually("the note", () => (w.info()?.last_error ?? "").includes("it can have one, which is flows, and z is missing"));
+  expect(await ovs.vsctl("--bare", "--columns=external_ids", "list", "IPFIX")).toBe("axion-row=flows");
+  expect(w.info()?.last_error).not.toContain("does not stay");
+});

@@ -20,11 +20,17 @@ export class Ovs {
     this.dir = dir;
   }
 
-  static async start(externalIds: Record<string, string> = {}): Promise<Ovs> {
+  /** The database alone. */
+  static async database(): Promise<Ovs> {
     const ovs = new Ovs(await mkdtemp(path.join(tmpdir(), "axion-ovs-")));
     await run("ovsdb-tool", ["create", `${ovs.dir}/conf.db`, SCHEMA], { env: ovs.env });
     await ovs.startDb();
     await ovs.vsctl("--no-wait", "init");
+    return ovs;
+  }
+
+  static async start(externalIds: Record<string, string> = {}): Promise<Ovs> {
+    const ovs = await Ovs.database();
     const entries = Object.entries(externalIds).map(([k, v]) => `external_ids:${k}=${JSON.stringify(v)}`);
     if (entries.length > 0) await ovs.vsctl("--no-wait", "set", "Open_vSwitch", ".", ...entries);
     await ovs.startVswitchd();
