@@ -1,6 +1,6 @@
 // What one run puts out: flows as bytes, outputs, edges between scopes. Used again for the next run, so that most runs allocate little.
 import {
-  ovsColumns, type AnyEmit, type ColumnPatch, type Emit, type FlowSpec, type Items, type OvsColumns, type OvsPatch, type OvsRowOf, type OvsTable, type PipelineDecl,
+  ovsColumns, type AnyEmit, type ColumnPatch, type Emit, type FlowSpec, type Items, type OvsPatch, type OvsRowOf, type OvsTable, type PipelineDecl,
   type PortActions, type PortColumns, type ReadView, type Scope, type Shape,
 } from "#app";
 import { hash32 } from "../lib/cookies.ts";

@@ -4,7 +4,6 @@ import { map, set, type InputAtom, type InputValue, type Row, type Value } from 
 import { ovsColumns, type ColumnKind, type OvsColumns, type OvsRef, type OvsValue } from "#app";
 
 export type ColumnTable = keyof typeof ovsColumns;
-type AnyRow = Row & Readonly<Record<string, Value>>;
 
 /** How another row is referred to in a transaction: it is there, or is made by it; undefined: neither. */
 export type Resolve = (ref: OvsRef) => InputAtom | undefined;

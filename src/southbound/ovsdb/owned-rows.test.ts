@@ -133,3 +133,30 @@ test("a second exporter for one bridge is named, and the first stays", async () 
   expect(await ovs.vsctl("--bare", "--columns=external_ids", "list", "IPFIX")).toBe("axion-row=flows");
   expect(w.info()?.last_error).not.toContain("does not stay");
 });
+
+test("sets of collectors for sampled flows and settings of tables, on the integration bridge, and along with it to another; ids and tables of others stay", async () => {
+  const ovs = await host();
+  await ovs.vsctl(
+    "add-br", "br-int", "--", "set", "Bridge", "br-int", "fail_mode=secure", "--", "--id=@b", "get", "Bridge", "br-int", "--", "create", "Flow_Sample_Collector_Set", "id=9", "bridge=@b",
+    "--", "--id=@t", "create", "Flow_Table", "name=theirs", "--", "set", "Bridge", "br-int", "flow_tables:6=@t",
+  );
+  const set = (key: string, id: number): DesiredRow => ({ table: "Flow_Sample_Collector_Set", key, columns: { id, ipfix: ovsRef("IPFIX", "flows") } });
+  const table = (key: string, number: number): DesiredRow => ({ table: "Flow_Table", key, number, columns: { prefixes: ["ipv6_dst"] } });
+  const w = await world({ want: () => ({ rows: [ipfix, set("a", 7), set("b", 9), table("route", 5), table("other", 6)] }) });
+  await w.adopt(ovs);
+  const about = async (bridge: string): Promise<string> => {
+    const uuid = await ovs.vsctl("get", "Bridge", bridge, "_uuid");
+    return [await ovs.vsctl("--bare", "--columns=id", "find", "Flow_Sample_Collector_Set", `bridge=${uuid}`), await ovs.vsctl("get", "Bridge", bridge, "flow_tables", "ipfix")].join(" ").replaceAll(/[0-9a-f-]{36}/g, "ROW").replaceAll(/\s+/g, " ");
+  };
+  await eventually("both", async () => ["7 9 {5=ROW, 6=ROW} []", "9 7 {5=ROW, 6=ROW} []"].includes(await about("br-int")));
+  await eventually("the notes", () => (w.info()?.last_error ?? "").includes("there is another of id 9, and b is missing") && (w.info()?.last_error ?? "").includes("table 6 has one that the controller did not make"));
+  // With other apps the table has another number.
+  await w.desired.become(() => ({ rows: [ipfix, set("a", 7), table("route", 8)] }));
+  await eventually("the other number", async () => (await about("br-int")).includes("{6=ROW, 8=ROW}"));
+  await ovs.vsctl("set", "Open_vSwitch", ".", "external_ids:axion-bridge=br-new");
+  await eventually("the new bridge", async () => (await about("br-new")) === "7 {8=ROW} []", 20_000);
+  expect(await about("br-int")).toBe("9 {6=ROW} []");
+  await w.desired.become(() => ({}));
+  await eventually("nothing of ours", async () => (await about("br-new")) === " {} []");
+  expect(await ovs.vsctl("--bare", "--columns=targets", "list", "IPFIX")).toBe("");
+});
