@@ -3,6 +3,7 @@
 import type { Converter } from "./check.ts";
 import type { TableEffects } from "./effects.ts";
 import type { Face } from "./face.ts";
+import type { Observe } from "./observe.ts";
 import type { PacketInHandler } from "./packets.ts";
 import type { Pool } from "./pools.ts";
 import type { Reference } from "./references.ts";
@@ -27,6 +28,7 @@ export * from "./scopes.ts";
 export * from "./derivations.ts";
 export * from "./outputs.ts";
 export * from "./ovs-columns.ts";
+export * from "./observe.ts";
 export * from "./pools.ts";
 export * from "./references.ts";
 export * from "./packets.ts";
@@ -83,6 +85,8 @@ export interface App {
   /** Table name -> handler of what its flows punt. */
   readonly packetIn?: Readonly<Record<string, PacketInHandler>>;
   readonly services?: readonly ServiceDecl[];
+  /** Columns that a host's switch writes by itself, to be read with `observed`. */
+  readonly observe?: Observe;
   /** What plugging means: an interface appeared, its flows are confirmed by its switch, it is gone. */
   readonly vif?: {
     plugged?(tx: Tx, vif: Vif): void;

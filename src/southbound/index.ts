@@ -14,6 +14,7 @@ import type { Problem } from "../lib/problem.ts";
 import type { Delta, Flow } from "../compiler/desired.ts";
 import type { Commit } from "../model/model.ts";
 import { Inventory } from "./ovsdb/inventory.ts";
+import { observedColumns } from "./ovsdb/observer.ts";
 import { southboundMetrics, type SouthboundMetrics } from "./metrics.ts";
 import { listenOpenFlow, sameInstructions, type OpenFlowListener, type SwitchSession } from "./openflow/session.ts";
 import { PacketQueue } from "./packets/queue.ts";
@@ -88,6 +89,7 @@ export class Southbound {
       refusals: this.refusals,
       occupied: (chassis, address) => this.occupied(chassis, address),
       timing: this.timing,
+      observing: options.facts && { columns: observedColumns(apps), facts: options.facts },
       claimed: (chassis) => {
         const row = model.view.get(chassisTable, chassis);
         if (row !== undefined) this.admission.retry(row.dpid);

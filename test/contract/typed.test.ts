@@ -77,6 +77,11 @@ Object.assign(wrong, {
   "an action that reads, but changes": shelf(`actions: { look: { about: "", policy: "rule:admin_only", method: "GET", run: () => 1 } }`),
   "a check that there is not": `${API}export const c: Check = { list: { type: "colour" } };`,
 } satisfies Record<string, string>);
+Object.assign(wrong, {
+  "a column that cannot be observed": `export const o: import("#app").Observe = { Interface: ["options"] };`,
+  "what is observed, in a rule": inRule("  void [observed(view, e.id, \"Interface\", \"p\"), out];").replace("_view", "view") + `import { observed } from "#app";\n`,
+  "a column of another table, read": `import { observed, type LiveView } from "#app";\nexport const f = (view: LiveView) => observed(view, "hv1", "Port", "p")?.bfd_status;`,
+} satisfies Record<string, string>);
 const right: Readonly<Record<string, string>> = {
   "spreads, families, own and shared registers, own tables": flow("rules", `{ ...base, "reg:policy": e.key, ...ipSrc(e.ip) }`, `[load("policy", 1), load("net", 2), copy("ipv4_src", "reg:nexthop"), toTable("verdict")]`),
   "a table in a rule and a derivation, a fact": `${inRule("  void [view.get(things, e.id), out];").replace("_view", "view")}export const d = derivation({ name: "d", on: each(things), into: made, reads: [things], derive: (e: Thing, view) => view.get(things, e.id) });
@@ -87,6 +92,9 @@ export const f = learned(soft, "owner", { id: "a", key: 1, ip: "", six: false })
   out.row(scope, "Flow_Table", "rules", { prefixes: ["ipv6_dst"] });
   out.row(scope, "Flow_Sample_Collector_Set", e.id, { id: 7, ipfix: { ref: "IPFIX", key: "a" } });
   out.row(scope, "sFlow", e.id, { targets: ["127.0.0.1:6343"] });`),
+  "what is observed": `import { observed, type LiveView, type Observe } from "#app";
+export const o: Observe = { Interface: ["bfd_status", "statistics"], Port: ["status"] };
+export const f = (view: LiveView): [string | undefined, number | undefined] => { const seen = observed(view, "hv1", "Interface", "p"); return [seen?.bfd_status?.state, seen?.statistics?.rx_bytes]; };`,
   "a union whose branches are declared": flow("rules", `e.six ? { eth_type: 1, ipv6_src: e.ip } : { eth_type: 1, udp_dst: { value: 1, mask: 3 } }`),
   "resources by handles": `${shelf(`present: (_view, row) => ({ twice: row.size * 2 }), actions: { look: { about: "", policy: "rule:admin_only", method: "GET", read: (_view, row) => row.size } }`)}
 const size: number = ctx.create(shelf, { size: 3, another_apps: true }).size;\nctx.bump(shelf, "1");\nctx.remove(r, "1");\nconst c: Check = { or: [{ list: { range: [0, 9] } }, { type: "null" }] };\nexport const more = [size, c];`,

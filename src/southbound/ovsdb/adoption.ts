@@ -14,7 +14,7 @@ import { Patches, PORT } from "./patches.ts";
 import { Ports, portsByBridge } from "./ports.ts";
 import type { HostSettings } from "./settings.ts";
 
-/** Columns the controller keeps in order: none that changes by itself all the time. */
+/** Columns the controller keeps in order, or reports: none that changes by itself all the time. What apps observe is followed apart (observer.ts). */
 export const monitoredColumns = {
   Open_vSwitch: ["bridges", "external_ids", "ovs_version"],
   Bridge: ["name", "datapath_id", "datapath_type", "fail_mode", "protocols", "external_ids", "other_config", "ports", "controller", "mirrors", "ipfix", "sflow", "netflow", "flow_tables"],

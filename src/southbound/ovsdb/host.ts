@@ -11,6 +11,7 @@ import { certificateNames, type Identity } from "../identity.ts";
 import { peerOf } from "../peer.ts";
 import { Backoff, type Timing } from "../timing.ts";
 import { INSTALLED, monitoredColumns, plan, type Wanted } from "./adoption.ts";
+import { Observer, type ObserverOptions } from "./observer.ts";
 import { HostRows, type BridgeRow, type Note } from "./host-rows.ts";
 import { cause, restingSlots, SLOT_REST_MS, type ChassisProgress, type InterfaceProgress, type ModelPort } from "./progress.ts";
 import { readSettings, type HostSettings } from "./settings.ts";
@@ -35,6 +36,8 @@ export interface HostOptions {
   readonly probeTimeoutMs: number;
   readonly refusals: RefusedClaims;
   readonly timing: Timing;
+  /** What apps observe; undefined: nothing is. */
+  readonly observing: Pick<ObserverOptions, "columns" | "facts"> | undefined;
   /** Whether the chassis has a live OpenFlow session from another address than this one. */
   readonly occupied: (chassis: string, address: string) => Promise<boolean>;
   /** A database session was accepted as the chassis'. */
@@ -81,6 +84,7 @@ export class Host {
   reported: ReadonlyMap<string, Date> = new Map();
   /** The last transaction, to notice one that has no effect. */
   private last = { text: "", at: 0 };
+  private observer: Observer | undefined;
   /** Interfaces were compared with the stored ones at least once in this session. */
   private vifsKnown = false;
 
@@ -212,6 +216,7 @@ export class Host {
       this.log = this.inventory.options.log.child({ chassis: settings.id, peer: this.peer });
       this.chassis = settings.id;
       this.vifsKnown = false;
+      this.observe(settings.id);
       if (before !== undefined) await this.renamed(before, settings.id);
       this.log.info({ bridge: settings.bridge, encap_ip: settings.encapIp, encap_types: settings.encapTypes }, "host connected");
       if (settings.encapIp === "") this.log.warn("host has no external_ids:axion-encap-ip: it is adopted without tunnels");
@@ -220,6 +225,16 @@ export class Host {
     }
     this.settings = settings;
     return true;
+  }
+
+  /** From now on, under this name. */
+  private observe(chassis: string): void {
+    const { observing, timing } = this.inventory.options;
+    this.observer?.end();
+    this.observer = undefined;
+    if (observing === undefined || observing.columns.size === 0 || !this.session.open) return;
+    this.observer = new Observer({ ...observing, chassis, timing, log: this.log });
+    void this.observer.start(this.session);
   }
 
   /** Its interfaces are now another chassis': nothing is left under the old name. */
@@ -331,6 +346,7 @@ export class Host {
   }
 
   private closed(reason: Error | undefined): void {
+    this.observer?.end();
     this.cancelRetry?.();
     if (this.stopping || reason === undefined) return;
     if (reason instanceof OvsdbProtocolError) this.log.warn({ reason: reason.message }, "peer on the OVSDB port does not speak OVSDB");

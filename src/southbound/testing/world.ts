@@ -12,6 +12,7 @@ import { Model } from "../../model/model.ts";
 import { Southbound, type SouthboundConfig, type SwitchInfo, type SwitchPacketIn } from "../index.ts";
 import type { KvStore } from "../../store/kv.ts";
 import { openMemory } from "../../store/memory.ts";
+import type { FactKeeper } from "../ovsdb/observer.ts";
 import type { FlowEffects } from "../openflow/withdrawal.ts";
 import type { Timing } from "../timing.ts";
 import { eventually, type Ovs } from "./ovs.ts";
@@ -162,6 +163,7 @@ export interface WorldOptions {
   readonly apps?: readonly App[];
   readonly timing?: Timing;
   readonly effects?: FlowEffects;
+  readonly facts?: FactKeeper;
   readonly onPacketIn?: (packet: SwitchPacketIn) => readonly PacketOut[];
   /** Of an earlier world: what was stored is there again. */
   readonly store?: KvStore;
@@ -200,6 +202,7 @@ export class World {
       guard: hookGuard(recorder(log)),
       timing: options.timing,
       effects: options.effects,
+      facts: options.facts,
       resourcesOf: (flow) => [{ type: "port", id: `of table ${flow.table}` }],
       onPacketIn: options.onPacketIn ?? (() => []),
       config: {

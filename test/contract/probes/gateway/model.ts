@@ -22,6 +22,7 @@ export const groupPool = definePool({ name: "gate-group", min: 1_000_001, max: 2
 export const macPool = definePool({ name: "gate-mac", min: 1, max: 0xff_ffff, about: "last three bytes of the MACs of gates" });
 export const macOf = (n: number): string => `fa:16:40:${n.toString(16).padStart(6, "0").replace(/..(?=.)/g, "$&:")}`;
 
+export const portNameTo = (peerKey: number): string => `axion-bfd-${peerKey}`;
 export const listOf = (gate: Gate): string => gate.hosts.join(",");
 
 /** Chassis that send to a gate's hosts: they have a port in a network of the router, and are none of the hosts. */
