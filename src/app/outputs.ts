@@ -1,4 +1,4 @@
-// What beside flows a rule may want of a switch and of its database: desired state that a scope holds, counted by owner, read back,
+// What beside flows a rule may want of a switch (of its database: ovs-columns.ts): desired state that a scope holds, counted by owner, read back,
 // compared and repaired like flows. Ids come from declared pools and stored rows, never from emission: a restart finds the same.
 import type { FlowAction } from "./actions.ts";
 
