@@ -163,6 +163,7 @@ export class Collector implements AnyEmit {
 
   row<T extends OvsTable>(scope: Scope, table: T, key: string, columns: OvsRowOf<T>): void {
     mustBeText(`the key of a row of ${table}`, key);
+    if ((table as string) === "Interface") throw new TypeError(`row Interface ${key}: an interface comes with its port`);
     if (table === "Port") {
       const { interface: iface, port, bridge } = (columns ?? {}) as Partial<PortColumns>;
       mustBeColumns(`row Port ${key}, its interface`, "Interface", iface);

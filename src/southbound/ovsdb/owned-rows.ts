@@ -48,7 +48,7 @@ export function planRows(replica: Pick<Replica, "table">, bridge: BridgeRow, wan
   const left = new Map<Wish, AnyRow>();
   const wishes: Wish[] = [];
   for (const wish of wanted.rows.filter((r): r is Wish => r.table !== "Port").sort((a, b) => (a.key < b.key ? -1 : a.key > b.key ? 1 : 0))) {
-    const problem = wanted.refused?.get(rowWish(wish)) ?? unread(wish.table, wish.columns);
+    const problem = wanted.refused?.get(rowWish(wish)) ?? unread(wish.table, wish.columns, TABLES);
     const row = ours.get(idOf(wish.table, wish.key));
     if (problem !== undefined) draft.note(`${wish.table} ${wish.key}`, problem);
     if (problem !== undefined && row !== undefined) left.set(wish, row);

@@ -6,9 +6,11 @@ import { connect, del, insert, mutate, namedUuid, Replica, update, type OvsdbSes
 import { ovsColumns, ovsRef, type OvsPatch } from "#app";
 import type { DesiredRow } from "../../compiler/desired.ts";
 import { canonicalText } from "../../compiler/items.ts";
+import { SimulatedClock } from "../../lib/clock.ts";
 import { Ovs } from "../testing/ovs.ts";
 import { monitoredColumns, plan } from "./adoption.ts";
 import { HostRows } from "./host-rows.ts";
+import { RefusedWishes } from "./refused-wishes.ts";
 import { readSettings } from "./settings.ts";
 
 let ovs: Ovs;
@@ -59,7 +61,20 @@ async function reach(wish: Wish): Promise<number> {
     await session.request("echo", []); // what was said before has arrived
     const { operations } = plan(new HostRows(replica), { settings, target: "tcp:192.0.2.250:6653", controllerId: "axion", rows: wish, installed: () => undefined });
     if (operations.length === 0) return turn;
-    await replica.transact(operations);
+    await replica.transact([...operations]);
+  }
+  throw new Error(`it does not come to rest: ${JSON.stringify(wish)}`);
+}
+
+/** The same, of wishes some of which the database refuses. Gives what is named. */
+async function reachMost(wish: Wish): Promise<string[]> {
+  const refused = new RefusedWishes(new SimulatedClock(), () => undefined);
+  for (let turn = 0; turn < 25; turn++) {
+    await session.request("echo", []);
+    const rows = { ...wish, refused: refused.of(wish.rows, wish.patches) };
+    const { operations, notes, wishes } = plan(new HostRows(replica), { settings, target: "tcp:192.0.2.250:6653", controllerId: "axion", rows, installed: () => undefined });
+    if (operations.length === 0) return notes.map((n) => `${n.about}: ${n.problem}`);
+    await replica.transact([...operations]).catch((error: unknown) => refused.failed(wishes, error, operations));
   }
   throw new Error(`it does not come to rest: ${JSON.stringify(wish)}`);
 }
@@ -174,3 +189,73 @@ test("and when nothing is wanted any more, it is as it was, but for the bridge t
     { numRuns: 50 },
   );
 }, 120_000);
+
+/** A value of each table that the schema does not allow. */
+const spoilt: Readonly<Record<string, Readonly<Record<string, unknown>>>> = {
+  QoS: { other_config: ["none"] }, Queue: { dscp: 99 }, Mirror: { snaplen: 1 }, IPFIX: { sampling: 0 }, sFlow: { targets: [] }, NetFlow: { engine_id: 300 },
+  Flow_Table: { overflow_policy: "perhaps" }, Flow_Sample_Collector_Set: { id: -1 },
+};
+const spoiltRow = (r: DesiredRow): DesiredRow => ({ ...r, columns: r.table === "Port" ? { ...r.columns, port: { tag: 9999 } } : { ...r.columns, ...spoilt[r.table] } }) as DesiredRow;
+
+/** A wish with, of each row and patch, whether it is spoilt. */
+const partlySpoilt = wish.chain((w) => fc.tuple(fc.constant(w), fc.array(fc.boolean(), { minLength: w.rows.length, maxLength: w.rows.length }), fc.array(fc.boolean(), { minLength: w.patches.length, maxLength: w.patches.length })));
+
+test("what the database refuses of a wish costs that alone: the rest is as without it", async () => {
+  let refusals = 0;
+  await fc.assert(
+    fc.asyncProperty(partlySpoilt, async ([{ rows, patches }, badRows, badPatches]) => {
+      const bad = (p: OvsPatch): boolean => p.column === "ingress_policing_rate" && badPatches[patches.indexOf(p)]!;
+      await fresh();
+      const notes = await reachMost({ rows: rows.map((r, i) => (badRows[i] ? spoiltRow(r) : r)), patches: patches.map((p) => (bad(p) ? { ...p, value: -5 } : p)) });
+      refusals += notes.filter((n) => n.includes("left as it is for a while")).length;
+      const after = await picture();
+      await fresh();
+      await reach({ rows: rows.filter((_, i) => !badRows[i]), patches: patches.filter((p) => !bad(p)) });
+      expect(after).toEqual(await picture());
+    }),
+    { numRuns: 150 },
+  );
+  expect(refusals).toBeGreaterThan(100);
+}, 120_000);
+
+test("what there was of a wish that is refused stays as it is", async () => {
+  const good: Wish = {
+    rows: [
+      { table: "Queue", key: "x", columns: { dscp: 1 } }, { table: "QoS", key: "x", columns: { type: "linux-htb", queues: { "0": ovsRef("Queue", "x") } } },
+      { table: "IPFIX", key: "x", columns: { targets: ["127.0.0.1:1"] } }, { table: "Mirror", key: "x", columns: { name: "a" } },
+      { table: "Flow_Table", key: "x", number: 3, columns: { prefixes: ["ipv6_dst"] } }, { table: "Flow_Sample_Collector_Set", key: "x", columns: { id: 2, ipfix: ovsRef("IPFIX", "y") } },
+      { table: "IPFIX", key: "y", columns: { targets: ["127.0.0.1:2"] } },
+      { table: "Port", key: "p0", columns: { interface: { type: "patch", options: { peer: "p1" } }, port: { qos: ovsRef("QoS", "x") } } },
+      { table: "Port", key: "p1", columns: { interface: { type: "patch", options: { peer: "p0" } }, bridge: "br-ex" } },
+    ],
+    patches: [{ table: "Interface", name: "up0", column: "ingress_policing_rate", value: 40 }, { table: "Interface", name: "p0", column: "ingress_policing_rate", value: 40 }],
+  };
+  await fresh();
+  await reach(good);
+  const before = await picture();
+  const notes = await reachMost({ rows: good.rows.map((r) => (r.key === "y" ? r : spoiltRow(r))), patches: good.patches.map((p) => ({ ...p, value: -5 })) });
+  // The patch of a port that is left alone is left with it.
+  expect(notes.map((n) => n.replace(/: .*/s, "")).sort()).toEqual(["Flow_Sample_Collector_Set x", "Flow_Table x", "IPFIX x", "Interface up0", "Mirror x", "QoS x", "Queue x", "port p0", "port p1"]);
+  expect(await picture()).toEqual(before);
+  // The port as it is wished, and a patch of it refused: that alone is left out.
+  expect(await reachMost({ ...good, patches: good.patches.map((p) => (p.name === "p0" ? { ...p, value: -5 } : p)) })).toEqual([expect.stringMatching(/^Interface p0: it is left as it is for a while/)]);
+  const without = await picture();
+  await reach({ ...good, patches: good.patches.filter((p) => p.name !== "p0") });
+  expect(await picture()).toEqual(without);
+});
+
+test("a mark by which nothing can be put back stays and is named; the rest is put back", async () => {
+  await fresh();
+  const marks = { "axion-was-tag": "9999", "axion-was-trunks": '["a"]', "axion-was-protected": "7", "axion-was-vlan_mode": '"trunk"', "axion-was-other_config:theirs": '"2"', "axion-was-external_ids:axion-port": '"true"', keep: "1" };
+  await session.transact("Open_vSwitch", [update("Port", [["name", "==", "up0"]], { external_ids: marks })]);
+  const notes = await reachMost({ rows: [], patches: [] });
+  expect(notes.sort()).toEqual([
+    expect.stringMatching(/^Port up0: protected cannot be put back: external_ids:axion-was-protected holds no value/), expect.stringMatching(/^Port up0: tag cannot be put back: it is left as it is for a while/),
+    expect.stringMatching(/^Port up0: trunks cannot be put back: external_ids:axion-was-trunks holds no value/),
+  ]);
+  const port = (await picture()).find((line) => line.startsWith("Port ") && line.includes('"name":"up0"'))!;
+  expect(port).toContain('"external_ids":{"axion-was-protected":"7","axion-was-tag":"9999","axion-was-trunks":"[\\"a\\"]","keep":"1"}');
+  expect(port).toContain('"other_config":{"theirs":"2"}');
+  expect(port).toContain('"tag":9,');
+  expect(port).toContain('"vlan_mode":"trunk"');
+});

@@ -19,9 +19,9 @@ export const patchWish = ({ table, name, column, key, value }: OvsPatch): string
 /** Begins what tells that a column is put back as it was. */
 export const RESTORE = "restore ";
 
-/** Why columns of a wish cannot be set: what is not read back cannot be kept in order. */
-export function unread(table: string, columns: object): string | undefined {
-  if (!Object.hasOwn(ovsColumns, table)) return `rows of ${table} cannot be made by the controller`;
+/** Why columns of a wish for a row of some tables cannot be set: what is not read back cannot be kept in order. */
+export function unread(table: string, columns: object, tables: readonly string[] = Object.keys(ovsColumns)): string | undefined {
+  if (!tables.includes(table)) return `rows of ${table} cannot be made by the controller`;
   const column = Object.keys(columns).find((c) => !Object.hasOwn(ovsColumns[table as keyof typeof ovsColumns], c));
   return column === undefined ? undefined : `column ${column} cannot be set by the controller`;
 }
