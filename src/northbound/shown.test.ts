@@ -73,6 +73,13 @@ test("a list costs the rows that something changed of, be it in other tables", a
   expect(await asked()).toBe(1);
   await api.model.transact({ requestId: "t", call: "t" }, (tx) => tx.put(shadeTable, { id: "s" }));
   expect(await asked()).toBe(20); // each counts all of them
+  const tone = (id: string, value: string): Promise<unknown> => api.model.transact({ requestId: "t", call: "t" }, (tx) => tx.put(toneTable, { id, tone: value }));
+  await tone("0", "tone 2");
+  expect(await asked()).toBe(20); // by pair
+  await tone("9", "tone 2");
+  expect(await asked()).toBe(0);
+  await tone("9", "tone 1");
+  expect(await asked()).toBe(20); // by the keys of a pair
   expect(await asked()).toBe(0);
   await api.close();
 });
