@@ -22,6 +22,9 @@ const icmpv6 = { eth_type: ethType.ipv6, ip_proto: ipProto.icmpv6 } as const;
 const ND = { routerSolicitation: 133, routerAdvertisement: 134, neighbourSolicitation: 135, neighbourAdvertisement: 136, redirect: 137 } as const;
 const DHCP_CLIENT = { eth_type: ethType.ip, ip_proto: ipProto.udp, udp_src: 68, udp_dst: 67 } as const;
 
+/** NXM_NX_IP_FRAG, ovs-fields(7): a fragment, and not a later one. */
+const FIRST_FRAGMENT = 1;
+
 /** Where a port is, if it is up. */
 function attach(port: Port, view: ReadView): Attachment | undefined {
   if (!port.admin_state_up) return undefined;
@@ -287,6 +290,12 @@ export const staticFlows = l2.static((out) => {
   for (const icmpv6_type of [ND.routerSolicitation, ND.neighbourSolicitation, ND.neighbourAdvertisement]) {
     out.flow(base, "port_security", { priority: 110, match: { ...secured, ...icmpv6, icmpv6_type }, actions: [] });
   }
+  // First fragments show their ports and types to these flows. IPv6 can put them into the second, behind other headers, which no host has
+  // to accept (RFC 7112, RFC 8200 section 4.5); a chain of headers that is cut shows as protocol 0.
+  const first = { ...secured, eth_type: ethType.ipv6, ip_frag: FIRST_FRAGMENT } as const;
+  out.flow(base, "port_security", { priority: 200, match: { ...first, ip_proto: ipProto.udp, udp_src: 0, udp_dst: 0 }, actions: [] });
+  out.flow(base, "port_security", { priority: 200, match: { ...first, ip_proto: ipProto.icmpv6, icmpv6_type: 0 }, actions: [] });
+  out.flow(base, "port_security", { priority: 200, match: { ...secured, eth_type: ethType.ipv6, ip_proto: 0 }, actions: [] });
   // Ports without port security: the services answer them too, policy does not apply.
   out.flow(base, "port_security", { priority: 60, match: { ...open, eth_type: ethType.arp }, actions: toServices });
   out.flow(base, "port_security", { priority: 60, match: { ...open, ...DHCP_CLIENT }, actions: toServices });

@@ -1,8 +1,9 @@
 import type { App } from "#app";
 import { aliases, extend, policies, references, resources } from "./api.ts";
 import { groupTable, policyKeys, policyTable, portGroupsTable, remoteUseKeys, remoteUseTable, ruleTable } from "./model.ts";
+import { memberTable } from "./members.ts";
 import { converters } from "./rule-checks.ts";
-import { derive, memberTable, portContext, rules, staticFlows } from "./rules.ts";
+import { derive, portContext, rules, staticFlows } from "./rules.ts";
 import { securityGroups } from "./tables.ts";
 
 export default {

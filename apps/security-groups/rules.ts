@@ -2,35 +2,15 @@
 // flow (a few for port ranges) however many ports have it. A remote group is a conjunction: one flow per member address
 // and one per protocol match, never their product.
 import {
-  baseScope, chassisScope, defineTable, derivation, each, ethType, ipDst, ipProto, ipSrc, isIpv6, toStage, toTable, type PortContext, type PortPlace, type ReadView, type Row,
+  baseScope, chassisScope, each, ethType, ipDst, ipProto, ipSrc, isIpv6, toStage, toTable, type PortContext, type PortPlace, type ReadView,
 } from "#app";
-import { addressTable, attachmentTable, portTable } from "../l2/model.ts";
+import { attachmentTable, portTable } from "../l2/model.ts";
+import { members, memberTable, type BoundTo } from "./members.ts";
 import { NO_GROUPS_KEY, policyScope, policyTable, portGroupsTable, remoteUseId, remoteUseTable, ruleTable, type SecurityGroupRule } from "./model.ts";
 import { protocolNumber, portMasks, type PortMask } from "./protocol.ts";
 import { securityGroups } from "./tables.ts";
 
-/** An address that counts as a member of a group: `id` is `<group>/<port>/<ip>`. */
-export interface Member extends Row {
-  readonly group: string;
-  /** Address or CIDR. */
-  readonly ip: string;
-  readonly port_id: string;
-}
-export const memberTable = defineTable<Member>()("sg_member", { derived: true });
-
-export const derive = [
-  derivation({
-    name: "sg-member",
-    on: each(portGroupsTable),
-    into: memberTable,
-    reads: [addressTable, portTable],
-    derive(port, view): Member[] {
-      const ips = view.by(addressTable, "port", port.id).map((a) => a.ip);
-      for (const pair of view.get(portTable, port.id)?.allowed_address_pairs ?? []) if (!ips.includes(pair.ip_address)) ips.push(pair.ip_address);
-      return port.groups.flatMap((group) => ips.map((ip) => ({ id: `${group}/${port.id}/${ip}`, group, ip, port_id: port.id })));
-    },
-  }),
-];
+export const derive = [members];
 
 export const portContext: PortContext[] = [
   {
@@ -48,11 +28,14 @@ interface Side {
   readonly verdict: { readonly type: "table"; readonly table: "sg_in_verdict" | "sg_out_verdict" };
   /** Match of the remote end of the packet. */
   readonly remote: typeof ipSrc | typeof ipDst;
+  readonly mac: "eth_src" | "eth_dst";
 }
 const sides: Readonly<Record<"ingress" | "egress", Side>> = {
-  ingress: { table: "sg_in", verdict: toTable("sg_in_verdict"), remote: ipSrc },
-  egress: { table: "sg_out", verdict: toTable("sg_out_verdict"), remote: ipDst },
+  ingress: { table: "sg_in", verdict: toTable("sg_in_verdict"), remote: ipSrc, mac: "eth_src" },
+  egress: { table: "sg_out", verdict: toTable("sg_out_verdict"), remote: ipDst, mac: "eth_dst" },
 };
+
+const boundTo = ({ net, mac }: BoundTo, side: Side): { readonly "reg:net": number; readonly eth_src?: string; readonly eth_dst?: string } => ({ "reg:net": net, [side.mac]: mac });
 
 const DIRECT = 200;
 const CONJUNCTION = 100;
@@ -118,7 +101,7 @@ const remoteMember = securityGroups.rule({
     for (const use of view.by(remoteUseTable, "remote", member.group)) {
       if (use.ethertype !== ethertype) continue;
       const side = sides[use.direction];
-      const remote = member.ip.endsWith("/0") ? {} : side.remote(member.ip);
+      const remote = { ...(member.ip.endsWith("/0") ? {} : side.remote(member.ip)), ...(member.bound === undefined ? {} : boundTo(member.bound, side)) };
       for (const policy of view.by(policyTable, "group", use.group)) {
         out.flow(policyScope(policy.id), side.table, {
           priority: CONJUNCTION,

@@ -27,6 +27,8 @@ export interface Session {
   readonly address: string;
   /** Whether it answers an echo request in time. */
   alive(timeoutMs: number): Promise<boolean>;
+  /** Makes first fragments match by their ports and types, instead of as if they had none. */
+  showPorts(): void;
   /** OFPMP_FLOW replies with every flow, as they came. */
   flows(): Promise<Buffer[]>;
   /** Switches without meters or groups answer that part with an error; then there are none. */

@@ -15,6 +15,7 @@ export interface Installed {
 export async function readInstalled(session: Session, clock: Clock): Promise<Installed> {
   const cancel = clock.setTimeout(() => session.close(), DUMP_MS);
   try {
+    session.showPorts();
     return { flows: await session.flows(), items: await session.items() };
   } finally {
     cancel();

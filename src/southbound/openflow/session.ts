@@ -70,6 +70,11 @@ async function welcome(connection: OpenFlowConnection, { handshakeTimeoutMs, clo
   }
 }
 
+/** OFPC_FRAG_NX_MATCH of Open vSwitch; in its default mode a flow that drops by port or type lets the first fragment of the same packet pass. */
+const FRAG_NX_MATCH = 3;
+/** Of OpenFlow 1.3.5, and what a switch begins with; packets of ours say themselves how much of them is sent up. */
+const MISS_SEND_LEN = 128;
+
 const METER_KBPS = 1;
 const METER_PKTPS = 2;
 const METER_BURST = 4;
@@ -112,6 +117,10 @@ export class SwitchSession implements Session {
     } catch {
       return false;
     }
+  }
+
+  showPorts(): void {
+    this.send({ type: "set_config", flags: FRAG_NX_MATCH, miss_send_len: MISS_SEND_LEN });
   }
 
   async flows(): Promise<Buffer[]> {
