@@ -6,7 +6,7 @@ import {
 } from "#app";
 import { linkLocal } from "packet-codec";
 import {
-  addressTable, attachmentId, attachmentTable, backToSender, fromScope, hostScope, isNetworkPort, lanScope, membersScope, neighbour, netScope, networkTable, activeAttachment, pluggedAt, pluggedReads, portTable, sendersScope, type Attachment, type Port, placesOf, onAsAnyFrame,
+  addressTable, attachmentId, attachmentTable, backToSender, fromScope, hostScope, isNetworkPort, isRouterPort, lanScope, mayForward, membersScope, neighbour, netScope, networkTable, activeAttachment, pluggedAt, pluggedReads, portTable, sendersScope, type Attachment, type Port, placesOf, onAsAnyFrame,
 } from "./model.ts";
 import { l2 } from "./tables.ts";
 
@@ -189,7 +189,7 @@ const reachPort = l2.rule({
     for (const { ip_address: ip, mac_address: mac } of port.allowed_address_pairs) {
       if (ip.includes("/") || view.by(portTable, "pair_ip", `${port.network_id}|${ip}`).length > 1) continue;
       if (view.get(addressTable, `${port.network_id}/${ip}`) !== undefined) continue;
-      neighbour(out, { id: port.network_id, key: at.net_key }, ip, mac === "" ? port.mac_address : mac);
+      neighbour(out, { id: port.network_id, key: at.net_key }, ip, mac === "" ? port.mac_address : mac, netScope(port.network_id), mayForward(port) ? "owner" : "host");
     }
   },
 });
@@ -219,7 +219,7 @@ const knownNeighbour = l2.rule({
     const network = view.get(networkTable, address.network_id);
     if (port === undefined || network === undefined) return;
     if (!isNetworkPort(port) && activeAttachment(view, port.id) === undefined) return;
-    neighbour(out, network, address.ip, port.mac_address);
+    neighbour(out, network, address.ip, port.mac_address, netScope(network.id), isRouterPort(port) ? "router" : !isNetworkPort(port) && mayForward(port) ? "owner" : "host");
   },
 });
 
@@ -304,6 +304,7 @@ export const staticFlows = l2.static((out) => {
   });
   out.flow(base, "arp_nd", { priority: 50, match: arp, actions: toForward });
   out.flow(base, "arp_nd_reply", { priority: 100, match: { ...arp, eth_dst: GROUP_BIT }, actions: toForward });
+  out.flow(base, "arp_nd_reply", { priority: 90, match: { ...arp, "reg:said": 2 }, actions: toForward });
   // Who asked from afar is no port here: the answer goes as any frame does.
   const fromAfar = { "reg:in_port_key": 0 } as const;
   const ways = [{ priority: 50, at: {}, back: backToSender }, { priority: 60, at: fromAfar, back: onAsAnyFrame }] as const;
@@ -325,6 +326,7 @@ export const staticFlows = l2.static((out) => {
     actions: [setField("eth_dst", ALL_NODES), copy("ipv6_nd_target", "reg:nexthop"), callStage("neighbour"), toTable("arp_nd_reply")],
   });
   out.flow(base, "arp_nd_reply", { priority: 100, match: { ...solicitation, eth_dst: GROUP_BIT }, actions: toForward });
+  out.flow(base, "arp_nd_reply", { priority: 90, match: { ...solicitation, "reg:said": 2 }, actions: toForward });
   out.flow(base, "arp_nd_reply", {
     priority: 50, match: solicitation, actions: [setField("icmpv6_type", ND.neighbourAdvertisement), setField("icmpv6_code", 0), toTable("nd_advertise")],
   });
@@ -332,8 +334,8 @@ export const staticFlows = l2.static((out) => {
     out.flow(base, "nd_advertise", {
       priority, match: { ...at, ...icmpv6, icmpv6_type: ND.neighbourAdvertisement },
       actions: [
-        // Solicited and override flags, RFC 4861 section 4.4; option type 2: target link-layer address.
-        setField("nd_reserved", 0x60000000), setField("nd_options_type", 2), copy("eth_dst", "ipv6_nd_tll"),
+        // Solicited and override flags, and for a router its own, RFC 4861 section 4.4; option type 2: target link-layer address.
+        setField("nd_reserved", 0x60000000), copy({ field: "reg:said", ofs: 0, bits: 1 }, { field: "nd_reserved", ofs: 31, bits: 1 }), setField("nd_options_type", 2), copy("eth_dst", "ipv6_nd_tll"),
         copy("ipv6_src", "ipv6_dst"), copy("ipv6_nd_target", "ipv6_src"), copy("eth_src", "eth_dst"), copy("ipv6_nd_tll", "eth_src"),
         ...back,
       ],

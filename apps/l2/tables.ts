@@ -17,7 +17,7 @@ export const l2 = definePipeline({
     },
     arp_nd_reply: {
       stage: "services", miss: "drop", aside: true, about: "known target: answer on its behalf; unknown: flood the question",
-      match: ["reg:in_port_key", "eth_dst", "eth_type", "ip_proto", "icmpv6_type"],
+      match: ["reg:in_port_key", "reg:said", "eth_dst", "eth_type", "ip_proto", "icmpv6_type"],
     },
     nd_advertise: { stage: "services", miss: "drop", aside: true, about: "the rest of a neighbour advertisement", match: ["reg:in_port_key", "eth_type", "ip_proto", "icmpv6_type"] },
     l2_lookup: {
@@ -34,6 +34,7 @@ export const l2 = definePipeline({
     push_tag: { stage: "egress", miss: "next", about: "the VLAN tag of a port that is reached behind another's OpenFlow port", match: ["reg:in_port_key", "reg:out_port_key", "reg:from_network"] },
   },
   registers: {
+    said: { bits: 8, about: "who answers for the address that the neighbour stage found: 0 the network for a host, 1 the network for a router, 2 its owner" },
     flood_chunk: { bits: 8, about: "which part of a long list of local ports" },
   },
 });
