@@ -7,7 +7,7 @@ import { Cloud, type Instance, type Net, type Resource } from "../support/cloud.
 
 let cloud: Cloud;
 beforeAll(async () => {
-  cloud = await Cloud.create({ hypervisors: 2 });
+  cloud = await Cloud.create({ hypervisors: 2, flags: ["--ra-interval", "4"] });
 });
 afterAll(async () => {
   await cloud.destroy();
@@ -85,4 +85,68 @@ describe("answers in a router's name", () => {
       expect(await routes(host.vm)).toMatch(/default via fe80::/);
     }
   }, 90_000);
+});
+
+describe("a VM that never asks", () => {
+  let net: Net;
+  let router: Resource;
+  let vms: Instance[];
+
+  async function silent(hv: number): Promise<Instance> {
+    const instance = await cloud.instance(cloud.hv(hv), net, { configure: false });
+    await instance.vm.sysctl("net.ipv6.conf.eth0.router_solicitations=0");
+    await instance.vm.configure("link set eth0 down", "link set eth0 up");
+    await instance.vm.exec(["ip", "-6", "route", "flush", "root", "default", "dev", "eth0"], { allowFailure: true });
+    return instance;
+  }
+  const everywhere = (check: (i: Instance) => Promise<unknown>): Promise<unknown> => Promise.all(vms.map(check));
+  const join = async (subnet: Resource, method = "add", to = router): Promise<void> => {
+    expect((await cloud.call("PUT", `/v2.0/routers/${to.id}/${method}_router_interface`, { subnet_id: subnet.id })).status).toBe(200);
+  };
+
+  beforeAll(async () => {
+    net = await slaac("fd00:b1::/64");
+    router = await cloud.router([net]);
+    vms = [await silent(1), await silent(2)];
+  });
+
+  test("hears of its router again and again, at no longer intervals than the setting says", async () => {
+    const captures = await Promise.all(vms.map(({ vm }) => vm.tcpdump("icmp6 and ip6[40] == 134")));
+    await until("five advertisements everywhere", () => Promise.resolve(captures.every((c) => c.lines.length >= 5)), { timeoutMs: 40_000 });
+    for (const capture of captures) {
+      const at = (await capture.stop()).lines.map((line) => Number(line.split(" ")[0]));
+      // The first ones have the longer interval of a port that has just come.
+      for (const [i, time] of at.entries()) if (i > 0) expect(time - at[i - 1]!).toBeLessThan(5);
+    }
+    await everywhere(({ vm }) => defaultRoute(vm));
+    await everywhere(({ vm, port }) => hasAddress(vm, v6Of(port)));
+  }, 60_000);
+
+  test("hears of another prefix, and that it is over", async () => {
+    const second = await cloud.create("subnet", { network_id: net.network.id, cidr: "fd00:b2::/64", ...SLAAC });
+    await join(second);
+    const deprecated = async ({ vm }: Instance): Promise<boolean | undefined> => {
+      const line = (await vm.exec(["ip", "-6", "addr", "show", "dev", "eth0"])).stdout.split("\n").find((l) => l.includes("fd00:b2:"));
+      return line?.includes("deprecated");
+    };
+    await everywhere((i) => until("the second address", async () => (await deprecated(i)) === false, { timeoutMs: 5000 }));
+    await join(second, "remove");
+    await everywhere((i) => until("its end", async () => (await deprecated(i)) === true, { timeoutMs: 5000 }));
+    await everywhere(async ({ vm }) => expect(await routes(vm)).toMatch(/default via fe80::/));
+  }, 60_000);
+
+  test("hears that its router is gone, and at once of another", async () => {
+    const routersOf = async ({ vm }: Instance): Promise<string[]> => [...(await routes(vm)).matchAll(/(?:default|nexthop) via (fe80::\S+)/g)].map((m) => m[1]!);
+    const [old] = await routersOf(vms[0]!);
+    const other = await cloud.create("router", { name: "other" });
+    await join(net.subnet, "remove");
+    await everywhere((i) => until("no router", async () => (await routersOf(i)).length === 0, { timeoutMs: 5000 }));
+    await join(net.subnet, "add", other);
+    await everywhere((i) => until("the other router", async () => {
+      const now = await routersOf(i);
+      return now.length === 1 && now[0] !== old;
+    }, { timeoutMs: 3000 }));
+    await cloud.update("router", other.id, { admin_state_up: false });
+    await everywhere((i) => until("no router", async () => (await routersOf(i)).length === 0, { timeoutMs: 5000 }));
+  }, 60_000);
 });
