@@ -93,7 +93,7 @@ export const withEnded = ({ mac, ra }: Advertisement, prefixes: readonly Prefix[
 /** The last words of an interface that speaks no more: it is no router. RFC 4861 section 6.2.5 */
 export const farewell = (view: ReadView, networkId: string, { mac, ra }: Advertisement): Advertisement => ({
   mac,
-  ra: { ...ra, router_lifetime_s: 0, prefixes: ended(view, networkId, ra.prefixes ?? []), ...(ra.rdnss === undefined ? {} : { rdnss: { ...ra.rdnss, lifetime_s: 0 } }) },
+  ra: { ...ra, router_lifetime_s: 0, prefixes: ended(view, networkId, ra.prefixes ?? []), rdnss: [ra.rdnss ?? []].flat().map(({ servers }) => ({ lifetime_s: 0, servers })) },
 });
 
 export function frameOf({ mac, ra }: Advertisement, to: Recipient): Buffer {
