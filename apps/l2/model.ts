@@ -1,6 +1,6 @@
 // l2's entities: networks, ports, their addresses, and where ports are attached. The one file of l2 that other apps import.
 import {
-  chassisScope, chassisTable, definePool, defineScope, defineTable, defineVariantScope, copy, isIpv6, load, next, resourceHandle, setField, toStage, vifTable, type Chassis, type Outputs, type ReadView, type Row, type StageOut, type StandardRow, type Vif, ethType, ipProto, toTable, type PortPlace, type Scope,
+  chassisScope, chassisTable, contains, definePool, defineScope, defineTable, defineVariantScope, copy, isIpv6, load, next, parseCidr, parseIp, resourceHandle, setField, toStage, vifTable, type Chassis, type Outputs, type ReadView, type Row, type StageOut, type StandardRow, type Vif, ethType, ipProto, toTable, type PortPlace, type Scope,
 } from "#app";
 import { linkLocal } from "packet-codec";
 import { l2 } from "./tables.ts";
@@ -53,6 +53,8 @@ export const portTable = defineTable<Port>()("port", {
     network_mac: (p) => `${p.network_id}|${p.mac_address}`,
     device: (p) => p.device_id,
     project: (p) => p.project_id,
+    /** Those that may have addresses beside their own. */
+    takers: (p) => (!isNetworkPort(p) && (!p.port_security_enabled || p.allowed_address_pairs.length > 0) ? p.network_id : undefined),
     /** Single extra addresses: `<network>|<ip>`. */
     pair_ip: (p) => p.allowed_address_pairs.filter((a) => !a.ip_address.includes("/")).map((a) => `${p.network_id}|${a.ip_address}`),
   },
@@ -126,6 +128,24 @@ export const addressId = (networkId: string, ip: string): string => `${networkId
 export const addressTable = defineTable<Address>()("address", {
   indexes: { port: (a) => a.port_id, network: (a) => a.network_id, subnet: (a) => a.subnet_id },
 });
+
+/** A network with ports that may have addresses beside their own (derived). `id` is the network's. */
+export interface Takers extends Row {
+  /** One has no port security: it may have any. */
+  readonly any: boolean;
+  /** Prefixes that allowed pairs name. Single addresses are in the ports' index `pair_ip`. */
+  readonly prefixes: readonly string[];
+}
+export const takersTable = defineTable<Takers>()("address_takers", { derived: true });
+
+/** Whether others than a port may have an address too, so that nobody but who has it can say so. */
+export function mayBeTaken(view: ReadView, networkId: string, ip: string, holder: string): boolean {
+  const takers = view.get(takersTable, networkId);
+  if (takers === undefined) return false;
+  if (takers.any || view.by(portTable, "pair_ip", `${networkId}|${ip}`).some((p) => p.id !== holder)) return true;
+  const parsed = takers.prefixes.length === 0 ? undefined : parseIp(ip);
+  return parsed !== undefined && takers.prefixes.some((prefix) => contains(parseCidr(prefix)!, parsed));
+}
 
 /**
  * A port at a chassis (derived: port x vif x binding x chassis, and whatever other apps add). A joint: an app that requires l2 may
@@ -229,10 +249,10 @@ export const hostScope = defineVariantScope("host");
 
 /**
  * What is said to those that ask for the MAC of an address. "host", "router": the network answers, for IPv6 with what that one is (the
- * router flag, RFC 4861 section 4.4). "owner": the question goes to the port of that MAC, which says itself what it is.
+ * router flag, RFC 4861 section 4.4). "asked": the question goes to all that may have the address, and who has it says so itself.
  */
-export type Said = "host" | "router" | "owner";
-const SAID: Readonly<Record<Said, number>> = { host: 0, router: 1, owner: 2 };
+export type Said = "host" | "router" | "asked";
+const SAID: Readonly<Record<Said, number>> = { host: 0, router: 1, asked: 2 };
 
 /**
  * Says which MAC an address of a network has, on the switches of `scope`: by default all that can reach the network, so that routers

@@ -6,7 +6,7 @@ import {
 } from "#app";
 import { linkLocal } from "packet-codec";
 import {
-  addressTable, attachmentId, attachmentTable, backToSender, fromScope, hostScope, isNetworkPort, isRouterPort, lanScope, mayForward, membersScope, neighbour, netScope, networkTable, activeAttachment, pluggedAt, pluggedReads, portTable, sendersScope, type Attachment, type Port, placesOf, onAsAnyFrame,
+  addressTable, attachmentId, attachmentTable, backToSender, fromScope, hostScope, isNetworkPort, isRouterPort, lanScope, mayForward, membersScope, neighbour, netScope, networkTable, activeAttachment, pluggedAt, pluggedReads, portTable, sendersScope, type Attachment, type Port, type Takers, mayBeTaken, placesOf, onAsAnyFrame, takersTable,
 } from "./model.ts";
 import { l2 } from "./tables.ts";
 
@@ -36,7 +36,18 @@ function attach(port: Port, view: ReadView): Attachment | undefined {
   };
 }
 
-export const derive = [derivation({ name: "attachment", on: each(portTable), into: attachmentTable, reads: [networkTable, ...pluggedReads], derive: attach })];
+/** Who may have addresses of a network beside their own. */
+function takersOf({ id }: { readonly id: string }, view: ReadView): Takers | undefined {
+  const ports = view.by(portTable, "takers", id);
+  if (ports.length === 0) return undefined;
+  const prefixes = ports.flatMap((p) => p.allowed_address_pairs.flatMap((pair) => (pair.ip_address.includes("/") ? [pair.ip_address] : [])));
+  return { id, any: ports.some((p) => !p.port_security_enabled), prefixes: [...new Set(prefixes)].sort() };
+}
+
+export const derive = [
+  derivation({ name: "address-takers", on: each(networkTable), into: takersTable, reads: [portTable], derive: takersOf }),
+  derivation({ name: "attachment", on: each(portTable), into: attachmentTable, reads: [networkTable, ...pluggedReads], derive: attach }),
+];
 
 /** A (MAC, address or prefix) a port may send from. */
 interface Source {
@@ -113,7 +124,7 @@ interface Sender {
   /** Of the link-layer address option; all zero where there is none. */
   readonly option: string;
 }
-type LocalEmit = (shape: (typeof admitted)[keyof typeof admitted] | (typeof discovering)[keyof typeof discovering], value: Sender) => void;
+type LocalEmit = (shape: (typeof admitted)[keyof typeof admitted], value: Sender) => void;
 
 const TO_POLICY = [toStage("acl_out")];
 const TO_SERVICES = [toStage("services")];
@@ -141,6 +152,10 @@ const admitted = l2.shapes("port_security", {
   }),
   ip4: (s: Sender) => ({ priority: 100, match: { "reg:in_port_key": s.key, eth_src: s.mac, eth_type: ethType.ip, ipv4_src: s.ip }, actions: TO_POLICY }),
   arp: (s: Sender) => ({ priority: 100, match: { "reg:in_port_key": s.key, eth_src: s.mac, eth_type: ethType.arp, arp_sha: s.mac, arp_spa: s.ip }, actions: ARP_TO_SERVICES }),
+  // As a request, RFC 5227 section 3: nobody is asked but whoever has it as well.
+  announcement: (s: Sender) => ({
+    priority: 110, match: { "reg:in_port_key": s.key, eth_src: s.mac, eth_type: ethType.arp, arp_sha: s.mac, arp_spa: s.ip, arp_tpa: s.ip }, actions: [load("announces", 1), ...ARP_TO_SERVICES],
+  }),
   arpProbe: (s: Sender) => ({ priority: 100, match: { "reg:in_port_key": s.key, eth_src: s.mac, eth_type: ethType.arp, arp_sha: s.mac, arp_spa: "0.0.0.0" }, actions: ARP_TO_SERVICES }),
   dhcp: (s: Sender) => ({ priority: 150, match: { ...DHCP_CLIENT, "reg:in_port_key": s.key, eth_src: s.mac }, actions: TO_SERVICES }),
 });
@@ -161,6 +176,7 @@ function admit(at: Attachment, sources: readonly Source[], emit: LocalEmit): voi
     } else {
       emit(admitted.ip4, sender);
       emit(admitted.arp, sender);
+      emit(admitted.announcement, sender);
     }
   }
   for (const mac of macsOf(sources)) {
@@ -211,7 +227,7 @@ const reachPort = l2.rule({
     for (const { ip_address: ip, mac_address: mac } of port.allowed_address_pairs) {
       if (ip.includes("/") || view.by(portTable, "pair_ip", `${port.network_id}|${ip}`).length > 1) continue;
       if (view.get(addressTable, `${port.network_id}/${ip}`) !== undefined) continue;
-      neighbour(out, { id: port.network_id, key: at.net_key }, ip, mac === "" ? port.mac_address : mac, netScope(port.network_id), mayForward(port) ? "owner" : "host");
+      neighbour(out, { id: port.network_id, key: at.net_key }, ip, mac === "" ? port.mac_address : mac, netScope(port.network_id), mayForward(port) || mayBeTaken(view, port.network_id, ip, port.id) ? "asked" : "host");
     }
   },
 });
@@ -241,7 +257,7 @@ const knownNeighbour = l2.rule({
     const network = view.get(networkTable, address.network_id);
     if (port === undefined || network === undefined) return;
     if (!isNetworkPort(port) && activeAttachment(view, port.id) === undefined) return;
-    neighbour(out, network, address.ip, port.mac_address, netScope(network.id), isRouterPort(port) ? "router" : !isNetworkPort(port) && mayForward(port) ? "owner" : "host");
+    neighbour(out, network, address.ip, port.mac_address, netScope(network.id), isRouterPort(port) ? "router" : !isNetworkPort(port) && (mayForward(port) || mayBeTaken(view, network.id, address.ip, port.id)) ? "asked" : "host");
   },
 });
 
@@ -323,6 +339,7 @@ export const staticFlows = l2.static((out) => {
   out.flow(base, "nd_source", { priority: 90, match: open, actions: toServices });
 
   out.flow(base, "arp_nd", { priority: 200, match: { "reg:too_long": 1 }, actions: [] });
+  out.flow(base, "arp_nd", { priority: 150, match: { "reg:announces": 1 }, actions: toForward });
   // ARP: the target's MAC lands in eth_dst if it is known; a probe for a duplicate is for the owner itself to answer.
   const arp = { eth_type: ethType.arp } as const;
   out.flow(base, "arp_nd", { priority: 110, match: { ...arp, arp_op: 1, arp_spa: "0.0.0.0" }, actions: toForward });
@@ -332,7 +349,7 @@ export const staticFlows = l2.static((out) => {
   });
   out.flow(base, "arp_nd", { priority: 50, match: arp, actions: toForward });
   out.flow(base, "arp_nd_reply", { priority: 100, match: { ...arp, eth_dst: GROUP_BIT }, actions: toForward });
-  out.flow(base, "arp_nd_reply", { priority: 90, match: { ...arp, "reg:said": 2 }, actions: toForward });
+  out.flow(base, "arp_nd_reply", { priority: 90, match: { ...arp, "reg:said": 2 }, actions: [setField("eth_dst", BROADCAST), ...toForward] });
   // Who asked from afar is no port here: the answer goes as any frame does.
   const fromAfar = { "reg:in_port_key": 0 } as const;
   const ways = [{ priority: 50, at: {}, back: backToSender }, { priority: 60, at: fromAfar, back: onAsAnyFrame }] as const;
@@ -359,7 +376,7 @@ export const staticFlows = l2.static((out) => {
     actions: [setField("eth_dst", ALL_NODES), copy("ipv6_nd_target", "reg:nexthop"), callStage("neighbour"), toTable("arp_nd_reply")],
   });
   out.flow(base, "arp_nd_reply", { priority: 100, match: { ...solicitation, eth_dst: GROUP_BIT }, actions: toForward });
-  out.flow(base, "arp_nd_reply", { priority: 90, match: { ...solicitation, "reg:said": 2 }, actions: toForward });
+  out.flow(base, "arp_nd_reply", { priority: 90, match: { ...solicitation, "reg:said": 2 }, actions: [setField("eth_dst", ALL_NODES), ...toForward] });
   out.flow(base, "arp_nd_reply", {
     priority: 50, match: solicitation, actions: [setField("icmpv6_type", ND.neighbourAdvertisement), setField("icmpv6_code", 0), toTable("nd_advertise")],
   });
