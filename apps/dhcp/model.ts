@@ -1,7 +1,15 @@
 // dhcp's entities: the extra options of ports. Everything else it answers with is l2's and ipam's.
-import { defineTable, type ReadView, type Row } from "#app";
+import { defineSettings, defineTable, type ReadView, type Row } from "#app";
 import { addressTable } from "../l2/model.ts";
 import { subnetTable, type Subnet } from "../ipam/model.ts";
+
+/** MaxRtrAdvInterval, RFC 4861 section 6.2.1. */
+export const dhcpSettings = defineSettings({
+  "ra-interval": {
+    kind: { integer: [4, 1800] }, fallback: "200",
+    about: "longest time in seconds between two unasked advertisements of a router (MaxRtrAdvInterval, RFC 4861); the shortest is a third of it",
+  },
+});
 
 export interface DhcpOpt {
   /** As given: a name or number of dnsmasq's, perhaps behind `tag:ipxe,` or `tag:!ipxe,`. */

@@ -75,5 +75,5 @@ function solicited({ eth, ipv6, icmpv6 }: Packet, port: Port, view: ReadView, lo
     log.debug("router solicitation is not valid");
     return [];
   }
-  return advertisements(view, port.network_id, unspecified ? allNodes : { mac: eth.src, ip: ipv6!.src }, tenantMtu(view));
+  return advertisements(view, port.network_id, unspecified ? allNodes : { mac: eth.src, ip: ipv6!.src });
 }

@@ -5,7 +5,9 @@ import type { StageOut } from "#app";
 import { Share } from "../../src/services/index.ts";
 import { Harness, type HarnessOptions } from "../../test/support/harness.ts";
 import { attachmentTable } from "../l2/model.ts";
-import { RA_PERIOD_S } from "./ra.ts";
+
+/** MaxRtrAdvInterval where nothing is said. */
+const RA_PERIOD_S = 200;
 
 const open: Harness[] = [];
 afterEach(async () => {
@@ -31,8 +33,17 @@ async function cloud(options: HarnessOptions = {}): Promise<{ h: Harness; networ
 }
 
 /** Lets so many seconds pass; when, and where to, advertisements went meanwhile. */
-function heard(h: Harness, seconds: number): { atS: number; to: string; prefixes: string[] }[] {
-  const out: { atS: number; to: string; prefixes: string[] }[] = [];
+interface Heard {
+  readonly atS: number;
+  readonly to: string;
+  readonly from: string;
+  readonly lifetimeS: number;
+  readonly prefixes: string[];
+  /** Those that are over, and whether they are still on the link. */
+  readonly over: string[];
+}
+function heard(h: Harness, seconds: number): Heard[] {
+  const out: Heard[] = [];
   const began = h.clock.monotonic();
   for (let s = 0; s < seconds; s++) {
     h.clock.advance(1000);
@@ -40,8 +51,11 @@ function heard(h: Harness, seconds: number): { atS: number; to: string; prefixes
       const { chassis, stage, registers, data } = packet as StageOut;
       expect(stage).toBe("locate");
       const at = h.view.by(attachmentTable, "chassis", chassis).find((a) => a.port_key === registers.out_port_key);
-      const { icmpv6 } = parsePacket(data);
-      out.push({ atS: (h.clock.monotonic() - began) / 1000, to: `${chassis}:${at?.ofport}`, prefixes: parseRouterAdvertisement(icmpv6!.payload).prefixes.map((p) => p.prefix) });
+      const { eth, ipv6, icmpv6 } = parsePacket(data);
+      expect([eth.dst, ipv6!.dst, ipv6!.hop_limit, registers.from_network]).toEqual(["33:33:00:00:00:01", "ff02::1", 255, 1]);
+      const ra = parseRouterAdvertisement(icmpv6!.payload);
+      const over = ra.prefixes.filter((p) => p.preferred_lifetime_s === 0).map((p) => `${p.prefix}${p.valid_lifetime_s > 0 ? " on the link" : ""}`);
+      out.push({ atS: (h.clock.monotonic() - began) / 1000, to: `${chassis}:${at?.ofport}`, from: eth.src, lifetimeS: ra.router_lifetime_s, prefixes: ra.prefixes.filter((p) => p.preferred_lifetime_s > 0).map((p) => p.prefix), over });
     }
   }
   expect(h.complaints).toEqual([]);
@@ -88,7 +102,7 @@ describe("a port that never asks", () => {
     expect(new Set(heard(h, 400).map((r) => r.to))).toEqual(new Set(["hv2:7", "hv2:8"]));
   });
 
-  it("hears soon of another prefix, and nothing of a router that is down or gone", async () => {
+  it("hears soon of another prefix, and that a router is down", async () => {
     const { h, network, join } = await cloud();
     const router = await join();
     heard(h, 60);
@@ -98,12 +112,75 @@ describe("a port that never asks", () => {
     expect(heard(h, 4).flatMap((r) => r.prefixes)).toContain("fd00:2::");
     expect((await h.call("PUT", `/v2.0/routers/${router}`, { router: { admin_state_up: false } })).status).toBe(200);
     await h.settled();
-    expect(heard(h, 1000)).toEqual([]);
+    const last = heard(h, 1000);
+    expect(last).toHaveLength(3);
+    expect(last[0]!.atS).toBeLessThanOrEqual(4);
+    for (const words of last) expect(words).toMatchObject({ lifetimeS: 0, prefixes: [], over: ["fd00:2:: on the link", "fd00:1:: on the link"] });
     expect(h.clock.pending).toBe(0);
     await h.call("PUT", `/v2.0/routers/${router}`, { router: { admin_state_up: true } });
     await h.settled();
-    expect(heard(h, 10).length).toBeGreaterThan(0);
+    expect(heard(h, 10)[0]).toMatchObject({ lifetimeS: 1800, prefixes: ["fd00:2::", "fd00:1::"], over: [] });
   });
+
+  it("hears that a prefix is over, of the router that stays; and no more of it than three times", async () => {
+    const { h, network, join } = await cloud();
+    const router = await join();
+    const second = (await h.create("subnet", { network_id: network, ip_version: 6, cidr: "fd00:2::/64", ipv6_ra_mode: "slaac", ipv6_address_mode: "slaac" })).id;
+    await h.call("PUT", `/v2.0/routers/${router}/add_router_interface`, { subnet_id: second });
+    await h.settled();
+    heard(h, 60);
+    expect((await h.call("PUT", `/v2.0/routers/${router}/remove_router_interface`, { subnet_id: second })).status).toBe(200);
+    await h.settled();
+    expect(heard(h, 1)[0]).toMatchObject({ lifetimeS: 1800, prefixes: ["fd00:1::"], over: ["fd00:2:: on the link"] });
+    expect((await h.call("DELETE", `/v2.0/subnets/${second}`)).status).toBe(204);
+    await h.settled();
+    const soon = heard(h, 40);
+    expect(soon.map((r) => r.over)).toEqual([["fd00:2::"], ["fd00:2::"]]);
+    expect(heard(h, 400).flatMap((r) => r.over)).toEqual([]);
+  });
+
+  it("hears of the last interface's end, and at once of the router that takes its place, whose prefixes go on", async () => {
+    const { h, join } = await cloud();
+    const first = await join();
+    const subnet = (await h.call("GET", "/v2.0/subnets")).body.subnets[0].id as string;
+    const old = heard(h, 60)[0]!.from;
+    await h.call("PUT", `/v2.0/routers/${first}/remove_router_interface`, { subnet_id: subnet });
+    await join();
+    const [a, b] = heard(h, 1).sort((x, y) => x.lifetimeS - y.lifetimeS);
+    expect(a).toMatchObject({ from: old, lifetimeS: 0, prefixes: [], over: [] });
+    expect(b).toMatchObject({ lifetimeS: 1800, prefixes: ["fd00:1::"], over: [] });
+    expect(b!.from).not.toBe(old);
+    expect(heard(h, 400).filter((r) => r.from === old)).toHaveLength(2);
+  });
+
+  it("that comes later hears of the routers that are there, and the others do not hear more of it", async () => {
+    const { h, network, join } = await cloud();
+    await join();
+    heard(h, 60);
+    const late = (await h.create("port", { network_id: network })).id;
+    await h.plug("hv2", late, 9);
+    await h.settled();
+    const soon = heard(h, 40);
+    expect(soon.filter((r) => r.to === "hv2:9").length).toBeGreaterThanOrEqual(3);
+    expect(soon.find((r) => r.to === "hv2:9")!.atS).toBeLessThanOrEqual(2);
+    expect(soon.filter((r) => r.to === "hv1:5").length).toBeLessThanOrEqual(1);
+    const gone = (await h.create("port", { network_id: network })).id;
+    await h.plug("hv2", gone, 10);
+    await h.unplug("hv2", gone);
+    await h.settled();
+    expect(heard(h, 40).filter((r) => r.to === "hv2:10")).toEqual([]);
+  });
+});
+
+it("the interval is a setting, and a router's lifetime follows it", async () => {
+  for (const [interval, lifetimeS] of [[4, 1800], [1800, 5400]] as const) {
+    const { h, join } = await cloud({ settings: new Map([["dhcp", { "ra-interval": interval }]]) });
+    await join();
+    const at = heard(h, 4 * 1800);
+    for (const words of at) expect(words.lifetimeS).toBe(lifetimeS);
+    expect(at.length).toBeGreaterThan((4 * 1800) / interval);
+    expect(Math.max(...at.slice(3).map((r, i) => r.atS - at[i + 2]!.atS))).toBeLessThanOrEqual(interval + 1);
+  }
 });
 
 it("many changes at once are one advertisement, and no two come within 3 s", async () => {

@@ -1,27 +1,39 @@
 // Router advertisements that nobody asked for (RFC 4861 section 6.2.4), so that a VM which never solicits has its routers, and no route
-// ends that should not. Each network has a timer of its own at random intervals: routers do not speak in step, nor all at once.
-import type { Cancel, LiveView, RowChange, ServiceDecl, StageOut } from "#app";
-import { addressTable, attachmentTable, networkTable, toPort, type Address } from "../l2/model.ts";
-import { routerInterfaceTable, routerTable } from "../l3/model.ts";
+// ends that should not. Each router interface has a timer of its own at random intervals: routers do not speak in step, nor all at once.
+// What is new is said soon and three times: what an interface says now, prefixes that are over, and of one that ends that it is no
+// router any more. A port that comes hears three times of the routers that are there.
+import type { Cancel, LiveView, RowChange, ServiceDecl, ServiceHost, StageOut } from "#app";
+import { addressTable, attachmentTable, networkTable, portTable, toPort, type Address, type Attachment } from "../l2/model.ts";
+import { routerInterfaceTable, routerTable, type RouterInterface } from "../l3/model.ts";
 import { subnetTable, type Subnet } from "../ipam/model.ts";
-import { tenantMtu } from "../overlay/model.ts";
-import { advertisements, allNodes, RA_PERIOD_S } from "./ra.ts";
+import { dhcpSettings } from "./model.ts";
+import { advertisementOf, advertisements, allNodes, ended, farewell, frameOf, interfacesOf, withEnded, type Advertisement, type Prefix } from "./ra.ts";
 
-/** MinRtrAdvInterval, RFC 4861 section 6.2.1; RA_PERIOD_S is MaxRtrAdvInterval. */
-const RA_PERIOD_MIN_S = 0.33 * RA_PERIOD_S;
-/** Router constants of RFC 4861 section 10. */
+/** Router constants of RFC 4861 section 10: MAX_INITIAL_RTR_ADVERT_INTERVAL, MAX_INITIAL_ and MAX_FINAL_RTR_ADVERTISEMENTS, MIN_DELAY_BETWEEN_RAS, MAX_RA_DELAY_TIME. */
 const INITIAL_INTERVAL_S = 16;
 const INITIAL_ADVERTISEMENTS = 3;
 const MIN_DELAY_S = 3;
+const MAX_DELAY_S = 0.5;
+/** MinRtrAdvInterval, as a part of MaxRtrAdvInterval. */
+const MIN_PART = 0.33;
+/** Seconds after which a port that came hears of its routers: its flows are there. */
+const NEWCOMER_DELAY_S = 1;
+/** Ports that came and are still told; those above hear what all hear. */
+const NEWCOMERS_MAX = 10_000;
 
-/** One advertisement of every router of a network, to each attached port of chassis that `masters`. */
-export function unasked(view: LiveView, networkId: string, masters: (chassis: string) => boolean): StageOut[] {
-  const frames = advertisements(view, networkId, allNodes, tenantMtu(view));
-  if (frames.length === 0) return [];
-  return view.by(attachmentTable, "network", networkId).filter((at) => masters(at.chassis)).flatMap((at) => frames.map((data) => toPort(at.chassis, at.net_key, at.port_key, data)));
+/** A frame to each attached port of a network, at chassis that this controller masters. */
+function toNetwork(host: ServiceHost, networkId: string, data: Uint8Array): StageOut[] {
+  return host.view.by(attachmentTable, "network", networkId).filter((at) => host.masters(at.chassis)).map((at) => toPort(at.chassis, at.net_key, at.port_key, data));
 }
 
 interface Speaker {
+  readonly id: string;
+  readonly network: string;
+  /** What the interface says; its last words while it ends. */
+  said: Advertisement;
+  ending: boolean;
+  /** Prefixes that it said and does not say now, while `initial` lasts. */
+  before: readonly Prefix[];
   /** Advertisements at the short interval that are still to come. */
   initial: number;
   sentMs: number;
@@ -33,57 +45,149 @@ export const routerAdvertisements: ServiceDecl = {
   name: "router-advertisement",
   about: "unasked router advertisements on every network with a router that advertises itself",
   start(host) {
-    const { view, clock, random } = host;
-    const speakers = new Map<string, Speaker>();
-    const between = (low: number, high: number): number => low + random.next() * (high - low);
-
-    const schedule = (network: string, speaker: Speaker, seconds: number): void => {
-      speaker.cancel();
-      speaker.dueMs = clock.monotonic() + seconds * 1000;
-      speaker.cancel = host.after(seconds, () => speak(network, speaker));
-    };
-    const speak = (network: string, speaker: Speaker): void => {
-      if (!speaks(view, network)) {
-        speakers.delete(network);
-        return;
-      }
-      if (speaker.initial > 0) speaker.initial--;
-      speaker.sentMs = clock.monotonic();
-      schedule(network, speaker, speaker.initial > 0 ? between(MIN_DELAY_S, INITIAL_INTERVAL_S) : between(RA_PERIOD_MIN_S, RA_PERIOD_S));
-      host.send(unasked(view, network, (chassis) => host.masters(chassis)));
-    };
-    /** What the network's routers say is new: they say it soon, and a few times. */
-    const news = (network: string): void => {
-      let speaker = speakers.get(network);
-      if (!speaks(view, network)) {
-        speaker?.cancel();
-        speakers.delete(network);
-        return;
-      }
-      if (speaker === undefined) speakers.set(network, (speaker = { initial: 0, sentMs: -Infinity, dueMs: Infinity, cancel: () => undefined }));
-      speaker.initial = INITIAL_ADVERTISEMENTS;
-      const now = clock.monotonic();
-      const soon = Math.max(between(0, MIN_DELAY_S), (speaker.sentMs - now) / 1000 + MIN_DELAY_S);
-      if (now + soon * 1000 < speaker.dueMs) schedule(network, speaker, soon);
-    };
-
-    host.onCommit([subnetTable, routerInterfaceTable, routerTable, networkTable, addressTable], (changes) => {
-      for (const network of new Set(changes.flatMap((change) => networksOf(view, change)))) news(network);
+    const speakers = new Speakers(host);
+    const newcomers = new Newcomers(host);
+    host.onCommit([subnetTable, routerInterfaceTable, routerTable, networkTable, portTable, addressTable, attachmentTable], (changes) => {
+      for (const network of new Set(changes.flatMap((change) => networksOf(host.view, change)))) speakers.look(network);
+      for (const { table, before, after } of changes) if (table === attachmentTable && after !== undefined) newcomers.look(before as Attachment | undefined, after as Attachment);
     });
     // After a restart nothing is new, but it may have been a long time.
-    for (const network of new Set(Array.from(view.all(subnetTable), (s) => (advertises(s) ? s.network_id : "")))) {
-      if (network === "" || !speaks(view, network)) continue;
-      const speaker: Speaker = { initial: 0, sentMs: -Infinity, dueMs: Infinity, cancel: () => undefined };
-      speakers.set(network, speaker);
-      schedule(network, speaker, between(0, INITIAL_INTERVAL_S));
-    }
+    for (const { id } of host.view.all(routerInterfaceTable)) speakers.resume(id);
     return undefined;
   },
 };
 
-const advertises = (subnet: Subnet): boolean => subnet.ipv6_ra_mode !== null;
+/** The interfaces that speak, and those that have just ended. */
+class Speakers {
+  private readonly host: ServiceHost;
+  private readonly byId = new Map<string, Speaker>();
+  private readonly byNetwork = new Map<string, Set<string>>();
 
-const speaks = (view: LiveView, network: string): boolean => advertisements(view, network, allNodes, tenantMtu(view)).length > 0;
+  constructor(host: ServiceHost) {
+    this.host = host;
+  }
+
+  /** Something on a network changed. */
+  look(network: string): void {
+    for (const id of new Set([...interfacesOf(this.host.view, network), ...(this.byNetwork.get(network) ?? [])])) this.judge(id, network);
+  }
+
+  /** An interface that was there before this controller started. */
+  resume(id: string): void {
+    const said = advertisementOf(this.host.view, id);
+    const network = this.host.view.get(routerInterfaceTable, id)?.network_id;
+    if (said === undefined || network === undefined) return;
+    this.schedule(this.add(id, network, said), this.between(0, INITIAL_INTERVAL_S));
+  }
+
+  private judge(id: string, network: string): void {
+    const { view } = this.host;
+    const there = view.get(routerInterfaceTable, id)?.network_id === network;
+    const now = there ? advertisementOf(view, id) : undefined;
+    let speaker = this.byId.get(id);
+    if (speaker !== undefined && speaker.network === network && now !== undefined && now.mac !== speaker.said.mac) {
+      // Another MAC is another router.
+      this.say(speaker, farewell(view, network, speaker.said));
+      this.drop(speaker);
+      speaker = undefined;
+    }
+    if (speaker === undefined) {
+      if (now !== undefined) this.news(this.add(id, network, now));
+      return;
+    }
+    if (now === undefined) {
+      if (speaker.ending) return;
+      speaker.ending = true;
+      this.news(speaker);
+      return;
+    }
+    if (!speaker.ending && JSON.stringify(now) === JSON.stringify(speaker.said)) return;
+    speaker.before = [...(speaker.said.ra.prefixes ?? []), ...speaker.before];
+    speaker.ending = false;
+    speaker.said = now;
+    this.news(speaker);
+  }
+
+  /** It is said soon, and a few times. */
+  private news(speaker: Speaker): void {
+    speaker.initial = INITIAL_ADVERTISEMENTS;
+    const now = this.host.clock.monotonic();
+    const soon = Math.max(this.between(0, MAX_DELAY_S), (speaker.sentMs - now) / 1000 + MIN_DELAY_S);
+    if (now + soon * 1000 < speaker.dueMs) this.schedule(speaker, soon);
+  }
+
+  private schedule(speaker: Speaker, seconds: number): void {
+    speaker.cancel();
+    speaker.dueMs = this.host.clock.monotonic() + seconds * 1000;
+    speaker.cancel = this.host.after(seconds, () => this.speak(speaker));
+  }
+
+  private speak(speaker: Speaker): void {
+    const { view } = this.host;
+    const words = speaker.ending ? farewell(view, speaker.network, speaker.said) : withEnded(speaker.said, ended(view, speaker.network, speaker.before));
+    if (speaker.initial > 0) speaker.initial--;
+    if (speaker.initial === 0) speaker.before = [];
+    if (speaker.initial === 0 && speaker.ending) this.drop(speaker);
+    else {
+      const max = view.settings(dhcpSettings)["ra-interval"];
+      this.schedule(speaker, speaker.initial > 0 ? this.between(MIN_DELAY_S, Math.min(INITIAL_INTERVAL_S, Math.max(max, MIN_DELAY_S))) : this.between(MIN_PART * max, max));
+    }
+    speaker.sentMs = this.host.clock.monotonic();
+    this.say(speaker, words);
+  }
+
+  private say(speaker: Speaker, words: Advertisement): void {
+    this.host.send(toNetwork(this.host, speaker.network, frameOf(words, allNodes)));
+  }
+
+  private add(id: string, network: string, said: Advertisement): Speaker {
+    const speaker: Speaker = { id, network, said, ending: false, before: [], initial: 0, sentMs: -Infinity, dueMs: Infinity, cancel: () => undefined };
+    this.byId.set(id, speaker);
+    const there = this.byNetwork.get(network) ?? new Set();
+    this.byNetwork.set(network, there.add(id));
+    return speaker;
+  }
+
+  private drop({ id, network, cancel }: Speaker): void {
+    cancel();
+    this.byId.delete(id);
+    const there = this.byNetwork.get(network);
+    if (there?.delete(id) === true && there.size === 0) this.byNetwork.delete(network);
+  }
+
+  private between(low: number, high: number): number {
+    return low + this.host.random.next() * (high - low);
+  }
+}
+
+/** Ports that came, and are told of the routers that are there: alone, so that a thousand that come are no thousand advertisements to each. */
+class Newcomers {
+  private readonly host: ServiceHost;
+  private readonly waiting = new Set<string>();
+
+  constructor(host: ServiceHost) {
+    this.host = host;
+  }
+
+  look(before: Attachment | undefined, after: Attachment): void {
+    if (before !== undefined && before.chassis === after.chassis && before.ofport === after.ofport && before.net_key === after.net_key) return;
+    if (this.waiting.has(after.id) || this.waiting.size >= NEWCOMERS_MAX || advertisements(this.host.view, after.network_id, allNodes).length === 0) return;
+    this.waiting.add(after.id);
+    this.tell(after.id, INITIAL_ADVERTISEMENTS, NEWCOMER_DELAY_S);
+  }
+
+  private tell(id: string, times: number, seconds: number): void {
+    this.host.after(seconds, () => {
+      const at = this.host.view.get(attachmentTable, id);
+      if (times <= 1 || at === undefined) this.waiting.delete(id);
+      else this.tell(id, times - 1, MIN_DELAY_S + this.host.random.next() * (INITIAL_INTERVAL_S - MIN_DELAY_S));
+      if (at === undefined || !this.host.masters(at.chassis)) return;
+      this.host.send(advertisements(this.host.view, at.network_id, allNodes).map((data) => toPort(at.chassis, at.net_key, at.port_key, data)));
+    });
+  }
+}
+
+const advertises = (subnet: Subnet): boolean => subnet.ipv6_ra_mode !== null;
 
 /** Networks whose advertisements a change may have changed. */
 function networksOf(view: LiveView, { table, id, before, after }: RowChange): readonly string[] {
@@ -92,13 +196,18 @@ function networksOf(view: LiveView, { table, id, before, after }: RowChange): re
       return [id];
     case routerTable:
       return view.by(routerInterfaceTable, "router", id).map((i) => i.network_id);
-    case addressTable: {
-      const address = (after ?? before) as Address;
-      return address.family === 6 && view.get(routerInterfaceTable, address.port_id) !== undefined ? [address.network_id] : [];
+    case portTable: {
+      const leg = view.get(routerInterfaceTable, id);
+      return leg === undefined ? [] : [leg.network_id];
     }
+    case addressTable:
+      // Of an interface that is gone already, the interface's own change tells.
+      return [before, after].flatMap((a) => (a !== undefined && (a as Address).family === 6 && view.get(routerInterfaceTable, (a as Address).port_id) !== undefined ? [(a as Address).network_id] : []));
     case subnetTable:
       return [before, after].flatMap((s) => (s !== undefined && advertises(s as Subnet) ? [(s as Subnet).network_id] : []));
+    case routerInterfaceTable:
+      return [before, after].flatMap((i) => (i === undefined ? [] : [(i as RouterInterface).network_id]));
     default:
-      return [before, after].flatMap((i) => (i === undefined ? [] : [(i as { readonly network_id?: string }).network_id ?? ""]));
+      return [];
   }
 }

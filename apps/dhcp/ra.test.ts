@@ -1,12 +1,11 @@
 import { pino } from "pino";
 import { describe, expect, it } from "vitest";
 import { linkLocal, parsePacket, parseRouterAdvertisement } from "packet-codec";
-import { networkTable, portTable } from "../l2/model.ts";
+import { networkTable } from "../l2/model.ts";
 import { routerTable } from "../l3/model.ts";
 import type { Ipv6Mode } from "../ipam/model.ts";
 import { Cloud, MAC, packetIn, ROUTER_MAC, solicitation } from "./dhcp.fixture.ts";
 import { dhcpRequest } from "./packet-in.ts";
-import { unasked } from "./ra-service.ts";
 
 const fresh = (): Cloud => new Cloud();
 
@@ -70,25 +69,5 @@ describe("router advertisement", () => {
     ["a solicitation cut short", v6("slaac"), solicitation().subarray(0, 60)],
   ])("is not sent for %s", (_, cloud, frame) => {
     expect(solicit(cloud, frame)).toEqual([]);
-  });
-});
-
-describe("unasked", () => {
-  const everyone = (): boolean => true;
-  it("every attached port of the network hears its routers", () => {
-    const cloud = v6("slaac").chassis("hv2", 2).port("vm2", 18, { mac_address: "fa:16:3e:00:00:02" }).plug("vm2", "hv2", 6);
-    const outs = unasked(cloud.view, "net", everyone);
-    expect(outs.map((o) => `${o.chassis}:${String(o.registers.out_port_key)}`).sort()).toEqual(["hv1:17", "hv2:18"]);
-    for (const { stage, registers } of outs) expect({ stage, registers }).toMatchObject({ stage: "locate", registers: { net: 100, from_network: 1 } });
-    expect(parse(outs[1]!.data).ipv6.dst).toBe("ff02::1");
-  });
-  it("only chassis that this controller acts for", () => {
-    const cloud = v6("slaac").chassis("hv2", 2).port("vm2", 18, { mac_address: "fa:16:3e:00:00:02" }).plug("vm2", "hv2", 6);
-    expect(unasked(cloud.view, "net", (chassis) => chassis === "hv2").map((o) => o.chassis)).toEqual(["hv2"]);
-  });
-  it("nobody hears anything without a router, a mode, or a port that is plugged", () => {
-    expect(unasked(fresh().view, "net", everyone)).toEqual([]);
-    expect(unasked(v6(null).view, "net", everyone)).toEqual([]);
-    expect(unasked(v6("slaac").change(portTable, "vm", { admin_state_up: false }).view, "net", everyone)).toEqual([]);
   });
 });

@@ -6,11 +6,10 @@ import {
 } from "packet-codec";
 import { addressTable, networkTable, portTable } from "../l2/model.ts";
 import { routerInterfaceTable, routerTable } from "../l3/model.ts";
-import type { Subnet } from "../ipam/model.ts";
-import { advertisedSubnets } from "./model.ts";
+import { subnetTable, type Subnet } from "../ipam/model.ts";
+import { tenantMtu } from "../overlay/model.ts";
+import { advertisedSubnets, dhcpSettings } from "./model.ts";
 
-/** Every port hears of its routers, unasked, at least this often. MaxRtrAdvInterval, RFC 4861 section 6.2.1 */
-export const RA_PERIOD_S = 200;
 const ROUTER_LIFETIME_S = 1800;
 const PREFIX_VALID_S = 86_400;
 const PREFIX_PREFERRED_S = 14_400;
@@ -26,28 +25,43 @@ export interface Recipient {
 }
 export const allNodes: Recipient = { mac: ipv6MulticastMac(ALL_NODES), ip: ALL_NODES };
 
-/** Frames with the advertisements of every router on the network. `mtu` is that of networks that ask for none. */
-export function advertisements(view: ReadView, networkId: string, to: Recipient, mtu: number): Buffer[] {
-  const network = view.get(networkTable, networkId);
-  const subnets = advertisedSubnets(view, networkId);
-  if (network === undefined || subnets.length === 0) return [];
-  const frames: Buffer[] = [];
-  for (const { id, router_id } of [...view.by(routerInterfaceTable, "network", networkId)].sort((a, b) => (a.id < b.id ? -1 : 1))) {
-    const port = view.get(portTable, id);
-    if (port?.admin_state_up !== true || view.get(routerTable, router_id)?.admin_state_up !== true) continue;
-    const own = new Set(view.by(addressTable, "port", id).map((a) => a.subnet_id));
-    const spoken = subnets.filter((s) => own.has(s.id));
-    if (spoken.length > 0) frames.push(frame(port.mac_address, to, content(port.mac_address, spoken, network.mtu ?? mtu)));
-  }
-  return frames;
+/** What a router interface says of itself on its network. */
+export interface Advertisement {
+  readonly mac: string;
+  readonly ra: RouterAdvertisementInput;
 }
 
-function content(mac: string, subnets: readonly Subnet[], mtu: number): RouterAdvertisementInput {
+/** What an interface of a router says, if it speaks: interface, router and network are up, and it has an address in a subnet that is advertised. */
+export function advertisementOf(view: ReadView, interfaceId: string): Advertisement | undefined {
+  const { router_id, network_id } = view.get(routerInterfaceTable, interfaceId) ?? {};
+  const network = network_id === undefined ? undefined : view.get(networkTable, network_id);
+  const port = view.get(portTable, interfaceId);
+  if (network?.admin_state_up !== true || port?.admin_state_up !== true || view.get(routerTable, router_id!)?.admin_state_up !== true) return undefined;
+  const own = new Set(view.by(addressTable, "port", interfaceId).map((a) => a.subnet_id));
+  const spoken = advertisedSubnets(view, network.id).filter((s) => own.has(s.id));
+  return spoken.length === 0 ? undefined : { mac: port.mac_address, ra: content(port.mac_address, spoken, network.mtu ?? tenantMtu(view), lifetime(view)) };
+}
+
+/** Frames with the advertisements of every router on the network. */
+export function advertisements(view: ReadView, networkId: string, to: Recipient): Buffer[] {
+  return interfacesOf(view, networkId).flatMap((id) => {
+    const said = advertisementOf(view, id);
+    return said === undefined ? [] : [frameOf(said, to)];
+  });
+}
+
+/** Interfaces of routers on a network, in a fixed order. */
+export const interfacesOf = (view: ReadView, networkId: string): string[] => view.by(routerInterfaceTable, "network", networkId).map((i) => i.id).sort();
+
+/** At least as long as the time to the next advertisement but one: a single loss ends no route. RFC 4861 section 6.2.1 */
+const lifetime = (view: ReadView): number => Math.max(ROUTER_LIFETIME_S, 3 * view.settings(dhcpSettings)["ra-interval"]);
+
+function content(mac: string, subnets: readonly Subnet[], mtu: number, lifetimeS: number): RouterAdvertisementInput {
   return {
     cur_hop_limit: HOP_LIMIT,
     managed: subnets.some((s) => s.ipv6_ra_mode === "dhcpv6-stateful"),
     other: subnets.some((s) => s.ipv6_ra_mode === "dhcpv6-stateless"),
-    router_lifetime_s: ROUTER_LIFETIME_S,
+    router_lifetime_s: lifetimeS,
     source_lladdr: mac,
     ...(mtu >= IPV6_MTU_MIN ? { mtu } : {}),
     prefixes: subnets.map((s) => {
@@ -55,11 +69,34 @@ function content(mac: string, subnets: readonly Subnet[], mtu: number): RouterAd
       const autonomous = s.ipv6_ra_mode !== "dhcpv6-stateful";
       return { prefix, length: Number(length), on_link: true, autonomous, valid_lifetime_s: PREFIX_VALID_S, preferred_lifetime_s: PREFIX_PREFERRED_S };
     }),
-    rdnss: { lifetime_s: ROUTER_LIFETIME_S, servers: [...new Set(subnets.flatMap((s) => s.dns_nameservers))] },
+    rdnss: { lifetime_s: lifetimeS, servers: [...new Set(subnets.flatMap((s) => s.dns_nameservers))] },
   };
 }
 
-function frame(mac: string, to: Recipient, ra: RouterAdvertisementInput): Buffer {
+export type Prefix = NonNullable<RouterAdvertisementInput["prefixes"]>[number];
+const isIn = (prefix: Prefix, others: readonly Prefix[]): boolean => others.some((o) => o.prefix === prefix.prefix && o.length === prefix.length);
+
+/**
+ * Prefixes of `before` that no interface on the network says now, as they are told to be over: hosts prefer any other address (RFC 4862
+ * section 5.5.3). As long as its subnet is there it stays on the link, for those that have no other.
+ */
+export function ended(view: ReadView, networkId: string, before: readonly Prefix[]): Prefix[] {
+  const now = interfacesOf(view, networkId).flatMap((id) => advertisementOf(view, id)?.ra.prefixes ?? []);
+  const there = new Set(view.by(subnetTable, "network", networkId).map((s) => s.cidr));
+  const over = before.filter((p, i) => !isIn(p, now) && !isIn(p, before.slice(0, i)));
+  return over.map((p) => ({ ...p, preferred_lifetime_s: 0, valid_lifetime_s: there.has(`${p.prefix}/${p.length}`) ? PREFIX_VALID_S : 0 }));
+}
+
+/** The same with prefixes that are over. */
+export const withEnded = ({ mac, ra }: Advertisement, prefixes: readonly Prefix[]): Advertisement => ({ mac, ra: { ...ra, prefixes: [...(ra.prefixes ?? []), ...prefixes] } });
+
+/** The last words of an interface that speaks no more: it is no router. RFC 4861 section 6.2.5 */
+export const farewell = (view: ReadView, networkId: string, { mac, ra }: Advertisement): Advertisement => ({
+  mac,
+  ra: { ...ra, router_lifetime_s: 0, prefixes: ended(view, networkId, ra.prefixes ?? []), rdnss: [ra.rdnss ?? []].flat().map(({ servers }) => ({ lifetime_s: 0, servers })) },
+});
+
+export function frameOf({ mac, ra }: Advertisement, to: Recipient): Buffer {
   const ends = { src: linkLocal(mac), dst: to.ip };
   const icmp = buildIcmpv6({ type: icmpv6Types.routerAdvertisement, code: 0 }, buildRouterAdvertisement(ra), ends);
   const ip = buildIpv6({ ...ends, next_header: ipProtocols.icmpv6, hop_limit: ND_HOP_LIMIT }, icmp);

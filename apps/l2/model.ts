@@ -1,6 +1,6 @@
 // l2's entities: networks, ports, their addresses, and where ports are attached. The one file of l2 that other apps import.
 import {
-  chassisScope, chassisTable, definePool, defineScope, defineTable, defineVariantScope, copy, isIpv6, load, next, resourceHandle, setField, toStage, vifTable, type Chassis, type Outputs, type ReadView, type Row, type StageOut, type StandardRow, type Vif, ethType, ipProto, toTable, type PortPlace, type Scope,
+  chassisScope, chassisTable, contains, definePool, defineScope, defineTable, defineVariantScope, copy, isIpv6, load, next, parseCidr, parseIp, resourceHandle, setField, toStage, vifTable, type Chassis, type Outputs, type ReadView, type Row, type StageOut, type StandardRow, type Vif, ethType, ipProto, toTable, type PortPlace, type Scope,
 } from "#app";
 import { linkLocal } from "packet-codec";
 import { l2 } from "./tables.ts";
@@ -53,6 +53,8 @@ export const portTable = defineTable<Port>()("port", {
     network_mac: (p) => `${p.network_id}|${p.mac_address}`,
     device: (p) => p.device_id,
     project: (p) => p.project_id,
+    /** Those that may have addresses beside their own. */
+    takers: (p) => (!isNetworkPort(p) && (!p.port_security_enabled || p.allowed_address_pairs.length > 0) ? p.network_id : undefined),
     /** Single extra addresses: `<network>|<ip>`. */
     pair_ip: (p) => p.allowed_address_pairs.filter((a) => !a.ip_address.includes("/")).map((a) => `${p.network_id}|${a.ip_address}`),
   },
@@ -87,6 +89,11 @@ const ROUTER_OWNERS: ReadonlySet<string> = new Set([
 export const isNetworkPort = (port: Owned): boolean => port.device_owner.startsWith("network:");
 /** Ports that the network's own services made: they go with it, and keep neither it nor its subnets. */
 export const isServicePort = (port: Owned): boolean => SERVICE_OWNERS.has(port.device_owner);
+/**
+ * Ports that may be routers themselves: what they send is not held to their addresses, or to prefixes alone. Nobody but they can say what
+ * they are.
+ */
+export const mayForward = (port: Pick<Port, "port_security_enabled" | "allowed_address_pairs">): boolean => !port.port_security_enabled || port.allowed_address_pairs.some((a) => a.ip_address.includes("/"));
 /** Ports of routers, whose addresses are the routers' choice. */
 export const isRouterPort = (port: Owned): boolean => ROUTER_OWNERS.has(port.device_owner);
 
@@ -121,6 +128,24 @@ export const addressId = (networkId: string, ip: string): string => `${networkId
 export const addressTable = defineTable<Address>()("address", {
   indexes: { port: (a) => a.port_id, network: (a) => a.network_id, subnet: (a) => a.subnet_id },
 });
+
+/** A network with ports that may have addresses beside their own (derived). `id` is the network's. */
+export interface Takers extends Row {
+  /** One has no port security: it may have any. */
+  readonly any: boolean;
+  /** Prefixes that allowed pairs name. Single addresses are in the ports' index `pair_ip`. */
+  readonly prefixes: readonly string[];
+}
+export const takersTable = defineTable<Takers>()("address_takers", { derived: true });
+
+/** Whether others than a port may have an address too, so that nobody but who has it can say so. */
+export function mayBeTaken(view: ReadView, networkId: string, ip: string, holder: string): boolean {
+  const takers = view.get(takersTable, networkId);
+  if (takers === undefined) return false;
+  if (takers.any || view.by(portTable, "pair_ip", `${networkId}|${ip}`).some((p) => p.id !== holder)) return true;
+  const parsed = takers.prefixes.length === 0 ? undefined : parseIp(ip);
+  return parsed !== undefined && takers.prefixes.some((prefix) => contains(parseCidr(prefix)!, parsed));
+}
 
 /**
  * A port at a chassis (derived: port x vif x binding x chassis, and whatever other apps add). A joint: an app that requires l2 may
@@ -223,12 +248,24 @@ export const fromScope = defineScope("from");
 export const hostScope = defineVariantScope("host");
 
 /**
+ * What is said to those that ask for the MAC of an address. "host", "router": the network answers, for IPv6 with what that one is (the
+ * router flag, RFC 4861 section 4.4). "asked": the question goes to all that may have the address, and who has it says so itself.
+ */
+export type Said = "host" | "router" | "asked";
+const SAID: Readonly<Record<Said, number>> = { host: 0, router: 1, asked: 2 };
+
+/**
  * Says which MAC an address of a network has, on the switches of `scope`: by default all that can reach the network, so that routers
  * everywhere find it. Who knows it also answers questions for it, those of the ports on that host alone: they are not carried on.
  */
-export function neighbour(out: Outputs, network: { readonly id: string; readonly key: number }, ip: string, mac: string, scope: Scope = netScope(network.id)): void {
+export function neighbour(
+  out: Outputs, network: { readonly id: string; readonly key: number }, ip: string, mac: string, scope: Scope = netScope(network.id), said: Said = "host",
+): void {
   const known = l2.through(out);
-  const say = (address: string): void => known.flow(scope, neighbours.known, { net: network.key, address, mac });
+  const say = (address: string): void => {
+    if (said === "host") known.flow(scope, neighbours.known, { net: network.key, address, mac });
+    else known.flow(scope, neighbours.said, { net: network.key, address, mac, said: SAID[said] });
+  };
   say(ip);
   if (isIpv6(ip) && !ip.startsWith("fe80:")) say(linkLocal(mac));
 }
@@ -239,16 +276,18 @@ export interface Answers {
   readonly arp?: boolean;
   /** Echo requests to it that go to its MAC, whoever may send them. */
   readonly ping?: boolean;
+  /** Whether it is a router's: advertisements of it say so. */
+  readonly router?: boolean;
 }
 
 /**
  * Answers in a network on behalf of an address that no port has there: on the switches of `scope`, whether it was asked by a port on the
  * same host or from afar (a tunnel, a physical network). So of several hosts that hear a question those of the scope alone answer it.
  */
-export function answerFor(out: Outputs, scope: Scope, network: { readonly key: number }, ip: string, mac: string, { arp = false, ping = false }: Answers): void {
+export function answerFor(out: Outputs, scope: Scope, network: { readonly key: number }, ip: string, mac: string, { arp = false, ping = false, router = false }: Answers): void {
   const into = l2.through(out);
   const net = { "reg:net": network.key } as const;
-  const known = [load("nexthop", ip), setField("eth_dst", mac), toTable("arp_nd_reply")] as const;
+  const known = [load("nexthop", ip), setField("eth_dst", mac), load("said", SAID[router ? "router" : "host"]), toTable("arp_nd_reply")] as const;
   const asked = isIpv6(ip)
     ? ({ eth_type: ethType.ipv6, ip_proto: ipProto.icmpv6, icmpv6_type: 135, ipv6_nd_target: ip } as const)
     : ({ eth_type: ethType.arp, arp_op: 1, arp_tpa: ip } as const);
@@ -306,6 +345,9 @@ export const toPort = (chassis: string, net: number, port: number, data: Uint8Ar
 const neighbours = l2.shapes("neighbour", {
   known: (n: { net: number; address: string; mac: string }) => ({
     priority: 100, match: { "reg:net": n.net, "reg:nexthop": n.address }, actions: [{ type: "set_field", field: "eth_dst", value: n.mac } as const],
+  }),
+  said: (n: { net: number; address: string; mac: string; said: number }) => ({
+    priority: 100, match: { "reg:net": n.net, "reg:nexthop": n.address }, actions: [{ type: "set_field", field: "eth_dst", value: n.mac } as const, load("said", n.said)],
   }),
 });
 

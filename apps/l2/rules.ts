@@ -6,7 +6,7 @@ import {
 } from "#app";
 import { linkLocal } from "packet-codec";
 import {
-  addressTable, attachmentId, attachmentTable, backToSender, fromScope, hostScope, isNetworkPort, lanScope, membersScope, neighbour, netScope, networkTable, activeAttachment, pluggedAt, pluggedReads, portTable, sendersScope, type Attachment, type Port, placesOf, onAsAnyFrame,
+  addressTable, attachmentId, attachmentTable, backToSender, fromScope, hostScope, isNetworkPort, isRouterPort, lanScope, mayForward, membersScope, neighbour, netScope, networkTable, activeAttachment, pluggedAt, pluggedReads, portTable, sendersScope, type Attachment, type Port, type Takers, mayBeTaken, placesOf, onAsAnyFrame, takersTable,
 } from "./model.ts";
 import { l2 } from "./tables.ts";
 
@@ -20,6 +20,7 @@ const ALL_NODES = "33:33:00:00:00:01";
 const GROUP_BIT = { value: "01:00:00:00:00:00", mask: "01:00:00:00:00:00" };
 const icmpv6 = { eth_type: ethType.ipv6, ip_proto: ipProto.icmpv6 } as const;
 const ND = { routerSolicitation: 133, routerAdvertisement: 134, neighbourSolicitation: 135, neighbourAdvertisement: 136, redirect: 137 } as const;
+const SOLICITED_NODES = "ff02::1:ff00:0/104";
 const DHCP_CLIENT = { eth_type: ethType.ip, ip_proto: ipProto.udp, udp_src: 68, udp_dst: 67 } as const;
 
 /** NXM_NX_IP_FRAG, ovs-fields(7): a fragment, and not a later one. */
@@ -38,7 +39,18 @@ function attach(port: Port, view: ReadView): Attachment | undefined {
   };
 }
 
-export const derive = [derivation({ name: "attachment", on: each(portTable), into: attachmentTable, reads: [networkTable, ...pluggedReads], derive: attach })];
+/** Who may have addresses of a network beside their own. */
+function takersOf({ id }: { readonly id: string }, view: ReadView): Takers | undefined {
+  const ports = view.by(portTable, "takers", id);
+  if (ports.length === 0) return undefined;
+  const prefixes = ports.flatMap((p) => p.allowed_address_pairs.flatMap((pair) => (pair.ip_address.includes("/") ? [pair.ip_address] : [])));
+  return { id, any: ports.some((p) => !p.port_security_enabled), prefixes: [...new Set(prefixes)].sort() };
+}
+
+export const derive = [
+  derivation({ name: "address-takers", on: each(networkTable), into: takersTable, reads: [portTable], derive: takersOf }),
+  derivation({ name: "attachment", on: each(portTable), into: attachmentTable, reads: [networkTable, ...pluggedReads], derive: attach }),
+];
 
 /** A (MAC, address or prefix) a port may send from. */
 interface Source {
@@ -112,50 +124,76 @@ interface Sender {
   readonly key: number;
   readonly mac: string;
   readonly ip: string;
-  /** Of a solicitation's option; all zero where it has none. */
-  readonly sll: string;
+  /** Of the link-layer address option; all zero where there is none. */
+  readonly option: string;
 }
 type LocalEmit = (shape: (typeof admitted)[keyof typeof admitted], value: Sender) => void;
 
 const TO_POLICY = [toStage("acl_out")];
 const TO_SERVICES = [toStage("services")];
-const TO_FORWARD = [toStage("forward")];
+
+/**
+ * Longest frames of ARP and of neighbour discovery, in bytes: the least frame of Ethernet and a tag; six options of 8 bytes (of link-layer
+ * address and nonce a message has one each), with some to spare. What is longer carries something that is not for the network.
+ */
+const ARP_MAX = 64;
+const ND_MAX = 128;
+const arpLength = { type: "check_longer", bytes: ARP_MAX, to: "reg:too_long" } as const;
+const ndLength = { type: "check_longer", bytes: ND_MAX, to: "reg:too_long" } as const;
+const ARP_TO_SERVICES = [arpLength, toStage("services")];
+const ND_TO_SOURCE = [ndLength, toTable("nd_source")];
+const ALL_ROUTERS = { ip: "ff02::2", mac: "33:33:00:00:00:02" } as const;
+/** Neighbour discovery is valid from the link alone. RFC 4861 sections 6.1 and 7.1 */
+const nd = { ...icmpv6, icmpv6_code: 0, ip_ttl: 255 } as const;
 
 const admitted = l2.shapes("port_security", {
   ip6: (s: Sender) => ({ priority: 100, match: { "reg:in_port_key": s.key, eth_src: s.mac, eth_type: ethType.ipv6, ipv6_src: s.ip }, actions: TO_POLICY }),
-  solicitation: (s: Sender) => ({ priority: 120, match: { ...icmpv6, "reg:in_port_key": s.key, eth_src: s.mac, icmpv6_type: ND.neighbourSolicitation, ipv6_src: s.ip, ipv6_nd_sll: s.sll }, actions: TO_SERVICES }),
-  advertisement: (s: Sender) => ({ priority: 120, match: { ...icmpv6, "reg:in_port_key": s.key, eth_src: s.mac, icmpv6_type: ND.neighbourAdvertisement, ipv6_nd_target: s.ip, ipv6_nd_tll: s.mac }, actions: TO_FORWARD }),
+  solicitation: (s: Sender) => ({ priority: 120, match: { ...nd, "reg:in_port_key": s.key, eth_src: s.mac, icmpv6_type: ND.neighbourSolicitation, ipv6_nd_sll: s.option }, actions: ND_TO_SOURCE }),
+  advertisement: (s: Sender) => ({ priority: 120, match: { ...nd, "reg:in_port_key": s.key, eth_src: s.mac, icmpv6_type: ND.neighbourAdvertisement, ipv6_nd_target: s.ip, ipv6_nd_tll: s.option }, actions: ND_TO_SOURCE }),
+  routerSolicitation: (s: Sender) => ({
+    priority: 120, match: { ...nd, "reg:in_port_key": s.key, eth_src: s.mac, icmpv6_type: ND.routerSolicitation, ipv6_dst: ALL_ROUTERS.ip }, actions: [setField("eth_dst", ALL_ROUTERS.mac), ...ND_TO_SOURCE],
+  }),
   ip4: (s: Sender) => ({ priority: 100, match: { "reg:in_port_key": s.key, eth_src: s.mac, eth_type: ethType.ip, ipv4_src: s.ip }, actions: TO_POLICY }),
-  arp: (s: Sender) => ({ priority: 100, match: { "reg:in_port_key": s.key, eth_src: s.mac, eth_type: ethType.arp, arp_sha: s.mac, arp_spa: s.ip }, actions: TO_SERVICES }),
-  arpProbe: (s: Sender) => ({ priority: 100, match: { "reg:in_port_key": s.key, eth_src: s.mac, eth_type: ethType.arp, arp_sha: s.mac, arp_spa: "0.0.0.0" }, actions: TO_SERVICES }),
+  arp: (s: Sender) => ({ priority: 100, match: { "reg:in_port_key": s.key, eth_src: s.mac, eth_type: ethType.arp, arp_sha: s.mac, arp_spa: s.ip }, actions: ARP_TO_SERVICES }),
+  // As a request, RFC 5227 section 3: nobody is asked but whoever has it as well.
+  announcement: (s: Sender) => ({
+    priority: 110, match: { "reg:in_port_key": s.key, eth_src: s.mac, eth_type: ethType.arp, arp_sha: s.mac, arp_spa: s.ip, arp_tpa: s.ip }, actions: [load("announces", 1), ...ARP_TO_SERVICES],
+  }),
+  arpProbe: (s: Sender) => ({ priority: 100, match: { "reg:in_port_key": s.key, eth_src: s.mac, eth_type: ethType.arp, arp_sha: s.mac, arp_spa: "0.0.0.0" }, actions: ARP_TO_SERVICES }),
   dhcp: (s: Sender) => ({ priority: 150, match: { ...DHCP_CLIENT, "reg:in_port_key": s.key, eth_src: s.mac }, actions: TO_SERVICES }),
-  routerSolicitation: (s: Sender) => ({ priority: 120, match: { ...icmpv6, "reg:in_port_key": s.key, eth_src: s.mac, icmpv6_type: ND.routerSolicitation }, actions: TO_SERVICES }),
-  ndProbe: (s: Sender) => ({ priority: 120, match: { ...icmpv6, "reg:in_port_key": s.key, eth_src: s.mac, icmpv6_type: ND.neighbourSolicitation, ipv6_src: "::" }, actions: TO_SERVICES }),
+});
+
+const discovering = l2.shapes("nd_source", {
+  own: (s: Sender) => ({ priority: 100, match: { "reg:in_port_key": s.key, eth_src: s.mac, eth_type: ethType.ipv6, ipv6_src: s.ip }, actions: TO_SERVICES }),
 });
 
 function admit(at: Attachment, sources: readonly Source[], emit: LocalEmit): void {
   const key = at.port_key;
   for (const { mac, ip } of sources) {
-    const sender = { key, mac, ip, sll: mac };
+    const sender = { key, mac, ip, option: mac };
     if (isIpv6(ip)) {
       emit(admitted.ip6, sender);
-      emit(admitted.solicitation, sender);
-      emit(admitted.solicitation, { ...sender, sll: "00:00:00:00:00:00" });
       emit(admitted.advertisement, sender);
+      emit(admitted.advertisement, { ...sender, option: NO_OPTION });
+      emit(discovering.own, sender);
     } else {
       emit(admitted.ip4, sender);
       emit(admitted.arp, sender);
+      emit(admitted.announcement, sender);
     }
   }
   for (const mac of macsOf(sources)) {
-    const sender = { key, mac, ip: "", sll: mac };
+    const sender = { key, mac, ip: "", option: mac };
     emit(admitted.arpProbe, sender);
     emit(admitted.dhcp, sender);
     if (!sendsIpv6(sources, mac)) continue;
+    emit(admitted.solicitation, sender);
+    emit(admitted.solicitation, { ...sender, option: NO_OPTION });
     emit(admitted.routerSolicitation, sender);
-    emit(admitted.ndProbe, sender);
   }
 }
+/** What a switch shows where there is no link-layer address option. */
+const NO_OPTION = "00:00:00:00:00:00";
 
 type LocateFlow = FlowOf<typeof l2, "locate", { readonly "reg:out_port_key": number; readonly eth_type?: number }>;
 
@@ -192,7 +230,7 @@ const reachPort = l2.rule({
     for (const { ip_address: ip, mac_address: mac } of port.allowed_address_pairs) {
       if (ip.includes("/") || view.by(portTable, "pair_ip", `${port.network_id}|${ip}`).length > 1) continue;
       if (view.get(addressTable, `${port.network_id}/${ip}`) !== undefined) continue;
-      neighbour(out, { id: port.network_id, key: at.net_key }, ip, mac === "" ? port.mac_address : mac);
+      neighbour(out, { id: port.network_id, key: at.net_key }, ip, mac === "" ? port.mac_address : mac, netScope(port.network_id), mayForward(port) || mayBeTaken(view, port.network_id, ip, port.id) ? "asked" : "host");
     }
   },
 });
@@ -222,7 +260,7 @@ const knownNeighbour = l2.rule({
     const network = view.get(networkTable, address.network_id);
     if (port === undefined || network === undefined) return;
     if (!isNetworkPort(port) && activeAttachment(view, port.id) === undefined) return;
-    neighbour(out, network, address.ip, port.mac_address);
+    neighbour(out, network, address.ip, port.mac_address, netScope(network.id), isRouterPort(port) ? "router" : !isNetworkPort(port) && (mayForward(port) || mayBeTaken(view, network.id, address.ip, port.id)) ? "asked" : "host");
   },
 });
 
@@ -297,13 +335,20 @@ export const staticFlows = l2.static((out) => {
   out.flow(base, "port_security", { priority: 200, match: { ...first, ip_proto: ipProto.icmpv6, icmpv6_type: 0 }, actions: [] });
   out.flow(base, "port_security", { priority: 200, match: { ...secured, eth_type: ethType.ipv6, ip_proto: 0 }, actions: [] });
   // Ports without port security: the services answer them too, policy does not apply.
-  out.flow(base, "port_security", { priority: 60, match: { ...open, eth_type: ethType.arp }, actions: toServices });
+  out.flow(base, "port_security", { priority: 60, match: { ...open, eth_type: ethType.arp }, actions: ARP_TO_SERVICES });
   out.flow(base, "port_security", { priority: 60, match: { ...open, ...DHCP_CLIENT }, actions: toServices });
-  for (const icmpv6_type of [ND.routerSolicitation, ND.neighbourSolicitation]) {
-    out.flow(base, "port_security", { priority: 60, match: { ...open, ...icmpv6, icmpv6_type }, actions: toServices });
+  for (const icmpv6_type of [ND.routerSolicitation, ND.neighbourSolicitation, ND.neighbourAdvertisement]) {
+    out.flow(base, "port_security", { priority: 60, match: { ...open, ...icmpv6, icmpv6_type }, actions: ND_TO_SOURCE });
   }
   out.flow(base, "port_security", { priority: 50, match: open, actions: toForward });
+  // Who has no address yet solicits from none, RFC 4861 sections 4.1 and 4.3: neighbours by the group of the address that it wants, without an option.
+  out.flow(base, "nd_source", { priority: 200, match: { "reg:too_long": 1 }, actions: [] });
+  out.flow(base, "nd_source", { priority: 110, match: { ...icmpv6, icmpv6_type: ND.neighbourSolicitation, ipv6_src: "::", ipv6_dst: SOLICITED_NODES, ipv6_nd_sll: NO_OPTION }, actions: toServices });
+  out.flow(base, "nd_source", { priority: 110, match: { ...icmpv6, icmpv6_type: ND.routerSolicitation, ipv6_src: "::" }, actions: toServices });
+  out.flow(base, "nd_source", { priority: 90, match: open, actions: toServices });
 
+  out.flow(base, "arp_nd", { priority: 200, match: { "reg:too_long": 1 }, actions: [] });
+  out.flow(base, "arp_nd", { priority: 150, match: { "reg:announces": 1 }, actions: toForward });
   // ARP: the target's MAC lands in eth_dst if it is known; a probe for a duplicate is for the owner itself to answer.
   const arp = { eth_type: ethType.arp } as const;
   out.flow(base, "arp_nd", { priority: 110, match: { ...arp, arp_op: 1, arp_spa: "0.0.0.0" }, actions: toForward });
@@ -313,6 +358,7 @@ export const staticFlows = l2.static((out) => {
   });
   out.flow(base, "arp_nd", { priority: 50, match: arp, actions: toForward });
   out.flow(base, "arp_nd_reply", { priority: 100, match: { ...arp, eth_dst: GROUP_BIT }, actions: toForward });
+  out.flow(base, "arp_nd_reply", { priority: 90, match: { ...arp, "reg:said": 2 }, actions: [setField("eth_dst", BROADCAST), ...toForward] });
   // Who asked from afar is no port here: the answer goes as any frame does.
   const fromAfar = { "reg:in_port_key": 0 } as const;
   const ways = [{ priority: 50, at: {}, back: backToSender }, { priority: 60, at: fromAfar, back: onAsAnyFrame }] as const;
@@ -328,12 +374,18 @@ export const staticFlows = l2.static((out) => {
 
   // Neighbour discovery likewise; nd_advertise is a table of its own because its fields exist only in an advertisement.
   const solicitation = { ...icmpv6, icmpv6_type: ND.neighbourSolicitation } as const;
-  out.flow(base, "arp_nd", { priority: 110, match: { ...solicitation, ipv6_src: "::" }, actions: toForward });
+  out.flow(base, "arp_nd", {
+    priority: 110, match: { ...solicitation, ipv6_src: "::" },
+    // To that group, whatever MAC the frame was sent to. RFC 2464 section 7
+    actions: [setField("eth_dst", "33:33:ff:00:00:00"), copy({ field: "ipv6_dst", ofs: 0, bits: 24 }, { field: "eth_dst", ofs: 0, bits: 24 }), ...toForward],
+  });
+  out.flow(base, "arp_nd", { priority: 100, match: { ...icmpv6, icmpv6_type: ND.neighbourAdvertisement }, actions: toForward });
   out.flow(base, "arp_nd", {
     priority: 100, match: solicitation,
     actions: [setField("eth_dst", ALL_NODES), copy("ipv6_nd_target", "reg:nexthop"), callStage("neighbour"), toTable("arp_nd_reply")],
   });
   out.flow(base, "arp_nd_reply", { priority: 100, match: { ...solicitation, eth_dst: GROUP_BIT }, actions: toForward });
+  out.flow(base, "arp_nd_reply", { priority: 90, match: { ...solicitation, "reg:said": 2 }, actions: [setField("eth_dst", ALL_NODES), ...toForward] });
   out.flow(base, "arp_nd_reply", {
     priority: 50, match: solicitation, actions: [setField("icmpv6_type", ND.neighbourAdvertisement), setField("icmpv6_code", 0), toTable("nd_advertise")],
   });
@@ -341,8 +393,8 @@ export const staticFlows = l2.static((out) => {
     out.flow(base, "nd_advertise", {
       priority, match: { ...at, ...icmpv6, icmpv6_type: ND.neighbourAdvertisement },
       actions: [
-        // Solicited and override flags, RFC 4861 section 4.4; option type 2: target link-layer address.
-        setField("nd_reserved", 0x60000000), setField("nd_options_type", 2), copy("eth_dst", "ipv6_nd_tll"),
+        // Solicited and override flags, and for a router its own, RFC 4861 section 4.4; option type 2: target link-layer address.
+        setField("nd_reserved", 0x60000000), copy({ field: "reg:said", ofs: 0, bits: 1 }, { field: "nd_reserved", ofs: 31, bits: 1 }), setField("nd_options_type", 2), copy("eth_dst", "ipv6_nd_tll"),
         copy("ipv6_src", "ipv6_dst"), copy("ipv6_nd_target", "ipv6_src"), copy("eth_src", "eth_dst"), copy("ipv6_nd_tll", "eth_src"),
         ...back,
       ],

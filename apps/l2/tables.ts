@@ -7,17 +7,21 @@ export const l2 = definePipeline({
     port_security: {
       stage: "admission", miss: "drop", about: "only the port's own MAC and addresses may send",
       match: [
-        "reg:in_port_key", "reg:secured", "eth_src", "eth_type", "arp_sha", "arp_spa", "ipv4_src", "ipv6_src", "ip_proto", "ip_frag", "udp_src", "udp_dst",
-        "icmpv6_type", "ipv6_nd_target", "ipv6_nd_sll", "ipv6_nd_tll",
+        "reg:in_port_key", "reg:secured", "eth_src", "eth_type", "arp_sha", "arp_spa", "arp_tpa", "ipv4_src", "ipv6_src", "ip_proto", "ip_frag", "udp_src", "udp_dst",
+        "ip_ttl", "ipv6_dst", "icmpv6_type", "icmpv6_code", "ipv6_nd_target", "ipv6_nd_sll", "ipv6_nd_tll",
       ],
+    },
+    nd_source: {
+      stage: "admission", miss: "drop", aside: true, about: "neighbour discovery that is right so far: the source is the port's own too, and it carries no more than it has to",
+      match: ["reg:in_port_key", "reg:secured", "reg:too_long", "eth_src", "eth_type", "ip_proto", "ipv6_src", "ipv6_dst", "icmpv6_type", "ipv6_nd_sll"],
     },
     arp_nd: {
       stage: "services", miss: "next", about: "ARP requests and neighbour solicitations: look the target up",
-      match: ["reg:net", "eth_type", "arp_op", "arp_spa", "arp_tpa", "ip_proto", "icmpv6_type", "ipv6_src", "ipv6_nd_target"],
+      match: ["reg:net", "reg:too_long", "reg:announces", "eth_type", "arp_op", "arp_spa", "arp_tpa", "ip_proto", "icmpv6_type", "ipv6_src", "ipv6_nd_target"],
     },
     arp_nd_reply: {
       stage: "services", miss: "drop", aside: true, about: "known target: answer on its behalf; unknown: flood the question",
-      match: ["reg:in_port_key", "eth_dst", "eth_type", "ip_proto", "icmpv6_type"],
+      match: ["reg:in_port_key", "reg:said", "eth_dst", "eth_type", "ip_proto", "icmpv6_type"],
     },
     nd_advertise: { stage: "services", miss: "drop", aside: true, about: "the rest of a neighbour advertisement", match: ["reg:in_port_key", "eth_type", "ip_proto", "icmpv6_type"] },
     l2_lookup: {
@@ -34,6 +38,9 @@ export const l2 = definePipeline({
     push_tag: { stage: "egress", miss: "next", about: "the VLAN tag of a port that is reached behind another's OpenFlow port", match: ["reg:in_port_key", "reg:out_port_key", "reg:from_network"] },
   },
   registers: {
+    said: { bits: 8, about: "who answers for the address that the neighbour stage found: 0 the network for a host, 1 the network for a router, 2 whoever has it" },
+    announces: { bits: 1, about: "ARP of a port that says which address it has" },
+    too_long: { bits: 1, about: "ARP or neighbour discovery with more in it than these have" },
     flood_chunk: { bits: 8, about: "which part of a long list of local ports" },
   },
 });

@@ -1,7 +1,7 @@
 // How routers become flows. A router's flows are the same on every chassis; a chassis has those of the routers on its
 // own networks, and of the networks these lead to.
 import {
-  baseScope, callStage, chassisScope, claim, claimTable, copy, derivation, each, eachPair, ethType, familyMatch, ipDst, isIpv6, load, poolNumberTable, setField, toStage, toTable, zonePool, toEntrance,
+  baseScope, callStage, chassisScope, claim, claimTable, copy, derivation, each, eachPair, ethType, familyMatch, ipDst, ipProto, isIpv6, load, poolNumberTable, setField, toStage, toTable, zonePool, toEntrance,
   type Claim, type Emit, type FlowAction, type ReadView, type RegisterName, type Scope, type TableName,
 } from "#app";
 import { linkLocal } from "packet-codec";
@@ -143,7 +143,11 @@ const expired = l3.rule({
 
 export const rules = [legs, routing, routerZone, expired];
 
+/** Neighbour discovery: types of ICMPv6 that are for the link alone. RFC 4861 section 4 */
+const DISCOVERY = [133, 134, 135, 136, 137] as const;
+
 export const staticFlows = l3.static((out) => {
+  for (const icmpv6_type of DISCOVERY) out.flow(baseScope, "l3_route", { priority: 1200, match: { eth_type: ethType.ipv6, ip_proto: ipProto.icmpv6, icmpv6_type }, actions: [] });
   for (const eth_type of [ethType.ip, ethType.ipv6]) {
     for (const ip_ttl of [0, 1]) out.flow(baseScope, "l3_route", { priority: 1000, match: { eth_type, ip_ttl }, actions: [toTable("l3_expired")] });
     out.flow(baseScope, "l3_resolve", { priority: 100, match: { eth_type }, actions: [AGE, ...RESOLVE] });

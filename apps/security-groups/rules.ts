@@ -172,8 +172,8 @@ export const staticFlows = securityGroups.static((out) => {
   for (const eth_type of [ethType.ip, ethType.ipv6]) {
     for (const { at, to } of ways.in) out.flow(baseScope, "sg_in", { priority: 1100, match: { ...at, "reg:from_network": 1, eth_type }, actions: [to] });
   }
-  // Neighbour discovery is not policy's business; conntrack has no state for it.
+  // Neighbour discovery of the link is not policy's business; conntrack has no state for it.
   for (const icmpv6_type of [133, 134, 135, 136]) {
-    for (const { at, to } of ways.in) out.flow(baseScope, "sg_in", { priority: 1000, match: { ...at, eth_type: ethType.ipv6, ip_proto: ipProto.icmpv6, icmpv6_type }, actions: [to] });
+    for (const { at, to } of ways.in) out.flow(baseScope, "sg_in", { priority: 1000, match: { ...at, eth_type: ethType.ipv6, ip_proto: ipProto.icmpv6, icmpv6_type, ip_ttl: 255 }, actions: [to] });
   }
 });

@@ -66,6 +66,8 @@ export type FlowAction<T extends string = string, R extends string = string> =
   | { readonly type: "group"; readonly id: number }
   /** A number 0..links-1 into a register, by a hash of the packet's addresses and ports that moves few flows when `links` changes. */
   | { readonly type: "multipath"; readonly links: number; readonly to: FieldRef<R>; readonly basis?: number }
+  /** Whether the frame, from its Ethernet header on, is longer than so many bytes, into one bit. */
+  | { readonly type: "check_longer"; readonly bytes: number; readonly to: FieldRef<R> }
   /** To the controller: the app's packetIn handler of this table. */
   | { readonly type: "punt"; readonly maxLen?: number }
   /** Made by the core, for a place where another app's registers are loaded: see Emit.portContext. `bytes`: the actions, encoded. */

@@ -60,6 +60,8 @@ export class Lowering {
         return [{ type: "group", group_id: action.id }];
       case "multipath":
         return [{ type: "multipath", fields: SYMMETRIC_L3L4, basis: action.basis ?? 0, algorithm: HRW, max_link: action.links - 1, arg: 0, dst: this.subField(table, action.to) }];
+      case "check_longer":
+        return [{ type: "check_pkt_larger", pkt_len: action.bytes, dst: this.subField(table, action.to) }];
       case "punt":
         return [{ type: "output", port: ports.CONTROLLER, max_len: action.maxLen ?? 0xffff }];
       case "lowered":

@@ -1,0 +1,142 @@
+// Announcements of addresses that moved, through the real engine: what the service sends while time passes.
+import { afterEach, describe, expect, it } from "vitest";
+import { parsePacket } from "packet-codec";
+import type { StageOut } from "#app";
+import { Harness } from "../../test/support/harness.ts";
+import { attachmentTable } from "./model.ts";
+
+const open: Harness[] = [];
+afterEach(async () => {
+  for (const h of open.splice(0)) await h.close();
+});
+
+interface Ground {
+  readonly h: Harness;
+  readonly network: string;
+  readonly four: string;
+  readonly six: string;
+  /** A port on a host; its id. */
+  port(host: string | undefined, ofport: number, values?: Record<string, unknown>): Promise<string>;
+  mac(port: string): Promise<string>;
+}
+
+async function ground(): Promise<Ground> {
+  const h = await Harness.make();
+  open.push(h);
+  for (const host of ["hv1", "hv2"]) await h.addChassis(host);
+  const network = (await h.create("network", {})).id;
+  const four = (await h.create("subnet", { network_id: network, ip_version: 4, cidr: "10.0.0.0/24" })).id;
+  const six = (await h.create("subnet", { network_id: network, ip_version: 6, cidr: "fd00:1::/64" })).id;
+  const port: Ground["port"] = async (host, ofport, values = {}) => {
+    const { id } = await h.create("port", { network_id: network, ...values });
+    if (host !== undefined) await h.plug(host, id, ofport);
+    await h.settled();
+    return id;
+  };
+  return { h, network, four, six, port, mac: async (id) => (await h.call("GET", `/v2.0/ports/${id}`)).body.port.mac_address as string };
+}
+
+/** What is said in so many seconds: `<seconds> <address> is <mac> to <places>`, and flags of routers. */
+function said(h: Harness, seconds: number): string[] {
+  const out: string[] = [];
+  for (let t = 0; t < seconds * 10; t++) {
+    h.clock.advance(100);
+    for (const { packet } of h.sent.splice(0)) {
+      const { chassis, registers, data, stage } = packet as StageOut;
+      const { eth, arp, icmpv6 } = parsePacket(data);
+      if (icmpv6?.type === 134) continue;
+      const ip = arp?.spa ?? parsePacket(data).ipv6!.src;
+      if (arp !== undefined) expect([arp.op, arp.sha, arp.tpa, eth.dst]).toEqual([1, eth.src, arp.spa, "ff:ff:ff:ff:ff:ff"]);
+      expect(registers.from_network).toBe(1);
+      const to = stage === "forward" ? "all" : h.view.by(attachmentTable, "chassis", chassis).find((a) => a.port_key === registers.out_port_key)!.ofport;
+      out.push(`${((t + 1) / 10).toFixed(1)} ${ip} is ${eth.src} to ${chassis}:${to}${icmpv6 !== undefined && (icmpv6.payload[0]! & 0x80) !== 0 ? " router" : ""}`);
+    }
+  }
+  expect(h.complaints).toEqual([]);
+  return out.sort();
+}
+const fixed = (g: Ground): Record<string, unknown> => ({ fixed_ips: [{ subnet_id: g.four, ip_address: "10.0.0.9" }, { subnet_id: g.six, ip_address: "fd00:1::9" }] });
+
+describe("an address that moves to another MAC", () => {
+  it("of a port that is deleted and made again: three times, to all but the port itself", async () => {
+    const g = await ground();
+    const [first] = [await g.port("hv1", 5, fixed(g)), await g.port("hv1", 6), await g.port("hv2", 7)];
+    expect(said(g.h, 10)).toEqual([]);
+    await g.h.unplug("hv1", first!);
+    await g.h.call("DELETE", `/v2.0/ports/${first}`);
+    await g.h.settled();
+    expect(said(g.h, 100)).toEqual([]);
+    const second = await g.port(undefined, 0, fixed(g));
+    expect(said(g.h, 10)).toEqual([]);
+    await g.h.plug("hv1", second, 8);
+    await g.h.settled();
+    const mac = await g.mac(second);
+    const at = (s: string): string[] => ["10.0.0.9", "fd00:1::9"].flatMap((ip) => [`${s} ${ip} is ${mac} to hv1:6`, `${s} ${ip} is ${mac} to hv2:all`]);
+    expect(said(g.h, 60)).toEqual([...at("0.2"), ...at("1.3"), ...at("4.0")].sort());
+  });
+
+  it("of a port whose MAC changes; not of one that keeps it, wherever it goes and whatever else changes", async () => {
+    const g = await ground();
+    const [port] = [await g.port("hv1", 5, fixed(g)), await g.port("hv2", 7)];
+    await g.h.unplug("hv1", port!);
+    await g.h.settled();
+    await g.h.plug("hv2", port!, 9);
+    await g.h.call("PUT", `/v2.0/ports/${port}`, { port: { name: "other", allowed_address_pairs: [{ ip_address: "10.0.0.77" }] } });
+    await g.h.settled();
+    expect(said(g.h, 10)).toEqual([]);
+    await g.h.unplug("hv2", port!);
+    expect((await g.h.call("PUT", `/v2.0/ports/${port}`, { port: { mac_address: "fa:16:3e:00:00:99" } })).status).toBe(200);
+    await g.h.plug("hv2", port!, 9);
+    await g.h.settled();
+    const heard = said(g.h, 10);
+    expect(heard).toHaveLength(9);
+    expect(heard[0]).toBe("0.2 10.0.0.77 is fa:16:3e:00:00:99 to hv2:7");
+  });
+
+  it("of a router's interface, with what it is", async () => {
+    const g = await ground();
+    await g.port("hv1", 5);
+    const routers = [(await g.h.create("router", {})).id, (await g.h.create("router", {})).id];
+    const change = async (router: string, method: string): Promise<void> => {
+      for (const subnet_id of [g.four, g.six]) expect((await g.h.call("PUT", `/v2.0/routers/${router}/${method}_router_interface`, { subnet_id })).status).toBe(200);
+      await g.h.settled();
+    };
+    await change(routers[0]!, "add");
+    expect(said(g.h, 10)).toEqual([]);
+    await change(routers[0]!, "remove");
+    await change(routers[1]!, "add");
+    const heard = said(g.h, 10);
+    expect(heard).toHaveLength(6);
+    expect(heard[0]).toMatch(/^0\.[23] 10\.0\.0\.1 is \S+ to hv1:all$/);
+    expect(heard[1]).toMatch(/^0\.[23] fd00:1:: is \S+ to hv1:all router$/);
+  });
+
+  it("of a pair that another port has then; not where several have it, of whom one says so itself", async () => {
+    const g = await ground();
+    const pair = { allowed_address_pairs: [{ ip_address: "10.0.0.50" }] };
+    const [a, b] = [await g.port("hv1", 5, pair), await g.port("hv2", 6)] as [string, string];
+    const set = async (port: string, values: Record<string, unknown>): Promise<void> => {
+      expect((await g.h.call("PUT", `/v2.0/ports/${port}`, { port: values })).status).toBe(200);
+      await g.h.settled();
+    };
+    await set(a, { allowed_address_pairs: [] });
+    await set(b, pair);
+    expect(said(g.h, 10).map((line) => line.split(" to ")[1])).toEqual(["hv1:all", "hv1:all", "hv1:all"]);
+    await set(a, pair);
+    expect(said(g.h, 10)).toEqual([]);
+    await set(b, { allowed_address_pairs: [] });
+    expect(said(g.h, 10)).toHaveLength(3);
+  });
+
+  it("and what is remembered is bounded in time, and gone at the end", async () => {
+    const g = await ground();
+    const first = await g.port("hv1", 5, fixed(g));
+    await g.port("hv1", 6);
+    await g.h.call("DELETE", `/v2.0/ports/${first}`);
+    await g.h.settled();
+    g.h.clock.advance(3700_000);
+    await g.port("hv1", 7, fixed(g));
+    expect(said(g.h, 10)).toEqual([]);
+    expect(g.h.clock.pending).toBe(0);
+  });
+});

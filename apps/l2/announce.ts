@@ -1,0 +1,149 @@
+// Addresses that move to another MAC because the model says so: an interface of a router that went and one that took its address, a port
+// that was deleted and made again, a pair that another port has now. Whoever talked to the old MAC is told at once by the network itself:
+// gratuitous ARP (RFC 5227 section 3), unsolicited neighbour advertisements (RFC 4861 section 7.2.6). What a VM itself announces needs
+// nothing of this.
+import { isIpv6, type LiveView, type RowChange, type ServiceDecl, type ServiceHost, type StageOut } from "#app";
+import { buildGratuitousArp, buildUnsolicitedNeighbourAdvertisement } from "packet-codec";
+import { activeAttachment, addressId, addressTable, attachmentTable, isNetworkPort, isRouterPort, networkTable, portTable, toPort, type Address, type Attachment, type Port } from "./model.ts";
+
+/** Seconds after which it is said, again and again: the first may come before the flows, or to hosts that believe nobody twice in a second. */
+const AFTER_S = [0.15, 1.3, 4] as const;
+/** Addresses without a MAC that are remembered, those lost last, and for how long: hosts keep neighbours for minutes. */
+const LOST_MAX = 65_536;
+const LOST_S = 3600;
+/** Addresses whose announcement is going on; what is beyond is left to the hosts, which ask again after half a minute. */
+const ANNOUNCING_MAX = 4096;
+
+/** Who has an address, as far as the model says. */
+interface Holder {
+  readonly ip: string;
+  readonly port: Port;
+  readonly mac: string;
+}
+
+export const addressAnnouncements: ServiceDecl = {
+  name: "address-announcement",
+  about: "addresses that another MAC has now are announced to their network",
+  start(host) {
+    const announcer = new Announcer(host);
+    host.onCommit([portTable, attachmentTable, addressTable], (changes) => announcer.changed(changes));
+    return undefined;
+  },
+};
+
+class Announcer {
+  private readonly host: ServiceHost;
+  /** MACs that addresses had last, the longest ago first. */
+  private readonly lost = new Map<string, { readonly mac: string; readonly atMs: number }>();
+  private readonly announcing = new Set<string>();
+
+  constructor(host: ServiceHost) {
+    this.host = host;
+  }
+
+  changed(changes: readonly RowChange[]): void {
+    const { view } = this.host;
+    const before = new Map(changes.flatMap((c) => (c.table === portTable && c.before !== undefined ? [[c.id, c.before as Port]] : [])));
+    const touched = changes.flatMap((change) => touchedBy(change, view, before));
+    for (const { network, ip, had } of touched) if (had !== undefined) this.lose(addressId(network, ip), had);
+    for (const { network, ip } of touched) this.judge(addressId(network, ip), network, ip);
+  }
+
+  private lose(id: string, mac: string): void {
+    const atMs = this.host.clock.monotonic();
+    // Whoever is remembered was the last that anybody knew: a port that was never there changes nothing.
+    if (atMs - (this.lost.get(id)?.atMs ?? -Infinity) <= LOST_S * 1000) return;
+    this.lost.delete(id);
+    this.lost.set(id, { mac, atMs });
+    if (this.lost.size > LOST_MAX) this.lost.delete(this.lost.keys().next().value!);
+  }
+
+  private judge(id: string, network: string, ip: string): void {
+    const had = this.lost.get(id);
+    if (had === undefined) return;
+    const now = holderOf(this.host.view, network, ip);
+    if (now === undefined) return;
+    this.lost.delete(id);
+    if (now.mac === had.mac || this.host.clock.monotonic() - had.atMs > LOST_S * 1000 || this.announcing.has(id)) return;
+    if (this.announcing.size >= ANNOUNCING_MAX) {
+      this.host.log.debug({ network, ip }, "too many addresses move at once: this one is not announced");
+      return;
+    }
+    this.announcing.add(id);
+    this.announce(id, network, ip, 0);
+  }
+
+  private announce(id: string, network: string, ip: string, times: number): void {
+    this.host.after(AFTER_S[times]! - (AFTER_S[times - 1] ?? 0), () => {
+      const holder = holderOf(this.host.view, network, ip);
+      if (holder === undefined || times + 1 >= AFTER_S.length) this.announcing.delete(id);
+      else this.announce(id, network, ip, times + 1);
+      if (holder !== undefined) this.host.send(toOthers(this.host, holder));
+    });
+  }
+}
+
+/** An address that a change concerns, and the MAC that it had before, if it had one. */
+interface Touched {
+  readonly network: string;
+  readonly ip: string;
+  readonly had: string | undefined;
+}
+
+/** `before`: ports of the same commit as they were. */
+function touchedBy(change: RowChange, view: LiveView, before: ReadonlyMap<string, Port>): Touched[] {
+  if (change.table === addressTable) {
+    return [change.before, change.after].flatMap((row, i) => {
+      if (row === undefined) return [];
+      const { network_id: network, ip, port_id } = row as Address;
+      return [{ network, ip, had: i === 0 ? (before.get(port_id) ?? view.get(portTable, port_id))?.mac_address : undefined }];
+    });
+  }
+  if (change.table === attachmentTable) {
+    const { port_id } = (change.after ?? change.before) as Attachment;
+    const port = before.get(port_id) ?? view.get(portTable, port_id);
+    return port === undefined ? [] : addressesOf(port, view, change.before !== undefined);
+  }
+  return [change.before, change.after].flatMap((row, i) => (row === undefined ? [] : addressesOf(row as Port, view, i === 0)));
+}
+
+/** A port's own addresses, and single ones of its pairs that are nobody's own. */
+function addressesOf(port: Port, view: LiveView, had: boolean): Touched[] {
+  const network = port.network_id;
+  return [
+    ...view.by(addressTable, "port", port.id).map(({ ip }) => ({ network, ip, had: had ? port.mac_address : undefined })),
+    ...port.allowed_address_pairs.flatMap(({ ip_address: ip, mac_address: mac }) => {
+      if (ip.includes("/") || view.get(addressTable, addressId(network, ip)) !== undefined) return [];
+      return [{ network, ip, had: !had ? undefined : mac === "" ? port.mac_address : mac }];
+    }),
+  ];
+}
+
+/** Who has an address: its port, else the one that has it as a pair. Undefined: nobody who is there, or several may and only who has it knows. */
+function holderOf(view: LiveView, network: string, ip: string): Holder | undefined {
+  const own = view.get(addressTable, addressId(network, ip));
+  const owner = own === undefined ? undefined : view.get(portTable, own.port_id);
+  const takers = view.by(portTable, "pair_ip", `${network}|${ip}`).filter((p) => p.id !== owner?.id);
+  const port = owner ?? takers[0];
+  if (port === undefined || takers.length > (owner === undefined ? 1 : 0)) return undefined;
+  if (!isNetworkPort(port) && activeAttachment(view, port.id) === undefined) return undefined;
+  const mac = owner === undefined ? (port.allowed_address_pairs.find((p) => p.ip_address === ip)?.mac_address ?? "") : "";
+  return { ip, port, mac: mac === "" ? port.mac_address : mac };
+}
+
+/** To every port of the network but the holder, which would take it for somebody else's while it looks for duplicates. */
+function toOthers(host: ServiceHost, { ip, port, mac }: Holder): StageOut[] {
+  const { view } = host;
+  const network = view.get(networkTable, port.network_id);
+  if (network === undefined) return [];
+  const data = isIpv6(ip) ? buildUnsolicitedNeighbourAdvertisement({ mac, address: ip, router: isRouterPort(port) }) : buildGratuitousArp({ mac, address: ip });
+  const outs: StageOut[] = [];
+  const own = new Set(view.by(attachmentTable, "port", port.id).map((at) => at.chassis));
+  for (const chassis of view.pairKeys(attachmentTable, "network_chassis", network.id)) {
+    if (!host.masters(chassis)) continue;
+    // As a broadcast that came by a tunnel it goes to every port there.
+    if (!own.has(chassis)) outs.push({ chassis, stage: "forward", registers: { net: network.key, from_tunnel: 1, from_network: 1 }, data });
+    else for (const at of view.byPair(attachmentTable, "network_chassis", network.id, chassis)) if (at.port_id !== port.id) outs.push(toPort(chassis, network.key, at.port_key, data));
+  }
+  return outs;
+}
