@@ -32,7 +32,9 @@ export function advertisements(view: ReadView, networkId: string, to: Recipient,
   const subnets = advertisedSubnets(view, networkId);
   if (network === undefined || subnets.length === 0) return [];
   const frames: Buffer[] = [];
-  for (const { id, router_id } of [...view.by(routerInterfaceTable, "network", networkId)].sort((a, b) => (a.id < b.id ? -1 : 1))) {
+  for (const { id, router_id, guest } of [...view.by(routerInterfaceTable, "network", networkId)].sort((a, b) => (a.id < b.id ? -1 : 1))) {
+    // Whoever advertises is a default router to all who hear it: not one that somebody connected to a network of others.
+    if (guest === true) continue;
     const port = view.get(portTable, id);
     if (port?.admin_state_up !== true || view.get(routerTable, router_id)?.admin_state_up !== true) continue;
     const own = new Set(view.by(addressTable, "port", id).map((a) => a.subnet_id));
