@@ -145,6 +145,25 @@ describe("errors about a connection", () => {
     expect(await appliance.vm.reaches(v6(who().port), { timeoutMs: 500 })).toBe(false);
   }, 30_000);
 
+  test("pass through a router, of either family, on the same host and from another", async () => {
+    const network = await cloud.create("network", {});
+    const away = { network, subnet: await cloud.create("subnet", { network_id: network.id, ip_version: 4, cidr: "10.1.0.0/24" }) };
+    const six = await cloud.create("subnet", { network_id: network.id, ip_version: 6, cidr: "fd00:6::/64", gateway_ip: "fd00:6::1" });
+    const router = await cloud.router([away, net]);
+    const home = ((await cloud.call("GET", `/v2.0/subnets?network_id=${net.network.id}&ip_version=6`)).body.subnets as unknown as Resource[])[0]!;
+    for (const { id } of [six, home]) expect((await cloud.call("PUT", `/v2.0/routers/${router.id}/add_router_interface`, { subnet_id: id })).status).toBe(200);
+    await appliance.vm.configure("route add 10.1.0.0/24 via 10.0.0.1", `route add fd00:6::/64 via ${home.gateway_ip as string}`);
+    for (const hv of [1, 2]) {
+      const { vm, port } = await cloud.instance(cloud.hv(hv), away, { port: { security_groups: [closed.id] } });
+      await vm.setAddress(`${v6(port)}/64`, "fd00:6::1");
+      await until("a refusal", async () => (await udp(vm, v4(appliance.port), 9, 41_000, 1)) === "refused");
+      await until("a refusal", async () => (await udp(vm, v6(appliance.port), 9, 41_000, 1)) === "refused");
+      expect(await pinged(vm, "-t", "1", "192.0.2.9"), "the router itself").toContain("From 10.1.0.1 icmp_seq=1 Time to live exceeded");
+      expect(await appliance.vm.reaches(v4(port), { timeoutMs: 500 })).toBe(false);
+      expect(await appliance.vm.reaches(v6(port), { timeoutMs: 500 })).toBe(false);
+    }
+  }, 60_000);
+
   test("about connections that there are not do not pass", async () => {
     const send = `import socket,struct,sys
 src,dst=sys.argv[1],sys.argv[2]

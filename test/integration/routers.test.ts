@@ -108,6 +108,25 @@ describe("routes", () => {
     expect(await cloud.differences()).toBe("");
   }, 60_000);
 
+  test("that lead back, of IPv6: by a VM there, on the same host, on another, and to the sender itself", async () => {
+    const network = await cloud.create("network", {});
+    const net = { network, subnet: await cloud.create("subnet", { network_id: network.id, ip_version: 6, cidr: "fd01::/64", gateway_ip: "fd01::1" }) };
+    const router = await cloud.router([net]);
+    const [a, b, c] = [await on(1, net), await on(1, net), await on(2, net)];
+    for (const [hop, prefix] of [[b, "fd0b"], [c, "fd0c"], [a, "fd0a"]] as const) {
+      await hop.vm.configure(`addr add ${prefix}::1/128 dev lo`);
+      await cloud.update("port", hop.port.id, { allowed_address_pairs: [{ ip_address: `${prefix}::/64` }] });
+    }
+    await cloud.update("router", router.id, { routes: [["fd0b::/64", b.ip], ["fd0c::/64", c.ip], ["fd0a::/64", a.ip]].map(([destination, nexthop]) => ({ destination, nexthop })) });
+    await cloud.synced();
+    for (const target of ["fd0b::1", "fd0c::1"]) await until(`an answer of ${target}`, () => a.vm.reaches(target));
+    for (const { vm } of [b, c]) await until("an answer of what is behind the first", () => vm.reaches("fd0a::1"));
+    const capture = await a.vm.tcpdump("-Q in icmp6 and dst host fd0a::9");
+    await a.vm.reaches("fd0a::9", { timeoutMs: 700 });
+    await capture.stop();
+    expect(capture.lines.length).toBeGreaterThan(0);
+  }, 60_000);
+
   test("one subnet on two routers: each leads to its own networks, and from one of them to the other", async () => {
     const middle = await cloud.network("10.2.0.0/24");
     const [left, right] = [await cloud.network("10.3.0.0/24"), await cloud.network("10.4.0.0/24")];
@@ -163,19 +182,27 @@ describe("routes", () => {
     const [a, b] = [await cloud.network("10.7.0.0/24"), await cloud.network("10.8.0.0/24")];
     await cloud.router([a, b]);
     const [sender, near, far, beyond] = [await on(1, a), await on(1, a), await on(2, a), await on(2, b)];
+    const six = await cloud.create("subnet", { network_id: a.network.id, ip_version: 6, cidr: "fd07::/64", ipv6_ra_mode: "slaac", ipv6_address_mode: "slaac" });
+    const source = (i: Instance): Promise<string> => cloud.show("port", i.port.id).then((p) => (p.fixed_ips as { subnet_id: string; ip_address: string }[]).find((f) => f.subnet_id === six.id)!.ip_address);
+    await sender.vm.setAddress(`${await source(sender)}/64`);
+    await cloud.synced();
     const captures = await Promise.all([near, far, beyond].map((i) => i.vm.tcpdump("-Q in udp port 5353")));
     const program = `import socket
 s=socket.socket(socket.AF_INET,socket.SOCK_DGRAM)
 s.setsockopt(socket.IPPROTO_IP,socket.IP_MULTICAST_TTL,4)
 s.setsockopt(socket.SOL_SOCKET,socket.SO_BROADCAST,1)
 s.bind(("${sender.ip}",5353))
-for to in ("239.1.2.3","224.0.0.251","255.255.255.255","10.7.0.255"): s.sendto(to.encode(),(to,5353))`;
+for to in ("239.1.2.3","224.0.0.251","255.255.255.255","10.7.0.255"): s.sendto(to.encode(),(to,5353))
+s=socket.socket(socket.AF_INET6,socket.SOCK_DGRAM)
+s.setsockopt(socket.IPPROTO_IPV6,socket.IPV6_MULTICAST_HOPS,4)
+s.bind(("${await source(sender)}",5353))
+for to in ("ff02::fb","ff05::1:3"): s.sendto(to.encode(),(to,5353,0,socket.if_nametoindex("eth0")))`;
     await sender.vm.exec(["python3", "-c", program]);
-    await until("the last of them", () => Promise.resolve(captures[0]!.lines.length >= 4 && captures[1]!.lines.length >= 4));
+    await until("the last of them", () => Promise.resolve(captures[0]!.lines.length >= 6 && captures[1]!.lines.length >= 6));
     await sleep(300);
     for (const capture of captures) await capture.stop();
-    const to = (lines: readonly string[]): string[] => lines.map((line) => /> (\d+\.\d+\.\d+\.\d+)\.5353/.exec(line)?.[1] ?? line).sort();
-    const all = ["10.7.0.255", "224.0.0.251", "239.1.2.3", "255.255.255.255"];
+    const to = (lines: readonly string[]): string[] => lines.map((line) => /> ([\da-f.:]+)\.5353/.exec(line)?.[1] ?? line).sort();
+    const all = ["10.7.0.255", "224.0.0.251", "239.1.2.3", "255.255.255.255", "ff02::fb", "ff05::1:3"];
     expect(captures.map((c) => to(c.lines))).toEqual([all, all, []]);
   }, 60_000);
 });
