@@ -3,7 +3,7 @@ import { expect, test } from "vitest";
 import type { Operation } from "ovsdb-client";
 import { SimulatedClock, type Cancel } from "../../lib/clock.ts";
 import type { DesiredRow } from "../../compiler/desired.ts";
-import { rowWish } from "./owned-rows.ts";
+import { rowWish } from "./wishes.ts";
 import { RefusedWishes } from "./refused-wishes.ts";
 
 const rows: DesiredRow[] = [{ table: "Queue", key: "a", columns: {} }, { table: "Queue", key: "b", columns: {} }];
