@@ -220,14 +220,14 @@ describe("leases", () => {
   const bound = (client: Running): number => client.lines.filter((line) => line.startsWith("bound to")).length;
 
   test("are kept by clients that renew and rebind: without a router by broadcast, with one from the server itself", async () => {
-    const short = { extra_dhcp_opts: [{ opt_name: "lease-time", opt_value: "12" }] };
+    const short = { extra_dhcp_opts: [["lease-time", "60"], ["T1", "3"], ["T2", "5"]].map(([opt_name, opt_value]) => ({ opt_name, opt_value })) };
     const routed = await netOf("10.32.0.0/24");
     await cloud.router([routed]);
     const [a, b] = [await unconfigured(1, net, short), await unconfigured(2, routed, short)];
     const [without, having] = [await dhclient(a.vm), await dhclient(b.vm)];
     await until("both leases", () => bound(without) > 0 && bound(having) > 0);
     const capture = await b.vm.tcpdump("-Q out udp and dst port 67 and not dst host 255.255.255.255");
-    await until("both renewed", () => bound(without) > 1 && bound(having) > 1, { timeoutMs: 25_000 });
+    await until("both renewed", () => bound(without) > 1 && bound(having) > 1, { timeoutMs: 40_000 });
     for (const [client, { vm, ip }] of [[without, a], [having, b]] as const) {
       // The first question of a host may be late; from the first lease on none is asked anew.
       const since = client.lines.slice(client.lines.findIndex((line) => line.startsWith("bound to")));
