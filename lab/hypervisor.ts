@@ -5,7 +5,7 @@
 //   br-int                                             (the controller's to make; VMs are plugged into it)
 //   br-NAME ─ p-NAME ─ physical network bridge         (one for each physical network asked for)
 
-import { mkdir, readFile } from "node:fs/promises";
+import { mkdir, readFile, rm } from "node:fs/promises";
 import { alive, exec, type ExecResult, until } from "./exec.ts";
 import { ipBatch, NetNs, type Owner } from "./netns.ts";
 
@@ -103,8 +103,22 @@ export class Hypervisor extends NetNs {
         const end = number === 0 ? `hv${index}` : `x${index}-${number - 1}`;
         return exec(["ip", "netns", "exec", netns, "ethtool", "-K", end, "tx", "off"]);
       }),
-      exec(["ovsdb-tool", "create", `${this.dir}/conf.db`, "/usr/share/openvswitch/vswitch.ovsschema"]),
     ]);
+    await this.#install();
+  }
+
+  /** As after a reboot from a new disk: Open vSwitch ends, its database is made anew with what create() writes, and both start. No interface is plugged. */
+  async reinstall(): Promise<void> {
+    await this.killVswitchd();
+    await this.killOvsdb();
+    await Promise.all(["conf.db", ".conf.db.~lock~"].map((file) => rm(`${this.dir}/${file}`, { force: true })));
+    await this.#install();
+  }
+
+  /** A new database, what an operator writes into it, and Open vSwitch on it. */
+  async #install(): Promise<void> {
+    const uplinks: [bridge: string, device: string][] = [["br-phy", "phy"], ...(this.#options.physnets ?? []).map((physnet): [string, string] => [`br-${physnet}`, `p-${physnet}`.slice(0, 15)])];
+    await exec(["ovsdb-tool", "create", `${this.dir}/conf.db`, "/usr/share/openvswitch/vswitch.ovsschema"]);
     await this.startOvsdb();
     await exec(["ovs-vsctl", `--db=unix:${this.dir}/db.sock`, "--no-wait", "init"]);
     const ids: Record<string, string> = {

@@ -2,7 +2,7 @@ import { pino } from "pino";
 import { describe, expect, it } from "vitest";
 import { linkLocal, parsePacket, parseRouterAdvertisement } from "packet-codec";
 import { networkTable } from "../l2/model.ts";
-import { routerTable } from "../l3/model.ts";
+import { routerInterfaceTable, routerTable } from "../l3/model.ts";
 import type { Ipv6Mode } from "../ipam/model.ts";
 import { Cloud, MAC, packetIn, ROUTER_MAC, solicitation } from "./dhcp.fixture.ts";
 import { dhcpRequest } from "./packet-in.ts";
@@ -63,6 +63,7 @@ describe("router advertisement", () => {
     ["a network without a router", fresh().subnet("v6", { cidr: "fd00:1::/64", ipv6_ra_mode: "slaac" })],
     ["a subnet without ipv6_ra_mode", v6(null)],
     ["a router that is down", v6("slaac").change(routerTable, "r", { admin_state_up: false })],
+    ["a router that somebody connected to a network of others", v6("slaac").change(routerInterfaceTable, "rif", { guest: true })],
     ["a solicitation from afar", v6("slaac"), solicitation({ hop_limit: 254 })],
     ["a solicitation of another code", v6("slaac"), solicitation({ code: 1 })],
     ["a solicitation without an address that names a MAC", v6("slaac"), solicitation({ src: "::", lladdr: true })],

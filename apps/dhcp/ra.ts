@@ -31,9 +31,11 @@ export interface Advertisement {
   readonly ra: RouterAdvertisementInput;
 }
 
-/** What an interface of a router says, if it speaks: interface, router and network are up, and it has an address in a subnet that is advertised. */
+/** What an interface of a router says, if it speaks: it is no guest, interface, router and network are up, and it has an address in a subnet that is advertised. */
 export function advertisementOf(view: ReadView, interfaceId: string): Advertisement | undefined {
-  const { router_id, network_id } = view.get(routerInterfaceTable, interfaceId) ?? {};
+  const { router_id, network_id, guest } = view.get(routerInterfaceTable, interfaceId) ?? {};
+  // Whoever advertises is a default router to all who hear it: not one that somebody connected to a network of others.
+  if (guest === true) return undefined;
   const network = network_id === undefined ? undefined : view.get(networkTable, network_id);
   const port = view.get(portTable, interfaceId);
   if (network?.admin_state_up !== true || port?.admin_state_up !== true || view.get(routerTable, router_id!)?.admin_state_up !== true) return undefined;

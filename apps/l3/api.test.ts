@@ -125,7 +125,7 @@ describe("interfaces", () => {
     await api.refused(404, "SubnetNotFound", "PUT", at("add_router_interface"), { subnet_id: s.id });
     await api.refused(404, "RouterNotFound", "PUT", at("add_router_interface"), { subnet_id: s.id }, p2);
     await api.change("network", network.id, { shared: true }, admin);
-    await connect({ subnet_id: s.id });
+    await api.refused(400, "BadRequest", "PUT", at("add_router_interface"), { subnet_id: s.id });
     // The owner of a network sees the ports of others there, but cannot make them his router's.
     const guest = await api.make("port", { network_id: network.id }, { project: "p3" });
     const own = await api.make("router", {}, p2);

@@ -4,7 +4,7 @@ import {
   badRequest, conflict, contains, defineResource, draw, extendResource, invalidFor, invalidInput, isObject, makeCheck, notFound, orNull, overlap, parseCidr, parseIp, parseUuid, reference, show,
   type Action, type Alias, type ApiContext, type Convert, type Converter, type ReadView, type Tx, type Values,
 } from "#app";
-import { addressId, addressTable, deviceOwner, portResource, portTable, type Address, type Port } from "../l2/model.ts";
+import { addressId, addressTable, deviceOwner, networkTable, portResource, portTable, type Address, type Port } from "../l2/model.ts";
 import { subnetResource, subnetTable, type Subnet } from "../ipam/model.ts";
 import { routerInterfaceTable, routerKeys, routerResource, routerTable, type StaticRoute, type Router, type RouterInterface } from "./model.ts";
 
@@ -44,6 +44,14 @@ function checkConnectable(tx: Tx, router: Router, subnet: Subnet): void {
     if (other.id === subnet.id) throw badRouter(`Router already has a port on subnet ${subnet.id}`);
     if (overlap(prefix, parseCidr(other.cidr)!)) throw badRouter(`Cidr ${subnet.cidr} of subnet ${subnet.id} overlaps with cidr ${other.cidr} of subnet ${other.id}`);
   }
+}
+
+/**
+ * Whether the caller is on this subnet by somebody else's leave: neither the network nor the subnet is his project's. A shared network
+ * is there to have ports on; whose traffic leaves it by which router is its owner's business.
+ */
+function isGuest(tx: Tx, subnet: Subnet, { internal, caller }: ApiContext): boolean {
+  return !internal && !caller.admin && subnet.project_id !== caller.projectId && tx.get(networkTable, subnet.network_id)?.project_id !== caller.projectId;
 }
 
 /** Refuses to take away subnets that a next hop is in. */
@@ -90,6 +98,7 @@ const fixedIpsOf = (i: Interface): { subnet_id: string; ip_address: string }[] =
 function addBySubnet(tx: Tx, router: Router, subnetId: string, ctx: ApiContext): Port {
   const subnet = ctx.visible(subnetResource, subnetId);
   if (subnet.gateway_ip === null) throw badRouter("Subnet for router interface must have a gateway IP");
+  if (isGuest(tx, subnet, ctx)) throw badRouter(`Cannot add interface to router because subnet ${subnet.id} is not owned by project making the request`);
   checkConnectable(tx, router, subnet);
   const fixed = { subnet_id: subnet.id, ip_address: subnet.gateway_ip };
   if (subnet.ip_version === 6) {
@@ -118,17 +127,22 @@ function addByPort(tx: Tx, router: Router, portId: string, ctx: ApiContext): { p
   const { addresses, subnets } = interfaceOf(tx, port.id)!;
   if (addresses.length === 0) throw badRouter("A port used as a router interface must have at least one address");
   if (addresses.filter((a) => a.family === 4).length > 1) throw badRouter("Cannot have multiple IPv4 subnets on router port");
+  const foreign = subnets.filter((s) => isGuest(tx, s, ctx));
+  for (const subnet of foreign) {
+    if (!addresses.some((a) => a.ip === subnet.gateway_ip)) continue;
+    throw badRouter(`Cannot add interface to router because port ${port.id} has the gateway address of subnet ${subnet.id}, which is not owned by project making the request`);
+  }
   for (const subnet of subnets) checkConnectable(tx, router, subnet);
   const v6 = (i: { addresses: readonly Address[] }): boolean => i.addresses.some((a) => a.family === 6);
   if (v6({ addresses }) && interfacesOf(tx, router.id).some((i) => i.port.network_id === port.network_id && v6(i))) {
     throw badRouter(`Cannot have multiple router ports with the same network id if both contain IPv6 subnets: network ${port.network_id}`);
   }
-  tx.put(routerInterfaceTable, { id: port.id, router_id: router.id, network_id: port.network_id });
+  tx.put(routerInterfaceTable, { id: port.id, router_id: router.id, network_id: port.network_id, ...(foreign.length > 0 && { guest: true }) });
   return { port: ctx.update(portResource, port.id, { device_id: router.id, device_owner: deviceOwner.routerInterface }), subnets: subnets.map((s) => s.id) };
 }
 
 const addInterface: Action<Router> = {
-  about: "Connects a subnet by its gateway address, or an unused port with the addresses it has.",
+  about: "Connects a subnet by its gateway address, which only its owner or the network's may, or an unused port with the addresses it has.",
   policy: "rule:admin_only or (role:member and project_id:%(project_id)s)",
   run(tx, row, body, ctx) {
     const { subnet_id, port_id } = attachBody(body);

@@ -33,6 +33,8 @@ export const routerResource = resourceHandle<Router>("router");
 export interface RouterInterface extends Row {
   readonly router_id: string;
   readonly network_id: string;
+  /** Who connected it owns neither the network nor the subnet: it forwards what is sent to it, and tells nobody there to do so. */
+  readonly guest?: boolean;
 }
 export const routerInterfaceTable = defineTable<RouterInterface>()("router_interface", {
   indexes: { router: (i) => i.router_id, network: (i) => i.network_id },

@@ -26,7 +26,8 @@ function wayOf({ leg, nexthop }: Way, ipv6: boolean): L3Action[] {
 }
 /** What ends a hop: the packet is one older, and goes on as if sent in that network. */
 const AGE = { type: "dec_ttl" } as const;
-const RESOLVE = [callStage("neighbour"), toStage("forward")] as const;
+// The next hop may be where the packet came from, and a switch sends nothing out of the port it came in by.
+const RESOLVE = [callStage("neighbour"), setField("in_port", 0), toStage("forward")] as const;
 
 const onwardOf = (onward: Onward): L3Action => ("stage" in onward ? toStage(onward.stage) : toEntrance(onward.table));
 

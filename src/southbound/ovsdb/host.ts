@@ -2,7 +2,7 @@
 // database with the plan of adoption.ts, the stored rows with what the host reports) and writes differences only; events
 // merely make the loop run.
 import { chassisKeys, chassisTable, draw, vifTable, type App, type Chassis, type Vif } from "#app";
-import { comment, OvsdbProtocolError, Replica, type OvsdbSession } from "ovsdb-client";
+import { comment, OvsdbProtocolError, Replica, type Operation, type OvsdbSession } from "ovsdb-client";
 import type { Logger } from "pino";
 import type { Desired } from "../../compiler/desired.ts";
 import type { Cancel, Clock } from "../../lib/clock.ts";
@@ -194,7 +194,7 @@ export class Host {
       installed: (name) => (this.vifsKnown ? this.mark(chassis, name) : undefined),
     });
     if (operations.length > 0) {
-      const text = JSON.stringify(operations);
+      const text = textOf(operations);
       if (text === this.last.text && this.inventory.options.clock.monotonic() - this.last.at < NO_EFFECT_MS) {
         // Somebody undoes it at once, or the switch does not keep it.
         this.refused.undone(wishes, new Error("the database does not stay as it was set"));
@@ -376,6 +376,10 @@ export class Host {
     else this.log.warn({ reason: reason.message }, "peer on the OVSDB port left before it had a name");
   }
 }
+
+/** With what is in maps and sets: two transactions that set a column to different ones are not the same. */
+const textOf = (operations: readonly Operation[]): string =>
+  JSON.stringify(operations, (_, value: unknown) => (value instanceof Map || value instanceof Set ? Array.from(value as Iterable<unknown>) : typeof value === "bigint" ? String(value) : value));
 
 function sameChassis(a: Chassis, b: Chassis): boolean {
   const mappings = Object.entries(b.bridge_mappings);

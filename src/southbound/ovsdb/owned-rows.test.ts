@@ -119,6 +119,20 @@ test("what the database refuses of one app costs that alone: tunnels, ports and 
   await eventually("no notes", () => (w.info()?.last_error ?? "") === "");
 });
 
+test("what is wanted changes, and back, and on, within moments: each is set, and none is taken for one that did not stay", async () => {
+  const ovs = await host();
+  const at = (ip: string) => (): { rows: DesiredRow[] } => ({ rows: [port("tun1", "geneve", { remote_ip: "flow", key: "flow", local_ip: ip }, 501)] });
+  const w = await world({ want: at("192.0.2.1") });
+  await w.adopt(ovs);
+  const is = (ip: string): Promise<void> => eventually(ip, async () => (await ovs.vsctl("get", "Interface", "tun1", "options:local_ip")).includes(ip));
+  await is("192.0.2.1");
+  for (const ip of ["192.0.2.2", "192.0.2.1", "192.0.2.3", "192.0.2.1"]) {
+    await w.desired.become(at(ip));
+    await is(ip);
+  }
+  expect(w.info()?.last_error ?? "").toBe("");
+});
+
 test("a reference to a row that nobody wants, and the same value twice, are in order once they are set", async () => {
   const ovs = await host();
   const dangling: DesiredRow = { table: "QoS", key: "dangling", columns: { type: "linux-htb", queues: { "0": ovsRef("Queue", "nobody") } } };

@@ -43,12 +43,19 @@ export class RefusedWishes {
     const problem = `it is left as it is for a while: ${error instanceof Error ? error.message : String(error)}`;
     const until = this.clock.monotonic() + ms;
     for (const wish of wishes) this.refused.set(wish, { problem, until });
+    this.schedule();
+  }
+
+  /** Whatever is refused is looked at again: each when its time is over, though a timer may come a moment early. */
+  private schedule(): void {
     this.cancel?.();
+    this.cancel = undefined;
+    if (this.refused.size === 0) return;
     const soonest = Math.min(...Array.from(this.refused.values(), (r) => r.until)) - this.clock.monotonic();
     this.cancel = this.clock.setTimeout(() => {
       this.cancel = undefined;
       this.again();
-    }, Math.max(soonest, 0));
+    }, Math.max(Math.ceil(soonest), 1));
   }
 
   /** Of wishes that still are, those to be left alone, and why. */
@@ -57,6 +64,7 @@ export class RefusedWishes {
       const now = this.clock.monotonic();
       const wanted = new Set([...rows.map(rowWish), ...patches.map(patchWish)]);
       for (const [wish, { until }] of this.refused) if (until <= now || !(wanted.has(wish) || wish.startsWith(RESTORE))) this.refused.delete(wish);
+      if (this.cancel === undefined) this.schedule();
     }
     return new Map(Array.from(this.refused, ([wish, { problem }]) => [wish, problem]));
   }
