@@ -10,7 +10,7 @@
 // writes how many records there are and the sum of their checksums, and opening reads everything once and compares.
 // Before that, level-table.ts looks at the files that LevelDB would trust blindly.
 
-import { open as openFile, mkdir, readFile, readdir, stat } from "node:fs/promises";
+import { open as openFile, mkdir, readFile, readdir } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { Level } from "level";
 import { CommitStore, type CommitOptions, type Group, type Head, type Storage } from "./commit.ts";
@@ -18,6 +18,7 @@ import { crc32 } from "./crc.ts";
 import { StoreError } from "./errors.ts";
 import type { KvEntry, KvStore, RangeOptions } from "./kv.ts";
 import { tableDamage } from "./level-table.ts";
+import { lockHolder } from "./lock.ts";
 
 type Db = Level<Buffer, Buffer>;
 type Snapshot = ReturnType<Db["snapshot"]>;
@@ -385,18 +386,5 @@ async function explain(dir: string, error: unknown): Promise<StoreError> {
       // LevelDB's words for: made with another comparator; a file it lists is absent; a file of no bytes.
       if (/^Invalid argument|: No such file or directory$|: Invalid argument$/.test(message)) return corrupt(dir, message, error);
       return new StoreError("IO", `${dir}: ${message}`, { dir }, error);
-  }
-}
-
-/** Who holds LevelDB's lock: Linux lists it by inode ("1: POSIX ADVISORY WRITE <pid> <dev>:<inode> ..."). */
-/** Process that has the store in `dir` open; undefined: none, or the system does not tell. */
-export async function lockHolder(dir: string): Promise<number | undefined> {
-  try {
-    const { ino } = await stat(join(dir, "LOCK"));
-    const line = (await readFile("/proc/locks", "latin1")).split("\n").find((text) => text.includes(`:${ino} `));
-    const pid = Number(line?.trim().split(/\s+/)[4]);
-    return pid > 0 ? pid : undefined;
-  } catch {
-    return undefined;
   }
 }

@@ -222,8 +222,7 @@ describe.skipIf(Lab.missing().length > 0)("on real switches", () => {
     await cloud.synced();
     const INTERVAL = 20;
     // The switch notices by the interval that the row asked for: with BFD's own it would take 3 s.
-    const device = await portTo(1, 3);
-    await until("the interval, once both ends are up", async () => /RX Interval: Approx 100ms/i.test(await cloud.hv(1).appctl("bfd/show", device)));
+    await until("the interval of both", async () => (await cloud.hv(1).appctl("bfd/show", await portTo(1, 3))).includes("RX Interval: Approx 100ms"));
     const flows = async (): Promise<string> => cloud.hv(1).ofctl("--no-stats", "dump-flows", "br-int");
     const untouched = await flows();
     const running = a.vm.ping(BEHIND, { count: 400, intervalMs: INTERVAL });
