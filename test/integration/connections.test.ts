@@ -115,6 +115,34 @@ describe("an address and MAC that are used again", () => {
     expect(await openTo(client.vm, v4(server.port))).toEqual(PORTS);
     for (const rule of rules) await forbid(rule);
   }, 60_000);
+
+  test.each([["unplugged in between", false], ["renamed under the plugged interface", true]])("nor does the next go on with what the one before was let in for as a member of a group: %s", async (_, plugged) => {
+    const friends = await groupOf("friends");
+    await allow({ protocol: "udp", remote_group_id: friends.id });
+    await allow({ protocol: "tcp", remote_group_id: friends.id });
+    const guest = await cloud.create("port", { network_id: net.network.id, security_groups: [closed.id, friends.id] });
+    const vm = await cloud.lab.addVm({ name: `guest${plugged ? 1 : 2}`, hypervisor: cloud.hv(plugged ? 1 : 2), portId: guest.id, mac: guest.mac_address as string, mtu: net.network.mtu as number });
+    await vm.setAddress(`${v4(guest)}/24`);
+    await cloud.active(guest.id);
+    await until("an answer", async () => (await udp(vm, v4(server.port), 80, 44_000)) === "answer");
+    const connection = await vm.openTcp(v4(server.port), 81);
+    expect(await connection.echo("as a member")).toBe(true);
+    if (!plugged) await vm.unplug();
+    await cloud.remove("port", guest.id);
+    const next = await cloud.create("port", { network_id: net.network.id, mac_address: guest.mac_address, security_groups: [closed.id], fixed_ips: [{ ip_address: v4(guest) }] });
+    await vm.hypervisor.plug(vm.nic.tap, { "iface-id": next.id, "attached-mac": vm.mac, "iface-status": "active", "vm-id": vm.name });
+    await cloud.active(next.id);
+    await cloud.synced();
+    expect(await vm.arping(v4(server.port)), "it is there").toEqual([server.port.mac_address]);
+    const capture = await server.vm.tcpdump(`-Q in host ${v4(guest)} and not arp`);
+    expect(await udp(vm, v4(server.port), 80, 44_000)).toBe("nothing");
+    expect(await connection.echo("as nobody", 1200)).toBe(false);
+    expect(capture.lines).toEqual([]);
+    await capture.stop();
+    await connection.close();
+    await vm.destroy();
+    await cloud.remove("port", next.id);
+  }, 60_000);
 });
 
 describe("errors about a connection", () => {
