@@ -2,15 +2,15 @@
 // flow (a few for port ranges) however many ports have it. A remote group is a conjunction: one flow per member address
 // and one per protocol match, never their product.
 import {
-  baseScope, chassisScope, each, ethType, ipProto, isIpv6, toStage, toTable, type PortContext, type PortPlace, type ReadView,
+  baseScope, chassisScope, chassisTable, derivation, each, ethType, ipProto, isIpv6, toStage, toTable, type PortContext, type PortPlace, type ReadView,
 } from "#app";
-import { attachmentTable, portTable } from "../l2/model.ts";
+import { addressTable, attachmentTable, portTable } from "../l2/model.ts";
 import { boundConnection, boundPacket, ct, familyOf, protocolMatches, remoteConnection, remotePacket, state, type Direction } from "./matches.ts";
 import { members, memberTable } from "./members.ts";
-import { NO_GROUPS_KEY, policyScope, policyTable, portGroupsTable, remoteUseId, remoteUseTable, ruleTable } from "./model.ts";
+import {
+  connectionLimitTable, connectionMeter, NO_GROUPS_KEY, policyScope, policyTable, portGroupsTable, remoteUseId, remoteUseTable, ruleTable, securityGroupsSettings, type ConnectionLimit,
+} from "./model.ts";
 import { securityGroups } from "./tables.ts";
-
-export const derive = [members];
 
 export const portContext: PortContext[] = [
   {
@@ -33,6 +33,7 @@ const sides: Readonly<Record<Direction, Side>> = {
   egress: { table: "sg_out", connection: "sg_out_connection", verdict: toTable("sg_out_verdict") },
 };
 
+const COMMIT = { type: "ct", zone: "ct_zone", commit: true } as const;
 const DIRECT = 200;
 const CONJUNCTION = 100;
 
@@ -92,19 +93,43 @@ const remoteUse = securityGroups.rule({
   },
 });
 
+const connectionLimits = derivation({
+  name: "sg-connection-limit",
+  on: each(chassisTable),
+  into: connectionLimitTable,
+  reads: [],
+  derive({ id }, view): ConnectionLimit {
+    const settings = view.settings(securityGroupsSettings);
+    return { id, pps: settings["new-connections-pps"], burst: settings["new-connections-burst"] };
+  },
+});
+
+export const derive = [members, connectionLimits];
+
 const policyOnChassis = securityGroups.rule({
   name: "policy",
-  about: "a chassis has the policies of its own ports",
+  about: "a chassis has the policies of its own ports, and a meter for the connections that each opens",
   on: each(attachmentTable),
   emit(at, view, out) {
     const groups = view.get(portGroupsTable, at.port_id);
-    if (groups !== undefined && groups.groups.length > 0) out.include(chassisScope(at.chassis), policyScope(groups.policy));
+    if (groups === undefined || groups.groups.length === 0) return;
+    const scope = chassisScope(at.chassis);
+    out.include(scope, policyScope(groups.policy));
+    const limit = view.get(connectionLimitTable, at.chassis);
+    if (limit === undefined) return;
+    const meter = connectionMeter(at.slot);
+    const sender = { "reg:in_port_key": at.port_key } as const;
+    out.item(scope, "meter", meter, { unit: "pps", rate: limit.pps, burst: limit.burst });
+    const ipv6 = view.by(addressTable, "port", at.port_id).some((a) => isIpv6(a.ip)) || view.get(portTable, at.port_id)?.allowed_address_pairs.some((p) => isIpv6(p.ip_address)) === true;
+    for (const eth_type of ipv6 ? [ethType.ip, ethType.ipv6] : [ethType.ip]) {
+      out.flow(scope, "sg_out_verdict", { priority: 105, match: { ...sender, eth_type, ...state(ct.trk | ct.new, ct.rpl) }, meter, actions: [COMMIT, toStage("forward")] });
+    }
+    out.flow(scope, "sg_out_new_fragment", { priority: 100, match: sender, meter, actions: [toTable("sg_out_join")] });
   },
 });
 
 export const rules = [securityGroupRule, remoteMember, remoteUse, policyOnChassis];
 
-const COMMIT = { type: "ct", zone: "ct_zone", commit: true } as const;
 /** Bits of NXM_NX_IP_FRAG, ovs-fields(7): a fragment; one that is not the first. */
 const FRAGMENT = { ip_frag: { value: 1, mask: 1 } } as const;
 const LATER = { ip_frag: { value: 2, mask: 2 } } as const;
@@ -136,8 +161,10 @@ export const staticFlows = securityGroups.static((out) => {
       // What follows ct in one list is done to all fragments as the last one has it: so each is looked at again.
       const [there, here] = onward === onOut ? (["sg_out_fragment", "sg_in_fragment"] as const) : (["sg_in_fragment", "sg_out_fragment"] as const);
       out.flow(baseScope, verdict, { priority: 110, match: { eth_type, ...FRAGMENT, ...state(ct.trk, ct.rpl) }, actions: [{ ...COMMIT, then: { table: there } }] });
+      if (verdict === "sg_out_verdict") out.flow(baseScope, verdict, { priority: 120, match: { eth_type, ...FRAGMENT, ...state(ct.trk | ct.new, ct.rpl) }, actions: [toTable("sg_out_new_fragment")] });
       out.flow(baseScope, verdict, { priority: 110, match: { eth_type, ...FRAGMENT, ...state(ct.trk | ct.rpl, 0) }, actions: [{ ...COMMIT, then: { table: here } }] });
     }
+    out.flow(baseScope, "sg_out_join", { priority: 100, match: { eth_type }, actions: [{ ...COMMIT, then: { table: "sg_out_fragment" } }] });
     for (const { at, to } of onIn) out.flow(baseScope, "sg_in", { priority: 1100, match: { ...at, "reg:from_network": 1, eth_type }, actions: [to] });
   }
   for (const { at, to } of onOut) out.flow(baseScope, "sg_out_fragment", { priority: 100, match: at, actions: [to] });
