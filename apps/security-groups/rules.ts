@@ -108,19 +108,29 @@ export const derive = [members, connectionLimits];
 
 const policyOnChassis = securityGroups.rule({
   name: "policy",
-  about: "a chassis has the policies of its own ports, and a meter for the connections that each opens",
+  about: "a chassis has the policies of its own ports",
   on: each(attachmentTable),
   emit(at, view, out) {
     const groups = view.get(portGroupsTable, at.port_id);
-    if (groups === undefined || groups.groups.length === 0) return;
+    if (groups !== undefined && groups.groups.length > 0) out.include(chassisScope(at.chassis), policyScope(groups.policy));
+  },
+});
+
+const portConnections = securityGroups.rule({
+  name: "port-connections",
+  about: "what opens connections of a port passes the port's own meter",
+  on: each(attachmentTable),
+  emit(at, view, out) {
+    const port = view.get(portTable, at.port_id);
+    // Without groups nothing is let out.
+    if (port === undefined || view.get(portGroupsTable, at.port_id) === undefined) return;
     const scope = chassisScope(at.chassis);
-    out.include(scope, policyScope(groups.policy));
     const limit = view.get(connectionLimitTable, at.chassis);
     if (limit === undefined) return;
     const meter = connectionMeter(at.slot);
     const sender = { "reg:in_port_key": at.port_key } as const;
     out.item(scope, "meter", meter, { unit: "pps", rate: limit.pps, burst: limit.burst });
-    const ipv6 = view.by(addressTable, "port", at.port_id).some((a) => isIpv6(a.ip)) || view.get(portTable, at.port_id)?.allowed_address_pairs.some((p) => isIpv6(p.ip_address)) === true;
+    const ipv6 = view.by(addressTable, "port", at.port_id).some((a) => isIpv6(a.ip)) || port.allowed_address_pairs.some((p) => isIpv6(p.ip_address));
     for (const eth_type of ipv6 ? [ethType.ip, ethType.ipv6] : [ethType.ip]) {
       out.flow(scope, "sg_out_verdict", { priority: 105, match: { ...sender, eth_type, ...state(ct.trk | ct.new, ct.rpl) }, meter, actions: [COMMIT, toStage("forward")] });
     }
@@ -128,7 +138,7 @@ const policyOnChassis = securityGroups.rule({
   },
 });
 
-export const rules = [securityGroupRule, remoteMember, remoteUse, policyOnChassis];
+export const rules = [securityGroupRule, remoteMember, remoteUse, policyOnChassis, portConnections];
 
 /** Bits of NXM_NX_IP_FRAG, ovs-fields(7): a fragment; one that is not the first. */
 const FRAGMENT = { ip_frag: { value: 1, mask: 1 } } as const;

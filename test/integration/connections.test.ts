@@ -56,9 +56,18 @@ const floods: readonly [string, (port: number) => readonly Buffer[]][] = [
   ["datagrams in fragments", (port) => frames(ends(4), udp(ends(4), port, 9, 1300), every(1304, 1308))],
 ];
 
+/** What the controller shows of the meter of mallory's connections. */
+async function dropped(): Promise<number> {
+  const { meters } = (await cloud.controller.ops("GET", `/switches/${cloud.hv(1).systemId}/meters`)).body as { meters: { rate: number; burst: number; dropped_packets: number; rules: string[]; resources: { id: string }[] }[] };
+  const its = meters.filter((m) => m.rules.includes("security-groups/port-connections") && m.resources.some((r) => r.id === mallory.port.id));
+  expect(its).toMatchObject([{ rate: PPS, burst: BURST }]);
+  return its[0]!.dropped_packets;
+}
+
 describe("a flood of", () => {
   test.each(floods)("%s takes its own part of the table, and nobody else's", async (_, make) => {
     await cloud.hv(1).appctl("dpctl/flush-conntrack");
+    const before = await dropped();
     const began = Date.now();
     const list = Array.from({ length: 3 * ROOM }, (_, i) => make(10_000 + i)).flat();
     await sendRaw(mallory.vm, list);
@@ -66,6 +75,7 @@ describe("a flood of", () => {
     const taken = await connections();
     expect(taken).toBeGreaterThan(0);
     expect(taken).toBeLessThanOrEqual(BURST + PPS * (seconds + 2));
+    expect(await dropped()).toBeGreaterThan(before);
     // Others open connections as before; and so does who flooded, once it has stopped.
     for (let i = 0; i < 5; i++) expect(await client.vm.connectTcp(peer.ip, 80)).toBe(true);
     await until("a connection of its own", () => mallory.vm.reaches(server.ip));
