@@ -140,6 +140,9 @@ const portConnections = securityGroups.rule({
 
 export const rules = [securityGroupRule, remoteMember, remoteUse, policyOnChassis, portConnections];
 
+/** ct_mark of a connection of which fragments were seen together. */
+const WHOLE = 2;
+const JOIN = { ...COMMIT, mark: WHOLE } as const;
 /** Bits of NXM_NX_IP_FRAG, ovs-fields(7): a fragment; one that is not the first. */
 const FRAGMENT = { ip_frag: { value: 1, mask: 1 } } as const;
 const LATER = { ip_frag: { value: 2, mask: 2 } } as const;
@@ -170,15 +173,16 @@ export const staticFlows = securityGroups.static((out) => {
       for (const { at, to } of back) out.flow(baseScope, verdict, { priority: 100, match: { ...at, eth_type, ...state(ct.trk | ct.rpl, 0) }, actions: [to] });
       // What follows ct in one list is done to all fragments as the last one has it: so each is looked at again.
       const [there, here] = onward === onOut ? (["sg_out_fragment", "sg_in_fragment"] as const) : (["sg_in_fragment", "sg_out_fragment"] as const);
-      out.flow(baseScope, verdict, { priority: 110, match: { eth_type, ...FRAGMENT, ...state(ct.trk, ct.rpl) }, actions: [{ ...COMMIT, then: { table: there } }] });
+      out.flow(baseScope, verdict, { priority: 110, match: { eth_type, ...FRAGMENT, ...state(ct.trk, ct.rpl) }, actions: [{ ...JOIN, then: { table: there } }] });
       if (verdict === "sg_out_verdict") out.flow(baseScope, verdict, { priority: 120, match: { eth_type, ...FRAGMENT, ...state(ct.trk | ct.new, ct.rpl) }, actions: [toTable("sg_out_new_fragment")] });
-      out.flow(baseScope, verdict, { priority: 110, match: { eth_type, ...FRAGMENT, ...state(ct.trk | ct.rpl, 0) }, actions: [{ ...COMMIT, then: { table: here } }] });
+      out.flow(baseScope, verdict, { priority: 110, match: { eth_type, ...FRAGMENT, ...state(ct.trk | ct.rpl, 0) }, actions: [{ ...JOIN, then: { table: here } }] });
     }
-    out.flow(baseScope, "sg_out_join", { priority: 100, match: { eth_type }, actions: [{ ...COMMIT, then: { table: "sg_out_fragment" } }] });
+    out.flow(baseScope, "sg_out_join", { priority: 100, match: { eth_type }, actions: [{ ...JOIN, then: { table: "sg_out_fragment" } }] });
     for (const { at, to } of onIn) out.flow(baseScope, "sg_in", { priority: 1100, match: { ...at, "reg:from_network": 1, eth_type }, actions: [to] });
   }
-  for (const { at, to } of onOut) out.flow(baseScope, "sg_out_fragment", { priority: 100, match: at, actions: [to] });
-  for (const { at, to } of onIn) out.flow(baseScope, "sg_in_fragment", { priority: 100, match: at, actions: [to] });
+  // Those that waited too long come out as well, without the mark that all of a whole packet have.
+  for (const { at, to } of onOut) out.flow(baseScope, "sg_out_fragment", { priority: 100, match: { ...at, ct_mark: WHOLE, ...state(ct.trk, ct.inv) }, actions: [to] });
+  for (const { at, to } of onIn) out.flow(baseScope, "sg_in_fragment", { priority: 100, match: { ...at, ct_mark: WHOLE, ...state(ct.trk, ct.inv) }, actions: [to] });
   // Neighbour discovery is not policy's business; conntrack has no state for it.
   for (const icmpv6_type of [133, 134, 135, 136]) {
     for (const { at, to } of onIn) out.flow(baseScope, "sg_in", { priority: 1000, match: { ...at, eth_type: ethType.ipv6, ip_proto: ipProto.icmpv6, icmpv6_type }, actions: [to] });

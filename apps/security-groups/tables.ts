@@ -20,11 +20,11 @@ export const securityGroups = definePipeline({
     sg_out_verdict: { stage: "acl_out", miss: "drop", aside: true, match: SENDER, about: "allowed by an egress rule: remember new connections, as many as the port may open" },
     sg_out_new_fragment: { stage: "acl_out", miss: "drop", aside: true, match: ["reg:in_port_key"], about: "fragments that open a connection pass the meter of their port" },
     sg_out_join: { stage: "acl_out", miss: "drop", aside: true, match: ["eth_type"], about: "fragments wait in conntrack until all of their packet are there" },
-    sg_out_fragment: { stage: "acl_out", miss: "drop", aside: true, match: [], about: "fragments of an allowed packet, once conntrack has seen all of them" },
+    sg_out_fragment: { stage: "acl_out", miss: "drop", aside: true, match: ["ct_state", "ct_mark"], about: "fragments of an allowed packet, once conntrack has seen all of them" },
     sg_in: { stage: "acl_in", miss: "drop", conntrack: true, match: POLICY, about: "ingress rules of the receiving port" },
     sg_in_connection: { stage: "acl_in", miss: "drop", aside: true, match: CONNECTION, about: "connections that others opened to the port, by its ingress rules: answers, errors" },
     sg_in_verdict: { stage: "acl_in", miss: "drop", aside: true, match: VERDICT, about: "allowed by an ingress rule: remember new connections" },
-    sg_in_fragment: { stage: "acl_in", miss: "drop", aside: true, match: ["reg:egress"], about: "fragments of an allowed packet, once conntrack has seen all of them" },
+    sg_in_fragment: { stage: "acl_in", miss: "drop", aside: true, match: ["reg:egress", "ct_state", "ct_mark"], about: "fragments of an allowed packet, once conntrack has seen all of them" },
   },
   registers: {
     sg_policy: { bits: 32, about: "key of the port's set of security groups; 1 = no group" },
