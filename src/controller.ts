@@ -23,6 +23,7 @@ import { upgradeStore } from "./model/upgrade.ts";
 import type { View } from "./model/view.ts";
 import { createNorthbound, shownPolicy, type Northbound } from "./northbound/index.ts";
 import { FlowDump } from "./ops/flow-dump.ts";
+import { metersOf } from "./ops/meters.ts";
 import { createOps, type OpsServer } from "./ops/server.ts";
 import { Layout } from "./pipeline/layout.ts";
 import { recordOf } from "./pipeline/record.ts";
@@ -124,6 +125,7 @@ export class Controller {
         ready: () => (model.storeFailure === undefined ? { ok: true } : { ok: false, reason: `${model.storeFailure.message}; the store is opened again when the controller is restarted` }),
         switches: () => southbound.switches(),
         switch: (id) => southbound.switches().find((s) => s.id === id),
+        meters: async (id) => metersOf(engine, id, await southbound.meterCounts(id)),
         problems: () => [...southbound.problems(), ...danglingProblems(view, apps, startedAt), ...claims.problems(), ...appProblems.now(), ...(northbound.policyFile?.problem === undefined ? [] : [northbound.policyFile.problem])],
         removeSwitch: (id) => southbound.remove(id),
         flows: (query) => dump.flows(query),

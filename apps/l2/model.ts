@@ -299,9 +299,11 @@ export function answerFor(out: Outputs, scope: Scope, network: { readonly key: n
     if (isIpv6(ip)) into.flow(scope, "l2_lookup", { priority: 121, match: { ...fromAfar, ipv6_src: "::" }, actions: [toTable("flood_local")] });
   }
   if (!ping) return;
-  const echo = { ...net, eth_dst: mac, ...echoRequest(ip) } as const;
-  into.flow(scope, "l2_lookup", { priority: 120, match: echo, actions: [...echoReply(ip), ...backToSender] });
-  into.flow(scope, "l2_lookup", { priority: 121, match: { ...echo, "reg:in_port_key": 0 }, actions: [...echoReply(ip), ...onAsAnyFrame] });
+  for (const { echo, reply } of [{ echo: echoRequest(ip), reply: echoReply(ip) }, { echo: laterEcho(ip), reply: turnedBack(ip) }] as const) {
+    const match = { ...net, eth_dst: mac, ...echo } as const;
+    into.flow(scope, "l2_lookup", { priority: 120, match, actions: [...reply, ...backToSender] });
+    into.flow(scope, "l2_lookup", { priority: 121, match: { ...match, "reg:in_port_key": 0 }, actions: [...reply, ...onAsAnyFrame] });
+  }
 }
 
 /** An echo request to an address. */
@@ -310,9 +312,24 @@ export const echoRequest = (ip: string) =>
     ? ({ eth_type: ethType.ipv6, ip_proto: ipProto.icmpv6, icmpv6_type: 128, icmpv6_code: 0, ipv6_dst: ip } as const)
     : ({ eth_type: ethType.ip, ip_proto: ipProto.icmp, icmpv4_type: 8, icmpv4_code: 0, ipv4_dst: ip } as const);
 /** Makes such a one into its answer, which goes back where the frame came from: by `backToSender`, or as any frame. */
-export const echoReply = (ip: string) =>
+export const echoReply = (ip: string) => [setField(isIpv6(ip) ? "icmpv6_type" : "icmpv4_type", isIpv6(ip) ? 129 : 0), ...turnedBack(ip)] as const;
+
+/**
+ * Fragments behind the first of what may be an echo request to an address: they show no type, those of IPv6 no protocol either. Each goes
+ * back as it came, `turnedBack`, so that the answer to the first has what it needs; without a first one there is no packet.
+ */
+export const laterEcho = (ip: string) =>
+  isIpv6(ip)
+    ? ({ eth_type: ethType.ipv6, ip_proto: IPV6_FRAGMENT, ip_frag: LATER_FRAGMENT, ipv6_dst: ip } as const)
+    : ({ eth_type: ethType.ip, ip_proto: ipProto.icmp, ip_frag: LATER_FRAGMENT, ipv4_dst: ip } as const);
+const IPV6_FRAGMENT = 44;
+/** NXM_NX_IP_FRAG, ovs-fields(7): a fragment, and not the first. */
+const LATER_FRAGMENT = 3;
+
+/** From the address, to whoever sent it: what makes a packet an answer but for its type. */
+export const turnedBack = (ip: string) =>
   [
-    ...(isIpv6(ip) ? [copy("ipv6_src", "ipv6_dst"), setField("ipv6_src", ip), setField("icmpv6_type", 129)] as const : [copy("ipv4_src", "ipv4_dst"), setField("ipv4_src", ip), setField("icmpv4_type", 0)] as const),
+    ...(isIpv6(ip) ? [copy("ipv6_src", "ipv6_dst"), setField("ipv6_src", ip)] as const : [copy("ipv4_src", "ipv4_dst"), setField("ipv4_src", ip)] as const),
     setField("ip_ttl", 64), { type: "stack_push", from: "eth_dst" } as const, copy("eth_src", "eth_dst"), { type: "stack_pop", to: "eth_src" } as const,
   ] as const;
 

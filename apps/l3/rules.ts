@@ -5,7 +5,7 @@ import {
   type Claim, type Emit, type FlowAction, type ReadView, type RegisterName, type Scope, type TableName,
 } from "#app";
 import { linkLocal } from "packet-codec";
-import { attachmentTable, backToSender, echoReply, echoRequest, lanScope, membersScope, netScope, networkTable, sendersScope } from "../l2/model.ts";
+import { attachmentTable, backToSender, echoReply, echoRequest, lanScope, laterEcho, membersScope, netScope, networkTable, sendersScope, turnedBack } from "../l2/model.ts";
 import { enterScope, legTable, liveRouterTable, routerScope, routerSendersScope, routerTable, routeTable, translationTable, zoneHolder, type Onward } from "./model.ts";
 import { waysTo, type Way } from "./routes.ts";
 import { l3 } from "./tables.ts";
@@ -101,6 +101,7 @@ const OUT: Onward = { stage: "translate_out" };
 function answer(key: number, ip: string, scope: Scope, out: Emit<typeof l3>): void {
   const router = { "reg:router": key } as const;
   out.flow(scope, "l3_route", { priority: 1100, match: { ...router, ...echoRequest(ip) }, actions: [...echoReply(ip), ...backToSender] });
+  out.flow(scope, "l3_route", { priority: 1100, match: { ...router, ...laterEcho(ip) }, actions: [...turnedBack(ip), ...backToSender] });
   out.flow(scope, "l3_route", { priority: 800, match: { ...router, ...familyMatch(ip), ...ipDst(ip) }, actions: [] });
 }
 

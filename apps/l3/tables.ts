@@ -8,7 +8,7 @@ export const l3 = definePipeline({
     router_zone: { stage: "translate", miss: "next", about: "a router that translates has a conntrack zone on each chassis", match: ["reg:router"] },
     l3_route: {
       stage: "route", miss: "drop", about: "longest prefix -> next network and hop; pings of the router itself; expired packets",
-      match: ["reg:router", "eth_type", "ipv4_dst", "ipv6_dst", "ip_proto", "ip_ttl", "icmpv4_type", "icmpv4_code", "icmpv6_type", "icmpv6_code"],
+      match: ["reg:router", "eth_type", "ipv4_dst", "ipv6_dst", "ip_proto", "ip_frag", "ip_ttl", "icmpv4_type", "icmpv4_code", "icmpv6_type", "icmpv6_code"],
     },
     l3_paths: {
       stage: "route", miss: "drop", aside: true, about: "a prefix with several equal routes: the one that the hash of the connection chose",

@@ -1,6 +1,6 @@
 import type { App } from "#app";
 import { aliases, extend, policies, references, resources } from "./api.ts";
-import { groupTable, policyKeys, policyTable, portGroupsTable, remoteUseKeys, remoteUseTable, ruleTable } from "./model.ts";
+import { connectionLimitTable, connectionMeters, groupTable, policyKeys, policyTable, portGroupsTable, remoteUseKeys, remoteUseTable, ruleTable, securityGroupsSettings } from "./model.ts";
 import { memberTable } from "./members.ts";
 import { converters } from "./rule-checks.ts";
 import { derive, portContext, rules, staticFlows } from "./rules.ts";
@@ -10,8 +10,9 @@ export default {
   name: "security-groups",
   about: "stateful policy of ports, by groups of ports and their rules",
   requires: ["l2", "ipam"],
-  tables: [groupTable, ruleTable, portGroupsTable, policyTable, remoteUseTable, memberTable],
-  pools: [policyKeys, remoteUseKeys],
+  tables: [groupTable, ruleTable, portGroupsTable, policyTable, remoteUseTable, memberTable, connectionLimitTable],
+  pools: [policyKeys, remoteUseKeys, connectionMeters],
+  settings: securityGroupsSettings,
   resources,
   references,
   extend,

@@ -1,6 +1,6 @@
 // Entities of security groups. Ports with the same set of groups share one Policy, whose key is what the flow tables
 // match; so a rule is one flow for all of them, on any host.
-import { definePool, defineScope, defineTable, resourceHandle, type Row, type StandardRow } from "#app";
+import { definePool, defineScope, defineSettings, defineTable, resourceHandle, type Row, type StandardRow } from "#app";
 
 export type SecurityGroup = StandardRow;
 export const groupTable = defineTable<SecurityGroup>()("security_group", {
@@ -73,6 +73,21 @@ export const policyKeys = definePool({
 export const remoteUseKeys = definePool({
   name: "sg_remote_use", of: "key", min: 1, max: 2 ** 32 - 1, about: "ids of the conjunctions of remote groups", taken: (view, _part, n) => view.count(remoteUseTable, "key", String(n)) > 0,
 });
+
+export const securityGroupsSettings = defineSettings({
+  "new-connections-pps": { kind: { integer: [1, 10_000_000] }, fallback: "500", about: "packets a second that open connections, for each port: what a port may put into the connection table of its host" },
+  "new-connections-burst": { kind: { integer: [1, 10_000_000] }, fallback: "1000", about: "such packets that a port may send at once" },
+});
+/** How many connections each port of a chassis may open; `id` is the chassis'. */
+export interface ConnectionLimit extends Row {
+  readonly pps: number;
+  readonly burst: number;
+}
+export const connectionLimitTable = defineTable<ConnectionLimit>()("sg_connection_limit", { derived: true });
+/** Between the punt meters, which have the numbers of zones, and what other apps draw. */
+export const connectionMeters = definePool({ name: "sg_connection_meter", of: "meter", min: 65_535, max: 99_999, about: "meters of what opens connections, one for each port: by its zone" });
+/** Of the port with this zone. Two ports of a host whose zones are 34,465 apart would share one. */
+export const connectionMeter = (zone: number): number => connectionMeters.min + ((zone - 1) % (connectionMeters.max - connectionMeters.min + 1));
 
 export const NO_GROUPS_POLICY = "none";
 export const NO_GROUPS_KEY = 1;

@@ -2,15 +2,15 @@
 // flow (a few for port ranges) however many ports have it. A remote group is a conjunction: one flow per member address
 // and one per protocol match, never their product.
 import {
-  baseScope, chassisScope, each, ethType, ipDst, ipProto, ipSrc, isIpv6, toStage, toTable, type PortContext, type PortPlace, type ReadView,
+  baseScope, chassisScope, chassisTable, derivation, each, ethType, ipProto, isIpv6, toStage, toTable, type PortContext, type PortPlace, type ReadView,
 } from "#app";
-import { attachmentTable, portTable } from "../l2/model.ts";
-import { members, memberTable, type BoundTo } from "./members.ts";
-import { NO_GROUPS_KEY, policyScope, policyTable, portGroupsTable, remoteUseId, remoteUseTable, ruleTable, type SecurityGroupRule } from "./model.ts";
-import { protocolNumber, portMasks, type PortMask } from "./protocol.ts";
+import { addressTable, attachmentTable, portTable } from "../l2/model.ts";
+import { boundConnection, boundPacket, ct, familyOf, protocolMatches, remoteConnection, remotePacket, state, type Direction } from "./matches.ts";
+import { members, memberTable } from "./members.ts";
+import {
+  connectionLimitTable, connectionMeter, NO_GROUPS_KEY, policyScope, policyTable, portGroupsTable, remoteUseId, remoteUseTable, ruleTable, securityGroupsSettings, type ConnectionLimit,
+} from "./model.ts";
 import { securityGroups } from "./tables.ts";
-
-export const derive = [members];
 
 export const portContext: PortContext[] = [
   {
@@ -25,68 +25,36 @@ export const portContext: PortContext[] = [
 
 interface Side {
   readonly table: "sg_in" | "sg_out";
+  readonly connection: "sg_in_connection" | "sg_out_connection";
   readonly verdict: { readonly type: "table"; readonly table: "sg_in_verdict" | "sg_out_verdict" };
-  /** Match of the remote end of the packet. */
-  readonly remote: typeof ipSrc | typeof ipDst;
-  readonly mac: "eth_src" | "eth_dst";
 }
-const sides: Readonly<Record<"ingress" | "egress", Side>> = {
-  ingress: { table: "sg_in", verdict: toTable("sg_in_verdict"), remote: ipSrc, mac: "eth_src" },
-  egress: { table: "sg_out", verdict: toTable("sg_out_verdict"), remote: ipDst, mac: "eth_dst" },
+const sides: Readonly<Record<Direction, Side>> = {
+  ingress: { table: "sg_in", connection: "sg_in_connection", verdict: toTable("sg_in_verdict") },
+  egress: { table: "sg_out", connection: "sg_out_connection", verdict: toTable("sg_out_verdict") },
 };
 
-const boundTo = ({ net, mac }: BoundTo, side: Side): { readonly "reg:net": number; readonly eth_src?: string; readonly eth_dst?: string } => ({ "reg:net": net, [side.mac]: mac });
-
+const COMMIT = { type: "ct", zone: "ct_zone", commit: true } as const;
 const DIRECT = 200;
 const CONJUNCTION = 100;
-
-const familyOf = (ethertype: "IPv4" | "IPv6"): number => (ethertype === "IPv4" ? ethType.ip : ethType.ipv6);
-
-/** What of a packet's protocol a rule says. */
-interface ProtocolMatch {
-  readonly eth_type: number;
-  readonly ip_proto?: number;
-  readonly icmpv4_type?: number;
-  readonly icmpv4_code?: number;
-  readonly icmpv6_type?: number;
-  readonly icmpv6_code?: number;
-  readonly tcp_dst?: number | PortMask;
-  readonly udp_dst?: number | PortMask;
-  readonly sctp_dst?: number | PortMask;
-}
-
-/** The protocol part of a rule: one match for each mask that its port range needs. */
-function protocolMatches(r: SecurityGroupRule): ProtocolMatch[] {
-  const family: ProtocolMatch = { eth_type: familyOf(r.ethertype) };
-  const protocol = protocolNumber(r.protocol, r.ethertype);
-  if (protocol === undefined) return [family];
-  const base: ProtocolMatch = { ...family, ip_proto: protocol };
-  const { port_range_min: min, port_range_max: max } = r;
-  if (min === null) return [base];
-  if (protocol === ipProto.icmp) return [{ ...base, icmpv4_type: min, ...(max === null ? {} : { icmpv4_code: max }) }];
-  if (protocol === ipProto.icmpv6) return [{ ...base, icmpv6_type: min, ...(max === null ? {} : { icmpv6_code: max }) }];
-  const masks = portMasks(min, max ?? min).map(({ value, mask }) => (mask === 0xffff ? value : { value, mask }));
-  if (protocol === ipProto.tcp) return masks.map((tcp_dst) => ({ ...base, tcp_dst }));
-  if (protocol === ipProto.udp) return masks.map((udp_dst) => ({ ...base, udp_dst }));
-  if (protocol === ipProto.sctp) return masks.map((sctp_dst) => ({ ...base, sctp_dst }));
-  // Ports that no field has: nothing rather than the whole protocol. The API refuses such rules; a store may have them from before it did.
-  return [];
-}
 
 const securityGroupRule = securityGroups.rule({
   name: "security-group-rule",
   about: "what one rule lets pass, for every set of groups it is in",
   on: each(ruleTable),
   emit(r, view, out) {
-    const side = sides[r.direction];
+    const { table, connection: connections, verdict } = sides[r.direction];
     const use = r.remote_group_id === null ? undefined : view.get(remoteUseTable, remoteUseId(r.security_group_id, r.remote_group_id, r.direction, r.ethertype));
     if (r.remote_group_id !== null && use === undefined) return;
-    const remote = r.remote_ip_prefix === null || r.remote_ip_prefix.endsWith("/0") ? {} : side.remote(r.remote_ip_prefix);
+    const prefix = r.remote_ip_prefix;
+    const [fromPacket, fromConnection] = prefix === null ? [{}, {}] : [remotePacket(r.direction, prefix), remoteConnection(r.direction, prefix)];
+    const then = use === undefined
+      ? { priority: DIRECT, actions: [verdict] } as const
+      : { priority: CONJUNCTION, actions: [{ type: "conjunction", id: use.key, clause: 1, n_clauses: 2 }] } as const;
     for (const policy of view.by(policyTable, "group", r.security_group_id)) {
-      for (const match of protocolMatches(r)) {
-        const full = { "reg:sg_policy": policy.key, ...match, ...remote };
-        if (use === undefined) out.flow(policyScope(policy.id), side.table, { priority: DIRECT, match: full, actions: [side.verdict] });
-        else out.flow(policyScope(policy.id), side.table, { priority: CONJUNCTION, match: full, actions: [{ type: "conjunction", id: use.key, clause: 1, n_clauses: 2 }] });
+      const scope = policyScope(policy.id);
+      for (const { packet, connection } of protocolMatches(r)) {
+        out.flow(scope, table, { ...then, match: { "reg:sg_policy": policy.key, ...packet, ...fromPacket } });
+        out.flow(scope, connections, { ...then, match: { "reg:sg_policy": policy.key, ...connection, ...fromConnection } });
       }
     }
   },
@@ -96,18 +64,17 @@ const remoteMember = securityGroups.rule({
   name: "remote-group-member",
   about: "a member address of a group that rules refer to",
   on: each(memberTable),
-  emit(member, view, out) {
-    const ethertype = isIpv6(member.ip) ? "IPv6" : "IPv4";
-    for (const use of view.by(remoteUseTable, "remote", member.group)) {
+  emit({ group, ip, bound }, view, out) {
+    const ethertype = isIpv6(ip) ? "IPv6" : "IPv4";
+    for (const use of view.by(remoteUseTable, "remote", group)) {
       if (use.ethertype !== ethertype) continue;
-      const side = sides[use.direction];
-      const remote = { ...(member.ip.endsWith("/0") ? {} : side.remote(member.ip)), ...(member.bound === undefined ? {} : boundTo(member.bound, side)) };
+      const { table, connection } = sides[use.direction];
+      const then = { priority: CONJUNCTION, actions: [{ type: "conjunction", id: use.key, clause: 0, n_clauses: 2 }] } as const;
       for (const policy of view.by(policyTable, "group", use.group)) {
-        out.flow(policyScope(policy.id), side.table, {
-          priority: CONJUNCTION,
-          match: { "reg:sg_policy": policy.key, eth_type: familyOf(ethertype), ...remote },
-          actions: [{ type: "conjunction", id: use.key, clause: 0, n_clauses: 2 }],
-        });
+        const scope = policyScope(policy.id);
+        const common = { "reg:sg_policy": policy.key, eth_type: familyOf(ethertype) } as const;
+        out.flow(scope, table, { ...then, match: { ...common, ...remotePacket(use.direction, ip), ...boundPacket(use.direction, bound) } });
+        for (const mac of boundConnection(use.direction, bound)) out.flow(scope, connection, { ...then, match: { ...common, ...remoteConnection(use.direction, ip), ...mac } });
       }
     }
   },
@@ -118,16 +85,26 @@ const remoteUse = securityGroups.rule({
   about: "member and protocol of a remote-group rule both match",
   on: each(remoteUseTable),
   emit(use, view, out) {
-    const side = sides[use.direction];
+    const { table, connection, verdict } = sides[use.direction];
     for (const policy of view.by(policyTable, "group", use.group)) {
-      out.flow(policyScope(policy.id), side.table, {
-        priority: CONJUNCTION,
-        match: { "reg:sg_policy": policy.key, eth_type: familyOf(use.ethertype), conj_id: use.key },
-        actions: [side.verdict],
-      });
+      const flow = { priority: CONJUNCTION, match: { "reg:sg_policy": policy.key, eth_type: familyOf(use.ethertype), conj_id: use.key }, actions: [verdict] } as const;
+      for (const t of [table, connection]) out.flow(policyScope(policy.id), t, flow);
     }
   },
 });
+
+const connectionLimits = derivation({
+  name: "sg-connection-limit",
+  on: each(chassisTable),
+  into: connectionLimitTable,
+  reads: [],
+  derive({ id }, view): ConnectionLimit {
+    const settings = view.settings(securityGroupsSettings);
+    return { id, pps: settings["new-connections-pps"], burst: settings["new-connections-burst"] };
+  },
+});
+
+export const derive = [members, connectionLimits];
 
 const policyOnChassis = securityGroups.rule({
   name: "policy",
@@ -139,41 +116,75 @@ const policyOnChassis = securityGroups.rule({
   },
 });
 
-export const rules = [securityGroupRule, remoteMember, remoteUse, policyOnChassis];
+const portConnections = securityGroups.rule({
+  name: "port-connections",
+  about: "what opens connections of a port passes the port's own meter",
+  on: each(attachmentTable),
+  emit(at, view, out) {
+    const port = view.get(portTable, at.port_id);
+    // Without groups nothing is let out.
+    if (port === undefined || view.get(portGroupsTable, at.port_id) === undefined) return;
+    const scope = chassisScope(at.chassis);
+    const limit = view.get(connectionLimitTable, at.chassis);
+    if (limit === undefined) return;
+    const meter = connectionMeter(at.slot);
+    const sender = { "reg:in_port_key": at.port_key } as const;
+    out.item(scope, "meter", meter, { unit: "pps", rate: limit.pps, burst: limit.burst });
+    const ipv6 = view.by(addressTable, "port", at.port_id).some((a) => isIpv6(a.ip)) || port.allowed_address_pairs.some((p) => isIpv6(p.ip_address));
+    for (const eth_type of ipv6 ? [ethType.ip, ethType.ipv6] : [ethType.ip]) {
+      out.flow(scope, "sg_out_verdict", { priority: 105, match: { ...sender, eth_type, ...state(ct.trk | ct.new, ct.rpl) }, meter, actions: [COMMIT, toStage("forward")] });
+    }
+    out.flow(scope, "sg_out_new_fragment", { priority: 100, match: sender, meter, actions: [toTable("sg_out_join")] });
+  },
+});
 
-/** ct_state bits, ovs-fields(7). */
-const ct = { new: 0x01, est: 0x02, rel: 0x04, rpl: 0x08, inv: 0x10, trk: 0x20 } as const;
-const state = (on: number, off: number): { readonly ct_state: PortMask } => ({ ct_state: { value: on, mask: on | off } });
-/** ct_mark of a connection that was allowed once and is not any more. */
-const BLOCKED = 1;
-const commit = (mark: number) => ({ type: "ct", zone: "ct_zone", commit: true, mark }) as const;
+export const rules = [securityGroupRule, remoteMember, remoteUse, policyOnChassis, portConnections];
 
+/** ct_mark of a connection of which fragments were seen together. */
+const WHOLE = 2;
+const JOIN = { ...COMMIT, mark: WHOLE } as const;
+/** Bits of NXM_NX_IP_FRAG, ovs-fields(7): a fragment; one that is not the first. */
+const FRAGMENT = { ip_frag: { value: 1, mask: 1 } } as const;
+const LATER = { ip_frag: { value: 2, mask: 2 } } as const;
+
+/**
+ * Fragments come out of conntrack one by one in the userspace datapath, and those after the first show no ports, neither their own nor their
+ * connection's. They are let on to the verdict, and all fragments pass conntrack there once more, which holds them until all are there again:
+ * later ones leave only together with a first one that the rules let pass. A kernel puts packets together in conntrack, and shows none.
+ */
 export const staticFlows = securityGroups.static((out) => {
   /** Where an allowed packet goes on, and which packets: those to a port with functions of its own pass the egress stage. */
-  const ways = {
-    out: [{ at: {}, to: toStage("forward") }],
-    in: [{ at: { "reg:egress": 0 }, to: toStage("deliver") }, { at: { "reg:egress": 1 }, to: toStage("egress") }],
-  } as const;
-  for (const [table, verdict, onward] of [["sg_out", "sg_out_verdict", ways.out], ["sg_in", "sg_in_verdict", ways.in]] as const) {
-    for (const eth_type of [ethType.ip, ethType.ipv6]) {
-      out.flow(baseScope, table, { priority: 900, match: { eth_type, ...state(ct.trk | ct.inv, 0) }, actions: [] });
-      out.flow(baseScope, table, { priority: 800, match: { eth_type, ...state(ct.trk | ct.est | ct.rpl, ct.inv), ct_mark: BLOCKED }, actions: [] });
-      // No rule lets it pass any more: stop the answers too.
-      out.flow(baseScope, table, { priority: 10, match: { eth_type, ...state(ct.trk | ct.est, ct.rpl | ct.inv), ct_mark: 0 }, actions: [commit(BLOCKED)] });
-      for (const { at, to } of onward) {
-        out.flow(baseScope, table, { priority: 800, match: { ...at, eth_type, ...state(ct.trk | ct.est | ct.rpl, ct.inv), ct_mark: 0 }, actions: [to] });
-        out.flow(baseScope, table, { priority: 800, match: { ...at, eth_type, ...state(ct.trk | ct.rel, ct.inv), ct_mark: 0 }, actions: [to] });
-        out.flow(baseScope, verdict, { priority: 100, match: { ...at, eth_type, ...state(ct.trk | ct.new, 0) }, actions: [commit(0), to] });
-        out.flow(baseScope, verdict, { priority: 100, match: { ...at, eth_type, ...state(ct.trk | ct.est, ct.new), ct_mark: 0 }, actions: [to] });
-        out.flow(baseScope, verdict, { priority: 100, match: { ...at, eth_type, ...state(ct.trk | ct.est, ct.new), ct_mark: BLOCKED }, actions: [commit(0), to] });
-      }
-    }
-  }
+  const onOut = [{ at: {}, to: toStage("forward") }] as const;
+  const onIn = [{ at: { "reg:egress": 0 }, to: toStage("deliver") }, { at: { "reg:egress": 1 }, to: toStage("egress") }] as const;
   for (const eth_type of [ethType.ip, ethType.ipv6]) {
-    for (const { at, to } of ways.in) out.flow(baseScope, "sg_in", { priority: 1100, match: { ...at, "reg:from_network": 1, eth_type }, actions: [to] });
+    // The port opened it, or another did: answers go by what that direction's rules say of the connection, whoever speaks and for however long.
+    for (const [table, own, other] of [["sg_out", "sg_out", "sg_in"], ["sg_in", "sg_in", "sg_out"]] as const) {
+      out.flow(baseScope, table, { priority: 900, match: { eth_type, ...state(ct.trk | ct.inv, 0) }, actions: [] });
+      out.flow(baseScope, table, { priority: 810, match: { eth_type, ...LATER, ...state(ct.trk | ct.rpl, ct.inv) }, actions: [toTable(`${other}_verdict`)] });
+      out.flow(baseScope, table, { priority: 800, match: { eth_type, ...state(ct.trk | ct.rpl, ct.inv) }, actions: [toTable(`${other}_connection`)] });
+      out.flow(baseScope, table, { priority: 800, match: { eth_type, ...state(ct.trk | ct.rel, ct.inv | ct.rpl) }, actions: [toTable(`${own}_connection`)] });
+      out.flow(baseScope, table, { priority: 10, match: { eth_type, ...LATER, ...state(ct.trk, ct.inv | ct.rpl) }, actions: [toTable(`${own}_verdict`)] });
+    }
+    for (const [verdict, onward, back] of [["sg_out_verdict", onOut, onIn], ["sg_in_verdict", onIn, onOut]] as const) {
+      for (const { at, to } of onward) {
+        out.flow(baseScope, verdict, { priority: 100, match: { ...at, eth_type, ...state(ct.trk | ct.new, ct.rpl) }, actions: [COMMIT, to] });
+        out.flow(baseScope, verdict, { priority: 100, match: { ...at, eth_type, ...state(ct.trk, ct.new | ct.rpl) }, actions: [to] });
+      }
+      for (const { at, to } of back) out.flow(baseScope, verdict, { priority: 100, match: { ...at, eth_type, ...state(ct.trk | ct.rpl, 0) }, actions: [to] });
+      // What follows ct in one list is done to all fragments as the last one has it: so each is looked at again.
+      const [there, here] = onward === onOut ? (["sg_out_fragment", "sg_in_fragment"] as const) : (["sg_in_fragment", "sg_out_fragment"] as const);
+      out.flow(baseScope, verdict, { priority: 110, match: { eth_type, ...FRAGMENT, ...state(ct.trk, ct.rpl) }, actions: [{ ...JOIN, then: { table: there } }] });
+      if (verdict === "sg_out_verdict") out.flow(baseScope, verdict, { priority: 120, match: { eth_type, ...FRAGMENT, ...state(ct.trk | ct.new, ct.rpl) }, actions: [toTable("sg_out_new_fragment")] });
+      out.flow(baseScope, verdict, { priority: 110, match: { eth_type, ...FRAGMENT, ...state(ct.trk | ct.rpl, 0) }, actions: [{ ...JOIN, then: { table: here } }] });
+    }
+    out.flow(baseScope, "sg_out_join", { priority: 100, match: { eth_type }, actions: [{ ...JOIN, then: { table: "sg_out_fragment" } }] });
+    for (const { at, to } of onIn) out.flow(baseScope, "sg_in", { priority: 1100, match: { ...at, "reg:from_network": 1, eth_type }, actions: [to] });
   }
+  // Those that waited too long come out as well, without the mark that all of a whole packet have.
+  for (const { at, to } of onOut) out.flow(baseScope, "sg_out_fragment", { priority: 100, match: { ...at, ct_mark: WHOLE, ...state(ct.trk, ct.inv) }, actions: [to] });
+  for (const { at, to } of onIn) out.flow(baseScope, "sg_in_fragment", { priority: 100, match: { ...at, ct_mark: WHOLE, ...state(ct.trk, ct.inv) }, actions: [to] });
   // Neighbour discovery of the link is not policy's business; conntrack has no state for it.
   for (const icmpv6_type of [133, 134, 135, 136]) {
-    for (const { at, to } of ways.in) out.flow(baseScope, "sg_in", { priority: 1000, match: { ...at, eth_type: ethType.ipv6, ip_proto: ipProto.icmpv6, icmpv6_type, ip_ttl: 255 }, actions: [to] });
+    for (const { at, to } of onIn) out.flow(baseScope, "sg_in", { priority: 1000, match: { ...at, eth_type: ethType.ipv6, ip_proto: ipProto.icmpv6, icmpv6_type, ip_ttl: 255 }, actions: [to] });
   }
 });

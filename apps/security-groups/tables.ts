@@ -1,20 +1,30 @@
-// Policy, once at the sender and once at the receiver. IP packets come through conntrack in the port's zone; replies
-// of allowed connections pass at once, everything else is checked against the rules packet by packet (the datapath's
-// cache makes that cheap), so that taking a rule away stops established connections as well: they are marked in conntrack.
+// Policy, once at the sender and once at the receiver. IP packets come through conntrack in the port's zone. Every packet is checked
+// against the rules (the datapath's cache makes that cheap), answers too: by those of the direction in which the connection was opened. So
+// there is nothing to remember of what was allowed, and taking a rule away ends what it allowed, whoever speaks.
 import { definePipeline } from "#app";
 
 const POLICY = [
-  "reg:sg_policy", "reg:egress", "reg:from_network", "reg:net", "eth_src", "eth_dst", "eth_type", "ip_proto", "ip_ttl", "ipv4_src", "ipv4_dst", "ipv6_src", "ipv6_dst", "tcp_dst", "udp_dst", "sctp_dst", "icmpv4_type", "icmpv4_code",
-  "icmpv6_type", "icmpv6_code", "ct_state", "ct_mark", "conj_id",
+  "reg:sg_policy", "reg:egress", "reg:from_network", "reg:net", "eth_src", "eth_dst", "eth_type", "ip_proto", "ip_frag", "ip_ttl", "ipv4_src", "ipv4_dst", "ipv6_src", "ipv6_dst", "tcp_dst", "udp_dst", "sctp_dst",
+  "icmpv4_type", "icmpv4_code", "icmpv6_type", "icmpv6_code", "ct_state", "conj_id",
 ] as const;
-const VERDICT = ["reg:egress", "eth_type", "ct_state", "ct_mark"] as const;
+const CONNECTION = [
+  "reg:sg_policy", "reg:net", "eth_src", "eth_dst", "eth_type", "ct_state", "ct_nw_proto", "ct_nw_src", "ct_nw_dst", "ct_ipv6_src", "ct_ipv6_dst", "ct_tp_src", "ct_tp_dst", "conj_id",
+] as const;
+const VERDICT = ["reg:egress", "eth_type", "ip_frag", "ct_state"] as const;
+const SENDER = ["reg:in_port_key", ...VERDICT] as const;
 
 export const securityGroups = definePipeline({
   tables: {
     sg_out: { stage: "acl_out", miss: "drop", conntrack: true, match: POLICY, about: "egress rules of the sending port" },
-    sg_out_verdict: { stage: "acl_out", miss: "drop", aside: true, match: VERDICT, about: "allowed: remember new connections, lift old marks" },
+    sg_out_connection: { stage: "acl_out", miss: "drop", aside: true, match: CONNECTION, about: "connections that the port opened, by its egress rules: answers, errors" },
+    sg_out_verdict: { stage: "acl_out", miss: "drop", aside: true, match: SENDER, about: "allowed by an egress rule: remember new connections, as many as the port may open" },
+    sg_out_new_fragment: { stage: "acl_out", miss: "drop", aside: true, match: ["reg:in_port_key"], about: "fragments that open a connection pass the meter of their port" },
+    sg_out_join: { stage: "acl_out", miss: "drop", aside: true, match: ["eth_type"], about: "fragments wait in conntrack until all of their packet are there" },
+    sg_out_fragment: { stage: "acl_out", miss: "drop", aside: true, match: ["ct_state", "ct_mark"], about: "fragments of an allowed packet, once conntrack has seen all of them" },
     sg_in: { stage: "acl_in", miss: "drop", conntrack: true, match: POLICY, about: "ingress rules of the receiving port" },
-    sg_in_verdict: { stage: "acl_in", miss: "drop", aside: true, match: VERDICT, about: "allowed: remember new connections, lift old marks" },
+    sg_in_connection: { stage: "acl_in", miss: "drop", aside: true, match: CONNECTION, about: "connections that others opened to the port, by its ingress rules: answers, errors" },
+    sg_in_verdict: { stage: "acl_in", miss: "drop", aside: true, match: VERDICT, about: "allowed by an ingress rule: remember new connections" },
+    sg_in_fragment: { stage: "acl_in", miss: "drop", aside: true, match: ["reg:egress", "ct_state", "ct_mark"], about: "fragments of an allowed packet, once conntrack has seen all of them" },
   },
   registers: {
     sg_policy: { bits: 32, about: "key of the port's set of security groups; 1 = no group" },

@@ -6,6 +6,7 @@ import type { Logger } from "pino";
 import type { Metrics } from "../lib/metrics.ts";
 import { worstFirst, type Problem } from "../lib/problem.ts";
 import { filtered, flowDump, flowFilter, flowStates, type FlowEvent, type FlowQuery, type FlowRecord } from "./flows.ts";
+import type { MeterRecord } from "./meters.ts";
 import { FlowStream, streamLimits, type StreamLimits } from "./stream.ts";
 
 /** One switch as the controller knows it. Whatever else the provider puts in is shown as it is. */
@@ -18,6 +19,8 @@ export interface OpsProviders {
   ready(): { readonly ok: boolean; readonly reason?: string };
   switches(): readonly SwitchInfo[];
   switch(id: string): SwitchInfo | undefined;
+  /** Meters of a switch, by id. */
+  meters?(id: string): Promise<readonly MeterRecord[]>;
   /** What is wrong now, in any order. */
   problems(): Iterable<Problem>;
   /** Forgets a host that will not come back. False: it is connected. */
@@ -129,6 +132,12 @@ export function createOps(options: OpsOptions): OpsServer {
   server.get<{ Params: { id: string } }>("/switches/:id", (request, reply) => {
     const found = providers.switch(request.params.id);
     return found === undefined ? reply.code(404).send(failure("NOT_FOUND", `there is no switch ${request.params.id.slice(0, 256)}`)) : reply.send({ switch: found });
+  });
+
+  server.get<{ Params: { id: string } }>("/switches/:id/meters", async (request, reply) => {
+    const { id } = request.params;
+    if (providers.switch(id) === undefined || providers.meters === undefined) return reply.code(404).send(failure("NOT_FOUND", `there is no switch ${id.slice(0, 256)}`));
+    return { meters: await providers.meters(id) };
   });
 
   server.get("/problems", () => worstFirst(providers.problems()));

@@ -30,7 +30,7 @@ import { Admission } from "./admission.ts";
 import { AuditSchedule } from "./audit.ts";
 import { RefusedClaims } from "./claims.ts";
 import { switchInfo, type SwitchInfo } from "./info.ts";
-import type { SwitchPacketOut } from "./openflow/channel.ts";
+import type { MeterCounts, SwitchPacketOut } from "./openflow/channel.ts";
 import type { SouthboundOptions, SwitchPacketIn } from "./options.ts";
 import { southboundProblems, isLoopback } from "./problems.ts";
 
@@ -222,6 +222,11 @@ export class Southbound {
   /** OFPMP_FLOW replies as the switch gives them; [] when it is not connected. */
   installedFlows(chassis: string): Promise<Buffer[]> {
     return this.byChassis.get(chassis)?.installedFlows() ?? Promise.resolve([]);
+  }
+
+  /** What the meters of a switch have counted; [] when it is not connected. */
+  meterCounts(chassis: string): Promise<MeterCounts[]> {
+    return this.byChassis.get(chassis)?.meterCounts() ?? Promise.resolve([]);
   }
 
   /** Asks the switch for its flows and compares; `seen` is called for each. Desired flows it lacks are in the answer. */

@@ -1,9 +1,9 @@
 // Packets in fragments: what is dropped by port or type is dropped in pieces too, and what a rule allows passes in pieces as it does whole.
 // On the userspace datapath, which reassembles for conntrack and sends the fragments on as they came.
-import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
 import { until } from "../../lab/exec.ts";
 import { Cloud, type Instance, type Net, type Resource } from "../support/cloud.ts";
-import { every, frames, icmp, sendRaw, udp, type Cuts, type Ends, type Payload } from "../support/raw.ts";
+import { checksum, every, frames, icmp, sendRaw, udp, type Cuts, type Ends, type Payload } from "../support/raw.ts";
 
 let cloud: Cloud;
 let net: Net;
@@ -129,6 +129,119 @@ describe("in two fragments, in another's name", () => {
     }
   });
 });
+
+/** Whether datagrams of this size come back from an echo port. */
+async function echoes(from: Instance, ip: string, port: number, size: number): Promise<boolean> {
+  const program = "import socket,sys\nip,port,size=sys.argv[1],int(sys.argv[2]),int(sys.argv[3])\ns=socket.socket(socket.AF_INET6 if ':' in ip else socket.AF_INET,socket.SOCK_DGRAM)\ns.settimeout(.6)\nfor i in range(3):\n  s.sendto(b'x'*size,(ip,port))\n  try: print(len(s.recv(65535))); break\n  except TimeoutError: pass";
+  return (await from.vm.exec(["python3", "-c", program, ip, String(port), String(size)])).stdout.trim() === String(size);
+}
+const pings = async (from: Instance, ip: string, size: number): Promise<boolean> => (await from.vm.exec(["ping", "-n", "-c", "2", "-i", "0.2", "-W", "1", "-s", String(size), ip], { allowFailure: true })).exitCode === 0;
+
+describe("what a rule allows, in fragments", () => {
+  let picky: Resource;
+  let server: Instance;
+  const rules: string[] = [];
+  const addresses = { IPv4: v4, IPv6: v6 } as const;
+  const clients = (): readonly [string, Instance][] => [["same host", mallory], ["other host", far]];
+
+  beforeAll(async () => {
+    picky = await cloud.create("security_group", { name: "picky" });
+    server = await instance(1, [picky]);
+    for (const port of [5000, 5001]) await server.vm.listen(port);
+  });
+  afterEach(async () => {
+    for (const id of rules.splice(0)) await cloud.remove("security_group_rule", id);
+    await cloud.synced();
+  });
+  async function allow(values: Record<string, unknown>): Promise<void> {
+    rules.push((await cloud.create("security_group_rule", { security_group_id: picky.id, direction: "ingress", ...values })).id);
+    await cloud.synced();
+  }
+
+  for (const ethertype of ["IPv4", "IPv6"] as const) {
+    test(`${ethertype}: datagrams of a port, and no other port's; their answers too`, async () => {
+      const ip = addresses[ethertype](server);
+      await allow({ ethertype, protocol: "udp", port_range_min: 5000, port_range_max: 5000 });
+      for (const [where, client] of clients()) {
+        for (const size of [100, 3000, 9000]) {
+          expect([where, size, await echoes(client, ip, 5000, size)]).toEqual([where, size, true]);
+          expect([where, size, await echoes(client, ip, 5001, size)]).toEqual([where, size, false]);
+        }
+      }
+    });
+
+    test(`${ethertype}: of a range of ports, by a prefix`, async () => {
+      await allow({ ethertype, protocol: "udp", port_range_min: 4999, port_range_max: 5000, remote_ip_prefix: `${addresses[ethertype](far)}/${ethertype === "IPv4" ? 32 : 128}` });
+      expect(await echoes(far, addresses[ethertype](server), 5000, 3000)).toBe(true);
+      expect(await echoes(mallory, addresses[ethertype](server), 5000, 3000)).toBe(false);
+      expect(await echoes(far, addresses[ethertype](server), 5001, 3000)).toBe(false);
+    });
+
+    test(`${ethertype}: a protocol without ports, of a group`, async () => {
+      await allow({ ethertype, protocol: "udp", remote_group_id: all.id });
+      for (const [where, client] of clients()) {
+        expect([where, await echoes(client, addresses[ethertype](server), 5001, 3000)]).toEqual([where, true]);
+        expect([where, await pings(client, addresses[ethertype](server), 3000)]).toEqual([where, false]);
+      }
+    });
+
+    test(`${ethertype}: pings, by type and code`, async () => {
+      const ip = addresses[ethertype](server);
+      const type = ethertype === "IPv4" ? 8 : 128;
+      await allow({ ethertype, protocol: "icmp", port_range_min: type + 1 });
+      expect(await pings(far, ip, 4000)).toBe(false);
+      await allow({ ethertype, protocol: "icmp", port_range_min: type, port_range_max: 1 });
+      expect(await pings(far, ip, 4000)).toBe(false);
+      await allow({ ethertype, protocol: "icmp", port_range_min: type, port_range_max: 0 });
+      for (const [where, client] of clients()) expect([where, await pings(client, ip, 56), await pings(client, ip, 4000)]).toEqual([where, true, true]);
+    });
+
+    test(`${ethertype}: the gateway answers large pings`, async () => {
+      for (const [where, client] of clients()) expect([where, await pings(client, ethertype === "IPv4" ? "10.0.1.1" : "fd00:1::1", 56), await pings(client, ethertype === "IPv4" ? "10.0.1.1" : "fd00:1::1", 4000)]).toEqual([where, true, true]);
+    });
+  }
+
+  test("no way round: what is put together of an allowed first fragment and others is what conntrack judged", async () => {
+    for (const family of [4, 6] as const) {
+      const ethertype = `IPv${family}`;
+      await allow({ ethertype, protocol: "udp", port_range_min: 5000, port_range_max: 5000 });
+      const e = ends(mallory, server, family);
+      const good = udp(e, 4000, 5000, 1500);
+      const evil = udp(e, 4000, 5001, 1500);
+      const cuts = every(FIRST, good.body.length);
+      const capture = await server.vm.tcpdump(`ether src ${macOf(mallory)} and (ip or ip6) and not icmp and not icmp6`);
+      for (const order of [["good0", "evil0", "evil1"], ["evil0", "good0", "evil1"], ["evil1"], ["evil0", "evil1"], ["evil1", "evil0"], ["good1", "evil0", "good0"]]) {
+        const [g, v] = sameIdentification(frames(e, good, cuts), frames(e, evil, cuts), family);
+        await sendRaw(mallory.vm, order.map((name) => (name.startsWith("good") ? g : v)[Number(name.at(-1))]!));
+      }
+      await until("an honest datagram", async () => {
+        await sendRaw(mallory.vm, frames(e, udp(e, 4999, 5000, 1500), cuts));
+        return capture.lines.some((line) => line.includes(".4999 >") || line.includes(" 4999 >"));
+      }, { intervalMs: 200 });
+      const { lines } = await capture.stop();
+      expect(lines.filter((line) => line.includes("5001"))).toEqual([]);
+      // None came without the first of its own.
+      const firsts = lines.filter((line) => / ?[.>]? ?5000\b/.test(line)).length;
+      // Of these sizes: Open vSwitch gives out what waited in vain in the tests before, see docs/security-groups.md.
+      const these = lines.filter((line) => /length (1338|238|1366|266):/.test(line));
+      expect(these.length, lines.join("\n")).toBe(2 * firsts);
+    }
+  });
+});
+
+/** Fragments of the second as if they were of the first. */
+function sameIdentification(one: readonly Buffer[], other: readonly Buffer[], family: 4 | 6): readonly [readonly Buffer[], readonly Buffer[]] {
+  const [from, to] = family === 4 ? [18, 20] : [58, 62];
+  const moved = other.map((frame) => {
+    const copy = Buffer.from(frame);
+    one[0]!.copy(copy, from, from, to);
+    if (family === 6) return copy;
+    copy.writeUInt16BE(0, 24);
+    copy.writeUInt16BE(checksum(copy.subarray(14, 34)), 24);
+    return copy;
+  });
+  return [one, moved];
+}
 
 /** The last, for it begins anew. */
 describe("without the app that keeps security groups, and so without conntrack", () => {

@@ -52,6 +52,17 @@ export function udp(ends: Ends, srcPort: number, dstPort: number, size = 100): P
   return summed(ends, 17, body, 6, true);
 }
 
+/** A segment without data; `flags` as in the header, 2 for SYN. */
+export function tcp(ends: Ends, srcPort: number, dstPort: number, flags: number): Payload {
+  const body = Buffer.alloc(20);
+  body.writeUInt16BE(srcPort, 0);
+  body.writeUInt16BE(dstPort, 2);
+  body[12] = 0x50;
+  body[13] = flags;
+  body.writeUInt16BE(0xffff, 14);
+  return summed(ends, 6, body, 16, true);
+}
+
 /** ICMP or ICMPv6, by the family of the addresses; `rest` is what comes after the checksum. */
 export function icmp(ends: Ends, type: number, rest: Buffer): Payload {
   const six = ends.src.includes(":");
@@ -68,7 +79,7 @@ let identification = 1;
 
 /** Frames of a packet. `extension` (IPv6): destination options of this many bytes, in front of the payload and within what is cut. */
 export function frames(ends: Ends, { protocol, body }: Payload, cuts?: Cuts, extension = 0): Buffer[] {
-  const id = identification++;
+  const id = identification++ & 0xffff;
   const six = ends.src.includes(":");
   const head = Buffer.concat([mac(ends.dstMac), mac(ends.srcMac), Buffer.from(six ? "86dd" : "0800", "hex")]);
   const options = extension === 0 ? Buffer.alloc(0) : Buffer.concat([Buffer.from([protocol, extension / 8 - 1, 1, extension - 4]), Buffer.alloc(extension - 4)]);

@@ -11,6 +11,15 @@ export interface InstalledItem {
   readonly text: string;
 }
 
+/** What a meter has counted since the switch has it. */
+export interface MeterCounts {
+  readonly id: number;
+  readonly packets: number;
+  readonly bytes: number;
+  readonly droppedPackets: number;
+  readonly droppedBytes: number;
+}
+
 /** A packet and what a switch is to do with it. */
 export interface SwitchPacketOut {
   readonly chassis: string;
@@ -33,6 +42,8 @@ export interface Session {
   flows(): Promise<Buffer[]>;
   /** Switches without meters or groups answer that part with an error; then there are none. */
   items(): Promise<InstalledItem[]>;
+  /** OFPMP_METER of all meters; none where the switch has no meters. */
+  meterCounts(): Promise<MeterCounts[]>;
   setMeter(id: number, meter: Meter, exists: boolean): void;
   removeMeter(id: number): void;
   /** Forgets all connections of a conntrack zone. */

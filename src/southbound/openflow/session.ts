@@ -8,7 +8,7 @@ import type { Clock } from "../../lib/clock.ts";
 import { canonicalText } from "../../compiler/items.ts";
 import { certificateNames, type Identity } from "../identity.ts";
 import { peerOf } from "../peer.ts";
-import type { InstalledItem, Session } from "./channel.ts";
+import type { InstalledItem, MeterCounts, Session } from "./channel.ts";
 import { groupText } from "./items.ts";
 
 export interface RawPacketIn {
@@ -155,6 +155,15 @@ export class SwitchSession implements Session {
   private async groups(): Promise<InstalledItem[]> {
     const { groups } = await this.connection.request({ type: "multipart_request", kind: "group_desc" });
     return groups.map(({ group_id: id, group_type: type, buckets }) => ({ kind: "group", id, text: groupText(String(type), buckets) }));
+  }
+
+  meterCounts(): Promise<MeterCounts[]> {
+    return this.unlessRefused(async () => {
+      const { meters } = await this.connection.request({ type: "multipart_request", kind: "meter" });
+      return meters.map(({ meter_id: id, packet_in_count, byte_in_count, band_stats: [band] }) => ({
+        id, packets: Number(packet_in_count), bytes: Number(byte_in_count), droppedPackets: Number(band?.packet_band_count ?? 0), droppedBytes: Number(band?.byte_band_count ?? 0),
+      }));
+    });
   }
 
   setMeter(id: number, meter: Meter, exists: boolean): void {

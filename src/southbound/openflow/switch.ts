@@ -8,7 +8,7 @@
 import type { Action } from "node-openflow";
 import type { Logger } from "pino";
 import type { ChassisDelta, Flow } from "../../compiler/desired.ts";
-import type { Session } from "./channel.ts";
+import type { MeterCounts, Session } from "./channel.ts";
 import { compareDump, deleteFlow, type Comparison } from "./comparison.ts";
 import { Delivery, type Entry } from "./delivery.ts";
 import { readInstalled } from "./installed.ts";
@@ -186,6 +186,11 @@ export class Switch {
   /** The switch's own flow dump: OFPMP_FLOW replies. */
   installedFlows(): Promise<Buffer[]> {
     return this.session === undefined ? Promise.resolve([]) : this.session.flows();
+  }
+
+  /** Of its meters, as it says; [] without a session. */
+  meterCounts(): Promise<MeterCounts[]> {
+    return this.session === undefined ? Promise.resolve([]) : this.session.meterCounts();
   }
 
   sendPacket(actions: readonly Action[], data: Uint8Array, inPort?: number): void {
