@@ -6,7 +6,7 @@ import {
 } from "#app";
 import { linkLocal } from "packet-codec";
 import {
-  addressTable, attachmentId, attachmentTable, backToSender, fromScope, hostScope, isNetworkPort, isRouterPort, lanScope, mayForward, membersScope, neighbour, netScope, networkTable, activeAttachment, pluggedAt, pluggedReads, portTable, sendersScope, type Attachment, type Port, type Takers, mayBeTaken, placesOf, onAsAnyFrame, takersTable,
+  addressTable, attachmentId, attachmentTable, backToSender, fromScope, hostScope, isNetworkPort, isRouterPort, lanScope, mayForward, membersScope, neighbour, netScope, networkTable, activeAttachment, pluggedAt, pluggedReads, portTable, sendersScope, type Attachment, type Port, type Takers, addressId, mayBeTaken, saidOfLink, takenBy, placesOf, onAsAnyFrame, takersTable,
 } from "./model.ts";
 import { l2 } from "./tables.ts";
 
@@ -40,12 +40,18 @@ function attach(port: Port, view: ReadView): Attachment | undefined {
 function takersOf({ id }: { readonly id: string }, view: ReadView): Takers | undefined {
   const ports = view.by(portTable, "takers", id);
   if (ports.length === 0) return undefined;
-  const prefixes = ports.flatMap((p) => p.allowed_address_pairs.flatMap((pair) => (pair.ip_address.includes("/") ? [pair.ip_address] : [])));
-  return { id, any: ports.some((p) => !p.port_security_enabled), prefixes: [...new Set(prefixes)].sort() };
+  const prefixes = new Set<string>();
+  const rivals = new Set<string>();
+  for (const port of ports) for (const { ip_address: ip } of port.allowed_address_pairs) {
+    if (ip.includes("/")) prefixes.add(ip);
+    const owner = view.get(addressTable, addressId(id, ip))?.port_id;
+    if (owner !== undefined && owner !== port.id) rivals.add(port.id).add(owner);
+  }
+  return { id, any: ports.some((p) => !p.port_security_enabled), prefixes: [...prefixes].sort(), rivals: [...rivals].sort() };
 }
 
 export const derive = [
-  derivation({ name: "address-takers", on: each(networkTable), into: takersTable, reads: [portTable], derive: takersOf }),
+  derivation({ name: "address-takers", on: each(networkTable), into: takersTable, reads: [portTable, addressTable], derive: takersOf }),
   derivation({ name: "attachment", on: each(portTable), into: attachmentTable, reads: [networkTable, ...pluggedReads], derive: attach }),
 ];
 
@@ -176,7 +182,7 @@ function admit(at: Attachment, sources: readonly Source[], emit: LocalEmit): voi
     } else {
       emit(admitted.ip4, sender);
       emit(admitted.arp, sender);
-      emit(admitted.announcement, sender);
+      if (!ip.includes("/")) emit(admitted.announcement, sender);
     }
   }
   for (const mac of macsOf(sources)) {
@@ -227,7 +233,7 @@ const reachPort = l2.rule({
     for (const { ip_address: ip, mac_address: mac } of port.allowed_address_pairs) {
       if (ip.includes("/") || view.by(portTable, "pair_ip", `${port.network_id}|${ip}`).length > 1) continue;
       if (view.get(addressTable, `${port.network_id}/${ip}`) !== undefined) continue;
-      neighbour(out, { id: port.network_id, key: at.net_key }, ip, mac === "" ? port.mac_address : mac, netScope(port.network_id), mayForward(port) || mayBeTaken(view, port.network_id, ip, port.id) ? "asked" : "host");
+      neighbour(out, { id: port.network_id, key: at.net_key }, ip, mac === "" ? port.mac_address : mac, netScope(port.network_id), mayForward(port) || mayBeTaken(view, port.network_id, ip, port.id) ? "asked" : "host", saidOfLink(view, port.network_id));
     }
   },
 });
@@ -256,8 +262,24 @@ const knownNeighbour = l2.rule({
     const port = view.get(portTable, address.port_id);
     const network = view.get(networkTable, address.network_id);
     if (port === undefined || network === undefined) return;
-    if (!isNetworkPort(port) && activeAttachment(view, port.id) === undefined) return;
-    neighbour(out, network, address.ip, port.mac_address, netScope(network.id), isRouterPort(port) ? "router" : !isNetworkPort(port) && (mayForward(port) || mayBeTaken(view, network.id, address.ip, port.id)) ? "asked" : "host");
+    if (isNetworkPort(port)) {
+      neighbour(out, network, address.ip, port.mac_address, netScope(network.id), isRouterPort(port) ? "router" : "host");
+      return;
+    }
+    const said = mayForward(port) || mayBeTaken(view, network.id, address.ip, port.id) ? "asked" : "host";
+    const mac = (said === "asked" ? takenBy(view, network.id, address.ip) : undefined) ?? (activeAttachment(view, port.id) === undefined ? undefined : port.mac_address);
+    if (mac !== undefined) neighbour(out, network, address.ip, mac, netScope(network.id), said, saidOfLink(view, network.id));
+  },
+});
+
+const announced = l2.rule({
+  name: "address-announced",
+  about: "announcements of ports that have addresses of each other's come to the controller: routers follow who has one",
+  on: each(takersTable),
+  emit({ rivals }, view, out) {
+    for (const port of rivals) for (const at of view.by(attachmentTable, "port", port)) {
+      out.flow(chassisScope(at.chassis), "address_announced", { priority: 100, match: { "reg:in_port_key": at.port_key }, meter: at.slot, actions: [{ type: "punt", maxLen: ND_MAX }, toStage("forward")] });
+    }
   },
 });
 
@@ -309,7 +331,7 @@ const floodLocal = l2.rule({
   },
 });
 
-export const rules = [localPort, reachPort, knownNeighbour, networkRule, floodLocal];
+export const rules = [localPort, reachPort, knownNeighbour, announced, networkRule, floodLocal];
 
 /** What needs no entity: rogue servers, unsecured ports, the answers to ARP and ND, group addresses. */
 export const staticFlows = l2.static((out) => {
@@ -339,7 +361,8 @@ export const staticFlows = l2.static((out) => {
   out.flow(base, "nd_source", { priority: 90, match: open, actions: toServices });
 
   out.flow(base, "arp_nd", { priority: 200, match: { "reg:too_long": 1 }, actions: [] });
-  out.flow(base, "arp_nd", { priority: 150, match: { "reg:announces": 1 }, actions: toForward });
+  out.flow(base, "arp_nd", { priority: 150, match: { "reg:announces": 1 }, actions: [toTable("address_announced")] });
+  out.flow(base, "address_announced", { priority: 10, match: {}, actions: toForward });
   // ARP: the target's MAC lands in eth_dst if it is known; a probe for a duplicate is for the owner itself to answer.
   const arp = { eth_type: ethType.arp } as const;
   out.flow(base, "arp_nd", { priority: 110, match: { ...arp, arp_op: 1, arp_spa: "0.0.0.0" }, actions: toForward });
@@ -371,6 +394,7 @@ export const staticFlows = l2.static((out) => {
     actions: [setField("eth_dst", "33:33:ff:00:00:00"), copy({ field: "ipv6_dst", ofs: 0, bits: 24 }, { field: "eth_dst", ofs: 0, bits: 24 }), ...toForward],
   });
   out.flow(base, "arp_nd", { priority: 100, match: { ...icmpv6, icmpv6_type: ND.neighbourAdvertisement }, actions: toForward });
+  out.flow(base, "arp_nd", { priority: 105, match: { ...icmpv6, icmpv6_type: ND.neighbourAdvertisement, ipv6_dst: "ff02::1" }, actions: [toTable("address_announced")] });
   out.flow(base, "arp_nd", {
     priority: 100, match: solicitation,
     actions: [setField("eth_dst", ALL_NODES), copy("ipv6_nd_target", "reg:nexthop"), callStage("neighbour"), toTable("arp_nd_reply")],
