@@ -6,8 +6,9 @@ import {
 } from "#app";
 import { linkLocal } from "packet-codec";
 import {
-  addressTable, attachmentId, attachmentTable, backToSender, fromScope, hostScope, isNetworkPort, isRouterPort, lanScope, mayForward, membersScope, neighbour, netScope, networkTable, activeAttachment, pluggedAt, pluggedReads, portTable, sendersScope, type Attachment, type Port, type Takers, addressId, mayBeTaken, saidOfLink, takenBy, placesOf, onAsAnyFrame, takersTable,
+  addressTable, attachmentId, attachmentTable, backToSender, fromScope, hostScope, lanScope, mayForward, membersScope, neighbour, netScope, networkTable, activeAttachment, pluggedAt, pluggedReads, portTable, sendersScope, type Attachment, type Port, mayBeTaken, saidOfLink, placesOf, onAsAnyFrame,
 } from "./model.ts";
+import { announced, knownNeighbour, takers } from "./neighbours.ts";
 import { l2 } from "./tables.ts";
 
 /** Packets a port may send to the controller. */
@@ -36,23 +37,9 @@ function attach(port: Port, view: ReadView): Attachment | undefined {
   };
 }
 
-/** Who may have addresses of a network beside their own. */
-function takersOf({ id }: { readonly id: string }, view: ReadView): Takers | undefined {
-  const ports = view.by(portTable, "takers", id);
-  if (ports.length === 0) return undefined;
-  const prefixes = new Set<string>();
-  const rivals = new Set<string>();
-  for (const port of ports) for (const { ip_address: ip } of port.allowed_address_pairs) {
-    if (ip.includes("/")) prefixes.add(ip);
-    const owner = view.get(addressTable, addressId(id, ip))?.port_id;
-    if (owner !== undefined && owner !== port.id) rivals.add(port.id).add(owner);
-  }
-  return { id, any: ports.some((p) => !p.port_security_enabled), prefixes: [...prefixes].sort(), rivals: [...rivals].sort() };
-}
-
 export const derive = [
-  derivation({ name: "address-takers", on: each(networkTable), into: takersTable, reads: [portTable, addressTable], derive: takersOf }),
   derivation({ name: "attachment", on: each(portTable), into: attachmentTable, reads: [networkTable, ...pluggedReads], derive: attach }),
+  takers,
 ];
 
 /** A (MAC, address or prefix) a port may send from. */
@@ -254,35 +241,6 @@ function otherPlace(at: Attachment, match: LookupFlow["match"], view: ReadView, 
   for (const p of heard) emit(chassisScope(p.chassis), { priority: 106, match: { ...match, "reg:from_tunnel": 1 }, actions: toPort });
 }
 
-const knownNeighbour = l2.rule({
-  name: "neighbour",
-  about: "an address of an attached port, or of one that the network itself provides, and its MAC",
-  on: each(addressTable),
-  emit(address, view, out) {
-    const port = view.get(portTable, address.port_id);
-    const network = view.get(networkTable, address.network_id);
-    if (port === undefined || network === undefined) return;
-    if (isNetworkPort(port)) {
-      neighbour(out, network, address.ip, port.mac_address, netScope(network.id), isRouterPort(port) ? "router" : "host");
-      return;
-    }
-    const said = mayForward(port) || mayBeTaken(view, network.id, address.ip, port.id) ? "asked" : "host";
-    const mac = (said === "asked" ? takenBy(view, network.id, address.ip) : undefined) ?? (activeAttachment(view, port.id) === undefined ? undefined : port.mac_address);
-    if (mac !== undefined) neighbour(out, network, address.ip, mac, netScope(network.id), said, saidOfLink(view, network.id));
-  },
-});
-
-const announced = l2.rule({
-  name: "address-announced",
-  about: "announcements of ports that have addresses of each other's come to the controller: routers follow who has one",
-  on: each(takersTable),
-  emit({ rivals }, view, out) {
-    for (const port of rivals) for (const at of view.by(attachmentTable, "port", port)) {
-      out.flow(chassisScope(at.chassis), "address_announced", { priority: 100, match: { "reg:in_port_key": at.port_key }, meter: at.slot, actions: [{ type: "punt", maxLen: ND_MAX }, toStage("forward")] });
-    }
-  },
-});
-
 const networkRule = l2.rule({
   name: "network",
   about: "who has a network and who may send into it, and one copy of broadcast to each member chassis",
@@ -363,9 +321,8 @@ export const staticFlows = l2.static((out) => {
   out.flow(base, "arp_nd", { priority: 200, match: { "reg:too_long": 1 }, actions: [] });
   out.flow(base, "arp_nd", { priority: 150, match: { "reg:announces": 1 }, actions: [toTable("address_announced")] });
   out.flow(base, "address_announced", { priority: 10, match: {}, actions: toForward });
-  // ARP: the target's MAC lands in eth_dst if it is known; a probe for a duplicate is for the owner itself to answer.
+  // ARP: the target's MAC lands in eth_dst if it is known; a probe for a duplicate is for the owner itself to answer, if it can: of a router nobody else does.
   const arp = { eth_type: ethType.arp } as const;
-  out.flow(base, "arp_nd", { priority: 110, match: { ...arp, arp_op: 1, arp_spa: "0.0.0.0" }, actions: toForward });
   out.flow(base, "arp_nd", {
     priority: 100, match: { ...arp, arp_op: 1 },
     actions: [setField("eth_dst", BROADCAST), copy("arp_tpa", "reg:nexthop"), callStage("neighbour"), toTable("arp_nd_reply")],
@@ -373,6 +330,7 @@ export const staticFlows = l2.static((out) => {
   out.flow(base, "arp_nd", { priority: 50, match: arp, actions: toForward });
   out.flow(base, "arp_nd_reply", { priority: 100, match: { ...arp, eth_dst: GROUP_BIT }, actions: toForward });
   out.flow(base, "arp_nd_reply", { priority: 90, match: { ...arp, "reg:said": 2 }, actions: [setField("eth_dst", BROADCAST), ...toForward] });
+  out.flow(base, "arp_nd_reply", { priority: 80, match: { ...arp, "reg:said": 0, arp_spa: "0.0.0.0" }, actions: [setField("eth_dst", BROADCAST), ...toForward] });
   // Who asked from afar is no port here: the answer goes as any frame does.
   const fromAfar = { "reg:in_port_key": 0 } as const;
   const ways = [{ priority: 50, at: {}, back: backToSender }, { priority: 60, at: fromAfar, back: onAsAnyFrame }] as const;
@@ -388,11 +346,7 @@ export const staticFlows = l2.static((out) => {
 
   // Neighbour discovery likewise; nd_advertise is a table of its own because its fields exist only in an advertisement.
   const solicitation = { ...icmpv6, icmpv6_type: ND.neighbourSolicitation } as const;
-  out.flow(base, "arp_nd", {
-    priority: 110, match: { ...solicitation, ipv6_src: "::" },
-    // To that group, whatever MAC the frame was sent to. RFC 2464 section 7
-    actions: [setField("eth_dst", "33:33:ff:00:00:00"), copy({ field: "ipv6_dst", ofs: 0, bits: 24 }, { field: "eth_dst", ofs: 0, bits: 24 }), ...toForward],
-  });
+  out.flow(base, "arp_nd", { priority: 110, match: { ...solicitation, ipv6_src: "::" }, actions: [copy("ipv6_nd_target", "reg:nexthop"), callStage("neighbour"), toTable("arp_nd_reply")] });
   out.flow(base, "arp_nd", { priority: 100, match: { ...icmpv6, icmpv6_type: ND.neighbourAdvertisement }, actions: toForward });
   out.flow(base, "arp_nd", { priority: 105, match: { ...icmpv6, icmpv6_type: ND.neighbourAdvertisement, ipv6_dst: "ff02::1" }, actions: [toTable("address_announced")] });
   out.flow(base, "arp_nd", {
@@ -401,15 +355,29 @@ export const staticFlows = l2.static((out) => {
   });
   out.flow(base, "arp_nd_reply", { priority: 100, match: { ...solicitation, eth_dst: GROUP_BIT }, actions: toForward });
   out.flow(base, "arp_nd_reply", { priority: 90, match: { ...solicitation, "reg:said": 2 }, actions: [setField("eth_dst", ALL_NODES), ...toForward] });
+  const toAdvertise = [setField("icmpv6_type", ND.neighbourAdvertisement), setField("icmpv6_code", 0), toTable("nd_advertise")] as const;
+  out.flow(base, "arp_nd_reply", { priority: 120, match: { ...solicitation, ipv6_src: "::", "reg:said": 1 }, actions: toAdvertise });
   out.flow(base, "arp_nd_reply", {
-    priority: 50, match: solicitation, actions: [setField("icmpv6_type", ND.neighbourAdvertisement), setField("icmpv6_code", 0), toTable("nd_advertise")],
+    priority: 110, match: { ...solicitation, ipv6_src: "::" },
+    // To the group of the address, whatever MAC the frame was sent to. RFC 2464 section 7
+    actions: [setField("eth_dst", "33:33:ff:00:00:00"), copy({ field: "ipv6_dst", ofs: 0, bits: 24 }, { field: "eth_dst", ofs: 0, bits: 24 }), ...toForward],
+  });
+  out.flow(base, "arp_nd_reply", { priority: 50, match: solicitation, actions: toAdvertise });
+  const routerFlag = copy({ field: "reg:said", ofs: 0, bits: 1 }, { field: "nd_reserved", ofs: 31, bits: 1 });
+  // Who looks for a duplicate has no address yet: to all nodes, and nobody solicited it. RFC 4861 section 7.2.4
+  out.flow(base, "nd_advertise", {
+    priority: 70, match: { ...icmpv6, icmpv6_type: ND.neighbourAdvertisement, ipv6_src: "::" },
+    actions: [
+      setField("nd_reserved", 0x20000000), routerFlag, setField("nd_options_type", 2), copy("eth_dst", "ipv6_nd_tll"),
+      setField("ipv6_dst", "ff02::1"), copy("ipv6_nd_target", "ipv6_src"), copy("ipv6_nd_tll", "eth_src"), setField("eth_dst", ALL_NODES), ...backToSender,
+    ],
   });
   for (const { priority, at, back } of ways) {
     out.flow(base, "nd_advertise", {
       priority, match: { ...at, ...icmpv6, icmpv6_type: ND.neighbourAdvertisement },
       actions: [
         // Solicited and override flags, and for a router its own, RFC 4861 section 4.4; option type 2: target link-layer address.
-        setField("nd_reserved", 0x60000000), copy({ field: "reg:said", ofs: 0, bits: 1 }, { field: "nd_reserved", ofs: 31, bits: 1 }), setField("nd_options_type", 2), copy("eth_dst", "ipv6_nd_tll"),
+        setField("nd_reserved", 0x60000000), routerFlag, setField("nd_options_type", 2), copy("eth_dst", "ipv6_nd_tll"),
         copy("ipv6_src", "ipv6_dst"), copy("ipv6_nd_target", "ipv6_src"), copy("eth_src", "eth_dst"), copy("ipv6_nd_tll", "eth_src"),
         ...back,
       ],
