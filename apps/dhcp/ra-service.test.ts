@@ -47,7 +47,8 @@ function heard(h: Harness, seconds: number): Heard[] {
   const began = h.clock.monotonic();
   for (let s = 0; s < seconds; s++) {
     h.clock.advance(1000);
-    for (const { packet } of h.sent.splice(0)) {
+    for (const { app, packet } of h.sent.splice(0)) {
+      if (app !== "dhcp") continue;
       const { chassis, stage, registers, data } = packet as StageOut;
       expect(stage).toBe("locate");
       const at = h.view.by(attachmentTable, "chassis", chassis).find((a) => a.port_key === registers.out_port_key);

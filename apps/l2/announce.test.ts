@@ -1,9 +1,9 @@
 // Announcements of addresses that moved, through the real engine: what the service sends while time passes.
 import { afterEach, describe, expect, it } from "vitest";
-import { parsePacket } from "packet-codec";
+import { buildGratuitousArp, buildUnsolicitedNeighbourAdvertisement, parsePacket } from "packet-codec";
 import type { StageOut } from "#app";
 import { Harness } from "../../test/support/harness.ts";
-import { attachmentTable } from "./model.ts";
+import { addressHolderTable, attachmentTable } from "./model.ts";
 
 const open: Harness[] = [];
 afterEach(async () => {
@@ -62,7 +62,7 @@ describe("an address that moves to another MAC", () => {
     const g = await ground();
     const [first] = [await g.port("hv1", 5, fixed(g)), await g.port("hv1", 6), await g.port("hv2", 7)];
     expect(said(g.h, 10)).toEqual([]);
-    await g.h.unplug("hv1", first!);
+    await g.h.unplug("hv1", first);
     await g.h.call("DELETE", `/v2.0/ports/${first}`);
     await g.h.settled();
     expect(said(g.h, 100)).toEqual([]);
@@ -78,15 +78,15 @@ describe("an address that moves to another MAC", () => {
   it("of a port whose MAC changes; not of one that keeps it, wherever it goes and whatever else changes", async () => {
     const g = await ground();
     const [port] = [await g.port("hv1", 5, fixed(g)), await g.port("hv2", 7)];
-    await g.h.unplug("hv1", port!);
+    await g.h.unplug("hv1", port);
     await g.h.settled();
-    await g.h.plug("hv2", port!, 9);
+    await g.h.plug("hv2", port, 9);
     await g.h.call("PUT", `/v2.0/ports/${port}`, { port: { name: "other", allowed_address_pairs: [{ ip_address: "10.0.0.77" }] } });
     await g.h.settled();
     expect(said(g.h, 10)).toEqual([]);
-    await g.h.unplug("hv2", port!);
+    await g.h.unplug("hv2", port);
     expect((await g.h.call("PUT", `/v2.0/ports/${port}`, { port: { mac_address: "fa:16:3e:00:00:99" } })).status).toBe(200);
-    await g.h.plug("hv2", port!, 9);
+    await g.h.plug("hv2", port, 9);
     await g.h.settled();
     const heard = said(g.h, 10);
     expect(heard).toHaveLength(9);
@@ -138,5 +138,70 @@ describe("an address that moves to another MAC", () => {
     await g.port("hv1", 7, fixed(g));
     expect(said(g.h, 10)).toEqual([]);
     expect(g.h.clock.pending).toBe(0);
+  });
+});
+
+describe("an address that another port takes over", () => {
+  /** As a switch sends it up. */
+  async function announce(g: Ground, port: string, data: Buffer): Promise<void> {
+    const at = g.h.view.by(attachmentTable, "port", port)[0]!;
+    expect(g.h.packets.handle({ chassis: at.chassis, inPort: at.ofport, tableId: g.h.layout.table("address_announced").id, data, match: { [g.h.layout.register("in_port_key").field]: at.port_key } })).toEqual([]);
+    for (let n = 0; n < 50; n++) await new Promise((done) => setImmediate(done));
+    await g.h.settled();
+  }
+  const four = (mac: string, address = "10.0.0.9"): Buffer => buildGratuitousArp({ mac, address });
+  const six = (mac: string, address = "fd00:1::9"): Buffer => buildUnsolicitedNeighbourAdvertisement({ mac, address });
+  const holders = (g: Ground): string[] => [...g.h.view.all(addressHolderTable)].map((r) => `${r.id.split("/")[1]} ${r.port_id} ${r.mac}`).sort();
+  const pairs = { allowed_address_pairs: [{ ip_address: "10.0.0.9" }, { ip_address: "fd00:1::9", mac_address: "00:00:5e:00:02:01" }] };
+
+  async function rivals(): Promise<{ g: Ground; owner: string; taker: string; other: string; ownerMac: string; takerMac: string }> {
+    const g = await ground();
+    const [owner, taker, other] = [await g.port("hv1", 5, fixed(g)), await g.port("hv2", 6, pairs), await g.port("hv2", 7)] as [string, string, string];
+    return { g, owner, taker, other, ownerMac: await g.mac(owner), takerMac: await g.mac(taker) };
+  }
+  it("is stored as the one's that announced it last, at the MAC it may have it at", async () => {
+    const { g, owner, taker, ownerMac, takerMac } = await rivals();
+    await announce(g, taker, four(takerMac));
+    await announce(g, taker, six("00:00:5e:00:02:01"));
+    expect(holders(g)).toEqual([`10.0.0.9 ${taker} ${takerMac}`, `fd00:1::9 ${taker} 00:00:5e:00:02:01`]);
+    const { generation } = g.h.model;
+    await announce(g, taker, four(takerMac));
+    expect(g.h.model.generation, "said again it changes nothing").toBe(generation);
+    await announce(g, owner, four(ownerMac));
+    expect(holders(g)).toEqual([`fd00:1::9 ${taker} 00:00:5e:00:02:01`]);
+    await g.h.call("PUT", `/v2.0/ports/${taker}`, { port: { allowed_address_pairs: [] } });
+    expect(holders(g)).toEqual([]);
+  });
+
+  it("is nobody's that may not have it there, nor by frames that announce nothing", async () => {
+    const { g, owner, taker, other, ownerMac, takerMac } = await rivals();
+    const question = four(takerMac);
+    question[41] = 1;
+    const far = six("00:00:5e:00:02:01");
+    far[21] = 64;
+    const broken = six("00:00:5e:00:02:01");
+    broken[80]! ^= 1;
+    for (const data of [question, far, broken, four("00:00:5e:00:02:01"), six(takerMac), four(takerMac, "10.0.0.10"), four(takerMac).subarray(0, 30), Buffer.alloc(60)]) await announce(g, taker, data);
+    await announce(g, other, four(await g.mac(other)));
+    await announce(g, owner, four(ownerMac));
+    expect(holders(g)).toEqual([]);
+    expect(g.h.complaints).toEqual([]);
+  });
+
+  it("goes back to its owner when the one that took it goes, and a port that says too much is taken notice of now and then", async () => {
+    const { g, owner, taker, ownerMac, takerMac } = await rivals();
+    const from = g.h.model.generation;
+    for (let n = 0; n < 50; n++) {
+      await announce(g, taker, four(takerMac));
+      await announce(g, owner, four(ownerMac));
+    }
+    expect(g.h.model.generation - from).toBeLessThanOrEqual(10);
+    g.h.clock.advance(60_000);
+    await announce(g, taker, four(takerMac));
+    expect(holders(g)).toHaveLength(1);
+    await g.h.unplug("hv2", taker);
+    expect((await g.h.call("DELETE", `/v2.0/ports/${taker}`)).status).toBe(204);
+    expect(holders(g)).toEqual([]);
+    expect(g.h.complaints).toEqual([]);
   });
 });

@@ -1,10 +1,10 @@
 // Addresses that move to another MAC because the model says so: an interface of a router that went and one that took its address, a port
 // that was deleted and made again, a pair that another port has now. Whoever talked to the old MAC is told at once by the network itself:
 // gratuitous ARP (RFC 5227 section 3), unsolicited neighbour advertisements (RFC 4861 section 7.2.6). What a VM itself announces needs
-// nothing of this.
-import { isIpv6, type LiveView, type RowChange, type ServiceDecl, type ServiceHost, type StageOut } from "#app";
-import { buildGratuitousArp, buildUnsolicitedNeighbourAdvertisement } from "packet-codec";
-import { activeAttachment, addressId, addressTable, attachmentTable, isNetworkPort, isRouterPort, networkTable, portTable, toPort, type Address, type Attachment, type Port } from "./model.ts";
+// nothing of this in its network. Routers follow it: who took an address that is another port's own is stored.
+import { isIpv6, PacketRateError, type LiveView, type PacketIn, type RowChange, type ServiceDecl, type ServiceHost, type StageOut } from "#app";
+import { buildGratuitousArp, buildUnsolicitedNeighbourAdvertisement, PacketError, parseNeighbourAdvertisement, parsePacket } from "packet-codec";
+import { activeAttachment, addressHolderTable, addressId, addressTable, attachmentTable, hasPair, isNetworkPort, isRouterPort, networkTable, portTable, toPort, type Address, type Attachment, type Port } from "./model.ts";
 
 /** Seconds after which it is said, again and again: the first may come before the flows, or to hosts that believe nobody twice in a second. */
 const AFTER_S = [0.15, 1.3, 4] as const;
@@ -27,9 +27,47 @@ export const addressAnnouncements: ServiceDecl = {
   start(host) {
     const announcer = new Announcer(host);
     host.onCommit([portTable, attachmentTable, addressTable], (changes) => announcer.changed(changes));
+    host.onPacket("address_announced", (packet) => heard(host, packet));
     return undefined;
   },
 };
+
+/** A port announced an address: if it is another's own that it has as a pair, it took it; if it is its own, it has it again. */
+async function heard(host: ServiceHost, packet: PacketIn): Promise<void> {
+  const { view } = host;
+  const port = view.by(portTable, "key", String(packet.register("in_port_key")))[0];
+  const said = announcementOf(packet.data);
+  if (port === undefined || said === undefined) return;
+  const id = addressId(port.network_id, said.ip);
+  const own = view.get(addressTable, id)?.port_id;
+  const now = view.get(addressHolderTable, id);
+  const back = own === port.id && said.mac === port.mac_address;
+  if (own === undefined || (back ? now === undefined : (now?.port_id === port.id && now.mac === said.mac) || !hasPair(port, said.ip, said.mac))) return;
+  try {
+    await host.transact(back ? "a port announced that it has its address again" : "a port announced that it has another's address", (tx) => {
+      const after = tx.get(portTable, port.id);
+      if (back) tx.delete(addressHolderTable, id);
+      else if (after !== undefined && hasPair(after, said.ip, said.mac)) tx.put(addressHolderTable, { id, port_id: port.id, mac: said.mac });
+    });
+  } catch (error) {
+    if (!(error instanceof PacketRateError)) throw error;
+    host.log.debug({ port: port.id, address: said.ip }, "a port announces more often than is taken notice of");
+  }
+}
+
+/** The address that a frame announces, and its MAC; undefined: it is no announcement. */
+function announcementOf(data: Uint8Array): { readonly ip: string; readonly mac: string } | undefined {
+  try {
+    const { eth, arp, ipv6, icmpv6 } = parsePacket(data);
+    if (arp !== undefined) return arp.spa === arp.tpa && arp.sha === eth.src ? { ip: arp.spa, mac: arp.sha } : undefined;
+    if (icmpv6?.type !== 136 || ipv6?.hop_limit !== 255 || icmpv6.checksumOk === false) return undefined;
+    const { target, target_lladdr } = parseNeighbourAdvertisement(icmpv6.payload);
+    return target_lladdr === eth.src ? { ip: target, mac: eth.src } : undefined;
+  } catch (error) {
+    if (!(error instanceof PacketError)) throw error;
+    return undefined;
+  }
+}
 
 class Announcer {
   private readonly host: ServiceHost;

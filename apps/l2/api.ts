@@ -5,7 +5,7 @@ import {
   type Alias, type ApiContext, type Attribute, type Caller, type Check, type ReadView, type Tx, type Values, type Vif,
 } from "#app";
 import {
-  deviceOwner, isNetworkPort, isServicePort, networkKeys, networkResource, networkTable, portBindingTable, portKeys, portResource, portStatusTable, portTable, pluggedAt, requestedChassis,
+  addressHolderTable, deviceOwner, hasPair, isNetworkPort, isServicePort, networkKeys, networkResource, networkTable, portBindingTable, portKeys, portResource, portStatusTable, portTable, pluggedAt, requestedChassis,
   type AddressPair, type Network, type PlugChange, type Port, type PortBinding, type PortStatus,
 } from "./model.ts";
 
@@ -333,6 +333,7 @@ const port = defineResource(portResource, {
     };
     checkPairs(after);
     tx.put(portTable, after);
+    for (const holder of tx.by(addressHolderTable, "port", row.id)) if (!hasPair(after, holder.id.slice(row.network_id.length + 1), holder.mac)) tx.delete(addressHolderTable, holder.id);
     writeBinding(tx, row.id, changes);
     updateStatus(tx, after);
     return after;
@@ -341,6 +342,7 @@ const port = defineResource(portResource, {
   remove(tx, row) {
     tx.delete(portBindingTable, row.id);
     tx.delete(portStatusTable, row.id);
+    for (const { id } of tx.by(addressHolderTable, "port", row.id)) tx.delete(addressHolderTable, id);
     tx.delete(portTable, row.id);
   },
 

@@ -135,8 +135,35 @@ export interface Takers extends Row {
   readonly any: boolean;
   /** Prefixes that allowed pairs name. Single addresses are in the ports' index `pair_ip`. */
   readonly prefixes: readonly string[];
+  /** Ports that have an address as a pair that is another's own, and those others: by id, in order. */
+  readonly rivals: readonly string[];
 }
 export const takersTable = defineTable<Takers>()("address_takers", { derived: true });
+
+/** Who announced last to have an address that is another port's own: it has it as a pair, at that MAC. `id` is addressId(...). */
+export interface AddressHolder extends Row {
+  readonly port_id: string;
+  readonly mac: string;
+}
+export const addressHolderTable = defineTable<AddressHolder>()("address_holder", { indexes: { port: (h) => h.port_id } });
+
+/** Whether a port has an address at a MAC as a pair that names it. */
+export const hasPair = (port: Pick<Port, "mac_address" | "allowed_address_pairs">, ip: string, mac: string): boolean =>
+  port.allowed_address_pairs.some((p) => p.ip_address === ip && (p.mac_address === "" ? port.mac_address : p.mac_address) === mac);
+
+/** The MAC of who announced last that it has an address of another port's, if it still may and is somewhere. */
+export function takenBy(view: ReadView, networkId: string, ip: string): string | undefined {
+  const holder = view.get(addressHolderTable, addressId(networkId, ip));
+  const port = holder === undefined ? undefined : view.get(portTable, holder.port_id);
+  if (holder === undefined || port?.network_id !== networkId || !hasPair(port, ip, holder.mac)) return undefined;
+  return activeAttachment(view, port.id) === undefined ? undefined : holder.mac;
+}
+
+/** What is said of link-local addresses of ports in a network: the same of all. */
+export const saidOfLink = (view: ReadView, networkId: string): Said => {
+  const takers = view.get(takersTable, networkId);
+  return takers !== undefined && (takers.any || takers.prefixes.length > 0) ? "asked" : "host";
+};
 
 /** Whether others than a port may have an address too, so that nobody but who has it can say so. */
 export function mayBeTaken(view: ReadView, networkId: string, ip: string, holder: string): boolean {
@@ -256,18 +283,19 @@ const SAID: Readonly<Record<Said, number>> = { host: 0, router: 1, asked: 2 };
 
 /**
  * Says which MAC an address of a network has, on the switches of `scope`: by default all that can reach the network, so that routers
- * everywhere find it. Who knows it also answers questions for it, those of the ports on that host alone: they are not carried on.
+ * everywhere find it. Who knows it also answers questions for it, those of the ports on that host alone: they are not carried on. `ofLink`:
+ * of the link-local address that goes with the MAC.
  */
 export function neighbour(
-  out: Outputs, network: { readonly id: string; readonly key: number }, ip: string, mac: string, scope: Scope = netScope(network.id), said: Said = "host",
+  out: Outputs, network: { readonly id: string; readonly key: number }, ip: string, mac: string, scope: Scope = netScope(network.id), said: Said = "host", ofLink: Said = said,
 ): void {
   const known = l2.through(out);
-  const say = (address: string): void => {
-    if (said === "host") known.flow(scope, neighbours.known, { net: network.key, address, mac });
-    else known.flow(scope, neighbours.said, { net: network.key, address, mac, said: SAID[said] });
+  const say = (address: string, as: Said): void => {
+    if (as === "host") known.flow(scope, neighbours.known, { net: network.key, address, mac });
+    else known.flow(scope, neighbours.said, { net: network.key, address, mac, said: SAID[as] });
   };
-  say(ip);
-  if (isIpv6(ip) && !ip.startsWith("fe80:")) say(linkLocal(mac));
+  say(ip, said);
+  if (isIpv6(ip) && !ip.startsWith("fe80:")) say(linkLocal(mac), ofLink);
 }
 
 /** What is answered for an address, at least one of both. */

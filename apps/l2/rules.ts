@@ -6,8 +6,9 @@ import {
 } from "#app";
 import { linkLocal } from "packet-codec";
 import {
-  addressTable, attachmentId, attachmentTable, backToSender, fromScope, hostScope, isNetworkPort, isRouterPort, lanScope, mayForward, membersScope, neighbour, netScope, networkTable, activeAttachment, pluggedAt, pluggedReads, portTable, sendersScope, type Attachment, type Port, type Takers, mayBeTaken, placesOf, onAsAnyFrame, takersTable,
+  addressTable, attachmentId, attachmentTable, backToSender, fromScope, hostScope, lanScope, mayForward, membersScope, neighbour, netScope, networkTable, activeAttachment, pluggedAt, pluggedReads, portTable, sendersScope, type Attachment, type Port, mayBeTaken, saidOfLink, placesOf, onAsAnyFrame,
 } from "./model.ts";
+import { announced, knownNeighbour, takers } from "./neighbours.ts";
 import { l2 } from "./tables.ts";
 
 /** Packets a port may send to the controller. */
@@ -39,17 +40,9 @@ function attach(port: Port, view: ReadView): Attachment | undefined {
   };
 }
 
-/** Who may have addresses of a network beside their own. */
-function takersOf({ id }: { readonly id: string }, view: ReadView): Takers | undefined {
-  const ports = view.by(portTable, "takers", id);
-  if (ports.length === 0) return undefined;
-  const prefixes = ports.flatMap((p) => p.allowed_address_pairs.flatMap((pair) => (pair.ip_address.includes("/") ? [pair.ip_address] : [])));
-  return { id, any: ports.some((p) => !p.port_security_enabled), prefixes: [...new Set(prefixes)].sort() };
-}
-
 export const derive = [
-  derivation({ name: "address-takers", on: each(networkTable), into: takersTable, reads: [portTable], derive: takersOf }),
   derivation({ name: "attachment", on: each(portTable), into: attachmentTable, reads: [networkTable, ...pluggedReads], derive: attach }),
+  takers,
 ];
 
 /** A (MAC, address or prefix) a port may send from. */
@@ -179,7 +172,7 @@ function admit(at: Attachment, sources: readonly Source[], emit: LocalEmit): voi
     } else {
       emit(admitted.ip4, sender);
       emit(admitted.arp, sender);
-      emit(admitted.announcement, sender);
+      if (!ip.includes("/")) emit(admitted.announcement, sender);
     }
   }
   for (const mac of macsOf(sources)) {
@@ -230,7 +223,7 @@ const reachPort = l2.rule({
     for (const { ip_address: ip, mac_address: mac } of port.allowed_address_pairs) {
       if (ip.includes("/") || view.by(portTable, "pair_ip", `${port.network_id}|${ip}`).length > 1) continue;
       if (view.get(addressTable, `${port.network_id}/${ip}`) !== undefined) continue;
-      neighbour(out, { id: port.network_id, key: at.net_key }, ip, mac === "" ? port.mac_address : mac, netScope(port.network_id), mayForward(port) || mayBeTaken(view, port.network_id, ip, port.id) ? "asked" : "host");
+      neighbour(out, { id: port.network_id, key: at.net_key }, ip, mac === "" ? port.mac_address : mac, netScope(port.network_id), mayForward(port) || mayBeTaken(view, port.network_id, ip, port.id) ? "asked" : "host", saidOfLink(view, port.network_id));
     }
   },
 });
@@ -250,19 +243,6 @@ function otherPlace(at: Attachment, match: LookupFlow["match"], view: ReadView, 
   emit(netScope(at.network_id), { priority: 104, match, actions: [load("out_port_key", 0), ...heard.flatMap((p) => [load("out_host", p.host_key), callStage("locate")] as const), ...toPort] });
   for (const p of heard) emit(chassisScope(p.chassis), { priority: 106, match: { ...match, "reg:from_tunnel": 1 }, actions: toPort });
 }
-
-const knownNeighbour = l2.rule({
-  name: "neighbour",
-  about: "an address of an attached port, or of one that the network itself provides, and its MAC",
-  on: each(addressTable),
-  emit(address, view, out) {
-    const port = view.get(portTable, address.port_id);
-    const network = view.get(networkTable, address.network_id);
-    if (port === undefined || network === undefined) return;
-    if (!isNetworkPort(port) && activeAttachment(view, port.id) === undefined) return;
-    neighbour(out, network, address.ip, port.mac_address, netScope(network.id), isRouterPort(port) ? "router" : !isNetworkPort(port) && (mayForward(port) || mayBeTaken(view, network.id, address.ip, port.id)) ? "asked" : "host");
-  },
-});
 
 const networkRule = l2.rule({
   name: "network",
@@ -312,7 +292,7 @@ const floodLocal = l2.rule({
   },
 });
 
-export const rules = [localPort, reachPort, knownNeighbour, networkRule, floodLocal];
+export const rules = [localPort, reachPort, knownNeighbour, announced, networkRule, floodLocal];
 
 /** What needs no entity: rogue servers, unsecured ports, the answers to ARP and ND, group addresses. */
 export const staticFlows = l2.static((out) => {
@@ -348,10 +328,10 @@ export const staticFlows = l2.static((out) => {
   out.flow(base, "nd_source", { priority: 90, match: open, actions: toServices });
 
   out.flow(base, "arp_nd", { priority: 200, match: { "reg:too_long": 1 }, actions: [] });
-  out.flow(base, "arp_nd", { priority: 150, match: { "reg:announces": 1 }, actions: toForward });
-  // ARP: the target's MAC lands in eth_dst if it is known; a probe for a duplicate is for the owner itself to answer.
+  out.flow(base, "arp_nd", { priority: 150, match: { "reg:announces": 1 }, actions: [toTable("address_announced")] });
+  out.flow(base, "address_announced", { priority: 10, match: {}, actions: toForward });
+  // ARP: the target's MAC lands in eth_dst if it is known; a probe for a duplicate is for the owner itself to answer, if it can: of a router nobody else does.
   const arp = { eth_type: ethType.arp } as const;
-  out.flow(base, "arp_nd", { priority: 110, match: { ...arp, arp_op: 1, arp_spa: "0.0.0.0" }, actions: toForward });
   out.flow(base, "arp_nd", {
     priority: 100, match: { ...arp, arp_op: 1 },
     actions: [setField("eth_dst", BROADCAST), copy("arp_tpa", "reg:nexthop"), callStage("neighbour"), toTable("arp_nd_reply")],
@@ -359,6 +339,7 @@ export const staticFlows = l2.static((out) => {
   out.flow(base, "arp_nd", { priority: 50, match: arp, actions: toForward });
   out.flow(base, "arp_nd_reply", { priority: 100, match: { ...arp, eth_dst: GROUP_BIT }, actions: toForward });
   out.flow(base, "arp_nd_reply", { priority: 90, match: { ...arp, "reg:said": 2 }, actions: [setField("eth_dst", BROADCAST), ...toForward] });
+  out.flow(base, "arp_nd_reply", { priority: 80, match: { ...arp, "reg:said": 0, arp_spa: "0.0.0.0" }, actions: [setField("eth_dst", BROADCAST), ...toForward] });
   // Who asked from afar is no port here: the answer goes as any frame does.
   const fromAfar = { "reg:in_port_key": 0 } as const;
   const ways = [{ priority: 50, at: {}, back: backToSender }, { priority: 60, at: fromAfar, back: onAsAnyFrame }] as const;
@@ -374,27 +355,38 @@ export const staticFlows = l2.static((out) => {
 
   // Neighbour discovery likewise; nd_advertise is a table of its own because its fields exist only in an advertisement.
   const solicitation = { ...icmpv6, icmpv6_type: ND.neighbourSolicitation } as const;
-  out.flow(base, "arp_nd", {
-    priority: 110, match: { ...solicitation, ipv6_src: "::" },
-    // To that group, whatever MAC the frame was sent to. RFC 2464 section 7
-    actions: [setField("eth_dst", "33:33:ff:00:00:00"), copy({ field: "ipv6_dst", ofs: 0, bits: 24 }, { field: "eth_dst", ofs: 0, bits: 24 }), ...toForward],
-  });
+  out.flow(base, "arp_nd", { priority: 110, match: { ...solicitation, ipv6_src: "::" }, actions: [copy("ipv6_nd_target", "reg:nexthop"), callStage("neighbour"), toTable("arp_nd_reply")] });
   out.flow(base, "arp_nd", { priority: 100, match: { ...icmpv6, icmpv6_type: ND.neighbourAdvertisement }, actions: toForward });
+  out.flow(base, "arp_nd", { priority: 105, match: { ...icmpv6, icmpv6_type: ND.neighbourAdvertisement, ipv6_dst: "ff02::1" }, actions: [toTable("address_announced")] });
   out.flow(base, "arp_nd", {
     priority: 100, match: solicitation,
     actions: [setField("eth_dst", ALL_NODES), copy("ipv6_nd_target", "reg:nexthop"), callStage("neighbour"), toTable("arp_nd_reply")],
   });
   out.flow(base, "arp_nd_reply", { priority: 100, match: { ...solicitation, eth_dst: GROUP_BIT }, actions: toForward });
   out.flow(base, "arp_nd_reply", { priority: 90, match: { ...solicitation, "reg:said": 2 }, actions: [setField("eth_dst", ALL_NODES), ...toForward] });
+  const toAdvertise = [setField("icmpv6_type", ND.neighbourAdvertisement), setField("icmpv6_code", 0), toTable("nd_advertise")] as const;
+  out.flow(base, "arp_nd_reply", { priority: 120, match: { ...solicitation, ipv6_src: "::", "reg:said": 1 }, actions: toAdvertise });
   out.flow(base, "arp_nd_reply", {
-    priority: 50, match: solicitation, actions: [setField("icmpv6_type", ND.neighbourAdvertisement), setField("icmpv6_code", 0), toTable("nd_advertise")],
+    priority: 110, match: { ...solicitation, ipv6_src: "::" },
+    // To the group of the address, whatever MAC the frame was sent to. RFC 2464 section 7
+    actions: [setField("eth_dst", "33:33:ff:00:00:00"), copy({ field: "ipv6_dst", ofs: 0, bits: 24 }, { field: "eth_dst", ofs: 0, bits: 24 }), ...toForward],
+  });
+  out.flow(base, "arp_nd_reply", { priority: 50, match: solicitation, actions: toAdvertise });
+  const routerFlag = copy({ field: "reg:said", ofs: 0, bits: 1 }, { field: "nd_reserved", ofs: 31, bits: 1 });
+  // Who looks for a duplicate has no address yet: to all nodes, and nobody solicited it. RFC 4861 section 7.2.4
+  out.flow(base, "nd_advertise", {
+    priority: 70, match: { ...icmpv6, icmpv6_type: ND.neighbourAdvertisement, ipv6_src: "::" },
+    actions: [
+      setField("nd_reserved", 0x20000000), routerFlag, setField("nd_options_type", 2), copy("eth_dst", "ipv6_nd_tll"),
+      setField("ipv6_dst", "ff02::1"), copy("ipv6_nd_target", "ipv6_src"), copy("ipv6_nd_tll", "eth_src"), setField("eth_dst", ALL_NODES), ...backToSender,
+    ],
   });
   for (const { priority, at, back } of ways) {
     out.flow(base, "nd_advertise", {
       priority, match: { ...at, ...icmpv6, icmpv6_type: ND.neighbourAdvertisement },
       actions: [
         // Solicited and override flags, and for a router its own, RFC 4861 section 4.4; option type 2: target link-layer address.
-        setField("nd_reserved", 0x60000000), copy({ field: "reg:said", ofs: 0, bits: 1 }, { field: "nd_reserved", ofs: 31, bits: 1 }), setField("nd_options_type", 2), copy("eth_dst", "ipv6_nd_tll"),
+        setField("nd_reserved", 0x60000000), routerFlag, setField("nd_options_type", 2), copy("eth_dst", "ipv6_nd_tll"),
         copy("ipv6_src", "ipv6_dst"), copy("ipv6_nd_target", "ipv6_src"), copy("eth_src", "eth_dst"), copy("ipv6_nd_tll", "eth_src"),
         ...back,
       ],

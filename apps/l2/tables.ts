@@ -17,13 +17,17 @@ export const l2 = definePipeline({
     },
     arp_nd: {
       stage: "services", miss: "next", about: "ARP requests and neighbour solicitations: look the target up",
-      match: ["reg:net", "reg:too_long", "reg:announces", "eth_type", "arp_op", "arp_spa", "arp_tpa", "ip_proto", "icmpv6_type", "ipv6_src", "ipv6_nd_target"],
+      match: ["reg:net", "reg:too_long", "reg:announces", "eth_type", "arp_op", "arp_spa", "arp_tpa", "ip_proto", "icmpv6_type", "ipv6_src", "ipv6_dst", "ipv6_nd_target"],
+    },
+    address_announced: {
+      stage: "services", miss: "drop", aside: true, about: "announcements of addresses: on to everybody; those of addresses that several may have are told to the controller, metered for each port",
+      match: ["reg:in_port_key"],
     },
     arp_nd_reply: {
       stage: "services", miss: "drop", aside: true, about: "known target: answer on its behalf; unknown: flood the question",
-      match: ["reg:in_port_key", "reg:said", "eth_dst", "eth_type", "ip_proto", "icmpv6_type"],
+      match: ["reg:in_port_key", "reg:said", "eth_dst", "eth_type", "arp_spa", "ip_proto", "icmpv6_type", "ipv6_src"],
     },
-    nd_advertise: { stage: "services", miss: "drop", aside: true, about: "the rest of a neighbour advertisement", match: ["reg:in_port_key", "eth_type", "ip_proto", "icmpv6_type"] },
+    nd_advertise: { stage: "services", miss: "drop", aside: true, about: "the rest of a neighbour advertisement", match: ["reg:in_port_key", "eth_type", "ip_proto", "icmpv6_type", "ipv6_src"] },
     l2_lookup: {
       stage: "forward", miss: "sibling", about: "destination MAC -> port and chassis; group addresses -> flood; what is answered for addresses that no port has",
       match: [

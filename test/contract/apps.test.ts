@@ -192,7 +192,10 @@ test("what goes to a port passes what the port has: no flow sends a packet back 
 test("every rule has flows for some entity", async () => {
   const harness = await make();
   for (const host of HOSTS) await harness.addChassis(host);
-  await addTenant(harness, 0);
+  const { ports } = await addTenant(harness, 0);
+  // One of two on a network has the other's address as a pair.
+  const other = (await harness.call("GET", `/v2.0/ports/${ports[2]}`)).body.port.fixed_ips[0].ip_address as string;
+  expect((await harness.call("PUT", `/v2.0/ports/${ports[0]}`, { port: { allowed_address_pairs: [{ ip_address: "10.0.0.200" }, { ip_address: other }] } })).status).toBe(200);
   await harness.settled();
   const active = new Set(HOSTS.flatMap((host) => [...harness.engine.flowsOf(host)].map((f) => harness.engine.provenance(f)).map((p) => `${p.app}/${p.rule}`)));
   const inUse = apps.filter((app) => [...active].some((rule) => rule.startsWith(`${app.name}/`) && rule !== `${app.name}/static`)).map((app) => app.name);

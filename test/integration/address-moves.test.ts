@@ -162,27 +162,32 @@ describe("what a VM announces", () => {
 });
 
 /** Who may take an address over: a port with it as a pair, with a prefix that has it, or without port security. */
-describe.each<[string, number, (v4: string, v6: string, net: DualNet) => Record<string, unknown>]>([
-  ["a pair", 10, (v4, v6) => ({ allowed_address_pairs: [{ ip_address: v4 }, { ip_address: v6 }] })],
-  ["a prefix", 20, (_v4, _v6, net) => ({ allowed_address_pairs: [{ ip_address: net.subnet.cidr as string }, { ip_address: net.six.cidr as string }] })],
-  ["no port security", 30, () => ({ port_security_enabled: false })],
-])("an address that another port takes over: %s", (_, n, rights) => {
+describe.each<[string, number, boolean, (v4: string, v6: string, net: DualNet) => Record<string, unknown>]>([
+  ["a pair", 10, true, (v4, v6) => ({ allowed_address_pairs: [{ ip_address: v4 }, { ip_address: v6 }] })],
+  ["a prefix", 20, false, (_v4, _v6, net) => ({ allowed_address_pairs: [{ ip_address: net.subnet.cidr as string }, { ip_address: net.six.cidr as string }] })],
+  ["no port security", 30, false, () => ({ port_security_enabled: false })],
+])("an address that another port takes over: %s", (_, n, follows, rights) => {
   test("whoever announces it has it within 1.2 s, and who asks for it hears of none but that one; and back", async () => {
     const net = await dual(n);
     const [near, far] = [await at(1, net), await at(2, net)];
     const owner = await at(1, net);
     const other = await at(2, net, rights(owner.v4, owner.v6, net));
+    // Behind a router too, from hosts that hear no broadcast of this network for being on it: routers follow pairs that name the address.
+    const behind = await dual(n + 1);
+    await cloud.router([net, { ...net, subnet: net.six }, behind, { ...behind, subnet: behind.six }]);
+    const routed = follows ? [await at(1, behind), await at(2, behind)] : [];
     await cloud.synced();
     const take = async (to: DualInstance, from: DualInstance): Promise<void> => {
+      // The default route goes with the last address.
       await from.vm.configure(`addr del ${owner.v4}/24 dev eth0`, `addr del ${owner.v6}/64 dev eth0`);
-      await to.vm.configure(`addr replace ${owner.v4}/24 dev eth0`, `addr replace ${owner.v6}/64 dev eth0 nodad`);
+      await to.vm.configure(`addr replace ${owner.v4}/24 dev eth0`, `addr replace ${owner.v6}/64 dev eth0 nodad`, `route replace default via ${net.four}.1 dev eth0`, `route replace default via ${net.six.gateway_ip as string} dev eth0`);
     };
-    for (const { vm } of [near, far]) for (const ip of [owner.v4, owner.v6]) await reaches(vm, ip);
+    for (const { vm } of [near, far, ...routed]) for (const ip of [owner.v4, owner.v6]) await reaches(vm, ip);
     for (const [to, from, op] of [[other, owner, "request"], [owner, other, "reply"], [other, owner, "reply"], [owner, other, "request"]] as const) {
       await sleep(1100); // Linux believes nobody else within a second (locktime of arp(7))
       await take(to, from);
       await send(to.vm, [gratuitous(macOf(to), owner.v4, op), buildUnsolicitedNeighbourAdvertisement({ mac: macOf(to), address: owner.v6 })]);
-      await Promise.all([near, far].flatMap(({ vm }) => [owner.v4, owner.v6].map((ip) => backWithin(vm, ip, 1200))));
+      await Promise.all([near, far, ...routed].flatMap(({ vm }) => [owner.v4, owner.v6].map((ip) => backWithin(vm, ip, 1200))));
       for (const { vm } of [near, far]) {
         expect(await vm.arping(owner.v4)).toEqual([macOf(to)]);
         await vm.exec(["ip", "neigh", "flush", "dev", "eth0"]);

@@ -26,7 +26,7 @@ async function open(project: string): Promise<Resource> {
 }
 
 beforeAll(async () => {
-  cloud = await Cloud.create({ name: "connections.test", flags: ["--new-connections-pps", String(PPS), "--new-connections-burst", String(BURST)] });
+  cloud = await Cloud.create({ name: "connection-limits.test", flags: ["--new-connections-pps", String(PPS), "--new-connections-burst", String(BURST)] });
   net = await cloud.network("10.0.1.0/24");
   await cloud.create("subnet", { network_id: net.network.id, ip_version: 6, cidr: "fd00:1::/64", gateway_ip: "fd00:1::1" });
   other = await cloud.network("10.0.9.0/24", {}, "p2");

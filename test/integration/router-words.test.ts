@@ -67,6 +67,30 @@ describe("answers in a router's name", () => {
     }
   }, 90_000);
 
+  test("who looks for a duplicate of a router's address hears that it has one, on either host; of one that is free does not", async () => {
+    const net = await slaac("fd00:a5::/64");
+    const four = await cloud.create("subnet", { network_id: net.network.id, ip_version: 4, cidr: "10.77.0.0/24" });
+    const router = await cloud.router([net, { ...net, subnet: four }]);
+    const ports = ((await cloud.call("GET", `/v2.0/ports?device_id=${router.id}`)).body as unknown as { ports: Resource[] }).ports;
+    const six = ports.find((p) => (p.fixed_ips as { ip_address: string }[]).some((f) => f.ip_address.includes(":")))!;
+    for (const hv of [1, 2]) {
+      const { vm } = await told(hv, net);
+      for (const [ip, failed] of [[v6Of(six), true], [linkLocal(six.mac_address as string), true], ["fd00:a5::77", false]] as const) {
+        await vm.configure(`addr add ${ip}/64 dev eth0`);
+        await until("the end of the probe", async () => {
+          const line = (await vm.exec(["ip", "-6", "addr", "show", "dev", "eth0"])).stdout.split("\n").find((l) => l.includes(` ${ip}/64`));
+          if (line?.includes("tentative") === true && !line.includes("dadfailed")) return false;
+          expect(line?.includes("dadfailed"), `${ip}: ${line}`).toBe(failed);
+          return true;
+        });
+        await vm.configure(`addr del ${ip}/64 dev eth0`);
+      }
+      const duplicate = async (ip: string): Promise<boolean> => (await vm.exec(["arping", "-D", "-I", "eth0", "-c", "2", "-w", "2", ip], { allowFailure: true })).exitCode === 1;
+      expect(await duplicate("10.77.0.1")).toBe(true);
+      expect(await duplicate("10.77.0.99")).toBe(false);
+    }
+  }, 60_000);
+
   test.each([{ what: "no port security", port: { port_security_enabled: false, security_groups: [] } }])("a VM that is a router says so itself: $what", async ({ port }) => {
     const network = await cloud.create("network", { name: "behind a VM" });
     const net = { network, subnet: await cloud.create("subnet", { network_id: network.id, ip_version: 6, cidr: "fd00:a4::/64" }) };
