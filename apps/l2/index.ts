@@ -1,7 +1,8 @@
 import type { App } from "#app";
 import { aliases, policies, resources, vif } from "./api.ts";
 import { converters } from "./checks.ts";
-import { addressTable, attachmentTable, networkKeys, networkTable, portBindingTable, portKeys, portStatusTable, portTable, segmentTable } from "./model.ts";
+import { addressTable, attachmentTable, learningTable, networkKeys, networkTable, portBindingTable, portKeys, portStatusTable, portTable, segmentTable } from "./model.ts";
+import { portContext, staticFlows as learningFlows } from "./learning.ts";
 import { derive, rules, staticFlows } from "./rules.ts";
 import { portStatus } from "./status.ts";
 import { l2 } from "./tables.ts";
@@ -9,7 +10,7 @@ import { l2 } from "./tables.ts";
 export default {
   name: "l2",
   about: "networks and ports: delivery by MAC, broadcast to members only, ARP and ND answered at the source, anti-spoofing",
-  tables: [networkTable, portTable, portBindingTable, portStatusTable, addressTable, attachmentTable, segmentTable],
+  tables: [networkTable, portTable, portBindingTable, portStatusTable, addressTable, attachmentTable, learningTable, segmentTable],
   pools: [networkKeys, portKeys],
   resources,
   converters,
@@ -18,7 +19,11 @@ export default {
   pipeline: l2,
   derive,
   rules,
-  staticFlows,
+  portContext,
+  staticFlows: (out) => {
+    staticFlows(out);
+    learningFlows(out);
+  },
   services: [portStatus],
   vif,
 } satisfies App;

@@ -55,8 +55,22 @@ export const portTable = defineTable<Port>()("port", {
     project: (p) => p.project_id,
     /** Single extra addresses: `<network>|<ip>`. */
     pair_ip: (p) => p.allowed_address_pairs.filter((a) => !a.ip_address.includes("/")).map((a) => `${p.network_id}|${a.ip_address}`),
+    /** Extra MACs: `<network>|<mac>`. */
+    pair_mac: (p) => extraMacs(p).map((mac) => `${p.network_id}|${mac}`),
+    /** Those behind which there may be MACs that the model does not place: without port security, or with a MAC that others may have too. */
+    network_guests: (p) => (!isNetworkPort(p) && (!p.port_security_enabled || extraMacs(p).length > 0) ? p.network_id : undefined),
   },
 });
+/** MACs that a port may send from beside its own, each once. */
+export function extraMacs({ mac_address: own, allowed_address_pairs: pairs }: Pick<Port, "mac_address" | "allowed_address_pairs">): string[] {
+  const macs: string[] = [];
+  for (const { mac_address: mac } of pairs) if (mac !== "" && mac !== own && !macs.includes(mac) && !isGroupMac(mac)) macs.push(mac);
+  return macs;
+}
+const isGroupMac = (mac: string): boolean => (Number.parseInt(mac.slice(0, 2), 16) & 1) === 1;
+
+/** Networks with ports behind which there may be MACs that the model does not place: switches learn them there (derived). `id` is the network's. */
+export const learningTable = defineTable<Row>()("mac_learning", { derived: true });
 
 export const portKeys = definePool({
   name: "port", of: "key", min: 1, max: 2 ** 32 - 1, about: "keys of ports: in_port_key and out_port_key in the pipeline", taken: (view, _part, n) => view.count(portTable, "key", String(n)) > 0,

@@ -2,12 +2,13 @@
 // local OpenFlow port goes to the chassis' own scope.
 import {
   callStage, callTable, chassisScope, chassisTable, copy, core, derivation, each, eachPair, ethType, ipProto, isIpv6, load, setField, toStage, toTable,
-  baseScope, type FlowOf, type PortActions, type ReadView, type Scope,
+  baseScope, type Emit, type FlowOf, type PortActions, type ReadView, type Scope,
 } from "#app";
 import { linkLocal } from "packet-codec";
 import {
-  addressTable, attachmentId, attachmentTable, backToSender, fromScope, hostScope, isNetworkPort, lanScope, membersScope, neighbour, netScope, networkTable, activeAttachment, pluggedAt, pluggedReads, portTable, sendersScope, type Attachment, type Port, placesOf, onAsAnyFrame,
+  addressTable, attachmentId, attachmentTable, backToSender, fromScope, hostScope, isNetworkPort, lanScope, learningTable, membersScope, neighbour, netScope, networkTable, activeAttachment, pluggedAt, pluggedReads, portTable, sendersScope, type Attachment, type Port, placesOf, onAsAnyFrame,
 } from "./model.ts";
+import { derive as learningDerive, learnFromChassis, learnFromPort, learnInNetwork, listeners, placed, placedMacs } from "./learning.ts";
 import { l2 } from "./tables.ts";
 
 /** Packets a port may send to the controller. */
@@ -35,7 +36,7 @@ function attach(port: Port, view: ReadView): Attachment | undefined {
   };
 }
 
-export const derive = [derivation({ name: "attachment", on: each(portTable), into: attachmentTable, reads: [networkTable, ...pluggedReads], derive: attach })];
+export const derive = [derivation({ name: "attachment", on: each(portTable), into: attachmentTable, reads: [networkTable, ...pluggedReads], derive: attach }), ...learningDerive];
 
 /** A (MAC, address or prefix) a port may send from. */
 interface Source {
@@ -88,6 +89,7 @@ const localPort = l2.rule({
     });
     const emit: LocalEmit = (shape, value) => out.flow(scope, shape, value);
     if (port.port_security_enabled) admit(at, sources, emit);
+    learnFromPort(at, port, view, scope, out);
     locate(at, port.port_security_enabled, sources.some((s) => isIpv6(s.ip)), receiver, (flow) => out.flow(scope, "locate", flow));
     if (at.vlan === null) return;
     // A packet may go back where it came from, to another port behind the same interface, but not to its sender. Other copies of it are
@@ -175,16 +177,18 @@ function locate(at: Attachment, secured: boolean, ipv6: boolean, receiver: PortA
 
 const reachPort = l2.rule({
   name: "reach-port",
-  about: "a port's MAC, for every chassis that can reach its network",
+  about: "a port's MACs, for every chassis that can reach its network",
   on: each(attachmentTable),
   emit(at: Attachment, view, out) {
     const port = view.get(portTable, at.port_id);
     if (port === undefined) return;
-    const match = { "reg:net": at.net_key, eth_dst: port.mac_address } as const;
+    const macs = placedMacs(view, port);
+    const matches = macs.map((mac) => ({ "reg:net": at.net_key, eth_dst: mac }) as const);
     const here = [load("out_port_key", at.port_key), load("out_host", at.host_key), toStage("locate")] as const;
-    if (at.role !== "active") otherPlace(at, match, view, (scope, flow) => out.flow(scope, "l2_lookup", flow));
+    if (at.role !== "active") for (const match of matches) otherPlace(at, match, view, (scope, flow) => out.flow(scope, "l2_lookup", flow));
     if (activeAttachment(view, at.port_id)?.id !== at.id) return;
-    out.flow(netScope(at.network_id), "l2_lookup", { priority: 100, match, actions: here });
+    for (const match of matches) out.flow(netScope(at.network_id), "l2_lookup", { priority: 100, match, actions: here });
+    placed(at, macs, view, out);
     // An extra address that one port alone may use can be routed to; of several holders only ARP tells which is active.
     for (const { ip_address: ip, mac_address: mac } of port.allowed_address_pairs) {
       if (ip.includes("/") || view.by(portTable, "pair_ip", `${port.network_id}|${ip}`).length > 1) continue;
@@ -240,6 +244,7 @@ const networkRule = l2.rule({
       match: { "reg:net": network.key },
       actions: members.flatMap(({ key }) => [load("out_host", key), callStage("locate")]),
     });
+    learnInNetwork(network, view, out);
     for (const { id, key } of members) {
       out.include(netScope(network.id), hostScope(key));
       out.include(membersScope(network.id), fromScope(id));
@@ -255,21 +260,28 @@ const floodLocal = l2.rule({
     const members = [...view.byPair(attachmentTable, "network_chassis", networkId, chassis)].sort((x, y) => x.port_key - y.port_key).filter((m, i, all) => m.port_key !== all[i - 1]?.port_key);
     const netKey = members[0]?.net_key;
     if (netKey === undefined) return;
-    for (let chunk = 0; chunk * FLOOD_CHUNK < members.length; chunk++) {
-      const part = members.slice(chunk * FLOOD_CHUNK, (chunk + 1) * FLOOD_CHUNK);
-      const more = (chunk + 1) * FLOOD_CHUNK < members.length;
-      out.flow(chassisScope(chassis), "flood_local", {
-        priority: 100,
-        match: { "reg:net": netKey, "reg:flood_chunk": chunk },
-        actions: [
-          load("out_host", 0),
-          ...part.flatMap((m) => [load("out_port_key", m.port_key), callStage("locate")]),
-          ...(more ? [load("flood_chunk", chunk + 1), callTable("flood_local")] : []),
-        ],
-      });
-    }
+    flood(out, chassis, netKey, "flood_local", members);
+    learnFromChassis({ id: networkId, key: netKey }, chassis, view, out);
+    if (view.get(learningTable, networkId) !== undefined) flood(out, chassis, netKey, "flood_unknown", listeners(members, view));
   },
 });
+
+/** One copy to each of these ports, in flows that are short enough for a message. */
+function flood(out: Emit<typeof l2>, chassis: string, netKey: number, table: "flood_local" | "flood_unknown", members: readonly Attachment[]): void {
+  for (let chunk = 0; chunk * FLOOD_CHUNK < members.length; chunk++) {
+    const part = members.slice(chunk * FLOOD_CHUNK, (chunk + 1) * FLOOD_CHUNK);
+    const more = (chunk + 1) * FLOOD_CHUNK < members.length;
+    out.flow(chassisScope(chassis), table, {
+      priority: 100,
+      match: { "reg:net": netKey, "reg:flood_chunk": chunk },
+      actions: [
+        load("out_host", 0),
+        ...part.flatMap((m) => [load("out_port_key", m.port_key), callStage("locate")]),
+        ...(more ? [load("flood_chunk", chunk + 1), callTable(table)] : []),
+      ],
+    });
+  }
+}
 
 export const rules = [localPort, reachPort, knownNeighbour, networkRule, floodLocal];
 

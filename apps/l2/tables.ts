@@ -2,8 +2,15 @@
 // From a tunnel: classify, l2_lookup, locate.
 import { definePipeline } from "#app";
 
+/** So many MACs are learned of one port without port security, and of one chassis in one network. What is beyond is flooded, as what is not heard yet. */
+const MACS_LEARNED = 128;
+
 export const l2 = definePipeline({
   tables: {
+    mac_source: {
+      stage: "ingress", miss: "next", about: "senders of MACs that the model does not place are learned, those of local ports and those of other chassis",
+      match: ["reg:in_port_key", "reg:net", "reg:from_tunnel", "eth_src", "tun_ipv4_src", "tun_ipv6_src"],
+    },
     port_security: {
       stage: "admission", miss: "drop", about: "only the port's own MAC and addresses may send",
       match: [
@@ -23,17 +30,22 @@ export const l2 = definePipeline({
     l2_lookup: {
       stage: "forward", miss: "sibling", about: "destination MAC -> port and chassis; group addresses -> flood; what is answered for addresses that no port has",
       match: [
-        "reg:net", "reg:in_port_key", "reg:from_tunnel", "eth_dst", "eth_type", "arp_op", "arp_tpa", "ip_proto", "icmpv4_type", "icmpv4_code", "ipv4_dst",
+        "reg:net", "reg:in_port_key", "reg:from_tunnel", "reg:mac_heard", "eth_dst", "eth_type", "arp_op", "arp_tpa", "ip_proto", "icmpv4_type", "icmpv4_code", "ipv4_dst",
         "icmpv6_type", "icmpv6_code", "ipv6_src", "ipv6_dst", "ipv6_nd_target",
       ],
     },
+    mac_unknown: { stage: "forward", last: true, miss: "drop", about: "MACs that no table knows, where a port may have such behind it: look up what was learned", match: ["reg:net"] },
+    mac_learned: { stage: "forward", miss: "drop", aside: true, about: "MACs that were heard -> port and chassis", match: ["reg:net", "eth_dst"], learned: { limit: MACS_LEARNED } },
+    mac_verdict: { stage: "forward", miss: "drop", aside: true, about: "learned: to where it was heard; else to every port that may have it behind it", match: ["reg:from_tunnel", "reg:out_port_key", "reg:out_host"] },
     neighbour: { stage: "neighbour", miss: "sibling", about: "address in a network -> MAC", match: ["reg:net", "reg:nexthop"] },
     flood_remote: { stage: "flood", miss: "drop", about: "one copy to each other chassis with a port of the network", match: ["reg:net"] },
     flood_local: { stage: "flood", miss: "drop", aside: true, about: "one copy to each local port of the network", match: ["reg:net", "reg:flood_chunk"] },
+    flood_unknown: { stage: "flood", miss: "drop", aside: true, about: "one copy to each local port without port security", match: ["reg:net", "reg:flood_chunk"] },
     locate: { stage: "locate", miss: "next", about: "local port: its policy and OpenFlow port; else on to the tunnels", match: ["reg:out_port_key", "eth_type"] },
     push_tag: { stage: "egress", miss: "next", about: "the VLAN tag of a port that is reached behind another's OpenFlow port", match: ["reg:in_port_key", "reg:out_port_key", "reg:from_network"] },
   },
   registers: {
     flood_chunk: { bits: 8, about: "which part of a long list of local ports" },
+    mac_heard: { bits: 1, about: "the sender's MAC, of a packet from a tunnel, was looked at" },
   },
 });

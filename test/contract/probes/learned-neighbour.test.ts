@@ -30,9 +30,8 @@ describe.skipIf(Lab.missing().length > 0)("on real switches", () => {
   beforeAll(async () => {
     scene = await makeScene(await probes.cloud({ flags: ["--audit-interval", "1"] }));
     const { cloud, nets } = scene;
-    const open = { port: { port_security_enabled: false } };
-    x = await cloud.instance(cloud.hv(1), nets[1], open);
-    y = await cloud.instance(cloud.hv(1), nets[1], open);
+    x = await cloud.instance(cloud.hv(1), nets[1], { port: { allowed_address_pairs: [{ ip_address: "10.0.1.192/26" }] } });
+    y = await cloud.instance(cloud.hv(1), nets[1]);
     await x.vm.setAddress([0, 1, 2, 3, 4].map((n) => `${hidden(n)}/24`));
     await until("answers of the others", async () => (await y.vm.reaches(x.ip)) && (await scene.a.vm.reaches(x.ip)));
     await cloud.synced();
