@@ -105,6 +105,8 @@ const localPort = l2.rule({
 /** OFPVID_NONE and OFPVID_PRESENT, OpenFlow 1.3.5 section 7.2.3.7: the packet has no tag, the packet has one. */
 const VLAN_NONE = 0;
 const VLAN_PRESENT = 0x1000;
+/** EtherTypes of tags, those that a switch does not read as such among them. */
+const VLAN_TPIDS = [0x8100, 0x88a8, 0x9100, 0x9200, 0x9300] as const;
 
 /** A source of a port on its chassis, as the shapes take it. */
 interface Sender {
@@ -292,6 +294,9 @@ export const staticFlows = l2.static((out) => {
   const open = { "reg:secured": 0 } as const;
   const toServices = [toStage("services")];
   const toForward = [toStage("forward")];
+  // Nobody's tag passes: not one behind that of a sub-port, one behind SNAP, or one of a provider's older kinds.
+  out.flow(base, "port_security", { priority: 1000, match: { vlan_vid: { value: VLAN_PRESENT, mask: VLAN_PRESENT } }, actions: [] });
+  for (const eth_type of VLAN_TPIDS) out.flow(base, "port_security", { priority: 1000, match: { eth_type }, actions: [] });
   // Nobody but the network itself serves DHCP or advertises routers; spoofed neighbour discovery falls to these as well.
   out.flow(base, "port_security", { priority: 200, match: { ...secured, eth_type: ethType.ip, ip_proto: ipProto.udp, udp_src: 67, udp_dst: 68 }, actions: [] });
   out.flow(base, "port_security", { priority: 200, match: { ...secured, eth_type: ethType.ipv6, ip_proto: ipProto.udp, udp_src: 547, udp_dst: 546 }, actions: [] });

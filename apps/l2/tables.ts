@@ -14,7 +14,7 @@ export const l2 = definePipeline({
     port_security: {
       stage: "admission", miss: "drop", about: "only the port's own MAC and addresses may send",
       match: [
-        "reg:in_port_key", "reg:secured", "eth_src", "eth_type", "arp_sha", "arp_spa", "ipv4_src", "ipv6_src", "ip_proto", "udp_src", "udp_dst",
+        "reg:in_port_key", "reg:secured", "vlan_vid", "eth_src", "eth_type", "arp_sha", "arp_spa", "ipv4_src", "ipv6_src", "ip_proto", "udp_src", "udp_dst",
         "icmpv6_type", "ipv6_nd_target", "ipv6_nd_sll", "ipv6_nd_tll",
       ],
     },
