@@ -1,7 +1,8 @@
 import type { App } from "#app";
 import { aliases, policies, resources, vif } from "./api.ts";
 import { converters } from "./checks.ts";
-import { addressTable, attachmentTable, learningTable, networkKeys, networkTable, portBindingTable, portKeys, portStatusTable, portTable, segmentTable } from "./model.ts";
+import { addressTable, attachmentTable, heardNeighbourTable, learningTable, networkKeys, networkTable, portBindingTable, portKeys, portStatusTable, portTable, segmentTable } from "./model.ts";
+import { announced } from "./packet-in.ts";
 import { portContext, staticFlows as learningFlows } from "./learning.ts";
 import { derive, rules, staticFlows } from "./rules.ts";
 import { portStatus } from "./status.ts";
@@ -24,6 +25,8 @@ export default {
     staticFlows(out);
     learningFlows(out);
   },
+  softTables: [heardNeighbourTable],
+  packetIn: { announced },
   services: [portStatus],
   vif,
 } satisfies App;

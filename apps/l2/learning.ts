@@ -1,9 +1,15 @@
-// MACs that the model does not place: of ports without port security anything may be behind, and of a MAC that several ports may send from
+// MACs and addresses that the model does not place. MACs: of ports without port security anything may be behind, and of a MAC that several ports may send from
 // only what they send says who has it. Switches learn them where such ports are, in the networks that have any: on the sender's host from
 // what its ports send, elsewhere from what comes by tunnels. A hard time-out ends them, not disuse: what is sent to a MAC must not keep it
 // where it was. What no switch has heard of goes to every port without port security, and to nobody else.
-import { derivation, each, load, next, toStage, toTable, callTable, isIpv6, baseScope, chassisTable, type Emit, type FlowAction, type PortContext, type PortPlace, type ReadView, type Row, type Scope } from "#app";
-import { extraMacs, isNetworkPort, lanScope, learningTable, netScope, networkTable, portTable, type Attachment, type Network, type Port } from "./model.ts";
+// Addresses: what ports say of them in ARP and neighbour discovery goes to the controller as well, which tells the switches that route there.
+import {
+  baseScope, callTable, chassisTable, derivation, each, ethType, ipProto, isIpv6, load, next, toStage, toTable, type Emit, type FlowAction, type PortContext, type PortPlace, type ReadView, type Scope,
+} from "#app";
+import {
+  addressId, addressTable, extraMacs, isNetworkPort, lanScope, learningTable, NEIGHBOUR_S, netScope, networkTable, portTable, singleAddress,
+  type AddressPair, type Attachment, type Learning, type Network, type Port,
+} from "./model.ts";
 import { l2 } from "./tables.ts";
 
 /** Seconds after a MAC was last heard until it is forgotten. */
@@ -18,7 +24,10 @@ export const derive = [
     on: each(networkTable),
     into: learningTable,
     reads: [portTable],
-    derive: ({ id }, view): Row | undefined => (view.count(portTable, "network_guests", id) > 0 ? { id } : undefined),
+    derive({ id }, view): Learning | undefined {
+      const macs = view.count(portTable, "network_guests", id) > 0;
+      return macs || view.count(portTable, "network_pairs", id) > 0 ? { id, macs } : undefined;
+    },
   }),
 ];
 
@@ -52,34 +61,68 @@ const heardAt = ({ port, host }: { readonly port: number; readonly host: number 
   load: [{ to: "reg:out_port_key", from: port }, { to: "reg:out_host", from: host }],
 });
 
+/** What the controller says of a neighbour: its MAC is the packet's source, and where that is, for MACs that nobody was heard to have here. */
+const told: readonly FlowAction<"mac_learned" | "neighbour_learned", "net" | "nexthop" | "question" | "out_port_key" | "out_host">[] = [
+  {
+    type: "learn", table: "neighbour_learned", priority: 100, hardTimeoutS: NEIGHBOUR_S,
+    match: { "reg:net": { from: "reg:net" }, "reg:nexthop": { from: "reg:nexthop" }, "reg:question": 0 }, load: [{ to: "eth_dst", from: "eth_src" }],
+  },
+  {
+    type: "learn", table: "mac_learned", priority: 50, hardTimeoutS: NEIGHBOUR_S,
+    match: { "reg:net": { from: "reg:net" }, eth_dst: { from: "eth_src" } }, load: [{ to: "reg:out_port_key", from: "reg:out_port_key" }, { to: "reg:out_host", from: "reg:out_host" }],
+  },
+];
+
+/** A copy for the controller of what tells who has an address, for each port at a rate of its own: beyond it copies are lost, never the packet. */
+export const ANNOUNCE = { type: "clone", actions: [callTable("announced")] } as const;
+
+/** Whether of the holders of a pair's address only what they say tells which has it; else the model says it. */
+export function isPlaced(view: ReadView, port: Port, { ip_address: text }: AddressPair): boolean {
+  const ip = singleAddress(text);
+  return ip !== undefined && view.count(portTable, "pair_ip", `${port.network_id}|${ip}`) === 1 && view.get(addressTable, addressId(port.network_id, ip)) === undefined;
+}
+
 /** What is learned of a port at its place. */
 export function learnFromPort(at: Attachment, port: Port, view: ReadView, scope: Scope, out: L2): void {
   const sender = { "reg:in_port_key": at.port_key } as const;
   const heard = [heardAt({ port: at.port_key, host: at.host_key }), next] as const;
   if (isOpen(port)) {
-    out.flow(scope, "mac_source", { priority: 110, match: { ...sender, eth_src: port.mac_address }, actions: [next] });
+    const own = { ...sender, eth_src: port.mac_address } as const;
+    for (const said of [{ eth_type: ethType.arp }, { eth_type: ethType.ipv6, ip_proto: ipProto.icmpv6, icmpv6_type: 136 }] as const) {
+      out.flow(scope, "mac_source", { priority: 140, match: { ...own, ...said }, actions: [ANNOUNCE, next] });
+      out.flow(scope, "mac_source", { priority: 130, match: { ...sender, ...said }, actions: [ANNOUNCE, ...heard] });
+    }
+    out.flow(scope, "mac_source", { priority: 110, match: own, actions: [next] });
     out.flow(scope, "mac_source", { priority: 100, match: sender, actions: heard });
   } else {
     for (const mac of sharedMacs(view, port)) out.flow(scope, "mac_source", { priority: 100, match: { ...sender, eth_src: mac }, actions: heard });
+    if (port.allowed_address_pairs.every((pair) => isPlaced(view, port, pair))) return;
   }
+  out.flow(scope, "announced", { priority: 100, match: sender, meter: at.slot, actions: [{ type: "punt", maxLen: 128 }] });
 }
 
-/** In a network where MACs are learned: what is known is not, and unknown destinations are looked up. */
+/** In a network where MACs are learned: what is known is not, and unknown destinations are looked up. Where addresses are: what the controller tells is. */
 export function learnInNetwork(network: Network, view: ReadView, out: L2): void {
-  if (view.get(learningTable, network.id) === undefined) return;
+  const learning = view.get(learningTable, network.id);
+  if (learning === undefined) return;
   const net = { "reg:net": network.key } as const;
-  out.flow(lanScope(network.id), "l2_lookup", { priority: 200, match: { ...net, "reg:from_tunnel": 1, "reg:mac_heard": 0 }, actions: [load("mac_heard", 1), toTable("mac_source")] });
+  // By way of conntrack, which forgets it: what a packet-out itself learns, a switch does not look again at cached flows for.
+  out.flow(netScope(network.id), "neighbour", { priority: 200, match: { ...net, "reg:from_network": 1, eth_type: ethType.ip }, actions: [{ type: "ct", zone: "ct_zone", then: { table: "neighbour_told" } }] });
+  out.flow(netScope(network.id), "neighbour_told", { priority: 100, match: net, actions: told });
+  if (!learning.macs) return;
+  // Whoever routes into the network may be told of MACs in it that are no port's own.
   out.flow(netScope(network.id), "mac_unknown", { priority: 100, match: net, actions: [load("out_port_key", 0), load("out_host", 0), callTable("mac_learned"), toTable("mac_verdict")] });
+  out.flow(lanScope(network.id), "l2_lookup", { priority: 200, match: { ...net, "reg:from_tunnel": 1, "reg:mac_heard": 0 }, actions: [load("mac_heard", 1), toTable("mac_source")] });
 }
 export function placed(at: Attachment, macs: readonly string[], view: ReadView, out: L2): void {
-  if (view.get(learningTable, at.network_id) === undefined) return;
+  if (view.get(learningTable, at.network_id)?.macs !== true) return;
   for (const eth_src of macs) out.flow(lanScope(at.network_id), "mac_source", { priority: 200, match: { "reg:net": at.net_key, "reg:from_tunnel": 1, eth_src }, actions: [toTable("l2_lookup")] });
 }
 
 /** What is learned of frames of a network that come from a chassis by a tunnel. */
 export function learnFromChassis(network: { readonly id: string; readonly key: number }, chassis: string, view: ReadView, out: L2): void {
   const row = view.get(chassisTable, chassis);
-  if (row === undefined || row.encap_ip === "" || view.get(learningTable, network.id) === undefined) return;
+  if (row === undefined || row.encap_ip === "" || view.get(learningTable, network.id)?.macs !== true) return;
   const from = isIpv6(row.encap_ip) ? { tun_ipv6_src: row.encap_ip } : { tun_ipv4_src: row.encap_ip };
   out.flow(lanScope(network.id), "mac_source", {
     priority: 100, match: { "reg:net": network.key, "reg:from_tunnel": 1, ...from }, actions: [heardAt({ port: 0, host: row.key }), toTable("l2_lookup")],

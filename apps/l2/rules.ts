@@ -6,9 +6,9 @@ import {
 } from "#app";
 import { linkLocal } from "packet-codec";
 import {
-  addressTable, attachmentId, attachmentTable, backToSender, fromScope, hostScope, isNetworkPort, lanScope, learningTable, membersScope, neighbour, netScope, networkTable, activeAttachment, pluggedAt, pluggedReads, portTable, sendersScope, type Attachment, type Port, placesOf, onAsAnyFrame,
+  addressTable, attachmentId, attachmentTable, backToSender, fromScope, hostScope, isNetworkPort, lanScope, learningTable, membersScope, neighbour, netScope, networkTable, activeAttachment, pluggedAt, pluggedReads, portTable, sendersScope, singleAddress, type Attachment, type Port, placesOf, onAsAnyFrame,
 } from "./model.ts";
-import { derive as learningDerive, learnFromChassis, learnFromPort, learnInNetwork, listeners, placed, placedMacs } from "./learning.ts";
+import { ANNOUNCE, derive as learningDerive, isPlaced, learnFromChassis, learnFromPort, learnInNetwork, listeners, placed, placedMacs } from "./learning.ts";
 import { l2 } from "./tables.ts";
 
 /** Packets a port may send to the controller. */
@@ -42,15 +42,17 @@ export const derive = [derivation({ name: "attachment", on: each(portTable), int
 interface Source {
   readonly mac: string;
   readonly ip: string;
+  /** Others may have it too, or it is one of many: what the port says of it is heard. */
+  readonly heard: boolean;
 }
 
 function sourcesOf(port: Port, view: ReadView): Source[] {
   const all: Source[] = [];
-  const add = (mac: string, ip: string): void => {
-    if (!all.some((s) => s.mac === mac && s.ip === ip)) all.push({ mac, ip });
+  const add = (mac: string, ip: string, heard = false): void => {
+    if (!all.some((s) => s.mac === mac && s.ip === ip)) all.push({ mac, ip, heard });
   };
   for (const { ip } of view.by(addressTable, "port", port.id)) add(port.mac_address, ip);
-  for (const { mac_address: mac, ip_address: ip } of port.allowed_address_pairs) add(mac === "" ? port.mac_address : mac, ip);
+  for (const pair of port.allowed_address_pairs) add(pair.mac_address === "" ? port.mac_address : pair.mac_address, pair.ip_address, !isPlaced(view, port, pair));
   for (const mac of macsOf(all)) if (sendsIpv6(all, mac)) add(mac, linkLocal(mac));
   return all;
 }
@@ -121,13 +123,17 @@ type LocalEmit = (shape: (typeof admitted)[keyof typeof admitted], value: Sender
 const TO_POLICY = [toStage("acl_out")];
 const TO_SERVICES = [toStage("services")];
 const TO_FORWARD = [toStage("forward")];
+const HEARD_TO_SERVICES = [ANNOUNCE, ...TO_SERVICES];
+const HEARD_TO_FORWARD = [ANNOUNCE, ...TO_FORWARD];
 
 const admitted = l2.shapes("port_security", {
   ip6: (s: Sender) => ({ priority: 100, match: { "reg:in_port_key": s.key, eth_src: s.mac, eth_type: ethType.ipv6, ipv6_src: s.ip }, actions: TO_POLICY }),
   solicitation: (s: Sender) => ({ priority: 120, match: { ...icmpv6, "reg:in_port_key": s.key, eth_src: s.mac, icmpv6_type: ND.neighbourSolicitation, ipv6_src: s.ip, ipv6_nd_sll: s.sll }, actions: TO_SERVICES }),
   advertisement: (s: Sender) => ({ priority: 120, match: { ...icmpv6, "reg:in_port_key": s.key, eth_src: s.mac, icmpv6_type: ND.neighbourAdvertisement, ipv6_nd_target: s.ip, ipv6_nd_tll: s.mac }, actions: TO_FORWARD }),
+  advertisementHeard: (s: Sender) => ({ priority: 120, match: { ...icmpv6, "reg:in_port_key": s.key, eth_src: s.mac, icmpv6_type: ND.neighbourAdvertisement, ipv6_nd_target: s.ip, ipv6_nd_tll: s.mac }, actions: HEARD_TO_FORWARD }),
   ip4: (s: Sender) => ({ priority: 100, match: { "reg:in_port_key": s.key, eth_src: s.mac, eth_type: ethType.ip, ipv4_src: s.ip }, actions: TO_POLICY }),
   arp: (s: Sender) => ({ priority: 100, match: { "reg:in_port_key": s.key, eth_src: s.mac, eth_type: ethType.arp, arp_sha: s.mac, arp_spa: s.ip }, actions: TO_SERVICES }),
+  arpHeard: (s: Sender) => ({ priority: 100, match: { "reg:in_port_key": s.key, eth_src: s.mac, eth_type: ethType.arp, arp_sha: s.mac, arp_spa: s.ip }, actions: HEARD_TO_SERVICES }),
   arpProbe: (s: Sender) => ({ priority: 100, match: { "reg:in_port_key": s.key, eth_src: s.mac, eth_type: ethType.arp, arp_sha: s.mac, arp_spa: "0.0.0.0" }, actions: TO_SERVICES }),
   dhcp: (s: Sender) => ({ priority: 150, match: { ...DHCP_CLIENT, "reg:in_port_key": s.key, eth_src: s.mac }, actions: TO_SERVICES }),
   routerSolicitation: (s: Sender) => ({ priority: 120, match: { ...icmpv6, "reg:in_port_key": s.key, eth_src: s.mac, icmpv6_type: ND.routerSolicitation }, actions: TO_SERVICES }),
@@ -136,16 +142,16 @@ const admitted = l2.shapes("port_security", {
 
 function admit(at: Attachment, sources: readonly Source[], emit: LocalEmit): void {
   const key = at.port_key;
-  for (const { mac, ip } of sources) {
+  for (const { mac, ip, heard } of sources) {
     const sender = { key, mac, ip, sll: mac };
     if (isIpv6(ip)) {
       emit(admitted.ip6, sender);
       emit(admitted.solicitation, sender);
       emit(admitted.solicitation, { ...sender, sll: "00:00:00:00:00:00" });
-      emit(admitted.advertisement, sender);
+      emit(heard ? admitted.advertisementHeard : admitted.advertisement, sender);
     } else {
       emit(admitted.ip4, sender);
-      emit(admitted.arp, sender);
+      emit(heard ? admitted.arpHeard : admitted.arp, sender);
     }
   }
   for (const mac of macsOf(sources)) {
@@ -191,11 +197,10 @@ const reachPort = l2.rule({
     if (activeAttachment(view, at.port_id)?.id !== at.id) return;
     for (const match of matches) out.flow(netScope(at.network_id), "l2_lookup", { priority: 100, match, actions: here });
     placed(at, macs, view, out);
-    // An extra address that one port alone may use can be routed to; of several holders only ARP tells which is active.
-    for (const { ip_address: ip, mac_address: mac } of port.allowed_address_pairs) {
-      if (ip.includes("/") || view.by(portTable, "pair_ip", `${port.network_id}|${ip}`).length > 1) continue;
-      if (view.get(addressTable, `${port.network_id}/${ip}`) !== undefined) continue;
-      neighbour(out, { id: port.network_id, key: at.net_key }, ip, mac === "" ? port.mac_address : mac);
+    // An extra address that one port alone may use is there; of several holders only what they say tells which has it.
+    for (const pair of port.allowed_address_pairs) {
+      const ip = singleAddress(pair.ip_address);
+      if (ip !== undefined && isPlaced(view, port, pair)) neighbour(out, { id: port.network_id, key: at.net_key }, ip, pair.mac_address === "" ? port.mac_address : pair.mac_address);
     }
   },
 });
@@ -264,7 +269,7 @@ const floodLocal = l2.rule({
     if (netKey === undefined) return;
     flood(out, chassis, netKey, "flood_local", members);
     learnFromChassis({ id: networkId, key: netKey }, chassis, view, out);
-    if (view.get(learningTable, networkId) !== undefined) flood(out, chassis, netKey, "flood_unknown", listeners(members, view));
+    if (view.get(learningTable, networkId)?.macs === true) flood(out, chassis, netKey, "flood_unknown", listeners(members, view));
   },
 });
 
@@ -284,6 +289,9 @@ function flood(out: Emit<typeof l2>, chassis: string, netKey: number, table: "fl
     });
   }
 }
+
+/** Who was heard once may be gone, and somebody else have the address: who has it answers itself. */
+const LOOK_UP = [load("question", 1), callStage("neighbour"), load("question", 0), toTable("arp_nd_reply")] as const;
 
 export const rules = [localPort, reachPort, knownNeighbour, networkRule, floodLocal];
 
@@ -317,7 +325,7 @@ export const staticFlows = l2.static((out) => {
   out.flow(base, "arp_nd", { priority: 110, match: { ...arp, arp_op: 1, arp_spa: "0.0.0.0" }, actions: toForward });
   out.flow(base, "arp_nd", {
     priority: 100, match: { ...arp, arp_op: 1 },
-    actions: [setField("eth_dst", BROADCAST), copy("arp_tpa", "reg:nexthop"), callStage("neighbour"), toTable("arp_nd_reply")],
+    actions: [setField("eth_dst", BROADCAST), copy("arp_tpa", "reg:nexthop"), ...LOOK_UP],
   });
   out.flow(base, "arp_nd", { priority: 50, match: arp, actions: toForward });
   out.flow(base, "arp_nd_reply", { priority: 100, match: { ...arp, eth_dst: GROUP_BIT }, actions: toForward });
@@ -339,7 +347,7 @@ export const staticFlows = l2.static((out) => {
   out.flow(base, "arp_nd", { priority: 110, match: { ...solicitation, ipv6_src: "::" }, actions: toForward });
   out.flow(base, "arp_nd", {
     priority: 100, match: solicitation,
-    actions: [setField("eth_dst", ALL_NODES), copy("ipv6_nd_target", "reg:nexthop"), callStage("neighbour"), toTable("arp_nd_reply")],
+    actions: [setField("eth_dst", ALL_NODES), copy("ipv6_nd_target", "reg:nexthop"), ...LOOK_UP],
   });
   out.flow(base, "arp_nd_reply", { priority: 100, match: { ...solicitation, eth_dst: GROUP_BIT }, actions: toForward });
   out.flow(base, "arp_nd_reply", {

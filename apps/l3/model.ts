@@ -85,6 +85,10 @@ export interface Route extends Row {
 /** Rows of other apps carry `<app>/...` as id. */
 export const routeTable = defineTable<Route>()("route", { derived: true, open: true, indexes: { router: (r) => r.router_id } });
 
+/** Why a packet is not delivered, as `undelivered` holds it. */
+export const undelivered = { expired: 0, noRoute: 1, unresolved: 2, notServed: 3, beyondScope: 4 } as const;
+export type Undelivered = (typeof undelivered)[keyof typeof undelivered];
+
 export const routerScope = defineScope("router");
 /** The way into a router from one of its networks: for chassis on that network, and those that come through another router. */
 export const enterScope: (routerId: string, networkId: string) => Scope = defineScope("router-from");

@@ -78,12 +78,8 @@ async function received(from: Instance, to: readonly Instance[], make: (to: Inst
 
 /** Frames with the mark, whatever tcpdump makes of them: their bytes say it. */
 function count(lines: readonly string[]): number {
-  const frames: string[] = [];
-  for (const line of lines) {
-    if (!/^\s/.test(line)) frames.push("");
-    else frames[frames.length - 1] += line.replace(/^\s*0x[0-9a-f]+:/, "").replaceAll(/\s/g, "");
-  }
-  return frames.filter((hex) => hex.includes(Buffer.from(MARK).toString("hex"))).length;
+  const text = lines.map((line) => (/^\s/.test(line) ? line.replace(/^\s*0x[0-9a-f]+:/, "").replaceAll(/\s/g, "") : "\n")).join("");
+  return text.split("\n").filter((hex) => hex.includes(Buffer.from(MARK).toString("hex"))).length;
 }
 
 /** Tags as guests send them: of a customer, of a provider, both, of priority alone, older spellings, with the CFI bit; and a tag behind SNAP. */
