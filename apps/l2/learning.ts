@@ -1,7 +1,7 @@
 // MACs and addresses that the model does not place. MACs: of ports without port security anything may be behind, and of a MAC that several ports may send from
 // only what they send says who has it. Switches learn them where such ports are, in the networks that have any: on the sender's host from
 // what its ports send, elsewhere from what comes by tunnels. A hard time-out ends them, not disuse: what is sent to a MAC must not keep it
-// where it was. What no switch has heard of goes to every port without port security, and to nobody else.
+// where it was. What no switch has heard of goes to every port that may have it, and to nobody else.
 // Addresses: what ports say of them in ARP and neighbour discovery goes to the controller as well, which tells the switches that route there.
 import {
   baseScope, callTable, chassisTable, derivation, each, ethType, ipProto, isIpv6, load, next, toStage, toTable, type Emit, type FlowAction, type PortContext, type PortPlace, type ReadView, type Scope,
@@ -129,11 +129,11 @@ export function learnFromChassis(network: { readonly id: string; readonly key: n
   });
 }
 
-/** Of ports at one chassis those that hear frames to MACs that nobody was heard to have. */
+/** Of ports at one chassis those that hear frames to MACs that nobody was heard to have: those that may have any, or one that others may have too. */
 export const listeners = (members: readonly Attachment[], view: ReadView): Attachment[] =>
   members.filter((at) => {
     const port = view.get(portTable, at.port_id);
-    return port !== undefined && isOpen(port);
+    return port !== undefined && (isOpen(port) || sharedMacs(view, port).length > 0);
   });
 
 export const staticFlows = l2.static((out) => {

@@ -51,7 +51,7 @@ export const l2 = definePipeline({
     },
     flood_remote: { stage: "flood", miss: "drop", about: "one copy to each other chassis with a port of the network", match: ["reg:net"] },
     flood_local: { stage: "flood", miss: "drop", aside: true, about: "one copy to each local port of the network", match: ["reg:net", "reg:flood_chunk"] },
-    flood_unknown: { stage: "flood", miss: "drop", aside: true, about: "one copy to each local port without port security", match: ["reg:net", "reg:flood_chunk"] },
+    flood_unknown: { stage: "flood", miss: "drop", aside: true, about: "one copy to each local port that may have a MAC which the model does not place", match: ["reg:net", "reg:flood_chunk"] },
     locate: { stage: "locate", miss: "next", about: "local port: its policy and OpenFlow port; else on to the tunnels", match: ["reg:out_port_key", "eth_type"] },
     push_tag: { stage: "egress", miss: "next", about: "the VLAN tag of a port that is reached behind another's OpenFlow port", match: ["reg:in_port_key", "reg:out_port_key", "reg:from_network"] },
   },

@@ -4,8 +4,8 @@
 // Who was told is told again when somebody else says to have the address. Nobody who may have it, or no answer: host unreachable.
 import { contains, isIpv6, lastIp, parseCidr, parseIp, type PacketIn, type ServiceDecl, type ServiceHost, type StageOut } from "#app";
 import { arpOps, buildArp, buildEthernet, buildIcmpv6, buildIpv6, buildNeighbourSolicitation, ethertypes, icmpv6Types, ipProtocols, PacketError, parsePacket } from "packet-codec";
-import { activeAttachment, addressId, claimant, heardNeighbourTable, mayClaim, NEIGHBOUR_S, portTable, tellNeighbour, type Attachment } from "../l2/model.ts";
-import { legTable, undelivered } from "./model.ts";
+import { activeAttachment, addressId, attachmentTable, claimant, heardNeighbourTable, networkTable, mayClaim, NEIGHBOUR_S, portTable, tellNeighbour, type Attachment } from "../l2/model.ts";
+import { legTable, routerInterfaceTable, undelivered } from "./model.ts";
 import { errorAbout, partiesOf, type Parties } from "./packet-in.ts";
 import { l3 } from "./tables.ts";
 
@@ -181,9 +181,11 @@ class Beliefs {
   private readonly entries = new Map<string, Told>();
   private readonly host: ServiceHost;
   private turn = 0;
+  private readonly startedMs: number;
 
   constructor(host: ServiceHost) {
     this.host = host;
+    this.startedMs = host.clock.monotonic();
   }
 
   /** False: there is too much of this port, or in all. */
@@ -204,12 +206,26 @@ class Beliefs {
   /** Somebody else says to have an address, or it is elsewhere: those who were told are told again. */
   review(): void {
     const now = this.host.clock.monotonic();
+    if (now < this.startedMs + NEIGHBOUR_S * 1000) this.recall();
     for (const [key, entry] of this.entries) {
       for (const [chassis, untilMs] of entry.chassis) if (untilMs <= now) entry.chassis.delete(chassis);
       if (entry.chassis.size === 0) this.entries.delete(key);
       const heard = this.host.view.fact(heardNeighbourTable, key) !== undefined;
       const holder = holderOf(this.host, entry.network.id, entry.ip) ?? (heard ? NOBODY : undefined);
       if (holder !== undefined && entry.said !== said(holder)) this.say(entry, holder);
+    }
+  }
+
+  /** Who was told before this controller started is not known, and may believe it still: what is heard meanwhile is told to whoever may have asked. */
+  private recall(): void {
+    const { view } = this.host;
+    for (const { id } of view.facts(heardNeighbourTable)) {
+      if (this.entries.has(id)) continue;
+      const at = id.indexOf("/");
+      const network = view.get(networkTable, id.slice(0, at));
+      const holder = network === undefined ? undefined : holderOf(this.host, network.id, id.slice(at + 1));
+      if (network === undefined || holder === undefined) continue;
+      for (const chassis of routersOn(view, network.id)) if (!this.tell(chassis, network, id.slice(at + 1), holder)) break;
     }
   }
 
@@ -224,6 +240,12 @@ class Beliefs {
   private next(): number {
     return (this.turn = (this.turn + 1) >>> 0);
   }
+}
+/** Chassis with ports of any network of a router on this one. */
+function routersOn(view: ServiceHost["view"], network: string): ReadonlySet<string> {
+  const routers = new Set(view.by(routerInterfaceTable, "network", network).map((i) => i.router_id));
+  const networks = new Set([...routers].flatMap((router) => view.by(routerInterfaceTable, "router", router).map((i) => i.network_id)));
+  return new Set([...networks].flatMap((id) => view.pairKeys(attachmentTable, "network_chassis", id)));
 }
 const placeOf = ({ mac, at }: Holder): { readonly mac: string; readonly port: number; readonly host: number } => ({ mac, port: at.port_key, host: at.host_key });
 const said = ({ mac, at }: Holder): string => `${mac} ${at.port_key} ${at.host_key}`;

@@ -114,6 +114,35 @@ describe("an allowed pair", () => {
     for (const { port } of holders) await cloud.remove("port", port.id);
   }, 60_000);
 
+  test("with a MAC of its own, as one address and as a prefix", async () => {
+    const mac_address = "00:00:5e:00:01:09";
+    const holder = await instance(1, 1, { allowed_address_pairs: ["10.0.1.57/32", `${V6[1]}57`, "10.0.1.32/28"].map((ip_address) => ({ ip_address, mac_address })) });
+    await macvlan(holder.vm, "vrrp0", mac_address, "10.0.1.57", `${V6[1]}57`);
+    await holder.vm.configure("addr add 10.0.1.33/24 dev vrrp0");
+    await holder.vm.exec(["ip", "rule", "add", "from", "10.0.1.33", "table", "200"]);
+    await cloud.synced();
+    await warm(holder);
+    for (const ip of ["10.0.1.57", `${V6[1]}57`, "10.0.1.33"]) await answeredByAll(ip);
+    await cloud.remove("port", holder.port.id);
+  }, 60_000);
+
+  test("that moves after the controller was started anew", async () => {
+    const pairs = { allowed_address_pairs: [{ ip_address: "10.0.1.51" }, { ip_address: `${V6[1]}51` }] };
+    const holders = [await instance(1, 1, pairs), await instance(2, 1, pairs)] as const;
+    await add(holders[0].vm, "10.0.1.51/24");
+    await cloud.synced();
+    await warm(...holders);
+    await answeredByAll("10.0.1.51");
+    await cloud.controller.restart();
+    await cloud.synced();
+    await answeredByAll("10.0.1.51");
+    await holders[0].vm.configure("addr del 10.0.1.51/24 dev eth0");
+    await add(holders[1].vm, "10.0.1.51/24");
+    await holders[1].vm.exec(["arping", "-U", "-c", "1", "-I", "eth0", "10.0.1.51"], { allowFailure: true });
+    for (const { vm } of senders) await until("an answer of the other", () => vm.reaches("10.0.1.51"), { timeoutMs: 2000 });
+    for (const { port } of holders) await cloud.remove("port", port.id);
+  }, 60_000);
+
   test("that another port's address is a row for, which nobody plugs, as a virtual address is reserved", async () => {
     const reserved = await cloud.create("port", { network_id: nets[1].network.id, fixed_ips: [{ subnet_id: nets[1].subnet.id, ip_address: "10.0.1.55" }] });
     const holder = await instance(2, 1, { allowed_address_pairs: [{ ip_address: "10.0.1.55" }] });
