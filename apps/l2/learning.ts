@@ -7,7 +7,7 @@ import {
   baseScope, callTable, chassisTable, derivation, each, ethType, ipProto, isIpv6, load, next, toStage, toTable, type Emit, type FlowAction, type PortContext, type PortPlace, type ReadView, type Scope,
 } from "#app";
 import {
-  addressId, addressTable, extraMacs, isNetworkPort, lanScope, learningTable, NEIGHBOUR_S, netScope, networkTable, portTable, singleAddress,
+  addressId, addressTable, extraMacs, isNetworkPort, lanScope, learningTable, mayClaim, NEIGHBOUR_S, netScope, networkTable, portTable, singleAddress,
   type AddressPair, type Attachment, type Learning, type Network, type Port,
 } from "./model.ts";
 import { l2 } from "./tables.ts";
@@ -76,11 +76,20 @@ const told: readonly FlowAction<"mac_learned" | "neighbour_learned", "net" | "ne
 /** A copy for the controller of what tells who has an address, for each port at a rate of its own: beyond it copies are lost, never the packet. */
 export const ANNOUNCE = { type: "clone", actions: [callTable("announced")] } as const;
 
-/** Whether of the holders of a pair's address only what they say tells which has it; else the model says it. */
-export function isPlaced(view: ReadView, port: Port, { ip_address: text }: AddressPair): boolean {
+/**
+ * Whether the model says where a pair's address is: this port alone may have it, at one MAC. Else only what the holders say tells which
+ * of them has it, and at which MAC: an address may be a port's twice, at its own and at a virtual one.
+ */
+export function isPlaced(view: ReadView, port: Port, { ip_address: text, mac_address: mac }: AddressPair): boolean {
   const ip = singleAddress(text);
-  return ip !== undefined && view.count(portTable, "pair_ip", `${port.network_id}|${ip}`) === 1 && view.get(addressTable, addressId(port.network_id, ip)) === undefined;
+  if (ip === undefined || view.count(portTable, "pair_ip", `${port.network_id}|${ip}`) > 1 || view.get(addressTable, addressId(port.network_id, ip)) !== undefined) return false;
+  if (port.allowed_address_pairs.some((other) => singleAddress(other.ip_address) === ip && macOf(port, other.mac_address) !== macOf(port, mac))) return false;
+  return !view.by(portTable, "prefix_pairs", port.network_id).some((other) => other.id !== port.id && mayClaim(other, ip));
 }
+const macOf = (port: Port, mac: string): string => (mac === "" ? port.mac_address : mac);
+
+const ARP = { eth_type: ethType.arp } as const;
+const ADVERTISEMENT = { eth_type: ethType.ipv6, ip_proto: ipProto.icmpv6, icmpv6_type: 136 } as const;
 
 /** What is learned of a port at its place. */
 export function learnFromPort(at: Attachment, port: Port, view: ReadView, scope: Scope, out: L2): void {
@@ -88,7 +97,11 @@ export function learnFromPort(at: Attachment, port: Port, view: ReadView, scope:
   const heard = [heardAt({ port: at.port_key, host: at.host_key }), next] as const;
   if (isOpen(port)) {
     const own = { ...sender, eth_src: port.mac_address } as const;
-    for (const said of [{ eth_type: ethType.arp }, { eth_type: ethType.ipv6, ip_proto: ipProto.icmpv6, icmpv6_type: 136 }] as const) {
+    // What it says of its own addresses is known.
+    for (const { ip } of view.by(addressTable, "port", port.id)) {
+      out.flow(scope, "mac_source", { priority: 150, match: { ...own, ...(isIpv6(ip) ? { ...ADVERTISEMENT, ipv6_nd_target: ip } : { ...ARP, arp_spa: ip }) }, actions: [next] });
+    }
+    for (const said of [ARP, ADVERTISEMENT]) {
       out.flow(scope, "mac_source", { priority: 140, match: { ...own, ...said }, actions: [ANNOUNCE, next] });
       out.flow(scope, "mac_source", { priority: 130, match: { ...sender, ...said }, actions: [ANNOUNCE, ...heard] });
     }

@@ -2,7 +2,7 @@
 import {
   chassisScope, chassisTable, contains, definePool, defineScope, defineSoftTable, defineTable, parseCidr, parseIp, defineVariantScope, copy, isIpv6, load, next, resourceHandle, setField, toStage, vifTable, type Chassis, type Outputs, type ReadView, type Row, type StageOut, type StandardRow, type Vif, ethType, ipProto, toTable, type PortPlace, type Scope,
 } from "#app";
-import { buildEthernet, linkLocal } from "packet-codec";
+import { buildEthernet, buildIpv4, ethertypes, linkLocal } from "packet-codec";
 import { l2 } from "./tables.ts";
 
 export interface Network extends StandardRow {
@@ -55,6 +55,8 @@ export const portTable = defineTable<Port>()("port", {
     project: (p) => p.project_id,
     /** Single extra addresses: `<network>|<ip>`. */
     pair_ip: (p) => singlePairs(p).map((ip) => `${p.network_id}|${ip}`),
+    /** Those with pairs of more than one address. */
+    prefix_pairs: (p) => (p.allowed_address_pairs.some((a) => singleAddress(a.ip_address) === undefined) ? p.network_id : undefined),
     network_pairs: (p) => (p.allowed_address_pairs.length > 0 ? p.network_id : undefined),
     /** Extra MACs: `<network>|<mac>`. */
     pair_mac: (p) => extraMacs(p).map((mac) => `${p.network_id}|${mac}`),
@@ -122,8 +124,10 @@ export function claimant(view: ReadView, networkId: string, ip: string): Attachm
  */
 export const tellNeighbour = (chassis: string, net: number, ip: string, { mac, port, host }: { readonly mac: string; readonly port: number; readonly host: number }, turn: number): StageOut => ({
   chassis, stage: "neighbour", registers: { net, nexthop: ip, from_network: 1, out_port_key: port, out_host: host, router: turn },
-  data: buildEthernet({ dst: mac, src: mac, ethertype: 0x0800 }, Buffer.alloc(46)),
+  data: buildEthernet({ dst: mac, src: mac, ethertype: ethertypes.ipv4 }, buildIpv4({ src: "127.0.0.1", dst: "127.0.0.1", protocol: EXPERIMENTAL, ttl: 1 }, new Uint8Array(8))),
 });
+/** For experiments and testing, RFC 3692: nothing listens to it, and the packet goes nowhere. */
+const EXPERIMENTAL = 253;
 /** Seconds that a switch believes what it was told. */
 export const NEIGHBOUR_S = 300;
 

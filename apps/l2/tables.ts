@@ -11,7 +11,7 @@ export const l2 = definePipeline({
   tables: {
     mac_source: {
       stage: "ingress", miss: "next", about: "senders of MACs that the model does not place are learned, those of local ports and those of other chassis",
-      match: ["reg:in_port_key", "reg:net", "reg:from_tunnel", "eth_src", "eth_type", "ip_proto", "icmpv6_type", "tun_ipv4_src", "tun_ipv6_src"],
+      match: ["reg:in_port_key", "reg:net", "reg:from_tunnel", "eth_src", "eth_type", "arp_spa", "ip_proto", "icmpv6_type", "ipv6_nd_target", "tun_ipv4_src", "tun_ipv6_src"],
     },
     announced: {
       stage: "ingress", miss: "drop", aside: true, about: "ARP and neighbour advertisements of ports that may have addresses which the model does not list: to the controller, metered for each port",

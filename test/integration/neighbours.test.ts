@@ -1,6 +1,7 @@
 // Addresses behind a router that the model does not list: of pairs, as single addresses, prefixes, or of several holders; of what is behind a port
 // without port security. Routers ask for them, on hosts with the network and without, and keep to who said last to have them.
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { buildUnsolicitedNeighbourAdvertisement } from "packet-codec";
 import { until } from "../../lab/exec.ts";
 import type { Vm } from "../../lab/vm.ts";
 import { Cloud, type Instance, type Net, type Resource } from "../support/cloud.ts";
@@ -114,6 +115,25 @@ describe("an allowed pair", () => {
     for (const { port } of holders) await cloud.remove("port", port.id);
   }, 60_000);
 
+  test("over IPv6 an unsolicited advertisement moves it, from one that has it as an address to one that has it in a prefix", async () => {
+    const address = `${V6[1]}52`;
+    const holders = [await instance(1, 1, { allowed_address_pairs: [{ ip_address: address }] }), await instance(2, 1, { allowed_address_pairs: [{ ip_address: `${V6[1]}50/124` }] })] as const;
+    await cloud.synced();
+    await warm(...holders);
+    await add(holders[0].vm, `${address}/64`);
+    await answeredByAll(address);
+    for (const [from, to] of [[holders[0], holders[1]], [holders[1], holders[0]]] as const) {
+      await from.vm.configure(`addr del ${address}/64 dev eth0`);
+      await add(to.vm, `${address}/64`);
+      const frame = buildUnsolicitedNeighbourAdvertisement({ mac: to.port.mac_address as string, address });
+      await to.vm.exec(["python3", "-c", "import socket,sys\ns=socket.socket(socket.AF_PACKET,socket.SOCK_RAW)\ns.bind(('eth0',0))\ns.send(bytes.fromhex(sys.argv[1]))", frame.toString("hex")]);
+      const pings = senders.map(({ vm }) => vm.pingStart(address, { intervalMs: 50 }));
+      await until("answers of the other", () => pings.every((p) => p.received > 3), { timeoutMs: 1200 });
+      for (const ping of pings) await ping.stop();
+    }
+    for (const { port } of holders) await cloud.remove("port", port.id);
+  }, 60_000);
+
   test("with a MAC of its own, as one address and as a prefix", async () => {
     const mac_address = "00:00:5e:00:01:09";
     const holder = await instance(1, 1, { allowed_address_pairs: ["10.0.1.57/32", `${V6[1]}57`, "10.0.1.32/28"].map((ip_address) => ({ ip_address, mac_address })) });
@@ -123,6 +143,20 @@ describe("an allowed pair", () => {
     await cloud.synced();
     await warm(holder);
     for (const ip of ["10.0.1.57", `${V6[1]}57`, "10.0.1.33"]) await answeredByAll(ip);
+    await cloud.remove("port", holder.port.id);
+  }, 60_000);
+
+  test("at a virtual MAC and at the port's own", async () => {
+    const mac_address = "00:00:5e:00:01:0b";
+    const holder = await instance(2, 1, { allowed_address_pairs: [{ ip_address: "10.0.1.58", mac_address }, { ip_address: "10.0.1.58" }, { ip_address: "10.0.1.59/32" }, { ip_address: "10.0.1.59" }] });
+    await add(holder.vm, "10.0.1.58/24", "10.0.1.59/24");
+    await cloud.synced();
+    await warm(holder);
+    for (const ip of ["10.0.1.58", "10.0.1.59"]) await answeredByAll(ip);
+    await holder.vm.configure("addr del 10.0.1.58/24 dev eth0");
+    await macvlan(holder.vm, "vrrp0", mac_address, "10.0.1.58", `${V6[1]}5b`);
+    await holder.vm.exec(["arping", "-U", "-c", "1", "-I", "vrrp0", "10.0.1.58"], { allowFailure: true });
+    for (const { vm } of senders) await until("an answer by the other MAC", () => vm.reaches("10.0.1.58"), { timeoutMs: 1200 });
     await cloud.remove("port", holder.port.id);
   }, 60_000);
 
