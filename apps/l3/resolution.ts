@@ -21,7 +21,9 @@ const TOLD = 8192;
 const TOLD_PER_PORT = 64;
 /** Seconds between looks at what was heard. */
 const LOOK_S = 0.02;
-const REVIEW_S = 0.25;
+const REVIEW_S = 0.1;
+/** Seconds between what is said of one neighbour: two that quarrel about an address keep no switch busy. */
+const QUIET_S = 0.5;
 
 interface Waiting {
   readonly packet: PacketIn;
@@ -47,6 +49,8 @@ interface Told {
   readonly ip: string;
   port: string;
   said: string;
+  /** Until when nothing else is said of it. */
+  quietMs: number;
   /** Chassis that was told -> until when it may believe it. */
   readonly chassis: Map<string, number>;
 }
@@ -179,6 +183,8 @@ function isBroadcast({ view }: ServiceHost, router: string, network: string, tex
 /** What switches were told and may still believe. */
 class Beliefs {
   private readonly entries = new Map<string, Told>();
+  /** What was said to whoever may have asked, as long as that is not known. */
+  private readonly recalled = new Map<string, string>();
   private readonly host: ServiceHost;
   private turn = 0;
   private readonly startedMs: number;
@@ -195,7 +201,7 @@ class Beliefs {
     if (entry === undefined) {
       const ofPort = Array.from(this.entries.values()).filter((e) => e.port === holder.at.port_id).length;
       if (this.entries.size >= TOLD || ofPort >= TOLD_PER_PORT) return false;
-      this.entries.set(key, (entry = { network, ip, port: holder.at.port_id, said: "", chassis: new Map() }));
+      this.entries.set(key, (entry = { network, ip, port: holder.at.port_id, said: "", quietMs: 0, chassis: new Map() }));
     }
     entry.chassis.set(chassis, this.host.clock.monotonic() + NEIGHBOUR_S * 1000);
     if (entry.said !== said(holder)) this.say(entry, holder);
@@ -207,12 +213,13 @@ class Beliefs {
   review(): void {
     const now = this.host.clock.monotonic();
     if (now < this.startedMs + NEIGHBOUR_S * 1000) this.recall();
+    else this.recalled.clear();
     for (const [key, entry] of this.entries) {
       for (const [chassis, untilMs] of entry.chassis) if (untilMs <= now) entry.chassis.delete(chassis);
       if (entry.chassis.size === 0) this.entries.delete(key);
       const heard = this.host.view.fact(heardNeighbourTable, key) !== undefined;
       const holder = holderOf(this.host, entry.network.id, entry.ip) ?? (heard ? NOBODY : undefined);
-      if (holder !== undefined && entry.said !== said(holder)) this.say(entry, holder);
+      if (holder !== undefined && entry.said !== said(holder) && now >= entry.quietMs) this.say(entry, holder);
     }
   }
 
@@ -224,7 +231,9 @@ class Beliefs {
       const at = id.indexOf("/");
       const network = view.get(networkTable, id.slice(0, at));
       const holder = network === undefined ? undefined : holderOf(this.host, network.id, id.slice(at + 1));
-      if (network === undefined || holder === undefined) continue;
+      if (network === undefined || holder === undefined || this.recalled.get(id) === said(holder)) continue;
+      if (this.recalled.size >= TOLD) this.recalled.clear();
+      this.recalled.set(id, said(holder));
       for (const chassis of routersOn(view, network.id)) if (!this.tell(chassis, network, id.slice(at + 1), holder)) break;
     }
   }
@@ -233,6 +242,7 @@ class Beliefs {
     entry.said = said(holder);
     entry.port = holder.at.port_id;
     const now = this.host.clock.monotonic();
+    entry.quietMs = now + QUIET_S * 1000;
     for (const chassis of entry.chassis.keys()) entry.chassis.set(chassis, now + NEIGHBOUR_S * 1000);
     this.host.send([...entry.chassis.keys()].map((chassis) => tellNeighbour(chassis, entry.network.key, entry.ip, placeOf(holder), this.next())));
   }
@@ -241,6 +251,7 @@ class Beliefs {
     return (this.turn = (this.turn + 1) >>> 0);
   }
 }
+
 /** Chassis with ports of any network of a router on this one. */
 function routersOn(view: ServiceHost["view"], network: string): ReadonlySet<string> {
   const routers = new Set(view.by(routerInterfaceTable, "network", network).map((i) => i.router_id));

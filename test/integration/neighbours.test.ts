@@ -1,5 +1,6 @@
 // Addresses behind a router that the model does not list: of pairs, as single addresses, prefixes, or of several holders; of what is behind a port
 // without port security. Routers ask for them, on hosts with the network and without, and keep to who said last to have them.
+import { setTimeout as sleep } from "node:timers/promises";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { buildUnsolicitedNeighbourAdvertisement } from "packet-codec";
 import { until } from "../../lab/exec.ts";
@@ -8,6 +9,7 @@ import { Cloud, type Instance, type Net, type Resource } from "../support/cloud.
 
 let cloud: Cloud;
 let nets: readonly [Net, Net];
+let router: Resource;
 let open: readonly string[];
 /** In the first network, on each host. What is looked for is in the second. */
 let senders: readonly Instance[];
@@ -17,7 +19,7 @@ const V6 = ["fd00:a::", "fd00:b::"] as const;
 beforeAll(async () => {
   cloud = await Cloud.create({ name: "neighbours.test" });
   nets = [await cloud.network("10.0.0.0/24"), await cloud.network("10.0.1.0/24")];
-  const router = await cloud.router(nets);
+  router = await cloud.router(nets);
   for (const [i, net] of nets.entries()) {
     const subnet = await cloud.create("subnet", { network_id: net.network.id, ip_version: 6, cidr: `${V6[i]}/64`, gateway_ip: `${V6[i]}1` });
     const answer = await cloud.call("PUT", `/v2.0/routers/${router.id}/add_router_interface`, { subnet_id: subnet.id });
@@ -39,6 +41,15 @@ async function instance(host: 1 | 2, net: 0 | 1, port: Record<string, unknown> =
 }
 const add = (vm: Vm, ...addresses: string[]): Promise<unknown> => vm.configure(...addresses.map((a) => `addr add ${a} dev eth0${a.includes(":") ? " nodad" : ""}`));
 const unsecured = { port_security_enabled: false, security_groups: [] };
+
+const bytes = (text: string): Buffer => Buffer.from(text.replaceAll(":", ""), "hex");
+/** A gratuitous ARP: as a request (1) or an answer (2). */
+const announcement = (from: string, sha: string, op: number, ip: string): Buffer => {
+  const address = Buffer.from(ip.split(".").map(Number));
+  return Buffer.concat([bytes("ffffffffffff"), bytes(from), bytes("080600010800060400"), Buffer.from([op]), bytes(sha), address, bytes("ffffffffffff"), address]);
+};
+const sendRaw = (vm: Vm, frames: readonly Buffer[]): Promise<unknown> =>
+  vm.exec(["python3", "-c", "import socket,sys\ns=socket.socket(socket.AF_PACKET,socket.SOCK_RAW)\ns.bind(('eth0',0))\nfor h in sys.argv[1:]: s.send(bytes.fromhex(h))", ...frames.map((f) => f.toString("hex"))]);
 
 /** Another MAC behind the VM's interface, in a namespace's place: its addresses answer by it alone, and send by it alone. */
 async function macvlan(vm: Vm, name: string, mac: string, v4: string, v6: string): Promise<void> {
@@ -109,10 +120,32 @@ describe("an allowed pair", () => {
       await from.vm.configure(mac_address === undefined ? "addr del 10.0.1.50/24 dev eth0" : "link del vrrp0");
       await take(to);
       const before = pings.map((p) => p.received);
-      await until("answers of the other", () => pings.every((p, i) => p.received > before[i]! + 3), { timeoutMs: 1200 });
+      await until("answers of the other", () => pings.every((p, i) => p.received > before[i]! + 3), { timeoutMs: 1500 });
       for (const ping of pings) await ping.stop();
     }
-    for (const { port } of holders) await cloud.remove("port", port.id);
+    // Whoever has no pair for it takes nothing, whatever it says: in its own name, in the holders', by either MAC.
+    const thief = await instance(1, 1);
+    const own = thief.port.mac_address as string;
+    const virtual = mac_address ?? (holders[0].port.mac_address as string);
+    const capture = await thief.vm.tcpdump("-Q in icmp");
+    const pings = senders.map(({ vm }) => vm.pingStart("10.0.1.50", { intervalMs: 50 }));
+    await sendRaw(thief.vm, [own, virtual].flatMap((mac) => [own, virtual].flatMap((sha) => [1, 2].map((op) => announcement(mac, sha, op, "10.0.1.50")))));
+    await sendRaw(thief.vm, [Buffer.concat([bytes("ffffffffffff"), bytes(virtual), bytes("88b5"), Buffer.alloc(50)])]);
+    await sleep(700);
+    for (const ping of pings) expect((await ping.stop()).gaps).toEqual([]);
+    expect((await capture.stop()).lines.filter((l) => l.includes("10.0.1.50"))).toEqual([]);
+    for (const { port } of [...holders, thief]) await cloud.remove("port", port.id);
+  }, 60_000);
+
+  test("as the next hop of a static route", async () => {
+    const holder = await instance(1, 1, { allowed_address_pairs: [{ ip_address: "10.0.1.224/28" }, { ip_address: "198.51.100.0/24" }] });
+    await add(holder.vm, "10.0.1.230/24", "198.51.100.7/32");
+    await cloud.update("router", router.id, { routes: [{ destination: "198.51.100.0/24", nexthop: "10.0.1.230" }] });
+    await cloud.synced();
+    await warm(holder);
+    await answeredByAll("198.51.100.7");
+    await cloud.update("router", router.id, { routes: [] });
+    await cloud.remove("port", holder.port.id);
   }, 60_000);
 
   test("over IPv6 an unsolicited advertisement moves it, from one that has it as an address to one that has it in a prefix", async () => {
@@ -126,9 +159,9 @@ describe("an allowed pair", () => {
       await from.vm.configure(`addr del ${address}/64 dev eth0`);
       await add(to.vm, `${address}/64`);
       const frame = buildUnsolicitedNeighbourAdvertisement({ mac: to.port.mac_address as string, address });
-      await to.vm.exec(["python3", "-c", "import socket,sys\ns=socket.socket(socket.AF_PACKET,socket.SOCK_RAW)\ns.bind(('eth0',0))\ns.send(bytes.fromhex(sys.argv[1]))", frame.toString("hex")]);
+      await sendRaw(to.vm, [frame]);
       const pings = senders.map(({ vm }) => vm.pingStart(address, { intervalMs: 50 }));
-      await until("answers of the other", () => pings.every((p) => p.received > 3), { timeoutMs: 1200 });
+      await until("answers of the other", () => pings.every((p) => p.received > 3), { timeoutMs: 1500 });
       for (const ping of pings) await ping.stop();
     }
     for (const { port } of holders) await cloud.remove("port", port.id);
@@ -156,7 +189,7 @@ describe("an allowed pair", () => {
     await holder.vm.configure("addr del 10.0.1.58/24 dev eth0");
     await macvlan(holder.vm, "vrrp0", mac_address, "10.0.1.58", `${V6[1]}5b`);
     await holder.vm.exec(["arping", "-U", "-c", "1", "-I", "vrrp0", "10.0.1.58"], { allowFailure: true });
-    for (const { vm } of senders) await until("an answer by the other MAC", () => vm.reaches("10.0.1.58"), { timeoutMs: 1200 });
+    for (const { vm } of senders) await until("an answer by the other MAC", () => vm.reaches("10.0.1.58"), { timeoutMs: 1500 });
     await cloud.remove("port", holder.port.id);
   }, 60_000);
 
