@@ -89,7 +89,8 @@ describe("an allowed pair with a MAC of its own", () => {
       expect(await answered(vm, VIP[0])).toBe(3);
     }
     // Whoever was silent for long is reached too: nobody has heard of it.
-    for (const hv of cloud.hypervisors) await hv.ofctl("del-flows", "br-int", `table=${await tableId("mac_learned")}`);
+    const learned = await tableId("mac_learned");
+    for (const hv of cloud.hypervisors) await hv.ofctl("del-flows", "br-int", `table=${learned}`);
     for (const { vm } of [near, far]) await vm.configure(`neigh replace ${VIP[0]} lladdr ${VMAC} dev eth0 nud permanent`);
     for (const { vm } of [far, near]) await asked(vm, VIP[0]);
     for (const { vm } of [near, far]) await vm.configure(`neigh del ${VIP[0]} dev eth0`);
