@@ -3,5 +3,4 @@
 source "$(dirname "$0")/lib.sh"
 deps npm
 build
-# Most of what a compile makes lives on: a roomy young generation saves copying it.
-exec node --enable-source-maps --max-semi-space-size=64 dist/src/main.js "$@"
+exec node "${NODE_FLAGS[@]}" dist/src/main.js "$@"

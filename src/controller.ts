@@ -2,7 +2,7 @@
 import type { AddressInfo } from "node:net";
 import type { Logger } from "pino";
 import type { App, Clock, Random } from "#app";
-import { allPools, allTables, checkApps } from "./boot/registry.ts";
+import { allPools, allSoftTables, allTables, checkApps } from "./boot/registry.ts";
 import { flowEffects } from "./boot/effects.ts";
 import { discoverApps, orderApps } from "./boot/discover.ts";
 import { AppProblems } from "./boot/problems.ts";
@@ -95,7 +95,7 @@ export class Controller {
     const view = engine.view.with(facts);
     const guard = hookGuard(log, () => clock.now());
     const packets = new Packets({ apps, layout, view, facts, guard, log });
-    const southbound = this.makeSouthbound({ apps, layout, model, view, engine, metrics, packets, guard, earlier, clock, random });
+    const southbound = this.makeSouthbound({ apps, layout, model, view, engine, metrics, packets, facts, guard, earlier, clock, random });
     await southbound.start();
     this.stops.push(() => southbound.stop());
     const dropped = metrics.counter("axion_service_packets_dropped_total", "Packets that a service of an app did not get, and changes because of packets that were refused, by the limit: port, total or writes", ["app", "service", "limit"]);
@@ -148,12 +148,12 @@ export class Controller {
 
   private makeSouthbound(parts: {
     readonly apps: readonly App[]; readonly layout: Layout; readonly model: Model; readonly view: View; readonly engine: Engine; readonly metrics: Metrics;
-    readonly packets: Packets; readonly guard: HookGuard; readonly earlier: readonly string[]; readonly clock: Clock; readonly random: Random;
+    readonly packets: Packets; readonly facts: Facts; readonly guard: HookGuard; readonly earlier: readonly string[]; readonly clock: Clock; readonly random: Random;
   }): Southbound {
     const { config, log } = this.options;
-    const { apps, layout, model, view, engine, metrics, packets, guard, earlier, clock, random } = parts;
+    const { apps, layout, model, view, engine, metrics, packets, facts, guard, earlier, clock, random } = parts;
     return new Southbound({
-      model: seenThrough(model, view), desired: engine, apps, metrics, log, guard, clock, random,
+      model: seenThrough(model, view), desired: engine, apps, metrics, log, guard, facts, clock, random,
       effects: flowEffects(apps, layout, view, guard, earlier),
       resourcesOf: (flow) => engine.provenance(flow).resources.map(({ type, id }) => ({ type, id })),
       config: { openflow: config.openflow, ovsdb: config.ovsdb, advertise: config.advertise, tls: config.tls, auditIntervalMs: config.auditIntervalMs },
@@ -179,9 +179,9 @@ function seenThrough(model: Model, view: View): Pick<Model, "transact" | "view" 
 }
 
 function makeFacts(apps: readonly App[], clock: Clock, metrics: Metrics): Facts {
-  const evicted = metrics.counter("axion_facts_evicted_total", "facts learned from packets that were given up for newer ones, by table and by the limit that was reached", ["table", "limit"]);
-  const facts = new Facts(apps.flatMap((app) => app.softTables ?? []), clock, (table, limit) => evicted.inc({ table, limit }));
-  metrics.gauge("axion_facts", "facts learned from packets that are remembered, by table", () => facts.counts.map(({ table, facts: value }) => ({ labels: { table }, value })), ["table"]);
+  const evicted = metrics.counter("axion_facts_evicted_total", "facts learned from packets, or observed, that were given up for newer ones, by table and by the limit that was reached", ["table", "limit"]);
+  const facts = new Facts(allSoftTables(apps), clock, (table, limit) => evicted.inc({ table, limit }));
+  metrics.gauge("axion_facts", "facts learned from packets, or observed, that are remembered, by table", () => facts.counts.map(({ table, facts: value }) => ({ labels: { table }, value })), ["table"]);
   return facts;
 }
 

@@ -1,6 +1,6 @@
 import type { App } from "#app";
 import { aliases, converters, extend, references, resources } from "./api.ts";
-import { legTable, routerInterfaceTable, routerKeys, routerTable, routeTable, translationTable } from "./model.ts";
+import { legTable, liveRouterTable, routerInterfaceTable, routerKeys, routerTable, routeTable, translationTable } from "./model.ts";
 import { l3Punt } from "./packet-in.ts";
 import { resolution } from "./resolution.ts";
 import { derive as routes } from "./routes.ts";
@@ -11,7 +11,7 @@ export default {
   name: "l3",
   about: "routers between a project's networks, routed where the packet enters",
   requires: ["l2", "ipam"],
-  tables: [routerTable, routerInterfaceTable, legTable, routeTable, translationTable],
+  tables: [routerTable, routerInterfaceTable, liveRouterTable, legTable, routeTable, translationTable],
   pools: [routerKeys],
   resources,
   references,

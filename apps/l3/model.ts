@@ -1,6 +1,6 @@
 // l3's entities: routers and their interfaces. An interface is a port of l2 (device_owner network:router_interface);
 // its MAC and addresses are that port's.
-import { definePool, defineScope, defineTable, load, resourceHandle, toStage, type Outputs, type Row, type Scope, type StandardRow, chassisScope, setField, type Entrance } from "#app";
+import { definePool, defineScope, defineTable, formatCidr, load, parseCidr, resourceHandle, toStage, type Outputs, type Row, type Scope, type StandardRow, chassisScope, setField, type Entrance } from "#app";
 import { fromScope, membersScope, takeMac } from "../l2/model.ts";
 import { l3 } from "./tables.ts";
 
@@ -16,6 +16,12 @@ export interface Router extends StandardRow {
   readonly routes: readonly StaticRoute[];
 }
 export const routerTable = defineTable<Router>()("router", { resource: "router", indexes: { project: (r) => r.project_id, key: (r) => String(r.key) } });
+
+/** A router that is up, and what its flows need to know of it: they are not looked at again when the rest of its row changes. */
+export interface LiveRouter extends Row {
+  readonly key: number;
+}
+export const liveRouterTable = defineTable<LiveRouter>()("live_router", { derived: true, of: routerTable });
 
 export const routerKeys = definePool({
   name: "router", of: "key", min: 1, max: 2 ** 32 - 1, about: "keys of routers: `router` in the pipeline", taken: (view, _part, n) => view.count(routerTable, "key", String(n)) > 0,
@@ -60,7 +66,7 @@ export interface Leg extends Row {
 export const legTable = defineTable<Leg>()("leg", {
   derived: true,
   open: true,
-  indexes: { router: (l) => l.router_id, address: (l) => l.addresses.map((a) => `${l.network_id}|${a.ip}`) },
+  indexes: { router: (l) => l.router_id, place: (l) => `${l.router_id}|${l.network_id}`, address: (l) => l.addresses.map((a) => `${l.network_id}|${a.ip}`) },
 });
 
 /**
@@ -83,7 +89,16 @@ export interface Route extends Row {
   readonly onward?: Onward;
 }
 /** Rows of other apps carry `<app>/...` as id. */
-export const routeTable = defineTable<Route>()("route", { derived: true, open: true, indexes: { router: (r) => r.router_id } });
+export const routeTable = defineTable<Route>()("route", {
+  derived: true, open: true, indexes: { router: (r) => r.router_id },
+  /** Router and prefix, in the one spelling of each; a route to no prefix is none. */
+  pairs: { prefix: prefixOf },
+});
+
+function prefixOf({ router_id, destination }: Route): [router: string, prefix: string] | undefined {
+  const cidr = parseCidr(destination);
+  return cidr === undefined ? undefined : [router_id, formatCidr(cidr)];
+}
 
 /** Why a packet is not delivered, as `undelivered` holds it. */
 export const undelivered = { expired: 0, noRoute: 1, unresolved: 2, notServed: 3, beyondScope: 4 } as const;

@@ -1,8 +1,8 @@
 // A router's legs, the routes that l3 itself knows, and which of all routes are used.
-import { contains, derivation, each, formatCidr, parseCidr, parseIp, type ReadView } from "#app";
+import { contains, derivation, each, parseCidr, parseIp, type ReadView } from "#app";
 import { subnetTable } from "../ipam/model.ts";
 import { addressTable, networkTable, portTable } from "../l2/model.ts";
-import { legTable, routerInterfaceTable, routerTable, routeTable, type Leg, type Onward, type Route, type RouterInterface } from "./model.ts";
+import { legTable, liveRouterTable, routerInterfaceTable, routerTable, routeTable, type Leg, type LiveRouter, type Onward, type Route, type RouterInterface } from "./model.ts";
 
 /** The legs of a router, by id. */
 const legsOf = (routerId: string, view: ReadView): Leg[] => view.by(legTable, "router", routerId).toSorted((a, b) => (a.id < b.id ? -1 : 1));
@@ -23,26 +23,25 @@ function legOfInterface({ id, router_id, network_id }: RouterInterface, view: Re
 export interface LiveLeg extends Leg {
   readonly netKey: number;
 }
-/** A router's legs on networks that are there and up, by id. */
-export const liveLegs = (routerId: string, view: ReadView): LiveLeg[] =>
-  legsOf(routerId, view).flatMap((leg) => {
-    const network = view.get(networkTable, leg.network_id);
-    return network?.admin_state_up === true ? [{ ...leg, netKey: network.key }] : [];
-  });
 
 const reaches = (leg: Leg, address: string): boolean => {
   const hop = parseIp(address);
   return hop !== undefined && leg.addresses.some((a) => contains(parseCidr(a.cidr)!, hop));
 };
 
-/** The leg by which a route leaves: of several on its network the one that has its next hop, or the destination, on the link. */
-function legOf<L extends Leg>(route: Route, legs: readonly L[]): L | undefined {
-  const { destination, nexthop } = route;
-  const there = legs.filter((l) => l.network_id === route.via);
-  return there.find((l) => (nexthop === null ? l.addresses.some((a) => a.cidr === destination) : reaches(l, nexthop))) ?? there[0];
+/**
+ * The leg by which a route leaves: of several on its network, in the order of their ids, the one that has its next hop, or the
+ * destination, on the link. None: the router is not on that network, or that is down.
+ */
+function legOf({ router_id, via, destination, nexthop }: Route, view: ReadView): LiveLeg | undefined {
+  const there = view.by(legTable, "place", `${router_id}|${via}`).toSorted((a, b) => (a.id < b.id ? -1 : 1));
+  const leg = there.find((l) => (nexthop === null ? l.addresses.some((a) => a.cidr === destination) : reaches(l, nexthop))) ?? there[0];
+  const network = leg === undefined ? undefined : view.get(networkTable, leg.network_id);
+  return network?.admin_state_up === true ? { ...leg!, netKey: network.key } : undefined;
 }
 
 export const derive = [
+  derivation({ name: "live-router", on: each(routerTable), into: liveRouterTable, reads: [], derive: (r): LiveRouter | undefined => (r.admin_state_up ? { id: r.id, key: r.key } : undefined) }),
   derivation({ name: "leg", on: each(routerInterfaceTable), into: legTable, reads: [portTable, networkTable, addressTable, subnetTable], derive: legOfInterface }),
   derivation({
     name: "route",
@@ -80,23 +79,23 @@ export interface Way {
 }
 
 /**
- * The best routes to each prefix (a CIDR in its one spelling), in a fixed order: several if equal. One that names no prefix, no next hop,
- * or a network that the router is not on is left out; of routes to what is connected the first is used.
+ * The ways of a router's best routes to a prefix (CIDR in its one spelling), in a fixed order: several if equal. A route whose next hop is
+ * no address, or by a network that the router is not on, is left out; of routes to what is connected the first is used.
  */
-export function chosenRoutes(routes: readonly Route[], legs: readonly LiveLeg[]): Map<string, Way[]> {
-  const best = new Map<string, { readonly first: Route; readonly ways: Way[] }>();
-  for (const route of routes.toSorted(better)) {
-    const cidr = parseCidr(route.destination);
-    if (cidr === undefined || (route.nexthop !== null && parseIp(route.nexthop) === undefined)) continue;
-    const destination = formatCidr(cidr);
-    const leg = legOf({ ...route, destination }, legs);
+export function waysTo(routerId: string, destination: string, view: ReadView): Way[] {
+  const ways: Way[] = [];
+  let first: Route | undefined;
+  for (const given of view.byPair(routeTable, "prefix", routerId, destination).toSorted(better)) {
+    if (given.nexthop !== null && parseIp(given.nexthop) === undefined) continue;
+    const route = { ...given, destination };
+    const leg = legOf(route, view);
     if (leg === undefined) continue;
     const way: Way = { nexthop: route.nexthop, leg, onward: route.onward ?? leg.onward };
-    const known = best.get(destination);
-    if (known === undefined) best.set(destination, { first: route, ways: [way] });
-    else if (equal(known.first, route) && known.ways.length < MAX_WAYS && !known.ways.some((w) => sameWay(w, way))) known.ways.push(way);
+    first ??= route;
+    if (ways.length === 0) ways.push(way);
+    else if (equal(first, route) && ways.length < MAX_WAYS && !ways.some((w) => sameWay(w, way))) ways.push(way);
   }
-  return new Map(Array.from(best, ([destination, { ways }]) => [destination, ways]));
+  return ways;
 }
 
 const equal = (a: Route, b: Route): boolean => a.nexthop !== null && b.nexthop !== null && a.source === b.source && a.metric === b.metric;

@@ -2,12 +2,12 @@
 // own networks, and of the networks these lead to.
 import {
   baseScope, callStage, chassisScope, claim, claimTable, copy, derivation, each, eachPair, ethType, familyMatch, ipDst, ipProto, isIpv6, load, poolNumberTable, setField, toStage, toTable, zonePool, toEntrance,
-  type Claim, type Emit, type FlowAction, type RegisterName, type Scope, type TableName,
+  type Claim, type Emit, type FlowAction, type ReadView, type RegisterName, type Scope, type TableName,
 } from "#app";
 import { linkLocal } from "packet-codec";
-import { attachmentTable, backToSender, echoReply, echoRequest, lanScope, membersScope, netScope, sendersScope } from "../l2/model.ts";
-import { enterScope, legTable, routerScope, routerSendersScope, routerTable, routeTable, translationTable, undelivered, zoneHolder, type Onward } from "./model.ts";
-import { chosenRoutes, liveLegs, type Way } from "./routes.ts";
+import { attachmentTable, backToSender, echoReply, echoRequest, lanScope, membersScope, netScope, networkTable, sendersScope } from "../l2/model.ts";
+import { enterScope, legTable, liveRouterTable, routerScope, routerSendersScope, routerTable, routeTable, translationTable, undelivered, zoneHolder, type Onward } from "./model.ts";
+import { waysTo, type Way } from "./routes.ts";
 import { l3 } from "./tables.ts";
 
 type L3Action = FlowAction<TableName<typeof l3>, RegisterName<typeof l3>>;
@@ -30,54 +30,66 @@ const RESOLVE = [callStage("neighbour"), toStage("forward")] as const;
 
 const onwardOf = (onward: Onward): L3Action => ("stage" in onward ? toStage(onward.stage) : toEntrance(onward.table));
 
+const translates = (routerId: string, view: ReadView): boolean => view.count(translationTable, "router", routerId) > 0;
+
+const legs = l3.rule({
+  name: "legs",
+  about: "a router on a network: what is addressed to it there enters it, and its answers to ping",
+  on: each(legTable),
+  emit({ router_id, network_id, mac, addresses, enter }, view, out) {
+    const router = view.get(liveRouterTable, router_id);
+    const network = view.get(networkTable, network_id);
+    if (router === undefined || network?.admin_state_up !== true) return;
+    const scope = routerScope(router_id);
+    out.include(scope, netScope(network_id));
+    for (const { ip } of addresses) answer(router.key, ip, scope, out);
+    if (addresses.some((a) => isIpv6(a.ip))) answer(router.key, linkLocal(mac), scope, out);
+    if (!enter) return;
+    const entry = enterScope(router_id, network_id);
+    out.include(lanScope(network_id), entry);
+    out.include(entry, scope);
+    // Whoever is on one leg may send to the others.
+    out.include(sendersScope(network_id), routerSendersScope(router_id));
+    out.include(routerSendersScope(router_id), membersScope(network_id));
+    out.flow(entry, "l3_input", {
+      priority: 100,
+      match: { "reg:net": network.key, eth_dst: mac, "reg:from_tunnel": 0 },
+      actions: [load("router", router.key), toStage(translates(router_id, view) ? "translate" : "route")],
+    });
+  },
+});
+
 const routing = l3.rule({
   name: "routing",
-  about: "a router's networks, the best of its routes to each prefix, and its answers to ping",
-  on: each(routerTable),
-  emit(router, view, out) {
-    if (!router.admin_state_up) return;
-    const legs = liveLegs(router.id, view);
-    const translations = view.by(translationTable, "router", router.id);
+  about: "the best of a router's routes to one prefix",
+  on: eachPair(routeTable, "prefix"),
+  emit({ a: routerId, b: destination }, view, out) {
+    const router = view.get(liveRouterTable, routerId);
+    if (router === undefined) return;
+    const ways = waysTo(routerId, destination, view);
+    if (ways.length === 0) return;
     const scope = routerScope(router.id);
-    for (const leg of legs) {
-      out.include(scope, netScope(leg.network_id));
-      for (const { ip } of leg.addresses) answer(router.key, ip, scope, out);
-      if (leg.addresses.some((a) => isIpv6(a.ip))) answer(router.key, linkLocal(leg.mac), scope, out);
-      if (!leg.enter) continue;
-      const entry = enterScope(router.id, leg.network_id);
-      out.include(lanScope(leg.network_id), entry);
-      out.include(entry, scope);
-      // Whoever is on one leg may send to the others.
-      out.include(sendersScope(leg.network_id), routerSendersScope(router.id));
-      out.include(routerSendersScope(router.id), membersScope(leg.network_id));
-      out.flow(entry, "l3_input", {
-        priority: 100,
-        match: { "reg:net": leg.netKey, eth_dst: leg.mac, "reg:from_tunnel": 0 },
-        actions: [load("router", router.key), toStage(translations.length > 0 ? "translate" : "route")],
-      });
+    const prefix = Number(destination.slice(destination.indexOf("/") + 1));
+    const priority = PREFIX_BASE + prefix;
+    const match = { "reg:router": router.key, ...familyMatch(destination), ...(prefix === 0 ? {} : ipDst(destination)) } as const;
+    const translations = view.by(translationTable, "router", routerId);
+    const actionsOf = (way: Way): L3Action[] => {
+      const onward = way.onward ?? (translations.some((t) => t.out === way.leg.network_id) ? OUT : undefined);
+      const to = wayOf(way, isIpv6(destination));
+      return onward === undefined ? [AGE, ...to, ...RESOLVE] : [...to, onwardOf(onward)];
+    };
+    if (ways.length === 1) out.flow(scope, "l3_route", { priority, match, actions: actionsOf(ways[0]!) });
+    else {
+      out.flow(scope, "l3_route", { priority, match, actions: [{ type: "multipath", links: ways.length, to: "reg:path" }, toTable("l3_paths")] });
+      for (const [path, way] of ways.entries()) out.flow(scope, "l3_paths", { priority, match: { ...match, "reg:path": path }, actions: actionsOf(way) });
     }
-    for (const [destination, ways] of chosenRoutes(view.by(routeTable, "router", router.id), legs)) {
-      const prefix = Number(destination.slice(destination.indexOf("/") + 1));
-      const priority = PREFIX_BASE + prefix;
-      const match = { "reg:router": router.key, ...familyMatch(destination), ...(prefix === 0 ? {} : ipDst(destination)) } as const;
-      const actionsOf = (way: Way): L3Action[] => {
-        const onward = way.onward ?? (translations.some((t) => t.out === way.leg.network_id) ? OUT : undefined);
-        const to = wayOf(way, isIpv6(destination));
-        return onward === undefined ? [AGE, ...to, ...RESOLVE] : [...to, onwardOf(onward)];
-      };
-      if (ways.length === 1) out.flow(scope, "l3_route", { priority, match, actions: actionsOf(ways[0]!) });
-      else {
-        out.flow(scope, "l3_route", { priority, match, actions: [{ type: "multipath", links: ways.length, to: "reg:path" }, toTable("l3_paths")] });
-        for (const [path, way] of ways.entries()) out.flow(scope, "l3_paths", { priority, match: { ...match, "reg:path": path }, actions: actionsOf(way) });
-      }
-      for (const { leg, nexthop } of ways) {
-        if (nexthop === null) continue;
-        // The hop may be another router on that network, which then has to be there as well.
-        for (const other of view.by(legTable, "address", `${leg.network_id}|${nexthop}`)) {
-          if (other.router_id === router.id || !other.enter) continue;
-          out.include(scope, enterScope(other.router_id, leg.network_id));
-          out.include(routerSendersScope(other.router_id), routerSendersScope(router.id));
-        }
+    for (const { leg, nexthop } of ways) {
+      if (nexthop === null) continue;
+      // The hop may be another router on that network, which then has to be there as well.
+      for (const other of view.by(legTable, "address", `${leg.network_id}|${nexthop}`)) {
+        if (other.router_id === router.id || !other.enter) continue;
+        out.include(scope, enterScope(other.router_id, leg.network_id));
+        out.include(routerSendersScope(other.router_id), routerSendersScope(router.id));
       }
     }
   },
@@ -93,13 +105,15 @@ function answer(key: number, ip: string, scope: Scope, out: Emit<typeof l3>): vo
 
 const routerZone = l3.rule({
   name: "router-zone",
-  about: "the conntrack zone of a router that translates, on one chassis",
-  on: each(poolNumberTable),
-  emit(number, view, out) {
-    if (number.pool !== zonePool.name || number.releasing || !number.holder.startsWith(zoneHolder(""))) return;
-    const router = view.get(routerTable, number.holder.slice(zoneHolder("").length));
+  about: "the conntrack zones of a router that translates, on each chassis",
+  on: eachPair(translationTable, "routers"),
+  emit({ b: routerId }, view, out) {
+    const router = view.get(routerTable, routerId);
     if (router === undefined) return;
-    out.flow(chassisScope(number.part), "router_zone", { priority: 100, match: { "reg:router": router.key }, actions: [load("router_zone", number.n), { type: "next" }] });
+    for (const { part: chassis, n, pool, releasing } of view.by(poolNumberTable, "holder", zoneHolder(routerId))) {
+      if (pool !== zonePool.name || releasing) continue;
+      out.flow(chassisScope(chassis), "router_zone", { priority: 100, match: { "reg:router": router.key }, actions: [load("router_zone", n), { type: "next" }] });
+    }
   },
 });
 
@@ -130,7 +144,7 @@ const undeliveredPackets = l3.rule({
   },
 });
 
-export const rules = [routing, routerZone, undeliveredPackets];
+export const rules = [legs, routing, routerZone, undeliveredPackets];
 
 /** What no router takes from one link to another, as source or as destination. RFC 1812 sections 4.2.2.11 and 5.3.7, RFC 3927 section 7 */
 const UNROUTED_IPV4 = ["0.0.0.0/8", "127.0.0.0/8", "169.254.0.0/16", "224.0.0.0/4", "240.0.0.0/4"] as const;

@@ -3,6 +3,7 @@
 import type { Converter } from "./check.ts";
 import type { TableEffects } from "./effects.ts";
 import type { Face } from "./face.ts";
+import type { Observe } from "./observe.ts";
 import type { PacketInHandler } from "./packets.ts";
 import type { Pool } from "./pools.ts";
 import type { Reference } from "./references.ts";
@@ -27,6 +28,8 @@ export * from "./actions.ts";
 export * from "./scopes.ts";
 export * from "./derivations.ts";
 export * from "./outputs.ts";
+export * from "./ovs-columns.ts";
+export * from "./observe.ts";
 export * from "./pools.ts";
 export * from "./references.ts";
 export * from "./packets.ts";
@@ -106,6 +109,8 @@ export interface App {
   readonly services?: readonly ServiceDecl[];
   /** What is wrong now; asked when somebody asks. At most 100 are shown. */
   readonly problems?: (view: LiveView) => readonly AppProblem[];
+  /** Columns that a host's switch writes by itself, to be read with `observed`. */
+  readonly observe?: Observe;
   /** What plugging means: an interface appeared, its flows are confirmed by its switch, it is gone. */
   readonly vif?: {
     plugged?(tx: Tx, vif: Vif): void;

@@ -2,7 +2,8 @@
 // are allocated from these declarations at boot: src/pipeline/layout.ts. What a rule says beyond its declarations does not compile.
 import type { MatchValue } from "node-openflow";
 import type { Entrance, Field, FlowAction } from "./actions.ts";
-import type { Items, OvsPatch, OvsRowOf, OvsTable } from "./outputs.ts";
+import type { Items } from "./outputs.ts";
+import type { ColumnPatch, OvsRowOf, OvsTable } from "./ovs-columns.ts";
 import type { Source } from "./derivations.ts";
 import type { Scope } from "./scopes.ts";
 import type { RegisterDecl, SharedRegister, StageName } from "./stages.ts";
@@ -107,10 +108,13 @@ export interface Outputs {
   include(from: Scope, to: Scope): void;
   /** A meter or group of the switch, by a number that a pool or a stored row gave. Several may want the same; it goes with the last. */
   item<K extends keyof Items>(scope: Scope, kind: K, id: number, value: Items[K]): void;
-  /** A row of the host's database. `key` is unique for its table on a host; a Port's is its name. */
-  row<T extends OvsTable>(scope: Scope, table: T, key: string, columns: OvsRowOf<T>): void;
-  /** One column of a row of somebody else's. */
-  patch(scope: Scope, patch: OvsPatch): void;
+  /**
+   * A row of the host's database; columns that are not named have their default. `key` is unique for its table on a host; a Port's is
+   * its name. A bridge has one IPFIX, sFlow and NetFlow: the first by key; an IPFIX that a Flow_Sample_Collector_Set refers to is its alone.
+   */
+  row<T extends Exclude<OvsTable, "Flow_Table">>(scope: Scope, table: T, key: string, columns: OvsRowOf<T>): void;
+  /** One column of a row of somebody else's, or one key of it where it is a map. */
+  patch(scope: Scope, patch: ColumnPatch): void;
   /** What all apps say of a port at a place, see App.portContext. */
   portContext(view: ReadView, place: PortPlace): PortActions;
   /** The chassis' variant, for scopes of defineVariantScope. A chassis has one, so one rule of all apps sets it. */
@@ -126,12 +130,16 @@ export interface OpenPart<P extends PipelineDecl> extends PipelineDecl {
 export interface Emit<P extends PipelineDecl> extends Outputs {
   flow<K extends TableName<P>, const M extends object>(scope: Scope, table: K, flow: FlowOf<P, K, M>): void;
   flow<V>(scope: Scope, shape: Shape<V>, value: V): void;
+  row<T extends Exclude<OvsTable, "Flow_Table">>(scope: Scope, table: T, key: string, columns: OvsRowOf<T>): void;
+  /** What the switch is told of a table of this pipeline, such as the prefixes by which it narrows megaflows. */
+  row(scope: Scope, table: "Flow_Table", name: TableName<P>, columns: OvsRowOf<"Flow_Table">): void;
 }
 
 /** The same for the engine, which checks names when it runs. */
 export interface AnyEmit extends Outputs {
   flow(scope: Scope, table: string, flow: FlowSpec): void;
   flow(scope: Scope, shape: Shape, value: unknown): void;
+  row<T extends OvsTable>(scope: Scope, table: T, key: string, columns: OvsRowOf<T>): void;
 }
 
 /** A rule as the engine holds it; apps make them with their pipeline's `rule`. Entity and tracked reads in, outputs out. */

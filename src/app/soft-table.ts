@@ -1,6 +1,6 @@
-// Soft tables: what packets taught this controller, kept in its memory alone and for a while. Packet handlers, services, presentation
-// and OVSDB columns read them; rules and derivations cannot, since a restart or another controller may change no flow. What flows
-// need is learned in the switch (a learned table) or stored.
+// Soft tables: what packets taught this controller, or what it observes of hosts (observe.ts), kept in its memory alone and for a while.
+// Packet handlers, services and presentation read them; rules and derivations, hence rows of hosts' databases, cannot, since a restart or
+// another controller may change nothing there. What flows need is learned in the switch (a learned table) or stored by a service.
 import type { IndexFn, ReadView, Row } from "./table.ts";
 
 export interface SoftTable<R extends Row = Row, I extends string = string> {

@@ -21,6 +21,8 @@ export interface Table<R extends Row = Row, I extends string = string, P extends
   readonly derived: boolean;
   /** Derived rows may come from any app that requires the owner. */
   readonly open: boolean;
+  /** Stored table that this one shows a part of, under the same ids: a flow made from such a row is caused by the row behind it. */
+  readonly of: AnyTable | undefined;
   readonly indexes: Readonly<Record<I, IndexFn<R>>>;
   readonly pairs: Readonly<Record<P, PairFn<R>>>;
   /** See TableOptions.upgrade. */
@@ -33,6 +35,7 @@ export interface TableOptions<R extends Row, I extends string, P extends string>
   readonly resource?: string;
   readonly derived?: boolean;
   readonly open?: boolean;
+  readonly of?: AnyTable;
   /** From a row as the edition before stored it; one that is as it should be is given back itself (===). */
   readonly upgrade?: (row: Readonly<Record<string, unknown>>) => R;
   readonly indexes?: Readonly<Record<I, IndexFn<R>>>;
@@ -46,6 +49,7 @@ export function defineTable<R extends Row>() {
     resource: options.resource,
     derived: options.derived ?? false,
     open: options.open ?? false,
+    of: options.of,
     upgrade: options.upgrade,
     indexes: options.indexes ?? ({} as Record<I, IndexFn<R>>),
     pairs: options.pairs ?? ({} as Record<P, PairFn<R>>),

@@ -1,7 +1,9 @@
 // The apps of this controller taken together: checked once at boot, so that a wrong manifest ends the start with one line.
 import { chassisTable, vifTable, zonePool } from "../app/inventory.ts";
+import { observableColumns, observedTable } from "../app/observe.ts";
 import { claimTable, poolNumberTable, type NumberKind, type Pool } from "../app/pools.ts";
 import type { App } from "../app/contract.ts";
+import type { AnySoftTable } from "../app/soft-table.ts";
 import type { AnyTable } from "../app/table.ts";
 
 const CORE_TABLES: readonly AnyTable[] = [chassisTable, vifTable, poolNumberTable, claimTable];
@@ -21,10 +23,13 @@ export function allTables(apps: readonly App[]): AnyTable[] {
   return out;
 }
 
+/** All soft tables: what hosts are observed to be, and the apps'. */
+export const allSoftTables = (apps: readonly App[]): AnySoftTable[] => [observedTable, ...apps.flatMap((app) => app.softTables ?? [])];
+
 /** What else a manifest can get wrong. @throws Error naming the app and the entry. */
 export function checkApps(apps: readonly App[]): void {
   const resources = new Map<string, string>();
-  const softTables = new Map<string, string>();
+  const softTables = new Map([[observedTable.name, "core"]]);
   const tables = new Map(apps.flatMap((app) => (app.tables ?? []).map((t) => [t.name, app.name] as const)));
   for (const app of apps) {
     for (const r of app.resources ?? []) {
@@ -59,6 +64,10 @@ export function checkApps(apps: readonly App[]): void {
       const other = softTables.get(soft.name) ?? tables.get(soft.name);
       if (other !== undefined) throw new Error(`soft table ${soft.name} of ${app.name} has the name of a table of ${other}`);
       softTables.set(soft.name, app.name);
+    }
+    for (const [table, columns] of Object.entries(app.observe ?? {})) {
+      const known = observableColumns as Readonly<Record<string, object>>;
+      for (const column of columns) if (!Object.hasOwn(known, table) || !Object.hasOwn(known[table]!, column)) throw new Error(`app ${app.name} observes ${table}:${column}, which cannot be observed`);
     }
     const services = (app.services ?? []).map((s) => s.name);
     const again = services.find((n, i) => services.indexOf(n) !== i);

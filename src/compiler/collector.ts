@@ -1,6 +1,7 @@
 // What one run puts out: flows as bytes, outputs, edges between scopes. Used again for the next run, so that most runs allocate little.
-import type {
-  AnyEmit, Emit, FlowSpec, Items, OpenPart, OvsPatch, OvsRowOf, OvsTable, PipelineDecl, PortActions, PortPlace, ReadView, Scope, Shape,
+import {
+  ovsColumns, type AnyEmit, type ColumnPatch, type Emit, type FlowSpec, type Items, type OpenPart, type OvsPatch, type OvsRowOf, type OvsTable, type PipelineDecl,
+  type PortActions, type PortColumns, type PortPlace, type ReadView, type Scope, type Shape,
 } from "#app";
 import { THROUGH } from "../app/through.ts";
 import { hash32 } from "../lib/cookies.ts";
@@ -135,6 +136,17 @@ export class Collector implements AnyEmit {
     }
   }
 
+  /** A row, which may be about any table of a pipeline. */
+  rowThrough<T extends OvsTable>(pipeline: PipelineDecl, scope: Scope, table: T, key: string, columns: OvsRowOf<T>): void {
+    const before = this.emission.owner;
+    this.emission.owner = pipeline;
+    try {
+      this.row(scope, table, key, columns);
+    } finally {
+      this.emission.owner = before;
+    }
+  }
+
   include(from: Scope, to: Scope): void {
     mustBeText("a scope that includes", from);
     mustBeText("a scope that is included", to);
@@ -151,20 +163,32 @@ export class Collector implements AnyEmit {
 
   row<T extends OvsTable>(scope: Scope, table: T, key: string, columns: OvsRowOf<T>): void {
     mustBeText(`the key of a row of ${table}`, key);
+    if ((table as string) === "Interface") throw new TypeError(`row Interface ${key}: an interface comes with its port`);
     if (table === "Port") {
-      const { interface: iface, port } = (columns ?? {}) as Partial<OvsRowOf<"Port">>;
-      mustBeColumns(`row Port ${key}, its interface`, iface);
+      const { interface: iface, port, bridge } = (columns ?? {}) as Partial<PortColumns>;
+      mustBeColumns(`row Port ${key}, its interface`, "Interface", iface);
       mustBeText(`row Port ${key}: the type of its interface`, iface!.type, true);
-      if (port !== undefined) mustBeColumns(`row Port ${key}`, port);
-    } else mustBeColumns(`row ${table} ${key}`, columns);
-    this.output({ scope, key: `row ${table} ${key}`, text: canonicalText(columns), wish: { is: "row", row: { table, key, columns } } });
+      if (port !== undefined) mustBeColumns(`row Port ${key}`, "Port", port);
+      if (bridge !== undefined) mustBeText(`row Port ${key}: the name of its bridge`, bridge);
+    } else mustBeColumns(`row ${table} ${key}`, table, columns);
+    const row = { table, key, columns, ...(table === "Flow_Table" && { number: this.emission.number(this.run, key) }) };
+    this.output({ scope, key: `row ${table} ${key}`, text: canonicalText(columns), wish: { is: "row", row } });
   }
 
-  patch(scope: Scope, patch: OvsPatch): void {
-    mustBeText(`the name of a row of ${patch.table} to be patched`, patch.name);
-    if (OUR_COLUMNS.has(patch.column)) throw new TypeError(`patch of ${patch.table} ${patch.name}: ${patch.column} is not for patches`);
-    mustBeColumns(`patch of ${patch.table} ${patch.name}`, { [patch.column]: patch.value });
-    this.output({ scope, key: `patch ${patch.table} ${patch.name} ${patch.column}`, text: canonicalText(patch.value), wish: { is: "patch", patch } });
+  /** @throws TypeError for a column that there is not, a map without a key, a key of the controller's own */
+  patch(scope: Scope, patch: ColumnPatch): void {
+    const { table, name, column, key, value }: OvsPatch = patch;
+    if (table !== "Port" && table !== "Interface") throw new TypeError(`rows of ${String(table)} are not for patches`);
+    mustBeText(`the name of a row of ${table} to be patched`, name);
+    const what = `patch of ${table} ${name}`;
+    mustBeColumns(what, table, { [column]: value });
+    if (value === undefined) throw new TypeError(`${what}: ${column} has no value`);
+    if (kindsOf(table)[column] === "map") {
+      if (typeof key !== "string") throw new TypeError(`${what}: ${column} is a map, and the patch names no key of it`);
+      mustBeText(`${what}: the value of ${column}:${key}`, value, true);
+    } else if (key !== undefined) throw new TypeError(`${what}: ${column} is no map, and the patch names a key of it`);
+    if (column === "external_ids" && key?.startsWith("axion-") === true) throw new TypeError(`${what}: external_ids:${key} is the controller's own`);
+    this.output({ scope, key: `patch ${table} ${name} ${column}${key === undefined ? "" : `:${key}`}`, text: canonicalText(value), wish: { is: "patch", patch } });
   }
 
   /** Equal ones of one run are one. @throws Error when a run wants two things for one id */
@@ -220,9 +244,9 @@ class Through implements AnyEmit {
     this.collector.item(scope, kind, id, value);
   }
   row<T extends OvsTable>(scope: Scope, table: T, key: string, columns: OvsRowOf<T>): void {
-    this.collector.row(scope, table, key, columns);
+    this.collector.rowThrough(this.pipeline, scope, table, key, columns);
   }
-  patch(scope: Scope, patch: OvsPatch): void {
+  patch(scope: Scope, patch: ColumnPatch): void {
     this.collector.patch(scope, patch);
   }
   portContext(view: ReadView, place: PortPlace): PortActions {
@@ -238,18 +262,19 @@ function mustBeText(what: string, value: unknown, empty = false): void {
   if (typeof value !== "string" || (value === "" && !empty)) throw new TypeError(`${what} is text, not ${value === "" ? "empty" : value === null ? "null" : typeof value}`);
 }
 
-/** Columns that say which row it is, and that hold the marks of the controller. */
-const OUR_COLUMNS: ReadonlySet<string> = new Set(["_uuid", "_version", "name", "interfaces", "external_ids"]);
-
 const isAtom = (v: unknown): boolean => typeof v === "string" || typeof v === "boolean" || (typeof v === "number" && Number.isFinite(v));
 const isObject = (v: unknown): v is Readonly<Record<string, unknown>> => typeof v === "object" && v !== null && !Array.isArray(v);
 const isRef = (v: unknown): boolean => isObject(v) && typeof v.ref === "string" && typeof v.key === "string";
 
-/** @throws TypeError naming the column whose value is none that a database can have */
-function mustBeColumns(what: string, columns: unknown): void {
+const kindsOf = (table: keyof typeof ovsColumns): Readonly<Record<string, string>> => ovsColumns[table];
+
+/** @throws TypeError naming the column that rules may not set, or whose value is none that a database can have */
+function mustBeColumns(what: string, table: keyof typeof ovsColumns, columns: unknown): void {
+  if (!Object.hasOwn(ovsColumns, table)) throw new TypeError(`${what}: there is no table ${table} whose rows a rule may make`);
   if (!isObject(columns)) throw new TypeError(`${what}: no columns`);
   for (const [column, value] of Object.entries(columns)) {
-    const good = Array.isArray(value) ? value.every((v) => isAtom(v) || isRef(v)) : isAtom(value) || isRef(value) || (isObject(value) && Object.values(value).every((v) => typeof v === "string" || isRef(v)));
+    if (!Object.hasOwn(ovsColumns[table], column)) throw new TypeError(`${what}: there is no column ${column} that a rule may set`);
+    const good = value === undefined || isAtom(value) || isRef(value) || (Array.isArray(value) ? value.every((v) => isAtom(v) || isRef(v)) : isObject(value) && Object.values(value).every((v) => typeof v === "string" || isRef(v)));
     if (!good) throw new TypeError(`${what}: the value of ${column} is none that a column can have`);
   }
 }

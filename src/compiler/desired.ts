@@ -36,6 +36,8 @@ export type Item =
 export interface DesiredRow {
   readonly table: OvsTable;
   readonly key: string;
+  /** Of a Flow_Table: the number that the layout gave the table. */
+  readonly number?: number;
   readonly columns: OvsColumns | PortColumns;
 }
 

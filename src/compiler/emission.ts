@@ -36,13 +36,23 @@ export class Emission {
     return this.encoder.encodeShape(run, scope, this.table(run, shape.table), shape, value, run.unit.cookieHi, cookieLo, run.flows);
   }
 
+  /** Number of a table that the run may emit into, or that the switch fills for its app. @throws Error naming table and rule */
+  number(run: Run, name: string): number {
+    return this.reached(run, name).id;
+  }
+
   /** `miss`: for the table-miss entry, which a table that the switch fills has as any other. */
   private table(run: Run, name: string, miss = false): PipelineTable {
+    const table = this.reached(run, name);
+    if (table.learned !== undefined && !miss) throw new Error(`rule ${run.unit.name} of ${run.unit.app} emits into ${name}, which the switch fills`);
+    return table;
+  }
+
+  private reached(run: Run, name: string): PipelineTable {
     const table = this.layout.table(name);
     if (table.app !== run.unit.app && !this.mayEnter(run.unit.app, table)) {
       throw new Error(`rule ${run.unit.name} of ${run.unit.app} emits into ${name} of ${table.app}, which is not open: that app's functions do`);
     }
-    if (table.learned !== undefined && !miss) throw new Error(`rule ${run.unit.name} of ${run.unit.app} emits into ${name}, which the switch fills`);
     return table;
   }
 

@@ -99,6 +99,8 @@ describe("rules", () => {
     const cases: [string, (out: Out) => void, requires?: string[]][] = [
       ["rule r of b emits into t_fwd of a, which is not open: that app's functions do", (out) => out.flow(baseScope, "t_fwd", to(mac(1), 1)), ["a"]],
       ["app b emits into tables of a, which it does not require", (out) => out.flow(baseScope, "t_fwd", to(mac(1), 1))],
+      ["rule r of b emits into t_fwd of a, which is not open: that app's functions do", (out) => (out as unknown as AnyEmit).row(baseScope, "Flow_Table", "t_fwd", { prefixes: ["ipv6_dst"] }), ["a"]],
+      ["no app declares a table nowhere", (out) => (out as unknown as AnyEmit).row(baseScope, "Flow_Table", "nowhere", {})],
       ["no app declares a table nowhere", (out) => (out as unknown as AnyEmit).flow(baseScope, "nowhere", to(mac(1), 1))],
       ["one run emits two different flows for the same match", (out) => [1, 2].forEach((n) => (out as unknown as AnyEmit).flow(baseScope, "t_b", to(mac(1), n)))],
     ];

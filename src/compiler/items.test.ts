@@ -1,7 +1,7 @@
 // Outputs beside flows: meters, groups, rows, patches. Counted by owner, in one scope and over the scopes of a chassis.
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { baseScope, chassisScope, chassisTable, type Scope, type Tx } from "#app";
+import { baseScope, chassisScope, chassisTable, ovsRef, type Scope, type Tx } from "#app";
 import { OutputStore, type Output } from "./items.ts";
 import { Scopes } from "./scopes.ts";
 import { chassis, mac, nets, netScope, onPort, port, ports, to, World, worlds, type Out } from "./testing/world.ts";
@@ -42,7 +42,7 @@ describe("outputs beside flows", () => {
     out.item(own, "meter", 1, { unit: "kbps", rate: 100, burst: 10 });
     out.item(scope, "group", 7, { type: "select", buckets: [{ weight: 1, actions: [{ type: "output", port: 5 }] }] });
     out.row(scope, "Queue", "q", { other_config: { "max-rate": "1000" } });
-    out.patch(scope, { table: "Port", name: "eth0", column: "qos", value: "x" });
+    out.patch(scope, { table: "Port", name: "eth0", column: "qos", value: ovsRef("QoS", "x") });
   };
   const shared = onPort("shared", (p, _view, out) => {
     out.include(chassisScope(p.host), netScope(p.net));
@@ -126,8 +126,8 @@ describe("outputs beside flows", () => {
         const scope = scopeOf(w, p.host);
         if (w.kind === "flow") out.flow(scope, "t_fwd", to(mac(w.id), w.value));
         else if (w.kind === "meter") out.item(scope, "meter", w.id, { unit: "pps", rate: w.value, burst: 1 });
-        else if (w.kind === "row") out.row(scope, "Queue", `q${w.id}`, { value: w.value });
-        else out.patch(scope, { table: "Port", name: "eth0", column: `c${w.id}`, value: w.value });
+        else if (w.kind === "row") out.row(scope, "Queue", `q${w.id}`, { dscp: w.value });
+        else out.patch(scope, { table: "Interface", name: "eth0", column: "other_config", key: `c${w.id}`, value: String(w.value) });
       }
     });
 
@@ -145,8 +145,8 @@ describe("outputs beside flows", () => {
     function found(w: World, host: string): string[] {
       const flows = w.flows(host).map((f) => /:0(\d) -> output:(\d)/.exec(f)!).map((m) => `flow ${m[1]} ${m[2]}`);
       const meters = [...w.engine.itemsOf(host)].map((i) => `meter ${i.id} ${(i.value as { rate: number }).rate}`);
-      const rows = [...w.engine.rowsOf(host)].map((r) => `row ${r.key.slice(1)} ${String((r.columns as { value: number }).value)}`);
-      const patches = [...w.engine.patchesOf(host)].map((p) => `patch ${p.column.slice(1)} ${p.value as number}`);
+      const rows = [...w.engine.rowsOf(host)].map((r) => `row ${r.key.slice(1)} ${String((r.columns as { dscp: number }).dscp)}`);
+      const patches = [...w.engine.patchesOf(host)].map((p) => `patch ${p.key!.slice(1)} ${p.value as string}`);
       return [...flows, ...meters, ...rows, ...patches].sort();
     }
 

@@ -20,9 +20,10 @@ export function provenanceOf(run: Run, stored: Layer): Provenance {
     if (type !== undefined && !resources.some((r) => r.type === type && r.id === id)) resources.push({ type, table: table.name, id });
   };
   const { unit, entity, reads } = run;
-  if (unit.source?.kind === "rows") add(unit.source.table, entity.id);
+  if (unit.source?.kind === "rows") add(unit.source.table.of ?? unit.source.table, entity.id);
   const read = (dep: DepIndex<Run>, key: string): void => {
-    if (dep.kind === "row" && !dep.table.derived && stored.row(dep.table, key) !== undefined) add(dep.table, key);
+    const table = dep.table.of ?? dep.table;
+    if (dep.kind === "row" && !table.derived && stored.row(table, key) !== undefined) add(table, key);
   };
   unit.ownReads.forEach((dep, i) => {
     if ((run.own & (1 << i)) !== 0) read(dep, entity.id);

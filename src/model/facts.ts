@@ -21,7 +21,7 @@ class FactTable {
 
   constructor(table: AnySoftTable) {
     this.table = table;
-    this.data = new TableData({ name: table.name, resource: undefined, derived: false, open: false, indexes: table.indexes, pairs: {}, upgrade: undefined });
+    this.data = new TableData({ name: table.name, resource: undefined, derived: false, open: false, of: undefined, indexes: table.indexes, pairs: {}, upgrade: undefined });
   }
 
   put({ owner, row }: Fact, endsMs: number): void {

@@ -498,6 +498,19 @@ const unlisted = (table: AnyTable): Error =>
 /** The store refused what was to be written, and takes other writes as before. */
 const isUnwritable = (error: unknown): boolean => error instanceof TypeError || (error instanceof StoreError && error.code === "TOO_LARGE");
 
+/** The second that was written last, for all that happens in it. */
+let second = 0;
+let secondText = "";
+
+function timestamp(ms: number): string {
+  const s = Math.floor(ms / 1000);
+  if (s !== second || secondText === "") {
+    secondText = `${new Date(ms).toISOString().slice(0, 19)}Z`;
+    second = s;
+  }
+  return secondText;
+}
+
 class Transaction implements Tx {
   readonly now: string;
   private readonly layer: Layer;
@@ -506,7 +519,7 @@ class Transaction implements Tx {
   private readonly random: Random;
 
   constructor(layer: Layer, pending: Pending, tables: ReadonlyMap<string, AnyTable>, { clock, random }: Source) {
-    this.now = `${new Date(clock.now()).toISOString().slice(0, 19)}Z`;
+    this.now = timestamp(clock.now());
     this.layer = layer;
     this.pending = pending;
     this.tables = tables;

@@ -227,10 +227,11 @@ export class Layer implements ReadView {
     let count = 0;
     for (const layer of this.chain()) {
       const data = layer.data.get(table.name) ?? layer.atBottom(table);
-      if (data === undefined) continue;
-      count += data.size(index, key);
+      const size = data?.size(index, key) ?? 0;
+      if (size === 0) continue;
+      count += size;
       // What younger layers say of a row counts there; they are small, so they are walked rather than this set.
-      for (const id of this.spoken(table.name, layer)) if (data.has(index, key, id)) count--;
+      for (const id of this.spoken(table.name, layer)) if (data!.has(index, key, id)) count--;
     }
     return count;
   }
@@ -275,22 +276,24 @@ export class Layer implements ReadView {
   }
 
   /** This layer and those below it. */
-  private *chain(): Iterable<Layer> {
-    yield this;
-    if (this.parent !== undefined) yield* this.parent.chain();
+  private chain(): readonly Layer[] {
+    const chain: Layer[] = [this];
+    for (let layer = this.parent; layer !== undefined; layer = layer.parent) chain.push(layer);
+    return chain;
   }
 
   /** Ids that layers younger than `layer` have a word on, each once. */
-  private spoken(table: string, layer: Layer): Set<string> {
-    const out = new Set<string>();
+  private spoken(table: string, layer: Layer): Iterable<string> {
+    let out: Set<string> | undefined;
     for (const l of this.chain()) {
       if (l === layer) break;
       const data = l.data.get(table);
       if (data === undefined) continue;
+      out ??= new Set<string>();
       for (const id of data.rows.keys()) out.add(id);
       for (const id of data.gone) out.add(id);
     }
-    return out;
+    return out ?? NONE;
   }
 
   /** Whether a younger layer than `layer` has its own word on the row. */

@@ -16,6 +16,7 @@ import type { Registry } from "./kinds.ts";
 import { Engine } from "./operations.ts";
 import { PolicyFile } from "./policy/index.ts";
 import { makeRegistry } from "./registry.ts";
+import { Shown } from "./shown.ts";
 
 export interface Limits {
   /** Bytes of a request body. */
@@ -94,7 +95,7 @@ export function createNorthbound(options: NorthboundOptions): Northbound {
   const urlBytes = limits.urlBytes ?? 16 * 1024;
   const registry = makeRegistry(apps);
   const policyFile = options.policyFile === undefined ? undefined : new PolicyFile(options.policyFile, registry.policy, log);
-  const engine = new Engine(registry, model, options.view ?? new View(model.view), {
+  const engine = new Engine(registry, model, new Shown(model).view(options.view ?? new View(model.view)), {
     bulkItems: limits.bulkItems ?? 1000,
     pageMax: limits.pageMax ?? 0,
     lists: { atOnce: limits.longLists ?? 4, waiting: limits.longListsWaiting ?? 64, stallMs: limits.stallMs ?? 30_000 },

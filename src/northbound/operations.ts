@@ -1,8 +1,7 @@
 // What a request does: each operation of the API as one transaction or one read. Knows no HTTP; gives status and body.
 import type { Readable } from "node:stream";
-import { badRequest, notFound, show, type Action, type Caller, type CollectionAction, type PathValues, type ReadView, type StandardRow, type Tx } from "../app/contract.ts";
+import { badRequest, notFound, show, type Action, type Caller, type CollectionAction, type LiveView, type PathValues, type ReadView, type StandardRow, type Tx } from "../app/contract.ts";
 import type { Cause, Model } from "../model/model.ts";
-import type { View } from "../model/view.ts";
 import { bodyObject, checkRevision, createInput, createItems, ifMatch, notAuthorized, refusedRules, updateInput, updateItem } from "./input.ts";
 import { findRow, type Kind, type KindAction, type Registry } from "./kinds.ts";
 import { Lists, type ListLimits, type LongList, type ShortList } from "./lists/lists.ts";
@@ -12,6 +11,7 @@ import { fieldsOf, pageLinks, parseList, type ListQuery } from "./query.ts";
 import { Item } from "./present.ts";
 import type { Rule } from "./policy/index.ts";
 import { absent, Context, Rows, values } from "./rows.ts";
+import type { ShownView } from "./shown.ts";
 
 /** One request, as far as the operations need it. */
 export interface Call {
@@ -57,10 +57,10 @@ export class Engine {
   readonly lists: Lists;
   private readonly model: Model;
   /** What is presented is read here. */
-  private readonly view: View;
+  private readonly view: ShownView;
   private readonly limits: EngineLimits;
 
-  constructor(registry: Registry, model: Model, view: View, limits: EngineLimits) {
+  constructor(registry: Registry, model: Model, view: ShownView, limits: EngineLimits) {
     this.registry = registry;
     this.rows = new Rows(registry);
     this.model = model;
@@ -114,7 +114,7 @@ export class Engine {
     return { status: 200, body: this.shown(ref, id, this.view, call) };
   }
 
-  private shown(ref: ResourceRef, id: string, view: View, call: Call): string {
+  private shown(ref: ResourceRef, id: string, view: LiveView, call: Call): string {
     const row = this.readable(ref, id, view, call);
     return `{"${ref.kind.name}":${new Item(ref.kind, row, view, call.caller).text(fieldsOf(call.params))}}`;
   }
@@ -196,7 +196,7 @@ export class Engine {
     return (tx) => actionText(action, decl.run(tx, this.actedOn(ref, id, this.view.over(tx), call, action), given, this.context(tx, call, new Set(Object.keys(given))), path));
   }
 
-  private actionRead(ref: ResourceRef, id: string, action: KindAction<Action>, path: PathValues, view: View, call: Call): string | undefined {
+  private actionRead(ref: ResourceRef, id: string, action: KindAction<Action>, path: PathValues, view: LiveView, call: Call): string | undefined {
     const { decl } = action;
     return decl.method === "GET" ? actionText(action, decl.read(view, this.actedOn(ref, id, view, call, action), call.caller, path)) : undefined;
   }
@@ -217,7 +217,7 @@ export class Engine {
     };
   }
 
-  private allActionRead(ref: ResourceRef, action: KindAction<CollectionAction>, path: PathValues, view: View, call: Call): string | undefined {
+  private allActionRead(ref: ResourceRef, action: KindAction<CollectionAction>, path: PathValues, view: LiveView, call: Call): string | undefined {
     const { decl } = action;
     return decl.method === "GET" ? actionText(action, decl.read(view, call.caller, this.actedOnAll(ref, action, path, view, call))) : undefined;
   }

@@ -1,11 +1,13 @@
 // Rows out: what a caller is shown of a row. Columns come from the row, the rest from the present functions of the
 // resource and its extensions; attributes that the caller may not read are left out, object by object.
 //
-// Answers are put together as text. Rows are immutable, so the text of a row's columns is kept for the next list.
+// Answers are put together as text. Rows are immutable, so the text of a row's columns is kept for the next list; what is presented is kept
+// as long as nothing changes that it was read from (shown.ts), and the text of both with it.
 import type { Caller, LiveView, ReadView, StandardRow, Values } from "../app/contract.ts";
 import { View } from "../model/view.ts";
 import type { Kind, KindAttribute } from "./kinds.ts";
 import type { Rule } from "./policy/index.ts";
+import { ShownView } from "./shown.ts";
 
 /** What callers of the same roles see of a kind. */
 interface Face {
@@ -13,8 +15,17 @@ interface Face {
   readonly always: readonly string[];
   readonly ruled: readonly { readonly name: string; readonly rule: Rule }[];
   readonly states: ReadonlyMap<string, true | Rule>;
-  /** Row id -> text of its columns that are always shown. */
-  readonly texts: Map<string, { readonly row: StandardRow; readonly text: string }>;
+  readonly texts: Map<string, Texts>;
+}
+
+/** Of a row. */
+interface Texts {
+  readonly row: StandardRow;
+  /** Of its columns that are always shown. */
+  readonly columns: string;
+  /** Of all, where no rule is asked for each row, with these parts. */
+  readonly whole: string | undefined;
+  readonly parts: readonly Values[];
 }
 
 /** Rows whose text is kept, for each face. */
@@ -93,12 +104,19 @@ export class Item {
 
   /** What each present function says. */
   private get parts(): readonly Values[] {
-    return (this.presented ??= this.kind.presenters.map((present, by) => {
+    return this.partsFor(false);
+  }
+
+  private partsFor(keep: boolean): readonly Values[] {
+    return (this.presented ??= this.kind.sameForAll && this.view instanceof ShownView ? this.view.parts(this.kind.name, this.row, keep, this.present) : this.present());
+  }
+
+  private readonly present = (): readonly Values[] =>
+    this.kind.presenters.map((present, by) => {
       const part = present(this.view, this.row, this.caller);
       for (const key in part) if (this.kind.presented.get(key) !== by) this.checkPresented(key, by);
       return part;
-    }));
-  }
+    });
 
   private checkPresented(key: string, by: number): void {
     const { kind, row } = this;
@@ -132,30 +150,33 @@ export class Item {
   text(fields?: ReadonlySet<string>, keep = false): string {
     const face = faceOf(this.kind, this.caller);
     if (fields !== undefined) return this.fieldsText(face, fields);
-    let text: string;
+    const parts = this.partsFor(keep);
     const kept = face.texts.get(this.id);
-    if (kept?.row === this.row) text = kept.text;
-    else {
-      text = columnsText(face, this.row);
-      if (keep) {
-        if (face.texts.size >= KEEP_TEXTS) face.texts.clear();
-        face.texts.set(this.id, { row: this.row, text });
-      }
-    }
+    const same = kept?.row === this.row;
+    if (same && kept.whole !== undefined && kept.parts === parts) return kept.whole;
+    const columns = same ? kept.columns : columnsText(face, this.row);
+    let ruled = face.ruled.length > 0;
     // All the rest in one object: making text of one is far cheaper than of each part.
     const rest: Record<string, unknown> = {};
     for (const { name, rule } of face.ruled) {
       const value = column(this.row, name);
       if (value !== undefined && this.allowed(rule)) rest[name] = value;
     }
-    for (const part of this.parts) {
+    for (const part of parts) {
       for (const key in part) {
         const state = face.states.get(key);
-        if (state !== undefined && (state === true || this.allowed(state))) rest[key] = part[key];
+        if (state === undefined) continue;
+        if (state !== true) ruled = true;
+        if (state === true || this.allowed(state)) rest[key] = part[key];
       }
     }
     const more = inside(rest);
-    return more === "" || text === "" ? `{${text}${more}}` : `{${text},${more}}`;
+    const text = more === "" || columns === "" ? `{${columns}${more}}` : `{${columns},${more}}`;
+    if (keep) {
+      if (face.texts.size >= KEEP_TEXTS) face.texts.clear();
+      face.texts.set(this.id, { row: this.row, columns, parts, whole: ruled ? undefined : text });
+    }
+    return text;
   }
 
   private fieldsText(face: Face, fields: ReadonlySet<string>): string {

@@ -184,7 +184,8 @@ function makeKind(resource: AnyResource, app: App, extenders: readonly Extender[
   }
 
   const embedded = new Map<string, KindEmbedded>();
-  const presenters: Presenter[] = [resource, ...extenders.map((e) => e.extension)].flatMap((part) => (part.present === undefined ? [] : [(view, row, caller): Record<string, unknown> => part.present!(view, row, caller)]));
+  const presenting = [resource, ...extenders.map((e) => e.extension)].filter((part) => part.present !== undefined);
+  const presenters: Presenter[] = presenting.map((part) => (view, row, caller): Record<string, unknown> => part.present!(view, row, caller));
   if (resource.embedded !== undefined) presenters.push((view, row, caller) => presentEmbedded(embedded, view, (row as StandardRow).id, caller));
   const all = [...attributes.values()];
   const pathText = resource.path ?? (resource.singleton === true ? name : resource.collection);
@@ -208,6 +209,7 @@ function makeKind(resource: AnyResource, app: App, extenders: readonly Extender[
     collectionActions: makeActions<CollectionAction>("collection", [...extenders.map((e) => e.extension.collectionActions), resource.collectionActions]),
     extensions: extenders.map((e) => e.extension),
     presenters,
+    sameForAll: resource.embedded === undefined && presenting.every((part) => part.present!.length < 3),
     presented: new Map(),
     embedded,
     path: pathText.replaceAll("-", "_").split("/"),

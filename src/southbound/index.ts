@@ -15,6 +15,7 @@ import type { Problem } from "../lib/problem.ts";
 import type { Delta, Flow } from "../compiler/desired.ts";
 import type { Commit } from "../model/model.ts";
 import { Inventory } from "./ovsdb/inventory.ts";
+import { observedColumns } from "./ovsdb/observer.ts";
 import { southboundMetrics, type SouthboundMetrics } from "./metrics.ts";
 import { listenOpenFlow, sameInstructions, type OpenFlowListener, type SwitchSession } from "./openflow/session.ts";
 import { Announcements } from "./packets/announcements.ts";
@@ -93,6 +94,7 @@ export class Southbound {
       occupied: (chassis, address) => this.occupied(chassis, address),
       clock,
       random,
+      observing: options.facts && { columns: observedColumns(apps), facts: options.facts },
       claimed: (chassis) => {
         const row = model.view.get(chassisTable, chassis);
         if (row !== undefined) this.admission.retry(row.dpid);

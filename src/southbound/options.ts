@@ -10,6 +10,7 @@ import type { Random } from "../lib/random.ts";
 import type { SwitchPacketOut } from "./openflow/channel.ts";
 import type { FlowEffects } from "./openflow/withdrawal.ts";
 import type { RawPacketIn } from "./openflow/session.ts";
+import type { FactKeeper } from "./ovsdb/observer.ts";
 import type { ModelPort } from "./ovsdb/progress.ts";
 
 export interface HostPort {
@@ -61,6 +62,8 @@ export interface SouthboundOptions {
   readonly random: Random;
   /** By which every hook of an app is called. */
   readonly guard: HookGuard;
+  /** Where what apps observe of hosts is kept; default: nowhere, and nothing is observed. */
+  readonly facts?: FactKeeper | undefined;
   /** What comes along with flows; default: nothing. */
   readonly effects?: FlowEffects | undefined;
   /** API resources because of which a flow exists, for problems. */

@@ -6,7 +6,7 @@
 import { cp, lstat, mkdir, open, readdir, readFile, readlink, rename, rm, statfs } from "node:fs/promises";
 import { dirname, join, resolve } from "node:path";
 import { StoreError } from "./errors.ts";
-import { lockHolder } from "./level.ts";
+import { lockHolder } from "./lock.ts";
 
 /** Format of data directories that this edition writes; directories of the first edition say none. */
 export const FORMAT = 2;

@@ -134,6 +134,32 @@ test("a failed write stops writing for good: all that wait are refused with IO, 
     await again.close();
   }));
 
+test("a compare is with the newest revision of a key, whether it was written lately, long ago, or deleted in between; the totals stay right", () =>
+  withDir(async (root) => {
+    const dir = join(root, "store");
+    const store = new CommitStore(await LevelStorage.open(dir));
+    const keys = Array.from({ length: 6000 }, (_, i) => `k${i}`);
+    const known = new Map<string, number>();
+    const write = async (some: readonly string[], drop: boolean): Promise<void> => {
+      const compares = some.map((key) => ({ key, modRevision: known.get(key) ?? 0 }));
+      const stale = await store.txn([...compares.slice(1), { key: some[0]!, modRevision: (known.get(some[0]!) ?? 0) + 1 }], [put(some[0]!, "never")]);
+      expect(stale).toMatchObject({ ok: false, failed: some[0] });
+      const done = await store.txn(compares, some.map((key) => (drop ? { delete: key } : put(key, `${known.get(key) ?? "new"}`))));
+      expect(done.ok).toBe(true);
+      for (const key of some) {
+        if (drop) known.delete(key);
+        else known.set(key, done.revision);
+      }
+    };
+    // More keys than heads are kept of, in slices, over and over in another order; every third slice is deleted.
+    for (let round = 0; round < 4; round++) for (let at = 0; at < keys.length; at += 500) await write(keys.slice(at, at + 500), (at / 500 + round) % 3 === 2);
+    await write(keys.slice(0, 7), false);
+    await store.close();
+    const again = await LevelStorage.open(dir); // counts and sums everything
+    expect(again.records).toBe(known.size);
+    await again.close();
+  }));
+
 test("reopening keeps keys, values, revisions; the history starts anew", () =>
   withDir(async (dataDir) => {
     let before: unknown;

@@ -10,7 +10,7 @@
 // writes how many records there are and the sum of their checksums, and opening reads everything once and compares.
 // Before that, level-table.ts looks at the files that LevelDB would trust blindly.
 
-import { open as openFile, mkdir, readFile, readdir, stat } from "node:fs/promises";
+import { open as openFile, mkdir, readFile, readdir } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { Level } from "level";
 import { CommitStore, type CommitOptions, type Group, type Head, type Storage } from "./commit.ts";
@@ -18,6 +18,7 @@ import { crc32 } from "./crc.ts";
 import { StoreError } from "./errors.ts";
 import type { KvEntry, KvStore, RangeOptions } from "./kv.ts";
 import { tableDamage } from "./level-table.ts";
+import { lockHolder } from "./lock.ts";
 
 type Db = Level<Buffer, Buffer>;
 type Snapshot = ReturnType<Db["snapshot"]>;
@@ -33,11 +34,15 @@ const PAGE = 512;
 const PAGE_BYTES = 1 << 20;
 /** Keys looked up at once without leaving the thread. */
 const READ_NOW = 1000;
+/** Keys written lately whose heads are at hand: a write compares and replaces what was written just before more than anything else. */
+const LATELY = 4096;
 
-interface Record {
+/** What a write needs to know of the record that it replaces. */
+interface Known extends Head {
   readonly check: number;
-  readonly createRevision: number;
-  readonly modRevision: number;
+}
+
+interface Record extends Known {
   readonly value: Buffer;
 }
 
@@ -70,7 +75,10 @@ export class LevelStorage implements Storage {
   #totals: Totals;
   #view: View;
   /** Checksums of what the coming write replaces. */
-  #replaced = new Map<string, number>();
+  readonly #replaced = new Map<string, number>();
+  /** Heads of the keys written lately, undefined: deleted. When they are LATELY they become those from before, in place of the ones there. */
+  #lately = new Map<string, Known | undefined>();
+  #before = new Map<string, Known | undefined>();
 
   private constructor(dir: string, db: Db, revision: number, totals: Totals) {
     this.#dir = dir;
@@ -105,13 +113,27 @@ export class LevelStorage implements Storage {
 
   async heads(keys: readonly string[]): Promise<readonly (Head | undefined)[]> {
     this.#replaced.clear();
-    const stored = keys.map(encodeKey);
-    const found = await this.#guard(this.#read(stored));
-    return found.map((bytes, i) => {
-      if (bytes === undefined) return undefined;
-      const record = decode(this.#dir, stored[i]!, bytes);
-      this.#replaced.set(keys[i]!, record.check);
-      return record;
+    const heads = new Map<string, Known | undefined>();
+    const unknown: string[] = [];
+    for (const key of keys) {
+      const known = this.#lately.has(key) ? this.#lately : this.#before.has(key) ? this.#before : undefined;
+      if (known === undefined) unknown.push(key);
+      else heads.set(key, known.get(key));
+    }
+    if (unknown.length > 0) {
+      const stored = unknown.map(encodeKey);
+      const found = await this.#guard(this.#read(stored));
+      for (let i = 0; i < found.length; i++) {
+        const bytes = found[i];
+        if (bytes === undefined) continue;
+        const { check, createRevision, modRevision } = decode(this.#dir, stored[i]!, bytes);
+        heads.set(unknown[i]!, { check, createRevision, modRevision });
+      }
+    }
+    return keys.map((key) => {
+      const head = heads.get(key);
+      if (head !== undefined) this.#replaced.set(key, head.check);
+      return head;
     });
   }
 
@@ -125,6 +147,7 @@ export class LevelStorage implements Storage {
     let { records, check } = this.#totals;
     // Not an array of operations: each would be cloned with all its options, which took as long as all else that a write does.
     const batch = this.#db.batch();
+    const written = new Map<string, Known | undefined>();
     for (const [key, entry] of group.writes) {
       const stored = encodeKey(key);
       const replaced = this.#replaced.get(key);
@@ -134,17 +157,25 @@ export class LevelStorage implements Storage {
       }
       if (entry === undefined) {
         batch.del(stored);
+        written.set(key, undefined);
       } else {
-        const value = encode(stored, entry.createRevision, entry.modRevision, entry.value);
+        const { createRevision, modRevision } = entry;
+        const value = encode(stored, createRevision, modRevision, entry.value);
+        const sum = value.readUInt32BE(0);
         records++;
-        check += value.readUInt32BE(0);
+        check += sum;
         batch.put(stored, value);
+        written.set(key, { check: sum, createRevision, modRevision });
       }
     }
     const totals: Totals = { records, check: modulo32(check) };
     batch.put(STATE, encodeState(group.revision, totals));
     await this.#guard(batch.write({ sync: true }));
     this.#totals = totals;
+    if (this.#lately.size + written.size > LATELY) {
+      this.#before = this.#lately;
+      this.#lately = written;
+    } else for (const [key, known] of written) this.#lately.set(key, known);
   }
 
   reveal(): void {
@@ -355,18 +386,5 @@ async function explain(dir: string, error: unknown): Promise<StoreError> {
       // LevelDB's words for: made with another comparator; a file it lists is absent; a file of no bytes.
       if (/^Invalid argument|: No such file or directory$|: Invalid argument$/.test(message)) return corrupt(dir, message, error);
       return new StoreError("IO", `${dir}: ${message}`, { dir }, error);
-  }
-}
-
-/** Who holds LevelDB's lock: Linux lists it by inode ("1: POSIX ADVISORY WRITE <pid> <dev>:<inode> ..."). */
-/** Process that has the store in `dir` open; undefined: none, or the system does not tell. */
-export async function lockHolder(dir: string): Promise<number | undefined> {
-  try {
-    const { ino } = await stat(join(dir, "LOCK"));
-    const line = (await readFile("/proc/locks", "latin1")).split("\n").find((text) => text.includes(`:${ino} `));
-    const pid = Number(line?.trim().split(/\s+/)[4]);
-    return pid > 0 ? pid : undefined;
-  } catch {
-    return undefined;
   }
 }

@@ -60,6 +60,12 @@ const wrong: Record<string, string> = {
   "a fact in a rule": inRule(`  void [view.fact(soft, e.id), out];`).replace("_view", "view"),
   "a soft table in a derivation": `export const d = derivation({ name: "d", on: each(things), into: made, reads: [things], derive: (e: Thing, view) => view.get(soft, e.id) });`,
   "a fact of another shape": `export const f = learned(soft, "owner", { id: "a", key: "1", ip: "", six: false });`,
+  "a map patched as a whole": inRule(`  out.patch(scope, { table: "Interface", name: e.id, column: "other_config", value: {} });`),
+  "a key of a column that is no map": inRule(`  out.patch(scope, { table: "Port", name: e.id, column: "tag", key: "a", value: "1" });`),
+  "a column that the table does not have": inRule(`  out.row(scope, "IPFIX", e.id, { polling: 1 });`),
+  "a column of another kind": inRule(`  out.row(scope, "Queue", e.id, { dscp: "46" });`),
+  "an exporter without collectors": inRule(`  out.row(scope, "sFlow", e.id, { polling: 1 });`),
+  "settings of another app's table": inRule(`  out.row(scope, "Flow_Table", "l2_lookup", { prefixes: ["ipv6_dst"] });`),
   "a scope that is only text": inRule(`  out.flow("base", "rules", { priority: 1, match: {}, actions: [] });`),
 };
 /** The API layer's side: handles, rows and checks. */
@@ -86,10 +92,24 @@ Object.assign(wrong, {
   "a parent of a whole batch": `${API}export const b = operations.batch({ caller: request.caller, method: "PUT", path: "/", parentId: "1" }, (o) => o.show(shelf, "1"));`,
   "a check that there is not": `${API}export const c: Check = { list: { type: "colour" } };`,
 } satisfies Record<string, string>);
+Object.assign(wrong, {
+  "a column that cannot be observed": `export const o: import("#app").Observe = { Interface: ["options"] };`,
+  "what is observed, in a rule": inRule("  void [observed(view, e.id, \"Interface\", \"p\"), out];").replace("_view", "view") + `import { observed } from "#app";\n`,
+  "a column of another table, read": `import { observed, type LiveView } from "#app";\nexport const f = (view: LiveView) => observed(view, "hv1", "Port", "p")?.bfd_status;`,
+} satisfies Record<string, string>);
 const right: Readonly<Record<string, string>> = {
   "spreads, families, own and shared registers, own tables": flow("rules", `{ ...base, "reg:policy": e.key, ...ipSrc(e.ip) }`, `[load("policy", 1), load("net", 2), copy("ipv4_src", "reg:nexthop"), toTable("verdict")]`),
   "a table in a rule and a derivation, a fact": `${inRule("  void [view.get(things, e.id), out];").replace("_view", "view")}export const d = derivation({ name: "d", on: each(things), into: made, reads: [things], derive: (e: Thing, view) => view.get(things, e.id) });
 export const f = learned(soft, "owner", { id: "a", key: 1, ip: "", six: false });`,
+  "rows and patches of a host's database": inRule(`  out.patch(scope, { table: "Interface", name: e.id, column: "other_config", key: "a", value: "1" });
+  out.patch(scope, { table: "Port", name: e.id, column: "qos", value: { ref: "QoS", key: "a" } });
+  out.row(scope, "Port", e.id, { interface: { type: "patch", options: { peer: "x" } }, port: { tag: 5 }, bridge: "br-ex" });
+  out.row(scope, "Flow_Table", "rules", { prefixes: ["ipv6_dst"] });
+  out.row(scope, "Flow_Sample_Collector_Set", e.id, { id: 7, ipfix: { ref: "IPFIX", key: "a" } });
+  out.row(scope, "sFlow", e.id, { targets: ["127.0.0.1:6343"] });`),
+  "what is observed": `import { observed, type LiveView, type Observe } from "#app";
+export const o: Observe = { Interface: ["bfd_status", "statistics"], Port: ["status"] };
+export const f = (view: LiveView): [string | undefined, number | undefined] => { const seen = observed(view, "hv1", "Interface", "p"); return [seen?.bfd_status?.state, seen?.statistics?.rx_bytes]; };`,
   "a union whose branches are declared": flow("rules", `e.six ? { eth_type: 1, ipv6_src: e.ip } : { eth_type: 1, udp_dst: { value: 1, mask: 3 } }`),
   "resources by handles": `${shelf(`present: (_view, row) => ({ twice: row.size * 2 }), actions: { look: { about: "", policy: "rule:admin_only", method: "GET", read: (_view, row) => row.size } }`)}
 const size: number = ctx.create(shelf, { size: 3, another_apps: true }).size;\nctx.bump(shelf, "1");\nctx.remove(r, "1");\nvoid operations.batch(request, (o) => [o.create(shelf, { size: 1 }, { parentId: "1" }).id, o.remove(shelf, "1", { ifMatch: request.header("if-match") })]);\nconst c: Check = { or: [{ list: { range: [0, 9] } }, { type: "null" }] };\nexport const more = [size, c];`,

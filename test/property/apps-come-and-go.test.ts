@@ -25,8 +25,8 @@ const BASIC = ["l2"];
 const optional = every.map((a) => a.name).filter((name) => !BASIC.includes(name));
 const HOSTS = ["hv0", "hv1", "hv2", "hv3"];
 
-type Kind = "floating" | "gate" | "listener" | "rate" | "uplink_policy" | "badge_one" | "badge_two" | "wan_route" | "sub_port";
-const KINDS: readonly Kind[] = ["floating", "gate", "listener", "rate", "uplink_policy", "badge_one", "badge_two", "wan_route", "sub_port"];
+type Kind = "floating" | "gate" | "listener" | "rate" | "uplink_policy" | "badge_one" | "badge_two" | "wan_route" | "sub_port" | "wire";
+const KINDS: readonly Kind[] = ["floating", "gate", "listener", "rate", "uplink_policy", "badge_one", "badge_two", "wan_route", "sub_port", "wire"];
 
 type AppStep =
   | Step
@@ -125,12 +125,24 @@ class AppsHistory extends History {
       badge_two: { port_id: port },
       sub_port: { port_id: port, parent_id: this.pick("port", m) ?? "none", vlan: 100 + n },
       wan_route: { router_id: router, destination: `192.168.${n}.0/24`, via: network, nexthop: `10.${m % 2}.0.${20 + n}`, metric: m },
+      wire: { port_id: port, physical_network: `phys${m % 2}`, blocked: n < 3 ? ["2001:db8::/32"] : [] },
     };
     return this.post(kind, collectionOf(kind), of[kind]);
   }
 
   private changed(kind: Kind, m: number): Record<string, unknown> {
-    return kind === "gate" ? { hosts: [`hv${m % 4}`, `hv${(m + 2) % 4}`] } : kind === "wan_route" ? { metric: m } : kind === "sub_port" ? { parent_id: this.pick("port", m) ?? "none" } : { kbps: 500 * (m + 1) };
+    switch (kind) {
+      case "gate":
+        return { hosts: [`hv${m % 4}`, `hv${(m + 2) % 4}`] };
+      case "wan_route":
+        return { metric: m };
+      case "sub_port":
+        return { parent_id: this.pick("port", m) ?? "none" };
+      case "wire":
+        return { blocked: m < 3 ? [] : [`2001:db8:${m}::/48`] };
+      default:
+        return { kbps: 500 * (m + 1) };
+    }
   }
 
   private async restart(absent: readonly string[], settled: boolean): Promise<void> {

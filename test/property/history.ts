@@ -8,6 +8,7 @@ export type Step =
   | { readonly do: "subnet" | "port" | "interface" | "uninterface" | "rule" | "plug" | "unplug" | "groups" | "pairs" | "security" | "admin" | "route" | "delete" | "encap"; readonly n: number; readonly m: number };
 
 const small = fc.nat(5);
+const MAPPINGS = { phys0: "br-phys0", phys1: "br-phys1" };
 export const step: fc.Arbitrary<Step> = fc.oneof(
   { weight: 2, arbitrary: fc.record({ do: fc.constantFrom("network", "router", "group", "chassis", "unchassis"), n: small }) },
   { weight: 9, arbitrary: fc.record({ do: fc.constantFrom("subnet", "port", "port", "interface", "uninterface", "rule", "rule", "plug", "plug", "plug", "unplug", "groups", "pairs", "security", "admin", "route", "delete", "encap"), n: small, m: small }) },
@@ -54,9 +55,9 @@ export class History {
       case "group":
         return this.post("security_group", "security-groups", { name: `g${s.n}` });
       case "chassis":
-        return this.h.addChassis(host, { key: (s.n % 4) + 1 });
+        return this.h.addChassis(host, { key: (s.n % 4) + 1, bridge_mappings: MAPPINGS });
       case "encap":
-        return this.h.addChassis(host, { key: (s.n % 4) + 1, encap_types: m % 2 === 0 ? ["vxlan", "geneve"] : ["geneve"] });
+        return this.h.addChassis(host, { key: (s.n % 4) + 1, bridge_mappings: MAPPINGS, encap_types: m % 2 === 0 ? ["vxlan", "geneve"] : ["geneve"] });
       case "unchassis":
         return; // chassis rows stay: removing a host for good is an operator's act, tested apart
       case "subnet":

@@ -8,7 +8,7 @@ import { chassisKeys, chassisTable, draw, poolNumberTable, release, vifTable, zo
 import { SettingsBook } from "../../src/app/settings.ts";
 import { discoverApps, orderApps } from "../../src/boot/discover.ts";
 import { Relayouts } from "../../src/boot/relayout.ts";
-import { allPools, allTables, checkApps } from "../../src/boot/registry.ts";
+import { allPools, allSoftTables, allTables, checkApps } from "../../src/boot/registry.ts";
 import { Engine } from "../../src/compiler/engine.ts";
 import type { Flow } from "../../src/compiler/desired.ts";
 import { CompilerLoop } from "../../src/compiler/loop.ts";
@@ -118,7 +118,7 @@ export class Harness {
     this.engine = engine;
     this.loop = new CompilerLoop(model, engine, (error) => (this.failure = error));
     const guard = hookGuard({ error: (fields: object): void => void complaints.push(fields) }, () => this.clock.now());
-    this.facts = new Facts(apps.flatMap((app) => app.softTables ?? []), this.clock);
+    this.facts = new Facts(allSoftTables(apps), this.clock);
     this.view = engine.view.with(this.facts);
     this.packets = new Packets({ apps, layout, view: this.view, facts: this.facts, guard, log: silent });
     this.services = new Services({

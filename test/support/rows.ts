@@ -2,7 +2,7 @@
 // by the API would hide which rows matter. Derived rows cannot be put: the engine makes them.
 import type { AnyTable, Row } from "#app";
 import { discoverApps } from "../../src/boot/discover.ts";
-import { allTables } from "../../src/boot/registry.ts";
+import { allSoftTables, allTables } from "../../src/boot/registry.ts";
 import { Engine } from "../../src/compiler/engine.ts";
 import { SimulatedClock } from "../../src/lib/clock.ts";
 import { Facts } from "../../src/model/facts.ts";
@@ -37,6 +37,6 @@ export class Rows {
     const engine = new Engine({ apps, tables, layout, rows: this.stored, log: { ...silent, error: (fields: object) => failures.push(fields) } });
     engine.compileAll(1);
     if (failures.length > 0) throw new Error(`the rows do not compile: ${JSON.stringify(failures)}`);
-    return (this.compiled = engine.view.with(new Facts(apps.flatMap((app) => app.softTables ?? []), new SimulatedClock())));
+    return (this.compiled = engine.view.with(new Facts(allSoftTables(apps), new SimulatedClock())));
   }
 }

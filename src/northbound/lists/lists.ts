@@ -1,15 +1,12 @@
 // Lists: a short one is worked out at once; a longer one in slices on a snapshot, so that it holds nobody up and its stored rows are still
 // of one instant (what is derived or learned is as it is when it is read);
 // of the longest only so many at a time.
-//
-// What presenters say of a row is worked out for every list: it hangs on rows of other tables, and a look at whether these are the same
-// ones would cost as much. With a view that records reads it can be kept by row and revision, as texts of columns are (present.ts).
 import type { Caller, LiveView, ReadView, StandardRow } from "../../app/contract.ts";
 import type { Model } from "../../model/model.ts";
-import type { View } from "../../model/view.ts";
 import { viewOf } from "../computed.ts";
 import type { Kind } from "../kinds.ts";
 import type { ListQuery } from "../query.ts";
+import type { ShownView } from "../shown.ts";
 import { Selection, type Entry } from "./select.ts";
 import { Slices } from "./slices.ts";
 import { Slots } from "./slots.ts";
@@ -55,10 +52,10 @@ export interface LongList {
 export class Lists {
   readonly slots: Slots;
   private readonly model: Model;
-  private readonly view: View;
+  private readonly view: ShownView;
   readonly limits: ListLimits;
 
-  constructor(model: Model, view: View, limits: ListLimits) {
+  constructor(model: Model, view: ShownView, limits: ListLimits) {
     this.model = model;
     this.view = view;
     this.limits = limits;
@@ -84,7 +81,7 @@ export class Lists {
     };
     try {
       // Which rows: in one turn, as no snapshot can be walked while rows below it change.
-      const selection = this.select(asked, this.view.over(snapshot.view));
+      const selection = this.select(asked, this.view.now(snapshot.view));
       const these = candidates ?? selection.candidates();
       const slices = new Slices();
       return {

@@ -17,6 +17,8 @@ export type BridgeRow = Row & {
   readonly ipfix: string | undefined;
   readonly sflow: string | undefined;
   readonly netflow: string | undefined;
+  /** Table number -> Flow_Table. */
+  readonly flow_tables: ReadonlyMap<number, string>;
 };
 export type PortRow = Row & { readonly name: string; readonly interfaces: readonly string[]; readonly external_ids: Ids; readonly qos: string | undefined };
 export type InterfaceRow = Row & {
@@ -49,8 +51,9 @@ export class HostRows {
     return this.replica.table<RootRow>("Open_vSwitch").values().next().value;
   }
 
-  bridges(): Iterable<BridgeRow> {
-    return this.replica.table<BridgeRow>("Bridge").values();
+  /** Those that the switch has: a row may be kept by what refers to it when its bridge is gone. */
+  bridges(): BridgeRow[] {
+    return this.pick<BridgeRow>("Bridge", this.root?.bridges ?? []);
   }
 
   bridge(name: string): BridgeRow | undefined {
@@ -70,9 +73,14 @@ export class HostRows {
     return this.pick<ControllerRow>("Controller", bridge.controller);
   }
 
+  port(name: string): PortRow | undefined {
+    for (const row of this.replica.table<PortRow>("Port").values()) if (row.name === name) return row;
+    return undefined;
+  }
+
   /** Names that a new port may not have, anywhere on the host. */
   nameTaken(name: string): boolean {
-    for (const row of this.replica.table<PortRow>("Port").values()) if (row.name === name) return true;
+    if (this.port(name) !== undefined) return true;
     for (const row of this.replica.table<InterfaceRow>("Interface").values()) if (row.name === name) return true;
     return false;
   }

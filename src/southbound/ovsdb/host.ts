@@ -13,6 +13,7 @@ import type { RefusedClaims } from "../claims.ts";
 import { certificateNames, type Identity } from "../identity.ts";
 import { peerOf } from "../peer.ts";
 import { INSTALLED, monitoredColumns, plan, type Wanted } from "./adoption.ts";
+import { Observer, type ObserverOptions } from "./observer.ts";
 import { HostRows, type BridgeRow, type Note } from "./host-rows.ts";
 import { cause, type ChassisProgress, type InterfaceProgress, type ModelPort } from "./progress.ts";
 import { RefusedWishes } from "./refused-wishes.ts";
@@ -39,6 +40,8 @@ export interface HostOptions {
   readonly refusals: RefusedClaims;
   readonly clock: Clock;
   readonly random: Random;
+  /** What apps observe; undefined: nothing is. */
+  readonly observing: Pick<ObserverOptions, "columns" | "facts"> | undefined;
   /** Whether the chassis has a live OpenFlow session from another address than this one. */
   readonly occupied: (chassis: string, address: string) => Promise<boolean>;
   /** A database session was accepted as the chassis'. */
@@ -87,6 +90,7 @@ export class Host {
   reported: ReadonlyMap<string, Date> = new Map();
   /** The last transaction, to notice one that has no effect. */
   private last = { text: "", at: -Infinity };
+  private observer: Observer | undefined;
   /** Interfaces were compared with the stored ones at least once in this session. */
   private vifsKnown = false;
 
@@ -233,6 +237,7 @@ export class Host {
       this.log = this.inventory.options.log.child({ chassis: settings.id, peer: this.peer });
       this.chassis = settings.id;
       this.vifsKnown = false;
+      this.observe(settings.id);
       if (before !== undefined) await this.renamed(before, settings.id);
       this.log.info({ bridge: settings.bridge, encap_ip: settings.encapIp, encap_types: settings.encapTypes }, "host connected");
       if (settings.encapIp === "") this.log.warn("host has no external_ids:axion-encap-ip: it is adopted without tunnels");
@@ -241,6 +246,16 @@ export class Host {
     }
     this.settings = settings;
     return true;
+  }
+
+  /** From now on, under this name. */
+  private observe(chassis: string): void {
+    const { observing, clock } = this.inventory.options;
+    this.observer?.end();
+    this.observer = undefined;
+    if (observing === undefined || observing.columns.size === 0 || !this.session.open) return;
+    this.observer = new Observer({ ...observing, chassis, clock, log: this.log });
+    void this.observer.start(this.session);
   }
 
   /** Its interfaces are now another chassis': nothing is left under the old name. */
@@ -352,6 +367,7 @@ export class Host {
   }
 
   private closed(reason: Error | undefined): void {
+    this.observer?.end();
     this.cancelRetry?.();
     this.refused.stop();
     if (this.stopping || reason === undefined) return;

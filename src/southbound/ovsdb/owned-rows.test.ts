@@ -131,7 +131,7 @@ test("a reference to a row that nobody wants, and the same value twice, are in o
   const written = await commits();
   await new Promise((resolve) => setTimeout(resolve, 1300));
   expect(await commits()).toBe(written);
-  expect(w.info()?.last_error ?? "").toBe("");
+  expect(w.info()?.last_error, "what a patch names and is not there is told, as nothing comes of it").toBe("Port br-int: its qos cannot be set: the host has no QoS nobody");
 });
 
 test("marks that somebody else wrote cost nothing but themselves", async () => {
@@ -147,4 +147,76 @@ test("marks that somebody else wrote cost nothing but themselves", async () => {
   await eventually("all but that are gone", async () => (await ovs.vsctl("get", "Port", "vm0", "external_ids")) === '{axion-was-other_config="7"}');
   expect(w.info()?.last_error).toMatch(/^Port vm0: other_config cannot be put back/);
   expect(w.lines("error")).toEqual([]);
+});
+
+test("keys of a map column are set one by one: two apps have one each, the operator's stay, and what he does meanwhile is not undone", async () => {
+  const ovs = await host();
+  await ovs.vsctl("add-br", "br-ex", "--", "add-port", "br-ex", "up0", "--", "set", "Interface", "up0", "type=internal", "other_config:theirs=1", "other_config:shared=before");
+  const key = (k: string, value: string): OvsPatch => ({ table: "Interface", name: "up0", column: "other_config", key: k, value });
+  const both = { patches: [key("first", "1"), key("shared", "ours"), { ...key("second:key", "2"), column: "external_ids" }] };
+  const w = await world({ want: () => both });
+  await w.adopt(ovs);
+  const config = (): Promise<string> => ovs.iface("up0", "other_config");
+  await eventually("the keys", async () => (await config()) === '{first="1", shared=ours, theirs="1"}' && (await ovs.vsctl("get", "Interface", "up0", 'external_ids:"second:key"')) === '"2"');
+  await ovs.vsctl("set", "Interface", "up0", "other_config:first=9", "other_config:later=3", "--", "remove", "Interface", "up0", "other_config", "theirs");
+  await eventually("ours repaired, his left", async () => (await config()) === '{first="1", later="3", shared=ours}');
+  await w.desired.become(() => ({ patches: [key("shared", "ours")] }));
+  await eventually("one of them gone", async () => (await config()) === '{later="3", shared=ours}');
+  // Withdrawn while the host is not there, by another process.
+  await w.stop();
+  await ovs.vsctl("set", "Interface", "up0", "other_config:meanwhile=4");
+  const second = await world({ store: w.store, ports: w.ports });
+  await second.connected();
+  await eventually("as before, but for what he did", async () => (await config()) === '{later="3", meanwhile="4", shared=before}');
+  expect(await ovs.iface("up0", "external_ids")).toBe("{}");
+});
+
+test("what nobody may delete is kept and named, and the rest goes on: a QoS of ours that the operator uses elsewhere", async () => {
+  const ovs = await host();
+  await ovs.vsctl("add-br", "br-ex", "--", "add-port", "br-ex", "up0", "--", "set", "Interface", "up0", "type=internal");
+  const w = await world({ want: () => ({ rows: [queue, qos, rated] }) });
+  await w.adopt(ovs);
+  await eventually("the port", async () => (await ovs.vsctl("get", "Port", "tun1", "qos")) !== "[]");
+  await ovs.vsctl("set", "Port", "up0", `qos=${await ovs.vsctl("get", "Port", "tun1", "qos")}`);
+  await w.desired.become(() => ({}));
+  await eventually("the note", () => (w.info()?.last_error ?? "").includes("port up0: it uses QoS uplink"));
+  await eventually("no port", async () => (await ovs.vsctl("list-ports", "br-int")) === "");
+  await ovs.vsctl("clear", "Port", "up0", "qos");
+  await eventually("nothing of ours", async () => (await picture(ovs)).length === 0 && w.info()?.last_error === null);
+});
+
+test("a second exporter for one bridge is named, and the first stays", async () => {
+  const ovs = await host();
+  const w = await world({ want: () => ({ rows: [{ ...ipfix, key: "z" }, ipfix] }) });
+  await w.adopt(ovs);
+  await eventually("the note", () => (w.info()?.last_error ?? "").includes("it can have one, which is flows, and z is missing"));
+  expect(await ovs.vsctl("--bare", "--columns=external_ids", "list", "IPFIX")).toBe("axion-row=flows");
+  expect(w.info()?.last_error).not.toContain("does not stay");
+});
+
+test("sets of collectors for sampled flows and settings of tables, on the integration bridge, and along with it to another; ids and tables of others stay", async () => {
+  const ovs = await host();
+  await ovs.vsctl(
+    "add-br", "br-int", "--", "set", "Bridge", "br-int", "fail_mode=secure", "--", "--id=@b", "get", "Bridge", "br-int", "--", "create", "Flow_Sample_Collector_Set", "id=9", "bridge=@b",
+    "--", "--id=@t", "create", "Flow_Table", "name=theirs", "--", "set", "Bridge", "br-int", "flow_tables:6=@t",
+  );
+  const set = (key: string, id: number): DesiredRow => ({ table: "Flow_Sample_Collector_Set", key, columns: { id, ipfix: ovsRef("IPFIX", "flows") } });
+  const table = (key: string, number: number): DesiredRow => ({ table: "Flow_Table", key, number, columns: { prefixes: ["ipv6_dst"] } });
+  const w = await world({ want: () => ({ rows: [ipfix, set("a", 7), set("b", 9), table("route", 5), table("other", 6)] }) });
+  await w.adopt(ovs);
+  const about = async (bridge: string): Promise<string> => {
+    const uuid = await ovs.vsctl("get", "Bridge", bridge, "_uuid");
+    return [await ovs.vsctl("--bare", "--columns=id", "find", "Flow_Sample_Collector_Set", `bridge=${uuid}`), await ovs.vsctl("get", "Bridge", bridge, "flow_tables", "ipfix")].join(" ").replaceAll(/[0-9a-f-]{36}/g, "ROW").replaceAll(/\s+/g, " ");
+  };
+  await eventually("both", async () => ["7 9 {5=ROW, 6=ROW} []", "9 7 {5=ROW, 6=ROW} []"].includes(await about("br-int")));
+  await eventually("the notes", () => (w.info()?.last_error ?? "").includes("there is another of id 9, and b is missing") && (w.info()?.last_error ?? "").includes("table 6 has one that the controller did not make"));
+  // With other apps the table has another number.
+  await w.desired.become(() => ({ rows: [ipfix, set("a", 7), table("route", 8)] }));
+  await eventually("the other number", async () => (await about("br-int")).includes("{6=ROW, 8=ROW}"));
+  await ovs.vsctl("set", "Open_vSwitch", ".", "external_ids:axion-bridge=br-new");
+  await eventually("the new bridge", async () => (await about("br-new")) === "7 {8=ROW} []", 20_000);
+  expect(await about("br-int")).toBe("9 {6=ROW} []");
+  await w.desired.become(() => ({}));
+  await eventually("nothing of ours", async () => (await about("br-new")) === " {} []");
+  expect(await ovs.vsctl("--bare", "--columns=targets", "list", "IPFIX")).toBe("");
 });

@@ -1,266 +1,198 @@
-// Rows of a host's database that rules want beside ports (QoS, Queue, Mirror, IPFIX, sFlow, NetFlow), and single columns of rows
-// that somebody else made. Ours carry external_ids:axion-row=<key>; a patched row remembers what its column held before in
-// external_ids:axion-was-<column>, so that it is put back by whoever comes later, whatever happens in between. Pure, as adoption.ts.
-import { del, insert, map, mutate, namedUuid, set, update, uuid, type InputAtom, type InputValue, type Mutation, type Operation, type Replica, type Row, type Value } from "ovsdb-client";
-import type { OvsColumns, OvsPatch, OvsRef, OvsTable, OvsValue } from "#app";
+// Rows of a host's database that rules want beside ports (QoS, Queue, Mirror, IPFIX, sFlow, NetFlow, Flow_Table,
+// Flow_Sample_Collector_Set). Ours carry external_ids:axion-row=<key>, and hang on the integration bridge alone. Pure, as adoption.ts.
+import { del, insert, map, mutate, namedUuid, set, update, uuid, type InputAtom, type Mutation, type Operation, type Replica, type Row, type Value } from "ovsdb-client";
+import { ovsColumns, type OvsColumns, type OvsRef, type OvsTable } from "#app";
 import type { DesiredRow } from "../../compiler/desired.ts";
-import { canonicalText } from "../../compiler/items.ts";
-import type { BridgeRow, Ids, Note } from "./host-rows.ts";
+import { byUuid, differing, inputs, textOf, type Resolve } from "./columns.ts";
+import type { BridgeRow, Ids, PortRow } from "./host-rows.ts";
+import { markOf, PORT } from "./patches.ts";
+import { Draft, rowWish, unread, type WantedRows } from "./wishes.ts";
 
 export const OWNED = "axion-row";
-const WAS = "axion-was-";
-const NEVER_PATCHED: ReadonlySet<string> = new Set(["_uuid", "_version", "name", "interfaces", "external_ids"]);
-/** Begins what tells that a column is put back as it was. */
-export const RESTORE = "restore ";
 
-/** Columns that rules may set, hence that are read back. */
-export const ownedColumns = {
-  QoS: ["type", "queues", "other_config", "external_ids"],
-  Queue: ["dscp", "other_config", "external_ids"],
-  Mirror: ["name", "select_all", "select_src_port", "select_dst_port", "select_vlan", "output_port", "output_vlan", "snaplen", "external_ids"],
-  IPFIX: ["targets", "sampling", "obs_domain_id", "obs_point_id", "cache_active_timeout", "cache_max_flows", "other_config", "external_ids"],
-  sFlow: ["agent", "header", "polling", "sampling", "targets", "external_ids"],
-  NetFlow: ["active_timeout", "add_id_to_interface", "engine_id", "engine_type", "targets", "external_ids"],
-} as const;
-type RowTable = keyof typeof ownedColumns;
-const TABLES = Object.keys(ownedColumns) as RowTable[];
+type RowTable = Exclude<OvsTable, "Port">;
+const TABLES = Object.keys(ovsColumns).filter((t): t is RowTable => t !== "Port" && t !== "Interface");
+/** Columns that rules may set, hence that are read back; and the bridge that a set of collectors is for. */
+export const ownedColumns: Readonly<Record<RowTable, readonly string[]>> = Object.fromEntries(
+  TABLES.map((t) => [t, [...Object.keys(ovsColumns[t]), ...(t === "Flow_Sample_Collector_Set" ? ["bridge"] : [])]]),
+) as never;
 /** Rows of these stay when nobody refers to them. */
-const ROOTS: ReadonlySet<RowTable> = new Set(["QoS", "Queue"]);
-/** Where the bridge refers to the others, and whether to several. */
-const HOLDERS: Readonly<Partial<Record<RowTable, "mirrors" | "ipfix" | "sflow" | "netflow">>> = { Mirror: "mirrors", IPFIX: "ipfix", sFlow: "sflow", NetFlow: "netflow" };
-/** Maps with integer keys. */
-const INTEGER_KEYS: ReadonlySet<string> = new Set(["queues"]);
+const ROOTS: ReadonlySet<RowTable> = new Set(["QoS", "Queue", "Flow_Sample_Collector_Set"]);
+/** What the bridge has one of. */
+const SINGLE = { IPFIX: "ipfix", sFlow: "sflow", NetFlow: "netflow" } as const;
 
 type AnyRow = Row & { readonly external_ids: Ids } & Readonly<Record<string, Value>>;
-
-export interface WantedRows {
-  readonly rows: readonly DesiredRow[];
-  readonly patches: readonly OvsPatch[];
-  /** Wishes that the database refused, and why: what there is of them stays as it is. */
-  readonly refused?: ReadonlyMap<string, string>;
-}
-
-/** What tells a wish from others, and from what the same app wanted before. */
-export const rowWish = ({ table, key, columns }: DesiredRow): string => `row ${table} ${key} ${canonicalText(columns)}`;
-export const patchWish = ({ table, name, column, value }: OvsPatch): string => `patch ${table} ${name} ${column} ${canonicalText(value)}`;
-
-/** How another owned row is referred to in a transaction: it is there, or is made by it. */
-export type Resolve = (ref: OvsRef) => InputAtom | undefined;
+type Wish = DesiredRow & { readonly table: RowTable; readonly columns: OvsColumns };
 
 export interface RowPlan {
-  readonly operations: Operation[];
-  readonly notes: Note[];
+  readonly draft: Draft;
   readonly resolve: Resolve;
-  /** Whose wish an operation is. */
-  readonly wishes: ReadonlyMap<Operation, string>;
 }
 
-export function planRows(replica: Pick<Replica, "table">, bridge: BridgeRow, wanted: WantedRows): RowPlan {
-  const operations: Operation[] = [];
-  const notes: Note[] = [];
-  const wishes = new Map<Operation, string>();
-  const of = (table: OvsTable): AnyRow[] => [...replica.table<AnyRow>(table).values()];
+const idOf = (table: string, key: string): string => `${table} ${key}`;
+
+/** `portRef`: a port of any bridge by name. */
+export function planRows(replica: Pick<Replica, "table">, bridge: BridgeRow, wanted: WantedRows, portRef: (name: string) => InputAtom | undefined): RowPlan {
+  const draft = new Draft();
   const ours = new Map<string, AnyRow>();
   const surplus: { readonly table: RowTable; readonly row: AnyRow }[] = [];
   for (const table of TABLES) {
-    for (const row of of(table)) {
+    for (const row of replica.table<AnyRow>(table).values()) {
       const key = row.external_ids[OWNED];
       if (key === undefined) continue;
-      if (ours.has(`${table} ${key}`)) surplus.push({ table, row });
-      else ours.set(`${table} ${key}`, row);
+      if (ours.has(idOf(table, key))) surplus.push({ table, row });
+      else ours.set(idOf(table, key), row);
     }
   }
-  const rows = wanted.rows.filter((r): r is DesiredRow & { table: RowTable; columns: OvsColumns } => r.table !== "Port");
-  const names = new Map(rows.map((r, i) => [`${r.table} ${r.key}`, `row${i}`]));
+  /** What there is of these stays as it is. */
+  const left = new Map<Wish, AnyRow>();
+  const wishes: Wish[] = [];
+  for (const wish of wanted.rows.filter((r): r is Wish => r.table !== "Port").sort((a, b) => (a.key < b.key ? -1 : a.key > b.key ? 1 : 0))) {
+    const problem = wanted.refused?.get(rowWish(wish)) ?? unread(wish.table, wish.columns, TABLES);
+    const row = ours.get(idOf(wish.table, wish.key));
+    if (problem !== undefined) draft.note(`${wish.table} ${wish.key}`, problem);
+    if (problem !== undefined && row !== undefined) left.set(wish, row);
+    if (problem === undefined || row !== undefined) wishes.push(wish);
+  }
+  const { made, exported } = possible(replica, bridge, wishes, left, draft);
+  const names = new Map(made.map((r, i) => [idOf(r.table, r.key), `row${i}`]));
   const resolve: Resolve = ({ ref, key }) => {
-    const id = `${ref} ${key}`;
-    const row = ours.get(id);
-    if (row !== undefined) return uuid(row._uuid);
-    const name = names.get(id);
-    return name === undefined ? undefined : namedUuid(name);
-  };
-  const wantedIds = new Set<string>();
-  const changes = new Map<string, { add: InputAtom[]; remove: string[] }>();
-  const holder = (column: string): { add: InputAtom[]; remove: string[] } => {
-    let change = changes.get(column);
-    if (change === undefined) changes.set(column, (change = { add: [], remove: [] }));
-    return change;
+    if (ref === "Port") return portRef(key);
+    const name = names.get(idOf(ref, key));
+    if (name === undefined) return undefined;
+    const row = ours.get(idOf(ref, key));
+    return row === undefined ? namedUuid(name) : uuid(row._uuid);
   };
 
-  for (const wanting of rows) {
-    const { table, key, columns } = wanting;
-    const id = `${table} ${key}`;
-    const row = ours.get(id);
-    wantedIds.add(id);
-    const wish = rowWish(wanting);
-    const problem = wanted.refused?.get(wish) ?? unread(table, columns, ownedColumns[table]);
-    if (problem !== undefined) {
-      notes.push({ about: `${table} ${key}`, problem });
-      if (row === undefined) names.delete(id);
-      continue;
-    }
-    const operate = (operation: Operation): void => {
-      operations.push(operation);
-      wishes.set(operation, wish);
-    };
-    const held = HOLDERS[table];
+  for (const wish of made) {
+    if (left.has(wish)) continue;
+    const { table, key, columns } = wish;
+    const row = ours.get(idOf(table, key));
+    const ids = { ...((columns.external_ids as Ids | undefined) ?? {}), [OWNED]: key };
     if (row === undefined) {
-      if (held !== undefined && held !== "mirrors" && bridge[held] !== undefined) {
-        const owned = replica.table<AnyRow>(table).get(bridge[held])?.external_ids[OWNED];
-        if (owned === undefined) {
-          notes.push({ about: `${table} of bridge ${bridge.name}`, problem: `it has a ${table} that the controller did not make; it is left alone, and ${key} is missing` });
-          names.delete(id);
-          continue;
-        }
-      }
-      operate(insert(table, { ...inputs(columns, resolve), external_ids: { ...((columns.external_ids as Ids | undefined) ?? {}), [OWNED]: key } }, { uuidName: names.get(id)! }));
-      if (held !== undefined) holder(held).add.push(namedUuid(names.get(id)!));
+      const of = table === "Flow_Sample_Collector_Set" ? { bridge: uuid(bridge._uuid) } : {};
+      draft.operate(rowWish(wish), insert(table, { ...inputs(table, columns, resolve), ...of, external_ids: ids }, { uuidName: names.get(idOf(table, key))! }));
       continue;
     }
-    const change: Record<string, InputValue> = {};
-    for (const [column, value] of Object.entries(columns)) {
-      const is = column === "external_ids" ? without(row.external_ids, OWNED) : row[column];
-      if (textOf(is) !== wantedText(value, resolve)) change[column] = column === "external_ids" ? { ...(value as Ids), [OWNED]: key } : input(column, value, resolve);
-    }
-    if (Object.keys(change).length > 0) operate(update(table, byUuid(row), change));
-    if (held !== undefined && !refers(bridge[held], row._uuid)) holder(held).add.push(uuid(row._uuid));
+    const change = differing(table, row, columns, resolve);
+    if (textOf(row.external_ids) !== textOf(ids)) change.external_ids = ids;
+    if (Object.keys(change).length > 0) draft.operate(rowWish(wish), update(table, byUuid(row), change));
   }
 
-  for (const [id, row] of ours) if (!wantedIds.has(id)) surplus.push({ table: id.slice(0, id.indexOf(" ")) as RowTable, row });
-  for (const { table, row } of surplus) {
-    const held = HOLDERS[table];
-    if (held !== undefined && refers(bridge[held], row._uuid)) holder(held).remove.push(row._uuid);
-    if (ROOTS.has(table)) operations.push(del(table, byUuid(row)));
+  for (const [id, row] of ours) if (!names.has(id)) surplus.push({ table: id.slice(0, id.indexOf(" ")) as RowTable, row });
+  draft.operate(undefined, ...planDeletions(replica, surplus, draft), ...planHolders(replica, bridge, made, exported, resolve));
+  return { draft, resolve };
+}
+
+/** What nobody refers to is deleted. Of a port that goes, or gets its own QoS back, this is so in the transaction after. */
+function planDeletions(replica: Pick<Replica, "table">, surplus: readonly { readonly table: RowTable; readonly row: AnyRow }[], draft: Draft): Operation[] {
+  const roots = surplus.filter(({ table }) => ROOTS.has(table));
+  const deleted = new Set<AnyRow>();
+  for (const { table, row } of roots) {
+    const users = table !== "QoS" ? [] : [...replica.table<PortRow>("Port").values()].filter((p) => p.qos === row._uuid);
+    if (users.length === 0 && table !== "Queue") deleted.add(row);
+    const theirs = users.find((p) => p.external_ids[PORT] === undefined && p.external_ids[markOf("qos")] === undefined);
+    if (theirs !== undefined) draft.note(`port ${theirs.name}`, `it uses QoS ${row.external_ids[OWNED]!}, which the controller made and would delete`);
   }
-  planPatches(replica, wanted, resolve, notes, operations, wishes);
-  const mutations: Mutation[] = [];
-  for (const [column, { add, remove }] of changes) {
-    if (column === "mirrors") {
-      if (remove.length > 0) mutations.push([column, "delete", remove]);
-      if (add.length > 0) mutations.push([column, "insert", set(add)]);
-    } else operations.push(update("Bridge", byUuid(bridge), { [column]: add[0] ?? null }));
-  }
-  if (mutations.length > 0) operations.push(mutate("Bridge", byUuid(bridge), mutations));
-  return { operations, notes, resolve, wishes };
+  const queuesOf = (qos: AnyRow): readonly unknown[] => [...(qos.queues as unknown as ReadonlyMap<number, string>).values()];
+  const used = new Set([...replica.table<AnyRow>("QoS").values()].filter((q) => !deleted.has(q)).flatMap(queuesOf));
+  for (const { table, row } of roots) if (table === "Queue" && !used.has(row._uuid)) deleted.add(row);
+  return roots.flatMap(({ table, row }) => (deleted.has(row) ? [del(table, byUuid(row))] : []));
 }
 
-/** What is not read back cannot be kept in order. */
-export function unread(table: string, columns: OvsColumns, read: readonly string[] | undefined): string | undefined {
-  if (read === undefined) return `rows of ${table} cannot be made by the controller`;
-  const column = Object.keys(columns).find((c) => !read.includes(c));
-  return column === undefined ? undefined : `column ${column} cannot be set by the controller`;
-}
-
-function planPatches(replica: Pick<Replica, "table">, { patches, refused }: WantedRows, resolve: Resolve, notes: Note[], operations: Operation[], wishes: Map<Operation, string>): void {
-  const left = new Set(patches);
-  for (const table of ["Port", "Interface"] as const) {
-    for (const row of replica.table<AnyRow & { readonly name: string }>(table).values()) {
-      const mine = patches.filter((p) => p.table === table && p.name === row.name);
-      const ids: Record<string, string | undefined> = {};
-      for (const patch of mine) {
-        left.delete(patch);
-        const { column, value } = patch;
-        const problem = refused?.get(patchWish(patch));
-        if (problem !== undefined) {
-          notes.push({ about: `${table} ${row.name}`, problem });
-          continue;
-        }
-        if (!isPatched(row, column)) {
-          notes.push({ about: `${table} ${row.name}`, problem: `column ${column} cannot be set by the controller` });
-          continue;
-        }
-        if (row.external_ids[WAS + column] === undefined) ids[WAS + column] = JSON.stringify(plain(row[column]));
-        if (textOf(row[column]) === wantedText(value, resolve)) continue;
-        // One operation for each, so that what the database refuses can be told from the rest.
-        const operation = update(table, byUuid(row), { [column]: input(column, value, resolve) });
-        operations.push(operation);
-        wishes.set(operation, patchWish(patch));
-      }
-      for (const [key, before] of Object.entries(row.external_ids)) {
-        const column = key.startsWith(WAS) ? key.slice(WAS.length) : undefined;
-        if (column === undefined || mine.some((p) => p.column === column)) continue;
-        const wish = `${RESTORE}${table} ${row.name} ${column}`;
-        const problem = refused?.get(wish);
-        if (problem !== undefined) {
-          notes.push({ about: `${table} ${row.name}`, problem: `${column} cannot be put back: ${problem}` });
-          continue;
-        }
-        ids[key] = undefined;
-        if (!isPatched(row, column)) continue; // nobody ever set that
-        const operation = update(table, byUuid(row), { [column]: restored(before, column, replica) });
-        operations.push(operation);
-        wishes.set(operation, wish);
-      }
-      const mutations: Mutation[] = [];
-      const gone = Object.keys(ids).filter((k) => ids[k] === undefined);
-      const come = Object.fromEntries(Object.entries(ids).filter((e): e is [string, string] => e[1] !== undefined));
-      if (gone.length > 0) mutations.push(["external_ids", "delete", gone]);
-      if (Object.keys(come).length > 0) mutations.push(["external_ids", "insert", come]);
-      if (mutations.length > 0) operations.push(mutate(table, byUuid(row), mutations));
-    }
-  }
-  for (const { table, name, column } of left) notes.push({ about: `${table} ${name}`, problem: `the host has none of this name, so its ${column} cannot be set` });
-}
-
-/** What a column held before, as far as it can still be had: a row that is gone cannot be referred to. */
-function restored(text: string, column: string, replica: Pick<Replica, "table">): InputValue {
-  let before: unknown;
-  try {
-    before = JSON.parse(text);
-  } catch {
-    return null; // somebody wrote into our mark
-  }
-  if (column === "qos") return typeof before === "string" && replica.table("QoS").get(before) !== undefined ? uuid(before) : null;
-  return before as InputValue;
-}
-
-/** A column that patches may set: what a row is called and our marks are none, nor is what somebody wrote into a mark. */
-const isPatched = (row: AnyRow, column: string): boolean => Object.hasOwn(row, column) && !NEVER_PATCHED.has(column);
-
-const plain = (value: Value): unknown => (value === undefined ? null : value instanceof Map ? Object.fromEntries(value as ReadonlyMap<string, unknown>) : value);
-
-const isRef = (value: unknown): value is OvsRef => typeof value === "object" && value !== null && "ref" in value && "key" in value;
-
-function inputs(columns: OvsColumns, resolve: Resolve): Record<string, InputValue> {
-  return Object.fromEntries(Object.entries(columns).map(([column, value]) => [column, input(column, value, resolve)]));
-}
-
-export function input(column: string, value: OvsValue, resolve: Resolve): InputValue {
-  if (isRef(value)) return resolve(value) ?? null;
-  if (Array.isArray(value)) return set([...new Set(value as readonly (string | number | OvsRef)[])].flatMap((v) => (isRef(v) ? (resolve(v) ?? []) : [v])));
-  if (typeof value !== "object") return value;
-  const entries = Object.entries(value as Readonly<Record<string, string | OvsRef>>).flatMap(([k, v]): [InputAtom, InputAtom][] => {
-    const atom = isRef(v) ? resolve(v) : v;
-    return atom === undefined ? [] : [[INTEGER_KEYS.has(column) ? Number(k) : k, atom]];
-  });
-  return map(new Map(entries));
-}
-
-/** Text of a value as the replica gives it, and of one as it is wanted, without what refers to nothing: equal texts = in order. */
-export function textOf(value: Value): string {
-  if (value === undefined) return "[]";
-  if (Array.isArray(value)) return JSON.stringify([...(value as readonly unknown[])].map(String).sort());
-  if (typeof value !== "object") return JSON.stringify([String(value)]);
-  const entries = value instanceof Map ? [...(value as ReadonlyMap<unknown, unknown>)] : Object.entries(value);
-  return mapText(entries.map(([k, v]) => [String(k), String(v)]));
-}
-
-export function wantedText(value: OvsValue, resolve: Resolve): string {
-  const atom = (v: string | number | boolean | OvsRef): string[] => {
-    if (!isRef(v)) return [String(v)];
-    const row = resolve(v);
-    if (row === undefined) return [];
-    return [typeof row === "object" && "uuid" in row ? row.uuid : "(to be made)"];
+/**
+ * The wishes that this bridge can have, and those of its one IPFIX, sFlow, NetFlow: the first by key, if nobody else's is there. What is
+ * left out is named.
+ */
+function possible(
+  replica: Pick<Replica, "table">, bridge: BridgeRow, wishes: readonly Wish[], left: ReadonlyMap<Wish, AnyRow>, draft: Draft,
+): { readonly made: readonly Wish[]; readonly exported: ReadonlySet<Wish> } {
+  const refused = new Set<Wish>();
+  const refuse = (wish: Wish, problem: string): void => {
+    refused.add(wish);
+    draft.note(`${wish.table} of bridge ${bridge.name}`, `${problem}, and ${wish.key} is missing`);
   };
-  if (Array.isArray(value)) return JSON.stringify([...new Set((value as readonly (string | number | OvsRef)[]).flatMap(atom))].sort());
-  if (typeof value !== "object" || isRef(value)) return JSON.stringify(atom(value));
-  return mapText(Object.entries(value as Readonly<Record<string, string | OvsRef>>).flatMap(([k, v]) => atom(v).map((a): [string, string] => [k, a])));
+  const foreign = (table: RowTable, id: string | undefined): boolean => id !== undefined && replica.table<AnyRow>(table).get(id)?.external_ids[OWNED] === undefined;
+
+  const numbers = new Set<unknown>();
+  for (const row of replica.table<AnyRow>("Flow_Sample_Collector_Set").values()) if (row.external_ids[OWNED] === undefined && row.bridge === bridge._uuid) numbers.add(row.id);
+  const referred = new Set<string>();
+  const alive = new Set<string>();
+  // A row that stays as it is has what it has, whatever was wished.
+  for (const wish of [...left.keys(), ...wishes.filter((w) => !left.has(w))]) {
+    if (wish.table === "Flow_Sample_Collector_Set") {
+      const row = left.get(wish);
+      const id = row === undefined ? wish.columns.id : row.id;
+      const ipfix = row === undefined ? (wish.columns.ipfix as OvsRef | undefined)?.key : replica.table<AnyRow>("IPFIX").get(row.ipfix as string)?.external_ids[OWNED];
+      if (numbers.has(id)) refuse(wish, `there is another of id ${id as number}`);
+      numbers.add(id);
+      if (ipfix === undefined) continue;
+      referred.add(ipfix);
+      if (!refused.has(wish)) alive.add(ipfix);
+    } else if (wish.table === "Flow_Table" && foreign(wish.table, bridge.flow_tables.get(wish.number!))) {
+      refuse(wish, `table ${wish.number!} has one that the controller did not make; it is left alone`);
+    }
+  }
+  const exported = new Set<Wish>();
+  for (const [table, column] of Object.entries(SINGLE)) {
+    let first: Wish | undefined;
+    for (const wish of wishes) {
+      if (wish.table !== table) continue;
+      if (table === "IPFIX" && referred.has(wish.key)) {
+        // It is kept by the set that refers to it; without one nothing would keep it.
+        if (!alive.has(wish.key)) refused.add(wish);
+      } else if (foreign(table, bridge[column])) refuse(wish, `it has a ${table} that the controller did not make; it is left alone`);
+      else if (first !== undefined) refuse(wish, `it can have one, which is ${first.key}`);
+      else exported.add((first = wish));
+    }
+  }
+  return { made: wishes.filter((w) => !refused.has(w)), exported };
 }
 
-/** An empty map and an empty set read the same. */
-const mapText = (entries: readonly (readonly [string, string])[]): string =>
-  entries.length === 0 ? "[]" : JSON.stringify([...entries].sort(([a], [b]) => (a < b ? -1 : 1)).map(([k, v]) => `${k}=${v}`));
+/** What the bridge refers to: of ours what is wanted, of others what is there. */
+function planHolders(replica: Pick<Replica, "table">, bridge: BridgeRow, made: readonly Wish[], exported: ReadonlySet<Wish>, resolve: Resolve): Operation[] {
+  const operations: Operation[] = [];
+  const refOf = (wish: Wish): InputAtom => resolve({ ref: wish.table, key: wish.key })!;
+  const idOfRef = (ref: InputAtom): string => (typeof ref === "object" && "uuid" in ref ? ref.uuid : "");
+  const isOurs = (table: RowTable, id: string): boolean => replica.table<AnyRow>(table).get(id)?.external_ids[OWNED] !== undefined;
 
-const without = (ids: Ids, key: string): Ids => Object.fromEntries(Object.entries(ids).filter(([k]) => k !== key));
-const refers = (value: string | readonly string[] | undefined, id: string): boolean => value === id || (Array.isArray(value) && value.includes(id));
-const byUuid = (row: Row): [[string, "==", string]] => [["_uuid", "==", row._uuid]];
+  for (const [table, column] of Object.entries(SINGLE)) {
+    const wish = [...exported].find((w) => w.table === table);
+    const now = bridge[column];
+    if (wish !== undefined ? now !== idOfRef(refOf(wish)) : now !== undefined && isOurs(table as RowTable, now)) operations.push(update("Bridge", byUuid(bridge), { [column]: wish === undefined ? null : refOf(wish) }));
+  }
+  const mutations: Mutation[] = [];
+  const mirrors = made.filter((w) => w.table === "Mirror").map(refOf);
+  const gone = bridge.mirrors.filter((id) => isOurs("Mirror", id) && !mirrors.some((m) => idOfRef(m) === id));
+  const added = mirrors.filter((m) => !bridge.mirrors.includes(idOfRef(m)));
+  if (gone.length > 0) mutations.push(["mirrors", "delete", gone]);
+  if (added.length > 0) mutations.push(["mirrors", "insert", set(added)]);
+  const tables = new Map(made.flatMap((w) => (w.table === "Flow_Table" ? [[w.number!, refOf(w)] as const] : [])));
+  const stale = [...bridge.flow_tables].filter(([n, id]) => isOurs("Flow_Table", id) && idOfRef(tables.get(n) ?? "") !== id).map(([n]) => n);
+  const fresh = [...tables].filter(([n, ref]) => bridge.flow_tables.get(n) !== idOfRef(ref));
+  if (stale.length > 0) mutations.push(["flow_tables", "delete", stale]);
+  if (fresh.length > 0) mutations.push(["flow_tables", "insert", map(new Map(fresh))]);
+  if (mutations.length > 0) operations.push(mutate("Bridge", byUuid(bridge), mutations));
+  return operations;
+}
+
+/** Takes our rows off a bridge that is not the integration bridge (any more), and what was made for a bridge that is none. */
+export function planRowsElsewhere(replica: Pick<Replica, "table">, others: readonly BridgeRow[], bridge: BridgeRow | undefined): Operation[] {
+  const operations: Operation[] = [];
+  const isOurs = (table: RowTable, id: string): boolean => replica.table<AnyRow>(table).get(id)?.external_ids[OWNED] !== undefined;
+  for (const other of others) {
+    for (const [table, column] of Object.entries(SINGLE)) {
+      const now = other[column];
+      if (now !== undefined && isOurs(table as RowTable, now)) operations.push(update("Bridge", byUuid(other), { [column]: null }));
+    }
+    const mirrors = other.mirrors.filter((id) => isOurs("Mirror", id));
+    if (mirrors.length > 0) operations.push(mutate("Bridge", byUuid(other), [["mirrors", "delete", mirrors]]));
+    const tables = [...other.flow_tables].filter(([, id]) => isOurs("Flow_Table", id)).map(([n]) => n);
+    if (tables.length > 0) operations.push(mutate("Bridge", byUuid(other), [["flow_tables", "delete", tables]]));
+  }
+  for (const row of replica.table<AnyRow>("Flow_Sample_Collector_Set").values()) {
+    if (row.external_ids[OWNED] !== undefined && row.bridge !== bridge?._uuid) operations.push(del("Flow_Sample_Collector_Set", byUuid(row)));
+  }
+  return operations;
+}
+

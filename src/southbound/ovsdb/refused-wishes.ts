@@ -4,7 +4,7 @@ import { OvsdbConnectionError, OvsdbError, OvsdbProtocolError, type Operation } 
 import type { OvsPatch } from "#app";
 import type { DesiredRow } from "../../compiler/desired.ts";
 import type { Clock } from "../../lib/clock.ts";
-import { patchWish, RESTORE, rowWish } from "./owned-rows.ts";
+import { patchWish, RESTORE, rowWish } from "./wishes.ts";
 
 /** After this long a wish that the database refused is tried again, and one that somebody undid. */
 const REFUSED_MS = 60_000;

@@ -23,12 +23,18 @@ export class Ovs {
     this.dummy = tunnels ? "--enable-dummy" : "--enable-dummy=override";
   }
 
-  /** `tunnels`: tunnel ports are such; otherwise every port is a dummy. */
-  static async start(externalIds: Record<string, string> = {}, { tunnels = false }: { readonly tunnels?: boolean } = {}): Promise<Ovs> {
+  /** The database alone. */
+  static async database(tunnels = false): Promise<Ovs> {
     const ovs = new Ovs(await mkdtemp(path.join(tmpdir(), "axion-ovs-")), tunnels);
     await run("ovsdb-tool", ["create", `${ovs.dir}/conf.db`, SCHEMA], { env: ovs.env });
     await ovs.startDb();
     await ovs.vsctl("--no-wait", "init");
+    return ovs;
+  }
+
+  /** `tunnels`: tunnel ports are such; otherwise every port is a dummy. */
+  static async start(externalIds: Record<string, string> = {}, { tunnels = false }: { readonly tunnels?: boolean } = {}): Promise<Ovs> {
+    const ovs = await Ovs.database(tunnels);
     const entries = Object.entries(externalIds).map(([k, v]) => `external_ids:${k}=${JSON.stringify(v)}`);
     if (entries.length > 0) await ovs.vsctl("--no-wait", "set", "Open_vSwitch", ".", ...entries);
     await ovs.startVswitchd();

@@ -14,6 +14,7 @@ import { Model } from "../../model/model.ts";
 import { Southbound, type SouthboundConfig, type SwitchInfo, type SwitchPacketIn } from "../index.ts";
 import type { KvStore } from "../../store/kv.ts";
 import { openMemory } from "../../store/memory.ts";
+import type { FactKeeper } from "../ovsdb/observer.ts";
 import type { FlowEffects } from "../openflow/withdrawal.ts";
 import { eventually, type Ovs } from "./ovs.ts";
 
@@ -165,6 +166,7 @@ export interface WorldOptions {
   readonly clock?: Clock;
   readonly random?: Random;
   readonly effects?: FlowEffects;
+  readonly facts?: FactKeeper;
   readonly onPacketIn?: (packet: SwitchPacketIn) => readonly PacketOut[];
   /** Of an earlier world: what was stored is there again. */
   readonly store?: KvStore;
@@ -204,6 +206,7 @@ export class World {
       clock: options.clock ?? machineClock,
       random: options.random ?? machineRandom,
       effects: options.effects,
+      facts: options.facts,
       resourcesOf: (flow) => [{ type: "port", id: `of table ${flow.table}` }],
       onPacketIn: options.onPacketIn ?? (() => []),
       config: {

@@ -82,11 +82,17 @@ describe.skipIf(Lab.missing().length > 0)("on real switches", () => {
     const found = (await scene.cloud.hv(from).vsctl("--bare", "--columns=name", "find", "Interface", `options:remote_ip=${remote}`)).split("\n").filter((n) => n.startsWith("axion-bfd-"));
     return found[0] ?? "";
   };
+  /** What the switch says, for when no controller is there. */
   const bfd = async (from: number, to: number): Promise<string> => {
     const name = await portTo(from, to);
     return name === "" ? "" : (await scene.cloud.hv(from).vsctl("--if-exists", "get", "Interface", name, "bfd_status:state")).replaceAll('"', "");
   };
-  const up = (from: number, to: number): Promise<boolean> => until(`BFD of hv${from} with hv${to}`, async () => (await bfd(from, to)) === "up" && (await bfd(to, from)) === "up");
+  /** The same as the controller observed it, which tells it with the gate. */
+  const told = async (from: number, to: number): Promise<string | null | undefined> => {
+    const { gates } = (await scene.cloud.call("GET", "/v2.0/gates")).body as unknown as { gates: { tunnels: { at: string; to: string; bfd: string | null }[] }[] };
+    return gates[0]?.tunnels.find((t) => t.at === `hv${from}` && t.to === `hv${to}`)?.bfd;
+  };
+  const up = (from: number, to: number): Promise<boolean> => until(`BFD of hv${from} with hv${to}`, async () => (await told(from, to)) === "up" && (await told(to, from)) === "up");
   /** Packets that hv1 sent to each gateway, by the buckets of its one group. */
   const chosen = async (): Promise<number[]> => {
     const buckets = [...(await scene.cloud.hv(1).ofctl("dump-group-stats", "br-int")).matchAll(/bucket\d+:packet_count=(\d+)/g)];
@@ -183,6 +189,30 @@ describe.skipIf(Lab.missing().length > 0)("on real switches", () => {
     await settlesTo(cloud, clean);
   }, 90_000);
 
+  test("what BFD says is observed: it goes down with the peer, and is not known of a host that is not connected", async () => {
+    const { cloud } = scene;
+    const made = await gate();
+    await up(1, 3);
+    await up(1, 2);
+    const generation = await cloud.metric("axion_generation");
+    const sent = await cloud.metric("axion_flow_mods_sent_total");
+    await cloud.hv(3).killVswitchd();
+    await until("down at hv1", async () => (await told(1, 3)) === "down");
+    expect(await told(1, 2)).toBe("up");
+    expect([await cloud.metric("axion_generation"), await cloud.metric("axion_flow_mods_sent_total")], "no row and no flow comes of it").toEqual([generation, sent]);
+    await cloud.hv(3).startVswitchd();
+    await cloud.synced();
+    await up(1, 3);
+    await cloud.hv(2).delManager();
+    await until("nothing known of hv2", async () => (await told(2, 1)) === null, { timeoutMs: 30_000 });
+    expect(await told(1, 2)).toBe("up");
+    await cloud.hv(2).setManager(cloud.lab.manager);
+    await cloud.synced();
+    await up(1, 2);
+    await cloud.remove("gate", made.id);
+    await settlesTo(cloud, clean);
+  }, 90_000);
+
   test("the first gateway and the controller killed, traffic goes on by the second; and back when it is there again", async () => {
     const { cloud, a } = scene;
     const made = await gate();
@@ -192,7 +222,7 @@ describe.skipIf(Lab.missing().length > 0)("on real switches", () => {
     await cloud.synced();
     const INTERVAL = 20;
     // The switch notices by the interval that the row asked for: with BFD's own it would take 3 s.
-    expect(await cloud.hv(1).appctl("bfd/show", await portTo(1, 3))).toMatch(/Local Negotiated RX|RX Interval: Approx 100ms/i);
+    await until("the interval of both", async () => (await cloud.hv(1).appctl("bfd/show", await portTo(1, 3))).includes("RX Interval: Approx 100ms"));
     const flows = async (): Promise<string> => cloud.hv(1).ofctl("--no-stats", "dump-flows", "br-int");
     const untouched = await flows();
     const running = a.vm.ping(BEHIND, { count: 400, intervalMs: INTERVAL });

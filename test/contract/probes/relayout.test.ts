@@ -41,12 +41,11 @@ describe("what a switch has of an earlier layout, told by names", () => {
     };
     return { ports: ports!, floatings, subnet: subnets![1]!, away };
   }
-  /** By address, and whether something else is to be in its place. */
+  /** By table and address, and whether something else is to be in its place. */
   const withdrawn = (): string[] | undefined =>
     h.toldAtStart.get("hv1")!.relayout?.withdrawn.map(({ flow, wanted }) => {
-      expect(flow.table).toBe(h.layout.table("floating").id);
-      const { ipv4_src: src, ipv4_dst: dst } = decodeMatch(flow.slab, FLOW_MOD_MATCH_OFFSET) as { ipv4_src?: string; ipv4_dst?: string | object };
-      return `${flow.priority} ${[src ?? "any", typeof dst === "object" ? "a network" : (dst ?? "any")].join(" -> ")}${wanted === undefined ? "" : ", replaced"}`;
+      const { ipv4_src: src, ipv4_dst: dst } = decodeMatch(flow.slab, FLOW_MOD_MATCH_OFFSET) as { ipv4_src?: string; ipv4_dst?: string };
+      return `${h.layout.tableById(flow.table)!.name}: ${src ?? "any"} -> ${dst ?? "any"}${wanted === undefined ? "" : ", replaced"}`;
     }).sort();
 
   test.each([[["scratch-one"]], [["gateway"]], [["port-meters", "scratch-one", "gateway"]]])("without %s, with nothing changed, none is withdrawn; the same apps have no other layout", async (absent) => {
@@ -63,7 +62,7 @@ describe("what a switch has of an earlier layout, told by names", () => {
     await h.settled();
     away();
     h = await h.restart(["scratch-one", "gateway"]);
-    expect(withdrawn()).toEqual(["100 any -> 192.0.2.100", "90 10.1.0.50 -> any", "95 10.1.0.50 -> a network"]);
+    expect(withdrawn()).toEqual(["floating: any -> 192.0.2.100", "floating_out: 10.1.0.50 -> any"]);
   });
 
   test("one that leads elsewhere now is withdrawn, and what is desired takes its place", async () => {
@@ -72,7 +71,7 @@ describe("what a switch has of an earlier layout, told by names", () => {
     await h.settled();
     away();
     h = await h.restart(["scratch-one"]);
-    expect(withdrawn()).toEqual(["100 any -> 192.0.2.100, replaced", "90 10.1.0.50 -> any", "95 10.1.0.50 -> a network"]);
+    expect(withdrawn()).toEqual(["floating: any -> 192.0.2.100, replaced", "floating_out: 10.1.0.50 -> any"]);
   });
 
   test("a layout from before the last is known as well", async () => {
@@ -82,7 +81,7 @@ describe("what a switch has of an earlier layout, told by names", () => {
     await h.settled();
     away();
     h = await h.restart(["scratch-one"]);
-    expect(withdrawn()).toEqual(["100 any -> 192.0.2.101", "90 10.1.0.51 -> any", "95 10.1.0.51 -> a network"]);
+    expect(withdrawn()).toEqual(["floating: any -> 192.0.2.101", "floating_out: 10.1.0.51 -> any"]);
   });
 });
 

@@ -134,12 +134,12 @@ export interface Held {
 async function heldBy(hv: Hypervisor): Promise<Held> {
   const list = async (...args: string[]): Promise<string[]> => (await hv.vsctl("--format=csv", "--no-headings", ...args)).split("\n").filter((l) => l !== "").map((l) => `${args.at(-1)} ${l}`).sort();
   const dump = async (...args: string[]): Promise<string[]> => (await hv.ofctl(...args, "br-int")).split("\n").map((l) => l.trim()).filter((l) => l !== "" && !/reply|_timeout=.* actions=/.test(l)).sort();
-  const columns = ["QoS", "Queue", "Mirror", "IPFIX", "sFlow", "NetFlow"].map((table) => list("list", table));
+  const columns = ["QoS", "Queue", "Mirror", "IPFIX", "sFlow", "NetFlow", "Flow_Table", "Flow_Sample_Collector_Set"].map((table) => list("list", table));
   return {
     flows: await dump("--no-stats", "dump-flows"),
     meters: await dump("dump-meters"),
     groups: await dump("dump-groups"),
-    rows: [...(await Promise.all(columns)).flat(), ...(await list("--columns=name,qos,tag,external_ids", "list", "Port")), ...(await list("--columns=name,mirrors,ipfix,sflow,netflow", "list", "Bridge"))],
+    rows: [...(await Promise.all(columns)).flat(), ...(await list("--columns=name,qos,tag,external_ids", "list", "Port")), ...(await list("--columns=name,mirrors,ipfix,sflow,netflow,flow_tables", "list", "Bridge"))],
   };
 }
 
@@ -275,7 +275,7 @@ async function history(h: Harness, steps: readonly Step[], { resource, values, c
     if ((status === 204 || status === 404) && list.includes(id)) list.splice(list.indexOf(id), 1);
   };
   let ofport = 10;
-  for (const host of HOSTS) await h.addChassis(host);
+  for (const host of HOSTS) await h.addChassis(host, { bridge_mappings: { phys0: "br-phys0", phys1: "br-phys1" } });
   for (const n of [0, 1]) {
     await post(world.networks, "network", { name: `n${n}` });
     await post(world.subnets, "subnet", { network_id: world.networks[n], ip_version: 4, cidr: `10.0.${n}.0/24` });

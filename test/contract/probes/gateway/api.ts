@@ -1,8 +1,8 @@
 // A gate is made of a router, a network outside and the hosts that lead there.
-import { conflict, defineResource, extendResource, giveBack, reference, take, type Alias, type Tx } from "#app";
+import { chassisTable, conflict, defineResource, extendResource, giveBack, observed, reference, take, type Alias, type Tx } from "#app";
 import { networkResource, networkTable } from "../../../../apps/l2/model.ts";
 import { routerResource, routerTable } from "../../../../apps/l3/model.ts";
-import { gateResource, gateTable, macOf, macPool, type Gate } from "./model.ts";
+import { gateResource, gateTable, macOf, macPool, portNameTo, usersOf, type Gate } from "./model.ts";
 
 const HOSTS = { list: { type: "string", blank: false }, unique: true, max: 8 } as const;
 
@@ -23,9 +23,15 @@ const gate = defineResource(gateResource, {
     address: { type: "string", about: "The router's there.", post: true, required: true, check: { type: "ip" } },
     nexthop: { type: "string", about: "Where its default route leads.", post: true, required: true, check: { type: "ip" } },
     hosts: { type: "string[]", about: "Gateways, the preferred one first.", post: true, put: true, required: true, check: HOSTS },
+    tunnels: { type: "object[]", about: "Between hosts that use it and gateways, by the end at `at`: what BFD says there, null when it is not known." },
     mac: { type: "mac", about: "By it gateways know what is meant for them." },
   },
   policy: { create: "rule:admin_only", get: "rule:admin_only", update: "rule:admin_only", delete: "rule:admin_only" },
+  present(view, row) {
+    const pairs = usersOf(row, view).flatMap((user) => row.hosts.flatMap((host) => [{ at: user, to: host }, { at: host, to: user }]));
+    const key = (id: string): number => view.get(chassisTable, id)?.key ?? 0;
+    return { tunnels: pairs.map(({ at, to }) => ({ at, to, bfd: observed(view, at, "Interface", portNameTo(key(to)))?.bfd_status?.state ?? null })) };
+  },
   create(tx, standard, input, ctx) {
     const router = ctx.visible(routerResource, input.router_id as string);
     const outside = ctx.visible(networkResource, input.outside_id as string);

@@ -17,4 +17,5 @@ export default {
   pipeline: gateway,
   derive,
   rules,
+  observe: { Interface: ["bfd_status"] },
 } satisfies App;

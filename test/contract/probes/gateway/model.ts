@@ -27,6 +27,7 @@ export const groupPool = definePool({ name: "gate-group", of: "group", min: 1_00
 export const macPool = definePool({ name: "gate-mac", of: "key", min: 1, max: 0xff_ffff, about: "last three bytes of the MACs of gates" });
 export const macOf = (n: number): string => `fa:16:40:${n.toString(16).padStart(6, "0").replace(/..(?=.)/g, "$&:")}`;
 
+export const portNameTo = (peerKey: number): string => `axion-bfd-${peerKey}`;
 export const listOf = (gate: Gate): string => gate.hosts.join(",");
 
 /** Subnet of the outside that the gate's address is of. */

@@ -6,7 +6,7 @@ import { subnetTable } from "../../../../apps/ipam/model.ts";
 import { answerFor, attachmentTable, holdMac, neighbour, networkTable } from "../../../../apps/l2/model.ts";
 import { enterRouter, legTable, routerInterfaceTable, routerTable, routeTable, type Leg, type Onward, type Route } from "../../../../apps/l3/model.ts";
 import { sharedEncap, vniOf } from "../../../../apps/overlay/model.ts";
-import { cidrOf, gateTable, groupPool, listOf, portPool, usersOf } from "./model.ts";
+import { cidrOf, gateTable, groupPool, listOf, portNameTo, portPool, usersOf } from "./model.ts";
 import { gateway } from "./tables.ts";
 
 /** A tenant's packet cannot pass for BFD: the key has to be 0 (CVE-2024-2182). Three lost in a row: dead after 300 ms. */
@@ -48,7 +48,7 @@ export const derive = [
 
 /** The end at `at` of the tunnel between two chassis. */
 function tunnel(out: Outputs, at: Chassis, peer: Chassis, type: string, ofport: number): void {
-  out.row(chassisScope(at.id), "Port", `axion-bfd-${peer.key}`, {
+  out.row(chassisScope(at.id), "Port", portNameTo(peer.key), {
     interface: { type, options: { remote_ip: peer.encap_ip, key: "flow", local_ip: at.encap_ip }, ofport_request: ofport, bfd: BFD },
   });
 }
