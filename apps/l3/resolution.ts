@@ -4,7 +4,7 @@
 // Who was told is told again when somebody else says to have the address. Nobody who may have it, or no answer: host unreachable.
 import { contains, isIpv6, lastIp, parseCidr, parseIp, type PacketIn, type ServiceDecl, type ServiceHost, type StageOut } from "#app";
 import { arpOps, buildArp, buildEthernet, buildIcmpv6, buildIpv6, buildNeighbourSolicitation, ethertypes, icmpv6Types, ipProtocols, PacketError, parsePacket } from "packet-codec";
-import { activeAttachment, addressId, attachmentTable, claimant, heardNeighbourTable, networkTable, mayClaim, NEIGHBOUR_S, portTable, tellNeighbour, type Attachment } from "../l2/model.ts";
+import { activeAttachment, addressId, attachmentTable, claimant, heardNeighbourTable, learningTable, networkTable, mayClaim, NEIGHBOUR_S, portTable, tellNeighbour, type Attachment } from "../l2/model.ts";
 import { legTable, routerInterfaceTable, undelivered } from "./model.ts";
 import { errorAbout, partiesOf, type Parties } from "./packet-in.ts";
 import { l3 } from "./tables.ts";
@@ -103,7 +103,8 @@ export const resolution: ServiceDecl = {
       if (asked.size === 0) host.after(LOOK_S, look);
       asked.set(key, question);
     });
-    host.every(REVIEW_S, () => told.review());
+    host.onCommit([learningTable], () => told.watch());
+    told.watch();
     return undefined;
   },
 };
@@ -187,11 +188,27 @@ class Beliefs {
   private readonly recalled = new Map<string, string>();
   private readonly host: ServiceHost;
   private turn = 0;
+  private watching = false;
   private readonly startedMs: number;
 
   constructor(host: ServiceHost) {
     this.host = host;
     this.startedMs = host.clock.monotonic();
+  }
+
+  /** Looks from now on, while there is anything to look at: who was told, or who may have been before the start. */
+  watch(): void {
+    if (this.watching || (this.entries.size === 0 && !(this.recalling() && hasAny(this.host.view.all(learningTable))))) return;
+    this.watching = true;
+    this.host.after(REVIEW_S, () => {
+      this.watching = false;
+      this.review();
+      this.watch();
+    });
+  }
+
+  private recalling(): boolean {
+    return this.host.clock.monotonic() < this.startedMs + NEIGHBOUR_S * 1000;
   }
 
   /** False: there is too much of this port, or in all. */
@@ -202,6 +219,7 @@ class Beliefs {
       const ofPort = Array.from(this.entries.values()).filter((e) => e.port === holder.at.port_id).length;
       if (this.entries.size >= TOLD || ofPort >= TOLD_PER_PORT) return false;
       this.entries.set(key, (entry = { network, ip, port: holder.at.port_id, said: "", quietMs: 0, chassis: new Map() }));
+      this.watch();
     }
     entry.chassis.set(chassis, this.host.clock.monotonic() + NEIGHBOUR_S * 1000);
     if (entry.said !== said(holder)) this.say(entry, holder);
@@ -210,9 +228,9 @@ class Beliefs {
   }
 
   /** Somebody else says to have an address, or it is elsewhere: those who were told are told again. */
-  review(): void {
+  private review(): void {
     const now = this.host.clock.monotonic();
-    if (now < this.startedMs + NEIGHBOUR_S * 1000) this.recall();
+    if (this.recalling()) this.recall();
     else this.recalled.clear();
     for (const [key, entry] of this.entries) {
       for (const [chassis, untilMs] of entry.chassis) if (untilMs <= now) entry.chassis.delete(chassis);
@@ -251,6 +269,11 @@ class Beliefs {
     return (this.turn = (this.turn + 1) >>> 0);
   }
 }
+
+const hasAny = (rows: Iterable<unknown>): boolean => {
+  for (const _ of rows) return true;
+  return false;
+};
 
 /** Chassis with ports of any network of a router on this one. */
 function routersOn(view: ServiceHost["view"], network: string): ReadonlySet<string> {
