@@ -1,16 +1,19 @@
 import type { App } from "#app";
 import { addressAnnouncements } from "./announce.ts";
+import { staticFlows } from "./answers.ts";
 import { aliases, policies, resources, vif } from "./api.ts";
 import { converters } from "./checks.ts";
-import { addressHolderTable, addressTable, attachmentTable, networkKeys, networkTable, portBindingTable, portKeys, portStatusTable, portTable, segmentTable, takersTable } from "./model.ts";
-import { derive, rules, staticFlows } from "./rules.ts";
+import { addressHolderTable, addressTable, attachmentTable, heardNeighbourTable, learningTable, networkKeys, networkTable, portBindingTable, portKeys, portStatusTable, portTable, segmentTable, takersTable } from "./model.ts";
+import { announced } from "./packet-in.ts";
+import { portContext, staticFlows as learningFlows } from "./learning.ts";
+import { derive, rules } from "./rules.ts";
 import { portStatus } from "./status.ts";
 import { l2 } from "./tables.ts";
 
 export default {
   name: "l2",
   about: "networks and ports: delivery by MAC, broadcast to members only, ARP and ND answered at the source, anti-spoofing",
-  tables: [networkTable, portTable, portBindingTable, portStatusTable, addressTable, addressHolderTable, attachmentTable, takersTable, segmentTable],
+  tables: [networkTable, portTable, portBindingTable, portStatusTable, addressTable, addressHolderTable, attachmentTable, takersTable, learningTable, segmentTable],
   pools: [networkKeys, portKeys],
   resources,
   converters,
@@ -19,7 +22,13 @@ export default {
   pipeline: l2,
   derive,
   rules,
-  staticFlows,
+  portContext,
+  staticFlows: (out) => {
+    staticFlows(out);
+    learningFlows(out);
+  },
+  softTables: [heardNeighbourTable],
+  packetIn: { announced },
   services: [portStatus, addressAnnouncements],
   vif,
 } satisfies App;

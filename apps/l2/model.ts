@@ -1,8 +1,10 @@
 // l2's entities: networks, ports, their addresses, and where ports are attached. The one file of l2 that other apps import.
+//
+// Over 400 lines: what other apps may know of ports, addresses and who has them is to be found in one place.
 import {
-  chassisScope, chassisTable, contains, definePool, defineScope, defineTable, defineVariantScope, copy, isIpv6, load, next, parseCidr, parseIp, resourceHandle, setField, toStage, vifTable, type Chassis, type Outputs, type ReadView, type Row, type StageOut, type StandardRow, type Vif, ethType, ipProto, toTable, type PortPlace, type Scope,
+  chassisScope, chassisTable, contains, definePool, defineScope, defineSoftTable, defineTable, defineVariantScope, copy, isIpv6, load, next, parseCidr, parseIp, resourceHandle, setField, toStage, vifTable, type Chassis, type Outputs, type ReadView, type Row, type StageOut, type StandardRow, type Vif, ethType, ipProto, toTable, type PortPlace, type Scope,
 } from "#app";
-import { linkLocal } from "packet-codec";
+import { buildEthernet, buildIpv4, ethertypes, linkLocal } from "packet-codec";
 import { l2 } from "./tables.ts";
 
 export interface Network extends StandardRow {
@@ -56,9 +58,82 @@ export const portTable = defineTable<Port>()("port", {
     /** Those that may have addresses beside their own. */
     takers: (p) => (!isNetworkPort(p) && (!p.port_security_enabled || p.allowed_address_pairs.length > 0) ? p.network_id : undefined),
     /** Single extra addresses: `<network>|<ip>`. */
-    pair_ip: (p) => p.allowed_address_pairs.filter((a) => !a.ip_address.includes("/")).map((a) => `${p.network_id}|${a.ip_address}`),
+    pair_ip: (p) => singlePairs(p).map((ip) => `${p.network_id}|${ip}`),
+    /** Those with pairs of more than one address. */
+    prefix_pairs: (p) => (p.allowed_address_pairs.some((a) => singleAddress(a.ip_address) === undefined) ? p.network_id : undefined),
+    network_pairs: (p) => (p.allowed_address_pairs.length > 0 ? p.network_id : undefined),
+    /** Extra MACs: `<network>|<mac>`. */
+    pair_mac: (p) => extraMacs(p).map((mac) => `${p.network_id}|${mac}`),
+    /** Those behind which there may be MACs that the model does not place: without port security, or with a MAC that others may have too. */
+    network_guests: (p) => (!isNetworkPort(p) && (!p.port_security_enabled || extraMacs(p).length > 0) ? p.network_id : undefined),
   },
 });
+/** The one address that a pair names, alone or as a prefix of full length; undefined: it names more. */
+export function singleAddress(text: string): string | undefined {
+  const at = text.indexOf("/");
+  if (at < 0) return text;
+  return text.slice(at + 1) === (isIpv6(text) ? "128" : "32") ? text.slice(0, at) : undefined;
+}
+/** Single addresses of a port's pairs, each once. */
+function singlePairs({ allowed_address_pairs: pairs }: Pick<Port, "allowed_address_pairs">): string[] {
+  return [...new Set(pairs.flatMap(({ ip_address: text }) => singleAddress(text) ?? []))];
+}
+/** MACs that a port may send from beside its own, each once. */
+export function extraMacs({ mac_address: own, allowed_address_pairs: pairs }: Pick<Port, "mac_address" | "allowed_address_pairs">): string[] {
+  const macs: string[] = [];
+  for (const { mac_address: mac } of pairs) if (mac !== "" && mac !== own && !macs.includes(mac) && !isGroupMac(mac)) macs.push(mac);
+  return macs;
+}
+const isGroupMac = (mac: string): boolean => (Number.parseInt(mac.slice(0, 2), 16) & 1) === 1;
+
+/** Networks where there may be what the model does not place, and switches learn it (derived). `id` is the network's. */
+export interface Learning extends Row {
+  /** MACs, behind ports without port security and of pairs; else addresses alone, of pairs. */
+  readonly macs: boolean;
+}
+export const learningTable = defineTable<Learning>()("learning", { derived: true });
+
+/** Who was last heard to have an address of a network that is no port's own. `id` is addressId(...). */
+export interface HeardNeighbour extends Row {
+  readonly mac: string;
+  readonly port_id: string;
+}
+/** Of one port so many at a time, so that nobody's claims push out those of others. */
+export const heardNeighbourTable = defineSoftTable<HeardNeighbour>()("neighbour_heard", { ttlS: 300, limitPerOwner: 64, limit: 65_536 });
+
+/** Whether a port may say that it has an address at a MAC: any, without port security; else one of its pairs. */
+export function mayClaim(port: Port, ip: string, mac?: string): boolean {
+  if (isNetworkPort(port)) return false;
+  if (!port.port_security_enabled) return true;
+  const address = parseIp(ip);
+  return address !== undefined && port.allowed_address_pairs.some((pair) => {
+    const range = parseCidr(pair.ip_address.includes("/") ? pair.ip_address : `${pair.ip_address}/${isIpv6(pair.ip_address) ? 128 : 32}`);
+    return range !== undefined && contains(range, address) && (mac === undefined || mac === (pair.mac_address === "" ? port.mac_address : pair.mac_address));
+  });
+}
+/** Where the first port is that may have an address; undefined: nobody may. */
+export function claimant(view: ReadView, networkId: string, ip: string): Attachment | undefined {
+  for (const index of ["network_pairs", "network_guests"] as const) {
+    for (const port of view.by(portTable, index, networkId)) {
+      const at = mayClaim(port, ip) ? activeAttachment(view, port.id) : undefined;
+      if (at !== undefined) return at;
+    }
+  }
+  return undefined;
+}
+/**
+ * Tells a switch who has an address that is no port's own, and where that MAC is: it keeps both for a while (NEIGHBOUR_S), in tables of its own
+ * with limits for each network. `turn`
+ * differs from call to call: what a switch has a cached flow for it would learn when it next looks at that.
+ */
+export const tellNeighbour = (chassis: string, net: number, ip: string, { mac, port, host }: { readonly mac: string; readonly port: number; readonly host: number }, turn: number): StageOut => ({
+  chassis, stage: "neighbour", registers: { net, nexthop: ip, from_network: 1, out_port_key: port, out_host: host, router: turn },
+  data: buildEthernet({ dst: mac, src: mac, ethertype: ethertypes.ipv4 }, buildIpv4({ src: "127.0.0.1", dst: "127.0.0.1", protocol: EXPERIMENTAL, ttl: 1 }, new Uint8Array(8))),
+});
+/** For experiments and testing, RFC 3692: nothing listens to it, and the packet goes nowhere. */
+const EXPERIMENTAL = 253;
+/** Seconds that a switch believes what it was told. */
+export const NEIGHBOUR_S = 300;
 
 export const portKeys = definePool({
   name: "port", of: "key", min: 1, max: 2 ** 32 - 1, about: "keys of ports: in_port_key and out_port_key in the pipeline", taken: (view, _part, n) => view.count(portTable, "key", String(n)) > 0,

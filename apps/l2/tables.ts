@@ -2,12 +2,25 @@
 // From a tunnel: classify, l2_lookup, locate.
 import { definePipeline } from "#app";
 
+/** So many MACs are learned of one port without port security, and of one chassis in one network. What is beyond is flooded, as what is not heard yet. */
+const MACS_LEARNED = 256;
+/** So many neighbours that the model does not list are known of one network, and where their MACs are. */
+const NEIGHBOURS_LEARNED = 256;
+
 export const l2 = definePipeline({
   tables: {
+    mac_source: {
+      stage: "ingress", miss: "next", about: "senders of MACs that the model does not place are learned, those of local ports and those of other chassis",
+      match: ["reg:in_port_key", "reg:net", "reg:from_tunnel", "eth_src", "eth_type", "arp_spa", "ip_proto", "icmpv6_type", "ipv6_nd_target", "tun_ipv4_src", "tun_ipv6_src"],
+    },
+    announced: {
+      stage: "ingress", miss: "drop", aside: true, about: "ARP and neighbour advertisements of ports that may have addresses which the model does not list: to the controller, metered for each port",
+      match: ["reg:in_port_key"],
+    },
     port_security: {
       stage: "admission", miss: "drop", about: "only the port's own MAC and addresses may send",
       match: [
-        "reg:in_port_key", "reg:secured", "eth_src", "eth_type", "arp_sha", "arp_spa", "arp_tpa", "ipv4_src", "ipv6_src", "ip_proto", "ip_frag", "udp_src", "udp_dst",
+        "reg:in_port_key", "reg:secured", "vlan_vid", "eth_src", "eth_type", "arp_sha", "arp_spa", "arp_tpa", "ipv4_src", "ipv6_src", "ip_proto", "ip_frag", "udp_src", "udp_dst",
         "ip_ttl", "ipv6_dst", "icmpv6_type", "icmpv6_code", "ipv6_nd_target", "ipv6_nd_sll", "ipv6_nd_tll",
       ],
     },
@@ -31,13 +44,22 @@ export const l2 = definePipeline({
     l2_lookup: {
       stage: "forward", miss: "sibling", about: "destination MAC -> port and chassis; group addresses -> flood; what is answered for addresses that no port has",
       match: [
-        "reg:net", "reg:in_port_key", "reg:from_tunnel", "eth_dst", "eth_type", "arp_op", "arp_tpa", "ip_proto", "ip_frag", "icmpv4_type", "icmpv4_code", "ipv4_dst",
+        "reg:net", "reg:in_port_key", "reg:from_tunnel", "reg:mac_heard", "eth_dst", "eth_type", "arp_op", "arp_tpa", "ip_proto", "ip_frag", "icmpv4_type", "icmpv4_code", "ipv4_dst",
         "icmpv6_type", "icmpv6_code", "ipv6_src", "ipv6_dst", "ipv6_nd_target",
       ],
     },
-    neighbour: { stage: "neighbour", miss: "sibling", about: "address in a network -> MAC", match: ["reg:net", "reg:nexthop"] },
+    mac_unknown: { stage: "forward", last: true, miss: "drop", about: "MACs that no table knows, where a port may have such behind it: look up what was learned", match: ["reg:net"] },
+    mac_learned: { stage: "forward", miss: "drop", aside: true, about: "MACs that were heard -> port and chassis", match: ["reg:net", "eth_dst"], learned: { limit: MACS_LEARNED } },
+    mac_verdict: { stage: "forward", miss: "drop", aside: true, about: "learned: to where it was heard; else to every port that may have it behind it", match: ["reg:from_tunnel", "reg:out_port_key", "reg:out_host"] },
+    neighbour: { stage: "neighbour", miss: "sibling", about: "address in a network -> MAC; what the controller tells of those that the model does not list is learned", match: ["reg:net", "reg:nexthop", "reg:from_network", "eth_type"] },
+    neighbour_told: { stage: "neighbour", miss: "drop", aside: true, about: "what the controller tells: learned", match: ["reg:net"] },
+    neighbour_learned: {
+      stage: "neighbour", after: ["neighbour"], miss: "sibling", about: "addresses that the model does not list -> MAC", match: ["reg:net", "reg:nexthop", "reg:question"],
+      learned: { limit: NEIGHBOURS_LEARNED },
+    },
     flood_remote: { stage: "flood", miss: "drop", about: "one copy to each other chassis with a port of the network", match: ["reg:net"] },
     flood_local: { stage: "flood", miss: "drop", aside: true, about: "one copy to each local port of the network", match: ["reg:net", "reg:flood_chunk"] },
+    flood_unknown: { stage: "flood", miss: "drop", aside: true, about: "one copy to each local port that may have a MAC which the model does not place", match: ["reg:net", "reg:flood_chunk"] },
     locate: { stage: "locate", miss: "next", about: "local port: its policy and OpenFlow port; else on to the tunnels", match: ["reg:out_port_key", "eth_type"] },
     push_tag: { stage: "egress", miss: "next", about: "the VLAN tag of a port that is reached behind another's OpenFlow port", match: ["reg:in_port_key", "reg:out_port_key", "reg:from_network"] },
   },
@@ -46,5 +68,7 @@ export const l2 = definePipeline({
     announces: { bits: 1, about: "ARP of a port that says which address it has" },
     too_long: { bits: 1, about: "ARP or neighbour discovery with more in it than these have" },
     flood_chunk: { bits: 8, about: "which part of a long list of local ports" },
+    question: { bits: 1, about: "the packet asks for a neighbour: only what the model lists is answered, the rest answers itself" },
+    mac_heard: { bits: 1, about: "the sender's MAC, of a packet from a tunnel, was looked at" },
   },
 });

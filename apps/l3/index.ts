@@ -2,6 +2,7 @@ import type { App } from "#app";
 import { aliases, converters, extend, references, resources } from "./api.ts";
 import { legTable, liveRouterTable, routerInterfaceTable, routerKeys, routerTable, routeTable, translationTable } from "./model.ts";
 import { l3Punt } from "./packet-in.ts";
+import { resolution } from "./resolution.ts";
 import { derive as routes } from "./routes.ts";
 import { rules, staticFlows, zones } from "./rules.ts";
 import { l3 } from "./tables.ts";
@@ -21,5 +22,6 @@ export default {
   derive: [...routes, ...zones],
   rules,
   staticFlows,
-  packetIn: { l3_expired: l3Punt },
+  packetIn: { l3_undelivered: l3Punt },
+  services: [resolution],
 } satisfies App;

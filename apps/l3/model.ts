@@ -102,6 +102,10 @@ function prefixOf({ router_id, destination }: Route): [router: string, prefix: s
   return cidr === undefined ? undefined : [router_id, formatCidr(cidr)];
 }
 
+/** Why a packet is not delivered, as `undelivered` holds it. */
+export const undelivered = { expired: 0, noRoute: 1, unresolved: 2, notServed: 3, beyondScope: 4 } as const;
+export type Undelivered = (typeof undelivered)[keyof typeof undelivered];
+
 export const routerScope = defineScope("router");
 /** The way into a router from one of its networks: for chassis on that network, and those that come through another router. */
 export const enterScope: (routerId: string, networkId: string) => Scope = defineScope("router-from");

@@ -1,14 +1,14 @@
 import { pino } from "pino";
 import { describe, expect, it } from "vitest";
 import {
-  buildEthernet, buildIcmpv4, buildIcmpv6, buildIpv4, buildIpv6, buildUdp, ethertypes, ipProtocols, parseIpv4, parseIpv6, parsePacket, type EthernetHeader,
+  buildEthernet, buildIcmpv4, buildIcmpv6, buildIpv4, buildIpv6, buildTcp, buildUdp, ethertypes, ipProtocols, parseIpv4, parseIpv6, parsePacket, tcpFlags, type EthernetHeader,
   type Ipv4Header,
 } from "packet-codec";
 import { chassisTable, type AnyTable, type PacketIn, type Row, type StageOut } from "#app";
 import { Layer } from "../../src/model/rows.ts";
 import { networkTable, portTable } from "../l2/model.ts";
 import { subnetTable } from "../ipam/model.ts";
-import { legTable, routerTable } from "./model.ts";
+import { legTable, routerTable, undelivered } from "./model.ts";
 import { l3Punt } from "./packet-in.ts";
 
 const VM = "fa:16:3e:00:00:01";
@@ -124,5 +124,51 @@ describe("time exceeded", () => {
     ["a router without an address of the family", frame6(probe6()), { in_port_key: 17, net: 200, router: 4 }],
   ])("is not sent about %s", (_, data, regs) => {
     expect(send(data, regs)).toEqual([]);
+  });
+});
+
+describe("what else is not delivered", () => {
+  const about = (why: number, data: Uint8Array): readonly StageOut[] => send(data, { ...registers, undelivered: why });
+  const errorOf = (why: number, data: Uint8Array): readonly [number, number] | undefined => {
+    const [out] = about(why, data);
+    const { icmpv4, icmpv6 } = out === undefined ? {} as ReturnType<typeof parsePacket> : parsePacket(out.data);
+    const error = icmpv4 ?? icmpv6;
+    return error === undefined ? undefined : [error.type, error.code];
+  };
+  const other4 = frame4(probe4({ protocol: 253 }, Buffer.alloc(16)));
+  const other6 = frame6(buildIpv6({ ...ends6, next_header: 253 }, Buffer.alloc(16)));
+
+  it.each([
+    ["no route", undelivered.noRoute, [3, 0], [1, 0]],
+    ["nothing at a port", undelivered.notServed, [3, 3], [1, 4]],
+    ["a link-local source", undelivered.beyondScope, [3, 1], [1, 2]],
+  ] as const)("%s: type and code of each family", (_, why, four, six) => {
+    expect(errorOf(why, frame4(probe4()))).toEqual(four);
+    expect(errorOf(why, frame6(probe6()))).toEqual(six);
+  });
+
+  it("a protocol that a router does not speak: unreachable, or in IPv6 a parameter problem that points at it", () => {
+    expect(errorOf(undelivered.notServed, other4)).toEqual([3, 2]);
+    const { icmpv6 } = parsePacket(about(undelivered.notServed, other6)[0]!.data);
+    expect(icmpv6).toMatchObject({ type: 4, code: 1 });
+    expect(icmpv6!.payload.readUInt32BE(0)).toBe(6);
+  });
+
+  it("questions of ICMP that a router does not answer: nothing; and nothing here of what waits for a neighbour", () => {
+    expect(about(undelivered.notServed, frame4(probe4({ protocol: ipProtocols.icmpv4 }, buildIcmpv4({ type: 13, code: 0 }, Buffer.alloc(12)))))).toEqual([]);
+    expect(about(undelivered.notServed, frame6(buildIpv6({ ...ends6, next_header: ipProtocols.icmpv6 }, buildIcmpv6({ type: 139, code: 0 }, Buffer.alloc(8), ends6))))).toEqual([]);
+    expect(about(undelivered.unresolved, frame4(probe4()))).toEqual([]);
+  });
+
+  const segment = (flags: number, payload = 0, ack = 0): Buffer => frame4(probe4({ protocol: ipProtocols.tcp }, buildTcp({ src_port: 40000, dst_port: 22, seq: 0xffffffff, ack, flags, window: 1000 }, Buffer.alloc(payload), ends4)));
+  it("TCP to a router is reset, from the address that was asked", () => {
+    const answer = (data: Buffer): ReturnType<typeof parsePacket> => parsePacket(about(undelivered.notServed, data)[0]!.data);
+    const { eth, ipv4, tcp } = answer(segment(tcpFlags.syn));
+    expect(eth).toMatchObject({ src: ROUTER, dst: VM });
+    expect(ipv4).toMatchObject({ src: ends4.dst, dst: ends4.src });
+    expect(tcp).toMatchObject({ src_port: 22, dst_port: 40000, flags: tcpFlags.rst | tcpFlags.ack, seq: 0, ack: 0, checksumOk: true });
+    expect(answer(segment(tcpFlags.psh | tcpFlags.fin, 9)).tcp).toMatchObject({ ack: 9 });
+    expect(answer(segment(tcpFlags.ack, 5, 77)).tcp).toMatchObject({ flags: tcpFlags.rst, seq: 77 });
+    expect(about(undelivered.notServed, segment(tcpFlags.rst))).toEqual([]);
   });
 });

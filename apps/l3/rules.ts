@@ -6,7 +6,7 @@ import {
 } from "#app";
 import { linkLocal } from "packet-codec";
 import { attachmentTable, backToSender, echoReply, echoRequest, lanScope, laterEcho, membersScope, netScope, networkTable, sendersScope, turnedBack } from "../l2/model.ts";
-import { enterScope, legTable, liveRouterTable, routerScope, routerSendersScope, routerTable, routeTable, translationTable, zoneHolder, type Onward } from "./model.ts";
+import { enterScope, legTable, liveRouterTable, routerScope, routerSendersScope, routerTable, routeTable, translationTable, undelivered, zoneHolder, type Onward } from "./model.ts";
 import { waysTo, type Way } from "./routes.ts";
 import { l3 } from "./tables.ts";
 
@@ -97,12 +97,12 @@ const routing = l3.rule({
 });
 const OUT: Onward = { stage: "translate_out" };
 
-/** The router's own address: pings are answered in the switch, anything else to it is dropped. */
+/** The router's own address: pings are answered in the switch, of anything else the sender is told that nobody serves it. */
 function answer(key: number, ip: string, scope: Scope, out: Emit<typeof l3>): void {
   const router = { "reg:router": key } as const;
   out.flow(scope, "l3_route", { priority: 1100, match: { ...router, ...echoRequest(ip) }, actions: [...echoReply(ip), ...backToSender] });
   out.flow(scope, "l3_route", { priority: 1100, match: { ...router, ...laterEcho(ip) }, actions: [...turnedBack(ip), ...backToSender] });
-  out.flow(scope, "l3_route", { priority: 800, match: { ...router, ...familyMatch(ip), ...ipDst(ip) }, actions: [] });
+  out.flow(scope, "l3_route", { priority: 1050, match: { ...router, ...familyMatch(ip), ...ipDst(ip) }, actions: [...tell("notServed")] });
 }
 
 const routerZone = l3.rule({
@@ -134,24 +134,40 @@ export const zones = [
   }),
 ];
 
-const expired = l3.rule({
-  name: "expired",
-  about: "expired packets of a local port go to the controller, at the port's own rate",
+/** To the controller, which knows whom to ask or what to say. */
+const tell = (why: keyof typeof undelivered) => [load("undelivered", undelivered[why]), toTable("l3_undelivered")] as const;
+
+const undeliveredPackets = l3.rule({
+  name: "undelivered",
+  about: "packets of a local port that a router cannot deliver go to the controller, at the port's own rate",
   on: each(attachmentTable),
   emit(at, _view, out) {
-    out.flow(chassisScope(at.chassis), "l3_expired", { priority: 100, match: { "reg:in_port_key": at.port_key }, meter: at.slot, actions: [{ type: "punt", maxLen: 600 }] });
+    out.flow(chassisScope(at.chassis), "l3_undelivered", { priority: 100, match: { "reg:in_port_key": at.port_key }, meter: at.slot, actions: [{ type: "punt" }] });
   },
 });
 
-export const rules = [legs, routing, routerZone, expired];
+export const rules = [legs, routing, routerZone, undeliveredPackets];
 
+/** What no router takes from one link to another, as source or as destination. RFC 1812 sections 4.2.2.11 and 5.3.7, RFC 3927 section 7 */
+const UNROUTED_IPV4 = ["0.0.0.0/8", "127.0.0.0/8", "169.254.0.0/16", "224.0.0.0/4", "240.0.0.0/4"] as const;
+/** RFC 4291 sections 2.5.2, 2.5.3, 2.5.6 and 2.7 */
+const UNROUTED_IPV6 = ["::/127", "fe80::/10", "ff00::/8"] as const;
 /** Neighbour discovery: types of ICMPv6 that are for the link alone. RFC 4861 section 4 */
 const DISCOVERY = [133, 134, 135, 136, 137] as const;
 
 export const staticFlows = l3.static((out) => {
-  for (const icmpv6_type of DISCOVERY) out.flow(baseScope, "l3_route", { priority: 1200, match: { eth_type: ethType.ipv6, ip_proto: ipProto.icmpv6, icmpv6_type }, actions: [] });
+  const route = (priority: number, match: Parameters<typeof out.flow<"l3_route", object>>[2]["match"], actions: readonly L3Action[]): void => out.flow(baseScope, "l3_route", { priority, match, actions });
+  for (const icmpv6_type of DISCOVERY) route(1200, { eth_type: ethType.ipv6, ip_proto: ipProto.icmpv6, icmpv6_type }, []);
   for (const eth_type of [ethType.ip, ethType.ipv6]) {
-    for (const ip_ttl of [0, 1]) out.flow(baseScope, "l3_route", { priority: 1000, match: { eth_type, ip_ttl }, actions: [toTable("l3_expired")] });
+    for (const ip_ttl of [0, 1]) route(1000, { eth_type, ip_ttl }, [...tell("expired")]);
+    route(1, { eth_type }, [...tell("noRoute")]);
     out.flow(baseScope, "l3_resolve", { priority: 100, match: { eth_type }, actions: [AGE, ...RESOLVE] });
   }
+  for (const net of UNROUTED_IPV4) for (const field of ["ipv4_src", "ipv4_dst"] as const) route(1020, { eth_type: ethType.ip, [field]: net }, []);
+  for (const net of UNROUTED_IPV6) {
+    route(1020, { eth_type: ethType.ipv6, ipv6_dst: net }, []);
+    route(1010, { eth_type: ethType.ipv6, ipv6_src: net }, net === "fe80::/10" ? [...tell("beyondScope")] : []);
+  }
+  // The neighbour stage left it: nobody is known to have the next hop.
+  out.flow(baseScope, "l3_input", { priority: 200, match: { eth_dst: "00:00:00:00:00:00", "reg:from_tunnel": 0 }, actions: [...tell("unresolved")] });
 });

@@ -29,6 +29,8 @@ export interface TableDecl<R extends string = string> {
   /** Tables of the same stage, of whichever app, that come after or before this one; those that are not there are passed over. */
   readonly before?: readonly string[];
   readonly after?: readonly string[];
+  /** After all tables of the stage that do not say so: for what no other app has a word on. */
+  readonly last?: boolean;
   /** Filled by `learn` actions in the switch, not by rules: at most so many flows of each learning flow, which leave with it. */
   readonly learned?: { readonly limit: number };
 }

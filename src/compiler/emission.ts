@@ -28,7 +28,7 @@ export class Emission {
 
   /** @throws Error naming table and rule, or what it says that the pipeline cannot do */
   encode(run: Run, scope: FlowScope, name: string, spec: FlowSpec, family: Family | undefined, cookieLo: number): OwnedFlow<Run> {
-    return this.encoder.encode(run, scope, this.table(run, name), spec, family, run.unit.cookieHi, cookieLo, run.flows);
+    return this.encoder.encode(run, scope, this.table(run, name, family !== undefined), spec, family, run.unit.cookieHi, cookieLo, run.flows);
   }
 
   /** @throws the same, and Error naming shape and value when the shape is no shape */
@@ -41,9 +41,10 @@ export class Emission {
     return this.reached(run, name).id;
   }
 
-  private table(run: Run, name: string): PipelineTable {
+  /** `miss`: for the table-miss entry, which a table that the switch fills has as any other. */
+  private table(run: Run, name: string, miss = false): PipelineTable {
     const table = this.reached(run, name);
-    if (table.learned !== undefined) throw new Error(`rule ${run.unit.name} of ${run.unit.app} emits into ${name}, which the switch fills`);
+    if (table.learned !== undefined && !miss) throw new Error(`rule ${run.unit.name} of ${run.unit.app} emits into ${name}, which the switch fills`);
     return table;
   }
 

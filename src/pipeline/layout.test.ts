@@ -47,6 +47,8 @@ describe("table ids", () => {
     const order = (...apps: App[]): string[] => new Layout(apps).tables.slice(1).map((t) => t.name);
     expect(order(app("a", { first: table("route"), second: table("route") }), app("b", { third: table("route", { before: ["second"] }) }))).toEqual(["first", "third", "second"]);
     expect(order(app("a", { x: table("route", { after: ["y", "nowhere"] }) }), app("b", { y: table("route"), z: table("forward", { after: ["y"] }) }))).toEqual(["z", "y", "x"]);
+    expect(order(app("a", { x: table("route", { last: true }), y: table("route") }), app("b", { z: table("route") }), app("c", { w: table("route", { last: true, before: ["x"] }) }))).toEqual(["y", "z", "w", "x"]);
+    expect(() => order(app("a", { x: table("route", { last: true, before: ["y"] }), y: table("route") }))).toThrow("tables ask to come before and after each other: x, y");
     expect(() => order(app("a", { x: table("route", { after: ["y"] }), y: table("route", { after: ["x"] }) }))).toThrow("tables ask to come before and after each other: x, y");
   });
 

@@ -208,12 +208,15 @@ function required(app: App, apps: readonly App[]): ReadonlySet<string> {
   return all;
 }
 
-/** Tables of one stage as `before` and `after` say; where these say nothing, as apps and declarations come. @throws Error naming a circle */
-function inOrder<T extends { readonly name: string } & Pick<TableDecl, "before" | "after">>(tables: readonly T[]): T[] {
+/**
+ * Tables of one stage as `before`, `after` and `last` say; where these say nothing, as apps and declarations come. @throws Error naming a circle
+ */
+function inOrder<T extends { readonly name: string } & Pick<TableDecl, "before" | "after" | "last">>(tables: readonly T[]): T[] {
   const earlier = new Map(tables.map((t) => [t.name, new Set<string>()]));
   for (const table of tables) {
     for (const name of table.after ?? []) if (earlier.has(name)) earlier.get(table.name)!.add(name);
     for (const name of table.before ?? []) earlier.get(name)?.add(table.name);
+    if (table.last === true) for (const other of tables) if (other.last !== true) earlier.get(table.name)!.add(other.name);
   }
   const left = [...tables];
   const out: T[] = [];

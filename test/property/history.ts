@@ -82,7 +82,7 @@ export class History {
       case "groups":
         return this.put(`/v2.0/ports/${port}`, { port: { security_groups: this.ids.security_group!.slice(0, m) } });
       case "pairs":
-        return this.put(`/v2.0/ports/${port}`, { port: { allowed_address_pairs: m === 0 ? [] : [{ ip_address: `10.99.0.${m}` }] } });
+        return this.put(`/v2.0/ports/${port}`, { port: { allowed_address_pairs: m === 0 ? [] : [{ ip_address: m % 3 === 0 ? `10.99.0.${m & ~1}/31` : `10.99.0.${m}`, ...(m % 2 === 0 ? {} : { mac_address: `00:00:5e:00:01:0${m % 4}` }) }] } });
       case "security":
         return this.put(`/v2.0/ports/${port}`, { port: m % 2 === 0 ? { port_security_enabled: false, security_groups: [], allowed_address_pairs: [] } : { port_security_enabled: true } });
       case "admin":

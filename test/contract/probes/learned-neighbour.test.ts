@@ -22,7 +22,7 @@ describe.skipIf(Lab.missing().length > 0)("on real switches", () => {
   const LIMIT = 3;
   let scene: Scene;
   let clean: Held[];
-  /** Both in the second network and on hv1, where `a` is: who answers, with addresses that the controller does not know; who asks. */
+  /** Both in the second network and on hv1, where `a` is: who answers, with addresses of a prefix that it may have; who asks. */
   let x: Instance;
   let y: Instance;
   const hidden = (n: number): string => `10.0.1.${200 + n}`;
@@ -30,9 +30,8 @@ describe.skipIf(Lab.missing().length > 0)("on real switches", () => {
   beforeAll(async () => {
     scene = await makeScene(await probes.cloud({ flags: ["--audit-interval", "1"] }));
     const { cloud, nets } = scene;
-    const open = { port: { port_security_enabled: false } };
-    x = await cloud.instance(cloud.hv(1), nets[1], open);
-    y = await cloud.instance(cloud.hv(1), nets[1], open);
+    x = await cloud.instance(cloud.hv(1), nets[1], { port: { allowed_address_pairs: [{ ip_address: "10.0.1.192/26" }] } });
+    y = await cloud.instance(cloud.hv(1), nets[1]);
     await x.vm.setAddress([0, 1, 2, 3, 4].map((n) => `${hidden(n)}/24`));
     await until("answers of the others", async () => (await y.vm.reaches(x.ip)) && (await scene.a.vm.reaches(x.ip)));
     await cloud.synced();
@@ -49,7 +48,7 @@ describe.skipIf(Lab.missing().length > 0)("on real switches", () => {
     readonly match: string;
   }
   const learned = async (): Promise<Dumped[]> =>
-    (await scene.cloud.controller.ops<{ flows: Dumped[] }>("GET", "/flows?switch=hv1&state=installed")).body.flows.filter((f) => f.state === "learned");
+    (await scene.cloud.controller.ops<{ flows: Dumped[] }>("GET", "/flows?switch=hv1&state=installed")).body.flows.filter((f) => f.state === "learned" && f.table === "learned_neighbour");
   /** Those of one address of x. */
   const learnedOf = async (n: number): Promise<Dumped[]> => (await learned()).filter((f) => f.match.includes(`=0xa0001${(200 + n).toString(16)}`));
   const onSwitch = async (): Promise<number> => (await scene.cloud.hv(1).ofctl("dump-flows", "br-int")).split("\n").filter((l) => /idle_timeout=.* actions=/.test(l)).length;
@@ -57,10 +56,9 @@ describe.skipIf(Lab.missing().length > 0)("on real switches", () => {
     await until("an answer of ARP", async () => (await y.vm.arping(hidden(n), { count: 1 })).length > 0);
   };
 
-  test("unused it costs no lookup, and an address that nobody knows cannot be routed to", async () => {
+  test("unused it costs no lookup, and learns nothing", async () => {
     await expectNoLookup(scene);
     await ask(0);
-    expect(await scene.a.vm.reaches(hidden(0), { timeoutMs: 500 })).toBe(false);
     expect(await onSwitch()).toBe(0);
   });
 
@@ -82,7 +80,6 @@ describe.skipIf(Lab.missing().length > 0)("on real switches", () => {
     expect(await cloud.metric("axion_flow_mods_sent_total")).toBe(sent);
     expect(await learnedOf(0)).toHaveLength(1);
     await until("its end", async () => (await learnedOf(0)).length === 0, { timeoutMs: 25_000 });
-    expect(await a.vm.reaches(hidden(0), { timeoutMs: 500 })).toBe(false);
 
     // Bounded, whoever answers.
     for (const n of [0, 1, 2, 3, 4]) await ask(n);

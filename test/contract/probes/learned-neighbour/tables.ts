@@ -6,7 +6,7 @@ export const learnedNeighbour = definePipeline({
   tables: {
     arp_heard: { stage: "ingress", miss: "next", about: "answers of ARP, whose senders are learned", match: ["reg:net", "eth_type", "arp_op"] },
     learned_neighbour: {
-      stage: "neighbour", after: ["neighbour"], miss: "sibling", about: "neighbours that answers of ARP told of", match: ["reg:net", "reg:nexthop"], learned: { limit: 3 },
+      stage: "neighbour", after: ["neighbour"], before: ["neighbour_learned"], miss: "sibling", about: "neighbours that answers of ARP told of", match: ["reg:net", "reg:nexthop"], learned: { limit: 3 },
     },
   },
 });

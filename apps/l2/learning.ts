@@ -1,0 +1,161 @@
+// MACs and addresses that the model does not place. MACs: of ports without port security anything may be behind, and of a MAC that several ports may send from
+// only what they send says who has it. Switches learn them where such ports are, in the networks that have any: on the sender's host from
+// what its ports send, elsewhere from what comes by tunnels. A hard time-out ends them, not disuse: what is sent to a MAC must not keep it
+// where it was. What no switch has heard of goes to every port that may have it, and to nobody else.
+// Addresses: what ports say of them in ARP and neighbour discovery goes to the controller as well, which tells the switches that route there.
+import {
+  baseScope, callTable, chassisTable, derivation, each, ethType, ipProto, isIpv6, load, next, toStage, toTable, type Emit, type FlowAction, type PortContext, type PortPlace, type ReadView, type Scope,
+} from "#app";
+import {
+  addressId, addressTable, extraMacs, isNetworkPort, lanScope, learningTable, mayClaim, NEIGHBOUR_S, netScope, networkTable, portTable, singleAddress,
+  type AddressPair, type Attachment, type Learning, type Network, type Port,
+} from "./model.ts";
+import { l2 } from "./tables.ts";
+
+/** Seconds after a MAC was last heard until it is forgotten. */
+const HEARD_S = 60;
+const GROUP_BIT = { value: "01:00:00:00:00:00", mask: "01:00:00:00:00:00" };
+
+type L2 = Emit<typeof l2>;
+
+export const derive = [
+  derivation({
+    name: "mac-learning",
+    on: each(networkTable),
+    into: learningTable,
+    reads: [portTable],
+    derive({ id }, view): Learning | undefined {
+      const macs = view.count(portTable, "network_guests", id) > 0;
+      return macs || view.count(portTable, "network_pairs", id) > 0 ? { id, macs } : undefined;
+    },
+  }),
+];
+
+/** Whether somebody else in the network has the MAC as its own, a router included: then a pair gives no claim to what is sent to it. */
+const ownedByPort = (view: ReadView, port: Port, mac: string): boolean => view.count(portTable, "network_mac", `${port.network_id}|${mac}`) > 0;
+const holders = (view: ReadView, port: Port, mac: string): number => view.count(portTable, "pair_mac", `${port.network_id}|${mac}`);
+
+/** MACs that are this port's and no other's: its own, and those of pairs that it alone has. */
+export function placedMacs(view: ReadView, port: Port): string[] {
+  return [port.mac_address, ...extraMacs(port).filter((mac) => holders(view, port, mac) === 1 && !ownedByPort(view, port, mac))];
+}
+/** MACs that others may send from as well. */
+const sharedMacs = (view: ReadView, port: Port): string[] => extraMacs(port).filter((mac) => holders(view, port, mac) > 1 && !ownedByPort(view, port, mac));
+
+/** Whether anything may be behind the port. */
+const isOpen = (port: Port): boolean => !port.port_security_enabled && !isNetworkPort(port);
+
+export const portContext: readonly PortContext[] = [
+  {
+    ingress(view: ReadView, { port_id: id }: PortPlace): boolean {
+      const port = view.get(portTable, id);
+      return port !== undefined && (isOpen(port) || sharedMacs(view, port).length > 0);
+    },
+  },
+];
+
+/** The sender's MAC is where this says. Whoever speaks last has it. */
+const heardAt = ({ port, host }: { readonly port: number; readonly host: number }): FlowAction<"mac_learned", "net" | "out_port_key" | "out_host"> => ({
+  type: "learn", table: "mac_learned", priority: 100, hardTimeoutS: HEARD_S,
+  match: { "reg:net": { from: "reg:net" }, eth_dst: { from: "eth_src" } },
+  load: [{ to: "reg:out_port_key", from: port }, { to: "reg:out_host", from: host }],
+});
+
+/** What the controller says of a neighbour: its MAC is the packet's source, and where that is, for MACs that nobody was heard to have here. */
+const told: readonly FlowAction<"mac_learned" | "neighbour_learned", "net" | "nexthop" | "question" | "out_port_key" | "out_host">[] = [
+  {
+    type: "learn", table: "neighbour_learned", priority: 100, hardTimeoutS: NEIGHBOUR_S,
+    match: { "reg:net": { from: "reg:net" }, "reg:nexthop": { from: "reg:nexthop" }, "reg:question": 0 }, load: [{ to: "eth_dst", from: "eth_src" }],
+  },
+  {
+    type: "learn", table: "mac_learned", priority: 50, hardTimeoutS: NEIGHBOUR_S,
+    match: { "reg:net": { from: "reg:net" }, eth_dst: { from: "eth_src" } }, load: [{ to: "reg:out_port_key", from: "reg:out_port_key" }, { to: "reg:out_host", from: "reg:out_host" }],
+  },
+];
+
+/** A copy for the controller of what tells who has an address, for each port at a rate of its own: beyond it copies are lost, never the packet. */
+export const ANNOUNCE = { type: "clone", actions: [callTable("announced")] } as const;
+
+/**
+ * Whether the model says where a pair's address is: this port alone may have it, at one MAC. Else only what the holders say tells which
+ * of them has it, and at which MAC: an address may be a port's twice, at its own and at a virtual one.
+ */
+export function isPlaced(view: ReadView, port: Port, { ip_address: text, mac_address: mac }: AddressPair): boolean {
+  const ip = singleAddress(text);
+  if (ip === undefined || view.count(portTable, "pair_ip", `${port.network_id}|${ip}`) > 1 || view.get(addressTable, addressId(port.network_id, ip)) !== undefined) return false;
+  if (port.allowed_address_pairs.some((other) => singleAddress(other.ip_address) === ip && macOf(port, other.mac_address) !== macOf(port, mac))) return false;
+  return !view.by(portTable, "prefix_pairs", port.network_id).some((other) => other.id !== port.id && mayClaim(other, ip));
+}
+const macOf = (port: Port, mac: string): string => (mac === "" ? port.mac_address : mac);
+
+const ARP = { eth_type: ethType.arp } as const;
+const ADVERTISEMENT = { eth_type: ethType.ipv6, ip_proto: ipProto.icmpv6, icmpv6_type: 136 } as const;
+
+/** What is learned of a port at its place. */
+export function learnFromPort(at: Attachment, port: Port, view: ReadView, scope: Scope, out: L2): void {
+  const sender = { "reg:in_port_key": at.port_key } as const;
+  const heard = [heardAt({ port: at.port_key, host: at.host_key }), next] as const;
+  if (isOpen(port)) {
+    const own = { ...sender, eth_src: port.mac_address } as const;
+    // What it says of its own addresses is known.
+    for (const { ip } of view.by(addressTable, "port", port.id)) {
+      out.flow(scope, "mac_source", { priority: 150, match: { ...own, ...(isIpv6(ip) ? { ...ADVERTISEMENT, ipv6_nd_target: ip } : { ...ARP, arp_spa: ip }) }, actions: [next] });
+    }
+    for (const said of [ARP, ADVERTISEMENT]) {
+      out.flow(scope, "mac_source", { priority: 140, match: { ...own, ...said }, actions: [ANNOUNCE, next] });
+      out.flow(scope, "mac_source", { priority: 130, match: { ...sender, ...said }, actions: [ANNOUNCE, ...heard] });
+    }
+    out.flow(scope, "mac_source", { priority: 110, match: own, actions: [next] });
+    out.flow(scope, "mac_source", { priority: 100, match: sender, actions: heard });
+  } else {
+    for (const mac of sharedMacs(view, port)) out.flow(scope, "mac_source", { priority: 100, match: { ...sender, eth_src: mac }, actions: heard });
+    if (port.allowed_address_pairs.every((pair) => isPlaced(view, port, pair))) return;
+  }
+  out.flow(scope, "announced", { priority: 100, match: sender, meter: at.slot, actions: [{ type: "punt", maxLen: 128 }] });
+}
+
+/** In a network where MACs are learned: what is known is not, and unknown destinations are looked up. Where addresses are: what the controller tells is. */
+export function learnInNetwork(network: Network, view: ReadView, out: L2): void {
+  const learning = view.get(learningTable, network.id);
+  if (learning === undefined) return;
+  const net = { "reg:net": network.key } as const;
+  // By way of conntrack, which forgets it: what a packet-out itself learns, a switch does not look again at cached flows for.
+  out.flow(netScope(network.id), "neighbour", { priority: 200, match: { ...net, "reg:from_network": 1, eth_type: ethType.ip }, actions: [{ type: "ct", zone: "ct_zone", then: { table: "neighbour_told" } }] });
+  out.flow(netScope(network.id), "neighbour_told", { priority: 100, match: net, actions: told });
+  if (!learning.macs) return;
+  // Whoever routes into the network may be told of MACs in it that are no port's own.
+  out.flow(netScope(network.id), "mac_unknown", { priority: 100, match: net, actions: [load("out_port_key", 0), load("out_host", 0), callTable("mac_learned"), toTable("mac_verdict")] });
+  out.flow(lanScope(network.id), "l2_lookup", { priority: 200, match: { ...net, "reg:from_tunnel": 1, "reg:mac_heard": 0 }, actions: [load("mac_heard", 1), toTable("mac_source")] });
+}
+export function placed(at: Attachment, macs: readonly string[], view: ReadView, out: L2): void {
+  if (view.get(learningTable, at.network_id)?.macs !== true) return;
+  for (const eth_src of macs) out.flow(lanScope(at.network_id), "mac_source", { priority: 200, match: { "reg:net": at.net_key, "reg:from_tunnel": 1, eth_src }, actions: [toTable("l2_lookup")] });
+}
+
+/** What is learned of frames of a network that come from a chassis by a tunnel. */
+export function learnFromChassis(network: { readonly id: string; readonly key: number }, chassis: string, view: ReadView, out: L2): void {
+  const row = view.get(chassisTable, chassis);
+  if (row === undefined || row.encap_ip === "" || view.get(learningTable, network.id)?.macs !== true) return;
+  const from = isIpv6(row.encap_ip) ? { tun_ipv6_src: row.encap_ip } : { tun_ipv4_src: row.encap_ip };
+  out.flow(lanScope(network.id), "mac_source", {
+    priority: 100, match: { "reg:net": network.key, "reg:from_tunnel": 1, ...from }, actions: [heardAt({ port: 0, host: row.key }), toTable("l2_lookup")],
+  });
+}
+
+/** Of ports at one chassis those that hear frames to MACs that nobody was heard to have: those that may have any, or one that others may have too. */
+export const listeners = (members: readonly Attachment[], view: ReadView): Attachment[] =>
+  members.filter((at) => {
+    const port = view.get(portTable, at.port_id);
+    return port !== undefined && (isOpen(port) || sharedMacs(view, port).length > 0);
+  });
+
+export const staticFlows = l2.static((out) => {
+  const tunnel = { "reg:from_tunnel": 1 } as const;
+  out.flow(baseScope, "mac_source", { priority: 310, match: { ...tunnel, eth_src: GROUP_BIT }, actions: [toTable("l2_lookup")] });
+  out.flow(baseScope, "mac_source", { priority: 300, match: { eth_src: GROUP_BIT }, actions: [next] });
+  out.flow(baseScope, "mac_source", { priority: 10, match: tunnel, actions: [toTable("l2_lookup")] });
+  // What came by a tunnel leaves by none: two hosts that believe each other to have a MAC would send a frame to and fro.
+  out.flow(baseScope, "mac_verdict", { priority: 120, match: { ...tunnel, "reg:out_port_key": 0 }, actions: [toTable("flood_unknown")] });
+  out.flow(baseScope, "mac_verdict", { priority: 110, match: { "reg:from_tunnel": 0, "reg:out_host": 0 }, actions: [callTable("flood_remote"), toTable("flood_unknown")] });
+  out.flow(baseScope, "mac_verdict", { priority: 100, match: {}, actions: [toStage("locate")] });
+});
