@@ -10,6 +10,7 @@ import { copyFile, mkdtemp, readdir } from "node:fs/promises";
 import { setTimeout as sleep } from "node:timers/promises";
 import { Controller } from "./controller.ts";
 import * as checks from "./demo/checks.ts";
+import * as vms from "./demo/vms.ts";
 import { type DemoOptions, parseOptions, USAGE, UsageError } from "./demo/options.ts";
 import { commands, map } from "./demo/picture.ts";
 import { messageOf, Report, Surprise } from "./demo/report.ts";
@@ -36,7 +37,7 @@ async function demo(options: DemoOptions, report: Report, stage: Stage): Promise
   const { encap, underlay } = options;
   report.heading("Lab");
   const lab = (stage.lab = await report.step("networks of the lab: management, underlay", () => Lab.create({ name: "demo", underlay, signals: false })));
-  const controller = (stage.controller = new Controller(lab, {}));
+  const controller = (stage.controller = new Controller(lab, { flags: ["--ra-interval", String(vms.RA_INTERVAL_S)] }));
   const [hypervisors] = await Promise.all([
     report.step(`${HOSTS.length} hypervisors, each with its own Open vSwitch: ${HOSTS.join(", ")}`, () =>
       Promise.all(HOSTS.map((name) => lab.addHypervisor({ name, encapTypes: [encap] }))),
@@ -78,6 +79,9 @@ async function demo(options: DemoOptions, report: Report, stage: Stage): Promise
   await report.check("the API", () => checks.foreignResources(world));
   await report.check("security groups", () => checks.sshAndRemoteGroup(world));
   await report.check("a rule that comes and goes", (waiting) => checks.ruleOpensAndCloses(world, waiting));
+  await report.check("a VM that asks nobody", () => vms.routeRenewed(world));
+  await report.check("an address that changes its VM", () => vms.failover(world));
+  await report.check("packets in fragments", () => vms.fragments(world));
   await report.check("flow dump", (waiting) => checks.flowDump(world, waiting));
   await report.check("the controller killed", (waiting) => checks.killed(world, waiting));
   await report.check("errors in the controller's log", () => checks.noErrors(controller));

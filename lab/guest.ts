@@ -241,9 +241,9 @@ export class Guest extends NetNs {
     return exitCode === 0;
   }
 
-  /** Whether a datagram to an echo port (see `listen`) comes back in time. */
-  async probeUdp(ip: string, port: number, timeoutMs = 1000): Promise<boolean> {
-    const running = this.#node("udp", ip, port, timeoutMs);
+  /** Whether a datagram of so many bytes to an echo port (see `listen`) comes back in time. */
+  async probeUdp(ip: string, port: number, timeoutMs = 1000, bytes = 5): Promise<boolean> {
+    const running = this.#node("udp", ip, port, timeoutMs, bytes);
     const line = await running.waitFor(/answered/, timeoutMs + 10_000);
     return (JSON.parse(line) as { answered: boolean }).answered;
   }

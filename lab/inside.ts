@@ -54,11 +54,11 @@ const modes = {
     lines((line) => socket.write(line + "\n"));
   },
   // One UDP datagram to an echo port; prints whether it came back.
-  udp(ip, port, timeoutMs) {
+  udp(ip, port, timeoutMs, bytes) {
     const socket = dgram.createSocket(ip.includes(":") ? "udp6" : "udp4");
     const end = (answered) => { say({ answered }); process.exit(0); };
     socket.on("message", () => end(true)).on("error", () => end(false));
-    socket.send("axion", Number(port), ip);
+    socket.send("axion".padEnd(Number(bytes), "."), Number(port), ip);
     setTimeout(end, Number(timeoutMs), false);
   },
   // Streams BYTES pseudo-random bytes (AES-CTR over zeros, so it is fast and never repeats).

@@ -4,7 +4,7 @@
 // nothing of this in its network. Routers follow it: who took an address that is another port's own is stored.
 import { isIpv6, PacketRateError, type LiveView, type PacketIn, type RowChange, type ServiceDecl, type ServiceHost, type StageOut } from "#app";
 import { buildGratuitousArp, buildUnsolicitedNeighbourAdvertisement, PacketError, parseNeighbourAdvertisement, parsePacket } from "packet-codec";
-import { activeAttachment, addressHolderTable, addressId, addressTable, attachmentTable, hasPair, isNetworkPort, isRouterPort, networkTable, portTable, toPort, type Address, type Attachment, type Port } from "./model.ts";
+import { activeAttachment, addressHolderTable, addressId, addressTable, attachmentTable, hasPair, isNetworkPort, isRouterPort, networkTable, portTable, singleAddress, toPort, type Address, type Attachment, type Port } from "./model.ts";
 
 /** Seconds after which it is said, again and again: the first may come before the flows, or to hosts that believe nobody twice in a second. */
 const AFTER_S = [0.15, 1.3, 4] as const;
@@ -150,8 +150,9 @@ function addressesOf(port: Port, view: LiveView, had: boolean): Touched[] {
   const network = port.network_id;
   return [
     ...view.by(addressTable, "port", port.id).map(({ ip }) => ({ network, ip, had: had ? port.mac_address : undefined })),
-    ...port.allowed_address_pairs.flatMap(({ ip_address: ip, mac_address: mac }) => {
-      if (ip.includes("/") || view.get(addressTable, addressId(network, ip)) !== undefined) return [];
+    ...port.allowed_address_pairs.flatMap(({ ip_address: text, mac_address: mac }) => {
+      const ip = singleAddress(text);
+      if (ip === undefined || view.get(addressTable, addressId(network, ip)) !== undefined) return [];
       return [{ network, ip, had: !had ? undefined : mac === "" ? port.mac_address : mac }];
     }),
   ];
@@ -165,7 +166,7 @@ function holderOf(view: LiveView, network: string, ip: string): Holder | undefin
   const port = owner ?? takers[0];
   if (port === undefined || takers.length > (owner === undefined ? 1 : 0)) return undefined;
   if (!isNetworkPort(port) && activeAttachment(view, port.id) === undefined) return undefined;
-  const mac = owner === undefined ? (port.allowed_address_pairs.find((p) => p.ip_address === ip)?.mac_address ?? "") : "";
+  const mac = owner === undefined ? (port.allowed_address_pairs.find((p) => singleAddress(p.ip_address) === ip)?.mac_address ?? "") : "";
   return { ip, port, mac: mac === "" ? port.mac_address : mac };
 }
 

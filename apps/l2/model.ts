@@ -168,7 +168,7 @@ export const isServicePort = (port: Owned): boolean => SERVICE_OWNERS.has(port.d
  * Ports that may be routers themselves: what they send is not held to their addresses, or to prefixes alone. Nobody but they can say what
  * they are.
  */
-export const mayForward = (port: Pick<Port, "port_security_enabled" | "allowed_address_pairs">): boolean => !port.port_security_enabled || port.allowed_address_pairs.some((a) => a.ip_address.includes("/"));
+export const mayForward = (port: Pick<Port, "port_security_enabled" | "allowed_address_pairs">): boolean => !port.port_security_enabled || port.allowed_address_pairs.some((a) => singleAddress(a.ip_address) === undefined);
 /** Ports of routers, whose addresses are the routers' choice. */
 export const isRouterPort = (port: Owned): boolean => ROUTER_OWNERS.has(port.device_owner);
 
@@ -224,7 +224,7 @@ export const addressHolderTable = defineTable<AddressHolder>()("address_holder",
 
 /** Whether a port has an address at a MAC as a pair that names it. */
 export const hasPair = (port: Pick<Port, "mac_address" | "allowed_address_pairs">, ip: string, mac: string): boolean =>
-  port.allowed_address_pairs.some((p) => p.ip_address === ip && (p.mac_address === "" ? port.mac_address : p.mac_address) === mac);
+  port.allowed_address_pairs.some((p) => singleAddress(p.ip_address) === ip && (p.mac_address === "" ? port.mac_address : p.mac_address) === mac);
 
 /** The MAC of who announced last that it has an address of another port's, if it still may and is somewhere. */
 export function takenBy(view: ReadView, networkId: string, ip: string): string | undefined {

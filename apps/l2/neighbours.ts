@@ -2,7 +2,7 @@
 // asked for in its network, and routers follow who announced it last (announce.ts).
 import { chassisScope, derivation, each, toStage, type ReadView } from "#app";
 import {
-  activeAttachment, addressId, addressTable, attachmentTable, isNetworkPort, isRouterPort, mayBeTaken, mayForward, neighbour, netScope, networkTable, portTable, saidOfLink, takenBy, takersTable, type Takers,
+  activeAttachment, addressId, addressTable, attachmentTable, isNetworkPort, isRouterPort, mayBeTaken, mayForward, neighbour, netScope, networkTable, portTable, saidOfLink, singleAddress, takenBy, takersTable, type Takers,
 } from "./model.ts";
 import { l2 } from "./tables.ts";
 
@@ -15,9 +15,10 @@ function takersOf({ id }: { readonly id: string }, view: ReadView): Takers | und
   if (ports.length === 0) return undefined;
   const prefixes = new Set<string>();
   const rivals = new Set<string>();
-  for (const port of ports) for (const { ip_address: ip } of port.allowed_address_pairs) {
-    if (ip.includes("/")) prefixes.add(ip);
-    const owner = view.get(addressTable, addressId(id, ip))?.port_id;
+  for (const port of ports) for (const { ip_address: text } of port.allowed_address_pairs) {
+    const ip = singleAddress(text);
+    if (ip === undefined) prefixes.add(text);
+    const owner = ip === undefined ? undefined : view.get(addressTable, addressId(id, ip))?.port_id;
     if (owner !== undefined && owner !== port.id) rivals.add(port.id).add(owner);
   }
   return { id, any: ports.some((p) => !p.port_security_enabled), prefixes: [...prefixes].sort(), rivals: [...rivals].sort() };

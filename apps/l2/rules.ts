@@ -55,7 +55,7 @@ function sourcesOf(port: Port, view: ReadView): Source[] {
     if (!all.some((s) => s.mac === mac && s.ip === ip)) all.push({ mac, ip, heard });
   };
   for (const { ip } of view.by(addressTable, "port", port.id)) add(port.mac_address, ip);
-  for (const pair of port.allowed_address_pairs) add(pair.mac_address === "" ? port.mac_address : pair.mac_address, pair.ip_address, !isPlaced(view, port, pair));
+  for (const pair of port.allowed_address_pairs) add(pair.mac_address === "" ? port.mac_address : pair.mac_address, singleAddress(pair.ip_address) ?? pair.ip_address, !isPlaced(view, port, pair));
   for (const mac of macsOf(all)) if (sendsIpv6(all, mac)) add(mac, linkLocal(mac));
   return all;
 }

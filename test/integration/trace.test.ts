@@ -74,7 +74,7 @@ describe.skipIf(Lab.missing().length > 0)("flows that a switch dumps", () => {
             const wanted = theirs.map((p) => p.lookups.map((l) => `${l.table} ${l.priority} ${l.cookie}`).join());
             if (ours.join(" | ") !== wanted.join(" | ")) return `${ours.join(" | ")} here, ${wanted.join(" | ")} there`;
             ways.set(name, t.outputs.length > 0 ? `out ${t.outputs.length}` : t.punts.length > 0 ? "punt" : "drop");
-            return theirs.map((p, i) => differs(t.passes[i]!.final, p.final === "unchanged" ? p.flow : p.final)).find((x) => x !== undefined) ?? "";
+            return theirs.map((p, i) => differs(t.passes[i]!.final, p.final === "unchanged" ? p.flow : p.final!)).find((x) => x !== undefined) ?? "";
           });
           expect(found.includes("") ? "" : found[0], `${name}: ${formatMatch(fields)}\n${text}`).toBe("");
         }

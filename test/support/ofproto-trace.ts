@@ -84,22 +84,36 @@ export interface TracedLookup {
 export interface TracedPass {
   readonly flow: string;
   readonly lookups: readonly TracedLookup[];
-  /** "unchanged", or fields. */
-  readonly final: string;
+  /** "unchanged", or fields; undefined: what it shows is of the other branch. */
+  readonly final: string | undefined;
   readonly actions: string;
   /** What the translation failed of. */
   readonly error: string | undefined;
 }
 
-/** Passes of a trace of one bridge. @throws Error when the text is none */
-export function parseTrace(text: string): TracedPass[] {
+/**
+ * Passes of a trace of one bridge. Where the switch looks at a packet's length it shows what longer packets do, then what others do; `branch`
+ * says which is wanted, if one alone is. @throws Error when the text is none
+ */
+export function parseTrace(text: string, branch?: "shorter" | "longer"): TracedPass[] {
   return text.split(/^=+\nrecirc\([^\n]*\n(?:Replacing[^\n]*\n[^\n]*\n[^\n]*\n)?=+$/m).map((part): TracedPass => {
     const line = (head: string): string => new RegExp(`^${head}: (.*)$`, "m").exec(part)?.[1] ?? "";
     if (line("Flow") === "" || line("Datapath actions") === "") throw new Error(`no trace: ${text}`);
-    const lookups = [...part.matchAll(/^ *(\d+)\. (No match\.|(?:.*[ ,])?priority (\d+)(?:, cookie (0x[0-9a-f]+))?$)/gm)]
+    const shown = branch === undefined ? { text: part, other: false } : branchOf(part, branch === "longer");
+    const lookups = [...shown.text.matchAll(/^ *(\d+)\. (No match\.|(?:.*[ ,])?priority (\d+)(?:, cookie (0x[0-9a-f]+))?$)/gm)]
       .map((m) => ({ table: Number(m[1]), priority: m[3] === undefined ? -1 : Number(m[3]), cookie: BigInt(m[4] ?? 0) }));
-    return { flow: line("Flow"), lookups, final: line("Final flow"), actions: line("Datapath actions"), error: /^Translation failed \((.*)\), packet is dropped\.$/m.exec(part)?.[1] };
+    return { flow: line("Flow"), lookups, final: shown.other ? undefined : line("Final flow"), actions: line("Datapath actions"), error: /^Translation failed \((.*)\), packet is dropped\.$/m.exec(part)?.[1] };
   });
+}
+
+/** What follows check_pkt_larger is there twice, and begins with the same line at the same depth. */
+function branchOf(text: string, longer: boolean): { readonly text: string; readonly other: boolean } {
+  const lines = text.split("\n");
+  const check = lines.findIndex((l) => /^ +check_pkt_larger\(/.test(l));
+  if (check < 0) return { text, other: false };
+  const second = lines.indexOf(lines[check + 1]!, check + 2);
+  if (second < 0) throw new Error(`one branch of check_pkt_larger alone: ${text}`);
+  return longer ? { text: lines.slice(0, second).join("\n"), other: true } : { text: [...lines.slice(0, check + 1), ...lines.slice(second)].join("\n"), other: false };
 }
 
 /** A datapath action: its name, arguments by key (or in order), and actions in it. */
