@@ -3,6 +3,7 @@
 import { isIpv6, type FieldRef, type FlowAction } from "#app";
 import { encodeActions, ports, type Action, type FieldName, type LearnSpec, type SubField } from "node-openflow";
 import { ipv4ToNumber, ipv6ToBigInt } from "packet-codec";
+import { learnedCookie } from "../lib/cookies.ts";
 import type { Layout, PipelineTable } from "./layout.ts";
 import { toSubField, wholeField, type Register } from "./registers.ts";
 
@@ -144,7 +145,7 @@ export class Lowering {
     for (const { to, from } of action.load ?? []) specs.push({ type: "load", src: typeof from === "number" || typeof from === "bigint" ? from : this.subField(table, from), dst: this.subField(target, to) });
     if (action.output !== undefined) specs.push({ type: "output", src: this.subField(table, action.output) });
     return {
-      type: "learn", table_id: target.id, priority: action.priority, cookie, idle_timeout: action.idleTimeoutS ?? 0, hard_timeout: action.hardTimeoutS ?? 0,
+      type: "learn", table_id: target.id, priority: action.priority, cookie: learnedCookie(cookie), idle_timeout: action.idleTimeoutS ?? 0, hard_timeout: action.hardTimeoutS ?? 0,
       flags: DELETE_LEARNED, limit: target.learned.limit, specs,
     };
   }
