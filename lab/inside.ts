@@ -167,30 +167,33 @@ retry 1;
 `;
 
 /**
- * \`sh -c REAP_SH reap RUN DIR [wait]\`: removes all that run left: processes of its namespaces, those whose pid files
- * lie in its directory, the namespaces (and with them every link), the directory. With "wait" it first waits for the
+ * \`sh -c REAP_SH reap RUN DIR [wait]\`: removes all that run left: processes of its namespaces, those that run on its
+ * directory, the namespaces (and with them every link), the directory. With "wait" it first waits for the
  * end of standard input, that is for the death of the process that made the lab, however it died.
  */
 export const REAP_SH = String.raw`
 run=$1 dir=$2
 [ "$3" = wait ] && cat >/dev/null
+# Whoever runs on our directory, which nobody else has: daemons leave their session, and one that has just begun has no pid file yet.
+ours() {
+  [ -n "$dir" ] || return 0
+  for file in $(grep -lsF "$dir/" /proc/[0-9]*/cmdline); do
+    grep -qsF "$dir/" "$file" && kill -9 "$(echo "$file" | cut -d/ -f3)" 2>/dev/null
+  done
+  return 0
+}
 for pass in 1 2; do
   for file in /run/netns/"$run"-*; do
     [ -e "$file" ] || continue
     ns=$(basename "$file")
     for pid in $(ip netns pids "$ns" 2>/dev/null); do kill -9 "$pid" 2>/dev/null; done
   done
-  if [ -n "$dir" ] && [ -d "$dir" ]; then
-    for file in $(find "$dir" -name "*.pid" 2>/dev/null); do
-      pid=$(cat "$file" 2>/dev/null)
-      # the number may belong to someone else by now: only what runs on our directory is ours
-      if [ -n "$pid" ] && tr "\0" " " <"/proc/$pid/cmdline" 2>/dev/null | grep -qF "$dir/"; then kill -9 "$pid" 2>/dev/null; fi
-    done
-  fi
+  ours
 done
 for file in /run/netns/"$run"-*; do
   [ -e "$file" ] && ip netns del "$(basename "$file")" 2>/dev/null
 done
+ours
 if [ -n "$dir" ]; then rm -rf "$dir"; [ -e "$dir" ] && { sleep 0.2; rm -rf "$dir"; }; fi
 exit 0
 `;

@@ -224,6 +224,14 @@ socket.on("message", (m) => {
 socket.bind(67, () => { socket.setBroadcast(true); console.log("up"); });
 `;
 
+test("what runs on a lab's directory ends with it, though it has no pid file yet", async () => {
+  const lab = await Lab.create();
+  const daemon = spawn("tail", ["-f", `${lab.dir}/owner`], { detached: true, stdio: "ignore" });
+  const ended = new Promise((resolve) => daemon.once("exit", (_code, signal) => resolve(signal)));
+  await lab.destroy();
+  expect(await ended).toBe("SIGKILL");
+});
+
 test("what a dead run left is swept, what a living one has is not", async () => {
   // A stand-in made of the lab's own parts: a run named after a process that is then killed.
   const holder = spawn(process.execPath, ["-e", "setTimeout(() => undefined, 60000)"], { stdio: "ignore" });
