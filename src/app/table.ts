@@ -35,6 +35,7 @@ export interface TableOptions<R extends Row, I extends string, P extends string>
   readonly resource?: string;
   readonly derived?: boolean;
   readonly open?: boolean;
+  /** Of derived rows that are a part of another table's, under the same ids: see Table.of. */
   readonly of?: AnyTable;
   /** From a row as the edition before stored it; one that is as it should be is given back itself (===). */
   readonly upgrade?: (row: Readonly<Record<string, unknown>>) => R;
