@@ -53,7 +53,10 @@ export class Entity {
   constructor(id: string, row: Row | undefined, units: readonly Unit[]) {
     this.id = id;
     this.row = row;
-    this.runs = units.map((unit) => new Run(unit, this));
+    // A closure for every entity there is would be felt.
+    const runs = new Array<Run>(units.length);
+    for (let i = 0; i < runs.length; i++) runs[i] = new Run(units[i]!, this);
+    this.runs = runs;
   }
 }
 

@@ -1,7 +1,7 @@
 // The API's listener: one fastify instance, which says who asks, hands the request to the face that its path belongs to, and sends what
 // that answers. What faces are and do is faces/; this file knows of HTTP only.
 import { randomUUID } from "node:crypto";
-import type { IncomingHttpHeaders } from "node:http";
+import type { IncomingHttpHeaders, OutgoingHttpHeaders } from "node:http";
 import { Readable } from "node:stream";
 import fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from "fastify";
 import type { Logger } from "pino";
@@ -90,6 +90,24 @@ function faceRequest(face: Face, request: FastifyRequest, caller: Caller): FaceR
   };
 }
 
+/**
+ * Text and bytes go to Node as they are: the framework's own way of sending looks for what there is none of here, and takes a fortieth of
+ * a call's time. @throws TypeError when a header is none that HTTP can carry; then nothing is sent, and those headers are forgotten
+ */
+function sendWhole(reply: FastifyReply, status: number, body: string | Uint8Array | undefined): void {
+  const headers = reply.getHeaders() as OutgoingHttpHeaders;
+  if (body !== undefined) headers["content-length"] = typeof body === "string" ? Buffer.byteLength(body) : body.byteLength;
+  else if (status !== 204 && status !== 304) headers["content-length"] = 0;
+  try {
+    reply.raw.writeHead(status, headers);
+  } catch (error) {
+    for (const name of Object.keys(headers)) if (name !== "x-openstack-request-id") reply.removeHeader(name);
+    throw error;
+  }
+  reply.hijack();
+  reply.raw.end(body);
+}
+
 export function createNorthbound(options: NorthboundOptions): Northbound {
   const { apps, model, log, limits = {} } = options;
   const urlBytes = limits.urlBytes ?? 16 * 1024;
@@ -149,17 +167,18 @@ export function createNorthbound(options: NorthboundOptions): Northbound {
     reply.code(answer.status);
     if (answer.generation !== undefined) reply.header("x-axion-generation", String(answer.generation));
     if (answer.headers !== undefined) reply.headers(answer.headers);
-    if (answer.contentType !== undefined) reply.header("content-type", answer.contentType);
     const { body } = answer;
-    if (body === undefined) void reply.send();
-    else if (typeof body === "string") void reply.send(body);
-    else if (body instanceof Uint8Array) void reply.send(Buffer.from(body.buffer, body.byteOffset, body.byteLength));
-    else {
-      const stream = body instanceof Readable ? body : Readable.from(body, { objectMode: false });
-      // By now the status is out: all that can be done is to end the connection, so that nobody takes a part for the whole.
-      stream.on("error", (error) => log.error({ requestId: request.id, method: request.method, url: request.url, err: error }, "an answer broke off"));
-      void reply.send(stream);
+    const untold = body === undefined || reply.hasHeader("content-type") ? undefined : typeof body === "string" ? "text/plain; charset=utf-8" : "application/octet-stream";
+    const contentType = answer.contentType ?? untold;
+    if (contentType !== undefined) reply.header("content-type", contentType);
+    if (body === undefined || typeof body === "string" || body instanceof Uint8Array) {
+      sendWhole(reply, answer.status, body);
+      return;
     }
+    const stream = body instanceof Readable ? body : Readable.from(body, { objectMode: false });
+    // By now the status is out: all that can be done is to end the connection, so that nobody takes a part for the whole.
+    stream.on("error", (error) => log.error({ requestId: request.id, method: request.method, url: request.url, err: error }, "an answer broke off"));
+    void reply.send(stream);
   }
 
   function refuse(error: unknown, request: FastifyRequest, reply: FastifyReply): void {

@@ -167,3 +167,50 @@ it.each<[string, Partial<Face>[], string]>([
 ])("refuses to start with %s", async (_, more, why) => {
   await expect(Api.make([{ ...quarry, faces: [quarryFace, ...more.map((m) => ({ ...quarryFace, ...m }))] }])).rejects.toThrow(why);
 });
+
+describe("what a face answers", () => {
+  const answers: Readonly<Record<string, FaceAnswer>> = {
+    text: { status: 200, body: "größer" },
+    bytes: { status: 200, body: Uint8Array.of(1, 2, 255) },
+    own: { status: 200, headers: { "content-type": "text/turtle" }, body: "a" },
+    nothing: { status: 202 },
+    none: { status: 204 },
+    "bad-header": { status: 200, headers: { location: "/a\nb", "x-of": "it" }, body: "a" },
+    "bad-name": { status: 200, headers: { "x y": "1" }, body: "a" },
+  };
+  const oddFace: Face = {
+    name: "odd-v1",
+    prefix: "/odd/v1",
+    handle: ({ path, query }) => (query.has("later") ? Promise.resolve(answers[path.slice(1)]!) : answers[path.slice(1)]!),
+    refuse: ({ status, message }) => ({ status, contentType: "text/plain", headers: { "x-refused": "yes" }, body: message }),
+  };
+  let api: Api;
+  beforeAll(async () => {
+    api = await Api.make([{ name: "odd", about: "Answers.", faces: [oddFace] }]);
+  });
+  afterAll(() => api.close());
+
+  it.each([
+    ["text", 200, "text/plain; charset=utf-8", "8"],
+    ["bytes", 200, "application/octet-stream", "3"],
+    ["own", 200, "text/turtle", "1"],
+    ["nothing", 202, undefined, "0"],
+    ["none", 204, undefined, undefined],
+  ])("has its type and length: %s", async (name, status, type, length) => {
+    for (const when of ["", "?later"]) {
+      const { headers, ...rest } = await api.get(`/odd/v1/${name}${when}`);
+      expect([rest.status, headers["content-type"], headers["content-length"]]).toEqual([status, type, length]);
+      expect(headers["x-openstack-request-id"]).toMatch(/^req-/);
+    }
+    const head = await api.call("HEAD", `/odd/v1/${name}`);
+    expect([head.status, head.headers["content-length"], head.text]).toEqual([status, length, ""]);
+  });
+
+  it.each(["bad-header", "bad-name"])("is a fault of the server's where HTTP cannot carry it: %s", async (name) => {
+    for (const when of ["", "?later"]) {
+      const { status, headers } = await api.get(`/odd/v1/${name}${when}`);
+      expect([status, headers["x-refused"], headers["x-of"]]).toEqual([500, "yes", undefined]);
+      expect(headers["x-openstack-request-id"]).toMatch(/^req-/);
+    }
+  });
+});
