@@ -42,12 +42,13 @@ async function heard(host: ServiceHost, packet: PacketIn): Promise<void> {
   const own = view.get(addressTable, id)?.port_id;
   const now = view.get(addressHolderTable, id);
   const back = own === port.id && said.mac === port.mac_address;
-  if (own === undefined || (back ? now === undefined : (now?.port_id === port.id && now.mac === said.mac) || !hasPair(port, said.ip, said.mac))) return;
+  if (own === undefined || (back ? now === undefined : (now?.port_id === port.id && now.mac === said.mac && now.owner_id === own) || !hasPair(port, said.ip, said.mac))) return;
   try {
     await host.transact(back ? "a port announced that it has its address again" : "a port announced that it has another's address", (tx) => {
       const after = tx.get(portTable, port.id);
+      if (tx.get(addressTable, id)?.port_id !== own) return;
       if (back) tx.delete(addressHolderTable, id);
-      else if (after !== undefined && hasPair(after, said.ip, said.mac)) tx.put(addressHolderTable, { id, port_id: port.id, mac: said.mac });
+      else if (after !== undefined && hasPair(after, said.ip, said.mac)) tx.put(addressHolderTable, { id, port_id: port.id, mac: said.mac, owner_id: own });
     });
   } catch (error) {
     if (!(error instanceof PacketRateError)) throw error;
