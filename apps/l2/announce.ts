@@ -27,15 +27,17 @@ export const addressAnnouncements: ServiceDecl = {
   start(host) {
     const announcer = new Announcer(host);
     host.onCommit([portTable, attachmentTable, addressTable], (changes) => announcer.changed(changes));
-    host.onPacket("address_announced", (packet) => heard(host, packet));
+    host.onPacket("address_announced", (packet) => heard(host, packet), { owner: (packet) => senderOf(host, packet)?.project_id });
     return undefined;
   },
 };
 
+const senderOf = ({ view }: ServiceHost, packet: PacketIn): Port | undefined => view.by(portTable, "key", String(packet.register("in_port_key")))[0];
+
 /** A port announced an address: if it is another's own that it has as a pair, it took it; if it is its own, it has it again. */
 async function heard(host: ServiceHost, packet: PacketIn): Promise<void> {
   const { view } = host;
-  const port = view.by(portTable, "key", String(packet.register("in_port_key")))[0];
+  const port = senderOf(host, packet);
   const said = announcementOf(packet.data);
   if (port === undefined || said === undefined) return;
   const id = addressId(port.network_id, said.ip);
