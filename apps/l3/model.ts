@@ -1,7 +1,7 @@
 // l3's entities: routers and their interfaces. An interface is a port of l2 (device_owner network:router_interface);
 // its MAC and addresses are that port's.
 import { definePool, defineScope, defineTable, formatCidr, load, parseCidr, resourceHandle, toStage, type Outputs, type Row, type Scope, type StandardRow, chassisScope, setField, type Entrance } from "#app";
-import { fromScope, membersScope, takeMac } from "../l2/model.ts";
+import { fromScope, membersScope, portTable, takeMac } from "../l2/model.ts";
 import { l3 } from "./tables.ts";
 
 /** A route that the router's owner asked for. */
@@ -106,6 +106,15 @@ function prefixOf({ router_id, destination }: Route): [router: string, prefix: s
   const cidr = parseCidr(destination);
   return cidr === undefined ? undefined : [router_id, formatCidr(cidr)];
 }
+
+/** What a port may send from, by its pairs, that is of no subnet of its network: of those ports that have such pairs. `id` is the port's. */
+export interface PairSource extends Row {
+  readonly network_id: string;
+  readonly port_key: number;
+  /** CIDRs in their one spelling, in order. */
+  readonly prefixes: readonly string[];
+}
+export const pairSourceTable = defineTable<PairSource>()("pair_source", { derived: true, of: portTable, indexes: { network: (s) => s.network_id } });
 
 /** Why a packet is not delivered, as `undelivered` holds it. */
 export const undelivered = { expired: 0, noRoute: 1, unresolved: 2, notServed: 3, beyondScope: 4 } as const;

@@ -5,10 +5,10 @@
 //
 // l3_input says whether a source is of the link (`off_link`), which takes a flow for each prefix of a link; l3_route then drops, by one for each
 // prefix of the router, and not one for each pair of them.
-import { contains, familyMatch, formatCidr, ipSrc, isIpv6, parseCidr, type ReadView } from "#app";
+import { contains, derivation, each, familyMatch, formatCidr, ipSrc, isIpv6, parseCidr, type ReadView } from "#app";
 import { subnetTable } from "../ipam/model.ts";
 import { portTable } from "../l2/model.ts";
-import { legTable, type Leg } from "./model.ts";
+import { legTable, pairSourceTable, type Leg, type PairSource } from "./model.ts";
 
 /** Matches a source of a prefix, all of its family if that is the prefix. */
 export const sourceIn = (cidr: string): ReturnType<typeof familyMatch> & Partial<ReturnType<typeof ipSrc>> => ({ ...familyMatch(cidr), ...(cidr.endsWith("/0") ? {} : ipSrc(cidr)) });
@@ -27,31 +27,35 @@ export function ofLink({ router_id, network_id }: Leg, view: ReadView): string[]
  */
 export const kept = (leg: Leg, view: ReadView): string[] => [...new Set([...leg.addresses.map((a) => a.cidr), ...(leg.guest === true ? prefixesOf(leg.network_id, view) : [])])].sort();
 
-/** A port that may send in the name of another link of the router, because a pair says so. */
-export interface Excepted {
-  readonly port: number;
-  readonly source: string;
-}
+export const pairSources = derivation({
+  name: "pair-source",
+  on: each(portTable),
+  into: pairSourceTable,
+  reads: [subnetTable],
+  derive({ id, network_id, key, allowed_address_pairs: pairs }, view): PairSource | undefined {
+    if (pairs.length === 0) return undefined;
+    const link = prefixesOf(network_id, view).map((cidr) => parseCidr(cidr)!);
+    const prefixes = pairs.flatMap(({ ip_address: text }) => {
+      const cidr = parseCidr(text.includes("/") ? text : `${text}/${isIpv6(text) ? 128 : 32}`);
+      return cidr === undefined || link.some((of) => contains(of, cidr)) ? [] : [formatCidr(cidr)];
+    });
+    return prefixes.length === 0 ? undefined : { id, network_id, port_key: key, prefixes: [...new Set(prefixes)].sort() };
+  },
+});
 
 /**
- * The exceptions for ports of a leg's network: as far as their pairs go into other links of the router. Whose network it is says who may have
- * which pair, in that network; so they count among links of the router's own alone.
+ * Ports of a leg's network that may send in the name of other links of the router, as far as their pairs go into these. Whose network it is says who
+ * may have which pair, in that network; so it counts among links of the router's own alone.
  */
-export function excepted(leg: Leg, view: ReadView): Excepted[] {
-  if (leg.guest === true) return [];
-  const ports = view.by(portTable, "network_pairs", leg.network_id);
+export function excepted(leg: Leg, view: ReadView): { readonly port: number; readonly source: string }[] {
+  const ports = leg.guest === true ? [] : view.by(pairSourceTable, "network", leg.network_id);
   if (ports.length === 0) return [];
   const links = view.by(legTable, "router", leg.router_id).filter((l) => l.network_id !== leg.network_id && l.guest !== true).flatMap((l) => l.addresses.map((a) => parseCidr(a.cidr)!));
-  const found = new Map<string, Excepted>();
-  for (const { key, allowed_address_pairs: pairs } of ports) {
-    for (const { ip_address: text } of pairs) {
-      const pair = parseCidr(text.includes("/") ? text : `${text}/${isIpv6(text) ? 128 : 32}`);
-      if (pair === undefined) continue;
-      for (const of of links) {
-        const part = contains(of, pair) ? pair : contains(pair, of) ? of : undefined;
-        if (part !== undefined) found.set(`${key} ${formatCidr(part)}`, { port: key, source: formatCidr(part) });
-      }
-    }
-  }
-  return [...found.values()];
+  return ports.flatMap(({ port_key: port, prefixes }) => {
+    const parts = prefixes.flatMap((prefix) => {
+      const pair = parseCidr(prefix)!;
+      return links.flatMap((of) => (contains(of, pair) ? [prefix] : contains(pair, of) ? [formatCidr(of)] : []));
+    });
+    return [...new Set(parts)].map((source) => ({ port, source }));
+  });
 }
