@@ -5,7 +5,7 @@ import {
   badRequest, conflict, contains, defineTable, eui64, formatIp, invalidInput, lastIp, notFound, parseCidr, parseIp,
   type ApiContext, type Cidr, type ReadView, type Row, type Tx,
 } from "#app";
-import { addressId, addressTable, deviceOwner, isRouterPort, type Address, type Port } from "../l2/model.ts";
+import { addressHolderTable, addressId, addressTable, deviceOwner, isRouterPort, type Address, type Port } from "../l2/model.ts";
 import type { FixedIp } from "./checks.ts";
 import { subnetResource, subnetTable, type AllocationPool, type Subnet } from "./model.ts";
 
@@ -118,6 +118,8 @@ export function reopen(tx: Tx, subnetId: string): void {
 
 function giveBack(tx: Tx, address: Address): void {
   tx.delete(addressTable, address.id);
+  // Whoever took it took it from this port: of the next that has it nothing is taken yet.
+  if (tx.get(addressHolderTable, address.id) !== undefined) tx.delete(addressHolderTable, address.id);
   reopen(tx, address.subnet_id);
 }
 

@@ -2,8 +2,8 @@
 import { afterEach, describe, expect, it } from "vitest";
 import { buildGratuitousArp, buildUnsolicitedNeighbourAdvertisement, parsePacket } from "packet-codec";
 import type { StageOut } from "#app";
-import { Harness } from "../../test/support/harness.ts";
-import { addressHolderTable, attachmentTable } from "./model.ts";
+import { Harness, textOf } from "../../test/support/harness.ts";
+import { addressHolderTable, addressId, attachmentTable, type AddressHolder } from "./model.ts";
 
 const open: Harness[] = [];
 afterEach(async () => {
@@ -171,6 +171,39 @@ describe("an address that another port takes over", () => {
     expect(holders(g)).toEqual([`fd00:1::9 ${taker} 00:00:5e:00:02:01`]);
     await g.h.call("PUT", `/v2.0/ports/${taker}`, { port: { allowed_address_pairs: [] } });
     expect(holders(g)).toEqual([]);
+  });
+
+  it("is taken from that port alone: a port that has the address later is not spoken for", async () => {
+    const { g, owner, taker, takerMac, ownerMac } = await rivals();
+    const { id: table } = g.h.layout.table("neighbour");
+    const known = (): string[] => [...g.h.engine.flowsOf("hv2")].filter((f) => f.table === table).map(textOf).flatMap((t) => (/reg15=0xa000009 .*set_field:(\S+)->eth_dst/.exec(t) ?? []).slice(1));
+    await announce(g, taker, four(takerMac));
+    expect(known()).toEqual([takerMac]);
+    // Its address goes elsewhere and comes back.
+    const addresses = (ip_address: string) => g.h.call("PUT", `/v2.0/ports/${owner}`, { port: { fixed_ips: [{ subnet_id: g.four, ip_address }] } });
+    expect((await addresses("10.0.0.10")).status).toBe(200);
+    expect(holders(g)).toEqual([]);
+    expect((await addresses("10.0.0.9")).status).toBe(200);
+    await g.h.settled();
+    expect(known()).toEqual([ownerMac]);
+    g.h.clock.advance(60_000);
+    await announce(g, taker, four(takerMac));
+    expect(known()).toEqual([takerMac]);
+    // It is deleted, and another is made.
+    await g.h.unplug("hv1", owner);
+    expect((await g.h.call("DELETE", `/v2.0/ports/${owner}`)).status).toBe(204);
+    expect(holders(g)).toEqual([]);
+    const next = await g.port("hv1", 9, fixed(g));
+    expect(known()).toEqual([await g.mac(next)]);
+    g.h.clock.advance(60_000);
+    await announce(g, taker, four(takerMac));
+    expect([known(), holders(g)]).toEqual([[takerMac], [`10.0.0.9 ${taker} ${takerMac}`]]);
+    // Whatever is stored of a port that does not have the address, or does not say whose it was, counts for nothing.
+    for (const owner_id of [owner, undefined]) {
+      await g.h.model.transact({ requestId: "req-1", call: "test" }, (tx) => tx.put(addressHolderTable, { id: addressId(g.network, "10.0.0.9"), port_id: taker, mac: takerMac, owner_id } as AddressHolder));
+      await g.h.settled();
+      expect(known()).toEqual([await g.mac(next)]);
+    }
   });
 
   it("is nobody's that may not have it there, nor by frames that announce nothing", async () => {

@@ -27,27 +27,30 @@ export const addressAnnouncements: ServiceDecl = {
   start(host) {
     const announcer = new Announcer(host);
     host.onCommit([portTable, attachmentTable, addressTable], (changes) => announcer.changed(changes));
-    host.onPacket("address_announced", (packet) => heard(host, packet));
+    host.onPacket("address_announced", (packet) => heard(host, packet), { owner: (packet) => senderOf(host, packet)?.project_id });
     return undefined;
   },
 };
 
+const senderOf = ({ view }: ServiceHost, packet: PacketIn): Port | undefined => view.by(portTable, "key", String(packet.register("in_port_key")))[0];
+
 /** A port announced an address: if it is another's own that it has as a pair, it took it; if it is its own, it has it again. */
 async function heard(host: ServiceHost, packet: PacketIn): Promise<void> {
   const { view } = host;
-  const port = view.by(portTable, "key", String(packet.register("in_port_key")))[0];
+  const port = senderOf(host, packet);
   const said = announcementOf(packet.data);
   if (port === undefined || said === undefined) return;
   const id = addressId(port.network_id, said.ip);
   const own = view.get(addressTable, id)?.port_id;
   const now = view.get(addressHolderTable, id);
   const back = own === port.id && said.mac === port.mac_address;
-  if (own === undefined || (back ? now === undefined : (now?.port_id === port.id && now.mac === said.mac) || !hasPair(port, said.ip, said.mac))) return;
+  if (own === undefined || (back ? now === undefined : (now?.port_id === port.id && now.mac === said.mac && now.owner_id === own) || !hasPair(port, said.ip, said.mac))) return;
   try {
     await host.transact(back ? "a port announced that it has its address again" : "a port announced that it has another's address", (tx) => {
       const after = tx.get(portTable, port.id);
+      if (tx.get(addressTable, id)?.port_id !== own) return;
       if (back) tx.delete(addressHolderTable, id);
-      else if (after !== undefined && hasPair(after, said.ip, said.mac)) tx.put(addressHolderTable, { id, port_id: port.id, mac: said.mac });
+      else if (after !== undefined && hasPair(after, said.ip, said.mac)) tx.put(addressHolderTable, { id, port_id: port.id, mac: said.mac, owner_id: own });
     });
   } catch (error) {
     if (!(error instanceof PacketRateError)) throw error;

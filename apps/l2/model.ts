@@ -113,8 +113,10 @@ export function mayClaim(port: Port, ip: string, mac?: string): boolean {
 }
 /** Where the first port is that may have an address; undefined: nobody may. */
 export function claimant(view: ReadView, networkId: string, ip: string): Attachment | undefined {
-  for (const index of ["network_pairs", "network_guests"] as const) {
-    for (const port of view.by(portTable, index, networkId)) {
+  // By what is indexed: it is asked for every packet that has to wait, and a network may have thousands of ports with pairs.
+  for (const [index, key] of [["pair_ip", `${networkId}|${ip}`], ["network_guests", networkId], ["prefix_pairs", networkId]] as const) {
+    for (const port of view.by(portTable, index, key)) {
+      if (index === "network_guests" && port.port_security_enabled) continue;
       const at = mayClaim(port, ip) ? activeAttachment(view, port.id) : undefined;
       if (at !== undefined) return at;
     }
@@ -218,6 +220,8 @@ export const takersTable = defineTable<Takers>()("address_takers", { derived: tr
 /** Who announced last to have an address that is another port's own: it has it as a pair, at that MAC. `id` is addressId(...). */
 export interface AddressHolder extends Row {
   readonly port_id: string;
+  /** Port from which it took the address: of no other that has it later. */
+  readonly owner_id: string;
   readonly mac: string;
 }
 export const addressHolderTable = defineTable<AddressHolder>()("address_holder", { indexes: { port: (h) => h.port_id } });
@@ -230,7 +234,7 @@ export const hasPair = (port: Pick<Port, "mac_address" | "allowed_address_pairs"
 export function takenBy(view: ReadView, networkId: string, ip: string): string | undefined {
   const holder = view.get(addressHolderTable, addressId(networkId, ip));
   const port = holder === undefined ? undefined : view.get(portTable, holder.port_id);
-  if (holder === undefined || port?.network_id !== networkId || !hasPair(port, ip, holder.mac)) return undefined;
+  if (holder === undefined || port?.network_id !== networkId || !hasPair(port, ip, holder.mac) || view.get(addressTable, holder.id)?.port_id !== holder.owner_id) return undefined;
   return activeAttachment(view, port.id) === undefined ? undefined : holder.mac;
 }
 

@@ -1,17 +1,18 @@
 import type { App } from "#app";
 import { aliases, converters, extend, references, resources } from "./api.ts";
-import { legTable, liveRouterTable, routerInterfaceTable, routerKeys, routerTable, routeTable, translationTable } from "./model.ts";
+import { legTable, liveRouterTable, pairSourceTable, routerInterfaceTable, routerKeys, routerTable, routeTable, translationTable } from "./model.ts";
 import { l3Punt } from "./packet-in.ts";
 import { resolution } from "./resolution.ts";
 import { derive as routes } from "./routes.ts";
 import { rules, staticFlows, zones } from "./rules.ts";
+import { pairSources } from "./sources.ts";
 import { l3 } from "./tables.ts";
 
 export default {
   name: "l3",
   about: "routers between a project's networks, routed where the packet enters",
   requires: ["l2", "ipam"],
-  tables: [routerTable, routerInterfaceTable, liveRouterTable, legTable, routeTable, translationTable],
+  tables: [routerTable, routerInterfaceTable, liveRouterTable, pairSourceTable, legTable, routeTable, translationTable],
   pools: [routerKeys],
   resources,
   references,
@@ -19,7 +20,7 @@ export default {
   converters,
   aliases,
   pipeline: l3,
-  derive: [...routes, ...zones],
+  derive: [...routes, ...zones, pairSources],
   rules,
   staticFlows,
   packetIn: { l3_undelivered: l3Punt },

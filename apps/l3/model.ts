@@ -1,7 +1,7 @@
 // l3's entities: routers and their interfaces. An interface is a port of l2 (device_owner network:router_interface);
 // its MAC and addresses are that port's.
 import { definePool, defineScope, defineTable, formatCidr, load, parseCidr, resourceHandle, toStage, type Outputs, type Row, type Scope, type StandardRow, chassisScope, setField, type Entrance } from "#app";
-import { fromScope, membersScope, takeMac } from "../l2/model.ts";
+import { fromScope, membersScope, portTable, takeMac } from "../l2/model.ts";
 import { l3 } from "./tables.ts";
 
 /** A route that the router's owner asked for. */
@@ -62,6 +62,11 @@ export interface Leg extends Row {
    * `enterRouter` says, and nobody has the router because of this network.
    */
   readonly enter: boolean;
+  /**
+   * The router is there by somebody else's leave: what is sent into the network by it has a source of the link by which it came, and
+   * none of the network itself.
+   */
+  readonly guest?: boolean;
   /** Of routes by this leg that say nothing themselves, those to what is connected among them. */
   readonly onward?: Onward;
 }
@@ -102,6 +107,15 @@ function prefixOf({ router_id, destination }: Route): [router: string, prefix: s
   return cidr === undefined ? undefined : [router_id, formatCidr(cidr)];
 }
 
+/** What a port may send from, by its pairs, that is of no subnet of its network: of those ports that have such pairs. `id` is the port's. */
+export interface PairSource extends Row {
+  readonly network_id: string;
+  readonly port_key: number;
+  /** CIDRs in their one spelling, in order. */
+  readonly prefixes: readonly string[];
+}
+export const pairSourceTable = defineTable<PairSource>()("pair_source", { derived: true, of: portTable, indexes: { network: (s) => s.network_id } });
+
 /** Why a packet is not delivered, as `undelivered` holds it. */
 export const undelivered = { expired: 0, noRoute: 1, unresolved: 2, notServed: 3, beyondScope: 4 } as const;
 export type Undelivered = (typeof undelivered)[keyof typeof undelivered];
@@ -134,7 +148,8 @@ export const zoneHolder = (routerId: string): string => `router/${routerId}`;
 /**
  * Lets what is addressed to `mac` in a network enter a router at a chassis, from wherever it comes: how a packet that was sent to the
  * chassis where the router's work for it is done arrives there. The chassis has the router then, sends into its networks and this one,
- * and takes what those send that have the router. What came by a tunnel may go on by it.
+ * and takes what those send that have the router. What came by a tunnel may go on by it. Sources are not judged: the packet comes from within as
+ * well, handed on by the router elsewhere.
  */
 export function enterRouter(
   out: Outputs, chassis: string, network: { readonly id: string; readonly key: number }, mac: string, router: { readonly id: string; readonly key: number }, stage: "translate" | "route" = "translate",
@@ -145,5 +160,5 @@ export function enterRouter(
   out.include(scope, routerSendersScope(router.id));
   out.include(routerSendersScope(router.id), fromScope(chassis));
   out.include(membersScope(network.id), fromScope(chassis));
-  l3.through(out).flow(scope, "l3_input", { priority: 110, match: { "reg:net": network.key, eth_dst: mac }, actions: [setField("in_port", 0), load("router", router.key), toStage(stage)] });
+  l3.through(out).flow(scope, "l3_input", { priority: 110, match: { "reg:net": network.key, eth_dst: mac }, actions: [setField("in_port", 0), load("router", router.key), load("off_link", 0), toStage(stage)] });
 }

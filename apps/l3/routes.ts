@@ -8,7 +8,7 @@ import { legTable, liveRouterTable, routerInterfaceTable, routerTable, routeTabl
 const legsOf = (routerId: string, view: ReadView): Leg[] => view.by(legTable, "router", routerId).toSorted((a, b) => (a.id < b.id ? -1 : 1));
 
 /** The leg that an interface is, if port and network are up. */
-function legOfInterface({ id, router_id, network_id }: RouterInterface, view: ReadView): Leg | undefined {
+function legOfInterface({ id, router_id, network_id, guest }: RouterInterface, view: ReadView): Leg | undefined {
   const port = view.get(portTable, id);
   const network = view.get(networkTable, network_id);
   if (port === undefined || network === undefined || !port.admin_state_up || !network.admin_state_up) return undefined;
@@ -16,7 +16,7 @@ function legOfInterface({ id, router_id, network_id }: RouterInterface, view: Re
     const subnet = view.get(subnetTable, a.subnet_id);
     return subnet === undefined ? [] : [{ ip: a.ip, cidr: subnet.cidr }];
   });
-  return { id, router_id, network_id, mac: port.mac_address, addresses, enter: true };
+  return { id, router_id, network_id, mac: port.mac_address, addresses, enter: true, ...(guest === true && { guest }) };
 }
 
 /** A leg, and the key of its network. */

@@ -8,6 +8,7 @@ import { linkLocal } from "packet-codec";
 import { attachmentTable, backToSender, echoReply, echoRequest, lanScope, laterEcho, membersScope, netScope, networkTable, sendersScope, turnedBack } from "../l2/model.ts";
 import { enterScope, legTable, liveRouterTable, routerScope, routerSendersScope, routerTable, routeTable, translationTable, undelivered, zoneHolder, type Onward } from "./model.ts";
 import { waysTo, type Way } from "./routes.ts";
+import { excepted, kept, ofLink, sourceIn } from "./sources.ts";
 import { l3 } from "./tables.ts";
 
 type L3Action = FlowAction<TableName<typeof l3>, RegisterName<typeof l3>>;
@@ -37,7 +38,8 @@ const legs = l3.rule({
   name: "legs",
   about: "a router on a network: what is addressed to it there enters it, and its answers to ping",
   on: each(legTable),
-  emit({ router_id, network_id, mac, addresses, enter }, view, out) {
+  emit(leg, view, out) {
+    const { router_id, network_id, mac, addresses, enter } = leg;
     const router = view.get(liveRouterTable, router_id);
     const network = view.get(networkTable, network_id);
     if (router === undefined || network?.admin_state_up !== true) return;
@@ -45,6 +47,7 @@ const legs = l3.rule({
     out.include(scope, netScope(network_id));
     for (const { ip } of addresses) answer(router.key, ip, scope, out);
     if (addresses.some((a) => isIpv6(a.ip))) answer(router.key, linkLocal(mac), scope, out);
+    for (const cidr of kept(leg, view)) out.flow(scope, "l3_route", { priority: 1150, match: { "reg:router": router.key, "reg:off_link": 1, ...sourceIn(cidr) }, actions: [] });
     if (!enter) return;
     const entry = enterScope(router_id, network_id);
     out.include(lanScope(network_id), entry);
@@ -52,11 +55,11 @@ const legs = l3.rule({
     // Whoever is on one leg may send to the others.
     out.include(sendersScope(network_id), routerSendersScope(router_id));
     out.include(routerSendersScope(router_id), membersScope(network_id));
-    out.flow(entry, "l3_input", {
-      priority: 100,
-      match: { "reg:net": network.key, eth_dst: mac, "reg:from_tunnel": 0 },
-      actions: [load("router", router.key), toStage(translates(router_id, view) ? "translate" : "route")],
-    });
+    const sent = { "reg:net": network.key, eth_dst: mac, "reg:from_tunnel": 0 } as const;
+    const into = (offLink: 0 | 1) => [load("router", router.key), load("off_link", offLink), toStage(translates(router_id, view) ? "translate" : "route")] as const;
+    out.flow(entry, "l3_input", { priority: 100, match: sent, actions: into(1) });
+    for (const cidr of ofLink(leg, view)) out.flow(entry, "l3_input", { priority: 105, match: { ...sent, ...sourceIn(cidr) }, actions: into(0) });
+    for (const { port, source } of excepted(leg, view)) out.flow(entry, "l3_input", { priority: 105, match: { ...sent, "reg:in_port_key": port, ...sourceIn(source) }, actions: into(0) });
   },
 });
 
@@ -72,17 +75,21 @@ const routing = l3.rule({
     const scope = routerScope(router.id);
     const prefix = Number(destination.slice(destination.indexOf("/") + 1));
     const priority = PREFIX_BASE + prefix;
-    const match = { "reg:router": router.key, ...familyMatch(destination), ...(prefix === 0 ? {} : ipDst(destination)) } as const;
+    const to = { "reg:router": router.key, ...familyMatch(destination), ...(prefix === 0 ? {} : ipDst(destination)) } as const;
+    const guest = ways.some((way) => way.leg.guest === true);
+    // No less specific route is taken instead.
+    if (guest) out.flow(scope, "l3_route", { priority, match: { ...to, "reg:off_link": 1 }, actions: [] });
+    const match = guest ? ({ ...to, "reg:off_link": 0 } as const) : to;
     const translations = view.by(translationTable, "router", routerId);
     const actionsOf = (way: Way): L3Action[] => {
       const onward = way.onward ?? (translations.some((t) => t.out === way.leg.network_id) ? OUT : undefined);
-      const to = wayOf(way, isIpv6(destination));
-      return onward === undefined ? [AGE, ...to, ...RESOLVE] : [...to, onwardOf(onward)];
+      const onItsWay = wayOf(way, isIpv6(destination));
+      return onward === undefined ? [AGE, ...onItsWay, ...RESOLVE] : [...onItsWay, onwardOf(onward)];
     };
     if (ways.length === 1) out.flow(scope, "l3_route", { priority, match, actions: actionsOf(ways[0]!) });
     else {
       out.flow(scope, "l3_route", { priority, match, actions: [{ type: "multipath", links: ways.length, to: "reg:path" }, toTable("l3_paths")] });
-      for (const [path, way] of ways.entries()) out.flow(scope, "l3_paths", { priority, match: { ...match, "reg:path": path }, actions: actionsOf(way) });
+      for (const [path, way] of ways.entries()) out.flow(scope, "l3_paths", { priority, match: { ...to, "reg:path": path }, actions: actionsOf(way) });
     }
     for (const { leg, nexthop } of ways) {
       if (nexthop === null) continue;

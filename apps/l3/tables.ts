@@ -4,11 +4,11 @@ import { definePipeline } from "#app";
 
 export const l3 = definePipeline({
   tables: {
-    l3_input: { stage: "forward", miss: "sibling", about: "packets for the MAC of a router interface", match: ["reg:net", "reg:from_tunnel", "eth_dst"] },
+    l3_input: { stage: "forward", miss: "sibling", about: "packets for the MAC of a router interface; whether their source is of that link", match: ["reg:net", "reg:from_tunnel", "reg:in_port_key", "eth_dst", "eth_type", "ipv4_src", "ipv6_src"] },
     router_zone: { stage: "translate", miss: "next", about: "a router that translates has a conntrack zone on each chassis", match: ["reg:router"] },
     l3_route: {
-      stage: "route", miss: "drop", about: "longest prefix -> next network and hop; pings of the router itself; what is not routed",
-      match: ["reg:router", "eth_type", "ipv4_src", "ipv4_dst", "ipv6_src", "ipv6_dst", "ip_proto", "ip_frag", "ip_ttl", "icmpv4_type", "icmpv4_code", "icmpv6_type", "icmpv6_code"],
+      stage: "route", miss: "drop", about: "longest prefix -> next network and hop; pings of the router itself; what is not routed, as from a source that is on another of its links",
+      match: ["reg:router", "reg:off_link", "eth_type", "ipv4_src", "ipv4_dst", "ipv6_src", "ipv6_dst", "ip_proto", "ip_frag", "ip_ttl", "icmpv4_type", "icmpv4_code", "icmpv6_type", "icmpv6_code"],
     },
     l3_paths: {
       stage: "route", miss: "drop", aside: true, about: "a prefix with several equal routes: the one that the hash of the connection chose",
@@ -22,6 +22,7 @@ export const l3 = definePipeline({
   },
   registers: {
     undelivered: { bits: 8, about: "why a router cannot deliver a packet: see apps/l3/model.ts" },
+    off_link: { bits: 1, about: "the source is none of the network by which the packet came to the router" },
     path: { bits: 8, about: "which of several equal routes" },
   },
 });

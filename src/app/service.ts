@@ -35,6 +35,11 @@ export interface PacketLimits {
   readonly perPort?: number;
   /** The same of all ports, default 1024. */
   readonly total?: number;
+  /**
+   * Whose packet it is, of those that shall not crowd each other out: a project. Each of them may always change something, however much is
+   * written because of others. Default: nobody's.
+   */
+  readonly owner?: (packet: PacketIn) => string | undefined;
 }
 
 export interface FetchOptions {
@@ -88,7 +93,8 @@ export interface ServiceHost {
   onPacket(table: string, fn: (packet: PacketIn) => void | Promise<void>, limits?: PacketLimits): Cancel;
   /**
    * One atomic change of the model; `what` is what provenance shows as its cause. Called because of a packet (within what `onPacket` calls,
-   * what that awaits and an `after` that it sets) it is one of few: 5 at once and 1 a second for each port, 100 and 50 for the service.
+   * what that awaits and an `after` that it sets) it is one of few: 5 at once and 1 a second for each port, 100 and 50 for the service; beyond these 5 and
+   * 1 for each owner of packets.
    * @throws whatever `fn` throws (nothing is written then), a store's error, PacketRateError, Error when the service is stopped.
    */
   transact<T>(what: string, fn: (tx: Tx) => T): Promise<{ readonly result: T; readonly generation: number }>;

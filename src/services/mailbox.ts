@@ -93,12 +93,13 @@ export interface Rate {
 /** Buckets that are looked through when there are so many; full ones are as good as none. */
 const BUCKETS = 10_000;
 
-/** So many at once and so many a second, for each of some keys and in all. */
+/** So many at once and so many a second, for each of some keys and in all. Beyond all, as much as for a key is left to each owner, so that nobody has none. */
 export class Allowance {
   private readonly clock: Pick<Clock, "monotonic">;
   private readonly each: Rate;
   private readonly all: Rate;
   private readonly buckets = new Map<string, Bucket>();
+  private readonly owners = new Map<string, Bucket>();
   private readonly whole: Bucket;
 
   constructor(clock: Pick<Clock, "monotonic">, each: Rate, all: Rate) {
@@ -109,23 +110,33 @@ export class Allowance {
   }
 
   /** Whether one more is allowed; then it is taken. */
-  take(key: string): boolean {
+  take(key: string, owner?: string): boolean {
     const now = this.clock.monotonic();
-    if (this.buckets.size >= BUCKETS) this.tidy(now);
-    const own = this.buckets.get(key) ?? { left: this.each.burst, at: now };
-    refill(own, this.each, now);
     refill(this.whole, this.all, now);
-    if (own.left < 1 || this.whole.left < 1 || (this.buckets.size >= BUCKETS && !this.buckets.has(key))) return false;
+    const own = this.bucket(this.buckets, key, now);
+    const from = this.whole.left >= 1 ? this.whole : owner === undefined ? undefined : this.bucket(this.owners, owner, now);
+    if (own === undefined || from === undefined || own.left < 1 || from.left < 1) return false;
     own.left--;
-    this.whole.left--;
-    this.buckets.set(key, own);
+    from.left--;
     return true;
   }
 
-  private tidy(now: number): void {
-    for (const [key, bucket] of this.buckets) {
+  /** Undefined: there are too many. */
+  private bucket(buckets: Map<string, Bucket>, key: string, now: number): Bucket | undefined {
+    let found = buckets.get(key);
+    if (found !== undefined) refill(found, this.each, now);
+    else {
+      if (buckets.size >= BUCKETS) this.tidy(buckets, now);
+      if (buckets.size >= BUCKETS) return undefined;
+      buckets.set(key, (found = { left: this.each.burst, at: now }));
+    }
+    return found;
+  }
+
+  private tidy(buckets: Map<string, Bucket>, now: number): void {
+    for (const [key, bucket] of buckets) {
       refill(bucket, this.each, now);
-      if (bucket.left >= this.each.burst) this.buckets.delete(key);
+      if (bucket.left >= this.each.burst) buckets.delete(key);
     }
   }
 }

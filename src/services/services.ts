@@ -42,8 +42,12 @@ const TOTAL = 1024;
 const PORT_WRITES = { burst: 5, perSecond: 1 };
 const WRITES = { burst: 100, perSecond: 50 };
 
-/** The port because of whose packet something runs; undefined: it is not because of a packet. */
-const becauseOf = new AsyncLocalStorage<string | undefined>();
+/** The port because of whose packet something runs, and whose that packet is; undefined: it is not because of a packet. */
+interface Because {
+  readonly port: string;
+  readonly owner: string | undefined;
+}
+const becauseOf = new AsyncLocalStorage<Because | undefined>();
 
 /** A stop that does not end is not waited for longer. */
 const STOP_MS = 3000;
@@ -149,10 +153,10 @@ class Host implements ServiceHost {
 
   after(seconds: number, fn: () => void | Promise<void>): Cancel {
     if (!(seconds >= 0 && Number.isFinite(seconds))) throw new RangeError(`after ${seconds} seconds: a number from 0 is needed`);
-    const port = becauseOf.getStore();
+    const because = becauseOf.getStore();
     const cancel = this.until(this.clock.setTimeout(() => {
       cancel();
-      this.call(fn, port);
+      this.call(fn, because);
     }, seconds * 1000));
     return cancel;
   }
@@ -174,12 +178,12 @@ class Host implements ServiceHost {
     return this.until(this.options.receipts.onConfirmed((chassis, generation) => this.call(() => fn(chassis, generation))));
   }
 
-  onPacket(table: string, fn: (packet: PacketIn) => void | Promise<void>, { perPort = PER_PORT, total = TOTAL }: PacketLimits = {}): Cancel {
+  onPacket(table: string, fn: (packet: PacketIn) => void | Promise<void>, { perPort = PER_PORT, total = TOTAL, owner }: PacketLimits = {}): Cancel {
     const { app } = this.hook;
     const box = new Mailbox<PacketIn>({
       perPort, total,
       dropped: (limit) => this.options.dropped?.(app, this.about.service, limit),
-      handle: (packet, port) => this.doing(() => fn(packet), port),
+      handle: (packet, port) => this.doing(() => becauseOf.run({ port, owner: owner?.(packet) }, () => fn(packet))),
     });
     const cancel = this.options.onPacket(app, table, (packet) => box.push(`${packet.chassis} ${packet.register("in_port_key")}`, { ...packet, data: Buffer.from(packet.data) }));
     return this.until(() => {
@@ -190,10 +194,10 @@ class Host implements ServiceHost {
 
   async transact<T>(what: string, fn: (tx: Tx) => T): Promise<{ readonly result: T; readonly generation: number }> {
     this.check();
-    const port = becauseOf.getStore();
-    if (port !== undefined && !this.writes.take(port)) {
+    const because = becauseOf.getStore();
+    if (because !== undefined && !this.writes.take(because.port, because.owner)) {
       this.options.dropped?.(this.hook.app, this.about.service, "writes");
-      throw new PacketRateError(`too many changes because of packets of port ${port}`);
+      throw new PacketRateError(`too many changes because of packets of port ${because.port}`);
     }
     return this.options.model.transact({ requestId: `req-${this.random.uuid()}`, call: `${this.hook.app} ${this.about.service}: ${what}` }, fn);
   }
@@ -224,16 +228,16 @@ class Host implements ServiceHost {
     if (this.ended) throw new Error(`service ${this.about.service} of ${this.hook.app} is stopped`);
   }
 
-  private call(fn: () => void | Promise<void>, port?: string): void {
-    void this.doing(fn, port);
+  private call(fn: () => void | Promise<void>, because?: Because): void {
+    void this.doing(fn, because);
   }
 
   /** Settles, always well, when what `fn` does is done; undefined: it is done. */
-  private doing(fn: () => void | Promise<void>, port?: string): Promise<void> | undefined {
+  private doing(fn: () => void | Promise<void>, because?: Because): Promise<void> | undefined {
     if (this.quiet) return undefined;
     let doing: Promise<void> | undefined;
     void this.options.guard<void | Promise<void>>(this.hook, this.about, () => {
-      const made = becauseOf.run(port, fn);
+      const made = becauseOf.run(because, fn);
       if (made instanceof Promise) doing = made.catch(() => undefined);
       return made;
     }, undefined);

@@ -169,6 +169,35 @@ describe("what is written because of packets", () => {
     expect(h.complaints).toEqual([]);
   });
 
+  test("of one owner's packets does not keep another from it", async () => {
+    const { h, host } = await hosted();
+    const written: string[] = [];
+    const owner = (packet: PacketIn): string | undefined => ["nobody's", "greedy", "honest"][packet.data[0]!];
+    host.onPacket("probe_punt", (packet) => host.transact("note", (tx) => tx.put(notes, { id: `${packet.register("in_port_key")}`, text: "" })).then(() => void written.push(String(owner(packet))), () => undefined), {
+      owner: (packet) => (packet.data[0] === 0 ? undefined : owner(packet)),
+    });
+    const count = async (): Promise<Record<string, number>> => {
+      await turns();
+      await h.settled();
+      await turns();
+      const counts: Record<string, number> = {};
+      for (const of of written.splice(0)) counts[of] = (counts[of] ?? 0) + 1;
+      return counts;
+    };
+    for (let n = 1; n <= 150; n++) arrive(h, n, 1);
+    expect(await count()).toEqual({ greedy: 105 });
+    for (let n = 1; n <= 10; n++) arrive(h, 200 + n, 2);
+    for (let n = 1; n <= 10; n++) arrive(h, 300 + n, 0);
+    expect(await count()).toEqual({ honest: 5 });
+    // One a second is left to each, whatever the others take.
+    await h.clock.run(1000);
+    for (let n = 1; n <= 100; n++) arrive(h, 400 + n, 1);
+    expect(await count()).toEqual({ greedy: 51 });
+    arrive(h, 201, 2);
+    arrive(h, 202, 2);
+    expect(await count()).toEqual({ honest: 1 });
+  });
+
   test("is limited for all ports together", async () => {
     const { h, host } = await hosted();
     let [written, refused] = [0, 0];
