@@ -63,13 +63,13 @@ export function tcp(ends: Ends, srcPort: number, dstPort: number, flags: number)
   return summed(ends, 6, body, 16, true);
 }
 
-/** One chunk of this type without data; 1 is INIT. The checksum (CRC32c) is left 0: no VM is meant to take it. */
-export function sctp(srcPort: number, dstPort: number, chunk: number): Payload {
-  const body = Buffer.alloc(32);
+/** One chunk of this type, of so many bytes; 1 is INIT. The checksum (CRC32c) is left 0: no VM is meant to take it. */
+export function sctp(srcPort: number, dstPort: number, chunk: number, size = 20): Payload {
+  const body = Buffer.alloc(12 + size);
   body.writeUInt16BE(srcPort, 0);
   body.writeUInt16BE(dstPort, 2);
   body[12] = chunk;
-  body.writeUInt16BE(20, 14);
+  body.writeUInt16BE(size, 14);
   return { protocol: 132, body };
 }
 
