@@ -3,8 +3,13 @@ import { describe, expect, test } from "vitest";
 import { boundConnection, protocolMatches, remoteConnection, remotePacket } from "./matches.ts";
 import type { SecurityGroupRule } from "./model.ts";
 
-const matches = (rule: Partial<SecurityGroupRule>): readonly object[] =>
-  protocolMatches({ ethertype: "IPv4", direction: "ingress", protocol: null, port_range_min: null, port_range_max: null, ...rule } as SecurityGroupRule).map(({ packet, connection }) => ({ packet, connection: Object.fromEntries(Object.entries(connection).filter(([name]) => name !== "ct_state")) }));
+/** Pairs of what is said of packets and of connections; the states of connections aside. */
+function matches(rule: Partial<SecurityGroupRule>): readonly object[] {
+  const { packets, connections } = protocolMatches({ ethertype: "IPv4", direction: "ingress", protocol: null, port_range_min: null, port_range_max: null, ...rule } as SecurityGroupRule);
+  return Array.from({ length: Math.max(packets.length, connections.length) }, (_, i) => ({
+    ...(packets[i] && { packet: packets[i] }), ...(connections[i] && { connection: Object.fromEntries(Object.entries(connections[i]).filter(([name]) => name !== "ct_state")) }),
+  }));
+}
 const ipv4 = { eth_type: 0x800 };
 const ipv6 = { eth_type: 0x86dd };
 
@@ -29,6 +34,12 @@ describe("protocols", () => {
     ["a range", { ethertype: "IPv6", protocol: "tcp", port_range_min: 6, port_range_max: 8 }, [{ value: 6, mask: 0xfffe }, 8].map((port) => ({ packet: { ...ipv6, ip_proto: 6, tcp_dst: port }, connection: { ...ipv6, ct_nw_proto: 6, ct_tp_dst: port } }))],
     ["a type", { protocol: "icmp", port_range_min: 8 }, [{ packet: { ...ipv4, ip_proto: 1, icmpv4_type: 8 }, connection: { ...ipv4, ct_nw_proto: 1, ct_tp_src: 8 } }]],
     ["a type and a code", { ethertype: "IPv6", protocol: "icmp", port_range_min: 128, port_range_max: 0 }, [{ packet: { ...ipv6, ip_proto: 58, icmpv6_type: 128, icmpv6_code: 0 }, connection: { ...ipv6, ct_nw_proto: 58, ct_tp_src: 128, ct_tp_dst: 0 } }]],
+    ["ports of SCTP: where conntrack keeps none, of an answer where it comes from, of an error its protocol", { protocol: "sctp", port_range_min: 6, port_range_max: 8 }, [
+      ...[{ value: 6, mask: 0xfffe }, 8].map((port) => ({ packet: { ...ipv4, ip_proto: 132, sctp_dst: port }, connection: { ...ipv4, ct_nw_proto: 132, ct_tp_dst: port } })),
+      ...[{ value: 6, mask: 0xfffe }, 8].map((port) => ({ connection: { ...ipv4, ct_nw_proto: 132, ct_tp_src: 0, ct_tp_dst: 0, ip_proto: 132, sctp_src: port } })),
+      { connection: { ...ipv4, ct_nw_proto: 132, ct_tp_src: 0, ct_tp_dst: 0 } },
+    ]],
+    ["SCTP whole", { protocol: "132" }, [{ packet: { ...ipv4, ip_proto: 132 }, connection: { ...ipv4, ct_nw_proto: 132 } }]],
   ])("%s", (_, rule, expected) => expect(matches(rule)).toEqual(expected));
 });
 

@@ -36,7 +36,17 @@ export interface ConnectionMatch {
   readonly ct_nw_proto?: number;
   readonly ct_tp_src?: number;
   readonly ct_tp_dst?: number | PortMask;
+  /** Of an answer itself. */
+  readonly ip_proto?: number;
+  readonly sctp_src?: number | PortMask;
 }
+
+/** What a rule says, as matches of packets that open connections and of packets of a connection: any one of them is enough. */
+export interface ProtocolMatches {
+  readonly packets: readonly ProtocolMatch[];
+  readonly connections: readonly ConnectionMatch[];
+}
+const NONE: ProtocolMatches = { packets: [], connections: [] };
 
 /** What Open vSwitch shows as the protocol of later fragments of IPv6, whatever they are of. */
 const IPV6_FRAGMENT = 44;
@@ -45,27 +55,38 @@ const IPV6_FRAGMENT = 44;
  * The protocol part of a rule: one match for each mask that its port range needs. None for what no field has, rather than more than the
  * rule says: the API refuses such rules, a store may have them from before it did.
  */
-export function protocolMatches(r: SecurityGroupRule): readonly { readonly packet: ProtocolMatch; readonly connection: ConnectionMatch }[] {
+export function protocolMatches(r: SecurityGroupRule): ProtocolMatches {
   const family = { eth_type: familyOf(r.ethertype) };
   const tracked = { ...family, ...TRACKED };
   const protocol = protocolNumber(r.protocol, r.ethertype);
   const { port_range_min: min, port_range_max: max } = r;
-  if (protocol === undefined) return min === null && max === null ? [{ packet: family, connection: tracked }] : [];
-  if (r.ethertype === "IPv6" && protocol === IPV6_FRAGMENT) return [];
+  if (protocol === undefined) return min === null && max === null ? { packets: [family], connections: [tracked] } : NONE;
+  if (r.ethertype === "IPv6" && protocol === IPV6_FRAGMENT) return NONE;
   const base = { ...family, ip_proto: protocol };
   const connection = { ...tracked, ct_nw_proto: protocol };
-  if (min === null) return max === null ? [{ packet: base, connection }] : [];
+  if (min === null) return max === null ? { packets: [base], connections: [connection] } : NONE;
   if (protocol === ipProto.icmp || protocol === ipProto.icmpv6) {
-    const typed = { ...connection, ct_tp_src: min, ...(max === null ? {} : { ct_tp_dst: max }) };
-    if (protocol === ipProto.icmp) return [{ packet: { ...base, icmpv4_type: min, ...(max === null ? {} : { icmpv4_code: max }) }, connection: typed }];
-    return [{ packet: { ...base, icmpv6_type: min, ...(max === null ? {} : { icmpv6_code: max }) }, connection: typed }];
+    const connections = [{ ...connection, ct_tp_src: min, ...(max === null ? {} : { ct_tp_dst: max }) }];
+    if (protocol === ipProto.icmp) return { packets: [{ ...base, icmpv4_type: min, ...(max === null ? {} : { icmpv4_code: max }) }], connections };
+    return { packets: [{ ...base, icmpv6_type: min, ...(max === null ? {} : { icmpv6_code: max }) }], connections };
   }
   const ported = PORTED[protocol];
-  if (ported === undefined) return [];
-  return portMasks(min, max ?? min).map(({ value, mask }) => {
-    const port = mask === 0xffff ? value : { value, mask };
-    return { packet: { ...base, [ported]: port }, connection: { ...connection, ct_tp_dst: port } };
-  });
+  if (ported === undefined) return NONE;
+  const masks = portMasks(min, max ?? min).map(({ value, mask }) => (mask === 0xffff ? value : { value, mask }));
+  return {
+    packets: masks.map((port) => ({ ...base, [ported]: port })),
+    connections: [...masks.map((port) => ({ ...connection, ct_tp_dst: port })), ...(protocol === ipProto.sctp ? withoutPorts(family, masks) : [])],
+  };
+}
+
+/**
+ * SCTP where conntrack keeps no ports, as Open vSwitch 3.1's userspace datapath: both are 0 then, which where they are kept no rule with ports
+ * lets in. An answer is judged by the port that it comes from. An error shows nothing of the association but its hosts.
+ */
+function withoutPorts(family: { readonly eth_type: number }, masks: readonly (number | PortMask)[]): ConnectionMatch[] {
+  const unknown = { ...family, ct_nw_proto: ipProto.sctp, ct_tp_src: 0, ct_tp_dst: 0 };
+  const answer = { ...unknown, ...state(ct.trk | ct.rpl, ct.inv), ip_proto: ipProto.sctp };
+  return [...masks.map((port) => ({ ...answer, sctp_src: port })), { ...unknown, ...state(ct.trk | ct.rel, ct.inv) }];
 }
 const PORTED: Readonly<Record<number, "tcp_dst" | "udp_dst" | "sctp_dst">> = { [ipProto.tcp]: "tcp_dst", [ipProto.udp]: "udp_dst", [ipProto.sctp]: "sctp_dst" };
 

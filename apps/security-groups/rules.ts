@@ -42,7 +42,7 @@ const securityGroupRule = securityGroups.rule({
   about: "what one rule lets pass, for every set of groups it is in",
   on: each(ruleTable),
   emit(r, view, out) {
-    const { table, connection: connections, verdict } = sides[r.direction];
+    const { table, connection: connectionTable, verdict } = sides[r.direction];
     const use = r.remote_group_id === null ? undefined : view.get(remoteUseTable, remoteUseId(r.security_group_id, r.remote_group_id, r.direction, r.ethertype));
     if (r.remote_group_id !== null && use === undefined) return;
     const prefix = r.remote_ip_prefix;
@@ -50,12 +50,11 @@ const securityGroupRule = securityGroups.rule({
     const then = use === undefined
       ? { priority: DIRECT, actions: [verdict] } as const
       : { priority: CONJUNCTION, actions: [{ type: "conjunction", id: use.key, clause: 1, n_clauses: 2 }] } as const;
+    const { packets, connections } = protocolMatches(r);
     for (const policy of view.by(policyTable, "group", r.security_group_id)) {
       const scope = policyScope(policy.id);
-      for (const { packet, connection } of protocolMatches(r)) {
-        out.flow(scope, table, { ...then, match: { "reg:sg_policy": policy.key, ...packet, ...fromPacket } });
-        out.flow(scope, connections, { ...then, match: { "reg:sg_policy": policy.key, ...connection, ...fromConnection } });
-      }
+      for (const packet of packets) out.flow(scope, table, { ...then, match: { "reg:sg_policy": policy.key, ...packet, ...fromPacket } });
+      for (const connection of connections) out.flow(scope, connectionTable, { ...then, match: { "reg:sg_policy": policy.key, ...connection, ...fromConnection } });
     }
   },
 });

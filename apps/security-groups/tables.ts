@@ -8,7 +8,7 @@ const POLICY = [
   "icmpv4_type", "icmpv4_code", "icmpv6_type", "icmpv6_code", "ct_state", "conj_id",
 ] as const;
 const CONNECTION = [
-  "reg:sg_policy", "reg:net", "eth_src", "eth_dst", "eth_type", "ct_state", "ct_nw_proto", "ct_nw_src", "ct_nw_dst", "ct_ipv6_src", "ct_ipv6_dst", "ct_tp_src", "ct_tp_dst", "conj_id",
+  "reg:sg_policy", "reg:net", "eth_src", "eth_dst", "eth_type", "ct_state", "ct_nw_proto", "ct_nw_src", "ct_nw_dst", "ct_ipv6_src", "ct_ipv6_dst", "ct_tp_src", "ct_tp_dst", "ip_proto", "sctp_src", "conj_id",
 ] as const;
 const VERDICT = ["reg:egress", "eth_type", "ip_frag", "ct_state"] as const;
 const SENDER = ["reg:in_port_key", ...VERDICT] as const;

@@ -1,5 +1,5 @@
 // What connection tracking says of a packet. The interpreter asks a caller's model; without one it assumes what ofproto/trace assumes.
-import { ETH_TYPE, networkType } from "./packet/prerequisites.ts";
+import { ETH_TYPE, networkType, PROTO } from "./packet/prerequisites.ts";
 import type { CtUse } from "./result.ts";
 import { valueBits, type Packet } from "./packet/packet.ts";
 import { fields, type Nat } from "node-openflow";
@@ -35,12 +35,53 @@ export function translate(packet: Packet, nat: Nat): void {
   if (nat.port_min !== undefined && nat.port_min !== 0) packet.set(`tcp_${nat.kind}`, BigInt(nat.port_min));
 }
 
+/** Open vSwitch 3.1's userspace datapath keeps no ports of SCTP connections, a kernel's conntrack does. */
+export type Datapath = "userspace" | "kernel";
+
 /** Gives the packet its own addresses and ports as those of its connection, in the original direction. */
-export function ownTuple(packet: Packet): void {
-  const six = networkType(packet.words) === ETH_TYPE.ipv6;
-  packet.set("ct_nw_proto", packet.get("ip_proto"));
-  packet.set(six ? "ct_ipv6_src" : "ct_nw_src", packet.get(six ? "ipv6_src" : "ipv4_src"));
-  packet.set(six ? "ct_ipv6_dst" : "ct_nw_dst", packet.get(six ? "ipv6_dst" : "ipv4_dst"));
-  packet.set("ct_tp_src", packet.get("tcp_src"));
-  packet.set("ct_tp_dst", packet.get("tcp_dst"));
+export function ownTuple(packet: Packet, datapath: Datapath = "userspace"): void {
+  tuple(packet, datapath, "src", "dst");
+}
+
+/** Gives an answer the addresses and ports of the connection that it is of: those of what it answers. */
+export function answeredTuple(packet: Packet, datapath: Datapath = "userspace"): void {
+  tuple(packet, datapath, "dst", "src");
+}
+
+type End = "src" | "dst";
+function tuple(packet: Packet, datapath: Datapath, from: End, to: End): void {
+  const family = networkType(packet.words) === ETH_TYPE.ipv6 ? "ipv6" : "ipv4";
+  const [ctSrc, ctDst] = family === "ipv6" ? (["ct_ipv6_src", "ct_ipv6_dst"] as const) : (["ct_nw_src", "ct_nw_dst"] as const);
+  const protocol = Number(packet.get("ip_proto"));
+  packet.set("ct_nw_proto", BigInt(protocol));
+  packet.set(ctSrc, packet.get(`${family}_${from}`));
+  packet.set(ctDst, packet.get(`${family}_${to}`));
+  if (protocol === PROTO.sctp && datapath === "userspace") {
+    packet.set("ct_tp_src", 0n);
+    packet.set("ct_tp_dst", 0n);
+  } else if (protocol === PROTO.icmpv4 || protocol === PROTO.icmpv6) {
+    const type = packet.get("tcp_src");
+    packet.set("ct_tp_src", from === "src" ? type : (ANSWERED.get(type) ?? type));
+    packet.set("ct_tp_dst", packet.get("tcp_dst"));
+  } else {
+    packet.set("ct_tp_src", packet.get(`tcp_${from}`));
+    packet.set("ct_tp_dst", packet.get(`tcp_${to}`));
+  }
+}
+/** ICMP and ICMPv6: the type of a request, by that of its answer. */
+const ANSWERED: ReadonlyMap<bigint, bigint> = new Map([[0n, 8n], [14n, 13n], [16n, 15n], [129n, 128n]]);
+
+/** `next`, with tuples: every packet that is not invalid is one that opens its connection, or by its state an answer. */
+export function withTuples(next: Conntrack, datapath: Datapath = "userspace"): Conntrack {
+  return (use) => {
+    const { change, ...answer } = next(use);
+    if ((answer.state & ctState.inv) !== 0) return { ...answer, ...(change && { change }) };
+    return {
+      ...answer,
+      change: (packet): void => {
+        ((answer.state & ctState.rpl) === 0 ? ownTuple : answeredTuple)(packet, datapath);
+        change?.(packet);
+      },
+    };
+  };
 }

@@ -7,7 +7,7 @@ export { flowOfBytes, TraceFlow, type FlowInput, type Op } from "./flow.ts";
 export { Packet } from "./packet/packet.ts";
 export { packetOfText } from "./packet/text.ts";
 export { packetOfFrame, type FrameOptions } from "./packet/frame.ts";
-export { ctNext, ctState, ownTuple, translate, type Conntrack, type CtAnswer } from "./conntrack.ts";
+export { answeredTuple, ctNext, ctState, ownTuple, translate, withTuples, type Conntrack, type CtAnswer, type Datapath } from "./conntrack.ts";
 export { hopsOf, puntReasons } from "./result.ts";
 export type { Choice, CtAssumption, CtUse, Did, Drop, Hop, InActionSet, InBucket, Output, Pass, Punt, PuntReason, Step, Trace, TraceError, TraceErrorName } from "./result.ts";
 export { applyLearned } from "./learn-table.ts";

@@ -3,7 +3,7 @@ import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { encodeFlowMod, FLOW_MOD_MATCH_OFFSET, formatInstructions, formatMatch, parseFlow, parseGroup, type Match } from "node-openflow";
 import { frameOf } from "../../test/support/frame.ts";
-import { applyLearned, ctState, everyTrace, hopsOf, ownTuple, Packet, packetOfFrame, packetOfText, trace, TraceFlow, TraceSwitch, type SwitchOptions, type TraceGroup } from "./index.ts";
+import { applyLearned, ctNext, ctState, everyTrace, hopsOf, ownTuple, Packet, packetOfFrame, packetOfText, trace, TraceFlow, TraceSwitch, type SwitchOptions, type TraceGroup, withTuples } from "./index.ts";
 import { Classifier } from "./classifier.ts";
 
 function switchOf(flows: readonly string[], groups: readonly string[] = [], options: SwitchOptions = {}): TraceSwitch<string> {
@@ -54,6 +54,20 @@ describe("what a trace tells", () => {
     const sw = switchOf(["table=0,tcp,actions=ct(table=1,zone=1)", "table=1,ct_state=+est-inv+trk,tcp,actions=set_field:81->tcp_dst,resubmit(,2,ct),resubmit(,2)", "table=2,tcp,tp_dst=80,actions=output:2", "table=2,tcp,tp_dst=81,actions=output:3"]);
     const t = trace(sw, packetOfText(tcp), { conntrack: () => ({ state: ctState.trk | ctState.est, change: ownTuple }) });
     expect(outputs(t)).toEqual([2, 3]);
+  });
+
+  test.each([
+    ["TCP", "tcp,in_port=1,nw_src=10.0.0.1,nw_dst=10.0.0.2,tcp_src=80,tcp_dst=4000", "userspace", [6, 4000, 80]],
+    ["SCTP where conntrack keeps no ports", "sctp,in_port=1,nw_src=10.0.0.1,nw_dst=10.0.0.2,sctp_src=80,sctp_dst=4000", "userspace", [132, 0, 0]],
+    ["SCTP in a kernel", "sctp,in_port=1,nw_src=10.0.0.1,nw_dst=10.0.0.2,sctp_src=80,sctp_dst=4000", "kernel", [132, 4000, 80]],
+    ["a ping's answer", "icmp,in_port=1,nw_src=10.0.0.1,nw_dst=10.0.0.2,icmp_type=0,icmp_code=0", "userspace", [1, 8, 0]],
+  ] as const)("an answer's connection, as conntrack of a datapath has it: %s", (_, text, datapath, expected) => {
+    const sw = switchOf(["table=0,ip,actions=ct(table=1,zone=1)", "table=1,ip,actions=output:2"]);
+    const states = [ctState.trk | ctState.est | ctState.rpl];
+    const { packet } = trace(sw, packetOfText(text), { conntrack: withTuples(ctNext(states), datapath) }).outputs[0]!;
+    const { ct_nw_src, ct_nw_dst, ct_nw_proto, ct_tp_src = 0, ct_tp_dst = 0 } = packet.fields();
+    expect([ct_nw_src, ct_nw_dst, [ct_nw_proto, ct_tp_src, ct_tp_dst]]).toEqual(["10.0.0.2", "10.0.0.1", expected]);
+    expect(trace(sw, packetOfText(text), { conntrack: withTuples(ctNext([ctState.trk | ctState.inv]), datapath) }).outputs[0]!.packet.fields().ct_nw_proto).toBeUndefined();
   });
 
   test("limits by their names, and nothing is sent", () => {

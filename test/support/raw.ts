@@ -63,6 +63,16 @@ export function tcp(ends: Ends, srcPort: number, dstPort: number, flags: number)
   return summed(ends, 6, body, 16, true);
 }
 
+/** One chunk of this type, of so many bytes; 1 is INIT. The checksum (CRC32c) is left 0: no VM is meant to take it. */
+export function sctp(srcPort: number, dstPort: number, chunk: number, size = 20): Payload {
+  const body = Buffer.alloc(12 + size);
+  body.writeUInt16BE(srcPort, 0);
+  body.writeUInt16BE(dstPort, 2);
+  body[12] = chunk;
+  body.writeUInt16BE(size, 14);
+  return { protocol: 132, body };
+}
+
 /** ICMP or ICMPv6, by the family of the addresses; `rest` is what comes after the checksum. */
 export function icmp(ends: Ends, type: number, rest: Buffer): Payload {
   const six = ends.src.includes(":");

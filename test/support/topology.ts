@@ -86,7 +86,7 @@ export async function randomWorld(h: Harness, seed: number, also?: (parts: Parts
     const six = chance(0.3);
     const protocol = pick(["tcp", "tcp", "udp", "icmp", null, "132", "47"]);
     const from = pick([1, 22, 80, 443, 1000, n(60_000)]);
-    const ports = protocol === "tcp" || protocol === "udp" ? (chance(0.8) ? { port_range_min: from, port_range_max: Math.min(65_535, from + pick([0, 0, 3, 100, 5000])) } : {})
+    const ports = protocol === "tcp" || protocol === "udp" || protocol === "132" ? (chance(0.8) ? { port_range_min: from, port_range_max: Math.min(65_535, from + pick([0, 0, 3, 100, 5000])) } : {})
       : protocol === "icmp" && chance(0.7) ? { port_range_min: pick([0, 3, 8, 128]), ...(chance(0.5) ? { port_range_max: pick([0, 1, 4]) } : {}) } : {};
     const remote = chance(0.4) ? { remote_group_id: pick(groups) } : chance(0.7) ? { remote_ip_prefix: six ? pick(["fd00:0::/64", "fd00::/16", "::/0"]) : pick(["10.0.0.0/24", "10.0.0.0/8", "10.0.1.128/25", "0.0.0.0/0", "10.0.0.5/32"]) } : {};
     await h.call("POST", "/v2.0/security-group-rules", {
