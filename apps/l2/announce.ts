@@ -27,7 +27,7 @@ export const addressAnnouncements: ServiceDecl = {
   start(host) {
     const announcer = new Announcer(host);
     host.onCommit([portTable, attachmentTable, addressTable], (changes) => announcer.changed(changes));
-    host.onPacket("address_announced", (packet) => heard(host, packet));
+    host.onPacket("announced", (packet) => heard(host, packet));
     return undefined;
   },
 };
@@ -55,12 +55,12 @@ async function heard(host: ServiceHost, packet: PacketIn): Promise<void> {
   }
 }
 
-/** The address that a frame announces, and its MAC; undefined: it is no announcement. */
+/** The address that a frame announces to everybody, and its MAC; undefined: it is no announcement. */
 function announcementOf(data: Uint8Array): { readonly ip: string; readonly mac: string } | undefined {
   try {
     const { eth, arp, ipv6, icmpv6 } = parsePacket(data);
     if (arp !== undefined) return arp.spa === arp.tpa && arp.sha === eth.src ? { ip: arp.spa, mac: arp.sha } : undefined;
-    if (icmpv6?.type !== 136 || ipv6?.hop_limit !== 255 || icmpv6.checksumOk === false) return undefined;
+    if (icmpv6?.type !== 136 || ipv6?.hop_limit !== 255 || ipv6.dst !== "ff02::1" || icmpv6.checksumOk === false) return undefined;
     const { target, target_lladdr } = parseNeighbourAdvertisement(icmpv6.payload);
     return target_lladdr === eth.src ? { ip: target, mac: eth.src } : undefined;
   } catch (error) {

@@ -4,10 +4,10 @@
 // where it was. What no switch has heard of goes to every port that may have it, and to nobody else.
 // Addresses: what ports say of them in ARP and neighbour discovery goes to the controller as well, which tells the switches that route there.
 import {
-  baseScope, callTable, chassisTable, derivation, each, ethType, ipProto, isIpv6, load, next, toStage, toTable, type Emit, type FlowAction, type PortContext, type PortPlace, type ReadView, type Scope,
+  baseScope, callTable, chassisScope, chassisTable, derivation, each, ethType, ipProto, isIpv6, load, next, toStage, toTable, type Emit, type FlowAction, type PortContext, type PortPlace, type ReadView, type Scope,
 } from "#app";
 import {
-  addressId, addressTable, extraMacs, isNetworkPort, lanScope, learningTable, mayClaim, NEIGHBOUR_S, netScope, networkTable, portTable, singleAddress,
+  addressId, addressTable, announcementMeter, extraMacs, isNetworkPort, lanScope, learningTable, mayClaim, NEIGHBOUR_S, netScope, networkTable, portTable, singleAddress,
   type AddressPair, type Attachment, type Learning, type Network, type Port,
 } from "./model.ts";
 import { l2 } from "./tables.ts";
@@ -15,6 +15,9 @@ import { l2 } from "./tables.ts";
 /** Seconds after a MAC was last heard until it is forgotten. */
 const HEARD_S = 60;
 const GROUP_BIT = { value: "01:00:00:00:00:00", mask: "01:00:00:00:00:00" };
+
+/** Packets a second that a port may send to the controller, and such of what it announces. */
+export const PUNT_METER = { unit: "pps", rate: 50, burst: 100 } as const;
 
 type L2 = Emit<typeof l2>;
 
@@ -74,7 +77,17 @@ const told: readonly FlowAction<"mac_learned" | "neighbour_learned", "net" | "ne
 ];
 
 /** A copy for the controller of what tells who has an address, for each port at a rate of its own: beyond it copies are lost, never the packet. */
-export const ANNOUNCE = { type: "clone", actions: [callTable("announced")] } as const;
+export const ANNOUNCE = callTable("announced");
+/** Bytes of an announcement that the controller needs: longer ones go nowhere. */
+const ANNOUNCEMENT_MAX = 128;
+
+/** Lets the controller hear what a port at a place announces. */
+export function hear(at: Attachment, out: L2): void {
+  const scope = chassisScope(at.chassis);
+  const meter = announcementMeter(at.slot);
+  out.item(scope, "meter", meter, PUNT_METER);
+  out.flow(scope, "announced", { priority: 100, match: { "reg:in_port_key": at.port_key }, actions: [{ type: "punt", maxLen: ANNOUNCEMENT_MAX, meter }] });
+}
 
 /**
  * Whether the model says where a pair's address is: this port alone may have it, at one MAC. Else only what the holders say tells which
@@ -89,7 +102,15 @@ export function isPlaced(view: ReadView, port: Port, { ip_address: text, mac_add
 const macOf = (port: Port, mac: string): string => (mac === "" ? port.mac_address : mac);
 
 const ARP = { eth_type: ethType.arp } as const;
-const ADVERTISEMENT = { eth_type: ethType.ipv6, ip_proto: ipProto.icmpv6, icmpv6_type: 136 } as const;
+/** Valid from the link alone, RFC 4861 section 7.1.2: what a router may have handed on says nothing of who has an address here. */
+const ADVERTISEMENT = { eth_type: ethType.ipv6, ip_proto: ipProto.icmpv6, icmpv6_type: 136, ip_ttl: 255 } as const;
+
+/** A port without port security announces an address of its own that others may take: it has it again. */
+export function hearOwn(at: Attachment, port: Port, ip: string, out: L2): void {
+  if (!isOpen(port)) return;
+  const own = { "reg:in_port_key": at.port_key, eth_src: port.mac_address } as const;
+  out.flow(chassisScope(at.chassis), "mac_source", { priority: 160, match: { ...own, ...(isIpv6(ip) ? { ...ADVERTISEMENT, ipv6_nd_target: ip } : { ...ARP, arp_spa: ip, arp_tpa: ip }) }, actions: [ANNOUNCE, next] });
+}
 
 /** What is learned of a port at its place. */
 export function learnFromPort(at: Attachment, port: Port, view: ReadView, scope: Scope, out: L2): void {
@@ -111,7 +132,7 @@ export function learnFromPort(at: Attachment, port: Port, view: ReadView, scope:
     for (const mac of sharedMacs(view, port)) out.flow(scope, "mac_source", { priority: 100, match: { ...sender, eth_src: mac }, actions: heard });
     if (port.allowed_address_pairs.every((pair) => isPlaced(view, port, pair))) return;
   }
-  out.flow(scope, "announced", { priority: 100, match: sender, meter: at.slot, actions: [{ type: "punt", maxLen: 128 }] });
+  hear(at, out);
 }
 
 /** In a network where MACs are learned: what is known is not, and unknown destinations are looked up. Where addresses are: what the controller tells is. */

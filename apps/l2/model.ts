@@ -2,7 +2,7 @@
 //
 // Over 400 lines: what other apps may know of ports, addresses and who has them is to be found in one place.
 import {
-  chassisScope, chassisTable, contains, definePool, defineScope, defineSoftTable, defineTable, defineVariantScope, copy, isIpv6, load, next, parseCidr, parseIp, resourceHandle, setField, toStage, vifTable, type Chassis, type Outputs, type ReadView, type Row, type StageOut, type StandardRow, type Vif, ethType, ipProto, toTable, type PortPlace, type Scope,
+  chassisScope, chassisTable, contains, definePool, defineScope, defineSoftTable, defineTable, defineVariantScope, copy, isIpv6, load, next, parseCidr, parseIp, resourceHandle, setField, toStage, vifTable, type Chassis, type Outputs, type ReadView, type Row, type StageOut, type StandardRow, type Vif, ethType, ipProto, toTable, zonePool, type PortPlace, type Scope,
 } from "#app";
 import { buildEthernet, buildIpv4, ethertypes, linkLocal } from "packet-codec";
 import { l2 } from "./tables.ts";
@@ -139,6 +139,10 @@ export const portKeys = definePool({
   name: "port", of: "key", min: 1, max: 2 ** 32 - 1, about: "keys of ports: in_port_key and out_port_key in the pipeline", taken: (view, _part, n) => view.count(portTable, "key", String(n)) > 0,
 });
 
+/** Beyond what apps draw. Ports have one where what they announce is heard: by their zone. */
+export const announcementMeters = definePool({ name: "announcement-meter", of: "meter", min: 0x8000_0000, max: 0x8000_0000 + zonePool.max - zonePool.min, about: "meters of what ports announce, one for each port: by its zone" });
+export const announcementMeter = (zone: number): number => announcementMeters.min + zone - zonePool.min;
+
 export const portResource = resourceHandle<Port>("port");
 
 /** Values of `device_owner` that this controller knows: ports that the network's own functions made. */
@@ -210,8 +214,8 @@ export interface Takers extends Row {
   readonly any: boolean;
   /** Prefixes that allowed pairs name. Single addresses are in the ports' index `pair_ip`. */
   readonly prefixes: readonly string[];
-  /** Ports that have an address as a pair that is another's own, and those others: by id, in order. */
-  readonly rivals: readonly string[];
+  /** Addresses of ports that another port has as a pair that names it: in order. */
+  readonly contested: readonly { readonly ip: string; readonly port_id: string }[];
 }
 export const takersTable = defineTable<Takers>()("address_takers", { derived: true });
 
