@@ -4,10 +4,10 @@
 // where it was. What no switch has heard of goes to every port that may have it, and to nobody else.
 // Addresses: what ports say of them in ARP and neighbour discovery goes to the controller as well, which tells the switches that route there.
 import {
-  baseScope, callTable, chassisScope, chassisTable, derivation, each, ethType, ipProto, isIpv6, load, next, toStage, toTable, type Emit, type FlowAction, type PortContext, type PortPlace, type ReadView, type Scope,
+  baseScope, callTable, chassisScope, chassisTable, derivation, each, ethType, ipProto, isIpv6, load, next, parseIp, toStage, toTable, type Emit, type FlowAction, type PortContext, type PortPlace, type ReadView, type Scope,
 } from "#app";
 import {
-  addressId, addressTable, announcementMeter, extraMacs, isNetworkPort, lanScope, learningTable, mayClaim, NEIGHBOUR_S, netScope, networkTable, portTable, singleAddress,
+  addressId, addressTable, announcementMeter, extraMacs, isAnothers, isNetworkPort, lanScope, learningTable, mayClaim, NEIGHBOUR_S, netScope, networkTable, portTable, singleAddress,
   type AddressPair, type Attachment, type Learning, type Network, type Port,
 } from "./model.ts";
 import { l2 } from "./tables.ts";
@@ -34,16 +34,14 @@ export const derive = [
   }),
 ];
 
-/** Whether somebody else in the network has the MAC as its own, a router included: then a pair gives no claim to what is sent to it. */
-const ownedByPort = (view: ReadView, port: Port, mac: string): boolean => view.count(portTable, "network_mac", `${port.network_id}|${mac}`) > 0;
 const holders = (view: ReadView, port: Port, mac: string): number => view.count(portTable, "pair_mac", `${port.network_id}|${mac}`);
 
 /** MACs that are this port's and no other's: its own, and those of pairs that it alone has. */
 export function placedMacs(view: ReadView, port: Port): string[] {
-  return [port.mac_address, ...extraMacs(port).filter((mac) => holders(view, port, mac) === 1 && !ownedByPort(view, port, mac))];
+  return [port.mac_address, ...extraMacs(port).filter((mac) => holders(view, port, mac) === 1 && !isAnothers(view, port, mac))];
 }
 /** MACs that others may send from as well. */
-const sharedMacs = (view: ReadView, port: Port): string[] => extraMacs(port).filter((mac) => holders(view, port, mac) > 1 && !ownedByPort(view, port, mac));
+const sharedMacs = (view: ReadView, port: Port): string[] => extraMacs(port).filter((mac) => holders(view, port, mac) > 1 && !isAnothers(view, port, mac));
 
 /** Whether anything may be behind the port. */
 const isOpen = (port: Port): boolean => !port.port_security_enabled && !isNetworkPort(port);
@@ -64,15 +62,18 @@ const heardAt = ({ port, host }: { readonly port: number; readonly host: number 
   load: [{ to: "reg:out_port_key", from: port }, { to: "reg:out_host", from: host }],
 });
 
-/** What the controller says of a neighbour: its MAC is the packet's source, and where that is, for MACs that nobody was heard to have here. */
-const told: readonly FlowAction<"mac_learned" | "neighbour_learned", "net" | "nexthop" | "question" | "out_port_key" | "out_host">[] = [
+/**
+ * What the controller says of a neighbour: its MAC is the packet's source, and where that is, for MACs that nobody was heard to have here. It
+ * is for what a router sends from here: what came by a tunnel goes to the ports here that may have it, and not back or on to a third host.
+ */
+const told: readonly FlowAction<"mac_learned" | "neighbour_learned", "net" | "nexthop" | "question" | "from_tunnel" | "out_port_key" | "out_host">[] = [
   {
     type: "learn", table: "neighbour_learned", priority: 100, hardTimeoutS: NEIGHBOUR_S,
     match: { "reg:net": { from: "reg:net" }, "reg:nexthop": { from: "reg:nexthop" }, "reg:question": 0 }, load: [{ to: "eth_dst", from: "eth_src" }],
   },
   {
     type: "learn", table: "mac_learned", priority: 50, hardTimeoutS: NEIGHBOUR_S,
-    match: { "reg:net": { from: "reg:net" }, eth_dst: { from: "eth_src" } }, load: [{ to: "reg:out_port_key", from: "reg:out_port_key" }, { to: "reg:out_host", from: "reg:out_host" }],
+    match: { "reg:net": { from: "reg:net" }, "reg:from_tunnel": 0, eth_dst: { from: "eth_src" } }, load: [{ to: "reg:out_port_key", from: "reg:out_port_key" }, { to: "reg:out_host", from: "reg:out_host" }],
   },
 ];
 
@@ -89,13 +90,26 @@ export function hear(at: Attachment, out: L2): void {
   out.flow(scope, "announced", { priority: 100, match: { "reg:in_port_key": at.port_key }, actions: [{ type: "punt", maxLen: ANNOUNCEMENT_MAX, meter }] });
 }
 
+/** The MAC that a link-local address is made of, RFC 4291 appendix A; "": it is none such. */
+function macOfLinkLocal(ip: string): string {
+  const parsed = ip.startsWith("fe80:") ? parseIp(ip) : undefined;
+  if (parsed?.family !== 6) return "";
+  const hex = (parsed.value & 0xffff_ffff_ffff_ffffn).toString(16).padStart(16, "0");
+  const bytes = [(Number.parseInt(hex.slice(0, 2), 16) ^ 2).toString(16).padStart(2, "0"), hex.slice(2, 4), hex.slice(4, 6), hex.slice(10, 12), hex.slice(12, 14), hex.slice(14)];
+  return hex.slice(6, 10) === "fffe" ? bytes.join(":") : "";
+}
+
+/** Whether the controller hears what a port says of a pair's address: not at a MAC of another's, where nobody finds the port. */
+export const isHeard = (view: ReadView, port: Port, pair: AddressPair): boolean => !isPlaced(view, port, pair) && !isAnothers(view, port, pair.mac_address);
+
 /**
- * Whether the model says where a pair's address is: this port alone may have it, at one MAC. Else only what the holders say tells which
+ * Whether the model says where a pair's address is: this port alone may have it, at one MAC that is its own or nobody's. Else only what the holders say tells which
  * of them has it, and at which MAC: an address may be a port's twice, at its own and at a virtual one.
  */
 export function isPlaced(view: ReadView, port: Port, { ip_address: text, mac_address: mac }: AddressPair): boolean {
   const ip = singleAddress(text);
-  if (ip === undefined || view.count(portTable, "pair_ip", `${port.network_id}|${ip}`) > 1 || view.get(addressTable, addressId(port.network_id, ip)) !== undefined) return false;
+  if (ip === undefined || isAnothers(view, port, mac) || isAnothers(view, port, macOfLinkLocal(ip))) return false;
+  if (view.count(portTable, "pair_ip", `${port.network_id}|${ip}`) > 1 || view.get(addressTable, addressId(port.network_id, ip)) !== undefined) return false;
   if (port.allowed_address_pairs.some((other) => singleAddress(other.ip_address) === ip && macOf(port, other.mac_address) !== macOf(port, mac))) return false;
   return !view.by(portTable, "prefix_pairs", port.network_id).some((other) => other.id !== port.id && mayClaim(other, ip));
 }
@@ -130,7 +144,7 @@ export function learnFromPort(at: Attachment, port: Port, view: ReadView, scope:
     out.flow(scope, "mac_source", { priority: 100, match: sender, actions: heard });
   } else {
     for (const mac of sharedMacs(view, port)) out.flow(scope, "mac_source", { priority: 100, match: { ...sender, eth_src: mac }, actions: heard });
-    if (port.allowed_address_pairs.every((pair) => isPlaced(view, port, pair))) return;
+    if (!port.allowed_address_pairs.some((pair) => isHeard(view, port, pair))) return;
   }
   hear(at, out);
 }

@@ -226,6 +226,10 @@ export interface AddressHolder extends Row {
 }
 export const addressHolderTable = defineTable<AddressHolder>()("address_holder", { indexes: { port: (h) => h.port_id } });
 
+/** Whether a MAC is another port's own in a port's network, a router's included: then a pair with it gives no claim to what is sent to it. */
+export const isAnothers = (view: ReadView, port: Pick<Port, "network_id" | "mac_address">, mac: string): boolean =>
+  mac !== "" && mac !== port.mac_address && view.count(portTable, "network_mac", `${port.network_id}|${mac}`) > 0;
+
 /** Whether a port has an address at a MAC as a pair that names it. */
 export const hasPair = (port: Pick<Port, "mac_address" | "allowed_address_pairs">, ip: string, mac: string): boolean =>
   port.allowed_address_pairs.some((p) => singleAddress(p.ip_address) === ip && (p.mac_address === "" ? port.mac_address : p.mac_address) === mac);
@@ -234,7 +238,7 @@ export const hasPair = (port: Pick<Port, "mac_address" | "allowed_address_pairs"
 export function takenBy(view: ReadView, networkId: string, ip: string): string | undefined {
   const holder = view.get(addressHolderTable, addressId(networkId, ip));
   const port = holder === undefined ? undefined : view.get(portTable, holder.port_id);
-  if (holder === undefined || port?.network_id !== networkId || !hasPair(port, ip, holder.mac)) return undefined;
+  if (holder === undefined || port?.network_id !== networkId || !hasPair(port, ip, holder.mac) || isAnothers(view, port, holder.mac)) return undefined;
   return activeAttachment(view, port.id) === undefined ? undefined : holder.mac;
 }
 

@@ -6,10 +6,10 @@ import {
 } from "#app";
 import { linkLocal } from "packet-codec";
 import {
-  addressTable, attachmentId, attachmentTable, fromScope, hostScope, lanScope, learningTable, mayForward, membersScope, neighbour, netScope, networkTable, activeAttachment, pluggedAt, pluggedReads, portTable, sendersScope, singleAddress, type Attachment, type Port, isNetworkPort, mayBeTaken, saidOfLink, placesOf, takersTable,
+  addressTable, attachmentId, attachmentTable, fromScope, hostScope, lanScope, learningTable, mayForward, membersScope, neighbour, netScope, networkTable, activeAttachment, pluggedAt, pluggedReads, portTable, sendersScope, singleAddress, type Attachment, type Port, isAnothers, isNetworkPort, mayBeTaken, saidOfLink, placesOf, takersTable,
 } from "./model.ts";
 import { knownNeighbour, takers } from "./neighbours.ts";
-import { ANNOUNCE, derive as learningDerive, hear, hearOwn, isPlaced, PUNT_METER, learnFromChassis, learnFromPort, learnInNetwork, listeners, placed, placedMacs } from "./learning.ts";
+import { ANNOUNCE, derive as learningDerive, hear, hearOwn, isHeard, isPlaced, PUNT_METER, learnFromChassis, learnFromPort, learnInNetwork, listeners, placed, placedMacs } from "./learning.ts";
 import { l2 } from "./tables.ts";
 
 /** Local ports per flood flow: 40 bytes of actions each, a message holds 64 KiB. */
@@ -53,8 +53,9 @@ function sourcesOf(port: Port, view: ReadView): Source[] {
     if (!all.some((s) => s.mac === mac && s.ip === ip)) all.push({ mac, ip, heard });
   };
   for (const { ip } of view.by(addressTable, "port", port.id)) add(port.mac_address, ip);
-  for (const pair of port.allowed_address_pairs) add(pair.mac_address === "" ? port.mac_address : pair.mac_address, singleAddress(pair.ip_address) ?? pair.ip_address, !isPlaced(view, port, pair));
-  for (const mac of macsOf(all)) if (sendsIpv6(all, mac)) add(mac, linkLocal(mac));
+  for (const pair of port.allowed_address_pairs) add(pair.mac_address === "" ? port.mac_address : pair.mac_address, singleAddress(pair.ip_address) ?? pair.ip_address, isHeard(view, port, pair));
+  // The link-local address of another's MAC is that one's.
+  for (const mac of macsOf(all)) if (sendsIpv6(all, mac) && !isAnothers(view, port, mac)) add(mac, linkLocal(mac));
   return all;
 }
 

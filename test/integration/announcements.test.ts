@@ -80,3 +80,18 @@ describe.each(sorts)("a port that announces %s", (_, rule, rights, whose) => {
     await cloud.remove("port", teller.port.id);
   }, 60_000);
 });
+
+test("a neighbour advertisement that may have come through a router is none", async () => {
+  const teller = await cloud.instance(cloud.hv(1), net, { port: { port_security_enabled: false, security_groups: [] } });
+  await cloud.synced();
+  const counted = async (): Promise<number[]> => (await metersOf("l2/local-port")).filter(isOf(teller.port.id)).map((m) => m.packets);
+  expect(await counted()).toEqual([0]);
+  const near = buildUnsolicitedNeighbourAdvertisement({ mac: macOf(teller), address: `${V6}8124` });
+  const distant = Buffer.from(near);
+  distant[21] = 254;
+  await sendPaced(teller.vm, distant, 20);
+  await sendPaced(teller.vm, near, 5);
+  await until("those of the link", async () => (await counted())[0]! >= 5, { timeoutMs: 3000 });
+  expect(await counted()).toEqual([5]);
+  await cloud.remove("port", teller.port.id);
+}, 60_000);
