@@ -7,7 +7,7 @@ import {
   baseScope, callTable, chassisScope, chassisTable, derivation, each, ethType, ipProto, isIpv6, load, next, parseIp, toStage, toTable, type Emit, type FlowAction, type PortContext, type PortPlace, type ReadView, type Scope,
 } from "#app";
 import {
-  addressId, addressTable, announcementMeter, extraMacs, isAnothers, isNetworkPort, lanScope, learningTable, mayClaim, NEIGHBOUR_S, netScope, networkTable, portTable, singleAddress,
+  addressId, addressTable, announcementMeter, extraMacs, isAnothers, isNetworkPort, l2Settings, lanScope, learningTable, mayClaim, NEIGHBOUR_S, netScope, networkTable, portTable, singleAddress,
   type AddressPair, type Attachment, type Learning, type Network, type Port,
 } from "./model.ts";
 import { l2 } from "./tables.ts";
@@ -29,7 +29,9 @@ export const derive = [
     reads: [portTable],
     derive({ id }, view): Learning | undefined {
       const macs = view.count(portTable, "network_guests", id) > 0;
-      return macs || view.count(portTable, "network_pairs", id) > 0 ? { id, macs } : undefined;
+      if (!macs && view.count(portTable, "network_pairs", id) === 0) return undefined;
+      const settings = view.settings(l2Settings);
+      return { id, macs, limits: { macs: settings["learned-macs"], neighbours: settings["learned-neighbours"] } };
     },
   }),
 ];
@@ -157,6 +159,10 @@ export function learnInNetwork(network: Network, view: ReadView, out: L2): void 
   // By way of conntrack, which forgets it: what a packet-out itself learns, a switch does not look again at cached flows for.
   out.flow(netScope(network.id), "neighbour", { priority: 200, match: { ...net, "reg:from_network": 1, eth_type: ethType.ip }, actions: [{ type: "ct", zone: "ct_zone", then: { table: "neighbour_told" } }] });
   out.flow(netScope(network.id), "neighbour_told", { priority: 100, match: net, actions: told });
+  // Of all that teach it together: each of them alone has a limit of its own (tables.ts), and who comes last would find it full.
+  const bounded = (flow_limit: number) => ({ flow_limit, overflow_policy: "evict", groups: ["reg:net"] });
+  out.row(netScope(network.id), "Flow_Table", "neighbour_learned", bounded(learning.limits.neighbours));
+  out.row(netScope(network.id), "Flow_Table", "mac_learned", bounded(learning.limits.macs));
   if (!learning.macs) return;
   // Whoever routes into the network may be told of MACs in it that are no port's own.
   out.flow(netScope(network.id), "mac_unknown", { priority: 100, match: net, actions: [load("out_port_key", 0), load("out_host", 0), callTable("mac_learned"), toTable("mac_verdict")] });

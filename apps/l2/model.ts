@@ -2,7 +2,7 @@
 //
 // Over 400 lines: what other apps may know of ports, addresses and who has them is to be found in one place.
 import {
-  chassisScope, chassisTable, contains, definePool, defineScope, defineSoftTable, defineTable, defineVariantScope, copy, isIpv6, load, next, parseCidr, parseIp, resourceHandle, setField, toStage, vifTable, type Chassis, type Outputs, type ReadView, type Row, type StageOut, type StandardRow, type Vif, ethType, ipProto, toTable, zonePool, type PortPlace, type Scope,
+  chassisScope, chassisTable, contains, definePool, defineScope, defineSettings, defineSoftTable, defineTable, defineVariantScope, copy, isIpv6, load, next, parseCidr, parseIp, resourceHandle, setField, toStage, vifTable, type Chassis, type Outputs, type ReadView, type Row, type StageOut, type StandardRow, type Vif, ethType, ipProto, toTable, zonePool, type PortPlace, type Scope,
 } from "#app";
 import { buildEthernet, buildIpv4, ethertypes, linkLocal } from "packet-codec";
 import { l2 } from "./tables.ts";
@@ -90,7 +90,14 @@ const isGroupMac = (mac: string): boolean => (Number.parseInt(mac.slice(0, 2), 1
 export interface Learning extends Row {
   /** MACs, behind ports without port security and of pairs; else addresses alone, of pairs. */
   readonly macs: boolean;
+  /** What a host knows in all, of whatever networks. */
+  readonly limits: { readonly macs: number; readonly neighbours: number };
 }
+/** How much a host learns in all, whatever ports and networks have it learn: beyond, what ends soonest of the network that has most goes first. */
+export const l2Settings = defineSettings({
+  "learned-macs": { kind: { integer: [16, 1_000_000] }, fallback: "16384", about: "MACs that a host knows of what the model does not place, of all networks: of the network with most the oldest go first" },
+  "learned-neighbours": { kind: { integer: [16, 1_000_000] }, fallback: "16384", about: "addresses that a host knows of what the model does not list, of all networks: of the network with most the oldest go first" },
+});
 export const learningTable = defineTable<Learning>()("learning", { derived: true });
 
 /** Who was last heard to have an address of a network that is no port's own. `id` is addressId(...). */

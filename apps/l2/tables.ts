@@ -2,7 +2,7 @@
 // From a tunnel: classify, l2_lookup, locate.
 import { definePipeline } from "#app";
 
-/** So many MACs are learned of one port without port security, and of one chassis in one network. What is beyond is flooded, as what is not heard yet. */
+/** So many MACs are learned of one port without port security, and of one chassis in one network. What is beyond is flooded, as what is not heard yet. Of a host in all: l2Settings. */
 const MACS_LEARNED = 256;
 /** So many neighbours that the model does not list are known of one network, and where their MACs are. */
 const NEIGHBOURS_LEARNED = 256;
