@@ -145,7 +145,7 @@ describe("an address that another port takes over", () => {
   /** As a switch sends it up. */
   async function announce(g: Ground, port: string, data: Buffer): Promise<void> {
     const at = g.h.view.by(attachmentTable, "port", port)[0]!;
-    expect(g.h.packets.handle({ chassis: at.chassis, inPort: at.ofport, tableId: g.h.layout.table("address_announced").id, data, match: { [g.h.layout.register("in_port_key").field]: at.port_key } })).toEqual([]);
+    expect(g.h.packets.handle({ chassis: at.chassis, inPort: at.ofport, tableId: g.h.layout.table("announced").id, data, match: { [g.h.layout.register("in_port_key").field]: at.port_key } })).toEqual([]);
     for (let n = 0; n < 50; n++) await new Promise((done) => setImmediate(done));
     await g.h.settled();
   }

@@ -4,7 +4,7 @@
 // nothing of this in its network. Routers follow it: who took an address that is another port's own is stored.
 import { isIpv6, PacketRateError, type LiveView, type PacketIn, type RowChange, type ServiceDecl, type ServiceHost, type StageOut } from "#app";
 import { buildGratuitousArp, buildUnsolicitedNeighbourAdvertisement, PacketError, parseNeighbourAdvertisement, parsePacket } from "packet-codec";
-import { activeAttachment, addressHolderTable, addressId, addressTable, attachmentTable, hasPair, isNetworkPort, isRouterPort, networkTable, portTable, singleAddress, toPort, type Address, type Attachment, type Port } from "./model.ts";
+import { activeAttachment, addressHolderTable, addressId, addressTable, attachmentTable, hasPair, isAnothers, isNetworkPort, isRouterPort, networkTable, portTable, singleAddress, toPort, type Address, type Attachment, type Port } from "./model.ts";
 
 /** Seconds after which it is said, again and again: the first may come before the flows, or to hosts that believe nobody twice in a second. */
 const AFTER_S = [0.15, 1.3, 4] as const;
@@ -27,7 +27,7 @@ export const addressAnnouncements: ServiceDecl = {
   start(host) {
     const announcer = new Announcer(host);
     host.onCommit([portTable, attachmentTable, addressTable], (changes) => announcer.changed(changes));
-    host.onPacket("address_announced", (packet) => heard(host, packet), { owner: (packet) => senderOf(host, packet)?.project_id });
+    host.onPacket("announced", (packet) => heard(host, packet), { owner: (packet) => senderOf(host, packet)?.project_id });
     return undefined;
   },
 };
@@ -44,7 +44,7 @@ async function heard(host: ServiceHost, packet: PacketIn): Promise<void> {
   const own = view.get(addressTable, id)?.port_id;
   const now = view.get(addressHolderTable, id);
   const back = own === port.id && said.mac === port.mac_address;
-  if (own === undefined || (back ? now === undefined : (now?.port_id === port.id && now.mac === said.mac && now.owner_id === own) || !hasPair(port, said.ip, said.mac))) return;
+  if (own === undefined || (back ? now === undefined : (now?.port_id === port.id && now.mac === said.mac && now.owner_id === own) || !hasPair(port, said.ip, said.mac) || isAnothers(view, port, said.mac))) return;
   try {
     await host.transact(back ? "a port announced that it has its address again" : "a port announced that it has another's address", (tx) => {
       const after = tx.get(portTable, port.id);
@@ -58,12 +58,12 @@ async function heard(host: ServiceHost, packet: PacketIn): Promise<void> {
   }
 }
 
-/** The address that a frame announces, and its MAC; undefined: it is no announcement. */
+/** The address that a frame announces to everybody, and its MAC; undefined: it is no announcement. */
 function announcementOf(data: Uint8Array): { readonly ip: string; readonly mac: string } | undefined {
   try {
     const { eth, arp, ipv6, icmpv6 } = parsePacket(data);
     if (arp !== undefined) return arp.spa === arp.tpa && arp.sha === eth.src ? { ip: arp.spa, mac: arp.sha } : undefined;
-    if (icmpv6?.type !== 136 || ipv6?.hop_limit !== 255 || icmpv6.checksumOk === false) return undefined;
+    if (icmpv6?.type !== 136 || ipv6?.hop_limit !== 255 || ipv6.dst !== "ff02::1" || icmpv6.checksumOk === false) return undefined;
     const { target, target_lladdr } = parseNeighbourAdvertisement(icmpv6.payload);
     return target_lladdr === eth.src ? { ip: target, mac: eth.src } : undefined;
   } catch (error) {
@@ -170,7 +170,7 @@ function holderOf(view: LiveView, network: string, ip: string): Holder | undefin
   if (port === undefined || takers.length > (owner === undefined ? 1 : 0)) return undefined;
   if (!isNetworkPort(port) && activeAttachment(view, port.id) === undefined) return undefined;
   const mac = owner === undefined ? (port.allowed_address_pairs.find((p) => singleAddress(p.ip_address) === ip)?.mac_address ?? "") : "";
-  return { ip, port, mac: mac === "" ? port.mac_address : mac };
+  return isAnothers(view, port, mac) ? undefined : { ip, port, mac: mac === "" ? port.mac_address : mac };
 }
 
 /** To every port of the network but the holder, which would take it for somebody else's while it looks for duplicates. */

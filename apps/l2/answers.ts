@@ -52,8 +52,7 @@ export const staticFlows = l2.static((out) => {
   out.flow(base, "nd_source", { priority: 90, match: open, actions: toServices });
 
   out.flow(base, "arp_nd", { priority: 200, match: { "reg:too_long": 1 }, actions: [] });
-  out.flow(base, "arp_nd", { priority: 150, match: { "reg:announces": 1 }, actions: [toTable("address_announced")] });
-  out.flow(base, "address_announced", { priority: 10, match: {}, actions: toForward });
+  out.flow(base, "arp_nd", { priority: 150, match: { "reg:announces": 1 }, actions: toForward });
   // ARP: the target's MAC lands in eth_dst if it is known; a probe for a duplicate is for the owner itself to answer, if it can: of a router nobody else does.
   const arp = { eth_type: ethType.arp } as const;
   out.flow(base, "arp_nd", {
@@ -81,7 +80,6 @@ export const staticFlows = l2.static((out) => {
   const solicitation = { ...icmpv6, icmpv6_type: ND.neighbourSolicitation } as const;
   out.flow(base, "arp_nd", { priority: 110, match: { ...solicitation, ipv6_src: "::" }, actions: [copy("ipv6_nd_target", "reg:nexthop"), ...LOOK_UP] });
   out.flow(base, "arp_nd", { priority: 100, match: { ...icmpv6, icmpv6_type: ND.neighbourAdvertisement }, actions: toForward });
-  out.flow(base, "arp_nd", { priority: 105, match: { ...icmpv6, icmpv6_type: ND.neighbourAdvertisement, ipv6_dst: "ff02::1" }, actions: [toTable("address_announced")] });
   out.flow(base, "arp_nd", {
     priority: 100, match: solicitation,
     actions: [setField("eth_dst", ALL_NODES), copy("ipv6_nd_target", "reg:nexthop"), ...LOOK_UP],

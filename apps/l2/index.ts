@@ -3,7 +3,7 @@ import { addressAnnouncements } from "./announce.ts";
 import { staticFlows } from "./answers.ts";
 import { aliases, policies, resources, vif } from "./api.ts";
 import { converters } from "./checks.ts";
-import { addressHolderTable, addressTable, attachmentTable, heardNeighbourTable, learningTable, networkKeys, networkTable, portBindingTable, portKeys, portStatusTable, portTable, segmentTable, takersTable } from "./model.ts";
+import { addressHolderTable, addressTable, announcementMeters, attachmentTable, heardNeighbourTable, l2Settings, learningTable, networkKeys, networkTable, portBindingTable, portKeys, portStatusTable, portTable, segmentTable, takersTable } from "./model.ts";
 import { announced } from "./packet-in.ts";
 import { portContext, staticFlows as learningFlows } from "./learning.ts";
 import { derive, rules } from "./rules.ts";
@@ -14,7 +14,8 @@ export default {
   name: "l2",
   about: "networks and ports: delivery by MAC, broadcast to members only, ARP and ND answered at the source, anti-spoofing",
   tables: [networkTable, portTable, portBindingTable, portStatusTable, addressTable, addressHolderTable, attachmentTable, takersTable, learningTable, segmentTable],
-  pools: [networkKeys, portKeys],
+  pools: [networkKeys, portKeys, announcementMeters],
+  settings: l2Settings,
   resources,
   converters,
   aliases,

@@ -4,10 +4,10 @@
 // where it was. What no switch has heard of goes to every port that may have it, and to nobody else.
 // Addresses: what ports say of them in ARP and neighbour discovery goes to the controller as well, which tells the switches that route there.
 import {
-  baseScope, callTable, chassisTable, derivation, each, ethType, ipProto, isIpv6, load, next, toStage, toTable, type Emit, type FlowAction, type PortContext, type PortPlace, type ReadView, type Scope,
+  baseScope, callTable, chassisScope, chassisTable, derivation, each, ethType, ipProto, isIpv6, load, next, parseIp, toStage, toTable, type Emit, type FlowAction, type PortContext, type PortPlace, type ReadView, type Scope,
 } from "#app";
 import {
-  addressId, addressTable, extraMacs, isNetworkPort, lanScope, learningTable, mayClaim, NEIGHBOUR_S, netScope, networkTable, portTable, singleAddress,
+  addressId, addressTable, announcementMeter, extraMacs, isAnothers, isNetworkPort, l2Settings, lanScope, learningTable, mayClaim, NEIGHBOUR_S, netScope, networkTable, portTable, singleAddress,
   type AddressPair, type Attachment, type Learning, type Network, type Port,
 } from "./model.ts";
 import { l2 } from "./tables.ts";
@@ -15,6 +15,9 @@ import { l2 } from "./tables.ts";
 /** Seconds after a MAC was last heard until it is forgotten. */
 const HEARD_S = 60;
 const GROUP_BIT = { value: "01:00:00:00:00:00", mask: "01:00:00:00:00:00" };
+
+/** Packets a second that a port may send to the controller, and such of what it announces. */
+export const PUNT_METER = { unit: "pps", rate: 50, burst: 100 } as const;
 
 type L2 = Emit<typeof l2>;
 
@@ -26,21 +29,21 @@ export const derive = [
     reads: [portTable],
     derive({ id }, view): Learning | undefined {
       const macs = view.count(portTable, "network_guests", id) > 0;
-      return macs || view.count(portTable, "network_pairs", id) > 0 ? { id, macs } : undefined;
+      if (!macs && view.count(portTable, "network_pairs", id) === 0) return undefined;
+      const settings = view.settings(l2Settings);
+      return { id, macs, limits: { macs: settings["learned-macs"], neighbours: settings["learned-neighbours"] } };
     },
   }),
 ];
 
-/** Whether somebody else in the network has the MAC as its own, a router included: then a pair gives no claim to what is sent to it. */
-const ownedByPort = (view: ReadView, port: Port, mac: string): boolean => view.count(portTable, "network_mac", `${port.network_id}|${mac}`) > 0;
 const holders = (view: ReadView, port: Port, mac: string): number => view.count(portTable, "pair_mac", `${port.network_id}|${mac}`);
 
 /** MACs that are this port's and no other's: its own, and those of pairs that it alone has. */
 export function placedMacs(view: ReadView, port: Port): string[] {
-  return [port.mac_address, ...extraMacs(port).filter((mac) => holders(view, port, mac) === 1 && !ownedByPort(view, port, mac))];
+  return [port.mac_address, ...extraMacs(port).filter((mac) => holders(view, port, mac) === 1 && !isAnothers(view, port, mac))];
 }
 /** MACs that others may send from as well. */
-const sharedMacs = (view: ReadView, port: Port): string[] => extraMacs(port).filter((mac) => holders(view, port, mac) > 1 && !ownedByPort(view, port, mac));
+const sharedMacs = (view: ReadView, port: Port): string[] => extraMacs(port).filter((mac) => holders(view, port, mac) > 1 && !isAnothers(view, port, mac));
 
 /** Whether anything may be behind the port. */
 const isOpen = (port: Port): boolean => !port.port_security_enabled && !isNetworkPort(port);
@@ -61,35 +64,69 @@ const heardAt = ({ port, host }: { readonly port: number; readonly host: number 
   load: [{ to: "reg:out_port_key", from: port }, { to: "reg:out_host", from: host }],
 });
 
-/** What the controller says of a neighbour: its MAC is the packet's source, and where that is, for MACs that nobody was heard to have here. */
-const told: readonly FlowAction<"mac_learned" | "neighbour_learned", "net" | "nexthop" | "question" | "out_port_key" | "out_host">[] = [
+/**
+ * What the controller says of a neighbour: its MAC is the packet's source, and where that is, for MACs that nobody was heard to have here. It
+ * is for what a router sends from here: what came by a tunnel goes to the ports here that may have it, and not back or on to a third host.
+ */
+const told: readonly FlowAction<"mac_learned" | "neighbour_learned", "net" | "nexthop" | "question" | "from_tunnel" | "out_port_key" | "out_host">[] = [
   {
     type: "learn", table: "neighbour_learned", priority: 100, hardTimeoutS: NEIGHBOUR_S,
     match: { "reg:net": { from: "reg:net" }, "reg:nexthop": { from: "reg:nexthop" }, "reg:question": 0 }, load: [{ to: "eth_dst", from: "eth_src" }],
   },
   {
     type: "learn", table: "mac_learned", priority: 50, hardTimeoutS: NEIGHBOUR_S,
-    match: { "reg:net": { from: "reg:net" }, eth_dst: { from: "eth_src" } }, load: [{ to: "reg:out_port_key", from: "reg:out_port_key" }, { to: "reg:out_host", from: "reg:out_host" }],
+    match: { "reg:net": { from: "reg:net" }, "reg:from_tunnel": 0, eth_dst: { from: "eth_src" } }, load: [{ to: "reg:out_port_key", from: "reg:out_port_key" }, { to: "reg:out_host", from: "reg:out_host" }],
   },
 ];
 
 /** A copy for the controller of what tells who has an address, for each port at a rate of its own: beyond it copies are lost, never the packet. */
-export const ANNOUNCE = { type: "clone", actions: [callTable("announced")] } as const;
+export const ANNOUNCE = callTable("announced");
+/** Bytes of an announcement that the controller needs: longer ones go nowhere. */
+const ANNOUNCEMENT_MAX = 128;
+
+/** Lets the controller hear what a port at a place announces. */
+export function hear(at: Attachment, out: L2): void {
+  const scope = chassisScope(at.chassis);
+  const meter = announcementMeter(at.slot);
+  out.item(scope, "meter", meter, PUNT_METER);
+  out.flow(scope, "announced", { priority: 100, match: { "reg:in_port_key": at.port_key }, actions: [{ type: "punt", maxLen: ANNOUNCEMENT_MAX, meter }] });
+}
+
+/** The MAC that a link-local address is made of, RFC 4291 appendix A; "": it is none such. */
+function macOfLinkLocal(ip: string): string {
+  const parsed = ip.startsWith("fe80:") ? parseIp(ip) : undefined;
+  if (parsed?.family !== 6) return "";
+  const hex = (parsed.value & 0xffff_ffff_ffff_ffffn).toString(16).padStart(16, "0");
+  const bytes = [(Number.parseInt(hex.slice(0, 2), 16) ^ 2).toString(16).padStart(2, "0"), hex.slice(2, 4), hex.slice(4, 6), hex.slice(10, 12), hex.slice(12, 14), hex.slice(14)];
+  return hex.slice(6, 10) === "fffe" ? bytes.join(":") : "";
+}
+
+/** Whether the controller hears what a port says of a pair's address: not at a MAC of another's, where nobody finds the port. */
+export const isHeard = (view: ReadView, port: Port, pair: AddressPair): boolean => !isPlaced(view, port, pair) && !isAnothers(view, port, pair.mac_address);
 
 /**
- * Whether the model says where a pair's address is: this port alone may have it, at one MAC. Else only what the holders say tells which
+ * Whether the model says where a pair's address is: this port alone may have it, at one MAC that is its own or nobody's. Else only what the holders say tells which
  * of them has it, and at which MAC: an address may be a port's twice, at its own and at a virtual one.
  */
 export function isPlaced(view: ReadView, port: Port, { ip_address: text, mac_address: mac }: AddressPair): boolean {
   const ip = singleAddress(text);
-  if (ip === undefined || view.count(portTable, "pair_ip", `${port.network_id}|${ip}`) > 1 || view.get(addressTable, addressId(port.network_id, ip)) !== undefined) return false;
+  if (ip === undefined || isAnothers(view, port, mac) || isAnothers(view, port, macOfLinkLocal(ip))) return false;
+  if (view.count(portTable, "pair_ip", `${port.network_id}|${ip}`) > 1 || view.get(addressTable, addressId(port.network_id, ip)) !== undefined) return false;
   if (port.allowed_address_pairs.some((other) => singleAddress(other.ip_address) === ip && macOf(port, other.mac_address) !== macOf(port, mac))) return false;
   return !view.by(portTable, "prefix_pairs", port.network_id).some((other) => other.id !== port.id && mayClaim(other, ip));
 }
 const macOf = (port: Port, mac: string): string => (mac === "" ? port.mac_address : mac);
 
 const ARP = { eth_type: ethType.arp } as const;
-const ADVERTISEMENT = { eth_type: ethType.ipv6, ip_proto: ipProto.icmpv6, icmpv6_type: 136 } as const;
+/** Valid from the link alone, RFC 4861 section 7.1.2: what a router may have handed on says nothing of who has an address here. */
+const ADVERTISEMENT = { eth_type: ethType.ipv6, ip_proto: ipProto.icmpv6, icmpv6_type: 136, ip_ttl: 255 } as const;
+
+/** A port without port security announces an address of its own that others may take: it has it again. */
+export function hearOwn(at: Attachment, port: Port, ip: string, out: L2): void {
+  if (!isOpen(port)) return;
+  const own = { "reg:in_port_key": at.port_key, eth_src: port.mac_address } as const;
+  out.flow(chassisScope(at.chassis), "mac_source", { priority: 160, match: { ...own, ...(isIpv6(ip) ? { ...ADVERTISEMENT, ipv6_nd_target: ip } : { ...ARP, arp_spa: ip, arp_tpa: ip }) }, actions: [ANNOUNCE, next] });
+}
 
 /** What is learned of a port at its place. */
 export function learnFromPort(at: Attachment, port: Port, view: ReadView, scope: Scope, out: L2): void {
@@ -109,9 +146,9 @@ export function learnFromPort(at: Attachment, port: Port, view: ReadView, scope:
     out.flow(scope, "mac_source", { priority: 100, match: sender, actions: heard });
   } else {
     for (const mac of sharedMacs(view, port)) out.flow(scope, "mac_source", { priority: 100, match: { ...sender, eth_src: mac }, actions: heard });
-    if (port.allowed_address_pairs.every((pair) => isPlaced(view, port, pair))) return;
+    if (!port.allowed_address_pairs.some((pair) => isHeard(view, port, pair))) return;
   }
-  out.flow(scope, "announced", { priority: 100, match: sender, meter: at.slot, actions: [{ type: "punt", maxLen: 128 }] });
+  hear(at, out);
 }
 
 /** In a network where MACs are learned: what is known is not, and unknown destinations are looked up. Where addresses are: what the controller tells is. */
@@ -122,6 +159,10 @@ export function learnInNetwork(network: Network, view: ReadView, out: L2): void 
   // By way of conntrack, which forgets it: what a packet-out itself learns, a switch does not look again at cached flows for.
   out.flow(netScope(network.id), "neighbour", { priority: 200, match: { ...net, "reg:from_network": 1, eth_type: ethType.ip }, actions: [{ type: "ct", zone: "ct_zone", then: { table: "neighbour_told" } }] });
   out.flow(netScope(network.id), "neighbour_told", { priority: 100, match: net, actions: told });
+  // Of all that teach it together: each of them alone has a limit of its own (tables.ts), and who comes last would find it full.
+  const bounded = (flow_limit: number) => ({ flow_limit, overflow_policy: "evict", groups: ["reg:net"] });
+  out.row(netScope(network.id), "Flow_Table", "neighbour_learned", bounded(learning.limits.neighbours));
+  out.row(netScope(network.id), "Flow_Table", "mac_learned", bounded(learning.limits.macs));
   if (!learning.macs) return;
   // Whoever routes into the network may be told of MACs in it that are no port's own.
   out.flow(netScope(network.id), "mac_unknown", { priority: 100, match: net, actions: [load("out_port_key", 0), load("out_host", 0), callTable("mac_learned"), toTable("mac_verdict")] });

@@ -2,7 +2,7 @@
 //
 // Over 400 lines: what other apps may know of ports, addresses and who has them is to be found in one place.
 import {
-  chassisScope, chassisTable, contains, definePool, defineScope, defineSoftTable, defineTable, defineVariantScope, copy, isIpv6, load, next, parseCidr, parseIp, resourceHandle, setField, toStage, vifTable, type Chassis, type Outputs, type ReadView, type Row, type StageOut, type StandardRow, type Vif, ethType, ipProto, toTable, type PortPlace, type Scope,
+  chassisScope, chassisTable, contains, definePool, defineScope, defineSettings, defineSoftTable, defineTable, defineVariantScope, copy, isIpv6, load, next, parseCidr, parseIp, resourceHandle, setField, toStage, vifTable, type Chassis, type Outputs, type ReadView, type Row, type StageOut, type StandardRow, type Vif, ethType, ipProto, toTable, zonePool, type PortPlace, type Scope,
 } from "#app";
 import { buildEthernet, buildIpv4, ethertypes, linkLocal } from "packet-codec";
 import { l2 } from "./tables.ts";
@@ -90,7 +90,14 @@ const isGroupMac = (mac: string): boolean => (Number.parseInt(mac.slice(0, 2), 1
 export interface Learning extends Row {
   /** MACs, behind ports without port security and of pairs; else addresses alone, of pairs. */
   readonly macs: boolean;
+  /** What a host knows in all, of whatever networks. */
+  readonly limits: { readonly macs: number; readonly neighbours: number };
 }
+/** How much a host learns in all, whatever ports and networks have it learn: beyond, what ends soonest of the network that has most goes first. */
+export const l2Settings = defineSettings({
+  "learned-macs": { kind: { integer: [16, 1_000_000] }, fallback: "16384", about: "MACs that a host knows of what the model does not place, of all networks: of the network with most the oldest go first" },
+  "learned-neighbours": { kind: { integer: [16, 1_000_000] }, fallback: "16384", about: "addresses that a host knows of what the model does not list, of all networks: of the network with most the oldest go first" },
+});
 export const learningTable = defineTable<Learning>()("learning", { derived: true });
 
 /** Who was last heard to have an address of a network that is no port's own. `id` is addressId(...). */
@@ -140,6 +147,10 @@ export const NEIGHBOUR_S = 300;
 export const portKeys = definePool({
   name: "port", of: "key", min: 1, max: 2 ** 32 - 1, about: "keys of ports: in_port_key and out_port_key in the pipeline", taken: (view, _part, n) => view.count(portTable, "key", String(n)) > 0,
 });
+
+/** Beyond what apps draw. Ports have one where what they announce is heard: by their zone. */
+export const announcementMeters = definePool({ name: "announcement-meter", of: "meter", min: 0x8000_0000, max: 0x8000_0000 + zonePool.max - zonePool.min, about: "meters of what ports announce, one for each port: by its zone" });
+export const announcementMeter = (zone: number): number => announcementMeters.min + zone - zonePool.min;
 
 export const portResource = resourceHandle<Port>("port");
 
@@ -212,8 +223,8 @@ export interface Takers extends Row {
   readonly any: boolean;
   /** Prefixes that allowed pairs name. Single addresses are in the ports' index `pair_ip`. */
   readonly prefixes: readonly string[];
-  /** Ports that have an address as a pair that is another's own, and those others: by id, in order. */
-  readonly rivals: readonly string[];
+  /** Addresses of ports that another port has as a pair that names it: in order. */
+  readonly contested: readonly { readonly ip: string; readonly port_id: string }[];
 }
 export const takersTable = defineTable<Takers>()("address_takers", { derived: true });
 
@@ -226,6 +237,10 @@ export interface AddressHolder extends Row {
 }
 export const addressHolderTable = defineTable<AddressHolder>()("address_holder", { indexes: { port: (h) => h.port_id } });
 
+/** Whether a MAC is another port's own in a port's network, a router's included: then a pair with it gives no claim to what is sent to it. */
+export const isAnothers = (view: ReadView, port: Pick<Port, "network_id" | "mac_address">, mac: string): boolean =>
+  mac !== "" && mac !== port.mac_address && view.count(portTable, "network_mac", `${port.network_id}|${mac}`) > 0;
+
 /** Whether a port has an address at a MAC as a pair that names it. */
 export const hasPair = (port: Pick<Port, "mac_address" | "allowed_address_pairs">, ip: string, mac: string): boolean =>
   port.allowed_address_pairs.some((p) => singleAddress(p.ip_address) === ip && (p.mac_address === "" ? port.mac_address : p.mac_address) === mac);
@@ -234,7 +249,8 @@ export const hasPair = (port: Pick<Port, "mac_address" | "allowed_address_pairs"
 export function takenBy(view: ReadView, networkId: string, ip: string): string | undefined {
   const holder = view.get(addressHolderTable, addressId(networkId, ip));
   const port = holder === undefined ? undefined : view.get(portTable, holder.port_id);
-  if (holder === undefined || port?.network_id !== networkId || !hasPair(port, ip, holder.mac) || view.get(addressTable, holder.id)?.port_id !== holder.owner_id) return undefined;
+  if (holder === undefined || port?.network_id !== networkId || !hasPair(port, ip, holder.mac) || isAnothers(view, port, holder.mac)) return undefined;
+  if (view.get(addressTable, holder.id)?.port_id !== holder.owner_id) return undefined;
   return activeAttachment(view, port.id) === undefined ? undefined : holder.mac;
 }
 

@@ -6,14 +6,12 @@ import {
 } from "#app";
 import { linkLocal } from "packet-codec";
 import {
-  addressTable, attachmentId, attachmentTable, fromScope, hostScope, lanScope, learningTable, mayForward, membersScope, neighbour, netScope, networkTable, activeAttachment, pluggedAt, pluggedReads, portTable, sendersScope, singleAddress, type Attachment, type Port, mayBeTaken, saidOfLink, placesOf,
+  addressTable, attachmentId, attachmentTable, fromScope, hostScope, lanScope, learningTable, mayForward, membersScope, neighbour, netScope, networkTable, activeAttachment, pluggedAt, pluggedReads, portTable, sendersScope, singleAddress, type Attachment, type Port, isAnothers, isNetworkPort, mayBeTaken, saidOfLink, placesOf, takersTable,
 } from "./model.ts";
-import { announced, knownNeighbour, takers } from "./neighbours.ts";
-import { ANNOUNCE, derive as learningDerive, isPlaced, learnFromChassis, learnFromPort, learnInNetwork, listeners, placed, placedMacs } from "./learning.ts";
+import { knownNeighbour, takers } from "./neighbours.ts";
+import { ANNOUNCE, derive as learningDerive, hear, hearOwn, isHeard, isPlaced, PUNT_METER, learnFromChassis, learnFromPort, learnInNetwork, listeners, placed, placedMacs } from "./learning.ts";
 import { l2 } from "./tables.ts";
 
-/** Packets a port may send to the controller. */
-const PUNT_METER = { unit: "pps", rate: 50, burst: 100 } as const;
 /** Local ports per flood flow: 40 bytes of actions each, a message holds 64 KiB. */
 const FLOOD_CHUNK = 1000;
 
@@ -55,8 +53,9 @@ function sourcesOf(port: Port, view: ReadView): Source[] {
     if (!all.some((s) => s.mac === mac && s.ip === ip)) all.push({ mac, ip, heard });
   };
   for (const { ip } of view.by(addressTable, "port", port.id)) add(port.mac_address, ip);
-  for (const pair of port.allowed_address_pairs) add(pair.mac_address === "" ? port.mac_address : pair.mac_address, singleAddress(pair.ip_address) ?? pair.ip_address, !isPlaced(view, port, pair));
-  for (const mac of macsOf(all)) if (sendsIpv6(all, mac)) add(mac, linkLocal(mac));
+  for (const pair of port.allowed_address_pairs) add(pair.mac_address === "" ? port.mac_address : pair.mac_address, singleAddress(pair.ip_address) ?? pair.ip_address, isHeard(view, port, pair));
+  // The link-local address of another's MAC is that one's.
+  for (const mac of macsOf(all)) if (sendsIpv6(all, mac) && !isAnothers(view, port, mac)) add(mac, linkLocal(mac));
   return all;
 }
 
@@ -134,6 +133,7 @@ const arpLength = { type: "check_longer", bytes: ARP_MAX, to: "reg:too_long" } a
 const ndLength = { type: "check_longer", bytes: ND_MAX, to: "reg:too_long" } as const;
 export const ARP_TO_SERVICES = [arpLength, toStage("services")];
 export const ND_TO_SOURCE = [ndLength, toTable("nd_source")];
+const ALL_NODES = "ff02::1";
 const ALL_ROUTERS = { ip: "ff02::2", mac: "33:33:00:00:00:02" } as const;
 /** Neighbour discovery is valid from the link alone. RFC 4861 sections 6.1 and 7.1 */
 const nd = { ...icmpv6, icmpv6_code: 0, ip_ttl: 255 } as const;
@@ -157,6 +157,13 @@ const admitted = l2.shapes("port_security", {
   }),
   announcementHeard: (s: Sender) => ({
     priority: 110, match: { "reg:in_port_key": s.key, eth_src: s.mac, eth_type: ethType.arp, arp_sha: s.mac, arp_spa: s.ip, arp_tpa: s.ip }, actions: [ANNOUNCE, load("announces", 1), ...ARP_TO_SERVICES],
+  }),
+  // Of an address that another port has as a pair: its owner has it again.
+  announcementAgain: (s: Sender) => ({
+    priority: 115, match: { "reg:in_port_key": s.key, eth_src: s.mac, eth_type: ethType.arp, arp_sha: s.mac, arp_spa: s.ip, arp_tpa: s.ip }, actions: [ANNOUNCE, load("announces", 1), ...ARP_TO_SERVICES],
+  }),
+  advertisementAgain: (s: Sender) => ({
+    priority: 125, match: { ...nd, "reg:in_port_key": s.key, eth_src: s.mac, ipv6_dst: ALL_NODES, icmpv6_type: ND.neighbourAdvertisement, ipv6_nd_target: s.ip, ipv6_nd_tll: s.option }, actions: [ANNOUNCE, ...ND_TO_SOURCE],
   }),
   arpProbe: (s: Sender) => ({ priority: 100, match: { "reg:in_port_key": s.key, eth_src: s.mac, eth_type: ethType.arp, arp_sha: s.mac, arp_spa: "0.0.0.0" }, actions: ARP_TO_SERVICES }),
   dhcp: (s: Sender) => ({ priority: 150, match: { ...DHCP_CLIENT, "reg:in_port_key": s.key, eth_src: s.mac }, actions: TO_SERVICES }),
@@ -254,6 +261,25 @@ function otherPlace(at: Attachment, match: LookupFlow["match"], view: ReadView, 
   for (const p of heard) emit(chassisScope(p.chassis), { priority: 106, match: { ...match, "reg:from_tunnel": 1 }, actions: toPort });
 }
 
+const contestedAddresses = l2.rule({
+  name: "address-announced",
+  about: "announcements of addresses that other ports have as pairs come to the controller from their owners too: routers follow who has one",
+  on: each(takersTable),
+  emit({ contested }, view, out) {
+    for (const { ip, port_id } of contested) {
+      const port = view.get(portTable, port_id);
+      if (port === undefined || isNetworkPort(port)) continue;
+      for (const at of view.by(attachmentTable, "port", port_id)) {
+        hear(at, out);
+        hearOwn(at, port, ip, out);
+        if (!port.port_security_enabled) continue;
+        const sender = { key: at.port_key, mac: port.mac_address, ip, option: port.mac_address };
+        out.flow(chassisScope(at.chassis), isIpv6(ip) ? admitted.advertisementAgain : admitted.announcementAgain, sender);
+      }
+    }
+  },
+});
+
 const networkRule = l2.rule({
   name: "network",
   about: "who has a network and who may send into it, and one copy of broadcast to each member chassis",
@@ -310,4 +336,4 @@ function flood(out: Emit<typeof l2>, chassis: string, netKey: number, table: "fl
   }
 }
 
-export const rules = [localPort, reachPort, knownNeighbour, announced, networkRule, floodLocal];
+export const rules = [localPort, reachPort, knownNeighbour, contestedAddresses, networkRule, floodLocal];

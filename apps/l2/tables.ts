@@ -2,7 +2,7 @@
 // From a tunnel: classify, l2_lookup, locate.
 import { definePipeline } from "#app";
 
-/** So many MACs are learned of one port without port security, and of one chassis in one network. What is beyond is flooded, as what is not heard yet. */
+/** So many MACs are learned of one port without port security, and of one chassis in one network. What is beyond is flooded, as what is not heard yet. Of a host in all: l2Settings. */
 const MACS_LEARNED = 256;
 /** So many neighbours that the model does not list are known of one network, and where their MACs are. */
 const NEIGHBOURS_LEARNED = 256;
@@ -11,10 +11,10 @@ export const l2 = definePipeline({
   tables: {
     mac_source: {
       stage: "ingress", miss: "next", about: "senders of MACs that the model does not place are learned, those of local ports and those of other chassis",
-      match: ["reg:in_port_key", "reg:net", "reg:from_tunnel", "eth_src", "eth_type", "arp_spa", "ip_proto", "icmpv6_type", "ipv6_nd_target", "tun_ipv4_src", "tun_ipv6_src"],
+      match: ["reg:in_port_key", "reg:net", "reg:from_tunnel", "eth_src", "eth_type", "arp_spa", "arp_tpa", "ip_proto", "ip_ttl", "icmpv6_type", "ipv6_nd_target", "tun_ipv4_src", "tun_ipv6_src"],
     },
     announced: {
-      stage: "ingress", miss: "drop", aside: true, about: "ARP and neighbour advertisements of ports that may have addresses which the model does not list: to the controller, metered for each port",
+      stage: "ingress", miss: "drop", aside: true, about: "what ports say of addresses that others may have too, or the model does not list: copies to the controller, metered for each port",
       match: ["reg:in_port_key"],
     },
     port_security: {
@@ -30,11 +30,7 @@ export const l2 = definePipeline({
     },
     arp_nd: {
       stage: "services", miss: "next", about: "ARP requests and neighbour solicitations: look the target up",
-      match: ["reg:net", "reg:too_long", "reg:announces", "eth_type", "arp_op", "arp_spa", "arp_tpa", "ip_proto", "icmpv6_type", "ipv6_src", "ipv6_dst", "ipv6_nd_target"],
-    },
-    address_announced: {
-      stage: "services", miss: "drop", aside: true, about: "announcements of addresses: on to everybody; those of addresses that several may have are told to the controller, metered for each port",
-      match: ["reg:in_port_key"],
+      match: ["reg:net", "reg:too_long", "reg:announces", "eth_type", "arp_op", "arp_spa", "arp_tpa", "ip_proto", "icmpv6_type", "ipv6_src", "ipv6_nd_target"],
     },
     arp_nd_reply: {
       stage: "services", miss: "drop", aside: true, about: "known target: answer on its behalf; unknown: flood the question",
@@ -49,7 +45,7 @@ export const l2 = definePipeline({
       ],
     },
     mac_unknown: { stage: "forward", last: true, miss: "drop", about: "MACs that no table knows, where a port may have such behind it: look up what was learned", match: ["reg:net"] },
-    mac_learned: { stage: "forward", miss: "drop", aside: true, about: "MACs that were heard -> port and chassis", match: ["reg:net", "eth_dst"], learned: { limit: MACS_LEARNED } },
+    mac_learned: { stage: "forward", miss: "drop", aside: true, about: "MACs that were heard -> port and chassis", match: ["reg:net", "reg:from_tunnel", "eth_dst"], learned: { limit: MACS_LEARNED } },
     mac_verdict: { stage: "forward", miss: "drop", aside: true, about: "learned: to where it was heard; else to every port that may have it behind it", match: ["reg:from_tunnel", "reg:out_port_key", "reg:out_host"] },
     neighbour: { stage: "neighbour", miss: "sibling", about: "address in a network -> MAC; what the controller tells of those that the model does not list is learned", match: ["reg:net", "reg:nexthop", "reg:from_network", "eth_type"] },
     neighbour_told: { stage: "neighbour", miss: "drop", aside: true, about: "what the controller tells: learned", match: ["reg:net"] },

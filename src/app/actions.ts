@@ -68,8 +68,11 @@ export type FlowAction<T extends string = string, R extends string = string> =
   | { readonly type: "multipath"; readonly links: number; readonly to: FieldRef<R>; readonly basis?: number }
   /** Whether the frame, from its Ethernet header on, is longer than so many bytes, into one bit. */
   | { readonly type: "check_longer"; readonly bytes: number; readonly to: FieldRef<R> }
-  /** To the controller: the app's packetIn handler of this table. */
-  | { readonly type: "punt"; readonly maxLen?: number }
+  /**
+   * A copy to the controller: the app's packetIn handler of this table. `meter`: what the copy passes, an id emitted with Emit.item in a
+   * scope of the same switch; beyond its rate copies are lost and the packet goes on, where a meter of the flow drops the packet itself.
+   */
+  | { readonly type: "punt"; readonly maxLen?: number; readonly meter?: number }
   /** Made by the core, for a place where another app's registers are loaded: see Emit.portContext. `bytes`: the actions, encoded. */
   | { readonly type: "lowered"; readonly actions: readonly OfAction[]; readonly bytes: Uint8Array };
 

@@ -131,7 +131,10 @@ export interface Emit<P extends PipelineDecl> extends Outputs {
   flow<K extends TableName<P>, const M extends object>(scope: Scope, table: K, flow: FlowOf<P, K, M>): void;
   flow<V>(scope: Scope, shape: Shape<V>, value: V): void;
   row<T extends Exclude<OvsTable, "Flow_Table">>(scope: Scope, table: T, key: string, columns: OvsRowOf<T>): void;
-  /** What the switch is told of a table of this pipeline, such as the prefixes by which it narrows megaflows. */
+  /**
+   * What the switch is told of a table of this pipeline, such as the prefixes by which it narrows megaflows, or how many flows it takes and
+   * which of them go first: `groups` may name registers, as `reg:<name>`.
+   */
   row(scope: Scope, table: "Flow_Table", name: TableName<P>, columns: OvsRowOf<"Flow_Table">): void;
 }
 

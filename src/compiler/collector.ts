@@ -171,8 +171,8 @@ export class Collector implements AnyEmit {
       if (port !== undefined) mustBeColumns(`row Port ${key}`, "Port", port);
       if (bridge !== undefined) mustBeText(`row Port ${key}: the name of its bridge`, bridge);
     } else mustBeColumns(`row ${table} ${key}`, table, columns);
-    const row = { table, key, columns, ...(table === "Flow_Table" && { number: this.emission.number(this.run, key) }) };
-    this.output({ scope, key: `row ${table} ${key}`, text: canonicalText(columns), wish: { is: "row", row } });
+    const row = table === "Flow_Table" ? { table, key, columns: this.emission.flowTable(this.run, key, columns), number: this.emission.number(this.run, key) } : { table, key, columns };
+    this.output({ scope, key: `row ${table} ${key}`, text: canonicalText(row.columns), wish: { is: "row", row } });
   }
 
   /** @throws TypeError for a column that there is not, a map without a key, a key of the controller's own */

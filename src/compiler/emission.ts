@@ -1,7 +1,7 @@
 // What an app puts out, in the terms of a switch: flows as bytes, groups with lowered actions, what all apps say of a port. And what an
 // app may not put out: into tables of another that it does not require, into tables that the switch fills.
-import type { App, FlowAction, FlowSpec, Items, PipelineDecl, PortActions, PortPlace, ReadView, Shape, StageName } from "#app";
-import { encodeMessage } from "node-openflow";
+import type { App, FlowAction, FlowSpec, Items, OvsRowOf, PipelineDecl, PortActions, PortPlace, ReadView, Shape, StageName } from "#app";
+import { encodeMessage, formatSubField } from "node-openflow";
 import type { Family, Layout, PipelineTable } from "../pipeline/layout.ts";
 import type { Lowering } from "../pipeline/lowering.ts";
 import type { LoweredGroup } from "./desired.ts";
@@ -39,6 +39,14 @@ export class Emission {
   /** Number of a table that the run may emit into, or that the switch fills for its app. @throws Error naming table and rule */
   number(run: Run, name: string): number {
     return this.reached(run, name).id;
+  }
+
+  /** What a switch is told of a table: registers by which it groups flows are declared names to a rule. @throws Error naming table and register */
+  flowTable(run: Run, name: string, columns: OvsRowOf<"Flow_Table">): OvsRowOf<"Flow_Table"> {
+    const { groups } = columns;
+    if (groups?.some((field) => field.startsWith("reg:")) !== true) return columns;
+    const table = this.reached(run, name);
+    return { ...columns, groups: groups.map((field) => (field.startsWith("reg:") ? formatSubField(this.layout.registerFor(table, field.slice(4))) : field)) };
   }
 
   /** `miss`: for the table-miss entry, which a table that the switch fills has as any other. */

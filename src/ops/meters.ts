@@ -1,6 +1,7 @@
 // The meters of a switch: what passed each and what it dropped, as the switch counts, and which API resources it is for.
 import { FLOW_MOD_MATCH_OFFSET } from "node-openflow";
 import type { Engine } from "../compiler/engine.ts";
+import { metersNamed } from "../compiler/flow-meters.ts";
 import type { MeterCounts } from "../southbound/openflow/channel.ts";
 
 export interface MeterRecord {
@@ -13,28 +14,25 @@ export interface MeterRecord {
   readonly bytes: number;
   readonly dropped_packets: number;
   readonly dropped_bytes: number;
-  /** Rules whose flows pass it, as `app/rule`. */
+  /** Rules whose flows, or their copies for the controller, pass it, as `app/rule`. */
   readonly rules: readonly string[];
   readonly resources: readonly { readonly type: string; readonly id: string }[];
 }
-
-/** OFPIT_METER, OpenFlow 1.3.5 section 7.2.4: it comes first, and its meter after type, length. */
-const METER = 6;
 
 /** Desired meters of a switch by id, with what the switch counted. */
 export function metersOf(engine: Engine, id: string, counts: readonly MeterCounts[]): MeterRecord[] {
   const counted = new Map(counts.map((c) => [c.id, c]));
   const users = new Map<number, { readonly rules: Set<string>; readonly resources: Map<string, { readonly type: string; readonly id: string }> }>();
   for (const flow of engine.flowsOf(id)) {
-    const at = flow.off + FLOW_MOD_MATCH_OFFSET + flow.matchLen;
-    const view = Buffer.from(flow.slab.buffer, flow.slab.byteOffset, flow.slab.byteLength);
-    if (at + 8 > flow.off + flow.len || view.readUInt16BE(at) !== METER) continue;
-    const meter = view.readUInt32BE(at + 4);
-    let user = users.get(meter);
-    if (user === undefined) users.set(meter, (user = { rules: new Set(), resources: new Map() }));
+    const meters = metersNamed(flow.slab.subarray(flow.off + FLOW_MOD_MATCH_OFFSET + flow.matchLen, flow.off + flow.len));
+    if (meters.length === 0) continue;
     const { app, rule, resources } = engine.provenance(flow);
-    user.rules.add(`${app}/${rule}`);
-    for (const r of resources) user.resources.set(`${r.type}/${r.id}`, { type: r.type, id: r.id });
+    for (const meter of meters) {
+      let user = users.get(meter);
+      if (user === undefined) users.set(meter, (user = { rules: new Set(), resources: new Map() }));
+      user.rules.add(`${app}/${rule}`);
+      for (const r of resources) user.resources.set(`${r.type}/${r.id}`, { type: r.type, id: r.id });
+    }
   }
   const out: MeterRecord[] = [];
   for (const item of engine.itemsOf(id)) {

@@ -55,6 +55,7 @@ test("everything else that a flow has: refused by name", () => {
   for (const meter of bad(2 ** 32)) refused("meter", { meter });
   for (const mark of bad(2 ** 32)) refused("ct_mark", { actions: [{ type: "ct", zone: "ct_zone", commit: true, mark }] });
   for (const maxLen of bad(0x10000)) refused("max_len", { actions: [{ type: "punt", maxLen }] });
+  for (const meter of bad(2 ** 32)) refused("meter_id", { actions: [{ type: "punt", meter }] });
   for (const n of bad(0x100)) refused("clause", { actions: [{ type: "conjunction", id: 1, clause: n, n_clauses: 2 }] });
   for (const id of bad(2 ** 32)) refused("id", { actions: [{ type: "conjunction", id, clause: 0, n_clauses: 2 }] });
   for (const port of bad(2 ** 32)) refused("output", { actions: [{ type: "output", port }] });

@@ -13,6 +13,12 @@ const pipeline = definePipeline({
 });
 const layout = new Layout([{ name: "a", about: "", pipeline }]);
 
+it("a copy for the controller passes its meter alone, and without one it is a plain output", () => {
+  const lowered = (action: { readonly maxLen?: number; readonly meter?: number }): readonly object[] => new Lowering(layout).lower(layout.table("teacher"), { type: "punt", ...action }, 0n);
+  expect(lowered({ maxLen: 128, meter: 7 })).toEqual([{ type: "controller", max_len: 128, meter_id: 7 }]);
+  expect(lowered({ maxLen: 128 })).toEqual([{ type: "output", port: 0xfffffffd, max_len: 128 }]);
+});
+
 // A switch that takes the teacher away takes all with this cookie out of the table. Where an app has gone meanwhile, another table has its
 // number, perhaps with flows of the teacher's own rule and entity.
 it("what a flow teaches has no cookie that a flow of ours can have, and one of its own for each flow that teaches", () => {

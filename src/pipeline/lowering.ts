@@ -64,6 +64,7 @@ export class Lowering {
       case "check_longer":
         return [{ type: "check_pkt_larger", pkt_len: action.bytes, dst: this.subField(table, action.to) }];
       case "punt":
+        if (action.meter !== undefined) return [{ type: "controller", max_len: action.maxLen ?? 0xffff, meter_id: action.meter }];
         return [{ type: "output", port: ports.CONTROLLER, max_len: action.maxLen ?? 0xffff }];
       case "lowered":
         return action.actions;

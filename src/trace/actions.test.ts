@@ -122,6 +122,7 @@ const cases: Readonly<Record<string, { readonly flows: readonly string[]; readon
   "meters, queues, notes, samples, truncation": { flows: ["table=0,actions=meter:3,set_queue:5,output:2,pop_queue,note:00.11,output(port=3,max_len=100),output(port=1,max_len=100),output:2"] },
   "where the length decides": { flows: ["table=0,actions=check_pkt_larger(1000)->NXM_NX_REG0[0],resubmit(,1),output:2", "table=1,reg0=1/1,actions=output:3,exit", "table=1,priority=9,ip,actions=dec_ttl,output:1"] },
   "punts": { flows: ["table=0,actions=controller(reason=no_match,max_len=99,id=7),controller(userdata=01.02,pause),output:2", "table=0,priority=40000,udp,actions=controller(userdata=05,max_len=9),output:2"] },
+  "punts that pass a meter of their own": { flows: ["table=0,actions=controller(max_len=99,meter_id=4),output:2", "table=0,priority=40000,udp,actions=clone(dec_ttl,resubmit(,1)),output:3", "table=1,actions=controller(meter_id=5)"] },
 };
 
 describe("the real Open vSwitch agrees", () => {

@@ -47,7 +47,7 @@ class Run<R> extends Passes<R> {
           this.freeze();
           this.waiting = { paused };
         }
-        this.punt(puntReasons[op.reason ?? 1] ?? "action", op.controller_id ?? 0, op.max_len ?? 0xffff, op.userdata, paused);
+        this.punt(puntReasons[op.reason ?? 1] ?? "action", op.controller_id ?? 0, op.max_len ?? 0xffff, op.userdata, paused, op.meter_id);
         return paused ? "skip" : undefined;
       }
       case "resubmit":
@@ -267,8 +267,9 @@ class Run<R> extends Passes<R> {
     this.outputs.push({ ...this.here(), port: number, packet, ...(maxLen === undefined ? {} : { maxLen }) });
   }
 
-  private punt(reason: PuntReason, controllerId: number, maxLen: number, userdata?: Uint8Array, paused?: boolean): void {
-    this.punts.push({ ...this.here(), packet: this.packet.clone(), reason, controllerId, maxLen, ...(userdata && { userdata }), ...(paused === true && { paused }) });
+  private punt(reason: PuntReason, controllerId: number, maxLen: number, userdata?: Uint8Array, paused?: boolean, meter?: number): void {
+    if (meter !== undefined) this.meters.push(meter);
+    this.punts.push({ ...this.here(), packet: this.packet.clone(), reason, controllerId, maxLen, ...(userdata && { userdata }), ...(paused === true && { paused }), ...(meter !== undefined && { meter }) });
   }
 
   // --- groups ---

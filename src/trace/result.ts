@@ -87,6 +87,8 @@ export interface Punt<R> extends Made<R> {
   readonly controllerId: number;
   readonly maxLen: number;
   readonly userdata?: Uint8Array;
+  /** What the copy passes, which may lose it; the packet goes on. */
+  readonly meter?: number;
   /** What follows waits until the controller says to go on. */
   readonly paused?: boolean;
 }
@@ -136,7 +138,7 @@ export interface Trace<R> {
   readonly drops: readonly Drop<R>[];
   readonly conntrack: readonly CtUse<R>[];
   readonly assumptions: readonly CtAssumption<R>[];
-  /** Meters passed, in order; taken to let the packet pass. */
+  /** Meters passed by the packet, or by a copy for the controller, in order; taken to let them pass. */
   readonly meters: readonly number[];
   readonly learned: readonly LearnedFlow[];
   readonly choices: readonly Choice[];

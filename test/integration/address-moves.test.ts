@@ -56,7 +56,10 @@ const reaches = (vm: Vm, ip: string): Promise<unknown> => until(`an answer of ${
 /** How long it takes until a ping that repeats every 50 ms is answered. */
 async function backWithin(vm: Vm, ip: string, ms: number): Promise<void> {
   const began = performance.now();
-  const { exitCode } = await vm.exec(["timeout", String(Math.ceil(ms / 1000) + 3), "ping", "-n", "-c", "1", "-i", "0.05", "-w", String(Math.ceil(ms / 1000) + 3), ip], { allowFailure: true });
+  const ping = async (): Promise<number> => (await vm.exec(["timeout", String(Math.ceil(ms / 1000) + 3), "ping", "-n", "-c", "1", "-i", "0.05", "-w", String(Math.ceil(ms / 1000) + 3), ip], { allowFailure: true })).exitCode;
+  let exitCode = await ping();
+  // It ends at an error of a router as well, which may come while the way there changes.
+  while (exitCode === 1 && performance.now() - began < ms) exitCode = await ping();
   expect(exitCode, `${ip} answers at all`).toBe(0);
   expect(performance.now() - began, `${ip} answers`).toBeLessThan(ms);
 }
@@ -162,15 +165,16 @@ describe("what a VM announces", () => {
 });
 
 /** Who may take an address over: a port with it as a pair, with a prefix that has it, or without port security. */
-describe.each<[string, number, boolean, (v4: string, v6: string, net: DualNet) => Record<string, unknown>]>([
+describe.each<[string, number, boolean, (v4: string, v6: string, net: DualNet) => Record<string, unknown>, Record<string, unknown>?]>([
+  ["a pair of an address whose port has no port security", 40, true, (v4, v6) => ({ allowed_address_pairs: [{ ip_address: v4 }, { ip_address: v6 }] }), { port_security_enabled: false }],
   ["a pair", 10, true, (v4, v6) => ({ allowed_address_pairs: [{ ip_address: v4 }, { ip_address: v6 }] })],
   ["a prefix", 20, false, (_v4, _v6, net) => ({ allowed_address_pairs: [{ ip_address: net.subnet.cidr as string }, { ip_address: net.six.cidr as string }] })],
   ["no port security", 30, false, () => ({ port_security_enabled: false })],
-])("an address that another port takes over: %s", (_, n, follows, rights) => {
+])("an address that another port takes over: %s", (_, n, follows, rights, owned = {}) => {
   test("whoever announces it has it within 1.2 s, and who asks for it hears of none but that one; and back", async () => {
     const net = await dual(n);
     const [near, far] = [await at(1, net), await at(2, net)];
-    const owner = await at(1, net);
+    const owner = await at(1, net, owned);
     const other = await at(2, net, rights(owner.v4, owner.v6, net));
     // Behind a router too, from hosts that hear no broadcast of this network for being on it: routers follow pairs that name the address.
     const behind = await dual(n + 1);

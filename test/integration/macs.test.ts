@@ -1,5 +1,6 @@
 // MACs that the model does not list as a port's own: those of allowed address pairs, of VMs nested in a VM, behind a bridge. Each is reached
 // wherever it may legally be, on the same host and from another, and nobody else may speak for it.
+import { buildUnsolicitedNeighbourAdvertisement, linkLocal } from "packet-codec";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { until } from "../../lab/exec.ts";
 import type { Vm } from "../../lab/vm.ts";
@@ -122,6 +123,37 @@ describe("an allowed pair with a MAC of its own", () => {
     await cloud.remove("router", router.id);
   }, 60_000);
 });
+
+test("an allowed pair with the router's MAC, or its link-local address, changes nothing that is said of the router or sent to it", async () => {
+  const router = await cloud.create("router", { name: "router" });
+  const subnets = (await cloud.call("GET", `/v2.0/subnets?network_id=${net.network.id}`)).body as unknown as { subnets: { id: string }[] };
+  for (const { id } of subnets.subnets) expect((await cloud.call("PUT", `/v2.0/routers/${router.id}/add_router_interface`, { subnet_id: id })).status).toBe(200);
+  const legs = (await cloud.call("GET", `/v2.0/ports?network_id=${net.network.id}&device_owner=network:router_interface`)).body as unknown as { ports: { mac_address: string; fixed_ips: { ip_address: string }[] }[] };
+  const leg = legs.ports.find((p) => p.fixed_ips.some((f) => f.ip_address.includes(":")))!;
+  const ofLink = linkLocal(leg.mac_address);
+  const said = async (vm: Vm): Promise<string> => {
+    await vm.exec(["ip", "-6", "neigh", "flush", "dev", "eth0"]);
+    await vm.exec(["ping", "-6", "-n", "-c", "1", "-W", "2", `${ofLink}%eth0`], { allowFailure: true });
+    return (await vm.exec(["ip", "-6", "neigh", "show", ofLink, "dev", "eth0"])).stdout.trim().replace(/(STALE|DELAY|REACHABLE) *$/, "").trim();
+  };
+  await cloud.synced();
+  const before = await Promise.all([near, far].map(({ vm }) => said(vm)));
+  for (const line of before) expect(line).toBe(`${ofLink} lladdr ${leg.mac_address} router`);
+  const pairs = [{ ip_address: "10.0.0.201", mac_address: leg.mac_address }, { ip_address: `${V6}201`, mac_address: leg.mac_address }, { ip_address: ofLink }];
+  const thief = await instance(1, { port: { allowed_address_pairs: pairs } });
+  await cloud.synced();
+  expect(await Promise.all([near, far].map(({ vm }) => said(vm)))).toEqual(before);
+  // In the router's name it says nothing.
+  const captures = await Promise.all([near, far].map(({ vm }) => vm.tcpdump(`-Q in icmp6 and ip6[40] == 136 and ether src ${leg.mac_address}`)));
+  const lie = buildUnsolicitedNeighbourAdvertisement({ mac: leg.mac_address, address: ofLink });
+  await thief.vm.exec(["python3", "-c", `import socket,sys\ns=socket.socket(socket.AF_PACKET,socket.SOCK_RAW)\ns.bind(("eth0",0))\nfor h in sys.argv[1:]: s.send(bytes.fromhex(h))`, lie.toString("hex")]);
+  await near.vm.ping(far.ip, { count: 2 });
+  expect((await Promise.all(captures.map((c) => c.stop()))).flatMap((c) => c.lines.filter((l) => l.includes("advertisement")))).toEqual([]);
+  expect(await cloud.differences()).toBe("");
+  await cloud.remove("port", thief.port.id);
+  for (const { id } of subnets.subnets) await cloud.call("PUT", `/v2.0/routers/${router.id}/remove_router_interface`, { subnet_id: id });
+  await cloud.remove("router", router.id);
+}, 60_000);
 
 describe("behind a port without port security", () => {
   let host: Instance;

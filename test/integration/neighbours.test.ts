@@ -234,6 +234,34 @@ describe("behind a port without port security", () => {
     await cloud.remove("port", host.port.id);
   }, 60_000);
 
+  test("what a switch was told of is for its routers: frames for it that come by a tunnel go to the ports here that may have it, and leave by none", async () => {
+    const [host, member] = [await instance(2, 1, unsecured), await instance(1, 1, unsecured)];
+    const mac = "52:54:00:00:00:73";
+    await macvlan(host.vm, "nested3", mac, "10.0.1.73", `${V6[1]}73`);
+    await cloud.synced();
+    await warm(host);
+    await answeredByAll("10.0.1.73");
+    const hv = cloud.hv(1);
+    const learned = async (): Promise<string[]> => (await hv.ofctl("dump-flows", "br-int")).split("\n").filter((l) => l.includes(`dl_dst=${mac}`));
+    await until("hv1 to be told", async () => (await learned()).some((l) => l.includes("priority=50,")), { timeoutMs: 5000 });
+    // As a minute after it spoke last.
+    await host.vm.configure("link set nested3 down");
+    await until("what was heard to be forgotten", async () => {
+      const heard = (await learned()).filter((l) => l.includes("priority=100,"));
+      for (const line of heard) {
+        const [, table, reg] = /table=(\d+),.*priority=100,(reg0=\w+)/.exec(line)!;
+        await hv.ofctl("--strict", "del-flows", "br-int", `table=${table},priority=100,${reg},dl_dst=${mac}`);
+      }
+      return heard.length === 0;
+    }, { timeoutMs: 5000 });
+    const key = /reg0=(\w+)/.exec((await learned())[0]!)![1]!;
+    const from = `in_port=65101,tun_id=${key},tun_src=${cloud.hv(2).encapIp},tun_dst=${hv.encapIp},dl_src=fa:16:3e:00:00:99,dl_dst=${mac},dl_type=0x88b5`;
+    const trace = await hv.appctl("ofproto/trace", "br-int", from);
+    expect(trace).toContain("conj_id=1, priority 50");
+    expect(/Datapath actions: (.*)/.exec(trace)![1], trace).toMatch(/^\d+$/);
+    for (const { port } of [host, member]) await cloud.remove("port", port.id);
+  }, 60_000);
+
   test("of one port switches are told so much and no more; what they are not told of is reached all the same, and others lose nothing by it", async () => {
     const greedy = await instance(1, 1, unsecured);
     const honest = await instance(2, 1, { allowed_address_pairs: [{ ip_address: "10.0.1.240/28" }] });

@@ -102,7 +102,7 @@ export class Bed {
   async load(sw: TraceSwitch): Promise<void> {
     this.flows = [...sw.flows()];
     await this.connection.bundle([encodeMessage({ type: "flow_mod", command: "delete", table_id: 255, match: {}, instructions: [] }, 0), encodeMessage({ type: "group_mod", command: "delete", group_type: "all", group_id: 0xfffffffc, buckets: [] }, 0)]);
-    for (const meter of new Set(this.flows.flatMap((f) => f.ops.flatMap((op) => (op.type === "meter" ? [op.meter_id] : []))))) {
+    for (const meter of new Set(this.flows.flatMap((f) => f.ops.flatMap((op) => ((op.type === "meter" || op.type === "controller") && op.meter_id !== undefined ? [op.meter_id] : []))))) {
       this.connection.send({ type: "meter_mod", command: "add", flags: 1, meter_id: meter, bands: [{ type: "drop", rate: 1000, burst_size: 0 }] });
     }
     await this.connection.barrier();

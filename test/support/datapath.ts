@@ -121,6 +121,12 @@ function runAll(actions: readonly DatapathAction[], packet: Packet, out: { outpu
         out.punts.push(`${said.get("reason")}/${said.get("controller_id")}/${said.get("max_len")}`);
         break;
       }
+      // Of a copy for the controller that passes a meter of its own: of every packet.
+      case "sample": {
+        const inner = args.find((a) => a.startsWith("actions("));
+        if (inner !== undefined) runAll(parseDatapathActions(inner.slice("actions(".length, -1)), packet.clone(), out);
+        break;
+      }
       case "clone":
         runAll(parseDatapathActions(args.join()), packet.clone(), out);
         break;
@@ -135,7 +141,6 @@ function runAll(actions: readonly DatapathAction[], packet: Packet, out: { outpu
       case "recirc":
       case "hash":
       case "trunc":
-      case "sample":
       case "drop":
         break;
       default:

@@ -3,6 +3,7 @@
 // as they are get decoded, because a switch may spell a match or an action in its own way.
 import { canonicalMatch, eachFlowStats, FLOW_MOD_MATCH_OFFSET, flowKey, flowModCommands, OFP_VERSION, type FlowStatsView } from "node-openflow";
 import type { Flow } from "../../compiler/desired.ts";
+import { metersNamed } from "../../compiler/flow-meters.ts";
 import type { Clock } from "../../lib/clock.ts";
 
 const NONE = 0xffff_ffff;
@@ -37,13 +38,16 @@ export class Comparison {
   private readonly sameInstructions: SameInstructions;
   private readonly seen: Seen | undefined;
   private readonly learnedTables: ReadonlySet<number>;
+  /** Meters that should be there and are not. */
+  private readonly lostMeters: ReadonlySet<number>;
   /** Flows in the dump so far. */
   dumped = 0;
   /** Flows that should be there. */
   desired = 0;
 
   /** `seen` is called for every flow in the dump: which desired flow it is, if any, and whether it is as desired. */
-  constructor(desired: Iterable<Flow>, sameInstructions: SameInstructions, learnedTables: ReadonlySet<number>, seen?: Seen) {
+  constructor(desired: Iterable<Flow>, sameInstructions: SameInstructions, learnedTables: ReadonlySet<number>, seen?: Seen, lostMeters: ReadonlySet<number> = new Set()) {
+    this.lostMeters = lostMeters;
     this.seen = seen;
     this.learnedTables = learnedTables;
     this.sameInstructions = sameInstructions;
@@ -107,9 +111,15 @@ export class Comparison {
       entry.idle_timeout === slab.readUInt16BE(flow.off + 26) &&
       entry.hard_timeout === slab.readUInt16BE(flow.off + 28) &&
       (slab.compare(buf, theirs, theirs + length, ours, end) === 0 ||
-        this.sameInstructions(slab.subarray(ours, end), buf.subarray(theirs, theirs + length)));
+        this.sameInstructions(slab.subarray(ours, end), buf.subarray(theirs, theirs + length))) &&
+      !this.namesLostMeter(slab.subarray(ours, end));
     if (!same) this.changed.push(flow);
     this.seen?.(entry, flow, same);
+  }
+
+  /** A copy for the controller stays bound to the meter that there was, which another may have the place of by now: only sent again it finds the new one. */
+  private namesLostMeter(instructions: Buffer): boolean {
+    return this.lostMeters.size > 0 && metersNamed(instructions).some((id) => this.lostMeters.has(id));
   }
 
   private canonicalKeys(): Map<string, Flow> {
@@ -126,8 +136,8 @@ export class Comparison {
  * Compares a whole dump with the flows that are desired now, yielding to the event loop between steps. `current` is asked
  * after each; undefined: it became false.
  */
-export async function compareDump(desired: Iterable<Flow>, parts: readonly Buffer[], sameInstructions: SameInstructions, learnedTables: ReadonlySet<number>, current: () => boolean, clock: Clock): Promise<Comparison | undefined> {
-  const comparison = new Comparison([], sameInstructions, learnedTables);
+export async function compareDump(desired: Iterable<Flow>, parts: readonly Buffer[], sameInstructions: SameInstructions, learnedTables: ReadonlySet<number>, current: () => boolean, clock: Clock, lostMeters?: ReadonlySet<number>): Promise<Comparison | undefined> {
+  const comparison = new Comparison([], sameInstructions, learnedTables, undefined, lostMeters);
   const wanted = Array.from(desired); // all of one moment
   let turn = clock.monotonic();
   const yieldTurn = async (): Promise<boolean> => {

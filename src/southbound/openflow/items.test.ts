@@ -44,6 +44,20 @@ test("meters come before the flows that use them and go after; foreign ones go",
   expect(w.southbound.quarantined("hv1")).toEqual([]);
 });
 
+test("a meter that copies for the controller pass is bound to its flow again, when somebody took it away", async () => {
+  const copied = flow({ priority: 5, match: { reg0: 1 }, instructions: [{ type: "apply_actions", actions: [{ type: "controller", max_len: 128, meter_id: 7 }, { type: "output", port: 1 }] }] });
+  const ovs = await host();
+  const w = await world({ want: () => ({ flows: [copied], items: [meter(7, { unit: "pps", rate: 100, burst: 50 }), meter(8, { unit: "pps", rate: 10, burst: 5 })] }) });
+  await w.adopt(ovs);
+  expect(await w.southbound.audit("hv1"), "read back, it is as wanted").toEqual({ missing: 0, changed: 0, foreign: 0 });
+  await ovs.ofctl("del-meter", "br-int", "meter=8");
+  expect(await w.southbound.audit("hv1"), "of another meter").toEqual({ missing: 0, changed: 0, foreign: 0 });
+  await ovs.ofctl("del-meter", "br-int", "meter=7");
+  expect(await ovs.flows(), "it does not go with its meter").toHaveLength(1);
+  expect(await w.southbound.audit("hv1")).toEqual({ missing: 0, changed: 1, foreign: 0 });
+  expect(await w.southbound.audit("hv1")).toEqual({ missing: 0, changed: 0, foreign: 0 });
+});
+
 test("groups come and go in the bundle of the flows that use them; changed, foreign and missing ones are repaired", async () => {
   const through = (n: number): Flow => flow({ priority: 5, match: { reg0: n }, instructions: [{ type: "apply_actions", actions: [{ type: "group", group_id: n }] }] });
   const to = (...outs: number[]): LoweredGroup => ({ type: "select", buckets: outs.map((port, i) => ({ weight: i + 1, actions: [{ type: "load", dst: { field: "reg5", ofs: 0, bits: 16 }, value: port }, { type: "output", port }] })) });

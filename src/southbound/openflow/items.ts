@@ -86,6 +86,14 @@ export class ItemSync {
   }
 }
 
+/** Ids of meters that are desired and not on the switch. */
+export function lostMeters(installed: readonly InstalledItem[], desired: Iterable<Item>): ReadonlySet<number> {
+  const there = new Set(installed.flatMap((i) => (i.kind === "meter" ? [i.id] : [])));
+  const lost = new Set<number>();
+  for (const { kind, id } of desired) if (kind === "meter" && !there.has(id)) lost.add(id);
+  return lost;
+}
+
 /** OFPT_GROUP_MOD that adds, modifies or (without a value) deletes. OpenFlow 1.3.5 section 7.3.4.3. */
 function groupMod(id: number, value: LoweredGroup | undefined, exists: boolean): Buffer {
   return encodeMessage(groupMessage(id, value, exists), 0);

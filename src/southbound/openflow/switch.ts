@@ -8,11 +8,11 @@
 import type { Action } from "node-openflow";
 import type { Logger } from "pino";
 import type { ChassisDelta, Flow } from "../../compiler/desired.ts";
-import type { MeterCounts, Session } from "./channel.ts";
+import type { InstalledItem, MeterCounts, Session } from "./channel.ts";
 import { compareDump, deleteFlow, type Comparison } from "./comparison.ts";
 import { Delivery, type Entry } from "./delivery.ts";
 import { readInstalled } from "./installed.ts";
-import { ItemSync, type ItemChange } from "./items.ts";
+import { lostMeters, ItemSync, type ItemChange } from "./items.ts";
 import { SyncGate } from "./sync-gate.ts";
 import { arrivals, planWithdrawal, type Relayout } from "./withdrawal.ts";
 import type { AuditResult, Found, Refused, SwitchOptions, SwitchState } from "./switch-types.ts";
@@ -245,7 +245,7 @@ export class Switch {
     this.items.compare(items, desired.itemsOf(this.chassis));
     const changedSince = (this.changedSince = new Set<string>());
     const relayout = this.options.effects?.relayout?.(flows, desired.flowsOf(this.chassis));
-    const comparison = await this.compare(session, flows, relayout);
+    const comparison = await this.compare(session, flows, items, relayout);
     if (comparison === undefined) return undefined;
     if ((this.held as string) === "overrun") return { desired: comparison.desired, found: comparison.dumped, missing: 0, changed: 0, foreign: 0 };
     this.held = undefined;
@@ -283,7 +283,7 @@ export class Switch {
     try {
       const { flows, items } = await readInstalled(session, clock);
       if (this.session !== session || this.held !== undefined) return undefined;
-      const comparison = await this.compare(session, flows);
+      const comparison = await this.compare(session, flows, items);
       if (comparison === undefined || this.held !== undefined) return undefined;
       if (this.items.revision === revision && this.inflight === undefined) this.items.compare(items, desired.itemsOf(this.chassis));
       return this.takeOver(comparison, changedSince);
@@ -293,10 +293,10 @@ export class Switch {
   }
 
   /** undefined: the session ended meanwhile. */
-  private compare(session: Session, parts: readonly Buffer[], relayout?: Relayout): Promise<Comparison | undefined> {
+  private compare(session: Session, parts: readonly Buffer[], items: readonly InstalledItem[], relayout?: Relayout): Promise<Comparison | undefined> {
     const { desired, sameInstructions, clock } = this.options;
     // What was learned under an earlier layout says things in its registers.
-    return compareDump(desired.flowsOf(this.chassis), parts, sameInstructions, relayout === undefined ? desired.learnedTables : new Set(), () => this.session === session, clock);
+    return compareDump(desired.flowsOf(this.chassis), parts, sameInstructions, relayout === undefined ? desired.learnedTables : new Set(), () => this.session === session, clock, lostMeters(items, desired.itemsOf(this.chassis)));
   }
 
   /** What the comparison found becomes pending, except what changed while it ran. */
