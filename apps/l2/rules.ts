@@ -173,7 +173,9 @@ const admitted = l2.shapes("port_security", {
     priority: 110, match: { "reg:in_port_key": s.key, eth_src: s.mac, eth_type: ethType.arp, arp_sha: s.mac, arp_spa: s.ip, arp_tpa: s.ip }, actions: [ANNOUNCE, load("announces", 1), ...ARP_TO_SERVICES],
   }),
   arpProbe: (s: Sender) => ({ priority: 100, match: { "reg:in_port_key": s.key, eth_src: s.mac, eth_type: ethType.arp, arp_sha: s.mac, arp_spa: "0.0.0.0" }, actions: ARP_TO_SERVICES }),
-  dhcp: (s: Sender) => ({ priority: 150, match: { ...DHCP_CLIENT, "reg:in_port_key": s.key, eth_src: s.mac }, actions: TO_SERVICES }),
+  // Who has no lease, and who renews one: RFC 2131 section 4.4.
+  dhcpFirst: (s: Sender) => ({ priority: 150, match: { ...DHCP_CLIENT, "reg:in_port_key": s.key, eth_src: s.mac, ipv4_src: "0.0.0.0" }, actions: TO_SERVICES }),
+  dhcpLater: (s: Sender) => ({ priority: 150, match: { ...DHCP_CLIENT, "reg:in_port_key": s.key, eth_src: s.mac, ipv4_src: s.ip }, actions: TO_SERVICES }),
 });
 
 const discovering = l2.shapes("nd_source", {
@@ -191,6 +193,7 @@ function admit(at: Attachment, sources: readonly Source[], emit: LocalEmit): voi
       emit(discovering.own, sender);
     } else {
       emit(admitted.ip4, sender);
+      emit(admitted.dhcpLater, sender);
       emit(heard ? admitted.arpHeard : admitted.arp, sender);
       if (!ip.includes("/")) emit(heard ? admitted.announcementHeard : admitted.announcement, sender);
     }
@@ -198,7 +201,7 @@ function admit(at: Attachment, sources: readonly Source[], emit: LocalEmit): voi
   for (const mac of macsOf(sources)) {
     const sender = { key, mac, ip: "" };
     emit(admitted.arpProbe, sender);
-    emit(admitted.dhcp, sender);
+    emit(admitted.dhcpFirst, sender);
     if (!sendsIpv6(sources, mac)) continue;
     emit(admitted.solicitation, sender);
     emit(admitted.bareSolicitation, sender);
