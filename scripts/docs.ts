@@ -2,11 +2,15 @@
 import { readFileSync, readdirSync, writeFileSync } from "node:fs";
 import { join, relative } from "node:path";
 import { fileURLToPath } from "node:url";
+import { pino } from "pino";
 import ts from "typescript";
-import { chassisTable, stages, type App, type Chassis, type PortColumns } from "#app";
+import { chassisTable, stages, type App, type Chassis, type LiveView, type PortColumns, type ServiceHost } from "#app";
 import { discoverApps } from "../src/boot/discover.ts";
-import { allTables } from "../src/boot/registry.ts";
+import { allSoftTables, allTables } from "../src/boot/registry.ts";
 import { Engine } from "../src/compiler/engine.ts";
+import { machineClock } from "../src/lib/clock.ts";
+import { machineRandom } from "../src/lib/random.ts";
+import { Facts } from "../src/model/facts.ts";
 import { Layer } from "../src/model/rows.ts";
 import { apiMarkdown, makeRegistry } from "../src/northbound/index.ts";
 import { Layout, type Register } from "../src/pipeline/layout.ts";
@@ -39,6 +43,40 @@ function bridgePorts(apps: readonly App[], layout: Layout): string[] {
   return ports.map((p) => row(p.ofport_request, code(p.name), p.type, Object.entries(p.options).map(([k, v]) => code(`${k}=${v}`)).join(" ")));
 }
 
+/** Services that take packets of a table, by its name: each says so when it starts, here in a controller that has nothing. */
+function packetServices(apps: readonly App[], view: LiveView): Map<string, string[]> {
+  const taken = new Map<string, string[]>();
+  const nothing = () => () => undefined;
+  const never = (): never => {
+    throw new Error("a service acts in a controller without switches and resources");
+  };
+  for (const service of apps.flatMap((app) => app.services ?? [])) {
+    const host: ServiceHost = {
+      view, clock: machineClock, random: machineRandom, log: pino({ level: "silent" }), every: nothing, after: nothing, onCommit: nothing, confirmed: () => 0, onConfirmed: nothing,
+      onPacket: (table) => {
+        taken.set(table, [...(taken.get(table) ?? []), service.name]);
+        return () => undefined;
+      },
+      transact: never, send: never, learn: never, fetch: never, masters: () => false, acts: () => false,
+    };
+    void service.start(host)?.();
+  }
+  return taken;
+}
+
+/** Tables whose flows send packets to the controller, and who takes them. */
+function punts(apps: readonly App[], layout: Layout): string[] {
+  const rows = new Layer();
+  const engine = new Engine({ apps, tables: allTables(apps), layout, rows, log: { error: (_fields, message) => { throw new Error(message); } } });
+  engine.compileAll(0);
+  const services = packetServices(apps, engine.view.with(new Facts(allSoftTables(apps), machineClock)));
+  return layout.tables.flatMap(({ name, app }) => {
+    const handled = apps.some((a) => a.packetIn?.[name] !== undefined);
+    const by = [...(handled ? ["the app's handler"] : []), ...(services.get(name) ?? []).map((service) => `service ${code(service)}`)];
+    return by.length === 0 ? [] : [row(code(name), app, by.join(", "))];
+  });
+}
+
 export function pipelineMarkdown(apps: readonly App[]): string {
   const layout = new Layout(apps);
   const registers = [...layout.registers.values()].sort((a, b) => Number(/\d+/.exec(a.field)![0]) - Number(/\d+/.exec(b.field)![0]) || a.ofs - b.ofs);
@@ -65,8 +103,9 @@ export function pipelineMarkdown(apps: readonly App[]): string {
     ...head("OpenFlow port", "name", "type", "options"),
     ...bridgePorts(apps, layout), "",
     "## Packets that come to the controller", "",
-    ...head("table", "answered by"),
-    ...layout.tables.flatMap((t) => (apps.some((a) => a.packetIn?.[t.name] !== undefined) ? [row(code(t.name), t.app)] : [])), "",
+    "Those of one port pass meters of the port's own: copies of announcements one, all others another.", "",
+    ...head("table", "app", "taken by"),
+    ...punts(apps, layout), "",
     "## Rules", "",
     "Each runs once for every row (or pair) it is on; `GET /flows` names the rule of every flow.", "",
     ...head("app", "rule", "runs on", "about"),

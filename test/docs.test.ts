@@ -9,7 +9,7 @@ import { makeProgram } from "../src/cli/program.ts";
 import { usage } from "../src/config/index.ts";
 import { discoverApps } from "../src/boot/discover.ts";
 import { makeRegistry } from "../src/northbound/index.ts";
-import { appsFolder } from "./support/harness.ts";
+import { appsFolder, Harness, textOf } from "./support/harness.ts";
 
 const root = fileURLToPath(new URL("..", import.meta.url));
 const read = (path: string): string => readFileSync(join(root, path), "utf8");
@@ -53,6 +53,31 @@ describe("generated pages", () => {
       for (const name of kind.attributes.keys()) expect(made["docs/api.md"]).toContain(`\n| ${name} |`);
     }
   });
+});
+
+test("docs/pipeline.md names every table whose flows send packets to the controller, and no other", async () => {
+  const harness = await Harness.make();
+  try {
+    await harness.addChassis("hv1");
+    const network = await harness.create("network", { name: "n" });
+    const subnet = await harness.create("subnet", { network_id: network.id, ip_version: 4, cidr: "10.0.0.0/24" });
+    const router = await harness.create("router", { name: "r" });
+    expect((await harness.call("PUT", `/v2.0/routers/${router.id}/add_router_interface`, { subnet_id: subnet.id })).status).toBe(200);
+    const ports = [
+      { fixed_ips: [{ subnet_id: subnet.id, ip_address: "10.0.0.9" }] },
+      { allowed_address_pairs: [{ ip_address: "10.0.0.9" }] },
+      { port_security_enabled: false },
+    ];
+    for (const [i, port] of ports.entries()) await harness.plug("hv1", (await harness.create("port", { network_id: network.id, ...port })).id, i + 1);
+    await harness.settled();
+    const punting = new Set<string>();
+    for (const flow of harness.engine.flowsOf("hv1")) if (/\b(controller|CONTROLLER)\b/.test(textOf(flow))) punting.add(harness.layout.tableById(flow.table)!.name);
+    const listed = made["docs/pipeline.md"]!.split("## Packets that come to the controller")[1]!.split("\n## ")[0]!;
+    expect([...punting].sort()).toEqual([...listed.matchAll(/^\| `(\w+)` \|/gm)].map((m) => m[1]!).sort());
+    expect(punting.size).toBe(4);
+  } finally {
+    await harness.close();
+  }
 });
 
 describe("docs/errors.md and the source, both ways", () => {

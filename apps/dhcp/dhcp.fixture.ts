@@ -101,11 +101,11 @@ export function dhcpFrame({ type, requested, server, list, clientId, maxSize, mo
   return buildEthernet({ dst: "ff:ff:ff:ff:ff:ff", src: MAC, ethertype: ethertypes.ipv4 }, buildIpv4({ ...ends, protocol: ipProtocols.udp }, udp));
 }
 
-export function solicitation(given: { src?: string; hop_limit?: number; code?: number; lladdr?: boolean } = {}): Buffer {
+export function solicitation(given: { src?: string; hop_limit?: number; code?: number; lladdr?: boolean; unknown?: { type: number; data: Uint8Array }[] } = {}): Buffer {
   const { src = "fe80::f816:3eff:fe00:1", hop_limit = 255, code = 0 } = given;
   const lladdr = given.lladdr ?? src !== "::";
   const ends = { src, dst: "ff02::2" };
-  const body = buildRouterSolicitation(lladdr ? { source_lladdr: MAC } : {});
+  const body = buildRouterSolicitation({ ...(lladdr && { source_lladdr: MAC }), ...(given.unknown && { unknown: given.unknown }) });
   const icmp = buildIcmpv6({ type: icmpv6Types.routerSolicitation, code }, body, ends);
   return buildEthernet({ dst: "33:33:00:00:00:02", src: MAC, ethertype: ethertypes.ipv6 }, buildIpv6({ ...ends, next_header: ipProtocols.icmpv6, hop_limit }, icmp));
 }

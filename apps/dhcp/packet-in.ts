@@ -70,10 +70,12 @@ function clientOf(port: Port, view: ReadView): Client | undefined {
 /** RFC 4861 section 6.1.1 says which solicitations count. */
 function solicited({ eth, ipv6, icmpv6 }: Packet, port: Port, view: ReadView, log: Logger): Buffer[] {
   const unspecified = ipv6!.src === "::";
-  const { source_lladdr } = parseRouterSolicitation(icmpv6!.payload);
-  if (ipv6!.hop_limit !== 255 || icmpv6!.code !== 0 || icmpv6!.checksumOk === false || (unspecified && source_lladdr !== undefined)) {
+  const { source_lladdr, unknown } = parseRouterSolicitation(icmpv6!.payload);
+  const saysMac = source_lladdr !== undefined || unknown.some(({ type }) => type === SOURCE_LINK_LAYER_ADDRESS);
+  if (ipv6!.hop_limit !== 255 || icmpv6!.code !== 0 || icmpv6!.checksumOk !== true || (unspecified && saysMac)) {
     log.debug("router solicitation is not valid");
     return [];
   }
   return advertisements(view, port.network_id, unspecified ? allNodes : { mac: eth.src, ip: ipv6!.src });
 }
+const SOURCE_LINK_LAYER_ADDRESS = 1;

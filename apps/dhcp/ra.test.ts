@@ -67,6 +67,7 @@ describe("router advertisement", () => {
     ["a solicitation from afar", v6("slaac"), solicitation({ hop_limit: 254 })],
     ["a solicitation of another code", v6("slaac"), solicitation({ code: 1 })],
     ["a solicitation without an address that names a MAC", v6("slaac"), solicitation({ src: "::", lladdr: true })],
+    ["one that names a longer one", v6("slaac"), solicitation({ src: "::", unknown: [{ type: 1, data: Buffer.alloc(14, 2) }] })],
     ["a solicitation cut short", v6("slaac"), solicitation().subarray(0, 60)],
   ])("is not sent for %s", (_, cloud, frame) => {
     expect(solicit(cloud, frame)).toEqual([]);

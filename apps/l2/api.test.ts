@@ -140,6 +140,11 @@ describe("ports", () => {
     const put = (pairs: unknown): unknown => ({ port: { allowed_address_pairs: pairs } });
     const at = `ports/${port.id}`;
     await api.refused(400, "AllowedAddressPairsMissingIP", "PUT", at, put([{ mac_address: "fa:16:3e:00:00:02" }]));
+    for (const mac_address of ["01:00:5e:00:00:01", "ff:ff:ff:ff:ff:ff", "00:00:00:00:00:00"]) {
+      await api.refused(400, "HTTPBadRequest", "PUT", at, put([{ ip_address: "10.0.0.9", mac_address }]));
+      await api.refused(400, "HTTPBadRequest", "POST", "ports", { port: { network_id: n.id, allowed_address_pairs: [{ ip_address: "10.0.0.9", mac_address }] } });
+      await api.refused(400, "HTTPBadRequest", "PUT", at, { port: { mac_address } }, admin);
+    }
     await api.refused(400, "DuplicateAddressPairInRequest", "PUT", at, put([{ ip_address: "10.0.0.9" }, { ip_address: "10.0.0.9", mac_address: "fa:16:3e:00:00:03" }]));
     await api.refused(400, "AllowedAddressPairExhausted", "PUT", at, put([...Array(11).keys()].map((i) => ({ ip_address: `10.0.1.${i}` }))));
     await api.refused(400, "HTTPBadRequest", "PUT", at, put([{ ip_address: "10.0.0.999" }]));

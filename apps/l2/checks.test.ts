@@ -19,6 +19,13 @@ describe("accepted values and their stored form", () => {
   ])("%s", (_, check, given, stored) => expect(check(given, "x")).toEqual(stored));
 });
 
+describe("MACs that no interface has", () => {
+  it.each(["01:00:5e:00:00:01", "33:33:00:00:00:01", "FF:FF:FF:FF:FF:FF", "ffff.ffff.ffff", "01-80-c2-00-00-00", "1:0:0:0:0:0", "00:00:00:00:00:00", "0:0:0:0:0:0", "000000000000"])("%s is refused in a pair", (mac) => {
+    const pairs = [{ ip_address: "10.0.0.9" }, { ip_address: "10.0.0.1", mac_address: mac }];
+    expect(refusal(() => addressPairs(pairs, "allowed_address_pairs"))).toEqual({ status: 400, type: "HTTPBadRequest", message: `Invalid input for allowed_address_pairs. Reason: '${mac}' is not a valid MAC address.` });
+  });
+});
+
 describe("refused values", () => {
   it.each<[string, Convert, unknown, string, string]>([
     ["pair without address", addressPairs, [{ mac_address: "fa:16:3e:00:00:01" }], "AllowedAddressPairsMissingIP", "AllowedAddressPair must contain ip_address"],

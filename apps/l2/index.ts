@@ -3,6 +3,7 @@ import { addressAnnouncements } from "./announce.ts";
 import { staticFlows } from "./answers.ts";
 import { aliases, policies, resources, vif } from "./api.ts";
 import { converters } from "./checks.ts";
+import { staticFlows as discoveryFlows } from "./discovery.ts";
 import { addressHolderTable, addressTable, announcementMeters, attachmentTable, heardNeighbourTable, l2Settings, learningTable, networkKeys, networkTable, portBindingTable, portKeys, portStatusTable, portTable, segmentTable, takersTable } from "./model.ts";
 import { announced } from "./packet-in.ts";
 import { portContext, staticFlows as learningFlows } from "./learning.ts";
@@ -26,6 +27,7 @@ export default {
   portContext,
   staticFlows: (out) => {
     staticFlows(out);
+    discoveryFlows(out);
     learningFlows(out);
   },
   softTables: [heardNeighbourTable],

@@ -84,7 +84,7 @@ export function extraMacs({ mac_address: own, allowed_address_pairs: pairs }: Pi
   for (const { mac_address: mac } of pairs) if (mac !== "" && mac !== own && !macs.includes(mac) && !isGroupMac(mac)) macs.push(mac);
   return macs;
 }
-const isGroupMac = (mac: string): boolean => (Number.parseInt(mac.slice(0, 2), 16) & 1) === 1;
+export const isGroupMac = (mac: string): boolean => (Number.parseInt(mac.slice(0, 2), 16) & 1) === 1;
 
 /** Networks where there may be what the model does not place, and switches learn it (derived). `id` is the network's. */
 export interface Learning extends Row {

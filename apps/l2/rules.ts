@@ -115,8 +115,6 @@ interface Sender {
   readonly key: number;
   readonly mac: string;
   readonly ip: string;
-  /** Of the link-layer address option; all zero where there is none. */
-  readonly option: string;
 }
 type LocalEmit = (shape: (typeof admitted)[keyof typeof admitted], value: Sender) => void;
 
@@ -129,21 +127,37 @@ const TO_SERVICES = [toStage("services")];
  */
 const ARP_MAX = 64;
 const ND_MAX = 128;
+/** And where the switch shows no link-layer address: a nonce (RFC 7527), or another option of 8 bytes, and a tag. In two there is room for an address that it does not read. */
+const BARE_ND_MAX = 90;
 const arpLength = { type: "check_longer", bytes: ARP_MAX, to: "reg:too_long" } as const;
 const ndLength = { type: "check_longer", bytes: ND_MAX, to: "reg:too_long" } as const;
+const bareLength = { type: "check_longer", bytes: BARE_ND_MAX, to: "reg:too_long" } as const;
 export const ARP_TO_SERVICES = [arpLength, toStage("services")];
 export const ND_TO_SOURCE = [ndLength, toTable("nd_source")];
+const BARE_TO_SOURCE = [bareLength, toTable("nd_source")];
 const ALL_NODES = "ff02::1";
 const ALL_ROUTERS = { ip: "ff02::2", mac: "33:33:00:00:00:02" } as const;
 /** Neighbour discovery is valid from the link alone. RFC 4861 sections 6.1 and 7.1 */
 const nd = { ...icmpv6, icmpv6_code: 0, ip_ttl: 255 } as const;
 
+/** What a switch shows where there is no link-layer address option. */
+export const NO_OPTION = "00:00:00:00:00:00";
+
 const admitted = l2.shapes("port_security", {
   ip6: (s: Sender) => ({ priority: 100, match: { "reg:in_port_key": s.key, eth_src: s.mac, eth_type: ethType.ipv6, ipv6_src: s.ip }, actions: TO_POLICY }),
-  solicitation: (s: Sender) => ({ priority: 120, match: { ...nd, "reg:in_port_key": s.key, eth_src: s.mac, icmpv6_type: ND.neighbourSolicitation, ipv6_nd_sll: s.option }, actions: ND_TO_SOURCE }),
-  advertisement: (s: Sender) => ({ priority: 120, match: { ...nd, "reg:in_port_key": s.key, eth_src: s.mac, icmpv6_type: ND.neighbourAdvertisement, ipv6_nd_target: s.ip, ipv6_nd_tll: s.option }, actions: ND_TO_SOURCE }),
+  solicitation: (s: Sender) => ({ priority: 120, match: { ...nd, "reg:in_port_key": s.key, eth_src: s.mac, icmpv6_type: ND.neighbourSolicitation, ipv6_nd_sll: s.mac }, actions: ND_TO_SOURCE }),
+  bareSolicitation: (s: Sender) => ({
+    priority: 120, match: { ...nd, "reg:in_port_key": s.key, eth_src: s.mac, icmpv6_type: ND.neighbourSolicitation, ipv6_nd_sll: NO_OPTION }, actions: BARE_TO_SOURCE,
+  }),
+  advertisement: (s: Sender) => ({ priority: 120, match: { ...nd, "reg:in_port_key": s.key, eth_src: s.mac, icmpv6_type: ND.neighbourAdvertisement, ipv6_nd_target: s.ip, ipv6_nd_tll: s.mac }, actions: ND_TO_SOURCE }),
   advertisementHeard: (s: Sender) => ({
-    priority: 120, match: { ...nd, "reg:in_port_key": s.key, eth_src: s.mac, icmpv6_type: ND.neighbourAdvertisement, ipv6_nd_target: s.ip, ipv6_nd_tll: s.option }, actions: [ANNOUNCE, ...ND_TO_SOURCE],
+    priority: 120, match: { ...nd, "reg:in_port_key": s.key, eth_src: s.mac, icmpv6_type: ND.neighbourAdvertisement, ipv6_nd_target: s.ip, ipv6_nd_tll: s.mac }, actions: [ANNOUNCE, ...ND_TO_SOURCE],
+  }),
+  bareAdvertisement: (s: Sender) => ({
+    priority: 120, match: { ...nd, "reg:in_port_key": s.key, eth_src: s.mac, icmpv6_type: ND.neighbourAdvertisement, ipv6_nd_target: s.ip, ipv6_nd_tll: NO_OPTION }, actions: BARE_TO_SOURCE,
+  }),
+  bareAdvertisementHeard: (s: Sender) => ({
+    priority: 120, match: { ...nd, "reg:in_port_key": s.key, eth_src: s.mac, icmpv6_type: ND.neighbourAdvertisement, ipv6_nd_target: s.ip, ipv6_nd_tll: NO_OPTION }, actions: [ANNOUNCE, ...BARE_TO_SOURCE],
   }),
   routerSolicitation: (s: Sender) => ({
     priority: 120, match: { ...nd, "reg:in_port_key": s.key, eth_src: s.mac, icmpv6_type: ND.routerSolicitation, ipv6_dst: ALL_ROUTERS.ip }, actions: [setField("eth_dst", ALL_ROUTERS.mac), ...ND_TO_SOURCE],
@@ -163,10 +177,12 @@ const admitted = l2.shapes("port_security", {
     priority: 115, match: { "reg:in_port_key": s.key, eth_src: s.mac, eth_type: ethType.arp, arp_sha: s.mac, arp_spa: s.ip, arp_tpa: s.ip }, actions: [ANNOUNCE, load("announces", 1), ...ARP_TO_SERVICES],
   }),
   advertisementAgain: (s: Sender) => ({
-    priority: 125, match: { ...nd, "reg:in_port_key": s.key, eth_src: s.mac, ipv6_dst: ALL_NODES, icmpv6_type: ND.neighbourAdvertisement, ipv6_nd_target: s.ip, ipv6_nd_tll: s.option }, actions: [ANNOUNCE, ...ND_TO_SOURCE],
+    priority: 125, match: { ...nd, "reg:in_port_key": s.key, eth_src: s.mac, ipv6_dst: ALL_NODES, icmpv6_type: ND.neighbourAdvertisement, ipv6_nd_target: s.ip, ipv6_nd_tll: s.mac }, actions: [ANNOUNCE, ...ND_TO_SOURCE],
   }),
   arpProbe: (s: Sender) => ({ priority: 100, match: { "reg:in_port_key": s.key, eth_src: s.mac, eth_type: ethType.arp, arp_sha: s.mac, arp_spa: "0.0.0.0" }, actions: ARP_TO_SERVICES }),
-  dhcp: (s: Sender) => ({ priority: 150, match: { ...DHCP_CLIENT, "reg:in_port_key": s.key, eth_src: s.mac }, actions: TO_SERVICES }),
+  // Who has no lease, and who renews one: RFC 2131 section 4.4.
+  dhcpFirst: (s: Sender) => ({ priority: 150, match: { ...DHCP_CLIENT, "reg:in_port_key": s.key, eth_src: s.mac, ipv4_src: "0.0.0.0" }, actions: TO_SERVICES }),
+  dhcpLater: (s: Sender) => ({ priority: 150, match: { ...DHCP_CLIENT, "reg:in_port_key": s.key, eth_src: s.mac, ipv4_src: s.ip }, actions: TO_SERVICES }),
 });
 
 const discovering = l2.shapes("nd_source", {
@@ -176,32 +192,29 @@ const discovering = l2.shapes("nd_source", {
 function admit(at: Attachment, sources: readonly Source[], emit: LocalEmit): void {
   const key = at.port_key;
   for (const { mac, ip, heard } of sources) {
-    const sender = { key, mac, ip, option: mac };
+    const sender = { key, mac, ip };
     if (isIpv6(ip)) {
-      const advertisement = heard ? admitted.advertisementHeard : admitted.advertisement;
       emit(admitted.ip6, sender);
-      emit(advertisement, sender);
-      emit(advertisement, { ...sender, option: NO_OPTION });
+      emit(heard ? admitted.advertisementHeard : admitted.advertisement, sender);
+      emit(heard ? admitted.bareAdvertisementHeard : admitted.bareAdvertisement, sender);
       emit(discovering.own, sender);
     } else {
       emit(admitted.ip4, sender);
+      emit(admitted.dhcpLater, sender);
       emit(heard ? admitted.arpHeard : admitted.arp, sender);
       if (!ip.includes("/")) emit(heard ? admitted.announcementHeard : admitted.announcement, sender);
     }
   }
   for (const mac of macsOf(sources)) {
-    const sender = { key, mac, ip: "", option: mac };
+    const sender = { key, mac, ip: "" };
     emit(admitted.arpProbe, sender);
-    emit(admitted.dhcp, sender);
+    emit(admitted.dhcpFirst, sender);
     if (!sendsIpv6(sources, mac)) continue;
     emit(admitted.solicitation, sender);
-    emit(admitted.solicitation, { ...sender, option: NO_OPTION });
+    emit(admitted.bareSolicitation, sender);
     emit(admitted.routerSolicitation, sender);
   }
 }
-/** What a switch shows where there is no link-layer address option. */
-export const NO_OPTION = "00:00:00:00:00:00";
-
 type LocateFlow = FlowOf<typeof l2, "locate", { readonly "reg:out_port_key": number; readonly eth_type?: number }>;
 
 function locate(at: Attachment, secured: boolean, ipv6: boolean, receiver: PortActions["receiver"], emit: (flow: LocateFlow) => void): void {
@@ -273,7 +286,7 @@ const contestedAddresses = l2.rule({
         hear(at, out);
         hearOwn(at, port, ip, out);
         if (!port.port_security_enabled) continue;
-        const sender = { key: at.port_key, mac: port.mac_address, ip, option: port.mac_address };
+        const sender = { key: at.port_key, mac: port.mac_address, ip };
         out.flow(chassisScope(at.chassis), isIpv6(ip) ? admitted.advertisementAgain : admitted.announcementAgain, sender);
       }
     }

@@ -25,8 +25,11 @@ export const l2 = definePipeline({
       ],
     },
     nd_source: {
-      stage: "admission", miss: "drop", aside: true, about: "neighbour discovery that is right so far: the source is the port's own too, and it carries no more than it has to",
-      match: ["reg:in_port_key", "reg:secured", "reg:too_long", "eth_src", "eth_type", "ip_proto", "ipv6_src", "ipv6_dst", "icmpv6_type", "ipv6_nd_sll"],
+      stage: "admission", miss: "drop", aside: true, about: "neighbour discovery that is right so far: the source is the port's own too, it is formed as it has to be, and carries no more",
+      match: [
+        "reg:in_port_key", "reg:secured", "reg:too_long", "eth_src", "eth_type", "ip_proto", "ip_frag", "ipv6_src", "ipv6_dst", "icmpv6_type", "ipv6_nd_target", "nd_options_type",
+        "ipv6_nd_sll", "ipv6_nd_tll",
+      ],
     },
     arp_nd: {
       stage: "services", miss: "next", about: "ARP requests and neighbour solicitations: look the target up",

@@ -3,7 +3,7 @@
 // there is of both is shared out by the projects that send there: one of them does not keep the others from what they look for.
 import type { ServiceHost } from "#app";
 import {
-  activeAttachment, addressId, attachmentTable, heardNeighbourTable, learningTable, networkTable, mayClaim, NEIGHBOUR_S, portTable, tellNeighbour, type Attachment, type Network,
+  activeAttachment, addressId, attachmentTable, heardNeighbourTable, isAnothers, learningTable, networkTable, mayClaim, NEIGHBOUR_S, portTable, tellNeighbour, type Attachment, type Network,
 } from "../l2/model.ts";
 import { routerInterfaceTable } from "./model.ts";
 import { Shares } from "./shares.ts";
@@ -46,7 +46,7 @@ interface Told {
 export function holderOf(view: ServiceHost["view"], networkId: string, ip: string): Holder | undefined {
   const heard = view.fact(heardNeighbourTable, addressId(networkId, ip));
   const port = heard === undefined ? undefined : view.get(portTable, heard.port_id);
-  if (heard === undefined || port?.network_id !== networkId || !mayClaim(port, ip, heard.mac)) return undefined;
+  if (heard === undefined || port?.network_id !== networkId || !mayClaim(port, ip, heard.mac) || isAnothers(view, port, heard.mac)) return undefined;
   const at = activeAttachment(view, port.id);
   return at === undefined ? undefined : { mac: heard.mac, at };
 }

@@ -5,6 +5,7 @@ import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
 import { until, type Running } from "../../lab/exec.ts";
 import type { Vm } from "../../lab/vm.ts";
 import { Cloud, type Instance, type Net, type Resource } from "../support/cloud.ts";
+import { BROADCAST } from "../support/dhcp-client.ts";
 
 let cloud: Cloud;
 beforeAll(async () => {
@@ -268,14 +269,13 @@ describe("leases", () => {
   }, 60_000);
 
   /** Sends one message and leaves the answer to a capture. */
-  const SEND = `import os,socket,struct,sys
+  const SEND = `${BROADCAST}
+import os,sys
 mac,kind,flags,asked=sys.argv[1:5]
-s=socket.socket(socket.AF_INET,socket.SOCK_DGRAM)
-s.setsockopt(socket.SOL_SOCKET,socket.SO_BROADCAST,1); s.setsockopt(socket.SOL_SOCKET,25,b"eth0"); s.bind(("0.0.0.0",68))
 raw=bytes.fromhex(mac.replace(":",""))
 m=struct.pack("!BBBB4sHH16s16s64s128s",1,1,6,0,os.urandom(4),0,int(flags),b"",raw,b"",b"")+bytes([99,130,83,99,53,1,int(kind)])
 if asked!="-": m+=bytes([50,4])+socket.inet_aton(asked)
-s.sendto(m+bytes([255]),("255.255.255.255",67))`;
+broadcast(m+bytes([255]))`;
   async function answered(vm: Vm, kind: number, flags: number, asked = "-"): Promise<string> {
     const capture = await vm.tcpdump("-Q in udp port 68", { verbose: true });
     await vm.exec(["python3", "-c", SEND, vm.mac, String(kind), String(flags), asked]);
@@ -288,10 +288,10 @@ s.sendto(m+bytes([255]),("255.255.255.255",67))`;
   test("go where the client can hear them: to all when it says so, else to its address; a refusal always to all", async () => {
     const { vm, ip } = await unconfigured(2, net);
     await vm.configure("addr add 169.254.1.1/16 dev eth0");
-    const [DISCOVER, REQUEST, BROADCAST] = [1, 3, 0x8000];
+    const [DISCOVER, REQUEST, TO_ALL] = [1, 3, 0x8000];
     for (const kind of [DISCOVER, REQUEST]) {
       const asked = kind === REQUEST ? ip : "-";
-      expect(await answered(vm, kind, BROADCAST, asked)).toMatch(/> ff:ff:ff:ff:ff:ff[\s\S]*> 255\.255\.255\.255\.68/);
+      expect(await answered(vm, kind, TO_ALL, asked)).toMatch(/> ff:ff:ff:ff:ff:ff[\s\S]*> 255\.255\.255\.255\.68/);
       const alone = await answered(vm, kind, 0, asked);
       expect(alone).toContain(`> ${vm.mac}`);
       expect(alone).toContain(`> ${ip}.68`);

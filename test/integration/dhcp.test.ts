@@ -1,9 +1,12 @@
 // DHCP and router advertisements as real clients see them.
 import { setTimeout as sleep } from "node:timers/promises";
+import { linkLocal } from "packet-codec";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { until } from "../../lab/exec.ts";
 import type { Vm } from "../../lab/vm.ts";
 import { Cloud, type Instance, type Net, type Resource } from "../support/cloud.ts";
+import { BROADCAST } from "../support/dhcp-client.ts";
+import { frames, sendRaw, udp } from "../support/raw.ts";
 
 let cloud: Cloud;
 let net: Net;
@@ -22,8 +25,8 @@ const unconfigured = (number: number, on: Net, port: Record<string, unknown> = {
  * A DHCP client of a few lines, for what ready-made ones do not say: sends one message, prints the options of the answer
  * as JSON {code: hex}, or {} if there is none in time.
  */
-const CLIENT = `
-import json, os, socket, struct, sys
+const CLIENT = `${BROADCAST}
+import json, os, sys
 mac, kind, ciaddr, asked, server, wait = sys.argv[1:7]
 dest = sys.argv[7] if len(sys.argv) > 7 else "255.255.255.255"
 s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
@@ -40,7 +43,8 @@ m += bytes([53, 1, int(kind)])
 if asked != "-": m += bytes([50, 4]) + socket.inet_aton(asked)
 if server != "-": m += bytes([54, 4]) + socket.inet_aton(server)
 m += bytes([55, 12, 1, 3, 6, 15, 26, 28, 42, 66, 67, 121, 150, 252, 255])
-s.sendto(m, (dest, 67))
+if ciaddr == "0.0.0.0": broadcast(m)
+else: s.sendto(m, (dest, 67))
 try:
     while True:
         r, peer = s.recvfrom(4096)
@@ -173,7 +177,7 @@ describe("DHCPv4", () => {
   test("a flood of requests costs its sender, not its neighbour", async () => {
     const [flood, calm] = [await unconfigured(1, net), await unconfigured(1, net)];
     await flood.vm.configure("addr add 169.254.1.1/16 dev eth0");
-    const program = `import socket\ns=socket.socket(socket.AF_INET,socket.SOCK_DGRAM)\ns.setsockopt(socket.SOL_SOCKET,socket.SO_BROADCAST,1)\ns.setsockopt(socket.SOL_SOCKET,25,b"eth0")\ns.bind(("0.0.0.0",68))\nwhile True: s.sendto(b"\\1\\1\\6\\0"+b"x"*296,("255.255.255.255",67))`;
+    const program = `${BROADCAST}\nwhile True: broadcast(b"\\1\\1\\6\\0"+b"x"*296)`;
     const running = flood.vm.spawn(["python3", "-c", program]);
     await sleep(1000);
     const before = await cloud.metric("axion_packet_ins_total");
@@ -183,6 +187,50 @@ describe("DHCPv4", () => {
     const rate = ((await cloud.metric("axion_packet_ins_total")) - before) / ((performance.now() - began) / 1000);
     await running.stop("SIGKILL");
     expect(rate, "packets a second that reach the controller").toBeLessThan(150);
+  });
+});
+
+describe("who asks is who it is", () => {
+  // DHCP is off: what a port may send goes on to a server of the tenant's own, which has no port security.
+  test("requests come from no address or the port's own, of DHCPv6 from its own or its link-local one", async () => {
+    const { network, subnet } = await cloud.network("10.7.0.0/24", { enable_dhcp: false });
+    const six = await cloud.create("subnet", { network_id: network.id, ip_version: 6, cidr: "fd00:77::/64", enable_dhcp: false });
+    const on: Net = { network, subnet };
+    const extra = { allowed_address_pairs: [{ ip_address: "10.7.7.0/24", mac_address: "02:00:00:00:07:07" }] };
+    const [a, other] = [await unconfigured(1, on, extra), await unconfigured(1, on)];
+    const servers = [await unconfigured(1, on, { port_security_enabled: false, security_groups: [] }), await unconfigured(2, on, { port_security_enabled: false, security_groups: [] })];
+    await cloud.synced();
+    const addressesOf = ({ port }: Instance): [string, string] => {
+      const all = (port.fixed_ips as { ip_address: string; subnet_id: string }[]);
+      return [all.find((f) => f.subnet_id === subnet.id)!.ip_address, all.find((f) => f.subnet_id === six.id)!.ip_address];
+    };
+    const [[four, own], [otherFour, otherSix]] = [addressesOf(a), addressesOf(other)];
+    const request = (src: string, srcMac = a.port.mac_address as string): Buffer[] => {
+      const ends = src.includes(":") ? { srcMac, dstMac: "33:33:00:01:00:02", src, dst: "ff02::1:2" } : { srcMac, dstMac: "ff:ff:ff:ff:ff:ff", src, dst: "255.255.255.255" };
+      return frames(ends, src.includes(":") ? udp(ends, 546, 547) : udp(ends, 68, 67));
+    };
+    const pair = "02:00:00:00:07:07";
+    const right = [request("0.0.0.0"), request(four), request("0.0.0.0", pair), request("10.7.7.7", pair), request(own), request(linkLocal(a.port.mac_address as string))];
+    const wrong = [
+      request(otherFour), request("10.7.0.1"), request("10.7.0.254"), request("169.254.1.1"), request("255.255.255.255"), request("10.7.7.7"), request(four, pair), request("10.7.8.7", pair),
+      request(otherSix), request("fd00:77::99"), request("fe80::1"), request("::"), request(linkLocal(other.port.mac_address as string)),
+    ];
+    const captures = await Promise.all(servers.map(({ vm }) => vm.tcpdump("-Q in udp and (port 67 or port 547)")));
+    await sendRaw(a.vm, [...wrong.flat(), ...right.flat()]);
+    await until("the right ones", () => Promise.resolve(captures.every(({ lines }) => lines.some((line) => line.includes("fe80::")))));
+    await sleep(300);
+    for (const capture of captures) {
+      const heard = (await capture.stop()).lines.flatMap((line) => / ([0-9a-f.:]+)\.(?:68|546) > /.exec(line)?.[1] ?? []);
+      expect(heard.sort()).toEqual(["0.0.0.0", four, "0.0.0.0", "10.7.7.7", own, linkLocal(a.port.mac_address as string)].sort());
+    }
+  });
+
+  test("a request in another's name is not answered", async () => {
+    const [{ vm, ip }, other] = [await unconfigured(1, net), await unconfigured(1, net)];
+    await vm.configure(`addr add ${other.ip}/24 dev eth0`);
+    expect(await ask(vm, { kind: INFORM, ciaddr: other.ip, waitS: 0.7 }), "another's").toEqual({});
+    await vm.configure("addr flush dev eth0", `addr add ${ip}/24 dev eth0`);
+    expect(await ask(vm, { kind: INFORM, ciaddr: ip }), "its own").toMatchObject({ 53: ACK });
   });
 });
 

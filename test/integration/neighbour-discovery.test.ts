@@ -5,6 +5,7 @@ import { buildEthernet, buildIcmpv6, buildIpv6, ethertypes, ipProtocols, linkLoc
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { until } from "../../lab/exec.ts";
 import { Cloud, type Instance, type Net, type Resource } from "../support/cloud.ts";
+import { frames as framesOf, icmp } from "../support/raw.ts";
 
 const FOREIGN = "fd00:bad::1";
 const PAYLOAD = Buffer.alloc(400, "free words ");
@@ -100,6 +101,33 @@ async function arriving(frames: readonly Buffer[], at: readonly Instance[] = [..
   return lines;
 }
 
+/** From no address, to the group of one that nobody has: what is behind the target, if that is there at all. */
+const probing = (...rest: Buffer[]): Buffer => frame({ type: 135, from: [me()[0], "::"], to: ["33:33:ff:00:00:01", "ff02::1:ff00:1"], target: FOREIGN, rest });
+/** Each in a form that no host has to believe: options twice, of no MAC or of another length, cut off, in the second fragment (RFC 6980). */
+const illFormed = (): readonly [string, Buffer[]][] => {
+  const [own, other] = [me()[0], macOf(near[0]!)];
+  const fragments = (type: number, option_: Buffer): Buffer[] => {
+    const ends = { srcMac: own, dstMac: ALL_NODES[0], src: me()[1], dst: ALL_NODES[1] };
+    const whole = icmp(ends, type, Buffer.concat([Buffer.from(type === 136 ? "20000000" : "00000000", "hex"), bytes(me()[1]), option_]));
+    return framesOf(ends, whole, [[0, 24], [24, 32]]);
+  };
+  const solicitation = (...rest: Buffer[]): Buffer => frame({ type: 135, from: me(), to: ALL_NODES, target: FOREIGN, rest });
+  const advertisement = (...rest: Buffer[]): Buffer => frame({ type: 136, from: me(), to: ALL_NODES, target: me()[1], rest });
+  return [
+    ["a probe with an option", [probing(option(1, own))]],
+    ["a probe with two", [probing(option(1, own), option(1, other)), probing(option(1, own), option(1, own))]],
+    ["a probe with one of no MAC", [probing(option(1, NO_MAC)), probing(option(1, NO_MAC), option(1, NO_MAC))]],
+    ["a probe that is cut off", [frame({ type: 135, from: [own, "::"], to: ["33:33:ff:00:00:01", "ff02::1:ff00:1"], rest: [bytes(FOREIGN).subarray(0, 8)] })]],
+    ["a solicitation with two options", [solicitation(option(1, own), option(1, other)), solicitation(option(1, other), option(1, own)), solicitation(option(1, own), option(1, own))]],
+    ["a solicitation that is cut off", [frame({ type: 135, from: me(), to: ALL_NODES, rest: [bytes(FOREIGN).subarray(0, 8)] })]],
+    ["an advertisement with two options", [advertisement(option(2, own), option(2, other)), advertisement(option(2, own), option(2, own))]],
+    ["an advertisement that is cut off", [frame({ type: 136, from: me(), to: ALL_NODES, rest: [bytes(me()[1]).subarray(0, 8)] })]],
+    ["an advertisement from no address", [frame({ type: 136, from: [own, "::"], to: ALL_NODES, target: me()[1], rest: [option(2, own)] })]],
+    ["options in a second fragment", [...fragments(135, option(1, other)), ...fragments(136, option(2, other))]],
+  ];
+};
+const NO_MAC = "00:00:00:00:00:00";
+
 describe("what is not neighbour discovery of this link goes nowhere", () => {
   /** To the router's MAC and a VM behind it, and to VMs on the link. */
   const everywhere = (said: Omit<Said, "to">): Buffer[] => [
@@ -138,6 +166,38 @@ describe("what is not neighbour discovery of this link goes nowhere", () => {
     ["an advertisement of a router, a redirect", () => [...everywhere({ type: 134, from: ll(), rest: [Buffer.alloc(8)] }), ...everywhere({ type: 137, from: ll(), target: me()[1], rest: [bytes(FOREIGN)] })]],
   ])("%s", async (_, frames) => {
     expect(await arriving(frames())).toEqual([]);
+  });
+
+  test("options that are not as they have to be", async () => {
+    for (const [what, frames] of illFormed()) expect(await arriving(frames), what).toEqual([]);
+    // Where the switch shows no option there may be one all the same that it does not read: of length 0 or 2, longer than the packet.
+    const [own, other] = [me()[0], mac(macOf(near[0]!))];
+    const hidden = [
+      [Buffer.from([1, 0]), other, option(1, macOf(near[0]!))],
+      [Buffer.from([1, 2]), other, Buffer.alloc(8)],
+      [Buffer.from([200, 0]), Buffer.alloc(6), option(1, macOf(near[0]!))],
+      [option(1, NO_MAC)],
+      [option(1, NO_MAC), option(1, NO_MAC)],
+    ];
+    for (const rest of hidden) {
+      const solicitation = frame({ type: 135, from: me(), to: ALL_NODES, target: FOREIGN, rest });
+      const advertisement = frame({ type: 136, from: me(), to: ALL_NODES, target: me()[1], rest: rest.map((part) => (part[0] === 1 ? Buffer.concat([Buffer.from([2]), part.subarray(1)]) : part)) });
+      expect(await arriving([solicitation, advertisement, probing(...rest)]), `${own}: ${Buffer.concat(rest).toString("hex")}`).toEqual([]);
+    }
+  });
+
+  test("nor of a port that may have any address, as a pair or without port security", async () => {
+    const groups = mallory.port.security_groups as string[];
+    for (const [given, back] of [
+      [{ allowed_address_pairs: [{ ip_address: "::/0" }] }, { allowed_address_pairs: [] }],
+      [{ security_groups: [], port_security_enabled: false }, { port_security_enabled: true, security_groups: groups }],
+    ]) {
+      await cloud.update("port", mallory.port.id, given!);
+      await cloud.synced();
+      for (const [what, frames] of illFormed()) expect(await arriving(frames), `${what}: ${JSON.stringify(given)}`).toEqual([]);
+      await cloud.update("port", mallory.port.id, back!);
+      await cloud.synced();
+    }
   });
 });
 

@@ -2,7 +2,7 @@
 // without port security. Routers ask for them, on hosts with the network and without, and keep to who said last to have them.
 import { setTimeout as sleep } from "node:timers/promises";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { buildUnsolicitedNeighbourAdvertisement } from "packet-codec";
+import { buildEthernet, buildIcmpv6, buildIpv6, buildNeighbourAdvertisement, buildUnsolicitedNeighbourAdvertisement, ethertypes, ipProtocols } from "packet-codec";
 import { until } from "../../lab/exec.ts";
 import type { Vm } from "../../lab/vm.ts";
 import { Cloud, type Instance, type Net, type Resource } from "../support/cloud.ts";
@@ -282,4 +282,65 @@ describe("behind a port without port security", () => {
     await answeredByAll("10.0.1.241");
     for (const { port } of [greedy, honest]) await cloud.remove("port", port.id);
   }, 60_000);
+
+  test("what no host would believe is not believed by routers: they keep to who said it as it has to be said", async () => {
+    const [honest, liar] = [await instance(2, 1, unsecured), await instance(1, 1, unsecured)];
+    const [v4, v6] = ["10.0.1.75", `${V6[1]}75`];
+    for (const { vm } of [honest, liar]) {
+      await add(vm, `${v4}/24`, `${V6[1]}75/64`);
+      // The other one answers nobody's question, it only speaks.
+      if (vm === liar.vm) await vm.configure("link set eth0 arp off", `addr del ${v4}/24 dev eth0`, `addr del ${V6[1]}75/64 dev eth0`);
+    }
+    await cloud.synced();
+    await warm(honest);
+    for (const ip of [v4, v6]) await answeredByAll(ip);
+    const { mac } = liar.vm;
+    const legs = (await cloud.call("GET", `/v2.0/ports?network_id=${nets[1].network.id}&device_owner=network:router_interface`)).body as unknown as { ports: Resource[] };
+    const gateway = legs.ports[0]!.mac_address as string;
+    const stranger = "52:54:00:00:00:75";
+    const option = (address: string, length = 1): Buffer => Buffer.concat([Buffer.from([2, length]), bytes(address)]);
+    const said = ({ src = mac, hop = 255, code = 0, flags = 0x20, rest = [option(src)] }: { src?: string; hop?: number; code?: number; flags?: number; rest?: Buffer[] }): Buffer => {
+      const ends = { src: v6, dst: "ff02::1" };
+      const body = Buffer.concat([buildNeighbourAdvertisement({ target: v6 }), ...rest]);
+      body[0] = flags;
+      return buildEthernet({ dst: "33:33:00:00:00:01", src, ethertype: ethertypes.ipv6 }, buildIpv6({ ...ends, next_header: ipProtocols.icmpv6, hop_limit: hop }, buildIcmpv6({ type: 136, code }, body, ends)));
+    };
+    const damaged = said({});
+    damaged[damaged.length - 1]! ^= 1;
+    const foreign = announcement(mac, mac, 1, v4);
+    foreign.writeUInt16BE(6, 14);
+    for (const [what, ip, frame] of [
+      ["of another's MAC", v4, announcement(mac, stranger, 2, v4)],
+      ["as the router", v4, announcement(gateway, gateway, 2, v4)],
+      ["as the other VM, which has a port", v4, announcement(liar.vm.mac, honest.vm.mac, 2, v4)],
+      ["to no MAC", v4, announcement(mac, "00:00:00:00:00:00", 2, v4)],
+      ["to all", v4, announcement(mac, "ff:ff:ff:ff:ff:ff", 2, v4)],
+      ["as neither question nor answer", v4, announcement(mac, mac, 4, v4)],
+      ["of another hardware", v4, foreign],
+      ["from beyond a router", v6, said({ hop: 64 })],
+      ["of another code", v6, said({ code: 1 })],
+      ["damaged", v6, damaged],
+      ["to all, as if they had asked", v6, said({ flags: 0x60 })],
+      ["of another's MAC", v6, said({ rest: [option(stranger)] })],
+      ["of two", v6, said({ rest: [option(mac), option(stranger)] })],
+      ["of one of another length", v6, said({ rest: [option(mac, 2), Buffer.alloc(8)] })],
+      ["of one of no length", v6, said({ rest: [option(mac, 0)] })],
+      ["as the router", v6, said({ src: gateway })],
+      ["to all", v6, said({ rest: [option("33:33:00:00:00:01")] })],
+    ] as const) {
+      await sendRaw(liar.vm, [frame]);
+      // Longer than routers keep to what they were told last.
+      await sleep(700);
+      expect((await senders[0]!.vm.ping(ip, { count: 2, timeoutMs: 1000 })).received, `${ip}: ${what}`).toBe(2);
+    }
+    // As it has to be, it is.
+    await sendRaw(liar.vm, [announcement(mac, mac, 2, v4), said({})]);
+    const heard = await liar.vm.tcpdump("-Q in icmp or icmp6");
+    for (const ip of [v4, v6]) await until(`packets to ${ip}`, async () => {
+      await senders[0]!.vm.ping(ip, { count: 1, timeoutMs: 300 });
+      return heard.lines.some((line) => line.includes(`> ${ip}:`) && line.includes("echo request"));
+    });
+    await heard.stop();
+    for (const { port } of [honest, liar]) await cloud.remove("port", port.id);
+  }, 90_000);
 });

@@ -115,8 +115,8 @@ describe("hostile options", () => {
     expect(failure(() => parseRouterSolicitation(hex(head + option)))).toMatchObject({ code, offset });
   });
 
-  test("the first link-layer address wins, one of another size is unknown", () => {
+  test("the first link-layer address wins, one of another size and a second one are unknown", () => {
     const options = hex(`${head} 0102 ${"11".repeat(14)} 0101 fa163e000001 0101 fa163e000002`);
-    expect(parseRouterSolicitation(options)).toMatchObject({ source_lladdr: "fa:16:3e:00:00:01", unknown: [{ type: 1 }] });
+    expect(parseRouterSolicitation(options)).toMatchObject({ source_lladdr: "fa:16:3e:00:00:01", unknown: [{ type: 1, data: hex("11".repeat(14)) }, { type: 1, data: hex("fa163e000002") }] });
   });
 });

@@ -1,6 +1,6 @@
 // Neighbour discovery (RFC 4861): the bodies of its five messages, that is what follows the ICMPv6 checksum. Two views of
 // one thing: `ndForms` with options in their order, for rebuilding, and functions with options gathered into fields, for
-// asking and answering. A link-layer address that is not 6 bytes long is no field: it lands in `unknown`.
+// asking and answering. A link-layer address that is not 6 bytes long is no field, and neither is a second one: it lands in `unknown`.
 
 import { ipv6, reserved, struct, u16, u32, u8 } from "../wire/form.ts";
 import type { Form } from "../wire/form.ts";
@@ -16,7 +16,7 @@ export interface Rdnss {
   servers: string[];
 }
 
-/** Options as read: the first of those that make sense once, all of the others. */
+/** Options as read: the first of those that make sense once, all of the others. A second link-layer address is in `unknown`: nobody says which counts. */
 export interface NeighbourOptions {
   source_lladdr?: string;
   target_lladdr?: string;
@@ -135,8 +135,8 @@ function gather(list: readonly NdOption[]): NeighbourOptions & Pick<Redirect, "r
   const gathered: NeighbourOptions & Pick<Redirect, "redirected"> = { prefixes: [], rdnss: [], dnssl: [], unknown: [] };
   for (const item of list) {
     const { option, value } = item;
-    if (option === "sourceLladdr" && value.length === macLength) gathered.source_lladdr ??= value;
-    else if (option === "targetLladdr" && value.length === macLength) gathered.target_lladdr ??= value;
+    if (option === "sourceLladdr" && value.length === macLength && gathered.source_lladdr === undefined) gathered.source_lladdr = value;
+    else if (option === "targetLladdr" && value.length === macLength && gathered.target_lladdr === undefined) gathered.target_lladdr = value;
     else if (option === "mtu") gathered.mtu ??= value.mtu;
     else if (option === "nonce") gathered.nonce ??= value;
     else if (option === "captivePortal") gathered.captive_portal ??= value;
