@@ -3,8 +3,9 @@
 // gratuitous ARP (RFC 5227 section 3), unsolicited neighbour advertisements (RFC 4861 section 7.2.6). What a VM itself announces needs
 // nothing of this in its network. Routers follow it: who took an address that is another port's own is stored.
 import { isIpv6, PacketRateError, type LiveView, type PacketIn, type RowChange, type ServiceDecl, type ServiceHost, type StageOut } from "#app";
-import { buildGratuitousArp, buildUnsolicitedNeighbourAdvertisement, PacketError, parseNeighbourAdvertisement, parsePacket } from "packet-codec";
+import { buildGratuitousArp, buildUnsolicitedNeighbourAdvertisement } from "packet-codec";
 import { activeAttachment, addressHolderTable, addressId, addressTable, attachmentTable, hasPair, isAnothers, isNetworkPort, isRouterPort, networkTable, portTable, singleAddress, toPort, type Address, type Attachment, type Port } from "./model.ts";
+import { saidIn } from "./said.ts";
 
 /** Seconds after which it is said, again and again: the first may come before the flows, or to hosts that believe nobody twice in a second. */
 const AFTER_S = [0.15, 1.3, 4] as const;
@@ -38,8 +39,8 @@ const senderOf = ({ view }: ServiceHost, packet: PacketIn): Port | undefined => 
 async function heard(host: ServiceHost, packet: PacketIn): Promise<void> {
   const { view } = host;
   const port = senderOf(host, packet);
-  const said = announcementOf(packet.data);
-  if (port === undefined || said === undefined) return;
+  const said = saidIn(packet.data);
+  if (port === undefined || said?.toAll !== true) return;
   const id = addressId(port.network_id, said.ip);
   const own = view.get(addressTable, id)?.port_id;
   const now = view.get(addressHolderTable, id);
@@ -55,20 +56,6 @@ async function heard(host: ServiceHost, packet: PacketIn): Promise<void> {
   } catch (error) {
     if (!(error instanceof PacketRateError)) throw error;
     host.log.debug({ port: port.id, address: said.ip }, "a port announces more often than is taken notice of");
-  }
-}
-
-/** The address that a frame announces to everybody, and its MAC; undefined: it is no announcement. */
-function announcementOf(data: Uint8Array): { readonly ip: string; readonly mac: string } | undefined {
-  try {
-    const { eth, arp, ipv6, icmpv6 } = parsePacket(data);
-    if (arp !== undefined) return arp.spa === arp.tpa && arp.sha === eth.src ? { ip: arp.spa, mac: arp.sha } : undefined;
-    if (icmpv6?.type !== 136 || ipv6?.hop_limit !== 255 || ipv6.dst !== "ff02::1" || icmpv6.checksumOk === false) return undefined;
-    const { target, target_lladdr } = parseNeighbourAdvertisement(icmpv6.payload);
-    return target_lladdr === eth.src ? { ip: target, mac: eth.src } : undefined;
-  } catch (error) {
-    if (!(error instanceof PacketError)) throw error;
-    return undefined;
   }
 }
 
