@@ -1,6 +1,6 @@
 // Entities of security groups. Ports with the same set of groups share one Policy, whose key is what the flow tables
 // match; so a rule is one flow for all of them, on any host.
-import { definePool, defineScope, defineSettings, defineTable, resourceHandle, type Row, type StandardRow } from "#app";
+import { definePool, defineScope, defineSettings, defineTable, resourceHandle, type Row, type StandardRow, zonePool } from "#app";
 
 export type SecurityGroup = StandardRow;
 export const groupTable = defineTable<SecurityGroup>()("security_group", {
@@ -84,10 +84,10 @@ export interface ConnectionLimit extends Row {
   readonly burst: number;
 }
 export const connectionLimitTable = defineTable<ConnectionLimit>()("sg_connection_limit", { derived: true });
-/** Between the punt meters, which have the numbers of zones, and what other apps draw. */
-export const connectionMeters = definePool({ name: "sg_connection_meter", of: "meter", min: 65_535, max: 99_999, about: "meters of what opens connections, one for each port: by its zone" });
-/** Of the port with this zone. Two ports of a host whose zones are 34,465 apart would share one. */
-export const connectionMeter = (zone: number): number => connectionMeters.min + ((zone - 1) % (connectionMeters.max - connectionMeters.min + 1));
+/** Beyond what apps draw, one for each zone: no two ports of a host share one. */
+export const connectionMeters = definePool({ name: "sg_connection_meter", of: "meter", min: 0x8001_0000, max: 0x8001_0000 + zonePool.max - zonePool.min, about: "meters of what opens connections, one for each port: by its zone" });
+/** Of the port with this zone. */
+export const connectionMeter = (zone: number): number => connectionMeters.min + zone - zonePool.min;
 
 export const NO_GROUPS_POLICY = "none";
 export const NO_GROUPS_KEY = 1;
