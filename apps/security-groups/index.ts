@@ -1,6 +1,6 @@
 import type { App } from "#app";
 import { aliases, extend, policies, references, resources } from "./api.ts";
-import { connectionLimitTable, connectionMeters, groupTable, policyKeys, policyTable, portGroupsTable, remoteUseKeys, remoteUseTable, ruleTable, securityGroupsSettings } from "./model.ts";
+import { arrivalMeters, connectionLimitTable, connectionMeters, groupTable, policyKeys, policyTable, portGroupsTable, remoteUseKeys, remoteUseTable, ruleTable, securityGroupsSettings } from "./model.ts";
 import { memberTable } from "./members.ts";
 import { converters } from "./rule-checks.ts";
 import { derive, portContext, rules, staticFlows } from "./rules.ts";
@@ -11,7 +11,7 @@ export default {
   about: "stateful policy of ports, by groups of ports and their rules",
   requires: ["l2", "ipam"],
   tables: [groupTable, ruleTable, portGroupsTable, policyTable, remoteUseTable, memberTable, connectionLimitTable],
-  pools: [policyKeys, remoteUseKeys, connectionMeters],
+  pools: [policyKeys, remoteUseKeys, connectionMeters, arrivalMeters],
   settings: securityGroupsSettings,
   resources,
   references,

@@ -75,10 +75,10 @@ export const remoteUseKeys = definePool({
 });
 
 export const securityGroupsSettings = defineSettings({
-  "new-connections-pps": { kind: { integer: [1, 10_000_000] }, fallback: "500", about: "packets a second that open connections, for each port: what a port may put into the connection table of its host" },
-  "new-connections-burst": { kind: { integer: [1, 10_000_000] }, fallback: "1000", about: "such packets that a port may send at once" },
+  "new-connections-pps": { kind: { integer: [1, 10_000_000] }, fallback: "500", about: "packets a second that open connections, for each port, and as many that open them to it: what may be put into the connection table of its host" },
+  "new-connections-burst": { kind: { integer: [1, 10_000_000] }, fallback: "1000", about: "such packets that a port may send at once, or get" },
 });
-/** How many connections each port of a chassis may open; `id` is the chassis'. */
+/** How many connections each port of a chassis may open, and others to it; `id` is the chassis'. */
 export interface ConnectionLimit extends Row {
   readonly pps: number;
   readonly burst: number;
@@ -88,6 +88,9 @@ export const connectionLimitTable = defineTable<ConnectionLimit>()("sg_connectio
 export const connectionMeters = definePool({ name: "sg_connection_meter", of: "meter", min: 0x8001_0000, max: 0x8001_0000 + zonePool.max - zonePool.min, about: "meters of what opens connections, one for each port: by its zone" });
 /** Of the port with this zone. */
 export const connectionMeter = (zone: number): number => connectionMeters.min + zone - zonePool.min;
+/** Apart from those, so that who floods a port does not stop what it opens itself. */
+export const arrivalMeters = definePool({ name: "sg_arrival_meter", of: "meter", min: 0x8003_0000, max: 0x8003_0000 + zonePool.max - zonePool.min, about: "meters of what others open to ports, one for each port: by its zone" });
+export const arrivalMeter = (zone: number): number => arrivalMeters.min + zone - zonePool.min;
 
 export const NO_GROUPS_POLICY = "none";
 export const NO_GROUPS_KEY = 1;

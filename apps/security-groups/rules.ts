@@ -8,7 +8,7 @@ import { addressTable, attachmentTable, portTable } from "../l2/model.ts";
 import { boundConnection, boundPacket, ct, familyOf, protocolMatches, remoteConnection, remotePacket, state, type Direction } from "./matches.ts";
 import { members, memberTable } from "./members.ts";
 import {
-  connectionLimitTable, connectionMeter, NO_GROUPS_KEY, policyScope, policyTable, portGroupsTable, remoteUseId, remoteUseTable, ruleTable, securityGroupsSettings, type ConnectionLimit,
+  arrivalMeter, connectionLimitTable, connectionMeter, NO_GROUPS_KEY, policyScope, policyTable, portGroupsTable, remoteUseId, remoteUseTable, ruleTable, securityGroupsSettings, type ConnectionLimit,
 } from "./model.ts";
 import { securityGroups } from "./tables.ts";
 
@@ -34,6 +34,15 @@ const sides: Readonly<Record<Direction, Side>> = {
 };
 
 const COMMIT = { type: "ct", zone: "ct_zone", commit: true } as const;
+/** ct_mark of a connection of which fragments were seen together. */
+const WHOLE = 2;
+const JOIN = { ...COMMIT, mark: WHOLE } as const;
+/** Bits of NXM_NX_IP_FRAG, ovs-fields(7): a fragment; one that is not the first. */
+const FRAGMENT = { ip_frag: { value: 1, mask: 1 } } as const;
+const LATER = { ip_frag: { value: 2, mask: 2 } } as const;
+
+/** Where an allowed packet goes on behind ingress rules, and which packets: those to a port with functions of its own pass the egress stage. */
+const ON_IN = [{ at: { "reg:egress": 0 }, to: toStage("deliver") }, { at: { "reg:egress": 1 }, to: toStage("egress") }] as const;
 const DIRECT = 200;
 const CONJUNCTION = 100;
 
@@ -137,14 +146,28 @@ const portConnections = securityGroups.rule({
   },
 });
 
-export const rules = [securityGroupRule, remoteMember, remoteUse, policyOnChassis, portConnections];
+const portArrivals = securityGroups.rule({
+  name: "port-arrivals",
+  about: "what others open to a port passes a meter of the port, whoever they are and whether or not they passed their own",
+  on: each(attachmentTable),
+  emit(at, view, out) {
+    // Without groups nothing is let in.
+    if (view.get(portTable, at.port_id) === undefined || view.get(portGroupsTable, at.port_id) === undefined) return;
+    const limit = view.get(connectionLimitTable, at.chassis);
+    if (limit === undefined) return;
+    const scope = chassisScope(at.chassis);
+    const meter = arrivalMeter(at.slot);
+    out.item(scope, "meter", meter, { unit: "pps", rate: limit.pps, burst: limit.burst });
+    // Both families, whatever addresses it has: who sends without port security writes what he likes.
+    for (const eth_type of [ethType.ip, ethType.ipv6]) {
+      const opens = { "reg:out_port_key": at.port_key, eth_type, ...state(ct.trk | ct.new, ct.rpl) } as const;
+      for (const { at: where, to } of ON_IN) out.flow(scope, "sg_in_verdict", { priority: 105, match: { ...opens, ...where }, meter, actions: [COMMIT, to] });
+      out.flow(scope, "sg_in_verdict", { priority: 120, match: { ...opens, ...FRAGMENT }, meter, actions: [{ ...JOIN, then: { table: "sg_in_fragment" } }] });
+    }
+  },
+});
 
-/** ct_mark of a connection of which fragments were seen together. */
-const WHOLE = 2;
-const JOIN = { ...COMMIT, mark: WHOLE } as const;
-/** Bits of NXM_NX_IP_FRAG, ovs-fields(7): a fragment; one that is not the first. */
-const FRAGMENT = { ip_frag: { value: 1, mask: 1 } } as const;
-const LATER = { ip_frag: { value: 2, mask: 2 } } as const;
+export const rules = [securityGroupRule, remoteMember, remoteUse, policyOnChassis, portConnections, portArrivals];
 
 /**
  * Fragments come out of conntrack one by one in the userspace datapath, and those after the first show no ports, neither their own nor their
@@ -152,9 +175,7 @@ const LATER = { ip_frag: { value: 2, mask: 2 } } as const;
  * later ones leave only together with a first one that the rules let pass. A kernel puts packets together in conntrack, and shows none.
  */
 export const staticFlows = securityGroups.static((out) => {
-  /** Where an allowed packet goes on, and which packets: those to a port with functions of its own pass the egress stage. */
   const onOut = [{ at: {}, to: toStage("forward") }] as const;
-  const onIn = [{ at: { "reg:egress": 0 }, to: toStage("deliver") }, { at: { "reg:egress": 1 }, to: toStage("egress") }] as const;
   for (const eth_type of [ethType.ip, ethType.ipv6]) {
     // The port opened it, or another did: answers go by what that direction's rules say of the connection, whoever speaks and for however long.
     for (const [table, own, other] of [["sg_out", "sg_out", "sg_in"], ["sg_in", "sg_in", "sg_out"]] as const) {
@@ -164,7 +185,7 @@ export const staticFlows = securityGroups.static((out) => {
       out.flow(baseScope, table, { priority: 800, match: { eth_type, ...state(ct.trk | ct.rel, ct.inv | ct.rpl) }, actions: [toTable(`${own}_connection`)] });
       out.flow(baseScope, table, { priority: 10, match: { eth_type, ...LATER, ...state(ct.trk, ct.inv | ct.rpl) }, actions: [toTable(`${own}_verdict`)] });
     }
-    for (const [verdict, onward, back] of [["sg_out_verdict", onOut, onIn], ["sg_in_verdict", onIn, onOut]] as const) {
+    for (const [verdict, onward, back] of [["sg_out_verdict", onOut, ON_IN], ["sg_in_verdict", ON_IN, onOut]] as const) {
       for (const { at, to } of onward) {
         out.flow(baseScope, verdict, { priority: 100, match: { ...at, eth_type, ...state(ct.trk | ct.new, ct.rpl) }, actions: [COMMIT, to] });
         out.flow(baseScope, verdict, { priority: 100, match: { ...at, eth_type, ...state(ct.trk, ct.new | ct.rpl) }, actions: [to] });
@@ -177,13 +198,13 @@ export const staticFlows = securityGroups.static((out) => {
       out.flow(baseScope, verdict, { priority: 110, match: { eth_type, ...FRAGMENT, ...state(ct.trk | ct.rpl, 0) }, actions: [{ ...JOIN, then: { table: here } }] });
     }
     out.flow(baseScope, "sg_out_join", { priority: 100, match: { eth_type }, actions: [{ ...JOIN, then: { table: "sg_out_fragment" } }] });
-    for (const { at, to } of onIn) out.flow(baseScope, "sg_in", { priority: 1100, match: { ...at, "reg:from_network": 1, eth_type }, actions: [to] });
+    for (const { at, to } of ON_IN) out.flow(baseScope, "sg_in", { priority: 1100, match: { ...at, "reg:from_network": 1, eth_type }, actions: [to] });
   }
   // Those that waited too long come out as well, without the mark that all of a whole packet have.
   for (const { at, to } of onOut) out.flow(baseScope, "sg_out_fragment", { priority: 100, match: { ...at, ct_mark: WHOLE, ...state(ct.trk, ct.inv) }, actions: [to] });
-  for (const { at, to } of onIn) out.flow(baseScope, "sg_in_fragment", { priority: 100, match: { ...at, ct_mark: WHOLE, ...state(ct.trk, ct.inv) }, actions: [to] });
+  for (const { at, to } of ON_IN) out.flow(baseScope, "sg_in_fragment", { priority: 100, match: { ...at, ct_mark: WHOLE, ...state(ct.trk, ct.inv) }, actions: [to] });
   // Neighbour discovery of the link is not policy's business; conntrack has no state for it.
   for (const icmpv6_type of [133, 134, 135, 136]) {
-    for (const { at, to } of onIn) out.flow(baseScope, "sg_in", { priority: 1000, match: { ...at, eth_type: ethType.ipv6, ip_proto: ipProto.icmpv6, icmpv6_type, ip_ttl: 255 }, actions: [to] });
+    for (const { at, to } of ON_IN) out.flow(baseScope, "sg_in", { priority: 1000, match: { ...at, eth_type: ethType.ipv6, ip_proto: ipProto.icmpv6, icmpv6_type, ip_ttl: 255 }, actions: [to] });
   }
 });

@@ -12,6 +12,7 @@ const CONNECTION = [
 ] as const;
 const VERDICT = ["reg:egress", "eth_type", "ip_frag", "ct_state"] as const;
 const SENDER = ["reg:in_port_key", ...VERDICT] as const;
+const RECEIVER = ["reg:out_port_key", ...VERDICT] as const;
 
 export const securityGroups = definePipeline({
   tables: {
@@ -23,7 +24,7 @@ export const securityGroups = definePipeline({
     sg_out_fragment: { stage: "acl_out", miss: "drop", aside: true, match: ["ct_state", "ct_mark"], about: "fragments of an allowed packet, once conntrack has seen all of them" },
     sg_in: { stage: "acl_in", miss: "drop", conntrack: true, match: POLICY, about: "ingress rules of the receiving port" },
     sg_in_connection: { stage: "acl_in", miss: "drop", aside: true, match: CONNECTION, about: "connections that others opened to the port, by its ingress rules: answers, errors" },
-    sg_in_verdict: { stage: "acl_in", miss: "drop", aside: true, match: VERDICT, about: "allowed by an ingress rule: remember new connections" },
+    sg_in_verdict: { stage: "acl_in", miss: "drop", aside: true, match: RECEIVER, about: "allowed by an ingress rule: remember new connections, as many as the port may be sent" },
     sg_in_fragment: { stage: "acl_in", miss: "drop", aside: true, match: ["reg:egress", "ct_state", "ct_mark"], about: "fragments of an allowed packet, once conntrack has seen all of them" },
   },
   registers: {

@@ -14,6 +14,9 @@ let net: Net;
 let other: Net;
 let mallory: Instance;
 let server: Instance;
+/** Without port security, and whom it floods: on the other host than `client`. */
+let unbound: Instance;
+let target: Instance;
 /** Of other tenants, on mallory's host and not. */
 let client: Instance;
 let peer: Instance;
@@ -34,20 +37,24 @@ beforeAll(async () => {
   mallory = await cloud.instance(cloud.hv(1), net, { port: { security_groups: [mine.id] } });
   server = await cloud.instance(cloud.hv(2), net, { port: { security_groups: [mine.id] } });
   for (const i of [mallory, server]) await i.vm.exec(["ip", "addr", "add", `${v6(i)}/64`, "dev", "eth0", "nodad"]);
+  unbound = await cloud.instance(cloud.hv(2), net, { port: { port_security_enabled: false } });
+  target = await cloud.instance(cloud.hv(1), net, { port: { security_groups: [mine.id], fixed_ips: [{ subnet_id: net.subnet.id }] } });
   client = await cloud.instance(cloud.hv(1), other, { project: "p2", port: { security_groups: [theirs.id] } });
   peer = await cloud.instance(cloud.hv(1), other, { project: "p2", port: { security_groups: [theirs.id] } });
   await peer.vm.listen(80);
   await cloud.hv(1).appctl("dpctl/ct-set-maxconns", String(ROOM));
   await mallory.vm.reaches(server.ip);
   await mallory.vm.reaches(v6(server));
+  await unbound.vm.reaches(target.ip);
   await cloud.synced();
 });
 afterAll(async () => cloud?.destroy());
 
 const connections = async (): Promise<number> => Number((await cloud.hv(1).appctl("dpctl/ct-get-nconns")).trim());
-const ends = (family: 4 | 6): Ends => ({
-  srcMac: mallory.port.mac_address as string, dstMac: server.port.mac_address as string, src: family === 4 ? mallory.ip : v6(mallory), dst: family === 4 ? server.ip : v6(server),
+const between = (from: Instance, to: Instance, family: 4 | 6): Ends => ({
+  srcMac: from.port.mac_address as string, dstMac: to.port.mac_address as string, src: family === 4 ? from.ip : v6(from), dst: family === 4 ? to.ip : v6(to),
 });
+const ends = (family: 4 | 6): Ends => between(mallory, server, family);
 /** Connections, each of its own port, in one go. */
 const floods: readonly [string, (port: number) => readonly Buffer[]][] = [
   ["SYNs", (port) => frames(ends(4), tcp(ends(4), port, 80, 2))],
@@ -56,10 +63,10 @@ const floods: readonly [string, (port: number) => readonly Buffer[]][] = [
   ["datagrams in fragments", (port) => frames(ends(4), udp(ends(4), port, 9, 1300), every(1304, 1308))],
 ];
 
-/** What the controller shows of the meter of mallory's connections. */
-async function dropped(): Promise<number> {
+/** What the controller shows of a port's meter: of mallory's connections, unless it is told otherwise. */
+async function dropped({ port } = mallory, rule = "port-connections"): Promise<number> {
   const { meters } = (await cloud.controller.ops("GET", `/switches/${cloud.hv(1).systemId}/meters`)).body as { meters: { rate: number; burst: number; dropped_packets: number; rules: string[]; resources: { id: string }[] }[] };
-  const its = meters.filter((m) => m.rules.includes("security-groups/port-connections") && m.resources.some((r) => r.id === mallory.port.id));
+  const its = meters.filter((m) => m.rules.includes(`security-groups/${rule}`) && m.resources.some((r) => r.id === port.id));
   expect(its).toMatchObject([{ rate: PPS, burst: BURST }]);
   return its[0]!.dropped_packets;
 }
@@ -79,5 +86,26 @@ describe("a flood of", () => {
     // Others open connections as before; and so does who flooded, once it has stopped.
     for (let i = 0; i < 5; i++) expect(await client.vm.connectTcp(peer.ip, 80)).toBe(true);
     await until("a connection of its own", () => mallory.vm.reaches(server.ip));
+  });
+});
+
+describe("without port security, at the receiver's host, a flood of", () => {
+  const way = (): Ends => between(unbound, target, 4);
+  const six = (): Ends => ({ ...way(), src: "fd00:7::1", dst: "fd00:7::2" });
+  test.each<readonly [string, (port: number) => readonly Buffer[]]>([
+    ["datagrams", (port) => frames(way(), udp(way(), port, 9, 20))],
+    ["datagrams of a family that the receiver has no address of", (port) => frames(six(), udp(six(), port, 9, 20))],
+    ["datagrams in fragments", (port) => frames(way(), udp(way(), port, 9, 1300), every(1304, 1308))],
+  ])("%s takes the receiver's part of the table, and not what it opens itself", async (_, make) => {
+    await cloud.hv(1).appctl("dpctl/flush-conntrack");
+    const before = await dropped(target, "port-arrivals");
+    const began = Date.now();
+    await sendRaw(unbound.vm, Array.from({ length: 3 * ROOM }, (_, i) => make(10_000 + i)).flat());
+    const taken = await connections();
+    expect(taken).toBeGreaterThan(0);
+    expect(taken).toBeLessThanOrEqual(BURST + PPS * ((Date.now() - began) / 1000 + 2));
+    expect(await dropped(target, "port-arrivals")).toBeGreaterThan(before);
+    for (let i = 0; i < 5; i++) expect(await client.vm.connectTcp(peer.ip, 80)).toBe(true);
+    expect(await target.vm.reaches(server.ip)).toBe(true);
   });
 });
