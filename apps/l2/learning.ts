@@ -7,7 +7,7 @@ import {
   baseScope, callTable, chassisScope, chassisTable, derivation, each, ethType, ipProto, isIpv6, load, next, parseIp, toStage, toTable, type Emit, type FlowAction, type PortContext, type PortPlace, type ReadView, type Scope,
 } from "#app";
 import {
-  addressId, addressTable, announcementMeter, extraMacs, isAnothers, isNetworkPort, l2Settings, lanScope, learningTable, mayClaim, NEIGHBOUR_S, netScope, isUnspecified, macOfPair, networkTable, portTable, singleAddress,
+  addressId, addressTable, announcementMeter, extraMacs, inPrefix, isAnothers, isNetworkPort, l2Settings, lanScope, learningTable, NEIGHBOUR_S, netScope, isUnspecified, macOfPair, networkTable, portTable, singleAddress,
   type AddressPair, type Attachment, type Learning, type Network, type Port,
 } from "./model.ts";
 import { l2 } from "./tables.ts";
@@ -114,7 +114,7 @@ export function isPlaced(view: ReadView, port: Port, pair: AddressPair): boolean
   if (ip === undefined || isUnspecified(ip) || isAnothers(view, port, mac) || isOfOtherMac(view, port, ip, mac)) return false;
   if (view.count(portTable, "pair_ip", `${port.network_id}|${ip}`) > 1 || view.get(addressTable, addressId(port.network_id, ip)) !== undefined) return false;
   if (port.allowed_address_pairs.some((other) => singleAddress(other.ip_address) === ip && macOfPair(port, other) !== mac)) return false;
-  return !view.by(portTable, "prefix_pairs", port.network_id).some((other) => other.id !== port.id && mayClaim(other, ip));
+  return !inPrefix(view, port.network_id, ip, port.id);
 }
 /** Whether an address is the link-local one that goes with another MAC of the network, a port's own or of a pair. */
 function isOfOtherMac(view: ReadView, port: Port, ip: string, mac: string): boolean {

@@ -225,12 +225,22 @@ export const addressTable = defineTable<Address>()("address", {
 export interface Takers extends Row {
   /** One has no port security: it may have any. */
   readonly any: boolean;
-  /** Prefixes that allowed pairs name. Single addresses are in the ports' index `pair_ip`. */
-  readonly prefixes: readonly string[];
-  /** Addresses of ports that another port has as a pair that names it: in order. */
-  readonly contested: readonly { readonly ip: string; readonly port_id: string }[];
+  /** Prefixes that allowed pairs name, and the port whose each is; "": of several. Single addresses are in the ports' index `pair_ip`. */
+  readonly prefixes: readonly { readonly cidr: string; readonly port_id: string }[];
 }
 export const takersTable = defineTable<Takers>()("address_takers", { derived: true });
+/** Addresses of ports that another port has as a pair that names it, in order (derived). `id` is the network's. Apart from takers, which all addresses read. */
+export interface Contested extends Row {
+  readonly addresses: readonly { readonly ip: string; readonly port_id: string }[];
+}
+export const contestedTable = defineTable<Contested>()("address_contested", { derived: true });
+
+/** Whether a prefix of a pair in a network holds an address, of another port than this one if one is named. */
+export function inPrefix(view: ReadView, networkId: string, ip: string, but?: string): boolean {
+  const prefixes = view.get(takersTable, networkId)?.prefixes ?? [];
+  const parsed = prefixes.length === 0 ? undefined : parseIp(ip);
+  return parsed !== undefined && prefixes.some(({ cidr, port_id }) => (but === undefined || port_id !== but) && contains(parseCidr(cidr)!, parsed));
+}
 
 /** Who announced last to have an address that is another port's own: it has it as a pair, at that MAC. `id` is addressId(...). */
 export interface AddressHolder extends Row {
@@ -272,9 +282,7 @@ export function mayBeTaken(view: ReadView, networkId: string, ip: string, holder
   if (takers === undefined) return false;
   // Two flows may say the same link-local address: as one that a port has, and as what goes with the MAC of another address.
   if (isLinkLocal(ip) && saidOfLink(view, networkId) === "asked") return true;
-  if (takers.any || view.by(portTable, "pair_ip", `${networkId}|${ip}`).some((p) => p.id !== holder)) return true;
-  const parsed = takers.prefixes.length === 0 ? undefined : parseIp(ip);
-  return parsed !== undefined && takers.prefixes.some((prefix) => contains(parseCidr(prefix)!, parsed));
+  return takers.any || view.by(portTable, "pair_ip", `${networkId}|${ip}`).some((p) => p.id !== holder) || inPrefix(view, networkId, ip);
 }
 
 /**

@@ -78,3 +78,24 @@ it("no two flows for one match, whatever pairs the ports of a network have", asy
     quiet(history.join("\n"));
   }
 });
+
+it("a port with a prefix that is renamed, and one more address that two may have, rerun what concerns them: not the whole network", async () => {
+  const costs: number[][] = [];
+  for (const size of [4, 12]) {
+    const net = await network();
+    const ports: string[] = [];
+    for (let n = 0; n < size; n++) ports.push(await port(net, { fixed_ips: [{ ip_address: `10.0.0.${n + 11}` }], allowed_address_pairs: [{ ip_address: `10.0.0.${n + 101}` }] }));
+    const wide = await port(net, { allowed_address_pairs: [{ ip_address: "10.42.0.0/16" }] });
+    const taker = await port(net, { allowed_address_pairs: [{ ip_address: "10.0.0.201" }] });
+    const cost = async (id: string, values: Record<string, unknown>): Promise<number> => {
+      const { runs } = h.engine.stats;
+      expect((await h.call("PUT", `/v2.0/ports/${id}`, { port: values })).status).toBe(200);
+      await h.settled();
+      return h.engine.stats.runs - runs;
+    };
+    costs.push([await cost(wide, { name: "other" }), await cost(taker, { allowed_address_pairs: [{ ip_address: "10.0.0.201" }, { ip_address: "10.0.0.11" }] })]);
+    quiet("costs");
+    if (size === 4) await h.close();
+  }
+  expect(costs[1]).toEqual(costs[0]);
+});

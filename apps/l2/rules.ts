@@ -6,7 +6,7 @@ import {
 } from "#app";
 import { linkLocal } from "packet-codec";
 import {
-  addressTable, attachmentId, attachmentTable, fromScope, hostScope, lanScope, learningTable, mayForward, membersScope, neighbour, netScope, networkTable, activeAttachment, pluggedAt, pluggedReads, portTable, sendersScope, singleAddress, type Attachment, type Port, isAnothers, isNetworkPort, isUnspecified, macOfPair, mayBeTaken, saidOfLink, placesOf, takersTable,
+  addressTable, attachmentId, attachmentTable, fromScope, hostScope, lanScope, learningTable, mayForward, membersScope, neighbour, netScope, networkTable, activeAttachment, pluggedAt, pluggedReads, portTable, sendersScope, singleAddress, type Attachment, type Port, isAnothers, isNetworkPort, isUnspecified, macOfPair, mayBeTaken, saidOfLink, placesOf, contestedTable,
 } from "./model.ts";
 import { knownNeighbour, takers } from "./neighbours.ts";
 import { ANNOUNCE, derive as learningDerive, hear, hearOwn, isHeard, isPlaced, PUNT_METER, learnFromChassis, learnFromPort, learnInNetwork, listeners, placed, placedMacs } from "./learning.ts";
@@ -35,7 +35,7 @@ function attach(port: Port, view: ReadView): Attachment | undefined {
 
 export const derive = [
   derivation({ name: "attachment", on: each(portTable), into: attachmentTable, reads: [networkTable, ...pluggedReads], derive: attach }),
-  takers,
+  ...takers,
   ...learningDerive,
 ];
 
@@ -280,9 +280,9 @@ function otherPlace(at: Attachment, match: LookupFlow["match"], view: ReadView, 
 const contestedAddresses = l2.rule({
   name: "address-announced",
   about: "announcements of addresses that other ports have as pairs come to the controller from their owners too: routers follow who has one",
-  on: each(takersTable),
-  emit({ contested }, view, out) {
-    for (const { ip, port_id } of contested) {
+  on: each(contestedTable),
+  emit({ addresses }, view, out) {
+    for (const { ip, port_id } of addresses) {
       const port = view.get(portTable, port_id);
       if (port === undefined || isNetworkPort(port)) continue;
       for (const at of view.by(attachmentTable, "port", port_id)) {
