@@ -4,7 +4,7 @@
 // nothing of this in its network. Routers follow it: who took an address that is another port's own is stored.
 import { isIpv6, PacketRateError, type LiveView, type PacketIn, type RowChange, type ServiceDecl, type ServiceHost, type StageOut } from "#app";
 import { buildGratuitousArp, buildUnsolicitedNeighbourAdvertisement } from "packet-codec";
-import { activeAttachment, addressHolderTable, addressId, addressTable, attachmentTable, hasPair, isAnothers, isNetworkPort, isRouterPort, networkTable, portTable, singleAddress, toPort, type Address, type Attachment, type Port } from "./model.ts";
+import { activeAttachment, addressHolderTable, addressId, addressTable, attachmentTable, hasPair, isAnothers, isNetworkPort, isRouterPort, macOfPair, networkTable, portTable, singleAddress, toPort, type Address, type Attachment, type Port } from "./model.ts";
 import { saidIn } from "./said.ts";
 
 /** Seconds after which it is said, again and again: the first may come before the flows, or to hosts that believe nobody twice in a second. */
@@ -140,10 +140,10 @@ function addressesOf(port: Port, view: LiveView, had: boolean): Touched[] {
   const network = port.network_id;
   return [
     ...view.by(addressTable, "port", port.id).map(({ ip }) => ({ network, ip, had: had ? port.mac_address : undefined })),
-    ...port.allowed_address_pairs.flatMap(({ ip_address: text, mac_address: mac }) => {
-      const ip = singleAddress(text);
+    ...port.allowed_address_pairs.flatMap((pair) => {
+      const ip = singleAddress(pair.ip_address);
       if (ip === undefined || view.get(addressTable, addressId(network, ip)) !== undefined) return [];
-      return [{ network, ip, had: !had ? undefined : mac === "" ? port.mac_address : mac }];
+      return [{ network, ip, had: had ? macOfPair(port, pair) : undefined }];
     }),
   ];
 }

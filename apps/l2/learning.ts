@@ -7,7 +7,7 @@ import {
   baseScope, callTable, chassisScope, chassisTable, derivation, each, ethType, ipProto, isIpv6, load, next, parseIp, toStage, toTable, type Emit, type FlowAction, type PortContext, type PortPlace, type ReadView, type Scope,
 } from "#app";
 import {
-  addressId, addressTable, announcementMeter, extraMacs, isAnothers, isNetworkPort, l2Settings, lanScope, learningTable, mayClaim, NEIGHBOUR_S, netScope, networkTable, portTable, singleAddress,
+  addressId, addressTable, announcementMeter, extraMacs, inPrefix, isAnothers, isNetworkPort, l2Settings, lanScope, learningTable, NEIGHBOUR_S, netScope, isUnspecified, macOfPair, networkTable, portTable, singleAddress,
   type AddressPair, type Attachment, type Learning, type Network, type Port,
 } from "./model.ts";
 import { l2 } from "./tables.ts";
@@ -108,14 +108,19 @@ export const isHeard = (view: ReadView, port: Port, pair: AddressPair): boolean 
  * Whether the model says where a pair's address is: this port alone may have it, at one MAC that is its own or nobody's. Else only what the holders say tells which
  * of them has it, and at which MAC: an address may be a port's twice, at its own and at a virtual one.
  */
-export function isPlaced(view: ReadView, port: Port, { ip_address: text, mac_address: mac }: AddressPair): boolean {
-  const ip = singleAddress(text);
-  if (ip === undefined || isAnothers(view, port, mac) || isAnothers(view, port, macOfLinkLocal(ip))) return false;
+export function isPlaced(view: ReadView, port: Port, pair: AddressPair): boolean {
+  const ip = singleAddress(pair.ip_address);
+  const mac = macOfPair(port, pair);
+  if (ip === undefined || isUnspecified(ip) || isAnothers(view, port, mac) || isOfOtherMac(view, port, ip, mac)) return false;
   if (view.count(portTable, "pair_ip", `${port.network_id}|${ip}`) > 1 || view.get(addressTable, addressId(port.network_id, ip)) !== undefined) return false;
-  if (port.allowed_address_pairs.some((other) => singleAddress(other.ip_address) === ip && macOf(port, other.mac_address) !== macOf(port, mac))) return false;
-  return !view.by(portTable, "prefix_pairs", port.network_id).some((other) => other.id !== port.id && mayClaim(other, ip));
+  if (port.allowed_address_pairs.some((other) => singleAddress(other.ip_address) === ip && macOfPair(port, other) !== mac)) return false;
+  return !inPrefix(view, port.network_id, ip, port.id);
 }
-const macOf = (port: Port, mac: string): string => (mac === "" ? port.mac_address : mac);
+/** Whether an address is the link-local one that goes with another MAC of the network, a port's own or of a pair. */
+function isOfOtherMac(view: ReadView, port: Port, ip: string, mac: string): boolean {
+  const made = macOfLinkLocal(ip);
+  return made !== "" && made !== mac && (made === port.mac_address || isAnothers(view, port, made) || holders(view, port, made) > 0);
+}
 
 const ARP = { eth_type: ethType.arp } as const;
 /** Valid from the link alone, RFC 4861 section 7.1.2: what a router may have handed on says nothing of who has an address here. */

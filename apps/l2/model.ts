@@ -68,6 +68,10 @@ export const portTable = defineTable<Port>()("port", {
     network_guests: (p) => (!isNetworkPort(p) && (!p.port_security_enabled || extraMacs(p).length > 0) ? p.network_id : undefined),
   },
 });
+/** The MAC that a pair is of. */
+export const macOfPair = (port: Pick<Port, "mac_address">, { mac_address: mac }: Pick<AddressPair, "mac_address">): string => (mac === "" ? port.mac_address : mac);
+/** Of no host: who has no address yet sends from it, as any port may. RFC 1122 section 3.2.1.3, RFC 4291 section 2.5.2 */
+export const isUnspecified = (ip: string): boolean => ip === "0.0.0.0" || ip === "::";
 /** The one address that a pair names, alone or as a prefix of full length; undefined: it names more. */
 export function singleAddress(text: string): string | undefined {
   const at = text.indexOf("/");
@@ -115,7 +119,7 @@ export function mayClaim(port: Port, ip: string, mac?: string): boolean {
   const address = parseIp(ip);
   return address !== undefined && port.allowed_address_pairs.some((pair) => {
     const range = parseCidr(pair.ip_address.includes("/") ? pair.ip_address : `${pair.ip_address}/${isIpv6(pair.ip_address) ? 128 : 32}`);
-    return range !== undefined && contains(range, address) && (mac === undefined || mac === (pair.mac_address === "" ? port.mac_address : pair.mac_address));
+    return range !== undefined && contains(range, address) && (mac === undefined || mac === macOfPair(port, pair));
   });
 }
 /** Where the first port is that may have an address; undefined: nobody may. */
@@ -221,12 +225,22 @@ export const addressTable = defineTable<Address>()("address", {
 export interface Takers extends Row {
   /** One has no port security: it may have any. */
   readonly any: boolean;
-  /** Prefixes that allowed pairs name. Single addresses are in the ports' index `pair_ip`. */
-  readonly prefixes: readonly string[];
-  /** Addresses of ports that another port has as a pair that names it: in order. */
-  readonly contested: readonly { readonly ip: string; readonly port_id: string }[];
+  /** Prefixes that allowed pairs name, and the port whose each is; "": of several. Single addresses are in the ports' index `pair_ip`. */
+  readonly prefixes: readonly { readonly cidr: string; readonly port_id: string }[];
 }
 export const takersTable = defineTable<Takers>()("address_takers", { derived: true });
+/** Addresses of ports that another port has as a pair that names it, in order (derived). `id` is the network's. Apart from takers, which all addresses read. */
+export interface Contested extends Row {
+  readonly addresses: readonly { readonly ip: string; readonly port_id: string }[];
+}
+export const contestedTable = defineTable<Contested>()("address_contested", { derived: true });
+
+/** Whether a prefix of a pair in a network holds an address, of another port than this one if one is named. */
+export function inPrefix(view: ReadView, networkId: string, ip: string, but?: string): boolean {
+  const prefixes = view.get(takersTable, networkId)?.prefixes ?? [];
+  const parsed = prefixes.length === 0 ? undefined : parseIp(ip);
+  return parsed !== undefined && prefixes.some(({ cidr, port_id }) => (but === undefined || port_id !== but) && contains(parseCidr(cidr)!, parsed));
+}
 
 /** Who announced last to have an address that is another port's own: it has it as a pair, at that MAC. `id` is addressId(...). */
 export interface AddressHolder extends Row {
@@ -243,7 +257,7 @@ export const isAnothers = (view: ReadView, port: Pick<Port, "network_id" | "mac_
 
 /** Whether a port has an address at a MAC as a pair that names it. */
 export const hasPair = (port: Pick<Port, "mac_address" | "allowed_address_pairs">, ip: string, mac: string): boolean =>
-  port.allowed_address_pairs.some((p) => singleAddress(p.ip_address) === ip && (p.mac_address === "" ? port.mac_address : p.mac_address) === mac);
+  port.allowed_address_pairs.some((p) => singleAddress(p.ip_address) === ip && macOfPair(port, p) === mac);
 
 /** The MAC of who announced last that it has an address of another port's, if it still may and is somewhere. */
 export function takenBy(view: ReadView, networkId: string, ip: string): string | undefined {
@@ -253,6 +267,8 @@ export function takenBy(view: ReadView, networkId: string, ip: string): string |
   if (view.get(addressTable, holder.id)?.port_id !== holder.owner_id) return undefined;
   return activeAttachment(view, port.id) === undefined ? undefined : holder.mac;
 }
+
+export const isLinkLocal = (ip: string): boolean => ip.startsWith("fe80:");
 
 /** What is said of link-local addresses of ports in a network: the same of all. */
 export const saidOfLink = (view: ReadView, networkId: string): Said => {
@@ -264,9 +280,9 @@ export const saidOfLink = (view: ReadView, networkId: string): Said => {
 export function mayBeTaken(view: ReadView, networkId: string, ip: string, holder: string): boolean {
   const takers = view.get(takersTable, networkId);
   if (takers === undefined) return false;
-  if (takers.any || view.by(portTable, "pair_ip", `${networkId}|${ip}`).some((p) => p.id !== holder)) return true;
-  const parsed = takers.prefixes.length === 0 ? undefined : parseIp(ip);
-  return parsed !== undefined && takers.prefixes.some((prefix) => contains(parseCidr(prefix)!, parsed));
+  // Two flows may say the same link-local address: as one that a port has, and as what goes with the MAC of another address.
+  if (isLinkLocal(ip) && saidOfLink(view, networkId) === "asked") return true;
+  return takers.any || view.by(portTable, "pair_ip", `${networkId}|${ip}`).some((p) => p.id !== holder) || inPrefix(view, networkId, ip);
 }
 
 /**
@@ -390,7 +406,7 @@ export function neighbour(
     else known.flow(scope, neighbours.said, { net: network.key, address, mac, said: SAID[as] });
   };
   say(ip, said);
-  if (isIpv6(ip) && !ip.startsWith("fe80:")) say(linkLocal(mac), ofLink);
+  if (isIpv6(ip) && !isLinkLocal(ip)) say(linkLocal(mac), ofLink);
 }
 
 /** What is answered for an address, at least one of both. */

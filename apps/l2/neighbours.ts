@@ -2,7 +2,7 @@
 // asked for in its network, and routers follow who announced it last (announce.ts).
 import { derivation, each, type ReadView } from "#app";
 import {
-  activeAttachment, addressId, addressTable, isNetworkPort, isRouterPort, mayBeTaken, mayForward, neighbour, netScope, networkTable, portTable, saidOfLink, singleAddress, takenBy, takersTable, type Takers,
+  activeAttachment, addressId, addressTable, isNetworkPort, isRouterPort, mayBeTaken, mayForward, neighbour, netScope, networkTable, portTable, saidOfLink, singleAddress, takenBy, takersTable, contestedTable, type Contested, type Takers,
 } from "./model.ts";
 import { l2 } from "./tables.ts";
 
@@ -10,18 +10,28 @@ import { l2 } from "./tables.ts";
 function takersOf({ id }: { readonly id: string }, view: ReadView): Takers | undefined {
   const ports = view.by(portTable, "takers", id);
   if (ports.length === 0) return undefined;
-  const prefixes = new Set<string>();
+  const prefixes = new Map<string, string>();
+  for (const port of ports) for (const { ip_address: cidr } of port.allowed_address_pairs) {
+    if (singleAddress(cidr) === undefined) prefixes.set(cidr, (prefixes.get(cidr) ?? port.id) === port.id ? port.id : "");
+  }
+  return { id, any: ports.some((p) => !p.port_security_enabled), prefixes: [...prefixes].sort(byKey).map(([cidr, port_id]) => ({ cidr, port_id })) };
+}
+
+function contestedOf({ id }: { readonly id: string }, view: ReadView): Contested | undefined {
   const contested = new Map<string, { readonly ip: string; readonly port_id: string }>();
-  for (const port of ports) for (const { ip_address: text } of port.allowed_address_pairs) {
+  for (const port of view.by(portTable, "takers", id)) for (const { ip_address: text } of port.allowed_address_pairs) {
     const ip = singleAddress(text);
-    if (ip === undefined) prefixes.add(text);
     const owner = ip === undefined ? undefined : view.get(addressTable, addressId(id, ip))?.port_id;
     if (ip !== undefined && owner !== undefined && owner !== port.id) contested.set(ip, { ip, port_id: owner });
   }
-  return { id, any: ports.some((p) => !p.port_security_enabled), prefixes: [...prefixes].sort(), contested: [...contested].sort(([a], [b]) => (a < b ? -1 : 1)).map(([, row]) => row) };
+  return contested.size === 0 ? undefined : { id, addresses: [...contested].sort(byKey).map(([, row]) => row) };
 }
+const byKey = ([a]: readonly [string, unknown], [b]: readonly [string, unknown]): number => (a < b ? -1 : 1);
 
-export const takers = derivation({ name: "address-takers", on: each(networkTable), into: takersTable, reads: [portTable, addressTable], derive: takersOf });
+export const takers = [
+  derivation({ name: "address-takers", on: each(networkTable), into: takersTable, reads: [portTable], derive: takersOf }),
+  derivation({ name: "address-contested", on: each(networkTable), into: contestedTable, reads: [portTable, addressTable], derive: contestedOf }),
+];
 
 export const knownNeighbour = l2.rule({
   name: "neighbour",

@@ -6,7 +6,7 @@ import {
 } from "#app";
 import { linkLocal } from "packet-codec";
 import {
-  addressTable, attachmentId, attachmentTable, fromScope, hostScope, lanScope, learningTable, mayForward, membersScope, neighbour, netScope, networkTable, activeAttachment, pluggedAt, pluggedReads, portTable, sendersScope, singleAddress, type Attachment, type Port, isAnothers, isNetworkPort, mayBeTaken, saidOfLink, placesOf, takersTable,
+  addressTable, attachmentId, attachmentTable, fromScope, hostScope, lanScope, learningTable, mayForward, membersScope, neighbour, netScope, networkTable, activeAttachment, pluggedAt, pluggedReads, portTable, sendersScope, singleAddress, type Attachment, type Port, isAnothers, isNetworkPort, isUnspecified, macOfPair, mayBeTaken, saidOfLink, placesOf, contestedTable,
 } from "./model.ts";
 import { knownNeighbour, takers } from "./neighbours.ts";
 import { ANNOUNCE, derive as learningDerive, hear, hearOwn, isHeard, isPlaced, PUNT_METER, learnFromChassis, learnFromPort, learnInNetwork, listeners, placed, placedMacs } from "./learning.ts";
@@ -35,7 +35,7 @@ function attach(port: Port, view: ReadView): Attachment | undefined {
 
 export const derive = [
   derivation({ name: "attachment", on: each(portTable), into: attachmentTable, reads: [networkTable, ...pluggedReads], derive: attach }),
-  takers,
+  ...takers,
   ...learningDerive,
 ];
 
@@ -53,7 +53,10 @@ function sourcesOf(port: Port, view: ReadView): Source[] {
     if (!all.some((s) => s.mac === mac && s.ip === ip)) all.push({ mac, ip, heard });
   };
   for (const { ip } of view.by(addressTable, "port", port.id)) add(port.mac_address, ip);
-  for (const pair of port.allowed_address_pairs) add(pair.mac_address === "" ? port.mac_address : pair.mac_address, singleAddress(pair.ip_address) ?? pair.ip_address, isHeard(view, port, pair));
+  for (const pair of port.allowed_address_pairs) {
+    const ip = singleAddress(pair.ip_address) ?? pair.ip_address;
+    if (!isUnspecified(ip)) add(macOfPair(port, pair), ip, isHeard(view, port, pair));
+  }
   // The link-local address of another's MAC is that one's.
   for (const mac of macsOf(all)) if (sendsIpv6(all, mac) && !isAnothers(view, port, mac)) add(mac, linkLocal(mac));
   return all;
@@ -253,7 +256,7 @@ const reachPort = l2.rule({
       const ip = singleAddress(pair.ip_address);
       if (ip === undefined || !isPlaced(view, port, pair)) continue;
       const said = mayForward(port) || mayBeTaken(view, port.network_id, ip, port.id) ? "asked" : "host";
-      neighbour(out, { id: port.network_id, key: at.net_key }, ip, pair.mac_address === "" ? port.mac_address : pair.mac_address, netScope(port.network_id), said, saidOfLink(view, port.network_id));
+      neighbour(out, { id: port.network_id, key: at.net_key }, ip, macOfPair(port, pair), netScope(port.network_id), said, saidOfLink(view, port.network_id));
     }
   },
 });
@@ -277,9 +280,9 @@ function otherPlace(at: Attachment, match: LookupFlow["match"], view: ReadView, 
 const contestedAddresses = l2.rule({
   name: "address-announced",
   about: "announcements of addresses that other ports have as pairs come to the controller from their owners too: routers follow who has one",
-  on: each(takersTable),
-  emit({ contested }, view, out) {
-    for (const { ip, port_id } of contested) {
+  on: each(contestedTable),
+  emit({ addresses }, view, out) {
+    for (const { ip, port_id } of addresses) {
       const port = view.get(portTable, port_id);
       if (port === undefined || isNetworkPort(port)) continue;
       for (const at of view.by(attachmentTable, "port", port_id)) {

@@ -3,7 +3,7 @@
 // alone where nobody else can be meant, and otherwise together with the MAC that the port sends it from, in the port's own network.
 import { contains, defineTable, derivation, each, parseCidr, type ReadView, type Row } from "#app";
 import { subnetTable } from "../ipam/model.ts";
-import { addressTable, networkTable, portTable, singleAddress, type Port } from "../l2/model.ts";
+import { addressTable, macOfPair, networkTable, portTable, singleAddress, type Port } from "../l2/model.ts";
 import { portGroupsTable } from "./model.ts";
 
 /** Where an address counts: in the network of this key, from (and to) this MAC. */
@@ -33,10 +33,10 @@ function isOwn(ip: string, port: Port, view: ReadView): boolean {
 
 function placesOf(port: Port, fixed: readonly string[], view: ReadView): Place[] {
   const out: Place[] = fixed.map((ip) => ({ ip }));
-  for (const { ip_address, mac_address } of port.allowed_address_pairs) {
-    const whole = singleAddress(ip_address) ?? ip_address;
+  for (const pair of port.allowed_address_pairs) {
+    const whole = singleAddress(pair.ip_address) ?? pair.ip_address;
     if (fixed.includes(whole)) continue;
-    const mac = mac_address === "" ? port.mac_address : mac_address;
+    const mac = macOfPair(port, pair);
     // The MAC of another port: what comes from it is that one's.
     if (view.by(portTable, "network_mac", `${port.network_id}|${mac}`).some((p) => p.id !== port.id)) continue;
     if (!whole.includes("/") && isOwn(whole, port, view)) {
