@@ -52,3 +52,44 @@ it("takes a flow for each prefix of a link and of a router; a port with pairs th
   expect(flows("l3_input", (t) => t.includes("reg1="))).toBe(2 * (LEGS - 2));
   expect(h.complaints).toEqual([]);
 });
+
+it("counts a subnet without an address of the router as of the link, unless it overlaps with what is of another one", async () => {
+  h = await Harness.make();
+  await h.addChassis("hv1");
+  const subnet = async (network_id: string, cidr: string, project_id: string): Promise<string> =>
+    (await h.create("subnet", { network_id, ip_version: cidr.includes(":") ? 6 : 4, cidr, project_id })).id;
+  const shared = (await h.create("network", { shared: true, project_id: "others" })).id;
+  const there = [await subnet(shared, "10.20.0.0/24", "others"), await subnet(shared, "fd20::/64", "others")];
+  await subnet(shared, "10.29.0.0/24", "others");
+  const own: string[] = [];
+  const router = (await h.create("router", { project_id: "guest" })).id;
+  const member = { "x-project-id": "guest", "x-roles": "member" };
+  const connect = async (body: Record<string, string>): Promise<void> => {
+    expect((await h.call("PUT", `/v2.0/routers/${router}/add_router_interface`, body, member)).status).toBe(200);
+  };
+  for (const n of [21, 22]) {
+    const network = (await h.create("network", { project_id: "guest" })).id;
+    own.push(network);
+    await connect({ subnet_id: await subnet(network, `10.${n}.0.0/24`, "guest") });
+  }
+  const made = await h.call("POST", "/v2.0/ports", { port: { network_id: shared, fixed_ips: there.map((subnet_id) => ({ subnet_id })) } }, member);
+  expect(made.status, JSON.stringify(made.body)).toBe(201);
+  await connect({ port_id: made.body.port.id as string });
+  const taken = ["10.23.0.0/24", "fd23::/64"];
+  // As the shared network's, around one, a part of one that is unconnected there, as the member's other network's.
+  const foreign = ["10.20.0.0/24", "fd20::/60", "10.29.0.128/25", "10.22.0.0/25"];
+  for (const cidr of [...taken, ...foreign]) await subnet(own[0]!, cidr, "guest");
+  await h.plug("hv1", (await h.create("port", { network_id: own[0] })).id, 1);
+  await h.settled();
+  const onLink = (): string[] => {
+    const { id } = h.layout.table("l3_input");
+    return [...h.engine.flowsOf("hv1")].filter((f) => f.table === id).flatMap((f) => /(?:ipv6|nw)_src=([^, ]+)/.exec(textOf(f))?.[1] ?? []).sort();
+  };
+  expect(onLink()).toEqual(["10.21.0.0/24", ...taken]);
+  // A network that is no longer of the router says nothing of what is on another.
+  const other = (await h.call("GET", `/v2.0/subnets?network_id=${own[1]}`)).body.subnets[0].id as string;
+  expect((await h.call("PUT", `/v2.0/routers/${router}/remove_router_interface`, { subnet_id: other }, member)).status).toBe(200);
+  await h.settled();
+  expect(onLink()).toEqual(["10.21.0.0/24", "10.22.0.0/25", ...taken]);
+  expect(h.complaints).toEqual([]);
+});

@@ -5,7 +5,7 @@
 //
 // l3_input says whether a source is of the link (`off_link`), which takes a flow for each prefix of a link; l3_route then drops, by one for each
 // prefix of the router, and not one for each pair of them.
-import { contains, derivation, each, familyMatch, formatCidr, ipSrc, isIpv6, parseCidr, type ReadView } from "#app";
+import { contains, derivation, each, familyMatch, formatCidr, ipSrc, isIpv6, overlap, parseCidr, type ReadView } from "#app";
 import { subnetTable } from "../ipam/model.ts";
 import { portTable } from "../l2/model.ts";
 import { legTable, pairSourceTable, type Leg, type PairSource } from "./model.ts";
@@ -15,10 +15,16 @@ export const sourceIn = (cidr: string): ReturnType<typeof familyMatch> & Partial
 
 const prefixesOf = (networkId: string, view: ReadView): string[] => view.by(subnetTable, "network", networkId).map((s) => s.cidr);
 
-/** What is on the link of a leg: the subnets of its network, and what other legs of the router say to be there. */
+/**
+ * What is on the link of a leg: the subnets of its network, and what other legs of the router say to be there. A subnet in which the router
+ * has no address may have any prefix: where it overlaps with those of another link it would hand out that link's addresses, and counts as none.
+ */
 export function ofLink({ router_id, network_id }: Leg, view: ReadView): string[] {
-  const said = view.by(legTable, "place", `${router_id}|${network_id}`).flatMap((leg) => leg.addresses.map((a) => a.cidr));
-  return [...new Set([...said, ...prefixesOf(network_id, view)])].sort();
+  const said = new Set(view.by(legTable, "place", `${router_id}|${network_id}`).flatMap((leg) => leg.addresses.map((a) => a.cidr)));
+  const unconnected = prefixesOf(network_id, view).filter((cidr) => !said.has(cidr));
+  // Most networks have none: then other legs are not looked at, whose changes would have this looked at again.
+  const others = unconnected.length === 0 ? [] : view.by(legTable, "router", router_id).filter((l) => l.network_id !== network_id).flatMap((l) => kept(l, view).map((cidr) => parseCidr(cidr)!));
+  return [...said, ...unconnected.filter((cidr) => !others.some((of) => overlap(of, parseCidr(cidr)!)))].sort();
 }
 
 /**

@@ -71,12 +71,16 @@ describe("a member's router on a shared network", () => {
     await cloud.create("subnet", { network_id: shared.network.id, ip_version: 4, cidr: "10.29.0.0/24" });
     await cloud.create("subnet", { network_id: shared.network.id, ip_version: 6, cidr: "fd29::/64" });
     own = await link(21, "guest");
+    // The member's network may have the same prefixes: no router has an address in them there.
+    await cloud.create("subnet", { network_id: own.network.id, ip_version: 4, cidr: "10.20.0.0/24" }, "guest");
+    await cloud.create("subnet", { network_id: own.network.id, ip_version: 6, cidr: "fd20::/64" }, "guest");
     router = (await asMember("POST", "/v2.0/routers", { router: {} })).body.router.id as string;
     for (const { id } of [own.subnet, own.six]) expect((await asMember("PUT", `/v2.0/routers/${router}/add_router_interface`, { subnet_id: id })).status).toBe(200);
     const made = await asMember("POST", "/v2.0/ports", { port: { network_id: shared.network.id, fixed_ips: [shared.subnet, shared.six].map((s) => ({ subnet_id: s.id })) } });
     expect(made.status, JSON.stringify(made.body)).toBe(201);
     expect((await asMember("PUT", `/v2.0/routers/${router}/add_router_interface`, { port_id: made.body.port.id as string })).status).toBe(200);
-    sender = await on(1, own, "guest");
+    const mine = [own.subnet, own.six].map((s) => ({ subnet_id: s.id }));
+    sender = await on(1, own, "guest", { ...unsecured, fixed_ips: mine });
     const fixed_ips = [shared.subnet, shared.six].map((s) => ({ subnet_id: s.id }));
     others = [await on(1, shared, "p1", { ...unsecured, fixed_ips }), await on(2, shared, "p1", { ...unsecured, fixed_ips })];
     await cloud.synced();
@@ -92,7 +96,7 @@ describe("a member's router on a shared network", () => {
       expect(await arriving(sender, by, to, [...foreign, ...mine])).toEqual(mine);
     }
     // A pair is the word of the network's owner in that network, and no more: here the member gave it to himself.
-    const pair = await on(2, own, "guest", { allowed_address_pairs: ["10.20.0.78", "fd20::78", "10.21.0.78", "fd21::78", "198.51.100.7"].map((ip_address) => ({ ip_address })) });
+    const pair = await on(2, own, "guest", { fixed_ips: [own.subnet, own.six].map((s) => ({ subnet_id: s.id })), allowed_address_pairs: ["10.20.0.78", "fd20::78", "10.21.0.78", "fd21::78", "198.51.100.7"].map((ip_address) => ({ ip_address })) });
     await cloud.synced();
     expect(await arriving(pair, by, others[1]!, ["10.20.0.78", "fd20::78", "198.51.100.7", "10.21.0.78", "fd21::78"])).toEqual(["10.21.0.78", "fd21::78"]);
     expect(await cloud.differences()).toBe("");
