@@ -4,7 +4,7 @@
 import {
   baseScope, chassisScope, chassisTable, derivation, each, ethType, ipProto, isIpv6, toStage, toTable, type PortContext, type PortPlace, type ReadView,
 } from "#app";
-import { addressTable, attachmentTable, portTable } from "../l2/model.ts";
+import { addressTable, attachmentTable, portTable, type Port } from "../l2/model.ts";
 import { boundConnection, boundPacket, ct, familyOf, protocolMatches, remoteConnection, remotePacket, state, type Direction } from "./matches.ts";
 import { members, memberTable } from "./members.ts";
 import {
@@ -124,6 +124,10 @@ const policyOnChassis = securityGroups.rule({
   },
 });
 
+/** What reaches the policy of a port: IPv6 only if it has an address of it. */
+const familiesOf = (port: Port, view: ReadView): readonly number[] =>
+  view.by(addressTable, "port", port.id).some((a) => isIpv6(a.ip)) || port.allowed_address_pairs.some((p) => isIpv6(p.ip_address)) ? [ethType.ip, ethType.ipv6] : [ethType.ip];
+
 const portConnections = securityGroups.rule({
   name: "port-connections",
   about: "what opens connections of a port passes the port's own meter",
@@ -138,8 +142,7 @@ const portConnections = securityGroups.rule({
     const meter = connectionMeter(at.slot);
     const sender = { "reg:in_port_key": at.port_key } as const;
     out.item(scope, "meter", meter, { unit: "pps", rate: limit.pps, burst: limit.burst });
-    const ipv6 = view.by(addressTable, "port", at.port_id).some((a) => isIpv6(a.ip)) || port.allowed_address_pairs.some((p) => isIpv6(p.ip_address));
-    for (const eth_type of ipv6 ? [ethType.ip, ethType.ipv6] : [ethType.ip]) {
+    for (const eth_type of familiesOf(port, view)) {
       out.flow(scope, "sg_out_verdict", { priority: 105, match: { ...sender, eth_type, ...state(ct.trk | ct.new, ct.rpl) }, meter, actions: [COMMIT, toStage("forward")] });
     }
     out.flow(scope, "sg_out_new_fragment", { priority: 100, match: sender, meter, actions: [toTable("sg_out_join")] });
@@ -151,15 +154,15 @@ const portArrivals = securityGroups.rule({
   about: "what others open to a port passes a meter of the port, whoever they are and whether or not they passed their own",
   on: each(attachmentTable),
   emit(at, view, out) {
+    const port = view.get(portTable, at.port_id);
     // Without groups nothing is let in.
-    if (view.get(portTable, at.port_id) === undefined || view.get(portGroupsTable, at.port_id) === undefined) return;
+    if (port === undefined || view.get(portGroupsTable, at.port_id) === undefined) return;
     const limit = view.get(connectionLimitTable, at.chassis);
     if (limit === undefined) return;
     const scope = chassisScope(at.chassis);
     const meter = arrivalMeter(at.slot);
     out.item(scope, "meter", meter, { unit: "pps", rate: limit.pps, burst: limit.burst });
-    // Both families, whatever addresses it has: who sends without port security writes what he likes.
-    for (const eth_type of [ethType.ip, ethType.ipv6]) {
+    for (const eth_type of familiesOf(port, view)) {
       const opens = { "reg:out_port_key": at.port_key, eth_type, ...state(ct.trk | ct.new, ct.rpl) } as const;
       for (const { at: where, to } of ON_IN) out.flow(scope, "sg_in_verdict", { priority: 105, match: { ...opens, ...where }, meter, actions: [COMMIT, to] });
       out.flow(scope, "sg_in_verdict", { priority: 120, match: { ...opens, ...FRAGMENT }, meter, actions: [{ ...JOIN, then: { table: "sg_in_fragment" } }] });
