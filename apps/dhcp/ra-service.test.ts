@@ -1,10 +1,17 @@
 // Unasked router advertisements through the real engine: what the service sends while time passes.
-import { afterEach, describe, expect, it } from "vitest";
+import { afterEach, describe, expect, it, vi } from "vitest";
 import { parsePacket, parseRouterAdvertisement } from "packet-codec";
 import type { StageOut } from "#app";
 import { Share } from "../../src/services/index.ts";
 import { Harness, type HarnessOptions } from "../../test/support/harness.ts";
+import { subnetTable } from "../ipam/model.ts";
 import { attachmentTable } from "../l2/model.ts";
+import { Before, ended } from "./ra.ts";
+
+vi.mock("./ra.ts", async (original) => {
+  const ra = await original<typeof import("./ra.ts")>();
+  return { ...ra, ended: vi.fn(ra.ended) };
+});
 
 /** MaxRtrAdvInterval where nothing is said. */
 const RA_PERIOD_S = 200;
@@ -210,4 +217,34 @@ it("of several controllers the one that masters the chassis sends", async () => 
     to.push([...new Set(heard(h, 40).map((r) => r.to))]);
   }
   expect(to.flat().sort()).toEqual(["hv1:5", "more0:9", "more1:9", "more2:9", "more3:9"]);
+});
+
+describe("an interface that keeps changing what it says", () => {
+  it("has said each prefix once, however often it changed; what is over is told all the same", async () => {
+    const { h, network, join } = await cloud();
+    const router = await join();
+    const second = (await h.create("subnet", { network_id: network, ip_version: 6, cidr: "fd00:2::/64", ipv6_ra_mode: "slaac", ipv6_address_mode: "slaac" })).id;
+    await h.call("PUT", `/v2.0/routers/${router}/add_router_interface`, { subnet_id: second });
+    await h.settled();
+    heard(h, 60);
+    await h.call("PUT", `/v2.0/routers/${router}/remove_router_interface`, { subnet_id: second });
+    const first = h.view.by(subnetTable, "network", network).find((s) => s.id !== second)!;
+    for (let n = 0; n < 10_000; n++) {
+      await h.model.transact({ requestId: "test", call: "test" }, (tx) => tx.put(subnetTable, { ...first, dns_nameservers: [`fd00:1::${(n % 2) + 1}`] }));
+    }
+    await h.settled();
+    const told = vi.mocked(ended);
+    told.mockClear();
+    expect(heard(h, 4)[0]).toMatchObject({ prefixes: ["fd00:1::"], over: ["fd00:2:: on the link"] });
+    expect(new Set(told.mock.calls.map(([, , before]) => before.length))).toEqual(new Set([1]));
+  }, 60_000);
+
+  it("keeps the last of many prefixes", () => {
+    const before = new Before();
+    const words = (n: number) => [{ prefix: `fd00:${n.toString(16)}::`, length: 64, on_link: true, autonomous: true, valid_lifetime_s: 1, preferred_lifetime_s: 1 }];
+    for (let n = 0; n < 10_000; n++) before.changed(words(n), words(n + 1));
+    expect(before.list().map((p) => p.prefix)).toEqual(Array.from({ length: 32 }, (_, i) => words(9999 - i)[0]!.prefix));
+    before.changed(words(10_000), words(9999));
+    expect(before.list().map((p) => p.prefix).slice(0, 2), "what it says again is not over").toEqual([words(10_000)[0]!.prefix, words(9998)[0]!.prefix]);
+  });
 });

@@ -76,17 +76,48 @@ function content(mac: string, subnets: readonly Subnet[], mtu: number, lifetimeS
 }
 
 export type Prefix = NonNullable<RouterAdvertisementInput["prefixes"]>[number];
-const isIn = (prefix: Prefix, others: readonly Prefix[]): boolean => others.some((o) => o.prefix === prefix.prefix && o.length === prefix.length);
+const nameOf = ({ prefix, length }: Prefix): string => `${prefix}/${length}`;
+
+/** As many as are told to be over at a time: the others end by their lifetimes. More do not fit into an advertisement. */
+const BEFORE_MAX = 32;
+
+/** Prefixes that an interface said and does not say now, each once: the last of them, however often it changes what it says. */
+export class Before {
+  private readonly prefixes = new Map<string, Prefix>();
+
+  /** It said the first, and says the second now. */
+  changed(before: readonly Prefix[], now: readonly Prefix[]): void {
+    for (const prefix of before.toReversed()) {
+      const name = nameOf(prefix);
+      this.prefixes.delete(name);
+      this.prefixes.set(name, prefix);
+    }
+    for (const prefix of now) this.prefixes.delete(nameOf(prefix));
+    for (const name of this.prefixes.keys()) {
+      if (this.prefixes.size <= BEFORE_MAX) break;
+      this.prefixes.delete(name);
+    }
+  }
+
+  clear(): void {
+    this.prefixes.clear();
+  }
+
+  /** What it said last comes first. */
+  list(): Prefix[] {
+    return [...this.prefixes.values()].reverse();
+  }
+}
 
 /**
- * Prefixes of `before` that no interface on the network says now, as they are told to be over: hosts prefer any other address (RFC 4862
- * section 5.5.3). As long as its subnet is there it stays on the link, for those that have no other.
+ * Prefixes of `before`, each there once, that no interface on the network says now, as they are told to be over: hosts prefer any other
+ * address (RFC 4862 section 5.5.3). As long as its subnet is there it stays on the link, for those that have no other.
  */
 export function ended(view: ReadView, networkId: string, before: readonly Prefix[]): Prefix[] {
-  const now = interfacesOf(view, networkId).flatMap((id) => advertisementOf(view, id)?.ra.prefixes ?? []);
+  if (before.length === 0) return [];
+  const now = new Set(interfacesOf(view, networkId).flatMap((id) => advertisementOf(view, id)?.ra.prefixes ?? []).map(nameOf));
   const there = new Set(view.by(subnetTable, "network", networkId).map((s) => s.cidr));
-  const over = before.filter((p, i) => !isIn(p, now) && !isIn(p, before.slice(0, i)));
-  return over.map((p) => ({ ...p, preferred_lifetime_s: 0, valid_lifetime_s: there.has(`${p.prefix}/${p.length}`) ? PREFIX_VALID_S : 0 }));
+  return before.filter((p) => !now.has(nameOf(p))).map((p) => ({ ...p, preferred_lifetime_s: 0, valid_lifetime_s: there.has(nameOf(p)) ? PREFIX_VALID_S : 0 }));
 }
 
 /** The same with prefixes that are over. */

@@ -2,7 +2,7 @@
 //
 // Over 400 lines: what other apps may know of ports, addresses and who has them is to be found in one place.
 import {
-  chassisScope, chassisTable, contains, definePool, defineScope, defineSettings, defineSoftTable, defineTable, defineVariantScope, copy, isIpv6, load, next, parseCidr, parseIp, resourceHandle, setField, toStage, vifTable, type Chassis, type Outputs, type ReadView, type Row, type StageOut, type StandardRow, type Vif, ethType, ipProto, toTable, zonePool, type PortPlace, type Scope,
+  chassisScope, chassisTable, contains, definePool, defineScope, defineSettings, defineSoftTable, defineTable, defineVariantScope, copy, isIpv6, load, next, parseCidr, parseIp, resourceHandle, setField, toStage, vifTable, type Chassis, type Cidr, type Outputs, type ReadView, type Row, type StageOut, type StandardRow, type Vif, ethType, ipProto, toTable, zonePool, type PortPlace, type Scope,
 } from "#app";
 import { buildEthernet, buildIpv4, ethertypes, linkLocal } from "packet-codec";
 import { l2 } from "./tables.ts";
@@ -61,6 +61,8 @@ export const portTable = defineTable<Port>()("port", {
     pair_ip: (p) => singlePairs(p).map((ip) => `${p.network_id}|${ip}`),
     /** Those with pairs of more than one address. */
     prefix_pairs: (p) => (p.allowed_address_pairs.some((a) => singleAddress(a.ip_address) === undefined) ? p.network_id : undefined),
+    /** Those that may have any address. */
+    unsecured: (p) => (!isNetworkPort(p) && !p.port_security_enabled ? p.network_id : undefined),
     network_pairs: (p) => (p.allowed_address_pairs.length > 0 ? p.network_id : undefined),
     /** Extra MACs: `<network>|<mac>`. */
     pair_mac: (p) => extraMacs(p).map((mac) => `${p.network_id}|${mac}`),
@@ -112,22 +114,27 @@ export interface HeardNeighbour extends Row {
 /** Of one port so many at a time, so that nobody's claims push out those of others. */
 export const heardNeighbourTable = defineSoftTable<HeardNeighbour>()("neighbour_heard", { ttlS: 300, limitPerOwner: 64, limit: 65_536 });
 
+/** What pairs name, parsed once for each list of them: that is asked for many packets, of all ports that have prefixes. */
+const ranges = new WeakMap<readonly AddressPair[], readonly (Cidr | undefined)[]>();
+function rangesOf(pairs: readonly AddressPair[]): readonly (Cidr | undefined)[] {
+  let parsed = ranges.get(pairs);
+  if (parsed === undefined) ranges.set(pairs, (parsed = pairs.map(({ ip_address: text }) => parseCidr(text.includes("/") ? text : `${text}/${isIpv6(text) ? 128 : 32}`))));
+  return parsed;
+}
 /** Whether a port may say that it has an address at a MAC: any, without port security; else one of its pairs. */
 export function mayClaim(port: Port, ip: string, mac?: string): boolean {
   if (isNetworkPort(port)) return false;
   if (!port.port_security_enabled) return true;
   const address = parseIp(ip);
-  return address !== undefined && port.allowed_address_pairs.some((pair) => {
-    const range = parseCidr(pair.ip_address.includes("/") ? pair.ip_address : `${pair.ip_address}/${isIpv6(pair.ip_address) ? 128 : 32}`);
-    return range !== undefined && contains(range, address) && (mac === undefined || mac === macOfPair(port, pair));
-  });
+  if (address === undefined) return false;
+  const pairs = port.allowed_address_pairs;
+  return rangesOf(pairs).some((range, i) => range !== undefined && contains(range, address) && (mac === undefined || mac === macOfPair(port, pairs[i]!)));
 }
 /** Where the first port is that may have an address; undefined: nobody may. */
 export function claimant(view: ReadView, networkId: string, ip: string): Attachment | undefined {
-  // By what is indexed: it is asked for every packet that has to wait, and a network may have thousands of ports with pairs.
-  for (const [index, key] of [["pair_ip", `${networkId}|${ip}`], ["network_guests", networkId], ["prefix_pairs", networkId]] as const) {
+  // By what is indexed: a network may have thousands of ports with pairs.
+  for (const [index, key] of [["pair_ip", `${networkId}|${ip}`], ["unsecured", networkId], ["prefix_pairs", networkId]] as const) {
     for (const port of view.by(portTable, index, key)) {
-      if (index === "network_guests" && port.port_security_enabled) continue;
       const at = mayClaim(port, ip) ? activeAttachment(view, port.id) : undefined;
       if (at !== undefined) return at;
     }

@@ -1,6 +1,6 @@
 // l3's entities: routers and their interfaces. An interface is a port of l2 (device_owner network:router_interface);
 // its MAC and addresses are that port's.
-import { definePool, defineScope, defineTable, formatCidr, load, parseCidr, resourceHandle, toStage, type Outputs, type Row, type Scope, type StandardRow, chassisScope, setField, type Entrance } from "#app";
+import { definePool, defineScope, defineTable, formatCidr, load, parseCidr, resourceHandle, toStage, type Outputs, type Row, type Scope, type StandardRow, chassisScope, setField, zonePool, type Entrance } from "#app";
 import { fromScope, membersScope, portTable, takeMac } from "../l2/model.ts";
 import { l3 } from "./tables.ts";
 
@@ -26,6 +26,10 @@ export const liveRouterTable = defineTable<LiveRouter>()("live_router", { derive
 export const routerKeys = definePool({
   name: "router", of: "key", min: 1, max: 2 ** 32 - 1, about: "keys of routers: `router` in the pipeline", taken: (view, _part, n) => view.count(routerTable, "key", String(n)) > 0,
 });
+
+/** Beyond those of l2 and of the security groups: a port that sends much to who is gone must not lose by it what it asks of DHCP and its routers. */
+export const undeliveredMeters = definePool({ name: "undelivered-meter", of: "meter", min: 0x8002_0000, max: 0x8002_0000 + zonePool.max - zonePool.min, about: "meters of what routers cannot deliver, one for each sending port: by its zone" });
+export const undeliveredMeter = (zone: number): number => undeliveredMeters.min + zone - zonePool.min;
 
 export const routerResource = resourceHandle<Router>("router");
 

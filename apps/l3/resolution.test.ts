@@ -3,7 +3,7 @@ import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { buildEthernet, buildIpv4, buildUdp, ethertypes, ipProtocols, parsePacket } from "packet-codec";
 import { learned, type StageOut } from "#app";
 import { Harness } from "../../test/support/harness.ts";
-import { addressId, heardNeighbourTable, networkTable, portTable } from "../l2/model.ts";
+import { addressId, heardNeighbourTable, mayClaim, networkTable, portTable } from "../l2/model.ts";
 import { routerTable, undelivered } from "./model.ts";
 
 let h: Harness;
@@ -110,6 +110,28 @@ describe("neighbours that are asked for", () => {
     await sent(other!, "10.1.0.78");
     h.clock.advance(4000);
     expect(said().errors, "nobody answered").toHaveLength(1);
+  });
+});
+
+describe("who may have an address", () => {
+  it("is looked for once for all packets that wait for it, and what pairs name is parsed once", async () => {
+    const prefix = { ip_address: "10.1.0.0/24" };
+    for (let n = 0; n < 5; n++) await port("hv2", far, { allowed_address_pairs: [prefix] });
+    await senders("one", 1);
+    const [from] = await senders("one", 1);
+    const reads = vi.spyOn(h.view, "by");
+    const looked = (): number => reads.mock.calls.filter(([, index]) => index === "prefix_pairs").length;
+    await sent(from!, "10.1.0.77");
+    const first = looked();
+    expect(first).toBeGreaterThan(0);
+    for (let n = 0; n < 20; n++) await sent(from!, "10.1.0.77");
+    expect(looked(), "nor for any more packets").toBe(first);
+
+    let read = 0;
+    const counted = { get ip_address() { read++; return "10.1.0.0/24"; }, mac_address: "" };
+    const holder = { ...h.view.get(portTable, from!)!, allowed_address_pairs: [counted] };
+    for (let n = 0; n < 100; n++) expect(mayClaim(holder, `10.1.${n % 2}.9`)).toBe(n % 2 === 0);
+    expect(read).toBe(1);
   });
 });
 

@@ -90,13 +90,14 @@ export const resolution: ServiceDecl = {
       if (isBroadcast(host, router.id, network.id, ip)) return;
       const key = addressId(network.id, ip);
       const holder = holderOf(host.view, network.id, ip);
-      if (holder !== undefined || claimant(host.view, network.id, ip) === undefined) {
-        answer([{ packet, parties }], { network, ip }, holder);
-        return;
-      }
-      const known = asked.get(key);
+      const known = holder === undefined ? asked.get(key) : undefined;
+      // Before anybody looks for who may have it, among what may be thousands of ports.
       if (known !== undefined) {
         wait(known, { packet, parties });
+        return;
+      }
+      if (holder !== undefined || claimant(host.view, network.id, ip) === undefined) {
+        answer([{ packet, parties }], { network, ip }, holder);
         return;
       }
       if (!asked.admits(sender.project_id) || (bySender.get(sender.id) ?? 0) >= ASKED_PER_PORT) return;

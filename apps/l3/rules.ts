@@ -5,8 +5,8 @@ import {
   type Claim, type Emit, type FlowAction, type ReadView, type RegisterName, type Scope, type TableName,
 } from "#app";
 import { linkLocal } from "packet-codec";
-import { attachmentTable, backToSender, echoReply, echoRequest, lanScope, laterEcho, membersScope, netScope, networkTable, sendersScope, turnedBack } from "../l2/model.ts";
-import { enterScope, legTable, liveRouterTable, routerScope, routerSendersScope, routerTable, routeTable, translationTable, undelivered, zoneHolder, type Onward } from "./model.ts";
+import { attachmentTable, backToSender, echoReply, echoRequest, lanScope, laterEcho, membersScope, netScope, networkTable, portTable, sendersScope, turnedBack } from "../l2/model.ts";
+import { enterScope, legTable, liveRouterTable, routerScope, routerSendersScope, routerTable, routeTable, translationTable, undelivered, undeliveredMeter, zoneHolder, type Onward } from "./model.ts";
 import { waysTo, type Way } from "./routes.ts";
 import { excepted, kept, ofLink, sourceIn } from "./sources.ts";
 import { l3 } from "./tables.ts";
@@ -144,12 +144,20 @@ export const zones = [
 /** To the controller, which knows whom to ask or what to say. */
 const tell = (why: keyof typeof undelivered) => [load("undelivered", undelivered[why]), toTable("l3_undelivered")] as const;
 
+/** Packets of a port that routers cannot deliver, a second. */
+const UNDELIVERED_METER = { unit: "pps", rate: 50, burst: 100 } as const;
+
 const undeliveredPackets = l3.rule({
   name: "undelivered",
-  about: "packets of a local port that a router cannot deliver go to the controller, at the port's own rate",
+  about: "packets of a local port that a router cannot deliver go to the controller, at a rate of the port's that nothing else has part in",
   on: each(attachmentTable),
-  emit(at, _view, out) {
-    out.flow(chassisScope(at.chassis), "l3_undelivered", { priority: 100, match: { "reg:in_port_key": at.port_key }, meter: at.slot, actions: [{ type: "punt" }] });
+  emit(at, view, out) {
+    // The port is what the meter is shown with.
+    if (view.get(portTable, at.port_id) === undefined) return;
+    const scope = chassisScope(at.chassis);
+    const meter = undeliveredMeter(at.slot);
+    out.item(scope, "meter", meter, UNDELIVERED_METER);
+    out.flow(scope, "l3_undelivered", { priority: 100, match: { "reg:in_port_key": at.port_key }, meter, actions: [{ type: "punt" }] });
   },
 });
 

@@ -154,5 +154,10 @@ s=socket.socket(socket.AF_PACKET,socket.SOCK_RAW);s.bind(('eth0',0));s.send(f)`;
     expect(count).toBeGreaterThan(10);
     expect(count).toBeLessThanOrEqual(250);
     expect(await sender.vm.reaches(other.ip)).toBe(true);
+    // By a meter that nothing else passes: the sender's leases are renewed all the same.
+    const { meters } = (await cloud.controller.ops<{ meters: { dropped_packets: number; rules: string[]; resources: { id: string }[] }[] }>("GET", `/switches/${cloud.hv(1).systemId}/meters`)).body;
+    const its = meters.filter((m) => m.resources.some((r) => r.id === sender.port.id));
+    expect(its.filter((m) => m.dropped_packets > 0).map((m) => m.rules)).toContainEqual(["l3/undelivered"]);
+    expect(meters.filter((m) => m.rules.includes("dhcp/served-port") && m.dropped_packets > 0)).toEqual([]);
   }, 60_000);
 });
