@@ -1,12 +1,11 @@
 // What needs no entity: rogue servers, unsecured ports, the answers to ARP and neighbour discovery, group addresses.
 import { baseScope, callStage, callTable, copy, ethType, ipProto, load, setField, toStage, toTable } from "#app";
-import { backToSender, onAsAnyFrame } from "./model.ts";
+import { backToSender, GROUP_MAC, onAsAnyFrame } from "./model.ts";
 import { icmpv6, ND, DHCP_CLIENT, VLAN_PRESENT, ARP_TO_SERVICES, ND_TO_SOURCE, NO_OPTION } from "./rules.ts";
 import { l2 } from "./tables.ts";
 
 const BROADCAST = "ff:ff:ff:ff:ff:ff";
 const ALL_NODES = "33:33:00:00:00:01";
-const GROUP_BIT = { value: "01:00:00:00:00:00", mask: "01:00:00:00:00:00" };
 const SOLICITED_NODES = "ff02::1:ff00:0/104";
 /** NXM_NX_IP_FRAG, ovs-fields(7): a fragment, and not a later one. */
 const FIRST_FRAGMENT = 1;
@@ -60,7 +59,7 @@ export const staticFlows = l2.static((out) => {
     actions: [setField("eth_dst", BROADCAST), copy("arp_tpa", "reg:nexthop"), ...LOOK_UP],
   });
   out.flow(base, "arp_nd", { priority: 50, match: arp, actions: toForward });
-  out.flow(base, "arp_nd_reply", { priority: 100, match: { ...arp, eth_dst: GROUP_BIT }, actions: toForward });
+  out.flow(base, "arp_nd_reply", { priority: 100, match: { ...arp, eth_dst: GROUP_MAC }, actions: toForward });
   out.flow(base, "arp_nd_reply", { priority: 90, match: { ...arp, "reg:said": 2 }, actions: [setField("eth_dst", BROADCAST), ...toForward] });
   out.flow(base, "arp_nd_reply", { priority: 80, match: { ...arp, "reg:said": 0, arp_spa: "0.0.0.0" }, actions: [setField("eth_dst", BROADCAST), ...toForward] });
   // Who asked from afar is no port here: the answer goes as any frame does.
@@ -84,7 +83,7 @@ export const staticFlows = l2.static((out) => {
     priority: 100, match: solicitation,
     actions: [setField("eth_dst", ALL_NODES), copy("ipv6_nd_target", "reg:nexthop"), ...LOOK_UP],
   });
-  out.flow(base, "arp_nd_reply", { priority: 100, match: { ...solicitation, eth_dst: GROUP_BIT }, actions: toForward });
+  out.flow(base, "arp_nd_reply", { priority: 100, match: { ...solicitation, eth_dst: GROUP_MAC }, actions: toForward });
   out.flow(base, "arp_nd_reply", { priority: 90, match: { ...solicitation, "reg:said": 2 }, actions: [setField("eth_dst", ALL_NODES), ...toForward] });
   const toAdvertise = [setField("icmpv6_type", ND.neighbourAdvertisement), setField("icmpv6_code", 0), toTable("nd_advertise")] as const;
   out.flow(base, "arp_nd_reply", { priority: 120, match: { ...solicitation, ipv6_src: "::", "reg:said": 1 }, actions: toAdvertise });
@@ -115,6 +114,6 @@ export const staticFlows = l2.static((out) => {
     });
   }
 
-  out.flow(base, "l2_lookup", { priority: 50, match: { eth_dst: GROUP_BIT, "reg:from_tunnel": 0 }, actions: [callTable("flood_remote"), toTable("flood_local")] });
-  out.flow(base, "l2_lookup", { priority: 50, match: { eth_dst: GROUP_BIT, "reg:from_tunnel": 1 }, actions: [toTable("flood_local")] });
+  out.flow(base, "l2_lookup", { priority: 50, match: { eth_dst: GROUP_MAC, "reg:from_tunnel": 0 }, actions: [callTable("flood_remote"), toTable("flood_local")] });
+  out.flow(base, "l2_lookup", { priority: 50, match: { eth_dst: GROUP_MAC, "reg:from_tunnel": 1 }, actions: [toTable("flood_local")] });
 });

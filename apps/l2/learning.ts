@@ -7,14 +7,13 @@ import {
   baseScope, callTable, chassisScope, chassisTable, derivation, each, ethType, ipProto, isIpv6, load, next, parseIp, toStage, toTable, type Emit, type FlowAction, type PortContext, type PortPlace, type ReadView, type Scope,
 } from "#app";
 import {
-  addressId, addressTable, announcementMeter, extraMacs, inPrefix, isAnothers, isNetworkPort, l2Settings, lanScope, learningTable, NEIGHBOUR_S, netScope, isUnspecified, macOfPair, networkTable, portTable, singleAddress,
+  addressId, addressTable, announcementMeter, extraMacs, GROUP_MAC, inPrefix, isAnothers, isNetworkPort, l2Settings, lanScope, learningTable, NEIGHBOUR_S, netScope, isUnspecified, macOfPair, networkTable, portTable, singleAddress,
   type AddressPair, type Attachment, type Learning, type Network, type Port,
 } from "./model.ts";
 import { l2 } from "./tables.ts";
 
 /** Seconds after a MAC was last heard until it is forgotten. */
 const HEARD_S = 60;
-const GROUP_BIT = { value: "01:00:00:00:00:00", mask: "01:00:00:00:00:00" };
 
 /** Packets a second that a port may send to the controller, and such of what it announces. */
 export const PUNT_METER = { unit: "pps", rate: 50, burst: 100 } as const;
@@ -197,8 +196,8 @@ export const listeners = (members: readonly Attachment[], view: ReadView): Attac
 
 export const staticFlows = l2.static((out) => {
   const tunnel = { "reg:from_tunnel": 1 } as const;
-  out.flow(baseScope, "mac_source", { priority: 310, match: { ...tunnel, eth_src: GROUP_BIT }, actions: [toTable("l2_lookup")] });
-  out.flow(baseScope, "mac_source", { priority: 300, match: { eth_src: GROUP_BIT }, actions: [next] });
+  out.flow(baseScope, "mac_source", { priority: 310, match: { ...tunnel, eth_src: GROUP_MAC }, actions: [toTable("l2_lookup")] });
+  out.flow(baseScope, "mac_source", { priority: 300, match: { eth_src: GROUP_MAC }, actions: [next] });
   out.flow(baseScope, "mac_source", { priority: 10, match: tunnel, actions: [toTable("l2_lookup")] });
   // What came by a tunnel leaves by none: two hosts that believe each other to have a MAC would send a frame to and fro.
   out.flow(baseScope, "mac_verdict", { priority: 120, match: { ...tunnel, "reg:out_port_key": 0 }, actions: [toTable("flood_unknown")] });

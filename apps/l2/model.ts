@@ -2,7 +2,7 @@
 //
 // Over 400 lines: what other apps may know of ports, addresses and who has them is to be found in one place.
 import {
-  chassisScope, chassisTable, contains, definePool, defineScope, defineSettings, defineSoftTable, defineTable, defineVariantScope, copy, isIpv6, load, next, parseCidr, parseIp, resourceHandle, setField, toStage, vifTable, type Chassis, type Cidr, type Outputs, type ReadView, type Row, type StageOut, type StandardRow, type Vif, ethType, ipProto, toTable, zonePool, type PortPlace, type Scope,
+  chassisScope, chassisTable, contains, definePool, defineScope, defineSettings, defineSoftTable, defineTable, defineVariantScope, copy, isIpv6, load, next, parseCidr, parseIp, resourceHandle, setField, toStage, vifTable, type Chassis, type Cidr, type Outputs, type ReadView, type Row, type StageOut, type StandardRow, type Vif, ethType, ipProto, toTable, meterOfZone, zoneMeters, type PortPlace, type Scope,
 } from "#app";
 import { buildEthernet, buildIpv4, ethertypes, linkLocal } from "packet-codec";
 import { l2 } from "./tables.ts";
@@ -90,6 +90,8 @@ export function extraMacs({ mac_address: own, allowed_address_pairs: pairs }: Pi
   for (const { mac_address: mac } of pairs) if (mac !== "" && mac !== own && !macs.includes(mac) && !isGroupMac(mac)) macs.push(mac);
   return macs;
 }
+/** The same as a match. */
+export const GROUP_MAC = { value: "01:00:00:00:00:00", mask: "01:00:00:00:00:00" } as const;
 export const isGroupMac = (mac: string): boolean => (Number.parseInt(mac.slice(0, 2), 16) & 1) === 1;
 
 /** Networks where there may be what the model does not place, and switches learn it (derived). `id` is the network's. */
@@ -160,8 +162,8 @@ export const portKeys = definePool({
 });
 
 /** Beyond what apps draw. Ports have one where what they announce is heard: by their zone. */
-export const announcementMeters = definePool({ name: "announcement-meter", of: "meter", min: 0x8000_0000, max: 0x8000_0000 + zonePool.max - zonePool.min, about: "meters of what ports announce, one for each port: by its zone" });
-export const announcementMeter = (zone: number): number => announcementMeters.min + zone - zonePool.min;
+export const announcementMeters = zoneMeters("announcement-meter", 0x8000_0000, "meters of what ports announce, one for each port: by its zone");
+export const announcementMeter = (zone: number): number => meterOfZone(announcementMeters, zone);
 
 export const portResource = resourceHandle<Port>("port");
 

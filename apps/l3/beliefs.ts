@@ -21,12 +21,12 @@ const RECALLED_PACKETS = 4096;
 /** Seconds between what is said of one neighbour: two that quarrel about an address keep no switch busy. */
 const QUIET_S = 0.5;
 
-export interface Holder {
+export interface HeardHolder {
   readonly mac: string;
   readonly at: Pick<Attachment, "port_id" | "port_key" | "host_key">;
 }
 /** Nobody has it any more: a switch that is told so sends what is for it here again. */
-const NOBODY: Holder = { mac: "00:00:00:00:00:00", at: { port_id: "", port_key: 0, host_key: 0 } };
+const NOBODY: HeardHolder = { mac: "00:00:00:00:00:00", at: { port_id: "", port_key: 0, host_key: 0 } };
 
 interface Told {
   readonly network: Pick<Network, "id" | "key">;
@@ -43,7 +43,7 @@ interface Told {
 }
 
 /** Who was heard to have an address, if the port may still say so and is somewhere. */
-export function holderOf(view: ServiceHost["view"], networkId: string, ip: string): Holder | undefined {
+export function heardHolder(view: ServiceHost["view"], networkId: string, ip: string): HeardHolder | undefined {
   const heard = view.fact(heardNeighbourTable, addressId(networkId, ip));
   const port = heard === undefined ? undefined : view.get(portTable, heard.port_id);
   if (heard === undefined || port?.network_id !== networkId || !mayClaim(port, ip, heard.mac) || isAnothers(view, port, heard.mac)) return undefined;
@@ -84,7 +84,7 @@ export class Beliefs {
   }
 
   /** Tells chassis who has an address, because of a project. False: they are not told, since there is no room for more of this port, or in all. */
-  tell(chassis: Iterable<string>, network: Told["network"], ip: string, holder: Holder, by: string): boolean {
+  tell(chassis: Iterable<string>, network: Told["network"], ip: string, holder: HeardHolder, by: string): boolean {
     const key = addressId(network.id, ip);
     let entry = this.entries.get(key);
     if (entry === undefined) {
@@ -162,7 +162,7 @@ export class Beliefs {
   private compare(key: string, entry: Told, now: number): void {
     if (now < entry.quietMs) return;
     const heard = this.host.view.fact(heardNeighbourTable, key) !== undefined;
-    const holder = heard ? (holderOf(this.host.view, entry.network.id, entry.ip) ?? NOBODY) : undefined;
+    const holder = heard ? (heardHolder(this.host.view, entry.network.id, entry.ip) ?? NOBODY) : undefined;
     if (holder !== undefined && entry.said !== said(holder)) this.say(key, entry, holder);
   }
 
@@ -176,7 +176,7 @@ export class Beliefs {
       if (this.entries.has(id)) continue;
       const at = id.indexOf("/");
       const network = view.get(networkTable, id.slice(0, at));
-      const holder = network === undefined ? undefined : holderOf(view, network.id, id.slice(at + 1));
+      const holder = network === undefined ? undefined : heardHolder(view, network.id, id.slice(at + 1));
       if (network === undefined || holder === undefined || !this.entries.admits(network.project_id)) continue;
       const chassis = routersOn(view, network.id);
       packets -= chassis.size;
@@ -185,7 +185,7 @@ export class Beliefs {
   }
 
   /** Says something new of an address to all who were told of it. */
-  private say(key: string, entry: Told, holder: Holder): void {
+  private say(key: string, entry: Told, holder: HeardHolder): void {
     const { port_id: port } = holder.at;
     if (holder !== NOBODY && port !== entry.port) {
       this.uncount(key, entry);
@@ -204,7 +204,7 @@ export class Beliefs {
     this.send(entry.chassis.keys(), entry, holder);
   }
 
-  private send(chassis: Iterable<string>, { network, ip }: Told, holder: Holder): void {
+  private send(chassis: Iterable<string>, { network, ip }: Told, holder: HeardHolder): void {
     this.host.send(Array.from(chassis, (id) => tellNeighbour(id, network.key, ip, placeOf(holder), (this.turn = (this.turn + 1) >>> 0))));
   }
 }
@@ -228,5 +228,5 @@ function routersOn(view: ServiceHost["view"], network: string): ReadonlySet<stri
   const networks = new Set([...routers].flatMap((router) => view.by(routerInterfaceTable, "router", router).map((i) => i.network_id)));
   return new Set([...networks].flatMap((id) => view.pairKeys(attachmentTable, "network_chassis", id)));
 }
-const placeOf = ({ mac, at }: Holder): { readonly mac: string; readonly port: number; readonly host: number } => ({ mac, port: at.port_key, host: at.host_key });
-const said = ({ mac, at }: Holder): string => `${mac} ${at.port_key} ${at.host_key}`;
+const placeOf = ({ mac, at }: HeardHolder): { readonly mac: string; readonly port: number; readonly host: number } => ({ mac, port: at.port_key, host: at.host_key });
+const said = ({ mac, at }: HeardHolder): string => `${mac} ${at.port_key} ${at.host_key}`;

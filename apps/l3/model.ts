@@ -1,6 +1,6 @@
 // l3's entities: routers and their interfaces. An interface is a port of l2 (device_owner network:router_interface);
 // its MAC and addresses are that port's.
-import { definePool, defineScope, defineTable, formatCidr, load, parseCidr, resourceHandle, toStage, type Outputs, type Row, type Scope, type StandardRow, chassisScope, setField, zonePool, type Entrance } from "#app";
+import { definePool, defineScope, defineTable, formatCidr, load, parseCidr, resourceHandle, toStage, type Outputs, type Row, type Scope, type StandardRow, chassisScope, setField, meterOfZone, zoneMeters, type Entrance } from "#app";
 import { fromScope, membersScope, portTable, takeMac } from "../l2/model.ts";
 import { l3 } from "./tables.ts";
 
@@ -28,8 +28,8 @@ export const routerKeys = definePool({
 });
 
 /** Beyond those of l2 and of the security groups: a port that sends much to who is gone must not lose by it what it asks of DHCP and its routers. */
-export const undeliveredMeters = definePool({ name: "undelivered-meter", of: "meter", min: 0x8002_0000, max: 0x8002_0000 + zonePool.max - zonePool.min, about: "meters of what routers cannot deliver, one for each sending port: by its zone" });
-export const undeliveredMeter = (zone: number): number => undeliveredMeters.min + zone - zonePool.min;
+export const undeliveredMeters = zoneMeters("undelivered-meter", 0x8002_0000, "meters of what routers cannot deliver, one for each sending port: by its zone");
+export const undeliveredMeter = (zone: number): number => meterOfZone(undeliveredMeters, zone);
 
 export const routerResource = resourceHandle<Router>("router");
 

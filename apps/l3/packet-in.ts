@@ -106,8 +106,8 @@ function interfaceOf(view: ReadView, routerId: string, networkId: string, source
   return candidates.find(({ cidr }) => contains(parseCidr(cidr)!, source)) ?? candidates[0];
 }
 
-/** The subnet's own broadcast or network address. */
-function isBroadcastOf(subnet: string, ip: Ip): boolean {
+/** The subnet's own broadcast or network address, which is nobody's. RFC 2644 */
+export function isBroadcastOf(subnet: string, ip: Ip): boolean {
   const cidr = parseCidr(subnet);
   return ip.family === 4 && cidr?.family === 4 && cidr.prefix < 31 && (ip.value === lastIp(cidr) || ip.value === cidr.network);
 }

@@ -2,12 +2,12 @@
 // port security. A router that has a packet for one asks in the network by ARP or neighbour discovery, up to three times, keeps the packet
 // meanwhile, and tells the switch who answered: it keeps that for a while (l2's tellNeighbour), so that only the first packet comes here.
 // Nobody who may have it, or no answer: host unreachable. What switches were told, and are told when it changes, is beliefs.ts's.
-import { contains, isIpv6, lastIp, parseCidr, parseIp, type PacketIn, type ServiceDecl, type ServiceHost, type StageOut } from "#app";
+import { contains, isIpv6, parseCidr, parseIp, type PacketIn, type ServiceDecl, type ServiceHost, type StageOut } from "#app";
 import { arpOps, buildArp, buildEthernet, buildIcmpv6, buildIpv6, buildNeighbourSolicitation, ethertypes, icmpv6Types, ipProtocols, PacketError, parsePacket } from "packet-codec";
 import { addressId, claimant, heardNeighbourTable, learningTable, mayClaim } from "../l2/model.ts";
-import { Beliefs, holderOf, type Holder } from "./beliefs.ts";
+import { Beliefs, heardHolder, type HeardHolder } from "./beliefs.ts";
 import { legTable, undelivered } from "./model.ts";
-import { errorAbout, partiesOf, type Parties } from "./packet-in.ts";
+import { errorAbout, isBroadcastOf, partiesOf, type Parties } from "./packet-in.ts";
 import { Shares } from "./shares.ts";
 import { l3 } from "./tables.ts";
 
@@ -57,7 +57,7 @@ export const resolution: ServiceDecl = {
     };
     const look = (): void => {
       for (const [key, question] of asked) {
-        const holder = holderOf(host.view, question.network.id, question.ip);
+        const holder = heardHolder(host.view, question.network.id, question.ip);
         if (holder === undefined && host.clock.monotonic() < question.dueMs) continue;
         if (holder === undefined && question.asked < QUESTIONS && ask(host, question)) continue;
         asked.delete(key);
@@ -66,7 +66,7 @@ export const resolution: ServiceDecl = {
       }
       if (asked.size > 0) host.after(LOOK_S, look);
     };
-    const answer = (waiting: Iterable<Waiting>, { network, ip }: Pick<Question, "network" | "ip">, holder: Holder | undefined): void => {
+    const answer = (waiting: Iterable<Waiting>, { network, ip }: Pick<Question, "network" | "ip">, holder: HeardHolder | undefined): void => {
       for (const { packet, parties } of waiting) {
         if (holder === undefined) host.send(errorAbout(packet, undelivered.unresolved, parties, host.view, host.log, senderMac(host, packet, parties)));
         else {
@@ -89,7 +89,7 @@ export const resolution: ServiceDecl = {
       const ip = packet.register("nexthop");
       if (isBroadcast(host, router.id, network.id, ip)) return;
       const key = addressId(network.id, ip);
-      const holder = holderOf(host.view, network.id, ip);
+      const holder = heardHolder(host.view, network.id, ip);
       const known = holder === undefined ? asked.get(key) : undefined;
       // Before anybody looks for who may have it, among what may be thousands of ports.
       if (known !== undefined) {
@@ -139,7 +139,7 @@ function solicitation(mac: string, from: string, ip: string, value: bigint): Buf
 }
 
 /** The packet as it waited, on as if the neighbour had been known. */
-function forwarded(packet: PacketIn, { mac, at }: Holder): StageOut {
+function forwarded(packet: PacketIn, { mac, at }: HeardHolder): StageOut {
   const frame = Buffer.from(packet.data);
   Buffer.from(mac.replaceAll(":", ""), "hex").copy(frame);
   return { chassis: packet.chassis, stage: "locate", registers: { net: packet.register("net"), in_port_key: packet.register("in_port_key"), out_port_key: at.port_key, out_host: at.host_key }, data: frame };
@@ -165,11 +165,8 @@ function sourceOf(data: Uint8Array): string | undefined {
   }
 }
 
-/** An IPv4 subnet's own broadcast or network address, which is nobody's. RFC 2644 */
+/** Whether an address is nobody's in a subnet of the router's on the network. */
 function isBroadcast({ view }: ServiceHost, router: string, network: string, text: string): boolean {
   const ip = parseIp(text);
-  return ip?.family === 4 && view.by(legTable, "router", router).some((leg) => leg.network_id === network && leg.addresses.some(({ cidr: of }) => {
-    const cidr = parseCidr(of);
-    return cidr?.family === 4 && cidr.prefix < 31 && (ip.value === lastIp(cidr) || ip.value === cidr.network);
-  }));
+  return ip !== undefined && view.by(legTable, "router", router).some((leg) => leg.network_id === network && leg.addresses.some(({ cidr }) => isBroadcastOf(cidr, ip)));
 }

@@ -1,6 +1,6 @@
 // Entities of security groups. Ports with the same set of groups share one Policy, whose key is what the flow tables
 // match; so a rule is one flow for all of them, on any host.
-import { definePool, defineScope, defineSettings, defineTable, resourceHandle, type Row, type StandardRow, zonePool } from "#app";
+import { definePool, defineScope, defineSettings, defineTable, resourceHandle, type Row, type StandardRow, meterOfZone, zoneMeters } from "#app";
 
 export type SecurityGroup = StandardRow;
 export const groupTable = defineTable<SecurityGroup>()("security_group", {
@@ -85,12 +85,12 @@ export interface ConnectionLimit extends Row {
 }
 export const connectionLimitTable = defineTable<ConnectionLimit>()("sg_connection_limit", { derived: true });
 /** Beyond what apps draw, one for each zone: no two ports of a host share one. */
-export const connectionMeters = definePool({ name: "sg_connection_meter", of: "meter", min: 0x8001_0000, max: 0x8001_0000 + zonePool.max - zonePool.min, about: "meters of what opens connections, one for each port: by its zone" });
+export const connectionMeters = zoneMeters("connection-meter", 0x8001_0000, "meters of what opens connections, one for each port: by its zone");
 /** Of the port with this zone. */
-export const connectionMeter = (zone: number): number => connectionMeters.min + zone - zonePool.min;
+export const connectionMeter = (zone: number): number => meterOfZone(connectionMeters, zone);
 /** Apart from those, so that who floods a port does not stop what it opens itself. */
-export const arrivalMeters = definePool({ name: "sg_arrival_meter", of: "meter", min: 0x8003_0000, max: 0x8003_0000 + zonePool.max - zonePool.min, about: "meters of what others open to ports, one for each port: by its zone" });
-export const arrivalMeter = (zone: number): number => arrivalMeters.min + zone - zonePool.min;
+export const arrivalMeters = zoneMeters("arrival-meter", 0x8003_0000, "meters of what others open to ports, one for each port: by its zone");
+export const arrivalMeter = (zone: number): number => meterOfZone(arrivalMeters, zone);
 
 export const NO_GROUPS_POLICY = "none";
 export const NO_GROUPS_KEY = 1;

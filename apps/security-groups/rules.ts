@@ -2,9 +2,9 @@
 // flow (a few for port ranges) however many ports have it. A remote group is a conjunction: one flow per member address
 // and one per protocol match, never their product.
 import {
-  baseScope, chassisScope, chassisTable, derivation, each, ethType, ipProto, isIpv6, toStage, toTable, type PortContext, type PortPlace, type ReadView,
+  baseScope, chassisScope, chassisTable, derivation, each, ethType, ipProto, isIpv6, toStage, toTable, type Emit, type PortContext, type PortPlace, type ReadView, type Scope,
 } from "#app";
-import { addressTable, attachmentTable, portTable, type Port } from "../l2/model.ts";
+import { addressTable, attachmentTable, portTable, type Attachment, type Port } from "../l2/model.ts";
 import { boundConnection, boundPacket, ct, familyOf, protocolMatches, remoteConnection, remotePacket, state, type Direction } from "./matches.ts";
 import { members, memberTable } from "./members.ts";
 import {
@@ -128,21 +128,28 @@ const policyOnChassis = securityGroups.rule({
 const familiesOf = (port: Port, view: ReadView): readonly number[] =>
   view.by(addressTable, "port", port.id).some((a) => isIpv6(a.ip)) || port.allowed_address_pairs.some((p) => isIpv6(p.ip_address)) ? [ethType.ip, ethType.ipv6] : [ethType.ip];
 
+/** Gives a port at a place a meter for what opens connections; undefined: it has no groups, and nothing passes. */
+function metered(at: Attachment, view: ReadView, out: Emit<typeof securityGroups>, meterOf: (zone: number) => number): { readonly scope: Scope; readonly meter: number; readonly families: readonly number[] } | undefined {
+  const port = view.get(portTable, at.port_id);
+  if (port === undefined || view.get(portGroupsTable, at.port_id) === undefined) return undefined;
+  const limit = view.get(connectionLimitTable, at.chassis);
+  if (limit === undefined) return undefined;
+  const scope = chassisScope(at.chassis);
+  const meter = meterOf(at.slot);
+  out.item(scope, "meter", meter, { unit: "pps", rate: limit.pps, burst: limit.burst });
+  return { scope, meter, families: familiesOf(port, view) };
+}
+
 const portConnections = securityGroups.rule({
   name: "port-connections",
   about: "what opens connections of a port passes the port's own meter",
   on: each(attachmentTable),
   emit(at, view, out) {
-    const port = view.get(portTable, at.port_id);
-    // Without groups nothing is let out.
-    if (port === undefined || view.get(portGroupsTable, at.port_id) === undefined) return;
-    const scope = chassisScope(at.chassis);
-    const limit = view.get(connectionLimitTable, at.chassis);
-    if (limit === undefined) return;
-    const meter = connectionMeter(at.slot);
+    const own = metered(at, view, out, connectionMeter);
+    if (own === undefined) return;
+    const { scope, meter } = own;
     const sender = { "reg:in_port_key": at.port_key } as const;
-    out.item(scope, "meter", meter, { unit: "pps", rate: limit.pps, burst: limit.burst });
-    for (const eth_type of familiesOf(port, view)) {
+    for (const eth_type of own.families) {
       out.flow(scope, "sg_out_verdict", { priority: 105, match: { ...sender, eth_type, ...state(ct.trk | ct.new, ct.rpl) }, meter, actions: [COMMIT, toStage("forward")] });
     }
     out.flow(scope, "sg_out_new_fragment", { priority: 100, match: sender, meter, actions: [toTable("sg_out_join")] });
@@ -154,15 +161,10 @@ const portArrivals = securityGroups.rule({
   about: "what others open to a port passes a meter of the port, whoever they are and whether or not they passed their own",
   on: each(attachmentTable),
   emit(at, view, out) {
-    const port = view.get(portTable, at.port_id);
-    // Without groups nothing is let in.
-    if (port === undefined || view.get(portGroupsTable, at.port_id) === undefined) return;
-    const limit = view.get(connectionLimitTable, at.chassis);
-    if (limit === undefined) return;
-    const scope = chassisScope(at.chassis);
-    const meter = arrivalMeter(at.slot);
-    out.item(scope, "meter", meter, { unit: "pps", rate: limit.pps, burst: limit.burst });
-    for (const eth_type of familiesOf(port, view)) {
+    const own = metered(at, view, out, arrivalMeter);
+    if (own === undefined) return;
+    const { scope, meter } = own;
+    for (const eth_type of own.families) {
       const opens = { "reg:out_port_key": at.port_key, eth_type, ...state(ct.trk | ct.new, ct.rpl) } as const;
       for (const { at: where, to } of ON_IN) out.flow(scope, "sg_in_verdict", { priority: 105, match: { ...opens, ...where }, meter, actions: [COMMIT, to] });
       out.flow(scope, "sg_in_verdict", { priority: 120, match: { ...opens, ...FRAGMENT }, meter, actions: [{ ...JOIN, then: { table: "sg_in_fragment" } }] });

@@ -1,6 +1,6 @@
 // Inventory: what the switches told us, as rows of the model. Stored, so that a restarted controller knows where every
 // port is before the first switch is back. Written by the southbound layer only; apps read it.
-import { definePool } from "./pools.ts";
+import { definePool, type Pool } from "./pools.ts";
 import { defineTable } from "./table.ts";
 
 export type EncapType = "geneve" | "vxlan" | "gre";
@@ -66,3 +66,8 @@ export const zonePool = definePool({
   name: "zone", of: ["zone", "meter"], min: 1, max: 65_534, about: "conntrack zones of a chassis", forgotten: true,
   taken: (view, chassis, n) => view.count(vifTable, "slot", `${chassis}/${n}`) > 0,
 });
+
+/** Meters of which each port of a host has one of its own: they are numbered as zones are, from `min` on. */
+export const zoneMeters = (name: string, min: number, about: string): Pool => definePool({ name, of: "meter", min, max: min + zonePool.max - zonePool.min, about });
+/** The number among them that goes with a zone. */
+export const meterOfZone = ({ min }: Pool, zone: number): number => min + zone - zonePool.min;
