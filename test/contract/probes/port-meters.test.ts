@@ -3,6 +3,7 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { until } from "../../../lab/exec.ts";
 import { Lab } from "../../../lab/lab.ts";
 import type { Instance, Resource } from "../../support/cloud.ts";
+import { meterPool } from "./port-meters/model.ts";
 import { expectGone, expectHealing, expectIncremental, expectNoLookup, expectQuietRestart, held, makeScene, Probes, type Held, type Scene } from "./support.ts";
 
 const probes = new Probes("port-meters");
@@ -13,7 +14,7 @@ test("incremental equals from scratch, meters and flows, whatever rates come and
     resource: "rate",
     values: ({ ports }, n, m) => (ports.length === 0 ? undefined : { port_id: ports[n % ports.length], kbps: 1000 + m }),
     change: (n) => ({ kbps: 2000 + n }),
-    count: (h) => ["hv0", "hv1", "hv2"].flatMap((host) => [...h.engine.itemsOf(host)]).filter((i) => i.id >= 100_000).length,
+    count: (h) => ["hv0", "hv1", "hv2"].flatMap((host) => [...h.engine.itemsOf(host)]).filter((i) => i.id >= meterPool.min && i.id <= meterPool.max).length,
   });
 }, 120_000);
 
@@ -50,7 +51,7 @@ describe.skipIf(Lab.missing().length > 0)("on real switches", () => {
     expect(await speed(a, b)).toBeGreaterThan(4 * KBPS);
     expect(await speed(b, a)).toBeGreaterThan(4 * KBPS);
     const rate = await limit(a);
-    expect([rate.sender_meter, rate.receiver_meter].filter((m) => (m as number) < 100_000)).toEqual([]);
+    expect([rate.sender_meter, rate.receiver_meter].filter((m) => (m as number) < meterPool.min)).toEqual([]);
     await cloud.synced();
     const sent = await speed(a, b);
     expect(sent, "sent").toBeLessThan(1.3 * KBPS);
