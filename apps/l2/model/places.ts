@@ -1,0 +1,116 @@
+// Where ports are, how networks travel between hosts, and the scopes that follow from both.
+import { chassisTable, defineScope, defineTable, defineVariantScope, vifTable, type Chassis, type ReadView, type Row, type Vif, type PortPlace } from "#app";
+import { portBindingTable, portStatusTable } from "./ports.ts";
+
+/**
+ * A port at a chassis (derived: port x vif x binding x chassis, and whatever other apps add). A joint: an app that requires l2 may
+ * derive rows, e.g. of a sub-port behind another port's interface. `id` is the port's for its active place, `<port>@<chassis>` for others.
+ */
+export interface Attachment extends Row, PortPlace {
+  readonly port_id: string;
+  readonly network_id: string;
+  readonly net_key: number;
+  readonly port_key: number;
+  readonly chassis: string;
+  readonly host_key: number;
+  /**
+   * standby: what goes to the port goes there too, it is not where the port is, and what it sends passes only if a context says so
+   * (PortContext.speaks). gateway: one of several chassis that serve it, each those on it; from elsewhere packets go to the first by id.
+   * A chassis has one place of a port: of several the active one, then the first by id.
+   */
+  readonly role: PortPlace["role"];
+  readonly ofport: number;
+  /** Tag of its frames on that OpenFlow port; null: untagged. */
+  readonly vlan: number | null;
+  /** Conntrack zone and punt meter of the port there: from the chassis' zones. */
+  readonly slot: number;
+}
+export const attachmentTable = defineTable<Attachment>()("attachment", {
+  derived: true,
+  open: true,
+  indexes: { chassis: (a) => a.chassis, network: (a) => a.network_id, port: (a) => a.port_id },
+  pairs: { network_chassis: (a) => [a.network_id, a.chassis] },
+});
+export const attachmentId = (portId: string, chassis: string, role: Attachment["role"]): string => (role === "active" ? portId : `${portId}@${chassis}`);
+
+/** What is happening to interfaces of a port: one that is there now, though it may not be in the view yet, and one that is about to vanish. */
+export interface PlugChange {
+  readonly appeared?: Vif;
+  readonly gone?: Vif;
+}
+
+/**
+ * The interface of a port, the one that counts: on the chassis the API asked for, or wherever it is plugged. For derivations that fill `attachment`, which
+ * cannot read it: they say `pluggedReads`.
+ */
+export function pluggedAt(view: ReadView, portId: string, { appeared, gone }: PlugChange = {}): { readonly vif: Vif; readonly chassis: Chassis } | undefined {
+  const stored = view.by(vifTable, "iface_id", portId);
+  const vifs = appeared === undefined && gone === undefined ? stored : [...stored, ...(appeared === undefined ? [] : [appeared])].filter((vif) => vif.id !== gone?.id);
+  if (vifs.length === 0) return undefined;
+  const wanted = view.get(portBindingTable, portId)?.requested_host ?? "";
+  const host = vifs.length === 1 ? "" : (view.get(portStatusTable, portId)?.host ?? "");
+  const requested = wanted === "" ? undefined : requestedChassis(view, wanted);
+  let best: { vif: Vif; chassis: Chassis } | undefined;
+  for (const vif of vifs) {
+    const chassis = view.get(chassisTable, vif.chassis);
+    if (chassis === undefined || (wanted !== "" && chassis.id !== requested?.id)) continue;
+    if (best === undefined || preferred(vif, best.vif, host)) best = { vif, chassis };
+  }
+  return best;
+}
+export const pluggedReads = [vifTable, portBindingTable, portStatusTable, chassisTable] as const;
+
+/** Where a port is: of its active attachments the first by id, one that l2 knows before what others derive; without any, of those that serve it. */
+export function activeAttachment(view: ReadView, portId: string): Attachment | undefined {
+  const own = view.get(attachmentTable, portId);
+  if (own?.role === "active") return own;
+  return view.by(attachmentTable, "port", portId).filter((at) => at.role !== "standby").sort(first)[0];
+}
+/** Every place of a port, one a chassis: where it is comes first. */
+export function placesOf(view: ReadView, portId: string): Attachment[] {
+  const places: Attachment[] = [];
+  for (const at of view.by(attachmentTable, "port", portId).toSorted(first)) if (!places.some((p) => p.chassis === at.chassis)) places.push(at);
+  return places;
+}
+const RANK = { active: 0, gateway: 1, standby: 2 } as const;
+const first = (a: Attachment, b: Attachment): number => RANK[a.role] - RANK[b.role] || (a.id < b.id ? -1 : 1);
+
+/** Of two interfaces of one port, where it may be: the one where it already is, so that a second plug takes nothing away. */
+const preferred = (a: Vif, b: Vif, host: string): boolean => (a.chassis === host) === (b.chassis === host) ? a.id < b.id : a.chassis === host;
+/**
+ * The chassis that a port's requested host names: by its system-id, which is proved. A hostname is self-declared, so it counts only
+ * where exactly one chassis has it and none has it as its system-id.
+ */
+export function requestedChassis(view: ReadView, host: string): Readonly<Chassis> | undefined {
+  const byId = view.get(chassisTable, host);
+  if (byId !== undefined) return byId;
+  const named = view.by(chassisTable, "hostname", host);
+  return named.length === 1 ? named[0] : undefined;
+}
+
+/**
+ * How a network travels between hosts. A joint: the overlay gives every network a tunnel segment, other apps add theirs.
+ * Rows carry `<app>/<network>` as id. `tunnel`: any encapsulation that both hosts have. A VNI is a wish until the network holds it: the
+ * overlay claims it, and an app that has it from a caller takes it with the overlay's `takeVni`, which refuses one that is held.
+ */
+export interface Segment extends Row {
+  readonly network_id: string;
+  readonly type: "tunnel" | "geneve" | "vxlan" | "gre" | "vlan" | "flat";
+  readonly physical_network: string | null;
+  /** VNI (one space for all kinds of tunnel) or VLAN id. */
+  readonly segmentation_id: number | null;
+}
+export const segmentTable = defineTable<Segment>()("segment", { derived: true, open: true, indexes: { network: (s) => s.network_id } });
+
+/** Scopes of l2. `lan`: chassis with a port of the network; `net`: chassis that can reach the network, through a router too. */
+export const lanScope = defineScope("lan");
+export const netScope = defineScope("net");
+/**
+ * Who may send into a network by a tunnel, the reverse of reach: `lan:N` has `senders:N`; these are the chassis that have the
+ * network (`members:N`), and those that come through a router. Each chassis' own flow is in its `from` scope.
+ */
+export const sendersScope = defineScope("senders");
+export const membersScope = defineScope("members");
+export const fromScope = defineScope("from");
+/** How to reach a chassis: `hostScope(key)` is included, the overlay fills one for each encapsulation profile. */
+export const hostScope = defineVariantScope("host");

@@ -1,0 +1,164 @@
+// Networks, ports with what they may send beside their own addresses, and addresses: what the API stores of them.
+import { definePool, defineTable, isIpv6, resourceHandle, type Row, type StandardRow } from "#app";
+
+export interface Network extends StandardRow {
+  /** 1..2^24-1, unique: `net` in the pipeline. How the network travels between hosts is its segments' business. */
+  readonly key: number;
+  readonly admin_state_up: boolean;
+  readonly shared: boolean;
+  readonly port_security_enabled: boolean;
+  /** As the tenant asked; absent: as large as the encapsulation leaves. The attribute is the overlay's, who knows how large that is. */
+  readonly mtu?: number;
+}
+export const networkTable = defineTable<Network>()("network", {
+  resource: "network",
+  indexes: { key: (n) => String(n.key), project: (n) => n.project_id, shared: (n) => (n.shared ? "true" : undefined) },
+});
+
+/** Keys of networks: of the pipeline, and of nothing that leaves a host. */
+export const networkKeys = definePool({
+  name: "network-key", of: "key", min: 1, max: 2 ** 24 - 1, about: "keys of networks: `net` in the pipeline", taken: (view, _part, n) => view.count(networkTable, "key", String(n)) > 0,
+});
+
+export const networkResource = resourceHandle<Network>("network");
+
+export interface AddressPair {
+  /** Address or CIDR. */
+  readonly ip_address: string;
+  /** "" = the port's own, whatever it is now. */
+  readonly mac_address: string;
+}
+
+export interface Port extends StandardRow {
+  /** 1..2^32-1, unique: in_port_key and out_port_key in the pipeline. */
+  readonly key: number;
+  readonly network_id: string;
+  /** Lower case, colons. */
+  readonly mac_address: string;
+  readonly admin_state_up: boolean;
+  readonly device_id: string;
+  readonly device_owner: string;
+  readonly port_security_enabled: boolean;
+  readonly allowed_address_pairs: readonly AddressPair[];
+}
+export const portTable = defineTable<Port>()("port", {
+  resource: "port",
+  indexes: {
+    key: (p) => String(p.key),
+    network: (p) => p.network_id,
+    network_mac: (p) => `${p.network_id}|${p.mac_address}`,
+    device: (p) => p.device_id,
+    project: (p) => p.project_id,
+    /** Those that may have addresses beside their own. */
+    takers: (p) => (!isNetworkPort(p) && (!p.port_security_enabled || p.allowed_address_pairs.length > 0) ? p.network_id : undefined),
+    /** Single extra addresses: `<network>|<ip>`. */
+    pair_ip: (p) => singlePairs(p).map((ip) => `${p.network_id}|${ip}`),
+    /** Those with pairs of more than one address. */
+    prefix_pairs: (p) => (p.allowed_address_pairs.some((a) => singleAddress(a.ip_address) === undefined) ? p.network_id : undefined),
+    /** Those that may have any address. */
+    unsecured: (p) => (!isNetworkPort(p) && !p.port_security_enabled ? p.network_id : undefined),
+    network_pairs: (p) => (p.allowed_address_pairs.length > 0 ? p.network_id : undefined),
+    /** Extra MACs: `<network>|<mac>`. */
+    pair_mac: (p) => extraMacs(p).map((mac) => `${p.network_id}|${mac}`),
+    /** Those behind which there may be MACs that the model does not place: without port security, or with a MAC that others may have too. */
+    network_guests: (p) => (!isNetworkPort(p) && (!p.port_security_enabled || extraMacs(p).length > 0) ? p.network_id : undefined),
+  },
+});
+/** The MAC that a pair is of. */
+export const macOfPair = (port: Pick<Port, "mac_address">, { mac_address: mac }: Pick<AddressPair, "mac_address">): string => (mac === "" ? port.mac_address : mac);
+/** Of no host: who has no address yet sends from it, as any port may. RFC 1122 section 3.2.1.3, RFC 4291 section 2.5.2 */
+export const isUnspecified = (ip: string): boolean => ip === "0.0.0.0" || ip === "::";
+/** The one address that a pair names, alone or as a prefix of full length; undefined: it names more. */
+export function singleAddress(text: string): string | undefined {
+  const at = text.indexOf("/");
+  if (at < 0) return text;
+  return text.slice(at + 1) === (isIpv6(text) ? "128" : "32") ? text.slice(0, at) : undefined;
+}
+/** Single addresses of a port's pairs, each once. */
+function singlePairs({ allowed_address_pairs: pairs }: Pick<Port, "allowed_address_pairs">): string[] {
+  return [...new Set(pairs.flatMap(({ ip_address: text }) => singleAddress(text) ?? []))];
+}
+/** MACs that a port may send from beside its own, each once. */
+export function extraMacs({ mac_address: own, allowed_address_pairs: pairs }: Pick<Port, "mac_address" | "allowed_address_pairs">): string[] {
+  const macs: string[] = [];
+  for (const { mac_address: mac } of pairs) if (mac !== "" && mac !== own && !macs.includes(mac) && !isGroupMac(mac)) macs.push(mac);
+  return macs;
+}
+/** The same as a match. */
+export const GROUP_MAC = { value: "01:00:00:00:00:00", mask: "01:00:00:00:00:00" } as const;
+export const isGroupMac = (mac: string): boolean => (Number.parseInt(mac.slice(0, 2), 16) & 1) === 1;
+
+/** Whether a port has an address at a MAC as a pair that names it. */
+export const hasPair = (port: Pick<Port, "mac_address" | "allowed_address_pairs">, ip: string, mac: string): boolean =>
+  port.allowed_address_pairs.some((p) => singleAddress(p.ip_address) === ip && macOfPair(port, p) === mac);
+
+export const isLinkLocal = (ip: string): boolean => ip.startsWith("fe80:");
+
+export const portKeys = definePool({
+  name: "port", of: "key", min: 1, max: 2 ** 32 - 1, about: "keys of ports: in_port_key and out_port_key in the pipeline", taken: (view, _part, n) => view.count(portTable, "key", String(n)) > 0,
+});
+
+export const portResource = resourceHandle<Port>("port");
+
+/** Values of `device_owner` that this controller knows: ports that the network's own functions made. */
+export const deviceOwner = {
+  dhcp: "network:dhcp",
+  distributed: "network:distributed",
+  floatingIp: "network:floatingip",
+  floatingIpAgentGateway: "network:floatingip_agent_gateway",
+  routerInterface: "network:router_interface",
+  routerInterfaceDistributed: "network:router_interface_distributed",
+  routerInterfaceReplicated: "network:ha_router_replicated_interface",
+  routerCentralizedSnat: "network:router_centralized_snat",
+  routerGateway: "network:router_gateway",
+} as const;
+
+type Owned = Pick<Port, "device_owner">;
+const SERVICE_OWNERS: ReadonlySet<string> = new Set([deviceOwner.dhcp, deviceOwner.distributed, deviceOwner.floatingIpAgentGateway]);
+const ROUTER_OWNERS: ReadonlySet<string> = new Set([
+  deviceOwner.routerInterface, deviceOwner.routerInterfaceDistributed, deviceOwner.routerInterfaceReplicated, deviceOwner.routerCentralizedSnat, deviceOwner.routerGateway,
+]);
+
+/** Whether a function of the network made the port, not a tenant's device. */
+export const isNetworkPort = (port: Owned): boolean => port.device_owner.startsWith("network:");
+/** Ports that the network's own services made: they go with it, and keep neither it nor its subnets. */
+export const isServicePort = (port: Owned): boolean => SERVICE_OWNERS.has(port.device_owner);
+/**
+ * Ports that may be routers themselves: what they send is not held to their addresses, or to prefixes alone. Nobody but they can say what
+ * they are.
+ */
+export const mayForward = (port: Pick<Port, "port_security_enabled" | "allowed_address_pairs">): boolean => !port.port_security_enabled || port.allowed_address_pairs.some((a) => singleAddress(a.ip_address) === undefined);
+/** Ports of routers, whose addresses are the routers' choice. */
+export const isRouterPort = (port: Owned): boolean => ROUTER_OWNERS.has(port.device_owner);
+
+/** What the data plane does not depend on, kept apart so that its changes rerun no rule but those that ask. `id` is the port's. */
+export interface PortBinding extends Row {
+  /** Where the API caller wants it; "" = wherever it is plugged. */
+  readonly requested_host: string;
+  readonly vnic_type: string;
+  readonly profile: Readonly<Record<string, unknown>>;
+}
+export const portBindingTable = defineTable<PortBinding>()("port_binding", {});
+
+/** `id` is the port's. Status as the API shows it; host is where it is active. */
+export interface PortStatus extends Row {
+  readonly status: "DOWN" | "BUILD" | "ACTIVE" | "ERROR";
+  readonly host: string;
+}
+export const portStatusTable = defineTable<PortStatus>()("port_status", {});
+
+/** An address of a port: `id` is `<network id>/<ip>`, hence unique in its network. Which ones a port gets is ipam's decision. */
+export interface Address extends Row {
+  readonly network_id: string;
+  readonly port_id: string;
+  readonly subnet_id: string;
+  /** IPv4 dotted quad or IPv6 in RFC 5952 form. */
+  readonly ip: string;
+  readonly family: 4 | 6;
+  /** Position in the port's fixed_ips. */
+  readonly position: number;
+}
+export const addressId = (networkId: string, ip: string): string => `${networkId}/${ip}`;
+export const addressTable = defineTable<Address>()("address", {
+  indexes: { port: (a) => a.port_id, network: (a) => a.network_id, subnet: (a) => a.subnet_id },
+});
