@@ -1,0 +1,278 @@
+// The operator's command as a process of its own, on a real controller with real switches, and where there is none.
+import { execFile, spawn } from "node:child_process";
+import { once } from "node:events";
+import { cpSync, mkdirSync, mkdtempSync, readdirSync, realpathSync, rmSync, symlinkSync } from "node:fs";
+import { createServer as createHttp } from "node:http";
+import { createServer, type AddressInfo } from "node:net";
+import { tmpdir } from "node:os";
+import path from "node:path";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { repositoryRoot } from "../../../lab/controller.ts";
+import { notYet } from "../../../src/cli/program.ts";
+import { version } from "../../../src/lib/version.ts";
+import { Cloud, type Instance } from "../../support/cloud.ts";
+
+const root = repositoryRoot();
+const axion = path.join(root, "bin/axion.js");
+const scratch = mkdtempSync(path.join(tmpdir(), "axion-cli-"));
+let cloud: Cloud;
+let url: string;
+let instance: Instance;
+
+interface Ended {
+  readonly code: number | null;
+  readonly out: string;
+  readonly err: string;
+}
+
+function run(argv: readonly string[], env: Record<string, string> = {}, command = axion): Promise<Ended> {
+  return new Promise((resolve) => {
+    const clean = Object.fromEntries(Object.entries(process.env).filter(([name]) => !name.startsWith("AXION_")));
+    const child = execFile(process.execPath, [command, ...argv], { cwd: scratch, env: { ...clean, ...env }, timeout: 200_000, maxBuffer: 1 << 26 }, (_error, out, err) => resolve({ code: child.exitCode, out, err }));
+  });
+}
+/** Of the controller; expected to end well. */
+async function said(...argv: string[]): Promise<string> {
+  const { code, out, err } = await run(argv, { AXION_OPS_URL: url });
+  expect({ code, err }, argv.join(" ")).toEqual({ code: 0, err: "" });
+  return out;
+}
+
+beforeAll(async () => {
+  cloud = await Cloud.create({ name: "cli.test", flags: ["--name", "first"] });
+  const net = await cloud.network("10.0.0.0/24");
+  instance = await cloud.instance(cloud.hv(1), net);
+  await cloud.instance(cloud.hv(2), net);
+  await cloud.synced();
+  ({ url } = await cloud.lab.publish(9697, 0));
+});
+afterAll(async () => {
+  await cloud?.destroy();
+  rmSync(scratch, { recursive: true, force: true });
+});
+
+describe("of a running controller", () => {
+  test("status", async () => {
+    const generation = await cloud.metric("axion_generation");
+    const lines = (await said("status")).split("\n");
+    expect(lines).toEqual([
+      `controller  first, version ${version()}, at ${url}`,
+      "ready       yes",
+      `generation  ${generation}, compiled ${generation}`,
+      "switches    2 total, 2 connected, 0 syncing, 0 disconnected",
+      expect.stringMatching(/^flows {7}[1-9]\d* desired, [1-9]\d* installed, 0 pending, 0 quarantined$/),
+      "",
+    ]);
+    expect(JSON.parse(await said("status", "--json"))).toMatchObject({ url, name: "first", ready: true, reason: null, generation, switches: { total: 2, connected: 2 }, flows: { pending: 0 } });
+  });
+
+  test("switches: all in a table, one with all that is known", async () => {
+    const [head, ...rows] = (await said("switches")).trimEnd().split("\n");
+    expect(head).toMatch(/^SWITCH {2}STATE .*LAST ERROR$/);
+    expect(rows.map((row) => row.split(/ {2,}/).slice(0, 3))).toEqual([["hv1", "connected", "connected"], ["hv2", "connected", "connected"]]);
+    expect(await said("switches", "hv2")).toMatch(/^id +hv2$[^]*^bridge +br-int$[^]*^flows\.pending +0$/m);
+    expect(JSON.parse(await said("--json", "switches", "hv1")).switch).toMatchObject({ id: "hv1", state: "connected" });
+    expect(JSON.parse(await said("switches", "--json")).switches).toHaveLength(2);
+  });
+
+  test("flows: a table, ovs-ofctl's text, JSON, and every way to choose", async () => {
+    const all = (await said("flows")).trimEnd().split("\n");
+    const switches = (await cloud.switches()).reduce((sum, s) => sum + s.desired, 0);
+    expect(all[0]).toMatch(/^SWITCH {2}TABLE +PRIORITY {2}STATE +CAUSE +MATCH +ACTIONS$/);
+    expect(all).toHaveLength(switches + 1);
+    const own = (await said("flows", "--switch", "hv1", "--resource", instance.port.id, "--app=l2", "--table", "classify")).trimEnd().split("\n").slice(1);
+    expect(own.length).toBeGreaterThan(0);
+    for (const line of own) expect(line).toMatch(new RegExp(`^hv1 +classify +\\d+ +desired +l2/\\S+ .*port:${instance.port.id}`));
+    expect(await said("flows", "--match", "ip,nw_dst=203.0.113.77")).toBe("no flows\n");
+    expect(await said("flows", "--state", "diff")).toBe("no flows\n");
+    expect((await said("flows", "--stats", "--switch", "hv1")).split("\n")[0]).toContain("PACKETS  BYTES");
+    const json = JSON.parse(await said("flows", "--json", "--switch", "hv1")) as { flows: { switch: string }[] };
+    expect(new Set(json.flows.map((f) => f.switch))).toEqual(new Set(["hv1"]));
+    expect(JSON.parse(await said("flows", "--format", "json", "--switch", "hv1"))).toEqual(json);
+  });
+
+  test("flows as text go into the switch's own tools as they are", async () => {
+    const text = await said("flows", "--switch", "hv1", "--format", "text", "--state", "installed");
+    const parsed = await cloud.hv(1).exec(["ovs-ofctl", "-O", "OpenFlow13", "parse-flows", "-"], { input: text });
+    expect(parsed.stdout.trimEnd().split("\n").filter((line) => line !== "").length).toBeGreaterThanOrEqual(text.split("\n").filter((line) => line.startsWith(" cookie=")).length);
+  });
+
+  test.each(["problems", "policy"])("%s: what the controller says, or that it does not say it", async (command) => {
+    const ask = await fetch(`${url}/${command}${command === "policy" ? "?format=json" : ""}`);
+    const { code, out, err } = await run([command, "--ops-url", url]);
+    if (ask.status === 200) {
+      expect({ code, err }).toEqual({ code: 0, err: "" });
+      expect(out).toMatch(/\S/);
+      expect(JSON.parse(await said(command, "--json"))).toEqual(await ask.json());
+    } else expect({ code, out, err }).toEqual({ code: 1, out: "", err: `axion: the controller at ${url} has no GET /${command} (404): its version does not answer this\n` });
+  });
+
+  test("what it does not have, and what it cannot read", async () => {
+    const asked = (...argv: string[]): Promise<Ended> => run(["--ops-url", url, ...argv]);
+    expect(await asked("switches", "hv9")).toEqual({ code: 1, out: "", err: "axion: there is no switch hv9\n" });
+    expect(await asked("flows", "--switch", "hv9")).toEqual({ code: 2, out: "", err: "axion: --switch there is no switch 'hv9'\n" });
+    expect(await asked("flows", "--table", "nowhere")).toMatchObject({ code: 2, out: "", err: expect.stringMatching(/^axion: --table .*nowhere.*\n$/) });
+    expect(await asked("flows", "--match", "nonsense=1")).toMatchObject({ code: 2, out: "", err: expect.stringMatching(/^axion: --match .*\n$/) });
+    expect(await asked("flows", "--app", "")).toMatchObject({ code: 2, out: "", err: expect.stringMatching(/^axion: --app is empty\n$/) });
+  });
+
+  test("a reader that has had enough is no error", async () => {
+    const child = spawn("bash", ["-c", `set -o pipefail; "${process.execPath}" "${axion}" --ops-url ${url} flows --format text | head -n 1`], { stdio: ["ignore", "pipe", "pipe"] });
+    let all = "";
+    for (const stream of [child.stdout, child.stderr]) stream.on("data", (chunk: Buffer) => (all += chunk.toString()));
+    expect(await once(child, "close")).toEqual([0, null]);
+    expect(all).toBe("# switch hv1\n");
+  });
+});
+
+describe("without a controller", () => {
+  test("one line that says where it was looked for, 1", async () => {
+    const free = createServer().listen(0, "127.0.0.1");
+    await once(free, "listening");
+    const { port } = free.address() as AddressInfo;
+    free.close();
+    await once(free, "close");
+    const line = `axion: no controller answers at http://127.0.0.1:${port}: connection refused; is it running? --ops-url or AXION_OPS_URL names another\n`;
+    for (const command of ["status", "switches", "flows", "problems", "policy"]) {
+      expect(await run([command, "--ops-url", `http://127.0.0.1:${port}/`]), command).toEqual({ code: 1, out: "", err: line });
+    }
+    expect(await run(["status", "--ops-url", "http://nowhere.invalid"])).toMatchObject({ code: 1, err: expect.stringContaining("no controller answers at http://nowhere.invalid: ") });
+  });
+
+  test("something else that answers: one line, 1", async () => {
+    const answers: readonly (readonly [status: number, body: string, said: RegExp])[] = [
+      [200, "hello", /is no controller: GET \/healthz is not JSON/],
+      [404, "<html>", /is no controller: GET \/healthz gave status 404/],
+      [500, '{"error":{"code":"INTERNAL","message":"internal\\nerror"}}', /the controller refuses it \(500\): internal error/],
+    ];
+    for (const [status, body, message] of answers) {
+      const other = createHttp((_request, response) => void response.writeHead(status).end(body)).listen(0, "127.0.0.1");
+      await once(other, "listening");
+      const { code, out, err } = await run(["status", "--ops-url", `http://127.0.0.1:${(other.address() as AddressInfo).port}`]);
+      other.close();
+      expect({ code, out }).toEqual({ code: 1, out: "" });
+      expect(err).toMatch(message);
+      expect(err).toMatch(/^axion: .*\n$/);
+    }
+    const mute = createServer((socket) => void socket.end("SSH-2.0-x\r\n")).listen(0, "127.0.0.1");
+    await once(mute, "listening");
+    const { code, err } = await run(["status", "--ops-url", `http://127.0.0.1:${(mute.address() as AddressInfo).port}`]);
+    mute.close();
+    expect({ code, err }).toEqual({ code: 1, err: expect.stringMatching(/^axion: what answers at \S+ is no controller: it does not speak HTTP\n$/) });
+  });
+
+  test("an answer that breaks off, as a table and as text: what came, and one line, 1", async () => {
+    const half = createHttp((_request, response) => {
+      response.writeHead(200, { "content-length": "1000" });
+      response.write('{"flows":[{"switch":"hv1","table":"t","match":"","actions":""},', () => response.destroy());
+    }).listen(0, "127.0.0.1");
+    await once(half, "listening");
+    const address = `http://127.0.0.1:${(half.address() as AddressInfo).port}`;
+    for (const format of ["table", "text", "json"]) {
+      expect(await run(["flows", "--format", format, "--ops-url", address])).toMatchObject({ code: 1, err: `axion: the controller at ${address} stopped in the middle of its answer\n` });
+    }
+    half.close();
+  });
+});
+
+describe("the command line", () => {
+  test("--help everywhere: 0, on the output; nothing that is not built", async () => {
+    const help = await run(["--help"]);
+    expect(help).toMatchObject({ code: 0, err: "" });
+    const commands = [...help.out.matchAll(/^ {2}([a-z]+)\b/gm)].map((m) => m[1]!);
+    expect(commands).toEqual(["status", "switches", "flows", "problems", "policy", "lab", "completion", "help"]);
+    for (const name of commands.filter((c) => c !== "help")) {
+      const own = await run([name, "--help"]);
+      expect(own, name).toMatchObject({ code: 0, err: "" });
+      expect(own.out).toContain(`Usage: axion ${name}`);
+      expect(own.out).toContain("--ops-url");
+      expect((await run(["help", name])).out).toBe(own.out);
+    }
+    expect(await run(["--version"])).toEqual({ code: 0, out: `${version()}\n`, err: "" });
+    expect(await run([])).toMatchObject({ code: 2, out: "", err: expect.stringContaining("Usage: axion") });
+  });
+
+  test.each(notYet)("%s is not in this version: one line, 2", async (name) => {
+    for (const more of [[], ["--help"], ["word", "--flag=x"]]) expect(await run([name, ...more])).toEqual({ code: 2, out: "", err: `axion: ${name} is not in this version\n` });
+  });
+
+  test.each<readonly [argv: readonly string[], message: RegExp]>([
+    [["stat"], /unknown command 'stat' \(Did you mean status\?\)/],
+    [["status", "--nothing"], /unknown option '--nothing'/],
+    [["status", "word"], /too many arguments/],
+    [["flows", "--state", "odd"], /Allowed choices are desired, installed, diff;/],
+    [["flows", "--format", "xml"], /Allowed choices are table, text, json;/],
+    [["flows", "--json", "--format", "text"], /--json and --format text contradict each other/],
+    [["flows", "--switch"], /argument missing/],
+    [["switches", ""], /the switch's id is empty/],
+    [["completion", "tcsh"], /Allowed choices are bash, zsh, fish;/],
+    [["completion"], /missing required argument 'shell'/],
+    [["lab", "--encap", "stt"], /Allowed choices are geneve, vxlan, gre;/],
+    ...["", "127.0.0.1:9697", "ftp://x", "http://", "http://x/?a=1"].map((bad) => [["status", "--ops-url", bad], /--ops-url must be a URL/] as const),
+  ])("%j: one line, 2", async (argv, message) => {
+    const { code, out, err } = await run(argv);
+    expect({ code, out }).toEqual({ code: 2, out: "" });
+    expect(err).toMatch(/^axion: .*\n$/);
+    expect(err).toMatch(message);
+  });
+
+  test("a bad variable is named as such", async () => {
+    expect(await run(["status"], { AXION_OPS_URL: "x" })).toMatchObject({ code: 2, err: expect.stringMatching(/^axion: AXION_OPS_URL must be a URL/) });
+  });
+
+  test("completion in a real bash: commands, options of each, values of options", async () => {
+    const { out: script } = await run(["completion", "bash"]);
+    const complete = async (...words: string[]): Promise<string[]> => {
+      const quoted = ["axion", ...words].map((w) => `'${w}'`).join(" ");
+      const child = spawn("bash", ["-c", `${script}\nCOMP_WORDS=(${quoted}); COMP_CWORD=${words.length}; _axion; printf '%s\\n' "\${COMPREPLY[@]}"`], { stdio: ["ignore", "pipe", "inherit"] });
+      let text = "";
+      child.stdout.on("data", (chunk: Buffer) => (text += chunk.toString()));
+      await once(child, "close");
+      return text.split("\n").filter((word) => word !== "");
+    };
+    expect(await complete("s")).toEqual(["status", "switches"]);
+    expect(await complete("flows", "--s")).toEqual(["--switch", "--state", "--stats"]);
+    expect(await complete("--json", "--ops-url", "http", ":", "//x", ":", "1", "flows", "--state", "")).toEqual(["desired", "installed", "diff"]);
+    expect(await complete("flows", "--switch", "status", "--form")).toEqual(["--format"]);
+    expect(await complete("flows", "--switch", "")).toEqual([]);
+    expect(await complete("completion", "")).toEqual(expect.arrayContaining(["bash", "zsh", "fish"]));
+    expect(await complete("help", "po")).toEqual(["policy"]);
+    for (const shell of ["zsh", "fish"]) {
+      const { code, out } = await run(["completion", shell]);
+      expect(code).toBe(0);
+      for (const word of ["status", "switches", "installed", "ops-url"]) expect(out).toContain(word);
+      for (const name of notYet) expect(out).not.toMatch(new RegExp(`(\\(| )'?${name}:| -a ${name} `));
+    }
+  });
+
+  test("in a clone that was not built it builds itself, once", async () => {
+    const clone = path.join(scratch, "clone");
+    for (const part of ["bin", "src", "apps", "protocol", "package.json", "tsconfig.json", "tsconfig.base.json"]) {
+      cpSync(path.join(root, part), path.join(clone, part), { recursive: true, filter: (from) => !/\/(dist|node_modules)$|\.(test|fixture)\.ts$|^src\/\w+\/testing$/.test(path.relative(root, from)) });
+    }
+    // Its own packages are the clone's.
+    mkdirSync(path.join(clone, "node_modules"));
+    for (const name of readdirSync(path.join(root, "node_modules"))) {
+      const real = realpathSync(path.join(root, "node_modules", name));
+      symlinkSync(real.startsWith(path.join(root, "protocol")) ? path.join(clone, path.relative(root, real)) : real, path.join(clone, "node_modules", name));
+    }
+    const command = path.join(clone, "bin/axion.js");
+    expect(await run(["--version"], {}, command)).toEqual({ code: 0, out: `${version()}\n`, err: "axion: building, once ...\n" });
+    expect(await run(["--version"], {}, command)).toEqual({ code: 0, out: `${version()}\n`, err: "" });
+  }, 240_000);
+
+  test("lab: the demo's own output, and a signal for it reaches it", async () => {
+    const child = spawn(process.execPath, [axion, "lab", "--check", "--encap", "vxlan"], { stdio: ["ignore", "pipe", "inherit"] });
+    let out = "";
+    const ended = once(child, "close");
+    await new Promise<void>((resolve, reject) => {
+      child.stdout.on("data", (chunk: Buffer) => {
+        out += chunk.toString();
+        if (/Lab/.test(out)) resolve();
+      });
+      child.on("close", () => reject(new Error(`ended: ${out}`)));
+    });
+    child.kill("SIGTERM");
+    expect(await ended).toEqual([143, null]);
+  });
+});

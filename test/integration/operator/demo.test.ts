@@ -1,0 +1,116 @@
+// The demo as a user runs it, from dist: every encapsulation, both underlays, two at once, interrupted; and that nothing
+// of it is left on the machine.
+
+import { readdir } from "node:fs/promises";
+import path from "node:path";
+import { afterEach, describe, expect, test } from "vitest";
+import { repositoryRoot } from "../../../lab/controller.ts";
+import { exec, Running, until } from "../../../lab/exec.ts";
+
+const DEMO = path.join(repositoryRoot(), "dist/lab/demo.js");
+const TIMEOUT_MS = 180_000;
+const running = new Set<Running>();
+
+function start(...flags: string[]): Running {
+  const demo = new Running([process.execPath, "--enable-source-maps", DEMO, ...flags]);
+  running.add(demo);
+  void demo.exited.then(() => running.delete(demo));
+  return demo;
+}
+
+/** Namespaces, files and processes that bear the name of the demo's run. */
+async function left(demo: Running): Promise<string[]> {
+  const [spaces, files, processes] = await Promise.all([
+    readdir("/run/netns").catch(() => []),
+    readdir("/tmp"),
+    exec(["ps", "-eo", "pid,args"]),
+  ]);
+  const name = new RegExp(`\\bax${demo.pid}[a-z]+-`);
+  return [...spaces, ...files, ...processes.stdout.split("\n")].filter((entry) => name.test(entry));
+}
+
+/** Its end: the exit code and, for a message should it be wrong, all it said. */
+async function end(demo: Running): Promise<{ code: number | null; output: string }> {
+  const { code } = await demo.exited;
+  return { code, output: demo.lines.join("\n") };
+}
+
+async function checked(...flags: string[]): Promise<string> {
+  const demo = start("--check", ...flags);
+  const { code, output } = await end(demo);
+  expect(code, output).toBe(0);
+  expect(output).toMatch(/(\d+) of \1 checks held/);
+  expect(await left(demo)).toEqual([]);
+  return output;
+}
+
+afterEach(async () => {
+  await Promise.all([...running].map((demo) => demo.stop("SIGTERM", 20_000)));
+});
+
+describe("npm run demo -- --check", () => {
+  test("geneve", async () => {
+    const output = await checked();
+    expect(output).toMatch(/tunnels: [1-9]\d* geneve packets between hosts over ipv4, 0 outside/);
+    expect(output).toMatch(/blue sees nothing of red: 0 of [1-9]\d* packets/);
+    expect(output).toMatch(/red sees nothing of blue: 0 of [1-9]\d* packets/);
+  }, TIMEOUT_MS);
+
+  for (const [encap, underlay] of [["vxlan", "ipv4"], ["gre", "ipv4"], ["geneve", "ipv6"]] as const) {
+    test(`${encap} over ${underlay}`, async () => {
+      const output = await checked("--encap", encap, `--underlay=${underlay}`);
+      expect(output).toMatch(new RegExp(`tunnels: [1-9]\\d* ${encap} packets between hosts over ${underlay}, 0 outside`));
+    }, TIMEOUT_MS);
+  }
+
+  test("two at once", async () => {
+    await Promise.all([checked(), checked()]);
+  }, TIMEOUT_MS);
+});
+
+describe("npm run demo", () => {
+  test("stays up, its addresses answer, and Ctrl-C removes it", async () => {
+    const demo = start();
+    await demo.waitFor(/Up until Ctrl-C/, TIMEOUT_MS);
+    const url = (name: string): string => new RegExp(`${name} +(http://\\S+)`).exec(demo.lines.join("\n"))![1]!;
+    const networks = (await (await fetch(`${url("the API")}/v2.0/networks`)).json()) as { networks: { name: string }[] };
+    expect(networks.networks.map((network) => network.name).sort()).toEqual(["blue-back", "blue-front", "red-back", "red-front"]);
+    expect(await (await fetch(`${url("the ops listener")}/flows?format=text`)).text()).toMatch(/^# switch hv1$/m);
+    demo.child.kill("SIGINT");
+    const { code, output } = await end(demo);
+    expect(code, output).toBe(0);
+    expect(await left(demo)).toEqual([]);
+  }, TIMEOUT_MS);
+
+  for (const [what, line] of [["making the lab", /^Lab$/], ["starting", /hypervisors, each/], ["checking", /^Checks$/]] as const) {
+    test(`interrupted while ${what}`, async () => {
+      const demo = start("--check");
+      await demo.waitFor(line, TIMEOUT_MS);
+      demo.child.kill("SIGINT");
+      const { code, output } = await end(demo);
+      expect(code, output).toBe(130);
+      // a shell that outlives the demo looks once more for what was just being started
+      await until("nothing left", async () => (await left(demo)).length === 0);
+    }, TIMEOUT_MS);
+  }
+
+  test("killed, it leaves nothing either", async () => {
+    const demo = start("--check");
+    await demo.waitFor(/hypervisors, each/, TIMEOUT_MS);
+    demo.child.kill("SIGKILL");
+    await demo.exited;
+    await until("nothing left", async () => (await left(demo)).length === 0);
+  }, TIMEOUT_MS);
+
+  test("a flag that is not known, and help", async () => {
+    expect(await end(start("--encap", "stt"))).toEqual({ code: 2, output: "axion: --encap is one of geneve, vxlan, gre, not stt" });
+    expect(await end(start("--frobnicate"))).toMatchObject({ code: 2, output: expect.stringContaining("no such flag: --frobnicate") as string });
+    expect(await end(start("--help"))).toMatchObject({ code: 0, output: expect.stringContaining("--underlay ipv4|ipv6") as string });
+  });
+
+  test("without root, one line that says so", async () => {
+    const { stderr, stdout, exitCode } = await exec(["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", process.execPath, DEMO, "--check"], { allowFailure: true });
+    expect({ exitCode, stdout, lines: stderr.trim().split("\n").length }).toEqual({ exitCode: 1, stdout: "", lines: 1 });
+    expect(stderr).toMatch(/missing here: root.*run it as root/);
+  });
+});
