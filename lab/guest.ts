@@ -281,6 +281,24 @@ export class Guest extends NetNs {
     return transferOf(this.#node("send", ip, port, bytes), timeoutMs);
   }
 
+  /** Counts the bytes of one `pump`. Resolves when it listens; `result` when that has ended. */
+  async sink(port: number): Promise<{ result: Promise<{ readonly bytes: number; readonly ms: number }> }> {
+    const running = this.#node("sink", port);
+    await running.waitFor(/listening/);
+    return { result: running.waitFor(/"ms"/, 120_000).then((line) => JSON.parse(line) as { bytes: number; ms: number }) };
+  }
+
+  /** Sends to a `sink` for so long, as fast as the path takes it. */
+  async pump(ip: string, port: number, ms: number): Promise<void> {
+    await this.#node("pump", ip, port, ms).waitFor(/pumped/, ms + 30_000);
+  }
+
+  /** Opens TCP connections to an echo port one after the other; how many opened. */
+  async knock(ip: string, port: number, count: number, timeoutMs = 60_000): Promise<number> {
+    const line = await this.#node("knock", ip, port, count).waitFor(/opened/, timeoutMs);
+    return (JSON.parse(line) as { opened: number }).opened;
+  }
+
   #node(mode: string, ...args: (string | number)[]): Running {
     return this.spawn([process.execPath, `${this.owner.dir}/inside.cjs`, mode, ...args.map(String)]);
   }

@@ -89,6 +89,41 @@ const modes = {
     });
     server.listen(Number(port), "::", () => say({ listening: Number(port) }));
   },
+  // Sends one buffer over and over for MS milliseconds: as fast as the path takes it, without work of its own.
+  pump(ip, port, ms) {
+    const block = Buffer.alloc(262144, "axion");
+    const socket = net.connect(Number(port), ip);
+    const end = Date.now() + Number(ms);
+    let blocks = 0;
+    const push = () => {
+      for (; Date.now() < end; blocks++) if (!socket.write(block)) return socket.once("drain", push);
+      socket.end();
+    };
+    socket.on("connect", push).on("error", (error) => { say({ error: error.code }); process.exit(1); });
+    socket.on("close", () => { say({ pumped: blocks * block.length }); process.exit(0); }).resume();
+  },
+  // Counts the bytes of one connection, and the time from the first to the last.
+  sink(port) {
+    const server = net.createServer((socket) => {
+      let bytes = 0, first = 0, last = 0;
+      server.close();
+      socket.on("data", (data) => { last = performance.now(); first ||= last; bytes += data.length; }).on("error", () => undefined);
+      socket.on("close", () => { say({ bytes, ms: last - first }); process.exit(0); });
+    });
+    server.listen(Number(port), "::", () => say({ listening: Number(port) }));
+  },
+  // COUNT TCP connections one after the other, each from a port of its own, to an echo port; prints how many opened.
+  async knock(ip, port, count) {
+    let opened = 0;
+    for (let i = 0; i < Number(count); i++) {
+      opened += await new Promise((resolve) => {
+        const socket = net.connect(Number(port), ip, () => socket.end());
+        socket.on("error", () => resolve(0)).on("close", (failed) => resolve(failed ? 0 : 1)).resume();
+      });
+    }
+    say({ opened });
+    process.exit(0);
+  },
 };
 modes[mode](...args);
 `;

@@ -1,0 +1,155 @@
+// What the pipeline costs packets: TCP between two hosts as it is with Axion, beside a plain learning bridge over the same kind of tunnel
+// between the same two switches, in turns. Open vSwitch's userspace datapath, so all of it is the work of this machine's cores: ratios
+// tell something, the figures themselves little.
+import { setTimeout as sleep } from "node:timers/promises";
+import { startController, type Controller } from "../lab/controller.ts";
+import { until } from "../lab/exec.ts";
+import type { Hypervisor } from "../lab/hypervisor.ts";
+import { Lab } from "../lab/lab.ts";
+import type { Vm } from "../lab/vm.ts";
+
+export interface DataplaneOptions {
+  /** Rounds; each measures every path once, in turn. */
+  readonly repeats: number;
+  /** Of one transfer. */
+  readonly seconds: number;
+  readonly log?: (line: string) => void;
+}
+
+interface PathResult {
+  readonly path: string;
+  /** Median over the rounds, megabits a second. */
+  readonly mbit: number;
+  /** Median over the rounds of the ratio to the bridge in the same round. */
+  readonly ratio: number;
+  readonly least: number;
+  readonly most: number;
+  /** Medians of pings, in microseconds. */
+  readonly rtt_us: number;
+  readonly rtt_ratio: number;
+  /** Flows in the datapath of both hosts that 1,000 TCP connections leave behind. */
+  readonly megaflows: number;
+}
+export interface DataplaneResult {
+  readonly rounds: number;
+  readonly paths: readonly PathResult[];
+}
+
+/** Of the plain bridge: a tunnel key that no network has by then. */
+const BASE_KEY = 7_777_777;
+const CONNECTIONS = 1000;
+
+/** A way from one VM to another. */
+interface Path {
+  readonly name: string;
+  readonly from: Vm;
+  readonly to: Vm;
+  readonly ip: string;
+}
+
+const median = (list: readonly number[]): number => {
+  const sorted = list.toSorted((a, b) => a - b);
+  return (sorted[(sorted.length - 1) >> 1]! + sorted[sorted.length >> 1]!) / 2;
+};
+
+export async function benchDataplane({ repeats, seconds, log = () => undefined }: DataplaneOptions): Promise<DataplaneResult> {
+  const lab = await Lab.create({ name: "bench" });
+  try {
+    const [controller, one, two] = await Promise.all([startController(lab), lab.addHypervisor({ name: "hv1" }), lab.addHypervisor({ name: "hv2" })]);
+    for (const hv of [one, two]) await hv.setManager(lab.manager);
+    const paths = [await plainBridge(lab, one, two), ...(await axion(lab, controller, one, two))];
+    for (const { from, ip } of paths) await until(`an answer from ${ip}`, () => from.reaches(ip), { timeoutMs: 20_000 });
+    const samples = paths.map((path) => ({ path, mbit: [] as number[], rtt: [] as number[] }));
+    let port = 9000;
+    for (let round = 0; round < repeats; round++) {
+      for (const sample of round % 2 === 0 ? samples : samples.toReversed()) {
+        const { from, to, ip } = sample.path;
+        const { result } = await to.sink(++port);
+        await from.pump(ip, port, seconds * 1000);
+        const { bytes, ms } = await result;
+        sample.mbit.push((bytes * 8) / ms / 1000);
+        sample.rtt.push(median((await from.ping(ip, { count: 200, intervalMs: 2 })).rttMs) * 1000);
+      }
+      log(`round ${round + 1} of ${repeats}: ${samples.map((s) => `${s.path.name} ${Math.round(s.mbit.at(-1)!)} Mbit/s`).join(", ")}`);
+    }
+    const [base] = samples;
+    const rows: PathResult[] = [];
+    for (const { path, mbit, rtt } of samples) {
+      const ratios = mbit.map((value, i) => value / base!.mbit[i]!);
+      rows.push({
+        path: path.name, mbit: Math.round(median(mbit)), ratio: rounded(median(ratios)), least: rounded(Math.min(...ratios)), most: rounded(Math.max(...ratios)),
+        rtt_us: Math.round(median(rtt)), rtt_ratio: rounded(median(rtt.map((value, i) => value / base!.rtt[i]!))), megaflows: await megaflows(path, [one, two]),
+      });
+    }
+    return { rounds: repeats, paths: rows };
+  } finally {
+    await lab.destroy();
+  }
+}
+const rounded = (n: number): number => Math.round(n * 1000) / 1000;
+
+/** Flows that many connections leave in the datapaths, all others forgotten before. */
+async function megaflows({ from, to, ip, name }: Path, hosts: readonly Hypervisor[]): Promise<number> {
+  const server = await to.listenTcp(8000);
+  await from.knock(ip, 8000, 1);
+  for (const hv of hosts) await hv.appctl("revalidator/purge");
+  const opened = await from.knock(ip, 8000, CONNECTIONS, 120_000);
+  if (opened !== CONNECTIONS) throw new Error(`${name}: ${opened} of ${CONNECTIONS} connections opened`);
+  let flows = 0;
+  for (const hv of hosts) flows += (await hv.appctl("dpctl/dump-flows")).split("\n").filter((line) => line.includes("eth_type(0x0800)")).length;
+  await server.close();
+  return flows;
+}
+
+/** Two VMs on a bridge of each host that switches as it learns, joined by a Geneve tunnel of its own. */
+async function plainBridge(lab: Lab, one: Hypervisor, two: Hypervisor): Promise<Path> {
+  const vms: Vm[] = [];
+  for (const [number, [here, there]] of [[one, two], [two, one]].entries() as ArrayIterator<[number, [Hypervisor, Hypervisor]]>) {
+    await here.vsctl(
+      "add-br", "br-plain", "--", "set", "Bridge", "br-plain", "datapath_type=netdev", "--", "add-port", "br-plain", "plain",
+      "--", "set", "Interface", "plain", "type=geneve", `options:remote_ip=${there.encapIp}`, `options:key=${BASE_KEY}`,
+    );
+    const vm = await lab.addVm({ name: `plain${number + 1}`, hypervisor: here, portId: `plain${number + 1}`, mac: `fa:16:3e:ff:00:0${number + 1}`, mtu: 1442, bridge: "br-plain" });
+    await vm.setAddress(`10.9.0.${number + 1}/24`);
+    vms.push(vm);
+  }
+  return { name: "plain bridge", from: vms[0]!, to: vms[1]!, ip: "10.9.0.2" };
+}
+
+type Resource = { readonly id: string } & Record<string, unknown>;
+
+/** A VM on the one host; on the other one in its network, and one behind a router. Security groups on all. */
+async function axion(lab: Lab, controller: Controller, one: Hypervisor, two: Hypervisor): Promise<Path[]> {
+  const headers = { "x-project-id": "bench", "x-roles": "admin" };
+  const call = async (method: string, url: string, body: object): Promise<Record<string, Resource>> => {
+    const answer = await controller.api<Record<string, Resource>>(method, url, body, headers);
+    if (answer.status >= 300) throw new Error(`${method} ${url}: ${answer.status} ${JSON.stringify(answer.body)}`);
+    return answer.body;
+  };
+  const create = async (collection: string, name: string, values: object): Promise<Resource> => (await call("POST", `/v2.0/${collection}`, { [name]: values }))[name]!;
+  const open = await create("security-groups", "security_group", { name: "open" });
+  await create("security-group-rules", "security_group_rule", { security_group_id: open.id, direction: "ingress", ethertype: "IPv4" });
+  const network = async (cidr: string): Promise<{ network: Resource; subnet: Resource }> => {
+    const made = await create("networks", "network", { name: cidr });
+    return { network: made, subnet: await create("subnets", "subnet", { network_id: made.id, ip_version: 4, cidr }) };
+  };
+  const [front, back] = [await network("10.0.0.0/24"), await network("10.1.0.0/24")];
+  const router = await create("routers", "router", { name: "router" });
+  for (const { subnet } of [front, back]) await call("PUT", `/v2.0/routers/${router.id}/add_router_interface`, { subnet_id: subnet.id });
+  const vm = async (name: string, hypervisor: Hypervisor, on: typeof front): Promise<{ vm: Vm; ip: string }> => {
+    const port = await create("ports", "port", { network_id: on.network.id, security_groups: [open.id] });
+    const made = await lab.addVm({ name, hypervisor, portId: port.id, mac: port.mac_address as string, mtu: on.network.mtu as number });
+    const ip = (port.fixed_ips as { ip_address: string }[])[0]!.ip_address;
+    await made.setAddress(`${ip}/24`, on.subnet.gateway_ip as string);
+    await until(`port ${name} to be ACTIVE`, async () => (await controller.api<{ port: Resource }>("GET", `/v2.0/ports/${port.id}`, undefined, headers)).body.port.status === "ACTIVE", { timeoutMs: 20_000 });
+    return { vm: made, ip };
+  };
+  const a = await vm("a", one, front);
+  const b = await vm("b", two, front);
+  const c = await vm("c", two, back);
+  await sleep(500);
+  return [
+    { name: "within a network", from: a.vm, to: b.vm, ip: b.ip },
+    { name: "through a router", from: a.vm, to: c.vm, ip: c.ip },
+  ];
+}

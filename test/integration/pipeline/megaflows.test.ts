@@ -1,0 +1,13 @@
+// Whatever goes on in connections, the datapath needs few flows for it: ports and addresses of neither end split them.
+import { expect, test } from "vitest";
+import { benchDataplane } from "../../../bench/dataplane.ts";
+
+test("a thousand TCP connections take a handful of datapath flows on both hosts together, through a router too", async () => {
+  const { paths } = await benchDataplane({ repeats: 1, seconds: 0.3 });
+  expect(paths.map((p) => p.path)).toEqual(["plain bridge", "within a network", "through a router"]);
+  for (const { path, mbit, megaflows } of paths) {
+    expect(mbit, path).toBeGreaterThan(1);
+    expect(megaflows, path).toBeGreaterThan(0);
+    expect(megaflows, path).toBeLessThanOrEqual(20);
+  }
+}, 120_000);
