@@ -112,7 +112,8 @@ export async function randomWorld(h: Harness, seed: number, also?: (parts: Parts
   return worldOf(h, networks, Array.from({ length: count }, (_, i) => 10 + i));
 }
 
-async function worldOf(h: Harness, networks: readonly string[], vifs: readonly number[]): Promise<World> {
+/** What switches of a cloud are told, and who is in it; `vifs`: interfaces here. */
+export async function worldOf(h: Harness, networks: readonly string[], vifs: readonly number[]): Promise<World> {
   const tunnels = [...h.engine.rowsOf(HERE)].flatMap((row): (TracePort & { readonly type: string })[] => {
     const { type, options = {}, ofport_request } = (row as PortRow).columns.interface ?? {};
     if (type === undefined || ofport_request === undefined || options.remote_ip === undefined) return [];
