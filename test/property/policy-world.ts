@@ -118,9 +118,10 @@ export class PolicyWorld {
 
   private somePairs(n: number, i: number): { ip_address: string; mac_address?: string }[] {
     const others = this.intent === undefined ? [] : this.intent.ports.filter((p) => p.network_id === this.networks[n]);
-    const ips = [`10.0.${n}.${60 + this.below(10)}`, `10.0.${n}.64/29`, `10.0.${n}.${70 + i}/32`, "10.9.0.0/16", "10.9.1.1", `fd00:${n}::${60 + this.below(10)}`, "fd99::/64", `fd00:${n}::40/122`, ...others.flatMap((p) => p.fixed_ips.map((f) => f.ip_address))];
+    const ips = [`10.0.${n}.${60 + this.below(10)}`, `10.0.${n}.64/29`, `10.0.${n}.${70 + i}/32`, "10.9.0.0/16", "10.9.1.1", `fd00:${n}::${60 + this.below(10)}`, "fd99::/64", `fd00:${n}::40/122`, "0.0.0.0/0"];
+    const fixed = [...others.flatMap((p) => p.fixed_ips.map((f) => f.ip_address)), "10.9.1.2"];
     const macs = [undefined, undefined, `02:aa:00:00:00:0${i % 10}`, ...others.map((p) => p.mac_address)];
-    const pairs = Array.from({ length: Math.max(0, this.below(5) - 1) }, () => ({ ip_address: this.pick(ips), mac_address: this.pick(macs) }));
+    const pairs = Array.from({ length: Math.max(0, this.below(5) - 1) }, () => ({ ip_address: this.pick(this.chance(0.7) ? ips : fixed), mac_address: this.pick(macs) }));
     return pairs.map(({ ip_address, mac_address }) => ({ ip_address, ...(mac_address === undefined ? {} : { mac_address }) })).filter((p, at, all) => all.findIndex((q) => q.ip_address === p.ip_address) === at);
   }
 
@@ -207,7 +208,8 @@ export class PolicyWorld {
     const from = inward ? undefined : this.prefer(local, sender);
     const receivers = kind === "routed" ? this.networks.filter((n) => n !== network).flatMap((n) => this.guests(n)) : (kind === "out" ? guests.filter((p) => this.there.has(p.id)) : local).filter((p) => p.id !== from?.id);
     const to = kind === "all" ? undefined : this.prefer(receivers, receiver);
-    if (guests.length === 0 || (!inward && from === undefined) || (kind !== "all" && to === undefined)) return undefined;
+    // By a tunnel comes only what a host sends that has ports of the network.
+    if (guests.length === 0 || (inward && !guests.some((p) => this.there.has(p.id))) || (!inward && from === undefined) || (kind !== "all" && to === undefined)) return undefined;
     const ethertype = rule !== undefined && this.chance(0.9) ? rule.ethertype : this.pick(["IPv4", "IPv6"] as const);
     const addresses = this.interesting.filter((a) => a.includes(":") === (ethertype === "IPv6"));
     const routed = kind === "routed";
@@ -235,7 +237,9 @@ export class PolicyWorld {
       const macs = this.intent.ports.flatMap((p) => [p.mac_address, ...p.allowed_address_pairs.map((a) => a.mac_address)]);
       // As somebody who is there, mostly.
       const own = [...like.fixed_ips.map((f) => [like.mac_address, f.ip_address] as const), ...like.allowed_address_pairs.flatMap((a) => edges(a.ip_address).map((ip) => [a.mac_address, ip] as const))].filter(([, ip]) => ip.includes(":") === six);
-      return own.length > 0 && this.chance(0.5) ? this.pick(own) : [this.pick(macs), this.pick(addresses)];
+      if (own.length === 0 || this.chance(0.3)) return [this.pick(macs), this.pick(addresses)];
+      const [mac, ip] = this.pick(own);
+      return [this.chance(0.3) ? this.pick(macs) : mac, ip];
     }
     const own = from.fixed_ips.map((f) => [from.mac_address, f.ip_address] as const);
     const pairs = routed ? [] : from.allowed_address_pairs.flatMap((a) => edges(a.ip_address).filter((ip) => within(ip, a.ip_address)).map((ip) => [a.mac_address, ip] as const));
@@ -248,7 +252,8 @@ export class PolicyWorld {
     if (to === undefined) return six ? ["33:33:00:00:00:fb", "ff02::fb"] : ["ff:ff:ff:ff:ff:ff", "255.255.255.255"];
     const fixed = to.fixed_ips.map((f) => f.ip_address).filter((ip) => ip.includes(":") === six);
     if (routed) return fixed.length === 0 ? undefined : [to.mac_address, fixed[0]!];
-    const near = rule?.remote_ip_prefix == null ? [] : edges(rule.remote_ip_prefix).filter((a) => a.includes(":") === six);
+    const members = rule?.remote_group_id == null ? [] : this.intent.ports.filter((p) => p.security_groups.includes(rule.remote_group_id!));
+    const near = [...(rule?.remote_ip_prefix == null ? [] : [rule.remote_ip_prefix]), ...members.flatMap((p) => p.allowed_address_pairs.map((a) => a.ip_address))].flatMap(edges).filter((a) => a.includes(":") === six);
     const pairs = to.allowed_address_pairs.flatMap((a) => edges(a.ip_address).map((ip) => [this.leadsTo(a.mac_address, to) ? a.mac_address : to.mac_address, ip] as const)).filter(([, ip]) => ip.includes(":") === six);
     if (pairs.length > 0 && this.chance(0.5)) return this.pick(pairs);
     return [to.mac_address, this.pick([...fixed, ...fixed, ...near, this.pick(addresses)])];

@@ -9,7 +9,7 @@ import { allows, rulesFor, type Opening, type Port, type Rule, type Sight, type 
 import { PolicyWorld, type Case } from "./policy-world.ts";
 
 const nightly = process.env.AXION_NIGHTLY === "1";
-const WORLDS = nightly ? 60 : 12;
+const WORLDS = nightly ? 60 : 16;
 const ROUNDS = nightly ? 20 : 8;
 const PACKETS = nightly ? 1000 : 400;
 
