@@ -68,7 +68,7 @@ export function drawFrame(random: SeededRandom, port: Port, far: Port, ports: re
   const any = [...near, ...near, ...far4, nobody, nobody, ...[...macs, ...strangers].map(linkLocal), "fe80::1", "10.0.0.200"].filter(ofFamily);
   /** Of what the port may send, whole; or of two things that do not go together. */
   const whole = own.filter((s) => ofFamily(s.range)).flatMap((s) => edges(s.range).map((ip) => [s.mac, ip] as const));
-  const [sourceMac, source] = whole.length > 0 && chance(0.6) ? pick(whole) : [pick([...macs, ...macs, ...macs, pick(strangers)]), pick(any)];
+  const [sourceMac, source] = whole.length > 0 && chance(0.7) ? pick(whole) : [pick([...macs, ...macs, ...macs, pick(strangers)]), pick(any)];
   const tag = chance(0.04) ? { tag: pick([0x8100, 0x88a8, 0x9100]) } : {};
   const common = { ...tag, sourceMac, destinationMac: far.mac_address };
   const destination = far.fixed_ips.map((f) => f.ip_address).find(ofFamily)!;
@@ -78,7 +78,7 @@ export function drawFrame(random: SeededRandom, port: Port, far: Port, ports: re
   }
   if (six && chance(0.6)) {
     const type = pick([133, 134, 135, 135, 135, 136, 136, 136, 137]);
-    const target = chance(0.9) ? pick([...near, ...near, ...any]) : "::";
+    const target = chance(0.9) ? pick([source, source, pick([...near, ...near, ...any])]) : "::";
     const kind = type === 136 ? 2 : 1;
     const said = (mac: string): LinkLayer => ({ kind, mac });
     const other: LinkLayer = { kind: kind === 1 ? 2 : 1, mac: pick(strangers) };
@@ -87,7 +87,7 @@ export function drawFrame(random: SeededRandom, port: Port, far: Port, ports: re
     const group = pick(["ff02::1:ff00:5", "ff02::1:ff00:5", "ff02::1", "ff02::2", destination]);
     const to = type === 133 && chance(0.8) ? "ff02::2" : group;
     return {
-      ...common, kind: "discovery", type, code: chance(0.93) ? 0 : 1, hops: chance(0.93) ? 255 : 64, source, destination: to, destinationMac: to === destination ? far.mac_address : `33:33:${to === "ff02::1:ff00:5" ? "ff:00:00:05" : to === "ff02::1" ? "00:00:00:01" : "00:00:00:02"}`,
+      ...common, kind: "discovery", type, code: chance(0.95) ? 0 : 1, hops: chance(0.95) ? 255 : 64, source, destination: to, destinationMac: to === destination ? far.mac_address : `33:33:${to === "ff02::1:ff00:5" ? "ff:00:00:05" : to === "ff02::1" ? "00:00:00:01" : "00:00:00:02"}`,
       target, options, nonce: pick([0, 0, 0, 8, 16, 40, 48]), fragment: chance(0.95) ? "no" : "first", extension: chance(0.1),
     };
   }
