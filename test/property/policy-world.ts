@@ -89,7 +89,7 @@ export class PolicyWorld {
       if (i > 0) for (const { id } of group.security_group_rules) await h.call("DELETE", `/v2.0/security-group-rules/${id}`);
     }
     for (let i = 0, count = 8 + this.below(4); i < count; i++) await this.addPort(i);
-    await this.read();
+    await this.readIntent();
     for (let i = 0; i < 14; i++) await this.addRule();
   }
 
@@ -98,6 +98,7 @@ export class PolicyWorld {
     const host = 10 + this.below(40);
     const secured = this.chance(0.85);
     const fixed = [{ ip_address: `10.0.${n}.${host}` }, ...(this.chance(0.8) ? [{ ip_address: `fd00:${n}::${host.toString(16)}` }] : [])];
+    await this.readIntent();
     const made = await this.h.call("POST", "/v2.0/ports", {
       port: { project_id: "p", network_id: this.networks[n], fixed_ips: fixed, ...(secured ? { security_groups: this.someGroups(), allowed_address_pairs: this.somePairs(n, i) } : { port_security_enabled: false, security_groups: [] }) },
     });
@@ -117,25 +118,30 @@ export class PolicyWorld {
   }
 
   private somePairs(n: number, i: number): { ip_address: string; mac_address?: string }[] {
-    const others = this.intent === undefined ? [] : this.intent.ports.filter((p) => p.network_id === this.networks[n]);
+    const others = this.intent.ports.filter((p) => p.network_id === this.networks[n]);
     const ips = [`10.0.${n}.${60 + this.below(10)}`, `10.0.${n}.64/29`, `10.0.${n}.${70 + i}/32`, "10.9.0.0/16", "10.9.1.1", `fd00:${n}::${60 + this.below(10)}`, "fd99::/64", `fd00:${n}::40/122`, "0.0.0.0/0"];
     const fixed = [...others.flatMap((p) => p.fixed_ips.map((f) => f.ip_address)), "10.9.1.2"];
-    const macs = [undefined, undefined, `02:aa:00:00:00:0${i % 10}`, ...others.map((p) => p.mac_address)];
+    const macs = [undefined, undefined, `02:aa:00:00:00:0${i % 10}`, this.pick(others).mac_address];
     const pairs = Array.from({ length: Math.max(0, this.below(5) - 1) }, () => ({ ip_address: this.pick(this.chance(0.7) ? ips : fixed), mac_address: this.pick(macs) }));
     return pairs.map(({ ip_address, mac_address }) => ({ ip_address, ...(mac_address === undefined ? {} : { mac_address }) })).filter((p, at, all) => all.findIndex((q) => q.ip_address === p.ip_address) === at);
   }
 
-  /** What the API says there is, and what the switch here would have for it. */
-  async read(): Promise<void> {
-    await this.h.settled();
+  /** What the API says there is. */
+  private async readIntent(): Promise<void> {
     const all = async <T>(collection: string): Promise<T[]> => ((await this.h.call("GET", `/v2.0/${collection}`)).body as Record<string, T[]>)[collection.replaceAll("-", "_")]!;
     const [ports, rules, subnets] = [await all<Port>("ports"), await all<Rule>("security-group-rules"), await all<Intent["subnets"][number]>("subnets")];
     this.intent = { ports, rules: rules.filter((r) => this.groups.includes(r.security_group_id)), subnets };
+    const own = ports.flatMap((p) => [...p.fixed_ips.map((f) => f.ip_address), ...p.allowed_address_pairs.flatMap((pair) => edges(pair.ip_address))]);
+    this.interesting = [...new Set([...own, ...rules.flatMap((r) => (r.remote_ip_prefix === null ? [] : edges(r.remote_ip_prefix)))])];
+  }
+
+  /** And what the switch here would have for it. */
+  async read(): Promise<void> {
+    await this.h.settled();
+    await this.readIntent();
     this.world = await worldOf(this.h, this.networks, [...this.here.values()]);
     this.sw = TraceSwitch.ofDesired(this.h.engine.flowsOf(HERE), this.h.engine.itemsOf(HERE), { ports: this.world.ports, fragments: "nx-match" });
     for (const guest of this.world.guests) this.vnis.set(guest.network, guest.vni);
-    const own = ports.flatMap((p) => [...p.fixed_ips.map((f) => f.ip_address), ...p.allowed_address_pairs.flatMap((pair) => edges(pair.ip_address))]);
-    this.interesting = [...new Set([...own, ...rules.flatMap((r) => (r.remote_ip_prefix === null ? [] : edges(r.remote_ip_prefix)))])];
   }
 
   ofport(port: Port): number | undefined {
