@@ -2,7 +2,6 @@
 // on either side of its edges. Two networks and a router between them; ports here and at another host, which sends whatever it likes.
 import { formatIp, lastIp, parseCidr, parseIp } from "../../src/lib/address.ts";
 import { SeededRandom } from "../../src/lib/random.ts";
-import { TraceSwitch } from "../../src/trace/index.ts";
 import type { Harness } from "../support/harness.ts";
 import { HERE, worldOf, type World } from "../support/topology.ts";
 import { within, type Intent, type Opening, type Port, type Rule, type Standing } from "./policy-model.ts";
@@ -41,8 +40,6 @@ export class PolicyWorld {
   private readonly there = new Set<string>();
   private readonly vnis = new Map<string, number>();
   world!: World;
-  /** Set as switches are, to show the ports of first fragments. */
-  sw!: TraceSwitch;
   intent!: Intent;
   /** Addresses that are somebody's, or at the edge of what somebody has or a rule says. */
   private interesting: string[] = [];
@@ -140,7 +137,6 @@ export class PolicyWorld {
     await this.h.settled();
     await this.readIntent();
     this.world = await worldOf(this.h, this.networks, [...this.here.values()]);
-    this.sw = TraceSwitch.ofDesired(this.h.engine.flowsOf(HERE), this.h.engine.itemsOf(HERE), { ports: this.world.ports, fragments: "nx-match" });
     for (const guest of this.world.guests) this.vnis.set(guest.network, guest.vni);
   }
 

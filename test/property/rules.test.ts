@@ -1,6 +1,7 @@
 // What security group rules allow passes, and nothing else does: random clouds and changes of them, and packets on either side of every edge that a rule
-// has, by the interpreter beside a plain model (policy-model.ts). Known to turn red when the flows ignore a rule's prefix, its direction, an ICMP
-// code, or the remote group, and when ranges are off by one.
+// has, by the interpreter beside a plain model (policy-model.ts). Known to turn red when the flows ignore a rule's prefix, its direction, its protocol, the type
+// or code of ICMP, the remote group or the MAC that a member is bound to, of packets or of connections; when ranges are off by one at either end; when answers or errors
+// go by the wrong rules; when pieces leave without their first.
 import type { Match } from "node-openflow";
 import { expect, test } from "vitest";
 import { ctState, everyTrace, Packet, type Conntrack } from "../../src/trace/index.ts";
@@ -62,7 +63,7 @@ function sent(world: PolicyWorld, c: Case, piece: Piece, joined = new Set<number
       },
     };
   };
-  const { traces } = everyTrace(world.sw, Packet.of(fieldsOf(world, c, piece)), { conntrack: () => conntrack });
+  const { traces } = everyTrace(world.world.sw, Packet.of(fieldsOf(world, c, piece)), { conntrack: () => conntrack });
   return traces.map(({ outputs, error }) => (error === undefined ? outputs.map((o) => (world.world.tunnels.includes(o.port) ? "tunnel" : String(o.port))).sort() : [error.text]));
 }
 

@@ -1,9 +1,11 @@
 // What a port may send leaves it, and nothing else does: random ports with and without port security, random allowed pairs (their own MAC, a virtual one, another port's;
 // addresses, prefixes, another port's address), and random frames near what they have, by the interpreter beside a plain model (sender-model.ts).
-// Policy lets everything out here. What leaves goes to another host, is answered, or comes to the controller.
+// Policy lets everything out here. What leaves goes to another host, is answered, or comes to the controller. Known to turn red when the flows ignore the port, MAC or address
+// of a source, the MAC or length of a pair, who ARP or neighbour discovery says that sends, its target, options, length, hop limit or code, whose link-local
+// address it is, tags, or servers of DHCP.
 import { expect, test } from "vitest";
 import { SeededRandom } from "../../src/lib/random.ts";
-import { everyTrace, packetOfFrame, TraceSwitch } from "../../src/trace/index.ts";
+import { everyTrace, packetOfFrame, type TraceSwitch } from "../../src/trace/index.ts";
 import { Harness } from "../support/harness.ts";
 import { HERE, worldOf } from "../support/topology.ts";
 import type { Port } from "./policy-model.ts";
@@ -98,8 +100,7 @@ class Ports {
   private async read(): Promise<void> {
     await this.h.settled();
     this.all = ((await this.h.call("GET", "/v2.0/ports")).body as { ports: Port[] }).ports;
-    const { ports } = await worldOf(this.h, [this.network], [...this.here.keys()]);
-    this.sw = TraceSwitch.ofDesired(this.h.engine.flowsOf(HERE), this.h.engine.itemsOf(HERE), { ports, fragments: "nx-match" });
+    ({ sw: this.sw } = await worldOf(this.h, [this.network], [...this.here.keys()]));
   }
 
   draw(): { readonly ofport: number; readonly port: Port; readonly frame: Frame } {
