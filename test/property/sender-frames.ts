@@ -68,7 +68,7 @@ export function drawFrame(random: SeededRandom, port: Port, far: Port, ports: re
   const any = [...near, ...near, ...far4, nobody, nobody, ...[...macs, ...strangers].map(linkLocal), "fe80::1", "10.0.0.200"].filter(ofFamily);
   /** Of what the port may send, whole; or of two things that do not go together. */
   const whole = own.filter((s) => ofFamily(s.range)).flatMap((s) => edges(s.range).map((ip) => [s.mac, ip] as const));
-  const [sourceMac, source] = whole.length > 0 && chance(0.7) ? pick(whole) : [pick([...macs, ...macs, ...macs, pick(strangers)]), pick(any)];
+  const [sourceMac, source] = chance(0.08) ? [pick(macs), nobody] as const : whole.length > 0 && chance(0.7) ? pick(whole) : [pick([...macs, ...macs, ...macs, pick(strangers)]), pick(any)];
   const tag = chance(0.04) ? { tag: pick([0x8100, 0x88a8, 0x9100]) } : {};
   const common = { ...tag, sourceMac, destinationMac: far.mac_address };
   const destination = far.fixed_ips.map((f) => f.ip_address).find(ofFamily)!;
@@ -83,7 +83,7 @@ export function drawFrame(random: SeededRandom, port: Port, far: Port, ports: re
     const said = (mac: string): LinkLayer => ({ kind, mac });
     const other: LinkLayer = { kind: kind === 1 ? 2 : 1, mac: pick(strangers) };
     const mine = said(sourceMac);
-    const options = type === 133 ? pick([[], [mine]]) : pick([[], [mine], [mine], [mine], [said(pick([...macs, ...strangers]))], [said("00:00:00:00:00:00")], [mine, mine], [mine, said(pick(strangers))], [mine, other], [other, mine]]);
+    const options = type === 133 ? pick([[], [mine]]) : source === "::" ? pick([[], [], [mine]]) : pick([[], [mine], [mine], [mine], [said(pick([...macs, ...strangers]))], [said("00:00:00:00:00:00")], [mine, mine], [mine, said(pick(strangers))], [mine, other], [other, mine]]);
     const group = pick(["ff02::1:ff00:5", "ff02::1:ff00:5", "ff02::1", "ff02::2", destination]);
     const to = type === 133 && chance(0.8) ? "ff02::2" : group;
     return {
