@@ -202,6 +202,8 @@ export const staticFlows = securityGroups.static((out) => {
       if (verdict === "sg_out_verdict") out.flow(baseScope, verdict, { priority: 120, match: { eth_type, ...FRAGMENT, ...state(ct.trk | ct.new, ct.rpl) }, actions: [toTable("sg_out_new_fragment")] });
       out.flow(baseScope, verdict, { priority: 110, match: { eth_type, ...FRAGMENT, ...state(ct.trk | ct.rpl, 0) }, actions: [{ ...JOIN, then: { table: here } }] });
     }
+    // Services see some packets of ports without port security first; what they do not take goes on, since these ports have no policy.
+    out.flow(baseScope, "sg_out", { priority: 1100, match: { eth_type, "reg:secured": 0 }, actions: [toStage("forward")] });
     out.flow(baseScope, "sg_out_join", { priority: 100, match: { eth_type }, actions: [{ ...JOIN, then: { table: "sg_out_fragment" } }] });
     for (const { at, to } of ON_IN) out.flow(baseScope, "sg_in", { priority: 1100, match: { ...at, "reg:from_network": 1, eth_type }, actions: [to] });
   }

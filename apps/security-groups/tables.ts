@@ -4,7 +4,7 @@
 import { definePipeline } from "#app";
 
 const POLICY = [
-  "reg:sg_policy", "reg:egress", "reg:from_network", "reg:net", "eth_src", "eth_dst", "eth_type", "ip_proto", "ip_frag", "ip_ttl", "ipv4_src", "ipv4_dst", "ipv6_src", "ipv6_dst", "tcp_dst", "udp_dst", "sctp_dst",
+  "reg:sg_policy", "reg:secured", "reg:egress", "reg:from_network", "reg:net", "eth_src", "eth_dst", "eth_type", "ip_proto", "ip_frag", "ip_ttl", "ipv4_src", "ipv4_dst", "ipv6_src", "ipv6_dst", "tcp_dst", "udp_dst", "sctp_dst",
   "icmpv4_type", "icmpv4_code", "icmpv6_type", "icmpv6_code", "ct_state", "conj_id",
 ] as const;
 const CONNECTION = [

@@ -98,9 +98,10 @@ export class Bed {
     for (const { number } of ports) if (!this.ports.has(number)) throw new Error(`the switch has no port ${number}: ${shown}`);
   }
 
-  /** Makes the bridge have the flows and groups of `sw`, and whatever meters they name. */
+  /** Makes the bridge have the flows and groups of `sw`, and whatever meters they name, and show of fragments what it does. */
   async load(sw: TraceSwitch): Promise<void> {
     this.flows = [...sw.flows()];
+    this.connection.send({ type: "set_config", flags: FRAG_FLAGS[sw.fragments], miss_send_len: 128 });
     await this.connection.bundle([encodeMessage({ type: "flow_mod", command: "delete", table_id: 255, match: {}, instructions: [] }, 0), encodeMessage({ type: "group_mod", command: "delete", group_type: "all", group_id: 0xfffffffc, buckets: [] }, 0)]);
     for (const meter of new Set(this.flows.flatMap((f) => f.ops.flatMap((op) => ((op.type === "meter" || op.type === "controller") && op.meter_id !== undefined ? [op.meter_id] : []))))) {
       this.connection.send({ type: "meter_mod", command: "add", flags: 1, meter_id: meter, bands: [{ type: "drop", rate: 1000, burst_size: 0 }] });
@@ -188,6 +189,8 @@ export class Bed {
   }
 }
 
+/** OFPC_FRAG_*, OpenFlow 1.3.5 section 7.3.2; OFPC_FRAG_NX_MATCH is Open vSwitch's. */
+const FRAG_FLAGS = { normal: 0, drop: 1, "nx-match": 3 } as const;
 const LOCAL = 0xffff_fffe;
 const FLOODS: ReadonlySet<number> = new Set([ports.ALL, ports.FLOOD]);
 

@@ -112,7 +112,11 @@ export async function randomWorld(h: Harness, seed: number, also?: (parts: Parts
   return worldOf(h, networks, Array.from({ length: count }, (_, i) => 10 + i));
 }
 
-async function worldOf(h: Harness, networks: readonly string[], vifs: readonly number[]): Promise<World> {
+/** The switch here as the controller would have it: set to show the ports of first fragments. */
+export const switchOf = (h: Harness, ports: readonly TracePort[]): TraceSwitch => TraceSwitch.ofDesired(h.engine.flowsOf(HERE), h.engine.itemsOf(HERE), { ports, fragments: "nx-match" });
+
+/** What switches of a cloud are told, and who is in it; `vifs`: interfaces here. */
+export async function worldOf(h: Harness, networks: readonly string[], vifs: readonly number[]): Promise<World> {
   const tunnels = [...h.engine.rowsOf(HERE)].flatMap((row): (TracePort & { readonly type: string })[] => {
     const { type, options = {}, ofport_request } = (row as PortRow).columns.interface ?? {};
     if (type === undefined || ofport_request === undefined || options.remote_ip === undefined) return [];
@@ -130,7 +134,7 @@ async function worldOf(h: Harness, networks: readonly string[], vifs: readonly n
   const addresses = all.ports.flatMap((p) => p.fixed_ips.map((f) => f.ip_address));
   const macs = all.ports.map((p) => p.mac_address);
   return {
-    sw: TraceSwitch.ofDesired(h.engine.flowsOf(HERE), h.engine.itemsOf(HERE), { ports }), ports, vifs, guests, tunnels: tunnels.map((t) => t.number), macs,
+    sw: switchOf(h, ports), ports, vifs, guests, tunnels: tunnels.map((t) => t.number), macs,
     v4: addresses.filter((a) => !a.includes(":")), v6: [...addresses.filter((a) => a.includes(":")), ...macs.map(linkLocal)],
     vnis: networks.flatMap((id) => [vniOf(h.view, id), h.view.get(networkTable, id)?.key]).filter((v) => v !== undefined), hosts: ["172.31.0.1", "172.31.0.2", "172.31.0.3"],
   };
