@@ -2,6 +2,7 @@
 // of a chassis, may want the same one: it is there as long as one of them does. Unequal wishes for one id are a conflict, which the
 // first by rule and entity wins, so that the result does not depend on the order of events.
 import type { OvsPatch } from "#app";
+import { isList, listOf, type Few } from "../lib/few.ts";
 import { Conflicts } from "./conflicts.ts";
 import { emptyDelta, type ChassisDelta, type DesiredRow, type Item } from "./desired.ts";
 import type { MembershipChange, Scopes } from "./scopes.ts";
@@ -27,7 +28,7 @@ interface Held<O> {
 }
 
 /** Who holds a key in a scope: nearly always one run. */
-type Holders<O> = Held<O> | readonly Held<O>[];
+type Holders<O> = Few<Held<O>>;
 
 /** What a chassis has for a key, and the scopes of it that hold the key: nearly always one. */
 interface Slot {
@@ -78,7 +79,7 @@ export class OutputStore<O> {
   private release(owner: O, output: Output): void {
     const keys = this.held.get(output.scope);
     const now = keys?.get(output.key);
-    const list = now === undefined ? NONE : listOf(now);
+    const list = listOf(now);
     const at = list.findIndex((h) => h.owner === owner && h.output.text === output.text);
     if (keys === undefined || at < 0) throw new Error(`${this.nameOf(owner)} gives up ${output.key}, which it does not hold`);
     const rest = list.filter((_, i) => i !== at);
@@ -192,9 +193,6 @@ export class OutputStore<O> {
   }
 }
 
-const NONE: readonly never[] = [];
-const isList = <O>(holders: Holders<O>): holders is readonly Held<O>[] => Array.isArray(holders);
-const listOf = <O>(holders: Holders<O>): readonly Held<O>[] => (isList(holders) ? holders : [holders]);
 /** Whether one is in the list; for so many questions. */
 function among(list: readonly Output[], questions: number): (output: Output) => boolean {
   if (list.length * questions < 1024) return (output) => list.some((o) => same(o, output));
