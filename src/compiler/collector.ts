@@ -162,7 +162,7 @@ export class Collector implements AnyEmit {
     if (kind !== "group" && kind !== "meter") throw new TypeError(`no kind of item is called ${String(kind)}`);
     const lowered = kind === "group" ? this.emission.group(this.run, value as Items["group"]) : meter(value as Items["meter"]);
     const text = kind === "group" ? canonicalText(lowered) : meterText(lowered as Items["meter"]);
-    this.output({ scope, key: `${kind} ${id}`, text, wish: { is: "item", item: { kind, id, text, value: lowered } as Item } });
+    this.output({ scope, key: `${kind} ${id}`, text, is: "item", wish: { kind, id, text, value: lowered } as Item });
   }
 
   row<T extends OvsTable>(scope: Scope, table: T, key: string, columns: OvsRowOf<T>): void {
@@ -176,7 +176,7 @@ export class Collector implements AnyEmit {
       if (bridge !== undefined) mustBeText(`row Port ${key}: the name of its bridge`, bridge);
     } else mustBeColumns(`row ${table} ${key}`, table, columns);
     const row = table === "Flow_Table" ? { table, key, columns: this.emission.flowTable(this.run, key, columns), number: this.emission.number(this.run, key) } : { table, key, columns };
-    this.output({ scope, key: `row ${table} ${key}`, text: canonicalText(row.columns), wish: { is: "row", row } });
+    this.output({ scope, key: `row ${table} ${key}`, text: canonicalText(row.columns), is: "row", wish: row });
   }
 
   /** @throws TypeError for a column that there is not, a map without a key, a key of the controller's own */
@@ -192,7 +192,7 @@ export class Collector implements AnyEmit {
       mustBeText(`${what}: the value of ${column}:${key}`, value, true);
     } else if (key !== undefined) throw new TypeError(`${what}: ${column} is no map, and the patch names a key of it`);
     if (column === "external_ids" && key?.startsWith("axion-") === true) throw new TypeError(`${what}: external_ids:${key} is the controller's own`);
-    this.output({ scope, key: `patch ${table} ${name} ${column}${key === undefined ? "" : `:${key}`}`, text: canonicalText(value), wish: { is: "patch", patch } });
+    this.output({ scope, key: `patch ${table} ${name} ${column}${key === undefined ? "" : `:${key}`}`, text: canonicalText(value), is: "patch", wish: patch });
   }
 
   /** Equal ones of one run are one. @throws Error when a run wants two things for one id */

@@ -346,15 +346,15 @@ export class Engine implements Desired {
   }
 
   *itemsOf(chassis: string): Iterable<Item> {
-    for (const { wish } of this.outputs.outputsOf(chassis)) if (wish.is === "item") yield wish.item;
+    for (const output of this.outputs.outputsOf(chassis)) if (output.is === "item") yield output.wish;
   }
 
   *rowsOf(chassis: string): Iterable<DesiredRow> {
-    for (const { wish } of this.outputs.outputsOf(chassis)) if (wish.is === "row") yield wish.row;
+    for (const output of this.outputs.outputsOf(chassis)) if (output.is === "row") yield output.wish;
   }
 
   *patchesOf(chassis: string): Iterable<OvsPatch> {
-    for (const { wish } of this.outputs.outputsOf(chassis)) if (wish.is === "patch") yield wish.patch;
+    for (const output of this.outputs.outputsOf(chassis)) if (output.is === "patch") yield output.wish;
   }
 
   scopesOf(chassis: string): Iterable<string> {

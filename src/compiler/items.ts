@@ -8,13 +8,12 @@ import { emptyDelta, type ChassisDelta, type DesiredRow, type Item } from "./des
 import type { MembershipChange, Scopes } from "./scopes.ts";
 
 /** One wish. `key` tells its kind and what it is for: "meter 7", "row Port axion-geneve". */
-export interface Output {
+export type Output = {
   readonly scope: string;
   readonly key: string;
   /** Equal texts = the same wish. */
   readonly text: string;
-  readonly wish: { readonly is: "item"; readonly item: Item } | { readonly is: "row"; readonly row: DesiredRow } | { readonly is: "patch"; readonly patch: OvsPatch };
-}
+} & ({ readonly is: "item"; readonly wish: Item } | { readonly is: "row"; readonly wish: DesiredRow } | { readonly is: "patch"; readonly wish: OvsPatch });
 
 export interface OutputConflict {
   readonly output: string;
@@ -161,10 +160,10 @@ export class OutputStore<O> {
     if (after === undefined) slots.delete(key);
     if (before === after || (before !== undefined && before.text === after?.text)) return;
     const delta = of(chassis);
-    const { wish } = (after ?? before)!;
-    if (wish.is !== "item") delta.rowsChanged = true;
-    else if (after === undefined) delta.removeItems.push(wish.item);
-    else delta.addItems.push(wish.item);
+    const changed = (after ?? before)!;
+    if (changed.is !== "item") delta.rowsChanged = true;
+    else if (after === undefined) delta.removeItems.push(changed.wish);
+    else delta.addItems.push(changed.wish);
   }
 
   /** Of all that a chassis' scopes hold for a key the first by name of its owner, then of the scope. */
