@@ -3,4 +3,4 @@
 source "$(dirname "$0")/lib.sh"
 deps npm
 build
-exec node "${NODE_FLAGS[@]}" --max-old-space-size=12288 dist/bench/main.js "$@"
+run_node --max-old-space-size=12288 dist/bench/main.js "$@"

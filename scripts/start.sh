@@ -3,4 +3,4 @@
 source "$(dirname "$0")/lib.sh"
 deps npm
 build
-exec node "${NODE_FLAGS[@]}" dist/src/main.js "$@"
+run_node dist/src/main.js "$@"

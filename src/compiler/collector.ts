@@ -5,18 +5,21 @@ import {
 } from "#app";
 import { THROUGH } from "../app/through.ts";
 import { hash32 } from "../lib/cookies.ts";
+import { fewOf, listOf, NONE } from "../lib/few.ts";
 import type { Family } from "../pipeline/layout.ts";
 import type { Item } from "./desired.ts";
 import type { Emission } from "./emission.ts";
 import { sameKey } from "./flow-set.ts";
 import { sameBytes, type FlowScope, type OwnedFlow } from "./flows.ts";
 import { canonicalText, type Output } from "./items.ts";
-import { NO_EXTRAS, NONE, type Extras, type Run } from "./runs.ts";
+import { NO_EXTRAS, type Extras, type Inclusion, type Run, type Variant } from "./runs.ts";
 
 /** From this many flows on, equal ones are found by hash; outputs by scope and key. */
 const UNHASHED = 32;
 
 export class Collector implements AnyEmit {
+  /** The flows that the run had before. */
+  before: readonly OwnedFlow<Run>[] = NONE;
   readonly flows: OwnedFlow<Run>[] = [];
   /** A bit for each of 32 kinds of hashes among the flows: most runs have few, and no two alike. */
   private hashes = 0;
@@ -24,8 +27,8 @@ export class Collector implements AnyEmit {
   private readonly outputs: Output[] = [];
   /** Outputs by scope and key, once there are many. */
   private outputsByKey: Map<string, Output> | undefined;
-  private readonly includes: [string, string][] = [];
-  private readonly variants: [string, string][] = [];
+  private readonly includes: Inclusion[] = [];
+  private readonly variants: Variant[] = [];
   private readonly emission: Emission;
   private run!: Run;
   /** The pipeline last asked for in this run, which may be. */
@@ -45,6 +48,7 @@ export class Collector implements AnyEmit {
 
   begin(run: Run): void {
     this.run = run;
+    this.before = listOf(run.flows);
     this.entered = undefined;
     if (run.entity.id !== this.entity) {
       this.entity = run.entity.id;
@@ -66,7 +70,7 @@ export class Collector implements AnyEmit {
 
   get extras(): Extras {
     const { outputs, includes, variants } = this;
-    return outputs.length + includes.length + variants.length === 0 ? NO_EXTRAS : { outputs: kept(outputs), includes: kept(includes), variants: kept(variants) };
+    return outputs.length + includes.length + variants.length === 0 ? NO_EXTRAS : { outputs: fewOf(outputs), includes: fewOf(includes), variants: fewOf(variants) };
   }
 
   private scopeOf(name: string): FlowScope {
@@ -78,7 +82,7 @@ export class Collector implements AnyEmit {
   flow(scope: Scope, table: string | Shape, flow: unknown, family?: Family): void {
     const { emission } = this;
     const into = this.scope !== undefined && this.scopeName === scope ? this.scope : this.scopeOf(scope);
-    const made = typeof table === "string" ? emission.encode(this.run, into, table, flow as FlowSpec, family, this.cookieLo) : emission.encodeShape(this.run, into, table, flow, this.cookieLo);
+    const made = typeof table === "string" ? emission.encode(this.run, into, table, flow as FlowSpec, family, this.cookieLo, this.before) : emission.encodeShape(this.run, into, table, flow, this.cookieLo, this.before);
     if (made.priority === 0 && family === undefined) throw new RangeError("priority 0 is the table-miss entry, which the declaration of the table makes");
     this.add(made);
   }
@@ -150,7 +154,7 @@ export class Collector implements AnyEmit {
   include(from: Scope, to: Scope): void {
     mustBeText("a scope that includes", from);
     mustBeText("a scope that is included", to);
-    this.includes.push([from, to]);
+    this.includes.push({ from, to });
   }
 
   item<K extends keyof Items>(scope: Scope, kind: K, id: number, value: Items[K]): void {
@@ -158,7 +162,7 @@ export class Collector implements AnyEmit {
     if (kind !== "group" && kind !== "meter") throw new TypeError(`no kind of item is called ${String(kind)}`);
     const lowered = kind === "group" ? this.emission.group(this.run, value as Items["group"]) : meter(value as Items["meter"]);
     const text = kind === "group" ? canonicalText(lowered) : meterText(lowered as Items["meter"]);
-    this.output({ scope, key: `${kind} ${id}`, text, wish: { is: "item", item: { kind, id, text, value: lowered } as Item } });
+    this.output({ scope, key: `${kind} ${id}`, text, is: "item", wish: { kind, id, text, value: lowered } as Item });
   }
 
   row<T extends OvsTable>(scope: Scope, table: T, key: string, columns: OvsRowOf<T>): void {
@@ -172,7 +176,7 @@ export class Collector implements AnyEmit {
       if (bridge !== undefined) mustBeText(`row Port ${key}: the name of its bridge`, bridge);
     } else mustBeColumns(`row ${table} ${key}`, table, columns);
     const row = table === "Flow_Table" ? { table, key, columns: this.emission.flowTable(this.run, key, columns), number: this.emission.number(this.run, key) } : { table, key, columns };
-    this.output({ scope, key: `row ${table} ${key}`, text: canonicalText(row.columns), wish: { is: "row", row } });
+    this.output({ scope, key: `row ${table} ${key}`, text: canonicalText(row.columns), is: "row", wish: row });
   }
 
   /** @throws TypeError for a column that there is not, a map without a key, a key of the controller's own */
@@ -188,7 +192,7 @@ export class Collector implements AnyEmit {
       mustBeText(`${what}: the value of ${column}:${key}`, value, true);
     } else if (key !== undefined) throw new TypeError(`${what}: ${column} is no map, and the patch names a key of it`);
     if (column === "external_ids" && key?.startsWith("axion-") === true) throw new TypeError(`${what}: external_ids:${key} is the controller's own`);
-    this.output({ scope, key: `patch ${table} ${name} ${column}${key === undefined ? "" : `:${key}`}`, text: canonicalText(value), wish: { is: "patch", patch } });
+    this.output({ scope, key: `patch ${table} ${name} ${column}${key === undefined ? "" : `:${key}`}`, text: canonicalText(value), is: "patch", wish: patch });
   }
 
   /** Equal ones of one run are one. @throws Error when a run wants two things for one id */
@@ -210,7 +214,7 @@ export class Collector implements AnyEmit {
   variant(chassis: string, variant: string): void {
     mustBeText("a chassis", chassis);
     mustBeText("a variant", variant);
-    this.variants.push([chassis, variant]);
+    this.variants.push({ chassis, variant });
   }
 
   portContext(view: ReadView, place: PortPlace): PortActions {
@@ -301,9 +305,6 @@ let lastMeter: Items["meter"] & { readonly text: string } = { unit: "pps", rate:
 function empty(list: unknown[]): void {
   for (let n = list.length; n > 0; n--) list.pop();
 }
-
-/** A copy exactly as long as it must be: there are many, and they stay. */
-export const kept = <T>(list: readonly T[]): readonly T[] => (list.length === 0 ? NONE : list.slice());
 
 function push<K, T>(map: Map<K, T[]>, key: K, value: T): void {
   const list = map.get(key);

@@ -1,9 +1,10 @@
 // Rows of derived tables and whose they are. Two runs that derive a row of one id are a mistake: the first by app, derivation and entity
 // has it, and it is logged once while it lasts. A row that moves from one run to another within a batch is none.
 import type { AnyTable, Row } from "#app";
+import { fewOf, isList, listOf, type Few } from "../lib/few.ts";
 import { Layer } from "../model/rows.ts";
 import { Conflicts } from "./conflicts.ts";
-import { NONE, runName, type Run } from "./runs.ts";
+import { runName, type Run } from "./runs.ts";
 
 export interface RowChange {
   readonly table: AnyTable;
@@ -20,7 +21,7 @@ export interface DuplicateRow {
 }
 
 /** Who derives the rows of a table: the first by name first; several only by mistake. */
-type Owners = Map<string, Run | readonly Run[]>;
+type Owners = Map<string, Few<Run>>;
 
 interface Derived {
   readonly owners: Owners;
@@ -43,26 +44,26 @@ export class DerivedRows {
   }
 
   /** Puts the rows of a run, nearly always one, in place of those it had. A row that no index takes is left out. */
-  replace(run: Run, table: AnyTable, rows: readonly Row[]): void {
+  replace(run: Run, table: AnyTable, rows: Few<Row>): void {
     const before = run.rows;
-    if (before.length === 0 && rows.length === 0) return;
-    if (rows.length === 1 && (before.length === 0 || (before.length === 1 && before[0]!.id === rows[0]!.id))) {
-      const row = rows[0]!;
-      if (this.put(run, table, row, before[0])) run.rows = rows;
+    if (before === undefined && rows === undefined) return;
+    if (rows !== undefined && !isList(rows) && !isList(before) && (before === undefined || before.id === rows.id)) {
+      if (this.put(run, table, rows, before)) run.rows = rows;
       else {
-        if (before.length === 1) this.drop(run, table, before[0]!);
-        run.rows = NONE;
+        if (before !== undefined) this.drop(run, table, before);
+        run.rows = undefined;
       }
       return;
     }
-    const old = byId(before);
+    const had = listOf(before);
+    const old = byId(had);
     const kept = new Map<string, Row>();
-    for (const row of rows) {
+    for (const row of listOf(rows)) {
       if (kept.has(row.id)) this.onBug(new Error(`a derivation makes two rows with the id ${row.id}`), run);
       else if (this.put(run, table, row, old(row.id))) kept.set(row.id, row);
     }
-    for (const row of before) if (!kept.has(row.id)) this.drop(run, table, row);
-    run.rows = kept.size === 0 ? NONE : [...kept.values()];
+    for (const row of had) if (!kept.has(row.id)) this.drop(run, table, row);
+    run.rows = fewOf([...kept.values()]);
   }
 
   /** Ends a batch: what has several owners now is a mistake. */
@@ -115,7 +116,7 @@ export class DerivedRows {
     if (now[0] !== run) return;
     // The next by name has the row from now on.
     const heir = now[1]!;
-    let after = heir.rows.find((r) => r.id === old.id);
+    let after = listOf(heir.rows).find((r) => r.id === old.id);
     try {
       if (after !== undefined) this.layer.put(table, after);
     } catch (error) {
@@ -136,12 +137,10 @@ export class DerivedRows {
 
   private of(table: AnyTable): Derived {
     let derived = this.tables.get(table.name);
-    if (derived === undefined) this.tables.set(table.name, (derived = { owners: new Map<string, Run | readonly Run[]>() }));
+    if (derived === undefined) this.tables.set(table.name, (derived = { owners: new Map() }));
     return derived;
   }
 }
-
-const isList = (owners: Run | readonly Run[] | undefined): owners is readonly Run[] => Array.isArray(owners);
 
 function byId(rows: readonly Row[]): (id: string) => Row | undefined {
   if (rows.length < 8) return (id) => rows.find((r) => r.id === id);

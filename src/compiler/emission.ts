@@ -27,13 +27,13 @@ export class Emission {
   }
 
   /** @throws Error naming table and rule, or what it says that the pipeline cannot do */
-  encode(run: Run, scope: FlowScope, name: string, spec: FlowSpec, family: Family | undefined, cookieLo: number): OwnedFlow<Run> {
-    return this.encoder.encode(run, scope, this.table(run, name, family !== undefined), spec, family, run.unit.cookieHi, cookieLo, run.flows);
+  encode(run: Run, scope: FlowScope, name: string, spec: FlowSpec, family: Family | undefined, cookieLo: number, before: readonly OwnedFlow<Run>[]): OwnedFlow<Run> {
+    return this.encoder.encode(run, scope, this.table(run, name, family !== undefined), spec, family, run.unit.cookieHi, cookieLo, before);
   }
 
   /** @throws the same, and Error naming shape and value when the shape is no shape */
-  encodeShape(run: Run, scope: FlowScope, shape: Shape, value: unknown, cookieLo: number): OwnedFlow<Run> {
-    return this.encoder.encodeShape(run, scope, this.table(run, shape.table), shape, value, run.unit.cookieHi, cookieLo, run.flows);
+  encodeShape(run: Run, scope: FlowScope, shape: Shape, value: unknown, cookieLo: number, before: readonly OwnedFlow<Run>[]): OwnedFlow<Run> {
+    return this.encoder.encodeShape(run, scope, this.table(run, shape.table), shape, value, run.unit.cookieHi, cookieLo, before);
   }
 
   /** Number of a table that the run may emit into, or that the switch fills for its app. @throws Error naming table and rule */

@@ -6,20 +6,21 @@
 // reads it may have changed (schedule.ts). What a run emits is compared with what it emitted before, so equal output goes no further.
 import { baseScope, chassisTable, type AnyTable, type App, type Derivation, type OvsPatch, type Row, type Rule, type Source } from "#app";
 import { cookieOf, staticEntity, staticRule } from "../lib/cookies.ts";
+import { fewOf, isList, listOf, type Few } from "../lib/few.ts";
 import type { Commit } from "../model/model.ts";
 import type { Layer } from "../model/rows.ts";
 import { View } from "../model/view.ts";
 import { FlowWriter } from "../pipeline/flow-writer.ts";
 import type { Layout } from "../pipeline/layout.ts";
 import { Lowering } from "../pipeline/lowering.ts";
-import { Collector, kept } from "./collector.ts";
+import { Collector } from "./collector.ts";
 import { DerivedRows, type RowChange } from "./derived.ts";
 import { emptyDelta, type ChassisDelta, type Delta, type Desired, type DesiredRow, type Flow, type Item } from "./desired.ts";
 import { Emission } from "./emission.ts";
 import { FlowEncoder, OwnedFlow } from "./flows.ts";
 import { OutputStore, type OutputConflict } from "./items.ts";
 import { provenanceOf, type Provenance } from "./provenance.ts";
-import { Entity, NONE, runName, type Extras, type Run, type Unit } from "./runs.ts";
+import { Entity, runName, type Extras, type Run, type Unit, type Variant } from "./runs.ts";
 import { Schedule } from "./schedule.ts";
 import { ScopeFlows, type FlowConflict } from "./scope-flows.ts";
 import { Scopes } from "./scopes.ts";
@@ -116,9 +117,9 @@ export class Engine implements Desired {
       feed.units.push({
         rule: undefined, derivation: undefined, ...unit, cookieHi: unit.rule === undefined ? 0 : cookieOf(`${unit.app}/${unit.name}`), ownReads: [],
         mayRead: unit.derivation === undefined ? undefined : new Set(sources(unit.derivation).map((t) => t.name)),
-        runOn: (entity) => feed.entities.get(entity)?.runs[place],
+        runOn: (entity) => feed.entities.get(entity)?.runAt(place),
         eachRun: (visit) => {
-          for (const entity of feed.entities.values()) visit(entity.runs[place]!);
+          for (const entity of feed.entities.values()) visit(entity.runAt(place));
         },
       });
     };
@@ -243,8 +244,8 @@ export class Engine implements Desired {
   /** Its entity is gone. It is found again only as long as others of the entity are still to run, or it comes back. */
   private drop(run: Run): void {
     this.tracked.forget(run);
-    const { id, runs } = run.entity;
-    if (runs.some((r) => r.queued)) return;
+    const { id, queued } = run.entity;
+    if (queued) return;
     const source = run.unit.source!;
     this.schedule.feed(source.table, source.kind === "pairs" ? source.pair : undefined).entities.delete(id);
   }
@@ -255,16 +256,15 @@ export class Engine implements Desired {
 
   private runDerivation(run: Run, derivation: Derivation): void {
     const entity = this.entityOf(run);
-    let rows: readonly Row[] = NONE;
+    let rows: Few<Row>;
     if (entity !== undefined) {
       this.runs++;
       this.tracked.begin(run);
       try {
         const made = derivation.derive(entity, this.tracked);
-        rows = made === undefined ? NONE : Array.isArray(made) ? (made as readonly Row[]) : [made as Row];
-        if (!rows.every(isRow)) throw new TypeError("a row is an object with an id, which is text");
+        if (isList(made) ? !made.every(isRow) : made !== undefined && !isRow(made)) throw new TypeError("a row is an object with an id, which is text");
+        rows = isList(made) ? fewOf(made) : made;
       } catch (error) {
-        rows = NONE;
         this.failed(error, run);
       }
       this.tracked.end();
@@ -293,7 +293,7 @@ export class Engine implements Desired {
   }
 
   private runStatic(unit: Unit): void {
-    const run = new Entity(staticEntity(unit.app, this.layout.fingerprint), undefined, [unit]).runs[0]!;
+    const run = new Entity(staticEntity(unit.app, this.layout.fingerprint), undefined, [unit]).runAt(0);
     const app = this.apps.find((a) => a.name === unit.app)!;
     const { collector } = this;
     collector.begin(run);
@@ -309,13 +309,12 @@ export class Engine implements Desired {
   /** Puts a run's new output in place of its old one. */
   private replace(run: Run): void {
     const { collector } = this;
-    const old = run.flows;
-    const made = collector.flows;
+    const { before: old, flows: made } = collector;
     if (old.length === 0) {
-      if (made.length > 0) run.flows = kept(made);
+      if (made.length > 0) run.flows = fewOf(made);
       for (let i = 0; i < made.length; i++) this.flows.contribute(made[i]!);
     } else if (old.length !== made.length || old.some((f, i) => f !== made[i])) {
-      run.flows = kept(made);
+      run.flows = fewOf(made);
       const now = new Set(made);
       const was = new Set(old);
       for (const flow of old) if (!now.has(flow)) this.flows.withdraw(flow);
@@ -323,21 +322,21 @@ export class Engine implements Desired {
     }
     const { extras } = collector;
     if (run.extras === extras) return; // nothing, as before
-    this.outputs.replace(run, run.extras.outputs, extras.outputs);
+    this.outputs.replace(run, listOf(run.extras.outputs), listOf(extras.outputs));
     this.replaceEdges(run.extras, extras);
     run.extras = extras;
   }
 
   private replaceEdges(before: Extras, after: Extras): void {
     // Equal parts cancel out: include counts first up, then down, so that a scope is never lost in between.
-    for (const edge of after.includes) this.scopes.include(edge[0], edge[1]);
-    for (const edge of before.includes) this.scopes.exclude(edge[0], edge[1]);
-    if (before.variants.length + after.variants.length > 0) this.replaceVariants(before, after);
+    for (const { from, to } of listOf(after.includes)) this.scopes.include(from, to);
+    for (const { from, to } of listOf(before.includes)) this.scopes.exclude(from, to);
+    if (before.variants !== after.variants) this.replaceVariants(listOf(before.variants), listOf(after.variants));
   }
 
-  private replaceVariants(before: Extras, after: Extras): void {
-    for (const [chassis] of before.variants) if (!after.variants.some((v) => v[0] === chassis)) this.scopes.setVariant(chassis, undefined);
-    for (const [chassis, variant] of after.variants) this.scopes.setVariant(chassis, variant);
+  private replaceVariants(before: readonly Variant[], after: readonly Variant[]): void {
+    for (const { chassis } of before) if (!after.some((v) => v.chassis === chassis)) this.scopes.setVariant(chassis, undefined);
+    for (const { chassis, variant } of after) this.scopes.setVariant(chassis, variant);
   }
 
   // --- reading the result -------------------------------------------------------------------------------------------
@@ -347,15 +346,15 @@ export class Engine implements Desired {
   }
 
   *itemsOf(chassis: string): Iterable<Item> {
-    for (const { wish } of this.outputs.outputsOf(chassis)) if (wish.is === "item") yield wish.item;
+    for (const output of this.outputs.outputsOf(chassis)) if (output.is === "item") yield output.wish;
   }
 
   *rowsOf(chassis: string): Iterable<DesiredRow> {
-    for (const { wish } of this.outputs.outputsOf(chassis)) if (wish.is === "row") yield wish.row;
+    for (const output of this.outputs.outputsOf(chassis)) if (output.is === "row") yield output.wish;
   }
 
   *patchesOf(chassis: string): Iterable<OvsPatch> {
-    for (const { wish } of this.outputs.outputsOf(chassis)) if (wish.is === "patch") yield wish.patch;
+    for (const output of this.outputs.outputsOf(chassis)) if (output.is === "patch") yield output.wish;
   }
 
   scopesOf(chassis: string): Iterable<string> {

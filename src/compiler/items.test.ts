@@ -202,7 +202,7 @@ describe("a run with very many outputs", () => {
         looks++;
         return `meter ${id}`;
       },
-      wish: { is: "item", item: { kind: "meter", id, text, value: { unit: "pps", rate: 1, burst: 1 } } },
+      is: "item", wish: { kind: "meter", id, text, value: { unit: "pps", rate: 1, burst: 1 } },
     });
     const store = new OutputStore<string>(new Scopes(), (owner) => owner, () => undefined);
     const before = Array.from({ length: N }, (_, i) => output(i, "a"));

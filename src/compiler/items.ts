@@ -2,18 +2,18 @@
 // of a chassis, may want the same one: it is there as long as one of them does. Unequal wishes for one id are a conflict, which the
 // first by rule and entity wins, so that the result does not depend on the order of events.
 import type { OvsPatch } from "#app";
+import { isList, listOf, type Few } from "../lib/few.ts";
 import { Conflicts } from "./conflicts.ts";
 import { emptyDelta, type ChassisDelta, type DesiredRow, type Item } from "./desired.ts";
 import type { MembershipChange, Scopes } from "./scopes.ts";
 
 /** One wish. `key` tells its kind and what it is for: "meter 7", "row Port axion-geneve". */
-export interface Output {
+export type Output = {
   readonly scope: string;
   readonly key: string;
   /** Equal texts = the same wish. */
   readonly text: string;
-  readonly wish: { readonly is: "item"; readonly item: Item } | { readonly is: "row"; readonly row: DesiredRow } | { readonly is: "patch"; readonly patch: OvsPatch };
-}
+} & ({ readonly is: "item"; readonly wish: Item } | { readonly is: "row"; readonly wish: DesiredRow } | { readonly is: "patch"; readonly wish: OvsPatch });
 
 export interface OutputConflict {
   readonly output: string;
@@ -27,7 +27,7 @@ interface Held<O> {
 }
 
 /** Who holds a key in a scope: nearly always one run. */
-type Holders<O> = Held<O> | readonly Held<O>[];
+type Holders<O> = Few<Held<O>>;
 
 /** What a chassis has for a key, and the scopes of it that hold the key: nearly always one. */
 interface Slot {
@@ -78,7 +78,7 @@ export class OutputStore<O> {
   private release(owner: O, output: Output): void {
     const keys = this.held.get(output.scope);
     const now = keys?.get(output.key);
-    const list = now === undefined ? NONE : listOf(now);
+    const list = listOf(now);
     const at = list.findIndex((h) => h.owner === owner && h.output.text === output.text);
     if (keys === undefined || at < 0) throw new Error(`${this.nameOf(owner)} gives up ${output.key}, which it does not hold`);
     const rest = list.filter((_, i) => i !== at);
@@ -160,10 +160,10 @@ export class OutputStore<O> {
     if (after === undefined) slots.delete(key);
     if (before === after || (before !== undefined && before.text === after?.text)) return;
     const delta = of(chassis);
-    const { wish } = (after ?? before)!;
-    if (wish.is !== "item") delta.rowsChanged = true;
-    else if (after === undefined) delta.removeItems.push(wish.item);
-    else delta.addItems.push(wish.item);
+    const changed = (after ?? before)!;
+    if (changed.is !== "item") delta.rowsChanged = true;
+    else if (after === undefined) delta.removeItems.push(changed.wish);
+    else delta.addItems.push(changed.wish);
   }
 
   /** Of all that a chassis' scopes hold for a key the first by name of its owner, then of the scope. */
@@ -192,9 +192,6 @@ export class OutputStore<O> {
   }
 }
 
-const NONE: readonly never[] = [];
-const isList = <O>(holders: Holders<O>): holders is readonly Held<O>[] => Array.isArray(holders);
-const listOf = <O>(holders: Holders<O>): readonly Held<O>[] => (isList(holders) ? holders : [holders]);
 /** Whether one is in the list; for so many questions. */
 function among(list: readonly Output[], questions: number): (output: Output) => boolean {
   if (list.length * questions < 1024) return (output) => list.some((o) => same(o, output));

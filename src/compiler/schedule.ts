@@ -1,8 +1,9 @@
 // Which runs a change makes dirty, and in which order they run: derivations by stratum, then rules. Every function of an app that is
 // called on the way (an index, a comparison) is guarded: what it throws costs the runs that depend on it, never the batch.
 import type { AnyTable, Row } from "#app";
+import { NONE } from "../lib/few.ts";
 import type { RowChange } from "./derived.ts";
-import { Entity, NONE, type Feed, type Run, type Unit } from "./runs.ts";
+import { Entity, type Feed, type Run, type Unit } from "./runs.ts";
 import type { DepIndex, TableDeps } from "./track.ts";
 
 export class Schedule {
@@ -40,7 +41,7 @@ export class Schedule {
       entity = new Entity(id, row, feed.units);
       feed.entities.set(id, entity);
     } else entity.row = row;
-    for (const run of entity.runs) this.mark(run);
+    entity.eachRun(this.marker);
   }
 
   mark(run: Run): void {

@@ -4,6 +4,7 @@
 // Most reads of most runs ask for their own entity's id: the port's row, the port's addresses, the port's groups. These
 // are one bit in the run; who has the bit is found through the entity, and no key, list or set is kept for them.
 import type { AnyTable, IndexFn, PairFn, ReadView, Row, SettingDecls, Settings, SettingValues, Table } from "#app";
+import { isList } from "../lib/few.ts";
 import type { Layer } from "../model/rows.ts";
 
 /** Runs that depend on one key. Most keys have a few, so a list serves until it is long; one alone needs not even that. */
@@ -110,8 +111,6 @@ export class DepIndex<R> {
     else visit(now);
   }
 }
-
-const isList = <R>(dependents: R | readonly R[]): dependents is readonly R[] => Array.isArray(dependents);
 
 /** The dependency indexes of one table, and the layer its rows are in. */
 export class TableDeps<R> {
