@@ -14,5 +14,5 @@ export const announced = ((packet, view: ReadView, log): readonly Fact[] => {
   const id = addressId(port.network_id, said.ip);
   // Its own, which everybody is told of by flows.
   if (view.get(addressTable, id)?.port_id === port.id) return [];
-  return [learned(heardNeighbourTable, port.id, { id, mac: said.mac, port_id: port.id })];
+  return [learned(heardNeighbourTable, port.id, { id, mac: said.mac, port_id: port.id, project_id: port.project_id })];
 }) satisfies PacketInHandler;

@@ -23,9 +23,11 @@ export const learningTable = defineTable<Learning>()("learning", { derived: true
 export interface HeardNeighbour extends Row {
   readonly mac: string;
   readonly port_id: string;
+  /** The port's. */
+  readonly project_id: string;
 }
-/** Of one port so many at a time, so that nobody's claims push out those of others. */
-export const heardNeighbourTable = defineSoftTable<HeardNeighbour>()("neighbour_heard", { ttlS: 300, limitPerOwner: 64, limit: 65_536 });
+/** Of one port so many at a time, and of all by projects, so that nobody's claims push out those of others. */
+export const heardNeighbourTable = defineSoftTable<HeardNeighbour>()("neighbour_heard", { ttlS: 300, limitPerOwner: 64, limit: 65_536, group: (heard) => heard.project_id });
 
 /** What pairs name, parsed once for each list of them: that is asked for many packets, of all ports that have prefixes. */
 const ranges = new WeakMap<readonly AddressPair[], readonly (Cidr | undefined)[]>();
