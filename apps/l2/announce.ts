@@ -4,7 +4,7 @@
 // nothing of this in its network. Routers follow it: who took an address that is another port's own is stored.
 import { isIpv6, PacketRateError, type LiveView, type PacketIn, type RowChange, type ServiceDecl, type ServiceHost, type StageOut } from "#app";
 import { buildGratuitousArp, buildUnsolicitedNeighbourAdvertisement } from "packet-codec";
-import { activeAttachment, addressHolderTable, addressId, addressTable, attachmentTable, hasPair, isAnothers, isNetworkPort, isRouterPort, macOfPair, networkTable, portTable, singleAddress, toPort, type Address, type Attachment, type Port } from "./model.ts";
+import { activeAttachment, addressHolderTable, addressId, addressTable, attachmentTable, hasPair, isAnothers, isNetworkPort, isRouterPort, macOfPair, networkTable, portTable, senderOf, singleAddress, toPort, type Address, type Attachment, type Port } from "./model.ts";
 import { saidIn } from "./said.ts";
 
 /** Seconds after which it is said, again and again: the first may come before the flows, or to hosts that believe nobody twice in a second. */
@@ -28,17 +28,15 @@ export const addressAnnouncements: ServiceDecl = {
   start(host) {
     const announcer = new Announcer(host);
     host.onCommit([portTable, attachmentTable, addressTable], (changes) => announcer.changed(changes));
-    host.onPacket("announced", (packet) => heard(host, packet), { owner: (packet) => senderOf(host, packet)?.project_id });
+    host.onPacket("announced", (packet) => heard(host, packet), { owner: (packet) => senderOf(host.view, packet)?.project_id });
     return undefined;
   },
 };
 
-const senderOf = ({ view }: ServiceHost, packet: PacketIn): Port | undefined => view.by(portTable, "key", String(packet.register("in_port_key")))[0];
-
 /** A port announced an address: if it is another's own that it has as a pair, it took it; if it is its own, it has it again. */
 async function heard(host: ServiceHost, packet: PacketIn): Promise<void> {
   const { view } = host;
-  const port = senderOf(host, packet);
+  const port = senderOf(view, packet);
   const said = saidIn(packet.data);
   if (port === undefined || said?.toAll !== true) return;
   const id = addressId(port.network_id, said.ip);

@@ -2,12 +2,11 @@
 // without port security whatever it is; so it is asked here whether a host had to believe it, and again whether the port may say it, since
 // pairs change and what was heard stays for a while.
 import { learned, type Fact, type PacketInHandler, type ReadView } from "#app";
-import { addressId, addressTable, heardNeighbourTable, isAnothers, mayClaim, portTable } from "./model.ts";
+import { addressId, addressTable, heardNeighbourTable, isAnothers, mayClaim, senderOf } from "./model.ts";
 import { saidIn } from "./said.ts";
 
 export const announced = ((packet, view: ReadView, log): readonly Fact[] => {
-  const key = packet.register("in_port_key");
-  const port = view.by(portTable, "key", String(key))[0];
+  const port = senderOf(view, packet);
   if (port === undefined) return [];
   const said = saidIn(packet.data, (error) => log.debug({ err: error, port: port.id }, "malformed ARP or neighbour discovery"));
   if (said === undefined || isAnothers(view, port, said.mac) || !mayClaim(port, said.ip, said.mac)) return [];

@@ -4,7 +4,7 @@
 // Nobody who may have it, or no answer: host unreachable. What switches were told, and are told when it changes, is beliefs.ts's.
 import { contains, isIpv6, parseCidr, parseIp, Shares, type PacketIn, type ServiceDecl, type ServiceHost, type StageOut } from "#app";
 import { arpOps, buildArp, buildEthernet, buildIcmpv6, buildIpv6, buildNeighbourSolicitation, ethertypes, icmpv6Types, ipProtocols, PacketError, parsePacket } from "packet-codec";
-import { addressId, claimant, heardNeighbourTable, learningTable, mayClaim } from "../l2/model.ts";
+import { addressId, claimant, heardNeighbourTable, learningTable, mayClaim, senderOf } from "../l2/model.ts";
 import { Beliefs, heardHolder, type HeardHolder } from "./beliefs.ts";
 import { legTable, undelivered } from "./model.ts";
 import { errorAbout, isBroadcastOf, partiesOf, type Parties } from "./packet-in.ts";
@@ -103,7 +103,7 @@ export const resolution: ServiceDecl = {
       const question: Question = { network, router: router.id, ip, sender: sender.id, waiting: new Shares(WAITING), asked: 0, dueMs: 0 };
       wait(question, { packet, parties });
       if (ask(host, question)) begin(key, question, sender.project_id);
-    });
+    }, { owner: (packet) => senderOf(host.view, packet)?.project_id });
     host.onCommit([learningTable], () => told.watch());
     told.watch();
     return undefined;
