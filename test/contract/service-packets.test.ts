@@ -110,7 +110,9 @@ describe("packets of a table", () => {
   test("whose owner cannot be told, since that fails, are nobody's", async () => {
     const { h, host } = await hosted();
     let seen = 0;
-    host.onPacket("probe_punt", () => void seen++, { owner: () => { throw new Error("no owner"); } });
+    host.onPacket("probe_punt", () => {
+      seen++;
+    }, { owner: () => { throw new Error("no owner"); } });
     arrive(h, 1);
     await turns();
     expect([seen, h.complaints.length]).toEqual([1, 1]);
