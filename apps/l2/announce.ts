@@ -4,7 +4,7 @@
 // nothing of this in its network. Routers follow it: who took an address that is another port's own is stored.
 import { isIpv6, PacketRateError, Shares, type Cancel, type LiveView, type PacketIn, type RowChange, type ServiceDecl, type ServiceHost, type StageOut } from "#app";
 import { buildGratuitousArp, buildUnsolicitedNeighbourAdvertisement } from "packet-codec";
-import { activeAttachment, addressHolderTable, addressId, addressTable, attachmentTable, hasPair, isAnothers, isNetworkPort, isRouterPort, macOfPair, networkTable, portTable, senderOf, singleAddress, toPort, type Address, type Attachment, type Port } from "./model.ts";
+import { activeAttachment, addressHolderTable, addressId, addressTable, attachmentTable, hasPair, isAnothers, isNetworkPort, isRouterPort, macOfPair, networkTable, portTable, senderOf, singleAddress, toAllPorts, toPort, type Address, type Attachment, type Port } from "./model.ts";
 import { saidIn } from "./said.ts";
 
 /** Seconds after which it is said, again and again: the first may come before the flows, or to hosts that believe nobody twice in a second. */
@@ -180,8 +180,7 @@ function toOthers(host: ServiceHost, { ip, port, mac }: Holder): StageOut[] {
   const own = new Set(view.by(attachmentTable, "port", port.id).map((at) => at.chassis));
   for (const chassis of view.pairKeys(attachmentTable, "network_chassis", network.id)) {
     if (!host.masters(chassis)) continue;
-    // As a broadcast that came by a tunnel it goes to every port there.
-    if (!own.has(chassis)) outs.push({ chassis, stage: "forward", registers: { net: network.key, from_tunnel: 1, from_network: 1 }, data });
+    if (!own.has(chassis)) outs.push(toAllPorts(chassis, network.key, data));
     else for (const at of view.byPair(attachmentTable, "network_chassis", network.id, chassis)) if (at.port_id !== port.id) outs.push(toPort(chassis, network.key, at.port_key, data));
   }
   return outs;

@@ -118,6 +118,11 @@ export const toPort = (chassis: string, net: number, port: number, data: Uint8Ar
   chassis, stage: "locate", registers: { net, out_port_key: port, from_network: 1 }, data,
 });
 
+/** Likewise to every port that the network of that key has at that chassis, as a broadcast that came by a tunnel: it goes on to no other chassis. */
+export const toAllPorts = (chassis: string, net: number, data: Uint8Array): StageOut => ({
+  chassis, stage: "forward", registers: { net, from_tunnel: 1, from_network: 1 }, data,
+});
+
 const neighbours = l2.shapes("neighbour", {
   known: (n: { net: number; address: string; mac: string }) => ({
     priority: 100, match: { "reg:net": n.net, "reg:nexthop": n.address }, actions: [{ type: "set_field", field: "eth_dst", value: n.mac } as const],
