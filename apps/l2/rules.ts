@@ -256,7 +256,8 @@ const reachPort = l2.rule({
       const ip = singleAddress(pair.ip_address);
       if (ip === undefined || !isPlaced(view, port, pair)) continue;
       const said = mayForward(port) || mayBeTaken(view, port.network_id, ip, port.id) ? "asked" : "host";
-      neighbour(out, { id: port.network_id, key: at.net_key }, ip, macOfPair(port, pair), netScope(port.network_id), said, saidOfLink(view, port.network_id));
+      const mac = macOfPair(port, pair);
+      neighbour(out, { id: port.network_id, key: at.net_key }, ip, mac, netScope(port.network_id), said, saidOfLink(view, port, mac));
     }
   },
 });

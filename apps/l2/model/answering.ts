@@ -25,8 +25,10 @@ export function neighbour(
     if (as === "host") known.flow(scope, neighbours.known, { net: network.key, address, mac });
     else known.flow(scope, neighbours.said, { net: network.key, address, mac, said: SAID[as] });
   };
-  say(ip, said);
-  if (isIpv6(ip) && !isLinkLocal(ip)) say(linkLocal(mac), ofLink);
+  // A port may have that address by itself as well: both say the same of it.
+  const link = isIpv6(ip) ? linkLocal(mac) : undefined;
+  say(ip, ip === link ? ofLink : said);
+  if (link !== undefined && !isLinkLocal(ip)) say(link, ofLink);
 }
 
 /** What is answered for an address, at least one of both. */
