@@ -2,7 +2,7 @@
 // port security. A router that has a packet for one asks in the network by ARP or neighbour discovery, up to three times, keeps the packet
 // meanwhile, and tells the switch who answered: it keeps that for a while (l2's tellNeighbour), so that only the first packet comes here.
 // Nobody who may have it, or no answer: host unreachable. What switches were told, and are told when it changes, is beliefs.ts's.
-import { contains, isIpv6, parseCidr, parseIp, Shares, type PacketIn, type ServiceDecl, type ServiceHost, type StageOut } from "#app";
+import { contains, isIpv6, NO_MAC, parseCidr, parseIp, Shares, type PacketIn, type ServiceDecl, type ServiceHost, type StageOut } from "#app";
 import { arpOps, buildArp, buildEthernet, buildIcmpv6, buildIpv6, buildNeighbourSolicitation, ethertypes, icmpv6Types, ipProtocols, PacketError, parsePacket } from "packet-codec";
 import { addressId, claimant, heardNeighbourTable, learningTable, mayClaim, senderOf } from "../l2/model.ts";
 import { Beliefs, heardHolder, type HeardHolder } from "./beliefs.ts";
@@ -126,7 +126,7 @@ function ask(host: ServiceHost, question: Question): boolean {
 }
 
 const arpRequest = (mac: string, from: string, ip: string): Buffer =>
-  buildEthernet({ dst: "ff:ff:ff:ff:ff:ff", src: mac, ethertype: ethertypes.arp }, buildArp({ op: arpOps.request, sha: mac, spa: from, tha: "00:00:00:00:00:00", tpa: ip }));
+  buildEthernet({ dst: "ff:ff:ff:ff:ff:ff", src: mac, ethertype: ethertypes.arp }, buildArp({ op: arpOps.request, sha: mac, spa: from, tha: NO_MAC, tpa: ip }));
 
 /** To the solicited-node address, RFC 4861 section 4.3. */
 function solicitation(mac: string, from: string, ip: string, value: bigint): Buffer {

@@ -1,7 +1,7 @@
 // How routers become flows. A router's flows are the same on every chassis; a chassis has those of the routers on its
 // own networks, and of the networks these lead to.
 import {
-  baseScope, callStage, chassisScope, claim, claimTable, copy, derivation, each, eachPair, ethType, familyMatch, ipDst, ipProto, isIpv6, load, poolNumberTable, setField, toStage, toTable, zonePool, toEntrance,
+  baseScope, callStage, chassisScope, claim, claimTable, copy, derivation, each, eachPair, ethType, familyMatch, ipDst, ipProto, isIpv6, load, NO_MAC, poolNumberTable, setField, toStage, toTable, zonePool, toEntrance,
   type Claim, type Emit, type FlowAction, type ReadView, type RegisterName, type Scope, type TableName,
 } from "#app";
 import { linkLocal } from "packet-codec";
@@ -21,7 +21,7 @@ function wayOf({ leg, nexthop }: Way, ipv6: boolean): L3Action[] {
     load("net", leg.netKey),
     setField("eth_src", leg.mac),
     // Stays zero when the neighbour is unknown, and nobody has that address.
-    setField("eth_dst", "00:00:00:00:00:00"),
+    setField("eth_dst", NO_MAC),
     nexthop === null ? copy(ipv6 ? "ipv6_dst" : "ipv4_dst", "reg:nexthop") : load("nexthop", nexthop),
   ];
 }
@@ -184,5 +184,5 @@ export const staticFlows = l3.static((out) => {
     route(1010, { eth_type: ethType.ipv6, ipv6_src: net }, net === "fe80::/10" ? [...tell("beyondScope")] : []);
   }
   // The neighbour stage left it: nobody is known to have the next hop.
-  out.flow(baseScope, "l3_input", { priority: 200, match: { eth_dst: "00:00:00:00:00:00", "reg:from_tunnel": 0 }, actions: [...tell("unresolved")] });
+  out.flow(baseScope, "l3_input", { priority: 200, match: { eth_dst: NO_MAC, "reg:from_tunnel": 0 }, actions: [...tell("unresolved")] });
 });

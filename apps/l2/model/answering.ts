@@ -3,6 +3,7 @@ import { chassisScope, copy, isIpv6, load, next, setField, toStage, ethType, ipP
 import { linkLocal } from "packet-codec";
 import { isLinkLocal } from "./ports.ts";
 import { lanScope, netScope, hostScope } from "./places.ts";
+import { arp as anyArp, solicitation } from "./messages.ts";
 import { l2 } from "../tables.ts";
 
 /**
@@ -50,8 +51,8 @@ export function answerFor(out: Outputs, scope: Scope, network: { readonly key: n
   const net = { "reg:net": network.key } as const;
   const known = [load("nexthop", ip), setField("eth_dst", mac), load("said", SAID[router ? "router" : "host"]), toTable("arp_nd_reply")] as const;
   const asked = isIpv6(ip)
-    ? ({ eth_type: ethType.ipv6, ip_proto: ipProto.icmpv6, icmpv6_type: 135, ipv6_nd_target: ip } as const)
-    : ({ eth_type: ethType.arp, arp_op: 1, arp_tpa: ip } as const);
+    ? ({ ...solicitation, ipv6_nd_target: ip } as const)
+    : ({ ...anyArp, arp_op: 1, arp_tpa: ip } as const);
   if (arp) {
     into.flow(scope, "arp_nd", { priority: 105, match: { ...net, ...asked }, actions: known });
     const fromAfar = { ...net, "reg:in_port_key": 0, ...asked } as const;
