@@ -126,7 +126,9 @@ export type Action<R extends Row = Row> = ActionOptions &
   (
     | { readonly method: "GET"; readonly read: (view: ReadView, row: R, caller: Caller, path: PathValues) => unknown }
     /** `body`: the parsed JSON object, {} if there was none; `check` if given has been applied. Returns the answer's body. */
-    | { readonly method?: WriteMethod; readonly check?: Check; readonly run: (tx: Tx, row: R, body: Values, ctx: ApiContext, path: PathValues) => unknown }
+    | { readonly method?: WriteMethod; readonly check?: Check; readonly shows?: false; readonly run: (tx: Tx, row: R, body: Values, ctx: ApiContext, path: PathValues) => unknown }
+    /** One that is answered with the member as it is then, as its own path shows it. */
+    | { readonly method?: WriteMethod; readonly check?: Check; readonly shows: true; readonly run: (tx: Tx, row: R, body: Values, ctx: ApiContext, path: PathValues) => void }
   );
 
 /** An action on the collection as a whole. */

@@ -16,7 +16,7 @@ const PACKETS = nightly ? 2000 : 300;
 const probes: Readonly<Record<string, (parts: Parts, n: number) => readonly [resource: string, values: Record<string, unknown>]>> = {
   "subport": ({ ports }, n) => ["sub_port", { port_id: ports.at(-1 - n), parent_id: ports[n % 2], vlan: 100 + n }],
   "floating": ({ networks, routers, ports }, n) => ["floating", { router_id: routers[0], outside_id: networks[n % networks.length], port_id: ports[n], address: `10.0.${n % networks.length}.${100 + n}` }],
-  "gateway": ({ networks, routers }, n) => ["gate", { router_id: routers[n % routers.length], outside_id: networks[n % networks.length], address: `10.${n}.0.250`, nexthop: `10.${n}.0.${9 + n}`, hosts: [["hv1", "hv2"], ["hv0"], ["hv2", "hv1"]][n % 3] }],
+  "gate": ({ networks, routers }, n) => ["gate", { router_id: routers[n % routers.length], outside_id: networks[n % networks.length], address: `10.${n}.0.250`, nexthop: `10.${n}.0.${9 + n}`, hosts: [["hv1", "hv2"], ["hv0"], ["hv2", "hv1"]][n % 3] }],
   "learned-neighbour": ({ networks }, n) => ["listener", { network_id: networks[n % networks.length] }],
   "port-meters": ({ ports }, n) => ["rate", { port_id: ports[n], kbps: 1000 }],
   "wan": ({ networks, routers }, n) => ["wan_route", { router_id: routers[0], destination: `192.168.${n % 3}.0/24`, via: networks[n % networks.length], nexthop: `10.0.${n % networks.length}.${20 + n}`, metric: n % 2 }],

@@ -7,13 +7,13 @@ import { answerFor, attachmentTable, holdMac, neighbour, networkTable } from "..
 import { enterRouter, legTable, routerInterfaceTable, routerTable, routeTable, type Leg, type Onward, type Route } from "../../../../apps/l3/model.ts";
 import { sharedEncap, vniOf } from "../../../../apps/overlay/model.ts";
 import { cidrOf, gateTable, groupPool, listOf, portNameTo, portPool, usersOf } from "./model.ts";
-import { gateway } from "./tables.ts";
+import { gate as pipeline } from "./tables.ts";
 
 /** A tenant's packet cannot pass for BFD: the key has to be 0 (CVE-2024-2182). Three lost in a row: dead after 300 ms. */
 const BFD = { enable: "true", min_rx: "100", min_tx: "100", check_tnl_key: "true" } as const;
 
 /** What leaves by the leg outside passes the table that redirects. */
-const REDIRECT: Onward = { table: gateway.entrance("gate") };
+const REDIRECT: Onward = { table: pipeline.entrance("gate") };
 
 export const derive = [
   derivation({
@@ -23,7 +23,7 @@ export const derive = [
     reads: [subnetTable],
     derive(gate, view): Leg | undefined {
       const cidr = cidrOf(gate, view);
-      return cidr === undefined ? undefined : { id: `gateway/${gate.id}`, router_id: gate.router_id, network_id: gate.outside_id, mac: gate.mac, addresses: [{ ip: gate.address, cidr }], enter: false, onward: REDIRECT };
+      return cidr === undefined ? undefined : { id: `gate/${gate.id}`, router_id: gate.router_id, network_id: gate.outside_id, mac: gate.mac, addresses: [{ ip: gate.address, cidr }], enter: false, onward: REDIRECT };
     },
   }),
   derivation({
@@ -31,7 +31,7 @@ export const derive = [
     on: each(gateTable),
     into: routeTable,
     reads: [],
-    derive: ({ id, router_id, outside_id, nexthop }): Route => ({ id: `gateway/${id}`, router_id, destination: "0.0.0.0/0", via: outside_id, nexthop, source: "gateway", metric: 0, onward: REDIRECT }),
+    derive: ({ id, router_id, outside_id, nexthop }): Route => ({ id: `gate/${id}`, router_id, destination: "0.0.0.0/0", via: outside_id, nexthop, source: "gate", metric: 0, onward: REDIRECT }),
   }),
   derivation({
     name: "gate-numbers",
@@ -39,7 +39,7 @@ export const derive = [
     into: claimTable,
     reads: [routerInterfaceTable, attachmentTable],
     derive(gate, view): Claim[] {
-      const by = `gateway/gate-numbers/${gate.id}`;
+      const by = `gate/gate-numbers/${gate.id}`;
       const pairs = usersOf(gate, view).flatMap((user) => gate.hosts.map((host) => [user, host] as const));
       return [claim(by, groupPool, "", listOf(gate)), ...pairs.flatMap(([user, host]) => [claim(by, portPool, user, host), claim(by, portPool, host, user)])];
     },
@@ -53,7 +53,7 @@ function tunnel(out: Outputs, at: Chassis, peer: Chassis, type: string, ofport: 
   });
 }
 
-const redirect = gateway.rule({
+const redirect = pipeline.rule({
   name: "redirect",
   about: "tunnels to gateways, the group that chooses one, what goes to it, and its arrival there",
   on: each(gateTable),

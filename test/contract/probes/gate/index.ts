@@ -2,10 +2,10 @@ import type { App } from "#app";
 import { aliases, extend, references, resources } from "./api.ts";
 import { gateTable, groupPool, macPool, portPool } from "./model.ts";
 import { derive, rules } from "./rules.ts";
-import { gateway } from "./tables.ts";
+import { gate } from "./tables.ts";
 
 export default {
-  name: "gateway",
+  name: "gate",
   about: "gateways of routers, chosen in the switch by BFD",
   requires: ["l2", "ipam", "l3", "overlay"],
   tables: [gateTable],
@@ -14,7 +14,7 @@ export default {
   references,
   extend,
   aliases,
-  pipeline: gateway,
+  pipeline: gate,
   derive,
   rules,
   observe: { Interface: ["bfd_status"] },

@@ -8,7 +8,7 @@ import type { Instance, Net, Resource } from "../../support/cloud.ts";
 import { trace } from "../../support/trace.ts";
 import { expectGone, expectHealing, expectIncremental, expectNoLookup, expectQuietRestart, flowTexts, held, makeScene, Probes, settlesTo, type Held, type Scene } from "./support.ts";
 
-const probes = new Probes("gateway", "wan");
+const probes = new Probes("gate", "wan");
 afterAll(() => probes.delete());
 const HOSTS = ["hv0", "hv1", "hv2"];
 
