@@ -52,7 +52,7 @@ function packetServices(apps: readonly App[], view: LiveView): Map<string, strin
   };
   for (const service of apps.flatMap((app) => app.services ?? [])) {
     const host: ServiceHost = {
-      view, clock: machineClock, random: machineRandom, log: pino({ level: "silent" }), every: nothing, after: nothing, onCommit: nothing, confirmed: () => 0, onConfirmed: nothing,
+      view, clock: machineClock, random: machineRandom, log: pino({ level: "silent" }), every: nothing, after: nothing, onCommit: nothing, confirmed: () => 0, synced: () => undefined, onConfirmed: nothing,
       onPacket: (table) => {
         taken.set(table, [...(taken.get(table) ?? []), service.name]);
         return () => undefined;

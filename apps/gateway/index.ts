@@ -1,13 +1,23 @@
 import type { App } from "#app";
 import { aliases, extend, references } from "./api.ts";
-import { externalNetworkTable, routerGatewayTable } from "./model.ts";
+import { derive } from "./derive.ts";
+import { externalNetworkTable, gatewayGroups, gatewayHostTable, gatewayPeerTable, gatewayPlanTable, gatewayReadyTable, peerPorts, routerGatewayTable } from "./model.ts";
+import { readiness } from "./readiness.ts";
+import { rules } from "./rules.ts";
+import { gateway } from "./tables.ts";
 
 export default {
   name: "gateway",
   about: "external networks, and gateways of routers on them: highly available, chosen in the switches by BFD",
   requires: ["l2", "ipam", "l3", "overlay"],
-  tables: [externalNetworkTable, routerGatewayTable],
+  tables: [externalNetworkTable, routerGatewayTable, gatewayHostTable, gatewayPlanTable, gatewayPeerTable, gatewayReadyTable],
+  pools: [peerPorts, gatewayGroups],
   extend,
   references,
   aliases,
+  pipeline: gateway,
+  derive,
+  rules,
+  services: [readiness],
+  observe: { Interface: ["bfd_status"] },
 } satisfies App;

@@ -105,9 +105,13 @@ export interface Leg extends Row {
   readonly addresses: readonly { readonly ip: string; readonly cidr: string }[];
   /**
    * Whether every chassis on the network has the router, and whatever is addressed to the MAC enters it there. False: it is entered where
-   * `enterRouter` says, and nobody has the router because of this network.
+   * `at` or `enterRouter` says; nobody has the router because of this network, nor the network because of the router.
    */
   readonly enter: boolean;
+  /** Chassis where what comes to `l3_input` for the MAC enters it: they have the router and the network. */
+  readonly at?: readonly string[];
+  /** At these, where packets go whose next hop on the network nobody is known to have: into a table of the app that asks for it. */
+  readonly unresolved?: Entrance;
   /**
    * The router is there by somebody else's leave: what is sent into the network by it has a source of the link by which it came, and
    * none of the network itself.

@@ -5,8 +5,8 @@ import {
   type Claim, type Emit, type FlowAction, type ReadView, type RegisterName, type Scope, type TableName,
 } from "#app";
 import { linkLocal } from "packet-codec";
-import { attachmentTable, backToSender, echoReply, echoRequest, lanScope, laterEcho, membersScope, netScope, networkTable, portTable, sendersScope, turnedBack } from "../l2/model.ts";
-import { enterScope, legTable, liveRouterTable, routerScope, routerSendersScope, routerTable, routeTable, translationTable, undelivered, undeliveredMeter, zoneHolder, type Onward } from "./model.ts";
+import { attachmentTable, backToSender, echoReply, echoRequest, fromScope, lanScope, laterEcho, membersScope, netScope, networkTable, portTable, sendersScope, turnedBack } from "../l2/model.ts";
+import { enterScope, legTable, liveRouterTable, routerScope, routerSendersScope, routerTable, routeTable, translationTable, undelivered, undeliveredMeter, zoneHolder, type Leg, type Onward } from "./model.ts";
 import { waysTo, type Way } from "./routes.ts";
 import { excepted, kept, ofLink, sourceIn } from "./sources.ts";
 import { l3 } from "./tables.ts";
@@ -14,6 +14,8 @@ import { l3 } from "./tables.ts";
 type L3Action = FlowAction<TableName<typeof l3>, RegisterName<typeof l3>>;
 
 const PREFIX_BASE = 100;
+/** Where nobody is known to have the next hop: no host has it. */
+const NO_MAC = "00:00:00:00:00:00";
 
 /** What a packet is given for its way: the network, whose MAC sends it there, and the address of the next hop. */
 function wayOf({ leg, nexthop }: Way, ipv6: boolean): L3Action[] {
@@ -21,7 +23,7 @@ function wayOf({ leg, nexthop }: Way, ipv6: boolean): L3Action[] {
     load("net", leg.netKey),
     setField("eth_src", leg.mac),
     // Stays zero when the neighbour is unknown, and nobody has that address.
-    setField("eth_dst", "00:00:00:00:00:00"),
+    setField("eth_dst", NO_MAC),
     nexthop === null ? copy(ipv6 ? "ipv6_dst" : "ipv4_dst", "reg:nexthop") : load("nexthop", nexthop),
   ];
 }
@@ -44,10 +46,22 @@ const legs = l3.rule({
     const network = view.get(networkTable, network_id);
     if (router === undefined || network?.admin_state_up !== true) return;
     const scope = routerScope(router_id);
-    out.include(scope, netScope(network_id));
+    // The network of a leg that is not entered everywhere may have very many routers: who has one of them has not all.
+    if (enter) out.include(scope, netScope(network_id));
     for (const { ip } of addresses) answer(router.key, ip, scope, out);
     if (addresses.some((a) => isIpv6(a.ip))) answer(router.key, linkLocal(mac), scope, out);
     for (const cidr of kept(leg, view)) out.flow(scope, "l3_route", { priority: 1150, match: { "reg:router": router.key, "reg:off_link": 1, ...sourceIn(cidr) }, actions: [] });
+    const stage = translates(router_id, view) ? "translate" : "route";
+    for (const chassis of leg.at ?? []) {
+      const here = chassisScope(chassis);
+      out.include(here, scope);
+      out.include(here, lanScope(network_id));
+      out.include(here, routerSendersScope(router_id));
+      out.include(routerSendersScope(router_id), fromScope(chassis));
+      out.include(membersScope(network_id), fromScope(chassis));
+      input(leg, here, { "reg:net": network.key, eth_dst: mac }, router.key, stage, view, out);
+      if (leg.unresolved !== undefined) out.flow(here, "l3_input", { priority: 210, match: { "reg:net": network.key, eth_dst: NO_MAC }, actions: [toEntrance(leg.unresolved)] });
+    }
     if (!enter) return;
     const entry = enterScope(router_id, network_id);
     out.include(lanScope(network_id), entry);
@@ -55,13 +69,17 @@ const legs = l3.rule({
     // Whoever is on one leg may send to the others.
     out.include(sendersScope(network_id), routerSendersScope(router_id));
     out.include(routerSendersScope(router_id), membersScope(network_id));
-    const sent = { "reg:net": network.key, eth_dst: mac, "reg:from_tunnel": 0 } as const;
-    const into = (offLink: 0 | 1) => [load("router", router.key), load("off_link", offLink), toStage(translates(router_id, view) ? "translate" : "route")] as const;
-    out.flow(entry, "l3_input", { priority: 100, match: sent, actions: into(1) });
-    for (const cidr of ofLink(leg, view)) out.flow(entry, "l3_input", { priority: 105, match: { ...sent, ...sourceIn(cidr) }, actions: into(0) });
-    for (const { port, source } of excepted(leg, view)) out.flow(entry, "l3_input", { priority: 105, match: { ...sent, "reg:in_port_key": port, ...sourceIn(source) }, actions: into(0) });
+    input(leg, entry, { "reg:net": network.key, eth_dst: mac, "reg:from_tunnel": 0 }, router.key, stage, view, out);
   },
 });
+
+/** What matches enters the router, and it is told whether its source is of the link. */
+function input(leg: Leg, scope: Scope, sent: { readonly "reg:net": number; readonly eth_dst: string; readonly "reg:from_tunnel"?: 0 }, router: number, stage: "translate" | "route", view: ReadView, out: Emit<typeof l3>): void {
+  const into = (offLink: 0 | 1) => [load("router", router), load("off_link", offLink), toStage(stage)] as const;
+  out.flow(scope, "l3_input", { priority: 100, match: sent, actions: into(1) });
+  for (const cidr of ofLink(leg, view)) out.flow(scope, "l3_input", { priority: 105, match: { ...sent, ...sourceIn(cidr) }, actions: into(0) });
+  for (const { port, source } of excepted(leg, view)) out.flow(scope, "l3_input", { priority: 105, match: { ...sent, "reg:in_port_key": port, ...sourceIn(source) }, actions: into(0) });
+}
 
 const routing = l3.rule({
   name: "routing",
@@ -184,5 +202,5 @@ export const staticFlows = l3.static((out) => {
     route(1010, { eth_type: ethType.ipv6, ipv6_src: net }, net === "fe80::/10" ? [...tell("beyondScope")] : []);
   }
   // The neighbour stage left it: nobody is known to have the next hop.
-  out.flow(baseScope, "l3_input", { priority: 200, match: { eth_dst: "00:00:00:00:00:00", "reg:from_tunnel": 0 }, actions: [...tell("unresolved")] });
+  out.flow(baseScope, "l3_input", { priority: 200, match: { eth_dst: NO_MAC, "reg:from_tunnel": 0 }, actions: [...tell("unresolved")] });
 });

@@ -1,5 +1,7 @@
 // overlay's facts: what encapsulation costs, how large tenant networks may be, and how two chassis and a network are encapsulated.
-import { chassisTable, conflict, definePool, defineSettings, holderOf, numberOf, take, type EncapType, type ReadView, type Tx } from "#app";
+import {
+  chassisTable, conflict, core, definePool, defineSettings, holderOf, numberOf, take, type EncapType, type FlowAction, type Outputs, type ReadView, type Scope, type SharedRegister, type Tx,
+} from "#app";
 
 export const overlaySettings = defineSettings({
   mtu: { kind: { integer: [1280, 65_535] }, value: "BYTES", fallback: "1500", about: "path MTU between hypervisors; networks are smaller by what encapsulation needs" },
@@ -48,4 +50,23 @@ export function takeVni(tx: Tx, networkId: string, n: number): void {
   const holder = holderOf(tx, vniPool, "", n);
   if (holder !== undefined && holder !== networkId) throw conflict("TunnelIdInUse", `Unable to create the network. The tunnel ID ${n} is in use.`);
   take(tx, vniPool, "", networkId, { n, claimed: true });
+}
+
+/** OpenFlow port of each encapsulation's tunnel port, on every chassis. Ports end at 0xfeff. */
+export const tunnelPort: Readonly<Record<EncapType, number>> = { geneve: 65_101, vxlan: 65_102, gre: 65_103 };
+/** They are the same on every chassis: nobody draws one. */
+export const tunnelPorts = definePool({ name: "tunnel-port", of: "ofport", min: 65_101, max: 65_103, about: "OpenFlow ports of the tunnel ports", taken: () => true });
+
+/** Of the conjunction in the first table: the outer source is a chassis that may send here, and the VNI is one of those here. */
+export const KNOWN_SENDER = 1;
+
+/**
+ * Frames that come by tunnels with a VNI that is no network's, from whoever may send here: those to the MACs are done with as is said of each, others
+ * are dropped.
+ */
+export function receiveVni(out: Outputs, scope: Scope, vni: number, mac: string, actions: readonly FlowAction<never, SharedRegister>[]): void {
+  const first = out.into(core);
+  first.flow(scope, "classify", { priority: 50, match: { tunnel_id: vni }, actions: [{ type: "conjunction", id: KNOWN_SENDER, clause: 1, n_clauses: 2 }] });
+  first.flow(scope, "classify", { priority: 51, match: { conj_id: KNOWN_SENDER, tunnel_id: vni }, actions: [] });
+  first.flow(scope, "classify", { priority: 52, match: { conj_id: KNOWN_SENDER, tunnel_id: vni, eth_dst: mac }, actions });
 }

@@ -6,17 +6,13 @@
 // networks here. Both are a conjunction in the first table, one row for each sender and one for each network, never their product.
 // What this does not stop: a chassis that was taken over can send into every network that its peers have.
 import {
-  baseScope, callTable, chassisScope, chassisTable, claim, claimTable, copy, core, definePool, defineTable, derivation, each, isIpv6, load, poolNumberTable, setField, toStage,
+  baseScope, callTable, chassisScope, chassisTable, claim, claimTable, copy, core, defineTable, derivation, each, isIpv6, load, poolNumberTable, setField, toStage,
   type Chassis, type Claim, type EncapType, type Row,
 } from "#app";
 import { fromScope, hostScope, lanScope, netScope, networkTable, segmentTable, type Segment } from "../l2/model.ts";
-import { OWN, sharedEncap, vniOf, vniPool } from "./model.ts";
+import { KNOWN_SENDER, OWN, sharedEncap, tunnelPort, vniOf, vniPool } from "./model.ts";
 import { overlay } from "./tables.ts";
 
-/** OpenFlow port of each encapsulation's tunnel port, on every chassis. Ports end at 0xfeff. */
-export const tunnelPort: Readonly<Record<EncapType, number>> = { geneve: 65_101, vxlan: 65_102, gre: 65_103 };
-/** They are the same on every chassis: nobody draws one. */
-export const tunnelPorts = definePool({ name: "tunnel-port", of: "ofport", min: 65_101, max: 65_103, about: "OpenFlow ports of the tunnel ports", taken: () => true });
 const portName: Readonly<Record<EncapType, string>> = { geneve: "axion-geneve", vxlan: "axion-vxlan", gre: "axion-gre" };
 
 export interface Profile extends Row {
@@ -106,7 +102,6 @@ const peer = overlay.rule({
     });
   },
 });
-const KNOWN_SENDER = 1;
 
 const vni = overlay.rule({
   name: "vni",

@@ -22,7 +22,10 @@ export interface Chassis {
   readonly encap_types: readonly EncapType[];
   /** physical network -> provider bridge. */
   readonly bridge_mappings: Readonly<Record<string, string>>;
+  /** It may host centralised gateways. */
   readonly gateway: boolean;
+  /** Those that it hosts shall be used elsewhere. */
+  readonly drain?: boolean;
   readonly ovs_version: string;
 }
 

@@ -5,13 +5,13 @@ import type { Harness } from "../support/harness.ts";
 
 export type Step =
   | { readonly do: "network" | "router" | "group" | "chassis" | "unchassis"; readonly n: number }
-  | { readonly do: "subnet" | "port" | "interface" | "uninterface" | "rule" | "plug" | "unplug" | "groups" | "pairs" | "security" | "admin" | "route" | "delete" | "encap"; readonly n: number; readonly m: number };
+  | { readonly do: "subnet" | "port" | "interface" | "uninterface" | "rule" | "plug" | "unplug" | "groups" | "pairs" | "security" | "admin" | "route" | "delete" | "encap" | "external" | "gateway"; readonly n: number; readonly m: number };
 
 const small = fc.nat(5);
 const MAPPINGS = { phys0: "br-phys0", phys1: "br-phys1" };
 export const step: fc.Arbitrary<Step> = fc.oneof(
   { weight: 2, arbitrary: fc.record({ do: fc.constantFrom("network", "router", "group", "chassis", "unchassis"), n: small }) },
-  { weight: 9, arbitrary: fc.record({ do: fc.constantFrom("subnet", "port", "port", "interface", "uninterface", "rule", "rule", "plug", "plug", "plug", "unplug", "groups", "pairs", "security", "admin", "route", "delete", "encap"), n: small, m: small }) },
+  { weight: 9, arbitrary: fc.record({ do: fc.constantFrom("subnet", "port", "port", "interface", "uninterface", "rule", "rule", "plug", "plug", "plug", "unplug", "groups", "pairs", "security", "admin", "route", "delete", "encap", "external", "gateway", "gateway"), n: small, m: small }) },
 );
 
 /** Live ids by kind; steps pick from them by number. */
@@ -55,7 +55,7 @@ export class History {
       case "group":
         return this.post("security_group", "security-groups", { name: `g${s.n}` });
       case "chassis":
-        return this.h.addChassis(host, { key: (s.n % 4) + 1, bridge_mappings: MAPPINGS });
+        return this.h.addChassis(host, { key: (s.n % 4) + 1, bridge_mappings: MAPPINGS, gateway: s.n % 4 !== 0 });
       case "encap":
         return this.h.addChassis(host, { key: (s.n % 4) + 1, bridge_mappings: MAPPINGS, encap_types: m % 2 === 0 ? ["vxlan", "geneve"] : ["geneve"] });
       case "unchassis":
@@ -89,6 +89,10 @@ export class History {
         return this.put(m % 2 === 0 ? `/v2.0/ports/${port}` : `/v2.0/networks/${network}`, { [m % 2 === 0 ? "port" : "network"]: { admin_state_up: s.n % 2 === 0 } });
       case "route":
         return this.put(`/v2.0/routers/${router}`, { router: { routes: m === 0 ? [] : [{ destination: `192.168.${m}.0/24`, nexthop: `10.${s.n}.${m}.9` }] } });
+      case "external":
+        return this.put(`/v2.0/networks/${network}`, { network: { "router:external": m % 3 !== 0 } });
+      case "gateway":
+        return this.put(`/v2.0/routers/${router}`, { router: { external_gateway_info: m === 0 ? null : { network_id: this.pick("network", m), enable_snat: m % 2 === 0 } } });
       case "delete": {
         const kinds = Object.keys(this.ids);
         const kind = kinds[m % kinds.length]!;

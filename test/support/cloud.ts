@@ -19,6 +19,8 @@ export interface CloudOptions extends LabOptions {
   /** Physical networks of every hypervisor. */
   readonly physnets?: readonly string[];
   readonly encapTypes?: readonly ("geneve" | "vxlan" | "gre")[];
+  /** Numbers of hypervisors that may host gateways. */
+  readonly gateways?: readonly number[];
 }
 
 export interface Net {
@@ -65,12 +67,12 @@ export class Cloud {
   }
 
   static async create(options: CloudOptions = {}): Promise<Cloud> {
-    const { hypervisors = 2, flags, main, env, encapTypes, physnets, ...labOptions } = options;
+    const { hypervisors = 2, flags, main, env, encapTypes, physnets, gateways = [], ...labOptions } = options;
     const lab = await Lab.create(labOptions);
     try {
       const [controller, ...hosts] = await Promise.all([
         startController(lab, { ...(flags && { flags }), ...(main !== undefined && { main }), ...(env && { env }) }),
-        ...Array.from({ length: hypervisors }, (_, i) => lab.addHypervisor({ name: `hv${i + 1}`, ...(encapTypes && { encapTypes }), ...(physnets && { physnets }) })),
+        ...Array.from({ length: hypervisors }, (_, i) => lab.addHypervisor({ name: `hv${i + 1}`, ...(encapTypes && { encapTypes }), ...(physnets && { physnets }), gateway: gateways.includes(i + 1) })),
       ]);
       for (const hv of hosts) await hv.setManager(lab.manager);
       const cloud = new Cloud(lab, controller, hosts);

@@ -1,0 +1,148 @@
+// Gateways as flows. Which host has one now, no controller decides: hosts that use a gateway and hosts that may have it watch each other by
+// BFD, in tunnels of their own, and groups choose by what these say. A host of the list that sees one before it alive is silent outside, and
+// passes on to that one what leaves; so of all that see the same one alone has the gateway, and what travels goes up the list and never round.
+import {
+  chassisScope, chassisTable, each, eachPair, ethType, ipProto, isIpv6, load, next, numberOf, setField, toEntrance, toStage, toTable,
+  type Bucket, type Chassis, type FlowAction, type ReadView, type SharedRegister,
+} from "#app";
+import { linkLocal } from "packet-codec";
+import { addressTable, echoReply, echoRequest, handleMac, handleQuestions, laterEcho, netScope, networkTable, portTable, turnedBack, type Network } from "../l2/model.ts";
+import { liveRouterTable, routerScope, translationTable } from "../l3/model.ts";
+import { receiveVni, sharedEncap, tunnelPort, vniOf, vniPool } from "../overlay/model.ts";
+import { groupOf, isTunnelled, prefixesOf } from "./derive.ts";
+import {
+  gatewayGroups, gatewayHostTable, gatewayPeerTable, gatewayPlanTable, gatewayReadyTable, listScope, peerPortName, peerPorts, routerGatewayTable, vniHolder, type GatewayPlan,
+} from "./model.ts";
+import { gateway } from "./tables.ts";
+
+/** A tenant's packet cannot pass for BFD: its key has to be 0 (CVE-2024-2182). Three lost in a row: dead, after 300 ms. */
+const BFD = { enable: "true", min_rx: "100", min_tx: "100", mult: "3", check_tnl_key: "true" } as const;
+
+const portTo = (view: ReadView, host: string): number | undefined => numberOf(view, peerPorts, "", host);
+const group = (view: ReadView, holder: string): number | undefined => numberOf(view, gatewayGroups, "", holder);
+const NO_MAC = "00:00:00:00:00:00";
+
+const watching = gateway.rule({
+  name: "watching",
+  about: "one end of a tunnel in which two hosts watch each other; it says that the other shall not use this one while this is not ready",
+  on: eachPair(gatewayPeerTable, "peers"),
+  emit({ a, b }, view, out) {
+    const [at, peer, port] = [view.get(chassisTable, a), view.get(chassisTable, b), portTo(view, b)];
+    const type = at === undefined || peer === undefined ? undefined : sharedEncap(at.encap_types, peer.encap_types);
+    if (at === undefined || peer === undefined || port === undefined || type === undefined || at.encap_ip === "" || peer.encap_ip === "" || isIpv6(at.encap_ip) !== isIpv6(peer.encap_ip)) return;
+    const roles = new Set(view.byPair(gatewayPeerTable, "peers", a, b).map((p) => p.role));
+    const ready = view.get(gatewayReadyTable, a);
+    // Those that stand for each other hear first that one leaves, and last that it is back: then nobody is silent for want of the other.
+    const isReady = roles.has("fellow") ? ready?.fellows === true : roles.has("gateway") ? ready?.users === true : true;
+    out.row(chassisScope(a), "Port", peerPortName(peer.key), {
+      interface: { type, options: { remote_ip: peer.encap_ip, key: "flow", local_ip: at.encap_ip }, ofport_request: port, bfd: { ...BFD, ...(isReady ? {} : { cpath_down: "true" }) } },
+    });
+  },
+});
+
+/** Hosts of a list of keys, if all of them are there and have a port number. */
+function portsOf(view: ReadView, list: string): number[] | undefined {
+  const ports = list.split(".").map((key) => {
+    const host = view.by(chassisTable, "key", key)[0];
+    return host === undefined ? undefined : portTo(view, host.id);
+  });
+  return ports.includes(undefined) ? undefined : (ports as number[]);
+}
+const toPeer = (port: number): Bucket => ({ watchPort: port, actions: [{ type: "output", port }] });
+/** A bucket watches something: this is a port that lives as long as the host's tunnels. */
+const otherwise = (chassis: Chassis, actions: Bucket["actions"]): Bucket => ({ watchPort: tunnelPort[chassis.encap_types[0]!], actions });
+
+const lists = gateway.rule({
+  name: "lists",
+  about: "the groups that choose among the hosts of gateways, on those that use them and on each of the hosts",
+  on: eachPair(gatewayPlanTable, "lists"),
+  emit({ b: list }, view, out) {
+    const ports = portsOf(view, list);
+    const to = group(view, groupOf.to(list));
+    if (ports !== undefined && to !== undefined) out.item(listScope(list), "group", to, { type: "ff", buckets: ports.map(toPeer) });
+    const keys = list.split(".");
+    for (const [i, before] of prefixesOf(list).entries()) {
+      const host = view.by(chassisTable, "key", keys[i + 1]!)[0];
+      const earlier = portsOf(view, before);
+      const ids = { out: group(view, groupOf.out(before)), in: group(view, groupOf.in(before)), over: group(view, groupOf.over(before)) };
+      if (host === undefined || host.encap_types.length === 0 || earlier === undefined || ids.out === undefined || ids.in === undefined || ids.over === undefined) continue;
+      const here = chassisScope(host.id);
+      const silent: Bucket[] = earlier.map((port) => ({ watchPort: port, actions: [setField("in_port", 0)] }));
+      const inHere = otherwise(host, [toTable("gateway_in")]);
+      out.item(here, "group", ids.out, { type: "ff", buckets: [...earlier.map(toPeer), otherwise(host, [setField("eth_dst", NO_MAC), toTable("gateway_exit")])] });
+      out.item(here, "group", ids.in, { type: "ff", buckets: [...silent, inHere] });
+      out.item(here, "group", ids.over, { type: "ff", buckets: [...earlier.map(toPeer), inHere] });
+    }
+  },
+});
+
+const hosts = gateway.rule({
+  name: "hosts",
+  about: "what comes from outside for the gateways that a host has: questions are answered, answers heard, the rest is routed",
+  on: each(gatewayHostTable),
+  emit({ id }, view, out) {
+    if (view.count(gatewayPlanTable, "host", id) === 0) return;
+    const scope = chassisScope(id);
+    const nd = (icmpv6_type: number) => ({ eth_type: ethType.ipv6, ip_proto: ipProto.icmpv6, icmpv6_type }) as const;
+    for (const question of [{ eth_type: ethType.arp, arp_op: 1 }, nd(135)] as const) out.flow(scope, "gateway_in", { priority: 200, match: question, actions: [toStage("services")] });
+    out.flow(scope, "gateway_in", { priority: 10, match: {}, actions: [next] });
+  },
+});
+
+/** Whether a gateway is to translate sources and nothing is there that does: addresses of the inside do not leave. */
+function keepsIn(plan: GatewayPlan, view: ReadView): boolean {
+  return view.get(routerGatewayTable, plan.id)?.enable_snat === true && !view.by(translationTable, "router", plan.router_id).some((t) => t.out === plan.network_id);
+}
+
+const gateways = gateway.rule({
+  name: "gateways",
+  about: "what a router sends by its gateway goes to the host that has it, and leaves there; what comes from outside for it enters there",
+  on: each(gatewayPlanTable),
+  emit(plan, view, out) {
+    const router = view.get(liveRouterTable, plan.router_id);
+    const network = view.get(networkTable, plan.network_id);
+    const port = view.get(portTable, plan.id);
+    if (router === undefined || network?.admin_state_up !== true || port?.admin_state_up !== true) return;
+    const scope = routerScope(router.id);
+    const sent = { "reg:router": router.key, "reg:net": network.key } as const;
+    if (keepsIn(plan, view)) out.flow(scope, "gateway_out", { priority: 200, match: { ...sent, eth_type: ethType.ip }, actions: [] });
+    out.flow(scope, "gateway_out", { priority: 50, match: sent, actions: [] });
+    const vni = numberOf(view, vniPool, "", vniHolder(network.id));
+    const to = group(view, groupOf.to(plan.list));
+    if (plan.hosts.length === 0 || vni === undefined || to === undefined || portsOf(view, plan.list) === undefined) return;
+    const redirected = [setField("tunnel_id", vni), setField("eth_dst", port.mac_address)] as const;
+    out.include(scope, listScope(plan.list));
+    out.flow(scope, "gateway_out", { priority: 100, match: sent, actions: [...redirected, { type: "group", id: to }] });
+    const tunnelled = isTunnelled(view, network.id);
+    const outer = vniOf(view, network.id);
+    if (tunnelled && outer !== undefined) {
+      out.include(netScope(network.id), listScope(plan.list));
+      handleMac(out, netScope(network.id), network, port.mac_address, [setField("tunnel_id", outer), setField("in_port", 0), { type: "group", id: to }]);
+    }
+    const addresses = view.by(addressTable, "port", plan.id).map((a) => a.ip);
+    const asked = addresses.some(isIpv6) ? [...addresses, linkLocal(port.mac_address)] : addresses;
+    for (const [place, id] of plan.hosts.entries()) {
+      const here = chassisScope(id);
+      const before = plan.list.split(".").slice(0, place).join(".");
+      const ids = { out: group(view, groupOf.out(before)), in: group(view, groupOf.in(before)), over: group(view, groupOf.over(before)) };
+      if (place > 0 && (ids.out === undefined || ids.in === undefined || ids.over === undefined)) continue;
+      const through = (n: number | undefined): FlowAction<never, SharedRegister> => (place === 0 ? toEntrance(gateway.entrance("gateway_in")) : { type: "group", id: n! });
+      out.flow(here, "gateway_out", { priority: 110, match: sent, actions: place === 0 ? [next] : [...redirected, through(ids.out)] });
+      receiveVni(out, here, vni, port.mac_address, [load("net", network.key), load("router", router.key), setField("in_port", 0), toStage("route")]);
+      const over = tunnelled && outer !== undefined ? [setField("tunnel_id", outer), setField("in_port", 0), through(ids.over)] : [through(ids.in)];
+      handleMac(out, here, network, port.mac_address, over, 1);
+      for (const ip of asked) handleQuestions(out, here, network, ip, [through(ids.in)]);
+      for (const ip of asked) ping(out, here, network, port.mac_address, ip);
+    }
+  },
+});
+
+/** Pings of the gateway itself, from outside; those from within are the router's to answer. */
+function ping(out: Parameters<Parameters<typeof gateway.rule>[0]["emit"]>[2], scope: ReturnType<typeof chassisScope>, network: Network, mac: string, ip: string): void {
+  const match = { "reg:net": network.key, eth_dst: mac } as const;
+  const back = [setField("in_port", 0), toStage("forward")] as const;
+  out.flow(scope, "gateway_in", { priority: 150, match: { ...match, ...echoRequest(ip) }, actions: [...echoReply(ip), ...back] });
+  out.flow(scope, "gateway_in", { priority: 150, match: { ...match, ...laterEcho(ip) }, actions: [...turnedBack(ip), ...back] });
+}
+
+export const rules = [watching, lists, hosts, gateways];
