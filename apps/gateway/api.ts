@@ -6,7 +6,7 @@ import {
 import { subnetResource, subnetTable } from "../ipam/model.ts";
 import { addressTable, deviceOwner, networkResource, networkTable, portResource, portTable, type Port } from "../l2/model.ts";
 import { badRouter, checkNewPrefix, interfaceOf, routerLinkTable, routerResource, routerTable, type Router } from "../l3/model.ts";
-import { externalNetworkTable, routerGatewayTable, type RouterGateway } from "./model.ts";
+import { externalNetworkTable, gatewayNeighbourTable, routerGatewayTable, type RouterGateway } from "./model.ts";
 
 // ---- external networks ----
 
@@ -22,6 +22,7 @@ function setExternal(tx: Tx, networkId: string, external: boolean): void {
   if (tx.count(routerGatewayTable, "network", networkId) > 0) {
     throw conflict("ExternalNetworkInUse", `External network ${networkId} cannot be updated to be made non-external, since it has existing gateway ports.`);
   }
+  for (const { id } of tx.by(gatewayNeighbourTable, "network", networkId)) tx.delete(gatewayNeighbourTable, id);
   tx.delete(externalNetworkTable, networkId);
 }
 
@@ -38,7 +39,10 @@ const ofNetwork = extendResource(networkResource, {
   update(tx, row, changes) {
     if (changes["router:external"] !== undefined) setExternal(tx, row.id, changes["router:external"] as boolean);
   },
-  remove: (tx, row) => tx.delete(externalNetworkTable, row.id),
+  remove(tx, row) {
+    for (const { id } of tx.by(gatewayNeighbourTable, "network", row.id)) tx.delete(gatewayNeighbourTable, id);
+    tx.delete(externalNetworkTable, row.id);
+  },
   present: (view, row) => ({ "router:external": isExternal(view, row.id) }),
 });
 
@@ -177,6 +181,7 @@ const ofPort = extendResource(portResource, {
 export const extend = [ofNetwork, ofSubnet, ofRouter, ofPort];
 export const references = [
   reference(externalNetworkTable, { to: networkTable, ids: (n) => n.id, gone: (tx, n) => tx.delete(externalNetworkTable, n.id) }),
+  reference(gatewayNeighbourTable, { to: networkTable, ids: (n) => n.network_id, gone: (tx, n) => tx.delete(gatewayNeighbourTable, n.id) }),
   reference(routerGatewayTable, { to: portTable, ids: (g) => g.id, gone: (tx, g) => removeRows(tx, g.id) }),
   reference(routerGatewayTable, { to: routerTable, ids: (g) => g.router_id, gone: (tx, g) => removeRows(tx, g.id) }),
 ];

@@ -38,7 +38,7 @@ export interface GatewayPlan extends Row {
 }
 export const gatewayPlanTable = defineTable<GatewayPlan>()("gateway_plan", {
   derived: true,
-  indexes: { router: (p) => p.router_id, network: (p) => p.network_id, host: (p) => p.hosts },
+  indexes: { all: () => "", router: (p) => p.router_id, network: (p) => p.network_id, host: (p) => p.hosts },
   /** Each list there is, once. */
   pairs: { lists: (p) => (p.hosts.length === 0 ? undefined : ["all", p.list]) },
 });
@@ -65,6 +65,17 @@ export interface GatewayReady extends Row {
 }
 export const gatewayReadyTable = defineTable<GatewayReady>()("gateway_ready", {});
 
+/** Who answered outside for an address that the model does not list (stored). `id` is addressId(...). */
+export interface GatewayNeighbour extends Row {
+  readonly network_id: string;
+  readonly ip: string;
+  readonly mac: string;
+}
+export const gatewayNeighbourTable = defineTable<GatewayNeighbour>()("gateway_neighbour", { indexes: { network: (n) => n.network_id } });
+
+/** Meters of what comes to the controller because of gateways, the same two on every switch: nobody draws one. */
+export const gatewayMeters = definePool({ name: "gateway-meter", of: "meter", min: 0x8004_0000, max: 0x8004_0001, about: "meters of what comes to the controller because of gateways", taken: () => true });
+
 /** OpenFlow ports of tunnels between hosts that watch each other, by the host at the far end: the same on every switch, so that groups are. */
 export const peerPorts = definePool({ name: "gateway-port", of: "ofport", min: 57_001, max: 61_000, about: "OpenFlow ports of tunnels to hosts that watch each other because of gateways" });
 export const gatewayGroups = definePool({ name: "gateway-group", of: "group", min: 1_000_001, max: 2_000_000, about: "groups that choose among the hosts of gateways, for each list of hosts" });
@@ -75,6 +86,9 @@ export const peerPortName = (key: number): string => `axion-bfd-${key}`;
 
 /** Hosts with a router that has a gateway with this list of hosts have the group that chooses one. */
 export const listScope = defineScope("gateway-list");
+
+/** Hosts that have gateways on a network. */
+export const outsideScope = defineScope("gateway-outside");
 
 /** The gateways of a router, and where each is. */
 export const gatewaysOf = (view: ReadView, routerId: string): readonly GatewayPlan[] => view.by(gatewayPlanTable, "router", routerId);

@@ -3,6 +3,7 @@
 // one after the other, so that there is no moment at which a packet finds nobody: of a host that leaves its fellows hear first, since
 // they begin to take what comes from outside; of one that is back its users do.
 import { chassisTable, type ServiceDecl, type ServiceHost, type Tx } from "#app";
+import { seenAlive } from "./activity.ts";
 import { gatewayPlanTable, gatewayReadyTable, type GatewayPlan, type GatewayReady } from "./model.ts";
 
 /** Seconds between looks. */
@@ -57,7 +58,8 @@ async function look(host: ServiceHost, of: (chassis: string) => Known, startedMs
     const synced = host.synced(id);
     if (synced !== undefined) entry.seen = true;
     const none = chassis === undefined || view.count(gatewayPlanTable, "host", id) === 0;
-    const lost = synced === undefined && (entry.seen || now - startedMs > START_S * 1000);
+    // One that its fellows see dead is used by nobody: it comes back as one that is not ready, even if its flows were lost before this controller began.
+    const lost = (synced === undefined && (entry.seen || now - startedMs > START_S * 1000)) || (synced !== true && view.by(gatewayPlanTable, "host", id).some((plan) => seenAlive(view, plan, id) === false));
     let wanted: Pick<GatewayReady, "users" | "fellows">;
     if (none || lost) wanted = NOT;
     else if (chassis.drain === true) wanted = row?.fellows === true ? { users: row.users, fellows: false } : NOT;

@@ -6,17 +6,20 @@ import {
   type Bucket, type Chassis, type FlowAction, type ReadView, type SharedRegister,
 } from "#app";
 import { linkLocal } from "packet-codec";
-import { addressTable, echoReply, echoRequest, handleMac, handleQuestions, laterEcho, netScope, networkTable, portTable, turnedBack, type Network } from "../l2/model.ts";
+import { addressTable, echoReply, echoRequest, handleMac, handleQuestions, laterEcho, neighbour, netScope, networkTable, portTable, turnedBack, type Network } from "../l2/model.ts";
 import { liveRouterTable, routerScope, translationTable } from "../l3/model.ts";
 import { receiveVni, sharedEncap, tunnelPort, vniOf, vniPool } from "../overlay/model.ts";
 import { groupOf, isTunnelled, prefixesOf } from "./derive.ts";
 import {
-  gatewayGroups, gatewayHostTable, gatewayPeerTable, gatewayPlanTable, gatewayReadyTable, listScope, peerPortName, peerPorts, routerGatewayTable, vniHolder, type GatewayPlan,
+  gatewayGroups, gatewayHostTable, gatewayMeters, gatewayNeighbourTable, gatewayPeerTable, gatewayPlanTable, gatewayReadyTable, listScope, outsideScope, peerPortName, peerPorts, routerGatewayTable, vniHolder, type GatewayPlan,
 } from "./model.ts";
 import { gateway } from "./tables.ts";
 
 /** A tenant's packet cannot pass for BFD: its key has to be 0 (CVE-2024-2182). Three lost in a row: dead, after 300 ms. */
 const BFD = { enable: "true", min_rx: "100", min_tx: "100", mult: "3", check_tnl_key: "true" } as const;
+
+/** Packets a second that a host sends to the controller because of gateways, of each kind. */
+const PUNT_METER = { unit: "pps", rate: 200, burst: 400 } as const;
 
 const portTo = (view: ReadView, host: string): number | undefined => numberOf(view, peerPorts, "", host);
 const group = (view: ReadView, holder: string): number | undefined => numberOf(view, gatewayGroups, "", holder);
@@ -85,6 +88,11 @@ const hosts = gateway.rule({
     const scope = chassisScope(id);
     const nd = (icmpv6_type: number) => ({ eth_type: ethType.ipv6, ip_proto: ipProto.icmpv6, icmpv6_type }) as const;
     for (const question of [{ eth_type: ethType.arp, arp_op: 1 }, nd(135)] as const) out.flow(scope, "gateway_in", { priority: 200, match: question, actions: [toStage("services")] });
+    // Who outside answers, or says what nobody asked, does not keep what waits for a neighbour from being heard.
+    const [answers, unresolved] = [gatewayMeters.min, gatewayMeters.max];
+    for (const meter of [answers, unresolved]) out.item(scope, "meter", meter, PUNT_METER);
+    for (const answer of [{ eth_type: ethType.arp, arp_op: 2 }, nd(136)] as const) out.flow(scope, "gateway_in", { priority: 200, match: answer, meter: answers, actions: [{ type: "punt", maxLen: 128 }] });
+    for (const eth_type of [ethType.ip, ethType.ipv6]) out.flow(scope, "gateway_unresolved", { priority: 100, match: { eth_type }, meter: unresolved, actions: [{ type: "punt" }] });
     out.flow(scope, "gateway_in", { priority: 10, match: {}, actions: [next] });
   },
 });
@@ -123,6 +131,7 @@ const gateways = gateway.rule({
     const asked = addresses.some(isIpv6) ? [...addresses, linkLocal(port.mac_address)] : addresses;
     for (const [place, id] of plan.hosts.entries()) {
       const here = chassisScope(id);
+      out.include(here, outsideScope(network.id));
       const before = plan.list.split(".").slice(0, place).join(".");
       const ids = { out: group(view, groupOf.out(before)), in: group(view, groupOf.in(before)), over: group(view, groupOf.over(before)) };
       if (place > 0 && (ids.out === undefined || ids.in === undefined || ids.over === undefined)) continue;
@@ -145,4 +154,14 @@ function ping(out: Parameters<Parameters<typeof gateway.rule>[0]["emit"]>[2], sc
   out.flow(scope, "gateway_in", { priority: 150, match: { ...match, ...laterEcho(ip) }, actions: [...turnedBack(ip), ...back] });
 }
 
-export const rules = [watching, lists, hosts, gateways];
+const neighbours = gateway.rule({
+  name: "outside-neighbours",
+  about: "who outside has an address, for the hosts of gateways there; questions for it go on to who has it",
+  on: each(gatewayNeighbourTable),
+  emit({ id, network_id, ip, mac }, view, out) {
+    const network = view.get(networkTable, network_id);
+    if (network !== undefined && view.get(addressTable, id) === undefined) neighbour(out, network, ip, mac, outsideScope(network_id), "asked");
+  },
+});
+
+export const rules = [watching, lists, hosts, gateways, neighbours];

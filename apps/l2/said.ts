@@ -1,7 +1,7 @@
 // What a frame says of who has an address, if a host has to believe it: ARP of Ethernet and IPv4 whose sender is the frame's, neighbour
 // advertisements that are valid. Whether the port may say it is asked elsewhere.
 import { arpOps, icmpv6Types, PacketError, parseNeighbourAdvertisement, parsePacket, type Packet } from "packet-codec";
-import { isGroupMac } from "./model.ts";
+import { isGroupMac } from "./model/ports.ts";
 
 export interface Said {
   readonly ip: string;

@@ -5,6 +5,8 @@ import { subnetTable, type Subnet } from "../ipam/model.ts";
 import { addressTable, fromScope, membersScope, portTable, takeMac, type Address, type Port } from "../l2/model.ts";
 import { l3 } from "./tables.ts";
 
+export { questionFor } from "./questions.ts";
+
 /** A route that the router's owner asked for. */
 export interface StaticRoute {
   readonly destination: string;

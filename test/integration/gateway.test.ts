@@ -49,6 +49,80 @@ describe.skipIf(Lab.missing().length > 0)("an external network in tunnels", () =
     expect(await x.vm.ping(gateway.ip, { count: 5, intervalMs: 20 })).toMatchObject({ received: 5 });
     expect(await a.vm.ping(gateway.ip, { count: 5, intervalMs: 20 })).toMatchObject({ received: 5 });
     expect(await cloud.differences()).toBe("");
-    await sleep(0);
+  }, 60_000);
+
+  /** Numbers of the hypervisors that have the gateway, the preferred one first. */
+  const places = async (): Promise<readonly [number, number]> => {
+    const first = async (n: number): Promise<boolean> => {
+      const { flows } = (await cloud.controller.ops("GET", `/flows?switch=hv${n}&table=gateway_out&format=json`)).body as { flows: { priority: number; actions: string }[] };
+      return flows.some((f) => f.priority === 110 && !f.actions.includes("group"));
+    };
+    return (await first(3)) ? [3, 4] : [4, 3];
+  };
+
+  test("somebody outside whom the model does not know is asked for; who is not there costs nothing but the packet", async () => {
+    await x.vm.configure("addr add 203.0.113.200/24 dev eth0");
+    await until("an answer of the unknown", () => a.vm.reaches("203.0.113.200"), { timeoutMs: 10_000 });
+    expect(await a.vm.ping("203.0.113.200", { count: 10, intervalMs: 20 })).toMatchObject({ received: 10 });
+    expect(await a.vm.reaches("203.0.113.201", { timeoutMs: 500 })).toBe(false);
+    expect(await cloud.differences()).toBe("");
+  }, 30_000);
+
+  test("the host that has the gateway dies, and no controller lives: the next one has it within a second; it has it again when it is back and ready", async () => {
+    const [first] = await places();
+    await usable();
+    for (const [from, to] of [[a, x], [x, a]] as const) {
+      await until("an answer", () => from.vm.reaches(to.ip));
+      const running = from.vm.pingStart(to.ip, { intervalMs: 10 });
+      await sleep(1000);
+      await cloud.controller.kill9();
+      await sleep(500);
+      await cloud.hv(first).killVswitchd();
+      await sleep(2500);
+      const { longestGapMs, sent, received } = await running.stop();
+      console.log(`gateway killed, no controller, ${from === a ? "outwards" : "inwards"}: ${sent - received} of ${sent} lost, ${longestGapMs} ms`);
+      expect(longestGapMs).toBeGreaterThan(50);
+      expect(longestGapMs).toBeLessThan(1000);
+      await cloud.controller.start();
+      const back = from.vm.pingStart(to.ip, { intervalMs: 10 });
+      await until("it is known to be lost", async () => (await cloud.hv(first).vsctl("--bare", "--columns=bfd", "find", "Interface", "bfd:enable=true")).includes("cpath_down=true"), { timeoutMs: 15_000 });
+      await cloud.hv(first).startVswitchd();
+      await cloud.synced();
+      await usable();
+      await sleep(1500);
+      const returned = await back.stop();
+      console.log(`gateway back, ${from === a ? "outwards" : "inwards"}: ${returned.sent - returned.received} of ${returned.sent} lost, ${returned.longestGapMs} ms`);
+      expect(returned.received).toBe(returned.sent);
+    }
+  }, 120_000);
+
+  test("drained: nothing is lost, and the next one has it; and back", async () => {
+    const [first, second] = await places();
+    await usable();
+    const running = [a.vm.pingStart(x.ip, { intervalMs: 10 }), x.vm.pingStart(a.ip, { intervalMs: 10 })];
+    await sleep(500);
+    await cloud.hv(first).vsctl("set", "Open_vSwitch", ".", "external_ids:axion-gateway=drain");
+    await until("its users have left", async () => !(await forwarding(cloud.hv(1), cloud.hv(first))), { timeoutMs: 10_000 });
+    expect(await forwarding(cloud.hv(1), cloud.hv(second))).toBe(true);
+    await sleep(1500);
+    await cloud.hv(first).vsctl("set", "Open_vSwitch", ".", "external_ids:axion-gateway=true");
+    await usable();
+    await sleep(2500);
+    for (const run of running) {
+      const { sent, received, longestGapMs } = await run.stop();
+      console.log(`drained and back: ${sent - received} of ${sent} lost, ${longestGapMs} ms`);
+      expect(received).toBe(sent);
+    }
+  }, 60_000);
+
+  test("a restart with nothing changed sends nothing", async () => {
+    await cloud.synced();
+    await cloud.controller.stop();
+    await cloud.controller.start();
+    await cloud.synced();
+    await sleep(2500);
+    expect(await cloud.metric("axion_flow_mods_sent_total")).toBe(0);
+    expect(await cloud.differences()).toBe("");
+    await usable();
   }, 60_000);
 });
