@@ -1,7 +1,7 @@
 // From gateways to hosts: which host has which gateway, who watches whom, and how routers leave by them.
 import { chassisTable, claim, claimTable, derivation, each, eachPair, type Claim, type ReadView } from "#app";
 import { subnetTable } from "../ipam/model.ts";
-import { addressTable, attachmentTable, networkTable, portTable, segmentTable } from "../l2/model.ts";
+import { addressTable, attachmentTable, networkHostTable, networkTable, portTable, segmentTable, type NetworkHost } from "../l2/model.ts";
 import { legTable, routerInterfaceTable, routerTable, routeTable, type Leg, type Route } from "../l3/model.ts";
 import { vniPool } from "../overlay/model.ts";
 import {
@@ -96,6 +96,13 @@ export const derive = [
     },
   }),
   derivation({ name: "gateway-peer", on: each(gatewayPlanTable), into: gatewayPeerTable, reads: [gatewayHostTable, segmentTable, attachmentTable, addressTable, routerInterfaceTable, routerTable], derive: peersOf }),
+  derivation({
+    name: "gateway-network",
+    on: each(gatewayPlanTable),
+    into: networkHostTable,
+    reads: [],
+    derive: ({ id, network_id, hosts }): NetworkHost[] => hosts.map((chassis) => ({ id: `gateway/${id}/${chassis}`, network_id, chassis })),
+  }),
   derivation({
     name: "gateway-leg",
     on: each(routerGatewayTable),

@@ -2,8 +2,8 @@
 // others when there is a packet for one. Whoever answered is stored, so that all hosts of the network's gateways know it, those that stand
 // by among them, and go on knowing it when no controller lives. Only what was asked for is stored, and so much of each network.
 import { contains, isIpv6, parseCidr, parseIp, type PacketIn, type ServiceDecl, type ServiceHost, type StageOut } from "#app";
-import { addressId, addressTable, networkTable, saidIn } from "../l2/model.ts";
-import { legTable, questionFor, routerTable, routeTable } from "../l3/model.ts";
+import { addressId, addressTable, networkTable, portTable, saidIn } from "../l2/model.ts";
+import { legTable, questionFor, routeTable } from "../l3/model.ts";
 import { activeHost, ofGateway, presenceOf } from "./activity.ts";
 import { externalNetworkTable, gatewayNeighbourTable, gatewayPlanTable, type GatewayNeighbour, type GatewayPlan } from "./model.ts";
 
@@ -34,20 +34,25 @@ export const outsideNeighbours: ServiceDecl = {
   start(host) {
     const questions = new Map<string, Question>();
     const answers = new Map<string, GatewayNeighbour>();
+    /** When who answered, or did not, is asked again. */
+    const due = new Map<string, number>();
+    /** Next hops, as of the last round. */
+    const isHop = new Set<string>();
 
     host.onPacket("gateway_in", (packet) => {
       const said = saidIn(packet.data);
       const network = host.view.by(networkTable, "key", String(packet.register("net")))[0];
       if (said === undefined || network === undefined) return;
       const id = addressId(network.id, said.ip);
-      if (!questions.has(id) || host.view.get(addressTable, id) !== undefined || answers.size >= ASKED_MAX) return;
+      // Next hops may say so at any time, others when they are asked.
+      if (!(questions.has(id) || isHop.has(id)) || host.view.get(addressTable, id) !== undefined || answers.size >= ASKED_MAX) return;
       answers.set(id, { id, network_id: network.id, ip: said.ip, mac: said.mac });
     });
 
     host.onPacket("gateway_unresolved", (packet) => {
       const network = host.view.by(networkTable, "key", String(packet.register("net")))[0];
-      const router = host.view.by(routerTable, "key", String(packet.register("router")))[0];
-      const plan = router === undefined ? undefined : host.view.by(gatewayPlanTable, "router", router.id).find((p) => p.network_id === network?.id);
+      const port = network === undefined ? undefined : host.view.by(portTable, "network_mac", `${network.id}|${macAt(packet.data, 6)}`)[0];
+      const plan = port === undefined ? undefined : host.view.get(gatewayPlanTable, port.id);
       const ip = packet.register("nexthop");
       if (network === undefined || plan === undefined || !isOnLink(host, plan, ip)) return;
       const id = addressId(network.id, ip);
@@ -85,14 +90,14 @@ export const outsideNeighbours: ServiceDecl = {
       });
     });
 
-    /** When who answered, or did not, is asked again. */
-    const due = new Map<string, number>();
     host.every(ROUND_S, async () => {
       const now = host.clock.monotonic();
       const gone: string[] = [];
+      isHop.clear();
       for (const { id: network } of host.view.all(externalNetworkTable)) {
         const plans = host.view.by(gatewayPlanTable, "network", network);
         const hops = nextHops(host, plans);
+        for (const ip of hops.keys()) isHop.add(addressId(network, ip));
         const stored = host.view.by(gatewayNeighbourTable, "network", network);
         for (const row of stored) if (plans.length === 0 || host.view.get(addressTable, row.id) !== undefined) gone.push(row.id);
         for (const ip of plans.length === 0 ? [] : new Set([...hops.keys(), ...stored.map((s) => s.ip)])) {
@@ -111,11 +116,15 @@ export const outsideNeighbours: ServiceDecl = {
           if (host.view.get(gatewayNeighbourTable, id) !== undefined && !nextHops(host, plans).has(question.ip)) gone.push(id);
           continue;
         }
-        question.asked++;
-        question.dueMs = now + QUESTION_S * 1000;
         const plan = nextHops(host, host.view.by(gatewayPlanTable, "network", question.network)).get(question.ip) ?? host.view.by(gatewayPlanTable, "network", question.network).find((p) => isOnLink(host, p, question.ip));
         const active = plan === undefined ? undefined : activeHost(host, plan);
-        if (plan !== undefined && active !== undefined && host.masters(active)) ask(host, plan, active, question.ip);
+        if (plan === undefined || active === undefined || !host.masters(active)) {
+          questions.delete(id);
+          continue;
+        }
+        question.asked++;
+        question.dueMs = now + QUESTION_S * 1000;
+        ask(host, plan, active, question.ip);
       }
       for (const id of due.keys()) if ((due.get(id) ?? 0) < now - 60_000) due.delete(id);
       if (gone.length > 0) {
@@ -156,3 +165,5 @@ function forwarded(packet: PacketIn, mac: string): StageOut {
   Buffer.from(mac.replaceAll(":", ""), "hex").copy(data);
   return { chassis: packet.chassis, stage: "forward", registers: { net: packet.register("net"), in_port_key: packet.register("in_port_key") }, data };
 }
+
+const macAt = (frame: Uint8Array, at: number): string => Array.from(frame.subarray(at, at + 6), (byte) => byte.toString(16).padStart(2, "0")).join(":");

@@ -72,7 +72,7 @@ const lists = gateway.rule({
       const here = chassisScope(host.id);
       const silent: Bucket[] = earlier.map((port) => ({ watchPort: port, actions: [setField("in_port", 0)] }));
       const inHere = otherwise(host, [toTable("gateway_in")]);
-      out.item(here, "group", ids.out, { type: "ff", buckets: [...earlier.map(toPeer), otherwise(host, [setField("eth_dst", NO_MAC), toTable("gateway_exit")])] });
+      out.item(here, "group", ids.out, { type: "ff", buckets: [...earlier.map(toPeer), otherwise(host, [setField("eth_dst", NO_MAC), toTable("gateway_here")])] });
       out.item(here, "group", ids.in, { type: "ff", buckets: [...silent, inHere] });
       out.item(here, "group", ids.over, { type: "ff", buckets: [...earlier.map(toPeer), inHere] });
     }
@@ -137,6 +137,7 @@ const gateways = gateway.rule({
       if (place > 0 && (ids.out === undefined || ids.in === undefined || ids.over === undefined)) continue;
       const through = (n: number | undefined): FlowAction<never, SharedRegister> => (place === 0 ? toEntrance(gateway.entrance("gateway_in")) : { type: "group", id: n! });
       out.flow(here, "gateway_out", { priority: 110, match: sent, actions: place === 0 ? [next] : [...redirected, through(ids.out)] });
+      out.flow(here, "gateway_exit", { priority: 100, match: { "reg:net": network.key }, actions: [load("router", 0), next] });
       receiveVni(out, here, vni, port.mac_address, [load("net", network.key), load("router", router.key), setField("in_port", 0), toStage("route")]);
       const over = tunnelled && outer !== undefined ? [setField("tunnel_id", outer), setField("in_port", 0), through(ids.over)] : [through(ids.in)];
       handleMac(out, here, network, port.mac_address, over, 1);

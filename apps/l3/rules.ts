@@ -56,6 +56,8 @@ const legs = l3.rule({
       const here = chassisScope(chassis);
       out.include(here, scope);
       out.include(here, lanScope(network_id));
+      // The network may have no port anywhere.
+      out.include(here, netScope(network_id));
       out.include(here, routerSendersScope(router_id));
       out.include(routerSendersScope(router_id), fromScope(chassis));
       out.include(membersScope(network_id), fromScope(chassis));
@@ -75,7 +77,9 @@ const legs = l3.rule({
 
 /** What matches enters the router, and it is told whether its source is of the link. */
 function input(leg: Leg, scope: Scope, sent: { readonly "reg:net": number; readonly eth_dst: string; readonly "reg:from_tunnel"?: 0 }, router: number, stage: "translate" | "route", view: ReadView, out: Emit<typeof l3>): void {
-  const into = (offLink: 0 | 1) => [load("router", router), load("off_link", offLink), toStage(stage)] as const;
+  // From wherever it came, what a router hands on is from here.
+  const here = sent["reg:from_tunnel"] === 0 ? [] : [load("from_tunnel", 0)];
+  const into = (offLink: 0 | 1) => [...here, load("router", router), load("off_link", offLink), toStage(stage)] as const;
   out.flow(scope, "l3_input", { priority: 100, match: sent, actions: into(1) });
   for (const cidr of ofLink(leg, view)) out.flow(scope, "l3_input", { priority: 105, match: { ...sent, ...sourceIn(cidr) }, actions: into(0) });
   for (const { port, source } of excepted(leg, view)) out.flow(scope, "l3_input", { priority: 105, match: { ...sent, "reg:in_port_key": port, ...sourceIn(source) }, actions: into(0) });

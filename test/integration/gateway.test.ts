@@ -7,6 +7,7 @@ import { Lab } from "../../lab/lab.ts";
 import { Cloud, type Instance, type Net, type Resource } from "../support/cloud.ts";
 
 describe.skipIf(Lab.missing().length > 0)("an external network in tunnels", () => {
+  const X6 = "2001:db8:1::1";
   let cloud: Cloud;
   let inside: Net;
   let outside: Net;
@@ -14,23 +15,29 @@ describe.skipIf(Lab.missing().length > 0)("an external network in tunnels", () =
   let a: Instance;
   let x: Instance;
   /** The router's address outside, and its MAC. */
-  let gateway: { readonly ip: string; readonly mac: string };
+  let gateway: { readonly ip: string; readonly ip6: string; readonly mac: string };
+  let a6: string;
 
   beforeAll(async () => {
     cloud = await Cloud.create({ name: "gateway", hypervisors: 4, gateways: [3, 4], flags: ["--audit-interval", "1"] });
     inside = await cloud.network("10.0.0.0/24");
     outside = await cloud.network("203.0.113.0/24");
     await cloud.update("network", outside.network.id, { "router:external": true });
-    router = await cloud.router([inside]);
+    const six = await cloud.create("subnet", { network_id: inside.network.id, ip_version: 6, cidr: "fd00:1::/64" });
+    await cloud.create("subnet", { network_id: outside.network.id, ip_version: 6, cidr: "2001:db8:1::/64", gateway_ip: X6 });
+    router = await cloud.router([inside, { network: inside.network, subnet: six }]);
     await cloud.update("router", router.id, { external_gateway_info: { network_id: outside.network.id, enable_snat: false } });
     const [port] = (await cloud.call("GET", `/v2.0/ports?device_id=${router.id}&device_owner=network:router_gateway`)).body.ports as unknown as [Resource];
-    gateway = { ip: (port.fixed_ips as { ip_address: string }[])[0]!.ip_address, mac: port.mac_address as string };
+    const own = (port.fixed_ips as { ip_address: string }[]).map((f) => f.ip_address);
+    gateway = { ip: own.find((ip) => !ip.includes(":"))!, ip6: own.find((ip) => ip.includes(":"))!, mac: port.mac_address as string };
     // What comes from outside is a new connection to a.
     const group = await cloud.create("security_group", { name: "open" });
-    await cloud.create("security_group_rule", { security_group_id: group.id, direction: "ingress" });
+    for (const ethertype of ["IPv4", "IPv6"]) await cloud.create("security_group_rule", { security_group_id: group.id, direction: "ingress", ethertype });
     a = await cloud.instance(cloud.hv(1), inside, { port: { security_groups: [group.id] } });
-    x = await cloud.instance(cloud.hv(2), outside, { port: { fixed_ips: [{ ip_address: "203.0.113.1" }], port_security_enabled: false } });
-    await x.vm.configure(`route add 10.0.0.0/24 via ${gateway.ip}`);
+    x = await cloud.instance(cloud.hv(2), outside, { port: { fixed_ips: [{ ip_address: "203.0.113.1" }, { ip_address: X6 }], port_security_enabled: false } });
+    a6 = (a.port.fixed_ips as { ip_address: string }[]).map((f) => f.ip_address).find((ip) => ip.includes(":"))!;
+    await a.vm.configure(`addr add ${a6}/64 dev eth0 nodad`, `route add default via ${six.gateway_ip as string} dev eth0`);
+    await x.vm.configure(`route add 10.0.0.0/24 via ${gateway.ip}`, `addr add ${X6}/64 dev eth0 nodad`, `route add fd00:1::/64 via ${gateway.ip6}`);
     await cloud.synced();
   }, 90_000);
   afterAll(async () => cloud?.destroy());
@@ -48,6 +55,13 @@ describe.skipIf(Lab.missing().length > 0)("an external network in tunnels", () =
     expect(await x.vm.ping(a.ip, { count: 20, intervalMs: 20 })).toMatchObject({ received: 20 });
     expect(await x.vm.ping(gateway.ip, { count: 5, intervalMs: 20 })).toMatchObject({ received: 5 });
     expect(await a.vm.ping(gateway.ip, { count: 5, intervalMs: 20 })).toMatchObject({ received: 5 });
+    await until("an answer by IPv6", () => a.vm.reaches(X6));
+    for (const [from, to] of [[a, X6], [x, a6], [x, gateway.ip6], [a, gateway.ip6]] as const) expect(await from.vm.ping(to, { count: 5, intervalMs: 20 }), `to ${to}`).toMatchObject({ received: 5 });
+    for (const [server, client, ip] of [[x, a, x.ip], [a, x, a.ip], [x, a, X6], [a, x, a6]] as const) {
+      const listening = await server.vm.listen(8080);
+      expect(await client.vm.connectTcp(ip, 8080), `to ${ip}`).toBe(true);
+      await listening.close();
+    }
     expect(await cloud.differences()).toBe("");
   }, 60_000);
 
@@ -64,6 +78,8 @@ describe.skipIf(Lab.missing().length > 0)("an external network in tunnels", () =
     await x.vm.configure("addr add 203.0.113.200/24 dev eth0");
     await until("an answer of the unknown", () => a.vm.reaches("203.0.113.200"), { timeoutMs: 10_000 });
     expect(await a.vm.ping("203.0.113.200", { count: 10, intervalMs: 20 })).toMatchObject({ received: 10 });
+    await x.vm.configure("addr add 2001:db8:1::200/64 dev eth0 nodad");
+    await until("an answer of the unknown by IPv6", () => a.vm.reaches("2001:db8:1::200"), { timeoutMs: 10_000 });
     expect(await a.vm.reaches("203.0.113.201", { timeoutMs: 500 })).toBe(false);
     expect(await cloud.differences()).toBe("");
   }, 30_000);

@@ -114,3 +114,13 @@ export const membersScope = defineScope("members");
 export const fromScope = defineScope("from");
 /** How to reach a chassis: `hostScope(key)` is included, the overlay fills one for each encapsulation profile. */
 export const hostScope = defineVariantScope("host");
+
+/**
+ * A chassis that has a network though it may have no port of it, as that of a gateway (derived). A joint: whoever carries the network to hosts with
+ * ports of it carries it there too. Rows of other apps carry `<app>/...` as id.
+ */
+export interface NetworkHost extends Row {
+  readonly network_id: string;
+  readonly chassis: string;
+}
+export const networkHostTable = defineTable<NetworkHost>()("network_host", { derived: true, open: true, pairs: { network_chassis: (n) => [n.network_id, n.chassis] } });
