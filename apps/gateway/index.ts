@@ -4,6 +4,7 @@ import { aliases, extend, references } from "./api.ts";
 import { derive } from "./derive.ts";
 import { externalNetworkTable, gatewayGroups, gatewayHostTable, gatewayMeters, gatewayNeighbourTable, gatewayPeerTable, gatewayPlanTable, gatewayReadyTable, peerPorts, routerGatewayTable } from "./model.ts";
 import { outsideNeighbours } from "./neighbours.ts";
+import { problems } from "./problems.ts";
 import { readiness } from "./readiness.ts";
 import { rules } from "./rules.ts";
 import { gateway } from "./tables.ts";
@@ -21,5 +22,6 @@ export default {
   derive,
   rules,
   services: [readiness, announcement, outsideNeighbours],
+  problems,
   observe: { Interface: ["bfd_status"] },
 } satisfies App;

@@ -1,5 +1,6 @@
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { Harness, textOf } from "../../test/support/harness.ts";
+import { problems } from "./problems.ts";
 import { gatewayPlanTable, gatewayReadyTable, listScope } from "./model.ts";
 
 let h: Harness;
@@ -58,6 +59,7 @@ describe("where gateways are", () => {
     await h.settled();
     expect(flows("hv1", "gateway_out").every((f) => f.includes("actions=drop"))).toBe(true);
     expect(HOSTS.map(groups)).toEqual(HOSTS.map(() => 0));
+    expect(problems(h.view).map((p) => p.kind)).toEqual(["no_host", "no_host", "no_host"]);
     expect(HOSTS.flatMap(tunnels)).toEqual([]);
   });
 });
@@ -82,6 +84,20 @@ describe("who has what", () => {
     expect(text(second!, "l2_lookup")).toContain("group:");
   });
 
+  test("however many routers leave by one network outside", async () => {
+    const counts = (): number[] => ["hv1", "hv3"].map((host) => [...h.engine.flowsOf(host)].length);
+    const before = counts();
+    for (let n = 0; n < 20; n++) {
+      const network = (await h.create("network", {})).id;
+      const subnet = (await h.create("subnet", { network_id: network, ip_version: 4, cidr: "10.0.0.0/24" })).id;
+      const router = (await h.create("router", { external_gateway_info: { network_id: outside, enable_snat: false } })).id;
+      await h.call("PUT", `/v2.0/routers/${router}/add_router_interface`, { subnet_id: subnet });
+      await h.plug("hv2", (await h.create("port", { network_id: network })).id, 100 + n);
+    }
+    await h.settled();
+    expect(counts()).toEqual(before);
+  });
+
   test("the gateway taken away, nothing of it is left", async () => {
     for (const router of routers) await h.call("PUT", `/v2.0/routers/${router}`, { router: { external_gateway_info: null } });
     await h.settled();
@@ -95,6 +111,7 @@ test("addresses of the inside do not leave by a gateway that is to translate the
   const kept = flows("hv1", "gateway_out").filter((f) => f.startsWith("priority=200"));
   expect(kept).toHaveLength(1);
   expect(kept[0]).toMatch(/^priority=200,ip,.*actions=drop/);
+  expect(problems(h.view).map((p) => [p.kind, p.resources?.[0]?.id])).toEqual(expect.arrayContaining([["untranslated", routers[0]]]));
 });
 
 test("a host is used by others when it is ready, by its users and by its fellows", async () => {

@@ -7,13 +7,14 @@ import {
 } from "#app";
 import { linkLocal } from "packet-codec";
 import { addressTable, echoReply, echoRequest, handleMac, handleQuestions, laterEcho, neighbour, netScope, networkTable, portTable, turnedBack, type Network } from "../l2/model.ts";
-import { liveRouterTable, routerScope, translationTable } from "../l3/model.ts";
+import { liveRouterTable, routerScope } from "../l3/model.ts";
 import { receiveVni, sharedEncap, tunnelPort, vniOf, vniPool } from "../overlay/model.ts";
 import { groupOf, isTunnelled, prefixesOf } from "./derive.ts";
 import {
-  gatewayGroups, gatewayHostTable, gatewayMeters, gatewayNeighbourTable, gatewayPeerTable, gatewayPlanTable, gatewayReadyTable, listScope, outsideScope, peerPortName, peerPorts, routerGatewayTable, vniHolder, type GatewayPlan,
+  gatewayGroups, gatewayHostTable, gatewayMeters, gatewayNeighbourTable, gatewayPeerTable, gatewayPlanTable, gatewayReadyTable, listScope, outsideScope, peerPortName, peerPorts, vniHolder,
 } from "./model.ts";
 import { gateway } from "./tables.ts";
+import { keepsIn } from "./translation.ts";
 
 /** A tenant's packet cannot pass for BFD: its key has to be 0 (CVE-2024-2182). Three lost in a row: dead, after 300 ms. */
 const BFD = { enable: "true", min_rx: "100", min_tx: "100", mult: "3", check_tnl_key: "true" } as const;
@@ -96,11 +97,6 @@ const hosts = gateway.rule({
     out.flow(scope, "gateway_in", { priority: 10, match: {}, actions: [next] });
   },
 });
-
-/** Whether a gateway is to translate sources and nothing is there that does: addresses of the inside do not leave. */
-function keepsIn(plan: GatewayPlan, view: ReadView): boolean {
-  return view.get(routerGatewayTable, plan.id)?.enable_snat === true && !view.by(translationTable, "router", plan.router_id).some((t) => t.out === plan.network_id);
-}
 
 const gateways = gateway.rule({
   name: "gateways",

@@ -46,7 +46,7 @@ describe.skipIf(Lab.missing().length > 0)("an external network in tunnels", () =
     const names = (await at.vsctl("--bare", "--columns=name", "find", "Interface", `options:remote_ip=${peer.encapIp}`)).split("\n").filter((n) => n.startsWith("axion-bfd-"));
     return names[0] !== undefined && (await at.vsctl("--if-exists", "get", "Interface", names[0], "bfd_status:forwarding")).includes("true");
   };
-  const usable = (): Promise<boolean> => until("gateways in use", async () => (await Promise.all([3, 4].flatMap((g) => [1, 2].map((u) => forwarding(cloud.hv(u), cloud.hv(g)))))).every(Boolean), { timeoutMs: 20_000 });
+  const usable = (): Promise<boolean> => until("gateways in use", async () => (await Promise.all([3, 4].flatMap((g) => [1, 2, 3, 4].filter((u) => u !== g).map((u) => forwarding(cloud.hv(u), cloud.hv(g)))))).every(Boolean), { timeoutMs: 20_000 });
 
   test("out, and in, with nothing translated", async () => {
     await usable();
@@ -63,6 +63,31 @@ describe.skipIf(Lab.missing().length > 0)("an external network in tunnels", () =
       await listening.close();
     }
     expect(await cloud.differences()).toBe("");
+  }, 60_000);
+
+  test("nobody outside is taken for somebody inside", async () => {
+    await x.vm.configure("addr add 10.0.0.99/32 dev lo", "link set lo up", "addr add 192.0.2.9/32 dev lo");
+    const capture = await a.vm.tcpdump("icmp");
+    await x.vm.ping(a.ip, { count: 3, timeoutMs: 200, device: "10.0.0.99" });
+    await x.vm.ping(a.ip, { count: 3, timeoutMs: 200, device: "192.0.2.9" });
+    const { lines } = await capture.stop();
+    expect(lines.filter((line) => line.includes("192.0.2.9 > ")).length, "from behind").toBe(3);
+    expect(lines.filter((line) => line.includes("10.0.0.99"))).toEqual([]);
+    await x.vm.configure("addr del 10.0.0.99/32 dev lo", "addr del 192.0.2.9/32 dev lo");
+  }, 30_000);
+
+  test("the address outside is announced by the host that has it now", async () => {
+    const capture = await x.vm.tcpdump(`arp and ether src ${gateway.mac}`);
+    const [first, second] = await places();
+    await usable();
+    await cloud.hv(first).killVswitchd();
+    await until("the next one says so", () => Promise.resolve(capture.lines.some((line) => line.includes("Announcement") || line.includes(`who-has ${gateway.ip} tell ${gateway.ip}`) || line.includes(`${gateway.ip} tell ${gateway.ip}`))), { timeoutMs: 10_000 });
+    console.log(capture.lines.join("\n"));
+    expect(second).not.toBe(first);
+    await cloud.hv(first).startVswitchd();
+    await cloud.synced();
+    await usable();
+    await capture.stop();
   }, 60_000);
 
   /** Numbers of the hypervisors that have the gateway, the preferred one first. */
