@@ -77,7 +77,7 @@ export const gatewayNeighbourTable = defineTable<GatewayNeighbour>()("gateway_ne
 export const gatewayMeters = definePool({ name: "gateway-meter", of: "meter", min: 0x8004_0000, max: 0x8004_0001, about: "meters of what comes to the controller because of gateways", taken: () => true });
 
 /** OpenFlow ports of tunnels between hosts that watch each other, by the host at the far end: the same on every switch, so that groups are. */
-export const peerPorts = definePool({ name: "gateway-port", of: "ofport", min: 57_001, max: 61_000, about: "OpenFlow ports of tunnels to hosts that watch each other because of gateways" });
+export const peerPorts = definePool({ name: "gateway-port", of: "ofport", min: 54_001, max: 60_000, about: "OpenFlow ports of tunnels to hosts that watch each other because of gateways" });
 export const gatewayGroups = definePool({ name: "gateway-group", of: "group", min: 1_000_001, max: 2_000_000, about: "groups that choose among the hosts of gateways, for each list of hosts" });
 /** Who holds the VNI by which packets go from a router to its gateway on an external network. */
 export const vniHolder = (networkId: string): string => `gateway/${networkId}`;

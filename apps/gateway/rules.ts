@@ -88,7 +88,7 @@ const hosts = gateway.rule({
     if (view.count(gatewayPlanTable, "host", id) === 0) return;
     const scope = chassisScope(id);
     const nd = (icmpv6_type: number) => ({ eth_type: ethType.ipv6, ip_proto: ipProto.icmpv6, icmpv6_type }) as const;
-    for (const question of [{ eth_type: ethType.arp, arp_op: 1 }, nd(135)] as const) out.flow(scope, "gateway_in", { priority: 200, match: question, actions: [toStage("services")] });
+    for (const question of [{ eth_type: ethType.arp, arp_op: 1 }, nd(135)] as const) out.flow(scope, "gateway_in", { priority: 200, match: question, actions: [load("from_tunnel", 0), toStage("services")] });
     // Who outside answers, or says what nobody asked, does not keep what waits for a neighbour from being heard.
     const [answers, unresolved] = [gatewayMeters.min, gatewayMeters.max];
     for (const meter of [answers, unresolved]) out.item(scope, "meter", meter, PUNT_METER);
@@ -146,7 +146,7 @@ const gateways = gateway.rule({
 /** Pings of the gateway itself, from outside; those from within are the router's to answer. */
 function ping(out: Parameters<Parameters<typeof gateway.rule>[0]["emit"]>[2], scope: ReturnType<typeof chassisScope>, network: Network, mac: string, ip: string): void {
   const match = { "reg:net": network.key, eth_dst: mac } as const;
-  const back = [setField("in_port", 0), toStage("forward")] as const;
+  const back = [load("from_tunnel", 0), setField("in_port", 0), toStage("forward")] as const;
   out.flow(scope, "gateway_in", { priority: 150, match: { ...match, ...echoRequest(ip) }, actions: [...echoReply(ip), ...back] });
   out.flow(scope, "gateway_in", { priority: 150, match: { ...match, ...laterEcho(ip) }, actions: [...turnedBack(ip), ...back] });
 }
