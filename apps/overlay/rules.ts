@@ -9,8 +9,8 @@ import {
   baseScope, callTable, chassisScope, chassisTable, claim, claimTable, copy, core, definePool, defineTable, derivation, each, isIpv6, load, poolNumberTable, setField, toStage,
   type Chassis, type Claim, type EncapType, type Row,
 } from "#app";
-import { fromScope, hostScope, lanScope, netScope, networkTable, segmentTable, type Segment } from "../l2/model.ts";
-import { OWN, sharedEncap, vniOf, vniPool } from "./model.ts";
+import { chosenSegmentTable, fromScope, hostScope, lanScope, netScope, networkTable, segmentTable, type Segment } from "../l2/model.ts";
+import { isTunnelled, OWN, sharedEncap, vniOf, vniPool, vniRanges } from "./model.ts";
 import { overlay } from "./tables.ts";
 
 /** OpenFlow port of each encapsulation's tunnel port, on every chassis. Ports end at 0xfeff. */
@@ -42,14 +42,17 @@ export const derive = [
     name: "tunnel-segment",
     on: each(networkTable),
     into: segmentTable,
-    reads: [poolNumberTable],
+    reads: [poolNumberTable, chosenSegmentTable],
     derive(network, view): Segment | undefined {
-      const id = vniOf(view, network.id);
+      const id = isTunnelled(view, network.id) ? vniOf(view, network.id) : undefined;
       return id === undefined ? undefined : { id: `${OWN}${network.id}`, network_id: network.id, type: "tunnel", physical_network: null, segmentation_id: id };
     },
   }),
   // Networks that were made while the overlay was not there, or before VNIs were told from keys, get one: the number of their key, as it was.
-  derivation({ name: "network-vni", on: each(networkTable), into: claimTable, reads: [], derive: (network) => claim("overlay/network-vni", vniPool, "", network.id, { prefer: network.key }) }),
+  derivation({
+    name: "network-vni", on: each(networkTable), into: claimTable, reads: [chosenSegmentTable],
+    derive: (network, view) => (isTunnelled(view, network.id) ? claim("overlay/network-vni", vniPool, "", network.id, { prefer: network.key, within: vniRanges(view) }) : undefined),
+  }),
   derivation({
     name: "segment-vni",
     on: each(segmentTable),
