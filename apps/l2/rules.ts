@@ -6,7 +6,7 @@ import {
 } from "#app";
 import { linkLocal } from "packet-codec";
 import {
-  addressTable, attachmentId, attachmentTable, bindingFault, chosenSegmentTable, fromScope, hostScope, lanScope, learningTable, mayForward, membersScope, neighbour, netScope, networkTable, activeAttachment, pluggedAt, pluggedReads, portTable, sendersScope, singleAddress, type Attachment, type Port, isAnothers, isNetworkPort, isUnspecified, macOfPair, mayBeTaken, saidOfLink, placesOf, contestedTable,
+  addressTable, attachmentId, attachmentTable, bindingFault, chosenSegmentTable, fromScope, hostScope, lanScope, learningTable, mayForward, membersScope, neighbour, netScope, networkTable, activeAttachment, pluggedAt, pluggedReads, portTable, sendersScope, singleAddress, type Attachment, type Port, isAnothers, isCarried, isNetworkPort, isUnspecified, macOfPair, mayBeTaken, saidOfLink, placesOf, contestedTable,
 } from "./model.ts";
 import { knownNeighbour, takers } from "./neighbours.ts";
 import { ANNOUNCE, derive as learningDerive, hear, hearOwn, isHeard, isPlaced, PUNT_METER, learnFromChassis, learnFromPort, learnInNetwork, listeners, placed, placedMacs } from "./learning.ts";
@@ -308,14 +308,15 @@ const networkRule = l2.rule({
     out.include(lanScope(network.id), sendersScope(network.id));
     out.include(sendersScope(network.id), membersScope(network.id));
     // Only where the network has ports: whoever reaches it through a router sends into it and never gets from it.
-    out.flow(lanScope(network.id), "flood_remote", {
+    const byHost = !isCarried(view, network.id);
+    if (byHost) out.flow(lanScope(network.id), "flood_remote", {
       priority: 100,
       match: { "reg:net": network.key },
       actions: members.flatMap(({ key }) => [load("out_host", key), callStage("locate")]),
     });
     learnInNetwork(network, view, out);
     for (const { id, key } of members) {
-      out.include(netScope(network.id), hostScope(key));
+      if (byHost) out.include(netScope(network.id), hostScope(key));
       out.include(membersScope(network.id), fromScope(id));
     }
   },

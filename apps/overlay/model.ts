@@ -1,6 +1,7 @@
 // overlay's facts: what encapsulation costs, how large tenant networks may be, and how two chassis and a network are encapsulated.
-import { ApiError, chassisTable, conflict, definePool, defineSettings, giveBack, holderOf, numberOf, PoolExhaustedError, take, type EncapType, type NumberRange, type ReadView, type Tx } from "#app";
+import { ApiError, callTable, chassisTable, conflict, definePool, defineScope, defineSettings, giveBack, holderOf, load, numberOf, PoolExhaustedError, take, type EncapType, type FlowAction, type NumberRange, type Outputs, type ReadView, type Scope, type SharedRegister, type Tx } from "#app";
 import { chosenSegments, chosenSegmentTable } from "../l2/model.ts";
+import { overlay } from "./tables.ts";
 
 export const overlaySettings = defineSettings({
   mtu: { kind: { integer: [1280, 65_535] }, value: "BYTES", fallback: "1500", about: "path MTU between hypervisors, and of physical networks that --physical-network-mtus does not name; networks in tunnels are smaller by what encapsulation needs" },
@@ -89,3 +90,32 @@ export function drawVni(tx: Tx, networkId: string, prefer?: number): number {
   }
 }
 export const giveBackVni = (tx: Tx, networkId: string): void => giveBack(tx, vniPool, "", networkId);
+
+type Net = { readonly key: number };
+/** Where a packet is that leaves for another host, whatever the host. */
+const leaving = ({ key }: Net) => ({ "reg:net": key, "reg:vni_loaded": 0 }) as const;
+
+/** A network that leaves a host otherwise than by tunnels, to whatever host: `actions` are for what ports send, `routed` for what routers do. */
+export function leaveBy(out: Outputs, scope: Scope, network: Net, actions: readonly FlowAction<never, SharedRegister>[], routed: readonly FlowAction<never, SharedRegister>[]): void {
+  overlay.through(out).flow(scope, "tunnel_out", { priority: 150, match: leaving(network), actions: routed });
+  overlay.through(out).flow(scope, "tunnel_out", { priority: 152, match: { ...leaving(network), "reg:router": 0 }, actions });
+}
+/** One host that is reached by tunnel all the same. `type`: by this encapsulation and no other. */
+export function alsoByTunnel(out: Outputs, scope: Scope, network: Net, { vni, type }: { readonly vni: number; readonly type: EncapType | undefined }, host: number): void {
+  overlay.through(out).flow(scope, "tunnel_out", { priority: 155, match: { ...leaving(network), "reg:out_host": host }, actions: byTunnel(network, vni, type) });
+}
+/** Other copies of the packet may go elsewhere: the key comes back after the tunnel. */
+export const byTunnel = ({ key }: Net, vni: number, type: EncapType | undefined) => [load("net", vni), load("vni_loaded", loadedFor(type)), callTable("tunnel_out"), load("net", key), load("vni_loaded", 0)] as const;
+/** What `vni_loaded` holds of a packet that goes by any encapsulation, or by a certain one. */
+export const loadedFor = (type: EncapType | undefined): number => (type === undefined ? 1 : 2 + Object.keys(overheadV4).indexOf(type));
+
+/** The encapsulation that a network has to have; undefined: whatever two hosts share. */
+export const encapOf = (view: ReadView, networkId: string): EncapType | undefined =>
+  chosenSegments(view, networkId).map((s) => s.type).find((type): type is EncapType => type in overheadV4);
+
+/** How a host is reached by one encapsulation, and no other. */
+export const byEncapScope: (hostKey: number, type: string) => Scope = defineScope("host-by");
+/** What came from another host does not leave this one again in the network. */
+export function endHere(out: Outputs, scope: Scope, network: Net): void {
+  overlay.through(out).flow(scope, "tunnel_out", { priority: 160, match: { ...leaving(network), "reg:from_tunnel": 1 }, actions: [] });
+}

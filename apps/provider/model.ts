@@ -1,5 +1,5 @@
 // What provider networks are made of: kinds of segments, what may be named, and the numbers that go with physical networks.
-import { chassisTable, definePool, defineSettings, type ReadView } from "#app";
+import { chassisTable, definePool, defineScope, defineSettings, defineTable, type ReadView, type Row, type Scope } from "#app";
 import { overlaySettings } from "../overlay/model.ts";
 
 /** As callers spell them, in the order in which they are named to them. */
@@ -26,3 +26,24 @@ export const patchPool = definePool({ name: "physical-patch", of: "ofport", min:
 /** Whether anybody has said that there is such a physical network: a host that is mapped to it, or the operator. */
 export const isKnown = (view: ReadView, physicalNetwork: string): boolean =>
   view.count(chassisTable, "physical_network", physicalNetwork) > 0 || view.settings(providerSettings)["vlan-ranges"].has(physicalNetwork) || view.settings(overlaySettings)["physical-network-mtus"].has(physicalNetwork);
+
+/** A host with ports of a network that has physical segments (derived). `id` is `<network>@<chassis>`. */
+export interface Wire extends Row {
+  readonly network_id: string;
+  readonly net_key: number;
+  readonly chassis: string;
+  readonly host_key: number;
+  /** Index of the physical segment that it is on; -1: none. */
+  readonly segment: number;
+  /** Whether it has the network's tunnels. */
+  readonly tunnel: boolean;
+}
+export const wireTable = defineTable<Wire>()("wire_host", { derived: true, indexes: { network: (w) => w.network_id } });
+
+/** Hosts of a network that are on one physical segment of it. */
+export const wireScope: (networkId: string, segment: number) => Scope = defineScope("wire");
+/** Hosts that are on any physical network. */
+export const physicalScope: () => Scope = defineScope("physical");
+
+/** What a host's routers send to physical networks comes from this: a switch there would see a router's own MAC at every host. */
+export const hostMac = (hostKey: number): string => `fa:16:41:00:${hostKey.toString(16).padStart(4, "0").replace(/..(?=.)/, "$&:")}`;
