@@ -10,12 +10,14 @@ import {
 import { rank } from "./placement.ts";
 import { gateway } from "./tables.ts";
 
-const isPhysical = (type: string): boolean => type === "vlan" || type === "flat";
-/** Whether hosts carry a network by tunnels: then every host leads there. */
-export const isTunnelled = (view: ReadView, networkId: string): boolean => view.by(segmentTable, "network", networkId).some((s) => !isPhysical(s.type));
+/** Whether hosts carry a network by tunnels alone: then every host leads there. One that is on a physical network is outside where that is. */
+export function travelsInTunnels(view: ReadView, networkId: string): boolean {
+  const segments = view.by(segmentTable, "network", networkId);
+  return segments.length > 0 && !segments.some((s) => s.physical_network !== null);
+}
 
 function hostsFor(view: ReadView, networkId: string): GatewayHost[] {
-  if (isTunnelled(view, networkId)) return [...view.by(gatewayHostTable, "all", "")];
+  if (travelsInTunnels(view, networkId)) return [...view.by(gatewayHostTable, "all", "")];
   const physical = new Set(view.by(segmentTable, "network", networkId).flatMap((s) => s.physical_network ?? []));
   const hosts = new Map([...physical].flatMap((name) => view.by(gatewayHostTable, "physical_network", name).map((h) => [h.id, h] as const)));
   return [...hosts.values()];
@@ -41,7 +43,7 @@ function peersOf(plan: GatewayPlan, view: ReadView): GatewayPeer[] {
   if (plan.hosts.length === 0) return [];
   const users = hostsOf(view, plan.router_id, plan.network_id, new Set());
   // To whom the network outside is one like others: hosts with ports there, and with other gateways.
-  if (isTunnelled(view, plan.network_id)) {
+  if (travelsInTunnels(view, plan.network_id)) {
     for (const chassis of view.pairKeys(attachmentTable, "network_chassis", plan.network_id)) users.add(chassis);
     for (const { id } of view.by(gatewayHostTable, "all", "")) users.add(id);
   }

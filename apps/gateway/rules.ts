@@ -9,7 +9,7 @@ import { linkLocal } from "packet-codec";
 import { addressTable, echoReply, echoRequest, handleMac, handleQuestions, laterEcho, neighbour, netScope, networkTable, portTable, turnedBack, type Network } from "../l2/model.ts";
 import { liveRouterTable, routerScope } from "../l3/model.ts";
 import { receiveVni, sharedEncap, tunnelPort, vniOf, vniPool } from "../overlay/model.ts";
-import { groupOf, isTunnelled, prefixesOf } from "./derive.ts";
+import { groupOf, travelsInTunnels, prefixesOf } from "./derive.ts";
 import {
   gatewayGroups, gatewayHostTable, gatewayMeters, gatewayNeighbourTable, gatewayPeerTable, gatewayPlanTable, gatewayReadyTable, listScope, outsideScope, peerPortName, peerPorts, vniHolder,
 } from "./model.ts";
@@ -117,7 +117,7 @@ const gateways = gateway.rule({
     const redirected = [setField("tunnel_id", vni), setField("eth_dst", port.mac_address)] as const;
     out.include(scope, listScope(plan.list));
     out.flow(scope, "gateway_out", { priority: 100, match: sent, actions: [...redirected, { type: "group", id: to }] });
-    const tunnelled = isTunnelled(view, network.id);
+    const tunnelled = travelsInTunnels(view, network.id);
     const outer = vniOf(view, network.id);
     if (tunnelled && outer !== undefined) {
       out.include(netScope(network.id), listScope(plan.list));

@@ -4,3 +4,4 @@ export * from "./model/places.ts";
 export * from "./model/holders.ts";
 export * from "./model/answering.ts";
 export { saidIn } from "./said.ts";
+export * from "./model/ways.ts";

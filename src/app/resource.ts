@@ -246,6 +246,8 @@ export interface Extension<R extends Row = Row> {
   create?(tx: Tx, row: R, input: Values, ctx: ApiContext): void;
   /** After the resource's update. */
   update?(tx: Tx, row: R, changes: Values, ctx: ApiContext, before: R): void;
+  /** After the create or update of all apps, in the same transaction: for what depends on what they stored. `given`: as theirs. */
+  completed?(tx: Tx, row: R, given: Values, ctx: ApiContext): void;
   /** Before the resource's remove; may refuse. */
   remove?(tx: Tx, row: R, ctx: ApiContext): void;
   present?(view: LiveView, row: R, caller: Caller): Record<string, unknown>;

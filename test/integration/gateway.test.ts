@@ -3,6 +3,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { until } from "../../lab/exec.ts";
 import type { Hypervisor } from "../../lab/hypervisor.ts";
+import type { Guest } from "../../lab/guest.ts";
 import { Lab } from "../../lab/lab.ts";
 import { Cloud, type Instance, type Net, type Resource } from "../support/cloud.ts";
 
@@ -19,7 +20,7 @@ describe.skipIf(Lab.missing().length > 0)("an external network in tunnels", () =
   let a6: string;
 
   beforeAll(async () => {
-    cloud = await Cloud.create({ name: "gateway", hypervisors: 4, gateways: [3, 4], flags: ["--audit-interval", "1"] });
+    cloud = await Cloud.create({ name: "gateway", hypervisors: 4, host: (n) => ({ gateway: n >= 3 }), flags: ["--audit-interval", "1"] });
     inside = await cloud.network("10.0.0.0/24");
     outside = await cloud.network("203.0.113.0/24");
     await cloud.update("network", outside.network.id, { "router:external": true });
@@ -165,5 +166,82 @@ describe.skipIf(Lab.missing().length > 0)("an external network in tunnels", () =
     expect(await cloud.metric("axion_flow_mods_sent_total")).toBe(0);
     expect(await cloud.differences()).toBe("");
     await usable();
+  }, 60_000);
+});
+
+describe.skipIf(Lab.missing().length > 0).each([["flat"], ["vlan"]] as const)("an external network on a physical one, %s", (type) => {
+  let cloud: Cloud;
+  let a: Instance;
+  let machine: Guest;
+  let gateway: { readonly ip: string; readonly mac: string };
+  const UPSTREAM = "203.0.113.1";
+
+  // Users are not on the physical network. Nobody but the machine out there knows its address.
+  beforeAll(async () => {
+    cloud = await Cloud.create({ name: `gateway-${type}`, hypervisors: 4, physnets: ["ext"], host: (n) => (n >= 3 ? { gateway: true } : { physnets: [] }), flags: ["--audit-interval", "1"] });
+    const made = await cloud.create("network", {
+      "router:external": true, "provider:network_type": type, "provider:physical_network": "ext", ...(type === "vlan" && { "provider:segmentation_id": 100 }),
+    });
+    const outside = { network: made, subnet: await cloud.create("subnet", { network_id: made.id, ip_version: 4, cidr: "203.0.113.0/24", gateway_ip: UPSTREAM, allocation_pools: [{ start: "203.0.113.10", end: "203.0.113.99" }] }) };
+    const inside = await cloud.network("10.0.0.0/24");
+    const router = await cloud.router([inside]);
+    await cloud.update("router", router.id, { external_gateway_info: { network_id: made.id, enable_snat: false } });
+    const [port] = (await cloud.call("GET", `/v2.0/ports?device_id=${router.id}&device_owner=network:router_gateway`)).body.ports as unknown as [Resource];
+    gateway = { ip: (port.fixed_ips as { ip_address: string }[])[0]!.ip_address, mac: port.mac_address as string };
+    const group = await cloud.create("security_group", { name: "open" });
+    await cloud.create("security_group_rule", { security_group_id: group.id, direction: "ingress", ethertype: "IPv4" });
+    a = await cloud.instance(cloud.hv(1), inside, { port: { security_groups: [group.id] } });
+    for (const n of [3, 4]) await cloud.instance(cloud.hv(n), outside, { configure: false });
+    if (type === "flat") machine = await cloud.lab.addOutside({ name: "machine", physnet: "ext" });
+    else {
+      const sw = await cloud.lab.addHypervisor({ name: "sw", physnets: ["ext"] });
+      const vm = await cloud.lab.addVm({ name: "machine", hypervisor: sw, bridge: "br-ext", portId: "machine", mac: "02:00:00:00:00:01" });
+      await sw.vsctl("set", "Port", vm.nic.tap, "tag=100");
+      machine = vm;
+    }
+    await machine.configure(`addr add ${UPSTREAM}/24 dev eth0`, `route add 10.0.0.0/24 via ${gateway.ip} dev eth0`, "addr add 192.0.2.1/32 dev lo", "link set lo up");
+    await cloud.synced();
+  }, 90_000);
+  afterAll(async () => cloud?.destroy());
+
+  test("out, and in, by a next hop that was asked for in advance; the router answers for itself", async () => {
+    await until("an answer from outside", () => a.vm.reaches("192.0.2.1"), { timeoutMs: 20_000 });
+    await sleep(3000);
+    expect(await a.vm.ping("192.0.2.1", { count: 20, intervalMs: 20 })).toMatchObject({ received: 20 });
+    expect(await machine.ping(a.ip, { count: 20, intervalMs: 20 })).toMatchObject({ received: 20 });
+    expect(await machine.ping(gateway.ip, { count: 5, intervalMs: 20 })).toMatchObject({ received: 5 });
+    for (const [server, client, ip] of [[machine, a.vm, "192.0.2.1"], [a.vm, machine, a.ip]] as const) {
+      const listening = await server.listen(8080);
+      expect(await client.connectTcp(ip, 8080), `to ${ip}`).toBe(true);
+      await listening.close();
+    }
+    await machine.configure("neigh flush all");
+    const capture = await machine.tcpdump(`arp and arp[6:2] == 2 and ether src ${gateway.mac}`);
+    expect(await machine.ping(gateway.ip, { count: 3, intervalMs: 200 })).toMatchObject({ received: 3 });
+    expect((await capture.stop()).count, "of two hosts one answers").toBe(1);
+    expect(await cloud.differences()).toBe("");
+  }, 60_000);
+
+  test("the host that has the gateway dies, and no controller lives", async () => {
+    const first = [];
+    for (const n of [3, 4]) {
+      const { flows } = (await cloud.controller.ops("GET", `/flows?switch=hv${n}&table=gateway_out&format=json`)).body as { flows: { priority: number; actions: string }[] };
+      if (flows.some((f) => f.priority === 110 && !f.actions.includes("group"))) first.push(n);
+    }
+    expect(first).toHaveLength(1);
+    const running = [a.vm.pingStart("192.0.2.1", { intervalMs: 10 }), machine.pingStart(a.ip, { intervalMs: 10 })];
+    await sleep(1000);
+    await cloud.controller.kill9();
+    await sleep(300);
+    await cloud.hv(first[0]!).killVswitchd();
+    await sleep(3000);
+    for (const run of running) {
+      const { longestGapMs, sent, received } = await run.stop();
+      console.log(`${type}, gateway killed, no controller: ${sent - received} of ${sent} lost, ${longestGapMs} ms`);
+      expect(longestGapMs).toBeLessThan(1000);
+    }
+    await cloud.controller.start();
+    await cloud.hv(first[0]!).startVswitchd();
+    await cloud.synced();
   }, 60_000);
 });
