@@ -269,4 +269,25 @@ describe.skipIf(Lab.missing().length > 0).each([["flat"], ["vlan"]] as const)("a
     await cloud.hv(first).startVswitchd();
     await cloud.synced();
   }, 60_000);
+
+  test.skipIf(process.env.AXION_NIGHTLY !== "1")("twenty deaths, each under a second", async () => {
+    const losses: number[] = [];
+    for (let n = 0; n < 20; n++) {
+      const [first, second] = await places();
+      const uses = async (host: number): Promise<boolean> => (await cloud.hv(1).vsctl("--bare", "--columns=bfd_status", "find", "Interface", `options:remote_ip=${cloud.hv(host).encapIp}`, "bfd:enable=true")).includes("forwarding=true");
+      await until("both in use", async () => (await uses(first)) && (await uses(second)), { timeoutMs: 30_000 });
+      await sleep(1500);
+      await until("an answer", () => a.vm.reaches("192.0.2.1"));
+      const running = a.vm.pingStart("192.0.2.1", { intervalMs: 10 });
+      await sleep(300);
+      await cloud.hv(first).killVswitchd();
+      await sleep(1200);
+      losses.push((await running.stop()).longestGapMs);
+      await cloud.hv(first).startVswitchd();
+      await cloud.synced();
+    }
+    losses.sort((x, y) => x - y);
+    console.log(`${type}: lost in twenty deaths: median ${losses[10]!} ms, worst ${losses.at(-1)!} ms, all ${losses.join(" ")}`);
+    expect(losses.at(-1)).toBeLessThan(1000);
+  }, 400_000);
 });
