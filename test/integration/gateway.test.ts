@@ -10,6 +10,7 @@ import { ofportOf, trace } from "../support/trace.ts";
 
 describe.skipIf(Lab.missing().length > 0)("an external network in tunnels", () => {
   const X6 = "2001:db8:1::1";
+  const flags = ["--audit-interval", "1"];
   let cloud: Cloud;
   let inside: Net;
   let outside: Net;
@@ -21,7 +22,7 @@ describe.skipIf(Lab.missing().length > 0)("an external network in tunnels", () =
   let a6: string;
 
   beforeAll(async () => {
-    cloud = await Cloud.create({ name: "gateway", hypervisors: 4, host: (n) => ({ gateway: n >= 3 }), flags: ["--audit-interval", "1"] });
+    cloud = await Cloud.create({ name: "gateway", hypervisors: 4, host: (n) => ({ gateway: n >= 3 }), flags });
     inside = await cloud.network("10.0.0.0/24");
     outside = await cloud.network("203.0.113.0/24");
     await cloud.update("network", outside.network.id, { "router:external": true });
@@ -158,6 +159,27 @@ describe.skipIf(Lab.missing().length > 0)("an external network in tunnels", () =
     }
   }, 60_000);
 
+  test("without the function nothing of it is left; with it again all is there", async () => {
+    const left = async (): Promise<string> => {
+      const texts = await Promise.all(cloud.hypervisors.map(async (hv) => `${await hv.ofctl("dump-groups", "br-int")} ${await hv.vsctl("--bare", "--columns=name", "find", "Interface", "bfd:enable=true")}`));
+      return texts.join("\n");
+    };
+    expect(await left()).toMatch(/group_id=.*axion-bfd-/s);
+    await cloud.controller.stop();
+    flags.push("--disable-app", "gateway");
+    await cloud.controller.start();
+    await cloud.synced();
+    await until("no tunnel of it", async () => !/group_id=|axion-bfd-/.test(await left()));
+    expect(await cloud.show("router", router.id)).not.toHaveProperty("external_gateway_info");
+    expect(await cloud.differences()).toBe("");
+    await cloud.controller.stop();
+    flags.splice(-2);
+    await cloud.controller.start();
+    await cloud.synced();
+    await usable();
+    await until("an answer from outside", () => a.vm.reaches(x.ip));
+  }, 60_000);
+
   test("a restart with nothing changed sends nothing", async () => {
     await cloud.synced();
     await cloud.controller.stop();
@@ -174,6 +196,8 @@ describe.skipIf(Lab.missing().length > 0).each([["flat"], ["vlan"]] as const)("a
   let cloud: Cloud;
   let a: Instance;
   let machine: Guest;
+  /** On the network outside, on the hosts of the gateway. */
+  let neighbours: Instance[];
   let gateway: { readonly ip: string; readonly mac: string };
   const UPSTREAM = "203.0.113.1";
 
@@ -192,7 +216,7 @@ describe.skipIf(Lab.missing().length > 0).each([["flat"], ["vlan"]] as const)("a
     const group = await cloud.create("security_group", { name: "open" });
     await cloud.create("security_group_rule", { security_group_id: group.id, direction: "ingress", ethertype: "IPv4" });
     a = await cloud.instance(cloud.hv(1), inside, { port: { security_groups: [group.id] } });
-    for (const n of [3, 4]) await cloud.instance(cloud.hv(n), outside, { configure: false });
+    neighbours = [await cloud.instance(cloud.hv(3), outside), await cloud.instance(cloud.hv(4), outside)];
     if (type === "flat") machine = await cloud.lab.addOutside({ name: "machine", physnet: "ext" });
     else {
       const sw = await cloud.lab.addHypervisor({ name: "sw", physnets: ["ext"] });
@@ -215,6 +239,11 @@ describe.skipIf(Lab.missing().length > 0).each([["flat"], ["vlan"]] as const)("a
       const listening = await server.listen(8080);
       expect(await client.connectTcp(ip, 8080), `to ${ip}`).toBe(true);
       await listening.close();
+    }
+    for (const { vm } of neighbours) {
+      expect(await vm.ping(gateway.ip, { count: 5, intervalMs: 20 })).toMatchObject({ received: 5 });
+      await vm.configure(`route add 10.0.0.0/24 via ${gateway.ip}`);
+      expect(await vm.ping(a.ip, { count: 5, intervalMs: 20 })).toMatchObject({ received: 5 });
     }
     await machine.configure("neigh flush all");
     const capture = await machine.tcpdump(`arp and arp[6:2] == 2 and ether src ${gateway.mac}`);
