@@ -52,7 +52,7 @@ function packetServices(apps: readonly App[], view: LiveView): Map<string, strin
   };
   for (const service of apps.flatMap((app) => app.services ?? [])) {
     const host: ServiceHost = {
-      view, clock: machineClock, random: machineRandom, log: pino({ level: "silent" }), every: nothing, after: nothing, onCommit: nothing, confirmed: () => 0, onConfirmed: nothing,
+      view, clock: machineClock, random: machineRandom, log: pino({ level: "silent" }), every: nothing, after: nothing, onCommit: nothing, confirmed: () => 0, synced: () => undefined, onConfirmed: nothing,
       onPacket: (table) => {
         taken.set(table, [...(taken.get(table) ?? []), service.name]);
         return () => undefined;
@@ -135,6 +135,7 @@ const meanings: Readonly<Record<string, Readonly<Record<string, string>>>> = {
     UNSUPPORTED: "a backend or a format that this version does not have",
   },
   "src/model/model.ts": { TRANSACTION_TOO_LARGE: "one change would write more than the store takes at once; it alone is refused", TOO_BUSY: "too many transactions wait to be written; nothing was run, and the same call may succeed `retryAfterS` seconds later" },
+  "src/app/pools.ts": {},
   "src/app/service.ts": {
     INVALID: "no http: or https: URL",
     TIMEOUT: "the answer was not there in time",

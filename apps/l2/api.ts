@@ -5,7 +5,7 @@ import {
   type Alias, type ApiContext, type Attribute, type Caller, type Check, type ReadView, type Tx, type Values, type Vif,
 } from "#app";
 import {
-  addressHolderTable, deviceOwner, hasPair, isNetworkPort, isServicePort, networkKeys, networkResource, networkTable, portBindingTable, portKeys, portResource, portStatusTable, portTable, pluggedAt, requestedChassis,
+  addressHolderTable, bindingFault, chosenSegments, chosenSegmentTable, deviceOwner, hasPair, isNetworkPort, isServicePort, networkKeys, networkResource, networkTable, portBindingTable, portKeys, portResource, portStatusTable, portTable, pluggedAt, requestedChassis,
   type AddressPair, type Network, type PlugChange, type Port, type PortBinding, type PortStatus,
 } from "./model.ts";
 
@@ -81,6 +81,7 @@ const network = defineResource(networkResource, {
       throw conflict("NetworkInUse", `Unable to complete operation on network ${row.id}. There are one or more ports still in use on the network.`);
     }
     for (const port of ports) ctx.remove(portResource, port.id);
+    for (const { id } of chosenSegments(tx, row.id)) tx.delete(chosenSegmentTable, id);
     tx.delete(networkTable, row.id);
   },
 
@@ -98,12 +99,15 @@ const statusOf = (view: ReadView, id: string): PortStatus => view.get(portStatus
 /** The host a port is bound to: the one asked for, else the one it was found on; "" if neither. */
 const boundHost = (view: ReadView, id: string): string => bindingOf(view, id).requested_host || statusOf(view, id).host;
 
-/** The interface that counts: none of a port that is down. */
-const vifOf = (view: ReadView, port: Port, change?: PlugChange): Vif | undefined =>
-  port.admin_state_up && view.get(networkTable, port.network_id)?.admin_state_up === true ? pluggedAt(view, port.id, change)?.vif : undefined;
+/** The interface that counts: none of a port that is down, or that its network does not reach. */
+export function vifOf(view: ReadView, port: Port, change?: PlugChange): Vif | undefined {
+  if (!port.admin_state_up || view.get(networkTable, port.network_id)?.admin_state_up !== true) return undefined;
+  const at = pluggedAt(view, port.id, change);
+  return at === undefined || bindingFault(view, port.network_id, at.chassis) !== undefined ? undefined : at.vif;
+}
 
 /** Makes the status follow from where the port is plugged. True if it changed. */
-function updateStatus(tx: Tx, port: Port, change?: PlugChange): boolean {
+export function updateStatus(tx: Tx, port: Port, change?: PlugChange): boolean {
   const before = statusOf(tx, port.id);
   const vif = vifOf(tx, port, change);
   if (vif === undefined) return setStatus(tx, { id: port.id, ...NOWHERE });
@@ -144,18 +148,21 @@ export const vif = {
   },
 };
 
-function presentBinding(view: ReadView, id: string): Record<string, unknown> {
+function presentBinding(view: ReadView, { id, network_id: networkId }: Port): Record<string, unknown> {
   const binding = bindingOf(view, id);
   const status = statusOf(view, id);
-  const host = binding.requested_host || status.host;
+  const bound = binding.requested_host || status.host;
+  // Where it was plugged, though its network is not there.
+  const host = bound === "" && view.count(chosenSegmentTable, "network", networkId) > 0 ? (pluggedAt(view, id)?.chassis.id ?? "") : bound;
   const chassis = host === "" ? undefined : requestedChassis(view, host);
+  const fault = chassis === undefined ? undefined : bindingFault(view, networkId, chassis);
   return {
     status: status.status,
     "binding:host_id": host,
     "binding:vnic_type": binding.vnic_type,
     "binding:profile": binding.profile,
-    "binding:vif_type": host === "" ? "unbound" : chassis === undefined ? "binding_failed" : "ovs",
-    "binding:vif_details": chassis === undefined ? {} : { port_filter: true, connectivity: "l2", bridge_name: chassis.bridge, datapath_type: chassis.datapath_type, ovs_hybrid_plug: false },
+    "binding:vif_type": host === "" ? "unbound" : chassis === undefined || fault !== undefined ? "binding_failed" : "ovs",
+    "binding:vif_details": fault !== undefined ? { "axion:binding_failure": fault } : chassis === undefined ? {} : { port_filter: true, connectivity: "l2", bridge_name: chassis.bridge, datapath_type: chassis.datapath_type, ovs_hybrid_plug: false },
   };
 }
 
@@ -244,7 +251,7 @@ const portAttributes: Record<string, Attribute> = {
     policy: { create: "rule:admin_only or rule:service_api", get: "rule:admin_only or rule:service_api", update: "rule:admin_only or rule:service_api" },
   },
   "binding:vif_type": { type: "string", about: "How to plug: ovs, unbound or binding_failed.", alias: "binding", policy: { get: "rule:admin_only or rule:service_api" } },
-  "binding:vif_details": { type: "object", about: "Details for the plugging side.", alias: "binding", policy: { get: "rule:admin_only or rule:service_api" } },
+  "binding:vif_details": { type: "object", about: "Details for the plugging side; of a binding that failed, why.", alias: "binding", policy: { get: "rule:admin_only or rule:service_api" } },
 };
 
 function writeBinding(tx: Tx, id: string, values: Values): void {
@@ -346,7 +353,7 @@ const port = defineResource(portResource, {
     tx.delete(portTable, row.id);
   },
 
-  present: (view, row) => presentBinding(view, row.id),
+  present: (view, row) => presentBinding(view, row),
 });
 
 export const resources = [network, port];

@@ -3,3 +3,5 @@ export * from "./model/ports.ts";
 export * from "./model/places.ts";
 export * from "./model/holders.ts";
 export * from "./model/answering.ts";
+export { saidIn } from "./said.ts";
+export * from "./model/ways.ts";

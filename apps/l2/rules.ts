@@ -6,7 +6,7 @@ import {
 } from "#app";
 import { linkLocal } from "packet-codec";
 import {
-  addressTable, attachmentId, attachmentTable, fromScope, hostScope, lanScope, learningTable, mayForward, membersScope, neighbour, netScope, networkTable, activeAttachment, pluggedAt, pluggedReads, portTable, sendersScope, singleAddress, type Attachment, type Port, isAnothers, isNetworkPort, isUnspecified, macOfPair, mayBeTaken, saidOfLink, placesOf, contestedTable,
+  addressTable, attachmentId, attachmentTable, bindingFault, chosenSegmentTable, fromScope, hostScope, lanScope, learningTable, mayForward, membersScope, neighbour, netScope, networkTable, activeAttachment, pluggedAt, pluggedReads, portTable, sendersScope, singleAddress, type Attachment, type Port, isAnothers, isCarried, isNetworkPort, isUnspecified, macOfPair, mayBeTaken, saidOfLink, placesOf, contestedTable,
 } from "./model.ts";
 import { knownNeighbour, takers } from "./neighbours.ts";
 import { ANNOUNCE, derive as learningDerive, hear, hearOwn, isHeard, isPlaced, PUNT_METER, learnFromChassis, learnFromPort, learnInNetwork, listeners, placed, placedMacs } from "./learning.ts";
@@ -25,7 +25,7 @@ function attach(port: Port, view: ReadView): Attachment | undefined {
   const at = pluggedAt(view, port.id);
   if (at === undefined) return undefined;
   const network = view.get(networkTable, port.network_id);
-  if (network === undefined || !network.admin_state_up) return undefined;
+  if (network === undefined || !network.admin_state_up || bindingFault(view, network.id, at.chassis) !== undefined) return undefined;
   return {
     id: attachmentId(port.id, at.chassis.id, "active"), port_id: port.id, network_id: network.id, net_key: network.key, port_key: port.key, chassis: at.chassis.id, host_key: at.chassis.key, role: "active",
     ofport: at.vif.ofport, vlan: null, slot: at.vif.slot,
@@ -33,7 +33,7 @@ function attach(port: Port, view: ReadView): Attachment | undefined {
 }
 
 export const derive = [
-  derivation({ name: "attachment", on: each(portTable), into: attachmentTable, reads: [networkTable, ...pluggedReads], derive: attach }),
+  derivation({ name: "attachment", on: each(portTable), into: attachmentTable, reads: [networkTable, chosenSegmentTable, ...pluggedReads], derive: attach }),
   ...takers,
   ...learningDerive,
 ];
@@ -309,14 +309,15 @@ const networkRule = l2.rule({
     out.include(lanScope(network.id), sendersScope(network.id));
     out.include(sendersScope(network.id), membersScope(network.id));
     // Only where the network has ports: whoever reaches it through a router sends into it and never gets from it.
-    out.flow(lanScope(network.id), "flood_remote", {
+    const byHost = !isCarried(view, network.id);
+    if (byHost) out.flow(lanScope(network.id), "flood_remote", {
       priority: 100,
       match: { "reg:net": network.key },
       actions: members.flatMap(({ key }) => [load("out_host", key), callStage("locate")]),
     });
     learnInNetwork(network, view, out);
     for (const { id, key } of members) {
-      out.include(netScope(network.id), hostScope(key));
+      if (byHost) out.include(netScope(network.id), hostScope(key));
       out.include(membersScope(network.id), fromScope(id));
     }
   },

@@ -2,7 +2,7 @@
 // advertisements that are valid. Whether the port may say it is asked elsewhere.
 import { arpOps, icmpv6Types, PacketError, parseNeighbourAdvertisement, parsePacket, type Packet } from "packet-codec";
 import { NO_MAC } from "#app";
-import { isGroupMac } from "./model.ts";
+import { isGroupMac } from "./model/ports.ts";
 
 export interface Said {
   readonly ip: string;

@@ -1,8 +1,9 @@
 // The status of ports that have no interface of their own: where another app attaches them (a sub-port behind the interface of its
 // parent). It follows their attachment: BUILD when it is there, ACTIVE when its flows are confirmed by the switch, DOWN when it is gone.
-// Ports that are plugged follow their interface (`vif` in api.ts).
+// Ports that are plugged follow their interface (`vif` in api.ts); what changes around one, so that its network reaches its host or does
+// not any more, is noticed here.
 import { vifTable, type Cancel, type ServiceDecl, type ServiceHost } from "#app";
-import { bumpPort, setStatus } from "./api.ts";
+import { bumpPort, setStatus, updateStatus, vifOf } from "./api.ts";
 import { attachmentTable, activeAttachment, portStatusTable, portTable, type Attachment, type PortStatus } from "./model.ts";
 
 /** Ports that are written in one transaction. */
@@ -54,15 +55,30 @@ class Follower {
   private judge(port: string, generation: number): void {
     const { view } = this.host;
     const awaited = this.forget(port);
-    if (view.count(vifTable, "iface_id", port) > 0) return;
+    if (view.count(vifTable, "iface_id", port) > 0) {
+      if (this.plugDiffers(port)) this.write(port, generation);
+      return;
+    }
     const since = Math.max(generation, awaited, this.due.get(port) ?? 0);
     const wanted = this.wanted(port, since);
     const now = view.get(portStatusTable, port);
     if (wanted === undefined || now === undefined) return;
     if (wanted.status === "BUILD") this.await(wanted.host, port, since);
     if (now.status === wanted.status && now.host === wanted.host) return;
+    this.write(port, since);
+  }
+
+  /** Whether a port that is plugged should be what it is not: down, or not down. */
+  private plugDiffers(id: string): boolean {
+    const { view } = this.host;
+    const port = view.get(portTable, id);
+    const status = view.get(portStatusTable, id);
+    return port !== undefined && status !== undefined && (vifOf(view, port) === undefined) !== (status.status === "DOWN");
+  }
+
+  private write(port: string, since: number): void {
     this.due.set(port, since);
-    void this.write();
+    void this.writeDue();
   }
 
   /** undefined: it is as it should be, or none of this one's. */
@@ -97,7 +113,7 @@ class Follower {
     for (const [port, generation] of [...ports]) if (generation <= reached) this.look(port, generation);
   }
 
-  private async write(): Promise<void> {
+  private async writeDue(): Promise<void> {
     if (this.writing) return;
     this.writing = true;
     try {
@@ -105,18 +121,23 @@ class Follower {
         const ports = [...this.due].slice(0, AT_ONCE);
         for (const [port] of ports) this.due.delete(port);
         const wanted = ports.flatMap(([port, generation]) => this.wanted(port, generation) ?? []);
-        if (wanted.length > 0) await this.put(wanted).catch((error: unknown) => this.again(ports, error));
+        const plugged = ports.map(([port]) => port).filter((port) => this.plugDiffers(port));
+        if (wanted.length + plugged.length > 0) await this.put(wanted, plugged).catch((error: unknown) => this.again(ports, error));
       }
     } finally {
       this.writing = false;
     }
   }
 
-  private async put(wanted: readonly PortStatus[]): Promise<void> {
+  private async put(wanted: readonly PortStatus[], plugged: readonly string[]): Promise<void> {
     await this.host.transact("status of attached ports", (tx) => {
       for (const status of wanted) {
         if (tx.get(portTable, status.id) === undefined || tx.count(vifTable, "iface_id", status.id) > 0) continue;
         if (setStatus(tx, status)) bumpPort(tx, status.id);
+      }
+      for (const id of plugged) {
+        const port = tx.get(portTable, id);
+        if (port !== undefined && updateStatus(tx, port)) bumpPort(tx, id);
       }
     });
   }

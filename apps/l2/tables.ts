@@ -47,7 +47,7 @@ export const l2 = definePipeline({
         "icmpv6_type", "icmpv6_code", "ipv6_src", "ipv6_dst", "ipv6_nd_target",
       ],
     },
-    mac_unknown: { stage: "forward", last: true, miss: "drop", about: "MACs that no table knows, where a port may have such behind it: look up what was learned", match: ["reg:net"] },
+    mac_unknown: { stage: "forward", last: true, miss: "drop", about: "MACs that no table knows, where a port may have such behind it: look up what was learned", match: ["reg:net", "reg:from_tunnel"] },
     mac_learned: { stage: "forward", miss: "drop", aside: true, about: "MACs that were heard -> port and chassis", match: ["reg:net", "reg:from_tunnel", "eth_dst"], learned: { limit: MACS_LEARNED } },
     mac_verdict: { stage: "forward", miss: "drop", aside: true, about: "learned: to where it was heard; else to every port that may have it behind it", match: ["reg:from_tunnel", "reg:out_port_key", "reg:out_host"] },
     neighbour: { stage: "neighbour", miss: "sibling", about: "address in a network -> MAC; what the controller tells of those that the model does not list is learned", match: ["reg:net", "reg:nexthop", "reg:from_network", "eth_type"] },

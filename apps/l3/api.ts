@@ -1,49 +1,25 @@
 // Routers, their interfaces and extra routes. An interface is a port of l2 with a RouterInterface row beside it: that row,
 // not the port's device_owner, says that the port is the router's.
 import {
-  badRequest, conflict, contains, defineResource, draw, extendResource, invalidFor, invalidInput, isObject, makeCheck, notFound, orNull, overlap, parseCidr, parseIp, parseUuid, reference, show,
+  badRequest, conflict, contains, defineResource, draw, extendResource, invalidFor, isObject, makeCheck, notFound, orNull, parseCidr, parseIp, parseUuid, reference, show,
   type Action, type Alias, type ApiContext, type Convert, type Converter, type ReadView, type Tx, type Values,
 } from "#app";
 import { addressId, addressTable, deviceOwner, networkTable, portResource, portTable, type Address, type Port } from "../l2/model.ts";
 import { subnetResource, subnetTable, type Subnet } from "../ipam/model.ts";
-import { routerInterfaceTable, routerKeys, routerResource, routerTable, type StaticRoute, type Router, type RouterInterface } from "./model.ts";
+import { badRouter, checkNewPrefix, connectionsOf, interfacesOf, interfaceOf, routerInterfaceTable, routerKeys, routerLinkTable, routerResource, routerTable, type StaticRoute, type Router, type RouterInterface, type Connection } from "./model.ts";
 
 const ip = makeCheck({ type: "ip" });
 const strictCidr = makeCheck({ type: "strict-cidr" });
 const MAX_ROUTES = 30;
 
-const badRouter = (message: string): Error => badRequest(`Bad router request: ${message}.`, "BadRequest");
-
 // ---- what a router is connected to ----
 
-interface Interface {
-  readonly port: Port;
-  readonly addresses: readonly Address[];
-  readonly subnets: readonly Subnet[];
-}
-
-function interfaceOf(view: ReadView, portId: string): Interface | undefined {
-  const port = view.get(portTable, portId);
-  if (port === undefined) return undefined;
-  const addresses = view.by(addressTable, "port", portId).toSorted((a, b) => a.position - b.position);
-  const ids = [...new Set(addresses.map((a) => a.subnet_id))];
-  return { port, addresses, subnets: ids.flatMap((id) => view.get(subnetTable, id) ?? []) };
-}
-
-const interfacesOf = (view: ReadView, routerId: string): readonly Interface[] =>
-  view.by(routerInterfaceTable, "router", routerId).flatMap((i) => interfaceOf(view, i.id) ?? []);
-
-/** A router knows each address range once. */
 function checkConnectable(tx: Tx, router: Router, subnet: Subnet): void {
   // Someone else's router announces this prefix; ours must stay silent there.
   if (subnet.ip_version === 6 && subnet.ipv6_ra_mode === null && subnet.ipv6_address_mode !== null) {
     throw badRouter(`IPv6 subnet ${subnet.id} configured to receive RAs from an external router cannot be added to this router`);
   }
-  const prefix = parseCidr(subnet.cidr)!;
-  for (const other of interfacesOf(tx, router.id).flatMap((i) => i.subnets)) {
-    if (other.id === subnet.id) throw badRouter(`Router already has a port on subnet ${subnet.id}`);
-    if (overlap(prefix, parseCidr(other.cidr)!)) throw badRouter(`Cidr ${subnet.cidr} of subnet ${subnet.id} overlaps with cidr ${other.cidr} of subnet ${other.id}`);
-  }
+  checkNewPrefix(tx, router.id, subnet);
 }
 
 /**
@@ -93,7 +69,7 @@ const interfaceInfo = (router: Router, port: Port, subnetIds: readonly string[])
   subnet_ids: subnetIds,
 });
 
-const fixedIpsOf = (i: Interface): { subnet_id: string; ip_address: string }[] => i.addresses.map((a) => ({ subnet_id: a.subnet_id, ip_address: a.ip }));
+const fixedIpsOf = (i: Connection): { subnet_id: string; ip_address: string }[] => i.addresses.map((a) => ({ subnet_id: a.subnet_id, ip_address: a.ip }));
 
 function addBySubnet(tx: Tx, router: Router, subnetId: string, ctx: ApiContext): Port {
   const subnet = ctx.visible(subnetResource, subnetId);
@@ -159,7 +135,7 @@ const addInterface: Action<Router> = {
 };
 
 /** The interface that the body names; of a shared IPv6 interface, `part` is the only subnet to take off. */
-function findInterface(tx: Tx, router: Router, { subnet_id, port_id }: Attach): { found: Interface; part: string | undefined } {
+function findInterface(tx: Tx, router: Router, { subnet_id, port_id }: Attach): { found: Connection; part: string | undefined } {
   if (port_id !== undefined) {
     const found = tx.get(routerInterfaceTable, port_id)?.router_id === router.id ? interfaceOf(tx, port_id) : undefined;
     if (found === undefined) throw notFound("RouterInterfaceNotFound", `Router ${router.id} does not have an interface with id ${port_id}.`);
@@ -191,9 +167,6 @@ const removeInterface: Action<Router> = {
 
 // ---- routes ----
 
-/** What every router is for now. */
-const presentRouter = { status: "ACTIVE", external_gateway_info: null };
-
 /** `[{destination, nexthop}]` of one family each; whether the router can reach the next hop is checkRoutes'. */
 const routeList: Convert = (value, attribute) => {
   if (value === null) return [];
@@ -214,7 +187,7 @@ const invalidRoutes = (routes: readonly StaticRoute[], reason: string): Error =>
 
 function checkRoutes(tx: Tx, router: Router, routes: readonly StaticRoute[]): void {
   if (routes.length > MAX_ROUTES) throw badRequest(`Unable to complete operation for ${router.id}. The number of routes exceeds the maximum ${MAX_ROUTES}.`, "RoutesExhausted");
-  const interfaces = interfacesOf(tx, router.id);
+  const interfaces = connectionsOf(tx, router.id);
   const prefixes = interfaces.flatMap((i) => i.subnets.map((s) => parseCidr(s.cidr)!));
   const own = new Set(interfaces.flatMap((i) => i.addresses.map((a) => a.ip)));
   const seen = new Set<string>();
@@ -237,39 +210,17 @@ function bodyRoutes(body: Values): readonly StaticRoute[] {
 
 const routeKey = (r: StaticRoute): string => `${r.destination} ${r.nexthop}`;
 
-/** All of a router, as its member URI shows it. */
-const shownRouter = (r: Router): Record<string, unknown> => ({
-  id: r.id,
-  name: r.name,
-  tenant_id: r.project_id,
-  project_id: r.project_id,
-  description: r.description,
-  admin_state_up: r.admin_state_up,
-  routes: r.routes,
-  ...presentRouter,
-  created_at: r.created_at,
-  updated_at: r.updated_at,
-  revision_number: r.revision_number,
-  tags: r.tags,
-});
-
 const changeRoutes = (about: string, change: (now: readonly StaticRoute[], given: readonly StaticRoute[]) => readonly StaticRoute[]): Action<Router> => ({
   about,
   policy: "rule:admin_only or (role:member and project_id:%(project_id)s)",
+  shows: true,
   run(_tx, row, body, ctx) {
     const routes = change(row.routes, bodyRoutes(body));
-    const after = routes.length === row.routes.length ? row : ctx.update(routerResource, row.id, { routes });
-    return { router: shownRouter(after) };
+    if (routes.length !== row.routes.length) ctx.update(routerResource, row.id, { routes });
   },
 });
 
 // ---- routers ----
-
-/** Nothing asked for is what there is; anything else would be a promise that is not kept. */
-const noGateway: Convert = (value) => {
-  if (value === null || (isObject(value) && Object.keys(value).length === 0)) return null;
-  throw invalidInput("external_gateway_info cannot be set: external networks are not supported in this version");
-};
 
 const router = defineResource(routerResource, {
   collection: "routers",
@@ -281,7 +232,6 @@ const router = defineResource(routerResource, {
     admin_state_up: { type: "boolean", about: "False: forwards nothing.", post: true, put: true, default: true, filter: true, sort: true },
     status: { type: "string", about: "Always ACTIVE.", sort: true },
     routes: { type: "object[]", about: "At most 30; each next hop must be in a connected subnet.", put: true, check: { convert: "routes" }, alias: "extraroute" },
-    external_gateway_info: { type: "object", about: "Always null: there are no external networks yet.", post: true, put: true, default: null, check: { convert: "no-gateway" } },
   },
   policy: { create: "rule:admin_only or (role:member and project_id:%(project_id)s)", get: "rule:admin_only or (role:reader and project_id:%(project_id)s)", update: "rule:admin_only or (role:member and project_id:%(project_id)s)", delete: "rule:admin_only or (role:member and project_id:%(project_id)s)" },
   bulk: true,
@@ -310,7 +260,7 @@ const router = defineResource(routerResource, {
     tx.delete(routerTable, row.id);
   },
 
-  present: () => presentRouter,
+  present: () => ({ status: "ACTIVE" }),
   actions: {
     add_router_interface: addInterface,
     remove_router_interface: removeInterface,
@@ -331,7 +281,6 @@ export const converters: Readonly<Record<string, Converter>> = {
     form: orNull({ list: { dict: { destination: { check: { type: "strict-cidr" }, required: true }, nexthop: { check: { type: "ip" }, required: true } } } }),
     run: routeList,
   },
-  "no-gateway": { about: "null or {}: there are no external networks", form: orNull({ dict: {} }), run: noGateway },
 };
 
 // ---- guards of what routers stand on ----
@@ -383,7 +332,10 @@ const subnetGuard = extendResource(subnetResource, {
 });
 
 export const resources = [router];
-export const references = [reference(routerInterfaceTable, { to: portTable, ids: (i) => i.id, gone: (tx, i) => tx.delete(routerInterfaceTable, i.id) })];
+export const references = [
+  reference(routerInterfaceTable, { to: portTable, ids: (i) => i.id, gone: (tx, i) => tx.delete(routerInterfaceTable, i.id) }),
+  reference(routerLinkTable, { to: portTable, ids: (l) => l.id, gone: (tx, l) => tx.delete(routerLinkTable, l.id) }),
+];
 export const extend = [portGuard, subnetGuard];
 export const aliases: readonly Alias[] = [
   { alias: "router", name: "Neutron L3 Router", description: "Routers between subnets.", updated: "2012-07-20T10:00:00-00:00" },

@@ -1,8 +1,11 @@
 // l3's entities: routers and their interfaces. An interface is a port of l2 (device_owner network:router_interface);
 // its MAC and addresses are that port's.
-import { definePool, defineScope, defineTable, formatCidr, load, parseCidr, resourceHandle, toStage, type Outputs, type Row, type Scope, type StandardRow, chassisScope, setField, meterOfZone, zoneMeters, type Entrance } from "#app";
-import { fromScope, membersScope, portTable, takeMac } from "../l2/model.ts";
+import { badRequest, definePool, defineScope, defineTable, formatCidr, load, overlap, parseCidr, resourceHandle, toStage, type Outputs, type Row, type Scope, type StandardRow, chassisScope, setField, meterOfZone, zoneMeters, type Entrance, type ReadView } from "#app";
+import { subnetTable, type Subnet } from "../ipam/model.ts";
+import { addressTable, fromScope, membersScope, portTable, takeMac, type Address, type Port } from "../l2/model.ts";
 import { l3 } from "./tables.ts";
+
+export { questionFor } from "./questions.ts";
 
 /** A route that the router's owner asked for. */
 export interface StaticRoute {
@@ -45,6 +48,47 @@ export const routerInterfaceTable = defineTable<RouterInterface>()("router_inter
 });
 
 /**
+ * A port by which a router is on a network without an interface there, as a gateway's. A joint: an app that requires l3 stores rows beside the
+ * ports that it makes. What is on the link counts as connected, for routes and for what may be connected besides. `id` is the port's.
+ */
+export interface RouterLink extends Row {
+  readonly router_id: string;
+}
+export const routerLinkTable = defineTable<RouterLink>()("router_link", { indexes: { router: (l) => l.router_id } });
+
+/** What connects a router to a network. */
+export interface Connection {
+  readonly port: Port;
+  readonly addresses: readonly Address[];
+  readonly subnets: readonly Subnet[];
+}
+export function interfaceOf(view: ReadView, portId: string): Connection | undefined {
+  const port = view.get(portTable, portId);
+  if (port === undefined) return undefined;
+  const addresses = view.by(addressTable, "port", portId).toSorted((a, b) => a.position - b.position);
+  const ids = [...new Set(addresses.map((a) => a.subnet_id))];
+  return { port, addresses, subnets: ids.flatMap((id) => view.get(subnetTable, id) ?? []) };
+}
+export const interfacesOf = (view: ReadView, routerId: string): readonly Connection[] =>
+  view.by(routerInterfaceTable, "router", routerId).flatMap((i) => interfaceOf(view, i.id) ?? []);
+/** The same, and what other apps connected it by. */
+export const connectionsOf = (view: ReadView, routerId: string): readonly Connection[] =>
+  [...interfacesOf(view, routerId), ...view.by(routerLinkTable, "router", routerId).flatMap((l) => interfaceOf(view, l.id) ?? [])];
+
+export const badRouter = (message: string): Error => badRequest(`Bad router request: ${message}.`, "BadRequest");
+/**
+ * A router knows each address range once. `but`: the port that is to be on the subnet.
+ * @throws ApiError 400 BadRequest
+ */
+export function checkNewPrefix(view: ReadView, routerId: string, subnet: Subnet, but?: string): void {
+  const prefix = parseCidr(subnet.cidr)!;
+  for (const other of connectionsOf(view, routerId).flatMap((c) => (c.port.id === but ? [] : c.subnets))) {
+    if (other.id === subnet.id) throw badRouter(`Router already has a port on subnet ${subnet.id}`);
+    if (overlap(prefix, parseCidr(other.cidr)!)) throw badRouter(`Cidr ${subnet.cidr} of subnet ${subnet.id} overlaps with cidr ${other.cidr} of subnet ${other.id}`);
+  }
+}
+
+/**
  * Where a routed packet is handed on, in place of the next hop's network: into the stage of the translations on the way out, or into a
  * table of the app that says so (`pipeline.entrance`), which stands in that stage. `net`, `nexthop` and the source MAC are those of the
  * way; what these tables pass on by `next` goes to the next hop.
@@ -63,9 +107,13 @@ export interface Leg extends Row {
   readonly addresses: readonly { readonly ip: string; readonly cidr: string }[];
   /**
    * Whether every chassis on the network has the router, and whatever is addressed to the MAC enters it there. False: it is entered where
-   * `enterRouter` says, and nobody has the router because of this network.
+   * `at` or `enterRouter` says; nobody has the router because of this network, nor the network because of the router.
    */
   readonly enter: boolean;
+  /** Chassis where what comes to `l3_input` for the MAC enters it: they have the router and the network. */
+  readonly at?: readonly string[];
+  /** At these, where packets go whose next hop on the network nobody is known to have: into a table of the app that asks for it. */
+  readonly unresolved?: Entrance;
   /**
    * The router is there by somebody else's leave: what is sent into the network by it has a source of the link by which it came, and
    * none of the network itself.

@@ -2,11 +2,12 @@
 // port security. A router that has a packet for one asks in the network by ARP or neighbour discovery, up to three times, keeps the packet
 // meanwhile, and tells the switch who answered: it keeps that for a while (l2's tellNeighbour), so that only the first packet comes here.
 // Nobody who may have it, or no answer: host unreachable. What switches were told, and are told when it changes, is beliefs.ts's.
-import { contains, isIpv6, NO_MAC, parseCidr, parseIp, Shares, type PacketIn, type ServiceDecl, type ServiceHost, type StageOut } from "#app";
-import { arpOps, buildArp, buildEthernet, buildIcmpv6, buildIpv6, buildNeighbourSolicitation, ethertypes, icmpv6Types, ipProtocols, PacketError, parsePacket } from "packet-codec";
+import { contains, isIpv6, parseCidr, parseIp, Shares, type PacketIn, type ServiceDecl, type ServiceHost, type StageOut } from "#app";
+import { PacketError, parsePacket } from "packet-codec";
 import { addressId, claimant, heardNeighbourTable, learningTable, mayClaim, senderOf } from "../l2/model.ts";
 import { Beliefs, heardHolder, type HeardHolder } from "./beliefs.ts";
 import { legTable, undelivered } from "./model.ts";
+import { questionFor } from "./questions.ts";
 import { errorAbout, isBroadcastOf, partiesOf, type Parties } from "./packet-in.ts";
 import { l3 } from "./tables.ts";
 
@@ -121,20 +122,8 @@ function ask(host: ServiceHost, question: Question): boolean {
   if (at === undefined || target === undefined || from === undefined) return false;
   question.asked++;
   question.dueMs = host.clock.monotonic() + QUESTION_S * 1000;
-  host.send([{ chassis: at.chassis, stage: "forward", registers: { net: network.key }, data: isIpv6(ip) ? solicitation(from.mac, from.ip, ip, target.value) : arpRequest(from.mac, from.ip, ip) }]);
+  host.send([{ chassis: at.chassis, stage: "forward", registers: { net: network.key }, data: questionFor(ip, from) }]);
   return true;
-}
-
-const arpRequest = (mac: string, from: string, ip: string): Buffer =>
-  buildEthernet({ dst: "ff:ff:ff:ff:ff:ff", src: mac, ethertype: ethertypes.arp }, buildArp({ op: arpOps.request, sha: mac, spa: from, tha: NO_MAC, tpa: ip }));
-
-/** To the solicited-node address, RFC 4861 section 4.3. */
-function solicitation(mac: string, from: string, ip: string, value: bigint): Buffer {
-  const low = (value & 0xffffffn).toString(16).padStart(6, "0");
-  const ends = { src: from, dst: `ff02::1:ff${low.slice(0, 2)}:${low.slice(2)}` };
-  const body = buildNeighbourSolicitation({ target: ip, source_lladdr: mac });
-  const message = buildIcmpv6({ type: icmpv6Types.neighbourSolicitation, code: 0 }, body, ends);
-  return buildEthernet({ dst: `33:33:ff:${low.slice(0, 2)}:${low.slice(2, 4)}:${low.slice(4)}`, src: mac, ethertype: ethertypes.ipv6 }, buildIpv6({ ...ends, next_header: ipProtocols.icmpv6, hop_limit: 255 }, message));
 }
 
 /** The packet as it waited, on as if the neighbour had been known. */

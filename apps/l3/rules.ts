@@ -5,8 +5,8 @@ import {
   type Claim, type Emit, type FlowAction, type ReadView, type RegisterName, type Scope, type TableName,
 } from "#app";
 import { linkLocal } from "packet-codec";
-import { attachmentTable, backToSender, echoReply, echoRequest, lanScope, laterEcho, membersScope, netScope, networkTable, portTable, sendersScope, turnedBack } from "../l2/model.ts";
-import { enterScope, legTable, liveRouterTable, routerScope, routerSendersScope, routerTable, routeTable, translationTable, undelivered, undeliveredMeter, zoneHolder, type Onward } from "./model.ts";
+import { attachmentTable, backToSender, echoReply, echoRequest, fromScope, lanScope, laterEcho, membersScope, netScope, networkTable, portTable, sendersScope, turnedBack } from "../l2/model.ts";
+import { enterScope, legTable, liveRouterTable, routerScope, routerSendersScope, routerTable, routeTable, translationTable, undelivered, undeliveredMeter, zoneHolder, type Leg, type Onward } from "./model.ts";
 import { waysTo, type Way } from "./routes.ts";
 import { excepted, kept, ofHostsToo, ofLink, sourceIn } from "./sources.ts";
 import { l3 } from "./tables.ts";
@@ -14,6 +14,7 @@ import { l3 } from "./tables.ts";
 type L3Action = FlowAction<TableName<typeof l3>, RegisterName<typeof l3>>;
 
 const PREFIX_BASE = 100;
+/** Where nobody is known to have the next hop: no host has it. */
 
 /** What a packet is given for its way: the network, whose MAC sends it there, and the address of the next hop. */
 function wayOf({ leg, nexthop }: Way, ipv6: boolean): L3Action[] {
@@ -44,10 +45,24 @@ const legs = l3.rule({
     const network = view.get(networkTable, network_id);
     if (router === undefined || network?.admin_state_up !== true) return;
     const scope = routerScope(router_id);
-    out.include(scope, netScope(network_id));
+    // The network of a leg that is not entered everywhere may have very many routers: who has one of them has not all.
+    if (enter) out.include(scope, netScope(network_id));
     for (const { ip } of addresses) answer(router.key, ip, scope, out);
     if (addresses.some((a) => isIpv6(a.ip))) answer(router.key, linkLocal(mac), scope, out);
     for (const cidr of kept(leg, view)) out.flow(scope, "l3_route", { priority: 1150, match: { "reg:router": router.key, "reg:off_link": 1, ...sourceIn(cidr) }, actions: [] });
+    const stage = translates(router_id, view) ? "translate" : "route";
+    for (const chassis of leg.at ?? []) {
+      const here = chassisScope(chassis);
+      out.include(here, scope);
+      out.include(here, lanScope(network_id));
+      // The network may have no port anywhere.
+      out.include(here, netScope(network_id));
+      out.include(here, routerSendersScope(router_id));
+      out.include(routerSendersScope(router_id), fromScope(chassis));
+      out.include(membersScope(network_id), fromScope(chassis));
+      input(leg, here, { "reg:net": network.key, eth_dst: mac }, router.key, stage, view, out);
+      if (leg.unresolved !== undefined) out.flow(here, "l3_input", { priority: 210, match: { "reg:net": network.key, eth_dst: NO_MAC }, actions: [toEntrance(leg.unresolved)] });
+    }
     if (!enter) return;
     const entry = enterScope(router_id, network_id);
     out.include(lanScope(network_id), entry);
@@ -55,19 +70,25 @@ const legs = l3.rule({
     // Whoever is on one leg may send to the others.
     out.include(sendersScope(network_id), routerSendersScope(router_id));
     out.include(routerSendersScope(router_id), membersScope(network_id));
-    const sent = { "reg:net": network.key, eth_dst: mac, "reg:from_tunnel": 0 } as const;
-    const into = (offLink: 0 | 1 | 2) => [load("router", router.key), load("off_link", offLink), toStage(translates(router_id, view) ? "translate" : "route")] as const;
-    out.flow(entry, "l3_input", { priority: 100, match: sent, actions: into(1) });
-    const link = ofLink(leg, view);
-    for (const cidr of link) out.flow(entry, "l3_input", { priority: 105, match: { ...sent, ...sourceIn(cidr) }, actions: into(0) });
-    for (const cidr of ofHostsToo(leg, link, view)) out.flow(entry, "l3_input", { priority: 107, match: { ...sent, ...sourceIn(cidr) }, actions: into(2) });
-    for (const { port, source } of excepted(leg, view)) {
-      const said = { ...sent, "reg:in_port_key": port } as const;
-      out.flow(entry, "l3_input", { priority: 105, match: { ...said, ...sourceIn(source) }, actions: into(0) });
-      for (const cidr of ofHostsToo(leg, [source], view)) out.flow(entry, "l3_input", { priority: 107, match: { ...said, ...sourceIn(cidr) }, actions: into(2) });
-    }
+    input(leg, entry, { "reg:net": network.key, eth_dst: mac, "reg:from_tunnel": 0 }, router.key, stage, view, out);
   },
 });
+
+/** What matches enters the router, and it is told whether its source is of the link. */
+function input(leg: Leg, scope: Scope, sent: { readonly "reg:net": number; readonly eth_dst: string; readonly "reg:from_tunnel"?: 0 }, router: number, stage: "translate" | "route", view: ReadView, out: Emit<typeof l3>): void {
+  // From wherever it came, what a router hands on is from here.
+  const here = sent["reg:from_tunnel"] === 0 ? [] : [load("from_tunnel", 0)];
+  const into = (offLink: 0 | 1 | 2) => [...here, load("router", router), load("off_link", offLink), toStage(stage)] as const;
+  out.flow(scope, "l3_input", { priority: 100, match: sent, actions: into(1) });
+  const link = ofLink(leg, view);
+  for (const cidr of link) out.flow(scope, "l3_input", { priority: 105, match: { ...sent, ...sourceIn(cidr) }, actions: into(0) });
+  for (const cidr of ofHostsToo(leg, link, view)) out.flow(scope, "l3_input", { priority: 107, match: { ...sent, ...sourceIn(cidr) }, actions: into(2) });
+  for (const { port, source } of excepted(leg, view)) {
+    const said = { ...sent, "reg:in_port_key": port } as const;
+    out.flow(scope, "l3_input", { priority: 105, match: { ...said, ...sourceIn(source) }, actions: into(0) });
+    for (const cidr of ofHostsToo(leg, [source], view)) out.flow(scope, "l3_input", { priority: 107, match: { ...said, ...sourceIn(cidr) }, actions: into(2) });
+  }
+}
 
 const routing = l3.rule({
   name: "routing",

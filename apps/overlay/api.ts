@@ -1,7 +1,8 @@
-// What the overlay adds to networks: each has a VNI from the moment it is made, and an MTU that leaves room for the encapsulation.
-import { extendResource, giveBack, invalidInput, take, type Alias, type Tx } from "#app";
+// What the overlay adds to networks: each that nobody wants elsewhere has a VNI from the moment it is made, and all an MTU that leaves room
+// for the encapsulation.
+import { extendResource, invalidInput, type Alias, type Tx } from "#app";
 import { networkResource, networkTable, type Network } from "../l2/model.ts";
-import { tenantMtu, vniPool } from "./model.ts";
+import { drawVni, giveBackVni, isTunnelled, networkMtu } from "./model.ts";
 
 /** Stores a given MTU; 0 leaves the choice to the controller. */
 function setMtu(tx: Tx, network: Network, given: unknown): void {
@@ -11,7 +12,7 @@ function setMtu(tx: Tx, network: Network, given: unknown): void {
     if (before !== undefined) tx.put(networkTable, rest);
     return;
   }
-  const most = tenantMtu(tx);
+  const most = networkMtu(tx, network.id);
   if ((given as number) > most) throw invalidInput(`Requested MTU is too big, maximum is ${most}`);
   tx.put(networkTable, { ...rest, mtu: given as number });
 }
@@ -20,17 +21,15 @@ const ofNetwork = extendResource(networkResource, {
   attributes: {
     mtu: { type: "integer", about: "Largest packet in bytes; 0 or absent on input: as large as the encapsulation leaves.", post: true, put: true, default: 0, check: { range: [0, 0x7fffffff] }, filter: true, sort: true, alias: "net-mtu" },
   },
-  create(tx, network, input) {
-    take(tx, vniPool, "", network.id, { prefer: network.key, claimed: true });
-    setMtu(tx, network, input.mtu);
-  },
-  update(tx, network, changes) {
-    setMtu(tx, network, changes.mtu);
+  // Which segments it has is known when all had their say.
+  completed(tx, network, given) {
+    if (isTunnelled(tx, network.id)) drawVni(tx, network.id, network.key);
+    setMtu(tx, network, given.mtu);
   },
   remove(tx, network) {
-    giveBack(tx, vniPool, "", network.id);
+    giveBackVni(tx, network.id);
   },
-  present: (view, network) => (network.mtu === undefined ? { mtu: tenantMtu(view) } : {}),
+  present: (view, network) => (network.mtu === undefined ? { mtu: networkMtu(view, network.id) } : {}),
 });
 
 export const extend = [ofNetwork];

@@ -1,8 +1,12 @@
 // overlay's facts: what encapsulation costs, how large tenant networks may be, and how two chassis and a network are encapsulated.
-import { chassisTable, conflict, definePool, defineSettings, holderOf, numberOf, take, type EncapType, type ReadView, type Tx } from "#app";
+import { ApiError, callTable, chassisTable, conflict, core, definePool, defineScope, defineSettings, giveBack, holderOf, load, numberOf, PoolExhaustedError, take, type EncapType, type FlowAction, type NumberRange, type Outputs, type ReadView, type Scope, type SharedRegister, type Tx } from "#app";
+import { chosenSegments, chosenSegmentTable } from "../l2/model.ts";
+import { overlay } from "./tables.ts";
 
 export const overlaySettings = defineSettings({
-  mtu: { kind: { integer: [1280, 65_535] }, value: "BYTES", fallback: "1500", about: "path MTU between hypervisors; networks are smaller by what encapsulation needs" },
+  mtu: { kind: { integer: [1280, 65_535] }, value: "BYTES", fallback: "1500", about: "path MTU between hypervisors, and of physical networks that --physical-network-mtus does not name; networks in tunnels are smaller by what encapsulation needs" },
+  "physical-network-mtus": { kind: { namedNumbers: [68, 65_535] }, value: "NETWORK:BYTES,...", about: "MTU of physical networks" },
+  "vni-ranges": { kind: { ranges: [1, 2 ** 24 - 1] }, value: "FROM:TO,...", about: "VNIs that networks get whose makers name none; all of 24 bits if there is no range" },
 });
 
 /**
@@ -21,6 +25,21 @@ export function tenantMtu(view: ReadView): number {
   return view.settings(overlaySettings).mtu - (worst === 0 ? encapOverhead("geneve", 4) : worst);
 }
 
+/** Largest MTU that a network can have: as its segments leave it, the narrowest of several. */
+export function networkMtu(view: ReadView, networkId: string): number {
+  const chosen = chosenSegments(view, networkId);
+  if (chosen.length === 0) return tenantMtu(view);
+  const settings = view.settings(overlaySettings);
+  return Math.min(...chosen.map(({ type, physical_network: physnet }) => {
+    if (type === "flat" || type === "vlan") return settings["physical-network-mtus"].get(physnet ?? "") ?? settings.mtu;
+    return type === "local" ? settings.mtu : settings.mtu - encapOverhead(type, view.count(chassisTable, "encap", `${type}/6`) > 0 ? 6 : 4);
+  }));
+}
+
+/** The encapsulation that networks in tunnels are said to have: the first kind that a host offers. */
+export const commonEncap = (view: ReadView): EncapType =>
+  (Object.keys(overheadV4) as EncapType[]).find((type) => ([4, 6] as const).some((outer) => view.count(chassisTable, "encap", `${type}/${outer}`) > 0)) ?? "geneve";
+
 /** The encapsulation two lists share, the same seen from either end: least sum of ranks, then by name. */
 export function sharedEncap(a: readonly string[], b: readonly string[]): EncapType | undefined {
   const common = a.filter((t) => b.includes(t)).sort((x, y) => a.indexOf(x) + b.indexOf(x) - a.indexOf(y) - b.indexOf(y) || (x < y ? -1 : 1));
@@ -32,6 +51,15 @@ export function sharedEncap(a: readonly string[], b: readonly string[]): EncapTy
  * of another app has the number of its key if that is free: so it costs a packet no flow.
  */
 export const vniPool = definePool({ name: "vni", of: "vni", min: 1, max: 2 ** 24 - 1, about: "VNIs of networks in tunnels" });
+/** What is drawn when nobody says which. */
+export function vniRanges(view: ReadView): readonly NumberRange[] {
+  const ranges = view.settings(overlaySettings)["vni-ranges"];
+  return ranges.length === 0 ? ALL_VNIS : ranges;
+}
+const ALL_VNIS: readonly NumberRange[] = [[1, 2 ** 24 - 1]];
+
+/** Whether a network travels by tunnels of whatever kind: nobody chose otherwise. */
+export const isTunnelled = (view: ReadView, networkId: string): boolean => view.count(chosenSegmentTable, "network", networkId) === 0;
 
 /** Ids of the segments that overlay itself derives begin so. */
 export const OWN = "overlay/";
@@ -48,4 +76,65 @@ export function takeVni(tx: Tx, networkId: string, n: number): void {
   const holder = holderOf(tx, vniPool, "", n);
   if (holder !== undefined && holder !== networkId) throw conflict("TunnelIdInUse", `Unable to create the network. The tunnel ID ${n} is in use.`);
   take(tx, vniPool, "", networkId, { n, claimed: true });
+}
+
+/** OpenFlow port of each encapsulation's tunnel port, on every chassis. Ports end at 0xfeff. */
+export const tunnelPort: Readonly<Record<EncapType, number>> = { geneve: 65_101, vxlan: 65_102, gre: 65_103 };
+/** They are the same on every chassis: nobody draws one. */
+export const tunnelPorts = definePool({ name: "tunnel-port", of: "ofport", min: 65_101, max: 65_103, about: "OpenFlow ports of the tunnel ports", taken: () => true });
+
+/** Of the conjunction in the first table: the outer source is a chassis that may send here, and the VNI is one of those here. */
+export const KNOWN_SENDER = 1;
+
+/**
+ * Frames that come by tunnels with a VNI that is no network's, from whoever may send here: those to the MACs are done with as is said of each, others
+ * are dropped.
+ */
+export function receiveVni(out: Outputs, scope: Scope, vni: number, mac: string, actions: readonly FlowAction<never, SharedRegister>[]): void {
+  const first = out.into(core);
+  first.flow(scope, "classify", { priority: 50, match: { tunnel_id: vni }, actions: [{ type: "conjunction", id: KNOWN_SENDER, clause: 1, n_clauses: 2 }] });
+  first.flow(scope, "classify", { priority: 51, match: { conj_id: KNOWN_SENDER, tunnel_id: vni }, actions: [] });
+  first.flow(scope, "classify", { priority: 52, match: { conj_id: KNOWN_SENDER, tunnel_id: vni, eth_dst: mac }, actions });
+}
+/**
+ * A free VNI for the network.
+ * @throws ApiError 503 NoNetworkAvailable
+ */
+export function drawVni(tx: Tx, networkId: string, prefer?: number): number {
+  try {
+    return take(tx, vniPool, "", networkId, { ...(prefer !== undefined && { prefer }), within: vniRanges(tx), claimed: true });
+  } catch (error) {
+    if (error instanceof PoolExhaustedError) throw new ApiError(503, "NoNetworkAvailable", "Unable to create the network. No tenant network is available for allocation.");
+    throw error;
+  }
+}
+export const giveBackVni = (tx: Tx, networkId: string): void => giveBack(tx, vniPool, "", networkId);
+
+type Net = { readonly key: number };
+/** Where a packet is that leaves for another host, whatever the host. */
+const leaving = ({ key }: Net) => ({ "reg:net": key, "reg:vni_loaded": 0 }) as const;
+
+/** A network that leaves a host otherwise than by tunnels, to whatever host: `actions` are for what ports send, `routed` for what routers do. */
+export function leaveBy(out: Outputs, scope: Scope, network: Net, actions: readonly FlowAction<never, SharedRegister>[], routed: readonly FlowAction<never, SharedRegister>[]): void {
+  overlay.through(out).flow(scope, "tunnel_out", { priority: 150, match: leaving(network), actions: routed });
+  overlay.through(out).flow(scope, "tunnel_out", { priority: 152, match: { ...leaving(network), "reg:router": 0 }, actions });
+}
+/** One host that is reached by tunnel all the same. `type`: by this encapsulation and no other. */
+export function alsoByTunnel(out: Outputs, scope: Scope, network: Net, { vni, type }: { readonly vni: number; readonly type: EncapType | undefined }, host: number): void {
+  overlay.through(out).flow(scope, "tunnel_out", { priority: 155, match: { ...leaving(network), "reg:out_host": host }, actions: byTunnel(network, vni, type) });
+}
+/** Other copies of the packet may go elsewhere: the key comes back after the tunnel. */
+export const byTunnel = ({ key }: Net, vni: number, type: EncapType | undefined) => [load("net", vni), load("vni_loaded", loadedFor(type)), callTable("tunnel_out"), load("net", key), load("vni_loaded", 0)] as const;
+/** What `vni_loaded` holds of a packet that goes by any encapsulation, or by a certain one. */
+export const loadedFor = (type: EncapType | undefined): number => (type === undefined ? 1 : 2 + Object.keys(overheadV4).indexOf(type));
+
+/** The encapsulation that a network has to have; undefined: whatever two hosts share. */
+export const encapOf = (view: ReadView, networkId: string): EncapType | undefined =>
+  chosenSegments(view, networkId).map((s) => s.type).find((type): type is EncapType => type in overheadV4);
+
+/** How a host is reached by one encapsulation, and no other. */
+export const byEncapScope: (hostKey: number, type: string) => Scope = defineScope("host-by");
+/** What came from another host does not leave this one again in the network. */
+export function endHere(out: Outputs, scope: Scope, network: Net): void {
+  overlay.through(out).flow(scope, "tunnel_out", { priority: 160, match: { ...leaving(network), "reg:from_tunnel": 1 }, actions: [] });
 }

@@ -6,17 +6,13 @@
 // networks here. Both are a conjunction in the first table, one row for each sender and one for each network, never their product.
 // What this does not stop: a chassis that was taken over can send into every network that its peers have.
 import {
-  baseScope, callTable, chassisScope, chassisTable, claim, claimTable, copy, core, definePool, defineTable, derivation, each, isIpv6, load, poolNumberTable, setField, toStage,
+  baseScope, chassisScope, chassisTable, claim, claimTable, copy, core, defineTable, derivation, each, isIpv6, load, poolNumberTable, setField, toStage,
   type Chassis, type Claim, type EncapType, type Row,
 } from "#app";
-import { fromScope, hostScope, lanScope, netScope, networkTable, segmentTable, type Segment } from "../l2/model.ts";
-import { OWN, sharedEncap, vniOf, vniPool } from "./model.ts";
+import { attachmentTable, chosenSegmentTable, fromScope, hostScope, lanScope, netScope, networkTable, segmentTable, type Segment } from "../l2/model.ts";
+import { byEncapScope, byTunnel, encapOf, isTunnelled, KNOWN_SENDER, loadedFor, OWN, sharedEncap, tunnelPort, vniOf, vniPool, vniRanges } from "./model.ts";
 import { overlay } from "./tables.ts";
 
-/** OpenFlow port of each encapsulation's tunnel port, on every chassis. Ports end at 0xfeff. */
-export const tunnelPort: Readonly<Record<EncapType, number>> = { geneve: 65_101, vxlan: 65_102, gre: 65_103 };
-/** They are the same on every chassis: nobody draws one. */
-export const tunnelPorts = definePool({ name: "tunnel-port", of: "ofport", min: 65_101, max: 65_103, about: "OpenFlow ports of the tunnel ports", taken: () => true });
 const portName: Readonly<Record<EncapType, string>> = { geneve: "axion-geneve", vxlan: "axion-vxlan", gre: "axion-gre" };
 
 export interface Profile extends Row {
@@ -42,14 +38,17 @@ export const derive = [
     name: "tunnel-segment",
     on: each(networkTable),
     into: segmentTable,
-    reads: [poolNumberTable],
+    reads: [poolNumberTable, chosenSegmentTable],
     derive(network, view): Segment | undefined {
-      const id = vniOf(view, network.id);
+      const id = isTunnelled(view, network.id) ? vniOf(view, network.id) : undefined;
       return id === undefined ? undefined : { id: `${OWN}${network.id}`, network_id: network.id, type: "tunnel", physical_network: null, segmentation_id: id };
     },
   }),
   // Networks that were made while the overlay was not there, or before VNIs were told from keys, get one: the number of their key, as it was.
-  derivation({ name: "network-vni", on: each(networkTable), into: claimTable, reads: [], derive: (network) => claim("overlay/network-vni", vniPool, "", network.id, { prefer: network.key }) }),
+  derivation({
+    name: "network-vni", on: each(networkTable), into: claimTable, reads: [chosenSegmentTable],
+    derive: (network, view) => (isTunnelled(view, network.id) ? claim("overlay/network-vni", vniPool, "", network.id, { prefer: network.key, within: vniRanges(view) }) : undefined),
+  }),
   derivation({
     name: "segment-vni",
     on: each(segmentTable),
@@ -99,6 +98,15 @@ const peer = overlay.rule({
         actions: [copy("reg:net", { field: "tunnel_id", ofs: 0, bits: 32 }), destination, { type: "output", port: tunnelPort[type] }],
       });
     }
+    // Networks of a certain encapsulation have these alone.
+    for (const type of chassis.encap_types) {
+      const destination = family === "/6" ? setField("tun_ipv6_dst", chassis.encap_ip) : setField("tun_ipv4_dst", chassis.encap_ip);
+      out.flow(byEncapScope(chassis.key, type), "tunnel_out", {
+        priority: 106,
+        match: { "reg:out_host": chassis.key, "reg:vni_loaded": loadedFor(type) },
+        actions: [copy("reg:net", { field: "tunnel_id", ofs: 0, bits: 32 }), destination, { type: "output", port: tunnelPort[type] }],
+      });
+    }
     out.into(core).flow(fromScope(chassis.id), "classify", {
       priority: 50,
       match: isIpv6(chassis.encap_ip) ? { tun_ipv6_src: chassis.encap_ip } : { tun_ipv4_src: chassis.encap_ip },
@@ -106,7 +114,6 @@ const peer = overlay.rule({
     });
   },
 });
-const KNOWN_SENDER = 1;
 
 const vni = overlay.rule({
   name: "vni",
@@ -114,18 +121,25 @@ const vni = overlay.rule({
   on: each(networkTable),
   emit(network, view, out) {
     const id = vniOf(view, network.id);
-    if (id === undefined) return;
+    if (id === undefined) {
+      // By the number of its key it would come out in whatever network has that as VNI.
+      out.flow(netScope(network.id), "tunnel_out", { priority: 110, match: { "reg:net": network.key, "reg:vni_loaded": 0 }, actions: [] });
+      return;
+    }
     const first = out.into(core);
     first.flow(lanScope(network.id), "classify", { priority: 50, match: { tunnel_id: id }, actions: [{ type: "conjunction", id: KNOWN_SENDER, clause: 1, n_clauses: 2 }] });
+    const type = encapOf(view, network.id);
+    if (type !== undefined) {
+      for (const host of view.pairKeys(attachmentTable, "network_chassis", network.id)) {
+        const key = view.get(chassisTable, host)?.key;
+        if (key !== undefined) out.include(netScope(network.id), byEncapScope(key, type));
+      }
+      out.flow(netScope(network.id), "tunnel_out", { priority: 105, match: { "reg:vni_loaded": loadedFor(type) }, actions: [] });
+    }
+    if (id !== network.key || type !== undefined) out.flow(netScope(network.id), "tunnel_out", { priority: 110, match: { "reg:net": network.key, "reg:vni_loaded": 0 }, actions: byTunnel(network, id, type) });
     if (id === network.key) return;
     first.flow(lanScope(network.id), "classify", {
       priority: 51, match: { conj_id: KNOWN_SENDER, tunnel_id: id }, actions: [load("net", network.key), load("from_tunnel", 1), toStage("forward")],
-    });
-    // Other copies of the packet may go elsewhere: the key comes back after the tunnel.
-    out.flow(netScope(network.id), "tunnel_out", {
-      priority: 110,
-      match: { "reg:net": network.key, "reg:vni_loaded": 0 },
-      actions: [load("net", id), load("vni_loaded", 1), callTable("tunnel_out"), load("net", network.key), load("vni_loaded", 0)],
     });
   },
 });

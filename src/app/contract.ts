@@ -36,7 +36,7 @@ export * from "./packets.ts";
 export * from "./effects.ts";
 export * from "./pipeline.ts";
 export * from "./service.ts";
-export { defineSettings, type SettingDecl, type SettingDecls, type SettingKind, type Settings, type SettingValues } from "./settings.ts";
+export { defineSettings, type SettingDecl, type SettingDecls, type NumberRange, type SettingKind, type Settings, type SettingValues } from "./settings.ts";
 export * from "./validate.ts";
 export * from "../lib/address.ts";
 export * from "../lib/shares.ts";

@@ -22,7 +22,10 @@ export interface Chassis {
   readonly encap_types: readonly EncapType[];
   /** physical network -> provider bridge. */
   readonly bridge_mappings: Readonly<Record<string, string>>;
+  /** It may host centralised gateways. */
   readonly gateway: boolean;
+  /** Those that it hosts shall be used elsewhere. */
+  readonly drain?: boolean;
   readonly ovs_version: string;
 }
 
@@ -31,6 +34,7 @@ export const chassisTable = defineTable<Chassis>()("chassis", {
     dpid: (c) => (c.dpid === "" ? undefined : c.dpid),
     hostname: (c) => c.hostname,
     key: (c) => String(c.key),
+    physical_network: (c) => Object.keys(c.bridge_mappings),
     /** `<type>/<4 or 6>`: each encapsulation that it may use, with the family of its endpoint. */
     encap: (c) => c.encap_types.map((type) => `${type}/${c.encap_ip.includes(":") ? 6 : 4}`),
   },

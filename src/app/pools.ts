@@ -3,6 +3,7 @@
 // transaction that makes the thing it is for (`take`), or, when what needs the number follows from other rows, by deriving a claim; the
 // controller then takes it and stores it. What has a row of its own may keep its number there (`draw`).
 import { conflict } from "./refusal.ts";
+import type { NumberRange } from "./settings.ts";
 import { defineTable, type ReadView, type Row, type Tx } from "./table.ts";
 
 /** What numbers are of. Two pools of one kind may not overlap, but for `key`: these are of what the app's own rows are. */
@@ -49,6 +50,8 @@ export interface Wanted {
   readonly n?: number;
   /** This one if it is free, as long as it holds none. */
   readonly prefer?: number;
+  /** One of these ranges, as long as it holds none and `n` says no other. */
+  readonly within?: readonly NumberRange[];
 }
 
 /**
@@ -80,30 +83,50 @@ const isUsed = (tx: Tx, pool: Pool, part: string, n: number): boolean => tx.coun
 
 /**
  * A free number, for a row that keeps it and that `pool.taken` sees; in turn, so that one is not reused soon.
- * @throws Error when the pool is exhausted
+ * @throws PoolExhaustedError
  */
 export const draw = (tx: Tx, pool: Pool, part = ""): number =>
   tx.allocate(part === "" ? pool.name : spaceOf(pool, part), { min: pool.min, max: pool.max, used: (n) => isUsed(tx, pool, part, n) });
 
+/** Every number that may be had is held. */
+export class PoolExhaustedError extends Error {
+  constructor(message: string) {
+    super(message);
+    this.name = "PoolExhaustedError";
+  }
+}
+
+function drawWithin(tx: Tx, pool: Pool, part: string, ranges: readonly NumberRange[]): number {
+  for (const [min, max] of ranges) {
+    try {
+      return tx.allocate(`${spaceOf(pool, part)}|${min}..${max}`, { min, max, used: (n) => isUsed(tx, pool, part, n) });
+    } catch (error) {
+      if (!(error instanceof PoolExhaustedError)) throw error;
+    }
+  }
+  throw new PoolExhaustedError(`no free number is left in pool ${pool.name} (${ranges.map(([min, max]) => `${min}..${max}`).join(", ") || "no range"})`);
+}
+
 /**
  * The holder's number, taken now if it has none, or another than `wanted.n`.
- * @throws ApiError 409 NumberInUse when `wanted.n` is held by another, RangeError when it is none of the pool; Error when the pool is exhausted
+ * @throws ApiError 409 NumberInUse when `wanted.n` is held by another, RangeError when it is none of the pool; PoolExhaustedError
  */
 export function take(tx: Tx, pool: Pool, part: string, holder: string, wanted: Wanted & { readonly claimed?: boolean } = {}): number {
   const id = numberId(pool.name, part, holder);
   const held = tx.get(poolNumberTable, id);
-  const { n: exact, prefer } = wanted;
+  const { n: exact, prefer, within } = wanted;
   const claimed = wanted.claimed ?? held?.claimed ?? false;
   if (held !== undefined && (exact === undefined || exact === held.n)) {
     if (held.releasing || (exact !== undefined && held.wanted !== true)) tx.put(poolNumberTable, { ...held, claimed, releasing: false, ...(exact !== undefined && { wanted: true }) });
     return held.n;
   }
   const isOurs = (n: number): boolean => Number.isInteger(n) && n >= pool.min && n <= pool.max;
+  const mayBeDrawn = (n: number): boolean => isOurs(n) && (within?.some(([min, max]) => n >= min && n <= max) ?? true);
   if (exact !== undefined) {
     if (!isOurs(exact)) throw new RangeError(`${exact} is none of ${pool.name} (${pool.min}..${pool.max})`);
     if (isUsed(tx, pool, part, exact)) throw conflict("NumberInUse", `${pool.name} ${exact} is in use.`);
   }
-  const n = exact ?? (prefer !== undefined && isOurs(prefer) && !isUsed(tx, pool, part, prefer) ? prefer : draw(tx, pool, part));
+  const n = exact ?? (prefer !== undefined && mayBeDrawn(prefer) && !isUsed(tx, pool, part, prefer) ? prefer : within === undefined ? draw(tx, pool, part) : drawWithin(tx, pool, part, within));
   if (held !== undefined) release(tx, pool, part, held.n);
   tx.put(poolNumberTable, { id, pool: pool.name, part, holder, n, claimed, releasing: false, ...(exact !== undefined && { wanted: true }) });
   return n;

@@ -126,7 +126,9 @@ export type Action<R extends Row = Row> = ActionOptions &
   (
     | { readonly method: "GET"; readonly read: (view: ReadView, row: R, caller: Caller, path: PathValues) => unknown }
     /** `body`: the parsed JSON object, {} if there was none; `check` if given has been applied. Returns the answer's body. */
-    | { readonly method?: WriteMethod; readonly check?: Check; readonly run: (tx: Tx, row: R, body: Values, ctx: ApiContext, path: PathValues) => unknown }
+    | { readonly method?: WriteMethod; readonly check?: Check; readonly shows?: false; readonly run: (tx: Tx, row: R, body: Values, ctx: ApiContext, path: PathValues) => unknown }
+    /** One that is answered with the member as it is then, as its own path shows it. */
+    | { readonly method?: WriteMethod; readonly check?: Check; readonly shows: true; readonly run: (tx: Tx, row: R, body: Values, ctx: ApiContext, path: PathValues) => void }
   );
 
 /** An action on the collection as a whole. */
@@ -244,6 +246,8 @@ export interface Extension<R extends Row = Row> {
   create?(tx: Tx, row: R, input: Values, ctx: ApiContext): void;
   /** After the resource's update. */
   update?(tx: Tx, row: R, changes: Values, ctx: ApiContext, before: R): void;
+  /** After the create or update of all apps, in the same transaction: for what depends on what they stored. `given`: as theirs. */
+  completed?(tx: Tx, row: R, given: Values, ctx: ApiContext): void;
   /** Before the resource's remove; may refuse. */
   remove?(tx: Tx, row: R, ctx: ApiContext): void;
   present?(view: LiveView, row: R, caller: Caller): Record<string, unknown>;

@@ -81,6 +81,11 @@ export interface ServiceHost {
    */
   confirmed(chassis: string): number;
   /**
+   * Whether the switch of a chassis has all that it should have now; false: it is being told, or its flows are being compared after it came
+   * back; undefined: it is not connected.
+   */
+  synced(chassis: string): boolean | undefined;
+  /**
    * Called when a switch has confirmed more. While anybody listens every commit costs a look at each switch: listen as long as you wait
    * for one.
    */

@@ -3,7 +3,19 @@
 import { UsageError } from "../lib/usage-error.ts";
 
 /** What a value has to look like. */
-export type SettingKind = "text" | "boolean" | "host:port" | "file" | "list" | { readonly oneOf: readonly string[] } | { readonly integer: readonly [min: number, max: number] };
+export type SettingKind =
+  | "text" | "boolean" | "host:port" | "file" | "list" | { readonly oneOf: readonly string[] } | { readonly integer: readonly [min: number, max: number] }
+  /** A list, each of one of these. */
+  | { readonly listOf: readonly string[] }
+  /** `10:20,30:40`. */
+  | { readonly ranges: readonly [min: number, max: number] }
+  /** `name:10:20,other`: ranges by name; a name alone has none. */
+  | { readonly namedRanges: readonly [min: number, max: number] }
+  /** `name:10,other:20`. */
+  | { readonly namedNumbers: readonly [min: number, max: number] };
+
+/** Numbers from one to another, both included. */
+export type NumberRange = readonly [from: number, to: number];
 
 export interface SettingDecl {
   readonly kind: SettingKind;
@@ -18,15 +30,21 @@ export type SettingDecls = Readonly<Record<string, SettingDecl>>;
 
 type ValueOf<K extends SettingKind> = K extends "boolean" ? boolean
   : K extends "list" ? readonly string[]
+  : K extends { readonly listOf: readonly (infer V)[] } ? readonly V[]
+  : K extends { readonly ranges: unknown } ? readonly NumberRange[]
+  : K extends { readonly namedRanges: unknown } ? ReadonlyMap<string, readonly NumberRange[]>
+  : K extends { readonly namedNumbers: unknown } ? ReadonlyMap<string, number>
   : K extends "host:port" ? { readonly host: string; readonly port: number }
   : K extends "file" ? Buffer
   : K extends { readonly oneOf: readonly (infer V)[] } ? V
   : K extends { readonly integer: unknown } ? number
   : string;
-/** boolean: false, list: none, where nothing is given; others are undefined unless they have a fallback. `file` is what it holds, as read at the start. */
+/** boolean: false, lists of any kind: none, where nothing is given; others are undefined unless they have a fallback. `file` is what it holds, as read at the start. */
 export type SettingValues<S extends SettingDecls> = {
-  readonly [N in keyof S]: ValueOf<S[N]["kind"]> | (S[N]["kind"] extends "boolean" | "list" ? never : S[N] extends { readonly fallback: string } ? never : undefined);
+  readonly [N in keyof S]: ValueOf<S[N]["kind"]> | (S[N]["kind"] extends "boolean" | ListKind ? never : S[N] extends { readonly fallback: string } ? never : undefined);
 };
+
+type ListKind = "list" | { readonly listOf: unknown } | { readonly ranges: unknown } | { readonly namedRanges: unknown } | { readonly namedNumbers: unknown };
 
 /** What an app lists in `settings`, and by which they are read: `view.settings(overlaySettings).mtu`. */
 export interface Settings<S extends SettingDecls = SettingDecls> {
@@ -44,11 +62,35 @@ export function settingValue({ kind }: SettingDecl, text: string, where: string,
     if (!["true", "false", "1", "0", ""].includes(text)) throw new UsageError(`${where} must be true or false, not ${text}`);
     return text === "true" || text === "1";
   }
-  if (kind === "list") return [...new Set(text.split(",").map((item) => item.trim()).filter((item) => item !== ""))];
+  if (kind === "list") return itemsOf(text);
   if (kind === "host:port") {
     const match = /^(?:\[([^\]]+)\]|([^:]+)):(\d{1,5})$/.exec(text);
     if (match === null || Number(match[3]) > 65_535) throw new UsageError(`${where} must be HOST:PORT, not ${text}`);
     return { host: match[1] ?? match[2]!, port: Number(match[3]) };
+  }
+  if ("listOf" in kind) {
+    const items = itemsOf(text);
+    for (const item of items) if (!kind.listOf.includes(item)) throw new UsageError(`${where} must be a list of ${kind.listOf.join(", ")}, not of ${item}`);
+    return items;
+  }
+  if ("ranges" in kind) return itemsOf(text).map((item) => rangeOf(item, kind.ranges, where));
+  if ("namedRanges" in kind) {
+    const ranges = new Map<string, NumberRange[]>();
+    for (const item of itemsOf(text)) {
+      const colon = item.indexOf(":");
+      const name = colon < 0 ? item : item.slice(0, colon);
+      if (name === "") throw new UsageError(`${where}: there is no name before ${item}`);
+      ranges.set(name, [...(ranges.get(name) ?? []), ...(colon < 0 ? [] : [rangeOf(item.slice(colon + 1), kind.namedRanges, where)])]);
+    }
+    return ranges;
+  }
+  if ("namedNumbers" in kind) {
+    const [min, max] = kind.namedNumbers;
+    return new Map(itemsOf(text).map((item) => {
+      const match = /^([^:]+):(\d{1,10})$/.exec(item);
+      if (match === null || Number(match[2]) < min || Number(match[2]) > max) throw new UsageError(`${where} must be names with numbers from ${min} to ${max} (NAME:N), not ${item}`);
+      return [match[1]!, Number(match[2])] as const;
+    }));
   }
   if ("oneOf" in kind) {
     if (!kind.oneOf.includes(text)) throw new UsageError(`${where} must be one of ${kind.oneOf.join(", ")}, not ${text}`);
@@ -59,13 +101,24 @@ export function settingValue({ kind }: SettingDecl, text: string, where: string,
   return Number(text);
 }
 
+const itemsOf = (text: string): string[] => [...new Set(text.split(",").map((item) => item.trim()).filter((item) => item !== ""))];
+
+function rangeOf(text: string, [min, max]: readonly [number, number], where: string): NumberRange {
+  const match = /^(\d{1,10}):(\d{1,10})$/.exec(text);
+  const [from, to] = [Number(match?.[1]), Number(match?.[2])];
+  if (match === null || from < min || to > max || from > to) throw new UsageError(`${where}: a range is FROM:TO, within ${min} and ${max}, not ${text}`);
+  return [from, to];
+}
+
+const isText = (kind: SettingKind): boolean => typeof kind === "string" || "oneOf" in kind || "integer" in kind;
+
 /** What counts where nothing is given. */
 export function defaultSettings(declared: SettingDecls): Readonly<Record<string, unknown>> {
   const none = (path: string, where: string): never => {
     throw new UsageError(`${where}: a file has no fallback, not ${path}`);
   };
   return Object.fromEntries(Object.entries(declared).map(([name, decl]) => [
-    name, decl.fallback !== undefined ? settingValue(decl, decl.fallback, `the fallback of --${name}`, none) : decl.kind === "boolean" ? false : decl.kind === "list" ? [] : undefined,
+    name, decl.fallback !== undefined ? settingValue(decl, decl.fallback, `the fallback of --${name}`, none) : decl.kind === "boolean" ? false : decl.kind === "list" || !isText(decl.kind) ? settingValue(decl, "", `the fallback of --${name}`, none) : undefined,
   ]));
 }
 

@@ -90,7 +90,7 @@ export interface Tx extends ReadView {
   uuid(): string;
   /**
    * The next free number of a pool, kept in the store; numbers are handed out in turn, so that one is not reused soon.
-   * @throws Error when all of min..max are used.
+   * @throws PoolExhaustedError when all of min..max are used.
    */
   allocate(pool: string, options: { readonly min: number; readonly max: number; readonly used: (n: number) => boolean }): number;
 }

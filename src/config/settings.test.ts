@@ -83,4 +83,23 @@ describe("settings of apps", () => {
     ] as [string[], Record<string, string>][]) expect(appsLeftOut(argv, env)).toEqual(["l3", "dhcp"]);
     for (const argv of [[], ["--config", "nowhere"], ["--disable-app"]]) expect(appsLeftOut(argv, {})).toEqual([]);
   });
+
+  test("lists of names and of ranges are what they say, and refused by flag and form", () => {
+    const second = {
+      name: "second",
+      settings: defineSettings({
+        kinds: { kind: { listOf: ["a", "b"] }, about: "which" }, ranges: { kind: { ranges: [1, 100] }, about: "from where to where" },
+        named: { kind: { namedRanges: [1, 100] }, about: "by name" }, sizes: { kind: { namedNumbers: [10, 20] }, about: "how large" },
+      }),
+    };
+    const of = (...argv: string[]): SettingValues<typeof second.settings.declared> => SettingsBook.of([second], (parseConfig(argv, {}, [second]) as Config).settings).get(second.settings);
+    expect(of("--kinds=b,a", "--ranges=1:5, 7:7", "--named=x:1:5,y,x:8:9", "--sizes=x:10,y:20")).toEqual({
+      kinds: ["b", "a"], ranges: [[1, 5], [7, 7]], named: new Map([["x", [[1, 5], [8, 9]]], ["y", []]]), sizes: new Map([["x", 10], ["y", 20]]),
+    });
+    expect(of()).toEqual({ kinds: [], ranges: [], named: new Map(), sizes: new Map() });
+    for (const bad of ["--kinds=c", "--ranges=5", "--ranges=0:5", "--ranges=9:5", "--ranges=1:101", "--named=:1:5", "--named=x:1", "--sizes=x", "--sizes=x:9", "--sizes=x:21"]) {
+      expect(() => of(bad), bad).toThrow(UsageError);
+      expect(() => of(bad), bad).toThrow(bad.split("=")[0]!);
+    }
+  });
 });

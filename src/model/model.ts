@@ -7,7 +7,7 @@
 // does the compiler hear of it. The store's revision of the write is the generation of everything in the group.
 //
 // Over 400 lines: one queue from call to commit, whose steps share what is staged, in flight and waiting.
-import { defineTable, type AnyTable, type ReadView, type Row, type SettingDecls, type Settings, type SettingValues, type Table, type Tx } from "#app";
+import { defineTable, PoolExhaustedError, type AnyTable, type ReadView, type Row, type SettingDecls, type Settings, type SettingValues, type Table, type Tx } from "#app";
 import type { SettingsBook } from "../app/settings.ts";
 import { machineClock, type Clock } from "../lib/clock.ts";
 import { machineRandom, type Random } from "../lib/random.ts";
@@ -575,7 +575,7 @@ class Transaction implements Tx {
     let n = first;
     while (used(n)) {
       n = n === max ? min : n + 1;
-      if (n === first) throw new Error(`no free number is left in pool ${pool} (${min}..${max})`);
+      if (n === first) throw new PoolExhaustedError(`no free number is left in pool ${pool} (${min}..${max})`);
     }
     this.put(allocationTable, { id: pool, next: n === max ? min : n + 1 });
     return n;

@@ -193,7 +193,15 @@ export class Engine {
     const { decl } = action;
     if (decl.method === "GET") return (tx) => this.actionRead(ref, id, action, path, this.view.over(tx), call);
     const given = actionBody(action, body());
-    return (tx) => actionText(action, decl.run(tx, this.actedOn(ref, id, this.view.over(tx), call, action), given, this.context(tx, call, new Set(Object.keys(given))), path));
+    return (tx) => {
+      const result = decl.run(tx, this.actedOn(ref, id, this.view.over(tx), call, action), given, this.context(tx, call, new Set(Object.keys(given))), path);
+      return decl.shows === true ? this.stated(ref.kind, id, tx, call) : actionText(action, result);
+    };
+  }
+
+  /** A member as it is after a change. */
+  private stated(kind: Kind, id: string, tx: Tx, call: Call): string {
+    return `{"${kind.name}":${new Item(kind, this.rows.stored(kind, tx, id), this.view.over(tx), call.caller).text()}}`;
   }
 
   private actionRead(ref: ResourceRef, id: string, action: KindAction<Action>, path: PathValues, view: LiveView, call: Call): string | undefined {

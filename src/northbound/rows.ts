@@ -114,6 +114,7 @@ export class Rows {
       extension.create(tx, row, input, ctx);
       row = tx.get<StandardRow>(kind.table, row.id) ?? row;
     }
+    this.completed(kind, tx, row, input, ctx);
     for (const [name, items] of children) this.createChildren(kind, name, tx, row, items, ctx);
     return this.stored(kind, tx, row.id);
   }
@@ -146,7 +147,12 @@ export class Rows {
       extension.update(tx, row, changes, ctx, before);
       row = tx.get<StandardRow>(kind.table, row.id) ?? row;
     }
+    this.completed(kind, tx, row, changes, ctx);
     return this.stored(kind, tx, row.id);
+  }
+
+  private completed(kind: Kind, tx: Tx, row: StandardRow, given: Values, ctx: ApiContext): void {
+    for (const extension of kind.extensions) extension.completed?.(tx, tx.get<StandardRow>(kind.table, row.id) ?? row, given, ctx);
   }
 
   remove(kind: Kind, tx: Tx, row: StandardRow, ctx: ApiContext): void {

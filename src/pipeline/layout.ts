@@ -158,7 +158,8 @@ export class Layout {
   /** A table that its app lets others hand packets to, by rows of theirs: they know it, it requires them. */
   private entrance(from: PipelineTable, name: string): PipelineTable {
     const table = this.table(name);
-    if (table.app !== from.app && this.requires.get(table.app)?.has(from.app) !== true) {
+    // Into the core's open table every app says how its own packets come in.
+    if (table.app !== from.app && from.app !== CORE && this.requires.get(table.app)?.has(from.app) !== true) {
       throw new Error(`table ${from.name} of ${from.app} hands packets to ${name} of ${table.app}, which does not require ${from.app}`);
     }
     return table;

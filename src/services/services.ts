@@ -24,7 +24,7 @@ export interface ServicesOptions {
   /** Tells what compiled commits changed. */
   readonly onChanges: (observer: (changes: readonly RowChange[], generation: number) => void) => () => void;
   /** What switches have confirmed, and who is told of it. */
-  readonly receipts: { confirmed(chassis: string): number; onConfirmed(listener: (chassis: string, generation: number) => void): () => void };
+  readonly receipts: { confirmed(chassis: string): number; synced(chassis: string): boolean | undefined; onConfirmed(listener: (chassis: string, generation: number) => void): () => void };
   readonly send: (app: string, packets: Iterable<PacketOut | StageOut>) => void;
   readonly learn: (facts: Iterable<Fact>) => void;
   /** Gives a listener what flows of a table of the app punt. @throws Error when the table is none of the app */
@@ -172,6 +172,10 @@ class Host implements ServiceHost {
 
   confirmed(chassis: string): number {
     return this.options.receipts.confirmed(chassis);
+  }
+
+  synced(chassis: string): boolean | undefined {
+    return this.options.receipts.synced(chassis);
   }
 
   onConfirmed(fn: (chassis: string, generation: number) => void | Promise<void>): Cancel {

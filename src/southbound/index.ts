@@ -208,6 +208,11 @@ export class Southbound {
     return this.byChassis.get(chassis)?.confirmed ?? 0;
   }
 
+  /** Whether a switch has all that it should have; undefined: it is not connected. */
+  synced(chassis: string): boolean | undefined {
+    return this.byChassis.get(chassis)?.synced;
+  }
+
   /** Called when a switch has confirmed more. */
   onConfirmed(listener: (chassis: string, generation: number) => void): () => void {
     this.listeners.add(listener);

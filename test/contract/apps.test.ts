@@ -152,11 +152,17 @@ function flowsOf(harness: Harness): Record<string, Map<string, string>> {
 
 test("no flow, no row, no meter stays when all entities are deleted through the API", async () => {
   const harness = await make();
-  for (const host of HOSTS) await harness.addChassis(host);
+  for (const host of HOSTS) await harness.addChassis(host, { bridge_mappings: { physnet: "br-ex" } });
   await harness.settled();
   const base = flowsOf(harness);
   const distinct = harness.engine.stats.flows;
   for (let tenant = 0; tenant < 3; tenant++) await addTenant(harness, tenant);
+  // And networks on a physical one.
+  const vlan = (id: number): Record<string, unknown> => ({ "provider:network_type": "vlan", "provider:physical_network": "physnet", "provider:segmentation_id": id });
+  for (const how of [vlan(100), { segments: [vlan(101), { "provider:network_type": "vxlan" }] }]) {
+    const network = (await harness.create("network", how)).id;
+    for (const host of HOSTS) await plug(harness, host, (await harness.create("port", { network_id: network })).id);
+  }
   await harness.settled();
   expect(harness.engine.stats.flows).toBeGreaterThan(distinct + 100);
   expect(harness.engine.conflicts).toEqual([]);
@@ -169,6 +175,7 @@ test("no flow, no row, no meter stays when all entities are deleted through the 
   expect(flowsOf(harness)).toEqual(base);
   expect(harness.engine.stats.flows).toBe(distinct);
   for (const host of HOSTS) {
+    expect([...harness.engine.rowsOf(host)].map((r) => r.key)).toEqual(["axion-geneve"]);
     expect([...harness.engine.itemsOf(host)], `meters and groups of ${host}`).toEqual([]);
     expect(harness.switches.get(host)!.flows, `what ${host} was told`).toEqual(base[host]);
   }

@@ -25,8 +25,8 @@ const BASIC = ["l2"];
 const optional = every.map((a) => a.name).filter((name) => !BASIC.includes(name));
 const HOSTS = ["hv0", "hv1", "hv2", "hv3"];
 
-type Kind = "floating" | "gate" | "listener" | "rate" | "uplink_policy" | "badge_one" | "badge_two" | "wan_route" | "sub_port" | "wire";
-const KINDS: readonly Kind[] = ["floating", "gate", "listener", "rate", "uplink_policy", "badge_one", "badge_two", "wan_route", "sub_port", "wire"];
+type Kind = "floating" | "listener" | "rate" | "uplink_policy" | "badge_one" | "badge_two" | "wan_route" | "sub_port" | "wire";
+const KINDS: readonly Kind[] = ["floating", "listener", "rate", "uplink_policy", "badge_one", "badge_two", "wan_route", "sub_port", "wire"];
 
 type AppStep =
   | Step
@@ -117,7 +117,6 @@ class AppsHistory extends History {
     const [network, port, router] = [this.pick("network", m), this.pick("port", n), this.pick("router", 0)];
     const of: Record<Kind, Record<string, unknown>> = {
       floating: { router_id: router, outside_id: network, port_id: port, address: `192.0.2.${100 + n}` },
-      gate: { router_id: router, outside_id: network, address: `10.${m % 2}.0.${240 + n}`, nexthop: `10.${m % 2}.0.${20 + n}`, hosts: n < 3 ? [`hv${m % 4}`] : [`hv${m % 4}`, `hv${(m + 1) % 4}`] },
       listener: { network_id: network },
       rate: { port_id: port, kbps: 1000 * (m + 1) },
       uplink_policy: { host: `hv${n % 4}`, uplink: "uplink", kbps: 1000 * (m + 1), collector: "192.0.2.1:4739" },
@@ -132,8 +131,6 @@ class AppsHistory extends History {
 
   private changed(kind: Kind, m: number): Record<string, unknown> {
     switch (kind) {
-      case "gate":
-        return { hosts: [`hv${m % 4}`, `hv${(m + 2) % 4}`] };
       case "wan_route":
         return { metric: m };
       case "sub_port":

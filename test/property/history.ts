@@ -5,13 +5,20 @@ import type { Harness } from "../support/harness.ts";
 
 export type Step =
   | { readonly do: "network" | "router" | "group" | "chassis" | "unchassis"; readonly n: number }
-  | { readonly do: "subnet" | "port" | "interface" | "uninterface" | "rule" | "plug" | "unplug" | "groups" | "pairs" | "security" | "admin" | "route" | "delete" | "encap"; readonly n: number; readonly m: number };
+  | { readonly do: "subnet" | "port" | "interface" | "uninterface" | "rule" | "plug" | "unplug" | "groups" | "pairs" | "security" | "admin" | "route" | "delete" | "encap" | "mapping" | "external" | "gateway"; readonly n: number; readonly m: number };
 
 const small = fc.nat(5);
+/** Of networks with these numbers: how they travel. */
+const SEGMENTS: Readonly<Record<number, Readonly<Record<string, unknown>>>> = {
+  2: { "provider:network_type": "vxlan" },
+  3: { "provider:network_type": "flat", "provider:physical_network": "phys1" },
+  4: { "provider:network_type": "vlan", "provider:physical_network": "phys0", "provider:segmentation_id": 100 },
+  5: { segments: [{ "provider:network_type": "vlan", "provider:physical_network": "phys0", "provider:segmentation_id": 101 }, { "provider:network_type": "geneve" }] },
+};
 const MAPPINGS = { phys0: "br-phys0", phys1: "br-phys1" };
 export const step: fc.Arbitrary<Step> = fc.oneof(
   { weight: 2, arbitrary: fc.record({ do: fc.constantFrom("network", "router", "group", "chassis", "unchassis"), n: small }) },
-  { weight: 9, arbitrary: fc.record({ do: fc.constantFrom("subnet", "port", "port", "interface", "uninterface", "rule", "rule", "plug", "plug", "plug", "unplug", "groups", "pairs", "security", "admin", "route", "delete", "encap"), n: small, m: small }) },
+  { weight: 9, arbitrary: fc.record({ do: fc.constantFrom("subnet", "port", "port", "interface", "uninterface", "rule", "rule", "plug", "plug", "plug", "unplug", "groups", "pairs", "security", "admin", "route", "delete", "encap", "mapping", "external", "gateway", "gateway"), n: small, m: small }) },
 );
 
 /** Live ids by kind; steps pick from them by number. */
@@ -49,15 +56,17 @@ export class History {
     const host = `hv${s.n % 4}`;
     switch (s.do) {
       case "network":
-        return this.post("network", "networks", { name: `n${s.n}` });
+        return this.post("network", "networks", { name: `n${s.n}`, ...SEGMENTS[s.n] });
       case "router":
         return this.post("router", "routers", { name: `r${s.n}` });
       case "group":
         return this.post("security_group", "security-groups", { name: `g${s.n}` });
       case "chassis":
-        return this.h.addChassis(host, { key: (s.n % 4) + 1, bridge_mappings: MAPPINGS });
+        return this.h.addChassis(host, { key: (s.n % 4) + 1, bridge_mappings: MAPPINGS, gateway: s.n % 4 !== 0 });
       case "encap":
-        return this.h.addChassis(host, { key: (s.n % 4) + 1, bridge_mappings: MAPPINGS, encap_types: m % 2 === 0 ? ["vxlan", "geneve"] : ["geneve"] });
+        return this.h.addChassis(host, { key: (s.n % 4) + 1, bridge_mappings: MAPPINGS, encap_types: m % 2 === 0 ? ["vxlan", "geneve"] : ["geneve"], gateway: s.n % 4 !== 0 });
+      case "mapping":
+        return this.h.addChassis(host, { key: (s.n % 4) + 1, bridge_mappings: m % 2 === 0 ? {} : MAPPINGS, gateway: s.n % 4 !== 0 });
       case "unchassis":
         return; // chassis rows stay: removing a host for good is an operator's act, tested apart
       case "subnet":
@@ -89,6 +98,10 @@ export class History {
         return this.put(m % 2 === 0 ? `/v2.0/ports/${port}` : `/v2.0/networks/${network}`, { [m % 2 === 0 ? "port" : "network"]: { admin_state_up: s.n % 2 === 0 } });
       case "route":
         return this.put(`/v2.0/routers/${router}`, { router: { routes: m === 0 ? [] : [{ destination: `192.168.${m}.0/24`, nexthop: `10.${s.n}.${m}.9` }] } });
+      case "external":
+        return this.put(`/v2.0/networks/${network}`, { network: { "router:external": m % 3 !== 0 } });
+      case "gateway":
+        return this.put(`/v2.0/routers/${router}`, { router: { external_gateway_info: m === 0 ? null : { network_id: this.pick("network", m), enable_snat: m % 2 === 0 } } });
       case "delete": {
         const kinds = Object.keys(this.ids);
         const kind = kinds[m % kinds.length]!;

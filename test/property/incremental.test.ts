@@ -26,6 +26,10 @@ describe("incremental equals from scratch", () => {
           await history.run({ do: "router", n: 0 });
           for (const m of [0, 1]) await history.run({ do: "interface", n: 0, m });
           for (const n of [0, 1, 2, 3, 4]) await history.run({ do: "plug", n, m: n });
+          await history.run({ do: "network", n: 2 });
+          await history.run({ do: "subnet", n: 2, m: 0 });
+          await history.run({ do: "external", n: 2, m: 1 });
+          await history.run({ do: "gateway", n: 0, m: 2 });
           await h.settled();
           compare(h);
           for (const s of steps) {

@@ -12,11 +12,10 @@ const nightly = process.env.AXION_NIGHTLY === "1";
 const WORLDS = nightly ? 40 : 6;
 const PACKETS = nightly ? 2000 : 300;
 
-/** More resources, of apps of one folder each: tagged sub-ports, translation, gateways by group, learned flows, meters, several ways. */
+/** More resources, of apps of one folder each: tagged sub-ports, translation, learned flows, meters, several ways. */
 const probes: Readonly<Record<string, (parts: Parts, n: number) => readonly [resource: string, values: Record<string, unknown>]>> = {
   "subport": ({ ports }, n) => ["sub_port", { port_id: ports.at(-1 - n), parent_id: ports[n % 2], vlan: 100 + n }],
   "floating": ({ networks, routers, ports }, n) => ["floating", { router_id: routers[0], outside_id: networks[n % networks.length], port_id: ports[n], address: `10.0.${n % networks.length}.${100 + n}` }],
-  "gateway": ({ networks, routers }, n) => ["gate", { router_id: routers[n % routers.length], outside_id: networks[n % networks.length], address: `10.${n}.0.250`, nexthop: `10.${n}.0.${9 + n}`, hosts: [["hv1", "hv2"], ["hv0"], ["hv2", "hv1"]][n % 3] }],
   "learned-neighbour": ({ networks }, n) => ["listener", { network_id: networks[n % networks.length] }],
   "port-meters": ({ ports }, n) => ["rate", { port_id: ports[n], kbps: 1000 }],
   "wan": ({ networks, routers }, n) => ["wan_route", { router_id: routers[0], destination: `192.168.${n % 3}.0/24`, via: networks[n % networks.length], nexthop: `10.0.${n % networks.length}.${20 + n}`, metric: n % 2 }],
@@ -81,6 +80,28 @@ describe("random clouds and packets", () => {
       } finally {
         await h.close();
       }
+    }
+  });
+
+  test("with gateways of routers: groups that choose by who is alive", { timeout: 120_000 }, async () => {
+    const h = await Harness.make([], undefined, { seed: 3 });
+    try {
+      const world = await randomWorld(h, 3, async ({ networks, routers }) => {
+        const network_id = networks.at(-1);
+        await h.call("PUT", `/v2.0/networks/${network_id}`, { network: { "router:external": true } });
+        let made = 0;
+        for (const router of routers) {
+          for (const { id: port_id, network_id: on } of ((await h.call("GET", `/v2.0/ports?device_id=${router}`)).body as { ports: { id: string; network_id: string }[] }).ports) {
+            if (on === network_id) await h.call("PUT", `/v2.0/routers/${router}/remove_router_interface`, { port_id });
+          }
+          if ((await h.call("PUT", `/v2.0/routers/${router}`, { router: { external_gateway_info: { network_id, enable_snat: false } } })).status === 200) made++;
+        }
+        expect(made).toBeGreaterThan(0);
+      });
+      expect([...world.sw.groups.keys()].length).toBeGreaterThan(0);
+      await agree(world, 2 * packetsEach, 3, { hops: 0, outputs: 0, recirculated: 0 });
+    } finally {
+      await h.close();
     }
   });
 });

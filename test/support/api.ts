@@ -2,6 +2,8 @@
 import { pino } from "pino";
 import { expect } from "vitest";
 import type { AnyTable, App, Tx } from "#app";
+import * as gateway from "../../apps/gateway/api.ts";
+import { externalNetworkTable, gatewayNeighbourTable, routerGatewayTable } from "../../apps/gateway/model.ts";
 import * as ipam from "../../apps/ipam/api.ts";
 import * as ipamc from "../../apps/ipam/checks.ts";
 import { subnetTable } from "../../apps/ipam/model.ts";
@@ -9,7 +11,7 @@ import * as l2 from "../../apps/l2/api.ts";
 import * as l2c from "../../apps/l2/checks.ts";
 import * as l2m from "../../apps/l2/model.ts";
 import * as l3 from "../../apps/l3/api.ts";
-import { routerInterfaceTable, routerTable } from "../../apps/l3/model.ts";
+import { routerInterfaceTable, routerLinkTable, routerTable } from "../../apps/l3/model.ts";
 import * as overlay from "../../apps/overlay/api.ts";
 import * as sg from "../../apps/security-groups/api.ts";
 import * as sgm from "../../apps/security-groups/model.ts";
@@ -22,10 +24,11 @@ import { openMemory } from "../../src/store/memory.ts";
 
 /** The API side of the first apps, without their rules. */
 const apps: readonly App[] = [
-  { name: "l2", about: "", tables: [l2m.networkTable, l2m.portTable, l2m.portBindingTable, l2m.portStatusTable, l2m.addressTable, l2m.addressHolderTable], resources: l2.resources, converters: l2c.converters, aliases: l2.aliases, policies: l2.policies, vif: l2.vif },
+  { name: "l2", about: "", tables: [l2m.networkTable, l2m.portTable, l2m.portBindingTable, l2m.portStatusTable, l2m.addressTable, l2m.addressHolderTable, l2m.chosenSegmentTable], resources: l2.resources, converters: l2c.converters, aliases: l2.aliases, policies: l2.policies, vif: l2.vif },
   { name: "ipam", about: "", requires: ["l2"], tables: [subnetTable, ...ipam.tables], resources: ipam.resources, converters: ipamc.converters, extend: ipam.extend, aliases: ipam.aliases },
   { name: "overlay", about: "", requires: ["l2"], extend: overlay.extend, aliases: overlay.aliases },
-  { name: "l3", about: "", requires: ["l2", "ipam"], tables: [routerTable, routerInterfaceTable], resources: l3.resources, converters: l3.converters, extend: l3.extend, aliases: l3.aliases },
+  { name: "l3", about: "", requires: ["l2", "ipam"], tables: [routerTable, routerInterfaceTable, routerLinkTable], resources: l3.resources, converters: l3.converters, extend: l3.extend, aliases: l3.aliases },
+  { name: "gateway", about: "", requires: ["l2", "ipam", "l3"], tables: [externalNetworkTable, routerGatewayTable, gatewayNeighbourTable], extend: gateway.extend, aliases: gateway.aliases },
   {
     name: "security-groups", about: "", requires: ["l2", "ipam"], tables: [sgm.groupTable, sgm.ruleTable, sgm.portGroupsTable, sgm.policyTable, sgm.remoteUseTable], resources: sg.resources, converters: sgc.converters, extend: sg.extend,
     aliases: sg.aliases, policies: sg.policies,

@@ -3,7 +3,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { startController, type Controller, type Response } from "../../lab/controller.ts";
 import { until } from "../../lab/exec.ts";
 import type { Vm } from "../../lab/vm.ts";
-import type { Hypervisor } from "../../lab/hypervisor.ts";
+import type { Hypervisor, HypervisorOptions } from "../../lab/hypervisor.ts";
 import { Lab, type LabOptions } from "../../lab/lab.ts";
 import { collectionOf, metricOf } from "./process.ts";
 
@@ -19,6 +19,8 @@ export interface CloudOptions extends LabOptions {
   /** Physical networks of every hypervisor. */
   readonly physnets?: readonly string[];
   readonly encapTypes?: readonly ("geneve" | "vxlan" | "gre")[];
+  /** What is otherwise at one of them, by its number from 1. */
+  readonly host?: (number: number) => Partial<HypervisorOptions>;
 }
 
 export interface Net {
@@ -65,12 +67,12 @@ export class Cloud {
   }
 
   static async create(options: CloudOptions = {}): Promise<Cloud> {
-    const { hypervisors = 2, flags, main, env, encapTypes, physnets, ...labOptions } = options;
+    const { hypervisors = 2, flags, main, env, encapTypes, physnets, host, ...labOptions } = options;
     const lab = await Lab.create(labOptions);
     try {
       const [controller, ...hosts] = await Promise.all([
         startController(lab, { ...(flags && { flags }), ...(main !== undefined && { main }), ...(env && { env }) }),
-        ...Array.from({ length: hypervisors }, (_, i) => lab.addHypervisor({ name: `hv${i + 1}`, ...(encapTypes && { encapTypes }), ...(physnets && { physnets }) })),
+        ...Array.from({ length: hypervisors }, (_, i) => lab.addHypervisor({ name: `hv${i + 1}`, ...(encapTypes && { encapTypes }), ...(physnets && { physnets }), ...host?.(i + 1) })),
       ]);
       for (const hv of hosts) await hv.setManager(lab.manager);
       const cloud = new Cloud(lab, controller, hosts);

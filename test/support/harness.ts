@@ -91,6 +91,8 @@ export class Harness {
   readonly sent: { readonly app: string; readonly packet: PacketOut | StageOut }[] = [];
   /** Packets that services did not get, and changes that were refused to them: `<service> <limit>`. */
   readonly dropped: string[] = [];
+  /** Chassis whose switches are not connected. */
+  readonly away = new Set<string>();
   /** The generation that each switch has confirmed, and who hears of it. */
   private readonly receipts = new Map<string, number>();
   readonly receivers = new Set<(chassis: string, generation: number) => void>();
@@ -126,6 +128,7 @@ export class Harness {
       onChanges: (observer) => engine.onChanges(observer),
       receipts: {
         confirmed: (chassis) => this.receipts.get(chassis) ?? 0,
+        synced: (chassis) => (this.away.has(chassis) ? undefined : (this.receipts.get(chassis) ?? -1) === this.engine.generation),
         onConfirmed: (listener) => {
           this.receivers.add(listener);
           return () => this.receivers.delete(listener);

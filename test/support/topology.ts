@@ -1,9 +1,10 @@
 // Random clouds through the API, and random packets that are near what their flows match.
 import { fields, type FieldName, type Match, type MatchValue } from "node-openflow";
 import fc from "fast-check";
-import { vifTable, type EncapType } from "#app";
+import { numberOf, vifTable, type EncapType } from "#app";
+import { vniHolder } from "../../apps/gateway/model.ts";
 import { networkTable } from "../../apps/l2/model.ts";
-import { vniOf } from "../../apps/overlay/model.ts";
+import { vniOf, vniPool } from "../../apps/overlay/model.ts";
 import { SeededRandom } from "../../src/lib/random.ts";
 import { ctState, Packet, TraceSwitch, type TracePort } from "../../src/trace/index.ts";
 import type { Given } from "./agreement.ts";
@@ -59,7 +60,7 @@ export async function randomWorld(h: Harness, seed: number, also?: (parts: Parts
   const chance = (part: number): boolean => random.next() < part;
   const pick = <T>(list: readonly T[]): T => list[n(list.length)]!;
   const encaps: readonly (readonly EncapType[])[] = [["geneve"], ["vxlan", "geneve"], ["gre", "geneve"], ["geneve", "vxlan", "gre"]];
-  for (const [i, host] of HOSTS.entries()) await h.addChassis(host, { key: i + 1, encap_types: [...pick(encaps)] });
+  for (const [i, host] of HOSTS.entries()) await h.addChassis(host, { key: i + 1, encap_types: [...pick(encaps)], gateway: true });
 
   const created = async (resource: string, values: Record<string, unknown>): Promise<{ readonly id: string } & Record<string, never>> => h.create(resource, { project_id: "p", ...values });
   const networks: string[] = [];
@@ -136,7 +137,7 @@ export async function worldOf(h: Harness, networks: readonly string[], vifs: rea
   return {
     sw: switchOf(h, ports), ports, vifs, guests, tunnels: tunnels.map((t) => t.number), macs,
     v4: addresses.filter((a) => !a.includes(":")), v6: [...addresses.filter((a) => a.includes(":")), ...macs.map(linkLocal)],
-    vnis: networks.flatMap((id) => [vniOf(h.view, id), h.view.get(networkTable, id)?.key]).filter((v) => v !== undefined), hosts: ["172.31.0.1", "172.31.0.2", "172.31.0.3"],
+    vnis: networks.flatMap((id) => [vniOf(h.view, id), h.view.get(networkTable, id)?.key, numberOf(h.view, vniPool, "", vniHolder(id))]).filter((v) => v !== undefined), hosts: ["172.31.0.1", "172.31.0.2", "172.31.0.3"],
   };
 }
 

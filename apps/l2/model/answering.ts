@@ -1,5 +1,5 @@
 // Which MAC an address has, who answers for it, and how an answer gets to who asked.
-import { chassisScope, copy, isIpv6, load, next, setField, toStage, ethType, ipProto, toTable, type Outputs, type StageOut, type Scope } from "#app";
+import { chassisScope, copy, isIpv6, load, next, setField, toStage, ethType, ipProto, toTable, type FlowAction, type Outputs, type SharedRegister, type StageOut, type Scope } from "#app";
 import { linkLocal } from "packet-codec";
 import { isLinkLocal } from "./ports.ts";
 import { lanScope, netScope, hostScope } from "./places.ts";
@@ -50,9 +50,7 @@ export function answerFor(out: Outputs, scope: Scope, network: { readonly key: n
   const into = l2.through(out);
   const net = { "reg:net": network.key } as const;
   const known = [load("nexthop", ip), setField("eth_dst", mac), load("said", SAID[router ? "router" : "host"]), toTable("arp_nd_reply")] as const;
-  const asked = isIpv6(ip)
-    ? ({ ...solicitation, ipv6_nd_target: ip } as const)
-    : ({ ...anyArp, arp_op: 1, arp_tpa: ip } as const);
+  const asked = questionFor(ip);
   if (arp) {
     into.flow(scope, "arp_nd", { priority: 105, match: { ...net, ...asked }, actions: known });
     const fromAfar = { ...net, "reg:in_port_key": 0, ...asked } as const;
@@ -100,6 +98,27 @@ export function takeMac(out: Outputs, network: { readonly id: string; readonly k
   out.include(chassisScope(chassis), lanScope(network.id));
   l2.through(out).flow(chassisScope(chassis), "l2_lookup", { priority: 110, match: { "reg:net": network.key, eth_dst: mac }, actions: [next] });
 }
+/** Of actions that an app says for l2: no table of l2's, and registers that all share. */
+type Handling = readonly FlowAction<never, SharedRegister>[];
+/**
+ * On the switches of `scope`, what comes in a network for a MAC that no port has is done with as its app says. `from`: what no port here sent, or of
+ * that what came from another host. `rank`: of several flows the higher one.
+ */
+export function handleMac(
+  out: Outputs, scope: Scope, network: { readonly key: number }, mac: string, actions: Handling, { rank = 0, from = "anybody" }: { readonly rank?: 0 | 1 | 2; readonly from?: "anybody" | "no port" | "afar" } = {},
+): void {
+  const sender = from === "anybody" ? {} : from === "afar" ? ({ "reg:in_port_key": 0, "reg:from_tunnel": 1 } as const) : ({ "reg:in_port_key": 0 } as const);
+  l2.through(out).flow(scope, "l2_lookup", { priority: 115 + rank, match: { "reg:net": network.key, eth_dst: mac, ...sender }, actions });
+}
+/** Likewise what is asked from afar (a tunnel, a physical network) for an address that no port has; questions of local ports are answered by whoever knows it. */
+export function handleQuestions(out: Outputs, scope: Scope, network: { readonly key: number }, ip: string, actions: Handling): void {
+  l2.through(out).flow(scope, "l2_lookup", { priority: 125, match: { "reg:net": network.key, "reg:in_port_key": 0, ...questionFor(ip) }, actions });
+}
+/** A question for the MAC of an address: ARP, or neighbour discovery by its family. */
+const questionFor = (ip: string) =>
+  isIpv6(ip)
+    ? ({ ...solicitation, ipv6_nd_target: ip } as const)
+    : ({ ...anyArp, arp_op: 1, arp_tpa: ip } as const);
 /** Says at which chassis a MAC of a network is that is no port's: one that another app holds there, e.g. of a gateway. */
 export function holdMac(out: Outputs, network: { readonly id: string; readonly key: number }, mac: string, at: { readonly chassis: string; readonly host_key: number }): void {
   l2.through(out).flow(netScope(network.id), "l2_lookup", {

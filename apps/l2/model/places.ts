@@ -88,6 +88,48 @@ export function requestedChassis(view: ReadView, host: string): Readonly<Chassis
   return named.length === 1 ? named[0] : undefined;
 }
 
+export type SegmentType = "tunnel" | "geneve" | "vxlan" | "gre" | "vlan" | "flat";
+
+/**
+ * How a network travels because its maker or the operator said so; one without a row travels in tunnels of whatever kind two hosts share.
+ * Stored, since transactions decide by it too: where ports can be, how large packets are. The app that writes it derives `segment` of it.
+ * `id` is chosenId(...).
+ */
+export interface ChosenSegment extends Row {
+  readonly network_id: string;
+  /** Of several, a host is on the first of its physical ones that it has. */
+  readonly index: number;
+  readonly type: Exclude<SegmentType, "tunnel"> | "local";
+  readonly physical_network: string | null;
+  /** VNI or VLAN id; null of flat and local ones. */
+  readonly segmentation_id: number | null;
+}
+export const chosenSegmentTable = defineTable<ChosenSegment>()("chosen_segment", {
+  indexes: { network: (s) => s.network_id, /** `<type>/<physical network>`: who is on it. */ physical: (s) => (s.physical_network === null ? undefined : `${s.type}/${s.physical_network}`) },
+});
+export const chosenId = (networkId: string, index: number): string => `${networkId}/${index}`;
+export const chosenSegments = (view: ReadView, networkId: string): readonly Readonly<ChosenSegment>[] => view.by(chosenSegmentTable, "network", networkId).toSorted((a, b) => a.index - b.index);
+
+/** On a physical network: it reaches a host by the bridge that is mapped there. */
+export const isPhysical = ({ type }: { readonly type: string }): boolean => type === "vlan" || type === "flat";
+
+/** Why a host cannot be on a segment; undefined: it can. */
+export function segmentFault({ type, physical_network: physnet }: Pick<ChosenSegment, "type" | "physical_network">, chassis: Pick<Chassis, "encap_ip" | "encap_types" | "bridge_mappings">): string | undefined {
+  if (type === "local") return undefined;
+  if (type === "vlan" || type === "flat") return Object.hasOwn(chassis.bridge_mappings, physnet ?? "") ? undefined : `no bridge is mapped to physical network ${physnet}`;
+  return chassis.encap_ip !== "" && chassis.encap_types.includes(type) ? undefined : `it has no ${type} tunnels`;
+}
+/** Why no port of a network can be bound at a chassis; undefined: it can. Whoever fills `attachment` asks, and reads `chosenSegmentTable`. */
+export function bindingFault(view: ReadView, networkId: string, chassis: Readonly<Chassis>): string | undefined {
+  const faults: string[] = [];
+  for (const segment of chosenSegments(view, networkId)) {
+    const fault = segmentFault(segment, chassis);
+    if (fault === undefined) return undefined;
+    faults.push(fault);
+  }
+  return faults.length === 0 ? undefined : `host ${chassis.id}: ${faults.join(", ")}`;
+}
+
 /**
  * How a network travels between hosts. A joint: the overlay gives every network a tunnel segment, other apps add theirs.
  * Rows carry `<app>/<network>` as id. `tunnel`: any encapsulation that both hosts have. A VNI is a wish until the network holds it: the
@@ -95,7 +137,7 @@ export function requestedChassis(view: ReadView, host: string): Readonly<Chassis
  */
 export interface Segment extends Row {
   readonly network_id: string;
-  readonly type: "tunnel" | "geneve" | "vxlan" | "gre" | "vlan" | "flat";
+  readonly type: SegmentType;
   readonly physical_network: string | null;
   /** VNI (one space for all kinds of tunnel) or VLAN id. */
   readonly segmentation_id: number | null;
@@ -114,3 +156,13 @@ export const membersScope = defineScope("members");
 export const fromScope = defineScope("from");
 /** How to reach a chassis: `hostScope(key)` is included, the overlay fills one for each encapsulation profile. */
 export const hostScope = defineVariantScope("host");
+
+/**
+ * A chassis that has a network though it may have no port of it, as that of a gateway (derived). A joint: whoever carries the network to hosts with
+ * ports of it carries it there too. Rows of other apps carry `<app>/...` as id.
+ */
+export interface NetworkHost extends Row {
+  readonly network_id: string;
+  readonly chassis: string;
+}
+export const networkHostTable = defineTable<NetworkHost>()("network_host", { derived: true, open: true, pairs: { network_chassis: (n) => [n.network_id, n.chassis] } });

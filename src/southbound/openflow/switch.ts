@@ -95,6 +95,11 @@ export class Switch {
     return this.inSync ? Math.max(this.confirmedGeneration, this.options.reached()) : this.confirmedGeneration;
   }
 
+  /** Whether it has all that it should have, and nothing else of ours; undefined: it is not connected. */
+  get synced(): boolean | undefined {
+    return this.session === undefined ? undefined : this.state === "connected" && this.inSync;
+  }
+
   /** In order, with nothing left to send. */
   private get inSync(): boolean {
     return this.session !== undefined && this.held === undefined && this.inflight === undefined && !this.unsent;

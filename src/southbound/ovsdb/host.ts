@@ -293,6 +293,7 @@ export class Host {
       encap_types: settings.encapTypes,
       bridge_mappings: settings.bridgeMappings,
       gateway: settings.gateway,
+      ...(settings.drain && { drain: true }),
       ovs_version: ovsVersion,
     });
     const stored = model.view.by(vifTable, "chassis", id);
@@ -385,7 +386,7 @@ function sameChassis(a: Chassis, b: Chassis): boolean {
   const mappings = Object.entries(b.bridge_mappings);
   return (
     a.hostname === b.hostname && a.key === b.key && a.bridge === b.bridge && a.dpid === b.dpid && a.datapath_type === b.datapath_type &&
-    a.encap_ip === b.encap_ip && a.gateway === b.gateway && a.ovs_version === b.ovs_version &&
+    a.encap_ip === b.encap_ip && a.gateway === b.gateway && a.drain === b.drain && a.ovs_version === b.ovs_version &&
     a.encap_types.length === b.encap_types.length && a.encap_types.every((t, i) => t === b.encap_types[i]) &&
     mappings.length === Object.keys(a.bridge_mappings).length && mappings.every(([physnet, bridge]) => a.bridge_mappings[physnet] === bridge)
   );

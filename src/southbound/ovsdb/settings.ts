@@ -12,6 +12,8 @@ export interface HostSettings {
   readonly encapTypes: readonly EncapType[];
   readonly bridgeMappings: Readonly<Record<string, string>>;
   readonly gateway: boolean;
+  /** It is one that shall be used no more. */
+  readonly drain: boolean;
 }
 
 export interface Problem {
@@ -105,7 +107,7 @@ export function readSettings(ids: Readonly<Record<string, string>>): ReadSetting
 
   const gateway = first("axion-gateway");
   const asOvn = list(ids["ovn-cms-options"] ?? "").includes("enable-chassis-as-gw");
-  if (gateway.value !== "" && gateway.value !== "true" && gateway.value !== "false") problems.push({ ...gateway, problem: "not true or false" });
+  if (!["", "true", "false", "drain"].includes(gateway.value)) problems.push({ ...gateway, problem: "not true, false or drain" });
 
   return {
     settings: {
@@ -116,7 +118,8 @@ export function readSettings(ids: Readonly<Record<string, string>>): ReadSetting
       encapIp,
       encapTypes,
       bridgeMappings,
-      gateway: gateway.value === "true" || (gateway.value !== "false" && asOvn),
+      gateway: gateway.value === "true" || gateway.value === "drain" || (gateway.value !== "false" && asOvn),
+      drain: gateway.value === "drain",
     },
     problems,
   };

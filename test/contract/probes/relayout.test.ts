@@ -8,7 +8,7 @@ import type { Cloud, Instance, Net, Resource } from "../../support/cloud.ts";
 import type { Harness } from "../../support/harness.ts";
 import { Probes } from "./support.ts";
 
-const probes = new Probes("floating", "gateway", "scratch-one", "port-meters");
+const probes = new Probes("floating", "scratch-one", "port-meters");
 afterAll(() => probes.delete());
 
 describe("what a switch has of an earlier layout, told by names", () => {

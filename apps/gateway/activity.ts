@@ -1,0 +1,41 @@
+// Which host of a gateway has it now, as far as the controller can see: the first that a fellow sees alive. Switches do not ask; this is for
+// what a switch cannot do, since it sends nothing by itself: to ask, and to announce.
+import { chassisTable, observed, type LiveView, type ServiceHost } from "#app";
+import { addressTable, networkTable, portTable, type Network, type Port } from "../l2/model.ts";
+import { gatewayReadyTable, peerPortName, type GatewayPlan } from "./model.ts";
+
+/** Whether a host of a gateway lives; undefined: none of its fellows is there to say so. */
+export function seenAlive(view: LiveView, plan: GatewayPlan, host: string): boolean | undefined {
+  const key = view.get(chassisTable, host)?.key;
+  if (key === undefined) return undefined;
+  const said = plan.hosts.flatMap((fellow) => {
+    const status = fellow === host ? undefined : observed(view, fellow, "Interface", peerPortName(key))?.bfd_status;
+    return status === undefined ? [] : [status.forwarding === "true"];
+  });
+  return said.length === 0 ? undefined : said.includes(true);
+}
+
+/** The host that has a gateway; undefined: none, or nobody knows. */
+export function activeHost(host: Pick<ServiceHost, "view" | "synced">, plan: GatewayPlan): string | undefined {
+  return plan.hosts.find((id) => {
+    const ready = host.view.get(gatewayReadyTable, id);
+    return ready !== undefined && host.synced(id) !== undefined && (plan.hosts.length === 1 || !ready.fellows || seenAlive(host.view, plan, id) !== false);
+  });
+}
+
+/** A gateway as it is on its network. */
+export interface Presence {
+  readonly plan: GatewayPlan;
+  readonly network: Network;
+  readonly port: Port;
+  readonly addresses: readonly string[];
+}
+export function presenceOf(view: LiveView, plan: GatewayPlan): Presence | undefined {
+  const network = view.get(networkTable, plan.network_id);
+  const port = view.get(portTable, plan.id);
+  if (network === undefined || port === undefined) return undefined;
+  return { plan, network, port, addresses: view.by(addressTable, "port", plan.id).toSorted((a, b) => a.position - b.position).map((a) => a.ip) };
+}
+
+/** What a packet of a gateway's own has in its registers: it is from there, and no question of somebody outside. */
+export const ofGateway = ({ network, port }: Presence): { readonly net: number; readonly in_port_key: number } => ({ net: network.key, in_port_key: port.key });

@@ -1,0 +1,67 @@
+// Who is outside learns where a gateway is from what it says: when another host has it, or it is new, or has other addresses, these are
+// announced from there. With no controller the first frame that leaves teaches the physical switches as much.
+import { isIpv6, type ServiceDecl, type StageOut } from "#app";
+import { buildGratuitousArp, buildUnsolicitedNeighbourAdvertisement } from "packet-codec";
+import { activeHost, ofGateway, presenceOf } from "./activity.ts";
+import { gatewayPlanTable, type GatewayPlan } from "./model.ts";
+
+/** Seconds between looks: what switches see of each other is a second old at most. */
+const LOOK_S = 0.2;
+/** Seconds after which it is said, again and again: the first may be lost, or come before flows. */
+const AFTER_S = [0, 1, 3] as const;
+/** Seconds after the start until it is known what switches see of each other: what is said before may be of a host that is dead. */
+const START_S = 3;
+/** Gateways that are announced in one look; others wait for the next. */
+const AT_ONCE = 200;
+
+interface Known {
+  /** Host, MAC and addresses as they were announced. */
+  said: string;
+  times: number;
+  dueMs: number;
+}
+
+export const announcement: ServiceDecl = {
+  name: "gateway-announcement",
+  about: "announces the addresses of gateways outside, from the host that has them now",
+  start(host) {
+    const known = new Map<string, Known>();
+    const startedMs = host.clock.monotonic();
+    const look = (): void => {
+      const now = host.clock.monotonic();
+      if (now - startedMs < START_S * 1000) return;
+      const packets: StageOut[] = [];
+      let announced = 0;
+      for (const plan of host.view.all(gatewayPlanTable)) {
+        if (announced >= AT_ONCE) break;
+        const active = activeHost(host, plan);
+        if (active === undefined || !host.masters(active)) continue;
+        const saying = sayingOf(plan, active);
+        if (saying === undefined) continue;
+        let entry = known.get(plan.id);
+        if (entry === undefined) known.set(plan.id, (entry = { said: "", times: 0, dueMs: 0 }));
+        if (entry.said !== saying.text) Object.assign(entry, { said: saying.text, times: 0, dueMs: now });
+        if (entry.times >= AFTER_S.length || now < entry.dueMs) continue;
+        packets.push(...saying.packets);
+        entry.times++;
+        entry.dueMs = now + ((AFTER_S[entry.times] ?? 0) - AFTER_S[entry.times - 1]!) * 1000;
+        announced++;
+      }
+      if (packets.length > 0) host.send(packets);
+      if (known.size > 2 * host.view.count(gatewayPlanTable, "all", "") + 16) for (const id of known.keys()) if (host.view.get(gatewayPlanTable, id) === undefined) known.delete(id);
+    };
+    const sayingOf = (plan: GatewayPlan, active: string): { readonly text: string; readonly packets: StageOut[] } | undefined => {
+      const presence = presenceOf(host.view, plan);
+      if (presence === undefined) return undefined;
+      const { addresses, port: { mac_address: mac } } = presence;
+      return {
+        text: [active, mac, ...addresses].join(" "),
+        packets: addresses.map((address) => ({
+          chassis: active, stage: "forward", registers: ofGateway(presence), data: isIpv6(address) ? buildUnsolicitedNeighbourAdvertisement({ mac, address, router: true }) : buildGratuitousArp({ mac, address }),
+        })),
+      };
+    };
+    host.every(LOOK_S, look);
+    return undefined;
+  },
+};

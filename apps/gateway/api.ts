@@ -1,0 +1,191 @@
+// Networks that are external, and gateways of routers on them. A gateway is a port of l2 (device_owner network:router_gateway, of no
+// project) with a RouterGateway row beside it: that row, not the port's device_owner, says that it is one.
+import {
+  conflict, extendResource, reference, type Alias, type ApiContext, type Check, type ReadView, type Tx,
+} from "#app";
+import { subnetResource, subnetTable } from "../ipam/model.ts";
+import { addressTable, deviceOwner, networkResource, networkTable, portResource, portTable, type Port } from "../l2/model.ts";
+import { badRouter, checkNewPrefix, interfaceOf, routerLinkTable, routerResource, routerTable, type Router } from "../l3/model.ts";
+import { externalNetworkTable, gatewayNeighbourTable, routerGatewayTable, type RouterGateway } from "./model.ts";
+
+// ---- external networks ----
+
+const isExternal = (view: ReadView, networkId: string): boolean => view.get(externalNetworkTable, networkId) !== undefined;
+const externalIds = (view: ReadView): string[] => view.by(externalNetworkTable, "all", "").map((n) => n.id);
+
+function setExternal(tx: Tx, networkId: string, external: boolean): void {
+  if (external === isExternal(tx, networkId)) return;
+  if (external) {
+    tx.put(externalNetworkTable, { id: networkId });
+    return;
+  }
+  if (tx.count(routerGatewayTable, "network", networkId) > 0) {
+    throw conflict("ExternalNetworkInUse", `External network ${networkId} cannot be updated to be made non-external, since it has existing gateway ports.`);
+  }
+  for (const { id } of tx.by(gatewayNeighbourTable, "network", networkId)) tx.delete(gatewayNeighbourTable, id);
+  tx.delete(externalNetworkTable, networkId);
+}
+
+const ofNetwork = extendResource(networkResource, {
+  attributes: {
+    "router:external": {
+      type: "boolean", about: "Leads outside of the cloud: routers may have gateways there, and everybody sees it.", post: true, put: true, default: false, filter: true, alias: "external-net",
+      policy: { create: "rule:admin_only", update: "rule:admin_only" },
+    },
+  },
+  relations: { "network:router:external": (row, view) => isExternal(view, row.id) },
+  reach: { "network:router:external": externalIds },
+  create: (tx, row, input) => setExternal(tx, row.id, input["router:external"] === true),
+  update(tx, row, changes) {
+    if (changes["router:external"] !== undefined) setExternal(tx, row.id, changes["router:external"] as boolean);
+  },
+  remove(tx, row) {
+    for (const { id } of tx.by(gatewayNeighbourTable, "network", row.id)) tx.delete(gatewayNeighbourTable, id);
+    tx.delete(externalNetworkTable, row.id);
+  },
+  present: (view, row) => ({ "router:external": isExternal(view, row.id) }),
+});
+
+const ofSubnet = extendResource(subnetResource, {
+  attributes: { "router:external": { type: "boolean", about: "Of an external network: everybody sees it.", filter: true, alias: "subnet-external-network" } },
+  relations: { "network:router:external": (row, view) => isExternal(view, row.network_id) },
+  reach: { "network:router:external": (view) => externalIds(view).flatMap((id) => view.by(subnetTable, "network", id).map((s) => s.id)) },
+  present: (view, row) => ({ "router:external": isExternal(view, row.network_id) }),
+});
+
+// ---- gateways of routers ----
+
+interface FixedIp {
+  readonly subnet_id?: string;
+  readonly ip_address?: string;
+}
+interface GatewayInfo {
+  readonly network_id: string;
+  readonly enable_snat?: boolean;
+  readonly external_fixed_ips?: readonly FixedIp[];
+}
+
+/** null and {} are no gateway. */
+const gatewayInfo: Check = {
+  or: [
+    { type: "null" },
+    {
+      dict: {
+        network_id: { check: { type: "uuid" }, required: true },
+        enable_snat: { check: { type: "boolean" } },
+        external_fixed_ips: { check: { null: undefined, else: { convert: "fixed-ips" } } },
+      },
+    },
+    { dict: {} },
+  ],
+};
+
+/** One IPv4 and one IPv6 subnet at most, and neither of what the router knows already. */
+function checkGateway(tx: Tx, routerId: string, portId: string): void {
+  const gateway = interfaceOf(tx, portId)!;
+  if (gateway.addresses.length === 0) throw conflict("IpAddressGenerationFailure", `No more IP addresses available on network ${gateway.port.network_id}.`);
+  for (const subnet of gateway.subnets) checkNewPrefix(tx, routerId, subnet, portId);
+}
+
+function addGateway(tx: Tx, router: Router, info: GatewayInfo, ctx: ApiContext): void {
+  const network = ctx.visible(networkResource, info.network_id);
+  if (!isExternal(tx, network.id)) throw badRouter(`Network ${network.id} is not an external network`);
+  const port = ctx.create(portResource, {
+    project_id: "", network_id: network.id, device_id: router.id, device_owner: deviceOwner.routerGateway, admin_state_up: true,
+    ...(info.external_fixed_ips !== undefined && info.external_fixed_ips.length > 0 && { fixed_ips: info.external_fixed_ips }),
+  });
+  checkGateway(tx, router.id, port.id);
+  tx.put(routerGatewayTable, { id: port.id, router_id: router.id, network_id: network.id, position: 0, enable_snat: info.enable_snat ?? true });
+  tx.put(routerLinkTable, { id: port.id, router_id: router.id });
+}
+
+/** The same network again keeps the port, and what is not said of it. */
+function changeGateway(tx: Tx, gateway: RouterGateway, info: GatewayInfo, ctx: ApiContext): void {
+  if (info.enable_snat !== undefined && info.enable_snat !== gateway.enable_snat) tx.put(routerGatewayTable, { ...gateway, enable_snat: info.enable_snat });
+  if (info.external_fixed_ips === undefined) return;
+  ctx.update(portResource, gateway.id, { fixed_ips: info.external_fixed_ips });
+  checkGateway(tx, gateway.router_id, gateway.id);
+}
+
+function setGateway(tx: Tx, router: Router, info: GatewayInfo | null, ctx: ApiContext): void {
+  const now = gatewayOf(tx, router.id);
+  if (now !== undefined && now.network_id === info?.network_id) {
+    changeGateway(tx, now, info, ctx);
+    return;
+  }
+  if (now !== undefined) ctx.remove(portResource, now.id);
+  if (info !== null) addGateway(tx, router, info, ctx);
+}
+
+const gatewayOf = (view: ReadView, routerId: string): RouterGateway | undefined => view.by(routerGatewayTable, "router", routerId).find((g) => g.position === 0);
+
+/** What a caller gave; nothing of it is no gateway. */
+const infoOf = (given: unknown): GatewayInfo | null => ((given as Partial<GatewayInfo> | null)?.network_id === undefined ? null : (given as GatewayInfo));
+
+function presentGateway(view: ReadView, gateway: RouterGateway): Record<string, unknown> {
+  const addresses = view.by(addressTable, "port", gateway.id).toSorted((a, b) => a.position - b.position);
+  return { network_id: gateway.network_id, enable_snat: gateway.enable_snat, external_fixed_ips: addresses.map((a) => ({ subnet_id: a.subnet_id, ip_address: a.ip })) };
+}
+
+const ADMIN = { create: "rule:admin_only", update: "rule:admin_only" } as const;
+const OWNER = { create: "rule:admin_only or (role:member and project_id:%(project_id)s)", update: "rule:admin_only or (role:member and project_id:%(project_id)s)" } as const;
+
+const ofRouter = extendResource(routerResource, {
+  attributes: {
+    external_gateway_info: {
+      type: "object", about: "Where it leaves for an external network: null, or `network_id`, `enable_snat`, `external_fixed_ips`; null or {} takes it away.", post: true, put: true, default: null, check: gatewayInfo,
+      policy: { ...OWNER, keys: { network_id: OWNER, enable_snat: ADMIN, external_fixed_ips: ADMIN } },
+    },
+  },
+  create(tx, row, input, ctx) {
+    const info = infoOf(input.external_gateway_info);
+    if (info !== null) addGateway(tx, row, info, ctx);
+  },
+  update(tx, row, changes, ctx) {
+    if (changes.external_gateway_info !== undefined) setGateway(tx, row, infoOf(changes.external_gateway_info), ctx);
+  },
+  // That interfaces keep the router is l3's to say, and then nothing of this is written.
+  remove(tx, row, ctx) {
+    for (const { id } of tx.by(routerGatewayTable, "router", row.id)) ctx.remove(portResource, id);
+  },
+  present(view, row) {
+    const gateway = gatewayOf(view, row.id);
+    return { external_gateway_info: gateway === undefined ? null : presentGateway(view, gateway) };
+  },
+});
+
+// ---- guards of what gateways stand on ----
+
+const servicePortInUse = (port: Port, router: string): Error =>
+  conflict("ServicePortInUse", `Port ${port.id} cannot be deleted directly via the port API: has device owner ${port.device_owner}, it is the gateway of router ${router}.`);
+
+function removeRows(tx: Tx, portId: string): void {
+  tx.delete(routerGatewayTable, portId);
+  tx.delete(routerLinkTable, portId);
+}
+
+const ofPort = extendResource(portResource, {
+  update(tx, row, _changes, ctx, before) {
+    if (ctx.internal || (row.device_id === before.device_id && row.device_owner === before.device_owner)) return;
+    const its = tx.get(routerGatewayTable, row.id);
+    if (its !== undefined) throw servicePortInUse(before, its.router_id);
+  },
+  remove(tx, row, ctx) {
+    const its = tx.get(routerGatewayTable, row.id);
+    if (its === undefined) return;
+    if (!ctx.internal) throw servicePortInUse(row, its.router_id);
+    removeRows(tx, row.id);
+  },
+});
+
+export const extend = [ofNetwork, ofSubnet, ofRouter, ofPort];
+export const references = [
+  reference(externalNetworkTable, { to: networkTable, ids: (n) => n.id, gone: (tx, n) => tx.delete(externalNetworkTable, n.id) }),
+  reference(gatewayNeighbourTable, { to: networkTable, ids: (n) => n.network_id, gone: (tx, n) => tx.delete(gatewayNeighbourTable, n.id) }),
+  reference(routerGatewayTable, { to: portTable, ids: (g) => g.id, gone: (tx, g) => removeRows(tx, g.id) }),
+  reference(routerGatewayTable, { to: routerTable, ids: (g) => g.router_id, gone: (tx, g) => removeRows(tx, g.id) }),
+];
+export const aliases: readonly Alias[] = [
+  { alias: "external-net", name: "Neutron external network", description: "Networks may lead outside.", updated: "2013-01-14T10:00:00-00:00" },
+  { alias: "subnet-external-network", name: "Subnet belongs to external network", description: "Subnets show whether their network leads outside.", updated: "2023-03-09T10:00:00-00:00" },
+];

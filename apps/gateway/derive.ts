@@ -1,0 +1,159 @@
+// From gateways to hosts: which host has which gateway, who watches whom, and how routers leave by them.
+import { chassisTable, claim, claimTable, derivation, each, eachPair, type Claim, type ReadView } from "#app";
+import { subnetTable } from "../ipam/model.ts";
+import { addressTable, attachmentTable, networkHostTable, networkTable, portTable, segmentTable, type NetworkHost } from "../l2/model.ts";
+import { legTable, routerInterfaceTable, routerTable, routeTable, type Leg, type Route } from "../l3/model.ts";
+import { vniPool } from "../overlay/model.ts";
+import {
+  externalNetworkTable, gatewayGroups, gatewayHostTable, gatewayPeerTable, gatewayPlanTable, peerPorts, routerGatewayTable, vniHolder, wayOut, type GatewayHost, type GatewayPeer, type GatewayPlan,
+} from "./model.ts";
+import { rank } from "./placement.ts";
+import { gateway } from "./tables.ts";
+
+/** Whether hosts carry a network by tunnels alone: then every host leads there. One that is on a physical network is outside where that is. */
+export function travelsInTunnels(view: ReadView, networkId: string): boolean {
+  const segments = view.by(segmentTable, "network", networkId);
+  return segments.length > 0 && !segments.some((s) => s.physical_network !== null);
+}
+
+function hostsFor(view: ReadView, networkId: string): GatewayHost[] {
+  if (travelsInTunnels(view, networkId)) return [...view.by(gatewayHostTable, "all", "")];
+  const physical = new Set(view.by(segmentTable, "network", networkId).flatMap((s) => s.physical_network ?? []));
+  const hosts = new Map([...physical].flatMap((name) => view.by(gatewayHostTable, "physical_network", name).map((h) => [h.id, h] as const)));
+  return [...hosts.values()];
+}
+
+/** Hosts that have a router: those with ports of its networks, or of networks of routers that have it as a next hop. */
+function hostsOf(view: ReadView, router: string, but: string, seen: Set<string>): Set<string> {
+  const hosts = new Set<string>();
+  seen.add(router);
+  for (const leg of view.by(routerInterfaceTable, "router", router)) {
+    if (leg.network_id === but) continue;
+    for (const chassis of view.pairKeys(attachmentTable, "network_chassis", leg.network_id)) hosts.add(chassis);
+    const own = view.by(addressTable, "port", leg.id).map((a) => a.ip);
+    for (const { router_id } of view.by(routerInterfaceTable, "network", leg.network_id)) {
+      if (seen.has(router_id) || view.get(routerTable, router_id)?.routes.some((r) => own.includes(r.nexthop)) !== true) continue;
+      for (const chassis of hostsOf(view, router_id, but, seen)) hosts.add(chassis);
+    }
+  }
+  return hosts;
+}
+
+function peersOf(plan: GatewayPlan, view: ReadView): GatewayPeer[] {
+  if (plan.hosts.length === 0) return [];
+  const users = hostsOf(view, plan.router_id, plan.network_id, new Set());
+  // To whom the network outside is one like others: hosts with ports there, and with other gateways.
+  if (travelsInTunnels(view, plan.network_id)) {
+    for (const chassis of view.pairKeys(attachmentTable, "network_chassis", plan.network_id)) users.add(chassis);
+    for (const { id } of view.by(gatewayHostTable, "all", "")) users.add(id);
+  }
+  const peers: GatewayPeer[] = [];
+  const watch = (at: string, peer: string, role: GatewayPeer["role"]): void => void peers.push({ id: `${plan.id}/${at}|${peer}`, at, peer, role });
+  for (const host of plan.hosts) {
+    for (const other of plan.hosts) if (other !== host) watch(host, other, "fellow");
+    for (const user of users) {
+      if (plan.hosts.includes(user)) continue;
+      watch(user, host, "user");
+      watch(host, user, "gateway");
+    }
+  }
+  return peers;
+}
+
+/** What groups on hosts of a list are for, by the hosts before: see rules.ts. */
+export const groupOf = {
+  /** On hosts that use it: to the first of the list that lives. */
+  to: (list: string): string => `to/${list}`,
+  /** On one of the list: to the first before it that lives, else out from here. */
+  out: (before: string): string => `out/${before}`,
+  /** On one of the list: nothing while one before it lives, else in here. */
+  in: (before: string): string => `in/${before}`,
+  /** The same for what is sent from here, where frames outside travel in tunnels: to the first before it that lives. */
+  over: (before: string): string => `over/${before}`,
+  /** And where they travel by a physical network: out there. */
+  away: (before: string): string => `away/${before}`,
+} as const;
+/** The hosts before each place of a list but the first, as lists. */
+export const prefixesOf = (list: string): string[] => {
+  const keys = list.split(".");
+  return keys.slice(1).map((_, i) => keys.slice(0, i + 1).join("."));
+};
+
+export const derive = [
+  derivation({
+    name: "gateway-host",
+    on: each(chassisTable),
+    into: gatewayHostTable,
+    reads: [],
+    derive: ({ id, key, gateway: may, encap_ip, encap_types, bridge_mappings }): GatewayHost | undefined =>
+      may && encap_ip !== "" && encap_types.length > 0 ? { id, key, physical_networks: Object.keys(bridge_mappings).sort() } : undefined,
+  }),
+  derivation({
+    name: "gateway-plan",
+    on: each(routerGatewayTable),
+    into: gatewayPlanTable,
+    reads: [gatewayHostTable, segmentTable, networkTable],
+    derive({ id, router_id, network_id }, view): GatewayPlan {
+      const hosts = view.get(networkTable, network_id)?.admin_state_up === true ? hostsFor(view, network_id) : [];
+      const chosen = rank(id, hosts.map((h) => h.id));
+      return { id, router_id, network_id, hosts: chosen, list: chosen.map((c) => hosts.find((h) => h.id === c)!.key).join(".") };
+    },
+  }),
+  derivation({ name: "gateway-peer", on: each(gatewayPlanTable), into: gatewayPeerTable, reads: [gatewayHostTable, segmentTable, attachmentTable, addressTable, routerInterfaceTable, routerTable], derive: peersOf }),
+  derivation({
+    name: "gateway-network",
+    on: each(gatewayPlanTable),
+    into: networkHostTable,
+    reads: [],
+    derive: ({ id, network_id, hosts }): NetworkHost[] => hosts.map((chassis) => ({ id: `gateway/${id}/${chassis}`, network_id, chassis })),
+  }),
+  derivation({
+    name: "gateway-leg",
+    on: each(routerGatewayTable),
+    into: legTable,
+    reads: [gatewayPlanTable, portTable, addressTable, subnetTable],
+    derive({ id, router_id, network_id }, view): Leg | undefined {
+      const port = view.get(portTable, id);
+      const plan = view.get(gatewayPlanTable, id);
+      if (port?.admin_state_up !== true || plan === undefined) return undefined;
+      const addresses = view.by(addressTable, "port", id).toSorted((a, b) => a.position - b.position).flatMap((a) => {
+        const subnet = view.get(subnetTable, a.subnet_id);
+        return subnet === undefined ? [] : [{ ip: a.ip, cidr: subnet.cidr }];
+      });
+      return { id: `gateway/${id}`, router_id, network_id, mac: port.mac_address, addresses, enter: false, at: plan.hosts, unresolved: gateway.entrance("gateway_unresolved"), onward: wayOut };
+    },
+  }),
+  derivation({
+    name: "gateway-route",
+    on: each(routerGatewayTable),
+    into: routeTable,
+    reads: [addressTable, subnetTable],
+    derive({ id, router_id, network_id }, view): Route[] {
+      const routes: Route[] = [];
+      for (const { subnet_id } of view.by(addressTable, "port", id)) {
+        const subnet = view.get(subnetTable, subnet_id);
+        if (subnet?.gateway_ip === null || subnet === undefined) continue;
+        routes.push({
+          id: `gateway/${id}/${subnet_id}`, router_id, destination: subnet.ip_version === 4 ? "0.0.0.0/0" : "::/0", via: network_id, nexthop: subnet.gateway_ip, source: "gateway", metric: 0, onward: wayOut,
+        });
+      }
+      return routes;
+    },
+  }),
+  derivation({
+    name: "gateway-groups",
+    on: eachPair(gatewayPlanTable, "lists"),
+    into: claimTable,
+    reads: [],
+    derive: ({ b: list }): Claim[] =>
+      [groupOf.to(list), ...prefixesOf(list).flatMap((before) => [groupOf.out(before), groupOf.in(before), groupOf.over(before), groupOf.away(before)])].map((holder) => claim(`gateway/groups/${list}`, gatewayGroups, "", holder)),
+  }),
+  derivation({ name: "gateway-ports", on: eachPair(gatewayPeerTable, "peers"), into: claimTable, reads: [], derive: ({ a, b }): Claim => claim(`gateway/ports/${a}`, peerPorts, "", b) }),
+  derivation({
+    name: "gateway-vni",
+    on: each(externalNetworkTable),
+    into: claimTable,
+    reads: [gatewayPlanTable],
+    derive: ({ id }, view): Claim | undefined => (view.count(gatewayPlanTable, "network", id) === 0 ? undefined : claim("gateway/vni", vniPool, "", vniHolder(id))),
+  }),
+];

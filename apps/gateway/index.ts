@@ -1,0 +1,27 @@
+import type { App } from "#app";
+import { announcement } from "./announcement.ts";
+import { aliases, extend, references } from "./api.ts";
+import { derive } from "./derive.ts";
+import { externalNetworkTable, gatewayGroups, gatewayHostTable, gatewayMeters, gatewayNeighbourTable, gatewayPeerTable, gatewayPlanTable, gatewayReadyTable, peerPorts, routerGatewayTable } from "./model.ts";
+import { outsideNeighbours } from "./neighbours.ts";
+import { problems } from "./problems.ts";
+import { readiness } from "./readiness.ts";
+import { rules } from "./rules.ts";
+import { gateway } from "./tables.ts";
+
+export default {
+  name: "gateway",
+  about: "external networks, and gateways of routers on them: highly available, chosen in the switches by BFD",
+  requires: ["l2", "ipam", "l3", "overlay"],
+  tables: [externalNetworkTable, routerGatewayTable, gatewayHostTable, gatewayPlanTable, gatewayPeerTable, gatewayReadyTable, gatewayNeighbourTable],
+  pools: [peerPorts, gatewayGroups, gatewayMeters],
+  extend,
+  references,
+  aliases,
+  pipeline: gateway,
+  derive,
+  rules,
+  services: [readiness, announcement, outsideNeighbours],
+  problems,
+  observe: { Interface: ["bfd_status"] },
+} satisfies App;

@@ -1,0 +1,97 @@
+// gateway's entities: which networks are external, the gateways of routers on them, and what follows from both: which hosts a gateway is on.
+import { definePool, defineScope, defineTable, type ReadView, type Row } from "#app";
+import { gateway } from "./tables.ts";
+
+/** A network that leads outside of the cloud. `id` is the network's. */
+export type ExternalNetwork = Row;
+export const externalNetworkTable = defineTable<ExternalNetwork>()("external_network", { indexes: { all: () => "" } });
+
+/** Where a router leaves for an external network. `id` is its port's there, which has its MAC and addresses. */
+export interface RouterGateway extends Row {
+  readonly router_id: string;
+  readonly network_id: string;
+  /** Of several gateways of a router the one at 0 is `external_gateway_info`. */
+  readonly position: number;
+  /** Whether sources are to be translated; an app that does so reads it. Without one nothing of IPv4 leaves. */
+  readonly enable_snat: boolean;
+}
+export const routerGatewayTable = defineTable<RouterGateway>()("router_gateway", { indexes: { router: (g) => g.router_id, network: (g) => g.network_id } });
+
+/** A chassis that may have gateways (derived). `id` is the chassis'. */
+export interface GatewayHost extends Row {
+  readonly key: number;
+  readonly physical_networks: readonly string[];
+}
+export const gatewayHostTable = defineTable<GatewayHost>()("gateway_host", { derived: true, indexes: { all: () => "", physical_network: (h) => h.physical_networks } });
+
+/**
+ * Which hosts a gateway is on (derived). `id` is that of its port. The first that is alive has it; which one that is switches find out by
+ * themselves. An app that acts on gateways, e.g. translates there, does so on all of them.
+ */
+export interface GatewayPlan extends Row {
+  readonly router_id: string;
+  readonly network_id: string;
+  /** Ids of chassis, the preferred one first. */
+  readonly hosts: readonly string[];
+  /** The same by their keys, as text: gateways with the same list share groups. */
+  readonly list: string;
+}
+export const gatewayPlanTable = defineTable<GatewayPlan>()("gateway_plan", {
+  derived: true,
+  indexes: { all: () => "", router: (p) => p.router_id, network: (p) => p.network_id, host: (p) => p.hosts },
+  /** Each list there is, once. */
+  pairs: { lists: (p) => (p.hosts.length === 0 ? undefined : ["all", p.list]) },
+});
+/** The place of a chassis among those of a gateway, 0 first; undefined: the gateway is not on it. */
+export const placeOf = ({ hosts }: GatewayPlan, chassis: string): number | undefined => (hosts.includes(chassis) ? hosts.indexOf(chassis) : undefined);
+
+/** One end of a tunnel in which two hosts watch each other, because of one gateway (derived). `id` is `<port>/<at>|<peer>`. */
+export interface GatewayPeer extends Row {
+  /** Chassis of this end, and of the other. */
+  readonly at: string;
+  readonly peer: string;
+  /** What this end is to the other: one that uses it, one that is used by it, or one that stands for it and it for this. */
+  readonly role: "user" | "gateway" | "fellow";
+}
+export const gatewayPeerTable = defineTable<GatewayPeer>()("gateway_peer", { derived: true, indexes: { at: (p) => p.at }, pairs: { peers: (p) => [p.at, p.peer] } });
+
+/**
+ * Whether others may use a host's gateways (stored, by what its switch confirmed): its users, and those that stand for it. No row: neither. `id` is
+ * the chassis'.
+ */
+export interface GatewayReady extends Row {
+  readonly users: boolean;
+  readonly fellows: boolean;
+}
+export const gatewayReadyTable = defineTable<GatewayReady>()("gateway_ready", {});
+
+/** Who answered outside for an address that the model does not list (stored). `id` is addressId(...). */
+export interface GatewayNeighbour extends Row {
+  readonly network_id: string;
+  readonly ip: string;
+  readonly mac: string;
+}
+export const gatewayNeighbourTable = defineTable<GatewayNeighbour>()("gateway_neighbour", { indexes: { network: (n) => n.network_id } });
+
+/** Meters of what comes to the controller because of gateways, the same two on every switch: nobody draws one. */
+export const gatewayMeters = definePool({ name: "gateway-meter", of: "meter", min: 0x8004_0000, max: 0x8004_0001, about: "meters of what comes to the controller because of gateways", taken: () => true });
+
+/** OpenFlow ports of tunnels between hosts that watch each other, by the host at the far end: the same on every switch, so that groups are. */
+export const peerPorts = definePool({ name: "gateway-port", of: "ofport", min: 54_001, max: 60_000, about: "OpenFlow ports of tunnels to hosts that watch each other because of gateways" });
+export const gatewayGroups = definePool({ name: "gateway-group", of: "group", min: 1_000_001, max: 2_000_000, about: "groups that choose among the hosts of gateways, for each list of hosts" });
+/** Who holds the VNI by which packets go from a router to its gateway on an external network. */
+export const vniHolder = (networkId: string): string => `gateway/${networkId}`;
+
+export const peerPortName = (key: number): string => `axion-bfd-${key}`;
+
+/** Hosts with a router that has a gateway with this list of hosts have the group that chooses one. */
+export const listScope = defineScope("gateway-list");
+
+/** Hosts that have gateways on a network. */
+export const outsideScope = defineScope("gateway-outside");
+
+/** The gateways of a router, and where each is. */
+export const gatewaysOf = (view: ReadView, routerId: string): readonly GatewayPlan[] => view.by(gatewayPlanTable, "router", routerId);
+
+/** Where packets come in that leave by a gateway, in `translate_out`: for routes by its network. */
+export const wayOut = { table: gateway.entrance("gateway_out") } as const;

@@ -1,0 +1,169 @@
+// Neighbours outside that the model does not list. Next hops are asked for in advance, by the host that has the gateway, and again and again;
+// others when there is a packet for one. Whoever answered is stored, so that all hosts of the network's gateways know it, those that stand
+// by among them, and go on knowing it when no controller lives. Only what was asked for is stored, and so much of each network.
+import { contains, isIpv6, parseCidr, parseIp, type PacketIn, type ServiceDecl, type ServiceHost, type StageOut } from "#app";
+import { addressId, addressTable, networkTable, portTable, saidIn } from "../l2/model.ts";
+import { legTable, questionFor, routeTable } from "../l3/model.ts";
+import { activeHost, ofGateway, presenceOf } from "./activity.ts";
+import { externalNetworkTable, gatewayNeighbourTable, gatewayPlanTable, type GatewayNeighbour, type GatewayPlan } from "./model.ts";
+
+/** Seconds between looks at what was answered, and at whom to ask. */
+const LOOK_S = 0.1;
+const ROUND_S = 1;
+/** Questions for one neighbour, and seconds between them. RFC 4861 section 10: MAX_MULTICAST_SOLICIT, RETRANS_TIMER */
+const QUESTIONS = 3;
+const QUESTION_S = 1;
+/** Seconds until one that answered is asked again. */
+const AGAIN_S = 10;
+/** Neighbours of one network; asked for at a time because of packets, in all; packets that wait for one. */
+export const NEIGHBOURS_MAX = 256;
+const ASKED_MAX = 512;
+const WAITING_MAX = 8;
+
+interface Question {
+  readonly network: string;
+  readonly ip: string;
+  readonly waiting: PacketIn[];
+  asked: number;
+  dueMs: number;
+}
+
+export const outsideNeighbours: ServiceDecl = {
+  name: "outside-neighbours",
+  about: "asks for neighbours of gateways that the model does not list, next hops in advance, and stores who answered",
+  start(host) {
+    const questions = new Map<string, Question>();
+    const answers = new Map<string, GatewayNeighbour>();
+    /** When who answered, or did not, is asked again. */
+    const due = new Map<string, number>();
+    /** Next hops, as of the last round. */
+    const isHop = new Set<string>();
+
+    host.onPacket("gateway_in", (packet) => {
+      const said = saidIn(packet.data);
+      const network = host.view.by(networkTable, "key", String(packet.register("net")))[0];
+      if (said === undefined || network === undefined) return;
+      const id = addressId(network.id, said.ip);
+      // Next hops may say so at any time, others when they are asked.
+      if (!(questions.has(id) || isHop.has(id)) || host.view.get(addressTable, id) !== undefined || answers.size >= ASKED_MAX) return;
+      answers.set(id, { id, network_id: network.id, ip: said.ip, mac: said.mac });
+    });
+
+    host.onPacket("gateway_unresolved", (packet) => {
+      const network = host.view.by(networkTable, "key", String(packet.register("net")))[0];
+      const port = network === undefined ? undefined : host.view.by(portTable, "network_mac", `${network.id}|${macAt(packet.data, 6)}`)[0];
+      const plan = port === undefined ? undefined : host.view.get(gatewayPlanTable, port.id);
+      const ip = packet.register("nexthop");
+      if (network === undefined || plan === undefined || !isOnLink(host, plan, ip)) return;
+      const id = addressId(network.id, ip);
+      const known = host.view.get(gatewayNeighbourTable, id);
+      if (known !== undefined) {
+        host.send([forwarded(packet, known.mac)]);
+        return;
+      }
+      let question = questions.get(id);
+      if (question === undefined) {
+        if (questions.size >= ASKED_MAX) return;
+        questions.set(id, (question = { network: network.id, ip, waiting: [], asked: 1, dueMs: host.clock.monotonic() + QUESTION_S * 1000 }));
+        ask(host, plan, packet.chassis, ip);
+      }
+      if (question.waiting.length < WAITING_MAX) question.waiting.push(packet);
+    });
+
+    host.every(LOOK_S, async () => {
+      if (answers.size === 0) return;
+      const list = [...answers.values()];
+      answers.clear();
+      const fresh = list.filter((a) => host.view.get(gatewayNeighbourTable, a.id)?.mac !== a.mac);
+      for (const { id, mac } of list) {
+        const question = questions.get(id);
+        questions.delete(id);
+        if (question !== undefined && question.waiting.length > 0) host.send(question.waiting.map((packet) => forwarded(packet, mac)));
+        due.set(id, host.clock.monotonic() + AGAIN_S * 1000);
+      }
+      if (fresh.length === 0) return;
+      await host.transact("neighbours outside answered", (tx) => {
+        for (const row of fresh) {
+          const had = tx.get(gatewayNeighbourTable, row.id);
+          if (had !== undefined || tx.count(gatewayNeighbourTable, "network", row.network_id) < NEIGHBOURS_MAX) tx.put(gatewayNeighbourTable, row);
+        }
+      });
+    });
+
+    host.every(ROUND_S, async () => {
+      const now = host.clock.monotonic();
+      const gone: string[] = [];
+      isHop.clear();
+      for (const { id: network } of host.view.all(externalNetworkTable)) {
+        const plans = host.view.by(gatewayPlanTable, "network", network);
+        const hops = nextHops(host, plans);
+        for (const ip of hops.keys()) isHop.add(addressId(network, ip));
+        const stored = host.view.by(gatewayNeighbourTable, "network", network);
+        for (const row of stored) if (plans.length === 0 || host.view.get(addressTable, row.id) !== undefined) gone.push(row.id);
+        for (const ip of plans.length === 0 ? [] : new Set([...hops.keys(), ...stored.map((s) => s.ip)])) {
+          const id = addressId(network, ip);
+          if (host.view.get(addressTable, id) !== undefined || questions.has(id) || now < (due.get(id) ?? 0)) continue;
+          questions.set(id, { network, ip, waiting: [], asked: 0, dueMs: 0 });
+        }
+      }
+      for (const [id, question] of questions) {
+        if (now < question.dueMs) continue;
+        if (question.asked >= QUESTIONS) {
+          questions.delete(id);
+          due.set(id, now + AGAIN_S * 1000);
+          const plans = host.view.by(gatewayPlanTable, "network", question.network);
+          // A next hop that does not answer may be silent, as may one that is not up yet: there is nobody else to send to.
+          if (host.view.get(gatewayNeighbourTable, id) !== undefined && !nextHops(host, plans).has(question.ip)) gone.push(id);
+          continue;
+        }
+        const plan = nextHops(host, host.view.by(gatewayPlanTable, "network", question.network)).get(question.ip) ?? host.view.by(gatewayPlanTable, "network", question.network).find((p) => isOnLink(host, p, question.ip));
+        const active = plan === undefined ? undefined : activeHost(host, plan);
+        if (plan === undefined || active === undefined || !host.masters(active)) {
+          questions.delete(id);
+          continue;
+        }
+        question.asked++;
+        question.dueMs = now + QUESTION_S * 1000;
+        ask(host, plan, active, question.ip);
+      }
+      for (const id of due.keys()) if ((due.get(id) ?? 0) < now - 60_000) due.delete(id);
+      if (gone.length > 0) {
+        await host.transact("neighbours outside are gone", (tx) => {
+          for (const id of gone) tx.delete(gatewayNeighbourTable, id);
+        });
+      }
+    });
+    return undefined;
+  },
+};
+
+/** Next hops by the gateways of a network, each with one that leads there. */
+function nextHops({ view }: ServiceHost, plans: readonly GatewayPlan[]): Map<string, GatewayPlan> {
+  const hops = new Map<string, GatewayPlan>();
+  for (const plan of plans) {
+    for (const { via, nexthop } of view.by(routeTable, "router", plan.router_id)) if (via === plan.network_id && nexthop !== null && !hops.has(nexthop)) hops.set(nexthop, plan);
+  }
+  return hops;
+}
+
+function isOnLink({ view }: ServiceHost, plan: GatewayPlan, text: string): boolean {
+  const ip = parseIp(text);
+  return ip !== undefined && view.by(legTable, "place", `${plan.router_id}|${plan.network_id}`).some((leg) => leg.addresses.some(({ cidr }) => contains(parseCidr(cidr)!, ip)) || text.startsWith("fe80:"));
+}
+
+/** In the name of the gateway, whose host answers come to. */
+function ask(host: ServiceHost, plan: GatewayPlan, chassis: string, ip: string): void {
+  const presence = presenceOf(host.view, plan);
+  const from = presence?.addresses.find((a) => isIpv6(a) === isIpv6(ip));
+  if (presence === undefined || from === undefined) return;
+  host.send([{ chassis, stage: "forward", registers: ofGateway(presence), data: questionFor(ip, { mac: presence.port.mac_address, ip: from }) }]);
+}
+
+/** The packet as it waited, on as if the neighbour had been known. */
+function forwarded(packet: PacketIn, mac: string): StageOut {
+  const data = Buffer.from(packet.data);
+  Buffer.from(mac.replaceAll(":", ""), "hex").copy(data);
+  return { chassis: packet.chassis, stage: "forward", registers: { net: packet.register("net"), in_port_key: packet.register("in_port_key") }, data };
+}
+
+const macAt = (frame: Uint8Array, at: number): string => Array.from(frame.subarray(at, at + 6), (byte) => byte.toString(16).padStart(2, "0")).join(":");

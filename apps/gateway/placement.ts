@@ -1,0 +1,20 @@
+// Which hosts a gateway is on: the best of those that lead to its network by a hash of port and host, so that gateways are spread, each host's
+// coming and going moves only its own, and whoever computes it finds the same.
+
+/** So many hosts stand for each other. */
+export const HOSTS_MAX = 3;
+
+/** Highest random weight: of `hosts` the best for `key`, best first. */
+export function rank(key: string, hosts: readonly string[]): string[] {
+  const weighed = hosts.map((host) => ({ host, weight: weightOf(`${key} ${host}`) }));
+  return weighed.sort((a, b) => b.weight - a.weight || (a.host < b.host ? -1 : 1)).slice(0, HOSTS_MAX).map(({ host }) => host);
+}
+
+/** FNV-1a, and the last steps of MurmurHash3, so that every bit of the text counts in every bit of the number. */
+function weightOf(text: string): number {
+  let h = 0x811c9dc5;
+  for (let i = 0; i < text.length; i++) h = Math.imul(h ^ text.charCodeAt(i), 0x01000193);
+  h = Math.imul(h ^ (h >>> 16), 0x85ebca6b);
+  h = Math.imul(h ^ (h >>> 13), 0xc2b2ae35);
+  return (h ^ (h >>> 16)) >>> 0;
+}

@@ -1,0 +1,178 @@
+// Gateways as flows. Which host has one now, no controller decides: hosts that use a gateway and hosts that may have it watch each other by
+// BFD, in tunnels of their own, and groups choose by what these say. A host of the list that sees one before it alive is silent outside, and
+// passes on to that one what leaves; so of all that see the same one alone has the gateway, and what travels goes up the list and never round.
+import {
+  chassisScope, chassisTable, each, eachPair, ethType, ipProto, isIpv6, load, next, NO_MAC, numberOf, setField, toEntrance, toStage, toTable,
+  type Bucket, type Chassis, type FlowAction, type ReadView, type SharedRegister,
+} from "#app";
+import { linkLocal } from "packet-codec";
+import { addressTable, echoReply, echoRequest, handleMac, handleQuestions, laterEcho, neighbour, netScope, networkTable, portTable, segmentTable, turnedBack, type Network } from "../l2/model.ts";
+import { liveRouterTable, routerScope } from "../l3/model.ts";
+import { receiveVni, sharedEncap, tunnelPort, vniOf, vniPool } from "../overlay/model.ts";
+import { groupOf, travelsInTunnels, prefixesOf } from "./derive.ts";
+import {
+  gatewayGroups, gatewayHostTable, gatewayMeters, gatewayNeighbourTable, gatewayPeerTable, gatewayPlanTable, gatewayReadyTable, listScope, outsideScope, peerPortName, peerPorts, vniHolder,
+} from "./model.ts";
+import { gateway } from "./tables.ts";
+import { keepsIn } from "./translation.ts";
+
+/** A tenant's packet cannot pass for BFD: its key has to be 0 (CVE-2024-2182). Three lost in a row: dead, after 300 ms. */
+const BFD = { enable: "true", min_rx: "100", min_tx: "100", mult: "3", check_tnl_key: "true" } as const;
+
+/** Packets a second that a host sends to the controller because of gateways, of each kind. */
+const PUNT_METER = { unit: "pps", rate: 200, burst: 400 } as const;
+
+const portTo = (view: ReadView, host: string): number | undefined => numberOf(view, peerPorts, "", host);
+const group = (view: ReadView, holder: string): number | undefined => numberOf(view, gatewayGroups, "", holder);
+
+const watching = gateway.rule({
+  name: "watching",
+  about: "one end of a tunnel in which two hosts watch each other; it says that the other shall not use this one while this is not ready",
+  on: eachPair(gatewayPeerTable, "peers"),
+  emit({ a, b }, view, out) {
+    const [at, peer, port] = [view.get(chassisTable, a), view.get(chassisTable, b), portTo(view, b)];
+    const type = at === undefined || peer === undefined ? undefined : sharedEncap(at.encap_types, peer.encap_types);
+    if (at === undefined || peer === undefined || port === undefined || type === undefined || at.encap_ip === "" || peer.encap_ip === "" || isIpv6(at.encap_ip) !== isIpv6(peer.encap_ip)) return;
+    const roles = new Set(view.byPair(gatewayPeerTable, "peers", a, b).map((p) => p.role));
+    const ready = view.get(gatewayReadyTable, a);
+    // Those that stand for each other hear first that one leaves, and last that it is back: then nobody is silent for want of the other.
+    const isReady = roles.has("fellow") ? ready?.fellows === true : roles.has("gateway") ? ready?.users === true : true;
+    out.row(chassisScope(a), "Port", peerPortName(peer.key), {
+      interface: { type, options: { remote_ip: peer.encap_ip, key: "flow", local_ip: at.encap_ip }, ofport_request: port, bfd: { ...BFD, ...(isReady ? {} : { cpath_down: "true" }) } },
+    });
+  },
+});
+
+/** Hosts of a list of keys, if all of them are there and have a port number. */
+function portsOf(view: ReadView, list: string): number[] | undefined {
+  const ports = list.split(".").map((key) => {
+    const host = view.by(chassisTable, "key", key)[0];
+    return host === undefined ? undefined : portTo(view, host.id);
+  });
+  return ports.includes(undefined) ? undefined : (ports as number[]);
+}
+const toPeer = (port: number): Bucket => ({ watchPort: port, actions: [{ type: "output", port }] });
+/** A bucket watches something: this is a port that lives as long as the host's tunnels. */
+const otherwise = (chassis: Chassis, actions: Bucket["actions"]): Bucket => ({ watchPort: tunnelPort[chassis.encap_types[0]!], actions });
+
+/** As to a host that is none: whoever carries the network takes it to whatever is out there. */
+const TO_THE_WIRE = [load("out_port_key", 0), load("out_host", 0), toStage("locate")] as const;
+
+/** Numbers of the groups on a host before which these are; undefined: they are not there yet. */
+function groupsBefore(view: ReadView, before: string): Readonly<Record<"out" | "in" | "over" | "away", number>> | undefined {
+  const [to, inwards, over, away] = [groupOf.out, groupOf.in, groupOf.over, groupOf.away].map((of) => group(view, of(before)));
+  return to === undefined || inwards === undefined || over === undefined || away === undefined ? undefined : { out: to, in: inwards, over, away };
+}
+
+const lists = gateway.rule({
+  name: "lists",
+  about: "the groups that choose among the hosts of gateways, on those that use them and on each of the hosts",
+  on: eachPair(gatewayPlanTable, "lists"),
+  emit({ b: list }, view, out) {
+    const ports = portsOf(view, list);
+    const to = group(view, groupOf.to(list));
+    if (ports !== undefined && to !== undefined) out.item(listScope(list), "group", to, { type: "ff", buckets: ports.map(toPeer) });
+    const keys = list.split(".");
+    for (const [i, before] of prefixesOf(list).entries()) {
+      const host = view.by(chassisTable, "key", keys[i + 1]!)[0];
+      const earlier = portsOf(view, before);
+      const ids = groupsBefore(view, before);
+      if (host === undefined || host.encap_types.length === 0 || earlier === undefined || ids === undefined) continue;
+      const here = chassisScope(host.id);
+      const silent: Bucket[] = earlier.map((port) => ({ watchPort: port, actions: [setField("in_port", 0)] }));
+      const inHere = otherwise(host, [toTable("gateway_in")]);
+      out.item(here, "group", ids.out, { type: "ff", buckets: [...earlier.map(toPeer), otherwise(host, [setField("eth_dst", NO_MAC), toTable("gateway_here")])] });
+      out.item(here, "group", ids.in, { type: "ff", buckets: [...silent, inHere] });
+      out.item(here, "group", ids.over, { type: "ff", buckets: [...earlier.map(toPeer), inHere] });
+      out.item(here, "group", ids.away, { type: "ff", buckets: [...earlier.map((port) => ({ watchPort: port, actions: TO_THE_WIRE })), inHere] });
+    }
+  },
+});
+
+const hosts = gateway.rule({
+  name: "hosts",
+  about: "what comes from outside for the gateways that a host has: questions are answered, answers heard, the rest is routed",
+  on: each(gatewayHostTable),
+  emit({ id }, view, out) {
+    if (view.count(gatewayPlanTable, "host", id) === 0) return;
+    const scope = chassisScope(id);
+    const nd = (icmpv6_type: number) => ({ eth_type: ethType.ipv6, ip_proto: ipProto.icmpv6, icmpv6_type }) as const;
+    for (const question of [{ eth_type: ethType.arp, arp_op: 1 }, nd(135)] as const) out.flow(scope, "gateway_in", { priority: 200, match: question, actions: [load("from_tunnel", 0), toStage("services")] });
+    // Who outside answers, or says what nobody asked, does not keep what waits for a neighbour from being heard.
+    const [answers, unresolved] = [gatewayMeters.min, gatewayMeters.max];
+    for (const meter of [answers, unresolved]) out.item(scope, "meter", meter, PUNT_METER);
+    for (const answer of [{ eth_type: ethType.arp, arp_op: 2 }, nd(136)] as const) out.flow(scope, "gateway_in", { priority: 200, match: answer, meter: answers, actions: [{ type: "punt", maxLen: 128 }] });
+    for (const eth_type of [ethType.ip, ethType.ipv6]) out.flow(scope, "gateway_unresolved", { priority: 100, match: { eth_type }, meter: unresolved, actions: [{ type: "punt" }] });
+    out.flow(scope, "gateway_in", { priority: 10, match: {}, actions: [next] });
+  },
+});
+
+const gateways = gateway.rule({
+  name: "gateways",
+  about: "what a router sends by its gateway goes to the host that has it, and leaves there; what comes from outside for it enters there",
+  on: each(gatewayPlanTable),
+  emit(plan, view, out) {
+    const router = view.get(liveRouterTable, plan.router_id);
+    const network = view.get(networkTable, plan.network_id);
+    const port = view.get(portTable, plan.id);
+    if (router === undefined || network?.admin_state_up !== true || port?.admin_state_up !== true) return;
+    const scope = routerScope(router.id);
+    const sent = { "reg:router": router.key, "reg:net": network.key } as const;
+    if (keepsIn(plan, view)) out.flow(scope, "gateway_out", { priority: 200, match: { ...sent, eth_type: ethType.ip }, actions: [] });
+    out.flow(scope, "gateway_out", { priority: 50, match: sent, actions: [] });
+    const vni = numberOf(view, vniPool, "", vniHolder(network.id));
+    const to = group(view, groupOf.to(plan.list));
+    if (plan.hosts.length === 0 || vni === undefined || to === undefined || portsOf(view, plan.list) === undefined) return;
+    const redirected = [setField("tunnel_id", vni), setField("eth_dst", port.mac_address)] as const;
+    out.include(scope, listScope(plan.list));
+    out.flow(scope, "gateway_out", { priority: 100, match: sent, actions: [...redirected, { type: "group", id: to }] });
+    const tunnelled = travelsInTunnels(view, network.id);
+    const outer = vniOf(view, network.id);
+    if (tunnelled && outer !== undefined) {
+      out.include(netScope(network.id), listScope(plan.list));
+      handleMac(out, netScope(network.id), network, port.mac_address, [setField("tunnel_id", outer), setField("in_port", 0), { type: "group", id: to }]);
+    }
+    const addresses = view.by(addressTable, "port", plan.id).map((a) => a.ip);
+    const asked = addresses.some(isIpv6) ? [...addresses, linkLocal(port.mac_address)] : addresses;
+    for (const [place, id] of plan.hosts.entries()) {
+      const here = chassisScope(id);
+      out.include(here, outsideScope(network.id));
+      const before = plan.list.split(".").slice(0, place).join(".");
+      const ids = groupsBefore(view, before);
+      if (place > 0 && ids === undefined) continue;
+      const through = (which: "out" | "in" | "over" | "away"): FlowAction<never, SharedRegister> => (place === 0 ? toEntrance(gateway.entrance("gateway_in")) : { type: "group", id: ids![which] });
+      out.flow(here, "gateway_out", { priority: 110, match: sent, actions: place === 0 ? [next] : [...redirected, through("out")] });
+      out.flow(here, "gateway_exit", { priority: 100, match: { "reg:net": network.key }, actions: [load("router", 0), next] });
+      receiveVni(out, here, vni, port.mac_address, [load("net", network.key), load("router", router.key), setField("in_port", 0), toStage("route")]);
+      if (place === 0) handleMac(out, here, network, port.mac_address, [through("in")], { rank: 1 });
+      else if (tunnelled && outer !== undefined) handleMac(out, here, network, port.mac_address, [setField("tunnel_id", outer), setField("in_port", 0), through("over")], { rank: 1 });
+      else {
+        // What ports and routers send here goes to the host that has it; what comes from out there has been there.
+        handleMac(out, here, network, port.mac_address, [setField("in_port", 0), through("away")], { rank: 1 });
+        handleMac(out, here, network, port.mac_address, [through("in")], { rank: 2, from: view.count(segmentTable, "network", network.id) > 1 ? "no port" : "afar" });
+      }
+      for (const ip of asked) handleQuestions(out, here, network, ip, [through("in")]);
+      for (const ip of asked) ping(out, here, network, port.mac_address, ip);
+    }
+  },
+});
+
+/** Pings of the gateway itself, from outside; those from within are the router's to answer. */
+function ping(out: Parameters<Parameters<typeof gateway.rule>[0]["emit"]>[2], scope: ReturnType<typeof chassisScope>, network: Network, mac: string, ip: string): void {
+  const match = { "reg:net": network.key, eth_dst: mac } as const;
+  const back = [load("from_tunnel", 0), setField("in_port", 0), toStage("forward")] as const;
+  out.flow(scope, "gateway_in", { priority: 150, match: { ...match, ...echoRequest(ip) }, actions: [...echoReply(ip), ...back] });
+  out.flow(scope, "gateway_in", { priority: 150, match: { ...match, ...laterEcho(ip) }, actions: [...turnedBack(ip), ...back] });
+}
+
+const neighbours = gateway.rule({
+  name: "outside-neighbours",
+  about: "who outside has an address, for the hosts of gateways there; questions for it go on to who has it",
+  on: each(gatewayNeighbourTable),
+  emit({ id, network_id, ip, mac }, view, out) {
+    const network = view.get(networkTable, network_id);
+    if (network !== undefined && view.get(addressTable, id) === undefined) neighbour(out, network, ip, mac, outsideScope(network_id), "asked");
+  },
+});
+
+export const rules = [watching, lists, hosts, gateways, neighbours];

@@ -1,0 +1,208 @@
+// What the app does by itself: who may use which host, what is announced and asked, and what becomes of answers.
+import { buildArp, buildEthernet, arpOps, ethertypes, parsePacket } from "packet-codec";
+import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import { learned, observedId, observedTable } from "#app";
+import { Harness } from "../../test/support/harness.ts";
+import { networkTable } from "../l2/model.ts";
+import { gatewayNeighbourTable, gatewayPlanTable, gatewayReadyTable, peerPortName, type GatewayPlan } from "./model.ts";
+
+const HOSTS = ["gw1", "gw2"];
+const UPSTREAM = "02:00:00:00:00:fe";
+let h: Harness;
+let outside: string;
+let router: string;
+/** Hosts whose switches take what they are told. */
+let synced: Set<string>;
+
+const plan = (): GatewayPlan => h.view.by(gatewayPlanTable, "router", router)[0]!;
+const other = (host: string): string => HOSTS.find((x) => x !== host)!;
+const port = async (): Promise<{ id: string; mac_address: string; fixed_ips: { ip_address: string }[] }> =>
+  ((await h.call("GET", `/v2.0/ports?device_id=${router}&device_owner=network:router_gateway`)).body as { ports: [never] }).ports[0];
+/** Lets time pass, a look at a time: what comes of one is there before the next. */
+async function pass(seconds: number): Promise<void> {
+  for (let t = 0; t < seconds * 10; t++) {
+    await h.clock.run(100);
+    await h.settled();
+    // A switch that is there has what it is told soon after.
+    for (const host of synced) h.confirm(host);
+  }
+}
+/** As a switch tells of its tunnel to another. */
+function see(at: string, peer: string, forwarding: boolean | undefined): void {
+  const name = peerPortName(HOSTS.indexOf(peer) + 1);
+  h.facts.learn(learned(observedTable, at, { id: observedId(at, "Interface", name), chassis: at, table: "Interface", name, columns: forwarding === undefined ? {} : { bfd_status: { forwarding: String(forwarding) } } }));
+}
+const ready = (host: string): { users: boolean; fellows: boolean } | undefined => {
+  const row = h.view.get(gatewayReadyTable, host);
+  return row === undefined ? undefined : { users: row.users, fellows: row.fellows };
+};
+const arps = (op: number): { chassis: string; spa: string; tpa: string; src: string }[] =>
+  h.sent.splice(0).flatMap(({ app, packet }) => {
+    const { arp, eth } = app === "gateway" ? parsePacket(packet.data) : { arp: undefined, eth: undefined };
+    return arp?.op === op ? [{ chassis: packet.chassis, spa: arp.spa, tpa: arp.tpa, src: eth!.src }] : [];
+  });
+
+beforeEach(async () => {
+  synced = new Set();
+  h = await Harness.make();
+  for (const [n, host] of HOSTS.entries()) await h.addChassis(host, { key: n + 1, gateway: true });
+  await h.addChassis("hv1", { key: 3 });
+  outside = (await h.create("network", { "router:external": true })).id;
+  await h.create("subnet", { network_id: outside, ip_version: 4, cidr: "203.0.113.0/24" });
+  router = (await h.create("router", { external_gateway_info: { network_id: outside, enable_snat: false } })).id;
+  await h.settled();
+});
+afterEach(async () => {
+  expect(h.complaints).toEqual([]);
+  await h.close();
+});
+
+async function allReady(): Promise<void> {
+  for (const host of HOSTS) synced.add(host);
+  for (const host of HOSTS) see(host, other(host), true);
+  await pass(3);
+  expect(HOSTS.map(ready)).toEqual(HOSTS.map(() => ({ users: true, fellows: true })));
+}
+
+describe("who may use a host", () => {
+  test("one whose flows are confirmed: its users first, its fellows when they have heard", async () => {
+    await pass(3);
+    expect(HOSTS.map(ready)).toEqual([undefined, undefined]);
+    synced.add("gw1");
+    await pass(0.5);
+    expect(ready("gw1")).toEqual({ users: true, fellows: false });
+    await pass(2);
+    expect(ready("gw1")).toEqual({ users: true, fellows: true });
+    expect(ready("gw2")).toBeUndefined();
+  });
+
+  test("one that is drained is left by its fellows first, then by its users; and may be had again", async () => {
+    await allReady();
+    await h.addChassis("gw1", { key: 1, gateway: true, drain: true });
+    await pass(0.5);
+    expect(ready("gw1")).toEqual({ users: true, fellows: false });
+    await pass(1.5);
+    expect(ready("gw1")).toBeUndefined();
+    expect(plan().hosts).toContain("gw1");
+    await h.addChassis("gw1", { key: 1, gateway: true });
+    await h.settled();
+    await pass(3);
+    expect(ready("gw1")).toEqual({ users: true, fellows: true });
+  });
+
+  test("one that is lost is not ready at once, and is again when its flows are confirmed", async () => {
+    await allReady();
+    h.away.add("gw2");
+    synced.delete("gw2");
+    await pass(0.5);
+    expect(ready("gw2")).toBeUndefined();
+    await pass(2);
+    expect(ready("gw2")).toBeUndefined();
+    h.away.delete("gw2");
+    await pass(1);
+    expect(ready("gw2")).toBeUndefined();
+    synced.add("gw2");
+    await pass(3);
+    expect(ready("gw2")).toEqual({ users: true, fellows: true });
+  });
+
+  test("a controller that starts believes what was stored, unless a fellow sees that it is not so", async () => {
+    await allReady();
+    h = await h.restart();
+    synced.clear();
+    for (const host of HOSTS) h.away.add(host);
+    await pass(2);
+    expect(HOSTS.map(ready)).toEqual(HOSTS.map(() => ({ users: true, fellows: true })));
+    see("gw1", "gw2", false);
+    await pass(0.5);
+    expect(ready("gw2")).toBeUndefined();
+    expect(ready("gw1")).toEqual({ users: true, fellows: true });
+  });
+
+  test("one that is no gateway any more leaves nothing", async () => {
+    await allReady();
+    await h.call("PUT", `/v2.0/routers/${router}`, { router: { external_gateway_info: null } });
+    await h.settled();
+    await pass(1);
+    expect([...h.view.all(gatewayReadyTable)]).toEqual([]);
+  });
+});
+
+describe("announcements", () => {
+  test("three times from the host that has the gateway; again from the next when it is seen dead, and from the first when it is back", async () => {
+    await allReady();
+    const { mac_address, fixed_ips: [fixed] } = await port();
+    const ip = fixed!.ip_address;
+    const [first] = plan().hosts;
+    const own = (list: ReturnType<typeof arps>): typeof list => list.filter((a) => a.spa === a.tpa);
+    await pass(4);
+    expect(own(arps(arpOps.request))).toEqual([0, 1, 2].map(() => ({ chassis: first, spa: ip, tpa: ip, src: mac_address })));
+    await pass(3);
+    expect(own(arps(arpOps.request))).toEqual([]);
+    see(other(first!), first!, false);
+    await pass(0.4);
+    expect(own(arps(arpOps.request))).toEqual([{ chassis: other(first!), spa: ip, tpa: ip, src: mac_address }]);
+    await pass(5);
+    arps(arpOps.request);
+    see(other(first!), first!, true);
+    await pass(0.4);
+    expect(own(arps(arpOps.request))).toMatchObject([{ chassis: first }]);
+  });
+
+  test("another address is announced as well", async () => {
+    await allReady();
+    await pass(5);
+    arps(arpOps.request);
+    await h.call("PUT", `/v2.0/routers/${router}`, { router: { external_gateway_info: { network_id: outside, external_fixed_ips: [{ ip_address: "203.0.113.77" }] } } });
+    await h.settled();
+    await pass(0.5);
+    expect(arps(arpOps.request).filter((a) => a.spa === a.tpa)).toMatchObject([{ spa: "203.0.113.77" }]);
+  });
+});
+
+describe("neighbours outside", () => {
+  const answer = async (ip: string, mac: string): Promise<void> => {
+    const { mac_address, fixed_ips: [gateway] } = await port();
+    const net = h.view.get(networkTable, outside)!.key;
+    h.packets.handle({
+      chassis: plan().hosts[0]!, inPort: 1, tableId: h.layout.table("gateway_in").id, match: { [h.layout.register("net").field]: net },
+      data: buildEthernet({ dst: mac_address, src: mac, ethertype: ethertypes.arp }, buildArp({ op: arpOps.reply, sha: mac, spa: ip, tha: mac_address, tpa: gateway!.ip_address })),
+    });
+    await pass(0.3);
+  };
+
+  test("the next hop is asked for by the host that has the gateway, and is known to all of its hosts when it answered", async () => {
+    await allReady();
+    const [first] = plan().hosts;
+    await pass(1.5);
+    expect(arps(arpOps.request).filter((a) => a.tpa === "203.0.113.1")[0]).toMatchObject({ chassis: first });
+    await answer("203.0.113.1", UPSTREAM);
+    expect([...h.view.all(gatewayNeighbourTable)]).toMatchObject([{ network_id: outside, ip: "203.0.113.1", mac: UPSTREAM }]);
+    // It is asked again and again, and may have another MAC.
+    await pass(11);
+    expect(arps(arpOps.request).filter((a) => a.tpa === "203.0.113.1").length).toBeGreaterThan(0);
+    await answer("203.0.113.1", "02:00:00:00:00:fd");
+    expect([...h.view.all(gatewayNeighbourTable)]).toMatchObject([{ mac: "02:00:00:00:00:fd" }]);
+  });
+
+  test("who was not asked is not believed, nor one that the model lists", async () => {
+    await allReady();
+    await pass(1.5);
+    await answer("203.0.113.9", UPSTREAM);
+    const { fixed_ips: [own] } = await port();
+    await answer(own!.ip_address, UPSTREAM);
+    expect([...h.view.all(gatewayNeighbourTable)]).toEqual([]);
+  });
+
+  test("a next hop that falls silent stays; it goes with the last gateway of its network", async () => {
+    await allReady();
+    await pass(1.5);
+    await answer("203.0.113.1", UPSTREAM);
+    await pass(30);
+    expect([...h.view.all(gatewayNeighbourTable)]).toHaveLength(1);
+    await h.call("PUT", `/v2.0/routers/${router}`, { router: { external_gateway_info: null } });
+    await h.settled();
+    await pass(2);
+    expect([...h.view.all(gatewayNeighbourTable)]).toEqual([]);
+  });
+});

@@ -1,0 +1,184 @@
+// From chosen segments to what others need to know of them, and to flows: patches to physical networks, ways in and out. A network leaves a
+// host one way only. On a network with several segments hosts are on the first of its physical ones that they have; between two on the same
+// one it is that, else a tunnel. What goes to all is handed on between a physical segment and the tunnels by one host, the first by key.
+import {
+  chassisScope, chassisTable, claim, claimTable, core, derivation, each, eachPair, ethType, ipProto, load, numberOf, setField, toEntrance, toStage, toTable, type Claim, type FlowAction, type Outputs, type ReadView, type SharedRegister,
+} from "#app";
+import {
+  attachmentTable, chosenSegments, chosenSegmentTable, floodTo, handOn, hostScope, isPhysical, netScope, networkTable, portTable, segmentFault, segmentTable, sendUnknown, type ChosenSegment, type Network, type Segment,
+} from "../l2/model.ts";
+import { alsoByTunnel, encapOf, endHere, leaveBy, vniOf } from "../overlay/model.ts";
+import { hostMac, patchPool, physicalScope, vlanPool, wireScope, wireTable, type Wire } from "./model.ts";
+import { provider } from "./tables.ts";
+
+/** As a host: out of this one to the physical network. */
+const WIRE = 0;
+/** OFPVID_PRESENT, OpenFlow 1.3.5 section 7.2.3.7. */
+const VLAN_PRESENT = 0x1000;
+const NO_TAG = 0;
+/** IEEE 802.1Q and 802.1ad, and what switches used before these. */
+const TPIDS = [0x8100, 0x88a8, 0x9100, 0x9200, 0x9300] as const;
+
+export const derive = [
+  derivation({
+    name: "segment",
+    on: each(chosenSegmentTable),
+    into: segmentTable,
+    reads: [networkTable],
+    derive({ id, network_id, type, physical_network, segmentation_id }, view): Segment | undefined {
+      if (type === "local" || view.get(networkTable, network_id) === undefined) return undefined;
+      return { id: `provider/${id}`, network_id, type, physical_network, segmentation_id };
+    },
+  }),
+  derivation({
+    name: "segment-numbers",
+    on: each(chosenSegmentTable),
+    into: claimTable,
+    reads: [],
+    derive({ id, network_id, type, physical_network: physnet, segmentation_id: n }): Claim[] {
+      if (physnet === null) return [];
+      const patch = claim(`provider/patch/${id}`, patchPool, "", physnet);
+      return type === "vlan" ? [patch, claim(`provider/vlan/${id}`, vlanPool, physnet, network_id, { n: n! })] : [patch];
+    },
+  }),
+  derivation({
+    name: "wire-host",
+    on: eachPair(attachmentTable, "network_chassis"),
+    into: wireTable,
+    reads: [chosenSegmentTable, networkTable, chassisTable],
+    derive({ a: networkId, b: chassisId }, view): Wire | undefined {
+      const segments = chosenSegments(view, networkId);
+      if (!segments.some(isPhysical)) return undefined;
+      const network = view.get(networkTable, networkId);
+      const chassis = view.get(chassisTable, chassisId);
+      if (network === undefined || chassis === undefined) return undefined;
+      const here = segments.filter((s) => segmentFault(s, chassis) === undefined);
+      return {
+        id: `${networkId}@${chassisId}`, network_id: networkId, net_key: network.key, chassis: chassisId, host_key: chassis.key,
+        segment: here.find(isPhysical)?.index ?? -1, tunnel: here.some((s) => !isPhysical(s)),
+      };
+    },
+  }),
+];
+
+const patch = provider.rule({
+  name: "patch",
+  about: "patches between the integration bridge and the bridges of physical networks that some network is on, and what no host lets in there",
+  on: each(chassisTable),
+  emit(chassis, view, out) {
+    let patched = false;
+    for (const [physnet, bridge] of Object.entries(chassis.bridge_mappings)) {
+      const number = numberOf(view, patchPool, "", physnet);
+      if (number === undefined || bridge === chassis.bridge) continue;
+      patched = true;
+      const [near, far] = [`axion-phys-${number}`, `axion-int-${number}`];
+      out.row(chassisScope(chassis.id), "Port", near, { interface: { type: "patch", options: { peer: far }, ofport_request: number } });
+      out.row(chassisScope(chassis.id), "Port", far, { interface: { type: "patch", options: { peer: near } }, bridge });
+    }
+    if (!patched) return;
+    out.include(chassisScope(chassis.id), physicalScope());
+    out.flow(chassisScope(chassis.id), "routed_out", { priority: 100, match: {}, actions: [setField("eth_src", hostMac(chassis.key)), toTable("physical_out")] });
+    const into = (priority: number, match: Parameters<typeof out.flow<"physical_in", object>>[2]["match"], actions: readonly FlowAction<never, SharedRegister>[]): void => out.flow(physicalScope(), "physical_in", { priority, match, actions });
+    into(1, {}, [toStage("forward")]);
+    // What is behind the network's own tag is nobody's: of one more tag a switch shows the VLAN or the type, by its limit of tags.
+    into(300, { vlan_vid: { value: VLAN_PRESENT, mask: VLAN_PRESENT } }, []);
+    for (const eth_type of TPIDS) into(300, { eth_type }, []);
+    // Answers of DHCP servers out there: nobody asked them by an address that connections could be known by.
+    const served = [load("from_network", 1), toStage("forward")] as const;
+    into(100, { eth_type: ethType.ip, ip_proto: ipProto.udp, udp_src: 67, udp_dst: 68 }, served);
+    into(100, { eth_type: ethType.ipv6, ip_proto: ipProto.udp, udp_src: 547, udp_dst: 546 }, served);
+  },
+});
+
+/** Out of a host as the segment wants it. Other copies go elsewhere without its tag. */
+const outBy = ({ type, segmentation_id: vlan }: ChosenSegment, port: number): readonly FlowAction<never, SharedRegister>[] =>
+  type === "flat"
+    ? [{ type: "output", port }]
+    : [{ type: "clone", actions: [{ type: "push_vlan", ethertype: 0x8100 }, setField("vlan_vid", VLAN_PRESENT | vlan!), { type: "output", port }] }];
+
+const segmentOut = provider.rule({
+  name: "physical-segment",
+  about: "what leaves for other hosts, or for nobody known, of a network on a physical one",
+  on: each(chosenSegmentTable),
+  emit(segment, view, out) {
+    const network = view.get(networkTable, segment.network_id);
+    const port = segment.physical_network === null ? undefined : numberOf(view, patchPool, "", segment.physical_network);
+    if (network === undefined || port === undefined) return;
+    const wire = wireScope(network.id, segment.index);
+    const single = chosenSegments(view, network.id).length === 1;
+    // Hosts that route into a network of one segment leave by it too.
+    const scope = single ? netScope(network.id) : wire;
+    const actions = outBy(segment, port);
+    leaveBy(out, scope, network, actions, [{ type: "clone", actions: [toEntrance(provider.entrance("routed_out"))] }]);
+    out.flow(scope, "physical_out", { priority: 100, match: { "reg:net": network.key }, actions });
+    if (!single) return;
+    floodTo(out, wire, network, [WIRE]);
+    sendUnknown(out, wire, network, [WIRE]);
+  },
+});
+
+const wires = provider.rule({
+  name: "wire",
+  about: "a host of a network with physical segments: what comes in there, and to whom it sends by tunnel all the same",
+  on: each(wireTable),
+  emit(wire, view, out) {
+    const network = view.get(networkTable, wire.network_id);
+    const segments = chosenSegments(view, wire.network_id);
+    if (network === undefined) return;
+    const peers = segments.length === 1 ? [wire] : view.by(wireTable, "network", network.id).toSorted((a, b) => a.host_key - b.host_key);
+    const hands = segments.length > 1 && handsOn(peers, wire.segment)?.id === wire.id;
+    enter(wire, segments.find((s) => s.index === wire.segment), hands, view, out);
+    if (segments.length > 1) join(network, wire, peers, hands, view, out);
+  },
+});
+
+/** Who hands on between a segment and the tunnels. */
+const handsOn = (peers: readonly Wire[], segment: number): Wire | undefined => peers.find((w) => w.segment === segment && w.tunnel);
+
+/** What comes from a physical network. Whoever hands it on takes it as of a port that is here: it goes wherever such a frame would, but back. */
+function enter(wire: Wire, segment: ChosenSegment | undefined, hands: boolean, view: ReadView, out: Outputs): void {
+  const port = segment?.physical_network == null ? undefined : numberOf(view, patchPool, "", segment.physical_network);
+  if (segment === undefined || port === undefined) return;
+  const scope = chassisScope(wire.chassis);
+  out.include(scope, wireScope(wire.network_id, segment.index));
+  out.into(core).flow(scope, "classify", {
+    priority: 200, match: { in_port: port, vlan_vid: segment.type === "flat" ? NO_TAG : VLAN_PRESENT | segment.segmentation_id! },
+    actions: [
+      ...(segment.type === "flat" ? [] : [{ type: "pop_vlan" } as const]), load("net", wire.net_key), ...(hands ? [] : [load("from_tunnel", 1)]), toEntrance(provider.entrance("physical_in")),
+    ],
+  });
+}
+
+/** A host of a network that has several segments: to whom it sends how. */
+function join(network: Network, wire: Wire, peers: readonly Wire[], hands: boolean, view: ReadView, out: Outputs): void {
+  const scope = chassisScope(wire.chassis);
+  const vni = vniOf(view, network.id);
+  if (wire.tunnel) out.include(netScope(network.id), hostScope(wire.host_key));
+  /** One for each other physical segment, and those that have none. */
+  const entries = (but: number): number[] => [...new Set(peers.map((p) => p.segment))].filter((s) => s >= 0 && s !== but).flatMap((s) => handsOn(peers, s)?.host_key ?? []);
+  const alone = peers.filter((p) => p.segment < 0 && p.id !== wire.id).map((p) => p.host_key);
+  if (wire.segment < 0) {
+    floodTo(out, scope, network, [...alone, ...entries(-1)]);
+    sendUnknown(out, scope, network, entries(-1));
+    return;
+  }
+  if (vni !== undefined && wire.tunnel) for (const peer of peers) if (peer.segment !== wire.segment && peer.tunnel) alsoByTunnel(out, scope, network, { vni, type: encapOf(view, network.id) }, peer.host_key);
+  const hosts = hands ? [WIRE, ...alone, ...entries(wire.segment)] : [WIRE];
+  floodTo(out, scope, network, hosts);
+  sendUnknown(out, scope, network, hosts);
+  if (hands) handOn(out, scope, network, [WIRE], view);
+  else endHere(out, scope, network);
+}
+
+const ownMac = provider.rule({
+  name: "own-mac",
+  about: "frames with the MAC of a port that is here do not come from a physical network: one that does went round a loop",
+  on: each(attachmentTable),
+  emit(at, view, out) {
+    if (at.role === "standby" || view.get(wireTable, `${at.network_id}@${at.chassis}`) === undefined) return;
+    const port = view.get(portTable, at.port_id);
+    if (port !== undefined) out.flow(chassisScope(at.chassis), "physical_in", { priority: 200, match: { "reg:net": at.net_key, eth_src: port.mac_address }, actions: [] });
+  },
+});
+
+export const rules = [patch, segmentOut, wires, ownMac];
