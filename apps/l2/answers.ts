@@ -23,7 +23,7 @@ export const staticFlows = l2.static((out) => {
   const toServices = [toStage("services")];
   const toForward = [toStage("forward")];
   // Nobody's tag passes: not one behind that of a sub-port, one behind SNAP, or one of a provider's older kinds.
-  out.flow(base, "port_security", { priority: 1000, match: { vlan_vid: { value: VLAN_PRESENT, mask: VLAN_PRESENT } }, actions: [] });
+  out.flow(base, "port_security", { priority: 1000, match: { "reg:tag_passes": 0, vlan_vid: { value: VLAN_PRESENT, mask: VLAN_PRESENT } }, actions: [] });
   for (const eth_type of VLAN_TPIDS) out.flow(base, "port_security", { priority: 1000, match: { eth_type }, actions: [] });
   // Nobody but the network itself serves DHCP or advertises routers; spoofed neighbour discovery falls to these as well.
   out.flow(base, "port_security", { priority: 200, match: { ...secured, eth_type: ethType.ip, ip_proto: ipProto.udp, udp_src: 67, udp_dst: 68 }, actions: [] });

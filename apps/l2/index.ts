@@ -8,6 +8,7 @@ import { addressHolderTable, addressTable, announcementMeters, attachmentTable, 
 import { announced } from "./packet-in.ts";
 import { portContext, staticFlows as learningFlows } from "./learning.ts";
 import { derive, rules } from "./rules.ts";
+import { portContext as tagContext } from "./tags.ts";
 import { portStatus } from "./status.ts";
 import { l2 } from "./tables.ts";
 
@@ -24,7 +25,7 @@ export default {
   pipeline: l2,
   derive,
   rules,
-  portContext,
+  portContext: [...portContext, ...tagContext],
   staticFlows: (out) => {
     staticFlows(out);
     discoveryFlows(out);

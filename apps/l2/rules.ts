@@ -12,6 +12,7 @@ import { knownNeighbour, takers } from "./neighbours.ts";
 import { ANNOUNCE, derive as learningDerive, hear, hearOwn, isHeard, isPlaced, PUNT_METER, learnFromChassis, learnFromPort, learnInNetwork, listeners, placed, placedMacs } from "./learning.ts";
 import { advertisement, fromLink, icmpv6, ND, solicitation } from "./model/messages.ts";
 import { l2 } from "./tables.ts";
+import { admitTags, isTransparent, passTags } from "./tags.ts";
 
 /** Local ports per flood flow: 40 bytes of actions each, a message holds 64 KiB. */
 const FLOOD_CHUNK = 1000;
@@ -82,17 +83,18 @@ const localPort = l2.rule({
     const sources = port.port_security_enabled ? sourcesOf(port, view) : [];
     out.include(scope, lanScope(at.network_id));
     out.item(scope, "meter", at.slot, PUNT_METER);
+    const asSender = sender.enter === undefined ? [] : [
+      load("net", at.net_key), load("in_port_key", at.port_key), load("ct_zone", at.slot), ...(port.port_security_enabled ? [load("secured", 1)] : []), ...sender.loads, toStage(sender.enter),
+    ];
+    // Who came in by the port of another may be answered, or sent on to that other, by the same port.
+    const untagged = at.vlan === null || sender.enter === undefined ? [] : [{ type: "pop_vlan" } as const, setField("in_port", 0)];
     out.into(core).flow(scope, "classify", {
       priority: at.vlan === null ? 100 : 110,
       // A tag means somebody else behind the interface, here or where the packet would be delivered: nobody sends one that is not his.
       match: { in_port: at.ofport, vlan_vid: at.vlan === null ? VLAN_NONE : VLAN_PRESENT | at.vlan },
-      actions: sender.enter === undefined ? [] : [
-        // Who came in by the port of another may be answered, or sent on to that other, by the same port.
-        ...(at.vlan === null ? [] : [{ type: "pop_vlan" } as const, setField("in_port", 0)]),
-        load("net", at.net_key), load("in_port_key", at.port_key), load("ct_zone", at.slot),
-        ...(port.port_security_enabled ? [load("secured", 1)] : []), ...sender.loads, toStage(sender.enter),
-      ],
+      actions: [...untagged, ...asSender],
     });
+    if (at.vlan === null && isTransparent(view, at.network_id)) admitTags(at, asSender, out);
     const emit: LocalEmit = (shape, value) => out.flow(scope, shape, value);
     if (port.port_security_enabled) admit(at, sources, emit);
     learnFromPort(at, port, view, scope, out);
@@ -316,6 +318,7 @@ const networkRule = l2.rule({
       actions: members.flatMap(({ key }) => [load("out_host", key), callStage("locate")]),
     });
     learnInNetwork(network, view, out);
+    if (network.vlan_transparent === true) passTags(network, view, out);
     for (const { id, key } of members) {
       if (byHost) out.include(netScope(network.id), hostScope(key));
       out.include(membersScope(network.id), fromScope(id));

@@ -20,7 +20,7 @@ export const l2 = definePipeline({
     port_security: {
       stage: "admission", miss: "drop", about: "only the port's own MAC and addresses may send",
       match: [
-        "reg:in_port_key", "reg:secured", "vlan_vid", "eth_src", "eth_type", "arp_sha", "arp_spa", "arp_tpa", "ipv4_src", "ipv6_src", "ip_proto", "ip_frag", "udp_src", "udp_dst",
+        "reg:in_port_key", "reg:secured", "reg:tag_passes", "vlan_vid", "eth_src", "eth_type", "arp_sha", "arp_spa", "arp_tpa", "ipv4_src", "ipv6_src", "ip_proto", "ip_frag", "udp_src", "udp_dst",
         "ip_ttl", "ipv6_dst", "icmpv6_type", "icmpv6_code", "ipv6_nd_target", "ipv6_nd_sll", "ipv6_nd_tll",
       ],
     },
@@ -33,7 +33,7 @@ export const l2 = definePipeline({
     },
     arp_nd: {
       stage: "services", miss: "next", about: "ARP requests and neighbour solicitations: look the target up",
-      match: ["reg:net", "reg:too_long", "reg:announces", "eth_type", "arp_op", "arp_spa", "arp_tpa", "ip_proto", "icmpv6_type", "ipv6_src", "ipv6_nd_target"],
+      match: ["reg:net", "reg:too_long", "reg:announces", "vlan_vid", "eth_type", "arp_op", "arp_spa", "arp_tpa", "ip_proto", "icmpv6_type", "ipv6_src", "ipv6_nd_target"],
     },
     arp_nd_reply: {
       stage: "services", miss: "drop", aside: true, about: "known target: answer on its behalf; unknown: flood the question",
@@ -43,7 +43,7 @@ export const l2 = definePipeline({
     l2_lookup: {
       stage: "forward", miss: "sibling", about: "destination MAC -> port and chassis; group addresses -> flood; what is answered for addresses that no port has",
       match: [
-        "reg:net", "reg:in_port_key", "reg:from_tunnel", "reg:mac_heard", "eth_dst", "eth_type", "arp_op", "arp_tpa", "ip_proto", "ip_frag", "icmpv4_type", "icmpv4_code", "ipv4_dst",
+        "reg:net", "reg:in_port_key", "reg:from_tunnel", "reg:from_network", "reg:mac_heard", "vlan_vid", "eth_dst", "eth_type", "arp_op", "arp_tpa", "ip_proto", "ip_frag", "icmpv4_type", "icmpv4_code", "ipv4_dst",
         "icmpv6_type", "icmpv6_code", "ipv6_src", "ipv6_dst", "ipv6_nd_target",
       ],
     },
@@ -67,6 +67,7 @@ export const l2 = definePipeline({
     announces: { bits: 1, about: "ARP of a port that says which address it has" },
     too_long: { bits: 1, about: "ARP or neighbour discovery with more in it than these have" },
     flood_chunk: { bits: 8, about: "which part of a long list of local ports" },
+    tag_passes: { bits: 1, about: "the sender's network is transparent to tags of guests" },
     question: { bits: 1, about: "the packet asks for a neighbour: only what the model lists is answered, the rest answers itself" },
     mac_heard: { bits: 1, about: "the sender's MAC, of a packet from a tunnel, was looked at" },
   },

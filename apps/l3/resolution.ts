@@ -6,7 +6,7 @@ import { contains, isIpv6, parseCidr, parseIp, Shares, type PacketIn, type Servi
 import { PacketError, parsePacket } from "packet-codec";
 import { addressId, claimant, heardNeighbourTable, learningTable, mayClaim, senderOf } from "../l2/model.ts";
 import { Beliefs, heardHolder, type HeardHolder } from "./beliefs.ts";
-import { legTable, undelivered } from "./model.ts";
+import { legTable, liveRouterTable, undelivered } from "./model.ts";
 import { questionFor } from "./questions.ts";
 import { errorAbout, isBroadcastOf, partiesOf, type Parties } from "./packet-in.ts";
 import { l3 } from "./tables.ts";
@@ -120,9 +120,11 @@ function ask(host: ServiceHost, question: Question): boolean {
   const own = legs.flatMap(({ mac, addresses }) => addresses.filter((a) => isIpv6(a.ip) === isIpv6(ip)).map((a) => ({ mac, ...a })));
   const from = target === undefined ? undefined : (own.find((a) => contains(parseCidr(a.cidr)!, target)) ?? own[0]);
   if (at === undefined || target === undefined || from === undefined) return false;
+  const router = host.view.get(liveRouterTable, question.router);
+  if (router === undefined) return false;
   question.asked++;
   question.dueMs = host.clock.monotonic() + QUESTION_S * 1000;
-  host.send([{ chassis: at.chassis, stage: "forward", registers: { net: network.key }, data: questionFor(ip, from) }]);
+  host.send([{ chassis: at.chassis, stage: "forward", registers: { net: network.key, router: router.key }, data: questionFor(ip, from) }]);
   return true;
 }
 

@@ -136,6 +136,14 @@ test("the MTU may be as large as the segment leaves it, and no larger", async ()
   expect(await refused({ ...wish("vxlan"), mtu: 1451 })).toMatch(/^400 InvalidInput.*maximum is 1450/);
 });
 
+test("tags of guests may pass in tunnels alone; VLANs in VLANs are refused", async () => {
+  await make();
+  expect(await network("vxlan", undefined, undefined, { vlan_transparent: true })).toMatchObject({ vlan_transparent: true, qinq: false });
+  expect(await network()).toMatchObject({ vlan_transparent: false });
+  expect(await refused({ ...wish("flat", "physnet1"), vlan_transparent: true })).toMatch(/^400 VlanTransparencyDriverError/);
+  expect(await refused({ ...wish("vlan", "physnet1", 9), qinq: true })).toMatch(/^400 VlanQinqDriverError/);
+});
+
 test("a port is bound where its network is, and elsewhere says why not, until it is there", async () => {
   await make();
   const vlan = await network("vlan", "physnet1", 100);

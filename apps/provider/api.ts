@@ -1,6 +1,6 @@
 // What provider networks add to networks of the API: how they travel, as administrators choose and see it.
 import { AUTO, badRequest, extendResource, giveBack, invalidInput, type Alias, type Attribute, type Check, type LiveView, type Tx, type Values } from "#app";
-import { chosenSegments, networkResource, type ChosenSegment, type Network } from "../l2/model.ts";
+import { chosenSegments, isPhysical, networkResource, networkTable, type ChosenSegment, type Network } from "../l2/model.ts";
 import { commonEncap, vniOf } from "../overlay/model.ts";
 import { chooseForTenant, chooseSegments, moveVlan, type SegmentWish } from "./choice.ts";
 import { vlanPool } from "./model.ts";
@@ -24,6 +24,11 @@ const attributes: Record<string, Attribute> = {
   },
 };
 
+const transparency: Record<string, Attribute> = {
+  vlan_transparent: { type: "boolean", about: "One VLAN tag of guests' own passes; of networks in tunnels.", post: true, default: AUTO, filter: true, alias: "vlan-transparent" },
+  qinq: { type: "boolean", about: "Networks of VLANs in VLANs: not offered, true is refused.", post: true, default: AUTO, filter: true, alias: "qinq" },
+};
+
 function wishOf(given: Values): SegmentWish {
   const [type, physnet, id] = NAMES.map((name) => given[name]);
   return {
@@ -42,6 +47,11 @@ function create(tx: Tx, network: Network, input: Values): void {
     chooseSegments(tx, network, segments.map(wishOf));
   } else if (isSaid(wish)) chooseSegments(tx, network, [wish]);
   else chooseForTenant(tx, network);
+  if (input.qinq === true) throw badRequest("Backend does not support VLAN QinQ.", "VlanQinqDriverError");
+  if (input.vlan_transparent !== true) return;
+  // On a physical network a guest could tag itself into another.
+  if (chosenSegments(tx, network.id).some(isPhysical)) throw badRequest("Backend does not support VLAN Transparency.", "VlanTransparencyDriverError");
+  tx.put(networkTable, { ...(tx.get(networkTable, network.id) ?? network), vlan_transparent: true });
 }
 
 /** What is said again may be what it is; only a VLAN can be another. */
@@ -69,17 +79,19 @@ function show(view: Parameters<typeof chosenSegments>[0], network: Network): Rec
 }
 
 const ofNetwork = extendResource(networkResource, {
-  attributes,
+  attributes: { ...attributes, ...transparency },
   create,
   update,
   remove(tx, network) {
     for (const { type, physical_network: physnet } of chosenSegments(tx, network.id)) if (type === "vlan") giveBack(tx, vlanPool, physnet!, network.id);
   },
-  present: (view: LiveView, network) => show(view, network),
+  present: (view: LiveView, network) => ({ ...show(view, network), qinq: false, ...(network.vlan_transparent === undefined && { vlan_transparent: false }) }),
 });
 
 export const extend = [ofNetwork];
 export const aliases: readonly Alias[] = [
   { alias: "provider", name: "Provider Network", description: "How networks travel can be chosen and seen.", updated: "2012-09-07T10:00:00-00:00" },
+  { alias: "qinq", name: "QinQ networks", description: "Networks of VLANs in VLANs can be asked for; this backend refuses them.", updated: "2024-12-02T10:00:00-00:00" },
+  { alias: "vlan-transparent", name: "Vlantransparent", description: "Networks can let tags of guests pass.", updated: "2015-03-23T09:00:00-00:00" },
   { alias: "multi-provider", name: "Multi Provider Network", description: "A network can travel in several ways.", updated: "2013-06-27T10:00:00-00:00" },
 ];

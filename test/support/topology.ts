@@ -3,7 +3,7 @@ import { fields, type FieldName, type Match, type MatchValue } from "node-openfl
 import fc from "fast-check";
 import { numberOf, vifTable, type EncapType } from "#app";
 import { vniHolder } from "../../apps/gateway/model.ts";
-import { networkTable } from "../../apps/l2/model.ts";
+import { chosenSegments, networkTable } from "../../apps/l2/model.ts";
 import { vniOf, vniPool } from "../../apps/overlay/model.ts";
 import { SeededRandom } from "../../src/lib/random.ts";
 import { ctState, Packet, TraceSwitch, type TracePort } from "../../src/trace/index.ts";
@@ -21,6 +21,8 @@ export interface World {
   readonly vifs: readonly number[];
   readonly guests: readonly Guest[];
   readonly tunnels: readonly number[];
+  /** To physical networks. */
+  readonly patches: readonly number[];
   readonly macs: readonly string[];
   readonly v4: readonly string[];
   readonly v6: readonly string[];
@@ -35,6 +37,8 @@ interface Guest {
   readonly network: string;
   readonly router: boolean;
   readonly vni: number;
+  /** Of the network, on a physical one. */
+  readonly vlan: number | undefined;
   readonly mac: string;
   readonly v4: readonly string[];
   readonly v6: readonly string[];
@@ -60,13 +64,15 @@ export async function randomWorld(h: Harness, seed: number, also?: (parts: Parts
   const chance = (part: number): boolean => random.next() < part;
   const pick = <T>(list: readonly T[]): T => list[n(list.length)]!;
   const encaps: readonly (readonly EncapType[])[] = [["geneve"], ["vxlan", "geneve"], ["gre", "geneve"], ["geneve", "vxlan", "gre"]];
-  for (const [i, host] of HOSTS.entries()) await h.addChassis(host, { key: i + 1, encap_types: [...pick(encaps)], gateway: true });
+  for (const [i, host] of HOSTS.entries()) await h.addChassis(host, { key: i + 1, encap_types: [...pick(encaps)], bridge_mappings: { phys0: "br-phys0" }, gateway: true });
 
   const created = async (resource: string, values: Record<string, unknown>): Promise<{ readonly id: string } & Record<string, never>> => h.create(resource, { project_id: "p", ...values });
   const networks: string[] = [];
   const subnets: { readonly id: string; readonly network: string; readonly six: boolean }[] = [];
   for (let i = 0, count = 2 + n(2); i < count; i++) {
-    const network = (await created("network", { name: `net${i}` })).id;
+    const vlan = { "provider:network_type": "vlan", "provider:physical_network": "phys0", "provider:segmentation_id": 100 + i };
+    const how = pick([{}, {}, vlan, { segments: [vlan, { "provider:network_type": "geneve" }] }, { "provider:network_type": "geneve", vlan_transparent: true }]);
+    const network = (await created("network", { name: `net${i}`, ...how })).id;
     networks.push(network);
     subnets.push({ id: (await created("subnet", { network_id: network, ip_version: 4, cidr: `10.0.${i}.0/24`, ...(chance(0.2) ? { enable_dhcp: false } : {}) })).id, network, six: false });
     if (chance(0.7)) {
@@ -123,19 +129,23 @@ export async function worldOf(h: Harness, networks: readonly string[], vifs: rea
     if (type === undefined || ofport_request === undefined || options.remote_ip === undefined) return [];
     return [{ number: ofport_request, type, tunnel: { remote: options.remote_ip, key: options.key === "flow" ? "flow" : BigInt(options.key ?? 0), ...(options.local_ip === undefined ? {} : { local: options.local_ip }) } }];
   });
-  const ports = [...vifs.map((number) => ({ number })), ...tunnels];
+  const patches = [...h.engine.rowsOf(HERE)].flatMap((row) => {
+    const { type, ofport_request: number } = (row as PortRow).columns.interface ?? {};
+    return type === "patch" && number !== undefined ? [number] : [];
+  });
+  const ports = [...[...vifs, ...patches].map((number) => ({ number })), ...tunnels];
   const all = (await h.call("GET", "/v2.0/ports")).body as { readonly ports: readonly { readonly id: string; readonly network_id: string; readonly device_owner: string; readonly mac_address: string; readonly fixed_ips: readonly { readonly ip_address: string }[] }[] };
   const guests = all.ports.map((p): Guest => {
     const ips = p.fixed_ips.map((f) => f.ip_address);
     return {
-      ofport: [...h.view.by(vifTable, "iface_id", p.id)].find((v) => v.chassis === HERE)?.ofport, network: p.network_id, router: p.device_owner.includes("router"), vni: vniOf(h.view, p.network_id) ?? 0, mac: p.mac_address,
+      ofport: [...h.view.by(vifTable, "iface_id", p.id)].find((v) => v.chassis === HERE)?.ofport, network: p.network_id, router: p.device_owner.includes("router"), vni: vniOf(h.view, p.network_id) ?? 0, vlan: chosenSegments(h.view, p.network_id).find((s) => s.type === "vlan")?.segmentation_id ?? undefined, mac: p.mac_address,
       v4: ips.filter((a) => !a.includes(":")), v6: [...ips.filter((a) => a.includes(":")), linkLocal(p.mac_address)],
     };
   });
   const addresses = all.ports.flatMap((p) => p.fixed_ips.map((f) => f.ip_address));
   const macs = all.ports.map((p) => p.mac_address);
   return {
-    sw: switchOf(h, ports), ports, vifs, guests, tunnels: tunnels.map((t) => t.number), macs,
+    sw: switchOf(h, ports), ports, vifs, guests, tunnels: tunnels.map((t) => t.number), patches, macs,
     v4: addresses.filter((a) => !a.includes(":")), v6: [...addresses.filter((a) => a.includes(":")), ...macs.map(linkLocal)],
     vnis: networks.flatMap((id) => [vniOf(h.view, id), h.view.get(networkTable, id)?.key, numberOf(h.view, vniPool, "", vniHolder(id))]).filter((v) => v !== undefined), hosts: ["172.31.0.1", "172.31.0.2", "172.31.0.3"],
   };
@@ -160,6 +170,7 @@ export function packets(world: World): fc.Arbitrary<Given> {
   const port = fc.oneof(
     { weight: 6, arbitrary: of(world.vifs).map((in_port): Match => ({ in_port })) },
     { weight: 3, arbitrary: fc.record({ in_port: of(world.tunnels), tunnel_id: of(world.vnis, 1, 999).map(BigInt), tun_ipv4_src: of(world.hosts, "172.31.0.77"), tun_ipv4_dst: fc.constant(world.hosts[0]!) }) },
+    ...(world.patches.length === 0 ? [] : [{ weight: 2, arbitrary: fc.record({ in_port: of(world.patches), vlan_vid: of([0x1064, 0x1065, 0x1066]) }) as fc.Arbitrary<Match> }]),
     { weight: 1, arbitrary: of([5, 65_534]).map((n): Match => ({ in_port: n === 65_534 ? 0xffff_fffe : n })) },
   );
   const above = fc.oneof(
@@ -186,7 +197,7 @@ export function packets(world: World): fc.Arbitrary<Given> {
       const some = (list: readonly string[]): string | undefined => list[n % Math.max(1, list.length)];
       const dst = routed && router.network === from.network ? router.mac : to.mac;
       const [a, b] = inward ? [to, from] : [from, to];
-      const ways: Match = inward ? { in_port: tunnel, tunnel_id: BigInt(from.vni), tun_ipv4_src: host, tun_ipv4_dst: world.hosts[0]! } : { in_port: from.ofport! };
+      const ways: Match = inward && from.vlan !== undefined && n < 2 && world.patches[0] !== undefined ? { in_port: world.patches[0], vlan_vid: 0x1000 | from.vlan } : inward ? { in_port: tunnel, tunnel_id: BigInt(from.vni), tun_ipv4_src: host, tun_ipv4_dst: world.hosts[0]! } : { in_port: from.ofport! };
       const said = { eth_src: a.mac, eth_dst: inward ? from.mac : dst, arp_sha: a.mac, arp_spa: some(a.v4), arp_tpa: some(b.v4), ipv4_src: some(a.v4), ipv4_dst: some(b.v4), ipv6_src: some(a.v6), ipv6_dst: some(b.v6) };
       return { ...ways, ...(Object.fromEntries(Object.entries(said).filter(([, value]) => value !== undefined)) as Match) };
     });

@@ -9,10 +9,12 @@ export interface Network extends StandardRow {
   readonly port_security_enabled: boolean;
   /** As the tenant asked; absent: as large as the encapsulation leaves. The attribute is the overlay's, who knows how large that is. */
   readonly mtu?: number;
+  /** Tags of guests pass. The attribute is of the app that knows which segments can carry them. */
+  readonly vlan_transparent?: true;
 }
 export const networkTable = defineTable<Network>()("network", {
   resource: "network",
-  indexes: { key: (n) => String(n.key), project: (n) => n.project_id, shared: (n) => (n.shared ? "true" : undefined) },
+  indexes: { key: (n) => String(n.key), project: (n) => n.project_id, shared: (n) => (n.shared ? "true" : undefined), transparent: (n) => (n.vlan_transparent === true ? n.id : undefined) },
 });
 
 /** Keys of networks: of the pipeline, and of nothing that leaves a host. */

@@ -22,7 +22,8 @@ export function floodTo(out: Outputs, scope: Scope, { key }: Net, hosts: readonl
 export function handOn(out: Outputs, scope: Scope, net: Net, hosts: readonly number[], view: ReadView): void {
   const into = l2.through(out);
   const from = { "reg:net": net.key, "reg:from_tunnel": 1 } as const;
-  into.flow(scope, "l2_lookup", { priority: 60, match: { ...from, eth_dst: GROUP_MAC }, actions: [...copies(hosts), { type: "table", table: "flood_local" }] });
+  // What the controller says in a port's name goes to ports here alone: the port itself was heard, from where it is.
+  into.flow(scope, "l2_lookup", { priority: 60, match: { ...from, "reg:from_network": 0, eth_dst: GROUP_MAC }, actions: [...copies(hosts), { type: "table", table: "flood_local" }] });
   const nowhere = [load("out_port_key", 0), ...copies(hosts)] as const;
   if (view.get(learningTable, net.id)?.macs === true) {
     into.flow(scope, "mac_unknown", { priority: 110, match: from, actions: [...nowhere, load("out_host", 0), { type: "call", table: "mac_learned" }, { type: "table", table: "mac_verdict" }] });

@@ -1,11 +1,13 @@
 // Provider networks on real switches: hosts and machines on one physical network, which a switch of its own carries, flat and by VLAN.
 import { setTimeout as sleep } from "node:timers/promises";
+import { linkLocal } from "packet-codec";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { until } from "../../../lab/exec.ts";
 import type { Hypervisor } from "../../../lab/hypervisor.ts";
 import { Lab } from "../../../lab/lab.ts";
 import type { Vm } from "../../../lab/vm.ts";
 import { Cloud, type Instance, type Net, type Resource } from "../../support/cloud.ts";
+import { ofportOf, trace } from "../../support/trace.ts";
 import { expectQuietRestart } from "../../contract/probes/support.ts";
 
 describe.skipIf(Lab.missing().length > 0)("provider networks", () => {
@@ -23,7 +25,7 @@ describe.skipIf(Lab.missing().length > 0)("provider networks", () => {
     hv3 = cloud.hv(3);
     sw = await cloud.lab.addHypervisor({ name: "sw", physnets: ["ext"] });
     open = await cloud.create("security_group", { name: "open" });
-    await cloud.create("security_group_rule", { security_group_id: open.id, direction: "ingress", ethertype: "IPv4" });
+    for (const ethertype of ["IPv4", "IPv6"]) await cloud.create("security_group_rule", { security_group_id: open.id, direction: "ingress", ethertype });
   }, 60_000);
   afterAll(async () => cloud?.destroy());
 
@@ -68,6 +70,26 @@ describe.skipIf(Lab.missing().length > 0)("provider networks", () => {
     await cloud.hv(1).setUnderlayLink("up");
     expect(await cloud.differences()).toBe("");
   }, 60_000);
+
+  test("by IPv6 as well: VMs and machines find each other", async () => {
+    const net = await network("fd00:150::/64", vlan(150), { ip_version: 6 });
+    const [a, b, m] = [await instance(cloud.hv(1), net), await instance(cloud.hv(2), net), await machine("", 150)];
+    await m.configure("addr add fd00:150::200/64 dev eth0 nodad");
+    for (const [from, ip] of [[m, a.ip], [a.vm, "fd00:150::200"], [b.vm, "fd00:150::200"], [b.vm, a.ip], [m, `${linkLocal(b.port.mac_address as string)}%eth0`]] as const) await until(`${from.name} to reach ${ip}`, () => from.reaches(ip));
+  }, 60_000);
+
+  test("a packet passes as many tables as by tunnel, and one more where it comes in", async () => {
+    const { a, b } = first;
+    const [from, to] = [a.port.mac_address as string, b.port.mac_address as string];
+    const packet = `tcp,dl_src=${from},dl_dst=${to},nw_src=${a.ip},nw_dst=${b.ip},nw_ttl=64,tp_src=40000,tp_dst=80`;
+    const out = await trace(cloud.hv(1), `in_port=${await ofportOf(cloud.hv(1), a)},${packet}`);
+    const number = (await cloud.hv(2).vsctl("list-ports", "br-int")).split("\n").find((name) => name.startsWith("axion-phys-"))!.slice("axion-phys-".length);
+    const into = await trace(cloud.hv(2), `in_port=${number},dl_vlan=100,${packet}`);
+    console.log(`by VLAN: ${out.lookups} + ${into.lookups} lookups, ${out.conntrack} + ${into.conntrack} conntrack passes`);
+    expect(out.text).toContain("push_vlan");
+    expect(into.text).toMatch(/output:NXM_NX_REG\d+\[\d+\.\.\d+\]/);
+    expect([out.lookups, into.lookups], out.text + into.text).toEqual([7, 6]);
+  });
 
   test("another VLAN of the same physical network is another network, with the same addresses", async () => {
     const net = await network("10.100.0.0/24", vlan(200));
@@ -199,6 +221,51 @@ for _ in range(3): s.send(b"\\xff"*6 + mac + b"\\x08\\x00" + bytes.fromhex("4500
       expect(lines.filter((line) => shown.test(line)), lines.join("\n")).toHaveLength(6);
       expect(lines.filter((line) => /fffff[0-9]|167772[01]/.test(line))).toHaveLength(6);
     }
+  }, 60_000);
+
+  test("a tag of a guest passes on a network that is transparent, spoofed as little as without one, and nowhere else", async () => {
+    const nets = [await network("10.91.0.0/24", { vlan_transparent: true }, { gateway_ip: "10.91.0.1" }), await network("10.92.0.0/24", {}, { gateway_ip: "10.92.0.1" })] as const;
+    expect(nets.map((n) => n.network.vlan_transparent)).toEqual([true, false]);
+    await cloud.router(nets);
+    const [a, b, near] = [await instance(cloud.hv(1), nets[0]), await instance(cloud.hv(2), nets[0]), await instance(cloud.hv(1), nets[0])];
+    const [x, y] = [await instance(cloud.hv(1), nets[1]), await instance(cloud.hv(2), nets[1])];
+    const legs = (await cloud.call("GET", `/v2.0/ports?network_id=${nets[0].network.id}&device_owner=network:router_interface`)).body as unknown as { ports: { mac_address: string }[] };
+    for (const [from, to] of [[a, b], [a, near], [x, y], [a, x]] as const) await until("an answer without a tag", () => from.vm.reaches(to.ip));
+    const macOf = (i: Instance): string => i.port.mac_address as string;
+    /** How many frames of UDP with tag 77 arrive, of 3. */
+    async function tagged(from: Instance, to: Instance, { source = from.ip, mac = macOf(to), tags = "8100004d" } = {}): Promise<number> {
+      const seen = await to.vm.tcpdump("vlan 77");
+      const bytes = (ip: string): string => ip.split(".").map((n) => Number(n).toString(16).padStart(2, "0")).join("");
+      await from.vm.exec(["python3", "-c", `
+import socket, struct
+s = socket.socket(socket.AF_PACKET, socket.SOCK_RAW)
+s.bind(("eth0", 0))
+ip = bytes.fromhex("450000200001000040110000" + "${bytes(source)}${bytes(to.ip)}")
+t = sum(struct.unpack("!10H", ip)); t = (t & 0xffff) + (t >> 16)
+ip = ip[:10] + struct.pack("!H", ~((t & 0xffff) + (t >> 16)) & 0xffff) + ip[12:]
+for _ in range(3): s.send(bytes.fromhex("${mac.replaceAll(":", "")}${macOf(from).replaceAll(":", "")}${tags}") + bytes.fromhex("0800") + ip + struct.pack("!HHHH", 4000, 4001, 12, 0) + b"tag!")
+`]);
+      await sleep(300);
+      return (await seen.stop()).lines.filter((line) => line.includes("> " + to.ip)).length;
+    }
+    expect(await tagged(a, b)).toBe(3);
+    expect(await tagged(a, near)).toBe(3);
+    expect(await tagged(a, b, { mac: "ff:ff:ff:ff:ff:ff" })).toBe(3);
+    expect(await tagged(a, b, { source: "10.91.0.99" })).toBe(0);
+    expect(await tagged(a, b, { tags: "8100004d8100004d" })).toBe(0);
+    expect(await tagged(x, y)).toBe(0);
+    expect(await tagged(a, x, { mac: legs.ports[0]!.mac_address })).toBe(0);
+    // Of what is behind a tag the network answers nothing.
+    const answers = await a.vm.tcpdump("vlan 77 and arp");
+    await a.vm.exec(["python3", "-c", `
+import socket
+s = socket.socket(socket.AF_PACKET, socket.SOCK_RAW)
+s.bind(("eth0", 0))
+mac = bytes.fromhex("${macOf(a).replaceAll(":", "")}")
+s.send(bytes.fromhex("ffffffffffff") + mac + bytes.fromhex("8100004d08060001080006040001") + mac + socket.inet_aton("${a.ip}") + bytes(6) + socket.inet_aton("10.91.0.1"))
+`]);
+    await sleep(300);
+    expect((await answers.stop()).lines.filter((line) => line.includes("Reply"))).toEqual([]);
   }, 60_000);
 
   test("a restart sends nothing; what is taken away leaves nothing at the operator's bridge", async () => {
