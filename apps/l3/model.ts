@@ -5,6 +5,7 @@ import { subnetTable, type Subnet } from "../ipam/model.ts";
 import { addressTable, fromScope, membersScope, portTable, takeMac, type Address, type Port } from "../l2/model.ts";
 import { l3 } from "./tables.ts";
 
+export { hostUnreachable } from "./packet-in.ts";
 export { questionFor } from "./questions.ts";
 
 /** A route that the router's owner asked for. */

@@ -83,6 +83,17 @@ export function errorAbout(packet: PacketIn, why: Undelivered, { sender, home, n
   return data === undefined ? [] : [toPort(packet.chassis, home.key, sender.key, data)];
 }
 
+/** What a router says of a packet whose next hop did not answer, from an address of its own; undefined where it says nothing. To go on by its routes. */
+export function hostUnreachable(data: Uint8Array, own: { readonly mac: string; readonly address: string }): Buffer | undefined {
+  try {
+    const frame = parsePacket(data);
+    return noErrorAbout(frame) === undefined ? icmpError(frame, undelivered.unresolved, own, own.mac) : undefined;
+  } catch (error) {
+    if (!(error instanceof PacketError)) throw error;
+    return undefined;
+  }
+}
+
 /** Why there must be no error about this packet, if so. RFC 1812 section 4.3.2.7, RFC 4443 section 2.4 (e) */
 function noErrorAbout({ eth, ipv4, ipv6, icmpv4, icmpv6 }: Packet): string | undefined {
   const ip = ipv4 ?? ipv6;
