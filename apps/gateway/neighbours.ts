@@ -16,6 +16,8 @@ const QUESTIONS = 3;
 const QUESTION_S = 1;
 /** Seconds until one that answered is asked again. */
 const AGAIN_S = 10;
+/** One that did not answer so many times in a row, all questions of each, is forgotten. */
+const MISSED_MAX = 3;
 /** Neighbours of one network; asked for at a time because of packets, in all; packets that wait for one. */
 export const NEIGHBOURS_MAX = 256;
 const ASKED_MAX = 512;
@@ -37,6 +39,8 @@ export const outsideNeighbours: ServiceDecl = {
     const answers = new Map<string, GatewayNeighbour>();
     /** When who answered, or did not, is asked again. */
     const due = new Map<string, number>();
+    /** Times in a row that one was asked, and did not answer any of the questions. */
+    const missed = new Map<string, number>();
     /** Next hops, as of the last round. */
     const isHop = new Set<string>();
 
@@ -80,6 +84,7 @@ export const outsideNeighbours: ServiceDecl = {
         questions.delete(id);
         if (question !== undefined && question.waiting.length > 0) host.send(question.waiting.map((packet) => forwarded(packet, mac)));
         due.set(id, host.clock.monotonic() + AGAIN_S * 1000);
+        missed.delete(id);
       }
       if (fresh.length === 0) return;
       await host.transact("neighbours outside answered", (tx) => {
@@ -113,8 +118,9 @@ export const outsideNeighbours: ServiceDecl = {
           due.set(id, now + AGAIN_S * 1000);
           host.send(question.waiting.flatMap((packet) => unreachable(host, packet)));
           const plans = host.view.by(gatewayPlanTable, "network", question.network);
+          missed.set(id, (missed.get(id) ?? 0) + 1);
           // A next hop that does not answer may be silent, as may one that is not up yet: there is nobody else to send to.
-          if (host.view.get(gatewayNeighbourTable, id) !== undefined && !nextHops(host, plans).has(question.ip)) gone.push(id);
+          if (host.view.get(gatewayNeighbourTable, id) !== undefined && missed.get(id)! >= MISSED_MAX && !nextHops(host, plans).has(question.ip)) gone.push(id);
           continue;
         }
         const plan = nextHops(host, host.view.by(gatewayPlanTable, "network", question.network)).get(question.ip) ?? host.view.by(gatewayPlanTable, "network", question.network).find((p) => isOnLink(host, p, question.ip));
@@ -127,7 +133,11 @@ export const outsideNeighbours: ServiceDecl = {
         question.dueMs = now + QUESTION_S * 1000;
         ask(host, plan, active, question.ip);
       }
-      for (const id of due.keys()) if ((due.get(id) ?? 0) < now - 60_000) due.delete(id);
+      for (const [id, atMs] of due) {
+        if (atMs >= now - 60_000) continue;
+        due.delete(id);
+        missed.delete(id);
+      }
       if (gone.length > 0) {
         await host.transact("neighbours outside are gone", (tx) => {
           for (const id of gone) tx.delete(gatewayNeighbourTable, id);
