@@ -5,7 +5,7 @@ import {
   chassisScope, chassisTable, claim, claimTable, core, derivation, each, eachPair, ethType, ipProto, load, numberOf, setField, toEntrance, toStage, toTable, type Claim, type FlowAction, type Outputs, type ReadView, type SharedRegister,
 } from "#app";
 import {
-  attachmentTable, chosenSegments, chosenSegmentTable, floodTo, handOn, hostScope, isPhysical, netScope, networkTable, portTable, segmentFault, segmentTable, sendUnknown, type ChosenSegment, type Network, type Segment,
+  attachmentTable, chosenSegments, chosenSegmentTable, floodTo, handOn, hostScope, isPhysical, netScope, networkHostTable, networkTable, portTable, segmentFault, segmentTable, sendUnknown, type ChosenSegment, type Network, type Segment,
 } from "../l2/model.ts";
 import { alsoByTunnel, encapOf, endHere, leaveBy, vniOf } from "../overlay/model.ts";
 import { hostMac, patchPool, physicalScope, vlanPool, wireScope, wireTable, type Wire } from "./model.ts";
@@ -18,6 +18,20 @@ const VLAN_PRESENT = 0x1000;
 const NO_TAG = 0;
 /** IEEE 802.1Q and 802.1ad, and what switches used before these. */
 const TPIDS = [0x8100, 0x88a8, 0x9100, 0x9200, 0x9300] as const;
+
+/** A host of a network, by a port there or by what another app has there. */
+function wireOf({ a: networkId, b: chassisId }: { readonly a: string; readonly b: string }, view: ReadView): Wire | undefined {
+  const segments = chosenSegments(view, networkId);
+  if (!segments.some(isPhysical)) return undefined;
+  const network = view.get(networkTable, networkId);
+  const chassis = view.get(chassisTable, chassisId);
+  if (network === undefined || chassis === undefined) return undefined;
+  const here = segments.filter((s) => segmentFault(s, chassis) === undefined);
+  return {
+    id: `${networkId}@${chassisId}`, network_id: networkId, net_key: network.key, chassis: chassisId, host_key: chassis.key,
+    segment: here.find(isPhysical)?.index ?? -1, tunnel: here.some((s) => !isPhysical(s)),
+  };
+}
 
 export const derive = [
   derivation({
@@ -46,18 +60,14 @@ export const derive = [
     on: eachPair(attachmentTable, "network_chassis"),
     into: wireTable,
     reads: [chosenSegmentTable, networkTable, chassisTable],
-    derive({ a: networkId, b: chassisId }, view): Wire | undefined {
-      const segments = chosenSegments(view, networkId);
-      if (!segments.some(isPhysical)) return undefined;
-      const network = view.get(networkTable, networkId);
-      const chassis = view.get(chassisTable, chassisId);
-      if (network === undefined || chassis === undefined) return undefined;
-      const here = segments.filter((s) => segmentFault(s, chassis) === undefined);
-      return {
-        id: `${networkId}@${chassisId}`, network_id: networkId, net_key: network.key, chassis: chassisId, host_key: chassis.key,
-        segment: here.find(isPhysical)?.index ?? -1, tunnel: here.some((s) => !isPhysical(s)),
-      };
-    },
+    derive: wireOf,
+  }),
+  derivation({
+    name: "wire-host-without-port",
+    on: eachPair(networkHostTable, "network_chassis"),
+    into: wireTable,
+    reads: [attachmentTable, chosenSegmentTable, networkTable, chassisTable],
+    derive: (pair, view) => (view.byPair(attachmentTable, "network_chassis", pair.a, pair.b).length > 0 ? undefined : wireOf(pair, view)),
   }),
 ];
 
