@@ -26,7 +26,7 @@ const attributes: Record<string, Attribute> = {
 
 const transparency: Record<string, Attribute> = {
   vlan_transparent: { type: "boolean", about: "One VLAN tag of guests' own passes; of networks in tunnels.", post: true, default: AUTO, filter: true, alias: "vlan-transparent" },
-  qinq: { type: "boolean", about: "Networks of VLANs in VLANs: not offered, true is refused.", post: true, default: AUTO, filter: true, alias: "qinq" },
+  qinq: { type: "boolean", about: "Networks of VLANs in VLANs: not offered, true is refused.", post: true, default: AUTO, filter: true },
 };
 
 function wishOf(given: Values): SegmentWish {
@@ -91,7 +91,6 @@ const ofNetwork = extendResource(networkResource, {
 export const extend = [ofNetwork];
 export const aliases: readonly Alias[] = [
   { alias: "provider", name: "Provider Network", description: "How networks travel can be chosen and seen.", updated: "2012-09-07T10:00:00-00:00" },
-  { alias: "qinq", name: "QinQ networks", description: "Networks of VLANs in VLANs can be asked for; this backend refuses them.", updated: "2024-12-02T10:00:00-00:00" },
   { alias: "vlan-transparent", name: "Vlantransparent", description: "Networks can let tags of guests pass.", updated: "2015-03-23T09:00:00-00:00" },
   { alias: "multi-provider", name: "Multi Provider Network", description: "A network can travel in several ways.", updated: "2013-06-27T10:00:00-00:00" },
 ];
