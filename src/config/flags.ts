@@ -23,7 +23,7 @@ export const flags = {
   ovsdb: { kind: "host:port", group: LISTENERS, fallback: "0.0.0.0:6640", about: "switches connect here (OVSDB: ovs-vsctl set-manager)" },
   advertise: { kind: "text", group: LISTENERS, value: "HOST", about: "address switches are told to use for OpenFlow (default: the local address their OVSDB session came to)" },
   "data-dir": { kind: "text", group: STORE, value: "DIR", fallback: "./data", about: "folder of the embedded store" },
-  store: { kind: "text", group: STORE, value: "URL", fallback: "level:", about: "where state is kept: level: (under --data-dir) or memory: (lost at exit, for trials)" },
+  store: { kind: { oneOf: ["level:", "memory:"] }, group: STORE, value: "URL", fallback: "level:", about: "where state is kept: level: (under --data-dir) or memory: (lost at exit, for trials)" },
   "tls-cert": { kind: "file", group: TLS, about: "certificate for OpenFlow and OVSDB over TLS" },
   "tls-key": { kind: "file", group: TLS, about: "its private key" },
   "tls-ca": { kind: "file", group: TLS, about: "CA that switches' certificates are verified against" },

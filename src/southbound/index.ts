@@ -11,6 +11,7 @@ import { listen as listenOvsdb, type Listener as OvsdbListener } from "ovsdb-cli
 import type { Logger } from "pino";
 import type { TlsOptions } from "node:tls";
 import type { Cancel } from "../lib/clock.ts";
+import { listening } from "../lib/listening.ts";
 import type { Problem } from "../lib/problem.ts";
 import type { Delta, Flow } from "../compiler/desired.ts";
 import type { Commit } from "../model/model.ts";
@@ -136,7 +137,7 @@ export class Southbound {
     const maxConnections = config.maxConnections ?? MAX_CONNECTIONS;
     try {
       // OpenFlow first: its port is written to each database that connects.
-      this.openflow = await listenOpenFlow({
+      this.openflow = await listening("openflow", listenOpenFlow({
         ...config.openflow,
         tls,
         maxConnections,
@@ -144,11 +145,11 @@ export class Southbound {
         clock: this.options.clock,
         log: this.log,
         onSession: (session) => this.onSession(session),
-      });
-      this.ovsdb = await listenOvsdb(
+      }));
+      this.ovsdb = await listening("ovsdb", listenOvsdb(
         { ...config.ovsdb, tls, maxConnections, onError: (error, peer) => this.log.warn({ peer, reason: error.message }, "connection to the OVSDB port failed") },
         (session) => this.inventory.accept(session),
-      );
+      ));
     } catch (error) {
       await this.stop();
       throw error;

@@ -178,7 +178,7 @@ export class Host {
     const root = this.rows.root;
     if (root === undefined) return;
     const { settings, problems } = readSettings(root.external_ids);
-    const notes: Note[] = problems.map((p) => ({ about: `external_ids:${p.key}=${p.value}`, problem: p.problem }));
+    const notes: Note[] = problems.map((p) => ({ about: p.value === "" ? `external_ids:${p.key} is not set` : `external_ids:${p.key}=${p.value}`, problem: p.problem }));
     if (settings === undefined) {
       this.reportNotes(notes);
       return;
