@@ -138,6 +138,7 @@ export const vif = {
     const port = tx.get(portTable, vif.iface_id);
     if (port !== undefined && updateStatus(tx, port, { gone: vif })) bumpPort(tx, port.id);
   },
+  known: (view: ReadView, vif: Vif): boolean => view.get(portTable, vif.iface_id) !== undefined,
   serves(view: ReadView, vif: Vif): boolean {
     const port = view.get(portTable, vif.iface_id);
     return port !== undefined && statusOf(view, port.id).status === "ACTIVE" && vifOf(view, port)?.id === vif.id;

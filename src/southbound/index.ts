@@ -34,6 +34,7 @@ import { switchInfo, type SwitchInfo } from "./info.ts";
 import type { MeterCounts, SwitchPacketOut } from "./openflow/channel.ts";
 import type { SouthboundOptions, SwitchPacketIn } from "./options.ts";
 import { southboundProblems, isLoopback } from "./problems.ts";
+import { UnknownInterfaces } from "./unknown-interfaces.ts";
 
 export type { SwitchInfo } from "./info.ts";
 export type { SwitchPacketOut } from "./openflow/channel.ts";
@@ -53,6 +54,7 @@ export class Southbound {
   private readonly inventory: Inventory;
   private readonly byChassis = new Map<string, Switch>();
   private readonly refusals: RefusedClaims;
+  private readonly unknownInterfaces: UnknownInterfaces;
   private readonly slots: SyncSlots;
   private readonly admission: Admission;
   private readonly audits: AuditSchedule;
@@ -101,6 +103,7 @@ export class Southbound {
         if (row !== undefined) this.admission.retry(row.dpid);
       },
     });
+    this.unknownInterfaces = new UnknownInterfaces({ model, apps, guard: options.guard, clock });
     this.admission = new Admission({
       limit: config.maxConnections ?? MAX_CONNECTIONS,
       timeoutMs: config.unknownSwitchTimeoutMs ?? 60_000,
@@ -190,8 +193,8 @@ export class Southbound {
 
   /** What is wrong with hosts and switches now. */
   problems(): Problem[] {
-    return Array.from(
-      southboundProblems({
+    return [
+      ...southboundProblems({
         startedAt: this.startedAt,
         plain: this.plain,
         chassis: this.options.model.view.all(chassisTable),
@@ -201,7 +204,8 @@ export class Southbound {
         hosts: this.inventory.hosts,
         refused: this.refusals.all(), resourcesOf: this.options.resourcesOf,
       }),
-    );
+      ...this.unknownInterfaces.problems(),
+    ];
   }
 
   /** The last generation whose changes of this chassis are all on its switch; 0 = none since the controller started. */
@@ -278,6 +282,7 @@ export class Southbound {
   // --- events -------------------------------------------------------------------------------------------------------
 
   private onCommit(commit: Commit): void {
+    this.unknownInterfaces.onCommit(commit);
     for (const { table, id, before, after } of commit.changes) {
       for (const vif of this.options.model.view.by(vifTable, "iface_id", id)) {
         this.inventory.progress.recheck(vif, commit.generation);

@@ -106,6 +106,11 @@ export class Host {
     session.on("close", (reason) => this.closed(reason));
   }
 
+  /** What its switch is told to connect to. */
+  get openflowTarget(): string {
+    return this.inventory.options.target(peerOf(this.session.socket).local);
+  }
+
   private now(): Date {
     return new Date(this.inventory.options.clock.now());
   }
@@ -188,7 +193,7 @@ export class Host {
 
     const { operations, notes: planned, wishes } = plan(this.rows, {
       settings,
-      target: options.target(peerOf(this.session.socket).local),
+      target: this.openflowTarget,
       controllerId: options.controllerId,
       rows: this.desiredRows(chassis),
       installed: (name) => (this.vifsKnown ? this.mark(chassis, name) : undefined),
