@@ -219,7 +219,7 @@ const portAttributes: Record<string, Attribute> = {
     type: "string", about: "Kind of what uses it, e.g. compute:nova.", post: true, put: true, default: "", filter: true, sort: true,
     policy: { create: `not rule:network_device or ${NETWORK_OWNER}`, update: `not rule:network_device or ${NETWORK_OWNER}` },
   },
-  status: { type: "string", about: "ACTIVE once its flows are confirmed by the switch it is plugged into.", filter: true, sort: true },
+  status: { type: "string", about: "ACTIVE once its flows are confirmed by the switch it is plugged into; DOWN for a port of a router, which is plugged nowhere.", filter: true, sort: true },
   port_security_enabled: {
     type: "boolean", about: "False: may send with any address, and no security group applies.", post: true, put: true, default: AUTO, alias: "port-security",
     policy: { create: NETWORK_OWNER, update: NETWORK_OWNER },
