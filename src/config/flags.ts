@@ -31,7 +31,7 @@ export const flags = {
   insecure: { kind: "boolean", group: ACCESS, about: "allow --auth none on a tenant API address that is not loopback" },
   policy: { kind: "file", group: ACCESS, about: "overrides of access rules in oslo.policy's syntax, YAML or JSON; read again when it changes" },
   "disable-app": { kind: "list", group: FUNCTIONS, value: "NAME", about: "leave out a network function: no table, flow, route or attribute of it; repeat it or give a list with commas" },
-  "audit-interval": { kind: "text", group: RUNNING, value: "SECONDS", fallback: "60", about: "time between checks of a switch's tables against what they should hold" },
+  "audit-interval": { kind: "text", group: RUNNING, value: "SECONDS", fallback: "60", about: "time between audits, which compare a switch's tables with the desired flows and repair them" },
   name: { kind: "text", group: RUNNING, value: "NAME", about: "name of this controller in logs and metrics (default: the hostname)" },
   "log-level": { kind: { oneOf: ["fatal", "error", "warn", "info", "debug", "trace", "silent"] }, group: RUNNING, value: "LEVEL", fallback: "info", about: "pino log level: fatal, error, warn, info, debug, trace, silent" },
   "log-pretty": { kind: "boolean", group: RUNNING, about: "human-readable log lines instead of JSON" },
