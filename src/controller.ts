@@ -13,6 +13,7 @@ import { Engine } from "./compiler/engine.ts";
 import { machineClock } from "./lib/clock.ts";
 import { hookGuard, type HookGuard } from "./lib/hook-guard.ts";
 import { Metrics } from "./lib/metrics.ts";
+import { listening } from "./lib/listening.ts";
 import { machineRandom } from "./lib/random.ts";
 import { Facts } from "./model/facts.ts";
 import { version } from "./lib/version.ts";
@@ -114,9 +115,9 @@ export class Controller {
     this.stops.push(() => services.stop());
 
     const appProblems = new AppProblems(apps, view, guard, clock);
-    const dump = new FlowDump({ engine, layout, model, southbound });
+    const dump = new FlowDump({ apps, tables, view, engine, layout, model, southbound });
     const northbound: Northbound = createNorthbound({ apps, model, view, auth: "none", log, ...(config.policyFile === undefined ? {} : { policyFile: config.policyFile }) });
-    await northbound.listen(config.api);
+    await listening("api", northbound.listen(config.api));
     this.stops.push(() => northbound.close());
     const ops: OpsServer = createOps({
       log,
@@ -128,12 +129,13 @@ export class Controller {
         meters: async (id) => metersOf(engine, id, await southbound.meterCounts(id)),
         problems: () => [...southbound.problems(), ...danglingProblems(view, apps, startedAt), ...claims.problems(), ...appProblems.now(), ...(northbound.policyFile?.problem === undefined ? [] : [northbound.policyFile.problem])],
         removeSwitch: (id) => southbound.remove(id),
+        checkFlowQuery: (query) => dump.check(query),
         flows: (query) => dump.flows(query),
         onFlowEvent: (listener) => dump.onEvent(listener),
         policy: () => shownPolicy(northbound.registry.policy, northbound.policyFile),
       },
     });
-    await ops.listen(config.ops);
+    await listening("ops", ops.listen(config.ops));
     this.stops.push(() => ops.close());
     const bound = ({ server }: Pick<OpsServer, "server">): number => (server.address() as AddressInfo).port;
     log.info(

@@ -5,6 +5,7 @@ import { pino, type Logger } from "pino";
 import { Controller } from "./controller.ts";
 import { discoverApps } from "./boot/discover.ts";
 import { appsLeftOut, checkTls, parseConfig, usage, type Config } from "./config/index.ts";
+import type { ListenError } from "./lib/listening.ts";
 import { UsageError } from "./lib/usage-error.ts";
 import { version } from "./lib/version.ts";
 
@@ -76,10 +77,11 @@ try {
 }
 
 function describe(error: unknown): string {
-  const e = error as NodeJS.ErrnoException & { address?: string; port?: number };
-  if (e.code === "EADDRINUSE") return `port ${e.port ?? ""} on ${e.address ?? "this host"} is taken by another process`;
-  if (e.code === "EACCES" && e.port !== undefined) return `no permission to listen on ${e.address ?? ""}:${e.port}`;
-  if (e.code === "EADDRNOTAVAIL") return `${e.address ?? "the address"} is not an address of this host`;
-  if (e.code === "ENOTFOUND" || e.code === "EAI_AGAIN") return `${(e as { hostname?: string }).hostname ?? "the host"} is not a known host name`;
+  const e = error as ListenError;
+  const flag = e.setting === undefined ? "" : `--${e.setting}: `;
+  if (e.code === "EADDRINUSE") return `${flag}port ${e.port ?? ""} on ${e.address ?? "this host"} is taken by another process`;
+  if (e.code === "EACCES" && e.port !== undefined) return `${flag}no permission to listen on ${e.address ?? ""}:${e.port}`;
+  if (e.code === "EADDRNOTAVAIL") return `${flag}${e.address ?? "the address"} is not an address of this host`;
+  if (e.code === "ENOTFOUND" || e.code === "EAI_AGAIN") return `${flag}${(e as { hostname?: string }).hostname ?? "the host"} is not a known host name`;
   return e.message;
 }

@@ -142,6 +142,7 @@ export const vif = {
     const port = tx.get(portTable, vif.iface_id);
     if (port !== undefined && updateStatus(tx, port, { gone: vif })) bumpPort(tx, port.id);
   },
+  known: (view: ReadView, vif: Vif): boolean => view.get(portTable, vif.iface_id) !== undefined,
   serves(view: ReadView, vif: Vif): boolean {
     const port = view.get(portTable, vif.iface_id);
     return port !== undefined && statusOf(view, port.id).status === "ACTIVE" && vifOf(view, port)?.id === vif.id;
@@ -225,7 +226,7 @@ const portAttributes: Record<string, Attribute> = {
     type: "string", about: "Kind of what uses it, e.g. compute:nova.", post: true, put: true, default: "", filter: true, sort: true,
     policy: { create: `not rule:network_device or ${NETWORK_OWNER}`, update: `not rule:network_device or ${NETWORK_OWNER}` },
   },
-  status: { type: "string", about: "ACTIVE once its flows are confirmed by the switch it is plugged into.", filter: true, sort: true },
+  status: { type: "string", about: "ACTIVE once its flows are confirmed by the switch it is plugged into; DOWN for a port of a router, which is plugged nowhere.", filter: true, sort: true },
   port_security_enabled: {
     type: "boolean", about: "False: may send with any address, and no security group applies.", post: true, put: true, default: AUTO, alias: "port-security",
     policy: { create: NETWORK_OWNER, update: NETWORK_OWNER },

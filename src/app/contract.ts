@@ -119,5 +119,7 @@ export interface App {
     unplugged?(tx: Tx, vif: Vif): void;
     /** Whether the interface is the one in use for what its iface-id names: only such a one is marked axion-installed. */
     serves?(view: ReadView, vif: Vif): boolean;
+    /** Whether its iface-id names something of the app's. An interface that no app knows is named in GET /problems. */
+    known?(view: ReadView, vif: Vif): boolean;
   };
 }

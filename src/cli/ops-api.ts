@@ -123,8 +123,9 @@ export class OpsApi {
       // said below
     }
     if (typeof error?.message !== "string") return new OpsError("NOT_A_CONTROLLER", `what answers at ${this.url} is no controller: GET ${path} gave status ${status}`);
-    if (status === 404) return new OpsError("NOT_THERE", error.message);
-    if (status === 400) return new UsageError(error.message.replace(/^query parameter (\w+): /, "--$1 "));
+    const asTyped = error.message.replace(/^query parameter (\w+): /, "--$1: ");
+    if (status === 404) return new OpsError("NOT_THERE", asTyped);
+    if (status === 400) return new UsageError(asTyped);
     return new OpsError("REFUSED", `the controller refuses it (${status}): ${error.message}`);
   }
 }

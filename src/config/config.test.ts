@@ -127,7 +127,11 @@ describe("a UsageError in one line names where the bad value stands", () => {
   const bad: readonly (readonly [name: string, value: string, part: string])[] = [
     ...["api", "ops", "openflow", "ovsdb"].flatMap((n) => ["here", "127.0.0.1", "127.0.0.1:", "127.0.0.1:65536", "::1:80", "127.0.0.1:x", "127.0.0.1:-1", ""].map((v) => [n, v, "must be HOST:PORT"] as const)),
     ["api", "192.0.2.1:9696", "give --insecure if that is meant"],
-    ["auth", "keystone", "must be one of none"],
+    ["auth", "keystone", "Keystone is not in this version"],
+    ["auth", "basic", "must be one of none"],
+    ["store", "etcd://127.0.0.1:2379", "etcd is not in this version"],
+    ["store", "etcds://127.0.0.1:2379", "etcd is not in this version"],
+    ...["nothing:", "foo", "level", ""].map((v) => ["store", v, "must be one of level:, memory:"] as const),
     ["insecure", "maybe", "must be true or false"],
     ["log-pretty", "yes", "must be true or false"],
     ["log-level", "loud", "must be one of fatal, error"],
@@ -138,29 +142,27 @@ describe("a UsageError in one line names where the bad value stands", () => {
     ...["", ",", "a,,b", "a b", "../x", "__proto__"].map((v) => ["disable-app", v, "must be a name or names with commas between"] as const),
     ...["", "a b", "-", "x".repeat(65), "a\nb"].map((v) => ["name", v, "must be 1 to 64 letters, digits"] as const),
     ["policy", join(dir, "nowhere.yaml"), "cannot read"],
-    ["policy", dir, "cannot read"],
+    ["policy", dir, "it is a folder"],
     ["policy", file("large.yaml", "#".repeat((1 << 20) + 1)), "is larger than 1048576 bytes"],
     ["config", join(dir, "nowhere.json"), "cannot read"],
     ["config", dir, "cannot read"],
   ];
   test.each(bad)("--%s %j: %s", (name, value, part) => {
-    // --insecure counts only where the API is not on loopback
-    const more = name === "insecure" ? ["--api", "0.0.0.0:1"] : [];
-    const asFlag = said([`--${name}=${value}`, ...more]);
+    const asFlag = said([`--${name}=${value}`]);
     expect(asFlag).toContain(`--${name}`);
     expect(asFlag).toContain(part);
-    const asVariable = said(more, { [variable(name)]: value });
+    const asVariable = said([], { [variable(name)]: value });
     expect(asVariable).toContain(variable(name));
     expect(asVariable).toContain(part);
     if (name === "config") return;
-    const inFile = said(["--config", file("bad.json", JSON.stringify({ [name]: value })), ...more]);
+    const inFile = said(["--config", file("bad.json", JSON.stringify({ [name]: value }))]);
     expect(inFile).toContain(`bad.json: ${name} (line 1)`);
     expect(inFile).toContain(part);
   });
 
   test.each(Object.keys(tls))("--%s that cannot be read, or the only one of the three", (name) => {
     const broken = { ...tls, [name]: join(dir, "nowhere.pem") };
-    expect(said(Object.entries(broken).map(([n, v]) => `--${n}=${v}`))).toMatch(new RegExp(`^--${name}: cannot read .*nowhere.pem: ENOENT$`));
+    expect(said(Object.entries(broken).map(([n, v]) => `--${n}=${v}`))).toMatch(new RegExp(`^--${name}: cannot read .*nowhere.pem: no such file$`));
     expect(said([`--${name}`, pem.cert])).toMatch(/TLS needs --tls-cert, --tls-key and --tls-ca together; --tls-\w+ is missing/);
     const two = Object.entries(tls).filter(([n]) => n !== name).map(([n, v]) => `--${n}=${v}`);
     expect(said(two)).toContain(`--${name} is missing`);
@@ -254,7 +256,7 @@ describe("the process", () => {
   test.each([
     [["--nothing"], "axion: unknown argument --nothing; --help lists the flags\n"],
     [["--api", "nowhere"], "axion: --api must be HOST:PORT, not nowhere\n"],
-    [["--config", "nowhere.json"], "axion: --config: cannot read nowhere.json: ENOENT\n"],
+    [["--config", "nowhere.json"], "axion: --config: cannot read nowhere.json: no such file\n"],
   ])("%j: one line, 2", async (args, line) => {
     expect(await run(...args)).toEqual({ code: 2, out: "", err: line });
   });
@@ -274,7 +276,7 @@ describe("the process", () => {
     const { port } = holder.address() as AddressInfo;
     try {
       const { code, err } = await run("--store", "memory:", ...anywhere, flag, `127.0.0.1:${port}`);
-      expect({ code, err }).toEqual({ code: 1, err: `axion: port ${port} on 127.0.0.1 is taken by another process\n` });
+      expect({ code, err }).toEqual({ code: 1, err: `axion: ${flag}: port ${port} on 127.0.0.1 is taken by another process\n` });
     } finally {
       holder.close();
     }
@@ -282,7 +284,7 @@ describe("the process", () => {
 
   test("an address that is not of this host: one line, 1", async () => {
     const { code, err } = await run("--store", "memory:", ...anywhere, "--ops", "192.0.2.1:1");
-    expect({ code, err }).toEqual({ code: 1, err: "axion: 192.0.2.1 is not an address of this host\n" });
+    expect({ code, err }).toEqual({ code: 1, err: "axion: --ops: 192.0.2.1 is not an address of this host\n" });
   });
 
   test("TLS files that are not what they should be: one line that names the flag, 2", async () => {
@@ -303,7 +305,7 @@ describe("the process", () => {
 
   test("a host name that nobody knows: one line, 1", async () => {
     const { code, err } = await run("--store", "memory:", ...anywhere, "--ops", "nowhere.invalid:1");
-    expect({ code, err }).toEqual({ code: 1, err: "axion: nowhere.invalid is not a known host name\n" });
+    expect({ code, err }).toEqual({ code: 1, err: "axion: --ops: nowhere.invalid is not a known host name\n" });
   });
 
   test("requests on their way when it is told to end are answered", async () => {
@@ -333,10 +335,10 @@ describe("the process", () => {
     }
   });
 
-  test.each(["nothing:", "etcd://127.0.0.1:2379", "etcds://127.0.0.1:2379"])("a store %s that there is not: one line, 1", async (url) => {
+  test.each(["nothing:", "etcd://127.0.0.1:2379", "etcds://127.0.0.1:2379"])("a store %s that there is not: one line that names the flag, 2", async (url) => {
     const { code, err } = await run("--store", url, ...anywhere);
-    expect(code).toBe(1);
-    expect(err).toMatch(/^axion: .*\n$/);
+    expect(code).toBe(2);
+    expect(err).toMatch(/^axion: --store.*\n$/);
   });
 
   test("a corrupt store: one line that names the folder, 1", async () => {

@@ -38,6 +38,12 @@ const isLoopback = (host: string): boolean => host === "localhost" || host === "
 const NAME = /^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/;
 const HOST_NAME = /^[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?$/;
 
+/** Values known to the design, refused by what they stand for. */
+const LATER: readonly { readonly name: FlagName; readonly value: RegExp; readonly what: string }[] = [
+  { name: "auth", value: /^keystone$/, what: "Keystone" },
+  { name: "store", value: /^etcds?:/, what: "etcd" },
+];
+
 /** @throws UsageError in one line that names the flag, variable or key at fault. */
 export function parseConfig(argv: readonly string[], env: Readonly<Record<string, string | undefined>>, apps: readonly Configurable[] = []): Config | "help" | "version" {
   const given = readSources(argv, env, allFlags(apps));
@@ -69,6 +75,8 @@ function build(given: ReadonlyMap<string, Given>): Config {
   const oneOf = (name: FlagName): string => {
     const { oneOf: options } = flags[name].kind as { oneOf: readonly string[] };
     const value = text(name)!;
+    const later = LATER.find((one) => one.name === name && one.value.test(value));
+    if (later !== undefined) throw new UsageError(`${where(name)}: ${later.what} is not in this version`);
     if (!options.includes(value)) throw new UsageError(`${where(name)} must be one of ${options.join(", ")}, not ${value}`);
     return value;
   };
@@ -79,7 +87,8 @@ function build(given: ReadonlyMap<string, Given>): Config {
   };
   const api = endpoint("api");
   oneOf("auth");
-  if (!isLoopback(api.host) && !flag("insecure")) {
+  const insecure = flag("insecure");
+  if (!isLoopback(api.host) && !insecure) {
     throw new UsageError(`${where("api")} ${text("api")!}: with --auth none anyone who reaches this address is an administrator; give --insecure if that is meant`);
   }
   const seconds = Number(text("audit-interval"));
@@ -95,7 +104,7 @@ function build(given: ReadonlyMap<string, Given>): Config {
   if (policyFile !== undefined) readFile(policyFile, where("policy"));
   return {
     dataDir: text("data-dir")!,
-    store: text("store")!,
+    store: oneOf("store"),
     api,
     ops: endpoint("ops"),
     openflow: endpoint("openflow"),

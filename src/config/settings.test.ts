@@ -62,7 +62,7 @@ describe("settings of apps", () => {
     expect(refused(["--config", file("bad.yaml", "\nmtu: 5\n")])).toBe(`${join(dir, "bad.yaml")}: mtu (line 2) must be a whole number from 1280 to 9000, not 5`);
     expect(refused(["--first-at", ":53"])).toBe("--first-at must be HOST:PORT, not :53");
     expect(refused(["--first-on=perhaps"])).toContain("--first-on must be true or false");
-    expect(refused(["--first-secret", "nowhere"])).toBe("--first-secret: cannot read nowhere: ENOENT");
+    expect(refused(["--first-secret", "nowhere"])).toBe("--first-secret: cannot read nowhere: no such file");
     expect(refused(["--first-nothing", "x"])).toContain("unknown argument --first-nothing");
     expect(() => parseConfig(["--mtu", "1500"], {})).toThrow("unknown argument --mtu");
     expect(() => parseConfig(["--config", file("mtu.yaml", "mtu: 1500\n")], {})).toThrow("unknown key mtu (line 1)");

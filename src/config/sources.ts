@@ -3,6 +3,7 @@
 import { closeSync, openSync, readSync } from "node:fs";
 import { Command, CommanderError, Option } from "commander";
 import { isMap, isScalar, isSeq, LineCounter, parseDocument, type Document } from "yaml";
+import { fileErrorText } from "../lib/file-error.ts";
 import { UsageError } from "../lib/usage-error.ts";
 import { allFlags, notYet, variableOf, type Configurable, type Flag } from "./flags.ts";
 
@@ -34,7 +35,7 @@ function makeCommand(columns: number, known: Known): Command {
   }
   for (const name of notYet) command.addOption(new Option(`--${name} [value]`).hideHelp());
   command.addOption(new Option("-h, --help", "this list").helpGroup("Other:")).addOption(new Option("-V, --version", "the version").helpGroup("Other:"));
-  command.addHelpText("after", "\nEach flag is also an environment variable (AXION_DATA_DIR for --data-dir) and a key of the --config file.\nA flag goes before a variable, a variable before the file.");
+  command.addHelpText("after", "\nEach flag is also an environment variable (AXION_DATA_DIR for --data-dir) and a key of the --config file.\nA flag overrides the variable, the variable overrides the file.");
   return command;
 }
 
@@ -96,7 +97,7 @@ export function readFile(path: string, where: string): Buffer {
     }
   } catch (error) {
     if (error instanceof UsageError) throw error;
-    throw new UsageError(`${where}: cannot read ${path}: ${(error as NodeJS.ErrnoException).code ?? (error as Error).message}`);
+    throw new UsageError(`${where}: cannot read ${path}: ${fileErrorText(error)}`);
   }
 }
 
@@ -151,7 +152,7 @@ function checkJson(text: string, where: string): void {
   }
 }
 
-/** All that was given, by flag name: a flag goes before a variable, a variable before the file. @throws UsageError */
+/** All that was given, by flag name: a flag overrides the variable, the variable overrides the file. @throws UsageError */
 export function readSources(argv: readonly string[], env: Environment, known: Known): ReadonlyMap<string, Given> | "help" | "version" {
   const given = new Map<string, Given>();
   const asked = readFlags(argv, given, known);

@@ -1,14 +1,20 @@
 // The flow dump: desired flows with why they exist, what a switch really has, and the difference of the two.
 import { decodeInstructions, decodeMatch, FLOW_MOD_MATCH_OFFSET, formatInstructions, formatMatch, type FlowStatsView } from "node-openflow";
+import type { AnyTable, App, Table } from "#app";
 import type { Delta, Flow } from "../compiler/desired.ts";
 import type { Engine } from "../compiler/engine.ts";
 import type { Model } from "../model/model.ts";
+import type { View } from "../model/view.ts";
 import type { Layout } from "../pipeline/layout.ts";
 import type { Southbound } from "../southbound/index.ts";
 import { BadQuery } from "./server.ts";
 import type { FlowEvent, FlowQuery, FlowRecord, FlowResource, FlowState } from "./flows.ts";
 
 export interface FlowDumpParts {
+  readonly apps: readonly App[];
+  /** Every table, also derived ones. */
+  readonly tables: readonly AnyTable[];
+  readonly view: View;
   readonly engine: Engine;
   readonly layout: Layout;
   readonly model: Model;
@@ -48,11 +54,22 @@ export class FlowDump {
     return this.select(query, query.table === undefined ? undefined : this.tableId(query.table));
   }
 
-  /** Foreign flows may be in tables that are nobody's here; a name has to be known. */
+  /** @throws BadQuery for a table, an app or a resource that there is not */
+  check({ table, app, resource, state = "desired" }: FlowQuery): void {
+    if (table !== undefined) {
+      const id = this.tableId(table);
+      // Foreign flows may be in tables that are nobody's here.
+      if (id > 254 || (state === "desired" && this.parts.layout.tableById(id) === undefined)) throw new BadQuery("table", `there is no table '${table.slice(0, 64)}'`);
+    }
+    const { apps, tables, view } = this.parts;
+    if (app !== undefined && !apps.some((one) => one.name === app)) throw new BadQuery("app", `there is no app '${app.slice(0, 64)}'; there are ${apps.map((one) => one.name).join(", ")}`);
+    if (resource === undefined || tables.some((one: Table) => one.resource !== undefined && view.get(one, resource) !== undefined)) return;
+    throw new BadQuery("resource", `there is no API resource '${resource.slice(0, 64)}', and no flow because of one`);
+  }
+
+  /** 255: no name of a table, and no number that one can have. */
   private tableId(table: string): number {
-    const id = this.parts.layout.tables.find((t) => t.name === table)?.id ?? (/^\d{1,3}$/.test(table) ? Number(table) : 255);
-    if (id > 254) throw new BadQuery("table", `there is no table '${table.slice(0, 64)}'`);
-    return id;
+    return this.parts.layout.tables.find((t) => t.name === table)?.id ?? (/^\d{1,3}$/.test(table) ? Number(table) : 255);
   }
 
   private async *select(query: FlowQuery, table: number | undefined): AsyncIterable<FlowRecord> {

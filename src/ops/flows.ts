@@ -59,8 +59,11 @@ const ALIASES: Readonly<Record<string, string>> = {
   tcp_src: "tp_src", tcp_dst: "tp_dst", udp_src: "tp_src", udp_dst: "tp_dst", sctp_src: "tp_src", sctp_dst: "tp_dst",
 };
 
-/** `a=1,b=2(3,4),c` at the commas outside of parentheses. */
-function fieldsOf(match: string): string[] {
+/** The name that a dump has for a field. */
+export const canonicalField = (name: string): string => ALIASES[name] ?? name;
+
+/** `a=1,b=2(3,4),c` at the commas outside of parentheses, in small letters. */
+export function fieldsOf(match: string): string[] {
   const out: string[] = [];
   let depth = 0;
   let start = 0;
@@ -70,7 +73,7 @@ function fieldsOf(match: string): string[] {
     else if (c === ")") depth--;
     else if (c === undefined || (c === "," && depth === 0)) {
       const field = match.slice(start, i).trim();
-      if (field !== "") out.push(field.toLowerCase().replace(/^\w+/, (name) => ALIASES[name] ?? name));
+      if (field !== "") out.push(field.toLowerCase());
       start = i + 1;
     }
   }
@@ -79,7 +82,8 @@ function fieldsOf(match: string): string[] {
 
 /** Predicate for a query; the match is compared field by field as text. */
 export function flowFilter(query: FlowQuery): (flow: FlowRecord) => boolean {
-  const wanted = query.match === undefined ? undefined : fieldsOf(query.match);
+  const canonical = (match: string): string[] => fieldsOf(match).map((field) => field.replace(/^\w+/, canonicalField));
+  const wanted = query.match === undefined ? undefined : canonical(query.match);
   return (flow) => {
     if (query.switch !== undefined && flow.switch !== query.switch) return false;
     if (query.table !== undefined && flow.table !== query.table && String(flow.table_id) !== query.table) return false;
@@ -89,7 +93,7 @@ export function flowFilter(query: FlowQuery): (flow: FlowRecord) => boolean {
     if (query.state === "installed" && flow.state !== "installed" && flow.state !== "foreign" && flow.state !== "learned") return false;
     if (query.state === "diff" && flow.state === "installed") return false;
     if (wanted !== undefined) {
-      const has = new Set(fieldsOf(flow.match));
+      const has = new Set(canonical(flow.match));
       if (!wanted.every((w) => has.has(w))) return false;
     }
     return true;

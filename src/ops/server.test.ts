@@ -147,13 +147,16 @@ describe("flow dump", () => {
     ["stats=yes", "query parameter stats: 'yes' is not one of 0, 1, true, false"],
     ["app=", "query parameter app: is empty"],
     ["app=a&app=b", "query parameter app: is given twice"],
-    ["switch=hv9", "query parameter switch: there is no switch 'hv9'"],
     ["match=nosuch=1", 'query parameter match: no field "nosuch"'],
-    ["match=ip,nw_dst=10.0.0", 'query parameter match: ip_dst: "10.0.0" is not an IPv4 address'],
+    ["match=ip,nw_dst=10.0.0", 'query parameter match: nw_dst: "10.0.0" is not an IPv4 address'],
     ["bogus=1", "query parameter bogus: is not known here; there are switch, table, resource, app, match, state, stats, format"],
   ])("?%s is refused", async (query, message) => {
     const answer = await make().inject(`/flows?${query}`);
     expect([answer.statusCode, answer.json()]).toEqual([400, { error: { code: "BAD_QUERY", message } }]);
+  });
+  it.each(["/flows", "/flows/stream"])("%s of a switch that there is not is 404, as the switch itself is", async (path) => {
+    const answer = await make().inject(`${path}?switch=hv9`);
+    expect([answer.statusCode, answer.json()]).toEqual([404, { error: { code: "NOT_FOUND", message: "query parameter switch: there is no switch 'hv9'" } }]);
   });
 });
 

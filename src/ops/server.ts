@@ -5,7 +5,7 @@ import { OpenFlowError, parseMatch } from "node-openflow";
 import type { Logger } from "pino";
 import type { Metrics } from "../lib/metrics.ts";
 import { worstFirst, type Problem } from "../lib/problem.ts";
-import { filtered, flowDump, flowFilter, flowStates, type FlowEvent, type FlowQuery, type FlowRecord } from "./flows.ts";
+import { canonicalField, fieldsOf, filtered, flowDump, flowFilter, flowStates, type FlowEvent, type FlowQuery, type FlowRecord } from "./flows.ts";
 import type { MeterRecord } from "./meters.ts";
 import { FlowStream, streamLimits, type StreamLimits } from "./stream.ts";
 
@@ -25,7 +25,9 @@ export interface OpsProviders {
   problems(): Iterable<Problem>;
   /** Forgets a host that will not come back. False: it is connected. */
   removeSwitch(id: string): Promise<boolean>;
-  /** May answer with more than the query asks for: it is filtered again. Throws BadQuery for a query it cannot read. */
+  /** Refuses what is not there to ask for: a table, an app, a resource. @throws BadQuery */
+  checkFlowQuery?(query: FlowQuery): void;
+  /** May answer with more than the query asks for: it is filtered again. */
   flows(query: FlowQuery): AsyncIterable<FlowRecord> | Iterable<FlowRecord>;
   onFlowEvent(listener: (event: FlowEvent) => void): () => void;
   /** The access rules in force: as a policy file, and by name. */
@@ -41,13 +43,15 @@ export interface OpsOptions {
 
 export type OpsServer = FastifyInstance;
 
-/** 400: the query parameter and what is wrong with it. */
+/** 400, or 404 for a switch that is not there: the query parameter and what is wrong with it. */
 export class BadQuery extends Error {
   readonly parameter: string;
-  constructor(parameter: string, message: string) {
+  readonly status: 400 | 404;
+  constructor(parameter: string, message: string, status: 400 | 404 = 400) {
     super(`query parameter ${parameter}: ${message}`);
     this.name = "BadQuery";
     this.parameter = parameter;
+    this.status = status;
   }
 }
 
@@ -94,8 +98,17 @@ function checkMatch(text: string): void {
     parseMatch(text);
   } catch (error) {
     if (!(error instanceof OpenFlowError)) throw error;
-    if (error.errorName !== "OFPBMC_BAD_PREREQ") throw new BadQuery("match", error.reason.slice(0, 200));
+    if (error.errorName !== "OFPBMC_BAD_PREREQ") throw new BadQuery("match", asTyped(error.reason, text).slice(0, 200));
   }
+}
+
+/** The parser speaks of a field by its own name: ip_dst for what was typed as nw_dst. */
+function asTyped(reason: string, match: string): string {
+  const named = /^\w+(?=:)/.exec(reason)?.[0];
+  const typed = fieldsOf(match).map((field) => /^\w+/.exec(field)?.[0]);
+  if (named === undefined || typed.includes(named)) return reason;
+  const same = typed.find((name) => name !== undefined && canonicalField(name) === canonicalField(named));
+  return same === undefined ? reason : reason.replace(named, same);
 }
 
 export function createOps(options: OpsOptions): OpsServer {
@@ -105,7 +118,7 @@ export function createOps(options: OpsOptions): OpsServer {
 
   const failure = (code: string, message: string): { error: { code: string; message: string } } => ({ error: { code, message } });
   server.setErrorHandler((error: FastifyError | BadQuery, request, reply) => {
-    if (error instanceof BadQuery) return reply.code(400).send(failure("BAD_QUERY", error.message));
+    if (error instanceof BadQuery) return reply.code(error.status).send(failure(error.status === 404 ? "NOT_FOUND" : "BAD_QUERY", error.message));
     const status = error.statusCode ?? 500;
     if (status < 500) return reply.code(status).send(failure("BAD_REQUEST", error.message));
     log.error({ err: error, method: request.method, url: request.url }, "ops request failed");
@@ -149,16 +162,17 @@ export function createOps(options: OpsOptions): OpsServer {
     return reply.code(409).send(failure("CONNECTED", `${id} is connected: run ovs-vsctl del-manager and ovs-vsctl del-controller for its bridge on the host first`));
   });
 
-  /** A switch that was asked for by name must be there: an empty dump would look like an empty switch. */
-  function knownSwitch(query: FlowQuery): void {
-    if (query.switch !== undefined && providers.switch(query.switch) === undefined) throw new BadQuery("switch", `there is no switch '${query.switch.slice(0, 64)}'`);
+  /** What was asked for by name must be there: an empty dump would look like an empty switch. */
+  function checked(query: FlowQuery): FlowQuery {
+    if (query.switch !== undefined && providers.switch(query.switch) === undefined) throw new BadQuery("switch", `there is no switch '${query.switch.slice(0, 64)}'`, 404);
+    providers.checkFlowQuery?.(query);
+    return query;
   }
 
   server.get("/flows", (request, reply) => {
     const params = queryOf(request.url, [...FILTERS, "state", "stats", "format"]);
     const format = oneOf(params, "format", ["json", "text"]) ?? "json";
-    const query = flowQuery(params);
-    knownSwitch(query);
+    const query = checked(flowQuery(params));
     const flows = filtered(providers.flows(query), flowFilter(query));
     const body = Readable.from(flowDump(flows, format), { objectMode: false });
     body.on("error", (error) => log.error({ err: error, url: request.url }, "flow dump broke off"));
@@ -166,8 +180,7 @@ export function createOps(options: OpsOptions): OpsServer {
   });
 
   server.get("/flows/stream", (request, reply) => {
-    const query = flowQuery(queryOf(request.url, FILTERS));
-    knownSwitch(query);
+    const query = checked(flowQuery(queryOf(request.url, FILTERS)));
     if (stream.full) return reply.code(503).send(failure("TOO_MANY", "too many clients follow the flows already"));
     reply.hijack();
     stream.add(reply.raw, flowFilter(query));

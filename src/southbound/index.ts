@@ -11,6 +11,7 @@ import { listen as listenOvsdb, type Listener as OvsdbListener } from "ovsdb-cli
 import type { Logger } from "pino";
 import type { TlsOptions } from "node:tls";
 import type { Cancel } from "../lib/clock.ts";
+import { listening } from "../lib/listening.ts";
 import type { Problem } from "../lib/problem.ts";
 import type { Delta, Flow } from "../compiler/desired.ts";
 import type { Commit } from "../model/model.ts";
@@ -33,6 +34,7 @@ import { switchInfo, type SwitchInfo } from "./info.ts";
 import type { MeterCounts, SwitchPacketOut } from "./openflow/channel.ts";
 import type { SouthboundOptions, SwitchPacketIn } from "./options.ts";
 import { southboundProblems, isLoopback } from "./problems.ts";
+import { UnknownInterfaces } from "./unknown-interfaces.ts";
 
 export type { SwitchInfo } from "./info.ts";
 export type { SwitchPacketOut } from "./openflow/channel.ts";
@@ -52,6 +54,7 @@ export class Southbound {
   private readonly inventory: Inventory;
   private readonly byChassis = new Map<string, Switch>();
   private readonly refusals: RefusedClaims;
+  private readonly unknownInterfaces: UnknownInterfaces;
   private readonly slots: SyncSlots;
   private readonly admission: Admission;
   private readonly audits: AuditSchedule;
@@ -100,6 +103,7 @@ export class Southbound {
         if (row !== undefined) this.admission.retry(row.dpid);
       },
     });
+    this.unknownInterfaces = new UnknownInterfaces({ model, apps, guard: options.guard, clock });
     this.admission = new Admission({
       limit: config.maxConnections ?? MAX_CONNECTIONS,
       timeoutMs: config.unknownSwitchTimeoutMs ?? 60_000,
@@ -136,7 +140,7 @@ export class Southbound {
     const maxConnections = config.maxConnections ?? MAX_CONNECTIONS;
     try {
       // OpenFlow first: its port is written to each database that connects.
-      this.openflow = await listenOpenFlow({
+      this.openflow = await listening("openflow", listenOpenFlow({
         ...config.openflow,
         tls,
         maxConnections,
@@ -144,11 +148,11 @@ export class Southbound {
         clock: this.options.clock,
         log: this.log,
         onSession: (session) => this.onSession(session),
-      });
-      this.ovsdb = await listenOvsdb(
+      }));
+      this.ovsdb = await listening("ovsdb", listenOvsdb(
         { ...config.ovsdb, tls, maxConnections, onError: (error, peer) => this.log.warn({ peer, reason: error.message }, "connection to the OVSDB port failed") },
         (session) => this.inventory.accept(session),
-      );
+      ));
     } catch (error) {
       await this.stop();
       throw error;
@@ -189,8 +193,8 @@ export class Southbound {
 
   /** What is wrong with hosts and switches now. */
   problems(): Problem[] {
-    return Array.from(
-      southboundProblems({
+    return [
+      ...southboundProblems({
         startedAt: this.startedAt,
         plain: this.plain,
         chassis: this.options.model.view.all(chassisTable),
@@ -200,7 +204,8 @@ export class Southbound {
         hosts: this.inventory.hosts,
         refused: this.refusals.all(), resourcesOf: this.options.resourcesOf,
       }),
-    );
+      ...this.unknownInterfaces.problems(),
+    ];
   }
 
   /** The last generation whose changes of this chassis are all on its switch; 0 = none since the controller started. */
@@ -282,6 +287,7 @@ export class Southbound {
   // --- events -------------------------------------------------------------------------------------------------------
 
   private onCommit(commit: Commit): void {
+    this.unknownInterfaces.onCommit(commit);
     for (const { table, id, before, after } of commit.changes) {
       for (const vif of this.options.model.view.by(vifTable, "iface_id", id)) {
         this.inventory.progress.recheck(vif, commit.generation);

@@ -52,13 +52,10 @@ export function* southboundProblems(parts: ProblemParts): Iterable<Problem> {
 function* connectionProblems(row: Readonly<Chassis>, { startedAt, switchOf, hostOf, lostAt, resourcesOf }: ProblemParts): Iterable<Problem> {
   const target = switchOf(row.id);
   const common = { resources: [], switches: [row.id] } as const;
+  const host = hostOf(row.id);
   if (target?.session === undefined) {
-    yield {
-      ...common, kind: "switch_disconnected", severity: "error", since: (target?.since ?? startedAt).toISOString(),
-      text: `the switch of ${row.id} is not connected: it keeps its flows, and gets no changes`,
-      cure: { text: `on ${row.id}: look at ovs-vsctl show (is_connected) and whether the controller is reached; a host that will not come back is forgotten with DELETE /switches/${row.id}` },
-    };
-  } else if (hostOf(row.id) === undefined) {
+    yield { ...common, kind: "switch_disconnected", severity: "error", since: (target?.since ?? host?.since ?? lostAt(row.id) ?? startedAt).toISOString(), ...disconnected(row.id, target, host) };
+  } else if (host === undefined) {
     yield {
       ...common, kind: "database_disconnected", severity: "warning", since: (lostAt(row.id) ?? startedAt).toISOString(),
       text: `the database of ${row.id} is not connected: ports plugged and unplugged there are not seen`,
@@ -73,6 +70,21 @@ function* connectionProblems(row: Readonly<Chassis>, { startedAt, switchOf, host
     ...common, resources: [...resources.values()], kind: "flow_refused", severity: "error", since: target.refusedSince.toISOString(),
     text: `${row.id} refuses ${target.quarantine.size} flow(s); one of table ${flow.table}: ${error}`,
     cure: { text: `GET /flows?switch=${row.id}&state=diff shows them with what caused them; a full table or an old Open vSwitch are usual reasons` },
+  };
+}
+
+function disconnected(id: string, target: Switch | undefined, host: Host | undefined): Pick<Problem, "text" | "cure"> {
+  if (host === undefined) {
+    return {
+      text: target === undefined
+        ? `${id} has not connected since the controller started: what it has of flows it keeps, and gets no changes`
+        : `the switch of ${id} is not connected: it keeps its flows, and gets no changes`,
+      cure: { text: `on ${id}: look at ovs-vsctl show (is_connected) and whether the controller is reached; a host that will not come back is forgotten with DELETE /switches/${id}` },
+    };
+  }
+  return {
+    text: `the database of ${id} is connected, its switch is not: it was told ${host.openflowTarget} for OpenFlow${target === undefined ? ", and has not come since the controller started" : "; it keeps its flows, and gets no changes"}`,
+    cure: { text: `see that ${id} reaches this address: --advertise and --openflow of the controller say which it is, a firewall between may drop it; ovs-vsctl show on ${id} says is_connected when it does` },
   };
 }
 

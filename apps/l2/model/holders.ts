@@ -14,8 +14,8 @@ export interface Learning extends Row {
 }
 /** How much a host learns in all, whatever ports and networks have it learn: beyond, what ends soonest of the network that has most goes first. */
 export const l2Settings = defineSettings({
-  "learned-macs": { kind: { integer: [16, 1_000_000] }, fallback: "16384", about: "MACs that a host knows of what the model does not place, of all networks: of the network with most the oldest go first" },
-  "learned-neighbours": { kind: { integer: [16, 1_000_000] }, fallback: "16384", about: "addresses that a host knows of what the model does not list, of all networks: of the network with most the oldest go first" },
+  "learned-macs": { kind: { integer: [16, 1_000_000] }, fallback: "16384", about: "limit of learned MACs per hypervisor; when it is full, the network with most loses its oldest" },
+  "learned-neighbours": { kind: { integer: [16, 1_000_000] }, fallback: "16384", about: "limit of learned neighbours (addresses and their MACs) per hypervisor; when it is full, the network with most loses its oldest" },
 });
 export const learningTable = defineTable<Learning>()("learning", { derived: true });
 

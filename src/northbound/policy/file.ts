@@ -4,6 +4,7 @@ import { readFileSync, unwatchFile, watchFile, type Stats } from "node:fs";
 import type { Logger } from "pino";
 import { LineCounter, parseDocument } from "yaml";
 import { isObject } from "../../app/contract.ts";
+import { fileErrorText } from "../../lib/file-error.ts";
 import type { Problem } from "../../lib/problem.ts";
 import type { PolicyBook } from "./book.ts";
 
@@ -79,7 +80,7 @@ export class PolicyFile {
     try {
       text = readFileSync(this.path, "utf8");
     } catch (error) {
-      throw new Error(`cannot be read: ${(error as NodeJS.ErrnoException).code ?? String(error)}`, { cause: error });
+      throw new Error(`cannot be read: ${fileErrorText(error)}`, { cause: error });
     }
     if (text === this.read && this.current === undefined) return false;
     this.book.override(parsePolicy(text));

@@ -281,7 +281,7 @@ describe("the file", () => {
     }
     rmSync(path);
     api.nb.policyFile!.reload();
-    expect(api.nb.policyFile!.problem?.text).toContain("ENOENT");
+    expect(api.nb.policyFile!.problem?.text).toContain("no such file");
     expect(await create("last")).toBe(201);
     write('create_bed: "role:last"\n');
     api.nb.policyFile!.reload();
@@ -295,6 +295,6 @@ describe("the file", () => {
     const bad = join(folder, "bad.yaml");
     writeFileSync(bad, "a: b: c");
     expect(() => new PolicyFile(bad, book, log)).toThrow(`the policy file ${bad}: line 1: `);
-    expect(() => new PolicyFile(join(folder, "none"), book, log)).toThrow("cannot be read: ENOENT");
+    expect(() => new PolicyFile(join(folder, "none"), book, log)).toThrow("cannot be read: no such file");
   });
 });

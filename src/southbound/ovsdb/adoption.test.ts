@@ -233,7 +233,8 @@ describe("names", () => {
     const ovs = await host({});
     const w = await world();
     await ovs.vsctl("set-manager", `tcp:127.0.0.1:${w.ports.ovsdb}`);
-    await eventually("the line", () => w.lines("warn", "set external_ids:system-id").length === 1);
+    await eventually("the line", () => w.lines("warn", "external_ids:system-id is not set").length === 1);
+    expect(w.southbound.problems().map((p) => p.text.replace(/^\S+:\d+: /, ""))).toEqual(["external_ids:system-id is not set: the host has no name"]);
     await ovs.vsctl("set", "Open_vSwitch", ".", "external_ids:system-id=hv9");
     await w.connected("hv9");
   });

@@ -106,6 +106,11 @@ export class Host {
     session.on("close", (reason) => this.closed(reason));
   }
 
+  /** What its switch is told to connect to. */
+  get openflowTarget(): string {
+    return this.inventory.options.target(peerOf(this.session.socket).local);
+  }
+
   private now(): Date {
     return new Date(this.inventory.options.clock.now());
   }
@@ -178,7 +183,7 @@ export class Host {
     const root = this.rows.root;
     if (root === undefined) return;
     const { settings, problems } = readSettings(root.external_ids);
-    const notes: Note[] = problems.map((p) => ({ about: `external_ids:${p.key}=${p.value}`, problem: p.problem }));
+    const notes: Note[] = problems.map((p) => ({ about: p.value === "" ? `external_ids:${p.key} is not set` : `external_ids:${p.key}=${p.value}`, problem: p.problem }));
     if (settings === undefined) {
       this.reportNotes(notes);
       return;
@@ -188,7 +193,7 @@ export class Host {
 
     const { operations, notes: planned, wishes } = plan(this.rows, {
       settings,
-      target: options.target(peerOf(this.session.socket).local),
+      target: this.openflowTarget,
       controllerId: options.controllerId,
       rows: this.desiredRows(chassis),
       installed: (name) => (this.vifsKnown ? this.mark(chassis, name) : undefined),

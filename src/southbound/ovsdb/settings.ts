@@ -58,10 +58,7 @@ export function readSettings(ids: Readonly<Record<string, string>>): ReadSetting
   }
   const name = first("system-id", "hostname");
   if (!HOST_ID.test(name.value)) {
-    problems.push({
-      ...name,
-      problem: name.value === "" ? "the host has no name: set external_ids:system-id" : "not a name: 1 to 255 characters without spaces, '/' and '|'",
-    });
+    problems.push({ ...name, problem: name.value === "" ? "the host has no name" : "not a name: 1 to 255 characters without spaces, '/' and '|'" });
     return { settings: undefined, problems };
   }
 

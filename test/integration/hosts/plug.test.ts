@@ -61,10 +61,13 @@ test("before its port is there: no mark until there is a port and its flows", as
   const device = await plug(1, "00000000-0000-4000-8000-000000000000");
   await cloud.synced();
   expect(await marked(1, device)).toBe(false);
+  const unknown = async (): Promise<string[]> => (await cloud.controller.ops<{ kind: string; text: string }[]>("GET", "/problems")).body.filter((p) => p.kind === "unknown_interface").map((p) => p.text);
+  await until("the problem", async () => (await unknown()).some((text) => text.includes(`${device} (iface-id 00000000-0000-4000-8000-000000000000)`)), { timeoutMs: 15_000 });
   const port = await cloud.create("port", { network_id: net.network.id });
   await cloud.hv(1).vsctl("set", "Interface", device, `external_ids:iface-id=${port.id}`);
   await becomes(port, "ACTIVE hv1");
   await until("the mark", () => marked(1, device));
+  expect((await unknown()).filter((text) => text.includes(device))).toEqual([]);
 });
 
 test("the flow dump: a table that there is not, and a foreign flow in a table that is nobody's", async () => {

@@ -110,10 +110,14 @@ describe("of a running controller", () => {
   test("what it does not have, and what it cannot read", async () => {
     const asked = (...argv: string[]): Promise<Ended> => run(["--ops-url", url, ...argv]);
     expect(await asked("switches", "hv9")).toEqual({ code: 1, out: "", err: "axion: there is no switch hv9\n" });
-    expect(await asked("flows", "--switch", "hv9")).toEqual({ code: 2, out: "", err: "axion: --switch there is no switch 'hv9'\n" });
-    expect(await asked("flows", "--table", "nowhere")).toMatchObject({ code: 2, out: "", err: expect.stringMatching(/^axion: --table .*nowhere.*\n$/) });
-    expect(await asked("flows", "--match", "nonsense=1")).toMatchObject({ code: 2, out: "", err: expect.stringMatching(/^axion: --match .*\n$/) });
-    expect(await asked("flows", "--app", "")).toMatchObject({ code: 2, out: "", err: expect.stringMatching(/^axion: --app is empty\n$/) });
+    expect(await asked("flows", "--switch", "hv9")).toEqual({ code: 1, out: "", err: "axion: --switch: there is no switch 'hv9'\n" });
+    for (const table of ["nowhere", "99"]) expect(await asked("flows", "--table", table)).toEqual({ code: 2, out: "", err: `axion: --table: there is no table '${table}'\n` });
+    expect(await asked("flows", "--table", "99", "--state", "diff"), "others may have put flows there").toMatchObject({ code: 0 });
+    expect(await asked("flows", "--match", "nonsense=1")).toMatchObject({ code: 2, out: "", err: expect.stringMatching(/^axion: --match: .*\n$/) });
+    for (const field of ["nw_dst", "ip_dst", "dl_src"]) expect(await asked("flows", "--match", `${field}=bad`)).toMatchObject({ code: 2, out: "", err: expect.stringMatching(new RegExp(`^axion: --match: ${field}: .*\n$`)) });
+    expect(await asked("flows", "--app", "")).toMatchObject({ code: 2, out: "", err: expect.stringMatching(/^axion: --app: is empty\n$/) });
+    expect(await asked("flows", "--app", "zz")).toMatchObject({ code: 2, out: "", err: expect.stringMatching(/^axion: --app: there is no app 'zz'; there are .*dhcp, .*\n$/) });
+    expect(await asked("flows", "--resource", "nonsense")).toEqual({ code: 2, out: "", err: "axion: --resource: there is no API resource 'nonsense', and no flow because of one\n" });
   });
 
   test("a reader that has had enough is no error", async () => {
