@@ -5,6 +5,7 @@ import { advertisement, arp, icmpv6, ND, solicitation } from "./model/messages.t
 import { DHCP_CLIENT, VLAN_PRESENT, ARP_TO_SERVICES, ND_TO_SOURCE, NO_OPTION } from "./rules.ts";
 import { l2 } from "./tables.ts";
 
+const NO_ADDRESS = "0.0.0.0";
 const BROADCAST = "ff:ff:ff:ff:ff:ff";
 const ALL_NODES = "33:33:00:00:00:01";
 const SOLICITED_NODES = "ff02::1:ff00:0/104";
@@ -53,15 +54,16 @@ export const staticFlows = l2.static((out) => {
 
   out.flow(base, "arp_nd", { priority: 200, match: { "reg:too_long": 1 }, actions: [] });
   out.flow(base, "arp_nd", { priority: 150, match: { "reg:announces": 1 }, actions: toForward });
-  // ARP: the target's MAC lands in eth_dst if it is known; a probe for a duplicate is for the owner itself to answer, if it can: of a router nobody else does.
-  out.flow(base, "arp_nd", {
-    priority: 100, match: { ...arp, arp_op: 1 },
-    actions: [setField("eth_dst", BROADCAST), copy("arp_tpa", "reg:nexthop"), ...LOOK_UP],
-  });
+  // ARP: the target's MAC lands in eth_dst if it is known. Who probes for a duplicate is answered like any other, but not for what is its own
+  // (rules.ts); the owner does not hear it, or it would give the address up. RFC 5227 section 2.1.1, RFC 4862 section 5.4.3
+  const askArp = [setField("eth_dst", BROADCAST), copy("arp_tpa", "reg:nexthop"), ...LOOK_UP] as const;
+  out.flow(base, "arp_nd", { priority: 100, match: { ...arp, arp_op: 1 }, actions: askArp });
+  out.flow(base, "arp_nd", { priority: 103, match: { ...arp, arp_op: 1, arp_spa: NO_ADDRESS }, actions: [load("probes", 1), ...askArp] });
+  // Nobody says anything of an address that is none, but hosts take it for a probe.
+  out.flow(base, "arp_nd", { priority: 60, match: { ...arp, arp_spa: NO_ADDRESS }, actions: [] });
   out.flow(base, "arp_nd", { priority: 50, match: arp, actions: toForward });
   out.flow(base, "arp_nd_reply", { priority: 100, match: { ...arp, eth_dst: GROUP_MAC }, actions: toForward });
   out.flow(base, "arp_nd_reply", { priority: 90, match: { ...arp, "reg:said": 2 }, actions: [setField("eth_dst", BROADCAST), ...toForward] });
-  out.flow(base, "arp_nd_reply", { priority: 80, match: { ...arp, "reg:said": 0, arp_spa: "0.0.0.0" }, actions: [setField("eth_dst", BROADCAST), ...toForward] });
   // Who asked from afar is no port here: the answer goes as any frame does.
   const fromAfar = { "reg:in_port_key": 0 } as const;
   const ways = [{ priority: 50, at: {}, back: backToSender }, { priority: 60, at: fromAfar, back: onAsAnyFrame }] as const;
@@ -76,21 +78,18 @@ export const staticFlows = l2.static((out) => {
   }
 
   // Neighbour discovery likewise; nd_advertise is a table of its own because its fields exist only in an advertisement.
-  out.flow(base, "arp_nd", { priority: 110, match: { ...solicitation, ipv6_src: "::" }, actions: [copy("ipv6_nd_target", "reg:nexthop"), ...LOOK_UP] });
+  const askNd = [setField("eth_dst", ALL_NODES), copy("ipv6_nd_target", "reg:nexthop"), ...LOOK_UP] as const;
+  out.flow(base, "arp_nd", { priority: 110, match: { ...solicitation, ipv6_src: "::" }, actions: [load("probes", 1), ...askNd] });
   out.flow(base, "arp_nd", { priority: 100, match: advertisement, actions: toForward });
-  out.flow(base, "arp_nd", {
-    priority: 100, match: solicitation,
-    actions: [setField("eth_dst", ALL_NODES), copy("ipv6_nd_target", "reg:nexthop"), ...LOOK_UP],
-  });
+  out.flow(base, "arp_nd", { priority: 100, match: solicitation, actions: askNd });
   out.flow(base, "arp_nd_reply", { priority: 100, match: { ...solicitation, eth_dst: GROUP_MAC }, actions: toForward });
   out.flow(base, "arp_nd_reply", { priority: 90, match: { ...solicitation, "reg:said": 2 }, actions: [setField("eth_dst", ALL_NODES), ...toForward] });
   const toAdvertise = [setField("icmpv6_type", ND.neighbourAdvertisement), setField("icmpv6_code", 0), toTable("nd_advertise")] as const;
-  out.flow(base, "arp_nd_reply", { priority: 120, match: { ...solicitation, ipv6_src: "::", "reg:said": 1 }, actions: toAdvertise });
-  out.flow(base, "arp_nd_reply", {
-    priority: 110, match: { ...solicitation, ipv6_src: "::" },
-    // To the group of the address, whatever MAC the frame was sent to. RFC 2464 section 7
-    actions: [setField("eth_dst", "33:33:ff:00:00:00"), copy({ field: "ipv6_dst", ofs: 0, bits: 24 }, { field: "eth_dst", ofs: 0, bits: 24 }), ...toForward],
-  });
+  // What is not known, and what several may have: to the group of the address, whatever MAC the frame was sent to. RFC 2464 section 7
+  const toGroup = [setField("eth_dst", "33:33:ff:00:00:00"), copy({ field: "ipv6_dst", ofs: 0, bits: 24 }, { field: "eth_dst", ofs: 0, bits: 24 }), ...toForward] as const;
+  for (const match of [{ eth_dst: GROUP_MAC }, { "reg:said": 2 }] as const) {
+    out.flow(base, "arp_nd_reply", { priority: "eth_dst" in match ? 120 : 110, match: { ...solicitation, ipv6_src: "::", ...match }, actions: toGroup });
+  }
   out.flow(base, "arp_nd_reply", { priority: 50, match: solicitation, actions: toAdvertise });
   const routerFlag = copy({ field: "reg:said", ofs: 0, bits: 1 }, { field: "nd_reserved", ofs: 31, bits: 1 });
   // Who looks for a duplicate has no address yet: to all nodes, and nobody solicited it. RFC 4861 section 7.2.4

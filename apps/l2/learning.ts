@@ -46,7 +46,7 @@ export function placedMacs(view: ReadView, port: Port): string[] {
 const sharedMacs = (view: ReadView, port: Port): string[] => extraMacs(port).filter((mac) => holders(view, port, mac) > 1 && !isAnothers(view, port, mac));
 
 /** Whether anything may be behind the port. */
-const isOpen = (port: Port): boolean => !port.port_security_enabled && !isNetworkPort(port);
+export const isOpen = (port: Port): boolean => !port.port_security_enabled && !isNetworkPort(port);
 
 export const portContext: readonly PortContext[] = [
   {

@@ -9,7 +9,7 @@ import {
   addressTable, attachmentId, attachmentTable, bindingFault, chosenSegmentTable, fromScope, hostScope, lanScope, learningTable, mayForward, membersScope, neighbour, netScope, networkTable, activeAttachment, pluggedAt, pluggedReads, portTable, sendersScope, singleAddress, type Attachment, type Port, isAnothers, isCarried, isNetworkPort, isUnspecified, macOfPair, mayBeTaken, saidOfLink, placesOf, contestedTable,
 } from "./model.ts";
 import { knownNeighbour, takers } from "./neighbours.ts";
-import { ANNOUNCE, derive as learningDerive, hear, hearOwn, isHeard, isPlaced, PUNT_METER, learnFromChassis, learnFromPort, learnInNetwork, listeners, placed, placedMacs } from "./learning.ts";
+import { ANNOUNCE, derive as learningDerive, hear, hearOwn, isHeard, isOpen, isPlaced, PUNT_METER, learnFromChassis, learnFromPort, learnInNetwork, listeners, placed, placedMacs } from "./learning.ts";
 import { advertisement, fromLink, icmpv6, ND, solicitation } from "./model/messages.ts";
 import { l2 } from "./tables.ts";
 import { admitTags, isTransparent, passTags } from "./tags.ts";
@@ -18,7 +18,6 @@ import { admitTags, isTransparent, passTags } from "./tags.ts";
 const FLOOD_CHUNK = 1000;
 
 export const DHCP_CLIENT = { eth_type: ethType.ip, ip_proto: ipProto.udp, udp_src: 68, udp_dst: 67 } as const;
-
 
 /** Where a port is, if it is up. */
 function attach(port: Port, view: ReadView): Attachment | undefined {
@@ -97,6 +96,9 @@ const localPort = l2.rule({
     if (at.vlan === null && isTransparent(view, at.network_id)) admitTags(at, asSender, out);
     const emit: LocalEmit = (shape, value) => out.flow(scope, shape, value);
     if (port.port_security_enabled) admit(at, sources, emit);
+    // Nobody hears who probes for what it has itself: an answer would tell it that somebody else does.
+    const macs = isOpen(port) ? [] : [port.mac_address, ...macsOf(sources).filter((mac) => mac !== port.mac_address && !isAnothers(view, port, mac))];
+    for (const mac of macs) out.flow(scope, probing.own, { key: at.port_key, mac });
     learnFromPort(at, port, view, scope, out);
     locate(at, port.port_security_enabled, sources.some((s) => isIpv6(s.ip)), receiver, (flow) => out.flow(scope, "locate", flow));
     if (at.vlan === null) return;
@@ -192,6 +194,10 @@ const admitted = l2.shapes("port_security", {
 
 const discovering = l2.shapes("nd_source", {
   own: (s: Sender) => ({ priority: 100, match: { "reg:in_port_key": s.key, eth_src: s.mac, eth_type: ethType.ipv6, ipv6_src: s.ip }, actions: TO_SERVICES }),
+});
+
+const probing = l2.shapes("arp_nd_reply", {
+  own: (s: { readonly key: number; readonly mac: string }) => ({ priority: 130, match: { "reg:in_port_key": s.key, "reg:probes": 1, "reg:said": 0, eth_dst: s.mac }, actions: [] }),
 });
 
 function admit(at: Attachment, sources: readonly Source[], emit: LocalEmit): void {

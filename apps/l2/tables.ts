@@ -37,7 +37,7 @@ export const l2 = definePipeline({
     },
     arp_nd_reply: {
       stage: "services", miss: "drop", aside: true, about: "known target: answer on its behalf; unknown: flood the question",
-      match: ["reg:in_port_key", "reg:said", "eth_dst", "eth_type", "arp_spa", "ip_proto", "icmpv6_type", "ipv6_src"],
+      match: ["reg:in_port_key", "reg:said", "reg:probes", "eth_dst", "eth_type", "ip_proto", "icmpv6_type", "ipv6_src"],
     },
     nd_advertise: { stage: "services", miss: "drop", aside: true, about: "the rest of a neighbour advertisement", match: ["reg:in_port_key", "eth_type", "ip_proto", "icmpv6_type", "ipv6_src"] },
     l2_lookup: {
@@ -65,6 +65,7 @@ export const l2 = definePipeline({
   registers: {
     said: { bits: 8, about: "who answers for the address that the neighbour stage found: 0 the network for a host, 1 the network for a router, 2 whoever has it" },
     announces: { bits: 1, about: "ARP of a port that says which address it has" },
+    probes: { bits: 1, about: "the packet asks whether somebody has an address, before the sender uses it" },
     too_long: { bits: 1, about: "ARP or neighbour discovery with more in it than these have" },
     flood_chunk: { bits: 8, about: "which part of a long list of local ports" },
     tag_passes: { bits: 1, about: "the sender's network is transparent to tags of guests" },

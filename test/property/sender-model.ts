@@ -62,6 +62,7 @@ export function mayLeave(port: Port, frame: Frame, bytes: number, ports: readonl
   const discovers = frame.kind === "discovery" && [RS, NS, NA].includes(frame.type);
   if (frame.kind === "arp" && bytes > ARP_MAX) return false;
   if (discovers && !believable(frame, bytes)) return false;
+  if (frame.kind === "arp" && frame.source === "0.0.0.0" && frame.op !== 1) return false;
   if (!port.port_security_enabled) return true;
   if (frame.kind === "other") return false;
   const all = sources(port, ports);
@@ -84,6 +85,11 @@ export function mayLeave(port: Port, frame: Frame, bytes: number, ports: readonl
   const said = frame.options.filter((o) => o.kind === (frame.type === NS ? 1 : 2));
   return said.every((o) => o.mac === frame.sourceMac) && (said.length > 0 || bytes <= BARE_MAX);
 }
+
+/** Whether a port looks for duplicates of what it may have itself: it may ask, and who hears it depends on who else may have that. */
+export const probesOwn = (port: Port, frame: Frame, ports: readonly Port[]): boolean =>
+  (frame.kind === "arp" || (frame.kind === "discovery" && frame.type === NS)) && ["0.0.0.0", "::"].includes(frame.source) && port.port_security_enabled &&
+  sources(port, ports).some(({ range }) => within(frame.target, range));
 
 /** Neighbour discovery that a host would have to believe, as far as a switch sees it. */
 function believable(frame: Frame & { kind: "discovery" }, bytes: number): boolean {
