@@ -18,7 +18,7 @@ export const l3 = definePipeline({
       stage: "route", miss: "drop", aside: true, about: "what a router cannot deliver, metered for each sending port, to the controller: for a neighbour that has to be asked for, or an ICMP error",
       match: ["reg:in_port_key"],
     },
-    l3_resolve: { stage: "resolve", miss: "drop", about: "routed packets that were handed on: to the next hop as others go", match: ["eth_type"] },
+    l3_resolve: { stage: "resolve", miss: "drop", about: "routed packets that were handed on: to the next hop as others go", match: ["eth_type", "ct_state"] },
   },
   registers: {
     undelivered: { bits: 8, about: "why a router cannot deliver a packet: see apps/l3/model.ts" },

@@ -1,0 +1,160 @@
+// Translation at gateways on real switches: two hosts with VMs, one of them with somebody outside too, and two that may have gateways. Two
+// tenants have the same addresses.
+import { setTimeout as sleep } from "node:timers/promises";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { until } from "../../../lab/exec.ts";
+import { Lab } from "../../../lab/lab.ts";
+import { Cloud, type Instance, type Net, type Resource } from "../../support/cloud.ts";
+import { ofportOf, trace } from "../../support/trace.ts";
+
+interface Tenant {
+  readonly project: string;
+  readonly inside: Net;
+  readonly router: Resource;
+  /** The router's outside. */
+  readonly gateway: string;
+  readonly a: Instance;
+}
+
+describe.skipIf(Lab.missing().length > 0)("translation at a gateway", () => {
+  let cloud: Cloud;
+  let outside: Net;
+  let x: Instance;
+  let tenants: readonly [Tenant, Tenant];
+
+  beforeAll(async () => {
+    cloud = await Cloud.create({ name: "nat", hypervisors: 4, host: (n) => ({ gateway: n >= 3 }), flags: ["--audit-interval", "1"] });
+    outside = await cloud.network("203.0.113.0/24");
+    await cloud.update("network", outside.network.id, { "router:external": true });
+    x = await cloud.instance(cloud.hv(2), outside, { port: { fixed_ips: [{ ip_address: "203.0.113.1" }], port_security_enabled: false } });
+    tenants = [await tenant("p1", 1), await tenant("p2", 1)];
+    await cloud.synced();
+    await usable();
+  }, 120_000);
+  afterAll(async () => cloud?.destroy());
+
+  async function tenant(project: string, host: number): Promise<Tenant> {
+    const inside = await cloud.network("10.0.0.0/24", {}, project);
+    const router = await cloud.router([inside], project);
+    const { external_gateway_info: info } = await cloud.update("router", router.id, { external_gateway_info: { network_id: outside.network.id } }, project);
+    const gateway = (info as { external_fixed_ips: { ip_address: string }[] }).external_fixed_ips[0]!.ip_address;
+    const a = await cloud.instance(cloud.hv(host), inside, { project, port: { fixed_ips: [{ ip_address: "10.0.0.5" }], security_groups: [await open(project)] } });
+    return { project, inside, router, gateway, a };
+  }
+  const open = async (project: string): Promise<string> => {
+    const { id } = await cloud.create("security_group", { name: "open" }, project);
+    await cloud.create("security_group_rule", { security_group_id: id, direction: "ingress", ethertype: "IPv4" }, project);
+    return id;
+  };
+  const usable = (): Promise<boolean> =>
+    until("gateways in use", async () => (await Promise.all([3, 4].map((n) => cloud.hv(n).vsctl("--bare", "--columns=bfd_status", "find", "Interface", "bfd:enable=true")))).every((text) => text.split("\n").filter((l) => l !== "").every((l) => l.includes("forwarding=true"))), { timeoutMs: 20_000 });
+  const conntrack = async (): Promise<string[]> => (await Promise.all(cloud.hypervisors.map((hv) => hv.appctl("dpctl/dump-conntrack")))).join("\n").split("\n").filter((l) => l !== "");
+  /** Translated connections: the answers have another address than what was asked for, or than who asked. */
+  const connectionsBy = async (address: string): Promise<string[]> => (await conntrack()).filter((l) => new RegExp(`orig=\\(src=(?!${address}).*reply=\\(.*dst=${address},|orig=\\(.*dst=${address},.*reply=\\(src=(?!${address})`).test(l));
+
+  test("two tenants with the same addresses, at once: outside sees the gateways' addresses, and answers find their way", async () => {
+    const capture = await x.vm.tcpdump("icmp or tcp");
+    for (const { a } of tenants) await until("an answer from outside", () => a.vm.reaches(x.ip));
+    const pings = tenants.map(({ a }) => a.vm.ping(x.ip, { count: 20, intervalMs: 20 }));
+    for (const ping of await Promise.all(pings)) expect(ping).toMatchObject({ received: 20 });
+    const server = await x.vm.listen(8080);
+    const connections = await Promise.all(tenants.map(({ a }) => a.vm.openTcp(x.ip, 8080)));
+    expect(await Promise.all(connections.map((c, n) => c.echo(`tenant ${n}`)))).toEqual([true, true]);
+    for (const c of connections) await c.close();
+    await server.close();
+    const { lines } = await capture.stop();
+    for (const { gateway } of tenants) expect(lines.some((l) => l.includes(`${gateway}.`) || l.includes(`${gateway} > `)), gateway).toBe(true);
+    expect(lines.filter((l) => l.includes("10.0.0."))).toEqual([]);
+    expect(await cloud.differences()).toBe("");
+  }, 60_000);
+
+  test("errors about a translated packet reach who sent it, and name what it sent to", async () => {
+    const [{ a }] = tenants;
+    const capture = await a.vm.tcpdump("icmp and icmp[0] == 3");
+    expect(await a.vm.probeUdp(x.ip, 9999, 500)).toBe(false);
+    await until("unreachable", () => Promise.resolve(capture.lines.some((l) => l.includes(`${x.ip} > ${a.ip}`) && l.includes("udp port 9999 unreachable"))), { timeoutMs: 3000 }).catch(() => undefined);
+    const { lines } = await capture.stop();
+    expect(lines.some((l) => l.includes(`${x.ip} > ${a.ip}`) && l.includes("udp port 9999 unreachable")), lines.join("\n")).toBe(true);
+  }, 30_000);
+
+  test("what nobody inside asked for is the router's own business; nobody outside gets in by an address of the inside", async () => {
+    const [{ a, gateway }] = tenants;
+    expect(await x.vm.ping(gateway, { count: 5, intervalMs: 20 })).toMatchObject({ received: 5 });
+    const server = await a.vm.listen(8081);
+    expect(await x.vm.connectTcp(gateway, 8081, 500)).toBe(false);
+    const capture = await a.vm.tcpdump("icmp");
+    await x.vm.configure(`route add 10.0.0.0/24 via ${gateway}`);
+    await x.vm.ping(a.ip, { count: 3, timeoutMs: 200 });
+    await x.vm.configure("route del 10.0.0.0/24");
+    expect((await capture.stop()).lines).toEqual([]);
+    await server.close();
+  }, 30_000);
+
+  test("what does not begin a connection is not let out as it is", async () => {
+    const [{ a, inside, project }] = tenants;
+    await cloud.update("port", a.port.id, { security_groups: [], port_security_enabled: false }, project);
+    await cloud.synced();
+    const capture = await x.vm.tcpdump("tcp");
+    const hv = cloud.hv(1);
+    const router = ((await cloud.call("GET", `/v2.0/ports?network_id=${inside.network.id}&device_owner=network:router_interface`)).body as unknown as { ports: Resource[] }).ports[0]!;
+    // A reset, and an answer, of connections that nobody opened.
+    for (const flags of ["04", "12"]) {
+      const frame = `${router.mac_address}${a.port.mac_address}0800`.replaceAll(":", "") + rawTcp(a.ip, x.ip, flags);
+      await hv.ofctl("packet-out", "br-int", `in_port=${await ofportOf(hv, a)} packet=${frame} actions=table`);
+    }
+    await sleep(500);
+    const { lines } = await capture.stop();
+    expect(lines.filter((l) => l.includes("10.0.0."))).toEqual([]);
+    await cloud.update("port", a.port.id, { port_security_enabled: true, security_groups: a.port.security_groups }, project);
+    await cloud.synced();
+  }, 30_000);
+
+  test("switched off, connections end, and nothing is translated; switched on again, they begin anew", async () => {
+    const [{ a, router, gateway, project }] = tenants;
+    const server = await x.vm.listen(8082);
+    const connection = await a.vm.openTcp(x.ip, 8082);
+    expect(await connection.echo("before")).toBe(true);
+    expect((await connectionsBy(gateway)).length).toBeGreaterThan(0);
+    const info = (enable_snat: boolean) => ({ external_gateway_info: { network_id: outside.network.id, enable_snat } });
+    await cloud.update("router", router.id, info(false), project);
+    await cloud.synced();
+    expect(await connectionsBy(gateway)).toEqual([]);
+    expect(await connection.echo("after", 1000)).toBe(false);
+    await connection.close();
+    await x.vm.configure(`route add 10.0.0.0/24 via ${gateway}`);
+    await until("an answer without translation", () => a.vm.reaches(x.ip));
+    await x.vm.configure("route del 10.0.0.0/24");
+    await cloud.update("router", router.id, info(true), project);
+    await cloud.synced();
+    await until("an answer with translation", () => a.vm.reaches(x.ip));
+    await server.close();
+  }, 60_000);
+
+  test("tables passed: out from a host without the gateway, and at the gateway", async () => {
+    const [{ a, inside, router }] = tenants;
+    const leg = ((await cloud.call("GET", `/v2.0/ports?network_id=${inside.network.id}&device_owner=network:router_interface`)).body as unknown as { ports: Resource[] }).ports[0]!;
+    const out = await trace(cloud.hv(1), `in_port=${await ofportOf(cloud.hv(1), a)},tcp,dl_src=${a.port.mac_address as string},dl_dst=${leg.mac_address as string},nw_src=${a.ip},nw_dst=${x.ip},nw_ttl=64,tp_src=40000,tp_dst=80`);
+    console.log(`out by a gateway elsewhere: ${out.lookups} lookups, ${out.conntrack} conntrack passes`);
+    const gateway = ((await cloud.call("GET", `/v2.0/ports?device_id=${router.id}&device_owner=network:router_gateway`)).body as unknown as { ports: Resource[] }).ports[0]!;
+    const vni = out.text.match(/tunnel_id:(0x[0-9a-f]+|\d+)|set_field:(0x[0-9a-f]+|\d+)->tun_id/);
+    for (const n of [3, 4]) {
+      const port = (await cloud.hv(n).vsctl("get", "Interface", "axion-geneve", "ofport")).trim();
+      const there = await trace(cloud.hv(n), `in_port=${port},tun_id=${vni?.[1] ?? vni?.[2] ?? "0"},tun_src=172.31.0.1,tun_dst=172.31.0.${n},tcp,dl_src=02:00:00:00:00:01,dl_dst=${gateway.mac_address as string},nw_src=${a.ip},nw_dst=${x.ip},nw_ttl=64,tp_src=40000,tp_dst=80`);
+      console.log(`at gateway ${n}: ${there.lookups} lookups, ${there.conntrack} conntrack passes`);
+      expect(there.lookups, there.text).toBeLessThanOrEqual(12);
+      expect(there.conntrack, there.text).toBeLessThanOrEqual(1);
+      expect(out.lookups + there.lookups).toBeLessThanOrEqual(20);
+    }
+    expect(out.lookups, out.text).toBeLessThanOrEqual(12);
+    expect(out.conntrack, out.text).toBeLessThanOrEqual(1);
+  });
+});
+
+/** An IPv4 header and one of TCP, as text, with these flags. */
+function rawTcp(src: string, dst: string, flags: string): string {
+  const address = (ip: string): string => ip.split(".").map((n) => Number(n).toString(16).padStart(2, "0")).join("");
+  const header = (sum: string): string => `450000280001000040 06${sum}${address(src)}${address(dst)}`.replace(" ", "");
+  let sum = [...header("0000").matchAll(/..../g)].reduce((n, [word]) => n + parseInt(word, 16), 0);
+  while (sum > 0xffff) sum = (sum & 0xffff) + (sum >> 16);
+  return `${header((~sum & 0xffff).toString(16).padStart(4, "0"))}9c40005000000001000000015 0${flags}ffff00000000`.replace(" ", "");
+}
