@@ -9,6 +9,8 @@ import { gatewayPlanTable, type GatewayPlan } from "./model.ts";
 const LOOK_S = 0.2;
 /** Seconds after which it is said, again and again: the first may be lost, or come before flows. */
 const AFTER_S = [0, 1, 3] as const;
+/** Seconds after the start until it is known what switches see of each other: what is said before may be of a host that is dead. */
+const START_S = 3;
 /** Gateways that are announced in one look; others wait for the next. */
 const AT_ONCE = 200;
 
@@ -24,8 +26,10 @@ export const announcement: ServiceDecl = {
   about: "announces the addresses of gateways outside, from the host that has them now",
   start(host) {
     const known = new Map<string, Known>();
+    const startedMs = host.clock.monotonic();
     const look = (): void => {
       const now = host.clock.monotonic();
+      if (now - startedMs < START_S * 1000) return;
       const packets: StageOut[] = [];
       let announced = 0;
       for (const plan of host.view.all(gatewayPlanTable)) {

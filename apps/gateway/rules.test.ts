@@ -84,6 +84,22 @@ describe("who has what", () => {
     expect(text(second!, "l2_lookup")).toContain("group:");
   });
 
+  test("a host that reaches the router through another one has its gateway, and a tunnel to it", async () => {
+    const behind = (await h.create("router", {})).id;
+    const far = (await h.create("network", {})).id;
+    const subnet = (await h.create("subnet", { network_id: far, ip_version: 4, cidr: "10.9.0.0/24" })).id;
+    await h.call("PUT", `/v2.0/routers/${behind}/add_router_interface`, { subnet_id: subnet });
+    const port = (await h.create("port", { network_id: insides[0]!, fixed_ips: [{ ip_address: "10.0.0.200" }] })).id;
+    await h.call("PUT", `/v2.0/routers/${behind}/add_router_interface`, { port_id: port });
+    await h.plug("hv3", (await h.create("port", { network_id: far })).id, 50);
+    await h.settled();
+    expect(tunnels("hv3")).toEqual([]);
+    await h.call("PUT", `/v2.0/routers/${behind}`, { router: { routes: [{ destination: "0.0.0.0/0", nexthop: "10.0.0.1" }] } });
+    await h.settled();
+    expect(tunnels("hv3")).toEqual(plan(0).hosts.map((host) => `axion-bfd-${key(host)}`).sort());
+    expect(flows("hv3", "gateway_out").filter((f) => f.includes("group:"))).toHaveLength(1);
+  });
+
   test("however many routers leave by one network outside", async () => {
     const counts = (): number[] => ["hv1", "hv3"].map((host) => [...h.engine.flowsOf(host)].length);
     const before = counts();

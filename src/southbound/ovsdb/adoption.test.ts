@@ -102,6 +102,18 @@ describe("a fresh host", () => {
   });
 });
 
+test("a host's gateways are had, drained, and none by what it says, and by nothing else", async () => {
+  const ovs = await host({ ...hv1, "axion-gateway": "drain" });
+  const w = await world();
+  await w.adopt(ovs);
+  const row = (): unknown => { const c = w.model.view.get(chassisTable, "hv1"); return [c?.gateway, c?.drain]; };
+  expect(row()).toEqual([true, true]);
+  for (const [value, wanted] of [["true", [true, undefined]], ["drain", [true, true]], ["false", [false, undefined]]] as const) {
+    await ovs.vsctl("set", "Open_vSwitch", ".", `external_ids:axion-gateway=${value}`);
+    await eventually(value, () => JSON.stringify(row()) === JSON.stringify(wanted));
+  }
+});
+
 describe("a host that is as it should be", () => {
   test("is not written to by a controller that comes back, and neither is the store", async () => {
     const ovs = await host(hv1);
