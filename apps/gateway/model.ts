@@ -1,5 +1,6 @@
 // gateway's entities: which networks are external, the gateways of routers on them, and what follows from both: which hosts a gateway is on.
 import { definePool, ethType, defineScope, defineTable, type FlowAction, type Outputs, type ReadView, type Row, type Scope, type SharedRegister } from "#app";
+import { segmentTable } from "../l2/model.ts";
 import { gateway } from "./tables.ts";
 
 /** A network that leads outside of the cloud. `id` is the network's. */
@@ -83,6 +84,12 @@ export const gatewayGroups = definePool({ name: "gateway-group", of: "group", mi
 export const vniHolder = (networkId: string): string => `gateway/${networkId}`;
 
 export const peerPortName = (key: number): string => `axion-bfd-${key}`;
+
+/** Whether hosts carry a network by tunnels alone: then every host leads there. One that is on a physical network is outside where that is. */
+export function travelsInTunnels(view: ReadView, networkId: string): boolean {
+  const segments = view.by(segmentTable, "network", networkId);
+  return segments.length > 0 && !segments.some((s) => s.physical_network !== null);
+}
 
 /** Hosts with a router that has a gateway with this list of hosts have the group that chooses one. */
 export const listScope = defineScope("gateway-list");

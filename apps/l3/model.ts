@@ -1,6 +1,6 @@
 // l3's entities: routers and their interfaces. An interface is a port of l2 (device_owner network:router_interface);
 // its MAC and addresses are that port's.
-import { badRequest, definePool, defineScope, defineTable, formatCidr, load, overlap, parseCidr, resourceHandle, toStage, type Outputs, type Row, type Scope, type StandardRow, chassisScope, setField, meterOfZone, zoneMeters, familyMatch, ipSrc, type Entrance, type ReadView } from "#app";
+import { badRequest, definePool, defineScope, defineTable, formatCidr, load, overlap, parseCidr, resourceHandle, toStage, type Outputs, type Row, type Scope, type StandardRow, chassisScope, setField, meterOfZone, zoneMeters, familyMatch, ipDst, ipSrc, toEntrance, type Entrance, type ReadView } from "#app";
 import { subnetTable, type Subnet } from "../ipam/model.ts";
 import { addressTable, fromScope, membersScope, portTable, takeMac, type Address, type Port } from "../l2/model.ts";
 import { l3 } from "./tables.ts";
@@ -168,6 +168,9 @@ export interface PairSource extends Row {
 }
 export const pairSourceTable = defineTable<PairSource>()("pair_source", { derived: true, of: portTable, indexes: { network: (s) => s.network_id } });
 
+/** Where nobody is known to have the next hop: no host has it. */
+export const NO_MAC = "00:00:00:00:00:00";
+
 /** Why a packet is not delivered, as `undelivered` holds it. */
 export const undelivered = { expired: 0, noRoute: 1, unresolved: 2, notServed: 3, beyondScope: 4 } as const;
 export type Undelivered = (typeof undelivered)[keyof typeof undelivered];
@@ -223,4 +226,17 @@ export function enterRouter(
   const into = (offLink: 0 | 1) => [setField("in_port", 0), load("router", router.key), load("off_link", offLink), toStage(stage)] as const;
   l3.through(out).flow(scope, "l3_input", { priority: 110, match: sent, actions: into(links === undefined ? 0 : 1) });
   for (const cidr of links ?? []) l3.through(out).flow(scope, "l3_input", { priority: 111, match: { ...sent, ...familyMatch(cidr), ...(cidr.endsWith("/0") ? {} : ipSrc(cidr)) }, actions: into(0) });
+}
+
+/**
+ * What is sent from an address of the inside to one of the router's own, echo requests aside, is no matter of the router's: it goes on in the
+ * network of that address, as to anybody else there. For an app by which the router's address stands for somebody else.
+ */
+export function routeToOwn(
+  out: Outputs, scope: Scope, router: { readonly key: number }, { source, address, network, mac, onward }: { readonly source: string; readonly address: string; readonly network: { readonly key: number }; readonly mac: string; readonly onward: Entrance },
+): void {
+  l3.through(out).flow(scope, "l3_route", {
+    priority: 1060, match: { "reg:router": router.key, ...familyMatch(source), ...ipSrc(source), ...ipDst(address) },
+    actions: [load("net", network.key), setField("eth_src", mac), setField("eth_dst", NO_MAC), load("nexthop", address), toEntrance(onward)],
+  });
 }

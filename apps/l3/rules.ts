@@ -6,7 +6,7 @@ import {
 } from "#app";
 import { linkLocal } from "packet-codec";
 import { attachmentTable, backToSender, echoReply, echoRequest, fromScope, lanScope, laterEcho, membersScope, netScope, networkTable, portTable, sendersScope, turnedBack } from "../l2/model.ts";
-import { enterScope, legTable, liveRouterTable, routerScope, routerSendersScope, routerTable, routeTable, translationTable, undelivered, undeliveredMeter, zoneHolder, type Leg, type Onward } from "./model.ts";
+import { enterScope, legTable, liveRouterTable, NO_MAC, routerScope, routerSendersScope, routerTable, routeTable, translationTable, undelivered, undeliveredMeter, zoneHolder, type Leg, type Onward } from "./model.ts";
 import { waysTo, type Way } from "./routes.ts";
 import { excepted, kept, ofLink, sourceIn } from "./sources.ts";
 import { l3 } from "./tables.ts";
@@ -14,8 +14,6 @@ import { l3 } from "./tables.ts";
 type L3Action = FlowAction<TableName<typeof l3>, RegisterName<typeof l3>>;
 
 const PREFIX_BASE = 100;
-/** Where nobody is known to have the next hop: no host has it. */
-const NO_MAC = "00:00:00:00:00:00";
 
 /** What a packet is given for its way: the network, whose MAC sends it there, and the address of the next hop. */
 function wayOf({ leg, nexthop }: Way, ipv6: boolean): L3Action[] {
@@ -190,7 +188,7 @@ export const rules = [legs, routing, routerZone, undeliveredPackets];
 const UNROUTED_IPV4 = ["0.0.0.0/8", "127.0.0.0/8", "169.254.0.0/16", "224.0.0.0/4", "240.0.0.0/4"] as const;
 /** RFC 4291 sections 2.5.2, 2.5.3, 2.5.6 and 2.7 */
 const UNROUTED_IPV6 = ["::/127", "fe80::/10", "ff00::/8"] as const;
-/** +trk+inv, ovs-fields(7). */
+/** What no connection tracker makes sense of was not translated either: +trk+inv, ovs-fields(7). */
 const INVALID = { value: 0x30, mask: 0x30 } as const;
 /** Neighbour discovery: types of ICMPv6 that are for the link alone. RFC 4861 section 4 */
 const DISCOVERY = [133, 134, 135, 136, 137] as const;
@@ -201,9 +199,8 @@ export const staticFlows = l3.static((out) => {
   for (const eth_type of [ethType.ip, ethType.ipv6]) {
     for (const ip_ttl of [0, 1]) route(1000, { eth_type, ip_ttl }, [...tell("expired")]);
     route(1, { eth_type }, [...tell("noRoute")]);
+    route(1250, { eth_type, ct_state: INVALID }, []);
     out.flow(baseScope, "l3_resolve", { priority: 100, match: { eth_type }, actions: [AGE, ...RESOLVE] });
-    // What no connection tracker makes sense of was not translated either.
-        out.flow(baseScope, "l3_resolve", { priority: 200, match: { eth_type, ct_state: INVALID }, actions: [] });
   }
   for (const net of UNROUTED_IPV4) for (const field of ["ipv4_src", "ipv4_dst"] as const) route(1020, { eth_type: ethType.ip, [field]: net }, []);
   for (const net of UNROUTED_IPV6) {

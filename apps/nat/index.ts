@@ -1,15 +1,24 @@
 import type { App } from "#app";
+import { aliases, resources } from "./api.ts";
 import { derive } from "./derive.ts";
+import { extend, references } from "./guards.ts";
+import { floatingIpActiveTable, floatingIpTable, floatingPlaceTable } from "./model.ts";
 import { effects, rules } from "./rules.ts";
+import { floatingStatus } from "./status.ts";
 import { nat } from "./tables.ts";
 
 export default {
   name: "nat",
-  about: "translation of IPv4 at gateways: sources of the inside",
+  about: "translation of IPv4 at the edge: sources of the inside, floating IPs",
   requires: ["l2", "ipam", "l3", "gateway"],
-  aliases: [{ alias: "ext-gw-mode", name: "Neutron L3 Configurable external gateway mode", description: "Whether sources are translated at a router's gateway.", updated: "2013-03-28T10:00:00-00:00" }],
+  tables: [floatingIpTable, floatingIpActiveTable, floatingPlaceTable],
+  resources,
+  extend,
+  references,
+  aliases,
   pipeline: nat,
   derive,
   rules,
   effects,
+  services: [floatingStatus],
 } satisfies App;

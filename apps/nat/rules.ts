@@ -1,18 +1,27 @@
 // Translation as flows. What a router sends outside has the gateway's address, given on the host that has the gateway; all hosts of a gateway
-// are ready to do it. Each has a conntrack zone for the router, in which all its translations are, so none can be taken for another's.
-import { chassisScope, each, ethType, load, numberOf, zonePool, type App, type TableEffects } from "#app";
-import { gatewayPlanTable, routerGatewayTable } from "../gateway/model.ts";
-import { networkTable } from "../l2/model.ts";
-import { liveRouterTable, routerTable, zoneHolder } from "../l3/model.ts";
-import { ownAddress } from "./model.ts";
+// are ready to do it. A floating IP is translated on the host of its port if that leads outside itself, else at the gateway. Each such host has
+// a conntrack zone for the router, in which all its translations are, so none can be taken for another router's.
+import { callStage, chassisScope, chassisTable, each, ethType, load, numberOf, setField, zonePool, type App, type ReadView, type StageOut, type TableEffects } from "#app";
+import { buildGratuitousArp } from "packet-codec";
+import { gatewayPlanTable, leaveFrom, outsideScope, wayOut } from "../gateway/model.ts";
+import { answerFor, holdMac, lanScope, netScope, networkTable, portTable, type Network } from "../l2/model.ts";
+import { enterRouter, liveRouterTable, routerScope, routerTable, routeToOwn, zoneHolder, type LiveRouter } from "../l3/model.ts";
+import { floatingIpTable, floatingPlaceTable, hidesSources, linksOutside, ownAddress, type FloatingPlace } from "./model.ts";
 import { nat } from "./tables.ts";
 
 /** What a packet was translated to before does not count: one of the same zone, on its way out, may come in again for somebody else inside. */
 const AFRESH = [{ type: "ct_clear" }, load("from_tunnel", 0)] as const;
 /** As the connection has it, if there is one. */
 const asKnown = { type: "ct", zone: "router_zone", nat: {}, then: { stage: "route" } } as const;
-/** Outside it is no router's any more. */
-const OUTSIDE = load("router", 0);
+/**
+ * Out of a router: as from the stage `resolve`, but with the next hop's MAC found before the packet is translated, which saves a table. Outside
+ * it is no router's any more.
+ */
+const leave = (zone: number, ip: string) =>
+  [
+    { type: "dec_ttl" }, callStage("neighbour"), setField("in_port", 0), load("router_zone", zone), load("router", 0),
+    { type: "ct", zone: "router_zone", commit: true, nat: { kind: "src", addr_min: ip }, then: { stage: "forward" } },
+  ] as const;
 
 const sources = nat.rule({
   name: "sources",
@@ -22,7 +31,7 @@ const sources = nat.rule({
     const router = view.get(liveRouterTable, plan.router_id);
     const network = view.get(networkTable, plan.network_id);
     const ip = ownAddress(view, plan.id);
-    if (router === undefined || network?.admin_state_up !== true || ip === undefined || view.get(routerGatewayTable, plan.id)?.enable_snat !== true) return;
+    if (router === undefined || network?.admin_state_up !== true || ip === undefined || !hidesSources(view, plan.id)) return;
     for (const host of plan.hosts) {
       const zone = numberOf(view, zonePool, host, zoneHolder(router.id));
       if (zone === undefined) continue;
@@ -33,23 +42,76 @@ const sources = nat.rule({
       out.flow(scope, "nat_in", { priority: 50, match: { ...ofRouter, "reg:net": network.key }, actions: [] });
       out.flow(scope, "nat_out", {
         priority: 50, match: { ...ofRouter, "reg:net": network.key },
-        actions: [load("router_zone", zone), OUTSIDE, { type: "ct", zone: "router_zone", commit: true, nat: { kind: "src", addr_min: ip }, then: { stage: "resolve" } }],
+        actions: leave(zone, ip),
       });
     }
   },
 });
 
-export const rules = [sources];
+const floating = nat.rule({
+  name: "floating",
+  about: "a floating IP where it is translated: what comes for it, and what leaves from the address that it leads to",
+  on: each(floatingPlaceTable),
+  emit(place, view, out) {
+    const { ip, mac, inside } = place;
+    const router = view.get(liveRouterTable, place.router_id);
+    const network = view.get(networkTable, place.network_id);
+    if (router === undefined || network?.admin_state_up !== true) return;
+    const own = ownAddress(view, place.gateway_id);
+    const hides = hidesSources(view, place.gateway_id);
+    const port = view.get(portTable, place.gateway_id);
+    // Somebody inside that called it was translated to the gateway's address, so that is where the answer goes.
+    if (hides && own !== undefined && port !== undefined) routeToOwn(out, routerScope(router.id), router, { source: inside, address: own, network, mac: port.mac_address, onward: wayOut.table });
+    const links = linksOutside(view, router.id, network.id);
+    for (const host of place.hosts) {
+      const zone = numberOf(view, zonePool, host, zoneHolder(router.id));
+      if (zone === undefined) continue;
+      const scope = chassisScope(host);
+      const ofRouter = { "reg:router": router.key, eth_type: ethType.ip } as const;
+      const toOutside = [setField("eth_src", mac), ...leave(zone, ip)] as const;
+      out.flow(scope, "nat_in", { priority: 100, match: { ...ofRouter, ipv4_dst: ip }, actions: [...AFRESH, { type: "ct", zone: "router_zone", commit: true, nat: { kind: "dst", addr_min: inside }, then: { stage: "route" } }] });
+      if (hides) out.flow(scope, "nat_in", { priority: 50, match: { ...ofRouter, "reg:net": network.key }, actions: [] });
+      enterRouter(out, host, network, mac, router, "translate", links);
+      if (!place.distributed) out.flow(scope, "nat_out", { priority: 100, match: { ...ofRouter, "reg:net": network.key, ipv4_src: inside }, actions: toOutside });
+      else {
+        leaveFrom(out, scope, { router: router.key, network: network.key, source: inside }, toOutside);
+        leadOutside(place, host, network, view, out);
+      }
+    }
+  },
+});
+
+/** On a host that may have neither port nor gateway there. */
+function leadOutside({ ip, mac }: FloatingPlace, host: string, network: Network, view: ReadView, out: Parameters<typeof answerFor>[0]): void {
+  const scope = chassisScope(host);
+  const key = view.get(chassisTable, host)?.key;
+  for (const needed of [lanScope(network.id), netScope(network.id), outsideScope(network.id)]) out.include(scope, needed);
+  answerFor(out, scope, network, ip, mac, { arp: true });
+  if (key !== undefined) holdMac(out, network, mac, { chassis: host, host_key: key });
+}
+
+export const rules = [sources, floating];
+
+const routerOf = (view: ReadView, key: unknown): LiveRouter | undefined => view.by(routerTable, "key", String(key))[0];
 
 /** Connections by an address that is not translated any more, or leads elsewhere now: those that were opened to it, and from behind it. */
 const forgotten: TableEffects = {
   withdrawn({ chassis, match }, view) {
-    const router = view.by(routerTable, "key", String(match["reg:router"]))[0];
+    const router = routerOf(view, match["reg:router"]);
     const zone = router === undefined ? undefined : numberOf(view, zonePool, chassis, zoneHolder(router.id));
     const dst = match.ipv4_dst;
     // The zone of a router that is gone is flushed when it is given back.
     if (zone === undefined || typeof dst !== "string") return [];
     return [{ zone, dst }, { zone, reply: { dst } }];
+  },
+  // Who outside knew another MAC for it, or had it from another host, hears where it is now. What the gateway holds, that one announces.
+  confirmed({ chassis, match }, view): StageOut[] {
+    const router = routerOf(view, match["reg:router"]);
+    const place = router === undefined ? undefined : view.by(floatingPlaceTable, "address", `${router.id}|${String(match.ipv4_dst)}`)[0];
+    const network = place === undefined ? undefined : view.get(networkTable, place.network_id);
+    const port = place === undefined ? undefined : view.get(portTable, view.get(floatingIpTable, place.id)?.floating_port_id ?? "");
+    if (place?.distributed !== true || network === undefined || port === undefined || !place.hosts.includes(chassis)) return [];
+    return [{ chassis, stage: "forward", registers: { net: network.key, in_port_key: port.key }, data: buildGratuitousArp({ mac: place.mac, address: place.ip }) }];
   },
 };
 export const effects: NonNullable<App["effects"]> = { nat_in: forgotten };

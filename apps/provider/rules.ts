@@ -5,7 +5,7 @@ import {
   chassisScope, chassisTable, claim, claimTable, core, derivation, each, eachPair, ethType, ipProto, load, numberOf, setField, toEntrance, toStage, toTable, type Claim, type FlowAction, type Outputs, type ReadView, type SharedRegister,
 } from "#app";
 import {
-  attachmentTable, chosenSegments, chosenSegmentTable, floodTo, handOn, hostScope, isPhysical, netScope, networkTable, portTable, segmentFault, segmentTable, sendUnknown, type ChosenSegment, type Network, type Segment,
+  attachmentTable, chosenSegments, chosenSegmentTable, floodTo, handOn, hostScope, isPhysical, netScope, networkHostTable, networkTable, portTable, segmentFault, segmentTable, sendUnknown, type ChosenSegment, type Network, type Segment,
 } from "../l2/model.ts";
 import { alsoByTunnel, encapOf, endHere, leaveBy, vniOf } from "../overlay/model.ts";
 import { hostMac, patchPool, physicalScope, vlanPool, wireScope, wireTable, type Wire } from "./model.ts";
@@ -46,20 +46,29 @@ export const derive = [
     on: eachPair(attachmentTable, "network_chassis"),
     into: wireTable,
     reads: [chosenSegmentTable, networkTable, chassisTable],
-    derive({ a: networkId, b: chassisId }, view): Wire | undefined {
-      const segments = chosenSegments(view, networkId);
-      if (!segments.some(isPhysical)) return undefined;
-      const network = view.get(networkTable, networkId);
-      const chassis = view.get(chassisTable, chassisId);
-      if (network === undefined || chassis === undefined) return undefined;
-      const here = segments.filter((s) => segmentFault(s, chassis) === undefined);
-      return {
-        id: `${networkId}@${chassisId}`, network_id: networkId, net_key: network.key, chassis: chassisId, host_key: chassis.key,
-        segment: here.find(isPhysical)?.index ?? -1, tunnel: here.some((s) => !isPhysical(s)),
-      };
-    },
+    derive: ({ a, b }, view) => wireOf(a, b, view),
+  }),
+  derivation({
+    name: "wire-without-port",
+    on: eachPair(networkHostTable, "network_chassis"),
+    into: wireTable,
+    reads: [chosenSegmentTable, networkTable, chassisTable, attachmentTable],
+    derive: ({ a, b }, view) => (view.byPair(attachmentTable, "network_chassis", a, b).length > 0 ? undefined : wireOf(a, b, view)),
   }),
 ];
+
+function wireOf(networkId: string, chassisId: string, view: ReadView): Wire | undefined {
+  const segments = chosenSegments(view, networkId);
+  if (!segments.some(isPhysical)) return undefined;
+  const network = view.get(networkTable, networkId);
+  const chassis = view.get(chassisTable, chassisId);
+  if (network === undefined || chassis === undefined) return undefined;
+  const here = segments.filter((s) => segmentFault(s, chassis) === undefined);
+  return {
+    id: `${networkId}@${chassisId}`, network_id: networkId, net_key: network.key, chassis: chassisId, host_key: chassis.key,
+    segment: here.find(isPhysical)?.index ?? -1, tunnel: here.some((s) => !isPhysical(s)),
+  };
+}
 
 const patch = provider.rule({
   name: "patch",

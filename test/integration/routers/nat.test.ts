@@ -130,6 +130,82 @@ describe.skipIf(Lab.missing().length > 0)("translation at a gateway", () => {
     await server.close();
   }, 60_000);
 
+  const floatingIp = async (values: Record<string, unknown>, project = "p1"): Promise<Resource> => cloud.create("floatingip", { floating_network_id: outside.network.id, ...values }, project);
+  const active = (id: string): Promise<boolean> => until("a floating IP in place", async () => (await cloud.show("floatingip", id)).status === "ACTIVE", { timeoutMs: 10_000 });
+  const addressOf = (floating: Resource): string => floating.floating_ip_address as string;
+
+  test("a floating IP leads in and out on the host of its port, in both tenants at once; taken away it ends sessions at once", async () => {
+    const floating = await Promise.all(tenants.map(({ a, project }) => floatingIp({ port_id: a.port.id }, project)));
+    await Promise.all(floating.map((f) => active(f.id)));
+    await cloud.synced();
+    for (const f of floating) expect(await x.vm.ping(addressOf(f), { count: 10, intervalMs: 20 }), addressOf(f)).toMatchObject({ received: 10 });
+    const capture = await x.vm.tcpdump("icmp[0] == 8");
+    for (const { a } of tenants) expect(await a.vm.ping(x.ip, { count: 5, intervalMs: 20 })).toMatchObject({ received: 5 });
+    const { lines } = await capture.stop();
+    for (const f of floating) expect(lines.filter((l) => l.includes(`${addressOf(f)} > ${x.ip}`))).toHaveLength(5);
+    // It is hv1 that translates.
+    const [first, ...others] = await Promise.all([1, 3, 4].map((n) => cloud.hv(n).appctl("dpctl/dump-conntrack")));
+    expect(first).toContain(addressOf(floating[0]!));
+    for (const other of others) expect(other).not.toContain(addressOf(floating[0]!));
+    const [one] = tenants;
+    const server = await one.a.vm.listen(8090);
+    const back = await x.vm.listen(8091);
+    const [into, out] = [await x.vm.openTcp(addressOf(floating[0]!), 8090), await one.a.vm.openTcp(x.ip, 8091)];
+    expect([await into.echo("in"), await out.echo("out")]).toEqual([true, true]);
+    const errors = await x.vm.tcpdump("icmp[0] == 3");
+    await x.vm.probeUdp(addressOf(floating[0]!), 9998, 500);
+    expect((await errors.stop()).lines.some((l) => l.includes(`${addressOf(floating[0]!)} > ${x.ip}`) && l.includes("udp port 9998 unreachable"))).toBe(true);
+    await cloud.update("floatingip", floating[0]!.id, { port_id: null });
+    await cloud.synced();
+    expect([await into.echo("in", 1000), await out.echo("out", 1000)]).toEqual([false, false]);
+    expect(await connectionsBy(addressOf(floating[0]!))).toEqual([]);
+    expect(await x.vm.reaches(addressOf(floating[0]!), { timeoutMs: 300 })).toBe(false);
+    expect(await x.vm.reaches(addressOf(floating[1]!))).toBe(true);
+    expect((await cloud.show("floatingip", floating[0]!.id)).status).toBe("DOWN");
+    for (const c of [into, out, server, back]) await c.close();
+    for (const [n, f] of floating.entries()) await cloud.remove("floatingip", f.id, tenants[n]!.project);
+    await cloud.synced();
+    expect(await cloud.differences()).toBe("");
+  }, 90_000);
+
+  test("hairpin: by a floating IP of the same network, of the same host and of another, of one's own; with and without one oneself", async () => {
+    const [{ a, inside, project }] = tenants;
+    const group = a.port.security_groups as string[];
+    const at = async (n: number): Promise<Instance> => cloud.instance(cloud.hv(n), inside, { project, port: { security_groups: group } });
+    const [near, far, gw] = [await at(1), await at(2), await at(3)];
+    const floating = await floatingIp({ port_id: a.port.id });
+    await active(floating.id);
+    await cloud.synced();
+    const reach = async (who: string): Promise<void> => {
+      for (const [name, from] of Object.entries({ near, far, gw, itself: a })) {
+        expect(await from.vm.ping(addressOf(floating), { count: 5, intervalMs: 20 }), `${name}, ${who}`).toMatchObject({ received: 5 });
+      }
+      const server = await a.vm.listen(8092);
+      for (const [name, from] of Object.entries({ near, far, gw, itself: a })) expect(await from.vm.connectTcp(addressOf(floating), 8092), `${name}, ${who}`).toBe(true);
+      await server.close();
+    };
+    await reach("without");
+    const more = await Promise.all([near, far, gw].map((i) => floatingIp({ port_id: i.port.id })));
+    await Promise.all(more.map((f) => active(f.id)));
+    await cloud.synced();
+    await reach("with");
+    const capture = await a.vm.tcpdump("icmp[0] == 8");
+    await far.vm.ping(addressOf(floating), { count: 1 });
+    expect((await capture.stop()).lines.some((l) => l.includes(`${addressOf(more[1]!)} > ${a.ip}`))).toBe(true);
+    // Moved to another port it leads there.
+    await cloud.update("floatingip", floating.id, { port_id: null });
+    await cloud.update("floatingip", more[1]!.id, { port_id: a.port.id });
+    await active(more[1]!.id);
+    await cloud.synced();
+    const heard = await a.vm.tcpdump("icmp[0] == 8");
+    expect(await x.vm.ping(addressOf(more[1]!), { count: 3 })).toMatchObject({ received: 3 });
+    expect((await heard.stop()).lines).toHaveLength(3);
+    for (const f of [floating, ...more]) await cloud.remove("floatingip", f.id);
+    for (const i of [near, far, gw]) await i.vm.destroy();
+    for (const i of [near, far, gw]) await cloud.remove("port", i.port.id);
+    await cloud.synced();
+  }, 90_000);
+
   test("tables passed: out from a host without the gateway, and at the gateway", async () => {
     const [{ a, inside, router }] = tenants;
     const leg = ((await cloud.call("GET", `/v2.0/ports?network_id=${inside.network.id}&device_owner=network:router_interface`)).body as unknown as { ports: Resource[] }).ports[0]!;
