@@ -1,8 +1,26 @@
 // Which host of a gateway has it now, as far as the controller can see: the first that a fellow sees alive. Switches do not ask; this is for
 // what a switch cannot do, since it sends nothing by itself: to ask, and to announce.
-import { chassisTable, observed, type LiveView, type ServiceHost } from "#app";
+import { chassisTable, observed, type Cancel, type LiveView, type ServiceHost } from "#app";
 import { addressTable, networkTable, portTable, type Network, type Port } from "../l2/model.ts";
-import { gatewayReadyTable, peerPortName, type GatewayPlan } from "./model.ts";
+import { gatewayNeighbourTable, gatewayPlanTable, gatewayReadyTable, peerPortName, type GatewayPlan } from "./model.ts";
+
+/** Calls `fn` every so many seconds, from now on whenever there are gateways, or what is left of some. */
+export function whileGateways(host: ServiceHost, seconds: number, fn: () => void | Promise<void>): void {
+  let cancel: Cancel | undefined;
+  const { view } = host;
+  const idle = (): boolean => view.count(gatewayPlanTable, "all", "") + view.count(gatewayReadyTable, "all", "") + view.count(gatewayNeighbourTable, "all", "") === 0;
+  const begin = (): void => {
+    if (cancel !== undefined || idle()) return;
+    cancel = host.every(seconds, async () => {
+      await fn();
+      if (!idle()) return;
+      cancel?.();
+      cancel = undefined;
+    });
+  };
+  host.onCommit([gatewayPlanTable], begin);
+  begin();
+}
 
 /** Whether a host of a gateway lives; undefined: none of its fellows is there to say so. */
 export function seenAlive(view: LiveView, plan: GatewayPlan, host: string): boolean | undefined {

@@ -2,7 +2,7 @@
 // announced from there. With no controller the first frame that leaves teaches the physical switches as much.
 import { isIpv6, type ServiceDecl, type StageOut } from "#app";
 import { buildGratuitousArp, buildUnsolicitedNeighbourAdvertisement } from "packet-codec";
-import { activeHost, ofGateway, presenceOf } from "./activity.ts";
+import { activeHost, ofGateway, presenceOf, whileGateways } from "./activity.ts";
 import { gatewayAddressTable, gatewayPlanTable, type GatewayPlan } from "./model.ts";
 
 /** Seconds between looks: what switches see of each other is a second old at most. */
@@ -63,7 +63,7 @@ export const announcement: ServiceDecl = {
         })),
       };
     };
-    host.every(LOOK_S, look);
+    whileGateways(host, LOOK_S, look);
     return undefined;
   },
 };

@@ -62,8 +62,10 @@ export const groupOf = {
   out: (before: string): string => `out/${before}`,
   /** On one of the list: nothing while one before it lives, else in here. */
   in: (before: string): string => `in/${before}`,
-  /** The same, where frames outside travel in tunnels: to the first before it that lives. */
+  /** The same for what is sent from here, where frames outside travel in tunnels: to the first before it that lives. */
   over: (before: string): string => `over/${before}`,
+  /** And where they travel by a physical network: out there. */
+  away: (before: string): string => `away/${before}`,
 } as const;
 /** The hosts before each place of a list but the first, as lists. */
 export const prefixesOf = (list: string): string[] => {
@@ -138,7 +140,7 @@ export const derive = [
     into: claimTable,
     reads: [],
     derive: ({ b: list }): Claim[] =>
-      [groupOf.to(list), ...prefixesOf(list).flatMap((before) => [groupOf.out(before), groupOf.in(before), groupOf.over(before)])].map((holder) => claim(`gateway/groups/${list}`, gatewayGroups, "", holder)),
+      [groupOf.to(list), ...prefixesOf(list).flatMap((before) => [groupOf.out(before), groupOf.in(before), groupOf.over(before), groupOf.away(before)])].map((holder) => claim(`gateway/groups/${list}`, gatewayGroups, "", holder)),
   }),
   derivation({ name: "gateway-ports", on: eachPair(gatewayPeerTable, "peers"), into: claimTable, reads: [], derive: ({ a, b }): Claim => claim(`gateway/ports/${a}`, peerPorts, "", b) }),
   derivation({

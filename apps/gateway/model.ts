@@ -64,7 +64,7 @@ export interface GatewayReady extends Row {
   readonly users: boolean;
   readonly fellows: boolean;
 }
-export const gatewayReadyTable = defineTable<GatewayReady>()("gateway_ready", {});
+export const gatewayReadyTable = defineTable<GatewayReady>()("gateway_ready", { indexes: { all: () => "" } });
 
 /** Who answered outside for an address that the model does not list (stored). `id` is addressId(...). */
 export interface GatewayNeighbour extends Row {
@@ -72,7 +72,7 @@ export interface GatewayNeighbour extends Row {
   readonly ip: string;
   readonly mac: string;
 }
-export const gatewayNeighbourTable = defineTable<GatewayNeighbour>()("gateway_neighbour", { indexes: { network: (n) => n.network_id } });
+export const gatewayNeighbourTable = defineTable<GatewayNeighbour>()("gateway_neighbour", { indexes: { all: () => "", network: (n) => n.network_id } });
 
 /** Meters of what comes to the controller because of gateways, the same two on every switch: nobody draws one. */
 export const gatewayMeters = definePool({ name: "gateway-meter", of: "meter", min: 0x8004_0000, max: 0x8004_0001, about: "meters of what comes to the controller because of gateways", taken: () => true });

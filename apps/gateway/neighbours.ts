@@ -1,10 +1,11 @@
 // Neighbours outside that the model does not list. Next hops are asked for in advance, by the host that has the gateway, and again and again;
 // others when there is a packet for one. Whoever answered is stored, so that all hosts of the network's gateways know it, those that stand
 // by among them, and go on knowing it when no controller lives. Only what was asked for is stored, and so much of each network.
-import { contains, isIpv6, parseCidr, parseIp, type PacketIn, type ServiceDecl, type ServiceHost, type StageOut } from "#app";
+import { contains, isIpv6, parseCidr, parseIp, type Ip, type PacketIn, type ServiceDecl, type ServiceHost, type StageOut } from "#app";
+import { PacketError, parsePacket } from "packet-codec";
 import { addressId, addressTable, networkTable, portTable, saidIn } from "../l2/model.ts";
-import { legTable, questionFor, routeTable } from "../l3/model.ts";
-import { activeHost, ofGateway, presenceOf } from "./activity.ts";
+import { hostUnreachable, legTable, questionFor, routerTable, routeTable } from "../l3/model.ts";
+import { activeHost, ofGateway, presenceOf, whileGateways } from "./activity.ts";
 import { externalNetworkTable, gatewayNeighbourTable, gatewayPlanTable, type GatewayNeighbour, type GatewayPlan } from "./model.ts";
 
 /** Seconds between looks at what was answered, and at whom to ask. */
@@ -15,6 +16,8 @@ const QUESTIONS = 3;
 const QUESTION_S = 1;
 /** Seconds until one that answered is asked again. */
 const AGAIN_S = 10;
+/** One that did not answer so many times in a row, all questions of each, is forgotten. */
+const MISSED_MAX = 3;
 /** Neighbours of one network; asked for at a time because of packets, in all; packets that wait for one. */
 export const NEIGHBOURS_MAX = 256;
 const ASKED_MAX = 512;
@@ -36,6 +39,8 @@ export const outsideNeighbours: ServiceDecl = {
     const answers = new Map<string, GatewayNeighbour>();
     /** When who answered, or did not, is asked again. */
     const due = new Map<string, number>();
+    /** Times in a row that one was asked, and did not answer any of the questions. */
+    const missed = new Map<string, number>();
     /** Next hops, as of the last round. */
     const isHop = new Set<string>();
 
@@ -51,8 +56,7 @@ export const outsideNeighbours: ServiceDecl = {
 
     host.onPacket("gateway_unresolved", (packet) => {
       const network = host.view.by(networkTable, "key", String(packet.register("net")))[0];
-      const port = network === undefined ? undefined : host.view.by(portTable, "network_mac", `${network.id}|${macAt(packet.data, 6)}`)[0];
-      const plan = port === undefined ? undefined : host.view.get(gatewayPlanTable, port.id);
+      const plan = network === undefined ? undefined : planOf(host.view, network.id, packet);
       const ip = packet.register("nexthop");
       if (network === undefined || plan === undefined || !isOnLink(host, plan, ip)) return;
       const id = addressId(network.id, ip);
@@ -70,7 +74,7 @@ export const outsideNeighbours: ServiceDecl = {
       if (question.waiting.length < WAITING_MAX) question.waiting.push(packet);
     });
 
-    host.every(LOOK_S, async () => {
+    whileGateways(host, LOOK_S, async () => {
       if (answers.size === 0) return;
       const list = [...answers.values()];
       answers.clear();
@@ -80,6 +84,7 @@ export const outsideNeighbours: ServiceDecl = {
         questions.delete(id);
         if (question !== undefined && question.waiting.length > 0) host.send(question.waiting.map((packet) => forwarded(packet, mac)));
         due.set(id, host.clock.monotonic() + AGAIN_S * 1000);
+        missed.delete(id);
       }
       if (fresh.length === 0) return;
       await host.transact("neighbours outside answered", (tx) => {
@@ -90,7 +95,7 @@ export const outsideNeighbours: ServiceDecl = {
       });
     });
 
-    host.every(ROUND_S, async () => {
+    whileGateways(host, ROUND_S, async () => {
       const now = host.clock.monotonic();
       const gone: string[] = [];
       isHop.clear();
@@ -111,9 +116,11 @@ export const outsideNeighbours: ServiceDecl = {
         if (question.asked >= QUESTIONS) {
           questions.delete(id);
           due.set(id, now + AGAIN_S * 1000);
+          host.send(question.waiting.flatMap((packet) => unreachable(host, packet)));
           const plans = host.view.by(gatewayPlanTable, "network", question.network);
+          missed.set(id, (missed.get(id) ?? 0) + 1);
           // A next hop that does not answer may be silent, as may one that is not up yet: there is nobody else to send to.
-          if (host.view.get(gatewayNeighbourTable, id) !== undefined && !nextHops(host, plans).has(question.ip)) gone.push(id);
+          if (host.view.get(gatewayNeighbourTable, id) !== undefined && missed.get(id)! >= MISSED_MAX && !nextHops(host, plans).has(question.ip)) gone.push(id);
           continue;
         }
         const plan = nextHops(host, host.view.by(gatewayPlanTable, "network", question.network)).get(question.ip) ?? host.view.by(gatewayPlanTable, "network", question.network).find((p) => isOnLink(host, p, question.ip));
@@ -126,7 +133,11 @@ export const outsideNeighbours: ServiceDecl = {
         question.dueMs = now + QUESTION_S * 1000;
         ask(host, plan, active, question.ip);
       }
-      for (const id of due.keys()) if ((due.get(id) ?? 0) < now - 60_000) due.delete(id);
+      for (const [id, atMs] of due) {
+        if (atMs >= now - 60_000) continue;
+        due.delete(id);
+        missed.delete(id);
+      }
       if (gone.length > 0) {
         await host.transact("neighbours outside are gone", (tx) => {
           for (const id of gone) tx.delete(gatewayNeighbourTable, id);
@@ -164,6 +175,36 @@ function forwarded(packet: PacketIn, mac: string): StageOut {
   const data = Buffer.from(packet.data);
   Buffer.from(mac.replaceAll(":", ""), "hex").copy(data);
   return { chassis: packet.chassis, stage: "forward", registers: { net: packet.register("net"), in_port_key: packet.register("in_port_key") }, data };
+}
+
+/** Told to the sender by its router, from the address that it knows the router by, if it has one there. */
+function unreachable({ view }: ServiceHost, packet: PacketIn): StageOut[] {
+  const network = view.by(networkTable, "key", String(packet.register("net")))[0];
+  const plan = network === undefined ? undefined : planOf(view, network.id, packet);
+  const router = plan === undefined ? undefined : view.get(routerTable, plan.router_id);
+  const src = sourceOf(packet.data);
+  if (plan === undefined || router === undefined || src === undefined) return [];
+  const legs = view.by(legTable, "router", router.id).flatMap(({ mac, addresses }) => addresses.map((a) => ({ mac, address: a.ip, cidr: parseCidr(a.cidr)! })));
+  const own = legs.find((leg) => contains(leg.cidr, src)) ?? legs.find((leg) => leg.cidr.family === src.family);
+  const data = own === undefined ? undefined : hostUnreachable(packet.data, own);
+  return data === undefined ? [] : [{ chassis: packet.chassis, stage: "route", registers: { router: router.key, net: packet.register("net") }, data }];
+}
+
+function sourceOf(data: Uint8Array): Ip | undefined {
+  try {
+    const { ipv4, ipv6 } = parsePacket(data);
+    const src = (ipv4 ?? ipv6)?.src;
+    return src === undefined ? undefined : parseIp(src);
+  } catch (error) {
+    if (!(error instanceof PacketError)) throw error;
+    return undefined;
+  }
+}
+
+/** The gateway by which a packet was to leave: it is from there by now. */
+function planOf(view: ServiceHost["view"], networkId: string, packet: PacketIn): GatewayPlan | undefined {
+  const port = view.by(portTable, "network_mac", `${networkId}|${macAt(packet.data, 6)}`)[0];
+  return port === undefined ? undefined : view.get(gatewayPlanTable, port.id);
 }
 
 const macAt = (frame: Uint8Array, at: number): string => Array.from(frame.subarray(at, at + 6), (byte) => byte.toString(16).padStart(2, "0")).join(":");

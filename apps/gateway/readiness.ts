@@ -3,7 +3,7 @@
 // one after the other, so that there is no moment at which a packet finds nobody: of a host that leaves its fellows hear first, since
 // they begin to take what comes from outside; of one that is back its users do.
 import { chassisTable, type ServiceDecl, type ServiceHost, type Tx } from "#app";
-import { seenAlive } from "./activity.ts";
+import { seenAlive, whileGateways } from "./activity.ts";
 import { gatewayPlanTable, gatewayReadyTable, type GatewayPlan, type GatewayReady } from "./model.ts";
 
 /** Seconds between looks. */
@@ -40,7 +40,7 @@ export const readiness: ServiceDecl = {
         for (const id of (after as GatewayPlan | undefined)?.hosts ?? []) if (!had.includes(id) && host.view.get(gatewayReadyTable, id) === undefined) of(id).since = generation;
       }
     });
-    host.every(LOOK_S, () => look(host, of, startedMs));
+    whileGateways(host, LOOK_S, () => look(host, of, startedMs));
     return undefined;
   },
 };

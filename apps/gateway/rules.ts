@@ -6,7 +6,7 @@ import {
   type Bucket, type Chassis, type FlowAction, type Outputs, type ReadView, type SharedRegister,
 } from "#app";
 import { linkLocal } from "packet-codec";
-import { addressTable, echoReply, echoRequest, handleMac, handleQuestions, laterEcho, neighbour, netScope, networkTable, portTable, turnedBack, type Network } from "../l2/model.ts";
+import { addressTable, echoReply, echoRequest, handleMac, handleQuestions, laterEcho, neighbour, netScope, networkTable, portTable, segmentTable, turnedBack, type Network } from "../l2/model.ts";
 import { liveRouterTable, routerScope } from "../l3/model.ts";
 import { receiveVni, sharedEncap, tunnelPort, vniOf, vniPool } from "../overlay/model.ts";
 import { groupOf, prefixesOf } from "./derive.ts";
@@ -56,6 +56,15 @@ const toPeer = (port: number): Bucket => ({ watchPort: port, actions: [{ type: "
 /** A bucket watches something: this is a port that lives as long as the host's tunnels. */
 const otherwise = (chassis: Chassis, actions: Bucket["actions"]): Bucket => ({ watchPort: tunnelPort[chassis.encap_types[0]!], actions });
 
+/** As to a host that is none: whoever carries the network takes it to whatever is out there. */
+const TO_THE_WIRE = [load("out_port_key", 0), load("out_host", 0), toStage("locate")] as const;
+
+/** Numbers of the groups on a host before which these are; undefined: they are not there yet. */
+function groupsBefore(view: ReadView, before: string): Readonly<Record<"out" | "in" | "over" | "away", number>> | undefined {
+  const [to, inwards, over, away] = [groupOf.out, groupOf.in, groupOf.over, groupOf.away].map((of) => group(view, of(before)));
+  return to === undefined || inwards === undefined || over === undefined || away === undefined ? undefined : { out: to, in: inwards, over, away };
+}
+
 const lists = gateway.rule({
   name: "lists",
   about: "the groups that choose among the hosts of gateways, on those that use them and on each of the hosts",
@@ -68,14 +77,15 @@ const lists = gateway.rule({
     for (const [i, before] of prefixesOf(list).entries()) {
       const host = view.by(chassisTable, "key", keys[i + 1]!)[0];
       const earlier = portsOf(view, before);
-      const ids = { out: group(view, groupOf.out(before)), in: group(view, groupOf.in(before)), over: group(view, groupOf.over(before)) };
-      if (host === undefined || host.encap_types.length === 0 || earlier === undefined || ids.out === undefined || ids.in === undefined || ids.over === undefined) continue;
+      const ids = groupsBefore(view, before);
+      if (host === undefined || host.encap_types.length === 0 || earlier === undefined || ids === undefined) continue;
       const here = chassisScope(host.id);
       const silent: Bucket[] = earlier.map((port) => ({ watchPort: port, actions: [setField("in_port", 0)] }));
       const inHere = otherwise(host, [toTable("gateway_in")]);
       out.item(here, "group", ids.out, { type: "ff", buckets: [...earlier.map(toPeer), otherwise(host, [setField("eth_dst", NO_MAC), toTable("gateway_here")])] });
       out.item(here, "group", ids.in, { type: "ff", buckets: [...silent, inHere] });
       out.item(here, "group", ids.over, { type: "ff", buckets: [...earlier.map(toPeer), inHere] });
+      out.item(here, "group", ids.away, { type: "ff", buckets: [...earlier.map((port) => ({ watchPort: port, actions: TO_THE_WIRE })), inHere] });
     }
   },
 });
@@ -111,12 +121,18 @@ function takeFromOutside(plan: GatewayPlan, network: Network, mac: string, addre
     handleMac(out, netScope(network.id), network, mac, [...tunnelled, { type: "group", id: to }]);
   }
   for (const [place, id] of plan.hosts.entries()) {
-    const before = hostsBefore(plan, place);
-    const ids = { in: group(view, groupOf.in(before)), over: group(view, groupOf.over(before)) };
-    if (place > 0 && (ids.in === undefined || ids.over === undefined)) continue;
-    const through = (n: number | undefined): FlowAction<never, SharedRegister> => (place === 0 ? toEntrance(gateway.entrance("gateway_in")) : { type: "group", id: n! });
-    handleMac(out, chassisScope(id), network, mac, vni === undefined ? [through(ids.in)] : [...tunnelled, through(ids.over)], 1);
-    for (const ip of addresses) handleQuestions(out, chassisScope(id), network, ip, [through(ids.in)]);
+    const here = chassisScope(id);
+    const before = groupsBefore(view, hostsBefore(plan, place));
+    if (place > 0 && before === undefined) continue;
+    const through = (which: "in" | "over" | "away"): FlowAction<never, SharedRegister> => (place === 0 ? toEntrance(gateway.entrance("gateway_in")) : { type: "group", id: before![which] });
+    if (place === 0) handleMac(out, here, network, mac, [through("in")], { rank: 1 });
+    else if (vni !== undefined) handleMac(out, here, network, mac, [...tunnelled, through("over")], { rank: 1 });
+    else {
+      // What ports and routers send here goes to the host that has it; what comes from out there has been there.
+      handleMac(out, here, network, mac, [setField("in_port", 0), through("away")], { rank: 1 });
+      handleMac(out, here, network, mac, [through("in")], { rank: 2, from: view.count(segmentTable, "network", network.id) > 1 ? "no port" : "afar" });
+    }
+    for (const ip of addresses) handleQuestions(out, here, network, ip, [through("in")]);
   }
 }
 
@@ -157,9 +173,9 @@ const gateways = gateway.rule({
     for (const [place, id] of plan.hosts.entries()) {
       const here = chassisScope(id);
       out.include(here, outsideScope(network.id));
-      const leaving = group(view, groupOf.out(hostsBefore(plan, place)));
-      if (place > 0 && leaving === undefined) continue;
-      out.flow(here, "gateway_out", { priority: 110, match: sent, actions: place === 0 ? [next] : [...redirected, { type: "group", id: leaving! }] });
+      const before = groupsBefore(view, hostsBefore(plan, place));
+      if (place > 0 && before === undefined) continue;
+      out.flow(here, "gateway_out", { priority: 110, match: sent, actions: place === 0 ? [next] : [...redirected, { type: "group", id: before!.out }] });
       out.flow(here, "gateway_exit", { priority: 100, match: { "reg:net": network.key }, actions: [load("router", 0), next] });
       receiveVni(out, here, vni, port.mac_address, [load("net", network.key), load("router", router.key), setField("in_port", 0), toStage("route")]);
       for (const ip of asked) ping(out, here, network, port.mac_address, ip);

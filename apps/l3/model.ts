@@ -5,6 +5,7 @@ import { subnetTable, type Subnet } from "../ipam/model.ts";
 import { addressTable, fromScope, membersScope, portTable, takeMac, type Address, type Port } from "../l2/model.ts";
 import { l3 } from "./tables.ts";
 
+export { hostUnreachable, undelivered, type Undelivered } from "./errors.ts";
 export { questionFor } from "./questions.ts";
 
 /** A route that the router's owner asked for. */
@@ -170,10 +171,6 @@ export const pairSourceTable = defineTable<PairSource>()("pair_source", { derive
 
 /** Where nobody is known to have the next hop: no host has it. */
 export const NO_MAC = "00:00:00:00:00:00";
-
-/** Why a packet is not delivered, as `undelivered` holds it. */
-export const undelivered = { expired: 0, noRoute: 1, unresolved: 2, notServed: 3, beyondScope: 4 } as const;
-export type Undelivered = (typeof undelivered)[keyof typeof undelivered];
 
 export const routerScope = defineScope("router");
 /** The way into a router from one of its networks: for chassis on that network, and those that come through another router. */

@@ -20,7 +20,7 @@ const registers = { in_port_key: 17, net: 100, router: 3 };
 function cloud(): Layer {
   const view = new Layer();
   const put = (table: AnyTable, row: Row & Record<string, unknown>): void => view.put(table, row);
-  put(chassisTable, { id: "hv1", hostname: "hv1", key: 1, encap_ip: "192.0.2.1", encap_types: ["geneve"] });
+  put(chassisTable, { id: "hv1", hostname: "hv1", key: 1, encap_ip: "192.0.2.1", encap_types: ["geneve"], bridge_mappings: {} });
   put(networkTable, { id: "net", key: 100 });
   put(networkTable, { id: "transit", key: 200 });
   const subnets: [string, string][] = [["v4", "10.0.0.0/24"], ["v4b", "10.1.0.0/24"], ["v6", "fd00::/64"], ["t", "172.16.0.0/24"]];

@@ -97,9 +97,15 @@ export function takeMac(out: Outputs, network: { readonly id: string; readonly k
 }
 /** Of actions that an app says for l2: no table of l2's, and registers that all share. */
 type Handling = readonly FlowAction<never, SharedRegister>[];
-/** On the switches of `scope`, what comes in a network for a MAC that no port has is done with as its app says. `rank`: of several flows the higher one. */
-export function handleMac(out: Outputs, scope: Scope, network: { readonly key: number }, mac: string, actions: Handling, rank: 0 | 1 = 0): void {
-  l2.through(out).flow(scope, "l2_lookup", { priority: 115 + rank, match: { "reg:net": network.key, eth_dst: mac }, actions });
+/**
+ * On the switches of `scope`, what comes in a network for a MAC that no port has is done with as its app says. `from`: what no port here sent, or of
+ * that what came from another host. `rank`: of several flows the higher one.
+ */
+export function handleMac(
+  out: Outputs, scope: Scope, network: { readonly key: number }, mac: string, actions: Handling, { rank = 0, from = "anybody" }: { readonly rank?: 0 | 1 | 2; readonly from?: "anybody" | "no port" | "afar" } = {},
+): void {
+  const sender = from === "anybody" ? {} : from === "afar" ? ({ "reg:in_port_key": 0, "reg:from_tunnel": 1 } as const) : ({ "reg:in_port_key": 0 } as const);
+  l2.through(out).flow(scope, "l2_lookup", { priority: 115 + rank, match: { "reg:net": network.key, eth_dst: mac, ...sender }, actions });
 }
 /** Likewise what is asked from afar (a tunnel, a physical network) for an address that no port has; questions of local ports are answered by whoever knows it. */
 export function handleQuestions(out: Outputs, scope: Scope, network: { readonly key: number }, ip: string, actions: Handling): void {
