@@ -3,6 +3,7 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { until } from "../../../lab/exec.ts";
+import type { Guest } from "../../../lab/guest.ts";
 import { Lab } from "../../../lab/lab.ts";
 import { Cloud, type Instance, type Net, type Resource } from "../../support/cloud.ts";
 import { ofportOf, trace } from "../../support/trace.ts";
@@ -15,6 +16,13 @@ interface Tenant {
   readonly gateway: string;
   readonly a: Instance;
 }
+
+/** Until hosts that watch each other all see each other alive. */
+const usable = (cloud: Cloud): Promise<boolean> =>
+  until("gateways in use", async () => {
+    const seen = await Promise.all(cloud.hypervisors.map((hv) => hv.vsctl("--bare", "--columns=bfd_status", "find", "Interface", "bfd:enable=true")));
+    return seen.every((text) => text.split("\n").filter((l) => l !== "").every((l) => l.includes("forwarding=true")));
+  }, { timeoutMs: 20_000 });
 
 describe.skipIf(Lab.missing().length > 0)("translation at a gateway", () => {
   let cloud: Cloud;
@@ -29,7 +37,7 @@ describe.skipIf(Lab.missing().length > 0)("translation at a gateway", () => {
     x = await cloud.instance(cloud.hv(2), outside, { port: { fixed_ips: [{ ip_address: "203.0.113.1" }], port_security_enabled: false } });
     tenants = [await tenant("p1", 1), await tenant("p2", 1)];
     await cloud.synced();
-    await usable();
+    await usable(cloud);
   }, 120_000);
   afterAll(async () => cloud?.destroy());
 
@@ -46,8 +54,6 @@ describe.skipIf(Lab.missing().length > 0)("translation at a gateway", () => {
     await cloud.create("security_group_rule", { security_group_id: id, direction: "ingress", ethertype: "IPv4" }, project);
     return id;
   };
-  const usable = (): Promise<boolean> =>
-    until("gateways in use", async () => (await Promise.all([3, 4].map((n) => cloud.hv(n).vsctl("--bare", "--columns=bfd_status", "find", "Interface", "bfd:enable=true")))).every((text) => text.split("\n").filter((l) => l !== "").every((l) => l.includes("forwarding=true"))), { timeoutMs: 20_000 });
   const conntrack = async (): Promise<string[]> => (await Promise.all(cloud.hypervisors.map((hv) => hv.appctl("dpctl/dump-conntrack")))).join("\n").split("\n").filter((l) => l !== "");
   /** Translated connections: the answers have another address than what was asked for, or than who asked. */
   const connectionsBy = async (address: string): Promise<string[]> => (await conntrack()).filter((l) => new RegExp(`orig=\\(src=(?!${address}).*reply=\\(.*dst=${address},|orig=\\(.*dst=${address},.*reply=\\(src=(?!${address})`).test(l));
@@ -224,6 +230,88 @@ describe.skipIf(Lab.missing().length > 0)("translation at a gateway", () => {
     expect(out.lookups, out.text).toBeLessThanOrEqual(12);
     expect(out.conntrack, out.text).toBeLessThanOrEqual(1);
   });
+});
+
+describe.skipIf(Lab.missing().length > 0)("floating IPs on a physical network", () => {
+  const UPSTREAM = "203.0.113.1";
+  let cloud: Cloud;
+  let network: Resource;
+  let machine: Guest;
+  /** On a host that is mapped to the network, and on one that is not. */
+  let here: Instance;
+  let there: Instance;
+
+  beforeAll(async () => {
+    cloud = await Cloud.create({ name: "nat-flat", hypervisors: 4, physnets: ["ext"], host: (n) => (n >= 3 ? { gateway: true } : n === 2 ? { physnets: [] } : {}), flags: ["--audit-interval", "1"] });
+    network = await cloud.create("network", { "router:external": true, "provider:network_type": "flat", "provider:physical_network": "ext" });
+    await cloud.create("subnet", { network_id: network.id, ip_version: 4, cidr: "203.0.113.0/24", gateway_ip: UPSTREAM, allocation_pools: [{ start: "203.0.113.10", end: "203.0.113.99" }] });
+    const inside = await cloud.network("10.0.0.0/24");
+    const router = await cloud.router([inside]);
+    await cloud.update("router", router.id, { external_gateway_info: { network_id: network.id } });
+    const group = await cloud.create("security_group", { name: "open" });
+    await cloud.create("security_group_rule", { security_group_id: group.id, direction: "ingress", ethertype: "IPv4" });
+    [here, there] = [await cloud.instance(cloud.hv(1), inside, { port: { security_groups: [group.id] } }), await cloud.instance(cloud.hv(2), inside, { port: { security_groups: [group.id] } })];
+    machine = await cloud.lab.addOutside({ name: "machine", physnet: "ext" });
+    await machine.configure(`addr add ${UPSTREAM}/24 dev eth0`, "addr add 192.0.2.1/32 dev lo", "link set lo up");
+    await cloud.synced();
+    await usable(cloud);
+  }, 90_000);
+  afterAll(async () => cloud?.destroy());
+
+  const float = async (instance: Instance): Promise<Resource> => {
+    const floating = await cloud.create("floatingip", { floating_network_id: network.id, port_id: instance.port.id });
+    await until("a floating IP in place", async () => (await cloud.show("floatingip", floating.id)).status === "ACTIVE", { timeoutMs: 10_000 });
+    return floating;
+  };
+
+  test("sources are translated at the gateway", async () => {
+    for (const { vm } of [here, there]) await until("an answer from outside", () => vm.reaches("192.0.2.1"), { timeoutMs: 20_000 });
+    for (const { vm } of [here, there]) expect(await vm.ping("192.0.2.1", { count: 10, intervalMs: 20 })).toMatchObject({ received: 10 });
+  }, 60_000);
+
+  test("where the host is mapped a floating IP leads out from there with its own MAC, else by the gateway; it is announced, and cut off when it moves", async () => {
+    const heard = await machine.tcpdump("arp");
+    const floating = [await float(here), await float(there)];
+    const macs = await Promise.all(floating.map(async (f) => ((await cloud.call("GET", `/v2.0/ports?device_id=${f.id}`)).body as unknown as { ports: Resource[] }).ports[0]!.mac_address as string));
+    for (const [n, f] of floating.entries()) {
+      const ip = f.floating_ip_address as string;
+      await until("an announcement", () => Promise.resolve(heard.lines.some((l) => l.includes(`${macs[n]!} >`) && l.includes(`who-has ${ip} tell ${ip}`) || l.includes(`${macs[n]!} >`) && l.includes(`Announcement ${ip}`))), { timeoutMs: 10_000 });
+      expect(await machine.ping(ip, { count: 10, intervalMs: 20 }), ip).toMatchObject({ received: 10 });
+      expect(await machine.arping(ip, { count: 3 })).toEqual([macs[n], macs[n], macs[n]].map((m) => expect.stringMatching(new RegExp(m!, "i")) as string));
+      const server = await [here, there][n]!.vm.listen(8080);
+      expect(await machine.connectTcp(ip, 8080)).toBe(true);
+      await server.close();
+    }
+    await heard.stop();
+    const seen = await machine.tcpdump("icmp[0] == 8");
+    for (const { vm } of [here, there]) expect(await vm.ping("192.0.2.1", { count: 5, intervalMs: 20 })).toMatchObject({ received: 5 });
+    const { lines } = await seen.stop();
+    for (const [n, f] of floating.entries()) expect(lines.filter((l) => l.includes(`${macs[n]!} >`) && l.includes(`${f.floating_ip_address as string} > 192.0.2.1`)), lines.join("\n")).toHaveLength(5);
+    const zones = await Promise.all([1, 2, 3, 4].map((n) => cloud.hv(n).appctl("dpctl/dump-conntrack")));
+    expect(zones[0]).toContain(floating[0]!.floating_ip_address);
+    for (const n of [2, 3]) expect(zones[n]).not.toContain(floating[0]!.floating_ip_address);
+    expect(zones[1]).not.toContain(`dst=${floating[1]!.floating_ip_address as string}`);
+    // Between both, and to oneself.
+    for (const from of [here, there]) for (const f of floating) expect(await from.vm.ping(f.floating_ip_address as string, { count: 5, intervalMs: 20 })).toMatchObject({ received: 5 });
+    // Moved from one to the other.
+    const server = await here.vm.listen(8081);
+    const connection = await machine.openTcp(floating[0]!.floating_ip_address as string, 8081);
+    expect(await connection.echo("before")).toBe(true);
+    await cloud.remove("floatingip", floating[1]!.id);
+    await cloud.update("floatingip", floating[0]!.id, { port_id: there.port.id });
+    await cloud.synced();
+    expect(await connection.echo("after", 1000)).toBe(false);
+    await until("there", () => machine.reaches(floating[0]!.floating_ip_address as string), { timeoutMs: 10_000 });
+    const arrived = await there.vm.tcpdump("icmp[0] == 8");
+    expect(await machine.ping(floating[0]!.floating_ip_address as string, { count: 3 })).toMatchObject({ received: 3 });
+    expect((await arrived.stop()).lines).toHaveLength(3);
+    await connection.close();
+    await server.close();
+    await cloud.remove("floatingip", floating[0]!.id);
+    await cloud.synced();
+    expect(await machine.reaches(floating[0]!.floating_ip_address as string, { timeoutMs: 300 })).toBe(false);
+    expect(await cloud.differences()).toBe("");
+  }, 90_000);
 });
 
 /** An IPv4 header and one of TCP, as text, with these flags. */
