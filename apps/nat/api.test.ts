@@ -140,3 +140,77 @@ describe("what it stands on", () => {
     expect((await api.get(`floatingips/${floating.id}`, p1)).body).toMatchObject({ floatingip: { port_id: null, router_id: null } });
   });
 });
+
+describe("port forwardings", () => {
+  let floating: Shown;
+  beforeEach(async () => {
+    floating = await make();
+  });
+  const path = (): string => `floatingips/${floating.id}/port_forwardings`;
+  const values = (more: Record<string, unknown> = {}) => ({ protocol: "tcp", internal_port_id: port.id, internal_ip_address: ipOf(port), external_port: 2222, internal_port: 22, ...more });
+  const forward = async (more: Record<string, unknown> = {}): Promise<Shown> => {
+    const answer = await api.call("POST", path(), { port_forwarding: values(more) }, p1);
+    expect(answer.status, JSON.stringify(answer.body)).toBe(201);
+    return answer.body.port_forwarding as Shown;
+  };
+  const not = (status: number, type: string, more: Record<string, unknown>) => api.refused(status, type, "POST", path(), { port_forwarding: values(more) }, p1);
+  const shown = async (): Promise<Shown> => (await api.get(`floatingips/${floating.id}`, p1)).body.floatingip as Shown;
+
+  test("made, shown in the floating IP, changed, taken away", async () => {
+    const made = await forward({ description: "ssh", protocol: "TCP" });
+    expect(made).toEqual({
+      id: made.id, description: "ssh", protocol: "tcp", internal_port_id: port.id, internal_ip_address: ipOf(port), external_port: 2222, external_port_range: "2222:2222", internal_port: 22, internal_port_range: "22:22",
+    });
+    expect(await shown()).toMatchObject({ router_id: router.id, port_id: null, port_forwardings: [{ id: made.id, external_port: 2222, internal_port_range: "22:22" }] });
+    expect(await api.get(`${path()}/${made.id}`, p1)).toMatchObject({ status: 200, body: { port_forwarding: { id: made.id } } });
+    expect((await api.get(path(), p2)).status).toBe(404);
+    expect(await api.put(`${path()}/${made.id}`, { port_forwarding: { external_port: 2223, protocol: "udp" } }, p1)).toMatchObject({ status: 200, body: { port_forwarding: { external_port: 2223, protocol: "udp", internal_port: 22 } } });
+    await api.refused(404, "PortForwardingNotFound", "DELETE", `${path()}/${UNKNOWN}`, undefined, p1);
+    await api.refused(409, "FipInUseByPortForwarding", "DELETE", `floatingips/${floating.id}`, undefined, p1);
+    await api.refused(409, "RouterInterfaceInUseByFloatingIP", "PUT", `routers/${router.id}/remove_router_interface`, { subnet_id: subnet.id }, p1);
+    await api.refused(409, "RouterExternalGatewayInUseByFloatingIp", "PUT", `routers/${router.id}`, { router: { external_gateway_info: null } }, p1);
+    expect((await api.call("DELETE", `${path()}/${made.id}`, undefined, p1)).status).toBe(204);
+    expect(await shown()).toMatchObject({ router_id: null, port_forwardings: [] });
+  });
+
+  test("ranges are of the same size, or lead to one port; a port and a range have to agree", async () => {
+    expect(await forward({ external_port: undefined, internal_port: undefined, external_port_range: "3000:3009", internal_port_range: "4000:4009" })).toMatchObject({ external_port: null, internal_port: null, external_port_range: "3000:3009" });
+    expect(await forward({ external_port: undefined, external_port_range: "5000:5009", internal_port: 80 })).toMatchObject({ external_port: null, internal_port: 80, internal_port_range: "80:80" });
+    expect(await forward({ external_port_range: "2222:2222" })).toMatchObject({ external_port: 2222 });
+    for (const wrong of [
+      { external_port_range: "6000:6009" }, { external_port: undefined, external_port_range: "6009:6000" }, { external_port: undefined, external_port_range: "6000:70000" }, { external_port: undefined, external_port_range: "x" },
+      { external_port: undefined }, { internal_port: undefined }, { external_port: 6000, internal_port: undefined, internal_port_range: "1:2" },
+    ]) await not(400, "BadRequest", wrong);
+    for (const wrong of [{ external_port: 0 }, { external_port: 65_536 }, { protocol: "icmp" }]) await not(400, "HTTPBadRequest", wrong);
+  });
+
+  test("no two of the same ports, on either side; none of an address that has a floating IP, and the other way round", async () => {
+    await forward();
+    await not(400, "BadRequest", { internal_port: 23 });
+    await not(400, "BadRequest", { external_port: 2223 });
+    await not(400, "BadRequest", { external_port: undefined, internal_port: 80, external_port_range: "2000:3000" });
+    await forward({ protocol: "udp" });
+    await not(400, "BadRequest", { external_port: 1, internal_ip_address: "10.0.0.99" });
+    await refused(400, "PortHasPortForwarding", { port_id: port.id });
+    const other = await api.make("port", { network_id: inside.id });
+    await api.refused(409, "FipInUseByPortForwarding", "PUT", `floatingips/${floating.id}`, { floatingip: { port_id: other.id } }, p1);
+    await make({ port_id: other.id });
+    await not(409, "PortHasBindingFloatingIP", { external_port: 1, internal_port_id: other.id, internal_ip_address: ipOf(other) });
+    floating = (await api.list(`floatingips?port_id=${other.id}`, p1))[0]!;
+    await not(400, "BadRequest", {});
+  });
+
+  test("they go with their port, and with its address", async () => {
+    const two = await api.make("port", { network_id: inside.id });
+    await forward();
+    await forward({ external_port: 1, internal_port_id: two.id, internal_ip_address: ipOf(two) });
+    await api.delete("port", port.id, p1);
+    expect((await shown()).port_forwardings).toMatchObject([{ internal_port_id: two.id }]);
+    await api.change("port", two.id, { fixed_ips: [{ ip_address: "10.0.0.77" }] }, p1);
+    expect(await shown()).toMatchObject({ port_forwardings: [], router_id: null });
+  });
+});
+
+test("pools are the IPv4 subnets of external networks, whoever asks", async () => {
+  for (const who of [p1, p2]) expect(await api.list("floatingip_pools", who)).toEqual([{ subnet_id: pool.id, subnet_name: pool.name, network_id: outside.id, cidr: "203.0.113.0/29", project_id: who.project, tenant_id: who.project }]);
+});

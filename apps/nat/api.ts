@@ -4,7 +4,9 @@ import { badRequest, conflict, defineResource, notFound, orNull, parseIp, type A
 import { externalNetworkTable } from "../gateway/model.ts";
 import { subnetTable, type Subnet } from "../ipam/model.ts";
 import { addressTable, deviceOwner, networkResource, portResource, portStatusTable, portTable, type Port } from "../l2/model.ts";
-import { floatingIpActiveTable, floatingIpResource, floatingIpTable, routerBetween, type FloatingIp } from "./model.ts";
+import { portForwarding, shownForwardings } from "./forwarding-api.ts";
+import { floatingIpPool } from "./pools-api.ts";
+import { floatingIpActiveTable, floatingIpResource, floatingIpTable, portForwardingTable, routerBetween, type FloatingIp } from "./model.ts";
 
 const MEMBER = "rule:admin_only or (role:member and project_id:%(project_id)s)";
 
@@ -84,6 +86,9 @@ function associate(tx: Tx, floating: Pick<FloatingIp, "id" | "floating_network_i
       `Cannot associate floating IP ${floating.floating_ip_address} (${floating.id}) with port ${port.id} using fixed IP ${ip}, as that fixed IP already has a floating IP on external network ${network}.`,
     );
   }
+  if (tx.by(portForwardingTable, "port", port.id).some((f) => f.internal_ip_address === ip)) {
+    throw badRequest(`Cannot associate floating IP to port ${port.id} because it already has a Port Forwarding binding.`, "PortHasPortForwarding");
+  }
   return { port_id: port.id, fixed_ip_address: ip, router_id: router };
 }
 
@@ -92,6 +97,8 @@ export function disassociate(tx: Tx, row: FloatingIp): void {
   tx.put(floatingIpTable, { ...row, ...NOWHERE });
   tx.delete(floatingIpActiveTable, row.id);
 }
+
+const inUseByForwarding = (id: string): Error => conflict("FipInUseByPortForwarding", `Floating IP ${id} in use by Port Forwarding resources.`);
 
 const ALONE = "fixed_ip_address cannot be specified without a port_id";
 
@@ -113,6 +120,7 @@ const floatingIp = defineResource(floatingIpResource, {
     fixed_ip_address: { type: "ip|null", about: "Of several addresses of the port the one that it leads to.", post: true, put: true, default: null, check: orNull({ type: "ip" }), filter: true, sort: true },
     router_id: { type: "uuid|null", about: "Router by which it leads there.", filter: true, sort: true },
     status: { type: "string", about: "ACTIVE where it leads somewhere, and the switch that translates has confirmed it; else DOWN.", filter: true, sort: true },
+    port_forwardings: { type: "object[]", about: "Its ports that are forwarded.", alias: "expose-port-forwarding-in-fip" },
     port_details: { type: "object", about: "What the port is that it leads to; null: none.", alias: "fip-port-details" },
   },
   policy: { create: MEMBER, get: "rule:admin_only or (role:reader and project_id:%(project_id)s)", update: MEMBER, delete: MEMBER },
@@ -137,6 +145,11 @@ const floatingIp = defineResource(floatingIpResource, {
       tx.put(floatingIpTable, row);
       return row;
     }
+    if (tx.count(portForwardingTable, "floatingip", row.id) > 0) {
+      if (portId !== null) throw inUseByForwarding(row.id);
+      tx.put(floatingIpTable, row);
+      return row;
+    }
     const after: FloatingIp = { ...row, ...(portId === null ? NOWHERE : associate(tx, row, portId, fixed, ctx)) };
     tx.put(floatingIpTable, after);
     // Somewhere else it is not in place yet.
@@ -144,6 +157,7 @@ const floatingIp = defineResource(floatingIpResource, {
     return after;
   },
   remove(tx, row, ctx) {
+    if (tx.count(portForwardingTable, "floatingip", row.id) > 0) throw inUseByForwarding(row.id);
     tx.delete(floatingIpTable, row.id);
     tx.delete(floatingIpActiveTable, row.id);
     ctx.remove(portResource, row.floating_port_id);
@@ -152,6 +166,7 @@ const floatingIp = defineResource(floatingIpResource, {
     const port = row.port_id === null ? undefined : view.get(portTable, row.port_id);
     return {
       status: view.get(floatingIpActiveTable, row.id) === undefined ? "DOWN" : "ACTIVE",
+      port_forwardings: shownForwardings(view, row.id),
       port_details: port === undefined ? null : {
         name: port.name, network_id: port.network_id, mac_address: port.mac_address, admin_state_up: port.admin_state_up, status: view.get(portStatusTable, port.id)?.status ?? "DOWN", device_id: port.device_id, device_owner: port.device_owner,
       },
@@ -159,8 +174,14 @@ const floatingIp = defineResource(floatingIpResource, {
   },
 });
 
-export const resources = [floatingIp];
+export const resources = [floatingIp, portForwarding, floatingIpPool];
 export const aliases: readonly Alias[] = [
   { alias: "ext-gw-mode", name: "Neutron L3 Configurable external gateway mode", description: "Whether sources are translated at a router's gateway.", updated: "2013-03-28T10:00:00-00:00" },
   { alias: "fip-port-details", name: "Floating IP Port Details Extension", description: "Floating IPs show what the port is that they lead to.", updated: "2018-04-09T10:00:00-00:00" },
+  { alias: "floatingip-pools", name: "Floating IP Pools Extension", description: "Subnets that floating IPs are of.", updated: "2018-03-21T10:00:00-00:00" },
+  { alias: "floating-ip-port-forwarding", name: "Floating IP Port Forwarding", description: "Ports of floating IPs lead to ports inside.", updated: "2018-04-04T10:00:00-05:00" },
+  { alias: "floating-ip-port-forwarding-description", name: "Floating IP Port Forwarding Description", description: "Port forwardings have descriptions.", updated: "2021-04-28T10:00:00-00:00" },
+  { alias: "floating-ip-port-forwarding-detail", name: "Floating IP Port Forwarding Detail", description: "Port forwardings name their internal port and address.", updated: "2021-06-28T10:00:00-00:00" },
+  { alias: "floating-ip-port-forwarding-port-ranges", name: "Floating IP Port Forwarding support Port Ranges", description: "Ranges of ports are forwarded.", updated: "2021-08-12T10:00:00-00:00" },
+  { alias: "expose-port-forwarding-in-fip", name: "Expose Port Forwarding Attributes In Floating Ip", description: "Floating IPs show their port forwardings.", updated: "2019-03-19T10:00:00-05:00" },
 ];

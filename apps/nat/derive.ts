@@ -15,11 +15,11 @@ function leadsTo(view: ReadView, networkId: string, chassisId: string): boolean 
 
 function placeOf({ id, floating_network_id: network_id, floating_ip_address: ip, floating_port_id, router_id, port_id, fixed_ip_address: inside }: FloatingIp, view: ReadView): FloatingPlace | undefined {
   const mac = view.get(portTable, floating_port_id)?.mac_address;
-  if (router_id === null || port_id === null || inside === null || mac === undefined || view.get(networkTable, network_id)?.admin_state_up !== true) return undefined;
+  if (router_id === null || mac === undefined || view.get(networkTable, network_id)?.admin_state_up !== true) return undefined;
   const gateway_id = gatewayOn(view, router_id, network_id);
   if (gateway_id === undefined) return undefined;
-  // An address that several ports may have is at none of them: the host of the gateway finds who has it.
-  const at = activeAttachment(view, port_id)?.chassis;
+  // Forwarded ports may lead to many hosts; an address that several ports may have is at none of them: the host of the gateway finds who has it.
+  const at = port_id === null ? undefined : activeAttachment(view, port_id)?.chassis;
   const distributed = at !== undefined && leadsTo(view, network_id, at);
   return { id, router_id, network_id, gateway_id, ip, mac, inside, distributed, hosts: distributed ? [at] : (view.get(gatewayPlanTable, gateway_id)?.hosts ?? []) };
 }

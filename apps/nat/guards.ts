@@ -4,7 +4,8 @@ import { externalNetworkTable, routerGatewayTable } from "../gateway/model.ts";
 import { addressTable, deviceOwner, networkResource, networkTable, portResource, portTable, type Port } from "../l2/model.ts";
 import { routerResource, routerTable } from "../l3/model.ts";
 import { disassociate } from "./api.ts";
-import { floatingIpActiveTable, floatingIpResource, floatingIpTable, routerBetween } from "./model.ts";
+import { removeForwarding, removeStranded } from "./forwarding-api.ts";
+import { floatingIpActiveTable, floatingIpResource, floatingIpTable, portForwardingTable, routerBetween } from "./model.ts";
 
 const ofNetwork = extendResource(networkResource, {
   update(tx, row, changes) {
@@ -26,11 +27,14 @@ const ofRouter = extendResource(routerResource, {
 /** Each floating IP of a router, as it was before one of its interfaces changed, is still reached by it. */
 function checkInterfaces(tx: Tx, routerId: string): void {
   for (const floating of tx.by(floatingIpTable, "router", routerId)) {
-    const port = floating.port_id === null ? undefined : tx.get(portTable, floating.port_id);
-    if (port === undefined || floating.fixed_ip_address === null || routerBetween(tx, port, floating.fixed_ip_address, floating.floating_network_id) === routerId) continue;
-    const subnet = tx.by(addressTable, "port", port.id).find((a) => a.ip === floating.fixed_ip_address)?.subnet_id;
-    if (subnet === undefined) continue;
-    throw conflict("RouterInterfaceInUseByFloatingIP", `Router interface for subnet ${subnet} on router ${routerId} cannot be deleted, as it is required by one or more floating IPs.`);
+    const ends = tx.by(portForwardingTable, "floatingip", floating.id).map((f) => [f.internal_port_id, f.internal_ip_address] as const);
+    if (floating.port_id !== null && floating.fixed_ip_address !== null) ends.push([floating.port_id, floating.fixed_ip_address]);
+    for (const [portId, ip] of ends) {
+      const port = tx.get(portTable, portId);
+      const subnet = tx.by(addressTable, "port", portId).find((a) => a.ip === ip)?.subnet_id;
+      if (port === undefined || subnet === undefined || routerBetween(tx, port, ip, floating.floating_network_id) === routerId) continue;
+      throw conflict("RouterInterfaceInUseByFloatingIP", `Router interface for subnet ${subnet} on router ${routerId} cannot be deleted, as it is required by one or more floating IPs.`);
+    }
   }
 }
 
@@ -51,6 +55,7 @@ const ofPort = extendResource(portResource, {
       disassociate(tx, floating);
       ctx.bump(floatingIpResource, floating.id);
     }
+    removeStranded(tx, row.id);
     if (isInterface(tx, row)) checkInterfaces(tx, row.device_id);
   },
   remove(tx, row, ctx) {
@@ -60,6 +65,7 @@ const ofPort = extendResource(portResource, {
       disassociate(tx, floating);
       ctx.bump(floatingIpResource, floating.id);
     }
+    for (const forwarding of tx.by(portForwardingTable, "port", row.id)) removeForwarding(tx, forwarding);
     if (isInterface(tx, row)) checkInterfaces(tx, row.device_id);
   },
 });
@@ -70,5 +76,7 @@ export const references = [
   reference(floatingIpTable, { to: portTable, ids: (f) => f.floating_port_id, gone: (tx, f) => tx.delete(floatingIpTable, f.id) }),
   reference(floatingIpTable, { to: portTable, ids: (f) => f.port_id ?? undefined, gone: disassociate }),
   reference(floatingIpTable, { to: routerTable, ids: (f) => f.router_id ?? undefined, gone: disassociate }),
+  reference(portForwardingTable, { to: floatingIpTable, ids: (f) => f.floatingip_id, gone: (tx, f) => tx.delete(portForwardingTable, f.id) }),
+  reference(portForwardingTable, { to: portTable, ids: (f) => f.internal_port_id, gone: removeForwarding }),
   reference(floatingIpActiveTable, { to: floatingIpTable, ids: (a) => a.id, gone: (tx, a) => tx.delete(floatingIpActiveTable, a.id) }),
 ];

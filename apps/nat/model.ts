@@ -1,9 +1,10 @@
 // nat's entities: floating IPs, and where each is translated.
-import { contains, defineTable, overlap, parseCidr, parseIp, resourceHandle, type ReadView, type Row, type StandardRow } from "#app";
+import { defineTable, overlap, parseCidr, resourceHandle, type ReadView, type Row, type StandardRow } from "#app";
 import { routerGatewayTable } from "../gateway/model.ts";
 import { subnetTable } from "../ipam/model.ts";
 import { addressTable, type Port } from "../l2/model.ts";
 import { interfacesOf, routerInterfaceTable } from "../l3/model.ts";
+import type { PortRange } from "./ports.ts";
 
 /** An address of an external network that leads to an address of a port behind a router. */
 export interface FloatingIp extends StandardRow {
@@ -32,6 +33,30 @@ export const floatingIpResource = resourceHandle<FloatingIp>("floatingip");
 export type FloatingIpActive = Row;
 export const floatingIpActiveTable = defineTable<FloatingIpActive>()("floatingip_active", {});
 
+/** Ports of a floating IP that lead to ports of an address inside. */
+export interface PortForwarding extends Row {
+  readonly description: string;
+  readonly floatingip_id: string;
+  readonly protocol: "tcp" | "udp";
+  readonly internal_port_id: string;
+  readonly internal_ip_address: string;
+  readonly internal: PortRange;
+  readonly external: PortRange;
+}
+export const portForwardingTable = defineTable<PortForwarding>()("port_forwarding", { resource: "port_forwarding", indexes: { floatingip: (f) => f.floatingip_id, port: (f) => f.internal_port_id } });
+export const portForwardingResource = resourceHandle<PortForwarding>("port_forwarding");
+
+/** A subnet that floating IPs are of (never stored). `id` is the subnet's. */
+export interface FloatingIpPool extends Row {
+  readonly subnet_id: string;
+  readonly subnet_name: string;
+  readonly network_id: string;
+  readonly cidr: string;
+  readonly project_id: string;
+  readonly tenant_id: string;
+}
+export const floatingIpPoolResource = resourceHandle<FloatingIpPool>("floatingip_pool");
+
 /** Where a floating IP that leads somewhere is translated (derived). `id` is the floating IP's. */
 export interface FloatingPlace extends Row {
   readonly router_id: string;
@@ -40,14 +65,14 @@ export interface FloatingPlace extends Row {
   readonly gateway_id: string;
   readonly ip: string;
   readonly mac: string;
-  /** The address that it leads to. */
-  readonly inside: string;
+  /** The address that it leads to; null: its ports are forwarded. */
+  readonly inside: string | null;
   /** On the host of the port, which leads outside itself; else on those of the gateway, by which it is reached. */
   readonly distributed: boolean;
   /** Chassis. */
   readonly hosts: readonly string[];
 }
-export const floatingPlaceTable = defineTable<FloatingPlace>()("floating_place", { derived: true, indexes: { address: (p) => `${p.router_id}|${p.ip}` } });
+export const floatingPlaceTable = defineTable<FloatingPlace>()("floating_place", { derived: true, indexes: { address: (p) => `${p.router_id}|${p.ip}`, /** Of a gateway those whose ports are forwarded. */ forwarding: (p) => (p.inside === null ? p.gateway_id : undefined) } });
 
 /** The address that sources are translated to: the gateway's first of IPv4. */
 export const ownAddress = (view: ReadView, gatewayId: string): string | undefined =>
@@ -76,5 +101,3 @@ export function linksOutside(view: ReadView, routerId: string, networkId: string
   const inside = interfacesOf(view, routerId).flatMap((i) => i.subnets.map((s) => parseCidr(s.cidr)!));
   return view.by(subnetTable, "network", networkId).filter((s) => s.ip_version === 4 && !inside.some((i) => overlap(i, parseCidr(s.cidr)!))).map((s) => s.cidr).sort();
 }
-
-export const isIn = (cidr: string, ip: string): boolean => contains(parseCidr(cidr)!, parseIp(ip)!);
