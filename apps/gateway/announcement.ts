@@ -3,7 +3,7 @@
 import { isIpv6, type ServiceDecl, type StageOut } from "#app";
 import { buildGratuitousArp, buildUnsolicitedNeighbourAdvertisement } from "packet-codec";
 import { activeHost, ofGateway, presenceOf, whileGateways } from "./activity.ts";
-import { gatewayPlanTable, type GatewayPlan } from "./model.ts";
+import { gatewayAddressTable, gatewayPlanTable, type GatewayPlan } from "./model.ts";
 
 /** Seconds between looks: what switches see of each other is a second old at most. */
 const LOOK_S = 0.2;
@@ -53,10 +53,12 @@ export const announcement: ServiceDecl = {
     const sayingOf = (plan: GatewayPlan, active: string): { readonly text: string; readonly packets: StageOut[] } | undefined => {
       const presence = presenceOf(host.view, plan);
       if (presence === undefined) return undefined;
-      const { addresses, port: { mac_address: mac } } = presence;
+      const { port: { mac_address: own } } = presence;
+      const further = host.view.by(gatewayAddressTable, "gateway", plan.id).toSorted((a, b) => (a.id < b.id ? -1 : 1));
+      const addresses = [...presence.addresses.map((address) => ({ address, mac: own })), ...further.map(({ ip, mac }) => ({ address: ip, mac }))];
       return {
-        text: [active, mac, ...addresses].join(" "),
-        packets: addresses.map((address) => ({
+        text: [active, ...addresses.flatMap(({ mac, address }) => [mac, address])].join(" "),
+        packets: addresses.map(({ mac, address }) => ({
           chassis: active, stage: "forward", registers: ofGateway(presence), data: isIpv6(address) ? buildUnsolicitedNeighbourAdvertisement({ mac, address, router: true }) : buildGratuitousArp({ mac, address }),
         })),
       };

@@ -5,16 +5,10 @@ import { addressTable, attachmentTable, networkHostTable, networkTable, portTabl
 import { legTable, routerInterfaceTable, routerTable, routeTable, type Leg, type Route } from "../l3/model.ts";
 import { vniPool } from "../overlay/model.ts";
 import {
-  externalNetworkTable, gatewayGroups, gatewayHostTable, gatewayPeerTable, gatewayPlanTable, peerPorts, routerGatewayTable, vniHolder, wayOut, type GatewayHost, type GatewayPeer, type GatewayPlan,
+  externalNetworkTable, gatewayGroups, gatewayHostTable, gatewayPeerTable, gatewayPlanTable, peerPorts, routerGatewayTable, travelsInTunnels, vniHolder, wayOut, type GatewayHost, type GatewayPeer, type GatewayPlan,
 } from "./model.ts";
 import { rank } from "./placement.ts";
 import { gateway } from "./tables.ts";
-
-/** Whether hosts carry a network by tunnels alone: then every host leads there. One that is on a physical network is outside where that is. */
-export function travelsInTunnels(view: ReadView, networkId: string): boolean {
-  const segments = view.by(segmentTable, "network", networkId);
-  return segments.length > 0 && !segments.some((s) => s.physical_network !== null);
-}
 
 function hostsFor(view: ReadView, networkId: string): GatewayHost[] {
   if (travelsInTunnels(view, networkId)) return [...view.by(gatewayHostTable, "all", "")];

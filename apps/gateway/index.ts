@@ -2,7 +2,7 @@ import type { App } from "#app";
 import { announcement } from "./announcement.ts";
 import { aliases, extend, references } from "./api.ts";
 import { derive } from "./derive.ts";
-import { externalNetworkTable, gatewayGroups, gatewayHostTable, gatewayMeters, gatewayNeighbourTable, gatewayPeerTable, gatewayPlanTable, gatewayReadyTable, peerPorts, routerGatewayTable } from "./model.ts";
+import { externalNetworkTable, gatewayAddressTable, gatewayGroups, gatewayHostTable, gatewayMeters, gatewayNeighbourTable, gatewayPeerTable, gatewayPlanTable, gatewayReadyTable, peerPorts, routerGatewayTable } from "./model.ts";
 import { outsideNeighbours } from "./neighbours.ts";
 import { problems } from "./problems.ts";
 import { readiness } from "./readiness.ts";
@@ -13,7 +13,7 @@ export default {
   name: "gateway",
   about: "external networks, and gateways of routers on them: highly available, chosen in the switches by BFD",
   requires: ["l2", "ipam", "l3", "overlay"],
-  tables: [externalNetworkTable, routerGatewayTable, gatewayHostTable, gatewayPlanTable, gatewayPeerTable, gatewayReadyTable, gatewayNeighbourTable],
+  tables: [externalNetworkTable, routerGatewayTable, gatewayHostTable, gatewayPlanTable, gatewayPeerTable, gatewayReadyTable, gatewayNeighbourTable, gatewayAddressTable],
   pools: [peerPorts, gatewayGroups, gatewayMeters],
   extend,
   references,

@@ -1,5 +1,6 @@
 // gateway's entities: which networks are external, the gateways of routers on them, and what follows from both: which hosts a gateway is on.
-import { definePool, defineScope, defineTable, type ReadView, type Row } from "#app";
+import { definePool, ethType, defineScope, defineTable, type FlowAction, type Outputs, type ReadView, type Row, type Scope, type SharedRegister } from "#app";
+import { segmentTable } from "../l2/model.ts";
 import { gateway } from "./tables.ts";
 
 /** A network that leads outside of the cloud. `id` is the network's. */
@@ -84,6 +85,12 @@ export const vniHolder = (networkId: string): string => `gateway/${networkId}`;
 
 export const peerPortName = (key: number): string => `axion-bfd-${key}`;
 
+/** Whether hosts carry a network by tunnels alone: then every host leads there. One that is on a physical network is outside where that is. */
+export function travelsInTunnels(view: ReadView, networkId: string): boolean {
+  const segments = view.by(segmentTable, "network", networkId);
+  return segments.length > 0 && !segments.some((s) => s.physical_network !== null);
+}
+
 /** Hosts with a router that has a gateway with this list of hosts have the group that chooses one. */
 export const listScope = defineScope("gateway-list");
 
@@ -95,3 +102,24 @@ export const gatewaysOf = (view: ReadView, routerId: string): readonly GatewayPl
 
 /** Where packets come in that leave by a gateway, in `translate_out`: for routes by its network. */
 export const wayOut = { table: gateway.entrance("gateway_out") } as const;
+
+/**
+ * An address outside that leads to a router by its gateway, beside the gateway's own. A joint (derived): an app that requires this one and
+ * translates addresses says which there are. Whoever has the gateway answers for it and takes what is sent to its MAC, into the stage `translate`.
+ * Rows carry `<app>/...` as id.
+ */
+export interface GatewayAddress extends Row {
+  readonly gateway_id: string;
+  readonly ip: string;
+  /** None that another port of the network has. */
+  readonly mac: string;
+}
+export const gatewayAddressTable = defineTable<GatewayAddress>()("gateway_address", { derived: true, open: true, indexes: { gateway: (a) => a.gateway_id } });
+
+/**
+ * What a router sends outside from an address of the inside leaves from the switches of `scope`, by the app's own actions, and not by the host
+ * that has the gateway. The next hop is known, its MAC is not yet looked up.
+ */
+export function leaveFrom(out: Outputs, scope: Scope, { router, network, source }: { readonly router: number; readonly network: number; readonly source: string }, actions: readonly FlowAction<never, SharedRegister>[]): void {
+  gateway.through(out).flow(scope, "gateway_out", { priority: 150, match: { "reg:router": router, "reg:net": network, eth_type: ethType.ip, ipv4_src: source }, actions });
+}

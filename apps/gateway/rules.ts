@@ -3,15 +3,15 @@
 // passes on to that one what leaves; so of all that see the same one alone has the gateway, and what travels goes up the list and never round.
 import {
   chassisScope, chassisTable, each, eachPair, ethType, ipProto, isIpv6, load, next, NO_MAC, numberOf, setField, toEntrance, toStage, toTable,
-  type Bucket, type Chassis, type FlowAction, type ReadView, type SharedRegister,
+  type Bucket, type Chassis, type FlowAction, type Outputs, type ReadView, type SharedRegister,
 } from "#app";
 import { linkLocal } from "packet-codec";
 import { addressTable, echoReply, echoRequest, handleMac, handleQuestions, laterEcho, neighbour, netScope, networkTable, portTable, segmentTable, turnedBack, type Network } from "../l2/model.ts";
 import { liveRouterTable, routerScope } from "../l3/model.ts";
 import { receiveVni, sharedEncap, tunnelPort, vniOf, vniPool } from "../overlay/model.ts";
-import { groupOf, travelsInTunnels, prefixesOf } from "./derive.ts";
+import { groupOf, prefixesOf } from "./derive.ts";
 import {
-  gatewayGroups, gatewayHostTable, gatewayMeters, gatewayNeighbourTable, gatewayPeerTable, gatewayPlanTable, gatewayReadyTable, listScope, outsideScope, peerPortName, peerPorts, vniHolder,
+  gatewayAddressTable, gatewayGroups, gatewayHostTable, gatewayMeters, gatewayNeighbourTable, gatewayPeerTable, gatewayPlanTable, gatewayReadyTable, listScope, outsideScope, peerPortName, peerPorts, travelsInTunnels, vniHolder, type GatewayPlan,
 } from "./model.ts";
 import { gateway } from "./tables.ts";
 import { keepsIn } from "./translation.ts";
@@ -107,6 +107,46 @@ const hosts = gateway.rule({
   },
 });
 
+/** Keys of the hosts before a place of a gateway's list, as text. */
+const hostsBefore = (plan: GatewayPlan, place: number): string => plan.list.split(".").slice(0, place).join(".");
+
+/** What comes from outside for a MAC, and questions for its addresses, are for the host that has the gateway now. */
+function takeFromOutside(plan: GatewayPlan, network: Network, mac: string, addresses: readonly string[], view: ReadView, out: Outputs): void {
+  const to = group(view, groupOf.to(plan.list));
+  const vni = travelsInTunnels(view, network.id) ? vniOf(view, network.id) : undefined;
+  const tunnelled = vni === undefined ? [] : ([setField("tunnel_id", vni), setField("in_port", 0)] as const);
+  if (vni !== undefined && to !== undefined) {
+    out.include(netScope(network.id), listScope(plan.list));
+    handleMac(out, netScope(network.id), network, mac, [...tunnelled, { type: "group", id: to }]);
+  }
+  for (const [place, id] of plan.hosts.entries()) {
+    const here = chassisScope(id);
+    const before = groupsBefore(view, hostsBefore(plan, place));
+    if (place > 0 && before === undefined) continue;
+    const through = (which: "in" | "over" | "away"): FlowAction<never, SharedRegister> => (place === 0 ? toEntrance(gateway.entrance("gateway_in")) : { type: "group", id: before![which] });
+    if (place === 0) handleMac(out, here, network, mac, [through("in")], { rank: 1 });
+    else if (vni !== undefined) handleMac(out, here, network, mac, [...tunnelled, through("over")], { rank: 1 });
+    else {
+      // What ports and routers send here goes to the host that has it; what comes from out there has been there.
+      handleMac(out, here, network, mac, [setField("in_port", 0), through("away")], { rank: 1 });
+      handleMac(out, here, network, mac, [through("in")], { rank: 2, from: view.count(segmentTable, "network", network.id) > 1 ? "no port" : "afar" });
+    }
+    for (const ip of addresses) handleQuestions(out, here, network, ip, [through("in")]);
+  }
+}
+
+const furtherAddresses = gateway.rule({
+  name: "further-addresses",
+  about: "addresses of others that lead to a router by its gateway",
+  on: each(gatewayAddressTable),
+  emit({ gateway_id, ip, mac }, view, out) {
+    const plan = view.get(gatewayPlanTable, gateway_id);
+    const network = plan === undefined ? undefined : view.get(networkTable, plan.network_id);
+    if (plan === undefined || network?.admin_state_up !== true || plan.hosts.length === 0 || portsOf(view, plan.list) === undefined) return;
+    takeFromOutside(plan, network, mac, [ip], view, out);
+  },
+});
+
 const gateways = gateway.rule({
   name: "gateways",
   about: "what a router sends by its gateway goes to the host that has it, and leaves there; what comes from outside for it enters there",
@@ -126,32 +166,17 @@ const gateways = gateway.rule({
     const redirected = [setField("tunnel_id", vni), setField("eth_dst", port.mac_address)] as const;
     out.include(scope, listScope(plan.list));
     out.flow(scope, "gateway_out", { priority: 100, match: sent, actions: [...redirected, { type: "group", id: to }] });
-    const tunnelled = travelsInTunnels(view, network.id);
-    const outer = vniOf(view, network.id);
-    if (tunnelled && outer !== undefined) {
-      out.include(netScope(network.id), listScope(plan.list));
-      handleMac(out, netScope(network.id), network, port.mac_address, [setField("tunnel_id", outer), setField("in_port", 0), { type: "group", id: to }]);
-    }
     const addresses = view.by(addressTable, "port", plan.id).map((a) => a.ip);
     const asked = addresses.some(isIpv6) ? [...addresses, linkLocal(port.mac_address)] : addresses;
+    takeFromOutside(plan, network, port.mac_address, asked, view, out);
     for (const [place, id] of plan.hosts.entries()) {
       const here = chassisScope(id);
       out.include(here, outsideScope(network.id));
-      const before = plan.list.split(".").slice(0, place).join(".");
-      const ids = groupsBefore(view, before);
-      if (place > 0 && ids === undefined) continue;
-      const through = (which: "out" | "in" | "over" | "away"): FlowAction<never, SharedRegister> => (place === 0 ? toEntrance(gateway.entrance("gateway_in")) : { type: "group", id: ids![which] });
-      out.flow(here, "gateway_out", { priority: 110, match: sent, actions: place === 0 ? [next] : [...redirected, through("out")] });
+      const before = groupsBefore(view, hostsBefore(plan, place));
+      if (place > 0 && before === undefined) continue;
+      out.flow(here, "gateway_out", { priority: 110, match: sent, actions: place === 0 ? [next] : [...redirected, { type: "group", id: before!.out }] });
       out.flow(here, "gateway_exit", { priority: 100, match: { "reg:net": network.key }, actions: [load("router", 0), next] });
       receiveVni(out, here, vni, port.mac_address, [load("net", network.key), load("router", router.key), setField("in_port", 0), toStage("route")]);
-      if (place === 0) handleMac(out, here, network, port.mac_address, [through("in")], { rank: 1 });
-      else if (tunnelled && outer !== undefined) handleMac(out, here, network, port.mac_address, [setField("tunnel_id", outer), setField("in_port", 0), through("over")], { rank: 1 });
-      else {
-        // What ports and routers send here goes to the host that has it; what comes from out there has been there.
-        handleMac(out, here, network, port.mac_address, [setField("in_port", 0), through("away")], { rank: 1 });
-        handleMac(out, here, network, port.mac_address, [through("in")], { rank: 2, from: view.count(segmentTable, "network", network.id) > 1 ? "no port" : "afar" });
-      }
-      for (const ip of asked) handleQuestions(out, here, network, ip, [through("in")]);
       for (const ip of asked) ping(out, here, network, port.mac_address, ip);
     }
   },
@@ -175,4 +200,4 @@ const neighbours = gateway.rule({
   },
 });
 
-export const rules = [watching, lists, hosts, gateways, neighbours];
+export const rules = [watching, lists, hosts, gateways, furtherAddresses, neighbours];

@@ -10,7 +10,7 @@ export const gateway = definePipeline({
       match: ["reg:net", "eth_dst", "eth_type", "arp_op", "ip_proto", "ip_frag", "ipv4_dst", "ipv6_dst", "icmpv4_type", "icmpv4_code", "icmpv6_type", "icmpv6_code"],
     },
     gateway_unresolved: { stage: "forward", aside: true, miss: "drop", about: "packets for a next hop outside that nobody is known to have, to the controller", match: ["eth_type"] },
-    gateway_out: { stage: "translate_out", miss: "next", about: "what a router sends by its gateway goes to the host that has it, and on from there", match: ["reg:router", "reg:net", "eth_type"] },
+    gateway_out: { stage: "translate_out", miss: "next", about: "what a router sends by its gateway goes to the host that has it, and on from there", match: ["reg:router", "reg:net", "eth_type", "ipv4_src"] },
     gateway_here: { stage: "translate_out", aside: true, after: ["gateway_out"], miss: "next", about: "what leaves here since no host that comes before this one lives", match: [] },
     gateway_exit: { stage: "translate_out", last: true, miss: "next", about: "what leaves, translated if it is to be, does so in the gateway's own name: outside it is no router's any more", match: ["reg:net"] },
   },

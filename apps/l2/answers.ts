@@ -112,6 +112,8 @@ export const staticFlows = l2.static((out) => {
     });
   }
 
+  // What no connection tracker makes sense of was not translated either, and goes nowhere: +trk+inv, ovs-fields(7).
+  out.flow(base, "l2_lookup", { priority: 300, match: { eth_type: ethType.ip, ct_state: { value: 0x30, mask: 0x30 } }, actions: [] });
   out.flow(base, "l2_lookup", { priority: 50, match: { eth_dst: GROUP_MAC, "reg:from_tunnel": 0 }, actions: [callTable("flood_remote"), toTable("flood_local")] });
   out.flow(base, "l2_lookup", { priority: 50, match: { eth_dst: GROUP_MAC, "reg:from_tunnel": 1 }, actions: [toTable("flood_local")] });
 });

@@ -43,7 +43,7 @@ export const l2 = definePipeline({
     l2_lookup: {
       stage: "forward", miss: "sibling", about: "destination MAC -> port and chassis; group addresses -> flood; what is answered for addresses that no port has",
       match: [
-        "reg:net", "reg:in_port_key", "reg:from_tunnel", "reg:from_network", "reg:mac_heard", "vlan_vid", "eth_dst", "eth_type", "arp_op", "arp_tpa", "ip_proto", "ip_frag", "icmpv4_type", "icmpv4_code", "ipv4_dst",
+        "reg:net", "reg:in_port_key", "reg:from_tunnel", "reg:from_network", "reg:mac_heard", "vlan_vid", "ct_state", "eth_dst", "eth_type", "arp_op", "arp_tpa", "ip_proto", "ip_frag", "icmpv4_type", "icmpv4_code", "ipv4_dst",
         "icmpv6_type", "icmpv6_code", "ipv6_src", "ipv6_dst", "ipv6_nd_target",
       ],
     },

@@ -1,6 +1,6 @@
 // l3's entities: routers and their interfaces. An interface is a port of l2 (device_owner network:router_interface);
 // its MAC and addresses are that port's.
-import { badRequest, definePool, defineScope, defineTable, formatCidr, load, overlap, parseCidr, resourceHandle, toStage, type Outputs, type Row, type Scope, type StandardRow, chassisScope, setField, meterOfZone, zoneMeters, type Entrance, type ReadView } from "#app";
+import { badRequest, NO_MAC, definePool, defineScope, defineTable, formatCidr, load, overlap, parseCidr, resourceHandle, toStage, type Outputs, type Row, type Scope, type StandardRow, chassisScope, setField, meterOfZone, zoneMeters, familyMatch, ipDst, ipSrc, toEntrance, type Entrance, type ReadView } from "#app";
 import { subnetTable, type Subnet } from "../ipam/model.ts";
 import { addressTable, fromScope, membersScope, portTable, takeMac, type Address, type Port } from "../l2/model.ts";
 import { l3 } from "./tables.ts";
@@ -169,6 +169,7 @@ export interface PairSource extends Row {
 }
 export const pairSourceTable = defineTable<PairSource>()("pair_source", { derived: true, of: portTable, indexes: { network: (s) => s.network_id } });
 
+
 export const routerScope = defineScope("router");
 /** The way into a router from one of its networks: for chassis on that network, and those that come through another router. */
 export const enterScope: (routerId: string, networkId: string) => Scope = defineScope("router-from");
@@ -185,6 +186,11 @@ export interface Translation extends Row {
   readonly router_id: string;
   /** Network: what the router sends into it passes the stage `translate_out`. */
   readonly out?: string;
+  /**
+   * Network: only what comes to the router by it passes the stage `translate`. Where all rows of a router say so its zones are the app's to
+   * claim, on the chassis where it translates.
+   */
+  readonly from?: string;
 }
 export const translationTable = defineTable<Translation>()("translation", {
   derived: true, open: true, indexes: { router: (t) => t.router_id },
@@ -197,11 +203,13 @@ export const zoneHolder = (routerId: string): string => `router/${routerId}`;
 /**
  * Lets what is addressed to `mac` in a network enter a router at a chassis, from wherever it comes: how a packet that was sent to the
  * chassis where the router's work for it is done arrives there. The chassis has the router then, sends into its networks and this one,
- * and takes what those send that have the router. What came by a tunnel may go on by it. Sources are not judged: the packet comes from within as
- * well, handed on by the router elsewhere.
+ * and takes what those send that have the router. What came by a tunnel may go on by it. `links`: prefixes of what is on the link there; what
+ * has another source, of another link of the router's, is not taken. Without them sources are not judged: the packet comes from within as well, handed
+ * on by the router elsewhere.
  */
 export function enterRouter(
   out: Outputs, chassis: string, network: { readonly id: string; readonly key: number }, mac: string, router: { readonly id: string; readonly key: number }, stage: "translate" | "route" = "translate",
+  links?: readonly string[],
 ): void {
   const scope = chassisScope(chassis);
   takeMac(out, network, mac, chassis);
@@ -209,5 +217,21 @@ export function enterRouter(
   out.include(scope, routerSendersScope(router.id));
   out.include(routerSendersScope(router.id), fromScope(chassis));
   out.include(membersScope(network.id), fromScope(chassis));
-  l3.through(out).flow(scope, "l3_input", { priority: 110, match: { "reg:net": network.key, eth_dst: mac }, actions: [setField("in_port", 0), load("router", router.key), load("off_link", 0), toStage(stage)] });
+  const sent = { "reg:net": network.key, eth_dst: mac } as const;
+  const into = (offLink: 0 | 1) => [setField("in_port", 0), load("router", router.key), load("off_link", offLink), toStage(stage)] as const;
+  l3.through(out).flow(scope, "l3_input", { priority: 110, match: sent, actions: into(links === undefined ? 0 : 1) });
+  for (const cidr of links ?? []) l3.through(out).flow(scope, "l3_input", { priority: 111, match: { ...sent, ...familyMatch(cidr), ...(cidr.endsWith("/0") ? {} : ipSrc(cidr)) }, actions: into(0) });
+}
+
+/**
+ * What is sent from an address of the inside to one of the router's own, echo requests aside, is no matter of the router's: it goes on in the
+ * network of that address, as to anybody else there. For an app by which the router's address stands for somebody else.
+ */
+export function routeToOwn(
+  out: Outputs, scope: Scope, router: { readonly key: number }, { source, address, network, mac, onward }: { readonly source: string; readonly address: string; readonly network: { readonly key: number }; readonly mac: string; readonly onward: Entrance },
+): void {
+  l3.through(out).flow(scope, "l3_route", {
+    priority: 1060, match: { "reg:router": router.key, ...familyMatch(source), ...ipSrc(source), ...ipDst(address) },
+    actions: [load("net", network.key), setField("eth_src", mac), setField("eth_dst", NO_MAC), load("nexthop", address), toEntrance(onward)],
+  });
 }

@@ -14,7 +14,6 @@ import { l3 } from "./tables.ts";
 type L3Action = FlowAction<TableName<typeof l3>, RegisterName<typeof l3>>;
 
 const PREFIX_BASE = 100;
-/** Where nobody is known to have the next hop: no host has it. */
 
 /** What a packet is given for its way: the network, whose MAC sends it there, and the address of the next hop. */
 function wayOf({ leg, nexthop }: Way, ipv6: boolean): L3Action[] {
@@ -33,7 +32,7 @@ const RESOLVE = [callStage("neighbour"), setField("in_port", 0), toStage("forwar
 
 const onwardOf = (onward: Onward): L3Action => ("stage" in onward ? toStage(onward.stage) : toEntrance(onward.table));
 
-const translates = (routerId: string, view: ReadView): boolean => view.count(translationTable, "router", routerId) > 0;
+const translates = ({ router_id, network_id }: Leg, view: ReadView): boolean => view.by(translationTable, "router", router_id).some((t) => t.from === undefined || t.from === network_id);
 
 const legs = l3.rule({
   name: "legs",
@@ -50,7 +49,7 @@ const legs = l3.rule({
     for (const { ip } of addresses) answer(router.key, ip, scope, out);
     if (addresses.some((a) => isIpv6(a.ip))) answer(router.key, linkLocal(mac), scope, out);
     for (const cidr of kept(leg, view)) out.flow(scope, "l3_route", { priority: 1150, match: { "reg:router": router.key, "reg:off_link": 1, ...sourceIn(cidr) }, actions: [] });
-    const stage = translates(router_id, view) ? "translate" : "route";
+    const stage = translates(leg, view) ? "translate" : "route";
     for (const chassis of leg.at ?? []) {
       const here = chassisScope(chassis);
       out.include(here, scope);
@@ -159,8 +158,9 @@ export const zones = [
     // Once for a router, however many of its addresses are translated.
     on: eachPair(translationTable, "routers"),
     into: claimTable,
-    reads: [legTable, attachmentTable],
+    reads: [legTable, attachmentTable, translationTable],
     derive({ b: router }, view): Claim[] {
+      if (view.by(translationTable, "router", router).every((t) => t.from !== undefined)) return [];
       const legs = view.by(legTable, "router", router).filter((leg) => leg.enter);
       const chassis = new Set(legs.flatMap((leg) => view.pairKeys(attachmentTable, "network_chassis", leg.network_id)));
       return [...chassis].sort().map((c) => claim("l3/router-zone", zonePool, c, zoneHolder(router)));
@@ -194,6 +194,8 @@ export const rules = [legs, routing, routerZone, undeliveredPackets];
 const UNROUTED_IPV4 = ["0.0.0.0/8", "127.0.0.0/8", "169.254.0.0/16", "224.0.0.0/4", "240.0.0.0/4"] as const;
 /** RFC 4291 sections 2.5.2, 2.5.3, 2.5.6 and 2.7 */
 const UNROUTED_IPV6 = ["::/127", "fe80::/10", "ff00::/8"] as const;
+/** What no connection tracker makes sense of was not translated either: +trk+inv, ovs-fields(7). */
+const INVALID = { value: 0x30, mask: 0x30 } as const;
 /** Neighbour discovery: types of ICMPv6 that are for the link alone. RFC 4861 section 4 */
 const DISCOVERY = [133, 134, 135, 136, 137] as const;
 
@@ -203,6 +205,7 @@ export const staticFlows = l3.static((out) => {
   for (const eth_type of [ethType.ip, ethType.ipv6]) {
     for (const ip_ttl of [0, 1]) route(1000, { eth_type, ip_ttl }, [...tell("expired")]);
     route(1, { eth_type }, [...tell("noRoute")]);
+    route(1250, { eth_type, ct_state: INVALID }, []);
     out.flow(baseScope, "l3_resolve", { priority: 100, match: { eth_type }, actions: [AGE, ...RESOLVE] });
   }
   for (const net of UNROUTED_IPV4) for (const field of ["ipv4_src", "ipv4_dst"] as const) route(1020, { eth_type: ethType.ip, [field]: net }, []);

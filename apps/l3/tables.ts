@@ -8,7 +8,7 @@ export const l3 = definePipeline({
     router_zone: { stage: "translate", miss: "next", about: "a router that translates has a conntrack zone on each chassis", match: ["reg:router"] },
     l3_route: {
       stage: "route", miss: "drop", about: "longest prefix -> next network and hop; pings of the router itself; what is not routed, as from a source that is on another of its links",
-      match: ["reg:router", "reg:off_link", "eth_type", "ipv4_src", "ipv4_dst", "ipv6_src", "ipv6_dst", "ip_proto", "ip_frag", "ip_ttl", "icmpv4_type", "icmpv4_code", "icmpv6_type", "icmpv6_code"],
+      match: ["reg:router", "reg:off_link", "ct_state", "eth_type", "ipv4_src", "ipv4_dst", "ipv6_src", "ipv6_dst", "ip_proto", "ip_frag", "ip_ttl", "icmpv4_type", "icmpv4_code", "icmpv6_type", "icmpv6_code"],
     },
     l3_paths: {
       stage: "route", miss: "drop", aside: true, about: "a prefix with several equal routes: the one that the hash of the connection chose",

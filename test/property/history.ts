@@ -5,7 +5,7 @@ import type { Harness } from "../support/harness.ts";
 
 export type Step =
   | { readonly do: "network" | "router" | "group" | "chassis" | "unchassis"; readonly n: number }
-  | { readonly do: "subnet" | "port" | "interface" | "uninterface" | "rule" | "plug" | "unplug" | "groups" | "pairs" | "security" | "admin" | "route" | "delete" | "encap" | "mapping" | "external" | "gateway"; readonly n: number; readonly m: number };
+  | { readonly do: "subnet" | "port" | "interface" | "uninterface" | "rule" | "plug" | "unplug" | "groups" | "pairs" | "security" | "admin" | "route" | "delete" | "encap" | "mapping" | "external" | "gateway" | "floating" | "float" | "forward"; readonly n: number; readonly m: number };
 
 const small = fc.nat(5);
 /** Of networks with these numbers: how they travel. */
@@ -18,12 +18,12 @@ const SEGMENTS: Readonly<Record<number, Readonly<Record<string, unknown>>>> = {
 const MAPPINGS = { phys0: "br-phys0", phys1: "br-phys1" };
 export const step: fc.Arbitrary<Step> = fc.oneof(
   { weight: 2, arbitrary: fc.record({ do: fc.constantFrom("network", "router", "group", "chassis", "unchassis"), n: small }) },
-  { weight: 9, arbitrary: fc.record({ do: fc.constantFrom("subnet", "port", "port", "interface", "uninterface", "rule", "rule", "plug", "plug", "plug", "unplug", "groups", "pairs", "security", "admin", "route", "delete", "encap", "mapping", "external", "gateway", "gateway"), n: small, m: small }) },
+  { weight: 9, arbitrary: fc.record({ do: fc.constantFrom("subnet", "port", "port", "interface", "uninterface", "rule", "rule", "plug", "plug", "plug", "unplug", "groups", "pairs", "security", "admin", "route", "delete", "encap", "mapping", "external", "gateway", "gateway", "floating", "float", "forward"), n: small, m: small }) },
 );
 
 /** Live ids by kind; steps pick from them by number. */
 export class History {
-  readonly ids: Record<string, string[]> = { network: [], subnet: [], port: [], router: [], security_group: [], security_group_rule: [] };
+  readonly ids: Record<string, string[]> = { network: [], subnet: [], port: [], router: [], security_group: [], security_group_rule: [], floatingip: [] };
   private ofport = 10;
   /** The controller that is there now. */
   h: Harness;
@@ -102,6 +102,18 @@ export class History {
         return this.put(`/v2.0/networks/${network}`, { network: { "router:external": m % 3 !== 0 } });
       case "gateway":
         return this.put(`/v2.0/routers/${router}`, { router: { external_gateway_info: m === 0 ? null : { network_id: this.pick("network", m), enable_snat: m % 2 === 0 } } });
+      case "floating":
+        return this.post("floatingip", "floatingips", { floating_network_id: network, ...(m % 2 === 0 && { port_id: this.pick("port", m) ?? null }) });
+      case "float":
+        return this.put(`/v2.0/floatingips/${this.pick("floatingip", s.n)}`, { floatingip: { port_id: m === 0 ? null : (this.pick("port", m) ?? null) } });
+      case "forward": {
+        const at = this.pick("port", m);
+        const shown = at === undefined ? undefined : ((await this.h.call("GET", `/v2.0/ports/${at}`)).body as { port?: { fixed_ips: { ip_address: string }[] } }).port;
+        const forwarding = { internal_port_id: at, internal_ip_address: shown?.fixed_ips[0]?.ip_address ?? "10.0.0.9", protocol: m % 2 === 0 ? "tcp" : "udp", external_port_range: `${1000 + m}:${1000 + m + s.n}`, internal_port_range: `${m < 3 ? 1000 + m : 2000}:${(m < 3 ? 1000 + m : 2000) + s.n}` };
+        const answer = await this.h.call("POST", `/v2.0/floatingips/${this.pick("floatingip", s.n)}/port_forwardings`, { port_forwarding: forwarding });
+        expect(answer.status).toBeLessThan(500);
+        return;
+      }
       case "delete": {
         const kinds = Object.keys(this.ids);
         const kind = kinds[m % kinds.length]!;

@@ -12,6 +12,9 @@ import * as l2c from "../../apps/l2/checks.ts";
 import * as l2m from "../../apps/l2/model.ts";
 import * as l3 from "../../apps/l3/api.ts";
 import { routerInterfaceTable, routerLinkTable, routerTable } from "../../apps/l3/model.ts";
+import * as nat from "../../apps/nat/api.ts";
+import * as natg from "../../apps/nat/guards.ts";
+import { floatingIpActiveTable, floatingIpTable, portForwardingTable } from "../../apps/nat/model.ts";
 import * as overlay from "../../apps/overlay/api.ts";
 import * as sg from "../../apps/security-groups/api.ts";
 import * as sgm from "../../apps/security-groups/model.ts";
@@ -29,6 +32,7 @@ const apps: readonly App[] = [
   { name: "overlay", about: "", requires: ["l2"], extend: overlay.extend, aliases: overlay.aliases },
   { name: "l3", about: "", requires: ["l2", "ipam"], tables: [routerTable, routerInterfaceTable, routerLinkTable], resources: l3.resources, converters: l3.converters, extend: l3.extend, aliases: l3.aliases },
   { name: "gateway", about: "", requires: ["l2", "ipam", "l3"], tables: [externalNetworkTable, routerGatewayTable, gatewayNeighbourTable], extend: gateway.extend, aliases: gateway.aliases },
+  { name: "nat", about: "", requires: ["l2", "ipam", "l3", "gateway"], tables: [floatingIpTable, floatingIpActiveTable, portForwardingTable], resources: nat.resources, extend: natg.extend, aliases: nat.aliases },
   {
     name: "security-groups", about: "", requires: ["l2", "ipam"], tables: [sgm.groupTable, sgm.ruleTable, sgm.portGroupsTable, sgm.policyTable, sgm.remoteUseTable], resources: sg.resources, converters: sgc.converters, extend: sg.extend,
     aliases: sg.aliases, policies: sg.policies,

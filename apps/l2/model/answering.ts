@@ -133,8 +133,8 @@ export function holdMac(out: Outputs, network: { readonly id: string; readonly k
  * tag, its functions), but for policy. Nothing follows. A switch sends nothing out of the port it came in by, so it came in by none.
  */
 export const backToSender = [setField("in_port", 0), copy("reg:in_port_key", "reg:out_port_key"), load("from_network", 1), toStage("locate")] as const;
-/** How an answer goes to who asked from afar: by its MAC, as any frame, out of the port it came in by as well. */
-export const onAsAnyFrame = [setField("in_port", 0), toStage("forward")] as const;
+/** How an answer goes to who asked from afar: by its MAC, as any frame of here, out of the port it came in by as well, also where nobody knows that MAC. */
+export const onAsAnyFrame = [load("from_tunnel", 0), setField("in_port", 0), toStage("forward")] as const;
 /** As `backToSender` for a packet that the controller made: to the port of this key in the network of that key, where it is at that chassis. */
 export const toPort = (chassis: string, net: number, port: number, data: Uint8Array): StageOut => ({
   chassis, stage: "locate", registers: { net, out_port_key: port, from_network: 1 }, data,

@@ -1,0 +1,187 @@
+// Floating IPs. The address outside is that of a port of its own (device_owner network:floatingip, of no project), which is there as long as
+// the floating IP is.
+import { badRequest, conflict, defineResource, notFound, orNull, parseIp, type Alias, type ApiContext, type StandardRow, type Tx, type Values } from "#app";
+import { externalNetworkTable } from "../gateway/model.ts";
+import { subnetTable, type Subnet } from "../ipam/model.ts";
+import { addressTable, deviceOwner, networkResource, portResource, portStatusTable, portTable, type Port } from "../l2/model.ts";
+import { portForwarding, shownForwardings } from "./forwarding-api.ts";
+import { floatingIpPool } from "./pools-api.ts";
+import { floatingIpActiveTable, floatingIpResource, floatingIpTable, portForwardingTable, routerBetween, type FloatingIp } from "./model.ts";
+
+const MEMBER = "rule:admin_only or (role:member and project_id:%(project_id)s)";
+
+const badFloatingIp = (message: string): Error => badRequest(`Bad floatingip request: ${message}.`, "BadRequest");
+
+// ---- the address outside ----
+
+/** Whether a pool of the subnet has an address that nobody has. */
+function hasRoom(tx: Tx, subnet: Subnet): boolean {
+  const pools = subnet.allocation_pools.map((p) => ({ start: parseIp(p.start)!.value, end: parseIp(p.end)!.value }));
+  const size = pools.reduce((sum, p) => sum + p.end - p.start + 1n, 0n);
+  if (size > BigInt(tx.count(addressTable, "subnet", subnet.id))) return true;
+  const taken = tx.by(addressTable, "subnet", subnet.id).filter(({ ip }) => pools.some((p) => p.start <= parseIp(ip)!.value && parseIp(ip)!.value <= p.end));
+  return size > BigInt(taken.length);
+}
+
+/** What the port outside is to have: the address or subnet that was named, else an address of the first subnet of IPv4 that has any. */
+function wantedOutside(tx: Tx, networkId: string, { subnet_id, floating_ip_address }: Values): { readonly subnet_id?: string; readonly ip_address?: string } {
+  const named = subnet_id === null || subnet_id === undefined ? undefined : tx.get(subnetTable, subnet_id as string);
+  if (subnet_id !== null && subnet_id !== undefined) {
+    if (named?.network_id !== networkId) throw badFloatingIp(`Subnet ${subnet_id as string} is not of network ${networkId}`);
+    if (named.ip_version !== 4) throw badFloatingIp(`Subnet ${named.id} has no IPv4 addresses`);
+  }
+  if (floating_ip_address !== null && floating_ip_address !== undefined) {
+    const ip = floating_ip_address as string;
+    if (parseIp(ip)?.family !== 4) throw badFloatingIp(`${ip} is no IPv4 address`);
+    return { ip_address: ip, ...(named !== undefined && { subnet_id: named.id }) };
+  }
+  if (named !== undefined) return { subnet_id: named.id };
+  const subnets = tx.by(subnetTable, "network", networkId).filter((s) => s.ip_version === 4).toSorted((a, b) => (a.created_at < b.created_at ? -1 : a.created_at > b.created_at ? 1 : a.id < b.id ? -1 : 1));
+  if (subnets.length === 0) throw badFloatingIp(`Network ${networkId} does not contain any IPv4 subnet`);
+  const chosen = subnets.find((s) => hasRoom(tx, s));
+  if (chosen === undefined) throw conflict("IpAddressGenerationFailure", `No more IP addresses available on network ${networkId}.`);
+  return { subnet_id: chosen.id };
+}
+
+function portOutside(tx: Tx, standard: StandardRow, networkId: string, input: Values, ctx: ApiContext): { readonly port: Port; readonly ip: string } {
+  const fixed = wantedOutside(tx, networkId, input);
+  const port = ctx.create(portResource, { project_id: "", network_id: networkId, device_id: standard.id, device_owner: deviceOwner.floatingIp, admin_state_up: true, fixed_ips: [fixed] });
+  return { port, ip: tx.by(addressTable, "port", port.id)[0]!.ip };
+}
+
+// ---- what it leads to ----
+
+type Association = Pick<FloatingIp, "port_id" | "fixed_ip_address" | "router_id">;
+export const NOWHERE: Association = { port_id: null, fixed_ip_address: null, router_id: null };
+
+function fixedIpOf(tx: Tx, port: Port, named: string | null): string {
+  const own = tx.by(addressTable, "port", port.id).filter((a) => a.family === 4).map((a) => a.ip);
+  if (named !== null) {
+    if (parseIp(named)?.family !== 4) throw badFloatingIp(`Cannot process floating IP association with ${named}, since that is not an IPv4 address`);
+    if (!own.includes(named)) throw badFloatingIp(`Port ${port.id} does not have fixed ip ${named}`);
+    return named;
+  }
+  if (own.length === 0) throw badFloatingIp(`Cannot add floating IP to port ${port.id} that has no fixed IPv4 addresses`);
+  if (own.length > 1) throw badFloatingIp(`Port ${port.id} has multiple fixed IPv4 addresses. Must provide a specific IPv4 address when assigning a floating IP`);
+  return own[0]!;
+}
+
+export function reachingRouter(tx: Tx, port: Port, fixedIp: string, networkId: string): string {
+  const router = routerBetween(tx, port, fixedIp, networkId);
+  if (router !== undefined) return router;
+  const subnet = tx.by(addressTable, "port", port.id).find((a) => a.ip === fixedIp)!.subnet_id;
+  throw notReachable(networkId, subnet, port.id);
+}
+const notReachable = (networkId: string, subnetId: string, portId: string): Error =>
+  notFound("ExternalGatewayForFloatingIPNotFound", `External network ${networkId} is not reachable from subnet ${subnetId}. Therefore, cannot associate Port ${portId} with a Floating IP.`);
+
+function associate(tx: Tx, floating: Pick<FloatingIp, "id" | "floating_network_id" | "floating_ip_address">, portId: string, fixed: string | null, ctx: ApiContext): Association {
+  const port = ctx.visible(portResource, portId);
+  const ip = fixedIpOf(tx, port, fixed);
+  const network = floating.floating_network_id;
+  const router = reachingRouter(tx, port, ip, network);
+  if (tx.by(floatingIpTable, "port", port.id).some((f) => f.id !== floating.id && f.floating_network_id === network && f.fixed_ip_address === ip)) {
+    throw conflict(
+      "FloatingIPPortAlreadyAssociated",
+      `Cannot associate floating IP ${floating.floating_ip_address} (${floating.id}) with port ${port.id} using fixed IP ${ip}, as that fixed IP already has a floating IP on external network ${network}.`,
+    );
+  }
+  if (tx.by(portForwardingTable, "port", port.id).some((f) => f.internal_ip_address === ip)) {
+    throw badRequest(`Cannot associate floating IP to port ${port.id} because it already has a Port Forwarding binding.`, "PortHasPortForwarding");
+  }
+  return { port_id: port.id, fixed_ip_address: ip, router_id: router };
+}
+
+/** Leads nowhere from now on. */
+export function disassociate(tx: Tx, row: FloatingIp): void {
+  tx.put(floatingIpTable, { ...row, ...NOWHERE });
+  tx.delete(floatingIpActiveTable, row.id);
+}
+
+const inUseByForwarding = (id: string): Error => conflict("FipInUseByPortForwarding", `Floating IP ${id} in use by Port Forwarding resources.`);
+
+const ALONE = "fixed_ip_address cannot be specified without a port_id";
+
+const floatingIp = defineResource(floatingIpResource, {
+  collection: "floatingips",
+  about: "An address of an external network that leads to an address of a port behind a router.",
+  alias: "router",
+  table: floatingIpTable,
+  standard: ["id", "project", "description", "timestamps", "revision", "tags"],
+  notFound: { type: "FloatingIPNotFound", message: (id) => `Floating IP ${id} could not be found.` },
+  attributes: {
+    floating_network_id: { type: "uuid", about: "The external network.", post: true, required: true, filter: true, sort: true, index: "network" },
+    floating_ip_address: {
+      type: "ip|null", about: "The address; null: one of a pool.", post: true, default: null, filter: true, sort: true,
+      policy: { create: "rule:admin_only or (role:manager and project_id:%(project_id)s)" },
+    },
+    subnet_id: { type: "uuid|null", about: "Subnet of the external network that the address is to be of.", post: true, default: null, visible: false },
+    port_id: { type: "uuid|null", about: "Port that it leads to; null: none.", post: true, put: true, default: null, filter: true, index: "port" },
+    fixed_ip_address: { type: "ip|null", about: "Of several addresses of the port the one that it leads to.", post: true, put: true, default: null, check: orNull({ type: "ip" }), filter: true, sort: true },
+    router_id: { type: "uuid|null", about: "Router by which it leads there.", filter: true, sort: true },
+    status: { type: "string", about: "ACTIVE where it leads somewhere, and the switch that translates has confirmed it; else DOWN.", filter: true, sort: true },
+    port_forwardings: { type: "object[]", about: "Its ports that are forwarded.", alias: "expose-port-forwarding-in-fip" },
+    port_details: { type: "object", about: "What the port is that it leads to; null: none.", alias: "fip-port-details" },
+  },
+  policy: { create: MEMBER, get: "rule:admin_only or (role:reader and project_id:%(project_id)s)", update: MEMBER, delete: MEMBER },
+  bulk: true,
+  create(tx, standard, input, ctx) {
+    const network = ctx.visible(networkResource, input.floating_network_id as string);
+    if (tx.get(externalNetworkTable, network.id) === undefined) throw badFloatingIp(`Network ${network.id} is not a valid external network`);
+    const portId = input.port_id as string | null;
+    const fixed = input.fixed_ip_address as string | null;
+    if (portId === null && fixed !== null) throw badFloatingIp(ALONE);
+    const { port, ip } = portOutside(tx, standard, network.id, input, ctx);
+    const address = { floating_network_id: network.id, floating_ip_address: ip, floating_port_id: port.id };
+    const row: FloatingIp = { ...standard, ...address, ...(portId === null ? NOWHERE : associate(tx, { id: standard.id, ...address }, portId, fixed, ctx)) };
+    tx.put(floatingIpTable, row);
+    return row;
+  },
+  update(tx, row, changes, ctx) {
+    const portId = changes.port_id as string | null | undefined;
+    const fixed = (changes.fixed_ip_address as string | null | undefined) ?? null;
+    if (fixed !== null && (portId === null || portId === undefined)) throw badFloatingIp(ALONE);
+    if (portId === undefined) {
+      tx.put(floatingIpTable, row);
+      return row;
+    }
+    if (tx.count(portForwardingTable, "floatingip", row.id) > 0) {
+      if (portId !== null) throw inUseByForwarding(row.id);
+      tx.put(floatingIpTable, row);
+      return row;
+    }
+    const after: FloatingIp = { ...row, ...(portId === null ? NOWHERE : associate(tx, row, portId, fixed, ctx)) };
+    tx.put(floatingIpTable, after);
+    // Somewhere else it is not in place yet.
+    if (after.port_id !== row.port_id || after.fixed_ip_address !== row.fixed_ip_address) tx.delete(floatingIpActiveTable, row.id);
+    return after;
+  },
+  remove(tx, row, ctx) {
+    if (tx.count(portForwardingTable, "floatingip", row.id) > 0) throw inUseByForwarding(row.id);
+    tx.delete(floatingIpTable, row.id);
+    tx.delete(floatingIpActiveTable, row.id);
+    ctx.remove(portResource, row.floating_port_id);
+  },
+  present(view, row) {
+    const port = row.port_id === null ? undefined : view.get(portTable, row.port_id);
+    return {
+      status: view.get(floatingIpActiveTable, row.id) === undefined ? "DOWN" : "ACTIVE",
+      port_forwardings: shownForwardings(view, row.id),
+      port_details: port === undefined ? null : {
+        name: port.name, network_id: port.network_id, mac_address: port.mac_address, admin_state_up: port.admin_state_up, status: view.get(portStatusTable, port.id)?.status ?? "DOWN", device_id: port.device_id, device_owner: port.device_owner,
+      },
+    };
+  },
+});
+
+export const resources = [floatingIp, portForwarding, floatingIpPool];
+export const aliases: readonly Alias[] = [
+  { alias: "ext-gw-mode", name: "Neutron L3 Configurable external gateway mode", description: "Whether sources are translated at a router's gateway.", updated: "2013-03-28T10:00:00-00:00" },
+  { alias: "fip-port-details", name: "Floating IP Port Details Extension", description: "Floating IPs show what the port is that they lead to.", updated: "2018-04-09T10:00:00-00:00" },
+  { alias: "floatingip-pools", name: "Floating IP Pools Extension", description: "Subnets that floating IPs are of.", updated: "2018-03-21T10:00:00-00:00" },
+  { alias: "floating-ip-port-forwarding", name: "Floating IP Port Forwarding", description: "Ports of floating IPs lead to ports inside.", updated: "2018-04-04T10:00:00-05:00" },
+  { alias: "floating-ip-port-forwarding-description", name: "Floating IP Port Forwarding Description", description: "Port forwardings have descriptions.", updated: "2021-04-28T10:00:00-00:00" },
+  { alias: "floating-ip-port-forwarding-detail", name: "Floating IP Port Forwarding Detail", description: "Port forwardings name their internal port and address.", updated: "2021-06-28T10:00:00-00:00" },
+  { alias: "floating-ip-port-forwarding-port-ranges", name: "Floating IP Port Forwarding support Port Ranges", description: "Ranges of ports are forwarded.", updated: "2021-08-12T10:00:00-00:00" },
+  { alias: "expose-port-forwarding-in-fip", name: "Expose Port Forwarding Attributes In Floating Ip", description: "Floating IPs show their port forwardings.", updated: "2019-03-19T10:00:00-05:00" },
+];

@@ -1,0 +1,77 @@
+// Which routers translate, where each floating IP does, and what that takes on a host: a zone, the network outside.
+import { chassisTable, claim, claimTable, derivation, each, zonePool, type Claim, type ReadView } from "#app";
+import { gatewayAddressTable, gatewayPlanTable, routerGatewayTable, travelsInTunnels, type GatewayAddress } from "../gateway/model.ts";
+import { activeAttachment, addressTable, attachmentTable, networkHostTable, networkTable, portTable, segmentTable, type NetworkHost } from "../l2/model.ts";
+import { translationTable, zoneHolder, type Translation } from "../l3/model.ts";
+import { floatingIpTable, floatingPlaceTable, gatewayOn, hidesSources, type FloatingIp, type FloatingPlace } from "./model.ts";
+
+/** Whether a host leads to a network itself: it is mapped to its physical one, or carries tunnels. */
+function leadsTo(view: ReadView, networkId: string, chassisId: string): boolean {
+  const chassis = view.get(chassisTable, chassisId);
+  if (chassis === undefined) return false;
+  if (travelsInTunnels(view, networkId)) return chassis.encap_ip !== "" && chassis.encap_types.length > 0;
+  return view.by(segmentTable, "network", networkId).some((s) => s.physical_network !== null && chassis.bridge_mappings[s.physical_network] !== undefined);
+}
+
+function placeOf({ id, floating_network_id: network_id, floating_ip_address: ip, floating_port_id, router_id, port_id, fixed_ip_address: inside }: FloatingIp, view: ReadView): FloatingPlace | undefined {
+  const mac = view.get(portTable, floating_port_id)?.mac_address;
+  if (router_id === null || mac === undefined || view.get(networkTable, network_id)?.admin_state_up !== true) return undefined;
+  const gateway_id = gatewayOn(view, router_id, network_id);
+  if (gateway_id === undefined) return undefined;
+  // Forwarded ports may lead to many hosts; an address that several ports may have is at none of them: the host of the gateway finds who has it.
+  const at = port_id === null ? undefined : activeAttachment(view, port_id)?.chassis;
+  const distributed = at !== undefined && leadsTo(view, network_id, at);
+  return { id, router_id, network_id, gateway_id, ip, mac, inside, distributed, hosts: distributed ? [at] : (view.get(gatewayPlanTable, gateway_id)?.hosts ?? []) };
+}
+
+export const derive = [
+  derivation({
+    name: "source-translation",
+    on: each(routerGatewayTable),
+    into: translationTable,
+    reads: [addressTable],
+    derive: ({ id, router_id, network_id }, view): Translation | undefined => (hidesSources(view, id) ? { id: `nat/${id}`, router_id, out: network_id, from: network_id } : undefined),
+  }),
+  derivation({
+    name: "gateway-zone",
+    on: each(gatewayPlanTable),
+    into: claimTable,
+    reads: [routerGatewayTable, addressTable],
+    derive: ({ id, router_id, hosts }, view): Claim[] => (hidesSources(view, id) ? hosts.map((host) => claim(`nat/gateway/${id}`, zonePool, host, zoneHolder(router_id))) : []),
+  }),
+  derivation({
+    name: "floating-place",
+    on: each(floatingIpTable),
+    into: floatingPlaceTable,
+    reads: [portTable, networkTable, routerGatewayTable, attachmentTable, chassisTable, segmentTable, gatewayPlanTable],
+    derive: placeOf,
+  }),
+  derivation({
+    name: "floating-translation",
+    on: each(floatingPlaceTable),
+    into: translationTable,
+    reads: [],
+    derive: ({ id, router_id, network_id }): Translation => ({ id: `nat/floating/${id}`, router_id, out: network_id, from: network_id }),
+  }),
+  derivation({
+    name: "floating-zone",
+    on: each(floatingPlaceTable),
+    into: claimTable,
+    reads: [],
+    derive: ({ id, router_id, hosts }): Claim[] => hosts.map((host) => claim(`nat/floating/${id}`, zonePool, host, zoneHolder(router_id))),
+  }),
+  derivation({
+    name: "floating-network",
+    on: each(floatingPlaceTable),
+    into: networkHostTable,
+    reads: [],
+    derive: ({ id, network_id, distributed, hosts }): NetworkHost[] => (distributed ? hosts.map((chassis) => ({ id: `nat/${id}/${chassis}`, network_id, chassis })) : []),
+  }),
+  derivation({
+    name: "floating-address",
+    on: each(floatingPlaceTable),
+    into: gatewayAddressTable,
+    reads: [],
+    derive: ({ id, gateway_id, ip, mac, distributed }): GatewayAddress | undefined => (distributed ? undefined : { id: `nat/${id}`, gateway_id, ip, mac }),
+  }),
+];

@@ -1,0 +1,25 @@
+import type { App } from "#app";
+import { aliases, resources } from "./api.ts";
+import { derive } from "./derive.ts";
+import { extend, references } from "./guards.ts";
+import { floatingIpActiveTable, floatingIpTable, floatingPlaceTable, portForwardingTable } from "./model.ts";
+import { effects, rules, staticFlows } from "./rules.ts";
+import { floatingStatus } from "./status.ts";
+import { nat } from "./tables.ts";
+
+export default {
+  name: "nat",
+  about: "translation of IPv4 at the edge: sources of the inside, floating IPs, port forwarding",
+  requires: ["l2", "ipam", "l3", "gateway"],
+  tables: [floatingIpTable, portForwardingTable, floatingIpActiveTable, floatingPlaceTable],
+  resources,
+  extend,
+  references,
+  aliases,
+  pipeline: nat,
+  derive,
+  rules,
+  staticFlows,
+  effects,
+  services: [floatingStatus],
+} satisfies App;

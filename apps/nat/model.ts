@@ -1,0 +1,103 @@
+// nat's entities: floating IPs, and where each is translated.
+import { defineTable, overlap, parseCidr, resourceHandle, type ReadView, type Row, type StandardRow } from "#app";
+import { routerGatewayTable } from "../gateway/model.ts";
+import { subnetTable } from "../ipam/model.ts";
+import { addressTable, type Port } from "../l2/model.ts";
+import { interfacesOf, routerInterfaceTable } from "../l3/model.ts";
+import type { PortRange } from "./ports.ts";
+
+/** An address of an external network that leads to an address of a port behind a router. */
+export interface FloatingIp extends StandardRow {
+  readonly floating_network_id: string;
+  readonly floating_ip_address: string;
+  /** The port that holds the address outside, and has its MAC. */
+  readonly floating_port_id: string;
+  /** The three are null together, but for `router_id` of one with port forwardings. */
+  readonly port_id: string | null;
+  readonly fixed_ip_address: string | null;
+  readonly router_id: string | null;
+}
+export const floatingIpTable = defineTable<FloatingIp>()("floatingip", {
+  resource: "floatingip",
+  indexes: {
+    project: (f) => f.project_id,
+    network: (f) => f.floating_network_id,
+    floating_port: (f) => f.floating_port_id,
+    port: (f) => f.port_id ?? undefined,
+    router: (f) => f.router_id ?? undefined,
+  },
+});
+export const floatingIpResource = resourceHandle<FloatingIp>("floatingip");
+
+/** Floating IPs whose flows were confirmed where they are translated (stored). `id` is the floating IP's. */
+export type FloatingIpActive = Row;
+export const floatingIpActiveTable = defineTable<FloatingIpActive>()("floatingip_active", {});
+
+/** Ports of a floating IP that lead to ports of an address inside. */
+export interface PortForwarding extends Row {
+  readonly description: string;
+  readonly floatingip_id: string;
+  readonly protocol: "tcp" | "udp";
+  readonly internal_port_id: string;
+  readonly internal_ip_address: string;
+  readonly internal: PortRange;
+  readonly external: PortRange;
+}
+export const portForwardingTable = defineTable<PortForwarding>()("port_forwarding", { resource: "port_forwarding", indexes: { floatingip: (f) => f.floatingip_id, port: (f) => f.internal_port_id } });
+export const portForwardingResource = resourceHandle<PortForwarding>("port_forwarding");
+
+/** A subnet that floating IPs are of (never stored). `id` is the subnet's. */
+export interface FloatingIpPool extends Row {
+  readonly subnet_id: string;
+  readonly subnet_name: string;
+  readonly network_id: string;
+  readonly cidr: string;
+  readonly project_id: string;
+  readonly tenant_id: string;
+}
+export const floatingIpPoolResource = resourceHandle<FloatingIpPool>("floatingip_pool");
+
+/** Where a floating IP that leads somewhere is translated (derived). `id` is the floating IP's. */
+export interface FloatingPlace extends Row {
+  readonly router_id: string;
+  readonly network_id: string;
+  /** The router's gateway on the network. */
+  readonly gateway_id: string;
+  readonly ip: string;
+  readonly mac: string;
+  /** The address that it leads to; null: its ports are forwarded. */
+  readonly inside: string | null;
+  /** On the host of the port, which leads outside itself; else on those of the gateway, by which it is reached. */
+  readonly distributed: boolean;
+  /** Chassis. */
+  readonly hosts: readonly string[];
+}
+export const floatingPlaceTable = defineTable<FloatingPlace>()("floating_place", { derived: true, indexes: { address: (p) => `${p.router_id}|${p.ip}`, /** Of a gateway those whose ports are forwarded. */ forwarding: (p) => (p.inside === null ? p.gateway_id : undefined) } });
+
+/** The address that sources are translated to: the gateway's first of IPv4. */
+export const ownAddress = (view: ReadView, gatewayId: string): string | undefined =>
+  view.by(addressTable, "port", gatewayId).filter((a) => a.family === 4).toSorted((a, b) => a.position - b.position)[0]?.ip;
+
+/** Whether sources are translated at a gateway. */
+export const hidesSources = (view: ReadView, gatewayId: string): boolean => view.get(routerGatewayTable, gatewayId)?.enable_snat === true && ownAddress(view, gatewayId) !== undefined;
+
+/** The gateway of a router on a network. */
+export const gatewayOn = (view: ReadView, routerId: string, networkId: string): string | undefined => view.by(routerGatewayTable, "router", routerId).find((g) => g.network_id === networkId)?.id;
+
+/** The router by which an address of a port is reached from an external network: of several the one that is the gateway of its subnet, else the first by id. */
+export function routerBetween(view: ReadView, port: Port, fixedIp: string, networkId: string): string | undefined {
+  const subnetId = view.by(addressTable, "port", port.id).find((a) => a.ip === fixedIp)?.subnet_id;
+  const subnet = subnetId === undefined ? undefined : view.get(subnetTable, subnetId);
+  if (subnet === undefined) return undefined;
+  const found = view.by(routerInterfaceTable, "network", port.network_id).flatMap(({ id, router_id, guest }) => {
+    const own = guest === true ? undefined : view.by(addressTable, "port", id).find((a) => a.subnet_id === subnet.id);
+    return own === undefined || gatewayOn(view, router_id, networkId) === undefined ? [] : [{ router_id, rank: own.ip === subnet.gateway_ip ? 0 : 1 }];
+  });
+  return found.sort((a, b) => a.rank - b.rank || (a.router_id < b.router_id ? -1 : 1))[0]?.router_id;
+}
+
+/** IPv4 prefixes on the link of an external network, as far as they are none of the router's inside. */
+export function linksOutside(view: ReadView, routerId: string, networkId: string): string[] {
+  const inside = interfacesOf(view, routerId).flatMap((i) => i.subnets.map((s) => parseCidr(s.cidr)!));
+  return view.by(subnetTable, "network", networkId).filter((s) => s.ip_version === 4 && !inside.some((i) => overlap(i, parseCidr(s.cidr)!))).map((s) => s.cidr).sort();
+}

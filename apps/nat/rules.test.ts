@@ -1,0 +1,88 @@
+import { afterEach, beforeEach, expect, test } from "vitest";
+import { claimTable, poolNumberTable, zonePool } from "#app";
+import { Harness, textOf } from "../../test/support/harness.ts";
+import { gatewayPlanTable } from "../gateway/model.ts";
+import { floatingPlaceTable } from "./model.ts";
+
+let h: Harness;
+let outside: string;
+let inside: string;
+let router: string;
+let port: string;
+
+const HOSTS = ["hv1", "hv2", "gw1", "gw2"];
+const flows = (host: string, table: string): string[] => {
+  const { id } = h.layout.table(table);
+  return [...h.engine.flowsOf(host)].filter((f) => f.table === id && f.priority > 0).map(textOf);
+};
+const zones = (): string[] => [...h.view.all(poolNumberTable)].filter((n) => n.pool === zonePool.name && n.holder === `router/${router}` && !n.releasing).map((n) => n.part).sort();
+const setGateway = async (info: unknown): Promise<void> => {
+  expect((await h.call("PUT", `/v2.0/routers/${router}`, { router: { external_gateway_info: info } })).status).toBe(200);
+  await h.settled();
+};
+
+beforeEach(async () => {
+  h = await Harness.make();
+  for (const [n, host] of HOSTS.entries()) await h.addChassis(host, { key: n + 1, gateway: host.startsWith("gw") });
+  outside = (await h.create("network", { "router:external": true })).id;
+  await h.create("subnet", { network_id: outside, ip_version: 4, cidr: "203.0.113.0/24" });
+  inside = (await h.create("network", {})).id;
+  const subnet = (await h.create("subnet", { network_id: inside, ip_version: 4, cidr: "10.0.0.0/24" })).id;
+  router = (await h.create("router", { external_gateway_info: { network_id: outside } })).id;
+  await h.call("PUT", `/v2.0/routers/${router}/add_router_interface`, { subnet_id: subnet });
+  port = (await h.create("port", { network_id: inside })).id;
+  await h.plug("hv1", port, 10);
+  await h.settled();
+});
+afterEach(async () => {
+  expect(h.complaints).toEqual([]);
+  await h.close();
+});
+
+test("sources are translated on the hosts of the gateway alone, in a zone there; switched off nothing of it is left", async () => {
+  expect(zones()).toEqual(["gw1", "gw2"]);
+  for (const host of HOSTS) expect(flows(host, "nat_out").filter((f) => f.includes("nat(src=")), host).toHaveLength(host.startsWith("gw") ? 1 : 0);
+  expect(flows("hv1", "nat_in")).toEqual([]);
+  await setGateway({ network_id: outside, enable_snat: false });
+  expect(zones()).toEqual([]);
+  for (const host of HOSTS) expect([...flows(host, "nat_in"), ...flows(host, "nat_out")]).toEqual([]);
+});
+
+test("only what comes from outside passes the tables of translation: other ways through the router are as long as before", () => {
+  expect(flows("hv1", "l3_input").some((f) => f.includes(`goto_table:${h.layout.table("router_zone").id}`))).toBe(false);
+});
+
+test("a floating IP is where its port is, with that host's zone, and follows it; of a port that is nowhere it is at the gateway", async () => {
+  const { id } = await h.create("floatingip", { floating_network_id: outside, port_id: port });
+  await h.settled();
+  expect(h.view.get(floatingPlaceTable, id)).toMatchObject({ distributed: true, hosts: ["hv1"] });
+  expect(zones()).toEqual(["gw1", "gw2", "hv1"]);
+  expect(flows("hv1", "nat_in").filter((f) => f.includes("nat(dst="))).toHaveLength(1);
+  expect(flows("hv1", "gateway_out").filter((f) => f.includes("nat(src="))).toHaveLength(1);
+  await h.unplug("hv1", port);
+  await h.plug("hv2", port, 11);
+  await h.settled();
+  expect(h.view.get(floatingPlaceTable, id)).toMatchObject({ distributed: true, hosts: ["hv2"] });
+  expect(flows("hv1", "nat_in")).toEqual([]);
+  await h.unplug("hv2", port);
+  await h.settled();
+  expect(h.view.get(floatingPlaceTable, id)).toMatchObject({ distributed: false, hosts: h.view.by(gatewayPlanTable, "router", router)[0]!.hosts });
+  for (const host of ["gw1", "gw2"]) expect(flows(host, "nat_in").filter((f) => f.includes("nat(dst="))).toHaveLength(1);
+});
+
+test("without the app nothing of it is left: no table, flow, zone, attribute or path; with it again all is there", async () => {
+  const { id } = await h.create("floatingip", { floating_network_id: outside, port_id: port });
+  await h.settled();
+  const before = HOSTS.map((host) => [...h.engine.flowsOf(host)].map(textOf).sort());
+  h = await h.restart(["nat"]);
+  await h.settled();
+  expect(() => h.layout.table("nat_in")).toThrow();
+  expect([...h.view.all(claimTable)].filter((c) => c.id.startsWith("nat/"))).toEqual([]);
+  for (const host of HOSTS) expect([...h.engine.flowsOf(host)].map(textOf).filter((f) => f.includes("nat("))).toEqual([]);
+  expect((await h.call("GET", "/v2.0/floatingips")).status).toBe(404);
+  expect(flows("hv1", "gateway_out").some((f) => f.startsWith("priority=200"))).toBe(true);
+  h = await h.restart([]);
+  await h.settled();
+  expect((await h.call("GET", `/v2.0/floatingips/${id}`)).status).toBe(200);
+  expect(HOSTS.map((host) => [...h.engine.flowsOf(host)].map(textOf).sort())).toEqual(before);
+});

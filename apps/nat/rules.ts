@@ -1,0 +1,180 @@
+// Translation as flows. What a router sends outside has the gateway's address, given on the host that has the gateway; all hosts of a gateway
+// are ready to do it. A floating IP is translated on the host of its port if that leads outside itself, else at the gateway. Each such host has
+// a conntrack zone for the router, in which all its translations are, so none can be taken for another router's.
+import { baseScope, callStage, chassisScope, chassisTable, each, ethType, ipProto, load, numberOf, setField, toStage, zonePool, type App, type Outputs, type ReadView, type StageOut, type TableEffects } from "#app";
+import { buildGratuitousArp } from "packet-codec";
+import { gatewayPlanTable, leaveFrom, outsideScope, wayOut } from "../gateway/model.ts";
+import { answerFor, holdMac, lanScope, netScope, networkTable, portTable, type Network } from "../l2/model.ts";
+import { enterRouter, liveRouterTable, routerScope, routerTable, routeToOwn, zoneHolder, type LiveRouter } from "../l3/model.ts";
+import { floatingIpTable, floatingPlaceTable, hidesSources, linksOutside, ownAddress, portForwardingTable, type FloatingPlace } from "./model.ts";
+import { forwarded } from "./ports.ts";
+import { nat } from "./tables.ts";
+
+/** What a packet was translated to before does not count: one of the same zone, on its way out, may come in again for somebody else inside. */
+const AFRESH = [{ type: "ct_clear" }, load("from_tunnel", 0)] as const;
+/** As the connection has it, if there is one. */
+const asKnown = { type: "ct", zone: "router_zone", nat: {}, then: { stage: "route" } } as const;
+/**
+ * Out of a router: as from the stage `resolve`, but with the next hop's MAC found before the packet is translated, which saves a table. Outside
+ * it is no router's any more.
+ */
+const leave = (zone: number) => [{ type: "dec_ttl" }, callStage("neighbour"), setField("in_port", 0), load("router_zone", zone), load("router", 0)] as const;
+const asSource = (ip: string) => ({ type: "ct", zone: "router_zone", commit: true, nat: { kind: "src", addr_min: ip } }) as const;
+/** ct_state bits, ovs-fields(7): +trk+new-inv, +trk-new-inv. */
+const NEW = { value: 0x21, mask: 0x31 } as const;
+const KNOWN = { value: 0x20, mask: 0x31 } as const;
+
+const sources = nat.rule({
+  name: "sources",
+  about: "connections from the inside leave with the gateway's address, and their answers find their way",
+  on: each(gatewayPlanTable),
+  emit(plan, view, out) {
+    const router = view.get(liveRouterTable, plan.router_id);
+    const network = view.get(networkTable, plan.network_id);
+    const ip = ownAddress(view, plan.id);
+    if (router === undefined || network?.admin_state_up !== true || ip === undefined || !hidesSources(view, plan.id)) return;
+    const then = view.count(floatingPlaceTable, "forwarding", plan.id) > 0 ? ({ table: "nat_named" } as const) : ({ stage: "forward" } as const);
+    for (const host of plan.hosts) {
+      const zone = numberOf(view, zonePool, host, zoneHolder(router.id));
+      const scope = chassisScope(host);
+      const ofRouter = { "reg:router": router.key, eth_type: ethType.ip } as const;
+      if (zone === undefined) {
+        // Not yet: nothing leaves as it is meanwhile.
+        out.flow(scope, "nat_out", { priority: 50, match: { ...ofRouter, "reg:net": network.key }, actions: [] });
+        continue;
+      }
+      out.flow(scope, "nat_in", { priority: 100, match: { ...ofRouter, ipv4_dst: ip }, actions: [...AFRESH, asKnown] });
+      // Addresses of the inside are not known outside, so nobody there sends to them.
+      out.flow(scope, "nat_in", { priority: 50, match: { ...ofRouter, "reg:net": network.key }, actions: [] });
+      out.flow(scope, "nat_out", {
+        priority: 50, match: { ...ofRouter, "reg:net": network.key },
+        actions: [...leave(zone), { ...asSource(ip), then }],
+      });
+    }
+  },
+});
+
+const floating = nat.rule({
+  name: "floating",
+  about: "a floating IP where it is translated: what comes for it, and what leaves from the address that it leads to",
+  on: each(floatingPlaceTable),
+  emit(place, view, out) {
+    const { ip, mac, inside } = place;
+    const router = view.get(liveRouterTable, place.router_id);
+    const network = view.get(networkTable, place.network_id);
+    if (router === undefined || network?.admin_state_up !== true) return;
+    const hides = hidesSources(view, place.gateway_id);
+    if (inside !== null) answerThroughOwn(place, inside, router, network, view, out);
+    const links = linksOutside(view, router.id, network.id);
+    for (const host of place.hosts) {
+      const zone = numberOf(view, zonePool, host, zoneHolder(router.id));
+      if (zone === undefined) continue;
+      const scope = chassisScope(host);
+      const ofRouter = { "reg:router": router.key, eth_type: ethType.ip } as const;
+      if (hides) out.flow(scope, "nat_in", { priority: 50, match: { ...ofRouter, "reg:net": network.key }, actions: [] });
+      enterRouter(out, host, network, mac, router, "translate", links);
+      if (inside === null) {
+        out.flow(scope, "nat_in", { priority: 100, match: { ...ofRouter, ipv4_dst: ip }, actions: [...AFRESH, { type: "ct", zone: "router_zone", nat: {}, then: { table: "nat_forward" } }] });
+        // Physical switches learn by it where the address is.
+        out.flow(scope, "nat_named", { priority: 100, match: { "reg:net": network.key, eth_type: ethType.ip, ipv4_src: ip }, actions: [setField("eth_src", mac), toStage("forward")] });
+        continue;
+      }
+      out.flow(scope, "nat_in", { priority: 100, match: { ...ofRouter, ipv4_dst: ip }, actions: [...AFRESH, { type: "ct", zone: "router_zone", commit: true, nat: { kind: "dst", addr_min: inside }, then: { stage: "route" } }] });
+      const toOutside = [setField("eth_src", mac), ...leave(zone), { ...asSource(ip), then: { stage: "forward" } }] as const;
+      if (!place.distributed) out.flow(scope, "nat_out", { priority: 100, match: { ...ofRouter, "reg:net": network.key, ipv4_src: inside }, actions: toOutside });
+      else {
+        leaveFrom(out, scope, { router: router.key, network: network.key, source: inside }, toOutside);
+        leadOutside(place, host, network, view, out);
+      }
+    }
+  },
+});
+
+/** Somebody inside who called a floating IP was translated to the gateway's address before, so that is where the answer goes. */
+function answerThroughOwn({ gateway_id }: FloatingPlace, inside: string, router: LiveRouter, network: Network, view: ReadView, out: Outputs): void {
+  const own = ownAddress(view, gateway_id);
+  const port = view.get(portTable, gateway_id);
+  if (own === undefined || port === undefined || !hidesSources(view, gateway_id)) return;
+  routeToOwn(out, routerScope(router.id), router, { source: inside, address: own, network, mac: port.mac_address, onward: wayOut.table });
+}
+
+const forwarding = nat.rule({
+  name: "forwarding",
+  about: "ports of a floating IP that lead to ports of an address inside, and answers from there",
+  on: each(portForwardingTable),
+  emit({ floatingip_id, protocol, internal, external, internal_ip_address: inside }, view, out) {
+    const place = view.get(floatingPlaceTable, floatingip_id);
+    const router = place === undefined ? undefined : view.get(liveRouterTable, place.router_id);
+    const network = place === undefined ? undefined : view.get(networkTable, place.network_id);
+    if (place?.inside !== null || router === undefined || network?.admin_state_up !== true) return;
+    answerThroughOwn(place, inside, router, network, view, out);
+    const ofRouter = { "reg:router": router.key, eth_type: ethType.ip } as const;
+    for (const host of place.hosts) {
+      const zone = numberOf(view, zonePool, host, zoneHolder(router.id));
+      if (zone === undefined) continue;
+      const scope = chassisScope(host);
+      for (const { match: ct_tp_dst, to } of forwarded(external, internal)) {
+        out.flow(scope, "nat_forward", {
+          priority: 100, match: { ...ofRouter, ct_state: NEW, ipv4_dst: place.ip, ct_nw_proto: ipProto[protocol], ct_tp_dst },
+          actions: [{ type: "ct", zone: "router_zone", commit: true, nat: { kind: "dst", addr_min: inside, ...(to !== undefined && { port_min: to }) }, then: { stage: "route" } }],
+        });
+      }
+      // Where sources are translated, answers are on the same way; else they alone are.
+      if (!hidesSources(view, place.gateway_id)) {
+        out.flow(scope, "nat_out", { priority: 90, match: { ...ofRouter, "reg:net": network.key, ipv4_src: inside }, actions: [...leave(zone), { type: "ct", zone: "router_zone", nat: {}, then: { table: "nat_named" } }] });
+      }
+    }
+  },
+});
+
+/** On a host that may have neither port nor gateway there. */
+function leadOutside({ ip, mac }: FloatingPlace, host: string, network: Network, view: ReadView, out: Outputs): void {
+  const scope = chassisScope(host);
+  const key = view.get(chassisTable, host)?.key;
+  for (const needed of [lanScope(network.id), netScope(network.id), outsideScope(network.id)]) out.include(scope, needed);
+  answerFor(out, scope, network, ip, mac, { arp: true });
+  if (key !== undefined) holdMac(out, network, mac, { chassis: host, host_key: key });
+}
+
+export const rules = [sources, floating, forwarding];
+
+export const staticFlows = nat.static((out) => {
+  out.flow(baseScope, "nat_forward", { priority: 50, match: { eth_type: ethType.ip, ct_state: KNOWN }, actions: [toStage("route")] });
+  out.flow(baseScope, "nat_named", { priority: 1, match: {}, actions: [toStage("forward")] });
+});
+
+const routerOf = (view: ReadView, key: unknown): LiveRouter | undefined => view.by(routerTable, "key", String(key))[0];
+
+/** The zone of a router at a chassis; that of one that is gone is flushed when it is given back. */
+function zoneAt(view: ReadView, chassis: string, key: unknown): number | undefined {
+  const router = routerOf(view, key);
+  return router === undefined ? undefined : numberOf(view, zonePool, chassis, zoneHolder(router.id));
+}
+
+/** Connections by an address that is not translated any more, or leads elsewhere now: those that were opened to it, and from behind it. */
+const byAddress: TableEffects = {
+  withdrawn({ chassis, match }, view) {
+    const zone = zoneAt(view, chassis, match["reg:router"]);
+    const dst = match.ipv4_dst;
+    return zone === undefined || typeof dst !== "string" ? [] : [{ zone, dst }, { zone, reply: { dst } }];
+  },
+  // Who outside knew another MAC for it, or had it from another host, hears where it is now. What the gateway holds, that one announces.
+  confirmed({ chassis, match }, view): StageOut[] {
+    const router = routerOf(view, match["reg:router"]);
+    const place = router === undefined ? undefined : view.by(floatingPlaceTable, "address", `${router.id}|${String(match.ipv4_dst)}`)[0];
+    const network = place === undefined ? undefined : view.get(networkTable, place.network_id);
+    const port = place === undefined ? undefined : view.get(portTable, view.get(floatingIpTable, place.id)?.floating_port_id ?? "");
+    if (place?.distributed !== true || network === undefined || port === undefined || !place.hosts.includes(chassis)) return [];
+    return [{ chassis, stage: "forward", registers: { net: network.key, in_port_key: port.key }, data: buildGratuitousArp({ mac: place.mac, address: place.ip }) }];
+  },
+};
+/** Likewise by a forwarded port; of a block of ports those of all ports of the address and protocol. */
+const byPort: TableEffects = {
+  withdrawn({ chassis, match }, view) {
+    const zone = zoneAt(view, chassis, match["reg:router"]);
+    const { ipv4_dst: dst, ct_nw_proto: protocol, ct_tp_dst: dstPort } = match;
+    if (zone === undefined || typeof dst !== "string" || typeof protocol !== "number") return [];
+    return [{ zone, dst, protocol, ...(typeof dstPort === "number" && { dstPort }) }];
+  },
+};
+export const effects: NonNullable<App["effects"]> = { nat_in: byAddress, nat_forward: byPort };
