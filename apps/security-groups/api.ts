@@ -6,9 +6,9 @@ import {
 } from "#app";
 import { isNetworkPort, networkResource, portResource, portTable } from "../l2/model.ts";
 import {
-  groupResource, groupTable, NO_GROUPS_POLICY, policyKeys, policyTable, portGroupsTable, remoteUseId, remoteUseKeys, remoteUseTable, ruleResource, ruleTable, type PortGroups, type SecurityGroup, type SecurityGroupRule,
+  groupResource, groupTable, NO_GROUPS_POLICY, policyKeys, policyTable, portGroupsTable, remoteOf, remoteUseKeys, remoteUseTable, ruleResource, ruleTable, useOf, type PortGroups, type SecurityGroup, type SecurityGroupRule,
 } from "./model.ts";
-import { checkRule, ruleKey, type Content } from "./rule-checks.ts";
+import { checkRule, contentOf, ruleKey } from "./rule-checks.ts";
 
 const DEFAULT = "default";
 const DEFAULT_DESCRIPTION = "Default security group";
@@ -97,16 +97,6 @@ const computed = (view: ReadView, rule: SecurityGroupRule): Record<string, unkno
   belongs_to_default_sg: view.get(groupTable, rule.security_group_id)?.name === DEFAULT,
 });
 
-const contentOf = (input: Values): Content => ({
-  direction: input.direction as Content["direction"],
-  ethertype: input.ethertype as Content["ethertype"],
-  protocol: input.protocol as string | null,
-  port_range_min: input.port_range_min as number | null,
-  port_range_max: input.port_range_max as number | null,
-  remote_ip_prefix: input.remote_ip_prefix as string | null,
-  remote_group_id: input.remote_group_id as string | null,
-});
-
 const optional = (about: string, type: Attribute["type"], check: Check): Attribute => ({ type, about, post: true, default: null, check, filter: true, sort: true });
 
 const rule = defineResource(ruleResource, {
@@ -165,11 +155,9 @@ const rule = defineResource(ruleResource, {
     const chosen = ctx.given.has("project_id") || ctx.given.has("tenant_id");
     const row: SecurityGroupRule = { ...standard, project_id: chosen ? standard.project_id : its.project_id, security_group_id: its.id, ...content };
     tx.put(ruleTable, row);
-    if (remote !== null) {
-      const use = remoteUseId(its.id, remote, row.direction, row.ethertype);
-      if (tx.get(remoteUseTable, use) === undefined) {
-        tx.put(remoteUseTable, { id: use, key: draw(tx, remoteUseKeys), group: its.id, remote, direction: row.direction, ethertype: row.ethertype });
-      }
+    const use = useOf(row);
+    if (use !== undefined && tx.get(remoteUseTable, use) === undefined) {
+      tx.put(remoteUseTable, { id: use, key: draw(tx, remoteUseKeys), group: its.id, remote: remoteOf(row)!, direction: row.direction, ethertype: row.ethertype });
     }
     ctx.bump(groupResource, its.id);
     return row;
@@ -177,10 +165,8 @@ const rule = defineResource(ruleResource, {
 
   remove(tx, row, ctx) {
     tx.delete(ruleTable, row.id);
-    if (row.remote_group_id !== null) {
-      const use = remoteUseId(row.security_group_id, row.remote_group_id, row.direction, row.ethertype);
-      if (tx.by(ruleTable, "remote_use", use).length === 0) tx.delete(remoteUseTable, use);
-    }
+    const use = useOf(row);
+    if (use !== undefined && tx.by(ruleTable, "remote_use", use).length === 0) tx.delete(remoteUseTable, use);
     ctx.bump(groupResource, row.security_group_id);
   },
 

@@ -1,7 +1,6 @@
 import type { App } from "#app";
 import { aliases, extend, policies, references, resources } from "./api.ts";
-import { arrivalMeters, connectionLimitTable, connectionMeters, groupTable, policyKeys, policyTable, portGroupsTable, remoteUseKeys, remoteUseTable, ruleTable, securityGroupsSettings } from "./model.ts";
-import { memberTable } from "./members.ts";
+import { arrivalMeters, connectionLimitTable, connectionMeters, groupTable, memberTable, policyKeys, policyTable, portGroupsTable, remoteUseKeys, remoteUseTable, ruleTable, securityGroupsSettings } from "./model.ts";
 import { converters } from "./rule-checks.ts";
 import { derive, portContext, rules, staticFlows } from "./rules.ts";
 import { securityGroups } from "./tables.ts";

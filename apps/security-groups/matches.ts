@@ -1,8 +1,7 @@
 // What a rule says, as matches: of a packet by its own fields, and of a connection by the addresses and ports that its first packet had,
 // which conntrack knows of every packet of it, of answers and of errors about it.
 import { ethType, ipDst, ipProto, ipSrc, isIpv6 } from "#app";
-import type { BoundTo } from "./members.ts";
-import type { SecurityGroupRule } from "./model.ts";
+import type { BoundTo, SecurityGroupRule } from "./model.ts";
 import { portMasks, protocolNumber, type PortMask } from "./protocol.ts";
 
 export type Direction = SecurityGroupRule["direction"];

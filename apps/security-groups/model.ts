@@ -1,6 +1,6 @@
 // Entities of security groups. Ports with the same set of groups share one Policy, whose key is what the flow tables
 // match; so a rule is one flow for all of them, on any host.
-import { definePool, defineScope, defineSettings, defineTable, resourceHandle, type Row, type StandardRow, meterOfZone, zoneMeters } from "#app";
+import { definePool, defineScope, defineSettings, defineTable, resourceHandle, type Row, type StandardRow, type Values, meterOfZone, zoneMeters } from "#app";
 
 export type SecurityGroup = StandardRow;
 export const groupTable = defineTable<SecurityGroup>()("security_group", {
@@ -26,14 +26,33 @@ export interface SecurityGroupRule extends StandardRow {
   readonly port_range_max: number | null;
   readonly remote_ip_prefix: string | null;
   readonly remote_group_id: string | null;
+  /** Absent: the other side is none of another app. */
+  readonly remote_set?: RemoteSet;
 }
+
+/**
+ * A set of addresses of another app, as what a rule or default rule names as its other side. A joint: the app adds an attribute to both whose
+ * name is `remote_..._id`, sees to it that the id may be named, shows it, and derives the addresses into `sg_member`.
+ */
+export interface RemoteSet {
+  readonly attribute: string;
+  readonly id: string;
+}
+/** Of what the API gave: whatever app the attribute is of. */
+export function remoteSetsOf(input: Values): readonly RemoteSet[] {
+  return Object.entries(input).flatMap(([attribute, id]) => (attribute !== "remote_group_id" && /^remote_\w+_id$/.test(attribute) && typeof id === "string" ? [{ attribute, id }] : []));
+}
+/** What a rule names as its other side, but for a prefix: a group or a set of another app. */
+export const remoteOf = (rule: Pick<SecurityGroupRule, "remote_group_id" | "remote_set">): string | undefined => rule.remote_group_id ?? rule.remote_set?.id;
+
 export const ruleTable = defineTable<SecurityGroupRule>()("security_group_rule", {
   resource: "security_group_rule",
   indexes: {
     group: (r) => r.security_group_id,
-    remote: (r) => r.remote_group_id ?? undefined,
-    /** Rules that share one conjunction: same group, same remote group, same direction and family. */
-    remote_use: (r) => (r.remote_group_id === null ? undefined : remoteUseId(r.security_group_id, r.remote_group_id, r.direction, r.ethertype)),
+    /** By the group or set that is the other side. */
+    remote: (r) => remoteOf(r),
+    /** Rules that share one conjunction: same group, same remote group or set, same direction and family. */
+    remote_use: (r) => useOf(r),
     project: (r) => r.project_id,
   },
 });
@@ -55,7 +74,7 @@ export interface Policy extends Row {
 }
 export const policyTable = defineTable<Policy>()("sg_policy", { indexes: { group: (p) => p.groups, key: (p) => String(p.key) } });
 
-/** A group's rules of one direction and family refer to a remote group: one conjunction. `id` is remoteUseId(...). */
+/** A group's rules of one direction and family refer to a remote group or set: one conjunction. `id` is remoteUseId(...). */
 export interface RemoteUse extends Row {
   /** 1..2^32-1, unique: conjunction id. */
   readonly key: number;
@@ -65,7 +84,31 @@ export interface RemoteUse extends Row {
   readonly ethertype: "IPv4" | "IPv6";
 }
 export const remoteUseId = (group: string, remote: string, direction: string, ethertype: string): string => `${group}|${remote}|${direction}|${ethertype}`;
+/** Of a rule whose other side is a group or set; undefined: it is a prefix, or anybody. */
+export function useOf(rule: Pick<SecurityGroupRule, "security_group_id" | "direction" | "ethertype" | "remote_group_id" | "remote_set">): string | undefined {
+  const remote = remoteOf(rule);
+  return remote === undefined ? undefined : remoteUseId(rule.security_group_id, remote, rule.direction, rule.ethertype);
+}
 export const remoteUseTable = defineTable<RemoteUse>()("sg_remote_use", { indexes: { remote: (r) => r.remote, group: (r) => r.group, key: (r) => String(r.key) } });
+
+/** Where an address counts: in the network of this key, from (and to) this MAC. */
+export interface BoundTo {
+  readonly net: number;
+  readonly mac: string;
+}
+
+/**
+ * An address that counts as a member of a group, or of a set of another app. A joint: rows of other apps carry `<app>/<set>/<ip>` as id, those of
+ * groups `<group>/<port>/<ip>`, with `/<mac>` where it is bound.
+ */
+export interface Member extends Row {
+  /** Group or set. */
+  readonly of: string;
+  /** Address or CIDR. */
+  readonly ip: string;
+  readonly bound?: BoundTo;
+}
+export const memberTable = defineTable<Member>()("sg_member", { derived: true, open: true });
 
 export const policyKeys = definePool({
   name: "sg_policy", of: "key", min: 2, max: 2 ** 32 - 1, about: "keys of policies; 1 is that of ports without groups", taken: (view, _part, n) => view.count(policyTable, "key", String(n)) > 0,

@@ -1,6 +1,6 @@
 // What a security group rule may say: protocols, ports, prefixes, and which of them go together.
-import { badRequest, formatIp, invalidInput, makeCheck, parseCidr, show, type ApiError, type Converter, type Convert } from "#app";
-import type { SecurityGroupRule } from "./model.ts";
+import { badRequest, formatIp, invalidInput, makeCheck, parseCidr, show, type ApiError, type Converter, type Convert, type Values } from "#app";
+import { remoteOf, remoteSetsOf, type SecurityGroupRule } from "./model.ts";
 import { protocolNumber, protocolNumbers } from "./protocol.ts";
 
 const NAMES = Object.keys(protocolNumbers).sort();
@@ -63,7 +63,26 @@ export const converters: Readonly<Record<string, Converter>> = {
   "security-group-prefix": { about: "prefix or null", form: { or: [{ type: "ip-or-cidr" }, { type: "null" }] }, run: remotePrefix },
 };
 
-export type Content = Pick<SecurityGroupRule, "direction" | "ethertype" | "protocol" | "port_range_min" | "port_range_max" | "remote_ip_prefix" | "remote_group_id">;
+export type Content = Pick<SecurityGroupRule, "direction" | "ethertype" | "protocol" | "port_range_min" | "port_range_max" | "remote_ip_prefix" | "remote_group_id" | "remote_set">;
+
+/** What the API gave for a rule. @throws ApiError where it names more than one other side */
+export function contentOf(input: Values): Content {
+  const [set, ...more] = remoteSetsOf(input);
+  const { remote_ip_prefix, remote_group_id } = input as Pick<Content, "remote_ip_prefix" | "remote_group_id">;
+  if ([remote_ip_prefix, remote_group_id, set ?? null].filter((r) => r !== null).length + more.length > 1) {
+    throw refuse("SecurityGroupMultipleRemoteEntites", "Only one of remote_ip_prefix, remote_group_id or remote_address_group_id may be provided.");
+  }
+  return {
+    direction: input.direction as Content["direction"],
+    ethertype: input.ethertype as Content["ethertype"],
+    protocol: input.protocol as string | null,
+    port_range_min: input.port_range_min as number | null,
+    port_range_max: input.port_range_max as number | null,
+    remote_ip_prefix,
+    remote_group_id,
+    ...(set !== undefined && { remote_set: set }),
+  };
+}
 
 const refuse = (type: string, message: string): ApiError => badRequest(message, type);
 
@@ -96,9 +115,6 @@ export function checkRule(rule: Content): void {
       throw refuse("SecurityGroupInvalidProtocolForPort", `Invalid protocol ${name} for port range, only supported for ${PORTED_NAMES}.`);
     }
   }
-  if (rule.remote_ip_prefix !== null && rule.remote_group_id !== null) {
-    throw refuse("SecurityGroupMultipleRemoteEntites", "Only one of remote_ip_prefix or remote_group_id may be provided.");
-  }
   if (rule.remote_ip_prefix !== null) {
     const { family } = parseCidr(rule.remote_ip_prefix)!;
     if (rule.ethertype !== `IPv${family}`) {
@@ -110,6 +126,6 @@ export function checkRule(rule: Content): void {
 /** Equal for rules that say the same: what a group may have once. */
 export function ruleKey(rule: Content): string {
   return JSON.stringify([
-    rule.direction, rule.ethertype, protocolNumber(rule.protocol, rule.ethertype) ?? null, rule.port_range_min, rule.port_range_max, rule.remote_ip_prefix, rule.remote_group_id,
+    rule.direction, rule.ethertype, protocolNumber(rule.protocol, rule.ethertype) ?? null, rule.port_range_min, rule.port_range_max, rule.remote_ip_prefix, remoteOf(rule) ?? null,
   ]);
 }

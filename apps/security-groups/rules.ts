@@ -6,9 +6,9 @@ import {
 } from "#app";
 import { addressTable, attachmentTable, portTable, type Attachment, type Port } from "../l2/model.ts";
 import { boundConnection, boundPacket, ct, familyOf, protocolMatches, remoteConnection, remotePacket, state, type Direction } from "./matches.ts";
-import { members, memberTable } from "./members.ts";
+import { members } from "./members.ts";
 import {
-  arrivalMeter, connectionLimitTable, connectionMeter, NO_GROUPS_KEY, policyScope, policyTable, portGroupsTable, remoteUseId, remoteUseTable, ruleTable, securityGroupsSettings, type ConnectionLimit,
+  arrivalMeter, connectionLimitTable, connectionMeter, memberTable, NO_GROUPS_KEY, policyScope, policyTable, portGroupsTable, remoteUseTable, useOf, ruleTable, securityGroupsSettings, type ConnectionLimit,
 } from "./model.ts";
 import { securityGroups } from "./tables.ts";
 
@@ -52,8 +52,9 @@ const securityGroupRule = securityGroups.rule({
   on: each(ruleTable),
   emit(r, view, out) {
     const { table, connection: connectionTable, verdict } = sides[r.direction];
-    const use = r.remote_group_id === null ? undefined : view.get(remoteUseTable, remoteUseId(r.security_group_id, r.remote_group_id, r.direction, r.ethertype));
-    if (r.remote_group_id !== null && use === undefined) return;
+    const uses = useOf(r);
+    const use = uses === undefined ? undefined : view.get(remoteUseTable, uses);
+    if (uses !== undefined && use === undefined) return;
     const prefix = r.remote_ip_prefix;
     const [fromPacket, fromConnection] = prefix === null ? [{}, {}] : [remotePacket(r.direction, prefix), remoteConnection(r.direction, prefix)];
     const then = use === undefined
@@ -68,21 +69,29 @@ const securityGroupRule = securityGroups.rule({
   },
 });
 
+/**
+ * A prefix of length 0 is told as two halves. It would say nothing, as a rule for all protocols does, and of a conjunction whose clauses are in one
+ * flow Open vSwitch takes no notice: it looks at none with more clauses than flows match.
+ */
+const parts = (ip: string): readonly string[] => (!ip.endsWith("/0") ? [ip] : isIpv6(ip) ? ["::/1", "8000::/1"] : ["0.0.0.0/1", "128.0.0.0/1"]);
+
 const remoteMember = securityGroups.rule({
   name: "remote-group-member",
-  about: "a member address of a group that rules refer to",
+  about: "a member address of a group, or of a set of another app, that rules refer to",
   on: each(memberTable),
-  emit({ group, ip, bound }, view, out) {
+  emit({ of, ip, bound }, view, out) {
     const ethertype = isIpv6(ip) ? "IPv6" : "IPv4";
-    for (const use of view.by(remoteUseTable, "remote", group)) {
+    for (const use of view.by(remoteUseTable, "remote", of)) {
       if (use.ethertype !== ethertype) continue;
       const { table, connection } = sides[use.direction];
       const then = { priority: CONJUNCTION, actions: [{ type: "conjunction", id: use.key, clause: 0, n_clauses: 2 }] } as const;
       for (const policy of view.by(policyTable, "group", use.group)) {
         const scope = policyScope(policy.id);
         const common = { "reg:sg_policy": policy.key, eth_type: familyOf(ethertype) } as const;
-        out.flow(scope, table, { ...then, match: { ...common, ...remotePacket(use.direction, ip), ...boundPacket(use.direction, bound) } });
-        for (const mac of boundConnection(use.direction, bound)) out.flow(scope, connection, { ...then, match: { ...common, ...remoteConnection(use.direction, ip), ...mac } });
+        for (const part of bound === undefined ? parts(ip) : [ip]) {
+          out.flow(scope, table, { ...then, match: { ...common, ...remotePacket(use.direction, part), ...boundPacket(use.direction, bound) } });
+          for (const mac of boundConnection(use.direction, bound)) out.flow(scope, connection, { ...then, match: { ...common, ...remoteConnection(use.direction, part), ...mac } });
+        }
       }
     }
   },

@@ -16,6 +16,13 @@ export interface Rule {
   readonly port_range_max: number | null;
   readonly remote_ip_prefix: string | null;
   readonly remote_group_id: string | null;
+  readonly remote_address_group_id?: string | null;
+}
+
+/** As the API shows it. */
+export interface AddressGroup {
+  readonly id: string;
+  readonly addresses: readonly string[];
 }
 
 /** As the API shows it. */
@@ -34,6 +41,7 @@ export interface Intent {
   readonly ports: readonly Port[];
   readonly rules: readonly Rule[];
   readonly subnets: readonly { readonly network_id: string; readonly cidr: string }[];
+  readonly addressGroups?: readonly AddressGroup[];
 }
 
 /** A packet as rules speak of it: the first of a connection. */
@@ -121,6 +129,7 @@ export function names(rule: Rule, port: Port, { way, standing, opening, otherMac
   if (!saysProtocol(rule, opening, blind)) return false;
   const remote = rule.direction === "ingress" ? opening.source : opening.destination;
   if (rule.remote_ip_prefix !== null) return within(remote, rule.remote_ip_prefix);
+  if (rule.remote_address_group_id != null) return intent.addressGroups!.find((g) => g.id === rule.remote_address_group_id)!.addresses.some((a) => within(remote, a));
   if (rule.remote_group_id === null) return true;
   return intent.ports.some((p) => p.security_groups.includes(rule.remote_group_id!) && has(p, remote, otherMac, port.network_id, intent));
 }

@@ -1,10 +1,10 @@
 // Small clouds whose rules split what their ports have: prefixes just around an address, ranges just around a port. And packets that are near a rule,
 // on either side of its edges. Two networks and a router between them; ports here and at another host, which sends whatever it likes.
-import { formatIp, lastIp, parseCidr, parseIp } from "../../src/lib/address.ts";
+import { formatCidr, formatIp, lastIp, parseCidr, parseIp } from "../../src/lib/address.ts";
 import { SeededRandom } from "../../src/lib/random.ts";
 import type { Harness } from "../support/harness.ts";
 import { HERE, worldOf, type World } from "../support/topology.ts";
-import { within, type Intent, type Opening, type Port, type Rule, type Standing } from "./policy-model.ts";
+import { within, type AddressGroup, type Intent, type Opening, type Port, type Rule, type Standing } from "./policy-model.ts";
 
 const THERE = "hv1";
 
@@ -36,6 +36,7 @@ export class PolicyWorld {
   private readonly random: SeededRandom;
   private readonly networks: string[] = [];
   private readonly groups: string[] = [];
+  private readonly addressGroups: string[] = [];
   private readonly here = new Map<string, number>();
   private readonly there = new Set<string>();
   private readonly vnis = new Map<string, number>();
@@ -87,7 +88,8 @@ export class PolicyWorld {
     }
     for (let i = 0, count = 8 + this.below(4); i < count; i++) await this.addPort(i);
     await this.readIntent();
-    for (let i = 0; i < 14; i++) await this.addRule();
+    for (let i = 0; i < 2; i++) this.addressGroups.push((await h.create("address_group", { project_id: "p", addresses: [...new Set([this.network(false), this.network(false), this.network(true)])] })).id);
+    for (let i = 0; i < 16; i++) await this.addRule();
   }
 
   private async addPort(i: number): Promise<void> {
@@ -126,10 +128,10 @@ export class PolicyWorld {
   /** What the API says there is. */
   private async readIntent(): Promise<void> {
     const all = async <T>(collection: string): Promise<T[]> => ((await this.h.call("GET", `/v2.0/${collection}`)).body as Record<string, T[]>)[collection.replaceAll("-", "_")]!;
-    const [ports, rules, subnets] = [await all<Port>("ports"), await all<Rule>("security-group-rules"), await all<Intent["subnets"][number]>("subnets")];
-    this.intent = { ports, rules: rules.filter((r) => this.groups.includes(r.security_group_id)), subnets };
+    const [ports, rules, subnets, addressGroups] = [await all<Port>("ports"), await all<Rule>("security-group-rules"), await all<Intent["subnets"][number]>("subnets"), await all<AddressGroup>("address-groups")];
+    this.intent = { ports, rules: rules.filter((r) => this.groups.includes(r.security_group_id)), subnets, addressGroups };
     const own = ports.flatMap((p) => [...p.fixed_ips.map((f) => f.ip_address), ...p.allowed_address_pairs.flatMap((pair) => edges(pair.ip_address))]);
-    this.interesting = [...new Set([...own, ...rules.flatMap((r) => (r.remote_ip_prefix === null ? [] : edges(r.remote_ip_prefix)))])];
+    this.interesting = [...new Set([...own, ...rules.flatMap((r) => (r.remote_ip_prefix === null ? [] : edges(r.remote_ip_prefix))), ...addressGroups.flatMap((g) => g.addresses.flatMap(edges))])];
   }
 
   /** And what the switch here would have for it. */
@@ -159,7 +161,7 @@ export class PolicyWorld {
     const from = this.pick(PORTS);
     const shape = ported && this.chance(0.85) ? { port_range_min: from, port_range_max: this.pick([from, from, ...PORTS.filter((p) => p > from), Math.min(65_535, from + this.below(3000))]) }
       : protocol?.includes("icmp") === true && this.chance(0.8) ? { port_range_min: this.pick(six ? TYPES6 : TYPES4), ...(this.chance(0.5) ? { port_range_max: this.pick([0, 1]) } : {}) } : {};
-    const remote = this.pick([() => ({}), () => ({ remote_ip_prefix: this.prefix(six) }), () => ({ remote_ip_prefix: this.prefix(six) }), () => ({ remote_group_id: this.pick(this.groups) }), () => ({ remote_group_id: this.pick(this.groups) })])();
+    const remote = this.pick([() => ({}), () => ({ remote_ip_prefix: this.prefix(six) }), () => ({ remote_ip_prefix: this.prefix(six) }), () => ({ remote_group_id: this.pick(this.groups) }), () => ({ remote_group_id: this.pick(this.groups) }), () => ({ remote_address_group_id: this.pick(this.addressGroups) })])();
     const made = await this.h.call("POST", "/v2.0/security-group-rules", {
       security_group_rule: { project_id: "p", security_group_id: this.pick(this.groups), direction: this.pick(["ingress", "egress"]), ethertype: six ? "IPv6" : "IPv4", protocol, ...shape, ...remote },
     });
@@ -177,13 +179,27 @@ export class PolicyWorld {
     return `${formatIp({ family: ip.family, value })}/${length}`;
   }
 
+  /** Likewise, without host bits. */
+  private network(six: boolean): string {
+    return formatCidr(parseCidr(this.prefix(six))!);
+  }
+
+  /** An address more, or one less. */
+  private async changeAddresses(): Promise<void> {
+    const { id, addresses } = this.pick(this.intent.addressGroups!);
+    const one = this.network(this.chance(0.4));
+    const [action, which] = addresses.length > 2 && this.chance(0.5) ? ["remove_addresses", this.pick(addresses)] : addresses.includes(one) ? ["remove_addresses", one] : ["add_addresses", one];
+    await this.h.call("PUT", `/v2.0/address-groups/${id}/${action}`, { addresses: [which] });
+  }
+
   /** Something of what rules depend on changes. */
   async change(): Promise<void> {
     const { h } = this;
     const port = this.pick(this.intent.ports.filter((p) => this.here.has(p.id) || this.there.has(p.id)));
     const n = this.networks.indexOf(port.network_id);
-    const what = this.below(4);
-    if (what === 0) await this.addRule();
+    const what = this.below(5);
+    if (what === 4) await this.changeAddresses();
+    else if (what === 0) await this.addRule();
     else if (what === 1 && this.intent.rules.length > 0) await h.call("DELETE", `/v2.0/security-group-rules/${this.pick(this.intent.rules).id}`);
     else if (port.port_security_enabled) await h.call("PUT", `/v2.0/ports/${port.id}`, { port: what === 2 ? { security_groups: this.someGroups() } : { allowed_address_pairs: this.somePairs(n, this.below(10)) } });
     await this.read();

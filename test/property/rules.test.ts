@@ -96,6 +96,7 @@ function* aspects(rule: Rule, port: Port, sight: Sight, world: PolicyWorld): Ite
   if (rule.remote_ip_prefix !== null && !rule.remote_ip_prefix.endsWith("/0")) yield `prefix ${rule.direction} ${rule.ethertype}`;
   if (rule.port_range_min !== null) yield sight.opening.icmp === undefined ? `ports ${sight.opening.protocol}` : rule.port_range_max === null ? "type" : "code";
   else if (rule.protocol !== null && sight.opening.ports === undefined && sight.opening.icmp === undefined) yield "number";
+  if (rule.remote_address_group_id != null) yield `address group ${rule.direction}`;
   if (rule.remote_group_id === null) return;
   const remote = rule.direction === "ingress" ? sight.opening.source : sight.opening.destination;
   const fixed = world.intent.ports.some((p) => p.security_groups.includes(rule.remote_group_id!) && p.fixed_ips.some((f) => f.ip_address === remote));
@@ -142,7 +143,7 @@ test("what rules allow passes, and nothing else", { timeout: nightly ? 3_600_000
   const both = (what: string): string[] => [`${what} ingress`, `${what} egress`];
   const standings = ["new", "established", "answer", "error", "error back"].flatMap((s) => [`ingress ${s}`, `egress ${s}`]);
   const prefixes = both("prefix").flatMap((p) => [`${p} IPv4`, `${p} IPv6`]);
-  const members = ["member", "member by a pair", "member of a MAC"].flatMap(both);
+  const members = ["member", "member by a pair", "member of a MAC", "address group"].flatMap(both);
   for (const what of [...standings, ...prefixes, ...members, "ports 6", "ports 17", "ports 132", "type", "code", "number", "fragments pass", "fragments stay"]) expect(seen.get(what) ?? 0, what).toBeGreaterThan(10);
   expect(seen.get("pass")).toBeGreaterThan(seen.get("stay")! / 10);
 });

@@ -2,6 +2,8 @@
 import { pino } from "pino";
 import { expect } from "vitest";
 import type { AnyTable, App, Tx } from "#app";
+import * as ag from "../../apps/address-groups/api.ts";
+import { addressGroupTable } from "../../apps/address-groups/model.ts";
 import * as ipam from "../../apps/ipam/api.ts";
 import * as ipamc from "../../apps/ipam/checks.ts";
 import { subnetTable } from "../../apps/ipam/model.ts";
@@ -30,6 +32,7 @@ const apps: readonly App[] = [
     name: "security-groups", about: "", requires: ["l2", "ipam"], tables: [sgm.groupTable, sgm.ruleTable, sgm.portGroupsTable, sgm.policyTable, sgm.remoteUseTable], resources: sg.resources, converters: sgc.converters, extend: sg.extend,
     aliases: sg.aliases, policies: sg.policies,
   },
+  { name: "address-groups", about: "", requires: ["security-groups"], tables: [addressGroupTable], resources: ag.resources, extend: ag.extend, aliases: ag.aliases, policies: ag.policies },
 ];
 
 /** A resource as the API shows it: what tests look into by name. */
