@@ -1,7 +1,7 @@
 // How l2's entities become flows. What is the same on every chassis goes to a scope of the network; only what names a
 // local OpenFlow port goes to the chassis' own scope.
 import {
-  callStage, callTable, chassisScope, chassisTable, core, derivation, each, eachPair, ethType, ipProto, isIpv6, load, setField, toStage, toTable,
+  callStage, callTable, chassisScope, chassisTable, core, derivation, each, eachPair, ethType, ipProto, isIpv6, load, setField, toEntrance, toStage, toTable,
   type Emit, type FlowOf, type PortActions, type ReadView, type Scope,
 } from "#app";
 import { linkLocal } from "packet-codec";
@@ -95,7 +95,7 @@ const localPort = l2.rule({
       ],
     });
     const emit: LocalEmit = (shape, value) => out.flow(scope, shape, value);
-    if (port.port_security_enabled) admit(at, sources, emit);
+    if (port.port_security_enabled) admit(at, sources, emit, sender.acl === undefined ? undefined : (flow) => out.flow(scope, "port_security", { ...flow, actions: [toEntrance(sender.acl!)] }));
     learnFromPort(at, port, view, scope, out);
     locate(at, port.port_security_enabled, sources.some((s) => isIpv6(s.ip)), receiver, (flow) => out.flow(scope, "locate", flow));
     if (at.vlan === null) return;
@@ -146,8 +146,10 @@ const nd = { ...icmpv6, icmpv6_code: 0, ip_ttl: 255 } as const;
 /** What a switch shows where there is no link-layer address option. */
 export const NO_OPTION = "00:00:00:00:00:00";
 
+const ip6 = (s: Sender) => ({ priority: 100, match: { "reg:in_port_key": s.key, eth_src: s.mac, eth_type: ethType.ipv6, ipv6_src: s.ip }, actions: TO_POLICY });
+const ip4 = (s: Sender) => ({ priority: 100, match: { "reg:in_port_key": s.key, eth_src: s.mac, eth_type: ethType.ip, ipv4_src: s.ip }, actions: TO_POLICY });
 const admitted = l2.shapes("port_security", {
-  ip6: (s: Sender) => ({ priority: 100, match: { "reg:in_port_key": s.key, eth_src: s.mac, eth_type: ethType.ipv6, ipv6_src: s.ip }, actions: TO_POLICY }),
+  ip6,
   solicitation: (s: Sender) => ({ priority: 120, match: { ...nd, "reg:in_port_key": s.key, eth_src: s.mac, icmpv6_type: ND.neighbourSolicitation, ipv6_nd_sll: s.mac }, actions: ND_TO_SOURCE }),
   bareSolicitation: (s: Sender) => ({
     priority: 120, match: { ...nd, "reg:in_port_key": s.key, eth_src: s.mac, icmpv6_type: ND.neighbourSolicitation, ipv6_nd_sll: NO_OPTION }, actions: BARE_TO_SOURCE,
@@ -165,7 +167,7 @@ const admitted = l2.shapes("port_security", {
   routerSolicitation: (s: Sender) => ({
     priority: 120, match: { ...nd, "reg:in_port_key": s.key, eth_src: s.mac, icmpv6_type: ND.routerSolicitation, ipv6_dst: ALL_ROUTERS.ip }, actions: [setField("eth_dst", ALL_ROUTERS.mac), ...ND_TO_SOURCE],
   }),
-  ip4: (s: Sender) => ({ priority: 100, match: { "reg:in_port_key": s.key, eth_src: s.mac, eth_type: ethType.ip, ipv4_src: s.ip }, actions: TO_POLICY }),
+  ip4,
   arp: (s: Sender) => ({ priority: 100, match: { "reg:in_port_key": s.key, eth_src: s.mac, eth_type: ethType.arp, arp_sha: s.mac, arp_spa: s.ip }, actions: ARP_TO_SERVICES }),
   arpHeard: (s: Sender) => ({ priority: 100, match: { "reg:in_port_key": s.key, eth_src: s.mac, eth_type: ethType.arp, arp_sha: s.mac, arp_spa: s.ip }, actions: [ANNOUNCE, ...ARP_TO_SERVICES] }),
   // As a request, RFC 5227 section 3: nobody is asked but whoever has it as well.
@@ -192,17 +194,19 @@ const discovering = l2.shapes("nd_source", {
   own: (s: Sender) => ({ priority: 100, match: { "reg:in_port_key": s.key, eth_src: s.mac, eth_type: ethType.ipv6, ipv6_src: s.ip }, actions: TO_SERVICES }),
 });
 
-function admit(at: Attachment, sources: readonly Source[], emit: LocalEmit): void {
+/** `byOwnWay`: of a port whose packets do not enter policy by its stage. */
+function admit(at: Attachment, sources: readonly Source[], emit: LocalEmit, byOwnWay: ((flow: Pick<ReturnType<typeof ip4 | typeof ip6>, "priority" | "match">) => void) | undefined): void {
   const key = at.port_key;
+  const toPolicy = (sender: Sender, shape: (typeof admitted)["ip4" | "ip6"], flow: typeof ip4 | typeof ip6): void => (byOwnWay === undefined ? emit(shape, sender) : byOwnWay(flow(sender)));
   for (const { mac, ip, heard } of sources) {
     const sender = { key, mac, ip };
     if (isIpv6(ip)) {
-      emit(admitted.ip6, sender);
+      toPolicy(sender, admitted.ip6, ip6);
       emit(heard ? admitted.advertisementHeard : admitted.advertisement, sender);
       emit(heard ? admitted.bareAdvertisementHeard : admitted.bareAdvertisement, sender);
       emit(discovering.own, sender);
     } else {
-      emit(admitted.ip4, sender);
+      toPolicy(sender, admitted.ip4, ip4);
       emit(admitted.dhcpLater, sender);
       emit(heard ? admitted.arpHeard : admitted.arp, sender);
       if (!ip.includes("/")) emit(heard ? admitted.announcementHeard : admitted.announcement, sender);
@@ -224,8 +228,10 @@ function locate(at: Attachment, secured: boolean, ipv6: boolean, receiver: PortA
   const key = at.port_key;
   // Other copies of the packet go elsewhere: what marks this one is taken back.
   const egress = receiver.egress || at.vlan !== null;
-  const ways = (stage: "acl_in" | "deliver"): LocateFlow["actions"] =>
-    !egress ? [toStage(stage)] : stage === "deliver" || !receiver.policy ? [toStage("egress")] : [load("egress", 1), toStage(stage), load("egress", 0)];
+  const ways = (stage: "acl_in" | "deliver"): LocateFlow["actions"] => {
+    const step = stage === "acl_in" && receiver.acl !== undefined ? toEntrance(receiver.acl) : toStage(stage);
+    return !egress ? [step] : stage === "deliver" || !receiver.policy ? [toStage("egress")] : [load("egress", 1), step, load("egress", 0)];
+  };
   const onward: LocateFlow["actions"] = [load("out_port", at.ofport), ...receiver.loads, ...ways("deliver")];
   if (!secured) {
     emit({ priority: 200, match: { "reg:out_port_key": key }, actions: onward });

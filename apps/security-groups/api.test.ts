@@ -66,20 +66,28 @@ describe("groups", () => {
     const listed = await api.list("security-groups", {});
     expect(listed.find((other) => other.id === g.id)?.["stateful"]).toBe(true);
     expect(await api.change("security_group", g.id, { description: "old" })).toMatchObject({ description: "old", stateful: true });
+    expect(await api.change("security_group", g.id, { stateful: false })).toMatchObject({ stateful: false });
   });
 
-  test("stateless ones are refused by name, and not advertised", async () => {
-    for (const stateful of [false, "false", 0]) {
-      const why = await api.refused(400, "InvalidInput", "POST", "security-groups", { security_group: { name: "x", stateful } });
-      expect(why).toContain("stateless security groups are not supported");
-    }
-    const g = await group();
-    const before = api.model.generation;
-    await api.refused(400, "InvalidInput", "PUT", `security-groups/${g.id}`, { security_group: { stateful: false } });
-    expect(api.model.generation).toBe(before);
+  test("stateless ones; what a group is does not change while a port has it", async () => {
+    const g = await api.make("security_group", { name: "x", stateful: "false" });
+    expect(g).toMatchObject({ stateful: false });
+    expect(g).not.toHaveProperty("stateless");
+    expect((await api.list("security-groups?stateful=false", p1)).map((x) => x.id)).toEqual([g.id]);
     expect((await api.change("security_group", g.id, { stateful: true })).stateful).toBe(true);
-    expect((await api.make("security_group", { name: "y", stateful: "True" })).stateful).toBe(true);
-    expect((await api.list("extensions")).map((extension) => extension["alias"])).not.toContain("stateful-security-group");
+    expect((await api.change("security_group", g.id, { stateful: false })).stateful).toBe(false);
+    const port = await api.make("port", { network_id: (await api.make("network", {})).id, security_groups: [g.id] });
+    await api.refused(409, "SecurityGroupInUse", "PUT", `security-groups/${g.id}`, { security_group: { stateful: true } });
+    expect(await api.change("security_group", g.id, { stateful: false, name: "y" })).toMatchObject({ name: "y", stateful: false });
+    const stateless = (): unknown[] => [...api.model.view.all(policyTable)].map((p) => p.stateless);
+    expect(stateless()).toEqual([true]);
+    // With one that is not, all of the port's groups count as stateful.
+    await api.change("port", port.id, { security_groups: [g.id, (await group()).id] });
+    expect(stateless()).toEqual([undefined]);
+    await api.change("port", port.id, { security_groups: [] });
+    expect((await api.change("security_group", g.id, { stateful: true })).stateful).toBe(true);
+    await api.refused(400, "InvalidInput", "POST", "security-groups", { security_group: { stateful: "perhaps" } });
+    expect((await api.list("extensions")).map((extension) => extension["alias"])).toContain("stateful-security-group");
   });
 
   test("with it go the rules of others that refer to it", async () => {

@@ -41,7 +41,7 @@ const group = defineResource(groupResource, {
   table: groupTable,
   notFound: groupNotFound,
   attributes: {
-    stateful: { type: "boolean", about: "Always true: answers to what is allowed are allowed.", post: true, put: true, default: true, check: { convert: "security-group-stateful" }, filter: true },
+    stateful: { type: "boolean", about: "Whether answers to what is allowed are allowed. Not changed while ports have it.", post: true, put: true, default: true, filter: true, alias: "stateful-security-group" },
   },
   embedded: { security_group_rules: { about: "Its rules.", resource: ruleResource, attribute: "security_group_id", index: "group" } },
   policy: { create: "rule:admin_only or (role:member and project_id:%(project_id)s)", get: "rule:admin_only or (role:reader and project_id:%(project_id)s) or rule:shared_security_group", update: "rule:admin_only or (role:member and project_id:%(project_id)s)", delete: "rule:admin_only or (role:member and project_id:%(project_id)s)" },
@@ -50,10 +50,10 @@ const group = defineResource(groupResource, {
   bulk: true,
   prepare,
 
-  create(tx, standard, _input, ctx) {
+  create(tx, standard, input, ctx) {
     const isDefault = isReserved(standard.name);
     if (isDefault && !ctx.internal) throw conflict("SecurityGroupDefaultAlreadyExists", "Default security group already exists.");
-    const row: SecurityGroup = { ...standard };
+    const row: SecurityGroup = { ...standard, ...(input.stateful === false && { stateless: true }) };
     tx.put(groupTable, row);
     for (const type of ETHERTYPES) {
       addRule(ctx, row, { direction: "egress", ethertype: type });
@@ -63,15 +63,21 @@ const group = defineResource(groupResource, {
   },
 
   update(tx, row, changes) {
-    if (changes.stateful === false) throw new Error("the check lets no false through"); // so there is nothing to store of it
     // The row put is still the old one.
     const before = tx.get(groupTable, row.id)!;
     if (row.name !== before.name) {
       if (before.name === DEFAULT) throw conflict("SecurityGroupCannotUpdateDefault", "Updating default security group not allowed.");
       if (isReserved(row.name)) throw conflict("SecurityGroupDefaultAlreadyExists", "Default security group already exists.");
     }
-    tx.put(groupTable, row);
-    return row;
+    if (changes.stateful === undefined || changes.stateful === (row.stateless !== true)) {
+      tx.put(groupTable, row);
+      return row;
+    }
+    if (tx.count(portGroupsTable, "group", row.id) > 0) throw groupInUse(row.id);
+    const after = Object.fromEntries(Object.entries(row).filter(([column]) => column !== "stateless" && column !== "stateful")) as unknown as SecurityGroup;
+    if (changes.stateful === false) Object.assign(after, { stateless: true });
+    tx.put(groupTable, after);
+    return after;
   },
 
   remove(tx, row, ctx) {
@@ -84,7 +90,7 @@ const group = defineResource(groupResource, {
   },
 
   // Rows of the first edition have it as a column, which is shown as it is.
-  present: (_view, row) => (Object.hasOwn(row, "stateful") ? {} : { stateful: true }),
+  present: (_view, row) => (Object.hasOwn(row, "stateful") ? {} : { stateful: row.stateless !== true }),
 });
 
 // ---- rules ----
@@ -183,7 +189,8 @@ function setGroups(tx: Tx, portId: string, groups: readonly string[]): void {
   else if (before === undefined || before.groups.join() !== groups.join()) tx.put(portGroupsTable, { id: portId, groups, policy } satisfies PortGroups);
   if (before?.policy === policy) return;
   if (groups.length > 0 && tx.get(policyTable, policy) === undefined) {
-    tx.put(policyTable, { id: policy, key: draw(tx, policyKeys), groups: groups.toSorted() });
+    const stateless = groups.every((id) => tx.get(groupTable, id)?.stateless === true);
+    tx.put(policyTable, { id: policy, key: draw(tx, policyKeys), groups: groups.toSorted(), ...(stateless && { stateless }) });
   }
   if (before !== undefined && tx.count(portGroupsTable, "policy", before.policy) === 0) tx.delete(policyTable, before.policy);
 }
@@ -245,6 +252,7 @@ export const policies: Readonly<Record<string, string>> = {
 };
 export const aliases: readonly Alias[] = [
   { alias: "security-group", name: "security-group", description: "Groups of rules for what ports send and receive.", updated: "2012-10-05T10:00:00-00:00" },
+  { alias: "stateful-security-group", name: "Stateful security group", description: "Groups may do without connection tracking.", updated: "2019-11-26T09:00:00-00:00" },
   { alias: "port-security-groups-filtering", name: "Port filtering on security groups", description: "Ports are found by their groups.", updated: "2018-01-09T09:00:00-00:00" },
   { alias: "security-groups-normalized-cidr", name: "Normalized CIDR field for security group rules", description: "Rules show their prefix without host bits.", updated: "2020-07-28T10:00:00-00:00" },
   { alias: "security-groups-rules-belongs-to-default-sg", name: "Security group rule belongs to the project's default security group", description: "Rules show whether their group is a default group.", updated: "2023-05-23T10:00:00-00:00" },

@@ -2,7 +2,10 @@
 // match; so a rule is one flow for all of them, on any host.
 import { definePool, defineScope, defineSettings, defineTable, resourceHandle, type Row, type StandardRow, type Values, meterOfZone, zoneMeters } from "#app";
 
-export type SecurityGroup = StandardRow;
+export interface SecurityGroup extends StandardRow {
+  /** Absent: it is stateful. */
+  readonly stateless?: true;
+}
 export const groupTable = defineTable<SecurityGroup>()("security_group", {
   resource: "security_group",
   // The first edition stored whether a group is stateful, and took no notice of it.
@@ -71,6 +74,8 @@ export interface Policy extends Row {
   /** 2..2^32-1, unique: `sg_policy` in the pipeline. */
   readonly key: number;
   readonly groups: readonly string[];
+  /** All of its groups are stateless; which a group is does not change while ports have it. */
+  readonly stateless?: true;
 }
 export const policyTable = defineTable<Policy>()("sg_policy", { indexes: { group: (p) => p.groups, key: (p) => String(p.key) } });
 

@@ -1,5 +1,5 @@
 // What a security group rule may say: protocols, ports, prefixes, and which of them go together.
-import { badRequest, formatIp, invalidInput, makeCheck, parseCidr, show, type ApiError, type Converter, type Convert, type Values } from "#app";
+import { badRequest, formatIp, parseCidr, show, type ApiError, type Converter, type Convert, type Values } from "#app";
 import { remoteOf, remoteSetsOf, type SecurityGroupRule } from "./model.ts";
 import { protocolNumber, protocolNumbers } from "./protocol.ts";
 
@@ -48,15 +48,7 @@ const remotePrefix: Convert = (value) => {
   return `${formatIp({ family: c.family, value: c.address })}/${c.prefix}`;
 };
 
-const boolean = makeCheck({ type: "boolean" });
-/** Policy goes by connections; groups that do without would be no more than a promise. */
-const stateful: Convert = (value, attribute) => {
-  if (boolean(value, attribute) === true) return true;
-  throw invalidInput("stateful is always True here: stateless security groups are not supported");
-};
-
 export const converters: Readonly<Record<string, Converter>> = {
-  "security-group-stateful": { about: "true", form: { type: "boolean" }, run: stateful },
   "security-group-protocol": { about: "name or 0..255; null: any", form: { or: [{ type: "string" }, { range: [0, 255] }, { type: "null" }] }, run: protocol },
   "security-group-port": { about: "0..65535 or null", form: { or: [{ range: [0, 65535] }, { type: "null" }] }, run: portNumber },
   "security-group-ethertype": { about: "IPv4 or IPv6", form: { enum: ["IPv4", "IPv6"], anyCase: true }, run: ethertype },

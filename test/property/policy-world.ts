@@ -4,7 +4,7 @@ import { formatCidr, formatIp, lastIp, parseCidr, parseIp } from "../../src/lib/
 import { SeededRandom } from "../../src/lib/random.ts";
 import type { Harness } from "../support/harness.ts";
 import { HERE, worldOf, type World } from "../support/topology.ts";
-import { within, type AddressGroup, type Intent, type Opening, type Port, type Rule, type Standing } from "./policy-model.ts";
+import { within, type AddressGroup, type Group, type Intent, type Opening, type Port, type Rule, type Standing } from "./policy-model.ts";
 
 const THERE = "hv1";
 
@@ -33,6 +33,7 @@ const GROUPS = 4;
 
 export class PolicyWorld {
   readonly h: Harness;
+  private readonly some: boolean;
   private readonly random: SeededRandom;
   private readonly networks: string[] = [];
   private readonly groups: string[] = [];
@@ -45,13 +46,15 @@ export class PolicyWorld {
   /** Addresses that are somebody's, or at the edge of what somebody has or a rule says. */
   private interesting: string[] = [];
 
-  private constructor(h: Harness, seed: number) {
+  private constructor(h: Harness, seed: number, some: boolean) {
     this.h = h;
+    this.some = some;
     this.random = new SeededRandom(seed);
   }
 
-  static async make(h: Harness, seed: number): Promise<PolicyWorld> {
-    const made = new PolicyWorld(h, seed);
+  /** `some`: some groups are stateless. */
+  static async make(h: Harness, seed: number, some: boolean): Promise<PolicyWorld> {
+    const made = new PolicyWorld(h, seed, some);
     await made.build();
     await made.read();
     return made;
@@ -81,7 +84,7 @@ export class PolicyWorld {
       }
     }
     for (let i = 0; i < GROUPS; i++) {
-      const group = (await h.create("security_group", { project_id: "p", name: `g${i}` })) as unknown as { id: string; security_group_rules: { id: string }[] };
+      const group = (await h.create("security_group", { project_id: "p", name: `g${i}`, stateful: !this.stateless(i) })) as unknown as { id: string; security_group_rules: { id: string }[] };
       this.groups.push(group.id);
       // A new group lets everything out, which would hide what other rules do.
       if (i > 0) for (const { id } of group.security_group_rules) await h.call("DELETE", `/v2.0/security-group-rules/${id}`);
@@ -90,6 +93,11 @@ export class PolicyWorld {
     await this.readIntent();
     for (let i = 0; i < 2; i++) this.addressGroups.push((await h.create("address_group", { project_id: "p", addresses: [...new Set([this.network(false), this.network(false), this.network(true)])] })).id);
     for (let i = 0; i < 16; i++) await this.addRule();
+  }
+
+  /** All but one, so that ports have them alone and with others. */
+  private stateless(i: number): boolean {
+    return this.some && i > 0;
   }
 
   private async addPort(i: number): Promise<void> {
@@ -128,8 +136,9 @@ export class PolicyWorld {
   /** What the API says there is. */
   private async readIntent(): Promise<void> {
     const all = async <T>(collection: string): Promise<T[]> => ((await this.h.call("GET", `/v2.0/${collection}`)).body as Record<string, T[]>)[collection.replaceAll("-", "_")]!;
+    const groups = await all<Group>("security-groups");
     const [ports, rules, subnets, addressGroups] = [await all<Port>("ports"), await all<Rule>("security-group-rules"), await all<Intent["subnets"][number]>("subnets"), await all<AddressGroup>("address-groups")];
-    this.intent = { ports, rules: rules.filter((r) => this.groups.includes(r.security_group_id)), subnets, addressGroups };
+    this.intent = { ports, rules: rules.filter((r) => this.groups.includes(r.security_group_id)), subnets, addressGroups, groups };
     const own = ports.flatMap((p) => [...p.fixed_ips.map((f) => f.ip_address), ...p.allowed_address_pairs.flatMap((pair) => edges(pair.ip_address))]);
     this.interesting = [...new Set([...own, ...rules.flatMap((r) => (r.remote_ip_prefix === null ? [] : edges(r.remote_ip_prefix))), ...addressGroups.flatMap((g) => g.addresses.flatMap(edges))])];
   }
