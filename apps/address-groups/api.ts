@@ -3,7 +3,7 @@ import {
   badRequest, conflict, defineResource, extendResource, notFound, orNull, reference,
   type Action, type Alias, type ApiContext, type Attribute, type Check, type Extension, type Row, type Tx, type Values,
 } from "#app";
-import { ruleResource, ruleTable, type RemoteSet } from "../security-groups/model.ts";
+import { defaultRuleResource, defaultRuleTable, ruleResource, ruleTable, type RemoteSet } from "../security-groups/model.ts";
 import { addressGroupResource, addressGroupTable, REMOTE, type AddressGroup } from "./model.ts";
 
 const MEMBER = "rule:admin_only or (role:member and project_id:%(project_id)s)";
@@ -54,7 +54,7 @@ const addressGroup = defineResource(addressGroupResource, {
     return after;
   },
   remove(tx, row) {
-    if (tx.count(ruleTable, "remote", row.id) > 0) throw conflict("AddressGroupInUse", `Address group ${row.id} is in use on one or more security group rules.`);
+    if (tx.count(ruleTable, "remote", row.id) + tx.count(defaultRuleTable, "remote", row.id) > 0) throw conflict("AddressGroupInUse", `Address group ${row.id} is in use on one or more security group rules.`);
     tx.delete(addressGroupTable, row.id);
   },
   actions: {
@@ -72,10 +72,13 @@ const addressGroup = defineResource(addressGroupResource, {
 const attribute: Attribute = {
   type: "any", about: "The other side's address group.", post: true, default: null, check: orNull({ type: "uuid" }), filter: true, sort: true, alias: "security-groups-remote-address-group",
 };
-const namedBy = ({ remote_set: set }: { readonly remote_set?: RemoteSet }): string | null => (set?.attribute === REMOTE ? set.id : null);
+interface Naming extends Row {
+  readonly remote_set?: RemoteSet;
+}
+const namedBy = ({ remote_set: set }: Naming): string | null => (set?.attribute === REMOTE ? set.id : null);
 
-/** What names an address group as its other side: rules. */
-const naming = <R extends Row & { readonly remote_set?: RemoteSet }>(): Extension<R> => ({
+/** What names an address group as its other side: rules, and default ones. */
+const naming = <R extends Naming>(): Extension<R> => ({
   attributes: { [REMOTE]: attribute },
   create(_tx: Tx, _row: R, input: Values, ctx: ApiContext) {
     const id = input[REMOTE];
@@ -85,9 +88,9 @@ const naming = <R extends Row & { readonly remote_set?: RemoteSet }>(): Extensio
 });
 
 export const resources = [addressGroup];
-export const extend = [extendResource(ruleResource, naming())];
+export const extend = [extendResource(ruleResource, naming()), extendResource(defaultRuleResource, naming())];
 /** A rule whose group went while this app was away lets nobody in; who may delete it does. */
-export const references = [reference(ruleTable, { to: addressGroupTable, ids: (r) => namedBy(r) ?? undefined })];
+export const references = [reference(ruleTable, { to: addressGroupTable, ids: (r) => namedBy(r) ?? undefined }), reference(defaultRuleTable, { to: addressGroupTable, ids: (r) => namedBy(r) ?? undefined })];
 export const policies: Readonly<Record<string, string>> = { shared_address_groups: "field:address_groups:shared=True" };
 export const aliases: readonly Alias[] = [
   { alias: "address-group", name: "Address group", description: "Prefixes with a name.", updated: "2020-07-15T10:00:00-00:00" },

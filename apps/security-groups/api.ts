@@ -2,17 +2,17 @@
 // that ports have) and RemoteUse (a group's rules that refer to another).
 import {
   AUTO, badRequest, conflict, defineResource, draw, extendResource, formatCidr, notFound, orNull, parseCidr, reference,
-  type Alias, type ApiContext, type Attribute, type Caller, type Check, type ReadView, type Tx, type Values,
+  type Alias, type ApiContext, type Caller, type ReadView, type Tx,
 } from "#app";
 import { isNetworkPort, networkResource, portResource, portTable } from "../l2/model.ts";
 import {
   groupResource, groupTable, NO_GROUPS_POLICY, policyKeys, policyTable, portGroupsTable, remoteOf, remoteUseKeys, remoteUseTable, ruleResource, ruleTable, useOf, type PortGroups, type SecurityGroup, type SecurityGroupRule,
 } from "./model.ts";
+import { contentAttributes, defaultRule, rulesOfNew, withoutRemote } from "./default-rules.ts";
 import { checkRule, contentOf, ruleKey } from "./rule-checks.ts";
 
 const DEFAULT = "default";
 const DEFAULT_DESCRIPTION = "Default security group";
-const ETHERTYPES = ["IPv4", "IPv6"] as const;
 
 // ---- the default group of a project ----
 
@@ -55,10 +55,7 @@ const group = defineResource(groupResource, {
     if (isDefault && !ctx.internal) throw conflict("SecurityGroupDefaultAlreadyExists", "Default security group already exists.");
     const row: SecurityGroup = { ...standard, ...(input.stateful === false && { stateless: true }) };
     tx.put(groupTable, row);
-    for (const type of ETHERTYPES) {
-      addRule(ctx, row, { direction: "egress", ethertype: type });
-      if (isDefault) addRule(ctx, row, { direction: "ingress", ethertype: type, remote_group_id: row.id });
-    }
+    for (const values of rulesOfNew(tx, ctx, row, isDefault)) ctx.create(ruleResource, { project_id: row.project_id, security_group_id: row.id, ...values });
     return tx.get(groupTable, row.id)!;
   },
 
@@ -86,6 +83,7 @@ const group = defineResource(groupResource, {
     for (const rule of tx.by(ruleTable, "group", row.id)) ctx.remove(ruleResource, rule.id);
     // Rules of other groups that let this one's members in mean nothing any more.
     for (const rule of tx.by(ruleTable, "remote", row.id)) ctx.remove(ruleResource, rule.id);
+    withoutRemote(tx, ctx, row.id);
     tx.delete(groupTable, row.id);
   },
 
@@ -95,15 +93,10 @@ const group = defineResource(groupResource, {
 
 // ---- rules ----
 
-const addRule = (ctx: ApiContext, row: SecurityGroup, values: Values): void =>
-  void ctx.create(ruleResource, { project_id: row.project_id, security_group_id: row.id, ...values });
-
 const computed = (view: ReadView, rule: SecurityGroupRule): Record<string, unknown> => ({
   normalized_cidr: rule.remote_ip_prefix === null ? null : formatCidr(parseCidr(rule.remote_ip_prefix)!),
   belongs_to_default_sg: view.get(groupTable, rule.security_group_id)?.name === DEFAULT,
 });
-
-const optional = (about: string, type: Attribute["type"], check: Check): Attribute => ({ type, about, post: true, default: null, check, filter: true, sort: true });
 
 const rule = defineResource(ruleResource, {
   collection: "security_group_rules",
@@ -113,13 +106,8 @@ const rule = defineResource(ruleResource, {
   notFound: { type: "SecurityGroupRuleNotFound", message: (id) => `Security group rule ${id} does not exist` },
   attributes: {
     security_group_id: { type: "string", about: "Group it belongs to.", post: true, required: true, check: { type: "uuid" }, filter: true, sort: true, index: "group" },
-    direction: { type: "string", about: "ingress: what ports receive; egress: what they send.", post: true, required: true, check: { enum: ["ingress", "egress"] }, filter: true, sort: true },
-    ethertype: { type: "string", about: "IPv4 or IPv6.", post: true, default: "IPv4", check: { convert: "security-group-ethertype" }, filter: true, sort: true },
-    protocol: optional("Name or number; null: any.", "any", { convert: "security-group-protocol" }),
-    port_range_min: optional("First port, or ICMP type.", "any", { convert: "security-group-port" }),
-    port_range_max: optional("Last port, or ICMP code.", "any", { convert: "security-group-port" }),
-    remote_ip_prefix: optional("The other side's addresses.", "any", { convert: "security-group-prefix" }),
-    remote_group_id: optional("The other side's group.", "any", orNull({ type: "uuid" })),
+    ...contentAttributes,
+    remote_group_id: { type: "any", about: "The other side's group.", post: true, default: null, check: orNull({ type: "uuid" }), filter: true, sort: true },
     normalized_cidr: { type: "cidr", about: "remote_ip_prefix without host bits.", filter: true, sort: true, alias: "security-groups-normalized-cidr" },
     belongs_to_default_sg: { type: "boolean", about: "Whether its group is the project's default.", filter: true, alias: "security-groups-rules-belongs-to-default-sg" },
   },
@@ -241,7 +229,7 @@ const networkExtension = extendResource(networkResource, {
   },
 });
 
-export const resources = [group, rule];
+export const resources = [group, rule, defaultRule];
 export const references = [reference(portGroupsTable, { to: portTable, ids: (p) => p.id, gone: (tx, p) => setGroups(tx, p.id, []) })];
 export const extend = [networkExtension, portExtension];
 export const policies: Readonly<Record<string, string>> = {
@@ -255,5 +243,6 @@ export const aliases: readonly Alias[] = [
   { alias: "stateful-security-group", name: "Stateful security group", description: "Groups may do without connection tracking.", updated: "2019-11-26T09:00:00-00:00" },
   { alias: "port-security-groups-filtering", name: "Port filtering on security groups", description: "Ports are found by their groups.", updated: "2018-01-09T09:00:00-00:00" },
   { alias: "security-groups-normalized-cidr", name: "Normalized CIDR field for security group rules", description: "Rules show their prefix without host bits.", updated: "2020-07-28T10:00:00-00:00" },
+  { alias: "security-groups-default-rules", name: "Default rules for security groups", description: "What the rules of new groups are copied from.", updated: "2022-12-19T10:00:00-00:00" },
   { alias: "security-groups-rules-belongs-to-default-sg", name: "Security group rule belongs to the project's default security group", description: "Rules show whether their group is a default group.", updated: "2023-05-23T10:00:00-00:00" },
 ];

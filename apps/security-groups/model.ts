@@ -60,6 +60,19 @@ export const ruleTable = defineTable<SecurityGroupRule>()("security_group_rule",
   },
 });
 
+/** What a rule of new groups is copied from. */
+export interface DefaultRule extends StandardRow, Pick<SecurityGroupRule, "direction" | "ethertype" | "protocol" | "port_range_min" | "port_range_max" | "remote_ip_prefix" | "remote_set"> {
+  /** PARENT: the group that gets the rule. */
+  readonly remote_group_id: string | null;
+  readonly used_in_default_sg: boolean;
+  readonly used_in_non_default_sg: boolean;
+}
+export const PARENT = "PARENT";
+export const defaultRuleTable = defineTable<DefaultRule>()("default_security_group_rule", { resource: "default_security_group_rule", indexes: { remote: (r) => remoteOf(r) } });
+export const defaultRuleResource = resourceHandle<DefaultRule>("default_security_group_rule");
+/** Has a row once the default rules that come with it were made. */
+export const shippedTable = defineTable()("default_rules_shipped");
+
 export const ruleResource = resourceHandle<SecurityGroupRule>("security_group_rule");
 
 /** Groups of a port that has any; `id` is the port's. `policy` is a Policy's id. */

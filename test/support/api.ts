@@ -29,7 +29,7 @@ const apps: readonly App[] = [
   { name: "overlay", about: "", requires: ["l2"], extend: overlay.extend, aliases: overlay.aliases },
   { name: "l3", about: "", requires: ["l2", "ipam"], tables: [routerTable, routerInterfaceTable], resources: l3.resources, converters: l3.converters, extend: l3.extend, aliases: l3.aliases },
   {
-    name: "security-groups", about: "", requires: ["l2", "ipam"], tables: [sgm.groupTable, sgm.ruleTable, sgm.portGroupsTable, sgm.policyTable, sgm.remoteUseTable], resources: sg.resources, converters: sgc.converters, extend: sg.extend,
+    name: "security-groups", about: "", requires: ["l2", "ipam"], tables: [sgm.groupTable, sgm.ruleTable, sgm.defaultRuleTable, sgm.shippedTable, sgm.portGroupsTable, sgm.policyTable, sgm.remoteUseTable], resources: sg.resources, converters: sgc.converters, extend: sg.extend,
     aliases: sg.aliases, policies: sg.policies,
   },
   { name: "address-groups", about: "", requires: ["security-groups"], tables: [addressGroupTable], resources: ag.resources, extend: ag.extend, aliases: ag.aliases, policies: ag.policies },
