@@ -17,7 +17,9 @@ const defaultGroup = async (who = p1): Promise<Shown> => (await api.list("securi
 describe("groups", () => {
   test("a new one lets everything out and has its rules embedded", async () => {
     const g = await group();
-    expect(g).toMatchObject({ name: "web", stateful: true, project_id: "p1", tags: [] });
+    expect(g).toMatchObject({ name: "web", stateful: true, shared: false, project_id: "p1", tags: [] });
+    expect((await api.list("security-groups?shared=false", p1)).map((x) => x.id)).toContain(g.id);
+    expect(await api.list("security-groups?shared=true", p1)).toEqual([]);
     expect(g.security_group_rules.map((r) => [r.direction, r.ethertype, r.protocol]).sort()).toEqual([["egress", "IPv4", null], ["egress", "IPv6", null]]);
     for (const rule of g.security_group_rules) expect(rule).toEqual(await api.show("security_group_rule", rule.id, p1));
     expect(await api.show("security_group", g.id, p1)).toEqual(g);

@@ -42,6 +42,7 @@ const group = defineResource(groupResource, {
   notFound: groupNotFound,
   attributes: {
     stateful: { type: "boolean", about: "Whether answers to what is allowed are allowed. Not changed while ports have it.", post: true, put: true, default: true, filter: true, alias: "stateful-security-group" },
+    shared: { type: "boolean", about: "Whether other projects may use it.", filter: true, alias: "security-groups-shared-filtering" },
   },
   embedded: { security_group_rules: { about: "Its rules.", resource: ruleResource, attribute: "security_group_id", index: "group" } },
   policy: { create: "rule:admin_only or (role:member and project_id:%(project_id)s)", get: "rule:admin_only or (role:reader and project_id:%(project_id)s) or rule:shared_security_group", update: "rule:admin_only or (role:member and project_id:%(project_id)s)", delete: "rule:admin_only or (role:member and project_id:%(project_id)s)" },
@@ -88,7 +89,7 @@ const group = defineResource(groupResource, {
   },
 
   // Rows of the first edition have it as a column, which is shown as it is.
-  present: (_view, row) => (Object.hasOwn(row, "stateful") ? {} : { stateful: row.stateless !== true }),
+  present: (_view, row) => ({ shared: false, ...(!Object.hasOwn(row, "stateful") && { stateful: row.stateless !== true }) }),
 });
 
 // ---- rules ----
@@ -243,6 +244,7 @@ export const aliases: readonly Alias[] = [
   { alias: "stateful-security-group", name: "Stateful security group", description: "Groups may do without connection tracking.", updated: "2019-11-26T09:00:00-00:00" },
   { alias: "port-security-groups-filtering", name: "Port filtering on security groups", description: "Ports are found by their groups.", updated: "2018-01-09T09:00:00-00:00" },
   { alias: "security-groups-normalized-cidr", name: "Normalized CIDR field for security group rules", description: "Rules show their prefix without host bits.", updated: "2020-07-28T10:00:00-00:00" },
+  { alias: "security-groups-shared-filtering", name: "Security group filtering on the shared field", description: "Groups are found by whether other projects may use them.", updated: "2021-10-05T09:00:00-00:00" },
   { alias: "security-groups-default-rules", name: "Default rules for security groups", description: "What the rules of new groups are copied from.", updated: "2022-12-19T10:00:00-00:00" },
   { alias: "security-groups-rules-belongs-to-default-sg", name: "Security group rule belongs to the project's default security group", description: "Rules show whether their group is a default group.", updated: "2023-05-23T10:00:00-00:00" },
 ];

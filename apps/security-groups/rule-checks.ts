@@ -10,10 +10,11 @@ const PORTED: ReadonlySet<number> = new Set([6, 17, 132]);
 const PORTED_NAMES = "tcp, udp, sctp";
 /** Have ports too, but no match field: DCCP and UDP-Lite. */
 const UNMATCHED: Readonly<Record<number, string>> = { 33: "dccp", 136: "udplite" };
+const ANY = -1;
 const ICMP = 1;
 const ICMPV6 = 58;
-/** Mean something behind an IPv6 header only. */
-const V6_ONLY: ReadonlySet<string> = new Set(["icmpv6", "ipv6-icmp", "ipv6-encap", "ipv6-frag", "ipv6-nonxt", "ipv6-opts", "ipv6-route", "58"]);
+/** Of IPv6 rules alone: ipv6-encap, ipv6-route, ipv6-frag, ipv6-icmp, ipv6-nonxt, ipv6-opts. */
+const V6_ONLY: ReadonlySet<number> = new Set([41, 43, 44, 58, 59, 60]);
 
 /** null, "any", a name in any case, or 0..255; stored as given, lower case. */
 export const protocol: Convert = (value) => {
@@ -97,8 +98,8 @@ export function checkRule(rule: Content): void {
   if (name === null) {
     if (min !== null || max !== null) throw refuse("SecurityGroupProtocolRequiredWithPorts", "Must also specify protocol if port range is given.");
   } else {
-    const number = protocolNumber(name, rule.ethertype)!;
-    if (rule.ethertype === "IPv4" && V6_ONLY.has(name)) throw refuse("SecurityGroupEthertypeConflictWithProtocol", `Invalid ethertype ${rule.ethertype} for protocol ${name}.`);
+    const number = protocolNumber(name, rule.ethertype) ?? ANY;
+    if (rule.ethertype === "IPv4" && V6_ONLY.has(number)) throw refuse("SecurityGroupEthertypeConflictWithProtocol", `Invalid ethertype ${rule.ethertype} for protocol ${name}.`);
     if (number === ICMP || number === ICMPV6) checkIcmp(min, max);
     else if (PORTED.has(number)) checkPorts(min, max);
     else if (min !== null || max !== null) {
