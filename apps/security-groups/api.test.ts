@@ -92,6 +92,20 @@ describe("groups", () => {
     expect((await api.list("extensions")).map((extension) => extension["alias"])).toContain("stateful-security-group");
   });
 
+  test("keeping connections is said by who asks for it", async () => {
+    const g = await group();
+    expect(Object.keys(g).filter((name) => name.startsWith("axion:"))).toEqual([]);
+    const kept = async (query: string): Promise<unknown> => (await api.get(`security-groups/${g.id}?fields=${query}`, p1)).body.security_group;
+    expect(await kept("name&fields=axion:keep_established")).toEqual({ name: "web", "axion:keep_established": false });
+    expect(await api.change("security_group", g.id, { "axion:keep_established": true })).not.toHaveProperty("axion:keep_established");
+    expect(await kept("axion:keep_established")).toEqual({ "axion:keep_established": true });
+    expect((await api.list("security-groups?axion:keep_established=true", p1)).map((x) => x.id)).toEqual([g.id]);
+    await api.change("security_group", g.id, { stateful: false, name: "x" });
+    expect(await kept("axion:keep_established&fields=stateful")).toEqual({ "axion:keep_established": true, stateful: false });
+    await api.change("security_group", g.id, { "axion:keep_established": false });
+    expect(await kept("axion:keep_established&fields=stateful")).toEqual({ "axion:keep_established": false, stateful: false });
+  });
+
   test("with it go the rules of others that refer to it", async () => {
     const [a, b] = [await group("a"), await group("b")];
     const rule = await api.make("security_group_rule", { security_group_id: a.id, direction: "ingress", remote_group_id: b.id });

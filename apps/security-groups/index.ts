@@ -1,6 +1,6 @@
 import type { App } from "#app";
 import { aliases, extend, policies, references, resources } from "./api.ts";
-import { arrivalMeters, connectionLimitTable, connectionMeters, defaultRuleTable, groupTable, memberTable, policyKeys, policyTable, portGroupsTable, remoteUseKeys, remoteUseTable, ruleTable, securityGroupsSettings, shippedTable } from "./model.ts";
+import { arrivalMeters, connectionLimitTable, connectionMeters, defaultRuleTable, groupTable, keptPolicyTable, memberTable, policyKeys, policyTable, portGroupsTable, remoteUseKeys, remoteUseTable, ruleTable, securityGroupsSettings, shippedTable } from "./model.ts";
 import { converters } from "./rule-checks.ts";
 import { derive, portContext, rules, staticFlows } from "./rules.ts";
 import { securityGroups } from "./tables.ts";
@@ -9,7 +9,7 @@ export default {
   name: "security-groups",
   about: "stateful policy of ports, by groups of ports and their rules",
   requires: ["l2", "ipam"],
-  tables: [groupTable, ruleTable, defaultRuleTable, shippedTable, portGroupsTable, policyTable, remoteUseTable, memberTable, connectionLimitTable],
+  tables: [groupTable, ruleTable, defaultRuleTable, shippedTable, portGroupsTable, policyTable, remoteUseTable, memberTable, keptPolicyTable, connectionLimitTable],
   pools: [policyKeys, remoteUseKeys, connectionMeters, arrivalMeters],
   settings: securityGroupsSettings,
   resources,

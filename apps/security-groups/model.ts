@@ -5,6 +5,8 @@ import { definePool, defineScope, defineSettings, defineTable, resourceHandle, t
 export interface SecurityGroup extends StandardRow {
   /** Absent: it is stateful. */
   readonly stateless?: true;
+  /** Ports that have it keep connections which no rule allows any more. */
+  readonly keep_established?: true;
 }
 export const groupTable = defineTable<SecurityGroup>()("security_group", {
   resource: "security_group",
@@ -91,6 +93,12 @@ export interface Policy extends Row {
   readonly stateless?: true;
 }
 export const policyTable = defineTable<Policy>()("sg_policy", { indexes: { group: (p) => p.groups, key: (p) => String(p.key) } });
+
+/** A policy that keeps connections, as some group of it says; `id` is the policy's. */
+export interface KeptPolicy extends Row {
+  readonly key: number;
+}
+export const keptPolicyTable = defineTable<KeptPolicy>()("sg_kept_policy", { derived: true });
 
 /** A group's rules of one direction and family refer to a remote group or set: one conjunction. `id` is remoteUseId(...). */
 export interface RemoteUse extends Row {

@@ -8,7 +8,7 @@ import { addressTable, attachmentTable, portTable, type Attachment, type Port } 
 import { boundConnection, boundPacket, ct, familyOf, FRAGMENT, LATER, protocolMatches, remoteConnection, remotePacket, state, statelessMatches, type Direction } from "./matches.ts";
 import { members } from "./members.ts";
 import {
-  arrivalMeter, connectionLimitTable, connectionMeter, memberTable, NO_GROUPS_KEY, policyScope, policyTable, portGroupsTable, remoteUseTable, useOf, ruleTable, securityGroupsSettings, type ConnectionLimit, type Policy,
+  arrivalMeter, connectionLimitTable, connectionMeter, groupTable, keptPolicyTable, memberTable, NO_GROUPS_KEY, policyScope, policyTable, portGroupsTable, remoteUseTable, useOf, ruleTable, securityGroupsSettings, type ConnectionLimit, type KeptPolicy, type Policy,
 } from "./model.ts";
 import { securityGroups } from "./tables.ts";
 
@@ -48,6 +48,8 @@ const COMMIT = { type: "ct", zone: "ct_zone", commit: true } as const;
 /** ct_mark of a connection of which fragments were seen together. */
 const WHOLE = 2;
 const JOIN = { ...COMMIT, mark: WHOLE } as const;
+/** ct_label of a connection that was opened while its port keeps connections. */
+const KEPT = 1n;
 
 /** Where an allowed packet goes on behind ingress rules, and which packets: those to a port with functions of its own pass the egress stage. */
 const ON_IN = [{ at: { "reg:egress": 0 }, to: toStage("deliver") }, { at: { "reg:egress": 1 }, to: toStage("egress") }] as const;
@@ -124,6 +126,30 @@ const remoteUse = securityGroups.rule({
   },
 });
 
+const keptPolicies = derivation({
+  name: "sg-kept-policy",
+  on: each(policyTable),
+  into: keptPolicyTable,
+  reads: [groupTable],
+  derive: ({ id, key, groups, stateless }, view): KeptPolicy | undefined => (stateless !== true && groups.some((g) => view.get(groupTable, g)?.keep_established === true) ? { id, key } : undefined),
+});
+
+const keptConnections = securityGroups.rule({
+  name: "kept-connections",
+  about: "connections of ports that keep them go on, whatever rules say now",
+  on: each(keptPolicyTable),
+  emit(policy, _view, out) {
+    const scope = policyScope(policy.id);
+    for (const eth_type of [ethType.ip, ethType.ipv6]) {
+      const kept = { "reg:sg_policy": policy.key, eth_type, ct_label: { value: KEPT, mask: KEPT } } as const;
+      for (const [table, own, other] of [["sg_out", "sg_out_verdict", "sg_in_verdict"], ["sg_in", "sg_in_verdict", "sg_out_verdict"]] as const) {
+        for (const on of [ct.est, ct.rel]) out.flow(scope, table, { priority: 850, match: { ...kept, ...state(ct.trk | on, ct.inv | ct.rpl | ct.new) }, actions: [toTable(own)] });
+        out.flow(scope, table, { priority: 850, match: { ...kept, ...state(ct.trk | ct.rpl, ct.inv) }, actions: [toTable(other)] });
+      }
+    }
+  },
+});
+
 const connectionLimits = derivation({
   name: "sg-connection-limit",
   on: each(chassisTable),
@@ -135,7 +161,7 @@ const connectionLimits = derivation({
   },
 });
 
-export const derive = [members, connectionLimits];
+export const derive = [members, keptPolicies, connectionLimits];
 
 const policyOnChassis = securityGroups.rule({
   name: "policy",
@@ -152,7 +178,7 @@ const familiesOf = (port: Port, view: ReadView): readonly number[] =>
   view.by(addressTable, "port", port.id).some((a) => isIpv6(a.ip)) || port.allowed_address_pairs.some((p) => isIpv6(p.ip_address)) ? [ethType.ip, ethType.ipv6] : [ethType.ip];
 
 /** Gives a port at a place a meter for what opens connections; undefined: it has no groups, and nothing passes. */
-function metered(at: Attachment, view: ReadView, out: Emit<typeof securityGroups>, meterOf: (zone: number) => number): { readonly scope: Scope; readonly meter: number; readonly families: readonly number[] } | undefined {
+function metered(at: Attachment, view: ReadView, out: Emit<typeof securityGroups>, meterOf: (zone: number) => number): { readonly scope: Scope; readonly meter: number; readonly families: readonly number[]; readonly commit: typeof COMMIT & { readonly label?: bigint } } | undefined {
   const port = view.get(portTable, at.port_id);
   const policy = policyOf(view, at.port_id);
   if (port === undefined || policy === undefined || policy.stateless === true) return undefined;
@@ -161,7 +187,7 @@ function metered(at: Attachment, view: ReadView, out: Emit<typeof securityGroups
   const scope = chassisScope(at.chassis);
   const meter = meterOf(at.slot);
   out.item(scope, "meter", meter, { unit: "pps", rate: limit.pps, burst: limit.burst });
-  return { scope, meter, families: familiesOf(port, view) };
+  return { scope, meter, families: familiesOf(port, view), commit: view.get(keptPolicyTable, policy.id) === undefined ? COMMIT : { ...COMMIT, label: KEPT } };
 }
 
 const portConnections = securityGroups.rule({
@@ -171,10 +197,11 @@ const portConnections = securityGroups.rule({
   emit(at, view, out) {
     const own = metered(at, view, out, connectionMeter);
     if (own === undefined) return;
-    const { scope, meter } = own;
+    const { scope, meter, commit } = own;
     const sender = { "reg:in_port_key": at.port_key } as const;
     for (const eth_type of own.families) {
-      out.flow(scope, "sg_out_verdict", { priority: 105, match: { ...sender, eth_type, ...state(ct.trk | ct.new, ct.rpl) }, meter, actions: [COMMIT, toStage("forward")] });
+      out.flow(scope, "sg_out_verdict", { priority: 105, match: { ...sender, eth_type, ...state(ct.trk | ct.new, ct.rpl) }, meter, actions: [commit, toStage("forward")] });
+      if (commit.label !== undefined) out.flow(scope, "sg_out_new_fragment", { priority: 110, match: { ...sender, eth_type }, meter, actions: [{ ...commit, mark: WHOLE, then: { table: "sg_out_fragment" } }] });
     }
     out.flow(scope, "sg_out_new_fragment", { priority: 100, match: sender, meter, actions: [toTable("sg_out_join")] });
   },
@@ -187,11 +214,11 @@ const portArrivals = securityGroups.rule({
   emit(at, view, out) {
     const own = metered(at, view, out, arrivalMeter);
     if (own === undefined) return;
-    const { scope, meter } = own;
+    const { scope, meter, commit } = own;
     for (const eth_type of own.families) {
       const opens = { "reg:out_port_key": at.port_key, eth_type, ...state(ct.trk | ct.new, ct.rpl) } as const;
-      for (const { at: where, to } of ON_IN) out.flow(scope, "sg_in_verdict", { priority: 105, match: { ...opens, ...where }, meter, actions: [COMMIT, to] });
-      out.flow(scope, "sg_in_verdict", { priority: 120, match: { ...opens, ...FRAGMENT }, meter, actions: [{ ...JOIN, then: { table: "sg_in_fragment" } }] });
+      for (const { at: where, to } of ON_IN) out.flow(scope, "sg_in_verdict", { priority: 105, match: { ...opens, ...where }, meter, actions: [commit, to] });
+      out.flow(scope, "sg_in_verdict", { priority: 120, match: { ...opens, ...FRAGMENT }, meter, actions: [{ ...commit, mark: WHOLE, then: { table: "sg_in_fragment" } }] });
     }
   },
 });
@@ -206,7 +233,7 @@ const statelessPolicy = securityGroups.rule({
   },
 });
 
-export const rules = [securityGroupRule, remoteMember, remoteUse, statelessPolicy, policyOnChassis, portConnections, portArrivals];
+export const rules = [securityGroupRule, remoteMember, remoteUse, statelessPolicy, keptConnections, policyOnChassis, portConnections, portArrivals];
 
 /**
  * Fragments come out of conntrack one by one in the userspace datapath, and those after the first show no ports, neither their own nor their

@@ -105,7 +105,7 @@ async function addTenant(harness: Harness, number: number): Promise<Tenant> {
   const router = await create("router", { name: "router" });
   for (const id of [subnet, subnet6, subnet2]) expect((await harness.call("PUT", `/v2.0/routers/${router}/add_router_interface`, { subnet_id: id }, headers)).status).toBe(200);
   expect((await harness.call("PUT", `/v2.0/routers/${router}`, { router: { routes: [{ destination: "10.9.0.0/16", nexthop: "10.0.0.9" }] } }, headers)).status).toBe(200);
-  const group = await create("security_group", { name: "app" });
+  const group = await create("security_group", { name: "app", "axion:keep_established": true });
   await create("security_group_rule", { security_group_id: group, direction: "ingress", protocol: "tcp", port_range_min: 80, port_range_max: 90 });
   await create("security_group_rule", { security_group_id: group, direction: "ingress", remote_group_id: group });
   await create("security_group_rule", { security_group_id: group, direction: "ingress", ethertype: "IPv6", protocol: "icmp", remote_ip_prefix: "fd00::/64" });
