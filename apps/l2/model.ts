@@ -3,3 +3,4 @@ export * from "./model/ports.ts";
 export * from "./model/places.ts";
 export * from "./model/holders.ts";
 export * from "./model/answering.ts";
+export * from "./model/errors.ts";

@@ -1,21 +1,13 @@
 // Packets that a router cannot deliver: the sender is told why, as a router of metal would (RFC 1812, RFC 4443): its lifetime ended, there
 // is no route, nobody has the address, nothing serves it here. What waits for a neighbour first is resolution.ts's.
-import { contains, isLoopback, isMulticast, lastIp, parseCidr, parseIp, type Ip, type PacketIn, type PacketInHandler, type ReadView, type StageOut } from "#app";
+import { contains, lastIp, parseCidr, parseIp, type Ip, type PacketIn, type PacketInHandler, type ReadView, type StageOut } from "#app";
 import {
-  buildEthernet, buildIcmpv4Error, buildIcmpv6Error, buildIpv4, buildIpv6, buildTcp, ethertypes, icmpv4Types, icmpv6Types, ipProtocols, PacketError, parsePacket, tcpFlags,
-  type Packet, type Tcp,
+  buildEthernet, buildIcmpv4Error, buildIcmpv6Error, buildIpv4, buildIpv6, ethertypes, icmpv4Types, icmpv6Types, ipProtocols, PacketError, parsePacket,
+  type Packet,
 } from "packet-codec";
-import { networkTable, portTable, toPort, type Network, type Port } from "../l2/model.ts";
+import { ERROR_TOS, networkTable, noErrorAbout, portTable, resetOf, toPort, type Network, type Port } from "../l2/model.ts";
 import { legTable, routerTable, undelivered, type Router, type Undelivered } from "./model.ts";
 import { l3 } from "./tables.ts";
-
-/** Internetwork control, what errors should travel with. RFC 1812 section 4.3.2.5 */
-const ERROR_TOS = 0xc0;
-/** Destination unreachable, source quench, redirect, time exceeded, parameter problem. */
-const icmpv4Errors: ReadonlySet<number> = new Set([icmpv4Types.destinationUnreachable, 4, 5, icmpv4Types.timeExceeded, 12]);
-/** Every ICMPv6 type below is an error. */
-const ICMPV6_INFORMATIONAL = 128;
-const ICMPV6_REDIRECT = 137;
 
 interface Interface {
   readonly mac: string;
@@ -79,25 +71,9 @@ export function errorAbout(packet: PacketIn, why: Undelivered, { sender, home, n
   }
   // Behind another router the frame carries that router's MAC, not the sender's.
   const to = mac ?? (home.id === network.id && why !== undelivered.unresolved ? frame.eth.src : sender.mac_address);
-  const data = why === undelivered.notServed && frame.tcp !== undefined ? reset(frame, frame.tcp, own, to) : icmpError(frame, why, own, to);
+  const data = why === undelivered.notServed && frame.tcp !== undefined ? resetOf(frame, frame.tcp, own.mac, to) : icmpError(frame, why, own, to);
   return data === undefined ? [] : [toPort(packet.chassis, home.key, sender.key, data)];
 }
-
-/** Why there must be no error about this packet, if so. RFC 1812 section 4.3.2.7, RFC 4443 section 2.4 (e) */
-function noErrorAbout({ eth, ipv4, ipv6, icmpv4, icmpv6 }: Packet): string | undefined {
-  const ip = ipv4 ?? ipv6;
-  if (ip === undefined) return "not IP";
-  if (icmpv4 !== undefined && icmpv4Errors.has(icmpv4.type)) return "is an ICMP error";
-  if (icmpv6 !== undefined && (icmpv6.type < ICMPV6_INFORMATIONAL || icmpv6.type === ICMPV6_REDIRECT)) return "is an ICMP error";
-  if (ip.fragmentOffset > 0) return "is a later fragment";
-  if ((parseInt(eth.dst.slice(0, 2), 16) & 1) !== 0 || notOneHost(parseIp(ip.dst)!)) return "goes to many";
-  if (notOneHost(parseIp(ip.src)!)) return "comes from no single host";
-  return undefined;
-}
-
-/** Unspecified, loopback, multicast, and IPv4's 0/8, 240/4 and limited broadcast. */
-const notOneHost = (ip: Ip): boolean =>
-  isMulticast(ip) || isLoopback(ip) || ip.value === 0n || (ip.family === 4 && (ip.value >> 24n === 0n || ip.value >> 28n === 0xfn));
 
 /** The router's address on the network: the one whose subnet has the sender, else the first. */
 function interfaceOf(view: ReadView, routerId: string, networkId: string, source: Ip): (Interface & { readonly cidr: string }) | undefined {
@@ -149,18 +125,4 @@ function icmpError(frame: Packet, why: Undelivered, from: Interface, mac: string
   const original = eth.payload.subarray(0, 40 + ipv6!.payload_length);
   const error = buildIcmpv6Error(header, original, ends);
   return buildEthernet({ dst: mac, src: from.mac, ethertype: ethertypes.ipv6 }, buildIpv6({ ...ends, next_header: ipProtocols.icmpv6 }, error));
-}
-
-/** The answer to a segment for a port that nothing listens on, from the address that was asked. RFC 9293 section 3.10.7.1 */
-function reset({ ipv4, ipv6 }: Packet, tcp: Tcp, { mac: own }: Interface, mac: string): Buffer | undefined {
-  if ((tcp.flags & tcpFlags.rst) !== 0) return undefined;
-  const { src, dst } = (ipv4 ?? ipv6)!;
-  const ends = { src: dst, dst: src };
-  const { syn, fin, ack, rst } = tcpFlags;
-  const length = tcp.payload.length + ((tcp.flags & syn) === 0 ? 0 : 1) + ((tcp.flags & fin) === 0 ? 0 : 1);
-  const numbers = (tcp.flags & ack) === 0 ? { seq: 0, ack: (tcp.seq + length) >>> 0, flags: rst | ack } : { seq: tcp.ack, flags: rst };
-  const segment = buildTcp({ src_port: tcp.dst_port, dst_port: tcp.src_port, window: 0, ...numbers }, new Uint8Array(), ends);
-  return ipv4 === undefined
-    ? buildEthernet({ dst: mac, src: own, ethertype: ethertypes.ipv6 }, buildIpv6({ ...ends, next_header: ipProtocols.tcp }, segment))
-    : buildEthernet({ dst: mac, src: own, ethertype: ethertypes.ipv4 }, buildIpv4({ ...ends, protocol: ipProtocols.tcp }, segment));
 }

@@ -92,7 +92,7 @@ describe("groups", () => {
     expect((await api.list("extensions")).map((extension) => extension["alias"])).toContain("stateful-security-group");
   });
 
-  test("keeping connections is said by who asks for it", async () => {
+  test("what is our own is said to who asks for it", async () => {
     const g = await group();
     expect(Object.keys(g).filter((name) => name.startsWith("axion:"))).toEqual([]);
     const kept = async (query: string): Promise<unknown> => (await api.get(`security-groups/${g.id}?fields=${query}`, p1)).body.security_group;
@@ -100,6 +100,10 @@ describe("groups", () => {
     expect(await api.change("security_group", g.id, { "axion:keep_established": true })).not.toHaveProperty("axion:keep_established");
     expect(await kept("axion:keep_established")).toEqual({ "axion:keep_established": true });
     expect((await api.list("security-groups?axion:keep_established=true", p1)).map((x) => x.id)).toEqual([g.id]);
+    expect(await kept("axion:deny")).toEqual({ "axion:deny": "drop" });
+    await api.change("security_group", g.id, { "axion:deny": "reject" });
+    expect(await kept("axion:deny&fields=axion:keep_established")).toEqual({ "axion:deny": "reject", "axion:keep_established": true });
+    await api.refused(400, "HTTPBadRequest", "PUT", `security-groups/${g.id}`, { security_group: { "axion:deny": "allow" } });
     await api.change("security_group", g.id, { stateful: false, name: "x" });
     expect(await kept("axion:keep_established&fields=stateful")).toEqual({ "axion:keep_established": true, stateful: false });
     await api.change("security_group", g.id, { "axion:keep_established": false });

@@ -2,7 +2,7 @@
 // that ports have) and RemoteUse (a group's rules that refer to another).
 import {
   AUTO, badRequest, conflict, defineResource, draw, extendResource, formatCidr, notFound, orNull, parseCidr, reference,
-  type Alias, type ApiContext, type Caller, type ReadView, type Tx,
+  type Alias, type ApiContext, type Caller, type ReadView, type Tx, type Values,
 } from "#app";
 import { isNetworkPort, networkResource, portResource, portTable } from "../l2/model.ts";
 import {
@@ -33,7 +33,19 @@ const isReserved = (name: string): boolean => name.toLowerCase() === DEFAULT;
 
 const groupNotFound = { type: "SecurityGroupNotFound", message: (id: string) => `Security group ${id} does not exist` };
 const KEEPS = "axion:keep_established";
-const optionsOf = (stateful: boolean, keeps: boolean): Pick<SecurityGroup, "stateless" | "keep_established"> => ({ ...(!stateful && { stateless: true }), ...(keeps && { keep_established: true }) });
+const DENY = "axion:deny";
+interface Options {
+  readonly stateful: boolean;
+  readonly keeps: boolean;
+  readonly rejects: boolean;
+}
+const columnsOf = ({ stateful, keeps, rejects }: Options): Pick<SecurityGroup, "stateless" | "keep_established" | "rejects"> => ({ ...(!stateful && { stateless: true }), ...(keeps && { keep_established: true }), ...(rejects && { rejects: true }) });
+/** As they were given, else as they are. */
+const optionsOf = (input: Values, row: Partial<SecurityGroup> = {}): Options => ({
+  stateful: (input.stateful as boolean | undefined) ?? row.stateless !== true,
+  keeps: (input[KEEPS] as boolean | undefined) ?? row.keep_established === true,
+  rejects: input[DENY] === undefined ? row.rejects === true : input[DENY] === "reject",
+});
 const groupInUse = (id: string): Error => conflict("SecurityGroupInUse", `Security Group ${id} in use.`);
 
 const group = defineResource(groupResource, {
@@ -47,6 +59,9 @@ const group = defineResource(groupResource, {
     [KEEPS]: {
       type: "boolean", about: "Whether ports that have it keep their connections when no rule allows them any more.", post: true, put: true, default: false, onRequest: true, filter: true, alias: "axion-keep-established",
     },
+    [DENY]: {
+      type: "string", about: "What becomes of what no rule of a port that has it allows: drop, or reject, where the sender is told.", post: true, put: true, default: "drop", check: { enum: ["drop", "reject"] }, onRequest: true, filter: true, alias: "axion-active-deny",
+    },
     shared: { type: "boolean", about: "Whether other projects may use it.", filter: true, alias: "security-groups-shared-filtering" },
   },
   embedded: { security_group_rules: { about: "Its rules.", resource: ruleResource, attribute: "security_group_id", index: "group" } },
@@ -59,7 +74,7 @@ const group = defineResource(groupResource, {
   create(tx, standard, input, ctx) {
     const isDefault = isReserved(standard.name);
     if (isDefault && !ctx.internal) throw conflict("SecurityGroupDefaultAlreadyExists", "Default security group already exists.");
-    const row: SecurityGroup = { ...standard, ...optionsOf(input.stateful as boolean, input[KEEPS] as boolean) };
+    const row: SecurityGroup = { ...standard, ...columnsOf(optionsOf(input)) };
     tx.put(groupTable, row);
     for (const values of rulesOfNew(tx, ctx, row, isDefault)) ctx.create(ruleResource, { project_id: row.project_id, security_group_id: row.id, ...values });
     return tx.get(groupTable, row.id)!;
@@ -72,12 +87,11 @@ const group = defineResource(groupResource, {
       if (before.name === DEFAULT) throw conflict("SecurityGroupCannotUpdateDefault", "Updating default security group not allowed.");
       if (isReserved(row.name)) throw conflict("SecurityGroupDefaultAlreadyExists", "Default security group already exists.");
     }
-    const stateful = (changes.stateful as boolean | undefined) ?? row.stateless !== true;
-    const keeps = (changes[KEEPS] as boolean | undefined) ?? row.keep_established === true;
-    if (stateful !== (row.stateless !== true) && tx.count(portGroupsTable, "group", row.id) > 0) throw groupInUse(row.id);
+    const options = optionsOf(changes, row);
+    if (options.stateful !== (row.stateless !== true) && tx.count(portGroupsTable, "group", row.id) > 0) throw groupInUse(row.id);
     // `stateful` is a column of the first edition's rows.
-    const old = new Set(["stateless", "keep_established", ...(changes.stateful === undefined ? [] : ["stateful"])]);
-    const after = { ...Object.fromEntries(Object.entries(row).filter(([column]) => !old.has(column))), ...optionsOf(stateful, keeps) } as SecurityGroup;
+    const old = new Set(["stateless", "keep_established", "rejects", ...(changes.stateful === undefined ? [] : ["stateful"])]);
+    const after = { ...Object.fromEntries(Object.entries(row).filter(([column]) => !old.has(column))), ...columnsOf(options) } as SecurityGroup;
     tx.put(groupTable, after);
     return after;
   },
@@ -93,7 +107,7 @@ const group = defineResource(groupResource, {
   },
 
   // Rows of the first edition have it as a column, which is shown as it is.
-  presentOnRequest: (_view, row) => ({ [KEEPS]: row.keep_established === true }),
+  presentOnRequest: (_view, row) => ({ [KEEPS]: row.keep_established === true, [DENY]: row.rejects === true ? "reject" : "drop" }),
   present: (_view, row) => ({ shared: false, ...(!Object.hasOwn(row, "stateful") && { stateful: row.stateless !== true }) }),
 });
 
@@ -249,6 +263,7 @@ export const aliases: readonly Alias[] = [
   { alias: "stateful-security-group", name: "Stateful security group", description: "Groups may do without connection tracking.", updated: "2019-11-26T09:00:00-00:00" },
   { alias: "port-security-groups-filtering", name: "Port filtering on security groups", description: "Ports are found by their groups.", updated: "2018-01-09T09:00:00-00:00" },
   { alias: "security-groups-normalized-cidr", name: "Normalized CIDR field for security group rules", description: "Rules show their prefix without host bits.", updated: "2020-07-28T10:00:00-00:00" },
+  { alias: "axion-active-deny", name: "Senders are told what is denied", description: "Groups may say that what no rule allows is answered, by a reset or an ICMP error.", updated: "2026-11-28T00:00:00-00:00" },
   { alias: "axion-keep-established", name: "Established connections are kept", description: "Groups may say that connections outlive the rules that allowed them.", updated: "2026-11-28T00:00:00-00:00" },
   { alias: "security-groups-shared-filtering", name: "Security group filtering on the shared field", description: "Groups are found by whether other projects may use them.", updated: "2021-10-05T09:00:00-00:00" },
   { alias: "security-groups-default-rules", name: "Default rules for security groups", description: "What the rules of new groups are copied from.", updated: "2022-12-19T10:00:00-00:00" },

@@ -7,6 +7,8 @@ export interface SecurityGroup extends StandardRow {
   readonly stateless?: true;
   /** Ports that have it keep connections which no rule allows any more. */
   readonly keep_established?: true;
+  /** Who sends what no rule allows is told so. */
+  readonly rejects?: true;
 }
 export const groupTable = defineTable<SecurityGroup>()("security_group", {
   resource: "security_group",
@@ -100,6 +102,13 @@ export interface KeptPolicy extends Row {
 }
 export const keptPolicyTable = defineTable<KeptPolicy>()("sg_kept_policy", { derived: true });
 
+/** A policy that tells senders what it denies, as some group of it says; `id` is the policy's. */
+export interface RejectingPolicy extends Row {
+  readonly key: number;
+  readonly stateless: boolean;
+}
+export const rejectingPolicyTable = defineTable<RejectingPolicy>()("sg_rejecting_policy", { derived: true });
+
 /** A group's rules of one direction and family refer to a remote group or set: one conjunction. `id` is remoteUseId(...). */
 export interface RemoteUse extends Row {
   /** 1..2^32-1, unique: conjunction id. */
@@ -160,6 +169,10 @@ export const connectionMeter = (zone: number): number => meterOfZone(connectionM
 /** Apart from those, so that who floods a port does not stop what it opens itself. */
 export const arrivalMeters = zoneMeters("arrival-meter", 0x8003_0000, "meters of what others open to ports, one for each port: by its zone");
 export const arrivalMeter = (zone: number): number => meterOfZone(arrivalMeters, zone);
+
+/** Apart from those of services: what is denied to a port must not cost what it asks of them. */
+export const deniedMeters = zoneMeters("denied-meter", 0x8004_0000, "meters of what is denied to or from ports that tell so, one for each port: by its zone");
+export const deniedMeter = (zone: number): number => meterOfZone(deniedMeters, zone);
 
 export const NO_GROUPS_POLICY = "none";
 export const NO_GROUPS_KEY = 1;

@@ -31,8 +31,11 @@ export const securityGroups = definePipeline({
     sg_in_fragment: { stage: "acl_in", miss: "drop", aside: true, match: ["reg:egress", "ct_state", "ct_mark"], about: "fragments of an allowed packet, once conntrack has seen all of them" },
     sg_in_stateless: { stage: "acl_in", miss: "drop", aside: true, match: STATELESS, about: "ingress rules of the receiving port, where all of its groups are stateless" },
     sg_in_allowed: { stage: "acl_in", miss: "drop", aside: true, match: ["reg:egress"], about: "allowed by an ingress rule of a stateless group: on" },
+    sg_out_denied: { stage: "acl_out", miss: "drop", aside: true, match: ["reg:in_port_key"], about: "what no egress rule of the sender allows, where it is told: copies to the controller, metered for each port" },
+    sg_in_denied: { stage: "acl_in", miss: "drop", aside: true, match: ["reg:out_port_key"], about: "what no ingress rule of the receiver allows, where the sender is told: copies to the controller, metered for each port" },
   },
   registers: {
+    denied: { bits: 1, scratch: true, about: "what is denied came to the port" },
     sg_policy: { bits: 32, about: "key of the port's set of security groups; 1 = no group" },
   },
 });

@@ -121,7 +121,7 @@ async function addTenant(harness: Harness, number: number): Promise<Tenant> {
     }
   }
   await create("port", { network_id: network, port_security_enabled: false, security_groups: [] });
-  const stateless = await create("security_group", { name: "stateless", stateful: false });
+  const stateless = await create("security_group", { name: "stateless", stateful: false, "axion:deny": "reject" });
   await create("security_group_rule", { security_group_id: stateless, direction: "ingress", remote_address_group_id: await create("address_group", { addresses: ["10.0.0.0/24"] }) });
   const unremembered = await create("port", { network_id: second, security_groups: [stateless], device_owner: "compute:nova" });
   await plug(harness, "hv2", unremembered);
