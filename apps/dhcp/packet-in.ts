@@ -4,7 +4,7 @@ import {
   buildDhcp, buildEthernet, buildIpv4, buildUdp, dhcpPorts, ethertypes, icmpv6Types, ipProtocols, PacketError, parseDhcp, parsePacket,
   parseRouterSolicitation, type Packet,
 } from "packet-codec";
-import { networkTable, portTable, toPort, type Port } from "../l2/model.ts";
+import { networkTable, senderOf, toPort, type Port } from "../l2/model.ts";
 import { tenantMtu } from "../overlay/model.ts";
 import { portDhcpOptsTable, servedAddresses } from "./model.ts";
 import { advertisements, allNodes } from "./ra.ts";
@@ -15,11 +15,10 @@ type Logger = Parameters<PacketInHandler>[2];
 const BROADCAST_MAC = "ff:ff:ff:ff:ff:ff";
 
 export const dhcpRequest = ((packet, view, log): readonly StageOut[] => {
-  const key = packet.register("in_port_key");
-  const port = view.by(portTable, "key", String(key))[0];
+  const port = senderOf(view, packet);
   const network = port === undefined ? undefined : view.get(networkTable, port.network_id);
   if (port === undefined || network === undefined) {
-    log.debug({ key }, "request of a port or network that is gone");
+    log.debug({ key: packet.register("in_port_key") }, "request of a port or network that is gone");
     return [];
   }
   const frames = repliesTo(packet, port, view, log.child({ port: port.id }));

@@ -1,11 +1,12 @@
 // Unasked router advertisements through the real engine: what the service sends while time passes.
 import { afterEach, describe, expect, it, vi } from "vitest";
 import { parsePacket, parseRouterAdvertisement } from "packet-codec";
-import type { StageOut } from "#app";
+import { vifTable, type StageOut } from "#app";
 import { Share } from "../../src/services/index.ts";
 import { Harness, type HarnessOptions } from "../../test/support/harness.ts";
+import { leavesBy } from "../../test/support/sent.ts";
+import { portTable } from "../l2/model.ts";
 import { subnetTable } from "../ipam/model.ts";
-import { attachmentTable } from "../l2/model.ts";
 import { Before, ended } from "./ra.ts";
 
 vi.mock("./ra.ts", async (original) => {
@@ -56,14 +57,12 @@ function heard(h: Harness, seconds: number): Heard[] {
     h.clock.advance(1000);
     for (const { app, packet } of h.sent.splice(0)) {
       if (app !== "dhcp") continue;
-      const { chassis, stage, registers, data } = packet as StageOut;
-      expect(stage).toBe("locate");
-      const at = h.view.by(attachmentTable, "chassis", chassis).find((a) => a.port_key === registers.out_port_key);
+      const { chassis, registers, data } = packet as StageOut;
       const { eth, ipv6, icmpv6 } = parsePacket(data);
       expect([eth.dst, ipv6!.dst, ipv6!.hop_limit, registers.from_network]).toEqual(["33:33:00:00:00:01", "ff02::1", 255, 1]);
       const ra = parseRouterAdvertisement(icmpv6!.payload);
       const over = ra.prefixes.filter((p) => p.preferred_lifetime_s === 0).map((p) => `${p.prefix}${p.valid_lifetime_s > 0 ? " on the link" : ""}`);
-      out.push({ atS: (h.clock.monotonic() - began) / 1000, to: `${chassis}:${at?.ofport}`, from: eth.src, lifetimeS: ra.router_lifetime_s, prefixes: ra.prefixes.filter((p) => p.preferred_lifetime_s > 0).map((p) => p.prefix), over });
+      for (const ofport of leavesBy(h, app, packet as StageOut)) out.push({ atS: (h.clock.monotonic() - began) / 1000, to: `${chassis}:${ofport}`, from: eth.src, lifetimeS: ra.router_lifetime_s, prefixes: ra.prefixes.filter((p) => p.preferred_lifetime_s > 0).map((p) => p.prefix), over });
     }
   }
   expect(h.complaints).toEqual([]);
@@ -218,6 +217,61 @@ it("of several controllers the one that masters the chassis sends", async () => 
   }
   expect(to.flat().sort()).toEqual(["hv1:5", "more0:9", "more1:9", "more2:9", "more3:9"]);
 });
+
+it("is one packet for each host that has ports of the network, and reaches these alone", async () => {
+  const { h, network, join } = await cloud();
+  const other = (await h.create("network", {})).id;
+  await h.create("subnet", { network_id: other, ip_version: 6, cidr: "fd00:9::/64", ipv6_ra_mode: "slaac", ipv6_address_mode: "slaac" });
+  await h.addChassis("hv3");
+  const closed = (await h.create("security_group", {})).id;
+  const mine: string[] = ["hv1:5"];
+  for (const [n, host] of ["hv1", "hv2"].entries()) for (let i = n === 0 ? 1 : 0; i < 20; i++) {
+    const values = i % 5 === 0 ? { port_security_enabled: false, security_groups: [] } : { security_groups: [closed] };
+    await h.plug(host, (await h.create("port", { network_id: network, ...values })).id, 100 + i);
+    mine.push(`${host}:${100 + i}`);
+  }
+  for (const host of ["hv1", "hv3"]) await h.plug(host, (await h.create("port", { network_id: other })).id, 50);
+  await h.settled();
+  await h.clock.run(60_000); // of what came all are told
+  h.sent.splice(0);
+  await join();
+  for (let spoken = 0; spoken < 5; ) {
+    h.clock.advance(1000);
+    const outs = h.sent.splice(0).filter(({ app }) => app === "dhcp").map(({ packet }) => packet as StageOut);
+    if (outs.length === 0) continue;
+    spoken++;
+    expect(outs.map((o) => o.chassis).sort()).toEqual(["hv1", "hv2"]);
+    expect(outs.flatMap((o) => leavesBy(h, "dhcp", o).map((port) => `${o.chassis}:${port}`)).sort()).toEqual(mine.sort());
+  }
+  expect(h.complaints).toEqual([]);
+});
+
+it("a port that comes hears its routers though another project brings more at once than are told", async () => {
+  const { h, network, port, join } = await cloud();
+  await join();
+  heard(h, 60);
+  const like = h.view.get(portTable, port)!;
+  const HOSTILE = 10_100;
+  const PART = 2500;
+  for (let from = 0; from < HOSTILE; from += PART) {
+    await h.model.transact({ requestId: "test", call: "test" }, (tx) => {
+      for (let n = from; n < Math.min(HOSTILE, from + PART); n++) {
+        const id = `hostile-${n}`;
+        tx.put(portTable, { ...like, id, key: 10_000 + n, project_id: "hostile", port_security_enabled: false, mac_address: `02:00:00:00:${(n >> 8).toString(16).padStart(2, "0")}:${(n & 255).toString(16).padStart(2, "0")}` });
+        tx.put(vifTable, { id: `hv1/${id}`, chassis: "hv1", iface_id: id, name: id, ofport: 1000 + n, slot: 1000 + n });
+      }
+    });
+    await h.settled();
+  }
+  const mine = (await h.create("port", { network_id: network, project_id: "victim" })).id;
+  await h.plug("hv2", mine, 9);
+  await h.settled();
+  h.sent.splice(0);
+  h.clock.advance(2000);
+  const told = h.sent.map(({ packet }) => packet as StageOut).filter((out) => out.chassis === "hv2").flatMap((out) => leavesBy(h, "dhcp", out));
+  expect(told).toEqual([9]);
+  expect(h.sent.length).toBeGreaterThan(9000);
+}, 120_000);
 
 describe("an interface that keeps changing what it says", () => {
   it("has said each prefix once, however often it changed; what is over is told all the same", async () => {

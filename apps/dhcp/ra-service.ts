@@ -2,8 +2,8 @@
 // ends that should not. Each router interface has a timer of its own at random intervals: routers do not speak in step, nor all at once.
 // What is new is said soon and three times: what an interface says now, prefixes that are over, and of one that ends that it is no
 // router any more. A port that comes hears three times of the routers that are there.
-import type { Cancel, LiveView, RowChange, ServiceDecl, ServiceHost, StageOut } from "#app";
-import { addressTable, attachmentTable, networkTable, portTable, toPort, type Address, type Attachment } from "../l2/model.ts";
+import { Shares, type Cancel, type LiveView, type RowChange, type ServiceDecl, type ServiceHost, type StageOut } from "#app";
+import { addressTable, attachmentTable, networkTable, portTable, toAllPorts, toPort, type Address, type Attachment } from "../l2/model.ts";
 import { routerInterfaceTable, routerTable, type RouterInterface } from "../l3/model.ts";
 import { subnetTable, type Subnet } from "../ipam/model.ts";
 import { dhcpSettings } from "./model.ts";
@@ -18,12 +18,13 @@ const MAX_DELAY_S = 0.5;
 const MIN_PART = 0.33;
 /** Seconds after which a port that came hears of its routers: its flows are there. */
 const NEWCOMER_DELAY_S = 1;
-/** Ports that came and are still told; those above hear what all hear. */
+/** Ports that came and are still told, each project its share; those above hear what all hear. */
 const NEWCOMERS_MAX = 10_000;
 
-/** A frame to each attached port of a network, at chassis that this controller masters. */
+/** A frame to each attached port of a network, at chassis that this controller masters: one packet for each chassis. */
 function toNetwork(host: ServiceHost, networkId: string, data: Uint8Array): StageOut[] {
-  return host.view.by(attachmentTable, "network", networkId).filter((at) => host.masters(at.chassis)).map((at) => toPort(at.chassis, at.net_key, at.port_key, data));
+  const key = host.view.get(networkTable, networkId)?.key;
+  return key === undefined ? [] : [...host.view.pairKeys(attachmentTable, "network_chassis", networkId)].filter((id) => host.masters(id)).map((id) => toAllPorts(id, key, data));
 }
 
 interface Speaker {
@@ -163,7 +164,8 @@ class Speakers {
 /** Ports that came, and are told of the routers that are there: alone, so that a thousand that come are no thousand advertisements to each. */
 class Newcomers {
   private readonly host: ServiceHost;
-  private readonly waiting = new Set<string>();
+  /** What takes back that a port is told, by its project. */
+  private readonly waiting = new Shares<Cancel>(NEWCOMERS_MAX);
 
   constructor(host: ServiceHost) {
     this.host = host;
@@ -171,19 +173,25 @@ class Newcomers {
 
   look(before: Attachment | undefined, after: Attachment): void {
     if (before !== undefined && before.chassis === after.chassis && before.ofport === after.ofport && before.net_key === after.net_key) return;
-    if (this.waiting.has(after.id) || this.waiting.size >= NEWCOMERS_MAX || advertisements(this.host.view, after.network_id, allNodes).length === 0) return;
-    this.waiting.add(after.id);
-    this.tell(after.id, INITIAL_ADVERTISEMENTS, NEWCOMER_DELAY_S);
+    const project = this.host.view.get(portTable, after.port_id)?.project_id ?? "";
+    if (this.waiting.has(after.id) || !this.waiting.admits(project) || advertisements(this.host.view, after.network_id, allNodes).length === 0) return;
+    const gone = this.waiting.put(after.id, project, this.tell(after.id));
+    gone?.[1]();
   }
 
-  private tell(id: string, times: number, seconds: number): void {
-    this.host.after(seconds, () => {
-      const at = this.host.view.get(attachmentTable, id);
-      if (times <= 1 || at === undefined) this.waiting.delete(id);
-      else this.tell(id, times - 1, MIN_DELAY_S + this.host.random.next() * (INITIAL_INTERVAL_S - MIN_DELAY_S));
-      if (at === undefined || !this.host.masters(at.chassis)) return;
-      this.host.send(advertisements(this.host.view, at.network_id, allNodes).map((data) => toPort(at.chassis, at.net_key, at.port_key, data)));
-    });
+  private tell(id: string): Cancel {
+    let cancel: Cancel;
+    const wait = (times: number, seconds: number): void => {
+      cancel = this.host.after(seconds, () => {
+        const at = this.host.view.get(attachmentTable, id);
+        if (times <= 1 || at === undefined) this.waiting.delete(id);
+        else wait(times - 1, MIN_DELAY_S + this.host.random.next() * (INITIAL_INTERVAL_S - MIN_DELAY_S));
+        if (at === undefined || !this.host.masters(at.chassis)) return;
+        this.host.send(advertisements(this.host.view, at.network_id, allNodes).map((data) => toPort(at.chassis, at.net_key, at.port_key, data)));
+      });
+    };
+    wait(INITIAL_ADVERTISEMENTS, NEWCOMER_DELAY_S);
+    return () => cancel();
   }
 }
 

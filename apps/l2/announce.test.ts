@@ -3,7 +3,7 @@ import { afterEach, describe, expect, it } from "vitest";
 import { buildGratuitousArp, buildUnsolicitedNeighbourAdvertisement, parsePacket } from "packet-codec";
 import type { StageOut } from "#app";
 import { Harness, textOf } from "../../test/support/harness.ts";
-import { addressHolderTable, addressId, attachmentTable, type AddressHolder } from "./model.ts";
+import { addressHolderTable, addressId, addressTable, attachmentTable, type Address, type AddressHolder } from "./model.ts";
 
 const open: Harness[] = [];
 afterEach(async () => {
@@ -140,6 +140,34 @@ describe("an address that moves to another MAC", () => {
     expect(g.h.clock.pending).toBe(0);
   });
 });
+
+it("is announced of every project, though another moves more addresses than are remembered and announced of all", async () => {
+  const g = await ground();
+  const of = (project_id: string, values: Record<string, unknown> = {}): Record<string, unknown> => ({ project_id, ...values });
+  const first = await g.port("hv1", 5, of("victim", fixed(g)));
+  await g.port("hv2", 6, of("victim"));
+  const [left, taken] = [await g.port("hv1", 7, of("hostile")), await g.port("hv1", 8, of("hostile"))] as [string, string];
+  expect((await g.h.call("DELETE", `/v2.0/ports/${first}`)).status).toBe(204);
+  await g.h.settled();
+  const rows = (port_id: string, from: number, to: number): Address[] => Array.from({ length: to - from }, (_, i) => {
+    const ip = `10.${1 + ((from + i) >> 16)}.${((from + i) >> 8) & 255}.${(from + i) & 255}`;
+    return { id: addressId(g.network, ip), network_id: g.network, port_id, subnet_id: g.four, ip, family: 4, position: 0 };
+  });
+  const write = async (list: readonly Address[], there: boolean): Promise<void> => {
+    await g.h.model.transact({ requestId: "test", call: "test" }, (tx) => {
+      for (const row of list) if (there) tx.put(addressTable, row); else tx.delete(addressTable, row.id);
+    });
+    await g.h.settled();
+  };
+  const MANY = 70_000;
+  const PART = 5000;
+  for (let n = 0; n < MANY; n += PART) for (const there of [true, false]) await write(rows(left, n, n + PART), there);
+  await write(rows(taken, MANY - PART, MANY), true);
+  const second = await g.port("hv2", 9, of("victim", fixed(g)));
+  const mac = await g.mac(second);
+  const heard = said(g.h, 10).filter((line) => line.includes(` 10.0.0.9 is ${mac}`)).map((line) => line.split(" to ")[1]);
+  expect(heard.sort()).toEqual(["hv1:all", "hv1:all", "hv1:all", "hv2:6", "hv2:6", "hv2:6"]);
+}, 120_000);
 
 describe("an address that another port takes over", () => {
   /** As a switch sends it up. */

@@ -2,14 +2,14 @@
 // that was deleted and made again, a pair that another port has now. Whoever talked to the old MAC is told at once by the network itself:
 // gratuitous ARP (RFC 5227 section 3), unsolicited neighbour advertisements (RFC 4861 section 7.2.6). What a VM itself announces needs
 // nothing of this in its network. Routers follow it: who took an address that is another port's own is stored.
-import { isIpv6, PacketRateError, type LiveView, type PacketIn, type RowChange, type ServiceDecl, type ServiceHost, type StageOut } from "#app";
+import { isIpv6, PacketRateError, Shares, type Cancel, type LiveView, type PacketIn, type RowChange, type ServiceDecl, type ServiceHost, type StageOut } from "#app";
 import { buildGratuitousArp, buildUnsolicitedNeighbourAdvertisement } from "packet-codec";
-import { activeAttachment, addressHolderTable, addressId, addressTable, attachmentTable, hasPair, isAnothers, isNetworkPort, isRouterPort, macOfPair, networkTable, portTable, singleAddress, toPort, type Address, type Attachment, type Port } from "./model.ts";
+import { activeAttachment, addressHolderTable, addressId, addressTable, attachmentTable, hasPair, isAnothers, isNetworkPort, isRouterPort, macOfPair, networkTable, portTable, senderOf, singleAddress, toAllPorts, toPort, type Address, type Attachment, type Port } from "./model.ts";
 import { saidIn } from "./said.ts";
 
 /** Seconds after which it is said, again and again: the first may come before the flows, or to hosts that believe nobody twice in a second. */
 const AFTER_S = [0.15, 1.3, 4] as const;
-/** Addresses without a MAC that are remembered, those lost last, and for how long: hosts keep neighbours for minutes. */
+/** Addresses without a MAC that are remembered, those lost last, and for how long: hosts keep neighbours for minutes. Each project has its share of both bounds. */
 const LOST_MAX = 65_536;
 const LOST_S = 3600;
 /** Addresses whose announcement is going on; what is beyond is left to the hosts, which ask again after half a minute. */
@@ -28,17 +28,15 @@ export const addressAnnouncements: ServiceDecl = {
   start(host) {
     const announcer = new Announcer(host);
     host.onCommit([portTable, attachmentTable, addressTable], (changes) => announcer.changed(changes));
-    host.onPacket("announced", (packet) => heard(host, packet), { owner: (packet) => senderOf(host, packet)?.project_id });
+    host.onPacket("announced", (packet) => heard(host, packet), { owner: (packet) => senderOf(host.view, packet)?.project_id });
     return undefined;
   },
 };
 
-const senderOf = ({ view }: ServiceHost, packet: PacketIn): Port | undefined => view.by(portTable, "key", String(packet.register("in_port_key")))[0];
-
 /** A port announced an address: if it is another's own that it has as a pair, it took it; if it is its own, it has it again. */
 async function heard(host: ServiceHost, packet: PacketIn): Promise<void> {
   const { view } = host;
-  const port = senderOf(host, packet);
+  const port = senderOf(view, packet);
   const said = saidIn(packet.data);
   if (port === undefined || said?.toAll !== true) return;
   const id = addressId(port.network_id, said.ip);
@@ -61,9 +59,10 @@ async function heard(host: ServiceHost, packet: PacketIn): Promise<void> {
 
 class Announcer {
   private readonly host: ServiceHost;
-  /** MACs that addresses had last, the longest ago first. */
-  private readonly lost = new Map<string, { readonly mac: string; readonly atMs: number }>();
-  private readonly announcing = new Set<string>();
+  /** MACs that addresses had last, the longest ago first, by the project of who had them. */
+  private readonly lost = new Shares<{ readonly mac: string; readonly atMs: number }>(LOST_MAX);
+  /** What takes back an announcement that is going on, by the project of who has the address. */
+  private readonly announcing = new Shares<() => void>(ANNOUNCING_MAX);
 
   constructor(host: ServiceHost) {
     this.host = host;
@@ -77,13 +76,12 @@ class Announcer {
     for (const { network, ip } of touched) this.judge(addressId(network, ip), network, ip);
   }
 
-  private lose(id: string, mac: string): void {
+  private lose(id: string, { mac, project }: Had): void {
     const atMs = this.host.clock.monotonic();
     // Whoever is remembered was the last that anybody knew: a port that was never there changes nothing.
     if (atMs - (this.lost.get(id)?.atMs ?? -Infinity) <= LOST_S * 1000) return;
     this.lost.delete(id);
-    this.lost.set(id, { mac, atMs });
-    if (this.lost.size > LOST_MAX) this.lost.delete(this.lost.keys().next().value!);
+    this.lost.push(id, project, { mac, atMs });
   }
 
   private judge(id: string, network: string, ip: string): void {
@@ -93,30 +91,42 @@ class Announcer {
     if (now === undefined) return;
     this.lost.delete(id);
     if (now.mac === had.mac || this.host.clock.monotonic() - had.atMs > LOST_S * 1000 || this.announcing.has(id)) return;
-    if (this.announcing.size >= ANNOUNCING_MAX) {
+    const { project_id: project } = now.port;
+    if (!this.announcing.admits(project)) {
       this.host.log.debug({ network, ip }, "too many addresses move at once: this one is not announced");
       return;
     }
-    this.announcing.add(id);
-    this.announce(id, network, ip, 0);
+    const gone = this.announcing.put(id, project, this.announce(id, network, ip));
+    gone?.[1]();
   }
 
-  private announce(id: string, network: string, ip: string, times: number): void {
-    this.host.after(AFTER_S[times]! - (AFTER_S[times - 1] ?? 0), () => {
-      const holder = holderOf(this.host.view, network, ip);
-      if (holder === undefined || times + 1 >= AFTER_S.length) this.announcing.delete(id);
-      else this.announce(id, network, ip, times + 1);
-      if (holder !== undefined) this.host.send(toOthers(this.host, holder));
-    });
+  private announce(id: string, network: string, ip: string): () => void {
+    let cancel: Cancel;
+    const wait = (times: number): void => {
+      cancel = this.host.after(AFTER_S[times]! - (AFTER_S[times - 1] ?? 0), () => {
+        const holder = holderOf(this.host.view, network, ip);
+        if (holder === undefined || times + 1 >= AFTER_S.length) this.announcing.delete(id);
+        else wait(times + 1);
+        if (holder !== undefined) this.host.send(toOthers(this.host, holder));
+      });
+    };
+    wait(0);
+    return () => cancel();
   }
 }
 
-/** An address that a change concerns, and the MAC that it had before, if it had one. */
+/** The MAC that an address had, and the project of the port. */
+interface Had {
+  readonly mac: string;
+  readonly project: string;
+}
+/** An address that a change concerns, and what it had before, if it had any. */
 interface Touched {
   readonly network: string;
   readonly ip: string;
-  readonly had: string | undefined;
+  readonly had: Had | undefined;
 }
+const hadBy = (port: Port | undefined, mac?: string): Had | undefined => (port === undefined ? undefined : { mac: mac ?? port.mac_address, project: port.project_id });
 
 /** `before`: ports of the same commit as they were. */
 function touchedBy(change: RowChange, view: LiveView, before: ReadonlyMap<string, Port>): Touched[] {
@@ -124,7 +134,7 @@ function touchedBy(change: RowChange, view: LiveView, before: ReadonlyMap<string
     return [change.before, change.after].flatMap((row, i) => {
       if (row === undefined) return [];
       const { network_id: network, ip, port_id } = row as Address;
-      return [{ network, ip, had: i === 0 ? (before.get(port_id) ?? view.get(portTable, port_id))?.mac_address : undefined }];
+      return [{ network, ip, had: i === 0 ? hadBy(before.get(port_id) ?? view.get(portTable, port_id)) : undefined }];
     });
   }
   if (change.table === attachmentTable) {
@@ -139,11 +149,11 @@ function touchedBy(change: RowChange, view: LiveView, before: ReadonlyMap<string
 function addressesOf(port: Port, view: LiveView, had: boolean): Touched[] {
   const network = port.network_id;
   return [
-    ...view.by(addressTable, "port", port.id).map(({ ip }) => ({ network, ip, had: had ? port.mac_address : undefined })),
+    ...view.by(addressTable, "port", port.id).map(({ ip }) => ({ network, ip, had: had ? hadBy(port) : undefined })),
     ...port.allowed_address_pairs.flatMap((pair) => {
       const ip = singleAddress(pair.ip_address);
       if (ip === undefined || view.get(addressTable, addressId(network, ip)) !== undefined) return [];
-      return [{ network, ip, had: had ? macOfPair(port, pair) : undefined }];
+      return [{ network, ip, had: had ? hadBy(port, macOfPair(port, pair)) : undefined }];
     }),
   ];
 }
@@ -170,8 +180,7 @@ function toOthers(host: ServiceHost, { ip, port, mac }: Holder): StageOut[] {
   const own = new Set(view.by(attachmentTable, "port", port.id).map((at) => at.chassis));
   for (const chassis of view.pairKeys(attachmentTable, "network_chassis", network.id)) {
     if (!host.masters(chassis)) continue;
-    // As a broadcast that came by a tunnel it goes to every port there.
-    if (!own.has(chassis)) outs.push({ chassis, stage: "forward", registers: { net: network.key, from_tunnel: 1, from_network: 1 }, data });
+    if (!own.has(chassis)) outs.push(toAllPorts(chassis, network.key, data));
     else for (const at of view.byPair(attachmentTable, "network_chassis", network.id, chassis)) if (at.port_id !== port.id) outs.push(toPort(chassis, network.key, at.port_key, data));
   }
   return outs;

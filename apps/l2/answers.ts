@@ -1,7 +1,8 @@
 // What needs no entity: rogue servers, unsecured ports, the answers to ARP and neighbour discovery, group addresses.
 import { baseScope, callStage, callTable, copy, ethType, ipProto, load, setField, toStage, toTable } from "#app";
 import { backToSender, GROUP_MAC, onAsAnyFrame } from "./model.ts";
-import { icmpv6, ND, DHCP_CLIENT, VLAN_PRESENT, ARP_TO_SERVICES, ND_TO_SOURCE, NO_OPTION } from "./rules.ts";
+import { advertisement, arp, icmpv6, ND, solicitation } from "./model/messages.ts";
+import { DHCP_CLIENT, VLAN_PRESENT, ARP_TO_SERVICES, ND_TO_SOURCE, NO_OPTION } from "./rules.ts";
 import { l2 } from "./tables.ts";
 
 const BROADCAST = "ff:ff:ff:ff:ff:ff";
@@ -38,7 +39,7 @@ export const staticFlows = l2.static((out) => {
   out.flow(base, "port_security", { priority: 200, match: { ...first, ip_proto: ipProto.icmpv6, icmpv6_type: 0 }, actions: [] });
   out.flow(base, "port_security", { priority: 200, match: { ...secured, eth_type: ethType.ipv6, ip_proto: 0 }, actions: [] });
   // Ports without port security: the services answer them too, policy does not apply.
-  out.flow(base, "port_security", { priority: 60, match: { ...open, eth_type: ethType.arp }, actions: ARP_TO_SERVICES });
+  out.flow(base, "port_security", { priority: 60, match: { ...open, ...arp }, actions: ARP_TO_SERVICES });
   out.flow(base, "port_security", { priority: 60, match: { ...open, ...DHCP_CLIENT }, actions: toServices });
   for (const icmpv6_type of [ND.routerSolicitation, ND.neighbourSolicitation, ND.neighbourAdvertisement]) {
     out.flow(base, "port_security", { priority: 60, match: { ...open, ...icmpv6, icmpv6_type }, actions: ND_TO_SOURCE });
@@ -46,14 +47,13 @@ export const staticFlows = l2.static((out) => {
   out.flow(base, "port_security", { priority: 50, match: open, actions: toForward });
   // Who has no address yet solicits from none, RFC 4861 sections 4.1 and 4.3: neighbours by the group of the address that it wants, without an option.
   out.flow(base, "nd_source", { priority: 200, match: { "reg:too_long": 1 }, actions: [] });
-  out.flow(base, "nd_source", { priority: 110, match: { ...icmpv6, icmpv6_type: ND.neighbourSolicitation, ipv6_src: "::", ipv6_dst: SOLICITED_NODES, ipv6_nd_sll: NO_OPTION }, actions: toServices });
+  out.flow(base, "nd_source", { priority: 110, match: { ...solicitation, ipv6_src: "::", ipv6_dst: SOLICITED_NODES, ipv6_nd_sll: NO_OPTION }, actions: toServices });
   out.flow(base, "nd_source", { priority: 110, match: { ...icmpv6, icmpv6_type: ND.routerSolicitation, ipv6_src: "::" }, actions: toServices });
   out.flow(base, "nd_source", { priority: 90, match: open, actions: toServices });
 
   out.flow(base, "arp_nd", { priority: 200, match: { "reg:too_long": 1 }, actions: [] });
   out.flow(base, "arp_nd", { priority: 150, match: { "reg:announces": 1 }, actions: toForward });
   // ARP: the target's MAC lands in eth_dst if it is known; a probe for a duplicate is for the owner itself to answer, if it can: of a router nobody else does.
-  const arp = { eth_type: ethType.arp } as const;
   out.flow(base, "arp_nd", {
     priority: 100, match: { ...arp, arp_op: 1 },
     actions: [setField("eth_dst", BROADCAST), copy("arp_tpa", "reg:nexthop"), ...LOOK_UP],
@@ -76,9 +76,8 @@ export const staticFlows = l2.static((out) => {
   }
 
   // Neighbour discovery likewise; nd_advertise is a table of its own because its fields exist only in an advertisement.
-  const solicitation = { ...icmpv6, icmpv6_type: ND.neighbourSolicitation } as const;
   out.flow(base, "arp_nd", { priority: 110, match: { ...solicitation, ipv6_src: "::" }, actions: [copy("ipv6_nd_target", "reg:nexthop"), ...LOOK_UP] });
-  out.flow(base, "arp_nd", { priority: 100, match: { ...icmpv6, icmpv6_type: ND.neighbourAdvertisement }, actions: toForward });
+  out.flow(base, "arp_nd", { priority: 100, match: advertisement, actions: toForward });
   out.flow(base, "arp_nd", {
     priority: 100, match: solicitation,
     actions: [setField("eth_dst", ALL_NODES), copy("ipv6_nd_target", "reg:nexthop"), ...LOOK_UP],
@@ -96,7 +95,7 @@ export const staticFlows = l2.static((out) => {
   const routerFlag = copy({ field: "reg:said", ofs: 0, bits: 1 }, { field: "nd_reserved", ofs: 31, bits: 1 });
   // Who looks for a duplicate has no address yet: to all nodes, and nobody solicited it. RFC 4861 section 7.2.4
   out.flow(base, "nd_advertise", {
-    priority: 70, match: { ...icmpv6, icmpv6_type: ND.neighbourAdvertisement, ipv6_src: "::" },
+    priority: 70, match: { ...advertisement, ipv6_src: "::" },
     actions: [
       setField("nd_reserved", 0x20000000), routerFlag, setField("nd_options_type", 2), copy("eth_dst", "ipv6_nd_tll"),
       setField("ipv6_dst", "ff02::1"), copy("ipv6_nd_target", "ipv6_src"), copy("ipv6_nd_tll", "eth_src"), setField("eth_dst", ALL_NODES), ...backToSender,
@@ -104,7 +103,7 @@ export const staticFlows = l2.static((out) => {
   });
   for (const { priority, at, back } of ways) {
     out.flow(base, "nd_advertise", {
-      priority, match: { ...at, ...icmpv6, icmpv6_type: ND.neighbourAdvertisement },
+      priority, match: { ...at, ...advertisement },
       actions: [
         // Solicited and override flags, and for a router its own, RFC 4861 section 4.4; option type 2: target link-layer address.
         setField("nd_reserved", 0x60000000), routerFlag, setField("nd_options_type", 2), copy("eth_dst", "ipv6_nd_tll"),

@@ -4,12 +4,13 @@
 // where it was. What no switch has heard of goes to every port that may have it, and to nobody else.
 // Addresses: what ports say of them in ARP and neighbour discovery goes to the controller as well, which tells the switches that route there.
 import {
-  baseScope, callTable, chassisScope, chassisTable, derivation, each, ethType, ipProto, isIpv6, load, next, parseIp, toStage, toTable, type Emit, type FlowAction, type PortContext, type PortPlace, type ReadView, type Scope,
+  baseScope, callTable, chassisScope, chassisTable, derivation, each, ethType, isIpv6, load, next, parseIp, toStage, toTable, type Emit, type FlowAction, type PortContext, type PortPlace, type ReadView, type Scope,
 } from "#app";
 import {
   addressId, addressTable, announcementMeter, extraMacs, GROUP_MAC, inPrefix, isAnothers, isNetworkPort, l2Settings, lanScope, learningTable, NEIGHBOUR_S, netScope, isUnspecified, macOfPair, networkTable, portTable, singleAddress,
   type AddressPair, type Attachment, type Learning, type Network, type Port,
 } from "./model.ts";
+import { advertisement, arp, fromLink } from "./model/messages.ts";
 import { l2 } from "./tables.ts";
 
 /** Seconds after a MAC was last heard until it is forgotten. */
@@ -121,15 +122,13 @@ function isOfOtherMac(view: ReadView, port: Port, ip: string, mac: string): bool
   return made !== "" && made !== mac && (made === port.mac_address || isAnothers(view, port, made) || holders(view, port, made) > 0);
 }
 
-const ARP = { eth_type: ethType.arp } as const;
-/** Valid from the link alone, RFC 4861 section 7.1.2: what a router may have handed on says nothing of who has an address here. */
-const ADVERTISEMENT = { eth_type: ethType.ipv6, ip_proto: ipProto.icmpv6, icmpv6_type: 136, ip_ttl: 255 } as const;
+const ADVERTISED = { ...advertisement, ...fromLink } as const;
 
 /** A port without port security announces an address of its own that others may take: it has it again. */
 export function hearOwn(at: Attachment, port: Port, ip: string, out: L2): void {
   if (!isOpen(port)) return;
   const own = { "reg:in_port_key": at.port_key, eth_src: port.mac_address } as const;
-  out.flow(chassisScope(at.chassis), "mac_source", { priority: 160, match: { ...own, ...(isIpv6(ip) ? { ...ADVERTISEMENT, ipv6_nd_target: ip } : { ...ARP, arp_spa: ip, arp_tpa: ip }) }, actions: [ANNOUNCE, next] });
+  out.flow(chassisScope(at.chassis), "mac_source", { priority: 160, match: { ...own, ...(isIpv6(ip) ? { ...ADVERTISED, ipv6_nd_target: ip } : { ...arp, arp_spa: ip, arp_tpa: ip }) }, actions: [ANNOUNCE, next] });
 }
 
 /** What is learned of a port at its place. */
@@ -140,9 +139,9 @@ export function learnFromPort(at: Attachment, port: Port, view: ReadView, scope:
     const own = { ...sender, eth_src: port.mac_address } as const;
     // What it says of its own addresses is known.
     for (const { ip } of view.by(addressTable, "port", port.id)) {
-      out.flow(scope, "mac_source", { priority: 150, match: { ...own, ...(isIpv6(ip) ? { ...ADVERTISEMENT, ipv6_nd_target: ip } : { ...ARP, arp_spa: ip }) }, actions: [next] });
+      out.flow(scope, "mac_source", { priority: 150, match: { ...own, ...(isIpv6(ip) ? { ...ADVERTISED, ipv6_nd_target: ip } : { ...arp, arp_spa: ip }) }, actions: [next] });
     }
-    for (const said of [ARP, ADVERTISEMENT]) {
+    for (const said of [arp, ADVERTISED]) {
       out.flow(scope, "mac_source", { priority: 140, match: { ...own, ...said }, actions: [ANNOUNCE, next] });
       out.flow(scope, "mac_source", { priority: 130, match: { ...sender, ...said }, actions: [ANNOUNCE, ...heard] });
     }

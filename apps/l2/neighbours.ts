@@ -2,7 +2,7 @@
 // asked for in its network, and routers follow who announced it last (announce.ts).
 import { derivation, each, type ReadView } from "#app";
 import {
-  activeAttachment, addressId, addressTable, isNetworkPort, isRouterPort, mayBeTaken, mayForward, neighbour, netScope, networkTable, portTable, saidOfLink, singleAddress, takenBy, takersTable, contestedTable, type Contested, type Takers,
+  activeAttachment, addressId, addressTable, isNetworkPort, mayBeTaken, mayForward, neighbour, netScope, networkTable, portTable, saidOfLink, saidOfNetworkPort, singleAddress, takenBy, takersTable, contestedTable, type Contested, type Takers,
 } from "./model.ts";
 import { l2 } from "./tables.ts";
 
@@ -42,11 +42,11 @@ export const knownNeighbour = l2.rule({
     const network = view.get(networkTable, address.network_id);
     if (port === undefined || network === undefined) return;
     if (isNetworkPort(port)) {
-      neighbour(out, network, address.ip, port.mac_address, netScope(network.id), isRouterPort(port) ? "router" : "host");
+      neighbour(out, network, address.ip, port.mac_address, netScope(network.id), saidOfNetworkPort(port));
       return;
     }
     const said = mayForward(port) || mayBeTaken(view, network.id, address.ip, port.id) ? "asked" : "host";
     const mac = (said === "asked" ? takenBy(view, network.id, address.ip) : undefined) ?? (activeAttachment(view, port.id) === undefined ? undefined : port.mac_address);
-    if (mac !== undefined) neighbour(out, network, address.ip, mac, netScope(network.id), said, saidOfLink(view, network.id));
+    if (mac !== undefined) neighbour(out, network, address.ip, mac, netScope(network.id), said, saidOfLink(view, port, mac));
   },
 });

@@ -3,8 +3,10 @@ import { pino } from "pino";
 import { describe, expect, it } from "vitest";
 import { arpOps, buildArp, buildEthernet, buildIcmpv6, buildIpv6, buildNeighbourAdvertisement, ethertypes, ipProtocols } from "packet-codec";
 import type { AnyTable, PacketIn, Row } from "#app";
+import { SimulatedClock } from "../../src/lib/clock.ts";
+import { Facts } from "../../src/model/facts.ts";
 import { Layer } from "../../src/model/rows.ts";
-import { addressTable, portTable } from "./model.ts";
+import { addressTable, heardNeighbourTable, portTable } from "./model.ts";
 import { announced } from "./packet-in.ts";
 
 const [OWN, NESTED, OTHER, ROUTER, PAIR] = ["fa:16:3e:00:00:01", "52:54:00:00:00:01", "fa:16:3e:00:00:02", "fa:16:3e:00:00:fe", "02:00:00:00:00:01"];
@@ -121,3 +123,28 @@ describe("not heard", () => {
     ["in a fragment", na({ fragment: true })],
   ])("%s", (_, frame) => expect(heard(frame)).toBeUndefined());
 });
+
+it("is kept of every project, though one with a thousand ports says more than all may", () => {
+  const view = cloud();
+  const facts = new Facts([heardNeighbourTable], new SimulatedClock());
+  const hear = (network: string, key: number, spa: string): void => {
+    const packet: PacketIn = { chassis: "hv1", inPort: 5, table: "announced", data: arp({ spa }), register: (name: string) => (name === "in_port_key" ? key : 0) };
+    expect(view.by(portTable, "key", String(key))[0]?.network_id).toBe(network);
+    for (const fact of announced(packet, view, log)) facts.learn(fact);
+  };
+  const open = (key: number, project_id: string): void =>
+    view.put(portTable, { id: `p${key}`, key, network_id: project_id, project_id, mac_address: `fa:16:3e:01:00:${key}`, device_owner: "", port_security_enabled: false, allowed_address_pairs: [] } as never);
+  const HOSTILE = 1100;
+  for (let n = 0; n < HOSTILE; n++) open(100 + n, "hostile");
+  open(2000, "victim");
+  const said = Array.from({ length: 64 }, (_, n) => `10.0.0.${n}`);
+  for (const ip of said.slice(1)) hear("victim", 2000, ip);
+  const flood = (): void => {
+    for (let n = 0; n < HOSTILE; n++) for (let m = 0; m < 64; m++) hear("hostile", 100 + n, `10.${n >> 8}.${n & 255}.${m}`);
+  };
+  flood();
+  hear("victim", 2000, said[0]!);
+  flood();
+  expect(facts.facts(heardNeighbourTable, "p2000").map((f) => f.id).sort()).toEqual(said.map((ip) => `victim/${ip}`).sort());
+  expect(facts.counts[0]!.facts).toBe(heardNeighbourTable.limit);
+}, 60_000);

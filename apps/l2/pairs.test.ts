@@ -2,6 +2,7 @@
 import { afterEach, expect, it } from "vitest";
 import { Harness, textOf } from "../../test/support/harness.ts";
 import { SeededRandom } from "../../src/lib/random.ts";
+import { addressHolderTable, addressId, addressTable, deviceOwner, portTable } from "./model.ts";
 
 let h: Harness;
 afterEach(async () => h.close());
@@ -44,14 +45,24 @@ it.each(["0.0.0.0", "::"])("%s, which is nobody's, may be a pair that others hav
   quiet("both");
 });
 
-it("no two flows for one match, whatever pairs the ports of a network have", async () => {
+it.each(Object.values(deviceOwner))("a plugged port of %s with a global address of IPv6 may have a pair at its own MAC, and others a prefix", async (device_owner) => {
+  const net = await network();
+  const id = await port(net, { fixed_ips: [{ ip_address: "2001:db8::11" }, { ip_address: "10.0.0.11" }], allowed_address_pairs: [{ ip_address: "2001:db8::100" }] });
+  await port(net, { allowed_address_pairs: [{ ip_address: "10.42.0.0/16" }] });
+  expect((await h.call("PUT", `/v2.0/ports/${id}`, { port: { device_owner } })).status).toBe(200);
+  await h.settled();
+  quiet(device_owner);
+});
+
+it("no two flows for one match, whatever pairs the ports of a network have, and whoever made them", async () => {
   const net = await network();
   const random = new SeededRandom(7);
   const pick = <T>(of: readonly T[]): T => of[Math.floor(random.next() * of.length)]!;
   const macs = ["02:00:00:00:00:01", "02:00:00:00:00:02", "02:00:00:00:00:03"];
   const locals = ["fe80::ff:fe00:1", "fe80::ff:fe00:2", "fe80::ff:fe00:3", "fe80::200:5eff:fe00:201"];
+  const owned = ["2001:db8::11", "2001:db8::12"];
   const ips = [
-    "10.0.0.11", "10.0.0.12", "10.0.0.100", "10.0.0.100/32", "10.0.0.5/24", "10.0.0.0/24", "10.42.0.0/16", "0.0.0.0", "0.0.0.0/0", "0.0.0.0/8", "::", "::/0", "::ffff:10.0.0.11", "2001:db8::11", "2001:DB8:0::100", "2001:db8::100/128",
+    ...owned, ...owned, ...owned, "10.0.0.11", "10.0.0.12", "10.0.0.100", "10.0.0.100/32", "10.0.0.5/24", "10.0.0.0/24", "10.42.0.0/16", "0.0.0.0", "0.0.0.0/0", "0.0.0.0/8", "::", "::/0", "::ffff:10.0.0.11", "2001:db8::11", "2001:DB8:0::100", "2001:db8::100/128",
     "2001:db8::7/64", "fe80::/64", "fe80::/10", "255.255.255.255", "224.0.0.1", "ff02::1", ...locals, ...locals,
   ];
   const pairs = (): Pair[] => {
@@ -68,15 +79,29 @@ it("no two flows for one match, whatever pairs the ports of a network have", asy
     ports.push(await port(net, { mac_address, fixed_ips: [{ ip_address: `10.0.0.1${n + 1}` }, ...(n < 2 ? [{ ip_address: `2001:db8::1${n + 1}` }] : [])] }));
   }
   const history: string[] = [];
-  for (let step = 0; step < 250; step++) {
-    const change = { allowed_address_pairs: pairs() };
+  let announced = 0;
+  for (let step = 0; step < 500; step++) {
+    const secure = random.next() < 0.9 ? { port_security_enabled: true, allowed_address_pairs: pairs() } : { port_security_enabled: false, security_groups: [], allowed_address_pairs: [] };
+    const change = { ...secure, device_owner: pick(["", "", "compute:nova", ...Object.values(deviceOwner)]) };
     const at = Math.floor(random.next() * ports.length);
     const { status } = await h.call("PUT", `/v2.0/ports/${ports[at]!}`, { port: change });
     if (status !== 200) continue;
-    history[at] = JSON.stringify(change.allowed_address_pairs);
+    history[at] = JSON.stringify(change);
     await h.settled();
     quiet(history.join("\n"));
+    // It announces what it may have of another's.
+    await h.model.transact({ requestId: "test", call: "test" }, (tx) => {
+      for (const { ip_address: ip, mac_address: mac } of tx.get(portTable, ports[at]!)!.allowed_address_pairs) {
+        const owner = tx.get(addressTable, addressId(net, ip));
+        if (owner === undefined || owner.port_id === ports[at]) continue;
+        tx.put(addressHolderTable, { id: owner.id, port_id: ports[at]!, owner_id: owner.port_id, mac: mac === "" ? tx.get(portTable, ports[at]!)!.mac_address : mac });
+        announced++;
+      }
+    });
+    await h.settled();
+    quiet(`${history.join("\n")}\nannounced by ${at}`);
   }
+  expect(announced).toBeGreaterThan(20);
 });
 
 it("a port with a prefix that is renamed, and one more address that two may have, rerun what concerns them: not the whole network", async () => {

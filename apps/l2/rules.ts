@@ -1,7 +1,7 @@
 // How l2's entities become flows. What is the same on every chassis goes to a scope of the network; only what names a
 // local OpenFlow port goes to the chassis' own scope.
 import {
-  callStage, callTable, chassisScope, chassisTable, core, derivation, each, eachPair, ethType, ipProto, isIpv6, load, setField, toEntrance, toStage, toTable,
+  callStage, callTable, chassisScope, chassisTable, core, derivation, each, eachPair, ethType, ipProto, isIpv6, load, NO_MAC, setField, toEntrance, toStage, toTable,
   type Emit, type FlowOf, type PortActions, type ReadView, type Scope,
 } from "#app";
 import { linkLocal } from "packet-codec";
@@ -10,13 +10,12 @@ import {
 } from "./model.ts";
 import { knownNeighbour, takers } from "./neighbours.ts";
 import { ANNOUNCE, derive as learningDerive, hear, hearOwn, isHeard, isPlaced, PUNT_METER, learnFromChassis, learnFromPort, learnInNetwork, listeners, placed, placedMacs } from "./learning.ts";
+import { advertisement, fromLink, icmpv6, ND, solicitation } from "./model/messages.ts";
 import { l2 } from "./tables.ts";
 
 /** Local ports per flood flow: 40 bytes of actions each, a message holds 64 KiB. */
 const FLOOD_CHUNK = 1000;
 
-export const icmpv6 = { eth_type: ethType.ipv6, ip_proto: ipProto.icmpv6 } as const;
-export const ND = { routerSolicitation: 133, routerAdvertisement: 134, neighbourSolicitation: 135, neighbourAdvertisement: 136, redirect: 137 } as const;
 export const DHCP_CLIENT = { eth_type: ethType.ip, ip_proto: ipProto.udp, udp_src: 68, udp_dst: 67 } as const;
 
 
@@ -140,32 +139,33 @@ export const ND_TO_SOURCE = [ndLength, toTable("nd_source")];
 const BARE_TO_SOURCE = [bareLength, toTable("nd_source")];
 const ALL_NODES = "ff02::1";
 const ALL_ROUTERS = { ip: "ff02::2", mac: "33:33:00:00:00:02" } as const;
-/** Neighbour discovery is valid from the link alone. RFC 4861 sections 6.1 and 7.1 */
-const nd = { ...icmpv6, icmpv6_code: 0, ip_ttl: 255 } as const;
+const wellFormed = { icmpv6_code: 0, ...fromLink } as const;
+const asks = { ...solicitation, ...wellFormed } as const;
+const advertises = { ...advertisement, ...wellFormed } as const;
 
 /** What a switch shows where there is no link-layer address option. */
-export const NO_OPTION = "00:00:00:00:00:00";
+export const NO_OPTION = NO_MAC;
 
 const ip6 = (s: Sender) => ({ priority: 100, match: { "reg:in_port_key": s.key, eth_src: s.mac, eth_type: ethType.ipv6, ipv6_src: s.ip }, actions: TO_POLICY });
 const ip4 = (s: Sender) => ({ priority: 100, match: { "reg:in_port_key": s.key, eth_src: s.mac, eth_type: ethType.ip, ipv4_src: s.ip }, actions: TO_POLICY });
 const admitted = l2.shapes("port_security", {
   ip6,
-  solicitation: (s: Sender) => ({ priority: 120, match: { ...nd, "reg:in_port_key": s.key, eth_src: s.mac, icmpv6_type: ND.neighbourSolicitation, ipv6_nd_sll: s.mac }, actions: ND_TO_SOURCE }),
+  solicitation: (s: Sender) => ({ priority: 120, match: { ...asks, "reg:in_port_key": s.key, eth_src: s.mac, ipv6_nd_sll: s.mac }, actions: ND_TO_SOURCE }),
   bareSolicitation: (s: Sender) => ({
-    priority: 120, match: { ...nd, "reg:in_port_key": s.key, eth_src: s.mac, icmpv6_type: ND.neighbourSolicitation, ipv6_nd_sll: NO_OPTION }, actions: BARE_TO_SOURCE,
+    priority: 120, match: { ...asks, "reg:in_port_key": s.key, eth_src: s.mac, ipv6_nd_sll: NO_OPTION }, actions: BARE_TO_SOURCE,
   }),
-  advertisement: (s: Sender) => ({ priority: 120, match: { ...nd, "reg:in_port_key": s.key, eth_src: s.mac, icmpv6_type: ND.neighbourAdvertisement, ipv6_nd_target: s.ip, ipv6_nd_tll: s.mac }, actions: ND_TO_SOURCE }),
+  advertisement: (s: Sender) => ({ priority: 120, match: { ...advertises, "reg:in_port_key": s.key, eth_src: s.mac, ipv6_nd_target: s.ip, ipv6_nd_tll: s.mac }, actions: ND_TO_SOURCE }),
   advertisementHeard: (s: Sender) => ({
-    priority: 120, match: { ...nd, "reg:in_port_key": s.key, eth_src: s.mac, icmpv6_type: ND.neighbourAdvertisement, ipv6_nd_target: s.ip, ipv6_nd_tll: s.mac }, actions: [ANNOUNCE, ...ND_TO_SOURCE],
+    priority: 120, match: { ...advertises, "reg:in_port_key": s.key, eth_src: s.mac, ipv6_nd_target: s.ip, ipv6_nd_tll: s.mac }, actions: [ANNOUNCE, ...ND_TO_SOURCE],
   }),
   bareAdvertisement: (s: Sender) => ({
-    priority: 120, match: { ...nd, "reg:in_port_key": s.key, eth_src: s.mac, icmpv6_type: ND.neighbourAdvertisement, ipv6_nd_target: s.ip, ipv6_nd_tll: NO_OPTION }, actions: BARE_TO_SOURCE,
+    priority: 120, match: { ...advertises, "reg:in_port_key": s.key, eth_src: s.mac, ipv6_nd_target: s.ip, ipv6_nd_tll: NO_OPTION }, actions: BARE_TO_SOURCE,
   }),
   bareAdvertisementHeard: (s: Sender) => ({
-    priority: 120, match: { ...nd, "reg:in_port_key": s.key, eth_src: s.mac, icmpv6_type: ND.neighbourAdvertisement, ipv6_nd_target: s.ip, ipv6_nd_tll: NO_OPTION }, actions: [ANNOUNCE, ...BARE_TO_SOURCE],
+    priority: 120, match: { ...advertises, "reg:in_port_key": s.key, eth_src: s.mac, ipv6_nd_target: s.ip, ipv6_nd_tll: NO_OPTION }, actions: [ANNOUNCE, ...BARE_TO_SOURCE],
   }),
   routerSolicitation: (s: Sender) => ({
-    priority: 120, match: { ...nd, "reg:in_port_key": s.key, eth_src: s.mac, icmpv6_type: ND.routerSolicitation, ipv6_dst: ALL_ROUTERS.ip }, actions: [setField("eth_dst", ALL_ROUTERS.mac), ...ND_TO_SOURCE],
+    priority: 120, match: { ...icmpv6, ...wellFormed, "reg:in_port_key": s.key, eth_src: s.mac, icmpv6_type: ND.routerSolicitation, ipv6_dst: ALL_ROUTERS.ip }, actions: [setField("eth_dst", ALL_ROUTERS.mac), ...ND_TO_SOURCE],
   }),
   ip4,
   arp: (s: Sender) => ({ priority: 100, match: { "reg:in_port_key": s.key, eth_src: s.mac, eth_type: ethType.arp, arp_sha: s.mac, arp_spa: s.ip }, actions: ARP_TO_SERVICES }),
@@ -182,7 +182,7 @@ const admitted = l2.shapes("port_security", {
     priority: 115, match: { "reg:in_port_key": s.key, eth_src: s.mac, eth_type: ethType.arp, arp_sha: s.mac, arp_spa: s.ip, arp_tpa: s.ip }, actions: [ANNOUNCE, load("announces", 1), ...ARP_TO_SERVICES],
   }),
   advertisementAgain: (s: Sender) => ({
-    priority: 125, match: { ...nd, "reg:in_port_key": s.key, eth_src: s.mac, ipv6_dst: ALL_NODES, icmpv6_type: ND.neighbourAdvertisement, ipv6_nd_target: s.ip, ipv6_nd_tll: s.mac }, actions: [ANNOUNCE, ...ND_TO_SOURCE],
+    priority: 125, match: { ...advertises, "reg:in_port_key": s.key, eth_src: s.mac, ipv6_dst: ALL_NODES, ipv6_nd_target: s.ip, ipv6_nd_tll: s.mac }, actions: [ANNOUNCE, ...ND_TO_SOURCE],
   }),
   arpProbe: (s: Sender) => ({ priority: 100, match: { "reg:in_port_key": s.key, eth_src: s.mac, eth_type: ethType.arp, arp_sha: s.mac, arp_spa: "0.0.0.0" }, actions: ARP_TO_SERVICES }),
   // Who has no lease, and who renews one: RFC 2131 section 4.4.
@@ -262,7 +262,8 @@ const reachPort = l2.rule({
       const ip = singleAddress(pair.ip_address);
       if (ip === undefined || !isPlaced(view, port, pair)) continue;
       const said = mayForward(port) || mayBeTaken(view, port.network_id, ip, port.id) ? "asked" : "host";
-      neighbour(out, { id: port.network_id, key: at.net_key }, ip, macOfPair(port, pair), netScope(port.network_id), said, saidOfLink(view, port.network_id));
+      const mac = macOfPair(port, pair);
+      neighbour(out, { id: port.network_id, key: at.net_key }, ip, mac, netScope(port.network_id), said, saidOfLink(view, port, mac));
     }
   },
 });

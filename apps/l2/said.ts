@@ -1,6 +1,7 @@
 // What a frame says of who has an address, if a host has to believe it: ARP of Ethernet and IPv4 whose sender is the frame's, neighbour
 // advertisements that are valid. Whether the port may say it is asked elsewhere.
 import { arpOps, icmpv6Types, PacketError, parseNeighbourAdvertisement, parsePacket, type Packet } from "packet-codec";
+import { NO_MAC } from "#app";
 import { isGroupMac } from "./model.ts";
 
 export interface Said {
@@ -24,7 +25,7 @@ export function saidIn(data: Uint8Array, onMalformed?: (error: PacketError) => v
   }
 }
 
-const isUsable = (mac: string): boolean => !isGroupMac(mac) && mac !== "00:00:00:00:00:00";
+const isUsable = (mac: string): boolean => !isGroupMac(mac) && mac !== NO_MAC;
 
 /** Any ARP but a probe, which asks whether it may. What is not of Ethernet and IPv4 was refused when it was read. */
 function resolved({ op, spa, sha, tpa }: NonNullable<Packet["arp"]>): Said | undefined {

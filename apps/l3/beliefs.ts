@@ -1,12 +1,11 @@
 // What switches were told of neighbours that the model does not list, and may still believe. When somebody else says to have an address, or who
 // has it is elsewhere, who was told is told again. A switch keeps so much of each network (l2's tables); so much is told of each port, and in all. What
 // there is of both is shared out by the projects that send there: one of them does not keep the others from what they look for.
-import type { ServiceHost } from "#app";
+import { NO_MAC, Shares, type ServiceHost } from "#app";
 import {
   activeAttachment, addressId, attachmentTable, heardNeighbourTable, isAnothers, learningTable, networkTable, mayClaim, NEIGHBOUR_S, portTable, tellNeighbour, type Attachment, type Network,
 } from "../l2/model.ts";
 import { routerInterfaceTable } from "./model.ts";
-import { Shares } from "./shares.ts";
 
 /** Neighbours that switches were told of and may still believe: in all, and of one port. */
 const TOLD = 8192;
@@ -26,7 +25,7 @@ export interface HeardHolder {
   readonly at: Pick<Attachment, "port_id" | "port_key" | "host_key">;
 }
 /** Nobody has it any more: a switch that is told so sends what is for it here again. */
-const NOBODY: HeardHolder = { mac: "00:00:00:00:00:00", at: { port_id: "", port_key: 0, host_key: 0 } };
+const NOBODY: HeardHolder = { mac: NO_MAC, at: { port_id: "", port_key: 0, host_key: 0 } };
 
 interface Told {
   readonly network: Pick<Network, "id" | "key">;

@@ -5,7 +5,7 @@ import {
   buildEthernet, buildIcmpv4Error, buildIcmpv6Error, buildIpv4, buildIpv6, ethertypes, icmpv4Types, icmpv6Types, ipProtocols, PacketError, parsePacket,
   type Packet,
 } from "packet-codec";
-import { ERROR_TOS, networkTable, noErrorAbout, portTable, resetOf, toPort, type Network, type Port } from "../l2/model.ts";
+import { ERROR_TOS, networkTable, noErrorAbout, resetOf, senderOf, toPort, type Network, type Port } from "../l2/model.ts";
 import { legTable, routerTable, undelivered, type Router, type Undelivered } from "./model.ts";
 import { l3 } from "./tables.ts";
 
@@ -36,8 +36,7 @@ export interface Parties {
 }
 
 export function partiesOf(packet: PacketIn, view: ReadView): Parties | undefined {
-  const key = packet.register("in_port_key");
-  const sender = key === 0 ? undefined : view.by(portTable, "key", String(key))[0];
+  const sender = senderOf(view, packet);
   const network = view.by(networkTable, "key", String(packet.register("net")))[0];
   const router = view.by(routerTable, "key", String(packet.register("router")))[0];
   const home = sender === undefined ? undefined : view.get(networkTable, sender.network_id);

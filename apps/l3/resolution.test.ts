@@ -79,7 +79,7 @@ function said(): { asked: string[]; told: string[]; forwarded: string[]; of: Set
   return all;
 }
 const HEARD = "fa:16:3e:00:00:77";
-const hear = (from: string, ip: string, mac = HEARD): void => h.packets.learn([learned(heardNeighbourTable, from, { id: addressId(far, ip), mac, port_id: from })]);
+const hear = (from: string, ip: string, mac = HEARD): void => h.packets.learn([learned(heardNeighbourTable, from, { id: addressId(far, ip), mac, port_id: from, project_id: h.view.get(portTable, from)?.project_id ?? "" })]);
 const anything = { port_security_enabled: false, security_groups: [] };
 const address = (n: number): string => `10.1.${1 + Math.floor(n / 200)}.${1 + (n % 200)}`;
 

@@ -2,13 +2,12 @@
 // port security. A router that has a packet for one asks in the network by ARP or neighbour discovery, up to three times, keeps the packet
 // meanwhile, and tells the switch who answered: it keeps that for a while (l2's tellNeighbour), so that only the first packet comes here.
 // Nobody who may have it, or no answer: host unreachable. What switches were told, and are told when it changes, is beliefs.ts's.
-import { contains, isIpv6, parseCidr, parseIp, type PacketIn, type ServiceDecl, type ServiceHost, type StageOut } from "#app";
+import { contains, isIpv6, NO_MAC, parseCidr, parseIp, Shares, type PacketIn, type ServiceDecl, type ServiceHost, type StageOut } from "#app";
 import { arpOps, buildArp, buildEthernet, buildIcmpv6, buildIpv6, buildNeighbourSolicitation, ethertypes, icmpv6Types, ipProtocols, PacketError, parsePacket } from "packet-codec";
-import { addressId, claimant, heardNeighbourTable, learningTable, mayClaim } from "../l2/model.ts";
+import { addressId, claimant, heardNeighbourTable, learningTable, mayClaim, senderOf } from "../l2/model.ts";
 import { Beliefs, heardHolder, type HeardHolder } from "./beliefs.ts";
 import { legTable, undelivered } from "./model.ts";
 import { errorAbout, isBroadcastOf, partiesOf, type Parties } from "./packet-in.ts";
-import { Shares } from "./shares.ts";
 import { l3 } from "./tables.ts";
 
 /** Questions for one neighbour, and seconds between them. RFC 4861 section 10: MAX_MULTICAST_SOLICIT, RETRANS_TIMER */
@@ -104,7 +103,7 @@ export const resolution: ServiceDecl = {
       const question: Question = { network, router: router.id, ip, sender: sender.id, waiting: new Shares(WAITING), asked: 0, dueMs: 0 };
       wait(question, { packet, parties });
       if (ask(host, question)) begin(key, question, sender.project_id);
-    });
+    }, { owner: (packet) => senderOf(host.view, packet)?.project_id });
     host.onCommit([learningTable], () => told.watch());
     told.watch();
     return undefined;
@@ -127,7 +126,7 @@ function ask(host: ServiceHost, question: Question): boolean {
 }
 
 const arpRequest = (mac: string, from: string, ip: string): Buffer =>
-  buildEthernet({ dst: "ff:ff:ff:ff:ff:ff", src: mac, ethertype: ethertypes.arp }, buildArp({ op: arpOps.request, sha: mac, spa: from, tha: "00:00:00:00:00:00", tpa: ip }));
+  buildEthernet({ dst: "ff:ff:ff:ff:ff:ff", src: mac, ethertype: ethertypes.arp }, buildArp({ op: arpOps.request, sha: mac, spa: from, tha: NO_MAC, tpa: ip }));
 
 /** To the solicited-node address, RFC 4861 section 4.3. */
 function solicitation(mac: string, from: string, ip: string, value: bigint): Buffer {

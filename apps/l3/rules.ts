@@ -1,14 +1,14 @@
 // How routers become flows. A router's flows are the same on every chassis; a chassis has those of the routers on its
 // own networks, and of the networks these lead to.
 import {
-  baseScope, callStage, chassisScope, claim, claimTable, copy, derivation, each, eachPair, ethType, familyMatch, ipDst, ipProto, isIpv6, load, poolNumberTable, setField, toStage, toTable, zonePool, toEntrance,
+  baseScope, callStage, chassisScope, claim, claimTable, copy, derivation, each, eachPair, ethType, familyMatch, ipDst, ipProto, isIpv6, load, NO_MAC, poolNumberTable, setField, toStage, toTable, zonePool, toEntrance,
   type Claim, type Emit, type FlowAction, type ReadView, type RegisterName, type Scope, type TableName,
 } from "#app";
 import { linkLocal } from "packet-codec";
 import { attachmentTable, backToSender, echoReply, echoRequest, lanScope, laterEcho, membersScope, netScope, networkTable, portTable, sendersScope, turnedBack } from "../l2/model.ts";
 import { enterScope, legTable, liveRouterTable, routerScope, routerSendersScope, routerTable, routeTable, translationTable, undelivered, undeliveredMeter, zoneHolder, type Onward } from "./model.ts";
 import { waysTo, type Way } from "./routes.ts";
-import { excepted, kept, ofLink, sourceIn } from "./sources.ts";
+import { excepted, kept, ofHostsToo, ofLink, sourceIn } from "./sources.ts";
 import { l3 } from "./tables.ts";
 
 type L3Action = FlowAction<TableName<typeof l3>, RegisterName<typeof l3>>;
@@ -21,7 +21,7 @@ function wayOf({ leg, nexthop }: Way, ipv6: boolean): L3Action[] {
     load("net", leg.netKey),
     setField("eth_src", leg.mac),
     // Stays zero when the neighbour is unknown, and nobody has that address.
-    setField("eth_dst", "00:00:00:00:00:00"),
+    setField("eth_dst", NO_MAC),
     nexthop === null ? copy(ipv6 ? "ipv6_dst" : "ipv4_dst", "reg:nexthop") : load("nexthop", nexthop),
   ];
 }
@@ -56,10 +56,16 @@ const legs = l3.rule({
     out.include(sendersScope(network_id), routerSendersScope(router_id));
     out.include(routerSendersScope(router_id), membersScope(network_id));
     const sent = { "reg:net": network.key, eth_dst: mac, "reg:from_tunnel": 0 } as const;
-    const into = (offLink: 0 | 1) => [load("router", router.key), load("off_link", offLink), toStage(translates(router_id, view) ? "translate" : "route")] as const;
+    const into = (offLink: 0 | 1 | 2) => [load("router", router.key), load("off_link", offLink), toStage(translates(router_id, view) ? "translate" : "route")] as const;
     out.flow(entry, "l3_input", { priority: 100, match: sent, actions: into(1) });
-    for (const cidr of ofLink(leg, view)) out.flow(entry, "l3_input", { priority: 105, match: { ...sent, ...sourceIn(cidr) }, actions: into(0) });
-    for (const { port, source } of excepted(leg, view)) out.flow(entry, "l3_input", { priority: 105, match: { ...sent, "reg:in_port_key": port, ...sourceIn(source) }, actions: into(0) });
+    const link = ofLink(leg, view);
+    for (const cidr of link) out.flow(entry, "l3_input", { priority: 105, match: { ...sent, ...sourceIn(cidr) }, actions: into(0) });
+    for (const cidr of ofHostsToo(leg, link, view)) out.flow(entry, "l3_input", { priority: 107, match: { ...sent, ...sourceIn(cidr) }, actions: into(2) });
+    for (const { port, source } of excepted(leg, view)) {
+      const said = { ...sent, "reg:in_port_key": port } as const;
+      out.flow(entry, "l3_input", { priority: 105, match: { ...said, ...sourceIn(source) }, actions: into(0) });
+      for (const cidr of ofHostsToo(leg, [source], view)) out.flow(entry, "l3_input", { priority: 107, match: { ...said, ...sourceIn(cidr) }, actions: into(2) });
+    }
   },
 });
 
@@ -78,7 +84,7 @@ const routing = l3.rule({
     const to = { "reg:router": router.key, ...familyMatch(destination), ...(prefix === 0 ? {} : ipDst(destination)) } as const;
     const guest = ways.some((way) => way.leg.guest === true);
     // No less specific route is taken instead.
-    if (guest) out.flow(scope, "l3_route", { priority, match: { ...to, "reg:off_link": 1 }, actions: [] });
+    if (guest) for (const offLink of [1, 2]) out.flow(scope, "l3_route", { priority, match: { ...to, "reg:off_link": offLink }, actions: [] });
     const match = guest ? ({ ...to, "reg:off_link": 0 } as const) : to;
     const translations = view.by(translationTable, "router", routerId);
     const actionsOf = (way: Way): L3Action[] => {
@@ -184,5 +190,5 @@ export const staticFlows = l3.static((out) => {
     route(1010, { eth_type: ethType.ipv6, ipv6_src: net }, net === "fe80::/10" ? [...tell("beyondScope")] : []);
   }
   // The neighbour stage left it: nobody is known to have the next hop.
-  out.flow(baseScope, "l3_input", { priority: 200, match: { eth_dst: "00:00:00:00:00:00", "reg:from_tunnel": 0 }, actions: [...tell("unresolved")] });
+  out.flow(baseScope, "l3_input", { priority: 200, match: { eth_dst: NO_MAC, "reg:from_tunnel": 0 }, actions: [...tell("unresolved")] });
 });

@@ -33,6 +33,21 @@ export function ofLink({ router_id, network_id }: Leg, view: ReadView): string[]
  */
 export const kept = (leg: Leg, view: ReadView): string[] => [...new Set([...leg.addresses.map((a) => a.cidr), ...(leg.guest === true ? prefixesOf(leg.network_id, view) : [])])].sort();
 
+/**
+ * The parts of prefixes on the link of a leg that other networks have as well, where the router is a guest. Which prefixes a member gives to his own
+ * networks is his choice, among these; there it would be in the name of somebody else.
+ */
+export function ofHostsToo({ router_id, network_id }: Leg, prefixes: readonly string[], view: ReadView): string[] {
+  const elsewhere = new Set(view.by(legTable, "router", router_id).filter((l) => l.network_id !== network_id && l.guest === true).flatMap((l) => prefixesOf(l.network_id, view)));
+  const parts = [...elsewhere].flatMap((prefix) => prefixes.flatMap((cidr) => common(cidr, prefix) ?? []));
+  return [...new Set(parts)].sort();
+}
+/** What is in both of two prefixes: the longer one, if it is in the other. */
+function common(a: string, b: string): string | undefined {
+  const [x, y] = [parseCidr(a)!, parseCidr(b)!];
+  return contains(x, y) ? formatCidr(y) : contains(y, x) ? formatCidr(x) : undefined;
+}
+
 export const pairSources = derivation({
   name: "pair-source",
   on: each(portTable),
@@ -56,12 +71,9 @@ export const pairSources = derivation({
 export function excepted(leg: Leg, view: ReadView): { readonly port: number; readonly source: string }[] {
   const ports = leg.guest === true ? [] : view.by(pairSourceTable, "network", leg.network_id);
   if (ports.length === 0) return [];
-  const links = view.by(legTable, "router", leg.router_id).filter((l) => l.network_id !== leg.network_id && l.guest !== true).flatMap((l) => l.addresses.map((a) => parseCidr(a.cidr)!));
+  const links = view.by(legTable, "router", leg.router_id).filter((l) => l.network_id !== leg.network_id && l.guest !== true).flatMap((l) => l.addresses.map((a) => a.cidr));
   return ports.flatMap(({ port_key: port, prefixes }) => {
-    const parts = prefixes.flatMap((prefix) => {
-      const pair = parseCidr(prefix)!;
-      return links.flatMap((of) => (contains(of, pair) ? [prefix] : contains(pair, of) ? [formatCidr(of)] : []));
-    });
+    const parts = prefixes.flatMap((prefix) => links.flatMap((cidr) => common(prefix, cidr) ?? []));
     return [...new Set(parts)].map((source) => ({ port, source }));
   });
 }

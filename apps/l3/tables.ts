@@ -22,7 +22,7 @@ export const l3 = definePipeline({
   },
   registers: {
     undelivered: { bits: 8, about: "why a router cannot deliver a packet: see apps/l3/model.ts" },
-    off_link: { bits: 1, about: "the source is none of the network by which the packet came to the router" },
+    off_link: { bits: 8, about: "0: the source is of the network by which the packet came to the router; 1: it is not; 2: it is, and of another network as well, where the router is a guest" },
     path: { bits: 8, about: "which of several equal routes" },
   },
 });

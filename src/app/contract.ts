@@ -40,6 +40,7 @@ export * from "./service.ts";
 export { defineSettings, type SettingDecl, type SettingDecls, type SettingKind, type Settings, type SettingValues } from "./settings.ts";
 export * from "./validate.ts";
 export * from "../lib/address.ts";
+export * from "../lib/shares.ts";
 
 /**
  * What an app says of a port at a place, where packets come from it (classify) and where they go to it (locate). It costs no lookup.

@@ -33,11 +33,11 @@ export interface RowChange {
 export interface PacketLimits {
   /** Packets of one port that wait or are worked on, default 16. */
   readonly perPort?: number;
-  /** The same of all ports, default 1024. */
+  /** The same of all ports, default 1024; beyond these as many as of one port of each owner. */
   readonly total?: number;
   /**
-   * Whose packet it is, of those that shall not crowd each other out: a project. Each of them may always change something, however much is
-   * written because of others. Default: nobody's.
+   * Whose packet it is, of those that shall not crowd each other out: a project. They take turns, and each of them always has room for as many as one
+   * port, and may change something, however much comes and is written because of others. Asked when a packet comes. Default: nobody's.
    */
   readonly owner?: (packet: PacketIn) => string | undefined;
 }
@@ -86,8 +86,8 @@ export interface ServiceHost {
    */
   onConfirmed(fn: (chassis: string, generation: number) => void | Promise<void>): Cancel;
   /**
-   * Takes what flows of a table of the app punt, beside the table's handler if it has one. Ports (by `in_port_key`) take turns, the packets
-   * of one come in order. A packet is worked on until what `fn` returned is settled: the answer may come later, by `send`.
+   * Takes what flows of a table of the app punt, beside the table's handler if it has one. Owners take turns, and ports (by `in_port_key`) of
+   * each; the packets of one come in order. A packet is worked on until what `fn` returned is settled: the answer may come later, by `send`.
    * @throws Error when the table is none of the app
    */
   onPacket(table: string, fn: (packet: PacketIn) => void | Promise<void>, limits?: PacketLimits): Cancel;

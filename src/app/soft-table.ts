@@ -8,9 +8,14 @@ export interface SoftTable<R extends Row = Row, I extends string = string> {
   readonly soft: true;
   /** Seconds that a fact lives after it was last heard. */
   readonly ttlS: number;
-  /** Facts of one owner, and in all; one more takes the place of the owner's oldest, else of the table's oldest. */
+  /** Facts of one owner, and in all; one more takes the place of the owner's oldest, else of the oldest of whoever has most. */
   readonly limitPerOwner: number;
   readonly limit: number;
+  /**
+   * Whom a fact counts for where all together are too many: a project, however many owners it has. Each has a share, so that nobody pushes out
+   * what others have learned. Default: its owner.
+   */
+  readonly group?: (row: R) => string;
   readonly indexes: Readonly<Record<I, IndexFn<R>>>;
 }
 
@@ -19,14 +24,14 @@ export interface SoftTable<R extends Row = Row, I extends string = string> {
 export type AnySoftTable = SoftTable<any, any>;
 
 /**
- * `defineSoftTable<Neighbour>()("neighbour_seen", { ttlS: 300, limitPerOwner: 16, limit: 100_000 })`; the app lists it in its
- * `softTables`. Names are unique across apps.
+ * `defineSoftTable<Neighbour>()("neighbour_seen", { ttlS: 300, limitPerOwner: 16, limit: 100_000, group: (n) => n.project_id })`; the
+ * app lists it in its `softTables`. Names are unique across apps.
  */
 export function defineSoftTable<R extends Row>() {
   return <I extends string = never>(
     name: string,
-    { ttlS, limitPerOwner, limit, indexes }: { readonly ttlS: number; readonly limitPerOwner: number; readonly limit: number; readonly indexes?: Readonly<Record<I, IndexFn<R>>> },
-  ): SoftTable<R, I> => ({ name, soft: true, ttlS, limitPerOwner, limit, indexes: indexes ?? ({} as Record<I, IndexFn<R>>) });
+    { ttlS, limitPerOwner, limit, group, indexes }: Pick<SoftTable<R>, "ttlS" | "limitPerOwner" | "limit" | "group"> & { readonly indexes?: Readonly<Record<I, IndexFn<R>>> },
+  ): SoftTable<R, I> => ({ name, soft: true, ttlS, limitPerOwner, limit, ...(group && { group }), indexes: indexes ?? ({} as Record<I, IndexFn<R>>) });
 }
 
 /** Something learned: `learned(table, port.id, row)`. The owner pays for it with its limit; a row of the same id is replaced. */

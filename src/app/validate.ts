@@ -2,7 +2,7 @@
 // refusal that Neutron's clients know. Checks that need other rows (is the address in the subnet?) are the app's.
 import { ApiError, badRequest, invalidInput } from "./refusal.ts";
 import type { Check, Convert, Converter, KeyCheck } from "./check.ts";
-import { formatCidr, formatIp, normalizeIp, parseCidr, parseMac } from "../lib/address.ts";
+import { formatCidr, formatIp, NO_MAC, normalizeIp, parseCidr, parseMac } from "../lib/address.ts";
 
 /** 400 "Invalid input for <attribute>. Reason: <reason>." */
 export const invalidFor = (attribute: string, reason: string): ApiError =>
@@ -171,7 +171,7 @@ const ipOrCidr: Convert = (value, attribute) => {
 /** A unicast address other than all zeros, as lower case with colons. */
 const mac: Convert = (value, attribute) => {
   const text = parseMac(value);
-  if (text === undefined || text === "00:00:00:00:00:00" || (parseInt(text.slice(0, 2), 16) & 1) !== 0) {
+  if (text === undefined || text === NO_MAC || (parseInt(text.slice(0, 2), 16) & 1) !== 0) {
     throw invalidFor(attribute, `'${show(value)}' is not a valid MAC address`);
   }
   return text;

@@ -17,6 +17,9 @@ export interface Cidr {
   readonly prefix: number;
 }
 
+/** Nobody's: no MAC where one could be. */
+export const NO_MAC = "00:00:00:00:00:00";
+
 export const bitsOf = (family: Family): 32 | 128 => (family === 4 ? 32 : 128);
 
 const V4 = /^(0|[1-9]\d{0,2})\.(0|[1-9]\d{0,2})\.(0|[1-9]\d{0,2})\.(0|[1-9]\d{0,2})$/;

@@ -59,6 +59,28 @@ describe("facts", () => {
     expect(evicted).toEqual(["seen table", "seen table"]);
   });
 
+  const shared = defineSoftTable<Seen>()("shared", { ttlS: 10, limitPerOwner: 2, limit: 6, group: (s) => s.ip });
+
+  it("of all are shared out by whom they count for, however many owners one has", () => {
+    const { facts, learn, ids, evicted } = make(shared as SoftTable<Seen, "ip">);
+    for (let n = 0; n < 10; n++) learn(`loud${n}`, `l${n}`, "loud");
+    expect(ids()).toEqual(["l4", "l5", "l6", "l7", "l8", "l9"]);
+    learn("calm", "c0", "calm");
+    learn("calm", "c1", "calm");
+    for (let n = 10; n < 30; n++) learn(`loud${n}`, `l${n}`, "loud");
+    expect(ids("calm"), "the other's come and go").toEqual(["c0", "c1"]);
+    expect(ids()).toEqual(["c0", "c1", "l26", "l27", "l28", "l29"]);
+    learn("calm2", "c2", "calm");
+    learn("calm2", "c3", "calm");
+    expect(ids(), "who has as many as any gives of his own: the owner's oldest first").toEqual(["c0", "c1", "l27", "l28", "l29", "c3"]);
+    expect(new Set(evicted)).toEqual(new Set(["shared table"]));
+    // One that is heard of another again counts for that one.
+    learn("calm", "l29", "calm");
+    learn("loud30", "l30", "loud");
+    expect(ids()).toEqual(["c1", "l27", "l28", "c3", "l29", "l30"]);
+    expect(facts.counts).toEqual([{ table: "shared", facts: 6 }]);
+  });
+
   it("never exceed a limit or their time, whatever is learned when", () => {
     const step = fc.record({ owner: fc.integer({ min: 0, max: 4 }), id: fc.integer({ min: 0, max: 12 }), waitMs: fc.integer({ min: 0, max: 6000 }) });
     fc.assert(

@@ -2,6 +2,7 @@
 // adds first drops those whose time is over, so no timer is needed and limits bound what is kept.
 import type { AnySoftTable, Fact, Row, SoftTable } from "#app";
 import type { Clock } from "../lib/clock.ts";
+import { Shares } from "../lib/shares.ts";
 import { TableData } from "./rows.ts";
 
 /** Which limit a fact went by. */
@@ -15,19 +16,24 @@ interface Kept {
 class FactTable {
   readonly table: AnySoftTable;
   readonly data: TableData;
-  /** Heard longest ago first, both. */
-  readonly kept = new Map<string, Kept>();
+  /** Heard longest ago first, both; shared out by whom they count for. */
+  readonly kept: Shares<Kept>;
   readonly byOwner = new Map<string, Set<string>>();
 
   constructor(table: AnySoftTable) {
     this.table = table;
+    this.kept = new Shares(table.limit);
     this.data = new TableData({ name: table.name, resource: undefined, derived: false, open: false, of: undefined, indexes: table.indexes, pairs: {}, upgrade: undefined });
+  }
+
+  groupOf(owner: string, row: Row): string {
+    return this.table.group?.(row) ?? owner;
   }
 
   put({ owner, row }: Fact, endsMs: number): void {
     this.drop(row.id);
     this.data.put(row);
-    this.kept.set(row.id, { owner, endsMs });
+    this.kept.put(row.id, this.groupOf(owner, row), { owner, endsMs });
     let own = this.byOwner.get(owner);
     if (own === undefined) this.byOwner.set(owner, (own = new Set<string>()));
     own.add(row.id);
@@ -76,12 +82,18 @@ export class Facts {
 
   learn(fact: Fact): void {
     const facts = this.of(fact.fact);
-    const { ttlS, limit, limitPerOwner } = facts.table;
+    const { ttlS, limitPerOwner } = facts.table;
     facts.drop(fact.row.id);
     const own = facts.byOwner.get(fact.owner);
     if ((own?.size ?? 0) >= limitPerOwner) this.evict(facts, own!, "owner");
-    else if (facts.kept.size >= limit) this.evict(facts, own ?? facts.kept.keys(), "table");
+    else this.makeRoom(facts, fact, own);
     facts.put(fact, this.clock.monotonic() + ttlS * 1000);
+  }
+
+  private makeRoom(facts: FactTable, { owner, row }: Fact, own: Iterable<string> | undefined): void {
+    const group = facts.groupOf(owner, row);
+    const giver = facts.kept.giver(group);
+    if (giver !== undefined) this.evict(facts, giver === group && own !== undefined ? own : [facts.kept.oldest(giver)!], "table");
   }
 
   private evict(facts: FactTable, ids: Iterable<string>, limit: FactLimit): void {

@@ -1,16 +1,16 @@
-// Packets that wait for a service, and those that it is working on. Each port has a share and ports take turns, so that whoever sends
-// much costs itself; what is too much is dropped and counted. What a service writes because of packets is counted out likewise.
+// Packets that wait for a service, and those that it is working on. Each port has a share, owners of ports take turns and the ports of each, so
+// that whoever sends much costs itself; what is too much is dropped and counted. What a service writes because of packets is counted out likewise.
 import type { Clock } from "../lib/clock.ts";
 
 export interface MailboxLimits {
-  /** Packets of one port that wait or are worked on, and in all. */
+  /** Packets of one port that wait or are worked on, and in all. Beyond all, as many as of one port are left to each owner, so that nobody has none. */
   readonly perPort: number;
   readonly total: number;
 }
 
 export interface MailboxOptions<P> extends MailboxLimits {
   /** What it answers with a promise is worked on until that is settled. */
-  readonly handle: (packet: P, port: string) => unknown;
+  readonly handle: (packet: P, port: string, owner: string | undefined) => unknown;
   readonly dropped: (limit: "port" | "total") => void;
 }
 
@@ -19,10 +19,11 @@ const BATCH = 32;
 
 export class Mailbox<P> {
   private readonly options: MailboxOptions<P>;
-  /** Ports in the order of their turns. */
-  private readonly waiting = new Map<string, P[]>();
-  /** Of each port: waiting and worked on. */
+  /** Owners in the order of their turns, and the ports of each likewise. */
+  private readonly waiting = new Map<string | undefined, Map<string, P[]>>();
+  /** Of each port and each owner: waiting and worked on. */
   private readonly held = new Map<string, number>();
+  private readonly owned = new Map<string, number>();
   private total = 0;
   private scheduled = false;
   private stopped = false;
@@ -31,18 +32,23 @@ export class Mailbox<P> {
     this.options = options;
   }
 
-  push(port: string, packet: P): void {
+  /** `owner`: whose port it is; undefined: nobody's, or it is not known. */
+  push(port: string, packet: P, owner?: string): void {
     if (this.stopped) return;
     const { perPort, total, dropped } = this.options;
-    const held = this.held.get(port) ?? 0;
-    if (held >= perPort || this.total >= total) {
-      dropped(held >= perPort ? "port" : "total");
+    if ((this.held.get(port) ?? 0) >= perPort) {
+      dropped("port");
       return;
     }
-    this.held.set(port, held + 1);
-    this.total++;
-    const queue = this.waiting.get(port);
-    if (queue === undefined) this.waiting.set(port, [packet]);
+    if (this.total >= total && (owner === undefined || (this.owned.get(owner) ?? 0) >= perPort)) {
+      dropped("total");
+      return;
+    }
+    this.count(port, owner, 1);
+    let ports = this.waiting.get(owner);
+    if (ports === undefined) this.waiting.set(owner, (ports = new Map<string, P[]>()));
+    const queue = ports.get(port);
+    if (queue === undefined) ports.set(port, [packet]);
     else queue.push(packet);
     this.schedule();
   }
@@ -51,6 +57,7 @@ export class Mailbox<P> {
     this.stopped = true;
     this.waiting.clear();
     this.held.clear();
+    this.owned.clear();
   }
 
   private schedule(): void {
@@ -64,20 +71,30 @@ export class Mailbox<P> {
   }
 
   private next(): void {
-    const [port, queue] = this.waiting.entries().next().value!;
-    this.waiting.delete(port);
+    const [owner, ports] = this.waiting.entries().next().value!;
+    const [port, queue] = ports.entries().next().value!;
+    this.waiting.delete(owner);
+    ports.delete(port);
     const packet = queue.shift()!;
-    if (queue.length > 0) this.waiting.set(port, queue);
-    const done = (): void => {
-      this.total--;
-      const left = (this.held.get(port) ?? 1) - 1;
-      if (left > 0) this.held.set(port, left);
-      else this.held.delete(port);
-    };
-    const doing = this.options.handle(packet, port);
+    if (queue.length > 0) ports.set(port, queue);
+    if (ports.size > 0) this.waiting.set(owner, ports);
+    const done = (): void => this.count(port, owner, -1);
+    const doing = this.options.handle(packet, port, owner);
     if (doing instanceof Promise) doing.then(done, done);
     else done();
   }
+
+  private count(port: string, owner: string | undefined, by: 1 | -1): void {
+    this.total += by;
+    add(this.held, port, by);
+    if (owner !== undefined) add(this.owned, owner, by);
+  }
+}
+
+function add(counts: Map<string, number>, key: string, by: number): void {
+  const now = (counts.get(key) ?? 0) + by;
+  if (now > 0) counts.set(key, now);
+  else counts.delete(key);
 }
 
 interface Bucket {

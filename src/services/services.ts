@@ -183,9 +183,10 @@ class Host implements ServiceHost {
     const box = new Mailbox<PacketIn>({
       perPort, total,
       dropped: (limit) => this.options.dropped?.(app, this.about.service, limit),
-      handle: (packet, port) => this.doing(() => becauseOf.run({ port, owner: owner?.(packet) }, () => fn(packet))),
+      handle: (packet, port, of) => this.doing(() => becauseOf.run({ port, owner: of }, () => fn(packet))),
     });
-    const cancel = this.options.onPacket(app, table, (packet) => box.push(`${packet.chassis} ${packet.register("in_port_key")}`, { ...packet, data: Buffer.from(packet.data) }));
+    const ownerOf = (packet: PacketIn): string | undefined => (owner === undefined ? undefined : this.options.guard(this.hook, this.about, () => owner(packet), undefined));
+    const cancel = this.options.onPacket(app, table, (packet) => box.push(`${packet.chassis} ${packet.register("in_port_key")}`, { ...packet, data: Buffer.from(packet.data) }, ownerOf(packet)));
     return this.until(() => {
       cancel();
       box.stop();

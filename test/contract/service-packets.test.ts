@@ -87,6 +87,37 @@ describe("packets of a table", () => {
     expect(order.at(-1)).toBe(4);
   });
 
+  test("of one owner, however many ports he has, keep no other's out: each has as much as a port, and owners take turns", async () => {
+    const { h, host } = await hosted();
+    const order: string[] = [];
+    const owners = ["", "greedy", "honest", "calm"];
+    host.onPacket("probe_punt", (packet) => void order.push(`${owners[packet.data[0]!]!} ${packet.register("in_port_key")}`), {
+      perPort: 2, total: 6, owner: ({ data }) => (data[0] === 0 ? undefined : owners[data[0]!]),
+    });
+    for (let n = 1; n <= 20; n++) arrive(h, n, 1);
+    for (let n = 0; n < 3; n++) arrive(h, 30, 2);
+    arrive(h, 31, 2); // honest has his two
+    arrive(h, 40, 3);
+    arrive(h, 50, 0); // nobody's
+    expect(h.dropped).toEqual([...Array.from({ length: 14 }, () => "s total"), "s port", "s total", "s total"]);
+    await turns();
+    expect(order).toEqual(["greedy 1", "honest 30", "calm 40", "greedy 2", "honest 30", "greedy 3", "greedy 4", "greedy 5", "greedy 6"]);
+    for (let n = 1; n <= 6; n++) arrive(h, n, 1);
+    arrive(h, 50, 0);
+    expect(h.dropped.splice(17)).toEqual(["s total"]);
+  });
+
+  test("whose owner cannot be told, since that fails, are nobody's", async () => {
+    const { h, host } = await hosted();
+    let seen = 0;
+    host.onPacket("probe_punt", () => {
+      seen++;
+    }, { owner: () => { throw new Error("no owner"); } });
+    arrive(h, 1);
+    await turns();
+    expect([seen, h.complaints.length]).toEqual([1, 1]);
+  });
+
   test("that are worked on count until the work is done, well or not", async () => {
     const { h, host } = await hosted();
     const ends: ((error?: Error) => void)[] = [];

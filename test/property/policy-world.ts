@@ -240,7 +240,7 @@ export class PolicyWorld {
     const ethertype = rule !== undefined && this.chance(0.9) ? rule.ethertype : this.pick(["IPv4", "IPv6"] as const);
     const addresses = this.interesting.filter((a) => a.includes(":") === (ethertype === "IPv6"));
     const routed = kind === "routed";
-    const mine = this.sourceOf(from, ethertype, routed, this.prefer(guests, sender)!, addresses);
+    const mine = this.sourceOf(from, ethertype, routed, this.prefer(guests, sender)!, addresses, rule);
     const theirs = this.destinationOf(to, ethertype, routed, addresses, rule);
     if (mine === undefined || theirs === undefined) return undefined;
     const [sourceMac, source] = mine;
@@ -258,12 +258,16 @@ export class PolicyWorld {
   }
 
   /** MAC and address that the sender may use: of a port with port security its own; who sends by a tunnel was looked at elsewhere. */
-  private sourceOf(from: Port | undefined, ethertype: Opening["ethertype"], routed: boolean, like: Port, addresses: readonly string[]): readonly [mac: string, ip: string] | undefined {
+  private sourceOf(from: Port | undefined, ethertype: Opening["ethertype"], routed: boolean, like: Port, addresses: readonly string[], rule: Rule | undefined): readonly [mac: string, ip: string] | undefined {
     const six = ethertype === "IPv6";
     if (from === undefined || (!from.port_security_enabled && !routed)) {
       const macs = this.intent.ports.flatMap((p) => [p.mac_address, ...p.allowed_address_pairs.map((a) => a.mac_address)]);
       // As somebody who is there, mostly.
       const own = [...like.fixed_ips.map((f) => [like.mac_address, f.ip_address] as const), ...like.allowed_address_pairs.flatMap((a) => edges(a.ip_address).map((ip) => [a.mac_address, ip] as const))].filter(([, ip]) => ip.includes(":") === six);
+      const members = this.intent.ports.filter((p) => rule?.remote_group_id != null && p.security_groups.includes(rule.remote_group_id));
+      const single = members.flatMap((p) => p.allowed_address_pairs).filter((a) => !a.ip_address.includes("/") && a.ip_address.includes(":") === six);
+      // From whatever MAC: of a pair of one address it is no matter.
+      if (single.length > 0 && this.chance(0.4)) return [this.pick(macs), this.pick(single).ip_address];
       if (own.length === 0 || this.chance(0.3)) return [this.pick(macs), this.pick(addresses)];
       const [mac, ip] = this.pick(own);
       return [this.chance(0.3) ? this.pick(macs) : mac, ip];

@@ -3,6 +3,7 @@ import { chassisScope, copy, isIpv6, load, next, setField, toStage, ethType, ipP
 import { linkLocal } from "packet-codec";
 import { isLinkLocal } from "./ports.ts";
 import { lanScope, netScope, hostScope } from "./places.ts";
+import { arp as anyArp, solicitation } from "./messages.ts";
 import { l2 } from "../tables.ts";
 
 /**
@@ -25,8 +26,10 @@ export function neighbour(
     if (as === "host") known.flow(scope, neighbours.known, { net: network.key, address, mac });
     else known.flow(scope, neighbours.said, { net: network.key, address, mac, said: SAID[as] });
   };
-  say(ip, said);
-  if (isIpv6(ip) && !isLinkLocal(ip)) say(linkLocal(mac), ofLink);
+  // A port may have that address by itself as well: both say the same of it.
+  const link = isIpv6(ip) ? linkLocal(mac) : undefined;
+  say(ip, ip === link ? ofLink : said);
+  if (link !== undefined && !isLinkLocal(ip)) say(link, ofLink);
 }
 
 /** What is answered for an address, at least one of both. */
@@ -48,8 +51,8 @@ export function answerFor(out: Outputs, scope: Scope, network: { readonly key: n
   const net = { "reg:net": network.key } as const;
   const known = [load("nexthop", ip), setField("eth_dst", mac), load("said", SAID[router ? "router" : "host"]), toTable("arp_nd_reply")] as const;
   const asked = isIpv6(ip)
-    ? ({ eth_type: ethType.ipv6, ip_proto: ipProto.icmpv6, icmpv6_type: 135, ipv6_nd_target: ip } as const)
-    : ({ eth_type: ethType.arp, arp_op: 1, arp_tpa: ip } as const);
+    ? ({ ...solicitation, ipv6_nd_target: ip } as const)
+    : ({ ...anyArp, arp_op: 1, arp_tpa: ip } as const);
   if (arp) {
     into.flow(scope, "arp_nd", { priority: 105, match: { ...net, ...asked }, actions: known });
     const fromAfar = { ...net, "reg:in_port_key": 0, ...asked } as const;
@@ -116,6 +119,11 @@ export const onAsAnyFrame = [setField("in_port", 0), toStage("forward")] as cons
 /** As `backToSender` for a packet that the controller made: to the port of this key in the network of that key, where it is at that chassis. */
 export const toPort = (chassis: string, net: number, port: number, data: Uint8Array): StageOut => ({
   chassis, stage: "locate", registers: { net, out_port_key: port, from_network: 1 }, data,
+});
+
+/** Likewise to every port that the network of that key has at that chassis, as a broadcast that came by a tunnel: it goes on to no other chassis. */
+export const toAllPorts = (chassis: string, net: number, data: Uint8Array): StageOut => ({
+  chassis, stage: "forward", registers: { net, from_tunnel: 1, from_network: 1 }, data,
 });
 
 const neighbours = l2.shapes("neighbour", {

@@ -1,7 +1,7 @@
 // Who has an address, or may have it: ports whose own it is, ports that have it as a pair, and what was heard or told of others.
 import { contains, defineSettings, defineSoftTable, defineTable, isIpv6, parseCidr, parseIp, meterOfZone, zoneMeters, type Cidr, type ReadView, type Row, type StageOut } from "#app";
 import { buildEthernet, buildIpv4, ethertypes } from "packet-codec";
-import { portTable, macOfPair, hasPair, isLinkLocal, isNetworkPort, addressId, addressTable, type AddressPair, type Port } from "./ports.ts";
+import { portTable, macOfPair, hasPair, isLinkLocal, isNetworkPort, isRouterPort, addressId, addressTable, type AddressPair, type Port } from "./ports.ts";
 import { activeAttachment, type Attachment } from "./places.ts";
 import type { Said } from "./answering.ts";
 
@@ -23,9 +23,11 @@ export const learningTable = defineTable<Learning>()("learning", { derived: true
 export interface HeardNeighbour extends Row {
   readonly mac: string;
   readonly port_id: string;
+  /** The port's. */
+  readonly project_id: string;
 }
-/** Of one port so many at a time, so that nobody's claims push out those of others. */
-export const heardNeighbourTable = defineSoftTable<HeardNeighbour>()("neighbour_heard", { ttlS: 300, limitPerOwner: 64, limit: 65_536 });
+/** Of one port so many at a time, and of all by projects, so that nobody's claims push out those of others. */
+export const heardNeighbourTable = defineSoftTable<HeardNeighbour>()("neighbour_heard", { ttlS: 300, limitPerOwner: 64, limit: 65_536, group: (heard) => heard.project_id });
 
 /** What pairs name, parsed once for each list of them: that is asked for many packets, of all ports that have prefixes. */
 const ranges = new WeakMap<readonly AddressPair[], readonly (Cidr | undefined)[]>();
@@ -115,17 +117,25 @@ export function takenBy(view: ReadView, networkId: string, ip: string): string |
   return activeAttachment(view, port.id) === undefined ? undefined : holder.mac;
 }
 
-/** What is said of link-local addresses of ports in a network: the same of all. */
-export const saidOfLink = (view: ReadView, networkId: string): Said => {
+/** What is said of the own addresses of a port that the network itself made. */
+export const saidOfNetworkPort = (port: Pick<Port, "device_owner">): Said => (isRouterPort(port) ? "router" : "host");
+
+/** What is said of the link-local address that goes with a MAC, which a port has: the same of all in a network, but of a MAC whose port the network itself made. */
+export function saidOfLink(view: ReadView, port: Port, mac: string): Said {
+  const owner = mac === port.mac_address ? port : view.by(portTable, "network_mac", `${port.network_id}|${mac}`)[0];
+  if (owner !== undefined && isNetworkPort(owner)) return saidOfNetworkPort(owner);
+  return linksAreAsked(view, port.network_id) ? "asked" : "host";
+}
+
+function linksAreAsked(view: ReadView, networkId: string): boolean {
   const takers = view.get(takersTable, networkId);
-  return takers !== undefined && (takers.any || takers.prefixes.length > 0) ? "asked" : "host";
-};
+  return takers !== undefined && (takers.any || takers.prefixes.length > 0);
+}
 
 /** Whether others than a port may have an address too, so that nobody but who has it can say so. */
 export function mayBeTaken(view: ReadView, networkId: string, ip: string, holder: string): boolean {
   const takers = view.get(takersTable, networkId);
   if (takers === undefined) return false;
-  // Two flows may say the same link-local address: as one that a port has, and as what goes with the MAC of another address.
-  if (isLinkLocal(ip) && saidOfLink(view, networkId) === "asked") return true;
+  if (isLinkLocal(ip) && linksAreAsked(view, networkId)) return true;
   return takers.any || view.by(portTable, "pair_ip", `${networkId}|${ip}`).some((p) => p.id !== holder) || inPrefix(view, networkId, ip);
 }

@@ -1,5 +1,5 @@
 // Networks, ports with what they may send beside their own addresses, and addresses: what the API stores of them.
-import { definePool, defineTable, isIpv6, resourceHandle, type Row, type StandardRow } from "#app";
+import { definePool, defineTable, isIpv6, resourceHandle, type PacketIn, type ReadView, type Row, type StandardRow } from "#app";
 
 export interface Network extends StandardRow {
   /** 1..2^24-1, unique: `net` in the pipeline. How the network travels between hosts is its segments' business. */
@@ -64,6 +64,9 @@ export const portTable = defineTable<Port>()("port", {
     network_guests: (p) => (!isNetworkPort(p) && (!p.port_security_enabled || extraMacs(p).length > 0) ? p.network_id : undefined),
   },
 });
+/** Whose packet it is that a switch punted: undefined when the port is gone, or it came by a tunnel. */
+export const senderOf = (view: ReadView, packet: Pick<PacketIn, "register">): Readonly<Port> | undefined => view.by(portTable, "key", String(packet.register("in_port_key")))[0];
+
 /** The MAC that a pair is of. */
 export const macOfPair = (port: Pick<Port, "mac_address">, { mac_address: mac }: Pick<AddressPair, "mac_address">): string => (mac === "" ? port.mac_address : mac);
 /** Of no host: who has no address yet sends from it, as any port may. RFC 1122 section 3.2.1.3, RFC 4291 section 2.5.2 */

@@ -102,6 +102,22 @@ describe("a member's router on a shared network", () => {
     expect(await cloud.differences()).toBe("");
   }, 60_000);
 
+  test("sends into it nothing in the name of a subnet there whose prefix the member has connected himself", async () => {
+    const same: { readonly id: string }[] = [];
+    for (const [ip_version, cidr] of [[4, "10.29.0.0/24"], [6, "fd29::/64"]] as const) same.push(await cloud.create("subnet", { network_id: own.network.id, ip_version, cidr }, "guest"));
+    const connect = async (method: "add" | "remove"): Promise<void> => {
+      for (const { id } of same) expect((await asMember("PUT", `/v2.0/routers/${router}/${method}_router_interface`, { subnet_id: id })).status).toBe(200);
+      await cloud.synced();
+    };
+    const by = await gateways(router, own);
+    const mine = ["10.21.0.99", "fd21::99"];
+    await connect("add");
+    for (const to of others) expect(await arriving(sender, by, to, ["10.29.0.7", "fd29::7", ...mine])).toEqual(mine);
+    expect(await cloud.differences()).toBe("");
+    await connect("remove");
+    for (const { id } of same) expect((await asMember("DELETE", `/v2.0/subnets/${id}`)).status).toBe(204);
+  }, 60_000);
+
   test("takes from it what is of there or of beyond, and nothing in the name of the member's own", async () => {
     const by = await gateways(router, shared);
     for (const from of others) {

@@ -38,6 +38,18 @@ describe("shares", () => {
     expect(shares.admits("a")).toBe(true);
   });
 
+  it("what is pushed is always kept: whoever has most gives of his own", () => {
+    const shares = filled(5, ["a", 4], ["b", 1]);
+    expect([shares.giver("a"), shares.giver("b"), shares.giver("c")]).toEqual(["a", "a", "a"]);
+    expect(shares.push("a4", "a", 4)).toEqual(["a0", 0]);
+    expect(shares.push("b1", "b", 1)).toEqual(["a1", 1]);
+    expect(shares.push("b2", "b", 2), "it would only change who has more").toEqual(["b0", 0]);
+    expect(keys(shares)).toEqual(["a2", "a3", "a4", "b1", "b2"]);
+    const ones = filled(2, ["a", 1], ["b", 1]);
+    expect(ones.push("c0", "c", 0)).toEqual(["a0", 0]);
+    expect([shares.oldest("a"), ones.oldest("a")]).toEqual(["a2", undefined]);
+  });
+
   it("agrees with a count of all, whatever is done", () => {
     const shares = new Shares<number>(16);
     const model: { key: string; owner: string }[] = [];
