@@ -103,7 +103,7 @@ export function pipelineMarkdown(apps: readonly App[]): string {
     ...head("OpenFlow port", "name", "type", "options"),
     ...bridgePorts(apps, layout), "",
     "## Packets that come to the controller", "",
-    "Those of one port pass meters of the port's own: copies of announcements one, what routers cannot deliver another, all others a third.", "",
+    "Those of one port pass meters of the port's own: copies of announcements one, what routers cannot deliver another, what policy denies a third, all others one more.", "",
     ...head("table", "app", "taken by"),
     ...punts(apps, layout), "",
     "## Rules", "",

@@ -65,7 +65,9 @@ test("docs/pipeline.md names every table whose flows send packets to the control
     await harness.create("subnet", { network_id: outside.id, ip_version: 4, cidr: "203.0.113.0/24" });
     const router = await harness.create("router", { external_gateway_info: { network_id: outside.id } });
     expect((await harness.call("PUT", `/v2.0/routers/${router.id}/add_router_interface`, { subnet_id: subnet.id })).status).toBe(200);
+    const telling = await harness.create("security_group", { name: "telling", "axion:deny": "reject" });
     const ports = [
+      { security_groups: [telling.id] },
       { fixed_ips: [{ subnet_id: subnet.id, ip_address: "10.0.0.9" }] },
       { allowed_address_pairs: [{ ip_address: "10.0.0.9" }] },
       { port_security_enabled: false },

@@ -1,7 +1,7 @@
 // How l2's entities become flows. What is the same on every chassis goes to a scope of the network; only what names a
 // local OpenFlow port goes to the chassis' own scope.
 import {
-  callStage, callTable, chassisScope, chassisTable, core, derivation, each, eachPair, ethType, ipProto, isIpv6, load, NO_MAC, setField, toStage, toTable,
+  callStage, callTable, chassisScope, chassisTable, core, derivation, each, eachPair, ethType, ipProto, isIpv6, load, NO_MAC, setField, toEntrance, toStage, toTable,
   type Emit, type FlowOf, type PortActions, type ReadView, type Scope,
 } from "#app";
 import { linkLocal } from "packet-codec";
@@ -95,7 +95,7 @@ const localPort = l2.rule({
     });
     if (at.vlan === null && isTransparent(view, at.network_id)) admitTags(at, asSender, out);
     const emit: LocalEmit = (shape, value) => out.flow(scope, shape, value);
-    if (port.port_security_enabled) admit(at, sources, emit);
+    if (port.port_security_enabled) admit(at, sources, emit, sender.acl === undefined ? undefined : (flow) => out.flow(scope, "port_security", { ...flow, actions: [toEntrance(sender.acl!)] }));
     // Nobody hears who probes for what it has itself: an answer would tell it that somebody else does.
     const macs = isOpen(port) ? [] : [port.mac_address, ...macsOf(sources).filter((mac) => mac !== port.mac_address && !isAnothers(view, port, mac))];
     for (const mac of macs) out.flow(scope, probing.own, { key: at.port_key, mac });
@@ -150,8 +150,10 @@ const advertises = { ...advertisement, ...wellFormed } as const;
 /** What a switch shows where there is no link-layer address option. */
 export const NO_OPTION = NO_MAC;
 
+const ip6 = (s: Sender) => ({ priority: 100, match: { "reg:in_port_key": s.key, eth_src: s.mac, eth_type: ethType.ipv6, ipv6_src: s.ip }, actions: TO_POLICY });
+const ip4 = (s: Sender) => ({ priority: 100, match: { "reg:in_port_key": s.key, eth_src: s.mac, eth_type: ethType.ip, ipv4_src: s.ip }, actions: TO_POLICY });
 const admitted = l2.shapes("port_security", {
-  ip6: (s: Sender) => ({ priority: 100, match: { "reg:in_port_key": s.key, eth_src: s.mac, eth_type: ethType.ipv6, ipv6_src: s.ip }, actions: TO_POLICY }),
+  ip6,
   solicitation: (s: Sender) => ({ priority: 120, match: { ...asks, "reg:in_port_key": s.key, eth_src: s.mac, ipv6_nd_sll: s.mac }, actions: ND_TO_SOURCE }),
   bareSolicitation: (s: Sender) => ({
     priority: 120, match: { ...asks, "reg:in_port_key": s.key, eth_src: s.mac, ipv6_nd_sll: NO_OPTION }, actions: BARE_TO_SOURCE,
@@ -169,7 +171,7 @@ const admitted = l2.shapes("port_security", {
   routerSolicitation: (s: Sender) => ({
     priority: 120, match: { ...icmpv6, ...wellFormed, "reg:in_port_key": s.key, eth_src: s.mac, icmpv6_type: ND.routerSolicitation, ipv6_dst: ALL_ROUTERS.ip }, actions: [setField("eth_dst", ALL_ROUTERS.mac), ...ND_TO_SOURCE],
   }),
-  ip4: (s: Sender) => ({ priority: 100, match: { "reg:in_port_key": s.key, eth_src: s.mac, eth_type: ethType.ip, ipv4_src: s.ip }, actions: TO_POLICY }),
+  ip4,
   arp: (s: Sender) => ({ priority: 100, match: { "reg:in_port_key": s.key, eth_src: s.mac, eth_type: ethType.arp, arp_sha: s.mac, arp_spa: s.ip }, actions: ARP_TO_SERVICES }),
   arpHeard: (s: Sender) => ({ priority: 100, match: { "reg:in_port_key": s.key, eth_src: s.mac, eth_type: ethType.arp, arp_sha: s.mac, arp_spa: s.ip }, actions: [ANNOUNCE, ...ARP_TO_SERVICES] }),
   // As a request, RFC 5227 section 3: nobody is asked but whoever has it as well.
@@ -200,17 +202,20 @@ const probing = l2.shapes("arp_nd_reply", {
   own: (s: { readonly key: number; readonly mac: string }) => ({ priority: 130, match: { "reg:in_port_key": s.key, "reg:probes": 1, "reg:said": 0, eth_dst: s.mac }, actions: [] }),
 });
 
-function admit(at: Attachment, sources: readonly Source[], emit: LocalEmit): void {
+
+/** `byOwnWay`: of a port whose packets do not enter policy by its stage. */
+function admit(at: Attachment, sources: readonly Source[], emit: LocalEmit, byOwnWay: ((flow: Pick<ReturnType<typeof ip4 | typeof ip6>, "priority" | "match">) => void) | undefined): void {
   const key = at.port_key;
+  const toPolicy = (sender: Sender, shape: (typeof admitted)["ip4" | "ip6"], flow: typeof ip4 | typeof ip6): void => (byOwnWay === undefined ? emit(shape, sender) : byOwnWay(flow(sender)));
   for (const { mac, ip, heard } of sources) {
     const sender = { key, mac, ip };
     if (isIpv6(ip)) {
-      emit(admitted.ip6, sender);
+      toPolicy(sender, admitted.ip6, ip6);
       emit(heard ? admitted.advertisementHeard : admitted.advertisement, sender);
       emit(heard ? admitted.bareAdvertisementHeard : admitted.bareAdvertisement, sender);
       emit(discovering.own, sender);
     } else {
-      emit(admitted.ip4, sender);
+      toPolicy(sender, admitted.ip4, ip4);
       emit(admitted.dhcpLater, sender);
       emit(heard ? admitted.arpHeard : admitted.arp, sender);
       if (!ip.includes("/")) emit(heard ? admitted.announcementHeard : admitted.announcement, sender);
@@ -232,8 +237,10 @@ function locate(at: Attachment, secured: boolean, ipv6: boolean, receiver: PortA
   const key = at.port_key;
   // Other copies of the packet go elsewhere: what marks this one is taken back.
   const egress = receiver.egress || at.vlan !== null;
-  const ways = (stage: "acl_in" | "deliver"): LocateFlow["actions"] =>
-    !egress ? [toStage(stage)] : stage === "deliver" || !receiver.policy ? [toStage("egress")] : [load("egress", 1), toStage(stage), load("egress", 0)];
+  const ways = (stage: "acl_in" | "deliver"): LocateFlow["actions"] => {
+    const step = stage === "acl_in" && receiver.acl !== undefined ? toEntrance(receiver.acl) : toStage(stage);
+    return !egress ? [step] : stage === "deliver" || !receiver.policy ? [toStage("egress")] : [load("egress", 1), step, load("egress", 0)];
+  };
   const onward: LocateFlow["actions"] = [load("out_port", at.ofport), ...receiver.loads, ...ways("deliver")];
   if (!secured) {
     emit({ priority: 200, match: { "reg:out_port_key": key }, actions: onward });

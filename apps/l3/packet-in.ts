@@ -2,8 +2,8 @@
 // is no route, nobody has the address, nothing serves it here. What waits for a neighbour first is resolution.ts's.
 import { contains, lastIp, parseCidr, parseIp, type Ip, type PacketIn, type PacketInHandler, type ReadView, type StageOut } from "#app";
 import { PacketError, parsePacket, type Packet } from "packet-codec";
-import { networkTable, senderOf, toPort, type Network, type Port } from "../l2/model.ts";
-import { icmpError, noErrorAbout, reset, type Interface } from "./errors.ts";
+import { networkTable, noErrorAbout, resetOf, senderOf, toPort, type Network, type Port } from "../l2/model.ts";
+import { icmpError, type Interface } from "./errors.ts";
 import { legTable, routerTable, undelivered, type Router, type Undelivered } from "./model.ts";
 import { l3 } from "./tables.ts";
 
@@ -63,7 +63,7 @@ export function errorAbout(packet: PacketIn, why: Undelivered, { sender, home, n
   }
   // Behind another router the frame carries that router's MAC, not the sender's.
   const to = mac ?? (home.id === network.id && why !== undelivered.unresolved ? frame.eth.src : sender.mac_address);
-  const data = why === undelivered.notServed && frame.tcp !== undefined ? reset(frame, frame.tcp, own, to) : icmpError(frame, why, own, to);
+  const data = why === undelivered.notServed && frame.tcp !== undefined ? resetOf(frame, frame.tcp, own.mac, to) : icmpError(frame, why, own, to);
   return data === undefined ? [] : [toPort(packet.chassis, home.key, sender.key, data)];
 }
 

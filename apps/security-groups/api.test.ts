@@ -17,7 +17,9 @@ const defaultGroup = async (who = p1): Promise<Shown> => (await api.list("securi
 describe("groups", () => {
   test("a new one lets everything out and has its rules embedded", async () => {
     const g = await group();
-    expect(g).toMatchObject({ name: "web", stateful: true, project_id: "p1", tags: [] });
+    expect(g).toMatchObject({ name: "web", stateful: true, shared: false, project_id: "p1", tags: [] });
+    expect((await api.list("security-groups?shared=false", p1)).map((x) => x.id)).toContain(g.id);
+    expect(await api.list("security-groups?shared=true", p1)).toEqual([]);
     expect(g.security_group_rules.map((r) => [r.direction, r.ethertype, r.protocol]).sort()).toEqual([["egress", "IPv4", null], ["egress", "IPv6", null]]);
     for (const rule of g.security_group_rules) expect(rule).toEqual(await api.show("security_group_rule", rule.id, p1));
     expect(await api.show("security_group", g.id, p1)).toEqual(g);
@@ -66,20 +68,46 @@ describe("groups", () => {
     const listed = await api.list("security-groups", {});
     expect(listed.find((other) => other.id === g.id)?.["stateful"]).toBe(true);
     expect(await api.change("security_group", g.id, { description: "old" })).toMatchObject({ description: "old", stateful: true });
+    expect(await api.change("security_group", g.id, { stateful: false })).toMatchObject({ stateful: false });
   });
 
-  test("stateless ones are refused by name, and not advertised", async () => {
-    for (const stateful of [false, "false", 0]) {
-      const why = await api.refused(400, "InvalidInput", "POST", "security-groups", { security_group: { name: "x", stateful } });
-      expect(why).toContain("stateless security groups are not supported");
-    }
-    const g = await group();
-    const before = api.model.generation;
-    await api.refused(400, "InvalidInput", "PUT", `security-groups/${g.id}`, { security_group: { stateful: false } });
-    expect(api.model.generation).toBe(before);
+  test("stateless ones; what a group is does not change while a port has it", async () => {
+    const g = await api.make("security_group", { name: "x", stateful: "false" });
+    expect(g).toMatchObject({ stateful: false });
+    expect(g).not.toHaveProperty("stateless");
+    expect((await api.list("security-groups?stateful=false", p1)).map((x) => x.id)).toEqual([g.id]);
     expect((await api.change("security_group", g.id, { stateful: true })).stateful).toBe(true);
-    expect((await api.make("security_group", { name: "y", stateful: "True" })).stateful).toBe(true);
-    expect((await api.list("extensions")).map((extension) => extension["alias"])).not.toContain("stateful-security-group");
+    expect((await api.change("security_group", g.id, { stateful: false })).stateful).toBe(false);
+    const port = await api.make("port", { network_id: (await api.make("network", {})).id, security_groups: [g.id] });
+    await api.refused(409, "SecurityGroupInUse", "PUT", `security-groups/${g.id}`, { security_group: { stateful: true } });
+    expect(await api.change("security_group", g.id, { stateful: false, name: "y" })).toMatchObject({ name: "y", stateful: false });
+    const stateless = (): unknown[] => [...api.model.view.all(policyTable)].map((p) => p.stateless);
+    expect(stateless()).toEqual([true]);
+    // With one that is not, all of the port's groups count as stateful.
+    await api.change("port", port.id, { security_groups: [g.id, (await group()).id] });
+    expect(stateless()).toEqual([undefined]);
+    await api.change("port", port.id, { security_groups: [] });
+    expect((await api.change("security_group", g.id, { stateful: true })).stateful).toBe(true);
+    await api.refused(400, "InvalidInput", "POST", "security-groups", { security_group: { stateful: "perhaps" } });
+    expect((await api.list("extensions")).map((extension) => extension["alias"])).toContain("stateful-security-group");
+  });
+
+  test("what is our own is said to who asks for it", async () => {
+    const g = await group();
+    expect(Object.keys(g).filter((name) => name.startsWith("axion:"))).toEqual([]);
+    const kept = async (query: string): Promise<unknown> => (await api.get(`security-groups/${g.id}?fields=${query}`, p1)).body.security_group;
+    expect(await kept("name&fields=axion:keep_established")).toEqual({ name: "web", "axion:keep_established": false });
+    expect(await api.change("security_group", g.id, { "axion:keep_established": true })).not.toHaveProperty("axion:keep_established");
+    expect(await kept("axion:keep_established")).toEqual({ "axion:keep_established": true });
+    expect((await api.list("security-groups?axion:keep_established=true", p1)).map((x) => x.id)).toEqual([g.id]);
+    expect(await kept("axion:deny")).toEqual({ "axion:deny": "drop" });
+    await api.change("security_group", g.id, { "axion:deny": "reject" });
+    expect(await kept("axion:deny&fields=axion:keep_established")).toEqual({ "axion:deny": "reject", "axion:keep_established": true });
+    await api.refused(400, "HTTPBadRequest", "PUT", `security-groups/${g.id}`, { security_group: { "axion:deny": "allow" } });
+    await api.change("security_group", g.id, { stateful: false, name: "x" });
+    expect(await kept("axion:keep_established&fields=stateful")).toEqual({ "axion:keep_established": true, stateful: false });
+    await api.change("security_group", g.id, { "axion:keep_established": false });
+    expect(await kept("axion:keep_established&fields=stateful")).toEqual({ "axion:keep_established": false, stateful: false });
   });
 
   test("with it go the rules of others that refer to it", async () => {

@@ -2,17 +2,17 @@
 // that ports have) and RemoteUse (a group's rules that refer to another).
 import {
   AUTO, badRequest, conflict, defineResource, draw, extendResource, formatCidr, notFound, orNull, parseCidr, reference,
-  type Alias, type ApiContext, type Attribute, type Caller, type Check, type ReadView, type Tx, type Values,
+  type Alias, type ApiContext, type Caller, type ReadView, type Tx, type Values,
 } from "#app";
 import { isNetworkPort, networkResource, portResource, portTable } from "../l2/model.ts";
 import {
-  groupResource, groupTable, NO_GROUPS_POLICY, policyKeys, policyTable, portGroupsTable, remoteUseId, remoteUseKeys, remoteUseTable, ruleResource, ruleTable, type PortGroups, type SecurityGroup, type SecurityGroupRule,
+  groupResource, groupTable, NO_GROUPS_POLICY, policyKeys, policyTable, portGroupsTable, remoteOf, remoteUseKeys, remoteUseTable, ruleResource, ruleTable, useOf, type PortGroups, type SecurityGroup, type SecurityGroupRule,
 } from "./model.ts";
-import { checkRule, ruleKey, type Content } from "./rule-checks.ts";
+import { contentAttributes, defaultRule, rulesOfNew, withoutRemote } from "./default-rules.ts";
+import { checkRule, contentOf, ruleKey } from "./rule-checks.ts";
 
 const DEFAULT = "default";
 const DEFAULT_DESCRIPTION = "Default security group";
-const ETHERTYPES = ["IPv4", "IPv6"] as const;
 
 // ---- the default group of a project ----
 
@@ -32,6 +32,20 @@ const isReserved = (name: string): boolean => name.toLowerCase() === DEFAULT;
 // ---- groups ----
 
 const groupNotFound = { type: "SecurityGroupNotFound", message: (id: string) => `Security group ${id} does not exist` };
+const KEEPS = "axion:keep_established";
+const DENY = "axion:deny";
+interface Options {
+  readonly stateful: boolean;
+  readonly keeps: boolean;
+  readonly rejects: boolean;
+}
+const columnsOf = ({ stateful, keeps, rejects }: Options): Pick<SecurityGroup, "stateless" | "keep_established" | "rejects"> => ({ ...(!stateful && { stateless: true }), ...(keeps && { keep_established: true }), ...(rejects && { rejects: true }) });
+/** As they were given, else as they are. */
+const optionsOf = (input: Values, row: Partial<SecurityGroup> = {}): Options => ({
+  stateful: (input.stateful as boolean | undefined) ?? row.stateless !== true,
+  keeps: (input[KEEPS] as boolean | undefined) ?? row.keep_established === true,
+  rejects: input[DENY] === undefined ? row.rejects === true : input[DENY] === "reject",
+});
 const groupInUse = (id: string): Error => conflict("SecurityGroupInUse", `Security Group ${id} in use.`);
 
 const group = defineResource(groupResource, {
@@ -41,7 +55,14 @@ const group = defineResource(groupResource, {
   table: groupTable,
   notFound: groupNotFound,
   attributes: {
-    stateful: { type: "boolean", about: "Always true: answers to what is allowed are allowed.", post: true, put: true, default: true, check: { convert: "security-group-stateful" }, filter: true },
+    stateful: { type: "boolean", about: "Whether answers to what is allowed are allowed. Not changed while ports have it.", post: true, put: true, default: true, filter: true, alias: "stateful-security-group" },
+    [KEEPS]: {
+      type: "boolean", about: "Whether ports that have it keep their connections when no rule allows them any more.", post: true, put: true, default: false, onRequest: true, filter: true, alias: "axion-keep-established",
+    },
+    [DENY]: {
+      type: "string", about: "What becomes of what no rule of a port that has it allows: drop, or reject, where the sender is told.", post: true, put: true, default: "drop", check: { enum: ["drop", "reject"] }, onRequest: true, filter: true, alias: "axion-active-deny",
+    },
+    shared: { type: "boolean", about: "Whether other projects may use it.", filter: true, alias: "security-groups-shared-filtering" },
   },
   embedded: { security_group_rules: { about: "Its rules.", resource: ruleResource, attribute: "security_group_id", index: "group" } },
   policy: { create: "rule:admin_only or (role:member and project_id:%(project_id)s)", get: "rule:admin_only or (role:reader and project_id:%(project_id)s) or rule:shared_security_group", update: "rule:admin_only or (role:member and project_id:%(project_id)s)", delete: "rule:admin_only or (role:member and project_id:%(project_id)s)" },
@@ -50,28 +71,29 @@ const group = defineResource(groupResource, {
   bulk: true,
   prepare,
 
-  create(tx, standard, _input, ctx) {
+  create(tx, standard, input, ctx) {
     const isDefault = isReserved(standard.name);
     if (isDefault && !ctx.internal) throw conflict("SecurityGroupDefaultAlreadyExists", "Default security group already exists.");
-    const row: SecurityGroup = { ...standard };
+    const row: SecurityGroup = { ...standard, ...columnsOf(optionsOf(input)) };
     tx.put(groupTable, row);
-    for (const type of ETHERTYPES) {
-      addRule(ctx, row, { direction: "egress", ethertype: type });
-      if (isDefault) addRule(ctx, row, { direction: "ingress", ethertype: type, remote_group_id: row.id });
-    }
+    for (const values of rulesOfNew(tx, ctx, row, isDefault)) ctx.create(ruleResource, { project_id: row.project_id, security_group_id: row.id, ...values });
     return tx.get(groupTable, row.id)!;
   },
 
   update(tx, row, changes) {
-    if (changes.stateful === false) throw new Error("the check lets no false through"); // so there is nothing to store of it
     // The row put is still the old one.
     const before = tx.get(groupTable, row.id)!;
     if (row.name !== before.name) {
       if (before.name === DEFAULT) throw conflict("SecurityGroupCannotUpdateDefault", "Updating default security group not allowed.");
       if (isReserved(row.name)) throw conflict("SecurityGroupDefaultAlreadyExists", "Default security group already exists.");
     }
-    tx.put(groupTable, row);
-    return row;
+    const options = optionsOf(changes, row);
+    if (options.stateful !== (row.stateless !== true) && tx.count(portGroupsTable, "group", row.id) > 0) throw groupInUse(row.id);
+    // `stateful` is a column of the first edition's rows.
+    const old = new Set(["stateless", "keep_established", "rejects", ...(changes.stateful === undefined ? [] : ["stateful"])]);
+    const after = { ...Object.fromEntries(Object.entries(row).filter(([column]) => !old.has(column))), ...columnsOf(options) } as SecurityGroup;
+    tx.put(groupTable, after);
+    return after;
   },
 
   remove(tx, row, ctx) {
@@ -80,34 +102,21 @@ const group = defineResource(groupResource, {
     for (const rule of tx.by(ruleTable, "group", row.id)) ctx.remove(ruleResource, rule.id);
     // Rules of other groups that let this one's members in mean nothing any more.
     for (const rule of tx.by(ruleTable, "remote", row.id)) ctx.remove(ruleResource, rule.id);
+    withoutRemote(tx, ctx, row.id);
     tx.delete(groupTable, row.id);
   },
 
   // Rows of the first edition have it as a column, which is shown as it is.
-  present: (_view, row) => (Object.hasOwn(row, "stateful") ? {} : { stateful: true }),
+  presentOnRequest: (_view, row) => ({ [KEEPS]: row.keep_established === true, [DENY]: row.rejects === true ? "reject" : "drop" }),
+  present: (_view, row) => ({ shared: false, ...(!Object.hasOwn(row, "stateful") && { stateful: row.stateless !== true }) }),
 });
 
 // ---- rules ----
-
-const addRule = (ctx: ApiContext, row: SecurityGroup, values: Values): void =>
-  void ctx.create(ruleResource, { project_id: row.project_id, security_group_id: row.id, ...values });
 
 const computed = (view: ReadView, rule: SecurityGroupRule): Record<string, unknown> => ({
   normalized_cidr: rule.remote_ip_prefix === null ? null : formatCidr(parseCidr(rule.remote_ip_prefix)!),
   belongs_to_default_sg: view.get(groupTable, rule.security_group_id)?.name === DEFAULT,
 });
-
-const contentOf = (input: Values): Content => ({
-  direction: input.direction as Content["direction"],
-  ethertype: input.ethertype as Content["ethertype"],
-  protocol: input.protocol as string | null,
-  port_range_min: input.port_range_min as number | null,
-  port_range_max: input.port_range_max as number | null,
-  remote_ip_prefix: input.remote_ip_prefix as string | null,
-  remote_group_id: input.remote_group_id as string | null,
-});
-
-const optional = (about: string, type: Attribute["type"], check: Check): Attribute => ({ type, about, post: true, default: null, check, filter: true, sort: true });
 
 const rule = defineResource(ruleResource, {
   collection: "security_group_rules",
@@ -117,13 +126,8 @@ const rule = defineResource(ruleResource, {
   notFound: { type: "SecurityGroupRuleNotFound", message: (id) => `Security group rule ${id} does not exist` },
   attributes: {
     security_group_id: { type: "string", about: "Group it belongs to.", post: true, required: true, check: { type: "uuid" }, filter: true, sort: true, index: "group" },
-    direction: { type: "string", about: "ingress: what ports receive; egress: what they send.", post: true, required: true, check: { enum: ["ingress", "egress"] }, filter: true, sort: true },
-    ethertype: { type: "string", about: "IPv4 or IPv6.", post: true, default: "IPv4", check: { convert: "security-group-ethertype" }, filter: true, sort: true },
-    protocol: optional("Name or number; null: any.", "any", { convert: "security-group-protocol" }),
-    port_range_min: optional("First port, or ICMP type.", "any", { convert: "security-group-port" }),
-    port_range_max: optional("Last port, or ICMP code.", "any", { convert: "security-group-port" }),
-    remote_ip_prefix: optional("The other side's addresses.", "any", { convert: "security-group-prefix" }),
-    remote_group_id: optional("The other side's group.", "any", orNull({ type: "uuid" })),
+    ...contentAttributes,
+    remote_group_id: { type: "any", about: "The other side's group.", post: true, default: null, check: orNull({ type: "uuid" }), filter: true, sort: true },
     normalized_cidr: { type: "cidr", about: "remote_ip_prefix without host bits.", filter: true, sort: true, alias: "security-groups-normalized-cidr" },
     belongs_to_default_sg: { type: "boolean", about: "Whether its group is the project's default.", filter: true, alias: "security-groups-rules-belongs-to-default-sg" },
   },
@@ -165,11 +169,9 @@ const rule = defineResource(ruleResource, {
     const chosen = ctx.given.has("project_id") || ctx.given.has("tenant_id");
     const row: SecurityGroupRule = { ...standard, project_id: chosen ? standard.project_id : its.project_id, security_group_id: its.id, ...content };
     tx.put(ruleTable, row);
-    if (remote !== null) {
-      const use = remoteUseId(its.id, remote, row.direction, row.ethertype);
-      if (tx.get(remoteUseTable, use) === undefined) {
-        tx.put(remoteUseTable, { id: use, key: draw(tx, remoteUseKeys), group: its.id, remote, direction: row.direction, ethertype: row.ethertype });
-      }
+    const use = useOf(row);
+    if (use !== undefined && tx.get(remoteUseTable, use) === undefined) {
+      tx.put(remoteUseTable, { id: use, key: draw(tx, remoteUseKeys), group: its.id, remote: remoteOf(row)!, direction: row.direction, ethertype: row.ethertype });
     }
     ctx.bump(groupResource, its.id);
     return row;
@@ -177,10 +179,8 @@ const rule = defineResource(ruleResource, {
 
   remove(tx, row, ctx) {
     tx.delete(ruleTable, row.id);
-    if (row.remote_group_id !== null) {
-      const use = remoteUseId(row.security_group_id, row.remote_group_id, row.direction, row.ethertype);
-      if (tx.by(ruleTable, "remote_use", use).length === 0) tx.delete(remoteUseTable, use);
-    }
+    const use = useOf(row);
+    if (use !== undefined && tx.by(ruleTable, "remote_use", use).length === 0) tx.delete(remoteUseTable, use);
     ctx.bump(groupResource, row.security_group_id);
   },
 
@@ -197,7 +197,8 @@ function setGroups(tx: Tx, portId: string, groups: readonly string[]): void {
   else if (before === undefined || before.groups.join() !== groups.join()) tx.put(portGroupsTable, { id: portId, groups, policy } satisfies PortGroups);
   if (before?.policy === policy) return;
   if (groups.length > 0 && tx.get(policyTable, policy) === undefined) {
-    tx.put(policyTable, { id: policy, key: draw(tx, policyKeys), groups: groups.toSorted() });
+    const stateless = groups.every((id) => tx.get(groupTable, id)?.stateless === true);
+    tx.put(policyTable, { id: policy, key: draw(tx, policyKeys), groups: groups.toSorted(), ...(stateless && { stateless }) });
   }
   if (before !== undefined && tx.count(portGroupsTable, "policy", before.policy) === 0) tx.delete(policyTable, before.policy);
 }
@@ -248,7 +249,7 @@ const networkExtension = extendResource(networkResource, {
   },
 });
 
-export const resources = [group, rule];
+export const resources = [group, rule, defaultRule];
 export const references = [reference(portGroupsTable, { to: portTable, ids: (p) => p.id, gone: (tx, p) => setGroups(tx, p.id, []) })];
 export const extend = [networkExtension, portExtension];
 export const policies: Readonly<Record<string, string>> = {
@@ -259,7 +260,12 @@ export const policies: Readonly<Record<string, string>> = {
 };
 export const aliases: readonly Alias[] = [
   { alias: "security-group", name: "security-group", description: "Groups of rules for what ports send and receive.", updated: "2012-10-05T10:00:00-00:00" },
+  { alias: "stateful-security-group", name: "Stateful security group", description: "Groups may do without connection tracking.", updated: "2019-11-26T09:00:00-00:00" },
   { alias: "port-security-groups-filtering", name: "Port filtering on security groups", description: "Ports are found by their groups.", updated: "2018-01-09T09:00:00-00:00" },
   { alias: "security-groups-normalized-cidr", name: "Normalized CIDR field for security group rules", description: "Rules show their prefix without host bits.", updated: "2020-07-28T10:00:00-00:00" },
+  { alias: "axion-active-deny", name: "Senders are told what is denied", description: "Groups may say that what no rule allows is answered, by a reset or an ICMP error.", updated: "2026-11-28T00:00:00-00:00" },
+  { alias: "axion-keep-established", name: "Established connections are kept", description: "Groups may say that connections outlive the rules that allowed them.", updated: "2026-11-28T00:00:00-00:00" },
+  { alias: "security-groups-shared-filtering", name: "Security group filtering on the shared field", description: "Groups are found by whether other projects may use them.", updated: "2021-10-05T09:00:00-00:00" },
+  { alias: "security-groups-default-rules", name: "Default rules for security groups", description: "What the rules of new groups are copied from.", updated: "2022-12-19T10:00:00-00:00" },
   { alias: "security-groups-rules-belongs-to-default-sg", name: "Security group rule belongs to the project's default security group", description: "Rules show whether their group is a default group.", updated: "2023-05-23T10:00:00-00:00" },
 ];

@@ -1,7 +1,7 @@
 import type { App } from "#app";
 import { aliases, extend, policies, references, resources } from "./api.ts";
-import { arrivalMeters, connectionLimitTable, connectionMeters, groupTable, policyKeys, policyTable, portGroupsTable, remoteUseKeys, remoteUseTable, ruleTable, securityGroupsSettings } from "./model.ts";
-import { memberTable } from "./members.ts";
+import { arrivalMeters, connectionLimitTable, connectionMeters, defaultRuleTable, deniedMeters, groupTable, keptPolicyTable, memberTable, policyKeys, policyTable, portGroupsTable, remoteUseKeys, rejectingPolicyTable, remoteUseTable, ruleTable, securityGroupsSettings, shippedTable } from "./model.ts";
+import { packetIn, rejectingPolicies, rejectRules } from "./reject.ts";
 import { converters } from "./rule-checks.ts";
 import { derive, portContext, rules, staticFlows } from "./rules.ts";
 import { securityGroups } from "./tables.ts";
@@ -10,8 +10,8 @@ export default {
   name: "security-groups",
   about: "stateful policy of ports, by groups of ports and their rules",
   requires: ["l2", "ipam"],
-  tables: [groupTable, ruleTable, portGroupsTable, policyTable, remoteUseTable, memberTable, connectionLimitTable],
-  pools: [policyKeys, remoteUseKeys, connectionMeters, arrivalMeters],
+  tables: [groupTable, ruleTable, defaultRuleTable, shippedTable, portGroupsTable, policyTable, remoteUseTable, memberTable, keptPolicyTable, rejectingPolicyTable, connectionLimitTable],
+  pools: [policyKeys, remoteUseKeys, connectionMeters, arrivalMeters, deniedMeters],
   settings: securityGroupsSettings,
   resources,
   references,
@@ -21,7 +21,8 @@ export default {
   policies,
   pipeline: securityGroups,
   portContext,
-  derive,
-  rules,
+  derive: [...derive, rejectingPolicies],
+  rules: [...rules, ...rejectRules],
+  packetIn,
   staticFlows,
 } satisfies App;

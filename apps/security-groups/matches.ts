@@ -1,8 +1,7 @@
 // What a rule says, as matches: of a packet by its own fields, and of a connection by the addresses and ports that its first packet had,
 // which conntrack knows of every packet of it, of answers and of errors about it.
 import { ethType, ipDst, ipProto, ipSrc, isIpv6 } from "#app";
-import type { BoundTo } from "./members.ts";
-import type { SecurityGroupRule } from "./model.ts";
+import type { BoundTo, SecurityGroupRule } from "./model.ts";
 import { portMasks, protocolNumber, type PortMask } from "./protocol.ts";
 
 export type Direction = SecurityGroupRule["direction"];
@@ -20,6 +19,7 @@ const TRACKED = state(ct.trk, ct.inv);
 export interface ProtocolMatch {
   readonly eth_type: number;
   readonly ip_proto?: number;
+  readonly ip_frag?: PortMask;
   readonly icmpv4_type?: number;
   readonly icmpv4_code?: number;
   readonly icmpv6_type?: number;
@@ -50,6 +50,8 @@ const NONE: ProtocolMatches = { packets: [], connections: [] };
 
 /** What Open vSwitch shows as the protocol of later fragments of IPv6, whatever they are of. */
 const IPV6_FRAGMENT = 44;
+/** Extension headers of IPv6, which are never what a packet carries. */
+const IN_FRONT: ReadonlySet<number> = new Set([0, 43, IPV6_FRAGMENT, 51, 60]);
 
 /**
  * The protocol part of a rule: one match for each mask that its port range needs. None for what no field has, rather than more than the
@@ -77,6 +79,22 @@ export function protocolMatches(r: SecurityGroupRule): ProtocolMatches {
     packets: masks.map((port) => ({ ...base, [ported]: port })),
     connections: [...masks.map((port) => ({ ...connection, ct_tp_dst: port })), ...(protocol === ipProto.sctp ? withoutPorts(family, masks) : [])],
   };
+}
+
+/** Bits of NXM_NX_IP_FRAG, ovs-fields(7): a fragment; one that is not the first. */
+export const FRAGMENT = { ip_frag: { value: 1, mask: 1 } } as const;
+export const LATER = { ip_frag: { value: 2, mask: 2 } } as const;
+
+/**
+ * The same where nothing is remembered of a connection: packets as they are, and fragments after the first, which show no ports or type, by the rest
+ * of what the rule says.
+ */
+export function statelessMatches(r: SecurityGroupRule): readonly ProtocolMatch[] {
+  const { packets } = protocolMatches(r);
+  const [{ eth_type, ip_proto } = {}] = packets;
+  if (eth_type === undefined || ip_proto === undefined) return packets;
+  if (r.ethertype === "IPv6") return IN_FRONT.has(ip_proto) ? packets : [...packets, { eth_type, ip_proto: IPV6_FRAGMENT, ...LATER }];
+  return r.port_range_min === null ? packets : [...packets, { eth_type, ip_proto, ...LATER }];
 }
 
 /**

@@ -1,26 +1,10 @@
 // Who is a member of a group, as far as addresses go: what rules with a remote group let in, or send to. A port's fixed address is nobody
 // else's in its network. An allowed pair is only what that port may send, and may name addresses that others have: it counts by address
 // alone where nobody else can be meant, and otherwise together with the MAC that the port sends it from, in the port's own network.
-import { contains, defineTable, derivation, each, parseCidr, type ReadView, type Row } from "#app";
+import { contains, derivation, each, parseCidr, type ReadView } from "#app";
 import { subnetTable } from "../ipam/model.ts";
 import { addressTable, macOfPair, networkTable, portTable, singleAddress, type Port } from "../l2/model.ts";
-import { portGroupsTable } from "./model.ts";
-
-/** Where an address counts: in the network of this key, from (and to) this MAC. */
-export interface BoundTo {
-  readonly net: number;
-  readonly mac: string;
-}
-
-/** An address that counts as a member of a group: `id` is `<group>/<port>/<ip>`, with `/<mac>` where it is bound. */
-export interface Member extends Row {
-  readonly group: string;
-  /** Address or CIDR. */
-  readonly ip: string;
-  readonly port_id: string;
-  readonly bound?: BoundTo;
-}
-export const memberTable = defineTable<Member>()("sg_member", { derived: true });
+import { memberTable, portGroupsTable, type Member } from "./model.ts";
 
 type Place = Pick<Member, "ip" | "bound">;
 
@@ -58,6 +42,6 @@ export const members = derivation({
     const fixed = view.by(addressTable, "port", portId).map((a) => a.ip);
     const port = view.get(portTable, portId);
     const places = port === undefined ? fixed.map((ip): Place => ({ ip })) : placesOf(port, fixed, view);
-    return groups.flatMap((group) => places.map((place) => ({ id: `${group}/${portId}/${place.ip}${place.bound === undefined ? "" : `/${place.bound.mac}`}`, group, port_id: portId, ...place })));
+    return groups.flatMap((group) => places.map((place) => ({ id: `${group}/${portId}/${place.ip}${place.bound === undefined ? "" : `/${place.bound.mac}`}`, of: group, ...place })));
   },
 });

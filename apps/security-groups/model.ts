@@ -1,8 +1,15 @@
 // Entities of security groups. Ports with the same set of groups share one Policy, whose key is what the flow tables
 // match; so a rule is one flow for all of them, on any host.
-import { definePool, defineScope, defineSettings, defineTable, resourceHandle, type Row, type StandardRow, meterOfZone, zoneMeters } from "#app";
+import { definePool, defineScope, defineSettings, defineTable, resourceHandle, type Row, type StandardRow, type Values, meterOfZone, zoneMeters } from "#app";
 
-export type SecurityGroup = StandardRow;
+export interface SecurityGroup extends StandardRow {
+  /** Absent: it is stateful. */
+  readonly stateless?: true;
+  /** Ports that have it keep connections which no rule allows any more. */
+  readonly keep_established?: true;
+  /** Who sends what no rule allows is told so. */
+  readonly rejects?: true;
+}
 export const groupTable = defineTable<SecurityGroup>()("security_group", {
   resource: "security_group",
   // The first edition stored whether a group is stateful, and took no notice of it.
@@ -26,17 +33,49 @@ export interface SecurityGroupRule extends StandardRow {
   readonly port_range_max: number | null;
   readonly remote_ip_prefix: string | null;
   readonly remote_group_id: string | null;
+  /** Absent: the other side is none of another app. */
+  readonly remote_set?: RemoteSet;
 }
+
+/**
+ * A set of addresses of another app, as what a rule or default rule names as its other side. A joint: the app adds an attribute to both whose
+ * name is `remote_..._id`, sees to it that the id may be named, shows it, and derives the addresses into `sg_member`.
+ */
+export interface RemoteSet {
+  readonly attribute: string;
+  readonly id: string;
+}
+/** Of what the API gave: whatever app the attribute is of. */
+export function remoteSetsOf(input: Values): readonly RemoteSet[] {
+  return Object.entries(input).flatMap(([attribute, id]) => (attribute !== "remote_group_id" && /^remote_\w+_id$/.test(attribute) && typeof id === "string" ? [{ attribute, id }] : []));
+}
+/** What a rule names as its other side, but for a prefix: a group or a set of another app. */
+export const remoteOf = (rule: Pick<SecurityGroupRule, "remote_group_id" | "remote_set">): string | undefined => rule.remote_group_id ?? rule.remote_set?.id;
+
 export const ruleTable = defineTable<SecurityGroupRule>()("security_group_rule", {
   resource: "security_group_rule",
   indexes: {
     group: (r) => r.security_group_id,
-    remote: (r) => r.remote_group_id ?? undefined,
-    /** Rules that share one conjunction: same group, same remote group, same direction and family. */
-    remote_use: (r) => (r.remote_group_id === null ? undefined : remoteUseId(r.security_group_id, r.remote_group_id, r.direction, r.ethertype)),
+    /** By the group or set that is the other side. */
+    remote: (r) => remoteOf(r),
+    /** Rules that share one conjunction: same group, same remote group or set, same direction and family. */
+    remote_use: (r) => useOf(r),
     project: (r) => r.project_id,
   },
 });
+
+/** What a rule of new groups is copied from. */
+export interface DefaultRule extends StandardRow, Pick<SecurityGroupRule, "direction" | "ethertype" | "protocol" | "port_range_min" | "port_range_max" | "remote_ip_prefix" | "remote_set"> {
+  /** PARENT: the group that gets the rule. */
+  readonly remote_group_id: string | null;
+  readonly used_in_default_sg: boolean;
+  readonly used_in_non_default_sg: boolean;
+}
+export const PARENT = "PARENT";
+export const defaultRuleTable = defineTable<DefaultRule>()("default_security_group_rule", { resource: "default_security_group_rule", indexes: { remote: (r) => remoteOf(r) } });
+export const defaultRuleResource = resourceHandle<DefaultRule>("default_security_group_rule");
+/** Has a row once the default rules that come with it were made. */
+export const shippedTable = defineTable()("default_rules_shipped");
 
 export const ruleResource = resourceHandle<SecurityGroupRule>("security_group_rule");
 
@@ -52,10 +91,25 @@ export interface Policy extends Row {
   /** 2..2^32-1, unique: `sg_policy` in the pipeline. */
   readonly key: number;
   readonly groups: readonly string[];
+  /** All of its groups are stateless; which a group is does not change while ports have it. */
+  readonly stateless?: true;
 }
 export const policyTable = defineTable<Policy>()("sg_policy", { indexes: { group: (p) => p.groups, key: (p) => String(p.key) } });
 
-/** A group's rules of one direction and family refer to a remote group: one conjunction. `id` is remoteUseId(...). */
+/** A policy that keeps connections, as some group of it says; `id` is the policy's. */
+export interface KeptPolicy extends Row {
+  readonly key: number;
+}
+export const keptPolicyTable = defineTable<KeptPolicy>()("sg_kept_policy", { derived: true });
+
+/** A policy that tells senders what it denies, as some group of it says; `id` is the policy's. */
+export interface RejectingPolicy extends Row {
+  readonly key: number;
+  readonly stateless: boolean;
+}
+export const rejectingPolicyTable = defineTable<RejectingPolicy>()("sg_rejecting_policy", { derived: true });
+
+/** A group's rules of one direction and family refer to a remote group or set: one conjunction. `id` is remoteUseId(...). */
 export interface RemoteUse extends Row {
   /** 1..2^32-1, unique: conjunction id. */
   readonly key: number;
@@ -65,7 +119,31 @@ export interface RemoteUse extends Row {
   readonly ethertype: "IPv4" | "IPv6";
 }
 export const remoteUseId = (group: string, remote: string, direction: string, ethertype: string): string => `${group}|${remote}|${direction}|${ethertype}`;
+/** Of a rule whose other side is a group or set; undefined: it is a prefix, or anybody. */
+export function useOf(rule: Pick<SecurityGroupRule, "security_group_id" | "direction" | "ethertype" | "remote_group_id" | "remote_set">): string | undefined {
+  const remote = remoteOf(rule);
+  return remote === undefined ? undefined : remoteUseId(rule.security_group_id, remote, rule.direction, rule.ethertype);
+}
 export const remoteUseTable = defineTable<RemoteUse>()("sg_remote_use", { indexes: { remote: (r) => r.remote, group: (r) => r.group, key: (r) => String(r.key) } });
+
+/** Where an address counts: in the network of this key, from (and to) this MAC. */
+export interface BoundTo {
+  readonly net: number;
+  readonly mac: string;
+}
+
+/**
+ * An address that counts as a member of a group, or of a set of another app. A joint: rows of other apps carry `<app>/<set>/<ip>` as id, those of
+ * groups `<group>/<port>/<ip>`, with `/<mac>` where it is bound.
+ */
+export interface Member extends Row {
+  /** Group or set. */
+  readonly of: string;
+  /** Address or CIDR. */
+  readonly ip: string;
+  readonly bound?: BoundTo;
+}
+export const memberTable = defineTable<Member>()("sg_member", { derived: true, open: true });
 
 export const policyKeys = definePool({
   name: "sg_policy", of: "key", min: 2, max: 2 ** 32 - 1, about: "keys of policies; 1 is that of ports without groups", taken: (view, _part, n) => view.count(policyTable, "key", String(n)) > 0,
@@ -91,6 +169,10 @@ export const connectionMeter = (zone: number): number => meterOfZone(connectionM
 /** Apart from those, so that who floods a port does not stop what it opens itself. */
 export const arrivalMeters = zoneMeters("arrival-meter", 0x8003_0000, "meters of what others open to ports, one for each port: by its zone");
 export const arrivalMeter = (zone: number): number => meterOfZone(arrivalMeters, zone);
+
+/** Apart from those of services: what is denied to a port must not cost what it asks of them. */
+export const deniedMeters = zoneMeters("denied-meter", 0x8004_0000, "meters of what is denied to or from ports that tell so, one for each port: by its zone");
+export const deniedMeter = (zone: number): number => meterOfZone(deniedMeters, zone);
 
 export const NO_GROUPS_POLICY = "none";
 export const NO_GROUPS_KEY = 1;

@@ -1,9 +1,9 @@
 // Protocol names of security group rules and the masks that cover a port range.
 
-/** Names the API takes, lower case, with their IANA numbers. */
-export const protocolNumbers: Readonly<Record<string, number>> = {
+/** Names the API takes, lower case, with their IANA numbers; `ip` is any of them. */
+export const protocolNumbers: Readonly<Record<string, number | undefined>> = {
   hopopt: 0, icmp: 1, igmp: 2, ipip: 4, "ipv6-encap": 41, tcp: 6, egp: 8, udp: 17, dccp: 33, "ipv6-route": 43, "ipv6-frag": 44, rsvp: 46, gre: 47,
-  esp: 50, ah: 51, icmpv6: 58, "ipv6-icmp": 58, "ipv6-nonxt": 59, "ipv6-opts": 60, ospf: 89, pgm: 113, vrrp: 112, sctp: 132, udplite: 136, ip: 4,
+  esp: 50, ah: 51, icmpv6: 58, "ipv6-icmp": 58, "ipv6-nonxt": 59, "ipv6-opts": 60, ospf: 89, pgm: 113, vrrp: 112, sctp: 132, udplite: 136, ip: undefined,
 };
 
 /** IP protocol number of a rule; undefined = any. "icmp" of an IPv6 rule means ICMPv6. */

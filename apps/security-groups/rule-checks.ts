@@ -1,6 +1,6 @@
 // What a security group rule may say: protocols, ports, prefixes, and which of them go together.
-import { badRequest, formatIp, invalidInput, makeCheck, parseCidr, show, type ApiError, type Converter, type Convert } from "#app";
-import type { SecurityGroupRule } from "./model.ts";
+import { badRequest, formatIp, parseCidr, show, type ApiError, type Converter, type Convert, type Values } from "#app";
+import { remoteOf, remoteSetsOf, type SecurityGroupRule } from "./model.ts";
 import { protocolNumber, protocolNumbers } from "./protocol.ts";
 
 const NAMES = Object.keys(protocolNumbers).sort();
@@ -10,10 +10,11 @@ const PORTED: ReadonlySet<number> = new Set([6, 17, 132]);
 const PORTED_NAMES = "tcp, udp, sctp";
 /** Have ports too, but no match field: DCCP and UDP-Lite. */
 const UNMATCHED: Readonly<Record<number, string>> = { 33: "dccp", 136: "udplite" };
+const ANY = -1;
 const ICMP = 1;
 const ICMPV6 = 58;
-/** Mean something behind an IPv6 header only. */
-const V6_ONLY: ReadonlySet<string> = new Set(["icmpv6", "ipv6-icmp", "ipv6-encap", "ipv6-frag", "ipv6-nonxt", "ipv6-opts", "ipv6-route", "58"]);
+/** Of IPv6 rules alone: ipv6-encap, ipv6-route, ipv6-frag, ipv6-icmp, ipv6-nonxt, ipv6-opts. */
+const V6_ONLY: ReadonlySet<number> = new Set([41, 43, 44, 58, 59, 60]);
 
 /** null, "any", a name in any case, or 0..255; stored as given, lower case. */
 export const protocol: Convert = (value) => {
@@ -48,22 +49,33 @@ const remotePrefix: Convert = (value) => {
   return `${formatIp({ family: c.family, value: c.address })}/${c.prefix}`;
 };
 
-const boolean = makeCheck({ type: "boolean" });
-/** Policy goes by connections; groups that do without would be no more than a promise. */
-const stateful: Convert = (value, attribute) => {
-  if (boolean(value, attribute) === true) return true;
-  throw invalidInput("stateful is always True here: stateless security groups are not supported");
-};
-
 export const converters: Readonly<Record<string, Converter>> = {
-  "security-group-stateful": { about: "true", form: { type: "boolean" }, run: stateful },
   "security-group-protocol": { about: "name or 0..255; null: any", form: { or: [{ type: "string" }, { range: [0, 255] }, { type: "null" }] }, run: protocol },
   "security-group-port": { about: "0..65535 or null", form: { or: [{ range: [0, 65535] }, { type: "null" }] }, run: portNumber },
   "security-group-ethertype": { about: "IPv4 or IPv6", form: { enum: ["IPv4", "IPv6"], anyCase: true }, run: ethertype },
   "security-group-prefix": { about: "prefix or null", form: { or: [{ type: "ip-or-cidr" }, { type: "null" }] }, run: remotePrefix },
 };
 
-export type Content = Pick<SecurityGroupRule, "direction" | "ethertype" | "protocol" | "port_range_min" | "port_range_max" | "remote_ip_prefix" | "remote_group_id">;
+export type Content = Pick<SecurityGroupRule, "direction" | "ethertype" | "protocol" | "port_range_min" | "port_range_max" | "remote_ip_prefix" | "remote_group_id" | "remote_set">;
+
+/** What the API gave for a rule. @throws ApiError where it names more than one other side */
+export function contentOf(input: Values): Content {
+  const [set, ...more] = remoteSetsOf(input);
+  const { remote_ip_prefix, remote_group_id } = input as Pick<Content, "remote_ip_prefix" | "remote_group_id">;
+  if ([remote_ip_prefix, remote_group_id, set ?? null].filter((r) => r !== null).length + more.length > 1) {
+    throw refuse("SecurityGroupMultipleRemoteEntites", "Only one of remote_ip_prefix, remote_group_id or remote_address_group_id may be provided.");
+  }
+  return {
+    direction: input.direction as Content["direction"],
+    ethertype: input.ethertype as Content["ethertype"],
+    protocol: input.protocol as string | null,
+    port_range_min: input.port_range_min as number | null,
+    port_range_max: input.port_range_max as number | null,
+    remote_ip_prefix,
+    remote_group_id,
+    ...(set !== undefined && { remote_set: set }),
+  };
+}
 
 const refuse = (type: string, message: string): ApiError => badRequest(message, type);
 
@@ -86,8 +98,8 @@ export function checkRule(rule: Content): void {
   if (name === null) {
     if (min !== null || max !== null) throw refuse("SecurityGroupProtocolRequiredWithPorts", "Must also specify protocol if port range is given.");
   } else {
-    const number = protocolNumber(name, rule.ethertype)!;
-    if (rule.ethertype === "IPv4" && V6_ONLY.has(name)) throw refuse("SecurityGroupEthertypeConflictWithProtocol", `Invalid ethertype ${rule.ethertype} for protocol ${name}.`);
+    const number = protocolNumber(name, rule.ethertype) ?? ANY;
+    if (rule.ethertype === "IPv4" && V6_ONLY.has(number)) throw refuse("SecurityGroupEthertypeConflictWithProtocol", `Invalid ethertype ${rule.ethertype} for protocol ${name}.`);
     if (number === ICMP || number === ICMPV6) checkIcmp(min, max);
     else if (PORTED.has(number)) checkPorts(min, max);
     else if (min !== null || max !== null) {
@@ -95,9 +107,6 @@ export function checkRule(rule: Content): void {
       if (known !== undefined) throw refuse("SecurityGroupInvalidProtocolForPort", `Port ranges of protocol ${name} (${known}) cannot be matched: Open vSwitch has no field for its ports. Leave out port_range_min and port_range_max to allow the whole protocol.`);
       throw refuse("SecurityGroupInvalidProtocolForPort", `Invalid protocol ${name} for port range, only supported for ${PORTED_NAMES}.`);
     }
-  }
-  if (rule.remote_ip_prefix !== null && rule.remote_group_id !== null) {
-    throw refuse("SecurityGroupMultipleRemoteEntites", "Only one of remote_ip_prefix or remote_group_id may be provided.");
   }
   if (rule.remote_ip_prefix !== null) {
     const { family } = parseCidr(rule.remote_ip_prefix)!;
@@ -110,6 +119,6 @@ export function checkRule(rule: Content): void {
 /** Equal for rules that say the same: what a group may have once. */
 export function ruleKey(rule: Content): string {
   return JSON.stringify([
-    rule.direction, rule.ethertype, protocolNumber(rule.protocol, rule.ethertype) ?? null, rule.port_range_min, rule.port_range_max, rule.remote_ip_prefix, rule.remote_group_id,
+    rule.direction, rule.ethertype, protocolNumber(rule.protocol, rule.ethertype) ?? null, rule.port_range_min, rule.port_range_max, rule.remote_ip_prefix, remoteOf(rule) ?? null,
   ]);
 }

@@ -1,5 +1,6 @@
 // The app contract ("#app"): all that a network function may import of the core. An app is a folder under apps/ whose
 // index.ts exports an App as default; it is found, not listed. docs/apps.md tells how to write one.
+import type { Entrance } from "./actions.ts";
 import type { Converter } from "./check.ts";
 import type { TableEffects } from "./effects.ts";
 import type { Face } from "./face.ts";
@@ -55,6 +56,11 @@ export interface PortContext {
   /** Whether packets from the port enter the `ingress` stage first, and packets to it pass the `egress` stage last. */
   ingress?(view: ReadView, place: PortPlace): boolean;
   egress?(view: ReadView, place: PortPlace): boolean;
+  /**
+   * Tables of the app by which packets from the port enter policy, and packets to it, in place of the first of `acl_out` and `acl_in`: those may
+   * begin with conntrack, these do not. What a service did not take enters by the stage all the same.
+   */
+  acl?(view: ReadView, place: PortPlace): { readonly out: Entrance; readonly in: Entrance } | undefined;
   /** Whether packets from a standby place pass as those of an active one do. Together with `ingress` the app's table there decides of each. */
   speaks?(view: ReadView, place: PortPlace): boolean;
 }

@@ -92,10 +92,10 @@ export interface PortPlace {
 
 /** What every app's registers and stages say of a port. */
 export interface PortActions {
-  /** Of the port as sender: loads, and the stage its packets enter; undefined: they are dropped. */
-  readonly sender: { readonly loads: readonly FlowAction<never, never>[]; readonly enter: StageName | undefined };
-  /** Of the port as receiver: loads, whether it has functions in `egress`, and whether any app has a policy in `acl_in`. */
-  readonly receiver: { readonly loads: readonly FlowAction<never, never>[]; readonly egress: boolean; readonly policy: boolean };
+  /** Of the port as sender: loads, the stage its packets enter (undefined: they are dropped), and where they enter policy if not by its stage. */
+  readonly sender: { readonly loads: readonly FlowAction<never, never>[]; readonly enter: StageName | undefined; readonly acl?: Entrance };
+  /** Of the port as receiver: loads, whether it has functions in `egress`, whether any app has a policy in `acl_in`, and where that is entered if not by its stage. */
+  readonly receiver: { readonly loads: readonly FlowAction<never, never>[]; readonly egress: boolean; readonly policy: boolean; readonly acl?: Entrance };
 }
 
 /** What a rule puts out, but for flows. */

@@ -24,6 +24,8 @@ export interface Attribute {
   readonly check?: Check;
   /** False: accepted but never shown. Default true. */
   readonly visible?: boolean;
+  /** Shown only where the caller's `fields` name it; its value, if it is no column, comes from `presentOnRequest`. */
+  readonly onRequest?: true;
   readonly filter?: boolean;
   readonly sort?: boolean;
   /** Defaults of the access rules `<verb>_<resource>:<attribute>` and, for keys of its objects, `...:<key>`, in oslo.policy's syntax; absent: the action's rule suffices. */
@@ -218,6 +220,8 @@ export interface ResourceDeclaration<R extends Row = Row> {
   remove?(tx: Tx, row: R, ctx: ApiContext): void;
   /** Attributes shown that are not columns of the row: to present a column's name as well is an error. */
   present?(view: LiveView, row: R, caller: Caller): Record<string, unknown>;
+  /** Likewise those that are shown on request, asked where one of them is and not kept. */
+  presentOnRequest?(view: LiveView, row: R, caller: Caller): Record<string, unknown>;
   readonly actions?: Readonly<Record<string, Action<R>>>;
   readonly collectionActions?: Readonly<Record<string, CollectionAction>>;
 }
@@ -251,6 +255,7 @@ export interface Extension<R extends Row = Row> {
   /** Before the resource's remove; may refuse. */
   remove?(tx: Tx, row: R, ctx: ApiContext): void;
   present?(view: LiveView, row: R, caller: Caller): Record<string, unknown>;
+  presentOnRequest?(view: LiveView, row: R, caller: Caller): Record<string, unknown>;
   readonly actions?: Readonly<Record<string, Action<R>>>;
   readonly collectionActions?: Readonly<Record<string, CollectionAction>>;
 }

@@ -1,6 +1,6 @@
 // What an app puts out, in the terms of a switch: flows as bytes, groups with lowered actions, what all apps say of a port. And what an
 // app may not put out: into tables of another that it does not require, into tables that the switch fills.
-import type { App, FlowAction, FlowSpec, Items, OvsRowOf, PipelineDecl, PortActions, PortPlace, ReadView, Shape, StageName } from "#app";
+import type { App, Entrance, FlowAction, FlowSpec, Items, OvsRowOf, PipelineDecl, PortActions, PortPlace, ReadView, Shape, StageName } from "#app";
 import { encodeMessage, formatSubField } from "node-openflow";
 import type { Family, Layout, PipelineTable } from "../pipeline/layout.ts";
 import type { Lowering } from "../pipeline/lowering.ts";
@@ -98,11 +98,13 @@ export class Emission {
     const receiver: FlowAction<never, never>[] = [];
     let enter: StageName = "admission";
     let egress = false;
+    let acl: { readonly out: Entrance; readonly in: Entrance } | undefined;
     let speaks = place.role !== "standby";
     for (const app of this.apps) {
       for (const context of app.portContext ?? []) {
         if (context.ingress?.(view, place) === true) enter = "ingress";
         if (context.egress?.(view, place) === true) egress = true;
+        acl ??= context.acl?.(view, place);
         if (!speaks && context.speaks?.(view, place) === true) speaks = true;
         const value = context.register === undefined ? 0 : (context.value?.(view, place) ?? 0);
         if (value === 0) continue;
@@ -111,6 +113,6 @@ export class Emission {
         if (context.side !== "sender") receiver.push(action);
       }
     }
-    return { sender: { loads: sender, enter: speaks ? enter : undefined }, receiver: { loads: receiver, egress, policy: this.layout.entry("acl_in")?.stage === "acl_in" } };
+    return { sender: { loads: sender, enter: speaks ? enter : undefined, ...(acl && { acl: acl.out }) }, receiver: { loads: receiver, egress, policy: this.layout.entry("acl_in")?.stage === "acl_in", ...(acl && { acl: acl.in }) } };
   }
 }

@@ -75,6 +75,8 @@ export interface Kind {
   readonly extensions: readonly AnyExtension[];
   /** Resource's and extensions' present functions. */
   readonly presenters: readonly Presenter[];
+  /** Likewise of what is shown on request. */
+  readonly onRequest: readonly Presenter[];
   /** Whether they say the same to every caller: none of them takes one. */
   readonly sameForAll: boolean;
   /** Presented names and which of the presenters it is; made as they are first seen. */

@@ -57,7 +57,7 @@ function makeFace(kind: Kind, caller: Caller, byVerdicts: Map<string, Face>): Fa
   const verdicts = [...states].map(([name, state]) => `${name}${state === true ? "" : "?"}`).join();
   let face = byVerdicts.get(verdicts);
   if (face === undefined) {
-    const entries = [...states];
+    const entries = [...states].filter(([name]) => kind.attributes.get(name)?.decl.onRequest !== true);
     const always = entries.filter(([, state]) => state === true).map(([name]) => name);
     const ruled = entries.flatMap(([name, state]) => (state === true ? [] : [{ name, rule: state }]));
     byVerdicts.set(verdicts, (face = { always, ruled, states, texts: new Map() }));
@@ -111,6 +111,11 @@ export class Item {
     return (this.presented ??= this.kind.sameForAll && this.view instanceof ShownView ? this.view.parts(this.kind.name, this.row, keep, this.present) : this.present());
   }
 
+  private onRequest: Values | undefined;
+  private get requested(): Values {
+    return (this.onRequest ??= Object.assign({}, ...this.kind.onRequest.map((present) => present(this.view, this.row, this.caller))) as Values);
+  }
+
   private readonly present = (): readonly Values[] =>
     this.kind.presenters.map((present, by) => {
       const part = present(this.view, this.row, this.caller);
@@ -130,6 +135,7 @@ export class Item {
   value(name: string): unknown {
     const own = column(this.row, name);
     if (own !== undefined) return own;
+    if (this.kind.attributes.get(name)?.decl.onRequest === true) return this.requested[name];
     for (const part of this.parts) {
       const value = part[name];
       if (value !== undefined && Object.hasOwn(part, name)) return value;

@@ -209,6 +209,7 @@ function makeKind(resource: AnyResource, app: App, extenders: readonly Extender[
     collectionActions: makeActions<CollectionAction>("collection", [...extenders.map((e) => e.extension.collectionActions), resource.collectionActions]),
     extensions: extenders.map((e) => e.extension),
     presenters,
+    onRequest: [resource, ...extenders.map((e) => e.extension)].flatMap((part) => (part.presentOnRequest === undefined ? [] : [part.presentOnRequest.bind(part) as Presenter])),
     sameForAll: resource.embedded === undefined && presenting.every((part) => part.present!.length < 3),
     presented: new Map(),
     embedded,

@@ -6,7 +6,7 @@ import { Layer } from "../model/rows.ts";
 import { View } from "../model/view.ts";
 import { createNorthbound } from "./index.ts";
 import { garden, labels } from "./testing/declarations.ts";
-import { Api, defineTable, extendResource, resourceHandle, type App, type Row, type StandardRow } from "./testing/support.ts";
+import { Api, as, defineTable, extendResource, resourceHandle, type App, type Row, type StandardRow } from "./testing/support.ts";
 
 const looked = { bed: 0, forCaller: 0, derived: 0 };
 const shadeTable = defineTable<Row>()("shade", {});
@@ -175,4 +175,33 @@ test("a long list read while rows change is of one instant, and leaves nothing o
     expect(((await api.get(`/v2.0/plants/${last}`)).body.plant as { name: string }).name).toBe(name);
   }
   await api.close();
+});
+
+test("what is shown on request is worked out for who asks for it, and never unasked", async () => {
+  let asked = 0;
+  const requested: App = {
+    name: "requested",
+    about: "Says on request.",
+    requires: ["garden"],
+    extend: [
+      extendResource(bedHandle, {
+        attributes: { weight: { type: "integer", about: "Of it.", onRequest: true }, price: { type: "integer", about: "Of it.", onRequest: true, policy: { get: "rule:admin_only" } } },
+        presentOnRequest: () => {
+          asked++;
+          return { weight: 7, price: 8 };
+        },
+      }),
+    ],
+  };
+  const api = await Api.make([garden, labels, requested]);
+  const { id } = (await api.make("bed", "garden-beds", { name: "a" }, as("p1"))) as { id: string };
+  for (const path of ["/v2.0/garden-beds", `/v2.0/garden-beds/${id}`]) {
+    const { status, text } = await api.call("GET", path);
+    expect([status, text]).toEqual([200, expect.not.stringMatching(/weight|price/)]);
+  }
+  expect(asked).toBe(0);
+  const only = async (headers?: Record<string, string>): Promise<unknown> => ((await api.call("GET", `/v2.0/garden-beds/${id}?fields=name&fields=weight&fields=price`, undefined, headers)).body as { bed: unknown }).bed;
+  expect(await only()).toEqual({ name: "a", weight: 7, price: 8 });
+  expect(asked).toBe(1);
+  expect(await only(as("p1"))).toEqual({ name: "a", weight: 7 });
 });

@@ -60,7 +60,7 @@ export class History {
       case "router":
         return this.post("router", "routers", { name: `r${s.n}` });
       case "group":
-        return this.post("security_group", "security-groups", { name: `g${s.n}` });
+        return this.post("security_group", "security-groups", { name: `g${s.n}`, stateful: s.n % 3 !== 0, "axion:keep_established": s.n % 2 === 0, "axion:deny": s.n % 4 === 1 ? "reject" : "drop" });
       case "chassis":
         return this.h.addChassis(host, { key: (s.n % 4) + 1, bridge_mappings: MAPPINGS, gateway: s.n % 4 !== 0 });
       case "encap":

@@ -16,6 +16,19 @@ export interface Rule {
   readonly port_range_max: number | null;
   readonly remote_ip_prefix: string | null;
   readonly remote_group_id: string | null;
+  readonly remote_address_group_id?: string | null;
+}
+
+/** As the API shows it. */
+export interface Group {
+  readonly id: string;
+  readonly stateful: boolean;
+}
+
+/** As the API shows it. */
+export interface AddressGroup {
+  readonly id: string;
+  readonly addresses: readonly string[];
 }
 
 /** As the API shows it. */
@@ -34,6 +47,9 @@ export interface Intent {
   readonly ports: readonly Port[];
   readonly rules: readonly Rule[];
   readonly subnets: readonly { readonly network_id: string; readonly cidr: string }[];
+  readonly addressGroups?: readonly AddressGroup[];
+  /** Those that are not here are stateful. */
+  readonly groups?: readonly Group[];
 }
 
 /** A packet as rules speak of it: the first of a connection. */
@@ -59,6 +75,9 @@ export interface Sight {
   readonly way: Direction;
   readonly standing: Standing;
   readonly opening: Opening;
+  /** The packet itself, and whether of it this is a fragment after the first: for ports that remember nothing. */
+  readonly packet?: Opening;
+  readonly later?: boolean;
   /** The MAC at the other end of the frame, in the port's network. */
   readonly otherMac: string;
   /** Whether conntrack knows the ports of SCTP. */
@@ -111,16 +130,34 @@ function has(port: Port, ip: string, mac: string, network: string, { ports, subn
   });
 }
 
+/** Whether nothing is remembered of what a port sends and gets: all of its groups are so. */
+export const stateless = (port: Port, { groups = [] }: Intent): boolean => port.security_groups.length > 0 && port.security_groups.every((id) => groups.find((g) => g.id === id)?.stateful === false);
+
 /** Whether a rule names a packet that a port of its group sends or gets. */
-export function names(rule: Rule, port: Port, { way, standing, opening, otherMac, sctpPorts }: Sight, intent: Intent): boolean {
+export function names(rule: Rule, port: Port, sight: Sight, intent: Intent): boolean {
+  const { way, standing, opening, otherMac, sctpPorts } = sight;
+  if (stateless(port, intent)) {
+    const packet = sight.packet!;
+    // What a later fragment does not show, it is let off.
+    const protocol = sight.later === true ? rule.ethertype === packet.ethertype && (rule.protocol === null || (packet.ethertype === "IPv6" ? !IN_FRONT.includes(rule.protocol) : numberOf(rule.protocol, "IPv4") === packet.protocol)) : saysProtocol(rule, packet, false);
+    return rule.direction === way && protocol && saysRemote(rule, port, way === "ingress" ? packet.source : packet.destination, otherMac, intent);
+  }
   if (standing === "invalid") return false;
   const back = standing === "answer" || standing === "error back";
   // An answer goes by the rules of the direction in which what it answers went.
   if (rule.direction !== (back ? (way === "ingress" ? "egress" : "ingress") : way)) return false;
   const blind = opening.protocol === 132 && !sctpPorts && (standing === "error" || standing === "error back");
   if (!saysProtocol(rule, opening, blind)) return false;
-  const remote = rule.direction === "ingress" ? opening.source : opening.destination;
+  return saysRemote(rule, port, rule.direction === "ingress" ? opening.source : opening.destination, otherMac, intent);
+}
+
+/** Headers of IPv6 that are not what a packet carries. */
+const IN_FRONT = ["hopopt", "ipv6-frag", "ah"];
+
+/** Whether a rule's other side is this address, with this MAC. */
+function saysRemote(rule: Rule, port: Port, remote: string, otherMac: string, intent: Intent): boolean {
   if (rule.remote_ip_prefix !== null) return within(remote, rule.remote_ip_prefix);
+  if (rule.remote_address_group_id != null) return intent.addressGroups!.find((g) => g.id === rule.remote_address_group_id)!.addresses.some((a) => within(remote, a));
   if (rule.remote_group_id === null) return true;
   return intent.ports.some((p) => p.security_groups.includes(rule.remote_group_id!) && has(p, remote, otherMac, port.network_id, intent));
 }

@@ -1,10 +1,10 @@
 // Small clouds whose rules split what their ports have: prefixes just around an address, ranges just around a port. And packets that are near a rule,
 // on either side of its edges. Two networks and a router between them; ports here and at another host, which sends whatever it likes.
-import { formatIp, lastIp, parseCidr, parseIp } from "../../src/lib/address.ts";
+import { formatCidr, formatIp, lastIp, parseCidr, parseIp } from "../../src/lib/address.ts";
 import { SeededRandom } from "../../src/lib/random.ts";
 import type { Harness } from "../support/harness.ts";
 import { HERE, worldOf, type World } from "../support/topology.ts";
-import { within, type Intent, type Opening, type Port, type Rule, type Standing } from "./policy-model.ts";
+import { within, type AddressGroup, type Group, type Intent, type Opening, type Port, type Rule, type Standing } from "./policy-model.ts";
 
 const THERE = "hv1";
 
@@ -33,9 +33,11 @@ const GROUPS = 4;
 
 export class PolicyWorld {
   readonly h: Harness;
+  private readonly some: boolean;
   private readonly random: SeededRandom;
   private readonly networks: string[] = [];
   private readonly groups: string[] = [];
+  private readonly addressGroups: string[] = [];
   private readonly here = new Map<string, number>();
   private readonly there = new Set<string>();
   private readonly vnis = new Map<string, number>();
@@ -44,13 +46,15 @@ export class PolicyWorld {
   /** Addresses that are somebody's, or at the edge of what somebody has or a rule says. */
   private interesting: string[] = [];
 
-  private constructor(h: Harness, seed: number) {
+  private constructor(h: Harness, seed: number, some: boolean) {
     this.h = h;
+    this.some = some;
     this.random = new SeededRandom(seed);
   }
 
-  static async make(h: Harness, seed: number): Promise<PolicyWorld> {
-    const made = new PolicyWorld(h, seed);
+  /** `some`: some groups are stateless. */
+  static async make(h: Harness, seed: number, some: boolean): Promise<PolicyWorld> {
+    const made = new PolicyWorld(h, seed, some);
     await made.build();
     await made.read();
     return made;
@@ -80,14 +84,20 @@ export class PolicyWorld {
       }
     }
     for (let i = 0; i < GROUPS; i++) {
-      const group = (await h.create("security_group", { project_id: "p", name: `g${i}` })) as unknown as { id: string; security_group_rules: { id: string }[] };
+      const group = (await h.create("security_group", { project_id: "p", name: `g${i}`, stateful: !this.stateless(i) })) as unknown as { id: string; security_group_rules: { id: string }[] };
       this.groups.push(group.id);
       // A new group lets everything out, which would hide what other rules do.
       if (i > 0) for (const { id } of group.security_group_rules) await h.call("DELETE", `/v2.0/security-group-rules/${id}`);
     }
     for (let i = 0, count = 8 + this.below(4); i < count; i++) await this.addPort(i);
     await this.readIntent();
-    for (let i = 0; i < 14; i++) await this.addRule();
+    for (let i = 0; i < 2; i++) this.addressGroups.push((await h.create("address_group", { project_id: "p", addresses: [...new Set([this.network(false), this.network(false), this.network(true)])] })).id);
+    for (let i = 0; i < 16; i++) await this.addRule();
+  }
+
+  /** All but one, so that ports have them alone and with others. */
+  private stateless(i: number): boolean {
+    return this.some && i > 0;
   }
 
   private async addPort(i: number): Promise<void> {
@@ -126,10 +136,11 @@ export class PolicyWorld {
   /** What the API says there is. */
   private async readIntent(): Promise<void> {
     const all = async <T>(collection: string): Promise<T[]> => ((await this.h.call("GET", `/v2.0/${collection}`)).body as Record<string, T[]>)[collection.replaceAll("-", "_")]!;
-    const [ports, rules, subnets] = [await all<Port>("ports"), await all<Rule>("security-group-rules"), await all<Intent["subnets"][number]>("subnets")];
-    this.intent = { ports, rules: rules.filter((r) => this.groups.includes(r.security_group_id)), subnets };
+    const groups = await all<Group>("security-groups");
+    const [ports, rules, subnets, addressGroups] = [await all<Port>("ports"), await all<Rule>("security-group-rules"), await all<Intent["subnets"][number]>("subnets"), await all<AddressGroup>("address-groups")];
+    this.intent = { ports, rules: rules.filter((r) => this.groups.includes(r.security_group_id)), subnets, addressGroups, groups };
     const own = ports.flatMap((p) => [...p.fixed_ips.map((f) => f.ip_address), ...p.allowed_address_pairs.flatMap((pair) => edges(pair.ip_address))]);
-    this.interesting = [...new Set([...own, ...rules.flatMap((r) => (r.remote_ip_prefix === null ? [] : edges(r.remote_ip_prefix)))])];
+    this.interesting = [...new Set([...own, ...rules.flatMap((r) => (r.remote_ip_prefix === null ? [] : edges(r.remote_ip_prefix))), ...addressGroups.flatMap((g) => g.addresses.flatMap(edges))])];
   }
 
   /** And what the switch here would have for it. */
@@ -159,7 +170,7 @@ export class PolicyWorld {
     const from = this.pick(PORTS);
     const shape = ported && this.chance(0.85) ? { port_range_min: from, port_range_max: this.pick([from, from, ...PORTS.filter((p) => p > from), Math.min(65_535, from + this.below(3000))]) }
       : protocol?.includes("icmp") === true && this.chance(0.8) ? { port_range_min: this.pick(six ? TYPES6 : TYPES4), ...(this.chance(0.5) ? { port_range_max: this.pick([0, 1]) } : {}) } : {};
-    const remote = this.pick([() => ({}), () => ({ remote_ip_prefix: this.prefix(six) }), () => ({ remote_ip_prefix: this.prefix(six) }), () => ({ remote_group_id: this.pick(this.groups) }), () => ({ remote_group_id: this.pick(this.groups) })])();
+    const remote = this.pick([() => ({}), () => ({ remote_ip_prefix: this.prefix(six) }), () => ({ remote_ip_prefix: this.prefix(six) }), () => ({ remote_group_id: this.pick(this.groups) }), () => ({ remote_group_id: this.pick(this.groups) }), () => ({ remote_address_group_id: this.pick(this.addressGroups) })])();
     const made = await this.h.call("POST", "/v2.0/security-group-rules", {
       security_group_rule: { project_id: "p", security_group_id: this.pick(this.groups), direction: this.pick(["ingress", "egress"]), ethertype: six ? "IPv6" : "IPv4", protocol, ...shape, ...remote },
     });
@@ -177,13 +188,27 @@ export class PolicyWorld {
     return `${formatIp({ family: ip.family, value })}/${length}`;
   }
 
+  /** Likewise, without host bits. */
+  private network(six: boolean): string {
+    return formatCidr(parseCidr(this.prefix(six))!);
+  }
+
+  /** An address more, or one less. */
+  private async changeAddresses(): Promise<void> {
+    const { id, addresses } = this.pick(this.intent.addressGroups!);
+    const one = this.network(this.chance(0.4));
+    const [action, which] = addresses.length > 2 && this.chance(0.5) ? ["remove_addresses", this.pick(addresses)] : addresses.includes(one) ? ["remove_addresses", one] : ["add_addresses", one];
+    await this.h.call("PUT", `/v2.0/address-groups/${id}/${action}`, { addresses: [which] });
+  }
+
   /** Something of what rules depend on changes. */
   async change(): Promise<void> {
     const { h } = this;
     const port = this.pick(this.intent.ports.filter((p) => this.here.has(p.id) || this.there.has(p.id)));
     const n = this.networks.indexOf(port.network_id);
-    const what = this.below(4);
-    if (what === 0) await this.addRule();
+    const what = this.below(5);
+    if (what === 4) await this.changeAddresses();
+    else if (what === 0) await this.addRule();
     else if (what === 1 && this.intent.rules.length > 0) await h.call("DELETE", `/v2.0/security-group-rules/${this.pick(this.intent.rules).id}`);
     else if (port.port_security_enabled) await h.call("PUT", `/v2.0/ports/${port.id}`, { port: what === 2 ? { security_groups: this.someGroups() } : { allowed_address_pairs: this.somePairs(n, this.below(10)) } });
     await this.read();
@@ -215,7 +240,7 @@ export class PolicyWorld {
     const ethertype = rule !== undefined && this.chance(0.9) ? rule.ethertype : this.pick(["IPv4", "IPv6"] as const);
     const addresses = this.interesting.filter((a) => a.includes(":") === (ethertype === "IPv6"));
     const routed = kind === "routed";
-    const mine = this.sourceOf(from, ethertype, routed, this.prefer(guests, sender)!, addresses);
+    const mine = this.sourceOf(from, ethertype, routed, this.prefer(guests, sender)!, addresses, rule);
     const theirs = this.destinationOf(to, ethertype, routed, addresses, rule);
     if (mine === undefined || theirs === undefined) return undefined;
     const [sourceMac, source] = mine;
@@ -233,12 +258,16 @@ export class PolicyWorld {
   }
 
   /** MAC and address that the sender may use: of a port with port security its own; who sends by a tunnel was looked at elsewhere. */
-  private sourceOf(from: Port | undefined, ethertype: Opening["ethertype"], routed: boolean, like: Port, addresses: readonly string[]): readonly [mac: string, ip: string] | undefined {
+  private sourceOf(from: Port | undefined, ethertype: Opening["ethertype"], routed: boolean, like: Port, addresses: readonly string[], rule: Rule | undefined): readonly [mac: string, ip: string] | undefined {
     const six = ethertype === "IPv6";
     if (from === undefined || (!from.port_security_enabled && !routed)) {
       const macs = this.intent.ports.flatMap((p) => [p.mac_address, ...p.allowed_address_pairs.map((a) => a.mac_address)]);
       // As somebody who is there, mostly.
       const own = [...like.fixed_ips.map((f) => [like.mac_address, f.ip_address] as const), ...like.allowed_address_pairs.flatMap((a) => edges(a.ip_address).map((ip) => [a.mac_address, ip] as const))].filter(([, ip]) => ip.includes(":") === six);
+      const members = this.intent.ports.filter((p) => rule?.remote_group_id != null && p.security_groups.includes(rule.remote_group_id));
+      const single = members.flatMap((p) => p.allowed_address_pairs).filter((a) => !a.ip_address.includes("/") && a.ip_address.includes(":") === six);
+      // From whatever MAC: of a pair of one address it is no matter.
+      if (single.length > 0 && this.chance(0.4)) return [this.pick(macs), this.pick(single).ip_address];
       if (own.length === 0 || this.chance(0.3)) return [this.pick(macs), this.pick(addresses)];
       const [mac, ip] = this.pick(own);
       return [this.chance(0.3) ? this.pick(macs) : mac, ip];

@@ -2,6 +2,8 @@
 import { pino } from "pino";
 import { expect } from "vitest";
 import type { AnyTable, App, Tx } from "#app";
+import * as ag from "../../apps/address-groups/api.ts";
+import { addressGroupTable } from "../../apps/address-groups/model.ts";
 import * as gateway from "../../apps/gateway/api.ts";
 import { externalNetworkTable, gatewayNeighbourTable, routerGatewayTable } from "../../apps/gateway/model.ts";
 import * as ipam from "../../apps/ipam/api.ts";
@@ -34,9 +36,10 @@ const apps: readonly App[] = [
   { name: "gateway", about: "", requires: ["l2", "ipam", "l3"], tables: [externalNetworkTable, routerGatewayTable, gatewayNeighbourTable], extend: gateway.extend, aliases: gateway.aliases },
   { name: "nat", about: "", requires: ["l2", "ipam", "l3", "gateway"], tables: [floatingIpTable, floatingIpActiveTable, portForwardingTable], resources: nat.resources, extend: natg.extend, aliases: nat.aliases },
   {
-    name: "security-groups", about: "", requires: ["l2", "ipam"], tables: [sgm.groupTable, sgm.ruleTable, sgm.portGroupsTable, sgm.policyTable, sgm.remoteUseTable], resources: sg.resources, converters: sgc.converters, extend: sg.extend,
+    name: "security-groups", about: "", requires: ["l2", "ipam"], tables: [sgm.groupTable, sgm.ruleTable, sgm.defaultRuleTable, sgm.shippedTable, sgm.portGroupsTable, sgm.policyTable, sgm.remoteUseTable], resources: sg.resources, converters: sgc.converters, extend: sg.extend,
     aliases: sg.aliases, policies: sg.policies,
   },
+  { name: "address-groups", about: "", requires: ["security-groups"], tables: [addressGroupTable], resources: ag.resources, extend: ag.extend, aliases: ag.aliases, policies: ag.policies },
 ];
 
 /** A resource as the API shows it: what tests look into by name. */

@@ -42,7 +42,7 @@ export class Probes {
     this.scratch = path.join(root, ".lab", `probe-${names.slice(0, 3).join("-")}-${names.length}-${process.pid}`);
   }
 
-  /** A controller without switches that has the probes; `without`: an app that nothing requires. */
+  /** A controller without switches that has the probes; `without`: apps, with "," between, that none of the others requires. */
   harness({ without = "", ...options }: HarnessOptions & { readonly without?: string } = {}): Promise<Harness> {
     return Harness.make([], this.appsFolder(without), options);
   }
@@ -52,7 +52,7 @@ export class Probes {
     const folder = path.join(this.scratch, without === "" ? "apps" : `apps-without-${without}`);
     if (!existsSync(folder)) {
       mkdirSync(folder, { recursive: true });
-      for (const app of readdirSync(appsFolder)) if (!app.startsWith("_") && app !== without) symlinkSync(path.join(appsFolder, app), path.join(folder, app));
+      for (const app of readdirSync(appsFolder)) if (!app.startsWith("_") && !without.split(",").includes(app)) symlinkSync(path.join(appsFolder, app), path.join(folder, app));
       for (const name of this.names) copyProbe(path.join(SOURCES, name), path.join(folder, name));
     }
     return folder;

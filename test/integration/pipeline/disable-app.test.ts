@@ -33,7 +33,7 @@ test("with all of them, theirs are there", async () => {
 
 test("without some, theirs are not: apps, attributes, routes, extensions, and values of theirs are refused as unknown", async () => {
   const before = Object.keys(await port());
-  await restart("--disable-app", "dhcp,security-groups");
+  await restart("--disable-app", "dhcp,address-groups,security-groups");
   expect(apps()).toEqual(expect.not.arrayContaining(["dhcp", "security-groups"]));
   const gone = before.filter((name) => ["extra_dhcp_opts", "security_groups"].includes(name));
   expect(gone).toHaveLength(2);
@@ -61,7 +61,7 @@ test("what went while an app was not there: what stood on it is taken back when 
   const { port_id: leg } = (await controller.api("PUT", `/v2.0/routers/${router}/add_router_interface`, { subnet_id: id.subnet })).body as { port_id: string };
   expect((await controller.api("DELETE", `/v2.0/security-groups/${id.group}`)).status).toBe(409);
   expect((await controller.api("DELETE", `/v2.0/routers/${router}`)).status).toBe(409);
-  await restart("--disable-app", "dhcp,security-groups,nat,gateway,l3");
+  await restart("--disable-app", "dhcp,address-groups,security-groups,nat,gateway,l3");
   for (const gone of [mine, leg]) expect((await controller.api("DELETE", `/v2.0/ports/${gone}`)).status).toBe(204);
   await restart();
   expect(controller.logged(40).filter((entry) => entry.gone !== undefined).map((entry) => [entry.app, entry.table, entry.gone])).toEqual(

@@ -247,7 +247,7 @@ function sameIdentification(one: readonly Buffer[], other: readonly Buffer[], fa
 describe("without the app that keeps security groups, and so without conntrack", () => {
   beforeAll(async () => {
     await cloud.destroy();
-    await begin("--disable-app", "security-groups");
+    await begin("--disable-app", "address-groups,security-groups");
     await populate(undefined);
   });
 
