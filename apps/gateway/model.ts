@@ -75,7 +75,7 @@ export interface GatewayNeighbour extends Row {
 export const gatewayNeighbourTable = defineTable<GatewayNeighbour>()("gateway_neighbour", { indexes: { all: () => "", network: (n) => n.network_id } });
 
 /** Meters of what comes to the controller because of gateways, the same two on every switch: nobody draws one. */
-export const gatewayMeters = definePool({ name: "gateway-meter", of: "meter", min: 0x8004_0000, max: 0x8004_0001, about: "meters of what comes to the controller because of gateways", taken: () => true });
+export const gatewayMeters = definePool({ name: "gateway-meter", of: "meter", min: 0x8005_0000, max: 0x8005_0001, about: "meters of what comes to the controller because of gateways", taken: () => true });
 
 /** OpenFlow ports of tunnels between hosts that watch each other, by the host at the far end: the same on every switch, so that groups are. */
 export const peerPorts = definePool({ name: "gateway-port", of: "ofport", min: 54_001, max: 60_000, about: "OpenFlow ports of tunnels to hosts that watch each other because of gateways" });
