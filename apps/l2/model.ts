@@ -5,3 +5,4 @@ export * from "./model/holders.ts";
 export * from "./model/answering.ts";
 export { saidIn } from "./said.ts";
 export * from "./model/ways.ts";
+export * from "./model/tags.ts";
