@@ -69,6 +69,17 @@ function heard(h: Harness, seconds: number): Heard[] {
   return out;
 }
 
+/** A cloud whose router has said that it is on a second prefix too. */
+async function withSecondPrefix() {
+  const { h, network, join } = await cloud();
+  const router = await join();
+  const second = (await h.create("subnet", { network_id: network, ip_version: 6, cidr: "fd00:2::/64", ipv6_ra_mode: "slaac", ipv6_address_mode: "slaac" })).id;
+  await h.call("PUT", `/v2.0/routers/${router}/add_router_interface`, { subnet_id: second });
+  await h.settled();
+  heard(h, 60);
+  return { h, network, router, second };
+}
+
 describe("a port that never asks", () => {
   it("hears of a new router three times soon, then at least every 200 s, at no fixed beat", async () => {
     const { h, join } = await cloud();
@@ -130,12 +141,7 @@ describe("a port that never asks", () => {
   });
 
   it("hears that a prefix is over, of the router that stays; and no more of it than three times", async () => {
-    const { h, network, join } = await cloud();
-    const router = await join();
-    const second = (await h.create("subnet", { network_id: network, ip_version: 6, cidr: "fd00:2::/64", ipv6_ra_mode: "slaac", ipv6_address_mode: "slaac" })).id;
-    await h.call("PUT", `/v2.0/routers/${router}/add_router_interface`, { subnet_id: second });
-    await h.settled();
-    heard(h, 60);
+    const { h, router, second } = await withSecondPrefix();
     expect((await h.call("PUT", `/v2.0/routers/${router}/remove_router_interface`, { subnet_id: second })).status).toBe(200);
     await h.settled();
     expect(heard(h, 1)[0]).toMatchObject({ lifetimeS: 1800, prefixes: ["fd00:1::"], over: ["fd00:2:: on the link"] });
@@ -275,12 +281,7 @@ it("a port that comes hears its routers though another project brings more at on
 
 describe("an interface that keeps changing what it says", () => {
   it("has said each prefix once, however often it changed; what is over is told all the same", async () => {
-    const { h, network, join } = await cloud();
-    const router = await join();
-    const second = (await h.create("subnet", { network_id: network, ip_version: 6, cidr: "fd00:2::/64", ipv6_ra_mode: "slaac", ipv6_address_mode: "slaac" })).id;
-    await h.call("PUT", `/v2.0/routers/${router}/add_router_interface`, { subnet_id: second });
-    await h.settled();
-    heard(h, 60);
+    const { h, network, router, second } = await withSecondPrefix();
     await h.call("PUT", `/v2.0/routers/${router}/remove_router_interface`, { subnet_id: second });
     const first = h.view.by(subnetTable, "network", network).find((s) => s.id !== second)!;
     for (let n = 0; n < 10_000; n++) {

@@ -1,8 +1,9 @@
 // What needs no entity: rogue servers, unsecured ports, the answers to ARP and neighbour discovery, group addresses.
 import { baseScope, callStage, callTable, copy, ethType, ipProto, load, setField, toStage, toTable } from "#app";
 import { backToSender, GROUP_MAC, onAsAnyFrame } from "./model.ts";
+import { VLAN_PRESENT, VLAN_TPIDS } from "./model/tags.ts";
 import { advertisement, arp, icmpv6, ND, solicitation } from "./model/messages.ts";
-import { DHCP_CLIENT, VLAN_PRESENT, ARP_TO_SERVICES, ND_TO_SOURCE, NO_OPTION } from "./rules.ts";
+import { DHCP_CLIENT, ARP_TO_SERVICES, ND_TO_SOURCE, NO_OPTION } from "./rules.ts";
 import { l2 } from "./tables.ts";
 
 const NO_ADDRESS = "0.0.0.0";
@@ -11,9 +12,6 @@ const ALL_NODES = "33:33:00:00:00:01";
 const SOLICITED_NODES = "ff02::1:ff00:0/104";
 /** NXM_NX_IP_FRAG, ovs-fields(7): a fragment, and not a later one. */
 const FIRST_FRAGMENT = 1;
-/** EtherTypes of tags, those that a switch does not read as such among them. */
-const VLAN_TPIDS = [0x8100, 0x88a8, 0x9100, 0x9200, 0x9300] as const;
-
 /** Who was heard once may be gone, and somebody else have the address: who has it answers itself. */
 const LOOK_UP = [load("question", 1), callStage("neighbour"), load("question", 0), toTable("arp_nd_reply")] as const;
 

@@ -6,3 +6,4 @@ export * from "./model/answering.ts";
 export { saidIn } from "./said.ts";
 export * from "./model/ways.ts";
 export * from "./model/errors.ts";
+export * from "./model/tags.ts";

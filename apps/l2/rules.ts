@@ -10,6 +10,7 @@ import {
 } from "./model.ts";
 import { knownNeighbour, takers } from "./neighbours.ts";
 import { ANNOUNCE, derive as learningDerive, hear, hearOwn, isHeard, isOpen, isPlaced, PUNT_METER, learnFromChassis, learnFromPort, learnInNetwork, listeners, placed, placedMacs } from "./learning.ts";
+import { VLAN_NONE, VLAN_PRESENT } from "./model/tags.ts";
 import { advertisement, fromLink, icmpv6, ND, solicitation } from "./model/messages.ts";
 import { l2 } from "./tables.ts";
 import { admitTags, isTransparent, passTags } from "./tags.ts";
@@ -112,9 +113,6 @@ const localPort = l2.rule({
     });
   },
 });
-/** OFPVID_NONE and OFPVID_PRESENT, OpenFlow 1.3.5 section 7.2.3.7: the packet has no tag, the packet has one. */
-const VLAN_NONE = 0;
-export const VLAN_PRESENT = 0x1000;
 
 /** A source of a port on its chassis, as the shapes take it. */
 interface Sender {

@@ -5,7 +5,7 @@ import {
   chassisScope, chassisTable, claim, claimTable, core, derivation, each, eachPair, ethType, ipProto, load, numberOf, setField, toEntrance, toStage, toTable, type Claim, type FlowAction, type Outputs, type ReadView, type SharedRegister,
 } from "#app";
 import {
-  attachmentTable, chosenSegments, chosenSegmentTable, floodTo, handOn, hostScope, isPhysical, netScope, networkHostTable, networkTable, portTable, segmentFault, segmentTable, sendUnknown, type ChosenSegment, type Network, type Segment,
+  attachmentTable, chosenSegments, chosenSegmentTable, floodTo, handOn, hostScope, isPhysical, netScope, networkHostTable, networkTable, portTable, segmentFault, segmentTable, sendUnknown, VLAN_NONE, VLAN_PRESENT, VLAN_TPIDS, type ChosenSegment, type Network, type Segment,
 } from "../l2/model.ts";
 import { alsoByTunnel, encapOf, endHere, leaveBy, vniOf } from "../overlay/model.ts";
 import { hostMac, patchPool, physicalScope, vlanPool, wireScope, wireTable, type Wire } from "./model.ts";
@@ -13,11 +13,6 @@ import { provider } from "./tables.ts";
 
 /** As a host: out of this one to the physical network. */
 const WIRE = 0;
-/** OFPVID_PRESENT, OpenFlow 1.3.5 section 7.2.3.7. */
-const VLAN_PRESENT = 0x1000;
-const NO_TAG = 0;
-/** IEEE 802.1Q and 802.1ad, and what switches used before these. */
-const TPIDS = [0x8100, 0x88a8, 0x9100, 0x9200, 0x9300] as const;
 
 /** A host of a network, by a port there or by what another app has there. */
 function wireOf({ a: networkId, b: chassisId }: { readonly a: string; readonly b: string }, view: ReadView): Wire | undefined {
@@ -92,7 +87,7 @@ const patch = provider.rule({
     into(1, {}, [toStage("forward")]);
     // What is behind the network's own tag is nobody's: of one more tag a switch shows the VLAN or the type, by its limit of tags.
     into(300, { vlan_vid: { value: VLAN_PRESENT, mask: VLAN_PRESENT } }, []);
-    for (const eth_type of TPIDS) into(300, { eth_type }, []);
+    for (const eth_type of VLAN_TPIDS) into(300, { eth_type }, []);
     // Answers of DHCP servers out there: nobody asked them by an address that connections could be known by.
     const served = [load("from_network", 1), toStage("forward")] as const;
     into(100, { eth_type: ethType.ip, ip_proto: ipProto.udp, udp_src: 67, udp_dst: 68 }, served);
@@ -152,7 +147,7 @@ function enter(wire: Wire, segment: ChosenSegment | undefined, hands: boolean, v
   const scope = chassisScope(wire.chassis);
   out.include(scope, wireScope(wire.network_id, segment.index));
   out.into(core).flow(scope, "classify", {
-    priority: 200, match: { in_port: port, vlan_vid: segment.type === "flat" ? NO_TAG : VLAN_PRESENT | segment.segmentation_id! },
+    priority: 200, match: { in_port: port, vlan_vid: segment.type === "flat" ? VLAN_NONE : VLAN_PRESENT | segment.segmentation_id! },
     actions: [
       ...(segment.type === "flat" ? [] : [{ type: "pop_vlan" } as const]), load("net", wire.net_key), ...(hands ? [] : [load("from_tunnel", 1)]), toEntrance(provider.entrance("physical_in")),
     ],
