@@ -228,7 +228,7 @@ class AppsHistory extends History {
       if (listed.status === 404) continue; // its path is another
       expect(listed.status, `${resource.name}: ${JSON.stringify(listed.body)}`).toBe(200);
       const rows = (Object.values(listed.body as object) as { id: string }[][])[0]!;
-      for (const { id } of rows) expect((await this.h.call("GET", `/v2.0/${collectionOf(resource.name)}/${id}`)).status).toBe(200);
+      for (const { id } of rows) expect((await this.h.call("GET", `/v2.0/${collectionOf(resource.name)}/${id}`)).status, `${resource.name} ${id}`).toBe(200);
       this.ids[resource.name] = rows.map((r) => r.id).filter((id) => this.ids[resource.name]?.includes(id) ?? false);
     }
   }
