@@ -227,7 +227,8 @@ class AppsHistory extends History {
       const listed = await this.h.call("GET", `/v2.0/${collectionOf(resource.name)}`);
       if (listed.status === 404) continue; // its path is another
       expect(listed.status, `${resource.name}: ${JSON.stringify(listed.body)}`).toBe(200);
-      const rows = (Object.values(listed.body as object) as { id: string }[][])[0]!;
+      // Pools of floating IPs are listed alone: they are no objects.
+      const rows = (Object.values(listed.body as object) as { id?: string }[][])[0]!.flatMap(({ id }) => (id === undefined ? [] : [{ id }]));
       for (const { id } of rows) expect((await this.h.call("GET", `/v2.0/${collectionOf(resource.name)}/${id}`)).status, `${resource.name} ${id}`).toBe(200);
       this.ids[resource.name] = rows.map((r) => r.id).filter((id) => this.ids[resource.name]?.includes(id) ?? false);
     }
