@@ -34,11 +34,15 @@ const sides: Readonly<Record<Direction, Side>> = {
 };
 
 const COMMIT = { type: "ct", zone: "ct_zone", commit: true } as const;
+/** Whatever fragments conntrack held may come out of it with any packet, and what follows ct in one list is done to them too: so each is looked at again. */
+const REMEMBER_OUT = { ...COMMIT, then: { table: "sg_out_remembered" } } as const;
+const REMEMBER_IN = { ...COMMIT, then: { table: "sg_in_remembered" } } as const;
 /** ct_mark of a connection of which fragments were seen together. */
 const WHOLE = 2;
 const JOIN = { ...COMMIT, mark: WHOLE } as const;
-/** Bits of NXM_NX_IP_FRAG, ovs-fields(7): a fragment; one that is not the first. */
+/** Bits of NXM_NX_IP_FRAG, ovs-fields(7): a fragment; none; one that is not the first. */
 const FRAGMENT = { ip_frag: { value: 1, mask: 1 } } as const;
+const UNFRAGMENTED = { ip_frag: { value: 0, mask: 1 } } as const;
 const LATER = { ip_frag: { value: 2, mask: 2 } } as const;
 
 /** Where an allowed packet goes on behind ingress rules, and which packets: those to a port with functions of its own pass the egress stage. */
@@ -150,7 +154,7 @@ const portConnections = securityGroups.rule({
     const { scope, meter } = own;
     const sender = { "reg:in_port_key": at.port_key } as const;
     for (const eth_type of own.families) {
-      out.flow(scope, "sg_out_verdict", { priority: 105, match: { ...sender, eth_type, ...state(ct.trk | ct.new, ct.rpl) }, meter, actions: [COMMIT, toStage("forward")] });
+      out.flow(scope, "sg_out_verdict", { priority: 105, match: { ...sender, eth_type, ...state(ct.trk | ct.new, ct.rpl) }, meter, actions: [REMEMBER_OUT] });
     }
     out.flow(scope, "sg_out_new_fragment", { priority: 100, match: sender, meter, actions: [toTable("sg_out_join")] });
   },
@@ -166,7 +170,7 @@ const portArrivals = securityGroups.rule({
     const { scope, meter } = own;
     for (const eth_type of own.families) {
       const opens = { "reg:out_port_key": at.port_key, eth_type, ...state(ct.trk | ct.new, ct.rpl) } as const;
-      for (const { at: where, to } of ON_IN) out.flow(scope, "sg_in_verdict", { priority: 105, match: { ...opens, ...where }, meter, actions: [COMMIT, to] });
+      out.flow(scope, "sg_in_verdict", { priority: 105, match: opens, meter, actions: [REMEMBER_IN] });
       out.flow(scope, "sg_in_verdict", { priority: 120, match: { ...opens, ...FRAGMENT }, meter, actions: [{ ...JOIN, then: { table: "sg_in_fragment" } }] });
     }
   },
@@ -184,6 +188,8 @@ export const staticFlows = securityGroups.static((out) => {
   for (const eth_type of [ethType.ip, ethType.ipv6]) {
     // The port opened it, or another did: answers go by what that direction's rules say of the connection, whoever speaks and for however long.
     for (const [table, own, other] of [["sg_out", "sg_out", "sg_in"], ["sg_in", "sg_in", "sg_out"]] as const) {
+      // Another packet's fragment, which conntrack gave up to wait for the rest of: nothing says what it is here.
+      out.flow(baseScope, table, { priority: 1200, match: { eth_type, ...state(0, ct.trk) }, actions: [] });
       out.flow(baseScope, table, { priority: 900, match: { eth_type, ...state(ct.trk | ct.inv, 0) }, actions: [] });
       out.flow(baseScope, table, { priority: 810, match: { eth_type, ...LATER, ...state(ct.trk | ct.rpl, ct.inv) }, actions: [toTable(`${other}_verdict`)] });
       out.flow(baseScope, table, { priority: 800, match: { eth_type, ...state(ct.trk | ct.rpl, ct.inv) }, actions: [toTable(`${other}_connection`)] });
@@ -191,12 +197,13 @@ export const staticFlows = securityGroups.static((out) => {
       out.flow(baseScope, table, { priority: 10, match: { eth_type, ...LATER, ...state(ct.trk, ct.inv | ct.rpl) }, actions: [toTable(`${own}_verdict`)] });
     }
     for (const [verdict, onward, back] of [["sg_out_verdict", onOut, ON_IN], ["sg_in_verdict", ON_IN, onOut]] as const) {
+      const [remember, remembered] = onward === onOut ? ([REMEMBER_OUT, "sg_out_remembered"] as const) : ([REMEMBER_IN, "sg_in_remembered"] as const);
+      out.flow(baseScope, verdict, { priority: 100, match: { eth_type, ...state(ct.trk | ct.new, ct.rpl) }, actions: [remember] });
       for (const { at, to } of onward) {
-        out.flow(baseScope, verdict, { priority: 100, match: { ...at, eth_type, ...state(ct.trk | ct.new, ct.rpl) }, actions: [COMMIT, to] });
+        out.flow(baseScope, remembered, { priority: 100, match: { ...at, eth_type, ...UNFRAGMENTED, ...state(ct.trk, ct.inv) }, actions: [to] });
         out.flow(baseScope, verdict, { priority: 100, match: { ...at, eth_type, ...state(ct.trk, ct.new | ct.rpl) }, actions: [to] });
       }
       for (const { at, to } of back) out.flow(baseScope, verdict, { priority: 100, match: { ...at, eth_type, ...state(ct.trk | ct.rpl, 0) }, actions: [to] });
-      // What follows ct in one list is done to all fragments as the last one has it: so each is looked at again.
       const [there, here] = onward === onOut ? (["sg_out_fragment", "sg_in_fragment"] as const) : (["sg_in_fragment", "sg_out_fragment"] as const);
       out.flow(baseScope, verdict, { priority: 110, match: { eth_type, ...FRAGMENT, ...state(ct.trk, ct.rpl) }, actions: [{ ...JOIN, then: { table: there } }] });
       if (verdict === "sg_out_verdict") out.flow(baseScope, verdict, { priority: 120, match: { eth_type, ...FRAGMENT, ...state(ct.trk | ct.new, ct.rpl) }, actions: [toTable("sg_out_new_fragment")] });
@@ -212,6 +219,6 @@ export const staticFlows = securityGroups.static((out) => {
   for (const { at, to } of ON_IN) out.flow(baseScope, "sg_in_fragment", { priority: 100, match: { ...at, ct_mark: WHOLE, ...state(ct.trk, ct.inv) }, actions: [to] });
   // Neighbour discovery of the link is not policy's business; conntrack has no state for it.
   for (const icmpv6_type of [133, 134, 135, 136]) {
-    for (const { at, to } of ON_IN) out.flow(baseScope, "sg_in", { priority: 1000, match: { ...at, eth_type: ethType.ipv6, ip_proto: ipProto.icmpv6, icmpv6_type, ip_ttl: 255 }, actions: [to] });
+    for (const { at, to } of ON_IN) out.flow(baseScope, "sg_in", { priority: 1000, match: { ...at, eth_type: ethType.ipv6, ip_proto: ipProto.icmpv6, ...UNFRAGMENTED, icmpv6_type, ip_ttl: 255 }, actions: [to] });
   }
 });

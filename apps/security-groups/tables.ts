@@ -10,7 +10,8 @@ const POLICY = [
 const CONNECTION = [
   "reg:sg_policy", "reg:net", "eth_src", "eth_dst", "eth_type", "ct_state", "ct_nw_proto", "ct_nw_src", "ct_nw_dst", "ct_ipv6_src", "ct_ipv6_dst", "ct_tp_src", "ct_tp_dst", "ip_proto", "sctp_src", "conj_id",
 ] as const;
-const VERDICT = ["reg:egress", "eth_type", "ip_frag", "ct_state"] as const;
+const LOOK = ["eth_type", "ip_frag", "ct_state"] as const;
+const VERDICT = ["reg:egress", ...LOOK] as const;
 const SENDER = ["reg:in_port_key", ...VERDICT] as const;
 const RECEIVER = ["reg:out_port_key", ...VERDICT] as const;
 
@@ -19,12 +20,14 @@ export const securityGroups = definePipeline({
     sg_out: { stage: "acl_out", miss: "drop", conntrack: true, match: POLICY, about: "egress rules of the sending port" },
     sg_out_connection: { stage: "acl_out", miss: "drop", aside: true, match: CONNECTION, about: "connections that the port opened, by its egress rules: answers, errors" },
     sg_out_verdict: { stage: "acl_out", miss: "drop", aside: true, match: SENDER, about: "allowed by an egress rule: remember new connections, as many as the port may open" },
+    sg_out_remembered: { stage: "acl_out", miss: "drop", aside: true, match: LOOK, about: "a new connection that is remembered: no fragments that conntrack held of others" },
     sg_out_new_fragment: { stage: "acl_out", miss: "drop", aside: true, match: ["reg:in_port_key"], about: "fragments that open a connection pass the meter of their port" },
     sg_out_join: { stage: "acl_out", miss: "drop", aside: true, match: ["eth_type"], about: "fragments wait in conntrack until all of their packet are there" },
     sg_out_fragment: { stage: "acl_out", miss: "drop", aside: true, match: ["ct_state", "ct_mark"], about: "fragments of an allowed packet, once conntrack has seen all of them" },
     sg_in: { stage: "acl_in", miss: "drop", conntrack: true, match: POLICY, about: "ingress rules of the receiving port" },
     sg_in_connection: { stage: "acl_in", miss: "drop", aside: true, match: CONNECTION, about: "connections that others opened to the port, by its ingress rules: answers, errors" },
     sg_in_verdict: { stage: "acl_in", miss: "drop", aside: true, match: RECEIVER, about: "allowed by an ingress rule: remember new connections, as many as the port may be sent" },
+    sg_in_remembered: { stage: "acl_in", miss: "drop", aside: true, match: ["reg:egress", ...LOOK], about: "a new connection that is remembered: no fragments that conntrack held of others" },
     sg_in_fragment: { stage: "acl_in", miss: "drop", aside: true, match: ["reg:egress", "ct_state", "ct_mark"], about: "fragments of an allowed packet, once conntrack has seen all of them" },
   },
   registers: {
