@@ -171,12 +171,30 @@ const portArrivals = securityGroups.rule({
     for (const eth_type of own.families) {
       const opens = { "reg:out_port_key": at.port_key, eth_type, ...state(ct.trk | ct.new, ct.rpl) } as const;
       out.flow(scope, "sg_in_verdict", { priority: 105, match: opens, meter, actions: [REMEMBER_IN] });
-      out.flow(scope, "sg_in_verdict", { priority: 120, match: { ...opens, ...FRAGMENT }, meter, actions: [{ ...JOIN, then: { table: "sg_in_fragment" } }] });
+      out.flow(scope, "sg_in_verdict", { priority: 120, match: { ...opens, ...FRAGMENT }, meter, actions: [toTable("sg_in_join")] });
     }
   },
 });
 
-export const rules = [securityGroupRule, remoteMember, remoteUse, policyOnChassis, portConnections, portArrivals];
+const portFragments = securityGroups.rule({
+  name: "port-fragments",
+  about: "fragments of a packet of a port, or to it, are of its conntrack zone; others left conntrack with them",
+  on: each(attachmentTable),
+  emit(at, _view, out) {
+    const scope = chassisScope(at.chassis);
+    const [sender, receiver] = [{ "reg:in_port_key": at.port_key, ct_zone: at.slot }, { "reg:out_port_key": at.port_key, ct_zone: at.slot }] as const;
+    for (const eth_type of [ethType.ip, ethType.ipv6]) {
+      out.flow(scope, "sg_out_join", { priority: 100, match: { ...sender, eth_type }, actions: [{ ...JOIN, then: { table: "sg_out_fragment" } }] });
+      out.flow(scope, "sg_in_join", { priority: 100, match: { ...receiver, eth_type }, actions: [{ ...JOIN, then: { table: "sg_in_fragment" } }] });
+    }
+    // Those that waited too long have no state, nor the mark that all of a whole packet have.
+    const whole = { ct_mark: WHOLE, ...state(ct.trk, ct.inv) } as const;
+    out.flow(scope, "sg_out_fragment", { priority: 100, match: { ...sender, ...whole }, actions: [toStage("forward")] });
+    for (const { at: where, to } of ON_IN) out.flow(scope, "sg_in_fragment", { priority: 100, match: { ...where, ...receiver, ...whole }, actions: [to] });
+  },
+});
+
+export const rules = [securityGroupRule, remoteMember, remoteUse, policyOnChassis, portConnections, portArrivals, portFragments];
 
 /**
  * Fragments come out of conntrack one by one in the userspace datapath, and those after the first show no ports, neither their own nor their
@@ -204,19 +222,19 @@ export const staticFlows = securityGroups.static((out) => {
         out.flow(baseScope, verdict, { priority: 100, match: { ...at, eth_type, ...state(ct.trk, ct.new | ct.rpl) }, actions: [to] });
       }
       for (const { at, to } of back) out.flow(baseScope, verdict, { priority: 100, match: { ...at, eth_type, ...state(ct.trk | ct.rpl, 0) }, actions: [to] });
-      const [there, here] = onward === onOut ? (["sg_out_fragment", "sg_in_fragment"] as const) : (["sg_in_fragment", "sg_out_fragment"] as const);
-      out.flow(baseScope, verdict, { priority: 110, match: { eth_type, ...FRAGMENT, ...state(ct.trk, ct.rpl) }, actions: [{ ...JOIN, then: { table: there } }] });
+      const [there, here] = onward === onOut ? (["sg_out_join", "sg_in_join"] as const) : (["sg_in_join", "sg_out_join"] as const);
+      out.flow(baseScope, verdict, { priority: 110, match: { eth_type, ...FRAGMENT, ...state(ct.trk, ct.rpl) }, actions: [toTable(there)] });
       if (verdict === "sg_out_verdict") out.flow(baseScope, verdict, { priority: 120, match: { eth_type, ...FRAGMENT, ...state(ct.trk | ct.new, ct.rpl) }, actions: [toTable("sg_out_new_fragment")] });
-      out.flow(baseScope, verdict, { priority: 110, match: { eth_type, ...FRAGMENT, ...state(ct.trk | ct.rpl, 0) }, actions: [{ ...JOIN, then: { table: here } }] });
+      out.flow(baseScope, verdict, { priority: 110, match: { eth_type, ...FRAGMENT, ...state(ct.trk | ct.rpl, 0) }, actions: [toTable(here)] });
     }
     // Services see some packets of ports without port security first; what they do not take goes on, since these ports have no policy.
     out.flow(baseScope, "sg_out", { priority: 1100, match: { eth_type, "reg:secured": 0 }, actions: [toStage("forward")] });
-    out.flow(baseScope, "sg_out_join", { priority: 100, match: { eth_type }, actions: [{ ...JOIN, then: { table: "sg_out_fragment" } }] });
+    out.flow(baseScope, "sg_out", { priority: 1150, match: { eth_type, "reg:secured": 0, ...FRAGMENT, ...state(ct.trk, 0) }, actions: [toTable("sg_out_join")] });
+    // All that the network itself says in fragments are answers.
+    out.flow(baseScope, "sg_in", { priority: 1150, match: { "reg:from_network": 1, eth_type, ...FRAGMENT, ...state(ct.trk | ct.rpl, ct.inv) }, actions: [toTable("sg_in_join")] });
+    out.flow(baseScope, "sg_in", { priority: 1140, match: { "reg:from_network": 1, eth_type, ...FRAGMENT }, actions: [] });
     for (const { at, to } of ON_IN) out.flow(baseScope, "sg_in", { priority: 1100, match: { ...at, "reg:from_network": 1, eth_type }, actions: [to] });
   }
-  // Those that waited too long come out as well, without the mark that all of a whole packet have.
-  for (const { at, to } of onOut) out.flow(baseScope, "sg_out_fragment", { priority: 100, match: { ...at, ct_mark: WHOLE, ...state(ct.trk, ct.inv) }, actions: [to] });
-  for (const { at, to } of ON_IN) out.flow(baseScope, "sg_in_fragment", { priority: 100, match: { ...at, ct_mark: WHOLE, ...state(ct.trk, ct.inv) }, actions: [to] });
   // Neighbour discovery of the link is not policy's business; conntrack has no state for it.
   for (const icmpv6_type of [133, 134, 135, 136]) {
     for (const { at, to } of ON_IN) out.flow(baseScope, "sg_in", { priority: 1000, match: { ...at, eth_type: ethType.ipv6, ip_proto: ipProto.icmpv6, ...UNFRAGMENTED, icmpv6_type, ip_ttl: 255 }, actions: [to] });

@@ -298,6 +298,32 @@ describe("what waited in vain, and leaves conntrack with whatever passes it next
     // They were there, and came out of conntrack (of these bursts a few never get to the switch).
     expect((await expired()) - before).toBeGreaterThan((heads.length + tails.length + unfinished.length) / 2);
   });
+
+  test("nor what is whole but had no room beside the packet that it was completed by", async () => {
+    const mute = await cloud.create("security_group", { name: "mute" }, "evil");
+    for (const { id } of mute.security_group_rules as { id: string }[]) await cloud.remove("security_group_rule", id, "evil");
+    await cloud.update("port", attackers[0]!.port.id, { security_groups: [mute.id] }, "evil");
+    await cloud.synced();
+    const [one] = attackers as [Instance];
+    const victim = victims[0]!;
+    const capture = await fragmentsAt(victim);
+    for (let round = 0; round < 10; round++) {
+      const e = { srcMac: macOf(one), dstMac: macOf(victim), src: v4(peer), dst: v4(victim) };
+      const packets = Array.from({ length: 30 }, () => frames(e, udp(e, 4000, 9999, 10_000), every(1304, 10_008)));
+      await sendRaw(one.vm, packets.flatMap((list) => list.slice(0, -1)));
+      // A switch that is busy takes many at a time.
+      const pid = await cloud.hv(1).vswitchdPid();
+      process.kill(pid, "SIGSTOP");
+      try {
+        await sendRaw(one.vm, packets.map((list) => list.at(-1)!));
+        await opens(peer, [victim], 0.1);
+      } finally {
+        process.kill(pid, "SIGCONT");
+      }
+      await opens(peer, [victim], 0.2);
+    }
+    expect((await capture.stop()).lines).toEqual([]);
+  });
 });
 
 /** Fragments of the second as if they were of the first. */
