@@ -161,7 +161,8 @@ export function learnInNetwork(network: Network, view: ReadView, out: L2): void 
   const net = { "reg:net": network.key } as const;
   // By way of conntrack, which forgets it: what a packet-out itself learns, a switch does not look again at cached flows for.
   out.flow(netScope(network.id), "neighbour", { priority: 200, match: { ...net, "reg:from_network": 1, eth_type: ethType.ip }, actions: [{ type: "ct", zone: "ct_zone", then: { table: "neighbour_told" } }] });
-  out.flow(netScope(network.id), "neighbour_told", { priority: 100, match: net, actions: told });
+  // It tells nothing in fragments: those are what conntrack held of others.
+  out.flow(netScope(network.id), "neighbour_told", { priority: 100, match: { ...net, eth_type: ethType.ip, ip_frag: { value: 0, mask: 1 } }, actions: told });
   // Of all that teach it together: each of them alone has a limit of its own (tables.ts), and who comes last would find it full.
   const bounded = (flow_limit: number) => ({ flow_limit, overflow_policy: "evict", groups: ["reg:net"] });
   out.row(netScope(network.id), "Flow_Table", "neighbour_learned", bounded(learning.limits.neighbours));

@@ -51,7 +51,7 @@ export const l2 = definePipeline({
     mac_learned: { stage: "forward", miss: "drop", aside: true, about: "MACs that were heard -> port and chassis", match: ["reg:net", "reg:from_tunnel", "eth_dst"], learned: { limit: MACS_LEARNED } },
     mac_verdict: { stage: "forward", miss: "drop", aside: true, about: "learned: to where it was heard; else to every port that may have it behind it", match: ["reg:from_tunnel", "reg:out_port_key", "reg:out_host"] },
     neighbour: { stage: "neighbour", miss: "sibling", about: "address in a network -> MAC; what the controller tells of those that the model does not list is learned", match: ["reg:net", "reg:nexthop", "reg:from_network", "eth_type"] },
-    neighbour_told: { stage: "neighbour", miss: "drop", aside: true, about: "what the controller tells: learned", match: ["reg:net"] },
+    neighbour_told: { stage: "neighbour", miss: "drop", aside: true, about: "what the controller tells: learned", match: ["reg:net", "eth_type", "ip_frag"] },
     neighbour_learned: {
       stage: "neighbour", after: ["neighbour"], miss: "sibling", about: "addresses that the model does not list -> MAC", match: ["reg:net", "reg:nexthop", "reg:question"],
       learned: { limit: NEIGHBOURS_LEARNED },

@@ -1,9 +1,11 @@
 import type { App } from "#app";
 import { aliases, extend, policies, references, resources } from "./api.ts";
 import { arrivalMeters, connectionLimitTable, connectionMeters, defaultRuleTable, deniedMeters, groupTable, keptPolicyTable, memberTable, policyKeys, policyTable, portGroupsTable, remoteUseKeys, rejectingPolicyTable, remoteUseTable, ruleTable, securityGroupsSettings, shippedTable } from "./model.ts";
+import { derive, rules as connectionRules, staticFlows } from "./connections.ts";
+import { members } from "./members.ts";
 import { packetIn, rejectingPolicies, rejectRules } from "./reject.ts";
 import { converters } from "./rule-checks.ts";
-import { derive, portContext, rules, staticFlows } from "./rules.ts";
+import { portContext, rules } from "./rules.ts";
 import { securityGroups } from "./tables.ts";
 
 export default {
@@ -21,8 +23,8 @@ export default {
   policies,
   pipeline: securityGroups,
   portContext,
-  derive: [...derive, rejectingPolicies],
-  rules: [...rules, ...rejectRules],
+  derive: [members, ...derive, rejectingPolicies],
+  rules: [...rules, ...connectionRules, ...rejectRules],
   packetIn,
   staticFlows,
 } satisfies App;

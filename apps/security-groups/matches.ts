@@ -81,8 +81,9 @@ export function protocolMatches(r: SecurityGroupRule): ProtocolMatches {
   };
 }
 
-/** Bits of NXM_NX_IP_FRAG, ovs-fields(7): a fragment; one that is not the first. */
+/** Bits of NXM_NX_IP_FRAG, ovs-fields(7): a fragment; none; one that is not the first. */
 export const FRAGMENT = { ip_frag: { value: 1, mask: 1 } } as const;
+export const UNFRAGMENTED = { ip_frag: { value: 0, mask: 1 } } as const;
 export const LATER = { ip_frag: { value: 2, mask: 2 } } as const;
 
 /**

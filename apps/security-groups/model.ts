@@ -1,6 +1,6 @@
 // Entities of security groups. Ports with the same set of groups share one Policy, whose key is what the flow tables
 // match; so a rule is one flow for all of them, on any host.
-import { definePool, defineScope, defineSettings, defineTable, resourceHandle, type Row, type StandardRow, type Values, meterOfZone, zoneMeters } from "#app";
+import { definePool, defineScope, defineSettings, defineTable, resourceHandle, type ReadView, type Row, type StandardRow, type Values, meterOfZone, zoneMeters } from "#app";
 
 export interface SecurityGroup extends StandardRow {
   /** Absent: it is stateful. */
@@ -177,3 +177,9 @@ export const deniedMeter = (zone: number): number => meterOfZone(deniedMeters, z
 export const NO_GROUPS_POLICY = "none";
 export const NO_GROUPS_KEY = 1;
 export const policyScope = defineScope("policy");
+
+/** The policy of a port; undefined: it has no groups. */
+export const policyOf = (view: ReadView, portId: string): Policy | undefined => {
+  const groups = view.get(portGroupsTable, portId);
+  return groups === undefined || groups.groups.length === 0 ? undefined : view.get(policyTable, groups.policy);
+};

@@ -4,7 +4,7 @@
 import { chassisScope, derivation, each, ethType, load, toTable, type PacketInHandler, type StageOut } from "#app";
 import { buildEthernet, buildIcmpv4Error, buildIcmpv6Error, buildIpv4, buildIpv6, ethertypes, icmpv4Types, icmpv6Types, ipProtocols, PacketError, parsePacket, type Packet } from "packet-codec";
 import { attachmentTable, ERROR_TOS, networkTable, noErrorAbout, portTable, resetOf, toPort } from "../l2/model.ts";
-import { ct, state } from "./matches.ts";
+import { ct, state, UNFRAGMENTED } from "./matches.ts";
 import { deniedMeter, groupTable, policyScope, policyTable, portGroupsTable, rejectingPolicyTable, type RejectingPolicy } from "./model.ts";
 import { securityGroups } from "./tables.ts";
 
@@ -32,8 +32,8 @@ const rejecting = securityGroups.rule({
       const match = { "reg:sg_policy": policy.key, eth_type } as const;
       for (const [table, stateless, denied] of [["sg_out", "sg_out_stateless", "sg_out_denied"], ["sg_in", "sg_in_stateless", "sg_in_denied"]] as const) {
         if (policy.stateless) out.flow(scope, stateless, { priority: 5, match, actions: [toTable(denied)] });
-        // Answers are nobody's first word: who is told of them has been told, or let them come.
-        else out.flow(scope, table, { priority: 5, match: { ...match, ...state(ct.trk, ct.inv | ct.rpl) }, actions: [toTable(denied)] });
+        // Answers are nobody's first word: who is told of them has been told, or let them come. Fragments may be what conntrack held of others.
+        else out.flow(scope, table, { priority: 5, match: { ...match, ...UNFRAGMENTED, ...state(ct.trk, ct.inv | ct.rpl) }, actions: [toTable(denied)] });
       }
     }
   },

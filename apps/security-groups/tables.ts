@@ -12,7 +12,8 @@ const CONNECTION = [
 ] as const;
 /** Nothing of conntrack: what was asked of it for another port of the host is no matter here. */
 const STATELESS = POLICY.filter((field) => field !== "ct_state" && field !== "ct_label") as readonly Exclude<(typeof POLICY)[number], "ct_state" | "ct_label">[];
-const VERDICT = ["reg:egress", "eth_type", "ip_frag", "ct_state"] as const;
+const LOOK = ["eth_type", "ip_frag", "ct_state"] as const;
+const VERDICT = ["reg:egress", ...LOOK] as const;
 const SENDER = ["reg:in_port_key", ...VERDICT] as const;
 const RECEIVER = ["reg:out_port_key", ...VERDICT] as const;
 
@@ -21,14 +22,17 @@ export const securityGroups = definePipeline({
     sg_out: { stage: "acl_out", miss: "drop", conntrack: true, match: POLICY, about: "egress rules of the sending port" },
     sg_out_connection: { stage: "acl_out", miss: "drop", aside: true, match: CONNECTION, about: "connections that the port opened, by its egress rules: answers, errors" },
     sg_out_verdict: { stage: "acl_out", miss: "drop", aside: true, match: SENDER, about: "allowed by an egress rule: remember new connections, as many as the port may open" },
-    sg_out_new_fragment: { stage: "acl_out", miss: "drop", aside: true, match: ["reg:in_port_key", "eth_type"], about: "fragments that open a connection pass the meter of their port" },
-    sg_out_join: { stage: "acl_out", miss: "drop", aside: true, match: ["eth_type"], about: "fragments wait in conntrack until all of their packet are there" },
-    sg_out_fragment: { stage: "acl_out", miss: "drop", aside: true, match: ["ct_state", "ct_mark"], about: "fragments of an allowed packet, once conntrack has seen all of them" },
+    sg_out_remembered: { stage: "acl_out", miss: "drop", aside: true, match: LOOK, about: "a new connection that is remembered: no fragments that conntrack held of others" },
+    sg_out_new_fragment: { stage: "acl_out", miss: "drop", aside: true, match: ["reg:in_port_key"], about: "fragments that open a connection pass the meter of their port" },
+    sg_out_join: { stage: "acl_out", miss: "drop", aside: true, match: ["reg:in_port_key", "eth_type", "ct_zone", "ct_state"], about: "fragments of the port wait in conntrack until all of their packet are there" },
+    sg_out_fragment: { stage: "acl_out", miss: "drop", aside: true, match: ["reg:in_port_key", "ct_zone", "ct_state", "ct_mark"], about: "fragments of an allowed packet, once conntrack has seen all of them" },
     sg_out_stateless: { stage: "acl_out", miss: "drop", aside: true, match: STATELESS, about: "egress rules of the sending port, where all of its groups are stateless" },
     sg_in: { stage: "acl_in", miss: "drop", conntrack: true, match: POLICY, about: "ingress rules of the receiving port" },
     sg_in_connection: { stage: "acl_in", miss: "drop", aside: true, match: CONNECTION, about: "connections that others opened to the port, by its ingress rules: answers, errors" },
     sg_in_verdict: { stage: "acl_in", miss: "drop", aside: true, match: RECEIVER, about: "allowed by an ingress rule: remember new connections, as many as the port may be sent" },
-    sg_in_fragment: { stage: "acl_in", miss: "drop", aside: true, match: ["reg:egress", "ct_state", "ct_mark"], about: "fragments of an allowed packet, once conntrack has seen all of them" },
+    sg_in_remembered: { stage: "acl_in", miss: "drop", aside: true, match: ["reg:egress", ...LOOK], about: "a new connection that is remembered: no fragments that conntrack held of others" },
+    sg_in_join: { stage: "acl_in", miss: "drop", aside: true, match: ["reg:out_port_key", "eth_type", "ct_zone", "ct_state"], about: "fragments to the port wait in conntrack until all of their packet are there" },
+    sg_in_fragment: { stage: "acl_in", miss: "drop", aside: true, match: ["reg:out_port_key", "ct_zone", "reg:egress", "ct_state", "ct_mark"], about: "fragments of an allowed packet, once conntrack has seen all of them" },
     sg_in_stateless: { stage: "acl_in", miss: "drop", aside: true, match: STATELESS, about: "ingress rules of the receiving port, where all of its groups are stateless" },
     sg_in_allowed: { stage: "acl_in", miss: "drop", aside: true, match: ["reg:egress"], about: "allowed by an ingress rule of a stateless group: on" },
     sg_out_denied: { stage: "acl_out", miss: "drop", aside: true, match: ["reg:in_port_key"], about: "what no egress rule of the sender allows, where it is told: copies to the controller, metered for each port" },

@@ -3,7 +3,7 @@
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
 import { until } from "../../../lab/exec.ts";
 import { Cloud, type Instance, type Net, type Resource } from "../../support/cloud.ts";
-import { checksum, every, frames, icmp, sendRaw, udp, type Cuts, type Ends, type Payload } from "../../support/raw.ts";
+import { checksum, every, frames, icmp, mac, sendRaw, udp, type Cuts, type Ends, type Payload } from "../../support/raw.ts";
 
 let cloud: Cloud;
 let net: Net;
@@ -226,6 +226,103 @@ describe("what a rule allows, in fragments", () => {
       const these = lines.filter((line) => /length (1338|238|1366|266):/.test(line));
       expect(these.length, lines.join("\n")).toBe(2 * firsts);
     }
+  });
+});
+
+/** The fragments of one packet each from a VM of their own, so in zones of their own: no list of fragments is ever whole. */
+describe("what waited in vain, and leaves conntrack with whatever passes it next", () => {
+  const PIECES = 60;
+  let victims: readonly Instance[];
+  let peer: Instance;
+  let attackers: readonly Instance[];
+
+  /** Of a project with a network of its own. */
+  async function tenant(project: string, n: number): Promise<(hv: number, port: Record<string, unknown>) => Promise<Instance>> {
+    const own = await cloud.network(`10.0.${n}.0/24`, {}, project);
+    await cloud.create("subnet", { network_id: own.network.id, ip_version: 6, cidr: `fd00:${n}::/64`, gateway_ip: null }, project);
+    return async (hv, port) => {
+      const made = await cloud.instance(cloud.hv(hv), own, { port, project });
+      await made.vm.exec(["ip", "addr", "add", `${v6(made)}/64`, "dev", "eth0", "nodad"]);
+      return made;
+    };
+  }
+  async function group(project: string, ...rules: readonly Record<string, unknown>[]): Promise<{ readonly security_groups: readonly string[] }> {
+    const { id } = await cloud.create("security_group", { name: "g" }, project);
+    for (const rule of rules) await cloud.create("security_group_rule", { security_group_id: id, direction: "ingress", ...rule }, project);
+    return { security_groups: [id] };
+  }
+  /** Connections opened every 10 ms to ports of this VM, in both families, for so long. */
+  const opens = (from: Instance, to: readonly Instance[], seconds: number): Promise<unknown> =>
+    from.vm.exec(["python3", "-c", "import socket,sys,time\nend=time.time()+float(sys.argv[1])\nwhile time.time()<end:\n  for ip in sys.argv[2:]:\n    s=socket.socket(socket.AF_INET6 if ':' in ip else socket.AF_INET,socket.SOCK_DGRAM);s.sendto(b'x',(ip,5000));s.close()\n  time.sleep(.01)", String(seconds), ...to.flatMap((i) => [v4(i), v6(i)])], { timeoutMs: 60_000 });
+  const fragmentsAt = (to: Instance) => to.vm.tcpdump("-Q in (ip[6:2] & 0x3fff != 0) or (ip6[6] == 44)");
+  const expired = async (): Promise<number> => (await cloud.hv(1).appctl("dpctl/ipf-get-status")).split("\n").reduce((sum, line) => sum + (/expired/.test(line) ? Number(/\d+$/.exec(line.trim())?.[0] ?? 0) : 0), 0);
+
+  beforeAll(async () => {
+    const [ofVictims, ofEvil] = [await tenant("victims", 2), await tenant("evil", 3)];
+    peer = await ofVictims(1, await group("victims"));
+    const fromPeer = await group("victims", { ethertype: "IPv4", protocol: "udp", remote_ip_prefix: `${v4(peer)}/32` }, { ethertype: "IPv6", protocol: "udp", remote_ip_prefix: `${v6(peer)}/128` });
+    victims = [await ofVictims(1, fromPeer), await ofVictims(2, fromPeer)];
+    const open = await group("evil", { ethertype: "IPv4" }, { ethertype: "IPv6" });
+    const any = { ...open, allowed_address_pairs: [{ ip_address: "10.0.2.0/24" }, { ip_address: "fd00:2::/64" }] };
+    attackers = [await ofEvil(1, any), await ofEvil(1, any)];
+    await cloud.synced();
+  });
+
+  test("reaches nobody: not past the rules of a VM, nor in the name of its peer, nor to who did not get it", async () => {
+    const [one, two] = attackers as [Instance, Instance];
+    const captures = await Promise.all([...victims, two].map(fragmentsAt));
+    const before = await expired();
+    const heads: Buffer[] = [];
+    const tails: Buffer[] = [];
+    const unfinished: Buffer[] = [];
+    for (const address of [v4, v6]) {
+      for (const victim of victims) {
+        for (let i = 0; i < PIECES; i++) {
+          // To the VM of the same host as somebody whom no rule lets in, to the other as its peer.
+          const src = victim === victims[0] ? address(one).replace(/^10\.0\.3\.|^fd00:3::/, (net) => net.replace("3", "2")) : address(peer);
+          const e = { srcMac: macOf(one), dstMac: macOf(victim), src, dst: address(victim) };
+          const payload = udp(e, 4000, 9999, 2400);
+          const [head, tail] = frames(e, payload, [[0, 1304], [1304, payload.body.length]]) as [Buffer, Buffer];
+          heads.push(head);
+          tails.push(Buffer.concat([tail.subarray(0, 6), mac(macOf(two)), tail.subarray(12)]));
+        }
+      }
+      const e = { srcMac: macOf(victims[0]!), dstMac: macOf(peer), src: address(victims[0]!), dst: address(peer) };
+      for (let i = 0; i < PIECES; i++) unfinished.push(frames(e, udp(e, 4000, 5000, 2400), [[0, 1304], [1304, 2408]])[0]!);
+    }
+    await Promise.all([sendRaw(one.vm, heads), sendRaw(two.vm, tails), sendRaw(victims[0]!.vm, unfinished)]);
+    await Promise.all([opens(peer, victims, 22), opens(one, [two], 22)]);
+    const seen = [];
+    for (const capture of captures) seen.push((await capture.stop()).lines);
+    expect(seen).toEqual([[], [], []]);
+    // They were there, and came out of conntrack (of these bursts a few never get to the switch).
+    expect((await expired()) - before).toBeGreaterThan((heads.length + tails.length + unfinished.length) / 2);
+  });
+
+  test("nor what is whole but had no room beside the packet that it was completed by", async () => {
+    const mute = await cloud.create("security_group", { name: "mute" }, "evil");
+    for (const { id } of mute.security_group_rules as { id: string }[]) await cloud.remove("security_group_rule", id, "evil");
+    await cloud.update("port", attackers[0]!.port.id, { security_groups: [mute.id] }, "evil");
+    await cloud.synced();
+    const [one] = attackers as [Instance];
+    const victim = victims[0]!;
+    const capture = await fragmentsAt(victim);
+    for (let round = 0; round < 10; round++) {
+      const e = { srcMac: macOf(one), dstMac: macOf(victim), src: v4(peer), dst: v4(victim) };
+      const packets = Array.from({ length: 30 }, () => frames(e, udp(e, 4000, 9999, 10_000), every(1304, 10_008)));
+      await sendRaw(one.vm, packets.flatMap((list) => list.slice(0, -1)));
+      // A switch that is busy takes many at a time.
+      const pid = await cloud.hv(1).vswitchdPid();
+      process.kill(pid, "SIGSTOP");
+      try {
+        await sendRaw(one.vm, packets.map((list) => list.at(-1)!));
+        await opens(peer, [victim], 0.1);
+      } finally {
+        process.kill(pid, "SIGCONT");
+      }
+      await opens(peer, [victim], 0.2);
+    }
+    expect((await capture.stop()).lines).toEqual([]);
   });
 });
 
