@@ -19,6 +19,8 @@ import { securityGroups } from "./tables.ts";
 const COMMIT = { type: "ct", zone: "ct_zone", commit: true } as const;
 /** ct_mark of a connection of which fragments were seen together. */
 const WHOLE = 2;
+/** So many ports may together open as much to one as each of them may open: one alone cannot take all of it. */
+const SENDERS = 4;
 /** ct_label of a connection that was opened while its port keeps connections. */
 const KEPT = 1n;
 
@@ -82,7 +84,7 @@ interface Metered {
 }
 
 /** Gives a port at a place a meter for what opens connections; undefined: it has no groups, and nothing passes, or none of its groups is stateful. */
-function metered(at: Attachment, view: ReadView, out: Emit<typeof securityGroups>, meterOf: (zone: number) => number): Metered | undefined {
+function metered(at: Attachment, view: ReadView, out: Emit<typeof securityGroups>, meterOf: (zone: number) => number, times = 1): Metered | undefined {
   const port = view.get(portTable, at.port_id);
   const policy = policyOf(view, at.port_id);
   if (port === undefined || policy === undefined || policy.stateless === true) return undefined;
@@ -90,7 +92,7 @@ function metered(at: Attachment, view: ReadView, out: Emit<typeof securityGroups
   if (limit === undefined) return undefined;
   const scope = chassisScope(at.chassis);
   const meter = meterOf(at.slot);
-  out.item(scope, "meter", meter, { unit: "pps", rate: limit.pps, burst: limit.burst });
+  out.item(scope, "meter", meter, { unit: "pps", rate: limit.pps * times, burst: limit.burst * times });
   return { scope, meter, families: familiesOf(port, view), label: view.get(keptPolicyTable, policy.id) === undefined ? {} : { label: KEPT } };
 }
 
@@ -116,7 +118,7 @@ const portArrivals = securityGroups.rule({
   about: "what others open to a port passes a meter of the port, whoever they are and whether or not they passed their own",
   on: each(attachmentTable),
   emit(at, view, out) {
-    const own = metered(at, view, out, arrivalMeter);
+    const own = metered(at, view, out, arrivalMeter, SENDERS);
     if (own === undefined) return;
     const { scope, meter, families, label } = own;
     const receiver = { "reg:out_port_key": at.port_key } as const;

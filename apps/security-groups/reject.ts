@@ -29,11 +29,12 @@ const rejecting = securityGroups.rule({
   emit(policy, _view, out) {
     const scope = policyScope(policy.id);
     for (const eth_type of [ethType.ip, ethType.ipv6]) {
-      const match = { "reg:sg_policy": policy.key, eth_type } as const;
+      // Fragments may be what conntrack held of others.
+      const match = { "reg:sg_policy": policy.key, eth_type, ...UNFRAGMENTED } as const;
       for (const [table, stateless, denied] of [["sg_out", "sg_out_stateless", "sg_out_denied"], ["sg_in", "sg_in_stateless", "sg_in_denied"]] as const) {
         if (policy.stateless) out.flow(scope, stateless, { priority: 5, match, actions: [toTable(denied)] });
-        // Answers are nobody's first word: who is told of them has been told, or let them come. Fragments may be what conntrack held of others.
-        else out.flow(scope, table, { priority: 5, match: { ...match, ...UNFRAGMENTED, ...state(ct.trk, ct.inv | ct.rpl) }, actions: [toTable(denied)] });
+        // Answers are nobody's first word: who is told of them has been told, or let them come.
+        else out.flow(scope, table, { priority: 5, match: { ...match, ...state(ct.trk, ct.inv | ct.rpl) }, actions: [toTable(denied)] });
       }
     }
   },

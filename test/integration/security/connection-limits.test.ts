@@ -6,6 +6,8 @@ import { every, frames, sendRaw, tcp, udp, type Ends } from "../../support/raw.t
 
 const PPS = 50;
 const BURST = 100;
+/** So many times as much others may open to a port. */
+const ARRIVALS = 4;
 /** What the table of the host holds. */
 const ROOM = 3000;
 
@@ -16,6 +18,8 @@ let mallory: Instance;
 let server: Instance;
 /** Without port security, and whom it floods: on the other host than `client`. */
 let unbound: Instance;
+/** It serves, on mallory's host. */
+let webserver: Instance;
 let target: Instance;
 /** Of other tenants, on mallory's host and not. */
 let client: Instance;
@@ -39,6 +43,8 @@ beforeAll(async () => {
   for (const i of [mallory, server]) await i.vm.exec(["ip", "addr", "add", `${v6(i)}/64`, "dev", "eth0", "nodad"]);
   unbound = await cloud.instance(cloud.hv(2), net, { port: { port_security_enabled: false } });
   target = await cloud.instance(cloud.hv(1), net, { port: { security_groups: [mine.id] } });
+  webserver = await cloud.instance(cloud.hv(1), net, { port: { security_groups: [mine.id] } });
+  await webserver.vm.listen(80);
   client = await cloud.instance(cloud.hv(1), other, { project: "p2", port: { security_groups: [theirs.id] } });
   peer = await cloud.instance(cloud.hv(1), other, { project: "p2", port: { security_groups: [theirs.id] } });
   await peer.vm.listen(80);
@@ -67,7 +73,8 @@ const floods: readonly [string, (port: number) => readonly Buffer[]][] = [
 async function dropped({ port } = mallory, rule = "port-connections"): Promise<number> {
   const { meters } = (await cloud.controller.ops("GET", `/switches/${cloud.hv(1).systemId}/meters`)).body as { meters: { rate: number; burst: number; dropped_packets: number; rules: string[]; resources: { id: string }[] }[] };
   const its = meters.filter((m) => m.rules.includes(`security-groups/${rule}`) && m.resources.some((r) => r.id === port.id));
-  expect(its).toMatchObject([{ rate: PPS, burst: BURST }]);
+  const times = rule === "port-arrivals" ? ARRIVALS : 1;
+  expect(its).toMatchObject([{ rate: PPS * times, burst: BURST * times }]);
   return its[0]!.dropped_packets;
 }
 
@@ -89,6 +96,16 @@ describe("a flood of", () => {
   });
 });
 
+test("one port alone cannot keep others from a port", async () => {
+  const way = between(mallory, webserver, 4);
+  const before = await dropped();
+  const flood = sendRaw(mallory.vm, Array.from({ length: 2 * ROOM }, (_, i) => frames(way, tcp(way, 10_000 + i, 80, 2))).flat());
+  for (let i = 0; i < 5; i++) expect(await server.vm.connectTcp(webserver.ip, 80)).toBe(true);
+  await flood;
+  expect(await dropped()).toBeGreaterThan(before);
+  expect(await dropped(webserver, "port-arrivals")).toBe(0);
+});
+
 describe("without port security, at the receiver's host, a flood of", () => {
   const way = (): Ends => between(unbound, target, 4);
   const six = (): Ends => ({ ...way(), src: "fd00:7::1", dst: "fd00:7::2" });
@@ -103,7 +120,7 @@ describe("without port security, at the receiver's host, a flood of", () => {
     await sendRaw(unbound.vm, Array.from({ length: 3 * ROOM }, (_, i) => make(10_000 + i)).flat());
     const taken = await connections();
     expect(taken).toBeGreaterThan(0);
-    expect(taken).toBeLessThanOrEqual(BURST + PPS * ((Date.now() - began) / 1000 + 2));
+    expect(taken).toBeLessThanOrEqual(ARRIVALS * (BURST + PPS * ((Date.now() - began) / 1000 + 2)));
     expect(await dropped(target, "port-arrivals")).toBeGreaterThan(before);
     for (let i = 0; i < 5; i++) expect(await client.vm.connectTcp(peer.ip, 80)).toBe(true);
     expect(await target.vm.reaches(server.ip)).toBe(true);
