@@ -1,6 +1,7 @@
 // Entities of security groups. Ports with the same set of groups share one Policy, whose key is what the flow tables
 // match; so a rule is one flow for all of them, on any host.
 import { definePool, defineScope, defineSettings, defineTable, resourceHandle, type ReadView, type Row, type StandardRow, type Values, meterOfZone, zoneMeters } from "#app";
+import { portTable } from "../l2/model.ts";
 
 export interface SecurityGroup extends StandardRow {
   /** Absent: it is stateful. */
@@ -84,7 +85,7 @@ export interface PortGroups extends Row {
   readonly groups: readonly string[];
   readonly policy: string;
 }
-export const portGroupsTable = defineTable<PortGroups>()("port_groups", { indexes: { group: (p) => p.groups, policy: (p) => p.policy } });
+export const portGroupsTable = defineTable<PortGroups>()("port_groups", { of: portTable, indexes: { group: (p) => p.groups, policy: (p) => p.policy } });
 
 /** A set of groups that at least one port has. `id` is the sorted group ids joined with "+"; [] has no policy row: id "none", key 1 by convention. */
 export interface Policy extends Row {
@@ -94,7 +95,7 @@ export interface Policy extends Row {
   /** All of its groups are stateless; which a group is does not change while ports have it. */
   readonly stateless?: true;
 }
-export const policyTable = defineTable<Policy>()("sg_policy", { indexes: { group: (p) => p.groups, key: (p) => String(p.key) } });
+export const policyTable = defineTable<Policy>()("sg_policy", { of: { table: groupTable, ids: (p) => p.groups }, indexes: { group: (p) => p.groups, key: (p) => String(p.key) } });
 
 /** A policy that keeps connections, as some group of it says; `id` is the policy's. */
 export interface KeptPolicy extends Row {
@@ -124,7 +125,7 @@ export function useOf(rule: Pick<SecurityGroupRule, "security_group_id" | "direc
   const remote = remoteOf(rule);
   return remote === undefined ? undefined : remoteUseId(rule.security_group_id, remote, rule.direction, rule.ethertype);
 }
-export const remoteUseTable = defineTable<RemoteUse>()("sg_remote_use", { indexes: { remote: (r) => r.remote, group: (r) => r.group, key: (r) => String(r.key) } });
+export const remoteUseTable = defineTable<RemoteUse>()("sg_remote_use", { of: { table: groupTable, ids: (use) => [use.group] }, indexes: { remote: (r) => r.remote, group: (r) => r.group, key: (r) => String(r.key) } });
 
 /** Where an address counts: in the network of this key, from (and to) this MAC. */
 export interface BoundTo {

@@ -14,6 +14,12 @@ export type IndexFn<R> = (row: R) => string | readonly string[] | undefined;
 /** Two-level index: (a, b) -> rows. Answers "which b are there for this a" without reading the rows. */
 export type PairFn<R> = (row: R) => readonly [a: string, b: string] | undefined;
 
+/** Rows of another table, for a row. */
+export interface Behind<R> {
+  readonly table: AnyTable;
+  ids(row: R): readonly string[];
+}
+
 export interface Table<R extends Row = Row, I extends string = string, P extends string = string> {
   readonly name: string;
   /** API resource whose rows these are, for provenance; undefined for internal tables. */
@@ -21,8 +27,8 @@ export interface Table<R extends Row = Row, I extends string = string, P extends
   readonly derived: boolean;
   /** Derived rows may come from any app that requires the owner. */
   readonly open: boolean;
-  /** Stored table that this one shows a part of, under the same ids: a flow made from such a row is caused by the row behind it. */
-  readonly of: AnyTable | undefined;
+  /** Stored rows that a row of this is there for: what is made from it is caused by them. */
+  readonly of: Behind<R> | undefined;
   readonly indexes: Readonly<Record<I, IndexFn<R>>>;
   readonly pairs: Readonly<Record<P, PairFn<R>>>;
   /** See TableOptions.upgrade. */
@@ -35,8 +41,8 @@ export interface TableOptions<R extends Row, I extends string, P extends string>
   readonly resource?: string;
   readonly derived?: boolean;
   readonly open?: boolean;
-  /** Of derived rows that are a part of another table's, under the same ids: see Table.of. */
-  readonly of?: AnyTable;
+  /** Another table's rows that rows of this are there for: those of the same ids, or which ones; see Table.of. */
+  readonly of?: AnyTable | Behind<R>;
   /** From a row as the edition before stored it; one that is as it should be is given back itself (===). */
   readonly upgrade?: (row: Readonly<Record<string, unknown>>) => R;
   readonly indexes?: Readonly<Record<I, IndexFn<R>>>;
@@ -50,7 +56,7 @@ export function defineTable<R extends Row>() {
     resource: options.resource,
     derived: options.derived ?? false,
     open: options.open ?? false,
-    of: options.of,
+    of: options.of === undefined || "table" in options.of ? options.of : { table: options.of, ids: (row) => [row.id] },
     upgrade: options.upgrade,
     indexes: options.indexes ?? ({} as Record<I, IndexFn<R>>),
     pairs: options.pairs ?? ({} as Record<P, PairFn<R>>),

@@ -66,6 +66,11 @@ export class DerivedRows {
     run.rows = fewOf([...kept.values()]);
   }
 
+  /** Who derives the row: the run whose row it is; undefined: it is not there. */
+  ownerOf(table: AnyTable, id: string): Run | undefined {
+    return listOf(this.tables.get(table.name)?.owners.get(id))[0];
+  }
+
   /** Ends a batch: what has several owners now is a mistake. */
   endBatch(): void {
     const { suspects } = this;

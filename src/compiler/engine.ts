@@ -373,6 +373,6 @@ export class Engine implements Desired {
   /** Why a flow exists. `flow` must come from this engine. */
   provenance(flow: Flow): Provenance {
     if (!(flow instanceof OwnedFlow)) throw new TypeError("the flow is not of this engine");
-    return provenanceOf((flow as OwnedFlow<Run>).owner, this.stored);
+    return provenanceOf((flow as OwnedFlow<Run>).owner, this.stored, this.derived);
   }
 }

@@ -1,0 +1,38 @@
+// Every flow names the API resources that it is there for, but for those that are there for a host or always.
+import fc from "fast-check";
+import { expect, test } from "vitest";
+import { Harness } from "../support/harness.ts";
+import { History, step } from "./history.ts";
+
+/** What a host itself asks for, by what it reports: not an API call. */
+const OF_HOSTS = ["gateway/hosts", "overlay/peer", "overlay/tunnel-ports", "provider/patch"];
+const HOSTS = ["hv0", "hv1", "hv2", "hv3"];
+const nightly = process.env.AXION_NIGHTLY === "1";
+
+test("flows name what they are there for, after random histories", { timeout: 600_000 }, async () => {
+  const named = new Set<string>();
+  await fc.assert(
+    fc.asyncProperty(fc.array(step, { minLength: 60, maxLength: 120 }), async (steps) => {
+      const h = await Harness.make();
+      try {
+        const history = new History(h);
+        for (const n of [0, 1, 2]) await history.run({ do: "chassis", n });
+        for (const s of steps) await history.run(s);
+        await h.settled();
+        for (const host of HOSTS) {
+          for (const f of h.engine.flowsOf(host)) {
+            const { app, rule, entity, resources } = h.engine.provenance(f);
+            if (rule === "static" || OF_HOSTS.includes(`${app}/${rule}`)) continue;
+            expect(resources, `${app}/${rule} of ${entity}`).not.toEqual([]);
+            named.add(`${app}/${rule} ${resources.map((r) => r.type).join()}`);
+          }
+        }
+      } finally {
+        await h.close();
+      }
+    }),
+    { numRuns: nightly ? 300 : 15 },
+  );
+  // What is there for a port names it, though its rule runs on where the port is.
+  expect([...named]).toEqual(expect.arrayContaining([expect.stringMatching(/^dhcp\/served-port port\b/), expect.stringMatching(/^security-groups\/port-connections port\b/), expect.stringMatching(/^security-groups\/remote-group-member port\b/)]));
+});
