@@ -139,8 +139,10 @@ const portFragments = securityGroups.rule({
     // Nothing of a port without stateful groups comes from conntrack; of one without port security what services saw first does.
     if (policyOf(view, at.port_id)?.stateless === true) return;
     const scope = chassisScope(at.chassis);
+    const port = view.get(portTable, at.port_id);
+    if (port === undefined) return;
     const [sender, receiver] = [{ "reg:in_port_key": at.port_key, ct_zone: at.slot }, { "reg:out_port_key": at.port_key, ct_zone: at.slot }] as const;
-    for (const eth_type of FAMILIES) {
+    for (const eth_type of port.port_security_enabled ? familiesOf(port, view) : FAMILIES) {
       out.flow(scope, "sg_out_join", { priority: 100, match: { ...sender, eth_type }, actions: [join("sg_out_fragment")] });
       out.flow(scope, "sg_in_join", { priority: 100, match: { ...receiver, eth_type }, actions: [join("sg_in_fragment")] });
     }

@@ -82,9 +82,9 @@ describe.skipIf(Lab.missing().length > 0)("provider networks", () => {
     const { a, b } = first;
     const [from, to] = [a.port.mac_address as string, b.port.mac_address as string];
     const packet = `tcp,dl_src=${from},dl_dst=${to},nw_src=${a.ip},nw_dst=${b.ip},nw_ttl=64,tp_src=40000,tp_dst=80`;
-    const out = await trace(cloud.hv(1), `in_port=${await ofportOf(cloud.hv(1), a)},${packet}`);
+    const out = await trace(cloud.hv(1), `in_port=${await ofportOf(cloud.hv(1), a)},${packet}`, "est");
     const number = (await cloud.hv(2).vsctl("list-ports", "br-int")).split("\n").find((name) => name.startsWith("axion-phys-"))!.slice("axion-phys-".length);
-    const into = await trace(cloud.hv(2), `in_port=${number},dl_vlan=100,${packet}`);
+    const into = await trace(cloud.hv(2), `in_port=${number},dl_vlan=100,${packet}`, "est");
     console.log(`by VLAN: ${out.lookups} + ${into.lookups} lookups, ${out.conntrack} + ${into.conntrack} conntrack passes`);
     expect(out.text).toContain("push_vlan");
     expect(into.text).toMatch(/output:NXM_NX_REG\d+\[\d+\.\.\d+\]/);

@@ -173,7 +173,7 @@ describe.skipIf(Lab.missing().length > 0)("translation at a gateway", () => {
     await x.vm.probeUdp(addressOf(floating[0]!), 9998, 500);
     expect((await errors.stop()).lines.some((l) => l.includes(`${addressOf(floating[0]!)} > ${x.ip}`) && l.includes("udp port 9998 unreachable"))).toBe(true);
     const leg = ((await cloud.call("GET", `/v2.0/ports?network_id=${one.inside.network.id}&device_owner=network:router_interface`)).body as unknown as { ports: Resource[] }).ports[0]!;
-    const path = await trace(cloud.hv(1), `in_port=${await ofportOf(cloud.hv(1), one.a)},tcp,dl_src=${one.a.port.mac_address as string},dl_dst=${leg.mac_address as string},nw_src=${one.a.ip},nw_dst=${x.ip},nw_ttl=64,tp_src=40000,tp_dst=80`);
+    const path = await trace(cloud.hv(1), `in_port=${await ofportOf(cloud.hv(1), one.a)},tcp,dl_src=${one.a.port.mac_address as string},dl_dst=${leg.mac_address as string},nw_src=${one.a.ip},nw_dst=${x.ip},nw_ttl=64,tp_src=40000,tp_dst=80`, "est");
     console.log(`out by a floating IP: ${path.lookups} lookups, ${path.conntrack} conntrack passes`);
     expect([path.lookups <= 12, path.conntrack <= 2], path.text).toEqual([true, true]);
     await cloud.update("floatingip", floating[0]!.id, { port_id: null });
@@ -287,14 +287,14 @@ describe.skipIf(Lab.missing().length > 0)("translation at a gateway", () => {
   test("tables passed: out from a host without the gateway, and at the gateway", async () => {
     const [{ a, inside, router }] = tenants;
     const leg = ((await cloud.call("GET", `/v2.0/ports?network_id=${inside.network.id}&device_owner=network:router_interface`)).body as unknown as { ports: Resource[] }).ports[0]!;
-    const out = await trace(cloud.hv(1), `in_port=${await ofportOf(cloud.hv(1), a)},tcp,dl_src=${a.port.mac_address as string},dl_dst=${leg.mac_address as string},nw_src=${a.ip},nw_dst=${x.ip},nw_ttl=64,tp_src=40000,tp_dst=80`);
+    const out = await trace(cloud.hv(1), `in_port=${await ofportOf(cloud.hv(1), a)},tcp,dl_src=${a.port.mac_address as string},dl_dst=${leg.mac_address as string},nw_src=${a.ip},nw_dst=${x.ip},nw_ttl=64,tp_src=40000,tp_dst=80`, "est");
     console.log(`out by a gateway elsewhere: ${out.lookups} lookups, ${out.conntrack} conntrack passes`);
     const gateway = ((await cloud.call("GET", `/v2.0/ports?device_id=${router.id}&device_owner=network:router_gateway`)).body as unknown as { ports: Resource[] }).ports[0]!;
     const vni = out.text.match(/tunnel_id:(0x[0-9a-f]+|\d+)|set_field:(0x[0-9a-f]+|\d+)->tun_id/);
     let passes = 0;
     for (const n of [3, 4]) {
       const port = (await cloud.hv(n).vsctl("get", "Interface", "axion-geneve", "ofport")).trim();
-      const there = await trace(cloud.hv(n), `in_port=${port},tun_id=${vni?.[1] ?? vni?.[2] ?? "0"},tun_src=172.31.0.1,tun_dst=172.31.0.${n},tcp,dl_src=02:00:00:00:00:01,dl_dst=${gateway.mac_address as string},nw_src=${a.ip},nw_dst=${x.ip},nw_ttl=64,tp_src=40000,tp_dst=80`);
+      const there = await trace(cloud.hv(n), `in_port=${port},tun_id=${vni?.[1] ?? vni?.[2] ?? "0"},tun_src=172.31.0.1,tun_dst=172.31.0.${n},tcp,dl_src=02:00:00:00:00:01,dl_dst=${gateway.mac_address as string},nw_src=${a.ip},nw_dst=${x.ip},nw_ttl=64,tp_src=40000,tp_dst=80`, "est");
       console.log(`at gateway ${n}: ${there.lookups} lookups, ${there.conntrack} conntrack passes`);
       expect(there.lookups, there.text).toBeLessThanOrEqual(12);
       expect(there.conntrack, there.text).toBeLessThanOrEqual(1);
