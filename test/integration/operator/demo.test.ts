@@ -1,12 +1,11 @@
 // The demo as a user runs it, from dist: every encapsulation, both underlays, two at once, interrupted; and that nothing
 // of it is left on the machine.
 
-import { readdir } from "node:fs/promises";
+import { readdir, readFile, rm } from "node:fs/promises";
 import path from "node:path";
-import { setTimeout as sleep } from "node:timers/promises";
 import { afterEach, describe, expect, test } from "vitest";
 import { repositoryRoot } from "../../../lab/controller.ts";
-import { exec, Running, until } from "../../../lab/exec.ts";
+import { alive, exec, Running, until } from "../../../lab/exec.ts";
 
 const DEMO = path.join(repositoryRoot(), "dist/lab/demo.js");
 const TIMEOUT_MS = 180_000;
@@ -28,6 +27,13 @@ async function left(demo: Running): Promise<string[]> {
   ]);
   const name = new RegExp(`\\bax${demo.pid}[a-z]+-`);
   return [...spaces, ...files, ...processes.stdout.split("\n")].filter((entry) => name.test(entry));
+}
+
+/** Whether a switch of the demo's hosts is dead. */
+async function switchDead(demo: Running): Promise<boolean> {
+  const dir = (await readdir("/tmp")).find((name) => name.startsWith(`ax${demo.pid}a-`))!;
+  const pids = await Promise.all(["hv2", "hv3"].map(async (host) => Number(await readFile(`/tmp/${dir}/${host}/vsw.pid`, "utf8"))));
+  return !(await Promise.all(pids.map((pid) => alive(pid)))).every(Boolean);
 }
 
 /** Its end: the exit code and, for a message should it be wrong, all it said. */
@@ -73,6 +79,7 @@ describe("npm run demo -- --check", () => {
     const failed = [...output.matchAll(/FAILED (.*?)(?::|$)/gm)].map((match) => match[1]);
     expect(failed, output).toEqual(["outside, both tenants at once", "a floating IP", "a forwarded port", "a gateway's host killed, and no controller"]);
     expect(output).toMatch(/24 checks held, 4 failed: /);
+    await rm(/^logs: (\/tmp\/axion-demo-logs-\S+)$/m.exec(output)![1]!, { recursive: true });
   }, TIMEOUT_MS);
 
   test("two at once", async () => {
@@ -98,7 +105,7 @@ describe("npm run demo", () => {
     test(`interrupted while ${what}`, async () => {
       const demo = start(["--check"]);
       await demo.waitFor(line, TIMEOUT_MS);
-      if (what === "a gateway's host is dead") await sleep(1500);
+      if (what === "a gateway's host is dead") await until("a dead switch", () => switchDead(demo), { timeoutMs: 20_000 });
       demo.child.kill("SIGINT");
       const { code, output } = await end(demo);
       expect(code, output).toBe(130);
