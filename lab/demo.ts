@@ -93,9 +93,11 @@ async function demo(options: DemoOptions, report: Report, stage: Stage): Promise
   await report.check("packets in fragments", () => vms.fragments(world));
   await report.step("hosts and gateways see each other alive, by BFD in their tunnels", () => gatewaysInUse(hypervisors));
   await report.check("outside, both tenants at once", () => nat.sources(world));
-  await report.check("a floating IP", (waiting) => nat.floatingIp(world, waiting));
-  await report.check("a forwarded port", (waiting) => nat.forwarding(world, waiting));
-  await report.check("a VLAN of the physical network", () => vlan(world));
+  await Promise.all([
+    report.check("a floating IP", (waiting) => nat.floatingIp(world, waiting)),
+    report.check("a forwarded port", (waiting) => nat.forwarding(world, waiting)),
+    report.check("a VLAN of the physical network", () => vlan(world)),
+  ]);
   await report.check("flow dump", (waiting) => flowDump(world, waiting));
   await report.check("the controller killed", (waiting) => killed(world, waiting));
   await report.check("a gateway's host killed, and no controller", (waiting) => gatewayKilled(world, waiting));
