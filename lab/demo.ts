@@ -1,27 +1,35 @@
-// `npm run demo`: three hypervisors with real switches, a controller, two tenants with the same addresses, and the proof
-// by packets that each reaches its own VMs and none of the other's. What it makes lives in the lab (lab.ts) and goes
-// with it, however this process ends.
+// `npm run demo`: three hypervisors with real switches, a controller, two tenants with the same addresses, an outside with a web server, and
+// the proof by packets of who reaches whom. What it makes lives in the lab (lab.ts) and goes with it, however this process ends.
 //
-//   demo/options.ts   the command line          demo/tenants.ts   what a project makes through the API, and its VMs
-//   demo/report.ts    what is said meanwhile    demo/checks.ts    what is proven
-//   demo/picture.ts   what is said at the end
+//   demo/options.ts   the command line          demo/join.ts      hosts join, ports come up
+//   demo/report.ts    what is said meanwhile    demo/tenants.ts   what a project makes through the API, and its VMs
+//   demo/picture.ts   what is said at the end   demo/outside.ts   the physical network and what is on it; demo/web.ts   HTTP there
+//
+// What is proven is in demo/checks/, each file one kind of thing.
 
 import { copyFile, mkdtemp, readdir } from "node:fs/promises";
 import { setTimeout as sleep } from "node:timers/promises";
 import { Controller } from "./controller.ts";
-import * as checks from "./demo/checks.ts";
-import * as vms from "./demo/vms.ts";
+import { killed, noErrors } from "./demo/checks/control.ts";
+import { gatewayKilled, gatewaysInUse } from "./demo/checks/failover.ts";
+import * as groups from "./demo/checks/groups.ts";
+import * as isolation from "./demo/checks/isolation.ts";
+import { active, adopt, missingCommands, underlayUp } from "./demo/join.ts";
+import * as nat from "./demo/checks/nat.ts";
 import { type DemoOptions, parseOptions, USAGE, UsageError } from "./demo/options.ts";
+import { buildOperatorNetworks, buildOutside, GATEWAY_HOSTS, PHYSNET } from "./demo/outside.ts";
+import { flowDump, underlay as tunnelsOnly } from "./demo/checks/overlay.ts";
 import { commands, map } from "./demo/picture.ts";
+import { vlan } from "./demo/checks/provider.ts";
+import * as reach from "./demo/checks/reach.ts";
 import { messageOf, Report, Surprise } from "./demo/report.ts";
 import { Tenant } from "./demo/tenants.ts";
-import { until } from "./exec.ts";
-import type { Hypervisor } from "./hypervisor.ts";
+import * as vms from "./demo/checks/vms.ts";
+import type { World } from "./demo/world.ts";
 import { Lab } from "./lab.ts";
 
 const HOSTS = ["hv1", "hv2", "hv3"] as const;
 const SIGNALS = { SIGINT: 130, SIGTERM: 143, SIGHUP: 129 } as const;
-const READY_TIMEOUT_MS = 20_000;
 const LOG_TAIL_LINES = 15;
 const LONGEST_MAKING_MS = 3000;
 
@@ -38,110 +46,69 @@ async function demo(options: DemoOptions, report: Report, stage: Stage): Promise
   report.heading("Lab");
   const lab = (stage.lab = await report.step("networks of the lab: management, underlay", () => Lab.create({ name: "demo", underlay, signals: false })));
   const controller = (stage.controller = new Controller(lab, { flags: ["--ra-interval", String(vms.RA_INTERVAL_S)] }));
-  const [hypervisors] = await Promise.all([
-    report.step(`${HOSTS.length} hypervisors, each with its own Open vSwitch: ${HOSTS.join(", ")}`, () =>
-      Promise.all(HOSTS.map((name) => lab.addHypervisor({ name, encapTypes: [encap] }))),
-    ),
+  const host = (name: string) => lab.addHypervisor({ name, encapTypes: [encap], physnets: [PHYSNET], gateway: GATEWAY_HOSTS.includes(name) });
+  const [hypervisors, outside] = await Promise.all([
+    report.step(`${HOSTS.length} hypervisors, each with its own Open vSwitch: ${HOSTS.join(", ")}; ${GATEWAY_HOSTS.join(" and ")} may have gateways`, () => Promise.all(HOSTS.map(host))),
+    report.step("an outside on the physical network: a router, a web server and a client behind it, a machine in a VLAN", () => buildOutside(lab)),
     report.step("the controller is ready, on an empty embedded store", () => controller.start()),
   ]);
   await report.step(`each host joins: ovs-vsctl set-manager ${lab.manager}`, (waiting) => adopt(hypervisors, controller, waiting));
   await report.step("the hosts reach each other over the underlay", () => underlayUp(hypervisors));
 
   report.heading("Two tenants, the same addresses");
-  const red = new Tenant(controller, { name: "red", slaac: "fd00:10::/64", web: true, backHost: 1 });
+  const networks = await report.step("the operator's: an external network, flat on the physical one, and a VLAN for red", () => buildOperatorNetworks(controller));
+  const red = new Tenant(controller, { name: "red", slaac: "fd00:10::/64", web: true, backHost: 1, dmzHost: 0 });
   const blue = new Tenant(controller, { name: "blue", ownAddress: "10.0.0.77", backHost: 2 });
   await report.step("networks, subnets, routers, security groups and ports, through the API as members of red and of blue", async () => {
-    await red.build();
-    await blue.build(red);
+    await red.build(networks);
+    await blue.build(networks, red);
   });
-  await report.step("8 VMs plugged, one of each tenant on every host at least", () => Promise.all([red, blue].map((tenant) => tenant.plug(lab, hypervisors))));
+  await report.step("9 VMs plugged, one of each tenant on every host at least", () => Promise.all([red, blue].map((tenant) => tenant.plug(lab, hypervisors))));
   await report.step("all ports ACTIVE: their flows are confirmed by the switches", (waiting) => active([red, blue], waiting));
 
   stage.making = false;
 
   report.heading("Checks");
-  const world: checks.World = { lab, controller, options, hypervisors, red, blue };
-  await report.check("DHCP", () => checks.dhcp(world));
-  await report.check("SLAAC", () => checks.slaac(world));
-  const tunnels = await checks.underlay(world, async () => {
-    for (const tenant of [red, blue]) await report.check(`${tenant.name}'s VMs on all hosts`, () => checks.allPairs(tenant));
-    await report.check("red's VMs by IPv6", () => checks.allPairs6(red));
-    for (const tenant of [red, blue]) await report.check(`${tenant.name}'s other network, through its router`, () => checks.throughRouter(tenant));
-    await report.check("routers answer", () => checks.routerItself(world));
-    await report.check("largest packets, unfragmented", () => checks.fullSize(world));
+  const world: World = { lab, controller, options, hypervisors, outside, networks, red, blue };
+  await report.check("DHCP", () => reach.dhcp(world));
+  await report.check("SLAAC", () => reach.slaac(world));
+  const tunnels = await tunnelsOnly(world, async () => {
+    for (const tenant of [red, blue]) await report.check(`${tenant.name}'s VMs on all hosts`, () => reach.allPairs(tenant));
+    await report.check("red's VMs by IPv6", () => reach.allPairs6(red));
+    for (const tenant of [red, blue]) await report.check(`${tenant.name}'s other network, through its router`, () => reach.throughRouter(tenant));
+    await report.check("routers answer", () => reach.routerItself(world));
+    await report.check("largest packets, unfragmented", () => reach.fullSize(world));
   });
   await report.check("tunnels", () => Promise.resolve(tunnels));
-  await report.check("traceroute", () => checks.timeExceeded(world));
-  const noise = await report.step("both tenants ping, ask by ARP and broadcast at once, every VM's interface captured", (waiting) => checks.noise(world, waiting));
-  await report.check("blue sees nothing of red", () => Promise.resolve(checks.isolation(noise, blue, red)));
-  await report.check("red sees nothing of blue", () => Promise.resolve(checks.isolation(noise, red, blue)));
-  await report.check("an address that only blue has", () => checks.foreignAddress(world));
-  await report.check("the API", () => checks.foreignResources(world));
-  await report.check("security groups", () => checks.sshAndRemoteGroup(world));
-  await report.check("a rule that comes and goes", (waiting) => checks.ruleOpensAndCloses(world, waiting));
+  await report.check("traceroute", () => reach.timeExceeded(world));
+  const noise = await report.step("both tenants ping, ask by ARP and broadcast at once, every VM's interface captured", (waiting) => isolation.noise(world, waiting));
+  await report.check("blue sees nothing of red", () => Promise.resolve(isolation.isolation(noise, blue, red)));
+  await report.check("red sees nothing of blue", () => Promise.resolve(isolation.isolation(noise, red, blue)));
+  await report.check("an address that only blue has", () => isolation.foreignAddress(world));
+  await report.check("the API", () => isolation.foreignResources(world));
+  await report.check("security groups", () => groups.sshAndRemoteGroup(world));
+  await report.check("a rule that comes and goes", (waiting) => groups.ruleOpensAndCloses(world, waiting));
   await report.check("a VM that asks nobody", () => vms.routeRenewed(world));
   await report.check("an address that changes its VM", () => vms.failover(world));
   await report.check("packets in fragments", () => vms.fragments(world));
-  await report.check("flow dump", (waiting) => checks.flowDump(world, waiting));
-  await report.check("the controller killed", (waiting) => checks.killed(world, waiting));
-  await report.check("errors in the controller's log", () => checks.noErrors(controller));
+  await report.step("hosts and gateways see each other alive, by BFD in their tunnels", () => gatewaysInUse(hypervisors));
+  await report.check("outside, both tenants at once", () => nat.sources(world));
+  await Promise.all([
+    report.check("a floating IP", (waiting) => nat.floatingIp(world, waiting)),
+    report.check("a forwarded port", (waiting) => nat.forwarding(world, waiting)),
+    report.check("a VLAN of the physical network", () => vlan(world)),
+  ]);
+  await report.check("flow dump", (waiting) => flowDump(world, waiting));
+  await report.check("the controller killed", (waiting) => killed(world, waiting));
+  await report.check("a gateway's host killed, and no controller", (waiting) => gatewayKilled(world, waiting));
+  await report.check("errors in the controller's log", () => noErrors(controller));
 
   report.heading("What is there");
-  for (const line of map(hypervisors, [red, blue], options)) report.line(line);
+  for (const line of map(world)) report.line(line);
   if (options.check) return;
   const [api, ops] = await Promise.all([lab.publish(9696), lab.publish(9697)]);
   report.heading("Look around, from another terminal");
-  for (const line of commands(lab, api.url, ops.url, red.guests[0]!, red.guests[1]!)) report.line(line);
-}
-
-/**
- * Open vSwitch's userspace datapath drops the packet that makes it ask for a tunnel peer's MAC. It listens to what the
- * host's own kernel asks, now that there are tunnel ports: that spares each tunnel the first loss.
- */
-async function underlayUp(hypervisors: readonly Hypervisor[]): Promise<void> {
-  await Promise.all(
-    hypervisors.map(async (from) => {
-      for (const { encapIp } of hypervisors.filter((to) => to !== from)) {
-        const meet = async (): Promise<boolean> => {
-          await from.configure(`neigh flush to ${encapIp} dev br-phy`);
-          await from.exec(["ping", "-n", "-c", "1", "-W", "1", encapIp], { allowFailure: true });
-          return (await from.appctl("tnl/neigh/show")).includes(`${encapIp} `);
-        };
-        await until(`${from.name} knows ${encapIp}`, meet);
-      }
-    }),
-  );
-}
-
-async function adopt(hypervisors: readonly Hypervisor[], controller: Controller, waiting: (awaited: string) => void): Promise<void> {
-  await Promise.all(hypervisors.map((hypervisor) => hypervisor.setManager(controller.manager)));
-  const notYet = async (): Promise<string[]> => {
-    const switches = await checks.switchStates(controller);
-    return hypervisors.flatMap(({ systemId }) => {
-      const state = switches.find(({ id }) => id === systemId)?.state ?? "unknown";
-      return state === "connected" ? [] : [`${systemId} ${state}`];
-    });
-  };
-  await emptied("switches that are not connected and filled", notYet, waiting);
-}
-
-async function active(tenants: readonly Tenant[], waiting: (awaited: string) => void): Promise<void> {
-  const notYet = async (): Promise<string[]> =>
-    (await Promise.all(tenants.map((tenant) => tenant.ports()))).flat().flatMap((port) => (port.status === "ACTIVE" ? [] : [`${port.name} ${port.status}`]));
-  await emptied("ports that are not ACTIVE", notYet, waiting);
-}
-
-/** Waits until the list is empty. @throws Surprise with what is left of it */
-async function emptied(what: string, list: () => Promise<string[]>, waiting: (awaited: string) => void): Promise<void> {
-  let left: string[] = [];
-  const empty = async (): Promise<boolean> => {
-    left = await list();
-    waiting(`${what}: ${left.join(", ")}`);
-    return left.length === 0;
-  };
-  await until(what, empty, { timeoutMs: READY_TIMEOUT_MS, intervalMs: 50 }).catch(() => {
-    throw new Surprise(`no ${what} after ${READY_TIMEOUT_MS / 1000} s`, left.join(", "));
-  });
+  for (const line of commands(world, api.url, ops.url)) report.line(line);
 }
 
 /** Logs of controller and switches, copied to where they outlive the lab, and the end of the controller's. */
@@ -173,7 +140,7 @@ async function main(): Promise<number> {
     process.stderr.write(`axion: ${error.message}\n`);
     return 2;
   }
-  const missing = [...Lab.missing(), ...(await checks.missingCommands())];
+  const missing = [...Lab.missing(), ...(await missingCommands())];
   if (missing.length > 0) {
     const why = missing[0] === "root" ? "the demo needs root: run it as root, or allow sudo without a password" : "run: bash scripts/install-deps.sh lab";
     process.stderr.write(`axion: missing here: ${missing.join(", ")}; ${why}\n`);

@@ -14,7 +14,8 @@ export class UsageError extends Error {}
 
 export const USAGE = `npm run demo [-- FLAGS]
 
-Three hypervisors on this machine, a controller, two tenants with the same addresses, VMs that prove who reaches whom.
+Three hypervisors on this machine, a controller, two tenants with the same addresses, an outside with a web server, and the
+proof by packets of who reaches whom.
 
   --check                   end when every check is made: exit 0 only if all held (default: stay until Ctrl-C)
   --encap geneve|vxlan|gre  how hosts tunnel to each other (default geneve)

@@ -1,49 +1,82 @@
 // The picture at the end: what runs where, and what to type to look at it.
 
-import type { Hypervisor } from "../hypervisor.ts";
-import type { Lab } from "../lab.ts";
-import type { DemoOptions } from "./options.ts";
-import type { Guest, Tenant } from "./tenants.ts";
+import { CLIENT, FORWARDED_PORT, GATEWAY_HOSTS, MACHINE, PHYSNET, UPSTREAM, VLAN, WEB } from "./outside.ts";
+import type { Tenant } from "./tenants.ts";
+import { backOf, dmzOf, guestsOf, type World } from "./world.ts";
 
 const WIDTH = 27;
+const GAP = 3;
+const MARGIN = 2;
+/** Where in its box a host's wires begin: to the controller, to other hosts, to the physical network. */
+const CONTROL = 13;
+const TUNNEL = 7;
+const WIRE = 19;
 
-/** A box for each host with its VMs, the controller above, the tunnels below. */
-export function map(hypervisors: readonly Hypervisor[], tenants: readonly Tenant[], options: DemoOptions): string[] {
-  const guests = tenants.flatMap((tenant) => tenant.guests);
+/** A box for each host with its VMs, the controller above, the tunnels and the physical network below. */
+export function map(world: World): string[] {
+  const { hypervisors, options, red, blue } = world;
   const boxes = hypervisors.map((hypervisor) => [
-    `${hypervisor.name}  ${hypervisor.encapIp}`,
+    `${hypervisor.name}  ${hypervisor.encapIp}${GATEWAY_HOSTS.includes(hypervisor.name) ? " gateway" : ""}`,
     "",
-    ...guests.filter((guest) => guest.hypervisor === hypervisor).map((guest) => `${guest.name.padEnd(6)} ${guest.ip}`),
+    ...guestsOf(world).filter((guest) => guest.hypervisor === hypervisor).map((guest) => `${guest.name.padEnd(6)} ${guest.ip}`),
   ]);
   const height = Math.max(...boxes.map((box) => box.length));
-  const row = (cells: readonly string[]): string => "  " + cells.map((cell) => `| ${cell.padEnd(WIDTH - 4)} |`).join("   ");
-  const middle = Math.floor(WIDTH / 2);
-  const each = (mark: string, between: string): string =>
-    "  " + boxes.map((_, at) => (at === 0 ? " " : between).repeat(middle) + mark + (at === boxes.length - 1 ? " " : between).repeat(WIDTH - middle - 1)).join(between.repeat(3));
-  const edge = "  " + boxes.map(() => `+${"-".repeat(WIDTH - 2)}+`).join("   ");
+  const row = (cells: readonly string[]): string => " ".repeat(MARGIN) + cells.map((cell) => `| ${cell.padEnd(WIDTH - 4)} |`).join(" ".repeat(GAP));
+  const columns = (at: number): number[] => boxes.map((_, box) => MARGIN + box * (WIDTH + GAP) + at);
+  const edge = row(boxes.map(() => "")).replaceAll("|", "+").replaceAll(/\+( +)\+(?=$| {3})/g, (_, inner: string) => `+${"-".repeat(inner.length)}+`);
+  const controls = columns(CONTROL);
+  const tunnels = columns(TUNNEL);
+  const wires = columns(WIRE);
+  const [inet, wired] = [tunnels[1]!, wires[2]!];
   return [
-    " ".repeat(Math.floor((boxes.length * (WIDTH + 3)) / 2) - 21) + "Axion: OpenFlow 1.3 and OVSDB to every host",
-    each("+", "-"),
+    centred("Axion: OpenFlow 1.3 and OVSDB to every host", controls[1]!),
+    marks(controls, "+", "-"),
     edge,
     ...Array.from({ length: height }, (_, at) => row(boxes.map((box) => box[at] ?? ""))),
     edge,
-    each("|", " "),
-    each("+", "="),
-    " ".repeat(Math.floor((boxes.length * (WIDTH + 3)) / 2) - 12) + `${options.encap} tunnels over ${options.underlay}`,
+    marks([...tunnels, ...wires], "|"),
+    over(marks(tunnels, "+", "="), marks(wires, "|")) + `   ${options.encap} tunnels over ${options.underlay}`,
+    marks(wires, "|"),
+    marks(wires, "+", "-") + `         physical network ${PHYSNET}`,
+    marks([inet, wired], "|"),
+    `${centred(`router ${UPSTREAM}`, inet).padEnd(wired - 10)}switch, port in VLAN ${VLAN}`,
+    marks([inet, wired], "|"),
+    `${centred(`web ${WEB}, client ${CLIENT}`, inet).padEnd(wired - 10)}machine ${MACHINE}`,
     "",
-    ...tenants.map(describe),
+    ...[red, blue].flatMap(describe),
   ].map((line) => line.trimEnd());
 }
 
-function describe(tenant: Tenant): string {
-  const { name, plan } = tenant;
+const centred = (text: string, column: number): string => " ".repeat(column - Math.floor(text.length / 2)) + text;
+
+/** A line with a mark in each of the columns, and with `between` from the first to the last. */
+function marks(columns: readonly number[], mark: string, between = " "): string {
+  const [first, last] = [Math.min(...columns), Math.max(...columns)];
+  return Array.from({ length: last + 1 }, (_, at) => (columns.includes(at) ? mark : at > first ? between : " ")).join("");
+}
+
+/** The upper line where it has something, else the lower one; where both do, the lower one crosses. */
+const over = (upper: string, lower: string): string =>
+  Array.from({ length: Math.max(upper.length, lower.length) }, (_, at) => ((lower[at] ?? " ") === " " ? (upper[at] ?? " ") : lower[at]!)).join("");
+
+function describe(tenant: Tenant): string[] {
+  const { name, plan, gateway, gatewayHost } = tenant;
   const v6 = plan.slaac === undefined ? "" : ` and ${plan.slaac}`;
-  return `  ${name.padEnd(5)} front ${tenant.frontSubnet.cidr}${v6} (${name}1 to ${name}3), back ${tenant.backSubnet.cidr} (${name}4), a router between`;
+  const dmz = tenant.dmzSubnet === undefined ? "" : `; VLAN ${VLAN} ${tenant.dmzSubnet.cidr} (${name}5)`;
+  const address = tenant.floatingIp || "(no floating IP)";
+  const floating = plan.web === true ? `${name}1 is ${address}, its floating IP` : `${address}:${FORWARDED_PORT} leads to ${name}4:80`;
+  return [
+    `  ${name.padEnd(5)} front ${tenant.frontSubnet.cidr}${v6} (${name}1 to ${name}3), back ${tenant.backSubnet.cidr} (${name}4), a router between${dmz}`,
+    `        outside it is ${gateway}, on ${gatewayHost || "no host"}; ${floating}`,
+  ];
 }
 
 /** Commands that work from another terminal while the demo is up. */
-export function commands(lab: Lab, api: string, ops: string, guest: Guest, other: Guest): string[] {
+export function commands({ lab, red, blue, outside, hypervisors }: World, api: string, ops: string): string[] {
   const sudo = process.env.SUDO_USER === undefined ? "" : "sudo ";
+  const [guest, other] = [red.guests[0]!, blue.guests[0]!];
+  const inside = (netns: string, command: string): string => `  ${sudo}ip netns exec ${netns} ${command}`;
+  const gateway = hypervisors.find(({ name }) => name === blue.gatewayHost) ?? hypervisors[1]!;
   return [
     "  the API            " + api,
     "  the ops listener   " + ops,
@@ -57,7 +90,14 @@ export function commands(lab: Lab, api: string, ops: string, guest: Guest, other
     `                                                       # ... that port ${guest.name} caused`,
     `  curl -s ${ops}/switches`,
     "",
-    `  ${sudo}ip netns exec ${guest.vm.netns} ping ${other.ip}     # inside VM ${guest.name}`,
+    inside(guest.vm.netns, `ping ${red.guests[1]!.ip}     # inside VM ${guest.name}`),
+    inside(guest.vm.netns, `curl -s http://${WEB}/     # outside it is its floating IP`),
+    inside(other.vm.netns, `curl -s http://${WEB}/     # ... and ${other.name}, which has none, its router's gateway`),
+    inside(outside.client.netns, `curl -s http://${blue.floatingIp}:${FORWARDED_PORT}/     # from outside to ${backOf(blue).name}`),
+    inside(dmzOf(red).vm.netns, `ping ${MACHINE}     # ${dmzOf(red).name} to the machine in its VLAN`),
+    "",
+    `  ${sudo}ovs-vsctl --db=unix:${gateway.dir}/db.sock set Open_vSwitch . external_ids:axion-gateway=drain`,
+    `                                                       # ${gateway.name} hands its gateways over; =true: it has them again`,
     `  ${sudo}ovs-ofctl -O OpenFlow13 dump-flows unix:${guest.hypervisor.dir}/br-int.mgmt`,
     `  ${sudo}tail -f ${lab.dir}/controller.log`,
   ];

@@ -1,17 +1,12 @@
-// What a project makes through the API, with no more rights than any member of it has: two networks, a router on both,
-// rules of its security groups, ports; and the VMs that are plugged for these ports.
+// What a project makes through the API, with no more rights than any member of it has: two networks, a router on both
+// that leads outside, rules of its security groups, ports; and the VMs that are plugged for these ports.
 
 import type { Controller } from "../controller.ts";
 import type { Vm } from "../vm.ts";
 import type { Hypervisor } from "../hypervisor.ts";
 import type { Lab } from "../lab.ts";
+import { DMZ, type Network, type OperatorNetworks } from "./outside.ts";
 import { Surprise } from "./report.ts";
-
-export interface Network {
-  readonly id: string;
-  readonly name: string;
-  readonly mtu: number;
-}
 
 export interface Subnet {
   readonly id: string;
@@ -42,7 +37,8 @@ export interface Guest {
   readonly ip: string;
   /** Its SLAAC address, where the network has such a subnet. */
   readonly ip6: string | undefined;
-  readonly gateway: string;
+  /** Of its subnet. */
+  readonly gateway: string | undefined;
   readonly hypervisor: Hypervisor;
 }
 
@@ -56,6 +52,8 @@ export interface TenantPlan {
   readonly web?: boolean;
   /** Where its VM on the second network runs, 0 to 2. */
   readonly backHost: number;
+  /** Where its VM on the network that is a VLAN runs. */
+  readonly dmzHost?: number;
 }
 
 /** The front network's VMs, by host, and the back network's one. */
@@ -71,12 +69,18 @@ export class Tenant {
   frontSubnet!: Subnet;
   backSubnet!: Subnet;
   slaacSubnet: Subnet | undefined;
+  dmzSubnet: Subnet | undefined;
   routerId = "";
+  /** The router's address outside, and the host that has it. */
+  gateway = "";
+  gatewayHost = "";
+  /** Its floating IP, once it has one. */
+  floatingIp = "";
   /** MACs of the router's interfaces. */
   readonly routerMacs: string[] = [];
   groups: Record<"default" | "web", string> = { default: "", web: "" };
   readonly #controller: Controller;
-  readonly #ports: { port: Port; network: Network; host: number; gateway: string }[] = [];
+  readonly #ports: { port: Port; network: Network; host: number; gateway: string | undefined }[] = [];
 
   constructor(controller: Controller, plan: TenantPlan) {
     this.#controller = controller;
@@ -108,7 +112,7 @@ export class Tenant {
   }
 
   /** Networks, router, groups, ports. With `like`, VMs get the same addresses as that tenant's. */
-  async build(like?: Tenant): Promise<void> {
+  async build({ internet, dmz }: OperatorNetworks, like?: Tenant): Promise<void> {
     const { name, plan } = this;
     [this.front, this.back] = await Promise.all([
       this.create<Network>("network", { name: `${name}-front` }),
@@ -131,6 +135,9 @@ export class Tenant {
       const { port } = await this.call<{ port: Port }>("GET", `/v2.0/ports/${port_id}`, undefined, 200);
       this.routerMacs.push(port.mac_address);
     }
+    const info = { external_gateway_info: { network_id: internet.id } };
+    const { router } = await this.call<{ router: { external_gateway_info: { external_fixed_ips: { ip_address: string }[] } } }>("PUT", `/v2.0/routers/${this.routerId}`, { router: info }, 200);
+    this.gateway = router.external_gateway_info.external_fixed_ips[0]!.ip_address;
     await this.#buildGroups();
     for (let host = 0; host < 3; host++) {
       const ip_address = (host === 2 ? plan.ownAddress : undefined) ?? like?.addressOf(host);
@@ -143,6 +150,9 @@ export class Tenant {
       ...(plan.web === true && { security_groups: [this.groups.web] }),
       ...(back !== undefined && { fixed_ips: [{ subnet_id: this.backSubnet.id, ip_address: back }] }),
     });
+    if (plan.dmzHost === undefined) return;
+    this.dmzSubnet = await this.create<Subnet>("subnet", { network_id: dmz.id, ip_version: 4, cidr: DMZ, gateway_ip: null, allocation_pools: [{ start: "10.20.0.10", end: "10.20.0.99" }] });
+    await this.#addPort(`${name}5`, dmz, plan.dmzHost, undefined, {});
   }
 
   /** IPv4 address of the port of this number: 0 to 2 are front's, 3 is back's. */
@@ -170,7 +180,7 @@ export class Tenant {
     return (await this.create<{ id: string }>("security_group_rule", body)).id;
   }
 
-  async #addPort(name: string, network: Network, host: number, gateway: string, more: Record<string, unknown>): Promise<void> {
+  async #addPort(name: string, network: Network, host: number, gateway: string | undefined, more: Record<string, unknown>): Promise<void> {
     const port = await this.create<Port>("port", { name, network_id: network.id, device_id: `${name}-vm`, device_owner: "compute:demo", ...more });
     this.#ports.push({ port, network, host, gateway });
   }

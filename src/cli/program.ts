@@ -57,7 +57,7 @@ export function makeProgram(output: Output, finish: (code: number) => void): Com
   program.command("policy").description("access rules of the API that are in force, and which of them a policy file made").action(async () => finish(await policy(call())));
   program
     .command("lab")
-    .description("make the demo's lab on this machine: hypervisors with real switches, a controller, two tenants (as npm run demo)")
+    .description("make the demo's lab on this machine: hypervisors with real switches, a controller, two tenants, an outside (as npm run demo)")
     .option("--check", "end when every check is made, 0 only if all held")
     .addOption(new Option("--encap <type>", "how hosts tunnel to each other").choices(["geneve", "vxlan", "gre"]))
     .addOption(new Option("--underlay <family>", "what the tunnels run over").choices(["ipv4", "ipv6"]))

@@ -1,18 +1,18 @@
 // The demo as a user runs it, from dist: every encapsulation, both underlays, two at once, interrupted; and that nothing
 // of it is left on the machine.
 
-import { readdir } from "node:fs/promises";
+import { readdir, readFile, rm } from "node:fs/promises";
 import path from "node:path";
 import { afterEach, describe, expect, test } from "vitest";
 import { repositoryRoot } from "../../../lab/controller.ts";
-import { exec, Running, until } from "../../../lab/exec.ts";
+import { alive, exec, Running, until } from "../../../lab/exec.ts";
 
 const DEMO = path.join(repositoryRoot(), "dist/lab/demo.js");
 const TIMEOUT_MS = 180_000;
 const running = new Set<Running>();
 
-function start(...flags: string[]): Running {
-  const demo = new Running([process.execPath, "--enable-source-maps", DEMO, ...flags]);
+function start(flags: readonly string[] = [], env?: Record<string, string>): Running {
+  const demo = new Running([process.execPath, "--enable-source-maps", DEMO, ...flags], env && { env });
   running.add(demo);
   void demo.exited.then(() => running.delete(demo));
   return demo;
@@ -29,6 +29,13 @@ async function left(demo: Running): Promise<string[]> {
   return [...spaces, ...files, ...processes.stdout.split("\n")].filter((entry) => name.test(entry));
 }
 
+/** Whether a switch of the demo's hosts is dead. */
+async function switchDead(demo: Running): Promise<boolean> {
+  const dir = (await readdir("/tmp")).find((name) => name.startsWith(`ax${demo.pid}a-`))!;
+  const pids = await Promise.all(["hv2", "hv3"].map(async (host) => Number(await readFile(`/tmp/${dir}/${host}/vsw.pid`, "utf8"))));
+  return !(await Promise.all(pids.map((pid) => alive(pid)))).every(Boolean);
+}
+
 /** Its end: the exit code and, for a message should it be wrong, all it said. */
 async function end(demo: Running): Promise<{ code: number | null; output: string }> {
   const { code } = await demo.exited;
@@ -36,7 +43,7 @@ async function end(demo: Running): Promise<{ code: number | null; output: string
 }
 
 async function checked(...flags: string[]): Promise<string> {
-  const demo = start("--check", ...flags);
+  const demo = start(["--check", ...flags]);
   const { code, output } = await end(demo);
   expect(code, output).toBe(0);
   expect(output).toMatch(/(\d+) of \1 checks held/);
@@ -54,6 +61,9 @@ describe("npm run demo -- --check", () => {
     expect(output).toMatch(/tunnels: [1-9]\d* geneve packets between hosts over ipv4, 0 outside/);
     expect(output).toMatch(/blue sees nothing of red: 0 of [1-9]\d* packets/);
     expect(output).toMatch(/red sees nothing of blue: 0 of [1-9]\d* packets/);
+    expect(output).toMatch(/the server sees 4 as (203\.0\.113\.\d+) \(red's gateway, on hv[23]\) and 4 as (?!\1 )203\.0\.113\.\d+ \(blue's gateway, on hv[23]\), 0 packets of 10/);
+    expect(output).toMatch(/red1 is seen as 203\.0\.113\.\d+ now, [1-9]\d* packets left from its own host, hv1;/);
+    expect(output).toMatch(/has blue's gateway after [1-9]\d{0,3} ms \([1-9]\d* of \d+ pings lost/);
   }, TIMEOUT_MS);
 
   for (const [encap, underlay] of [["vxlan", "ipv4"], ["gre", "ipv4"], ["geneve", "ipv6"]] as const) {
@@ -62,6 +72,15 @@ describe("npm run demo -- --check", () => {
       expect(output).toMatch(new RegExp(`tunnels: [1-9]\\d* ${encap} packets between hosts over ${underlay}, 0 outside`));
     }, TIMEOUT_MS);
   }
+
+  test("what is not there fails its checks, and no others", async () => {
+    const { code, output } = await end(start(["--check"], { AXION_DISABLE_APP: "nat" }));
+    expect(code, output).toBe(1);
+    const failed = [...output.matchAll(/FAILED (.*?)(?::|$)/gm)].map((match) => match[1]);
+    expect(failed, output).toEqual(["outside, both tenants at once", "a floating IP", "a forwarded port", "a gateway's host killed, and no controller"]);
+    expect(output).toMatch(/24 checks held, 4 failed: /);
+    await rm(/^logs: (\/tmp\/axion-demo-logs-\S+)$/m.exec(output)![1]!, { recursive: true });
+  }, TIMEOUT_MS);
 
   test("two at once", async () => {
     await Promise.all([checked(), checked()]);
@@ -74,7 +93,7 @@ describe("npm run demo", () => {
     await demo.waitFor(/Up until Ctrl-C/, TIMEOUT_MS);
     const url = (name: string): string => new RegExp(`${name} +(http://\\S+)`).exec(demo.lines.join("\n"))![1]!;
     const networks = (await (await fetch(`${url("the API")}/v2.0/networks`)).json()) as { networks: { name: string }[] };
-    expect(networks.networks.map((network) => network.name).sort()).toEqual(["blue-back", "blue-front", "red-back", "red-front"]);
+    expect(networks.networks.map((network) => network.name).sort()).toEqual(["blue-back", "blue-front", "internet", "red-back", "red-dmz", "red-front"]);
     expect(await (await fetch(`${url("the ops listener")}/flows?format=text`)).text()).toMatch(/^# switch hv1$/m);
     demo.child.kill("SIGINT");
     const { code, output } = await end(demo);
@@ -82,10 +101,11 @@ describe("npm run demo", () => {
     expect(await left(demo)).toEqual([]);
   }, TIMEOUT_MS);
 
-  for (const [what, line] of [["making the lab", /^Lab$/], ["starting", /hypervisors, each/], ["checking", /^Checks$/]] as const) {
+  for (const [what, line] of [["making the lab", /^Lab$/], ["starting", /hypervisors, each/], ["checking", /^Checks$/], ["a gateway's host is dead", /the controller killed: /]] as const) {
     test(`interrupted while ${what}`, async () => {
-      const demo = start("--check");
+      const demo = start(["--check"]);
       await demo.waitFor(line, TIMEOUT_MS);
+      if (what === "a gateway's host is dead") await until("a dead switch", () => switchDead(demo), { timeoutMs: 20_000 });
       demo.child.kill("SIGINT");
       const { code, output } = await end(demo);
       expect(code, output).toBe(130);
@@ -95,7 +115,7 @@ describe("npm run demo", () => {
   }
 
   test("killed, it leaves nothing either", async () => {
-    const demo = start("--check");
+    const demo = start(["--check"]);
     await demo.waitFor(/hypervisors, each/, TIMEOUT_MS);
     demo.child.kill("SIGKILL");
     await demo.exited;
@@ -103,9 +123,9 @@ describe("npm run demo", () => {
   }, TIMEOUT_MS);
 
   test("a flag that is not known, and help", async () => {
-    expect(await end(start("--encap", "stt"))).toEqual({ code: 2, output: "axion: --encap is one of geneve, vxlan, gre, not stt" });
-    expect(await end(start("--frobnicate"))).toMatchObject({ code: 2, output: expect.stringContaining("no such flag: --frobnicate") as string });
-    expect(await end(start("--help"))).toMatchObject({ code: 0, output: expect.stringContaining("--underlay ipv4|ipv6") as string });
+    expect(await end(start(["--encap", "stt"]))).toEqual({ code: 2, output: "axion: --encap is one of geneve, vxlan, gre, not stt" });
+    expect(await end(start(["--frobnicate"]))).toMatchObject({ code: 2, output: expect.stringContaining("no such flag: --frobnicate") as string });
+    expect(await end(start(["--help"]))).toMatchObject({ code: 0, output: expect.stringContaining("--underlay ipv4|ipv6") as string });
   });
 
   test("without root, one line that says so", async () => {

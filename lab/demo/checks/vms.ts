@@ -1,7 +1,7 @@
 // What the demo proves of what VMs do by themselves: they wait for the router to speak, hand addresses over, and send more than a packet holds.
-import { until } from "../exec.ts";
-import { type Outcome, Surprise } from "./report.ts";
-import type { Guest, Tenant } from "./tenants.ts";
+import { until } from "../../exec.ts";
+import { type Outcome, Surprise } from "../report.ts";
+import type { Guest, Tenant } from "../tenants.ts";
 
 /** What the demo's controller is told: the least that RFC 4861 section 6.2.1 has, so that nobody waits for minutes. */
 export const RA_INTERVAL_S = 4;
@@ -76,7 +76,7 @@ export async function fragments({ red }: { readonly red: Tenant }): Promise<Outc
   const [open, closed, ping] = await Promise.all([
     client.vm.probeUdp(server.ip, 5000, 1000, DATAGRAM_BYTES),
     client.vm.probeUdp(server.ip, 5001, 1000, DATAGRAM_BYTES),
-    client.vm.ping(client.gateway, { count: 3, intervalMs: 40, sizeBytes: 4000 }),
+    client.vm.ping(client.gateway!, { count: 3, intervalMs: 40, sizeBytes: 4000 }),
   ]);
   await Promise.all(listening.map((l) => l.close()));
   await red.call("DELETE", `/v2.0/security-group-rules/${rule}`, undefined, 204);
