@@ -1,6 +1,7 @@
 // The flow tables that a packet passes, as Open vSwitch itself traces it: on the host that sends it, and on the one that it goes to.
 import type { Hypervisor } from "../../lab/hypervisor.ts";
 import type { Cloud, Instance, Net } from "./cloud.ts";
+import { oneWay } from "./ofproto-trace.ts";
 
 export interface Trace {
   readonly lookups: number;
@@ -14,9 +15,9 @@ export interface Path {
   readonly in: Trace | undefined;
 }
 
-/** Follows one packet of a new connection through br-int. */
+/** Follows one packet of a new connection, no larger than any network's MTU, through br-int. */
 export async function trace(hv: Hypervisor, flow: string): Promise<Trace> {
-  const text = await hv.appctl("ofproto/trace", "br-int", flow, "--ct-next", "trk,new", "--ct-next", "trk,new");
+  const { text } = oneWay(await hv.appctl("ofproto/trace", "br-int", flow, "--ct-next", "trk,new", "--ct-next", "trk,new"), Infinity);
   // Only the integration bridge counts: the tunnel goes on through the underlay's own bridge.
   const parts = text.split(/^bridge\("([^"]+)"\)$/m);
   let lookups = 0;
