@@ -146,7 +146,12 @@ describe.skipIf(Lab.missing().length > 0)("a gateway", () => {
   let router: Resource;
   let gateway: { readonly ip: string; readonly ip6: string };
   let a: Instance;
+  /** On a host that leads outside by itself. */
+  let b: Instance;
+  /** The next hop, and who is behind it. */
   let x: Guest;
+  let client: Guest;
+  const CLIENT = "192.0.2.9";
 
   beforeAll(async () => {
     // hv1 leads outside by itself, hv2 has VMs alone, hv3 the gateway.
@@ -161,12 +166,21 @@ describe.skipIf(Lab.missing().length > 0)("a gateway", () => {
     const [port] = (await cloud.call("GET", `/v2.0/ports?device_id=${router.id}&device_owner=network:router_gateway`)).body.ports as unknown as [Resource];
     const own = (port.fixed_ips as { ip_address: string }[]).map((f) => f.ip_address);
     gateway = { ip: own.find((ip) => !ip.includes(":"))!, ip6: own.find((ip) => ip.includes(":"))! };
-    a = await cloud.instance(cloud.hv(2), inside, { port: { security_groups: [await opened(cloud)] } });
+    const options = { security_groups: [await opened(cloud)] };
+    [a, b] = [await cloud.instance(cloud.hv(2), inside, { port: options }), await cloud.instance(cloud.hv(1), inside, { port: options })];
     await a.vm.setAddress(`${v6(a)}/64`, six.gateway_ip as string);
     x = await cloud.lab.addOutside({ name: "machine", physnet: "ext" });
     await x.setAddress([`${OUT}/24`, `${OUT6}/64`]);
     await x.configure("link set lo up", `route add fd00:1::/64 via ${gateway.ip6}`);
     for (const guest of [a.vm, x]) await guest.listen(9);
+    // The way from the next hop to the client, not the one back, is narrow, and neither end knows it.
+    client = await cloud.lab.addOutside({ name: "client", physnet: "ext" });
+    await client.configure("link set eth0 down");
+    await x.exec(["ip", "link", "add", "behind", "type", "veth", "peer", "name", "eth1", "netns", client.netns]);
+    await Promise.all([x.exec(["ethtool", "-K", "behind", "tx", "off"]), client.exec(["ethtool", "-K", "eth1", "tx", "off"])]);
+    await x.sysctl("net.ipv4.ip_forward=1");
+    await x.configure("addr add 192.0.2.1/32 dev behind", "link set behind up", "route add 192.0.2.0/24 dev behind mtu lock 1200");
+    await client.configure(`addr add ${CLIENT}/24 dev eth1`, "link set eth1 up", "route add default via 192.0.2.1");
     await cloud.synced();
     for (const to of [OUT, OUT6]) await until(`an answer of ${to}`, () => a.vm.reaches(to), { timeoutMs: 20_000 });
   }, 120_000);
@@ -175,7 +189,7 @@ describe.skipIf(Lab.missing().length > 0)("a gateway", () => {
     await cloud.update("network", outside.network.id, { mtu: outer });
     await cloud.update("network", inside.network.id, { mtu: inner });
     await cloud.synced();
-    await forget(a.vm, x);
+    await forget(a.vm, b.vm, x, client);
   };
 
   test("outwards, where outside has less: the sender is told by its router, before anything is translated", async () => {
@@ -202,16 +216,83 @@ describe.skipIf(Lab.missing().length > 0)("a gateway", () => {
     await cloud.synced();
   }, 60_000);
 
-  /** Big answers to somebody inside who asks from behind the translation. */
+  /** Gets much from a server that sends it at once. */
+  async function pull(from: Guest, ip: string, port: number, server: Guest, listens = port): Promise<void> {
+    const lines = ["import socket", "l=socket.socket()", "l.setsockopt(1,2,1)", `l.bind(('',${listens}))`, "l.listen(1)", "print('listening',flush=True)", "c,_=l.accept()", "c.sendall(b'x'*300000)", "c.close()"];
+    const running = server.spawn(["python3", "-c", lines.join("\n")]);
+    await running.waitFor(/listening/);
+    const got = await from.exec(["python3", "-c", ["import socket", `s=socket.create_connection((${JSON.stringify(ip)},${port}),5)`, "s.settimeout(5)", "n=0", "while True:", "  d=s.recv(65536)", "  if not d: break", "  n+=len(d)", "print(n)"].join("\n")], { timeoutMs: 30_000 });
+    expect(got.stdout.trim()).toBe("300000");
+    await running.stop("SIGKILL");
+  }
+  const fragNeeded = (from: string, to: string, mtu: number): string => `${from} > ${to}: ICMP ${from} unreachable - need to frag (mtu ${mtu})`;
+  const floatingIp = async (port?: Resource): Promise<Resource> => {
+    const made = await cloud.create("floatingip", { floating_network_id: outside.network.id, ...(port !== undefined && { port_id: port.id }) });
+    if (port !== undefined) await until("it is there", async () => (await cloud.show("floatingip", made.id)).status === "ACTIVE", { timeoutMs: 10_000 });
+    return made;
+  };
+  /** One whose port 2222 leads to a port of the VM `a`. */
+  async function withForwarding(port: number, run: (ip: string) => Promise<void>): Promise<void> {
+    const floating = await floatingIp();
+    const of = `/v2.0/floatingips/${floating.id}/port_forwardings`;
+    const made = await cloud.call("POST", of, { port_forwarding: { internal_port_id: a.port.id, internal_ip_address: a.ip, protocol: "tcp", external_port: 2222, internal_port: port } });
+    expect(made.status).toBe(201);
+    await cloud.synced();
+    await run(addressOf(floating));
+    expect((await cloud.call("DELETE", `${of}/${(made.body as unknown as { port_forwarding: Resource }).port_forwarding.id}`)).status).toBe(204);
+    await cloud.remove("floatingip", floating.id);
+    await cloud.synced();
+  }
+  const addressOf = (f: Resource): string => f.floating_ip_address as string;
+
   test("inwards, answers to a translated source: outside is told in the name of the gateway's address, which it knows", async () => {
     await setMtu(0, 1300);
     const capture = await x.tcpdump("-Q in icmp and icmp[0] == 3");
-    const big = ["import socket", "l=socket.socket()", "l.bind(('',9200))", "l.listen(1)", "print('listening',flush=True)", "c,_=l.accept()", "c.sendall(b'x'*300000)", "c.close()"].join("\n");
-    const server = x.spawn(["python3", "-c", big]);
-    await server.waitFor(/listening/);
-    const got = await a.vm.exec(["python3", "-c", `import socket\ns=socket.create_connection((${JSON.stringify(OUT)},9200),5)\ns.settimeout(5)\nn=0\nwhile True:\n  d=s.recv(65536)\n  if not d: break\n  n+=len(d)\nprint(n)`], { timeoutMs: 30_000 });
-    expect(got.stdout.trim()).toBe("300000");
-    await server.stop("SIGKILL");
-    expect((await capture.stop()).lines.join("\n")).toContain(`${gateway.ip} > ${OUT}: ICMP ${gateway.ip} unreachable - need to frag (mtu 1300)`);
-  }, 60_000);
+    await pull(a.vm, OUT, 9200, x);
+    expect((await capture.stop()).lines.join("\n")).toContain(fragNeeded(gateway.ip, OUT, 1300));
+  }, 30_000);
+
+  test("a router outside finds its packets too big: who sent them inside is told, whatever was translated", async () => {
+    await setMtu(0, 0);
+    await until("an answer of the client", () => a.vm.reaches(CLIENT));
+    await transfer(a.vm, client, CLIENT, 9300);
+    expect((await a.vm.exec(["ip", "route", "get", CLIENT])).stdout, "a translated source").toContain("mtu 1200");
+    for (const [i, n] of [[a, 1], [b, 2]] as const) {
+      await forget(i.vm);
+      const floating = await floatingIp(i.port);
+      await transfer(i.vm, client, CLIENT, 9300 + n);
+      expect((await i.vm.exec(["ip", "route", "get", CLIENT])).stdout, "from a floating IP").toContain("mtu 1200");
+      await forget(i.vm);
+      await pull(client, addressOf(floating), 9310 + n, i.vm);
+      expect((await i.vm.exec(["ip", "route", "get", CLIENT])).stdout, "by a floating IP").toContain("mtu 1200");
+      await cloud.remove("floatingip", floating.id);
+    }
+    await forget(a.vm);
+    await withForwarding(9320, async (ip) => {
+      await pull(client, ip, 2222, a.vm, 9320);
+      expect((await a.vm.exec(["ip", "route", "get", CLIENT])).stdout, "by a forwarded port").toContain("mtu 1200");
+    });
+  }, 90_000);
+
+  test("inwards by a floating IP, at the gateway and at the port's own host, and by a forwarded port: outside is told in its name", async () => {
+    await setMtu(0, 1300);
+    for (const [i, n] of [[a, 1], [b, 2]] as const) {
+      const floating = await floatingIp(i.port);
+      const ip = addressOf(floating);
+      const capture = await client.tcpdump("-i eth1 icmp and icmp[0] == 3");
+      await forget(client);
+      await transfer(client, i.vm, ip, 9400 + n);
+      expect((await capture.stop()).lines.join("\n"), i === a ? "at the gateway" : "at its host").toContain(fragNeeded(ip, CLIENT, 1300));
+      await cloud.remove("floatingip", floating.id);
+    }
+    await withForwarding(9420, async (ip) => {
+      await forget(client);
+      const capture = await client.tcpdump("-i eth1 icmp and icmp[0] == 3");
+      const { result } = await a.vm.receive(9420);
+      const sent = await client.send(ip, 2222, 200_000, 20_000);
+      expect((await result).sha256).toBe(sent.sha256);
+      expect((await capture.stop()).lines.join("\n")).toContain(fragNeeded(ip, CLIENT, 1300));
+    });
+    expect(await cloud.differences()).toBe("");
+  }, 90_000);
 });
