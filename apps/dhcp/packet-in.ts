@@ -5,7 +5,7 @@ import {
   parseRouterSolicitation, type Packet,
 } from "packet-codec";
 import { networkTable, senderOf, toPort, type Port } from "../l2/model.ts";
-import { networkMtu } from "../overlay/model.ts";
+import { mtuOf } from "../overlay/model.ts";
 import { portDhcpOptsTable, servedAddresses } from "./model.ts";
 import { advertisements, allNodes } from "./ra.ts";
 import { answer, BROADCAST, SERVER_MAC, type Client, type Lease } from "./reply.ts";
@@ -63,7 +63,7 @@ function clientOf(port: Port, view: ReadView): Client | undefined {
   }));
   const network = view.get(networkTable, port.network_id);
   if (first === undefined || network === undefined) return undefined;
-  return { mac: port.mac_address, mtu: network.mtu ?? networkMtu(view, network.id), leases: [first, ...more], options: view.get(portDhcpOptsTable, port.id)?.opts ?? [] };
+  return { mac: port.mac_address, mtu: mtuOf(view, network), leases: [first, ...more], options: view.get(portDhcpOptsTable, port.id)?.opts ?? [] };
 }
 
 /** RFC 4861 section 6.1.1 says which solicitations count. */

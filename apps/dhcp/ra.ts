@@ -7,7 +7,7 @@ import {
 import { addressTable, networkTable, portTable } from "../l2/model.ts";
 import { routerInterfaceTable, routerTable } from "../l3/model.ts";
 import { subnetTable, type Subnet } from "../ipam/model.ts";
-import { networkMtu } from "../overlay/model.ts";
+import { mtuOf } from "../overlay/model.ts";
 import { advertisedSubnets, dhcpSettings } from "./model.ts";
 
 const ROUTER_LIFETIME_S = 1800;
@@ -41,7 +41,7 @@ export function advertisementOf(view: ReadView, interfaceId: string): Advertisem
   if (network?.admin_state_up !== true || port?.admin_state_up !== true || view.get(routerTable, router_id!)?.admin_state_up !== true) return undefined;
   const own = new Set(view.by(addressTable, "port", interfaceId).map((a) => a.subnet_id));
   const spoken = advertisedSubnets(view, network.id).filter((s) => own.has(s.id));
-  return spoken.length === 0 ? undefined : { mac: port.mac_address, ra: content(port.mac_address, spoken, network.mtu ?? networkMtu(view, network.id), lifetime(view)) };
+  return spoken.length === 0 ? undefined : { mac: port.mac_address, ra: content(port.mac_address, spoken, mtuOf(view, network), lifetime(view)) };
 }
 
 /** Frames with the advertisements of every router on the network. */

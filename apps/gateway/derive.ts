@@ -1,9 +1,9 @@
 // From gateways to hosts: which host has which gateway, who watches whom, and how routers leave by them.
 import { chassisTable, claim, claimTable, derivation, each, eachPair, type Claim, type ReadView } from "#app";
 import { subnetTable } from "../ipam/model.ts";
-import { addressTable, attachmentTable, networkHostTable, networkTable, portTable, segmentTable, type NetworkHost } from "../l2/model.ts";
+import { addressTable, attachmentTable, chosenSegmentTable, networkHostTable, networkTable, portTable, segmentTable, type NetworkHost } from "../l2/model.ts";
 import { legTable, routerInterfaceTable, routerTable, routeTable, type Leg, type Route } from "../l3/model.ts";
-import { vniPool } from "../overlay/model.ts";
+import { mtuOf, profiled, profileTable, tenantMtu, vniPool } from "../overlay/model.ts";
 import {
   externalNetworkTable, gatewayGroups, gatewayHostTable, gatewayPeerTable, gatewayPlanTable, peerPorts, routerGatewayTable, travelsInTunnels, vniHolder, wayOut, type GatewayHost, type GatewayPeer, type GatewayPlan,
 } from "./model.ts";
@@ -105,16 +105,22 @@ export const derive = [
     name: "gateway-leg",
     on: each(routerGatewayTable),
     into: legTable,
-    reads: [gatewayPlanTable, portTable, addressTable, subnetTable],
+    reads: [gatewayPlanTable, networkTable, portTable, addressTable, subnetTable, chosenSegmentTable, profileTable],
     derive({ id, router_id, network_id }, view): Leg | undefined {
       const port = view.get(portTable, id);
       const plan = view.get(gatewayPlanTable, id);
-      if (port?.admin_state_up !== true || plan === undefined) return undefined;
+      const network = view.get(networkTable, network_id);
+      if (port?.admin_state_up !== true || plan === undefined || network === undefined) return undefined;
+      const used = profiled(view);
       const addresses = view.by(addressTable, "port", id).toSorted((a, b) => a.position - b.position).flatMap((a) => {
         const subnet = view.get(subnetTable, a.subnet_id);
         return subnet === undefined ? [] : [{ ip: a.ip, cidr: subnet.cidr }];
       });
-      return { id: `gateway/${id}`, router_id, network_id, mac: port.mac_address, addresses, enter: false, at: plan.hosts, unresolved: gateway.entrance("gateway_unresolved"), onward: wayOut };
+      return {
+        id: `gateway/${id}`, router_id, network_id, mac: port.mac_address, addresses, enter: false, at: plan.hosts, unresolved: gateway.entrance("gateway_unresolved"), onward: wayOut,
+        // Packets go to the gateway's host in a tunnel, whatever their networks are.
+        mtu: mtuOf(view, network, used), carries: tenantMtu(view, used),
+      };
     },
   }),
   derivation({

@@ -1,6 +1,7 @@
 // gateway's entities: which networks are external, the gateways of routers on them, and what follows from both: which hosts a gateway is on.
-import { definePool, ethType, defineScope, defineTable, type FlowAction, type Outputs, type ReadView, type Row, type Scope, type SharedRegister } from "#app";
+import { chassisScope, definePool, ethType, defineScope, defineTable, type FlowAction, type Outputs, type ReadView, type Row, type Scope, type SharedRegister } from "#app";
 import { segmentTable } from "../l2/model.ts";
+import { tellOutside } from "../l3/model.ts";
 import { gateway } from "./tables.ts";
 
 /** A network that leads outside of the cloud. `id` is the network's. */
@@ -74,8 +75,18 @@ export interface GatewayNeighbour extends Row {
 }
 export const gatewayNeighbourTable = defineTable<GatewayNeighbour>()("gateway_neighbour", { indexes: { all: () => "", network: (n) => n.network_id } });
 
-/** Meters of what comes to the controller because of gateways, the same two on every switch: nobody draws one. */
-export const gatewayMeters = definePool({ name: "gateway-meter", of: "meter", min: 0x8005_0000, max: 0x8005_0001, about: "meters of what comes to the controller because of gateways", taken: () => true });
+/** Meters of what comes to the controller because of gateways, the same ones on every switch: nobody draws one. */
+export const gatewayMeters = definePool({ name: "gateway-meter", of: "meter", min: 0x8005_0000, max: 0x8005_0002, about: "meters of what comes to the controller because of gateways", taken: () => true });
+
+/** Packets a second that a host sends to the controller because of gateways, of each kind. */
+export const PUNT_METER = { unit: "pps", rate: 200, burst: 400 } as const;
+
+/** At a host where packets come in from outside, who sent one that is too large for the inside is told. */
+export function tellTooBig(out: Outputs, chassis: string): void {
+  const meter = gatewayMeters.max;
+  out.item(chassisScope(chassis), "meter", meter, PUNT_METER);
+  tellOutside(out, chassisScope(chassis), meter);
+}
 
 /** OpenFlow ports of tunnels between hosts that watch each other, by the host at the far end: the same on every switch, so that groups are. */
 export const peerPorts = definePool({ name: "gateway-port", of: "ofport", min: 54_001, max: 60_000, about: "OpenFlow ports of tunnels to hosts that watch each other because of gateways" });

@@ -11,16 +11,13 @@ import { liveRouterTable, routerScope } from "../l3/model.ts";
 import { receiveVni, sharedEncap, tunnelPort, vniOf, vniPool } from "../overlay/model.ts";
 import { groupOf, prefixesOf } from "./derive.ts";
 import {
-  gatewayAddressTable, gatewayGroups, gatewayHostTable, gatewayMeters, gatewayNeighbourTable, gatewayPeerTable, gatewayPlanTable, gatewayReadyTable, listScope, outsideScope, peerPortName, peerPorts, travelsInTunnels, vniHolder, type GatewayPlan,
+  gatewayAddressTable, gatewayGroups, gatewayHostTable, gatewayMeters, gatewayNeighbourTable, gatewayPeerTable, gatewayPlanTable, gatewayReadyTable, listScope, outsideScope, peerPortName, peerPorts, PUNT_METER, tellTooBig, travelsInTunnels, vniHolder, type GatewayPlan,
 } from "./model.ts";
 import { gateway } from "./tables.ts";
 import { keepsIn } from "./translation.ts";
 
 /** A tenant's packet cannot pass for BFD: its key has to be 0 (CVE-2024-2182). Three lost in a row: dead, after 300 ms. */
 const BFD = { enable: "true", min_rx: "100", min_tx: "100", mult: "3", check_tnl_key: "true" } as const;
-
-/** Packets a second that a host sends to the controller because of gateways, of each kind. */
-const PUNT_METER = { unit: "pps", rate: 200, burst: 400 } as const;
 
 const portTo = (view: ReadView, host: string): number | undefined => numberOf(view, peerPorts, "", host);
 const group = (view: ReadView, holder: string): number | undefined => numberOf(view, gatewayGroups, "", holder);
@@ -91,7 +88,7 @@ const lists = gateway.rule({
 
 const hosts = gateway.rule({
   name: "hosts",
-  about: "what comes from outside for the gateways that a host has: questions are answered, answers heard, the rest is routed",
+  about: "what comes from outside for the gateways that a host has: questions are answered, answers heard, the rest is routed; of what is too large for the inside the sender is told",
   on: each(gatewayHostTable),
   emit({ id }, view, out) {
     if (view.count(gatewayPlanTable, "host", id) === 0) return;
@@ -99,10 +96,11 @@ const hosts = gateway.rule({
     const nd = (icmpv6_type: number) => ({ eth_type: ethType.ipv6, ip_proto: ipProto.icmpv6, icmpv6_type }) as const;
     for (const question of [{ eth_type: ethType.arp, arp_op: 1 }, nd(135)] as const) out.flow(scope, "gateway_in", { priority: 200, match: question, actions: [load("from_tunnel", 0), toStage("services")] });
     // Who outside answers, or says what nobody asked, does not keep what waits for a neighbour from being heard.
-    const [answers, unresolved] = [gatewayMeters.min, gatewayMeters.max];
+    const [answers, unresolved] = [gatewayMeters.min, gatewayMeters.min + 1];
     for (const meter of [answers, unresolved]) out.item(scope, "meter", meter, PUNT_METER);
     for (const answer of [{ eth_type: ethType.arp, arp_op: 2 }, nd(136)] as const) out.flow(scope, "gateway_in", { priority: 200, match: answer, meter: answers, actions: [{ type: "punt", maxLen: 128 }] });
     for (const eth_type of [ethType.ip, ethType.ipv6]) out.flow(scope, "gateway_unresolved", { priority: 100, match: { eth_type }, meter: unresolved, actions: [{ type: "punt" }] });
+    tellTooBig(out, id);
     out.flow(scope, "gateway_in", { priority: 10, match: {}, actions: [next] });
   },
 });

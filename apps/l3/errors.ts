@@ -5,7 +5,7 @@ import {
 import { ERROR_TOS, noErrorAbout } from "../l2/model.ts";
 
 /** Why a packet is not delivered, as `undelivered` holds it. */
-export const undelivered = { expired: 0, noRoute: 1, unresolved: 2, notServed: 3, beyondScope: 4 } as const;
+export const undelivered = { expired: 0, noRoute: 1, unresolved: 2, notServed: 3, beyondScope: 4, tooBig: 5, /** The same, of a packet that had another destination. */ tooBigTranslated: 6 } as const;
 export type Undelivered = (typeof undelivered)[keyof typeof undelivered];
 
 export interface Interface {
@@ -24,8 +24,11 @@ export function hostUnreachable(data: Uint8Array, own: { readonly mac: string; r
   }
 }
 
-/** Type and code of the error; `rest`: what ICMPv6's parameter problem points at, the next header. RFC 792, RFC 1812 section 5.2.7.1, RFC 4443 section 3 */
-function errorOf(why: Undelivered, { udp, icmpv4, icmpv6, ipv6 }: Packet): { readonly type: number; readonly code: number; readonly rest?: number } | undefined {
+/**
+ * Type and code of the error; `rest`: of what is too big the MTU (RFC 1191 section 4), else what ICMPv6's parameter problem points at, the next header. RFC
+ * 792, RFC 1812 section 5.2.7.1, RFC 4443 section 3
+ */
+function errorOf(why: Undelivered, { udp, icmpv4, icmpv6, ipv6 }: Packet, mtu: number): { readonly type: number; readonly code: number; readonly rest?: number } | undefined {
   const four = ipv6 === undefined;
   const unreachable = (v4: number, v6: number): { readonly type: number; readonly code: number } => (four ? { type: icmpv4Types.destinationUnreachable, code: v4 } : { type: icmpv6Types.destinationUnreachable, code: v6 });
   switch (why) {
@@ -37,6 +40,9 @@ function errorOf(why: Undelivered, { udp, icmpv4, icmpv6, ipv6 }: Packet): { rea
       return unreachable(1, 3);
     case undelivered.beyondScope:
       return unreachable(1, 2);
+    case undelivered.tooBig:
+    case undelivered.tooBigTranslated:
+      return { type: four ? icmpv4Types.destinationUnreachable : icmpv6Types.packetTooBig, code: four ? FRAGMENTATION_NEEDED : 0, rest: mtu };
     case undelivered.notServed:
       if (udp !== undefined) return unreachable(3, 4);
       // Questions of ICMP that a router does not answer are none of this.
@@ -46,10 +52,12 @@ function errorOf(why: Undelivered, { udp, icmpv4, icmpv6, ipv6 }: Packet): { rea
 }
 /** Offset of that field in an IPv6 header. */
 const NEXT_HEADER = 6;
+const FRAGMENTATION_NEEDED = 4;
 
-export function icmpError(frame: Packet, why: Undelivered, from: Interface, mac: string): Buffer | undefined {
+/** `mtu`: of what is too big, what would not have been. */
+export function icmpError(frame: Packet, why: Undelivered, from: Interface, mac: string, mtu = 0): Buffer | undefined {
   const { eth, ipv4, ipv6 } = frame;
-  const header = errorOf(why, frame);
+  const header = errorOf(why, frame, mtu);
   if (header === undefined) return undefined;
   if (ipv4 !== undefined) {
     const original = eth.payload.subarray(0, ipv4.total_length);

@@ -11,7 +11,7 @@ import { l3 } from "./tables.ts";
 export default {
   name: "l3",
   about: "routers between a project's networks, routed where the packet enters",
-  requires: ["l2", "ipam"],
+  requires: ["l2", "ipam", "overlay"],
   tables: [routerTable, routerInterfaceTable, routerLinkTable, liveRouterTable, pairSourceTable, legTable, routeTable, translationTable],
   pools: [routerKeys, undeliveredMeters],
   resources,

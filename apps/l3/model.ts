@@ -3,6 +3,7 @@
 import { badRequest, NO_MAC, definePool, defineScope, defineTable, formatCidr, load, overlap, parseCidr, resourceHandle, toStage, type Outputs, type Row, type Scope, type StandardRow, chassisScope, setField, meterOfZone, zoneMeters, familyMatch, ipDst, ipSrc, toEntrance, type Entrance, type ReadView } from "#app";
 import { subnetTable, type Subnet } from "../ipam/model.ts";
 import { addressTable, fromScope, membersScope, portTable, takeMac, type Address, type Port } from "../l2/model.ts";
+import { undelivered } from "./errors.ts";
 import { l3 } from "./tables.ts";
 
 export { hostUnreachable, undelivered, type Undelivered } from "./errors.ts";
@@ -24,6 +25,8 @@ export const routerTable = defineTable<Router>()("router", { resource: "router",
 /** A router that is up, and what its flows need to know of it: they are not looked at again when the rest of its row changes. */
 export interface LiveRouter extends Row {
   readonly key: number;
+  /** The two of its networks with the greatest MTUs, where larger packets may come by one than go by another. */
+  readonly widest?: readonly { readonly network_id: string; readonly mtu: number }[];
 }
 export const liveRouterTable = defineTable<LiveRouter>()("live_router", { derived: true, of: routerTable });
 
@@ -122,6 +125,10 @@ export interface Leg extends Row {
   readonly guest?: boolean;
   /** Of routes by this leg that say nothing themselves, those to what is connected among them. */
   readonly onward?: Onward;
+  /** The network's: nothing larger comes by the leg, nor goes. */
+  readonly mtu?: number;
+  /** The largest packet that gets from a router to the network, where that is less: what it leaves by is elsewhere. */
+  readonly carries?: number;
 }
 export const legTable = defineTable<Leg>()("leg", {
   derived: true,
@@ -197,6 +204,20 @@ export const translationTable = defineTable<Translation>()("translation", {
   /** Each router that has any, once. */
   pairs: { routers: (t) => ["all", t.router_id] },
 });
+/**
+ * At a chassis where packets come from outside, those too large for the network that they are for go to the controller, and who sent them is
+ * told; others that no router delivers are not spoken of. `meter`: what they may be a second.
+ */
+export function tellOutside(out: Outputs, scope: Scope, meter: number): void {
+  const into = l3.through(out);
+  const tooBig = { "reg:undelivered": undelivered.tooBig } as const;
+  into.flow(scope, "l3_undelivered", { priority: 90, match: { ...tooBig, "reg:in_port_key": 0 }, meter, actions: [{ type: "punt" }] });
+  // What the sender knows by another address: the error has to go back by the connection.
+  into.flow(scope, "l3_undelivered", { priority: 110, match: { ...tooBig, ct_state: TRANSLATED }, meter, actions: [load("undelivered", undelivered.tooBigTranslated), { type: "punt" }] });
+}
+/** +trk+dnat, ovs-fields(7). */
+const TRANSLATED = { value: 0xa0, mask: 0xa0 } as const;
+
 /** Holder of a router's zone in the zone pool. */
 export const zoneHolder = (routerId: string): string => `router/${routerId}`;
 

@@ -160,6 +160,36 @@ describe("what else is not delivered", () => {
     expect(about(undelivered.unresolved, frame4(probe4()))).toEqual([]);
   });
 
+  it("what is too big: the MTU of where it was to go, with or without DF, in each family", () => {
+    const tooBig = (data: Uint8Array, regs: Record<string, number> = {}) => send(data, { ...registers, undelivered: undelivered.tooBig, next_mtu: 1300, ...regs });
+    const payload = buildUdp({ src_port: 1, dst_port: 2 }, Buffer.alloc(1400), ends4);
+    for (const field of [0x4000, 0]) {
+      const ip = fragment(probe4({ ttl: 64 }, payload), field);
+      const [out] = tooBig(frame4(ip));
+      expect(out).toMatchObject({ chassis: "hv1", stage: "locate", registers: { net: 100, out_port_key: 17, from_network: 1 } });
+      const { ipv4, icmpv4 } = parsePacket(out!.data);
+      expect([ipv4, icmpv4]).toMatchObject([{ src: "10.0.0.1", dst: ends4.src, total_length: 576 }, { type: 3, code: 4, rest: 1300, checksumOk: true }]);
+      expect(icmpv4!.payload.equals(ip.subarray(0, 548))).toBe(true);
+    }
+    const { ipv6, icmpv6 } = parsePacket(tooBig(frame6(buildIpv6({ ...ends6, next_header: ipProtocols.udp }, buildUdp({ src_port: 1, dst_port: 2 }, Buffer.alloc(1400), ends6))))[0]!.data);
+    expect([ipv6, icmpv6]).toMatchObject([{ src: "fd00::1", dst: ends6.src, payload_length: 1280 - 40 }, { type: 2, code: 0, checksumOk: true }]);
+    expect(icmpv6!.payload.readUInt32BE(0)).toBe(1300);
+  });
+
+  it("what is too big from outside: by the router's ways, from its address there; of what was translated in the name of who it was for", () => {
+    const from = { src: "10.9.9.9", dst: "10.0.0.10" };
+    const data = frame4(probe4({ ...from, ttl: 60 }, buildUdp({ src_port: 1, dst_port: 2 }, Buffer.alloc(1400), from)));
+    for (const [why, in_port_key, src] of [[undelivered.tooBig, 0, "172.16.0.2"], [undelivered.tooBigTranslated, 0, from.dst], [undelivered.tooBigTranslated, 17, from.dst]] as const) {
+      const [out, ...more] = send(data, { in_port_key, net: 200, router: 4, undelivered: why, next_mtu: 1300 });
+      expect(more).toEqual([]);
+      expect(out).toMatchObject({ chassis: "hv1", stage: "route", registers: { router: 4, net: 200 } });
+      const { ipv4, icmpv4 } = parsePacket(out!.data);
+      expect([ipv4, icmpv4]).toMatchObject([{ src, dst: from.src }, { type: 3, code: 4, rest: 1300 }]);
+    }
+    expect(send(data, { in_port_key: 0, net: 200, router: 9, undelivered: undelivered.tooBig })).toEqual([]);
+    expect(send(frame4(probe4({ ...from, protocol: ipProtocols.icmpv4 }, buildIcmpv4({ type: 3, code: 4 }, Buffer.alloc(1400)))), { in_port_key: 0, net: 200, router: 4, undelivered: undelivered.tooBig })).toEqual([]);
+  });
+
   const segment = (flags: number, payload = 0, ack = 0): Buffer => frame4(probe4({ protocol: ipProtocols.tcp }, buildTcp({ src_port: 40000, dst_port: 22, seq: 0xffffffff, ack, flags, window: 1000 }, Buffer.alloc(payload), ends4)));
   it("TCP to a router is reset, from the address that was asked", () => {
     const answer = (data: Buffer): ReturnType<typeof parsePacket> => parsePacket(about(undelivered.notServed, data)[0]!.data);

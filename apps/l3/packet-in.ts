@@ -10,6 +10,7 @@ import { l3 } from "./tables.ts";
 export const l3Punt = ((packet, view: ReadView, log): readonly StageOut[] => {
   const why = packet.register("undelivered", l3) as Undelivered;
   if (why === undelivered.unresolved) return [];
+  if (why === undelivered.tooBigTranslated || (why === undelivered.tooBig && packet.register("in_port_key") === 0)) return tooBigFromOutside(packet, why, view, log);
   const parties = partiesOf(packet, view);
   if (parties === undefined) {
     log.debug({ key: packet.register("in_port_key") }, "packet of a port, network or router that is gone");
@@ -40,19 +41,8 @@ type Log = Parameters<PacketInHandler>[2];
 
 /** What the sender is told, none where the RFCs have none. `mac`: the sender's, of a packet that has the router's as its source by now. */
 export function errorAbout(packet: PacketIn, why: Undelivered, { sender, home, network, router }: Parties, view: ReadView, log: Log, mac?: string): readonly StageOut[] {
-  let frame: Packet;
-  try {
-    frame = parsePacket(packet.data);
-  } catch (error) {
-    if (!(error instanceof PacketError)) throw error;
-    log.debug({ err: error, port: sender.id }, "malformed packet at a router");
-    return [];
-  }
-  const refused = noErrorAbout(frame);
-  if (refused !== undefined) {
-    log.debug({ why: refused, port: sender.id }, "packet undelivered without an answer");
-    return [];
-  }
+  const frame = answerable(packet, sender.id, log);
+  if (frame === undefined) return [];
   const ip = (frame.ipv4 ?? frame.ipv6)!;
   const source = parseIp(ip.src)!;
   // Behind another router there is no interface on the sender's network: then the one where the packet is.
@@ -63,8 +53,40 @@ export function errorAbout(packet: PacketIn, why: Undelivered, { sender, home, n
   }
   // Behind another router the frame carries that router's MAC, not the sender's.
   const to = mac ?? (home.id === network.id && why !== undelivered.unresolved ? frame.eth.src : sender.mac_address);
-  const data = why === undelivered.notServed && frame.tcp !== undefined ? resetOf(frame, frame.tcp, own.mac, to) : icmpError(frame, why, own, to);
+  const data = why === undelivered.notServed && frame.tcp !== undefined ? resetOf(frame, frame.tcp, own.mac, to) : icmpError(frame, why, own, to, packet.register("next_mtu", l3));
   return data === undefined ? [] : [toPort(packet.chassis, home.key, sender.key, data)];
+}
+
+/** A packet about which somebody may be told. */
+function answerable(packet: PacketIn, from: string, log: Log): Packet | undefined {
+  try {
+    const frame = parsePacket(packet.data);
+    const refused = noErrorAbout(frame);
+    if (refused === undefined) return frame;
+    log.debug({ why: refused, from }, "packet undelivered without an answer");
+  } catch (error) {
+    if (!(error instanceof PacketError)) throw error;
+    log.debug({ err: error, from }, "malformed packet at a router");
+  }
+  return undefined;
+}
+
+/**
+ * Told to who sent it from outside, by the router's ways. What was translated is answered in the name of who it was for, as that one would answer: so it
+ * leaves by the same connection, which gives error and quote the addresses that outside knows.
+ */
+function tooBigFromOutside(packet: PacketIn, why: Undelivered, view: ReadView, log: Log): readonly StageOut[] {
+  const network = view.by(networkTable, "key", String(packet.register("net")))[0];
+  const router = view.by(routerTable, "key", String(packet.register("router")))[0];
+  const frame = network === undefined || router === undefined ? undefined : answerable(packet, network.id, log);
+  if (network === undefined || router === undefined || frame === undefined) return [];
+  const { src, dst } = (frame.ipv4 ?? frame.ipv6)!;
+  const source = parseIp(src)!;
+  const own = interfaceOf(view, router.id, network.id, source);
+  if (own === undefined || isBroadcastOf(own.cidr, source)) return [];
+  const from = why === undelivered.tooBigTranslated ? { mac: own.mac, address: dst } : own;
+  const data = icmpError(frame, why, from, own.mac, packet.register("next_mtu", l3));
+  return data === undefined ? [] : [{ chassis: packet.chassis, stage: "route", registers: { router: router.key, net: network.key }, data }];
 }
 
 /** The router's address on the network: the one whose subnet has the sender, else the first. */

@@ -1,7 +1,8 @@
 // A router's legs, the routes that l3 itself knows, and which of all routes are used.
 import { contains, derivation, each, parseCidr, parseIp, type ReadView } from "#app";
 import { subnetTable } from "../ipam/model.ts";
-import { addressTable, networkTable, portTable } from "../l2/model.ts";
+import { addressTable, chosenSegmentTable, networkTable, portTable } from "../l2/model.ts";
+import { mtuOf, profiled, profileTable } from "../overlay/model.ts";
 import { legTable, liveRouterTable, routerInterfaceTable, routerTable, routeTable, type Leg, type LiveRouter, type Onward, type Route, type RouterInterface } from "./model.ts";
 
 /** The legs of a router, by id. */
@@ -16,7 +17,7 @@ function legOfInterface({ id, router_id, network_id, guest }: RouterInterface, v
     const subnet = view.get(subnetTable, a.subnet_id);
     return subnet === undefined ? [] : [{ ip: a.ip, cidr: subnet.cidr }];
   });
-  return { id, router_id, network_id, mac: port.mac_address, addresses, enter: true, ...(guest === true && { guest }) };
+  return { id, router_id, network_id, mac: port.mac_address, addresses, enter: true, mtu: mtuOf(view, network, profiled(view)), ...(guest === true && { guest }) };
 }
 
 /** A leg, and the key of its network. */
@@ -40,9 +41,33 @@ function legOf({ router_id, via, destination, nexthop }: Route, view: ReadView):
   return network?.admin_state_up === true ? { ...leg!, netKey: network.key } : undefined;
 }
 
+/** The two networks of a router with the greatest MTUs, if larger packets may come by one than go by another. */
+function widestOf(legs: readonly Leg[]): LiveRouter["widest"] {
+  const mtus = new Map(legs.flatMap(({ network_id, mtu }) => (mtu === undefined ? [] : [[network_id, mtu] as const])));
+  const widest = [...mtus].sort(([a, x], [b, y]) => y - x || (a < b ? -1 : 1)).slice(0, 2).map(([network_id, mtu]) => ({ network_id, mtu }));
+  return legs.some((leg) => narrower(widest, leg) !== undefined) ? widest : undefined;
+}
+
+/** The largest packet that goes by a leg, where larger ones may come by others. */
+function narrower(widest: NonNullable<LiveRouter["widest"]>, { network_id, mtu = Infinity, carries = Infinity }: Leg): number | undefined {
+  const most = Math.min(mtu, carries);
+  return widest.some((w) => w.network_id !== network_id && w.mtu > most) ? most : undefined;
+}
+export const narrowerThan = ({ widest }: LiveRouter, leg: Leg): number | undefined => (widest === undefined ? undefined : narrower(widest, leg));
+
 export const derive = [
-  derivation({ name: "live-router", on: each(routerTable), into: liveRouterTable, reads: [], derive: (r): LiveRouter | undefined => (r.admin_state_up ? { id: r.id, key: r.key } : undefined) }),
-  derivation({ name: "leg", on: each(routerInterfaceTable), into: legTable, reads: [portTable, networkTable, addressTable, subnetTable], derive: legOfInterface }),
+  derivation({
+    name: "live-router",
+    on: each(routerTable),
+    into: liveRouterTable,
+    reads: [legTable],
+    derive(router, view): LiveRouter | undefined {
+      if (!router.admin_state_up) return undefined;
+      const widest = widestOf(view.by(legTable, "router", router.id));
+      return { id: router.id, key: router.key, ...(widest !== undefined && { widest }) };
+    },
+  }),
+  derivation({ name: "leg", on: each(routerInterfaceTable), into: legTable, reads: [portTable, networkTable, addressTable, subnetTable, chosenSegmentTable, profileTable], derive: legOfInterface }),
   derivation({
     name: "route",
     on: each(routerTable),

@@ -7,7 +7,7 @@ import {
 import { linkLocal } from "packet-codec";
 import { attachmentTable, backToSender, echoReply, echoRequest, fromScope, lanScope, laterEcho, membersScope, netScope, networkTable, portTable, sendersScope, turnedBack } from "../l2/model.ts";
 import { enterScope, legTable, liveRouterTable, routerScope, routerSendersScope, routerTable, routeTable, translationTable, undelivered, undeliveredMeter, zoneHolder, type Leg, type Onward } from "./model.ts";
-import { waysTo, type Way } from "./routes.ts";
+import { narrowerThan, waysTo, type Way } from "./routes.ts";
 import { excepted, kept, ofHostsToo, ofLink, sourceIn } from "./sources.ts";
 import { l3 } from "./tables.ts";
 
@@ -112,10 +112,22 @@ const routing = l3.rule({
       const onItsWay = wayOf(way, isIpv6(destination));
       return onward === undefined ? [AGE, ...onItsWay, ...RESOLVE] : [...onItsWay, onwardOf(onward)];
     };
-    if (ways.length === 1) out.flow(scope, "l3_route", { priority, match, actions: actionsOf(ways[0]!) });
+    /** On by a way, from a flow that chose it; looked at first if it may be too large for that. */
+    const goBy = (way: Way, choose: (actions: L3Action[]) => void, path?: number): void => {
+      const most = narrowerThan(router, way.leg);
+      if (most === undefined || most + ETHERNET > MAX_CHECKED) {
+        choose(actionsOf(way));
+        return;
+      }
+      choose([{ type: "check_longer", bytes: most + ETHERNET, to: "reg:too_big" }, load("next_mtu", most), toTable("l3_fits")]);
+      const chosen = { ...to, ...(path !== undefined && { "reg:path": path }) } as const;
+      out.flow(scope, "l3_fits", { priority, match: { ...chosen, "reg:too_big": 1 }, actions: [...tell("tooBig")] });
+      out.flow(scope, "l3_fits", { priority, match: { ...chosen, "reg:too_big": 0 }, actions: actionsOf(way) });
+    };
+    if (ways.length === 1) goBy(ways[0]!, (actions) => out.flow(scope, "l3_route", { priority, match, actions }));
     else {
       out.flow(scope, "l3_route", { priority, match, actions: [{ type: "multipath", links: ways.length, to: "reg:path" }, toTable("l3_paths")] });
-      for (const [path, way] of ways.entries()) out.flow(scope, "l3_paths", { priority, match: { ...to, "reg:path": path }, actions: actionsOf(way) });
+      for (const [path, way] of ways.entries()) goBy(way, (actions) => out.flow(scope, "l3_paths", { priority, match: { ...to, "reg:path": path }, actions }), path);
     }
     for (const { leg, nexthop } of ways) {
       if (nexthop === null) continue;
@@ -129,6 +141,10 @@ const routing = l3.rule({
   },
 });
 const OUT: Onward = { stage: "translate_out" };
+/** Bytes of a frame's header, which the MTU does not count; no router sees a tag. */
+const ETHERNET = 14;
+/** Of a frame, as a switch can ask for. */
+const MAX_CHECKED = 65_535;
 
 /** The router's own address: pings are answered in the switch, of anything else the sender is told that nobody serves it. */
 function answer(key: number, ip: string, scope: Scope, out: Emit<typeof l3>): void {

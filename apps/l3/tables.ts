@@ -14,9 +14,13 @@ export const l3 = definePipeline({
       stage: "route", miss: "drop", aside: true, about: "a prefix with several equal routes: the one that the hash of the connection chose",
       match: ["reg:router", "reg:path", "eth_type", "ipv4_dst", "ipv6_dst"],
     },
+    l3_fits: {
+      stage: "route", miss: "drop", aside: true, about: "routes into a network with a lesser MTU than another of the router's: what does not fit goes to the controller, the rest goes on",
+      match: ["reg:router", "reg:path", "reg:too_big", "eth_type", "ipv4_dst", "ipv6_dst"],
+    },
     l3_undelivered: {
       stage: "route", miss: "drop", aside: true, about: "what a router cannot deliver, metered for each sending port, to the controller: for a neighbour that has to be asked for, or an ICMP error",
-      match: ["reg:in_port_key"],
+      match: ["reg:in_port_key", "reg:undelivered", "ct_state"],
     },
     l3_resolve: { stage: "resolve", miss: "drop", about: "routed packets that were handed on: to the next hop as others go", match: ["eth_type"] },
   },
@@ -24,5 +28,7 @@ export const l3 = definePipeline({
     undelivered: { bits: 8, about: "why a router cannot deliver a packet: see apps/l3/model.ts" },
     off_link: { bits: 8, about: "0: the source is of the network by which the packet came to the router; 1: it is not; 2: it is, and of another network as well, where the router is a guest" },
     path: { bits: 8, about: "which of several equal routes" },
+    too_big: { bits: 1, about: "the packet is larger than what its route carries" },
+    next_mtu: { bits: 16, about: "the largest packet that its route carries, where that was looked at" },
   },
 });

@@ -3,7 +3,7 @@
 // a conntrack zone for the router, in which all its translations are, so none can be taken for another router's.
 import { baseScope, callStage, chassisScope, chassisTable, each, ethType, ipProto, load, numberOf, setField, toStage, zonePool, type App, type Outputs, type ReadView, type StageOut, type TableEffects } from "#app";
 import { buildGratuitousArp } from "packet-codec";
-import { gatewayPlanTable, leaveFrom, outsideScope, wayOut } from "../gateway/model.ts";
+import { gatewayPlanTable, leaveFrom, outsideScope, tellTooBig, wayOut } from "../gateway/model.ts";
 import { answerFor, holdMac, lanScope, netScope, networkTable, portTable, type Network } from "../l2/model.ts";
 import { enterRouter, liveRouterTable, routerScope, routerTable, routeToOwn, zoneHolder, type LiveRouter } from "../l3/model.ts";
 import { floatingIpTable, floatingPlaceTable, hidesSources, linksOutside, ownAddress, portForwardingTable, type FloatingPlace } from "./model.ts";
@@ -73,6 +73,7 @@ const floating = nat.rule({
       const ofRouter = { "reg:router": router.key, eth_type: ethType.ip } as const;
       if (hides) out.flow(scope, "nat_in", { priority: 50, match: { ...ofRouter, "reg:net": network.key }, actions: [] });
       enterRouter(out, host, network, mac, router, "translate", links);
+      tellTooBig(out, host);
       if (inside === null) {
         out.flow(scope, "nat_in", { priority: 100, match: { ...ofRouter, ipv4_dst: ip }, actions: [...AFRESH, { type: "ct", zone: "router_zone", nat: {}, then: { table: "nat_forward" } }] });
         // Physical switches learn by it where the address is.

@@ -1,7 +1,7 @@
 import type { App } from "#app";
 import { aliases, extend } from "./api.ts";
-import { overlaySettings, tunnelPorts, vniPool } from "./model.ts";
-import { derive, profileTable, rules, staticFlows } from "./rules.ts";
+import { overlaySettings, profileTable, tunnelPorts, vniPool } from "./model.ts";
+import { derive, rules, staticFlows } from "./rules.ts";
 import { overlay } from "./tables.ts";
 
 export default {

@@ -1,6 +1,6 @@
 // overlay's facts: what encapsulation costs, how large tenant networks may be, and how two chassis and a network are encapsulated.
-import { ApiError, callTable, chassisTable, conflict, core, definePool, defineScope, defineSettings, giveBack, holderOf, load, numberOf, PoolExhaustedError, take, type EncapType, type FlowAction, type NumberRange, type Outputs, type ReadView, type Scope, type SharedRegister, type Tx } from "#app";
-import { chosenSegments, chosenSegmentTable } from "../l2/model.ts";
+import { ApiError, callTable, chassisTable, conflict, core, definePool, defineScope, defineSettings, defineTable, giveBack, holderOf, load, numberOf, PoolExhaustedError, take, type EncapType, type FlowAction, type NumberRange, type Outputs, type ReadView, type Row, type Scope, type SharedRegister, type Tx } from "#app";
+import { chosenSegments, chosenSegmentTable, type Network } from "../l2/model.ts";
 import { overlay } from "./tables.ts";
 
 export const overlaySettings = defineSettings({
@@ -16,25 +16,43 @@ export const overlaySettings = defineSettings({
 const overheadV4: Readonly<Record<EncapType, number>> = { geneve: 58, vxlan: 50, gre: 42 };
 export const encapOverhead = (type: EncapType, outer: 4 | 6): number => overheadV4[type] + (outer === 6 ? 20 : 0);
 
+export interface Profile extends Row {
+  readonly profile: string;
+}
+/** Encapsulation profile of each chassis: `geneve,vxlan/4`. `id` is the chassis'. */
+export const profileTable = defineTable<Profile>()("encap_profile", { derived: true, pairs: { profiles: (p) => ["all", p.profile] } });
+
+/** Whether some chassis may use an encapsulation, by endpoints of a family. */
+type InUse = (type: EncapType, outer: 4 | 6) => boolean;
+const inUse = (view: ReadView): InUse => (type, outer) => view.count(chassisTable, "encap", `${type}/${outer}`) > 0;
+/** The same for derivations, which read `profileTable`: it is not looked at again for every chassis that comes. */
+export function profiled(view: ReadView): InUse {
+  const profiles = view.pairKeys(profileTable, "profiles", "all").map((text) => text.split("/"));
+  return (type, outer) => profiles.some(([types, family]) => family === String(outer) && types!.split(",").includes(type));
+}
+
 /** Largest MTU a tenant network can have with the worst encapsulation that any pair of chassis may use. */
-export function tenantMtu(view: ReadView): number {
+export function tenantMtu(view: ReadView, used: InUse = inUse(view)): number {
   let worst = 0;
   for (const type of Object.keys(overheadV4) as EncapType[]) {
-    for (const outer of [4, 6] as const) if (view.count(chassisTable, "encap", `${type}/${outer}`) > 0) worst = Math.max(worst, encapOverhead(type, outer));
+    for (const outer of [4, 6] as const) if (used(type, outer)) worst = Math.max(worst, encapOverhead(type, outer));
   }
   return view.settings(overlaySettings).mtu - (worst === 0 ? encapOverhead("geneve", 4) : worst);
 }
 
 /** Largest MTU that a network can have: as its segments leave it, the narrowest of several. */
-export function networkMtu(view: ReadView, networkId: string): number {
+export function networkMtu(view: ReadView, networkId: string, used: InUse = inUse(view)): number {
   const chosen = chosenSegments(view, networkId);
-  if (chosen.length === 0) return tenantMtu(view);
+  if (chosen.length === 0) return tenantMtu(view, used);
   const settings = view.settings(overlaySettings);
   return Math.min(...chosen.map(({ type, physical_network: physnet }) => {
     if (type === "flat" || type === "vlan") return settings["physical-network-mtus"].get(physnet ?? "") ?? settings.mtu;
-    return type === "local" ? settings.mtu : settings.mtu - encapOverhead(type, view.count(chassisTable, "encap", `${type}/6`) > 0 ? 6 : 4);
+    return type === "local" ? settings.mtu : settings.mtu - encapOverhead(type, used(type, 6) ? 6 : 4);
   }));
 }
+
+/** The MTU that a network has: as it was asked for, else the largest. */
+export const mtuOf = (view: ReadView, network: Pick<Network, "id" | "mtu">, used?: InUse): number => network.mtu ?? networkMtu(view, network.id, used);
 
 /** The encapsulation that networks in tunnels are said to have: the first kind that a host offers. */
 export const commonEncap = (view: ReadView): EncapType =>

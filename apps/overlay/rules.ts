@@ -6,20 +6,14 @@
 // networks here. Both are a conjunction in the first table, one row for each sender and one for each network, never their product.
 // What this does not stop: a chassis that was taken over can send into every network that its peers have.
 import {
-  baseScope, chassisScope, chassisTable, claim, claimTable, copy, core, defineTable, derivation, each, isIpv6, load, poolNumberTable, setField, toStage,
-  type Chassis, type Claim, type EncapType, type Row,
+  baseScope, chassisScope, chassisTable, claim, claimTable, copy, core, derivation, each, isIpv6, load, poolNumberTable, setField, toStage,
+  type Chassis, type Claim, type EncapType,
 } from "#app";
 import { attachmentTable, chosenSegmentTable, fromScope, hostScope, lanScope, netScope, networkTable, segmentTable, type Segment } from "../l2/model.ts";
-import { byEncapScope, byTunnel, encapOf, isTunnelled, KNOWN_SENDER, loadedFor, OWN, sharedEncap, tunnelPort, vniOf, vniPool, vniRanges } from "./model.ts";
+import { byEncapScope, byTunnel, encapOf, isTunnelled, KNOWN_SENDER, loadedFor, OWN, profileTable, sharedEncap, tunnelPort, vniOf, vniPool, vniRanges } from "./model.ts";
 import { overlay } from "./tables.ts";
 
 const portName: Readonly<Record<EncapType, string>> = { geneve: "axion-geneve", vxlan: "axion-vxlan", gre: "axion-gre" };
-
-export interface Profile extends Row {
-  readonly profile: string;
-}
-/** Encapsulation profile of each chassis: `geneve,vxlan/4`. `id` is the chassis'. */
-export const profileTable = defineTable<Profile>()("encap_profile", { derived: true, pairs: { profiles: (p) => ["all", p.profile] } });
 
 const profileOf = (c: Chassis): string | undefined => (c.encap_ip === "" || c.encap_types.length === 0 ? undefined : `${c.encap_types.join(",")}/${c.encap_ip.includes(":") ? 6 : 4}`);
 

@@ -41,7 +41,7 @@ export interface StageOut {
   readonly stage: StageName;
   /** An `ip` register takes an address as text. */
   readonly registers: Readonly<Record<string, number | bigint | string>>;
-  /** OpenFlow port it counts as coming from; default: the controller's. A packet does not leave by the port it came from. */
+  /** OpenFlow port it counts as coming from; default: the bridge's own. A packet does not leave by the port it came from. */
   readonly inPort?: number;
   readonly data: Uint8Array;
 }

@@ -12,9 +12,13 @@ export interface LoweredOut {
   readonly data: Uint8Array;
 }
 
-/** A packet of an app as the southbound layer sends it. @throws Error as `packetOutActions`, OpenFlowError when it has no wire form */
+/**
+ * A packet of an app as the southbound layer sends it. Into a stage it comes by the bridge's own port unless told otherwise: Open vSwitch loses one that came
+ * by none when flows set its `in_port` and then track it, since it finds the bridge again by a port.
+ * @throws Error as `packetOutActions`, OpenFlowError when it has no wire form
+ */
 export function lowerPacket(layout: Layout, app: string, out: PacketOut | StageOut): PacketOut | LoweredOut {
-  const lowered = "stage" in out ? { chassis: out.chassis, inPort: out.inPort, actions: packetOutActions(layout, app, out), data: out.data } : out;
+  const lowered = "stage" in out ? { chassis: out.chassis, inPort: out.inPort ?? ports.LOCAL, actions: packetOutActions(layout, app, out), data: out.data } : out;
   const actions: readonly Action[] = "actions" in lowered ? lowered.actions : [{ type: "output", port: lowered.outPort }];
   // Here it costs the app, later it would cost the switch its session.
   encodeMessage({ type: "packet_out", in_port: ("actions" in lowered ? lowered.inPort : undefined) ?? ports.CONTROLLER, actions, data: lowered.data }, 0);

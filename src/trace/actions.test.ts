@@ -121,6 +121,7 @@ const cases: Readonly<Record<string, { readonly flows: readonly string[]; readon
   },
   "meters, queues, notes, samples, truncation": { flows: ["table=0,actions=meter:3,set_queue:5,output:2,pop_queue,note:00.11,output(port=3,max_len=100),output(port=1,max_len=100),output:2"] },
   "where the length decides": { flows: ["table=0,actions=check_pkt_larger(1000)->NXM_NX_REG0[0],resubmit(,1),output:2", "table=1,reg0=1/1,actions=output:3,exit", "table=1,priority=9,ip,actions=dec_ttl,output:1"] },
+  "two lengths, one after the other": { flows: ["table=0,actions=check_pkt_larger(1000)->NXM_NX_REG0[0],load:7->NXM_NX_REG1[],resubmit(,1)", "table=1,priority=9,reg0=1/1,actions=controller", "table=1,priority=8,actions=check_pkt_larger(60)->NXM_NX_REG0[1],load:8->NXM_NX_REG1[],resubmit(,2)", "table=2,priority=9,reg0=2/2,actions=output:3", "table=2,priority=8,ip,actions=dec_ttl,output:2"] },
   "punts": { flows: ["table=0,actions=controller(reason=no_match,max_len=99,id=7),controller(userdata=01.02,pause),output:2", "table=0,priority=40000,udp,actions=controller(userdata=05,max_len=9),output:2"] },
   "punts that pass a meter of their own": { flows: ["table=0,actions=controller(max_len=99,meter_id=4),output:2", "table=0,priority=40000,udp,actions=clone(dec_ttl,resubmit(,1)),output:3", "table=1,actions=controller(meter_id=5)"] },
 };

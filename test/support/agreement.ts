@@ -6,7 +6,7 @@ import { Ovs } from "../../src/southbound/testing/ovs.ts";
 import { ctNext, everyTrace, hopsOf, Packet, packetOfFrame, puntReasons, type Pass, type Trace, type TraceFlow, type TracePort, type TraceSwitch } from "../../src/trace/index.ts";
 import { at, ranges } from "../../src/trace/packet/places.ts";
 import { execute, packetOfSwitch, type Executed } from "./datapath.ts";
-import { parseTrace, Unixctl, type TracedPass } from "./ofproto-trace.ts";
+import { checksIn, parseTrace, Unixctl, type TracedPass } from "./ofproto-trace.ts";
 
 /** A packet by its fields, or as a frame with what it came with. */
 export type Given = { readonly fields: Match; readonly ct?: readonly number[] } | { readonly frame: Buffer; readonly metadata: Match; readonly ct?: readonly number[] };
@@ -123,7 +123,8 @@ export class Bed {
   /** What differs between the switch's trace and all that the interpreter says may happen; undefined when one of them is it. */
   async disagreement(sw: TraceSwitch, given: Given, seen?: Seen): Promise<string | undefined> {
     const text = await this.trace(given);
-    const branches = "frame" in given && text.includes("check_pkt_larger(") ? [parseTrace(text, "shorter"), parseTrace(text, "longer")] : [parseTrace(text)];
+    const checks = checksIn(text);
+    const branches = "frame" in given && checks > 0 ? Array.from({ length: checks + 1 }, (_, longerAt) => parseTrace(text, longerAt)) : [parseTrace(text)];
     const { traces } = everyTrace(sw, packetOf(given), { conntrack: () => ctNext(given.ct ?? []) });
     let first = "";
     for (const trace of traces) for (const passes of branches) {

@@ -92,28 +92,45 @@ export interface TracedPass {
 }
 
 /**
- * Passes of a trace of one bridge. Where the switch looks at a packet's length it shows what longer packets do, then what others do; `branch`
- * says which is wanted, if one alone is. @throws Error when the text is none
+ * Passes of a trace of one bridge. Where the switch looks at a packet's length it shows what longer packets do, then what others do. `longerAt`: those
+ * of a packet that is longer at that check, from 0, and at none before; beyond the last: at none. Absent: all as shown. A packet that is too long for
+ * something goes through no more passes. @throws Error when the text is none
  */
-export function parseTrace(text: string, branch?: "shorter" | "longer"): TracedPass[] {
-  return text.split(/^=+\nrecirc\([^\n]*\n(?:Replacing[^\n]*\n[^\n]*\n[^\n]*\n)?=+$/m).map((part): TracedPass => {
+export function parseTrace(text: string, longerAt?: number): TracedPass[] {
+  const passes: TracedPass[] = [];
+  let left = longerAt;
+  for (const part of text.split(/^=+\nrecirc\([^\n]*\n(?:Replacing[^\n]*\n[^\n]*\n[^\n]*\n)?=+$/m)) {
     const line = (head: string): string => new RegExp(`^${head}: (.*)$`, "m").exec(part)?.[1] ?? "";
     if (line("Flow") === "" || line("Datapath actions") === "") throw new Error(`no trace: ${text}`);
-    const shown = branch === undefined ? { text: part, other: false } : branchOf(part, branch === "longer");
+    const shown = left === undefined ? { text: part, checks: 0, longer: false } : oneWay(part, left);
     const lookups = [...shown.text.matchAll(/^ *(\d+)\. (No match\.|(?:.*[ ,])?priority (\d+)(?:, cookie (0x[0-9a-f]+))?$)/gm)]
       .map((m) => ({ table: Number(m[1]), priority: m[3] === undefined ? -1 : Number(m[3]), cookie: BigInt(m[4] ?? 0) }));
-    return { flow: line("Flow"), lookups, final: shown.other ? undefined : line("Final flow"), actions: line("Datapath actions"), error: /^Translation failed \((.*)\), packet is dropped\.$/m.exec(part)?.[1] };
-  });
+    passes.push({ flow: line("Flow"), lookups, final: shown.longer ? undefined : line("Final flow"), actions: line("Datapath actions"), error: /^Translation failed \((.*)\), packet is dropped\.$/m.exec(part)?.[1] });
+    if (shown.longer) break;
+    if (left !== undefined) left -= shown.checks;
+  }
+  return passes;
 }
 
-/** What follows check_pkt_larger is there twice, and begins with the same line at the same depth. */
-function branchOf(text: string, longer: boolean): { readonly text: string; readonly other: boolean } {
-  const lines = text.split("\n");
-  const check = lines.findIndex((l) => /^ +check_pkt_larger\(/.test(l));
-  if (check < 0) return { text, other: false };
-  const second = lines.indexOf(lines[check + 1]!, check + 2);
-  if (second < 0) throw new Error(`one branch of check_pkt_larger alone: ${text}`);
-  return longer ? { text: lines.slice(0, second).join("\n"), other: true } : { text: [...lines.slice(0, check + 1), ...lines.slice(second)].join("\n"), other: false };
+const CHECK = /^ +check_pkt_larger\(/;
+/** How often a trace looks at the length of a packet that is never longer. */
+export const checksIn = (text: string): number => text.split("\n").filter((l) => CHECK.test(l)).length;
+
+/**
+ * The way of one packet through a pass. What follows check_pkt_larger is there twice, and begins with the same line at the same depth; nothing that is done
+ * with longer packets looks at the length again.
+ */
+export function oneWay(text: string, longerAt: number): { readonly text: string; readonly checks: number; readonly longer: boolean } {
+  let lines = text.split("\n");
+  for (let from = 0, checks = 0; ; checks++) {
+    const check = lines.findIndex((l, i) => i >= from && CHECK.test(l));
+    if (check < 0) return { text: lines.join("\n"), checks, longer: false };
+    const second = lines.indexOf(lines[check + 1]!, check + 2);
+    if (second < 0) throw new Error(`one branch of check_pkt_larger alone: ${text}`);
+    if (checks === longerAt) return { text: lines.slice(0, second).join("\n"), checks: checks + 1, longer: true };
+    lines = [...lines.slice(0, check + 1), ...lines.slice(second)];
+    from = check + 1;
+  }
 }
 
 /** A datapath action: its name, arguments by key (or in order), and actions in it. */

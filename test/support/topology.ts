@@ -72,7 +72,7 @@ export async function randomWorld(h: Harness, seed: number, also?: (parts: Parts
   for (let i = 0, count = 2 + n(2); i < count; i++) {
     const vlan = { "provider:network_type": "vlan", "provider:physical_network": "phys0", "provider:segmentation_id": 100 + i };
     const how = pick([{}, {}, vlan, { segments: [vlan, { "provider:network_type": "geneve" }] }, { "provider:network_type": "geneve", vlan_transparent: true }]);
-    const network = (await created("network", { name: `net${i}`, ...how })).id;
+    const network = (await created("network", { name: `net${i}`, ...how, ...(chance(0.4) ? { mtu: pick([1280, 1300, 1400]) } : {}) })).id;
     networks.push(network);
     subnets.push({ id: (await created("subnet", { network_id: network, ip_version: 4, cidr: `10.0.${i}.0/24`, ...(chance(0.2) ? { enable_dhcp: false } : {}) })).id, network, six: false });
     if (chance(0.7)) {

@@ -1,6 +1,7 @@
 // The flow tables that a packet passes, as Open vSwitch itself traces it: on the host that sends it, and on the one that it goes to.
 import type { Hypervisor } from "../../lab/hypervisor.ts";
 import type { Cloud, Instance, Net } from "./cloud.ts";
+import { oneWay } from "./ofproto-trace.ts";
 
 export interface Trace {
   readonly lookups: number;
@@ -14,10 +15,10 @@ export interface Path {
   readonly in: Trace | undefined;
 }
 
-/** Follows one packet through br-int: the first of a connection, or one of a connection that both ends know. */
+/** Follows one packet, no larger than any network's MTU, through br-int: the first of a connection, or one of a connection that both ends know. */
 export async function trace(hv: Hypervisor, flow: string, connection: "new" | "est" = "new"): Promise<Trace> {
   // Twice for each policy: before the rules, and where a new connection is remembered.
-  const text = await hv.appctl("ofproto/trace", "br-int", flow, ...Array.from({ length: 4 }, () => ["--ct-next", `trk,${connection}`]).flat());
+  const { text } = oneWay(await hv.appctl("ofproto/trace", "br-int", flow, ...Array.from({ length: 4 }, () => ["--ct-next", `trk,${connection}`]).flat()), Infinity);
   // Only the integration bridge counts: the tunnel goes on through the underlay's own bridge.
   const parts = text.split(/^bridge\("([^"]+)"\)$/m);
   let lookups = 0;

@@ -6,7 +6,9 @@ import path from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { chassisTable, type App, type ServiceHost, type StageOut } from "#app";
 import { buildArp, buildEthernet, buildIpv4, buildUdp, ethertypes, ipProtocols } from "packet-codec";
+import { subnetTable } from "../../../apps/ipam/model.ts";
 import { attachmentTable, networkTable, portTable, toPort } from "../../../apps/l2/model.ts";
+import { routerTable } from "../../../apps/l3/model.ts";
 import { Controller } from "../../../src/controller.ts";
 import { eventually, Ovs } from "../../../src/southbound/testing/ovs.ts";
 import { freePorts } from "../../../lab/free-ports.ts";
@@ -139,6 +141,15 @@ describe("a packet into a stage", () => {
     await eventually("the connection", async () => (await ovs.appctl("dpctl/dump-conntrack", `zone=${at.slot}`)).includes("sport=7777"));
     expect(await send(located)).toEqual({ a: 1, b: 0 });
     expect(await send(into)).toEqual({ a: 0, b: 0 });
+  });
+
+  test("route: arrives behind the router, though on its way it comes by no port and passes conntrack", async () => {
+    const router = (await create("router", {})).id;
+    expect((await httpCall(api, "PUT", `/v2.0/routers/${router}/add_router_interface`, { subnet_id: host.view.by(subnetTable, "network", net)[0]!.id })).status).toBe(200);
+    await eventually("its flows", async () => (await ovs.ofctl("dump-flows", "br-int")).includes("nw_dst=10.0.0.0/24"));
+    const into: Omit<StageOut, "chassis"> = { stage: "route", registers: { net: netKey(), router: host.view.get(routerTable, router)!.key }, data: udp(OUTSIDE, 5000, a.ip) };
+    expect(await send(into)).toEqual({ a: 1, b: 0 });
+    expect((await httpCall(api, "PUT", `/v2.0/routers/${router}/remove_router_interface`, { subnet_id: host.view.by(subnetTable, "network", net)[0]!.id })).status).toBe(200);
   });
 
   test("deliver: out of the port that out_port holds, with no policy", async () => {
