@@ -3,7 +3,7 @@ import { aliases, resources } from "./api.ts";
 import { derive } from "./derive.ts";
 import { extend, references } from "./guards.ts";
 import { floatingIpActiveTable, floatingIpTable, floatingPlaceTable, portForwardingTable } from "./model.ts";
-import { effects, rules, staticFlows } from "./rules.ts";
+import { effects, rules } from "./rules.ts";
 import { floatingStatus } from "./status.ts";
 import { nat } from "./tables.ts";
 
@@ -19,7 +19,6 @@ export default {
   pipeline: nat,
   derive,
   rules,
-  staticFlows,
   effects,
   services: [floatingStatus],
 } satisfies App;

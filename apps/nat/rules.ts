@@ -1,7 +1,10 @@
 // Translation as flows. What a router sends outside has the gateway's address, given on the host that has the gateway; all hosts of a gateway
 // are ready to do it. A floating IP is translated on the host of its port if that leads outside itself, else at the gateway. Each such host has
 // a conntrack zone for the router, in which all its translations are, so none can be taken for another router's.
-import { baseScope, callStage, chassisScope, chassisTable, each, ethType, ipProto, load, numberOf, setField, toStage, zonePool, type App, type Outputs, type ReadView, type StageOut, type TableEffects } from "#app";
+//
+// Nothing but a look in a table follows conntrack. What it held of others, fragments whose rest never came, may leave it with any packet, and
+// is not of the router's zone. And what could not be translated, as when the table of connections is full, has the address that it came with.
+import { callStage, chassisScope, chassisTable, each, ethType, ipProto, load, numberOf, setField, toStage, toTable, zonePool, type App, type Emit, type Outputs, type ReadView, type Scope, type StageOut, type TableEffects } from "#app";
 import { buildGratuitousArp } from "packet-codec";
 import { gatewayPlanTable, leaveFrom, outsideScope, wayOut } from "../gateway/model.ts";
 import { answerFor, holdMac, lanScope, netScope, networkTable, portTable, type Network } from "../l2/model.ts";
@@ -13,16 +16,24 @@ import { nat } from "./tables.ts";
 /** What a packet was translated to before does not count: one of the same zone, on its way out, may come in again for somebody else inside. */
 const AFRESH = [{ type: "ct_clear" }, load("from_tunnel", 0)] as const;
 /** As the connection has it, if there is one. */
-const asKnown = { type: "ct", zone: "router_zone", nat: {}, then: { stage: "route" } } as const;
+const asKnown = { type: "ct", zone: "router_zone", nat: {}, then: { table: "nat_known" } } as const;
 /**
  * Out of a router: as from the stage `resolve`, but with the next hop's MAC found before the packet is translated, which saves a table. Outside
  * it is no router's any more.
  */
-const leave = (zone: number) => [{ type: "dec_ttl" }, callStage("neighbour"), setField("in_port", 0), load("router_zone", zone), load("router", 0)] as const;
-const asSource = (ip: string) => ({ type: "ct", zone: "router_zone", commit: true, nat: { kind: "src", addr_min: ip } }) as const;
-/** ct_state bits, ovs-fields(7): +trk+new-inv, +trk-new-inv. */
+const leave = (zone: number) => [{ type: "ct_clear" }, { type: "dec_ttl" }, callStage("neighbour"), setField("in_port", 0), load("router_zone", zone), load("router", 0)] as const;
+const NAMED = nat.entrance("nat_named");
+const asSource = (ip: string) => ({ type: "ct", zone: "router_zone", commit: true, nat: { kind: "src", addr_min: ip }, then: { entrance: NAMED } }) as const;
+const asDestination = (ip: string, port?: number) =>
+  ({ type: "ct", zone: "router_zone", commit: true, nat: { kind: "dst", addr_min: ip, ...(port !== undefined && { port_min: port }) }, then: { table: "nat_known" } }) as const;
+/** What comes from conntrack in the router's zone. */
+const tracked = (zone: number) => ({ "reg:router_zone": zone, ct_zone: zone, eth_type: ethType.ip }) as const;
+/** No fragment: later ones show no ports, and the first alone would wait for them in vain. */
+const UNFRAGMENTED = { value: 0, mask: 1 } as const;
+/** ct_state bits, ovs-fields(7): +trk+new-inv, +trk-new-inv, +trk-inv. */
 const NEW = { value: 0x21, mask: 0x31 } as const;
 const KNOWN = { value: 0x20, mask: 0x31 } as const;
+const VALID = { value: 0x20, mask: 0x30 } as const;
 
 const sources = nat.rule({
   name: "sources",
@@ -32,8 +43,8 @@ const sources = nat.rule({
     const router = view.get(liveRouterTable, plan.router_id);
     const network = view.get(networkTable, plan.network_id);
     const ip = ownAddress(view, plan.id);
-    if (router === undefined || network?.admin_state_up !== true || ip === undefined || !hidesSources(view, plan.id)) return;
-    const then = view.count(floatingPlaceTable, "forwarding", plan.id) > 0 ? ({ table: "nat_named" } as const) : ({ stage: "forward" } as const);
+    const mac = view.get(portTable, plan.id)?.mac_address;
+    if (router === undefined || network?.admin_state_up !== true || ip === undefined || mac === undefined || !hidesSources(view, plan.id)) return;
     for (const host of plan.hosts) {
       const zone = numberOf(view, zonePool, host, zoneHolder(router.id));
       const scope = chassisScope(host);
@@ -46,10 +57,9 @@ const sources = nat.rule({
       out.flow(scope, "nat_in", { priority: 100, match: { ...ofRouter, ipv4_dst: ip }, actions: [...AFRESH, asKnown] });
       // Addresses of the inside are not known outside, so nobody there sends to them.
       out.flow(scope, "nat_in", { priority: 50, match: { ...ofRouter, "reg:net": network.key }, actions: [] });
-      out.flow(scope, "nat_out", {
-        priority: 50, match: { ...ofRouter, "reg:net": network.key },
-        actions: [...leave(zone), { ...asSource(ip), then }],
-      });
+      toRouter(zone, scope, out);
+      out.flow(scope, "nat_out", { priority: 50, match: { ...ofRouter, "reg:net": network.key }, actions: [...leave(zone), asSource(ip)] });
+      outAs(ip, mac, zone, scope, out);
     }
   },
 });
@@ -73,14 +83,18 @@ const floating = nat.rule({
       const ofRouter = { "reg:router": router.key, eth_type: ethType.ip } as const;
       if (hides) out.flow(scope, "nat_in", { priority: 50, match: { ...ofRouter, "reg:net": network.key }, actions: [] });
       enterRouter(out, host, network, mac, router, "translate", links);
+      toRouter(zone, scope, out);
+      // Outside it leads here again.
+      out.flow(scope, "nat_known", { priority: 110, match: { ...tracked(zone), ipv4_dst: ip }, actions: [] });
+      // Physical switches learn by it where the address is.
+      outAs(ip, mac, zone, scope, out);
       if (inside === null) {
         out.flow(scope, "nat_in", { priority: 100, match: { ...ofRouter, ipv4_dst: ip }, actions: [...AFRESH, { type: "ct", zone: "router_zone", nat: {}, then: { table: "nat_forward" } }] });
-        // Physical switches learn by it where the address is.
-        out.flow(scope, "nat_named", { priority: 100, match: { "reg:net": network.key, eth_type: ethType.ip, ipv4_src: ip }, actions: [setField("eth_src", mac), toStage("forward")] });
+        out.flow(scope, "nat_forward", { priority: 50, match: { ...tracked(zone), ct_state: KNOWN }, actions: [toTable("nat_known")] });
         continue;
       }
-      out.flow(scope, "nat_in", { priority: 100, match: { ...ofRouter, ipv4_dst: ip }, actions: [...AFRESH, { type: "ct", zone: "router_zone", commit: true, nat: { kind: "dst", addr_min: inside }, then: { stage: "route" } }] });
-      const toOutside = [setField("eth_src", mac), ...leave(zone), { ...asSource(ip), then: { stage: "forward" } }] as const;
+      out.flow(scope, "nat_in", { priority: 100, match: { ...ofRouter, ipv4_dst: ip }, actions: [...AFRESH, asDestination(inside)] });
+      const toOutside = [...leave(zone), asSource(ip)] as const;
       if (!place.distributed) out.flow(scope, "nat_out", { priority: 100, match: { ...ofRouter, "reg:net": network.key, ipv4_src: inside }, actions: toOutside });
       else {
         leaveFrom(out, scope, { router: router.key, network: network.key, source: inside }, toOutside);
@@ -115,17 +129,26 @@ const forwarding = nat.rule({
       const scope = chassisScope(host);
       for (const { match: ct_tp_dst, to } of forwarded(external, internal)) {
         out.flow(scope, "nat_forward", {
-          priority: 100, match: { ...ofRouter, ct_state: NEW, ipv4_dst: place.ip, ct_nw_proto: ipProto[protocol], ct_tp_dst },
-          actions: [{ type: "ct", zone: "router_zone", commit: true, nat: { kind: "dst", addr_min: inside, ...(to !== undefined && { port_min: to }) }, then: { stage: "route" } }],
+          priority: 100, match: { "reg:router": router.key, ...tracked(zone), ct_state: NEW, ip_frag: UNFRAGMENTED, ipv4_dst: place.ip, ct_nw_proto: ipProto[protocol], ct_tp_dst }, actions: [asDestination(inside, to)],
         });
       }
       // Where sources are translated, answers are on the same way; else they alone are.
       if (!hidesSources(view, place.gateway_id)) {
+        out.flow(scope, "nat_named", { priority: 100, match: { ...tracked(zone), ipv4_src: inside }, actions: [toStage("forward")] });
         out.flow(scope, "nat_out", { priority: 90, match: { ...ofRouter, "reg:net": network.key, ipv4_src: inside }, actions: [...leave(zone), { type: "ct", zone: "router_zone", nat: {}, then: { table: "nat_named" } }] });
       }
     }
   },
 });
+
+/** What conntrack knows or has translated goes on to whom it is for, with the addresses that it has by now. */
+function toRouter(zone: number, scope: Scope, out: Emit<typeof nat>): void {
+  out.flow(scope, "nat_known", { priority: 100, match: { ...tracked(zone), ct_state: VALID }, actions: [toStage("route")] });
+}
+
+function outAs(ip: string, mac: string, zone: number, scope: Scope, out: Emit<typeof nat>): void {
+  out.flow(scope, "nat_named", { priority: 100, match: { ...tracked(zone), ipv4_src: ip }, actions: [setField("eth_src", mac), toStage("forward")] });
+}
 
 /** On a host that may have neither port nor gateway there. */
 function leadOutside({ ip, mac }: FloatingPlace, host: string, network: Network, view: ReadView, out: Outputs): void {
@@ -137,11 +160,6 @@ function leadOutside({ ip, mac }: FloatingPlace, host: string, network: Network,
 }
 
 export const rules = [sources, floating, forwarding];
-
-export const staticFlows = nat.static((out) => {
-  out.flow(baseScope, "nat_forward", { priority: 50, match: { eth_type: ethType.ip, ct_state: KNOWN }, actions: [toStage("route")] });
-  out.flow(baseScope, "nat_named", { priority: 1, match: {}, actions: [toStage("forward")] });
-});
 
 const routerOf = (view: ReadView, key: unknown): LiveRouter | undefined => view.by(routerTable, "key", String(key))[0];
 
