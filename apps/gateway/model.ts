@@ -1,6 +1,7 @@
 // gateway's entities: which networks are external, the gateways of routers on them, and what follows from both: which hosts a gateway is on.
-import { definePool, ethType, defineScope, defineTable, type FlowAction, type Outputs, type ReadView, type Row, type Scope, type SharedRegister } from "#app";
-import { segmentTable } from "../l2/model.ts";
+import { conflict, definePool, ethType, defineScope, defineTable, type FlowAction, type Outputs, type ReadView, type Row, type Scope, type SharedRegister } from "#app";
+import { subnetTable } from "../ipam/model.ts";
+import { segmentTable, type Address } from "../l2/model.ts";
 import { gateway } from "./tables.ts";
 
 /** A network that leads outside of the cloud. `id` is the network's. */
@@ -122,4 +123,9 @@ export const gatewayAddressTable = defineTable<GatewayAddress>()("gateway_addres
  */
 export function leaveFrom(out: Outputs, scope: Scope, { router, network, source }: { readonly router: number; readonly network: number; readonly source: string }, actions: readonly FlowAction<never, SharedRegister>[]): void {
   gateway.through(out).flow(scope, "gateway_out", { priority: 150, match: { "reg:router": router, "reg:net": network, eth_type: ethType.ip, ipv4_src: source }, actions });
+}
+
+/** Where everybody's packets go on outside: whoever took its address would get them. @throws ApiError 409 IpAddressAlreadyAllocated */
+export function checkNotNextHop(view: ReadView, { ip, subnet_id }: Address): void {
+  if (view.get(subnetTable, subnet_id)?.gateway_ip === ip) throw conflict("IpAddressAlreadyAllocated", `IP address ${ip} already allocated in subnet ${subnet_id}`);
 }
