@@ -3,7 +3,7 @@
 // by among them, and go on knowing it when no controller lives. Only what was asked for is stored, and so much of each network.
 import { contains, isIpv6, parseCidr, parseIp, type Ip, type PacketIn, type ServiceDecl, type ServiceHost, type StageOut } from "#app";
 import { PacketError, parsePacket } from "packet-codec";
-import { addressId, addressTable, networkTable, portTable, saidIn } from "../l2/model.ts";
+import { addressId, addressTable, deviceOwner, networkTable, portTable, saidIn } from "../l2/model.ts";
 import { hostUnreachable, legTable, questionFor, routerTable, routeTable } from "../l3/model.ts";
 import { activeHost, ofGateway, presenceOf, whileGateways } from "./activity.ts";
 import { externalNetworkTable, gatewayNeighbourTable, gatewayPlanTable, type GatewayNeighbour, type GatewayPlan } from "./model.ts";
@@ -50,7 +50,7 @@ export const outsideNeighbours: ServiceDecl = {
       if (said === undefined || network === undefined) return;
       const id = addressId(network.id, said.ip);
       // Next hops may say so at any time, others when they are asked.
-      if (!(questions.has(id) || isHop.has(id)) || host.view.get(addressTable, id) !== undefined || answers.size >= ASKED_MAX) return;
+      if (!(questions.has(id) || isHop.has(id)) || host.view.get(addressTable, id) !== undefined || answers.size >= ASKED_MAX || isOurs(host.view, network.id, said.mac)) return;
       answers.set(id, { id, network_id: network.id, ip: said.ip, mac: said.mac });
     });
 
@@ -147,6 +147,12 @@ export const outsideNeighbours: ServiceDecl = {
     return undefined;
   },
 };
+
+/** By such a MAC packets that leave would come in again, until their lifetime ends. */
+function isOurs(view: ServiceHost["view"], networkId: string, mac: string): boolean {
+  const owner = view.by(portTable, "network_mac", `${networkId}|${mac}`)[0]?.device_owner;
+  return owner === deviceOwner.routerGateway || owner === deviceOwner.floatingIp;
+}
 
 /** Next hops by the gateways of a network, each with one that leads there. */
 function nextHops({ view }: ServiceHost, plans: readonly GatewayPlan[]): Map<string, GatewayPlan> {

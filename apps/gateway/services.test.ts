@@ -195,6 +195,17 @@ describe("neighbours outside", () => {
     expect([...h.view.all(gatewayNeighbourTable)]).toEqual([]);
   });
 
+  test("nor whoever says that a gateway or a floating IP is the next hop: what leaves would come in again", async () => {
+    await allReady();
+    await pass(1.5);
+    const { id } = await h.create("floatingip", { floating_network_id: outside });
+    const holder = ((await h.call("GET", `/v2.0/ports?device_id=${id}`)).body as { ports: { mac_address: string }[] }).ports[0]!;
+    for (const { mac_address } of [await port(), holder]) await answer("203.0.113.1", mac_address);
+    expect([...h.view.all(gatewayNeighbourTable)]).toEqual([]);
+    await answer("203.0.113.1", UPSTREAM);
+    expect([...h.view.all(gatewayNeighbourTable)]).toMatchObject([{ mac: UPSTREAM }]);
+  });
+
   test("a next hop that falls silent stays; it goes with the last gateway of its network", async () => {
     await allReady();
     await pass(1.5);
