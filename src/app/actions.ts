@@ -11,15 +11,15 @@ export type FieldRef<R extends string = string> = Field | `reg:${R}` | { readonl
 
 type Plain = Extract<OfAction, { type: "output" | "dec_ttl" | "ct_clear" | "push_vlan" | "pop_vlan" | "conjunction" | "set_queue" | "pop_queue" | "push_mpls" | "pop_mpls" | "sample" | "output_trunc" }>;
 
+/** Where a packet goes on: a stage, or a table of the same app. */
+export type Then<T extends string = string> = { readonly stage: StageName } | { readonly table: T };
+
 declare const entranceBrand: unique symbol;
 /**
  * A table that flows of other apps may hand packets to. Its owner makes it (`pipeline.entrance`) and gives it away in rows of a joint; it
  * must require the app whose flows use it.
  */
 export type Entrance = string & { readonly [entranceBrand]: true };
-
-/** Where a packet goes on: a stage, a table of the same app, or one whose app gave this way in. */
-export type Then<T extends string = string> = { readonly stage: StageName } | { readonly table: T } | { readonly entrance: Entrance };
 
 /** `T`: tables of the app, `R`: registers that it may use. */
 export type FlowAction<T extends string = string, R extends string = string> =

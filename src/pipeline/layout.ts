@@ -156,7 +156,7 @@ export class Layout {
   }
 
   /** A table that its app lets others hand packets to, by rows of theirs: they know it, it requires them. */
-  entrance(from: PipelineTable, name: string): PipelineTable {
+  private entrance(from: PipelineTable, name: string): PipelineTable {
     const table = this.table(name);
     // Into the core's open table every app says how its own packets come in.
     if (table.app !== from.app && from.app !== CORE && this.requires.get(table.app)?.has(from.app) !== true) {

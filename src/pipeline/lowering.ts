@@ -124,9 +124,8 @@ export class Lowering {
     const exec: Action[] = [];
     if (action.mark !== undefined) exec.push({ type: "set_field", field: "ct_mark", value: action.mark });
     if (action.label !== undefined) exec.push({ type: "set_field", field: "ct_label", value: action.label });
-    const { then } = action;
-    const target = then === undefined ? undefined : "table" in then ? layout.ownTable(table, then.table) : "entrance" in then ? layout.entrance(table, then.entrance) : layout.entry(then.stage);
-    if (then !== undefined && target === undefined) throw new Error(`table ${table.name}: after ct there is no table to go on to`);
+    const target = action.then === undefined ? undefined : "table" in action.then ? layout.ownTable(table, action.then.table) : layout.entry(action.then.stage);
+    if (action.then !== undefined && target === undefined) throw new Error(`table ${table.name}: after ct there is no table to go on to`);
     if (target?.conntrack === true) throw new Error(`table ${table.name}: ct leads to ${target.name}, which is entered through conntrack itself`);
     return {
       type: "ct", zone: toSubField(zone), ...(target === undefined ? {} : { table: target.id }), ...(action.commit === true ? { commit: true } : {}),

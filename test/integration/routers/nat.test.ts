@@ -292,7 +292,7 @@ describe.skipIf(Lab.missing().length > 0)("translation at a gateway", () => {
     let passes = 0;
     for (const n of [3, 4]) {
       const port = (await cloud.hv(n).vsctl("get", "Interface", "axion-geneve", "ofport")).trim();
-      const there = await trace(cloud.hv(n), `in_port=${port},tun_id=${vni?.[1] ?? vni?.[2] ?? "0"},tun_src=172.31.0.1,tun_dst=172.31.0.${n},tcp,dl_src=02:00:00:00:00:01,dl_dst=${gateway.mac_address as string},nw_src=${a.ip},nw_dst=${x.ip},nw_ttl=64,tp_src=40000,tp_dst=80`);
+      const there = await trace(cloud.hv(n), `in_port=${port},tun_id=${vni?.[1] ?? vni?.[2] ?? "0"},tun_src=172.31.0.1,tun_dst=172.31.0.${n},tcp,dl_src=02:00:00:00:00:01,dl_dst=${gateway.mac_address as string},nw_src=${a.ip},nw_dst=${x.ip},nw_ttl=64,tp_src=40000,tp_dst=80`, "est");
       console.log(`at gateway ${n}: ${there.lookups} lookups, ${there.conntrack} conntrack passes`);
       expect(there.lookups, there.text).toBeLessThanOrEqual(12);
       expect(there.conntrack, there.text).toBeLessThanOrEqual(1);
