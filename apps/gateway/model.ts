@@ -114,8 +114,10 @@ export interface GatewayAddress extends Row {
   readonly ip: string;
   /** None that another port of the network has. */
   readonly mac: string;
+  /** Chassis that have it in place of the gateway's hosts: who has the gateway asks there for the neighbours outside that these do not know. */
+  readonly at?: readonly string[];
 }
-export const gatewayAddressTable = defineTable<GatewayAddress>()("gateway_address", { derived: true, open: true, indexes: { gateway: (a) => a.gateway_id } });
+export const gatewayAddressTable = defineTable<GatewayAddress>()("gateway_address", { derived: true, open: true, indexes: { gateway: (a) => a.gateway_id, mac: (a) => a.mac } });
 
 /**
  * What a router sends outside from an address of the inside leaves from the switches of `scope`, by the app's own actions, and not by the host

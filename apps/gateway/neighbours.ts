@@ -6,7 +6,7 @@ import { PacketError, parsePacket } from "packet-codec";
 import { addressId, addressTable, deviceOwner, networkTable, portTable, saidIn } from "../l2/model.ts";
 import { hostUnreachable, legTable, questionFor, routerTable, routeTable } from "../l3/model.ts";
 import { activeHost, ofGateway, presenceOf, whileGateways } from "./activity.ts";
-import { externalNetworkTable, gatewayNeighbourTable, gatewayPlanTable, type GatewayNeighbour, type GatewayPlan } from "./model.ts";
+import { externalNetworkTable, gatewayAddressTable, gatewayNeighbourTable, gatewayPlanTable, type GatewayNeighbour, type GatewayPlan } from "./model.ts";
 
 /** Seconds between looks at what was answered, and at whom to ask. */
 const LOOK_S = 0.1;
@@ -59,6 +59,8 @@ export const outsideNeighbours: ServiceDecl = {
       const plan = network === undefined ? undefined : planOf(host.view, network.id, packet);
       const ip = packet.register("nexthop");
       if (network === undefined || plan === undefined || !isOnLink(host, plan, ip)) return;
+      // Of a floating IP it may come from a host that has no gateway.
+      const from = plan.hosts.includes(packet.chassis) ? packet.chassis : activeHost(host, plan);
       const id = addressId(network.id, ip);
       const known = host.view.get(gatewayNeighbourTable, id);
       if (known !== undefined) {
@@ -67,9 +69,9 @@ export const outsideNeighbours: ServiceDecl = {
       }
       let question = questions.get(id);
       if (question === undefined) {
-        if (questions.size >= ASKED_MAX) return;
+        if (questions.size >= ASKED_MAX || from === undefined) return;
         questions.set(id, (question = { network: network.id, ip, waiting: [], asked: 1, dueMs: host.clock.monotonic() + QUESTION_S * 1000 }));
-        ask(host, plan, packet.chassis, ip);
+        ask(host, plan, from, ip);
       }
       if (question.waiting.length < WAITING_MAX) question.waiting.push(packet);
     });
@@ -207,10 +209,12 @@ function sourceOf(data: Uint8Array): Ip | undefined {
   }
 }
 
-/** The gateway by which a packet was to leave: it is from there by now. */
+/** The gateway by which a packet was to leave: it is from there by now, or from a further address of its router. */
 function planOf(view: ServiceHost["view"], networkId: string, packet: PacketIn): GatewayPlan | undefined {
-  const port = view.by(portTable, "network_mac", `${networkId}|${macAt(packet.data, 6)}`)[0];
-  return port === undefined ? undefined : view.get(gatewayPlanTable, port.id);
+  const mac = macAt(packet.data, 6);
+  const own = view.by(portTable, "network_mac", `${networkId}|${mac}`)[0];
+  const ids = [...(own === undefined ? [] : [own.id]), ...view.by(gatewayAddressTable, "mac", mac).map((a) => a.gateway_id)];
+  return ids.map((id) => view.get(gatewayPlanTable, id)).find((plan) => plan?.network_id === networkId);
 }
 
 const macAt = (frame: Uint8Array, at: number): string => Array.from(frame.subarray(at, at + 6), (byte) => byte.toString(16).padStart(2, "0")).join(":");

@@ -82,6 +82,6 @@ export const derive = [
     on: each(floatingPlaceTable),
     into: gatewayAddressTable,
     reads: [],
-    derive: ({ id, gateway_id, ip, mac, distributed }): GatewayAddress | undefined => (distributed ? undefined : { id: `nat/${id}`, gateway_id, ip, mac }),
+    derive: ({ id, gateway_id, ip, mac, distributed, hosts }): GatewayAddress => ({ id: `nat/${id}`, gateway_id, ip, mac, ...(distributed && { at: hosts }) }),
   }),
 ];
