@@ -1,7 +1,7 @@
 // Neighbours outside that the model does not list. Next hops are asked for in advance, by the host that has the gateway, and again and again;
 // others when there is a packet for one. Whoever answered is stored, so that all hosts of the network's gateways know it, those that stand
 // by among them, and go on knowing it when no controller lives. Only what was asked for is stored, and so much of each network.
-import { contains, isIpv6, parseCidr, parseIp, type Ip, type PacketIn, type ServiceDecl, type ServiceHost, type StageOut } from "#app";
+import { contains, isIpv6, parseCidr, parseIp, Shares, type Ip, type PacketIn, type ServiceDecl, type ServiceHost, type StageOut } from "#app";
 import { PacketError, parsePacket } from "packet-codec";
 import { addressId, addressTable, deviceOwner, networkTable, portTable, saidIn } from "../l2/model.ts";
 import { hostUnreachable, legTable, questionFor, routerTable, routeTable } from "../l3/model.ts";
@@ -36,6 +36,12 @@ export const outsideNeighbours: ServiceDecl = {
   about: "asks for neighbours of gateways that the model does not list, next hops in advance, and stores who answered",
   start(host) {
     const questions = new Map<string, Question>();
+    /** Those of them that are there because of packets: each project has its share. */
+    const asked = new Shares<true>(ASKED_MAX);
+    const answered = (id: string): void => {
+      questions.delete(id);
+      asked.delete(id);
+    };
     const answers = new Map<string, GatewayNeighbour>();
     /** When who answered, or did not, is asked again. */
     const due = new Map<string, number>();
@@ -69,7 +75,10 @@ export const outsideNeighbours: ServiceDecl = {
       }
       let question = questions.get(id);
       if (question === undefined) {
-        if (questions.size >= ASKED_MAX || from === undefined) return;
+        const project = host.view.get(routerTable, plan.router_id)?.project_id ?? "";
+        if (from === undefined || !asked.admits(project)) return;
+        const gone = asked.put(id, project, true);
+        if (gone !== undefined) questions.delete(gone[0]);
         questions.set(id, (question = { network: network.id, ip, waiting: [], asked: 1, dueMs: host.clock.monotonic() + QUESTION_S * 1000 }));
         ask(host, plan, from, ip);
       }
@@ -83,7 +92,7 @@ export const outsideNeighbours: ServiceDecl = {
       const fresh = list.filter((a) => host.view.get(gatewayNeighbourTable, a.id)?.mac !== a.mac);
       for (const { id, mac } of list) {
         const question = questions.get(id);
-        questions.delete(id);
+        answered(id);
         if (question !== undefined && question.waiting.length > 0) host.send(question.waiting.map((packet) => forwarded(packet, mac)));
         due.set(id, host.clock.monotonic() + AGAIN_S * 1000);
         missed.delete(id);
@@ -116,7 +125,7 @@ export const outsideNeighbours: ServiceDecl = {
       for (const [id, question] of questions) {
         if (now < question.dueMs) continue;
         if (question.asked >= QUESTIONS) {
-          questions.delete(id);
+          answered(id);
           due.set(id, now + AGAIN_S * 1000);
           host.send(question.waiting.flatMap((packet) => unreachable(host, packet)));
           const plans = host.view.by(gatewayPlanTable, "network", question.network);
@@ -128,7 +137,7 @@ export const outsideNeighbours: ServiceDecl = {
         const plan = nextHops(host, host.view.by(gatewayPlanTable, "network", question.network)).get(question.ip) ?? host.view.by(gatewayPlanTable, "network", question.network).find((p) => isOnLink(host, p, question.ip));
         const active = plan === undefined ? undefined : activeHost(host, plan);
         if (plan === undefined || active === undefined || !host.masters(active)) {
-          questions.delete(id);
+          answered(id);
           continue;
         }
         question.asked++;
