@@ -57,6 +57,27 @@ describe.skipIf(Lab.missing().length > 0)("connections that are translated", () 
     await until("a connection of its own", () => mallory.vm.connectTcp(x.ip, 80));
   }, 60_000);
 
+  // A switch drops what passes conntrack more than six times.
+  test("one that passes both policies and both ways of translation on the gateway's own host is opened by its first packet", async () => {
+    const net = { network: { id: other.port.network_id as string, mtu: 1400 } as Resource, subnet: await cloud.show("subnet", (other.port.fixed_ips as { subnet_id: string }[])[0]!.subnet_id) };
+    const group = await cloud.create("security_group", { name: "open" }, "other");
+    await cloud.create("security_group_rule", { security_group_id: group.id, direction: "ingress", ethertype: "IPv4" }, "other");
+    const [client, server] = [1, 2].map(() => cloud.instance(cloud.hv(2), net, { project: "other", port: { security_groups: [group.id] } }));
+    const [from, to] = [await client!, await server!];
+    const { id, floating_ip_address: ip } = await cloud.create("floatingip", { floating_network_id: outside.network.id }, "other");
+    const forwarding = { protocol: "tcp", external_port: 8080, internal_port: 80, internal_port_id: to.port.id, internal_ip_address: to.ip };
+    expect((await cloud.call("POST", `/v2.0/floatingips/${id}/port_forwardings`, { port_forwarding: forwarding }, "other")).status).toBe(201);
+    await cloud.synced();
+    await to.vm.listen(80);
+    expect(await from.vm.connectTcp(ip as string, 8080, 900)).toBe(true);
+    const own = await cloud.create("floatingip", { floating_network_id: outside.network.id, port_id: from.port.id }, "other");
+    await cloud.synced();
+    for (const address of [ip, own.floating_ip_address] as string[]) {
+      await from.vm.listen(address === ip ? 81 : 8080);
+      expect(await from.vm.connectTcp(address, 8080, 900), address).toBe(true);
+    }
+  }, 60_000);
+
   test("from outside, to a floating IP: who has it opens connections all the same", async () => {
     await cloud.update("floatingip", floating.id, { port_id: mallory.port.id }, "evil");
     await cloud.synced();
