@@ -93,9 +93,9 @@ describe.skipIf(Lab.missing().length > 0)("connections that are translated", () 
     await cloud.hv(2).appctl("dpctl/flush-conntrack");
     await cloud.hv(2).appctl("dpctl/ct-set-maxconns", "5");
     const capture = await x.vm.tcpdump("udp port 9");
-    const e = { srcMac: other.port.mac_address as string, dstMac: leg, src: other.ip, dst: x.ip };
     const { ports } = (await cloud.call("GET", `/v2.0/ports?network_id=${other.port.network_id as string}&device_owner=network:router_interface`)).body as unknown as { ports: Resource[] };
-    await sendRaw(other.vm, Array.from({ length: 60 }, (_, i) => frames({ ...e, dstMac: ports[0]!.mac_address as string }, udp(e, 20_000 + i, 9, 20))).flat());
+    const e = { srcMac: other.port.mac_address as string, dstMac: ports[0]!.mac_address as string, src: other.ip, dst: x.ip };
+    await sendRaw(other.vm, Array.from({ length: 60 }, (_, i) => frames(e, udp(e, 20_000 + i, 9, 20))).flat());
     await until("what the table has room for", () => Promise.resolve(capture.lines.length > 0));
     const { lines } = await capture.stop();
     await cloud.hv(2).appctl("dpctl/ct-set-maxconns", room);
