@@ -54,7 +54,7 @@ export const announcement: ServiceDecl = {
       const presence = presenceOf(host.view, plan);
       if (presence === undefined) return undefined;
       const { port: { mac_address: own } } = presence;
-      const further = host.view.by(gatewayAddressTable, "gateway", plan.id).toSorted((a, b) => (a.id < b.id ? -1 : 1));
+      const further = host.view.by(gatewayAddressTable, "gateway", plan.id).filter((a) => a.at === undefined).toSorted((a, b) => (a.id < b.id ? -1 : 1));
       const addresses = [...presence.addresses.map((address) => ({ address, mac: own })), ...further.map(({ ip, mac }) => ({ address: ip, mac }))];
       return {
         text: [active, ...addresses.flatMap(({ mac, address }) => [mac, address])].join(" "),

@@ -116,6 +116,8 @@ describe("gateways", () => {
     await refused(403, "PolicyNotAuthorized", { network_id: outside.id, enable_snat: false });
     await refused(403, "PolicyNotAuthorized", { network_id: outside.id, external_fixed_ips: [{ ip_address: "203.0.113.77" }] });
     await refused(400, "InvalidIpForNetwork", { network_id: outside.id, external_fixed_ips: [{ ip_address: "192.0.2.1" }] }, admin);
+    // That is its next hop.
+    await refused(409, "IpAddressAlreadyAllocated", { network_id: outside.id, external_fixed_ips: [{ ip_address: "203.0.113.1" }] }, admin);
     expect(api.model.generation).toBe(before);
   });
 
@@ -125,6 +127,16 @@ describe("gateways", () => {
     await api.put(`routers/${router.id}/remove_router_interface`, { subnet_id: inside.id }, p1);
     await setGateway({ network_id: outside.id });
     await api.refused(400, "BadRequest", "PUT", `routers/${router.id}/add_router_interface`, { subnet_id: inside.id }, p1);
+  });
+
+  test("the next hop of a network outside becomes no address that a router has there", async () => {
+    const small = await api.make("subnet", { network_id: outside.id, ip_version: 4, cidr: "198.51.100.0/24", allocation_pools: [{ start: "198.51.100.100", end: "198.51.100.110" }], project_id: "ops" }, admin);
+    await setGateway({ network_id: outside.id, external_fixed_ips: [{ ip_address: "198.51.100.50" }] }, admin);
+    await api.refused(409, "GatewayIpInUse", "PUT", `subnets/${small.id}`, { subnet: { gateway_ip: "198.51.100.50" } }, admin);
+    expect(await api.change("subnet", small.id, { gateway_ip: "198.51.100.51" }, admin)).toMatchObject({ gateway_ip: "198.51.100.51" });
+    // A router may well be the next hop of others there, by an interface.
+    const upstream = await api.make("router", { project_id: "ops" }, admin);
+    expect(await api.put(`routers/${upstream.id}/add_router_interface`, { subnet_id: small.id }, admin)).toMatchObject({ status: 200 });
   });
 
   test("next hops of routes may be outside", async () => {

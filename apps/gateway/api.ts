@@ -4,9 +4,9 @@ import {
   conflict, extendResource, reference, type Alias, type ApiContext, type Check, type ReadView, type Tx,
 } from "#app";
 import { subnetResource, subnetTable } from "../ipam/model.ts";
-import { addressTable, deviceOwner, networkResource, networkTable, portResource, portTable, type Port } from "../l2/model.ts";
+import { addressId, addressTable, deviceOwner, networkResource, networkTable, portResource, portTable, type Port } from "../l2/model.ts";
 import { badRouter, checkNewPrefix, interfaceOf, routerLinkTable, routerResource, routerTable, type Router } from "../l3/model.ts";
-import { externalNetworkTable, gatewayNeighbourTable, routerGatewayTable, type RouterGateway } from "./model.ts";
+import { checkNotNextHop, externalNetworkTable, gatewayNeighbourTable, routerGatewayTable, type RouterGateway } from "./model.ts";
 
 // ---- external networks ----
 
@@ -50,6 +50,13 @@ const ofSubnet = extendResource(subnetResource, {
   attributes: { "router:external": { type: "boolean", about: "Of an external network: everybody sees it.", filter: true, alias: "subnet-external-network" } },
   relations: { "network:router:external": (row, view) => isExternal(view, row.network_id) },
   reach: { "network:router:external": (view) => externalIds(view).flatMap((id) => view.by(subnetTable, "network", id).map((s) => s.id)) },
+  update(tx, row, changes) {
+    const ip = changes.gateway_ip as string | null | undefined;
+    if (ip === null || ip === undefined || !isExternal(tx, row.network_id)) return;
+    const port = tx.get(portTable, tx.get(addressTable, addressId(row.network_id, ip))?.port_id ?? "");
+    if (port?.device_owner !== deviceOwner.routerGateway && port?.device_owner !== deviceOwner.floatingIp) return;
+    throw conflict("GatewayIpInUse", `Current gateway ip ${ip} already in use by port ${port.id}. Unable to update.`);
+  },
   present: (view, row) => ({ "router:external": isExternal(view, row.network_id) }),
 });
 
@@ -84,6 +91,7 @@ const gatewayInfo: Check = {
 function checkGateway(tx: Tx, routerId: string, portId: string): void {
   const gateway = interfaceOf(tx, portId)!;
   if (gateway.addresses.length === 0) throw conflict("IpAddressGenerationFailure", `No more IP addresses available on network ${gateway.port.network_id}.`);
+  for (const address of gateway.addresses) checkNotNextHop(tx, address);
   for (const subnet of gateway.subnets) checkNewPrefix(tx, routerId, subnet, portId);
 }
 

@@ -1,6 +1,7 @@
 // gateway's entities: which networks are external, the gateways of routers on them, and what follows from both: which hosts a gateway is on.
-import { chassisScope, definePool, ethType, defineScope, defineTable, type FlowAction, type Outputs, type ReadView, type Row, type Scope, type SharedRegister } from "#app";
-import { segmentTable } from "../l2/model.ts";
+import { chassisScope, conflict, definePool, ethType, defineScope, defineTable, type FlowAction, type Outputs, type ReadView, type Row, type Scope, type SharedRegister } from "#app";
+import { subnetTable } from "../ipam/model.ts";
+import { segmentTable, type Address } from "../l2/model.ts";
 import { tellOutside } from "../l3/model.ts";
 import { gateway } from "./tables.ts";
 
@@ -124,8 +125,10 @@ export interface GatewayAddress extends Row {
   readonly ip: string;
   /** None that another port of the network has. */
   readonly mac: string;
+  /** Chassis that have it in place of the gateway's hosts: who has the gateway asks there for the neighbours outside that these do not know. */
+  readonly at?: readonly string[];
 }
-export const gatewayAddressTable = defineTable<GatewayAddress>()("gateway_address", { derived: true, open: true, indexes: { gateway: (a) => a.gateway_id } });
+export const gatewayAddressTable = defineTable<GatewayAddress>()("gateway_address", { derived: true, open: true, indexes: { gateway: (a) => a.gateway_id, mac: (a) => a.mac } });
 
 /**
  * What a router sends outside from an address of the inside leaves from the switches of `scope`, by the app's own actions, and not by the host
@@ -133,4 +136,9 @@ export const gatewayAddressTable = defineTable<GatewayAddress>()("gateway_addres
  */
 export function leaveFrom(out: Outputs, scope: Scope, { router, network, source }: { readonly router: number; readonly network: number; readonly source: string }, actions: readonly FlowAction<never, SharedRegister>[]): void {
   gateway.through(out).flow(scope, "gateway_out", { priority: 150, match: { "reg:router": router, "reg:net": network, eth_type: ethType.ip, ipv4_src: source }, actions });
+}
+
+/** Where everybody's packets go on outside: whoever took its address would get them. @throws ApiError 409 IpAddressAlreadyAllocated */
+export function checkNotNextHop(view: ReadView, { ip, subnet_id }: Address): void {
+  if (view.get(subnetTable, subnet_id)?.gateway_ip === ip) throw conflict("IpAddressAlreadyAllocated", `IP address ${ip} already allocated in subnet ${subnet_id}`);
 }

@@ -1,12 +1,12 @@
 // Neighbours outside that the model does not list. Next hops are asked for in advance, by the host that has the gateway, and again and again;
 // others when there is a packet for one. Whoever answered is stored, so that all hosts of the network's gateways know it, those that stand
 // by among them, and go on knowing it when no controller lives. Only what was asked for is stored, and so much of each network.
-import { contains, isIpv6, parseCidr, parseIp, type Ip, type PacketIn, type ServiceDecl, type ServiceHost, type StageOut } from "#app";
+import { contains, isIpv6, parseCidr, parseIp, Shares, type Ip, type PacketIn, type ServiceDecl, type ServiceHost, type StageOut } from "#app";
 import { PacketError, parsePacket } from "packet-codec";
-import { addressId, addressTable, networkTable, portTable, saidIn } from "../l2/model.ts";
+import { addressId, addressTable, deviceOwner, networkTable, portTable, saidIn } from "../l2/model.ts";
 import { hostUnreachable, legTable, questionFor, routerTable, routeTable } from "../l3/model.ts";
 import { activeHost, ofGateway, presenceOf, whileGateways } from "./activity.ts";
-import { externalNetworkTable, gatewayNeighbourTable, gatewayPlanTable, type GatewayNeighbour, type GatewayPlan } from "./model.ts";
+import { externalNetworkTable, gatewayAddressTable, gatewayNeighbourTable, gatewayPlanTable, type GatewayNeighbour, type GatewayPlan } from "./model.ts";
 
 /** Seconds between looks at what was answered, and at whom to ask. */
 const LOOK_S = 0.1;
@@ -36,6 +36,12 @@ export const outsideNeighbours: ServiceDecl = {
   about: "asks for neighbours of gateways that the model does not list, next hops in advance, and stores who answered",
   start(host) {
     const questions = new Map<string, Question>();
+    /** Those of them that are there because of packets: each project has its share. */
+    const asked = new Shares<true>(ASKED_MAX);
+    const answered = (id: string): void => {
+      questions.delete(id);
+      asked.delete(id);
+    };
     const answers = new Map<string, GatewayNeighbour>();
     /** When who answered, or did not, is asked again. */
     const due = new Map<string, number>();
@@ -50,7 +56,7 @@ export const outsideNeighbours: ServiceDecl = {
       if (said === undefined || network === undefined) return;
       const id = addressId(network.id, said.ip);
       // Next hops may say so at any time, others when they are asked.
-      if (!(questions.has(id) || isHop.has(id)) || host.view.get(addressTable, id) !== undefined || answers.size >= ASKED_MAX) return;
+      if (!(questions.has(id) || isHop.has(id)) || host.view.get(addressTable, id) !== undefined || answers.size >= ASKED_MAX || isOurs(host.view, network.id, said.mac)) return;
       answers.set(id, { id, network_id: network.id, ip: said.ip, mac: said.mac });
     });
 
@@ -59,6 +65,8 @@ export const outsideNeighbours: ServiceDecl = {
       const plan = network === undefined ? undefined : planOf(host.view, network.id, packet);
       const ip = packet.register("nexthop");
       if (network === undefined || plan === undefined || !isOnLink(host, plan, ip)) return;
+      // Of a floating IP it may come from a host that has no gateway.
+      const from = plan.hosts.includes(packet.chassis) ? packet.chassis : activeHost(host, plan);
       const id = addressId(network.id, ip);
       const known = host.view.get(gatewayNeighbourTable, id);
       if (known !== undefined) {
@@ -67,9 +75,12 @@ export const outsideNeighbours: ServiceDecl = {
       }
       let question = questions.get(id);
       if (question === undefined) {
-        if (questions.size >= ASKED_MAX) return;
+        const project = host.view.get(routerTable, plan.router_id)?.project_id ?? "";
+        if (from === undefined || !asked.admits(project)) return;
+        const gone = asked.put(id, project, true);
+        if (gone !== undefined) questions.delete(gone[0]);
         questions.set(id, (question = { network: network.id, ip, waiting: [], asked: 1, dueMs: host.clock.monotonic() + QUESTION_S * 1000 }));
-        ask(host, plan, packet.chassis, ip);
+        ask(host, plan, from, ip);
       }
       if (question.waiting.length < WAITING_MAX) question.waiting.push(packet);
     });
@@ -81,7 +92,7 @@ export const outsideNeighbours: ServiceDecl = {
       const fresh = list.filter((a) => host.view.get(gatewayNeighbourTable, a.id)?.mac !== a.mac);
       for (const { id, mac } of list) {
         const question = questions.get(id);
-        questions.delete(id);
+        answered(id);
         if (question !== undefined && question.waiting.length > 0) host.send(question.waiting.map((packet) => forwarded(packet, mac)));
         due.set(id, host.clock.monotonic() + AGAIN_S * 1000);
         missed.delete(id);
@@ -114,7 +125,7 @@ export const outsideNeighbours: ServiceDecl = {
       for (const [id, question] of questions) {
         if (now < question.dueMs) continue;
         if (question.asked >= QUESTIONS) {
-          questions.delete(id);
+          answered(id);
           due.set(id, now + AGAIN_S * 1000);
           host.send(question.waiting.flatMap((packet) => unreachable(host, packet)));
           const plans = host.view.by(gatewayPlanTable, "network", question.network);
@@ -126,7 +137,7 @@ export const outsideNeighbours: ServiceDecl = {
         const plan = nextHops(host, host.view.by(gatewayPlanTable, "network", question.network)).get(question.ip) ?? host.view.by(gatewayPlanTable, "network", question.network).find((p) => isOnLink(host, p, question.ip));
         const active = plan === undefined ? undefined : activeHost(host, plan);
         if (plan === undefined || active === undefined || !host.masters(active)) {
-          questions.delete(id);
+          answered(id);
           continue;
         }
         question.asked++;
@@ -147,6 +158,12 @@ export const outsideNeighbours: ServiceDecl = {
     return undefined;
   },
 };
+
+/** By such a MAC packets that leave would come in again, until their lifetime ends. */
+function isOurs(view: ServiceHost["view"], networkId: string, mac: string): boolean {
+  const owner = view.by(portTable, "network_mac", `${networkId}|${mac}`)[0]?.device_owner;
+  return owner === deviceOwner.routerGateway || owner === deviceOwner.floatingIp;
+}
 
 /** Next hops by the gateways of a network, each with one that leads there. */
 function nextHops({ view }: ServiceHost, plans: readonly GatewayPlan[]): Map<string, GatewayPlan> {
@@ -201,10 +218,12 @@ function sourceOf(data: Uint8Array): Ip | undefined {
   }
 }
 
-/** The gateway by which a packet was to leave: it is from there by now. */
+/** The gateway by which a packet was to leave: it is from there by now, or from a further address of its router. */
 function planOf(view: ServiceHost["view"], networkId: string, packet: PacketIn): GatewayPlan | undefined {
-  const port = view.by(portTable, "network_mac", `${networkId}|${macAt(packet.data, 6)}`)[0];
-  return port === undefined ? undefined : view.get(gatewayPlanTable, port.id);
+  const mac = macAt(packet.data, 6);
+  const own = view.by(portTable, "network_mac", `${networkId}|${mac}`)[0];
+  const ids = [...(own === undefined ? [] : [own.id]), ...view.by(gatewayAddressTable, "mac", mac).map((a) => a.gateway_id)];
+  return ids.map((id) => view.get(gatewayPlanTable, id)).find((plan) => plan?.network_id === networkId);
 }
 
 const macAt = (frame: Uint8Array, at: number): string => Array.from(frame.subarray(at, at + 6), (byte) => byte.toString(16).padStart(2, "0")).join(":");

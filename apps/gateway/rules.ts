@@ -3,11 +3,11 @@
 // passes on to that one what leaves; so of all that see the same one alone has the gateway, and what travels goes up the list and never round.
 import {
   chassisScope, chassisTable, each, eachPair, ethType, ipProto, isIpv6, load, next, NO_MAC, numberOf, setField, toEntrance, toStage, toTable,
-  type Bucket, type Chassis, type FlowAction, type Outputs, type ReadView, type SharedRegister,
+  type Bucket, type Chassis, type Emit, type FlowAction, type Outputs, type ReadView, type SharedRegister,
 } from "#app";
 import { linkLocal } from "packet-codec";
 import { addressTable, echoReply, echoRequest, handleMac, handleQuestions, laterEcho, neighbour, netScope, networkTable, portTable, segmentTable, turnedBack, type Network } from "../l2/model.ts";
-import { liveRouterTable, routerScope } from "../l3/model.ts";
+import { liveRouterTable, routerScope, unresolvedInto } from "../l3/model.ts";
 import { receiveVni, sharedEncap, tunnelPort, vniOf, vniPool } from "../overlay/model.ts";
 import { groupOf, prefixesOf } from "./derive.ts";
 import {
@@ -96,14 +96,21 @@ const hosts = gateway.rule({
     const nd = (icmpv6_type: number) => ({ eth_type: ethType.ipv6, ip_proto: ipProto.icmpv6, icmpv6_type }) as const;
     for (const question of [{ eth_type: ethType.arp, arp_op: 1 }, nd(135)] as const) out.flow(scope, "gateway_in", { priority: 200, match: question, actions: [load("from_tunnel", 0), toStage("services")] });
     // Who outside answers, or says what nobody asked, does not keep what waits for a neighbour from being heard.
-    const [answers, unresolved] = [gatewayMeters.min, gatewayMeters.min + 1];
-    for (const meter of [answers, unresolved]) out.item(scope, "meter", meter, PUNT_METER);
+    const answers = gatewayMeters.min;
+    out.item(scope, "meter", answers, PUNT_METER);
     for (const answer of [{ eth_type: ethType.arp, arp_op: 2 }, nd(136)] as const) out.flow(scope, "gateway_in", { priority: 200, match: answer, meter: answers, actions: [{ type: "punt", maxLen: 128 }] });
-    for (const eth_type of [ethType.ip, ethType.ipv6]) out.flow(scope, "gateway_unresolved", { priority: 100, match: { eth_type }, meter: unresolved, actions: [{ type: "punt" }] });
+    tellUnresolved(id, out);
     tellTooBig(out, id);
     out.flow(scope, "gateway_in", { priority: 10, match: {}, actions: [next] });
   },
 });
+
+/** Packets for next hops outside that a host does not know come to the controller. */
+function tellUnresolved(host: string, out: Emit<typeof gateway>): void {
+  const meter = gatewayMeters.min + 1;
+  out.item(chassisScope(host), "meter", meter, PUNT_METER);
+  for (const eth_type of [ethType.ip, ethType.ipv6]) out.flow(chassisScope(host), "gateway_unresolved", { priority: 100, match: { eth_type }, meter, actions: [{ type: "punt" }] });
+}
 
 /** Keys of the hosts before a place of a gateway's list, as text. */
 const hostsBefore = (plan: GatewayPlan, place: number): string => plan.list.split(".").slice(0, place).join(".");
@@ -137,9 +144,16 @@ const furtherAddresses = gateway.rule({
   name: "further-addresses",
   about: "addresses of others that lead to a router by its gateway",
   on: each(gatewayAddressTable),
-  emit({ gateway_id, ip, mac }, view, out) {
+  emit({ gateway_id, ip, mac, at }, view, out) {
     const plan = view.get(gatewayPlanTable, gateway_id);
     const network = plan === undefined ? undefined : view.get(networkTable, plan.network_id);
+    if (at !== undefined && network?.admin_state_up === true) {
+      for (const host of at) {
+        unresolvedInto(out, host, network, gateway.entrance("gateway_unresolved"));
+        tellUnresolved(host, out);
+      }
+      return;
+    }
     if (plan === undefined || network?.admin_state_up !== true || plan.hosts.length === 0 || portsOf(view, plan.list) === undefined) return;
     takeFromOutside(plan, network, mac, [ip], view, out);
   },

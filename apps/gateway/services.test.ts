@@ -3,7 +3,7 @@ import { buildArp, buildEthernet, arpOps, ethertypes, parsePacket } from "packet
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { learned, observedId, observedTable } from "#app";
 import { Harness } from "../../test/support/harness.ts";
-import { networkTable } from "../l2/model.ts";
+import { networkTable, portTable } from "../l2/model.ts";
 import { gatewayNeighbourTable, gatewayPlanTable, gatewayReadyTable, peerPortName, type GatewayPlan } from "./model.ts";
 
 const HOSTS = ["gw1", "gw2"];
@@ -193,6 +193,47 @@ describe("neighbours outside", () => {
     const { fixed_ips: [own] } = await port();
     await answer(own!.ip_address, UPSTREAM);
     expect([...h.view.all(gatewayNeighbourTable)]).toEqual([]);
+  });
+
+  test("nor whoever says that a gateway or a floating IP is the next hop: what leaves would come in again", async () => {
+    await allReady();
+    await pass(1.5);
+    const { id } = await h.create("floatingip", { floating_network_id: outside });
+    const holder = ((await h.call("GET", `/v2.0/ports?device_id=${id}`)).body as { ports: { mac_address: string }[] }).ports[0]!;
+    for (const { mac_address } of [await port(), holder]) await answer("203.0.113.1", mac_address);
+    expect([...h.view.all(gatewayNeighbourTable)]).toEqual([]);
+    await answer("203.0.113.1", UPSTREAM);
+    expect([...h.view.all(gatewayNeighbourTable)]).toMatchObject([{ mac: UPSTREAM }]);
+  });
+
+  test("however many one project asks for, another has its share", async () => {
+    const wide = (await h.create("network", { "router:external": true })).id;
+    await h.create("subnet", { network_id: wide, ip_version: 4, cidr: "198.18.0.0/16" });
+    const gateways: Record<string, string> = {};
+    for (const project_id of ["greedy", "modest"]) {
+      const { id } = await h.create("router", { project_id, external_gateway_info: { network_id: wide } });
+      gateways[project_id] = ((await h.call("GET", `/v2.0/ports?device_id=${id}&device_owner=network:router_gateway`)).body as { ports: { id: string }[] }).ports[0]!.id;
+    }
+    await allReady();
+    const net = h.view.get(networkTable, wide)!.key;
+    const nexthop = `reg${4 * Number(h.layout.register("nexthop").field.slice(5)) + 3}`;
+    const sends = (project: string, ip: string): void => {
+      const { mac_address: src } = h.view.get(portTable, gateways[project]!)!;
+      h.packets.handle({
+        chassis: h.view.get(gatewayPlanTable, gateways[project]!)!.hosts[0]!, inPort: 1, tableId: h.layout.table("gateway_unresolved").id,
+        match: { [h.layout.register("net").field]: net, [nexthop]: ip.split(".").reduce((sum, part) => sum * 256 + Number(part), 0) },
+        data: buildEthernet({ dst: "00:00:00:00:00:00", src, ethertype: ethertypes.ipv4 }, Buffer.alloc(40)),
+      });
+    };
+    // One at a time: those that wait for their turn at the app have a limit of their own.
+    for (let n = 0; n < 700; n++) {
+      sends("greedy", `198.18.${10 + (n >> 8)}.${n & 255}`);
+      for (let turn = 0; turn < 2; turn++) await new Promise((done) => setImmediate(done));
+    }
+    expect(new Set(arps(arpOps.request).map((a) => a.tpa)).size).toBeGreaterThan(500);
+    sends("modest", "198.18.200.1");
+    await pass(0.1);
+    expect(arps(arpOps.request).filter((a) => a.tpa === "198.18.200.1")).toHaveLength(1);
   });
 
   test("a next hop that falls silent stays; it goes with the last gateway of its network", async () => {

@@ -244,6 +244,11 @@ export function enterRouter(
   for (const cidr of links ?? []) l3.through(out).flow(scope, "l3_input", { priority: 111, match: { ...sent, ...familyMatch(cidr), ...(cidr.endsWith("/0") ? {} : ipSrc(cidr)) }, actions: into(0) });
 }
 
+/** At a chassis: packets for a next hop on a network that nobody is known to have go into a table of the app that asks for it. */
+export function unresolvedInto(out: Outputs, chassis: string, network: { readonly key: number }, table: Entrance): void {
+  l3.through(out).flow(chassisScope(chassis), "l3_input", { priority: 210, match: { "reg:net": network.key, eth_dst: NO_MAC }, actions: [toEntrance(table)] });
+}
+
 /**
  * What is sent from an address of the inside to one of the router's own, echo requests aside, is no matter of the router's: it goes on in the
  * network of that address, as to anybody else there. For an app by which the router's address stands for somebody else.

@@ -6,7 +6,7 @@ import {
 } from "#app";
 import { linkLocal } from "packet-codec";
 import { attachmentTable, backToSender, echoReply, echoRequest, fromScope, lanScope, laterEcho, membersScope, netScope, networkTable, portTable, sendersScope, turnedBack } from "../l2/model.ts";
-import { enterScope, legTable, liveRouterTable, routerScope, routerSendersScope, routerTable, routeTable, translationTable, undelivered, undeliveredMeter, zoneHolder, type Leg, type Onward } from "./model.ts";
+import { enterScope, legTable, liveRouterTable, routerScope, routerSendersScope, routerTable, routeTable, translationTable, undelivered, undeliveredMeter, unresolvedInto, zoneHolder, type Leg, type Onward } from "./model.ts";
 import { narrowerThan, waysTo, type Way } from "./routes.ts";
 import { excepted, kept, ofHostsToo, ofLink, sourceIn } from "./sources.ts";
 import { l3 } from "./tables.ts";
@@ -60,7 +60,7 @@ const legs = l3.rule({
       out.include(routerSendersScope(router_id), fromScope(chassis));
       out.include(membersScope(network_id), fromScope(chassis));
       input(leg, here, { "reg:net": network.key, eth_dst: mac }, router.key, stage, view, out);
-      if (leg.unresolved !== undefined) out.flow(here, "l3_input", { priority: 210, match: { "reg:net": network.key, eth_dst: NO_MAC }, actions: [toEntrance(leg.unresolved)] });
+      if (leg.unresolved !== undefined) unresolvedInto(out, chassis, network, leg.unresolved);
     }
     if (!enter) return;
     const entry = enterScope(router_id, network_id);

@@ -54,6 +54,8 @@ describe("the address outside", () => {
     await refused(409, "IpAddressAlreadyAllocated", { floating_ip_address: "203.0.113.5" }, manager);
     await refused(400, "InvalidIpForNetwork", { floating_ip_address: "192.0.2.1" }, manager);
     await refused(400, "BadRequest", { floating_ip_address: "2001:db8::5" }, manager);
+    // The next hop of everybody's is nobody's to be.
+    for (const who of [manager, admin]) await refused(409, "IpAddressAlreadyAllocated", { floating_ip_address: "203.0.113.1" }, who);
     const other = await api.make("subnet", { network_id: outside.id, ip_version: 4, cidr: "198.51.100.0/29", project_id: "ops" }, admin);
     expect(await make({ subnet_id: other.id })).toMatchObject({ floating_ip_address: expect.stringMatching(/^198\.51\.100\./) as string });
     await refused(400, "BadRequest", { subnet_id: subnet.id });

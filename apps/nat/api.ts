@@ -1,7 +1,7 @@
 // Floating IPs. The address outside is that of a port of its own (device_owner network:floatingip, of no project), which is there as long as
 // the floating IP is.
 import { badRequest, conflict, defineResource, notFound, orNull, parseIp, type Alias, type ApiContext, type StandardRow, type Tx, type Values } from "#app";
-import { externalNetworkTable } from "../gateway/model.ts";
+import { checkNotNextHop, externalNetworkTable } from "../gateway/model.ts";
 import { subnetTable, type Subnet } from "../ipam/model.ts";
 import { addressTable, deviceOwner, networkResource, portResource, portStatusTable, portTable, type Port } from "../l2/model.ts";
 import { portForwarding, shownForwardings } from "./forwarding-api.ts";
@@ -46,7 +46,9 @@ function wantedOutside(tx: Tx, networkId: string, { subnet_id, floating_ip_addre
 function portOutside(tx: Tx, standard: StandardRow, networkId: string, input: Values, ctx: ApiContext): { readonly port: Port; readonly ip: string } {
   const fixed = wantedOutside(tx, networkId, input);
   const port = ctx.create(portResource, { project_id: "", network_id: networkId, device_id: standard.id, device_owner: deviceOwner.floatingIp, admin_state_up: true, fixed_ips: [fixed] });
-  return { port, ip: tx.by(addressTable, "port", port.id)[0]!.ip };
+  const address = tx.by(addressTable, "port", port.id)[0]!;
+  checkNotNextHop(tx, address);
+  return { port, ip: address.ip };
 }
 
 // ---- what it leads to ----

@@ -3,7 +3,7 @@ import { chassisTable, claim, claimTable, derivation, each, zonePool, type Claim
 import { gatewayAddressTable, gatewayPlanTable, routerGatewayTable, travelsInTunnels, type GatewayAddress } from "../gateway/model.ts";
 import { activeAttachment, addressTable, attachmentTable, networkHostTable, networkTable, portTable, segmentTable, type NetworkHost } from "../l2/model.ts";
 import { translationTable, zoneHolder, type Translation } from "../l3/model.ts";
-import { floatingIpTable, floatingPlaceTable, gatewayOn, hidesSources, type FloatingIp, type FloatingPlace } from "./model.ts";
+import { floatingIpTable, floatingPlaceTable, gatewayOn, hidesSources, natSettings, translatedLimitTable, type FloatingIp, type FloatingPlace, type TranslatedLimit } from "./model.ts";
 
 /** Whether a host leads to a network itself: it is mapped to its physical one, or carries tunnels. */
 function leadsTo(view: ReadView, networkId: string, chassisId: string): boolean {
@@ -25,6 +25,16 @@ function placeOf({ id, floating_network_id: network_id, floating_ip_address: ip,
 }
 
 export const derive = [
+  derivation({
+    name: "translated-limit",
+    on: each(chassisTable),
+    into: translatedLimitTable,
+    reads: [],
+    derive({ id }, view): TranslatedLimit {
+      const settings = view.settings(natSettings);
+      return { id, pps: settings["translated-connections-pps"], burst: settings["translated-connections-burst"] };
+    },
+  }),
   derivation({
     name: "source-translation",
     on: each(routerGatewayTable),
@@ -72,6 +82,6 @@ export const derive = [
     on: each(floatingPlaceTable),
     into: gatewayAddressTable,
     reads: [],
-    derive: ({ id, gateway_id, ip, mac, distributed }): GatewayAddress | undefined => (distributed ? undefined : { id: `nat/${id}`, gateway_id, ip, mac }),
+    derive: ({ id, gateway_id, ip, mac, distributed, hosts }): GatewayAddress => ({ id: `nat/${id}`, gateway_id, ip, mac, ...(distributed && { at: hosts }) }),
   }),
 ];

@@ -2,8 +2,8 @@ import type { App } from "#app";
 import { aliases, resources } from "./api.ts";
 import { derive } from "./derive.ts";
 import { extend, references } from "./guards.ts";
-import { floatingIpActiveTable, floatingIpTable, floatingPlaceTable, portForwardingTable } from "./model.ts";
-import { effects, rules, staticFlows } from "./rules.ts";
+import { calledMeters, floatingIpActiveTable, floatingIpTable, floatingPlaceTable, natSettings, openedMeters, portForwardingTable, translatedLimitTable } from "./model.ts";
+import { effects, rules } from "./rules.ts";
 import { floatingStatus } from "./status.ts";
 import { nat } from "./tables.ts";
 
@@ -11,7 +11,9 @@ export default {
   name: "nat",
   about: "translation of IPv4 at the edge: sources of the inside, floating IPs, port forwarding",
   requires: ["l2", "ipam", "l3", "gateway"],
-  tables: [floatingIpTable, portForwardingTable, floatingIpActiveTable, floatingPlaceTable],
+  tables: [floatingIpTable, portForwardingTable, floatingIpActiveTable, floatingPlaceTable, translatedLimitTable],
+  pools: [openedMeters, calledMeters],
+  settings: natSettings,
   resources,
   extend,
   references,
@@ -19,7 +21,6 @@ export default {
   pipeline: nat,
   derive,
   rules,
-  staticFlows,
   effects,
   services: [floatingStatus],
 } satisfies App;

@@ -1,5 +1,5 @@
 // nat's entities: floating IPs, and where each is translated.
-import { defineTable, overlap, parseCidr, resourceHandle, type ReadView, type Row, type StandardRow } from "#app";
+import { defineSettings, defineTable, overlap, parseCidr, resourceHandle, type ReadView, type Row, type StandardRow, zoneMeters } from "#app";
 import { routerGatewayTable } from "../gateway/model.ts";
 import { subnetTable } from "../ipam/model.ts";
 import { addressTable, type Port } from "../l2/model.ts";
@@ -73,6 +73,20 @@ export interface FloatingPlace extends Row {
   readonly hosts: readonly string[];
 }
 export const floatingPlaceTable = defineTable<FloatingPlace>()("floating_place", { derived: true, indexes: { address: (p) => `${p.router_id}|${p.ip}`, /** Of a gateway those whose ports are forwarded. */ forwarding: (p) => (p.inside === null ? p.gateway_id : undefined) } });
+
+export const natSettings = defineSettings({
+  "translated-connections-pps": { kind: { integer: [1, 10_000_000] }, fallback: "5000", about: "packets a second that open translated connections, for each router at each host, and as many that open them from outside: what may be put into the connection table of the host" },
+  "translated-connections-burst": { kind: { integer: [1, 10_000_000] }, fallback: "10000", about: "such packets at once" },
+});
+/** How many translated connections each router may open on a chassis, and others to it (derived). `id` is the chassis'. */
+export interface TranslatedLimit extends Row {
+  readonly pps: number;
+  readonly burst: number;
+}
+export const translatedLimitTable = defineTable<TranslatedLimit>()("translated_limit", { derived: true });
+/** By the router's zone on a host. What is opened from outside passes others, so that who floods from there does not stop what is opened inside. */
+export const openedMeters = zoneMeters("opened-meter", 0x8006_0000, "meters of translated connections that are opened from inside, one for each router: by its zone");
+export const calledMeters = zoneMeters("called-meter", 0x8007_0000, "meters of translated connections that are opened from outside, one for each router: by its zone");
 
 /** The address that sources are translated to: the gateway's first of IPv4. */
 export const ownAddress = (view: ReadView, gatewayId: string): string | undefined =>

@@ -41,11 +41,11 @@ afterEach(async () => {
 
 test("sources are translated on the hosts of the gateway alone, in a zone there; switched off nothing of it is left", async () => {
   expect(zones()).toEqual(["gw1", "gw2"]);
-  for (const host of HOSTS) expect(flows(host, "nat_out").filter((f) => f.includes("nat(src=")), host).toHaveLength(host.startsWith("gw") ? 1 : 0);
+  for (const host of HOSTS) expect(flows(host, "nat_leaving").filter((f) => f.includes("nat(src=")), host).toHaveLength(host.startsWith("gw") ? 1 : 0);
   expect(flows("hv1", "nat_in")).toEqual([]);
   await setGateway({ network_id: outside, enable_snat: false });
   expect(zones()).toEqual([]);
-  for (const host of HOSTS) expect([...flows(host, "nat_in"), ...flows(host, "nat_out")]).toEqual([]);
+  for (const host of HOSTS) expect(["nat_in", "nat_known", "nat_opened", "nat_out", "nat_leaving", "nat_named"].flatMap((table) => flows(host, table))).toEqual([]);
 });
 
 test("only what comes from outside passes the tables of translation: other ways through the router are as long as before", () => {
@@ -57,8 +57,9 @@ test("a floating IP is where its port is, with that host's zone, and follows it;
   await h.settled();
   expect(h.view.get(floatingPlaceTable, id)).toMatchObject({ distributed: true, hosts: ["hv1"] });
   expect(zones()).toEqual(["gw1", "gw2", "hv1"]);
-  expect(flows("hv1", "nat_in").filter((f) => f.includes("nat(dst="))).toHaveLength(1);
-  expect(flows("hv1", "gateway_out").filter((f) => f.includes("nat(src="))).toHaveLength(1);
+  expect(flows("hv1", "nat_known").filter((f) => f.includes("nat(dst="))).toHaveLength(1);
+  expect(flows("hv1", "gateway_out").filter((f) => f.includes(`goto_table:${h.layout.table("nat_out").id}`))).toHaveLength(1);
+  expect(flows("hv1", "nat_leaving").filter((f) => f.includes("nat(src="))).toHaveLength(1);
   await h.unplug("hv1", port);
   await h.plug("hv2", port, 11);
   await h.settled();
@@ -67,7 +68,25 @@ test("a floating IP is where its port is, with that host's zone, and follows it;
   await h.unplug("hv2", port);
   await h.settled();
   expect(h.view.get(floatingPlaceTable, id)).toMatchObject({ distributed: false, hosts: h.view.by(gatewayPlanTable, "router", router)[0]!.hosts });
-  for (const host of ["gw1", "gw2"]) expect(flows(host, "nat_in").filter((f) => f.includes("nat(dst="))).toHaveLength(1);
+  for (const host of ["gw1", "gw2"]) expect(flows(host, "nat_known").filter((f) => f.includes("nat(dst="))).toHaveLength(1);
+});
+
+test("behind each way through conntrack there is a look for the router's zone; what opens a connection passes a meter first", async () => {
+  await h.create("floatingip", { floating_network_id: outside, port_id: port });
+  const { id } = await h.create("floatingip", { floating_network_id: outside });
+  const other = await h.create("port", { network_id: inside, fixed_ips: [{ ip_address: "10.0.0.77" }] });
+  const forwarding = { protocol: "tcp", internal_port_id: other.id, internal_ip_address: "10.0.0.77", internal_port: 80, external_port: 80 };
+  expect((await h.call("POST", `/v2.0/floatingips/${id}/port_forwardings`, { port_forwarding: forwarding })).status).toBe(201);
+  await h.settled();
+  const LOOKS = ["nat_known", "nat_opened", "nat_leaving", "nat_named"] as const;
+  const looks = new Set(LOOKS.map((name) => h.layout.table(name).id));
+  for (const host of ["hv1", "gw1", "gw2"]) {
+    const translating = [...h.engine.flowsOf(host)].map(textOf).filter((text) => /ct\(.*nat/.test(text));
+    expect(translating.length, host).toBeGreaterThan(2);
+    for (const text of translating) expect(looks.has(Number(/ct\(.*?table=(\d+)/.exec(text)?.[1])), text).toBe(true);
+    for (const text of translating.filter((t) => t.includes("commit"))) expect(text).toMatch(/ct_state=\+new.*actions=.*meter:/);
+    for (const name of LOOKS) for (const text of flows(host, name)) expect([name, text]).toEqual([name, expect.stringMatching(/ct_zone=0x[1-9a-f]|ct_zone=[1-9]/)]);
+  }
 });
 
 test("without the app nothing of it is left: no table, flow, zone, attribute or path; with it again all is there", async () => {

@@ -1,28 +1,39 @@
 // Translation as flows. What a router sends outside has the gateway's address, given on the host that has the gateway; all hosts of a gateway
 // are ready to do it. A floating IP is translated on the host of its port if that leads outside itself, else at the gateway. Each such host has
 // a conntrack zone for the router, in which all its translations are, so none can be taken for another router's.
-import { baseScope, callStage, chassisScope, chassisTable, each, ethType, ipProto, load, numberOf, setField, toStage, zonePool, type App, type Outputs, type ReadView, type StageOut, type TableEffects } from "#app";
+//
+// Nothing but a look in a table follows conntrack. What it held of others, fragments whose rest never came, may leave it with any packet, and
+// is not of the router's zone. Whether a packet opens a connection is asked of conntrack first, since that passes a meter; of what the policy of
+// a port on this host found to open one already, or this router on its way out, it is not asked again: a switch bears six passes of a packet. And what could not be translated, as when the table of connections is full, has the address that it came with.
+import { callStage, chassisScope, chassisTable, each, ethType, ipProto, load, meterOfZone, numberOf, setField, toEntrance, toStage, zonePool, type App, type Emit, type Outputs, type Pool, type ReadView, type Scope, type StageOut, type TableEffects } from "#app";
 import { buildGratuitousArp } from "packet-codec";
 import { gatewayPlanTable, leaveFrom, outsideScope, tellTooBig, wayOut } from "../gateway/model.ts";
 import { answerFor, holdMac, lanScope, netScope, networkTable, portTable, type Network } from "../l2/model.ts";
 import { enterRouter, liveRouterTable, routerScope, routerTable, routeToOwn, zoneHolder, type LiveRouter } from "../l3/model.ts";
-import { floatingIpTable, floatingPlaceTable, hidesSources, linksOutside, ownAddress, portForwardingTable, type FloatingPlace } from "./model.ts";
+import { calledMeters, floatingIpTable, floatingPlaceTable, hidesSources, linksOutside, openedMeters, ownAddress, portForwardingTable, translatedLimitTable, type FloatingPlace } from "./model.ts";
 import { forwarded } from "./ports.ts";
 import { nat } from "./tables.ts";
 
 /** What a packet was translated to before does not count: one of the same zone, on its way out, may come in again for somebody else inside. */
 const AFRESH = [{ type: "ct_clear" }, load("from_tunnel", 0)] as const;
 /** As the connection has it, if there is one. */
-const asKnown = { type: "ct", zone: "router_zone", nat: {}, then: { stage: "route" } } as const;
+const asKnown = { type: "ct", zone: "router_zone", nat: {}, then: { table: "nat_known" } } as const;
+const asKnownOutside = { type: "ct", zone: "router_zone", nat: {}, then: { table: "nat_leaving" } } as const;
 /**
  * Out of a router: as from the stage `resolve`, but with the next hop's MAC found before the packet is translated, which saves a table. Outside
  * it is no router's any more.
  */
-const leave = (zone: number) => [{ type: "dec_ttl" }, callStage("neighbour"), setField("in_port", 0), load("router_zone", zone), load("router", 0)] as const;
-const asSource = (ip: string) => ({ type: "ct", zone: "router_zone", commit: true, nat: { kind: "src", addr_min: ip } }) as const;
-/** ct_state bits, ovs-fields(7): +trk+new-inv, +trk-new-inv. */
+const leave = (zone: number) => [{ type: "ct_clear" }, { type: "dec_ttl" }, callStage("neighbour"), setField("in_port", 0), load("router_zone", zone), load("router", 0)] as const;
+const asSource = (ip: string) => ({ type: "ct", zone: "router_zone", commit: true, nat: { kind: "src", addr_min: ip }, then: { table: "nat_named" } }) as const;
+const asDestination = (ip: string, port?: number) =>
+  ({ type: "ct", zone: "router_zone", commit: true, nat: { kind: "dst", addr_min: ip, ...(port !== undefined && { port_min: port }) }, then: { table: "nat_opened" } }) as const;
+/** What comes from conntrack in the router's zone. */
+const tracked = (zone: number) => ({ "reg:router_zone": zone, ct_zone: zone, eth_type: ethType.ip }) as const;
+/** No fragment: later ones show no ports, and the first alone would wait for them in vain. */
+const UNFRAGMENTED = { value: 0, mask: 1 } as const;
+/** ct_state bits, ovs-fields(7): +trk+new-inv, +trk-inv. */
 const NEW = { value: 0x21, mask: 0x31 } as const;
-const KNOWN = { value: 0x20, mask: 0x31 } as const;
+const VALID = { value: 0x20, mask: 0x30 } as const;
 
 const sources = nat.rule({
   name: "sources",
@@ -32,8 +43,8 @@ const sources = nat.rule({
     const router = view.get(liveRouterTable, plan.router_id);
     const network = view.get(networkTable, plan.network_id);
     const ip = ownAddress(view, plan.id);
-    if (router === undefined || network?.admin_state_up !== true || ip === undefined || !hidesSources(view, plan.id)) return;
-    const then = view.count(floatingPlaceTable, "forwarding", plan.id) > 0 ? ({ table: "nat_named" } as const) : ({ stage: "forward" } as const);
+    const mac = view.get(portTable, plan.id)?.mac_address;
+    if (router === undefined || network?.admin_state_up !== true || ip === undefined || mac === undefined || !hidesSources(view, plan.id)) return;
     for (const host of plan.hosts) {
       const zone = numberOf(view, zonePool, host, zoneHolder(router.id));
       const scope = chassisScope(host);
@@ -46,10 +57,12 @@ const sources = nat.rule({
       out.flow(scope, "nat_in", { priority: 100, match: { ...ofRouter, ipv4_dst: ip }, actions: [...AFRESH, asKnown] });
       // Addresses of the inside are not known outside, so nobody there sends to them.
       out.flow(scope, "nat_in", { priority: 50, match: { ...ofRouter, "reg:net": network.key }, actions: [] });
-      out.flow(scope, "nat_out", {
-        priority: 50, match: { ...ofRouter, "reg:net": network.key },
-        actions: [...leave(zone), { ...asSource(ip), then }],
-      });
+      toRouter(zone, scope, out);
+      const meter = metered(openedMeters, host, zone, view, out);
+      out.flow(scope, "nat_out", { priority: 50, match: { ...ofRouter, "reg:net": network.key }, actions: [...leave(zone), asKnownOutside] });
+      out.flow(scope, "nat_out", { priority: 55, match: { ...ofRouter, "reg:net": network.key, ct_state: NEW }, meter, actions: [...leave(zone), asSource(ip)] });
+      out.flow(scope, "nat_leaving", { priority: 50, match: { ...tracked(zone), ct_state: NEW }, meter, actions: [asSource(ip)] });
+      outAs(ip, mac, zone, scope, out);
     }
   },
 });
@@ -74,19 +87,23 @@ const floating = nat.rule({
       if (hides) out.flow(scope, "nat_in", { priority: 50, match: { ...ofRouter, "reg:net": network.key }, actions: [] });
       enterRouter(out, host, network, mac, router, "translate", links);
       tellTooBig(out, host);
-      if (inside === null) {
-        out.flow(scope, "nat_in", { priority: 100, match: { ...ofRouter, ipv4_dst: ip }, actions: [...AFRESH, { type: "ct", zone: "router_zone", nat: {}, then: { table: "nat_forward" } }] });
-        // Physical switches learn by it where the address is.
-        out.flow(scope, "nat_named", { priority: 100, match: { "reg:net": network.key, eth_type: ethType.ip, ipv4_src: ip }, actions: [setField("eth_src", mac), toStage("forward")] });
-        continue;
-      }
-      out.flow(scope, "nat_in", { priority: 100, match: { ...ofRouter, ipv4_dst: ip }, actions: [...AFRESH, { type: "ct", zone: "router_zone", commit: true, nat: { kind: "dst", addr_min: inside }, then: { stage: "route" } }] });
-      const toOutside = [setField("eth_src", mac), ...leave(zone), { ...asSource(ip), then: { stage: "forward" } }] as const;
-      if (!place.distributed) out.flow(scope, "nat_out", { priority: 100, match: { ...ofRouter, "reg:net": network.key, ipv4_src: inside }, actions: toOutside });
-      else {
-        leaveFrom(out, scope, { router: router.key, network: network.key, source: inside }, toOutside);
-        leadOutside(place, host, network, view, out);
-      }
+      toRouter(zone, scope, out);
+      out.flow(scope, "nat_in", { priority: 100, match: { ...ofRouter, ipv4_dst: ip }, actions: [...AFRESH, asKnown] });
+      // Not translated it would leave, and come in again.
+      for (const table of ["nat_known", "nat_opened"] as const) out.flow(scope, table, { priority: 110, match: { ...tracked(zone), ipv4_dst: ip }, actions: [] });
+      // Physical switches learn by it where the address is.
+      outAs(ip, mac, zone, scope, out);
+      if (inside === null) continue;
+      const [called, opened] = [metered(calledMeters, host, zone, view, out), metered(openedMeters, host, zone, view, out)];
+      out.flow(scope, "nat_in", { priority: 110, match: { ...ofRouter, ct_state: NEW, ipv4_dst: ip }, meter: called, actions: [...AFRESH, asDestination(inside)] });
+      out.flow(scope, "nat_known", { priority: 120, match: { "reg:router": router.key, ...tracked(zone), ct_state: NEW, ipv4_dst: ip }, meter: called, actions: [asDestination(inside)] });
+      const leaves = { ...ofRouter, "reg:net": network.key, ipv4_src: inside } as const;
+      out.flow(scope, "nat_out", { priority: 100, match: leaves, actions: [...leave(zone), asKnownOutside] });
+      out.flow(scope, "nat_out", { priority: 105, match: { ...leaves, ct_state: NEW }, meter: opened, actions: [...leave(zone), asSource(ip)] });
+      out.flow(scope, "nat_leaving", { priority: 60, match: { ...tracked(zone), ct_state: NEW, ipv4_src: inside }, meter: opened, actions: [asSource(ip)] });
+      if (!place.distributed) continue;
+      leaveFrom(out, scope, { router: router.key, network: network.key, source: inside }, [toEntrance(OUT)]);
+      leadOutside(place, host, network, view, out);
     }
   },
 });
@@ -114,19 +131,42 @@ const forwarding = nat.rule({
       const zone = numberOf(view, zonePool, host, zoneHolder(router.id));
       if (zone === undefined) continue;
       const scope = chassisScope(host);
-      for (const { match: ct_tp_dst, to } of forwarded(external, internal)) {
-        out.flow(scope, "nat_forward", {
-          priority: 100, match: { ...ofRouter, ct_state: NEW, ipv4_dst: place.ip, ct_nw_proto: ipProto[protocol], ct_tp_dst },
-          actions: [{ type: "ct", zone: "router_zone", commit: true, nat: { kind: "dst", addr_min: inside, ...(to !== undefined && { port_min: to }) }, then: { stage: "route" } }],
-        });
+      const meter = metered(calledMeters, host, zone, view, out);
+      const opens = { ...ofRouter, ct_state: NEW, ip_frag: UNFRAGMENTED, ipv4_dst: place.ip } as const;
+      for (const { match: port, to } of forwarded(external, internal)) {
+        const there = { meter, actions: [asDestination(inside, to)] } as const;
+        out.flow(scope, "nat_in", { priority: 110, match: { ...opens, ip_proto: ipProto[protocol], [`${protocol}_dst`]: port }, meter, actions: [...AFRESH, ...there.actions] });
+        out.flow(scope, "nat_known", { priority: 130, match: { ...opens, ...tracked(zone), ct_nw_proto: ipProto[protocol], ct_tp_dst: port }, ...there });
       }
       // Where sources are translated, answers are on the same way; else they alone are.
       if (!hidesSources(view, place.gateway_id)) {
-        out.flow(scope, "nat_out", { priority: 90, match: { ...ofRouter, "reg:net": network.key, ipv4_src: inside }, actions: [...leave(zone), { type: "ct", zone: "router_zone", nat: {}, then: { table: "nat_named" } }] });
+        out.flow(scope, "nat_leaving", { priority: 100, match: { ...tracked(zone), ct_state: VALID, ipv4_src: inside }, actions: [toStage("forward")] });
+        out.flow(scope, "nat_out", { priority: 90, match: { ...ofRouter, "reg:net": network.key, ipv4_src: inside }, actions: [...leave(zone), asKnownOutside] });
       }
     }
   },
 });
+
+/** Out by the gateway, as by a floating IP on the host of its port. */
+const OUT = nat.entrance("nat_out");
+
+/** What conntrack knows or has translated goes on to whom it is for, with the addresses that it has by now. */
+function toRouter(zone: number, scope: Scope, out: Emit<typeof nat>): void {
+  for (const table of ["nat_known", "nat_opened"] as const) out.flow(scope, table, { priority: 100, match: { ...tracked(zone), ct_state: VALID }, actions: [toStage("route")] });
+}
+
+function outAs(ip: string, mac: string, zone: number, scope: Scope, out: Emit<typeof nat>): void {
+  const named = { match: { ...tracked(zone), ipv4_src: ip }, actions: [setField("eth_src", mac), toStage("forward")] } as const;
+  for (const table of ["nat_leaving", "nat_named"] as const) out.flow(scope, table, { priority: 100, ...named });
+}
+
+/** What a router's zone on a host takes of the host's connection table in a second. */
+function metered(pool: Pool, host: string, zone: number, view: ReadView, out: Emit<typeof nat>): number {
+  const meter = meterOfZone(pool, zone);
+  const limit = view.get(translatedLimitTable, host);
+  if (limit !== undefined) out.item(chassisScope(host), "meter", meter, { unit: "pps", rate: limit.pps, burst: limit.burst });
+  return meter;
+}
 
 /** On a host that may have neither port nor gateway there. */
 function leadOutside({ ip, mac }: FloatingPlace, host: string, network: Network, view: ReadView, out: Outputs): void {
@@ -138,11 +178,6 @@ function leadOutside({ ip, mac }: FloatingPlace, host: string, network: Network,
 }
 
 export const rules = [sources, floating, forwarding];
-
-export const staticFlows = nat.static((out) => {
-  out.flow(baseScope, "nat_forward", { priority: 50, match: { eth_type: ethType.ip, ct_state: KNOWN }, actions: [toStage("route")] });
-  out.flow(baseScope, "nat_named", { priority: 1, match: {}, actions: [toStage("forward")] });
-});
 
 const routerOf = (view: ReadView, key: unknown): LiveRouter | undefined => view.by(routerTable, "key", String(key))[0];
 
@@ -157,11 +192,13 @@ const byAddress: TableEffects = {
   withdrawn({ chassis, match }, view) {
     const zone = zoneAt(view, chassis, match["reg:router"]);
     const dst = match.ipv4_dst;
+    // Of a forwarded port, that is, which byPort knows.
+    if (match.ip_proto !== undefined) return [];
     return zone === undefined || typeof dst !== "string" ? [] : [{ zone, dst }, { zone, reply: { dst } }];
   },
   // Who outside knew another MAC for it, or had it from another host, hears where it is now. What the gateway holds, that one announces.
   confirmed({ chassis, match }, view): StageOut[] {
-    const router = routerOf(view, match["reg:router"]);
+    const router = match.ct_state === undefined ? routerOf(view, match["reg:router"]) : undefined;
     const place = router === undefined ? undefined : view.by(floatingPlaceTable, "address", `${router.id}|${String(match.ipv4_dst)}`)[0];
     const network = place === undefined ? undefined : view.get(networkTable, place.network_id);
     const port = place === undefined ? undefined : view.get(portTable, view.get(floatingIpTable, place.id)?.floating_port_id ?? "");
@@ -169,13 +206,15 @@ const byAddress: TableEffects = {
     return [{ chassis, stage: "forward", registers: { net: network.key, in_port_key: port.key }, data: buildGratuitousArp({ mac: place.mac, address: place.ip }) }];
   },
 };
-/** Likewise by a forwarded port; of a block of ports those of all ports of the address and protocol. */
+/** Likewise where it leads elsewhere from now on. By a forwarded port its own; of a block of ports those of all ports of the address and protocol. */
 const byPort: TableEffects = {
-  withdrawn({ chassis, match }, view) {
+  withdrawn(flow, view) {
+    const { chassis, match } = flow;
+    if (match.ct_nw_proto === undefined) return byAddress.withdrawn?.(flow, view) ?? [];
     const zone = zoneAt(view, chassis, match["reg:router"]);
     const { ipv4_dst: dst, ct_nw_proto: protocol, ct_tp_dst: dstPort } = match;
     if (zone === undefined || typeof dst !== "string" || typeof protocol !== "number") return [];
     return [{ zone, dst, protocol, ...(typeof dstPort === "number" && { dstPort }) }];
   },
 };
-export const effects: NonNullable<App["effects"]> = { nat_in: byAddress, nat_forward: byPort };
+export const effects: NonNullable<App["effects"]> = { nat_in: byAddress, nat_known: byPort };

@@ -108,8 +108,8 @@ export class History {
         return this.put(`/v2.0/floatingips/${this.pick("floatingip", s.n)}`, { floatingip: { port_id: m === 0 ? null : (this.pick("port", m) ?? null) } });
       case "forward": {
         const at = this.pick("port", m);
-        const shown = at === undefined ? undefined : ((await this.h.call("GET", `/v2.0/ports/${at}`)).body as { port?: { fixed_ips: { ip_address: string }[] } }).port;
-        const forwarding = { internal_port_id: at, internal_ip_address: shown?.fixed_ips[0]?.ip_address ?? "10.0.0.9", protocol: m % 2 === 0 ? "tcp" : "udp", external_port_range: `${1000 + m}:${1000 + m + s.n}`, internal_port_range: `${m < 3 ? 1000 + m : 2000}:${(m < 3 ? 1000 + m : 2000) + s.n}` };
+        const shown = at === undefined ? undefined : ((await this.h.call("GET", `/v2.0/ports/${at}`)).body as { port?: { fixed_ips?: { ip_address: string }[] } }).port;
+        const forwarding = { internal_port_id: at, internal_ip_address: shown?.fixed_ips?.[0]?.ip_address ?? "10.0.0.9", protocol: m % 2 === 0 ? "tcp" : "udp", external_port_range: `${1000 + m}:${1000 + m + s.n}`, internal_port_range: `${m < 3 ? 1000 + m : 2000}:${(m < 3 ? 1000 + m : 2000) + s.n}` };
         const answer = await this.h.call("POST", `/v2.0/floatingips/${this.pick("floatingip", s.n)}/port_forwardings`, { port_forwarding: forwarding });
         expect(answer.status).toBeLessThan(500);
         return;
