@@ -6,7 +6,7 @@ import { Layout } from "../pipeline/layout.ts";
 import { packetOutActions } from "../pipeline/packet-out.ts";
 import { hookGuard } from "../lib/hook-guard.ts";
 import { Layer } from "../model/rows.ts";
-import { FLOW_MOD_MATCH_OFFSET } from "node-openflow";
+import { FLOW_MOD_MATCH_OFFSET, ports } from "node-openflow";
 import { flowEffects } from "./effects.ts";
 
 const data = Buffer.alloc(60);
@@ -31,7 +31,7 @@ describe("packets of a flow that is confirmed", () => {
   test("out of a port, and into a stage", () => {
     const into: StageOut = { chassis: "", stage: "forward", registers: { net: 7 }, data };
     expect(sent({ chassis: "", outPort: 3, data }, into, { ...into, inPort: 4 })).toEqual([
-      { chassis: "hv1 7", outPort: 3, data }, { chassis: "hv1 7", inPort: undefined, actions: packetOutActions(layout, "a", into), data }, { chassis: "hv1 7", inPort: 4, actions: packetOutActions(layout, "a", into), data },
+      { chassis: "hv1 7", outPort: 3, data }, { chassis: "hv1 7", inPort: ports.LOCAL, actions: packetOutActions(layout, "a", into), data }, { chassis: "hv1 7", inPort: 4, actions: packetOutActions(layout, "a", into), data },
     ]);
     expect(complaints).toEqual([]);
   });
