@@ -2,10 +2,10 @@
 import { chassisTable, claim, claimTable, derivation, each, eachPair, type Claim, type ReadView } from "#app";
 import { subnetTable } from "../ipam/model.ts";
 import { addressTable, attachmentTable, networkHostTable, networkTable, portTable, segmentTable, type NetworkHost } from "../l2/model.ts";
-import { legTable, routerInterfaceTable, routerTable, routeTable, type Leg, type Route } from "../l3/model.ts";
+import { addressesOnLink, legTable, routerInterfaceTable, routerTable, routeTable, type Leg, type Route } from "../l3/model.ts";
 import { vniPool } from "../overlay/model.ts";
 import {
-  externalNetworkTable, gatewayGroups, gatewayHostTable, gatewayPeerTable, gatewayPlanTable, peerPorts, routerGatewayTable, travelsInTunnels, vniHolder, wayOut, type GatewayHost, type GatewayPeer, type GatewayPlan,
+  externalNetworkTable, gatewayGroups, gatewayHostTable, gatewayPeerTable, gatewayPlanTable, legId, peerPorts, routerGatewayTable, travelsInTunnels, vniHolder, wayOut, type GatewayHost, type GatewayPeer, type GatewayPlan,
 } from "./model.ts";
 import { rank } from "./placement.ts";
 import { gateway } from "./tables.ts";
@@ -24,6 +24,8 @@ function hostsOf(view: ReadView, router: string, but: string, seen: Set<string>)
   for (const leg of view.by(routerInterfaceTable, "router", router)) {
     if (leg.network_id === but) continue;
     for (const chassis of view.pairKeys(attachmentTable, "network_chassis", leg.network_id)) hosts.add(chassis);
+    // What machines send to an interface comes in there.
+    for (const host of view.get(gatewayPlanTable, leg.id)?.hosts ?? []) hosts.add(host);
     const own = view.by(addressTable, "port", leg.id).map((a) => a.ip);
     for (const { router_id } of view.by(routerInterfaceTable, "network", leg.network_id)) {
       if (seen.has(router_id) || view.get(routerTable, router_id)?.routes.some((r) => own.includes(r.nexthop)) !== true) continue;
@@ -33,14 +35,27 @@ function hostsOf(view: ReadView, router: string, but: string, seen: Set<string>)
   return hosts;
 }
 
-function peersOf(plan: GatewayPlan, view: ReadView): GatewayPeer[] {
-  if (plan.hosts.length === 0) return [];
+/** Hosts that send to those of a plan, and so have to know which of them lives. */
+export function usersOf(plan: GatewayPlan, view: ReadView): Set<string> {
   const users = hostsOf(view, plan.router_id, plan.network_id, new Set());
+  if (plan.kind === "interface") {
+    for (const { kind, hosts } of view.by(gatewayPlanTable, "router", plan.router_id)) if (kind === "gateway") for (const host of hosts) users.add(host);
+    // Whoever is on the physical network sends there itself.
+    const physical = view.by(segmentTable, "network", plan.network_id).flatMap((s) => s.physical_network ?? []);
+    for (const id of users) if (physical.some((name) => view.get(chassisTable, id)?.bridge_mappings[name] !== undefined)) users.delete(id);
+    return users;
+  }
   // To whom the network outside is one like others: hosts with ports there, and with other gateways.
   if (travelsInTunnels(view, plan.network_id)) {
     for (const chassis of view.pairKeys(attachmentTable, "network_chassis", plan.network_id)) users.add(chassis);
     for (const { id } of view.by(gatewayHostTable, "all", "")) users.add(id);
   }
+  return users;
+}
+
+function peersOf(plan: GatewayPlan, view: ReadView): GatewayPeer[] {
+  if (plan.hosts.length === 0) return [];
+  const users = usersOf(plan, view);
   const peers: GatewayPeer[] = [];
   const watch = (at: string, peer: string, role: GatewayPeer["role"]): void => void peers.push({ id: `${plan.id}/${at}|${peer}`, at, peer, role });
   for (const host of plan.hosts) {
@@ -53,6 +68,9 @@ function peersOf(plan: GatewayPlan, view: ReadView): GatewayPeer[] {
   }
   return peers;
 }
+
+/** Hosts by their keys, as text. */
+export const listOf = (hosts: readonly { readonly key: number }[]): string => hosts.map((h) => h.key).join(".");
 
 /** What groups on hosts of a list are for, by the hosts before: see rules.ts. */
 export const groupOf = {
@@ -90,10 +108,10 @@ export const derive = [
     derive({ id, router_id, network_id }, view): GatewayPlan {
       const hosts = view.get(networkTable, network_id)?.admin_state_up === true ? hostsFor(view, network_id) : [];
       const chosen = rank(id, hosts.map((h) => h.id));
-      return { id, router_id, network_id, hosts: chosen, list: chosen.map((c) => hosts.find((h) => h.id === c)!.key).join(".") };
+      return { id, kind: "gateway", router_id, network_id, hosts: chosen, list: listOf(chosen.map((c) => hosts.find((h) => h.id === c)!)) };
     },
   }),
-  derivation({ name: "gateway-peer", on: each(gatewayPlanTable), into: gatewayPeerTable, reads: [gatewayHostTable, segmentTable, attachmentTable, addressTable, routerInterfaceTable, routerTable], derive: peersOf }),
+  derivation({ name: "gateway-peer", on: each(gatewayPlanTable), into: gatewayPeerTable, reads: [gatewayPlanTable, gatewayHostTable, chassisTable, segmentTable, attachmentTable, addressTable, routerInterfaceTable, routerTable], derive: peersOf }),
   derivation({
     name: "gateway-network",
     on: each(gatewayPlanTable),
@@ -110,11 +128,7 @@ export const derive = [
       const port = view.get(portTable, id);
       const plan = view.get(gatewayPlanTable, id);
       if (port?.admin_state_up !== true || plan === undefined) return undefined;
-      const addresses = view.by(addressTable, "port", id).toSorted((a, b) => a.position - b.position).flatMap((a) => {
-        const subnet = view.get(subnetTable, a.subnet_id);
-        return subnet === undefined ? [] : [{ ip: a.ip, cidr: subnet.cidr }];
-      });
-      return { id: `gateway/${id}`, router_id, network_id, mac: port.mac_address, addresses, enter: false, at: plan.hosts, unresolved: gateway.entrance("gateway_unresolved"), onward: wayOut };
+      return { id: legId({ id }), router_id, network_id, mac: port.mac_address, addresses: addressesOnLink(view, id), enter: false, at: plan.hosts, unresolved: gateway.entrance("gateway_unresolved"), onward: wayOut };
     },
   }),
   derivation({
@@ -148,6 +162,6 @@ export const derive = [
     on: each(externalNetworkTable),
     into: claimTable,
     reads: [gatewayPlanTable],
-    derive: ({ id }, view): Claim | undefined => (view.count(gatewayPlanTable, "network", id) === 0 ? undefined : claim("gateway/vni", vniPool, "", vniHolder(id))),
+    derive: ({ id }, view): Claim | undefined => (!view.by(gatewayPlanTable, "network", id).some((plan) => plan.kind === "gateway") ? undefined : claim("gateway/vni", vniPool, "", vniHolder(id))),
   }),
 ];

@@ -3,7 +3,7 @@
 // passes on to that one what leaves; so of all that see the same one alone has the gateway, and what travels goes up the list and never round.
 import {
   chassisScope, chassisTable, each, eachPair, ethType, ipProto, isIpv6, load, next, NO_MAC, numberOf, setField, toEntrance, toStage, toTable,
-  type Bucket, type Chassis, type FlowAction, type Outputs, type ReadView, type SharedRegister,
+  type Bucket, type Chassis, type Emit, type FlowAction, type Outputs, type ReadView, type SharedRegister,
 } from "#app";
 import { linkLocal } from "packet-codec";
 import { addressTable, echoReply, echoRequest, handleMac, handleQuestions, laterEcho, neighbour, netScope, networkTable, portTable, segmentTable, turnedBack, type Network } from "../l2/model.ts";
@@ -11,7 +11,7 @@ import { liveRouterTable, routerScope } from "../l3/model.ts";
 import { receiveVni, sharedEncap, tunnelPort, vniOf, vniPool } from "../overlay/model.ts";
 import { groupOf, prefixesOf } from "./derive.ts";
 import {
-  gatewayAddressTable, gatewayGroups, gatewayHostTable, gatewayMeters, gatewayNeighbourTable, gatewayPeerTable, gatewayPlanTable, gatewayReadyTable, listScope, outsideScope, peerPortName, peerPorts, travelsInTunnels, vniHolder, type GatewayPlan,
+  gatewayAddressTable, gatewayGroups, gatewayMeters, gatewayNeighbourTable, gatewayPeerTable, gatewayPlanTable, gatewayReadyTable, listScope, outsideScope, peerPortName, peerPorts, travelsInTunnels, vniHolder, type GatewayPlan,
 } from "./model.ts";
 import { gateway } from "./tables.ts";
 import { keepsIn } from "./translation.ts";
@@ -59,7 +59,7 @@ const otherwise = (chassis: Chassis, actions: Bucket["actions"]): Bucket => ({ w
 const TO_THE_WIRE = [load("out_port_key", 0), load("out_host", 0), toStage("locate")] as const;
 
 /** Numbers of the groups on a host before which these are; undefined: they are not there yet. */
-function groupsBefore(view: ReadView, before: string): Readonly<Record<"out" | "in" | "over" | "away", number>> | undefined {
+export function groupsBefore(view: ReadView, before: string): Readonly<Record<"out" | "in" | "over" | "away", number>> | undefined {
   const [to, inwards, over, away] = [groupOf.out, groupOf.in, groupOf.over, groupOf.away].map((of) => group(view, of(before)));
   return to === undefined || inwards === undefined || over === undefined || away === undefined ? undefined : { out: to, in: inwards, over, away };
 }
@@ -92,7 +92,7 @@ const lists = gateway.rule({
 const hosts = gateway.rule({
   name: "hosts",
   about: "what comes from outside for the gateways that a host has: questions are answered, answers heard, the rest is routed",
-  on: each(gatewayHostTable),
+  on: each(chassisTable),
   emit({ id }, view, out) {
     if (view.count(gatewayPlanTable, "host", id) === 0) return;
     const scope = chassisScope(id);
@@ -108,7 +108,7 @@ const hosts = gateway.rule({
 });
 
 /** Keys of the hosts before a place of a gateway's list, as text. */
-const hostsBefore = (plan: GatewayPlan, place: number): string => plan.list.split(".").slice(0, place).join(".");
+export const hostsBefore = (plan: GatewayPlan, place: number): string => plan.list.split(".").slice(0, place).join(".");
 
 /** What comes from outside for a MAC, and questions for its addresses, are for the host that has the gateway now. */
 function takeFromOutside(plan: GatewayPlan, network: Network, mac: string, addresses: readonly string[], view: ReadView, out: Outputs): void {
@@ -152,6 +152,7 @@ const gateways = gateway.rule({
   about: "what a router sends by its gateway goes to the host that has it, and leaves there; what comes from outside for it enters there",
   on: each(gatewayPlanTable),
   emit(plan, view, out) {
+    if (plan.kind !== "gateway") return;
     const router = view.get(liveRouterTable, plan.router_id);
     const network = view.get(networkTable, plan.network_id);
     const port = view.get(portTable, plan.id);
@@ -176,14 +177,14 @@ const gateways = gateway.rule({
       if (place > 0 && before === undefined) continue;
       out.flow(here, "gateway_out", { priority: 110, match: sent, actions: place === 0 ? [next] : [...redirected, { type: "group", id: before!.out }] });
       out.flow(here, "gateway_exit", { priority: 100, match: { "reg:net": network.key }, actions: [load("router", 0), next] });
-      receiveVni(out, here, vni, port.mac_address, [load("net", network.key), load("router", router.key), setField("in_port", 0), toStage("route")]);
+      receiveVni(out, here, vni, { eth_dst: port.mac_address }, [load("net", network.key), load("router", router.key), setField("in_port", 0), toStage("route")]);
       for (const ip of asked) ping(out, here, network, port.mac_address, ip);
     }
   },
 });
 
 /** Pings of the gateway itself, from outside; those from within are the router's to answer. */
-function ping(out: Parameters<Parameters<typeof gateway.rule>[0]["emit"]>[2], scope: ReturnType<typeof chassisScope>, network: Network, mac: string, ip: string): void {
+export function ping(out: Emit<typeof gateway>, scope: ReturnType<typeof chassisScope>, network: Network, mac: string, ip: string): void {
   const match = { "reg:net": network.key, eth_dst: mac } as const;
   const back = [load("from_tunnel", 0), setField("in_port", 0), toStage("forward")] as const;
   out.flow(scope, "gateway_in", { priority: 150, match: { ...match, ...echoRequest(ip) }, actions: [...echoReply(ip), ...back] });

@@ -87,14 +87,14 @@ export const tunnelPorts = definePool({ name: "tunnel-port", of: "ofport", min: 
 export const KNOWN_SENDER = 1;
 
 /**
- * Frames that come by tunnels with a VNI that is no network's, from whoever may send here: those to the MACs are done with as is said of each, others
- * are dropped.
+ * Frames that come by tunnels with a VNI that is no network's, from whoever may send here: those to or from the MACs are done with as is said of each,
+ * others are dropped.
  */
-export function receiveVni(out: Outputs, scope: Scope, vni: number, mac: string, actions: readonly FlowAction<never, SharedRegister>[]): void {
+export function receiveVni(out: Outputs, scope: Scope, vni: number, of: { readonly eth_dst: string } | { readonly eth_src: string }, actions: readonly FlowAction<never, SharedRegister>[]): void {
   const first = out.into(core);
   first.flow(scope, "classify", { priority: 50, match: { tunnel_id: vni }, actions: [{ type: "conjunction", id: KNOWN_SENDER, clause: 1, n_clauses: 2 }] });
   first.flow(scope, "classify", { priority: 51, match: { conj_id: KNOWN_SENDER, tunnel_id: vni }, actions: [] });
-  first.flow(scope, "classify", { priority: 52, match: { conj_id: KNOWN_SENDER, tunnel_id: vni, eth_dst: mac }, actions });
+  first.flow(scope, "classify", { priority: 52, match: { conj_id: KNOWN_SENDER, tunnel_id: vni, ...of }, actions });
 }
 /**
  * A free VNI for the network.
@@ -118,6 +118,10 @@ const leaving = ({ key }: Net) => ({ "reg:net": key, "reg:vni_loaded": 0 }) as c
 export function leaveBy(out: Outputs, scope: Scope, network: Net, actions: readonly FlowAction<never, SharedRegister>[], routed: readonly FlowAction<never, SharedRegister>[]): void {
   overlay.through(out).flow(scope, "tunnel_out", { priority: 150, match: leaving(network), actions: routed });
   overlay.through(out).flow(scope, "tunnel_out", { priority: 152, match: { ...leaving(network), "reg:router": 0 }, actions });
+}
+/** On a host that is not where such a network is, what routers there send into it leaves by these. */
+export function leaveRoundabout(out: Outputs, scope: Scope, network: Net, actions: readonly FlowAction<never, SharedRegister>[]): void {
+  overlay.through(out).flow(scope, "tunnel_out", { priority: 154, match: leaving(network), actions });
 }
 /** One host that is reached by tunnel all the same. `type`: by this encapsulation and no other. */
 export function alsoByTunnel(out: Outputs, scope: Scope, network: Net, { vni, type }: { readonly vni: number; readonly type: EncapType | undefined }, host: number): void {

@@ -112,7 +112,7 @@ export function handleMac(
 }
 /** Likewise what is asked from afar (a tunnel, a physical network) for an address that no port has; questions of local ports are answered by whoever knows it. */
 export function handleQuestions(out: Outputs, scope: Scope, network: { readonly key: number }, ip: string, actions: Handling): void {
-  l2.through(out).flow(scope, "l2_lookup", { priority: 125, match: { "reg:net": network.key, "reg:in_port_key": 0, ...questionFor(ip) }, actions });
+  l2.through(out).flow(scope, "l2_lookup", { priority: 125, match: { "reg:net": network.key, "reg:in_port_key": 0, "reg:from_network": 0, ...questionFor(ip) }, actions });
 }
 /** A question for the MAC of an address: ARP, or neighbour discovery by its family. */
 const questionFor = (ip: string) =>

@@ -1,0 +1,202 @@
+// Machines on a physical network whose default gateway is a router's interface there: one host at a time answers them, and another when that one dies.
+import { setTimeout as sleep } from "node:timers/promises";
+import { linkLocal } from "packet-codec";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { until } from "../../../lab/exec.ts";
+import type { Hypervisor } from "../../../lab/hypervisor.ts";
+import { Lab } from "../../../lab/lab.ts";
+import type { Vm } from "../../../lab/vm.ts";
+import { Cloud, type Instance, type Net, type Resource } from "../../support/cloud.ts";
+import { expectQuietRestart } from "../../contract/probes/support.ts";
+
+describe.skipIf(Lab.missing().length > 0).each([["vlan"], ["flat"]] as const)("machines behind a router's interface, %s", (type) => {
+  let cloud: Cloud;
+  /** Nobody's hypervisor: the switch that the machine is on. */
+  let sw: Hypervisor;
+  let over: Net;
+  let wire: Net;
+  let six: Resource;
+  let inner: Resource;
+  let router: Resource;
+  /** The router's interface on the physical network. */
+  let leg: Resource;
+  let machine: Vm;
+  /** On an overlay network: on hosts of the physical network, and on one that is none. */
+  let inside: Instance[];
+  let sixOf: (i: Instance) => string;
+  /** On the network of the machine. */
+  let beside: Instance;
+  const M4 = "10.70.0.200";
+  const M6 = "fd00:70::200";
+
+  beforeAll(async () => {
+    cloud = await Cloud.create({ name: `machines-${type}`, hypervisors: 3, physnets: ["ext"], flags: ["--audit-interval", "1"], host: (n) => (n === 3 ? { physnets: [] } : {}) });
+    sw = await cloud.lab.addHypervisor({ name: "sw", physnets: ["ext"] });
+    const open = await cloud.create("security_group", { name: "open" });
+    for (const ethertype of ["IPv4", "IPv6"]) await cloud.create("security_group_rule", { security_group_id: open.id, direction: "ingress", ethertype });
+    over = await cloud.network("10.60.0.0/24");
+    const made = await cloud.create("network", { name: "wire", "provider:network_type": type, "provider:physical_network": "ext", ...(type === "vlan" && { "provider:segmentation_id": 400 }) });
+    wire = { network: made, subnet: await cloud.create("subnet", { network_id: made.id, ip_version: 4, cidr: "10.70.0.0/24" }) };
+    inner = await cloud.create("subnet", { network_id: over.network.id, ip_version: 6, cidr: "fd00:60::/64", gateway_ip: "fd00:60::fe" });
+    six = await cloud.create("subnet", { network_id: made.id, ip_version: 6, cidr: "fd00:70::/64", gateway_ip: "fd00:70::fe" });
+    router = await cloud.router([over, wire, { network: over.network, subnet: inner }, { network: made, subnet: six }]);
+    const legs = (await cloud.call("GET", `/v2.0/ports?network_id=${made.id}&device_id=${router.id}`)).body.ports as unknown as Resource[];
+    leg = legs.find((p) => (p.fixed_ips as { ip_address: string }[]).some((f) => f.ip_address === "10.70.0.1"))!;
+    inside = [];
+    for (const n of [1, 2, 3]) inside.push(await cloud.instance(cloud.hv(n), over, { port: { security_groups: [open.id] } }));
+    beside = await cloud.instance(cloud.hv(2), wire, { port: { security_groups: [open.id] } });
+    sixOf = (i) => (i.port.fixed_ips as { ip_address: string }[]).map((f) => f.ip_address).find((ip) => ip.includes(":"))!;
+    for (const i of inside) await i.vm.configure(`addr add ${sixOf(i)}/64 dev eth0 nodad`, `route add default via ${inner.gateway_ip as string} dev eth0`);
+    await beside.vm.configure(`addr add ${sixOf(beside)}/64 dev eth0 nodad`, `route add default via ${six.gateway_ip as string} dev eth0`);
+    machine = await cloud.lab.addVm({ name: "machine", hypervisor: sw, bridge: "br-ext", portId: "machine", mac: "02:00:00:00:00:01" });
+    if (type === "vlan") await sw.vsctl("set", "Port", machine.nic.tap, "tag=400");
+    await machine.setAddress(`${M4}/24`, "10.70.0.1");
+    await machine.configure(`addr add ${M6}/64 dev eth0 nodad`, `route add default via ${six.gateway_ip as string} dev eth0`);
+    await cloud.synced();
+  }, 90_000);
+  afterAll(async () => cloud?.destroy());
+
+  const hostOf = async (number: number): Promise<boolean> => {
+    const { flows } = (await cloud.controller.ops("GET", `/flows?switch=hv${number}&table=l2_lookup&format=json`)).body as { flows: { priority: number; match: string; actions: string }[] };
+    return flows.some((f) => f.priority === 117 && f.match.includes(leg.mac_address as string) && !f.actions.includes("group"));
+  };
+  /** Numbers of the hypervisors that may answer, the preferred one first. */
+  const places = async (): Promise<readonly [number, number]> => ((await hostOf(1)) ? [1, 2] : [2, 1]);
+  async function hops(from: Vm, to: string): Promise<string> {
+    const { stdout } = await from.exec(["busybox", to.includes(":") ? "traceroute6" : "traceroute", "-n", "-q", "1", "-w", "2", "-m", "4", to], { allowFailure: true, timeoutMs: 20_000 });
+    return stdout.split("\n").slice(1).flatMap((line) => line.trim().split(/\s+/)[1] ?? []).join(" ");
+  }
+  async function expectTcp(from: Vm, to: Vm, ip: string): Promise<void> {
+    const server = await to.listen(7);
+    const connection = await from.openTcp(ip, 7);
+    expect(await connection.echo("hello"), `${from.name} to ${ip}`).toBe(true);
+    await connection.close();
+    await server.close();
+  }
+
+  test("the machine and VMs of another network reach each other: on hosts of the physical network, and on one that is none", async () => {
+    await until("the router to answer", () => machine.reaches("10.70.0.1"), { timeoutMs: 15_000 });
+    for (const i of inside) {
+      await until(`the machine to reach ${i.ip}`, () => machine.reaches(i.ip));
+      await until(`${i.vm.name} to reach the machine`, () => i.vm.reaches(M4));
+      expect(await machine.ping(i.ip, { count: 10, intervalMs: 20 }), i.vm.name).toMatchObject({ received: 10 });
+      expect(await i.vm.ping(M4, { count: 10, intervalMs: 20 }), i.vm.name).toMatchObject({ received: 10 });
+      await expectTcp(machine, i.vm, i.ip);
+      await expectTcp(i.vm, machine, M4);
+    }
+    await until("the machine to reach its neighbour", () => machine.reaches(beside.ip));
+    await until("the VM on no host of the network to reach a VM there", () => inside[2]!.vm.reaches(beside.ip));
+    await until("and back", () => beside.vm.reaches(inside[2]!.ip));
+    expect(await cloud.differences()).toBe("");
+  }, 60_000);
+
+  test("by IPv6 as well", async () => {
+    await until("the router to answer", () => machine.reaches(six.gateway_ip as string));
+    for (const i of inside) {
+      await until(`the machine to reach ${sixOf(i)}`, () => machine.reaches(sixOf(i)));
+      await until(`${i.vm.name} to reach the machine`, () => i.vm.reaches(M6));
+      expect(await machine.ping(sixOf(i), { count: 5, intervalMs: 20 }), i.vm.name).toMatchObject({ received: 5 });
+      expect(await i.vm.ping(M6, { count: 5, intervalMs: 20 }), i.vm.name).toMatchObject({ received: 5 });
+      await expectTcp(machine, i.vm, sixOf(i));
+      await expectTcp(i.vm, machine, M6);
+    }
+  }, 60_000);
+
+  test("the way is told to whoever asks for it, both ways; and who is not there, or serves nothing", async () => {
+    for (const i of inside) {
+      expect(await hops(machine, i.ip), i.vm.name).toBe(`10.70.0.1 ${i.ip}`);
+      expect(await hops(i.vm, M4), i.vm.name).toBe(`10.60.0.1 ${M4}`);
+      expect(await hops(machine, sixOf(i)), i.vm.name).toBe(`${six.gateway_ip as string} ${sixOf(i)}`);
+      expect(await hops(i.vm, M6), i.vm.name).toBe(`${inner.gateway_ip as string} ${M6}`);
+    }
+    for (const [from, to] of [[machine, "10.60.0.77"], [inside[0]!.vm, "10.70.0.77"], [inside[2]!.vm, "10.70.0.78"], [machine, "fd00:60::77"], [inside[1]!.vm, "fd00:70::77"]] as const) {
+      const capture = await from.tcpdump("icmp or icmp6");
+      await from.ping(to, { count: 1, timeoutMs: 6000 });
+      const { lines } = await capture.stop();
+      expect(lines.some((line) => line.includes(`host ${to} unreachable`) || line.includes(`unreachable address ${to}`)), `${from.name} to ${to}\n${lines.join("\n")}`).toBe(true);
+    }
+    const began = Date.now();
+    expect(await machine.connectTcp("10.60.0.1", 80, 3000)).toBe(false);
+    expect(Date.now() - began, "refused").toBeLessThan(1500);
+  }, 120_000);
+
+  test("one host answers, and only that one sends with the router's MAC; routed packets have the MAC of a host", async () => {
+    await machine.configure("neigh flush all");
+    const mac = leg.mac_address as string;
+    const replies = await machine.tcpdump(`arp and arp[6:2] == 2 and ether src ${mac}`);
+    expect(await machine.arping("10.70.0.1", { count: 3 })).toEqual([mac, mac, mac]);
+    expect((await replies.stop()).count).toBe(3);
+    const seen = await machine.tcpdump("icmp[icmptype] = icmp-echoreply", { device: "eth0" });
+    await machine.ping(inside[0]!.ip, { count: 3 });
+    const { lines } = await seen.stop();
+    expect(lines).toHaveLength(3);
+    const [first, other] = await places();
+    for (const [n, sends] of [[first, true], [other, false]] as const) {
+      const heard: string[] = [];
+      const capture = cloud.hv(n).spawn(["tcpdump", "-l", "-e", "-n", "-i", "p-ext", "--immediate-mode", "-Q", "out", "ether", "src", mac], { onLine: (line) => heard.push(line) });
+      await capture.waitFor(/listening on/);
+      await machine.ping("10.70.0.1", { count: 3 });
+      await inside[0]!.vm.ping(M4, { count: 3 });
+      await inside[1]!.vm.ping(M4, { count: 3 });
+      await sleep(200);
+      await capture.stop("SIGINT");
+      expect(heard.filter((line) => line.includes(" > ") && !line.startsWith("tcpdump")).length > 0, `hv${n}: ${heard.join("\n")}`).toBe(sends);
+    }
+  }, 60_000);
+
+  test("nobody on the physical network is taken for somebody behind the router", async () => {
+    await machine.configure("addr add 10.60.0.99/32 dev lo", "link set lo up");
+    const capture = await inside[0]!.vm.tcpdump("icmp");
+    await machine.ping(inside[0]!.ip, { count: 3, timeoutMs: 200, device: "10.60.0.99" });
+    expect((await capture.stop()).lines.filter((line) => line.includes("10.60.0.99"))).toEqual([]);
+    await machine.configure("addr del 10.60.0.99/32 dev lo");
+  }, 30_000);
+
+  test("the host that answers dies: another does; it does again when it is back", async () => {
+    const [first, second] = await places();
+    const alive = inside[second - 1]!;
+    await until("an answer", () => machine.reaches(alive.ip));
+    await until("both to be ready", async () => {
+      const states = await Promise.all([cloud.hv(1), cloud.hv(2)].map((hv) => hv.vsctl("--bare", "--columns=bfd_status", "find", "Interface", "bfd:enable=true")));
+      return states.every((s) => s.includes("forwarding=true"));
+    }, { timeoutMs: 20_000 });
+    await sleep(1500);
+    const running = [machine.pingStart(alive.ip, { intervalMs: 20 }), alive.vm.pingStart(M4, { intervalMs: 20 }), inside[2]!.vm.pingStart(M4, { intervalMs: 20 })];
+    await sleep(500);
+    await cloud.hv(first).killVswitchd();
+    await sleep(6000);
+    for (const run of running) {
+      const { longestGapMs, sent, received } = await run.stop();
+      console.log(`${type}: host killed: ${sent - received} of ${sent} lost, ${longestGapMs} ms`);
+      expect(longestGapMs).toBeLessThan(4000);
+    }
+    expect(await machine.ping(alive.ip, { count: 5, intervalMs: 20 })).toMatchObject({ received: 5 });
+    await cloud.hv(first).startVswitchd();
+    await cloud.synced();
+    await until("all to be well", async () => (await Promise.all(inside.map((i) => machine.reaches(i.ip)))).every(Boolean), { timeoutMs: 20_000 });
+  }, 90_000);
+
+  test("an address that the model does not list moves to another machine", async () => {
+    await machine.configure("addr add 10.70.0.210/24 dev eth0");
+    await until("an answer", () => inside[0]!.vm.reaches("10.70.0.210"));
+    await until("an answer", () => inside[2]!.vm.reaches("10.70.0.210"));
+    await machine.configure("addr del 10.70.0.210/24 dev eth0");
+    const other = await cloud.lab.addVm({ name: "machine2", hypervisor: sw, bridge: "br-ext", portId: "machine2", mac: "02:00:00:00:00:02" });
+    if (type === "vlan") await sw.vsctl("set", "Port", other.nic.tap, "tag=400");
+    await other.setAddress("10.70.0.210/24", "10.70.0.1");
+    await until("an answer of the other", () => inside[0]!.vm.reaches("10.70.0.210"), { timeoutMs: 20_000 });
+    expect(await other.reaches(inside[2]!.ip)).toBe(true);
+  }, 60_000);
+
+  test("a restart with nothing changed sends nothing; without the router nothing of it is left", async () => {
+    await expectQuietRestart(cloud);
+    for (const port of (await cloud.call("GET", `/v2.0/ports?device_id=${router.id}`)).body.ports as unknown as Resource[]) {
+      await cloud.call("PUT", `/v2.0/routers/${router.id}/remove_router_interface`, { port_id: port.id });
+    }
+    await cloud.synced();
+    await until("no tunnels of it", async () => (await Promise.all(cloud.hypervisors.map((hv) => hv.vsctl("--bare", "--columns=name", "find", "Interface", "bfd:enable=true")))).join("").trim() === "");
+    expect(await machine.reaches("10.70.0.1")).toBe(false);
+    expect(await cloud.differences()).toBe("");
+    expect(linkLocal(leg.mac_address as string)).not.toBe("");
+  }, 60_000);
+});
