@@ -94,16 +94,19 @@ const hosts = gateway.rule({
   about: "what comes from outside for the gateways that a host has: questions are answered, answers heard, the rest is routed",
   on: each(chassisTable),
   emit({ id }, view, out) {
-    if (view.count(gatewayPlanTable, "host", id) === 0) return;
+    const plans = view.by(gatewayPlanTable, "host", id);
+    if (plans.length === 0) return;
     const scope = chassisScope(id);
     const nd = (icmpv6_type: number) => ({ eth_type: ethType.ipv6, ip_proto: ipProto.icmpv6, icmpv6_type }) as const;
     for (const question of [{ eth_type: ethType.arp, arp_op: 1 }, nd(135)] as const) out.flow(scope, "gateway_in", { priority: 200, match: question, actions: [load("from_tunnel", 0), toStage("services")] });
     // Who outside answers, or says what nobody asked, does not keep what waits for a neighbour from being heard.
     const [answers, unresolved] = [gatewayMeters.min, gatewayMeters.max];
-    for (const meter of [answers, unresolved]) out.item(scope, "meter", meter, PUNT_METER);
+    out.item(scope, "meter", answers, PUNT_METER);
     for (const answer of [{ eth_type: ethType.arp, arp_op: 2 }, nd(136)] as const) out.flow(scope, "gateway_in", { priority: 200, match: answer, meter: answers, actions: [{ type: "punt", maxLen: 128 }] });
-    for (const eth_type of [ethType.ip, ethType.ipv6]) out.flow(scope, "gateway_unresolved", { priority: 100, match: { eth_type }, meter: unresolved, actions: [{ type: "punt" }] });
     out.flow(scope, "gateway_in", { priority: 10, match: {}, actions: [next] });
+    if (!plans.some((plan) => plan.kind === "gateway")) return;
+    out.item(scope, "meter", unresolved, PUNT_METER);
+    for (const eth_type of [ethType.ip, ethType.ipv6]) out.flow(scope, "gateway_unresolved", { priority: 100, match: { eth_type }, meter: unresolved, actions: [{ type: "punt" }] });
   },
 });
 

@@ -119,7 +119,7 @@ export interface Leg extends Row {
   /** At these, where packets go whose next hop on the network nobody is known to have: into a table of the app that asks for it. */
   readonly unresolved?: Entrance;
   /**
-   * There is more on the network than ports: whoever sent what came by it and cannot be delivered is told so, at these, and a next hop that no port has is
+   * There is more on the network than ports: whoever sent what came by it and cannot be delivered is told so, and a next hop that no port has is
    * somebody's (`wantedNeighbourTable`).
    */
   readonly tells?: true;

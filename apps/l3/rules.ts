@@ -50,6 +50,8 @@ const legs = l3.rule({
     if (addresses.some((a) => isIpv6(a.ip))) answer(router.key, linkLocal(mac), scope, out);
     for (const cidr of kept(leg, view)) out.flow(scope, "l3_route", { priority: 1150, match: { "reg:router": router.key, "reg:off_link": 1, ...sourceIn(cidr) }, actions: [] });
     const stage = translates(leg, view) ? "translate" : "route";
+    // What comes in by another leg may be for somebody there who has to be asked for.
+    const tells = (leg.at ?? []).length > 0 && view.by(legTable, "router", router_id).some((l) => l.tells === true);
     for (const chassis of leg.at ?? []) {
       const here = chassisScope(chassis);
       out.include(here, scope);
@@ -60,7 +62,7 @@ const legs = l3.rule({
       out.include(routerSendersScope(router_id), fromScope(chassis));
       out.include(membersScope(network_id), fromScope(chassis));
       input(leg, here, { "reg:net": network.key, eth_dst: mac }, router.key, stage, view, out);
-      if (leg.tells === true) {
+      if (tells) {
         out.item(here, "meter", outsideMeters.min, OUTSIDE_METER);
         out.flow(here, "l3_undelivered", { priority: 100, match: { "reg:in_port_key": 0 }, meter: outsideMeters.min, actions: [{ type: "punt" }] });
       }
