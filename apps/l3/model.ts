@@ -35,8 +35,14 @@ export const routerKeys = definePool({
 export const undeliveredMeters = zoneMeters("undelivered-meter", 0x8002_0000, "meters of what routers cannot deliver, one for each sending port: by its zone");
 export const undeliveredMeter = (zone: number): number => meterOfZone(undeliveredMeters, zone);
 
-/** What of it comes from no port: the same on every switch, nobody draws one. */
-export const outsideMeters = definePool({ name: "undelivered-outside-meter", of: "meter", min: 0x8006_0000, max: 0x8006_0000, about: "meter of what routers cannot deliver of those that are no ports", taken: () => true });
+/** What comes from no port: the same on every switch, nobody draws one. */
+export const outsideMeters = definePool({ name: "undelivered-outside-meter", of: "meter", min: 0x8006_0000, max: 0x8006_0000, about: "meter of what those that are no ports want of routers, and of what is not delivered of theirs", taken: () => true });
+
+/** The same of all of them, on one host. */
+export function outsideMeter(out: Outputs, scope: Scope): number {
+  out.item(scope, "meter", outsideMeters.min, { unit: "pps", rate: 200, burst: 400 });
+  return outsideMeters.min;
+}
 
 export const routerResource = resourceHandle<Router>("router");
 

@@ -6,7 +6,7 @@ import {
 } from "#app";
 import { linkLocal } from "packet-codec";
 import { attachmentTable, backToSender, echoReply, echoRequest, fromScope, lanScope, laterEcho, membersScope, netScope, networkTable, portTable, sendersScope, turnedBack } from "../l2/model.ts";
-import { enterScope, legTable, liveRouterTable, outsideMeters, routerScope, routerSendersScope, routerTable, routeTable, translationTable, undelivered, undeliveredMeter, zoneHolder, type Leg, type Onward } from "./model.ts";
+import { enterScope, legTable, liveRouterTable, outsideMeter, routerScope, routerSendersScope, routerTable, routeTable, translationTable, undelivered, undeliveredMeter, zoneHolder, type Leg, type Onward } from "./model.ts";
 import { waysTo, type Way } from "./routes.ts";
 import { excepted, kept, ofHostsToo, ofLink, sourceIn } from "./sources.ts";
 import { l3 } from "./tables.ts";
@@ -62,10 +62,7 @@ const legs = l3.rule({
       out.include(routerSendersScope(router_id), fromScope(chassis));
       out.include(membersScope(network_id), fromScope(chassis));
       input(leg, here, { "reg:net": network.key, eth_dst: mac }, router.key, stage, view, out);
-      if (tells) {
-        out.item(here, "meter", outsideMeters.min, OUTSIDE_METER);
-        out.flow(here, "l3_undelivered", { priority: 100, match: { "reg:in_port_key": 0 }, meter: outsideMeters.min, actions: [{ type: "punt" }] });
-      }
+      if (tells) out.flow(here, "l3_undelivered", { priority: 100, match: { "reg:in_port_key": 0 }, meter: outsideMeter(out, here), actions: [{ type: "punt" }] });
       if (leg.unresolved !== undefined) out.flow(here, "l3_input", { priority: 210, match: { "reg:net": network.key, eth_dst: NO_MAC }, actions: [toEntrance(leg.unresolved)] });
     }
     if (!enter) return;
@@ -179,9 +176,6 @@ const tell = (why: keyof typeof undelivered) => [load("undelivered", undelivered
 
 /** Packets of a port that routers cannot deliver, a second. */
 const UNDELIVERED_METER = { unit: "pps", rate: 50, burst: 100 } as const;
-
-/** The same of all that are no ports, on one host. */
-const OUTSIDE_METER = { unit: "pps", rate: 200, burst: 400 } as const;
 
 const undeliveredPackets = l3.rule({
   name: "undelivered",
