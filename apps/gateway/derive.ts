@@ -84,7 +84,11 @@ export const groupOf = {
   over: (before: string): string => `over/${before}`,
   /** And where they travel by a physical network: out there. */
   away: (before: string): string => `away/${before}`,
+  /** On one that answers machines: with a MAC of the host while one before it lives, else with the router's. */
+  own: (before: string): string => `own/${before}`,
 } as const;
+/** Whether hosts of a list answer machines for some router. */
+export const answersMachines = (view: ReadView, list: string): boolean => view.byPair(gatewayPlanTable, "lists", "all", list).some((plan) => plan.kind === "interface");
 /** The hosts before each place of a list but the first, as lists. */
 export const prefixesOf = (list: string): string[] => {
   const keys = list.split(".");
@@ -152,9 +156,9 @@ export const derive = [
     name: "gateway-groups",
     on: eachPair(gatewayPlanTable, "lists"),
     into: claimTable,
-    reads: [],
-    derive: ({ b: list }): Claim[] =>
-      [groupOf.to(list), ...prefixesOf(list).flatMap((before) => [groupOf.out(before), groupOf.in(before), groupOf.over(before), groupOf.away(before)])].map((holder) => claim(`gateway/groups/${list}`, gatewayGroups, "", holder)),
+    reads: [gatewayPlanTable],
+    derive: ({ b: list }, view): Claim[] =>
+      [groupOf.to(list), ...prefixesOf(list).flatMap((before) => [groupOf.out(before), groupOf.in(before), groupOf.over(before), groupOf.away(before), ...(answersMachines(view, list) ? [groupOf.own(before)] : [])])].map((holder) => claim(`gateway/groups/${list}`, gatewayGroups, "", holder)),
   }),
   derivation({ name: "gateway-ports", on: eachPair(gatewayPeerTable, "peers"), into: claimTable, reads: [], derive: ({ a, b }): Claim => claim(`gateway/ports/${a}`, peerPorts, "", b) }),
   derivation({

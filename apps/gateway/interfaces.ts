@@ -1,12 +1,12 @@
 // Interfaces of routers on physical networks, for machines there. Every host that routes into such a network does so itself, with a MAC of its own;
 // what machines ask of the router, and send to it, is for one host at a time, chosen as that of a gateway is: that one alone sends with the router's
-// MAC. A host that is not on the physical network sends what it routes there by way of that one.
+// MAC, whatever it routes there. A host that is not on the physical network sends what it routes there by way of that one.
 import { chassisScope, chassisTable, claim, claimTable, derivation, each, isIpv6, load, numberOf, setField, toEntrance, toStage, type Chassis, type Claim, type ReadView } from "#app";
 import { linkLocal } from "packet-codec";
 import { subnetTable } from "../ipam/model.ts";
 import { addressTable, attachmentTable, handleMac, handleQuestions, netScope, networkTable, portTable, segmentTable } from "../l2/model.ts";
 import { legOfInterface, legTable, liveRouterTable, routerInterfaceTable, routerTable, type Leg } from "../l3/model.ts";
-import { leaveRoundabout, receiveVni, vniPool } from "../overlay/model.ts";
+import { leaveChosen, leaveRoundabout, receiveVni, vniPool } from "../overlay/model.ts";
 import { groupOf, listOf, usersOf } from "./derive.ts";
 import { gatewayGroups, gatewayPlanTable, legId, listScope, outsideScope, roundaboutHolder, type GatewayPlan } from "./model.ts";
 import { rank } from "./placement.ts";
@@ -86,6 +86,10 @@ const interfaces = gateway.rule({
       if (place > 0 && before === undefined) continue;
       const through = place === 0 ? toEntrance(gateway.entrance("gateway_in")) : ({ type: "group", id: before!.in } as const);
       handleMac(out, here, network, mac, [through], { rank: 2, from: "afar" });
+      // Switches between here and there learn from every packet that its MAC is here.
+      const own = numberOf(view, gatewayGroups, "", groupOf.own(hostsBefore(plan, place)));
+      if (place === 0) leaveChosen(out, here, network, router);
+      else if (own !== undefined) leaveChosen(out, here, network, router, own);
       for (const ip of asked) {
         handleQuestions(out, here, network, ip, [through]);
         ping(out, here, network, mac, ip);

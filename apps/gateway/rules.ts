@@ -8,8 +8,8 @@ import {
 import { linkLocal } from "packet-codec";
 import { addressTable, echoReply, echoRequest, handleMac, handleQuestions, laterEcho, neighbour, netScope, networkTable, portTable, segmentTable, turnedBack, type Network } from "../l2/model.ts";
 import { liveRouterTable, routerScope } from "../l3/model.ts";
-import { receiveVni, sharedEncap, tunnelPort, vniOf, vniPool } from "../overlay/model.ts";
-import { groupOf, prefixesOf } from "./derive.ts";
+import { leaveAs, receiveVni, sharedEncap, tunnelPort, vniOf, vniPool } from "../overlay/model.ts";
+import { answersMachines, groupOf, prefixesOf } from "./derive.ts";
 import {
   gatewayAddressTable, gatewayGroups, gatewayMeters, gatewayNeighbourTable, gatewayPeerTable, gatewayPlanTable, gatewayReadyTable, listScope, outsideScope, peerPortName, peerPorts, travelsInTunnels, vniHolder, type GatewayPlan,
 } from "./model.ts";
@@ -84,6 +84,8 @@ const lists = gateway.rule({
       out.item(here, "group", ids.out, { type: "ff", buckets: [...earlier.map(toPeer), otherwise(host, [setField("eth_dst", NO_MAC), toTable("gateway_here")])] });
       out.item(here, "group", ids.in, { type: "ff", buckets: [...silent, inHere] });
       out.item(here, "group", ids.over, { type: "ff", buckets: [...earlier.map(toPeer), inHere] });
+      const own = group(view, groupOf.own(before));
+      if (own !== undefined && answersMachines(view, list)) out.item(here, "group", own, { type: "ff", buckets: [...earlier.map((port) => ({ watchPort: port, actions: leaveAs("router") })), otherwise(host, leaveAs("port"))] });
       out.item(here, "group", ids.away, { type: "ff", buckets: [...earlier.map((port) => ({ watchPort: port, actions: TO_THE_WIRE })), inHere] });
     }
   },

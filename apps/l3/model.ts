@@ -14,7 +14,7 @@ export interface StaticRoute {
   readonly nexthop: string;
 }
 export interface Router extends StandardRow {
-  /** 1..2^32-1, unique: `router` in the pipeline. */
+  /** 1..2^32-2, unique: `router` in the pipeline. */
   readonly key: number;
   readonly admin_state_up: boolean;
   readonly routes: readonly StaticRoute[];
@@ -28,7 +28,7 @@ export interface LiveRouter extends Row {
 export const liveRouterTable = defineTable<LiveRouter>()("live_router", { derived: true, of: routerTable });
 
 export const routerKeys = definePool({
-  name: "router", of: "key", min: 1, max: 2 ** 32 - 1, about: "keys of routers: `router` in the pipeline", taken: (view, _part, n) => view.count(routerTable, "key", String(n)) > 0,
+  name: "router", of: "key", min: 1, max: 2 ** 32 - 2, about: "keys of routers: `router` in the pipeline", taken: (view, _part, n) => view.count(routerTable, "key", String(n)) > 0,
 });
 
 /** Beyond those of l2 and of the security groups: a port that sends much to who is gone must not lose by it what it asks of DHCP and its routers. */

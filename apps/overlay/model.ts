@@ -1,5 +1,5 @@
 // overlay's facts: what encapsulation costs, how large tenant networks may be, and how two chassis and a network are encapsulated.
-import { ApiError, callTable, chassisTable, conflict, core, definePool, defineScope, defineSettings, giveBack, holderOf, load, numberOf, PoolExhaustedError, take, type EncapType, type FlowAction, type NumberRange, type Outputs, type ReadView, type Scope, type SharedRegister, type Tx } from "#app";
+import { ApiError, callTable, chassisTable, conflict, core, definePool, defineScope, defineSettings, giveBack, holderOf, load, numberOf, PoolExhaustedError, take, toStage, type EncapType, type FlowAction, type NumberRange, type Outputs, type ReadView, type Scope, type SharedRegister, type Tx } from "#app";
 import { chosenSegments, chosenSegmentTable } from "../l2/model.ts";
 import { overlay } from "./tables.ts";
 
@@ -118,6 +118,16 @@ const leaving = ({ key }: Net) => ({ "reg:net": key, "reg:vni_loaded": 0 }) as c
 export function leaveBy(out: Outputs, scope: Scope, network: Net, actions: readonly FlowAction<never, SharedRegister>[], routed: readonly FlowAction<never, SharedRegister>[]): void {
   overlay.through(out).flow(scope, "tunnel_out", { priority: 150, match: leaving(network), actions: routed });
   overlay.through(out).flow(scope, "tunnel_out", { priority: 152, match: { ...leaving(network), "reg:router": 0 }, actions });
+}
+/** How what a router sends into such a network leaves: as if a port had sent it, or as of any router. For groups that choose. */
+export const leaveAs = (who: "port" | "router") => [load("router", who === "port" ? 0 : ANY_ROUTER), toStage("locate")] as const;
+/** Key of no router. */
+const ANY_ROUTER = 2 ** 32 - 1;
+/** On a host, what that router sends into such a network leaves as a port's, or by a group of which each action ends as `leaveAs` says. */
+export function leaveChosen(out: Outputs, scope: Scope, network: Net, router: { readonly key: number }, group?: number): void {
+  overlay.through(out).flow(scope, "tunnel_out", {
+    priority: 151, match: { ...leaving(network), "reg:router": router.key }, actions: group === undefined ? [load("router", 0), { type: "table", table: "tunnel_out" }] : [{ type: "group", id: group }],
+  });
 }
 /** On a host that is not where such a network is, what routers there send into it leaves by these. */
 export function leaveRoundabout(out: Outputs, scope: Scope, network: Net, actions: readonly FlowAction<never, SharedRegister>[]): void {

@@ -62,6 +62,11 @@ describe.skipIf(Lab.missing().length > 0).each([["vlan"], ["flat"]] as const)("m
   };
   /** Numbers of the hypervisors that may answer, the preferred one first. */
   const places = async (): Promise<readonly [number, number]> => ((await hostOf(1)) ? [1, 2] : [2, 1]);
+  /** Whether the hosts that may answer believe in each other. */
+  const ready = async (): Promise<boolean> => {
+    const states = await Promise.all([cloud.hv(1), cloud.hv(2)].map((hv) => hv.vsctl("--bare", "--columns=bfd_status", "find", "Interface", "bfd:enable=true")));
+    return states.every((s) => s.includes("forwarding=true"));
+  };
   async function hops(from: Vm, to: string): Promise<string> {
     const { stdout } = await from.exec(["busybox", to.includes(":") ? "traceroute6" : "traceroute", "-n", "-q", "1", "-w", "2", "-m", "4", to], { allowFailure: true, timeoutMs: 20_000 });
     return stdout.split("\n").slice(1).flatMap((line) => line.trim().split(/\s+/)[1] ?? []).join(" ");
@@ -124,28 +129,24 @@ describe.skipIf(Lab.missing().length > 0).each([["vlan"], ["flat"]] as const)("m
     expect(Date.now() - began, "refused").toBeLessThan(1500);
   }, 120_000);
 
-  test("one host answers, and only that one sends with the router's MAC; routed packets have the MAC of a host", async () => {
+  test("one host answers; with the router's MAC that one alone sends, what it routes as well, and others with their own", async () => {
     await machine.configure("neigh flush all");
     const mac = leg.mac_address as string;
     const replies = await machine.tcpdump(`arp and arp[6:2] == 2 and ether src ${mac}`);
     expect(await machine.arping("10.70.0.1", { count: 3 })).toEqual([mac, mac, mac]);
     expect((await replies.stop()).count).toBe(3);
-    const seen = await machine.tcpdump("icmp[icmptype] = icmp-echoreply", { device: "eth0" });
-    await machine.ping(inside[0]!.ip, { count: 3 });
-    const { lines } = await seen.stop();
-    expect(lines).toHaveLength(3);
     const [first, other] = await places();
-    for (const [n, sends] of [[first, true], [other, false]] as const) {
-      const heard: string[] = [];
-      const capture = cloud.hv(n).spawn(["tcpdump", "-l", "-e", "-n", "-i", "p-ext", "--immediate-mode", "-Q", "out", "ether", "src", mac], { onLine: (line) => heard.push(line) });
-      await capture.waitFor(/listening on/);
-      await machine.ping("10.70.0.1", { count: 3 });
-      await inside[0]!.vm.ping(M4, { count: 3 });
-      await inside[1]!.vm.ping(M4, { count: 3 });
-      await sleep(200);
-      await capture.stop("SIGINT");
-      expect(heard.filter((line) => line.includes(" > ") && !line.startsWith("tcpdump")).length > 0, `hv${n}: ${heard.join("\n")}`).toBe(sends);
+    for (const [n, from, to] of [[first, mac, M4], [other, `fa:16:41:00:00:0${other}`, M4], [first, mac, M6], [other, `fa:16:41:00:00:0${other}`, M6]] as const) {
+      const heard = await machine.tcpdump(to === M4 ? "icmp[icmptype] = icmp-echo" : "icmp6 and ip6[40] == 128");
+      await expectPings(inside[n - 1]!.vm, to, 3);
+      const { lines } = await heard.stop();
+      if (to === M4) expect(lines.map((line) => line.split(" ")[1]), `hv${n}`).toEqual([from, from, from]);
+      else expect(lines.every((line) => line.includes("fa:16:41:00") === (n === other)), lines.join("\n")).toBe(true);
     }
+    // A VM that is on no host of the network leaves by the one that has the interface.
+    const heard = await machine.tcpdump("icmp[icmptype] = icmp-echo");
+    await expectPings(inside[2]!.vm, M4, 3);
+    expect((await heard.stop()).lines.map((line) => line.split(" ")[1])).toEqual([mac, mac, mac]);
   }, 60_000);
 
   test("no host looks a packet up more than fifteen times on its way", async () => {
@@ -223,10 +224,7 @@ describe.skipIf(Lab.missing().length > 0).each([["vlan"], ["flat"]] as const)("m
     const [first, second] = await places();
     const alive = inside[second - 1]!;
     await until("an answer", () => machine.reaches(alive.ip));
-    await until("both to be ready", async () => {
-      const states = await Promise.all([cloud.hv(1), cloud.hv(2)].map((hv) => hv.vsctl("--bare", "--columns=bfd_status", "find", "Interface", "bfd:enable=true")));
-      return states.every((s) => s.includes("forwarding=true"));
-    }, { timeoutMs: 20_000 });
+    await until("both to be ready", ready, { timeoutMs: 20_000 });
     await sleep(1500);
     const running = [machine.pingStart(alive.ip, { intervalMs: 20 }), alive.vm.pingStart(M4, { intervalMs: 20 }), inside[2]!.vm.pingStart(M4, { intervalMs: 20 })];
     await sleep(500);
@@ -238,6 +236,27 @@ describe.skipIf(Lab.missing().length > 0).each([["vlan"], ["flat"]] as const)("m
       expect(longestGapMs).toBeLessThan(4000);
     }
     await expectPings(machine, alive.ip, 5);
+    await cloud.hv(first).startVswitchd();
+    await cloud.synced();
+    await until("all to be well", async () => (await Promise.all(inside.map((i) => machine.reaches(i.ip)))).every(Boolean), { timeoutMs: 20_000 });
+  }, 90_000);
+
+  test("it dies, and no controller lives: whoever hears from a VM by the next one goes on", async () => {
+    const [first, second] = await places();
+    const alive = inside[second - 1]!;
+    await until("both to be ready", ready, { timeoutMs: 20_000 });
+    await sleep(1500);
+    const running = [machine.pingStart(alive.ip, { intervalMs: 20 }), alive.vm.pingStart(M4, { intervalMs: 20 }), inside[2]!.vm.pingStart(M4, { intervalMs: 20 })];
+    await sleep(500);
+    await cloud.controller.kill9();
+    await cloud.hv(first).killVswitchd();
+    await sleep(4000);
+    for (const run of running) {
+      const { longestGapMs, sent, received } = await run.stop();
+      console.log(`${type}: host killed, no controller: ${sent - received} of ${sent} lost, ${longestGapMs} ms`);
+      expect(longestGapMs).toBeLessThan(1500);
+    }
+    await cloud.controller.start();
     await cloud.hv(first).startVswitchd();
     await cloud.synced();
     await until("all to be well", async () => (await Promise.all(inside.map((i) => machine.reaches(i.ip)))).every(Boolean), { timeoutMs: 20_000 });
