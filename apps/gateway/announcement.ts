@@ -3,12 +3,14 @@
 import { isIpv6, type ServiceDecl, type StageOut } from "#app";
 import { buildGratuitousArp, buildUnsolicitedNeighbourAdvertisement } from "packet-codec";
 import { activeHost, ofGateway, presenceOf, whileGateways } from "./activity.ts";
-import { gatewayAddressTable, gatewayPlanTable, type GatewayPlan } from "./model.ts";
+import { gatewayAddressTable, gatewayPlanTable, gatewayReadyTable, type GatewayPlan } from "./model.ts";
 
 /** Seconds between looks: what switches see of each other is a second old at most. */
 const LOOK_S = 0.2;
 /** Seconds after which it is said, again and again: the first may be lost, or come before flows. */
 const AFTER_S = [0, 1, 3] as const;
+/** Likewise of an interface: the host before sends with its MAC until it hears of this one. */
+const INTERFACE_AFTER_S = [0, 0.2, 0.4, 0.6, 1, 3] as const;
 /** Seconds after the start until it is known what switches see of each other: what is said before may be of a host that is dead. */
 const START_S = 3;
 /** Gateways that are announced in one look; others wait for the next. */
@@ -41,10 +43,11 @@ export const announcement: ServiceDecl = {
         let entry = known.get(plan.id);
         if (entry === undefined) known.set(plan.id, (entry = { said: "", times: 0, dueMs: 0 }));
         if (entry.said !== saying.text) Object.assign(entry, { said: saying.text, times: 0, dueMs: now });
-        if (entry.times >= AFTER_S.length || now < entry.dueMs) continue;
+        const after = plan.kind === "interface" ? INTERFACE_AFTER_S : AFTER_S;
+        if (entry.times >= after.length || now < entry.dueMs) continue;
         packets.push(...saying.packets);
         entry.times++;
-        entry.dueMs = now + ((AFTER_S[entry.times] ?? 0) - AFTER_S[entry.times - 1]!) * 1000;
+        entry.dueMs = now + ((after[entry.times] ?? 0) - after[entry.times - 1]!) * 1000;
         announced++;
       }
       if (packets.length > 0) host.send(packets);
@@ -57,7 +60,7 @@ export const announcement: ServiceDecl = {
       const further = host.view.by(gatewayAddressTable, "gateway", plan.id).toSorted((a, b) => (a.id < b.id ? -1 : 1));
       const addresses = [...presence.addresses.map((address) => ({ address, mac: own })), ...further.map(({ ip, mac }) => ({ address: ip, mac }))];
       return {
-        text: [active, ...addresses.flatMap(({ mac, address }) => [mac, address])].join(" "),
+        text: [active, ...(plan.kind === "interface" && host.view.get(gatewayReadyTable, active)?.fellows === true ? ["alone"] : []), ...addresses.flatMap(({ mac, address }) => [mac, address])].join(" "),
         packets: addresses.map(({ mac, address }) => ({
           chassis: active, stage: "forward", registers: ofGateway(presence), data: isIpv6(address) ? buildUnsolicitedNeighbourAdvertisement({ mac, address, router: true }) : buildGratuitousArp({ mac, address }),
         })),

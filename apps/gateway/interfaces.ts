@@ -8,7 +8,7 @@ import { addressTable, attachmentTable, handleMac, handleQuestions, netScope, ne
 import { legOfInterface, legTable, liveRouterTable, routerInterfaceTable, routerTable, type Leg } from "../l3/model.ts";
 import { leaveChosen, leaveRoundabout, receiveVni, vniPool } from "../overlay/model.ts";
 import { groupOf, listOf, usersOf } from "./derive.ts";
-import { gatewayGroups, gatewayPlanTable, legId, listScope, outsideScope, roundaboutHolder, type GatewayPlan } from "./model.ts";
+import { gatewayGroups, gatewayPlanTable, gatewayReadyTable, legId, listScope, outsideScope, roundaboutHolder, type GatewayPlan } from "./model.ts";
 import { rank } from "./placement.ts";
 import { groupsBefore, hostsBefore, ping } from "./rules.ts";
 import { gateway } from "./tables.ts";
@@ -86,10 +86,12 @@ const interfaces = gateway.rule({
       if (place > 0 && before === undefined) continue;
       const through = place === 0 ? toEntrance(gateway.entrance("gateway_in")) : ({ type: "group", id: before!.in } as const);
       handleMac(out, here, network, mac, [through], { rank: 2, from: "afar" });
-      // Switches between here and there learn from every packet that its MAC is here.
+      // Switches between here and there learn from every packet that its MAC is here. While others have yet to hear that this one is ready, or have heard
+      // that it is not, one of them sends so.
       const own = numberOf(view, gatewayGroups, "", groupOf.own(hostsBefore(plan, place)));
-      if (place === 0) leaveChosen(out, here, network, router);
-      else if (own !== undefined) leaveChosen(out, here, network, router, own);
+      const believed = view.get(gatewayReadyTable, id)?.fellows === true;
+      if (believed && place === 0) leaveChosen(out, here, network, router);
+      else if (believed && own !== undefined) leaveChosen(out, here, network, router, own);
       for (const ip of asked) {
         handleQuestions(out, here, network, ip, [through]);
         ping(out, here, network, mac, ip);
