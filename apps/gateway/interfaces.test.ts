@@ -1,7 +1,7 @@
 // Which hosts answer machines for a router's interface on a physical network, what that takes on each, and nothing of it elsewhere.
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { Harness, textOf } from "../../test/support/harness.ts";
-import { gatewayPlanTable, type GatewayPlan } from "./model.ts";
+import { gatewayPlanTable, gatewayReadyTable, type GatewayPlan } from "./model.ts";
 import { problems } from "./problems.ts";
 
 const HOSTS = ["hv1", "hv2", "hv3", "hv4", "hv5"];
@@ -99,6 +99,21 @@ test("one takes what machines send, the others do so when those before it are de
   expect(flows("hv5", "tunnel_out").filter((f) => f.startsWith("priority=154"))).toEqual([expect.stringContaining("group:")]);
   for (const host of ON) expect(flows(host, "tunnel_out").filter((f) => f.startsWith("priority=154")), host).toEqual([]);
   if (!plan!.hosts.includes("hv1")) expect(tunnels("hv1")).toEqual([]);
+});
+
+test("the router's MAC is sent with what a host routes when the others know that it is ready; the later ones do so when those before are dead", async () => {
+  const chosen = (host: string): string[] => flows(host, "tunnel_out").filter((f) => f.startsWith("priority=151"));
+  const { hosts } = plans()[0]!;
+  expect(hosts.flatMap(chosen)).toEqual([]);
+  const set = (fellows: boolean) => h.model.transact({ requestId: "t", call: "t" }, (tx) => {
+    for (const id of hosts) tx.put(gatewayReadyTable, { id, users: true, fellows });
+  });
+  await set(false);
+  await h.settled();
+  expect(hosts.flatMap(chosen)).toEqual([]);
+  await set(true);
+  await h.settled();
+  expect(hosts.map((host) => chosen(host).map((f) => f.includes("group:")))).toEqual([[false], [true], [true]]);
 });
 
 test("a network outside that has both, a gateway and an interface of another router", async () => {
