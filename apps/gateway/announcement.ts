@@ -19,6 +19,8 @@ const AT_ONCE = 200;
 interface Known {
   /** Host, MAC and addresses as they were announced. */
   said: string;
+  /** Whether the others knew, when it was said, that the host is ready. */
+  alone: boolean;
   times: number;
   dueMs: number;
 }
@@ -41,8 +43,10 @@ export const announcement: ServiceDecl = {
         const saying = sayingOf(plan, active);
         if (saying === undefined) continue;
         let entry = known.get(plan.id);
-        if (entry === undefined) known.set(plan.id, (entry = { said: "", times: 0, dueMs: 0 }));
-        if (entry.said !== saying.text) Object.assign(entry, { said: saying.text, times: 0, dueMs: now });
+        if (entry === undefined) known.set(plan.id, (entry = { said: "", alone: false, times: 0, dueMs: 0 }));
+        const alone = plan.kind === "interface" && host.view.get(gatewayReadyTable, active)?.fellows === true;
+        if (entry.said !== saying.text || (alone && !entry.alone)) Object.assign(entry, { said: saying.text, times: 0, dueMs: now });
+        entry.alone = alone;
         const after = plan.kind === "interface" ? INTERFACE_AFTER_S : AFTER_S;
         if (entry.times >= after.length || now < entry.dueMs) continue;
         packets.push(...saying.packets);
@@ -60,7 +64,7 @@ export const announcement: ServiceDecl = {
       const further = host.view.by(gatewayAddressTable, "gateway", plan.id).toSorted((a, b) => (a.id < b.id ? -1 : 1));
       const addresses = [...presence.addresses.map((address) => ({ address, mac: own })), ...further.map(({ ip, mac }) => ({ address: ip, mac }))];
       return {
-        text: [active, ...(plan.kind === "interface" && host.view.get(gatewayReadyTable, active)?.fellows === true ? ["alone"] : []), ...addresses.flatMap(({ mac, address }) => [mac, address])].join(" "),
+        text: [active, ...addresses.flatMap(({ mac, address }) => [mac, address])].join(" "),
         packets: addresses.map(({ mac, address }) => ({
           chassis: active, stage: "forward", registers: ofGateway(presence), data: isIpv6(address) ? buildUnsolicitedNeighbourAdvertisement({ mac, address, router: true }) : buildGratuitousArp({ mac, address }),
         })),

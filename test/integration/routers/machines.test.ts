@@ -252,6 +252,30 @@ describe.skipIf(Lab.missing().length > 0).each([["vlan"], ["flat"]] as const)("m
     expect(await cloud.differences()).toBe("");
   }, 90_000);
 
+  test("drained before it dies it takes nothing along", async () => {
+    const [first, second] = await places();
+    const alive = inside[second - 1]!;
+    await until("both to be ready", ready, { timeoutMs: 20_000 });
+    await sleep(3000);
+    const running = [machine.pingStart(alive.ip, { intervalMs: 20 }), alive.vm.pingStart(M4, { intervalMs: 20 }), inside[2]!.vm.pingStart(M4, { intervalMs: 20 })];
+    await sleep(500);
+    await cloud.hv(first).vsctl("set", "Open_vSwitch", ".", "external_ids:axion-gateway=drain");
+    await until("the others to have left it", async () => (await cloud.hv(3).vsctl("--bare", "--columns=bfd_status", "find", "Interface", "bfd:enable=true")).includes("forwarding=false"), { timeoutMs: 10_000 });
+    await sleep(2500);
+    await cloud.hv(first).killVswitchd();
+    await sleep(2000);
+    for (const run of running) {
+      const { longestGapMs, sent, received, gaps } = await run.stop();
+      console.log(`${type}: drained, then killed: ${sent - received} of ${sent} lost, ${longestGapMs} ms`, JSON.stringify(gaps));
+      expect(longestGapMs).toBeLessThan(1000);
+    }
+    await cloud.hv(first).startVswitchd();
+    await cloud.hv(first).vsctl("remove", "Open_vSwitch", ".", "external_ids", "axion-gateway");
+    await cloud.synced();
+    await until("both to be ready", ready, { timeoutMs: 20_000 });
+    await until("all to be well", async () => (await Promise.all(inside.map((i) => machine.reaches(i.ip)))).every(Boolean), { timeoutMs: 20_000 });
+  }, 90_000);
+
   test("it dies, and no controller lives: whoever hears from a VM by the next one goes on", async () => {
     const [first, second] = await places();
     const alive = inside[second - 1]!;
