@@ -4,7 +4,8 @@ import {
   buildDhcp, buildEthernet, buildIpv4, buildUdp, dhcpPorts, ethertypes, icmpv6Types, ipProtocols, PacketError, parseDhcp, parsePacket,
   parseRouterSolicitation, type Packet,
 } from "packet-codec";
-import { networkTable, senderOf, toPort, type Port } from "../l2/model.ts";
+import { networkTable, senderOf, toMachines, toPort, type Port } from "../l2/model.ts";
+import { legTable, routerTable } from "../l3/model.ts";
 import { mtuOf } from "../overlay/model.ts";
 import { portDhcpOptsTable, servedAddresses } from "./model.ts";
 import { advertisements, allNodes } from "./ra.ts";
@@ -15,6 +16,7 @@ type Logger = Parameters<PacketInHandler>[2];
 const BROADCAST_MAC = "ff:ff:ff:ff:ff:ff";
 
 export const dhcpRequest = ((packet, view, log): readonly StageOut[] => {
+  if (packet.register("in_port_key") === 0) return toMachine(packet, view, log);
   const port = senderOf(view, packet);
   const network = port === undefined ? undefined : view.get(networkTable, port.network_id);
   if (port === undefined || network === undefined) {
@@ -29,13 +31,30 @@ function repliesTo(packet: PacketIn, port: Port, view: ReadView, log: Logger): B
   try {
     const frame = parsePacket(packet.data);
     if (frame.udp?.dst_port === dhcpPorts.server) return dhcpReply(frame, port, view, log);
-    if (frame.icmpv6?.type === icmpv6Types.routerSolicitation) return solicited(frame, port, view, log);
+    if (frame.icmpv6?.type === icmpv6Types.routerSolicitation) return solicited(frame, port.network_id, view, log);
     log.debug("neither a DHCP request nor a router solicitation");
   } catch (error) {
     if (!(error instanceof PacketError)) throw error;
     log.debug({ err: error }, "malformed request");
   }
   return [];
+}
+
+/** A machine on a physical network asks who its routers are. */
+function toMachine(packet: PacketIn, view: ReadView, log: Logger): readonly StageOut[] {
+  const network = view.by(networkTable, "key", String(packet.register("net")))[0];
+  const leg = network === undefined ? undefined : view.by(legTable, "network", network.id).find((l) => l.tells === true);
+  const router = leg === undefined ? undefined : view.get(routerTable, leg.router_id);
+  if (network === undefined || router === undefined) return [];
+  try {
+    const frame = parsePacket(packet.data);
+    if (frame.icmpv6?.type !== icmpv6Types.routerSolicitation) return [];
+    return solicited(frame, network.id, view, log).map((data) => toMachines(packet.chassis, network.key, router.key, data));
+  } catch (error) {
+    if (!(error instanceof PacketError)) throw error;
+    log.debug({ err: error }, "malformed solicitation of a machine");
+    return [];
+  }
 }
 
 function dhcpReply({ udp, ipv4 }: Packet, port: Port, view: ReadView, log: Logger): Buffer[] {
@@ -67,7 +86,7 @@ function clientOf(port: Port, view: ReadView): Client | undefined {
 }
 
 /** RFC 4861 section 6.1.1 says which solicitations count. */
-function solicited({ eth, ipv6, icmpv6 }: Packet, port: Port, view: ReadView, log: Logger): Buffer[] {
+function solicited({ eth, ipv6, icmpv6 }: Packet, networkId: string, view: ReadView, log: Logger): Buffer[] {
   const unspecified = ipv6!.src === "::";
   const { source_lladdr, unknown } = parseRouterSolicitation(icmpv6!.payload);
   const saysMac = source_lladdr !== undefined || unknown.some(({ type }) => type === SOURCE_LINK_LAYER_ADDRESS);
@@ -75,6 +94,6 @@ function solicited({ eth, ipv6, icmpv6 }: Packet, port: Port, view: ReadView, lo
     log.debug("router solicitation is not valid");
     return [];
   }
-  return advertisements(view, port.network_id, unspecified ? allNodes : { mac: eth.src, ip: ipv6!.src });
+  return advertisements(view, networkId, unspecified ? allNodes : { mac: eth.src, ip: ipv6!.src });
 }
 const SOURCE_LINK_LAYER_ADDRESS = 1;

@@ -3,8 +3,8 @@
 // What is new is said soon and three times: what an interface says now, prefixes that are over, and of one that ends that it is no
 // router any more. A port that comes hears three times of the routers that are there.
 import { Shares, type Cancel, type LiveView, type RowChange, type ServiceDecl, type ServiceHost, type StageOut } from "#app";
-import { addressTable, attachmentTable, networkTable, portTable, toAllPorts, toPort, type Address, type Attachment } from "../l2/model.ts";
-import { routerInterfaceTable, routerTable, type RouterInterface } from "../l3/model.ts";
+import { addressTable, attachmentTable, networkTable, portTable, toAllPorts, toMachines, toPort, type Address, type Attachment } from "../l2/model.ts";
+import { legTable, routerInterfaceTable, routerTable, type RouterInterface } from "../l3/model.ts";
 import { subnetTable, type Subnet } from "../ipam/model.ts";
 import { dhcpSettings } from "./model.ts";
 import { advertisementOf, advertisements, allNodes, Before, ended, farewell, frameOf, interfacesOf, withEnded, type Advertisement } from "./ra.ts";
@@ -27,12 +27,25 @@ function toNetwork(host: ServiceHost, networkId: string, data: Uint8Array): Stag
   return key === undefined ? [] : [...host.view.pairKeys(attachmentTable, "network_chassis", networkId)].filter((id) => host.masters(id)).map((id) => toAllPorts(id, key, data));
 }
 
+/** Where a router's words go out to machines on the physical network of its interface: by one of the hosts that may answer for it there. */
+interface Machines {
+  readonly hosts: readonly string[];
+  readonly router: number;
+}
+function machinesOf(view: LiveView, networkId: string, { mac }: Advertisement): Machines | undefined {
+  const leg = view.by(legTable, "network", networkId).find((l) => l.tells === true && l.mac === mac);
+  const router = leg === undefined ? undefined : view.get(routerTable, leg.router_id);
+  return leg?.at === undefined || router === undefined ? undefined : { hosts: leg.at, router: router.key };
+}
+
 interface Speaker {
   readonly id: string;
   readonly network: string;
   /** What the interface says; its last words while it ends. */
   said: Advertisement;
   ending: boolean;
+  /** As it was when it said something last: it takes its leave of them too. */
+  machines: Machines | undefined;
   /** Prefixes that it said and does not say now, while `initial` lasts. */
   readonly before: Before;
   /** Advertisements at the short interval that are still to come. */
@@ -138,11 +151,16 @@ class Speakers {
   }
 
   private say(speaker: Speaker, words: Advertisement): void {
-    this.host.send(toNetwork(this.host, speaker.network, frameOf(words, allNodes)));
+    const frame = frameOf(words, allNodes);
+    this.host.send(toNetwork(this.host, speaker.network, frame));
+    speaker.machines = machinesOf(this.host.view, speaker.network, speaker.said) ?? speaker.machines;
+    const at = speaker.machines?.hosts.find((id) => this.host.synced(id) !== undefined && this.host.masters(id));
+    const key = this.host.view.get(networkTable, speaker.network)?.key;
+    if (at !== undefined && key !== undefined) this.host.send([toMachines(at, key, speaker.machines!.router, frame)]);
   }
 
   private add(id: string, network: string, said: Advertisement): Speaker {
-    const speaker: Speaker = { id, network, said, ending: false, before: new Before(), initial: 0, sentMs: -Infinity, dueMs: Infinity, cancel: () => undefined };
+    const speaker: Speaker = { id, network, said, ending: false, machines: undefined, before: new Before(), initial: 0, sentMs: -Infinity, dueMs: Infinity, cancel: () => undefined };
     this.byId.set(id, speaker);
     const there = this.byNetwork.get(network) ?? new Set();
     this.byNetwork.set(network, there.add(id));

@@ -3,12 +3,14 @@
 import { isIpv6, type ServiceDecl, type StageOut } from "#app";
 import { buildGratuitousArp, buildUnsolicitedNeighbourAdvertisement } from "packet-codec";
 import { activeHost, ofGateway, presenceOf, whileGateways } from "./activity.ts";
-import { gatewayAddressTable, gatewayPlanTable, type GatewayPlan } from "./model.ts";
+import { gatewayAddressTable, gatewayPlanTable, gatewayReadyTable, type GatewayPlan } from "./model.ts";
 
 /** Seconds between looks: what switches see of each other is a second old at most. */
 const LOOK_S = 0.2;
 /** Seconds after which it is said, again and again: the first may be lost, or come before flows. */
 const AFTER_S = [0, 1, 3] as const;
+/** Likewise of an interface: the host before sends with its MAC until it hears of this one. */
+const INTERFACE_AFTER_S = [0, 0.2, 0.4, 0.6, 1, 3] as const;
 /** Seconds after the start until it is known what switches see of each other: what is said before may be of a host that is dead. */
 const START_S = 3;
 /** Gateways that are announced in one look; others wait for the next. */
@@ -17,6 +19,8 @@ const AT_ONCE = 200;
 interface Known {
   /** Host, MAC and addresses as they were announced. */
   said: string;
+  /** Whether the others knew, when it was said, that the host is ready. */
+  alone: boolean;
   times: number;
   dueMs: number;
 }
@@ -39,12 +43,15 @@ export const announcement: ServiceDecl = {
         const saying = sayingOf(plan, active);
         if (saying === undefined) continue;
         let entry = known.get(plan.id);
-        if (entry === undefined) known.set(plan.id, (entry = { said: "", times: 0, dueMs: 0 }));
-        if (entry.said !== saying.text) Object.assign(entry, { said: saying.text, times: 0, dueMs: now });
-        if (entry.times >= AFTER_S.length || now < entry.dueMs) continue;
+        if (entry === undefined) known.set(plan.id, (entry = { said: "", alone: false, times: 0, dueMs: 0 }));
+        const alone = plan.kind === "interface" && host.view.get(gatewayReadyTable, active)?.fellows === true;
+        if (entry.said !== saying.text || (alone && !entry.alone)) Object.assign(entry, { said: saying.text, times: 0, dueMs: now });
+        entry.alone = alone;
+        const after = plan.kind === "interface" ? INTERFACE_AFTER_S : AFTER_S;
+        if (entry.times >= after.length || now < entry.dueMs) continue;
         packets.push(...saying.packets);
         entry.times++;
-        entry.dueMs = now + ((AFTER_S[entry.times] ?? 0) - AFTER_S[entry.times - 1]!) * 1000;
+        entry.dueMs = now + ((after[entry.times] ?? 0) - after[entry.times - 1]!) * 1000;
         announced++;
       }
       if (packets.length > 0) host.send(packets);

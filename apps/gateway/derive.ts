@@ -2,10 +2,10 @@
 import { chassisTable, claim, claimTable, derivation, each, eachPair, type Claim, type ReadView } from "#app";
 import { subnetTable } from "../ipam/model.ts";
 import { addressTable, attachmentTable, chosenSegmentTable, networkHostTable, networkTable, portTable, segmentTable, type NetworkHost } from "../l2/model.ts";
-import { legTable, routerInterfaceTable, routerTable, routeTable, type Leg, type Route } from "../l3/model.ts";
+import { addressesOnLink, legTable, routerInterfaceTable, routerTable, routeTable, type Leg, type Route } from "../l3/model.ts";
 import { mtuOf, profiled, profileTable, tenantMtu, vniPool } from "../overlay/model.ts";
 import {
-  externalNetworkTable, gatewayGroups, gatewayHostTable, gatewayPeerTable, gatewayPlanTable, peerPorts, routerGatewayTable, travelsInTunnels, vniHolder, wayOut, type GatewayHost, type GatewayPeer, type GatewayPlan,
+  externalNetworkTable, gatewayGroups, gatewayHostTable, gatewayPeerTable, gatewayPlanTable, legId, peerPorts, routerGatewayTable, travelsInTunnels, vniHolder, wayOut, type GatewayHost, type GatewayPeer, type GatewayPlan,
 } from "./model.ts";
 import { rank } from "./placement.ts";
 import { gateway } from "./tables.ts";
@@ -24,6 +24,8 @@ function hostsOf(view: ReadView, router: string, but: string, seen: Set<string>)
   for (const leg of view.by(routerInterfaceTable, "router", router)) {
     if (leg.network_id === but) continue;
     for (const chassis of view.pairKeys(attachmentTable, "network_chassis", leg.network_id)) hosts.add(chassis);
+    // What machines send to an interface comes in there.
+    for (const host of view.get(gatewayPlanTable, leg.id)?.hosts ?? []) hosts.add(host);
     const own = view.by(addressTable, "port", leg.id).map((a) => a.ip);
     for (const { router_id } of view.by(routerInterfaceTable, "network", leg.network_id)) {
       if (seen.has(router_id) || view.get(routerTable, router_id)?.routes.some((r) => own.includes(r.nexthop)) !== true) continue;
@@ -33,14 +35,27 @@ function hostsOf(view: ReadView, router: string, but: string, seen: Set<string>)
   return hosts;
 }
 
-function peersOf(plan: GatewayPlan, view: ReadView): GatewayPeer[] {
-  if (plan.hosts.length === 0) return [];
+/** Hosts that send to those of a plan, and so have to know which of them lives. */
+export function usersOf(plan: GatewayPlan, view: ReadView): Set<string> {
   const users = hostsOf(view, plan.router_id, plan.network_id, new Set());
+  if (plan.kind === "interface") {
+    for (const { kind, hosts } of view.by(gatewayPlanTable, "router", plan.router_id)) if (kind === "gateway") for (const host of hosts) users.add(host);
+    // Whoever is on the physical network sends there itself.
+    const physical = view.by(segmentTable, "network", plan.network_id).flatMap((s) => s.physical_network ?? []);
+    for (const id of users) if (physical.some((name) => view.get(chassisTable, id)?.bridge_mappings[name] !== undefined)) users.delete(id);
+    return users;
+  }
   // To whom the network outside is one like others: hosts with ports there, and with other gateways.
   if (travelsInTunnels(view, plan.network_id)) {
     for (const chassis of view.pairKeys(attachmentTable, "network_chassis", plan.network_id)) users.add(chassis);
     for (const { id } of view.by(gatewayHostTable, "all", "")) users.add(id);
   }
+  return users;
+}
+
+function peersOf(plan: GatewayPlan, view: ReadView): GatewayPeer[] {
+  if (plan.hosts.length === 0) return [];
+  const users = usersOf(plan, view);
   const peers: GatewayPeer[] = [];
   const watch = (at: string, peer: string, role: GatewayPeer["role"]): void => void peers.push({ id: `${plan.id}/${at}|${peer}`, at, peer, role });
   for (const host of plan.hosts) {
@@ -54,6 +69,9 @@ function peersOf(plan: GatewayPlan, view: ReadView): GatewayPeer[] {
   return peers;
 }
 
+/** Hosts by their keys, as text. */
+export const listOf = (hosts: readonly { readonly key: number }[]): string => hosts.map((h) => h.key).join(".");
+
 /** What groups on hosts of a list are for, by the hosts before: see rules.ts. */
 export const groupOf = {
   /** On hosts that use it: to the first of the list that lives. */
@@ -66,7 +84,11 @@ export const groupOf = {
   over: (before: string): string => `over/${before}`,
   /** And where they travel by a physical network: out there. */
   away: (before: string): string => `away/${before}`,
+  /** On one that answers machines: with a MAC of the host while one before it lives, else with the router's. */
+  own: (before: string): string => `own/${before}`,
 } as const;
+/** Whether hosts of a list answer machines for some router. */
+export const answersMachines = (view: ReadView, list: string): boolean => view.byPair(gatewayPlanTable, "lists", "all", list).some((plan) => plan.kind === "interface");
 /** The hosts before each place of a list but the first, as lists. */
 export const prefixesOf = (list: string): string[] => {
   const keys = list.split(".");
@@ -90,10 +112,10 @@ export const derive = [
     derive({ id, router_id, network_id }, view): GatewayPlan {
       const hosts = view.get(networkTable, network_id)?.admin_state_up === true ? hostsFor(view, network_id) : [];
       const chosen = rank(id, hosts.map((h) => h.id));
-      return { id, router_id, network_id, hosts: chosen, list: chosen.map((c) => hosts.find((h) => h.id === c)!.key).join(".") };
+      return { id, kind: "gateway", router_id, network_id, hosts: chosen, list: listOf(chosen.map((c) => hosts.find((h) => h.id === c)!)) };
     },
   }),
-  derivation({ name: "gateway-peer", on: each(gatewayPlanTable), into: gatewayPeerTable, reads: [gatewayHostTable, segmentTable, attachmentTable, addressTable, routerInterfaceTable, routerTable], derive: peersOf }),
+  derivation({ name: "gateway-peer", on: each(gatewayPlanTable), into: gatewayPeerTable, reads: [gatewayPlanTable, gatewayHostTable, chassisTable, segmentTable, attachmentTable, addressTable, routerInterfaceTable, routerTable], derive: peersOf }),
   derivation({
     name: "gateway-network",
     on: each(gatewayPlanTable),
@@ -112,12 +134,8 @@ export const derive = [
       const network = view.get(networkTable, network_id);
       if (port?.admin_state_up !== true || plan === undefined || network === undefined) return undefined;
       const used = profiled(view);
-      const addresses = view.by(addressTable, "port", id).toSorted((a, b) => a.position - b.position).flatMap((a) => {
-        const subnet = view.get(subnetTable, a.subnet_id);
-        return subnet === undefined ? [] : [{ ip: a.ip, cidr: subnet.cidr }];
-      });
       return {
-        id: `gateway/${id}`, router_id, network_id, mac: port.mac_address, addresses, enter: false, at: plan.hosts, unresolved: gateway.entrance("gateway_unresolved"), onward: wayOut,
+        id: legId({ id }), router_id, network_id, mac: port.mac_address, addresses: addressesOnLink(view, id), enter: false, at: plan.hosts, unresolved: gateway.entrance("gateway_unresolved"), onward: wayOut,
         // Packets go to the gateway's host in a tunnel, whatever their networks are.
         mtu: mtuOf(view, network, used), carries: tenantMtu(view, used),
       };
@@ -144,9 +162,9 @@ export const derive = [
     name: "gateway-groups",
     on: eachPair(gatewayPlanTable, "lists"),
     into: claimTable,
-    reads: [],
-    derive: ({ b: list }): Claim[] =>
-      [groupOf.to(list), ...prefixesOf(list).flatMap((before) => [groupOf.out(before), groupOf.in(before), groupOf.over(before), groupOf.away(before)])].map((holder) => claim(`gateway/groups/${list}`, gatewayGroups, "", holder)),
+    reads: [gatewayPlanTable],
+    derive: ({ b: list }, view): Claim[] =>
+      [groupOf.to(list), ...prefixesOf(list).flatMap((before) => [groupOf.out(before), groupOf.in(before), groupOf.over(before), groupOf.away(before), ...(answersMachines(view, list) ? [groupOf.own(before)] : [])])].map((holder) => claim(`gateway/groups/${list}`, gatewayGroups, "", holder)),
   }),
   derivation({ name: "gateway-ports", on: eachPair(gatewayPeerTable, "peers"), into: claimTable, reads: [], derive: ({ a, b }): Claim => claim(`gateway/ports/${a}`, peerPorts, "", b) }),
   derivation({
@@ -154,6 +172,6 @@ export const derive = [
     on: each(externalNetworkTable),
     into: claimTable,
     reads: [gatewayPlanTable],
-    derive: ({ id }, view): Claim | undefined => (view.count(gatewayPlanTable, "network", id) === 0 ? undefined : claim("gateway/vni", vniPool, "", vniHolder(id))),
+    derive: ({ id }, view): Claim | undefined => (!view.by(gatewayPlanTable, "network", id).some((plan) => plan.kind === "gateway") ? undefined : claim("gateway/vni", vniPool, "", vniHolder(id))),
   }),
 ];

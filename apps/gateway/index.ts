@@ -2,6 +2,7 @@ import type { App } from "#app";
 import { announcement } from "./announcement.ts";
 import { aliases, extend, references } from "./api.ts";
 import { derive } from "./derive.ts";
+import { derive as interfacesDerive, rules as interfaces } from "./interfaces.ts";
 import { externalNetworkTable, gatewayAddressTable, gatewayGroups, gatewayHostTable, gatewayMeters, gatewayNeighbourTable, gatewayPeerTable, gatewayPlanTable, gatewayReadyTable, peerPorts, routerGatewayTable } from "./model.ts";
 import { outsideNeighbours } from "./neighbours.ts";
 import { problems } from "./problems.ts";
@@ -11,7 +12,7 @@ import { gateway } from "./tables.ts";
 
 export default {
   name: "gateway",
-  about: "external networks, and gateways of routers on them: highly available, chosen in the switches by BFD",
+  about: "external networks, and gateways of routers on them: highly available, chosen in the switches by BFD; likewise interfaces of routers on physical networks",
   requires: ["l2", "ipam", "l3", "overlay"],
   tables: [externalNetworkTable, routerGatewayTable, gatewayHostTable, gatewayPlanTable, gatewayPeerTable, gatewayReadyTable, gatewayNeighbourTable, gatewayAddressTable],
   pools: [peerPorts, gatewayGroups, gatewayMeters],
@@ -19,8 +20,8 @@ export default {
   references,
   aliases,
   pipeline: gateway,
-  derive,
-  rules,
+  derive: [...derive, ...interfacesDerive],
+  rules: [...rules, ...interfaces],
   services: [readiness, announcement, outsideNeighbours],
   problems,
   observe: { Interface: ["bfd_status"] },

@@ -29,9 +29,11 @@ export const gatewayHostTable = defineTable<GatewayHost>()("gateway_host", { der
 
 /**
  * Which hosts a gateway is on (derived). `id` is that of its port. The first that is alive has it; which one that is switches find out by
- * themselves. An app that acts on gateways, e.g. translates there, does so on all of them.
+ * themselves. An app that acts on gateways, e.g. translates there, does so on all of them. Likewise an interface of a router on a physical network,
+ * which machines there use: hosts route into it each by themselves, and one at a time answers and takes what comes from there.
  */
 export interface GatewayPlan extends Row {
+  readonly kind: "gateway" | "interface";
   readonly router_id: string;
   readonly network_id: string;
   /** Ids of chassis, the preferred one first. */
@@ -45,6 +47,8 @@ export const gatewayPlanTable = defineTable<GatewayPlan>()("gateway_plan", {
   /** Each list there is, once. */
   pairs: { lists: (p) => (p.hosts.length === 0 ? undefined : ["all", p.list]) },
 });
+/** The leg of its router that comes with it. */
+export const legId = ({ id }: Pick<GatewayPlan, "id">): string => `gateway/${id}`;
 /** The place of a chassis among those of a gateway, 0 first; undefined: the gateway is not on it. */
 export const placeOf = ({ hosts }: GatewayPlan, chassis: string): number | undefined => (hosts.includes(chassis) ? hosts.indexOf(chassis) : undefined);
 
@@ -94,6 +98,8 @@ export const peerPorts = definePool({ name: "gateway-port", of: "ofport", min: 5
 export const gatewayGroups = definePool({ name: "gateway-group", of: "group", min: 1_000_001, max: 2_000_000, about: "groups that choose among the hosts of gateways, for each list of hosts" });
 /** Who holds the VNI by which packets go from a router to its gateway on an external network. */
 export const vniHolder = (networkId: string): string => `gateway/${networkId}`;
+/** And that by which they go from routers to hosts on the network's physical one. */
+export const roundaboutHolder = (networkId: string): string => `gateway/roundabout/${networkId}`;
 
 export const peerPortName = (key: number): string => `axion-bfd-${key}`;
 
@@ -110,7 +116,7 @@ export const listScope = defineScope("gateway-list");
 export const outsideScope = defineScope("gateway-outside");
 
 /** The gateways of a router, and where each is. */
-export const gatewaysOf = (view: ReadView, routerId: string): readonly GatewayPlan[] => view.by(gatewayPlanTable, "router", routerId);
+export const gatewaysOf = (view: ReadView, routerId: string): readonly GatewayPlan[] => view.by(gatewayPlanTable, "router", routerId).filter((p) => p.kind === "gateway");
 
 /** Where packets come in that leave by a gateway, in `translate_out`: for routes by its network. */
 export const wayOut = { table: gateway.entrance("gateway_out") } as const;

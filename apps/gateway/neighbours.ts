@@ -1,12 +1,12 @@
 // Neighbours outside that the model does not list. Next hops are asked for in advance, by the host that has the gateway, and again and again;
 // others when there is a packet for one. Whoever answered is stored, so that all hosts of the network's gateways know it, those that stand
 // by among them, and go on knowing it when no controller lives. Only what was asked for is stored, and so much of each network.
-import { contains, isIpv6, parseCidr, parseIp, Shares, type Ip, type PacketIn, type ServiceDecl, type ServiceHost, type StageOut } from "#app";
+import { contains, isIpv6, learned, parseCidr, parseIp, Shares, type Ip, type PacketIn, type ServiceDecl, type ServiceHost, type StageOut } from "#app";
 import { PacketError, parsePacket } from "packet-codec";
 import { addressId, addressTable, deviceOwner, networkTable, portTable, saidIn } from "../l2/model.ts";
-import { hostUnreachable, legTable, questionFor, routerTable, routeTable } from "../l3/model.ts";
+import { hostUnreachable, legTable, questionFor, routerTable, routeTable, wantedNeighbourTable } from "../l3/model.ts";
 import { activeHost, ofGateway, presenceOf, whileGateways } from "./activity.ts";
-import { externalNetworkTable, gatewayAddressTable, gatewayNeighbourTable, gatewayPlanTable, type GatewayNeighbour, type GatewayPlan } from "./model.ts";
+import { gatewayAddressTable, gatewayNeighbourTable, gatewayPlanTable, legId, type GatewayNeighbour, type GatewayPlan } from "./model.ts";
 
 /** Seconds between looks at what was answered, and at whom to ask. */
 const LOOK_S = 0.1;
@@ -38,7 +38,7 @@ export const outsideNeighbours: ServiceDecl = {
     const questions = new Map<string, Question>();
     /** Those of them that are there because of packets: each project has its share. */
     const asked = new Shares<true>(ASKED_MAX);
-    const answered = (id: string): void => {
+    const forget = (id: string): void => {
       questions.delete(id);
       asked.delete(id);
     };
@@ -49,6 +49,23 @@ export const outsideNeighbours: ServiceDecl = {
     const missed = new Map<string, number>();
     /** Next hops, as of the last round. */
     const isHop = new Set<string>();
+
+    const askNow = (id: string, question: Question): void => {
+      const plans = host.view.by(gatewayPlanTable, "network", question.network);
+      const plan = nextHops(host, plans).get(question.ip) ?? plans.find((p) => isOnLink(host, p, question.ip));
+      const active = plan === undefined ? undefined : activeHost(host, plan);
+      if (plan === undefined || active === undefined || !host.masters(active)) {
+        forget(id);
+        return;
+      }
+      question.asked++;
+      question.dueMs = host.clock.monotonic() + QUESTION_S * 1000;
+      ask(host, plan, active, question.ip);
+    };
+    /** Routers that wait for it go on. */
+    const answered = (id: string, network_id: string, ip: string, mac: string): void => {
+      if (host.view.fact(wantedNeighbourTable, id)?.mac === "") host.learn([learned(wantedNeighbourTable, "answered", { id, network_id, ip, mac })]);
+    };
 
     host.onPacket("gateway_in", (packet) => {
       const said = saidIn(packet.data);
@@ -86,13 +103,23 @@ export const outsideNeighbours: ServiceDecl = {
     });
 
     whileGateways(host, LOOK_S, async () => {
+      for (const { id, network_id, ip, mac } of host.view.facts(wantedNeighbourTable)) {
+        if (mac !== "" || host.view.get(addressTable, id) !== undefined) continue;
+        const known = host.view.get(gatewayNeighbourTable, id);
+        if (known !== undefined) answered(id, network_id, ip, known.mac);
+        else if (!questions.has(id)) questions.set(id, { network: network_id, ip, waiting: [], asked: 0, dueMs: 0 });
+        const question = questions.get(id);
+        // Others wait for the next round.
+        if (question?.asked === 0) askNow(id, question);
+      }
       if (answers.size === 0) return;
       const list = [...answers.values()];
       answers.clear();
       const fresh = list.filter((a) => host.view.get(gatewayNeighbourTable, a.id)?.mac !== a.mac);
-      for (const { id, mac } of list) {
+      for (const { id, network_id, ip, mac } of list) {
         const question = questions.get(id);
-        answered(id);
+          forget(id);
+          answered(id, network_id, ip, mac);
         if (question !== undefined && question.waiting.length > 0) host.send(question.waiting.map((packet) => forwarded(packet, mac)));
         due.set(id, host.clock.monotonic() + AGAIN_S * 1000);
         missed.delete(id);
@@ -110,7 +137,7 @@ export const outsideNeighbours: ServiceDecl = {
       const now = host.clock.monotonic();
       const gone: string[] = [];
       isHop.clear();
-      for (const { id: network } of host.view.all(externalNetworkTable)) {
+      for (const network of networksOf(host)) {
         const plans = host.view.by(gatewayPlanTable, "network", network);
         const hops = nextHops(host, plans);
         for (const ip of hops.keys()) isHop.add(addressId(network, ip));
@@ -125,7 +152,7 @@ export const outsideNeighbours: ServiceDecl = {
       for (const [id, question] of questions) {
         if (now < question.dueMs) continue;
         if (question.asked >= QUESTIONS) {
-          answered(id);
+          forget(id);
           due.set(id, now + AGAIN_S * 1000);
           host.send(question.waiting.flatMap((packet) => unreachable(host, packet)));
           const plans = host.view.by(gatewayPlanTable, "network", question.network);
@@ -134,15 +161,7 @@ export const outsideNeighbours: ServiceDecl = {
           if (host.view.get(gatewayNeighbourTable, id) !== undefined && missed.get(id)! >= MISSED_MAX && !nextHops(host, plans).has(question.ip)) gone.push(id);
           continue;
         }
-        const plan = nextHops(host, host.view.by(gatewayPlanTable, "network", question.network)).get(question.ip) ?? host.view.by(gatewayPlanTable, "network", question.network).find((p) => isOnLink(host, p, question.ip));
-        const active = plan === undefined ? undefined : activeHost(host, plan);
-        if (plan === undefined || active === undefined || !host.masters(active)) {
-          answered(id);
-          continue;
-        }
-        question.asked++;
-        question.dueMs = now + QUESTION_S * 1000;
-        ask(host, plan, active, question.ip);
+        askNow(id, question);
       }
       for (const [id, atMs] of due) {
         if (atMs >= now - 60_000) continue;
@@ -165,18 +184,23 @@ function isOurs(view: ServiceHost["view"], networkId: string, mac: string): bool
   return owner === deviceOwner.routerGateway || owner === deviceOwner.floatingIp;
 }
 
+/** Where there are gateways, or who answered for some. */
+const networksOf = ({ view }: ServiceHost): ReadonlySet<string> => new Set([...view.by(gatewayPlanTable, "all", ""), ...view.by(gatewayNeighbourTable, "all", "")].map((row) => row.network_id));
+
 /** Next hops by the gateways of a network, each with one that leads there. */
-function nextHops({ view }: ServiceHost, plans: readonly GatewayPlan[]): Map<string, GatewayPlan> {
+function nextHops(host: ServiceHost, plans: readonly GatewayPlan[]): Map<string, GatewayPlan> {
   const hops = new Map<string, GatewayPlan>();
   for (const plan of plans) {
-    for (const { via, nexthop } of view.by(routeTable, "router", plan.router_id)) if (via === plan.network_id && nexthop !== null && !hops.has(nexthop)) hops.set(nexthop, plan);
+    for (const { via, nexthop } of host.view.by(routeTable, "router", plan.router_id)) if (via === plan.network_id && nexthop !== null && !hops.has(nexthop) && isOnLink(host, plan, nexthop)) hops.set(nexthop, plan);
   }
   return hops;
 }
 
 function isOnLink({ view }: ServiceHost, plan: GatewayPlan, text: string): boolean {
   const ip = parseIp(text);
-  return ip !== undefined && view.by(legTable, "place", `${plan.router_id}|${plan.network_id}`).some((leg) => leg.addresses.some(({ cidr }) => contains(parseCidr(cidr)!, ip)) || text.startsWith("fe80:"));
+  // A router may have a port for each family.
+  const here = view.get(legTable, legId(plan))?.addresses.filter((a) => isIpv6(a.ip) === isIpv6(text)) ?? [];
+  return ip !== undefined && (here.some(({ cidr }) => contains(parseCidr(cidr)!, ip)) || (text.startsWith("fe80:") && here.length > 0));
 }
 
 /** In the name of the gateway, whose host answers come to. */

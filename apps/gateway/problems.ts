@@ -1,5 +1,6 @@
-// What is wrong with gateways now: nobody has one, or nothing leaves by it.
+// What is wrong with gateways now: nobody has one, or nothing leaves by it; and that nobody answers machines for a router's interface.
 import type { AppProblem, LiveView } from "#app";
+import { networkTable } from "../l2/model.ts";
 import { routerTable } from "../l3/model.ts";
 import { gatewayPlanTable, gatewayReadyTable, type GatewayPlan } from "./model.ts";
 import { keepsIn } from "./translation.ts";
@@ -7,12 +8,26 @@ import { keepsIn } from "./translation.ts";
 export function problems(view: LiveView): AppProblem[] {
   const found: AppProblem[] = [];
   for (const plan of view.all(gatewayPlanTable)) {
+    if (plan.kind === "interface") {
+      if (plan.hosts.length === 0) {
+        found.push({
+          kind: "no_host", severity: "warning", text: `nobody answers for ${nameOf(plan, view)} on the physical network of ${networkOf(plan, view)}: no host is mapped to it`, resources: resourcesOf(plan),
+          cure: { text: "name a bridge for the physical network in external_ids:axion-bridge-mappings of some host" },
+        });
+      } else if (!isReady(plan, view)) {
+        found.push({
+          kind: "not_ready", severity: "warning", text: `no host that could answer for ${nameOf(plan, view)} on the physical network of ${networkOf(plan, view)} is ready: connected, its flows confirmed, and not being drained`, resources: resourcesOf(plan), switches: plan.hosts,
+          cure: { text: "look at these hosts in `axion switches`" },
+        });
+      }
+      continue;
+    }
     if (plan.hosts.length === 0) {
       found.push({
         kind: "no_host", severity: "error", text: `no host can have the gateway of ${nameOf(plan, view)}`, resources: resourcesOf(plan),
         cure: { text: "on hosts that lead to the external network, set external_ids:axion-gateway=true, and axion-bridge-mappings if it is on a physical network" },
       });
-    } else if (!plan.hosts.some((host) => view.get(gatewayReadyTable, host)?.users === true)) {
+    } else if (!isReady(plan, view)) {
       found.push({
         kind: "not_ready", severity: "error", text: `no host of the gateway of ${nameOf(plan, view)} is ready: connected, its flows confirmed, and not being drained`, resources: resourcesOf(plan), switches: plan.hosts,
         cure: { text: "look at these hosts in `axion switches`; of one that is drained set axion-gateway=true again" },
@@ -28,5 +43,7 @@ export function problems(view: LiveView): AppProblem[] {
   return found;
 }
 
+const isReady = ({ hosts }: GatewayPlan, view: LiveView): boolean => hosts.some((host) => view.get(gatewayReadyTable, host)?.users === true);
+const networkOf = ({ network_id }: GatewayPlan, view: LiveView): string => `network ${view.get(networkTable, network_id)?.name || network_id}`;
 const nameOf = ({ router_id }: GatewayPlan, view: LiveView): string => `router ${view.get(routerTable, router_id)?.name || router_id}`;
 const resourcesOf = ({ router_id, network_id }: GatewayPlan): NonNullable<AppProblem["resources"]> => [{ type: "router", id: router_id }, { type: "network", id: network_id }];

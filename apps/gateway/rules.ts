@@ -8,10 +8,10 @@ import {
 import { linkLocal } from "packet-codec";
 import { addressTable, echoReply, echoRequest, handleMac, handleQuestions, laterEcho, neighbour, netScope, networkTable, portTable, segmentTable, turnedBack, type Network } from "../l2/model.ts";
 import { liveRouterTable, routerScope, unresolvedInto } from "../l3/model.ts";
-import { receiveVni, sharedEncap, tunnelPort, vniOf, vniPool } from "../overlay/model.ts";
-import { groupOf, prefixesOf } from "./derive.ts";
+import { leaveAs, receiveVni, sharedEncap, tunnelPort, vniOf, vniPool } from "../overlay/model.ts";
+import { answersMachines, groupOf, prefixesOf } from "./derive.ts";
 import {
-  gatewayAddressTable, gatewayGroups, gatewayHostTable, gatewayMeters, gatewayNeighbourTable, gatewayPeerTable, gatewayPlanTable, gatewayReadyTable, listScope, outsideScope, peerPortName, peerPorts, PUNT_METER, tellTooBig, travelsInTunnels, vniHolder, type GatewayPlan,
+  gatewayAddressTable, gatewayGroups, gatewayMeters, gatewayNeighbourTable, gatewayPeerTable, gatewayPlanTable, gatewayReadyTable, listScope, outsideScope, peerPortName, peerPorts, PUNT_METER, tellTooBig, travelsInTunnels, vniHolder, type GatewayPlan,
 } from "./model.ts";
 import { gateway } from "./tables.ts";
 import { keepsIn } from "./translation.ts";
@@ -56,7 +56,7 @@ const otherwise = (chassis: Chassis, actions: Bucket["actions"]): Bucket => ({ w
 const TO_THE_WIRE = [load("out_port_key", 0), load("out_host", 0), toStage("locate")] as const;
 
 /** Numbers of the groups on a host before which these are; undefined: they are not there yet. */
-function groupsBefore(view: ReadView, before: string): Readonly<Record<"out" | "in" | "over" | "away", number>> | undefined {
+export function groupsBefore(view: ReadView, before: string): Readonly<Record<"out" | "in" | "over" | "away", number>> | undefined {
   const [to, inwards, over, away] = [groupOf.out, groupOf.in, groupOf.over, groupOf.away].map((of) => group(view, of(before)));
   return to === undefined || inwards === undefined || over === undefined || away === undefined ? undefined : { out: to, in: inwards, over, away };
 }
@@ -81,6 +81,8 @@ const lists = gateway.rule({
       out.item(here, "group", ids.out, { type: "ff", buckets: [...earlier.map(toPeer), otherwise(host, [setField("eth_dst", NO_MAC), toTable("gateway_here")])] });
       out.item(here, "group", ids.in, { type: "ff", buckets: [...silent, inHere] });
       out.item(here, "group", ids.over, { type: "ff", buckets: [...earlier.map(toPeer), inHere] });
+      const own = group(view, groupOf.own(before));
+      if (own !== undefined && answersMachines(view, list)) out.item(here, "group", own, { type: "ff", buckets: [...earlier.map((port) => ({ watchPort: port, actions: leaveAs("router") })), otherwise(host, leaveAs("port"))] });
       out.item(here, "group", ids.away, { type: "ff", buckets: [...earlier.map((port) => ({ watchPort: port, actions: TO_THE_WIRE })), inHere] });
     }
   },
@@ -89,9 +91,10 @@ const lists = gateway.rule({
 const hosts = gateway.rule({
   name: "hosts",
   about: "what comes from outside for the gateways that a host has: questions are answered, answers heard, the rest is routed; of what is too large for the inside the sender is told",
-  on: each(gatewayHostTable),
+  on: each(chassisTable),
   emit({ id }, view, out) {
-    if (view.count(gatewayPlanTable, "host", id) === 0) return;
+    const plans = view.by(gatewayPlanTable, "host", id);
+    if (plans.length === 0) return;
     const scope = chassisScope(id);
     const nd = (icmpv6_type: number) => ({ eth_type: ethType.ipv6, ip_proto: ipProto.icmpv6, icmpv6_type }) as const;
     for (const question of [{ eth_type: ethType.arp, arp_op: 1 }, nd(135)] as const) out.flow(scope, "gateway_in", { priority: 200, match: question, actions: [load("from_tunnel", 0), toStage("services")] });
@@ -99,9 +102,10 @@ const hosts = gateway.rule({
     const answers = gatewayMeters.min;
     out.item(scope, "meter", answers, PUNT_METER);
     for (const answer of [{ eth_type: ethType.arp, arp_op: 2 }, nd(136)] as const) out.flow(scope, "gateway_in", { priority: 200, match: answer, meter: answers, actions: [{ type: "punt", maxLen: 128 }] });
-    tellUnresolved(id, out);
     tellTooBig(out, id);
     out.flow(scope, "gateway_in", { priority: 10, match: {}, actions: [next] });
+    if (!plans.some((plan) => plan.kind === "gateway")) return;
+    tellUnresolved(id, out);
   },
 });
 
@@ -113,7 +117,7 @@ function tellUnresolved(host: string, out: Emit<typeof gateway>): void {
 }
 
 /** Keys of the hosts before a place of a gateway's list, as text. */
-const hostsBefore = (plan: GatewayPlan, place: number): string => plan.list.split(".").slice(0, place).join(".");
+export const hostsBefore = (plan: GatewayPlan, place: number): string => plan.list.split(".").slice(0, place).join(".");
 
 /** What comes from outside for a MAC, and questions for its addresses, are for the host that has the gateway now. */
 function takeFromOutside(plan: GatewayPlan, network: Network, mac: string, addresses: readonly string[], view: ReadView, out: Outputs): void {
@@ -164,6 +168,7 @@ const gateways = gateway.rule({
   about: "what a router sends by its gateway goes to the host that has it, and leaves there; what comes from outside for it enters there",
   on: each(gatewayPlanTable),
   emit(plan, view, out) {
+    if (plan.kind !== "gateway") return;
     const router = view.get(liveRouterTable, plan.router_id);
     const network = view.get(networkTable, plan.network_id);
     const port = view.get(portTable, plan.id);
@@ -188,14 +193,14 @@ const gateways = gateway.rule({
       if (place > 0 && before === undefined) continue;
       out.flow(here, "gateway_out", { priority: 110, match: sent, actions: place === 0 ? [next] : [...redirected, { type: "group", id: before!.out }] });
       out.flow(here, "gateway_exit", { priority: 100, match: { "reg:net": network.key }, actions: [load("router", 0), next] });
-      receiveVni(out, here, vni, port.mac_address, [load("net", network.key), load("router", router.key), setField("in_port", 0), toStage("route")]);
+      receiveVni(out, here, vni, { eth_dst: port.mac_address }, [load("net", network.key), load("router", router.key), setField("in_port", 0), toStage("route")]);
       for (const ip of asked) ping(out, here, network, port.mac_address, ip);
     }
   },
 });
 
 /** Pings of the gateway itself, from outside; those from within are the router's to answer. */
-function ping(out: Parameters<Parameters<typeof gateway.rule>[0]["emit"]>[2], scope: ReturnType<typeof chassisScope>, network: Network, mac: string, ip: string): void {
+export function ping(out: Emit<typeof gateway>, scope: ReturnType<typeof chassisScope>, network: Network, mac: string, ip: string): void {
   const match = { "reg:net": network.key, eth_dst: mac } as const;
   const back = [load("from_tunnel", 0), setField("in_port", 0), toStage("forward")] as const;
   out.flow(scope, "gateway_in", { priority: 150, match: { ...match, ...echoRequest(ip) }, actions: [...echoReply(ip), ...back] });

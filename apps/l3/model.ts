@@ -1,8 +1,9 @@
 // l3's entities: routers and their interfaces. An interface is a port of l2 (device_owner network:router_interface);
 // its MAC and addresses are that port's.
-import { badRequest, NO_MAC, definePool, defineScope, defineTable, formatCidr, load, overlap, parseCidr, resourceHandle, toStage, type Outputs, type Row, type Scope, type StandardRow, chassisScope, setField, meterOfZone, zoneMeters, familyMatch, ipDst, ipSrc, toEntrance, type Entrance, type ReadView } from "#app";
+import { badRequest, NO_MAC, definePool, defineScope, defineSoftTable, defineTable, formatCidr, load, overlap, parseCidr, resourceHandle, toStage, type Outputs, type Row, type Scope, type StandardRow, chassisScope, setField, meterOfZone, zoneMeters, familyMatch, ipDst, ipSrc, toEntrance, type Entrance, type ReadView } from "#app";
 import { subnetTable, type Subnet } from "../ipam/model.ts";
-import { addressTable, fromScope, membersScope, portTable, takeMac, type Address, type Port } from "../l2/model.ts";
+import { addressTable, fromScope, membersScope, networkTable, portTable, takeMac, type Address, type Port } from "../l2/model.ts";
+import { mtuOf, profiled } from "../overlay/model.ts";
 import { undelivered } from "./errors.ts";
 import { l3 } from "./tables.ts";
 
@@ -15,7 +16,7 @@ export interface StaticRoute {
   readonly nexthop: string;
 }
 export interface Router extends StandardRow {
-  /** 1..2^32-1, unique: `router` in the pipeline. */
+  /** 1..2^32-2, unique: `router` in the pipeline. */
   readonly key: number;
   readonly admin_state_up: boolean;
   readonly routes: readonly StaticRoute[];
@@ -31,12 +32,21 @@ export interface LiveRouter extends Row {
 export const liveRouterTable = defineTable<LiveRouter>()("live_router", { derived: true, of: routerTable });
 
 export const routerKeys = definePool({
-  name: "router", of: "key", min: 1, max: 2 ** 32 - 1, about: "keys of routers: `router` in the pipeline", taken: (view, _part, n) => view.count(routerTable, "key", String(n)) > 0,
+  name: "router", of: "key", min: 1, max: 2 ** 32 - 2, about: "keys of routers: `router` in the pipeline", taken: (view, _part, n) => view.count(routerTable, "key", String(n)) > 0,
 });
 
 /** Beyond those of l2 and of the security groups: a port that sends much to who is gone must not lose by it what it asks of DHCP and its routers. */
 export const undeliveredMeters = zoneMeters("undelivered-meter", 0x8002_0000, "meters of what routers cannot deliver, one for each sending port: by its zone");
 export const undeliveredMeter = (zone: number): number => meterOfZone(undeliveredMeters, zone);
+
+/** What comes from no port: the same on every switch, nobody draws one. */
+export const outsideMeters = definePool({ name: "undelivered-outside-meter", of: "meter", min: 0x8008_0000, max: 0x8008_0000, about: "meter of what those that are no ports want of routers, and of what is not delivered of theirs", taken: () => true });
+
+/** The same of all of them, on one host. */
+export function outsideMeter(out: Outputs, scope: Scope): number {
+  out.item(scope, "meter", outsideMeters.min, { unit: "pps", rate: 200, burst: 400 });
+  return outsideMeters.min;
+}
 
 export const routerResource = resourceHandle<Router>("router");
 
@@ -119,6 +129,11 @@ export interface Leg extends Row {
   /** At these, where packets go whose next hop on the network nobody is known to have: into a table of the app that asks for it. */
   readonly unresolved?: Entrance;
   /**
+   * There is more on the network than ports: whoever sent what came by it and cannot be delivered is told so, and a next hop that no port has is
+   * somebody's (`wantedNeighbourTable`).
+   */
+  readonly tells?: true;
+  /**
    * The router is there by somebody else's leave: what is sent into the network by it has a source of the link by which it came, and
    * none of the network itself.
    */
@@ -133,7 +148,7 @@ export interface Leg extends Row {
 export const legTable = defineTable<Leg>()("leg", {
   derived: true,
   open: true,
-  indexes: { router: (l) => l.router_id, place: (l) => `${l.router_id}|${l.network_id}`, address: (l) => l.addresses.map((a) => `${l.network_id}|${a.ip}`) },
+  indexes: { router: (l) => l.router_id, network: (l) => l.network_id, place: (l) => `${l.router_id}|${l.network_id}`, address: (l) => l.addresses.map((a) => `${l.network_id}|${a.ip}`) },
 });
 
 /**
@@ -176,6 +191,33 @@ export interface PairSource extends Row {
 }
 export const pairSourceTable = defineTable<PairSource>()("pair_source", { derived: true, of: portTable, indexes: { network: (s) => s.network_id } });
 
+
+/** The addresses of a port, and what is on the link there, as a leg has them. */
+export const addressesOnLink = (view: ReadView, portId: string): Leg["addresses"] =>
+  view.by(addressTable, "port", portId).toSorted((a, b) => a.position - b.position).flatMap((a) => {
+    const subnet = view.get(subnetTable, a.subnet_id);
+    return subnet === undefined ? [] : [{ ip: a.ip, cidr: subnet.cidr }];
+  });
+
+/** The leg that an interface is, if port and network are up. */
+export function legOfInterface({ id, router_id, network_id, guest }: RouterInterface, view: ReadView): Leg | undefined {
+  const port = view.get(portTable, id);
+  const network = view.get(networkTable, network_id);
+  if (port === undefined || network === undefined || !port.admin_state_up || !network.admin_state_up) return undefined;
+  return { id, router_id, network_id, mac: port.mac_address, addresses: addressesOnLink(view, id), enter: true, mtu: mtuOf(view, network, profiled(view)), ...(guest === true && { guest }) };
+}
+
+/**
+ * A next hop that routers have packets for, and no port is known to have (a fact). A joint: an app that can ask where the model ends asks for those of its
+ * networks, and says who answered. `id` is addressId(...).
+ */
+export interface WantedNeighbour extends Row {
+  readonly network_id: string;
+  readonly ip: string;
+  /** Who answered; "": nobody yet. */
+  readonly mac: string;
+}
+export const wantedNeighbourTable = defineSoftTable<WantedNeighbour>()("neighbour_wanted", { ttlS: 2, limitPerOwner: 1024, limit: 4096 });
 
 export const routerScope = defineScope("router");
 /** The way into a router from one of its networks: for chassis on that network, and those that come through another router. */

@@ -21,9 +21,10 @@ export const l3Punt = ((packet, view: ReadView, log): readonly StageOut[] => {
 
 /** Whose packet it is, where, and at which router. */
 export interface Parties {
-  readonly sender: Port;
+  /** undefined: of somebody on a network of the router's who is no port. */
+  readonly sender: Port | undefined;
   /** The sender's. */
-  readonly home: Network;
+  readonly home: Network | undefined;
   /** Where the packet is: where it came to the router, or where it was to go on. */
   readonly network: Network;
   readonly router: Router;
@@ -34,21 +35,29 @@ export function partiesOf(packet: PacketIn, view: ReadView): Parties | undefined
   const network = view.by(networkTable, "key", String(packet.register("net")))[0];
   const router = view.by(routerTable, "key", String(packet.register("router")))[0];
   const home = sender === undefined ? undefined : view.get(networkTable, sender.network_id);
-  return sender === undefined || home === undefined || network === undefined || router === undefined ? undefined : { sender, home, network, router };
+  if (network === undefined || router === undefined || (packet.register("in_port_key") === 0 ? !view.by(legTable, "router", router.id).some((leg) => leg.tells === true) : home === undefined)) return undefined;
+  return { sender, home, network, router };
 }
+
+/** Who pays for it, and in whose name it waits. */
+export const payer = ({ sender, router }: Parties): { readonly id: string; readonly project: string } =>
+  sender === undefined ? { id: `beyond ${router.id}`, project: router.project_id } : { id: sender.id, project: sender.project_id };
 
 type Log = Parameters<PacketInHandler>[2];
 
 /** What the sender is told, none where the RFCs have none. `mac`: the sender's, of a packet that has the router's as its source by now. */
-export function errorAbout(packet: PacketIn, why: Undelivered, { sender, home, network, router }: Parties, view: ReadView, log: Log, mac?: string): readonly StageOut[] {
-  const frame = answerable(packet, sender.id, log);
+export function errorAbout(packet: PacketIn, why: Undelivered, parties: Parties, view: ReadView, log: Log, mac?: string): readonly StageOut[] {
+  const { sender, home, network, router } = parties;
+  const by = sender?.id ?? "beyond";
+  const frame = answerable(packet, by, log);
   if (frame === undefined) return [];
   const ip = (frame.ipv4 ?? frame.ipv6)!;
   const source = parseIp(ip.src)!;
+  if (sender === undefined || home === undefined) return beyond(packet, frame, why, source, parties, view);
   // Behind another router there is no interface on the sender's network: then the one where the packet is.
   const own = (why === undelivered.unresolved ? interfaceOf(view, router.id, home.id, source) : undefined) ?? interfaceOf(view, router.id, network.id, source);
   if (own === undefined || isBroadcastOf(own.cidr, source)) {
-    log.debug({ router: router.id, network: network.id, port: sender.id }, "router has no interface that could answer");
+    log.debug({ router: router.id, network: network.id, port: by }, "router has no interface that could answer");
     return [];
   }
   // Behind another router the frame carries that router's MAC, not the sender's.
@@ -87,6 +96,17 @@ function tooBigFromOutside(packet: PacketIn, why: Undelivered, view: ReadView, l
   const from = why === undelivered.tooBigTranslated ? { mac: own.mac, address: dst } : own;
   const data = icmpError(frame, why, from, own.mac, packet.register("next_mtu", l3));
   return data === undefined ? [] : [{ chassis: packet.chassis, stage: "route", registers: { router: router.key, net: network.key }, data }];
+}
+
+/** To somebody who is no port, by the router's routes: from where the packet came, or the sender's own link if that is not known any more. */
+function beyond({ chassis }: PacketIn, frame: Packet, why: Undelivered, source: Ip, { network, router }: Parties, view: ReadView): readonly StageOut[] {
+  const legs = view.by(legTable, "router", router.id).filter((leg) => leg.tells === true && (why === undelivered.unresolved || leg.network_id === network.id));
+  const leg = legs.find((l) => l.addresses.some(({ cidr }) => contains(parseCidr(cidr)!, source))) ?? (why === undelivered.unresolved ? undefined : legs[0]);
+  const own = leg === undefined ? undefined : interfaceOf(view, router.id, leg.network_id, source);
+  const key = leg === undefined ? undefined : view.get(networkTable, leg.network_id)?.key;
+  if (own === undefined || key === undefined || isBroadcastOf(own.cidr, source)) return [];
+  const data = why === undelivered.notServed && frame.tcp !== undefined ? resetOf(frame, frame.tcp, own.mac, own.mac) : icmpError(frame, why, own, own.mac);
+  return data === undefined ? [] : [{ chassis, stage: "route", registers: { router: router.key, net: key }, data }];
 }
 
 /** The router's address on the network: the one whose subnet has the sender, else the first. */

@@ -2,13 +2,13 @@
 // port security. A router that has a packet for one asks in the network by ARP or neighbour discovery, up to three times, keeps the packet
 // meanwhile, and tells the switch who answered: it keeps that for a while (l2's tellNeighbour), so that only the first packet comes here.
 // Nobody who may have it, or no answer: host unreachable. What switches were told, and are told when it changes, is beliefs.ts's.
-import { contains, isIpv6, parseCidr, parseIp, Shares, type PacketIn, type ServiceDecl, type ServiceHost, type StageOut } from "#app";
+import { contains, isIpv6, learned, parseCidr, parseIp, Shares, type PacketIn, type ServiceDecl, type ServiceHost, type StageOut } from "#app";
 import { PacketError, parsePacket } from "packet-codec";
 import { addressId, claimant, heardNeighbourTable, learningTable, mayClaim, senderOf } from "../l2/model.ts";
 import { Beliefs, heardHolder, type HeardHolder } from "./beliefs.ts";
-import { legTable, liveRouterTable, undelivered } from "./model.ts";
+import { legTable, liveRouterTable, undelivered, wantedNeighbourTable } from "./model.ts";
 import { questionFor } from "./questions.ts";
-import { errorAbout, isBroadcastOf, partiesOf, type Parties } from "./packet-in.ts";
+import { errorAbout, isBroadcastOf, partiesOf, payer, type Parties } from "./packet-in.ts";
 import { l3 } from "./tables.ts";
 
 /** Questions for one neighbour, and seconds between them. RFC 4861 section 10: MAX_MULTICAST_SOLICIT, RETRANS_TIMER */
@@ -30,6 +30,8 @@ interface Question {
   readonly network: { readonly id: string; readonly key: number };
   readonly router: string;
   readonly ip: string;
+  /** Somebody may have it whom the model ends before: another app asks. */
+  readonly beyond: boolean;
   readonly sender: string;
   readonly waiting: Shares<Waiting>;
   asked: number;
@@ -57,7 +59,7 @@ export const resolution: ServiceDecl = {
     };
     const look = (): void => {
       for (const [key, question] of asked) {
-        const holder = heardHolder(host.view, question.network.id, question.ip);
+        const holder = holderOf(question);
         if (holder === undefined && host.clock.monotonic() < question.dueMs) continue;
         if (holder === undefined && question.asked < QUESTIONS && ask(host, question)) continue;
         asked.delete(key);
@@ -66,18 +68,24 @@ export const resolution: ServiceDecl = {
       }
       if (asked.size > 0) host.after(LOOK_S, look);
     };
-    const answer = (waiting: Iterable<Waiting>, { network, ip }: Pick<Question, "network" | "ip">, holder: HeardHolder | undefined): void => {
+    /** Who is heard to have it, and who answered where the model ends. */
+    const holderOf = ({ network, ip, beyond }: Pick<Question, "network" | "ip" | "beyond">): HeardHolder | string | undefined => {
+      const mac = beyond ? host.view.fact(wantedNeighbourTable, addressId(network.id, ip))?.mac : "";
+      return heardHolder(host.view, network.id, ip) ?? (mac === "" ? undefined : mac);
+    };
+    const answer = (waiting: Iterable<Waiting>, { network, ip }: Pick<Question, "network" | "ip">, holder: HeardHolder | string | undefined): void => {
       for (const { packet, parties } of waiting) {
         if (holder === undefined) host.send(errorAbout(packet, undelivered.unresolved, parties, host.view, host.log, senderMac(host, packet, parties)));
+        else if (typeof holder === "string") host.send([onward(packet, holder)]);
         else {
           // One that a switch is not told of is reached all the same, as often as its senders may come here.
-          told.tell([packet.chassis], network, ip, holder, parties.sender.project_id);
+          told.tell([packet.chassis], network, ip, holder, payer(parties).project);
           host.send([forwarded(packet, holder)]);
         }
       }
     };
     const wait = (question: Question, packet: Waiting): void => {
-      const { id } = packet.parties.sender;
+      const { id } = payer(packet.parties);
       if (question.waiting.admits(id)) question.waiting.put(String(arrived++), id, packet);
     };
 
@@ -85,25 +93,27 @@ export const resolution: ServiceDecl = {
       if (packet.register("undelivered", l3) !== undelivered.unresolved) return;
       const parties = partiesOf(packet, host.view);
       if (parties === undefined) return;
-      const { network, router, sender } = parties;
+      const { network, router } = parties;
+      const { id: sender, project } = payer(parties);
       const ip = packet.register("nexthop");
       if (isBroadcast(host, router.id, network.id, ip)) return;
       const key = addressId(network.id, ip);
-      const holder = heardHolder(host.view, network.id, ip);
+      const beyond = endsAt(host, network.id);
+      const holder = holderOf({ network, ip, beyond });
       const known = holder === undefined ? asked.get(key) : undefined;
       // Before anybody looks for who may have it, among what may be thousands of ports.
       if (known !== undefined) {
         wait(known, { packet, parties });
         return;
       }
-      if (holder !== undefined || claimant(host.view, network.id, ip) === undefined) {
+      if (holder !== undefined || (!beyond && claimant(host.view, network.id, ip) === undefined)) {
         answer([{ packet, parties }], { network, ip }, holder);
         return;
       }
-      if (!asked.admits(sender.project_id) || (bySender.get(sender.id) ?? 0) >= ASKED_PER_PORT) return;
-      const question: Question = { network, router: router.id, ip, sender: sender.id, waiting: new Shares(WAITING), asked: 0, dueMs: 0 };
+      if (!asked.admits(project) || (bySender.get(sender) ?? 0) >= ASKED_PER_PORT) return;
+      const question: Question = { network, router: router.id, ip, beyond, sender, waiting: new Shares(WAITING), asked: 0, dueMs: 0 };
       wait(question, { packet, parties });
-      if (ask(host, question)) begin(key, question, sender.project_id);
+      if (ask(host, question)) begin(key, question, project);
     }, { owner: (packet) => senderOf(host.view, packet)?.project_id });
     host.onCommit([learningTable], () => told.watch());
     told.watch();
@@ -119,12 +129,13 @@ function ask(host: ServiceHost, question: Question): boolean {
   const legs = host.view.by(legTable, "router", question.router).filter((l) => l.network_id === network.id).sort((a, b) => (a.id < b.id ? -1 : 1));
   const own = legs.flatMap(({ mac, addresses }) => addresses.filter((a) => isIpv6(a.ip) === isIpv6(ip)).map((a) => ({ mac, ...a })));
   const from = target === undefined ? undefined : (own.find((a) => contains(parseCidr(a.cidr)!, target)) ?? own[0]);
-  if (at === undefined || target === undefined || from === undefined) return false;
+  if ((at === undefined && !question.beyond) || target === undefined || from === undefined) return false;
   const router = host.view.get(liveRouterTable, question.router);
   if (router === undefined) return false;
   question.asked++;
   question.dueMs = host.clock.monotonic() + QUESTION_S * 1000;
-  host.send([{ chassis: at.chassis, stage: "forward", registers: { net: network.key, router: router.key }, data: questionFor(ip, from) }]);
+  if (question.beyond) host.learn([learned(wantedNeighbourTable, question.sender, { id: addressId(network.id, ip), network_id: network.id, ip, mac: "" })]);
+  if (at !== undefined) host.send([{ chassis: at.chassis, stage: "forward", registers: { net: network.key, router: router.key }, data: questionFor(ip, from) }]);
   return true;
 }
 
@@ -135,8 +146,19 @@ function forwarded(packet: PacketIn, { mac, at }: HeardHolder): StageOut {
   return { chassis: packet.chassis, stage: "locate", registers: { net: packet.register("net"), in_port_key: packet.register("in_port_key"), out_port_key: at.port_key, out_host: at.host_key }, data: frame };
 }
 
+/** The same where the model does not say where that is. */
+function onward(packet: PacketIn, mac: string): StageOut {
+  const frame = Buffer.from(packet.data);
+  Buffer.from(mac.replaceAll(":", ""), "hex").copy(frame);
+  return { chassis: packet.chassis, stage: "forward", registers: { net: packet.register("net"), in_port_key: packet.register("in_port_key"), router: packet.register("router") }, data: frame };
+}
+
+/** Whether there is more on a network than the model lists, and another app asks for it. */
+const endsAt = ({ view }: ServiceHost, networkId: string): boolean => view.by(legTable, "network", networkId).some((leg) => leg.tells === true);
+
 /** The MAC of who sent it: the packet has the router's by now. */
-function senderMac({ view }: ServiceHost, packet: PacketIn, { sender, home }: Parties): string {
+function senderMac({ view }: ServiceHost, packet: PacketIn, { sender, home }: Parties): string | undefined {
+  if (sender === undefined || home === undefined) return undefined;
   const source = sourceOf(packet.data);
   if (source === undefined) return sender.mac_address;
   const pair = sender.allowed_address_pairs.find((p) => p.mac_address !== "" && mayClaim({ ...sender, allowed_address_pairs: [p] }, source));

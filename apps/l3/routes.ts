@@ -2,23 +2,11 @@
 import { contains, derivation, each, parseCidr, parseIp, type ReadView } from "#app";
 import { subnetTable } from "../ipam/model.ts";
 import { addressTable, chosenSegmentTable, networkTable, portTable } from "../l2/model.ts";
-import { mtuOf, profiled, profileTable } from "../overlay/model.ts";
-import { legTable, liveRouterTable, routerInterfaceTable, routerTable, routeTable, type Leg, type LiveRouter, type Onward, type Route, type RouterInterface } from "./model.ts";
+import { profileTable } from "../overlay/model.ts";
+import { legOfInterface, legTable, liveRouterTable, routerInterfaceTable, routerTable, routeTable, type Leg, type LiveRouter, type Onward, type Route } from "./model.ts";
 
 /** The legs of a router, by id. */
 const legsOf = (routerId: string, view: ReadView): Leg[] => view.by(legTable, "router", routerId).toSorted((a, b) => (a.id < b.id ? -1 : 1));
-
-/** The leg that an interface is, if port and network are up. */
-function legOfInterface({ id, router_id, network_id, guest }: RouterInterface, view: ReadView): Leg | undefined {
-  const port = view.get(portTable, id);
-  const network = view.get(networkTable, network_id);
-  if (port === undefined || network === undefined || !port.admin_state_up || !network.admin_state_up) return undefined;
-  const addresses = view.by(addressTable, "port", id).toSorted((a, b) => a.position - b.position).flatMap((a) => {
-    const subnet = view.get(subnetTable, a.subnet_id);
-    return subnet === undefined ? [] : [{ ip: a.ip, cidr: subnet.cidr }];
-  });
-  return { id, router_id, network_id, mac: port.mac_address, addresses, enter: true, mtu: mtuOf(view, network, profiled(view)), ...(guest === true && { guest }) };
-}
 
 /** A leg, and the key of its network. */
 export interface LiveLeg extends Leg {

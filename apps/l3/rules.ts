@@ -6,7 +6,7 @@ import {
 } from "#app";
 import { linkLocal } from "packet-codec";
 import { attachmentTable, backToSender, echoReply, echoRequest, fromScope, lanScope, laterEcho, membersScope, netScope, networkTable, portTable, sendersScope, turnedBack } from "../l2/model.ts";
-import { enterScope, legTable, liveRouterTable, routerScope, routerSendersScope, routerTable, routeTable, translationTable, undelivered, undeliveredMeter, unresolvedInto, zoneHolder, type Leg, type Onward } from "./model.ts";
+import { enterScope, legTable, liveRouterTable, outsideMeter, routerScope, routerSendersScope, routerTable, routeTable, translationTable, undelivered, undeliveredMeter, unresolvedInto, zoneHolder, type Leg, type Onward } from "./model.ts";
 import { narrowerThan, waysTo, type Way } from "./routes.ts";
 import { excepted, kept, ofHostsToo, ofLink, sourceIn } from "./sources.ts";
 import { l3 } from "./tables.ts";
@@ -50,6 +50,8 @@ const legs = l3.rule({
     if (addresses.some((a) => isIpv6(a.ip))) answer(router.key, linkLocal(mac), scope, out);
     for (const cidr of kept(leg, view)) out.flow(scope, "l3_route", { priority: 1150, match: { "reg:router": router.key, "reg:off_link": 1, ...sourceIn(cidr) }, actions: [] });
     const stage = translates(leg, view) ? "translate" : "route";
+    // What comes in by another leg may be for somebody there who has to be asked for.
+    const tells = (leg.at ?? []).length > 0 && view.by(legTable, "router", router_id).some((l) => l.tells === true);
     for (const chassis of leg.at ?? []) {
       const here = chassisScope(chassis);
       out.include(here, scope);
@@ -60,6 +62,7 @@ const legs = l3.rule({
       out.include(routerSendersScope(router_id), fromScope(chassis));
       out.include(membersScope(network_id), fromScope(chassis));
       input(leg, here, { "reg:net": network.key, eth_dst: mac }, router.key, stage, view, out);
+      if (tells) out.flow(here, "l3_undelivered", { priority: 100, match: { "reg:in_port_key": 0 }, meter: outsideMeter(out, here), actions: [{ type: "punt" }] });
       if (leg.unresolved !== undefined) unresolvedInto(out, chassis, network, leg.unresolved);
     }
     if (!enter) return;

@@ -1,5 +1,5 @@
 // overlay's facts: what encapsulation costs, how large tenant networks may be, and how two chassis and a network are encapsulated.
-import { ApiError, callTable, chassisTable, conflict, core, definePool, defineScope, defineSettings, defineTable, giveBack, holderOf, load, numberOf, PoolExhaustedError, take, type EncapType, type FlowAction, type NumberRange, type Outputs, type ReadView, type Row, type Scope, type SharedRegister, type Tx } from "#app";
+import { ApiError, callTable, chassisTable, conflict, core, definePool, defineScope, defineSettings, defineTable, giveBack, holderOf, load, numberOf, PoolExhaustedError, take, toStage, type EncapType, type FlowAction, type NumberRange, type Outputs, type ReadView, type Row, type Scope, type SharedRegister, type Tx } from "#app";
 import { chosenSegments, chosenSegmentTable, type Network } from "../l2/model.ts";
 import { overlay } from "./tables.ts";
 
@@ -105,14 +105,14 @@ export const tunnelPorts = definePool({ name: "tunnel-port", of: "ofport", min: 
 export const KNOWN_SENDER = 1;
 
 /**
- * Frames that come by tunnels with a VNI that is no network's, from whoever may send here: those to the MACs are done with as is said of each, others
- * are dropped.
+ * Frames that come by tunnels with a VNI that is no network's, from whoever may send here: those to or from the MACs are done with as is said of each,
+ * others are dropped.
  */
-export function receiveVni(out: Outputs, scope: Scope, vni: number, mac: string, actions: readonly FlowAction<never, SharedRegister>[]): void {
+export function receiveVni(out: Outputs, scope: Scope, vni: number, of: { readonly eth_dst: string } | { readonly eth_src: string }, actions: readonly FlowAction<never, SharedRegister>[]): void {
   const first = out.into(core);
   first.flow(scope, "classify", { priority: 50, match: { tunnel_id: vni }, actions: [{ type: "conjunction", id: KNOWN_SENDER, clause: 1, n_clauses: 2 }] });
   first.flow(scope, "classify", { priority: 51, match: { conj_id: KNOWN_SENDER, tunnel_id: vni }, actions: [] });
-  first.flow(scope, "classify", { priority: 52, match: { conj_id: KNOWN_SENDER, tunnel_id: vni, eth_dst: mac }, actions });
+  first.flow(scope, "classify", { priority: 52, match: { conj_id: KNOWN_SENDER, tunnel_id: vni, ...of }, actions });
 }
 /**
  * A free VNI for the network.
@@ -136,6 +136,20 @@ const leaving = ({ key }: Net) => ({ "reg:net": key, "reg:vni_loaded": 0 }) as c
 export function leaveBy(out: Outputs, scope: Scope, network: Net, actions: readonly FlowAction<never, SharedRegister>[], routed: readonly FlowAction<never, SharedRegister>[]): void {
   overlay.through(out).flow(scope, "tunnel_out", { priority: 150, match: leaving(network), actions: routed });
   overlay.through(out).flow(scope, "tunnel_out", { priority: 152, match: { ...leaving(network), "reg:router": 0 }, actions });
+}
+/** How what a router sends into such a network leaves: as if a port had sent it, or as of any router. For groups that choose. */
+export const leaveAs = (who: "port" | "router") => [load("router", who === "port" ? 0 : ANY_ROUTER), toStage("locate")] as const;
+/** Key of no router. */
+const ANY_ROUTER = 2 ** 32 - 1;
+/** On a host, what that router sends into such a network leaves as a port's, or by a group of which each action ends as `leaveAs` says. */
+export function leaveChosen(out: Outputs, scope: Scope, network: Net, router: { readonly key: number }, group?: number): void {
+  overlay.through(out).flow(scope, "tunnel_out", {
+    priority: 151, match: { ...leaving(network), "reg:router": router.key }, actions: group === undefined ? [load("router", 0), { type: "table", table: "tunnel_out" }] : [{ type: "group", id: group }],
+  });
+}
+/** On a host that is not where such a network is, what routers there send into it leaves by these. */
+export function leaveRoundabout(out: Outputs, scope: Scope, network: Net, actions: readonly FlowAction<never, SharedRegister>[]): void {
+  overlay.through(out).flow(scope, "tunnel_out", { priority: 154, match: leaving(network), actions });
 }
 /** One host that is reached by tunnel all the same. `type`: by this encapsulation and no other. */
 export function alsoByTunnel(out: Outputs, scope: Scope, network: Net, { vni, type }: { readonly vni: number; readonly type: EncapType | undefined }, host: number): void {

@@ -118,7 +118,7 @@ const segmentOut = provider.rule({
     out.flow(scope, "physical_out", { priority: 100, match: { "reg:net": network.key }, actions });
     if (!single) return;
     floodTo(out, wire, network, [WIRE]);
-    sendUnknown(out, wire, network, [WIRE]);
+    sendUnknown(out, scope, network, [WIRE]);
   },
 });
 

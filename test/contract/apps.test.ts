@@ -167,6 +167,12 @@ test("no flow, no row, no meter stays when all entities are deleted through the 
   for (const how of [vlan(100), { segments: [vlan(101), { "provider:network_type": "vxlan" }] }]) {
     const network = (await harness.create("network", how)).id;
     for (const host of HOSTS) await plug(harness, host, (await harness.create("port", { network_id: network })).id);
+    // Which machines there use by a router.
+    const router = (await harness.create("router", {})).id;
+    for (const subnet of [{ ip_version: 4, cidr: "10.77.0.0/24" }, { ip_version: 6, cidr: "fd00:77::/64", ipv6_ra_mode: "slaac", ipv6_address_mode: "slaac" }]) {
+      const { id } = await harness.create("subnet", { network_id: network, ...subnet });
+      expect((await harness.call("PUT", `/v2.0/routers/${router}/add_router_interface`, { subnet_id: id })).status).toBe(200);
+    }
   }
   await harness.settled();
   expect(harness.engine.stats.flows).toBeGreaterThan(distinct + 100);
@@ -216,7 +222,7 @@ test("every rule has flows for some entity", async () => {
   expect(inUse).toEqual(expect.arrayContaining(["dhcp", "l2", "l3", "overlay", "security-groups"]));
   const silent = apps.filter((app) => inUse.includes(app.name)).flatMap((app) => (app.rules ?? []).map((r) => `${app.name}/${r.name}`)).filter((rule) => !active.has(rule));
   // Rules that decide only who has flows, which others make, and those that other apps bring to life (test/contract/probes).
-  expect(silent.sort()).toEqual(["l3/router-zone", "security-groups/policy"]);
+  expect(silent.sort()).toEqual(["dhcp/machines", "l3/router-zone", "security-groups/policy"]);
 });
 
 interface Cost {

@@ -3,7 +3,7 @@ import { chassisScope, copy, isIpv6, load, next, setField, toStage, ethType, ipP
 import { linkLocal } from "packet-codec";
 import { isLinkLocal } from "./ports.ts";
 import { lanScope, netScope, hostScope } from "./places.ts";
-import { arp as anyArp, solicitation } from "./messages.ts";
+import { arp as anyArp, icmpv6, ND, solicitation } from "./messages.ts";
 import { l2 } from "../tables.ts";
 
 /**
@@ -112,7 +112,14 @@ export function handleMac(
 }
 /** Likewise what is asked from afar (a tunnel, a physical network) for an address that no port has; questions of local ports are answered by whoever knows it. */
 export function handleQuestions(out: Outputs, scope: Scope, network: { readonly key: number }, ip: string, actions: Handling): void {
-  l2.through(out).flow(scope, "l2_lookup", { priority: 125, match: { "reg:net": network.key, "reg:in_port_key": 0, ...questionFor(ip) }, actions });
+  l2.through(out).flow(scope, "l2_lookup", { priority: 125, match: { "reg:net": network.key, "reg:in_port_key": 0, "reg:from_network": 0, ...questionFor(ip) }, actions });
+}
+/** And what somebody out there asks of all routers, whom it does not know yet: a copy. Ports hear it as before. */
+export function hearSolicitations(out: Outputs, scope: Scope, network: { readonly key: number }, actions: Handling): void {
+  l2.through(out).flow(scope, "l2_lookup", {
+    priority: 125, match: { "reg:net": network.key, "reg:in_port_key": 0, "reg:from_network": 0, ...icmpv6, icmpv6_type: ND.routerSolicitation, ipv6_dst: "ff02::2" },
+    actions: [{ type: "clone", actions }, toTable("flood_local")],
+  });
 }
 /** A question for the MAC of an address: ARP, or neighbour discovery by its family. */
 const questionFor = (ip: string) =>
@@ -144,6 +151,9 @@ export const toPort = (chassis: string, net: number, port: number, data: Uint8Ar
 export const toAllPorts = (chassis: string, net: number, data: Uint8Array): StageOut => ({
   chassis, stage: "forward", registers: { net, from_tunnel: 1, from_network: 1 }, data,
 });
+
+/** Likewise out to the physical network that the network is on, and to nobody else: as what a router routes, with a MAC of the host. */
+export const toMachines = (chassis: string, net: number, router: number, data: Uint8Array): StageOut => ({ chassis, stage: "locate", registers: { net, router }, data });
 
 const neighbours = l2.shapes("neighbour", {
   known: (n: { net: number; address: string; mac: string }) => ({
