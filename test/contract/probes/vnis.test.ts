@@ -95,7 +95,7 @@ describe("numbers", () => {
 
   test("made while the overlay was not there: it has one as soon as the overlay is", async () => {
     await h.addChassis("hv1");
-    const others = ["overlay", "provider", "nat", "gateway", "dhcp", "vni-choice", "vni-wish"];
+    const others = ["overlay", "provider", "nat", "gateway", "l3", "dhcp", "vni-choice", "vni-wish"];
     h = await h.restart(others);
     const z = (await h.create("network", {})).id;
     await remove(`networks/${x}`);
