@@ -55,7 +55,7 @@ const median = (list: readonly number[]): number => {
 export async function benchDataplane({ repeats, seconds, log = () => undefined }: DataplaneOptions): Promise<DataplaneResult> {
   const lab = await Lab.create({ name: "bench" });
   try {
-    const [controller, one, two] = await Promise.all([startController(lab), lab.addHypervisor({ name: "hv1" }), lab.addHypervisor({ name: "hv2" })]);
+    const [controller, one, two] = await Promise.all([startController(lab), lab.addHypervisor({ name: "hv1", gateway: true }), lab.addHypervisor({ name: "hv2" })]);
     for (const hv of [one, two]) await hv.setManager(lab.manager);
     const paths = [await plainBridge(lab, one, two), ...(await axion(lab, controller, one, two))];
     for (const { from, ip } of paths) await until(`an answer from ${ip}`, () => from.reaches(ip), { timeoutMs: 20_000 });
@@ -118,7 +118,10 @@ async function plainBridge(lab: Lab, one: Hypervisor, two: Hypervisor): Promise<
 
 type Resource = { readonly id: string } & Record<string, unknown>;
 
-/** A VM on the one host; on the other one in its network, and one behind a router. Security groups on all. */
+/**
+ * VMs on the one host; on the other one in their network, one behind a router, and one on a network outside, for which the one host has the gateway.
+ * Security groups on all.
+ */
 async function axion(lab: Lab, controller: Controller, one: Hypervisor, two: Hypervisor): Promise<Path[]> {
   const headers = { "x-project-id": "bench", "x-roles": "admin" };
   const call = async (method: string, url: string, body: object): Promise<Record<string, Resource>> => {
@@ -136,20 +139,28 @@ async function axion(lab: Lab, controller: Controller, one: Hypervisor, two: Hyp
   const [front, back] = [await network("10.0.0.0/24"), await network("10.1.0.0/24")];
   const router = await create("routers", "router", { name: "router" });
   for (const { subnet } of [front, back]) await call("PUT", `/v2.0/routers/${router.id}/add_router_interface`, { subnet_id: subnet.id });
-  const vm = async (name: string, hypervisor: Hypervisor, on: typeof front): Promise<{ vm: Vm; ip: string }> => {
+  const vm = async (name: string, hypervisor: Hypervisor, on: typeof front): Promise<{ id: string; vm: Vm; ip: string }> => {
     const port = await create("ports", "port", { network_id: on.network.id, security_groups: [open.id] });
     const made = await lab.addVm({ name, hypervisor, portId: port.id, mac: port.mac_address as string, mtu: on.network.mtu as number });
     const ip = (port.fixed_ips as { ip_address: string }[])[0]!.ip_address;
-    await made.setAddress(`${ip}/24`, on.subnet.gateway_ip as string);
+    await made.setAddress(`${ip}/24`, (on.subnet.gateway_ip as string | null) ?? undefined);
     await until(`port ${name} to be ACTIVE`, async () => (await controller.api<{ port: Resource }>("GET", `/v2.0/ports/${port.id}`, undefined, headers)).body.port.status === "ACTIVE", { timeoutMs: 20_000 });
-    return { vm: made, ip };
+    return { id: port.id, vm: made, ip };
   };
   const a = await vm("a", one, front);
   const b = await vm("b", two, front);
   const c = await vm("c", two, back);
+  const outside = await create("networks", "network", { name: "outside", "router:external": true });
+  const beyond = { network: outside, subnet: await create("subnets", "subnet", { network_id: outside.id, ip_version: 4, cidr: "203.0.113.0/24", gateway_ip: null }) };
+  await call("PUT", `/v2.0/routers/${router.id}`, { router: { external_gateway_info: { network_id: outside.id } } });
+  const x = await vm("x", two, beyond);
+  const f = await vm("f", one, front);
+  await create("floatingips", "floatingip", { floating_network_id: outside.id, port_id: f.id });
   await sleep(500);
   return [
     { name: "within a network", from: a.vm, to: b.vm, ip: b.ip },
     { name: "through a router", from: a.vm, to: c.vm, ip: c.ip },
+    { name: "through SNAT", from: a.vm, to: x.vm, ip: x.ip },
+    { name: "by a floating IP", from: f.vm, to: x.vm, ip: x.ip },
   ];
 }
