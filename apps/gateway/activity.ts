@@ -22,13 +22,16 @@ export function whileGateways(host: ServiceHost, seconds: number, fn: () => void
   begin();
 }
 
-/** Whether a host of a gateway lives; undefined: none of its fellows is there to say so. */
+/**
+ * Whether a host of a gateway lives; undefined: none of its fellows is there to say so. One that only says that it is not to be used does, also
+ * when what is known of that is a second old.
+ */
 export function seenAlive(view: LiveView, plan: GatewayPlan, host: string): boolean | undefined {
   const key = view.get(chassisTable, host)?.key;
   if (key === undefined) return undefined;
   const said = plan.hosts.flatMap((fellow) => {
     const status = fellow === host ? undefined : observed(view, fellow, "Interface", peerPortName(key))?.bfd_status;
-    return status === undefined ? [] : [status.forwarding === "true"];
+    return status === undefined ? [] : [status.forwarding === "true" || status.state === "up"];
   });
   return said.length === 0 ? undefined : said.includes(true);
 }

@@ -1,8 +1,8 @@
 // Who is outside learns where a gateway is from what it says: when another host has it, or it is new, or has other addresses, these are
 // announced from there. With no controller the first frame that leaves teaches the physical switches as much.
-import { isIpv6, type ServiceDecl, type StageOut } from "#app";
+import { isIpv6, type LiveView, type ServiceDecl, type StageOut } from "#app";
 import { buildGratuitousArp, buildUnsolicitedNeighbourAdvertisement } from "packet-codec";
-import { activeHost, ofGateway, presenceOf, whileGateways } from "./activity.ts";
+import { activeHost, ofGateway, presenceOf, seenAlive, whileGateways } from "./activity.ts";
 import { gatewayAddressTable, gatewayPlanTable, gatewayReadyTable, type GatewayPlan } from "./model.ts";
 
 /** Seconds between looks: what switches see of each other is a second old at most. */
@@ -13,12 +13,15 @@ const AFTER_S = [0, 1, 3] as const;
 const INTERFACE_AFTER_S = [0, 0.2, 0.4, 0.6, 1, 3] as const;
 /** Seconds after the start until it is known what switches see of each other: what is said before may be of a host that is dead. */
 const START_S = 3;
+/** Seconds until all users have heard that a host hands over to another: what is announced before leads answers there too early. */
+const HANDOVER_S = 0.4;
 /** Gateways that are announced in one look; others wait for the next. */
 const AT_ONCE = 200;
 
 interface Known {
   /** Host, MAC and addresses as they were announced. */
   said: string;
+  active: string;
   /** Whether the others knew, when it was said, that the host is ready. */
   alone: boolean;
   times: number;
@@ -43,9 +46,12 @@ export const announcement: ServiceDecl = {
         const saying = sayingOf(plan, active);
         if (saying === undefined) continue;
         let entry = known.get(plan.id);
-        if (entry === undefined) known.set(plan.id, (entry = { said: "", alone: false, times: 0, dueMs: 0 }));
+        if (entry === undefined) known.set(plan.id, (entry = { said: "", active, alone: false, times: 0, dueMs: 0 }));
         const alone = plan.kind === "interface" && host.view.get(gatewayReadyTable, active)?.fellows === true;
-        if (entry.said !== saying.text || (alone && !entry.alone)) Object.assign(entry, { said: saying.text, times: 0, dueMs: now });
+        if (entry.said !== saying.text || (alone && !entry.alone)) {
+          const handed = plan.kind === "gateway" && entry.active !== active && isHandedOver(host.view, plan, entry.active, active);
+          Object.assign(entry, { said: saying.text, active, times: 0, dueMs: handed ? now + HANDOVER_S * 1000 : now });
+        }
         entry.alone = alone;
         const after = plan.kind === "interface" ? INTERFACE_AFTER_S : AFTER_S;
         if (entry.times >= after.length || now < entry.dueMs) continue;
@@ -74,3 +80,8 @@ export const announcement: ServiceDecl = {
     return undefined;
   },
 };
+
+/** Whether a host that lives hands over to another, since one of both is told to: what was reached by it goes on being so for a while. */
+function isHandedOver(view: LiveView, plan: GatewayPlan, from: string, to: string): boolean {
+  return seenAlive(view, plan, from) === true && (view.get(gatewayReadyTable, from)?.users !== true || view.get(gatewayReadyTable, to)?.fellows !== true);
+}

@@ -5,6 +5,7 @@
 import { chassisTable, type ServiceDecl, type ServiceHost, type Tx } from "#app";
 import { seenAlive, whileGateways } from "./activity.ts";
 import { gatewayPlanTable, gatewayReadyTable, type GatewayPlan, type GatewayReady } from "./model.ts";
+import { teachBridges } from "./teaching.ts";
 
 /** Seconds between looks. */
 const LOOK_S = 0.25;
@@ -72,6 +73,8 @@ async function look(host: ServiceHost, of: (chassis: string) => Known, startedMs
     changes.set(id, wanted.users || wanted.fellows ? { id, ...wanted } : undefined);
   }
   if (changes.size === 0) return;
+  const isUsed = (id: string): boolean => view.get(gatewayReadyTable, id)?.users === true;
+  teachBridges(host, changes.keys(), isUsed, (id) => (changes.has(id) ? changes.get(id)?.users === true : isUsed(id)));
   await host.transact(`gateways of ${[...changes.keys()].join(", ")}: who may use them`, (tx) => {
     for (const [id, row] of changes) put(tx, id, row);
   });

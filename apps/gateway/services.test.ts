@@ -28,9 +28,9 @@ async function pass(seconds: number): Promise<void> {
   }
 }
 /** As a switch tells of its tunnel to another. */
-function see(at: string, peer: string, forwarding: boolean | undefined): void {
+function see(at: string, peer: string, forwarding: boolean | undefined, state?: "up"): void {
   const name = peerPortName(HOSTS.indexOf(peer) + 1);
-  h.facts.learn(learned(observedTable, at, { id: observedId(at, "Interface", name), chassis: at, table: "Interface", name, columns: forwarding === undefined ? {} : { bfd_status: { forwarding: String(forwarding) } } }));
+  h.facts.learn(learned(observedTable, at, { id: observedId(at, "Interface", name), chassis: at, table: "Interface", name, columns: forwarding === undefined ? {} : { bfd_status: { forwarding: String(forwarding), ...(state !== undefined && { state }) } } }));
 }
 const ready = (host: string): { users: boolean; fellows: boolean } | undefined => {
   const row = h.view.get(gatewayReadyTable, host);
@@ -158,6 +158,69 @@ describe("announcements", () => {
     await h.settled();
     await pass(0.5);
     expect(arps(arpOps.request).filter((a) => a.spa === a.tpa)).toMatchObject([{ spa: "203.0.113.77" }]);
+  });
+});
+
+describe("one host hands over to the other", () => {
+  /** What the bridges of a physical network are told: hosts, in order. */
+  const taught = (): string[] =>
+    h.sent.splice(0).flatMap(({ app, packet }) => {
+      const { eth } = parsePacket(packet.data);
+      return app === "gateway" && eth.src === eth.dst ? [packet.chassis] : [];
+    });
+  beforeEach(async () => {
+    for (const [n, host] of HOSTS.entries()) await h.addChassis(host, { key: n + 1, gateway: true, bridge_mappings: { ext: "br-ext" } });
+    outside = (await h.create("network", { "router:external": true, "provider:network_type": "flat", "provider:physical_network": "ext" })).id;
+    await h.create("subnet", { network_id: outside, ip_version: 4, cidr: "203.0.113.0/24" });
+    await h.call("PUT", `/v2.0/routers/${router}`, { router: { external_gateway_info: { network_id: outside, enable_snat: false } } });
+    await h.settled();
+    await allReady();
+    await pass(5);
+    taught();
+  });
+
+  test("the bridge of the one that users are told to use knows first that the gateway is there; nobody else does", async () => {
+    const [first, second] = plan().hosts;
+    const drained = async (drain: boolean): Promise<unknown> => h.addChassis(first!, { key: HOSTS.indexOf(first!) + 1, gateway: true, drain, bridge_mappings: { ext: "br-ext" } });
+    await drained(true);
+    await pass(0.7);
+    expect([ready(first!), taught()]).toEqual([{ users: true, fellows: false }, []]);
+    await pass(1.5);
+    expect(ready(first!)).toBeUndefined();
+    expect(new Set(taught())).toEqual(new Set([second]));
+    await drained(false);
+    await pass(3);
+    expect(ready(first!)).toEqual({ users: true, fellows: true });
+    expect(new Set(taught())).toEqual(new Set([first]));
+  });
+
+  test("of the last host of two nobody is told", async () => {
+    const second = plan().hosts[1]!;
+    await h.addChassis(second, { key: HOSTS.indexOf(second) + 1, gateway: true, drain: true, bridge_mappings: { ext: "br-ext" } });
+    await pass(3);
+    expect([ready(second), taught()]).toEqual([undefined, []]);
+  });
+
+  test("it is announced when all users have heard, and what was seen a moment ago leads to nobody else", async () => {
+    const [first, second] = plan().hosts;
+    const announced = (): string[] => arps(arpOps.request).filter((a) => a.spa === a.tpa).map((a) => a.chassis);
+    const asked = async (drain: boolean): Promise<unknown> => h.addChassis(first!, { key: HOSTS.indexOf(first!) + 1, gateway: true, drain, bridge_mappings: { ext: "br-ext" } });
+    await asked(true);
+    while (ready(first!) !== undefined) await pass(0.1);
+    see(second!, first!, false, "up");
+    h.sent.splice(0);
+    await pass(0.3);
+    expect(announced()).toEqual([]);
+    await pass(4);
+    expect(announced()).toEqual([second, second, second]);
+    await asked(false);
+    while (ready(first!) === undefined) await pass(0.1);
+    await pass(0.2);
+    expect(announced()).toEqual([]);
+    // What the second says of the first is old by the time that both are told.
+    await pass(6);
+    expect(ready(first!)).toEqual({ users: true, fellows: true });
+    expect(announced()).toEqual([first, first, first]);
   });
 });
 
