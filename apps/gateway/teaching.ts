@@ -1,9 +1,10 @@
 // The bridge of a physical network learns where a MAC is from the first frame of a flow; of a flow that its switch has cached from when this host
 // had the gateway before, only after half a second. Until then it takes the gateway to be out there, and drops what comes from there for it. So before
-// users are told to use another host, the bridge there is told by a frame from the gateway to itself: the bridge learns, and it goes no further.
+// users are told to use another host, the bridge there is told by a frame from the gateway to the host's own MAC. Where that is the bridge has learned
+// by a frame before, from there to the gateway: what comes from the gateway goes no further, or physical switches would lead answers here too early.
 import { buildEthernet } from "packet-codec";
-import type { LiveView, ServiceHost, StageOut } from "#app";
-import { networkTable, portTable } from "../l2/model.ts";
+import { chassisTable, type LiveView, type ServiceHost, type StageOut } from "#app";
+import { hostMac, networkTable, portTable } from "../l2/model.ts";
 import { gatewayAddressTable, gatewayPlanTable, travelsInTunnels, type GatewayPlan } from "./model.ts";
 
 /** IEEE 802 Local Experimental Ethertype 1: nobody has an answer to it. */
@@ -29,9 +30,12 @@ export function teachBridges(host: ServiceHost, of: Iterable<string>, before: (c
 function framesOf(view: LiveView, plan: GatewayPlan, chassis: string): StageOut[] {
   const network = view.get(networkTable, plan.network_id);
   const port = view.get(portTable, plan.id);
-  if (network === undefined || port === undefined) return [];
+  const key = view.get(chassisTable, chassis)?.key;
+  if (network === undefined || port === undefined || key === undefined) return [];
+  const own = hostMac(key);
   const further = view.by(gatewayAddressTable, "gateway", plan.id).filter((a) => a.at === undefined).map((a) => a.mac);
-  return [port.mac_address, ...further].map((mac) => ({
-    chassis, stage: "locate", registers: { net: network.key, in_port_key: port.key }, data: buildEthernet({ dst: mac, src: mac, ethertype: ETHERTYPE }, Buffer.alloc(46)),
-  }));
+  const registers = { net: network.key, in_port_key: port.key };
+  return [port.mac_address, ...further].flatMap((mac) =>
+    [{ dst: mac, src: own }, { dst: own, src: mac }].map((ends) => ({ chassis, stage: "locate" as const, registers, data: buildEthernet({ ...ends, ethertype: ETHERTYPE }, Buffer.alloc(46)) })),
+  );
 }

@@ -44,6 +44,3 @@ export const wireTable = defineTable<Wire>()("wire_host", { derived: true, index
 export const wireScope: (networkId: string, segment: number) => Scope = defineScope("wire");
 /** Hosts that are on any physical network. */
 export const physicalScope: () => Scope = defineScope("physical");
-
-/** What a host's routers send to physical networks comes from this: a switch there would see a router's own MAC at every host. */
-export const hostMac = (hostKey: number): string => `fa:16:41:00:${hostKey.toString(16).padStart(4, "0").replace(/..(?=.)/, "$&:")}`;

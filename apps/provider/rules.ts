@@ -5,10 +5,10 @@ import {
   chassisScope, chassisTable, claim, claimTable, core, derivation, each, eachPair, ethType, ipProto, load, numberOf, setField, toEntrance, toStage, toTable, type Claim, type FlowAction, type Outputs, type ReadView, type SharedRegister,
 } from "#app";
 import {
-  attachmentTable, chosenSegments, chosenSegmentTable, floodTo, handOn, hostScope, isPhysical, netScope, networkHostTable, networkTable, portTable, segmentFault, segmentTable, sendUnknown, VLAN_NONE, VLAN_PRESENT, VLAN_TPIDS, type ChosenSegment, type Network, type Segment,
+  attachmentTable, chosenSegments, chosenSegmentTable, floodTo, handOn, hostScope, isPhysical, netScope, networkHostTable, networkTable, portTable, segmentFault, segmentTable, sendUnknown, VLAN_NONE, VLAN_PRESENT, VLAN_TPIDS, type ChosenSegment, type Network, type Segment, hostMac,
 } from "../l2/model.ts";
 import { alsoByTunnel, encapOf, endHere, leaveBy, vniOf } from "../overlay/model.ts";
-import { hostMac, patchPool, physicalScope, vlanPool, wireScope, wireTable, type Wire } from "./model.ts";
+import { patchPool, physicalScope, vlanPool, wireScope, wireTable, type Wire } from "./model.ts";
 import { provider } from "./tables.ts";
 
 /** As a host: out of this one to the physical network. */

@@ -166,3 +166,6 @@ export interface NetworkHost extends Row {
   readonly chassis: string;
 }
 export const networkHostTable = defineTable<NetworkHost>()("network_host", { derived: true, open: true, pairs: { network_chassis: (n) => [n.network_id, n.chassis] } });
+
+/** A host's own on physical networks. What its routers send there comes from this: a switch there would see a router's own MAC at every host. */
+export const hostMac = (hostKey: number): string => `fa:16:41:00:${hostKey.toString(16).padStart(4, "0").replace(/..(?=.)/, "$&:")}`;
