@@ -1,0 +1,86 @@
+// Networks on a physical one, VLANs or one flat, with machines there; and a way outside by a VLAN of another physical network. Host 3 has no physical networks:
+// it reaches by router and floating IP what is in tunnels.
+import type { Topology } from "../topology.ts";
+
+export const physical = (kind: "vlan" | "flat"): Topology => ({
+  name: kind,
+  physnets: { 1: ["phys", "ext"], 2: ["phys"], 3: [] },
+  networks: {
+    blue: { kind, physnet: "phys", ...(kind === "vlan" && { number: 100 }), cidr: "10.100.0.0/24", cidr6: "fd00:100::/64" },
+    green: { kind: "vlan", physnet: "phys", number: 200, cidr: "10.200.0.0/24", cidr6: "fd00:200::/64" },
+    // Blue's addresses once more.
+    red: { kind: "vlan", physnet: "phys", number: 300, cidr: "10.100.0.0/24", cidr6: "fd00:100::/64", gateway: null, gateway6: null },
+    deep: { kind: "geneve", cidr: "10.0.3.0/24", cidr6: "fd00:d::/64" },
+    out: { kind: "vlan", physnet: "ext", number: 50, cidr: "203.0.113.0/24", cidr6: "2001:db8:1::/64", gateway6: "2001:db8:1::1", external: true, pool: ["203.0.113.10", "203.0.113.99"] },
+  },
+  routers: {
+    r: { nets: ["blue", "green"], outside: "out" },
+    s: { nets: ["deep"], outside: "out" },
+  },
+  instances: {
+    a: { net: "blue", host: 1 },
+    b: { net: "blue", host: 2 },
+    d: { net: "blue", host: 2, dhcp: true },
+    closed: { net: "blue", host: 4, group: "default" },
+    c: { net: "green", host: 1 },
+    g: { net: "green", host: 5 },
+    other: { net: "red", host: 1 },
+    another: { net: "red", host: 2 },
+    e: { net: "deep", host: 3 },
+    f: { net: "deep", host: 1 },
+  },
+  machines: {
+    m: { net: "blue", ip: "10.100.0.200", ip6: "fd00:100::200" },
+    n: { net: "red", ip: "10.100.0.201", ip6: "fd00:100::201" },
+    x: { net: "out", ip: "203.0.113.1", ip6: "2001:db8:1::1", routes: { "fd00:d::/64": "s" } },
+  },
+  floating: {
+    fa: { net: "out", to: "a" },
+    fb: { net: "out", to: "b" },
+    fe: { net: "out", to: "e" },
+  },
+  rows: [
+    "d: dhcp",
+    "a, b > a, b: ping tcp udp ping6 tcp6 udp6",
+    "a, b, d > m: ping tcp udp neighbour",
+    "a, b > m: ping6 tcp6 udp6 neighbour6",
+    "m > a, b, d: ping tcp udp neighbour",
+    "m > a, b: ping6 tcp6 udp6 neighbour6",
+    "m, a > closed: not ping tcp udp ping6 tcp6 udp6",
+    "closed > m, a, c: ping tcp udp",
+    "other > another, n: ping tcp udp neighbour ping6 tcp6 udp6 neighbour6",
+    "n > other, another: ping tcp udp neighbour ping6 tcp6 udp6 neighbour6",
+    // Another VLAN with the same addresses is another network.
+    "other, another > m: not ping tcp udp neighbour ping6 tcp6 neighbour6",
+    "m > n: not ping tcp udp neighbour neighbour6",
+    "n > m: not ping tcp udp neighbour neighbour6",
+    "a, b > n: not ping tcp neighbour neighbour6",
+    // By a router from VLAN to VLAN.
+    "a, b, d > c, g: ping tcp udp",
+    "c, g > a, b, d: ping tcp udp",
+    "a, g > g, b: ping tcp udp",
+    "a > c, g: ping6 tcp6 udp6",
+    "g > a, b: ping6 tcp6 udp6",
+    "a > r.blue, r.green: ping ping6",
+    "a > c: trace r.blue c",
+    "a > g: trace6 r.blue g",
+    "a, b > g: mtu 1500",
+    // Out and in.
+    "d, c, g, closed > x: ping tcp udp as r",
+    "f > x: ping tcp udp as s",
+    "a > x: ping tcp udp as fa",
+    "b > x: ping tcp udp as fb",
+    "e > x: ping tcp udp as fe",
+    "e, f > x: ping6 tcp6 udp6",
+    "x > r, s: ping",
+    "x > e, f: ping6 tcp6 udp6",
+    "x > a@fa, b@fb, e@fe: ping tcp udp",
+    "x > a, c, e: not ping tcp",
+    "e > a@fa, b@fb: ping tcp udp as fe",
+    "f > a@fa: ping tcp udp as s",
+    "a > e@fe: ping tcp udp as fa",
+    "c > e@fe: ping tcp udp as r",
+    "e, f > b: not ping tcp udp",
+    "f > e: ping tcp udp ping6",
+  ],
+});
