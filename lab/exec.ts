@@ -209,7 +209,9 @@ export async function startTime(pid: number): Promise<string | undefined> {
   try {
     const stat = await readFile(`/proc/${pid}/stat`, "utf8");
     const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" "); // the name in parentheses may hold anything
-    return fields[0] === "Z" || fields[0] === "X" ? undefined : fields[19];
+    // A zombie with threads that are still ending has its files open, and their locks.
+    const ended = fields[0] === "X" || (fields[0] === "Z" && Number(fields[17]) <= 1);
+    return ended ? undefined : fields[19];
   } catch {
     return undefined;
   }

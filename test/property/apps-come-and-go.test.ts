@@ -205,11 +205,11 @@ class AppsHistory extends History {
     for (const table of here.values()) {
       // Addresses are ipam's to free, whoever has the table.
       if (table.derived || (table.name === "address" && !here.has("subnet"))) continue;
-      for (const row of view.all(table) as Iterable<Record<string, string> & { id: string }>) {
+      for (const row of view.all(table) as Iterable<Record<string, string | null> & { id: string }>) {
         for (const [column, target] of [...Object.entries(targets), ["id", sides[table.name]] as const]) {
           const to = target === undefined ? undefined : here.get(target);
           const id = row[column];
-          if (to === undefined || id === undefined || view.get(to, id) !== undefined) continue;
+          if (to === undefined || id === undefined || id === null || view.get(to, id) !== undefined) continue;
           expect(said, `${table.name} ${row.id} names ${target} ${id}`).toContain(`${row.id} of `);
           this.named++;
         }
