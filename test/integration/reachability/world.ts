@@ -86,15 +86,7 @@ export class World {
     for (const [name, data] of Object.entries(floating)) await this.#floating(name, data);
     for (const port of this.#ports.values()) await this.cloud.active(port.id);
     await this.cloud.synced();
-    await this.gatewaysUsable();
-  }
-
-  /** Until hosts that watch each other all see each other alive. */
-  async gatewaysUsable(): Promise<void> {
-    await until("gateways in use", async () => {
-      const seen = await Promise.all(this.cloud.hypervisors.map((hv) => hv.vsctl("--bare", "--columns=bfd_status", "find", "Interface", "bfd:enable=true")));
-      return seen.every((text) => text.split("\n").filter((l) => l !== "").every((l) => l.includes("forwarding=true")));
-    }, { timeoutMs: 20_000 });
+    await this.cloud.gatewaysUsable();
   }
 
   async #network(name: string, data: NetworkData): Promise<void> {
