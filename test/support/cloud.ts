@@ -166,6 +166,14 @@ export class Cloud {
     }
   }
 
+  /** Until hosts that watch each other for gateways, each at least so many others, all see each other alive. */
+  async gatewaysUsable(least = 0): Promise<void> {
+    await until("gateways in use", async () => {
+      const seen = await Promise.all(this.hypervisors.map((hv) => hv.vsctl("--bare", "--columns=bfd_status", "find", "Interface", "bfd:enable=true")));
+      return seen.map((text) => text.split("\n").filter((l) => l !== "")).every((lines) => lines.length >= least && lines.every((l) => l.includes("forwarding=true")));
+    }, { timeoutMs: 20_000 });
+  }
+
   /**
    * Until every switch was audited, and every database compared, from beginning to end after this call: whatever a start or a change
    * brings about is there then. The controller must audit often (`--audit-interval 1`).

@@ -207,7 +207,7 @@ for port in PORTS:
         server.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
         server.bind(("::", port))
         if kind == socket.SOCK_STREAM:
-            server.listen(64)
+            server.listen(1024)
         threading.Thread(target=serve, args=(server,), daemon=True).start()
 say({"ready": NAME})
 for line in sys.stdin:

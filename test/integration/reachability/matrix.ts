@@ -1,6 +1,7 @@
 // Does every check of a topology's rows, many at once, and says which did not come out as its row has it. What is sent bears a token, and every guest looks
 // for those in all that it gets: so what crosses to somebody else is found even if nobody answers it.
-import { checksOf, type Check } from "./topology.ts";
+import { until } from "../../../lab/exec.ts";
+import { ALONE, checksOf, type Check } from "./topology.ts";
 import { ECHO_PORT, type Member, type World } from "./world.ts";
 import type { Answer } from "./guest-agent.ts";
 
@@ -11,7 +12,7 @@ const POSITIVE = { wait: 5, interval: 0.25 };
 const NEGATIVE = { wait: 1.2, interval: 0.4 };
 
 /** The controller answers these itself: errors of routers, and DHCP. */
-const BY_CONTROLLER: readonly Check["probe"][] = ["trace", "mtu", "dhcp"];
+const BY_CONTROLLER: readonly Check["probe"][] = ["trace", "mtu", ...ALONE];
 
 export interface Outcome {
   readonly check: Check;
@@ -29,7 +30,7 @@ export interface MatrixResult {
 }
 
 export const nameOf = ({ from, to, by, port, probe, six, reaches }: Check): string =>
-  `${from}${probe === "dhcp" ? "" : ` > ${to}`}${by === undefined ? "" : `@${by}`}${port === undefined ? "" : `:${port}`}: ${reaches ? "" : "not "}${probe}${six ? "6" : ""}`;
+  `${from}${ALONE.includes(probe) ? "" : ` > ${to}`}${by === undefined ? "" : `@${by}`}${port === undefined ? "" : `:${port}`}: ${reaches ? "" : "not "}${probe}${six ? "6" : ""}`;
 
 /** `controller`: whether one runs; what it answers itself is left out otherwise. */
 export async function runMatrix(world: World, { controller = true }: { controller?: boolean } = {}): Promise<MatrixResult> {
@@ -40,9 +41,9 @@ export async function runMatrix(world: World, { controller = true }: { controlle
   for (const { agent } of world.members.values()) await agent.ask("heard");
   // Who has no address yet gets one first. What a guest has learned is forgotten by these: of a neighbour, under which nothing else may be waiting for it, and of
   // all paths.
-  const apart = ["dhcp", "neighbour", "mtu"];
-  const of = (probe: string): Check[] => checks.filter((c) => c.probe === probe);
-  const rounds = [of("dhcp"), of("neighbour"), checks.filter((c) => !apart.includes(c.probe)), ...byGuest(of("mtu"))];
+  const apart = [...ALONE, "neighbour", "mtu"];
+  const of = (...probes: readonly string[]): Check[] => checks.filter((c) => probes.includes(c.probe));
+  const rounds = [of(...ALONE), of("neighbour"), checks.filter((c) => !apart.includes(c.probe)), ...byGuest(of("mtu"))];
   let number = Math.floor(Math.random() * 0xffff) << 14;
   for (const round of rounds) await inParallel(round, async (check) => {
     const token = (number++ >>> 0).toString(16).padStart(8, "0");
@@ -65,7 +66,7 @@ function crossed(world: World, { from, to, reaches }: Check, heard: readonly str
 async function outcomeOf(world: World, check: Check, token: string): Promise<{ wrong: string | undefined; answer: Answer }> {
   try {
     const from = world.members.get(check.from)!;
-    if (check.probe === "dhcp") return { wrong: await leased(from), answer: {} };
+    if (ALONE.includes(check.probe)) return { wrong: await configured(from, check), answer: {} };
     const to = world.address(check.by ?? check.to, check.six);
     const answer = await from.agent.ask(check.probe, {
       to, token, ...(check.reaches ? POSITIVE : NEGATIVE), ...(check.probe === "trace" && { wait: 2 }), ...(["tcp", "udp", "mtu"].includes(check.probe) && { port: check.port ?? ECHO_PORT }),
@@ -96,9 +97,14 @@ function wrongOf(world: World, check: Check, to: string, answer: Answer): string
   }
 }
 
-async function leased({ name, guest, addresses }: Member): Promise<string | undefined> {
-  const lease = await guest.dhcp();
-  return addresses.includes(lease.ip) ? undefined : `${lease.ip} is not of ${name}'s port: ${addresses.join(" ")}`;
+async function configured({ name, guest, addresses }: Member, { probe }: Check): Promise<string | undefined> {
+  if (probe === "slaac") {
+    const own = `${addresses.find((ip) => ip.includes(":"))!}/64`;
+    await until(`${own} and a router`, async () => (await guest.addresses()).includes(own) && (await guest.exec(["ip", "-6", "route", "show", "default"])).stdout.includes("via fe80"), { timeoutMs: 15_000, intervalMs: 100 });
+    return undefined;
+  }
+  const { ip } = await guest.dhcp();
+  return addresses.includes(ip) ? undefined : `${ip} is not of ${name}'s port: ${addresses.join(" ")}`;
 }
 
 /** Rounds in which each guest has one. */

@@ -9,7 +9,7 @@ import { mixed } from "./topologies/mixed.ts";
 import { physical } from "./topologies/physical.ts";
 import { World, type Member } from "./world.ts";
 
-const TOPOLOGIES = [overlay("geneve"), physical("vlan"), ...(nightly ? [overlay("vxlan"), overlay("gre"), physical("flat"), mixed] : [])];
+const TOPOLOGIES = [overlay("geneve"), physical("vlan"), ...(nightly ? [overlay("vxlan"), overlay("gre"), overlay("geneve", "ipv6"), physical("flat"), mixed] : [])];
 
 describe.skipIf(Lab.missing().length > 0).each(TOPOLOGIES.map((t) => [t.name, t] as const))("%s", (name, topology) => {
   let world: World;

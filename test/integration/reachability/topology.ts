@@ -9,7 +9,7 @@
 //   "a > x: trace r.blue x"             who is on the way
 //   "a > b: mtu 1300"                   the MTU that the sender finds out
 //   "a > b: neighbour neighbour6"       the MAC that the sender finds is the other's port's
-//   "d: dhcp"                           it gets the addresses of its port from DHCP
+//   "d: dhcp slaac"                     it gets the addresses of its port from DHCP, by router advertisements
 
 export const KINDS = ["geneve", "vxlan", "gre", "vlan", "flat"] as const;
 export type Kind = (typeof KINDS)[number];
@@ -27,6 +27,8 @@ export interface NetworkData {
   readonly gateway6?: string | null;
   /** Leads outside. */
   readonly external?: true;
+  /** How instances get their addresses of IPv6; by hand if not given. */
+  readonly mode6?: "slaac";
   readonly mtu?: number;
   /** Of cidr; as the API has it if not given. */
   readonly pool?: readonly [start: string, end: string];
@@ -47,7 +49,7 @@ export interface InstanceData {
   readonly host: Host;
   /** Default open: everything may come in. With "default" only what is of the same group. */
   readonly group?: "open" | "default";
-  /** Its addresses come from DHCP. */
+  /** No address is configured by hand. */
   readonly dhcp?: true;
 }
 
@@ -70,6 +72,8 @@ export interface FloatingData {
 
 export interface Topology {
   readonly name: string;
+  /** What tunnels go by, default IPv4. */
+  readonly underlay?: "ipv6";
   /** What each host has of physical networks; default all that networks name. */
   readonly physnets?: Partial<Readonly<Record<Host, readonly string[]>>>;
   readonly networks: Readonly<Record<string, NetworkData>>;
@@ -80,8 +84,10 @@ export interface Topology {
   readonly rows: readonly string[];
 }
 
-const PROBES = ["ping", "tcp", "udp", "neighbour", "trace", "mtu", "dhcp"] as const;
+const PROBES = ["ping", "tcp", "udp", "neighbour", "trace", "mtu", "dhcp", "slaac"] as const;
 export type Probe = (typeof PROBES)[number];
+/** By which one gets its own addresses. */
+export const ALONE: readonly Probe[] = ["dhcp", "slaac"];
 
 /** One check: a row has as many as it has senders, receivers and ways. */
 export interface Check {
@@ -123,7 +129,8 @@ export function checksOf(topology: Topology, row: string): Check[] {
   const out: Check[] = [];
   for (const from of list(parts[1]!)) for (const to of list(parts[2] ?? from)) for (const word of probes) {
     const probe = PROBES.find((p) => p === word.replace(/6$/, "")) ?? fail(`no check is called ${word}`);
-    if ((parts[2] === undefined) !== (probe === "dhcp")) fail(`${word} is of ${probe === "dhcp" ? "one" : "two"}`);
+    const alone = ALONE.includes(probe);
+    if ((parts[2] === undefined) !== alone) fail(`${word} is of ${alone ? "one" : "two"}`);
     const at = target(to);
     if (router(at.to) && (probe === "tcp" || probe === "udp") && parts[3] === undefined) fail("routers serve nothing");
     out.push({ row, from: guest(from), ...at, probe, six: word.endsWith("6"), reaches: parts[3] === undefined, as, expected });

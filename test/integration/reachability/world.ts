@@ -51,7 +51,7 @@ export class World {
   static async create(topology: Topology): Promise<World> {
     const all = [...new Set(Object.values(topology.networks).flatMap((n) => n.physnet ?? []))];
     const cloud = await Cloud.create({
-      name: `reach ${topology.name}`, hypervisors: HOSTS, encapTypes: ["geneve", "vxlan", "gre"], flags: ["--audit-interval", "1"],
+      name: `reach ${topology.name}`, hypervisors: HOSTS, encapTypes: ["geneve", "vxlan", "gre"], flags: ["--audit-interval", "1"], ...(topology.underlay && { underlay: topology.underlay }),
       host: (n) => ({ gateway: GATEWAYS.includes(n), physnets: topology.physnets?.[n as Host] ?? all }),
     });
     try {
@@ -86,19 +86,11 @@ export class World {
     for (const [name, data] of Object.entries(floating)) await this.#floating(name, data);
     for (const port of this.#ports.values()) await this.cloud.active(port.id);
     await this.cloud.synced();
-    await this.gatewaysUsable();
-  }
-
-  /** Until hosts that watch each other all see each other alive. */
-  async gatewaysUsable(): Promise<void> {
-    await until("gateways in use", async () => {
-      const seen = await Promise.all(this.cloud.hypervisors.map((hv) => hv.vsctl("--bare", "--columns=bfd_status", "find", "Interface", "bfd:enable=true")));
-      return seen.every((text) => text.split("\n").filter((l) => l !== "").every((l) => l.includes("forwarding=true")));
-    }, { timeoutMs: 20_000 });
+    await this.cloud.gatewaysUsable();
   }
 
   async #network(name: string, data: NetworkData): Promise<void> {
-    const { kind, physnet, number, cidr, cidr6, gateway, gateway6, external, mtu, pool } = data;
+    const { kind, physnet, number, cidr, cidr6, gateway, gateway6, mode6, external, mtu, pool } = data;
     const network = await this.cloud.create("network", {
       name, "provider:network_type": kind,
       ...(physnet !== undefined && { "provider:physical_network": physnet }),
@@ -110,7 +102,7 @@ export class World {
       network_id: network.id, ip_version: 4, cidr,
       ...(gateway !== undefined && { gateway_ip: gateway }), ...(pool && { allocation_pools: [{ start: pool[0], end: pool[1] }] }),
     })];
-    if (cidr6 !== undefined) subnets.push(await this.cloud.create("subnet", { network_id: network.id, ip_version: 6, cidr: cidr6, ...(gateway6 !== undefined && { gateway_ip: gateway6 }) }));
+    if (cidr6 !== undefined) subnets.push(await this.cloud.create("subnet", { network_id: network.id, ip_version: 6, cidr: cidr6, ...(gateway6 !== undefined && { gateway_ip: gateway6 }), ...(mode6 && { ipv6_ra_mode: mode6, ipv6_address_mode: mode6 }) }));
     this.#networks.set(name, { network, subnets });
   }
 

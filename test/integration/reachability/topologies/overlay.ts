@@ -1,8 +1,9 @@
 // Networks in tunnels of one encapsulation, and a way outside by a flat network that the hosts of gateways alone are on.
 import type { Kind, Topology } from "../topology.ts";
 
-export const overlay = (kind: Extract<Kind, "geneve" | "vxlan" | "gre">): Topology => ({
-  name: kind,
+export const overlay = (kind: Extract<Kind, "geneve" | "vxlan" | "gre">, underlay?: "ipv6"): Topology => ({
+  name: underlay === undefined ? kind : `${kind} over IPv6`,
+  ...(underlay && { underlay }),
   physnets: { 1: ["ext"], 2: [], 3: [] },
   networks: {
     blue: { kind, cidr: "10.0.0.0/24", cidr6: "fd00:a::/64" },
@@ -11,10 +12,11 @@ export const overlay = (kind: Extract<Kind, "geneve" | "vxlan" | "gre">): Topolo
     red: { kind, cidr: "10.0.0.0/24", cidr6: "fd00:a::/64" },
     // Outside knows the way to it.
     open: { kind, cidr: "10.0.2.0/24", cidr6: "fd00:c::/64" },
+    slaac: { kind, cidr: "10.0.4.0/24", cidr6: "fd00:e::/64", mode6: "slaac" },
     out: { kind: "flat", physnet: "ext", cidr: "203.0.113.0/24", cidr6: "2001:db8:1::/64", gateway6: "2001:db8:1::1", external: true, pool: ["203.0.113.10", "203.0.113.99"] },
   },
   routers: {
-    r: { nets: ["blue", "green"], outside: "out" },
+    r: { nets: ["blue", "green", "slaac"], outside: "out" },
     s: { nets: ["red"], outside: "out" },
     t: { nets: ["open"], outside: "out", snat: false },
   },
@@ -29,6 +31,7 @@ export const overlay = (kind: Extract<Kind, "geneve" | "vxlan" | "gre">): Topolo
     other: { net: "red", host: 1 },
     another: { net: "red", host: 2 },
     o: { net: "open", host: 2 },
+    l: { net: "slaac", host: 2, dhcp: true },
   },
   machines: {
     x: { net: "out", ip: "203.0.113.1", ip6: "2001:db8:1::1", forwards: true, routes: { "10.0.2.0/24": "t", "fd00:c::/64": "t", "fd00:a::/64": "r" } },
@@ -40,6 +43,9 @@ export const overlay = (kind: Extract<Kind, "geneve" | "vxlan" | "gre">): Topolo
   },
   rows: [
     "d: dhcp",
+    "l: dhcp slaac",
+    "l > a, c: ping tcp udp ping6 tcp6 udp6",
+    "a, c > l: ping tcp udp ping6 tcp6 udp6",
     "a, near, b > a, near, b: ping tcp udp",
     "a, near, b > near, b: ping6 tcp6 udp6",
     "a > near, b, d: neighbour",
@@ -81,7 +87,7 @@ export const overlay = (kind: Extract<Kind, "geneve" | "vxlan" | "gre">): Topolo
     // Outside leads there.
     "other > o: ping tcp udp as s",
     "a > o: ping6 tcp6 udp6",
-    `a > b: mtu ${{ geneve: 1442, vxlan: 1450, gre: 1458 }[kind]}`,
+    `a > b: mtu ${{ geneve: 1442, vxlan: 1450, gre: 1458 }[kind] - (underlay === undefined ? 0 : 20)}`,
     "a > c: mtu 1300",
     "b > g: mtu6 1300",
     "a > c: trace r.blue c",
