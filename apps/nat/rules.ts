@@ -5,7 +5,7 @@
 // Nothing but a look in a table follows conntrack. What it held of others, fragments whose rest never came, may leave it with any packet, and
 // is not of the router's zone. Whether a packet opens a connection is asked of conntrack first, since that passes a meter; of what the policy of
 // a port on this host found to open one already, or this router on its way out, it is not asked again: a switch bears six passes of a packet. And what could not be translated, as when the table of connections is full, has the address that it came with.
-import { callStage, chassisScope, chassisTable, each, ethType, ipProto, load, meterOfZone, numberOf, setField, toEntrance, toStage, zonePool, type App, type Emit, type Outputs, type Pool, type ReadView, type Scope, type StageOut, type TableEffects } from "#app";
+import { callStage, chassisScope, chassisTable, each, ethType, ipProto, load, meterOfZone, numberHeld, numberOf, setField, toEntrance, toStage, zonePool, type App, type Emit, type Outputs, type Pool, type ReadView, type Scope, type StageOut, type TableEffects } from "#app";
 import { buildGratuitousArp } from "packet-codec";
 import { gatewayPlanTable, leaveFrom, outsideScope, tellTooBig, wayOut } from "../gateway/model.ts";
 import { answerFor, holdMac, lanScope, netScope, networkTable, portTable, type Network } from "../l2/model.ts";
@@ -184,7 +184,7 @@ const routerOf = (view: ReadView, key: unknown): LiveRouter | undefined => view.
 /** The zone of a router at a chassis; that of one that is gone is flushed when it is given back. */
 function zoneAt(view: ReadView, chassis: string, key: unknown): number | undefined {
   const router = routerOf(view, key);
-  return router === undefined ? undefined : numberOf(view, zonePool, chassis, zoneHolder(router.id));
+  return router === undefined ? undefined : numberHeld(view, zonePool, chassis, zoneHolder(router.id));
 }
 
 /** Connections by an address that is not translated any more, or leads elsewhere now: those that were opened to it, and from behind it. */

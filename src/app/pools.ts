@@ -72,8 +72,14 @@ export const numberId = (pool: string, part: string, holder: string): string => 
 /** Where a pool's numbers are each held once; the same as text with `|<number>` behind finds the holder of one. */
 export const spaceOf = (pool: Pool, part: string): string => `${pool.name}/${part}`;
 
-/** The number that is held, also while it is being released; undefined: none (yet). */
-export const numberOf = (view: ReadView, pool: Pool, part: string, holder: string): number | undefined => view.get(poolNumberTable, numberId(pool.name, part, holder))?.n;
+/** The holder's number; undefined: none yet, or none any more. One that is being released is nobody's until it is taken again. */
+export function numberOf(view: ReadView, pool: Pool, part: string, holder: string): number | undefined {
+  const held = view.get(poolNumberTable, numberId(pool.name, part, holder));
+  return held?.releasing === true ? undefined : held?.n;
+}
+
+/** Also one that is being released: for what has to be forgotten by it. */
+export const numberHeld = (view: ReadView, pool: Pool, part: string, holder: string): number | undefined => view.get(poolNumberTable, numberId(pool.name, part, holder))?.n;
 
 /** Who has a number now; "" if rows of their own do (`Pool.taken`); undefined: it is free. */
 export const holderOf = (view: ReadView, pool: Pool, part: string, n: number): string | undefined =>

@@ -55,6 +55,35 @@ test("a router's zones are claimed once for each chassis, however many addresses
   }
 });
 
+test("a zone that is being given up is nobody's: the address that comes meanwhile waits until it is the router's again", async () => {
+  const h = await probes.harness();
+  try {
+    await h.addChassis("hv1");
+    const network = (await h.create("network", {})).id;
+    const subnet = (await h.create("subnet", { network_id: network, ip_version: 4, cidr: "10.0.0.0/24" })).id;
+    const router = (await h.create("router", {})).id;
+    await h.call("PUT", `/v2.0/routers/${router}/add_router_interface`, { subnet_id: subnet });
+    const port = (await h.create("port", { network_id: network })).id;
+    await h.plug("hv1", port, 10);
+    const translating = (): number => flowTexts(h, "hv1", "floating").filter((f) => f.includes("nat(")).length;
+    const seen: [number, number][] = [];
+    h.engine.onDelta(() => seen.push([translating(), flowTexts(h, "hv1", "router_zone").filter((f) => f.includes("priority=100")).length]));
+    for (let n = 0; n < 2; n++) {
+      const { id } = await h.create("floating", { router_id: router, outside_id: network, port_id: port, address: "10.9.0.1" });
+      await h.settled();
+      expect(translating()).toBe(1);
+      await h.call("DELETE", `/v2.0/floatings/${id}`);
+      await h.settled();
+      // Its switch has not forgotten yet.
+      expect([...h.view.all(poolNumberTable)].filter((n) => n.pool === zonePool.name).map((n) => n.releasing)).toEqual([true]);
+    }
+    expect(seen).toContainEqual([1, 1]);
+    expect(seen.filter(([translations, zones]) => translations > zones)).toEqual([]);
+  } finally {
+    await h.close();
+  }
+});
+
 describe.skipIf(Lab.missing().length > 0)("on real switches", () => {
   // What stands for the outside is the second network of the router; c is there, on the host of b.
   const [ONE, TWO] = ["10.0.1.100", "10.0.1.101"] as const;

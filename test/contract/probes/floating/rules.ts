@@ -1,6 +1,6 @@
 // The address has a MAC of its own, at the chassis of the port; there its packets enter the router and are translated, to the port before
 // they are routed and from it after, in one zone, so that a VM may reach a neighbour by its floating address.
-import { chassisScope, derivation, each, ethType, numberOf, zonePool, type App, type TableEffects } from "#app";
+import { chassisScope, derivation, each, ethType, numberHeld, numberOf, zonePool, type App, type TableEffects } from "#app";
 import { addressTable, answerFor, holdMac, neighbour, networkTable, activeAttachment, portTable } from "../../../../apps/l2/model.ts";
 import { enterRouter, routerTable, translationTable, zoneHolder } from "../../../../apps/l3/model.ts";
 import { floatingTable } from "./model.ts";
@@ -52,7 +52,7 @@ export const rules = [translate];
 const forgotten: TableEffects = {
   withdrawn({ chassis, match }, view) {
     const router = view.by(routerTable, "key", String(match["reg:router"]))[0];
-    const zone = router === undefined ? undefined : numberOf(view, zonePool, chassis, zoneHolder(router.id));
+    const zone = router === undefined ? undefined : numberHeld(view, zonePool, chassis, zoneHolder(router.id));
     if (zone === undefined) return []; // the zone is flushed when it is given back
     const [src, dst] = [match.ipv4_src, match.ipv4_dst];
     return typeof src === "string" ? [{ zone, src }] : typeof dst === "string" ? [{ zone, dst }] : [];
