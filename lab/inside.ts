@@ -209,21 +209,32 @@ retry 1;
 export const REAP_SH = String.raw`
 run=$1 dir=$2
 [ "$3" = wait ] && cat >/dev/null
+killed=
+end() { kill -9 "$1" 2>/dev/null && killed="$killed $1"; }
 # Whoever runs on our directory, which nobody else has: daemons leave their session, and one that has just begun has no pid file yet.
 ours() {
   [ -n "$dir" ] || return 0
   for file in $(grep -lsF "$dir/" /proc/[0-9]*/cmdline); do
-    grep -qsF "$dir/" "$file" && kill -9 "$(echo "$file" | cut -d/ -f3)" 2>/dev/null
+    grep -qsF "$dir/" "$file" && end "$(echo "$file" | cut -d/ -f3)"
   done
   return 0
+}
+# A zombie whose threads are still ending has its files open.
+ended() {
+  [ "$(ls "/proc/$1/task" 2>/dev/null | wc -l)" -le 1 ] || return 1
+  ! grep -qs '^State:.[^XZ]' "/proc/$1/status"
 }
 for pass in 1 2; do
   for file in /run/netns/"$run"-*; do
     [ -e "$file" ] || continue
     ns=$(basename "$file")
-    for pid in $(ip netns pids "$ns" 2>/dev/null); do kill -9 "$pid" 2>/dev/null; done
+    for pid in $(ip netns pids "$ns" 2>/dev/null); do end "$pid"; done
   done
   ours
+done
+n=0
+for pid in $killed; do
+  until ended "$pid" || [ $n -ge 100 ]; do sleep 0.05; n=$((n + 1)); done
 done
 for file in /run/netns/"$run"-*; do
   [ -e "$file" ] && ip netns del "$(basename "$file")" 2>/dev/null
