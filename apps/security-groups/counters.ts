@@ -102,7 +102,7 @@ class RuleCounters {
     const counts = await this.host.flowCounts(isUse ? "remote-group" : "security-group-rule", one.id, payer);
     if (this.watched.get(one.id) !== one) return;
     const { now } = this;
-    one.totals.look(counts, now);
+    one.totals.look(counts);
     one.lookedAt = now;
     this.watched.delete(one.id);
     this.watched.set(one.id, one);

@@ -14,19 +14,11 @@ export interface Counted {
 }
 const NOTHING: Counted = { packets: 0, bytes: 0, gone_packets: 0, gone_bytes: 0, last_hit: null };
 
-interface Seen extends FlowCount {
-  /** When the switch got the flow, in seconds of our clock. */
-  readonly since: number;
-}
-
-/** By so much answers of switches may be late, or their clocks run otherwise. */
-const SLACK_S = 5;
-
 export class Totals {
   /** Whether all switches have said last time. */
   complete = false;
   private counted: Counted;
-  private readonly live = new Map<string, Seen>();
+  private readonly live = new Map<string, FlowCount>();
   private looked = false;
 
   constructor(stored: Counted = NOTHING) {
@@ -38,8 +30,7 @@ export class Totals {
     return this.counted;
   }
 
-  /** `now`: seconds of a clock that does not jump. */
-  look({ at, flows, silent }: FlowCounts, now: number): void {
+  look({ at, flows, silent }: FlowCounts): void {
     let { packets, bytes, gone_packets, gone_bytes, last_hit } = this.counted;
     const give = (seen: FlowCount): void => {
       gone_packets += seen.packets;
@@ -50,9 +41,9 @@ export class Totals {
       const id = `${flow.chassis} ${flow.key}`;
       there.add(id);
       const before = this.live.get(id);
-      const since = now - flow.ageS;
-      if (before !== undefined && (flow.packets < before.packets || since > before.since + SLACK_S)) give(before);
-      this.live.set(id, { ...flow, since });
+      // Not by its age: a flow that is written again begins anew, yet Open vSwitch leaves it the counts that it had.
+      if (before !== undefined && flow.packets < before.packets) give(before);
+      this.live.set(id, flow);
     }
     const unsaid = new Set(silent);
     for (const [id, seen] of this.live) {

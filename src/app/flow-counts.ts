@@ -8,8 +8,6 @@ export interface FlowCount {
   /** Since the switch has it. Exact up to 2^53; a switch counts what its datapath let pass with a delay of about a second. */
   readonly packets: number;
   readonly bytes: number;
-  /** Seconds that the switch has had it. */
-  readonly ageS: number;
 }
 
 export interface FlowCounts {

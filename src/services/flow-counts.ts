@@ -75,7 +75,7 @@ export class FlowCounter {
             const key = flowKey(entry.table_id, entry.priority, part, entry.match_off, entry.match_len);
             // A cookie has 32 bits of the entity: another's may be the same.
             if (!keys.has(key)) return;
-            out.push({ chassis, key, packets: entry.packet_count, bytes: entry.byte_count, ageS: entry.duration_sec + entry.duration_nsec / 1e9 });
+            out.push({ chassis, key, packets: entry.packet_count, bytes: entry.byte_count });
           });
         }
       }
