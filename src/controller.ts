@@ -28,7 +28,7 @@ import { metersOf } from "./ops/meters.ts";
 import { createOps, type OpsServer } from "./ops/server.ts";
 import { Layout } from "./pipeline/layout.ts";
 import { recordOf } from "./pipeline/record.ts";
-import { Claims, Packets, Services, Share } from "./services/index.ts";
+import { Asked, Claims, FlowCounter, Packets, Services, Share } from "./services/index.ts";
 import { Southbound } from "./southbound/index.ts";
 import { keepFirstEdition } from "./store/first-edition.ts";
 import { openStore } from "./store/open.ts";
@@ -101,6 +101,8 @@ export class Controller {
     await southbound.start();
     this.stops.push(() => southbound.stop());
     const dropped = metrics.counter("axion_service_packets_dropped_total", "Packets that a service of an app did not get, and changes because of packets that were refused, by the limit: port, total or writes", ["app", "service", "limit"]);
+    const asked = new Asked(clock);
+    const counter = new FlowCounter({ placed: (app, rule, entity) => engine.placed(app, rule, entity), ask: (chassis, cookie) => southbound.flowsWith(chassis, cookie), clock });
     const services = new Services({
       apps, tables, view, clock, random, log, guard, model,
       onChanges: (observer) => engine.onChanges(observer),
@@ -110,13 +112,14 @@ export class Controller {
       onPacket: (app, table, listener) => packets.subscribe(app, table, listener),
       dropped: (app, service, limit) => dropped.inc({ app, service, limit }),
       share: new Share("self", () => ["self"]),
+      flowCounts: (app, rule, entity, payer) => counter.of(app, rule, entity, payer), asked,
     });
     services.start();
     this.stops.push(() => services.stop());
 
     const appProblems = new AppProblems(apps, view, guard, clock);
     const dump = new FlowDump({ apps, tables, view, engine, layout, model, southbound });
-    const northbound: Northbound = createNorthbound({ apps, model, view, auth: "none", log, ...(config.policyFile === undefined ? {} : { policyFile: config.policyFile }) });
+    const northbound: Northbound = createNorthbound({ apps, model, view, auth: "none", log, beforeShown: (resource, fields, rows, caller) => asked.before(resource, fields, rows, caller), ...(config.policyFile === undefined ? {} : { policyFile: config.policyFile }) });
     await listening("api", northbound.listen(config.api));
     this.stops.push(() => northbound.close());
     const ops: OpsServer = createOps({

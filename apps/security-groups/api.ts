@@ -8,6 +8,7 @@ import { isNetworkPort, networkResource, portResource, portTable } from "../l2/m
 import {
   groupResource, groupTable, NO_GROUPS_POLICY, policyKeys, policyTable, portGroupsTable, remoteOf, remoteUseKeys, remoteUseTable, ruleResource, ruleTable, useOf, type PortGroups, type SecurityGroup, type SecurityGroupRule,
 } from "./model.ts";
+import { countedOf, ruleCountTable, shownCounts } from "./counters.ts";
 import { contentAttributes, defaultRule, rulesOfNew, withoutRemote } from "./default-rules.ts";
 import { checkRule, contentOf, ruleKey } from "./rule-checks.ts";
 
@@ -130,6 +131,11 @@ const rule = defineResource(ruleResource, {
     remote_group_id: { type: "any", about: "The other side's group.", post: true, default: null, check: orNull({ type: "uuid" }), filter: true, sort: true },
     normalized_cidr: { type: "cidr", about: "remote_ip_prefix without host bits.", filter: true, sort: true, alias: "security-groups-normalized-cidr" },
     belongs_to_default_sg: { type: "boolean", about: "Whether its group is the project's default.", filter: true, alias: "security-groups-rules-belongs-to-default-sg" },
+    "axion:packets": { type: "integer", about: "Packets that its flows have matched, on all hosts; null: not known.", onRequest: true, alias: "axion-rule-counters" },
+    "axion:bytes": { type: "integer", about: "Bytes of these.", onRequest: true, alias: "axion-rule-counters" },
+    "axion:last_hit": { type: "any", about: "When packets were last seen to match, RFC 3339; null: not since it is looked at.", onRequest: true, alias: "axion-rule-counters" },
+    "axion:counts_complete": { type: "boolean", about: "Whether every host that has it said what it counted; else what is known of it is shown.", onRequest: true, alias: "axion-rule-counters" },
+    "axion:counted_with": { type: "uuid[]", about: "Rules whose packets are counted together with its own: they name the same group or set as the other side.", onRequest: true, alias: "axion-rule-counters" },
   },
   policy: { create: "rule:admin_only or (role:member and rule:sg_owner)", get: "rule:admin_only or (role:reader and rule:sg_owner)", delete: "rule:admin_only or (role:member and rule:sg_owner)" },
   relations: {
@@ -180,11 +186,14 @@ const rule = defineResource(ruleResource, {
   remove(tx, row, ctx) {
     tx.delete(ruleTable, row.id);
     const use = useOf(row);
-    if (use !== undefined && tx.by(ruleTable, "remote_use", use).length === 0) tx.delete(remoteUseTable, use);
+    const last = use === undefined || tx.by(ruleTable, "remote_use", use).length === 0;
+    if (use !== undefined && last) tx.delete(remoteUseTable, use);
+    if (last) tx.delete(ruleCountTable, countedOf(row));
     ctx.bump(groupResource, row.security_group_id);
   },
 
   present: (view, row) => computed(view, row),
+  presentOnRequest: (view, row) => shownCounts(view, row),
 });
 
 // ---- the groups of ports ----
@@ -265,6 +274,7 @@ export const aliases: readonly Alias[] = [
   { alias: "security-groups-normalized-cidr", name: "Normalized CIDR field for security group rules", description: "Rules show their prefix without host bits.", updated: "2020-07-28T10:00:00-00:00" },
   { alias: "axion-active-deny", name: "Senders are told what is denied", description: "Groups may say that what no rule allows is answered, by a reset or an ICMP error.", updated: "2026-11-28T00:00:00-00:00" },
   { alias: "axion-keep-established", name: "Established connections are kept", description: "Groups may say that connections outlive the rules that allowed them.", updated: "2026-11-28T00:00:00-00:00" },
+  { alias: "axion-rule-counters", name: "Counters of security group rules", description: "Rules show how many packets and bytes they let pass, and when the last.", updated: "2026-11-28T00:00:00-00:00" },
   { alias: "security-groups-shared-filtering", name: "Security group filtering on the shared field", description: "Groups are found by whether other projects may use them.", updated: "2021-10-05T09:00:00-00:00" },
   { alias: "security-groups-default-rules", name: "Default rules for security groups", description: "What the rules of new groups are copied from.", updated: "2022-12-19T10:00:00-00:00" },
   { alias: "security-groups-rules-belongs-to-default-sg", name: "Security group rule belongs to the project's default security group", description: "Rules show whether their group is a default group.", updated: "2023-05-23T10:00:00-00:00" },

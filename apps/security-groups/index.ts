@@ -2,6 +2,7 @@ import type { App } from "#app";
 import { aliases, extend, policies, references, resources } from "./api.ts";
 import { arrivalMeters, connectionLimitTable, connectionMeters, defaultRuleTable, deniedMeters, groupTable, keptPolicyTable, memberTable, policyKeys, policyTable, portGroupsTable, remoteUseKeys, rejectingPolicyTable, remoteUseTable, ruleTable, securityGroupsSettings, shippedTable } from "./model.ts";
 import { derive, rules as connectionRules, staticFlows } from "./connections.ts";
+import { ruleCounters, ruleCounts, ruleCountTable } from "./counters.ts";
 import { members } from "./members.ts";
 import { packetIn, rejectingPolicies, rejectRules } from "./reject.ts";
 import { converters } from "./rule-checks.ts";
@@ -12,7 +13,8 @@ export default {
   name: "security-groups",
   about: "stateful policy of ports, by groups of ports and their rules",
   requires: ["l2", "ipam"],
-  tables: [groupTable, ruleTable, defaultRuleTable, shippedTable, portGroupsTable, policyTable, remoteUseTable, memberTable, keptPolicyTable, rejectingPolicyTable, connectionLimitTable],
+  tables: [groupTable, ruleTable, defaultRuleTable, shippedTable, portGroupsTable, policyTable, remoteUseTable, memberTable, keptPolicyTable, rejectingPolicyTable, connectionLimitTable, ruleCountTable],
+  softTables: [ruleCounts],
   pools: [policyKeys, remoteUseKeys, connectionMeters, arrivalMeters, deniedMeters],
   settings: securityGroupsSettings,
   resources,
@@ -26,5 +28,6 @@ export default {
   derive: [members, ...derive, rejectingPolicies],
   rules: [...rules, ...connectionRules, ...rejectRules],
   packetIn,
+  services: [ruleCounters],
   staticFlows,
 } satisfies App;

@@ -35,6 +35,7 @@ export * from "./pools.ts";
 export * from "./references.ts";
 export * from "./packets.ts";
 export * from "./effects.ts";
+export * from "./flow-counts.ts";
 export * from "./pipeline.ts";
 export * from "./service.ts";
 export { defineSettings, type SettingDecl, type SettingDecls, type NumberRange, type SettingKind, type Settings, type SettingValues } from "./settings.ts";

@@ -3,6 +3,8 @@
 import type { Logger } from "pino";
 import type { Cancel, Clock } from "../lib/clock.ts";
 import type { Random } from "../lib/random.ts";
+import type { FlowCounts } from "./flow-counts.ts";
+import type { Caller, ResourceHandle } from "./resource.ts";
 import type { PacketIn, PacketOut, StageOut } from "./packets.ts";
 import type { Fact, LiveView } from "./soft-table.ts";
 import type { AnyTable, Row, Tx } from "./table.ts";
@@ -108,6 +110,16 @@ export interface ServiceHost {
   learn(facts: Iterable<Fact>): void;
   /** One HTTP request over http: or https:. @throws FetchError; few at a time run, the others of the service wait in a queue of limited length */
   fetch(url: string, options?: FetchOptions): Promise<FetchAnswer>;
+  /**
+   * What the flows have counted that a rule of the app wants for an entity, on all switches that should have them; one that is equal to another's
+   * counts for both. `payer`: who causes it, a project; a switch is asked 100 times a second for each and 500 in all, and beyond that is silent.
+   */
+  flowCounts(rule: string, entity: string, payer: string): Promise<FlowCounts>;
+  /**
+   * Called before rows of a resource are shown to a caller who named one of these attributes, which are `onRequest`; the answer waits for what
+   * it returns, for 3 seconds at most. Of lists, what is shown of the first 250 rows.
+   */
+  onAsked<R extends Row>(resource: ResourceHandle<R>, attributes: readonly string[], fn: (rows: readonly R[], caller: Caller) => void | Promise<void>): Cancel;
   /** Whether this controller is the one of all that acts for a chassis: sends its unasked packets. */
   masters(chassis: string): boolean;
   /** Likewise for what belongs to no chassis, by any key. Actions are idempotent all the same: for a moment two may believe it. */

@@ -345,6 +345,17 @@ export class Engine implements Desired {
     return this.flows.flowsOf(chassis);
   }
 
+  /** Flows that a rule of an app wants for an entity, as switches get them, and the chassis that have each. */
+  *placed(app: string, rule: string, entity: string): Iterable<{ readonly flow: Flow; readonly chassis: Iterable<string> }> {
+    for (const { units } of this.schedule.all()) {
+      const unit = units.find((u) => u.rule !== undefined && u.app === app && u.name === rule);
+      for (const flow of listOf(unit?.runOn(entity)?.flows)) {
+        const placed = this.flows.placed(flow);
+        if (placed !== undefined) yield placed;
+      }
+    }
+  }
+
   *itemsOf(chassis: string): Iterable<Item> {
     for (const output of this.outputs.outputsOf(chassis)) if (output.is === "item") yield output.wish;
   }

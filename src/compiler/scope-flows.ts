@@ -349,6 +349,12 @@ export class ScopeFlows<O> {
     return flows;
   }
 
+  /** What switches get for a flow that a run wants, which may be an equal one of another run, and which chassis those are of. */
+  placed(flow: OwnedFlow<O>): { readonly flow: OwnedFlow<O>; readonly chassis: Iterable<string> } | undefined {
+    const effective = this.effective(flow.scope as ScopeState<O>, flow);
+    return effective && { flow: effective, chassis: this.scopes.members(flow.scope.name) };
+  }
+
   /** Effective flows of a scope. */
   private *flowsIn(scope: string): Iterable<OwnedFlow<O>> {
     for (const entry of this.states.get(scope)?.flows.values() ?? []) yield this.resolve(entry);

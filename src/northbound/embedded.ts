@@ -8,6 +8,7 @@ function shown(kind: Kind, row: StandardRow, view: LiveView, caller: Caller): Va
   const item = new Item(kind, row, view, caller);
   const out: Record<string, unknown> = {};
   for (const attribute of kind.shown) {
+    if (attribute.decl.onRequest === true) continue; // `fields` names the parent's
     const value = item.visibleValue(attribute);
     if (value !== undefined) out[attribute.name] = value;
   }

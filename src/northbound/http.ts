@@ -13,7 +13,7 @@ import { noAuth } from "./auth/noauth.ts";
 import { allFaces, faceOf, operationsOf, refusalOf } from "./faces/face.ts";
 import { describe, json, v2 } from "./faces/v2.ts";
 import type { Registry } from "./kinds.ts";
-import { Engine } from "./operations.ts";
+import { Engine, type BeforeShown } from "./operations.ts";
 import { PolicyFile } from "./policy/index.ts";
 import { makeRegistry } from "./registry.ts";
 import { Shown } from "./shown.ts";
@@ -44,6 +44,7 @@ export interface NorthboundOptions {
   readonly limits?: Limits;
   /** Overrides of access rules, oslo.policy's format (YAML or JSON), read again when it changes. @throws Error if it cannot be used */
   readonly policyFile?: string;
+  readonly beforeShown?: BeforeShown;
 }
 
 export type Northbound = FastifyInstance & { readonly registry: Registry; readonly engine: Engine; readonly policyFile: PolicyFile | undefined };
@@ -117,7 +118,7 @@ export function createNorthbound(options: NorthboundOptions): Northbound {
     bulkItems: limits.bulkItems ?? 1000,
     pageMax: limits.pageMax ?? 0,
     lists: { atOnce: limits.longLists ?? 4, waiting: limits.longListsWaiting ?? 64, stallMs: limits.stallMs ?? 30_000 },
-  });
+  }, options.beforeShown);
   const authenticator = options.auth === "none" ? noAuth : options.auth;
   const description = describe(engine);
   const own = v2(engine, description);

@@ -35,6 +35,9 @@ export interface Answer {
   readonly generation?: number;
 }
 
+/** Told of rows that are to be shown to a caller who named these fields; what it returns is waited for. */
+export type BeforeShown = (resource: string, fields: ReadonlySet<string>, rows: () => readonly StandardRow[], caller: Caller) => Promise<void> | undefined;
+
 export interface EngineLimits {
   readonly bulkItems: number;
   /** Longest page, 0: no limit. */
@@ -60,7 +63,10 @@ export class Engine {
   private readonly view: ShownView;
   private readonly limits: EngineLimits;
 
-  constructor(registry: Registry, model: Model, view: ShownView, limits: EngineLimits) {
+  private readonly beforeShown: BeforeShown | undefined;
+
+  constructor(registry: Registry, model: Model, view: ShownView, limits: EngineLimits, beforeShown?: BeforeShown) {
+    this.beforeShown = beforeShown;
     this.registry = registry;
     this.rows = new Rows(registry);
     this.model = model;
@@ -78,7 +84,10 @@ export class Engine {
     const query = parseList(kind, call.params, this.limits.pageMax);
     const { prepare } = kind.resource;
     if (prepare?.needed(this.view, call.caller) === true) await this.transact(call, (tx) => prepare.run(tx, this.context(tx, call, new Set())));
-    return { query, list: await this.lists.open({ kind, caller: call.caller, query, within: (view) => this.within(ref, view, call) }) };
+    const list = await this.lists.open({ kind, caller: call.caller, query, within: (view) => this.within(ref, view, call) });
+    // Of a longer one what is known is shown.
+    if (!list.long) await this.look(kind, query.fields, () => list.page.map(({ row }) => row), call.caller);
+    return { query, list };
   }
 
   /** The JSON text of each row, once it is clear that there is a list. A reader that pauses for too long gets no more. */
@@ -112,6 +121,16 @@ export class Engine {
 
   show(ref: ResourceRef, id: string, call: Call): Answer {
     return { status: 200, body: this.shown(ref, id, this.view, call) };
+  }
+
+  /** Likewise, once those have looked who are to look first at what is asked for. */
+  lookAndShow(ref: ResourceRef, id: string, call: Call): Answer | Promise<Answer> {
+    const waiting = this.look(ref.kind, fieldsOf(call.params), () => [this.readable(ref, id, this.view, call)], call.caller);
+    return waiting === undefined ? this.show(ref, id, call) : waiting.then(() => this.show(ref, id, call));
+  }
+
+  private look(kind: Kind, fields: ReadonlySet<string> | undefined, rows: () => readonly StandardRow[], caller: Caller): Promise<void> | undefined {
+    return fields === undefined || kind.onRequest.length === 0 ? undefined : this.beforeShown?.(kind.name, fields, rows, caller);
   }
 
   private shown(ref: ResourceRef, id: string, view: LiveView, call: Call): string {

@@ -63,7 +63,7 @@ export function route(engine: Engine, segments: readonly string[], call: Call, b
       throw method === "PUT" || method === "DELETE" ? notHere() : wrongMethod();
     }
     if (below.length === 0) {
-      if (method === "GET") return engine.show(ref, id, call);
+      if (method === "GET") return engine.lookAndShow(ref, id, call);
       if (method === "PUT" && kind.can.update) return engine.update(ref, id, body(), call);
       if (method === "DELETE" && kind.can.delete) return engine.remove(ref, id, call);
       throw wrongMethod();

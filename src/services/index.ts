@@ -1,3 +1,5 @@
+export { Asked } from "./asked.ts";
+export { FlowCounter } from "./flow-counts.ts";
 export { Claims } from "./claims.ts";
 export { machineHttp, type HttpClient } from "./outbound.ts";
 export { Packets } from "./packets.ts";

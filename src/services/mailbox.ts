@@ -126,15 +126,15 @@ export class Allowance {
     this.whole = { left: all.burst, at: clock.monotonic() };
   }
 
-  /** Whether one more is allowed; then it is taken. */
-  take(key: string, owner?: string): boolean {
+  /** Whether one more is allowed; then it is taken. `cost`: as how many it counts; who takes more than is left waits longer for the next. */
+  take(key: string, owner?: string, cost = 1): boolean {
     const now = this.clock.monotonic();
     refill(this.whole, this.all, now);
     const own = this.bucket(this.buckets, key, now);
     const from = this.whole.left >= 1 ? this.whole : owner === undefined ? undefined : this.bucket(this.owners, owner, now);
     if (own === undefined || from === undefined || own.left < 1 || from.left < 1) return false;
-    own.left--;
-    from.left--;
+    own.left -= cost;
+    from.left -= cost;
     return true;
   }
 

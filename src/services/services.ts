@@ -1,12 +1,13 @@
 // Runs the services of apps: each has a host of its own, whose timers, subscriptions and requests end with it.
 import { AsyncLocalStorage } from "node:async_hooks";
 import {
-  PacketRateError, type AnyTable, type App, type Cancel, type Clock, type Fact, type FetchAnswer, type FetchOptions, type LiveView, type PacketIn, type PacketLimits, type PacketOut,
-  type Random, type RowChange, type ServiceDecl, type ServiceHost, type StageOut, type Tx,
+  PacketRateError, type AnyTable, type App, type Caller, type Cancel, type Clock, type Fact, type FetchAnswer, type FetchOptions, type FlowCounts, type LiveView, type PacketIn, type PacketLimits, type PacketOut,
+  type Random, type ResourceHandle, type Row, type RowChange, type ServiceDecl, type ServiceHost, type StageOut, type Tx,
 } from "#app";
 import type { Logger } from "pino";
 import type { HookGuard } from "../lib/hook-guard.ts";
 import type { Model } from "../model/model.ts";
+import type { Asked } from "./asked.ts";
 import { Allowance, Mailbox } from "./mailbox.ts";
 import { Outbound, type HttpClient } from "./outbound.ts";
 import type { Share } from "./share.ts";
@@ -32,6 +33,9 @@ export interface ServicesOptions {
   /** Told of a packet that a service did not get, or of a change because of one that was refused. */
   readonly dropped?: (app: string, service: string, limit: "port" | "total" | "writes") => void;
   readonly share: Share;
+  /** What flows of a rule of an app have counted. */
+  readonly flowCounts: (app: string, rule: string, entity: string, payer: string) => Promise<FlowCounts>;
+  readonly asked: Asked;
   /** Default: the machine's network. */
   readonly http?: HttpClient;
 }
@@ -219,6 +223,15 @@ class Host implements ServiceHost {
 
   fetch(url: string, options?: FetchOptions): Promise<FetchAnswer> {
     return this.outbound.fetch(url, options);
+  }
+
+  flowCounts(rule: string, entity: string, payer: string): Promise<FlowCounts> {
+    this.check();
+    return this.options.flowCounts(this.hook.app, rule, entity, payer);
+  }
+
+  onAsked<R extends Row>(resource: ResourceHandle<R>, attributes: readonly string[], fn: (rows: readonly R[], caller: Caller) => void | Promise<void>): Cancel {
+    return this.until(this.options.asked.listen({ resource: resource.name, attributes, look: (rows, caller) => this.doing(() => fn(rows as readonly R[], caller)) }));
   }
 
   masters(chassis: string): boolean {

@@ -234,6 +234,11 @@ export class Southbound {
     return this.byChassis.get(chassis)?.installedFlows() ?? Promise.resolve([]);
   }
 
+  /** OFPMP_FLOW replies of the flows with a cookie; undefined when it is not connected. */
+  flowsWith(chassis: string, cookie: bigint): Promise<Buffer[]> | undefined {
+    return this.byChassis.get(chassis)?.flowsWith(cookie);
+  }
+
   /** What the meters of a switch have counted; [] when it is not connected. */
   meterCounts(chassis: string): Promise<MeterCounts[]> {
     return this.byChassis.get(chassis)?.meterCounts() ?? Promise.resolve([]);

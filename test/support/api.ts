@@ -19,6 +19,7 @@ import * as natg from "../../apps/nat/guards.ts";
 import { floatingIpActiveTable, floatingIpTable, portForwardingTable } from "../../apps/nat/model.ts";
 import * as overlay from "../../apps/overlay/api.ts";
 import * as sg from "../../apps/security-groups/api.ts";
+import { ruleCountTable } from "../../apps/security-groups/counters.ts";
 import * as sgm from "../../apps/security-groups/model.ts";
 import * as sgc from "../../apps/security-groups/rule-checks.ts";
 import { chassisTable, vifTable, type Chassis } from "../../src/app/inventory.ts";
@@ -36,7 +37,7 @@ const apps: readonly App[] = [
   { name: "gateway", about: "", requires: ["l2", "ipam", "l3"], tables: [externalNetworkTable, routerGatewayTable, gatewayNeighbourTable], extend: gateway.extend, aliases: gateway.aliases },
   { name: "nat", about: "", requires: ["l2", "ipam", "l3", "gateway"], tables: [floatingIpTable, floatingIpActiveTable, portForwardingTable], resources: nat.resources, extend: natg.extend, aliases: nat.aliases },
   {
-    name: "security-groups", about: "", requires: ["l2", "ipam"], tables: [sgm.groupTable, sgm.ruleTable, sgm.defaultRuleTable, sgm.shippedTable, sgm.portGroupsTable, sgm.policyTable, sgm.remoteUseTable], resources: sg.resources, converters: sgc.converters, extend: sg.extend,
+    name: "security-groups", about: "", requires: ["l2", "ipam"], tables: [sgm.groupTable, sgm.ruleTable, sgm.defaultRuleTable, sgm.shippedTable, sgm.portGroupsTable, sgm.policyTable, sgm.remoteUseTable, ruleCountTable], resources: sg.resources, converters: sgc.converters, extend: sg.extend,
     aliases: sg.aliases, policies: sg.policies,
   },
   { name: "address-groups", about: "", requires: ["security-groups"], tables: [addressGroupTable], resources: ag.resources, extend: ag.extend, aliases: ag.aliases, policies: ag.policies },

@@ -23,7 +23,7 @@ import type { View } from "../../src/model/view.ts";
 import { createNorthbound, type Northbound } from "../../src/northbound/index.ts";
 import { Layout } from "../../src/pipeline/layout.ts";
 import { recordOf } from "../../src/pipeline/record.ts";
-import { Claims, Packets, Services, Share, type HttpClient } from "../../src/services/index.ts";
+import { Asked, Claims, FlowCounter, Packets, Services, Share, type HttpClient } from "../../src/services/index.ts";
 import { openStore } from "../../src/store/open.ts";
 import type { KvStore } from "../../src/store/kv.ts";
 import { collectionOf } from "./process.ts";
@@ -96,6 +96,8 @@ export class Harness {
   /** The generation that each switch has confirmed, and who hears of it. */
   private readonly receipts = new Map<string, number>();
   readonly receivers = new Set<(chassis: string, generation: number) => void>();
+  /** What a switch says of its flows with a cookie; undefined: none is connected. */
+  countsOf: ((chassis: string, cookie: bigint) => Promise<Buffer[]> | undefined) | undefined;
   private readonly loop: CompilerLoop;
   readonly claims: Claims;
   /** What the compiler complained of: rules that failed, flows in conflict. */
@@ -123,6 +125,8 @@ export class Harness {
     this.facts = new Facts(allSoftTables(apps), this.clock);
     this.view = engine.view.with(this.facts);
     this.packets = new Packets({ apps, layout, view: this.view, facts: this.facts, guard, log: silent });
+    const asked = new Asked(this.clock);
+    const counter = new FlowCounter({ placed: (app, rule, entity) => engine.placed(app, rule, entity), ask: (chassis, cookie) => this.countsOf?.(chassis, cookie), clock: this.clock });
     this.services = new Services({
       apps, tables: allTables(apps), view: this.view, clock: this.clock, random, log: silent, guard, model,
       onChanges: (observer) => engine.onChanges(observer),
@@ -143,9 +147,10 @@ export class Harness {
       onPacket: (app, table, listener) => this.packets.subscribe(app, table, listener),
       dropped: (_, service, limit) => void this.dropped.push(`${service} ${limit}`),
       share: options.share ?? new Share("self", () => ["self"]),
+      flowCounts: (app, rule, entity, payer) => counter.of(app, rule, entity, payer), asked,
       ...(options.http && { http: options.http }),
     });
-    this.api = createNorthbound({ apps, model, view: this.view, auth: "none", log: silent });
+    this.api = createNorthbound({ apps, model, view: this.view, auth: "none", log: silent, beforeShown: (resource, fields, rows, caller) => asked.before(resource, fields, rows, caller) });
     engine.onDelta((delta) => {
       for (const [id, d] of delta.chassis) this.told(id).apply(d, () => rowsOf(engine, id));
     });

@@ -40,6 +40,8 @@ export interface Session {
   showPorts(): void;
   /** OFPMP_FLOW replies with every flow, as they came. */
   flows(): Promise<Buffer[]>;
+  /** Likewise those with a cookie, which Open vSwitch finds without a look at the others. @throws OpenFlowError, also where there is no answer soon */
+  flowsWith(cookie: bigint): Promise<Buffer[]>;
   /** Switches without meters or groups answer that part with an error; then there are none. */
   items(): Promise<InstalledItem[]>;
   /** OFPMP_METER of all meters; none where the switch has no meters. */

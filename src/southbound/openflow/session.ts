@@ -40,6 +40,9 @@ export interface OpenFlowListenOptions {
 const CLOSE_MS = 1000;
 /** A switch with much to do answers late; echo requests notice a dead one. */
 const DUMP_TIMEOUT_MS = 60_000;
+/** Somebody waits for what a few flows have counted, and can do without. */
+const COUNT_TIMEOUT_MS = 2000;
+const ALL_BITS = 0xffff_ffff_ffff_ffffn;
 
 export async function listenOpenFlow(options: OpenFlowListenOptions): Promise<OpenFlowListener> {
   const { host, port, tls, handshakeTimeoutMs, clock, log } = options;
@@ -126,6 +129,12 @@ export class SwitchSession implements Session {
   async flows(): Promise<Buffer[]> {
     const parts: Buffer[] = [];
     await this.connection.requestRaw({ type: "multipart_request", kind: "flow", match: {} }, (part) => parts.push(part), DUMP_TIMEOUT_MS);
+    return parts;
+  }
+
+  async flowsWith(cookie: bigint): Promise<Buffer[]> {
+    const parts: Buffer[] = [];
+    await this.connection.requestRaw({ type: "multipart_request", kind: "flow", match: {}, cookie, cookie_mask: ALL_BITS }, (part) => parts.push(part), COUNT_TIMEOUT_MS);
     return parts;
   }
 

@@ -193,6 +193,11 @@ export class Switch {
     return this.session === undefined ? Promise.resolve([]) : this.session.flows();
   }
 
+  /** Of those with a cookie; undefined without a session. */
+  flowsWith(cookie: bigint): Promise<Buffer[]> | undefined {
+    return this.session?.flowsWith(cookie);
+  }
+
   /** Of its meters, as it says; [] without a session. */
   meterCounts(): Promise<MeterCounts[]> {
     return this.session === undefined ? Promise.resolve([]) : this.session.meterCounts();

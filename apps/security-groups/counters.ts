@@ -1,0 +1,167 @@
+// What rules have let pass, for those who ask: their flows are looked at when somebody does, and once a minute for a day after, so that what flows have
+// counted which come and go meanwhile is kept. Of rules that nobody asks for nothing is read, kept or stored.
+import { defineSoftTable, defineTable, learned, type Caller, type LiveView, type Row, type ServiceDecl, type ServiceHost } from "#app";
+import { ruleResource, ruleTable, remoteUseTable, useOf, type SecurityGroupRule } from "./model.ts";
+import { Totals, type Counted } from "./totals.ts";
+
+/** By what is counted, see countedOf. */
+export interface StoredCount extends Row, Counted {}
+export const ruleCountTable = defineTable<StoredCount>()("sg_rule_count");
+
+export interface RuleCount extends Row, Pick<Counted, "last_hit"> {
+  /** Null: no switch has said. */
+  readonly packets: number | null;
+  readonly bytes: number | null;
+  readonly complete: boolean;
+}
+const DAY_S = 86_400;
+const PER_PROJECT = 1000;
+const ALL = 20_000;
+export const ruleCounts = defineSoftTable<RuleCount>()("sg_rule_counts", { ttlS: DAY_S, limitPerOwner: PER_PROJECT, limit: ALL });
+
+/** What counts for a rule: the rule itself, or the conjunction that rules with one other side share. The flow that packets match is then one for all. */
+export const countedOf = (rule: Pick<SecurityGroupRule, "id" | "security_group_id" | "direction" | "ethertype" | "remote_group_id" | "remote_set">): string => useOf(rule) ?? rule.id;
+
+export const COUNTERS = ["axion:packets", "axion:bytes", "axion:last_hit", "axion:counts_complete", "axion:counted_with"] as const;
+
+export function shownCounts(view: LiveView, rule: SecurityGroupRule): Record<(typeof COUNTERS)[number], unknown> {
+  const found = view.fact(ruleCounts, countedOf(rule));
+  const use = useOf(rule);
+  return {
+    "axion:packets": found?.packets ?? null,
+    "axion:bytes": found?.bytes ?? null,
+    "axion:last_hit": found?.last_hit ?? null,
+    "axion:counts_complete": found?.complete ?? false,
+    "axion:counted_with": use === undefined ? [] : view.by(ruleTable, "remote_use", use).flatMap(({ id }) => (id === rule.id ? [] : [id])).sort(),
+  };
+}
+
+const LOOK_S = 60;
+/** What was counted lately is looked at no more. */
+const FRESH_S = 1;
+/** How long what changes by counting alone waits to be stored. */
+const STORE_S = 600;
+const ROWS_A_TIME = 1000;
+const AT_ONCE = 32;
+/** Who causes the looks that nobody waits for. */
+const NOBODY = "";
+
+interface Watched {
+  readonly id: string;
+  readonly project_id: string;
+  readonly totals: Totals;
+  /** Seconds. */
+  askedAt: number;
+  lookedAt: number;
+  storedAt: number;
+  stored: Counted | undefined;
+  looking: Promise<void> | undefined;
+}
+
+class RuleCounters {
+  private readonly host: ServiceHost;
+  /** Those looked at longest ago first. */
+  private readonly watched = new Map<string, Watched>();
+
+  constructor(host: ServiceHost) {
+    this.host = host;
+    for (const stored of host.view.all(ruleCountTable)) {
+      const rule = host.view.get(ruleTable, stored.id) ?? host.view.by(ruleTable, "remote_use", stored.id)[0];
+      if (rule !== undefined && this.watched.size < ALL) this.watch(rule);
+    }
+  }
+
+  private get now(): number {
+    return this.host.clock.monotonic() / 1000;
+  }
+
+  private watch(rule: SecurityGroupRule): Watched {
+    const id = countedOf(rule);
+    let found = this.watched.get(id);
+    if (found === undefined) {
+      const stored = this.host.view.get(ruleCountTable, id);
+      found = { id, project_id: rule.project_id, totals: new Totals(stored), askedAt: this.now, lookedAt: -Infinity, storedAt: -Infinity, stored, looking: undefined };
+      this.watched.set(id, found);
+    }
+    return found;
+  }
+
+  async asked(rules: readonly SecurityGroupRule[], caller: Caller): Promise<void> {
+    const wanted = new Set(rules.map((rule) => this.watch(rule)));
+    for (const one of wanted) one.askedAt = this.now;
+    await Promise.all([...wanted].map((one) => this.look(one, caller.projectId)));
+  }
+
+  private look(one: Watched, payer: string): Promise<void> {
+    if (this.now - one.lookedAt < FRESH_S) return Promise.resolve();
+    return (one.looking ??= this.count(one, payer).finally(() => (one.looking = undefined)));
+  }
+
+  private async count(one: Watched, payer: string): Promise<void> {
+    const isUse = this.host.view.get(remoteUseTable, one.id) !== undefined;
+    const counts = await this.host.flowCounts(isUse ? "remote-group" : "security-group-rule", one.id, payer);
+    if (this.watched.get(one.id) !== one) return;
+    const { now } = this;
+    one.totals.look(counts);
+    one.lookedAt = now;
+    this.watched.delete(one.id);
+    this.watched.set(one.id, one);
+    const { complete } = one.totals;
+    const { packets, bytes, last_hit } = one.totals.now;
+    const known = complete || packets > 0;
+    this.host.learn([learned(ruleCounts, one.project_id, { id: one.id, packets: known ? packets : null, bytes: known ? bytes : null, last_hit, complete })]);
+  }
+
+  /** One turn for those that were asked for lately. */
+  async turn(): Promise<void> {
+    const waiting: Watched[] = [];
+    for (const one of this.watched.values()) {
+      // Whoever has too many loses those that were looked at longest ago, as facts do.
+      if (this.now - one.askedAt < DAY_S && (one.lookedAt === -Infinity || this.host.view.fact(ruleCounts, one.id) !== undefined)) waiting.push(one);
+      else this.watched.delete(one.id);
+    }
+    const next = async (): Promise<void> => {
+      for (let one = waiting.shift(); one !== undefined; one = waiting.shift()) await this.look(one, NOBODY);
+    };
+    await Promise.all(Array.from({ length: AT_ONCE }, next));
+    await this.store(false);
+  }
+
+  /** What flows that went have counted soon, what is still on switches at long intervals, unless it is `all` that is wanted. */
+  async store(all: boolean): Promise<void> {
+    const rows: StoredCount[] = [];
+    for (const one of this.watched.values()) {
+      const { now } = one.totals;
+      if (one.stored === now || one.lookedAt === -Infinity || same(one.stored, now)) continue;
+      if (!all && now.gone_packets === one.stored?.gone_packets && this.now - one.storedAt < STORE_S) continue;
+      one.stored = now;
+      one.storedAt = this.now;
+      rows.push({ id: one.id, ...now });
+    }
+    for (let at = 0; at < rows.length; at += ROWS_A_TIME) {
+      await this.host.transact("what rules have counted", (tx) => {
+        for (const row of rows.slice(at, at + ROWS_A_TIME)) if (tx.get(ruleTable, row.id) !== undefined || tx.get(remoteUseTable, row.id) !== undefined) tx.put(ruleCountTable, row);
+      });
+    }
+  }
+
+  forget(id: string): void {
+    this.watched.delete(id);
+  }
+}
+
+const same = (a: Counted | undefined, b: Counted): boolean => a?.packets === b.packets && a.bytes === b.bytes && a.gone_packets === b.gone_packets && a.last_hit === b.last_hit;
+
+export const ruleCounters: ServiceDecl = {
+  name: "rule-counters",
+  about: "counts what the flows of security group rules let pass, where somebody asks for it",
+  start(host) {
+    const counters = new RuleCounters(host);
+    host.onAsked(ruleResource, COUNTERS, (rules, caller) => counters.asked(rules, caller));
+    host.every(LOOK_S, () => counters.turn());
+    host.onCommit([ruleTable, remoteUseTable], (changes) => {
+      for (const { id, after } of changes) if (after === undefined) counters.forget(id);
+    });
+    return () => counters.store(true);
+  },
+};

@@ -1,0 +1,72 @@
+// Counts that flows which come, go and begin again have together: they never fall, and nothing counts twice.
+import { expect, test } from "vitest";
+import type { FlowCount, FlowCounts } from "#app";
+import { Totals } from "./totals.ts";
+
+type Said = Omit<FlowCounts, "at">;
+const flow = (chassis: string, key: string, packets: number): FlowCount => ({ chassis, key, packets, bytes: packets * 100 });
+const said = (...flows: FlowCount[]): Said => ({ flows, silent: [] });
+const T = (s: number): string => new Date(s * 1000).toISOString();
+
+/** After each look: packets, seconds of the last hit, complete. Bytes are 100 for a packet throughout. */
+function looks(totals: Totals, ...list: readonly (readonly [at: number, counts: Said])[]): (readonly [number, number | null, boolean])[] {
+  return list.map(([at, counts]) => {
+    totals.look({ ...counts, at: T(at) });
+    const { packets, bytes, last_hit } = totals.now;
+    expect(bytes).toBe(packets * 100);
+    return [packets, last_hit === null ? null : Date.parse(last_hit) / 1000, totals.complete];
+  });
+}
+
+test("the sum over hosts; it is hit when there are more than at the look before, and when before the first is not known", () => {
+  expect(looks(new Totals(),
+    [100, said(flow("hv1", "a", 5), flow("hv2", "a", 7))],
+    [110, said(flow("hv1", "a", 5), flow("hv2", "a", 7))],
+    [120, said(flow("hv1", "a", 6), flow("hv2", "a", 9))],
+  )).toEqual([[12, null, true], [12, null, true], [15, 120, true]]);
+});
+
+test("what a flow has counted that goes stays, and one that comes back counts from 0", () => {
+  expect(looks(new Totals(),
+    [100, said(flow("hv1", "a", 5), flow("hv2", "a", 7))],
+    [110, said(flow("hv1", "a", 5))],
+    [120, said(flow("hv1", "a", 5), flow("hv2", "a", 2))],
+  ).map(([n]) => n)).toEqual([12, 12, 14]);
+});
+
+test("a flow written again has the counts that it had, and one that begins from 0 is told by fewer", () => {
+  expect(looks(new Totals(),
+    [100, said(flow("hv1", "a", 50))],
+    [160, said(flow("hv1", "a", 50))],
+    [220, said(flow("hv1", "a", 53))],
+    [280, said(flow("hv1", "a", 3))],
+    // Gone and back since, with more than it had: what it had is lost, never more than it matched since the look before.
+    [340, said(flow("hv1", "a", 80))],
+  ).map(([n]) => n)).toEqual([50, 50, 53, 56, 133]);
+});
+
+test("of a host that is silent counts what it said last", () => {
+  expect(looks(new Totals(),
+    [100, said(flow("hv1", "a", 5), flow("hv2", "a", 7))],
+    [110, { flows: [flow("hv1", "a", 6)], silent: ["hv2"] }],
+    [120, said(flow("hv1", "a", 6), flow("hv2", "a", 8))],
+  )).toEqual([[12, null, true], [13, 110, false], [14, 120, true]]);
+});
+
+test("after a restart what switches still count does not count twice, whichever of them says first", () => {
+  const before = new Totals();
+  looks(before, [100, said(flow("hv1", "a", 5), flow("hv2", "a", 7))], [110, said(flow("hv1", "a", 6))]);
+  expect(looks(new Totals(before.now),
+    [5, { flows: [flow("hv1", "a", 6)], silent: ["hv2"] }],
+    [65, said(flow("hv1", "a", 8), flow("hv2", "b", 1))],
+  )).toEqual([[13, 110, false], [16, 65, true]]);
+});
+
+test("what went while nobody looked does not make it fall, and is no debt", () => {
+  const stored = { packets: 100, bytes: 10_000, gone_packets: 0, gone_bytes: 0, last_hit: null };
+  expect(looks(new Totals(stored),
+    [5, { flows: [], silent: ["hv1"] }],
+    [6, said(flow("hv1", "a", 2))],
+    [66, said(flow("hv1", "a", 5))],
+  ).map(([n]) => n)).toEqual([100, 100, 103]);
+});

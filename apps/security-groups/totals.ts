@@ -1,0 +1,72 @@
+// What the flows of something have counted together, since they were first looked at: what switches say now, and what flows that are no more, or that
+// begin from 0 again, had last. Switches keep their counts over restarts of the controller, so only the second part has to be kept.
+import type { FlowCount, FlowCounts } from "#app";
+
+/** What is stored of it. */
+export interface Counted {
+  readonly packets: number;
+  readonly bytes: number;
+  /** Of these, what flows have counted that are no more. */
+  readonly gone_packets: number;
+  readonly gone_bytes: number;
+  /** RFC 3339; null: not seen yet. */
+  readonly last_hit: string | null;
+}
+const NOTHING: Counted = { packets: 0, bytes: 0, gone_packets: 0, gone_bytes: 0, last_hit: null };
+
+export class Totals {
+  /** Whether all switches have said last time. */
+  complete = false;
+  private counted: Counted;
+  private readonly live = new Map<string, FlowCount>();
+  private looked = false;
+
+  constructor(stored: Counted = NOTHING) {
+    const { packets, bytes, gone_packets, gone_bytes, last_hit } = stored;
+    this.counted = { packets, bytes, gone_packets, gone_bytes, last_hit };
+  }
+
+  get now(): Counted {
+    return this.counted;
+  }
+
+  look({ at, flows, silent }: FlowCounts): void {
+    let { packets, bytes, gone_packets, gone_bytes, last_hit } = this.counted;
+    const give = (seen: FlowCount): void => {
+      gone_packets += seen.packets;
+      gone_bytes += seen.bytes;
+    };
+    const there = new Set<string>();
+    for (const flow of flows) {
+      const id = `${flow.chassis} ${flow.key}`;
+      there.add(id);
+      const before = this.live.get(id);
+      // Not by its age: a flow that is written again begins anew, yet Open vSwitch leaves it the counts that it had.
+      if (before !== undefined && flow.packets < before.packets) give(before);
+      this.live.set(id, flow);
+    }
+    const unsaid = new Set(silent);
+    for (const [id, seen] of this.live) {
+      if (there.has(id) || unsaid.has(seen.chassis)) continue;
+      give(seen);
+      this.live.delete(id);
+    }
+    let [allPackets, allBytes] = [gone_packets, gone_bytes];
+    for (const seen of this.live.values()) {
+      allPackets += seen.packets;
+      allBytes += seen.bytes;
+    }
+    // Of what was hit before the first look it is not known when.
+    if (allPackets > packets && this.looked) last_hit = at;
+    this.complete = silent.length === 0;
+    // Less than was said before: flows went while nobody looked. As long as a switch is silent it may be its part that lacks.
+    if (this.complete) {
+      gone_packets += Math.max(0, packets - allPackets);
+      gone_bytes += Math.max(0, bytes - allBytes);
+    }
+    packets = Math.max(packets, allPackets);
+    bytes = Math.max(bytes, allBytes);
+    this.counted = { packets, bytes, gone_packets, gone_bytes, last_hit };
+    this.looked = true;
+  }
+}

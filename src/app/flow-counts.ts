@@ -1,0 +1,19 @@
+// What flows have counted, as services read it from switches.
+
+/** Of a flow on the switch of a chassis. */
+export interface FlowCount {
+  readonly chassis: string;
+  /** The flow's identity on a switch. */
+  readonly key: string;
+  /** Since the switch has it. Exact up to 2^53; a switch counts what its datapath let pass with a delay of about a second. */
+  readonly packets: number;
+  readonly bytes: number;
+}
+
+export interface FlowCounts {
+  /** When they were asked for, RFC 3339. */
+  readonly at: string;
+  readonly flows: readonly FlowCount[];
+  /** Chassis that should have flows of it and did not say: not connected, too slow, or asked too much already. */
+  readonly silent: readonly string[];
+}

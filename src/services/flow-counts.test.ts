@@ -1,0 +1,78 @@
+// What switches are asked of flows: no more than each who asks, and all together, may; and of the answer what was asked for alone.
+import { expect, test } from "vitest";
+import { encodeFlowMod, FLOW_KEY_OFFSET, FLOW_MOD_MATCH_OFFSET } from "node-openflow";
+import { FlowCounter, type CountedFlow } from "./flow-counts.ts";
+
+const clock = { seconds: 0, now: () => clock.seconds * 1000, monotonic: () => clock.seconds * 1000 };
+
+function flow(priority: number): CountedFlow {
+  const slab = Buffer.alloc(256);
+  encodeFlowMod(slab, 0, { command: "add", table_id: 3, priority, cookie: 7n, match: {} });
+  return { cookieHi: 0, cookieLo: 7, key: slab.toString("latin1", FLOW_KEY_OFFSET, FLOW_MOD_MATCH_OFFSET + 8) };
+}
+
+/** OFPMP_FLOW reply, OpenFlow 1.3.5 section 7.3.5.2: flows of table 3 without match or instructions. */
+function reply(...flows: readonly { readonly priority: number; readonly packets: number }[]): Buffer {
+  const out = Buffer.alloc(16 + 56 * flows.length);
+  out.set([4, 19], 0);
+  out.writeUInt16BE(out.length, 2);
+  out.writeUInt16BE(1, 8);
+  flows.forEach(({ priority, packets }, i) => {
+    const off = 16 + 56 * i;
+    out.writeUInt16BE(56, off);
+    out[off + 2] = 3;
+    out.writeUInt32BE(9, off + 4);
+    out.writeUInt16BE(priority, off + 12);
+    out.writeBigUInt64BE(7n, off + 24);
+    out.writeBigUInt64BE(BigInt(packets), off + 32);
+    out.writeBigUInt64BE(BigInt(packets * 100), off + 40);
+    out.writeUInt16BE(1, off + 48);
+    out.writeUInt16BE(4, off + 50);
+  });
+  return out;
+}
+
+test("each switch that has the flows is asked for its cookie; others of that cookie do not count, and who does not answer is silent", async () => {
+  const asked: [string, bigint][] = [];
+  const wanted = flow(5);
+  const counter = new FlowCounter({
+    clock,
+    placed: () => [{ flow: wanted, chassis: ["hv1", "hv2", "hv3"] }],
+    ask: (chassis, cookie) => {
+      asked.push([chassis, cookie]);
+      if (chassis === "hv2") return undefined;
+      return chassis === "hv3" ? Promise.reject(new Error("no answer")) : Promise.resolve([reply({ priority: 5, packets: 12 }, { priority: 6, packets: 100 })]);
+    },
+  });
+  const counts = await counter.of("app", "rule", "entity", "p1");
+  expect(counts.flows).toEqual([{ chassis: "hv1", key: wanted.key, packets: 12, bytes: 1200 }]);
+  expect(counts.silent.toSorted()).toEqual(["hv2", "hv3"]);
+  expect(asked).toEqual([["hv1", 7n], ["hv2", 7n], ["hv3", 7n]]);
+});
+
+test("a project gets no more than its part of what a switch is asked, all together no more than all", async () => {
+  let asked = 0;
+  const counter = new FlowCounter({ clock, placed: () => [{ flow: flow(5), chassis: ["hv1"] }], ask: () => Promise.resolve([reply({ priority: 5, packets: ++asked })]) });
+  const ask = async (project: string, times: number): Promise<number> => {
+    const before = asked;
+    const answers = [];
+    for (let i = 0; i < times; i++) answers.push(await counter.of("app", "rule", "entity", project));
+    expect(answers.filter((a) => a.silent.length > 0)).toHaveLength(times - (asked - before));
+    return asked - before;
+  };
+  expect(await ask("p1", 1000)).toBe(500);
+  expect(await ask("p2", 1000)).toBe(500);
+  clock.seconds += 1;
+  expect(await ask("p1", 1000)).toBe(100);
+  for (const project of ["p3", "p4", "p5"]) await ask(project, 1000);
+  expect(asked).toBeLessThanOrEqual(2500);
+  expect(await ask("p6", 10)).toBe(0);
+});
+
+test("an answer of many flows counts as many questions", async () => {
+  let asked = 0;
+  const many = Array.from({ length: 800 }, (_, i) => ({ flow: flow(i + 1), chassis: ["hv1"] }));
+  const counter = new FlowCounter({ clock, placed: () => many, ask: () => Promise.resolve([reply({ priority: 5, packets: ++asked })]) });
+  for (let i = 0; i < 20; i++) await counter.of("app", "rule", "entity", "p1");
+  expect(asked).toBe(5);
+});

@@ -1,0 +1,87 @@
+// What flows of a rule have counted, asked of the switches that have them: by cookie, so that a question costs a switch what its answer has. What
+// nobody shall do to a switch by asking is bounded here, for each who asks and in all.
+import { eachFlowStats, flowKey } from "node-openflow";
+import type { Clock, FlowCount, FlowCounts } from "#app";
+import { Allowance } from "./mailbox.ts";
+
+/** A flow as a switch has it. */
+export interface CountedFlow {
+  readonly cookieHi: number;
+  readonly cookieLo: number;
+  readonly key: string;
+}
+
+export interface FlowCounterOptions {
+  readonly placed: (app: string, rule: string, entity: string) => Iterable<{ readonly flow: CountedFlow; readonly chassis: Iterable<string> }>;
+  /** OFPMP_FLOW replies; undefined: the switch is not connected. */
+  readonly ask: (chassis: string, cookie: bigint) => Promise<Buffer[]> | undefined;
+  readonly clock: Pick<Clock, "now" | "monotonic">;
+}
+
+/** Questions to one switch. */
+const EACH = { burst: 500, perSecond: 100 };
+const ALL = { burst: 2000, perSecond: 500 };
+/** Flows of an answer that cost a switch about as much as a question. */
+const FLOWS_A_QUESTION = 8;
+
+interface Wanted {
+  readonly keys: Set<string>;
+  readonly cookies: Set<bigint>;
+}
+
+export class FlowCounter {
+  private readonly options: FlowCounterOptions;
+  /** By chassis, of which there are as many as ever had flows that somebody asked for. */
+  private readonly allowances = new Map<string, Allowance>();
+
+  constructor(options: FlowCounterOptions) {
+    this.options = options;
+  }
+
+  async of(app: string, rule: string, entity: string, payer: string): Promise<FlowCounts> {
+    const wanted = new Map<string, Wanted>();
+    for (const { flow, chassis } of this.options.placed(app, rule, entity)) {
+      const cookie = (BigInt(flow.cookieHi) << 32n) | BigInt(flow.cookieLo);
+      for (const id of chassis) {
+        let of = wanted.get(id);
+        if (of === undefined) wanted.set(id, (of = { keys: new Set(), cookies: new Set() }));
+        of.keys.add(flow.key);
+        of.cookies.add(cookie);
+      }
+    }
+    const at = `${new Date(this.options.clock.now()).toISOString().slice(0, 19)}Z`;
+    const flows: FlowCount[] = [];
+    const silent: string[] = [];
+    await Promise.all([...wanted].map(async ([chassis, { keys, cookies }]) => {
+      const found = await this.ofSwitch(chassis, cookies, keys, payer);
+      if (found === undefined) silent.push(chassis);
+      else for (const one of found) flows.push(one);
+    }));
+    return { at, flows, silent };
+  }
+
+  /** Undefined: it did not say. */
+  private async ofSwitch(chassis: string, cookies: ReadonlySet<bigint>, keys: ReadonlySet<string>, payer: string): Promise<FlowCount[] | undefined> {
+    let allowance = this.allowances.get(chassis);
+    if (allowance === undefined) this.allowances.set(chassis, (allowance = new Allowance(this.options.clock, EACH, ALL)));
+    if (!allowance.take(payer, undefined, cookies.size + Math.floor(keys.size / FLOWS_A_QUESTION))) return undefined;
+    const out: FlowCount[] = [];
+    try {
+      const asked = [...cookies].map((cookie) => this.options.ask(chassis, cookie)).filter((answer) => answer !== undefined);
+      if (asked.length < cookies.size) return undefined;
+      for (const parts of await Promise.all(asked)) {
+        for (const part of parts) {
+          eachFlowStats(part, (entry) => {
+            const key = flowKey(entry.table_id, entry.priority, part, entry.match_off, entry.match_len);
+            // A cookie has 32 bits of the entity: another's may be the same.
+            if (!keys.has(key)) return;
+            out.push({ chassis, key, packets: entry.packet_count, bytes: entry.byte_count });
+          });
+        }
+      }
+    } catch {
+      return undefined;
+    }
+    return out;
+  }
+}
