@@ -2,6 +2,7 @@
 // counted which come and go meanwhile is kept. Of rules that nobody asks for nothing is read, kept or stored.
 import { defineSoftTable, defineTable, learned, type Caller, type LiveView, type Row, type ServiceDecl, type ServiceHost } from "#app";
 import { ruleResource, ruleTable, remoteUseTable, useOf, type SecurityGroupRule } from "./model.ts";
+import { Remembered } from "./remembered.ts";
 import { Totals, type Counted } from "./totals.ts";
 
 /** By what is counted, see countedOf. */
@@ -42,6 +43,8 @@ const FRESH_S = 1;
 /** How long what changes by counting alone waits to be stored. */
 const STORE_S = 600;
 const ROWS_A_TIME = 1000;
+/** Of rules that are looked at, and of flows whose last counts are remembered. What is forgotten counts on from what is stored. */
+const ROOM = { count: ALL, all: 500_000, project: 50_000 };
 const AT_ONCE = 32;
 /** Who causes the looks that nobody waits for. */
 const NOBODY = "";
@@ -60,8 +63,7 @@ interface Watched {
 
 class RuleCounters {
   private readonly host: ServiceHost;
-  /** Those looked at longest ago first. */
-  private readonly watched = new Map<string, Watched>();
+  private readonly watched = new Remembered<Watched>(ROOM);
 
   constructor(host: ServiceHost) {
     this.host = host;
@@ -81,7 +83,7 @@ class RuleCounters {
     if (found === undefined) {
       const stored = this.host.view.get(ruleCountTable, id);
       found = { id, project_id: rule.project_id, totals: new Totals(stored), askedAt: this.now, lookedAt: -Infinity, storedAt: -Infinity, stored, looking: undefined };
-      this.watched.set(id, found);
+      this.watched.put(found, 0);
     }
     return found;
   }
@@ -104,8 +106,7 @@ class RuleCounters {
     const { now } = this;
     one.totals.look(counts);
     one.lookedAt = now;
-    this.watched.delete(one.id);
-    this.watched.set(one.id, one);
+    this.watched.put(one, one.totals.flows);
     const { complete } = one.totals;
     const { packets, bytes, last_hit } = one.totals.now;
     const known = complete || packets > 0;

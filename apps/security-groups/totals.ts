@@ -26,6 +26,11 @@ export class Totals {
     this.counted = { packets, bytes, gone_packets, gone_bytes, last_hit };
   }
 
+  /** Those that are remembered. */
+  get flows(): number {
+    return this.live.size;
+  }
+
   get now(): Counted {
     return this.counted;
   }
