@@ -1,6 +1,6 @@
 // What rules have let pass, for those who ask: their flows are looked at when somebody does, and once a minute for a day after, so that what flows have
 // counted which come and go meanwhile is kept. Of rules that nobody asks for nothing is read, kept or stored.
-import { defineSoftTable, defineTable, learned, type Caller, type LiveView, type Row, type ServiceDecl, type ServiceHost } from "#app";
+import { defineSoftTable, defineTable, learned, type Caller, type Cancel, type LiveView, type Row, type ServiceDecl, type ServiceHost } from "#app";
 import { ruleResource, ruleTable, remoteUseTable, useOf, type SecurityGroupRule } from "./model.ts";
 import { Remembered } from "./remembered.ts";
 import { Totals, type Counted } from "./totals.ts";
@@ -64,6 +64,8 @@ interface Watched {
 class RuleCounters {
   private readonly host: ServiceHost;
   private readonly watched = new Remembered<Watched>(ROOM);
+  /** As long as anything is watched. */
+  private turns: Cancel | undefined;
 
   constructor(host: ServiceHost) {
     this.host = host;
@@ -84,6 +86,7 @@ class RuleCounters {
       const stored = this.host.view.get(ruleCountTable, id);
       found = { id, project_id: rule.project_id, totals: new Totals(stored), askedAt: this.now, lookedAt: -Infinity, storedAt: -Infinity, stored, looking: undefined };
       this.watched.put(found, 0);
+      this.turns ??= this.host.every(LOOK_S, () => this.turn());
     }
     return found;
   }
@@ -114,7 +117,7 @@ class RuleCounters {
   }
 
   /** One turn for those that were asked for lately. */
-  async turn(): Promise<void> {
+  private async turn(): Promise<void> {
     const waiting: Watched[] = [];
     for (const one of this.watched.values()) {
       // Whoever has too many loses those that were looked at longest ago, as facts do.
@@ -126,6 +129,9 @@ class RuleCounters {
     };
     await Promise.all(Array.from({ length: AT_ONCE }, next));
     await this.store(false);
+    if (this.watched.size > 0) return;
+    this.turns?.();
+    this.turns = undefined;
   }
 
   /** What flows that went have counted soon, what is still on switches at long intervals, unless it is `all` that is wanted. */
@@ -159,7 +165,6 @@ export const ruleCounters: ServiceDecl = {
   start(host) {
     const counters = new RuleCounters(host);
     host.onAsked(ruleResource, COUNTERS, (rules, caller) => counters.asked(rules, caller));
-    host.every(LOOK_S, () => counters.turn());
     host.onCommit([ruleTable, remoteUseTable], (changes) => {
       for (const { id, after } of changes) if (after === undefined) counters.forget(id);
     });
