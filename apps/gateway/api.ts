@@ -6,7 +6,7 @@ import {
 import { subnetResource, subnetTable } from "../ipam/model.ts";
 import { addressId, addressTable, deviceOwner, networkResource, networkTable, portResource, portTable, type Port } from "../l2/model.ts";
 import { badRouter, checkNewPrefix, interfaceOf, routerLinkTable, routerResource, routerTable, type Router } from "../l3/model.ts";
-import { checkNotNextHop, externalNetworkTable, gatewayNeighbourTable, routerGatewayTable, type RouterGateway } from "./model.ts";
+import { checkNotNextHop, externalNetworkTable, gatewayNeighbourTable, neighboursOf, routerGatewayTable, type RouterGateway } from "./model.ts";
 
 // ---- external networks ----
 
@@ -22,7 +22,7 @@ function setExternal(tx: Tx, networkId: string, external: boolean): void {
   if (tx.count(routerGatewayTable, "network", networkId) > 0) {
     throw conflict("ExternalNetworkInUse", `External network ${networkId} cannot be updated to be made non-external, since it has existing gateway ports.`);
   }
-  for (const { id } of tx.by(gatewayNeighbourTable, "network", networkId)) tx.delete(gatewayNeighbourTable, id);
+  for (const { id } of neighboursOf(tx, networkId)) tx.delete(gatewayNeighbourTable, id);
   tx.delete(externalNetworkTable, networkId);
 }
 
@@ -40,7 +40,7 @@ const ofNetwork = extendResource(networkResource, {
     if (changes["router:external"] !== undefined) setExternal(tx, row.id, changes["router:external"] as boolean);
   },
   remove(tx, row) {
-    for (const { id } of tx.by(gatewayNeighbourTable, "network", row.id)) tx.delete(gatewayNeighbourTable, id);
+    for (const { id } of neighboursOf(tx, row.id)) tx.delete(gatewayNeighbourTable, id);
     tx.delete(externalNetworkTable, row.id);
   },
   present: (view, row) => ({ "router:external": isExternal(view, row.id) }),

@@ -1,11 +1,11 @@
 // From gateways to hosts: which host has which gateway, who watches whom, and how routers leave by them.
 import { chassisTable, claim, claimTable, derivation, each, eachPair, type Claim, type ReadView } from "#app";
 import { subnetTable } from "../ipam/model.ts";
-import { addressTable, attachmentTable, chosenSegmentTable, networkHostTable, networkTable, portTable, segmentTable, type NetworkHost } from "../l2/model.ts";
+import { addressTable, attachmentTable, chosenSegmentTable, knownAtTable, networkHostTable, networkTable, portTable, segmentTable, type NetworkHost } from "../l2/model.ts";
 import { addressesOnLink, legTable, routerInterfaceTable, routerTable, routeTable, type Leg, type Route } from "../l3/model.ts";
 import { mtuOf, profiled, profileTable, tenantMtu, vniPool } from "../overlay/model.ts";
 import {
-  externalNetworkTable, gatewayGroups, gatewayHostTable, gatewayPeerTable, gatewayPlanTable, legId, peerPorts, routerGatewayTable, travelsInTunnels, vniHolder, wayOut, type GatewayHost, type GatewayPeer, type GatewayPlan,
+  externalNetworkTable, gatewayGroups, gatewayHostTable, gatewayNeighbourTable, gatewayPeerTable, gatewayPlanTable, knownAt, legId, peerPorts, routerGatewayTable, travelsInTunnels, vniHolder, wayOut, type GatewayHost, type GatewayPeer, type GatewayPlan,
 } from "./model.ts";
 import { rank } from "./placement.ts";
 import { gateway } from "./tables.ts";
@@ -122,6 +122,13 @@ export const derive = [
     into: networkHostTable,
     reads: [],
     derive: ({ id, network_id, hosts }): NetworkHost[] => hosts.map((chassis) => ({ id: `gateway/${id}/${chassis}`, network_id, chassis })),
+  }),
+  derivation({
+    name: "gateway-known",
+    on: each(gatewayPlanTable),
+    into: knownAtTable,
+    reads: [segmentTable, addressTable, gatewayNeighbourTable],
+    derive: ({ id, kind, network_id, hosts }, view) => (kind === "gateway" ? knownAt(view, "gateway", network_id, id, hosts) : undefined),
   }),
   derivation({
     name: "gateway-leg",

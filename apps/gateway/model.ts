@@ -1,7 +1,7 @@
 // gateway's entities: which networks are external, the gateways of routers on them, and what follows from both: which hosts a gateway is on.
 import { chassisScope, conflict, definePool, ethType, defineScope, defineTable, type FlowAction, type Outputs, type ReadView, type Row, type Scope, type SharedRegister } from "#app";
 import { subnetTable } from "../ipam/model.ts";
-import { segmentTable, type Address } from "../l2/model.ts";
+import { addressTable, segmentTable, type Address, type KnownAt } from "../l2/model.ts";
 import { tellOutside } from "../l3/model.ts";
 import { gateway } from "./tables.ts";
 
@@ -72,13 +72,19 @@ export interface GatewayReady extends Row {
 }
 export const gatewayReadyTable = defineTable<GatewayReady>()("gateway_ready", { indexes: { all: () => "" } });
 
-/** Who answered outside for an address that the model does not list (stored). `id` is addressId(...). */
+/**
+ * Who has an address outside that somebody sent to (stored): whoever answered, or the port that the model lists. `id` is addressId(...).
+ */
 export interface GatewayNeighbour extends Row {
   readonly network_id: string;
   readonly ip: string;
   readonly mac: string;
+  /** The model lists it. */
+  readonly listed?: true;
 }
-export const gatewayNeighbourTable = defineTable<GatewayNeighbour>()("gateway_neighbour", { indexes: { all: () => "", network: (n) => n.network_id } });
+export const gatewayNeighbourTable = defineTable<GatewayNeighbour>()("gateway_neighbour", { indexes: { all: () => "", network: (n) => (n.listed === true ? undefined : n.network_id), listed: (n) => (n.listed === true ? n.network_id : undefined) } });
+
+export const neighboursOf = (view: ReadView, networkId: string): readonly GatewayNeighbour[] => [...view.by(gatewayNeighbourTable, "network", networkId), ...view.by(gatewayNeighbourTable, "listed", networkId)];
 
 /** Meters of what comes to the controller because of gateways, the same ones on every switch: nobody draws one. */
 export const gatewayMeters = definePool({ name: "gateway-meter", of: "meter", min: 0x8005_0000, max: 0x8005_0002, about: "meters of what comes to the controller because of gateways", taken: () => true });
@@ -117,6 +123,16 @@ export const outsideScope = defineScope("gateway-outside");
 
 /** The gateways of a router, and where each is. */
 export const gatewaysOf = (view: ReadView, routerId: string): readonly GatewayPlan[] => view.by(gatewayPlanTable, "router", routerId).filter((p) => p.kind === "gateway");
+
+/**
+ * Who knows the addresses of a port outside, on a physical network: the hosts that have it, until somebody else sends to one. So a gateway or a
+ * floating IP is no matter of the others, however many there are.
+ */
+export function knownAt(view: ReadView, by: string, networkId: string, portId: string, hosts: readonly string[]): KnownAt | undefined {
+  if (travelsInTunnels(view, networkId)) return undefined;
+  const isWanted = view.by(addressTable, "port", portId).some(({ id }) => view.get(gatewayNeighbourTable, id) !== undefined);
+  return isWanted ? undefined : { id: `${by}/${portId}`, port_id: portId, hosts };
+}
 
 /** Where packets come in that leave by a gateway, in `translate_out`: for routes by its network. */
 export const wayOut = { table: gateway.entrance("gateway_out") } as const;

@@ -1,9 +1,10 @@
-// Neighbours outside that the model does not list. Next hops are asked for in advance, by the host that has the gateway, and again and again;
-// others when there is a packet for one. Whoever answered is stored, so that all hosts of the network's gateways know it, those that stand
-// by among them, and go on knowing it when no controller lives. Only what was asked for is stored, and so much of each network.
-import { contains, isIpv6, learned, parseCidr, parseIp, Shares, type Ip, type PacketIn, type ServiceDecl, type ServiceHost, type StageOut } from "#app";
+// Neighbours outside. Next hops are asked for in advance, by the host that has the gateway, and again and again; others when there is a packet for
+// one. Whoever answered is stored, so that all hosts of the network's gateways know it, those that stand by among them, and go on knowing it when no
+// controller lives. Only what was asked for is stored, and so much of each network. Other gateways and floating IPs there need no question: the
+// model lists them, and that somebody sends to one is stored.
+import { contains, isIpv6, learned, parseCidr, parseIp, Shares, type Ip, type PacketIn, type ServiceDecl, type ReadView, type ServiceHost, type StageOut, type Tx } from "#app";
 import { PacketError, parsePacket } from "packet-codec";
-import { addressId, addressTable, deviceOwner, networkTable, portTable, saidIn } from "../l2/model.ts";
+import { addressId, addressTable, deviceOwner, isNetworkPort, networkTable, portTable, saidIn } from "../l2/model.ts";
 import { hostUnreachable, legTable, questionFor, routerTable, routeTable, wantedNeighbourTable } from "../l3/model.ts";
 import { activeHost, ofGateway, presenceOf, whileGateways } from "./activity.ts";
 import { gatewayAddressTable, gatewayNeighbourTable, gatewayPlanTable, legId, type GatewayNeighbour, type GatewayPlan } from "./model.ts";
@@ -20,6 +21,8 @@ const AGAIN_S = 10;
 const MISSED_MAX = 3;
 /** Neighbours of one network; asked for at a time because of packets, in all; packets that wait for one. */
 export const NEIGHBOURS_MAX = 256;
+/** Of those of one network that the model lists: then another is forgotten. */
+const LISTED_MAX = 4096;
 const ASKED_MAX = 512;
 const WAITING_MAX = 8;
 
@@ -43,6 +46,8 @@ export const outsideNeighbours: ServiceDecl = {
       asked.delete(id);
     };
     const answers = new Map<string, GatewayNeighbour>();
+    /** Listed ones that somebody sends to, until that is stored. */
+    const sentTo = new Map<string, GatewayNeighbour>();
     /** When who answered, or did not, is asked again. */
     const due = new Map<string, number>();
     /** Times in a row that one was asked, and did not answer any of the questions. */
@@ -85,6 +90,12 @@ export const outsideNeighbours: ServiceDecl = {
       // Of a floating IP it may come from a host that has no gateway.
       const from = plan.hosts.includes(packet.chassis) ? packet.chassis : activeHost(host, plan);
       const id = addressId(network.id, ip);
+      const listed = listedAs(host.view, network.id, ip);
+      if (listed !== undefined) {
+        if (sentTo.size < ASKED_MAX) sentTo.set(id, listed);
+        host.send([forwarded(packet, listed.mac)]);
+        return;
+      }
       const known = host.view.get(gatewayNeighbourTable, id);
       if (known !== undefined) {
         host.send([forwarded(packet, known.mac)]);
@@ -111,6 +122,13 @@ export const outsideNeighbours: ServiceDecl = {
         const question = questions.get(id);
         // Others wait for the next round.
         if (question?.asked === 0) askNow(id, question);
+      }
+      if (sentTo.size > 0) {
+        const rows = [...sentTo.values()];
+        sentTo.clear();
+        await host.transact("sent to others outside", (tx) => {
+          for (const row of rows) keepListed(tx, row);
+        });
       }
       if (answers.size === 0) return;
       const list = [...answers.values()];
@@ -141,10 +159,13 @@ export const outsideNeighbours: ServiceDecl = {
         const plans = host.view.by(gatewayPlanTable, "network", network);
         const hops = nextHops(host, plans);
         for (const ip of hops.keys()) isHop.add(addressId(network, ip));
+        for (const row of host.view.by(gatewayNeighbourTable, "listed", network)) if (plans.length === 0 || listedAs(host.view, network, row.ip)?.mac !== row.mac) gone.push(row.id);
         const stored = host.view.by(gatewayNeighbourTable, "network", network);
         for (const row of stored) if (plans.length === 0 || host.view.get(addressTable, row.id) !== undefined) gone.push(row.id);
         for (const ip of plans.length === 0 ? [] : new Set([...hops.keys(), ...stored.map((s) => s.ip)])) {
           const id = addressId(network, ip);
+          const listed = host.view.get(gatewayNeighbourTable, id) === undefined ? listedAs(host.view, network, ip) : undefined;
+          if (listed !== undefined) sentTo.set(id, listed);
           if (host.view.get(addressTable, id) !== undefined || questions.has(id) || now < (due.get(id) ?? 0)) continue;
           questions.set(id, { network, ip, waiting: [], asked: 0, dueMs: 0 });
         }
@@ -177,6 +198,20 @@ export const outsideNeighbours: ServiceDecl = {
     return undefined;
   },
 };
+
+/** Of a port of the network's own, which its hosts alone know. */
+function listedAs(view: ReadView, network_id: string, ip: string): GatewayNeighbour | undefined {
+  const id = addressId(network_id, ip);
+  const port = view.get(portTable, view.get(addressTable, id)?.port_id ?? "");
+  return port !== undefined && isNetworkPort(port) ? { id, network_id, ip, mac: port.mac_address, listed: true } : undefined;
+}
+
+function keepListed(tx: Tx, row: GatewayNeighbour): void {
+  if (tx.get(gatewayNeighbourTable, row.id) !== undefined) return;
+  const all = tx.by(gatewayNeighbourTable, "listed", row.network_id);
+  if (all.length >= LISTED_MAX) tx.delete(gatewayNeighbourTable, all[0]!.id);
+  tx.put(gatewayNeighbourTable, row);
+}
 
 /** By such a MAC packets that leave would come in again, until their lifetime ends. */
 function isOurs(view: ServiceHost["view"], networkId: string, mac: string): boolean {

@@ -211,9 +211,9 @@ const neighbours = gateway.rule({
   name: "outside-neighbours",
   about: "who outside has an address, for the hosts of gateways there; questions for it go on to who has it",
   on: each(gatewayNeighbourTable),
-  emit({ id, network_id, ip, mac }, view, out) {
+  emit({ id, network_id, ip, mac, listed }, view, out) {
     const network = view.get(networkTable, network_id);
-    if (network !== undefined && view.get(addressTable, id) === undefined) neighbour(out, network, ip, mac, outsideScope(network_id), "asked");
+    if (network !== undefined && listed !== true && view.get(addressTable, id) === undefined) neighbour(out, network, ip, mac, outsideScope(network_id), "asked");
   },
 });
 

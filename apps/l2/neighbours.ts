@@ -1,8 +1,8 @@
 // Which MAC the addresses of ports have, and who else may have them: ports with pairs, and without port security. What several may have is
 // asked for in its network, and routers follow who announced it last (announce.ts).
-import { derivation, each, type ReadView } from "#app";
+import { chassisScope, derivation, each, type ReadView } from "#app";
 import {
-  activeAttachment, addressId, addressTable, isNetworkPort, mayBeTaken, mayForward, neighbour, netScope, networkTable, portTable, saidOfLink, saidOfNetworkPort, singleAddress, takenBy, takersTable, contestedTable, type Contested, type Takers,
+  activeAttachment, addressId, addressTable, isNetworkPort, knownAtTable, mayBeTaken, mayForward, neighbour, netScope, networkTable, portTable, saidOfLink, saidOfNetworkPort, singleAddress, takenBy, takersTable, contestedTable, type Contested, type Takers,
 } from "./model.ts";
 import { l2 } from "./tables.ts";
 
@@ -42,7 +42,9 @@ export const knownNeighbour = l2.rule({
     const network = view.get(networkTable, address.network_id);
     if (port === undefined || network === undefined) return;
     if (isNetworkPort(port)) {
-      neighbour(out, network, address.ip, port.mac_address, netScope(network.id), saidOfNetworkPort(port));
+      const known = view.by(knownAtTable, "port", port.id)[0];
+      const scopes = known === undefined ? [netScope(network.id)] : known.hosts.map((host) => chassisScope(host));
+      for (const scope of scopes) neighbour(out, network, address.ip, port.mac_address, scope, saidOfNetworkPort(port));
       return;
     }
     const said = mayForward(port) || mayBeTaken(view, network.id, address.ip, port.id) ? "asked" : "host";

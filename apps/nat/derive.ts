@@ -1,7 +1,7 @@
 // Which routers translate, where each floating IP does, and what that takes on a host: a zone, the network outside.
 import { chassisTable, claim, claimTable, derivation, each, zonePool, type Claim, type ReadView } from "#app";
-import { gatewayAddressTable, gatewayPlanTable, routerGatewayTable, travelsInTunnels, type GatewayAddress } from "../gateway/model.ts";
-import { activeAttachment, addressTable, attachmentTable, networkHostTable, networkTable, portTable, segmentTable, type NetworkHost } from "../l2/model.ts";
+import { gatewayAddressTable, gatewayNeighbourTable, gatewayPlanTable, knownAt, routerGatewayTable, travelsInTunnels, type GatewayAddress } from "../gateway/model.ts";
+import { activeAttachment, addressTable, attachmentTable, knownAtTable, networkHostTable, networkTable, portTable, segmentTable, type NetworkHost } from "../l2/model.ts";
 import { translationTable, zoneHolder, type Translation } from "../l3/model.ts";
 import { floatingIpTable, floatingPlaceTable, gatewayOn, hidesSources, natSettings, translatedLimitTable, type FloatingIp, type FloatingPlace, type TranslatedLimit } from "./model.ts";
 
@@ -76,6 +76,16 @@ export const derive = [
     into: networkHostTable,
     reads: [],
     derive: ({ id, network_id, distributed, hosts }): NetworkHost[] => (distributed ? hosts.map((chassis) => ({ id: `nat/${id}/${chassis}`, network_id, chassis })) : []),
+  }),
+  derivation({
+    name: "floating-known",
+    on: each(floatingPlaceTable),
+    into: knownAtTable,
+    reads: [floatingIpTable, segmentTable, addressTable, gatewayNeighbourTable, gatewayPlanTable],
+    derive({ id, network_id, gateway_id, hosts }, view) {
+      const port = view.get(floatingIpTable, id)?.floating_port_id;
+      return port === undefined ? undefined : knownAt(view, "nat", network_id, port, [...new Set([...hosts, ...(view.get(gatewayPlanTable, gateway_id)?.hosts ?? [])])]);
+    },
   }),
   derivation({
     name: "floating-address",

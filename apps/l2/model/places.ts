@@ -169,3 +169,13 @@ export const networkHostTable = defineTable<NetworkHost>()("network_host", { der
 
 /** A host's own on physical networks. What its routers send there comes from this: a switch there would see a router's own MAC at every host. */
 export const hostMac = (hostKey: number): string => `fa:16:41:00:${hostKey.toString(16).padStart(4, "0").replace(/..(?=.)/, "$&:")}`;
+
+/**
+ * Hosts that know the addresses of a port of the network's own, in place of all that have the network: others ask for them, as for anybody's
+ * (derived). A joint: said by the app whose port it is, where questions are answered without the model. Rows carry `<app>/...` as id.
+ */
+export interface KnownAt extends Row {
+  readonly port_id: string;
+  readonly hosts: readonly string[];
+}
+export const knownAtTable = defineTable<KnownAt>()("known_at", { derived: true, open: true, indexes: { port: (k) => k.port_id } });
