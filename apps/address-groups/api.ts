@@ -70,7 +70,7 @@ const addressGroup = defineResource(addressGroupResource, {
 });
 
 const attribute: Attribute = {
-  type: "any", about: "The other side's address group.", post: true, default: null, check: orNull({ type: "uuid" }), filter: true, sort: true, alias: "security-groups-remote-address-group",
+  type: "any", about: "The other side's address group.", post: true, default: null, check: orNull({ convert: "some-id" }), filter: true, sort: true, alias: "security-groups-remote-address-group",
 };
 interface Naming extends Row {
   readonly remote_set?: RemoteSet;

@@ -2,7 +2,7 @@
 // No agent, no lease files, nothing on the network to reach: the request never leaves the hypervisor's switch.
 import type { App } from "#app";
 import { dhcpSettings, portDhcpOptsTable } from "./model.ts";
-import { converters, portExtension, references } from "./options.ts";
+import { converters, portExtension, problems, references } from "./options.ts";
 import { dhcpRequest } from "./packet-in.ts";
 import { routerAdvertisements } from "./ra-service.ts";
 import { rules } from "./rules.ts";
@@ -29,4 +29,5 @@ export default {
   rules,
   packetIn: { dhcp_request: dhcpRequest },
   services: [routerAdvertisements],
+  problems,
 } satisfies App;

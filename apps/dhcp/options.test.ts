@@ -5,7 +5,8 @@ import { Model } from "../../src/model/model.ts";
 import { View } from "../../src/model/view.ts";
 import { openStore } from "../../src/store/open.ts";
 import { Cloud } from "./dhcp.fixture.ts";
-import { extraDhcpOpts, portExtension } from "./options.ts";
+import { Harness } from "../../test/support/harness.ts";
+import { extraDhcpOpts, extraOptions, portExtension, problems } from "./options.ts";
 import { portDhcpOptsTable } from "./model.ts";
 
 const check = (value: unknown): unknown => extraDhcpOpts(value, "extra_dhcp_opts");
@@ -20,6 +21,7 @@ describe("extra_dhcp_opts as given", () => {
     ["null to delete", [opt("mtu", null)], [opt("mtu", null)]],
     ["an empty router", [opt("router", "")], [opt("router", "")]],
     ["both families", [opt("dns-server", "10.0.0.1"), opt("dns-server", "fd00::1", 6)], [opt("dns-server", "10.0.0.1"), opt("dns-server", "fd00::1", 6)]],
+    ["a name that nobody knows, and values of another type", [opt("no-such-option", "x"), opt("mtu", "large"), opt("server-ip-address", "2015::badd")], [opt("no-such-option", "x"), opt("mtu", "large"), opt("server-ip-address", "2015::badd")]],
     ["null", null, []],
     ["nothing", [], []],
   ])("%s is stored", (_, value, stored) => {
@@ -27,14 +29,10 @@ describe("extra_dhcp_opts as given", () => {
   });
 
   it.each<[string, unknown, number]>([
-    ["an unknown name", [opt("no-such-option", "x")], 400],
-    ["an unknown tag", [opt("tag:other,67", "x")], 400],
-    ["an option of the protocol", [opt("message-type", "5")], 400],
     ["no opt_value", [{ opt_name: "mtu" }], 400],
     ["no opt_name", [{ opt_value: "1400" }], 400],
     ["an unknown key", [{ ...opt("mtu", "1400"), colour: 1 }], 400],
     ["a family that is none", [opt("mtu", "1400", 5)], 400],
-    ["a value of another type", [opt("mtu", "large")], 400],
     ["a blank value", [opt("bootfile-name", "")], 400],
     ["a number as value", [opt("mtu", 1400)], 400],
     ["no list", { opt_name: "mtu", opt_value: "1400" }, 400],
@@ -86,5 +84,23 @@ describe("the port's options", () => {
     expect(p.row()).toBeDefined();
     await p.remove();
     expect(p.row()).toBeUndefined();
+  });
+});
+
+describe("options that no client can be sent", () => {
+  it("are told of, by their port", async () => {
+    const h = await Harness.make();
+    try {
+      const network_id = (await h.create("network", {})).id;
+      const { id } = await h.create("port", { network_id, name: "odd", extra_dhcp_opts: [opt("no-such-option", "x"), opt("server-ip-address", "2015::badd"), opt("mtu", "1400"), opt("whatever", "y", 6)] });
+      await h.settled();
+      expect(problems(h.view)).toMatchObject([{ kind: "option_not_sent", resources: [{ type: "port", id }], text: "port odd has DHCP options that are not sent: no-such-option x, server-ip-address 2015::badd" }]);
+      expect([...extraOptions(h.view.get(portDhcpOptsTable, id)!.opts, false).keys()]).toEqual([26]);
+      await h.call("PUT", `/v2.0/ports/${id}`, { port: { extra_dhcp_opts: [opt("no-such-option", null), opt("server-ip-address", "10.0.0.7")] } });
+      await h.settled();
+      expect(problems(h.view)).toEqual([]);
+    } finally {
+      await h.close();
+    }
   });
 });

@@ -1,5 +1,5 @@
 // extra_dhcp_opts: the attribute on ports, and what its names and values mean on the wire.
-import { asList, conflict, extendResource, invalidFor, makeCheck, orNull, reference, show, type Check, type Convert, type Converter, type Values } from "#app";
+import { asList, conflict, extendResource, invalidFor, makeCheck, orNull, reference, show, type AppProblem, type Check, type Convert, type Converter, type LiveView, type Values } from "#app";
 import { encodeDhcpOption, findDhcpOption, PacketValueError } from "packet-codec";
 import { portResource, portTable } from "../l2/model.ts";
 import { portDhcpOptsTable, type DhcpOpt } from "./model.ts";
@@ -27,45 +27,56 @@ function parseName(name: string): { readonly code: number; readonly ipxe: boolea
   return option === undefined || reserved.has(option.code) ? undefined : { code: option.code, ipxe: tag === null ? undefined : tag[1] === "" };
 }
 
+/** What a client is sent for an option; undefined: nothing, since it has no such name or value. No bytes: the option is left out. */
+function sent({ opt_name, opt_value }: DhcpOpt): { readonly code: number; readonly ipxe: boolean | undefined; readonly bytes: Buffer } | undefined {
+  const name = parseName(opt_name);
+  if (name === undefined) return undefined;
+  if (opt_value === "") return { ...name, bytes: Buffer.alloc(0) };
+  try {
+    return { ...name, bytes: encodeDhcpOption(name.code, opt_value) };
+  } catch (error) {
+    if (!(error instanceof PacketValueError)) throw error;
+    return undefined;
+  }
+}
+
 /** Code -> bytes of the options for this client; no bytes: not to be sent. */
 export function extraOptions(opts: readonly DhcpOpt[], clientIsIpxe: boolean): Map<number, Buffer> {
   const values = new Map<number, Buffer>();
-  for (const { opt_name, opt_value, ip_version } of opts) {
-    const name = ip_version === 4 ? parseName(opt_name) : undefined;
-    if (name === undefined || (name.ipxe !== undefined && name.ipxe !== clientIsIpxe)) continue;
-    values.set(name.code, opt_value === "" ? Buffer.alloc(0) : encodeDhcpOption(name.code, opt_value));
+  for (const opt of opts) {
+    const found = opt.ip_version === 4 ? sent(opt) : undefined;
+    if (found !== undefined && (found.ipxe === undefined || found.ipxe === clientIsIpxe)) values.set(found.code, found.bytes);
   }
   return values;
+}
+
+/** Options of ports that no client is sent. */
+export function problems(view: LiveView): AppProblem[] {
+  const found: AppProblem[] = [];
+  for (const { id, opts } of view.all(portDhcpOptsTable)) {
+    const unsent = opts.filter((opt) => opt.ip_version === 4 && sent(opt) === undefined);
+    if (unsent.length === 0) continue;
+    found.push({
+      kind: "option_not_sent", severity: "warning", resources: [{ type: "port", id }],
+      text: `port ${view.get(portTable, id)?.name || id} has DHCP options that are not sent: ${unsent.map((opt) => `${show(opt.opt_name)} ${show(opt.opt_value)}`).join(", ")}`,
+      cure: { text: "give names or numbers of DHCP options that a server may set, with values of their type; null takes one away" },
+    });
+  }
+  return found;
 }
 
 const SHAPE: Check = {
   dict: {
     opt_name: { check: { type: "string", max: 64, blank: false }, required: true },
-    opt_value: { check: orNull({ type: "string" }), required: true },
+    opt_value: { check: orNull({ type: "string", max: 255 }), required: true },
     ip_version: { check: { enum: [4, 6] }, default: 4 },
   },
 };
+/** Names and values are kept as they are: what cannot be sent is not, and `problems` says so. */
 const shape = makeCheck(SHAPE);
-/** DHCPv6 is not served; such options are kept for the API's sake, and only their spelling is checked. */
-const v6Name = makeCheck({ type: "string", max: 64, pattern: "(tag:!?ipxe6?,)?[A-Za-z0-9+-]+", is: "the name or number of a DHCPv6 option" });
-const v6Value = makeCheck({ type: "string", blank: false });
-
 const option: Convert = (value, attribute) => {
   const given = shape(value, attribute) as Given;
-  if (given.ip_version === 6) {
-    v6Name(given.opt_name, attribute);
-    if (given.opt_value !== null) v6Value(given.opt_value, attribute);
-    return given;
-  }
-  const name = parseName(given.opt_name);
-  if (name === undefined) throw invalidFor(attribute, `'${show(given.opt_name)}' is not a DHCP option that can be set`);
-  if (given.opt_value === null || (given.opt_value === "" && mayBeEmpty.has(name.code))) return given;
-  try {
-    encodeDhcpOption(name.code, given.opt_value);
-  } catch (error) {
-    if (!(error instanceof PacketValueError)) throw error;
-    throw invalidFor(attribute, `'${show(given.opt_value)}' is not a value of DHCP option '${given.opt_name}'`);
-  }
+  if (given.opt_value === "" && !mayBeEmpty.has(parseName(given.opt_name)?.code ?? 0)) throw invalidFor(attribute, `the value of DHCP option '${show(given.opt_name)}' is empty`);
   return given;
 };
 

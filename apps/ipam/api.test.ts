@@ -106,6 +106,9 @@ describe("subnets: what is refused", () => {
     await api.refused(403, "PolicyNotAuthorized", "POST", "subnets", body, { project: "p2" });
     const mine = await subnet("10.0.0.0/24");
     expect((await api.list("subnets", { project: "p2" })).map((s) => s.id)).toEqual([mine.id]);
+    // By what a subnet does not show.
+    expect((await api.list("subnets?shared=True", { project: "p2" })).map((s) => [s.id, Object.hasOwn(s, "shared")])).toEqual([[mine.id, false]]);
+    expect(await api.list("subnets?shared=False", { project: "p2" })).toEqual([]);
   });
 
   test("a network's MTU and its subnets' families", async () => {

@@ -140,6 +140,7 @@ const subnet = defineResource(subnetResource, {
     dns_nameservers: { type: "string[]", about: "At most 5.", post: true, put: true, default: [], check: { convert: "nameservers" } },
     host_routes: { type: "object[]", about: "At most 20 routes told to hosts.", post: true, put: true, default: [], check: { convert: "host-routes" } },
     enable_dhcp: { type: "boolean", about: "Whether the network answers DHCP.", post: true, put: true, default: true, filter: true, sort: true },
+    shared: { type: "boolean", about: "Whether its network is.", visible: false, filter: true },
     ipv6_ra_mode: { type: "string", about: "What routers announce: slaac, dhcpv6-stateful, dhcpv6-stateless.", post: true, default: null, check: { enum: [...modes, null] }, filter: true, sort: true },
     ipv6_address_mode: { type: "string", about: "How ports get addresses: slaac, dhcpv6-stateful, dhcpv6-stateless.", post: true, default: null, check: { enum: [...modes, null] }, filter: true, sort: true },
   },
@@ -239,7 +240,7 @@ const subnet = defineResource(subnetResource, {
     ctx.bump(networkResource, row.network_id);
   },
 
-  present: () => ({ subnetpool_id: null }),
+  present: (view, row) => ({ subnetpool_id: null, shared: view.get(networkTable, row.network_id)?.shared === true }),
 });
 
 /** The network of a subnet, or of one that is being asked for: then a network that is not to be seen is not there. */

@@ -176,6 +176,9 @@ describe("rules", () => {
     [400, "SecurityGroupMultipleRemoteEntites", { remote_ip_prefix: "10.0.0.0/24", remote_group_id: UNKNOWN }],
     [404, "SecurityGroupNotFound", { remote_group_id: UNKNOWN }],
     [404, "SecurityGroupNotFound", { security_group_id: UNKNOWN }],
+    [404, "SecurityGroupNotFound", { security_group_id: "no UUID" }],
+    [404, "SecurityGroupNotFound", { remote_group_id: "no UUID" }],
+    [400, "HTTPBadRequest", { remote_group_id: "x".repeat(37) }],
     [409, "SecurityGroupRuleExists", { direction: "egress" }],
     [409, "SecurityGroupRuleExists", { direction: "egress", description: "again" }],
   ];
@@ -184,6 +187,12 @@ describe("rules", () => {
       await api.refused(status, type, "POST", rules, { security_group_rule: { security_group_id: g.id, direction: "ingress", ...given } });
     });
   }
+
+  test("a value of ICMP that is none is named as clients look for it", async () => {
+    const of = (more: Record<string, unknown>): Record<string, unknown> => ({ security_group_rule: { security_group_id: g.id, direction: "ingress", protocol: "icmp", ...more } });
+    expect(await api.refused(400, "SecurityGroupInvalidIcmpValue", "POST", rules, of({ port_range_min: 300 }))).toContain("Invalid value for ICMP type");
+    expect(await api.refused(400, "SecurityGroupInvalidIcmpValue", "POST", rules, of({ port_range_min: 1, port_range_max: 256 }))).toContain("Invalid value for ICMP code");
+  });
 
   test("the same said twice, however it is spelled", async () => {
     const first = await rule({ protocol: "ipv6-icmp", ethertype: "IPv6" });
@@ -217,7 +226,9 @@ describe("rules", () => {
     const theirs = await api.make("security_group", { name: "theirs" }, p2);
     await api.refused(404, "SecurityGroupNotFound", "POST", rules, { security_group_rule: { security_group_id: g.id, direction: "ingress", remote_group_id: theirs.id } });
     await api.refused(404, "SecurityGroupRuleNotFound", "DELETE", `${rules}/${UNKNOWN}`);
-    expect((await api.call("PUT", `${rules}/${r.id}`, { security_group_rule: { description: "x" } }, p1)).status).toBe(405);
+    await api.refused(404, "SecurityGroupRuleNotFound", "PUT", `${rules}/${r.id}`, { security_group_rule: { description: "x" } }, p2);
+    expect(await api.change("security_group_rule", r.id, { description: "x" })).toMatchObject({ description: "x", direction: "ingress" });
+    await api.refused(400, "HTTPBadRequest", "PUT", `${rules}/${r.id}`, { security_group_rule: { protocol: "tcp" } });
   });
 
   test("a change of rules is one of the group; remote uses come and go", async () => {

@@ -126,9 +126,9 @@ const rule = defineResource(ruleResource, {
   table: ruleTable,
   notFound: { type: "SecurityGroupRuleNotFound", message: (id) => `Security group rule ${id} does not exist` },
   attributes: {
-    security_group_id: { type: "string", about: "Group it belongs to.", post: true, required: true, check: { type: "uuid" }, filter: true, sort: true, index: "group" },
+    security_group_id: { type: "string", about: "Group it belongs to.", post: true, required: true, check: { convert: "some-id" }, filter: true, sort: true, index: "group" },
     ...contentAttributes,
-    remote_group_id: { type: "any", about: "The other side's group.", post: true, default: null, check: orNull({ type: "uuid" }), filter: true, sort: true },
+    remote_group_id: { type: "any", about: "The other side's group.", post: true, default: null, check: orNull({ convert: "some-id" }), filter: true, sort: true },
     normalized_cidr: { type: "cidr", about: "remote_ip_prefix without host bits.", filter: true, sort: true, alias: "security-groups-normalized-cidr" },
     belongs_to_default_sg: { type: "boolean", about: "Whether its group is the project's default.", filter: true, alias: "security-groups-rules-belongs-to-default-sg" },
     "axion:packets": { type: "integer", about: "Packets that its flows have matched, on all hosts; null: not known.", onRequest: true, alias: "axion-rule-counters" },
@@ -137,7 +137,7 @@ const rule = defineResource(ruleResource, {
     "axion:counts_complete": { type: "boolean", about: "Whether every host that has it said what it counted; else what is known of it is shown.", onRequest: true, alias: "axion-rule-counters" },
     "axion:counted_with": { type: "uuid[]", about: "Rules whose packets are counted together with its own: they name the same group or set as the other side.", onRequest: true, alias: "axion-rule-counters" },
   },
-  policy: { create: "rule:admin_only or (role:member and rule:sg_owner)", get: "rule:admin_only or (role:reader and rule:sg_owner)", delete: "rule:admin_only or (role:member and rule:sg_owner)" },
+  policy: { create: "rule:admin_only or (role:member and rule:sg_owner)", get: "rule:admin_only or (role:reader and rule:sg_owner)", update: "rule:admin_only or (role:member and rule:sg_owner)", delete: "rule:admin_only or (role:member and rule:sg_owner)" },
   relations: {
     "security_group:project_id"(row, view, caller) {
       const owner = view.get(groupTable, row.security_group_id)?.project_id;
@@ -180,6 +180,13 @@ const rule = defineResource(ruleResource, {
       tx.put(remoteUseTable, { id: use, key: draw(tx, remoteUseKeys), group: its.id, remote: remoteOf(row)!, direction: row.direction, ethertype: row.ethertype });
     }
     ctx.bump(groupResource, its.id);
+    return row;
+  },
+
+  // Its description alone.
+  update(tx, row, _changes, ctx) {
+    tx.put(ruleTable, row);
+    ctx.bump(groupResource, row.security_group_id);
     return row;
   },
 

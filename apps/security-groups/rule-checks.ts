@@ -1,5 +1,5 @@
 // What a security group rule may say: protocols, ports, prefixes, and which of them go together.
-import { badRequest, formatIp, parseCidr, show, type ApiError, type Converter, type Convert, type Values } from "#app";
+import { badRequest, formatIp, makeCheck, parseCidr, parseUuid, show, type ApiError, type Converter, type Convert, type Values } from "#app";
 import { remoteOf, remoteSetsOf, type SecurityGroupRule } from "./model.ts";
 import { protocolNumber, protocolNumbers } from "./protocol.ts";
 
@@ -49,7 +49,15 @@ const remotePrefix: Convert = (value) => {
   return `${formatIp({ family: c.family, value: c.address })}/${c.prefix}`;
 };
 
+/** Of a group, or what the other side is: any text is one that may not be there. */
+const someId: Convert = (value, attribute) => {
+  const text = idText(value, attribute) as string;
+  return parseUuid(text) ?? text;
+};
+const idText = makeCheck({ type: "string", max: 36 });
+
 export const converters: Readonly<Record<string, Converter>> = {
+  "some-id": { about: "id of up to 36 characters", form: { type: "string", max: 36 }, run: someId },
   "security-group-protocol": { about: "name or 0..255; null: any", form: { or: [{ type: "string" }, { range: [0, 255] }, { type: "null" }] }, run: protocol },
   "security-group-port": { about: "0..65535 or null", form: { or: [{ range: [0, 65535] }, { type: "null" }] }, run: portNumber },
   "security-group-ethertype": { about: "IPv4 or IPv6", form: { enum: ["IPv4", "IPv6"], anyCase: true }, run: ethertype },
@@ -81,7 +89,7 @@ const refuse = (type: string, message: string): ApiError => badRequest(message, 
 
 function checkIcmp(min: number | null, max: number | null): void {
   for (const [field, attr, value] of [["port_range_min", "type", min], ["port_range_max", "code", max]] as const) {
-    if (value !== null && value > 255) throw refuse("SecurityGroupInvalidIcmpValue", `Invalid value for ICMP ${field} (${attr}) ${value}. It must be 0 to 255.`);
+    if (value !== null && value > 255) throw refuse("SecurityGroupInvalidIcmpValue", `Invalid value for ICMP ${attr} (${field}) ${value}. It must be 0 to 255.`);
   }
   if (min === null && max !== null) throw refuse("SecurityGroupMissingIcmpType", `ICMP code (port-range-max) ${max} is provided but ICMP type (port-range-min) is missing.`);
 }

@@ -1,0 +1,42 @@
+// What may be said of each attribute, and asked for by it, against the reference's own definitions: test/fixtures/api/attributes.json, by collection
+// and attribute one letter each for c(reate), u(pdate), v(isible), f(ilter), s(ort), r(equired). Attributes that are not served are no matter of it.
+import { readFileSync } from "node:fs";
+import { expect, test } from "vitest";
+import { makeRegistry } from "../../src/northbound/index.ts";
+import { Harness } from "../support/harness.ts";
+
+type Flags = Readonly<Record<string, string>>;
+const wanted = JSON.parse(readFileSync(new URL("../fixtures/api/attributes.json", import.meta.url), "utf8")) as Readonly<Record<string, Flags>>;
+
+/** Where it is otherwise on purpose, and why. */
+const DIFFERENT: Readonly<Record<string, string>> = {
+  "networks.mtu": "cuvfs", // net-mtu-writable, an extension of its own
+  "ports.tags": "v", // tags are set by their own calls, and filtered by all resources alike
+  "port_forwardings.external_port": "cuvfs", // or a range
+  "port_forwardings.internal_port": "cuv",
+  ...Object.fromEntries(["cidr", "network_id", "project_id", "subnet_id", "subnet_name"].map((name) => [`floatingip_pools.${name}`, "vf"])), // filters are its use
+};
+
+test("attributes are created, updated, shown, filtered and sorted by as the reference says", async () => {
+  const h = await Harness.make();
+  try {
+    const { kinds } = makeRegistry(h.apps);
+    const differences: string[] = [];
+    let compared = 0;
+    for (const kind of kinds.values()) {
+      const flags = wanted[kind.resource.collection];
+      for (const { name, decl, post, put, visible } of flags === undefined ? [] : kind.attributes.values()) {
+        const at = `${kind.resource.collection}.${name}`;
+        const should = DIFFERENT[at] ?? (name === "tags" ? "v" : flags![name]);
+        if (should === undefined) continue;
+        compared++;
+        const has = [post && "c", put && kind.can.update && "u", visible && "v", decl.filter === true && "f", decl.sort === true && "s", decl.required === true && "r"].filter((f) => f !== false).join("");
+        if (has !== should) differences.push(`${at}: ${has} is ${should}`);
+      }
+    }
+    expect(differences).toEqual([]);
+    expect(compared).toBeGreaterThan(150);
+  } finally {
+    await h.close();
+  }
+});
