@@ -22,13 +22,13 @@ import { earlierLayouts } from "./model/layouts.ts";
 import { danglingProblems, mendReferences } from "./model/references.ts";
 import { upgradeStore } from "./model/upgrade.ts";
 import type { View } from "./model/view.ts";
-import { createNorthbound, shownPolicy, type Northbound } from "./northbound/index.ts";
+import { createNorthbound, KeystoneAuth, shownPolicy, TokenFile, type Authenticator, type Northbound } from "./northbound/index.ts";
 import { FlowDump } from "./ops/flow-dump.ts";
 import { metersOf } from "./ops/meters.ts";
 import { createOps, type OpsServer } from "./ops/server.ts";
 import { Layout } from "./pipeline/layout.ts";
 import { recordOf } from "./pipeline/record.ts";
-import { Asked, Claims, FlowCounter, Packets, Services, Share } from "./services/index.ts";
+import { Asked, Claims, FlowCounter, machineHttp, Outbound, Packets, Services, Share } from "./services/index.ts";
 import { Southbound } from "./southbound/index.ts";
 import { keepFirstEdition } from "./store/first-edition.ts";
 import { openStore } from "./store/open.ts";
@@ -119,7 +119,8 @@ export class Controller {
 
     const appProblems = new AppProblems(apps, view, guard, clock);
     const dump = new FlowDump({ apps, tables, view, engine, layout, model, southbound });
-    const northbound: Northbound = createNorthbound({ apps, model, view, auth: "none", log, beforeShown: (resource, fields, rows, caller) => asked.before(resource, fields, rows, caller), ...(config.policyFile === undefined ? {} : { policyFile: config.policyFile }) });
+    const auth = this.makeAuth(clock);
+    const northbound: Northbound = createNorthbound({ apps, model, view, auth, log, beforeShown: (resource, fields, rows, caller) => asked.before(resource, fields, rows, caller), ...(config.policyFile === undefined ? {} : { policyFile: config.policyFile }) });
     await listening("api", northbound.listen(config.api));
     this.stops.push(() => northbound.close());
     const ops: OpsServer = createOps({
@@ -130,7 +131,7 @@ export class Controller {
         switches: () => southbound.switches(),
         switch: (id) => southbound.switches().find((s) => s.id === id),
         meters: async (id) => metersOf(engine, id, await southbound.meterCounts(id)),
-        problems: () => [...southbound.problems(), ...danglingProblems(view, apps, startedAt), ...claims.problems(), ...appProblems.now(), ...(northbound.policyFile?.problem === undefined ? [] : [northbound.policyFile.problem])],
+        problems: () => [...southbound.problems(), ...danglingProblems(view, apps, startedAt), ...claims.problems(), ...appProblems.now(), ...[northbound.policyFile?.problem, auth === "none" ? undefined : auth.problem].filter((p) => p !== undefined)],
         removeSwitch: (id) => southbound.remove(id),
         checkFlowQuery: (query) => dump.check(query),
         flows: (query) => dump.flows(query),
@@ -151,6 +152,15 @@ export class Controller {
       },
       "ready",
     );
+  }
+
+  private makeAuth(clock: Clock): "none" | Authenticator {
+    const { config: { auth }, log } = this.options;
+    if (auth.kind === "none") return "none";
+    if (auth.kind === "tokens") return new TokenFile(auth.file, log);
+    const outbound = new Outbound(clock, machineHttp, { concurrency: 16, queue: 1024 });
+    this.stops.push(() => outbound.stop());
+    return new KeystoneAuth({ ...auth, clock, log, fetch: (url, options) => outbound.fetch(url, options) });
   }
 
   private makeSouthbound(parts: {

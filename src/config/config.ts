@@ -12,6 +12,12 @@ export interface Endpoint {
   readonly port: number;
 }
 
+/** Who tells who callers of the tenant API are. */
+export type AuthConfig =
+  | { readonly kind: "none" }
+  | { readonly kind: "tokens"; readonly file: string }
+  | { readonly kind: "keystone"; readonly url: string; readonly user: string; readonly passwordFile: string; readonly project: string; readonly domain: string };
+
 export interface Config {
   readonly dataDir: string;
   readonly store: string;
@@ -21,6 +27,7 @@ export interface Config {
   readonly ovsdb: Endpoint;
   readonly advertise: string | undefined;
   readonly tls: { readonly cert: Buffer; readonly key: Buffer; readonly ca: Buffer } | undefined;
+  readonly auth: AuthConfig;
   /** Overrides of access rules; it could be read when the controller started. */
   readonly policyFile: string | undefined;
   /** Names of network functions to leave out, each once. */
@@ -40,7 +47,6 @@ const HOST_NAME = /^[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?$/;
 
 /** Values known to the design, refused by what they stand for. */
 const LATER: readonly { readonly name: FlagName; readonly value: RegExp; readonly what: string }[] = [
-  { name: "auth", value: /^keystone$/, what: "Keystone" },
   { name: "store", value: /^etcds?:/, what: "etcd" },
 ];
 
@@ -86,9 +92,9 @@ function build(given: ReadonlyMap<string, Given>): Config {
     return value === "true" || value === "1";
   };
   const api = endpoint("api");
-  oneOf("auth");
+  const auth = authOf(oneOf("auth"), text, where, (name) => given.has(name));
   const insecure = flag("insecure");
-  if (!isLoopback(api.host) && !insecure) {
+  if (auth.kind === "none" && !isLoopback(api.host) && !insecure) {
     throw new UsageError(`${where("api")} ${text("api")!}: with --auth none anyone who reaches this address is an administrator; give --insecure if that is meant`);
   }
   const seconds = Number(text("audit-interval"));
@@ -111,6 +117,7 @@ function build(given: ReadonlyMap<string, Given>): Config {
     ovsdb: endpoint("ovsdb"),
     advertise,
     tls: readTls(text, where),
+    auth,
     policyFile,
     disabledApps: listOf(text("disable-app"), where("disable-app")),
     auditIntervalMs: seconds * 1000,
@@ -118,6 +125,30 @@ function build(given: ReadonlyMap<string, Given>): Config {
     logLevel: oneOf("log-level"),
     logPretty: flag("log-pretty"),
   };
+}
+
+const AUTH_FLAGS = { none: [], tokens: ["tokens"], keystone: ["keystone-url", "keystone-user", "keystone-password-file", "keystone-project", "keystone-domain"] } as const;
+
+function authOf(kind: string, text: (n: FlagName) => string | undefined, where: (n: FlagName) => string, isGiven: (n: FlagName) => boolean): AuthConfig {
+  const own: readonly FlagName[] = AUTH_FLAGS[kind as keyof typeof AUTH_FLAGS];
+  for (const name of Object.values(AUTH_FLAGS).flat()) {
+    if (isGiven(name) && !own.includes(name)) throw new UsageError(`${where(name)} has no meaning with --auth ${kind}`);
+  }
+  const needed = (name: FlagName): string => {
+    const value = text(name);
+    if (value === undefined || value === "") throw new UsageError(`${where("auth")} ${kind} needs --${name}`);
+    return value;
+  };
+  if (kind === "tokens") {
+    const file = needed("tokens");
+    readFile(file, where("tokens"));
+    return { kind, file };
+  }
+  if (kind !== "keystone") return { kind: "none" };
+  const [url, user, passwordFile, project, domain] = AUTH_FLAGS.keystone.map(needed) as [string, string, string, string, string];
+  if (!URL.canParse(url) || !/^https?:$/.test(new URL(url).protocol)) throw new UsageError(`${where("keystone-url")} must be an http: or https: URL, not ${url}`);
+  readFile(passwordFile, where("keystone-password-file"));
+  return { kind, url, user, passwordFile, project, domain };
 }
 
 function readTls(text: (n: FlagName) => string | undefined, where: (n: FlagName) => string): Config["tls"] {

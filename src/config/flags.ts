@@ -27,7 +27,16 @@ export const flags = {
   "tls-cert": { kind: "file", group: TLS, about: "certificate for OpenFlow and OVSDB over TLS" },
   "tls-key": { kind: "file", group: TLS, about: "its private key" },
   "tls-ca": { kind: "file", group: TLS, about: "CA that switches' certificates are verified against" },
-  auth: { kind: { oneOf: ["none"] }, group: ACCESS, fallback: "none", about: "none: every caller is who X-Project-Id and X-Roles say, an administrator without them" },
+  auth: {
+    kind: { oneOf: ["none", "tokens", "keystone"] }, group: ACCESS, fallback: "none",
+    about: "who callers of the tenant API are. none: who X-Project-Id and X-Roles say, an administrator without them; tokens: who --tokens says of their X-Auth-Token; keystone: who Keystone says",
+  },
+  tokens: { kind: "file", group: ACCESS, about: "list of {token, project_id, user_id, roles}, YAML or JSON; read again when it changes" },
+  "keystone-url": { kind: "text", group: ACCESS, value: "URL", about: "Keystone's address, with or without /v3" },
+  "keystone-user": { kind: "text", group: ACCESS, value: "NAME", about: "user that asks Keystone what tokens say" },
+  "keystone-password-file": { kind: "file", group: ACCESS, about: "file with that user's password; read again when one is needed" },
+  "keystone-project": { kind: "text", group: ACCESS, value: "NAME", fallback: "service", about: "project of that user" },
+  "keystone-domain": { kind: "text", group: ACCESS, value: "NAME", fallback: "Default", about: "domain of that user and project, by name or id" },
   insecure: { kind: "boolean", group: ACCESS, about: "allow --auth none on a tenant API address that is not loopback" },
   policy: { kind: "file", group: ACCESS, about: "overrides of access rules in oslo.policy's syntax, YAML or JSON; read again when it changes" },
   "disable-app": { kind: "list", group: FUNCTIONS, value: "NAME", about: "leave out a network function: no table, flow, route or attribute of it; repeat it or give a list with commas" },
@@ -65,7 +74,7 @@ export const flagOf = (name: FlagName): Flag => flags[name];
 
 /** Known to the design and refused by name, so that nobody takes silence for consent. */
 export const notYet: ReadonlySet<string> = new Set([
-  "store-ca", "store-cert", "store-key", "tokens", "keystone-url", "keystone-user", "keystone-password-file", "keystone-project", "keystone-domain",
+  "store-ca", "store-cert", "store-key",
   "nova-url", "nova-metadata-url", "metadata-secret-file",
   "dns-domain", "dns-forwarders", "history-days", "history-mb", "ops-token-file", "shadow", "accept-loss",
 ]);

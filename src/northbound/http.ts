@@ -8,7 +8,7 @@ import type { Logger } from "pino";
 import { ApiError, type App, type Caller, type Face, type FaceAnswer, type FaceRequest } from "../app/contract.ts";
 import type { Model } from "../model/model.ts";
 import { View } from "../model/view.ts";
-import type { Authenticator } from "./auth/authenticator.ts";
+import { Unauthenticated, type Authenticator } from "./auth/authenticator.ts";
 import { noAuth } from "./auth/noauth.ts";
 import { allFaces, faceOf, operationsOf, refusalOf } from "./faces/face.ts";
 import { describe, json, v2 } from "./faces/v2.ts";
@@ -61,8 +61,9 @@ function baseOf(headers: IncomingHttpHeaders, protocol: string): string {
   return `${scheme}://${host}${prefix}`;
 }
 
-/** For requests that are under way when the server is closed. */
-const DRAIN_MS = 100;
+/** For requests that are under way when the server is closed: it ends when none has come for so long, or at last. */
+const DRAIN_MS = 150;
+const DRAIN_MAX_MS = 2000;
 const NO_PARAMS = new URLSearchParams();
 const NOTHING = new Uint8Array(0);
 
@@ -148,10 +149,20 @@ export function createNorthbound(options: NorthboundOptions): Northbound {
     done(null, body);
   });
   // A connection that looks idle may have a request on its way: each is told with its next answer that it ends.
+  let lastCame = 0;
   server.addHook("preClose", (done) => {
-    server.server.getConnections((_error, open) => setTimeout(done, open > 0 ? DRAIN_MS : 0));
+    const began = performance.now();
+    const drained = (): void => {
+      const now = performance.now();
+      server.server.getConnections((_error, open) => {
+        if (open === 0 || now - began > DRAIN_MAX_MS || now - Math.max(began, lastCame) >= DRAIN_MS) done();
+        else setTimeout(drained, DRAIN_MS / 3);
+      });
+    };
+    drained();
   });
   server.addHook("onRequest", (request, reply, done) => {
+    lastCame = performance.now();
     void reply.header("x-openstack-request-id", request.id);
     const { headers, url } = request.raw;
     // What a body is, a face says; here it is bytes, even if the header is no media type at all.
@@ -186,6 +197,7 @@ export function createNorthbound(options: NorthboundOptions): Northbound {
     const path = pathOf(request.raw.url!);
     const face = faceOf(faces, path) ?? own;
     const refusal = refusalOf(error, model, log, request);
+    if (error instanceof Unauthenticated) reply.header("www-authenticate", error.challenge);
     if (refusal.retryAfterS !== undefined) reply.header("retry-after", String(refusal.retryAfterS));
     send(request, reply, face.refuse(refusal, { method: request.method, path: path.slice(face.prefix.length), header: (name) => headerOf(request, name) }));
   }

@@ -1,5 +1,7 @@
 // The tenant API. createNorthbound derives all of it from the apps' declarations.
 export { rolesOf, type Authenticator } from "./auth/authenticator.ts";
+export { KeystoneAuth } from "./auth/keystone.ts";
+export { TokenFile } from "./auth/tokens.ts";
 export { errorBody } from "./faces/v2.ts";
 export { createNorthbound, type Limits, type Northbound, type NorthboundOptions } from "./http.ts";
 export { formatPolicy, shownPolicy, type PolicyBook } from "./policy/index.ts";

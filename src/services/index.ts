@@ -1,7 +1,7 @@
 export { Asked } from "./asked.ts";
 export { FlowCounter } from "./flow-counts.ts";
 export { Claims } from "./claims.ts";
-export { machineHttp, type HttpClient } from "./outbound.ts";
+export { machineHttp, Outbound, type HttpClient } from "./outbound.ts";
 export { Packets } from "./packets.ts";
 export { Services } from "./services.ts";
 export { Share } from "./share.ts";

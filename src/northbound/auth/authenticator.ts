@@ -1,5 +1,6 @@
 // Who asks: one file for each way to tell.
-import type { Caller } from "../../app/contract.ts";
+import { ApiError, type Caller } from "../../app/contract.ts";
+import type { Problem } from "../../lib/problem.ts";
 import { impliedRoles } from "../policy/index.ts";
 
 /** What of a request says who sent it. */
@@ -12,6 +13,8 @@ export interface Credentials {
 export interface Authenticator {
   /** @throws ApiError 401 for nobody, 503 if it cannot be told now */
   authenticate(credentials: Credentials): Caller | Promise<Caller>;
+  /** What is wrong with how it tells now. */
+  readonly problem?: Problem | undefined;
   /** Ends what it has running. */
   close?(): void | Promise<void>;
 }
@@ -27,4 +30,14 @@ export function rolesOf(text: string): ReadonlySet<string> {
     if (roleSets.size < MAX_SETS) roleSets.set(text, roles);
   }
   return roles;
+}
+
+/** Nobody that is known; `challenge` says in WWW-Authenticate where to become somebody. */
+export class Unauthenticated extends ApiError {
+  readonly challenge: string;
+  constructor(challenge: string) {
+    super(401, "Unauthorized", "The request you have made requires authentication.");
+    this.name = "Unauthenticated";
+    this.challenge = challenge;
+  }
 }
