@@ -11,8 +11,9 @@ import { liveRouterTable, routerScope, unresolvedInto } from "../l3/model.ts";
 import { leaveAs, receiveVni, sharedEncap, tunnelPort, vniOf, vniPool } from "../overlay/model.ts";
 import { answersMachines, groupOf, prefixesOf } from "./derive.ts";
 import {
-  gatewayAddressTable, gatewayGroups, gatewayMeters, gatewayNeighbourTable, gatewayPeerTable, gatewayPlanTable, gatewayReadyTable, listScope, outsideScope, peerPortName, peerPorts, PUNT_METER, tellTooBig, travelsInTunnels, vniHolder, type GatewayPlan,
+  gatewayAddressTable, gatewayGroups, gatewayMeters, gatewayNeighbourTable, gatewayPeerTable, gatewayPlanTable, gatewayReadyTable, listScope, outsideScope, peerPortName, peerPorts, PUNT_METER, sentBy, tellTooBig, travelsInTunnels, vniHolder, type GatewayPlan,
 } from "./model.ts";
+import { arrival, asRouted, bound } from "./multihoming/rules.ts";
 import { gateway } from "./tables.ts";
 import { keepsIn } from "./translation.ts";
 
@@ -174,7 +175,8 @@ const gateways = gateway.rule({
     const port = view.get(portTable, plan.id);
     if (router === undefined || network?.admin_state_up !== true || port?.admin_state_up !== true) return;
     const scope = routerScope(router.id);
-    const sent = { "reg:router": router.key, "reg:net": network.key } as const;
+    const sent = sentBy(plan, router, network, port.mac_address, view);
+    asRouted(plan, router, view, out);
     if (keepsIn(plan, view)) out.flow(scope, "gateway_out", { priority: 200, match: { ...sent, eth_type: ethType.ip }, actions: [] });
     out.flow(scope, "gateway_out", { priority: 50, match: sent, actions: [] });
     const vni = numberOf(view, vniPool, "", vniHolder(network.id));
@@ -193,7 +195,8 @@ const gateways = gateway.rule({
       if (place > 0 && before === undefined) continue;
       out.flow(here, "gateway_out", { priority: 110, match: sent, actions: place === 0 ? [next] : [...redirected, { type: "group", id: before!.out }] });
       out.flow(here, "gateway_exit", { priority: 100, match: { "reg:net": network.key }, actions: [load("router", 0), next] });
-      receiveVni(out, here, vni, { eth_dst: port.mac_address }, [load("net", network.key), load("router", router.key), setField("in_port", 0), toStage("route")]);
+      receiveVni(out, here, vni, { eth_dst: port.mac_address }, [load("net", network.key), load("router", router.key), setField("in_port", 0), arrival(plan, view)]);
+      bound(plan, id, router, network, port, view, out);
       for (const ip of asked) ping(out, here, network, port.mac_address, ip);
     }
   },
