@@ -32,7 +32,7 @@ const add: Change = (tx, router, infos, ctx) => {
 
 const remove: Change = (tx, router, infos, ctx) => {
   if (infos.length === 0) return;
-  if (routerGatewaysOf(tx, router.id).length === 0) throw unableToRemove(router.id, "it has none");
+  if (routerGatewaysOf(tx, router.id).length === 0) throw unableToRemove(router.id);
   const ids = infos.map((info) => {
     const found = matching(tx, router.id, info);
     if (found === undefined) throw unableToMatch(router.id, `none on network ${info.network_id} is what was said`);

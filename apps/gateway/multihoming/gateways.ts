@@ -1,6 +1,6 @@
 // The gateways of a router as rows: made, changed, found by what a caller says of them, and taken away. The first is the one that
 // `external_gateway_info` shows; the order of the others means nothing to callers.
-import { badRequest, conflict, type ApiContext, type ApiError, type Check, type ReadView, type Tx } from "#app";
+import { badRequest, conflict, type ApiContext, type Check, type ReadView, type Tx } from "#app";
 import { addressTable, deviceOwner, networkResource, portResource } from "../../l2/model.ts";
 import { badRouter, checkNewPrefix, interfaceOf, routerLinkTable, type Router } from "../../l3/model.ts";
 import { checkNotNextHop, externalNetworkTable, routerGatewayTable, routerGatewaysOf, type RouterGateway } from "../model.ts";
@@ -26,9 +26,9 @@ export const gatewayInfo: Check = {
 /** As many gateways has a router at most. */
 export const GATEWAYS_MAX = 16;
 
-const unableTo = (type: `UnableTo${"AddExtra" | "Remove" | "Match"}Gateways`, message: string, reason: string): ApiError => badRequest(`${message}: ${reason}.`, type);
-export const unableToRemove = (routerId: string, reason: string): ApiError => unableTo("UnableToRemoveGateways", `Unable to remove extra gateways from a router ${routerId}`, reason);
-export const unableToMatch = (routerId: string, reason: string): ApiError => unableTo("UnableToMatchGateways", `Unable to match a requested gateway port to existing gateway ports for router ${routerId}`, reason);
+const unableToAdd = (routerId: string): Error => badRequest(`Unable to add extra gateways to a router ${routerId}: it has ${GATEWAYS_MAX}, which is the most.`, "UnableToAddExtraGateways");
+export const unableToRemove = (routerId: string): Error => badRequest(`Unable to remove extra gateways from a router ${routerId}: it has none.`, "UnableToRemoveGateways");
+export const unableToMatch = (routerId: string, why: string): Error => badRequest(`Unable to match a requested gateway port to existing gateway ports for router ${routerId}: ${why}.`, "UnableToMatchGateways");
 
 const fixedIpsOf = ({ external_fixed_ips: given }: GatewayInfo): readonly FixedIp[] => given ?? [];
 
@@ -51,7 +51,7 @@ function externalNetwork(tx: Tx, networkId: string, ctx: ApiContext): string {
 export function addGateway(tx: Tx, router: Router, info: GatewayInfo, ctx: ApiContext, at?: number): void {
   const network_id = externalNetwork(tx, info.network_id, ctx);
   const others = routerGatewaysOf(tx, router.id);
-  if (others.length >= GATEWAYS_MAX) throw unableTo("UnableToAddExtraGateways", `Unable to add extra gateways to a router ${router.id}`, `it has ${GATEWAYS_MAX}, which is the most`);
+  if (others.length >= GATEWAYS_MAX) throw unableToAdd(router.id);
   const fixed = fixedIpsOf(info);
   const port = ctx.create(portResource, {
     project_id: "", network_id, device_id: router.id, device_owner: deviceOwner.routerGateway, admin_state_up: true, ...(fixed.length > 0 && { fixed_ips: fixed }),
