@@ -1,7 +1,7 @@
 // A router's legs, the routes that l3 itself knows, and which of all routes are used.
 import { contains, derivation, each, parseCidr, parseIp, type ReadView } from "#app";
 import { subnetTable } from "../ipam/model.ts";
-import { activeAttachment, addressId, addressTable, chosenSegmentTable, claimant, networkTable, portTable } from "../l2/model.ts";
+import { activeAttachment, addressId, addressTable, chosenSegmentTable, claimant, networkTable, portTable, segmentTable } from "../l2/model.ts";
 import { profileTable } from "../overlay/model.ts";
 import { deadNextHopTable, legOfInterface, legTable, liveRouterTable, routerInterfaceTable, routerTable, routeTable, type Leg, type LiveRouter, type Onward, type Route } from "./model.ts";
 
@@ -94,13 +94,13 @@ export interface Way {
 
 /**
  * Whether a next hop is known to be dead: it was asked for and does not answer, or, where ports are all that there is, it is a port's that is
- * nowhere, and nobody else's.
+ * nowhere, and nobody else's. A router's own address is wherever the router is.
  */
 function isDead({ nexthop, leg }: Way, view: ReadView): boolean {
   if (nexthop === null) return false;
   const id = addressId(leg.network_id, nexthop);
   if (view.get(deadNextHopTable, id) !== undefined) return true;
-  if (!leg.enter || view.by(legTable, "place", `${leg.router_id}|${leg.network_id}`).some((l) => l.tells === true)) return false;
+  if (view.by(segmentTable, "network", leg.network_id).some((s) => s.physical_network !== null)) return false;
   const port = view.get(portTable, view.get(addressTable, id)?.port_id ?? "");
   if (port === undefined || view.by(legTable, "address", `${leg.network_id}|${nexthop}`).length > 0) return false;
   return (!port.admin_state_up || activeAttachment(view, port.id) === undefined) && claimant(view, leg.network_id, nexthop) === undefined;

@@ -1,11 +1,13 @@
 // Several gateways of a router as flows: where packets go by them, asked of the interpreter. One host has everything: VMs, the gateways, and the next
 // hops outside, by which networks outside are told apart.
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import { chassisTable, numberOf } from "#app";
 import { everyTrace, Packet, TraceSwitch } from "../../../src/trace/index.ts";
 import { Harness, textOf } from "../../../test/support/harness.ts";
-import { addressId } from "../../l2/model.ts";
+import { addressId, portTable } from "../../l2/model.ts";
 import { deadNextHopTable, legTable } from "../../l3/model.ts";
-import { routerGatewaysOf } from "../model.ts";
+import { tunnelPort, vniPool } from "../../overlay/model.ts";
+import { routerGatewaysOf, vniHolder } from "../model.ts";
 
 const FAR = "192.0.2.9";
 const X = { hop: "203.0.113.1", port: 2 };
@@ -155,13 +157,25 @@ describe("what answers", () => {
   });
 });
 
-test("what is sent here for a gateway leaves by that one, also where a route here leads to the other", async () => {
-  const gatewayOf = (network: string) => routerGatewaysOf(h.view, router).find((g) => g.network_id === network)!;
-  expect(flows("gateway_bound")).toHaveLength(2);
-  const sent = flows("gateway_choice").filter((f) => /^priority=190/.test(f) && !f.includes("ipv6"));
-  const hops = sent.map((f) => [X.hop, Y.hop].find((hop) => f.includes(hop.split(".").map((n) => Number(n).toString(16).padStart(2, "0")).join("").replace(/^0+/, ""))));
-  expect(hops.sort()).toEqual([Y.hop, X.hop].sort());
-  expect(gatewayOf(x).position).toBe(0);
+test("what another host sends here for a gateway leaves by that one, also where a route here leads to the other", async () => {
+  await h.addChassis("hv1", { key: 2 });
+  await h.plug("hv1", (await h.create("port", { network_id: inside, fixed_ips: [{ ip_address: "10.0.0.6" }] })).id, 1);
+  await h.settled();
+  const [from, encap] = [h.view.get(chassisTable, "hv1")!.encap_ip, h.view.get(chassisTable, "gw1")!.encap_types[0]!];
+  const sw = TraceSwitch.ofDesired(h.engine.flowsOf("gw1"), h.engine.itemsOf("gw1"));
+  const sent = (network: string, more: object = {}): string[] => {
+    const { id } = routerGatewaysOf(h.view, router).find((g) => g.network_id === network)!;
+    const tunnel_id = numberOf(h.view, vniPool, "", vniHolder(network))!;
+    const packet = Packet.of({
+      in_port: tunnelPort[encap], tunnel_id, tun_ipv4_src: from, eth_src: h.view.by(legTable, "router", router).find((l) => l.network_id === network)!.mac, eth_dst: h.view.get(portTable, id)!.mac_address,
+      eth_type: 0x800, ipv4_src: "10.0.0.6", ipv4_dst: FAR, ip_ttl: 64, ip_proto: 17, udp_src: 1000, udp_dst: 53, ...more,
+    });
+    return [...new Set(everyTrace(sw, packet).traces.flatMap((t) => t.outputs.map((o) => `${o.port} from ${text(o.packet.get("ipv4_src"))}`)))];
+  };
+  expect(sent(x)).toEqual([`${X.port} from ${own(x)[0]}`]);
+  expect(sent(y)).toEqual([`${Y.port} from ${own(y)[0]}`]);
+  expect(sent(y, { ipv4_dst: Y.hop })).toEqual([`${Y.port} from ${own(y)[0]}`]);
+  expect(sent(y, { ipv4_dst: X.hop })).toEqual([`${Y.port} from ${own(y)[0]}`]);
 });
 
 test("a router with one gateway has nothing of it", async () => {
