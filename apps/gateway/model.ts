@@ -199,6 +199,29 @@ export function leaveByGateway(out: Outputs, view: ReadView, gatewayId: string, 
   if (leaving.asRouted !== true && nexthop !== undefined) into.flow(routerScope(router.id), "gateway_choice", { priority: 140 + rank, match: { "reg:router": router.key, ...from }, actions: leaveBy(network, port.mac_address, nexthop) });
 }
 
+/** +trk+rpl-inv, ovs-fields(7). */
+const ANSWERS = { value: 0x28, mask: 0x38 } as const;
+
+/**
+ * The same where a switch knows connections, in a zone of the router's: what answers one that was opened to `called` leaves by the gateway,
+ * and, if that is the first of several that lead to the source, what opens one.
+ */
+export function answerByGateway(out: Outputs, view: ReadView, scope: Scope, gatewayId: string, { source, called, zone, first }: { readonly source: string; readonly called: string; readonly zone: number; readonly first: boolean }): void {
+  const its = view.get(routerGatewayTable, gatewayId);
+  const router = its === undefined ? undefined : view.get(liveRouterTable, its.router_id);
+  const network = its === undefined ? undefined : view.get(networkTable, its.network_id);
+  const mac = view.get(portTable, gatewayId)?.mac_address;
+  const nexthop = nextHopOf(gatewayId, false, view);
+  if (router === undefined || network === undefined || mac === undefined || nexthop === undefined) return;
+  const into = gateway.through(out);
+  const from = { "reg:router": router.key, eth_type: ethType.ip, ipv4_src: source } as const;
+  into.flow(scope, "gateway_choice", { priority: 180, match: from, actions: [{ type: "ct_clear" }, load("router_zone", zone), { type: "ct", zone: "router_zone", then: { table: "gateway_answers" } }] });
+  // What conntrack held of others may leave it with any packet, and is not of this zone.
+  const asked = { ...from, "reg:router_zone": zone, ct_zone: zone } as const;
+  into.flow(scope, "gateway_answers", { priority: 100, match: { ...asked, ct_state: ANSWERS, ct_nw_dst: called }, actions: leaveBy(network, mac, nexthop) });
+  if (first) into.flow(scope, "gateway_answers", { priority: 50, match: asked, actions: leaveBy(network, mac, nexthop) });
+}
+
 /** Where everybody's packets go on outside: whoever took its address would get them. @throws ApiError 409 IpAddressAlreadyAllocated */
 export function checkNotNextHop(view: ReadView, { ip, subnet_id }: Address): void {
   if (view.get(subnetTable, subnet_id)?.gateway_ip === ip) throw conflict("IpAddressAlreadyAllocated", `IP address ${ip} already allocated in subnet ${subnet_id}`);

@@ -7,7 +7,7 @@
 // a port on this host found to open one already, or this router on its way out, it is not asked again: a switch bears six passes of a packet. And what could not be translated, as when the table of connections is full, has the address that it came with.
 import { callStage, chassisScope, chassisTable, each, ethType, ipProto, load, meterOfZone, numberOf, setField, toEntrance, toStage, zonePool, type App, type Emit, type Outputs, type Pool, type ReadView, type Scope, type StageOut, type TableEffects } from "#app";
 import { buildGratuitousArp } from "packet-codec";
-import { gatewayPlanTable, leaveByGateway, leaveFrom, outsideScope, routerGatewayTable, sentBy, tellTooBig, wayOut } from "../gateway/model.ts";
+import { answerByGateway, gatewayPlanTable, leaveByGateway, leaveFrom, outsideScope, routerGatewayTable, sentBy, tellTooBig, wayOut } from "../gateway/model.ts";
 import { answerFor, holdMac, lanScope, netScope, networkTable, portTable, type Network } from "../l2/model.ts";
 import { enterRouter, liveRouterTable, routerScope, routerTable, routeToOwn, zoneHolder, type LiveRouter } from "../l3/model.ts";
 import { calledMeters, floatingIpTable, floatingPlaceTable, hidesSources, linksOutside, openedMeters, ownAddress, portForwardingTable, translatedLimitTable, type FloatingPlace } from "./model.ts";
@@ -110,16 +110,19 @@ const floating = nat.rule({
       out.flow(scope, "nat_out", { priority: 105, match: { ...leaves, ct_state: NEW }, meter: opened, actions: [...leave(zone), asSource(ip)] });
       out.flow(scope, "nat_leaving", { priority: 60, match: { ...trackedInto(network, zone), ct_state: NEW, ipv4_src: inside }, meter: opened, actions: [asSource(ip)] });
       if (!place.distributed) continue;
+      if (othersOf(place, inside, view).length > 0) answerByGateway(out, view, scope, place.gateway_id, { source: inside, called: ip, zone, first: isFirst(place, inside, view) });
       leaveFrom(out, scope, { router: router.key, network: network.key, source: inside }, [toEntrance(OUT)]);
       leadOutside(place, host, network, view, out);
     }
   },
 });
 
-/** Of floating IPs that lead to one address by several gateways of a router the one by which it opens connections. */
-function isFirst({ id, router_id, gateway_id }: FloatingPlace, inside: string, view: ReadView): boolean {
-  const positionOf = (gateway: string): number => view.get(routerGatewayTable, gateway)?.position ?? Infinity;
-  return view.by(floatingPlaceTable, "inside", `${router_id}|${inside}`).every((other) => other.id === id || positionOf(gateway_id) < positionOf(other.gateway_id));
+/** Other floating IPs that lead to the same address by other gateways of the router. */
+const othersOf = ({ id, router_id }: FloatingPlace, inside: string, view: ReadView): FloatingPlace[] => view.by(floatingPlaceTable, "inside", `${router_id}|${inside}`).filter((other) => other.id !== id);
+/** Of these the one by which it opens connections. */
+function isFirst(place: FloatingPlace, inside: string, view: ReadView): boolean {
+  const positionOf = ({ gateway_id }: FloatingPlace): number => view.get(routerGatewayTable, gateway_id)?.position ?? Infinity;
+  return othersOf(place, inside, view).every((other) => positionOf(place) < positionOf(other));
 }
 
 /** Somebody inside who called a floating IP was translated to the gateway's address before, so that is where the answer goes. */

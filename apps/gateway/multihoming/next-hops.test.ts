@@ -5,6 +5,7 @@ import { Harness } from "../../../test/support/harness.ts";
 import { networkTable, portTable } from "../../l2/model.ts";
 import { deadNextHopTable } from "../../l3/model.ts";
 import { routerGatewaysOf } from "../model.ts";
+import { problems } from "../problems.ts";
 
 const X = "203.0.113.1";
 const Y = "198.51.100.1";
@@ -73,6 +74,7 @@ test("one that does not answer is known to be so after some seconds, and used ag
   expect(dead()).toEqual([]);
   await pass(6);
   expect(dead()).toEqual([X]);
+  expect(problems(h.view).map((p) => [p.kind, p.text.includes(X)])).toContainEqual(["dead_next_hop", true]);
   alive.add(X);
   await pass(1);
   expect(dead()).toEqual([X]);

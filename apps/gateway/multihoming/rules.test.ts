@@ -1,11 +1,11 @@
 // Several gateways of a router as flows: where packets go by them, asked of the interpreter. One host has everything: VMs, the gateways, and the next
 // hops outside, by which networks outside are told apart.
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
-import { chassisTable, numberOf } from "#app";
-import { everyTrace, Packet, TraceSwitch } from "../../../src/trace/index.ts";
+import { chassisTable, numberOf, zonePool } from "#app";
+import { ctState, everyTrace, Packet, trace, TraceSwitch, type Conntrack } from "../../../src/trace/index.ts";
 import { Harness, textOf } from "../../../test/support/harness.ts";
 import { addressId, portTable } from "../../l2/model.ts";
-import { deadNextHopTable, legTable } from "../../l3/model.ts";
+import { deadNextHopTable, legTable, zoneHolder } from "../../l3/model.ts";
 import { tunnelPort, vniPool } from "../../overlay/model.ts";
 import { routerGatewaysOf, vniHolder } from "../model.ts";
 
@@ -38,6 +38,7 @@ const ecmp = async (enable_default_route_ecmp: boolean): Promise<void> => {
 /** Addresses of the router's gateways on a network, in their order. */
 const own = (network: string): string[] => routerGatewaysOf(h.view, router).filter((g) => g.network_id === network).flatMap((g) => h.view.by(legTable, "router", router).find((l) => l.id === `gateway/${g.id}`)!.addresses.map((a) => a.ip));
 const text = (ip: bigint): string => [24n, 16n, 8n, 0n].map((bits) => String((ip >> bits) & 255n)).join(".");
+const bits = (ip: string): bigint => ip.split(".").reduce((sum, part) => sum * 256n + BigInt(part), 0n);
 const flows = (table: string): string[] => [...h.engine.flowsOf("gw1")].filter((f) => f.table === h.layout.table(table).id && f.priority > 0).map(textOf);
 
 /** All ways that a packet of the VM may go: "<port> from <source>". */
@@ -145,6 +146,27 @@ describe("what answers", () => {
   test("with floating IPs on several networks what is opened leaves by the first gateway, without a conflict", async () => {
     const [, second] = [await floatingOn(y, { port_id: vm.id }), await floatingOn(x, { port_id: vm.id })];
     expect(ways()).toEqual([`${X.port} from ${second.floating_ip_address}`]);
+  });
+
+  test("with floating IPs on several networks, from the host that knows the connection, leaves by the one that was called", async () => {
+    const floating = [await floatingOn(y, { port_id: vm.id }), await floatingOn(x, { port_id: vm.id })];
+    const sw = TraceSwitch.ofDesired(h.engine.flowsOf("gw1"), h.engine.itemsOf("gw1"));
+    const leg = h.view.by(legTable, "router", router).find((l) => l.network_id === inside)!;
+    const zone = numberOf(h.view, zonePool, "gw1", zoneHolder(router));
+    for (const [n, { floating_ip_address: called }] of floating.entries()) {
+      // As conntrack has it: somebody outside called one of them.
+      const known: Conntrack = (use) => {
+        if (use.zone !== zone) return { state: ctState.trk | ctState.new };
+        const change = (p: Packet): void => {
+          p.set("ct_nw_dst", bits(called));
+          if (use.nat !== undefined) p.set("ipv4_src", bits(called));
+        };
+        return { state: ctState.trk | ctState.est | ctState.rpl, change };
+      };
+      const packet = Packet.of({ in_port: 1, eth_src: vm.mac_address, eth_dst: leg.mac, eth_type: 0x800, ipv4_src: "10.0.0.5", ipv4_dst: FAR, ip_ttl: 64, ip_proto: 17, udp_src: 53, udp_dst: 1000 });
+      const { outputs } = trace(sw, packet, { conntrack: known });
+      expect(outputs.map((o) => `${o.port} from ${text(o.packet.get("ipv4_src"))}`)).toEqual([`${[Y, X][n]!.port} from ${called}`]);
+    }
   });
 
   test("from a forwarded port leaves by the gateway of its floating IP, the rest as before", async () => {

@@ -116,6 +116,29 @@ describe.skipIf(Lab.missing().length > 0)("a router with two gateways", () => {
     await cloud.synced();
   }, 90_000);
 
+  test("of floating IPs on both networks, where the host leads there itself, each is answered by its gateway; what is opened leaves by the first", async () => {
+    const floating: Resource[] = [];
+    for (const p of [providers[1], providers[0]]) floating.unshift(await cloud.create("floatingip", { floating_network_id: p.network.id, port_id: near.port.id }));
+    await cloud.synced();
+    const server = await near.vm.listen(8082);
+    for (const [n, p] of providers.entries()) {
+      const ip = floating[n]!.floating_ip_address as string;
+      await until(`an answer of ${ip}`, () => p.machine.reaches(ip));
+      for (const from of [p.hop, FAR]) expect(await p.machine.ping(ip, { count: 10, intervalMs: 20, device: from }), `${ip} from ${from}`).toMatchObject({ received: 10 });
+      const connection = await p.machine.openTcp(ip, 8082);
+      for (let times = 0; times < 3; times++) expect(await connection.echo(`by ${ip}`)).toBe(true);
+      await connection.close();
+    }
+    const seen = await providers[0].machine.tcpdump(`tcp[tcpflags] & tcp-syn != 0 and tcp[tcpflags] & tcp-ack == 0 and src host ${floating[0]!.floating_ip_address as string}`);
+    for (let times = 0; times < 3; times++) expect(await near.vm.connectTcp(FAR, 8080, 1500)).toBe(true);
+    await sleep(200);
+    expect((await seen.stop()).lines.length).toBeGreaterThanOrEqual(3);
+    await server.close();
+    for (const { id } of floating) await cloud.remove("floatingip", id);
+    await cloud.synced();
+    expect(await cloud.differences()).toBe("");
+  }, 60_000);
+
   test("by both at once; a next hop that dies is left out, also with no controller, and used again when it is back; other connections bear it all", async () => {
     await set({ enable_default_route_ecmp: true });
     const before = await connect(24);
