@@ -139,6 +139,32 @@ describe.skipIf(Lab.missing().length > 0)("a router with two gateways", () => {
     expect(await cloud.differences()).toBe("");
   }, 60_000);
 
+  test("by two gateways on one network at once, each with its own address, on whichever hosts they are", async () => {
+    const [{ network, machine }] = providers;
+    const replace = async (networks: readonly Resource[]): Promise<string[]> => {
+      // Which of several on a network is meant would have to be said.
+      const answer = await cloud.call("PUT", `/v2.0/routers/${router.id}/update_external_gateways`, { router: { external_gateways: networks.map(({ id }) => ({ network_id: id })) } });
+      expect(answer.status, JSON.stringify(answer.body)).toBe(200);
+      await cloud.synced();
+      await cloud.gatewaysUsable();
+      return (answer.body as unknown as { router: { external_gateways: { external_fixed_ips: { ip_address: string }[] }[] } }).router.external_gateways.map((g) => g.external_fixed_ips[0]!.ip_address);
+    };
+    const own = await replace([network, network, network]);
+    await set({ enable_default_route_ecmp: true });
+    await until("an answer from outside", () => a.vm.reaches(FAR));
+    const seen = await machine.tcpdump(`tcp[tcpflags] & tcp-syn != 0 and tcp[tcpflags] & tcp-ack == 0 and dst host ${FAR}`);
+    for (let n = 0; n < 40; n++) expect(await (n % 2 === 0 ? a : near).vm.connectTcp(FAR, 8080, 1500), `connection ${n}`).toBe(true);
+    await sleep(200);
+    const { lines } = await seen.stop();
+    for (const ip of own) expect(lines.filter((l) => l.includes(` ${ip}.`)).length, ip).toBeGreaterThan(3);
+    expect(lines.filter((l) => !own.some((ip) => l.includes(` ${ip}.`)))).toEqual([]);
+    await set({ enable_default_route_ecmp: false });
+    await replace([]);
+    const [first, second] = await replace(providers.map((p) => p.network));
+    [providers[0].own, providers[1].own] = [first!, second!];
+    expect(await cloud.differences()).toBe("");
+  }, 60_000);
+
   test("by both at once; a next hop that dies is left out, also with no controller, and used again when it is back; other connections bear it all", async () => {
     await set({ enable_default_route_ecmp: true });
     const before = await connect(24);
