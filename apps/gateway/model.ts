@@ -176,9 +176,9 @@ export const leaveBy = (network: { readonly key: number }, mac: string, nexthop:
 export interface Leaving {
   readonly source: string;
   readonly ports?: { readonly protocol: "tcp" | "udp"; readonly match: number | { readonly value: number; readonly mask: number } };
-  /** Routes by this gateway's network stand, and others too: of several there another that comes first says where these go. */
+  /** Only what routes lead to this gateway stays by it; what they lead elsewhere is left to another that the source has. */
   readonly asRouted?: boolean;
-  /** Whichever of several gateways on the network is as good. */
+  /** What routes lead to any of several gateways on its network stays as it is. */
   readonly byAny?: boolean;
 }
 

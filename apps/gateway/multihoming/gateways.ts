@@ -88,7 +88,8 @@ export function putFirst(tx: Tx, id: string): void {
 
 /**
  * The gateway that a caller means: of several on the network the one with any of the addresses, or on any of the subnets, that he names.
- * @throws ApiError 400 UnableToMatchGateways if he names none of them
+ * `but`: not these. Undefined: there is none.
+ * @throws ApiError 400 UnableToMatchGateways if he names nothing, and there are several
  */
 export function matching(view: ReadView, routerId: string, info: GatewayInfo, but: ReadonlySet<string> = new Set()): RouterGateway | undefined {
   const there = routerGatewaysOf(view, routerId).filter((g) => g.network_id === info.network_id && !but.has(g.id));
