@@ -1,12 +1,14 @@
 // Networks that are external, and gateways of routers on them. A gateway is a port of l2 (device_owner network:router_gateway, of no
 // project) with a RouterGateway row beside it: that row, not the port's device_owner, says that it is one.
 import {
-  conflict, extendResource, reference, type Alias, type ApiContext, type Check, type ReadView, type Tx,
+  conflict, extendResource, orNull, reference, type Alias, type ApiContext, type Check, type ReadView, type Tx,
 } from "#app";
 import { subnetResource, subnetTable } from "../ipam/model.ts";
 import { addressId, addressTable, deviceOwner, networkResource, networkTable, portResource, portTable, type Port } from "../l2/model.ts";
-import { badRouter, checkNewPrefix, interfaceOf, routerLinkTable, routerResource, routerTable, type Router } from "../l3/model.ts";
-import { checkNotNextHop, externalNetworkTable, gatewayNeighbourTable, neighboursOf, routerGatewayTable, type RouterGateway } from "./model.ts";
+import { routerLinkTable, routerResource, routerTable, type Router } from "../l3/model.ts";
+import { defaultRouteEcmpTable, externalNetworkTable, gatewayNeighbourTable, neighboursOf, routerGatewaysOf, routerGatewayTable } from "./model.ts";
+import { actions } from "./multihoming/actions.ts";
+import { addGateway, changeGateway, gatewayInfo, presentGateway, removeGateways, type GatewayInfo } from "./multihoming/gateways.ts";
 
 // ---- external networks ----
 
@@ -62,77 +64,27 @@ const ofSubnet = extendResource(subnetResource, {
 
 // ---- gateways of routers ----
 
-interface FixedIp {
-  readonly subnet_id?: string;
-  readonly ip_address?: string;
-}
-interface GatewayInfo {
-  readonly network_id: string;
-  readonly enable_snat?: boolean;
-  readonly external_fixed_ips?: readonly FixedIp[];
-}
-
 /** null and {} are no gateway. */
-const gatewayInfo: Check = {
-  or: [
-    { type: "null" },
-    {
-      dict: {
-        network_id: { check: { type: "uuid" }, required: true },
-        enable_snat: { check: { type: "boolean" } },
-        external_fixed_ips: { check: { null: undefined, else: { convert: "fixed-ips" } } },
-      },
-    },
-    { dict: {} },
-  ],
-};
-
-/** One IPv4 and one IPv6 subnet at most, and neither of what the router knows already. */
-function checkGateway(tx: Tx, routerId: string, portId: string): void {
-  const gateway = interfaceOf(tx, portId)!;
-  if (gateway.addresses.length === 0) throw conflict("IpAddressGenerationFailure", `No more IP addresses available on network ${gateway.port.network_id}.`);
-  for (const address of gateway.addresses) checkNotNextHop(tx, address);
-  for (const subnet of gateway.subnets) checkNewPrefix(tx, routerId, subnet, portId);
-}
-
-function addGateway(tx: Tx, router: Router, info: GatewayInfo, ctx: ApiContext): void {
-  const network = ctx.visible(networkResource, info.network_id);
-  if (!isExternal(tx, network.id)) throw badRouter(`Network ${network.id} is not an external network`);
-  const port = ctx.create(portResource, {
-    project_id: "", network_id: network.id, device_id: router.id, device_owner: deviceOwner.routerGateway, admin_state_up: true,
-    ...(info.external_fixed_ips !== undefined && info.external_fixed_ips.length > 0 && { fixed_ips: info.external_fixed_ips }),
-  });
-  checkGateway(tx, router.id, port.id);
-  tx.put(routerGatewayTable, { id: port.id, router_id: router.id, network_id: network.id, position: 0, enable_snat: info.enable_snat ?? true });
-  tx.put(routerLinkTable, { id: port.id, router_id: router.id });
-}
-
-/** The same network again keeps the port, and what is not said of it. */
-function changeGateway(tx: Tx, gateway: RouterGateway, info: GatewayInfo, ctx: ApiContext): void {
-  if (info.enable_snat !== undefined && info.enable_snat !== gateway.enable_snat) tx.put(routerGatewayTable, { ...gateway, enable_snat: info.enable_snat });
-  if (info.external_fixed_ips === undefined) return;
-  ctx.update(portResource, gateway.id, { fixed_ips: info.external_fixed_ips });
-  checkGateway(tx, gateway.router_id, gateway.id);
-}
+const oneOrNone: Check = { or: [{ type: "null" }, gatewayInfo, { dict: {} }] };
 
 function setGateway(tx: Tx, router: Router, info: GatewayInfo | null, ctx: ApiContext): void {
-  const now = gatewayOf(tx, router.id);
-  if (now !== undefined && now.network_id === info?.network_id) {
-    changeGateway(tx, now, info, ctx);
-    return;
+  const all = routerGatewaysOf(tx, router.id);
+  const [now] = all;
+  if (info === null) removeGateways(tx, router.id, all.map((g) => g.id), ctx);
+  // The same network again keeps the port, and what is not said of it.
+  else if (now?.network_id === info.network_id) changeGateway(tx, now, info, ctx);
+  else {
+    if (now !== undefined) ctx.remove(portResource, now.id);
+    addGateway(tx, router, info, ctx, 0);
   }
-  if (now !== undefined) ctx.remove(portResource, now.id);
-  if (info !== null) addGateway(tx, router, info, ctx);
 }
-
-const gatewayOf = (view: ReadView, routerId: string): RouterGateway | undefined => view.by(routerGatewayTable, "router", routerId).find((g) => g.position === 0);
 
 /** What a caller gave; nothing of it is no gateway. */
 const infoOf = (given: unknown): GatewayInfo | null => ((given as Partial<GatewayInfo> | null)?.network_id === undefined ? null : (given as GatewayInfo));
 
-function presentGateway(view: ReadView, gateway: RouterGateway): Record<string, unknown> {
-  const addresses = view.by(addressTable, "port", gateway.id).toSorted((a, b) => a.position - b.position);
-  return { network_id: gateway.network_id, enable_snat: gateway.enable_snat, external_fixed_ips: addresses.map((a) => ({ subnet_id: a.subnet_id, ip_address: a.ip })) };
+function setEcmp(tx: Tx, routerId: string, wanted: unknown): void {
+  if (wanted === true) tx.put(defaultRouteEcmpTable, { id: routerId });
+  else tx.delete(defaultRouteEcmpTable, routerId);
 }
 
 const ADMIN = { create: "rule:admin_only", update: "rule:admin_only" } as const;
@@ -141,25 +93,33 @@ const OWNER = { create: "rule:admin_only or (role:member and project_id:%(projec
 const ofRouter = extendResource(routerResource, {
   attributes: {
     external_gateway_info: {
-      type: "object", about: "Where it leaves for an external network: null, or `network_id`, `enable_snat`, `external_fixed_ips`; null or {} takes it away.", post: true, put: true, default: null, check: gatewayInfo,
+      type: "object", about: "Where it leaves for an external network: null, or `network_id`, `enable_snat`, `external_fixed_ips`; null or {} takes it away.", post: true, put: true, default: null, check: oneOrNone,
       policy: { ...OWNER, keys: { network_id: OWNER, enable_snat: ADMIN, external_fixed_ips: ADMIN } },
+    },
+    external_gateways: { type: "object[]", about: "All of its gateways, the first as `external_gateway_info` shows it.", alias: "external-gateway-multihoming" },
+    enable_default_route_ecmp: {
+      type: "boolean", about: "Whether default routes by all of its gateways are used at once; else that of the first.", post: true, put: true, default: null, check: orNull({ type: "boolean" }), alias: "enable-default-route-ecmp", policy: ADMIN,
     },
   },
   create(tx, row, input, ctx) {
     const info = infoOf(input.external_gateway_info);
     if (info !== null) addGateway(tx, row, info, ctx);
+    setEcmp(tx, row.id, input.enable_default_route_ecmp);
   },
   update(tx, row, changes, ctx) {
     if (changes.external_gateway_info !== undefined) setGateway(tx, row, infoOf(changes.external_gateway_info), ctx);
+    if (changes.enable_default_route_ecmp !== undefined) setEcmp(tx, row.id, changes.enable_default_route_ecmp);
   },
   // That interfaces keep the router is l3's to say, and then nothing of this is written.
   remove(tx, row, ctx) {
     for (const { id } of tx.by(routerGatewayTable, "router", row.id)) ctx.remove(portResource, id);
+    tx.delete(defaultRouteEcmpTable, row.id);
   },
   present(view, row) {
-    const gateway = gatewayOf(view, row.id);
-    return { external_gateway_info: gateway === undefined ? null : presentGateway(view, gateway) };
+    const external_gateways = routerGatewaysOf(view, row.id).map((gateway) => presentGateway(view, gateway));
+    return { external_gateway_info: external_gateways[0] ?? null, external_gateways, enable_default_route_ecmp: view.get(defaultRouteEcmpTable, row.id) !== undefined };
   },
+  actions,
 });
 
 // ---- guards of what gateways stand on ----
@@ -192,8 +152,11 @@ export const references = [
   reference(gatewayNeighbourTable, { to: networkTable, ids: (n) => n.network_id, gone: (tx, n) => tx.delete(gatewayNeighbourTable, n.id) }),
   reference(routerGatewayTable, { to: portTable, ids: (g) => g.id, gone: (tx, g) => removeRows(tx, g.id) }),
   reference(routerGatewayTable, { to: routerTable, ids: (g) => g.router_id, gone: (tx, g) => removeRows(tx, g.id) }),
+  reference(defaultRouteEcmpTable, { to: routerTable, ids: (e) => e.id, gone: (tx, e) => tx.delete(defaultRouteEcmpTable, e.id) }),
 ];
 export const aliases: readonly Alias[] = [
   { alias: "external-net", name: "Neutron external network", description: "Networks may lead outside.", updated: "2013-01-14T10:00:00-00:00" },
   { alias: "subnet-external-network", name: "Subnet belongs to external network", description: "Subnets show whether their network leads outside.", updated: "2023-03-09T10:00:00-00:00" },
+  { alias: "external-gateway-multihoming", name: "Neutron L3 External Gateway Multihoming", description: "Routers may have several gateways.", updated: "2023-01-18T00:00:00-00:00" },
+  { alias: "enable-default-route-ecmp", name: "Enable Default Route ECMP", description: "Default routes by all gateways of a router may be used at once.", updated: "2023-02-27T00:00:00-00:00" },
 ];

@@ -5,7 +5,7 @@ import { addressTable, attachmentTable, chosenSegmentTable, knownAtTable, networ
 import { addressesOnLink, legTable, routerInterfaceTable, routerTable, routeTable, type Leg, type Route } from "../l3/model.ts";
 import { mtuOf, profiled, profileTable, tenantMtu, vniPool } from "../overlay/model.ts";
 import {
-  externalNetworkTable, gatewayGroups, gatewayHostTable, gatewayNeighbourTable, gatewayPeerTable, gatewayPlanTable, knownAt, legId, peerPorts, routerGatewayTable, travelsInTunnels, vniHolder, wayOut, type GatewayHost, type GatewayPeer, type GatewayPlan,
+  defaultRouteEcmpTable, externalNetworkTable, gatewayGroups, gatewayHostTable, gatewayNeighbourTable, gatewayPeerTable, gatewayPlanTable, knownAt, legId, peerPorts, routerGatewayTable, travelsInTunnels, vniHolder, wayOutOf, type GatewayHost, type GatewayPeer, type GatewayPlan,
 } from "./model.ts";
 import { rank } from "./placement.ts";
 import { gateway } from "./tables.ts";
@@ -134,15 +134,16 @@ export const derive = [
     name: "gateway-leg",
     on: each(routerGatewayTable),
     into: legTable,
-    reads: [gatewayPlanTable, networkTable, portTable, addressTable, subnetTable, chosenSegmentTable, profileTable],
-    derive({ id, router_id, network_id }, view): Leg | undefined {
+    reads: [routerGatewayTable, gatewayPlanTable, networkTable, portTable, addressTable, subnetTable, chosenSegmentTable, profileTable],
+    derive({ id, router_id, network_id, position }, view): Leg | undefined {
       const port = view.get(portTable, id);
       const plan = view.get(gatewayPlanTable, id);
       const network = view.get(networkTable, network_id);
       if (port?.admin_state_up !== true || plan === undefined || network === undefined) return undefined;
       const used = profiled(view);
       return {
-        id: legId({ id }), router_id, network_id, mac: port.mac_address, addresses: addressesOnLink(view, id), enter: false, at: plan.hosts, unresolved: gateway.entrance("gateway_unresolved"), onward: wayOut,
+        id: legId({ id }), router_id, network_id, mac: port.mac_address, addresses: addressesOnLink(view, id), enter: false, at: plan.hosts, unresolved: gateway.entrance("gateway_unresolved"), onward: wayOutOf(view, router_id),
+        ...(position > 0 && { order: position }),
         // Packets go to the gateway's host in a tunnel, whatever their networks are.
         mtu: mtuOf(view, network, used), carries: tenantMtu(view, used),
       };
@@ -152,14 +153,16 @@ export const derive = [
     name: "gateway-route",
     on: each(routerGatewayTable),
     into: routeTable,
-    reads: [addressTable, subnetTable],
-    derive({ id, router_id, network_id }, view): Route[] {
+    reads: [routerGatewayTable, defaultRouteEcmpTable, addressTable, subnetTable],
+    derive({ id, router_id, network_id, position }, view): Route[] {
       const routes: Route[] = [];
+      const metric = position === 0 || view.get(defaultRouteEcmpTable, router_id) !== undefined ? 0 : position;
+      const onward = wayOutOf(view, router_id);
       for (const { subnet_id } of view.by(addressTable, "port", id)) {
         const subnet = view.get(subnetTable, subnet_id);
         if (subnet?.gateway_ip === null || subnet === undefined) continue;
         routes.push({
-          id: `gateway/${id}/${subnet_id}`, router_id, destination: subnet.ip_version === 4 ? "0.0.0.0/0" : "::/0", via: network_id, nexthop: subnet.gateway_ip, source: "gateway", metric: 0, onward: wayOut,
+          id: `gateway/${id}/${subnet_id}`, router_id, destination: subnet.ip_version === 4 ? "0.0.0.0/0" : "::/0", via: network_id, leg: legId({ id }), nexthop: subnet.gateway_ip, source: "gateway", metric, onward,
         });
       }
       return routes;

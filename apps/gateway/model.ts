@@ -1,8 +1,8 @@
 // gateway's entities: which networks are external, the gateways of routers on them, and what follows from both: which hosts a gateway is on.
-import { chassisScope, conflict, definePool, ethType, defineScope, defineTable, type FlowAction, type Outputs, type ReadView, type Row, type Scope, type SharedRegister } from "#app";
+import { chassisScope, conflict, definePool, ethType, defineScope, defineTable, ipProto, isIpv6, load, NO_MAC, setField, toTable, type Entrance, type FlowAction, type Outputs, type ReadView, type Row, type Scope, type SharedRegister } from "#app";
 import { subnetTable } from "../ipam/model.ts";
-import { addressTable, segmentTable, type Address, type KnownAt } from "../l2/model.ts";
-import { tellOutside } from "../l3/model.ts";
+import { addressTable, networkTable, portTable, segmentTable, type Address, type KnownAt } from "../l2/model.ts";
+import { liveRouterTable, routerScope, tellOutside } from "../l3/model.ts";
 import { gateway } from "./tables.ts";
 
 /** A network that leads outside of the cloud. `id` is the network's. */
@@ -13,12 +13,19 @@ export const externalNetworkTable = defineTable<ExternalNetwork>()("external_net
 export interface RouterGateway extends Row {
   readonly router_id: string;
   readonly network_id: string;
-  /** Of several gateways of a router the one at 0 is `external_gateway_info`. */
+  /** Of several gateways of a router the one at 0 is `external_gateway_info`; no two have the same. */
   readonly position: number;
   /** Whether sources are to be translated; an app that does so reads it. Without one nothing of IPv4 leaves. */
   readonly enable_snat: boolean;
 }
 export const routerGatewayTable = defineTable<RouterGateway>()("router_gateway", { indexes: { router: (g) => g.router_id, network: (g) => g.network_id } });
+
+/** The gateways of a router, the first one first. */
+export const routerGatewaysOf = (view: ReadView, routerId: string): readonly RouterGateway[] => view.by(routerGatewayTable, "router", routerId).toSorted((a, b) => a.position - b.position);
+
+/** Routers whose default routes by all of their gateways are used at once. `id` is the router's. */
+export type DefaultRouteEcmp = Row;
+export const defaultRouteEcmpTable = defineTable<DefaultRouteEcmp>()("default_route_ecmp", {});
 
 /** A chassis that may have gateways (derived). `id` is the chassis'. */
 export interface GatewayHost extends Row {
@@ -136,6 +143,9 @@ export function knownAt(view: ReadView, by: string, networkId: string, portId: s
 
 /** Where packets come in that leave by a gateway, in `translate_out`: for routes by its network. */
 export const wayOut = { table: gateway.entrance("gateway_out") } as const;
+const wayOfSeveral = { table: gateway.entrance("gateway_choice") } as const;
+/** The same for routes of a router, which may have several. */
+export const wayOutOf = (view: ReadView, routerId: string): { readonly table: Entrance } => (isOneOfSeveral({ router_id: routerId }, view) ? wayOfSeveral : wayOut);
 
 /**
  * An address outside that leads to a router by its gateway, beside the gateway's own. A joint (derived): an app that requires this one and
@@ -158,6 +168,74 @@ export const gatewayAddressTable = defineTable<GatewayAddress>()("gateway_addres
  */
 export function leaveFrom(out: Outputs, scope: Scope, { router, network, source }: { readonly router: number; readonly network: number; readonly source: string }, actions: readonly FlowAction<never, SharedRegister>[]): void {
   gateway.through(out).flow(scope, "gateway_out", { priority: 150, match: { "reg:router": router, "reg:net": network, eth_type: ethType.ip, ipv4_src: source }, actions });
+}
+
+/** Whether the router of a gateway has others. */
+export const isOneOfSeveral = ({ router_id }: { readonly router_id: string }, view: ReadView): boolean => view.count(routerGatewayTable, "router", router_id) > 1;
+
+/** Among what a router sends into a network what leaves by one gateway: of several there each sends with its own MAC. */
+export function sentBy({ router_id, network_id }: Pick<GatewayPlan, "router_id" | "network_id">, router: { readonly key: number }, network: { readonly key: number }, mac: string, view: ReadView): { readonly "reg:router": number; readonly "reg:net": number; readonly eth_src?: string } {
+  const several = view.by(routerGatewayTable, "router", router_id).filter((g) => g.network_id === network_id).length > 1;
+  return { "reg:router": router.key, "reg:net": network.key, ...(several && { eth_src: mac }) };
+}
+
+/** The next hop by default, of a family. */
+export function nextHopOf(gatewayId: string, six: boolean, view: ReadView): string | undefined {
+  const addresses = view.by(addressTable, "port", gatewayId).toSorted((a, b) => a.position - b.position);
+  return addresses.flatMap((a) => view.get(subnetTable, a.subnet_id)?.gateway_ip ?? []).find((ip) => isIpv6(ip) === six);
+}
+
+/** By a gateway, to its next hop, from wherever a route led. */
+export const leaveBy = (network: { readonly key: number }, mac: string, nexthop: string) => [load("net", network.key), setField("eth_src", mac), setField("eth_dst", NO_MAC), load("nexthop", nexthop), toTable("gateway_out")] as const;
+
+/** Of what leaves from an address of the inside, all or what comes from ports there. */
+export interface Leaving {
+  readonly source: string;
+  readonly ports?: { readonly protocol: "tcp" | "udp"; readonly match: number | { readonly value: number; readonly mask: number } };
+  /** Only what routes lead to this gateway stays by it; what they lead elsewhere is left to another that the source has. */
+  readonly asRouted?: boolean;
+  /** What routes lead to any of several gateways on its network stays as it is. */
+  readonly byAny?: boolean;
+}
+
+/** Of a router with several gateways: what leaves so leaves by this gateway. */
+export function leaveByGateway(out: Outputs, view: ReadView, gatewayId: string, leaving: Leaving): void {
+  const its = view.get(routerGatewayTable, gatewayId);
+  const router = its === undefined ? undefined : view.get(liveRouterTable, its.router_id);
+  const network = its === undefined ? undefined : view.get(networkTable, its.network_id);
+  const port = view.get(portTable, gatewayId);
+  if (its === undefined || router === undefined || network === undefined || port === undefined || !isOneOfSeveral(its, view)) return;
+  const { source, ports, byAny } = leaving;
+  const from = { eth_type: ethType.ip, ipv4_src: source, ...(ports !== undefined && { ip_proto: ipProto[ports.protocol], [`${ports.protocol}_src`]: ports.match }) } as const;
+  const into = gateway.through(out);
+  const rank = ports === undefined ? 0 : 20;
+  const so = byAny === true ? { "reg:router": router.key, "reg:net": network.key } : sentBy(its, router, network, port.mac_address, view);
+  into.flow(routerScope(router.id), "gateway_choice", { priority: 150 + rank, match: { ...so, ...from }, actions: [toTable("gateway_out")] });
+  const nexthop = nextHopOf(gatewayId, false, view);
+  if (leaving.asRouted !== true && nexthop !== undefined) into.flow(routerScope(router.id), "gateway_choice", { priority: 140 + rank, match: { "reg:router": router.key, ...from }, actions: leaveBy(network, port.mac_address, nexthop) });
+}
+
+/** +trk+rpl-inv, ovs-fields(7). */
+const ANSWERS = { value: 0x28, mask: 0x38 } as const;
+
+/**
+ * The same where a switch knows connections, in a zone of the router's: what answers one that was opened to `called` leaves by the gateway,
+ * and, if that is the first of several that lead to the source, what opens one.
+ */
+export function answerByGateway(out: Outputs, view: ReadView, scope: Scope, gatewayId: string, { source, called, zone, first }: { readonly source: string; readonly called: string; readonly zone: number; readonly first: boolean }): void {
+  const its = view.get(routerGatewayTable, gatewayId);
+  const router = its === undefined ? undefined : view.get(liveRouterTable, its.router_id);
+  const network = its === undefined ? undefined : view.get(networkTable, its.network_id);
+  const mac = view.get(portTable, gatewayId)?.mac_address;
+  const nexthop = nextHopOf(gatewayId, false, view);
+  if (router === undefined || network === undefined || mac === undefined || nexthop === undefined) return;
+  const into = gateway.through(out);
+  const from = { "reg:router": router.key, eth_type: ethType.ip, ipv4_src: source } as const;
+  into.flow(scope, "gateway_choice", { priority: 180, match: from, actions: [{ type: "ct_clear" }, load("router_zone", zone), { type: "ct", zone: "router_zone", then: { table: "gateway_answers" } }] });
+  // What conntrack held of others may leave it with any packet, and is not of this zone.
+  const asked = { ...from, "reg:router_zone": zone, ct_zone: zone } as const;
+  into.flow(scope, "gateway_answers", { priority: 100, match: { ...asked, ct_state: ANSWERS, ct_nw_dst: called }, actions: leaveBy(network, mac, nexthop) });
+  if (first) into.flow(scope, "gateway_answers", { priority: 50, match: asked, actions: leaveBy(network, mac, nexthop) });
 }
 
 /** Where everybody's packets go on outside: whoever took its address would get them. @throws ApiError 409 IpAddressAlreadyAllocated */

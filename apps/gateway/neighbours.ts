@@ -8,6 +8,7 @@ import { addressId, addressTable, deviceOwner, isNetworkPort, networkTable, port
 import { hostUnreachable, legTable, questionFor, routerTable, routeTable, wantedNeighbourTable } from "../l3/model.ts";
 import { activeHost, ofGateway, presenceOf, whileGateways } from "./activity.ts";
 import { gatewayAddressTable, gatewayNeighbourTable, gatewayPlanTable, legId, type GatewayNeighbour, type GatewayPlan } from "./model.ts";
+import { NextHopWatch, sharedHops, WATCH_S } from "./multihoming/next-hops.ts";
 
 /** Seconds between looks at what was answered, and at whom to ask. */
 const LOOK_S = 0.1;
@@ -54,6 +55,8 @@ export const outsideNeighbours: ServiceDecl = {
     const missed = new Map<string, number>();
     /** Next hops, as of the last round. */
     const isHop = new Set<string>();
+    const watch = new NextHopWatch(host);
+    const againAt = (id: string): number => host.clock.monotonic() + (watch.has(id) ? WATCH_S : AGAIN_S) * 1000;
 
     const askNow = (id: string, question: Question): void => {
       const plans = host.view.by(gatewayPlanTable, "network", question.network);
@@ -136,12 +139,14 @@ export const outsideNeighbours: ServiceDecl = {
       const fresh = list.filter((a) => host.view.get(gatewayNeighbourTable, a.id)?.mac !== a.mac);
       for (const { id, network_id, ip, mac } of list) {
         const question = questions.get(id);
-          forget(id);
-          answered(id, network_id, ip, mac);
+        if (question !== undefined && question.asked > 0) watch.answered(id);
+        forget(id);
+        answered(id, network_id, ip, mac);
         if (question !== undefined && question.waiting.length > 0) host.send(question.waiting.map((packet) => forwarded(packet, mac)));
-        due.set(id, host.clock.monotonic() + AGAIN_S * 1000);
+        due.set(id, againAt(id));
         missed.delete(id);
       }
+      await watch.store();
       if (fresh.length === 0) return;
       await host.transact("neighbours outside answered", (tx) => {
         for (const row of fresh) {
@@ -155,11 +160,13 @@ export const outsideNeighbours: ServiceDecl = {
       const now = host.clock.monotonic();
       const gone: string[] = [];
       isHop.clear();
+      const watched = new Map<string, { readonly network_id: string; readonly ip: string }>();
       for (const network of networksOf(host)) {
         const plans = host.view.by(gatewayPlanTable, "network", network);
         const hops = nextHops(host, plans);
         for (const ip of hops.keys()) isHop.add(addressId(network, ip));
         for (const row of host.view.by(gatewayNeighbourTable, "listed", network)) if (plans.length === 0 || listedAs(host.view, network, row.ip)?.mac !== row.mac) gone.push(row.id);
+        for (const ip of sharedHops(host.view, plans)) if (hops.has(ip)) watched.set(addressId(network, ip), { network_id: network, ip });
         const stored = host.view.by(gatewayNeighbourTable, "network", network);
         for (const row of stored) if (plans.length === 0 || host.view.get(addressTable, row.id) !== undefined) gone.push(row.id);
         for (const ip of plans.length === 0 ? [] : new Set([...hops.keys(), ...stored.map((s) => s.ip)])) {
@@ -170,11 +177,13 @@ export const outsideNeighbours: ServiceDecl = {
           questions.set(id, { network, ip, waiting: [], asked: 0, dueMs: 0 });
         }
       }
+      watch.round(watched);
       for (const [id, question] of questions) {
         if (now < question.dueMs) continue;
         if (question.asked >= QUESTIONS) {
           forget(id);
-          due.set(id, now + AGAIN_S * 1000);
+          due.set(id, againAt(id));
+          watch.missed(id);
           host.send(question.waiting.flatMap((packet) => unreachable(host, packet)));
           const plans = host.view.by(gatewayPlanTable, "network", question.network);
           missed.set(id, (missed.get(id) ?? 0) + 1);
@@ -189,6 +198,7 @@ export const outsideNeighbours: ServiceDecl = {
         due.delete(id);
         missed.delete(id);
       }
+      await watch.store();
       if (gone.length > 0) {
         await host.transact("neighbours outside are gone", (tx) => {
           for (const id of gone) tx.delete(gatewayNeighbourTable, id);

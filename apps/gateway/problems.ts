@@ -1,7 +1,7 @@
 // What is wrong with gateways now: nobody has one, or nothing leaves by it; and that nobody answers machines for a router's interface.
 import type { AppProblem, LiveView } from "#app";
 import { networkTable } from "../l2/model.ts";
-import { routerTable } from "../l3/model.ts";
+import { deadNextHopTable, routerTable } from "../l3/model.ts";
 import { gatewayPlanTable, gatewayReadyTable, type GatewayPlan } from "./model.ts";
 import { keepsIn } from "./translation.ts";
 
@@ -39,6 +39,12 @@ export function problems(view: LiveView): AppProblem[] {
         cure: { text: "set enable_snat to false where outside knows the way to the addresses inside" },
       });
     }
+  }
+  for (const { network_id, ip } of view.by(deadNextHopTable, "all", "")) {
+    found.push({
+      kind: "dead_next_hop", severity: "warning", text: `the next hop ${ip} on network ${view.get(networkTable, network_id)?.name || network_id} does not answer: routes by others are used in its place`, resources: [{ type: "network", id: network_id }],
+      cure: { text: "look whether it is up, and answers ARP or neighbour solicitations of the gateways there" },
+    });
   }
   return found;
 }

@@ -11,8 +11,9 @@ import { liveRouterTable, routerScope, unresolvedInto } from "../l3/model.ts";
 import { leaveAs, receiveVni, sharedEncap, tunnelPort, vniOf, vniPool } from "../overlay/model.ts";
 import { answersMachines, groupOf, prefixesOf } from "./derive.ts";
 import {
-  gatewayAddressTable, gatewayGroups, gatewayMeters, gatewayNeighbourTable, gatewayPeerTable, gatewayPlanTable, gatewayReadyTable, listScope, outsideScope, peerPortName, peerPorts, PUNT_METER, tellTooBig, travelsInTunnels, vniHolder, type GatewayPlan,
+  gatewayAddressTable, gatewayGroups, gatewayMeters, gatewayNeighbourTable, gatewayPeerTable, gatewayPlanTable, gatewayReadyTable, listScope, outsideScope, peerPortName, peerPorts, PUNT_METER, sentBy, tellTooBig, travelsInTunnels, vniHolder, type GatewayPlan,
 } from "./model.ts";
+import { arrival, asRouted, bound } from "./multihoming/rules.ts";
 import { gateway } from "./tables.ts";
 import { keepsIn } from "./translation.ts";
 
@@ -48,6 +49,8 @@ function portsOf(view: ReadView, list: string): number[] | undefined {
   });
   return ports.includes(undefined) ? undefined : (ports as number[]);
 }
+/** Whether there are tunnels to all hosts of a gateway: to a single one there are none where nobody else uses it. */
+const isReached = ({ list }: GatewayPlan, view: ReadView): boolean => portsOf(view, list) !== undefined;
 const toPeer = (port: number): Bucket => ({ watchPort: port, actions: [{ type: "output", port }] });
 /** A bucket watches something: this is a port that lives as long as the host's tunnels. */
 const otherwise = (chassis: Chassis, actions: Bucket["actions"]): Bucket => ({ watchPort: tunnelPort[chassis.encap_types[0]!], actions });
@@ -121,7 +124,7 @@ export const hostsBefore = (plan: GatewayPlan, place: number): string => plan.li
 
 /** What comes from outside for a MAC, and questions for its addresses, are for the host that has the gateway now. */
 function takeFromOutside(plan: GatewayPlan, network: Network, mac: string, addresses: readonly string[], view: ReadView, out: Outputs): void {
-  const to = group(view, groupOf.to(plan.list));
+  const to = isReached(plan, view) ? group(view, groupOf.to(plan.list)) : undefined;
   const vni = travelsInTunnels(view, network.id) ? vniOf(view, network.id) : undefined;
   const tunnelled = vni === undefined ? [] : ([setField("tunnel_id", vni), setField("in_port", 0)] as const);
   if (vni !== undefined && to !== undefined) {
@@ -158,7 +161,7 @@ const furtherAddresses = gateway.rule({
       }
       return;
     }
-    if (plan === undefined || network?.admin_state_up !== true || plan.hosts.length === 0 || portsOf(view, plan.list) === undefined) return;
+    if (plan === undefined || network?.admin_state_up !== true || plan.hosts.length === 0 || (plan.hosts.length > 1 && !isReached(plan, view))) return;
     takeFromOutside(plan, network, mac, [ip], view, out);
   },
 });
@@ -174,15 +177,19 @@ const gateways = gateway.rule({
     const port = view.get(portTable, plan.id);
     if (router === undefined || network?.admin_state_up !== true || port?.admin_state_up !== true) return;
     const scope = routerScope(router.id);
-    const sent = { "reg:router": router.key, "reg:net": network.key } as const;
+    const sent = sentBy(plan, router, network, port.mac_address, view);
+    asRouted(plan, router, view, out);
     if (keepsIn(plan, view)) out.flow(scope, "gateway_out", { priority: 200, match: { ...sent, eth_type: ethType.ip }, actions: [] });
     out.flow(scope, "gateway_out", { priority: 50, match: sent, actions: [] });
     const vni = numberOf(view, vniPool, "", vniHolder(network.id));
     const to = group(view, groupOf.to(plan.list));
-    if (plan.hosts.length === 0 || vni === undefined || to === undefined || portsOf(view, plan.list) === undefined) return;
+    const reached = isReached(plan, view);
+    if (plan.hosts.length === 0 || vni === undefined || to === undefined || (plan.hosts.length > 1 && !reached)) return;
     const redirected = [setField("tunnel_id", vni), setField("eth_dst", port.mac_address)] as const;
-    out.include(scope, listScope(plan.list));
-    out.flow(scope, "gateway_out", { priority: 100, match: sent, actions: [...redirected, { type: "group", id: to }] });
+    if (reached) {
+      out.include(scope, listScope(plan.list));
+      out.flow(scope, "gateway_out", { priority: 100, match: sent, actions: [...redirected, { type: "group", id: to }] });
+    }
     const addresses = view.by(addressTable, "port", plan.id).map((a) => a.ip);
     const asked = addresses.some(isIpv6) ? [...addresses, linkLocal(port.mac_address)] : addresses;
     takeFromOutside(plan, network, port.mac_address, asked, view, out);
@@ -193,7 +200,8 @@ const gateways = gateway.rule({
       if (place > 0 && before === undefined) continue;
       out.flow(here, "gateway_out", { priority: 110, match: sent, actions: place === 0 ? [next] : [...redirected, { type: "group", id: before!.out }] });
       out.flow(here, "gateway_exit", { priority: 100, match: { "reg:net": network.key }, actions: [load("router", 0), next] });
-      receiveVni(out, here, vni, { eth_dst: port.mac_address }, [load("net", network.key), load("router", router.key), setField("in_port", 0), toStage("route")]);
+      receiveVni(out, here, vni, { eth_dst: port.mac_address }, [load("net", network.key), load("router", router.key), setField("in_port", 0), arrival(plan, view)]);
+      bound(plan, id, router, network, port, view, out);
       for (const ip of asked) ping(out, here, network, port.mac_address, ip);
     }
   },

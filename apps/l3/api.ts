@@ -192,9 +192,9 @@ function checkRoutes(tx: Tx, router: Router, routes: readonly StaticRoute[]): vo
   const own = new Set(interfaces.flatMap((i) => i.addresses.map((a) => a.ip)));
   const seen = new Set<string>();
   for (const route of routes) {
-    // One next hop each: several for one destination are another extension's (ecmp_routes).
-    if (seen.has(route.destination)) throw invalidRoutes(routes, `duplicate destination ${route.destination}`);
-    seen.add(route.destination);
+    // Several next hops for one destination are used side by side.
+    if (seen.has(routeKey(route))) throw invalidRoutes(routes, `duplicate route to ${route.destination}`);
+    seen.add(routeKey(route));
     const hop = parseIp(route.nexthop)!;
     if (!prefixes.some((p) => contains(p, hop))) throw invalidRoutes(routes, "the nexthop is not connected with router");
     if (own.has(route.nexthop)) throw invalidRoutes(routes, "the nexthop is used by router");
@@ -340,5 +340,6 @@ export const extend = [portGuard, subnetGuard];
 export const aliases: readonly Alias[] = [
   { alias: "router", name: "Neutron L3 Router", description: "Routers between subnets.", updated: "2012-07-20T10:00:00-00:00" },
   { alias: "extraroute", name: "Neutron Extra Route", description: "Static routes of routers.", updated: "2013-02-01T10:00:00-00:00" },
+  { alias: "ecmp_routes", name: "Equal Cost Multipath Routing", description: "Several routes to one destination are used side by side.", updated: "2020-11-26T18:00:00-00:00" },
   { alias: "extraroute-atomic", name: "Atomically add/remove extra routes", description: "Routes are added and removed without sending the whole list.", updated: "2019-07-10T00:00:00+00:00" },
 ];

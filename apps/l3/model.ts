@@ -91,12 +91,12 @@ export const connectionsOf = (view: ReadView, routerId: string): readonly Connec
 
 export const badRouter = (message: string): Error => badRequest(`Bad router request: ${message}.`, "BadRequest");
 /**
- * A router knows each address range once. `but`: the port that is to be on the subnet.
+ * A router knows each address range once. `but`: ports that may be on the subnet.
  * @throws ApiError 400 BadRequest
  */
-export function checkNewPrefix(view: ReadView, routerId: string, subnet: Subnet, but?: string): void {
+export function checkNewPrefix(view: ReadView, routerId: string, subnet: Subnet, but: ReadonlySet<string> = new Set()): void {
   const prefix = parseCidr(subnet.cidr)!;
-  for (const other of connectionsOf(view, routerId).flatMap((c) => (c.port.id === but ? [] : c.subnets))) {
+  for (const other of connectionsOf(view, routerId).flatMap((c) => (but.has(c.port.id) ? [] : c.subnets))) {
     if (other.id === subnet.id) throw badRouter(`Router already has a port on subnet ${subnet.id}`);
     if (overlap(prefix, parseCidr(other.cidr)!)) throw badRouter(`Cidr ${subnet.cidr} of subnet ${subnet.id} overlaps with cidr ${other.cidr} of subnet ${other.id}`);
   }
@@ -142,6 +142,8 @@ export interface Leg extends Row {
   readonly onward?: Onward;
   /** The network's: nothing larger comes by the leg, nor goes. */
   readonly mtu?: number;
+  /** Of several legs on a network those with less come first, 0 if not said. */
+  readonly order?: number;
   /** The largest packet that gets from a router to the network, where that is less: what it leaves by is elsewhere. */
   readonly carries?: number;
 }
@@ -162,6 +164,8 @@ export interface Route extends Row {
   readonly destination: string;
   /** Network that the packet goes on in; a route by one that the router has no leg on is left out. */
   readonly via: string;
+  /** Which of the router's legs there, if it has several. */
+  readonly leg?: string;
   /** Address on that network; null: the destination itself is there. */
   readonly nexthop: string | null;
   /** "connected" and "static" are l3's; others say their app. */
@@ -218,6 +222,16 @@ export interface WantedNeighbour extends Row {
   readonly mac: string;
 }
 export const wantedNeighbourTable = defineSoftTable<WantedNeighbour>()("neighbour_wanted", { ttlS: 2, limitPerOwner: 1024, limit: 4096 });
+
+/**
+ * A next hop of several equal routes that is known to be dead (stored). A joint: an app that asks for neighbours where the model ends stores
+ * those that do not answer, and takes them back. `id` is addressId(...).
+ */
+export interface DeadNextHop extends Row {
+  readonly network_id: string;
+  readonly ip: string;
+}
+export const deadNextHopTable = defineTable<DeadNextHop>()("dead_next_hop", { indexes: { all: () => "", network: (n) => n.network_id } });
 
 export const routerScope = defineScope("router");
 /** The way into a router from one of its networks: for chassis on that network, and those that come through another router. */

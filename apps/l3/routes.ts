@@ -1,12 +1,13 @@
 // A router's legs, the routes that l3 itself knows, and which of all routes are used.
 import { contains, derivation, each, parseCidr, parseIp, type ReadView } from "#app";
 import { subnetTable } from "../ipam/model.ts";
-import { addressTable, chosenSegmentTable, networkTable, portTable } from "../l2/model.ts";
+import { activeAttachment, addressId, addressTable, chosenSegmentTable, claimant, networkTable, portTable, segmentTable } from "../l2/model.ts";
 import { profileTable } from "../overlay/model.ts";
-import { legOfInterface, legTable, liveRouterTable, routerInterfaceTable, routerTable, routeTable, type Leg, type LiveRouter, type Onward, type Route } from "./model.ts";
+import { deadNextHopTable, legOfInterface, legTable, liveRouterTable, routerInterfaceTable, routerTable, routeTable, type Leg, type LiveRouter, type Onward, type Route } from "./model.ts";
 
-/** The legs of a router, by id. */
-const legsOf = (routerId: string, view: ReadView): Leg[] => view.by(legTable, "router", routerId).toSorted((a, b) => (a.id < b.id ? -1 : 1));
+const inOrder = (a: Leg, b: Leg): number => (a.order ?? 0) - (b.order ?? 0) || (a.id < b.id ? -1 : 1);
+/** The legs of a router, in their order. */
+const legsOf = (routerId: string, view: ReadView): Leg[] => view.by(legTable, "router", routerId).toSorted(inOrder);
 
 /** A leg, and the key of its network. */
 export interface LiveLeg extends Leg {
@@ -19,11 +20,11 @@ const reaches = (leg: Leg, address: string): boolean => {
 };
 
 /**
- * The leg by which a route leaves: of several on its network, in the order of their ids, the one that has its next hop, or the
- * destination, on the link. None: the router is not on that network, or that is down.
+ * The leg by which a route leaves: of several on its network the one that it names, else the first that has its next hop, or the destination,
+ * on the link. None: the router is not on that network, or that is down.
  */
-function legOf({ router_id, via, destination, nexthop }: Route, view: ReadView): LiveLeg | undefined {
-  const there = view.by(legTable, "place", `${router_id}|${via}`).toSorted((a, b) => (a.id < b.id ? -1 : 1));
+function legOf({ router_id, via, leg: named, destination, nexthop }: Route, view: ReadView): LiveLeg | undefined {
+  const there = view.by(legTable, "place", `${router_id}|${via}`).filter((l) => named === undefined || l.id === named).toSorted(inOrder);
   const leg = there.find((l) => (nexthop === null ? l.addresses.some((a) => a.cidr === destination) : reaches(l, nexthop))) ?? there[0];
   const network = leg === undefined ? undefined : view.get(networkTable, leg.network_id);
   return network?.admin_state_up === true ? { ...leg!, netKey: network.key } : undefined;
@@ -89,6 +90,29 @@ export interface Way {
   readonly nexthop: string | null;
   readonly leg: LiveLeg;
   readonly onward: Onward | undefined;
+}
+
+/**
+ * Whether a next hop is known to be dead: it was asked for and does not answer, or, where ports are all that there is, it is a port's that is
+ * nowhere, and nobody else's. A router's own address is wherever the router is.
+ */
+function isDead({ nexthop, leg }: Way, view: ReadView): boolean {
+  if (nexthop === null) return false;
+  const id = addressId(leg.network_id, nexthop);
+  if (view.get(deadNextHopTable, id) !== undefined) return true;
+  if (view.by(segmentTable, "network", leg.network_id).some((s) => s.physical_network !== null)) return false;
+  const port = view.get(portTable, view.get(addressTable, id)?.port_id ?? "");
+  if (port === undefined || view.by(legTable, "address", `${leg.network_id}|${nexthop}`).length > 0) return false;
+  return (!port.admin_state_up || activeAttachment(view, port.id) === undefined) && claimant(view, leg.network_id, nexthop) === undefined;
+}
+
+/**
+ * Of several equal ways, for each the one to go by: itself, or in the place of one that is known to be dead another, so that connections by the
+ * others stay as they are. All of them dead: they are gone by as if none was.
+ */
+export function livingWays(ways: readonly Way[], view: ReadView): readonly Way[] {
+  const living = ways.filter((way) => !isDead(way, view));
+  return living.length === 0 ? ways : ways.map((way, i) => (living.includes(way) ? way : living[i % living.length]!));
 }
 
 /**

@@ -7,7 +7,7 @@ import {
 import { linkLocal } from "packet-codec";
 import { attachmentTable, backToSender, echoReply, echoRequest, fromScope, lanScope, laterEcho, membersScope, netScope, networkTable, portTable, sendersScope, turnedBack } from "../l2/model.ts";
 import { enterScope, legTable, liveRouterTable, outsideMeter, routerScope, routerSendersScope, routerTable, routeTable, translationTable, undelivered, undeliveredMeter, unresolvedInto, zoneHolder, type Leg, type Onward } from "./model.ts";
-import { narrowerThan, waysTo, type Way } from "./routes.ts";
+import { livingWays, narrowerThan, waysTo, type Way } from "./routes.ts";
 import { excepted, kept, ofHostsToo, ofLink, sourceIn } from "./sources.ts";
 import { l3 } from "./tables.ts";
 
@@ -130,7 +130,7 @@ const routing = l3.rule({
     if (ways.length === 1) goBy(ways[0]!, (actions) => out.flow(scope, "l3_route", { priority, match, actions }));
     else {
       out.flow(scope, "l3_route", { priority, match, actions: [{ type: "multipath", links: ways.length, to: "reg:path" }, toTable("l3_paths")] });
-      for (const [path, way] of ways.entries()) goBy(way, (actions) => out.flow(scope, "l3_paths", { priority, match: { ...to, "reg:path": path }, actions }), path);
+      for (const [path, way] of livingWays(ways, view).entries()) goBy(way, (actions) => out.flow(scope, "l3_paths", { priority, match: { ...to, "reg:path": path }, actions }), path);
     }
     for (const { leg, nexthop } of ways) {
       if (nexthop === null) continue;

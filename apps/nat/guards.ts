@@ -16,7 +16,7 @@ const ofNetwork = extendResource(networkResource, {
 
 const ofRouter = extendResource(routerResource, {
   update(tx, row, changes) {
-    if (changes.external_gateway_info === undefined) return;
+    if (changes.external_gateway_info === undefined && changes.external_gateways === undefined) return;
     for (const { floating_network_id: network } of tx.by(floatingIpTable, "router", row.id)) {
       if (tx.by(routerGatewayTable, "router", row.id).some((g) => g.network_id === network)) continue;
       throw conflict("RouterExternalGatewayInUseByFloatingIp", `Gateway cannot be updated for router ${row.id}, since a gateway to external network ${network} is required by one or more floating IPs.`);

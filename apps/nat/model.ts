@@ -1,6 +1,6 @@
 // nat's entities: floating IPs, and where each is translated.
 import { defineSettings, defineTable, overlap, parseCidr, resourceHandle, type ReadView, type Row, type StandardRow, zoneMeters } from "#app";
-import { routerGatewayTable } from "../gateway/model.ts";
+import { routerGatewaysOf, routerGatewayTable } from "../gateway/model.ts";
 import { subnetTable } from "../ipam/model.ts";
 import { addressTable, type Port } from "../l2/model.ts";
 import { interfacesOf, routerInterfaceTable } from "../l3/model.ts";
@@ -72,7 +72,7 @@ export interface FloatingPlace extends Row {
   /** Chassis. */
   readonly hosts: readonly string[];
 }
-export const floatingPlaceTable = defineTable<FloatingPlace>()("floating_place", { derived: true, indexes: { address: (p) => `${p.router_id}|${p.ip}`, /** Of a gateway those whose ports are forwarded. */ forwarding: (p) => (p.inside === null ? p.gateway_id : undefined) } });
+export const floatingPlaceTable = defineTable<FloatingPlace>()("floating_place", { derived: true, indexes: { address: (p) => `${p.router_id}|${p.ip}`, inside: (p) => (p.inside === null ? undefined : `${p.router_id}|${p.inside}`), /** Of a gateway those whose ports are forwarded. */ forwarding: (p) => (p.inside === null ? p.gateway_id : undefined) } });
 
 export const natSettings = defineSettings({
   "translated-connections-pps": { kind: { integer: [1, 10_000_000] }, fallback: "5000", about: "packets a second that open translated connections, for each router at each host, and as many that open them from outside: what may be put into the connection table of the host" },
@@ -95,8 +95,8 @@ export const ownAddress = (view: ReadView, gatewayId: string): string | undefine
 /** Whether sources are translated at a gateway. */
 export const hidesSources = (view: ReadView, gatewayId: string): boolean => view.get(routerGatewayTable, gatewayId)?.enable_snat === true && ownAddress(view, gatewayId) !== undefined;
 
-/** The gateway of a router on a network. */
-export const gatewayOn = (view: ReadView, routerId: string, networkId: string): string | undefined => view.by(routerGatewayTable, "router", routerId).find((g) => g.network_id === networkId)?.id;
+/** The gateway of a router on a network, of several there the first. */
+export const gatewayOn = (view: ReadView, routerId: string, networkId: string): string | undefined => routerGatewaysOf(view, routerId).find((g) => g.network_id === networkId)?.id;
 
 /** The router by which an address of a port is reached from an external network: of several the one that is the gateway of its subnet, else the first by id. */
 export function routerBetween(view: ReadView, port: Port, fixedIp: string, networkId: string): string | undefined {

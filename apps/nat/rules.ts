@@ -7,7 +7,7 @@
 // a port on this host found to open one already, or this router on its way out, it is not asked again: a switch bears six passes of a packet. And what could not be translated, as when the table of connections is full, has the address that it came with.
 import { callStage, chassisScope, chassisTable, each, ethType, ipProto, load, meterOfZone, numberHeld, numberOf, setField, toEntrance, toStage, zonePool, type App, type Emit, type Outputs, type Pool, type ReadView, type Scope, type StageOut, type TableEffects } from "#app";
 import { buildGratuitousArp } from "packet-codec";
-import { gatewayPlanTable, leaveFrom, outsideScope, tellTooBig, wayOut } from "../gateway/model.ts";
+import { answerByGateway, gatewayPlanTable, leaveByGateway, leaveFrom, outsideScope, routerGatewayTable, sentBy, tellTooBig, wayOut } from "../gateway/model.ts";
 import { answerFor, holdMac, lanScope, netScope, networkTable, portTable, type Network } from "../l2/model.ts";
 import { enterRouter, liveRouterTable, routerScope, routerTable, routeToOwn, zoneHolder, type LiveRouter } from "../l3/model.ts";
 import { calledMeters, floatingIpTable, floatingPlaceTable, hidesSources, linksOutside, openedMeters, ownAddress, portForwardingTable, translatedLimitTable, type FloatingPlace } from "./model.ts";
@@ -29,6 +29,8 @@ const asDestination = (ip: string, port?: number) =>
   ({ type: "ct", zone: "router_zone", commit: true, nat: { kind: "dst", addr_min: ip, ...(port !== undefined && { port_min: port }) }, then: { table: "nat_opened" } }) as const;
 /** What comes from conntrack in the router's zone. */
 const tracked = (zone: number) => ({ "reg:router_zone": zone, ct_zone: zone, eth_type: ethType.ip }) as const;
+/** The same on its way out into a network: a router may have gateways on several, and a connection leaves by the one that it has its address from. */
+const trackedInto = ({ key }: Network, zone: number) => ({ ...tracked(zone), "reg:net": key }) as const;
 /** No fragment: later ones show no ports, and the first alone would wait for them in vain. */
 const UNFRAGMENTED = { value: 0, mask: 1 } as const;
 /** ct_state bits, ovs-fields(7): +trk+new-inv, +trk-inv. */
@@ -45,13 +47,16 @@ const sources = nat.rule({
     const ip = ownAddress(view, plan.id);
     const mac = view.get(portTable, plan.id)?.mac_address;
     if (router === undefined || network?.admin_state_up !== true || ip === undefined || mac === undefined || !hidesSources(view, plan.id)) return;
+    const { eth_src, ...sent } = sentBy(plan, router, network, mac, view);
+    const own = eth_src === undefined ? {} : { eth_src };
     for (const host of plan.hosts) {
       const zone = numberOf(view, zonePool, host, zoneHolder(router.id));
       const scope = chassisScope(host);
       const ofRouter = { "reg:router": router.key, eth_type: ethType.ip } as const;
+      const leaves = { ...sent, ...own, eth_type: ethType.ip } as const;
       if (zone === undefined) {
         // Not yet: nothing leaves as it is meanwhile.
-        out.flow(scope, "nat_out", { priority: 50, match: { ...ofRouter, "reg:net": network.key }, actions: [] });
+        out.flow(scope, "nat_out", { priority: 50, match: leaves, actions: [] });
         continue;
       }
       out.flow(scope, "nat_in", { priority: 100, match: { ...ofRouter, ipv4_dst: ip }, actions: [...AFRESH, asKnown] });
@@ -59,10 +64,10 @@ const sources = nat.rule({
       out.flow(scope, "nat_in", { priority: 50, match: { ...ofRouter, "reg:net": network.key }, actions: [] });
       toRouter(zone, scope, out);
       const meter = metered(openedMeters, host, zone, view, out);
-      out.flow(scope, "nat_out", { priority: 50, match: { ...ofRouter, "reg:net": network.key }, actions: [...leave(zone), asKnownOutside] });
-      out.flow(scope, "nat_out", { priority: 55, match: { ...ofRouter, "reg:net": network.key, ct_state: NEW }, meter, actions: [...leave(zone), asSource(ip)] });
-      out.flow(scope, "nat_leaving", { priority: 50, match: { ...tracked(zone), ct_state: NEW }, meter, actions: [asSource(ip)] });
-      outAs(ip, mac, zone, scope, out);
+      out.flow(scope, "nat_out", { priority: 50, match: leaves, actions: [...leave(zone), asKnownOutside] });
+      out.flow(scope, "nat_out", { priority: 55, match: { ...leaves, ct_state: NEW }, meter, actions: [...leave(zone), asSource(ip)] });
+      out.flow(scope, "nat_leaving", { priority: 50, match: { ...trackedInto(network, zone), ...own, ct_state: NEW }, meter, actions: [asSource(ip)] });
+      outAs(ip, mac, trackedInto(network, zone), scope, out);
     }
   },
 });
@@ -77,7 +82,10 @@ const floating = nat.rule({
     const network = view.get(networkTable, place.network_id);
     if (router === undefined || network?.admin_state_up !== true) return;
     const hides = hidesSources(view, place.gateway_id);
-    if (inside !== null) answerThroughOwn(place, inside, router, network, view, out);
+    if (inside !== null) {
+      answerThroughOwn(place, inside, router, network, view, out);
+      leaveByGateway(out, view, place.gateway_id, { source: inside, asRouted: !isFirst(place, inside, view), byAny: place.distributed });
+    }
     const links = linksOutside(view, router.id, network.id);
     for (const host of place.hosts) {
       const zone = numberOf(view, zonePool, host, zoneHolder(router.id));
@@ -92,7 +100,7 @@ const floating = nat.rule({
       // Not translated it would leave, and come in again.
       for (const table of ["nat_known", "nat_opened"] as const) out.flow(scope, table, { priority: 110, match: { ...tracked(zone), ipv4_dst: ip }, actions: [] });
       // Physical switches learn by it where the address is.
-      outAs(ip, mac, zone, scope, out);
+      outAs(ip, mac, trackedInto(network, zone), scope, out);
       if (inside === null) continue;
       const [called, opened] = [metered(calledMeters, host, zone, view, out), metered(openedMeters, host, zone, view, out)];
       out.flow(scope, "nat_in", { priority: 110, match: { ...ofRouter, ct_state: NEW, ipv4_dst: ip }, meter: called, actions: [...AFRESH, asDestination(inside)] });
@@ -100,13 +108,22 @@ const floating = nat.rule({
       const leaves = { ...ofRouter, "reg:net": network.key, ipv4_src: inside } as const;
       out.flow(scope, "nat_out", { priority: 100, match: leaves, actions: [...leave(zone), asKnownOutside] });
       out.flow(scope, "nat_out", { priority: 105, match: { ...leaves, ct_state: NEW }, meter: opened, actions: [...leave(zone), asSource(ip)] });
-      out.flow(scope, "nat_leaving", { priority: 60, match: { ...tracked(zone), ct_state: NEW, ipv4_src: inside }, meter: opened, actions: [asSource(ip)] });
+      out.flow(scope, "nat_leaving", { priority: 60, match: { ...trackedInto(network, zone), ct_state: NEW, ipv4_src: inside }, meter: opened, actions: [asSource(ip)] });
       if (!place.distributed) continue;
+      if (othersOf(place, inside, view).length > 0) answerByGateway(out, view, scope, place.gateway_id, { source: inside, called: ip, zone, first: isFirst(place, inside, view) });
       leaveFrom(out, scope, { router: router.key, network: network.key, source: inside }, [toEntrance(OUT)]);
       leadOutside(place, host, network, view, out);
     }
   },
 });
+
+/** Other floating IPs that lead to the same address by other gateways of the router. */
+const othersOf = ({ id, router_id }: FloatingPlace, inside: string, view: ReadView): FloatingPlace[] => view.by(floatingPlaceTable, "inside", `${router_id}|${inside}`).filter((other) => other.id !== id);
+/** Of these the one by which it opens connections. */
+function isFirst(place: FloatingPlace, inside: string, view: ReadView): boolean {
+  const positionOf = ({ gateway_id }: FloatingPlace): number => view.get(routerGatewayTable, gateway_id)?.position ?? Infinity;
+  return othersOf(place, inside, view).every((other) => positionOf(place) < positionOf(other));
+}
 
 /** Somebody inside who called a floating IP was translated to the gateway's address before, so that is where the answer goes. */
 function answerThroughOwn({ gateway_id }: FloatingPlace, inside: string, router: LiveRouter, network: Network, view: ReadView, out: Outputs): void {
@@ -126,6 +143,7 @@ const forwarding = nat.rule({
     const network = place === undefined ? undefined : view.get(networkTable, place.network_id);
     if (place?.inside !== null || router === undefined || network?.admin_state_up !== true) return;
     answerThroughOwn(place, inside, router, network, view, out);
+    for (const { match } of forwarded(internal, internal)) leaveByGateway(out, view, place.gateway_id, { source: inside, ports: { protocol, match } });
     const ofRouter = { "reg:router": router.key, eth_type: ethType.ip } as const;
     for (const host of place.hosts) {
       const zone = numberOf(view, zonePool, host, zoneHolder(router.id));
@@ -140,7 +158,7 @@ const forwarding = nat.rule({
       }
       // Where sources are translated, answers are on the same way; else they alone are.
       if (!hidesSources(view, place.gateway_id)) {
-        out.flow(scope, "nat_leaving", { priority: 100, match: { ...tracked(zone), ct_state: VALID, ipv4_src: inside }, actions: [toStage("forward")] });
+        out.flow(scope, "nat_leaving", { priority: 100, match: { ...trackedInto(network, zone), ct_state: VALID, ipv4_src: inside }, actions: [toStage("forward")] });
         out.flow(scope, "nat_out", { priority: 90, match: { ...ofRouter, "reg:net": network.key, ipv4_src: inside }, actions: [...leave(zone), asKnownOutside] });
       }
     }
@@ -155,8 +173,8 @@ function toRouter(zone: number, scope: Scope, out: Emit<typeof nat>): void {
   for (const table of ["nat_known", "nat_opened"] as const) out.flow(scope, table, { priority: 100, match: { ...tracked(zone), ct_state: VALID }, actions: [toStage("route")] });
 }
 
-function outAs(ip: string, mac: string, zone: number, scope: Scope, out: Emit<typeof nat>): void {
-  const named = { match: { ...tracked(zone), ipv4_src: ip }, actions: [setField("eth_src", mac), toStage("forward")] } as const;
+function outAs(ip: string, mac: string, leaving: ReturnType<typeof trackedInto>, scope: Scope, out: Emit<typeof nat>): void {
+  const named = { match: { ...leaving, ipv4_src: ip }, actions: [setField("eth_src", mac), toStage("forward")] } as const;
   for (const table of ["nat_leaving", "nat_named"] as const) out.flow(scope, table, { priority: 100, ...named });
 }
 

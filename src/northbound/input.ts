@@ -1,6 +1,6 @@
 // Requests in: a body to checked values, with Neutron's complaints in Neutron's order. What needs the model is engine.ts.
 import { ApiError, badRequest, forbidden, isObject, show, type Caller, type ReadView, type Values } from "../app/contract.ts";
-import type { Kind, KindAttribute } from "./kinds.ts";
+import type { Kind, KindAction, KindAttribute } from "./kinds.ts";
 
 export interface Input {
   /** Stored forms; on create with defaults. */
@@ -145,6 +145,20 @@ export function refusedRules(kind: Kind, verb: "create" | "update", caller: Call
     }
   }
   return refused ?? [];
+}
+
+/** Likewise of an action, by what its body gives. */
+export function refusedGiven(action: KindAction, resource: string, caller: Caller, row: Values, body: Values, view: ReadView): readonly string[] {
+  const name = `rule:${action.ruleName}`;
+  const target = { row };
+  if (!action.rule.allows(caller, target, view)) return [name];
+  const { gives } = action;
+  const item = body[resource];
+  const given = gives === undefined || !isObject(item) ? undefined : item[gives.attribute];
+  if (gives === undefined || given === undefined) return [];
+  const refused = gives.rule.allows(caller, target, view) ? [] : [`${name}:${gives.attribute}`];
+  for (const key of new Set(keysOf(given))) if (gives.keys.get(key)?.allows(caller, target, view) === false) refused.push(`${name}:${gives.attribute}:${key}`);
+  return refused.length === 0 ? [] : [name, ...refused];
 }
 
 export const notAuthorized = (rules: readonly string[]): ApiError =>

@@ -35,6 +35,8 @@ export interface KindAction<D = Action | CollectionAction> {
   readonly segments: readonly string[];
   readonly rule: Rule;
   readonly ruleName: string;
+  /** Rules of what the body gives: of the attribute, and of keys of its objects. */
+  readonly gives: { readonly attribute: string; readonly rule: Rule; readonly keys: ReadonlyMap<string, Rule> } | undefined;
   /** Who is refused is told that there is nothing: what the rule guards is only to be seen. */
   readonly hidden: boolean;
   readonly status: number;

@@ -2,7 +2,7 @@
 import type { Readable } from "node:stream";
 import { badRequest, notFound, show, type Action, type Caller, type CollectionAction, type LiveView, type PathValues, type ReadView, type StandardRow, type Tx } from "../app/contract.ts";
 import type { Cause, Model } from "../model/model.ts";
-import { bodyObject, checkRevision, createInput, createItems, ifMatch, notAuthorized, refusedRules, updateInput, updateItem } from "./input.ts";
+import { bodyObject, checkRevision, createInput, createItems, ifMatch, notAuthorized, refusedGiven, refusedRules, updateInput, updateItem } from "./input.ts";
 import { findRow, type Kind, type KindAction, type Registry } from "./kinds.ts";
 import { Lists, type ListLimits, type LongList, type ShortList } from "./lists/lists.ts";
 import type { Entry } from "./lists/select.ts";
@@ -213,7 +213,7 @@ export class Engine {
     if (decl.method === "GET") return (tx) => this.actionRead(ref, id, action, path, this.view.over(tx), call);
     const given = actionBody(action, body());
     return (tx) => {
-      const result = decl.run(tx, this.actedOn(ref, id, this.view.over(tx), call, action), given, this.context(tx, call, new Set(Object.keys(given))), path);
+      const result = decl.run(tx, this.actedOn(ref, id, this.view.over(tx), call, action, given), given, this.context(tx, call, new Set(Object.keys(given))), path);
       return decl.shows === true ? this.stated(ref.kind, id, tx, call) : actionText(action, result);
     };
   }
@@ -257,9 +257,9 @@ export class Engine {
     return { ...path, ...parent };
   }
 
-  private actedOn(ref: ResourceRef, id: string, view: ReadView, call: Call, action: KindAction): StandardRow {
+  private actedOn(ref: ResourceRef, id: string, view: ReadView, call: Call, action: KindAction, body: Record<string, unknown> = {}): StandardRow {
     const { notFound: own, hidden } = action;
-    const refusals = (row: StandardRow): readonly string[] => this.refused(action.rule, action.ruleName, row, view, call);
+    const refusals = (row: StandardRow): readonly string[] => refusedGiven(action, ref.kind.name, call.caller, values(row), body, view);
     return this.writable(ref, id, view, call, refusals, { hidden, absent: () => (own === undefined ? absent(ref.kind, id) : notFound(own.type, own.message(show(id)))) });
   }
 

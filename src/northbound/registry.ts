@@ -176,8 +176,15 @@ function makeKind(resource: AnyResource, app: App, extenders: readonly Extender[
           allowed = ruleName === own ? book.optional(own)! : book.rule(ruleName, `rule:${own ?? rules[of].name}`, decl.about);
         }
       }
+      const { gives } = decl;
+      const given = gives === undefined ? undefined : `${ruleName}:${gives.attribute}`;
       return {
-        name: action, decl, method, segments, rule: allowed, ruleName, hidden: typeof decl.policy === "object" && decl.policy.of === "get",
+        name: action, decl, method, segments, rule: allowed, ruleName,
+        gives: gives === undefined ? undefined : {
+          attribute: gives.attribute, rule: book.rule(given!, gives.policy, `Give ${gives.attribute} to ${action} of a ${name}.`),
+          keys: new Map(Object.entries(gives.keys ?? {}).map(([key, text]) => [key, book.rule(`${given!}:${key}`, text, `Give ${key} in ${gives.attribute} to ${action} of a ${name}.`)])),
+        },
+        hidden: typeof decl.policy === "object" && decl.policy.of === "get",
         status: decl.status ?? 200, check: "check" in decl && decl.check !== undefined ? makeCheck(decl.check, converters) : undefined, notFound: decl.notFound,
       };
     });

@@ -5,7 +5,7 @@ import type { Harness } from "../support/harness.ts";
 
 export type Step =
   | { readonly do: "network" | "router" | "group" | "chassis" | "unchassis"; readonly n: number }
-  | { readonly do: "subnet" | "port" | "interface" | "uninterface" | "rule" | "plug" | "unplug" | "groups" | "pairs" | "security" | "admin" | "route" | "delete" | "encap" | "mapping" | "external" | "gateway" | "floating" | "float" | "forward"; readonly n: number; readonly m: number };
+  | { readonly do: "subnet" | "port" | "interface" | "uninterface" | "rule" | "plug" | "unplug" | "groups" | "pairs" | "security" | "admin" | "route" | "delete" | "encap" | "mapping" | "external" | "gateway" | "gateways" | "floating" | "float" | "forward"; readonly n: number; readonly m: number };
 
 const small = fc.nat(5);
 /** Of networks with these numbers: how they travel. */
@@ -18,7 +18,7 @@ const SEGMENTS: Readonly<Record<number, Readonly<Record<string, unknown>>>> = {
 const MAPPINGS = { phys0: "br-phys0", phys1: "br-phys1" };
 export const step: fc.Arbitrary<Step> = fc.oneof(
   { weight: 2, arbitrary: fc.record({ do: fc.constantFrom("network", "router", "group", "chassis", "unchassis"), n: small }) },
-  { weight: 9, arbitrary: fc.record({ do: fc.constantFrom("subnet", "port", "port", "interface", "uninterface", "rule", "rule", "plug", "plug", "plug", "unplug", "groups", "pairs", "security", "admin", "route", "delete", "encap", "mapping", "external", "gateway", "gateway", "floating", "float", "forward"), n: small, m: small }) },
+  { weight: 9, arbitrary: fc.record({ do: fc.constantFrom("subnet", "port", "port", "interface", "uninterface", "rule", "rule", "plug", "plug", "plug", "unplug", "groups", "pairs", "security", "admin", "route", "delete", "encap", "mapping", "external", "gateway", "gateway", "gateways", "gateways", "floating", "float", "forward"), n: small, m: small }) },
 );
 
 /** Live ids by kind; steps pick from them by number. */
@@ -97,11 +97,16 @@ export class History {
       case "admin":
         return this.put(m % 2 === 0 ? `/v2.0/ports/${port}` : `/v2.0/networks/${network}`, { [m % 2 === 0 ? "port" : "network"]: { admin_state_up: s.n % 2 === 0 } });
       case "route":
-        return this.put(`/v2.0/routers/${router}`, { router: { routes: m === 0 ? [] : [{ destination: `192.168.${m}.0/24`, nexthop: `10.${s.n}.${m}.9` }] } });
+        return this.put(`/v2.0/routers/${router}`, { router: { routes: m === 0 ? [] : [9, 10].slice(0, 1 + (m % 2)).map((last) => ({ destination: `192.168.${m}.0/24`, nexthop: `10.${s.n}.${m}.${last}` })) } });
       case "external":
         return this.put(`/v2.0/networks/${network}`, { network: { "router:external": m % 3 !== 0 } });
       case "gateway":
         return this.put(`/v2.0/routers/${router}`, { router: { external_gateway_info: m === 0 ? null : { network_id: this.pick("network", m), enable_snat: m % 2 === 0 } } });
+      case "gateways": {
+        const external_gateways = [m, m + 1, m + 2].slice(0, 1 + (s.n % 3)).map((i) => ({ network_id: this.pick("network", i) }));
+        await this.put(`/v2.0/routers/${router}/${["add", "update", "remove"][m % 3]!}_external_gateways`, { router: { external_gateways } });
+        return this.put(`/v2.0/routers/${router}`, { router: { enable_default_route_ecmp: m % 2 === 0 } });
+      }
       case "floating":
         return this.post("floatingip", "floatingips", { floating_network_id: network, ...(m % 2 === 0 && { port_id: this.pick("port", m) ?? null }) });
       case "float":

@@ -95,6 +95,9 @@ describe("random clouds and packets", () => {
             if (on === network_id) await h.call("PUT", `/v2.0/routers/${router}/remove_router_interface`, { port_id });
           }
           if ((await h.call("PUT", `/v2.0/routers/${router}`, { router: { external_gateway_info: { network_id, enable_snat: false } } })).status === 200) made++;
+          // Some have several, and use them at once.
+          if (made % 2 === 1) await h.call("PUT", `/v2.0/routers/${router}/add_external_gateways`, { router: { external_gateways: [{ network_id }] } });
+          await h.call("PUT", `/v2.0/routers/${router}`, { router: { enable_default_route_ecmp: true } });
         }
         expect(made).toBeGreaterThan(0);
       });

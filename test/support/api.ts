@@ -5,7 +5,7 @@ import type { AnyTable, App, Tx } from "#app";
 import * as ag from "../../apps/address-groups/api.ts";
 import { addressGroupTable } from "../../apps/address-groups/model.ts";
 import * as gateway from "../../apps/gateway/api.ts";
-import { externalNetworkTable, gatewayNeighbourTable, routerGatewayTable } from "../../apps/gateway/model.ts";
+import { defaultRouteEcmpTable, externalNetworkTable, gatewayNeighbourTable, routerGatewayTable } from "../../apps/gateway/model.ts";
 import * as ipam from "../../apps/ipam/api.ts";
 import * as ipamc from "../../apps/ipam/checks.ts";
 import { subnetTable } from "../../apps/ipam/model.ts";
@@ -34,7 +34,7 @@ const apps: readonly App[] = [
   { name: "ipam", about: "", requires: ["l2"], tables: [subnetTable, ...ipam.tables], resources: ipam.resources, converters: ipamc.converters, extend: ipam.extend, aliases: ipam.aliases },
   { name: "overlay", about: "", requires: ["l2"], extend: overlay.extend, aliases: overlay.aliases },
   { name: "l3", about: "", requires: ["l2", "ipam"], tables: [routerTable, routerInterfaceTable, routerLinkTable], resources: l3.resources, converters: l3.converters, extend: l3.extend, aliases: l3.aliases },
-  { name: "gateway", about: "", requires: ["l2", "ipam", "l3"], tables: [externalNetworkTable, routerGatewayTable, gatewayNeighbourTable], extend: gateway.extend, aliases: gateway.aliases },
+  { name: "gateway", about: "", requires: ["l2", "ipam", "l3"], tables: [externalNetworkTable, routerGatewayTable, defaultRouteEcmpTable, gatewayNeighbourTable], extend: gateway.extend, aliases: gateway.aliases },
   { name: "nat", about: "", requires: ["l2", "ipam", "l3", "gateway"], tables: [floatingIpTable, floatingIpActiveTable, portForwardingTable], resources: nat.resources, extend: natg.extend, aliases: nat.aliases },
   {
     name: "security-groups", about: "", requires: ["l2", "ipam"], tables: [sgm.groupTable, sgm.ruleTable, sgm.defaultRuleTable, sgm.shippedTable, sgm.portGroupsTable, sgm.policyTable, sgm.remoteUseTable, ruleCountTable], resources: sg.resources, converters: sgc.converters, extend: sg.extend,

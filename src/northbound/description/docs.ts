@@ -1,7 +1,7 @@
 // docs/api.md, from the declarations.
 import { actionPath, collectionPath, memberPath } from "./openapi.ts";
 import { formText } from "./schema.ts";
-import type { Kind, KindAttribute, Registry } from "../kinds.ts";
+import type { Kind, KindAction, KindAttribute, Registry } from "../kinds.ts";
 
 const cell = (text: string): string => text.replaceAll("|", "\\|").replaceAll("\n", " ");
 
@@ -14,6 +14,12 @@ function attributeRow(a: KindAttribute, registry: Registry): string {
   for (const key of Object.keys(a.decl.policy?.keys ?? {})) for (const verb of ["create", "update"] as const) if (a.keyRule(verb, key) !== undefined) rules.push(`${verb}.${key}: ${a.keyRule(verb, key)!.text}`);
   const form = a.post || a.put ? formText(a.form, registry.converters) : "";
   return `| ${[a.name, form === "" || form === a.decl.type ? a.decl.type : `${a.decl.type}: ${form}`, may === "" ? "ro" : may, fallback, listing, `${a.decl.about}${!a.visible ? " (not shown)" : a.decl.onRequest === true ? " (shown where `fields` names it)" : ""}`, rules.join("; ")].map(cell).join(" | ")} |`;
+}
+
+/** The action's rule, and those of what its body gives that ask for something else. */
+function actionRules({ rule, gives }: KindAction): string {
+  const given = gives === undefined ? [] : [[gives.attribute, gives.rule] as const, ...[...gives.keys].map(([key, r]) => [`${gives.attribute}.${key}`, r] as const)];
+  return [rule.text, ...given.filter(([, r]) => r.text !== rule.text).map(([name, r]) => `${name}: ${r.text}`)].join("; ");
 }
 
 /** The tags of a resource are the same everywhere: said once, at the head. */
@@ -30,7 +36,7 @@ function section(kind: Kind, registry: Registry): string {
   if (kind.can.delete) lines.push(`| \`DELETE ${member}\` | ${cell(kind.delete.text)} |`);
   for (const [base, actions] of [[path, kind.collectionActions], [member, kind.actions]] as const) {
     for (const action of actions) {
-      if (!isTags(action.decl.path ?? "")) lines.push(`| \`${action.method} ${actionPath(base, action)}\`: ${cell(action.decl.about)} | ${cell(action.rule.text)} |`);
+      if (!isTags(action.decl.path ?? "")) lines.push(`| \`${action.method} ${actionPath(base, action)}\`: ${cell(action.decl.about)} | ${cell(actionRules(action))} |`);
     }
   }
   lines.push("", "| attribute | type | C/U | default | f/s | about | who, beyond the request's rule |", "| --- | --- | --- | --- | --- | --- | --- |");
