@@ -95,6 +95,8 @@ export const prefixesOf = (list: string): string[] => {
   return keys.slice(1).map((_, i) => keys.slice(0, i + 1).join("."));
 };
 
+const FAMILIES = [4, 6] as const;
+
 export const derive = [
   derivation({
     name: "gateway-host",
@@ -158,9 +160,11 @@ export const derive = [
       const routes: Route[] = [];
       const metric = position === 0 || view.get(defaultRouteEcmpTable, router_id) !== undefined ? 0 : position;
       const onward = wayOutOf(view, router_id);
-      for (const { subnet_id } of view.by(addressTable, "port", id)) {
+      const addresses = view.by(addressTable, "port", id).toSorted((a, b) => a.position - b.position);
+      // What leaves has the first address of its family: by another subnet it would come from a stranger.
+      for (const { subnet_id } of FAMILIES.flatMap((family) => addresses.find((a) => a.family === family) ?? [])) {
         const subnet = view.get(subnetTable, subnet_id);
-        if (subnet?.gateway_ip === null || subnet === undefined) continue;
+        if (subnet === undefined || subnet.gateway_ip === null) continue;
         routes.push({
           id: `gateway/${id}/${subnet_id}`, router_id, destination: subnet.ip_version === 4 ? "0.0.0.0/0" : "::/0", via: network_id, leg: legId({ id }), nexthop: subnet.gateway_ip, source: "gateway", metric, onward,
         });

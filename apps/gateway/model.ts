@@ -88,6 +88,10 @@ export interface GatewayNeighbour extends Row {
   readonly mac: string;
   /** The model lists it. */
   readonly listed?: true;
+  /** A router leads there. */
+  readonly hop?: true;
+  /** Whose packets it was asked for. */
+  readonly project_id?: string;
 }
 export const gatewayNeighbourTable = defineTable<GatewayNeighbour>()("gateway_neighbour", { indexes: { all: () => "", network: (n) => (n.listed === true ? undefined : n.network_id), listed: (n) => (n.listed === true ? n.network_id : undefined) } });
 

@@ -29,6 +29,8 @@ const WAITING_MAX = 8;
 
 interface Question {
   readonly network: string;
+  /** Whose packets it is for; "": it is a next hop. */
+  readonly project: string;
   readonly ip: string;
   readonly waiting: PacketIn[];
   asked: number;
@@ -110,7 +112,7 @@ export const outsideNeighbours: ServiceDecl = {
         if (from === undefined || !asked.admits(project)) return;
         const gone = asked.put(id, project, true);
         if (gone !== undefined) questions.delete(gone[0]);
-        questions.set(id, (question = { network: network.id, ip, waiting: [], asked: 1, dueMs: host.clock.monotonic() + QUESTION_S * 1000 }));
+        questions.set(id, (question = { network: network.id, project, ip, waiting: [], asked: 1, dueMs: host.clock.monotonic() + QUESTION_S * 1000 }));
         ask(host, plan, from, ip);
       }
       if (question.waiting.length < WAITING_MAX) question.waiting.push(packet);
@@ -121,7 +123,7 @@ export const outsideNeighbours: ServiceDecl = {
         if (mac !== "" || host.view.get(addressTable, id) !== undefined) continue;
         const known = host.view.get(gatewayNeighbourTable, id);
         if (known !== undefined) answered(id, network_id, ip, known.mac);
-        else if (!questions.has(id)) questions.set(id, { network: network_id, ip, waiting: [], asked: 0, dueMs: 0 });
+        else if (!questions.has(id)) questions.set(id, { network: network_id, project: "", ip, waiting: [], asked: 0, dueMs: 0 });
         const question = questions.get(id);
         // Others wait for the next round.
         if (question?.asked === 0) askNow(id, question);
@@ -136,7 +138,12 @@ export const outsideNeighbours: ServiceDecl = {
       if (answers.size === 0) return;
       const list = [...answers.values()];
       answers.clear();
-      const fresh = list.filter((a) => host.view.get(gatewayNeighbourTable, a.id)?.mac !== a.mac);
+      const fresh: GatewayNeighbour[] = [];
+      for (const { id, network_id, ip, mac } of list) {
+        const had = host.view.get(gatewayNeighbourTable, id);
+        const hop = isHop.has(id);
+        if (had?.mac !== mac || (hop && had.hop !== true)) fresh.push({ id, network_id, ip, mac, project_id: had?.project_id ?? questions.get(id)?.project ?? "", ...(hop && { hop }) });
+      }
       for (const { id, network_id, ip, mac } of list) {
         const question = questions.get(id);
         if (question !== undefined && question.asked > 0) watch.answered(id);
@@ -149,10 +156,7 @@ export const outsideNeighbours: ServiceDecl = {
       await watch.store();
       if (fresh.length === 0) return;
       await host.transact("neighbours outside answered", (tx) => {
-        for (const row of fresh) {
-          const had = tx.get(gatewayNeighbourTable, row.id);
-          if (had !== undefined || tx.count(gatewayNeighbourTable, "network", row.network_id) < NEIGHBOURS_MAX) tx.put(gatewayNeighbourTable, row);
-        }
+        for (const row of fresh) keepAnswered(tx, row);
       });
     });
 
@@ -174,7 +178,7 @@ export const outsideNeighbours: ServiceDecl = {
           const listed = host.view.get(gatewayNeighbourTable, id) === undefined ? listedAs(host.view, network, ip) : undefined;
           if (listed !== undefined) sentTo.set(id, listed);
           if (host.view.get(addressTable, id) !== undefined || questions.has(id) || now < (due.get(id) ?? 0)) continue;
-          questions.set(id, { network, ip, waiting: [], asked: 0, dueMs: 0 });
+          questions.set(id, { network, project: "", ip, waiting: [], asked: 0, dueMs: 0 });
         }
       }
       watch.round(watched);
@@ -214,6 +218,20 @@ function listedAs(view: ReadView, network_id: string, ip: string): GatewayNeighb
   const id = addressId(network_id, ip);
   const port = view.get(portTable, view.get(addressTable, id)?.port_id ?? "");
   return port !== undefined && isNetworkPort(port) ? { id, network_id, ip, mac: port.mac_address, listed: true } : undefined;
+}
+
+/** Next hops have room of their own. Of the others each project has its share: where there is no room the one with most gives its first. */
+export function keepAnswered(tx: Tx, row: GatewayNeighbour): void {
+  const all = tx.by(gatewayNeighbourTable, "network", row.network_id).filter((n) => n.id !== row.id && (n.hop === true) === (row.hop === true));
+  if (tx.get(gatewayNeighbourTable, row.id) === undefined && all.length >= NEIGHBOURS_MAX) {
+    if (row.hop === true) return;
+    const of = new Map<string, GatewayNeighbour[]>();
+    for (const n of all) of.set(n.project_id ?? "", [...(of.get(n.project_id ?? "") ?? []), n]);
+    const most = [...of.values()].reduce((a, b) => (b.length > a.length ? b : a));
+    if (most.length <= (of.get(row.project_id ?? "")?.length ?? 0) + 1) return;
+    tx.delete(gatewayNeighbourTable, most[0]!.id);
+  }
+  tx.put(gatewayNeighbourTable, row);
 }
 
 function keepListed(tx: Tx, row: GatewayNeighbour): void {

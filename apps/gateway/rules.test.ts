@@ -1,5 +1,7 @@
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { Harness, textOf } from "../../test/support/harness.ts";
+import { subnetTable } from "../ipam/model.ts";
+import { routeTable } from "../l3/model.ts";
 import { problems } from "./problems.ts";
 import { gatewayPlanTable, gatewayReadyTable, listScope } from "./model.ts";
 
@@ -62,6 +64,14 @@ describe("where gateways are", () => {
     expect(problems(h.view).map((p) => p.kind)).toEqual(["no_host", "no_host", "no_host"]);
     expect(HOSTS.flatMap(tunnels)).toEqual([]);
   });
+});
+
+test("of several addresses of a family the first is what leaves: by its subnet's gateway alone", async () => {
+  const second = (await h.create("subnet", { network_id: outside, ip_version: 4, cidr: "198.51.100.0/24" })).id;
+  const first = h.view.by(subnetTable, "network", outside).find((s) => s.cidr === "203.0.113.0/24")!.id;
+  await h.call("PUT", `/v2.0/routers/${routers[0]!}`, { router: { external_gateway_info: { network_id: outside, enable_snat: false, external_fixed_ips: [{ subnet_id: second }, { subnet_id: first }] } } });
+  await h.settled();
+  expect(h.view.by(routeTable, "router", routers[0]!).filter((r) => r.destination === "0.0.0.0/0").map((r) => r.nexthop)).toEqual(["198.51.100.1"]);
 });
 
 describe("who has what", () => {

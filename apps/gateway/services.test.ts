@@ -3,8 +3,9 @@ import { buildArp, buildEthernet, arpOps, ethertypes, parsePacket } from "packet
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { learned, observedId, observedTable } from "#app";
 import { Harness } from "../../test/support/harness.ts";
-import { networkTable, portTable } from "../l2/model.ts";
-import { gatewayNeighbourTable, gatewayPlanTable, gatewayReadyTable, peerPortName, type GatewayPlan } from "./model.ts";
+import { addressId, networkTable, portTable } from "../l2/model.ts";
+import { gatewayNeighbourTable, gatewayPlanTable, gatewayReadyTable, peerPortName, type GatewayNeighbour, type GatewayPlan } from "./model.ts";
+import { keepAnswered, NEIGHBOURS_MAX } from "./neighbours.ts";
 
 const HOSTS = ["gw1", "gw2"];
 const UPSTREAM = "02:00:00:00:00:fe";
@@ -297,6 +298,22 @@ describe("neighbours outside", () => {
     sends("modest", "198.18.200.1");
     await pass(0.1);
     expect(arps(arpOps.request).filter((a) => a.tpa === "198.18.200.1")).toHaveLength(1);
+  });
+
+  test("a next hop has its room though others have all of theirs, and of these who has most gives", async () => {
+    await allReady();
+    await pass(1.5);
+    const row = (ip: string, project_id: string): GatewayNeighbour => ({ id: addressId(outside, ip), network_id: outside, ip, mac: UPSTREAM, project_id });
+    await h.model.transact({ requestId: "req-1", call: "test" }, (tx) => {
+      for (let n = 0; n < NEIGHBOURS_MAX; n++) tx.put(gatewayNeighbourTable, row(`198.18.${n >> 8}.${n & 255}`, n < 3 ? "modest" : "greedy"));
+    });
+    await answer("203.0.113.1", UPSTREAM);
+    expect(h.view.get(gatewayNeighbourTable, addressId(outside, "203.0.113.1"))).toMatchObject({ mac: UPSTREAM, hop: true });
+    const of = (project: string): number => [...h.view.all(gatewayNeighbourTable)].filter((n) => n.project_id === project).length;
+    await h.model.transact({ requestId: "req-2", call: "test" }, (tx) => {
+      for (const [ip, project] of [["198.19.0.1", "modest"], ["198.19.0.2", "greedy"], ["198.19.0.3", "third"]] as const) keepAnswered(tx, row(ip, project));
+    });
+    expect([of("modest"), of("greedy"), of("third")]).toEqual([4, NEIGHBOURS_MAX - 5, 1]);
   });
 
   test("a next hop that falls silent stays; it goes with the last gateway of its network", async () => {

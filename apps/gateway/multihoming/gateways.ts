@@ -65,7 +65,8 @@ export function addGateway(tx: Tx, router: Router, info: GatewayInfo, ctx: ApiCo
 /** What is said of it; the port stays. */
 export function changeGateway(tx: Tx, gateway: RouterGateway, info: GatewayInfo, ctx: ApiContext): void {
   if (info.enable_snat !== undefined && info.enable_snat !== gateway.enable_snat) tx.put(routerGatewayTable, { ...gateway, enable_snat: info.enable_snat });
-  if (info.external_fixed_ips === undefined) return;
+  // Any address is as good as none said.
+  if (fixedIpsOf(info).length === 0) return;
   ctx.update(portResource, gateway.id, { fixed_ips: info.external_fixed_ips });
   checkGateway(tx, gateway.router_id, gateway.id);
 }
