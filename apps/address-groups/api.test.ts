@@ -25,6 +25,16 @@ describe("the API", () => {
     await api.refused(400, "HTTPBadRequest", "PUT", `address-groups/${g.id}`, { address_group: { addresses: [] } });
   });
 
+  test("of so many addresses at most, and a change of many is no work of minutes", async () => {
+    const addresses = Array.from({ length: 4096 }, (_, n) => `10.${n >> 8}.${n & 255}.0/24`);
+    const g = await make({ addresses });
+    await api.refused(400, "AddressGroupTooLarge", "PUT", `address-groups/${g.id}/add_addresses`, { addresses: ["192.0.2.0/24"] });
+    await api.refused(400, "AddressGroupTooLarge", "POST", "address-groups", { address_group: { addresses: [...addresses, "192.0.2.0/24"] } });
+    await api.refused(400, "AddressesAlreadyExist", "PUT", `address-groups/${g.id}/add_addresses`, { addresses });
+    expect((await api.put(`address-groups/${g.id}/remove_addresses`, { addresses: addresses.slice(1) }, { project: "p1" })).status).toBe(200);
+    expect((await api.show("address_group", g.id)).addresses).toEqual(["10.0.0.0/24"]);
+  });
+
   test("addresses come and go one by one", async () => {
     const g = await make();
     const at = (action: string): string => `address-groups/${g.id}/${action}`;

@@ -12,6 +12,12 @@ const ADDRESSES: Check = { null: [], else: { list: { type: "strict-cidr" }, uniq
 const given: Check = { dict: { addresses: { check: { list: { type: "strict-cidr" }, unique: true }, required: true } } };
 const shown = (addresses: readonly string[]): string => `[${addresses.map((a) => `'${a}'`).join(", ")}]`;
 
+/** Each is a flow for every host and rule that names the group. */
+const ADDRESSES_MAX = 4096;
+function checkSize(size: number): void {
+  if (size > ADDRESSES_MAX) throw badRequest(`An address group has ${ADDRESSES_MAX} addresses at most; this one would have ${size}.`, "AddressGroupTooLarge");
+}
+
 /** A change of some addresses; `judge` throws for those that cannot be changed. */
 const change = (about: string, rule: string, judge: (row: AddressGroup, addresses: readonly string[]) => void, after: (row: AddressGroup, addresses: ReadonlySet<string>) => readonly string[]): Action<AddressGroup> => ({
   about,
@@ -44,6 +50,7 @@ const addressGroup = defineResource(addressGroupResource, {
   reach: { "address_group:shared": () => [] },
   bulk: true,
   create(tx, standard, input) {
+    checkSize((input.addresses as readonly string[]).length);
     const row: AddressGroup = { ...standard, addresses: input.addresses as readonly string[] };
     tx.put(addressGroupTable, row);
     return row;
@@ -59,11 +66,14 @@ const addressGroup = defineResource(addressGroupResource, {
   },
   actions: {
     add_addresses: change("Adds addresses that are not there.", "add_addresses", (row, addresses) => {
-      const there = addresses.filter((a) => row.addresses.includes(a));
+      const has = new Set(row.addresses);
+      const there = addresses.filter((a) => has.has(a));
       if (there.length > 0) throw badRequest(`Addresses ${shown(there)} already exist in the address group ${row.id}.`, "AddressesAlreadyExist");
+      checkSize(row.addresses.length + addresses.length);
     }, (row, addresses) => [...row.addresses, ...addresses]),
     remove_addresses: change("Takes addresses out that are there.", "remove_addresses", (row, addresses) => {
-      const missing = addresses.filter((a) => !row.addresses.includes(a));
+      const has = new Set(row.addresses);
+      const missing = addresses.filter((a) => !has.has(a));
       if (missing.length > 0) throw notFound("AddressesNotFound", `Addresses ${shown(missing)} not found in the address group ${row.id}.`);
     }, (row, addresses) => row.addresses.filter((a) => !addresses.has(a))),
   },

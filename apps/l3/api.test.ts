@@ -140,6 +140,8 @@ describe("interfaces", () => {
     await api.refused(404, "RouterInterfaceNotFound", "PUT", remove, { port_id: UNKNOWN });
     await api.refused(404, "SubnetNotFound", "PUT", remove, { subnet_id: UNKNOWN });
     await api.refused(404, "RouterInterfaceNotFoundForSubnet", "PUT", remove, { subnet_id: t.id });
+    const hidden = await api.make("subnet", { network_id: (await api.make("network", {}, p2)).id, ip_version: 4, cidr: "10.2.0.0/24" }, p2);
+    await api.refused(404, "SubnetNotFound", "PUT", remove, { subnet_id: hidden.id });
     await api.refused(400, "SubnetMismatchForPort", "PUT", remove, { port_id, subnet_id: t.id });
     const other = await api.make("router", {});
     await api.refused(404, "RouterInterfaceNotFound", "PUT", `routers/${other.id}/remove_router_interface`, { port_id });

@@ -5,7 +5,7 @@ import {
   type Action, type Alias, type ApiContext, type Convert, type Converter, type ReadView, type Tx, type Values,
 } from "#app";
 import { addressId, addressTable, deviceOwner, networkTable, portResource, portTable, type Address, type Port } from "../l2/model.ts";
-import { subnetResource, subnetTable, type Subnet } from "../ipam/model.ts";
+import { subnetResource, type Subnet } from "../ipam/model.ts";
 import { badRouter, checkNewPrefix, connectionsOf, interfacesOf, interfaceOf, routerInterfaceTable, routerKeys, routerLinkTable, routerResource, routerTable, type StaticRoute, type Router, type RouterInterface, type Connection } from "./model.ts";
 
 const ip = makeCheck({ type: "ip" });
@@ -135,7 +135,7 @@ const addInterface: Action<Router> = {
 };
 
 /** The interface that the body names; of a shared IPv6 interface, `part` is the only subnet to take off. */
-function findInterface(tx: Tx, router: Router, { subnet_id, port_id }: Attach): { found: Connection; part: string | undefined } {
+function findInterface(tx: Tx, ctx: ApiContext, router: Router, { subnet_id, port_id }: Attach): { found: Connection; part: string | undefined } {
   if (port_id !== undefined) {
     const found = tx.get(routerInterfaceTable, port_id)?.router_id === router.id ? interfaceOf(tx, port_id) : undefined;
     if (found === undefined) throw notFound("RouterInterfaceNotFound", `Router ${router.id} does not have an interface with id ${port_id}.`);
@@ -144,8 +144,9 @@ function findInterface(tx: Tx, router: Router, { subnet_id, port_id }: Attach): 
     }
     return { found, part: undefined };
   }
-  if (tx.get(subnetTable, subnet_id!) === undefined) throw notFound("SubnetNotFound", `Subnet ${subnet_id!} could not be found.`);
   const found = interfacesOf(tx, router.id).find((i) => i.subnets.some((s) => s.id === subnet_id));
+  // Of a subnet that is not to be seen it is not said that it is there.
+  if (found === undefined) ctx.visible(subnetResource, subnet_id!);
   if (found === undefined) throw notFound("RouterInterfaceNotFoundForSubnet", `Router ${router.id} has no interface on subnet ${subnet_id!}.`);
   return { found, part: found.subnets.length > 1 ? subnet_id : undefined };
 }
@@ -155,7 +156,7 @@ const removeInterface: Action<Router> = {
   policy: "rule:admin_only or (role:member and project_id:%(project_id)s)",
   run(tx, row, body, ctx) {
     const names = attachBody(body);
-    const { found, part } = findInterface(tx, row, names);
+    const { found, part } = findInterface(tx, ctx, row, names);
     const leaving = part === undefined ? found.subnets : found.subnets.filter((s) => s.id === part);
     checkNotStranded(row, leaving);
     if (part === undefined) ctx.remove(portResource, found.port.id);
@@ -190,11 +191,14 @@ function checkRoutes(tx: Tx, router: Router, routes: readonly StaticRoute[]): vo
   const interfaces = connectionsOf(tx, router.id);
   const prefixes = interfaces.flatMap((i) => i.subnets.map((s) => parseCidr(s.cidr)!));
   const own = new Set(interfaces.flatMap((i) => i.addresses.map((a) => a.ip)));
+  const there = new Set(router.routes.map(routeKey));
   const seen = new Set<string>();
   for (const route of routes) {
     // Several next hops for one destination are used side by side.
     if (seen.has(routeKey(route))) throw invalidRoutes(routes, `duplicate route to ${route.destination}`);
     seen.add(routeKey(route));
+    // One that is there may have lost its way since, and is no matter of this change.
+    if (there.has(routeKey(route))) continue;
     const hop = parseIp(route.nexthop)!;
     if (!prefixes.some((p) => contains(p, hop))) throw invalidRoutes(routes, "the nexthop is not connected with router");
     if (own.has(route.nexthop)) throw invalidRoutes(routes, "the nexthop is used by router");

@@ -213,6 +213,50 @@ describe("port forwardings", () => {
   });
 });
 
+describe("limits and others' ports", () => {
+  const forward = (id: string, values: Record<string, unknown>) => api.call("POST", `floatingips/${id}/port_forwardings`, { port_forwarding: { protocol: "tcp", internal_port_id: port.id, internal_ip_address: ipOf(port), ...values } }, p1);
+  const saidBy = (answer: { status: number; body: unknown }): [number, string] => [answer.status, (answer.body as { NeutronError: { message: string } }).NeutronError.message];
+
+  test("whose network it is may not open another's port to outside; an administrator may", async () => {
+    await api.change("network", inside.id, { shared: true }, admin);
+    const theirs = await api.make("port", { network_id: inside.id }, p2);
+    await refused(400, "BadRequest", { port_id: theirs.id });
+    const floating = await make();
+    await api.refused(400, "BadRequest", "PUT", `floatingips/${floating.id}`, { floatingip: { port_id: theirs.id } });
+    expect(saidBy(await forward(floating.id, { internal_port_id: theirs.id, internal_ip_address: ipOf(theirs), external_port: 22, internal_port: 22 }))).toEqual([400, expect.stringContaining("of another project") as string]);
+    expect((await make({ port_id: theirs.id, project_id: "p1" }, admin)).port_id).toBe(theirs.id);
+  });
+
+  test("a range that leads to ports of other numbers is a flow for each, and bounded; one that keeps them is not", async () => {
+    const floating = await make();
+    expect(saidBy(await forward(floating.id, { external_port_range: "1:65534", internal_port_range: "2:65535" }))).toEqual([400, expect.stringContaining("more than 256 ports") as string]);
+    expect((await forward(floating.id, { external_port_range: "1000:1255", internal_port_range: "2000:2255" })).status).toBe(201);
+    expect((await forward(floating.id, { external_port_range: "10000:65535", internal_port_range: "10000:65535" })).status).toBe(201);
+    for (let n = 2; n < 256; n++) expect((await forward(floating.id, { external_port: n, internal_port: n })).status).toBe(201);
+    expect(saidBy(await forward(floating.id, { external_port: 900, internal_port: 900 }))).toEqual([400, expect.stringContaining("256 port forwardings") as string]);
+  });
+
+  test("what leads by a router is a change of it, a forwarded port one of the floating IP", async () => {
+    const revision = async (what: string, id: string): Promise<number> => (await api.show(what, id)).revision_number as unknown as number;
+    let before = await revision("router", router.id);
+    const grown = async (why: string): Promise<void> => {
+      const now = await revision("router", router.id);
+      expect(now, why).toBeGreaterThan(before);
+      before = now;
+    };
+    const floating = await make({ port_id: port.id });
+    await grown("associated");
+    await api.change("floatingip", floating.id, { port_id: null }, p1);
+    await grown("disassociated");
+    const own = await revision("floatingip", floating.id);
+    const made = await forward(floating.id, { external_port: 80, internal_port: 80 });
+    const later = await revision("floatingip", floating.id);
+    expect(later).toBeGreaterThan(own);
+    await api.call("DELETE", `floatingips/${floating.id}/port_forwardings/${(made.body as { port_forwarding: { id: string } }).port_forwarding.id}`, undefined, p1);
+    expect(await revision("floatingip", floating.id)).toBeGreaterThan(later);
+  });
+});
+
 test("pools are the IPv4 subnets of external networks, whoever asks", async () => {
   for (const who of [p1, p2]) expect(await api.list("floatingip_pools", who)).toEqual([{ subnet_id: pool.id, subnet_name: pool.name, network_id: outside.id, cidr: "203.0.113.0/29", project_id: who.project, tenant_id: who.project }]);
 });

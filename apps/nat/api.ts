@@ -4,9 +4,10 @@ import { badRequest, conflict, defineResource, notFound, orNull, parseIp, type A
 import { checkNotNextHop, externalNetworkTable } from "../gateway/model.ts";
 import { subnetTable, type Subnet } from "../ipam/model.ts";
 import { addressTable, deviceOwner, networkResource, portResource, portStatusTable, portTable, type Port } from "../l2/model.ts";
+import { routerResource } from "../l3/model.ts";
 import { portForwarding, shownForwardings } from "./forwarding-api.ts";
 import { floatingIpPool } from "./pools-api.ts";
-import { floatingIpActiveTable, floatingIpResource, floatingIpTable, portForwardingTable, routerBetween, type FloatingIp } from "./model.ts";
+import { floatingIpActiveTable, floatingIpResource, floatingIpTable, isAnothersPort, portForwardingTable, routerBetween, type FloatingIp } from "./model.ts";
 
 const MEMBER = "rule:admin_only or (role:member and project_id:%(project_id)s)";
 
@@ -77,8 +78,9 @@ export function reachingRouter(tx: Tx, port: Port, fixedIp: string, networkId: s
 const notReachable = (networkId: string, subnetId: string, portId: string): Error =>
   notFound("ExternalGatewayForFloatingIPNotFound", `External network ${networkId} is not reachable from subnet ${subnetId}. Therefore, cannot associate Port ${portId} with a Floating IP.`);
 
-function associate(tx: Tx, floating: Pick<FloatingIp, "id" | "floating_network_id" | "floating_ip_address">, portId: string, fixed: string | null, ctx: ApiContext): Association {
+function associate(tx: Tx, floating: Pick<FloatingIp, "id" | "project_id" | "floating_network_id" | "floating_ip_address">, portId: string, fixed: string | null, ctx: ApiContext): Association {
   const port = ctx.visible(portResource, portId);
+  if (isAnothersPort(port, floating, ctx)) throw badFloatingIp(`Port ${port.id} is of another project than floating IP ${floating.id} and cannot be bound to it`);
   const ip = fixedIpOf(tx, port, fixed);
   const network = floating.floating_network_id;
   const router = reachingRouter(tx, port, ip, network);
@@ -92,6 +94,11 @@ function associate(tx: Tx, floating: Pick<FloatingIp, "id" | "floating_network_i
     throw badRequest(`Cannot associate floating IP to port ${port.id} because it already has a Port Forwarding binding.`, "PortHasPortForwarding");
   }
   return { port_id: port.id, fixed_ip_address: ip, router_id: router };
+}
+
+/** A floating IP that leads somewhere, or did, is part of the router by which it does. */
+function bumpRouters(ctx: ApiContext, ...rows: readonly Pick<FloatingIp, "router_id">[]): void {
+  for (const id of new Set(rows.map((row) => row.router_id))) if (id !== null) ctx.bump(routerResource, id);
 }
 
 /** Leads nowhere from now on. */
@@ -135,8 +142,9 @@ const floatingIp = defineResource(floatingIpResource, {
     if (portId === null && fixed !== null) throw badFloatingIp(ALONE);
     const { port, ip } = portOutside(tx, standard, network.id, input, ctx);
     const address = { floating_network_id: network.id, floating_ip_address: ip, floating_port_id: port.id };
-    const row: FloatingIp = { ...standard, ...address, ...(portId === null ? NOWHERE : associate(tx, { id: standard.id, ...address }, portId, fixed, ctx)) };
+    const row: FloatingIp = { ...standard, ...address, ...(portId === null ? NOWHERE : associate(tx, { id: standard.id, project_id: standard.project_id, ...address }, portId, fixed, ctx)) };
     tx.put(floatingIpTable, row);
+    bumpRouters(ctx, row);
     return row;
   },
   update(tx, row, changes, ctx) {
@@ -154,6 +162,7 @@ const floatingIp = defineResource(floatingIpResource, {
     }
     const after: FloatingIp = { ...row, ...(portId === null ? NOWHERE : associate(tx, row, portId, fixed, ctx)) };
     tx.put(floatingIpTable, after);
+    bumpRouters(ctx, row, after);
     // Somewhere else it is not in place yet.
     if (after.port_id !== row.port_id || after.fixed_ip_address !== row.fixed_ip_address) tx.delete(floatingIpActiveTable, row.id);
     return after;
@@ -163,6 +172,7 @@ const floatingIp = defineResource(floatingIpResource, {
     tx.delete(floatingIpTable, row.id);
     tx.delete(floatingIpActiveTable, row.id);
     ctx.remove(portResource, row.floating_port_id);
+    bumpRouters(ctx, row);
   },
   present(view, row) {
     const port = row.port_id === null ? undefined : view.get(portTable, row.port_id);

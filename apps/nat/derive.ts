@@ -2,7 +2,7 @@
 import { chassisTable, claim, claimTable, derivation, each, zonePool, type Claim, type ReadView } from "#app";
 import { gatewayAddressTable, gatewayNeighbourTable, gatewayPlanTable, knownAt, routerGatewayTable, travelsInTunnels, type GatewayAddress } from "../gateway/model.ts";
 import { activeAttachment, addressTable, attachmentTable, knownAtTable, networkHostTable, networkTable, portTable, segmentTable, type NetworkHost } from "../l2/model.ts";
-import { translationTable, zoneHolder, type Translation } from "../l3/model.ts";
+import { liveRouterTable, translationTable, zoneHolder, type Translation } from "../l3/model.ts";
 import { floatingIpTable, floatingPlaceTable, gatewayOn, hidesSources, natSettings, translatedLimitTable, type FloatingIp, type FloatingPlace, type TranslatedLimit } from "./model.ts";
 
 /** Whether a host leads to a network itself: it is mapped to its physical one, or carries tunnels. */
@@ -15,7 +15,7 @@ function leadsTo(view: ReadView, networkId: string, chassisId: string): boolean 
 
 function placeOf({ id, floating_network_id: network_id, floating_ip_address: ip, floating_port_id, router_id, port_id, fixed_ip_address: inside }: FloatingIp, view: ReadView): FloatingPlace | undefined {
   const mac = view.get(portTable, floating_port_id)?.mac_address;
-  if (router_id === null || mac === undefined || view.get(networkTable, network_id)?.admin_state_up !== true) return undefined;
+  if (router_id === null || mac === undefined || view.get(liveRouterTable, router_id) === undefined || view.get(networkTable, network_id)?.admin_state_up !== true) return undefined;
   const gateway_id = gatewayOn(view, router_id, network_id);
   if (gateway_id === undefined) return undefined;
   // Forwarded ports may lead to many hosts; an address that several ports may have is at none of them: the host of the gateway finds who has it.
@@ -53,7 +53,7 @@ export const derive = [
     name: "floating-place",
     on: each(floatingIpTable),
     into: floatingPlaceTable,
-    reads: [portTable, networkTable, routerGatewayTable, attachmentTable, chassisTable, segmentTable, gatewayPlanTable],
+    reads: [liveRouterTable, portTable, networkTable, routerGatewayTable, attachmentTable, chassisTable, segmentTable, gatewayPlanTable],
     derive: placeOf,
   }),
   derivation({

@@ -1,11 +1,16 @@
 // Port forwardings: ports of a floating IP that lead to ports of others inside, by one router.
 import { conflict, defineResource, orNull, type ApiContext, type ReadView, type Tx, type Values } from "#app";
 import { addressTable, portResource, portTable } from "../l2/model.ts";
-import { floatingIpActiveTable, floatingIpResource, floatingIpTable, portForwardingResource, portForwardingTable, routerBetween, type FloatingIp, type PortForwarding } from "./model.ts";
+import { floatingIpActiveTable, floatingIpResource, floatingIpTable, isAnothersPort, portForwardingResource, portForwardingTable, routerBetween, type FloatingIp, type PortForwarding } from "./model.ts";
 import { badForwarding, overlaps, rangeOf, singleOf, sizeOf, textOf, type PortRange } from "./ports.ts";
 
 const MEMBER = "rule:admin_only or (role:member and project_id:%(floatingip:project_id)s)";
 const PROTOCOLS = ["tcp", "udp"] as const;
+
+/** Of a floating IP. */
+const FORWARDINGS_MAX = 256;
+/** Each is a flow of its own; a range that keeps its numbers, or becomes one port, is a few. */
+const SHIFTED_MAX = 256;
 
 type Leads = Pick<PortForwarding, "protocol" | "internal_port_id" | "internal_ip_address" | "internal" | "external">;
 
@@ -13,12 +18,15 @@ type Leads = Pick<PortForwarding, "protocol" | "internal_port_id" | "internal_ip
 function check(tx: Tx, floating: FloatingIp, id: string, wanted: Leads, ctx: ApiContext): string {
   const { protocol, internal_port_id, internal_ip_address: ip, internal, external } = wanted;
   if (sizeOf(internal) !== 1 && sizeOf(internal) !== sizeOf(external)) throw badForwarding("the ranges of external and internal ports have to be of the same size, unless the internal one is a single port");
+  if (external.min !== internal.min && sizeOf(internal) > SHIFTED_MAX) throw badForwarding(`a range of more than ${SHIFTED_MAX} ports cannot lead to ports of other numbers`);
   if (floating.port_id !== null) throw badForwarding(`floating IP ${floating.id} is associated with port ${floating.port_id}`);
   const port = ctx.visible(portResource, internal_port_id);
+  if (isAnothersPort(port, floating, ctx)) throw badForwarding(`port ${port.id} is of another project than floating IP ${floating.id}`);
   if (tx.by(addressTable, "port", port.id).find((a) => a.ip === ip)?.family !== 4) throw badForwarding(`port ${port.id} does not have the IPv4 address ${ip}`);
   const router = routerBetween(tx, port, ip, floating.floating_network_id);
   if (router === undefined) throw badForwarding(`external network ${floating.floating_network_id} is not reachable from port ${port.id}`);
   const others = tx.by(portForwardingTable, "floatingip", floating.id).filter((f) => f.id !== id);
+  if (others.length >= FORWARDINGS_MAX) throw badForwarding(`floating IP ${floating.id} has ${FORWARDINGS_MAX} port forwardings, which is the most`);
   if (others.length > 0 && floating.router_id !== router) throw badForwarding(`floating IP ${floating.id} leads inside by router ${floating.router_id!}`);
   const own = tx.by(floatingIpTable, "port", port.id).find((f) => f.fixed_ip_address === ip && f.floating_network_id === floating.floating_network_id);
   if (own !== undefined) {
@@ -85,6 +93,7 @@ export const portForwarding = defineResource(portForwardingResource, {
     setRouter(tx, floating, check(tx, floating, id, leads, ctx));
     const row: PortForwarding = { id, description, floatingip_id: floating.id, ...leads };
     tx.put(portForwardingTable, row);
+    ctx.bump(floatingIpResource, floating.id);
     return row;
   },
   update(tx, row, changes, ctx) {
@@ -99,9 +108,13 @@ export const portForwarding = defineResource(portForwardingResource, {
     };
     setRouter(tx, floating, check(tx, floating, row.id, after, ctx));
     tx.put(portForwardingTable, after);
+    ctx.bump(floatingIpResource, floating.id);
     return after;
   },
-  remove: removeForwarding,
+  remove(tx, row, ctx) {
+    removeForwarding(tx, row);
+    ctx.bump(floatingIpResource, row.floatingip_id);
+  },
   present: (_view, row) => presentPorts(row),
 });
 

@@ -35,16 +35,19 @@ export const floatingStatus: ServiceDecl = {
         const place = host.view.get(floatingPlaceTable, id);
         const active = place !== undefined && place.hosts.length > 0;
         if (active && !isThere(host, place, since)) continue;
-        due.delete(id);
         if ((host.view.get(floatingIpActiveTable, id) !== undefined) !== active && host.acts(id)) changed.set(id, active);
+        else due.delete(id);
       }
       if (changed.size === 0) return;
+      const written = new Map([...changed.keys()].map((id) => [id, due.get(id)]));
       await host.transact(`status of ${changed.size} floating IPs`, (tx) => {
         for (const [id, active] of changed) {
           if (active && tx.get(floatingIpTable, id) !== undefined) tx.put(floatingIpActiveTable, { id });
           else tx.delete(floatingIpActiveTable, id);
         }
       });
+      // What changed meanwhile is looked at again.
+      for (const [id, since] of written) if (due.get(id) === since) due.delete(id);
     };
     host.onCommit([floatingIpTable, floatingPlaceTable, poolNumberTable], (changes, generation) => {
       for (const { table, id } of changes) if (table !== poolNumberTable) due.set(id, generation);
