@@ -103,7 +103,11 @@ export interface ChosenSegment extends Row {
   readonly physical_network: string | null;
   /** VNI or VLAN id; null of flat and local ones. */
   readonly segmentation_id: number | null;
+  /** Of a VLAN in which tags of guests pass: the type of its own tag, in which they are. */
+  readonly outer_tag?: OuterTag;
 }
+/** TPIDs of 802.1Q and 802.1ad. */
+export type OuterTag = 0x8100 | 0x88a8;
 export const chosenSegmentTable = defineTable<ChosenSegment>()("chosen_segment", {
   indexes: { network: (s) => s.network_id, /** `<type>/<physical network>`: who is on it. */ physical: (s) => (s.physical_network === null ? undefined : `${s.type}/${s.physical_network}`) },
 });
@@ -114,9 +118,14 @@ export const chosenSegments = (view: ReadView, networkId: string): readonly Read
 export const isPhysical = ({ type }: { readonly type: string }): boolean => type === "vlan" || type === "flat";
 
 /** Why a host cannot be on a segment; undefined: it can. */
-export function segmentFault({ type, physical_network: physnet }: Pick<ChosenSegment, "type" | "physical_network">, chassis: Pick<Chassis, "encap_ip" | "encap_types" | "bridge_mappings">): string | undefined {
+export function segmentFault(
+  { type, physical_network: physnet, outer_tag }: Pick<ChosenSegment, "type" | "physical_network" | "outer_tag">, chassis: Pick<Chassis, "encap_ip" | "encap_types" | "bridge_mappings" | "vlan_limit">,
+): string | undefined {
   if (type === "local") return undefined;
-  if (type === "vlan" || type === "flat") return Object.hasOwn(chassis.bridge_mappings, physnet ?? "") ? undefined : `no bridge is mapped to physical network ${physnet}`;
+  if (type === "vlan" || type === "flat") {
+    if (!Object.hasOwn(chassis.bridge_mappings, physnet ?? "")) return `no bridge is mapped to physical network ${physnet}`;
+    return outer_tag === undefined || chassis.vlan_limit === 2 ? undefined : "its Open vSwitch reads one VLAN tag of a frame (other_config:vlan-limit)";
+  }
   return chassis.encap_ip !== "" && chassis.encap_types.includes(type) ? undefined : `it has no ${type} tunnels`;
 }
 /** Why no port of a network can be bound at a chassis; undefined: it can. Whoever fills `attachment` asks, and reads `chosenSegmentTable`. */
