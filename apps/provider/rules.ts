@@ -35,9 +35,9 @@ export const derive = [
     on: each(chosenSegmentTable),
     into: segmentTable,
     reads: [networkTable],
-    derive({ id, network_id, type, physical_network, segmentation_id }, view): Segment | undefined {
+    derive({ id, network_id, type, physical_network, segmentation_id, outer_tag }, view): Segment | undefined {
       if (type === "local" || view.get(networkTable, network_id) === undefined) return undefined;
-      return { id: `provider/${id}`, network_id, type, physical_network, segmentation_id };
+      return { id: `provider/${id}`, network_id, type, physical_network, segmentation_id, ...(outer_tag !== undefined && { outer_tag }) };
     },
   }),
   derivation({
