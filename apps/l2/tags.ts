@@ -2,7 +2,7 @@
 // without it. The network itself answers nothing that has a tag, and no router takes it: what is behind a tag is another network of the guests.
 // Where such a network is a VLAN the guest's tag goes inside its own, and a switch that reads two tags is needed: there a guest could send two.
 import { callTable, chassisScope, core, defineScope, ethType, load, toStage, toTable, type Emit, type FlowAction, type Outputs, type PortContext, type ReadView, type SharedRegister } from "#app";
-import { chosenSegments, isRouterPort, isTransparent, lanScope, portTable, type Attachment, type Network } from "./model.ts";
+import { chosenSegments, isNetworkPort, isTransparent, lanScope, portTable, type Attachment, type Network } from "./model.ts";
 import { VLAN_NONE, VLAN_PRESENT } from "./model/tags.ts";
 import { l2 } from "./tables.ts";
 
@@ -36,7 +36,7 @@ export function passTags(network: Network, view: ReadView, out: Emit<typeof l2>)
   out.flow(scope, "arp_nd", { priority: 190, match: { vlan_vid: TAGGED, eth_type: ethType.ip }, actions: [toStage("acl_out")] });
   for (const eth_type of [ethType.arp, ethType.ipv6]) out.flow(scope, "arp_nd", { priority: 190, match: { vlan_vid: TAGGED, eth_type }, actions: [toStage("forward")] });
   for (const port of view.by(portTable, "network", network.id)) {
-    if (isRouterPort(port)) out.flow(lanScope(network.id), "l2_lookup", { priority: 130, match: { "reg:net": network.key, vlan_vid: TAGGED, eth_dst: port.mac_address }, actions: [] });
+    if (isNetworkPort(port)) out.flow(lanScope(network.id), "l2_lookup", { priority: 130, match: { "reg:net": network.key, vlan_vid: TAGGED, eth_dst: port.mac_address }, actions: [] });
   }
 }
 

@@ -162,6 +162,10 @@ for to in ("${asked}", "${near.ip}"): s.send(bytes.fromhex("ffffffffffff") + mac
 `]);
         await sleep(300);
         expect((await answers.stop()).lines.filter((line) => line.includes("Reply"))).toEqual([]);
+        // It is a question like any other for the guests, and goes no way twice.
+        const patch = (await cloud.hv(1).vsctl("list-ports", "br-int")).split("\n").find((port) => port.startsWith("axion-phys-"))!.slice("axion-phys-".length);
+        const question = `ffffffffffff${hex(machineMac)}${name === "qinq" ? "88a8" : "8100"}${id.toString(16).padStart(4, "0")}${INNER}08060001080006040001${hex(machineMac)}0a${(id - 400).toString(16)}00c80000000000000a${(id - 400).toString(16)}0001`;
+        for (const n of [1, 2]) expect(await cloud.hv(n).appctl("ofproto/trace", "br-int", `in_port=${patch}`, question)).not.toMatch(/over max|>>>>/);
         // Without one the router answers both.
         await until("the router to answer", async () => (await vm.arping(asked, { count: 1 })).includes(leg!.mac_address), { timeoutMs: 15_000 });
       }
