@@ -23,6 +23,8 @@ export interface HypervisorOptions {
   gateway?: boolean;
   /** More external_ids of Open_vSwitch. */
   externalIds?: Record<string, string>;
+  /** Tags of a frame that Open vSwitch looks for (other_config:vlan-limit); as it is installed: 1. */
+  vlanLimit?: 2;
   /** Connect to this manager at once, as setManager would. */
   manager?: string;
 }
@@ -138,6 +140,7 @@ export class Hypervisor extends NetNs {
       "set", "Open_vSwitch", ".", ...Object.entries(ids).map(([key, value]) => `external_ids:${key}="${value}"`),
       // one thread of each kind: a lab's host is a small part of a machine
       "other_config:n-handler-threads=1", "other_config:n-revalidator-threads=1",
+      ...(this.#options.vlanLimit === undefined ? [] : [`other_config:vlan-limit=${this.#options.vlanLimit}`]),
       ...uplinks.flatMap(([bridge, device]) => [
         "--", "add-br", bridge, "--", "set", "Bridge", bridge, "datapath_type=netdev",
         "--", "add-port", bridge, device,

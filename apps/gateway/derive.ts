@@ -1,19 +1,19 @@
 // From gateways to hosts: which host has which gateway, who watches whom, and how routers leave by them.
 import { chassisTable, claim, claimTable, derivation, each, eachPair, type Claim, type ReadView } from "#app";
 import { subnetTable } from "../ipam/model.ts";
-import { addressTable, attachmentTable, chosenSegmentTable, knownAtTable, networkHostTable, networkTable, portTable, segmentTable, type NetworkHost } from "../l2/model.ts";
+import { addressTable, attachmentTable, chosenSegmentTable, knownAtTable, networkHostTable, networkTable, portTable, readsTags, segmentTable, type NetworkHost } from "../l2/model.ts";
 import { addressesOnLink, legTable, routerInterfaceTable, routerTable, routeTable, type Leg, type Route } from "../l3/model.ts";
 import { mtuOf, profiled, profileTable, tenantMtu, vniPool } from "../overlay/model.ts";
 import {
-  defaultRouteEcmpTable, externalNetworkTable, gatewayGroups, gatewayHostTable, gatewayNeighbourTable, gatewayPeerTable, gatewayPlanTable, knownAt, legId, peerPorts, routerGatewayTable, travelsInTunnels, vniHolder, wayOutOf, type GatewayHost, type GatewayPeer, type GatewayPlan,
+  defaultRouteEcmpTable, externalNetworkTable, gatewayGroups, gatewayHostTable, gatewayNeighbourTable, gatewayPeerTable, gatewayPlanTable, isOnNetwork, knownAt, legId, peerPorts, routerGatewayTable, travelsInTunnels, vniHolder, wayOutOf, type GatewayHost, type GatewayPeer, type GatewayPlan,
 } from "./model.ts";
 import { rank } from "./placement.ts";
 import { gateway } from "./tables.ts";
 
 function hostsFor(view: ReadView, networkId: string): GatewayHost[] {
   if (travelsInTunnels(view, networkId)) return [...view.by(gatewayHostTable, "all", "")];
-  const physical = new Set(view.by(segmentTable, "network", networkId).flatMap((s) => s.physical_network ?? []));
-  const hosts = new Map([...physical].flatMap((name) => view.by(gatewayHostTable, "physical_network", name).map((h) => [h.id, h] as const)));
+  const physical = view.by(segmentTable, "network", networkId).filter((s) => s.physical_network !== null);
+  const hosts = new Map(physical.flatMap((s) => view.by(gatewayHostTable, "physical_network", s.physical_network!).filter((h) => readsTags(s, h)).map((h) => [h.id, h] as const)));
   return [...hosts.values()];
 }
 
@@ -41,8 +41,7 @@ export function usersOf(plan: GatewayPlan, view: ReadView): Set<string> {
   if (plan.kind === "interface") {
     for (const { kind, hosts } of view.by(gatewayPlanTable, "router", plan.router_id)) if (kind === "gateway") for (const host of hosts) users.add(host);
     // Whoever is on the physical network sends there itself.
-    const physical = view.by(segmentTable, "network", plan.network_id).flatMap((s) => s.physical_network ?? []);
-    for (const id of users) if (physical.some((name) => view.get(chassisTable, id)?.bridge_mappings[name] !== undefined)) users.delete(id);
+    for (const id of users) if (isOnNetwork(view, plan.network_id, id)) users.delete(id);
     return users;
   }
   // To whom the network outside is one like others: hosts with ports there, and with other gateways.
@@ -103,8 +102,8 @@ export const derive = [
     on: each(chassisTable),
     into: gatewayHostTable,
     reads: [],
-    derive: ({ id, key, gateway: may, encap_ip, encap_types, bridge_mappings }): GatewayHost | undefined =>
-      may && encap_ip !== "" && encap_types.length > 0 ? { id, key, physical_networks: Object.keys(bridge_mappings).sort() } : undefined,
+    derive: ({ id, key, gateway: may, encap_ip, encap_types, bridge_mappings, vlan_limit }): GatewayHost | undefined =>
+      may && encap_ip !== "" && encap_types.length > 0 ? { id, key, physical_networks: Object.keys(bridge_mappings).sort(), ...(vlan_limit !== undefined && { vlan_limit }) } : undefined,
   }),
   derivation({
     name: "gateway-plan",

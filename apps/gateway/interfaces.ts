@@ -4,7 +4,7 @@
 import { chassisScope, chassisTable, claim, claimTable, derivation, each, isIpv6, load, numberOf, setField, toEntrance, toStage, type Chassis, type Claim, type ReadView } from "#app";
 import { linkLocal } from "packet-codec";
 import { subnetTable } from "../ipam/model.ts";
-import { addressTable, attachmentTable, chosenSegmentTable, handleMac, handleQuestions, netScope, networkTable, portTable, segmentTable } from "../l2/model.ts";
+import { addressTable, attachmentTable, chosenSegmentTable, handleMac, handleQuestions, netScope, networkTable, portTable, readsTags, segmentTable, type Segment } from "../l2/model.ts";
 import { legOfInterface, legTable, liveRouterTable, routerInterfaceTable, routerTable, type Leg } from "../l3/model.ts";
 import { leaveChosen, leaveRoundabout, profileTable, receiveVni, vniPool } from "../overlay/model.ts";
 import { groupOf, listOf, usersOf } from "./derive.ts";
@@ -13,15 +13,15 @@ import { rank } from "./placement.ts";
 import { groupsBefore, hostsBefore, ping } from "./rules.ts";
 import { gateway } from "./tables.ts";
 
-/** The physical network that a network is on, and nowhere else. Between several segments a host hands on, and would take what is for the router. */
-function physicalNetworkOf(view: ReadView, networkId: string): string | undefined {
+/** The physical segment that a network is on, and nowhere else. Between several segments a host hands on, and would take what is for the router. */
+function physicalSegmentOf(view: ReadView, networkId: string): Readonly<Segment> | undefined {
   const [only, ...more] = view.by(segmentTable, "network", networkId);
-  return more.length > 0 ? undefined : (only?.physical_network ?? undefined);
+  return more.length > 0 || only?.physical_network == null ? undefined : only;
 }
 
 /** Hosts that may answer for routers on a physical network: those that may have gateways if there are any, else all that are on it. */
-function candidates(view: ReadView, physicalNetwork: string): readonly Chassis[] {
-  const there = view.by(chassisTable, "physical_network", physicalNetwork);
+function candidates(view: ReadView, segment: Segment): readonly Chassis[] {
+  const there = view.by(chassisTable, "physical_network", segment.physical_network!).filter((c) => readsTags(segment, c));
   // Those that have no tunnels cannot watch each other: one of them has to do.
   const watched = there.filter((c) => c.encap_ip !== "" && c.encap_types.length > 0);
   const gateways = watched.filter((c) => c.gateway);
@@ -36,7 +36,7 @@ export const derive = [
     into: gatewayPlanTable,
     reads: [segmentTable, chassisTable, networkTable],
     derive({ id, router_id, network_id }, view): GatewayPlan | undefined {
-      const physical = physicalNetworkOf(view, network_id);
+      const physical = physicalSegmentOf(view, network_id);
       if (physical === undefined) return undefined;
       const there = view.get(networkTable, network_id)?.admin_state_up === true ? candidates(view, physical) : [];
       // All routers on a network have the same, so that what is routed there from elsewhere has one way.

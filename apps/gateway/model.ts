@@ -1,7 +1,7 @@
 // gateway's entities: which networks are external, the gateways of routers on them, and what follows from both: which hosts a gateway is on.
-import { chassisScope, conflict, definePool, ethType, defineScope, defineTable, ipProto, isIpv6, load, NO_MAC, setField, toTable, type Entrance, type FlowAction, type Outputs, type ReadView, type Row, type Scope, type SharedRegister } from "#app";
+import { chassisScope, chassisTable, conflict, definePool, ethType, defineScope, defineTable, ipProto, isIpv6, load, NO_MAC, setField, toTable, type Entrance, type FlowAction, type Outputs, type ReadView, type Row, type Scope, type SharedRegister } from "#app";
 import { subnetTable } from "../ipam/model.ts";
-import { addressTable, networkTable, portTable, segmentTable, type Address, type KnownAt } from "../l2/model.ts";
+import { addressTable, isOnPhysical, networkTable, portTable, segmentTable, type Address, type KnownAt } from "../l2/model.ts";
 import { liveRouterTable, routerScope, tellOutside } from "../l3/model.ts";
 import { gateway } from "./tables.ts";
 
@@ -31,6 +31,8 @@ export const defaultRouteEcmpTable = defineTable<DefaultRouteEcmp>()("default_ro
 export interface GatewayHost extends Row {
   readonly key: number;
   readonly physical_networks: readonly string[];
+  /** As of Chassis. */
+  readonly vlan_limit?: 2;
 }
 export const gatewayHostTable = defineTable<GatewayHost>()("gateway_host", { derived: true, indexes: { all: () => "", physical_network: (h) => h.physical_networks } });
 
@@ -124,6 +126,12 @@ export const peerPortName = (key: number): string => `axion-bfd-${key}`;
 export function travelsInTunnels(view: ReadView, networkId: string): boolean {
   const segments = view.by(segmentTable, "network", networkId);
   return segments.length > 0 && !segments.some((s) => s.physical_network !== null);
+}
+
+/** Whether a host is on one of a network's physical segments. */
+export function isOnNetwork(view: ReadView, networkId: string, chassisId: string): boolean {
+  const chassis = view.get(chassisTable, chassisId);
+  return chassis !== undefined && view.by(segmentTable, "network", networkId).some((s) => isOnPhysical(s, chassis));
 }
 
 /** Hosts with a router that has a gateway with this list of hosts have the group that chooses one. */

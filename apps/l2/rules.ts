@@ -6,14 +6,14 @@ import {
 } from "#app";
 import { linkLocal } from "packet-codec";
 import {
-  addressTable, attachmentId, attachmentTable, bindingFault, chosenSegmentTable, fromScope, hostScope, lanScope, learningTable, mayForward, membersScope, neighbour, netScope, networkTable, activeAttachment, pluggedAt, pluggedReads, portTable, sendersScope, singleAddress, type Attachment, type Port, isAnothers, isCarried, isNetworkPort, isUnspecified, macOfPair, mayBeTaken, saidOfLink, placesOf, contestedTable,
+  addressTable, attachmentId, attachmentTable, bindingFault, chosenSegmentTable, fromScope, hostScope, lanScope, learningTable, mayForward, membersScope, neighbour, netScope, networkTable, activeAttachment, pluggedAt, pluggedReads, portTable, sendersScope, singleAddress, type Attachment, type Port, isAnothers, isCarried, isNetworkPort, isTransparent, isUnspecified, macOfPair, mayBeTaken, saidOfLink, placesOf, contestedTable,
 } from "./model.ts";
 import { knownNeighbour, takers } from "./neighbours.ts";
 import { ANNOUNCE, derive as learningDerive, hear, hearOwn, isHeard, isOpen, isPlaced, PUNT_METER, learnFromChassis, learnFromPort, learnInNetwork, listeners, placed, placedMacs } from "./learning.ts";
 import { VLAN_NONE, VLAN_PRESENT } from "./model/tags.ts";
 import { advertisement, fromLink, icmpv6, ND, solicitation } from "./model/messages.ts";
 import { l2 } from "./tables.ts";
-import { admitTags, isTransparent, passTags } from "./tags.ts";
+import { admitTags, passTags } from "./tags.ts";
 
 /** Local ports per flood flow: 40 bytes of actions each, a message holds 64 KiB. */
 const FLOOD_CHUNK = 1000;
@@ -329,7 +329,7 @@ const networkRule = l2.rule({
       actions: members.flatMap(({ key }) => [load("out_host", key), callStage("locate")]),
     });
     learnInNetwork(network, view, out);
-    if (network.vlan_transparent === true) passTags(network, view, out);
+    if (isTransparent(view, network.id)) passTags(network, view, out);
     for (const { id, key } of members) {
       if (byHost) out.include(netScope(network.id), hostScope(key));
       out.include(membersScope(network.id), fromScope(id));

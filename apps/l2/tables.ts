@@ -20,10 +20,11 @@ export const l2 = definePipeline({
     port_security: {
       stage: "admission", miss: "drop", about: "only the port's own MAC and addresses may send",
       match: [
-        "reg:in_port_key", "reg:secured", "reg:tag_passes", "vlan_vid", "eth_src", "eth_type", "arp_sha", "arp_spa", "arp_tpa", "ipv4_src", "ipv6_src", "ip_proto", "ip_frag", "udp_src", "udp_dst",
+        "reg:in_port_key", "reg:secured", "reg:tag_passes", "reg:tag_unseen", "vlan_vid", "eth_src", "eth_type", "arp_sha", "arp_spa", "arp_tpa", "ipv4_src", "ipv6_src", "ip_proto", "ip_frag", "udp_src", "udp_dst",
         "ip_ttl", "ipv6_dst", "icmpv6_type", "icmpv6_code", "ipv6_nd_target", "ipv6_nd_sll", "ipv6_nd_tll",
       ],
     },
+    inner_tag: { stage: "admission", miss: "drop", aside: true, about: "a guest's frame without its tag: that is put back, unless one more was behind it", match: ["vlan_vid"] },
     nd_source: {
       stage: "admission", miss: "drop", aside: true, about: "neighbour discovery that is right so far: the source is the port's own too, it is formed as it has to be, and carries no more",
       match: [
@@ -69,6 +70,7 @@ export const l2 = definePipeline({
     too_long: { bits: 1, about: "ARP or neighbour discovery with more in it than these have" },
     flood_chunk: { bits: 8, about: "which part of a long list of local ports" },
     tag_passes: { bits: 1, about: "the sender's network is transparent to tags of guests" },
+    tag_unseen: { bits: 1, about: "whether the sender's tag is the only one is not known yet, and it has to be" },
     question: { bits: 1, about: "the packet asks for a neighbour: only what the model lists is answered, the rest answers itself" },
     mac_heard: { bits: 1, about: "the sender's MAC, of a packet from a tunnel, was looked at" },
   },

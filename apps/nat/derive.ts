@@ -1,6 +1,6 @@
 // Which routers translate, where each floating IP does, and what that takes on a host: a zone, the network outside.
 import { chassisTable, claim, claimTable, derivation, each, zonePool, type Claim, type ReadView } from "#app";
-import { gatewayAddressTable, gatewayNeighbourTable, gatewayPlanTable, knownAt, routerGatewayTable, travelsInTunnels, type GatewayAddress } from "../gateway/model.ts";
+import { gatewayAddressTable, gatewayNeighbourTable, gatewayPlanTable, isOnNetwork, knownAt, routerGatewayTable, travelsInTunnels, type GatewayAddress } from "../gateway/model.ts";
 import { activeAttachment, addressTable, attachmentTable, knownAtTable, networkHostTable, networkTable, portTable, segmentTable, type NetworkHost } from "../l2/model.ts";
 import { liveRouterTable, translationTable, zoneHolder, type Translation } from "../l3/model.ts";
 import { floatingIpTable, floatingPlaceTable, gatewayOn, hidesSources, natSettings, translatedLimitTable, type FloatingIp, type FloatingPlace, type TranslatedLimit } from "./model.ts";
@@ -10,7 +10,7 @@ function leadsTo(view: ReadView, networkId: string, chassisId: string): boolean 
   const chassis = view.get(chassisTable, chassisId);
   if (chassis === undefined) return false;
   if (travelsInTunnels(view, networkId)) return chassis.encap_ip !== "" && chassis.encap_types.length > 0;
-  return view.by(segmentTable, "network", networkId).some((s) => s.physical_network !== null && chassis.bridge_mappings[s.physical_network] !== undefined);
+  return isOnNetwork(view, networkId, chassisId);
 }
 
 function placeOf({ id, floating_network_id: network_id, floating_ip_address: ip, floating_port_id, router_id, port_id, fixed_ip_address: inside }: FloatingIp, view: ReadView): FloatingPlace | undefined {

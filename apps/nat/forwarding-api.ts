@@ -9,8 +9,9 @@ const PROTOCOLS = ["tcp", "udp"] as const;
 
 /** Of a floating IP. */
 const FORWARDINGS_MAX = 256;
-/** Each is a flow of its own; a range that keeps its numbers, or becomes one port, is a few. */
+/** Each is flows of its own; a range that keeps its numbers, or becomes one port, is a few. */
 const SHIFTED_MAX = 256;
+const shifted = ({ internal, external }: Leads): number => (sizeOf(internal) > 1 && external.min !== internal.min ? sizeOf(internal) : 0);
 
 type Leads = Pick<PortForwarding, "protocol" | "internal_port_id" | "internal_ip_address" | "internal" | "external">;
 
@@ -18,7 +19,6 @@ type Leads = Pick<PortForwarding, "protocol" | "internal_port_id" | "internal_ip
 function check(tx: Tx, floating: FloatingIp, id: string, wanted: Leads, ctx: ApiContext): string {
   const { protocol, internal_port_id, internal_ip_address: ip, internal, external } = wanted;
   if (sizeOf(internal) !== 1 && sizeOf(internal) !== sizeOf(external)) throw badForwarding("the ranges of external and internal ports have to be of the same size, unless the internal one is a single port");
-  if (external.min !== internal.min && sizeOf(internal) > SHIFTED_MAX) throw badForwarding(`a range of more than ${SHIFTED_MAX} ports cannot lead to ports of other numbers`);
   if (floating.port_id !== null) throw badForwarding(`floating IP ${floating.id} is associated with port ${floating.port_id}`);
   const port = ctx.visible(portResource, internal_port_id);
   if (isAnothersPort(port, floating, ctx)) throw badForwarding(`port ${port.id} is of another project than floating IP ${floating.id}`);
@@ -27,6 +27,7 @@ function check(tx: Tx, floating: FloatingIp, id: string, wanted: Leads, ctx: Api
   if (router === undefined) throw badForwarding(`external network ${floating.floating_network_id} is not reachable from port ${port.id}`);
   const others = tx.by(portForwardingTable, "floatingip", floating.id).filter((f) => f.id !== id);
   if (others.length >= FORWARDINGS_MAX) throw badForwarding(`floating IP ${floating.id} has ${FORWARDINGS_MAX} port forwardings, which is the most`);
+  if (shifted(wanted) > 0 && [wanted, ...others].reduce((sum, f) => sum + shifted(f), 0) > SHIFTED_MAX) throw badForwarding(`of a floating IP not more than ${SHIFTED_MAX} ports lead by ranges to ports of other numbers`);
   if (others.length > 0 && floating.router_id !== router) throw badForwarding(`floating IP ${floating.id} leads inside by router ${floating.router_id!}`);
   const own = tx.by(floatingIpTable, "port", port.id).find((f) => f.fixed_ip_address === ip && f.floating_network_id === floating.floating_network_id);
   if (own !== undefined) {

@@ -1,6 +1,6 @@
 // overlay's facts: what encapsulation costs, how large tenant networks may be, and how two chassis and a network are encapsulated.
 import { ApiError, callTable, chassisTable, conflict, core, definePool, defineScope, defineSettings, defineTable, giveBack, holderOf, load, numberOf, PoolExhaustedError, take, toStage, type EncapType, type FlowAction, type NumberRange, type Outputs, type ReadView, type Row, type Scope, type SharedRegister, type Tx } from "#app";
-import { chosenSegments, chosenSegmentTable, type Network } from "../l2/model.ts";
+import { chosenSegments, chosenSegmentTable, isTransparent, type Network } from "../l2/model.ts";
 import { overlay } from "./tables.ts";
 
 export const overlaySettings = defineSettings({
@@ -40,12 +40,16 @@ export function tenantMtu(view: ReadView, used: InUse = inUse(view)): number {
   return view.settings(overlaySettings).mtu - (worst === 0 ? encapOverhead("geneve", 4) : worst);
 }
 
+/** Bytes of a tag: what a guest sends with its own is as large as without, and has to get through as well. */
+const VLAN_TAG = 4;
+
 /** Largest MTU that a network can have: as its segments leave it, the narrowest of several. */
 export function networkMtu(view: ReadView, networkId: string, used: InUse = inUse(view)): number {
   const chosen = chosenSegments(view, networkId);
-  if (chosen.length === 0) return tenantMtu(view, used);
+  const tag = isTransparent(view, networkId) ? VLAN_TAG : 0;
+  if (chosen.length === 0) return tenantMtu(view, used) - tag;
   const settings = view.settings(overlaySettings);
-  return Math.min(...chosen.map(({ type, physical_network: physnet }) => {
+  return -tag + Math.min(...chosen.map(({ type, physical_network: physnet }) => {
     if (type === "flat" || type === "vlan") return settings["physical-network-mtus"].get(physnet ?? "") ?? settings.mtu;
     return type === "local" ? settings.mtu : settings.mtu - encapOverhead(type, used(type, 6) ? 6 : 4);
   }));

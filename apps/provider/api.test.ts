@@ -136,12 +136,44 @@ test("the MTU may be as large as the segment leaves it, and no larger", async ()
   expect(await refused({ ...wish("vxlan"), mtu: 1451 })).toMatch(/^400 InvalidInput.*maximum is 1450/);
 });
 
-test("tags of guests may pass in tunnels alone; VLANs in VLANs are refused", async () => {
+test("tags of guests may pass in tunnels, and inside those of VLANs, of 802.1Q or of 802.1ad; not where there is none", async () => {
   await make();
-  expect(await network("vxlan", undefined, undefined, { vlan_transparent: true })).toMatchObject({ vlan_transparent: true, qinq: false });
-  expect(await network()).toMatchObject({ vlan_transparent: false });
-  expect(await refused({ ...wish("flat", "physnet1"), vlan_transparent: true })).toMatch(/^400 VlanTransparencyDriverError/);
-  expect(await refused({ ...wish("vlan", "physnet1", 9), qinq: true })).toMatch(/^400 VlanQinqDriverError/);
+  expect(await network("vxlan", undefined, undefined, { vlan_transparent: true })).toMatchObject({ vlan_transparent: true, qinq: false, mtu: 1446 });
+  expect(await network()).toMatchObject({ vlan_transparent: false, qinq: false });
+  expect(await network("vlan", "physnet1", 7, { vlan_transparent: true })).toMatchObject({ vlan_transparent: true, qinq: false, mtu: 1496 });
+  const qinq = await network("vlan", "physnet1", 9, { qinq: true });
+  expect(qinq).toMatchObject({ vlan_transparent: false, qinq: true, mtu: 1496 });
+  const segments = [wish("vlan", "physnet1", 10), wish("geneve")];
+  expect(await h.create("network", { segments, qinq: true })).toMatchObject({ qinq: true, mtu: 1438 });
+  expect(await refused({ ...wish("vlan", "physnet1", 11), qinq: true, mtu: 1497 })).toMatch(/^400 InvalidInput.*maximum is 1496/);
+  for (const how of [wish("flat", "physnet1"), { segments: [wish("flat", "physnet1"), wish("geneve")] }]) {
+    expect(await refused({ ...how, vlan_transparent: true })).toMatch(/^400 VlanTransparencyDriverError/);
+    expect(await refused({ ...how, qinq: true })).toMatch(/^400 VlanQinqDriverError/);
+  }
+  expect(await refused({ ...wish("vxlan"), qinq: true })).toMatch(/^400 VlanQinqDriverError/);
+  expect(await refused({ ...wish("vlan", "physnet1", 11), qinq: true, vlan_transparent: true })).toMatch(/^400 InvalidInput/);
+  expect((await h.call("PUT", `/v2.0/networks/${qinq.id}`, { network: { qinq: false } })).status).toBe(400);
+  const found = await h.call("GET", "/v2.0/networks?qinq=true&fields=id");
+  expect((found.body.networks as { id: string }[]).map((n) => n.id)).toContain(qinq.id);
+  expect(found.body.networks).toHaveLength(2);
+});
+
+test("where tags of guests go inside a VLAN's own, a host whose switch reads one tag alone binds no port, and says why", async () => {
+  await make();
+  for (const [id, how] of [[5, { qinq: true }], [6, { vlan_transparent: true }]] as const) {
+    const vlan = await network("vlan", "physnet1", id, how);
+    const port = await h.create("port", { network_id: vlan.id });
+    await h.plug("hv1", port.id, 10);
+    await h.settled();
+    expect(await h.call("GET", `/v2.0/ports/${port.id}`)).toMatchObject({ body: { port: {
+      status: "DOWN", "binding:vif_type": "binding_failed", "binding:vif_details": { "axion:binding_failure": "host hv1: its Open vSwitch reads one VLAN tag of a frame (other_config:vlan-limit)" },
+    } } });
+    await h.addChassis("hv1", { key: 1, bridge_mappings: { physnet1: "br-ex" }, vlan_limit: 2 });
+    await h.settled();
+    h.confirm("hv1");
+    expect(await h.call("GET", `/v2.0/ports/${port.id}`)).toMatchObject({ body: { port: { "binding:vif_type": "ovs" } } });
+    await h.addChassis("hv1", { key: 1, bridge_mappings: { physnet1: "br-ex" } });
+  }
 });
 
 test("a port is bound where its network is, and elsewhere says why not, until it is there", async () => {

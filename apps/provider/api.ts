@@ -1,6 +1,6 @@
 // What provider networks add to networks of the API: how they travel, as administrators choose and see it.
 import { AUTO, badRequest, extendResource, giveBack, invalidInput, type Alias, type Attribute, type Check, type LiveView, type Tx, type Values } from "#app";
-import { chosenSegments, isPhysical, networkResource, networkTable, type ChosenSegment, type Network } from "../l2/model.ts";
+import { chosenSegments, chosenSegmentTable, networkResource, networkTable, type ChosenSegment, type Network } from "../l2/model.ts";
 import { commonEncap, vniOf } from "../overlay/model.ts";
 import { chooseForTenant, chooseSegments, moveVlan, type SegmentWish } from "./choice.ts";
 import { vlanPool } from "./model.ts";
@@ -25,8 +25,8 @@ const attributes: Record<string, Attribute> = {
 };
 
 const transparency: Record<string, Attribute> = {
-  vlan_transparent: { type: "boolean", about: "One VLAN tag of guests' own passes; of networks in tunnels.", post: true, default: AUTO, filter: true, alias: "vlan-transparent" },
-  qinq: { type: "boolean", about: "Networks of VLANs in VLANs: not offered, true is refused.", post: true, default: AUTO, filter: true },
+  vlan_transparent: { type: "boolean", about: "One VLAN tag of guests' own passes; not on flat networks.", post: true, default: AUTO, filter: true, alias: "vlan-transparent" },
+  qinq: { type: "boolean", about: "One VLAN tag of guests' own passes, inside a tag of 802.1ad (0x88a8); of VLAN networks.", post: true, default: AUTO, filter: true, alias: "qinq" },
 };
 
 function wishOf(given: Values): SegmentWish {
@@ -47,11 +47,20 @@ function create(tx: Tx, network: Network, input: Values): void {
     chooseSegments(tx, network, segments.map(wishOf));
   } else if (isSaid(wish)) chooseSegments(tx, network, [wish]);
   else chooseForTenant(tx, network);
-  if (input.qinq === true) throw badRequest("Backend does not support VLAN QinQ.", "VlanQinqDriverError");
-  if (input.vlan_transparent !== true) return;
-  // On a physical network a guest could tag itself into another.
-  if (chosenSegments(tx, network.id).some(isPhysical)) throw badRequest("Backend does not support VLAN Transparency.", "VlanTransparencyDriverError");
-  tx.put(networkTable, { ...(tx.get(networkTable, network.id) ?? network), vlan_transparent: true });
+  if (input.qinq === true || input.vlan_transparent === true) passTags(tx, network, input.qinq === true, input.vlan_transparent === true);
+}
+
+/** Tags of guests pass from now on, inside those of the network's VLANs. */
+function passTags(tx: Tx, network: Network, qinq: boolean, transparent: boolean): void {
+  if (qinq && transparent) throw invalidInput("qinq and vlan_transparent cannot both be set: a VLAN's own tag is of 802.1ad or of 802.1Q");
+  const segments = chosenSegments(tx, network.id);
+  // Without a tag of its own a guest could tag itself into another network.
+  const bare = segments.some((s) => s.type === "flat");
+  const vlans = segments.filter((s) => s.type === "vlan");
+  if (qinq && (bare || vlans.length === 0)) throw badRequest("Backend does not support VLAN QinQ.", "VlanQinqDriverError");
+  if (bare) throw badRequest("Backend does not support VLAN Transparency.", "VlanTransparencyDriverError");
+  for (const segment of vlans) tx.put(chosenSegmentTable, { ...segment, outer_tag: qinq ? 0x88a8 : 0x8100 });
+  tx.put(networkTable, { ...(tx.get(networkTable, network.id) ?? network), ...(qinq ? { qinq } : { vlan_transparent: true }) });
 }
 
 /** What is said again may be what it is; only a VLAN can be another. */
@@ -85,12 +94,13 @@ const ofNetwork = extendResource(networkResource, {
   remove(tx, network) {
     for (const { type, physical_network: physnet } of chosenSegments(tx, network.id)) if (type === "vlan") giveBack(tx, vlanPool, physnet!, network.id);
   },
-  present: (view: LiveView, network) => ({ ...show(view, network), qinq: false, ...(network.vlan_transparent === undefined && { vlan_transparent: false }) }),
+  present: (view: LiveView, network) => ({ ...show(view, network), ...(network.qinq === undefined && { qinq: false }), ...(network.vlan_transparent === undefined && { vlan_transparent: false }) }),
 });
 
 export const extend = [ofNetwork];
 export const aliases: readonly Alias[] = [
   { alias: "provider", name: "Provider Network", description: "How networks travel can be chosen and seen.", updated: "2012-09-07T10:00:00-00:00" },
   { alias: "vlan-transparent", name: "Vlantransparent", description: "Networks can let tags of guests pass.", updated: "2015-03-23T09:00:00-00:00" },
+  { alias: "qinq", name: "QinQ networks", description: "Networks can let tags of guests pass inside tags of 802.1ad.", updated: "2024-12-02T10:00:00-00:00" },
   { alias: "multi-provider", name: "Multi Provider Network", description: "A network can travel in several ways.", updated: "2013-06-27T10:00:00-00:00" },
 ];

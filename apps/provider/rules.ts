@@ -2,7 +2,7 @@
 // host one way only. On a network with several segments hosts are on the first of its physical ones that they have; between two on the same
 // one it is that, else a tunnel. What goes to all is handed on between a physical segment and the tunnels by one host, the first by key.
 import {
-  chassisScope, chassisTable, claim, claimTable, core, derivation, each, eachPair, ethType, ipProto, load, numberOf, setField, toEntrance, toStage, toTable, type Claim, type FlowAction, type Outputs, type ReadView, type SharedRegister,
+  chassisScope, chassisTable, claim, claimTable, core, derivation, each, eachPair, ethType, ipProto, load, numberOf, setField, toEntrance, toStage, toTable, type Claim, type Emit, type FlowAction, type Outputs, type ReadView, type SharedRegister,
 } from "#app";
 import {
   attachmentTable, chosenSegments, chosenSegmentTable, floodTo, handOn, hostScope, isPhysical, netScope, networkHostTable, networkTable, portTable, segmentFault, segmentTable, sendUnknown, VLAN_NONE, VLAN_PRESENT, VLAN_TPIDS, type ChosenSegment, type Network, type Segment, hostMac,
@@ -11,6 +11,7 @@ import { alsoByTunnel, encapOf, endHere, leaveBy, vniOf } from "../overlay/model
 import { patchPool, physicalScope, vlanPool, wireScope, wireTable, type Wire } from "./model.ts";
 import { provider } from "./tables.ts";
 
+const TAGGED = { value: VLAN_PRESENT, mask: VLAN_PRESENT } as const;
 /** As a host: out of this one to the physical network. */
 const WIRE = 0;
 
@@ -34,9 +35,9 @@ export const derive = [
     on: each(chosenSegmentTable),
     into: segmentTable,
     reads: [networkTable],
-    derive({ id, network_id, type, physical_network, segmentation_id }, view): Segment | undefined {
+    derive({ id, network_id, type, physical_network, segmentation_id, outer_tag }, view): Segment | undefined {
       if (type === "local" || view.get(networkTable, network_id) === undefined) return undefined;
-      return { id: `provider/${id}`, network_id, type, physical_network, segmentation_id };
+      return { id: `provider/${id}`, network_id, type, physical_network, segmentation_id, ...(outer_tag !== undefined && { outer_tag }) };
     },
   }),
   derivation({
@@ -86,8 +87,8 @@ const patch = provider.rule({
     const into = (priority: number, match: Parameters<typeof out.flow<"physical_in", object>>[2]["match"], actions: readonly FlowAction<never, SharedRegister>[]): void => out.flow(physicalScope(), "physical_in", { priority, match, actions });
     into(1, {}, [toStage("forward")]);
     // What is behind the network's own tag is nobody's: of one more tag a switch shows the VLAN or the type, by its limit of tags.
-    into(300, { vlan_vid: { value: VLAN_PRESENT, mask: VLAN_PRESENT } }, []);
-    for (const eth_type of VLAN_TPIDS) into(300, { eth_type }, []);
+    into(300, { vlan_vid: TAGGED }, []);
+    for (const eth_type of VLAN_TPIDS) into(320, { eth_type }, []);
     // Answers of DHCP servers out there: nobody asked them by an address that connections could be known by.
     const served = [load("from_network", 1), toStage("forward")] as const;
     into(100, { eth_type: ethType.ip, ip_proto: ipProto.udp, udp_src: 67, udp_dst: 68 }, served);
@@ -96,10 +97,10 @@ const patch = provider.rule({
 });
 
 /** Out of a host as the segment wants it. Other copies go elsewhere without its tag. */
-const outBy = ({ type, segmentation_id: vlan }: ChosenSegment, port: number): readonly FlowAction<never, SharedRegister>[] =>
+const outBy = ({ type, segmentation_id: vlan, outer_tag = 0x8100 }: ChosenSegment, port: number): readonly FlowAction<never, SharedRegister>[] =>
   type === "flat"
     ? [{ type: "output", port }]
-    : [{ type: "clone", actions: [{ type: "push_vlan", ethertype: 0x8100 }, setField("vlan_vid", VLAN_PRESENT | vlan!), { type: "output", port }] }];
+    : [{ type: "clone", actions: [{ type: "push_vlan", ethertype: outer_tag }, setField("vlan_vid", VLAN_PRESENT | vlan!), { type: "output", port }] }];
 
 const segmentOut = provider.rule({
   name: "physical-segment",
@@ -141,11 +142,12 @@ const wires = provider.rule({
 const handsOn = (peers: readonly Wire[], segment: number): Wire | undefined => peers.find((w) => w.segment === segment && w.tunnel);
 
 /** What comes from a physical network. Whoever hands it on takes it as of a port that is here: it goes wherever such a frame would, but back. */
-function enter(wire: Wire, segment: ChosenSegment | undefined, hands: boolean, view: ReadView, out: Outputs): void {
+function enter(wire: Wire, segment: ChosenSegment | undefined, hands: boolean, view: ReadView, out: Emit<typeof provider>): void {
   const port = segment?.physical_network == null ? undefined : numberOf(view, patchPool, "", segment.physical_network);
   if (segment === undefined || port === undefined) return;
   const scope = chassisScope(wire.chassis);
   out.include(scope, wireScope(wire.network_id, segment.index));
+  if (segment.outer_tag !== undefined) out.flow(scope, "physical_in", { priority: 310, match: { "reg:net": wire.net_key, vlan_vid: TAGGED }, actions: [toStage("forward")] });
   out.into(core).flow(scope, "classify", {
     priority: 200, match: { in_port: port, vlan_vid: segment.type === "flat" ? VLAN_NONE : VLAN_PRESENT | segment.segmentation_id! },
     actions: [
@@ -182,7 +184,7 @@ const ownMac = provider.rule({
   emit(at, view, out) {
     if (at.role === "standby" || view.get(wireTable, `${at.network_id}@${at.chassis}`) === undefined) return;
     const port = view.get(portTable, at.port_id);
-    if (port !== undefined) out.flow(chassisScope(at.chassis), "physical_in", { priority: 200, match: { "reg:net": at.net_key, eth_src: port.mac_address }, actions: [] });
+    if (port !== undefined) out.flow(chassisScope(at.chassis), "physical_in", { priority: 330, match: { "reg:net": at.net_key, eth_src: port.mac_address }, actions: [] });
   },
 });
 

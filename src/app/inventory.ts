@@ -27,6 +27,8 @@ export interface Chassis {
   /** Those that it hosts shall be used elsewhere. */
   readonly drain?: boolean;
   readonly ovs_version: string;
+  /** Tags of a frame that its flows can match, if more than one. */
+  readonly vlan_limit?: 2;
 }
 
 export const chassisTable = defineTable<Chassis>()("chassis", {

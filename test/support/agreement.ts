@@ -9,9 +9,9 @@ import { execute, packetOfSwitch, type Executed } from "./datapath.ts";
 import { checksIn, parseTrace, Unixctl, type TracedPass } from "./ofproto-trace.ts";
 
 /** A packet by its fields, or as a frame with what it came with. */
-export type Given = { readonly fields: Match; readonly ct?: readonly number[] } | { readonly frame: Buffer; readonly metadata: Match; readonly ct?: readonly number[] };
+export type Given = { readonly fields: Match; readonly ct?: readonly number[] } | { readonly frame: Buffer; readonly metadata: Match; readonly ct?: readonly number[]; /** other_config:vlan-limit of the switch. */ readonly vlanLimit?: number };
 
-export const packetOf = (given: Given): Packet => ("fields" in given ? Packet.of(given.fields) : packetOfFrame(given.frame, { metadata: given.metadata }));
+export const packetOf = (given: Given): Packet => ("fields" in given ? Packet.of(given.fields) : packetOfFrame(given.frame, { metadata: given.metadata, ...(given.vlanLimit !== undefined && { vlanLimit: given.vlanLimit }) }));
 
 /** As ofproto/trace takes it. */
 export function textOf(given: Given): string[] {
@@ -61,8 +61,9 @@ export class Bed {
     this.connection = connection;
   }
 
-  static async start(): Promise<Bed> {
-    const ovs = await Ovs.start({}, { tunnels: true });
+  /** `vlanLimit`: tags of a frame that the switch looks for. */
+  static async start({ vlanLimit = 1 }: { readonly vlanLimit?: 1 | 2 } = {}): Promise<Bed> {
+    const ovs = await Ovs.start({}, { tunnels: true, ...(vlanLimit === 2 && { config: { "vlan-limit": "2" } }) });
     try {
       await ovs.vsctl("add-br", "br0", "--", "set", "bridge", "br0", "datapath_type=dummy", "protocols=OpenFlow13");
       // Tunnels as a kernel has them: the datapath's own would need routes.

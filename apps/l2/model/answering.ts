@@ -4,6 +4,7 @@ import { linkLocal } from "packet-codec";
 import { isLinkLocal } from "./ports.ts";
 import { lanScope, netScope, hostScope } from "./places.ts";
 import { arp as anyArp, icmpv6, ND, solicitation } from "./messages.ts";
+import { VLAN_NONE } from "./tags.ts";
 import { l2 } from "../tables.ts";
 
 /**
@@ -60,7 +61,7 @@ export function answerFor(out: Outputs, scope: Scope, network: { readonly key: n
   }
   if (!ping) return;
   for (const { echo, reply } of [{ echo: echoRequest(ip), reply: echoReply(ip) }, { echo: laterEcho(ip), reply: turnedBack(ip) }] as const) {
-    const match = { ...net, eth_dst: mac, ...echo } as const;
+    const match = { ...net, vlan_vid: VLAN_NONE, eth_dst: mac, ...echo } as const;
     into.flow(scope, "l2_lookup", { priority: 120, match, actions: [...reply, ...backToSender] });
     into.flow(scope, "l2_lookup", { priority: 121, match: { ...match, "reg:in_port_key": 0 }, actions: [...reply, ...onAsAnyFrame] });
   }
@@ -108,7 +109,7 @@ export function handleMac(
   out: Outputs, scope: Scope, network: { readonly key: number }, mac: string, actions: Handling, { rank = 0, from = "anybody" }: { readonly rank?: 0 | 1 | 2; readonly from?: "anybody" | "no port" | "afar" } = {},
 ): void {
   const sender = from === "anybody" ? {} : from === "afar" ? ({ "reg:in_port_key": 0, "reg:from_tunnel": 1 } as const) : ({ "reg:in_port_key": 0 } as const);
-  l2.through(out).flow(scope, "l2_lookup", { priority: 115 + rank, match: { "reg:net": network.key, eth_dst: mac, ...sender }, actions });
+  l2.through(out).flow(scope, "l2_lookup", { priority: 115 + rank, match: { "reg:net": network.key, vlan_vid: VLAN_NONE, eth_dst: mac, ...sender }, actions });
 }
 /** Likewise what is asked from afar (a tunnel, a physical network) for an address that no port has; questions of local ports are answered by whoever knows it. */
 export function handleQuestions(out: Outputs, scope: Scope, network: { readonly key: number }, ip: string, actions: Handling): void {
@@ -117,15 +118,15 @@ export function handleQuestions(out: Outputs, scope: Scope, network: { readonly 
 /** And what somebody out there asks of all routers, whom it does not know yet: a copy. Ports hear it as before. */
 export function hearSolicitations(out: Outputs, scope: Scope, network: { readonly key: number }, actions: Handling): void {
   l2.through(out).flow(scope, "l2_lookup", {
-    priority: 125, match: { "reg:net": network.key, "reg:in_port_key": 0, "reg:from_network": 0, ...icmpv6, icmpv6_type: ND.routerSolicitation, ipv6_dst: "ff02::2" },
+    priority: 125, match: { "reg:net": network.key, "reg:in_port_key": 0, "reg:from_network": 0, vlan_vid: VLAN_NONE, ...icmpv6, icmpv6_type: ND.routerSolicitation, ipv6_dst: "ff02::2" },
     actions: [{ type: "clone", actions }, toTable("flood_local")],
   });
 }
-/** A question for the MAC of an address: ARP, or neighbour discovery by its family. */
+/** A question for the MAC of an address: ARP, or neighbour discovery by its family. What has a tag of a guest is none of the network's. */
 const questionFor = (ip: string) =>
   isIpv6(ip)
-    ? ({ ...solicitation, ipv6_nd_target: ip } as const)
-    : ({ ...anyArp, arp_op: 1, arp_tpa: ip } as const);
+    ? ({ ...solicitation, vlan_vid: VLAN_NONE, ipv6_nd_target: ip } as const)
+    : ({ ...anyArp, vlan_vid: VLAN_NONE, arp_op: 1, arp_tpa: ip } as const);
 /** Says at which chassis a MAC of a network is that is no port's: one that another app holds there, e.g. of a gateway. */
 export function holdMac(out: Outputs, network: { readonly id: string; readonly key: number }, mac: string, at: { readonly chassis: string; readonly host_key: number }): void {
   l2.through(out).flow(netScope(network.id), "l2_lookup", {

@@ -103,7 +103,11 @@ export interface ChosenSegment extends Row {
   readonly physical_network: string | null;
   /** VNI or VLAN id; null of flat and local ones. */
   readonly segmentation_id: number | null;
+  /** Of a VLAN in which tags of guests pass: the type of its own tag, in which they are. */
+  readonly outer_tag?: OuterTag;
 }
+/** TPIDs of 802.1Q and 802.1ad. */
+export type OuterTag = 0x8100 | 0x88a8;
 export const chosenSegmentTable = defineTable<ChosenSegment>()("chosen_segment", {
   indexes: { network: (s) => s.network_id, /** `<type>/<physical network>`: who is on it. */ physical: (s) => (s.physical_network === null ? undefined : `${s.type}/${s.physical_network}`) },
 });
@@ -113,10 +117,21 @@ export const chosenSegments = (view: ReadView, networkId: string): readonly Read
 /** On a physical network: it reaches a host by the bridge that is mapped there. */
 export const isPhysical = ({ type }: { readonly type: string }): boolean => type === "vlan" || type === "flat";
 
+/** Whether flows of a host's switch can match what passes on a segment. */
+export const readsTags = ({ outer_tag }: { readonly outer_tag?: OuterTag | undefined }, { vlan_limit }: { readonly vlan_limit?: 2 }): boolean => outer_tag === undefined || vlan_limit === 2;
+/** Whether a host is on a physical segment. */
+export const isOnPhysical = (segment: Pick<Segment, "physical_network" | "outer_tag">, chassis: Pick<Chassis, "bridge_mappings" | "vlan_limit">): boolean =>
+  segment.physical_network !== null && Object.hasOwn(chassis.bridge_mappings, segment.physical_network) && readsTags(segment, chassis);
+
 /** Why a host cannot be on a segment; undefined: it can. */
-export function segmentFault({ type, physical_network: physnet }: Pick<ChosenSegment, "type" | "physical_network">, chassis: Pick<Chassis, "encap_ip" | "encap_types" | "bridge_mappings">): string | undefined {
+export function segmentFault(
+  { type, physical_network: physnet, outer_tag }: Pick<ChosenSegment, "type" | "physical_network" | "outer_tag">, chassis: Pick<Chassis, "encap_ip" | "encap_types" | "bridge_mappings" | "vlan_limit">,
+): string | undefined {
   if (type === "local") return undefined;
-  if (type === "vlan" || type === "flat") return Object.hasOwn(chassis.bridge_mappings, physnet ?? "") ? undefined : `no bridge is mapped to physical network ${physnet}`;
+  if (type === "vlan" || type === "flat") {
+    if (!Object.hasOwn(chassis.bridge_mappings, physnet ?? "")) return `no bridge is mapped to physical network ${physnet}`;
+    return readsTags({ outer_tag }, chassis) ? undefined : "its Open vSwitch reads one VLAN tag of a frame (other_config:vlan-limit)";
+  }
   return chassis.encap_ip !== "" && chassis.encap_types.includes(type) ? undefined : `it has no ${type} tunnels`;
 }
 /** Why no port of a network can be bound at a chassis; undefined: it can. Whoever fills `attachment` asks, and reads `chosenSegmentTable`. */
@@ -141,6 +156,8 @@ export interface Segment extends Row {
   readonly physical_network: string | null;
   /** VNI (one space for all kinds of tunnel) or VLAN id. */
   readonly segmentation_id: number | null;
+  /** As of ChosenSegment. */
+  readonly outer_tag?: OuterTag;
 }
 export const segmentTable = defineTable<Segment>()("segment", { derived: true, open: true, indexes: { network: (s) => s.network_id } });
 

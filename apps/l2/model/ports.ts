@@ -11,11 +11,16 @@ export interface Network extends StandardRow {
   readonly mtu?: number;
   /** Tags of guests pass. The attribute is of the app that knows which segments can carry them. */
   readonly vlan_transparent?: true;
+  /** They pass as well, inside a tag of 802.1ad where it is a VLAN. */
+  readonly qinq?: true;
 }
 export const networkTable = defineTable<Network>()("network", {
   resource: "network",
-  indexes: { key: (n) => String(n.key), project: (n) => n.project_id, shared: (n) => (n.shared ? "true" : undefined), transparent: (n) => (n.vlan_transparent === true ? n.id : undefined) },
+  indexes: { key: (n) => String(n.key), project: (n) => n.project_id, shared: (n) => (n.shared ? "true" : undefined), transparent: (n) => (n.vlan_transparent === true || n.qinq === true ? n.id : undefined) },
 });
+
+/** Whether tags of guests pass in a network. */
+export const isTransparent = (view: ReadView, networkId: string): boolean => view.count(networkTable, "transparent", networkId) > 0;
 
 /** Keys of networks: of the pipeline, and of nothing that leaves a host. */
 export const networkKeys = definePool({

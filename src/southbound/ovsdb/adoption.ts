@@ -16,7 +16,7 @@ import { Draft, type WantedRows } from "./wishes.ts";
 
 /** Columns the controller keeps in order, or reports: none that changes by itself all the time. What apps observe is followed apart (observer.ts). */
 export const monitoredColumns = {
-  Open_vSwitch: ["bridges", "external_ids", "ovs_version"],
+  Open_vSwitch: ["bridges", "external_ids", "other_config", "ovs_version"],
   Bridge: ["name", "datapath_id", "datapath_type", "fail_mode", "protocols", "external_ids", "other_config", "ports", "controller", "mirrors", "ipfix", "sflow", "netflow", "flow_tables"],
   Port: ["name", "interfaces", ...Object.keys(ovsColumns.Port)],
   Interface: ["name", "ofport", "error", ...Object.keys(ovsColumns.Interface)],

@@ -2,7 +2,7 @@
 import type { Replica, Row } from "ovsdb-client";
 
 export type Ids = Readonly<Record<string, string>>;
-export type RootRow = Row & { readonly bridges: readonly string[]; readonly external_ids: Ids; readonly ovs_version: string | undefined };
+export type RootRow = Row & { readonly bridges: readonly string[]; readonly external_ids: Ids; readonly other_config: Ids; readonly ovs_version: string | undefined };
 export type BridgeRow = Row & {
   readonly name: string;
   readonly datapath_id: string | undefined;

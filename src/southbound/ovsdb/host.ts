@@ -182,7 +182,7 @@ export class Host {
     const { options } = this.inventory;
     const root = this.rows.root;
     if (root === undefined) return;
-    const { settings, problems } = readSettings(root.external_ids);
+    const { settings, problems } = readSettings(root.external_ids, root.other_config);
     const notes: Note[] = problems.map((p) => ({ about: p.value === "" ? `external_ids:${p.key} is not set` : `external_ids:${p.key}=${p.value}`, problem: p.problem }));
     if (settings === undefined) {
       this.reportNotes(notes);
@@ -300,6 +300,7 @@ export class Host {
       gateway: settings.gateway,
       ...(settings.drain && { drain: true }),
       ovs_version: ovsVersion,
+      ...(settings.vlanLimit === 2 && { vlan_limit: 2 }),
     });
     const stored = model.view.by(vifTable, "chassis", id);
     const seen = seeVifs(this.rows, bridge, (name) => model.view.get(vifTable, vifId(id, name)));
@@ -391,7 +392,7 @@ function sameChassis(a: Chassis, b: Chassis): boolean {
   const mappings = Object.entries(b.bridge_mappings);
   return (
     a.hostname === b.hostname && a.key === b.key && a.bridge === b.bridge && a.dpid === b.dpid && a.datapath_type === b.datapath_type &&
-    a.encap_ip === b.encap_ip && a.gateway === b.gateway && a.drain === b.drain && a.ovs_version === b.ovs_version &&
+    a.encap_ip === b.encap_ip && a.gateway === b.gateway && a.drain === b.drain && a.ovs_version === b.ovs_version && a.vlan_limit === b.vlan_limit &&
     a.encap_types.length === b.encap_types.length && a.encap_types.every((t, i) => t === b.encap_types[i]) &&
     mappings.length === Object.keys(a.bridge_mappings).length && mappings.every(([physnet, bridge]) => a.bridge_mappings[physnet] === bridge)
   );

@@ -25,3 +25,7 @@ test.each(["__proto__:br-ex", "a b:br-ex", ":br-ex", "physnet", "physnet:", "phy
   expect(problems.map((p) => p.key)).toEqual(["axion-bridge-mappings"]);
   expect(Object.entries(settings!.bridgeMappings)).toEqual([["one", "br-1"], ["constructor", "br-2"]]);
 });
+
+test.each([["", 1], ["1", 1], ["2", 2], ["3", 2], ["0", 2], ["-1", 2], ["two", 1]] as const)("other_config:vlan-limit=%s: %d tags, as Open vSwitch takes it", (text, tags) => {
+  expect(readSettings({ "system-id": "hv1" }, text === "" ? {} : { "vlan-limit": text }).settings!.vlanLimit).toBe(tags);
+});

@@ -1,4 +1,4 @@
-// What a hypervisor says of itself: external_ids of its Open_vSwitch row, read and checked. Pure. A bad value becomes a
+// What a hypervisor says of itself: external_ids of its Open_vSwitch row and other_config:vlan-limit, read and checked. Pure. A bad value becomes a
 // problem with the key's name and its default; it never keeps a host from being adopted.
 import { isMulticast, parseIp, type EncapType } from "#app";
 
@@ -14,6 +14,8 @@ export interface HostSettings {
   readonly gateway: boolean;
   /** It is one that shall be used no more. */
   readonly drain: boolean;
+  /** Tags of a frame that its switch looks for. */
+  readonly vlanLimit: 1 | 2;
 }
 
 export interface Problem {
@@ -40,7 +42,7 @@ function isEndpoint(text: string): boolean {
   return ip !== undefined && ip.value !== 0n && !isMulticast(ip) && text !== BROADCAST;
 }
 
-export function readSettings(ids: Readonly<Record<string, string>>): ReadSettings {
+export function readSettings(ids: Readonly<Record<string, string>>, config: Readonly<Record<string, string>> = {}): ReadSettings {
   const problems: Problem[] = [];
   const first = (...keys: string[]): { key: string; value: string } => {
     for (const key of keys) {
@@ -117,10 +119,13 @@ export function readSettings(ids: Readonly<Record<string, string>>): ReadSetting
       bridgeMappings,
       gateway: gateway.value === "true" || gateway.value === "drain" || (gateway.value !== "false" && asOvn),
       drain: gateway.value === "drain",
+      vlanLimit: vlanLimit(config["vlan-limit"] ?? ""),
     },
     problems,
   };
 }
 
+/** As Open vSwitch reads it: absent, or no number, is 1; 0 and less is as many as it can, which are 2. */
+const vlanLimit = (text: string): 1 | 2 => (/^[+-]?\d+$/.test(text.trim()) && Number(text) !== 1 ? 2 : 1);
 const list = (text: string): string[] => text.split(",").map((part) => part.trim()).filter((part) => part !== "");
 const isEncapType = (type: string): type is EncapType => (ENCAP_TYPES as readonly string[]).includes(type);

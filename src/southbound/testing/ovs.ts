@@ -32,10 +32,10 @@ export class Ovs {
     return ovs;
   }
 
-  /** `tunnels`: tunnel ports are such; otherwise every port is a dummy. */
-  static async start(externalIds: Record<string, string> = {}, { tunnels = false }: { readonly tunnels?: boolean } = {}): Promise<Ovs> {
+  /** `tunnels`: tunnel ports are such; otherwise every port is a dummy. `config`: other_config of the switch. */
+  static async start(externalIds: Record<string, string> = {}, { tunnels = false, config = {} }: { readonly tunnels?: boolean; readonly config?: Readonly<Record<string, string>> } = {}): Promise<Ovs> {
     const ovs = await Ovs.database(tunnels);
-    const entries = Object.entries(externalIds).map(([k, v]) => `external_ids:${k}=${JSON.stringify(v)}`);
+    const entries = Object.entries({ external_ids: externalIds, other_config: config }).flatMap(([column, map]) => Object.entries(map).map(([k, v]) => `${column}:${k}=${JSON.stringify(v)}`));
     if (entries.length > 0) await ovs.vsctl("--no-wait", "set", "Open_vSwitch", ".", ...entries);
     await ovs.startVswitchd();
     return ovs;
