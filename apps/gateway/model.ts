@@ -1,5 +1,5 @@
 // gateway's entities: which networks are external, the gateways of routers on them, and what follows from both: which hosts a gateway is on.
-import { chassisScope, conflict, definePool, ethType, defineScope, defineTable, type FlowAction, type Outputs, type ReadView, type Row, type Scope, type SharedRegister } from "#app";
+import { chassisScope, conflict, definePool, ethType, defineScope, defineTable, familyMatch, ipDst, next, type FlowAction, type Outputs, type ReadView, type Row, type Scope, type SharedRegister } from "#app";
 import { subnetTable } from "../ipam/model.ts";
 import { segmentTable, type Address } from "../l2/model.ts";
 import { tellOutside } from "../l3/model.ts";
@@ -129,7 +129,7 @@ export const wayOut = { table: gateway.entrance("gateway_out") } as const;
 export interface GatewayAddress extends Row {
   readonly gateway_id: string;
   readonly ip: string;
-  /** None that another port of the network has. */
+  /** The gateway's own, or one that no port of the network else has. */
   readonly mac: string;
   /** Chassis that have it in place of the gateway's hosts: who has the gateway asks there for the neighbours outside that these do not know. */
   readonly at?: readonly string[];
@@ -142,6 +142,15 @@ export const gatewayAddressTable = defineTable<GatewayAddress>()("gateway_addres
  */
 export function leaveFrom(out: Outputs, scope: Scope, { router, network, source }: { readonly router: number; readonly network: number; readonly source: string }, actions: readonly FlowAction<never, SharedRegister>[]): void {
   gateway.through(out).flow(scope, "gateway_out", { priority: 150, match: { "reg:router": router, "reg:net": network, eth_type: ethType.ip, ipv4_src: source }, actions });
+}
+
+/**
+ * At a host of a gateway, what comes from outside for a MAC and is sent to an address or prefix goes no further: `nowhere`, but for what is said to go
+ * `in`. Nothing needs to be said of what goes in anyway.
+ */
+export function fromOutside(out: Outputs, chassis: string, network: { readonly key: number }, mac: string, destination: string, goes: "in" | "nowhere"): void {
+  const match = { "reg:net": network.key, eth_dst: mac, ...familyMatch(destination), ...ipDst(destination) } as const;
+  gateway.through(out).flow(chassisScope(chassis), "gateway_in", goes === "in" ? { priority: 70, match, actions: [next] } : { priority: 60, match, actions: [] });
 }
 
 /** Where everybody's packets go on outside: whoever took its address would get them. @throws ApiError 409 IpAddressAlreadyAllocated */
