@@ -36,8 +36,9 @@ describe.skipIf(Lab.missing().length > 0)("conntrack helpers", () => {
     gateway = (info as { external_fixed_ips: { ip_address: string }[] }).external_fixed_ips[0]!.ip_address;
     group = await cloud.create("security_group", { name: "open" });
     await cloud.create("security_group_rule", { security_group_id: group.id, direction: "ingress", ethertype: "IPv4" });
-    const vm = (ip_address: string) => cloud.instance(cloud.hv(1), inside, { port: { fixed_ips: [{ ip_address }], security_groups: [group.id] } });
-    [a, b] = [await vm("10.0.0.5"), await vm("10.0.0.6")];
+    // One whose connections its own port keeps, and one of which nobody but the router keeps any.
+    const vm = (ip_address: string, port: Record<string, unknown>) => cloud.instance(cloud.hv(1), inside, { port: { fixed_ips: [{ ip_address }], ...port } });
+    [a, b] = [await vm("10.0.0.5", { security_groups: [group.id] }), await vm("10.0.0.6", { port_security_enabled: false, security_groups: [] })];
     await cloud.synced();
     await until("an answer from outside", () => a.vm.reaches(x.ip), { timeoutMs: 20_000 });
     const direct = await serve(x.vm, "ftp");
