@@ -28,8 +28,8 @@ const proxy = async (values: Record<string, unknown> = {}): Promise<string> => {
 
 beforeEach(async () => {
   h = await Harness.make();
-  for (const [n, host] of HOSTS.entries()) await h.addChassis(host, { key: n + 1, gateway: host.startsWith("gw") });
-  outside = (await h.create("network", { "router:external": true })).id;
+  for (const [n, host] of HOSTS.entries()) await h.addChassis(host, { key: n + 1, gateway: host.startsWith("gw"), bridge_mappings: { ext: "br-ext" } });
+  outside = (await h.create("network", { "router:external": true, "provider:network_type": "flat", "provider:physical_network": "ext" })).id;
   for (const [ip_version, cidr] of [[4, "203.0.113.0/24"], [6, "2001:db8:f::/64"]]) await h.create("subnet", { network_id: outside, ip_version, cidr });
   inside = (await h.create("network", {})).id;
   router = (await h.create("router", { external_gateway_info: { network_id: outside } })).id;
@@ -64,6 +64,18 @@ test("switched on, nothing of the inside is let in; what is proxied is, and is a
   expect((await h.call("DELETE", `/v2.0/ndp_proxies/${id}`)).status).toBe(204);
   await set({ enable_ndp_proxy: false });
   expect(all()).toEqual(before);
+});
+
+test("on a network outside that travels in tunnels, whoever has a port there answers its questions", async () => {
+  const tunnelled = (await h.create("network", { "router:external": true })).id;
+  await h.create("subnet", { network_id: tunnelled, ip_version: 6, cidr: "2001:db8:e::/64" });
+  await h.plug("hv1", (await h.create("port", { network_id: tunnelled })).id, 20);
+  await set({ external_gateway_info: { network_id: tunnelled }, enable_ndp_proxy: true });
+  const before = flows("hv1", "neighbour");
+  await proxy();
+  const added = flows("hv1", "neighbour").filter((f) => !before.includes(f));
+  expect(added).toHaveLength(1);
+  for (const host of HOSTS) expect(flows(host, "arp_nd").filter((f) => f.includes(`nd_target=${port.ip}`) && f.includes("priority=105")), host).toEqual([]);
 });
 
 test("switched off, proxies do nothing, and all is reached as without the app", async () => {

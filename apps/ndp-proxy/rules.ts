@@ -1,8 +1,8 @@
 // A proxied address as flows: the host that has the gateway answers for it in the gateway's name, and announces it; of what comes from outside
 // for the inside nothing else goes on.
 import { chassisScope, derivation, each, type ReadView } from "#app";
-import { addressTable, answerFor, networkTable, portTable } from "../l2/model.ts";
-import { fromOutside, gatewayAddressTable, gatewayPlanTable, routerGatewayTable, type GatewayAddress } from "../gateway/model.ts";
+import { addressTable, answerFor, neighbour, netScope, networkTable, portTable } from "../l2/model.ts";
+import { fromOutside, gatewayAddressTable, gatewayPlanTable, routerGatewayTable, travelsInTunnels, type GatewayAddress } from "../gateway/model.ts";
 import { interfacesOf, liveRouterTable, routerInterfaceTable } from "../l3/model.ts";
 import { ndpProxyTable, ndpRouterTable, proxiedAddressTable, subnetBetween, type NdpProxy, type ProxiedAddress } from "./model.ts";
 import { ndpProxy } from "./tables.ts";
@@ -56,8 +56,11 @@ const answered = ndpProxy.rule({
     const plan = view.get(gatewayPlanTable, gateway_id);
     const network = view.get(networkTable, network_id);
     if (plan === undefined || network?.admin_state_up !== true) return;
+    // In tunnels a question is answered where it is asked, by whoever has the network: it is not carried to hosts that have no port there.
+    const tunnelled = travelsInTunnels(view, network_id);
+    if (tunnelled) neighbour(out, network, ip, mac, netScope(network_id), "router");
     for (const host of plan.hosts) {
-      answerFor(out, chassisScope(host), network, ip, mac, { arp: true, router: true });
+      if (!tunnelled) answerFor(out, chassisScope(host), network, ip, mac, { arp: true, router: true });
       fromOutside(out, host, network, mac, ip, "in");
     }
   },
