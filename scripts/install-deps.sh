@@ -6,7 +6,7 @@ source "$(dirname "$0")/lib.sh"
 # command=Debian package, by set
 lab="ovs-vswitchd=openvswitch-switch ip=iproute2 ping=iputils-ping ethtool=ethtool udhcpc=udhcpc dhclient=isc-dhcp-client
   tcpdump=tcpdump arping=iputils-arping sysctl=procps"
-test="openstack=python3-openstackclient keystone-manage=keystone uwsgi_python3=uwsgi-plugin-python3"
+test="openstack=python3-openstackclient keystone-manage=keystone uwsgi_python3=uwsgi-plugin-python3 curl=curl python3=python3"
 
 npm_packages() {
   local version sum stamp=node_modules/.axion-lock hidden=node_modules/.package-lock.json

@@ -1,5 +1,5 @@
 // gateway's entities: which networks are external, the gateways of routers on them, and what follows from both: which hosts a gateway is on.
-import { chassisScope, chassisTable, conflict, definePool, ethType, defineScope, defineTable, ipProto, isIpv6, load, NO_MAC, setField, toTable, type Entrance, type FlowAction, type Outputs, type ReadView, type Row, type Scope, type SharedRegister } from "#app";
+import { chassisScope, chassisTable, conflict, definePool, ethType, defineScope, defineTable, familyMatch, ipDst, ipProto, isIpv6, load, next, NO_MAC, setField, toTable, type Entrance, type FlowAction, type Outputs, type ReadView, type Row, type Scope, type SharedRegister } from "#app";
 import { subnetTable } from "../ipam/model.ts";
 import { addressTable, isOnPhysical, networkTable, portTable, segmentTable, type Address, type KnownAt } from "../l2/model.ts";
 import { liveRouterTable, routerScope, tellOutside } from "../l3/model.ts";
@@ -167,7 +167,7 @@ export const wayOutOf = (view: ReadView, routerId: string): { readonly table: En
 export interface GatewayAddress extends Row {
   readonly gateway_id: string;
   readonly ip: string;
-  /** None that another port of the network has. */
+  /** The gateway's own, or one that no port of the network else has. */
   readonly mac: string;
   /** Chassis that have it in place of the gateway's hosts: who has the gateway asks there for the neighbours outside that these do not know. */
   readonly at?: readonly string[];
@@ -248,6 +248,15 @@ export function answerByGateway(out: Outputs, view: ReadView, scope: Scope, gate
   const asked = { ...from, "reg:router_zone": zone, ct_zone: zone } as const;
   into.flow(scope, "gateway_answers", { priority: 100, match: { ...asked, ct_state: ANSWERS, ct_nw_dst: called }, actions: leaveBy(network, mac, nexthop) });
   if (first) into.flow(scope, "gateway_answers", { priority: 50, match: asked, actions: leaveBy(network, mac, nexthop) });
+}
+
+/**
+ * At a host of a gateway, what comes from outside for a MAC and is sent to an address or prefix goes no further: `nowhere`, but for what is said to go
+ * `in`. Nothing needs to be said of what goes in anyway.
+ */
+export function fromOutside(out: Outputs, chassis: string, network: { readonly key: number }, mac: string, destination: string, goes: "in" | "nowhere"): void {
+  const match = { "reg:net": network.key, eth_dst: mac, ...familyMatch(destination), ...ipDst(destination) } as const;
+  gateway.through(out).flow(chassisScope(chassis), "gateway_in", goes === "in" ? { priority: 70, match, actions: [next] } : { priority: 60, match, actions: [] });
 }
 
 /** Where everybody's packets go on outside: whoever took its address would get them. @throws ApiError 409 IpAddressAlreadyAllocated */

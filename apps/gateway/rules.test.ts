@@ -132,7 +132,7 @@ describe("who has what", () => {
 });
 
 test("addresses of the inside do not leave by a gateway that is to translate them while nobody does; IPv6, which nobody translates, does", async () => {
-  h = await h.restart(["nat"]);
+  h = await h.restart(["nat", "conntrack-helpers"]);
   await h.call("PUT", `/v2.0/routers/${routers[0]!}`, { router: { external_gateway_info: { network_id: outside, enable_snat: true } } });
   await h.settled();
   const kept = flows("hv1", "gateway_out").filter((f) => f.startsWith("priority=200"));

@@ -1,6 +1,6 @@
 // l3's entities: routers and their interfaces. An interface is a port of l2 (device_owner network:router_interface);
 // its MAC and addresses are that port's.
-import { badRequest, NO_MAC, definePool, defineScope, defineSoftTable, defineTable, formatCidr, load, overlap, parseCidr, resourceHandle, toStage, type Outputs, type Row, type Scope, type StandardRow, chassisScope, setField, meterOfZone, zoneMeters, familyMatch, ipDst, ipSrc, toEntrance, type Entrance, type ReadView } from "#app";
+import { badRequest, NO_MAC, definePool, defineScope, defineSoftTable, defineTable, formatCidr, load, overlap, parseCidr, resourceHandle, toStage, type Outputs, type Row, type Scope, type StandardRow, chassisScope, setField, meterOfZone, zoneMeters, ethType, familyMatch, ipDst, ipSrc, toEntrance, type Entrance, type ReadView } from "#app";
 import { subnetTable, type Subnet } from "../ipam/model.ts";
 import { addressTable, fromScope, membersScope, networkTable, portTable, takeMac, type Address, type Port } from "../l2/model.ts";
 import { mtuOf, profiled } from "../overlay/model.ts";
@@ -282,11 +282,11 @@ export const zoneHolder = (routerId: string): string => `router/${routerId}`;
  * chassis where the router's work for it is done arrives there. The chassis has the router then, sends into its networks and this one,
  * and takes what those send that have the router. What came by a tunnel may go on by it. `links`: prefixes of what is on the link there; what
  * has another source, of another link of the router's, is not taken. Without them sources are not judged: the packet comes from within as well, handed
- * on by the router elsewhere.
+ * on by the router elsewhere. `only`: the family that the MAC stands for; what else is sent to it is dropped.
  */
 export function enterRouter(
   out: Outputs, chassis: string, network: { readonly id: string; readonly key: number }, mac: string, router: { readonly id: string; readonly key: number }, stage: "translate" | "route" = "translate",
-  links?: readonly string[],
+  links?: readonly string[], only?: "ipv4",
 ): void {
   const scope = chassisScope(chassis);
   takeMac(out, network, mac, chassis);
@@ -297,6 +297,7 @@ export function enterRouter(
   const sent = { "reg:net": network.key, eth_dst: mac } as const;
   const into = (offLink: 0 | 1) => [setField("in_port", 0), load("router", router.key), load("off_link", offLink), toStage(stage)] as const;
   l3.through(out).flow(scope, "l3_input", { priority: 110, match: sent, actions: into(links === undefined ? 0 : 1) });
+  if (only !== undefined) l3.through(out).flow(scope, "l3_input", { priority: 112, match: { ...sent, eth_type: ethType.ipv6 }, actions: [] });
   for (const cidr of links ?? []) l3.through(out).flow(scope, "l3_input", { priority: 111, match: { ...sent, ...familyMatch(cidr), ...(cidr.endsWith("/0") ? {} : ipSrc(cidr)) }, actions: into(0) });
 }
 

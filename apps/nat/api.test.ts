@@ -61,6 +61,11 @@ describe("the address outside", () => {
     await refused(400, "BadRequest", { subnet_id: subnet.id });
   });
 
+  test("is of IPv4, also where ports have an address of IPv6 by themselves", async () => {
+    await api.make("subnet", { network_id: outside.id, ip_version: 6, cidr: "2001:db8:5::/64", ipv6_ra_mode: "slaac", ipv6_address_mode: "slaac", project_id: "ops" }, admin);
+    for (let n = 0; n < 3; n++) expect(await make()).toMatchObject({ floating_ip_address: expect.stringMatching(/^203\.0\.113\./) as string });
+  });
+
   test("is of the next subnet when one is used up, and when all are there is none", async () => {
     // .1 is the gateway, one of the router's.
     for (let n = 0; n < 4; n++) await make();

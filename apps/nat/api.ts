@@ -47,7 +47,8 @@ function wantedOutside(tx: Tx, networkId: string, { subnet_id, floating_ip_addre
 function portOutside(tx: Tx, standard: StandardRow, networkId: string, input: Values, ctx: ApiContext): { readonly port: Port; readonly ip: string } {
   const fixed = wantedOutside(tx, networkId, input);
   const port = ctx.create(portResource, { project_id: "", network_id: networkId, device_id: standard.id, device_owner: deviceOwner.floatingIp, admin_state_up: true, fixed_ips: [fixed] });
-  const address = tx.by(addressTable, "port", port.id)[0]!;
+  // Beside it the port may have an address of IPv6 that it made by itself.
+  const address = tx.by(addressTable, "port", port.id).find((a) => a.family === 4)!;
   checkNotNextHop(tx, address);
   return { port, ip: address.ip };
 }

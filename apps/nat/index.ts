@@ -2,7 +2,7 @@ import type { App } from "#app";
 import { aliases, resources } from "./api.ts";
 import { derive } from "./derive.ts";
 import { extend, references } from "./guards.ts";
-import { calledMeters, floatingIpActiveTable, floatingIpTable, floatingPlaceTable, natSettings, openedMeters, portForwardingTable, translatedLimitTable } from "./model.ts";
+import { calledMeters, floatingIpActiveTable, floatingIpTable, floatingPlaceTable, natSettings, openedMeters, portForwardingTable, translatedHelperTable, translatedLimitTable } from "./model.ts";
 import { effects, rules } from "./rules.ts";
 import { floatingStatus } from "./status.ts";
 import { nat } from "./tables.ts";
@@ -11,7 +11,7 @@ export default {
   name: "nat",
   about: "translation of IPv4 at the edge: sources of the inside, floating IPs, port forwarding",
   requires: ["l2", "ipam", "l3", "gateway"],
-  tables: [floatingIpTable, portForwardingTable, floatingIpActiveTable, floatingPlaceTable, translatedLimitTable],
+  tables: [floatingIpTable, portForwardingTable, floatingIpActiveTable, floatingPlaceTable, translatedHelperTable, translatedLimitTable],
   pools: [openedMeters, calledMeters],
   settings: natSettings,
   resources,

@@ -74,6 +74,19 @@ export interface FloatingPlace extends Row {
 }
 export const floatingPlaceTable = defineTable<FloatingPlace>()("floating_place", { derived: true, indexes: { address: (p) => `${p.router_id}|${p.ip}`, inside: (p) => (p.inside === null ? undefined : `${p.router_id}|${p.inside}`), /** Of a gateway those whose ports are forwarded. */ forwarding: (p) => (p.inside === null ? p.gateway_id : undefined) } });
 
+/**
+ * A protocol whose translated connections say, in what they carry, which others belong to them. A joint (derived): an app that requires this one says
+ * where that is read, so that these others find their way through the translation too. Rows carry `<app>/...` as id.
+ */
+export interface TranslatedHelper extends Row {
+  readonly router_id: string;
+  readonly alg: "ftp" | "tftp";
+  readonly protocol: "tcp" | "udp";
+  /** That connections are opened to. */
+  readonly port: number;
+}
+export const translatedHelperTable = defineTable<TranslatedHelper>()("translated_helper", { derived: true, open: true, indexes: { router: (h) => h.router_id } });
+
 export const natSettings = defineSettings({
   "translated-connections-pps": { kind: { integer: [1, 10_000_000] }, fallback: "5000", about: "packets a second that open translated connections, for each router at each host, and as many that open them from outside: what may be put into the connection table of the host" },
   "translated-connections-burst": { kind: { integer: [1, 10_000_000] }, fallback: "10000", about: "such packets at once" },

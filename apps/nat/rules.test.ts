@@ -93,7 +93,7 @@ test("without the app nothing of it is left: no table, flow, zone, attribute or 
   const { id } = await h.create("floatingip", { floating_network_id: outside, port_id: port });
   await h.settled();
   const before = HOSTS.map((host) => [...h.engine.flowsOf(host)].map(textOf).sort());
-  h = await h.restart(["nat"]);
+  h = await h.restart(["nat", "conntrack-helpers"]);
   await h.settled();
   expect(() => h.layout.table("nat_in")).toThrow();
   expect([...h.view.all(claimTable)].filter((c) => c.id.startsWith("nat/"))).toEqual([]);

@@ -10,8 +10,8 @@ import { buildGratuitousArp } from "packet-codec";
 import { answerByGateway, gatewayPlanTable, leaveByGateway, leaveFrom, outsideScope, routerGatewayTable, sentBy, tellTooBig, wayOut } from "../gateway/model.ts";
 import { answerFor, holdMac, lanScope, netScope, networkTable, portTable, type Network } from "../l2/model.ts";
 import { enterRouter, liveRouterTable, routerScope, routerTable, routeToOwn, zoneHolder, type LiveRouter } from "../l3/model.ts";
-import { calledMeters, floatingIpTable, floatingPlaceTable, hidesSources, linksOutside, openedMeters, ownAddress, portForwardingTable, translatedLimitTable, type FloatingPlace } from "./model.ts";
-import { forwarded } from "./ports.ts";
+import { calledMeters, floatingIpTable, floatingPlaceTable, hidesSources, linksOutside, openedMeters, ownAddress, portForwardingTable, translatedHelperTable, translatedLimitTable, type FloatingPlace, type TranslatedHelper } from "./model.ts";
+import { forwarded, sizeOf } from "./ports.ts";
 import { nat } from "./tables.ts";
 
 /** What a packet was translated to before does not count: one of the same zone, on its way out, may come in again for somebody else inside. */
@@ -24,9 +24,13 @@ const asKnownOutside = { type: "ct", zone: "router_zone", nat: {}, then: { table
  * it is no router's any more.
  */
 const leave = (zone: number) => [{ type: "ct_clear" }, { type: "dec_ttl" }, callStage("neighbour"), setField("in_port", 0), load("router_zone", zone), load("router", 0)] as const;
-const asSource = (ip: string) => ({ type: "ct", zone: "router_zone", commit: true, nat: { kind: "src", addr_min: ip }, then: { table: "nat_named" } }) as const;
-const asDestination = (ip: string, port?: number) =>
-  ({ type: "ct", zone: "router_zone", commit: true, nat: { kind: "dst", addr_min: ip, ...(port !== undefined && { port_min: port }) }, then: { table: "nat_opened" } }) as const;
+const asSource = (ip: string, alg?: Alg) => ({ type: "ct", zone: "router_zone", commit: true, nat: { kind: "src", addr_min: ip }, then: { table: "nat_named" }, ...reading(alg) }) as const;
+const asDestination = (ip: string, port?: number, alg?: Alg) =>
+  ({ type: "ct", zone: "router_zone", commit: true, nat: { kind: "dst", addr_min: ip, ...(port !== undefined && { port_min: port }) }, then: { table: "nat_opened" }, ...reading(alg) }) as const;
+/** Where the connection that it belongs to leads. */
+const asExpected = (then: "nat_named" | "nat_opened") => ({ type: "ct", zone: "router_zone", commit: true, nat: {}, then: { table: then } }) as const;
+type Alg = TranslatedHelper["alg"];
+const reading = (alg: Alg | undefined): { readonly alg?: Alg } => (alg === undefined ? {} : { alg });
 /** What comes from conntrack in the router's zone. */
 const tracked = (zone: number) => ({ "reg:router_zone": zone, ct_zone: zone, eth_type: ethType.ip }) as const;
 /** The same on its way out into a network: a router may have gateways on several, and a connection leaves by the one that it has its address from. */
@@ -36,6 +40,14 @@ const UNFRAGMENTED = { value: 0, mask: 1 } as const;
 /** ct_state bits, ovs-fields(7): +trk+new-inv, +trk-inv. */
 const NEW = { value: 0x21, mask: 0x31 } as const;
 const VALID = { value: 0x20, mask: 0x30 } as const;
+/** +trk+new+rel-inv: another connection spoke of it. */
+const EXPECTED = { value: 0x25, mask: 0x35 } as const;
+
+/** What opens a connection to a port that a router has a helper for, and what the connection does then. Fragments show no port. */
+const helped = (view: ReadView, routerId: string): { readonly opens: Readonly<Record<string, unknown>> & { readonly ip_proto: number; readonly ip_frag: typeof UNFRAGMENTED }; readonly helper: TranslatedHelper }[] =>
+  [...new Map(view.by(translatedHelperTable, "router", routerId).map((h) => [`${h.protocol}/${h.port}`, h])).values()].map((helper) => ({
+    opens: { ip_frag: UNFRAGMENTED, ip_proto: ipProto[helper.protocol], [`${helper.protocol}_dst`]: helper.port }, helper,
+  }));
 
 const sources = nat.rule({
   name: "sources",
@@ -67,10 +79,23 @@ const sources = nat.rule({
       out.flow(scope, "nat_out", { priority: 50, match: leaves, actions: [...leave(zone), asKnownOutside] });
       out.flow(scope, "nat_out", { priority: 55, match: { ...leaves, ct_state: NEW }, meter, actions: [...leave(zone), asSource(ip)] });
       out.flow(scope, "nat_leaving", { priority: 50, match: { ...trackedInto(network, zone), ...own, ct_state: NEW }, meter, actions: [asSource(ip)] });
+      for (const { opens, helper: { alg } } of helped(view, router.id)) {
+        out.flow(scope, "nat_out", { priority: 57, match: { ...leaves, ct_state: NEW, ...opens }, meter, actions: [...leave(zone), asSource(ip, alg)] });
+        out.flow(scope, "nat_leaving", { priority: 52, match: { ...trackedInto(network, zone), ...own, ct_state: NEW, ...opens }, meter, actions: [asSource(ip, alg)] });
+      }
+      expected(router, host, zone, view, out);
       outAs(ip, mac, trackedInto(network, zone), scope, out);
     }
   },
 });
+
+/** What connections of a router that has helpers spoke of finds its way, in either direction. */
+function expected(router: LiveRouter, host: string, zone: number, view: ReadView, out: Emit<typeof nat>): void {
+  if (view.count(translatedHelperTable, "router", router.id) === 0) return;
+  const match = { ...tracked(zone), ct_state: EXPECTED } as const;
+  out.flow(chassisScope(host), "nat_known", { priority: 140, match, meter: metered(calledMeters, host, zone, view, out), actions: [asExpected("nat_opened")] });
+  out.flow(chassisScope(host), "nat_leaving", { priority: 140, match, meter: metered(openedMeters, host, zone, view, out), actions: [asExpected("nat_named")] });
+}
 
 const floating = nat.rule({
   name: "floating",
@@ -93,7 +118,7 @@ const floating = nat.rule({
       const scope = chassisScope(host);
       const ofRouter = { "reg:router": router.key, eth_type: ethType.ip } as const;
       if (hides) out.flow(scope, "nat_in", { priority: 50, match: { ...ofRouter, "reg:net": network.key }, actions: [] });
-      enterRouter(out, host, network, mac, router, "translate", links);
+      enterRouter(out, host, network, mac, router, "translate", links, "ipv4");
       tellTooBig(out, host);
       toRouter(zone, scope, out);
       out.flow(scope, "nat_in", { priority: 100, match: { ...ofRouter, ipv4_dst: ip }, actions: [...AFRESH, asKnown] });
@@ -101,6 +126,7 @@ const floating = nat.rule({
       for (const table of ["nat_known", "nat_opened"] as const) out.flow(scope, table, { priority: 110, match: { ...tracked(zone), ipv4_dst: ip }, actions: [] });
       // Physical switches learn by it where the address is.
       outAs(ip, mac, trackedInto(network, zone), scope, out);
+      expected(router, host, zone, view, out);
       if (inside === null) continue;
       const [called, opened] = [metered(calledMeters, host, zone, view, out), metered(openedMeters, host, zone, view, out)];
       out.flow(scope, "nat_in", { priority: 110, match: { ...ofRouter, ct_state: NEW, ipv4_dst: ip }, meter: called, actions: [...AFRESH, asDestination(inside)] });
@@ -109,6 +135,13 @@ const floating = nat.rule({
       out.flow(scope, "nat_out", { priority: 100, match: leaves, actions: [...leave(zone), asKnownOutside] });
       out.flow(scope, "nat_out", { priority: 105, match: { ...leaves, ct_state: NEW }, meter: opened, actions: [...leave(zone), asSource(ip)] });
       out.flow(scope, "nat_leaving", { priority: 60, match: { ...trackedInto(network, zone), ct_state: NEW, ipv4_src: inside }, meter: opened, actions: [asSource(ip)] });
+      for (const { opens, helper: { alg, protocol, port } } of helped(view, router.id)) {
+        out.flow(scope, "nat_in", { priority: 112, match: { ...ofRouter, ct_state: NEW, ipv4_dst: ip, ...opens }, meter: called, actions: [...AFRESH, asDestination(inside, undefined, alg)] });
+        const there = { "reg:router": router.key, ...tracked(zone), ct_state: NEW, ipv4_dst: ip, ct_nw_proto: ipProto[protocol], ct_tp_dst: port, ...opens } as const;
+        out.flow(scope, "nat_known", { priority: 122, match: there, meter: called, actions: [asDestination(inside, undefined, alg)] });
+        out.flow(scope, "nat_out", { priority: 107, match: { ...leaves, ct_state: NEW, ...opens }, meter: opened, actions: [...leave(zone), asSource(ip, alg)] });
+        out.flow(scope, "nat_leaving", { priority: 62, match: { ...trackedInto(network, zone), ct_state: NEW, ipv4_src: inside, ...opens }, meter: opened, actions: [asSource(ip, alg)] });
+      }
       if (!place.distributed) continue;
       if (othersOf(place, inside, view).length > 0) answerByGateway(out, view, scope, place.gateway_id, { source: inside, called: ip, zone, first: isFirst(place, inside, view) });
       leaveFrom(out, scope, { router: router.key, network: network.key, source: inside }, [toEntrance(OUT)]);
@@ -155,6 +188,14 @@ const forwarding = nat.rule({
         const there = { meter, actions: [asDestination(inside, to)] } as const;
         out.flow(scope, "nat_in", { priority: 110, match: { ...opens, ip_proto: ipProto[protocol], [`${protocol}_dst`]: port }, meter, actions: [...AFRESH, ...there.actions] });
         out.flow(scope, "nat_known", { priority: 130, match: { ...opens, ...tracked(zone), ct_nw_proto: ipProto[protocol], ct_tp_dst: port }, ...there });
+      }
+      for (const { opens: helps, helper } of helped(view, router.id)) {
+        // What is read is read at one port, whichever side says it.
+        const kept = sizeOf(internal) === 1 ? internal.min === helper.port : internal.min === external.min;
+        if (helper.protocol !== protocol || helper.port < external.min || helper.port > external.max || !kept) continue;
+        const there = asDestination(inside, undefined, helper.alg);
+        out.flow(scope, "nat_in", { priority: 112, match: { ...opens, ...helps }, meter, actions: [...AFRESH, there] });
+        out.flow(scope, "nat_known", { priority: 132, match: { ...opens, ...tracked(zone), ...helps, ct_nw_proto: ipProto[protocol], ct_tp_dst: helper.port }, meter, actions: [there] });
       }
       // Where sources are translated, answers are on the same way; else they alone are.
       if (!hidesSources(view, place.gateway_id)) {
@@ -229,6 +270,8 @@ const byPort: TableEffects = {
   withdrawn(flow, view) {
     const { chassis, match } = flow;
     if (match.ct_nw_proto === undefined) return byAddress.withdrawn?.(flow, view) ?? [];
+    // That a helper is gone ends nothing: what was said may have another length on either side, which conntrack makes up for.
+    if (match.ip_proto !== undefined) return [];
     const zone = zoneAt(view, chassis, match["reg:router"]);
     const { ipv4_dst: dst, ct_nw_proto: protocol, ct_tp_dst: dstPort } = match;
     if (zone === undefined || typeof dst !== "string" || typeof protocol !== "number") return [];

@@ -45,11 +45,12 @@ export type FlowAction<T extends string = string, R extends string = string> =
   | { readonly type: "copy"; readonly from: FieldRef<R>; readonly to: FieldRef<R> }
   /**
    * Connection tracking in the zone that a register holds. With `then` the packet goes on there with its state, and nothing
-   * may follow; without, it commits a copy's state and the list goes on. `nat: {}` translates as the connection has it.
+   * may follow; without, it commits a copy's state and the list goes on. `nat: {}` translates as the connection has it. `alg`: of a connection that is
+   * committed, what it says of others is read, which are related then; the flow matches the protocol.
    */
   | {
       readonly type: "ct"; readonly zone: R; readonly then?: Then<T>; readonly commit?: boolean; readonly force?: boolean; readonly nat?: Nat;
-      readonly mark?: number; readonly label?: bigint;
+      readonly mark?: number; readonly label?: bigint; readonly alg?: "ftp" | "tftp";
     }
   /** Makes a flow in a learned table of the same app; see TableDecl.learned. */
   | {

@@ -54,6 +54,7 @@ test("everything else that a flow has: refused by name", () => {
   for (const priority of bad(0x10000)) refused("priority", { priority });
   for (const meter of bad(2 ** 32)) refused("meter", { meter });
   for (const mark of bad(2 ** 32)) refused("ct_mark", { actions: [{ type: "ct", zone: "ct_zone", commit: true, mark }] });
+  expect(() => write({ match: { eth_type: 0x800, ip_proto: 6 }, actions: [{ type: "ct", zone: "ct_zone", alg: "ftp" }] })).toThrow(/only what it commits/);
   for (const maxLen of bad(0x10000)) refused("max_len", { actions: [{ type: "punt", maxLen }] });
   for (const meter of bad(2 ** 32)) refused("meter_id", { actions: [{ type: "punt", meter }] });
   for (const n of bad(0x100)) refused("clause", { actions: [{ type: "conjunction", id: 1, clause: n, n_clauses: 2 }] });

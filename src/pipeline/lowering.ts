@@ -15,6 +15,8 @@ const DELETE_LEARNED = 2;
 /** NX_MP_ALG_HRW: highest random weight, so that another number of links moves few. NX_HASH_FIELDS_SYMMETRIC_L3L4: addresses, and the ports of TCP and SCTP. */
 const HRW = 2;
 const SYMMETRIC_L3L4 = 2;
+/** Of NXAST_CT, by the port that each protocol is known by. */
+const ALG = { ftp: 21, tftp: 69 } as const;
 
 /** Room for the actions of a hand-over or of a port's context. */
 const LONGEST = 1024;
@@ -119,7 +121,7 @@ export class Lowering {
     const { layout } = this;
     const zone = layout.registerFor(table, action.zone);
     if (zone.bits !== 16) throw new Error(`table ${table.name}: zone register ${action.zone} has ${zone.bits} bits, a zone 16`);
-    if (action.commit !== true && (action.force === true || action.mark !== undefined || action.label !== undefined)) throw new Error(`table ${table.name}: ct marks only what it commits`);
+    if (action.commit !== true && (action.force === true || action.mark !== undefined || action.label !== undefined || action.alg !== undefined)) throw new Error(`table ${table.name}: ct marks and reads only what it commits`);
     if (action.commit !== true && action.nat !== undefined && Object.keys(action.nat).length > 0) throw new Error(`table ${table.name}: ct translates anew only what it commits`);
     const exec: Action[] = [];
     if (action.mark !== undefined) exec.push({ type: "set_field", field: "ct_mark", value: action.mark });
@@ -130,6 +132,7 @@ export class Lowering {
     return {
       type: "ct", zone: toSubField(zone), ...(target === undefined ? {} : { table: target.id }), ...(action.commit === true ? { commit: true } : {}),
       ...(action.force === true ? { force: true } : {}), ...(action.nat === undefined ? {} : { nat: action.nat }), ...(exec.length === 0 ? {} : { exec }),
+      ...(action.alg === undefined ? {} : { alg: ALG[action.alg] }),
     };
   }
 

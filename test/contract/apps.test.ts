@@ -157,7 +157,7 @@ function flowsOf(harness: Harness): Record<string, Map<string, string>> {
 
 test("no flow, no row, no meter stays when all entities are deleted through the API", async () => {
   const harness = await make();
-  for (const host of HOSTS) await harness.addChassis(host, { bridge_mappings: { physnet: "br-ex" } });
+  for (const host of HOSTS) await harness.addChassis(host, { bridge_mappings: { physnet: "br-ex" }, gateway: true });
   await harness.settled();
   const base = flowsOf(harness);
   const distinct = harness.engine.stats.flows;
@@ -174,6 +174,17 @@ test("no flow, no row, no meter stays when all entities are deleted through the 
       expect((await harness.call("PUT", `/v2.0/routers/${router}/add_router_interface`, { subnet_id: id })).status).toBe(200);
     }
   }
+  // And one that leads outside, where an address inside is known. It translates nothing: its zones would wait for switches that there are none of.
+  const outside = (await harness.create("network", { "router:external": true })).id;
+  for (const [ip_version, cidr] of [[4, "203.0.113.0/24"], [6, "2001:db8:f::/64"]]) await harness.create("subnet", { network_id: outside, ip_version, cidr });
+  const inside = (await harness.create("network", {})).id;
+  const subnet = (await harness.create("subnet", { network_id: inside, ip_version: 6, cidr: "2001:db8:1::/64" })).id;
+  const leading = (await harness.create("router", { external_gateway_info: { network_id: outside, enable_snat: false }, enable_ndp_proxy: true })).id;
+  expect((await harness.call("PUT", `/v2.0/routers/${leading}/add_router_interface`, { subnet_id: subnet })).status).toBe(200);
+  const known = (await harness.create("port", { network_id: inside })).id;
+  await plug(harness, "hv2", known);
+  expect((await harness.call("POST", "/v2.0/ndp_proxies", { ndp_proxy: { router_id: leading, port_id: known } })).status).toBe(201);
+  expect((await harness.call("POST", `/v2.0/routers/${leading}/conntrack_helpers`, { conntrack_helper: { protocol: "tcp", port: 21, helper: "ftp" } })).status).toBe(201);
   await harness.settled();
   expect(harness.engine.stats.flows).toBeGreaterThan(distinct + 100);
   expect(harness.engine.conflicts).toEqual([]);

@@ -5,7 +5,7 @@ import type { Harness } from "../support/harness.ts";
 
 export type Step =
   | { readonly do: "network" | "router" | "group" | "chassis" | "unchassis"; readonly n: number }
-  | { readonly do: "subnet" | "port" | "interface" | "uninterface" | "rule" | "plug" | "unplug" | "groups" | "pairs" | "security" | "admin" | "route" | "delete" | "encap" | "mapping" | "external" | "gateway" | "gateways" | "floating" | "float" | "forward"; readonly n: number; readonly m: number };
+  | { readonly do: "subnet" | "port" | "interface" | "uninterface" | "rule" | "plug" | "unplug" | "groups" | "pairs" | "security" | "admin" | "route" | "delete" | "encap" | "mapping" | "external" | "gateway" | "gateways" | "floating" | "float" | "forward" | "proxy" | "helper"; readonly n: number; readonly m: number };
 
 const small = fc.nat(5);
 /** Of networks with these numbers: how they travel. */
@@ -18,7 +18,7 @@ const SEGMENTS: Readonly<Record<number, Readonly<Record<string, unknown>>>> = {
 const MAPPINGS = { phys0: "br-phys0", phys1: "br-phys1" };
 export const step: fc.Arbitrary<Step> = fc.oneof(
   { weight: 2, arbitrary: fc.record({ do: fc.constantFrom("network", "router", "group", "chassis", "unchassis"), n: small }) },
-  { weight: 9, arbitrary: fc.record({ do: fc.constantFrom("subnet", "port", "port", "interface", "uninterface", "rule", "rule", "plug", "plug", "plug", "unplug", "groups", "pairs", "security", "admin", "route", "delete", "encap", "mapping", "external", "gateway", "gateway", "gateways", "gateways", "floating", "float", "forward"), n: small, m: small }) },
+  { weight: 9, arbitrary: fc.record({ do: fc.constantFrom("subnet", "port", "port", "interface", "uninterface", "rule", "rule", "plug", "plug", "plug", "unplug", "groups", "pairs", "security", "admin", "route", "delete", "encap", "mapping", "external", "gateway", "gateway", "gateways", "gateways", "floating", "float", "forward", "proxy", "helper"), n: small, m: small }) },
 );
 
 /** Live ids by kind; steps pick from them by number. */
@@ -71,7 +71,7 @@ export class History {
         return; // chassis rows stay: removing a host for good is an operator's act, tested apart
       case "subnet":
         return this.post("subnet", "subnets", m % 3 === 2
-          ? { network_id: network, ip_version: 6, cidr: `fd00:${s.n}:${m}::/64`, ipv6_ra_mode: "slaac", ipv6_address_mode: "slaac" }
+          ? { network_id: network, ip_version: 6, cidr: `fd00:${s.n}:${m}::/64`, ...(m === 5 && { ipv6_ra_mode: "slaac", ipv6_address_mode: "slaac" }) }
           : { network_id: network, ip_version: 4, cidr: `10.${s.n}.${m}.0/24` });
       case "port":
         return this.post("port", "ports", { network_id: network, ...(m === 0 ? { port_security_enabled: false } : {}) });
@@ -119,6 +119,20 @@ export class History {
         expect(answer.status).toBeLessThan(500);
         return;
       }
+      case "proxy": {
+        await this.put(`/v2.0/routers/${router}`, { router: { enable_ndp_proxy: m % 3 !== 0 } });
+        if (m === 0) return this.removeAll("/v2.0/ndp_proxies");
+        const made = await this.h.call("POST", "/v2.0/ndp_proxies", { ndp_proxy: { router_id: router, port_id: this.pick("port", m) } });
+        expect(made.status, JSON.stringify(made.body)).toBeLessThan(500);
+        return;
+      }
+      case "helper": {
+        const path = `/v2.0/routers/${router}/conntrack_helpers`;
+        if (m === 0) return this.removeAll(path);
+        const made = await this.h.call("POST", path, { conntrack_helper: m % 2 === 0 ? { protocol: "tcp", port: 21, helper: "ftp" } : { protocol: "udp", port: 69 + m, helper: "tftp" } });
+        expect(made.status, JSON.stringify(made.body)).toBeLessThan(500);
+        return;
+      }
       case "delete": {
         const kinds = Object.keys(this.ids);
         const kind = kinds[m % kinds.length]!;
@@ -131,6 +145,11 @@ export class History {
         return;
       }
     }
+  }
+
+  private async removeAll(path: string): Promise<void> {
+    const listed = (await this.h.call("GET", path)) as { readonly body: unknown };
+    for (const { id } of (listed.body as Record<string, readonly { readonly id: string }[] | undefined>)[path.slice(path.lastIndexOf("/") + 1)] ?? []) expect((await this.h.call("DELETE", `${path}/${id}`)).status).toBe(204);
   }
 
   /** Things that went with something else. */

@@ -3,6 +3,8 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { compare } from "../support/from-scratch.ts";
+import { conntrackHelperTable } from "../../apps/conntrack-helpers/model.ts";
+import { ndpProxyTable } from "../../apps/ndp-proxy/model.ts";
 import { Harness } from "../support/harness.ts";
 import { History, step } from "./history.ts";
 
@@ -29,7 +31,15 @@ describe("incremental equals from scratch", () => {
           await history.run({ do: "network", n: 2 });
           await history.run({ do: "subnet", n: 2, m: 0 });
           await history.run({ do: "external", n: 2, m: 1 });
+          await history.run({ do: "subnet", n: 2, m: 2 });
           await history.run({ do: "gateway", n: 0, m: 2 });
+          // IPv6 behind the gateway, for what is proxied there.
+          await history.run({ do: "subnet", n: 0, m: 5 });
+          await history.run({ do: "interface", n: 0, m: 4 });
+          await history.run({ do: "port", n: 0, m: 1 });
+          await history.run({ do: "proxy", n: 0, m: 13 }); // the port that was made last
+          await history.run({ do: "helper", n: 0, m: 2 });
+          expect([[...h.view.all(ndpProxyTable)].length, [...h.view.all(conntrackHelperTable)].length]).toEqual([1, 1]);
           await h.settled();
           compare(h);
           for (const s of steps) {

@@ -4,6 +4,8 @@ import { expect } from "vitest";
 import type { AnyTable, App, Tx } from "#app";
 import * as ag from "../../apps/address-groups/api.ts";
 import { addressGroupTable } from "../../apps/address-groups/model.ts";
+import * as helpers from "../../apps/conntrack-helpers/api.ts";
+import { conntrackHelperTable } from "../../apps/conntrack-helpers/model.ts";
 import * as gateway from "../../apps/gateway/api.ts";
 import { defaultRouteEcmpTable, externalNetworkTable, gatewayNeighbourTable, routerGatewayTable } from "../../apps/gateway/model.ts";
 import * as ipam from "../../apps/ipam/api.ts";
@@ -17,6 +19,8 @@ import { routerInterfaceTable, routerLinkTable, routerTable } from "../../apps/l
 import * as nat from "../../apps/nat/api.ts";
 import * as natg from "../../apps/nat/guards.ts";
 import { floatingIpActiveTable, floatingIpTable, portForwardingTable } from "../../apps/nat/model.ts";
+import * as ndp from "../../apps/ndp-proxy/api.ts";
+import { ndpProxyTable, ndpRouterTable } from "../../apps/ndp-proxy/model.ts";
 import * as overlay from "../../apps/overlay/api.ts";
 import * as sg from "../../apps/security-groups/api.ts";
 import { ruleCountTable } from "../../apps/security-groups/counters.ts";
@@ -36,6 +40,8 @@ const apps: readonly App[] = [
   { name: "l3", about: "", requires: ["l2", "ipam"], tables: [routerTable, routerInterfaceTable, routerLinkTable], resources: l3.resources, converters: l3.converters, extend: l3.extend, aliases: l3.aliases },
   { name: "gateway", about: "", requires: ["l2", "ipam", "l3"], tables: [externalNetworkTable, routerGatewayTable, defaultRouteEcmpTable, gatewayNeighbourTable], extend: gateway.extend, aliases: gateway.aliases },
   { name: "nat", about: "", requires: ["l2", "ipam", "l3", "gateway"], tables: [floatingIpTable, floatingIpActiveTable, portForwardingTable], resources: nat.resources, extend: natg.extend, aliases: nat.aliases },
+  { name: "conntrack-helpers", about: "", requires: ["l2", "l3", "nat"], tables: [conntrackHelperTable], resources: helpers.resources, extend: helpers.extend, aliases: helpers.aliases },
+  { name: "ndp-proxy", about: "", requires: ["l2", "ipam", "l3", "gateway"], tables: [ndpProxyTable, ndpRouterTable], resources: ndp.resources, extend: ndp.extend, aliases: ndp.aliases },
   {
     name: "security-groups", about: "", requires: ["l2", "ipam"], tables: [sgm.groupTable, sgm.ruleTable, sgm.defaultRuleTable, sgm.shippedTable, sgm.portGroupsTable, sgm.policyTable, sgm.remoteUseTable, ruleCountTable], resources: sg.resources, converters: sgc.converters, extend: sg.extend,
     aliases: sg.aliases, policies: sg.policies,

@@ -48,7 +48,7 @@ describe("what a switch has of an earlier layout, told by names", () => {
       return `${h.layout.tableById(flow.table)!.name}: ${src ?? "any"} -> ${dst ?? "any"}${wanted === undefined ? "" : ", replaced"}`;
     }).sort();
 
-  test.each([[["scratch-one"]], [["nat", "gateway"]], [["port-meters", "scratch-one", "nat", "gateway"]]])("without %s, with nothing changed, none is withdrawn; the same apps have no other layout", async (absent) => {
+  test.each([[["scratch-one"]], [["nat", "gateway", "conntrack-helpers", "ndp-proxy"]], [["port-meters", "scratch-one", "nat", "gateway", "conntrack-helpers", "ndp-proxy"]]])("without %s, with nothing changed, none is withdrawn; the same apps have no other layout", async (absent) => {
     await two();
     h = await h.restart(absent);
     expect(withdrawn()).toEqual([]);
@@ -61,7 +61,7 @@ describe("what a switch has of an earlier layout, told by names", () => {
     expect((await h.call("DELETE", `/v2.0/floatings/${floatings[0]}`)).status).toBe(204);
     await h.settled();
     away();
-    h = await h.restart(["scratch-one", "nat", "gateway"]);
+    h = await h.restart(["scratch-one", "nat", "gateway", "conntrack-helpers", "ndp-proxy"]);
     expect(withdrawn()).toEqual(["floating: any -> 192.0.2.100", "floating_out: 10.1.0.50 -> any"]);
   });
 
@@ -76,7 +76,7 @@ describe("what a switch has of an earlier layout, told by names", () => {
 
   test("a layout from before the last is known as well", async () => {
     const { floatings, away } = await two();
-    h = await h.restart(["nat", "gateway"]);
+    h = await h.restart(["nat", "gateway", "conntrack-helpers", "ndp-proxy"]);
     expect((await h.call("DELETE", `/v2.0/floatings/${floatings[1]}`)).status).toBe(204);
     await h.settled();
     away();
@@ -149,7 +149,7 @@ describe.skipIf(Lab.missing().length > 0)("on real switches", () => {
     };
     await moved("up", () => cloud.controller.stop(), "scratch-one", "port-meters");
     await moved("down", () => cloud.controller.kill9());
-    await moved("not at all", () => cloud.controller.stop(), "nat", "gateway"); // what comes after it moves
+    await moved("not at all", () => cloud.controller.stop(), "nat", "gateway", "conntrack-helpers", "ndp-proxy"); // what comes after it moves
     await moved("not at all", () => cloud.controller.kill9());
     await connection.close();
     await cloud.remove("floating", it.id);

@@ -61,7 +61,7 @@ test("what went while an app was not there: what stood on it is taken back when 
   const { port_id: leg } = (await controller.api("PUT", `/v2.0/routers/${router}/add_router_interface`, { subnet_id: id.subnet })).body as { port_id: string };
   expect((await controller.api("DELETE", `/v2.0/security-groups/${id.group}`)).status).toBe(409);
   expect((await controller.api("DELETE", `/v2.0/routers/${router}`)).status).toBe(409);
-  await restart("--disable-app", "dhcp,address-groups,security-groups,nat,gateway,l3");
+  await restart("--disable-app", "dhcp,address-groups,security-groups,nat,gateway,l3,conntrack-helpers,ndp-proxy");
   for (const gone of [mine, leg]) expect((await controller.api("DELETE", `/v2.0/ports/${gone}`)).status).toBe(204);
   await restart();
   expect(controller.logged(40).filter((entry) => entry.gone !== undefined).map((entry) => [entry.app, entry.table, entry.gone])).toEqual(

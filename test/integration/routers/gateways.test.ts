@@ -174,7 +174,7 @@ describe.skipIf(Lab.missing().length > 0)("an external network in tunnels", () =
     };
     expect(await left()).toMatch(/group_id=.*axion-bfd-/s);
     await cloud.controller.stop();
-    flags.push("--disable-app", "gateway,nat");
+    flags.push("--disable-app", "gateway,nat,conntrack-helpers,ndp-proxy");
     await cloud.controller.start();
     await cloud.synced();
     await until("no tunnel of it", async () => !/group_id=|axion-bfd-/.test(await left()));
