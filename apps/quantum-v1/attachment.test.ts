@@ -1,0 +1,50 @@
+// The id by which an interface is plugged into a port, as v2.0 has it, and what is left without the app.
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { Harness } from "../../test/support/harness.ts";
+
+let h: Harness;
+beforeAll(async () => {
+  h = await Harness.make();
+  for (const host of ["hv1", "hv2"]) await h.addChassis(host);
+});
+afterAll(() => h.close());
+
+describe("the attachment as v2.0 has it", () => {
+  test("named, replaced, let go, and gone with its port", async () => {
+    const net = (await h.create("network", { name: "n" })).id;
+    const [a, b] = [(await h.create("port", { network_id: net, "quantum:attachment": "x-1" })).id, (await h.create("port", { network_id: net })).id];
+    const put = (id: string, value: unknown): ReturnType<Harness["call"]> => h.call("PUT", `/v2.0/ports/${id}`, { port: { "quantum:attachment": value } });
+    expect(await put(b, "x-1")).toMatchObject({ status: 409, body: { NeutronError: { type: "AlreadyAttached" } } });
+    expect((await put(b, "bad\nid")).status).toBe(400);
+    expect((await put(a, "x-2")).body.port["quantum:attachment"]).toBe("x-2");
+    expect((await put(b, "x-1")).status).toBe(200);
+    expect((await put(b, null)).body.port["quantum:attachment"]).toBe("");
+    expect((await h.call("DELETE", `/v2.0/ports/${a}`)).status).toBe(204);
+    expect((await put(b, "x-2")).status).toBe(200);
+  });
+});
+
+test("left out, nothing of it is left: no path, no attribute, no flow; back, all is as it was", async () => {
+  let mine = await Harness.make();
+  try {
+    await mine.addChassis("hv1");
+    const net = (await mine.create("network", { name: "n" })).id;
+    const port = (await mine.create("port", { network_id: net, "quantum:attachment": "iface" })).id;
+    await mine.plug("hv1", "iface", 3);
+    await mine.settled();
+    const flows = (): number => [...mine.engine.flowsOf("hv1")].length;
+    const plugged = flows();
+    mine = await mine.restart(["quantum-v1"]);
+    await mine.settled();
+    expect(flows()).toBeLessThan(plugged);
+    expect((await mine.call("GET", `/v1.1/tenants/t/networks`)).status).toBe(404);
+    expect((await mine.call("GET", "/")).body.versions.map((v: { id: string }) => v.id)).toEqual(["v2.0"]);
+    expect((await mine.call("GET", `/v2.0/ports/${port}`)).body.port).not.toHaveProperty("quantum:attachment");
+    mine = await mine.restart([]);
+    await mine.settled();
+    expect(flows()).toBe(plugged);
+    expect((await mine.call("GET", `/v2.0/ports/${port}`)).body.port["quantum:attachment"]).toBe("iface");
+  } finally {
+    await mine.close();
+  }
+});
