@@ -24,6 +24,22 @@ describe("the attachment as v2.0 has it", () => {
   });
 });
 
+test("a change that is none of its place leaves its status as it is", async () => {
+  const net = (await h.create("network", { name: "n" })).id;
+  const port = (await h.create("port", { network_id: net, "quantum:attachment": "y-1" })).id;
+  await h.plug("hv1", "y-1", 9);
+  const status = async (): Promise<string> => (await h.call("GET", `/v2.0/ports/${port}`)).body.port.status;
+  await expect.poll(status).toBe("BUILD");
+  h.confirm("hv1");
+  await expect.poll(status).toBe("ACTIVE");
+  for (const values of [{ name: "renamed" }, { admin_state_up: true }, { allowed_address_pairs: [{ ip_address: "10.0.0.9" }] }]) {
+    const { body } = await h.call("PUT", `/v2.0/ports/${port}`, { port: values });
+    expect([body.port.status, body.port["binding:host_id"]]).toEqual(["ACTIVE", "hv1"]);
+  }
+  await h.call("PUT", `/v2.0/ports/${port}`, { port: { admin_state_up: false } });
+  await expect.poll(status).toBe("DOWN");
+});
+
 test("left out, nothing of it is left: no path, no attribute, no flow; back, all is as it was", async () => {
   let mine = await Harness.make();
   try {

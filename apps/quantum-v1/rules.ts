@@ -27,4 +27,5 @@ export const vif = {
     const at = attached === undefined ? undefined : activeAttachment(view, attached.port_id);
     return at?.chassis === chassis && at.ofport === ofport;
   },
+  concerned: (view: ReadView, id: string): readonly string[] => view.by(quantumAttachmentTable, "port", id).map((a) => a.id),
 };

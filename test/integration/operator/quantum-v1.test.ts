@@ -90,6 +90,13 @@ describe.skipIf(Lab.missing().length > 0)("Quantum v1 on real switches", () => {
     const stats = await running.stop();
     expect(stats.sent - stats.received).toBe(0);
 
+    // Beside another port of the network, so that nothing else of the host's database changes.
+    await until("the mark", () => mark(b));
+    await state("DOWN");
+    await until("the mark's end", async () => !(await mark(b)));
+    await state("ACTIVE");
+    await until("the mark again", () => mark(b));
+
     expect((await c.detach(network, b.port)).status).toBe(204);
     await cut();
     await until("the port's status", async () => (await cloud.show("port", b.port)).status === "DOWN");
