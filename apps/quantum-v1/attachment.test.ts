@@ -1,6 +1,7 @@
 // The id by which an interface is plugged into a port, as v2.0 has it, and what is left without the app.
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { Harness } from "../../test/support/harness.ts";
+import { V1Client } from "../../test/support/quantum-v1.ts";
 
 let h: Harness;
 beforeAll(async () => {
@@ -21,6 +22,39 @@ describe("the attachment as v2.0 has it", () => {
     expect((await put(b, null)).body.port["quantum:attachment"]).toBe("");
     expect((await h.call("DELETE", `/v2.0/ports/${a}`)).status).toBe(204);
     expect((await put(b, "x-2")).status).toBe(200);
+  });
+});
+
+describe("many at once", () => {
+  const client = (): V1Client => new V1Client(async (method, url, body, headers) => {
+    const answer = await h.api.inject({ method: method as "GET", url, headers, ...(body === undefined ? {} : { payload: body }) });
+    return { status: answer.statusCode, text: answer.payload, type: String(answer.headers["content-type"]) };
+  }, "v1.1", "racers", "json");
+
+  test("one id for twenty ports, twenty ids for one port: one has it", async () => {
+    const c = client();
+    const net = await c.network("n");
+    const ports = await Promise.all(Array.from({ length: 20 }, () => c.port(net)));
+    const statuses = async (calls: Promise<{ readonly status: number }>[]): Promise<number[]> => (await Promise.all(calls)).map((a) => a.status).sort();
+    const one = [204, ...Array.from({ length: 19 }, () => 409)];
+    expect(await statuses(ports.map((port) => c.attach(net, port, "race")))).toEqual(one);
+    const [{ id: holder }] = (await c.ok("GET", `/networks/${net}/ports?attachment=race`)).ports as [{ id: string }];
+    const free = ports.find((id) => id !== holder)!;
+    expect(await statuses(ports.map((port) => c.attach(net, free, `race-${port}`)))).toEqual(one);
+    expect((await c.ok("GET", `/networks/${net}/ports?has-attachment=true`)).ports).toHaveLength(2);
+  });
+
+  test("a network that goes while ports come, go and are attached: it is there with them, or nothing is", async () => {
+    const c = client();
+    for (let i = 0; i < 10; i++) {
+      const net = await c.network("n");
+      const [a, b] = [await c.port(net), await c.port(net)];
+      const [gone] = await Promise.all([c.call("DELETE", `/networks/${net}`), c.call("POST", `/networks/${net}/ports`), c.call("DELETE", `/networks/${net}/ports/${a}`), c.attach(net, b, `goes-${i}`), c.call("POST", `/networks/${net}/ports`)]);
+      const left = (await h.call("GET", `/v2.0/ports?network_id=${net}`)).body.ports as { "quantum:attachment": string }[];
+      const there = (await h.call("GET", `/v2.0/networks/${net}`)).status;
+      if (gone.status === 204) expect([there, left]).toEqual([404, []]);
+      else expect([gone.status, there]).toEqual([409, 200]);
+    }
   });
 });
 
