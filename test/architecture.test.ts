@@ -67,14 +67,18 @@ describe("imports point one way", () => {
     expect(edges.filter((e) => e.to.startsWith("test/") || (e.to.startsWith("lab/") && !/^(lab|bench)\//.test(e.from)))).toEqual([]);
   });
 
+  /** Packages of the registry that are one app's alone. */
+  const packages: Readonly<Record<string, readonly string[]>> = { "quantum-v1": ["saxes"] };
+
   test("an app imports the contract, another app's model.ts, and protocol packages; no other part of the core", () => {
     const wrong = edges.filter((e) => {
       const own = /^apps\/([^/]+)\//.exec(e.from)?.[1];
       if (own === undefined || e.to === "src/app/contract.ts" || e.to.startsWith(`apps/${own}/`)) return false;
-      if (/^apps\/[^/]+\/model\.ts$/.test(e.to) || ["node-openflow", "packet-codec"].includes(e.to)) return false;
+      if (/^apps\/[^/]+\/model\.ts$/.test(e.to) || ["node-openflow", "packet-codec"].includes(e.to) || packages[own]?.includes(e.to) === true) return false;
       return !builtinModules.includes(e.to.replace(/^node:/, ""));
     });
     expect(wrong).toEqual([]);
+    for (const name of Object.values(packages).flat()) expect(readFileSync(join(root, "ARCHITECTURE.md"), "utf8")).toContain(`| ${name} |`);
   });
 
   test("an app imports only from apps that it requires, at any distance: arrows between apps point one way", () => {

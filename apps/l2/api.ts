@@ -343,7 +343,8 @@ const port = defineResource(portResource, {
     tx.put(portTable, after);
     for (const holder of tx.by(addressHolderTable, "port", row.id)) if (!hasPair(after, holder.id.slice(row.network_id.length + 1), holder.mac)) tx.delete(addressHolderTable, holder.id);
     writeBinding(tx, row.id, changes);
-    updateStatus(tx, after);
+    // Else it is as it was: also that of a port that another app attaches, which is not known here.
+    if (after.admin_state_up !== row.admin_state_up || changes["binding:host_id"] !== undefined) updateStatus(tx, after);
     return after;
   },
 

@@ -128,5 +128,7 @@ export interface App {
     serves?(view: ReadView, vif: Vif): boolean;
     /** Whether its iface-id names something of the app's. An interface that no app knows is named in GET /problems. */
     known?(view: ReadView, vif: Vif): boolean;
+    /** Iface-ids, beside the row's own id, of interfaces that a change of the row with this id concerns: whether they serve is asked again. */
+    concerned?(view: ReadView, id: string): readonly string[];
   };
 }

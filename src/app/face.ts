@@ -21,6 +21,8 @@ export interface FaceRequest {
 
 export interface FaceAnswer {
   readonly status: number;
+  /** The reason phrase beside the status, where HTTP's own does not do: a status that is the face's. */
+  readonly reason?: string;
   readonly contentType?: string;
   readonly headers?: Readonly<Record<string, string>>;
   /** Sent as it comes, no faster than the client reads. */
@@ -104,6 +106,13 @@ export interface Operations {
   batch<T>(request: Omit<OperationRequest, keyof OperationTarget>, fn: (operations: BatchOperations) => T extends PromiseLike<unknown> ? never : T): Promise<Written<T>>;
 }
 
+/** An entry of the list of versions at "/". */
+export interface ListedVersion {
+  readonly id: string;
+  readonly status: string;
+  readonly links: readonly { readonly rel: string; readonly href: string }[];
+}
+
 export interface Face {
   /** Unique, for people: "quantum-v1". */
   readonly name: string;
@@ -111,6 +120,8 @@ export interface Face {
   readonly prefix: string;
   /** Its entry in the list of versions at "/", if it is a version of the API. */
   readonly version?: { readonly id: string; readonly status: "CURRENT" | "SUPPORTED" | "DEPRECATED" | "EXPERIMENTAL" };
+  /** The list of versions at "/" in this face's form, for a request that asks for it; undefined: it does not. Without such a face the list is in JSON. */
+  listing?(versions: readonly ListedVersion[], request: { header(name: string): string | undefined }): FaceAnswer | undefined;
   /** May throw an ApiError, which then goes through `refuse`. */
   handle(request: FaceRequest, operations: Operations): FaceAnswer | Promise<FaceAnswer>;
   /** The envelope of a refusal, of the face's own and of what the listener refuses (no such caller, a body too large, a bug). Must not throw. */

@@ -94,7 +94,7 @@ function faceRequest(face: Face, request: FastifyRequest, caller: Caller): FaceR
 
 /**
  * Text and bytes go to Node as they are: the framework's own way of sending looks for what there is none of here, and takes a fortieth of
- * a call's time. @throws TypeError when a header is none that HTTP can carry; then nothing is sent, and those headers are forgotten
+ * a call's time. @throws TypeError when a header or the reason is none that HTTP can carry; then nothing is sent, and they are forgotten
  */
 function sendWhole(reply: FastifyReply, status: number, body: string | Uint8Array | undefined): void {
   const headers = reply.getHeaders() as OutgoingHttpHeaders;
@@ -103,6 +103,7 @@ function sendWhole(reply: FastifyReply, status: number, body: string | Uint8Arra
   try {
     reply.raw.writeHead(status, headers);
   } catch (error) {
+    reply.raw.statusMessage = "";
     for (const name of Object.keys(headers)) if (name !== "x-openstack-request-id") reply.removeHeader(name);
     throw error;
   }
@@ -177,6 +178,7 @@ export function createNorthbound(options: NorthboundOptions): Northbound {
 
   function send(request: FastifyRequest, reply: FastifyReply, answer: FaceAnswer): void {
     reply.code(answer.status);
+    if (answer.reason !== undefined) reply.raw.statusMessage = answer.reason;
     if (answer.generation !== undefined) reply.header("x-axion-generation", String(answer.generation));
     if (answer.headers !== undefined) reply.headers(answer.headers);
     const { body } = answer;
@@ -242,7 +244,9 @@ export function createNorthbound(options: NorthboundOptions): Northbound {
   server.get("/", (request, reply) => {
     const base = baseOf(request.raw.headers, request.protocol);
     const versions = [own, ...faces.filter((f) => f !== own)].flatMap((f) => (f.version === undefined ? [] : [{ ...f.version, links: [{ rel: "self", href: `${base}${f.prefix}/` }] }]));
-    send(request, reply, json({ versions }));
+    let answer: FaceAnswer | undefined;
+    for (const face of faces) answer ??= face.listing?.(versions, { header: (name) => headerOf(request, name) });
+    send(request, reply, answer ?? json({ versions }));
   });
   server.get("/healthcheck", (_request, reply) => void reply.header("content-type", "text/plain; charset=UTF-8").send("OK"));
   server.get("/openapi.json", (request, reply) => send(request, reply, json(description())));

@@ -17,6 +17,7 @@ import type { Delta, Flow } from "../compiler/desired.ts";
 import type { Commit } from "../model/model.ts";
 import { Inventory } from "./ovsdb/inventory.ts";
 import { observedColumns } from "./ovsdb/observer.ts";
+import { concernedVifs } from "./ovsdb/vifs.ts";
 import { southboundMetrics, type SouthboundMetrics } from "./metrics.ts";
 import { listenOpenFlow, sameInstructions, type OpenFlowListener, type SwitchSession } from "./openflow/session.ts";
 import { Announcements } from "./packets/announcements.ts";
@@ -292,9 +293,10 @@ export class Southbound {
   // --- events -------------------------------------------------------------------------------------------------------
 
   private onCommit(commit: Commit): void {
+    const { model, apps, guard } = this.options;
     this.unknownInterfaces.onCommit(commit);
     for (const { table, id, before, after } of commit.changes) {
-      for (const vif of this.options.model.view.by(vifTable, "iface_id", id)) {
+      for (const vif of concernedVifs(model.view, apps, id, guard)) {
         this.inventory.progress.recheck(vif, commit.generation);
         this.inventory.remark(vif);
       }

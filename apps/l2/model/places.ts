@@ -41,10 +41,10 @@ export interface PlugChange {
 
 /**
  * The interface of a port, the one that counts: on the chassis the API asked for, or wherever it is plugged. For derivations that fill `attachment`, which
- * cannot read it: they say `pluggedReads`.
+ * cannot read it: they say `pluggedReads`. `ifaceId`: of a port that is plugged by another id than its own.
  */
-export function pluggedAt(view: ReadView, portId: string, { appeared, gone }: PlugChange = {}): { readonly vif: Vif; readonly chassis: Chassis } | undefined {
-  const stored = view.by(vifTable, "iface_id", portId);
+export function pluggedAt(view: ReadView, portId: string, { appeared, gone }: PlugChange = {}, ifaceId = portId): { readonly vif: Vif; readonly chassis: Chassis } | undefined {
+  const stored = view.by(vifTable, "iface_id", ifaceId);
   const vifs = appeared === undefined && gone === undefined ? stored : [...stored, ...(appeared === undefined ? [] : [appeared])].filter((vif) => vif.id !== gone?.id);
   if (vifs.length === 0) return undefined;
   const wanted = view.get(portBindingTable, portId)?.requested_host ?? "";

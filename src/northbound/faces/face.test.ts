@@ -175,12 +175,15 @@ describe("what a face answers", () => {
     own: { status: 200, headers: { "content-type": "text/turtle" }, body: "a" },
     nothing: { status: 202 },
     none: { status: 204 },
+    "own-status": { status: 420, reason: "networkNotFound", body: "a" },
+    "bad-reason": { status: 420, reason: "a\r\nx-of: it", body: "a" },
     "bad-header": { status: 200, headers: { location: "/a\nb", "x-of": "it" }, body: "a" },
     "bad-name": { status: 200, headers: { "x y": "1" }, body: "a" },
   };
   const oddFace: Face = {
     name: "odd-v1",
     prefix: "/odd/v1",
+    listing: (versions, request) => (request.header("accept") === "odd" ? { status: 200, body: versions.map((v) => v.id).join() } : undefined),
     handle: ({ path, query }) => (query.has("later") ? Promise.resolve(answers[path.slice(1)]!) : answers[path.slice(1)]!),
     refuse: ({ status, message }) => ({ status, contentType: "text/plain", headers: { "x-refused": "yes" }, body: message }),
   };
@@ -206,7 +209,19 @@ describe("what a face answers", () => {
     expect([head.status, head.headers["content-length"], head.text]).toEqual([status, length, ""]);
   });
 
-  it.each(["bad-header", "bad-name"])("is a fault of the server's where HTTP cannot carry it: %s", async (name) => {
+  it("has a reason phrase where its status is none of HTTP's", async () => {
+    for (const when of ["", "?later"]) {
+      const { statusCode, statusMessage } = await api.nb.inject(`/odd/v1/own-status${when}`);
+      expect([statusCode, statusMessage]).toEqual([420, "networkNotFound"]);
+    }
+  });
+
+  it("lists the versions in its form for whom it means that", async () => {
+    expect((await api.get("/", { accept: "odd" })).text).toBe("v2.0");
+    expect((await api.get("/")).body.versions).toHaveLength(1);
+  });
+
+  it.each(["bad-header", "bad-name", "bad-reason"])("is a fault of the server's where HTTP cannot carry it: %s", async (name) => {
     for (const when of ["", "?later"]) {
       const { status, headers } = await api.get(`/odd/v1/${name}${when}`);
       expect([status, headers["x-refused"], headers["x-of"]]).toEqual([500, "yes", undefined]);

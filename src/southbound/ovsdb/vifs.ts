@@ -108,3 +108,13 @@ export function serves(view: ReadView, apps: readonly App[], vif: Vif, guard: Ho
   const asked = apps.filter((app) => app.vif?.serves !== undefined);
   return asked.length === 0 || asked.some((app) => guard({ app: app.name, hook: "vif.serves" }, { vif: vif.id, iface_id: vif.iface_id }, () => app.vif?.serves?.(view, vif), false) === true);
 }
+
+/** Interfaces that a change of the row with this id concerns: those plugged by it, and by what apps say of it. */
+export function concernedVifs(view: ReadView, apps: readonly App[], id: string, guard: HookGuard): readonly Vif[] {
+  const vifs = [...view.by(vifTable, "iface_id", id)];
+  for (const app of apps) {
+    if (app.vif?.concerned === undefined) continue;
+    for (const ifaceId of guard({ app: app.name, hook: "vif.concerned" }, { id }, () => app.vif!.concerned!(view, id), [])) vifs.push(...view.by(vifTable, "iface_id", ifaceId));
+  }
+  return vifs;
+}
