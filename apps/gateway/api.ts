@@ -6,6 +6,7 @@ import {
 import { subnetResource, subnetTable } from "../ipam/model.ts";
 import { addressId, addressTable, deviceOwner, networkResource, networkTable, portResource, portTable, type Port } from "../l2/model.ts";
 import { routerLinkTable, routerResource, routerTable, type Router } from "../l3/model.ts";
+import { shownHosts } from "./activity.ts";
 import { defaultRouteEcmpTable, externalNetworkTable, gatewayNeighbourTable, neighboursOf, routerGatewaysOf, routerGatewayTable } from "./model.ts";
 import { actions } from "./multihoming/actions.ts";
 import { addGateway, changeGateway, gatewayInfo, presentGateway, removeGateways, type GatewayInfo } from "./multihoming/gateways.ts";
@@ -87,6 +88,7 @@ function setEcmp(tx: Tx, routerId: string, wanted: unknown): void {
   else tx.delete(defaultRouteEcmpTable, routerId);
 }
 
+const HOSTS = "axion:gateway_hosts";
 const ADMIN = { create: "rule:admin_only", update: "rule:admin_only" } as const;
 const OWNER = { create: "rule:admin_only or (role:member and project_id:%(project_id)s)", update: "rule:admin_only or (role:member and project_id:%(project_id)s)" } as const;
 
@@ -95,6 +97,10 @@ const ofRouter = extendResource(routerResource, {
     external_gateway_info: {
       type: "object", about: "Where it leaves for an external network: null, or `network_id`, `enable_snat`, `external_fixed_ips`; null or {} takes it away.", post: true, put: true, default: null, check: oneOrNone,
       policy: { ...OWNER, keys: { network_id: OWNER, enable_snat: ADMIN, external_fixed_ips: ADMIN } },
+    },
+    [HOSTS]: {
+      type: "object[]", about: "Of each gateway its hosts, the preferred one first: whether they may be used (`ready`), are seen alive by others (`alive`; null: nobody is there to say), and which one has it (`active`).",
+      onRequest: true, policy: { get: "rule:admin_only" }, alias: "axion-gateway-hosts",
     },
     external_gateways: { type: "object[]", about: "All of its gateways, the first as `external_gateway_info` shows it.", alias: "external-gateway-multihoming" },
     enable_default_route_ecmp: {
@@ -119,6 +125,7 @@ const ofRouter = extendResource(routerResource, {
     const external_gateways = routerGatewaysOf(view, row.id).map((gateway) => presentGateway(view, gateway));
     return { external_gateway_info: external_gateways[0] ?? null, external_gateways, enable_default_route_ecmp: view.get(defaultRouteEcmpTable, row.id) !== undefined };
   },
+  presentOnRequest: (view, row) => ({ [HOSTS]: shownHosts(view, row.id) }),
   actions,
 });
 
@@ -158,5 +165,6 @@ export const aliases: readonly Alias[] = [
   { alias: "external-net", name: "Neutron external network", description: "Networks may lead outside.", updated: "2013-01-14T10:00:00-00:00" },
   { alias: "subnet-external-network", name: "Subnet belongs to external network", description: "Subnets show whether their network leads outside.", updated: "2023-03-09T10:00:00-00:00" },
   { alias: "external-gateway-multihoming", name: "Neutron L3 External Gateway Multihoming", description: "Routers may have several gateways.", updated: "2023-01-18T00:00:00-00:00" },
+  { alias: "axion-gateway-hosts", name: "Hosts of gateways", description: "Routers show administrators which hosts their gateways are on.", updated: "2026-11-29T00:00:00-00:00" },
   { alias: "enable-default-route-ecmp", name: "Enable Default Route ECMP", description: "Default routes by all gateways of a router may be used at once.", updated: "2023-02-27T00:00:00-00:00" },
 ];

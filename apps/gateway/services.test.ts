@@ -130,6 +130,21 @@ describe("who may use a host", () => {
   });
 });
 
+test("an administrator sees which hosts a gateway has, and which one has it; others do not", async () => {
+  const shown = async (id = router, headers: Record<string, string> = {}): Promise<unknown> =>
+    ((await h.call("GET", `/v2.0/routers/${id}?fields=axion:gateway_hosts`, undefined, headers)).body as { router: Record<string, unknown> }).router["axion:gateway_hosts"];
+  const [first, second] = plan().hosts as [string, string];
+  const hosts = (...of: readonly [ready: boolean, alive: boolean | null][]): object[] => of.map(([ready, alive], i) => ({ host: [first, second][i], ready, alive }));
+  expect(await shown()).toEqual([{ network_id: outside, port_id: plan().id, active: null, hosts: hosts([false, null], [false, null]) }]);
+  await allReady();
+  expect(await shown()).toMatchObject([{ active: first, hosts: hosts([true, true], [true, true]) }]);
+  see(second, first, false);
+  expect(await shown()).toMatchObject([{ active: second, hosts: hosts([true, false], [true, true]) }]);
+  const member = { "x-project-id": "p1", "x-roles": "member" };
+  expect(await shown((await h.create("router", {}, member)).id, member)).toBeUndefined();
+  expect(JSON.stringify((await h.call("GET", `/v2.0/routers/${router}`)).body)).not.toContain("gateway_hosts");
+});
+
 describe("announcements", () => {
   test("three times from the host that has the gateway; again from the next when it is seen dead, and from the first when it is back", async () => {
     await allReady();

@@ -168,7 +168,7 @@ const values: readonly Case[] = [
   post("ports", { port: { network_id: "@net", security_groups: ["@group"], port_security_enabled: false } }, ["groups without port security", 400, "PortSecurityAndIPRequiredForSecurityGroups"]),
   post("ports", { port: { network_id: "@net", allowed_address_pairs: [{ mac_address: "fa:16:3e:00:00:01" }] } }, ["a pair without an address", 400, "AllowedAddressPairsMissingIP"]),
   post("ports", { port: { network_id: "@net", allowed_address_pairs: [{ ip_address: "10.0.0.9" }, { ip_address: "10.0.0.9" }] } }, ["a pair twice", 400, "DuplicateAddressPairInRequest"]),
-  post("ports", { port: { network_id: "@net", extra_dhcp_opts: [{ opt_name: "no-such-option", opt_value: "1" }] } }, ["an unknown DHCP option", 400, BAD]),
+  post("ports", { port: { network_id: "@net", extra_dhcp_opts: [{ opt_name: "x".repeat(65), opt_value: "1" }] } }, ["a DHCP option with a long name", 400, BAD]),
   put("ports/@port", { port: { network_id: "@other" } }, ["another network", 400, BAD]),
   put("ports/@port", { port: { status: "ACTIVE" } }, ["another status", 400, BAD]),
   put("ports/@port", { port: { fixed_ips: [{ ip_address: "10.0.1.9" }] } }, ["an address of no subnet of it", 400, "InvalidIpForNetwork"]),
@@ -196,7 +196,7 @@ const values: readonly Case[] = [
   post("security-group-rules", { security_group_rule: { security_group_id: "@group", direction: "ingress", remote_ip_prefix: "10.0.0.0/40" } }, ["a bad remote prefix", 400, "InvalidCIDR"]),
   post("security-group-rules", { security_group_rule: { security_group_id: "@group", direction: "ingress", remote_ip_prefix: "10.0.0.0/8", remote_group_id: "@group" } }, ["two remotes", 400, "SecurityGroupMultipleRemoteEntites"]),
   post("security-group-rules", { security_group_rule: { security_group_id: "@group", direction: "ingress", protocol: "tcp", port_range_min: 80, port_range_max: 80 } }, ["a rule that is there", 409, "SecurityGroupRuleExists"]),
-  put("security-group-rules/@rule", { security_group_rule: { description: "x" } }, ["a change of a rule", 405, "HTTPMethodNotAllowed"]),
+  put("security-group-rules/@rule", { security_group_rule: { protocol: "udp" } }, ["a change of a rule but for its description", 400, BAD]),
 ];
 
 const requests: readonly Case[] = [
