@@ -39,6 +39,16 @@ export interface Answer {
   readonly generation: number | undefined;
 }
 
+/** An app and all that cannot be without it. */
+export function withDependents(apps: readonly App[], name: string): string[] {
+  const out = new Set([name]);
+  for (let before = 0; before < out.size;) {
+    before = out.size;
+    for (const app of apps) if (app.requires?.some((needed) => out.has(needed)) === true) out.add(app.name);
+  }
+  return [...out];
+}
+
 /** A flow in ovs-ofctl's words. */
 export function textOf(f: Flow): string {
   const at = f.off + FLOW_MOD_MATCH_OFFSET;

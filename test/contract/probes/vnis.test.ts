@@ -9,7 +9,7 @@ import { until } from "../../../lab/exec.ts";
 import { Lab } from "../../../lab/lab.ts";
 import type { Instance, Net, Resource } from "../../support/cloud.ts";
 import type { Cloud } from "../../support/cloud.ts";
-import type { Harness } from "../../support/harness.ts";
+import { withDependents, type Harness } from "../../support/harness.ts";
 import { expectIncremental, expectQuietRestart, flowTexts, Probes } from "./support.ts";
 
 const probes = new Probes("vni-choice", "vni-wish");
@@ -95,8 +95,7 @@ describe("numbers", () => {
 
   test("made while the overlay was not there: it has one as soon as the overlay is", async () => {
     await h.addChassis("hv1");
-    const others = ["overlay", "provider", "nat", "gateway", "l3", "dhcp", "vni-choice", "vni-wish"];
-    h = await h.restart(others);
+    h = await h.restart(withDependents(h.apps, "overlay"));
     const z = (await h.create("network", {})).id;
     await remove(`networks/${x}`);
     h = await h.restart([]);
