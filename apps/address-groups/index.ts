@@ -7,6 +7,7 @@ export default {
   name: "address-groups",
   about: "prefixes with a name, as the other side of security group rules",
   requires: ["security-groups"],
+  partOf: "security-groups",
   tables: [addressGroupTable],
   resources,
   references,

@@ -19,6 +19,7 @@ export default {
   name: "conntrack-helpers",
   about: "conntrack helpers of routers: what translated connections of FTP and TFTP say of others",
   requires: ["l2", "l3", "nat"],
+  partOf: "nat",
   tables: [conntrackHelperTable],
   resources,
   extend,

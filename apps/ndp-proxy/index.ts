@@ -9,6 +9,7 @@ export default {
   name: "ndp-proxy",
   about: "IPv6 addresses of ports that routers answer for outside",
   requires: ["l2", "ipam", "l3", "gateway"],
+  partOf: "gateway",
   tables: [ndpProxyTable, ndpRouterTable, proxiedAddressTable],
   resources,
   extend,

@@ -22,7 +22,7 @@ function folder(files: Record<string, string>): string {
   return path;
 }
 
-const manifest = (name: string, requires: readonly string[] = []): string => `export default ${JSON.stringify({ name, about: "", requires })};\n`;
+const manifest = (name: string, requires: readonly string[] = [], partOf?: string): string => `export default ${JSON.stringify({ name, about: "", requires, partOf })};\n`;
 const names = (apps: readonly App[]): string[] => apps.map((a) => a.name);
 
 describe("discovery", () => {
@@ -59,6 +59,14 @@ describe("discovery", () => {
     test("loads nothing", async () => {
       expect(names(await discoverApps(path, ["broken"]))).toEqual(["a", "b", "c"]);
       expect(names(await discoverApps(path, ["c", "broken", "b"]))).toEqual(["a"]);
+    });
+
+    test("leaves out what is part of them", async () => {
+      const partly = folder({ "a/index.js": manifest("a"), "b/index.js": manifest("b", ["a"], "a"), "c/index.js": manifest("c", ["b"], "b"), "d/index.js": manifest("d") });
+      expect(names(await discoverApps(partly))).toEqual(["a", "b", "c", "d"]);
+      expect(names(await discoverApps(partly, ["a"]))).toEqual(["d"]);
+      expect(names(await discoverApps(partly, ["b"]))).toEqual(["a", "d"]);
+      await expect(discoverApps(folder({ "a/index.js": manifest("a"), "b/index.js": manifest("b", [], "a") }))).rejects.toThrow("app b is part of a, which it does not require");
     });
 
     test.each([

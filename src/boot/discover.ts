@@ -7,7 +7,7 @@ import type { App } from "../app/contract.ts";
 import { UsageError } from "../lib/usage-error.ts";
 
 /**
- * Loads all apps of a folder but those that are disabled by name, of which nothing is loaded. @throws Error naming the app whose
+ * Loads all apps of a folder but those that are disabled by name, of which nothing is loaded, and those that are part of these. @throws Error naming the app whose
  * manifest is missing, malformed or asks for what is not there; UsageError naming a disabled app that is not there or that others require.
  */
 export async function discoverApps(folder: string, disabled: readonly string[] = []): Promise<App[]> {
@@ -28,6 +28,16 @@ export async function discoverApps(folder: string, disabled: readonly string[] =
   }
   const unknown = disabled.find((name) => !leftOut.has(name));
   if (unknown !== undefined) throw new UsageError(`--disable-app ${unknown}: there is no app of that name; there are ${[...leftOut, ...found.map((a) => a.name)].sort().join(", ")}`);
+  for (let i = 0; i < found.length;) {
+    const { name, partOf, requires } = found[i]!;
+    if (partOf !== undefined && requires?.includes(partOf) !== true) throw new Error(`app ${name} is part of ${partOf}, which it does not require`);
+    if (partOf === undefined || !leftOut.has(partOf)) i++;
+    else {
+      leftOut.add(name);
+      found.splice(i, 1);
+      i = 0;
+    }
+  }
   for (const name of leftOut) {
     const needing = found.filter((app) => app.requires?.includes(name)).map((app) => app.name).sort();
     if (needing.length > 0) throw new UsageError(`--disable-app ${name}: ${needing.join(", ")} ${needing.length === 1 ? "requires" : "require"} it; disable ${needing.length === 1 ? "that" : "those"} as well`);
