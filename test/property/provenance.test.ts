@@ -9,8 +9,18 @@ const OF_HOSTS = ["gateway/hosts", "overlay/peer", "overlay/tunnel-ports", "prov
 const HOSTS = ["hv0", "hv1", "hv2", "hv3"];
 const nightly = process.env.AXION_NIGHTLY === "1";
 
+/** What is there for a port names it, though its rule runs on where the port is. */
+const WANTED = [/^dhcp\/served-port port\b/, /^security-groups\/port-connections port\b/, /^security-groups\/remote-group-member port\b/];
+
 test("flows name what they are there for, after random histories", { timeout: 600_000 }, async () => {
   const named = new Set<string>();
+  const unseen = (): RegExp[] => WANTED.filter((wanted) => ![...named].some((name) => wanted.test(name)));
+  // As long as chance has not made all that is looked for.
+  for (let round = 0; round === 0 || (unseen().length > 0 && round < 20); round++) await look(named);
+  expect(unseen()).toEqual([]);
+});
+
+async function look(named: Set<string>): Promise<void> {
   await fc.assert(
     fc.asyncProperty(fc.array(step, { minLength: 60, maxLength: 120 }), async (steps) => {
       const h = await Harness.make();
@@ -33,6 +43,4 @@ test("flows name what they are there for, after random histories", { timeout: 60
     }),
     { numRuns: nightly ? 300 : 15 },
   );
-  // What is there for a port names it, though its rule runs on where the port is.
-  expect([...named]).toEqual(expect.arrayContaining([expect.stringMatching(/^dhcp\/served-port port\b/), expect.stringMatching(/^security-groups\/port-connections port\b/), expect.stringMatching(/^security-groups\/remote-group-member port\b/)]));
-});
+}
