@@ -49,7 +49,7 @@ const remotePrefix: Convert = (value) => {
   return `${formatIp({ family: c.family, value: c.address })}/${c.prefix}`;
 };
 
-/** Of a group, or what the other side is: any text is one that may not be there. */
+/** An id that may name nothing: what is not there is 404, whatever it looks like. UUIDs in their one spelling. */
 const someId: Convert = (value, attribute) => {
   const text = idText(value, attribute) as string;
   return parseUuid(text) ?? text;

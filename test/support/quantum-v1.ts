@@ -4,7 +4,7 @@ export interface V1Answer {
   readonly status: number;
   readonly text: string;
   readonly type: string;
-  /** XML in the form of JSON. */
+  /** XML in the form of JSON; `any`, as of JSON.parse: what has to be in it the assertions say. */
   readonly body: any;
 }
 export type Send = (method: string, path: string, body: string | undefined, headers: Record<string, string>) => Promise<{ readonly status: number; readonly text: string; readonly type: string }>;

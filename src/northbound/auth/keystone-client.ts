@@ -1,7 +1,7 @@
 // Keystone v3 as a service sees it: its own token, tokens of others looked at, what was revoked.
 // https://docs.openstack.org/api-ref/identity/v3/ (Authentication and token management; OS-REVOKE).
 import { readFileSync } from "node:fs";
-import type { FetchAnswer, FetchOptions } from "../../app/contract.ts";
+import { isObject, type FetchAnswer, type FetchOptions } from "../../app/contract.ts";
 import { fileErrorText } from "../../lib/file-error.ts";
 
 export interface KeystoneOptions {
@@ -57,9 +57,8 @@ interface OwnToken {
 const MARGIN_MS = 60_000;
 const TIMEOUT_MS = 5000;
 
-const isRecord = (value: unknown): value is Readonly<Record<string, unknown>> => typeof value === "object" && value !== null;
 const text = (value: unknown): string | undefined => (typeof value === "string" && value !== "" ? value : undefined);
-const id = (value: unknown): string | undefined => (isRecord(value) ? text(value.id) : undefined);
+const id = (value: unknown): string | undefined => (isObject(value) ? text(value.id) : undefined);
 const time = (value: unknown): number => (typeof value === "string" ? Date.parse(value) : NaN);
 
 export class KeystoneClient {
@@ -90,9 +89,9 @@ export class KeystoneClient {
     const answer = await this.get(`/OS-REVOKE/events?since=${encodeURIComponent(new Date(sinceMs).toISOString())}`, {});
     if (answer.status === 403 || answer.status === 404) return undefined;
     const body = json(answer);
-    if (answer.status !== 200 || !isRecord(body) || !Array.isArray(body.events)) throw new KeystoneError(`${this.url} answers ${answer.status} when revocations are asked for`);
+    if (answer.status !== 200 || !isObject(body) || !Array.isArray(body.events)) throw new KeystoneError(`${this.url} answers ${answer.status} when revocations are asked for`);
     const at = Date.parse(answer.headers.date ?? "");
-    return { events: body.events.filter(isRecord).map(revocationOf), at: Number.isNaN(at) ? sinceMs : at };
+    return { events: body.events.filter(isObject).map(revocationOf), at: Number.isNaN(at) ? sinceMs : at };
   }
 
   private async get(path: string, headers: Readonly<Record<string, string>>): Promise<FetchAnswer> {
@@ -157,13 +156,13 @@ function json({ body }: FetchAnswer): unknown {
 }
 
 function factsOf(body: unknown): TokenFacts | undefined {
-  const token = isRecord(body) ? body.token : undefined;
-  if (!isRecord(token)) return undefined;
+  const token = isObject(body) ? body.token : undefined;
+  if (!isObject(token)) return undefined;
   const [issuedAt, expiresAt] = [time(token.issued_at), time(token.expires_at)];
   const user = id(token.user);
   if (Number.isNaN(issuedAt) || Number.isNaN(expiresAt) || user === undefined) return undefined;
-  const roles = Array.isArray(token.roles) ? token.roles.flatMap((role) => (isRecord(role) ? (text(role.name) ?? []) : [])) : [];
-  const domains = [token.domain, isRecord(token.user) ? token.user.domain : undefined, isRecord(token.project) ? token.project.domain : undefined].flatMap((d) => id(d) ?? []);
+  const roles = Array.isArray(token.roles) ? token.roles.flatMap((role) => (isObject(role) ? (text(role.name) ?? []) : [])) : [];
+  const domains = [token.domain, isObject(token.user) ? token.user.domain : undefined, isObject(token.project) ? token.project.domain : undefined].flatMap((d) => id(d) ?? []);
   return {
     project: id(token.project) ?? "", user, roles, issuedAt, expiresAt, domains,
     auditIds: Array.isArray(token.audit_ids) ? token.audit_ids.flatMap((a) => text(a) ?? []) : [],

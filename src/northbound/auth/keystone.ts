@@ -4,9 +4,8 @@ import type { Logger } from "pino";
 import { ApiError, type Caller } from "../../app/contract.ts";
 import type { Clock } from "../../lib/clock.ts";
 import type { Problem } from "../../lib/problem.ts";
-import { rolesOf, Unauthenticated, type Authenticator, type Credentials } from "./authenticator.ts";
+import { hashOf, rolesOf, Unauthenticated, type Authenticator, type Credentials } from "./authenticator.ts";
 import { KeystoneClient, type KeystoneOptions, type Revocation, type TokenFacts } from "./keystone-client.ts";
-import { hashOf } from "./tokens.ts";
 
 export interface KeystoneAuthOptions extends KeystoneOptions {
   readonly clock: Clock;

@@ -1,19 +1,15 @@
 // Static tokens from a file, for small sites: who has one is who the file says. Read again when it changes: a token that is taken out counts no more.
-import { createHash } from "node:crypto";
 import type { Logger } from "pino";
 import { isObject, type Caller } from "../../app/contract.ts";
 import type { Problem } from "../../lib/problem.ts";
 import { parseYaml, WatchedFile } from "../../lib/watched-file.ts";
-import { rolesOf, Unauthenticated, type Authenticator, type Credentials } from "./authenticator.ts";
+import { hashOf, rolesOf, Unauthenticated, type Authenticator, type Credentials } from "./authenticator.ts";
 
 type Identity = Omit<Caller, "requestId">;
 
 const ROLES: ReadonlySet<string> = new Set(["admin", "manager", "member", "reader", "service"]);
 const KEYS: ReadonlySet<string> = new Set(["token", "project_id", "user_id", "roles"]);
 const SHORTEST = 16;
-
-/** Tokens are compared by their hashes, so that how long that takes says nothing of them. */
-export const hashOf = (token: string): string => createHash("sha256").update(token).digest("base64");
 
 /** By the token's hash. @throws Error of one line that names the entry */
 export function parseTokens(text: string): ReadonlyMap<string, Identity> {
