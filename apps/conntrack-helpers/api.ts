@@ -8,6 +8,9 @@ const MEMBER = "rule:admin_only or (role:member and project_id:%(router:project_
 const PROTOCOLS = ["dccp", "icmp", "ipv6-icmp", "sctp", "tcp", "udp"] as const;
 const known: ReadonlyMap<string, Pick<ConntrackHelper, "protocol"> & { readonly only?: number }> = new Map([["ftp", { protocol: "tcp", only: 21 }], ["tftp", { protocol: "udp" }]]);
 
+/** Of a router: each is some flows for every address that it translates. */
+const HELPERS_MAX = 32;
+
 /** @throws ApiError 400 */
 function check(tx: Tx, id: string, routerId: string, { protocol, port, helper }: { readonly protocol: string; readonly port: number; readonly helper: string }): ConntrackHelper {
   const offered = known.get(helper);
@@ -17,6 +20,7 @@ function check(tx: Tx, id: string, routerId: string, { protocol, port, helper }:
   if (tx.by(conntrackHelperTable, "router", routerId).some((h) => h.id !== id && h.helper === helper && h.port === port)) {
     throw badRequest(`Bad conntrack_helper request: A duplicate conntrack helper entry with same attributes already exists, conflicting values are {'router_id': '${routerId}', 'protocol': '${protocol}', 'port': ${port}, 'helper': '${helper}'}.`, "BadRequest");
   }
+  if (tx.by(conntrackHelperTable, "router", routerId).filter((h) => h.id !== id).length >= HELPERS_MAX) throw badRequest(`Bad conntrack_helper request: router ${routerId} has ${HELPERS_MAX} conntrack helpers, which is the most.`, "BadRequest");
   return { id, router_id: routerId, protocol: offered.protocol, port, helper: helper as ConntrackHelper["helper"] };
 }
 

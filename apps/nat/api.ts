@@ -3,11 +3,11 @@
 import { badRequest, conflict, defineResource, notFound, orNull, parseIp, type Alias, type ApiContext, type StandardRow, type Tx, type Values } from "#app";
 import { checkNotNextHop, externalNetworkTable } from "../gateway/model.ts";
 import { subnetTable, type Subnet } from "../ipam/model.ts";
-import { addressTable, deviceOwner, networkResource, portResource, portStatusTable, portTable, type Port } from "../l2/model.ts";
+import { addressTable, deviceOwner, isAnothersPort, networkResource, portResource, portStatusTable, portTable, type Port } from "../l2/model.ts";
 import { routerResource } from "../l3/model.ts";
 import { portForwarding, shownForwardings } from "./forwarding-api.ts";
 import { floatingIpPool } from "./pools-api.ts";
-import { floatingIpActiveTable, floatingIpResource, floatingIpTable, isAnothersPort, portForwardingTable, routerBetween, type FloatingIp } from "./model.ts";
+import { floatingIpActiveTable, floatingIpResource, floatingIpTable, portForwardingTable, routerBetween, type FloatingIp } from "./model.ts";
 
 const MEMBER = "rule:admin_only or (role:member and project_id:%(project_id)s)";
 

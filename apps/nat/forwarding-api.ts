@@ -1,7 +1,7 @@
 // Port forwardings: ports of a floating IP that lead to ports of others inside, by one router.
 import { conflict, defineResource, orNull, type ApiContext, type ReadView, type Tx, type Values } from "#app";
-import { addressTable, portResource, portTable } from "../l2/model.ts";
-import { floatingIpActiveTable, floatingIpResource, floatingIpTable, isAnothersPort, portForwardingResource, portForwardingTable, routerBetween, type FloatingIp, type PortForwarding } from "./model.ts";
+import { addressTable, isAnothersPort, portResource, portTable } from "../l2/model.ts";
+import { floatingIpActiveTable, floatingIpResource, floatingIpTable, portForwardingResource, portForwardingTable, routerBetween, type FloatingIp, type PortForwarding } from "./model.ts";
 import { badForwarding, overlaps, rangeOf, singleOf, sizeOf, textOf, type PortRange } from "./ports.ts";
 
 const MEMBER = "rule:admin_only or (role:member and project_id:%(floatingip:project_id)s)";

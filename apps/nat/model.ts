@@ -1,5 +1,5 @@
 // nat's entities: floating IPs, and where each is translated.
-import { defineSettings, defineTable, overlap, parseCidr, resourceHandle, type ApiContext, type ReadView, type Row, type StandardRow, zoneMeters } from "#app";
+import { defineSettings, defineTable, overlap, parseCidr, resourceHandle, type ReadView, type Row, type StandardRow, zoneMeters } from "#app";
 import { routerGatewaysOf, routerGatewayTable } from "../gateway/model.ts";
 import { subnetTable } from "../ipam/model.ts";
 import { addressTable, type Port } from "../l2/model.ts";
@@ -128,7 +128,3 @@ export function linksOutside(view: ReadView, routerId: string, networkId: string
   const inside = interfacesOf(view, routerId).flatMap((i) => i.subnets.map((s) => parseCidr(s.cidr)!));
   return view.by(subnetTable, "network", networkId).filter((s) => s.ip_version === 4 && !inside.some((i) => overlap(i, parseCidr(s.cidr)!))).map((s) => s.cidr).sort();
 }
-
-/** A port that the caller sees, on a network of his, and that is not for him to open to outside. */
-export const isAnothersPort = (port: { readonly project_id: string }, floating: { readonly project_id: string }, { internal, caller }: Pick<ApiContext, "internal" | "caller">): boolean =>
-  !internal && !caller.admin && port.project_id !== floating.project_id;

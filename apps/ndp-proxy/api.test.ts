@@ -155,3 +155,45 @@ describe("an NDP proxy", () => {
     await api.delete("router", router.id, p1);
   });
 });
+
+describe("what is another's", () => {
+  /** Another external network, of the same administrator. */
+  async function elsewhere(): Promise<Shown> {
+    const network = await api.make("network", { "router:external": true, project_id: "ops" }, admin);
+    await api.make("subnet", { network_id: network.id, ip_version: 6, cidr: "2001:db8:e::/64", project_id: "ops" }, admin);
+    return network;
+  }
+  const theirsOn = async (gateway: Record<string, unknown>, more: Record<string, unknown> = {}): Promise<{ router: Shown; port: Shown }> => {
+    const made = await behind("2001:db8:1::/64", p2, { external_gateway_info: gateway, ...more });
+    return { router: made.router, port: await api.make("port", { network_id: made.network.id }, p2) };
+  };
+  const change = (id: string, values: Record<string, unknown>) => api.put(`routers/${id}`, { router: values }, p2);
+
+  test("a prefix is not had by publishing it elsewhere, and moving with the switch off", async () => {
+    await make();
+    const theirs = await theirsOn({ network_id: (await elsewhere()).id }, { enable_ndp_proxy: true });
+    expect(await post({ router_id: theirs.router.id, port_id: theirs.port.id }, p2)).toMatchObject({ status: 201 });
+    await change(theirs.router.id, { enable_ndp_proxy: false });
+    expect(await change(theirs.router.id, { external_gateway_info: { network_id: outside.id } })).toMatchObject({ status: 200 });
+    await api.refused(409, "AddressScopeConflict", "PUT", `routers/${theirs.router.id}`, { router: { enable_ndp_proxy: true } }, p2);
+    expect(await api.show("router", theirs.router.id, p2)).toMatchObject({ enable_ndp_proxy: false });
+  });
+
+  test("nor by putting another gateway first: what counts is the one that it publishes by", async () => {
+    await make();
+    const other = await elsewhere();
+    const theirs = await theirsOn({ network_id: outside.id }, { enable_ndp_proxy: true });
+    await refused(409, "AddressScopeConflict", { router_id: theirs.router.id, port_id: theirs.port.id }, p2);
+    const moved = await api.put(`routers/${theirs.router.id}/update_external_gateways`, { router: { external_gateways: [{ network_id: other.id }, { network_id: outside.id }] } }, p2);
+    expect([200, 400, 409]).toContain(moved.status);
+    const answer = await post({ router_id: theirs.router.id, port_id: theirs.port.id }, p2);
+    expect(answer.status, JSON.stringify(answer.body)).toBe(409);
+  });
+
+  test("a port of another project on one's own network is not for one to open", async () => {
+    await api.change("network", inside.id, { shared: true }, admin);
+    const theirs = await api.make("port", { network_id: inside.id }, p2);
+    await refused(400, "BadRequest", { port_id: theirs.id });
+    expect(await post({ port_id: theirs.id }, admin)).toMatchObject({ status: 201 });
+  });
+});

@@ -5,7 +5,7 @@ import {
 } from "#app";
 import { routerGatewayTable, type RouterGateway } from "../gateway/model.ts";
 import { subnetTable, type Subnet } from "../ipam/model.ts";
-import { addressTable, deviceOwner, portResource, portTable, type Port } from "../l2/model.ts";
+import { addressTable, deviceOwner, isAnothersPort, portResource, portTable, type Port } from "../l2/model.ts";
 import { routerInterfaceTable, routerResource, routerTable, type Router } from "../l3/model.ts";
 import { ndpProxyResource, ndpProxyTable, ndpRouterTable, subnetBetween, type NdpProxy } from "./model.ts";
 
@@ -64,10 +64,12 @@ const ndpProxy = defineResource(ndpProxyResource, {
   create(tx, standard, input, ctx: ApiContext) {
     const routerId = input.router_id as string;
     const port = ctx.visible(portResource, input.port_id as string);
+    if (isAnothersPort(port, standard, ctx)) throw badRequest(`Bad ndp_proxy request: Port ${port.id} is of another project.`, "BadRequest");
     if (!tx.by(routerInterfaceTable, "network", port.network_id).some((i) => i.router_id === routerId)) throw unreachable(port.id, routerId);
     const router = ctx.visible(routerResource, routerId);
-    const gateway = gatewayOf(tx, router.id);
-    if (gateway === undefined || tx.get(ndpRouterTable, router.id) === undefined) {
+    // The one that it publishes by, which need not be its first any more.
+    const gateway = tx.get(routerGatewayTable, tx.get(ndpRouterTable, router.id)?.gateway_id ?? "");
+    if (gateway === undefined) {
       throw conflict("RouterNDPProxyNotEnable", `The enable_ndp_proxy parameter of router ${router.id} must be set as True while create ndp proxy entry on it.`);
     }
     const { ip, subnet } = addressOf(tx, port, router.id, input.ip_address as string | null);
@@ -93,6 +95,12 @@ const notValid = (router: string, reason: string): Error => conflict("RouterGate
 function switchOn(tx: Tx, router: Router, reason: (gateway: RouterGateway | undefined) => string): void {
   const gateway = gatewayOf(tx, router.id);
   if (gateway === undefined || !hasIpv6(tx, gateway.id)) throw notValid(router.id, reason(gateway));
+  // What it published by another gateway, or while nobody else did, may be somebody else's here and now.
+  for (const proxy of tx.by(ndpProxyTable, "router", router.id)) {
+    const port = tx.get(portTable, proxy.port_id);
+    const subnet = port === undefined ? undefined : tx.get(subnetTable, subnetBetween(tx, router.id, port, proxy.ip_address) ?? "");
+    if (subnet !== undefined) checkPublishable(tx, gateway, subnet);
+  }
   tx.put(ndpRouterTable, { id: router.id, gateway_id: gateway.id });
 }
 

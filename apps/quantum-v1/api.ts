@@ -1,11 +1,11 @@
 // The one thing that v1 has and v2.0 has not, as an attribute of ports: the id by which an interface is plugged into one.
-import { AUTO, conflict, extendResource, reference, vifTable, type Alias, type ReadView, type Tx } from "#app";
+import { AUTO, conflict, extendResource, reference, vifTable, type Alias, type ApiContext, type ReadView, type Tx } from "#app";
 import { portResource, portTable, type Port } from "../l2/model.ts";
 import { quantumAttachmentTable } from "./model.ts";
 
 export const ATTACHMENT = "quantum:attachment";
 
-function attach(tx: Tx, port: Port, given: unknown): void {
+function attach(tx: Tx, port: Port, given: unknown, ctx: Pick<ApiContext, "caller">): void {
   if (given === undefined) return;
   const id = given as string;
   const [now] = tx.by(quantumAttachmentTable, "port", port.id);
@@ -13,7 +13,9 @@ function attach(tx: Tx, port: Port, given: unknown): void {
   if (now !== undefined) tx.delete(quantumAttachmentTable, now.id);
   if (id === "") return;
   const holder = tx.get(quantumAttachmentTable, id)?.port_id ?? (id === port.id ? undefined : tx.get(portTable, id)?.id);
-  if (holder !== undefined) throw conflict("AlreadyAttached", `Unable to plug the attachment ${id} into port ${port.id}: it is plugged into port ${holder}`);
+  // An id may be guessed; whose it is is not told to others.
+  const isSeen = ctx.caller.admin || (holder !== undefined && tx.get(portTable, holder)?.project_id === ctx.caller.projectId);
+  if (holder !== undefined) throw conflict("AlreadyAttached", `Unable to plug the attachment ${id} into port ${port.id}: it is plugged into ${isSeen ? `port ${holder}` : "another port"}`);
   tx.put(quantumAttachmentTable, { id, port_id: port.id });
 }
 
@@ -21,7 +23,7 @@ function attach(tx: Tx, port: Port, given: unknown): void {
 const plugged = (view: ReadView, { id }: Port): string => view.by(quantumAttachmentTable, "port", id)[0]?.id ?? (view.count(vifTable, "iface_id", id) > 0 ? id : "");
 
 /** OVSDB's text without what no one-line text has. */
-const INTERFACE_ID = "[^\\u0000-\\u001f\\u007f]*";
+const INTERFACE_ID = "[^\\u0000-\\u001f\\u007f\\ud800-\\udfff]*";
 
 const portExtension = extendResource(portResource, {
   attributes: {
@@ -30,9 +32,9 @@ const portExtension = extendResource(portResource, {
       check: { null: "", else: { type: "string", pattern: INTERFACE_ID, is: "an id of an interface" } }, alias: "quantum-attachment",
     },
   },
-  create: (tx, row, input) => attach(tx, row, input[ATTACHMENT]),
-  update: (tx, row, changes) => attach(tx, row, changes[ATTACHMENT]),
-  remove: (tx, row) => attach(tx, row, ""),
+  create: (tx, row, input, ctx) => attach(tx, row, input[ATTACHMENT], ctx),
+  update: (tx, row, changes, ctx) => attach(tx, row, changes[ATTACHMENT], ctx),
+  remove: (tx, row, ctx) => attach(tx, row, "", ctx),
   present: (view, row) => ({ [ATTACHMENT]: plugged(view, row) }),
 });
 

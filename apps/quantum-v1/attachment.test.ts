@@ -16,6 +16,8 @@ describe("the attachment as v2.0 has it", () => {
     const [a, b] = [(await h.create("port", { network_id: net, "quantum:attachment": "x-1" })).id, (await h.create("port", { network_id: net })).id];
     const put = (id: string, value: unknown): ReturnType<Harness["call"]> => h.call("PUT", `/v2.0/ports/${id}`, { port: { "quantum:attachment": value } });
     expect(await put(b, "x-1")).toMatchObject({ status: 409, body: { NeutronError: { type: "AlreadyAttached" } } });
+    // No text that can be a key.
+    expect(await put(b, "\ud800")).toMatchObject({ status: 400 });
     expect((await put(b, "bad\nid")).status).toBe(400);
     expect((await put(a, "x-2")).body.port["quantum:attachment"]).toBe("x-2");
     expect((await put(b, "x-1")).status).toBe(200);

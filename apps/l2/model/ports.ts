@@ -1,5 +1,5 @@
 // Networks, ports with what they may send beside their own addresses, and addresses: what the API stores of them.
-import { definePool, defineTable, isIpv6, resourceHandle, type PacketIn, type ReadView, type Row, type StandardRow } from "#app";
+import { definePool, defineTable, isIpv6, resourceHandle, type ApiContext, type PacketIn, type ReadView, type Row, type StandardRow } from "#app";
 
 export interface Network extends StandardRow {
   /** 1..2^24-1, unique: `net` in the pipeline. How the network travels between hosts is its segments' business. */
@@ -172,3 +172,7 @@ export const addressId = (networkId: string, ip: string): string => `${networkId
 export const addressTable = defineTable<Address>()("address", {
   indexes: { port: (a) => a.port_id, network: (a) => a.network_id, subnet: (a) => a.subnet_id },
 });
+
+/** A port that the caller sees, on a network of his, and that is not for him to open to outside. */
+export const isAnothersPort = (port: { readonly project_id: string }, opener: { readonly project_id: string }, { internal, caller }: Pick<ApiContext, "internal" | "caller">): boolean =>
+  !internal && !caller.admin && port.project_id !== opener.project_id;

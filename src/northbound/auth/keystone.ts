@@ -87,7 +87,9 @@ export class KeystoneAuth implements Authenticator {
     const serviceHash = hashOf(service);
     const its = this.known(serviceHash) ?? (this.isRefused(serviceHash) ? undefined : await this.ask(serviceHash, service, false));
     const isService = its?.roles.some((role) => role.toLowerCase() === "service") === true;
-    return this.ask(isService ? `${hash}+` : hash, token, isService);
+    // What is none may be one of the past that a service may still use: each is remembered for itself.
+    const key = isService ? `${hash}+` : hash;
+    return this.isRefused(key) ? undefined : this.ask(key, token, isService);
   }
 
   private known(hash: string): TokenFacts | undefined {
