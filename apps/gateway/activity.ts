@@ -44,7 +44,7 @@ export function activeHost(host: Pick<ServiceHost, "view" | "synced">, plan: Gat
   });
 }
 
-/** What an operator is shown of the hosts of a router's gateways, the preferred one first; `alive`: null where no fellow is there to say. */
+/** What an operator is shown of the hosts of a router's gateways, the preferred one first; `alive`: null where no fellow is there to say. What acts asks `activeHost`, which also knows whose switch is connected. */
 export function shownHosts(view: LiveView, routerId: string): object[] {
   return gatewaysOf(view, routerId).map((plan) => {
     const hosts = plan.hosts.map((host) => ({ host, ready: view.get(gatewayReadyTable, host)?.users === true, alive: seenAlive(view, plan, host) ?? null }));

@@ -5,7 +5,7 @@ import { addressTable, attachmentTable, chosenSegmentTable, knownAtTable, networ
 import { addressesOnLink, legTable, routerInterfaceTable, routerTable, routeTable, type Leg, type Route } from "../l3/model.ts";
 import { mtuOf, profiled, profileTable, tenantMtu, vniPool } from "../overlay/model.ts";
 import {
-  defaultRouteEcmpTable, externalNetworkTable, gatewayGroups, gatewayHostTable, gatewayNeighbourTable, gatewayPeerTable, gatewayPlanTable, isOnNetwork, knownAt, legId, peerPorts, routerGatewayTable, travelsInTunnels, vniHolder, wayOutOf, type GatewayHost, type GatewayPeer, type GatewayPlan,
+  defaultRouteEcmpTable, defaultSubnetOf, externalNetworkTable, gatewayGroups, gatewayHostTable, gatewayNeighbourTable, gatewayPeerTable, gatewayPlanTable, isOnNetwork, knownAt, legId, peerPorts, routerGatewayTable, travelsInTunnels, vniHolder, wayOutOf, type GatewayHost, type GatewayPeer, type GatewayPlan,
 } from "./model.ts";
 import { rank } from "./placement.ts";
 import { gateway } from "./tables.ts";
@@ -159,13 +159,11 @@ export const derive = [
       const routes: Route[] = [];
       const metric = position === 0 || view.get(defaultRouteEcmpTable, router_id) !== undefined ? 0 : position;
       const onward = wayOutOf(view, router_id);
-      const addresses = view.by(addressTable, "port", id).toSorted((a, b) => a.position - b.position);
-      // What leaves has the first address of its family: by another subnet it would come from a stranger.
-      for (const { subnet_id } of FAMILIES.flatMap((family) => addresses.find((a) => a.family === family) ?? [])) {
-        const subnet = view.get(subnetTable, subnet_id);
+      for (const family of FAMILIES) {
+        const subnet = defaultSubnetOf(view, id, family);
         if (subnet === undefined || subnet.gateway_ip === null) continue;
         routes.push({
-          id: `gateway/${id}/${subnet_id}`, router_id, destination: subnet.ip_version === 4 ? "0.0.0.0/0" : "::/0", via: network_id, leg: legId({ id }), nexthop: subnet.gateway_ip, source: "gateway", metric, onward,
+          id: `gateway/${id}/${subnet.id}`, router_id, destination: subnet.ip_version === 4 ? "0.0.0.0/0" : "::/0", via: network_id, leg: legId({ id }), nexthop: subnet.gateway_ip, source: "gateway", metric, onward,
         });
       }
       return routes;

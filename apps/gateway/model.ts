@@ -1,6 +1,6 @@
 // gateway's entities: which networks are external, the gateways of routers on them, and what follows from both: which hosts a gateway is on.
-import { chassisScope, chassisTable, conflict, definePool, ethType, defineScope, defineTable, familyMatch, ipDst, ipProto, isIpv6, load, next, NO_MAC, setField, toTable, type Entrance, type FlowAction, type Outputs, type ReadView, type Row, type Scope, type SharedRegister } from "#app";
-import { subnetTable } from "../ipam/model.ts";
+import { chassisScope, chassisTable, conflict, definePool, ethType, defineScope, defineTable, familyMatch, ipDst, ipProto, load, next, NO_MAC, setField, toTable, type Entrance, type FlowAction, type Outputs, type ReadView, type Row, type Scope, type SharedRegister } from "#app";
+import { subnetTable, type Subnet } from "../ipam/model.ts";
 import { addressTable, isOnPhysical, networkTable, portTable, segmentTable, type Address, type KnownAt } from "../l2/model.ts";
 import { liveRouterTable, routerScope, tellOutside } from "../l3/model.ts";
 import { gateway } from "./tables.ts";
@@ -161,7 +161,7 @@ export const wayOutOf = (view: ReadView, routerId: string): { readonly table: En
 
 /**
  * An address outside that leads to a router by its gateway, beside the gateway's own. A joint (derived): an app that requires this one and
- * translates addresses says which there are. Whoever has the gateway answers for it and takes what is sent to its MAC, into the stage `translate`.
+ * translates or answers for addresses says which there are. Whoever has the gateway answers for it and takes what is sent to its MAC, into the stage `translate`.
  * Rows carry `<app>/...` as id.
  */
 export interface GatewayAddress extends Row {
@@ -191,11 +191,14 @@ export function sentBy({ router_id, network_id }: Pick<GatewayPlan, "router_id" 
   return { "reg:router": router.key, "reg:net": network.key, ...(several && { eth_src: mac }) };
 }
 
-/** The next hop by default, of a family. */
-export function nextHopOf(gatewayId: string, six: boolean, view: ReadView): string | undefined {
-  const addresses = view.by(addressTable, "port", gatewayId).toSorted((a, b) => a.position - b.position);
-  return addresses.flatMap((a) => view.get(subnetTable, a.subnet_id)?.gateway_ip ?? []).find((ip) => isIpv6(ip) === six);
+/** By whose `gateway_ip` a gateway leaves in a family: that of its first address, which what leaves has. By another it would come from a stranger. */
+export function defaultSubnetOf(view: ReadView, gatewayId: string, family: 4 | 6): Subnet | undefined {
+  const [first] = view.by(addressTable, "port", gatewayId).filter((a) => a.family === family).toSorted((a, b) => a.position - b.position);
+  return first === undefined ? undefined : view.get(subnetTable, first.subnet_id);
 }
+
+/** The next hop by default, of a family. */
+export const nextHopOf = (gatewayId: string, six: boolean, view: ReadView): string | undefined => defaultSubnetOf(view, gatewayId, six ? 6 : 4)?.gateway_ip ?? undefined;
 
 /** By a gateway, to its next hop, from wherever a route led. */
 export const leaveBy = (network: { readonly key: number }, mac: string, nexthop: string) => [load("net", network.key), setField("eth_src", mac), setField("eth_dst", NO_MAC), load("nexthop", nexthop), toTable("gateway_out")] as const;

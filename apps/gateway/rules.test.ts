@@ -3,7 +3,7 @@ import { Harness, textOf } from "../../test/support/harness.ts";
 import { subnetTable } from "../ipam/model.ts";
 import { routeTable } from "../l3/model.ts";
 import { problems } from "./problems.ts";
-import { gatewayPlanTable, gatewayReadyTable, listScope } from "./model.ts";
+import { gatewayPlanTable, gatewayReadyTable, gatewaysOf, listScope, nextHopOf } from "./model.ts";
 
 let h: Harness;
 let outside: string;
@@ -71,7 +71,14 @@ test("of several addresses of a family the first is what leaves: by its subnet's
   const first = h.view.by(subnetTable, "network", outside).find((s) => s.cidr === "203.0.113.0/24")!.id;
   await h.call("PUT", `/v2.0/routers/${routers[0]!}`, { router: { external_gateway_info: { network_id: outside, enable_snat: false, external_fixed_ips: [{ subnet_id: second }, { subnet_id: first }] } } });
   await h.settled();
-  expect(h.view.by(routeTable, "router", routers[0]!).filter((r) => r.destination === "0.0.0.0/0").map((r) => r.nexthop)).toEqual(["198.51.100.1"]);
+  const byDefault = (): (string | null)[] => h.view.by(routeTable, "router", routers[0]!).filter((r) => r.destination === "0.0.0.0/0").map((r) => r.nexthop);
+  expect(byDefault()).toEqual(["198.51.100.1"]);
+  const gateway = gatewaysOf(h.view, routers[0]!)[0]!.id;
+  expect(nextHopOf(gateway, false, h.view)).toBe("198.51.100.1");
+  // Without one there, by none: not by that of the other.
+  await h.call("PUT", `/v2.0/subnets/${second}`, { subnet: { gateway_ip: null } });
+  await h.settled();
+  expect([byDefault(), nextHopOf(gateway, false, h.view)]).toEqual([[], undefined]);
 });
 
 describe("who has what", () => {

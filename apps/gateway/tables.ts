@@ -1,4 +1,4 @@
-// Out of the cloud: what a router sends by its gateway passes gateway_out, which redirects it to the host that has the gateway now; there it
+// Out of the cloud: what a router sends by its gateway passes gateway_out (of several, gateway_choice says which first), which redirects it to the host that has the gateway now; there it
 // goes on. Into it: what comes from outside for the gateway's MAC passes gateway_in, on that host alone.
 import { definePipeline } from "#app";
 

@@ -39,13 +39,16 @@ function checkPublishable(tx: Tx, { router_id, network_id }: RouterGateway, subn
   if (onLink !== undefined) throw taken(`subnet ${onLink.id}`);
   for (const other of tx.by(routerGatewayTable, "network", network_id)) {
     if (other.router_id === router_id) continue;
-    for (const proxy of tx.by(ndpProxyTable, "router", other.router_id)) {
-      const port = tx.get(portTable, proxy.port_id);
-      const theirs = port === undefined ? undefined : tx.get(subnetTable, subnetBetween(tx, other.router_id, port, proxy.ip_address) ?? "");
-      if (theirs !== undefined && overlap(parseCidr(theirs.cidr)!, prefix)) throw taken("addresses that another router publishes by a gateway");
-    }
+    if (publishedBy(tx, other.router_id).some((theirs) => overlap(parseCidr(theirs.cidr)!, prefix))) throw taken("addresses that another router publishes by a gateway");
   }
 }
+
+/** Subnets that a router's proxies have their addresses of. */
+const publishedBy = (tx: Tx, routerId: string): Subnet[] =>
+  tx.by(ndpProxyTable, "router", routerId).flatMap((proxy) => {
+    const port = tx.get(portTable, proxy.port_id);
+    return (port === undefined ? undefined : tx.get(subnetTable, subnetBetween(tx, routerId, port, proxy.ip_address) ?? "")) ?? [];
+  });
 
 const ndpProxy = defineResource(ndpProxyResource, {
   collection: "ndp_proxies",
@@ -96,11 +99,7 @@ function switchOn(tx: Tx, router: Router, reason: (gateway: RouterGateway | unde
   const gateway = gatewayOf(tx, router.id);
   if (gateway === undefined || !hasIpv6(tx, gateway.id)) throw notValid(router.id, reason(gateway));
   // What it published by another gateway, or while nobody else did, may be somebody else's here and now.
-  for (const proxy of tx.by(ndpProxyTable, "router", router.id)) {
-    const port = tx.get(portTable, proxy.port_id);
-    const subnet = port === undefined ? undefined : tx.get(subnetTable, subnetBetween(tx, router.id, port, proxy.ip_address) ?? "");
-    if (subnet !== undefined) checkPublishable(tx, gateway, subnet);
-  }
+  for (const subnet of publishedBy(tx, router.id)) checkPublishable(tx, gateway, subnet);
   tx.put(ndpRouterTable, { id: router.id, gateway_id: gateway.id });
 }
 

@@ -1,5 +1,5 @@
 // JSON or XML: which of them a request speaks, what its body says, how a resource and a list are written.
-import { badRequest, type FaceRequest } from "#app";
+import { badRequest, isObject, type FaceRequest } from "#app";
 import { readXml, writeXml } from "./xml.ts";
 
 export type Format = "json" | "xml";
@@ -52,8 +52,6 @@ export function readBody(body: Uint8Array, format: Format, resource: string): Re
   if (!isObject(root)) throw badRequest(`An object '${resource}' is expected`);
   return new Map(Object.entries(root));
 }
-
-const isObject = (value: unknown): value is Record<string, unknown> => typeof value === "object" && value !== null && !Array.isArray(value);
 
 export const write = (format: Format, name: string, item: Item, namespace: string): string => (format === "xml" ? writeXml(name, item, namespace) : JSON.stringify({ [name]: item }));
 
