@@ -1,0 +1,54 @@
+// The last lines of `npm test`: what was skipped, what passed only when it was run again, and how many passed and failed.
+//   test-report.js failed-files <report>                   the files to run again, a line each; none where all passed
+//   test-report.js summary <checks failed> <status> <report> [<report of the second run> <its status>]
+import { readFileSync } from "node:fs";
+
+/** Checks that are no tests of vitest: types and lint. */
+const CHECKS = 2;
+
+interface TestFile {
+  readonly name: string;
+  readonly status: string;
+  readonly assertionResults: readonly { readonly status: string; readonly fullName: string }[];
+}
+
+/** What vitest's JSON reporter wrote: files, and the tests of each. Without a report there are none. */
+function filesOf(report: string): readonly TestFile[] {
+  try {
+    return (JSON.parse(readFileSync(report, "utf8")) as { testResults: TestFile[] }).testResults;
+  } catch (error) {
+    console.error(`axion: no test report: ${(error as Error).message}`);
+    return [];
+  }
+}
+const failedTests = (file: TestFile): TestFile["assertionResults"] => file.assertionResults.filter((test) => test.status === "failed");
+const isFailed = (file: TestFile): boolean => file.status === "failed" || failedTests(file).length > 0;
+/** A file that could not be loaded, or whose hooks failed, has no failed test: it counts as one. */
+const failures = (file: TestFile): number => (isFailed(file) ? Math.max(1, failedTests(file).length) : 0);
+const count = (files: readonly TestFile[], status: string): number => files.reduce((sum, file) => sum + file.assertionResults.filter((test) => test.status === status).length, 0);
+
+function summary(checksFailed: number, status: number, report: string, again?: string, statusAgain?: number): void {
+  const first = filesOf(report);
+  const second = again === undefined ? [] : filesOf(again);
+  const repeated = new Map(second.map((file) => [file.name, file]));
+  const files = [...first.filter((file) => !repeated.has(file.name)), ...second];
+  for (const file of first) {
+    const then = repeated.get(file.name);
+    if (then === undefined || isFailed(then)) continue;
+    const names = failedTests(file).map((test) => test.fullName);
+    for (const name of names.length > 0 ? names : [file.name]) console.log(`axion: failed, and passed when its file was run again: ${name}`);
+  }
+  const skipped = files.flatMap((file) => file.assertionResults.filter((test) => test.status === "skipped" || test.status === "pending"));
+  if (skipped.length > 0) console.log(`axion: ${skipped.length} skipped:`);
+  for (const test of skipped) console.log(`  ${test.fullName}`);
+  let failed = files.reduce((sum, file) => sum + failures(file), 0);
+  // An error outside of any test, or no report at all.
+  if (failed === 0 && (statusAgain ?? status) !== 0) failed = 1;
+  failed += checksFailed;
+  console.log(`${count(files, "passed") + CHECKS - checksFailed} passed, ${failed} failed`);
+  process.exitCode = failed === 0 ? 0 : 1;
+}
+
+const [command, ...rest] = process.argv.slice(2);
+if (command === "failed-files") for (const file of filesOf(rest[0]!).filter(isFailed)) console.log(file.name);
+if (command === "summary") summary(Number(rest[0]), Number(rest[1]), rest[2]!, rest[3], rest[4] === undefined ? undefined : Number(rest[4]));
