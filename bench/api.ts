@@ -59,7 +59,7 @@ class Server {
     const [api, ops, openflow, ovsdb] = ports.map((port) => `127.0.0.1:${port}`) as [string, string, string, string];
     // As scripts/start.sh starts it.
     const main = fileURLToPath(new URL("../src/main.js", import.meta.url));
-    const running = spawnLogged([process.execPath, ...process.execArgv.filter((flag) => !flag.startsWith("--max-old-space-size")), main, "--data-dir", join(dir, "data"), "--api", api, "--ops", ops, "--openflow", openflow, "--ovsdb", ovsdb, "--log-level", "warn"], { cwd: dir, keepLines: 50 });
+    const running = spawnLogged([process.execPath, ...process.execArgv.filter((flag) => !flag.startsWith("--max-old-space-size")), main, "--data-dir", join(dir, "data"), "--api", api, "--ops", ops, "--openflow", openflow, "--ovsdb", ovsdb, "--log-level", "warn", "--default-quota", "all:-1"], { cwd: dir, keepLines: 50 });
     await until("the controller", async () => {
       if (running.ended) throw new Error(`the controller ended:\n${running.lines.slice(-5).join("\n")}`);
       return (await fetch(`http://${api}/healthcheck`).catch(() => undefined))?.ok === true;

@@ -60,7 +60,7 @@ class Process {
   async start(): Promise<void> {
     const [api, ops, openflow, ovsdb] = this.ports.map((port) => `127.0.0.1:${port}`) as [string, string, string, string];
     const main = path.join(repositoryRoot(), "dist/src/main.js");
-    this.running = spawnLogged([process.execPath, main, "--data-dir", `${this.dir}/data`, "--api", api, "--ops", ops, "--openflow", openflow, "--ovsdb", ovsdb, "--log-level", "warn"], {
+    this.running = spawnLogged([process.execPath, main, "--data-dir", `${this.dir}/data`, "--api", api, "--ops", ops, "--openflow", openflow, "--ovsdb", ovsdb, "--log-level", "warn", "--default-quota", "all:-1"], {
       cwd: this.dir, keepLines: 200,
     });
     await writeFile(`${this.dir}/controller.pid`, String(this.running.pid)); // by which the guard ends it if this process cannot

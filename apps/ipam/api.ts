@@ -126,6 +126,7 @@ const subnet = defineResource(subnetResource, {
   collection: "subnets",
   about: "A prefix of a network, from which its ports get addresses.",
   table: subnetTable,
+  quota: { default: 100 },
   notFound: { type: "SubnetNotFound", message: (id) => `Subnet ${id} could not be found.` },
   attributes: {
     network_id: { type: "uuid", about: "Network it is on.", post: true, required: true, filter: true, sort: true, index: "network" },

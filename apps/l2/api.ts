@@ -30,6 +30,7 @@ const network = defineResource(networkResource, {
   collection: "networks",
   about: "An isolated broadcast domain.",
   table: networkTable,
+  quota: { default: 100 },
   notFound: { type: "NetworkNotFound", message: (id) => `Network ${id} could not be found.` },
   attributes: {
     admin_state_up: { type: "boolean", about: "False: no packet passes.", post: true, put: true, default: true, filter: true, sort: true },
@@ -280,6 +281,7 @@ const port = defineResource(portResource, {
   collection: "ports",
   about: "A place in a network where one interface is plugged.",
   table: portTable,
+  quota: { default: 500 },
   notFound: { type: "PortNotFound", message: (id) => `Port ${id} could not be found.` },
   attributes: portAttributes,
   policy: {

@@ -231,6 +231,7 @@ const router = defineResource(routerResource, {
   about: "Forwards between the subnets it is connected to.",
   alias: "router",
   table: routerTable,
+  quota: { default: 10 },
   notFound: { type: "RouterNotFound", message: (id) => `Router ${id} could not be found.` },
   attributes: {
     admin_state_up: { type: "boolean", about: "False: forwards nothing.", post: true, put: true, default: true, filter: true, sort: true },

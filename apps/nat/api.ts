@@ -117,6 +117,7 @@ const floatingIp = defineResource(floatingIpResource, {
   about: "An address of an external network that leads to an address of a port behind a router.",
   alias: "router",
   table: floatingIpTable,
+  quota: { default: 50 },
   standard: ["id", "project", "description", "timestamps", "revision", "tags"],
   notFound: { type: "FloatingIPNotFound", message: (id) => `Floating IP ${id} could not be found.` },
   attributes: {

@@ -54,6 +54,7 @@ const group = defineResource(groupResource, {
   about: "A set of rules that ports share: what they may send and receive.",
   alias: "security-group",
   table: groupTable,
+  quota: { default: 10, brings: [ruleResource] },
   notFound: groupNotFound,
   attributes: {
     stateful: { type: "boolean", about: "Whether answers to what is allowed are allowed. Not changed while ports have it.", post: true, put: true, default: true, filter: true, alias: "stateful-security-group" },
@@ -124,6 +125,7 @@ const rule = defineResource(ruleResource, {
   about: "One kind of packet that a group's ports may send or receive.",
   alias: "security-group",
   table: ruleTable,
+  quota: { default: 100 },
   notFound: { type: "SecurityGroupRuleNotFound", message: (id) => `Security group rule ${id} does not exist` },
   attributes: {
     security_group_id: { type: "string", about: "Group it belongs to.", post: true, required: true, check: { convert: "some-id" }, filter: true, sort: true, index: "group" },

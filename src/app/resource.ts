@@ -26,6 +26,8 @@ export interface Attribute {
   readonly visible?: boolean;
   /** Shown only where the caller's `fields` name it; its value, if it is no column, comes from `presentOnRequest`. */
   readonly onRequest?: true;
+  /** Shown in lists, and of a member only where the caller's `fields` name it. */
+  readonly inLists?: true;
   readonly filter?: boolean;
   readonly sort?: boolean;
   /** Defaults of the access rules `<verb>_<resource>:<attribute>` and, for keys of its objects, `...:<key>`, in oslo.policy's syntax; absent: the action's rule suffices. */
@@ -172,6 +174,14 @@ export interface Embedded {
   readonly alias?: string;
 }
 
+/** How a resource is counted: rows of a project are counted by whose they are, whoever made them; the limit is asked when a caller's request creates one. */
+export interface Quota {
+  /** Of each project where nobody says otherwise; -1: any number. */
+  readonly default: number;
+  /** Other counted resources that come with one: their limits are asked as well. */
+  readonly brings?: readonly ResourceHandle[];
+}
+
 /** What is declared of a resource whose rows are R. */
 export interface ResourceDeclaration<R extends Row = Row> {
   /** Plural as in body keys, e.g. "security_group_rules"; the path is the same with "-" for "_". */
@@ -210,6 +220,8 @@ export interface ResourceDeclaration<R extends Row = Row> {
   /** By relation. */
   readonly reach?: Readonly<Record<string, Reach>>;
   readonly bulk?: boolean;
+  /** How many a project may have is limited, by an app that limits. Its table has the index `project`. */
+  readonly quota?: Quota;
   /** Runs before list and create by a caller, e.g. to make the project's default security group. True if it would write. */
   readonly prepare?: { readonly needed: (view: ReadView, caller: Caller) => boolean; readonly run: (tx: Tx, ctx: ApiContext) => void };
   /** Checks a whole bulk request before its items are created. */
@@ -254,6 +266,8 @@ export interface Extension<R extends Row = Row> {
   update?(tx: Tx, row: R, changes: Values, ctx: ApiContext, before: R): void;
   /** After the create or update of all apps, in the same transaction: for what depends on what they stored. `given`: as theirs. */
   completed?(tx: Tx, row: R, given: Values, ctx: ApiContext): void;
+  /** Once for a caller's request that creates rows, when all of them are there; may refuse. Not for those that code of apps creates. */
+  created?(tx: Tx, rows: readonly R[], ctx: ApiContext): void;
   /** Before the resource's remove; may refuse. */
   remove?(tx: Tx, row: R, ctx: ApiContext): void;
   present?(view: LiveView, row: R, caller: Caller): Record<string, unknown>;
@@ -270,8 +284,8 @@ export type BoundExtension = AnyExtension & { readonly resource: string };
 
 export const extendResource = <R extends Row>(handle: ResourceHandle<R>, extension: Extension<NoInfer<R>>): BoundExtension => ({ ...extension, resource: handle.name });
 
-/** What an app adds to a resource that it may never have heard of; undefined: nothing. */
-export type ExtendAll = (resource: AnyResource) => AnyExtension | undefined;
+/** What an app adds to a resource that it may never have heard of; undefined: nothing. `all`: the resources that there are. */
+export type ExtendAll = (resource: AnyResource, all: readonly AnyResource[]) => AnyExtension | undefined;
 
 /** An entry of GET /v2.0/extensions. */
 export interface Alias {

@@ -24,6 +24,8 @@ export interface SettingDecl {
   /** As it would be given; absent: there may be none. */
   readonly fallback?: string;
   readonly about: string;
+  /** Of a value by name: the names there may be, by the resources that there are. Default: any. */
+  readonly names?: (resources: readonly { readonly name: string; readonly quota?: object }[]) => readonly string[];
 }
 /** By the names of flags: `{ mtu: {...} }` is --mtu, AXION_MTU and the key mtu. Unique among the core's and all apps'. */
 export type SettingDecls = Readonly<Record<string, SettingDecl>>;
@@ -87,7 +89,7 @@ export function settingValue({ kind }: SettingDecl, text: string, where: string,
   if ("namedNumbers" in kind) {
     const [min, max] = kind.namedNumbers;
     return new Map(itemsOf(text).map((item) => {
-      const match = /^([^:]+):(\d{1,10})$/.exec(item);
+      const match = /^([^:]+):(-?\d{1,10})$/.exec(item);
       if (match === null || Number(match[2]) < min || Number(match[2]) > max) throw new UsageError(`${where} must be names with numbers from ${min} to ${max} (NAME:N), not ${item}`);
       return [match[1]!, Number(match[2])] as const;
     }));

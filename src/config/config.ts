@@ -62,16 +62,24 @@ export function parseConfig(argv: readonly string[], env: Readonly<Record<string
 /** What was given of each app's settings. */
 function settingsOf(apps: readonly Configurable[], given: ReadonlyMap<string, Given>): ReadonlyMap<string, Readonly<Record<string, unknown>>> {
   const out = new Map<string, Record<string, unknown>>();
+  const resources = apps.flatMap((app) => app.resources ?? []);
   for (const { name: app, settings } of apps) {
     for (const [name, decl] of Object.entries(settings?.declared ?? {})) {
       const found = given.get(name);
       if (found === undefined) continue;
       const values = out.get(app) ?? {};
-      values[name] = settingValue(decl, found.value, found.where, readFile);
+      const value = settingValue(decl, found.value, found.where, readFile);
+      if (decl.names !== undefined && value instanceof Map) checkNames([...(value as ReadonlyMap<string, unknown>).keys()], decl.names(resources), found.where);
+      values[name] = value;
       out.set(app, values);
     }
   }
   return out;
+}
+
+function checkNames(given: readonly string[], known: readonly string[], where: string): void {
+  const unknown = given.find((name) => !known.includes(name));
+  if (unknown !== undefined) throw new UsageError(`${where} must name some of ${known.join(", ")}, not ${unknown}`);
 }
 
 function build(given: ReadonlyMap<string, Given>): Config {

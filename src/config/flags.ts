@@ -1,6 +1,7 @@
 // Every setting of the controller, declared once: flags, environment variables, keys of the --config file, defaults and --help
 // derive from this table.
 
+import type { AnyResource } from "../app/resource.ts";
 import type { SettingDecl, Settings } from "../app/settings.ts";
 
 /** One of the core, or a setting that an app declares. */
@@ -51,6 +52,7 @@ export const flags = {
 export interface Configurable {
   readonly name: string;
   readonly settings?: Settings;
+  readonly resources?: readonly AnyResource[];
 }
 
 /** The core's flags and those of apps, by name. @throws Error naming both who declare one */

@@ -3,7 +3,7 @@ import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, describe, expect, test } from "vitest";
-import { defineSettings, type Settings, type SettingValues } from "#app";
+import { defineResource, defineSettings, resourceHandle, type Settings, type SettingValues } from "#app";
 import { SettingsBook } from "../app/settings.ts";
 import { UsageError } from "../lib/usage-error.ts";
 import { appsLeftOut, parseConfig, usage, type Config } from "./index.ts";
@@ -90,14 +90,18 @@ describe("settings of apps", () => {
       settings: defineSettings({
         kinds: { kind: { listOf: ["a", "b"] }, about: "which" }, ranges: { kind: { ranges: [1, 100] }, about: "from where to where" },
         named: { kind: { namedRanges: [1, 100] }, about: "by name" }, sizes: { kind: { namedNumbers: [10, 20] }, about: "how large" },
+        owned: { kind: { namedNumbers: [-1, 9] }, about: "of what there is", names: (resources) => ["all", ...resources.map((r) => r.name)] },
       }),
+      resources: [defineResource(resourceHandle("thing"), { collection: "things", about: "", computed: { list: () => [], get: () => undefined }, notFound: { type: "ThingNotFound", message: (id) => id }, attributes: {}, policy: { get: "" } })],
     };
     const of = (...argv: string[]): SettingValues<typeof second.settings.declared> => SettingsBook.of([second], (parseConfig(argv, {}, [second]) as Config).settings).get(second.settings);
     expect(of("--kinds=b,a", "--ranges=1:5, 7:7", "--named=x:1:5,y,x:8:9", "--sizes=x:10,y:20")).toEqual({
-      kinds: ["b", "a"], ranges: [[1, 5], [7, 7]], named: new Map([["x", [[1, 5], [8, 9]]], ["y", []]]), sizes: new Map([["x", 10], ["y", 20]]),
+      kinds: ["b", "a"], ranges: [[1, 5], [7, 7]], named: new Map([["x", [[1, 5], [8, 9]]], ["y", []]]), sizes: new Map([["x", 10], ["y", 20]]), owned: new Map(),
     });
-    expect(of()).toEqual({ kinds: [], ranges: [], named: new Map(), sizes: new Map() });
-    for (const bad of ["--kinds=c", "--ranges=5", "--ranges=0:5", "--ranges=9:5", "--ranges=1:101", "--named=:1:5", "--named=x:1", "--sizes=x", "--sizes=x:9", "--sizes=x:21"]) {
+    expect(of()).toEqual({ kinds: [], ranges: [], named: new Map(), sizes: new Map(), owned: new Map() });
+    expect(of("--owned=thing:-1,all:3").owned).toEqual(new Map([["thing", -1], ["all", 3]]));
+    expect(() => of("--owned=bogus:1")).toThrow("--owned must name some of all, thing, not bogus");
+    for (const bad of ["--kinds=c", "--ranges=5", "--ranges=0:5", "--ranges=9:5", "--ranges=1:101", "--named=:1:5", "--named=x:1", "--sizes=x", "--sizes=x:9", "--sizes=x:21", "--owned=thing:-2"]) {
       expect(() => of(bad), bad).toThrow(UsageError);
       expect(() => of(bad), bad).toThrow(bad.split("=")[0]!);
     }

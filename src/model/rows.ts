@@ -17,6 +17,8 @@ const sizeOf = (ids: Ids | undefined): number => (ids === undefined ? 0 : typeof
 export class TableData {
   readonly rows = new Map<string, Row>();
   readonly gone = new Set<string>();
+  /** Of a younger layer: ids whose rows older ones have too, or had. So what is new costs nothing where rows are counted. */
+  readonly replaced = new Set<string>();
   private readonly indexes = new Map<string, Keys>();
   private readonly pairs = new Map<string, Map<string, Keys>>();
   /** The same, with their functions: walked for every row that is put. */
@@ -282,7 +284,7 @@ export class Layer implements ReadView {
     return chain;
   }
 
-  /** Ids that layers younger than `layer` have a word on, each once. */
+  /** Ids of rows of older layers that layers younger than `layer` have a word on, each once. */
   private spoken(table: string, layer: Layer): Iterable<string> {
     let out: Set<string> | undefined;
     for (const l of this.chain()) {
@@ -290,7 +292,7 @@ export class Layer implements ReadView {
       const data = l.data.get(table);
       if (data === undefined) continue;
       out ??= new Set<string>();
-      for (const id of data.rows.keys()) out.add(id);
+      for (const id of data.replaced) out.add(id);
       for (const id of data.gone) out.add(id);
     }
     return out ?? NONE;
@@ -305,7 +307,9 @@ export class Layer implements ReadView {
   }
 
   put(table: AnyTable, row: Row): void {
-    this.table(table).put(row);
+    const data = this.table(table);
+    if (this.parent !== undefined && !data.rows.has(row.id) && this.parent.row(table, row.id) !== undefined) data.replaced.add(row.id);
+    data.put(row);
   }
 
   remove(table: AnyTable, id: string): void {

@@ -63,6 +63,8 @@ export interface Kind {
   readonly onlyId: string | undefined;
   readonly attributes: ReadonlyMap<string, KindAttribute>;
   readonly shown: readonly KindAttribute[];
+  /** What lists show where nothing is asked for, if that is more than a member shows. */
+  readonly listed: ReadonlySet<string> | undefined;
   readonly required: readonly string[];
   readonly defaults: readonly (readonly [string, unknown])[];
   readonly create: Rule;

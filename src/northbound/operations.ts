@@ -81,7 +81,8 @@ export class Engine {
   private async select(ref: ResourceRef, call: Call): Promise<{ readonly query: ListQuery; readonly list: ShortList | LongList }> {
     const { kind } = ref;
     if (call.params.has("changed_since") && !kind.standard.has("timestamps")) throw badRequest("['changed_since'] is invalid attribute for filtering");
-    const query = parseList(kind, call.params, this.limits.pageMax);
+    const asked = parseList(kind, call.params, this.limits.pageMax);
+    const query = asked.fields === undefined && kind.listed !== undefined ? { ...asked, fields: kind.listed } : asked;
     const { prepare } = kind.resource;
     if (prepare?.needed(this.view, call.caller) === true) await this.transact(call, (tx) => prepare.run(tx, this.context(tx, call, new Set())));
     const list = await this.lists.open({ kind, caller: call.caller, query, within: (view) => this.within(ref, view, call) });
@@ -164,6 +165,7 @@ export class Engine {
       if (resource.prepare?.needed(tx, call.caller) === true) resource.prepare.run(tx, this.context(tx, call, new Set()));
       if (bulk) resource.checkBulk?.(tx, inputs.map((i) => i.values), this.context(tx, call, new Set()));
       const ids = inputs.map((input) => this.rows.create(kind, tx, input.values, this.context(tx, call, input.given), input.children).id);
+      this.rows.created(kind, tx, ids, this.context(tx, call, new Set()));
       const shown = ids.map((id) => new Item(kind, this.rows.stored(kind, tx, id), this.view.over(tx), call.caller).text());
       return bulk ? `{"${resource.collection}":[${shown.join(",")}]}` : `{"${kind.name}":${shown[0]!}}`;
     };

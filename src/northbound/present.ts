@@ -3,7 +3,7 @@
 //
 // Answers are put together as text. Rows are immutable, so the text of a row's columns is kept for the next list; what is presented is kept
 // as long as nothing changes that it was read from (shown.ts), and the text of both with it.
-import type { Caller, LiveView, ReadView, StandardRow, Values } from "../app/contract.ts";
+import type { Attribute, Caller, LiveView, ReadView, StandardRow, Values } from "../app/contract.ts";
 import { View } from "../model/view.ts";
 import type { Kind, KindAttribute } from "./kinds.ts";
 import type { Rule } from "./policy/index.ts";
@@ -57,13 +57,16 @@ function makeFace(kind: Kind, caller: Caller, byVerdicts: Map<string, Face>): Fa
   const verdicts = [...states].map(([name, state]) => `${name}${state === true ? "" : "?"}`).join();
   let face = byVerdicts.get(verdicts);
   if (face === undefined) {
-    const entries = [...states].filter(([name]) => kind.attributes.get(name)?.decl.onRequest !== true);
+    const entries = [...states].filter(([name]) => !isAskedFor(kind.attributes.get(name)!.decl));
     const always = entries.filter(([, state]) => state === true).map(([name]) => name);
     const ruled = entries.flatMap(([name, state]) => (state === true ? [] : [{ name, rule: state }]));
     byVerdicts.set(verdicts, (face = { always, ruled, states, texts: new Map() }));
   }
   return face;
 }
+
+/** Whether a member shows it only where `fields` name it. */
+const isAskedFor = ({ onRequest, inLists }: Attribute): boolean => onRequest === true || inLists === true;
 
 /** An attribute that is a column of the row; undefined if it is none. */
 export const column = (row: StandardRow, name: string): unknown => (name === "tenant_id" ? row.project_id : (row as unknown as Values)[name]);

@@ -54,6 +54,7 @@ function checkResource(r: AnyResource): void {
   if (r.singleton === true && r.keyed === undefined) fail("is a singleton, which needs keyed.initial");
   if (r.create !== undefined && r.policy.create === undefined) fail("can be created, but has no create rule");
   if (r.remove !== undefined && r.policy.delete === undefined) fail("can be deleted, but has no delete rule");
+  if (r.quota !== undefined && r.table?.indexes.project === undefined) fail("has a quota, but no table with the index project");
   const changeable = Object.entries(r.attributes).filter(([, decl]) => decl.put === true).map(([name]) => name);
   if (changeable.length > 0 && (r.update === undefined || r.update.length < 3)) fail(`says that ${changeable.join(", ")} can be changed, but its update takes no changes`);
   if (r.update !== undefined && (r.policy.update ?? r.policy.delete) === undefined) fail("can be updated, but has no update rule");
@@ -205,6 +206,7 @@ function makeKind(resource: AnyResource, app: App, extenders: readonly Extender[
     onlyId: resource.singleton === true ? name : undefined,
     attributes,
     shown: all.filter((a) => a.visible),
+    listed: all.some((a) => a.decl.inLists === true) ? new Set(all.filter((a) => a.visible && a.decl.onRequest !== true).map((a) => a.name)) : undefined,
     required: all.filter((a) => a.decl.required === true).map((a) => a.name),
     defaults: all.filter((a) => a.hasDefault).map((a) => [a.name, a.default] as const),
     ...rules,
@@ -280,13 +282,14 @@ export function makeRegistry(apps: readonly App[]): Registry {
       converters.set(name, converter);
     }
   }
+  const all = [...owners.values()].map(({ resource }) => resource);
   const policy = new PolicyBook();
   for (const app of sorted) for (const [name, text] of Object.entries(app.policies ?? {})) policy.base(name, text);
   const kinds = new Map<string, Kind>();
   for (const { app, resource } of owners.values()) {
     const extenders = sorted.flatMap((extender): Extender[] => {
       const bound: readonly BoundExtension[] = (extender.extend ?? []).filter((e) => e.resource === resource.name);
-      const general = extender.extendAll?.(resource);
+      const general = extender.extendAll?.(resource, all);
       return [...bound, ...(general === undefined ? [] : [general])].map((extension) => ({ app: extender, extension }));
     });
     kinds.set(resource.name, makeKind(resource, app, extenders, converters, policy, kinds));

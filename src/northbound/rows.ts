@@ -119,6 +119,11 @@ export class Rows {
     return this.stored(kind, tx, row.id);
   }
 
+  /** What a caller's request created is all there. */
+  created(kind: Kind, tx: Tx, ids: readonly string[], ctx: ApiContext): void {
+    for (const extension of kind.extensions) extension.created?.(tx, ids.map((id) => this.stored(kind, tx, id)), ctx);
+  }
+
   /** Children take their parent's project unless told another. */
   private createChildren(parent: Kind, name: string, tx: Tx, row: StandardRow, items: readonly Input[], ctx: ApiContext): void {
     const { decl, kind } = parent.embedded.get(name)!;

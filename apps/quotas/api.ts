@@ -1,0 +1,90 @@
+// Quotas of projects. A caller's request that creates is refused if its project would then have more than its limit, as a whole: the rows are counted
+// when all of them are there, and then go. What belongs to no project (ports of gateways and floating IPs, what an administrator without a project makes)
+// is counted for none; what apps make for a project counts, and is not refused.
+import { badRequest, conflict, defineResource, type Alias, type AnyExtension, type AnyResource, type Caller, type ExtendAll, type ReadView, type StandardRow, type Tx, type Values } from "#app";
+import { defaultLimit, isCounted, limitOf, QUOTA_MAX, quotaResource, quotaTable, usedBy, type QuotaLimits } from "./model.ts";
+
+const PROJECT_MAX = 255;
+/** What a change may have beside limits. */
+const MANNERS: ReadonlySet<string> = new Set(["force", "check_limit"]);
+
+const quota = defineResource(quotaResource, {
+  collection: "quotas",
+  about: "How many of each resource a project may have; -1 is any number. Named by the project. The list has those for which something was set.",
+  alias: "quotas",
+  table: quotaTable,
+  standard: [],
+  keyed: { initial: (_view, project) => (project === "" || project.length > PROJECT_MAX ? undefined : { id: project, project_id: project, limits: {} }) },
+  notFound: { type: "TenantQuotaNotFound", message: (id) => `Quota for tenant ${id} could not be found.` },
+  attributes: {
+    tenant_id: { type: "string", about: "Older name of project_id; always equal to it.", filter: true, sort: true, inLists: true },
+    project_id: { type: "string", about: "The project.", filter: true, sort: true, inLists: true },
+    force: { type: "boolean", about: "Whether a limit may be below what the project has.", put: true, visible: false, alias: "quota-check-limit-default" },
+    check_limit: { type: "boolean", about: "That it may not, which is so anyway.", put: true, visible: false, alias: "quota-check-limit" },
+  },
+  policy: { get: "rule:admin_only or project_id:%(project_id)s", update: "rule:admin_only", delete: "rule:admin_only" },
+  update(tx, row, changes) {
+    const limits = { ...row.limits, ...Object.fromEntries(Object.entries(changes).filter(([name]) => !MANNERS.has(name)).map(([name, n]) => [name, n as number])) };
+    const after: QuotaLimits = { ...row, limits };
+    tx.put(quotaTable, after);
+    return after;
+  },
+  remove: (tx, row) => tx.delete(quotaTable, row.id),
+  collectionActions: {
+    tenant: { method: "GET", about: "The caller's own project.", policy: "", read: (_view, { projectId }: Caller) => ({ tenant: { tenant_id: projectId } }) },
+    project: { method: "GET", about: "The caller's own project.", policy: "", read: (_view, { projectId }: Caller) => ({ project: { project_id: projectId } }) },
+  },
+});
+
+/** Each counted resource with something of it. */
+const ofEach = <V>(counted: readonly AnyResource[], value: (resource: AnyResource) => V): Record<string, V> => Object.fromEntries(counted.map((r) => [r.name, value(r)]));
+
+/** What is counted becomes attributes of quotas. */
+const ofQuota = (counted: readonly AnyResource[]): AnyExtension => ({
+  attributes: ofEach(counted, ({ collection }) => ({ type: "integer", about: `Of ${collection}.`, put: true, check: { range: [-1, QUOTA_MAX] } })),
+  present: (view: ReadView, row: QuotaLimits) => ofEach(counted, (r) => limitOf(view, row, r)),
+  update(tx: Tx, row: QuotaLimits, changes: Values) {
+    if (changes.force === true) return;
+    for (const r of counted) {
+      const limit = changes[r.name] as number | undefined;
+      const used = usedBy(tx, row.project_id, r);
+      if (limit !== undefined && limit >= 0 && limit < used) throw badRequest(`Invalid input for ${r.name}. Reason: the project has ${used}, which is more than '${limit}'; "force": true sets it all the same.`);
+    }
+  },
+  actions: {
+    default: { method: "GET", about: "The limits of a project for which nothing was set.", policy: { of: "get" }, read: (view) => ({ quota: ofEach(counted, (r) => defaultLimit(view, r)) }) },
+    details: {
+      method: "GET", about: "The limits, and how many the project has.", policy: { of: "get" },
+      read: (view, row: QuotaLimits) => ({ quota: ofEach(counted, (r) => ({ limit: limitOf(view, row, r), used: usedBy(view, row.project_id, r), reserved: 0 })) }),
+    },
+  },
+});
+
+/** @throws ApiError 409 OverQuota if a project has more of these than its limit */
+function checkLimits(tx: Tx, projectId: string, resources: readonly AnyResource[]): void {
+  const own = tx.get(quotaTable, projectId);
+  const over = resources.filter((r) => {
+    const limit = limitOf(tx, own, r);
+    return limit >= 0 && usedBy(tx, projectId, r) > limit;
+  });
+  if (over.length > 0) throw conflict("OverQuota", `Quota exceeded for resources: [${over.map(({ name }) => `'${name}'`).join(", ")}].`);
+}
+
+export const extendAll: ExtendAll = (resource, all) => {
+  if (resource.name === quota.name) return ofQuota(all.filter(isCounted));
+  if (!isCounted(resource)) return undefined;
+  const asked = [resource, ...(resource.quota?.brings ?? []).flatMap(({ name }) => all.filter((r) => r.name === name))];
+  return {
+    created(tx: Tx, rows: readonly StandardRow[]) {
+      for (const project of new Set(rows.map((row) => row.project_id))) if (project !== "") checkLimits(tx, project, asked);
+    },
+  };
+};
+
+export const resources = [quota];
+export const aliases: readonly Alias[] = [
+  { alias: "quotas", name: "Quota management support", description: "How many of each resource a project may have.", updated: "2012-07-29T10:00:00-00:00" },
+  { alias: "quota_details", name: "Quota details management support", description: "What of its quotas a project uses.", updated: "2017-02-10T10:00:00-00:00" },
+  { alias: "quota-check-limit", name: "Quota engine limit check", description: "A limit below what a project has is refused.", updated: "2021-09-08T16:00:00-00:00" },
+  { alias: "quota-check-limit-default", name: "Quota engine limit check by default", description: "Unless the change says force.", updated: "2024-08-21T16:00:00-00:00" },
+];
