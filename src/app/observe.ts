@@ -50,3 +50,17 @@ export const observedId = (chassis: string, table: ObservableTable, name: string
 /** What is seen of a row; undefined: its host is not connected, has none of this name, or nobody observes the table. */
 export const observed = <T extends ObservableTable>(view: LiveView, chassis: string, table: T, name: string): Seen<T> | undefined =>
   view.fact(observedTable, observedId(chassis, table, name))?.columns as Seen<T> | undefined;
+
+/** Sessions of a host with this controller. `id` is the chassis'; no fact: it has had none since the controller started. */
+export interface HostSessions extends Row {
+  /** Its switch is connected. */
+  readonly openflow: boolean;
+  /** Its database is connected, and its name was accepted. */
+  readonly ovsdb: boolean;
+  /** RFC 3339; when it came to have both, the last time. */
+  readonly startedAt: string | undefined;
+  /** RFC 3339; when it ceased to have both, where it has not. */
+  readonly lostAt: string | undefined;
+}
+/** Filled by the core as sessions come and go, and emptied of hosts that are removed. */
+export const hostSessionsTable = defineSoftTable<HostSessions>()("host_sessions", { ttlS: Infinity, limitPerOwner: 1, limit: 100_000 });

@@ -130,7 +130,7 @@ export type WriteMethod = "PUT" | "POST" | "DELETE";
 /** An action on a member: reads with GET, else changes (PUT by default). Several may have one path with different methods. */
 export type Action<R extends Row = Row> = ActionOptions &
   (
-    | { readonly method: "GET"; readonly read: (view: ReadView, row: R, caller: Caller, path: PathValues) => unknown }
+    | { readonly method: "GET"; readonly read: (view: LiveView, row: R, caller: Caller, path: PathValues) => unknown }
     /** `body`: the parsed JSON object, {} if there was none; `check` if given has been applied. Returns the answer's body. */
     | { readonly method?: WriteMethod; readonly check?: Check; readonly shows?: false; readonly run: (tx: Tx, row: R, body: Values, ctx: ApiContext, path: PathValues) => unknown }
     /** One that is answered with the member as it is then, as its own path shows it. */
@@ -140,7 +140,7 @@ export type Action<R extends Row = Row> = ActionOptions &
 /** An action on the collection as a whole. */
 export type CollectionAction = ActionOptions &
   (
-    | { readonly method: "GET"; readonly read: (view: ReadView, caller: Caller, path: PathValues) => unknown }
+    | { readonly method: "GET"; readonly read: (view: LiveView, caller: Caller, path: PathValues) => unknown }
     | { readonly method?: WriteMethod; readonly check?: Check; readonly run: (tx: Tx, body: Values, ctx: ApiContext, path: PathValues) => unknown }
   );
 

@@ -1,6 +1,6 @@
 // The apps of this controller taken together: checked once at boot, so that a wrong manifest ends the start with one line.
 import { chassisTable, vifTable, zonePool } from "../app/inventory.ts";
-import { observableColumns, observedTable } from "../app/observe.ts";
+import { hostSessionsTable, observableColumns, observedTable } from "../app/observe.ts";
 import { claimTable, poolNumberTable, type NumberKind, type Pool } from "../app/pools.ts";
 import type { App } from "../app/contract.ts";
 import type { AnySoftTable } from "../app/soft-table.ts";
@@ -24,12 +24,12 @@ export function allTables(apps: readonly App[]): AnyTable[] {
 }
 
 /** All soft tables: what hosts are observed to be, and the apps'. */
-export const allSoftTables = (apps: readonly App[]): AnySoftTable[] => [observedTable, ...apps.flatMap((app) => app.softTables ?? [])];
+export const allSoftTables = (apps: readonly App[]): AnySoftTable[] => [observedTable, hostSessionsTable, ...apps.flatMap((app) => app.softTables ?? [])];
 
 /** What else a manifest can get wrong. @throws Error naming the app and the entry. */
 export function checkApps(apps: readonly App[]): void {
   const resources = new Map<string, string>();
-  const softTables = new Map([[observedTable.name, "core"]]);
+  const softTables = new Map([[observedTable.name, "core"], [hostSessionsTable.name, "core"]]);
   const tables = new Map(apps.flatMap((app) => (app.tables ?? []).map((t) => [t.name, app.name] as const)));
   for (const app of apps) {
     for (const r of app.resources ?? []) {

@@ -6,7 +6,7 @@
 //
 // A switch and its database connect separately; they belong together by the bridge's datapath id. Nothing here is truth:
 // after a restart the rows are in the store and the flows on the switches, and only differences are written to either.
-import { chassisTable, poolNumberTable, vifTable, zonePool, type Chassis, type PacketOut, type PoolNumber, type Vif } from "#app";
+import { chassisTable, hostSessionsTable, poolNumberTable, vifTable, zonePool, type Chassis, type HostSessions, type PacketOut, type PoolNumber, type Vif } from "#app";
 import { listen as listenOvsdb, type Listener as OvsdbListener } from "ovsdb-client";
 import type { Logger } from "pino";
 import type { TlsOptions } from "node:tls";
@@ -102,7 +102,9 @@ export class Southbound {
       claimed: (chassis) => {
         const row = model.view.get(chassisTable, chassis);
         if (row !== undefined) this.admission.retry(row.dpid);
+        this.noteSessions(chassis);
       },
+      left: (chassis) => this.noteSessions(chassis),
     });
     this.unknownInterfaces = new UnknownInterfaces({ model, apps, guard: options.guard, clock });
     this.admission = new Admission({
@@ -316,6 +318,7 @@ export class Southbound {
     if (before !== undefined && before.dpid !== after?.dpid) this.byChassis.get(before.id)?.session?.close();
     if (before !== undefined && after === undefined) {
       this.byChassis.delete(before.id);
+      this.options.facts?.forget(hostSessionsTable, before.id);
       this.counts.delete(before.id);
       this.audits.forget(before.id);
       this.refusals.forget(before.id);
@@ -358,6 +361,7 @@ export class Southbound {
       this.ofSession.delete(session);
       if (target?.detach(session, reason) === true && !this.stopping) {
         this.log.info({ chassis: target.chassis, address: session.address, reason }, "switch disconnected");
+        this.noteSessions(target.chassis);
       }
     };
     this.admission.enter(session);
@@ -382,6 +386,21 @@ export class Southbound {
     // if it comes after its switch, they are flushed then, and the connections of all others live on.
     const fresh = this.options.model.view.by(vifTable, "chassis", row.id).filter((vif) => this.inventory.progress.unconfirmed(vif.id, row.id));
     target.attach(session, fresh.map((vif) => vif.slot));
+    this.noteSessions(row.id);
+  }
+
+  /** What apps see of the sessions of a host. */
+  private noteSessions(chassis: string): void {
+    const { facts, clock, model } = this.options;
+    if (facts === undefined || model.view.get(chassisTable, chassis) === undefined) return;
+    const before = facts.fact(hostSessionsTable, chassis);
+    const had = before?.openflow === true && before.ovsdb;
+    const openflow = this.byChassis.get(chassis)?.session !== undefined;
+    const ovsdb = this.inventory.host(chassis) !== undefined;
+    const has = openflow && ovsdb;
+    const now = new Date(clock.now()).toISOString();
+    const row: HostSessions = { id: chassis, openflow, ovsdb, startedAt: has && !had ? now : before?.startedAt, lostAt: has ? undefined : had ? now : before?.lostAt };
+    facts.learn({ fact: hostSessionsTable, owner: chassis, row });
   }
 
   /** Whether the switch of the chassis is connected from another address, and answers there. */

@@ -46,6 +46,7 @@ export interface HostOptions {
   readonly occupied: (chassis: string, address: string) => Promise<boolean>;
   /** A database session was accepted as the chassis'. */
   readonly claimed: (chassis: string) => void;
+  readonly left: (chassis: string) => void;
 }
 
 /** What a host needs of the inventory that it is in. */

@@ -29,6 +29,7 @@ export class Inventory implements HostOwner {
       if (host.chassis === undefined || this.byChassis.get(host.chassis) !== host) return;
       this.byChassis.delete(host.chassis);
       this.lost.set(host.chassis, new Date(this.options.clock.now()));
+      this.options.left(host.chassis);
     });
     void host.run();
   }
@@ -81,7 +82,10 @@ export class Inventory implements HostOwner {
     const now = this.byChassis.get(chassis);
     if (now !== undefined && now !== host && now.session.open) return this.claim(host, chassis);
     if (!host.session.open) return false;
-    if (host.chassis !== undefined && host.chassis !== chassis && this.byChassis.get(host.chassis) === host) this.byChassis.delete(host.chassis);
+    if (host.chassis !== undefined && host.chassis !== chassis && this.byChassis.get(host.chassis) === host) {
+      this.byChassis.delete(host.chassis);
+      this.options.left(host.chassis);
+    }
     this.byChassis.set(chassis, host);
     this.lost.delete(chassis);
     refusals.accepted(chassis, "system-id", address);

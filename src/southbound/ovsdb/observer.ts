@@ -1,6 +1,6 @@
 // What apps observe of one host: columns that change by themselves, followed beside those that are kept in order, so that they make
 // nobody compare anything. They become facts, at most once a second, and are forgotten with the session.
-import { observableColumns, observedId, observedTable, type App, type LiveView, type Fact, type Observed, type ObservableTable } from "#app";
+import { type AnySoftTable, observableColumns, observedId, observedTable, type App, type LiveView, type Fact, type Observed, type ObservableTable } from "#app";
 import { Replica, type OvsdbSession, type Row, type Value } from "ovsdb-client";
 import type { Logger } from "pino";
 import type { Cancel, Clock } from "../../lib/clock.ts";
@@ -8,7 +8,7 @@ import type { Cancel, Clock } from "../../lib/clock.ts";
 /** Where facts are kept. */
 export interface FactKeeper extends Pick<LiveView, "fact"> {
   learn(fact: Fact): void;
-  forget(table: typeof observedTable, id: string): void;
+  forget(table: AnySoftTable, id: string): void;
 }
 
 /** Columns by table that some app declares. */
