@@ -1,11 +1,11 @@
 // From gateways to hosts: which host has which gateway, who watches whom, and how routers leave by them.
-import { chassisTable, claim, claimTable, derivation, each, eachPair, type Claim, type ReadView } from "#app";
+import { chassisTable, claim, claimTable, derivation, each, eachPair, zoneOf, type Claim, type ReadView } from "#app";
 import { subnetTable } from "../ipam/model.ts";
 import { addressTable, attachmentTable, chosenSegmentTable, knownAtTable, networkHostTable, networkTable, portTable, readsTags, segmentTable, type NetworkHost } from "../l2/model.ts";
 import { addressesOnLink, legTable, routerInterfaceTable, routerTable, routeTable, type Leg, type Route } from "../l3/model.ts";
 import { mtuOf, profiled, profileTable, tenantMtu, vniPool } from "../overlay/model.ts";
 import {
-  defaultRouteEcmpTable, defaultSubnetOf, externalNetworkTable, gatewayGroups, gatewayHostTable, gatewayNeighbourTable, gatewayPeerTable, gatewayPlanTable, isOnNetwork, knownAt, legId, peerPorts, routerGatewayTable, travelsInTunnels, vniHolder, wayOutOf, type GatewayHost, type GatewayPeer, type GatewayPlan,
+  defaultRouteEcmpTable, defaultSubnetOf, externalNetworkTable, gatewayGroups, gatewayHostTable, gatewayNeighbourTable, gatewayPeerTable, gatewayPlanTable, gatewayZonesTable, isOnNetwork, knownAt, legId, peerPorts, routerGatewayTable, travelsInTunnels, vniHolder, wayOutOf, type GatewayHost, type GatewayPeer, type GatewayPlan,
 } from "./model.ts";
 import { rank } from "./placement.ts";
 import { gateway } from "./tables.ts";
@@ -102,17 +102,19 @@ export const derive = [
     on: each(chassisTable),
     into: gatewayHostTable,
     reads: [],
-    derive: ({ id, key, gateway: may, encap_ip, encap_types, bridge_mappings, vlan_limit }): GatewayHost | undefined =>
-      may && encap_ip !== "" && encap_types.length > 0 ? { id, key, physical_networks: Object.keys(bridge_mappings).sort(), ...(vlan_limit !== undefined && { vlan_limit }) } : undefined,
+    derive: ({ id, key, gateway: may, encap_ip, encap_types, bridge_mappings, vlan_limit, zone }): GatewayHost | undefined =>
+      may && encap_ip !== "" && encap_types.length > 0 ? { id, key, physical_networks: Object.keys(bridge_mappings).sort(), ...(vlan_limit !== undefined && { vlan_limit }), ...(zone !== undefined && { zone }) } : undefined,
   }),
   derivation({
     name: "gateway-plan",
     on: each(routerGatewayTable),
     into: gatewayPlanTable,
-    reads: [gatewayHostTable, segmentTable, networkTable],
+    reads: [gatewayHostTable, gatewayZonesTable, segmentTable, networkTable],
     derive({ id, router_id, network_id }, view): GatewayPlan {
       const hosts = view.get(networkTable, network_id)?.admin_state_up === true ? hostsFor(view, network_id) : [];
-      const chosen = rank(id, hosts.map((h) => h.id));
+      const zones = new Set(view.by(gatewayZonesTable, "router", router_id).flatMap((wish) => wish.zones));
+      const wished = hosts.filter((h) => zones.has(zoneOf(h)));
+      const chosen = rank(id, hosts.map((h) => h.id), new Set(wished.map((h) => h.id)));
       return { id, kind: "gateway", router_id, network_id, hosts: chosen, list: listOf(chosen.map((c) => hosts.find((h) => h.id === c)!)) };
     },
   }),

@@ -33,7 +33,14 @@ export interface GatewayHost extends Row {
   readonly physical_networks: readonly string[];
   /** As of Chassis. */
   readonly vlan_limit?: 2;
+  readonly zone?: string;
 }
+/** Zones whose hosts the gateways of a router shall rather be on than on others (derived). A joint: an app that knows of wishes says so. Rows carry `<app>/<router>` as id. */
+export interface GatewayZones extends Row {
+  readonly router_id: string;
+  readonly zones: readonly string[];
+}
+export const gatewayZonesTable = defineTable<GatewayZones>()("gateway_zones", { derived: true, open: true, indexes: { router: (z) => z.router_id } });
 export const gatewayHostTable = defineTable<GatewayHost>()("gateway_host", { derived: true, indexes: { all: () => "", physical_network: (h) => h.physical_networks } });
 
 /**

@@ -4,10 +4,12 @@
 /** So many hosts stand for each other. */
 export const HOSTS_MAX = 3;
 
-/** Highest random weight: of `hosts` the best for `key`, best first. */
-export function rank(key: string, hosts: readonly string[]): string[] {
+const NONE: ReadonlySet<string> = new Set();
+
+/** Highest random weight: of `hosts` the best for `key`, best first; `preferred` ones before others. */
+export function rank(key: string, hosts: readonly string[], preferred = NONE): string[] {
   const weighed = hosts.map((host) => ({ host, weight: weightOf(`${key} ${host}`) }));
-  return weighed.sort((a, b) => b.weight - a.weight || (a.host < b.host ? -1 : 1)).slice(0, HOSTS_MAX).map(({ host }) => host);
+  return weighed.sort((a, b) => Number(preferred.has(b.host)) - Number(preferred.has(a.host)) || b.weight - a.weight || (a.host < b.host ? -1 : 1)).slice(0, HOSTS_MAX).map(({ host }) => host);
 }
 
 /** FNV-1a, and the last steps of MurmurHash3, so that every bit of the text counts in every bit of the number. */

@@ -5,7 +5,7 @@ import { fromXml, V1Client, type Format, type Send, type V1Answer } from "../../
 
 let h: Harness;
 beforeAll(async () => {
-  h = await Harness.make();
+  h = await Harness.make([], undefined, { settings: new Map([["quotas", { "default-quota": new Map([["all", -1]]) }]]) });
   for (const host of ["hv1", "hv2"]) await h.addChassis(host);
 });
 afterAll(() => h.close());

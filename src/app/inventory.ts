@@ -29,7 +29,13 @@ export interface Chassis {
   readonly ovs_version: string;
   /** Tags of a frame that its flows can match, if more than one. */
   readonly vlan_limit?: 2;
+  /** Availability zone, if it says one: see zoneOf. */
+  readonly zone?: string;
 }
+
+/** The availability zone of hosts that name none, as other OpenStack services call theirs. */
+export const DEFAULT_ZONE = "nova";
+export const zoneOf = ({ zone = DEFAULT_ZONE }: { readonly zone?: string }): string => zone;
 
 export const chassisTable = defineTable<Chassis>()("chassis", {
   indexes: {
@@ -37,6 +43,7 @@ export const chassisTable = defineTable<Chassis>()("chassis", {
     hostname: (c) => c.hostname,
     key: (c) => String(c.key),
     physical_network: (c) => Object.keys(c.bridge_mappings),
+    zone: (c) => zoneOf(c),
     /** `<type>/<4 or 6>`: each encapsulation that it may use, with the family of its endpoint. */
     encap: (c) => c.encap_types.map((type) => `${type}/${c.encap_ip.includes(":") ? 6 : 4}`),
   },

@@ -5,7 +5,7 @@ import { until } from "../../lab/exec.ts";
 import type { Vm } from "../../lab/vm.ts";
 import type { Hypervisor, HypervisorOptions } from "../../lab/hypervisor.ts";
 import { Lab, type LabOptions } from "../../lab/lab.ts";
-import { collectionOf, metricOf } from "./process.ts";
+import { collectionOf, metricOf, UNLIMITED } from "./process.ts";
 
 /** What tests read of a resource; a wrong name fails the assertion that reads it. */
 export type Resource = { readonly id: string } & Record<string, any>;
@@ -53,9 +53,6 @@ export interface SwitchState {
 }
 
 const asAdmin = (project: string): Record<string, string> => ({ "x-project-id": project, "x-roles": "admin" });
-
-/** Tests make what they need in one project; what its quotas are is no matter of theirs. */
-const UNLIMITED = { AXION_DEFAULT_QUOTA: "all:-1" };
 
 export class Cloud {
   readonly lab: Lab;

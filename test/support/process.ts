@@ -17,6 +17,9 @@ export interface HttpAnswer {
   readonly body: any;
 }
 
+/** Environment of controllers whose tests make what they need in one project: what its quotas are is no matter of theirs. */
+export const UNLIMITED = { AXION_DEFAULT_QUOTA: "all:-1" };
+
 export interface ProcessOptions {
   readonly flags?: readonly string[];
   /** Default: the compiled controller of this checkout. */
@@ -65,7 +68,7 @@ export class ControllerProcess {
         "--api", `127.0.0.1:${this.apiPort}`, "--ops", `127.0.0.1:${this.opsPort}`,
         "--openflow", `127.0.0.1:${this.openflowPort}`, "--ovsdb", `127.0.0.1:${this.ovsdbPort}`, ...(this.options.flags ?? []),
       ],
-      { cwd: this.dir },
+      { cwd: this.dir, env: UNLIMITED },
     );
     await writeFile(`${this.dir}/controller.pid`, String(this.running.pid)); // by which the guard ends it if this process cannot
     await this.running.waitFor(/"msg":"ready"/, 30_000);

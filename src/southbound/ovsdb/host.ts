@@ -301,7 +301,7 @@ export class Host {
       gateway: settings.gateway,
       ...(settings.drain && { drain: true }),
       ovs_version: ovsVersion,
-      ...(settings.vlanLimit === 2 && { vlan_limit: 2 }),
+      ...(settings.vlanLimit === 2 && { vlan_limit: 2 }), ...(settings.zone !== undefined && { zone: settings.zone }),
     });
     const stored = model.view.by(vifTable, "chassis", id);
     const seen = seeVifs(this.rows, bridge, (name) => model.view.get(vifTable, vifId(id, name)));
@@ -393,7 +393,7 @@ function sameChassis(a: Chassis, b: Chassis): boolean {
   const mappings = Object.entries(b.bridge_mappings);
   return (
     a.hostname === b.hostname && a.key === b.key && a.bridge === b.bridge && a.dpid === b.dpid && a.datapath_type === b.datapath_type &&
-    a.encap_ip === b.encap_ip && a.gateway === b.gateway && a.drain === b.drain && a.ovs_version === b.ovs_version && a.vlan_limit === b.vlan_limit &&
+    a.encap_ip === b.encap_ip && a.gateway === b.gateway && a.drain === b.drain && a.ovs_version === b.ovs_version && a.vlan_limit === b.vlan_limit && a.zone === b.zone &&
     a.encap_types.length === b.encap_types.length && a.encap_types.every((t, i) => t === b.encap_types[i]) &&
     mappings.length === Object.keys(a.bridge_mappings).length && mappings.every(([physnet, bridge]) => a.bridge_mappings[physnet] === bridge)
   );

@@ -16,6 +16,8 @@ export interface HostSettings {
   readonly drain: boolean;
   /** Tags of a frame that its switch looks for. */
   readonly vlanLimit: 1 | 2;
+  /** undefined: not given. */
+  readonly zone: string | undefined;
 }
 
 export interface Problem {
@@ -35,6 +37,7 @@ const ENCAP_TYPES: readonly EncapType[] = ["geneve", "vxlan", "gre"];
 const HOST_ID = /^[^\s/|\p{Cc}]{1,255}$/u;
 const BRIDGE = /^[^\s/,:\p{Cc}]{1,64}$/u;
 const PHYSNET = /^(?!__proto__$)[^\s/,:\p{Cc}]{1,255}$/u;
+const ZONE = /^[^\s/|,:\p{Cc}]{1,255}$/u;
 const BROADCAST = "255.255.255.255";
 /** Whether a tunnel can end there: one host's address, without a zone. */
 function isEndpoint(text: string): boolean {
@@ -108,6 +111,10 @@ export function readSettings(ids: Readonly<Record<string, string>>, config: Read
   const asOvn = list(ids["ovn-cms-options"] ?? "").includes("enable-chassis-as-gw");
   if (!["", "true", "false", "drain"].includes(gateway.value)) problems.push({ ...gateway, problem: "not true, false or drain" });
 
+  const zone = first("axion-zone");
+  const isZone = ZONE.test(zone.value);
+  if (zone.value !== "" && !isZone) problems.push({ ...zone, value: zone.value.slice(0, 255), problem: "not a name of a zone; the default one is used" });
+
   return {
     settings: {
       id: name.value,
@@ -120,6 +127,7 @@ export function readSettings(ids: Readonly<Record<string, string>>, config: Read
       gateway: gateway.value === "true" || gateway.value === "drain" || (gateway.value !== "false" && asOvn),
       drain: gateway.value === "drain",
       vlanLimit: vlanLimit(config["vlan-limit"] ?? ""),
+      zone: isZone ? zone.value : undefined,
     },
     problems,
   };

@@ -1,0 +1,35 @@
+// Service providers: who does what a caller might choose a provider for. There is one for each service, so that there is nothing to choose.
+import { defineResource, resourceHandle, type App, type Row } from "#app";
+
+/** Never stored. */
+interface ServiceProvider extends Row {
+  readonly service_type: string;
+  readonly name: string;
+  readonly default: boolean;
+}
+/** What is there when the app that this is a part of is. */
+const PROVIDERS: readonly ServiceProvider[] = [{ id: "L3_ROUTER_NAT", service_type: "L3_ROUTER_NAT", name: "axion", default: true }];
+
+const serviceProvider = defineResource(resourceHandle<ServiceProvider>("service_provider"), {
+  collection: "service_providers",
+  about: "Who provides a service.",
+  alias: "service-type",
+  standard: [],
+  computed: { list: () => PROVIDERS, get: () => undefined },
+  notFound: { type: "HTTPNotFound", message: () => "The resource could not be found." },
+  attributes: {
+    service_type: { type: "string", about: "L3_ROUTER_NAT: routers with gateways, translated sources and floating IPs.", filter: true },
+    name: { type: "string", about: "The provider.", filter: true },
+    default: { type: "boolean", about: "Whether it is used where nobody chooses.", filter: true },
+  },
+  policy: { get: "role:reader" },
+});
+
+export default {
+  name: "service-providers",
+  about: "the providers of services: one of routers that translate",
+  requires: ["nat"],
+  partOf: "nat",
+  resources: [serviceProvider],
+  aliases: [{ alias: "service-type", name: "Neutron Service Type Management", description: "Which services are provided, and by whom.", updated: "2013-01-20T00:00:00-00:00" }],
+} satisfies App;
