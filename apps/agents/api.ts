@@ -1,5 +1,5 @@
 // The resource agent: hosts as the dashboard, the command-line client and health checks look for them.
-import { badRequest, conflict, defineResource, type Alias } from "#app";
+import { badRequest, defineResource, type Alias } from "#app";
 import { agentResource, agentTable, statusOf, type Agent } from "./model.ts";
 
 const ADMIN = "rule:admin_only";
@@ -25,15 +25,12 @@ const agent = defineResource(agentResource, {
     configurations: { type: "object", about: "What the host says of itself." },
     description: { type: "string", about: "Free text, or null.", put: true, check: { null: null, else: { type: "string", max: 255 } }, filter: true, sort: true },
   },
-  policy: { get: ADMIN, update: ADMIN, delete: ADMIN },
+  policy: { get: ADMIN, update: ADMIN },
   update(tx, row, changes) {
     if (changes.admin_state_up === false) throw badRequest("Invalid input for admin_state_up. Reason: 'False' is not possible: a host acts as long as it is connected; external_ids:axion-gateway=drain on it takes gateways from it.");
     const after: Agent = changes.description === undefined ? row : { ...row, description: changes.description as string | null };
     tx.put(agentTable, after);
     return after;
-  },
-  remove(_tx, row) {
-    throw conflict("Conflict", `Agent ${row.id} is there as long as its host is: an operator removes the host with DELETE /switches/${row.host} on the ops listener.`);
   },
   present: statusOf,
 });

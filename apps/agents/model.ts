@@ -1,7 +1,6 @@
 // agents' entities: hosts as clients of the API look for them, one agent for each role of a host. There is no process behind an agent: a host is what its
 // sessions with the controller are.
-import { createHash } from "node:crypto";
-import { chassisTable, defineSoftTable, defineTable, hostSessionsTable, resourceHandle, type LiveView, type Row } from "#app";
+import { chassisTable, defineSoftTable, defineTable, hostSessionsTable, nameUuid, resourceHandle, type LiveView, type Row } from "#app";
 
 /** What a host is for. A joint (derived): an app that has hosts act says which do. Rows carry `<app>/<chassis>` as id; a chassis has each type once. */
 export interface HostRole extends Row {
@@ -27,16 +26,10 @@ export const agentTable = defineTable<Agent>()("agent", { resource: "agent", ind
 export const agentResource = resourceHandle<Agent>("agent");
 
 /** Of names of agents, RFC 4122 section 4.3: any that is ours alone. */
-const NAMESPACE = Buffer.from("5b1f8c2a0d5e4c59a1f4c8f4b9d7e603", "hex");
+const NAMESPACE = "5b1f8c2a0d5e4c59a1f4c8f4b9d7e603";
 
-/** The same for a host and a role whenever it is asked: a UUID of version 5, of both. */
-export function agentId(host: string, agentType: string): string {
-  const bytes = createHash("sha1").update(NAMESPACE).update(`${agentType}\n${host}`).digest().subarray(0, 16);
-  bytes[6] = (bytes[6]! & 0x0f) | 0x50;
-  bytes[8] = (bytes[8]! & 0x3f) | 0x80;
-  const hex = bytes.toString("hex");
-  return `${hex.slice(0, 8)}-${hex.slice(8, 12)}-${hex.slice(12, 16)}-${hex.slice(16, 20)}-${hex.slice(20)}`;
-}
+/** The same for a host and a role whenever it is asked. */
+export const agentId = (host: string, agentType: string): string => nameUuid(NAMESPACE, `${agentType}\n${host}`);
 
 /** Whether a host is there: both of its sessions are. Each is probed, and ends when there is no answer. */
 export function isAlive(view: LiveView, host: string): boolean {

@@ -16,7 +16,7 @@ const serviceProvider = defineResource(resourceHandle<ServiceProvider>("service_
   alias: "service-type",
   standard: [],
   computed: { list: () => PROVIDERS, get: () => undefined },
-  notFound: { type: "HTTPNotFound", message: () => "The resource could not be found." },
+  notFound: { type: "HTTPNotFound", message: (id) => `Service provider ${id} could not be found.` },
   attributes: {
     service_type: { type: "string", about: "L3_ROUTER_NAT: routers with gateways, translated sources and floating IPs.", filter: true },
     name: { type: "string", about: "The provider.", filter: true },

@@ -15,6 +15,12 @@ const DIFFERENT: Readonly<Record<string, string>> = {
   "port_forwardings.external_port": "cuvfs", // or a range
   "port_forwardings.internal_port": "cuv",
   ...Object.fromEntries(["cidr", "network_id", "project_id", "subnet_id", "subnet_name"].map((name) => [`floatingip_pools.${name}`, "vf"])), // filters are its use
+  "networks.availability_zone_hints": "cv", // lists have no order
+  // agent_sort_key, an extension of its own
+  ...Object.fromEntries(["id", "agent_type", "binary", "topic", "host", "alive", "availability_zone"].map((name) => [`agents.${name}`, "vfs"])),
+  ...Object.fromEntries(["admin_state_up", "description"].map((name) => [`agents.${name}`, "uvfs"])),
+  ...Object.fromEntries(["created_at", "started_at", "heartbeat_timestamp"].map((name) => [`agents.${name}`, "vs"])),
+  ...Object.fromEntries(["service_type", "name", "default"].map((name) => [`service_providers.${name}`, "vf"])),
   // Found by what they show.
   ...Object.fromEntries(Object.entries({ id: "vfs", project_id: "cvfs", description: "cuvf", router_id: "cvfsr", port_id: "cvfsr", ip_address: "cvfs" }).map(([name, flags]) => [`ndp_proxies.${name}`, flags])),
 };
