@@ -41,6 +41,7 @@ export * from "./service.ts";
 export { defineSettings, type SettingDecl, type SettingDecls, type NumberRange, type SettingKind, type Settings, type SettingValues } from "./settings.ts";
 export * from "./validate.ts";
 export * from "../lib/address.ts";
+export { momentOf } from "../lib/clock.ts";
 export * from "../lib/shares.ts";
 
 /**

@@ -110,6 +110,17 @@ export const portKeys = definePool({
 
 export const portResource = resourceHandle<Port>("port");
 
+/**
+ * What a port is shown with and none of its own attributes says, such as a floating IP (derived). A joint: apps derive their rows, and who tells others
+ * of ports hears that one came, changed or went. `id` is `<app>/<what of it>`.
+ */
+export interface PortDetail extends Row {
+  readonly port_id: string;
+  /** Changes with it. */
+  readonly text: string;
+}
+export const portDetailTable = defineTable<PortDetail>()("port_detail", { derived: true, open: true });
+
 /** Values of `device_owner` that this controller knows: ports that the network's own functions made. */
 export const deviceOwner = {
   dhcp: "network:dhcp",
