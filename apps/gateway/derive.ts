@@ -7,7 +7,7 @@ import { mtuOf, profiled, profileTable, tenantMtu, vniPool } from "../overlay/mo
 import {
   defaultRouteEcmpTable, defaultSubnetOf, externalNetworkTable, gatewayGroups, gatewayHostTable, gatewayNeighbourTable, gatewayPeerTable, gatewayPlanTable, isOnNetwork, knownAt, legId, peerPorts, routerGatewayTable, travelsInTunnels, vniHolder, wayOutOf, type GatewayHost, type GatewayPeer, type GatewayPlan,
 } from "./model.ts";
-import { rank } from "./placement.ts";
+import { place } from "./placement.ts";
 import { gateway } from "./tables.ts";
 
 function hostsFor(view: ReadView, networkId: string): GatewayHost[] {
@@ -109,10 +109,14 @@ export const derive = [
     name: "gateway-plan",
     on: each(routerGatewayTable),
     into: gatewayPlanTable,
-    reads: [gatewayHostTable, segmentTable, networkTable],
-    derive({ id, router_id, network_id }, view): GatewayPlan {
-      const hosts = view.get(networkTable, network_id)?.admin_state_up === true ? hostsFor(view, network_id) : [];
-      const chosen = rank(id, hosts.map((h) => h.id));
+    reads: [gatewayHostTable, segmentTable, networkTable, chassisTable],
+    derive({ id, router_id, network_id, avoids }, view): GatewayPlan {
+      const there = view.get(networkTable, network_id)?.admin_state_up === true ? hostsFor(view, network_id) : [];
+      const isDrained = (host: string): boolean => view.get(chassisTable, host)?.drain === true;
+      // One that it had when draining began stays in its order until it has handed over; one that was being drained before is none of its.
+      const better = avoids === undefined ? there : there.filter((h) => !avoids.includes(h.id) || !isDrained(h.id));
+      const hosts = better.length > 0 ? better : there;
+      const chosen = place(id, hosts.map((h) => h.id), isDrained);
       return { id, kind: "gateway", router_id, network_id, hosts: chosen, list: listOf(chosen.map((c) => hosts.find((h) => h.id === c)!)) };
     },
   }),

@@ -9,7 +9,7 @@ import { legOfInterface, legTable, liveRouterTable, routerInterfaceTable, router
 import { leaveChosen, leaveRoundabout, profileTable, receiveVni, vniPool } from "../overlay/model.ts";
 import { groupOf, listOf, usersOf } from "./derive.ts";
 import { gatewayGroups, gatewayPlanTable, gatewayReadyTable, legId, listScope, outsideScope, roundaboutHolder, type GatewayPlan } from "./model.ts";
-import { rank } from "./placement.ts";
+import { place } from "./placement.ts";
 import { groupsBefore, hostsBefore, ping } from "./rules.ts";
 import { gateway } from "./tables.ts";
 
@@ -40,7 +40,7 @@ export const derive = [
       if (physical === undefined) return undefined;
       const there = view.get(networkTable, network_id)?.admin_state_up === true ? candidates(view, physical) : [];
       // All routers on a network have the same, so that what is routed there from elsewhere has one way.
-      const hosts = rank(network_id, there.map((c) => c.id));
+      const hosts = place(network_id, there.map((c) => c.id), (host) => view.get(chassisTable, host)?.drain === true);
       return { id, kind: "interface", router_id, network_id, hosts, list: listOf(hosts.map((host) => there.find((c) => c.id === host)!)) };
     },
   }),

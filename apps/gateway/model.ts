@@ -17,8 +17,10 @@ export interface RouterGateway extends Row {
   readonly position: number;
   /** Whether sources are to be translated; an app that does so reads it. Without one nothing of IPv4 leaves. */
   readonly enable_snat: boolean;
+  /** Chassis that were being drained when it was made, and have been ever since: it goes to others while there are any. */
+  readonly avoids?: readonly string[];
 }
-export const routerGatewayTable = defineTable<RouterGateway>()("router_gateway", { indexes: { router: (g) => g.router_id, network: (g) => g.network_id } });
+export const routerGatewayTable = defineTable<RouterGateway>()("router_gateway", { indexes: { router: (g) => g.router_id, network: (g) => g.network_id, avoids: (g) => g.avoids } });
 
 /** The gateways of a router, the first one first. */
 export const routerGatewaysOf = (view: ReadView, routerId: string): readonly RouterGateway[] => view.by(routerGatewayTable, "router", routerId).toSorted((a, b) => a.position - b.position);

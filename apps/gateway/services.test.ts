@@ -4,7 +4,7 @@ import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { learned, observedId, observedTable } from "#app";
 import { Harness } from "../../test/support/harness.ts";
 import { addressId, networkTable, portTable } from "../l2/model.ts";
-import { gatewayNeighbourTable, gatewayPlanTable, gatewayReadyTable, peerPortName, type GatewayNeighbour, type GatewayPlan } from "./model.ts";
+import { gatewayNeighbourTable, gatewayPlanTable, gatewayReadyTable, peerPortName, routerGatewayTable, type GatewayNeighbour, type GatewayPlan } from "./model.ts";
 import { keepAnswered, NEIGHBOURS_MAX } from "./neighbours.ts";
 
 const HOSTS = ["gw1", "gw2"];
@@ -89,6 +89,38 @@ describe("who may use a host", () => {
     await h.settled();
     await pass(3);
     expect(ready("gw1")).toEqual({ users: true, fellows: true });
+  });
+
+  test("one that is drained gets no new gateway while there is another, and has it when it is back", async () => {
+    await allReady();
+    const more = async (): Promise<string> => {
+      const { id } = await h.create("router", { external_gateway_info: { network_id: outside, enable_snat: false } });
+      await h.settled();
+      return id;
+    };
+    const hostsOf = (id: string): readonly string[] => h.view.by(gatewayPlanTable, "router", id)[0]!.hosts.toSorted();
+    await h.addChassis("gw1", { key: 1, gateway: true, drain: true });
+    const second = await more();
+    expect(hostsOf(second)).toEqual(["gw2"]);
+    expect(hostsOf(router)).toEqual(HOSTS);
+    await pass(3);
+    await h.addChassis("gw2", { key: 2, gateway: true, drain: true });
+    const third = await more();
+    // One that is not used is better than none.
+    expect(hostsOf(third)).toEqual(HOSTS);
+    expect(hostsOf(second)).toEqual(["gw2"]);
+    await h.addChassis("gw1", { key: 1, gateway: true });
+    await pass(3);
+    expect([hostsOf(second), hostsOf(third)]).toEqual([HOSTS, ["gw1"]]);
+    // What it has had since then it hands over like the others.
+    await h.addChassis("gw1", { key: 1, gateway: true, drain: true });
+    await pass(0.3);
+    expect([hostsOf(router), hostsOf(second)]).toEqual([HOSTS, HOSTS]);
+    await h.addChassis("gw1", { key: 1, gateway: true });
+    await h.addChassis("gw2", { key: 2, gateway: true });
+    await pass(3);
+    expect(hostsOf(third)).toEqual(HOSTS);
+    expect(h.view.by(routerGatewayTable, "network", outside).some((g) => g.avoids !== undefined)).toBe(false);
   });
 
   test("one that is lost is not ready at once, and is again when its flows are confirmed", async () => {
