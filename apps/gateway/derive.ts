@@ -1,8 +1,8 @@
 // From gateways to hosts: which host has which gateway, who watches whom, and how routers leave by them.
 import { chassisTable, claim, claimTable, derivation, each, eachPair, type Claim, type ReadView } from "#app";
 import { subnetTable } from "../ipam/model.ts";
-import { addressTable, attachmentTable, chosenSegmentTable, knownAtTable, networkHostTable, networkTable, portTable, readsTags, segmentTable, type NetworkHost } from "../l2/model.ts";
-import { addressesOnLink, legTable, routerInterfaceTable, routerTable, routeTable, type Leg, type Route } from "../l3/model.ts";
+import { addressTable, attachmentTable, chosenSegmentTable, knownAtTable, networkHostTable, networkTable, portTable, providedPortTable, readsTags, segmentTable, type NetworkHost, type ProvidedPort } from "../l2/model.ts";
+import { addressesOnLink, legTable, liveRouterTable, routerInterfaceTable, routerTable, routeTable, type Leg, type Route } from "../l3/model.ts";
 import { mtuOf, profiled, profileTable, tenantMtu, vniPool } from "../overlay/model.ts";
 import {
   defaultRouteEcmpTable, defaultSubnetOf, externalNetworkTable, gatewayGroups, gatewayHostTable, gatewayNeighbourTable, gatewayPeerTable, gatewayPlanTable, isOnNetwork, knownAt, legId, peerPorts, routerGatewayTable, travelsInTunnels, vniHolder, wayOutOf, type GatewayHost, type GatewayPeer, type GatewayPlan,
@@ -134,6 +134,14 @@ export const derive = [
     into: knownAtTable,
     reads: [segmentTable, addressTable, gatewayNeighbourTable],
     derive: ({ id, kind, network_id, hosts }, view) => (kind === "gateway" ? knownAt(view, "gateway", network_id, id, hosts) : undefined),
+  }),
+  derivation({
+    name: "gateway-port",
+    on: each(gatewayPlanTable),
+    into: providedPortTable,
+    reads: [liveRouterTable, portTable],
+    derive: ({ id, kind, router_id, hosts }, view): ProvidedPort | undefined =>
+      kind === "gateway" && hosts.length > 0 && view.get(liveRouterTable, router_id) !== undefined && view.get(portTable, id)?.admin_state_up === true ? { id: `gateway/${id}`, port_id: id, at: hosts } : undefined,
   }),
   derivation({
     name: "gateway-leg",

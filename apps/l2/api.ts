@@ -5,7 +5,7 @@ import {
   type Alias, type ApiContext, type Attribute, type Caller, type Check, type ReadView, type Tx, type Values, type Vif,
 } from "#app";
 import {
-  addressHolderTable, bindingFault, chosenSegments, chosenSegmentTable, deviceOwner, hasPair, isNetworkPort, isServicePort, networkKeys, networkResource, networkTable, portBindingTable, portKeys, portResource, portStatusTable, portTable, pluggedAt, requestedChassis,
+  addressHolderTable, bindingFault, chosenSegments, chosenSegmentTable, deviceOwner, hasPair, isNetworkPort, isServicePort, networkKeys, networkResource, networkTable, portBindingTable, portKeys, portResource, portStatusTable, portTable, pluggedAt, requestedChassis, statusNowhere,
   type AddressPair, type Network, type PlugChange, type Port, type PortBinding, type PortStatus,
 } from "./model.ts";
 
@@ -110,7 +110,7 @@ export function vifOf(view: ReadView, port: Port, change?: PlugChange): Vif | un
 export function updateStatus(tx: Tx, port: Port, change?: PlugChange): boolean {
   const before = statusOf(tx, port.id);
   const vif = vifOf(tx, port, change);
-  if (vif === undefined) return setStatus(tx, { id: port.id, ...NOWHERE });
+  if (vif === undefined) return setStatus(tx, statusNowhere(port));
   if (before.host === vif.chassis && before.status !== "DOWN") return false;
   return setStatus(tx, { id: port.id, status: "BUILD", host: vif.chassis });
 }
@@ -226,7 +226,7 @@ const portAttributes: Record<string, Attribute> = {
     type: "string", about: "Kind of what uses it, e.g. compute:nova.", post: true, put: true, default: "", filter: true, sort: true,
     policy: { create: `not rule:network_device or ${NETWORK_OWNER}`, update: `not rule:network_device or ${NETWORK_OWNER}` },
   },
-  status: { type: "string", about: "ACTIVE once its flows are confirmed by the switch it is plugged into; DOWN for a port of a router, which is plugged nowhere.", filter: true, sort: true },
+  status: { type: "string", about: "ACTIVE once its flows are confirmed by the switch it is plugged into, or of a port of a router by those that have it; N/A for that of a floating IP.", filter: true, sort: true },
   port_security_enabled: {
     type: "boolean", about: "False: may send with any address, and no security group applies.", post: true, put: true, default: AUTO, alias: "port-security",
     policy: { create: NETWORK_OWNER, update: NETWORK_OWNER },
@@ -314,7 +314,7 @@ const port = defineResource(portResource, {
     checkPairs(row);
     tx.put(portTable, row);
     writeBinding(tx, row.id, input);
-    tx.put(portStatusTable, { id: row.id, ...NOWHERE });
+    tx.put(portStatusTable, statusNowhere(row));
     updateStatus(tx, row);
     return row;
   },

@@ -1,7 +1,7 @@
 // A router's legs, the routes that l3 itself knows, and which of all routes are used.
 import { contains, derivation, each, parseCidr, parseIp, type ReadView } from "#app";
 import { subnetTable } from "../ipam/model.ts";
-import { activeAttachment, addressId, addressTable, chosenSegmentTable, claimant, networkTable, portTable, segmentTable } from "../l2/model.ts";
+import { activeAttachment, addressId, addressTable, chosenSegmentTable, claimant, networkTable, portTable, providedPortTable, segmentTable, type ProvidedPort } from "../l2/model.ts";
 import { profileTable } from "../overlay/model.ts";
 import { deadNextHopTable, legOfInterface, legTable, liveRouterTable, routerInterfaceTable, routerTable, routeTable, type Leg, type LiveRouter, type Onward, type Route } from "./model.ts";
 
@@ -57,6 +57,14 @@ export const derive = [
     },
   }),
   derivation({ name: "leg", on: each(routerInterfaceTable), into: legTable, reads: [portTable, networkTable, addressTable, subnetTable, chosenSegmentTable, profileTable], derive: legOfInterface }),
+  derivation({
+    name: "interface-port",
+    on: each(routerInterfaceTable),
+    into: providedPortTable,
+    reads: [liveRouterTable, portTable, networkTable],
+    derive: ({ id, router_id, network_id }, view): ProvidedPort | undefined =>
+      view.get(liveRouterTable, router_id) !== undefined && view.get(portTable, id)?.admin_state_up === true && view.get(networkTable, network_id)?.admin_state_up === true ? { id: `l3/${id}`, port_id: id } : undefined,
+  }),
   derivation({
     name: "route",
     on: each(routerTable),

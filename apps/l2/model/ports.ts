@@ -163,9 +163,12 @@ export const portBindingTable = defineTable<PortBinding>()("port_binding", {});
 
 /** `id` is the port's. Status as the API shows it; host is where it is active. */
 export interface PortStatus extends Row {
-  readonly status: "DOWN" | "BUILD" | "ACTIVE" | "ERROR";
+  /** "N/A": of the port that a floating IP is, which is nowhere by itself. */
+  readonly status: "DOWN" | "BUILD" | "ACTIVE" | "ERROR" | "N/A";
   readonly host: string;
 }
+/** The status of a port that is nowhere. */
+export const statusNowhere = ({ id, device_owner }: Pick<Port, "id" | "device_owner">): PortStatus => ({ id, status: device_owner === deviceOwner.floatingIp ? "N/A" : "DOWN", host: "" });
 export const portStatusTable = defineTable<PortStatus>()("port_status", {});
 
 /** An address of a port: `id` is `<network id>/<ip>`, hence unique in its network. Which ones a port gets is ipam's decision. */
