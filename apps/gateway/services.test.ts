@@ -209,6 +209,35 @@ describe("announcements", () => {
   });
 });
 
+test("one floating IP more is announced alone; when another host has the gateway all are, each once in one look", async () => {
+  const inside = (await h.create("network", {})).id;
+  const subnet = (await h.create("subnet", { network_id: inside, ip_version: 4, cidr: "10.8.0.0/24" })).id;
+  await h.call("PUT", `/v2.0/routers/${router}/add_router_interface`, { subnet_id: subnet });
+  await allReady();
+  const more = async (): Promise<string> => {
+    const port = (await h.create("port", { network_id: inside })).id;
+    // It is nowhere, so the gateway has its floating IP.
+    const floating = (await h.create("floatingip", { floating_network_id: outside, port_id: port })) as unknown as { floating_ip_address: string };
+    await h.settled();
+    return floating.floating_ip_address;
+  };
+  const announced = (): string[] => arps(arpOps.request).flatMap((a) => (a.spa === a.tpa ? [a.spa] : []));
+  const ips = [(await port()).fixed_ips[0]!.ip_address, await more(), await more()];
+  await pass(5);
+  expect(announced().toSorted()).toEqual([...ips, ...ips, ...ips].toSorted());
+  const third = await more();
+  await pass(1.5);
+  expect(announced()).toEqual([third, third]);
+  // Another one between is no reason to begin anew.
+  const fourth = await more();
+  await pass(5);
+  expect(announced().toSorted()).toEqual([third, fourth, fourth, fourth].toSorted());
+  const [first] = plan().hosts;
+  see(other(first!), first!, false);
+  await pass(0.4);
+  expect(announced().toSorted()).toEqual([...ips, third, fourth].toSorted());
+});
+
 describe("one host hands over to the other", () => {
   /** What the bridges of a physical network are told: hosts, in order. */
   const taught = (): string[] =>
