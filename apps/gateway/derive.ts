@@ -2,7 +2,7 @@
 import { chassisTable, claim, claimTable, derivation, each, eachPair, type Claim, type ReadView } from "#app";
 import { subnetTable } from "../ipam/model.ts";
 import { addressTable, attachmentTable, chosenSegmentTable, knownAtTable, networkHostTable, networkTable, portTable, providedPortTable, readsTags, segmentTable, type NetworkHost, type ProvidedPort } from "../l2/model.ts";
-import { addressesOnLink, legTable, liveRouterTable, routerInterfaceTable, routerTable, routeTable, type Leg, type Route } from "../l3/model.ts";
+import { addressesOnLink, hopKey, legTable, liveRouterTable, routerHopTable, routerInterfaceTable, routeTable, type Leg, type Route } from "../l3/model.ts";
 import { mtuOf, profiled, profileTable, tenantMtu, vniPool } from "../overlay/model.ts";
 import {
   defaultRouteEcmpTable, defaultSubnetOf, externalNetworkTable, gatewayGroups, gatewayHostTable, gatewayNeighbourTable, gatewayPeerTable, gatewayPlanTable, isOnNetwork, knownAt, legId, peerPorts, routerGatewayTable, travelsInTunnels, vniHolder, wayOutOf, type GatewayHost, type GatewayPeer, type GatewayPlan,
@@ -17,7 +17,7 @@ function hostsFor(view: ReadView, networkId: string): GatewayHost[] {
   return [...hosts.values()];
 }
 
-/** Hosts that have a router: those with ports of its networks, or of networks of routers that have it as a next hop. */
+/** Hosts that have a router: those with ports of its networks, or of networks of routers that have routes to it. */
 function hostsOf(view: ReadView, router: string, but: string, seen: Set<string>): Set<string> {
   const hosts = new Set<string>();
   seen.add(router);
@@ -26,10 +26,9 @@ function hostsOf(view: ReadView, router: string, but: string, seen: Set<string>)
     for (const chassis of view.pairKeys(attachmentTable, "network_chassis", leg.network_id)) hosts.add(chassis);
     // What machines send to an interface comes in there.
     for (const host of view.get(gatewayPlanTable, leg.id)?.hosts ?? []) hosts.add(host);
-    const own = view.by(addressTable, "port", leg.id).map((a) => a.ip);
-    for (const { router_id } of view.by(routerInterfaceTable, "network", leg.network_id)) {
-      if (seen.has(router_id) || view.get(routerTable, router_id)?.routes.some((r) => own.includes(r.nexthop)) !== true) continue;
-      for (const chassis of hostsOf(view, router_id, but, seen)) hosts.add(chassis);
+    for (const other of view.pairKeys(routerHopTable, "from", hopKey(router, leg.network_id))) {
+      if (seen.has(other)) continue;
+      for (const chassis of hostsOf(view, other, but, seen)) hosts.add(chassis);
     }
   }
   return hosts;
@@ -120,7 +119,7 @@ export const derive = [
       return { id, kind: "gateway", router_id, network_id, hosts: chosen, list: listOf(chosen.map((c) => hosts.find((h) => h.id === c)!)) };
     },
   }),
-  derivation({ name: "gateway-peer", on: each(gatewayPlanTable), into: gatewayPeerTable, reads: [gatewayPlanTable, gatewayHostTable, chassisTable, segmentTable, attachmentTable, addressTable, routerInterfaceTable, routerTable], derive: peersOf }),
+  derivation({ name: "gateway-peer", on: each(gatewayPlanTable), into: gatewayPeerTable, reads: [gatewayPlanTable, gatewayHostTable, chassisTable, segmentTable, attachmentTable, routerInterfaceTable, routerHopTable], derive: peersOf }),
   derivation({
     name: "gateway-network",
     on: each(gatewayPlanTable),

@@ -5,7 +5,7 @@ import { chassisScope, chassisTable, claim, claimTable, derivation, each, isIpv6
 import { linkLocal } from "packet-codec";
 import { subnetTable } from "../ipam/model.ts";
 import { addressTable, attachmentTable, chosenSegmentTable, handleMac, handleQuestions, netScope, networkTable, portTable, readsTags, segmentTable, type Segment } from "../l2/model.ts";
-import { legOfInterface, legTable, liveRouterTable, routerInterfaceTable, routerTable, type Leg } from "../l3/model.ts";
+import { legOfInterface, legTable, liveRouterTable, routerHopTable, routerInterfaceTable, type Leg } from "../l3/model.ts";
 import { leaveChosen, leaveRoundabout, profileTable, receiveVni, vniPool } from "../overlay/model.ts";
 import { groupOf, listOf, usersOf } from "./derive.ts";
 import { gatewayGroups, gatewayPlanTable, gatewayReadyTable, legId, listScope, outsideScope, roundaboutHolder, type GatewayPlan } from "./model.ts";
@@ -59,7 +59,7 @@ export const derive = [
     name: "roundabout-vni",
     on: each(gatewayPlanTable),
     into: claimTable,
-    reads: [gatewayPlanTable, segmentTable, attachmentTable, addressTable, routerInterfaceTable, routerTable, chassisTable],
+    reads: [gatewayPlanTable, segmentTable, attachmentTable, routerInterfaceTable, routerHopTable, chassisTable],
     derive: (plan, view): Claim | undefined => (plan.kind === "interface" && plan.hosts.length > 0 && usersOf(plan, view).size > 0 ? claim(`gateway/roundabout/${plan.id}`, vniPool, "", roundaboutHolder(plan.network_id)) : undefined),
   }),
 ];

@@ -186,6 +186,24 @@ function prefixOf({ router_id, destination }: Route): [router: string, prefix: s
   return cidr === undefined ? undefined : [router_id, formatCidr(cidr)];
 }
 
+/**
+ * That a router has routes to another one on a network, whoever's routes these are (derived): hosts that have the one have the way into the other. Who
+ * reaches a router is found by it; `id` is `<route>|<leg>`.
+ */
+export interface RouterHop extends Row {
+  /** The next hop. */
+  readonly to: string;
+  /** Whose route it is. */
+  readonly from: string;
+  readonly network_id: string;
+}
+export const routerHopTable = defineTable<RouterHop>()("router_hop", {
+  derived: true,
+  /** Router and network of the next hop, and who has routes to it there: each once, however many routes there are. */
+  pairs: { from: (hop) => [hopKey(hop.to, hop.network_id), hop.from] },
+});
+export const hopKey = (routerId: string, networkId: string): string => `${routerId}|${networkId}`;
+
 /** What a port may send from, by its pairs, that is of no subnet of its network: of those ports that have such pairs. `id` is the port's. */
 export interface PairSource extends Row {
   readonly network_id: string;

@@ -3,7 +3,7 @@ import { contains, derivation, each, parseCidr, parseIp, type ReadView } from "#
 import { subnetTable } from "../ipam/model.ts";
 import { activeAttachment, addressId, addressTable, chosenSegmentTable, claimant, networkTable, portTable, providedPortTable, segmentTable, type ProvidedPort } from "../l2/model.ts";
 import { profileTable } from "../overlay/model.ts";
-import { deadNextHopTable, legOfInterface, legTable, liveRouterTable, routerInterfaceTable, routerTable, routeTable, type Leg, type LiveRouter, type Onward, type Route } from "./model.ts";
+import { deadNextHopTable, legOfInterface, legTable, liveRouterTable, routerHopTable, routerInterfaceTable, routerTable, routeTable, type Leg, type LiveRouter, type Onward, type Route, type RouterHop } from "./model.ts";
 
 const inOrder = (a: Leg, b: Leg): number => (a.order ?? 0) - (b.order ?? 0) || (a.id < b.id ? -1 : 1);
 /** The legs of a router, in their order. */
@@ -85,7 +85,18 @@ export const derive = [
       return routes;
     },
   }),
+  derivation({
+    name: "router-hop",
+    on: each(routeTable),
+    into: routerHopTable,
+    reads: [legTable],
+    derive: (route, view): RouterHop[] => hopsOf(route, view).map(({ id, router_id: to, network_id }) => ({ id: `${route.id}|${id}`, to, from: route.router_id, network_id })),
+  }),
 ];
+
+/** The legs of other routers that a route leads to: who has its router has the way in there. */
+export const hopsOf = ({ router_id, via, nexthop }: Pick<Route, "router_id" | "via" | "nexthop">, view: ReadView): Leg[] =>
+  nexthop === null ? [] : view.by(legTable, "address", `${via}|${nexthop}`).filter((leg) => leg.enter && leg.router_id !== router_id);
 
 const SOURCES: Readonly<Record<string, number>> = { connected: 0, static: 1 };
 const rankOf = (route: Route): number => SOURCES[route.source] ?? 2;
