@@ -36,6 +36,8 @@ export interface Attribute {
   readonly matches?: (shown: unknown, query: string) => boolean;
   /** Index of the resource's table that has every row under its value of this attribute: lists filtered by it read only those. */
   readonly index?: string;
+  /** An attribute of objects that some rows show in its place: a filter finds these where one of the objects has all that is asked of attributes within it. */
+  readonly within?: string;
 }
 
 /** Attributes that the API layer keeps itself. `project` is project_id and tenant_id, `timestamps` created_at and updated_at. */

@@ -147,9 +147,13 @@ export class Item {
     return rule.allows(this.caller, { row: this.row as unknown as Values }, this.view);
   }
 
+  maySee({ get }: KindAttribute): boolean {
+    return get === undefined || this.allowed(get);
+  }
+
   /** The value, undefined if the caller may not see it. */
   visibleValue(attribute: KindAttribute): unknown {
-    return attribute.get === undefined || this.allowed(attribute.get) ? this.value(attribute.name) : undefined;
+    return this.maySee(attribute) ? this.value(attribute.name) : undefined;
   }
 
   /** JSON text of what the caller sees. `fields`: only these. `keep`: of rows that are likely to be asked for again. */
