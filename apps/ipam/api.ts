@@ -1,7 +1,7 @@
 // Subnets, and what they add to networks (their ids) and ports (addresses). How an address is found is allocate.ts.
 import {
   AUTO, badRequest, bitsOf, conflict, defineResource, extendResource, formatIp, invalidInput, isLoopback, isMulticast, lastIp, normalizeIp, notFound, orNull, overlap, parseCidr, parseIp, reference,
-  type Alias, type AnyTable, type ApiContext, type Caller, type Cidr, type ReadView, type Tx,
+  type Alias, type AnyTable, type ApiContext, type Cidr, type ReadView, type Tx,
 } from "#app";
 import { addressTable, isRouterPort, isServicePort, networkResource, networkTable, portResource, portTable, type Network } from "../l2/model.ts";
 import { addAutoAddress, addressesOf, assign, assignDefault, cidrOf, cursorTable, followMac, isAutoAddress, isHostAddress, release, reopen } from "./allocate.ts";
@@ -151,8 +151,8 @@ const subnet = defineResource(subnetResource, {
     delete: SUBNET_WRITER,
   },
   relations: {
-    "network:project_id": (row, view, caller) => networkOfRow(row, view, caller).project_id,
-    "network:shared": (row, view, caller) => networkOfRow(row, view, caller).shared,
+    "network:project_id": (row, view) => networkOfRow(row, view).project_id,
+    "network:shared": (row, view) => networkOfRow(row, view).shared,
     "network:router:external": () => false,
   },
   reach: {
@@ -161,6 +161,9 @@ const subnet = defineResource(subnetResource, {
     "network:router:external": () => [],
   },
   bulk: true,
+
+  // A network that is not to be seen is not there.
+  refused: (input, ctx) => void ctx.visible(networkResource, input.network_id as string),
 
   create(tx, standard, input, ctx) {
     const network = networkOf(tx, ctx, input.network_id as string);
@@ -243,10 +246,10 @@ const subnet = defineResource(subnetResource, {
   present: (view, row) => ({ subnetpool_id: null, shared: view.get(networkTable, row.network_id)?.shared === true }),
 });
 
-/** The network of a subnet, or of one that is being asked for: then a network that is not to be seen is not there. */
-function networkOfRow(row: Subnet, view: ReadView, caller: Caller): Network {
+/** The network of a subnet, or of one that is being asked for. */
+function networkOfRow(row: Subnet, view: ReadView): Network {
   const on = view.get(networkTable, row.network_id);
-  if (on === undefined || (row.id === undefined && !on.shared && on.project_id !== caller.projectId)) throw notFound("NetworkNotFound", `Network ${row.network_id} could not be found.`);
+  if (on === undefined) throw notFound("NetworkNotFound", `Network ${row.network_id} could not be found.`);
   return on;
 }
 

@@ -1,8 +1,8 @@
 // Networks and ports as the API shows them, and what plugging an interface does to a port's status. Addresses are ipam's,
 // groups security-groups', router interfaces l3's: their attributes of ports are Extensions over there.
 import {
-  ApiError, AUTO, badRequest, conflict, defineResource, draw, notFound, orNull,
-  type Alias, type ApiContext, type Attribute, type Caller, type Check, type ReadView, type Tx, type Values, type Vif,
+  ApiError, AUTO, badRequest, conflict, defineResource, draw, forbidden, notFound, orNull,
+  type Alias, type ApiContext, type Attribute, type Check, type ReadView, type Tx, type Values, type Vif,
 } from "#app";
 import {
   addressHolderTable, bindingFault, chosenSegments, chosenSegmentTable, deviceOwner, hasPair, isNetworkPort, isServicePort, networkKeys, networkResource, networkTable, portBindingTable, portKeys, portResource, portStatusTable, portTable, pluggedAt, requestedChassis, statusNowhere,
@@ -267,10 +267,10 @@ function writeBinding(tx: Tx, id: string, values: Values): void {
   if (stored === undefined || JSON.stringify(after) !== JSON.stringify(stored)) tx.put(portBindingTable, after);
 }
 
-/** The network of a port, or of one that is being asked for: then a network that is not to be seen is not there. */
-function networkOfRow(row: Port, view: ReadView, caller: Caller): Network {
+/** The network of a port, or of one that is being asked for. */
+function networkOfRow(row: Port, view: ReadView): Network {
   const on = view.get(networkTable, row.network_id);
-  if (on === undefined || (row.id === undefined && !on.shared && on.project_id !== caller.projectId)) throw notFound("NetworkNotFound", `Network ${row.network_id} could not be found.`);
+  if (on === undefined) throw notFound("NetworkNotFound", `Network ${row.network_id} could not be found.`);
   return on;
 }
 
@@ -289,11 +289,17 @@ const port = defineResource(portResource, {
     delete: "rule:admin_only or rule:service_api or (role:member and rule:network_owner) or (role:member and project_id:%(project_id)s)",
   },
   relations: {
-    "network:project_id": (row, view, caller) => networkOfRow(row, view, caller).project_id,
-    "network:shared": (row, view, caller) => networkOfRow(row, view, caller).shared,
+    "network:project_id": (row, view) => networkOfRow(row, view).project_id,
+    "network:shared": (row, view) => networkOfRow(row, view).shared,
   },
   reach: { "network:project_id": (view, caller) => view.by(networkTable, "project", caller.projectId).flatMap((n) => ids(view.by(portTable, "network", n.id))) },
   bulk: true,
+
+  // A network that is not to be seen is not there; one that leads outside everybody sees, and not everybody has ports there.
+  refused(input, ctx) {
+    const on = ctx.visible(networkResource, input.network_id as string);
+    if (on.project_id !== ctx.caller.projectId && !on.shared) throw forbidden("HTTPForbidden", `Tenant ${ctx.caller.projectId} not allowed to create port on this network`);
+  },
 
   create(tx, standard, input, ctx) {
     const on = networkOf(tx, ctx, input.network_id as string);

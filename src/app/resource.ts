@@ -216,6 +216,11 @@ export interface ResourceDeclaration<R extends Row = Row> {
   readonly prepare?: { readonly needed: (view: ReadView, caller: Caller) => boolean; readonly run: (tx: Tx, ctx: ApiContext) => void };
   /** Checks a whole bulk request before its items are created. */
   readonly checkBulk?: (tx: Tx, items: readonly Values[], ctx: ApiContext) => void;
+  /**
+   * Before a caller is told by PolicyNotAuthorized that the resource's create rule refuses him: may throw what to tell him in its place. Whether a
+   * parent is there for him `ctx.visible` says.
+   */
+  readonly refused?: (input: Values, ctx: ApiContext) => void;
   /** Builds and puts the row. `standard` has id, project_id, timestamps...; `input` the checked values with defaults. Absent: no POST. */
   create?(tx: Tx, standard: StandardRow, input: Values, ctx: ApiContext): R;
   /** `row` already carries the changed standard attributes; returns (and puts) the new row. Absent: no PUT. */

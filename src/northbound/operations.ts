@@ -159,6 +159,8 @@ export class Engine {
       if (within !== undefined) for (const input of inputs) input.values[within.attribute] = within.id;
       for (const input of inputs) {
         const refused = refusedRules(kind, "create", call.caller, input.values, input, this.view.over(tx));
+        // One rule: the action's own, and none of what is given.
+        if (refused.length === 1) resource.refused?.(input.values, this.context(tx, call, input.given));
         if (refused.length > 0) throw notAuthorized(refused);
       }
       if (resource.prepare?.needed(tx, call.caller) === true) resource.prepare.run(tx, this.context(tx, call, new Set()));
