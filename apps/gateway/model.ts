@@ -1,7 +1,7 @@
 // gateway's entities: which networks are external, the gateways of routers on them, and what follows from both: which hosts a gateway is on.
 import { chassisScope, chassisTable, conflict, definePool, ethType, defineScope, defineTable, familyMatch, ipDst, ipProto, load, next, NO_MAC, setField, toTable, type Entrance, type FlowAction, type Outputs, type ReadView, type Row, type Scope, type SharedRegister } from "#app";
 import { subnetTable, type Subnet } from "../ipam/model.ts";
-import { addressTable, isOnPhysical, networkTable, portTable, segmentTable, type Address, type KnownAt } from "../l2/model.ts";
+import { addressesOf, addressTable, isOnPhysical, networkTable, portTable, segmentTable, type Address, type KnownAt } from "../l2/model.ts";
 import { liveRouterTable, routerScope, tellOutside } from "../l3/model.ts";
 import { gateway } from "./tables.ts";
 
@@ -195,7 +195,7 @@ export function sentBy({ router_id, network_id }: Pick<GatewayPlan, "router_id" 
 
 /** By whose `gateway_ip` a gateway leaves in a family: that of its first address, which what leaves has. By another it would come from a stranger. */
 export function defaultSubnetOf(view: ReadView, gatewayId: string, family: 4 | 6): Subnet | undefined {
-  const [first] = view.by(addressTable, "port", gatewayId).filter((a) => a.family === family).toSorted((a, b) => a.position - b.position);
+  const [first] = addressesOf(view, gatewayId, family);
   return first === undefined ? undefined : view.get(subnetTable, first.subnet_id);
 }
 

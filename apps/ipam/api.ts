@@ -3,8 +3,8 @@ import {
   AUTO, badRequest, bitsOf, conflict, defineResource, extendResource, formatIp, invalidInput, isLoopback, isMulticast, lastIp, normalizeIp, notFound, orNull, overlap, parseCidr, parseIp, reference,
   type Alias, type AnyTable, type ApiContext, type Cidr, type ReadView, type Tx,
 } from "#app";
-import { addressTable, isRouterPort, isServicePort, networkResource, networkTable, portResource, portTable, type Network } from "../l2/model.ts";
-import { addAutoAddress, addressesOf, assign, assignDefault, cidrOf, cursorTable, followMac, isAutoAddress, isHostAddress, release, reopen } from "./allocate.ts";
+import { addressesOf, addressTable, isRouterPort, isServicePort, networkResource, networkTable, portResource, portTable, type Network } from "../l2/model.ts";
+import { addAutoAddress, assign, assignDefault, cidrOf, cursorTable, followMac, isAutoAddress, isHostAddress, release, reopen } from "./allocate.ts";
 import type { FixedIp } from "./checks.ts";
 import { subnetResource, subnetTable, type AllocationPool, type HostRoute, type Ipv6Mode, type Subnet } from "./model.ts";
 

@@ -1,7 +1,7 @@
 // Networks and ports as the API shows them, and what plugging an interface does to a port's status. Addresses are ipam's,
 // groups security-groups', router interfaces l3's: their attributes of ports are Extensions over there.
 import {
-  ApiError, AUTO, badRequest, conflict, defineResource, draw, forbidden, notFound, orNull,
+  memberOf, ApiError, AUTO, badRequest, conflict, defineResource, draw, forbidden, notFound, orNull,
   type Alias, type ApiContext, type Attribute, type Check, type ReadView, type Tx, type Values, type Vif,
 } from "#app";
 import {
@@ -35,13 +35,13 @@ const network = defineResource(networkResource, {
     admin_state_up: { type: "boolean", about: "False: no packet passes.", post: true, put: true, default: true, filter: true, sort: true },
     status: { type: "string", about: "Always ACTIVE.", filter: true, sort: true },
     shared: { type: "boolean", about: "Every project may use it.", post: true, put: true, default: false, filter: true, policy: { create: "rule:admin_only", update: "rule:admin_only" } },
-    port_security_enabled: { type: "boolean", about: "Default of new ports.", post: true, put: true, default: true, alias: "port-security", policy: { create: "rule:admin_only or (role:member and project_id:%(project_id)s)", update: "rule:admin_only or (role:member and project_id:%(project_id)s)" } },
+    port_security_enabled: { type: "boolean", about: "Default of new ports.", post: true, put: true, default: true, alias: "port-security", policy: { create: memberOf(), update: memberOf() } },
   },
   policy: {
-    create: "rule:admin_only or (role:member and project_id:%(project_id)s)",
+    create: memberOf(),
     get: "rule:admin_only or (role:reader and project_id:%(project_id)s) or rule:service_api or rule:shared or rule:external or role:advsvc",
-    update: "rule:admin_only or (role:member and project_id:%(project_id)s)",
-    delete: "rule:admin_only or (role:member and project_id:%(project_id)s)",
+    update: memberOf(),
+    delete: memberOf(),
   },
   relations: {
     "network:shared": (row) => row.shared,

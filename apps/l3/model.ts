@@ -2,7 +2,7 @@
 // its MAC and addresses are that port's.
 import { badRequest, NO_MAC, definePool, defineScope, defineSoftTable, defineTable, formatCidr, load, overlap, parseCidr, resourceHandle, toStage, type Outputs, type Row, type Scope, type StandardRow, chassisScope, setField, meterOfZone, zoneMeters, ethType, familyMatch, ipDst, ipSrc, toEntrance, type Entrance, type ReadView } from "#app";
 import { subnetTable, type Subnet } from "../ipam/model.ts";
-import { addressTable, fromScope, membersScope, networkTable, portTable, takeMac, type Address, type Port } from "../l2/model.ts";
+import { addressesOf, fromScope, membersScope, networkTable, portTable, takeMac, type Address, type Port } from "../l2/model.ts";
 import { mtuOf, profiled } from "../overlay/model.ts";
 import { undelivered } from "./errors.ts";
 import { l3 } from "./tables.ts";
@@ -79,7 +79,7 @@ export interface Connection {
 export function interfaceOf(view: ReadView, portId: string): Connection | undefined {
   const port = view.get(portTable, portId);
   if (port === undefined) return undefined;
-  const addresses = view.by(addressTable, "port", portId).toSorted((a, b) => a.position - b.position);
+  const addresses = addressesOf(view, portId);
   const ids = [...new Set(addresses.map((a) => a.subnet_id))];
   return { port, addresses, subnets: ids.flatMap((id) => view.get(subnetTable, id) ?? []) };
 }
@@ -216,7 +216,7 @@ export const pairSourceTable = defineTable<PairSource>()("pair_source", { derive
 
 /** The addresses of a port, and what is on the link there, as a leg has them. */
 export const addressesOnLink = (view: ReadView, portId: string): Leg["addresses"] =>
-  view.by(addressTable, "port", portId).toSorted((a, b) => a.position - b.position).flatMap((a) => {
+  addressesOf(view, portId).flatMap((a) => {
     const subnet = view.get(subnetTable, a.subnet_id);
     return subnet === undefined ? [] : [{ ip: a.ip, cidr: subnet.cidr }];
   });

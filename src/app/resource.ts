@@ -10,6 +10,9 @@ export type AttributeType = "string" | "boolean" | "integer" | "uuid" | "uuid|nu
 /** Marks "the server chooses": the attribute is absent from the create input unless the caller gave it. */
 export const AUTO: unique symbol = Symbol("auto");
 
+/** The access rule of what administrators write, and members of the project that owns it: that of the row, or as a relation says (`<parent>:project_id`). */
+export const memberOf = (owner = "project_id"): string => `rule:admin_only or (role:member and project_id:%(${owner})s)`;
+
 export interface Attribute {
   /** How it is filtered, sorted and shown, and what it must be if there is no `check`. */
   readonly type: AttributeType;

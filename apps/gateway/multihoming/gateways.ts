@@ -1,7 +1,7 @@
 // The gateways of a router as rows: made, changed, found by what a caller says of them, and taken away. The first is the one that
 // `external_gateway_info` shows; the order of the others means nothing to callers.
 import { badRequest, chassisTable, conflict, type ApiContext, type Check, type ReadView, type Tx } from "#app";
-import { addressTable, deviceOwner, networkResource, portResource } from "../../l2/model.ts";
+import { addressesOf, addressTable, deviceOwner, networkResource, portResource } from "../../l2/model.ts";
 import { badRouter, checkNewPrefix, interfaceOf, routerLinkTable, type Router } from "../../l3/model.ts";
 import { checkNotNextHop, externalNetworkTable, routerGatewayTable, routerGatewaysOf, type RouterGateway } from "../model.ts";
 import { rank } from "../placement.ts";
@@ -112,6 +112,6 @@ export function matching(view: ReadView, routerId: string, info: GatewayInfo, bu
 }
 
 export function presentGateway(view: ReadView, gateway: RouterGateway): Record<string, unknown> {
-  const addresses = view.by(addressTable, "port", gateway.id).toSorted((a, b) => a.position - b.position);
+  const addresses = addressesOf(view, gateway.id);
   return { network_id: gateway.network_id, enable_snat: gateway.enable_snat, external_fixed_ips: addresses.map((a) => ({ subnet_id: a.subnet_id, ip_address: a.ip })) };
 }

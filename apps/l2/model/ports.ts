@@ -190,3 +190,9 @@ export const addressTable = defineTable<Address>()("address", {
 /** A port that the caller sees, on a network of his, and that is not for him to open to outside. */
 export const isAnothersPort = (port: { readonly project_id: string }, opener: { readonly project_id: string }, { internal, caller }: Pick<ApiContext, "internal" | "caller">): boolean =>
   !internal && !caller.admin && port.project_id !== opener.project_id;
+
+/** The addresses of a port, in the order of its `fixed_ips`; `family`: of one alone. */
+export function addressesOf(view: ReadView, portId: string, family?: 4 | 6): readonly Address[] {
+  const all = view.by(addressTable, "port", portId);
+  return (family === undefined ? all : all.filter((a) => a.family === family)).toSorted((a, b) => a.position - b.position || (a.ip < b.ip ? -1 : 1));
+}

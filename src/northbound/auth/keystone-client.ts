@@ -42,6 +42,8 @@ export interface Revocation {
 
 /** Keystone did not say, so nobody knows. */
 export class KeystoneError extends Error {
+  readonly code = "KEYSTONE_UNAVAILABLE";
+
   constructor(message: string, cause?: unknown) {
     super(message, cause === undefined ? undefined : { cause });
     this.name = "KeystoneError";
