@@ -1,4 +1,5 @@
 // What the app does by itself: who may use which host, what is announced and asked, and what becomes of answers.
+// Over 400 lines: services that act on the same gateways one upon the other, seen by the same hosts, clock and packets.
 import { buildArp, buildEthernet, arpOps, ethertypes, parsePacket } from "packet-codec";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { learned, observedId, observedTable } from "#app";
