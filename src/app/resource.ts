@@ -155,6 +155,9 @@ export type Reach = (view: ReadView, caller: Caller) => Iterable<string>;
 
 // ---- resources ----
 
+/** The values that a list's filter takes of an attribute; undefined: any. */
+export type FilteredBy = (attribute: string) => readonly string[] | undefined;
+
 /**
  * Children that are part of the parent's own form: shown in it as a list of objects, and, with `post`, created with it in the same
  * transaction from what the caller gives there; refusals then name the path, e.g. "rules[0].direction".
@@ -185,8 +188,11 @@ export interface ResourceDeclaration<R extends Row = Row> {
   readonly alias?: string;
   /** Where its rows are. */
   readonly table?: Table<R>;
-  /** In place of a table: rows are worked out from the view at every request, and can only be read. */
-  readonly computed?: { list(view: ReadView, caller: Caller): Iterable<R>; get(view: ReadView, id: string, caller: Caller): R | undefined };
+  /**
+   * In place of a table: rows are worked out from the view at every request, and can only be read. What a list filters by is asked of its
+   * rows in any case; `wanted` lets it make no more of them than it has to.
+   */
+  readonly computed?: { list(view: ReadView, caller: Caller, wanted: FilteredBy): Iterable<R>; get(view: ReadView, id: string, caller: Caller): R | undefined };
   /**
    * Rows are named by something that is there without them, e.g. a project or a host: there is no POST; a member that is not stored
    * is `initial`'s (undefined: there is none), PUT stores it, DELETE goes back to the initial one. `create` is not called.

@@ -1,6 +1,7 @@
 // What a request does: each operation of the API as one transaction or one read. Knows no HTTP; gives status and body.
 import type { Readable } from "node:stream";
 import { badRequest, notFound, show, type Action, type Caller, type CollectionAction, type LiveView, type PathValues, type ReadView, type StandardRow, type Tx } from "../app/contract.ts";
+import { jsonText } from "../lib/json-text.ts";
 import type { Cause, Model } from "../model/model.ts";
 import { bodyObject, checkRevision, createInput, createItems, ifMatch, notAuthorized, refusedGiven, refusedRules, updateInput, updateItem } from "./input.ts";
 import { findRow, type Kind, type KindAction, type Registry } from "./kinds.ts";
@@ -331,7 +332,7 @@ function actionBody(action: KindAction, body: unknown): Record<string, unknown> 
 }
 
 /** undefined, and anything of a 204, is no body. */
-const actionText = (action: KindAction, result: unknown): string | undefined => (result === undefined || action.status === 204 ? undefined : JSON.stringify(result));
+const actionText = (action: KindAction, result: unknown): string | undefined => (result === undefined || action.status === 204 ? undefined : jsonText(result));
 
 // eslint-disable-next-line @typescript-eslint/require-await -- as longTexts
 async function* shortTexts({ selection, page }: ShortList, query: ListQuery): AsyncGenerator<string> {

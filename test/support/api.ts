@@ -8,6 +8,7 @@ import * as helpers from "../../apps/conntrack-helpers/api.ts";
 import { conntrackHelperTable } from "../../apps/conntrack-helpers/model.ts";
 import * as gateway from "../../apps/gateway/api.ts";
 import { defaultRouteEcmpTable, externalNetworkTable, gatewayNeighbourTable, routerGatewayTable } from "../../apps/gateway/model.ts";
+import * as availability from "../../apps/ip-availability/api.ts";
 import * as ipam from "../../apps/ipam/api.ts";
 import * as ipamc from "../../apps/ipam/checks.ts";
 import { subnetTable } from "../../apps/ipam/model.ts";
@@ -36,6 +37,7 @@ import { openMemory } from "../../src/store/memory.ts";
 const apps: readonly App[] = [
   { name: "l2", about: "", tables: [l2m.networkTable, l2m.portTable, l2m.portBindingTable, l2m.portStatusTable, l2m.addressTable, l2m.addressHolderTable, l2m.chosenSegmentTable], resources: l2.resources, converters: l2c.converters, aliases: l2.aliases, policies: l2.policies, vif: l2.vif },
   { name: "ipam", about: "", requires: ["l2"], tables: [subnetTable, ...ipam.tables], resources: ipam.resources, converters: ipamc.converters, extend: ipam.extend, aliases: ipam.aliases },
+  { name: "ip-availability", about: "", requires: ["l2", "ipam"], resources: availability.resources, aliases: availability.aliases },
   { name: "overlay", about: "", requires: ["l2"], extend: overlay.extend, aliases: overlay.aliases },
   { name: "l3", about: "", requires: ["l2", "ipam"], tables: [routerTable, routerInterfaceTable, routerLinkTable], resources: l3.resources, converters: l3.converters, extend: l3.extend, aliases: l3.aliases },
   { name: "gateway", about: "", requires: ["l2", "ipam", "l3"], tables: [externalNetworkTable, routerGatewayTable, defaultRouteEcmpTable, gatewayNeighbourTable], extend: gateway.extend, aliases: gateway.aliases },
