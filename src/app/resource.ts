@@ -254,6 +254,8 @@ export interface Extension<R extends Row = Row> {
   readonly reach?: Readonly<Record<string, Reach>>;
   /** Relations that also let a caller see a row, beside the resource's own rule. */
   readonly seenBy?: readonly string[];
+  /** Before the resource's create: what it adds to the input, such as what a caller left to it to choose. */
+  beforeCreate?(tx: Tx, input: Values, ctx: ApiContext): Values;
   /** After the resource's create. */
   create?(tx: Tx, row: R, input: Values, ctx: ApiContext): void;
   /** After the resource's update. */

@@ -95,9 +95,11 @@ export class Rows {
     return kind;
   }
 
-  create(kind: Kind, tx: Tx, input: Values, ctx: ApiContext, children: Children = NO_CHILDREN): StandardRow {
+  create(kind: Kind, tx: Tx, given: Values, ctx: ApiContext, children: Children = NO_CHILDREN): StandardRow {
     const { resource } = kind;
     if (resource.create === undefined) throw new Error(`a ${kind.name} cannot be created`);
+    let input = given;
+    for (const extension of kind.extensions) if (extension.beforeCreate !== undefined) input = { ...input, ...extension.beforeCreate(tx, input, ctx) };
     const standard: StandardRow = {
       id: tx.uuid(),
       project_id: input.project_id as string,

@@ -27,6 +27,9 @@ import * as sg from "../../apps/security-groups/api.ts";
 import { ruleCountTable } from "../../apps/security-groups/counters.ts";
 import * as sgm from "../../apps/security-groups/model.ts";
 import * as sgc from "../../apps/security-groups/rule-checks.ts";
+import * as pools from "../../apps/subnet-pools/api.ts";
+import { pooledSubnetTable, poolUseTable, subnetPoolTable } from "../../apps/subnet-pools/model.ts";
+import { spaceTable } from "../../apps/subnet-pools/space.ts";
 import { chassisTable, vifTable, type Chassis } from "../../src/app/inventory.ts";
 import { poolNumberTable } from "../../src/app/pools.ts";
 import { Model } from "../../src/model/model.ts";
@@ -38,6 +41,10 @@ const apps: readonly App[] = [
   { name: "l2", about: "", tables: [l2m.networkTable, l2m.portTable, l2m.portBindingTable, l2m.portStatusTable, l2m.addressTable, l2m.addressHolderTable, l2m.chosenSegmentTable], resources: l2.resources, converters: l2c.converters, aliases: l2.aliases, policies: l2.policies, vif: l2.vif },
   { name: "ipam", about: "", requires: ["l2"], tables: [subnetTable, ...ipam.tables], resources: ipam.resources, converters: ipamc.converters, extend: ipam.extend, aliases: ipam.aliases },
   { name: "ip-availability", about: "", requires: ["l2", "ipam"], resources: availability.resources, aliases: availability.aliases },
+  {
+    name: "subnet-pools", about: "", requires: ["l2", "ipam"], tables: [subnetPoolTable, pooledSubnetTable, poolUseTable, spaceTable], resources: pools.resources, converters: pools.converters, extend: pools.extend,
+    aliases: pools.aliases, policies: pools.policies,
+  },
   { name: "overlay", about: "", requires: ["l2"], extend: overlay.extend, aliases: overlay.aliases },
   { name: "l3", about: "", requires: ["l2", "ipam"], tables: [routerTable, routerInterfaceTable, routerLinkTable], resources: l3.resources, converters: l3.converters, extend: l3.extend, aliases: l3.aliases },
   { name: "gateway", about: "", requires: ["l2", "ipam", "l3"], tables: [externalNetworkTable, routerGatewayTable, defaultRouteEcmpTable, gatewayNeighbourTable], extend: gateway.extend, aliases: gateway.aliases },
