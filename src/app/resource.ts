@@ -82,6 +82,8 @@ export interface ApiContext {
   readonly caller: Caller;
   /** Attributes that were explicitly in the request body. */
   readonly given: ReadonlySet<string>;
+  /** What the query's `fields` name; undefined: nothing is said. */
+  readonly fields: ReadonlySet<string> | undefined;
   /** The row, or the resource's NotFound refusal if it is absent or the caller may not see it. */
   visible<R extends Row>(resource: ResourceHandle<R>, id: string): R;
   /** Creates another resource with defaults and every extension applied, no policy check. Returns its row. */
@@ -89,6 +91,8 @@ export interface ApiContext {
   update<R extends Row>(resource: ResourceHandle<R>, id: string, changes: InputOf<NoInfer<R>>): R;
   /** The resource's and extensions' remove see `ctx.internal`, and skip "in use by its owner" refusals. */
   remove(resource: ResourceHandle, id: string): void;
+  /** What an action that changes a member does, without policy check; `body` as its check would give it. Returns what it answers. */
+  act(resource: ResourceHandle, id: string, action: string, body: Values): unknown;
   /** revision_number + 1 and updated_at of a parent. */
   bump(resource: ResourceHandle, id: string): void;
   /** True inside create/update/remove called by other app code rather than by a request. */
@@ -139,7 +143,8 @@ export type Action<R extends Row = Row> = ActionOptions &
 export type CollectionAction = ActionOptions &
   (
     | { readonly method: "GET"; readonly read: (view: ReadView, caller: Caller, path: PathValues) => unknown }
-    | { readonly method?: WriteMethod; readonly check?: Check; readonly run: (tx: Tx, body: Values, ctx: ApiContext, path: PathValues) => unknown }
+    /** With GET: one that makes what it shows. */
+    | { readonly method?: WriteMethod | "GET"; readonly check?: Check; readonly run: (tx: Tx, body: Values, ctx: ApiContext, path: PathValues) => unknown }
   );
 
 // ---- who may see ----

@@ -15,10 +15,12 @@ export class Context implements ApiContext {
   readonly caller: Caller;
   readonly given: ReadonlySet<string>;
   readonly internal: boolean;
+  readonly fields: ReadonlySet<string> | undefined;
   private readonly rows: Rows;
   private readonly tx: Tx;
 
-  constructor(rows: Rows, tx: Tx, caller: Caller, given: ReadonlySet<string>, internal: boolean) {
+  constructor(rows: Rows, tx: Tx, caller: Caller, given: ReadonlySet<string>, internal: boolean, fields?: ReadonlySet<string>) {
+    this.fields = fields;
     this.rows = rows;
     this.tx = tx;
     this.caller = caller;
@@ -56,6 +58,13 @@ export class Context implements ApiContext {
   remove(resource: ResourceHandle, id: string): void {
     const kind = this.rows.kind(resource.name);
     this.rows.remove(kind, this.tx, this.existing(kind, id), this.inner({}));
+  }
+
+  act(resource: ResourceHandle, id: string, action: string, body: Values): unknown {
+    const kind = this.rows.kind(resource.name);
+    const decl = kind.actions.find((a) => a.name === action)?.decl;
+    if (decl === undefined || !("run" in decl)) throw new Error(`${kind.name} has no action ${action} that changes it`);
+    return decl.run(this.tx, this.existing(kind, id), body, this.inner(body), {});
   }
 
   bump(resource: ResourceHandle, id: string): void {

@@ -4,6 +4,8 @@ import { expect } from "vitest";
 import type { AnyTable, App, Tx } from "#app";
 import * as ag from "../../apps/address-groups/api.ts";
 import { addressGroupTable } from "../../apps/address-groups/model.ts";
+import * as auto from "../../apps/auto-allocated/api.ts";
+import { autoAllocatedTopologyTable, defaultNetworkTable } from "../../apps/auto-allocated/model.ts";
 import * as helpers from "../../apps/conntrack-helpers/api.ts";
 import { conntrackHelperTable } from "../../apps/conntrack-helpers/model.ts";
 import * as gateway from "../../apps/gateway/api.ts";
@@ -48,6 +50,7 @@ const apps: readonly App[] = [
   { name: "overlay", about: "", requires: ["l2"], extend: overlay.extend, aliases: overlay.aliases },
   { name: "l3", about: "", requires: ["l2", "ipam"], tables: [routerTable, routerInterfaceTable, routerLinkTable], resources: l3.resources, converters: l3.converters, extend: l3.extend, aliases: l3.aliases },
   { name: "gateway", about: "", requires: ["l2", "ipam", "l3"], tables: [externalNetworkTable, routerGatewayTable, defaultRouteEcmpTable, gatewayNeighbourTable], extend: gateway.extend, aliases: gateway.aliases },
+  { name: "auto-allocated", about: "", requires: ["l2", "ipam", "l3", "gateway", "subnet-pools"], tables: [autoAllocatedTopologyTable, defaultNetworkTable], resources: auto.resources, extend: auto.extend, aliases: auto.aliases },
   { name: "nat", about: "", requires: ["l2", "ipam", "l3", "gateway"], tables: [floatingIpTable, floatingIpActiveTable, portForwardingTable], resources: nat.resources, extend: natg.extend, aliases: nat.aliases },
   { name: "conntrack-helpers", about: "", requires: ["l2", "l3", "nat"], tables: [conntrackHelperTable], resources: helpers.resources, extend: helpers.extend, aliases: helpers.aliases },
   { name: "ndp-proxy", about: "", requires: ["l2", "ipam", "l3", "gateway"], tables: [ndpProxyTable, ndpRouterTable], resources: ndp.resources, extend: ndp.extend, aliases: ndp.aliases },
