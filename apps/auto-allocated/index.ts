@@ -6,6 +6,7 @@ export default {
   name: "auto-allocated",
   about: "networks that projects get without making their parts",
   requires: ["l2", "ipam", "l3", "gateway", "subnet-pools"],
+  partOf: "gateway",
   tables: [autoAllocatedTopologyTable, defaultNetworkTable],
   resources,
   references,
