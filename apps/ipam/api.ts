@@ -130,11 +130,7 @@ const subnet = defineResource(subnetResource, {
   attributes: {
     network_id: { type: "uuid", about: "Network it is on.", post: true, required: true, filter: true, sort: true, index: "network" },
     ip_version: { type: "integer", about: "4 or 6.", post: true, required: true, check: { enum: [4, 6] }, filter: true, sort: true },
-    cidr: { type: "cidr", about: "The prefix; host bits are cleared.", post: true, default: AUTO, check: orNull({ type: "cidr" }), filter: true, sort: true },
-    subnetpool_id: {
-      type: "uuid|null", about: "Always null: there are no subnet pools yet.", post: true, default: null, filter: true, sort: true,
-      check: { convert: "no-subnet-pool" },
-    },
+    cidr: { type: "cidr", about: "The prefix; host bits are cleared. Absent only where something else chooses it.", post: true, default: AUTO, check: orNull({ type: "cidr" }), filter: true, sort: true },
     gateway_ip: { type: "ip|null", about: "Absent: the first address (IPv6: the prefix itself); null: none.", post: true, put: true, default: AUTO, filter: true, sort: true },
     allocation_pools: { type: "object[]", about: "Ranges that automatic addresses come from; absent: all but the gateway.", post: true, put: true, default: AUTO, check: { convert: "allocation-pools" } },
     dns_nameservers: { type: "string[]", about: "At most 5.", post: true, put: true, default: [], check: { convert: "nameservers" } },
@@ -243,7 +239,7 @@ const subnet = defineResource(subnetResource, {
     ctx.bump(networkResource, row.network_id);
   },
 
-  present: (view, row) => ({ subnetpool_id: null, shared: view.get(networkTable, row.network_id)?.shared === true }),
+  present: (view, row) => ({ shared: view.get(networkTable, row.network_id)?.shared === true }),
 });
 
 /** The network of a subnet, or of one that is being asked for. */
