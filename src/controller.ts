@@ -103,6 +103,7 @@ export class Controller {
     const dropped = metrics.counter("axion_service_packets_dropped_total", "Packets that a service of an app did not get, and changes because of packets that were refused, by the limit: port, total or writes", ["app", "service", "limit"]);
     const asked = new Asked(clock);
     const counter = new FlowCounter({ placed: (app, rule, entity) => engine.placed(app, rule, entity), ask: (chassis, cookie) => southbound.flowsWith(chassis, cookie), clock });
+    const auth = this.makeAuth(clock);
     const services = new Services({
       apps, tables, view, clock, random, log, guard, model,
       onChanges: (observer) => engine.onChanges(observer),
@@ -113,13 +114,13 @@ export class Controller {
       dropped: (app, service, limit) => dropped.inc({ app, service, limit }),
       share: new Share("self", () => ["self"]),
       flowCounts: (app, rule, entity, payer) => counter.of(app, rule, entity, payer), asked,
+      asController: auth instanceof KeystoneAuth ? (ask) => auth.asController(ask) : undefined,
     });
     services.start();
     this.stops.push(() => services.stop());
 
     const appProblems = new AppProblems(apps, view, guard, clock);
     const dump = new FlowDump({ apps, tables, view, engine, layout, model, southbound });
-    const auth = this.makeAuth(clock);
     const northbound: Northbound = createNorthbound({ apps, model, view, auth, log, beforeShown: (resource, fields, rows, caller) => asked.before(resource, fields, rows, caller), ...(config.policyFile === undefined ? {} : { policyFile: config.policyFile }) });
     await listening("api", northbound.listen(config.api));
     this.stops.push(() => northbound.close());

@@ -1,12 +1,12 @@
 // Address groups, their addresses one by one, and the attribute of rules that names one.
 import {
-  badRequest, conflict, defineResource, extendResource, notFound, orNull, reference,
+  memberOf, badRequest, conflict, defineResource, extendResource, notFound, orNull, reference,
   type Action, type Alias, type ApiContext, type Attribute, type Check, type Extension, type Row, type Tx, type Values,
 } from "#app";
 import { defaultRuleResource, defaultRuleTable, ruleResource, ruleTable, type RemoteSet } from "../security-groups/model.ts";
 import { addressGroupResource, addressGroupTable, REMOTE, type AddressGroup } from "./model.ts";
 
-const MEMBER = "rule:admin_only or (role:member and project_id:%(project_id)s)";
+const MEMBER = memberOf();
 const ADDRESSES: Check = { null: [], else: { list: { type: "strict-cidr" }, unique: true } };
 
 const given: Check = { dict: { addresses: { check: { list: { type: "strict-cidr" }, unique: true }, required: true } } };

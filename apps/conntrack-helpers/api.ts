@@ -1,10 +1,10 @@
 // Conntrack helpers of a router, and their list in the router's own form. There are those that Open vSwitch's userspace datapath has. That follows what FTP says
 // at port 21 alone, after whatever port a connection was committed with the helper; of TFTP nothing but the first packet counts.
-import { badRequest, defineResource, extendResource, reference, type Alias, type ReadView, type Tx } from "#app";
+import { memberOf, badRequest, defineResource, extendResource, reference, type Alias, type ReadView, type Tx } from "#app";
 import { routerResource, routerTable } from "../l3/model.ts";
 import { conntrackHelperResource, conntrackHelperTable, type ConntrackHelper } from "./model.ts";
 
-const MEMBER = "rule:admin_only or (role:member and project_id:%(router:project_id)s)";
+const MEMBER = memberOf("router:project_id");
 const PROTOCOLS = ["dccp", "icmp", "ipv6-icmp", "sctp", "tcp", "udp"] as const;
 const known: ReadonlyMap<string, Pick<ConntrackHelper, "protocol"> & { readonly only?: number }> = new Map([["ftp", { protocol: "tcp", only: 21 }], ["tftp", { protocol: "udp" }]]);
 

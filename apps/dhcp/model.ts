@@ -1,6 +1,6 @@
 // dhcp's entities: the extra options of ports. Everything else it answers with is l2's and ipam's.
 import { defineSettings, defineTable, type ReadView, type Row } from "#app";
-import { addressTable } from "../l2/model.ts";
+import { addressesOf, addressTable } from "../l2/model.ts";
 import { subnetTable, type Subnet } from "../ipam/model.ts";
 
 /** MaxRtrAdvInterval, RFC 4861 section 6.2.1. */
@@ -27,14 +27,10 @@ export const portDhcpOptsTable = defineTable<PortDhcpOpts>()("port_dhcp_opts", {
 
 /** The port's IPv4 addresses that DHCP may hand out, in the order of its fixed_ips. */
 export function servedAddresses(view: ReadView, portId: string): { readonly ip: string; readonly subnet: Subnet }[] {
-  return view
-    .by(addressTable, "port", portId)
-    .filter((a) => a.family === 4)
-    .sort((a, b) => a.position - b.position || (a.ip < b.ip ? -1 : 1))
-    .flatMap((a) => {
-      const subnet = view.get(subnetTable, a.subnet_id);
-      return subnet?.enable_dhcp === true ? [{ ip: a.ip, subnet }] : [];
-    });
+  return addressesOf(view, portId, 4).flatMap((a) => {
+    const subnet = view.get(subnetTable, a.subnet_id);
+    return subnet?.enable_dhcp === true ? [{ ip: a.ip, subnet }] : [];
+  });
 }
 
 /** Whether `servedAddresses` has any. */

@@ -1,7 +1,7 @@
 // Which host of a gateway has it now, as far as the controller can see: the first that a fellow sees alive. Switches do not ask; this is for
 // what a switch cannot do, since it sends nothing by itself: to ask, and to announce.
 import { chassisTable, observed, type Cancel, type LiveView, type ServiceHost } from "#app";
-import { addressTable, networkTable, portTable, type Network, type Port } from "../l2/model.ts";
+import { addressesOf, networkTable, portTable, type Network, type Port } from "../l2/model.ts";
 import { gatewayNeighbourTable, gatewayPlanTable, gatewayReadyTable, gatewaysOf, peerPortName, type GatewayPlan } from "./model.ts";
 
 /** Calls `fn` every so many seconds, from now on whenever there are gateways, or what is left of some. */
@@ -63,7 +63,7 @@ export function presenceOf(view: LiveView, plan: GatewayPlan): Presence | undefi
   const network = view.get(networkTable, plan.network_id);
   const port = view.get(portTable, plan.id);
   if (network === undefined || port === undefined) return undefined;
-  return { plan, network, port, addresses: view.by(addressTable, "port", plan.id).toSorted((a, b) => a.position - b.position).map((a) => a.ip) };
+  return { plan, network, port, addresses: addressesOf(view, plan.id).map((a) => a.ip) };
 }
 
 /** What a packet of a gateway's own has in its registers: it is from there, and no question of somebody outside. */

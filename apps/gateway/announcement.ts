@@ -1,8 +1,8 @@
-// Who is outside learns where a gateway is from what it says: when another host has it, or it is new, or has other addresses, these are
-// announced from there. With no controller the first frame that leaves teaches the physical switches as much.
+// Who is outside learns where a gateway is from what it says: when another host has it, or it is new, its addresses are announced from there; an
+// address that comes to it is announced alone, however many it has. With no controller the first frame that leaves teaches the physical switches as much.
 import { isIpv6, type LiveView, type ServiceDecl, type StageOut } from "#app";
 import { buildGratuitousArp, buildUnsolicitedNeighbourAdvertisement } from "packet-codec";
-import { activeHost, ofGateway, presenceOf, seenAlive, whileGateways } from "./activity.ts";
+import { activeHost, ofGateway, presenceOf, seenAlive, whileGateways, type Presence } from "./activity.ts";
 import { gatewayAddressTable, gatewayPlanTable, gatewayReadyTable, type GatewayPlan } from "./model.ts";
 
 /** Seconds between looks: what switches see of each other is a second old at most. */
@@ -15,17 +15,22 @@ const INTERFACE_AFTER_S = [0, 0.2, 0.4, 0.6, 1, 3] as const;
 const START_S = 3;
 /** Seconds until all users have heard that a host hands over to another: what is announced before leads answers there too early. */
 const HANDOVER_S = 0.4;
-/** Gateways that are announced in one look; others wait for the next. */
-const AT_ONCE = 200;
+/** Addresses that are announced in one look; others wait for the next. */
+const AT_ONCE = 1000;
 
-interface Known {
-  /** Host, MAC and addresses as they were announced. */
-  said: string;
-  active: string;
-  /** Whether the others knew, when it was said, that the host is ready. */
-  alone: boolean;
+/** How often an address was announced since it was new, or had another host or MAC, and when it is again. */
+interface Said {
+  mac: string;
   times: number;
   dueMs: number;
+}
+interface Known {
+  active: string;
+  /** Whether the others know that the host is ready. */
+  alone: boolean;
+  /** Nothing is announced before. */
+  heldMs: number;
+  readonly addresses: Map<string, Said>;
 }
 
 export const announcement: ServiceDecl = {
@@ -38,44 +43,49 @@ export const announcement: ServiceDecl = {
       const now = host.clock.monotonic();
       if (now - startedMs < START_S * 1000) return;
       const packets: StageOut[] = [];
-      let announced = 0;
       for (const plan of host.view.all(gatewayPlanTable)) {
-        if (announced >= AT_ONCE) break;
+        if (packets.length >= AT_ONCE) break;
         const active = activeHost(host, plan);
         if (active === undefined || !host.masters(active)) continue;
-        const saying = sayingOf(plan, active);
-        if (saying === undefined) continue;
+        const presence = presenceOf(host.view, plan);
+        if (presence === undefined) continue;
         let entry = known.get(plan.id);
-        if (entry === undefined) known.set(plan.id, (entry = { said: "", active, alone: false, times: 0, dueMs: 0 }));
+        if (entry === undefined) known.set(plan.id, (entry = { active, alone: false, heldMs: now, addresses: new Map() }));
         const alone = plan.kind === "interface" && host.view.get(gatewayReadyTable, active)?.fellows === true;
-        if (entry.said !== saying.text || (alone && !entry.alone)) {
+        if (entry.active !== active || (alone && !entry.alone)) {
           const handed = plan.kind === "gateway" && entry.active !== active && isHandedOver(host.view, plan, entry.active, active);
-          Object.assign(entry, { said: saying.text, active, times: 0, dueMs: handed ? now + HANDOVER_S * 1000 : now });
+          Object.assign(entry, { active, heldMs: handed ? now + HANDOVER_S * 1000 : now });
+          entry.addresses.clear();
         }
         entry.alone = alone;
         const after = plan.kind === "interface" ? INTERFACE_AFTER_S : AFTER_S;
-        if (entry.times >= after.length || now < entry.dueMs) continue;
-        packets.push(...saying.packets);
-        entry.times++;
-        entry.dueMs = now + ((after[entry.times] ?? 0) - after[entry.times - 1]!) * 1000;
-        announced++;
+        const addresses = addressesOf(presence);
+        for (const { address, mac } of addresses) {
+          if (packets.length >= AT_ONCE) break;
+          let said = entry.addresses.get(address);
+          if (said?.mac !== mac) entry.addresses.set(address, (said = { mac, times: 0, dueMs: Math.max(now, entry.heldMs) }));
+          if (said.times >= after.length || now < said.dueMs) continue;
+          packets.push(packetOf(presence, active, mac, address));
+          said.times++;
+          said.dueMs = now + ((after[said.times] ?? 0) - after[said.times - 1]!) * 1000;
+        }
+        // What it has no more would be new again.
+        if (entry.addresses.size > addresses.length) {
+          const there = new Set(addresses.map((a) => a.address));
+          for (const address of entry.addresses.keys()) if (!there.has(address)) entry.addresses.delete(address);
+        }
       }
       if (packets.length > 0) host.send(packets);
       if (known.size > 2 * host.view.count(gatewayPlanTable, "all", "") + 16) for (const id of known.keys()) if (host.view.get(gatewayPlanTable, id) === undefined) known.delete(id);
     };
-    const sayingOf = (plan: GatewayPlan, active: string): { readonly text: string; readonly packets: StageOut[] } | undefined => {
-      const presence = presenceOf(host.view, plan);
-      if (presence === undefined) return undefined;
-      const { port: { mac_address: own } } = presence;
+    /** Its own, and what others have of it, each with the MAC that it is at. */
+    const addressesOf = ({ plan, port: { mac_address: own }, addresses }: Presence): readonly { readonly address: string; readonly mac: string }[] => {
       const further = host.view.by(gatewayAddressTable, "gateway", plan.id).filter((a) => a.at === undefined).toSorted((a, b) => (a.id < b.id ? -1 : 1));
-      const addresses = [...presence.addresses.map((address) => ({ address, mac: own })), ...further.map(({ ip, mac }) => ({ address: ip, mac }))];
-      return {
-        text: [active, ...addresses.flatMap(({ mac, address }) => [mac, address])].join(" "),
-        packets: addresses.map(({ mac, address }) => ({
-          chassis: active, stage: "forward", registers: ofGateway(presence), data: isIpv6(address) ? buildUnsolicitedNeighbourAdvertisement({ mac, address, router: true }) : buildGratuitousArp({ mac, address }),
-        })),
-      };
+      return [...addresses.map((address) => ({ address, mac: own })), ...further.map(({ ip, mac }) => ({ address: ip, mac }))];
     };
+    const packetOf = (presence: Presence, chassis: string, mac: string, address: string): StageOut => ({
+      chassis, stage: "forward", registers: ofGateway(presence), data: isIpv6(address) ? buildUnsolicitedNeighbourAdvertisement({ mac, address, router: true }) : buildGratuitousArp({ mac, address }),
+    });
     whileGateways(host, LOOK_S, look);
     return undefined;
   },

@@ -49,6 +49,25 @@ describe("external networks", () => {
     expect(await api.get(`networks/${own.id}`, p2)).toMatchObject({ status: 404 });
   });
 
+  test("a member has no port of his own there, unless it is shared; no subnet either", async () => {
+    const port = (body: object = {}): object => ({ port: { network_id: outside.id, ...body } });
+    for (const body of [port(), port({ device_owner: "compute:nova" }), port({ mac_address: "fa:16:3e:00:00:09", fixed_ips: [{ ip_address: "203.0.113.50" }] })]) {
+      const answer = await api.refused(403, "HTTPForbidden", "POST", "ports", body, p1);
+      expect(JSON.stringify(answer)).toContain("Tenant p1 not allowed to create port on this network");
+    }
+    await api.refused(403, "HTTPForbidden", "POST", "ports", { ports: [{ network_id: outside.id }] }, p1);
+    await api.refused(403, "PolicyNotAuthorized", "POST", "subnets", { subnet: { network_id: outside.id, ip_version: 4, cidr: "198.51.100.0/24" } }, p1);
+    const hidden = await api.make("network", {}, p2);
+    for (const id of [hidden.id, UNKNOWN]) {
+      await api.refused(404, "NetworkNotFound", "POST", "ports", { port: { network_id: id } }, p1);
+      await api.refused(404, "NetworkNotFound", "POST", "subnets", { subnet: { network_id: id, ip_version: 4, cidr: "198.51.100.0/24" } }, p1);
+    }
+    expect(await api.list("ports", p1)).toEqual([]);
+    await api.make("port", { network_id: outside.id }, admin);
+    await api.change("network", outside.id, { shared: true }, admin);
+    await api.make("port", { network_id: outside.id }, p1);
+  });
+
   test("one with a gateway stays external, and stays", async () => {
     await setGateway({ network_id: outside.id });
     await api.refused(409, "ExternalNetworkInUse", "PUT", `networks/${outside.id}`, { network: { "router:external": false } }, admin);

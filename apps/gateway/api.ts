@@ -1,7 +1,7 @@
 // Networks that are external, and gateways of routers on them. A gateway is a port of l2 (device_owner network:router_gateway, of no
 // project) with a RouterGateway row beside it: that row, not the port's device_owner, says that it is one.
 import {
-  conflict, extendResource, orNull, reference, type Alias, type ApiContext, type Check, type ReadView, type Tx,
+  memberOf, conflict, extendResource, orNull, reference, type Alias, type ApiContext, type Check, type ReadView, type Tx,
 } from "#app";
 import { subnetResource, subnetTable } from "../ipam/model.ts";
 import { addressId, addressTable, deviceOwner, networkResource, networkTable, portResource, portTable, type Port } from "../l2/model.ts";
@@ -90,7 +90,7 @@ function setEcmp(tx: Tx, routerId: string, wanted: unknown): void {
 
 const HOSTS = "axion:gateway_hosts";
 const ADMIN = { create: "rule:admin_only", update: "rule:admin_only" } as const;
-const OWNER = { create: "rule:admin_only or (role:member and project_id:%(project_id)s)", update: "rule:admin_only or (role:member and project_id:%(project_id)s)" } as const;
+const OWNER = { create: memberOf(), update: memberOf() } as const;
 
 const ofRouter = extendResource(routerResource, {
   attributes: {
@@ -163,6 +163,7 @@ export const references = [
 ];
 export const aliases: readonly Alias[] = [
   { alias: "external-net", name: "Neutron external network", description: "Networks may lead outside.", updated: "2013-01-14T10:00:00-00:00" },
+  { alias: "ext-gw-mode", name: "Neutron L3 Configurable external gateway mode", description: "Whether sources are translated at a router's gateway.", updated: "2013-03-28T10:00:00-00:00" },
   { alias: "subnet-external-network", name: "Subnet belongs to external network", description: "Subnets show whether their network leads outside.", updated: "2023-03-09T10:00:00-00:00" },
   { alias: "external-gateway-multihoming", name: "Neutron L3 External Gateway Multihoming", description: "Routers may have several gateways.", updated: "2023-01-18T00:00:00-00:00" },
   { alias: "axion-gateway-hosts", name: "Hosts of gateways", description: "Routers show administrators which hosts their gateways are on.", updated: "2026-11-29T00:00:00-00:00" },

@@ -1,13 +1,13 @@
 // From gateways to hosts: which host has which gateway, who watches whom, and how routers leave by them.
 import { chassisTable, claim, claimTable, derivation, each, eachPair, zoneOf, type Claim, type ReadView } from "#app";
 import { subnetTable } from "../ipam/model.ts";
-import { addressTable, attachmentTable, chosenSegmentTable, knownAtTable, networkHostTable, networkTable, portTable, readsTags, segmentTable, type NetworkHost } from "../l2/model.ts";
-import { addressesOnLink, legTable, routerInterfaceTable, routerTable, routeTable, type Leg, type Route } from "../l3/model.ts";
+import { addressTable, attachmentTable, chosenSegmentTable, knownAtTable, networkHostTable, networkTable, portTable, providedPortTable, readsTags, segmentTable, type NetworkHost, type ProvidedPort } from "../l2/model.ts";
+import { addressesOnLink, hopKey, legTable, liveRouterTable, routerHopTable, routerInterfaceTable, routeTable, type Leg, type Route } from "../l3/model.ts";
 import { mtuOf, profiled, profileTable, tenantMtu, vniPool } from "../overlay/model.ts";
 import {
   defaultRouteEcmpTable, defaultSubnetOf, externalNetworkTable, gatewayGroups, gatewayHostTable, gatewayNeighbourTable, gatewayPeerTable, gatewayPlanTable, gatewayZonesTable, isOnNetwork, knownAt, legId, peerPorts, routerGatewayTable, travelsInTunnels, vniHolder, wayOutOf, type GatewayHost, type GatewayPeer, type GatewayPlan,
 } from "./model.ts";
-import { rank } from "./placement.ts";
+import { place } from "./placement.ts";
 import { gateway } from "./tables.ts";
 
 function hostsFor(view: ReadView, networkId: string): GatewayHost[] {
@@ -17,7 +17,7 @@ function hostsFor(view: ReadView, networkId: string): GatewayHost[] {
   return [...hosts.values()];
 }
 
-/** Hosts that have a router: those with ports of its networks, or of networks of routers that have it as a next hop. */
+/** Hosts that have a router: those with ports of its networks, or of networks of routers that have routes to it. */
 function hostsOf(view: ReadView, router: string, but: string, seen: Set<string>): Set<string> {
   const hosts = new Set<string>();
   seen.add(router);
@@ -26,10 +26,9 @@ function hostsOf(view: ReadView, router: string, but: string, seen: Set<string>)
     for (const chassis of view.pairKeys(attachmentTable, "network_chassis", leg.network_id)) hosts.add(chassis);
     // What machines send to an interface comes in there.
     for (const host of view.get(gatewayPlanTable, leg.id)?.hosts ?? []) hosts.add(host);
-    const own = view.by(addressTable, "port", leg.id).map((a) => a.ip);
-    for (const { router_id } of view.by(routerInterfaceTable, "network", leg.network_id)) {
-      if (seen.has(router_id) || view.get(routerTable, router_id)?.routes.some((r) => own.includes(r.nexthop)) !== true) continue;
-      for (const chassis of hostsOf(view, router_id, but, seen)) hosts.add(chassis);
+    for (const other of view.pairKeys(routerHopTable, "from", hopKey(router, leg.network_id))) {
+      if (seen.has(other)) continue;
+      for (const chassis of hostsOf(view, other, but, seen)) hosts.add(chassis);
     }
   }
   return hosts;
@@ -109,16 +108,20 @@ export const derive = [
     name: "gateway-plan",
     on: each(routerGatewayTable),
     into: gatewayPlanTable,
-    reads: [gatewayHostTable, gatewayZonesTable, segmentTable, networkTable],
-    derive({ id, router_id, network_id }, view): GatewayPlan {
-      const hosts = view.get(networkTable, network_id)?.admin_state_up === true ? hostsFor(view, network_id) : [];
+    reads: [gatewayHostTable, gatewayZonesTable, segmentTable, networkTable, chassisTable],
+    derive({ id, router_id, network_id, avoids }, view): GatewayPlan {
+      const there = view.get(networkTable, network_id)?.admin_state_up === true ? hostsFor(view, network_id) : [];
+      const isDrained = (host: string): boolean => view.get(chassisTable, host)?.drain === true;
+      // One that it had when draining began stays in its order until it has handed over; one that was being drained before is none of its.
+      const better = avoids === undefined ? there : there.filter((h) => !avoids.includes(h.id) || !isDrained(h.id));
+      const hosts = better.length > 0 ? better : there;
       const zones = new Set(view.by(gatewayZonesTable, "router", router_id).flatMap((wish) => wish.zones));
-      const wished = hosts.filter((h) => zones.has(zoneOf(h)));
-      const chosen = rank(id, hosts.map((h) => h.id), new Set(wished.map((h) => h.id)));
+      const wished = new Set(hosts.filter((h) => zones.has(zoneOf(h))).map((h) => h.id));
+      const chosen = place(id, hosts.map((h) => h.id), isDrained, wished);
       return { id, kind: "gateway", router_id, network_id, hosts: chosen, list: listOf(chosen.map((c) => hosts.find((h) => h.id === c)!)) };
     },
   }),
-  derivation({ name: "gateway-peer", on: each(gatewayPlanTable), into: gatewayPeerTable, reads: [gatewayPlanTable, gatewayHostTable, chassisTable, segmentTable, attachmentTable, addressTable, routerInterfaceTable, routerTable], derive: peersOf }),
+  derivation({ name: "gateway-peer", on: each(gatewayPlanTable), into: gatewayPeerTable, reads: [gatewayPlanTable, gatewayHostTable, chassisTable, segmentTable, attachmentTable, routerInterfaceTable, routerHopTable], derive: peersOf }),
   derivation({
     name: "gateway-network",
     on: each(gatewayPlanTable),
@@ -132,6 +135,14 @@ export const derive = [
     into: knownAtTable,
     reads: [segmentTable, addressTable, gatewayNeighbourTable],
     derive: ({ id, kind, network_id, hosts }, view) => (kind === "gateway" ? knownAt(view, "gateway", network_id, id, hosts) : undefined),
+  }),
+  derivation({
+    name: "gateway-port",
+    on: each(gatewayPlanTable),
+    into: providedPortTable,
+    reads: [liveRouterTable, portTable],
+    derive: ({ id, kind, router_id, hosts }, view): ProvidedPort | undefined =>
+      kind === "gateway" && hosts.length > 0 && view.get(liveRouterTable, router_id) !== undefined && view.get(portTable, id)?.admin_state_up === true ? { id: `gateway/${id}`, port_id: id, at: hosts } : undefined,
   }),
   derivation({
     name: "gateway-leg",

@@ -5,11 +5,11 @@ import { chassisScope, chassisTable, claim, claimTable, derivation, each, isIpv6
 import { linkLocal } from "packet-codec";
 import { subnetTable } from "../ipam/model.ts";
 import { addressTable, attachmentTable, chosenSegmentTable, handleMac, handleQuestions, netScope, networkTable, portTable, readsTags, segmentTable, type Segment } from "../l2/model.ts";
-import { legOfInterface, legTable, liveRouterTable, routerInterfaceTable, routerTable, type Leg } from "../l3/model.ts";
+import { legOfInterface, legTable, liveRouterTable, routerHopTable, routerInterfaceTable, type Leg } from "../l3/model.ts";
 import { leaveChosen, leaveRoundabout, profileTable, receiveVni, vniPool } from "../overlay/model.ts";
 import { groupOf, listOf, usersOf } from "./derive.ts";
 import { gatewayGroups, gatewayPlanTable, gatewayReadyTable, legId, listScope, outsideScope, roundaboutHolder, type GatewayPlan } from "./model.ts";
-import { rank } from "./placement.ts";
+import { place } from "./placement.ts";
 import { groupsBefore, hostsBefore, ping } from "./rules.ts";
 import { gateway } from "./tables.ts";
 
@@ -40,7 +40,7 @@ export const derive = [
       if (physical === undefined) return undefined;
       const there = view.get(networkTable, network_id)?.admin_state_up === true ? candidates(view, physical) : [];
       // All routers on a network have the same, so that what is routed there from elsewhere has one way.
-      const hosts = rank(network_id, there.map((c) => c.id));
+      const hosts = place(network_id, there.map((c) => c.id), (host) => view.get(chassisTable, host)?.drain === true);
       return { id, kind: "interface", router_id, network_id, hosts, list: listOf(hosts.map((host) => there.find((c) => c.id === host)!)) };
     },
   }),
@@ -59,7 +59,7 @@ export const derive = [
     name: "roundabout-vni",
     on: each(gatewayPlanTable),
     into: claimTable,
-    reads: [gatewayPlanTable, segmentTable, attachmentTable, addressTable, routerInterfaceTable, routerTable, chassisTable],
+    reads: [gatewayPlanTable, segmentTable, attachmentTable, routerInterfaceTable, routerHopTable, chassisTable],
     derive: (plan, view): Claim | undefined => (plan.kind === "interface" && plan.hosts.length > 0 && usersOf(plan, view).size > 0 ? claim(`gateway/roundabout/${plan.id}`, vniPool, "", roundaboutHolder(plan.network_id)) : undefined),
   }),
 ];

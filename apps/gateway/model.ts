@@ -1,7 +1,7 @@
 // gateway's entities: which networks are external, the gateways of routers on them, and what follows from both: which hosts a gateway is on.
 import { chassisScope, chassisTable, conflict, definePool, ethType, defineScope, defineTable, familyMatch, ipDst, ipProto, load, next, NO_MAC, setField, toTable, type Entrance, type FlowAction, type Outputs, type ReadView, type Row, type Scope, type SharedRegister } from "#app";
 import { subnetTable, type Subnet } from "../ipam/model.ts";
-import { addressTable, isOnPhysical, networkTable, portTable, segmentTable, type Address, type KnownAt } from "../l2/model.ts";
+import { addressesOf, addressTable, isOnPhysical, networkTable, portTable, segmentTable, type Address, type KnownAt } from "../l2/model.ts";
 import { liveRouterTable, routerScope, tellOutside } from "../l3/model.ts";
 import { gateway } from "./tables.ts";
 
@@ -17,8 +17,10 @@ export interface RouterGateway extends Row {
   readonly position: number;
   /** Whether sources are to be translated; an app that does so reads it. Without one nothing of IPv4 leaves. */
   readonly enable_snat: boolean;
+  /** Chassis that were being drained when it was made, and have been ever since: it goes to others while there are any. */
+  readonly avoids?: readonly string[];
 }
-export const routerGatewayTable = defineTable<RouterGateway>()("router_gateway", { indexes: { router: (g) => g.router_id, network: (g) => g.network_id } });
+export const routerGatewayTable = defineTable<RouterGateway>()("router_gateway", { indexes: { router: (g) => g.router_id, network: (g) => g.network_id, avoids: (g) => g.avoids } });
 
 /** The gateways of a router, the first one first. */
 export const routerGatewaysOf = (view: ReadView, routerId: string): readonly RouterGateway[] => view.by(routerGatewayTable, "router", routerId).toSorted((a, b) => a.position - b.position);
@@ -200,7 +202,7 @@ export function sentBy({ router_id, network_id }: Pick<GatewayPlan, "router_id" 
 
 /** By whose `gateway_ip` a gateway leaves in a family: that of its first address, which what leaves has. By another it would come from a stranger. */
 export function defaultSubnetOf(view: ReadView, gatewayId: string, family: 4 | 6): Subnet | undefined {
-  const [first] = view.by(addressTable, "port", gatewayId).filter((a) => a.family === family).toSorted((a, b) => a.position - b.position);
+  const [first] = addressesOf(view, gatewayId, family);
   return first === undefined ? undefined : view.get(subnetTable, first.subnet_id);
 }
 

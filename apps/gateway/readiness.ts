@@ -4,13 +4,15 @@
 // they begin to take what comes from outside; of one that is back its users do.
 import { chassisTable, type ServiceDecl, type ServiceHost, type Tx } from "#app";
 import { seenAlive, whileGateways } from "./activity.ts";
-import { gatewayPlanTable, gatewayReadyTable, type GatewayPlan, type GatewayReady } from "./model.ts";
+import { gatewayPlanTable, gatewayReadyTable, routerGatewayTable, type GatewayPlan, type GatewayReady } from "./model.ts";
 import { teachBridges } from "./teaching.ts";
 
 /** Seconds between looks. */
 const LOOK_S = 0.25;
 /** Seconds until all peers have heard the one thing, and the other is said: three intervals of BFD, and what a switch takes to act. */
 const STEP_S = 1;
+/** Gateways that are written in one transaction. */
+const AT_ONCE = 500;
 /** Seconds after the start in which a host that was ready may still be on its way here. */
 const START_S = 10;
 
@@ -50,11 +52,17 @@ async function look(host: ServiceHost, of: (chassis: string) => Known, startedMs
   const { view, clock } = host;
   const now = clock.monotonic();
   const changes = new Map<string, GatewayReady | undefined>();
+  const back: string[] = [];
   const gateways = new Set([...[...view.all(chassisTable)].filter((c) => view.count(gatewayPlanTable, "host", c.id) > 0).map((c) => c.id), ...[...view.all(gatewayReadyTable)].map((r) => r.id)]);
   for (const id of gateways) {
     if (!host.masters(id)) continue;
     const row = view.get(gatewayReadyTable, id);
     const chassis = view.get(chassisTable, id);
+    // Before anybody may use it with these: from then on they have it, also while it is drained anew.
+    if (chassis?.drain !== true && view.count(routerGatewayTable, "avoids", id) > 0) {
+      back.push(id);
+      continue;
+    }
     const entry = of(id);
     const synced = host.synced(id);
     if (synced !== undefined) entry.seen = true;
@@ -72,6 +80,11 @@ async function look(host: ServiceHost, of: (chassis: string) => Known, startedMs
     if (lost) entry.seen = false;
     changes.set(id, wanted.users || wanted.fellows ? { id, ...wanted } : undefined);
   }
+  if (back.length > 0) {
+    await host.transact(`gateways of ${back.join(", ")}: no longer elsewhere`, (tx) => {
+      for (const id of back) if (tx.get(chassisTable, id)?.drain !== true) notAvoided(tx, id);
+    });
+  }
   if (changes.size === 0) return;
   const isUsed = (id: string): boolean => view.get(gatewayReadyTable, id)?.users === true;
   teachBridges(host, changes.keys(), isUsed, (id) => (changes.has(id) ? changes.get(id)?.users === true : isUsed(id)));
@@ -84,4 +97,13 @@ const NOT = { users: false, fellows: false } as const;
 function put(tx: Tx, id: string, row: GatewayReady | undefined): void {
   if (row === undefined) tx.delete(gatewayReadyTable, id);
   else tx.put(gatewayReadyTable, row);
+}
+
+/** Gateways that avoided a host do so no more; the rest of them in the next look. */
+function notAvoided(tx: Tx, chassis: string): void {
+  for (const gateway of tx.by(routerGatewayTable, "avoids", chassis).slice(0, AT_ONCE)) {
+    const { avoids, ...row } = gateway;
+    const rest = avoids!.filter((id) => id !== chassis);
+    tx.put(routerGatewayTable, rest.length === 0 ? row : { ...row, avoids: rest });
+  }
 }

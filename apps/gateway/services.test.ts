@@ -1,10 +1,11 @@
 // What the app does by itself: who may use which host, what is announced and asked, and what becomes of answers.
+// Over 400 lines: services that act on the same gateways one upon the other, seen by the same hosts, clock and packets.
 import { buildArp, buildEthernet, arpOps, ethertypes, parsePacket } from "packet-codec";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { learned, observedId, observedTable } from "#app";
 import { Harness } from "../../test/support/harness.ts";
 import { addressId, networkTable, portTable } from "../l2/model.ts";
-import { gatewayNeighbourTable, gatewayPlanTable, gatewayReadyTable, peerPortName, type GatewayNeighbour, type GatewayPlan } from "./model.ts";
+import { gatewayNeighbourTable, gatewayPlanTable, gatewayReadyTable, peerPortName, routerGatewayTable, type GatewayNeighbour, type GatewayPlan } from "./model.ts";
 import { keepAnswered, NEIGHBOURS_MAX } from "./neighbours.ts";
 
 const HOSTS = ["gw1", "gw2"];
@@ -91,6 +92,38 @@ describe("who may use a host", () => {
     expect(ready("gw1")).toEqual({ users: true, fellows: true });
   });
 
+  test("one that is drained gets no new gateway while there is another, and has it when it is back", async () => {
+    await allReady();
+    const more = async (): Promise<string> => {
+      const { id } = await h.create("router", { external_gateway_info: { network_id: outside, enable_snat: false } });
+      await h.settled();
+      return id;
+    };
+    const hostsOf = (id: string): readonly string[] => h.view.by(gatewayPlanTable, "router", id)[0]!.hosts.toSorted();
+    await h.addChassis("gw1", { key: 1, gateway: true, drain: true });
+    const second = await more();
+    expect(hostsOf(second)).toEqual(["gw2"]);
+    expect(hostsOf(router)).toEqual(HOSTS);
+    await pass(3);
+    await h.addChassis("gw2", { key: 2, gateway: true, drain: true });
+    const third = await more();
+    // One that is not used is better than none.
+    expect(hostsOf(third)).toEqual(HOSTS);
+    expect(hostsOf(second)).toEqual(["gw2"]);
+    await h.addChassis("gw1", { key: 1, gateway: true });
+    await pass(3);
+    expect([hostsOf(second), hostsOf(third)]).toEqual([HOSTS, ["gw1"]]);
+    // What it has had since then it hands over like the others.
+    await h.addChassis("gw1", { key: 1, gateway: true, drain: true });
+    await pass(0.3);
+    expect([hostsOf(router), hostsOf(second)]).toEqual([HOSTS, HOSTS]);
+    await h.addChassis("gw1", { key: 1, gateway: true });
+    await h.addChassis("gw2", { key: 2, gateway: true });
+    await pass(3);
+    expect(hostsOf(third)).toEqual(HOSTS);
+    expect(h.view.by(routerGatewayTable, "network", outside).some((g) => g.avoids !== undefined)).toBe(false);
+  });
+
   test("one that is lost is not ready at once, and is again when its flows are confirmed", async () => {
     await allReady();
     h.away.add("gw2");
@@ -175,6 +208,35 @@ describe("announcements", () => {
     await pass(0.5);
     expect(arps(arpOps.request).filter((a) => a.spa === a.tpa)).toMatchObject([{ spa: "203.0.113.77" }]);
   });
+});
+
+test("one floating IP more is announced alone; when another host has the gateway all are, each once in one look", async () => {
+  const inside = (await h.create("network", {})).id;
+  const subnet = (await h.create("subnet", { network_id: inside, ip_version: 4, cidr: "10.8.0.0/24" })).id;
+  await h.call("PUT", `/v2.0/routers/${router}/add_router_interface`, { subnet_id: subnet });
+  await allReady();
+  const more = async (): Promise<string> => {
+    const port = (await h.create("port", { network_id: inside })).id;
+    // It is nowhere, so the gateway has its floating IP.
+    const floating = (await h.create("floatingip", { floating_network_id: outside, port_id: port })) as unknown as { floating_ip_address: string };
+    await h.settled();
+    return floating.floating_ip_address;
+  };
+  const announced = (): string[] => arps(arpOps.request).flatMap((a) => (a.spa === a.tpa ? [a.spa] : []));
+  const ips = [(await port()).fixed_ips[0]!.ip_address, await more(), await more()];
+  await pass(5);
+  expect(announced().toSorted()).toEqual([...ips, ...ips, ...ips].toSorted());
+  const third = await more();
+  await pass(1.5);
+  expect(announced()).toEqual([third, third]);
+  // Another one between is no reason to begin anew.
+  const fourth = await more();
+  await pass(5);
+  expect(announced().toSorted()).toEqual([third, fourth, fourth, fourth].toSorted());
+  const [first] = plan().hosts;
+  see(other(first!), first!, false);
+  await pass(0.4);
+  expect(announced().toSorted()).toEqual([...ips, third, fourth].toSorted());
 });
 
 describe("one host hands over to the other", () => {

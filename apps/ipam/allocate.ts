@@ -5,7 +5,7 @@ import {
   badRequest, conflict, contains, defineTable, eui64, formatIp, invalidInput, lastIp, notFound, parseCidr, parseIp,
   type ApiContext, type Cidr, type ReadView, type Row, type Tx,
 } from "#app";
-import { addressHolderTable, addressId, addressTable, deviceOwner, isRouterPort, type Address, type Port } from "../l2/model.ts";
+import { addressesOf, addressHolderTable, addressId, addressTable, deviceOwner, isRouterPort, type Address, type Port } from "../l2/model.ts";
 import type { FixedIp } from "./checks.ts";
 import { subnetResource, subnetTable, type AllocationPool, type Subnet } from "./model.ts";
 
@@ -127,7 +127,6 @@ function giveBack(tx: Tx, address: Address): void {
 const subnetsOf = (view: ReadView, networkId: string): readonly Subnet[] =>
   view.by(subnetTable, "network", networkId).toSorted((a, b) => (a.created_at < b.created_at ? -1 : a.created_at > b.created_at ? 1 : a.id < b.id ? -1 : 1));
 
-export const addressesOf = (view: ReadView, portId: string): readonly Address[] => view.by(addressTable, "port", portId).toSorted((a, b) => a.position - b.position);
 
 interface Chosen {
   readonly ip: string;

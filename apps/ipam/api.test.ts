@@ -74,7 +74,6 @@ describe("subnets: what is refused", () => {
     ["route of the other family", 400, "InvalidInput", { host_routes: [{ destination: "fd01::/64", nexthop: "fd00::1" }] }],
     ["21 routes", 400, "HostRoutesExhausted", { host_routes: [...Array(21).keys()].map((i) => ({ destination: `10.9.${i}.0/24`, nexthop: "10.0.0.9" })) }],
     ["a mode for IPv4", 400, "InvalidInput", { ipv6_ra_mode: "slaac" }],
-    ["a subnet pool", 400, "HTTPBadRequest", { subnetpool_id: "6a5bd3b5-6c5c-4d4c-8a5e-5f6d1a2b3c4d" }],
     ["unknown network", 404, "NetworkNotFound", { network_id: "6a5bd3b5-6c5c-4d4c-8a5e-5f6d1a2b3c4d" }],
   ];
   for (const [name, status, type, more] of refusals) {

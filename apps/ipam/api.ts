@@ -1,10 +1,10 @@
 // Subnets, and what they add to networks (their ids) and ports (addresses). How an address is found is allocate.ts.
 import {
   AUTO, badRequest, bitsOf, conflict, defineResource, extendResource, formatIp, invalidInput, isLoopback, isMulticast, lastIp, normalizeIp, notFound, orNull, overlap, parseCidr, parseIp, reference,
-  type Alias, type AnyTable, type ApiContext, type Caller, type Cidr, type ReadView, type Tx,
+  type Alias, type AnyTable, type ApiContext, type Cidr, type ReadView, type Tx,
 } from "#app";
-import { addressTable, isRouterPort, isServicePort, networkResource, networkTable, portResource, portTable, type Network } from "../l2/model.ts";
-import { addAutoAddress, addressesOf, assign, assignDefault, cidrOf, cursorTable, followMac, isAutoAddress, isHostAddress, release, reopen } from "./allocate.ts";
+import { addressesOf, addressTable, isRouterPort, isServicePort, networkResource, networkTable, portResource, portTable, type Network } from "../l2/model.ts";
+import { addAutoAddress, assign, assignDefault, cidrOf, cursorTable, followMac, isAutoAddress, isHostAddress, release, reopen } from "./allocate.ts";
 import type { FixedIp } from "./checks.ts";
 import { subnetResource, subnetTable, type AllocationPool, type HostRoute, type Ipv6Mode, type Subnet } from "./model.ts";
 
@@ -131,11 +131,7 @@ const subnet = defineResource(subnetResource, {
   attributes: {
     network_id: { type: "uuid", about: "Network it is on.", post: true, required: true, filter: true, sort: true, index: "network" },
     ip_version: { type: "integer", about: "4 or 6.", post: true, required: true, check: { enum: [4, 6] }, filter: true, sort: true },
-    cidr: { type: "cidr", about: "The prefix; host bits are cleared.", post: true, default: AUTO, check: orNull({ type: "cidr" }), filter: true, sort: true },
-    subnetpool_id: {
-      type: "uuid|null", about: "Always null: there are no subnet pools yet.", post: true, default: null, filter: true, sort: true,
-      check: { convert: "no-subnet-pool" },
-    },
+    cidr: { type: "cidr", about: "The prefix; host bits are cleared. Absent only where something else chooses it.", post: true, default: AUTO, check: orNull({ type: "cidr" }), filter: true, sort: true },
     gateway_ip: { type: "ip|null", about: "Absent: the first address (IPv6: the prefix itself); null: none.", post: true, put: true, default: AUTO, filter: true, sort: true },
     allocation_pools: { type: "object[]", about: "Ranges that automatic addresses come from; absent: all but the gateway.", post: true, put: true, default: AUTO, check: { convert: "allocation-pools" } },
     dns_nameservers: { type: "string[]", about: "At most 5.", post: true, put: true, default: [], check: { convert: "nameservers" } },
@@ -152,8 +148,8 @@ const subnet = defineResource(subnetResource, {
     delete: SUBNET_WRITER,
   },
   relations: {
-    "network:project_id": (row, view, caller) => networkOfRow(row, view, caller).project_id,
-    "network:shared": (row, view, caller) => networkOfRow(row, view, caller).shared,
+    "network:project_id": (row, view) => networkOfRow(row, view).project_id,
+    "network:shared": (row, view) => networkOfRow(row, view).shared,
     "network:router:external": () => false,
   },
   reach: {
@@ -162,6 +158,9 @@ const subnet = defineResource(subnetResource, {
     "network:router:external": () => [],
   },
   bulk: true,
+
+  // A network that is not to be seen is not there.
+  refused: (input, ctx) => void ctx.visible(networkResource, input.network_id as string),
 
   create(tx, standard, input, ctx) {
     const network = networkOf(tx, ctx, input.network_id as string);
@@ -241,13 +240,13 @@ const subnet = defineResource(subnetResource, {
     ctx.bump(networkResource, row.network_id);
   },
 
-  present: (view, row) => ({ subnetpool_id: null, shared: view.get(networkTable, row.network_id)?.shared === true }),
+  present: (view, row) => ({ shared: view.get(networkTable, row.network_id)?.shared === true }),
 });
 
-/** The network of a subnet, or of one that is being asked for: then a network that is not to be seen is not there. */
-function networkOfRow(row: Subnet, view: ReadView, caller: Caller): Network {
+/** The network of a subnet, or of one that is being asked for. */
+function networkOfRow(row: Subnet, view: ReadView): Network {
   const on = view.get(networkTable, row.network_id);
-  if (on === undefined || (row.id === undefined && !on.shared && on.project_id !== caller.projectId)) throw notFound("NetworkNotFound", `Network ${row.network_id} could not be found.`);
+  if (on === undefined) throw notFound("NetworkNotFound", `Network ${row.network_id} could not be found.`);
   return on;
 }
 

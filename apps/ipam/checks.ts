@@ -96,12 +96,6 @@ export const hostRoutes: Convert = (value, attribute) => {
   return routes;
 };
 
-/** Nothing but null is taken. */
-const noSubnetPool: Convert = (value, attribute) => {
-  if (value === null) return null;
-  throw invalidFor(attribute, "subnet pools are not supported, give a cidr");
-};
-
 export const converters: Readonly<Record<string, Converter>> = {
   "fixed-ips": { about: "addresses of a port", form: { list: { dict: { subnet_id: { check: { type: "uuid" } }, ip_address: { check: { type: "ip" } } } } }, run: fixedIps },
   "allocation-pools": { about: "ranges of addresses, sorted", form: { list: { dict: { start: key({ type: "ip" }), end: key({ type: "ip" }) } } }, run: allocationPools },
@@ -111,5 +105,4 @@ export const converters: Readonly<Record<string, Converter>> = {
     form: orNull({ list: { dict: { destination: key({ type: "strict-cidr" }), nexthop: key({ type: "ip" }) } }, unique: true, max: MAX_HOST_ROUTES }),
     run: hostRoutes,
   },
-  "no-subnet-pool": { about: "null: there are no subnet pools", form: { type: "null" }, run: noSubnetPool },
 };

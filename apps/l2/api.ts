@@ -1,11 +1,11 @@
 // Networks and ports as the API shows them, and what plugging an interface does to a port's status. Addresses are ipam's,
 // groups security-groups', router interfaces l3's: their attributes of ports are Extensions over there.
 import {
-  ApiError, AUTO, badRequest, conflict, defineResource, draw, notFound, orNull,
-  type Alias, type ApiContext, type Attribute, type Caller, type Check, type ReadView, type Tx, type Values, type Vif,
+  memberOf, ApiError, AUTO, badRequest, conflict, defineResource, draw, forbidden, notFound, orNull,
+  type Alias, type ApiContext, type Attribute, type Check, type ReadView, type Tx, type Values, type Vif,
 } from "#app";
 import {
-  addressHolderTable, bindingFault, chosenSegments, chosenSegmentTable, deviceOwner, hasPair, isNetworkPort, isServicePort, networkKeys, networkResource, networkTable, portBindingTable, portKeys, portResource, portStatusTable, portTable, pluggedAt, requestedChassis,
+  addressHolderTable, bindingFault, chosenSegments, chosenSegmentTable, deviceOwner, hasPair, isNetworkPort, isServicePort, networkKeys, networkResource, networkTable, portBindingTable, portKeys, portResource, portStatusTable, portTable, pluggedAt, requestedChassis, statusNowhere,
   type AddressPair, type Network, type PlugChange, type Port, type PortBinding, type PortStatus,
 } from "./model.ts";
 
@@ -36,13 +36,13 @@ const network = defineResource(networkResource, {
     admin_state_up: { type: "boolean", about: "False: no packet passes.", post: true, put: true, default: true, filter: true, sort: true },
     status: { type: "string", about: "Always ACTIVE.", filter: true, sort: true },
     shared: { type: "boolean", about: "Every project may use it.", post: true, put: true, default: false, filter: true, policy: { create: "rule:admin_only", update: "rule:admin_only" } },
-    port_security_enabled: { type: "boolean", about: "Default of new ports.", post: true, put: true, default: true, alias: "port-security", policy: { create: "rule:admin_only or (role:member and project_id:%(project_id)s)", update: "rule:admin_only or (role:member and project_id:%(project_id)s)" } },
+    port_security_enabled: { type: "boolean", about: "Default of new ports.", post: true, put: true, default: true, alias: "port-security", policy: { create: memberOf(), update: memberOf() } },
   },
   policy: {
-    create: "rule:admin_only or (role:member and project_id:%(project_id)s)",
+    create: memberOf(),
     get: "rule:admin_only or (role:reader and project_id:%(project_id)s) or rule:service_api or rule:shared or rule:external or role:advsvc",
-    update: "rule:admin_only or (role:member and project_id:%(project_id)s)",
-    delete: "rule:admin_only or (role:member and project_id:%(project_id)s)",
+    update: memberOf(),
+    delete: memberOf(),
   },
   relations: {
     "network:shared": (row) => row.shared,
@@ -111,7 +111,7 @@ export function vifOf(view: ReadView, port: Port, change?: PlugChange): Vif | un
 export function updateStatus(tx: Tx, port: Port, change?: PlugChange): boolean {
   const before = statusOf(tx, port.id);
   const vif = vifOf(tx, port, change);
-  if (vif === undefined) return setStatus(tx, { id: port.id, ...NOWHERE });
+  if (vif === undefined) return setStatus(tx, statusNowhere(port));
   if (before.host === vif.chassis && before.status !== "DOWN") return false;
   return setStatus(tx, { id: port.id, status: "BUILD", host: vif.chassis });
 }
@@ -227,7 +227,7 @@ const portAttributes: Record<string, Attribute> = {
     type: "string", about: "Kind of what uses it, e.g. compute:nova.", post: true, put: true, default: "", filter: true, sort: true,
     policy: { create: `not rule:network_device or ${NETWORK_OWNER}`, update: `not rule:network_device or ${NETWORK_OWNER}` },
   },
-  status: { type: "string", about: "ACTIVE once its flows are confirmed by the switch it is plugged into; DOWN for a port of a router, which is plugged nowhere.", filter: true, sort: true },
+  status: { type: "string", about: "ACTIVE once its flows are confirmed by the switch it is plugged into, or of a port of a router by those that have it; N/A for that of a floating IP.", filter: true, sort: true },
   port_security_enabled: {
     type: "boolean", about: "False: may send with any address, and no security group applies.", post: true, put: true, default: AUTO, alias: "port-security",
     policy: { create: NETWORK_OWNER, update: NETWORK_OWNER },
@@ -268,10 +268,10 @@ function writeBinding(tx: Tx, id: string, values: Values): void {
   if (stored === undefined || JSON.stringify(after) !== JSON.stringify(stored)) tx.put(portBindingTable, after);
 }
 
-/** The network of a port, or of one that is being asked for: then a network that is not to be seen is not there. */
-function networkOfRow(row: Port, view: ReadView, caller: Caller): Network {
+/** The network of a port, or of one that is being asked for. */
+function networkOfRow(row: Port, view: ReadView): Network {
   const on = view.get(networkTable, row.network_id);
-  if (on === undefined || (row.id === undefined && !on.shared && on.project_id !== caller.projectId)) throw notFound("NetworkNotFound", `Network ${row.network_id} could not be found.`);
+  if (on === undefined) throw notFound("NetworkNotFound", `Network ${row.network_id} could not be found.`);
   return on;
 }
 
@@ -291,11 +291,17 @@ const port = defineResource(portResource, {
     delete: "rule:admin_only or rule:service_api or (role:member and rule:network_owner) or (role:member and project_id:%(project_id)s)",
   },
   relations: {
-    "network:project_id": (row, view, caller) => networkOfRow(row, view, caller).project_id,
-    "network:shared": (row, view, caller) => networkOfRow(row, view, caller).shared,
+    "network:project_id": (row, view) => networkOfRow(row, view).project_id,
+    "network:shared": (row, view) => networkOfRow(row, view).shared,
   },
   reach: { "network:project_id": (view, caller) => view.by(networkTable, "project", caller.projectId).flatMap((n) => ids(view.by(portTable, "network", n.id))) },
   bulk: true,
+
+  // A network that is not to be seen is not there; one that leads outside everybody sees, and not everybody has ports there.
+  refused(input, ctx) {
+    const on = ctx.visible(networkResource, input.network_id as string);
+    if (on.project_id !== ctx.caller.projectId && !on.shared) throw forbidden("HTTPForbidden", `Tenant ${ctx.caller.projectId} not allowed to create port on this network`);
+  },
 
   create(tx, standard, input, ctx) {
     const on = networkOf(tx, ctx, input.network_id as string);
@@ -316,7 +322,7 @@ const port = defineResource(portResource, {
     checkPairs(row);
     tx.put(portTable, row);
     writeBinding(tx, row.id, input);
-    tx.put(portStatusTable, { id: row.id, ...NOWHERE });
+    tx.put(portStatusTable, statusNowhere(row));
     updateStatus(tx, row);
     return row;
   },

@@ -1,7 +1,7 @@
 // Routers, their interfaces and extra routes. An interface is a port of l2 with a RouterInterface row beside it: that row,
 // not the port's device_owner, says that the port is the router's.
 import {
-  badRequest, conflict, contains, defineResource, draw, extendResource, invalidFor, isObject, makeCheck, notFound, orNull, parseCidr, parseIp, parseUuid, reference, show,
+  memberOf, badRequest, conflict, contains, defineResource, draw, extendResource, invalidFor, isObject, makeCheck, notFound, orNull, parseCidr, parseIp, parseUuid, reference, show,
   type Action, type Alias, type ApiContext, type Convert, type Converter, type ReadView, type Tx, type Values,
 } from "#app";
 import { addressId, addressTable, deviceOwner, networkTable, portResource, portTable, type Address, type Port } from "../l2/model.ts";
@@ -119,7 +119,7 @@ function addByPort(tx: Tx, router: Router, portId: string, ctx: ApiContext): { p
 
 const addInterface: Action<Router> = {
   about: "Connects a subnet by its gateway address, which only its owner or the network's may, or an unused port with the addresses it has.",
-  policy: "rule:admin_only or (role:member and project_id:%(project_id)s)",
+  policy: memberOf(),
   run(tx, row, body, ctx) {
     const { subnet_id, port_id } = attachBody(body);
     if (subnet_id !== undefined && port_id !== undefined) throw badRouter("Cannot specify both subnet-id and port-id");
@@ -153,7 +153,7 @@ function findInterface(tx: Tx, ctx: ApiContext, router: Router, { subnet_id, por
 
 const removeInterface: Action<Router> = {
   about: "Disconnects a subnet or port; the port is deleted.",
-  policy: "rule:admin_only or (role:member and project_id:%(project_id)s)",
+  policy: memberOf(),
   run(tx, row, body, ctx) {
     const names = attachBody(body);
     const { found, part } = findInterface(tx, ctx, row, names);
@@ -216,7 +216,7 @@ const routeKey = (r: StaticRoute): string => `${r.destination} ${r.nexthop}`;
 
 const changeRoutes = (about: string, change: (now: readonly StaticRoute[], given: readonly StaticRoute[]) => readonly StaticRoute[]): Action<Router> => ({
   about,
-  policy: "rule:admin_only or (role:member and project_id:%(project_id)s)",
+  policy: memberOf(),
   shows: true,
   run(_tx, row, body, ctx) {
     const routes = change(row.routes, bodyRoutes(body));
@@ -238,7 +238,7 @@ const router = defineResource(routerResource, {
     status: { type: "string", about: "Always ACTIVE.", sort: true },
     routes: { type: "object[]", about: "At most 30; each next hop must be in a connected subnet.", put: true, check: { convert: "routes" }, alias: "extraroute" },
   },
-  policy: { create: "rule:admin_only or (role:member and project_id:%(project_id)s)", get: "rule:admin_only or (role:reader and project_id:%(project_id)s)", update: "rule:admin_only or (role:member and project_id:%(project_id)s)", delete: "rule:admin_only or (role:member and project_id:%(project_id)s)" },
+  policy: { create: memberOf(), get: "rule:admin_only or (role:reader and project_id:%(project_id)s)", update: memberOf(), delete: memberOf() },
   bulk: true,
 
   create(tx, standard, input) {

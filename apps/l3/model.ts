@@ -2,7 +2,7 @@
 // its MAC and addresses are that port's.
 import { badRequest, NO_MAC, definePool, defineScope, defineSoftTable, defineTable, formatCidr, load, overlap, parseCidr, resourceHandle, toStage, type Outputs, type Row, type Scope, type StandardRow, chassisScope, setField, meterOfZone, zoneMeters, ethType, familyMatch, ipDst, ipSrc, toEntrance, type Entrance, type ReadView } from "#app";
 import { subnetTable, type Subnet } from "../ipam/model.ts";
-import { addressTable, fromScope, membersScope, networkTable, portTable, takeMac, type Address, type Port } from "../l2/model.ts";
+import { addressesOf, fromScope, membersScope, networkTable, portTable, takeMac, type Address, type Port } from "../l2/model.ts";
 import { mtuOf, profiled } from "../overlay/model.ts";
 import { undelivered } from "./errors.ts";
 import { l3 } from "./tables.ts";
@@ -79,7 +79,7 @@ export interface Connection {
 export function interfaceOf(view: ReadView, portId: string): Connection | undefined {
   const port = view.get(portTable, portId);
   if (port === undefined) return undefined;
-  const addresses = view.by(addressTable, "port", portId).toSorted((a, b) => a.position - b.position);
+  const addresses = addressesOf(view, portId);
   const ids = [...new Set(addresses.map((a) => a.subnet_id))];
   return { port, addresses, subnets: ids.flatMap((id) => view.get(subnetTable, id) ?? []) };
 }
@@ -186,6 +186,24 @@ function prefixOf({ router_id, destination }: Route): [router: string, prefix: s
   return cidr === undefined ? undefined : [router_id, formatCidr(cidr)];
 }
 
+/**
+ * That a router has routes to another one on a network, whoever's routes these are (derived): hosts that have the one have the way into the other. Who
+ * reaches a router is found by it; `id` is `<route>|<leg>`.
+ */
+export interface RouterHop extends Row {
+  /** The next hop. */
+  readonly to: string;
+  /** Whose route it is. */
+  readonly from: string;
+  readonly network_id: string;
+}
+export const routerHopTable = defineTable<RouterHop>()("router_hop", {
+  derived: true,
+  /** Router and network of the next hop, and who has routes to it there: each once, however many routes there are. */
+  pairs: { from: (hop) => [hopKey(hop.to, hop.network_id), hop.from] },
+});
+export const hopKey = (routerId: string, networkId: string): string => `${routerId}|${networkId}`;
+
 /** What a port may send from, by its pairs, that is of no subnet of its network: of those ports that have such pairs. `id` is the port's. */
 export interface PairSource extends Row {
   readonly network_id: string;
@@ -198,7 +216,7 @@ export const pairSourceTable = defineTable<PairSource>()("pair_source", { derive
 
 /** The addresses of a port, and what is on the link there, as a leg has them. */
 export const addressesOnLink = (view: ReadView, portId: string): Leg["addresses"] =>
-  view.by(addressTable, "port", portId).toSorted((a, b) => a.position - b.position).flatMap((a) => {
+  addressesOf(view, portId).flatMap((a) => {
     const subnet = view.get(subnetTable, a.subnet_id);
     return subnet === undefined ? [] : [{ ip: a.ip, cidr: subnet.cidr }];
   });

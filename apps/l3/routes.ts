@@ -1,9 +1,9 @@
 // A router's legs, the routes that l3 itself knows, and which of all routes are used.
 import { contains, derivation, each, parseCidr, parseIp, type ReadView } from "#app";
 import { subnetTable } from "../ipam/model.ts";
-import { activeAttachment, addressId, addressTable, chosenSegmentTable, claimant, networkTable, portTable, segmentTable } from "../l2/model.ts";
+import { activeAttachment, addressId, addressTable, chosenSegmentTable, claimant, networkTable, portTable, providedPortTable, segmentTable, type ProvidedPort } from "../l2/model.ts";
 import { profileTable } from "../overlay/model.ts";
-import { deadNextHopTable, legOfInterface, legTable, liveRouterTable, routerInterfaceTable, routerTable, routeTable, type Leg, type LiveRouter, type Onward, type Route } from "./model.ts";
+import { deadNextHopTable, legOfInterface, legTable, liveRouterTable, routerHopTable, routerInterfaceTable, routerTable, routeTable, type Leg, type LiveRouter, type Onward, type Route, type RouterHop } from "./model.ts";
 
 const inOrder = (a: Leg, b: Leg): number => (a.order ?? 0) - (b.order ?? 0) || (a.id < b.id ? -1 : 1);
 /** The legs of a router, in their order. */
@@ -58,6 +58,14 @@ export const derive = [
   }),
   derivation({ name: "leg", on: each(routerInterfaceTable), into: legTable, reads: [portTable, networkTable, addressTable, subnetTable, chosenSegmentTable, profileTable], derive: legOfInterface }),
   derivation({
+    name: "interface-port",
+    on: each(routerInterfaceTable),
+    into: providedPortTable,
+    reads: [liveRouterTable, portTable, networkTable],
+    derive: ({ id, router_id, network_id }, view): ProvidedPort | undefined =>
+      view.get(liveRouterTable, router_id) !== undefined && view.get(portTable, id)?.admin_state_up === true && view.get(networkTable, network_id)?.admin_state_up === true ? { id: `l3/${id}`, port_id: id } : undefined,
+  }),
+  derivation({
     name: "route",
     on: each(routerTable),
     into: routeTable,
@@ -77,7 +85,18 @@ export const derive = [
       return routes;
     },
   }),
+  derivation({
+    name: "router-hop",
+    on: each(routeTable),
+    into: routerHopTable,
+    reads: [legTable],
+    derive: (route, view): RouterHop[] => hopsOf(route, view).map(({ id, router_id: to, network_id }) => ({ id: `${route.id}|${id}`, to, from: route.router_id, network_id })),
+  }),
 ];
+
+/** The legs of other routers that a route leads to: who has its router has the way in there. */
+export const hopsOf = ({ router_id, via, nexthop }: Pick<Route, "router_id" | "via" | "nexthop">, view: ReadView): Leg[] =>
+  nexthop === null ? [] : view.by(legTable, "address", `${via}|${nexthop}`).filter((leg) => leg.enter && leg.router_id !== router_id);
 
 const SOURCES: Readonly<Record<string, number>> = { connected: 0, static: 1 };
 const rankOf = (route: Route): number => SOURCES[route.source] ?? 2;

@@ -7,7 +7,7 @@ import {
 import { linkLocal } from "packet-codec";
 import { attachmentTable, backToSender, echoReply, echoRequest, fromScope, lanScope, laterEcho, membersScope, netScope, networkTable, portTable, sendersScope, turnedBack } from "../l2/model.ts";
 import { enterScope, legTable, liveRouterTable, outsideMeter, routerScope, routerSendersScope, routerTable, routeTable, translationTable, undelivered, undeliveredMeter, unresolvedInto, zoneHolder, type Leg, type Onward } from "./model.ts";
-import { livingWays, narrowerThan, waysTo, type Way } from "./routes.ts";
+import { hopsOf, livingWays, narrowerThan, waysTo, type Way } from "./routes.ts";
 import { excepted, kept, ofHostsToo, ofLink, sourceIn } from "./sources.ts";
 import { l3 } from "./tables.ts";
 
@@ -133,10 +133,8 @@ const routing = l3.rule({
       for (const [path, way] of livingWays(ways, view).entries()) goBy(way, (actions) => out.flow(scope, "l3_paths", { priority, match: { ...to, "reg:path": path }, actions }), path);
     }
     for (const { leg, nexthop } of ways) {
-      if (nexthop === null) continue;
       // The hop may be another router on that network, which then has to be there as well.
-      for (const other of view.by(legTable, "address", `${leg.network_id}|${nexthop}`)) {
-        if (other.router_id === router.id || !other.enter) continue;
+      for (const other of hopsOf({ router_id: router.id, via: leg.network_id, nexthop }, view)) {
         out.include(scope, enterScope(other.router_id, leg.network_id));
         out.include(routerSendersScope(other.router_id), routerSendersScope(router.id));
       }

@@ -1,6 +1,6 @@
 // Floating IPs. The address outside is that of a port of its own (device_owner network:floatingip, of no project), which is there as long as
 // the floating IP is.
-import { badRequest, conflict, defineResource, notFound, orNull, parseIp, type Alias, type ApiContext, type StandardRow, type Tx, type Values } from "#app";
+import { memberOf, badRequest, conflict, defineResource, notFound, orNull, parseIp, type Alias, type ApiContext, type StandardRow, type Tx, type Values } from "#app";
 import { checkNotNextHop, externalNetworkTable } from "../gateway/model.ts";
 import { subnetTable, type Subnet } from "../ipam/model.ts";
 import { addressTable, deviceOwner, isAnothersPort, networkResource, portResource, portStatusTable, portTable, type Port } from "../l2/model.ts";
@@ -9,7 +9,7 @@ import { portForwarding, shownForwardings } from "./forwarding-api.ts";
 import { floatingIpPool } from "./pools-api.ts";
 import { floatingIpActiveTable, floatingIpResource, floatingIpTable, portForwardingTable, routerBetween, type FloatingIp } from "./model.ts";
 
-const MEMBER = "rule:admin_only or (role:member and project_id:%(project_id)s)";
+const MEMBER = memberOf();
 
 const badFloatingIp = (message: string): Error => badRequest(`Bad floatingip request: ${message}.`, "BadRequest");
 
@@ -190,7 +190,6 @@ const floatingIp = defineResource(floatingIpResource, {
 
 export const resources = [floatingIp, portForwarding, floatingIpPool];
 export const aliases: readonly Alias[] = [
-  { alias: "ext-gw-mode", name: "Neutron L3 Configurable external gateway mode", description: "Whether sources are translated at a router's gateway.", updated: "2013-03-28T10:00:00-00:00" },
   { alias: "fip-port-details", name: "Floating IP Port Details Extension", description: "Floating IPs show what the port is that they lead to.", updated: "2018-04-09T10:00:00-00:00" },
   { alias: "floatingip-pools", name: "Floating IP Pools Extension", description: "Subnets that floating IPs are of.", updated: "2018-03-21T10:00:00-00:00" },
   { alias: "floating-ip-port-forwarding", name: "Floating IP Port Forwarding", description: "Ports of floating IPs lead to ports inside.", updated: "2018-04-04T10:00:00-05:00" },

@@ -1,7 +1,7 @@
 // Which routers translate, where each floating IP does, and what that takes on a host: a zone, the network outside.
 import { chassisTable, claim, claimTable, derivation, each, zonePool, type Claim, type ReadView } from "#app";
 import { gatewayAddressTable, gatewayNeighbourTable, gatewayPlanTable, isOnNetwork, knownAt, routerGatewayTable, travelsInTunnels, type GatewayAddress } from "../gateway/model.ts";
-import { activeAttachment, addressTable, attachmentTable, knownAtTable, networkHostTable, networkTable, portTable, segmentTable, type NetworkHost } from "../l2/model.ts";
+import { activeAttachment, addressTable, attachmentTable, knownAtTable, networkHostTable, networkTable, portDetailTable, portTable, segmentTable, type NetworkHost, type PortDetail } from "../l2/model.ts";
 import { liveRouterTable, translationTable, zoneHolder, type Translation } from "../l3/model.ts";
 import { floatingIpTable, floatingPlaceTable, gatewayOn, hidesSources, natSettings, translatedLimitTable, type FloatingIp, type FloatingPlace, type TranslatedLimit } from "./model.ts";
 
@@ -86,6 +86,13 @@ export const derive = [
       const port = view.get(floatingIpTable, id)?.floating_port_id;
       return port === undefined ? undefined : knownAt(view, "nat", network_id, port, [...new Set([...hosts, ...(view.get(gatewayPlanTable, gateway_id)?.hosts ?? [])])]);
     },
+  }),
+  derivation({
+    name: "floating-detail",
+    on: each(floatingIpTable),
+    into: portDetailTable,
+    reads: [],
+    derive: ({ id, port_id, floating_ip_address: ip, fixed_ip_address: inside }): PortDetail | undefined => (port_id === null ? undefined : { id: `nat/${id}`, port_id, text: `${ip} ${inside}` }),
   }),
   derivation({
     name: "floating-address",

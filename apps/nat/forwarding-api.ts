@@ -1,10 +1,10 @@
 // Port forwardings: ports of a floating IP that lead to ports of others inside, by one router.
-import { conflict, defineResource, orNull, type ApiContext, type ReadView, type Tx, type Values } from "#app";
+import { memberOf, conflict, defineResource, orNull, type ApiContext, type ReadView, type Tx, type Values } from "#app";
 import { addressTable, isAnothersPort, portResource, portTable } from "../l2/model.ts";
 import { floatingIpActiveTable, floatingIpResource, floatingIpTable, portForwardingResource, portForwardingTable, routerBetween, type FloatingIp, type PortForwarding } from "./model.ts";
 import { badForwarding, overlaps, rangeOf, singleOf, sizeOf, textOf, type PortRange } from "./ports.ts";
 
-const MEMBER = "rule:admin_only or (role:member and project_id:%(floatingip:project_id)s)";
+const MEMBER = memberOf("floatingip:project_id");
 const PROTOCOLS = ["tcp", "udp"] as const;
 
 /** Of a floating IP. */

@@ -1,8 +1,8 @@
 // nat's entities: floating IPs, and where each is translated.
-import { defineSettings, defineTable, overlap, parseCidr, resourceHandle, type ReadView, type Row, type StandardRow, zoneMeters } from "#app";
+import { type Alg, defineSettings, defineTable, overlap, parseCidr, resourceHandle, type ReadView, type Row, type StandardRow, zoneMeters } from "#app";
 import { routerGatewaysOf, routerGatewayTable } from "../gateway/model.ts";
 import { subnetTable } from "../ipam/model.ts";
-import { addressTable, type Port } from "../l2/model.ts";
+import { addressesOf, addressTable, type Port } from "../l2/model.ts";
 import { interfacesOf, routerInterfaceTable } from "../l3/model.ts";
 import type { PortRange } from "./ports.ts";
 
@@ -80,7 +80,7 @@ export const floatingPlaceTable = defineTable<FloatingPlace>()("floating_place",
  */
 export interface TranslatedHelper extends Row {
   readonly router_id: string;
-  readonly alg: "ftp" | "tftp";
+  readonly alg: Alg;
   readonly protocol: "tcp" | "udp";
   /** That connections are opened to. */
   readonly port: number;
@@ -103,7 +103,7 @@ export const calledMeters = zoneMeters("called-meter", 0x8007_0000, "meters of t
 
 /** The address that sources are translated to: the gateway's first of IPv4. */
 export const ownAddress = (view: ReadView, gatewayId: string): string | undefined =>
-  view.by(addressTable, "port", gatewayId).filter((a) => a.family === 4).toSorted((a, b) => a.position - b.position)[0]?.ip;
+  addressesOf(view, gatewayId, 4)[0]?.ip;
 
 /** Whether sources are translated at a gateway. */
 export const hidesSources = (view: ReadView, gatewayId: string): boolean => view.get(routerGatewayTable, gatewayId)?.enable_snat === true && ownAddress(view, gatewayId) !== undefined;

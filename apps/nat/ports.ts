@@ -1,5 +1,5 @@
 // Ports of port forwardings: how callers say them, and how flows match them.
-import { badRequest } from "#app";
+import { badRequest, portMatches, type PortMask } from "#app";
 
 /** Both ends included. */
 export interface PortRange {
@@ -27,7 +27,7 @@ export function rangeOf(side: "external" | "internal", port: number | null, rang
 
 /** What a flow matches, and the port that it leads to; undefined: the same. */
 export interface Forwarded {
-  readonly match: number | { readonly value: number; readonly mask: number };
+  readonly match: number | PortMask;
   readonly to: number | undefined;
 }
 
@@ -35,19 +35,7 @@ export interface Forwarded {
 export function forwarded(external: PortRange, internal: PortRange): Forwarded[] {
   if (external.min === internal.min || sizeOf(internal) === 1) {
     const to = sizeOf(internal) === 1 ? internal.min : undefined;
-    return blocksOf(external).map((match) => ({ match, to }));
+    return portMatches(external.min, external.max).map((match) => ({ match, to }));
   }
   return Array.from({ length: sizeOf(external) }, (_, n) => ({ match: external.min + n, to: internal.min + n }));
-}
-
-/** The largest aligned blocks that a range is made of. */
-function blocksOf({ min, max }: PortRange): Forwarded["match"][] {
-  const blocks: Forwarded["match"][] = [];
-  for (let low = min; low <= max;) {
-    let size = low & -low;
-    while (low + size - 1 > max) size /= 2;
-    blocks.push(size === 1 ? low : { value: low, mask: 0xffff & ~(size - 1) });
-    low += size;
-  }
-  return blocks;
 }

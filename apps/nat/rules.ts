@@ -5,7 +5,7 @@
 // Nothing but a look in a table follows conntrack. What it held of others, fragments whose rest never came, may leave it with any packet, and
 // is not of the router's zone. Whether a packet opens a connection is asked of conntrack first, since that passes a meter; of what the policy of
 // a port on this host found to open one already, or this router on its way out, it is not asked again: a switch bears six passes of a packet. And what could not be translated, as when the table of connections is full, has the address that it came with.
-import { callStage, chassisScope, chassisTable, each, ethType, ipProto, load, meterOfZone, numberHeld, numberOf, setField, toEntrance, toStage, zonePool, type App, type Emit, type Outputs, type Pool, type ReadView, type Scope, type StageOut, type TableEffects } from "#app";
+import { type Alg, callStage, chassisScope, chassisTable, each, ethType, ipProto, load, meterOfZone, numberHeld, numberOf, setField, toEntrance, toStage, zonePool, type App, type Emit, type Outputs, type Pool, type ReadView, type Scope, type StageOut, type TableEffects } from "#app";
 import { buildGratuitousArp } from "packet-codec";
 import { answerByGateway, gatewayPlanTable, leaveByGateway, leaveFrom, outsideScope, routerGatewayTable, sentBy, tellTooBig, wayOut } from "../gateway/model.ts";
 import { answerFor, holdMac, lanScope, netScope, networkTable, portTable, type Network } from "../l2/model.ts";
@@ -29,7 +29,6 @@ const asDestination = (ip: string, port?: number, alg?: Alg) =>
   ({ type: "ct", zone: "router_zone", commit: true, nat: { kind: "dst", addr_min: ip, ...(port !== undefined && { port_min: port }) }, then: { table: "nat_opened" }, ...reading(alg) }) as const;
 /** Where the connection that it belongs to leads. */
 const asExpected = (then: "nat_named" | "nat_opened") => ({ type: "ct", zone: "router_zone", commit: true, nat: {}, then: { table: then } }) as const;
-type Alg = TranslatedHelper["alg"];
 const reading = (alg: Alg | undefined): { readonly alg?: Alg } => (alg === undefined ? {} : { alg });
 /** What comes from conntrack in the router's zone. */
 const tracked = (zone: number) => ({ "reg:router_zone": zone, ct_zone: zone, eth_type: ethType.ip }) as const;

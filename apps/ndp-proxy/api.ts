@@ -1,15 +1,15 @@
 // NDP proxies, and the switch of routers that lets them count. There are no address scopes here, which elsewhere keep two projects from
 // publishing the same addresses: a prefix is published on an external network by one router alone, and none that is on the link there.
 import {
-  badRequest, conflict, defineResource, extendResource, orNull, overlap, parseCidr, reference, type Alias, type ApiContext, type ReadView, type Tx,
+  memberOf, badRequest, conflict, defineResource, extendResource, orNull, overlap, parseCidr, reference, type Alias, type ApiContext, type ReadView, type Tx,
 } from "#app";
 import { routerGatewayTable, type RouterGateway } from "../gateway/model.ts";
 import { subnetTable, type Subnet } from "../ipam/model.ts";
-import { addressTable, deviceOwner, isAnothersPort, portResource, portTable, type Port } from "../l2/model.ts";
+import { addressesOf, addressTable, deviceOwner, isAnothersPort, portResource, portTable, type Port } from "../l2/model.ts";
 import { routerInterfaceTable, routerResource, routerTable, type Router } from "../l3/model.ts";
 import { ndpProxyResource, ndpProxyTable, ndpRouterTable, subnetBetween, type NdpProxy } from "./model.ts";
 
-const MEMBER = "rule:admin_only or (role:member and project_id:%(project_id)s)";
+const MEMBER = memberOf();
 
 const gatewayOf = (view: ReadView, routerId: string): RouterGateway | undefined => view.by(routerGatewayTable, "router", routerId).find((g) => g.position === 0);
 const hasIpv6 = (view: ReadView, portId: string): boolean => view.by(addressTable, "port", portId).some((a) => a.family === 6);
@@ -21,7 +21,7 @@ const invalidAddress = (ip: string, reason: string): Error => badRequest(`The ad
 
 /** The address that was named, or the first that the router reaches, with its subnet. */
 function addressOf(tx: Tx, port: Port, routerId: string, named: string | null): { readonly ip: string; readonly subnet: Subnet } {
-  const own = tx.by(addressTable, "port", port.id).filter((a) => a.family === 6).toSorted((a, b) => a.position - b.position).map((a) => a.ip);
+  const own = addressesOf(tx, port.id, 6).map((a) => a.ip);
   if (own.length === 0) throw badRequest(`Bad ndp_proxy request: Requested port ${port.id} must allocate one IPv6 address at least.`, "BadRequest");
   if (named !== null && !own.includes(named)) throw invalidAddress(named, `This address not belong to the port ${port.id}`);
   const ip = named ?? own.find((address) => subnetBetween(tx, routerId, port, address) !== undefined);

@@ -113,6 +113,49 @@ test("a VLAN can be changed, and nothing else", async () => {
   expect(h.view.by(segmentTable, "network", id).map((s) => s.segmentation_id)).toEqual([200]);
 });
 
+test("said again as it is, whatever it is, nothing is changed; anything else is refused by name", async () => {
+  await make();
+  const put = async (id: string, changes: Record<string, unknown>): Promise<string> => {
+    await h.settled();
+    const { status, body } = await h.call("PUT", `/v2.0/networks/${id}`, { network: changes });
+    return status === 200 ? "200" : `${status} ${body.NeutronError.type}: ${body.NeutronError.message}`;
+  };
+  const made = [
+    await network("flat", "physnet1"), await network("vxlan", undefined, 7), await network("local"), await network(),
+    await h.create("network", { segments: [wish("vlan", "physnet1", 100), wish("geneve", undefined, 8)] }) as Shown,
+  ];
+  const refusal = (...names: string[]): string => `400 InvalidInput: Invalid input for operation: Plugin does not support updating the following provider network attributes: ${names.join(", ")}.`;
+  for (const { id } of made) {
+    const before = ((await h.call("GET", `/v2.0/networks/${id}`)).body as { network: Shown }).network;
+    const provider = Object.fromEntries(Object.entries(before).filter(([name]) => name.startsWith("provider:") || name === "segments"));
+    expect(await put(id, provider)).toBe("200");
+    for (const [name, value] of Object.entries(provider)) expect(await put(id, { [name]: value })).toBe("200");
+    if (before.segments === undefined) expect(await put(id, { segments: [provider] })).toBe("200");
+    expect(await put(id, { "provider:segmentation_id": 999 })).toBe(refusal("provider:segmentation_id"));
+    expect(await put(id, { "provider:network_type": "gre", "provider:physical_network": "elsewhere" })).toBe(refusal("provider:network_type", "provider:physical_network"));
+    expect(await put(id, { segments: [wish("vlan", "physnet1", 101)] })).toBe(refusal("segments"));
+    expect(((await h.call("GET", `/v2.0/networks/${id}`)).body as { network: Shown }).network).toMatchObject({ ...provider, mtu: before.mtu });
+  }
+});
+
+test("a network of several segments is found by each of them, not by parts of two, and by those alone who may see them", async () => {
+  await make();
+  const several = (await h.create("network", { project_id: "p", segments: [wish("vlan", "physnet1", 100), wish("geneve", undefined, 8)] })).id;
+  const single = (await network("geneve", undefined, 100, { project_id: "p" })).id;
+  const found = async (query: string, headers: Record<string, string> = {}): Promise<string[]> => ((await h.call("GET", `/v2.0/networks?${query}`, undefined, headers)).body as { networks: Shown[] }).networks.map((n) => n.id).toSorted();
+  const both = [several, single].toSorted();
+  expect(await found("provider:network_type=vlan")).toEqual([several]);
+  expect(await found("provider:network_type=geneve")).toEqual(both);
+  expect(await found("provider:physical_network=physnet1")).toEqual([several]);
+  expect(await found("provider:segmentation_id=100")).toEqual(both);
+  expect(await found("provider:segmentation_id=8")).toEqual([several]);
+  expect(await found("provider:network_type=vlan&provider:segmentation_id=100")).toEqual([several]);
+  expect(await found("provider:network_type=geneve&provider:segmentation_id=100")).toEqual([single]);
+  expect(await found("provider:network_type=vlan&provider:segmentation_id=8")).toEqual([]);
+  expect(await found("provider:segmentation_id=9")).toEqual([]);
+  expect(await found("provider:segmentation_id=100", { "x-project-id": "p", "x-roles": "member" })).toEqual([]);
+});
+
 test("several segments are shown in place of the three; they are an administrator's to see", async () => {
   await make();
   const made = await h.create("network", { project_id: "p", segments: [wish("vlan", "physnet1", 100), wish("geneve")] });

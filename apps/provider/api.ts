@@ -14,10 +14,10 @@ const number: Check = { or: [{ type: "integer" }, { type: "null" }] };
 
 const attributes: Record<string, Attribute> = {
   "provider:network_type": {
-    type: "string", about: "How it travels: local, flat, vlan, vxlan, gre or geneve.", post: true, put: true, default: AUTO, check: text(32), filter: true, alias: "provider", policy: ADMIN,
+    type: "string", about: "How it travels: local, flat, vlan, vxlan, gre or geneve.", post: true, put: true, default: AUTO, check: text(32), filter: true, within: "segments", alias: "provider", policy: ADMIN,
   },
-  "provider:physical_network": { type: "string", about: "Physical network of a flat or VLAN one.", post: true, put: true, default: AUTO, check: text(64), filter: true, alias: "provider", policy: ADMIN },
-  "provider:segmentation_id": { type: "integer", about: "VLAN, VNI or GRE key; a VLAN can be changed.", post: true, put: true, default: AUTO, check: number, filter: true, alias: "provider", policy: ADMIN },
+  "provider:physical_network": { type: "string", about: "Physical network of a flat or VLAN one.", post: true, put: true, default: AUTO, check: text(64), filter: true, within: "segments", alias: "provider", policy: ADMIN },
+  "provider:segmentation_id": { type: "integer", about: "VLAN, VNI or GRE key; a VLAN can be changed.", post: true, put: true, default: AUTO, check: number, filter: true, within: "segments", alias: "provider", policy: ADMIN },
   segments: {
     type: "object[]", about: "Several ways for hosts that do not have the same; shown of networks that have them, in place of the other three.", post: true, put: true, default: AUTO, alias: "multi-provider", policy: ADMIN,
     check: { list: { dict: { "provider:network_type": { check: text(32) }, "provider:physical_network": { check: text(64) }, "provider:segmentation_id": { check: number } } }, max: 16 },
@@ -63,12 +63,19 @@ function passTags(tx: Tx, network: Network, qinq: boolean, transparent: boolean)
   tx.put(networkTable, { ...(tx.get(networkTable, network.id) ?? network), ...(qinq ? { qinq } : { vlan_transparent: true }) });
 }
 
+/** A value as text, in the one spelling of nothing: "" and null are what an attribute, or a key of a segment, is that is not there. */
+function textOf(name: string, value: unknown): string {
+  const one = (v: unknown): unknown => (v === undefined || v === "" ? null : v);
+  return JSON.stringify(name === "segments" ? (value as readonly Values[]).map((segment) => NAMES.map((key) => one(segment[key]))) : one(value));
+}
+
 /** What is said again may be what it is; only a VLAN can be another. */
 function update(tx: Tx, network: Network, changes: Values): void {
   const given = [...NAMES, "segments"].filter((name) => changes[name] !== undefined);
   if (given.length === 0) return;
   const shown = show(tx, network);
-  const differing = given.filter((name) => JSON.stringify(changes[name]) !== JSON.stringify(shown[name]));
+  const now: Values = { ...shown, segments: shown.segments ?? [shown] };
+  const differing = given.filter((name) => textOf(name, changes[name]) !== textOf(name, now[name]));
   if (differing.length === 0) return;
   const [segment, more] = chosenSegments(tx, network.id);
   const vlan = changes["provider:segmentation_id"];

@@ -217,6 +217,21 @@ describe("rules", () => {
     expect((await api.show("security_group", g.id)).security_group_rules).toHaveLength(4);
   });
 
+  test("a group has 1,000 at most; whoever wants more has to do without some", async () => {
+    const g = await group();
+    const rule = (port: number): Record<string, unknown> => ({ security_group_id: g.id, direction: "ingress", protocol: "tcp", port_range_min: port, port_range_max: port });
+    // Two came with it.
+    for (let from = 3; from <= 1000; from += 100) {
+      const some = Array.from({ length: Math.min(100, 1001 - from) }, (_, i) => rule(from + i));
+      expect((await api.call("POST", rules, { security_group_rules: some }, p1)).status).toBe(201);
+    }
+    expect(await api.refused(409, "OverQuota", "POST", rules, { security_group_rule: rule(2000) })).toContain("has 1000 rules, which is the most");
+    await api.refused(409, "SecurityGroupRuleExists", "POST", rules, { security_group_rule: rule(3) });
+    const [some] = await api.list(`${rules}?security_group_id=${g.id}&limit=1`, p1);
+    await api.delete("security_group_rule", some!.id);
+    await api.make("security_group_rule", rule(2000));
+  });
+
   test("of others: not found; the administrator's are the group's", async () => {
     await api.refused(404, "SecurityGroupNotFound", "POST", rules, { security_group_rule: { security_group_id: g.id, direction: "ingress" } }, p2);
     const r = await rule({}, admin);
@@ -306,6 +321,16 @@ describe("groups of ports", () => {
     expect(await api.change("port", p.id, { port_security_enabled: false, security_groups: [] })).toMatchObject({ port_security_enabled: false, security_groups: [] });
     await api.refused(400, "PortSecurityAndIPRequiredForSecurityGroups", "PUT", at, { port: { security_groups: [g.id] } });
     expect((await api.change("port", p.id, { port_security_enabled: true, security_groups: [g.id] })).security_groups).toEqual([g.id]);
+  });
+
+  test("32 at most: each set of groups is flows for all of their rules", async () => {
+    const n = await api.make("network", {});
+    const many: string[] = [];
+    for (let i = 0; i < 33; i++) many.push((await group(`g${i}`)).id);
+    expect(await api.refused(400, "InvalidInput", "POST", "ports", { port: { network_id: n.id, security_groups: many } })).toContain("security_groups");
+    const port = await api.make("port", { network_id: n.id, security_groups: many.slice(0, 32) });
+    await api.refused(400, "InvalidInput", "PUT", `ports/${port.id}`, { port: { security_groups: many } });
+    await api.change("port", port.id, { security_groups: many.slice(1) });
   });
 
   test("a group that an administrator gave may be repeated by its owner", async () => {

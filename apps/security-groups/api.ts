@@ -1,7 +1,7 @@
 // Security groups and their rules, the groups of ports, and the rows that the flow rules work from: Policy (a set of groups
 // that ports have) and RemoteUse (a group's rules that refer to another).
 import {
-  AUTO, badRequest, conflict, defineResource, draw, extendResource, formatCidr, notFound, orNull, parseCidr, reference,
+  invalidInput, memberOf, AUTO, badRequest, conflict, defineResource, draw, extendResource, formatCidr, notFound, orNull, parseCidr, reference,
   type Alias, type ApiContext, type Caller, type ReadView, type Tx, type Values,
 } from "#app";
 import { isNetworkPort, networkResource, portResource, portTable } from "../l2/model.ts";
@@ -11,6 +11,11 @@ import {
 import { countedOf, ruleCountTable, shownCounts } from "./counters.ts";
 import { contentAttributes, defaultRule, rulesOfNew, withoutRemote } from "./default-rules.ts";
 import { checkRule, contentOf, ruleKey } from "./rule-checks.ts";
+
+/** Rules of a group that callers make. */
+const RULES_MAX = 1000;
+/** Groups of a port. */
+const GROUPS_MAX = 32;
 
 const DEFAULT = "default";
 const DEFAULT_DESCRIPTION = "Default security group";
@@ -67,7 +72,7 @@ const group = defineResource(groupResource, {
     shared: { type: "boolean", about: "Whether other projects may use it.", filter: true, alias: "security-groups-shared-filtering" },
   },
   embedded: { security_group_rules: { about: "Its rules.", resource: ruleResource, attribute: "security_group_id", index: "group" } },
-  policy: { create: "rule:admin_only or (role:member and project_id:%(project_id)s)", get: "rule:admin_only or (role:reader and project_id:%(project_id)s) or rule:shared_security_group", update: "rule:admin_only or (role:member and project_id:%(project_id)s)", delete: "rule:admin_only or (role:member and project_id:%(project_id)s)" },
+  policy: { create: memberOf(), get: "rule:admin_only or (role:reader and project_id:%(project_id)s) or rule:shared_security_group", update: memberOf(), delete: memberOf() },
   relations: { "security_group:shared": () => false },
   reach: { "security_group:shared": () => [] },
   bulk: true,
@@ -176,6 +181,9 @@ const rule = defineResource(ruleResource, {
     if (same !== undefined) throw conflict("SecurityGroupRuleExists", `Security group rule already exists. Rule id is ${same.id}.`);
     const chosen = ctx.given.has("project_id") || ctx.given.has("tenant_id");
     const row: SecurityGroupRule = { ...standard, project_id: chosen ? standard.project_id : its.project_id, security_group_id: its.id, ...content };
+    if (!ctx.internal && tx.count(ruleTable, "group", its.id) >= RULES_MAX) {
+      throw conflict("OverQuota", `Quota exceeded for resources: ['security_group_rule']: security group ${its.id} has ${RULES_MAX} rules, which is the most.`);
+    }
     tx.put(ruleTable, row);
     const use = useOf(row);
     if (use !== undefined && tx.get(remoteUseTable, use) === undefined) {
@@ -206,6 +214,11 @@ const rule = defineResource(ruleResource, {
 });
 
 // ---- the groups of ports ----
+
+/** @throws ApiError 400 InvalidInput: every set of groups that some port has is flows for all of their rules */
+function checkMany(groups: readonly string[]): void {
+  if (groups.length > GROUPS_MAX) throw invalidInput(`security_groups: a port has ${GROUPS_MAX} groups at most, not ${groups.length}`);
+}
 
 /** Records the port's groups and keeps the policies of all ports: one per set of groups, as long as a port has it. */
 function setGroups(tx: Tx, portId: string, groups: readonly string[]): void {
@@ -241,6 +254,7 @@ const portExtension = extendResource(portResource, {
       groups = none ? [] : [ensureDefault(tx, ctx, row.project_id).id];
     } else {
       if (groups.length > 0 && !row.port_security_enabled) throw securityRequired();
+      checkMany(groups);
       checkVisible(ctx, groups);
     }
     if (groups.length > 0) setGroups(tx, row.id, groups);
@@ -253,6 +267,7 @@ const portExtension = extendResource(portResource, {
       if (given === undefined && now.length > 0) throw conflict("PortSecurityPortHasSecurityGroup", "Port has security group associated. Cannot disable port security or IP address until security group is removed.");
     }
     if (given === undefined) return;
+    checkMany(given);
     // Groups that stay need not be visible: an administrator may have given them.
     checkVisible(ctx, given.filter((id) => !now.includes(id)));
     setGroups(tx, row.id, given);

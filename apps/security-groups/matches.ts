@@ -1,8 +1,8 @@
 // What a rule says, as matches: of a packet by its own fields, and of a connection by the addresses and ports that its first packet had,
 // which conntrack knows of every packet of it, of answers and of errors about it.
-import { ethType, ipDst, ipProto, ipSrc, isIpv6 } from "#app";
+import { portMatches, type PortMask, ethType, ipDst, ipProto, ipSrc, isIpv6 } from "#app";
 import type { BoundTo, SecurityGroupRule } from "./model.ts";
-import { portMasks, protocolNumber, type PortMask } from "./protocol.ts";
+import { protocolNumber } from "./protocol.ts";
 
 export type Direction = SecurityGroupRule["direction"];
 
@@ -74,7 +74,7 @@ export function protocolMatches(r: SecurityGroupRule): ProtocolMatches {
   }
   const ported = PORTED[protocol];
   if (ported === undefined) return NONE;
-  const masks = portMasks(min, max ?? min).map(({ value, mask }) => (mask === 0xffff ? value : { value, mask }));
+  const masks = portMatches(min, max ?? min);
   return {
     packets: masks.map((port) => ({ ...base, [ported]: port })),
     connections: [...masks.map((port) => ({ ...connection, ct_tp_dst: port })), ...(protocol === ipProto.sctp ? withoutPorts(family, masks) : [])],

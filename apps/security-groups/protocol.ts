@@ -1,4 +1,4 @@
-// Protocol names of security group rules and the masks that cover a port range.
+// Protocol names of security group rules.
 
 /** Names the API takes, lower case, with their IANA numbers; `ip` is any of them. */
 export const protocolNumbers: Readonly<Record<string, number | undefined>> = {
@@ -11,23 +11,4 @@ export function protocolNumber(protocol: string | null, ethertype: "IPv4" | "IPv
   if (protocol === null || protocol === "any") return undefined;
   const number = /^\d+$/.test(protocol) ? Number(protocol) : protocolNumbers[protocol];
   return number === 1 && ethertype === "IPv6" ? 58 : number;
-}
-
-export interface PortMask {
-  readonly value: number;
-  readonly mask: number;
-}
-
-/** The fewest value/mask pairs that match exactly the ports min..max (both 0..65535, min <= max). */
-export function portMasks(min: number, max: number): PortMask[] {
-  const out: PortMask[] = [];
-  let low = min;
-  while (low <= max) {
-    // The largest aligned block that begins at low and does not pass max.
-    let size = low === 0 ? 0x10000 : low & -low;
-    while (low + size - 1 > max) size /= 2;
-    out.push({ value: low, mask: 0xffff & ~(size - 1) });
-    low += size;
-  }
-  return out;
 }

@@ -21,6 +21,9 @@ declare const entranceBrand: unique symbol;
  */
 export type Entrance = string & { readonly [entranceBrand]: true };
 
+/** Protocols whose control connections conntrack reads, to open what they name. */
+export type Alg = "ftp" | "tftp";
+
 /** `T`: tables of the app, `R`: registers that it may use. */
 export type FlowAction<T extends string = string, R extends string = string> =
   | Plain
@@ -50,7 +53,7 @@ export type FlowAction<T extends string = string, R extends string = string> =
    */
   | {
       readonly type: "ct"; readonly zone: R; readonly then?: Then<T>; readonly commit?: boolean; readonly force?: boolean; readonly nat?: Nat;
-      readonly mark?: number; readonly label?: bigint; readonly alg?: "ftp" | "tftp";
+      readonly mark?: number; readonly label?: bigint; readonly alg?: Alg;
     }
   /** Makes a flow in a learned table of the same app; see TableDecl.learned. */
   | {

@@ -44,6 +44,7 @@ export const chassisTable = defineTable<Chassis>()("chassis", {
     key: (c) => String(c.key),
     physical_network: (c) => Object.keys(c.bridge_mappings),
     zone: (c) => zoneOf(c),
+    draining: (c) => (c.drain === true ? "" : undefined),
     /** `<type>/<4 or 6>`: each encapsulation that it may use, with the family of its endpoint. */
     encap: (c) => c.encap_types.map((type) => `${type}/${c.encap_ip.includes(":") ? 6 : 4}`),
   },

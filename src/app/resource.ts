@@ -10,6 +10,9 @@ export type AttributeType = "string" | "boolean" | "integer" | "uuid" | "uuid|nu
 /** Marks "the server chooses": the attribute is absent from the create input unless the caller gave it. */
 export const AUTO: unique symbol = Symbol("auto");
 
+/** The access rule of what administrators write, and members of the project that owns it: that of the row, or as a relation says (`<parent>:project_id`). */
+export const memberOf = (owner = "project_id"): string => `rule:admin_only or (role:member and project_id:%(${owner})s)`;
+
 export interface Attribute {
   /** How it is filtered, sorted and shown, and what it must be if there is no `check`. */
   readonly type: AttributeType;
@@ -38,6 +41,8 @@ export interface Attribute {
   readonly matches?: (shown: unknown, query: string) => boolean;
   /** Index of the resource's table that has every row under its value of this attribute: lists filtered by it read only those. */
   readonly index?: string;
+  /** An attribute of objects that some rows show in its place: a filter finds these where one of the objects has all that is asked of attributes within it. */
+  readonly within?: string;
 }
 
 /** Attributes that the API layer keeps itself. `project` is project_id and tenant_id, `timestamps` created_at and updated_at. */
@@ -84,6 +89,8 @@ export interface ApiContext {
   readonly caller: Caller;
   /** Attributes that were explicitly in the request body. */
   readonly given: ReadonlySet<string>;
+  /** What the query's `fields` name; undefined: nothing is said. */
+  readonly fields: ReadonlySet<string> | undefined;
   /** The row, or the resource's NotFound refusal if it is absent or the caller may not see it. */
   visible<R extends Row>(resource: ResourceHandle<R>, id: string): R;
   /** Creates another resource with defaults and every extension applied, no policy check. Returns its row. */
@@ -91,6 +98,8 @@ export interface ApiContext {
   update<R extends Row>(resource: ResourceHandle<R>, id: string, changes: InputOf<NoInfer<R>>): R;
   /** The resource's and extensions' remove see `ctx.internal`, and skip "in use by its owner" refusals. */
   remove(resource: ResourceHandle, id: string): void;
+  /** What an action that changes a member does, without policy check; `body` as its check would give it. Returns what it answers. */
+  act(resource: ResourceHandle, id: string, action: string, body: Values): unknown;
   /** revision_number + 1 and updated_at of a parent. */
   bump(resource: ResourceHandle, id: string): void;
   /** True inside create/update/remove called by other app code rather than by a request. */
@@ -141,7 +150,8 @@ export type Action<R extends Row = Row> = ActionOptions &
 export type CollectionAction = ActionOptions &
   (
     | { readonly method: "GET"; readonly read: (view: LiveView, caller: Caller, path: PathValues) => unknown }
-    | { readonly method?: WriteMethod; readonly check?: Check; readonly run: (tx: Tx, body: Values, ctx: ApiContext, path: PathValues) => unknown }
+    /** With GET: one that makes what it shows. */
+    | { readonly method?: WriteMethod | "GET"; readonly check?: Check; readonly run: (tx: Tx, body: Values, ctx: ApiContext, path: PathValues) => unknown }
   );
 
 // ---- who may see ----
@@ -156,6 +166,9 @@ export type Relation<R extends Row = Row> = (row: R, view: ReadView, caller: Cal
 export type Reach = (view: ReadView, caller: Caller) => Iterable<string>;
 
 // ---- resources ----
+
+/** The values that a list's filter takes of an attribute; undefined: any. */
+export type FilteredBy = (attribute: string) => readonly string[] | undefined;
 
 /**
  * Children that are part of the parent's own form: shown in it as a list of objects, and, with `post`, created with it in the same
@@ -195,8 +208,11 @@ export interface ResourceDeclaration<R extends Row = Row> {
   readonly alias?: string;
   /** Where its rows are. */
   readonly table?: Table<R>;
-  /** In place of a table: rows are worked out from the view at every request, and can only be read. */
-  readonly computed?: { list(view: ReadView, caller: Caller): Iterable<R>; get(view: ReadView, id: string, caller: Caller): R | undefined };
+  /**
+   * In place of a table: rows are worked out from the view at every request, and can only be read. What a list filters by is asked of its
+   * rows in any case; `wanted` lets it make no more of them than it has to.
+   */
+  readonly computed?: { list(view: ReadView, caller: Caller, wanted: FilteredBy): Iterable<R>; get(view: ReadView, id: string, caller: Caller): R | undefined };
   /**
    * Rows are named by something that is there without them, e.g. a project or a host: there is no POST; a member that is not stored
    * is `initial`'s (undefined: there is none), PUT stores it, DELETE goes back to the initial one. `create` is not called.
@@ -226,6 +242,11 @@ export interface ResourceDeclaration<R extends Row = Row> {
   readonly prepare?: { readonly needed: (view: ReadView, caller: Caller) => boolean; readonly run: (tx: Tx, ctx: ApiContext) => void };
   /** Checks a whole bulk request before its items are created. */
   readonly checkBulk?: (tx: Tx, items: readonly Values[], ctx: ApiContext) => void;
+  /**
+   * Before a caller is told by PolicyNotAuthorized that the resource's create rule refuses him: may throw what to tell him in its place. Whether a
+   * parent is there for him `ctx.visible` says.
+   */
+  readonly refused?: (input: Values, ctx: ApiContext) => void;
   /** Builds and puts the row. `standard` has id, project_id, timestamps...; `input` the checked values with defaults. Absent: no POST. */
   create?(tx: Tx, standard: StandardRow, input: Values, ctx: ApiContext): R;
   /** `row` already carries the changed standard attributes; returns (and puts) the new row. Absent: no PUT. */
@@ -260,6 +281,8 @@ export interface Extension<R extends Row = Row> {
   readonly reach?: Readonly<Record<string, Reach>>;
   /** Relations that also let a caller see a row, beside the resource's own rule. */
   readonly seenBy?: readonly string[];
+  /** Before the resource's create: what it adds to the input, such as what a caller left to it to choose. */
+  beforeCreate?(tx: Tx, input: Values, ctx: ApiContext): Values;
   /** After the resource's create. */
   create?(tx: Tx, row: R, input: Values, ctx: ApiContext): void;
   /** After the resource's update. */

@@ -52,6 +52,8 @@ export interface FetchOptions {
   readonly timeoutMs?: number;
   /** Longest body of an answer, default 1 MiB. */
   readonly limitBytes?: number;
+  /** With the token that Keystone gives the controller, as X-Auth-Token; where callers are not known by Keystone (`--auth`) without any. */
+  readonly ownToken?: boolean;
 }
 
 export interface FetchAnswer {

@@ -4,7 +4,9 @@ import { UsageError } from "../lib/usage-error.ts";
 
 /** What a value has to look like. */
 export type SettingKind =
-  | "text" | "boolean" | "host:port" | "file" | "list" | { readonly oneOf: readonly string[] } | { readonly integer: readonly [min: number, max: number] }
+  | "text" | "boolean" | "host:port" | "file" | "list"
+  /** http: or https:. */
+  | "url" | { readonly oneOf: readonly string[] } | { readonly integer: readonly [min: number, max: number] }
   /** A list, each of one of these. */
   | { readonly listOf: readonly string[] }
   /** `10:20,30:40`. */
@@ -59,6 +61,10 @@ export const defineSettings = <const S extends SettingDecls>(declared: S): Setti
 /** A value as it was given. `read`: the file of that name. @throws UsageError naming `where` */
 export function settingValue({ kind }: SettingDecl, text: string, where: string, read: (path: string, where: string) => Buffer): unknown {
   if (kind === "text") return text;
+  if (kind === "url") {
+    if (!URL.canParse(text) || !/^https?:$/.test(new URL(text).protocol)) throw new UsageError(`${where} must be an http: or https: URL, not ${text}`);
+    return text;
+  }
   if (kind === "file") return read(text, where);
   if (kind === "boolean") {
     if (!["true", "false", "1", "0", ""].includes(text)) throw new UsageError(`${where} must be true or false, not ${text}`);

@@ -154,7 +154,6 @@ function authOf(kind: string, text: (n: FlagName) => string | undefined, where: 
   }
   if (kind !== "keystone") return { kind: "none" };
   const [url, user, passwordFile, project, domain] = AUTH_FLAGS.keystone.map(needed) as [string, string, string, string, string];
-  if (!URL.canParse(url) || !/^https?:$/.test(new URL(url).protocol)) throw new UsageError(`${where("keystone-url")} must be an http: or https: URL, not ${url}`);
   readFile(passwordFile, where("keystone-password-file"));
   return { kind, url, user, passwordFile, project, domain };
 }

@@ -33,7 +33,7 @@ export const flags = {
     about: "who callers of the tenant API are. none: who X-Project-Id and X-Roles say, an administrator without them; tokens: who --tokens says of their X-Auth-Token; keystone: who Keystone says",
   },
   tokens: { kind: "file", group: ACCESS, about: "list of {token, project_id, user_id, roles}, YAML or JSON; read again when it changes" },
-  "keystone-url": { kind: "text", group: ACCESS, value: "URL", about: "Keystone's address, with or without /v3" },
+  "keystone-url": { kind: "url", group: ACCESS, about: "Keystone's address, with or without /v3" },
   "keystone-user": { kind: "text", group: ACCESS, value: "NAME", about: "user that asks Keystone what tokens say" },
   "keystone-password-file": { kind: "file", group: ACCESS, about: "file with that user's password; read again when one is needed" },
   "keystone-project": { kind: "text", group: ACCESS, value: "NAME", fallback: "service", about: "project of that user" },
@@ -77,7 +77,7 @@ export const flagOf = (name: FlagName): Flag => flags[name];
 /** Known to the design and refused by name, so that nobody takes silence for consent. */
 export const notYet: ReadonlySet<string> = new Set([
   "store-ca", "store-cert", "store-key",
-  "nova-url", "nova-metadata-url", "metadata-secret-file",
+  "nova-metadata-url", "metadata-secret-file",
   "dns-domain", "dns-forwarders", "history-days", "history-mb", "ops-token-file", "shadow", "accept-loss",
 ]);
 

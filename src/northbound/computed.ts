@@ -1,13 +1,15 @@
 // Computed rows read like stored ones: a view that has them, in the place of a table that no model has.
-import type { AnyTable, Caller, LiveView, Row, StandardRow } from "../app/contract.ts";
+import type { AnyTable, Caller, LiveView, Row, StandardRow, FilteredBy } from "../app/contract.ts";
 import type { Kind } from "./kinds.ts";
+import type { Filter } from "./query.ts";
 
-/** The view itself for kinds whose rows are stored. */
-export function viewOf(kind: Kind, view: LiveView, caller: Caller): LiveView {
+/** The view itself for kinds whose rows are stored. `filters`: of the list that they are for. */
+export function viewOf(kind: Kind, view: LiveView, caller: Caller, filters: readonly Filter[]): LiveView {
   const { computed } = kind.resource;
   if (computed === undefined) return view;
   const own = (table: AnyTable): boolean => table.name === kind.table.name;
-  const all = (): Iterable<Row> => computed.list(view, caller) as Iterable<StandardRow>;
+  const wanted: FilteredBy = (attribute) => filters.find((f) => f.attribute.name === attribute)?.equals;
+  const all = (): Iterable<Row> => computed.list(view, caller, wanted) as Iterable<StandardRow>;
   return {
     get: (table, id) => (own(table) ? (computed.get(view, id, caller) as never) : view.get(table, id)),
     all: (table) => (own(table) ? (all() as Iterable<never>) : view.all(table)),

@@ -161,7 +161,8 @@ const express: App = {
   requires: ["shop"],
   extend: [
     extendResource(orderResource, {
-      attributes: { courier: { type: "string", about: "Who brings it." } },
+      attributes: { courier: { type: "string", about: "Who brings it." }, within: { type: "integer", about: "Hours.", post: true, visible: false } },
+      beforeCreate: (_tx, input) => (input.within === undefined ? {} : { urgent: (input.within as number) < 24 }),
       relations: { urgent: (row) => row.urgent },
       seenBy: ["urgent"],
       present: (_view, row) => ({ courier: row.urgent ? "plane" : "ship" }),
@@ -337,4 +338,10 @@ describe("an extension of one resource", () => {
       await its.close();
     }
   });
+});
+
+it("an app chooses what a caller left to it, before the resource is made", async () => {
+  for (const [within, urgent] of [[5, true], [48, false], [undefined, false]]) {
+    expect((await api.post("/v2.0/orders", { order: { within } }, as("hurry"))).body.order).toMatchObject({ urgent, courier: urgent === true ? "plane" : "ship" });
+  }
 });

@@ -1,6 +1,7 @@
 // What a request does: each operation of the API as one transaction or one read. Knows no HTTP; gives status and body.
 import type { Readable } from "node:stream";
 import { badRequest, notFound, show, type Action, type Caller, type CollectionAction, type LiveView, type PathValues, type ReadView, type StandardRow, type Tx } from "../app/contract.ts";
+import { jsonText } from "../lib/json-text.ts";
 import type { Cause, Model } from "../model/model.ts";
 import { bodyObject, checkRevision, createInput, createItems, ifMatch, notAuthorized, refusedGiven, refusedRules, updateInput, updateItem } from "./input.ts";
 import { findRow, type Kind, type KindAction, type Registry } from "./kinds.ts";
@@ -160,6 +161,8 @@ export class Engine {
       if (within !== undefined) for (const input of inputs) input.values[within.attribute] = within.id;
       for (const input of inputs) {
         const refused = refusedRules(kind, "create", call.caller, input.values, input, this.view.over(tx));
+        // One rule: the action's own, and none of what is given.
+        if (refused.length === 1) resource.refused?.(input.values, this.context(tx, call, input.given));
         if (refused.length > 0) throw notAuthorized(refused);
       }
       if (resource.prepare?.needed(tx, call.caller) === true) resource.prepare.run(tx, this.context(tx, call, new Set()));
@@ -232,14 +235,14 @@ export class Engine {
 
   /** What is asked of a collection is asked for the caller's own project. */
   actOnAll(ref: ResourceRef, action: KindAction<CollectionAction>, path: PathValues, body: () => unknown, call: Call): Answer | Promise<Answer> {
-    if (action.decl.method === "GET") return { status: action.status, body: this.allActionRead(ref, action, path, this.view, call) };
+    if ("read" in action.decl) return { status: action.status, body: this.allActionRead(ref, action, path, this.view, call) };
     return this.answer(call, action.status, this.actingOnAll(ref, action, path, body, call));
   }
 
   actingOnAll(ref: ResourceRef, action: KindAction<CollectionAction>, path: PathValues, body: () => unknown, call: Call): Write {
     const { decl } = action;
-    if (decl.method === "GET") return (tx) => this.allActionRead(ref, action, path, this.view.over(tx), call);
-    const given = actionBody(action, body());
+    if ("read" in decl) return (tx) => this.allActionRead(ref, action, path, this.view.over(tx), call);
+    const given = decl.method === "GET" ? {} : actionBody(action, body());
     return (tx) => {
       const values = this.actedOnAll(ref, action, path, tx, call);
       return actionText(action, decl.run(tx, given, this.context(tx, call, new Set(Object.keys(given))), values));
@@ -248,7 +251,7 @@ export class Engine {
 
   private allActionRead(ref: ResourceRef, action: KindAction<CollectionAction>, path: PathValues, view: LiveView, call: Call): string | undefined {
     const { decl } = action;
-    return decl.method === "GET" ? actionText(action, decl.read(view, call.caller, this.actedOnAll(ref, action, path, view, call))) : undefined;
+    return "read" in decl ? actionText(action, decl.read(view, call.caller, this.actedOnAll(ref, action, path, view, call))) : undefined;
   }
 
   /** The path's values, with the parent's id of a collection below one. */
@@ -268,7 +271,7 @@ export class Engine {
   // ---- shared ----
 
   private context(tx: Tx, call: Call, given: ReadonlySet<string>): Context {
-    return new Context(this.rows, tx, call.caller, given, false);
+    return new Context(this.rows, tx, call.caller, given, false, fieldsOf(call.params));
   }
 
   transact<T>(call: Call, fn: (tx: Tx) => T): Promise<{ result: T; generation: number }> {
@@ -333,7 +336,7 @@ function actionBody(action: KindAction, body: unknown): Record<string, unknown> 
 }
 
 /** undefined, and anything of a 204, is no body. */
-const actionText = (action: KindAction, result: unknown): string | undefined => (result === undefined || action.status === 204 ? undefined : JSON.stringify(result));
+const actionText = (action: KindAction, result: unknown): string | undefined => (result === undefined || action.status === 204 ? undefined : jsonText(result));
 
 // eslint-disable-next-line @typescript-eslint/require-await -- as longTexts
 async function* shortTexts({ selection, page }: ShortList, query: ListQuery): AsyncGenerator<string> {

@@ -4,6 +4,7 @@
 // Answers are put together as text. Rows are immutable, so the text of a row's columns is kept for the next list; what is presented is kept
 // as long as nothing changes that it was read from (shown.ts), and the text of both with it.
 import type { Attribute, Caller, LiveView, ReadView, StandardRow, Values } from "../app/contract.ts";
+import { jsonText } from "../lib/json-text.ts";
 import { View } from "../model/view.ts";
 import type { Kind, KindAttribute } from "./kinds.ts";
 import type { Rule } from "./policy/index.ts";
@@ -72,7 +73,7 @@ const isAskedFor = ({ onRequest, inLists }: Attribute): boolean => onRequest ===
 export const column = (row: StandardRow, name: string): unknown => (name === "tenant_id" ? row.project_id : (row as unknown as Values)[name]);
 
 /** `"a":1,"b":2` of an object, without its braces. */
-const inside = (values: Values): string => JSON.stringify(values).slice(1, -1);
+const inside = (values: Values): string => jsonText(values).slice(1, -1);
 
 function columnsText(face: Face, row: StandardRow): string {
   const out: Record<string, unknown> = {};
@@ -150,9 +151,13 @@ export class Item {
     return rule.allows(this.caller, { row: this.row as unknown as Values }, this.view);
   }
 
+  maySee({ get }: KindAttribute): boolean {
+    return get === undefined || this.allowed(get);
+  }
+
   /** The value, undefined if the caller may not see it. */
   visibleValue(attribute: KindAttribute): unknown {
-    return attribute.get === undefined || this.allowed(attribute.get) ? this.value(attribute.name) : undefined;
+    return this.maySee(attribute) ? this.value(attribute.name) : undefined;
   }
 
   /** JSON text of what the caller sees. `fields`: only these. `keep`: of rows that are likely to be asked for again. */
@@ -194,6 +199,6 @@ export class Item {
       const state = face.states.get(name);
       if (state !== undefined && (state === true || this.allowed(state))) out[name] = this.value(name);
     }
-    return JSON.stringify(out);
+    return jsonText(out);
   }
 }

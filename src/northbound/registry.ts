@@ -141,6 +141,7 @@ function makeKind(resource: AnyResource, app: App, extenders: readonly Extender[
   const book = policyBook.of(subjectOf(resource, relations, declared, kinds));
   const attributes = new Map<string, KindAttribute>();
   for (const [attribute, decl] of declared) {
+    if (decl.within !== undefined && declared.get(decl.within)?.type !== "object[]") throw new Error(`${name}.${attribute} is said to be within ${decl.within}, which is no attribute of objects`);
     if (decl.index !== undefined && !Object.hasOwn(table.indexes, decl.index)) throw new Error(`${name}.${attribute} names the index ${decl.index}, which table ${table.name} has not`);
     attributes.set(attribute, makeAttribute(name, attribute, decl, book, converters));
   }

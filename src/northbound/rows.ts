@@ -15,10 +15,12 @@ export class Context implements ApiContext {
   readonly caller: Caller;
   readonly given: ReadonlySet<string>;
   readonly internal: boolean;
+  readonly fields: ReadonlySet<string> | undefined;
   private readonly rows: Rows;
   private readonly tx: Tx;
 
-  constructor(rows: Rows, tx: Tx, caller: Caller, given: ReadonlySet<string>, internal: boolean) {
+  constructor(rows: Rows, tx: Tx, caller: Caller, given: ReadonlySet<string>, internal: boolean, fields?: ReadonlySet<string>) {
+    this.fields = fields;
     this.rows = rows;
     this.tx = tx;
     this.caller = caller;
@@ -58,6 +60,13 @@ export class Context implements ApiContext {
     this.rows.remove(kind, this.tx, this.existing(kind, id), this.inner({}));
   }
 
+  act(resource: ResourceHandle, id: string, action: string, body: Values): unknown {
+    const kind = this.rows.kind(resource.name);
+    const decl = kind.actions.find((a) => a.name === action)?.decl;
+    if (decl === undefined || !("run" in decl)) throw new Error(`${kind.name} has no action ${action} that changes it`);
+    return decl.run(this.tx, this.existing(kind, id), body, this.inner(body), {});
+  }
+
   bump(resource: ResourceHandle, id: string): void {
     const kind = this.rows.kind(resource.name);
     const row = this.tx.get<StandardRow>(kind.table, id);
@@ -95,9 +104,11 @@ export class Rows {
     return kind;
   }
 
-  create(kind: Kind, tx: Tx, input: Values, ctx: ApiContext, children: Children = NO_CHILDREN): StandardRow {
+  create(kind: Kind, tx: Tx, given: Values, ctx: ApiContext, children: Children = NO_CHILDREN): StandardRow {
     const { resource } = kind;
     if (resource.create === undefined) throw new Error(`a ${kind.name} cannot be created`);
+    let input = given;
+    for (const extension of kind.extensions) if (extension.beforeCreate !== undefined) input = { ...input, ...extension.beforeCreate(tx, input, ctx) };
     const standard: StandardRow = {
       id: tx.uuid(),
       project_id: input.project_id as string,

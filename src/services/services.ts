@@ -1,7 +1,7 @@
 // Runs the services of apps: each has a host of its own, whose timers, subscriptions and requests end with it.
 import { AsyncLocalStorage } from "node:async_hooks";
 import {
-  PacketRateError, type AnyTable, type App, type Caller, type Cancel, type Clock, type Fact, type FetchAnswer, type FetchOptions, type FlowCounts, type LiveView, type PacketIn, type PacketLimits, type PacketOut,
+  FetchError, PacketRateError, type AnyTable, type App, type Caller, type Cancel, type Clock, type Fact, type FetchAnswer, type FetchOptions, type FlowCounts, type LiveView, type PacketIn, type PacketLimits, type PacketOut,
   type Random, type ResourceHandle, type Row, type RowChange, type ServiceDecl, type ServiceHost, type StageOut, type Tx,
 } from "#app";
 import type { Logger } from "pino";
@@ -36,6 +36,8 @@ export interface ServicesOptions {
   /** What flows of a rule of an app have counted. */
   readonly flowCounts: (app: string, rule: string, entity: string, payer: string) => Promise<FlowCounts>;
   readonly asked: Asked;
+  /** Asks others in the controller's own name; undefined: it has none, and its requests carry none. */
+  readonly asController?: ((ask: (token: string) => Promise<FetchAnswer>) => Promise<FetchAnswer>) | undefined;
   /** Default: the machine's network. */
   readonly http?: HttpClient;
 }
@@ -221,8 +223,14 @@ class Host implements ServiceHost {
     this.options.learn(facts);
   }
 
-  fetch(url: string, options?: FetchOptions): Promise<FetchAnswer> {
-    return this.outbound.fetch(url, options);
+  async fetch(url: string, options: FetchOptions = {}): Promise<FetchAnswer> {
+    const { asController } = this.options;
+    if (options.ownToken !== true || asController === undefined) return this.outbound.fetch(url, options);
+    try {
+      return await asController((token) => this.outbound.fetch(url, { ...options, headers: { ...options.headers, "x-auth-token": token } }));
+    } catch (error) {
+      throw error instanceof FetchError ? error : new FetchError("UNREACHABLE", (error as Error).message, error);
+    }
   }
 
   flowCounts(rule: string, entity: string, payer: string): Promise<FlowCounts> {

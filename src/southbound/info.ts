@@ -40,6 +40,9 @@ export interface SwitchParts {
   readonly refused: readonly RefusedClaim[];
 }
 
+/** Of a host's Open vSwitch: as its database says, else as the switch itself does; "": neither is there to say so. */
+export const versionOf = (row: Readonly<Chassis>, target: Switch | undefined): string => (row.ovs_version === "" ? (target?.session as SwitchSession | undefined)?.softwareVersion ?? "" : row.ovs_version);
+
 export function switchInfo(row: Readonly<Chassis>, { target, host, desired, refused }: SwitchParts): SwitchInfo {
   const pending = target?.pendingFlows ?? 0;
   const quarantined = target?.quarantine.size ?? 0;
@@ -51,7 +54,7 @@ export function switchInfo(row: Readonly<Chassis>, { target, host, desired, refu
     state: target?.state ?? "disconnected",
     database: host === undefined ? "disconnected" : "connected",
     role: "equal",
-    ovs_version: row.ovs_version === "" ? (target?.session as SwitchSession | undefined)?.softwareVersion ?? "" : row.ovs_version,
+    ovs_version: versionOf(row, target),
     encap_ip: row.encap_ip,
     encap_types: row.encap_types,
     gateway: row.gateway,

@@ -3,6 +3,7 @@ import type { Chassis } from "#app";
 import type { Flow } from "../compiler/desired.ts";
 import type { Problem } from "../lib/problem.ts";
 import type { Refusal } from "./claims.ts";
+import { versionOf } from "./info.ts";
 import type { Switch } from "./openflow/switch.ts";
 import type { Host } from "./ovsdb/host.ts";
 
@@ -38,7 +39,18 @@ export function* southboundProblems(parts: ProblemParts): Iterable<Problem> {
       cure: { text: "start with --tls-cert, --tls-key and --tls-ca, and give each host a certificate that names its system-id" },
     };
   }
-  for (const row of parts.chassis) yield* connectionProblems(row, parts);
+  const confused: string[] = [];
+  for (const row of parts.chassis) {
+    yield* connectionProblems(row, parts);
+    if (row.datapath_type === "netdev" && confusesCachedFlows(versionOf(row, parts.switchOf(row.id)))) confused.push(row.id);
+  }
+  if (confused.length > 0) {
+    yield {
+      kind: "stale_flows", severity: "warning", since: startedAt.toISOString(), resources: [], switches: confused.sort(),
+      text: `on ${confused.length} host(s) with a userspace datapath packets may go on as before a change: Open vSwitch there changes the wrong one of two cached flows that overlap; what is under way may still pass by a rule that is deleted, or be dropped though a rule lets it pass`,
+      cure: { text: "install Open vSwitch 2.17.8, 3.0.5, 3.1.3 or any from 3.2 on; until then `ovs-appctl revalidator/purge` on the host, after a change, has all packets looked at anew" },
+    };
+  }
   for (const host of parts.hosts) yield* hostProblems(host);
   for (const { chassis, what, address, reason, since, count } of parts.refused) {
     yield {
@@ -47,6 +59,20 @@ export function* southboundProblems(parts: ProblemParts): Iterable<Problem> {
       cure: { text: `if it is ${chassis}: connect its database and its switch from one address, or give it a certificate that names ${chassis}; if it is another host, give it a system-id and a bridge of its own` },
     };
   }
+}
+
+/** Patch releases that mended it, by release; all releases before 2.17 have it from 2.8 on, none from 3.2 on has. */
+const MENDED: Readonly<Record<string, number>> = { "2.17": 8, "3.0": 5, "3.1": 3 };
+
+/**
+ * Whether a userspace datapath of this version of Open vSwitch looks for a cached flow that is to be changed by a packet of it, and so finds another
+ * that the packet matches as well: "dpif-netdev: Fix dpif_netdev_flow_put" of August 2023 looks for it by its id.
+ */
+export function confusesCachedFlows(version: string): boolean {
+  const [, major, minor, patch] = /^(\d+)\.(\d+)(?:\.(\d+))?/.exec(version) ?? [];
+  if (major === undefined || minor === undefined) return false;
+  const mended = MENDED[`${major}.${minor}`];
+  return mended === undefined ? major === "2" && Number(minor) >= 8 && Number(minor) < 17 : Number(patch ?? 0) < mended;
 }
 
 function* connectionProblems(row: Readonly<Chassis>, { startedAt, switchOf, hostOf, lostAt, resourcesOf }: ProblemParts): Iterable<Problem> {

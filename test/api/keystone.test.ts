@@ -1,5 +1,9 @@
 // Callers that a real Keystone knows: who they are, what is kept of that, and what holds when it is revoked or Keystone is away.
+import { once } from "node:events";
 import { rmSync, writeFileSync } from "node:fs";
+import { createServer } from "node:http";
+import type { AddressInfo } from "node:net";
+import { text } from "node:stream/consumers";
 import { pino } from "pino";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import type { FetchAnswer, FetchOptions } from "#app";
@@ -13,6 +17,7 @@ import { Keystone, keystoneMissing, type User } from "../support/keystone.ts";
 import { ControllerProcess } from "../support/process.ts";
 
 const missing = await keystoneMissing();
+const SERVER = "0d6a5b3e-7f0c-4f7e-9c39-2f4b8f0d1c11";
 
 describe.skipIf(missing.length > 0)("tokens of Keystone", () => {
   let keystone: Keystone;
@@ -149,6 +154,39 @@ describe.skipIf(missing.length > 0)("tokens of Keystone", () => {
       await controller.destroy();
     }
   }, 120_000);
+
+  test("Nova is told in the controller's own name, which Keystone knows", async () => {
+    const told: { readonly token: string | undefined; readonly events: readonly unknown[] }[] = [];
+    const nova = createServer((request, response) => {
+      void text(request).then((body) => {
+        response.writeHead(200, { "content-type": "application/json" }).end(body);
+        told.push({ token: request.headers["x-auth-token"] as string | undefined, events: (JSON.parse(body) as { events: unknown[] }).events });
+      });
+    });
+    nova.listen(0, "127.0.0.1");
+    await once(nova, "listening");
+    const controller = await ControllerProcess.start({
+      flags: ["--auth", "keystone", "--keystone-url", keystone.url, "--keystone-user", "neutron", "--keystone-password-file", keystone.passwordFile, "--nova-url", `http://127.0.0.1:${(nova.address() as AddressInfo).port}`],
+    });
+    try {
+      const headers = { "x-auth-token": await token("admin"), "content-type": "application/json" };
+      const call = async (method: string, path: string, body?: object): Promise<any> => {
+        const answer = await fetch(`http://127.0.0.1:${controller.apiPort}/v2.0/${path}`, { method, headers, ...(body && { body: JSON.stringify(body) }) });
+        return answer.status === 204 ? undefined : answer.json();
+      };
+      const { network } = await call("POST", "networks", { network: {} });
+      const { port } = await call("POST", "ports", { port: { network_id: network.id, device_owner: "compute:nova", device_id: SERVER } });
+      await call("DELETE", `ports/${port.id}`);
+      await until("Nova is told", () => Promise.resolve(told.length > 0));
+      const [{ token: came, events }] = told as [(typeof told)[0]];
+      expect(events).toEqual([{ name: "network-vif-deleted", server_uuid: SERVER, tag: port.id, status: "completed" }]);
+      const who = await fetch(`${keystone.url}/auth/tokens?nocatalog`, { headers: { "x-auth-token": came ?? "", "x-subject-token": came ?? "" } });
+      expect(((await who.json()) as any).token.user.name).toBe("neutron");
+    } finally {
+      await controller.destroy();
+      nova.close();
+    }
+  }, 60_000);
 
   test("Keystone away: what is known goes on, all else is 503 until it is back", async () => {
     const [known, unknown] = [await token("demo"), await token("demo")];

@@ -4,10 +4,13 @@ import { expect } from "vitest";
 import type { AnyTable, App, Tx } from "#app";
 import * as ag from "../../apps/address-groups/api.ts";
 import { addressGroupTable } from "../../apps/address-groups/model.ts";
+import * as auto from "../../apps/auto-allocated/api.ts";
+import { autoAllocatedTopologyTable, defaultNetworkTable } from "../../apps/auto-allocated/model.ts";
 import * as helpers from "../../apps/conntrack-helpers/api.ts";
 import { conntrackHelperTable } from "../../apps/conntrack-helpers/model.ts";
 import * as gateway from "../../apps/gateway/api.ts";
 import { defaultRouteEcmpTable, externalNetworkTable, gatewayNeighbourTable, routerGatewayTable } from "../../apps/gateway/model.ts";
+import * as availability from "../../apps/ip-availability/api.ts";
 import * as ipam from "../../apps/ipam/api.ts";
 import * as ipamc from "../../apps/ipam/checks.ts";
 import { subnetTable } from "../../apps/ipam/model.ts";
@@ -26,6 +29,9 @@ import * as sg from "../../apps/security-groups/api.ts";
 import { ruleCountTable } from "../../apps/security-groups/counters.ts";
 import * as sgm from "../../apps/security-groups/model.ts";
 import * as sgc from "../../apps/security-groups/rule-checks.ts";
+import * as pools from "../../apps/subnet-pools/api.ts";
+import { pooledSubnetTable, poolUseTable, subnetPoolTable } from "../../apps/subnet-pools/model.ts";
+import { spaceTable } from "../../apps/subnet-pools/space.ts";
 import { chassisTable, vifTable, type Chassis } from "../../src/app/inventory.ts";
 import { poolNumberTable } from "../../src/app/pools.ts";
 import { Model } from "../../src/model/model.ts";
@@ -36,9 +42,15 @@ import { openMemory } from "../../src/store/memory.ts";
 const apps: readonly App[] = [
   { name: "l2", about: "", tables: [l2m.networkTable, l2m.portTable, l2m.portBindingTable, l2m.portStatusTable, l2m.addressTable, l2m.addressHolderTable, l2m.chosenSegmentTable], resources: l2.resources, converters: l2c.converters, aliases: l2.aliases, policies: l2.policies, vif: l2.vif },
   { name: "ipam", about: "", requires: ["l2"], tables: [subnetTable, ...ipam.tables], resources: ipam.resources, converters: ipamc.converters, extend: ipam.extend, aliases: ipam.aliases },
+  { name: "ip-availability", about: "", requires: ["l2", "ipam"], resources: availability.resources, aliases: availability.aliases },
+  {
+    name: "subnet-pools", about: "", requires: ["l2", "ipam"], tables: [subnetPoolTable, pooledSubnetTable, poolUseTable, spaceTable], resources: pools.resources, converters: pools.converters, extend: pools.extend,
+    aliases: pools.aliases, policies: pools.policies,
+  },
   { name: "overlay", about: "", requires: ["l2"], extend: overlay.extend, aliases: overlay.aliases },
   { name: "l3", about: "", requires: ["l2", "ipam"], tables: [routerTable, routerInterfaceTable, routerLinkTable], resources: l3.resources, converters: l3.converters, extend: l3.extend, aliases: l3.aliases },
   { name: "gateway", about: "", requires: ["l2", "ipam", "l3"], tables: [externalNetworkTable, routerGatewayTable, defaultRouteEcmpTable, gatewayNeighbourTable], extend: gateway.extend, aliases: gateway.aliases },
+  { name: "auto-allocated", about: "", requires: ["l2", "ipam", "l3", "gateway", "subnet-pools"], tables: [autoAllocatedTopologyTable, defaultNetworkTable], resources: auto.resources, extend: auto.extend, aliases: auto.aliases },
   { name: "nat", about: "", requires: ["l2", "ipam", "l3", "gateway"], tables: [floatingIpTable, floatingIpActiveTable, portForwardingTable], resources: nat.resources, extend: natg.extend, aliases: nat.aliases },
   { name: "conntrack-helpers", about: "", requires: ["l2", "l3", "nat"], tables: [conntrackHelperTable], resources: helpers.resources, extend: helpers.extend, aliases: helpers.aliases },
   { name: "ndp-proxy", about: "", requires: ["l2", "ipam", "l3", "gateway"], tables: [ndpProxyTable, ndpRouterTable], resources: ndp.resources, extend: ndp.extend, aliases: ndp.aliases },

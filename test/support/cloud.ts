@@ -152,6 +152,15 @@ export class Cloud {
     return switchStates((await this.controller.ops("GET", "/switches")).body);
   }
 
+  /**
+   * In sync, and nothing is left of what switches had cached of flows: Open vSwitch 3.1.0 may go on by a cached flow of before the change, for as long as
+   * packets match it (`stale_flows` of GET /problems).
+   */
+  async renewed(): Promise<void> {
+    await this.synced();
+    await Promise.all(this.hypervisors.map((hv) => hv.appctl("revalidator/purge")));
+  }
+
   /** Until every hypervisor is connected and has exactly what it should have, twice in a row. */
   async synced(count = this.hypervisors.length): Promise<void> {
     let last: SwitchState[] = [];

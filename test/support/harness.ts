@@ -276,6 +276,13 @@ export class Harness {
     });
   }
 
+  /** As if the switch had confirmed the flows of an interface that is plugged. */
+  async installed(chassis: string, portId: string): Promise<void> {
+    await this.model.transact(cause, (tx) => {
+      for (const vif of tx.by(vifTable, "iface_id", portId)) if (vif.chassis === chassis) for (const app of this.apps) app.vif?.installed?.(tx, vif);
+    });
+  }
+
   async unplug(chassis: string, portId: string): Promise<void> {
     await this.model.transact(cause, (tx) => {
       for (const vif of tx.by(vifTable, "iface_id", portId)) {

@@ -1,11 +1,11 @@
 // Several gateways of a router: the actions that add, replace and take away some of them (extension external-gateway-multihoming).
-import type { Action, Check, Tx, Values, ApiContext } from "#app";
+import { memberOf, type Action, type Check, type Tx, type Values, type ApiContext } from "#app";
 import { routerResource, type Router } from "../../l3/model.ts";
 import { routerGatewaysOf } from "../model.ts";
 import { addGateway, changeGateway, gatewayInfo, GATEWAYS_MAX, matching, putFirst, removeGateways, unableToMatch, unableToRemove, type GatewayInfo } from "./gateways.ts";
 
 const ADMIN = "rule:admin_only";
-const MEMBER = "rule:admin_only or (role:member and project_id:%(project_id)s)";
+const MEMBER = memberOf();
 
 const body: Check = { dict: { router: { check: { dict: { external_gateways: { check: { null: undefined, else: { list: gatewayInfo, max: GATEWAYS_MAX } } } } }, required: true } } };
 

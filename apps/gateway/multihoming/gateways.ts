@@ -1,9 +1,10 @@
 // The gateways of a router as rows: made, changed, found by what a caller says of them, and taken away. The first is the one that
 // `external_gateway_info` shows; the order of the others means nothing to callers.
-import { badRequest, conflict, type ApiContext, type Check, type ReadView, type Tx } from "#app";
-import { addressTable, deviceOwner, networkResource, portResource } from "../../l2/model.ts";
+import { badRequest, chassisTable, conflict, type ApiContext, type Check, type ReadView, type Tx } from "#app";
+import { addressesOf, addressTable, deviceOwner, networkResource, portResource } from "../../l2/model.ts";
 import { badRouter, checkNewPrefix, interfaceOf, routerLinkTable, type Router } from "../../l3/model.ts";
 import { checkNotNextHop, externalNetworkTable, routerGatewayTable, routerGatewaysOf, type RouterGateway } from "../model.ts";
+import { rank } from "../placement.ts";
 
 interface FixedIp {
   readonly subnet_id?: string;
@@ -47,6 +48,14 @@ function externalNetwork(tx: Tx, networkId: string, ctx: ApiContext): string {
   return id;
 }
 
+/** So many hosts that are being drained does a new gateway avoid, those that it would be on first. */
+const AVOIDS_MAX = 64;
+
+function drainedFor(tx: Tx, portId: string): Pick<RouterGateway, "avoids"> {
+  const avoids = rank(portId, tx.by(chassisTable, "draining", "").map((c) => c.id), undefined, AVOIDS_MAX);
+  return avoids.length === 0 ? {} : { avoids };
+}
+
 /** One more, after those that there are, or at a place. */
 export function addGateway(tx: Tx, router: Router, info: GatewayInfo, ctx: ApiContext, at?: number): void {
   const network_id = externalNetwork(tx, info.network_id, ctx);
@@ -58,7 +67,7 @@ export function addGateway(tx: Tx, router: Router, info: GatewayInfo, ctx: ApiCo
   });
   checkGateway(tx, router.id, port.id);
   const last = others.at(-1)?.position ?? -1;
-  tx.put(routerGatewayTable, { id: port.id, router_id: router.id, network_id, position: at ?? last + 1, enable_snat: info.enable_snat ?? true });
+  tx.put(routerGatewayTable, { id: port.id, router_id: router.id, network_id, position: at ?? last + 1, enable_snat: info.enable_snat ?? true, ...drainedFor(tx, port.id) });
   tx.put(routerLinkTable, { id: port.id, router_id: router.id });
 }
 
@@ -103,6 +112,6 @@ export function matching(view: ReadView, routerId: string, info: GatewayInfo, bu
 }
 
 export function presentGateway(view: ReadView, gateway: RouterGateway): Record<string, unknown> {
-  const addresses = view.by(addressTable, "port", gateway.id).toSorted((a, b) => a.position - b.position);
+  const addresses = addressesOf(view, gateway.id);
   return { network_id: gateway.network_id, enable_snat: gateway.enable_snat, external_fixed_ips: addresses.map((a) => ({ subnet_id: a.subnet_id, ip_address: a.ip })) };
 }

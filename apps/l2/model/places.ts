@@ -196,3 +196,14 @@ export interface KnownAt extends Row {
   readonly hosts: readonly string[];
 }
 export const knownAtTable = defineTable<KnownAt>()("known_at", { derived: true, open: true, indexes: { port: (k) => k.port_id } });
+
+/**
+ * A port that the network itself provides: nobody plugs it, its flows are wherever they are needed (derived). A joint: an app that serves such a port
+ * says so while it does, and the port is ACTIVE when the switches concerned have confirmed their flows. Rows carry `<app>/<port>` as id.
+ */
+export interface ProvidedPort extends Row {
+  readonly port_id: string;
+  /** Chassis that have it; absent: all with ports of its network, which may be none yet. */
+  readonly at?: readonly string[];
+}
+export const providedPortTable = defineTable<ProvidedPort>()("provided_port", { derived: true, open: true, indexes: { port: (p) => p.port_id } });

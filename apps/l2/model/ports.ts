@@ -110,6 +110,17 @@ export const portKeys = definePool({
 
 export const portResource = resourceHandle<Port>("port");
 
+/**
+ * What a port is shown with and none of its own attributes says, such as a floating IP (derived). A joint: apps derive their rows, and who tells others
+ * of ports hears that one came, changed or went. `id` is `<app>/<what of it>`.
+ */
+export interface PortDetail extends Row {
+  readonly port_id: string;
+  /** Changes with it. */
+  readonly text: string;
+}
+export const portDetailTable = defineTable<PortDetail>()("port_detail", { derived: true, open: true });
+
 /** Values of `device_owner` that this controller knows: ports that the network's own functions made. */
 export const deviceOwner = {
   dhcp: "network:dhcp",
@@ -152,9 +163,12 @@ export const portBindingTable = defineTable<PortBinding>()("port_binding", {});
 
 /** `id` is the port's. Status as the API shows it; host is where it is active. */
 export interface PortStatus extends Row {
-  readonly status: "DOWN" | "BUILD" | "ACTIVE" | "ERROR";
+  /** "N/A": of the port that a floating IP is, which is nowhere by itself. */
+  readonly status: "DOWN" | "BUILD" | "ACTIVE" | "ERROR" | "N/A";
   readonly host: string;
 }
+/** The status of a port that is nowhere. */
+export const statusNowhere = ({ id, device_owner }: Pick<Port, "id" | "device_owner">): PortStatus => ({ id, status: device_owner === deviceOwner.floatingIp ? "N/A" : "DOWN", host: "" });
 export const portStatusTable = defineTable<PortStatus>()("port_status", {});
 
 /** An address of a port: `id` is `<network id>/<ip>`, hence unique in its network. Which ones a port gets is ipam's decision. */
@@ -176,3 +190,9 @@ export const addressTable = defineTable<Address>()("address", {
 /** A port that the caller sees, on a network of his, and that is not for him to open to outside. */
 export const isAnothersPort = (port: { readonly project_id: string }, opener: { readonly project_id: string }, { internal, caller }: Pick<ApiContext, "internal" | "caller">): boolean =>
   !internal && !caller.admin && port.project_id !== opener.project_id;
+
+/** The addresses of a port, in the order of its `fixed_ips`; `family`: of one alone. */
+export function addressesOf(view: ReadView, portId: string, family?: 4 | 6): readonly Address[] {
+  const all = view.by(addressTable, "port", portId);
+  return (family === undefined ? all : all.filter((a) => a.family === family)).toSorted((a, b) => a.position - b.position || (a.ip < b.ip ? -1 : 1));
+}

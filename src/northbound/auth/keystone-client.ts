@@ -42,6 +42,8 @@ export interface Revocation {
 
 /** Keystone did not say, so nobody knows. */
 export class KeystoneError extends Error {
+  readonly code = "KEYSTONE_UNAVAILABLE";
+
   constructor(message: string, cause?: unknown) {
     super(message, cause === undefined ? undefined : { cause });
     this.name = "KeystoneError";
@@ -94,10 +96,15 @@ export class KeystoneClient {
     return { events: body.events.filter(isObject).map(revocationOf), at: Number.isNaN(at) ? sinceMs : at };
   }
 
-  private async get(path: string, headers: Readonly<Record<string, string>>): Promise<FetchAnswer> {
+  private get(path: string, headers: Readonly<Record<string, string>>): Promise<FetchAnswer> {
+    return this.asOwn((own) => this.send(`${this.url}${path}`, { headers: { ...headers, "x-auth-token": own } }));
+  }
+
+  /** What is asked with a token of our own; with a new one when that counts no more. @throws KeystoneError when there is none, and what `ask` throws */
+  async asOwn(ask: (token: string) => Promise<FetchAnswer>): Promise<FetchAnswer> {
     for (let attempt = 0; ; attempt++) {
       const own = await this.token();
-      const answer = await this.send(`${this.url}${path}`, { headers: { ...headers, "x-auth-token": own } });
+      const answer = await ask(own);
       if (answer.status !== 401 || attempt > 0) return answer;
       // Ours was revoked, or Keystone has other keys.
       if (this.own?.token === own) this.own = undefined;

@@ -1,7 +1,7 @@
 // Tokens of Keystone. What one says is kept by its hash, five minutes at most, and forgotten when Keystone says that it is revoked. One request is
 // under way for a token however many ask with it.
 import type { Logger } from "pino";
-import { ApiError, type Caller } from "../../app/contract.ts";
+import { ApiError, type Caller, type FetchAnswer } from "../../app/contract.ts";
 import type { Clock } from "../../lib/clock.ts";
 import type { Problem } from "../../lib/problem.ts";
 import { hashOf, rolesOf, Unauthenticated, type Authenticator, type Credentials } from "./authenticator.ts";
@@ -57,6 +57,11 @@ export class KeystoneAuth implements Authenticator {
 
   get problem(): Problem | undefined {
     return this.current;
+  }
+
+  /** Asks others in the controller's own name. @throws KeystoneError when Keystone gives no token, and what `ask` throws */
+  asController(ask: (token: string) => Promise<FetchAnswer>): Promise<FetchAnswer> {
+    return this.client.asOwn(ask);
   }
 
   /** @throws ApiError 401 for nobody, 503 if Keystone does not say */

@@ -3,11 +3,12 @@ import type { Logger } from "pino";
 import { isObject, type Caller } from "../../app/contract.ts";
 import type { Problem } from "../../lib/problem.ts";
 import { parseYaml, WatchedFile } from "../../lib/watched-file.ts";
+import { roleNames } from "../policy/roles.ts";
 import { hashOf, rolesOf, Unauthenticated, type Authenticator, type Credentials } from "./authenticator.ts";
 
 type Identity = Omit<Caller, "requestId">;
 
-const ROLES: ReadonlySet<string> = new Set(["admin", "manager", "member", "reader", "service"]);
+const ROLES: ReadonlySet<string> = new Set(roleNames);
 const KEYS: ReadonlySet<string> = new Set(["token", "project_id", "user_id", "roles"]);
 const SHORTEST = 16;
 

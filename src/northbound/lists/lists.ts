@@ -102,6 +102,6 @@ export class Lists {
   }
 
   private select({ kind, caller, query, within }: Asked, view: LiveView): Selection {
-    return new Selection(kind, viewOf(kind, view, caller), caller, query, within(view));
+    return new Selection(kind, viewOf(kind, view, caller, query.filters), caller, query, within(view));
   }
 }

@@ -106,14 +106,27 @@ export class Selection {
     if (changedSince !== undefined && row.updated_at < changedSince) return undefined;
     // Columns need no item: most rows of a long table go by here.
     let item: Item | undefined;
-    for (const { attribute, tests } of this.filters) {
-      const shown = column(row, attribute.name) ?? (item ??= new Item(kind, row, view, caller)).value(attribute.name);
+    /** Of objects, by the attribute that they are: those that have what was asked so far. */
+    let objects: Map<string, readonly Values[]> | undefined;
+    for (const { attribute: { name, decl: { within } }, tests } of this.filters) {
+      const shown = column(row, name) ?? (item ??= new Item(kind, row, view, caller)).value(name);
+      if (shown === undefined && within !== undefined) {
+        const left: readonly Values[] = objects?.get(within) ?? ((item ??= new Item(kind, row, view, caller)).value(within) as readonly Values[] | undefined) ?? [];
+        const having = left.filter((object) => tests.every((test) => test(object[name])));
+        if (having.length === 0) return undefined;
+        (objects ??= new Map<string, readonly Values[]>()).set(within, having);
+        continue;
+      }
       for (const test of tests) if (!test(shown)) return undefined;
     }
     item ??= new Item(kind, row, view, caller);
     if (always === undefined && !kind.get.allows(caller, { row: row as unknown as Values }, view)) return undefined;
     // What the caller may not see must not be found out by filtering either.
-    for (const { attribute } of filters) if (attribute.get !== undefined && item.visibleValue(attribute) === undefined) return undefined;
+    for (const { attribute } of filters) {
+      const { within } = attribute.decl;
+      const seen = within !== undefined && objects?.has(within) === true ? item.maySee(attribute) && item.maySee(kind.attributes.get(within)!) : attribute.get === undefined || item.visibleValue(attribute) !== undefined;
+      if (!seen) return undefined;
+    }
     if (tags.length > 0) {
       const has = new Set(row.tags);
       if (!tags.every((t) => t(has))) return undefined;

@@ -1,6 +1,10 @@
 // Roles, and those that come with them.
 
-const IMPLIED: Readonly<Record<string, readonly string[]>> = {
+/** Those that access rules know. */
+export const roleNames = ["admin", "manager", "member", "reader", "service"] as const;
+type RoleName = (typeof roleNames)[number];
+
+const IMPLIED: Readonly<Partial<Record<string, readonly RoleName[]>>> = {
   admin: ["manager", "member", "reader"],
   manager: ["member", "reader"],
   member: ["reader"],

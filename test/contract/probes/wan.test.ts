@@ -11,6 +11,47 @@ import { expectGone, expectHealing, expectIncremental, expectNoLookup, expectQui
 const probes = new Probes("wan");
 afterAll(() => probes.delete());
 
+test("hosts that reach a router by routes of another app watch its gateway like others", async () => {
+  const h = await probes.harness();
+  try {
+    await h.addChassis("gw", { key: 1, gateway: true });
+    for (const [n, host] of ["hv1", "hv2"].entries()) await h.addChassis(host, { key: n + 2 });
+    const net = async (cidr: string): Promise<{ id: string; subnet: string }> => {
+      const { id } = await h.create("network", {});
+      return { id, subnet: (await h.create("subnet", { network_id: id, ip_version: 4, cidr })).id };
+    };
+    const outside = (await h.create("network", { "router:external": true })).id;
+    await h.create("subnet", { network_id: outside, ip_version: 4, cidr: "203.0.113.0/24" });
+    const [between, far, farther] = [await net("10.1.0.0/24"), await net("10.2.0.0/24"), await net("10.3.0.0/24")];
+    const connect = async (router: string, body: object): Promise<void> => expect((await h.call("PUT", `/v2.0/routers/${router}/add_router_interface`, body)).status).toBe(200);
+    const at = async (router: string, network: string, ip: string): Promise<void> => connect(router, { port_id: (await h.create("port", { network_id: network, fixed_ips: [{ ip_address: ip }] })).id });
+    const near = (await h.create("router", { external_gateway_info: { network_id: outside, enable_snat: false } })).id;
+    const [behind, last] = [(await h.create("router", {})).id, (await h.create("router", {})).id];
+    await connect(near, { subnet_id: between.subnet });
+    await at(behind, between.id, "10.1.0.200");
+    await connect(behind, { subnet_id: far.subnet });
+    await at(last, far.id, "10.2.0.200");
+    await connect(last, { subnet_id: farther.subnet });
+    for (const [host, network] of [["hv1", far], ["hv2", farther]] as const) await h.plug(host, (await h.create("port", { network_id: network.id })).id, 10);
+    await h.settled();
+    const watched = (host: string): boolean => [...h.engine.rowsOf(host)].some((r) => r.key === "axion-bfd-1");
+    expect(["hv1", "hv2"].map(watched)).toEqual([false, false]);
+    const route = await h.create("wan_route", { router_id: behind, destination: "0.0.0.0/0", via: between.id, nexthop: "10.1.0.1" });
+    await h.settled();
+    expect(["hv1", "hv2"].map(watched)).toEqual([true, false]);
+    await h.create("wan_route", { router_id: last, destination: "0.0.0.0/0", via: far.id, nexthop: "10.2.0.1" });
+    await h.settled();
+    expect(["hv1", "hv2"].map(watched)).toEqual([true, true]);
+    expect(flowTexts(h, "hv2", "gateway_out").filter((f) => f.includes("group:"))).toHaveLength(1);
+    await h.call("DELETE", `/v2.0/wan-routes/${route.id}`);
+    await h.settled();
+    expect(["hv1", "hv2"].map(watched)).toEqual([false, false]);
+    expect([h.complaints, h.engine.conflicts]).toEqual([[], []]);
+  } finally {
+    await h.close();
+  }
+});
+
 describe("ranking", () => {
   let h: Harness;
   let router: string;

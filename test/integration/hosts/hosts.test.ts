@@ -5,6 +5,7 @@ import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
 import { until } from "../../../lab/exec.ts";
 import type { Hypervisor } from "../../../lab/hypervisor.ts";
 import { startManySwitches } from "../../../lab/many.ts";
+import { confusesCachedFlows } from "../../../src/southbound/problems.ts";
 import { Cloud, switchStates, type Instance, type Net, type Resource } from "../../support/cloud.ts";
 import { ControllerProcess } from "../../support/process.ts";
 
@@ -41,6 +42,22 @@ describe("hosts in use", () => {
   const problems = async (): Promise<{ kind: string; text: string; switches: string[] }[]> => (await cloud.controller.ops("GET", "/problems")).body as { kind: string; text: string; switches: string[] }[];
   const setIds = (hv: Hypervisor, ids: Record<string, string>): Promise<unknown> => hv.vsctl("set", "Open_vSwitch", ".", ...Object.entries(ids).map(([key, value]) => `external_ids:${key}="${value}"`));
   const ofport = (hv: Hypervisor, device: string): Promise<string> => hv.vsctl("get", "Interface", device, "ofport");
+
+  test("a host whose Open vSwitch confuses cached flows is named, by what its database says of the version or else its switch, until it has another", async () => {
+    const named = async (): Promise<string[]> => (await problems()).filter((p) => p.kind === "stale_flows").flatMap((p) => p.switches);
+    const says = (hv: Hypervisor, version: string): Promise<unknown> => hv.vsctl("set", "Open_vSwitch", ".", `ovs_version=${JSON.stringify(version)}`);
+    const versions = new Map((await cloud.switches()).map((s) => [s.id, (s.raw as { ovs_version: string }).ovs_version]));
+    expect([...versions.values()]).toEqual([expect.stringMatching(/^\d+\.\d+\.\d+/), expect.stringMatching(/^\d+\.\d+\.\d+/)]);
+    expect(await named()).toEqual([...versions].filter(([, version]) => confusesCachedFlows(version)).map(([id]) => id).sort());
+    try {
+      await Promise.all([says(cloud.hv(1), "3.1.2"), says(cloud.hv(2), "3.1.3")]);
+      await until("the one host alone", async () => (await named()).join() === "hv1");
+      await says(cloud.hv(1), "3.2.0");
+      await until("no host", async () => (await named()).length === 0);
+    } finally {
+      for (const hv of cloud.hypervisors) await hv.vsctl("clear", "Open_vSwitch", ".", "ovs_version");
+    }
+  });
 
   test("a host's tunnels end at another address, and come back", async () => {
     const hv = cloud.hv(2);

@@ -101,6 +101,18 @@ describe("DHCPv4", () => {
     await until("an answer", () => a.vm.reaches(b.ip));
   });
 
+  test("of a subnet whose prefix a subnet pool chose as well", async () => {
+    const pool = await cloud.create("subnetpool", { name: "pool", prefixes: ["172.20.0.0/16"], default_prefixlen: 26 });
+    const network = await cloud.create("network", { name: "pooled" });
+    const of: Net = { network, subnet: await cloud.create("subnet", { network_id: network.id, ip_version: 4, subnetpool_id: pool.id }) };
+    const [a, b] = [await unconfigured(1, of), await unconfigured(2, of)];
+    for (const { vm, ip } of [a, b]) {
+      expect(ip).toMatch(/^172\.20\.0\./);
+      expect(await vm.dhcp()).toMatchObject({ ip, prefixLength: 26, routers: ["172.20.0.1"], server: "172.20.0.1" });
+    }
+    await until("an answer", () => a.vm.reaches(b.ip));
+  });
+
   test("renewing, rebinding, a reboot, INFORM; another's address is refused", async () => {
     const { vm, ip } = await unconfigured(1, net);
     await vm.dhcp();

@@ -37,7 +37,7 @@ describe.skipIf(Lab.missing().length > 0).each(TOPOLOGIES.map((t) => [t.name, t]
   }, 180_000);
 
   // The suite itself: it finds what is wrong with one rule of one host, and says whom it concerns.
-  test.skipIf(name !== "geneve")("what leads to one port on one host is gone, and pings of one address go to somebody else: these rows are red, and no others", async () => {
+  if (name === "geneve") test("what leads to one port on one host is gone, and pings of one address go to somebody else: these rows are red, and no others", async () => {
     const { cloud, members } = world;
     const [hv, [from, astray]] = [cloud.hv(1), await Promise.all(["a", "other"].map(async (n) => hvPort(members.get(n)!)))];
     await cloud.controller.stop();

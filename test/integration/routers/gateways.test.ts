@@ -307,7 +307,7 @@ describe.skipIf(Lab.missing().length > 0).each([["flat"], ["vlan"]] as const)("a
     await cloud.synced();
   }, 60_000);
 
-  test.skipIf(process.env.AXION_NIGHTLY !== "1")("twenty deaths, each under a second", async () => {
+  test.skipIf(process.env.AXION_NIGHTLY !== "1")("twenty deaths, each under a second (skipped but in npm run test:nightly)", async () => {
     const losses: number[] = [];
     for (let n = 0; n < 20; n++) {
       const [first, second] = await places();

@@ -29,12 +29,12 @@ const addressOf = (i: Instance, family: Family): string => (i.port.fixed_ips as 
 async function allow(values: Record<string, unknown>): Promise<Resource> {
   const rule = await cloud.create("security_group_rule", { direction: "ingress", ...values });
   undo.push(() => cloud.call("DELETE", `/v2.0/security-group-rules/${rule.id}`));
-  await cloud.synced();
+  await cloud.renewed();
   return rule;
 }
 async function forbid(rule: Resource): Promise<void> {
   await cloud.remove("security_group_rule", rule.id);
-  await cloud.synced();
+  await cloud.renewed();
 }
 const ported = (ethertype: Family, more: Record<string, unknown> = {}): Record<string, unknown> => ({ security_group_id: servers.id, ethertype, protocol: "sctp", port_range_min: PORT, port_range_max: PORT, ...more });
 
@@ -57,16 +57,21 @@ beforeAll(async () => {
   near = await instance(1, clients);
   far = await instance(2, clients);
   await cloud.synced();
+  // What else one run in a hundred would show, each does: a packet is found in the first cache by the flow that it matched before.
+  for (const hv of cloud.hypervisors) await hv.vsctl("set", "Open_vSwitch", ".", "other_config:emc-insert-inv-prob=1");
   // The first packet to a tunnel's other end is lost while Open vSwitch asks for its MAC on the underlay.
   await Promise.all([arriving(far, server, "IPv4", []), arriving(server, far, "IPv4", [])]);
 });
 afterAll(async () => cloud?.destroy());
 afterEach(async () => {
   for (const back of undo.splice(0).reverse()) await back();
-  await cloud.synced();
+  await cloud.renewed();
 });
 
 const ends = (from: Instance, to: Instance, family: Family): Ends => ({ srcMac: from.port.mac_address as string, dstMac: to.port.mac_address as string, src: addressOf(from, family), dst: addressOf(to, family) });
+
+/** The datagram that comes behind them. The time in front of a line may have any digits. */
+const isLast = (line: string): boolean => line.slice(line.indexOf(" ")).includes("4998");
 
 /** What arrives of frames that are sent in this order, as tcpdump words it. A datagram that may pass comes behind them, so nothing is waited for in vain. */
 async function arriving(from: Instance, to: Instance, family: Family, list: readonly Buffer[]): Promise<string[]> {
@@ -76,9 +81,9 @@ async function arriving(from: Instance, to: Instance, family: Family, list: read
   await sendRaw(from.vm, list);
   await until("the datagram", async () => {
     await sendRaw(from.vm, last);
-    return capture.lines.some((line) => line.includes("4998"));
+    return capture.lines.some(isLast);
   }, { intervalMs: 100 });
-  return (await capture.stop()).lines.filter((line) => !line.includes("4998"));
+  return (await capture.stop()).lines.filter((line) => !isLast(line));
 }
 
 type Said = readonly [from: number, to: number, chunk: number];
@@ -94,7 +99,7 @@ async function association(client: Instance, family: Family): Promise<readonly [
   const there = await heard(client, server, family, [OWN, PORT, INIT], [OWN, PORT + 1, INIT]);
   return [there, await heard(server, client, family, [PORT, OWN, INIT_ACK], [PORT + 1, OWN, INIT_ACK])];
 }
-/** A switch that has its flows looks a little later at what it has cached of them, and on a busy machine frames may be late or lost: the same is asked again, as every change is from one answer to another. */
+/** On a busy machine frames may be late or lost: the same is asked again, as every change is from one answer to another. */
 const SOON = { timeout: 10_000, interval: 200 } as const;
 const BOTH_WAYS = [[`${OWN}>${PORT}`], [`${PORT}>${OWN}`]];
 const NOTHING = [[], []];
@@ -111,7 +116,7 @@ describe.each(FAMILIES)("%s", (family) => {
       undo.push(() => cloud.update("port", port.id, { security_groups: [clients.id] }));
       await cloud.update("port", port.id, { security_groups: [group.id] });
     }
-    await cloud.synced();
+    await cloud.renewed();
   }
 
   test("a rule with a port lets its associations pass both ways, no others; deleted, it ends both ways", async () => {
@@ -135,10 +140,10 @@ describe.each(FAMILIES)("%s", (family) => {
     for (const client of BOTH()) {
       await expect.poll(() => association(client, family), SOON).toEqual(NOTHING);
       await cloud.update("port", client.port.id, { security_groups: [clients.id, friends.id] });
-      await cloud.synced();
+      await cloud.renewed();
       await expect.poll(() => association(client, family), SOON).toEqual(BOTH_WAYS);
       await cloud.update("port", client.port.id, { security_groups: [clients.id] });
-      await cloud.synced();
+      await cloud.renewed();
       await expect.poll(() => association(client, family), SOON).toEqual(NOTHING);
     }
   });

@@ -1,0 +1,17 @@
+// Topologies that projects get without asking for their parts, and the external network that these lead to.
+import { defineTable, resourceHandle, type Row } from "#app";
+
+/** `id` is the project's. */
+export interface AutoAllocatedTopology extends Row {
+  readonly project_id: string;
+  readonly network_id: string;
+  readonly router_id: string;
+}
+export const autoAllocatedTopologyResource = resourceHandle<AutoAllocatedTopology>("auto_allocated_topology");
+export const autoAllocatedTopologyTable = defineTable<AutoAllocatedTopology>()("auto_allocated_topology", {
+  resource: "auto_allocated_topology", indexes: { project: (t) => t.project_id, network: (t) => t.network_id },
+});
+
+/** The default external network: one row at most. `id` is the network's. */
+export type DefaultNetwork = Row;
+export const defaultNetworkTable = defineTable<DefaultNetwork>()("default_external_network", { indexes: { all: () => "" } });

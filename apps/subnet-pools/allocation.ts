@@ -1,0 +1,64 @@
+// Which subnet has which prefix of which pool, and what its project has of it.
+import { badRequest, bitsOf, conflict, formatCidr, parseCidr, type Cidr, type ReadView, type Tx } from "#app";
+import type { Subnet } from "../ipam/model.ts";
+import { pooledSubnetTable, poolUseTable, subnetPoolTable, type PooledSubnet, type SubnetPool } from "./model.ts";
+import { giveBack, isFree, lowestFree, take } from "./space.ts";
+
+export const cidrsOf = (texts: readonly string[]): Cidr[] => texts.map((text) => parseCidr(text)!);
+
+const sizeOf = (c: Cidr): bigint => 1n << BigInt(bitsOf(c.family) - c.prefix);
+const useId = (pool: string, project: string): string => `${pool}/${project}`;
+const usedBy = (view: ReadView, pool: string, project: string): bigint => BigInt(view.get(poolUseTable, useId(pool, project))?.used ?? "0");
+
+function setUsed(tx: Tx, pool: string, project: string, used: bigint): void {
+  const id = useId(pool, project);
+  if (used === 0n) tx.delete(poolUseTable, id);
+  else tx.put(poolUseTable, { id, used: String(used) });
+}
+
+const unable = (reason: string): Error => conflict("SubnetAllocationError", `Failed to allocate subnet: ${reason}.`);
+
+export interface Asked {
+  readonly cidr: Cidr | undefined;
+  readonly prefixlen: number | undefined;
+}
+
+/** The prefix that a new subnet has: the one asked for, or the lowest free one. @throws ApiError when there is none such */
+export function choose(view: ReadView, pool: SubnetPool, { cidr, prefixlen }: Asked): Cidr {
+  const length = cidr?.prefix ?? prefixlen ?? pool.default_prefixlen;
+  if (length < pool.min_prefixlen) {
+    throw badRequest(`Unable to allocate subnet with prefix length ${length}, minimum allowed prefix is ${pool.min_prefixlen}.`, "MinPrefixSubnetAllocationError");
+  }
+  if (length > pool.max_prefixlen) {
+    throw badRequest(`Unable to allocate subnet with prefix length ${length}, maximum allowed prefix is ${pool.max_prefixlen}.`, "MaxPrefixSubnetAllocationError");
+  }
+  const prefixes = cidrsOf(pool.prefixes);
+  if (cidr !== undefined) {
+    if (!isFree(view, pool.id, prefixes, cidr)) throw unable("Cannot allocate requested subnet from the available set of prefixes");
+    return cidr;
+  }
+  const found = lowestFree(view, pool.id, prefixes, length);
+  if (found === undefined) throw unable(`Insufficient prefix space to allocate subnet size /${length}`);
+  return found;
+}
+
+/** Makes a free prefix of the pool the subnet's. */
+export function allocate(tx: Tx, pool: SubnetPool, subnet: Pick<Subnet, "id" | "project_id" | "cidr">): void {
+  const cidr = parseCidr(subnet.cidr)!;
+  const used = usedBy(tx, pool.id, subnet.project_id) + sizeOf(cidr);
+  const unit = pool.ip_version === 4 ? 1n : 1n << 64n;
+  if (pool.default_quota !== null && used > BigInt(pool.default_quota) * unit) throw conflict("SubnetPoolQuotaExceeded", "Per-tenant subnet pool prefix quota exceeded.");
+  setUsed(tx, pool.id, subnet.project_id, used);
+  take(tx, pool.id, cidrsOf(pool.prefixes), cidr);
+  tx.put(pooledSubnetTable, { id: subnet.id, subnetpool_id: pool.id, project_id: subnet.project_id, cidr: formatCidr(cidr) });
+}
+
+/** The subnet's prefix is the pool's again. */
+export function release(tx: Tx, { id, subnetpool_id, project_id, cidr: text }: PooledSubnet): void {
+  const cidr = parseCidr(text)!;
+  tx.delete(pooledSubnetTable, id);
+  const pool = tx.get(subnetPoolTable, subnetpool_id);
+  if (pool === undefined) return;
+  setUsed(tx, pool.id, project_id, usedBy(tx, pool.id, project_id) - sizeOf(cidr));
+  giveBack(tx, pool.id, cidrsOf(pool.prefixes), cidr);
+}
