@@ -30,6 +30,8 @@ export interface Config {
   readonly auth: AuthConfig;
   /** Overrides of access rules; it could be read when the controller started. */
   readonly policyFile: string | undefined;
+  /** Origins whose web pages may use the tenant API. */
+  readonly corsOrigins: readonly string[];
   /** Names of network functions to leave out, each once. */
   readonly disabledApps: readonly string[];
   readonly auditIntervalMs: number;
@@ -127,6 +129,7 @@ function build(given: ReadonlyMap<string, Given>): Config {
     tls: readTls(text, where),
     auth,
     policyFile,
+    corsOrigins: originsOf(text("cors-origins"), where("cors-origins")),
     disabledApps: listOf(text("disable-app"), where("disable-app")),
     auditIntervalMs: seconds * 1000,
     name,
@@ -199,4 +202,18 @@ function listOf(value: string | undefined, where: string): readonly string[] {
   const bad = items.find((item) => !NAME.test(item));
   if (bad !== undefined) throw new UsageError(`${where} must be a name or names with commas between, not ${JSON.stringify(value)}`);
   return [...new Set(items)];
+}
+
+/** Origins in the form in which browsers name them: scheme and host, the port where it is not the scheme's, no path. */
+function originsOf(value: string | undefined, where: string): readonly string[] {
+  if (value === undefined) return [];
+  const items = value.split(",").map((item) => item.trim());
+  const bad = items.find((item) => !isOrigin(item));
+  if (bad !== undefined) throw new UsageError(`${where} must be an origin as browsers send it (https://host, http://host:port) or several with commas between, not ${JSON.stringify(value)}`);
+  return [...new Set(items)];
+}
+
+function isOrigin(text: string): boolean {
+  const url = URL.canParse(text) ? new URL(text) : undefined;
+  return (url?.protocol === "http:" || url?.protocol === "https:") && url.origin === text;
 }

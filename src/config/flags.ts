@@ -40,6 +40,7 @@ export const flags = {
   "keystone-domain": { kind: "text", group: ACCESS, value: "NAME", fallback: "Default", about: "domain of that user and project, by name or id" },
   insecure: { kind: "boolean", group: ACCESS, about: "allow --auth none on a tenant API address that is not loopback" },
   policy: { kind: "file", group: ACCESS, about: "overrides of access rules in oslo.policy's syntax, YAML or JSON; read again when it changes" },
+  "cors-origins": { kind: "list", group: ACCESS, value: "ORIGIN", about: "web pages of these origins (https://host, http://host:port) may use the tenant API; repeat it or give a list with commas" },
   "disable-app": { kind: "list", group: FUNCTIONS, value: "NAME", about: "leave out a network function: no table, flow, route or attribute of it; repeat it or give a list with commas" },
   "audit-interval": { kind: "text", group: RUNNING, value: "SECONDS", fallback: "60", about: "time between audits, which compare a switch's tables with the desired flows and repair them" },
   name: { kind: "text", group: RUNNING, value: "NAME", about: "name of this controller in logs and metrics (default: the hostname)" },

@@ -17,9 +17,11 @@ import { Engine, type BeforeShown } from "./operations.ts";
 import { PolicyFile } from "./policy/index.ts";
 import { makeRegistry } from "./registry.ts";
 import { Shown } from "./shown.ts";
+import { corsHeaders, isPreflight, preflightHeaders } from "./wire/cors.ts";
+import { acceptsGzip, COMPRESSED_FROM, compressed, decoded } from "./wire/encoding.ts";
 
 export interface Limits {
-  /** Bytes of a request body. */
+  /** Bytes of a request body, as it comes and inflated. */
   readonly bodyBytes?: number;
   /** Bytes of path and query. */
   readonly urlBytes?: number;
@@ -45,6 +47,8 @@ export interface NorthboundOptions {
   /** Overrides of access rules, oslo.policy's format (YAML or JSON), read again when it changes. @throws Error if it cannot be used */
   readonly policyFile?: string;
   readonly beforeShown?: BeforeShown;
+  /** Web pages of these origins (`https://host`) may use the API; default: none. */
+  readonly corsOrigins?: readonly string[];
 }
 
 export type Northbound = FastifyInstance & { readonly registry: Registry; readonly engine: Engine; readonly policyFile: PolicyFile | undefined };
@@ -72,6 +76,15 @@ const mediaTypes = new WeakMap<FastifyRequest["raw"], string>();
 
 function headerOf(request: FastifyRequest, name: string): string | undefined {
   return name === "content-type" ? mediaTypes.get(request.raw) : one(request.raw.headers[name]);
+}
+
+/** What the client calls the operation that this request is a part of: `req-` and a UUID, as oslo.middleware takes it; another counts for nothing. */
+const GLOBAL_ID = /^req-[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/i;
+
+/** A request in the log. */
+function idsOf(request: FastifyRequest): { readonly requestId: string; readonly globalId?: string } {
+  const given = headerOf(request, "x-openstack-request-id");
+  return given === undefined || !GLOBAL_ID.test(given) ? { requestId: request.id } : { requestId: request.id, globalId: given };
 }
 
 /** Path without the query. */
@@ -127,11 +140,14 @@ export function createNorthbound(options: NorthboundOptions): Northbound {
   const faces = allFaces([own], apps);
   const operations = operationsOf(engine);
 
+  const bodyBytes = limits.bodyBytes ?? 2 * 1024 * 1024;
+  const origins = new Set(options.corsOrigins);
+
   const server = fastify({
     logger: false,
     genReqId: () => `req-${randomUUID()}`,
     requestIdHeader: false,
-    bodyLimit: limits.bodyBytes ?? 2 * 1024 * 1024,
+    bodyLimit: bodyBytes,
     exposeHeadRoutes: false,
     requestTimeout: 60_000,
     forceCloseConnections: "idle",
@@ -146,8 +162,8 @@ export function createNorthbound(options: NorthboundOptions): Northbound {
   }) as unknown as Northbound;
 
   server.removeAllContentTypeParsers();
-  server.addContentTypeParser("*", { parseAs: "buffer" }, (_request, body, done) => {
-    done(null, body);
+  server.addContentTypeParser("*", { parseAs: "buffer" }, (request, body, done) => {
+    decoded(headerOf(request, "content-encoding"), body as Buffer, bodyBytes, done);
   });
   // A connection that looks idle may have a request on its way: each is told with its next answer that it ends.
   let lastCame = 0;
@@ -166,6 +182,18 @@ export function createNorthbound(options: NorthboundOptions): Northbound {
     lastCame = performance.now();
     void reply.header("x-openstack-request-id", request.id);
     const { headers, url } = request.raw;
+    if (origins.size > 0) {
+      void reply.header("vary", "Origin");
+      const allowed = corsHeaders(origins, headers);
+      if (allowed !== undefined) {
+        void reply.headers(allowed);
+        if (isPreflight(request.raw.method, headers)) {
+          reply.headers(preflightHeaders).code(204);
+          sendWhole(reply, 204, undefined);
+          return;
+        }
+      }
+    }
     // What a body is, a face says; here it is bytes, even if the header is no media type at all.
     const type = headers["content-type"];
     if (type !== undefined) {
@@ -185,20 +213,29 @@ export function createNorthbound(options: NorthboundOptions): Northbound {
     const untold = body === undefined || reply.hasHeader("content-type") ? undefined : typeof body === "string" ? "text/plain; charset=utf-8" : "application/octet-stream";
     const contentType = answer.contentType ?? untold;
     if (contentType !== undefined) reply.header("content-type", contentType);
-    if (body === undefined || typeof body === "string" || body instanceof Uint8Array) {
+    const whole = body === undefined || typeof body === "string" || body instanceof Uint8Array;
+    const varies = contentType?.startsWith("application/json") === true && !reply.hasHeader("content-encoding") && (!whole || (typeof body === "string" && body.length >= COMPRESSED_FROM));
+    if (varies) reply.header("vary", origins.size > 0 ? "Origin, Accept-Encoding" : "Accept-Encoding");
+    const gzip = varies && request.raw.method === "GET" && acceptsGzip(headerOf(request, "accept-encoding"));
+    if (whole && !gzip) {
       sendWhole(reply, answer.status, body);
       return;
     }
-    const stream = body instanceof Readable ? body : Readable.from(body, { objectMode: false });
+    const stream = body instanceof Readable ? body : Readable.from(typeof body === "string" ? [Buffer.from(body)] : body, { objectMode: false });
     // By now the status is out: all that can be done is to end the connection, so that nobody takes a part for the whole.
-    stream.on("error", (error) => log.error({ requestId: request.id, method: request.method, url: request.url, err: error }, "an answer broke off"));
-    void reply.send(stream);
+    stream.on("error", (error: NodeJS.ErrnoException) => {
+      // The client went away.
+      if (gzip && error.code === "ERR_STREAM_PREMATURE_CLOSE") return;
+      log.error({ ...idsOf(request), method: request.method, url: request.url, err: error }, "an answer broke off");
+    });
+    if (gzip) reply.header("content-encoding", "gzip");
+    void reply.send(gzip ? compressed(stream) : stream);
   }
 
   function refuse(error: unknown, request: FastifyRequest, reply: FastifyReply): void {
     const path = pathOf(request.raw.url!);
     const face = faceOf(faces, path) ?? own;
-    const refusal = refusalOf(error, model, log, request);
+    const refusal = refusalOf(error, model, log, { ...idsOf(request), method: request.method, url: request.url });
     if (error instanceof Unauthenticated) reply.header("www-authenticate", error.challenge);
     if (refusal.retryAfterS !== undefined) reply.header("retry-after", String(refusal.retryAfterS));
     send(request, reply, face.refuse(refusal, { method: request.method, path: path.slice(face.prefix.length), header: (name) => headerOf(request, name) }));
@@ -221,8 +258,7 @@ export function createNorthbound(options: NorthboundOptions): Northbound {
     const failed = (error: unknown): void => refuse(error, request, reply);
     const logged = (): void => {
       if (!log.isLevelEnabled("debug")) return;
-      const global = one(request.raw.headers["x-openstack-request-id"]);
-      log.debug({ requestId: request.id, ...(global === undefined ? {} : { globalId: global.slice(0, 64) }), method: request.method, url: request.url, status: reply.statusCode, ms: performance.now() - started }, "request");
+      log.debug({ ...idsOf(request), method: request.method, url: request.url, status: reply.statusCode, ms: performance.now() - started }, "request");
     };
     try {
       const caller = authenticator.authenticate({ requestId: request.id, header: (name) => headerOf(request, name) });

@@ -32,8 +32,8 @@ export const faceOf = (faces: readonly Face[], path: string): Face | undefined =
   faces.find((f) => path.startsWith(f.prefix) && (path.length === f.prefix.length || path[f.prefix.length] === "/"));
 
 /** What a client is told of an error. What it cannot mend is logged. */
-export function refusalOf(error: unknown, model: Model, log: Logger, request: { readonly id: string; readonly method: string; readonly url: string }): FaceRefusal {
-  const where = { requestId: request.id, method: request.method, url: request.url, err: error };
+export function refusalOf(error: unknown, model: Model, log: Logger, request: { readonly requestId: string; readonly globalId?: string; readonly method: string; readonly url: string }): FaceRefusal {
+  const where = { ...request, err: error };
   if (error instanceof ApiError) return { status: error.status, type: error.type, message: error.message };
   if (error instanceof TransactionTooLarge) {
     return { status: 413, type: "HTTPRequestEntityTooLarge", message: `The request changes more than one transaction can hold: ${error.message}.` };
