@@ -141,6 +141,28 @@ describe("what it stands on", () => {
     expect(await api.change("network", outside.id, { "router:external": false }, admin)).toMatchObject({ "router:external": false });
   });
 
+  test("a network outside takes those along that lead nowhere, whosever they are; one in use keeps it, and them", async () => {
+    const [mine] = [await make({ port_id: port.id }), await make({}, p2)];
+    const stays = async (): Promise<void> => {
+      await api.refused(409, "NetworkInUse", "DELETE", `networks/${outside.id}`, undefined, admin);
+      expect(await api.list("floatingips", admin)).toHaveLength(2);
+      expect(await held()).toHaveLength(2);
+    };
+    await stays();
+    await api.change("floatingip", mine.id, { port_id: null }, p1);
+    // A forwarded port is a use as well.
+    const forwardings = `floatingips/${mine.id}/port_forwardings`;
+    const { status, body } = await api.call("POST", forwardings, { port_forwarding: { protocol: "tcp", internal_port_id: port.id, internal_ip_address: ipOf(port), external_port: 80, internal_port: 80 } }, p1);
+    expect(status).toBe(201);
+    await stays();
+    expect((await api.call("DELETE", `${forwardings}/${(body.port_forwarding as Shown).id}`, undefined, p1)).status).toBe(204);
+    // So is the gateway of a router.
+    await stays();
+    await api.change("router", router.id, { external_gateway_info: null }, p1);
+    await api.delete("network", outside.id, admin);
+    expect([await api.list("floatingips", admin), await held(), (await api.list("subnets", admin)).map((s) => s.id)]).toEqual([[], [], [subnet.id]]);
+  });
+
   test("an address that its port has no more leads nowhere", async () => {
     const floating = await make({ port_id: port.id });
     await api.change("port", port.id, { fixed_ips: [{ ip_address: "10.0.0.77" }] }, p1);

@@ -264,6 +264,8 @@ export interface Extension<R extends Row = Row> {
   update?(tx: Tx, row: R, changes: Values, ctx: ApiContext, before: R): void;
   /** After the create or update of all apps, in the same transaction: for what depends on what they stored. `given`: as theirs. */
   completed?(tx: Tx, row: R, given: Values, ctx: ApiContext): void;
+  /** Before the remove of all apps: takes along what is the app's own and would keep the row, "in use", though it need not. */
+  removing?(tx: Tx, row: R, ctx: ApiContext): void;
   /** Before the resource's remove; may refuse. */
   remove?(tx: Tx, row: R, ctx: ApiContext): void;
   present?(view: LiveView, row: R, caller: Caller): Record<string, unknown>;
