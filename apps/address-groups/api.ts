@@ -7,9 +7,10 @@ import { defaultRuleResource, defaultRuleTable, ruleResource, ruleTable, type Re
 import { addressGroupResource, addressGroupTable, REMOTE, type AddressGroup } from "./model.ts";
 
 const MEMBER = memberOf();
-const ADDRESSES: Check = { null: [], else: { list: { type: "strict-cidr" }, unique: true } };
+const PREFIXES: Check = { list: { type: "cidr" }, unique: true };
+const ADDRESSES: Check = { null: [], else: PREFIXES };
 
-const given: Check = { dict: { addresses: { check: { list: { type: "strict-cidr" }, unique: true }, required: true } } };
+const given: Check = { dict: { addresses: { check: PREFIXES, required: true } } };
 const shown = (addresses: readonly string[]): string => `[${addresses.map((a) => `'${a}'`).join(", ")}]`;
 
 /** Each is a flow for every host and rule that names the group. */
@@ -43,7 +44,7 @@ const addressGroup = defineResource(addressGroupResource, {
   standard: ["id", "name", "project", "description", "timestamps", "revision"],
   attributes: {
     description: { type: "string", about: "Text of the owner's choice.", post: true, put: true, default: "", check: { type: "string", max: 1024 }, filter: true, sort: true },
-    addresses: { type: "string[]", about: "Prefixes of either family, as networks: 10.0.0.5/32, 10.0.0.0/8, fd00::/64.", post: true, default: [], check: ADDRESSES },
+    addresses: { type: "string[]", about: "Prefixes of either family; shown without host bits: 10.0.0.5/32, 10.0.0.0/8, fd00::/64.", post: true, default: [], check: ADDRESSES },
   },
   policy: { create: MEMBER, get: "rule:admin_only or (role:reader and project_id:%(project_id)s) or rule:shared_address_groups", update: MEMBER, delete: MEMBER },
   relations: { "address_group:shared": () => false },

@@ -163,6 +163,12 @@ describe("what it stands on", () => {
     expect([await api.list("floatingips", admin), await held(), (await api.list("subnets", admin)).map((s) => s.id)]).toEqual([[], [], [subnet.id]]);
   });
 
+  test("an update of nothing takes it back, one of something else does not", async () => {
+    const floating = await make({ port_id: port.id });
+    expect(await api.change("floatingip", floating.id, { description: "d" }, p1)).toMatchObject({ port_id: port.id, description: "d" });
+    expect(await api.change("floatingip", floating.id, {}, p1)).toMatchObject({ port_id: null, fixed_ip_address: null, router_id: null, description: "d" });
+  });
+
   test("an address that its port has no more leads nowhere", async () => {
     const floating = await make({ port_id: port.id });
     await api.change("port", port.id, { fixed_ips: [{ ip_address: "10.0.0.77" }] }, p1);
@@ -226,7 +232,7 @@ describe("port forwardings", () => {
     await make({ port_id: other.id });
     await not(409, "PortHasBindingFloatingIP", { external_port: 1, internal_port_id: other.id, internal_ip_address: ipOf(other) });
     floating = (await api.list(`floatingips?port_id=${other.id}`, p1))[0]!;
-    await not(400, "BadRequest", {});
+    await not(409, "FloatingIPPortAlreadyAssociated", {});
   });
 
   test("they go with their port, and with its address", async () => {

@@ -228,6 +228,8 @@ export interface ResourceDeclaration<R extends Row = Row> {
   create?(tx: Tx, standard: StandardRow, input: Values, ctx: ApiContext): R;
   /** `row` already carries the changed standard attributes; returns (and puts) the new row. Absent: no PUT. */
   update?(tx: Tx, row: R, changes: Values, ctx: ApiContext): R;
+  /** An update without any attribute means something: it is one as well. Otherwise it is answered, and changes nothing. */
+  readonly emptyUpdate?: boolean;
   /** Refuses or removes the row and what belongs to it. Extensions' remove ran before. Absent: no DELETE. */
   remove?(tx: Tx, row: R, ctx: ApiContext): void;
   /** Attributes shown that are not columns of the row: to present a column's name as well is an error. */
