@@ -3,11 +3,11 @@
 # On a machine where it cannot (no rights, not Debian) it says in one line what is missing and how to get it, and fails.
 source "$(dirname "$0")/lib.sh"
 
-# command=Debian package, by set
+# command, or path of a file=Debian package, by set
 lab="ovs-vswitchd=openvswitch-switch ip=iproute2 ping=iputils-ping ethtool=ethtool udhcpc=udhcpc dhclient=isc-dhcp-client
   tcpdump=tcpdump arping=iputils-arping sysctl=procps"
 test="openstack=python3-openstackclient keystone-manage=keystone uwsgi_python3=uwsgi-plugin-python3 curl=curl python3=python3"
-tempest="tempest=python3-tempest"
+tempest="tempest=python3-tempest /usr/lib/python3/dist-packages/neutron_tempest_plugin=neutron-tempest-plugin"
 
 npm_packages() {
   local version sum stamp=node_modules/.axion-lock hidden=node_modules/.package-lock.json
@@ -24,7 +24,10 @@ npm_packages() {
 system_packages() {
   local pair packages="" commands="" debian=no
   for pair in "$@"; do
-    command -v "${pair%%=*}" >/dev/null && continue
+    case $pair in
+    /*) [ -e "${pair%%=*}" ] && continue ;;
+    *) command -v "${pair%%=*}" >/dev/null && continue ;;
+    esac
     commands="$commands ${pair%%=*}"
     packages="$packages ${pair#*=}"
   done

@@ -27,3 +27,11 @@ test("a line that nothing bears out fails, when all tests were run", () => {
 test("nothing that ran is a failure", () => {
   expect(judge([], { skipped: [], failed: [] }, true)).toMatchObject({ passed: 0, failed: 1 });
 });
+
+test("tests that want an extension are known by its alias, in either form that tempest has", () => {
+  const lines = { skipped: [{ extension: "qos", reason: "not built" }], failed: [] };
+  const outcomes = [of("a.A.test_1", "skipped", "qos extension not enabled."), of("a.B.test_1", "skipped", "Skipped because network extension: qos is not enabled"), of("a.C.test_1", "skipped", "QOS extension not enabled")];
+  expect(judge(outcomes, lines, true)).toMatchObject({ passed: 0, failed: 0 });
+  expect(judge([...outcomes, of("a.D.test_1", "skipped", "qos-fip extension not enabled.")], lines, true)).toMatchObject({ failed: 1 });
+  expect(judge([of("a.A.test_1", "failed", "qos extension not enabled.")], lines, true)).toMatchObject({ failed: 2 });
+});

@@ -1,6 +1,6 @@
-// Debian's tempest against our API with a real Keystone: sets both up, runs the tests in two processes, and judges the outcome by `expected.yaml`. Prints
-// what failed, the known failures and the skipped tests with their reasons, and as the last line "N passed, N failed".
-//   main.js [--package <python package>] [parts of names of tests]
+// Debian's tempest and neutron-tempest-plugin against our API with a real Keystone: sets both up, runs the tests in two processes, and judges the outcome
+// by `expected.yaml`. Prints what failed, the known failures and the skipped tests with their reasons, and as the last line "N passed, N failed".
+//   main.js [parts of names of tests]
 import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import path from "node:path";
@@ -11,6 +11,7 @@ import { Keystone, PASSWORD } from "../support/keystone.ts";
 import { ControllerProcess } from "../support/process.ts";
 import { judge, type Expected, type Outcome } from "./judge.ts";
 
+const PACKAGES = ["tempest.api.network", "neutron_tempest_plugin.api"];
 /** Processes that run tests side by side; tempest expects several. */
 const SHARES = 2;
 const PYTHON = "/usr/bin/python3"; // the packages are Debian's, and with its own interpreter only
@@ -79,10 +80,12 @@ glance = false
 cinder = false
 swift = false
 horizon = false
+[neutron_plugin_options]
+available_type_drivers = flat,vlan,vxlan,gre,geneve
 `;
 }
 
-async function main(packageName: string, parts: readonly string[]): Promise<boolean> {
+async function main(parts: readonly string[]): Promise<boolean> {
   const folder = mkdtempSync(path.join(tmpdir(), "axion-tempest-"));
   undo.push(() => { rmSync(folder, { recursive: true, force: true }); });
   const keystone = await held(Keystone.start(), (its) => its.stop());
@@ -102,7 +105,7 @@ async function main(packageName: string, parts: readonly string[]): Promise<bool
   undo.push(() => Promise.all(runs.map((run) => run.stop("SIGKILL"))));
   const results = (share: number): string => path.join(folder, `results-${share}`);
   for (let share = 0; share < SHARES; share++) {
-    runs.push(spawnLogged([PYTHON, path.join(here, "run.py"), packageName, String(share), String(SHARES), results(share), ...parts], {
+    runs.push(spawnLogged([PYTHON, path.join(here, "run.py"), PACKAGES.join(","), String(share), String(SHARES), results(share), ...parts], {
       cwd: folder, env: { PYTHONPATH: python, TEMPEST_CONFIG_DIR: folder, TEMPEST_CONFIG: "tempest.conf", PYTHONDONTWRITEBYTECODE: "1" }, keepLines: 50,
     }));
   }
@@ -127,11 +130,9 @@ async function main(packageName: string, parts: readonly string[]): Promise<bool
   return judged.failed === 0;
 }
 
-const args = process.argv.slice(2);
-const packageName = args[0] === "--package" ? args.splice(0, 2)[1]! : "tempest.api.network";
 let passed = false;
 try {
-  passed = await main(packageName, args);
+  passed = await main(process.argv.slice(2));
 } finally {
   await clean();
 }

@@ -1,4 +1,4 @@
-"""Runs a share of the tests of a package with Debian's own interpreter: run.py PACKAGE SHARE SHARES RESULTS [PART...]
+"""Runs a share of the tests of packages with Debian's own interpreter: run.py PACKAGE,... SHARE SHARES RESULTS [PART...]
 
 Classes are dealt out to the shares in turn; of those, tests with one of the parts in their names, or all. RESULTS gets one line of JSON per
 test when its class has ended: {"id", "outcome": passed | failed | skipped, "text"}. A class whose setup skips or fails does so for each of its tests; a
@@ -78,10 +78,10 @@ class Results(testtools.TestResult):
         self.out.flush()
 
 
-def main(package, share, shares, results, *parts):
+def main(packages, share, shares, results, *parts):
     loader = unittest.TestLoader()
     classes = {}
-    for module in modules(package):
+    for module in (module for package in packages.split(",") for module in modules(package)):
         for test in tests_of(loader.loadTestsFromModule(module)):
             if not parts or any(part in test.id() for part in parts):
                 classes.setdefault("%s.%s" % (type(test).__module__, type(test).__qualname__), []).append(test)
