@@ -1,16 +1,27 @@
 // Address groups, their addresses one by one, and the attribute of rules that names one.
 import {
-  memberOf, badRequest, conflict, defineResource, extendResource, notFound, orNull, reference,
-  type Action, type Alias, type ApiContext, type Attribute, type Check, type Extension, type Row, type Tx, type Values,
+  memberOf, badRequest, conflict, defineResource, extendResource, invalidFor, makeCheck, notFound, orNull, reference,
+  type Action, type Alias, type ApiContext, type Attribute, type Check, type Converter, type Extension, type Row, type Tx, type Values,
 } from "#app";
 import { defaultRuleResource, defaultRuleTable, ruleResource, ruleTable, type RemoteSet } from "../security-groups/model.ts";
 import { addressGroupResource, addressGroupTable, REMOTE, type AddressGroup } from "./model.ts";
 
 const MEMBER = memberOf();
-const PREFIXES: Check = { list: { type: "cidr" }, unique: true };
-const ADDRESSES: Check = { null: [], else: PREFIXES };
+const ADDRESSES: Check = { null: [], else: { list: { convert: "address-group-prefix" }, unique: true } };
+const prefix = makeCheck({ type: "cidr" });
+export const converters: Readonly<Record<string, Converter>> = {
+  "address-group-prefix": {
+    about: "prefix with its length",
+    form: { type: "cidr" },
+    run(value, attribute) {
+      if (typeof value === "string" && !value.includes("/")) throw invalidFor(attribute, `'${value.slice(0, 64)}' is not a valid IP subnet`);
+      return prefix(value, attribute);
+    },
+  },
+};
 
-const given: Check = { dict: { addresses: { check: PREFIXES, required: true } } };
+/** Those that come and go later may be addresses alone, as with other servers. */
+const given: Check = { dict: { addresses: { check: { list: { type: "cidr" }, unique: true }, required: true } } };
 const shown = (addresses: readonly string[]): string => `[${addresses.map((a) => `'${a}'`).join(", ")}]`;
 
 /** Each is a flow for every host and rule that names the group. */
