@@ -1,12 +1,13 @@
 #!/usr/bin/env bash
-# install-deps.sh SET... - installs what is missing of the sets npm, lab and test. Silent when nothing is.
+# install-deps.sh SET... - installs what is missing of the sets npm, lab, test and tempest. Silent when nothing is.
 # On a machine where it cannot (no rights, not Debian) it says in one line what is missing and how to get it, and fails.
 source "$(dirname "$0")/lib.sh"
 
-# command=Debian package, by set
+# command, or path of a file=Debian package, by set
 lab="ovs-vswitchd=openvswitch-switch ip=iproute2 ping=iputils-ping ethtool=ethtool udhcpc=udhcpc dhclient=isc-dhcp-client
   tcpdump=tcpdump arping=iputils-arping sysctl=procps"
 test="openstack=python3-openstackclient keystone-manage=keystone uwsgi_python3=uwsgi-plugin-python3 curl=curl python3=python3"
+tempest="tempest=python3-tempest /usr/lib/python3/dist-packages/neutron_tempest_plugin=neutron-tempest-plugin"
 
 npm_packages() {
   local version sum stamp=node_modules/.axion-lock hidden=node_modules/.package-lock.json
@@ -23,7 +24,10 @@ npm_packages() {
 system_packages() {
   local pair packages="" commands="" debian=no
   for pair in "$@"; do
-    command -v "${pair%%=*}" >/dev/null && continue
+    case $pair in
+    /*) [ -e "${pair%%=*}" ] && continue ;;
+    *) command -v "${pair%%=*}" >/dev/null && continue ;;
+    esac
     commands="$commands ${pair%%=*}"
     packages="$packages ${pair#*=}"
   done
@@ -77,6 +81,7 @@ for set in "$@"; do
     system_packages $lab
     may_root || die "the lab makes network namespaces and needs root; run it as root or allow sudo without a password" ;;
   test) system_packages $test ;;
-  *) die "install-deps.sh: no such set: $set (npm, lab, test)" ;;
+  tempest) system_packages $tempest ;;
+  *) die "install-deps.sh: no such set: $set (npm, lab, test, tempest)" ;;
   esac
 done

@@ -19,7 +19,8 @@ describe("the API", () => {
     expect(await make({ addresses: undefined })).toMatchObject({ addresses: [] });
     expect(await make({ addresses: null })).toMatchObject({ addresses: [] });
     expect(await api.change("address_group", g.id, { name: "x", description: "y" })).toMatchObject({ name: "x", description: "y", addresses: g["addresses"] });
-    for (const addresses of [["10.0.0.1"], ["10.0.0.1/8"], ["10.0.0.0/8", "10.0.0.0/8"], ["fd00::1/64"], ["a"], [1], "10.0.0.0/8"]) {
+    expect(await make({ addresses: ["192.168.0.10/24", "fd00::1/64"] })).toMatchObject({ addresses: ["192.168.0.0/24", "fd00::/64"] });
+    for (const addresses of [["10.0.0.0/8", "10.0.0.0/8"], ["10.0.0.0/8", "10.0.0.1/8"], ["10.0.0.1"], ["10.0.0.1/33"], ["a"], [1], "10.0.0.0/8"]) {
       await api.refused(400, "HTTPBadRequest", "POST", "address-groups", { address_group: { addresses } });
     }
     await api.refused(400, "HTTPBadRequest", "PUT", `address-groups/${g.id}`, { address_group: { addresses: [] } });
@@ -44,7 +45,10 @@ describe("the API", () => {
     expect(added.body.address_group).toMatchObject({ addresses: [...(g["addresses"] as string[]), "198.51.100.0/24"], revision_number: 2 });
     expect(await api.refused(400, "AddressesAlreadyExist", "PUT", at("add_addresses"), { addresses: ["198.51.100.0/24", "203.0.113.0/24"] })).toContain("198.51.100.0/24");
     expect(await api.refused(404, "AddressesNotFound", "PUT", at("remove_addresses"), { addresses: ["203.0.113.0/24"] })).toContain("203.0.113.0/24");
-    await api.refused(400, "HTTPBadRequest", "PUT", at("remove_addresses"), { addresses: ["203.0.113.1"] });
+    // By whatever of it they are named.
+    expect(await api.refused(400, "AddressesAlreadyExist", "PUT", at("add_addresses"), { addresses: ["198.51.100.7/24"] })).toContain("198.51.100.0/24");
+    expect(await api.refused(404, "AddressesNotFound", "PUT", at("remove_addresses"), { addresses: ["203.0.113.1"] })).toContain("203.0.113.1/32");
+    await api.refused(400, "HTTPBadRequest", "PUT", at("remove_addresses"), { addresses: ["203.0.113"] });
     await api.refused(400, "HTTPBadRequest", "PUT", at("add_addresses"), {});
     await api.refused(404, "AddressGroupNotFound", "PUT", at("add_addresses"), { addresses: ["203.0.113.0/24"] }, p2);
     await api.refused(404, "AddressGroupNotFound", "PUT", `address-groups/${UNKNOWN}/add_addresses`, { addresses: ["203.0.113.0/24"] });

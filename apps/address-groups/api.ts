@@ -1,15 +1,27 @@
 // Address groups, their addresses one by one, and the attribute of rules that names one.
 import {
-  memberOf, badRequest, conflict, defineResource, extendResource, notFound, orNull, reference,
-  type Action, type Alias, type ApiContext, type Attribute, type Check, type Extension, type Row, type Tx, type Values,
+  memberOf, badRequest, conflict, defineResource, extendResource, invalidFor, makeCheck, notFound, orNull, reference,
+  type Action, type Alias, type ApiContext, type Attribute, type Check, type Converter, type Extension, type Row, type Tx, type Values,
 } from "#app";
 import { defaultRuleResource, defaultRuleTable, ruleResource, ruleTable, type RemoteSet } from "../security-groups/model.ts";
 import { addressGroupResource, addressGroupTable, REMOTE, type AddressGroup } from "./model.ts";
 
 const MEMBER = memberOf();
-const ADDRESSES: Check = { null: [], else: { list: { type: "strict-cidr" }, unique: true } };
+const ADDRESSES: Check = { null: [], else: { list: { convert: "address-group-prefix" }, unique: true } };
+const prefix = makeCheck({ type: "cidr" });
+export const converters: Readonly<Record<string, Converter>> = {
+  "address-group-prefix": {
+    about: "prefix with its length",
+    form: { type: "cidr" },
+    run(value, attribute) {
+      if (typeof value === "string" && !value.includes("/")) throw invalidFor(attribute, `'${value.slice(0, 64)}' is not a valid IP subnet`);
+      return prefix(value, attribute);
+    },
+  },
+};
 
-const given: Check = { dict: { addresses: { check: { list: { type: "strict-cidr" }, unique: true }, required: true } } };
+/** Those that come and go later may be addresses alone, as with other servers. */
+const given: Check = { dict: { addresses: { check: { list: { type: "cidr" }, unique: true }, required: true } } };
 const shown = (addresses: readonly string[]): string => `[${addresses.map((a) => `'${a}'`).join(", ")}]`;
 
 /** Each is a flow for every host and rule that names the group. */
@@ -43,7 +55,7 @@ const addressGroup = defineResource(addressGroupResource, {
   standard: ["id", "name", "project", "description", "timestamps", "revision"],
   attributes: {
     description: { type: "string", about: "Text of the owner's choice.", post: true, put: true, default: "", check: { type: "string", max: 1024 }, filter: true, sort: true },
-    addresses: { type: "string[]", about: "Prefixes of either family, as networks: 10.0.0.5/32, 10.0.0.0/8, fd00::/64.", post: true, default: [], check: ADDRESSES },
+    addresses: { type: "string[]", about: "Prefixes of either family; shown without host bits: 10.0.0.5/32, 10.0.0.0/8, fd00::/64.", post: true, default: [], check: ADDRESSES },
   },
   policy: { create: MEMBER, get: "rule:admin_only or (role:reader and project_id:%(project_id)s) or rule:shared_address_groups", update: MEMBER, delete: MEMBER },
   relations: { "address_group:shared": () => false },

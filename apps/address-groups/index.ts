@@ -1,5 +1,5 @@
 import type { App } from "#app";
-import { aliases, extend, policies, references, resources } from "./api.ts";
+import { aliases, converters, extend, policies, references, resources } from "./api.ts";
 import { addressGroupTable } from "./model.ts";
 import { derive } from "./rules.ts";
 
@@ -10,6 +10,7 @@ export default {
   partOf: "security-groups",
   tables: [addressGroupTable],
   resources,
+  converters,
   references,
   extend,
   aliases,

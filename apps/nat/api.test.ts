@@ -141,6 +141,34 @@ describe("what it stands on", () => {
     expect(await api.change("network", outside.id, { "router:external": false }, admin)).toMatchObject({ "router:external": false });
   });
 
+  test("a network outside takes those along that lead nowhere, whosever they are; one in use keeps it, and them", async () => {
+    const [mine] = [await make({ port_id: port.id }), await make({}, p2)];
+    const stays = async (): Promise<void> => {
+      await api.refused(409, "NetworkInUse", "DELETE", `networks/${outside.id}`, undefined, admin);
+      expect(await api.list("floatingips", admin)).toHaveLength(2);
+      expect(await held()).toHaveLength(2);
+    };
+    await stays();
+    await api.change("floatingip", mine.id, { port_id: null }, p1);
+    // A forwarded port is a use as well.
+    const forwardings = `floatingips/${mine.id}/port_forwardings`;
+    const { status, body } = await api.call("POST", forwardings, { port_forwarding: { protocol: "tcp", internal_port_id: port.id, internal_ip_address: ipOf(port), external_port: 80, internal_port: 80 } }, p1);
+    expect(status).toBe(201);
+    await stays();
+    expect((await api.call("DELETE", `${forwardings}/${(body.port_forwarding as Shown).id}`, undefined, p1)).status).toBe(204);
+    // So is the gateway of a router.
+    await stays();
+    await api.change("router", router.id, { external_gateway_info: null }, p1);
+    await api.delete("network", outside.id, admin);
+    expect([await api.list("floatingips", admin), await held(), (await api.list("subnets", admin)).map((s) => s.id)]).toEqual([[], [], [subnet.id]]);
+  });
+
+  test("an update of nothing takes it back, one of something else does not", async () => {
+    const floating = await make({ port_id: port.id });
+    expect(await api.change("floatingip", floating.id, { description: "d" }, p1)).toMatchObject({ port_id: port.id, description: "d" });
+    expect(await api.change("floatingip", floating.id, {}, p1)).toMatchObject({ port_id: null, fixed_ip_address: null, router_id: null, description: "d" });
+  });
+
   test("an address that its port has no more leads nowhere", async () => {
     const floating = await make({ port_id: port.id });
     await api.change("port", port.id, { fixed_ips: [{ ip_address: "10.0.0.77" }] }, p1);
@@ -204,7 +232,7 @@ describe("port forwardings", () => {
     await make({ port_id: other.id });
     await not(409, "PortHasBindingFloatingIP", { external_port: 1, internal_port_id: other.id, internal_ip_address: ipOf(other) });
     floating = (await api.list(`floatingips?port_id=${other.id}`, p1))[0]!;
-    await not(400, "BadRequest", {});
+    await not(409, "FloatingIPPortAlreadyAssociated", {});
   });
 
   test("they go with their port, and with its address", async () => {

@@ -136,6 +136,7 @@ const floatingIp = defineResource(floatingIpResource, {
   },
   policy: { create: MEMBER, get: "rule:admin_only or (role:reader and project_id:%(project_id)s)", update: MEMBER, delete: MEMBER },
   bulk: true,
+  emptyUpdate: true,
   create(tx, standard, input, ctx) {
     const network = ctx.visible(networkResource, input.floating_network_id as string);
     if (tx.get(externalNetworkTable, network.id) === undefined) throw badFloatingIp(`Network ${network.id} is not a valid external network`);
@@ -150,7 +151,8 @@ const floatingIp = defineResource(floatingIpResource, {
     return row;
   },
   update(tx, row, changes, ctx) {
-    const portId = changes.port_id as string | null | undefined;
+    // An update of nothing takes it back: at first there was nothing else to change, and clients say it so still.
+    const portId = Object.keys(changes).length === 0 ? null : (changes.port_id as string | null | undefined);
     const fixed = (changes.fixed_ip_address as string | null | undefined) ?? null;
     if (fixed !== null && (portId === null || portId === undefined)) throw badFloatingIp(ALONE);
     if (portId === undefined) {

@@ -19,7 +19,9 @@ type Leads = Pick<PortForwarding, "protocol" | "internal_port_id" | "internal_ip
 function check(tx: Tx, floating: FloatingIp, id: string, wanted: Leads, ctx: ApiContext): string {
   const { protocol, internal_port_id, internal_ip_address: ip, internal, external } = wanted;
   if (sizeOf(internal) !== 1 && sizeOf(internal) !== sizeOf(external)) throw badForwarding("the ranges of external and internal ports have to be of the same size, unless the internal one is a single port");
-  if (floating.port_id !== null) throw badForwarding(`floating IP ${floating.id} is associated with port ${floating.port_id}`);
+  if (floating.port_id !== null) {
+    throw conflict("FloatingIPPortAlreadyAssociated", `Cannot forward ports of floating IP ${floating.floating_ip_address} (${floating.id}), as it leads to port ${floating.port_id}.`);
+  }
   const port = ctx.visible(portResource, internal_port_id);
   if (isAnothersPort(port, floating, ctx)) throw badForwarding(`port ${port.id} is of another project than floating IP ${floating.id}`);
   if (tx.by(addressTable, "port", port.id).find((a) => a.ip === ip)?.family !== 4) throw badForwarding(`port ${port.id} does not have the IPv4 address ${ip}`);

@@ -12,6 +12,12 @@ const ofNetwork = extendResource(networkResource, {
     if (changes["router:external"] === undefined || tx.get(externalNetworkTable, row.id) !== undefined || tx.count(floatingIpTable, "network", row.id) === 0) return;
     throw conflict("ExternalNetworkInUse", `External network ${row.id} cannot be updated to be made non-external, since it has existing floating IPs.`);
   },
+  // Those that lead somewhere keep their network, by their ports.
+  removing(tx, row, ctx) {
+    const floating = tx.by(floatingIpTable, "network", row.id);
+    if (floating.some((f) => f.port_id !== null || tx.count(portForwardingTable, "floatingip", f.id) > 0)) return;
+    for (const { id } of floating) ctx.remove(floatingIpResource, id);
+  },
 });
 
 const ofRouter = extendResource(routerResource, {

@@ -251,6 +251,8 @@ export interface ResourceDeclaration<R extends Row = Row> {
   create?(tx: Tx, standard: StandardRow, input: Values, ctx: ApiContext): R;
   /** `row` already carries the changed standard attributes; returns (and puts) the new row. Absent: no PUT. */
   update?(tx: Tx, row: R, changes: Values, ctx: ApiContext): R;
+  /** An update without any attribute means something: it is one as well. Otherwise it is answered, and changes nothing. */
+  readonly emptyUpdate?: boolean;
   /** Refuses or removes the row and what belongs to it. Extensions' remove ran before. Absent: no DELETE. */
   remove?(tx: Tx, row: R, ctx: ApiContext): void;
   /** Attributes shown that are not columns of the row: to present a column's name as well is an error. */
@@ -291,6 +293,8 @@ export interface Extension<R extends Row = Row> {
   completed?(tx: Tx, row: R, given: Values, ctx: ApiContext): void;
   /** Once for a caller's request that creates rows, when all of them are there; may refuse. Not for those that code of apps creates. */
   created?(tx: Tx, rows: readonly R[], ctx: ApiContext): void;
+  /** Before the remove of all apps: takes along what is the app's own and would keep the row, "in use", though it need not. */
+  removing?(tx: Tx, row: R, ctx: ApiContext): void;
   /** Before the resource's remove; may refuse. */
   remove?(tx: Tx, row: R, ctx: ApiContext): void;
   present?(view: LiveView, row: R, caller: Caller): Record<string, unknown>;

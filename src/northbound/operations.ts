@@ -185,7 +185,7 @@ export class Engine {
     return (tx) => {
       const before = this.writable(ref, id, this.view.over(tx), call, (row) => refusedRules(kind, "update", call.caller, values(row), input, this.view.over(tx)));
       checkRevision(revision, before.revision_number);
-      const row = input.given.size === 0 ? before : this.rows.update(kind, tx, before, input.values, this.context(tx, call, input.given));
+      const row = input.given.size === 0 && kind.resource.emptyUpdate !== true ? before : this.rows.update(kind, tx, before, input.values, this.context(tx, call, input.given));
       return `{"${kind.name}":${new Item(kind, row, this.view.over(tx), call.caller).text()}}`;
     };
   }

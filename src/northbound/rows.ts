@@ -174,6 +174,7 @@ export class Rows {
   remove(kind: Kind, tx: Tx, row: StandardRow, ctx: ApiContext): void {
     const { table, resource } = kind;
     if (resource.remove === undefined) throw new Error(`a ${kind.name} cannot be removed`);
+    for (const extension of kind.extensions) extension.removing?.(tx, tx.get<StandardRow>(table, row.id) ?? row, ctx);
     for (const extension of kind.extensions) extension.remove?.(tx, tx.get<StandardRow>(table, row.id) ?? row, ctx);
     for (const child of kind.embedded.values()) if (child.decl.cascade === true) for (const its of childRows(child, tx, row.id)) ctx.remove(child.kind, its.id);
     resource.remove(tx, tx.get<StandardRow>(table, row.id) ?? row, ctx);

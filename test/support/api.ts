@@ -58,7 +58,7 @@ const apps: readonly App[] = [
     name: "security-groups", about: "", requires: ["l2", "ipam"], tables: [sgm.groupTable, sgm.ruleTable, sgm.defaultRuleTable, sgm.shippedTable, sgm.portGroupsTable, sgm.policyTable, sgm.remoteUseTable, ruleCountTable], resources: sg.resources, converters: sgc.converters, extend: sg.extend,
     aliases: sg.aliases, policies: sg.policies,
   },
-  { name: "address-groups", about: "", requires: ["security-groups"], tables: [addressGroupTable], resources: ag.resources, extend: ag.extend, aliases: ag.aliases, policies: ag.policies },
+  { name: "address-groups", about: "", requires: ["security-groups"], tables: [addressGroupTable], resources: ag.resources, converters: ag.converters, extend: ag.extend, aliases: ag.aliases, policies: ag.policies },
 ];
 
 /** A resource as the API shows it: what tests look into by name. */
