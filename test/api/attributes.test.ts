@@ -15,6 +15,8 @@ const DIFFERENT: Readonly<Record<string, string>> = {
   "port_forwardings.external_port": "cuvfs", // or a range
   "port_forwardings.internal_port": "cuv",
   ...Object.fromEntries(["cidr", "network_id", "project_id", "subnet_id", "subnet_name"].map((name) => [`floatingip_pools.${name}`, "vf"])), // filters are its use
+  // Sorted by what they show; a type has no default, and the target may be given by its newer name.
+  ...Object.fromEntries(Object.entries({ id: "vfs", project_id: "cvfs", tenant_id: "cvfs", object_type: "cvfr", target_tenant: "cuvf" }).map(([name, flags]) => [`rbac_policies.${name}`, flags])),
   // Found by what they show.
   ...Object.fromEntries(Object.entries({ id: "vfs", project_id: "cvfs", description: "cuvf", router_id: "cvfsr", port_id: "cvfsr", ip_address: "cvfs" }).map(([name, flags]) => [`ndp_proxies.${name}`, flags])),
 };
