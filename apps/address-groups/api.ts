@@ -60,6 +60,7 @@ const addressGroup = defineResource(addressGroupResource, {
   policy: { create: MEMBER, get: "rule:admin_only or (role:reader and project_id:%(project_id)s) or rule:shared_address_groups", update: MEMBER, delete: MEMBER },
   relations: { "address_group:shared": () => false },
   reach: { "address_group:shared": () => [] },
+  shareable: { table: addressGroupTable, usedBy: (view, row) => view.by(ruleTable, "remote", row.id).map((r) => r.project_id) },
   bulk: true,
   create(tx, standard, input) {
     checkSize((input.addresses as readonly string[]).length);
@@ -116,5 +117,6 @@ export const references = [reference(ruleTable, { to: addressGroupTable, ids: (r
 export const policies: Readonly<Record<string, string>> = { shared_address_groups: "field:address_groups:shared=True" };
 export const aliases: readonly Alias[] = [
   { alias: "address-group", name: "Address group", description: "Prefixes with a name.", updated: "2020-07-15T10:00:00-00:00" },
+  { alias: "rbac-address-group", name: "Add address_group type to network RBAC", description: "Address groups can be shared with other projects.", updated: "2021-01-31T00:00:00-00:00" },
   { alias: "security-groups-remote-address-group", name: "Remote address group id field for security group rules", description: "Rules may have an address group as their other side.", updated: "2020-11-03T10:00:00-00:00" },
 ];

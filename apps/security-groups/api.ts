@@ -69,12 +69,19 @@ const group = defineResource(groupResource, {
     [DENY]: {
       type: "string", about: "What becomes of what no rule of a port that has it allows: drop, or reject, where the sender is told.", post: true, put: true, default: "drop", check: { enum: ["drop", "reject"] }, onRequest: true, filter: true, alias: "axion-active-deny",
     },
-    shared: { type: "boolean", about: "Whether other projects may use it.", filter: true, alias: "security-groups-shared-filtering" },
   },
   embedded: { security_group_rules: { about: "Its rules.", resource: ruleResource, attribute: "security_group_id", index: "group" } },
   policy: { create: memberOf(), get: "rule:admin_only or (role:reader and project_id:%(project_id)s) or rule:shared_security_group", update: memberOf(), delete: memberOf() },
   relations: { "security_group:shared": () => false },
   reach: { "security_group:shared": () => [] },
+  shareable: {
+    shownBy: "security-groups-shared-filtering",
+    table: groupTable,
+    *usedBy(view, row) {
+      for (const { id } of view.by(portGroupsTable, "group", row.id)) yield view.get(portTable, id)?.project_id ?? row.project_id;
+      for (const { project_id } of view.by(ruleTable, "remote", row.id)) yield project_id;
+    },
+  },
   bulk: true,
   prepare,
 
@@ -115,7 +122,7 @@ const group = defineResource(groupResource, {
 
   // Rows of the first edition have it as a column, which is shown as it is.
   presentOnRequest: (_view, row) => ({ [KEEPS]: row.keep_established === true, [DENY]: row.rejects === true ? "reject" : "drop" }),
-  present: (_view, row) => ({ shared: false, ...(!Object.hasOwn(row, "stateful") && { stateful: row.stateless !== true }) }),
+  present: (_view, row) => ({ ...(!Object.hasOwn(row, "stateful") && { stateful: row.stateless !== true }) }),
 });
 
 // ---- rules ----

@@ -3,7 +3,7 @@
 // Extension and keep their values in tables of their own. A handle, exported from the owner's model.ts, is how other apps name it.
 import type { Check } from "./check.ts";
 import type { LiveView } from "./soft-table.ts";
-import type { ReadView, Row, Table, Tx } from "./table.ts";
+import type { AnyTable, ReadView, Row, Table, Tx } from "./table.ts";
 
 export type AttributeType = "string" | "boolean" | "integer" | "uuid" | "uuid|null" | "uuid[]" | "string[]" | "object" | "object[]" | "ip|null" | "mac" | "cidr" | "timestamp" | "any";
 
@@ -100,6 +100,8 @@ export interface ApiContext {
   remove(resource: ResourceHandle, id: string): void;
   /** What an action that changes a member does, without policy check; `body` as its check would give it. Returns what it answers. */
   act(resource: ResourceHandle, id: string, action: string, body: Values): unknown;
+  /** What the resource of this name says of being shared; undefined: it cannot be, or there is none. */
+  shareable(resource: string): Shareable | undefined;
   /** revision_number + 1 and updated_at of a parent. */
   bump(resource: ResourceHandle, id: string): void;
   /** True inside create/update/remove called by other app code rather than by a request. */
@@ -164,6 +166,15 @@ export type Relation<R extends Row = Row> = (row: R, view: ReadView, caller: Cal
 
 /** Ids of rows for which a relation may hold for this caller (more is fine). Lists then need not read every row. */
 export type Reach = (view: ReadView, caller: Caller) => Iterable<string>;
+
+/** That RBAC policies (access_as_shared) may let other projects see and use rows of a resource: what the app that declares it says of that. */
+export interface Shareable {
+  /** Extension alias that brings its attribute `shared`; absent: it shows none. */
+  readonly shownBy?: string;
+  readonly table: AnyTable;
+  /** Projects that use the row, in any order, the owner's and repeated ones too: those keep their policy from being taken away. */
+  usedBy(view: ReadView, row: StandardRow): Iterable<string>;
+}
 
 // ---- resources ----
 
@@ -235,6 +246,7 @@ export interface ResourceDeclaration<R extends Row = Row> {
   readonly relations?: Readonly<Record<string, Relation<R>>>;
   /** By relation. */
   readonly reach?: Readonly<Record<string, Reach>>;
+  readonly shareable?: Shareable;
   readonly bulk?: boolean;
   /** How many a project may have is limited, by an app that limits. Its table has the index `project`. */
   readonly quota?: Quota;

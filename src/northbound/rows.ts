@@ -1,6 +1,6 @@
 // Rows: how one is created, changed and removed with its standard attributes, its extensions and its embedded children, inside a
 // transaction; and what the code of resources may ask for there (ApiContext).
-import { notFound, show, type ApiError, type ApiContext, type Caller, type InputOf, type ResourceHandle, type Row, type StandardRow, type Tx, type Values } from "../app/contract.ts";
+import { notFound, show, type ApiError, type ApiContext, type Caller, type InputOf, type ResourceHandle, type Row, type Shareable, type StandardRow, type Tx, type Values } from "../app/contract.ts";
 import { childRows } from "./embedded.ts";
 import { at, notAuthorized, refusedRules, type Input } from "./input.ts";
 import { findRow, type Kind, type Registry } from "./kinds.ts";
@@ -67,6 +67,10 @@ export class Context implements ApiContext {
     return decl.run(this.tx, this.existing(kind, id), body, this.inner(body), {});
   }
 
+  shareable(resource: string): Shareable | undefined {
+    return this.rows.shareable(resource);
+  }
+
   bump(resource: ResourceHandle, id: string): void {
     const kind = this.rows.kind(resource.name);
     const row = this.tx.get<StandardRow>(kind.table, id);
@@ -102,6 +106,11 @@ export class Rows {
     const kind = this.registry.kinds.get(name);
     if (kind === undefined) throw new Error(`no app declares the resource ${name}`);
     return kind;
+  }
+
+  /** Undefined for a resource that no app declares, too. */
+  shareable(name: string): Shareable | undefined {
+    return this.registry.kinds.get(name)?.resource.shareable;
   }
 
   create(kind: Kind, tx: Tx, given: Values, ctx: ApiContext, children: Children = NO_CHILDREN): StandardRow {

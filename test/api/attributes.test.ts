@@ -21,6 +21,8 @@ const DIFFERENT: Readonly<Record<string, string>> = {
   ...Object.fromEntries(["admin_state_up", "description"].map((name) => [`agents.${name}`, "uvfs"])),
   ...Object.fromEntries(["created_at", "started_at", "heartbeat_timestamp"].map((name) => [`agents.${name}`, "vs"])),
   ...Object.fromEntries(["service_type", "name", "default"].map((name) => [`service_providers.${name}`, "vf"])),
+  // Sorted by what they show; a type has no default, and the target may be given by its newer name.
+  ...Object.fromEntries(Object.entries({ id: "vfs", project_id: "cvfs", tenant_id: "cvfs", object_type: "cvfr", target_tenant: "cuvf" }).map(([name, flags]) => [`rbac_policies.${name}`, flags])),
   // Found by what they show.
   ...Object.fromEntries(Object.entries({ id: "vfs", project_id: "cvfs", description: "cuvf", router_id: "cvfsr", port_id: "cvfsr", ip_address: "cvfs" }).map(([name, flags]) => [`ndp_proxies.${name}`, flags])),
 };

@@ -25,6 +25,8 @@ import { floatingIpActiveTable, floatingIpTable, portForwardingTable } from "../
 import * as ndp from "../../apps/ndp-proxy/api.ts";
 import { ndpProxyTable, ndpRouterTable } from "../../apps/ndp-proxy/model.ts";
 import * as overlay from "../../apps/overlay/api.ts";
+import * as rbac from "../../apps/rbac/api.ts";
+import { rbacPolicyTable } from "../../apps/rbac/model.ts";
 import * as sg from "../../apps/security-groups/api.ts";
 import { ruleCountTable } from "../../apps/security-groups/counters.ts";
 import * as sgm from "../../apps/security-groups/model.ts";
@@ -59,6 +61,7 @@ const apps: readonly App[] = [
     aliases: sg.aliases, policies: sg.policies,
   },
   { name: "address-groups", about: "", requires: ["security-groups"], tables: [addressGroupTable], resources: ag.resources, converters: ag.converters, extend: ag.extend, aliases: ag.aliases, policies: ag.policies },
+  { name: "rbac", about: "", requires: ["security-groups"], tables: [rbacPolicyTable], resources: rbac.resources, extendAll: rbac.extendAll, aliases: rbac.aliases },
 ];
 
 /** A resource as the API shows it: what tests look into by name. */
