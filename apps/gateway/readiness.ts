@@ -136,7 +136,7 @@ function isConfirmed(host: ServiceHost, id: string, row: Readonly<GatewayReady> 
     if (host.synced(peer) === undefined) return true;
     if (role === "fellow" && host.confirmed(peer) < generation) return false;
     const status = observed(view, peer, "Interface", peerPortName(key))?.bfd_status;
-    return status === undefined || (status.forwarding === "true") === (role === "fellow" ? row?.fellows === true : row?.users === true);
+    return status === undefined || (status.forwarding === "true") === (role === "fellow" ? row.fellows : row.users);
   });
 }
 

@@ -89,6 +89,8 @@ describe.skipIf(Lab.missing().length > 0).each(KINDS)("a gateway on a %s network
           lost.push(lostOf(stats));
         }
         console.log(`${type}, SNAT ${String(snat)}, ${value}, round ${round}: lost ${lost.join(" ")}`);
+        // A connection from outside that the host before translated is not known to the next: it goes on when outside has learned where the floating IP is.
+        if (snat) expect.soft(lost.pop(), `floating IP, ${value}, round ${round}`).toBeLessThan(100);
         expect.soft(lost, `${value}, round ${round}`).toEqual(lost.map(() => 0));
       }
     }
