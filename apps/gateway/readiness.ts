@@ -2,8 +2,8 @@
 // drained as soon as it is gone; both say so in BFD (cpath_down), and their peers use the next one. A host is left, and had again, in steps, each of
 // which all that it is about have confirmed before the next: (1) its fellows take what comes to them from outside, as it does itself; (2) when it is
 // left its users send to the next, which hands on to it, so that all still leaves by one host; (3) its fellows hear that it is left, and the next one sends
-// outside itself from one packet on; (4) they are silent again for whoever is before them. When it is had again, (3) is before (2). So two hosts never send outside
-// in the name of one gateway at once, and what physical switches still lead to the other one gets in there.
+// outside itself from one packet on; (4) they are silent again for whoever is before them. When it is had again, (3) is before (2). So users do not send
+// outside by two hosts at once, and what physical switches still lead to the other one gets in there.
 import { chassisTable, observed, type LiveView, type ServiceDecl, type ServiceHost, type Tx } from "#app";
 import { seenAlive, whileGateways } from "./activity.ts";
 import { gatewayPeerTable, gatewayPlanTable, gatewayReadyTable, peerPortName, routerGatewayTable, type GatewayPlan, type GatewayReady } from "./model.ts";
