@@ -2,7 +2,7 @@
 // what a switch cannot do, since it sends nothing by itself: to ask, and to announce.
 import { chassisTable, observed, type Cancel, type LiveView, type ServiceHost } from "#app";
 import { addressesOf, networkTable, portTable, type Network, type Port } from "../l2/model.ts";
-import { gatewayNeighbourTable, gatewayPlanTable, gatewayReadyTable, gatewaysOf, peerPortName, type GatewayPlan } from "./model.ts";
+import { gatewayNeighbourTable, gatewayPlanTable, gatewayReadyTable, gatewaysOf, peerPortName, type GatewayPlan, type GatewayReady } from "./model.ts";
 
 /** Calls `fn` every so many seconds, from now on whenever there are gateways, or what is left of some. */
 export function whileGateways(host: ServiceHost, seconds: number, fn: () => void | Promise<void>): void {
@@ -40,14 +40,16 @@ export function seenAlive(view: LiveView, plan: GatewayPlan, host: string): bool
 export function activeHost(host: Pick<ServiceHost, "view" | "synced">, plan: GatewayPlan): string | undefined {
   return plan.hosts.find((id) => {
     const ready = host.view.get(gatewayReadyTable, id);
-    return ready !== undefined && host.synced(id) !== undefined && (plan.hosts.length === 1 || !ready.fellows || seenAlive(host.view, plan, id) !== false);
+    return usedBy(ready) && host.synced(id) !== undefined && (plan.hosts.length === 1 || ready?.fellows !== true || seenAlive(host.view, plan, id) !== false);
   });
 }
+
+const usedBy = (ready: Readonly<GatewayReady> | undefined): boolean => ready !== undefined && (ready.users || ready.fellows);
 
 /** What an operator is shown of the hosts of a router's gateways, the preferred one first; `alive`: null where no fellow is there to say. What acts asks `activeHost`, which also knows whose switch is connected. */
 export function shownHosts(view: LiveView, routerId: string): object[] {
   return gatewaysOf(view, routerId).map((plan) => {
-    const hosts = plan.hosts.map((host) => ({ host, ready: view.get(gatewayReadyTable, host)?.users === true, alive: seenAlive(view, plan, host) ?? null }));
+    const hosts = plan.hosts.map((host) => ({ host, ready: usedBy(view.get(gatewayReadyTable, host)), alive: seenAlive(view, plan, host) ?? null }));
     return { network_id: plan.network_id, port_id: plan.id, active: hosts.find(({ ready, alive }) => ready && alive !== false)?.host ?? null, hosts };
   });
 }

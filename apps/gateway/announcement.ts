@@ -93,5 +93,5 @@ export const announcement: ServiceDecl = {
 
 /** Whether a host that lives hands over to another, since one of both is told to: what was reached by it goes on being so for a while. */
 function isHandedOver(view: LiveView, plan: GatewayPlan, from: string, to: string): boolean {
-  return seenAlive(view, plan, from) === true && (view.get(gatewayReadyTable, from)?.users !== true || view.get(gatewayReadyTable, to)?.fellows !== true);
+  return seenAlive(view, plan, from) === true && (view.get(gatewayReadyTable, from)?.users !== true || view.get(gatewayReadyTable, to)?.fellows !== true || view.get(gatewayReadyTable, to)?.shared === true);
 }

@@ -78,6 +78,8 @@ export const groupOf = {
   out: (before: string): string => `out/${before}`,
   /** On one of the list: nothing while one before it lives, else in here. */
   in: (before: string): string => `in/${before}`,
+  /** What is sent to a gateway's MAC from outside: as in, but here while one before it is handed over or taken back. */
+  take: (before: string): string => `take/${before}`,
   /** The same for what is sent from here, where frames outside travel in tunnels: to the first before it that lives. */
   over: (before: string): string => `over/${before}`,
   /** And where they travel by a physical network: out there. */
@@ -188,7 +190,7 @@ export const derive = [
     into: claimTable,
     reads: [gatewayPlanTable],
     derive: ({ b: list }, view): Claim[] =>
-      [groupOf.to(list), ...prefixesOf(list).flatMap((before) => [groupOf.out(before), groupOf.in(before), groupOf.over(before), groupOf.away(before), ...(answersMachines(view, list) ? [groupOf.own(before)] : [])])].map((holder) => claim(`gateway/groups/${list}`, gatewayGroups, "", holder)),
+      [groupOf.to(list), ...prefixesOf(list).flatMap((before) => [groupOf.out(before), groupOf.in(before), groupOf.take(before), groupOf.over(before), groupOf.away(before), ...(answersMachines(view, list) ? [groupOf.own(before)] : [])])].map((holder) => claim(`gateway/groups/${list}`, gatewayGroups, "", holder)),
   }),
   derivation({ name: "gateway-ports", on: eachPair(gatewayPeerTable, "peers"), into: claimTable, reads: [], derive: ({ a, b }): Claim => claim(`gateway/ports/${a}`, peerPorts, "", b) }),
   derivation({

@@ -1,7 +1,7 @@
 // Interfaces of routers on physical networks, for machines there. Every host that routes into such a network does so itself, with a MAC of its own;
 // what machines ask of the router, and send to it, is for one host at a time, chosen as that of a gateway is: that one alone sends with the router's
 // MAC, whatever it routes there. A host that is not on the physical network sends what it routes there by way of that one.
-import { chassisScope, chassisTable, claim, claimTable, derivation, each, isIpv6, load, numberOf, setField, toEntrance, toStage, type Chassis, type Claim, type ReadView } from "#app";
+import { chassisScope, chassisTable, claim, claimTable, derivation, each, isIpv6, load, numberOf, setField, toEntrance, toStage, type Chassis, type Claim, type FlowAction, type ReadView, type SharedRegister } from "#app";
 import { linkLocal } from "packet-codec";
 import { subnetTable } from "../ipam/model.ts";
 import { addressTable, attachmentTable, chosenSegmentTable, handleMac, handleQuestions, netScope, networkTable, portTable, readsTags, segmentTable, type Segment } from "../l2/model.ts";
@@ -64,6 +64,8 @@ export const derive = [
   }),
 ];
 
+type Through = FlowAction<never, SharedRegister>;
+
 const interfaces = gateway.rule({
   name: "interfaces",
   about: "what machines on a physical network ask of a router there, and send to it, is for the host that has its interface now; hosts that are not on that network send there by that one",
@@ -84,8 +86,8 @@ const interfaces = gateway.rule({
       if (vni !== undefined) receiveVni(out, here, vni, { eth_src: mac }, [load("net", network.key), load("router", router.key), setField("in_port", 0), toStage("forward")]);
       const before = groupsBefore(view, hostsBefore(plan, place));
       if (place > 0 && before === undefined) continue;
-      const through = place === 0 ? toEntrance(gateway.entrance("gateway_in")) : ({ type: "group", id: before!.in } as const);
-      handleMac(out, here, network, mac, [through], { rank: 2, from: "afar" });
+      const [through, taken] = (["in", "take"] as const).map((which) => (place === 0 ? toEntrance(gateway.entrance("gateway_in")) : ({ type: "group", id: before![which] } as const))) as [Through, Through];
+      handleMac(out, here, network, mac, [taken], { rank: 2, from: "afar" });
       // Switches between here and there learn from every packet that its MAC is here. While others have yet to hear that this one is ready, or have heard
       // that it is not, one of them sends so.
       const own = numberOf(view, gatewayGroups, "", groupOf.own(hostsBefore(plan, place)));

@@ -87,6 +87,8 @@ export const gatewayPeerTable = defineTable<GatewayPeer>()("gateway_peer", { der
 export interface GatewayReady extends Row {
   readonly users: boolean;
   readonly fellows: boolean;
+  /** It is on its way to be used or left: those that stand for it take what comes to them from outside, whoever is before them. */
+  readonly shared?: true;
 }
 export const gatewayReadyTable = defineTable<GatewayReady>()("gateway_ready", { indexes: { all: () => "" } });
 

@@ -1,26 +1,32 @@
 // Whether a host may be used as a gateway. One whose switch has not confirmed its flows would swallow packets, as would one that is being
-// drained as soon as it is gone; both say so in BFD (cpath_down), and their peers use the next one. Who uses a host and who stands for it are told
-// one after the other, so that there is no moment at which a packet finds nobody: of a host that leaves its fellows hear first, since
-// they begin to take what comes from outside; of one that is back its users do.
-import { chassisTable, type ServiceDecl, type ServiceHost, type Tx } from "#app";
+// drained as soon as it is gone; both say so in BFD (cpath_down), and their peers use the next one. A host is left, and had again, in steps, each of
+// which all that it is about have confirmed before the next: (1) its fellows take what comes to them from outside, as it does itself; (2) when it is
+// left its users send to the next, which hands on to it, so that all still leaves by one host; (3) its fellows hear that it is left, and the next one sends
+// outside itself from one packet on; (4) they are silent again for whoever is before them. When it is had again, (3) is before (2). So users do not send
+// outside by two hosts at once, and what physical switches still lead to the other one gets in there.
+import { chassisTable, observed, type LiveView, type ServiceDecl, type ServiceHost, type Tx } from "#app";
 import { seenAlive, whileGateways } from "./activity.ts";
-import { gatewayPlanTable, gatewayReadyTable, routerGatewayTable, type GatewayPlan, type GatewayReady } from "./model.ts";
+import { gatewayPeerTable, gatewayPlanTable, gatewayReadyTable, peerPortName, routerGatewayTable, type GatewayPlan, type GatewayReady } from "./model.ts";
 import { teachBridges } from "./teaching.ts";
 
 /** Seconds between looks. */
 const LOOK_S = 0.25;
-/** Seconds until all peers have heard the one thing, and the other is said: three intervals of BFD, and what a switch takes to act. */
+/** Seconds that a step takes at least: three intervals of BFD, and what a switch takes to act. */
 const STEP_S = 1;
 /** Gateways that are written in one transaction. */
 const AT_ONCE = 500;
+/** Seconds after which the next step is taken though somebody has not confirmed this one: whoever does not answer does not keep a host from being left. */
+const CONFIRM_S = 4;
 /** Seconds after the start in which a host that was ready may still be on its way here. */
 const START_S = 10;
 
 interface Known {
   /** Since the start, or since it was lost. */
   seen: boolean;
-  /** When the next step may be taken. */
-  dueMs: number;
+  /** When the last step was taken; undefined: none since the start. */
+  steppedMs: number | undefined;
+  /** Generation of the last step. */
+  stepped: number;
   /** Generation with its flows as a gateway. */
   since: number;
 }
@@ -33,7 +39,7 @@ export const readiness: ServiceDecl = {
     const startedMs = host.clock.monotonic();
     const of = (chassis: string): Known => {
       let entry = known.get(chassis);
-      if (entry === undefined) known.set(chassis, (entry = { seen: false, dueMs: 0, since: 0 }));
+      if (entry === undefined) known.set(chassis, (entry = { seen: false, steppedMs: undefined, stepped: 0, since: 0 }));
       return entry;
     };
     host.onCommit([gatewayPlanTable], (changes, generation) => {
@@ -69,16 +75,18 @@ async function look(host: ServiceHost, of: (chassis: string) => Known, startedMs
     const none = chassis === undefined || view.count(gatewayPlanTable, "host", id) === 0;
     // One that its fellows see dead is used by nobody: it comes back as one that is not ready, even if its flows were lost before this controller began.
     const lost = (synced === undefined && (entry.seen || now - startedMs > START_S * 1000)) || (synced !== true && view.by(gatewayPlanTable, "host", id).some((plan) => seenAlive(view, plan, id) === false));
-    let wanted: Pick<GatewayReady, "users" | "fellows">;
-    if (none || lost) wanted = NOT;
-    else if (chassis.drain === true) wanted = row?.fellows === true ? { users: row.users, fellows: false } : NOT;
-    else if (row === undefined) wanted = synced === true && host.confirmed(id) >= entry.since ? { users: true, fellows: false } : NOT;
-    else wanted = { users: true, fellows: true };
-    if ((row?.users ?? false) === wanted.users && (row?.fellows ?? false) === wanted.fellows) continue;
-    if (!none && !lost && now < entry.dueMs) continue;
-    entry.dueMs = now + STEP_S * 1000;
+    let wanted: GatewayReady | undefined;
+    if (none || lost) wanted = undefined;
+    else if (chassis.drain === true) wanted = stepToLeft(id, row);
+    else if (row === undefined && !(synced === true && host.confirmed(id) >= entry.since)) continue;
+    else wanted = stepToUsed(id, row, hasUsedFellow(view, id));
+    if (isSame(row, wanted)) continue;
+    // What a controller before this one was about goes on from where it was stored.
+    const stepMs = entry.steppedMs ?? (row?.shared === true ? startedMs : undefined);
+    if (!none && !lost && stepMs !== undefined && now < stepMs + (isConfirmed(host, id, row, entry.stepped) ? STEP_S : CONFIRM_S) * 1000) continue;
+    entry.steppedMs = now;
     if (lost) entry.seen = false;
-    changes.set(id, wanted.users || wanted.fellows ? { id, ...wanted } : undefined);
+    changes.set(id, wanted);
   }
   if (back.length > 0) {
     await host.transact(`gateways of ${back.join(", ")}: no longer elsewhere`, (tx) => {
@@ -86,13 +94,51 @@ async function look(host: ServiceHost, of: (chassis: string) => Known, startedMs
     });
   }
   if (changes.size === 0) return;
-  const isUsed = (id: string): boolean => view.get(gatewayReadyTable, id)?.users === true;
-  teachBridges(host, changes.keys(), isUsed, (id) => (changes.has(id) ? changes.get(id)?.users === true : isUsed(id)));
-  await host.transact(`gateways of ${[...changes.keys()].join(", ")}: who may use them`, (tx) => {
+  // Who sends outside is what fellows believe; of one that nobody stands for, what users do.
+  const acts = (row: Readonly<GatewayReady> | undefined): boolean => row !== undefined && (row.fellows || row.users);
+  const acting = (id: string): boolean => acts(view.get(gatewayReadyTable, id));
+  teachBridges(host, changes.keys(), acting, (id) => (changes.has(id) ? acts(changes.get(id)) : acting(id)));
+  const { generation } = await host.transact(`gateways of ${[...changes.keys()].join(", ")}: who may use them`, (tx) => {
     for (const [id, row] of changes) put(tx, id, row);
   });
+  for (const id of changes.keys()) of(id).stepped = generation;
 }
-const NOT = { users: false, fellows: false } as const;
+
+const isSame = (a: Readonly<GatewayReady> | undefined, b: Readonly<GatewayReady> | undefined): boolean => a?.users === b?.users && a?.fellows === b?.fellows && a?.shared === b?.shared;
+
+/** The next step of a host that is to be left; undefined: it is. */
+function stepToLeft(id: string, row: Readonly<GatewayReady> | undefined): GatewayReady | undefined {
+  if (row === undefined) return undefined;
+  if (row.shared !== true) return { ...row, shared: true };
+  if (row.users) return { ...row, users: false };
+  return row.fellows ? { id, users: false, fellows: false, shared: true } : undefined;
+}
+
+/** The next step of a host that is to be used. Where no other is, nobody has to hand over to it: its users hear first. */
+function stepToUsed(id: string, row: Readonly<GatewayReady> | undefined, handedOver: boolean): GatewayReady {
+  if (row === undefined) return handedOver ? { id, users: false, fellows: false, shared: true } : { id, users: true, fellows: false };
+  if (!row.fellows) return { ...row, fellows: true };
+  return row.users ? { id, users: true, fellows: true } : { ...row, users: true };
+}
+
+/** Whether another host of its gateways is used. */
+const hasUsedFellow = (view: LiveView, id: string): boolean => view.by(gatewayPlanTable, "host", id).some(({ hosts }) => hosts.some((other) => other !== id && view.get(gatewayReadyTable, other)?.users === true));
+
+/** Whether the switches that a step is about have it: flows and groups, and what BFD says of the host. One that is not there is not asked. */
+function isConfirmed(host: ServiceHost, id: string, row: Readonly<GatewayReady> | undefined, generation: number): boolean {
+  const { view } = host;
+  const key = view.get(chassisTable, id)?.key;
+  // Where nobody hands over there is nothing to wait for.
+  if (key === undefined || row?.shared !== true) return true;
+  const roles = new Map<string, "fellow" | "gateway">();
+  for (const { peer, role } of view.by(gatewayPeerTable, "at", id)) if (role === "fellow" || (role === "gateway" && !roles.has(peer))) roles.set(peer, role);
+  return [...roles].every(([peer, role]) => {
+    if (host.synced(peer) === undefined) return true;
+    if (role === "fellow" && host.confirmed(peer) < generation) return false;
+    const status = observed(view, peer, "Interface", peerPortName(key))?.bfd_status;
+    return status === undefined || (status.forwarding === "true") === (role === "fellow" ? row.fellows : row.users);
+  });
+}
 
 function put(tx: Tx, id: string, row: GatewayReady | undefined): void {
   if (row === undefined) tx.delete(gatewayReadyTable, id);

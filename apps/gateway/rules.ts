@@ -59,9 +59,9 @@ const otherwise = (chassis: Chassis, actions: Bucket["actions"]): Bucket => ({ w
 const TO_THE_WIRE = [load("out_port_key", 0), load("out_host", 0), toStage("locate")] as const;
 
 /** Numbers of the groups on a host before which these are; undefined: they are not there yet. */
-export function groupsBefore(view: ReadView, before: string): Readonly<Record<"out" | "in" | "over" | "away", number>> | undefined {
-  const [to, inwards, over, away] = [groupOf.out, groupOf.in, groupOf.over, groupOf.away].map((of) => group(view, of(before)));
-  return to === undefined || inwards === undefined || over === undefined || away === undefined ? undefined : { out: to, in: inwards, over, away };
+export function groupsBefore(view: ReadView, before: string): Readonly<Record<"out" | "in" | "take" | "over" | "away", number>> | undefined {
+  const [to, inwards, take, over, away] = [groupOf.out, groupOf.in, groupOf.take, groupOf.over, groupOf.away].map((of) => group(view, of(before)));
+  return to === undefined || inwards === undefined || take === undefined || over === undefined || away === undefined ? undefined : { out: to, in: inwards, take, over, away };
 }
 
 const lists = gateway.rule({
@@ -83,6 +83,9 @@ const lists = gateway.rule({
       const inHere = otherwise(host, [toTable("gateway_in")]);
       out.item(here, "group", ids.out, { type: "ff", buckets: [...earlier.map(toPeer), otherwise(host, [setField("eth_dst", NO_MAC), toTable("gateway_here")])] });
       out.item(here, "group", ids.in, { type: "ff", buckets: [...silent, inHere] });
+      // Answers to what one of both has sent may come to the other until the outside has learned where the gateway is.
+      const isShared = before.split(".").some((key) => view.get(gatewayReadyTable, view.by(chassisTable, "key", key)[0]?.id ?? "")?.shared === true);
+      out.item(here, "group", ids.take, { type: "ff", buckets: isShared ? [inHere] : [...silent, inHere] });
       out.item(here, "group", ids.over, { type: "ff", buckets: [...earlier.map(toPeer), inHere] });
       const own = group(view, groupOf.own(before));
       if (own !== undefined && answersMachines(view, list)) out.item(here, "group", own, { type: "ff", buckets: [...earlier.map((port) => ({ watchPort: port, actions: leaveAs("router") })), otherwise(host, leaveAs("port"))] });
@@ -135,13 +138,13 @@ function takeFromOutside(plan: GatewayPlan, network: Network, mac: string, addre
     const here = chassisScope(id);
     const before = groupsBefore(view, hostsBefore(plan, place));
     if (place > 0 && before === undefined) continue;
-    const through = (which: "in" | "over" | "away"): FlowAction<never, SharedRegister> => (place === 0 ? toEntrance(gateway.entrance("gateway_in")) : { type: "group", id: before![which] });
+    const through = (which: "in" | "take" | "over" | "away"): FlowAction<never, SharedRegister> => (place === 0 ? toEntrance(gateway.entrance("gateway_in")) : { type: "group", id: before![which] });
     if (place === 0) handleMac(out, here, network, mac, [through("in")], { rank: 1 });
     else if (vni !== undefined) handleMac(out, here, network, mac, [...tunnelled, through("over")], { rank: 1 });
     else {
       // What ports and routers send here goes to the host that has it; what comes from out there has been there.
       handleMac(out, here, network, mac, [setField("in_port", 0), through("away")], { rank: 1 });
-      handleMac(out, here, network, mac, [through("in")], { rank: 2, from: view.count(segmentTable, "network", network.id) > 1 ? "no port" : "afar" });
+      handleMac(out, here, network, mac, [through("take")], { rank: 2, from: view.count(segmentTable, "network", network.id) > 1 ? "no port" : "afar" });
     }
     for (const ip of addresses) handleQuestions(out, here, network, ip, [through("in")]);
   }

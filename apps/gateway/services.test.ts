@@ -78,18 +78,36 @@ describe("who may use a host", () => {
     expect(ready("gw2")).toBeUndefined();
   });
 
-  test("one that is drained is left by its fellows first, then by its users; and may be had again", async () => {
+  /** Lets time pass, and notes each state of a host that differs from the one before; what its peers see of it follows at once if they answer. */
+  async function states(host: string, seconds: number, answers = true): Promise<string[]> {
+    const found: string[] = [];
+    for (let t = 0; t < seconds * 10; t++) {
+      await pass(0.1);
+      const row = h.view.get(gatewayReadyTable, host);
+      const text = row === undefined ? "none" : Object.entries(row).flatMap(([name, value]) => (value === true ? [name] : [])).join(" ");
+      if (text !== found.at(-1)) found.push(text);
+      if (answers) see(other(host), host, row?.fellows === true, "up");
+    }
+    return found;
+  }
+
+  test("one that is drained is left in steps: fellows take part, users leave it, fellows stand for it; and is had again likewise", async () => {
     await allReady();
     await h.addChassis("gw1", { key: 1, gateway: true, drain: true });
-    await pass(0.5);
-    expect(ready("gw1")).toEqual({ users: true, fellows: false });
-    await pass(1.5);
-    expect(ready("gw1")).toBeUndefined();
+    expect(await states("gw1", 6)).toEqual(["users fellows", "users fellows shared", "fellows shared", "shared", "none"]);
     expect(plan().hosts).toContain("gw1");
     await h.addChassis("gw1", { key: 1, gateway: true });
     await h.settled();
-    await pass(3);
-    expect(ready("gw1")).toEqual({ users: true, fellows: true });
+    expect(await states("gw1", 6)).toEqual(["none", "shared", "fellows shared", "users fellows shared", "users fellows"]);
+  });
+
+  test("a step waits for the switches of the one before, and not for ever", async () => {
+    await allReady();
+    await h.addChassis("gw1", { key: 1, gateway: true, drain: true });
+    expect(await states("gw1", 2.8)).toEqual(["users fellows", "users fellows shared", "fellows shared", "shared"]);
+    see("gw2", "gw1", true);
+    expect(await states("gw1", 2, false)).toEqual(["shared"]);
+    expect(await states("gw1", 3, false)).toEqual(["shared", "none"]);
   });
 
   test("one that is drained gets no new gateway while there is another, and has it when it is back", async () => {
@@ -136,7 +154,7 @@ describe("who may use a host", () => {
     await pass(1);
     expect(ready("gw2")).toBeUndefined();
     synced.add("gw2");
-    await pass(3);
+    await pass(15);
     expect(ready("gw2")).toEqual({ users: true, fellows: true });
   });
 
@@ -261,13 +279,14 @@ describe("one host hands over to the other", () => {
     const [first, second] = plan().hosts;
     const drained = async (drain: boolean): Promise<unknown> => h.addChassis(first!, { key: HOSTS.indexOf(first!) + 1, gateway: true, drain, bridge_mappings: { ext: "br-ext" } });
     await drained(true);
-    await pass(0.7);
-    expect([ready(first!), taught()]).toEqual([{ users: true, fellows: false }, []]);
-    await pass(1.5);
-    expect(ready(first!)).toBeUndefined();
+    while (ready(first!)?.users === true) await pass(0.1);
+    expect([ready(first!), taught()]).toEqual([{ users: false, fellows: true }, []]);
+    while (ready(first!)?.fellows === true) await pass(0.1);
+    await pass(0.3);
     expect(new Set(taught())).toEqual(new Set([second]));
+    while (ready(first!) !== undefined) await pass(0.1);
     await drained(false);
-    await pass(3);
+    await pass(12);
     expect(ready(first!)).toEqual({ users: true, fellows: true });
     expect(new Set(taught())).toEqual(new Set([first]));
   });
@@ -275,7 +294,7 @@ describe("one host hands over to the other", () => {
   test("of the last host of two nobody is told", async () => {
     const second = plan().hosts[1]!;
     await h.addChassis(second, { key: HOSTS.indexOf(second) + 1, gateway: true, drain: true, bridge_mappings: { ext: "br-ext" } });
-    await pass(3);
+    await pass(12);
     expect([ready(second), taught()]).toEqual([undefined, []]);
   });
 
@@ -284,7 +303,7 @@ describe("one host hands over to the other", () => {
     const announced = (): string[] => arps(arpOps.request).filter((a) => a.spa === a.tpa).map((a) => a.chassis);
     const asked = async (drain: boolean): Promise<unknown> => h.addChassis(first!, { key: HOSTS.indexOf(first!) + 1, gateway: true, drain, bridge_mappings: { ext: "br-ext" } });
     await asked(true);
-    while (ready(first!) !== undefined) await pass(0.1);
+    while (ready(first!)?.fellows === true) await pass(0.1);
     see(second!, first!, false, "up");
     h.sent.splice(0);
     await pass(0.3);
@@ -292,11 +311,11 @@ describe("one host hands over to the other", () => {
     await pass(4);
     expect(announced()).toEqual([second, second, second]);
     await asked(false);
-    while (ready(first!) === undefined) await pass(0.1);
+    while (ready(first!)?.fellows !== true) await pass(0.1);
     await pass(0.2);
     expect(announced()).toEqual([]);
     // What the second says of the first is old by the time that both are told.
-    await pass(6);
+    await pass(15);
     expect(ready(first!)).toEqual({ users: true, fellows: true });
     expect(announced()).toEqual([first, first, first]);
   });

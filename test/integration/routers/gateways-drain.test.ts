@@ -19,6 +19,9 @@ describe.skipIf(Lab.missing().length > 0).each(KINDS)("a gateway on a %s network
   let cloud: Cloud;
   let users: Instance[];
   let machine: Guest;
+  let router: Resource;
+  /** What the machine outside reaches inside, and the gateway itself. */
+  let reached: string[];
 
   // Users are not on the physical network.
   beforeAll(async () => {
@@ -26,7 +29,7 @@ describe.skipIf(Lab.missing().length > 0).each(KINDS)("a gateway on a %s network
     const made = await cloud.create("network", { "router:external": true, "provider:network_type": type, "provider:physical_network": "ext", ...(type === "vlan" && { "provider:segmentation_id": 100 }) });
     await cloud.create("subnet", { network_id: made.id, ip_version: 4, cidr: "203.0.113.0/24", gateway_ip: UPSTREAM, allocation_pools: [{ start: "203.0.113.10", end: "203.0.113.99" }] });
     const inside = await cloud.network("10.0.0.0/24");
-    const router = await cloud.router([inside]);
+    router = await cloud.router([inside]);
     await cloud.update("router", router.id, { external_gateway_info: { network_id: made.id, enable_snat: snat } });
     const [port] = (await cloud.call("GET", `/v2.0/ports?device_id=${router.id}&device_owner=network:router_gateway`)).body.ports as unknown as [Resource];
     const gateway = (port.fixed_ips as { ip_address: string }[])[0]!.ip_address;
@@ -41,6 +44,7 @@ describe.skipIf(Lab.missing().length > 0).each(KINDS)("a gateway on a %s network
       machine = vm;
     }
     await machine.configure(`addr add ${UPSTREAM}/24 dev eth0`, `route add 10.0.0.0/24 via ${gateway} dev eth0`, `addr add ${BEYOND}/32 dev lo`, "link set lo up");
+    reached = [gateway, snat ? String((await cloud.create("floatingip", { floating_network_id: made.id, port_id: users[0]!.port.id })).floating_ip_address) : users[0]!.ip];
     await cloud.synced();
     await settled();
   }, 120_000);
@@ -59,23 +63,34 @@ describe.skipIf(Lab.missing().length > 0).each(KINDS)("a gateway on a %s network
     return flows.some((f) => f.priority === 110 && !f.actions.includes("group")) ? 3 : 4;
   };
 
+  const hosts = async (): Promise<{ active: string | null; hosts: { host: string }[] }> =>
+    ((await cloud.call("GET", `/v2.0/routers/${router.id}?fields=axion:gateway_hosts`)).body.router as unknown as { "axion:gateway_hosts": [{ active: string | null; hosts: { host: string }[] }] })["axion:gateway_hosts"][0];
+  const active = async (): Promise<string | null> => (await hosts()).active;
+
   test(`${ROUNDS} times drained, and had again: nothing is lost`, async () => {
     const host = cloud.hv(await preferred());
     for (const { vm } of users) await until("an answer from outside", () => vm.reaches(BEYOND), { timeoutMs: 20_000 });
+    for (const to of reached) await until(`${to} from outside`, () => machine.reaches(to), { timeoutMs: 20_000 });
+    const shown = (await hosts()).hosts.map((h) => h.host);
+    const [first, second] = [shown[0]!, shown[1]!];
     await sleep(2000);
     for (let round = 0; round < ROUNDS; round++) {
       for (const value of ["drain", "true"]) {
-        const running = [...users.map(({ vm }) => vm.pingStart(BEYOND, { intervalMs: 10 })), ...(snat ? [] : [machine.pingStart(users[0]!.ip, { intervalMs: 10 })])];
+        const running = [...users.map(({ vm }) => vm.pingStart(BEYOND, { intervalMs: 10 })), ...reached.map((to) => machine.pingStart(to, { intervalMs: 10 }))];
         await sleep(500);
         await host.vsctl("set", "Open_vSwitch", ".", `external_ids:axion-gateway=${value}`);
-        await sleep(3000);
+        await until("the last step", async () => (await active()) === (value === "true" ? first : second), { timeoutMs: 30_000 });
         if (value === "true") await settled();
+        // The last step but one is when it is active elsewhere; the last follows, as do announcements.
+        await sleep(4000);
         const lost: number[] = [];
         for (const run of running) {
           const stats = await run.stop();
           lost.push(lostOf(stats));
         }
         console.log(`${type}, SNAT ${String(snat)}, ${value}, round ${round}: lost ${lost.join(" ")}`);
+        // A connection from outside that the host before translated is not known to the next: it goes on when outside has learned where the floating IP is.
+        if (snat) expect.soft(lost.pop(), `floating IP, ${value}, round ${round}`).toBeLessThan(100);
         expect.soft(lost, `${value}, round ${round}`).toEqual(lost.map(() => 0));
       }
     }
