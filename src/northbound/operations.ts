@@ -1,7 +1,7 @@
 // What a request does: each operation of the API as one transaction or one read. Knows no HTTP; gives status and body.
 import type { Readable } from "node:stream";
 import { badRequest, notFound, show, type Action, type Caller, type CollectionAction, type LiveView, type PathValues, type ReadView, type StandardRow, type Tx } from "../app/contract.ts";
-import { jsonText } from "../lib/json-text.ts";
+import { jsonText } from "./wire/json-text.ts";
 import type { Cause, Model } from "../model/model.ts";
 import { bodyObject, checkRevision, createInput, createItems, ifMatch, notAuthorized, refusedGiven, refusedRules, updateInput, updateItem } from "./input.ts";
 import { findRow, type Kind, type KindAction, type Registry } from "./kinds.ts";

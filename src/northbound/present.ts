@@ -4,7 +4,7 @@
 // Answers are put together as text. Rows are immutable, so the text of a row's columns is kept for the next list; what is presented is kept
 // as long as nothing changes that it was read from (shown.ts), and the text of both with it.
 import type { Attribute, Caller, LiveView, ReadView, StandardRow, Values } from "../app/contract.ts";
-import { jsonText } from "../lib/json-text.ts";
+import { jsonText } from "./wire/json-text.ts";
 import { View } from "../model/view.ts";
 import type { Kind, KindAttribute } from "./kinds.ts";
 import type { Rule } from "./policy/index.ts";
