@@ -1,5 +1,5 @@
 // Which hosts have which roles, and the agents that are stored for them: they are rows of their own, since they keep what an administrator says and since when they are.
-import { chassisTable, derivation, each, hostSessionsTable, learned, type RowChange, type ServiceDecl, type ServiceHost, type Tx } from "#app";
+import { chassisTable, derivation, each, hostSessionsTable, learned, timestampOf, type RowChange, type ServiceDecl, type ServiceHost, type Tx } from "#app";
 import { agentId, agentTable, heartbeatTable, hostRoleTable, isAlive, OVS_AGENT, type HostRole } from "./model.ts";
 
 export const derive = [
@@ -54,7 +54,6 @@ function put(tx: Tx, host: string, roles: readonly HostRole[]): void {
 }
 
 function beat(host: ServiceHost): void {
-  // eslint-disable-next-line no-restricted-globals -- the time is the host's clock's: Date only writes it down
-  const at = new Date(host.clock.now()).toISOString();
+  const at = timestampOf(host.clock.now());
   host.learn(host.view.facts(hostSessionsTable).filter(({ id }) => isAlive(host.view, id)).map(({ id }) => learned(heartbeatTable, id, { id, at })));
 }

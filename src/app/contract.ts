@@ -42,7 +42,7 @@ export { defineSettings, type SettingDecl, type SettingDecls, type NumberRange, 
 export * from "./validate.ts";
 export * from "../lib/address.ts";
 export * from "../lib/name-uuid.ts";
-export { momentOf } from "../lib/clock.ts";
+export { momentOf, timestampOf } from "../lib/clock.ts";
 export * from "../lib/port-masks.ts";
 export * from "../lib/shares.ts";
 

@@ -3,7 +3,7 @@
 import { closeSync, openSync, readSync } from "node:fs";
 import { Command, CommanderError, Option } from "commander";
 import { isMap, isScalar, isSeq, LineCounter, parseDocument, type Document } from "yaml";
-import { fileErrorText } from "../lib/file-error.ts";
+import { fileErrorText } from "../lib/files.ts";
 import { UsageError } from "../lib/usage-error.ts";
 import { allFlags, notYet, variableOf, type Configurable, type Flag } from "./flags.ts";
 

@@ -18,6 +18,9 @@ export interface Clock {
 /** A moment as rows have it (`created_at`, RFC 3339) in milliseconds since 1970, as `now` counts. */
 export const momentOf = (timestamp: string): number => Date.parse(timestamp);
 
+/** The same the other way. */
+export const timestampOf = (ms: number): string => new Date(ms).toISOString();
+
 /** A longer delay overflows Node's timers, which would run at once: it is waited for in parts. */
 const LONGEST_MS = 0x7fff_ffff;
 

@@ -2,7 +2,7 @@
 // https://docs.openstack.org/api-ref/identity/v3/ (Authentication and token management; OS-REVOKE).
 import { readFileSync } from "node:fs";
 import { isObject, type FetchAnswer, type FetchOptions } from "../../app/contract.ts";
-import { fileErrorText } from "../../lib/file-error.ts";
+import { fileErrorText } from "../../lib/files.ts";
 
 export interface KeystoneOptions {
   /** With or without /v3. */

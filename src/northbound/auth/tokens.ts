@@ -2,7 +2,7 @@
 import type { Logger } from "pino";
 import { isObject, type Caller } from "../../app/contract.ts";
 import type { Problem } from "../../lib/problem.ts";
-import { parseYaml, WatchedFile } from "../../lib/watched-file.ts";
+import { parseYaml, WatchedFile } from "../../lib/files.ts";
 import { roleNames } from "../policy/roles.ts";
 import { hashOf, rolesOf, Unauthenticated, type Authenticator, type Credentials } from "./authenticator.ts";
 

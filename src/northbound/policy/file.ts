@@ -1,7 +1,7 @@
 // The policy file: overrides of access rules.
 import type { Logger } from "pino";
 import { isObject } from "../../app/contract.ts";
-import { parseYaml, WatchedFile } from "../../lib/watched-file.ts";
+import { parseYaml, WatchedFile } from "../../lib/files.ts";
 import type { PolicyBook } from "./book.ts";
 
 /** Rule name -> text or list. YAML or JSON. @throws Error of one line */

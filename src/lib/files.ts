@@ -1,10 +1,19 @@
-// A file of the operator's that is read again when it changes. One that cannot be used leaves what was read before in force and is told of: one
-// log line, and a problem for as long as it lasts.
+// Files of the operator's: why one cannot be read, and one that is read again when it changes. What cannot be used leaves what was read before in
+// force and is told of: one log line, and a problem for as long as it lasts.
 import { readFileSync, unwatchFile, watchFile, type Stats } from "node:fs";
 import type { Logger } from "pino";
 import { LineCounter, parseDocument } from "yaml";
-import { fileErrorText } from "./file-error.ts";
 import type { Problem } from "./problem.ts";
+
+const reasons: Readonly<Record<string, string>> = {
+  ENOENT: "no such file", ENOTDIR: "no such file", EACCES: "no permission", EPERM: "no permission", EISDIR: "it is a folder",
+};
+
+/** Of an error of node:fs; the system's own code for what has no plainer name. */
+export function fileErrorText(error: unknown): string {
+  const { code, message } = error as NodeJS.ErrnoException;
+  return code === undefined ? message : (reasons[code] ?? code);
+}
 
 /** How often the file is looked at. Polling also sees files that are replaced by renaming or through links, as configuration mounts are. */
 const POLL_MS = 1000;
