@@ -134,7 +134,7 @@ describe("a port that never asks", () => {
     expect(last).toHaveLength(3);
     expect(last[0]!.atS).toBeLessThanOrEqual(4);
     for (const words of last) expect(words).toMatchObject({ lifetimeS: 0, prefixes: [], over: ["fd00:2:: on the link", "fd00:1:: on the link"] });
-    expect(h.clock.pending).toBe(0);
+    expect(h.timers).toBe(0);
     await h.call("PUT", `/v2.0/routers/${router}`, { router: { admin_state_up: true } });
     await h.settled();
     expect(heard(h, 10)[0]).toMatchObject({ lifetimeS: 1800, prefixes: ["fd00:2::", "fd00:1::"], over: [] });

@@ -177,7 +177,7 @@ describe("who may use a host", () => {
     await h.settled();
     await pass(1);
     expect([...h.view.all(gatewayReadyTable)]).toEqual([]);
-    expect(h.clock.pending, "nothing is looked at any more, but who is alive").toBe(1);
+    expect(h.timers, "nothing is looked at any more").toBe(0);
   });
 });
 

@@ -137,7 +137,7 @@ describe("an address that moves to another MAC", () => {
     g.h.clock.advance(3700_000);
     await g.port("hv1", 7, fixed(g));
     expect(said(g.h, 10)).toEqual([]);
-    expect(g.h.clock.pending).toBe(0);
+    expect(g.h.timers).toBe(0);
   });
 });
 

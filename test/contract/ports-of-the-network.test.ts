@@ -61,7 +61,7 @@ test("where its network is on hosts, all of those that are connected have to con
   await h.plug("hv3", (await h.create("port", { network_id: network })).id, 7);
   await h.settled();
   expect(await statuses(ofInterface())).toEqual(["ACTIVE"]);
-  expect(h.clock.pending).toBe(0);
+  expect(h.timers).toBe(0);
 });
 
 test("a gateway waits for its hosts, and is down without any; a floating IP's port is N/A", async () => {

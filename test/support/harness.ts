@@ -276,6 +276,11 @@ export class Harness {
     });
   }
 
+  /** Timers that services have, but for the one that there is always: agents look whether hosts are alive. */
+  get timers(): number {
+    return this.clock.pending - (this.apps.some((app) => app.name === "agents") ? 1 : 0);
+  }
+
   /** As if the switch had confirmed the flows of an interface that is plugged. */
   async installed(chassis: string, portId: string): Promise<void> {
     await this.model.transact(cause, (tx) => {
