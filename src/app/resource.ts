@@ -123,6 +123,8 @@ interface ActionOptions {
   readonly rule?: string;
   /** An attribute that its body gives, `{<resource>: {<attribute>: ...}}`: defaults of the access rules `<rule>:<attribute>` and, for keys of its objects, `...:<key>`. */
   readonly gives?: { readonly attribute: string; readonly policy: string; readonly keys?: Readonly<Record<string, string>> };
+  /** It takes nothing: whatever body a request has, the action is given {}. */
+  readonly bodyless?: true;
   /** Segments below the member or collection, "/" between them, `{name}` for any text; default: the action's name. "-" and "_" are one. */
   readonly path?: string;
   /** Default 200. The answer of a 204 has no body. */

@@ -216,7 +216,7 @@ export class Engine {
   acting(ref: ResourceRef, id: string, action: KindAction<Action>, path: PathValues, body: () => unknown, call: Call): Write {
     const { decl } = action;
     if (decl.method === "GET") return (tx) => this.actionRead(ref, id, action, path, this.view.over(tx), call);
-    const given = actionBody(action, body());
+    const given = actionBody(action, body);
     return (tx) => {
       const result = decl.run(tx, this.actedOn(ref, id, this.view.over(tx), call, action, given), given, this.context(tx, call, new Set(Object.keys(given))), path);
       return decl.shows === true ? this.stated(ref.kind, id, tx, call) : actionText(action, result);
@@ -242,7 +242,7 @@ export class Engine {
   actingOnAll(ref: ResourceRef, action: KindAction<CollectionAction>, path: PathValues, body: () => unknown, call: Call): Write {
     const { decl } = action;
     if ("read" in decl) return (tx) => this.allActionRead(ref, action, path, this.view.over(tx), call);
-    const given = decl.method === "GET" ? {} : actionBody(action, body());
+    const given = decl.method === "GET" ? {} : actionBody(action, body);
     return (tx) => {
       const values = this.actedOnAll(ref, action, path, tx, call);
       return actionText(action, decl.run(tx, given, this.context(tx, call, new Set(Object.keys(given))), values));
@@ -330,8 +330,9 @@ export class Engine {
   }
 }
 
-function actionBody(action: KindAction, body: unknown): Record<string, unknown> {
-  const given = bodyObject(body ?? {});
+function actionBody(action: KindAction, body: () => unknown): Record<string, unknown> {
+  if (action.decl.bodyless === true) return {};
+  const given = bodyObject(body() ?? {});
   return action.check === undefined ? given : (action.check(given, action.name) as Record<string, unknown>);
 }
 

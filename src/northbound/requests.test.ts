@@ -176,7 +176,8 @@ describe("tags", () => {
     const added = await api.post(tags, { tags: ["b", "c"] });
     expect([added.status, added.body]).toEqual([201, { tags: ["a", "b", "c"] }]);
     expect((await api.put(`${tags}/d%2Fe.json`, undefined)).status).toBe(201);
-    expect((await api.put(`${tags}/d%2Fe.json`, undefined)).status).toBe(201);
+    // Some clients send a body where none is asked for.
+    for (const body of [undefined, {}, "{}", [1]]) expect((await api.put(`${tags}/d%2Fe.json`, body)).status).toBe(201);
     expect((await api.get(tags)).body).toEqual({ tags: ["a", "b", "c", "d/e.json"] });
     expect((await api.get(`${tags}/a`)).status).toBe(204);
     const missing = await api.get(`${tags}/zz`);

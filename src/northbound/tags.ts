@@ -41,7 +41,7 @@ function actionsOf(resource: AnyResource): Readonly<Record<string, Action<Standa
     list_tags: { ...reading, method: "GET", about: "Its tags.", path: "tags", read: (_view, row) => ({ tags: row.tags }) },
     replace_tags: { ...shared, about: "Replaces all tags.", path: "tags", run: (tx, row, body) => change(tx, row, given(body)) },
     add_tags: { ...shared, method: "POST", about: "Adds tags.", path: "tags", status: 201, run: (tx, row, body) => change(tx, row, checkTags([...new Set([...row.tags, ...given(body)])])) },
-    remove_tags: { ...removing, about: "Removes all tags.", path: "tags", run: (tx, row) => change(tx, row, []) },
+    remove_tags: { ...removing, about: "Removes all tags.", path: "tags", bodyless: true, run: (tx, row) => change(tx, row, []) },
     has_tag: {
       ...reading, method: "GET", about: "Whether it has the tag.", path: "tags/{tag}", status: 204,
       read: (_view, row, _caller, { tag }) => {
@@ -49,14 +49,14 @@ function actionsOf(resource: AnyResource): Readonly<Record<string, Action<Standa
       },
     },
     add_tag: {
-      ...shared, about: "Adds one tag.", path: "tags/{tag}", status: 201,
+      ...shared, about: "Adds one tag.", path: "tags/{tag}", status: 201, bodyless: true,
       run: (tx, row, _body, _ctx, { tag }) => {
         checkTags([tag]);
         change(tx, row, row.tags.includes(tag!) ? row.tags : checkTags([...row.tags, tag]));
       },
     },
     remove_tag: {
-      ...removing, about: "Removes one tag.", path: "tags/{tag}",
+      ...removing, about: "Removes one tag.", path: "tags/{tag}", bodyless: true,
       run: (tx, row, _body, _ctx, { tag }) => {
         if (!row.tags.includes(tag!)) throw noTag(tag!);
         change(tx, row, row.tags.filter((t) => t !== tag));

@@ -86,10 +86,13 @@ export function mayLeave(port: Port, frame: Frame, bytes: number, ports: readonl
   return said.every((o) => o.mac === frame.sourceMac) && (said.length > 0 || bytes <= BARE_MAX);
 }
 
-/** Whether a port looks for duplicates of what it may have itself: it may ask, and who hears it depends on who else may have that. */
+/**
+ * Whether a port looks for duplicates of what it may have itself, or of what another port has at the very MAC that it sends from: it may ask, and who hears
+ * it depends on who else may have that. One at the same MAC is no duplicate.
+ */
 export const probesOwn = (port: Port, frame: Frame, ports: readonly Port[]): boolean =>
   (frame.kind === "arp" || (frame.kind === "discovery" && frame.type === NS)) && ["0.0.0.0", "::"].includes(frame.source) && port.port_security_enabled &&
-  sources(port, ports).some(({ range }) => within(frame.target, range));
+  ports.some((p) => sources(p, ports).some(({ mac, range }) => (p === port || mac === frame.sourceMac) && within(frame.target, range)));
 
 /** Neighbour discovery that a host would have to believe, as far as a switch sees it. */
 function believable(frame: Frame & { kind: "discovery" }, bytes: number): boolean {

@@ -85,12 +85,15 @@ available_type_drivers = flat,vlan,vxlan,gre,geneve
 `;
 }
 
+/** Those of the reference, which tests of quotas come up against. */
+const QUOTAS = "network:100,subnet:100,port:500,router:10,floatingip:50,security_group:10,security_group_rule:100";
+
 async function main(parts: readonly string[]): Promise<boolean> {
   const folder = mkdtempSync(path.join(tmpdir(), "axion-tempest-"));
   undo.push(() => { rmSync(folder, { recursive: true, force: true }); });
   const keystone = await held(Keystone.start(), (its) => its.stop());
   const controller = await held(
-    ControllerProcess.start({ flags: ["--auth", "keystone", "--keystone-url", keystone.url, "--keystone-user", "neutron", "--keystone-password-file", keystone.passwordFile] }),
+    ControllerProcess.start({ flags: ["--default-quota", QUOTAS, "--auth", "keystone", "--keystone-url", keystone.url, "--keystone-user", "neutron", "--keystone-password-file", keystone.passwordFile] }),
     (its) => its.destroy(),
   );
   await keystone.network(`http://127.0.0.1:${controller.apiPort}`);

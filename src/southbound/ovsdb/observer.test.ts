@@ -1,6 +1,6 @@
 // What apps observe of a host, on a real Open vSwitch: seen, followed, at a bounded rate, and forgotten with interface and session.
 import { afterEach, expect, test } from "vitest";
-import { observed, observedTable, type App, type Fact } from "#app";
+import { hostSessionsTable, observed, observedTable, type App, type Fact } from "#app";
 import { SimulatedClock } from "../../lib/clock.ts";
 import { Facts } from "../../model/facts.ts";
 import { View } from "../../model/view.ts";
@@ -17,7 +17,7 @@ class Counted extends Facts {
   readonly learned: string[] = [];
 
   override learn(fact: Fact): void {
-    this.learned.push(fact.row.id);
+    if (fact.fact === observedTable) this.learned.push(fact.row.id);
     super.learn(fact);
   }
 }
@@ -28,7 +28,7 @@ const other: App = { name: "other", about: "", observe: { Interface: ["admin_sta
 async function setUp(options: WorldOptions = {}): Promise<{ ovs: Ovs; w: World; facts: Counted; view: View }> {
   const ovs = await Ovs.start({ "system-id": "hv1", "axion-encap-ip": "192.0.2.11" });
   cleanup.push(() => ovs.stop());
-  const facts = new Counted([observedTable], new SimulatedClock());
+  const facts = new Counted([observedTable, hostSessionsTable], new SimulatedClock());
   const w = await World.start({ apps: [app, other], facts, ...options });
   cleanup.push(() => w.stop());
   await w.adopt(ovs);
