@@ -72,18 +72,21 @@ async function look(host: ServiceHost, of: (chassis: string) => Known, startedMs
     const entry = of(id);
     const synced = host.synced(id);
     if (synced !== undefined) entry.seen = true;
+    const settling = now - startedMs <= START_S * 1000;
     const none = chassis === undefined || view.count(gatewayPlanTable, "host", id) === 0;
     // One that its fellows see dead is used by nobody: it comes back as one that is not ready, even if its flows were lost before this controller began.
-    const lost = (synced === undefined && (entry.seen || now - startedMs > START_S * 1000)) || (synced !== true && view.by(gatewayPlanTable, "host", id).some((plan) => seenAlive(view, plan, id) === false));
+    const lost = (synced === undefined && (entry.seen || !settling)) || (synced !== true && view.by(gatewayPlanTable, "host", id).some((plan) => seenAlive(view, plan, id) === false));
+    // It may be coming yet, as all do after a start: a step that its switch does not hear of is none.
+    if (!none && !lost && synced === undefined) continue;
     let wanted: GatewayReady | undefined;
     if (none || lost) wanted = undefined;
     else if (chassis.drain === true) wanted = stepToLeft(id, row);
     else if (row === undefined && !(synced === true && host.confirmed(id) >= entry.since)) continue;
-    else wanted = stepToUsed(id, row, hasUsedFellow(view, id));
+    else wanted = stepToUsed(id, row, () => hasUsedFellow(view, id));
     if (isSame(row, wanted)) continue;
     // What a controller before this one was about goes on from where it was stored.
     const stepMs = entry.steppedMs ?? (row?.shared === true ? startedMs : undefined);
-    if (!none && !lost && stepMs !== undefined && now < stepMs + (isConfirmed(host, id, row, entry.stepped) ? STEP_S : CONFIRM_S) * 1000) continue;
+    if (!none && !lost && stepMs !== undefined && now < stepMs + (isConfirmed(host, id, row, entry.stepped, settling) ? STEP_S : CONFIRM_S) * 1000) continue;
     entry.steppedMs = now;
     if (lost) entry.seen = false;
     changes.set(id, wanted);
@@ -115,8 +118,8 @@ function stepToLeft(id: string, row: Readonly<GatewayReady> | undefined): Gatewa
 }
 
 /** The next step of a host that is to be used. Where no other is, nobody has to hand over to it: its users hear first. */
-function stepToUsed(id: string, row: Readonly<GatewayReady> | undefined, handedOver: boolean): GatewayReady {
-  if (row === undefined) return handedOver ? { id, users: false, fellows: false, shared: true } : { id, users: true, fellows: false };
+function stepToUsed(id: string, row: Readonly<GatewayReady> | undefined, handedOver: () => boolean): GatewayReady {
+  if (row === undefined) return handedOver() ? { id, users: false, fellows: false, shared: true } : { id, users: true, fellows: false };
   if (!row.fellows) return { ...row, fellows: true };
   return row.users ? { id, users: true, fellows: true } : { ...row, users: true };
 }
@@ -124,8 +127,8 @@ function stepToUsed(id: string, row: Readonly<GatewayReady> | undefined, handedO
 /** Whether another host of its gateways is used. */
 const hasUsedFellow = (view: LiveView, id: string): boolean => view.by(gatewayPlanTable, "host", id).some(({ hosts }) => hosts.some((other) => other !== id && view.get(gatewayReadyTable, other)?.users === true));
 
-/** Whether the switches that a step is about have it: flows and groups, and what BFD says of the host. One that is not there is not asked. */
-function isConfirmed(host: ServiceHost, id: string, row: Readonly<GatewayReady> | undefined, generation: number): boolean {
+/** Whether the switches that a step is about have it: flows and groups, and what BFD says of the host. One that is not there is not asked, unless it may be coming yet. */
+function isConfirmed(host: ServiceHost, id: string, row: Readonly<GatewayReady> | undefined, generation: number, settling: boolean): boolean {
   const { view } = host;
   const key = view.get(chassisTable, id)?.key;
   // Where nobody hands over there is nothing to wait for.
@@ -133,7 +136,7 @@ function isConfirmed(host: ServiceHost, id: string, row: Readonly<GatewayReady> 
   const roles = new Map<string, "fellow" | "gateway">();
   for (const { peer, role } of view.by(gatewayPeerTable, "at", id)) if (role === "fellow" || (role === "gateway" && !roles.has(peer))) roles.set(peer, role);
   return [...roles].every(([peer, role]) => {
-    if (host.synced(peer) === undefined) return true;
+    if (host.synced(peer) === undefined) return !settling;
     if (role === "fellow" && host.confirmed(peer) < generation) return false;
     const status = observed(view, peer, "Interface", peerPortName(key))?.bfd_status;
     return status === undefined || (status.forwarding === "true") === (role === "fellow" ? row.fellows : row.users);

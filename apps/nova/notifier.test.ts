@@ -182,10 +182,26 @@ describe("when Nova does not hear", () => {
     expect((await nova.heard(100)).length).toBe(11);
   });
 
-  test.each([404, 400])("an answer of %s ends it", async (status) => {
-    const nova = await Nova.make(() => new Response("{}", { status }));
+  test.each([[404, '{"itemNotFound": {"message": "No instances found for any event", "code": 404}}'], [400, "{}"]])("an answer of %s ends it", async (status, body) => {
+    const nova = await Nova.make(() => new Response(body, { status }));
     await nova.plug("hv1", await nova.port(), 5);
     expect(await nova.heard(100)).toHaveLength(1);
+  });
+
+  test("a 404 that is not Nova's own is a wrong address: it is tried again, and a problem", async () => {
+    const nova = await Nova.make(() => new Response("<html>no such page", { status: 404 }));
+    await nova.plug("hv1", await nova.port(), 5);
+    expect((await nova.heard(10)).length).toBeGreaterThan(2);
+    expect(problems(nova.h.view)).toMatchObject([{ text: expect.stringContaining("it answers 404") }]);
+  });
+
+  test("a server without a host is not told that it is plugged once it is unplugged", async () => {
+    const nova = await Nova.make((events) => Response.json({ events: events.map((e) => ({ ...e, code: 422 })) }, { status: 207 }));
+    const port = await nova.port();
+    await nova.plug("hv1", port, 5);
+    expect(await nova.heard(1)).toEqual([`network-vif-plugged ${port}`]);
+    await nova.h.unplug("hv1", port);
+    expect(new Set(await nova.heard(30))).toEqual(new Set([`network-vif-unplugged ${port}`]));
   });
 
   test("another start tells what may not have been told", async () => {

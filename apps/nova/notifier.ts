@@ -25,6 +25,8 @@ interface Waiting {
   readonly sinceMs: number;
   /** How often the server had no host. */
   readonly times: number;
+  /** By the same clock. */
+  readonly notBeforeMs: number;
 }
 
 export const notifier: ServiceDecl = {
@@ -65,7 +67,7 @@ class Queue {
 
   add(events: readonly ServerEvent[]): void {
     for (const event of events) {
-      if (this.host.acts(event.server_uuid)) this.put({ event, sinceMs: this.host.clock.monotonic(), times: 0 });
+      if (this.host.acts(event.server_uuid)) this.put({ event, sinceMs: this.host.clock.monotonic(), times: 0, notBeforeMs: 0 });
     }
     if (!this.awake && this.waiting.size > 0) this.wake(GATHER_S);
   }
@@ -84,18 +86,26 @@ class Queue {
   private wake(seconds: number): void {
     this.awake = true;
     this.host.after(seconds, async () => {
-      const next = await this.send();
-      this.awake = false;
-      if (this.waiting.size > 0) this.wake(next);
+      let next: number = RETRY_S[1];
+      try {
+        next = await this.send();
+      } finally {
+        this.awake = false;
+        if (this.waiting.size > 0) this.wake(next);
+      }
     });
   }
 
   /** Seconds until the next is sent. */
   private async send(): Promise<number> {
     this.expire();
-    const sent = [...this.waiting].slice(0, AT_ONCE);
-    if (sent.length === 0) return GATHER_S;
+    const now = this.host.clock.monotonic();
+    const sent: [string, Waiting][] = [];
+    for (const entry of this.waiting) if (entry[1].notBeforeMs <= now && sent.push(entry) === AT_ONCE) break;
+    // All that wait do so for a server that has no host.
+    if (sent.length === 0) return NO_HOST_S / 3;
     for (const [key] of sent) this.waiting.delete(key);
+    // What is said of these ports meanwhile is in the queue when the answer comes, and newer.
     const entries = sent.map(([, entry]) => entry);
     let answer: FetchAnswer;
     try {
@@ -103,8 +113,7 @@ class Queue {
     } catch (error) {
       return this.failed(entries, (error as Error).message);
     }
-    // 404: it knows none of these servers.
-    if (answer.status === 404) return this.heard();
+    if (answer.status === 404 && knowsNone(answer.body)) return this.heard();
     if (answer.status === 400) {
       this.host.log.error({ events: entries.map((e) => e.event), answer: answer.body.toString("utf8", 0, 500) }, "Nova does not understand these events; they are not sent again");
       return this.heard();
@@ -117,10 +126,8 @@ class Queue {
   private later(entries: readonly Waiting[], homeless: ReadonlySet<string>): void {
     const again = entries.filter(({ event, times }) => homeless.has(`${event.tag} ${event.name}`) && times < NO_HOST_TIMES);
     if (again.length === 0) return;
-    this.host.after(NO_HOST_S, () => {
-      for (const entry of again) this.putBack({ ...entry, times: entry.times + 1 });
-      if (!this.awake && this.waiting.size > 0) this.wake(0);
-    });
+    const notBeforeMs = this.host.clock.monotonic() + NO_HOST_S * 1000;
+    for (const entry of again) this.putBack({ ...entry, times: entry.times + 1, notBeforeMs });
   }
 
   private heard(): number {
@@ -153,6 +160,11 @@ class Queue {
     if (expired + this.lost > 0) this.host.log.error({ url: this.url, expired, lost: this.lost }, "events are not sent to Nova: nobody waits for them any more, or too many waited");
     this.lost = 0;
   }
+}
+
+/** Whether it is Nova that says so, of these servers: whatever else is at a wrong address answers 404 as well. */
+function knowsNone(body: Buffer): boolean {
+  return body.includes('"itemNotFound"');
 }
 
 /** Events whose server has no host yet, by port and name. */

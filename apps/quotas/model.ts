@@ -19,7 +19,6 @@ export const quotaSettings = defineSettings({
   "default-quota": { kind: { namedNumbers: [-1, QUOTA_MAX] }, value: "RESOURCE:N,...", names: (resources) => [ALL, ...resources.filter(isCounted).map((r) => r.name)], about: `how many of a resource a project may have where nothing was set for it, -1: any number; ${ALL}:N is of every resource that is not named` },
 });
 
-
 /** Of a project that has no limits of its own. -1: any number. */
 export function defaultLimit(view: ReadView, { name, quota }: AnyResource): number {
   const given = view.settings(quotaSettings)["default-quota"];

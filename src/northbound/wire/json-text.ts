@@ -1,6 +1,6 @@
 // Answers as JSON text. Integers that a number cannot hold, such as how many addresses an IPv6 subnet has, are bigints here and integers there.
 
-/** As JSON.stringify would, where it takes a bigint. */
+/** Plain data, which has no toJSON and no circle, as JSON.stringify would if it took bigints. */
 function exact(value: unknown): string | undefined {
   if (typeof value === "bigint") return value.toString();
   if (typeof value !== "object" || value === null) return JSON.stringify(value);
@@ -17,7 +17,7 @@ export function jsonText(value: unknown): string {
   try {
     return JSON.stringify(value);
   } catch (error) {
-    if (error instanceof TypeError) return exact(value)!;
+    if (error instanceof TypeError && error.message.includes("BigInt")) return exact(value)!;
     throw error;
   }
 }
