@@ -175,6 +175,18 @@ export class Cloud {
     }
   }
 
+  /** Until the controller has written nothing of itself for longer than a step of handing over takes, and switches have it all. */
+  async quiet(): Promise<void> {
+    let generation = -1;
+    let since = 0;
+    await until("the controller to change nothing more", async () => {
+      const now = await this.metric("axion_generation");
+      if (now !== generation) [generation, since] = [now, Date.now()];
+      return Date.now() - since > 5000;
+    }, { timeoutMs: 60_000, intervalMs: 250 });
+    await this.synced();
+  }
+
   /** Until hosts that watch each other for gateways, each at least so many others, all see each other alive. */
   async gatewaysUsable(least = 0): Promise<void> {
     await until("gateways in use", async () => {
