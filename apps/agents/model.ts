@@ -25,7 +25,7 @@ export interface Agent extends Row {
 export const agentTable = defineTable<Agent>()("agent", { resource: "agent", indexes: { host: (a) => a.host } });
 export const agentResource = resourceHandle<Agent>("agent");
 
-/** Of names of agents, RFC 4122 section 4.3: any that is ours alone. */
+/** Namespace of the names of agents, RFC 4122 section 4.3: drawn once, used for nothing else. */
 const NAMESPACE = "5b1f8c2a0d5e4c59a1f4c8f4b9d7e603";
 
 /** The same for a host and a role whenever it is asked. */

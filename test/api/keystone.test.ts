@@ -181,7 +181,7 @@ describe.skipIf(missing.length > 0)("tokens of Keystone", () => {
       const [{ token: came, events }] = told as [(typeof told)[0]];
       expect(events).toEqual([{ name: "network-vif-deleted", server_uuid: SERVER, tag: port.id, status: "completed" }]);
       const who = await fetch(`${keystone.url}/auth/tokens?nocatalog`, { headers: { "x-auth-token": came ?? "", "x-subject-token": came ?? "" } });
-      expect(((await who.json()) as any).token.user.name).toBe("neutron");
+      expect(((await who.json()) as { token: { user: { name: string } } }).token.user.name).toBe("neutron");
     } finally {
       await controller.destroy();
       nova.close();
