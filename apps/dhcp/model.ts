@@ -25,6 +25,30 @@ export interface PortDhcpOpts extends Row {
 }
 export const portDhcpOptsTable = defineTable<PortDhcpOpts>()("port_dhcp_opts", {});
 
+/**
+ * What clients in a subnet are told by another app's wish (derived). A joint. `id` is `<app>/<subnet>`.
+ */
+export interface SubnetOffer extends Row {
+  readonly subnet_id: string;
+  /** Of its family, for a subnet that names none itself. */
+  readonly name_servers: readonly string[];
+  /** Addresses outside of the subnet that its clients find on their link, not behind a router. IPv4 */
+  readonly on_link: readonly string[];
+  /** Where names without a domain are looked for; without a dot at its end. */
+  readonly domain: string;
+}
+export const subnetOfferTable = defineTable<SubnetOffer>()("subnet_offer", { derived: true, open: true, indexes: { subnet: (o) => o.subnet_id } });
+
+/** Likewise what a port is told beside that. `id` is `<app>/<port>`. */
+export interface PortOffer extends Row {
+  readonly port_id: string;
+  readonly host_name: string;
+}
+export const portOfferTable = defineTable<PortOffer>()("port_offer", { derived: true, open: true, indexes: { port: (o) => o.port_id } });
+
+/** Name servers that clients of a subnet are told. */
+export const nameServersOf = (view: ReadView, { id, dns_nameservers: own }: Subnet): readonly string[] => (own.length > 0 ? own : view.by(subnetOfferTable, "subnet", id).flatMap((o) => o.name_servers));
+
 /** The port's IPv4 addresses that DHCP may hand out, in the order of its fixed_ips. */
 export function servedAddresses(view: ReadView, portId: string): { readonly ip: string; readonly subnet: Subnet }[] {
   return addressesOf(view, portId, 4).flatMap((a) => {

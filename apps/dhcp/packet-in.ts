@@ -6,13 +6,16 @@ import {
 } from "packet-codec";
 import { networkTable, senderOf, toMachines, toPort, type Port } from "../l2/model.ts";
 import { legTable, routerTable } from "../l3/model.ts";
+import type { HostRoute } from "../ipam/model.ts";
 import { mtuOf } from "../overlay/model.ts";
-import { portDhcpOptsTable, servedAddresses } from "./model.ts";
+import { nameServersOf, portDhcpOptsTable, portOfferTable, servedAddresses, subnetOfferTable } from "./model.ts";
 import { advertisements, allNodes } from "./ra.ts";
 import { answer, BROADCAST, SERVER_MAC, type Client, type Lease } from "./reply.ts";
 
 type Logger = Parameters<PacketInHandler>[2];
 
+/** As the next hop of a route: none is needed. RFC 3442 */
+const ON_LINK = "0.0.0.0";
 const BROADCAST_MAC = "ff:ff:ff:ff:ff:ff";
 
 export const dhcpRequest = ((packet, view, log): readonly StageOut[] => {
@@ -77,12 +80,16 @@ function dhcpReply({ udp, ipv4 }: Packet, port: Port, view: ReadView, log: Logge
 }
 
 function clientOf(port: Port, view: ReadView): Client | undefined {
-  const [first, ...more] = servedAddresses(view, port.id).map(({ ip, subnet }): Lease => ({
-    address: ip, cidr: subnet.cidr, gateway: subnet.gateway_ip, dns: subnet.dns_nameservers, routes: subnet.host_routes,
-  }));
+  const [first, ...more] = servedAddresses(view, port.id).map(({ ip, subnet }): Lease => {
+    const offers = view.by(subnetOfferTable, "subnet", subnet.id);
+    return {
+      address: ip, cidr: subnet.cidr, gateway: subnet.gateway_ip, dns: nameServersOf(view, subnet), domain: offers[0]?.domain,
+      routes: [...subnet.host_routes, ...offers.flatMap((o) => o.on_link).map((address): HostRoute => ({ destination: `${address}/32`, nexthop: ON_LINK }))],
+    };
+  });
   const network = view.get(networkTable, port.network_id);
   if (first === undefined || network === undefined) return undefined;
-  return { mac: port.mac_address, mtu: mtuOf(view, network), leases: [first, ...more], options: view.get(portDhcpOptsTable, port.id)?.opts ?? [] };
+  return { mac: port.mac_address, mtu: mtuOf(view, network), leases: [first, ...more], hostName: view.by(portOfferTable, "port", port.id)[0]?.host_name, options: view.get(portDhcpOptsTable, port.id)?.opts ?? [] };
 }
 
 /** RFC 4861 section 6.1.1 says which solicitations count. */

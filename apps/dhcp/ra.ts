@@ -8,7 +8,7 @@ import { addressTable, networkTable, portTable } from "../l2/model.ts";
 import { routerInterfaceTable, routerTable } from "../l3/model.ts";
 import { subnetTable, type Subnet } from "../ipam/model.ts";
 import { mtuOf } from "../overlay/model.ts";
-import { advertisedSubnets, dhcpSettings } from "./model.ts";
+import { advertisedSubnets, dhcpSettings, nameServersOf, subnetOfferTable } from "./model.ts";
 
 const ROUTER_LIFETIME_S = 1800;
 const PREFIX_VALID_S = 86_400;
@@ -41,7 +41,7 @@ export function advertisementOf(view: ReadView, interfaceId: string): Advertisem
   if (network?.admin_state_up !== true || port?.admin_state_up !== true || view.get(routerTable, router_id!)?.admin_state_up !== true) return undefined;
   const own = new Set(view.by(addressTable, "port", interfaceId).map((a) => a.subnet_id));
   const spoken = advertisedSubnets(view, network.id).filter((s) => own.has(s.id));
-  return spoken.length === 0 ? undefined : { mac: port.mac_address, ra: content(port.mac_address, spoken, mtuOf(view, network), lifetime(view)) };
+  return spoken.length === 0 ? undefined : { mac: port.mac_address, ra: content(view, port.mac_address, spoken, mtuOf(view, network), lifetime(view)) };
 }
 
 /** Frames with the advertisements of every router on the network. */
@@ -58,7 +58,7 @@ export const interfacesOf = (view: ReadView, networkId: string): string[] => vie
 /** At least as long as the time to the next advertisement but one: a single loss ends no route. RFC 4861 section 6.2.1 */
 const lifetime = (view: ReadView): number => Math.max(ROUTER_LIFETIME_S, 3 * view.settings(dhcpSettings)["ra-interval"]);
 
-function content(mac: string, subnets: readonly Subnet[], mtu: number, lifetimeS: number): RouterAdvertisementInput {
+function content(view: ReadView, mac: string, subnets: readonly Subnet[], mtu: number, lifetimeS: number): RouterAdvertisementInput {
   return {
     cur_hop_limit: HOP_LIMIT,
     managed: subnets.some((s) => s.ipv6_ra_mode === "dhcpv6-stateful"),
@@ -71,9 +71,12 @@ function content(mac: string, subnets: readonly Subnet[], mtu: number, lifetimeS
       const autonomous = s.ipv6_ra_mode !== "dhcpv6-stateful";
       return { prefix, length: Number(length), on_link: true, autonomous, valid_lifetime_s: PREFIX_VALID_S, preferred_lifetime_s: PREFIX_PREFERRED_S };
     }),
-    rdnss: { lifetime_s: lifetimeS, servers: [...new Set(subnets.flatMap((s) => s.dns_nameservers))] },
+    rdnss: { lifetime_s: lifetimeS, servers: [...new Set(subnets.flatMap((s) => nameServersOf(view, s)))] },
+    ...searched(lifetimeS, [...new Set(subnets.flatMap((s) => view.by(subnetOfferTable, "subnet", s.id).map((o) => o.domain)))]),
   };
 }
+
+const searched = (lifetime_s: number, domains: string[]): Pick<RouterAdvertisementInput, "dnssl"> => (domains.length === 0 ? {} : { dnssl: { lifetime_s, domains } });
 
 export type Prefix = NonNullable<RouterAdvertisementInput["prefixes"]>[number];
 const nameOf = ({ prefix, length }: Prefix): string => `${prefix}/${length}`;
@@ -126,7 +129,10 @@ export const withEnded = ({ mac, ra }: Advertisement, prefixes: readonly Prefix[
 /** The last words of an interface that speaks no more: it is no router. RFC 4861 section 6.2.5 */
 export const farewell = (view: ReadView, networkId: string, { mac, ra }: Advertisement): Advertisement => ({
   mac,
-  ra: { ...ra, router_lifetime_s: 0, prefixes: ended(view, networkId, ra.prefixes ?? []), rdnss: [ra.rdnss ?? []].flat().map(({ servers }) => ({ lifetime_s: 0, servers })) },
+  ra: {
+    ...ra, router_lifetime_s: 0, prefixes: ended(view, networkId, ra.prefixes ?? []), rdnss: [ra.rdnss ?? []].flat().map(({ servers }) => ({ lifetime_s: 0, servers })),
+    dnssl: [ra.dnssl ?? []].flat().map(({ domains }) => ({ lifetime_s: 0, domains })),
+  },
 });
 
 export function frameOf({ mac, ra }: Advertisement, to: Recipient): Buffer {

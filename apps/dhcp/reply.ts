@@ -31,6 +31,7 @@ const code = {
   mask: dhcpOptions.netmask.code, router: dhcpOptions.router.code, dns: dhcpOptions["dns-server"].code, mtu: dhcpOptions.mtu.code,
   broadcast: dhcpOptions.broadcast.code, requested: dhcpOptions["requested-address"].code, lease: dhcpOptions["lease-time"].code,
   type: dhcpOptions["message-type"].code, server: dhcpOptions["server-identifier"].code, list: dhcpOptions["parameter-request"].code,
+  hostName: dhcpOptions.hostname.code, domain: dhcpOptions["domain-name"].code,
   message: dhcpOptions.message.code, maxSize: dhcpOptions["max-message-size"].code, t1: dhcpOptions.T1.code, t2: dhcpOptions.T2.code,
   clientId: dhcpOptions["client-id"].code, tftp: dhcpOptions["tftp-server"].code, bootfile: dhcpOptions["bootfile-name"].code,
   userClass: dhcpOptions["user-class"].code, routes: dhcpOptions["classless-static-route"].code, msRoutes: dhcpOptions["ms-classless-static-route"].code,
@@ -45,6 +46,7 @@ export interface Lease {
   readonly gateway: string | null;
   readonly dns: readonly string[];
   readonly routes: readonly HostRoute[];
+  readonly domain?: string | undefined;
 }
 
 export interface Client {
@@ -52,6 +54,7 @@ export interface Client {
   readonly mtu: number;
   /** At least one; the first is offered. */
   readonly leases: readonly [Lease, ...Lease[]];
+  readonly hostName?: string | undefined;
   readonly options: readonly DhcpOpt[];
 }
 
@@ -138,7 +141,7 @@ function configure(messageType: number, lease: Lease, request: DhcpMessage, clie
   const inform = dhcpMessageType(request) === type.inform;
   const { header, options } = base(request, messageType, lease);
   const extra = extraOptions(client.options, isIpxe(request));
-  const values = new Map<number, Buffer>([...subnetOptions(lease, client.mtu, extra.get(code.router)), ...extra]);
+  const values = new Map<number, Buffer>([...subnetOptions(lease, client.mtu, extra.get(code.router)), ...nameOptions(lease, client), ...extra]);
   // Who overrides the routes means both spellings of them.
   if (extra.has(code.routes) && !extra.has(code.msRoutes)) values.set(code.msRoutes, extra.get(code.routes)!);
   const siaddr = extra.get(SIADDR);
@@ -193,6 +196,13 @@ function subnetOptions(lease: Lease, mtu: number, router: Buffer | undefined): M
     options.set(code.routes, encodeClasslessRoutes(routes));
     options.set(code.msRoutes, encodeClasslessRoutes(routes));
   }
+  return options;
+}
+
+function nameOptions({ domain }: Lease, { hostName }: Client): Map<number, Buffer> {
+  const options = new Map<number, Buffer>();
+  if (hostName !== undefined) options.set(code.hostName, Buffer.from(hostName, "latin1"));
+  if (domain !== undefined) options.set(code.domain, Buffer.from(domain, "latin1"));
   return options;
 }
 

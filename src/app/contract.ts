@@ -38,7 +38,7 @@ export * from "./effects.ts";
 export * from "./flow-counts.ts";
 export * from "./pipeline.ts";
 export * from "./service.ts";
-export { defineSettings, type SettingDecl, type SettingDecls, type NumberRange, type SettingKind, type Settings, type SettingValues } from "./settings.ts";
+export { defineSettings, type Endpoint, type SettingDecl, type SettingDecls, type NumberRange, type SettingKind, type Settings, type SettingValues } from "./settings.ts";
 export * from "./validate.ts";
 export * from "../lib/address.ts";
 export * from "../lib/name-uuid.ts";

@@ -3,6 +3,7 @@
 import type { Logger } from "pino";
 import type { Cancel, Clock } from "../lib/clock.ts";
 import type { Random } from "../lib/random.ts";
+import type { Endpoint } from "./settings.ts";
 import type { FlowCounts } from "./flow-counts.ts";
 import type { Caller, ResourceHandle } from "./resource.ts";
 import type { PacketIn, PacketOut, StageOut } from "./packets.ts";
@@ -64,6 +65,13 @@ export interface FetchAnswer {
   readonly body: Buffer;
 }
 
+export interface ExchangeOptions {
+  /** Until the answer is there, default 5 000. */
+  readonly timeoutMs?: number;
+  /** Whether what came back is the answer; default: the first is. What is not is dropped. */
+  readonly accept?: (data: Buffer) => boolean;
+}
+
 /**
  * What a service has. Everything it hands over to be called later is guarded: what that throws, or rejects with, is logged with app
  * and service and costs that call alone. After the stop nothing is called any more, and nothing can be started.
@@ -112,6 +120,13 @@ export interface ServiceHost {
   learn(facts: Iterable<Fact>): void;
   /** One HTTP request over http: or https:. @throws FetchError; few at a time run, the others of the service wait in a queue of limited length */
   fetch(url: string, options?: FetchOptions): Promise<FetchAnswer>;
+  /**
+   * Sends one UDP datagram, and gives what comes back from where it went: each has a socket, and so a port, of its own.
+   * @throws FetchError; 256 of a service are under way at most, others are refused (QUEUE_FULL)
+   */
+  exchange(to: Endpoint, data: Uint8Array, options?: ExchangeOptions): Promise<Buffer>;
+  /** The name servers that this machine asks, in their order. */
+  nameServers(): readonly Endpoint[];
   /**
    * What the flows have counted that a rule of the app wants for an entity, on all switches that should have them; one that is equal to another's
    * counts for both. `payer`: who causes it, a project; a switch is asked 100 times a second for each and 500 in all, and beyond that is silent.

@@ -1,12 +1,18 @@
 // Settings of an app: declared like the core's own flags, given on the command line, in the environment or in the configuration file, and
 // the same from start to stop.
+import { parseIp } from "../lib/address.ts";
 import { UsageError } from "../lib/usage-error.ts";
 
 /** What a value has to look like. */
 export type SettingKind =
   | "text" | "boolean" | "host:port" | "file" | "list"
   /** http: or https:. */
-  | "url" | { readonly oneOf: readonly string[] } | { readonly integer: readonly [min: number, max: number] }
+  | "url"
+  /** A DNS name; the value is lower case and has no dot at its end. */
+  | "domain"
+  /** A list of addresses, each with a port (`192.0.2.1:5353`, `[2001:db8::1]:5353`) or with this one. */
+  | { readonly addresses: { readonly port: number } }
+  | { readonly oneOf: readonly string[] } | { readonly integer: readonly [min: number, max: number] }
   /** A list, each of one of these. */
   | { readonly listOf: readonly string[] }
   /** `10:20,30:40`. */
@@ -18,6 +24,12 @@ export type SettingKind =
 
 /** Numbers from one to another, both included. */
 export type NumberRange = readonly [from: number, to: number];
+
+/** Who is spoken to: an address as text, and a port. */
+export interface Endpoint {
+  readonly address: string;
+  readonly port: number;
+}
 
 export interface SettingDecl {
   readonly kind: SettingKind;
@@ -38,6 +50,7 @@ type ValueOf<K extends SettingKind> = K extends "boolean" ? boolean
   : K extends { readonly ranges: unknown } ? readonly NumberRange[]
   : K extends { readonly namedRanges: unknown } ? ReadonlyMap<string, readonly NumberRange[]>
   : K extends { readonly namedNumbers: unknown } ? ReadonlyMap<string, number>
+  : K extends { readonly addresses: unknown } ? readonly Endpoint[]
   : K extends "host:port" ? { readonly host: string; readonly port: number }
   : K extends "file" ? Buffer
   : K extends { readonly oneOf: readonly (infer V)[] } ? V
@@ -48,7 +61,7 @@ export type SettingValues<S extends SettingDecls> = {
   readonly [N in keyof S]: ValueOf<S[N]["kind"]> | (S[N]["kind"] extends "boolean" | ListKind ? never : S[N] extends { readonly fallback: string } ? never : undefined);
 };
 
-type ListKind = "list" | { readonly listOf: unknown } | { readonly ranges: unknown } | { readonly namedRanges: unknown } | { readonly namedNumbers: unknown };
+type ListKind = "list" | { readonly addresses: unknown } | { readonly listOf: unknown } | { readonly ranges: unknown } | { readonly namedRanges: unknown } | { readonly namedNumbers: unknown };
 
 /** What an app lists in `settings`, and by which they are read: `view.settings(overlaySettings).mtu`. */
 export interface Settings<S extends SettingDecls = SettingDecls> {
@@ -58,12 +71,28 @@ export interface Settings<S extends SettingDecls = SettingDecls> {
 /** `defineSettings({ mtu: { kind: { integer: [1280, 65535] }, fallback: "1500", about: "..." } })`, in the app's model.ts. */
 export const defineSettings = <const S extends SettingDecls>(declared: S): Settings<S> => ({ declared });
 
+/** Labels of letters, digits and hyphens, as names of hosts have them. RFC 1123 section 2.1 */
+const DOMAIN = /^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?(\.[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)*$/;
+
+/** An address with a port behind it (`192.0.2.1:53`, `[2001:db8::1]:53`), or without: then with `port`. undefined: it is none. */
+export function endpointOf(text: string, port: number): Endpoint | undefined {
+  const match = /^(?:\[([^\]]+)\]|([0-9.]+))(?::(\d{1,5}))?$/.exec(text);
+  const address = match?.[1] ?? match?.[2] ?? text;
+  const given = match?.[3] === undefined ? port : Number(match[3]);
+  return parseIp(address) === undefined || given < 1 || given > 65_535 ? undefined : { address, port: given };
+}
+
 /** A value as it was given. `read`: the file of that name. @throws UsageError naming `where` */
 export function settingValue({ kind }: SettingDecl, text: string, where: string, read: (path: string, where: string) => Buffer): unknown {
   if (kind === "text") return text;
   if (kind === "url") {
     if (!URL.canParse(text) || !/^https?:$/.test(new URL(text).protocol)) throw new UsageError(`${where} must be an http: or https: URL, not ${text}`);
     return text;
+  }
+  if (kind === "domain") {
+    const name = text.toLowerCase().replace(/\.$/, "");
+    if (!DOMAIN.test(name) || name.length > 253) throw new UsageError(`${where} must be a DNS name, not ${text}`);
+    return name;
   }
   if (kind === "file") return read(text, where);
   if (kind === "boolean") {
@@ -75,6 +104,13 @@ export function settingValue({ kind }: SettingDecl, text: string, where: string,
     const match = /^(?:\[([^\]]+)\]|([^:]+)):(\d{1,5})$/.exec(text);
     if (match === null || Number(match[3]) > 65_535) throw new UsageError(`${where} must be HOST:PORT, not ${text}`);
     return { host: match[1] ?? match[2]!, port: Number(match[3]) };
+  }
+  if ("addresses" in kind) {
+    return itemsOf(text).map((item): Endpoint => {
+      const endpoint = endpointOf(item, kind.addresses.port);
+      if (endpoint === undefined) throw new UsageError(`${where} must be a list of addresses, each with a port or without, not of ${item}`);
+      return endpoint;
+    });
   }
   if ("listOf" in kind) {
     const items = itemsOf(text);

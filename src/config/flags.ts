@@ -79,7 +79,7 @@ export const flagOf = (name: FlagName): Flag => flags[name];
 export const notYet: ReadonlySet<string> = new Set([
   "store-ca", "store-cert", "store-key",
   "nova-metadata-url", "metadata-secret-file",
-  "dns-domain", "dns-forwarders", "history-days", "history-mb", "ops-token-file", "shadow", "accept-loss",
+  "history-days", "history-mb", "ops-token-file", "shadow", "accept-loss",
 ]);
 
 /** The environment variable of a flag: AXION_DATA_DIR for data-dir. */

@@ -19,8 +19,8 @@ type Environment = Readonly<Record<string, string | undefined>>;
 
 const placeholder = (flag: Flag): string => {
   if (flag.value !== undefined) return flag.value;
-  if (typeof flag.kind === "object") return "oneOf" in flag.kind ? flag.kind.oneOf.join("|") : "NUMBER";
-  return { text: "VALUE", boolean: "true|false", "host:port": "HOST:PORT", url: "URL", file: "FILE", list: "LIST" }[flag.kind];
+  if (typeof flag.kind === "object") return "oneOf" in flag.kind ? flag.kind.oneOf.join("|") : "addresses" in flag.kind ? "LIST" : "NUMBER";
+  return { text: "VALUE", boolean: "true|false", "host:port": "HOST:PORT", url: "URL", domain: "NAME", file: "FILE", list: "LIST" }[flag.kind];
 };
 
 function makeCommand(columns: number, known: Known): Command {

@@ -1,7 +1,7 @@
 // Runs the services of apps: each has a host of its own, whose timers, subscriptions and requests end with it.
 import { AsyncLocalStorage } from "node:async_hooks";
 import {
-  FetchError, PacketRateError, type AnyTable, type App, type Caller, type Cancel, type Clock, type Fact, type FetchAnswer, type FetchOptions, type FlowCounts, type LiveView, type PacketIn, type PacketLimits, type PacketOut,
+  FetchError, PacketRateError, type AnyTable, type App, type Caller, type Cancel, type Clock, type Endpoint, type ExchangeOptions, type Fact, type FetchAnswer, type FetchOptions, type FlowCounts, type LiveView, type PacketIn, type PacketLimits, type PacketOut,
   type Random, type ResourceHandle, type Row, type RowChange, type ServiceDecl, type ServiceHost, type StageOut, type Tx,
 } from "#app";
 import type { Logger } from "pino";
@@ -9,6 +9,7 @@ import type { HookGuard } from "../lib/hook-guard.ts";
 import type { Model } from "../model/model.ts";
 import type { Asked } from "./asked.ts";
 import { Allowance, Mailbox } from "./mailbox.ts";
+import { Datagrams, type DatagramNetwork } from "./datagrams.ts";
 import { Outbound, type HttpClient } from "./outbound.ts";
 import type { Share } from "./share.ts";
 
@@ -40,6 +41,7 @@ export interface ServicesOptions {
   readonly asController?: ((ask: (token: string) => Promise<FetchAnswer>) => Promise<FetchAnswer>) | undefined;
   /** Default: the machine's network. */
   readonly http?: HttpClient;
+  readonly datagrams?: DatagramNetwork;
 }
 
 const PER_PORT = 16;
@@ -115,6 +117,7 @@ class Host implements ServiceHost {
   private readonly options: ServicesOptions;
   private readonly cancels = new Set<Cancel>();
   private readonly outbound: Outbound;
+  private readonly datagrams: Datagrams;
   private readonly writes: Allowance;
   private quiet = false;
   private ended = false;
@@ -128,6 +131,7 @@ class Host implements ServiceHost {
     this.random = options.random;
     this.log = options.log.child({ app, service });
     this.outbound = new Outbound(options.clock, options.http);
+    this.datagrams = new Datagrams(options.clock, options.datagrams);
     this.writes = new Allowance(options.clock, PORT_WRITES, WRITES);
   }
 
@@ -141,6 +145,7 @@ class Host implements ServiceHost {
     this.quieten();
     this.ended = true;
     this.outbound.stop();
+    this.datagrams.stop();
   }
 
   every(seconds: number, fn: () => void | Promise<void>): Cancel {
@@ -231,6 +236,14 @@ class Host implements ServiceHost {
     } catch (error) {
       throw error instanceof FetchError ? error : new FetchError("UNREACHABLE", (error as Error).message, error);
     }
+  }
+
+  exchange(to: Endpoint, data: Uint8Array, options?: ExchangeOptions): Promise<Buffer> {
+    return this.datagrams.exchange(to, data, options);
+  }
+
+  nameServers(): readonly Endpoint[] {
+    return this.datagrams.nameServers();
   }
 
   flowCounts(rule: string, entity: string, payer: string): Promise<FlowCounts> {

@@ -23,7 +23,7 @@ import type { View } from "../../src/model/view.ts";
 import { createNorthbound, type Northbound } from "../../src/northbound/index.ts";
 import { Layout } from "../../src/pipeline/layout.ts";
 import { recordOf } from "../../src/pipeline/record.ts";
-import { Asked, Claims, FlowCounter, Packets, Services, Share, type HttpClient } from "../../src/services/index.ts";
+import { Asked, Claims, FlowCounter, Packets, Services, Share, type DatagramNetwork, type HttpClient } from "../../src/services/index.ts";
 import { openStore } from "../../src/store/open.ts";
 import type { KvStore } from "../../src/store/kv.ts";
 import { collectionOf } from "./process.ts";
@@ -63,6 +63,7 @@ export interface HarnessOptions {
   readonly settings?: ReadonlyMap<string, Readonly<Record<string, unknown>>>;
   readonly share?: Share;
   readonly http?: HttpClient;
+  readonly datagrams?: DatagramNetwork;
   /** See EngineOptions. */
   readonly poisonScratch?: boolean;
   /** Apps of the folder that are left out. */
@@ -158,7 +159,7 @@ export class Harness {
       dropped: (_, service, limit) => void this.dropped.push(`${service} ${limit}`),
       share: options.share ?? new Share("self", () => ["self"]),
       flowCounts: (app, rule, entity, payer) => counter.of(app, rule, entity, payer), asked,
-      ...(options.http && { http: options.http }),
+      ...(options.http && { http: options.http }), ...(options.datagrams && { datagrams: options.datagrams }),
     });
     this.api = createNorthbound({ apps, model, view: this.view, auth: "none", log: silent, beforeShown: (resource, fields, rows, caller) => asked.before(resource, fields, rows, caller) });
     engine.onDelta((delta) => {

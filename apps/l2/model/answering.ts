@@ -35,8 +35,8 @@ export function neighbour(
 
 /** What is answered for an address, at least one of both. */
 export interface Answers {
-  /** Questions for its MAC: ARP, or neighbour discovery by its family. */
-  readonly arp?: boolean;
+  /** Questions for its MAC: ARP, or neighbour discovery by its family. "here": those of ports on the same host alone. */
+  readonly arp?: boolean | "here";
   /** Echo requests to it that go to its MAC, whoever may send them. */
   readonly ping?: boolean;
   /** Whether it is a router's: advertisements of it say so. */
@@ -52,8 +52,8 @@ export function answerFor(out: Outputs, scope: Scope, network: { readonly key: n
   const net = { "reg:net": network.key } as const;
   const known = [load("nexthop", ip), setField("eth_dst", mac), load("said", SAID[router ? "router" : "host"]), toTable("arp_nd_reply")] as const;
   const asked = questionFor(ip);
-  if (arp) {
-    into.flow(scope, "arp_nd", { priority: 105, match: { ...net, ...asked }, actions: known });
+  if (arp !== false) into.flow(scope, "arp_nd", { priority: 105, match: { ...net, ...asked }, actions: known });
+  if (arp === true) {
     const fromAfar = { ...net, "reg:in_port_key": 0, ...asked } as const;
     into.flow(scope, "l2_lookup", { priority: 120, match: fromAfar, actions: known });
     // Whoever asks for an address of its own before it uses it is not answered, but heard by those that may have it.
@@ -101,6 +101,13 @@ export function takeMac(out: Outputs, network: { readonly id: string; readonly k
 }
 /** Of actions that an app says for l2: no table of l2's, and registers that all share. */
 type Handling = readonly FlowAction<never, SharedRegister>[];
+/**
+ * What a port sends by UDP to an address is done with as an app says, whichever MAC it is sent to, before anybody asks who it says it is: the answer has to go to that port.
+ */
+export function takeFromPort(out: Outputs, { chassis, port_key }: { readonly chassis: string; readonly port_key: number }, ip: string, udpPort: number, actions: Handling): void {
+  const to = isIpv6(ip) ? ({ eth_type: ethType.ipv6, ipv6_dst: ip } as const) : ({ eth_type: ethType.ip, ipv4_dst: ip } as const);
+  l2.through(out).flow(chassisScope(chassis), "port_security", { priority: 160, match: { "reg:in_port_key": port_key, vlan_vid: VLAN_NONE, ip_proto: ipProto.udp, udp_dst: udpPort, ...to }, actions });
+}
 /**
  * On the switches of `scope`, what comes in a network for a MAC that no port has is done with as its app says. `from`: what no port here sent, or of
  * that what came from another host. `rank`: of several flows the higher one.

@@ -1,0 +1,241 @@
+// Names through the API, what DHCP tells of them, and answers to questions, on a controller without switches.
+import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import { buildDns, buildEthernet, buildIpv4, buildIpv6, buildUdp, ethertypes, ipProtocols, parseDns, parsePacket, type DnsInput, type DnsMessage, type DnsOptRecord, type DnsQuestion } from "packet-codec";
+import type { DatagramNetwork } from "../../src/services/index.ts";
+import { Harness } from "../../test/support/harness.ts";
+import { portTable } from "../l2/model.ts";
+import { portOfferTable, subnetOfferTable } from "../dhcp/model.ts";
+import { addressOfReverse } from "./answer.ts";
+import { nameServerTroubleTable, SERVICE } from "./model.ts";
+
+let h: Harness;
+/** Questions that came to name servers, with who was asked; `answers` says what comes back. */
+let outside: { readonly address: string; readonly port: number; readonly question: DnsMessage }[];
+let answers: (question: DnsMessage, address: string) => DnsInput[];
+let silentNow: DatagramNetwork["open"] | undefined;
+const network: DatagramNetwork = {
+  open(to, data, heard, failed) {
+    if (silentNow !== undefined) return silentNow(to, data, heard, failed);
+    const question = parseDns(data);
+    outside.push({ ...to, question });
+    const replies = answers(question, to.address);
+    setImmediate(() => {
+      if (replies.length === 0) failed(new Error("nobody there"));
+      for (const reply of replies) heard(buildDns(reply));
+    });
+    return { close: () => undefined };
+  },
+  nameServers: () => [{ address: "192.0.2.53", port: 53 }],
+};
+beforeEach(async () => {
+  outside = [];
+  answers = () => [];
+  h = await Harness.make([], undefined, { datagrams: network });
+  await h.addChassis("hv1");
+});
+afterEach(() => h.close());
+
+const post = async (collection: string, name: string, values: object, headers = {}) => (await h.call("POST", `/v2.0/${collection}`, { [name]: values }, headers)).body;
+const A = (name: string): DnsQuestion => ({ name, type: "A", class: 1 });
+let ofports = 0;
+
+async function cloud(more: object = {}): Promise<{ net: string; subnet: string; asker: string }> {
+  const net = (await h.create("network", { name: "blue", ...more })).id;
+  const subnet = (await h.create("subnet", { network_id: net, ip_version: 4, cidr: "10.0.0.0/24" })).id;
+  return { net, subnet, asker: (await plugged(net, "10.0.0.9")).id };
+}
+async function plugged(net: string, ip: string, more: object = {}): Promise<{ readonly id: string } & Record<string, never>> {
+  const port = await h.create("port", { network_id: net, fixed_ips: [{ ip_address: ip }], ...more });
+  await h.plug("hv1", port.id, ++ofports);
+  await h.settled();
+  return port;
+}
+
+/** What a machine hears when it asks. */
+async function ask(portId: string, message: Partial<DnsInput>, { family = 4, ip = "10.0.0.9", raw }: { family?: 4 | 6; ip?: string; raw?: Buffer } = {}): Promise<DnsMessage | undefined> {
+  const port = h.view.get(portTable, portId)!;
+  const ends = family === 4 ? { src: ip, dst: SERVICE.ipv4 } : { src: ip, dst: SERVICE.ipv6 };
+  const datagram = buildUdp({ src_port: 5555, dst_port: 53 }, raw ?? buildDns({ id: 77, rd: true, ...message }), ends);
+  const data = buildEthernet(
+    { dst: SERVICE.mac, src: port.mac_address, ethertype: family === 4 ? ethertypes.ipv4 : ethertypes.ipv6 },
+    family === 4 ? buildIpv4({ ...ends, protocol: ipProtocols.udp }, datagram) : buildIpv6({ ...ends, next_header: ipProtocols.udp }, datagram),
+  );
+  const before = h.sent.length;
+  h.packets.handle({ chassis: "hv1", inPort: 1, tableId: h.layout.table("dns_request").id, data, match: { [h.layout.register("in_port_key").field]: port.key } });
+  for (let n = 0; n < 60; n++) {
+    await new Promise((done) => setImmediate(done));
+    h.clock.advance(0);
+    if (h.sent.length > before) break;
+  }
+  const [sent] = h.sent.slice(before);
+  if (sent === undefined) return undefined;
+  expect(sent.packet).toMatchObject({ chassis: "hv1", stage: "locate", registers: { out_port_key: port.key, from_network: 1 } });
+  const frame = parsePacket(Buffer.from(sent.packet.data));
+  expect(frame.eth).toMatchObject({ dst: port.mac_address, src: SERVICE.mac });
+  expect(frame.ipv4 ?? frame.ipv6).toMatchObject({ src: ends.dst, dst: ends.src });
+  expect(frame.udp).toMatchObject({ src_port: 53, dst_port: 5555, checksumOk: true });
+  return parseDns(frame.udp!.payload);
+}
+const addresses = async (portId: string, name: string): Promise<unknown> => {
+  const answer = await ask(portId, { questions: [A(name)] });
+  return answer?.rcode === 0 ? answer.answers.map((r) => (r.type === "A" ? r.data.address : r.type)) : answer?.rcode;
+};
+
+describe("the attributes", () => {
+  test("of a port: how each address is called", async () => {
+    const { net } = await cloud();
+    const web = await plugged(net, "10.0.0.5", { dns_name: "Web" });
+    expect(web).toMatchObject({ dns_name: "web", dns_domain: "", dns_assignment: [{ ip_address: "10.0.0.5", hostname: "web", fqdn: "web.axion.internal." }] });
+    const none = await plugged(net, "10.0.0.6");
+    expect(none).toMatchObject({ dns_name: "", dns_assignment: [{ ip_address: "10.0.0.6", hostname: "host-10-0-0-6", fqdn: "host-10-0-0-6.axion.internal." }] });
+    expect((await h.call("GET", "/v2.0/ports?dns_name=web")).body.ports).toMatchObject([{ id: web.id }]);
+    const changed = await h.call("PUT", `/v2.0/ports/${web.id}`, { port: { dns_name: "", dns_domain: "x.example." } });
+    expect(changed.body.port).toMatchObject({ dns_name: "", dns_domain: "x.example.", dns_assignment: [{ hostname: "host-10-0-0-5" }] });
+    const whole = await h.call("PUT", `/v2.0/ports/${web.id}`, { port: { dns_name: "w.axion.internal." } });
+    expect(whole.body.port).toMatchObject({ dns_name: "w.axion.internal.", dns_assignment: [{ hostname: "w", fqdn: "w.axion.internal." }] });
+  });
+
+  test.each([
+    ["dns_name", "-web", "Name '-web' must not start or end with a hyphen"], ["dns_name", "we_b", "Name 'we_b' must be 1-63 characters long, each of which can only be alphanumeric or a hyphen"],
+    ["dns_name", "a..b", "Encountered an empty component"], ["dns_name", "web.123", "TLD '123' must not be all numeric"], ["dns_name", "a".repeat(64), "must be 1-63 characters long"],
+    ["dns_name", "web.elsewhere.example.", "is a FQDN that does not end with the DNS domain 'axion.internal.'"], ["dns_name", "axion.internal.", "does not end with"],
+    ["dns_domain", "example.org", "'example.org' is not a FQDN"], ["dns_name", 7, "'7' is not a valid string"], ["dns_name", null, "not a valid string"], ["dns_name", "ü", "can only be alphanumeric"],
+  ])("%s %s is refused, and says why", async (attribute, value, why) => {
+    const { net } = await cloud();
+    const generation = h.model.generation;
+    const answer = await h.call("POST", "/v2.0/ports", { port: { network_id: net, [attribute]: value } });
+    expect(answer.status).toBe(400);
+    expect(answer.body.NeutronError.message).toContain(why);
+    expect(h.model.generation).toBe(generation);
+  });
+
+  test("of networks and floating IPs; nothing is left of what is deleted", async () => {
+    const made = await post("networks", "network", { name: "n", dns_domain: "Sales.Example." });
+    expect(made.network.dns_domain).toBe("sales.example.");
+    const { network: outsideNet } = await post("networks", "network", { name: "out", "router:external": true });
+    await post("subnets", "subnet", { network_id: outsideNet.id, ip_version: 4, cidr: "203.0.113.0/24" });
+    const { floatingip } = await post("floatingips", "floatingip", { floating_network_id: outsideNet.id, dns_name: "www", dns_domain: "example.org." });
+    expect(floatingip).toMatchObject({ dns_name: "www", dns_domain: "example.org." });
+    expect((await h.call("PUT", `/v2.0/floatingips/${floatingip.id}`, { floatingip: { dns_name: "x" } })).status).toBe(400);
+    expect((await post("floatingips", "floatingip", { floating_network_id: outsideNet.id, dns_name: "www" })).NeutronError.message).toContain("dns_name cannot be specified without a dns_domain");
+    expect((await h.call("DELETE", `/v2.0/networks/${made.network.id}`)).status).toBe(204);
+    expect((await h.call("DELETE", `/v2.0/floatingips/${floatingip.id}`)).status).toBe(204);
+    expect([...(await h.stored()).keys()].filter((key) => /name|domain/.test(key))).toEqual([]);
+  });
+});
+
+describe("what machines are told", () => {
+  test("the service where a subnet names no server, on the link where there is no router; the name of the port", async () => {
+    const { net, subnet } = await cloud({ dns_domain: "blue.example." });
+    const offer = () => h.view.get(subnetOfferTable, `dns/${subnet}`);
+    expect(offer()).toMatchObject({ name_servers: [SERVICE.ipv4], on_link: [SERVICE.ipv4], domain: "blue.example" });
+    const router = await h.create("router", {});
+    await h.call("PUT", `/v2.0/routers/${router.id}/add_router_interface`, { subnet_id: subnet });
+    await h.settled();
+    expect(offer()).toMatchObject({ name_servers: [SERVICE.ipv4], on_link: [] });
+    await h.call("PUT", `/v2.0/subnets/${subnet}`, { subnet: { dns_nameservers: ["192.0.2.1"] } });
+    await h.settled();
+    expect(offer()).toMatchObject({ name_servers: [], on_link: [], domain: "blue.example" });
+    const web = await plugged(net, "10.0.0.5", { dns_name: "web" });
+    expect(h.view.get(portOfferTable, `dns/${web.id}`)).toMatchObject({ host_name: "web" });
+  });
+
+  test("flows are there where machines are told of the service, and nowhere else", async () => {
+    const { subnet } = await cloud();
+    const flows = (): number => [...h.engine.flowsOf("hv1")].filter((f) => f.table === h.layout.table("dns_request").id && f.priority === 100).length;
+    expect(flows()).toBe(1);
+    await h.call("PUT", `/v2.0/subnets/${subnet}`, { subnet: { dns_nameservers: ["192.0.2.1"] } });
+    await h.settled();
+    expect(flows()).toBe(0);
+  });
+});
+
+describe("questions", () => {
+  test("for names of ports: with the domain of all, of the network, of the port, with none", async () => {
+    const { net, asker } = await cloud({ dns_domain: "blue.example." });
+    await plugged(net, "10.0.0.5", { dns_name: "web", dns_domain: "shop.example." });
+    for (const name of ["web", "WEB.axion.internal", "web.blue.example.", "web.shop.example"]) expect(await addresses(asker, name), name).toEqual(["10.0.0.5"]);
+    expect(await addresses(asker, "host-10-0-0-9.axion.internal")).toEqual(["10.0.0.9"]);
+    expect(await addresses(asker, "host-10-0-0-5"), "it has a name").toBe(3);
+    expect(await addresses(asker, "nobody.axion.internal")).toBe(3);
+    expect(await addresses(asker, "nobody")).toBe(3);
+    expect(await addresses(asker, "axion.internal")).toEqual([]);
+    const six = await ask(asker, { questions: [{ name: "web", type: "AAAA", class: 1 }] });
+    expect(six).toMatchObject({ rcode: 0, answers: [], aa: true, ra: true, id: 77, qr: true });
+    expect(outside).toEqual([]);
+  });
+
+  test("for addresses", async () => {
+    const { net, asker } = await cloud();
+    await plugged(net, "10.0.0.5", { dns_name: "web" });
+    const ptr = (name: string) => ask(asker, { questions: [{ name, type: "PTR", class: 1 }] });
+    expect((await ptr("5.0.0.10.in-addr.arpa"))!.answers).toMatchObject([{ type: "PTR", data: { name: "web.axion.internal" } }]);
+    expect((await ptr("9.0.0.10.in-addr.arpa"))!.answers).toMatchObject([{ data: { name: "host-10-0-0-9.axion.internal" } }]);
+    expect(await ptr("77.0.0.10.in-addr.arpa"), "of the subnet, and of nobody").toMatchObject({ rcode: 3 });
+    expect(addressOfReverse(`${"1.".padEnd(2)}${"0.".repeat(23)}8.b.d.0.1.0.0.2.ip6.arpa`)).toBe("2001:db8::1");
+    expect(addressOfReverse("999.0.0.10.in-addr.arpa")).toBeUndefined();
+  });
+
+  test("of machines behind a router for those of their project; of others' networks nobody learns", async () => {
+    const { net, subnet, asker } = await cloud();
+    const other = (await h.create("network", { name: "red" })).id;
+    const otherSubnet = (await h.create("subnet", { network_id: other, ip_version: 4, cidr: "10.1.0.0/24" })).id;
+    await plugged(other, "10.1.0.5", { dns_name: "db" });
+    await plugged(other, "10.1.0.6", { dns_name: "theirs", project_id: "somebody" });
+    await plugged(net, "10.0.0.6", { dns_name: "guest", project_id: "somebody" });
+    expect(await addresses(asker, "db"), "not connected").toBe(3);
+    const router = await h.create("router", {});
+    for (const id of [subnet, otherSubnet]) await h.call("PUT", `/v2.0/routers/${router.id}/add_router_interface`, { subnet_id: id });
+    await h.settled();
+    expect(await addresses(asker, "db")).toEqual(["10.1.0.5"]);
+    expect(await addresses(asker, "theirs"), "of another project, in another network").toBe(3);
+    expect(await addresses(asker, "guest"), "of another project, in the same network").toEqual(["10.0.0.6"]);
+  });
+
+  test("for other names go to a name server, the next one if one is silent, and its answer comes back as to who asked", async () => {
+    const { asker } = await cloud();
+    answers = ({ id, questions }) => [
+      { id: id ^ 1, qr: true, questions, answers: [{ name: "x", class: 1, ttl: 9, type: "A", data: { address: "198.51.100.66" } }] },
+      { id, qr: true, questions: [A("elsewhere.example")], answers: [] },
+      { id, qr: true, questions, answers: [{ name: questions[0]!.name, class: 1, ttl: 9, type: "A", data: { address: "198.51.100.7" } }] },
+    ];
+    expect(await addresses(asker, "www.example.org")).toEqual(["198.51.100.7"]);
+    expect(outside).toMatchObject([{ address: "192.0.2.53", port: 53, question: { rd: true, questions: [{ name: "www.example.org" }] } }]);
+    answers = () => [];
+    expect(await addresses(asker, "www.example.org"), "server failure").toBe(2);
+    expect(h.view.facts(nameServerTroubleTable)).toHaveLength(1);
+  });
+
+  test("one of a port that waits holds up none, and a port has few that wait", async () => {
+    const { net, asker } = await cloud();
+    await plugged(net, "10.0.0.5", { dns_name: "web" });
+    answers = () => [];
+    const silent: DatagramNetwork["open"] = (_, data) => {
+      outside.push({ address: "", port: 0, question: parseDns(data) });
+      return { close: () => undefined };
+    };
+    silentNow = silent;
+    try {
+      for (let n = 0; n < 16; n++) expect(await ask(asker, { questions: [A(`n${n}.example.org`)] })).toBeUndefined();
+      expect(await addresses(asker, "web")).toEqual(["10.0.0.5"]);
+      expect(await addresses(asker, "more.example.org"), "one too many: server failure").toBe(2);
+      expect(outside).toHaveLength(16);
+    } finally {
+      silentNow = undefined;
+    }
+  });
+
+  test("that are none of ours: other classes, kinds of question, several at once, EDNS of the future, garbage", async () => {
+    const { asker } = await cloud();
+    expect(await ask(asker, { questions: [{ name: "web", type: "A", class: 3 }] })).toMatchObject({ rcode: 5 });
+    expect(await ask(asker, { opcode: 5, questions: [A("web")] })).toMatchObject({ rcode: 4 });
+    expect(await ask(asker, { questions: [A("a"), A("b")] })).toMatchObject({ rcode: 1 });
+    const opt: DnsOptRecord = { type: "OPT", udp_size: 4096, extended_rcode: 0, version: 1, flags: 0, options: [] };
+    expect(await ask(asker, { questions: [A("web")], additionals: [opt] })).toMatchObject({ rcode: 0, additionals: [{ type: "OPT", extended_rcode: 1, version: 0 }] });
+    expect(await ask(asker, { rd: false, questions: [A("www.example.org")] }), "it asks nobody for those who want no recursion").toMatchObject({ rcode: 5 });
+    expect(await ask(asker, { qr: true, questions: [A("web")] })).toBeUndefined();
+    const whole = buildDns({ id: 1, rd: true, questions: [A("web")] });
+    for (let cut = 0; cut < whole.length; cut++) expect(await ask(asker, {}, { raw: whole.subarray(0, cut) })).toBeUndefined();
+    expect(h.complaints).toEqual([]);
+  });
+});

@@ -1,0 +1,27 @@
+import type { App } from "#app";
+import { aliases, extend, references } from "./api.ts";
+import { dnsSettings, nameServerTroubleTable, networkDomainTable, portNameTable } from "./model.ts";
+import { converters } from "./names.ts";
+import { problems } from "./problems.ts";
+import { derive, rules } from "./rules.ts";
+import { nameService } from "./service.ts";
+import { dns } from "./tables.ts";
+
+export default {
+  name: "dns",
+  about: "names of ports, and the name service that machines ask",
+  requires: ["l2", "ipam", "l3", "dhcp"],
+  partOf: "dhcp",
+  tables: [portNameTable, networkDomainTable],
+  softTables: [nameServerTroubleTable],
+  settings: dnsSettings,
+  extend,
+  references,
+  converters,
+  aliases,
+  pipeline: dns,
+  derive,
+  rules,
+  services: [nameService],
+  problems,
+} satisfies App;

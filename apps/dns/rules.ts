@@ -1,0 +1,62 @@
+// Which ports may ask, and what DHCP and routers tell machines of it. What is answered no flow knows.
+import { chassisScope, derivation, each, toEntrance } from "#app";
+import { dnsPort } from "packet-codec";
+import { addressId, addressTable, answerFor, attachmentTable, deviceOwner, lanScope, networkTable, portTable, takeFromPort } from "../l2/model.ts";
+import { portOfferTable, subnetOfferTable, type SubnetOffer } from "../dhcp/model.ts";
+import { subnetTable } from "../ipam/model.ts";
+import { bare, domainOf, isServed, networkDomainTable, portNameTable, servedFamilies, SERVICE } from "./model.ts";
+import { dns } from "./tables.ts";
+
+const asked = dns.rule({
+  name: "asked",
+  about: "questions of an attached port on a network whose machines are told of the service",
+  on: each(attachmentTable),
+  emit(at, view, out) {
+    const { ipv4, ipv6 } = servedFamilies(view, at.network_id);
+    if (!ipv4 && !ipv6) return;
+    for (const ip of [...(ipv4 ? [SERVICE.ipv4] : []), ...(ipv6 ? [SERVICE.ipv6] : [])]) takeFromPort(out, at, ip, dnsPort, [toEntrance(dns.entrance("dns_request"))]);
+    out.flow(chassisScope(at.chassis), "dns_request", { priority: 100, match: { "reg:in_port_key": at.port_key }, actions: [{ type: "punt" }], meter: at.slot });
+  },
+});
+
+const found = dns.rule({
+  name: "found",
+  about: "the MAC of the service, for machines that find it on their link",
+  on: each(networkTable),
+  emit(network, view, out) {
+    const { ipv4, ipv6 } = servedFamilies(view, network.id);
+    const scope = lanScope(network.id);
+    if (ipv4) answerFor(out, scope, network, SERVICE.ipv4, SERVICE.mac, { arp: "here" });
+    if (ipv6) answerFor(out, scope, network, SERVICE.ipv6, SERVICE.mac, { arp: "here" });
+  },
+});
+
+export const derive = [
+  derivation({
+    name: "subnet-offer",
+    on: each(subnetTable),
+    into: subnetOfferTable,
+    reads: [networkDomainTable, addressTable, portTable],
+    derive(subnet, view): SubnetOffer {
+      const { id, network_id, ip_version, gateway_ip } = subnet;
+      const served = isServed(subnet);
+      const router = gateway_ip === null ? undefined : view.get(addressTable, addressId(network_id, gateway_ip));
+      const routed = router !== undefined && view.get(portTable, router.port_id)?.device_owner === deviceOwner.routerInterface;
+      return {
+        id: `dns/${id}`, subnet_id: id, domain: domainOf(view, network_id),
+        name_servers: served ? [ip_version === 4 ? SERVICE.ipv4 : SERVICE.ipv6] : [],
+        // By a router a machine finds it without being told: what it sends there is taken off before.
+        on_link: served && ip_version === 4 && !routed ? [SERVICE.ipv4] : [],
+      };
+    },
+  }),
+  derivation({
+    name: "port-offer",
+    on: each(portNameTable),
+    into: portOfferTable,
+    reads: [],
+    derive: ({ id, host }) => (host === "" ? undefined : { id: `dns/${id}`, port_id: id, host_name: bare(host) }),
+  }),
+];
+
+export const rules = [asked, found];

@@ -1,0 +1,151 @@
+// Answers questions of machines: from the model, or by asking name servers outside.
+import { FetchError, learned, type Endpoint, type PacketIn, type ServiceDecl, type ServiceHost } from "#app";
+import {
+  buildDns, buildEthernet, buildIpv4, buildIpv6, buildUdp, dnsOpcodes, dnsPort, dnsRcodes, ethertypes, ipProtocols, PacketError, parseDns, parsePacket, type DnsMessage, type DnsOptRecord, type Packet,
+} from "packet-codec";
+import { networkTable, senderOf, toPort, type Port } from "../l2/model.ts";
+import { answer, UDP_SIZE } from "./answer.ts";
+import { dnsSettings, nameServerTroubleTable, SERVICE } from "./model.ts";
+
+/** What a machine takes that says nothing. RFC 1035 section 4.2.1 */
+const PLAIN_SIZE = 512;
+/** Questions of a port that others are asked at a time, and of all ports. */
+const PER_PORT = 16;
+const TOTAL = 200;
+/** For one name server; the next is asked then. */
+const TIMEOUT_MS = 2000;
+const SERVERS_MAX = 3;
+
+/** Who asked, and how the answer gets back. */
+interface Asked {
+  readonly port: Port;
+  readonly question: DnsMessage;
+  /** The largest answer that the machine takes. */
+  readonly size: number;
+  reply(message: Buffer): void;
+}
+
+export const nameService: ServiceDecl = {
+  name: "name-service",
+  about: "answers machines that ask for names: those of ports, and others by asking name servers",
+  start(host) {
+    const service = new NameService(host);
+    host.onPacket("dns_request", (packet) => service.take(packet), { owner: (packet) => senderOf(host.view, packet)?.project_id });
+    return undefined;
+  },
+};
+
+class NameService {
+  private readonly host: ServiceHost;
+  private readonly underWay = new Map<string, number>();
+  private total = 0;
+
+  constructor(host: ServiceHost) {
+    this.host = host;
+  }
+
+  take(packet: PacketIn): void {
+    let asked: Asked | undefined;
+    try {
+      asked = this.read(packet);
+    } catch (error) {
+      if (!(error instanceof PacketError)) throw error;
+      this.host.log.debug({ err: error }, "malformed question");
+    }
+    if (asked === undefined) return;
+    const { question } = asked;
+    const refusal = question.opcode !== dnsOpcodes.query ? dnsRcodes.notImplemented : (optOf(question)?.version ?? 0) > 0 ? dnsRcodes.badVersion : undefined;
+    const reply = refusal === undefined ? answer(this.host.view, asked.port, question) : { rcode: refusal, answers: [] };
+    if (reply === undefined) this.askOthers(asked);
+    else asked.reply(answerTo(asked, { ...reply, answers: [...reply.answers], aa: refusal === undefined }));
+  }
+
+  private read(packet: PacketIn): Asked | undefined {
+    const { view } = this.host;
+    const port = senderOf(view, packet);
+    const network = port === undefined ? undefined : view.get(networkTable, port.network_id);
+    const frame = parsePacket(packet.data);
+    const { udp } = frame;
+    if (port === undefined || network === undefined || udp === undefined || udp.dst_port !== dnsPort || frame.ipv4?.complete === false) return undefined;
+    const question = parseDns(udp.payload);
+    if (question.qr) return undefined;
+    const size = Math.min(UDP_SIZE, Math.max(PLAIN_SIZE, optOf(question)?.udp_size ?? PLAIN_SIZE));
+    return { port, question, size, reply: (message) => this.host.send([toPort(packet.chassis, network.key, port.key, frameTo(frame, udp.src_port, message))]) };
+  }
+
+  /** Not waited for: a port's next question does not wait for a name server. */
+  private askOthers(asked: Asked): void {
+    const { id } = asked.port;
+    const mine = this.underWay.get(id) ?? 0;
+    if (!asked.question.rd || mine >= PER_PORT || this.total >= TOTAL) {
+      asked.reply(answerTo(asked, { rcode: asked.question.rd ? dnsRcodes.serverFailure : dnsRcodes.refused }));
+      return;
+    }
+    this.underWay.set(id, mine + 1);
+    this.total++;
+    const done = (): void => {
+      this.total--;
+      const left = this.underWay.get(id)! - 1;
+      if (left > 0) this.underWay.set(id, left);
+      else this.underWay.delete(id);
+    };
+    this.host.after(0, () => this.forward(asked).finally(done));
+  }
+
+  private async forward(asked: Asked): Promise<void> {
+    const { host } = this;
+    const configured = host.view.settings(dnsSettings)["dns-forwarders"];
+    const servers = (configured.length > 0 ? configured : host.nameServers()).slice(0, SERVERS_MAX);
+    for (const server of servers) {
+      const found = await this.ask(server, asked);
+      if (found === undefined) continue;
+      asked.reply(found);
+      return;
+    }
+    asked.reply(answerTo(asked, { rcode: dnsRcodes.serverFailure }));
+  }
+
+  /** undefined: it does not answer. */
+  private async ask(server: Endpoint, { question, size }: Asked): Promise<Buffer | undefined> {
+    const id = this.host.random.bytes(2).readUInt16BE();
+    const [asks] = question.questions;
+    const query = buildDns({ id, opcode: dnsOpcodes.query, rd: true, cd: question.cd, ad: question.ad, questions: question.questions, additionals: [{ type: "OPT", udp_size: size, extended_rcode: 0, version: 0, flags: optOf(question)?.flags ?? 0, options: [] }] });
+    const accept = (data: Buffer): boolean => {
+      try {
+        const { qr, id: of, questions } = parseDns(data);
+        return qr && of === id && questions.length === 1 && questions[0]!.name.toLowerCase() === asks!.name.toLowerCase() && questions[0]!.type === asks!.type;
+      } catch (error) {
+        if (!(error instanceof PacketError)) throw error;
+        return false;
+      }
+    };
+    try {
+      const message = parseDns(await this.host.exchange(server, query, { timeoutMs: TIMEOUT_MS, accept }));
+      const opt = optOf(message);
+      const additionals = message.additionals.filter((record) => record !== opt);
+      return buildDns({ ...message, id: question.id, questions: question.questions, ra: true, aa: false, additionals: optOf(question) === undefined ? additionals : [...additionals, ourOpt(opt?.extended_rcode ?? 0, opt?.flags ?? 0)] }, size);
+    } catch (error) {
+      if (!(error instanceof FetchError)) throw error;
+      if (error.code !== "STOPPED") this.host.learn([learned(nameServerTroubleTable, "", { id: `${server.address} ${server.port}`, text: error.message })]);
+      return undefined;
+    }
+  }
+}
+
+const optOf = ({ additionals }: DnsMessage): DnsOptRecord | undefined => additionals.find((record) => record.type === "OPT");
+const ourOpt = (extended_rcode: number, flags = 0): DnsOptRecord => ({ type: "OPT", udp_size: UDP_SIZE, extended_rcode, version: 0, flags, options: [] });
+
+function answerTo({ question, size }: Asked, { rcode = dnsRcodes.noError, ...rest }: Partial<DnsMessage>): Buffer {
+  const additionals = optOf(question) === undefined ? [] : [ourOpt(rcode >>> 4)];
+  return buildDns({ id: question.id, qr: true, opcode: question.opcode, rd: question.rd, ra: true, questions: question.questions, ...rest, rcode: rcode & 0xf, additionals }, size);
+}
+
+/** From the service, back to who asked. */
+function frameTo({ eth, ipv4, ipv6 }: Packet, port: number, message: Buffer): Buffer {
+  const ends = ipv4 === undefined ? { src: SERVICE.ipv6, dst: ipv6!.src } : { src: SERVICE.ipv4, dst: ipv4.src };
+  const datagram = buildUdp({ src_port: dnsPort, dst_port: port }, message, ends);
+  const head = { dst: eth.src, src: SERVICE.mac } as const;
+  return ipv4 === undefined
+    ? buildEthernet({ ...head, ethertype: ethertypes.ipv6 }, buildIpv6({ ...ends, next_header: ipProtocols.udp }, datagram))
+    : buildEthernet({ ...head, ethertype: ethertypes.ipv4 }, buildIpv4({ ...ends, protocol: ipProtocols.udp }, datagram));
+}

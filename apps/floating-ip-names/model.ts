@@ -1,0 +1,8 @@
+import { defineTable, type Row } from "#app";
+
+/** A floating IP that has a name or a domain; `id` is the floating IP's. In lower case. */
+export interface FloatingIpName extends Row {
+  readonly dns_name: string;
+  readonly dns_domain: string;
+}
+export const floatingIpNameTable = defineTable<FloatingIpName>()("floating_ip_name", {});

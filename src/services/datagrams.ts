@@ -1,0 +1,94 @@
+// Outbound datagrams of a service: each exchange has a socket of its own that hears one peer alone, so that nobody else can answer for it.
+import { createSocket } from "node:dgram";
+import { getServers } from "node:dns";
+import { isIPv6 } from "node:net";
+import { FetchError, type Endpoint, type ExchangeOptions } from "#app";
+import { endpointOf } from "../app/settings.ts";
+import type { Clock } from "../lib/clock.ts";
+
+/** One exchange on the network: what it is called with until it is closed. */
+export interface Exchange {
+  close(): void;
+}
+
+/** What carries datagrams: the machine's network, or a simulation's. */
+export interface DatagramNetwork {
+  /** Sends a datagram; `heard` gets all that comes back from there, `failed` why nothing can. */
+  open(to: Endpoint, data: Uint8Array, heard: (data: Buffer) => void, failed: (error: Error) => void): Exchange;
+  nameServers(): readonly Endpoint[];
+}
+
+const DNS_PORT = 53;
+
+export const machineDatagrams: DatagramNetwork = {
+  open(to, data, heard, failed) {
+    const socket = createSocket(isIPv6(to.address) ? "udp6" : "udp4");
+    let open = true;
+    const close = (): void => {
+      if (open) socket.close();
+      open = false;
+    };
+    socket.on("error", failed).on("message", (message) => heard(message));
+    // Connected: the kernel gives it what comes from there alone, and says so if nobody listens.
+    socket.connect(to.port, to.address, () => {
+      if (!open) return;
+      socket.send(data, (error) => {
+        if (error !== null) failed(error);
+      });
+    });
+    return { close };
+  },
+  nameServers: () => getServers().flatMap((text) => endpointOf(text, DNS_PORT) ?? []),
+};
+
+const TIMEOUT_MS = 5000;
+const UNDER_WAY = 256;
+
+export class Datagrams {
+  private readonly clock: Pick<Clock, "setTimeout">;
+  private readonly network: DatagramNetwork;
+  private readonly limit: number;
+  private readonly ends = new Set<(error: FetchError) => void>();
+  private stopped = false;
+
+  constructor(clock: Pick<Clock, "setTimeout">, network: DatagramNetwork = machineDatagrams, limit = UNDER_WAY) {
+    this.clock = clock;
+    this.network = network;
+    this.limit = limit;
+  }
+
+  /** @throws FetchError */
+  async exchange(to: Endpoint, data: Uint8Array, { timeoutMs = TIMEOUT_MS, accept = () => true }: ExchangeOptions = {}): Promise<Buffer> {
+    const name = isIPv6(to.address) ? `[${to.address}]:${to.port}` : `${to.address}:${to.port}`;
+    if (this.stopped) throw new FetchError("STOPPED", "the service is stopped");
+    if (!(timeoutMs > 0 && Number.isFinite(timeoutMs))) throw new FetchError("INVALID", `timeoutMs ${timeoutMs}: a number of milliseconds above 0 is needed`);
+    if (this.ends.size >= this.limit) throw new FetchError("QUEUE_FULL", `${this.ends.size} datagrams wait for their answers already`);
+    let end: (error: FetchError) => void = () => undefined;
+    let exchange: Exchange | undefined;
+    const cancel = this.clock.setTimeout(() => end(new FetchError("TIMEOUT", `no answer of ${name} in ${timeoutMs} ms`)), timeoutMs);
+    try {
+      return await new Promise<Buffer>((resolve, reject) => {
+        end = reject;
+        this.ends.add(end);
+        const heard = (answer: Buffer): void => {
+          if (accept(answer)) resolve(answer);
+        };
+        exchange = this.network.open(to, data, heard, (error) => reject(new FetchError("UNREACHABLE", `${name} cannot be asked: ${error.message}`, error)));
+      });
+    } finally {
+      cancel();
+      this.ends.delete(end);
+      exchange?.close();
+    }
+  }
+
+  nameServers(): readonly Endpoint[] {
+    return this.network.nameServers();
+  }
+
+  /** Ends all exchanges. */
+  stop(): void {
+    this.stopped = true;
+    for (const end of [...this.ends]) end(new FetchError("STOPPED", "the service is stopped"));
+  }
+}
