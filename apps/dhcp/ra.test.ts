@@ -30,7 +30,7 @@ describe("router advertisement", () => {
     expect(ra).toEqual({
       cur_hop_limit: 64, managed: false, other: false, router_lifetime_s: 1800, reachable_ms: 0, retrans_ms: 0, source_lladdr: ROUTER_MAC, mtu: 1442,
       prefixes: [{ prefix: "fd00:1::", length: 64, on_link: true, autonomous: true, valid_lifetime_s: 86400, preferred_lifetime_s: 14400 }],
-      rdnss: [{ lifetime_s: 1800, servers: ["fd00:1::53"] }], dnssl: [], unknown: [],
+      rdnss: [{ lifetime_s: 1800, servers: ["fd00:1::53"] }], dnssl: [{ lifetime_s: 1800, domains: ["axion.internal"] }], unknown: [],
     });
   });
 

@@ -5,8 +5,8 @@ import { bare, dnsSettings, hostOf, networkDomainTable, portNameTable } from "./
 
 const DNS_INTEGRATION = "dns-integration";
 
-const dnsName: Attribute = { type: "string", about: "What the port is called; below the domain of all (`--dns-domain`) if it ends with a dot.", alias: DNS_INTEGRATION, post: true, put: true, default: "", check: { convert: "dns-host-name" }, filter: true };
-const domain = (alias: string, about: string): Attribute => ({ type: "string", about, alias, post: true, put: true, default: "", check: { convert: "dns-domain-name" }, filter: true });
+const dnsName: Attribute = { type: "string", about: "What the port is called; below the domain of all (`--dns-domain`) if it ends with a dot.", alias: DNS_INTEGRATION, post: true, put: true, default: "", check: { convert: "dns-host-name" } };
+const domain = (alias: string, about: string): Attribute => ({ type: "string", about, alias, post: true, put: true, default: "", check: { convert: "dns-domain-name" } });
 
 /** What comes in front of the domain of all. @throws ApiError for a whole name of another domain */
 function hostFor(view: ReadView, name: string): string {

@@ -3,7 +3,7 @@ import { badRequest, extendResource, reference, type Attribute } from "#app";
 import { floatingIpResource, floatingIpTable } from "../nat/model.ts";
 import { floatingIpNameTable } from "./model.ts";
 
-const named = (about: string, convert: string): Attribute => ({ type: "string", about, alias: "dns-integration", post: true, default: "", check: { convert }, filter: true });
+const named = (about: string, convert: string): Attribute => ({ type: "string", about, alias: "dns-integration", post: true, default: "", check: { convert } });
 
 const ofFloatingIp = extendResource(floatingIpResource, {
   attributes: { dns_name: named("What it is called outside.", "dns-host-name"), dns_domain: named("The domain of that name.", "dns-domain-name") },

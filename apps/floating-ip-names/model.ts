@@ -1,3 +1,4 @@
+// Names of floating IPs, as they were given.
 import { defineTable, type Row } from "#app";
 
 /** A floating IP that has a name or a domain; `id` is the floating IP's. In lower case. */
