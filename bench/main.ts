@@ -17,8 +17,8 @@ const usage = `usage: npm run bench -- compile|incremental|switches|api|ovsdb|op
   api          the controller as a process, asked by a tenant: latency, requests a second, server CPU for each; --seconds (default 3) a run,
                --connections (default 8) in the concurrent one
   openflow     flow-mods and flow statistics by themselves; 100,000 flows pushed and 300,000 dumped beside ovs-ofctl; --repeats (default 9) rounds
-  dataplane    TCP between two hosts (security groups, through a router) beside a plain bridge over the same tunnel, in turns: ratios,
-               latency, flows in the datapath for each 1,000 connections; --repeats (default 7) rounds, --seconds (default 3) a transfer
+  dataplane    TCP between two hosts (security groups, through a router, translated) beside plain bridges over the same tunnel, in turns: ratios,
+               latency, flows in the datapath for each 1,000 connections; --repeats (default 25) rounds, --seconds (default 1) a transfer
   ovsdb        the OVSDB client alone: updates applied and rows read a second, heap for each row, transactions to a real ovsdb-server;
                medians of --repeats (default 5)
 
@@ -62,7 +62,7 @@ else if (name === "incremental") show(await benchIncremental(w, numbers.get("rep
 else if (name === "switches") show(await benchSwitches(numbers.get("switches") ?? 200, (line) => process.stderr.write(`${line}\n`)));
 else if (name === "api") show(await benchApi({ connections: numbers.get("connections") ?? 8, seconds: numbers.get("seconds") ?? 3 }));
 else if (name === "openflow") show(await benchOpenflow({ repeats: numbers.get("repeats") ?? 9, log: (line) => process.stderr.write(`${line}\n`) }));
-else if (name === "dataplane") show(await benchDataplane({ repeats: numbers.get("repeats") ?? 7, seconds: numbers.get("seconds") ?? 3, log: (line) => process.stderr.write(`${line}\n`) }));
+else if (name === "dataplane") show(await benchDataplane({ repeats: numbers.get("repeats") ?? 25, seconds: numbers.get("seconds") ?? 1, log: (line) => process.stderr.write(`${line}\n`) }));
 else if (name === "ovsdb") show(await benchOvsdb({ repeats: numbers.get("repeats") ?? 5 }));
 else fail(name === undefined ? "which benchmark?" : `no benchmark is named ${name}`);
 process.exit(0);
