@@ -41,11 +41,13 @@ export function createItems(kind: Kind, body: unknown, maxItems: number): { bulk
   if (body === undefined) throw missing(name);
   const envelope = bodyObject(body);
   const single = Object.hasOwn(envelope, name);
-  if (!Object.hasOwn(envelope, collection)) {
+  // Where both have one name, a list is several.
+  const bulk = name === collection ? Array.isArray(envelope[name]) : Object.hasOwn(envelope, collection);
+  if (!bulk) {
     if (!single) throw missing(name);
     return { bulk: false, items: [bodyObject(envelope[name])] };
   }
-  if (single) throw badRequest(`'${name}' and '${collection}' cannot be in one request body`);
+  if (single && name !== collection) throw badRequest(`'${name}' and '${collection}' cannot be in one request body`);
   if (kind.resource.bulk === false) throw badRequest("Bulk operation not supported");
   const list = envelope[collection];
   if (!Array.isArray(list)) throw badRequest("Body contains invalid data");
@@ -103,7 +105,8 @@ export function createInput(kind: Kind, item: Values, caller: Caller, skip?: str
     throw badRequest("Specifying 'project_id' or 'tenant_id' other than the authenticated project in request requires admin or advsvc privileges");
   }
   delete values.tenant_id;
-  values.project_id = project ?? caller.projectId;
+  // null is nobody, where the attribute may be that.
+  values.project_id = project ?? (given.has("project_id") ? values.project_id : caller.projectId);
   return { values, given, raw: item, path, children };
 }
 
