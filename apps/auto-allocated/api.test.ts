@@ -42,6 +42,55 @@ test("the first question makes it, the next shows it, and all of it goes", async
   expect((await api.call("DELETE", "auto-allocated-topology/p1", undefined, p1)).status).toBe(204);
 });
 
+test("a project has one router of this kind, whatever it takes away of it", async () => {
+  const public_ = await outside();
+  await pools();
+  const { id } = (await get("p1")).body.auto_allocated_topology as Shown;
+  const [router] = await api.list("routers", p1);
+  const off = async (network: string): Promise<void> => {
+    for (const port of await api.list(`ports?network_id=${network}&device_id=${router!.id}`, p1)) expect((await api.put(`routers/${router!.id}/remove_router_interface`, { port_id: port.id }, p1)).status).toBe(200);
+    await api.delete("network", network);
+  };
+  await off(id);
+  const again = ((await get("p1")).body.auto_allocated_topology as Shown).id;
+  expect(again).not.toBe(id);
+  expect((await api.list("routers", p1)).map((r) => r.id)).toEqual([router!.id]);
+  expect(await api.list(`ports?network_id=${again}&device_id=${router!.id}`, p1)).toHaveLength(2);
+  expect(await api.list(`ports?network_id=${public_.id}`, admin)).toHaveLength(1);
+  await off(again);
+  // Without a gateway it gets one again, and goes with the topology.
+  await api.change("router", router!.id, { external_gateway_info: null });
+  await get("p1");
+  expect(await api.list("routers", p1)).toMatchObject([{ id: router!.id, external_gateway_info: { network_id: public_.id } }]);
+  expect((await api.call("DELETE", "auto-allocated-topology/None", undefined, p1)).status).toBe(204);
+  expect([await api.list("routers", p1), await api.list(`ports?network_id=${public_.id}`, admin)]).toEqual([[], []]);
+  expect([...api.model.view.all(autoAllocatedTopologyTable)]).toEqual([]);
+});
+
+test("without its router it is its network, and gone with that", async () => {
+  await outside();
+  await pools();
+  const { id } = (await get("p1")).body.auto_allocated_topology as Shown;
+  const [router] = await api.list("routers", p1);
+  for (const port of await api.list(`ports?device_id=${router!.id}&network_id=${id}`, p1)) await api.put(`routers/${router!.id}/remove_router_interface`, { port_id: port.id }, p1);
+  await api.delete("router", router!.id);
+  const before = api.model.generation;
+  expect((await get("p1")).body.auto_allocated_topology).toMatchObject({ id });
+  expect(api.model.generation).toBe(before);
+  await api.delete("network", id);
+  expect([...api.model.view.all(autoAllocatedTopologyTable)]).toEqual([]);
+});
+
+test("a question for what is there writes nothing; many at once make one", async () => {
+  await outside();
+  await pools();
+  const ids = await Promise.all(Array.from({ length: 5 }, async () => ((await get("p1")).body.auto_allocated_topology as Shown).id));
+  expect(new Set(ids).size).toBe(1);
+  const before = api.model.generation;
+  await get("p1");
+  expect(api.model.generation).toBe(before);
+});
+
 test("without its ground nothing is made", async () => {
   const no = async (): Promise<unknown> => {
     const before = api.model.generation;

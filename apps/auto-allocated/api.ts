@@ -1,7 +1,7 @@
 // auto_allocated_topology: what a project asks for first makes a network with subnets of the default subnet pools, behind a router with a
-// gateway on the default external network; all of it or nothing.
-import { conflict, defineResource, extendResource, forbidden, invalidFor, invalidInput, reference, type Alias, type ApiContext, type ReadView, type Tx } from "#app";
-import { externalNetworkTable } from "../gateway/model.ts";
+// gateway on the default external network; all of it or nothing. Of one whose network was deleted the router is used again.
+import { conflict, defineResource, extendResource, invalidFor, invalidInput, notFound as absent, reference, type Alias, type ApiContext, type Caller, type CollectionAction, type PathValues, type ReadView, type Tx } from "#app";
+import { externalNetworkTable, routerGatewayTable } from "../gateway/model.ts";
 import { subnetResource } from "../ipam/model.ts";
 import { networkResource, networkTable } from "../l2/model.ts";
 import { routerInterfaceTable, routerResource, routerTable } from "../l3/model.ts";
@@ -17,21 +17,25 @@ const PROJECT_MAX = 255;
 const defaultNetwork = (view: ReadView): string | undefined => view.by(defaultNetworkTable, "all", "")[0]?.id;
 const isExternal = (view: ReadView, id: string): boolean => view.get(externalNetworkTable, id) !== undefined;
 
+function setDefault(tx: Tx, id: string, given: boolean | undefined): void {
+  const now = defaultNetwork(tx);
+  if (given === true) {
+    if (!isExternal(tx, id)) throw invalidInput("is_default can only be set of a network with router:external");
+    if (now !== undefined && now !== id) throw conflict("DefaultExternalNetworkExists", `A default external network already exists: ${now}.`);
+    tx.put(defaultNetworkTable, { id });
+  } else if (now === id && (given === false || !isExternal(tx, id))) tx.delete(defaultNetworkTable, id);
+}
+
 const ofNetwork = extendResource(networkResource, {
   attributes: {
     is_default: { type: "boolean", about: "Of external networks: the one that automatic topologies lead to.", post: true, put: true, default: false, filter: true, policy: ADMIN, alias: "auto-allocated-topology" },
   },
-  completed(tx, row, given) {
-    const now = defaultNetwork(tx);
-    if (given.is_default === true) {
-      if (!isExternal(tx, row.id)) throw invalidInput("is_default can only be set of a network with router:external");
-      if (now !== undefined && now !== row.id) throw conflict("DefaultExternalNetworkExists", `A default external network already exists: ${now}.`);
-      tx.put(defaultNetworkTable, { id: row.id });
-    } else if (now === row.id && (given.is_default === false || !isExternal(tx, row.id))) tx.delete(defaultNetworkTable, row.id);
+  completed(tx, done) {
+    for (const { row, given } of done) setDefault(tx, row.id, given.is_default as boolean | undefined);
   },
   remove(tx, row) {
     tx.delete(defaultNetworkTable, row.id);
-    for (const topology of tx.by(autoAllocatedTopologyTable, "network", row.id)) tx.delete(autoAllocatedTopologyTable, topology.id);
+    for (const topology of tx.by(autoAllocatedTopologyTable, "network", row.id)) keep(tx, { ...topology, network_id: null });
   },
   present: (view, row): Record<string, unknown> => (isExternal(view, row.id) ? { is_default: view.get(defaultNetworkTable, row.id) !== undefined } : {}),
 });
@@ -49,38 +53,90 @@ function ground(view: ReadView): { readonly outside: string; readonly pools: rea
   return { outside, pools };
 }
 
-function make(tx: Tx, project_id: string, ctx: ApiContext): AutoAllocatedTopology {
+/** A topology of which something is left. */
+function keep(tx: Tx, topology: AutoAllocatedTopology): void {
+  if (topology.network_id === null && topology.router_id === null) tx.delete(autoAllocatedTopologyTable, topology.id);
+  else tx.put(autoAllocatedTopologyTable, topology);
+}
+
+const ofRouter = extendResource(routerResource, {
+  remove(tx, row) {
+    for (const topology of tx.by(autoAllocatedTopologyTable, "router", row.id)) keep(tx, { ...topology, router_id: null });
+  },
+});
+
+/** The network, and what is missing of the way out of it. */
+function make(tx: Tx, project_id: string, ctx: ApiContext): void {
   const { outside, pools } = ground(tx);
+  const external_gateway_info = { network_id: outside };
   const network = ctx.create(networkResource, { project_id, name: "auto_allocated_network" });
-  const router = ctx.create(routerResource, { project_id, name: "auto_allocated_router", external_gateway_info: { network_id: outside } });
+  const left = tx.get(autoAllocatedTopologyTable, project_id)?.router_id ?? null;
+  const router_id = left ?? ctx.create(routerResource, { project_id, name: "auto_allocated_router", external_gateway_info }).id;
+  if (tx.count(routerGatewayTable, "router", router_id) === 0) ctx.update(routerResource, router_id, { external_gateway_info });
   for (const { id, ip_version, default_prefixlen } of pools) {
     const slaac = ip_version === 6 && default_prefixlen === 64 ? ({ ipv6_ra_mode: "slaac", ipv6_address_mode: "slaac" } as const) : {};
     const subnet = ctx.create(subnetResource, { project_id, name: `auto_allocated_subnet_v${ip_version}`, network_id: network.id, ip_version, subnetpool_id: id, ...slaac });
-    ctx.act(routerResource, router.id, "add_router_interface", { subnet_id: subnet.id });
+    ctx.act(routerResource, router_id, "add_router_interface", { subnet_id: subnet.id });
   }
-  const row: AutoAllocatedTopology = { id: project_id, project_id, network_id: network.id, router_id: router.id };
-  tx.put(autoAllocatedTopologyTable, row);
-  return row;
+  tx.put(autoAllocatedTopologyTable, { id: project_id, project_id, network_id: network.id, router_id });
 }
 
 /** Nothing is left of it, or nothing is changed: ports of the project on the network keep it. */
 function unmake(tx: Tx, { id, network_id, router_id }: AutoAllocatedTopology, ctx: ApiContext): void {
-  for (const { id: port_id } of tx.by(routerInterfaceTable, "router", router_id).filter((i) => i.network_id === network_id)) ctx.act(routerResource, router_id, "remove_router_interface", { port_id });
-  if (tx.get(routerTable, router_id) !== undefined) ctx.remove(routerResource, router_id);
-  if (tx.get(networkTable, network_id) !== undefined) ctx.remove(networkResource, network_id);
+  if (router_id !== null) {
+    for (const { id: port_id } of tx.by(routerInterfaceTable, "router", router_id).filter((i) => i.network_id === network_id)) ctx.act(routerResource, router_id, "remove_router_interface", { port_id });
+    ctx.remove(routerResource, router_id);
+  }
+  if (network_id !== null) ctx.remove(networkResource, network_id);
   tx.delete(autoAllocatedTopologyTable, id);
 }
 
-/** Whose topology a path names: the caller's own, or for administrators anybody's. */
-function projectOf(named: string, ctx: ApiContext, verb: "get" | "delete"): string {
-  const { caller } = ctx;
-  const project = named === "None" ? caller.projectId : named;
+/** Whose topology it is that a path names; without a name the caller's own. */
+function projectOf({ project_id }: PathValues, { projectId }: Caller): string {
+  const project = project_id ?? projectId;
   if (project === "" || project.length > PROJECT_MAX) throw invalidFor("project_id", `'${project.slice(0, PROJECT_MAX)}' is no project`);
-  if (project !== caller.projectId && !caller.admin) throw forbidden("PolicyNotAuthorized", `rule:${verb}_auto_allocated_topology is disallowed by policy`);
   return project;
 }
 
-const shown = (id: string, project: string): unknown => ({ auto_allocated_topology: { id, tenant_id: project, project_id: project } });
+const networkOf = (view: ReadView, project: string): string | null => view.get(autoAllocatedTopologyTable, project)?.network_id ?? null;
+const notFound = { type: "AutoAllocatedTopologyNotFound", message: (id: string) => `Project ${id} has no automatic topology.` };
+
+const get = (path: string): CollectionAction => ({
+  about: "Shows the project's, which is made if it is not there; with `fields=dry-run` only whether it could be.",
+  method: "GET",
+  path,
+  policy: { of: "get" },
+  rule: "get_auto_allocated_topology",
+  prepare: {
+    needed: (view, caller, named, fields) => fields?.has(DRY_RUN) !== true && networkOf(view, projectOf(named, caller)) === null,
+    run: (tx, ctx, named) => make(tx, projectOf(named, ctx.caller), ctx),
+  },
+  read(view, caller, named, fields) {
+    const project = projectOf(named, caller);
+    const dry = fields?.has(DRY_RUN) === true;
+    if (dry) ground(view);
+    const id = dry ? `${DRY_RUN}=pass` : networkOf(view, project);
+    if (id === null) throw absent(notFound.type, notFound.message(project));
+    return { auto_allocated_topology: { id, tenant_id: project, project_id: project } };
+  },
+});
+
+const remove = (path: string): CollectionAction => ({
+  about: "Takes all of it away, if there is one.",
+  method: "DELETE",
+  path,
+  status: 204,
+  policy: { of: "delete" },
+  rule: "delete_auto_allocated_topology",
+  run(tx, _body, ctx, named) {
+    const its = tx.get(autoAllocatedTopologyTable, projectOf(named, ctx.caller));
+    if (its !== undefined) unmake(tx, its, ctx);
+  },
+});
+
+/** The caller's own project. */
+const OWN = "None";
+const ANY = "{project_id}";
 
 const topology = defineResource(autoAllocatedTopologyResource, {
   collection: "auto_allocated_topologies",
@@ -89,7 +145,7 @@ const topology = defineResource(autoAllocatedTopologyResource, {
   alias: "auto-allocated-topology",
   table: autoAllocatedTopologyTable,
   standard: [],
-  notFound: { type: "AutoAllocatedTopologyNotFound", message: (id) => `Project ${id} has no automatic topology.` },
+  notFound,
   attributes: {
     id: { type: "uuid", about: "The network." },
     tenant_id: { type: "string", about: "Whose it is." },
@@ -97,39 +153,14 @@ const topology = defineResource(autoAllocatedTopologyResource, {
   },
   policy: { get: "rule:admin_only or (role:reader and project_id:%(project_id)s)", delete: "rule:admin_only or (role:member and project_id:%(project_id)s)" },
   remove: unmake,
-  collectionActions: {
-    get: {
-      about: "Shows the project's, which is made if it is not there; with `fields=dry-run` only whether it could be.",
-      method: "GET",
-      path: "{project}",
-      policy: { of: "get" },
-      run(tx, _body, ctx, { project: named }) {
-        const project = projectOf(named!, ctx, "get");
-        if (ctx.fields?.has(DRY_RUN) === true) {
-          ground(tx);
-          return shown(`${DRY_RUN}=pass`, project);
-        }
-        return shown((tx.get(autoAllocatedTopologyTable, project) ?? make(tx, project, ctx)).network_id, project);
-      },
-    },
-    delete: {
-      about: "Takes all of it away, if there is one.",
-      method: "DELETE",
-      path: "{project}",
-      status: 204,
-      policy: { of: "delete" },
-      run(tx, _body, ctx, { project: named }) {
-        const its = tx.get(autoAllocatedTopologyTable, projectOf(named!, ctx, "delete"));
-        if (its !== undefined) unmake(tx, its, ctx);
-      },
-    },
-  },
+  collectionActions: { get_own: get(OWN), get: get(ANY), delete_own: remove(OWN), delete: remove(ANY) },
 });
 
 export const resources = [topology];
-export const extend = [ofNetwork];
+export const extend = [ofNetwork, ofRouter];
 export const references = [
-  reference(autoAllocatedTopologyTable, { to: networkTable, ids: (t) => t.network_id, gone: (tx, t) => tx.delete(autoAllocatedTopologyTable, t.id) }),
+  reference(autoAllocatedTopologyTable, { to: networkTable, ids: (t) => t.network_id ?? undefined, gone: (tx, t) => keep(tx, { ...t, network_id: null }) }),
+  reference(autoAllocatedTopologyTable, { to: routerTable, ids: (t) => t.router_id ?? undefined, gone: (tx, t) => keep(tx, { ...t, router_id: null }) }),
   reference(defaultNetworkTable, { to: networkTable, ids: (n) => n.id, gone: (tx, n) => tx.delete(defaultNetworkTable, n.id) }),
 ];
 export const aliases: readonly Alias[] = [

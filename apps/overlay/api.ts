@@ -22,9 +22,11 @@ const ofNetwork = extendResource(networkResource, {
     mtu: { type: "integer", about: "Largest packet in bytes; 0 or absent on input: as large as the encapsulation leaves.", post: true, put: true, default: 0, check: { range: [0, 0x7fffffff] }, filter: true, sort: true, alias: "net-mtu" },
   },
   // Which segments it has is known when all had their say.
-  completed(tx, network, given) {
-    if (isTunnelled(tx, network.id)) drawVni(tx, network.id, network.key);
-    setMtu(tx, network, given.mtu);
+  completed(tx, done) {
+    for (const { row, given } of done) {
+      if (isTunnelled(tx, row.id)) drawVni(tx, row.id, row.key);
+      setMtu(tx, row, given.mtu);
+    }
   },
   remove(tx, network) {
     giveBackVni(tx, network.id);

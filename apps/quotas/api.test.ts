@@ -96,14 +96,42 @@ describe("of all apps", () => {
     for (let i = 0; i < 2; i++) expect((await make({}, {})).status).toBe(201);
   });
 
-  test("what apps make for a project is counted and not refused: interfaces of routers, the group of every project", async () => {
-    await limit("red", { port: 0, security_group: 0, security_group_rule: 0 });
+  test("what a request makes on the way counts as well: interfaces of routers, the group of every project", async () => {
+    await limit("red", { security_group: 0 });
+    expect(await post("networks", "network", {})).toMatchObject({ status: 409, body: over("security_group") });
+    expect(await h.call("GET", "/v2.0/security-groups", undefined, member("red"))).toMatchObject({ status: 409, body: over("security_group") });
+    await limit("red", { security_group: 1, security_group_rule: 3 });
+    expect(await post("networks", "network", {})).toMatchObject({ status: 409, body: over("security_group_rule") });
+    await limit("red", { security_group_rule: 4, port: 1 });
     const network = (await post("networks", "network", {})).body.network;
-    const subnet = (await post("subnets", "subnet", { network_id: network.id, ip_version: 4, cidr: "10.0.0.0/24" })).body.subnet;
+    const subnet = async (cidr: string): Promise<string> => (await post("subnets", "subnet", { network_id: network.id, ip_version: 4, cidr })).body.subnet.id;
     const router = (await post("routers", "router", {})).body.router;
-    expect((await h.call("PUT", `/v2.0/routers/${router.id}/add_router_interface`, { subnet_id: subnet.id }, member("red"))).status).toBe(200);
-    expect(await used("red")).toMatchObject({ port: { used: 1 }, security_group: { used: 1 }, security_group_rule: { used: 4 }, router: { used: 1 }, subnet: { used: 1 } });
+    const attach = (subnet_id: string, headers = member("red")): Promise<Answer> => h.call("PUT", `/v2.0/routers/${router.id}/add_router_interface`, { subnet_id }, headers);
+    expect((await attach(await subnet("10.0.0.0/24"))).status).toBe(200);
+    const second = await subnet("10.0.1.0/24");
+    for (const headers of [member("red"), admin]) expect(await attach(second, headers)).toMatchObject({ status: 409, body: over("port") });
+    expect(await used("red")).toMatchObject({ port: { used: 1 }, security_group: { used: 1 }, security_group_rule: { used: 4 }, router: { used: 1 }, subnet: { used: 2 } });
     expect(await post("ports", "port", { network_id: network.id })).toMatchObject({ status: 409, body: over("port") });
+    // What is there already is nobody's request.
+    await limit("red", { security_group: 0, security_group_rule: 0, force: true });
+    expect((await h.call("GET", "/v2.0/security-groups", undefined, member("red"))).body.security_groups).toHaveLength(1);
+    expect((await post("networks", "network", {})).status).toBe(201);
+  });
+
+  test("an automatic topology is the project's own to afford; gateways are nobody's", async () => {
+    const make = async (collection: string, resource: string, values: object): Promise<string> => (await h.call("POST", `/v2.0/${collection}`, { [resource]: values }, admin)).body[resource].id;
+    const outside = await make("networks", "network", { "router:external": true, is_default: true });
+    await make("subnets", "subnet", { network_id: outside, ip_version: 4, cidr: "203.0.113.0/24" });
+    await make("subnetpools", "subnetpool", { name: "four", prefixes: ["10.0.0.0/16"], default_prefixlen: 26, is_default: true, shared: true });
+    const ask = (): Promise<Answer> => h.call("GET", "/v2.0/auto-allocated-topology/None", undefined, member("red"));
+    for (const resource of ["network", "router", "subnet", "port"]) {
+      await limit("red", { network: 1, router: 1, subnet: 1, port: 1, [resource]: 0 });
+      expect(await ask()).toMatchObject({ status: 409, body: over(resource) });
+      expect(await used("red")).toMatchObject({ network: { used: 0 }, router: { used: 0 }, subnet: { used: 0 }, port: { used: 0 }, security_group: { used: 0 } });
+    }
+    await limit("red", { port: 1 });
+    expect((await ask()).status).toBe(200);
+    expect(await used("red")).toMatchObject({ network: { used: 1 }, router: { used: 1 }, subnet: { used: 1 }, port: { used: 1 } });
   });
 
   test("rules that come with a group are asked for with it", async () => {

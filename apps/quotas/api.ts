@@ -1,7 +1,7 @@
-// Quotas of projects. A caller's request that creates is refused if its project would then have more than its limit, as a whole: the rows are counted
-// when all of them are there, and then go. What belongs to no project (ports of gateways and floating IPs, what an administrator without a project makes)
-// is counted for none; what apps make for a project counts, and is not refused.
-import { badRequest, conflict, defineResource, type Alias, type AnyExtension, type AnyResource, type Caller, type ExtendAll, type ReadView, type StandardRow, type Tx, type Values } from "#app";
+// Quotas of projects. A request is refused if a project would have more than its limit of a resource of which the request creates some, as a whole: the
+// rows are counted when all of them are there, whoever's code made them, and then go. What belongs to no project (ports of gateways and floating IPs, what
+// an administrator without a project makes) is counted for none.
+import { badRequest, conflict, defineResource, type Alias, type AnyExtension, type AnyResource, type Caller, type Done, type ExtendAll, type ReadView, type StandardRow, type Tx, type Values } from "#app";
 import { defaultLimit, isCounted, limitOf, QUOTA_MAX, quotaResource, quotaTable, usedBy, type QuotaLimits } from "./model.ts";
 
 const PROJECT_MAX = 255;
@@ -61,22 +61,17 @@ const ofQuota = (counted: readonly AnyResource[]): AnyExtension => ({
 });
 
 /** @throws ApiError 409 OverQuota if a project has more of these than its limit */
-function checkLimits(tx: Tx, projectId: string, resources: readonly AnyResource[]): void {
-  const own = tx.get(quotaTable, projectId);
-  const over = resources.filter((r) => {
-    const limit = limitOf(tx, own, r);
-    return limit >= 0 && usedBy(tx, projectId, r) > limit;
-  });
-  if (over.length > 0) throw conflict("OverQuota", `Quota exceeded for resources: [${over.map(({ name }) => `'${name}'`).join(", ")}].`);
+function checkLimit(tx: Tx, projectId: string, resource: AnyResource): void {
+  const limit = limitOf(tx, tx.get(quotaTable, projectId), resource);
+  if (limit >= 0 && usedBy(tx, projectId, resource) > limit) throw conflict("OverQuota", `Quota exceeded for resources: ['${resource.name}'].`);
 }
 
 export const extendAll: ExtendAll = (resource, all) => {
   if (resource.name === quota.name) return ofQuota(all.filter(isCounted));
   if (!isCounted(resource)) return undefined;
-  const asked = [resource, ...(resource.quota?.brings ?? []).flatMap(({ name }) => all.filter((r) => r.name === name))];
   return {
-    created(tx: Tx, rows: readonly StandardRow[]) {
-      for (const project of new Set(rows.map((row) => row.project_id))) if (project !== "") checkLimits(tx, project, asked);
+    completed(tx: Tx, done: readonly Done<StandardRow>[]) {
+      for (const project of new Set(done.filter((d) => d.created).map((d) => d.row.project_id))) if (project !== "") checkLimit(tx, project, resource);
     },
   };
 };

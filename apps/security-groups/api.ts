@@ -59,7 +59,7 @@ const group = defineResource(groupResource, {
   about: "A set of rules that ports share: what they may send and receive.",
   alias: "security-group",
   table: groupTable,
-  quota: { default: 10, brings: [ruleResource] },
+  quota: { default: 10 },
   notFound: groupNotFound,
   attributes: {
     stateful: { type: "boolean", about: "Whether answers to what is allowed are allowed. Not changed while ports have it.", post: true, put: true, default: true, filter: true, alias: "stateful-security-group" },
@@ -132,6 +132,19 @@ const computed = (view: ReadView, rule: SecurityGroupRule): Record<string, unkno
   belongs_to_default_sg: view.get(groupTable, rule.security_group_id)?.name === DEFAULT,
 });
 
+/** Of two rules of a group that say the same, one is refused: those that are new, beside each other and beside those that were there. */
+function checkDoubles(tx: Tx, rules: readonly SecurityGroupRule[]): void {
+  const made = new Set(rules.map((r) => r.id));
+  for (const group of new Set(rules.map((r) => r.security_group_id))) {
+    const [before, after] = [false, true].map((isNew) => new Map(tx.by(ruleTable, "group", group).filter((r) => made.has(r.id) === isNew).map((r) => [ruleKey(r), r.id])));
+    if (after!.size < rules.filter((r) => r.security_group_id === group).length) throw conflict("DuplicateSecurityGroupRuleInPost", "Duplicate Security Group Rule in POST.");
+    for (const key of after!.keys()) {
+      const id = before!.get(key);
+      if (id !== undefined) throw conflict("SecurityGroupRuleExists", `Security group rule already exists. Rule id is ${id}.`);
+    }
+  }
+}
+
 const rule = defineResource(ruleResource, {
   collection: "security_group_rules",
   about: "One kind of packet that a group's ports may send or receive.",
@@ -167,15 +180,6 @@ const rule = defineResource(ruleResource, {
   standard: ["id", "project", "description", "timestamps", "revision"],
   prepare,
 
-  checkBulk(_tx, items) {
-    if (new Set(items.map((i) => i.security_group_id)).size > 1) {
-      throw badRequest("Only allowed to update rules for one security profile at a time", "SecurityGroupNotSingleGroupRules");
-    }
-    if (new Set(items.map((i) => i.project_id)).size > 1) throw badRequest("Multiple projects_ids in bulk security group rule create not allowed", "SecurityGroupRulesNotSingleProject");
-    const keys = items.map((i) => ruleKey(contentOf(i)));
-    if (new Set(keys).size < keys.length) throw conflict("DuplicateSecurityGroupRuleInPost", "Duplicate Security Group Rule in POST.");
-  },
-
   create(tx, standard, input, ctx) {
     const owner = tx.get(groupTable, input.security_group_id as string);
     const its = ctx.internal && owner !== undefined ? owner : ctx.visible(groupResource, input.security_group_id as string);
@@ -183,14 +187,8 @@ const rule = defineResource(ruleResource, {
     checkRule(content);
     const remote = content.remote_group_id;
     if (remote !== null && remote !== its.id) ctx.visible(groupResource, remote);
-    const key = ruleKey(content);
-    const same = tx.by(ruleTable, "group", its.id).find((r) => ruleKey(r) === key);
-    if (same !== undefined) throw conflict("SecurityGroupRuleExists", `Security group rule already exists. Rule id is ${same.id}.`);
     const chosen = ctx.given.has("project_id") || ctx.given.has("tenant_id");
     const row: SecurityGroupRule = { ...standard, project_id: chosen ? standard.project_id : its.project_id, security_group_id: its.id, ...content };
-    if (!ctx.internal && tx.count(ruleTable, "group", its.id) >= RULES_MAX) {
-      throw conflict("OverQuota", `Quota exceeded for resources: ['security_group_rule']: security group ${its.id} has ${RULES_MAX} rules, which is the most.`);
-    }
     tx.put(ruleTable, row);
     const use = useOf(row);
     if (use !== undefined && tx.get(remoteUseTable, use) === undefined) {
@@ -198,6 +196,16 @@ const rule = defineResource(ruleResource, {
     }
     ctx.bump(groupResource, its.id);
     return row;
+  },
+
+  completed(tx, done) {
+    const created = done.filter((d) => d.created);
+    const asked = created.filter((d) => d.asked);
+    if (new Set(asked.map((d) => d.row.security_group_id)).size > 1) throw badRequest("Only allowed to update rules for one security profile at a time", "SecurityGroupNotSingleGroupRules");
+    if (new Set(asked.map((d) => d.row.project_id)).size > 1) throw badRequest("Multiple projects_ids in bulk security group rule create not allowed", "SecurityGroupRulesNotSingleProject");
+    checkDoubles(tx, created.map((d) => d.row));
+    const full = asked.find((d) => tx.count(ruleTable, "group", d.row.security_group_id) > RULES_MAX)?.row.security_group_id;
+    if (full !== undefined) throw conflict("OverQuota", `Quota exceeded for resources: ['security_group_rule']: security group ${full} has ${RULES_MAX} rules, which is the most.`);
   },
 
   // Its description alone.

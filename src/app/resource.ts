@@ -89,8 +89,6 @@ export interface ApiContext {
   readonly caller: Caller;
   /** Attributes that were explicitly in the request body. */
   readonly given: ReadonlySet<string>;
-  /** What the query's `fields` name; undefined: nothing is said. */
-  readonly fields: ReadonlySet<string> | undefined;
   /** The row, or the resource's NotFound refusal if it is absent or the caller may not see it. */
   visible<R extends Row>(resource: ResourceHandle<R>, id: string): R;
   /** Creates another resource with defaults and every extension applied, no policy check. Returns its row. */
@@ -150,13 +148,43 @@ export type Action<R extends Row = Row> = ActionOptions &
     | { readonly method?: WriteMethod; readonly check?: Check; readonly shows: true; readonly run: (tx: Tx, row: R, body: Values, ctx: ApiContext, path: PathValues) => void }
   );
 
-/** An action on the collection as a whole. */
+/** What the query's `fields` name; undefined: nothing is said. */
+export type Fields = ReadonlySet<string> | undefined;
+
+/**
+ * What a read shows and a caller's request makes where it is missing, e.g. the project's default security group. Only where it is needed
+ * there is a write, before the read and a change of its own.
+ */
+export interface Prepare {
+  readonly needed: (view: ReadView, caller: Caller, path: PathValues, fields: Fields) => boolean;
+  readonly run: (tx: Tx, ctx: ApiContext, path: PathValues) => void;
+}
+
+/** An action on the collection as a whole. Its rule is asked for the caller's project, or, where the path has `{project_id}`, for that one. */
 export type CollectionAction = ActionOptions &
   (
-    | { readonly method: "GET"; readonly read: (view: LiveView, caller: Caller, path: PathValues) => unknown }
-    /** With GET: one that makes what it shows. */
-    | { readonly method?: WriteMethod | "GET"; readonly check?: Check; readonly run: (tx: Tx, body: Values, ctx: ApiContext, path: PathValues) => unknown }
+    | { readonly method: "GET"; readonly prepare?: Prepare; readonly read: (view: LiveView, caller: Caller, path: PathValues, fields: Fields) => unknown }
+    | { readonly method?: WriteMethod; readonly check?: Check; readonly run: (tx: Tx, body: Values, ctx: ApiContext, path: PathValues) => unknown }
   );
+
+// ---- what a request did ----
+
+/** A row that a request created or changed, itself or by code of apps. */
+export interface Done<R extends Row = Row> {
+  /** As it is now. */
+  readonly row: R;
+  readonly created: boolean;
+  /** What its create was given, with defaults, or its update; of several the latter counts. */
+  readonly given: Values;
+  /** The caller asked for it; else code of apps did so on the way. */
+  readonly asked: boolean;
+}
+
+/**
+ * Once for a request, when all that it creates and changes is there, whoever's code did it: for what depends on what other apps stored, and
+ * for what may be said of all of it alone. May refuse, and then nothing of it is written. `done`: of this resource, in the order in which it was done.
+ */
+export type Completed<R extends Row = Row> = (tx: Tx, done: readonly Done<R>[], ctx: ApiContext) => void;
 
 // ---- who may see ----
 
@@ -200,12 +228,10 @@ export interface Embedded {
   readonly alias?: string;
 }
 
-/** How a resource is counted: rows of a project are counted by whose they are, whoever made them; the limit is asked when a caller's request creates one. */
+/** How a resource is counted: rows of a project are counted by whose they are, whoever made them; the limit is asked when a request creates one, itself or by what it does. */
 export interface Quota {
   /** Of each project where nobody says otherwise; -1: any number. */
   readonly default: number;
-  /** Other counted resources that come with one: their limits are asked as well. */
-  readonly brings?: readonly ResourceHandle[];
 }
 
 /** What is declared of a resource whose rows are R. */
@@ -252,10 +278,8 @@ export interface ResourceDeclaration<R extends Row = Row> {
   readonly bulk?: boolean;
   /** How many a project may have is limited, by an app that limits. Its table has the index `project`. */
   readonly quota?: Quota;
-  /** Runs before list and create by a caller, e.g. to make the project's default security group. True if it would write. */
-  readonly prepare?: { readonly needed: (view: ReadView, caller: Caller) => boolean; readonly run: (tx: Tx, ctx: ApiContext) => void };
-  /** Checks a whole bulk request before its items are created. */
-  readonly checkBulk?: (tx: Tx, items: readonly Values[], ctx: ApiContext) => void;
+  /** Before a list, and before a create by a caller, as a part of it. */
+  readonly prepare?: Prepare;
   /**
    * Before a caller is told by PolicyNotAuthorized that the resource's create rule refuses him: may throw what to tell him in its place. Whether a
    * parent is there for him `ctx.visible` says.
@@ -267,6 +291,7 @@ export interface ResourceDeclaration<R extends Row = Row> {
   update?(tx: Tx, row: R, changes: Values, ctx: ApiContext): R;
   /** An update without any attribute means something: it is one as well. Otherwise it is answered, and changes nothing. */
   readonly emptyUpdate?: boolean;
+  readonly completed?: Completed<R>;
   /** Refuses or removes the row and what belongs to it. Extensions' remove ran before. Absent: no DELETE. */
   remove?(tx: Tx, row: R, ctx: ApiContext): void;
   /** Attributes shown that are not columns of the row: to present a column's name as well is an error. */
@@ -303,10 +328,7 @@ export interface Extension<R extends Row = Row> {
   create?(tx: Tx, row: R, input: Values, ctx: ApiContext): void;
   /** After the resource's update. */
   update?(tx: Tx, row: R, changes: Values, ctx: ApiContext, before: R): void;
-  /** After the create or update of all apps, in the same transaction: for what depends on what they stored. `given`: as theirs. */
-  completed?(tx: Tx, row: R, given: Values, ctx: ApiContext): void;
-  /** Once for a caller's request that creates rows, when all of them are there; may refuse. Not for those that code of apps creates. */
-  created?(tx: Tx, rows: readonly R[], ctx: ApiContext): void;
+  readonly completed?: Completed<R>;
   /** Before the remove of all apps: takes along what is the app's own and would keep the row, "in use", though it need not. */
   removing?(tx: Tx, row: R, ctx: ApiContext): void;
   /** Before the resource's remove; may refuse. */

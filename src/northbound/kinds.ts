@@ -2,7 +2,7 @@
 // hooks in the order of `requires`. registry.ts makes them at boot; nothing here changes afterwards.
 import {
   AUTO, makeCheck, orNull, STANDARD, UUID_LIST,
-  type Action, type Alias, type AnyExtension, type AnyResource, type Attribute, type AttributeType, type Caller, type Check, type CollectionAction, type Convert, type Converters,
+  type Action, type Alias, type AnyExtension, type AnyResource, type Attribute, type AttributeType, type Caller, type Check, type CollectionAction, type Completed, type Convert, type Converters,
   type Embedded, type NotFound, type ReadView, type StandardAttribute, type StandardRow, type Table,
 } from "../app/contract.ts";
 import type { PolicyBook, Rule, SubjectRules } from "./policy/index.ts";
@@ -77,6 +77,8 @@ export interface Kind {
   readonly actions: readonly KindAction<Action>[];
   readonly collectionActions: readonly KindAction<CollectionAction>[];
   readonly extensions: readonly AnyExtension[];
+  /** The resource's and those of extensions. */
+  readonly completed: readonly Completed<StandardRow>[];
   /** Resource's and extensions' present functions. */
   readonly presenters: readonly Presenter[];
   /** Likewise of what is shown on request. */

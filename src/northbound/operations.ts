@@ -1,6 +1,6 @@
 // What a request does: each operation of the API as one transaction or one read. Knows no HTTP; gives status and body.
 import type { Readable } from "node:stream";
-import { badRequest, notFound, show, type Action, type Caller, type CollectionAction, type LiveView, type PathValues, type ReadView, type StandardRow, type Tx } from "../app/contract.ts";
+import { badRequest, notFound, show, type Action, type Caller, type CollectionAction, type LiveView, type PathValues, type Prepare, type ReadView, type StandardRow, type Tx } from "../app/contract.ts";
 import { jsonText } from "./wire/json-text.ts";
 import type { Cause, Model } from "../model/model.ts";
 import { bodyObject, checkRevision, createInput, createItems, ifMatch, notAuthorized, refusedGiven, refusedRules, updateInput, updateItem } from "./input.ts";
@@ -8,10 +8,11 @@ import { findRow, type Kind, type KindAction, type Registry } from "./kinds.ts";
 import { Lists, type ListLimits, type LongList, type ShortList } from "./lists/lists.ts";
 import type { Entry } from "./lists/select.ts";
 import { ListStream } from "./lists/stream.ts";
+import { longTexts, shortTexts } from "./lists/texts.ts";
 import { fieldsOf, pageLinks, parseList, type ListQuery } from "./query.ts";
 import { Item } from "./present.ts";
 import type { Rule } from "./policy/index.ts";
-import { absent, Context, Rows, values } from "./rows.ts";
+import { absent, Rows, values, Work } from "./rows.ts";
 import type { ShownView } from "./shown.ts";
 
 /** One request, as far as the operations need it. */
@@ -85,7 +86,7 @@ export class Engine {
     const asked = parseList(kind, call.params, this.limits.pageMax);
     const query = asked.fields === undefined && kind.listed !== undefined ? { ...asked, fields: kind.listed } : asked;
     const { prepare } = kind.resource;
-    if (prepare?.needed(this.view, call.caller) === true) await this.transact(call, (tx) => prepare.run(tx, this.context(tx, call, new Set())));
+    if (prepare?.needed(this.view, call.caller, {}, query.fields) === true) await this.transact(call, (tx) => this.prepare(prepare, {}, tx, call));
     const list = await this.lists.open({ kind, caller: call.caller, query, within: (view) => this.within(ref, view, call) });
     // Of a longer one what is known is shown.
     if (!list.long) await this.look(kind, query.fields, () => list.page.map(({ row }) => row), call.caller);
@@ -158,17 +159,17 @@ export class Engine {
     const inputs = items.map((item) => createInput(kind, item, call.caller, skip));
     return (tx) => {
       const within = this.within(ref, tx, call);
+      const work = this.work(tx, call);
       if (within !== undefined) for (const input of inputs) input.values[within.attribute] = within.id;
       for (const input of inputs) {
         const refused = refusedRules(kind, "create", call.caller, input.values, input, this.view.over(tx));
         // One rule: the action's own, and none of what is given.
-        if (refused.length === 1) resource.refused?.(input.values, this.context(tx, call, input.given));
+        if (refused.length === 1) resource.refused?.(input.values, work.context(input.given));
         if (refused.length > 0) throw notAuthorized(refused);
       }
-      if (resource.prepare?.needed(tx, call.caller) === true) resource.prepare.run(tx, this.context(tx, call, new Set()));
-      if (bulk) resource.checkBulk?.(tx, inputs.map((i) => i.values), this.context(tx, call, new Set()));
-      const ids = inputs.map((input) => this.rows.create(kind, tx, input.values, this.context(tx, call, input.given), input.children).id);
-      this.rows.created(kind, tx, ids, this.context(tx, call, new Set()));
+      if (resource.prepare?.needed(tx, call.caller, {}, undefined) === true) resource.prepare.run(tx, work.context(), {});
+      const ids = inputs.map((input) => this.rows.create(kind, tx, input.values, work.context(input.given), input.children).id);
+      work.complete();
       const shown = ids.map((id) => new Item(kind, this.rows.stored(kind, tx, id), this.view.over(tx), call.caller).text());
       return bulk ? `{"${resource.collection}":[${shown.join(",")}]}` : `{"${kind.name}":${shown[0]!}}`;
     };
@@ -185,7 +186,10 @@ export class Engine {
     return (tx) => {
       const before = this.writable(ref, id, this.view.over(tx), call, (row) => refusedRules(kind, "update", call.caller, values(row), input, this.view.over(tx)));
       checkRevision(revision, before.revision_number);
-      const row = input.given.size === 0 && kind.resource.emptyUpdate !== true ? before : this.rows.update(kind, tx, before, input.values, this.context(tx, call, input.given));
+      const work = this.work(tx, call);
+      if (input.given.size > 0 || kind.resource.emptyUpdate === true) this.rows.update(kind, tx, before, input.values, work.context(input.given));
+      work.complete();
+      const row = tx.get<StandardRow>(kind.table, before.id) ?? before;
       return `{"${kind.name}":${new Item(kind, row, this.view.over(tx), call.caller).text()}}`;
     };
   }
@@ -201,7 +205,9 @@ export class Engine {
       const row = this.writable(ref, id, this.view.over(tx), call, (r) => this.refused(kind.delete, `delete_${kind.name}`, r, this.view.over(tx), call));
       checkRevision(revision, row.revision_number);
       if (kind.resource.keyed !== undefined && tx.get(kind.table, row.id) === undefined) throw absent(kind, id);
-      this.rows.remove(kind, tx, row, this.context(tx, call, new Set()));
+      const work = this.work(tx, call);
+      this.rows.remove(kind, tx, row, work.context());
+      work.complete();
       return undefined;
     };
   }
@@ -218,7 +224,9 @@ export class Engine {
     if (decl.method === "GET") return (tx) => this.actionRead(ref, id, action, path, this.view.over(tx), call);
     const given = actionBody(action, body);
     return (tx) => {
-      const result = decl.run(tx, this.actedOn(ref, id, this.view.over(tx), call, action, given), given, this.context(tx, call, new Set(Object.keys(given))), path);
+      const work = this.work(tx, call);
+      const result = decl.run(tx, this.actedOn(ref, id, this.view.over(tx), call, action, given), given, work.context(new Set(Object.keys(given))), path);
+      work.complete();
       return decl.shows === true ? this.stated(ref.kind, id, tx, call) : actionText(action, result);
     };
   }
@@ -233,32 +241,45 @@ export class Engine {
     return decl.method === "GET" ? actionText(action, decl.read(view, this.actedOn(ref, id, view, call, action), call.caller, path)) : undefined;
   }
 
-  /** What is asked of a collection is asked for the caller's own project. */
   actOnAll(ref: ResourceRef, action: KindAction<CollectionAction>, path: PathValues, body: () => unknown, call: Call): Answer | Promise<Answer> {
-    if ("read" in action.decl) return { status: action.status, body: this.allActionRead(ref, action, path, this.view, call) };
-    return this.answer(call, action.status, this.actingOnAll(ref, action, path, body, call));
+    const { decl } = action;
+    if (decl.method !== "GET") return this.answer(call, action.status, this.actingOnAll(ref, action, path, body, call));
+    const { prepare } = decl;
+    const read = (): Answer => ({ status: action.status, body: this.allActionRead(ref, action, path, this.view, call) });
+    if (prepare === undefined) return read();
+    const values = this.actedOnAll(ref, action, path, this.view, call);
+    if (!prepare.needed(this.view, call.caller, values, fieldsOf(call.params))) return read();
+    return this.transact(call, (tx) => this.prepare(prepare, this.actedOnAll(ref, action, path, tx, call), tx, call)).then(read);
   }
 
   actingOnAll(ref: ResourceRef, action: KindAction<CollectionAction>, path: PathValues, body: () => unknown, call: Call): Write {
     const { decl } = action;
-    if ("read" in decl) return (tx) => this.allActionRead(ref, action, path, this.view.over(tx), call);
-    const given = decl.method === "GET" ? {} : actionBody(action, body);
+    if (decl.method === "GET") {
+      return (tx) => {
+        if (decl.prepare !== undefined) this.prepare(decl.prepare, this.actedOnAll(ref, action, path, tx, call), tx, call);
+        return this.allActionRead(ref, action, path, this.view.over(tx), call);
+      };
+    }
+    const given = actionBody(action, body);
     return (tx) => {
       const values = this.actedOnAll(ref, action, path, tx, call);
-      return actionText(action, decl.run(tx, given, this.context(tx, call, new Set(Object.keys(given))), values));
+      const work = this.work(tx, call);
+      const result = decl.run(tx, given, work.context(new Set(Object.keys(given))), values);
+      work.complete();
+      return actionText(action, result);
     };
   }
 
   private allActionRead(ref: ResourceRef, action: KindAction<CollectionAction>, path: PathValues, view: LiveView, call: Call): string | undefined {
     const { decl } = action;
-    return "read" in decl ? actionText(action, decl.read(view, call.caller, this.actedOnAll(ref, action, path, view, call))) : undefined;
+    return decl.method === "GET" ? actionText(action, decl.read(view, call.caller, this.actedOnAll(ref, action, path, view, call), fieldsOf(call.params))) : undefined;
   }
 
   /** The path's values, with the parent's id of a collection below one. */
   private actedOnAll(ref: ResourceRef, action: KindAction<CollectionAction>, path: PathValues, view: ReadView, call: Call): PathValues {
     const within = this.within(ref, view, call);
     const parent = within === undefined ? {} : { [within.attribute]: within.id };
-    if (!action.rule.allows(call.caller, { row: { project_id: call.caller.projectId, ...parent } }, view)) throw notAuthorized([`rule:${action.ruleName}`]);
+    if (!action.rule.allows(call.caller, { row: { project_id: call.caller.projectId, ...path, ...parent } }, view)) throw notAuthorized([`rule:${action.ruleName}`]);
     return { ...path, ...parent };
   }
 
@@ -270,8 +291,16 @@ export class Engine {
 
   // ---- shared ----
 
-  private context(tx: Tx, call: Call, given: ReadonlySet<string>): Context {
-    return new Context(this.rows, tx, call.caller, given, false, fieldsOf(call.params));
+  private work(tx: Tx, call: Call): Work {
+    return new Work(this.rows, tx, call.caller);
+  }
+
+  /** Makes what a read lacks, unless another request did so meanwhile. */
+  private prepare(prepare: Prepare, path: PathValues, tx: Tx, call: Call): void {
+    if (!prepare.needed(tx, call.caller, path, fieldsOf(call.params))) return;
+    const work = this.work(tx, call);
+    prepare.run(tx, work.context(), path);
+    work.complete();
   }
 
   transact<T>(call: Call, fn: (tx: Tx) => T): Promise<{ result: T; generation: number }> {
@@ -338,37 +367,3 @@ function actionBody(action: KindAction, body: () => unknown): Record<string, unk
 
 /** undefined, and anything of a 204, is no body. */
 const actionText = (action: KindAction, result: unknown): string | undefined => (result === undefined || action.status === 204 ? undefined : jsonText(result));
-
-// eslint-disable-next-line @typescript-eslint/require-await -- as longTexts
-async function* shortTexts({ selection, page }: ShortList, query: ListQuery): AsyncGenerator<string> {
-  for (const entry of page) yield selection.item(entry).text(query.fields, true);
-}
-
-function longTexts(list: LongList, query: ListQuery, stallMs: number): AsyncIterable<string> {
-  const { selection, slices } = list;
-  let stalled = false;
-  // It may never be begun, and then never ends.
-  const stall = setTimeout(() => {
-    stalled = true;
-    list.close();
-  }, stallMs);
-  stall.unref();
-  const check = (): void => {
-    if (stalled) throw new Error(`the reader of a list took nothing for ${stallMs} ms`);
-    list.check();
-  };
-  return (async function* () {
-    try {
-      for (const entry of await list.page(() => stalled)) {
-        check();
-        stall.refresh();
-        yield selection.item(entry).text(query.fields, list.keep);
-        if (slices.row()) await slices.turn();
-      }
-      check();
-    } finally {
-      clearTimeout(stall);
-      list.close();
-    }
-  })();
-}

@@ -1,7 +1,7 @@
 // The registry: the declarations of all apps put together at boot, and what does not fit said in one line.
 import {
   defineTable, makeCheck, STANDARD,
-  type Action, type AnyExtension, type AnyResource, type App, type Attribute, type BoundExtension, type CollectionAction, type Converter, type Reach, type Relation, type StandardRow, type Table, type Values,
+  type Action, type AnyExtension, type AnyResource, type App, type Attribute, type BoundExtension, type CollectionAction, type Completed, type Converter, type Reach, type Relation, type StandardRow, type Table, type Values,
 } from "../app/contract.ts";
 import { presentEmbedded } from "./embedded.ts";
 import { findRow, hasStandard, makeAttribute, type Kind, type KindAction, type KindAttribute, type KindEmbedded, type Presenter, type Registry } from "./kinds.ts";
@@ -174,8 +174,8 @@ function makeKind(resource: AnyResource, app: App, extenders: readonly Extender[
         if (of === "get") allowed = attribute === undefined ? get : both(get, () => attributes.get(attribute)?.get);
         else {
           // A rule by its own name, which by default is that of the attribute or of the resource.
-          const own = attribute === undefined ? undefined : attributes.get(attribute)?.update?.name;
-          allowed = ruleName === own ? book.optional(own)! : book.rule(ruleName, `rule:${own ?? rules[of].name}`, decl.about);
+          const own = (attribute === undefined ? undefined : attributes.get(attribute)?.update?.name) ?? rules[of].name;
+          allowed = ruleName === own ? book.optional(own)! : book.rule(ruleName, `rule:${own}`, decl.about);
         }
       }
       const { gives } = decl;
@@ -218,6 +218,7 @@ function makeKind(resource: AnyResource, app: App, extenders: readonly Extender[
     actions: makeActions<Action>("member", [...extenders.map((e) => e.extension.actions), resource.actions]),
     collectionActions: makeActions<CollectionAction>("collection", [...extenders.map((e) => e.extension.collectionActions), resource.collectionActions]),
     extensions: extenders.map((e) => e.extension),
+    completed: [resource, ...extenders.map((e) => e.extension)].flatMap((part) => (part.completed as Completed<StandardRow> | undefined) ?? []),
     presenters,
     onRequest: [resource, ...extenders.map((e) => e.extension)].flatMap((part) => (part.presentOnRequest === undefined ? [] : [part.presentOnRequest.bind(part) as Presenter])),
     sameForAll: resource.embedded === undefined && presenting.every((part) => part.present!.length < 3),

@@ -1,6 +1,6 @@
 // Rows: how one is created, changed and removed with its standard attributes, its extensions and its embedded children, inside a
 // transaction; and what the code of resources may ask for there (ApiContext).
-import { notFound, show, type ApiError, type ApiContext, type Caller, type InputOf, type ResourceHandle, type Row, type Shareable, type StandardRow, type Tx, type Values } from "../app/contract.ts";
+import { notFound, show, type ApiError, type ApiContext, type Caller, type Done, type InputOf, type ResourceHandle, type Row, type Shareable, type StandardRow, type Tx, type Values } from "../app/contract.ts";
 import { childRows } from "./embedded.ts";
 import { at, notAuthorized, refusedRules, type Input } from "./input.ts";
 import { findRow, type Kind, type Registry } from "./kinds.ts";
@@ -11,21 +11,70 @@ export const absent = (kind: Kind, id: string): ApiError => notFound(kind.resour
 type Children = ReadonlyMap<string, readonly Input[]>;
 const NO_CHILDREN: Children = new Map();
 
-export class Context implements ApiContext {
-  readonly caller: Caller;
-  readonly given: ReadonlySet<string>;
-  readonly internal: boolean;
-  readonly fields: ReadonlySet<string> | undefined;
-  private readonly rows: Rows;
-  private readonly tx: Tx;
+const NOTHING: ReadonlySet<string> = new Set();
 
-  constructor(rows: Rows, tx: Tx, caller: Caller, given: ReadonlySet<string>, internal: boolean, fields?: ReadonlySet<string>) {
-    this.fields = fields;
+/** What one operation of a caller does in a transaction, and the rows that it created and changed. */
+export class Work {
+  readonly rows: Rows;
+  readonly tx: Tx;
+  readonly caller: Caller;
+  private done = new Map<Kind, Map<string, Omit<Done, "row">>>();
+
+  constructor(rows: Rows, tx: Tx, caller: Caller) {
     this.rows = rows;
     this.tx = tx;
     this.caller = caller;
+  }
+
+  /** `internal`: for code of apps that does something on the way. */
+  context(given: ReadonlySet<string> = NOTHING, internal = false): Context {
+    return new Context(this, given, internal);
+  }
+
+  note(kind: Kind, id: string, { created, given, asked }: Omit<Done, "row">): void {
+    if (kind.completed.length === 0) return;
+    const done = this.done.get(kind) ?? new Map<string, Omit<Done, "row">>();
+    this.done.set(kind, done);
+    const before = done.get(id);
+    // A create ends after what it did to its row on the way.
+    done.set(id, before === undefined ? { created, given, asked } : { created: before.created || created, given: created ? { ...given, ...before.given } : { ...before.given, ...given }, asked: before.asked || asked });
+  }
+
+  /** All of it is there. What is done because of that is completed as well. */
+  complete(): void {
+    while (this.done.size > 0) {
+      const { done } = this;
+      this.done = new Map();
+      for (const [kind, ofKind] of done) {
+        for (const completed of kind.completed) {
+          const rows = [...ofKind].flatMap(([id, what]) => {
+            const row = this.tx.get<StandardRow>(kind.table, id);
+            return row === undefined ? [] : [{ row, ...what }];
+          });
+          if (rows.length > 0) completed(this.tx, rows, this.context());
+        }
+      }
+    }
+  }
+}
+
+export class Context implements ApiContext {
+  readonly given: ReadonlySet<string>;
+  readonly internal: boolean;
+  readonly work: Work;
+  private readonly rows: Rows;
+  private readonly tx: Tx;
+
+  constructor(work: Work, given: ReadonlySet<string>, internal: boolean) {
+    this.work = work;
+    this.rows = work.rows;
+    this.tx = work.tx;
     this.given = given;
     this.internal = internal;
+  }
+
+  get caller(): Caller {
+    return this.work.caller;
   }
 
   visible<R extends Row>(resource: ResourceHandle<R>, id: string): R {
@@ -84,7 +133,7 @@ export class Context implements ApiContext {
   }
 
   private inner(given: Values): Context {
-    return new Context(this.rows, this.tx, this.caller, new Set(Object.keys(given)), true);
+    return this.work.context(new Set(Object.keys(given)), true);
   }
 }
 
@@ -113,7 +162,7 @@ export class Rows {
     return this.registry.kinds.get(name)?.resource.shareable;
   }
 
-  create(kind: Kind, tx: Tx, given: Values, ctx: ApiContext, children: Children = NO_CHILDREN): StandardRow {
+  create(kind: Kind, tx: Tx, given: Values, ctx: Context, children: Children = NO_CHILDREN): StandardRow {
     const { resource } = kind;
     if (resource.create === undefined) throw new Error(`a ${kind.name} cannot be created`);
     let input = given;
@@ -134,18 +183,13 @@ export class Rows {
       extension.create(tx, row, input, ctx);
       row = tx.get<StandardRow>(kind.table, row.id) ?? row;
     }
-    this.completed(kind, tx, row, input, ctx);
+    ctx.work.note(kind, row.id, { created: true, given: input, asked: !ctx.internal });
     for (const [name, items] of children) this.createChildren(kind, name, tx, row, items, ctx);
     return this.stored(kind, tx, row.id);
   }
 
-  /** What a caller's request created is all there. */
-  created(kind: Kind, tx: Tx, ids: readonly string[], ctx: ApiContext): void {
-    for (const extension of kind.extensions) extension.created?.(tx, ids.map((id) => this.stored(kind, tx, id)), ctx);
-  }
-
   /** Children take their parent's project unless told another. */
-  private createChildren(parent: Kind, name: string, tx: Tx, row: StandardRow, items: readonly Input[], ctx: ApiContext): void {
+  private createChildren(parent: Kind, name: string, tx: Tx, row: StandardRow, items: readonly Input[], ctx: Context): void {
     const { decl, kind } = parent.embedded.get(name)!;
     for (const item of items) {
       at(item.path, () => {
@@ -155,12 +199,12 @@ export class Rows {
           const refused = refusedRules(kind, "create", ctx.caller, input, { ...item, values: input }, tx);
           if (refused.length > 0) throw notAuthorized(refused);
         }
-        this.create(kind, tx, input, new Context(this, tx, ctx.caller, item.given, ctx.internal), item.children);
+        this.create(kind, tx, input, ctx.work.context(item.given, ctx.internal), item.children);
       });
     }
   }
 
-  update(kind: Kind, tx: Tx, before: StandardRow, changes: Values, ctx: ApiContext): StandardRow {
+  update(kind: Kind, tx: Tx, before: StandardRow, changes: Values, ctx: Context): StandardRow {
     const { resource } = kind;
     let row = stamped(kind, tx, before);
     if (changes.name !== undefined && kind.standard.has("name")) row = { ...row, name: changes.name as string };
@@ -172,15 +216,11 @@ export class Rows {
       extension.update(tx, row, changes, ctx, before);
       row = tx.get<StandardRow>(kind.table, row.id) ?? row;
     }
-    this.completed(kind, tx, row, changes, ctx);
+    ctx.work.note(kind, row.id, { created: false, given: changes, asked: !ctx.internal });
     return this.stored(kind, tx, row.id);
   }
 
-  private completed(kind: Kind, tx: Tx, row: StandardRow, given: Values, ctx: ApiContext): void {
-    for (const extension of kind.extensions) extension.completed?.(tx, tx.get<StandardRow>(kind.table, row.id) ?? row, given, ctx);
-  }
-
-  remove(kind: Kind, tx: Tx, row: StandardRow, ctx: ApiContext): void {
+  remove(kind: Kind, tx: Tx, row: StandardRow, ctx: Context): void {
     const { table, resource } = kind;
     if (resource.remove === undefined) throw new Error(`a ${kind.name} cannot be removed`);
     for (const extension of kind.extensions) extension.removing?.(tx, tx.get<StandardRow>(table, row.id) ?? row, ctx);

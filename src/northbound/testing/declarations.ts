@@ -161,8 +161,8 @@ const plant = defineResource(plantResource, {
     "bed:shared": (row, view) => view.get(bedTable, row.bed_id)?.shared,
   },
   reach: { "bed:project_id": (view, caller) => view.by(bedTable, "project", caller.projectId).flatMap((b) => view.by(plantTable, "bed", b.id).map((p) => p.id)) },
-  checkBulk: (_tx, items) => {
-    if (items.some((i) => i.name === "refuse-bulk")) throw conflict("BulkRefused", "no");
+  completed: (_tx, done) => {
+    if (done.length > 1 && done.some(({ row }) => row.name === "refuse-bulk")) throw conflict("BulkRefused", "no");
   },
   create(tx, standard, input, ctx) {
     const inBed = ctx.visible(bedResource, input.bed_id as string);
