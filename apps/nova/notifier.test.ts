@@ -1,6 +1,7 @@
 // What Nova hears of ports, through the real engine and API: its side is a recorder that answers as it is told.
 import { afterEach, describe, expect, test } from "vitest";
 import { Harness } from "../../test/support/harness.ts";
+import { Share } from "../../src/services/share.ts";
 import { problems } from "./problems.ts";
 
 const NOVA = "http://nova.example:8774";
@@ -28,9 +29,10 @@ class Nova {
     this.network = network;
   }
 
-  static async make(answers: Answers = () => Response.json({ events: [] })): Promise<Nova> {
+  static async make(answers: Answers = () => Response.json({ events: [] }), more: { readonly share?: Share } = {}): Promise<Nova> {
     let nova: Nova | undefined;
     const h = await Harness.make([], undefined, {
+      ...more,
       settings: new Map([["nova", { "nova-url": NOVA }]]),
       http: async (url, { method, body, headers }) => {
         const { events } = JSON.parse(body as string) as { events: (Said & Record<string, unknown>)[] };
@@ -216,5 +218,48 @@ describe("when Nova does not hear", () => {
     const before = nova.requests.length;
     await again.clock.run(1000);
     expect(nova.requests.slice(before)).toEqual([[`network-vif-plugged ${port}`]]);
+  });
+});
+
+describe("of several controllers", () => {
+  /** Without the one that tells of the server. */
+  const left = (live: readonly string[]): string[] => live.filter((name) => !new Share(name, () => live).acts(SERVER));
+  /** Of two this one does not tell of the server. */
+  const second = (): { readonly share: Share; live: string[] } => {
+    const cluster: { readonly share: Share; live: string[] } = { live: ["a", "b"], share: new Share(left(["a", "b"])[0]!, () => cluster.live) };
+    return cluster;
+  };
+
+  test("one tells; when it ends another tells what was said in the last five minutes, as it is now", async () => {
+    const cluster = second();
+    const nova = await Nova.make(undefined, cluster);
+    const [port, old, gone] = [await nova.port(), await nova.port(), await nova.port()];
+    await nova.plug("hv1", old, 4);
+    expect(await nova.heard(200)).toEqual([]);
+    await nova.plug("hv1", port, 5);
+    await nova.plug("hv1", gone, 6);
+    expect(await nova.heard(150)).toEqual([]);
+    await nova.h.unplug("hv1", gone);
+    expect(await nova.heard(10)).toEqual([]);
+    cluster.live = left(cluster.live);
+    expect(await nova.heard(10)).toEqual([`network-vif-plugged ${port}`, `network-vif-unplugged ${gone}`]);
+    expect(await nova.heard(400)).toEqual([]);
+  });
+
+  test("what waits while the other takes over is the other's to tell, and comes back with it", async () => {
+    const cluster = second();
+    const both = cluster.live;
+    cluster.live = left(both);
+    let answers = false;
+    const nova = await Nova.make(() => (answers ? Response.json({ events: [] }) : new Response("", { status: 503 })), cluster);
+    const port = await nova.port();
+    await nova.plug("hv1", port, 5);
+    expect((await nova.heard(3)).length).toBeGreaterThan(0);
+    cluster.live = both;
+    answers = true;
+    await nova.heard(30);
+    expect(await nova.heard(30)).toEqual([]);
+    cluster.live = left(both);
+    expect(await nova.heard(10)).toEqual([`network-vif-plugged ${port}`]);
   });
 });

@@ -1,5 +1,6 @@
 // Events wait in one queue, and go to Nova many in a request, one request at a time, in the order in which they happened. What Nova cannot be told is
-// tried again while somebody may wait for it.
+// tried again while somebody may wait for it. Of several controllers each hears of every event, and who tells of a server is asked when it is told: what is
+// another's is kept as long as it would have waited, so that who takes over from one that ended tells what that one may not have told.
 import { learned, momentOf, type FetchAnswer, type ServiceDecl, type ServiceHost } from "#app";
 import { portStatusTable, portTable } from "../l2/model.ts";
 import { eventOf, eventsOf, watched, type ServerEvent } from "./events.ts";
@@ -9,8 +10,10 @@ import { novaSettings, novaTroubleTable } from "./model.ts";
 const GATHER_S = 0.1;
 /** Events of one request. */
 const AT_ONCE = 100;
-/** Events that wait; what is said of one more is lost. */
+/** Events that wait, and the same of others that are another controller's to tell; what is said of one more is lost, of another's the oldest. */
 const QUEUE_MAX = 20_000;
+/** Seconds between looks whether what is another's to tell still is. */
+const LOOK_S = 5;
 /** Nova waits for a port for 300 seconds (`vif_plugging_timeout`): who is told later does not wait any more. */
 const LIFE_S = 300;
 /** Seconds until the next attempt, doubled up to the second. */
@@ -56,7 +59,10 @@ class Queue {
   private readonly url: string;
   /** By port and name, oldest first: what is said again counts from then. */
   private readonly waiting = new Map<string, Waiting>();
+  /** Likewise what another controller tells. */
+  private readonly others = new Map<string, Waiting>();
   private awake = false;
+  private looking = false;
   private retryS: number = RETRY_S[0];
   private lost = 0;
 
@@ -66,21 +72,41 @@ class Queue {
   }
 
   add(events: readonly ServerEvent[]): void {
-    for (const event of events) {
-      if (this.host.acts(event.server_uuid)) this.put({ event, sinceMs: this.host.clock.monotonic(), times: 0, notBeforeMs: 0 });
-    }
+    for (const event of events) this.put({ event, sinceMs: this.host.clock.monotonic(), times: 0, notBeforeMs: 0 });
     if (!this.awake && this.waiting.size > 0) this.wake(GATHER_S);
+    this.look();
   }
 
   private put(entry: Waiting): void {
-    const { name, tag } = entry.event;
+    const { name, tag, server_uuid } = entry.event;
     // Of a port that was plugged and unplugged meanwhile what it is now.
     const opposite = name === "network-vif-plugged" ? "network-vif-unplugged" : name === "network-vif-unplugged" ? "network-vif-plugged" : undefined;
-    if (opposite !== undefined) this.waiting.delete(`${tag} ${opposite}`);
     const key = `${tag} ${name}`;
-    this.waiting.delete(key);
-    if (this.waiting.size >= QUEUE_MAX) this.lost++;
+    for (const queue of [this.waiting, this.others]) {
+      if (opposite !== undefined) queue.delete(`${tag} ${opposite}`);
+      queue.delete(key);
+    }
+    if (!this.host.acts(server_uuid)) {
+      if (this.others.size >= QUEUE_MAX) for (const [oldest] of this.others) if (this.others.delete(oldest)) break;
+      this.others.set(key, entry);
+    } else if (this.waiting.size >= QUEUE_MAX) this.lost++;
     else this.waiting.set(key, entry);
+  }
+
+  /** Every few seconds, while there is anything of others: what is no longer theirs waits here, what nobody waits for any more goes. */
+  private look(): void {
+    if (this.looking || this.others.size === 0) return;
+    this.looking = true;
+    this.host.after(LOOK_S, () => {
+      this.looking = false;
+      const since = this.host.clock.monotonic() - LIFE_S * 1000;
+      for (const [key, entry] of [...this.others]) {
+        if (entry.sinceMs < since) this.others.delete(key);
+        else if (this.host.acts(entry.event.server_uuid)) this.put(entry);
+      }
+      if (!this.awake && this.waiting.size > 0) this.wake(GATHER_S);
+      this.look();
+    });
   }
 
   private wake(seconds: number): void {
@@ -101,7 +127,12 @@ class Queue {
     this.expire();
     const now = this.host.clock.monotonic();
     const sent: [string, Waiting][] = [];
-    for (const entry of this.waiting) if (entry[1].notBeforeMs <= now && sent.push(entry) === AT_ONCE) break;
+    for (const entry of [...this.waiting]) {
+      if (entry[1].notBeforeMs > now) continue;
+      if (!this.host.acts(entry[1].event.server_uuid)) this.put(entry[1]);
+      else if (sent.push(entry) === AT_ONCE) break;
+    }
+    this.look();
     // All that wait do so for a server that has no host.
     if (sent.length === 0) return NO_HOST_S / 3;
     for (const [key] of sent) this.waiting.delete(key);
@@ -139,6 +170,7 @@ class Queue {
     const later = [...this.waiting.values()];
     this.waiting.clear();
     for (const entry of [...entries, ...later]) this.put(entry);
+    this.look();
     const wait = this.retryS;
     this.retryS = Math.min(2 * wait, RETRY_S[1]);
     this.host.log.warn({ url: this.url, waiting: this.waiting.size, againS: wait }, `Nova is not told of ports: ${why}`);
@@ -150,7 +182,7 @@ class Queue {
   private putBack(entry: Waiting): void {
     const { name, tag } = entry.event;
     const newer = name === "network-changed" ? [name] : (["network-vif-plugged", "network-vif-unplugged", "network-vif-deleted"] as const);
-    if (!newer.some((n) => this.waiting.has(`${tag} ${n}`))) this.put(entry);
+    if (!newer.some((n) => this.waiting.has(`${tag} ${n}`) || this.others.has(`${tag} ${n}`))) this.put(entry);
   }
 
   private expire(): void {
