@@ -1,6 +1,6 @@
 // The resource agent: hosts as the dashboard, the command-line client and health checks look for them.
 import { badRequest, defineResource, type Alias } from "#app";
-import { agentResource, agentTable, statusOf, type Agent } from "./model.ts";
+import { agentResource, agentTable, statusOf, type Agent } from "./hosts.ts";
 
 const ADMIN = "rule:admin_only";
 

@@ -1,6 +1,6 @@
 // Which hosts have which roles, and the agents that are stored for them: they are rows of their own, since they keep what an administrator says and since when they are.
 import { chassisTable, derivation, each, hostSessionsTable, learned, timestampOf, type RowChange, type ServiceDecl, type ServiceHost, type Tx } from "#app";
-import { agentId, agentTable, heartbeatTable, hostRoleTable, isAlive, OVS_AGENT, type HostRole } from "./model.ts";
+import { agentId, agentTable, heartbeatTable, hostRoleTable, isAlive, OVS_AGENT, type HostRole } from "./hosts.ts";
 
 export const derive = [
   derivation({

@@ -3,8 +3,6 @@ import type { ReadView } from "#app";
 import { subnetTable } from "../ipam/model.ts";
 import { attachmentTable } from "../l2/model.ts";
 
-export const DHCP_AGENT = "DHCP agent";
-
 const hasDhcp = (view: ReadView, networkId: string): boolean => view.by(subnetTable, "network", networkId).some((s) => s.ip_version === 4 && s.enable_dhcp);
 
 /** Hosts that answer in a network. */

@@ -1,17 +1,20 @@
 // Which hosts route for which routers: those with a port of a network that a router is connected to, since each host routes for its own, and those
 // that have its gateways.
-import { type LiveView } from "#app";
+import type { LiveView, ReadView } from "#app";
 import { gatewayPlanTable, gatewayReadyTable, gatewaysOf, type GatewayPlan } from "../gateway/model.ts";
 import { isAlive } from "../agents/model.ts";
 import { attachmentTable } from "../l2/model.ts";
 import { routerInterfaceTable } from "../l3/model.ts";
 
-export const L3_AGENT = "L3 agent";
+/** Hosts of a router; one may come several times. */
+export function* hostsOf(view: ReadView, routerId: string): Iterable<string> {
+  for (const { network_id } of view.by(routerInterfaceTable, "router", routerId)) yield* view.pairKeys(attachmentTable, "network_chassis", network_id);
+  for (const { hosts } of gatewaysOf(view, routerId)) yield* hosts;
+}
 
-/** Hosts of a router; `active`: it has a gateway of the router, `standby`: it stands for one, null: it routes for its own ports alone. */
-export function hostsOf(view: LiveView, routerId: string): ReadonlyMap<string, "active" | "standby" | null> {
-  const hosts = new Map<string, "active" | "standby" | null>();
-  for (const { network_id } of view.by(routerInterfaceTable, "router", routerId)) for (const host of view.pairKeys(attachmentTable, "network_chassis", network_id)) hosts.set(host, null);
+/** What each is; `active`: it has a gateway of the router, `standby`: it stands for one, null: it routes for its own ports alone. */
+export function statesOf(view: LiveView, routerId: string): ReadonlyMap<string, "active" | "standby" | null> {
+  const hosts = new Map<string, "active" | "standby" | null>(Array.from(hostsOf(view, routerId), (host) => [host, null]));
   for (const plan of gatewaysOf(view, routerId)) {
     const active = activeOf(view, plan);
     for (const host of plan.hosts) if (hosts.get(host) !== "active") hosts.set(host, host === active ? "active" : "standby");

@@ -20,7 +20,7 @@ const ofRouter = extendResource(routerResource, {
     if (hints.length > 0) tx.put(routerZoneHintsTable, { id: row.id, hints });
   },
   remove: (tx, row) => tx.delete(routerZoneHintsTable, row.id),
-  present: (view, row) => ({ availability_zone_hints: view.get(routerZoneHintsTable, row.id)?.hints ?? [], availability_zones: zonesOf(view, hostsOf(view, row.id).keys()) }),
+  present: (view, row) => ({ availability_zone_hints: view.get(routerZoneHintsTable, row.id)?.hints ?? [], availability_zones: zonesOf(view, hostsOf(view, row.id)) }),
 });
 
 const derive = [

@@ -142,6 +142,11 @@ export type WriteMethod = "PUT" | "POST" | "DELETE";
 export type Action<R extends Row = Row> = ActionOptions &
   (
     | { readonly method: "GET"; readonly read: (view: LiveView, row: R, caller: Caller, path: PathValues) => unknown }
+    /**
+     * Rows of another resource by their ids, as their own list shows them to the caller: those that he may not see, or that are not there, are
+     * left out. Each may have values beside its attributes, that no attribute has.
+     */
+    | { readonly method: "GET"; readonly lists: ResourceHandle; readonly rows: (view: LiveView, row: R, caller: Caller, path: PathValues) => Iterable<readonly [id: string, beside?: Values | undefined]> }
     /** `body`: the parsed JSON object, {} if there was none; `check` if given has been applied. Returns the answer's body. */
     | { readonly method?: WriteMethod; readonly check?: Check; readonly shows?: false; readonly run: (tx: Tx, row: R, body: Values, ctx: ApiContext, path: PathValues) => unknown }
     /** One that is answered with the member as it is then, as its own path shows it. */

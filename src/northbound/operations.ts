@@ -1,6 +1,6 @@
 // What a request does: each operation of the API as one transaction or one read. Knows no HTTP; gives status and body.
 import type { Readable } from "node:stream";
-import { badRequest, notFound, show, type Action, type Caller, type CollectionAction, type LiveView, type PathValues, type Prepare, type ReadView, type StandardRow, type Tx } from "../app/contract.ts";
+import { badRequest, notFound, show, type Action, type Caller, type CollectionAction, type LiveView, type PathValues, type Prepare, type ReadView, type StandardRow, type Tx, type Values } from "../app/contract.ts";
 import { jsonText } from "./wire/json-text.ts";
 import type { Cause, Model } from "../model/model.ts";
 import { bodyObject, checkRevision, createInput, createItems, ifMatch, notAuthorized, refusedGiven, refusedRules, updateInput, updateItem } from "./input.ts";
@@ -238,7 +238,22 @@ export class Engine {
 
   private actionRead(ref: ResourceRef, id: string, action: KindAction<Action>, path: PathValues, view: LiveView, call: Call): string | undefined {
     const { decl } = action;
-    return decl.method === "GET" ? actionText(action, decl.read(view, this.actedOn(ref, id, view, call, action), call.caller, path)) : undefined;
+    if (decl.method !== "GET") return undefined;
+    const row = this.actedOn(ref, id, view, call, action);
+    return "read" in decl ? actionText(action, decl.read(view, row, call.caller, path)) : this.listed(decl.lists.name, decl.rows(view, row, call.caller, path), view, call);
+  }
+
+  /** Rows of a resource with what is said of each beside, as its list shows them. */
+  private listed(resource: string, rows: Iterable<readonly [id: string, beside?: Values | undefined]>, view: LiveView, call: Call): string {
+    const kind = this.rows.kind(resource);
+    const texts: string[] = [];
+    for (const [id, beside = {}] of rows) {
+      const row = findRow(kind, view, id, call.caller);
+      if (row === undefined || !kind.get.allows(call.caller, { row: values(row) }, view)) continue;
+      const [own, more] = [new Item(kind, row, view, call.caller).text(fieldsOf(call.params)).slice(1, -1), jsonText(beside).slice(1, -1)];
+      texts.push(`{${own}${own === "" || more === "" ? "" : ","}${more}}`);
+    }
+    return `{"${kind.resource.collection}":[${texts.join(",")}]}`;
   }
 
   actOnAll(ref: ResourceRef, action: KindAction<CollectionAction>, path: PathValues, body: () => unknown, call: Call): Answer | Promise<Answer> {

@@ -27,10 +27,13 @@ const task = defineResource(taskResource, {
     return row;
   },
   remove: (tx, row) => tx.delete(taskTable, row.id),
-  actions: { split: { about: "Makes two of it.", policy: OWN, run: (_tx, row, _body, ctx) => {
-    for (const n of [1, 2]) ctx.create(taskResource, { project_id: row.project_id, name: `${row.name} ${n}` });
-    return {};
-  } } },
+  actions: {
+    beside: { about: "All there are.", method: "GET", policy: { of: "get" }, lists: taskResource, rows: (view, row) => [...view.all(taskTable)].sort((a, b) => (a.name < b.name ? -1 : 1)).map(({ id }) => [id, id === row.id ? { here: true } : undefined] as const).concat([["gone", undefined]]) },
+    split: { about: "Makes two of it.", policy: OWN, run: (_tx, row, _body, ctx) => {
+      for (const n of [1, 2]) ctx.create(taskResource, { project_id: row.project_id, name: `${row.name} ${n}` });
+      return {};
+    } },
+  },
   collectionActions: {
     desk: {
       about: "Where a project works.", method: "GET", path: "desks/{project_id}", policy: OWN, rule: "get_desk",
@@ -109,4 +112,15 @@ test("a read makes what it lacks, and writes nothing else", async () => {
   const after = api.model.generation;
   await desk();
   expect(api.model.generation).toBe(after);
+});
+
+test("an action lists rows of a resource as their own list does, with what it says of each", async () => {
+  const [a] = (await create("a", "b")).body.tasks;
+  await api.post("/v2.0/tasks", { task: { name: "theirs" } }, as("p2"));
+  const beside = (query: string): ReturnType<Api["get"]> => api.get(`/v2.0/tasks/${a.id}/beside${query}`, as("p1"));
+  const listed = (await api.get("/v2.0/tasks?sort_key=name&sort_dir=asc", as("p1"))).body.tasks;
+  expect((await beside("")).body).toEqual({ tasks: [{ ...listed[0], here: true }, listed[1]] });
+  expect((await beside("?fields=name")).body).toEqual({ tasks: [{ name: "a", here: true }, { name: "b" }] });
+  expect((await beside("?fields=none")).body).toEqual({ tasks: [{ here: true }, {}] });
+  expect((await api.get(`/v2.0/tasks/${a.id}/beside`, as("p2"))).status).toBe(404);
 });
