@@ -1,8 +1,9 @@
 // Availability zones, and those of networks. A network is where its ports are, whatever its hints: what they are good for to a router is said by the app of its zones.
-import { defineResource, extendResource, reference, zoneOf, chassisTable, type Alias, type LiveView } from "#app";
+import { defineResource, extendResource, zoneOf, chassisTable, type Alias, type LiveView } from "#app";
 import { agentResource, isAlive } from "../agents/model.ts";
 import { attachmentTable, networkResource, networkTable } from "../l2/model.ts";
-import { availabilityZoneResource, checkHints, networkZoneHintsTable, ZONE_HINTS, zonedHostTable, zonesOf, type AvailabilityZone } from "./model.ts";
+import { hinted, zoneHintsTable } from "./hints.ts";
+import { availabilityZoneResource, zonedHostTable, type AvailabilityZone } from "./zones.ts";
 
 /** Kinds of resources that may be in zones. */
 const KINDS = ["network", "router"] as const;
@@ -30,21 +31,14 @@ const availabilityZone = defineResource(availabilityZoneResource, {
   policy: { get: "role:reader" },
 });
 
-const ofNetwork = extendResource(networkResource, {
-  attributes: {
-    availability_zone_hints: { type: "string[]", about: "Zones that it was asked for in. It is where its ports are.", post: true, default: [], check: ZONE_HINTS, alias: "network_availability_zone" },
-    availability_zones: { type: "string[]", about: "Zones of the hosts that have ports of it.", alias: "network_availability_zone" },
-  },
-  create(tx, row, input) {
-    const hints = (input.availability_zone_hints as readonly string[] | undefined) ?? [];
-    checkHints(tx, hints);
-    if (hints.length > 0) tx.put(networkZoneHintsTable, { id: row.id, hints });
-  },
-  remove: (tx, row) => tx.delete(networkZoneHintsTable, row.id),
-  present: (view, row) => ({
-    availability_zone_hints: view.get(networkZoneHintsTable, row.id)?.hints ?? [],
-    availability_zones: zonesOf(view, view.pairKeys(attachmentTable, "network_chassis", row.id)),
-  }),
+export const networkZoneHintsTable = zoneHintsTable("network");
+const ofNetwork = hinted({
+  resource: networkResource,
+  table: networkTable,
+  hints: networkZoneHintsTable,
+  about: { hints: "Zones that it was asked for in. It is where its ports are.", zones: "Zones of the hosts that have ports of it." },
+  alias: "network_availability_zone",
+  hostsOf: (view, id) => view.pairKeys(attachmentTable, "network_chassis", id),
 });
 
 const ofAgent = extendResource(agentResource, {
@@ -56,8 +50,8 @@ const ofAgent = extendResource(agentResource, {
 });
 
 export const resources = [availabilityZone];
-export const extend = [ofNetwork, ofAgent];
-export const references = [reference(networkZoneHintsTable, { to: networkTable, ids: (h) => h.id, gone: (tx, h) => tx.delete(networkZoneHintsTable, h.id) })];
+export const extend = [...ofNetwork.extend, ofAgent];
+export const { references } = ofNetwork;
 export const aliases: readonly Alias[] = [
   { alias: "availability_zone", name: "Availability Zone", description: "Zones in which there are hosts.", updated: "2015-01-01T10:00:00-00:00" },
   { alias: "availability_zone_filter", name: "Availability Zone Filter Extension", description: "Zones are filtered by name, resource and state.", updated: "2018-06-22T10:00:00-00:00" },

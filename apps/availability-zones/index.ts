@@ -1,18 +1,7 @@
 // Availability zones: where hosts are, as an operator names it.
-import { chassisTable, derivation, each, zoneOf, type App } from "#app";
-import { aliases, extend, references, resources } from "./api.ts";
-import { networkZoneHintsTable, zonedHostTable, type ZonedHost } from "./model.ts";
-
-/** Every host has networks. */
-const derive = [
-  derivation({
-    name: "network-zone",
-    on: each(chassisTable),
-    into: zonedHostTable,
-    reads: [],
-    derive: (chassis): ZonedHost => ({ id: `availability-zones/${chassis.id}`, resource: "network", zone: zoneOf(chassis), chassis: chassis.id }),
-  }),
-];
+import type { App } from "#app";
+import { aliases, extend, networkZoneHintsTable, references, resources } from "./api.ts";
+import { zonedHostTable, zoneOfEach } from "./zones.ts";
 
 export default {
   name: "availability-zones",
@@ -23,5 +12,5 @@ export default {
   extend,
   references,
   aliases,
-  derive,
+  derive: [zoneOfEach("availability-zones", "network")],
 } satisfies App;
