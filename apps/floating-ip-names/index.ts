@@ -7,7 +7,7 @@ export default {
   name: "floating-ip-names",
   about: "names and domains of floating IPs",
   requires: ["nat", "dns"],
-  partOf: "nat",
+  partOf: ["nat", "dns"],
   tables: [floatingIpNameTable],
   extend,
   references,

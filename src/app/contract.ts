@@ -87,8 +87,8 @@ export interface App {
   readonly about: string;
   /** Apps that must be there too; their hooks run first. */
   readonly requires?: readonly string[];
-  /** One of these that it adds to: left out with it. */
-  readonly partOf?: string;
+  /** One of these that it adds to, or several: left out with any of them. */
+  readonly partOf?: string | readonly string[];
   /** What `defineSettings` made: flags of its own, read by `view.settings`. */
   readonly settings?: Settings;
   readonly tables?: readonly AnyTable[];

@@ -22,7 +22,7 @@ function folder(files: Record<string, string>): string {
   return path;
 }
 
-const manifest = (name: string, requires: readonly string[] = [], partOf?: string): string => `export default ${JSON.stringify({ name, about: "", requires, partOf })};\n`;
+const manifest = (name: string, requires: readonly string[] = [], partOf?: string | readonly string[]): string => `export default ${JSON.stringify({ name, about: "", requires, partOf })};\n`;
 const names = (apps: readonly App[]): string[] => apps.map((a) => a.name);
 
 describe("discovery", () => {
@@ -66,6 +66,8 @@ describe("discovery", () => {
       expect(names(await discoverApps(partly))).toEqual(["a", "b", "c", "d"]);
       expect(names(await discoverApps(partly, ["a"]))).toEqual(["d"]);
       expect(names(await discoverApps(partly, ["b"]))).toEqual(["a", "d"]);
+      const both = folder({ "a/index.js": manifest("a"), "b/index.js": manifest("b"), "c/index.js": manifest("c", ["a", "b"], ["a", "b"]) });
+      for (const [left, others] of [["a", ["b"]], ["b", ["a"]]] as const) expect(names(await discoverApps(both, [left]))).toEqual(others);
       await expect(discoverApps(folder({ "a/index.js": manifest("a"), "b/index.js": manifest("b", [], "a") }))).rejects.toThrow("app b is part of a, which it does not require");
     });
 

@@ -29,9 +29,11 @@ export async function discoverApps(folder: string, disabled: readonly string[] =
   const unknown = disabled.find((name) => !leftOut.has(name));
   if (unknown !== undefined) throw new UsageError(`--disable-app ${unknown}: there is no app of that name; there are ${[...leftOut, ...found.map((a) => a.name)].sort().join(", ")}`);
   for (let i = 0; i < found.length;) {
-    const { name, partOf, requires } = found[i]!;
-    if (partOf !== undefined && requires?.includes(partOf) !== true) throw new Error(`app ${name} is part of ${partOf}, which it does not require`);
-    if (partOf === undefined || !leftOut.has(partOf)) i++;
+    const { name, partOf = [], requires } = found[i]!;
+    const wholes = [partOf].flat();
+    const stray = wholes.find((whole) => requires?.includes(whole) !== true);
+    if (stray !== undefined) throw new Error(`app ${name} is part of ${stray}, which it does not require`);
+    if (!wholes.some((whole) => leftOut.has(whole))) i++;
     else {
       leftOut.add(name);
       found.splice(i, 1);
