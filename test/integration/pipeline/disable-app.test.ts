@@ -35,8 +35,8 @@ test("without some, theirs are not: apps, attributes, routes, extensions, and va
   const before = Object.keys(await port());
   await restart("--disable-app", "dhcp,address-groups,security-groups");
   expect(apps()).toEqual(expect.not.arrayContaining(["dhcp", "security-groups"]));
-  const gone = before.filter((name) => ["extra_dhcp_opts", "security_groups"].includes(name));
-  expect(gone).toHaveLength(2);
+  const gone = before.filter((name) => ["extra_dhcp_opts", "security_groups", "dns_assignment", "dns_domain", "dns_name"].includes(name));
+  expect(gone).toHaveLength(5);
   expect(Object.keys(await port()).sort()).toEqual(before.filter((name) => !gone.includes(name)).sort());
   expect((await controller.api("GET", "/v2.0/security-groups")).status).toBe(404);
   expect((await controller.api("POST", "/v2.0/security-group-rules", {})).status).toBe(404);
