@@ -49,17 +49,25 @@ export const readiness: ServiceDecl = {
         for (const id of (after as GatewayPlan | undefined)?.hosts ?? []) if (!had.includes(id) && host.view.get(gatewayReadyTable, id) === undefined) of(id).since = generation;
       }
     });
-    whileGateways(host, LOOK_S, () => look(host, of, startedMs));
+    whileGateways(host, LOOK_S, async () => {
+      const gateways = gatewayHosts(host.view);
+      // Who has none any more, and hands over none, is as one that comes anew.
+      for (const id of known.keys()) if (!gateways.has(id)) known.delete(id);
+      await look(host, gateways, of, startedMs);
+    });
     return undefined;
   },
 };
 
-async function look(host: ServiceHost, of: (chassis: string) => Known, startedMs: number): Promise<void> {
+/** Hosts that have gateways, or are known to be ready. */
+const gatewayHosts = (view: LiveView): ReadonlySet<string> =>
+  new Set([...[...view.all(chassisTable)].filter((c) => view.count(gatewayPlanTable, "host", c.id) > 0).map((c) => c.id), ...[...view.all(gatewayReadyTable)].map((r) => r.id)]);
+
+async function look(host: ServiceHost, gateways: ReadonlySet<string>, of: (chassis: string) => Known, startedMs: number): Promise<void> {
   const { view, clock } = host;
   const now = clock.monotonic();
   const changes = new Map<string, GatewayReady | undefined>();
   const back: string[] = [];
-  const gateways = new Set([...[...view.all(chassisTable)].filter((c) => view.count(gatewayPlanTable, "host", c.id) > 0).map((c) => c.id), ...[...view.all(gatewayReadyTable)].map((r) => r.id)]);
   for (const id of gateways) {
     if (!host.masters(id)) continue;
     const row = view.get(gatewayReadyTable, id);
