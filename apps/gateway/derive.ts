@@ -1,11 +1,11 @@
 // From gateways to hosts: which host has which gateway, who watches whom, and how routers leave by them.
-import { chassisTable, claim, claimTable, derivation, each, eachPair, zoneOf, type Claim, type ReadView } from "#app";
+import { chassisTable, claim, claimTable, derivation, each, eachPair, zoneOf, type Chassis, type Claim, type ReadView } from "#app";
 import { subnetTable } from "../ipam/model.ts";
 import { addressTable, attachmentTable, chosenSegmentTable, knownAtTable, networkHostTable, networkTable, portTable, providedPortTable, readsTags, segmentTable, type NetworkHost, type ProvidedPort } from "../l2/model.ts";
 import { addressesOnLink, hopKey, legTable, liveRouterTable, routerHopTable, routerInterfaceTable, routeTable, type Leg, type Route } from "../l3/model.ts";
 import { mtuOf, profiled, profileTable, tenantMtu, vniPool } from "../overlay/model.ts";
 import {
-  defaultRouteEcmpTable, defaultSubnetOf, externalNetworkTable, gatewayGroups, gatewayHostTable, gatewayNeighbourTable, gatewayPeerTable, gatewayPlanTable, gatewayZonesTable, isOnNetwork, knownAt, legId, peerPorts, routerGatewayTable, travelsInTunnels, vniHolder, wayOutOf, type GatewayHost, type GatewayPeer, type GatewayPlan,
+  asideId, defaultRouteEcmpTable, defaultSubnetOf, externalNetworkTable, gatewayAsideTable, gatewayGroups, gatewayHostTable, gatewayNeighbourTable, gatewayPeerTable, gatewayPlanTable, gatewayReadyTable, gatewayZonesTable, isOnNetwork, knownAt, legId, peerPorts, routerGatewayTable, travelsInTunnels, vniHolder, wayOutOf, type GatewayAside, type GatewayHost, type GatewayPeer, type GatewayPlan,
 } from "./model.ts";
 import { place } from "./placement.ts";
 import { gateway } from "./tables.ts";
@@ -86,6 +86,8 @@ export const groupOf = {
   away: (before: string): string => `away/${before}`,
   /** On one that answers machines: with a MAC of the host while one before it lives, else with the router's. */
   own: (before: string): string => `own/${before}`,
+  /** On the one of the list at a place, while it is not to be used: to the first of the others that lives, else out from here. */
+  others: (list: string, place: number): string => `others/${list}/${place}`,
 } as const;
 /** Whether hosts of a list answer machines for some router. */
 export const answersMachines = (view: ReadView, list: string): boolean => view.byPair(gatewayPlanTable, "lists", "all", list).some((plan) => plan.kind === "interface");
@@ -94,6 +96,9 @@ export const prefixesOf = (list: string): string[] => {
   const keys = list.split(".");
   return keys.slice(1).map((_, i) => keys.slice(0, i + 1).join("."));
 };
+
+/** Hosts of a list by their keys, as far as they are there. */
+export const hostsIn = (view: ReadView, list: string): (Readonly<Chassis> | undefined)[] => list.split(".").map((key) => view.by(chassisTable, "key", key)[0]);
 
 const FAMILIES = [4, 6] as const;
 
@@ -185,12 +190,23 @@ export const derive = [
     },
   }),
   derivation({
+    name: "gateway-aside",
+    on: eachPair(gatewayPlanTable, "lists"),
+    into: gatewayAsideTable,
+    reads: [gatewayReadyTable, chassisTable],
+    derive({ b: list }, view): GatewayAside[] {
+      const hosts = hostsIn(view, list);
+      const isUsed = (host: Readonly<Chassis> | undefined): boolean => host !== undefined && view.get(gatewayReadyTable, host.id)?.users === true;
+      return hosts.flatMap((host) => (host !== undefined && !isUsed(host) && hosts.some(isUsed) ? [{ id: asideId(list, host.id), list, chassis: host.id }] : []));
+    },
+  }),
+  derivation({
     name: "gateway-groups",
     on: eachPair(gatewayPlanTable, "lists"),
     into: claimTable,
     reads: [gatewayPlanTable],
     derive: ({ b: list }, view): Claim[] =>
-      [groupOf.to(list), ...prefixesOf(list).flatMap((before) => [groupOf.out(before), groupOf.in(before), groupOf.take(before), groupOf.over(before), groupOf.away(before), ...(answersMachines(view, list) ? [groupOf.own(before)] : [])])].map((holder) => claim(`gateway/groups/${list}`, gatewayGroups, "", holder)),
+      [groupOf.to(list), ...(list.includes(".") ? list.split(".").map((_, place) => groupOf.others(list, place)) : []), ...prefixesOf(list).flatMap((before) => [groupOf.out(before), groupOf.in(before), groupOf.take(before), groupOf.over(before), groupOf.away(before), ...(answersMachines(view, list) ? [groupOf.own(before)] : [])])].map((holder) => claim(`gateway/groups/${list}`, gatewayGroups, "", holder)),
   }),
   derivation({ name: "gateway-ports", on: eachPair(gatewayPeerTable, "peers"), into: claimTable, reads: [], derive: ({ a, b }): Claim => claim(`gateway/ports/${a}`, peerPorts, "", b) }),
   derivation({

@@ -93,6 +93,17 @@ export interface GatewayReady extends Row {
 export const gatewayReadyTable = defineTable<GatewayReady>()("gateway_ready", { indexes: { all: () => "" } });
 
 /**
+ * A host of a list that is not to be used while another one is (derived): what leaves there goes to another, as from any host that uses its gateways,
+ * unless another has sent it there. `id` is `<list>/<chassis>`.
+ */
+export interface GatewayAside extends Row {
+  readonly list: string;
+  readonly chassis: string;
+}
+export const gatewayAsideTable = defineTable<GatewayAside>()("gateway_aside", { derived: true });
+export const asideId = (list: string, chassis: string): string => `${list}/${chassis}`;
+
+/**
  * Who has an address outside that somebody sent to (stored): whoever answered, or the port that the model lists. `id` is addressId(...).
  */
 export interface GatewayNeighbour extends Row {

@@ -141,6 +141,8 @@ function isConfirmed(host: ServiceHost, id: string, row: Readonly<GatewayReady> 
   const key = view.get(chassisTable, id)?.key;
   // Where nobody hands over there is nothing to wait for.
   if (key === undefined || row?.shared !== true) return true;
+  // Its own VMs use it no more, or again.
+  if (host.synced(id) !== undefined && host.confirmed(id) < generation) return false;
   const roles = new Map<string, "fellow" | "gateway">();
   for (const { peer, role } of view.by(gatewayPeerTable, "at", id)) if (role === "fellow" || (role === "gateway" && !roles.has(peer))) roles.set(peer, role);
   return [...roles].every(([peer, role]) => {
