@@ -49,6 +49,8 @@ const UNKNOWN = { value: 0x30, mask: 0x30 } as const;
  * floating IP is that of one address, so no connection has to say what becomes of it.
  */
 const OF_OTHERS = [{ ip_proto: ipProto.icmp, icmpv4_type: 0 }, { ip_proto: ipProto.tcp }] as const;
+/** What is known to be invalid goes nowhere. */
+const ANYHOW = [{ type: "ct_clear" }] as const;
 /** +trk+new+rel-inv: another connection spoke of it. */
 const EXPECTED = { value: 0x25, mask: 0x35 } as const;
 
@@ -145,8 +147,8 @@ const floating = nat.rule({
       out.flow(scope, "nat_out", { priority: 105, match: { ...leaves, ct_state: NEW }, meter: opened, actions: [...leave(zone), asSource(ip)] });
       out.flow(scope, "nat_leaving", { priority: 60, match: { ...trackedInto(network, zone), ct_state: NEW, ipv4_src: inside }, meter: opened, actions: [asSource(ip)] });
       for (const known of OF_OTHERS) {
-        out.flow(scope, "nat_known", { priority: 115, match: { "reg:router": router.key, ...tracked(zone), ct_state: UNKNOWN, ipv4_dst: ip, ...known }, actions: [setField("ipv4_dst", inside), toStage("route")] });
-        out.flow(scope, "nat_leaving", { priority: 90, match: { ...trackedInto(network, zone), ct_state: UNKNOWN, ipv4_src: inside, ...known }, actions: [setField("ipv4_src", ip), setField("eth_src", mac), toStage("forward")] });
+        out.flow(scope, "nat_known", { priority: 115, match: { "reg:router": router.key, ...tracked(zone), ct_state: UNKNOWN, ipv4_dst: ip, ...known }, actions: [...ANYHOW, setField("ipv4_dst", inside), toStage("route")] });
+        out.flow(scope, "nat_leaving", { priority: 90, match: { ...trackedInto(network, zone), ct_state: UNKNOWN, ipv4_src: inside, ...known }, actions: [...ANYHOW, setField("ipv4_src", ip), setField("eth_src", mac), toStage("forward")] });
       }
       for (const { opens, helper: { alg, protocol, port } } of helped(view, router.id)) {
         out.flow(scope, "nat_in", { priority: 112, match: { ...ofRouter, ct_state: NEW, ipv4_dst: ip, ...opens }, meter: called, actions: [...AFRESH, asDestination(inside, undefined, alg)] });
@@ -215,7 +217,7 @@ const forwarding = nat.rule({
       const goesOn = { ...trackedInto(network, zone), ip_frag: UNFRAGMENTED, ipv4_src: inside, ip_proto: ipProto.tcp } as const;
       for (const { match: port, to } of protocol === "tcp" && isPlain(external, internal) ? forwarded(internal, external) : []) {
         out.flow(scope, "nat_leaving", { priority: 58, match: { ...goesOn, ct_state: NEW, tcp_src: port, tcp_flags: NO_SYN }, meter: opened, actions: [asAnswer(place.ip, to)] });
-        out.flow(scope, "nat_leaving", { priority: 58, match: { ...goesOn, ct_state: UNKNOWN, tcp_src: port }, actions: [setField("ipv4_src", place.ip), ...(to === undefined ? [] : [setField("tcp_src", to)]), setField("eth_src", place.mac), toStage("forward")] });
+        out.flow(scope, "nat_leaving", { priority: 58, match: { ...goesOn, ct_state: UNKNOWN, tcp_src: port }, actions: [...ANYHOW, setField("ipv4_src", place.ip), ...(to === undefined ? [] : [setField("tcp_src", to)]), setField("eth_src", place.mac), toStage("forward")] });
       }
       // Where sources are translated, answers are on the same way; else they alone are.
       if (!hidesSources(view, place.gateway_id)) {
