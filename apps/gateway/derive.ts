@@ -5,7 +5,7 @@ import { addressTable, attachmentTable, chosenSegmentTable, knownAtTable, networ
 import { addressesOnLink, hopKey, legTable, liveRouterTable, routerHopTable, routerInterfaceTable, routeTable, type Leg, type Route } from "../l3/model.ts";
 import { mtuOf, profiled, profileTable, tenantMtu, vniPool } from "../overlay/model.ts";
 import {
-  asideId, defaultRouteEcmpTable, defaultSubnetOf, externalNetworkTable, gatewayAsideTable, gatewayGroups, gatewayHostTable, gatewayNeighbourTable, gatewayPeerTable, gatewayPlanTable, gatewayReadyTable, gatewayZonesTable, isOnNetwork, knownAt, legId, peerPorts, routerGatewayTable, travelsInTunnels, vniHolder, wayOutOf, type GatewayAside, type GatewayHost, type GatewayPeer, type GatewayPlan,
+  asideId, defaultRouteEcmpTable, defaultSubnetOf, externalNetworkTable, gatewayAsideTable, gatewayGroups, gatewayHostTable, gatewayNeighbourTable, gatewayPeerTable, gatewayPlanTable, gatewayReadyTable, gatewayZonesTable, handsOver, isOnNetwork, knownAt, legId, peerPorts, routerGatewayTable, travelsInTunnels, vniHolder, wayOutOf, type GatewayAside, type GatewayHost, type GatewayPeer, type GatewayPlan,
 } from "./model.ts";
 import { place } from "./placement.ts";
 import { gateway } from "./tables.ts";
@@ -107,18 +107,19 @@ export const derive = [
     name: "gateway-host",
     on: each(chassisTable),
     into: gatewayHostTable,
-    reads: [],
-    derive: ({ id, key, gateway: may, encap_ip, encap_types, bridge_mappings, vlan_limit, zone }): GatewayHost | undefined =>
-      may && encap_ip !== "" && encap_types.length > 0 ? { id, key, physical_networks: Object.keys(bridge_mappings).sort(), ...(vlan_limit !== undefined && { vlan_limit }), ...(zone !== undefined && { zone }) } : undefined,
+    reads: [gatewayReadyTable],
+    // One that may have none any more has those that it has until it has handed them over.
+    derive: ({ id, key, gateway: may, encap_ip, encap_types, bridge_mappings, vlan_limit, zone }, view): GatewayHost | undefined =>
+      (may || view.get(gatewayReadyTable, id)?.gateway === true) && encap_ip !== "" && encap_types.length > 0 ? { id, key, physical_networks: Object.keys(bridge_mappings).sort(), ...(vlan_limit !== undefined && { vlan_limit }), ...(zone !== undefined && { zone }) } : undefined,
   }),
   derivation({
     name: "gateway-plan",
     on: each(routerGatewayTable),
     into: gatewayPlanTable,
-    reads: [gatewayHostTable, gatewayZonesTable, segmentTable, networkTable, chassisTable],
+    reads: [gatewayHostTable, gatewayZonesTable, gatewayReadyTable, segmentTable, networkTable, chassisTable],
     derive({ id, router_id, network_id, avoids }, view): GatewayPlan {
       const there = view.get(networkTable, network_id)?.admin_state_up === true ? hostsFor(view, network_id) : [];
-      const isDrained = (host: string): boolean => view.get(chassisTable, host)?.drain === true;
+      const isDrained = (host: string): boolean => handsOver(view, view.get(chassisTable, host));
       // One that it had when draining began stays in its order until it has handed over; one that was being drained before is none of its.
       const better = avoids === undefined ? there : there.filter((h) => !avoids.includes(h.id) || !isDrained(h.id));
       const hosts = better.length > 0 ? better : there;

@@ -1,5 +1,5 @@
 // gateway's entities: which networks are external, the gateways of routers on them, and what follows from both: which hosts a gateway is on.
-import { chassisScope, chassisTable, conflict, definePool, ethType, defineScope, defineTable, familyMatch, ipDst, ipProto, load, next, NO_MAC, setField, toTable, type Entrance, type FlowAction, type Outputs, type ReadView, type Row, type Scope, type SharedRegister } from "#app";
+import { chassisScope, chassisTable, conflict, definePool, ethType, defineScope, defineTable, familyMatch, ipDst, ipProto, load, next, NO_MAC, setField, toTable, type Chassis, type Entrance, type FlowAction, type Outputs, type ReadView, type Row, type Scope, type SharedRegister } from "#app";
 import { subnetTable, type Subnet } from "../ipam/model.ts";
 import { addressesOf, addressTable, isOnPhysical, networkTable, portTable, segmentTable, type Address, type KnownAt } from "../l2/model.ts";
 import { liveRouterTable, routerScope, tellOutside } from "../l3/model.ts";
@@ -89,8 +89,14 @@ export interface GatewayReady extends Row {
   readonly fellows: boolean;
   /** It is on its way to be used or left: those that stand for it take what comes to them from outside, whoever is before them. */
   readonly shared?: true;
+  /** It may have gateways, or might when it last took a step: if it may not any more it has them until it has handed them over. */
+  readonly gateway?: true;
 }
 export const gatewayReadyTable = defineTable<GatewayReady>()("gateway_ready", { indexes: { all: () => "" } });
+
+/** Whether a host hands over what it has: it is drained, or may not have gateways any more. */
+export const handsOver = (view: ReadView, chassis: Readonly<Chassis> | undefined): boolean =>
+  chassis !== undefined && (chassis.drain === true || (!chassis.gateway && view.get(gatewayReadyTable, chassis.id)?.gateway === true));
 
 /**
  * A host of a list that is not to be used while another one is (derived): what leaves there goes to another, as from any host that uses its gateways,

@@ -26,7 +26,7 @@ describe("who may use a host", () => {
     for (let t = 0; t < seconds * 10; t++) {
       await g.pass(0.1);
       const row = g.h.view.get(gatewayReadyTable, host);
-      const text = row === undefined ? "none" : Object.entries(row).flatMap(([name, value]) => (value === true ? [name] : [])).join(" ");
+      const text = row === undefined ? "none" : Object.entries(row).flatMap(([name, value]) => (value === true && name !== "gateway" ? [name] : [])).join(" ");
       if (text !== found.at(-1)) found.push(text);
       if (answers) g.see(other(host), host, row?.fellows === true, "up");
     }
@@ -41,6 +41,28 @@ describe("who may use a host", () => {
     await g.h.addChassis("gw1", { key: 1, gateway: true });
     await g.h.settled();
     expect(await states("gw1", 6)).toEqual(["none", "shared", "fellows shared", "users fellows shared", "users fellows"]);
+  });
+
+  test("one that may have no gateways any more hands over what it has first; said again meanwhile it keeps them", async () => {
+    await g.allReady();
+    await g.h.addChassis("gw1", { key: 1, gateway: false });
+    await g.h.settled();
+    expect(g.plan().hosts.toSorted()).toEqual(HOSTS);
+    expect(await states("gw1", 1.5)).toEqual(["users fellows", "users fellows shared", "fellows shared"]);
+    await g.h.addChassis("gw1", { key: 1, gateway: true });
+    expect(await states("gw1", 3)).toEqual(["fellows shared", "users fellows shared", "users fellows"]);
+    await g.h.addChassis("gw1", { key: 1, gateway: false });
+    expect(await states("gw1", 6)).toEqual(["users fellows", "users fellows shared", "fellows shared", "shared", "none"]);
+    expect(g.plan().hosts).toEqual(["gw2"]);
+  });
+
+  test("one that may have none any more and is lost has none at once", async () => {
+    await g.allReady();
+    g.h.away.add("gw1");
+    g.synced.delete("gw1");
+    await g.h.addChassis("gw1", { key: 1, gateway: false });
+    await g.pass(0.5);
+    expect(g.plan().hosts).toEqual(["gw2"]);
   });
 
   test("a step waits for the switches of the one before, and not for ever", async () => {

@@ -6,7 +6,7 @@
 // outside by two hosts at once, and what physical switches still lead to the other one gets in there.
 import { chassisTable, observed, type LiveView, type ServiceDecl, type ServiceHost, type Tx } from "#app";
 import { seenAlive, whileGateways } from "./activity.ts";
-import { gatewayPeerTable, gatewayPlanTable, gatewayReadyTable, peerPortName, routerGatewayTable, type GatewayPlan, type GatewayReady } from "./model.ts";
+import { gatewayPeerTable, gatewayPlanTable, gatewayReadyTable, handsOver, peerPortName, routerGatewayTable, type GatewayPlan, type GatewayReady } from "./model.ts";
 import { teachBridges } from "./teaching.ts";
 
 /** Seconds between looks. */
@@ -88,9 +88,10 @@ async function look(host: ServiceHost, gateways: ReadonlySet<string>, of: (chass
     if (!none && !lost && synced === undefined) continue;
     let wanted: GatewayReady | undefined;
     if (none || lost) wanted = undefined;
-    else if (chassis.drain === true) wanted = stepToLeft(id, row);
+    else if (handsOver(view, chassis)) wanted = stepToLeft(id, row);
     else if (row === undefined && !(synced === true && host.confirmed(id) >= entry.since)) continue;
     else wanted = stepToUsed(id, row, () => hasUsedFellow(view, id));
+    if (wanted !== undefined && (chassis?.gateway === true || row?.gateway === true)) wanted = { ...wanted, gateway: true };
     if (isSame(row, wanted)) continue;
     // What a controller before this one was about goes on from where it was stored.
     const stepMs = entry.steppedMs ?? (row?.shared === true ? startedMs : undefined);
@@ -115,7 +116,7 @@ async function look(host: ServiceHost, gateways: ReadonlySet<string>, of: (chass
   for (const id of changes.keys()) of(id).stepped = generation;
 }
 
-const isSame = (a: Readonly<GatewayReady> | undefined, b: Readonly<GatewayReady> | undefined): boolean => a?.users === b?.users && a?.fellows === b?.fellows && a?.shared === b?.shared;
+const isSame = (a: Readonly<GatewayReady> | undefined, b: Readonly<GatewayReady> | undefined): boolean => a?.users === b?.users && a?.fellows === b?.fellows && a?.shared === b?.shared && a?.gateway === b?.gateway;
 
 /** The next step of a host that is to be left; undefined: it is. */
 function stepToLeft(id: string, row: Readonly<GatewayReady> | undefined): GatewayReady | undefined {
