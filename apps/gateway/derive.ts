@@ -5,7 +5,7 @@ import { addressTable, attachmentTable, chosenSegmentTable, knownAtTable, networ
 import { addressesOnLink, hopKey, legTable, liveRouterTable, routerHopTable, routerInterfaceTable, routeTable, type Leg, type Route } from "../l3/model.ts";
 import { mtuOf, profiled, profileTable, tenantMtu, vniPool } from "../overlay/model.ts";
 import {
-  asideId, defaultRouteEcmpTable, defaultSubnetOf, externalNetworkTable, gatewayAsideTable, gatewayGroups, gatewayHostTable, gatewayNeighbourTable, gatewayPeerTable, gatewayPlanTable, gatewayReadyTable, gatewayZonesTable, handsOver, isOnNetwork, knownAt, legId, peerPorts, routerGatewayTable, travelsInTunnels, vniHolder, wayOutOf, type GatewayAside, type GatewayHost, type GatewayPeer, type GatewayPlan,
+  asideId, askingHolder, defaultRouteEcmpTable, defaultSubnetOf, externalNetworkTable, gatewayAsideTable, gatewayAskingTable, gatewayGroups, gatewayHostTable, gatewayNeighbourTable, gatewayPeerTable, gatewayPlanTable, gatewayReadyTable, gatewayZonesTable, handsOver, isOnNetwork, knownAt, legId, peerPorts, routerGatewayTable, travelsInTunnels, vniHolder, wayOutOf, type GatewayAside, type GatewayAsking, type GatewayHost, type GatewayPeer, type GatewayPlan,
 } from "./model.ts";
 import { place } from "./placement.ts";
 import { gateway } from "./tables.ts";
@@ -202,6 +202,21 @@ export const derive = [
     },
   }),
   derivation({
+    name: "gateway-asking",
+    on: eachPair(gatewayPlanTable, "lists"),
+    into: gatewayAskingTable,
+    reads: [gatewayReadyTable, chassisTable],
+    derive({ b: list }, view): GatewayAsking[] {
+      const hosts = hostsIn(view, list).filter((host) => host !== undefined);
+      const ready = hosts.map(({ id }) => view.get(gatewayReadyTable, id));
+      const passes = hosts.map((host, i) => ready[i]?.shared === true || (ready[i] === undefined && handsOver(view, host)));
+      return hosts.flatMap(({ id: chassis }, i) => {
+        const to = hosts.find((_, n) => n !== i && passes[n] === true) ?? (passes[i] === true ? hosts.find((_, n) => n !== i && ready[n]?.users === true) : undefined);
+        return to === undefined ? [] : [{ id: asideId(list, chassis), list, chassis, to: to.id }];
+      });
+    },
+  }),
+  derivation({
     name: "gateway-groups",
     on: eachPair(gatewayPlanTable, "lists"),
     into: claimTable,
@@ -215,6 +230,6 @@ export const derive = [
     on: each(externalNetworkTable),
     into: claimTable,
     reads: [gatewayPlanTable],
-    derive: ({ id }, view): Claim | undefined => (!view.by(gatewayPlanTable, "network", id).some((plan) => plan.kind === "gateway") ? undefined : claim("gateway/vni", vniPool, "", vniHolder(id))),
+    derive: ({ id }, view): Claim[] => (!view.by(gatewayPlanTable, "network", id).some((plan) => plan.kind === "gateway") ? [] : [vniHolder(id), askingHolder(id)].map((holder) => claim("gateway/vni", vniPool, "", holder))),
   }),
 ];

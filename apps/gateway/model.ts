@@ -1,8 +1,9 @@
 // gateway's entities: which networks are external, the gateways of routers on them, and what follows from both: which hosts a gateway is on.
-import { chassisScope, chassisTable, conflict, definePool, ethType, defineScope, defineTable, familyMatch, ipDst, ipProto, load, next, NO_MAC, setField, toTable, type Chassis, type Entrance, type FlowAction, type Outputs, type ReadView, type Row, type Scope, type SharedRegister } from "#app";
+import { chassisScope, chassisTable, conflict, definePool, ethType, defineScope, defineTable, familyMatch, ipDst, ipProto, load, next, NO_MAC, numberOf, setField, toTable, type Chassis, type Entrance, type FlowAction, type Outputs, type ReadView, type Row, type Scope, type SharedRegister } from "#app";
 import { subnetTable, type Subnet } from "../ipam/model.ts";
 import { addressesOf, addressTable, isOnPhysical, networkTable, portTable, segmentTable, type Address, type KnownAt } from "../l2/model.ts";
 import { liveRouterTable, routerScope, tellOutside } from "../l3/model.ts";
+import { vniPool } from "../overlay/model.ts";
 import { gateway } from "./tables.ts";
 
 /** A network that leads outside of the cloud. `id` is the network's. */
@@ -107,6 +108,28 @@ export interface GatewayAside extends Row {
   readonly chassis: string;
 }
 export const gatewayAsideTable = defineTable<GatewayAside>()("gateway_aside", { derived: true });
+/**
+ * While one host of a list hands over to another, and as long as one that is to be left is there (derived): to whom a host passes what comes from
+ * outside for a connection that it does not know, since that one may. `id` is `<list>/<chassis>`.
+ */
+export interface GatewayAsking extends Row {
+  readonly list: string;
+  readonly chassis: string;
+  readonly to: string;
+}
+export const gatewayAskingTable = defineTable<GatewayAsking>()("gateway_asking", { derived: true });
+
+/**
+ * Where a host passes it, and how what others pass to it arrives: with the VNI, to the gateway's MAC. Undefined: nobody else could know. An app that
+ * translates at gateways does both.
+ */
+export function askedBy(view: ReadView, { list, network_id }: GatewayPlan, chassis: string): { readonly vni: number; readonly port: number } | undefined {
+  const asking = view.get(gatewayAskingTable, asideId(list, chassis));
+  const vni = numberOf(view, vniPool, "", askingHolder(network_id));
+  const port = asking === undefined ? undefined : numberOf(view, peerPorts, "", asking.to);
+  return vni === undefined || port === undefined ? undefined : { vni, port };
+}
+
 export const asideId = (list: string, chassis: string): string => `${list}/${chassis}`;
 
 /**
@@ -145,6 +168,8 @@ export const peerPorts = definePool({ name: "gateway-port", of: "ofport", min: 5
 export const gatewayGroups = definePool({ name: "gateway-group", of: "group", min: 1_000_001, max: 2_000_000, about: "groups that choose among the hosts of gateways, for each list of hosts" });
 /** Who holds the VNI by which packets go from a router to its gateway on an external network. */
 export const vniHolder = (networkId: string): string => `gateway/${networkId}`;
+/** And that by which hosts of gateways pass each other what comes from outside. */
+export const askingHolder = (networkId: string): string => `gateway/asking/${networkId}`;
 /** And that by which they go from routers to hosts on the network's physical one. */
 export const roundaboutHolder = (networkId: string): string => `gateway/roundabout/${networkId}`;
 

@@ -7,9 +7,10 @@
 // a port on this host found to open one already, or this router on its way out, it is not asked again: a switch bears six passes of a packet. And what could not be translated, as when the table of connections is full, has the address that it came with.
 import { type Alg, callStage, chassisScope, chassisTable, each, ethType, ipProto, load, meterOfZone, numberHeld, numberOf, setField, toEntrance, toStage, zonePool, type App, type Emit, type Outputs, type Pool, type ReadView, type Scope, type StageOut, type TableEffects } from "#app";
 import { buildGratuitousArp } from "packet-codec";
-import { answerByGateway, gatewayPlanTable, leaveByGateway, leaveFrom, outsideScope, routerGatewayTable, sentBy, tellTooBig, wayOut } from "../gateway/model.ts";
+import { answerByGateway, askedBy, gatewayPlanTable, leaveByGateway, leaveFrom, outsideScope, routerGatewayTable, sentBy, tellTooBig, wayOut } from "../gateway/model.ts";
 import { answerFor, holdMac, lanScope, netScope, networkTable, portTable, type Network } from "../l2/model.ts";
 import { enterRouter, liveRouterTable, routerScope, routerTable, routeToOwn, zoneHolder, type LiveRouter } from "../l3/model.ts";
+import { receiveVni } from "../overlay/model.ts";
 import { calledMeters, floatingIpTable, floatingPlaceTable, hidesSources, linksOutside, openedMeters, ownAddress, portForwardingTable, translatedHelperTable, translatedLimitTable, type FloatingPlace, type TranslatedHelper } from "./model.ts";
 import { forwarded, isPlain, sizeOf } from "./ports.ts";
 import { nat } from "./tables.ts";
@@ -86,6 +87,8 @@ const sources = nat.rule({
       // Addresses of the inside are not known outside, so nobody there sends to them.
       out.flow(scope, "nat_in", { priority: 50, match: { ...ofRouter, "reg:net": network.key }, actions: [] });
       toRouter(zone, scope, out);
+      const asked = askedBy(view, plan, host);
+      if (asked !== undefined) ask(asked, { ip, mac, zone, router, network }, scope, out);
       const meter = metered(openedMeters, host, zone, view, out);
       out.flow(scope, "nat_out", { priority: 50, match: leaves, actions: [...leave(zone), asKnownOutside] });
       out.flow(scope, "nat_out", { priority: 55, match: { ...leaves, ct_state: NEW }, meter, actions: [...leave(zone), asSource(ip)] });
@@ -99,6 +102,17 @@ const sources = nat.rule({
     }
   },
 });
+
+/** While a gateway is handed over: what comes for its address and is of no connection here may be of one that the other host knows, and the other way round. */
+function ask({ vni, port }: { readonly vni: number; readonly port: number }, to: { readonly ip: string; readonly mac: string; readonly zone: number; readonly router: LiveRouter; readonly network: Network }, scope: Scope, out: Emit<typeof nat>): void {
+  const { ip, mac, zone, router, network } = to;
+  receiveVni(out, scope, vni, { eth_dst: mac }, [load("net", network.key), load("router", router.key), load("router_zone", zone), setField("in_port", 0), toEntrance(nat.entrance("nat_asked"))]);
+  out.flow(scope, "nat_asked", { priority: 100, match: { "reg:router": router.key, "reg:router_zone": zone, eth_type: ethType.ip }, actions: [load("asked", 1), asKnown] });
+  for (const ct_state of [NEW, UNKNOWN]) {
+    out.flow(scope, "nat_known", { priority: 105, match: { ...tracked(zone), ct_state, ipv4_dst: ip }, actions: [...ANYHOW, setField("tunnel_id", vni), setField("eth_dst", mac), { type: "output", port }] });
+    out.flow(scope, "nat_known", { priority: 150, match: { ...tracked(zone), "reg:asked": 1, ct_state }, actions: [] });
+  }
+}
 
 /** What connections of a router that has helpers spoke of finds its way, in either direction. */
 function expected(router: LiveRouter, host: string, zone: number, view: ReadView, out: Emit<typeof nat>): void {
