@@ -17,6 +17,9 @@ const KINDS = [["flat", true], ["vlan", false], ...(NIGHTLY ? ([["flat", false],
 /** What a download may stand still: a retransmission or two, and a machine that is busy. */
 const STANDS_MS = 2000;
 
+/** Pings, 10 ms apart, that are lost at most when a host comes to a gateway's list or goes from it: hosts do not change their groups at once. */
+const STRUCK_OFF = 40;
+
 /** Pings that were not answered, but for those that were on their way when it was stopped. */
 const lostOf = ({ gaps, sent, received }: PingRunStats): number => received === 0 ? sent : gaps.filter((g) => g.firstSeq + g.count <= sent).reduce((sum, g) => sum + g.count, 0);
 
@@ -130,8 +133,8 @@ describe.skipIf(Lab.missing().length > 0).each(KINDS)("a gateway on a %s network
     ...(snat ? [] : ([["from inside", machine, users[1].ip]] as [string, Guest, string][])),
   ];
 
-  /** Changes what the host says of itself while much goes on, until another has the gateway; what was lost, by name. */
-  async function during(value: string, to: string | null): Promise<void> {
+  /** Changes what the host says of itself while much goes on, until another has the gateway; no more than so many pings of each are lost. */
+  async function during(value: string, to: string | null, most = 0): Promise<void> {
     const name = `${type}, SNAT ${String(snat)}, ${value === "" ? "no key" : value}`;
     const downloads = await Promise.all(downloaded().map(async ([what, from, ip]) => [what, await download(from, ip)] as const));
     const running = pinged().map(([what, from, ip]) => [what, from.pingStart(ip, { intervalMs: 10 })] as const);
@@ -147,7 +150,7 @@ describe.skipIf(Lab.missing().length > 0).each(KINDS)("a gateway on a %s network
     const stood: Record<string, Download> = {};
     for (const [what, stop] of downloads) stood[what] = await stop();
     console.log(`${name}: lost ${Object.values(lost).join(" ")}; downloads stood ${Object.values(stood).map((d) => d.error ?? d.longestMs).join(" ")} ms`);
-    expect.soft(lost, name).toEqual(Object.fromEntries(Object.keys(lost).map((what) => [what, 0])));
+    expect.soft(Object.entries(lost).filter(([, count]) => count > most), name).toEqual([]);
     for (const [what, { error, longestMs }] of Object.entries(stood)) {
       expect.soft(error, `${name}, download ${what}`).toBeNull();
       expect.soft(longestMs, `${name}, download ${what}`).toBeLessThan(STANDS_MS);
@@ -183,10 +186,10 @@ describe.skipIf(Lab.missing().length > 0).each(KINDS)("a gateway on a %s network
     expect(await leaving()).toBeGreaterThan(0);
   }, 120_000);
 
-  test("the key taken away is a drain as well, and set again a host more", async () => {
+  test("the key taken away is a drain as well, but for a moment when the host is struck off; and set again", async () => {
     const [one, two] = (await hosts()).hosts.map((h) => h.host) as [string, string];
-    await during("", two);
+    await during("", two, STRUCK_OFF);
     await until("the host to be none of the gateway", async () => (await hosts()).hosts.length === 1, { timeoutMs: 30_000 });
-    await during("true", one);
+    await during("true", one, STRUCK_OFF);
   }, 120_000);
 });
