@@ -1,11 +1,11 @@
 // From gateways to hosts: which host has which gateway, who watches whom, and how routers leave by them.
-import { chassisTable, claim, claimTable, derivation, each, eachPair, zoneOf, type Claim, type ReadView } from "#app";
+import { chassisTable, claim, claimTable, derivation, each, eachPair, zoneOf, type Chassis, type Claim, type ReadView } from "#app";
 import { subnetTable } from "../ipam/model.ts";
 import { addressTable, attachmentTable, chosenSegmentTable, knownAtTable, networkHostTable, networkTable, portTable, providedPortTable, readsTags, segmentTable, type NetworkHost, type ProvidedPort } from "../l2/model.ts";
 import { addressesOnLink, hopKey, legTable, liveRouterTable, routerHopTable, routerInterfaceTable, routeTable, type Leg, type Route } from "../l3/model.ts";
 import { mtuOf, profiled, profileTable, tenantMtu, vniPool } from "../overlay/model.ts";
 import {
-  defaultRouteEcmpTable, defaultSubnetOf, externalNetworkTable, gatewayGroups, gatewayHostTable, gatewayNeighbourTable, gatewayPeerTable, gatewayPlanTable, gatewayZonesTable, isOnNetwork, knownAt, legId, peerPorts, routerGatewayTable, travelsInTunnels, vniHolder, wayOutOf, type GatewayHost, type GatewayPeer, type GatewayPlan,
+  asideId, askingHolder, defaultRouteEcmpTable, defaultSubnetOf, externalNetworkTable, gatewayAsideTable, gatewayAskingTable, gatewayGroups, gatewayHostTable, gatewayNeighbourTable, gatewayPeerTable, gatewayPlanTable, gatewayReadyTable, gatewayZonesTable, handsOver, isOnNetwork, knownAt, legId, peerPorts, routerGatewayTable, travelsInTunnels, vniHolder, wayOutOf, type GatewayAside, type GatewayAsking, type GatewayHost, type GatewayPeer, type GatewayPlan,
 } from "./model.ts";
 import { place } from "./placement.ts";
 import { gateway } from "./tables.ts";
@@ -86,6 +86,8 @@ export const groupOf = {
   away: (before: string): string => `away/${before}`,
   /** On one that answers machines: with a MAC of the host while one before it lives, else with the router's. */
   own: (before: string): string => `own/${before}`,
+  /** On the one of the list at a place, while it is not to be used: to the first of the others that lives, else out from here. */
+  others: (list: string, place: number): string => `others/${list}/${place}`,
 } as const;
 /** Whether hosts of a list answer machines for some router. */
 export const answersMachines = (view: ReadView, list: string): boolean => view.byPair(gatewayPlanTable, "lists", "all", list).some((plan) => plan.kind === "interface");
@@ -95,6 +97,9 @@ export const prefixesOf = (list: string): string[] => {
   return keys.slice(1).map((_, i) => keys.slice(0, i + 1).join("."));
 };
 
+/** Hosts of a list by their keys, as far as they are there. */
+export const hostsIn = (view: ReadView, list: string): (Readonly<Chassis> | undefined)[] => list.split(".").map((key) => view.by(chassisTable, "key", key)[0]);
+
 const FAMILIES = [4, 6] as const;
 
 export const derive = [
@@ -102,18 +107,19 @@ export const derive = [
     name: "gateway-host",
     on: each(chassisTable),
     into: gatewayHostTable,
-    reads: [],
-    derive: ({ id, key, gateway: may, encap_ip, encap_types, bridge_mappings, vlan_limit, zone }): GatewayHost | undefined =>
-      may && encap_ip !== "" && encap_types.length > 0 ? { id, key, physical_networks: Object.keys(bridge_mappings).sort(), ...(vlan_limit !== undefined && { vlan_limit }), ...(zone !== undefined && { zone }) } : undefined,
+    reads: [gatewayReadyTable],
+    // One that may have none any more has those that it has until it has handed them over.
+    derive: ({ id, key, gateway: may, encap_ip, encap_types, bridge_mappings, vlan_limit, zone }, view): GatewayHost | undefined =>
+      (may || view.get(gatewayReadyTable, id)?.gateway === true) && encap_ip !== "" && encap_types.length > 0 ? { id, key, physical_networks: Object.keys(bridge_mappings).sort(), ...(vlan_limit !== undefined && { vlan_limit }), ...(zone !== undefined && { zone }) } : undefined,
   }),
   derivation({
     name: "gateway-plan",
     on: each(routerGatewayTable),
     into: gatewayPlanTable,
-    reads: [gatewayHostTable, gatewayZonesTable, segmentTable, networkTable, chassisTable],
+    reads: [gatewayHostTable, gatewayZonesTable, gatewayReadyTable, segmentTable, networkTable, chassisTable],
     derive({ id, router_id, network_id, avoids }, view): GatewayPlan {
       const there = view.get(networkTable, network_id)?.admin_state_up === true ? hostsFor(view, network_id) : [];
-      const isDrained = (host: string): boolean => view.get(chassisTable, host)?.drain === true;
+      const isDrained = (host: string): boolean => handsOver(view, view.get(chassisTable, host));
       // One that it had when draining began stays in its order until it has handed over; one that was being drained before is none of its.
       const better = avoids === undefined ? there : there.filter((h) => !avoids.includes(h.id) || !isDrained(h.id));
       const hosts = better.length > 0 ? better : there;
@@ -185,12 +191,38 @@ export const derive = [
     },
   }),
   derivation({
+    name: "gateway-aside",
+    on: eachPair(gatewayPlanTable, "lists"),
+    into: gatewayAsideTable,
+    reads: [gatewayReadyTable, chassisTable],
+    derive({ b: list }, view): GatewayAside[] {
+      const hosts = hostsIn(view, list);
+      const isUsed = (host: Readonly<Chassis> | undefined): boolean => host !== undefined && view.get(gatewayReadyTable, host.id)?.users === true;
+      return hosts.flatMap((host) => (host !== undefined && !isUsed(host) && hosts.some(isUsed) ? [{ id: asideId(list, host.id), list, chassis: host.id }] : []));
+    },
+  }),
+  derivation({
+    name: "gateway-asking",
+    on: eachPair(gatewayPlanTable, "lists"),
+    into: gatewayAskingTable,
+    reads: [gatewayReadyTable, chassisTable],
+    derive({ b: list }, view): GatewayAsking[] {
+      const hosts = hostsIn(view, list).filter((host) => host !== undefined);
+      const ready = hosts.map(({ id }) => view.get(gatewayReadyTable, id));
+      const passes = hosts.map((host, i) => ready[i]?.shared === true || (ready[i] === undefined && handsOver(view, host)));
+      return hosts.flatMap(({ id: chassis }, i) => {
+        const to = hosts.find((_, n) => n !== i && passes[n] === true) ?? (passes[i] === true ? hosts.find((_, n) => n !== i && ready[n]?.users === true) : undefined);
+        return to === undefined ? [] : [{ id: asideId(list, chassis), list, chassis, to: to.id }];
+      });
+    },
+  }),
+  derivation({
     name: "gateway-groups",
     on: eachPair(gatewayPlanTable, "lists"),
     into: claimTable,
     reads: [gatewayPlanTable],
     derive: ({ b: list }, view): Claim[] =>
-      [groupOf.to(list), ...prefixesOf(list).flatMap((before) => [groupOf.out(before), groupOf.in(before), groupOf.take(before), groupOf.over(before), groupOf.away(before), ...(answersMachines(view, list) ? [groupOf.own(before)] : [])])].map((holder) => claim(`gateway/groups/${list}`, gatewayGroups, "", holder)),
+      [groupOf.to(list), ...(list.includes(".") ? list.split(".").map((_, place) => groupOf.others(list, place)) : []), ...prefixesOf(list).flatMap((before) => [groupOf.out(before), groupOf.in(before), groupOf.take(before), groupOf.over(before), groupOf.away(before), ...(answersMachines(view, list) ? [groupOf.own(before)] : [])])].map((holder) => claim(`gateway/groups/${list}`, gatewayGroups, "", holder)),
   }),
   derivation({ name: "gateway-ports", on: eachPair(gatewayPeerTable, "peers"), into: claimTable, reads: [], derive: ({ a, b }): Claim => claim(`gateway/ports/${a}`, peerPorts, "", b) }),
   derivation({
@@ -198,6 +230,6 @@ export const derive = [
     on: each(externalNetworkTable),
     into: claimTable,
     reads: [gatewayPlanTable],
-    derive: ({ id }, view): Claim | undefined => (!view.by(gatewayPlanTable, "network", id).some((plan) => plan.kind === "gateway") ? undefined : claim("gateway/vni", vniPool, "", vniHolder(id))),
+    derive: ({ id }, view): Claim[] => (!view.by(gatewayPlanTable, "network", id).some((plan) => plan.kind === "gateway") ? [] : [vniHolder(id), askingHolder(id)].map((holder) => claim("gateway/vni", vniPool, "", holder))),
   }),
 ];

@@ -3,7 +3,7 @@ import { announcement } from "./announcement.ts";
 import { aliases, extend, references } from "./api.ts";
 import { derive } from "./derive.ts";
 import { derive as interfacesDerive, rules as interfaces } from "./interfaces.ts";
-import { defaultRouteEcmpTable, externalNetworkTable, gatewayAddressTable, gatewayGroups, gatewayHostTable, gatewayZonesTable, gatewayMeters, gatewayNeighbourTable, gatewayPeerTable, gatewayPlanTable, gatewayReadyTable, peerPorts, routerGatewayTable } from "./model.ts";
+import { defaultRouteEcmpTable, externalNetworkTable, gatewayAddressTable, gatewayAsideTable, gatewayAskingTable, gatewayGroups, gatewayHostTable, gatewayZonesTable, gatewayMeters, gatewayNeighbourTable, gatewayPeerTable, gatewayPlanTable, gatewayReadyTable, peerPorts, routerGatewayTable } from "./model.ts";
 import { outsideNeighbours } from "./neighbours.ts";
 import { problems } from "./problems.ts";
 import { readiness } from "./readiness.ts";
@@ -14,7 +14,7 @@ export default {
   name: "gateway",
   about: "external networks, and gateways of routers on them: highly available, chosen in the switches by BFD; likewise interfaces of routers on physical networks",
   requires: ["l2", "ipam", "l3", "overlay"],
-  tables: [externalNetworkTable, routerGatewayTable, defaultRouteEcmpTable, gatewayHostTable, gatewayZonesTable, gatewayPlanTable, gatewayPeerTable, gatewayReadyTable, gatewayNeighbourTable, gatewayAddressTable],
+  tables: [externalNetworkTable, routerGatewayTable, defaultRouteEcmpTable, gatewayHostTable, gatewayZonesTable, gatewayPlanTable, gatewayPeerTable, gatewayReadyTable, gatewayAsideTable, gatewayAskingTable, gatewayNeighbourTable, gatewayAddressTable],
   pools: [peerPorts, gatewayGroups, gatewayMeters],
   extend,
   references,

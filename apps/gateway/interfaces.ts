@@ -8,7 +8,7 @@ import { addressTable, attachmentTable, chosenSegmentTable, handleMac, handleQue
 import { legOfInterface, legTable, liveRouterTable, routerHopTable, routerInterfaceTable, type Leg } from "../l3/model.ts";
 import { leaveChosen, leaveRoundabout, profileTable, receiveVni, vniPool } from "../overlay/model.ts";
 import { groupOf, listOf, usersOf } from "./derive.ts";
-import { gatewayGroups, gatewayPlanTable, gatewayReadyTable, legId, listScope, outsideScope, roundaboutHolder, type GatewayPlan } from "./model.ts";
+import { gatewayGroups, gatewayPlanTable, gatewayReadyTable, handsOver, legId, listScope, outsideScope, roundaboutHolder, type GatewayPlan } from "./model.ts";
 import { place } from "./placement.ts";
 import { groupsBefore, hostsBefore, ping } from "./rules.ts";
 import { gateway } from "./tables.ts";
@@ -24,9 +24,9 @@ function candidates(view: ReadView, segment: Segment): readonly Chassis[] {
   const there = view.by(chassisTable, "physical_network", segment.physical_network!).filter((c) => readsTags(segment, c));
   // Those that have no tunnels cannot watch each other: one of them has to do.
   const watched = there.filter((c) => c.encap_ip !== "" && c.encap_types.length > 0);
-  const gateways = watched.filter((c) => c.gateway);
+  const gateways = watched.filter((c) => c.gateway || handsOver(view, c));
   // One that is being drained hands over to the others.
-  return gateways.some((c) => c.drain !== true) ? gateways : watched.length > 0 ? watched : there.toSorted((a, b) => a.key - b.key).slice(0, 1);
+  return gateways.some((c) => !handsOver(view, c)) ? gateways : watched.length > 0 ? watched : there.toSorted((a, b) => a.key - b.key).slice(0, 1);
 }
 
 export const derive = [
@@ -34,13 +34,13 @@ export const derive = [
     name: "interface-plan",
     on: each(routerInterfaceTable),
     into: gatewayPlanTable,
-    reads: [segmentTable, chassisTable, networkTable],
+    reads: [segmentTable, chassisTable, networkTable, gatewayReadyTable],
     derive({ id, router_id, network_id }, view): GatewayPlan | undefined {
       const physical = physicalSegmentOf(view, network_id);
       if (physical === undefined) return undefined;
       const there = view.get(networkTable, network_id)?.admin_state_up === true ? candidates(view, physical) : [];
       // All routers on a network have the same, so that what is routed there from elsewhere has one way.
-      const hosts = place(network_id, there.map((c) => c.id), (host) => view.get(chassisTable, host)?.drain === true);
+      const hosts = place(network_id, there.map((c) => c.id), (host) => handsOver(view, view.get(chassisTable, host)));
       return { id, kind: "interface", router_id, network_id, hosts, list: listOf(hosts.map((host) => there.find((c) => c.id === host)!)) };
     },
   }),

@@ -1,8 +1,9 @@
 // gateway's entities: which networks are external, the gateways of routers on them, and what follows from both: which hosts a gateway is on.
-import { chassisScope, chassisTable, conflict, definePool, ethType, defineScope, defineTable, familyMatch, ipDst, ipProto, load, next, NO_MAC, setField, toTable, type Entrance, type FlowAction, type Outputs, type ReadView, type Row, type Scope, type SharedRegister } from "#app";
+import { chassisScope, chassisTable, conflict, definePool, ethType, defineScope, defineTable, familyMatch, ipDst, ipProto, load, next, NO_MAC, numberOf, setField, toTable, type Chassis, type Entrance, type FlowAction, type Outputs, type ReadView, type Row, type Scope, type SharedRegister } from "#app";
 import { subnetTable, type Subnet } from "../ipam/model.ts";
 import { addressesOf, addressTable, isOnPhysical, networkTable, portTable, segmentTable, type Address, type KnownAt } from "../l2/model.ts";
 import { liveRouterTable, routerScope, tellOutside } from "../l3/model.ts";
+import { vniPool } from "../overlay/model.ts";
 import { gateway } from "./tables.ts";
 
 /** A network that leads outside of the cloud. `id` is the network's. */
@@ -89,8 +90,47 @@ export interface GatewayReady extends Row {
   readonly fellows: boolean;
   /** It is on its way to be used or left: those that stand for it take what comes to them from outside, whoever is before them. */
   readonly shared?: true;
+  /** It may have gateways, or might when it last took a step: if it may not any more it has them until it has handed them over. */
+  readonly gateway?: true;
 }
 export const gatewayReadyTable = defineTable<GatewayReady>()("gateway_ready", { indexes: { all: () => "" } });
+
+/** Whether a host hands over what it has: it is drained, or may not have gateways any more. */
+export const handsOver = (view: ReadView, chassis: Readonly<Chassis> | undefined): boolean =>
+  chassis !== undefined && (chassis.drain === true || (!chassis.gateway && view.get(gatewayReadyTable, chassis.id)?.gateway === true));
+
+/**
+ * A host of a list that is not to be used while another one is (derived): what leaves there goes to another, as from any host that uses its gateways,
+ * unless another has sent it there. `id` is `<list>/<chassis>`.
+ */
+export interface GatewayAside extends Row {
+  readonly list: string;
+  readonly chassis: string;
+}
+export const gatewayAsideTable = defineTable<GatewayAside>()("gateway_aside", { derived: true });
+/**
+ * While one host of a list hands over to another, and as long as one that is to be left is there (derived): to whom a host passes what comes from
+ * outside for a connection that it does not know, since that one may. `id` is `<list>/<chassis>`.
+ */
+export interface GatewayAsking extends Row {
+  readonly list: string;
+  readonly chassis: string;
+  readonly to: string;
+}
+export const gatewayAskingTable = defineTable<GatewayAsking>()("gateway_asking", { derived: true });
+
+/**
+ * Where a host passes it, and how what others pass to it arrives: with the VNI, to the gateway's MAC. Undefined: nobody else could know. An app that
+ * translates at gateways does both.
+ */
+export function askedBy(view: ReadView, { list, network_id }: GatewayPlan, chassis: string): { readonly vni: number; readonly port: number } | undefined {
+  const asking = view.get(gatewayAskingTable, asideId(list, chassis));
+  const vni = numberOf(view, vniPool, "", askingHolder(network_id));
+  const port = asking === undefined ? undefined : numberOf(view, peerPorts, "", asking.to);
+  return vni === undefined || port === undefined ? undefined : { vni, port };
+}
+
+export const asideId = (list: string, chassis: string): string => `${list}/${chassis}`;
 
 /**
  * Who has an address outside that somebody sent to (stored): whoever answered, or the port that the model lists. `id` is addressId(...).
@@ -128,6 +168,8 @@ export const peerPorts = definePool({ name: "gateway-port", of: "ofport", min: 5
 export const gatewayGroups = definePool({ name: "gateway-group", of: "group", min: 1_000_001, max: 2_000_000, about: "groups that choose among the hosts of gateways, for each list of hosts" });
 /** Who holds the VNI by which packets go from a router to its gateway on an external network. */
 export const vniHolder = (networkId: string): string => `gateway/${networkId}`;
+/** And that by which hosts of gateways pass each other what comes from outside. */
+export const askingHolder = (networkId: string): string => `gateway/asking/${networkId}`;
 /** And that by which they go from routers to hosts on the network's physical one. */
 export const roundaboutHolder = (networkId: string): string => `gateway/roundabout/${networkId}`;
 

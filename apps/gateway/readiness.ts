@@ -6,7 +6,7 @@
 // outside by two hosts at once, and what physical switches still lead to the other one gets in there.
 import { chassisTable, observed, type LiveView, type ServiceDecl, type ServiceHost, type Tx } from "#app";
 import { seenAlive, whileGateways } from "./activity.ts";
-import { gatewayPeerTable, gatewayPlanTable, gatewayReadyTable, peerPortName, routerGatewayTable, type GatewayPlan, type GatewayReady } from "./model.ts";
+import { gatewayPeerTable, gatewayPlanTable, gatewayReadyTable, handsOver, peerPortName, routerGatewayTable, type GatewayPlan, type GatewayReady } from "./model.ts";
 import { teachBridges } from "./teaching.ts";
 
 /** Seconds between looks. */
@@ -49,17 +49,25 @@ export const readiness: ServiceDecl = {
         for (const id of (after as GatewayPlan | undefined)?.hosts ?? []) if (!had.includes(id) && host.view.get(gatewayReadyTable, id) === undefined) of(id).since = generation;
       }
     });
-    whileGateways(host, LOOK_S, () => look(host, of, startedMs));
+    whileGateways(host, LOOK_S, async () => {
+      const gateways = gatewayHosts(host.view);
+      // Who has none any more, and hands over none, is as one that comes anew.
+      for (const id of known.keys()) if (!gateways.has(id)) known.delete(id);
+      await look(host, gateways, of, startedMs);
+    });
     return undefined;
   },
 };
 
-async function look(host: ServiceHost, of: (chassis: string) => Known, startedMs: number): Promise<void> {
+/** Hosts that have gateways, or are known to be ready. */
+const gatewayHosts = (view: LiveView): ReadonlySet<string> =>
+  new Set([...[...view.all(chassisTable)].filter((c) => view.count(gatewayPlanTable, "host", c.id) > 0).map((c) => c.id), ...[...view.all(gatewayReadyTable)].map((r) => r.id)]);
+
+async function look(host: ServiceHost, gateways: ReadonlySet<string>, of: (chassis: string) => Known, startedMs: number): Promise<void> {
   const { view, clock } = host;
   const now = clock.monotonic();
   const changes = new Map<string, GatewayReady | undefined>();
   const back: string[] = [];
-  const gateways = new Set([...[...view.all(chassisTable)].filter((c) => view.count(gatewayPlanTable, "host", c.id) > 0).map((c) => c.id), ...[...view.all(gatewayReadyTable)].map((r) => r.id)]);
   for (const id of gateways) {
     if (!host.masters(id)) continue;
     const row = view.get(gatewayReadyTable, id);
@@ -80,9 +88,10 @@ async function look(host: ServiceHost, of: (chassis: string) => Known, startedMs
     if (!none && !lost && synced === undefined) continue;
     let wanted: GatewayReady | undefined;
     if (none || lost) wanted = undefined;
-    else if (chassis.drain === true) wanted = stepToLeft(id, row);
+    else if (handsOver(view, chassis)) wanted = stepToLeft(id, row);
     else if (row === undefined && !(synced === true && host.confirmed(id) >= entry.since)) continue;
     else wanted = stepToUsed(id, row, () => hasUsedFellow(view, id));
+    if (wanted !== undefined && (chassis?.gateway === true || row?.gateway === true)) wanted = { ...wanted, gateway: true };
     if (isSame(row, wanted)) continue;
     // What a controller before this one was about goes on from where it was stored.
     const stepMs = entry.steppedMs ?? (row?.shared === true ? startedMs : undefined);
@@ -107,7 +116,7 @@ async function look(host: ServiceHost, of: (chassis: string) => Known, startedMs
   for (const id of changes.keys()) of(id).stepped = generation;
 }
 
-const isSame = (a: Readonly<GatewayReady> | undefined, b: Readonly<GatewayReady> | undefined): boolean => a?.users === b?.users && a?.fellows === b?.fellows && a?.shared === b?.shared;
+const isSame = (a: Readonly<GatewayReady> | undefined, b: Readonly<GatewayReady> | undefined): boolean => a?.users === b?.users && a?.fellows === b?.fellows && a?.shared === b?.shared && a?.gateway === b?.gateway;
 
 /** The next step of a host that is to be left; undefined: it is. */
 function stepToLeft(id: string, row: Readonly<GatewayReady> | undefined): GatewayReady | undefined {
@@ -133,6 +142,8 @@ function isConfirmed(host: ServiceHost, id: string, row: Readonly<GatewayReady> 
   const key = view.get(chassisTable, id)?.key;
   // Where nobody hands over there is nothing to wait for.
   if (key === undefined || row?.shared !== true) return true;
+  // Its own VMs use it no more, or again.
+  if (host.synced(id) !== undefined && host.confirmed(id) < generation) return false;
   const roles = new Map<string, "fellow" | "gateway">();
   for (const { peer, role } of view.by(gatewayPeerTable, "at", id)) if (role === "fellow" || (role === "gateway" && !roles.has(peer))) roles.set(peer, role);
   return [...roles].every(([peer, role]) => {

@@ -1,7 +1,7 @@
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { Harness, textOf } from "../../test/support/harness.ts";
 import { subnetTable } from "../ipam/model.ts";
-import { routeTable } from "../l3/model.ts";
+import { routerTable, routeTable } from "../l3/model.ts";
 import { problems } from "./problems.ts";
 import { gatewayPlanTable, gatewayReadyTable, gatewaysOf, listScope, nextHopOf } from "./model.ts";
 
@@ -161,6 +161,24 @@ test("a host is used by others when it is ready, by its users and by its fellows
   await set(true, true);
   await h.settled();
   expect(says()).toEqual([undefined, undefined, undefined]);
+});
+
+test("a host that is not to be used leaves by another that is, but for what another has sent there", async () => {
+  const { hosts: [first, second, third] } = plan(0);
+  const mine = (host: string): string[] => flows(host, "gateway_out").filter((f) => f.includes(`reg3=0x${h.view.get(routerTable, routers[0]!)!.key.toString(16)}`) && /^priority=1[12]0/.test(f));
+  const usual = [first!, second!, third!].map(mine);
+  expect(usual.map((of) => of.length)).toEqual([1, 1, 1]);
+  const set = (host: string, users: boolean) => h.model.transact({ requestId: "t", call: "t" }, (tx) => tx.put(gatewayReadyTable, { id: host, users, fellows: users }));
+  await set(second!, true);
+  await h.settled();
+  expect([mine(first!).length, mine(second!), mine(third!).length]).toEqual([2, usual[1], 2]);
+  const [sent, own] = mine(first!).toSorted().toReversed() as [string, string];
+  expect([sent.includes("group:"), own.includes("group:")]).toEqual([false, true]);
+  expect(flows(first!, "gateway_bound").length).toBeGreaterThan(0);
+  for (const host of [first!, third!]) await set(host, true);
+  await h.settled();
+  expect([first!, second!, third!].map(mine)).toEqual(usual);
+  expect(flows(first!, "gateway_bound")).toEqual([]);
 });
 
 test("groups of a list are named by its hosts", () => {

@@ -9,11 +9,11 @@ import { linkLocal } from "packet-codec";
 import { addressTable, echoReply, echoRequest, handleMac, handleQuestions, laterEcho, neighbour, netScope, networkTable, portTable, segmentTable, turnedBack, type Network } from "../l2/model.ts";
 import { liveRouterTable, routerScope, unresolvedInto } from "../l3/model.ts";
 import { leaveAs, receiveVni, sharedEncap, tunnelPort, vniOf, vniPool } from "../overlay/model.ts";
-import { answersMachines, groupOf, prefixesOf } from "./derive.ts";
+import { answersMachines, groupOf, hostsIn, prefixesOf } from "./derive.ts";
 import {
-  gatewayAddressTable, gatewayGroups, gatewayMeters, gatewayNeighbourTable, gatewayPeerTable, gatewayPlanTable, gatewayReadyTable, listScope, outsideScope, peerPortName, peerPorts, PUNT_METER, sentBy, tellTooBig, travelsInTunnels, vniHolder, type GatewayPlan,
+  asideId, gatewayAddressTable, gatewayAsideTable, gatewayGroups, gatewayMeters, gatewayNeighbourTable, gatewayPeerTable, gatewayPlanTable, gatewayReadyTable, listScope, outsideScope, peerPortName, peerPorts, PUNT_METER, sentBy, tellTooBig, travelsInTunnels, vniHolder, type GatewayPlan,
 } from "./model.ts";
-import { arrival, asRouted, bound } from "./multihoming/rules.ts";
+import { arrival, asRouted, bound, isAside } from "./multihoming/rules.ts";
 import { gateway } from "./tables.ts";
 import { keepsIn } from "./translation.ts";
 
@@ -55,6 +55,9 @@ const toPeer = (port: number): Bucket => ({ watchPort: port, actions: [{ type: "
 /** A bucket watches something: this is a port that lives as long as the host's tunnels. */
 const otherwise = (chassis: Chassis, actions: Bucket["actions"]): Bucket => ({ watchPort: tunnelPort[chassis.encap_types[0]!], actions });
 
+/** As if nobody else had the gateway. */
+const OUT_HERE = [setField("eth_dst", NO_MAC), toTable("gateway_here")] as const;
+
 /** As to a host that is none: whoever carries the network takes it to whatever is out there. */
 const TO_THE_WIRE = [load("out_port_key", 0), load("out_host", 0), toStage("locate")] as const;
 
@@ -73,6 +76,11 @@ const lists = gateway.rule({
     const to = group(view, groupOf.to(list));
     if (ports !== undefined && to !== undefined) out.item(listScope(list), "group", to, { type: "ff", buckets: ports.map(toPeer) });
     const keys = list.split(".");
+    for (const [i, host] of hostsIn(view, list).entries()) {
+      const others = group(view, groupOf.others(list, i));
+      if (host === undefined || host.encap_types.length === 0 || ports === undefined || others === undefined || view.get(gatewayAsideTable, asideId(list, host.id)) === undefined) continue;
+      out.item(chassisScope(host.id), "group", others, { type: "ff", buckets: [...ports.filter((_, n) => n !== i).map(toPeer), otherwise(host, OUT_HERE)] });
+    }
     for (const [i, before] of prefixesOf(list).entries()) {
       const host = view.by(chassisTable, "key", keys[i + 1]!)[0];
       const earlier = portsOf(view, before);
@@ -81,7 +89,7 @@ const lists = gateway.rule({
       const here = chassisScope(host.id);
       const silent: Bucket[] = earlier.map((port) => ({ watchPort: port, actions: [setField("in_port", 0)] }));
       const inHere = otherwise(host, [toTable("gateway_in")]);
-      out.item(here, "group", ids.out, { type: "ff", buckets: [...earlier.map(toPeer), otherwise(host, [setField("eth_dst", NO_MAC), toTable("gateway_here")])] });
+      out.item(here, "group", ids.out, { type: "ff", buckets: [...earlier.map(toPeer), otherwise(host, OUT_HERE)] });
       out.item(here, "group", ids.in, { type: "ff", buckets: [...silent, inHere] });
       // Answers to what one of both has sent may come to the other until the outside has learned where the gateway is.
       const isShared = before.split(".").some((key) => view.get(gatewayReadyTable, view.by(chassisTable, "key", key)[0]?.id ?? "")?.shared === true);
@@ -201,9 +209,16 @@ const gateways = gateway.rule({
       out.include(here, outsideScope(network.id));
       const before = groupsBefore(view, hostsBefore(plan, place));
       if (place > 0 && before === undefined) continue;
-      out.flow(here, "gateway_out", { priority: 110, match: sent, actions: place === 0 ? [next] : [...redirected, { type: "group", id: before!.out }] });
+      const onward = place === 0 ? [next] : ([...redirected, { type: "group", id: before!.out }] as const);
+      const others = group(view, groupOf.others(plan.list, place));
+      if (!isAside(plan, id, view) || others === undefined) out.flow(here, "gateway_out", { priority: 110, match: sent, actions: onward });
+      else {
+        // What others have sent here they have since they do not know yet, or nobody else lives.
+        out.flow(here, "gateway_out", { priority: 120, match: { ...sent, "reg:by_gateway": port.key }, actions: onward });
+        out.flow(here, "gateway_out", { priority: 110, match: sent, actions: [...redirected, { type: "group", id: others }] });
+      }
       out.flow(here, "gateway_exit", { priority: 100, match: { "reg:net": network.key }, actions: [load("router", 0), next] });
-      receiveVni(out, here, vni, { eth_dst: port.mac_address }, [load("net", network.key), load("router", router.key), setField("in_port", 0), arrival(plan, view)]);
+      receiveVni(out, here, vni, { eth_dst: port.mac_address }, [load("net", network.key), load("router", router.key), setField("in_port", 0), arrival(plan, id, view)]);
       bound(plan, id, router, network, port, view, out);
       for (const ip of asked) ping(out, here, network, port.mac_address, ip);
     }

@@ -10,7 +10,7 @@ import { nat } from "./tables.ts";
 export default {
   name: "nat",
   about: "translation of IPv4 at the edge: sources of the inside, floating IPs, port forwarding",
-  requires: ["l2", "ipam", "l3", "gateway"],
+  requires: ["l2", "ipam", "l3", "overlay", "gateway"],
   tables: [floatingIpTable, portForwardingTable, floatingIpActiveTable, floatingPlaceTable, translatedHelperTable, translatedLimitTable],
   pools: [openedMeters, calledMeters],
   settings: natSettings,

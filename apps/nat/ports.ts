@@ -39,3 +39,6 @@ export function forwarded(external: PortRange, internal: PortRange): Forwarded[]
   }
   return Array.from({ length: sizeOf(external) }, (_, n) => ({ match: external.min + n, to: internal.min + n }));
 }
+
+/** Whether few flows say which port outside one inside has: it is one, or has the same number. */
+export const isPlain = (external: PortRange, internal: PortRange): boolean => sizeOf(external) === sizeOf(internal) && (sizeOf(external) === 1 || external.min === internal.min);

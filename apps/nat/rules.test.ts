@@ -1,7 +1,7 @@
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { claimTable, poolNumberTable, zonePool } from "#app";
 import { Harness, textOf } from "../../test/support/harness.ts";
-import { gatewayPlanTable } from "../gateway/model.ts";
+import { gatewayPlanTable, gatewayReadyTable, type GatewayReady } from "../gateway/model.ts";
 import { floatingPlaceTable } from "./model.ts";
 
 let h: Harness;
@@ -87,6 +87,24 @@ test("behind each way through conntrack there is a look for the router's zone; w
     for (const text of translating.filter((t) => t.includes("commit"))) expect(text).toMatch(/ct_state=\+new.*actions=.*meter:/);
     for (const name of LOOKS) for (const text of flows(host, name)) expect([name, text]).toEqual([name, expect.stringMatching(/ct_zone=0x[1-9a-f]|ct_zone=[1-9]/)]);
   }
+});
+
+test("while a gateway is handed over, what its hosts know no connection of goes to the other, and by a floating IP on by the address", async () => {
+  const unknown = (host: string): string[] => flows(host, "nat_known").filter((f) => f.startsWith("priority=105"));
+  expect(["gw1", "gw2"].map((host) => [unknown(host), flows(host, "nat_asked")])).toEqual([[[], []], [[], []]]);
+  const set = (rows: readonly GatewayReady[]) => h.model.transact({ requestId: "t", call: "t" }, (tx) => {
+    for (const row of rows) tx.put(gatewayReadyTable, row);
+  });
+  await set([{ id: "gw1", users: true, fellows: true, shared: true }, { id: "gw2", users: true, fellows: true }]);
+  await h.settled();
+  for (const host of ["gw1", "gw2"]) {
+    expect(flows(host, "nat_in").filter((f) => f.startsWith("priority=100"))).toHaveLength(1);
+    expect(unknown(host)).toEqual([expect.stringContaining("output:"), expect.stringContaining("output:")]);
+    expect(flows(host, "nat_asked")).toHaveLength(1);
+  }
+  await set([{ id: "gw1", users: true, fellows: true }]);
+  await h.settled();
+  expect(["gw1", "gw2"].map((host) => [unknown(host), flows(host, "nat_asked")])).toEqual([[[], []], [[], []]]);
 });
 
 test("without the app nothing of it is left: no table, flow, zone, attribute or path; with it again all is there", async () => {

@@ -7,11 +7,12 @@
 // a port on this host found to open one already, or this router on its way out, it is not asked again: a switch bears six passes of a packet. And what could not be translated, as when the table of connections is full, has the address that it came with.
 import { type Alg, callStage, chassisScope, chassisTable, each, ethType, ipProto, load, meterOfZone, numberHeld, numberOf, setField, toEntrance, toStage, zonePool, type App, type Emit, type Outputs, type Pool, type ReadView, type Scope, type StageOut, type TableEffects } from "#app";
 import { buildGratuitousArp } from "packet-codec";
-import { answerByGateway, gatewayPlanTable, leaveByGateway, leaveFrom, outsideScope, routerGatewayTable, sentBy, tellTooBig, wayOut } from "../gateway/model.ts";
+import { answerByGateway, askedBy, gatewayPlanTable, leaveByGateway, leaveFrom, outsideScope, routerGatewayTable, sentBy, tellTooBig, wayOut } from "../gateway/model.ts";
 import { answerFor, holdMac, lanScope, netScope, networkTable, portTable, type Network } from "../l2/model.ts";
 import { enterRouter, liveRouterTable, routerScope, routerTable, routeToOwn, zoneHolder, type LiveRouter } from "../l3/model.ts";
+import { receiveVni } from "../overlay/model.ts";
 import { calledMeters, floatingIpTable, floatingPlaceTable, hidesSources, linksOutside, openedMeters, ownAddress, portForwardingTable, translatedHelperTable, translatedLimitTable, type FloatingPlace, type TranslatedHelper } from "./model.ts";
-import { forwarded, sizeOf } from "./ports.ts";
+import { forwarded, isPlain, sizeOf } from "./ports.ts";
 import { nat } from "./tables.ts";
 
 /** What a packet was translated to before does not count: one of the same zone, on its way out, may come in again for somebody else inside. */
@@ -25,6 +26,8 @@ const asKnownOutside = { type: "ct", zone: "router_zone", nat: {}, then: { table
  */
 const leave = (zone: number) => [{ type: "ct_clear" }, { type: "dec_ttl" }, callStage("neighbour"), setField("in_port", 0), load("router_zone", zone), load("router", 0)] as const;
 const asSource = (ip: string, alg?: Alg) => ({ type: "ct", zone: "router_zone", commit: true, nat: { kind: "src", addr_min: ip }, then: { table: "nat_named" }, ...reading(alg) }) as const;
+/** A connection that another host has translated goes on from here. */
+const asAnswer = (ip: string, port?: number) => ({ type: "ct", zone: "router_zone", commit: true, nat: { kind: "src", addr_min: ip, ...(port !== undefined && { port_min: port }) }, then: { table: "nat_named" } }) as const;
 const asDestination = (ip: string, port?: number, alg?: Alg) =>
   ({ type: "ct", zone: "router_zone", commit: true, nat: { kind: "dst", addr_min: ip, ...(port !== undefined && { port_min: port }) }, then: { table: "nat_opened" }, ...reading(alg) }) as const;
 /** Where the connection that it belongs to leads. */
@@ -36,9 +39,19 @@ const tracked = (zone: number) => ({ "reg:router_zone": zone, ct_zone: zone, eth
 const trackedInto = ({ key }: Network, zone: number) => ({ ...tracked(zone), "reg:net": key }) as const;
 /** No fragment: later ones show no ports, and the first alone would wait for them in vain. */
 const UNFRAGMENTED = { value: 0, mask: 1 } as const;
+const NO_SYN = { value: 0, mask: 0x002 } as const;
 /** ct_state bits, ovs-fields(7): +trk+new-inv, +trk-inv. */
 const NEW = { value: 0x21, mask: 0x31 } as const;
 const VALID = { value: 0x20, mask: 0x30 } as const;
+/** +trk+inv */
+const UNKNOWN = { value: 0x30, mask: 0x30 } as const;
+/**
+ * What belongs to a connection that another host knows, and begins none: answers to pings, and of TCP, where a SYN was answered or too much has passed meanwhile. A
+ * floating IP is that of one address, so no connection has to say what becomes of it.
+ */
+const OF_OTHERS = [{ ip_proto: ipProto.icmp, icmpv4_type: 0 }, { ip_proto: ipProto.tcp }] as const;
+/** What is known to be invalid goes nowhere. */
+const ANYHOW = [{ type: "ct_clear" }] as const;
 /** +trk+new+rel-inv: another connection spoke of it. */
 const EXPECTED = { value: 0x25, mask: 0x35 } as const;
 
@@ -74,6 +87,8 @@ const sources = nat.rule({
       // Addresses of the inside are not known outside, so nobody there sends to them.
       out.flow(scope, "nat_in", { priority: 50, match: { ...ofRouter, "reg:net": network.key }, actions: [] });
       toRouter(zone, scope, out);
+      const asked = askedBy(view, plan, host);
+      if (asked !== undefined) ask(asked, { ip, mac, zone, router, network }, scope, out);
       const meter = metered(openedMeters, host, zone, view, out);
       out.flow(scope, "nat_out", { priority: 50, match: leaves, actions: [...leave(zone), asKnownOutside] });
       out.flow(scope, "nat_out", { priority: 55, match: { ...leaves, ct_state: NEW }, meter, actions: [...leave(zone), asSource(ip)] });
@@ -87,6 +102,17 @@ const sources = nat.rule({
     }
   },
 });
+
+/** While a gateway is handed over: what comes for its address and is of no connection here may be of one that the other host knows, and the other way round. */
+function ask({ vni, port }: { readonly vni: number; readonly port: number }, to: { readonly ip: string; readonly mac: string; readonly zone: number; readonly router: LiveRouter; readonly network: Network }, scope: Scope, out: Emit<typeof nat>): void {
+  const { ip, mac, zone, router, network } = to;
+  receiveVni(out, scope, vni, { eth_dst: mac }, [load("net", network.key), load("router", router.key), load("router_zone", zone), setField("in_port", 0), toEntrance(nat.entrance("nat_asked"))]);
+  out.flow(scope, "nat_asked", { priority: 100, match: { "reg:router": router.key, "reg:router_zone": zone, eth_type: ethType.ip }, actions: [load("asked", 1), asKnown] });
+  for (const ct_state of [NEW, UNKNOWN]) {
+    out.flow(scope, "nat_known", { priority: 105, match: { ...tracked(zone), ct_state, ipv4_dst: ip }, actions: [...ANYHOW, setField("tunnel_id", vni), setField("eth_dst", mac), { type: "output", port }] });
+    out.flow(scope, "nat_known", { priority: 150, match: { ...tracked(zone), "reg:asked": 1, ct_state }, actions: [] });
+  }
+}
 
 /** What connections of a router that has helpers spoke of finds its way, in either direction. */
 function expected(router: LiveRouter, host: string, zone: number, view: ReadView, out: Emit<typeof nat>): void {
@@ -134,6 +160,10 @@ const floating = nat.rule({
       out.flow(scope, "nat_out", { priority: 100, match: leaves, actions: [...leave(zone), asKnownOutside] });
       out.flow(scope, "nat_out", { priority: 105, match: { ...leaves, ct_state: NEW }, meter: opened, actions: [...leave(zone), asSource(ip)] });
       out.flow(scope, "nat_leaving", { priority: 60, match: { ...trackedInto(network, zone), ct_state: NEW, ipv4_src: inside }, meter: opened, actions: [asSource(ip)] });
+      for (const known of OF_OTHERS) {
+        out.flow(scope, "nat_known", { priority: 115, match: { "reg:router": router.key, ...tracked(zone), ct_state: UNKNOWN, ipv4_dst: ip, ...known }, actions: [...ANYHOW, setField("ipv4_dst", inside), toStage("route")] });
+        out.flow(scope, "nat_leaving", { priority: 90, match: { ...trackedInto(network, zone), ct_state: UNKNOWN, ipv4_src: inside, ...known }, actions: [...ANYHOW, setField("ipv4_src", ip), setField("eth_src", mac), toStage("forward")] });
+      }
       for (const { opens, helper: { alg, protocol, port } } of helped(view, router.id)) {
         out.flow(scope, "nat_in", { priority: 112, match: { ...ofRouter, ct_state: NEW, ipv4_dst: ip, ...opens }, meter: called, actions: [...AFRESH, asDestination(inside, undefined, alg)] });
         const there = { "reg:router": router.key, ...tracked(zone), ct_state: NEW, ipv4_dst: ip, ct_nw_proto: ipProto[protocol], ct_tp_dst: port, ...opens } as const;
@@ -195,6 +225,13 @@ const forwarding = nat.rule({
         const there = asDestination(inside, undefined, helper.alg);
         out.flow(scope, "nat_in", { priority: 112, match: { ...opens, ...helps }, meter, actions: [...AFRESH, there] });
         out.flow(scope, "nat_known", { priority: 132, match: { ...opens, ...tracked(zone), ...helps, ct_nw_proto: ipProto[protocol], ct_tp_dst: helper.port }, meter, actions: [there] });
+      }
+      // Of a connection that another host knows, what the server says has begun long ago.
+      const opened = metered(openedMeters, host, zone, view, out);
+      const goesOn = { ...trackedInto(network, zone), ip_frag: UNFRAGMENTED, ipv4_src: inside, ip_proto: ipProto.tcp } as const;
+      for (const { match: port, to } of protocol === "tcp" && isPlain(external, internal) ? forwarded(internal, external) : []) {
+        out.flow(scope, "nat_leaving", { priority: 58, match: { ...goesOn, ct_state: NEW, tcp_src: port, tcp_flags: NO_SYN }, meter: opened, actions: [asAnswer(place.ip, to)] });
+        out.flow(scope, "nat_leaving", { priority: 58, match: { ...goesOn, ct_state: UNKNOWN, tcp_src: port }, actions: [...ANYHOW, setField("ipv4_src", place.ip), ...(to === undefined ? [] : [setField("tcp_src", to)]), setField("eth_src", place.mac), toStage("forward")] });
       }
       // Where sources are translated, answers are on the same way; else they alone are.
       if (!hidesSources(view, place.gateway_id)) {
