@@ -110,7 +110,7 @@ describe("docs/errors.md and the source, both ways", () => {
   });
 
   test("every status is one that a refusal has", () => {
-    for (const r of refusals(root)) expect([400, 403, 404, 405, 406, 409, 412, 413, 414, 415, 500, 503], r.type).toContain(r.status);
+    for (const r of refusals(root)) expect([400, 403, 404, 405, 406, 409, 412, 413, 414, 415, 429, 500, 503], r.type).toContain(r.status);
   });
 
   test("every error class is on the page, but for what never leaves its package", () => {

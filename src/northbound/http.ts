@@ -6,6 +6,7 @@ import { Readable } from "node:stream";
 import fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from "fastify";
 import type { Logger } from "pino";
 import { ApiError, type App, type Caller, type Face, type FaceAnswer, type FaceRequest } from "../app/contract.ts";
+import type { Metrics } from "../lib/metrics.ts";
 import type { Model } from "../model/model.ts";
 import { View } from "../model/view.ts";
 import { Unauthenticated, type Authenticator } from "./auth/authenticator.ts";
@@ -15,8 +16,10 @@ import { describe, json, v2 } from "./faces/v2.ts";
 import type { Registry } from "./kinds.ts";
 import { Engine, type BeforeShown } from "./operations.ts";
 import { PolicyFile } from "./policy/index.ts";
+import { RateLimiter, type RateLimits } from "./clients/rate.ts";
 import { makeRegistry } from "./registry.ts";
 import { Shown } from "./shown.ts";
+import { Waits, waitLimits, type Confirmations, type Wait, type WaitLimits } from "./clients/wait.ts";
 import { corsHeaders, isPreflight, preflightHeaders } from "./wire/cors.ts";
 import { acceptsGzip, COMPRESSED_FROM, compressed, decoded } from "./wire/encoding.ts";
 
@@ -34,7 +37,20 @@ export interface Limits {
   readonly longListsWaiting?: number;
   /** A client that takes nothing of a long list for so long is cut off. */
   readonly stallMs?: number;
+  /** Answers that wait for switches. */
+  readonly waits?: WaitLimits;
 }
+
+/** Where nothing is compiled nothing is concerned. */
+const noSwitches: Confirmations = {
+  wait(_generation, done) {
+    let ended = false;
+    queueMicrotask(() => {
+      if (!ended) done();
+    });
+    return { pending: () => [], end: () => void (ended = true) };
+  },
+};
 
 export interface NorthboundOptions {
   readonly apps: readonly App[];
@@ -49,6 +65,10 @@ export interface NorthboundOptions {
   readonly beforeShown?: BeforeShown;
   /** Web pages of these origins (`https://host`) may use the API; default: none. */
   readonly corsOrigins?: readonly string[];
+  /** What switches have confirmed, for `?wait=dataplane`; default: there are none. */
+  readonly confirmations?: Confirmations;
+  readonly rates?: RateLimits;
+  readonly metrics?: Metrics;
 }
 
 export type Northbound = FastifyInstance & { readonly registry: Registry; readonly engine: Engine; readonly policyFile: PolicyFile | undefined };
@@ -140,6 +160,14 @@ export function createNorthbound(options: NorthboundOptions): Northbound {
   const faces = allFaces([own], apps);
   const operations = operationsOf(engine);
 
+  const { metrics } = options;
+  const waited = metrics?.counter("axion_api_waits_total", "Answers of writes that waited for switches, by result: confirmed or pending", ["result"]);
+  const waits = new Waits(options.confirmations ?? noSwitches, limits.waits ?? waitLimits, (result) => waited?.inc({ result }));
+  metrics?.gauge("axion_api_waiting", "Answers of writes that wait for switches", () => waits.size);
+  const limited = metrics?.counter("axion_api_rate_limited_total", "Requests that were refused with 429, by what was asked too often: project or address", ["by"]);
+  const rates = new RateLimiter(options.rates ?? {}, (by) => limited?.inc({ by }));
+  metrics?.gauge("axion_api_rate_buckets", "Projects and addresses whose requests are counted", () => Object.entries(rates.counts).map(([by, value]) => ({ labels: { by }, value })), ["by"]);
+
   const bodyBytes = limits.bodyBytes ?? 2 * 1024 * 1024;
   const origins = new Set(options.corsOrigins);
 
@@ -168,6 +196,7 @@ export function createNorthbound(options: NorthboundOptions): Northbound {
   // A connection that looks idle may have a request on its way: each is told with its next answer that it ends.
   let lastCame = 0;
   server.addHook("preClose", (done) => {
+    waits.close();
     const began = performance.now();
     const drained = (): void => {
       const now = performance.now();
@@ -243,10 +272,29 @@ export function createNorthbound(options: NorthboundOptions): Northbound {
   server.setErrorHandler(refuse);
   server.setNotFoundHandler((request, reply) => refuse(new ApiError(404, "HTTPNotFound", "The resource could not be found."), request, reply));
 
+  /** A write whose answer waits for switches. A client that goes away waits no more. */
+  async function waiting(face: Face, asked: FaceRequest, wait: Wait, request: FastifyRequest, reply: FastifyReply): Promise<void> {
+    const gone = (): void => wait.end();
+    reply.raw.once("close", gone);
+    try {
+      const answer = await face.handle(asked, operations);
+      const headers = answer.generation === undefined ? {} : await wait.until(answer.generation);
+      if (!reply.raw.destroyed) send(request, reply, { ...answer, headers: { ...answer.headers, ...headers } });
+    } finally {
+      reply.raw.off("close", gone);
+      wait.end();
+    }
+  }
+
   function handle(face: Face, request: FastifyRequest, reply: FastifyReply): void {
     const started = performance.now();
+    const token = headerOf(request, "x-auth-token");
     const run = (caller: Caller): Promise<void> | undefined => {
-      const answer = face.handle(faceRequest(face, request, caller), operations);
+      rates.known(caller, token);
+      const asked = faceRequest(face, request, caller);
+      const wait = request.method === "GET" || asked.query.size === 0 ? undefined : waits.take(asked.query, caller);
+      if (wait !== undefined) return waiting(face, asked, wait, request, reply);
+      const answer = face.handle(asked, operations);
       if (!(answer instanceof Promise)) send(request, reply, answer);
       else {
         return answer.then((a) => {
@@ -255,12 +303,16 @@ export function createNorthbound(options: NorthboundOptions): Northbound {
       }
       return undefined;
     };
-    const failed = (error: unknown): void => refuse(error, request, reply);
+    const failed = (error: unknown): void => {
+      if (error instanceof Unauthenticated) rates.refused(request.ip, token);
+      refuse(error, request, reply);
+    };
     const logged = (): void => {
       if (!log.isLevelEnabled("debug")) return;
       log.debug({ ...idsOf(request), method: request.method, url: request.url, status: reply.statusCode, ms: performance.now() - started }, "request");
     };
     try {
+      rates.before(request.ip, token);
       const caller = authenticator.authenticate({ requestId: request.id, header: (name) => headerOf(request, name) });
       const done = caller instanceof Promise ? caller.then(run) : run(caller);
       if (done instanceof Promise) done.catch(failed).finally(logged);
