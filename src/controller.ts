@@ -129,7 +129,7 @@ export class Controller {
 
     const appProblems = new AppProblems(apps, view, guard, clock);
     const dump = new FlowDump({ apps, tables, view, engine, layout, model, southbound });
-    const northbound: Northbound = createNorthbound({ apps, model, view, auth, log, corsOrigins: config.corsOrigins, confirmations: receipts, rates: config.rates, metrics, beforeShown: (resource, fields, rows, caller) => asked.before(resource, fields, rows, caller), ...(config.policyFile === undefined ? {} : { policyFile: config.policyFile }) });
+    const northbound: Northbound = createNorthbound({ apps, model, view, auth, log, corsOrigins: config.corsOrigins, confirmations: receipts, derived: { compiled: () => engine.generation, onChanges: (observer) => engine.onChanges(observer) }, rates: config.rates, metrics, beforeShown: (resource, fields, rows, caller) => asked.before(resource, fields, rows, caller), ...(config.policyFile === undefined ? {} : { policyFile: config.policyFile }) });
     await listening("api", northbound.listen(config.api));
     this.stops.push(() => northbound.close());
     const ops: OpsServer = createOps({

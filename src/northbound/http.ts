@@ -14,11 +14,14 @@ import { noAuth } from "./auth/noauth.ts";
 import { allFaces, faceOf, operationsOf, refusalOf } from "./faces/face.ts";
 import { describe, json, v2 } from "./faces/v2.ts";
 import type { Registry } from "./kinds.ts";
+import { wrongMethod } from "./routes.ts";
 import { Engine, type BeforeShown } from "./operations.ts";
 import { PolicyFile } from "./policy/index.ts";
 import { RateLimiter, type RateLimits } from "./clients/rate.ts";
 import { makeRegistry } from "./registry.ts";
 import { Shown } from "./shown.ts";
+import type { WatchLimits, WatchOptions } from "./clients/watch-query.ts";
+import { Watches } from "./clients/watch.ts";
 import { Waits, waitLimits, type Confirmations, type Wait, type WaitLimits } from "./clients/wait.ts";
 import { corsHeaders, isPreflight, preflightHeaders } from "./wire/cors.ts";
 import { acceptsGzip, COMPRESSED_FROM, compressed, decoded } from "./wire/encoding.ts";
@@ -39,6 +42,7 @@ export interface Limits {
   readonly stallMs?: number;
   /** Answers that wait for switches. */
   readonly waits?: WaitLimits;
+  readonly watches?: Partial<WatchLimits>;
 }
 
 /** Where nothing is compiled nothing is concerned. */
@@ -67,6 +71,8 @@ export interface NorthboundOptions {
   readonly corsOrigins?: readonly string[];
   /** What switches have confirmed, for `?wait=dataplane`; default: there are none. */
   readonly confirmations?: Confirmations;
+  /** What derived rows become, for clients that watch; default: stored rows alone are followed. */
+  readonly derived?: Required<Pick<WatchOptions, "compiled" | "onChanges">>;
   readonly rates?: RateLimits;
   readonly metrics?: Metrics;
 }
@@ -88,6 +94,8 @@ function baseOf(headers: IncomingHttpHeaders, protocol: string): string {
 /** For requests that are under way when the server is closed: it ends when none has come for so long, or at last. */
 const DRAIN_MS = 150;
 const DRAIN_MAX_MS = 2000;
+/** Below the prefix of v2.0. */
+const WATCH = /^\/axion\/watch(\.json)?\/?$/;
 const NO_PARAMS = new URLSearchParams();
 const NOTHING = new Uint8Array(0);
 
@@ -149,7 +157,8 @@ export function createNorthbound(options: NorthboundOptions): Northbound {
   const urlBytes = limits.urlBytes ?? 16 * 1024;
   const registry = makeRegistry(apps);
   const policyFile = options.policyFile === undefined ? undefined : new PolicyFile(options.policyFile, registry.policy, log);
-  const engine = new Engine(registry, model, new Shown(model).view(options.view ?? new View(model.view)), {
+  const view = options.view ?? new View(model.view);
+  const engine = new Engine(registry, model, new Shown(model).view(view), {
     bulkItems: limits.bulkItems ?? 1000,
     pageMax: limits.pageMax ?? 0,
     lists: { atOnce: limits.longLists ?? 4, waiting: limits.longListsWaiting ?? 64, stallMs: limits.stallMs ?? 30_000 },
@@ -167,6 +176,11 @@ export function createNorthbound(options: NorthboundOptions): Northbound {
   const limited = metrics?.counter("axion_api_rate_limited_total", "Requests that were refused with 429, by what was asked too often: project or address", ["by"]);
   const rates = new RateLimiter(options.rates ?? {}, (by) => limited?.inc({ by }));
   metrics?.gauge("axion_api_rate_buckets", "Projects and addresses whose requests are counted", () => Object.entries(rates.counts).map(([by, value]) => ({ labels: { by }, value })), ["by"]);
+
+  const cut = metrics?.counter("axion_api_watchers_cut_total", "Clients of /v2.0/axion/watch that were cut off, by reason: slow, reset, unauthenticated", ["reason"]);
+  const watches = new Watches({ registry, model, view, ...options.derived, slots: engine.lists.slots, limits: limits.watches ?? {}, cut: (reason) => cut?.inc({ reason }), failed: (error) => log.error({ err: error }, "what a client watches could not be worked out") });
+  metrics?.gauge("axion_api_watchers", "Clients of /v2.0/axion/watch", () => watches.size);
+  metrics?.gauge("axion_api_watched_resources", "Resources that clients of /v2.0/axion/watch follow, each as often as it is followed", () => watches.following);
 
   const bodyBytes = limits.bodyBytes ?? 2 * 1024 * 1024;
   const origins = new Set(options.corsOrigins);
@@ -197,6 +211,7 @@ export function createNorthbound(options: NorthboundOptions): Northbound {
   let lastCame = 0;
   server.addHook("preClose", (done) => {
     waits.close();
+    watches.close();
     const began = performance.now();
     const drained = (): void => {
       const now = performance.now();
@@ -286,12 +301,25 @@ export function createNorthbound(options: NorthboundOptions): Northbound {
     }
   }
 
+  /** Refused as any request; otherwise an answer that goes on. */
+  async function watching(asked: FaceRequest, request: FastifyRequest, reply: FastifyReply): Promise<void> {
+    if (request.method !== "GET") throw wrongMethod();
+    const lastEventId = headerOf(request, "last-event-id");
+    const again = (): Caller | Promise<Caller> => authenticator.authenticate({ requestId: request.id, header: (name) => headerOf(request, name) });
+    await watches.open({ query: asked.query, lastEventId, accept: headerOf(request, "accept"), caller: asked.caller, again }, () => {
+      reply.hijack();
+      reply.raw.writeHead(200, { ...(reply.getHeaders() as OutgoingHttpHeaders), "content-type": "text/event-stream; charset=utf-8", "cache-control": "no-store", "x-accel-buffering": "no" });
+      return reply.raw;
+    }, (listener) => void reply.raw.once("close", listener));
+  }
+
   function handle(face: Face, request: FastifyRequest, reply: FastifyReply): void {
     const started = performance.now();
     const token = headerOf(request, "x-auth-token");
     const run = (caller: Caller): Promise<void> | undefined => {
       rates.known(caller, token);
       const asked = faceRequest(face, request, caller);
+      if (face === own && WATCH.test(asked.path)) return watching(asked, request, reply);
       const wait = request.method === "GET" || asked.query.size === 0 ? undefined : waits.take(asked.query, caller);
       if (wait !== undefined) return waiting(face, asked, wait, request, reply);
       const answer = face.handle(asked, operations);

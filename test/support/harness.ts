@@ -68,7 +68,7 @@ export interface HarnessOptions {
   /** See EngineOptions. */
   readonly poisonScratch?: boolean;
   /** Of the API. */
-  readonly api?: Pick<NorthboundOptions, "limits" | "rates">;
+  readonly api?: Partial<Pick<NorthboundOptions, "limits" | "rates" | "policyFile" | "auth">>;
   /** Apps of the folder that are left out. */
   readonly disabled?: readonly string[];
 }
@@ -181,7 +181,7 @@ export class Harness {
       },
       chassis: () => Array.from(model.view.all(chassisTable), ({ id }) => id), known: (chassis) => model.view.get(chassisTable, chassis) !== undefined,
     });
-    this.api = createNorthbound({ apps, model, view: this.view, auth: "none", log: silent, confirmations: this.confirmations, ...options.api, beforeShown: (resource, fields, rows, caller) => asked.before(resource, fields, rows, caller) });
+    this.api = createNorthbound({ apps, model, view: this.view, auth: "none", log: silent, confirmations: this.confirmations, derived: { compiled: () => engine.generation, onChanges: (observer) => engine.onChanges(observer) }, ...options.api, beforeShown: (resource, fields, rows, caller) => asked.before(resource, fields, rows, caller) });
     const relayouts = new Relayouts(apps, layout, world.layouts);
     // A switch that nobody knows stays as it is.
     this.toldAtStart = new Map([...model.view.all(chassisTable)].map(({ id }) => [id, this.told(id).connect(engine, id, relayouts)]));

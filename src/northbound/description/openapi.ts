@@ -65,9 +65,40 @@ function actionOperation(kind: Kind, action: KindAction, registry: Registry): Js
   };
 }
 
+/** Changes as they happen; clients/watch.ts. */
+function watchPath(registry: Registry, components: Record<string, Json>): Json {
+  const names = [...registry.kinds.values()].filter((kind) => kind.resource.computed === undefined).map((kind) => kind.name);
+  const integer = { type: "integer" };
+  const events: Record<string, Json> = {
+    change: object({
+      event: { type: "string", enum: ["created", "updated", "deleted"] }, generation: integer, resource: { type: "string", enum: names }, id: { type: "string" },
+      ...Object.fromEntries(names.map((name) => [name, { ...ref(name), description: `Of the resource ${name}, unless it is deleted: as it is shown.` }])),
+    }, ["event", "generation", "resource", "id"]),
+    ready: object({ generation: integer, resources: { type: "array", items: { type: "string", enum: names } } }, ["generation", "resources"]),
+    generation: object({ generation: integer }, ["generation"]),
+    reset: object({ reason: { type: "string" } }, ["reason"]),
+  };
+  for (const [name, schema] of Object.entries(events)) components[`watch_${name}`] = schema;
+  return {
+    get: {
+      tags: ["axion"],
+      operationId: "watch",
+      summary: "Changes of what the caller may see, as server-sent events.",
+      description: "Data of `created`, `updated` and `deleted` is a watch_change, of `ready` (all that was asked for with since has been told) a watch_ready, of `generation` (all up to it has been told) a watch_generation, of `reset` (the stream ends: list, and watch anew) a watch_reset. The ids of events are generations to come back with.",
+      parameters: [
+        { ...repeated("resource", "Only these resources; default: all."), schema: { type: "array", items: { type: "string", enum: names } } },
+        query("project_id", "Only rows of this project."),
+        query("since", "First what has changed since this generation; 410 if that is not known any more.", { type: "integer", minimum: 0 }),
+        { name: "Last-Event-ID", in: "header", description: "As since.", schema: { type: "integer", minimum: 0 } },
+      ],
+      responses: { 200: { description: "Goes on until one of both ends it.", content: { "text/event-stream": { schema: { type: "string", "x-data": Object.keys(events).map((name) => ref(`watch_${name}`)) } } } }, ...refused },
+    },
+  };
+}
+
 export function openApi(registry: Registry): Json {
   const paths: Record<string, Json> = {};
-  const components: Json = {
+  const components: Record<string, Json> = {
     Error: object({ NeutronError: object({ type: { type: "string" }, message: { type: "string" }, detail: { type: "string" } }, ["type", "message", "detail"]) }, ["NeutronError"]),
   };
   for (const kind of registry.kinds.values()) {
@@ -153,6 +184,7 @@ export function openApi(registry: Registry): Json {
       }
     }
   }
+  paths["/v2.0/axion/watch"] = watchPath(registry, components);
   return {
     openapi: "3.1.0",
     info: { title: "Axion Networking API", version: "2.0", description: "OpenStack Networking API v2.0. `-` and `_` in collection names are interchangeable." },
