@@ -1,7 +1,7 @@
 // A controller: the parts put together. main.ts runs one as a process; tests and benchmarks make their own.
 import type { AddressInfo } from "node:net";
 import type { Logger } from "pino";
-import type { App, Clock, Random } from "#app";
+import { chassisTable, type App, type Clock, type Random } from "#app";
 import { allPools, allSoftTables, allTables, checkApps } from "./boot/registry.ts";
 import { flowEffects } from "./boot/effects.ts";
 import { discoverApps, orderApps } from "./boot/discover.ts";
@@ -30,6 +30,7 @@ import { Layout } from "./pipeline/layout.ts";
 import { recordOf } from "./pipeline/record.ts";
 import { Asked, Claims, FlowCounter, machineHttp, Outbound, Packets, Services, Share } from "./services/index.ts";
 import { Southbound } from "./southbound/index.ts";
+import { Receipts } from "./southbound/receipts.ts";
 import { keepFirstEdition } from "./store/first-edition.ts";
 import { openStore } from "./store/open.ts";
 
@@ -100,6 +101,13 @@ export class Controller {
     const southbound = this.makeSouthbound({ apps, layout, model, view, engine, metrics, packets, facts, guard, earlier, clock, random });
     await southbound.start();
     this.stops.push(() => southbound.stop());
+    // After the southbound layer: what it says of a batch is asked when it has heard of it.
+    const receipts = new Receipts({
+      desired: engine, committed: () => model.generation, numbers: claims,
+      confirmed: (chassis) => southbound.confirmed(chassis), onConfirmed: (listener) => southbound.onConfirmed(listener), rowsWritten: (chassis) => southbound.rowsWritten(chassis),
+      chassis: () => Array.from(model.view.all(chassisTable), ({ id }) => id), known: (chassis) => model.view.get(chassisTable, chassis) !== undefined,
+    });
+    this.stops.push(() => receipts.stop());
     const dropped = metrics.counter("axion_service_packets_dropped_total", "Packets that a service of an app did not get, and changes because of packets that were refused, by the limit: port, total or writes", ["app", "service", "limit"]);
     const asked = new Asked(clock);
     const counter = new FlowCounter({ placed: (app, rule, entity) => engine.placed(app, rule, entity), ask: (chassis, cookie) => southbound.flowsWith(chassis, cookie), clock });
@@ -121,7 +129,7 @@ export class Controller {
 
     const appProblems = new AppProblems(apps, view, guard, clock);
     const dump = new FlowDump({ apps, tables, view, engine, layout, model, southbound });
-    const northbound: Northbound = createNorthbound({ apps, model, view, auth, log, corsOrigins: config.corsOrigins, beforeShown: (resource, fields, rows, caller) => asked.before(resource, fields, rows, caller), ...(config.policyFile === undefined ? {} : { policyFile: config.policyFile }) });
+    const northbound: Northbound = createNorthbound({ apps, model, view, auth, log, corsOrigins: config.corsOrigins, confirmations: receipts, derived: { compiled: () => engine.generation, onChanges: (observer) => engine.onChanges(observer) }, rates: config.rates, metrics, beforeShown: (resource, fields, rows, caller) => asked.before(resource, fields, rows, caller), ...(config.policyFile === undefined ? {} : { policyFile: config.policyFile }) });
     await listening("api", northbound.listen(config.api));
     this.stops.push(() => northbound.close());
     const ops: OpsServer = createOps({

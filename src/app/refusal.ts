@@ -4,8 +4,11 @@
 export class ApiError extends Error {
   readonly type: string;
   readonly status: number;
-  constructor(status: number, type: string, message: string) {
+  /** Seconds after which to try again: sent as Retry-After. */
+  readonly retryAfterS: number | undefined;
+  constructor(status: number, type: string, message: string, retryAfterS?: number) {
     super(message);
+    this.retryAfterS = retryAfterS;
     this.name = "ApiError";
     this.status = status;
     this.type = type;

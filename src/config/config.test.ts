@@ -22,7 +22,7 @@ const tls = { "tls-cert": pem.cert, "tls-key": pem.key, "tls-ca": pem.ca };
 
 const defaults: Config = {
   dataDir: "./data", store: "level:", api: { host: "127.0.0.1", port: 9696 }, ops: { host: "127.0.0.1", port: 9697 }, openflow: { host: "0.0.0.0", port: 6653 },
-  ovsdb: { host: "0.0.0.0", port: 6640 }, advertise: undefined, tls: undefined, auth: { kind: "none" }, policyFile: undefined, corsOrigins: [], disabledApps: [],
+  ovsdb: { host: "0.0.0.0", port: 6640 }, advertise: undefined, tls: undefined, auth: { kind: "none" }, policyFile: undefined, corsOrigins: [], rates: { project: undefined, unauthenticated: { perSecond: 50, burst: 500 } }, disabledApps: [],
   auditIntervalMs: 60_000, name: hostname(), logLevel: "info", logPretty: false,
 };
 
@@ -45,6 +45,8 @@ const cases: readonly (readonly [settings: Readonly<Record<string, string>>, cha
   [{ policy: policy }, { policyFile: policy }],
   [{ "cors-origins": "https://net.example,http://[::1]:8080" }, { corsOrigins: ["https://net.example", "http://[::1]:8080"] }],
   [{ "disable-app": "dhcp" }, { disabledApps: ["dhcp"] }],
+  [{ "rate-limit": "10", "rate-limit-unauthenticated": "0" }, { rates: { project: { perSecond: 10, burst: 20 }, unauthenticated: undefined } }],
+  [{ "rate-limit": "0.5:7" }, { rates: { project: { perSecond: 0.5, burst: 7 }, unauthenticated: { perSecond: 50, burst: 500 } } }],
   [{ "disable-app": "dhcp, l3,dhcp" }, { disabledApps: ["dhcp", "l3"] }],
   [{ name: "controller-1.example" }, { name: "controller-1.example" }],
   [{ "log-level": "debug" }, { logLevel: "debug" }],
@@ -140,6 +142,7 @@ describe("a UsageError in one line names where the bad value stands", () => {
     ["data-dir", "", "is empty"],
     ...["", "192.0.2.10:6653", "a b", "[::1]", "tcp:host"].map((v) => ["advertise", v, "must be an address or a host name, without a port"] as const),
     ...["", ",", "*", "net.example", "https://net.example/", "https://NET.example", "https://net.example:443", "ftp://net.example", "null", "https://a.example,,"].map((v) => ["cors-origins", v, "must be an origin as browsers send it"] as const),
+    ...["rate-limit", "rate-limit-unauthenticated"].flatMap((n) => ["", "-1", "many", "1e3", "0:5", "5:0", "5:", ":5", "0.0", "5:1:1"].map((v) => [n, v, "must be requests a second"] as const)),
     ...["", ",", "a,,b", "a b", "../x", "__proto__"].map((v) => ["disable-app", v, "must be a name or names with commas between"] as const),
     ...["", "a b", "-", "x".repeat(65), "a\nb"].map((v) => ["name", v, "must be 1 to 64 letters, digits"] as const),
     ["policy", join(dir, "nowhere.yaml"), "cannot read"],

@@ -18,6 +18,12 @@ export type AuthConfig =
   | { readonly kind: "tokens"; readonly file: string }
   | { readonly kind: "keystone"; readonly url: string; readonly user: string; readonly passwordFile: string; readonly project: string; readonly domain: string };
 
+/** Requests a second, and at once. */
+export interface Rate {
+  readonly perSecond: number;
+  readonly burst: number;
+}
+
 export interface Config {
   readonly dataDir: string;
   readonly store: string;
@@ -32,6 +38,8 @@ export interface Config {
   readonly policyFile: string | undefined;
   /** Origins whose web pages may use the tenant API. */
   readonly corsOrigins: readonly string[];
+  /** How often one may ask on the tenant API; undefined: without limit. */
+  readonly rates: { readonly project: Rate | undefined; readonly unauthenticated: Rate | undefined };
   /** Names of network functions to leave out, each once. */
   readonly disabledApps: readonly string[];
   readonly auditIntervalMs: number;
@@ -130,6 +138,7 @@ function build(given: ReadonlyMap<string, Given>): Config {
     auth,
     policyFile,
     corsOrigins: originsOf(text("cors-origins"), where("cors-origins")),
+    rates: { project: rateOf(text("rate-limit"), where("rate-limit")), unauthenticated: rateOf(text("rate-limit-unauthenticated"), where("rate-limit-unauthenticated")) },
     disabledApps: listOf(text("disable-app"), where("disable-app")),
     auditIntervalMs: seconds * 1000,
     name,
@@ -202,6 +211,16 @@ function listOf(value: string | undefined, where: string): readonly string[] {
   const bad = items.find((item) => !NAME.test(item));
   if (bad !== undefined) throw new UsageError(`${where} must be a name or names with commas between, not ${JSON.stringify(value)}`);
   return [...new Set(items)];
+}
+
+/** "50", "0.5:10"; 0 is no limit. @throws UsageError */
+function rateOf(value: string | undefined, where: string): Rate | undefined {
+  if (value === undefined || value === "0") return undefined;
+  const [, rate, burst] = /^(\d{1,6}(?:\.\d{1,3})?)(?::(\d{1,7}))?$/.exec(value) ?? [];
+  const perSecond = Number(rate);
+  const most = burst === undefined ? Math.max(1, Math.ceil(2 * perSecond)) : Number(burst);
+  if (!(perSecond > 0) || most < 1) throw new UsageError(`${where} must be requests a second, or those and how many at once (50, 50:200), or 0 for no limit, not ${JSON.stringify(value)}`);
+  return { perSecond, burst: most };
 }
 
 /** Origins in the form in which browsers name them: scheme and host, the port where it is not the scheme's, no path. */

@@ -40,6 +40,8 @@ export const flags = {
   "keystone-domain": { kind: "text", group: ACCESS, value: "NAME", fallback: "Default", about: "domain of that user and project, by name or id" },
   insecure: { kind: "boolean", group: ACCESS, about: "allow --auth none on a tenant API address that is not loopback" },
   policy: { kind: "file", group: ACCESS, about: "overrides of access rules in oslo.policy's syntax, YAML or JSON; read again when it changes" },
+  "rate-limit": { kind: "text", group: ACCESS, value: "N[:BURST]", about: "requests a second of one project on the tenant API, and how many at once (default: twice N); beyond, 429. Administrators and services have no limit (default: none)" },
+  "rate-limit-unauthenticated": { kind: "text", group: ACCESS, value: "N[:BURST]", fallback: "50:500", about: "likewise of one address, of requests without a valid token; 0: no limit" },
   "cors-origins": { kind: "list", group: ACCESS, value: "ORIGIN", about: "web pages of these origins (https://host, http://host:port) may use the tenant API; repeat it or give a list with commas" },
   "disable-app": { kind: "list", group: FUNCTIONS, value: "NAME", about: "leave out a network function: no table, flow, route or attribute of it; repeat it or give a list with commas" },
   "audit-interval": { kind: "text", group: RUNNING, value: "SECONDS", fallback: "60", about: "time between audits, which compare a switch's tables with the desired flows and repair them" },

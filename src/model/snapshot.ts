@@ -10,6 +10,8 @@ export interface Snapshot {
   readonly view: ReadView;
   /** So many rows changed since that it is no longer kept: what is read from now on may be newer. */
   readonly stale: boolean;
+  /** Makes it one of an earlier instant: `changes` are those since, the latest first. Before it is read. */
+  readonly rewind: (changes: Iterable<{ readonly table: AnyTable; readonly id: string; readonly before: Row | undefined }>) => void;
   readonly close: () => void;
 }
 
@@ -42,6 +44,14 @@ class Kept implements Snapshot {
     this.rows++;
     if (this.stale) this.layer.data.clear();
   }
+
+  readonly rewind = (changes: Iterable<{ readonly table: AnyTable; readonly id: string; readonly before: Row | undefined }>): void => {
+    for (const { table, id, before } of changes) {
+      if (before === undefined) this.layer.remove(table, id);
+      else this.layer.put(table, before);
+      this.rows++;
+    }
+  };
 
   readonly close = (): void => {
     this.owner.delete(this);

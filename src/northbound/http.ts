@@ -6,6 +6,7 @@ import { Readable } from "node:stream";
 import fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from "fastify";
 import type { Logger } from "pino";
 import { ApiError, type App, type Caller, type Face, type FaceAnswer, type FaceRequest } from "../app/contract.ts";
+import type { Metrics } from "../lib/metrics.ts";
 import type { Model } from "../model/model.ts";
 import { View } from "../model/view.ts";
 import { Unauthenticated, type Authenticator } from "./auth/authenticator.ts";
@@ -13,10 +14,15 @@ import { noAuth } from "./auth/noauth.ts";
 import { allFaces, faceOf, operationsOf, refusalOf } from "./faces/face.ts";
 import { describe, json, v2 } from "./faces/v2.ts";
 import type { Registry } from "./kinds.ts";
+import { wrongMethod } from "./routes.ts";
 import { Engine, type BeforeShown } from "./operations.ts";
 import { PolicyFile } from "./policy/index.ts";
+import { RateLimiter, type RateLimits } from "./clients/rate.ts";
 import { makeRegistry } from "./registry.ts";
 import { Shown } from "./shown.ts";
+import type { WatchLimits, WatchOptions } from "./clients/watch-query.ts";
+import { Watches } from "./clients/watch.ts";
+import { Waits, waitLimits, type Confirmations, type Wait, type WaitLimits } from "./clients/wait.ts";
 import { corsHeaders, isPreflight, preflightHeaders } from "./wire/cors.ts";
 import { acceptsGzip, COMPRESSED_FROM, compressed, decoded } from "./wire/encoding.ts";
 
@@ -34,7 +40,21 @@ export interface Limits {
   readonly longListsWaiting?: number;
   /** A client that takes nothing of a long list for so long is cut off. */
   readonly stallMs?: number;
+  /** Answers that wait for switches. */
+  readonly waits?: WaitLimits;
+  readonly watches?: Partial<WatchLimits>;
 }
+
+/** Where nothing is compiled nothing is concerned. */
+const noSwitches: Confirmations = {
+  wait(_generation, done) {
+    let ended = false;
+    queueMicrotask(() => {
+      if (!ended) done();
+    });
+    return { pending: () => [], end: () => void (ended = true) };
+  },
+};
 
 export interface NorthboundOptions {
   readonly apps: readonly App[];
@@ -49,6 +69,12 @@ export interface NorthboundOptions {
   readonly beforeShown?: BeforeShown;
   /** Web pages of these origins (`https://host`) may use the API; default: none. */
   readonly corsOrigins?: readonly string[];
+  /** What switches have confirmed, for `?wait=dataplane`; default: there are none. */
+  readonly confirmations?: Confirmations;
+  /** What derived rows become, for clients that watch; default: stored rows alone are followed. */
+  readonly derived?: Required<Pick<WatchOptions, "compiled" | "onChanges">>;
+  readonly rates?: RateLimits;
+  readonly metrics?: Metrics;
 }
 
 export type Northbound = FastifyInstance & { readonly registry: Registry; readonly engine: Engine; readonly policyFile: PolicyFile | undefined };
@@ -68,6 +94,8 @@ function baseOf(headers: IncomingHttpHeaders, protocol: string): string {
 /** For requests that are under way when the server is closed: it ends when none has come for so long, or at last. */
 const DRAIN_MS = 150;
 const DRAIN_MAX_MS = 2000;
+/** Below the prefix of v2.0. */
+const WATCH = /^\/axion\/watch(\.json)?\/?$/;
 const NO_PARAMS = new URLSearchParams();
 const NOTHING = new Uint8Array(0);
 
@@ -129,7 +157,8 @@ export function createNorthbound(options: NorthboundOptions): Northbound {
   const urlBytes = limits.urlBytes ?? 16 * 1024;
   const registry = makeRegistry(apps);
   const policyFile = options.policyFile === undefined ? undefined : new PolicyFile(options.policyFile, registry.policy, log);
-  const engine = new Engine(registry, model, new Shown(model).view(options.view ?? new View(model.view)), {
+  const view = options.view ?? new View(model.view);
+  const engine = new Engine(registry, model, new Shown(model).view(view), {
     bulkItems: limits.bulkItems ?? 1000,
     pageMax: limits.pageMax ?? 0,
     lists: { atOnce: limits.longLists ?? 4, waiting: limits.longListsWaiting ?? 64, stallMs: limits.stallMs ?? 30_000 },
@@ -139,6 +168,19 @@ export function createNorthbound(options: NorthboundOptions): Northbound {
   const own = v2(engine, description);
   const faces = allFaces([own], apps);
   const operations = operationsOf(engine);
+
+  const { metrics } = options;
+  const waited = metrics?.counter("axion_api_waits_total", "Answers of writes that waited for switches, by result: confirmed or pending", ["result"]);
+  const waits = new Waits(options.confirmations ?? noSwitches, limits.waits ?? waitLimits, (result) => waited?.inc({ result }));
+  metrics?.gauge("axion_api_waiting", "Answers of writes that wait for switches", () => waits.size);
+  const limited = metrics?.counter("axion_api_rate_limited_total", "Requests that were refused with 429, by what was asked too often: project or address", ["by"]);
+  const rates = new RateLimiter(options.rates ?? {}, (by) => limited?.inc({ by }));
+  metrics?.gauge("axion_api_rate_buckets", "Projects and addresses whose requests are counted", () => Object.entries(rates.counts).map(([by, value]) => ({ labels: { by }, value })), ["by"]);
+
+  const cut = metrics?.counter("axion_api_watchers_cut_total", "Clients of /v2.0/axion/watch that were cut off, by reason: slow, reset, unauthenticated", ["reason"]);
+  const watches = new Watches({ registry, model, view, ...options.derived, slots: engine.lists.slots, limits: limits.watches ?? {}, cut: (reason) => cut?.inc({ reason }), failed: (error) => log.error({ err: error }, "what a client watches could not be worked out") });
+  metrics?.gauge("axion_api_watchers", "Clients of /v2.0/axion/watch", () => watches.size);
+  metrics?.gauge("axion_api_watched_resources", "Resources that clients of /v2.0/axion/watch follow, each as often as it is followed", () => watches.following);
 
   const bodyBytes = limits.bodyBytes ?? 2 * 1024 * 1024;
   const origins = new Set(options.corsOrigins);
@@ -168,6 +210,8 @@ export function createNorthbound(options: NorthboundOptions): Northbound {
   // A connection that looks idle may have a request on its way: each is told with its next answer that it ends.
   let lastCame = 0;
   server.addHook("preClose", (done) => {
+    waits.close();
+    watches.close();
     const began = performance.now();
     const drained = (): void => {
       const now = performance.now();
@@ -243,10 +287,42 @@ export function createNorthbound(options: NorthboundOptions): Northbound {
   server.setErrorHandler(refuse);
   server.setNotFoundHandler((request, reply) => refuse(new ApiError(404, "HTTPNotFound", "The resource could not be found."), request, reply));
 
+  /** A write whose answer waits for switches. A client that goes away waits no more. */
+  async function waiting(face: Face, asked: FaceRequest, wait: Wait, request: FastifyRequest, reply: FastifyReply): Promise<void> {
+    const gone = (): void => wait.end();
+    reply.raw.once("close", gone);
+    try {
+      const answer = await face.handle(asked, operations);
+      const headers = answer.generation === undefined ? {} : await wait.until(answer.generation);
+      if (!reply.raw.destroyed) send(request, reply, { ...answer, headers: { ...answer.headers, ...headers } });
+    } finally {
+      reply.raw.off("close", gone);
+      wait.end();
+    }
+  }
+
+  /** Refused as any request; otherwise an answer that goes on. */
+  async function watching(asked: FaceRequest, request: FastifyRequest, reply: FastifyReply): Promise<void> {
+    if (request.method !== "GET") throw wrongMethod();
+    const lastEventId = headerOf(request, "last-event-id");
+    const again = (): Caller | Promise<Caller> => authenticator.authenticate({ requestId: request.id, header: (name) => headerOf(request, name) });
+    await watches.open({ query: asked.query, lastEventId, accept: headerOf(request, "accept"), caller: asked.caller, again }, () => {
+      reply.hijack();
+      reply.raw.writeHead(200, { ...(reply.getHeaders() as OutgoingHttpHeaders), "content-type": "text/event-stream; charset=utf-8", "cache-control": "no-store", "x-accel-buffering": "no" });
+      return reply.raw;
+    }, (listener) => void reply.raw.once("close", listener));
+  }
+
   function handle(face: Face, request: FastifyRequest, reply: FastifyReply): void {
     const started = performance.now();
+    const token = headerOf(request, "x-auth-token");
     const run = (caller: Caller): Promise<void> | undefined => {
-      const answer = face.handle(faceRequest(face, request, caller), operations);
+      rates.known(caller, token);
+      const asked = faceRequest(face, request, caller);
+      if (face === own && WATCH.test(asked.path)) return watching(asked, request, reply);
+      const wait = request.method === "GET" || asked.query.size === 0 ? undefined : waits.take(asked.query, caller);
+      if (wait !== undefined) return waiting(face, asked, wait, request, reply);
+      const answer = face.handle(asked, operations);
       if (!(answer instanceof Promise)) send(request, reply, answer);
       else {
         return answer.then((a) => {
@@ -255,12 +331,16 @@ export function createNorthbound(options: NorthboundOptions): Northbound {
       }
       return undefined;
     };
-    const failed = (error: unknown): void => refuse(error, request, reply);
+    const failed = (error: unknown): void => {
+      if (error instanceof Unauthenticated) rates.refused(request.ip, token);
+      refuse(error, request, reply);
+    };
     const logged = (): void => {
       if (!log.isLevelEnabled("debug")) return;
       log.debug({ ...idsOf(request), method: request.method, url: request.url, status: reply.statusCode, ms: performance.now() - started }, "request");
     };
     try {
+      rates.before(request.ip, token);
       const caller = authenticator.authenticate({ requestId: request.id, header: (name) => headerOf(request, name) });
       const done = caller instanceof Promise ? caller.then(run) : run(caller);
       if (done instanceof Promise) done.catch(failed).finally(logged);

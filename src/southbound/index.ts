@@ -221,6 +221,13 @@ export class Southbound {
     return this.byChassis.get(chassis)?.synced;
   }
 
+  /** Until the database of a host has its rows; false: it has not, or is not connected. */
+  async rowsWritten(chassis: string): Promise<boolean> {
+    const host = this.inventory.host(chassis);
+    while (host?.working !== undefined) await host.working;
+    return host !== undefined && !host.dirty && host.session.open;
+  }
+
   /** Called when a switch has confirmed more. */
   onConfirmed(listener: (chassis: string, generation: number) => void): () => void {
     this.listeners.add(listener);

@@ -20,10 +20,11 @@ import { Model } from "../../src/model/model.ts";
 import { earlierLayouts } from "../../src/model/layouts.ts";
 import { danglingProblems, mendReferences } from "../../src/model/references.ts";
 import type { View } from "../../src/model/view.ts";
-import { createNorthbound, type Northbound } from "../../src/northbound/index.ts";
+import { createNorthbound, type Northbound, type NorthboundOptions } from "../../src/northbound/index.ts";
 import { Layout } from "../../src/pipeline/layout.ts";
 import { recordOf } from "../../src/pipeline/record.ts";
 import { Asked, Claims, FlowCounter, Packets, Services, Share, type DatagramNetwork, type HttpClient } from "../../src/services/index.ts";
+import { Receipts } from "../../src/southbound/receipts.ts";
 import { openStore } from "../../src/store/open.ts";
 import type { KvStore } from "../../src/store/kv.ts";
 import { collectionOf } from "./process.ts";
@@ -66,6 +67,8 @@ export interface HarnessOptions {
   readonly datagrams?: DatagramNetwork;
   /** See EngineOptions. */
   readonly poisonScratch?: boolean;
+  /** Of the API. */
+  readonly api?: Partial<Pick<NorthboundOptions, "limits" | "rates" | "policyFile" | "auth">>;
   /** Apps of the folder that are left out. */
   readonly disabled?: readonly string[];
 }
@@ -111,6 +114,7 @@ export class Harness {
   countsOf: ((chassis: string, cookie: bigint) => Promise<Buffer[]> | undefined) | undefined;
   private readonly loop: CompilerLoop;
   readonly claims: Claims;
+  readonly confirmations: Receipts;
   /** What the compiler complained of: rules that failed, flows in conflict. */
   readonly complaints: object[];
   /** Rows whose ground was gone when it started. */
@@ -161,17 +165,26 @@ export class Harness {
       flowCounts: (app, rule, entity, payer) => counter.of(app, rule, entity, payer), asked,
       ...(options.http && { http: options.http }), ...(options.datagrams && { datagrams: options.datagrams }),
     });
-    this.api = createNorthbound({ apps, model, view: this.view, auth: "none", log: silent, beforeShown: (resource, fields, rows, caller) => asked.before(resource, fields, rows, caller) });
     engine.onDelta((delta) => {
       for (const [id, d] of delta.chassis) this.told(id).apply(d, () => rowsOf(engine, id));
     });
-    const relayouts = new Relayouts(apps, layout, world.layouts);
-    // A switch that nobody knows stays as it is.
-    this.toldAtStart = new Map([...model.view.all(chassisTable)].map(({ id }) => [id, this.told(id).connect(engine, id, relayouts)]));
     this.claims = new Claims({
       pools: allPools(apps), model, compiled: () => engine.generation, view: engine.view, onChanges: (observer) => engine.onChanges(observer), now: () => clock.now(),
       log: { error: (fields: object): void => void complaints.push(fields), warn: () => undefined },
     });
+    this.confirmations = new Receipts({
+      desired: engine, committed: () => model.generation, numbers: this.claims, rowsWritten: () => Promise.resolve(true),
+      confirmed: (chassis) => this.receipts.get(chassis) ?? 0,
+      onConfirmed: (listener) => {
+        this.receivers.add(listener);
+        return () => this.receivers.delete(listener);
+      },
+      chassis: () => Array.from(model.view.all(chassisTable), ({ id }) => id), known: (chassis) => model.view.get(chassisTable, chassis) !== undefined,
+    });
+    this.api = createNorthbound({ apps, model, view: this.view, auth: "none", log: silent, confirmations: this.confirmations, derived: { compiled: () => engine.generation, onChanges: (observer) => engine.onChanges(observer) }, ...options.api, beforeShown: (resource, fields, rows, caller) => asked.before(resource, fields, rows, caller) });
+    const relayouts = new Relayouts(apps, layout, world.layouts);
+    // A switch that nobody knows stays as it is.
+    this.toldAtStart = new Map([...model.view.all(chassisTable)].map(({ id }) => [id, this.told(id).connect(engine, id, relayouts)]));
   }
 
   static async make(extraApps: readonly App[] = [], folder = appsFolder, options: HarnessOptions = {}): Promise<Harness> {

@@ -34,7 +34,17 @@ const pathParameters = (path: string): Json[] => [...path.matchAll(/\{([^}]+)\}/
 const query = (name: string, description: string, schema: Json = { type: "string" }): Json => ({ name, in: "query", description, schema });
 const repeated = (name: string, description: string): Json => ({ ...query(name, description, { type: "array", items: { type: "string" } }), style: "form", explode: true });
 
-const generation: Json = { "X-Axion-Generation": { description: "Generation that the change is part of.", schema: { type: "integer" } } };
+const generation: Json = {
+  "X-Axion-Generation": { description: "Generation that the change is part of.", schema: { type: "integer" } },
+  "X-Axion-Dataplane": { description: "Where wait asked for it: whether every switch that the change concerns has confirmed it, or some had not after the timeout.", schema: { type: "string", enum: ["confirmed", "pending"] } },
+  "X-Axion-Pending-Count": { description: "Of pending: how many switches.", schema: { type: "integer" } },
+  "X-Axion-Pending-Hosts": { description: "Likewise, for administrators: their hosts, percent-encoded, 32 at most, with commas between.", schema: { type: "string" } },
+};
+/** Of every write. */
+const waits: readonly Json[] = [
+  query("wait", "Hold the answer until every switch that the change concerns has confirmed it.", { type: "string", enum: ["dataplane"] }),
+  query("timeout", "With wait: for so many seconds at most; the change is made whatever comes of it.", { type: "number", minimum: 0, maximum: 300, default: 30 }),
+];
 const refused: Json = { default: { $ref: "#/components/responses/Refused" } };
 
 export const actionPath = (base: string, action: KindAction): string => `${base}/${(action.decl.path ?? action.name)}`;
@@ -46,6 +56,7 @@ function actionOperation(kind: Kind, action: KindAction, registry: Registry): Js
     operationId: `${kind.name}_${action.name}`,
     summary: action.decl.about,
     "x-policy": action.rule.text,
+    ...(get ? {} : { parameters: waits }),
     ...(get || action.method === "DELETE" ? {} : { requestBody: { content: content(body) } }),
     responses: {
       [action.status]: { description: action.decl.about, ...(get ? {} : { headers: generation }), ...(action.status === 204 ? {} : { content: content({ type: "object" }) }) },
@@ -54,9 +65,40 @@ function actionOperation(kind: Kind, action: KindAction, registry: Registry): Js
   };
 }
 
+/** Changes as they happen; clients/watch.ts. */
+function watchPath(registry: Registry, components: Record<string, Json>): Json {
+  const names = [...registry.kinds.values()].filter((kind) => kind.resource.computed === undefined).map((kind) => kind.name);
+  const integer = { type: "integer" };
+  const events: Record<string, Json> = {
+    change: object({
+      event: { type: "string", enum: ["created", "updated", "deleted"] }, generation: integer, resource: { type: "string", enum: names }, id: { type: "string" },
+      ...Object.fromEntries(names.map((name) => [name, { ...ref(name), description: `Of the resource ${name}, unless it is deleted: as it is shown.` }])),
+    }, ["event", "generation", "resource", "id"]),
+    ready: object({ generation: integer, resources: { type: "array", items: { type: "string", enum: names } } }, ["generation", "resources"]),
+    generation: object({ generation: integer }, ["generation"]),
+    reset: object({ reason: { type: "string" } }, ["reason"]),
+  };
+  for (const [name, schema] of Object.entries(events)) components[`watch_${name}`] = schema;
+  return {
+    get: {
+      tags: ["axion"],
+      operationId: "watch",
+      summary: "Changes of what the caller may see, as server-sent events.",
+      description: "Data of `created`, `updated` and `deleted` is a watch_change, of `ready` (all that was asked for with since has been told) a watch_ready, of `generation` (all up to it has been told) a watch_generation, of `reset` (the stream ends: list, and watch anew) a watch_reset. The ids of events are generations to come back with.",
+      parameters: [
+        { ...repeated("resource", "Only these resources; default: all."), schema: { type: "array", items: { type: "string", enum: names } } },
+        query("project_id", "Only rows of this project."),
+        query("since", "First what has changed since this generation; 410 if that is not known any more.", { type: "integer", minimum: 0 }),
+        { name: "Last-Event-ID", in: "header", description: "As since.", schema: { type: "integer", minimum: 0 } },
+      ],
+      responses: { 200: { description: "Goes on until one of both ends it.", content: { "text/event-stream": { schema: { type: "string", "x-data": Object.keys(events).map((name) => ref(`watch_${name}`)) } } } }, ...refused },
+    },
+  };
+}
+
 export function openApi(registry: Registry): Json {
   const paths: Record<string, Json> = {};
-  const components: Json = {
+  const components: Record<string, Json> = {
     Error: object({ NeutronError: object({ type: { type: "string" }, message: { type: "string" }, detail: { type: "string" } }, ["type", "message", "detail"]) }, ["NeutronError"]),
   };
   for (const kind of registry.kinds.values()) {
@@ -110,6 +152,7 @@ export function openApi(registry: Registry): Json {
         operationId: `create_${name}`,
         summary: `Create: ${resource.about}`,
         "x-policy": kind.create.text,
+        parameters: waits,
         requestBody: { required: true, content: content({ oneOf: [object({ [name]: ref(`${name}_create`) }, [name]), ...bulk] }) },
         responses: { 201: { description: "As created.", headers: generation, content: one }, ...refused },
       };
@@ -121,14 +164,14 @@ export function openApi(registry: Registry): Json {
       get: { ...tag, operationId: `show_${name}`, "x-policy": kind.get.text, parameters: [fields], responses: { 200: { description: resource.about, content: one }, ...refused } },
     };
     if (kind.can.delete) {
-      memberPaths.delete = { ...tag, operationId: `delete_${name}`, "x-policy": kind.delete.text, parameters: [ifMatch], responses: { 204: { description: "Gone.", headers: generation }, ...refused } };
+      memberPaths.delete = { ...tag, operationId: `delete_${name}`, "x-policy": kind.delete.text, parameters: [ifMatch, ...waits], responses: { 204: { description: "Gone.", headers: generation }, ...refused } };
     }
     if (kind.can.update) {
       memberPaths.put = {
         ...tag,
         operationId: `update_${name}`,
         "x-policy": kind.update.text,
-        parameters: [ifMatch],
+        parameters: [ifMatch, ...waits],
         requestBody: { required: true, content: content(object({ [name]: ref(`${name}_update`) }, [name])) },
         responses: { 200: { description: "As changed.", headers: generation, content: one }, ...refused },
       };
@@ -141,11 +184,12 @@ export function openApi(registry: Registry): Json {
       }
     }
   }
+  paths["/v2.0/axion/watch"] = watchPath(registry, components);
   return {
     openapi: "3.1.0",
     info: { title: "Axion Networking API", version: "2.0", description: "OpenStack Networking API v2.0. `-` and `_` in collection names are interchangeable." },
     paths,
-    components: { schemas: components, responses: { Refused: { description: "Refused; `type` says why.", content: content(ref("Error")) } } },
+    components: { schemas: components, responses: { Refused: { description: "Refused; `type` says why. 429: too many requests.", headers: { "Retry-After": { description: "Where the same may succeed later: in so many seconds.", schema: { type: "integer" } } }, content: content(ref("Error")) } } },
     "x-extensions": registry.aliases.map((a) => a.alias),
   };
 }

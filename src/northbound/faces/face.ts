@@ -34,7 +34,7 @@ export const faceOf = (faces: readonly Face[], path: string): Face | undefined =
 /** What a client is told of an error. What it cannot mend is logged. */
 export function refusalOf(error: unknown, model: Model, log: Logger, request: { readonly requestId: string; readonly globalId?: string; readonly method: string; readonly url: string }): FaceRefusal {
   const where = { ...request, err: error };
-  if (error instanceof ApiError) return { status: error.status, type: error.type, message: error.message };
+  if (error instanceof ApiError) return { status: error.status, type: error.type, message: error.message, ...(error.retryAfterS === undefined ? {} : { retryAfterS: error.retryAfterS }) };
   if (error instanceof TransactionTooLarge) {
     return { status: 413, type: "HTTPRequestEntityTooLarge", message: `The request changes more than one transaction can hold: ${error.message}.` };
   }

@@ -79,8 +79,8 @@ export class Host {
   private readonly replica = new Replica("Open_vSwitch", monitoredColumns);
   private readonly rows = new HostRows(this.replica);
   private log: Logger;
-  private dirty = false;
-  private working: Promise<void> | undefined;
+  dirty = false;
+  working: Promise<void> | undefined;
   private stopping = false;
   /** While it waits to try again. */
   private cancelRetry: Cancel | undefined;
