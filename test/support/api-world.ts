@@ -20,20 +20,38 @@ type Shown = Readonly<Record<string, unknown>> & { readonly id: string };
 
 export class ApiWorld {
   h: Harness;
+  /** Rows of the last commit. */
+  changed: readonly string[] = [];
   readonly routes: readonly Route[];
   readonly requests: Requests;
   /** Ids by kind, as they were last listed, and some of what is gone. */
   private readonly ids: Map<string, string[]>;
   private readonly parents: Map<string, string>;
-  private readonly known: { readonly addresses: string[]; readonly prefixes: string[]; readonly macs: string[] };
+  private readonly values: { readonly addresses: string[]; readonly prefixes: string[]; readonly macs: string[] };
 
-  private constructor(h: Harness, routes: readonly Route[], requests: Requests, ids: Map<string, string[]>, parents: Map<string, string>, known: ApiWorld["known"]) {
+  private constructor(h: Harness, routes: readonly Route[], requests: Requests, ids: Map<string, string[]>, parents: Map<string, string>, values: ApiWorld["values"]) {
     this.h = h;
     this.routes = routes;
     this.requests = requests;
     this.ids = ids;
     this.parents = parents;
-    this.known = known;
+    this.values = values;
+    this.watch();
+  }
+
+  private watch(): void {
+    this.h.model.onCommit(({ changes }) => (this.changed = changes.map(({ table, id }) => `${table.name} ${id}`)));
+  }
+
+  /** Ids of a resource, some of which may be gone. */
+  known(kind: string): readonly string[] {
+    return this.ids.get(kind) ?? [];
+  }
+
+  /** Another controller on the same store. */
+  async restart(): Promise<void> {
+    this.h = await this.h.restart();
+    this.watch();
   }
 
   /** `mistakes`: see Requests. */
@@ -114,7 +132,7 @@ export class ApiWorld {
   }
 
   private note(row: Readonly<Record<string, unknown>>): void {
-    const { addresses, prefixes, macs } = this.known;
+    const { addresses, prefixes, macs } = this.values;
     const add = (list: string[], value: unknown): void => {
       if (typeof value !== "string" || list.includes(value)) return;
       if (list.length > 60) list.splice(0, 20);
