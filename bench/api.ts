@@ -170,8 +170,9 @@ async function network(server: Server, k: number): Promise<string> {
 /** What is asked of each server before all else: how it is filled, and with what. */
 interface Filled {
   readonly server: Server;
-  /** Of 1,000 ports. */
+  /** Of 1,000 ports, and of the others. */
   readonly listed: string;
+  readonly rest: string;
   /** One of them. */
   readonly port: string;
   readonly mb: number;
@@ -189,7 +190,7 @@ async function fill(server: Server, ports: number): Promise<Filled> {
     for (let left = count; left > 0; left -= LISTED) await server.run({ requests: [post("ports", { ports: Array.from({ length: Math.min(left, LISTED) }, (_, i) => ({ network_id: id, name: `vm${i}` })) })], connections: 1 });
   }
   await server.settled();
-  return { server, listed, port: port!, mb: ((server.rssMb() - before) / ports) * 10_000 };
+  return { server, listed, rest, port: port!, mb: ((server.rssMb() - before) / ports) * 10_000 };
 }
 
 export async function benchApi({ connections, seconds, ports, against }: ApiOptions): Promise<ApiResult> {
@@ -215,7 +216,9 @@ export async function benchApi({ connections, seconds, ports, against }: ApiOpti
     await timed("port show", ({ port }) => get(`ports/${port}`));
     await timed(`list of ${LISTED}`, ({ listed }) => get(`ports?network_id=${listed}`));
     await timed(`list of ${LISTED}, two fields`, ({ listed }) => get(`ports?network_id=${listed}&fields=id&fields=name`));
-    for (const [what, query] of [["", ""], [", two fields", "?fields=id&fields=name"], [", a page of 1,000", "?limit=1000"], [", sorted by name", "?sort_key=name&sort_dir=asc"]] as const) await timed(`list of all${what}`, () => get(`ports${query}`));
+    for (const [what, query] of [["", ""], [", two fields", "&fields=id&fields=name"], [", a page of 1,000", "&limit=1000"], [", sorted by name", "&sort_key=name&sort_dir=asc"]] as const) {
+      await timed(`list of ${ports}${what}`, ({ listed, rest }) => get(`ports?network_id=${listed}&network_id=${rest}${query}`));
+    }
 
     const created = async ({ server }: Filled, k: number): Promise<ApiRequest> => post("ports", { port: { network_id: await network(server, k), name: "vm" } });
     for (const [i, at] of [1, ...connections].entries()) await timed("port create", (f) => created(f, 10 + i), at);
