@@ -9,7 +9,7 @@ import { expectSoundRows, leftOf } from "../support/sound-rows.ts";
 const nightly = process.env.AXION_NIGHTLY === "1";
 const given = process.env.AXION_SEQUENCE_SEED;
 const first = given === undefined ? Math.floor(Math.random() * 2 ** 31) : Number(given);
-const SEEDS = given === undefined ? Array.from({ length: nightly ? Number(process.env.N ?? 400) : 6 }, (_, i) => first + i) : [first];
+const SEEDS = given === undefined ? Array.from({ length: nightly ? 400 : 6 }, (_, i) => first + i) : [first];
 const CALLS = nightly ? 600 : 250;
 /** Looked at after so many. */
 const EVERY = 25;

@@ -1,6 +1,6 @@
 // What holds of the stored rows whatever was asked: nothing names what is not there, what is allotted has one holder each way, and what is counted is the count.
 import { expect } from "vitest";
-import { chassisTable, poolNumberTable, vifTable, type AnyTable, type Row } from "#app";
+import { chassisTable, poolNumberTable, vifTable, type AnyTable, type PoolNumber, type Row } from "#app";
 import { subnetTable } from "../../apps/ipam/model.ts";
 import { addressTable, networkTable, portTable } from "../../apps/l2/model.ts";
 import { pooledSubnetTable, poolUseTable, subnetPoolTable } from "../../apps/subnet-pools/model.ts";
@@ -12,7 +12,7 @@ import { collectionOf } from "./process.ts";
 
 const UUID = /[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}/g;
 /** Columns that may say anything, or outlive what they name: a caller's text; where an address was taken from, which counts only while it is so. */
-const FREE = new Set(["project_id", "device_id", "name", "description", "tags", "target_tenant", "owner_id", "iface_id"]);
+const FREE = new Set(["project_id", "device_id", "device_owner", "name", "description", "tags", "target_tenant", "owner_id", "iface_id"]);
 
 const storedTables = (h: Harness): AnyTable[] => allTables(h.apps).filter((table) => !table.derived);
 const rowsOf = (h: Harness, table: AnyTable): Iterable<Row> => h.model.view.all(table as never) as Iterable<Row>;
@@ -31,6 +31,8 @@ function dangling(h: Harness): string[] {
   }
   for (const table of tables) {
     for (const row of rowsOf(h, table)) {
+      // Held until a switch has forgotten what it knows by it, longer than its holder.
+      if (table === poolNumberTable && (row as PoolNumber).releasing) continue;
       for (const [column, value] of Object.entries(row) as [string, unknown][]) {
         if (FREE.has(column)) continue;
         const texts = typeof value === "string" ? [value] : Array.isArray(value) ? value.filter((v): v is string => typeof v === "string") : [];
