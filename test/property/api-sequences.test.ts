@@ -14,8 +14,8 @@ const CALLS = nightly ? 600 : 250;
 /** Looked at after so many. */
 const EVERY = 25;
 const CALLERS: readonly Headers[] = [ADMIN, ADMIN, ADMIN, as("p1"), as("p2"), as("p1", "manager"), as("nobody", "admin")];
-/** What refers to others comes before these. */
-const ORDER = ["/port-forwardings", "/conntrack-helpers", "/ndp-proxies", "/floatingips", "/routers", "/ports", "/subnets", "/rbac-policies", "/networks", "/subnetpools", "/security-group-rules", "/default-security-group-rules", "/security-groups", "/address-groups", "/quotas"];
+/** What refers to others comes before these; all else first. */
+const ORDER = ["/port-forwardings", "/conntrack-helpers", "/ndp-proxies", "/floatingips", "/routers", "/ports", "/subnets", "/rbac-policies", "/networks", "/subnetpools", "/security-group-rules", "/security-groups", "/address-groups", "/quotas"];
 
 interface Listed {
   readonly id: string;
@@ -108,17 +108,20 @@ class Sequence {
       if (answer.status >= 300) refused.set(`${method} ${path}`, JSON.stringify(answer.body));
       return answer.status < 300 ? 1 : 0;
     };
+    const rank = (path: string): number => ORDER.findIndex((end) => path.endsWith(`${end}/{id}`));
+    const deletable = world.routes.filter((r) => r.method === "DELETE" && r.path.endsWith("/{id}") && !r.path.includes("auto-allocated")).toSorted((a, b) => rank(a.path) - rank(b.path));
     for (let gone = 1; gone > 0; ) {
       gone = 0;
       refused.clear();
       for (const router of await this.list("/v2.0/routers")) {
         gone += await this.without(router, remove);
       }
-      for (const path of [...ORDER]) {
-        const [route] = world.routes.filter((r) => r.method === "DELETE" && r.path.includes(`${path}/{id}`) && r.path.endsWith("{id}"));
-        const parents = /\/v2\.0\/([^/]+)\/\{/.exec(route!.path.replace(/\/\{id\}$/, ""));
-        const collections = parents === null ? [`/v2.0${path}`] : (await this.list(`/v2.0/${parents[1]!}`)).map(({ id }) => `/v2.0/${parents[1]!}/${id}${path}`);
-        for (const collection of collections) for (const { id, project_id } of await this.list(collection)) gone += await remove("DELETE", `${collection}/${path === "/quotas" ? (project_id ?? id) : id}`);
+      for (const route of deletable) {
+        const path = route.path.slice(0, -"/{id}".length);
+        const parents = /\/v2\.0\/([^/]+)\/\{/.exec(path);
+        const own = path.slice(path.lastIndexOf("/"));
+        const collections = parents === null ? [path] : (await this.list(`/v2.0/${parents[1]!}`)).map(({ id }) => `/v2.0/${parents[1]!}/${id}${own}`);
+        for (const collection of collections) for (const { id, project_id } of await this.list(collection)) gone += await remove("DELETE", `${collection}/${own === "/quotas" ? (project_id ?? id) : id}`);
       }
     }
     expect(refused).toEqual(new Map());
