@@ -1,9 +1,10 @@
 // "How fast is the tenant API?" - the real controller as a process of its own, with its store on disk and every write synced,
 // asked over HTTP by a tenant. Wall times depend on what else the machine does; CPU per request is what to compare.
-import { mkdtempSync, readFileSync, readdirSync, rmSync } from "node:fs";
+import { mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { open } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { setTimeout as wait } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import { Worker } from "node:worker_threads";
 import { spawnLogged, until, type Running } from "../lab/exec.ts";
@@ -11,10 +12,14 @@ import type { ApiRequest, ClientMessage, ClientOptions, Job, JobResult } from ".
 import { freePorts } from "../lab/free-ports.ts";
 
 export interface ApiOptions {
-  /** Of the concurrent run. */
-  readonly connections: number;
+  /** Of the concurrent runs. */
+  readonly connections: readonly number[];
   /** Each timed run. */
   readonly seconds: number;
+  /** That are stored when all is measured. */
+  readonly ports: number;
+  /** The controller of another build, measured beside this one in turns. */
+  readonly against?: string;
 }
 
 export interface ApiCase {
@@ -25,13 +30,19 @@ export interface ApiCase {
   readonly p50_ms: number;
   readonly p95_ms: number;
   readonly p99_ms: number;
-  /** Of the server, all its threads, per request. */
+  /** Of the server's main thread, and of all its threads, per request. */
+  readonly main_ms: number;
   readonly cpu_ms: number;
+  /** The other build's CPU, and its p50, as parts of this one's. */
+  readonly against_cpu?: number;
+  readonly against_p50?: number;
 }
 
 export interface ApiResult {
   /** A write and fdatasync of 4 KiB in the same directory, p50: the least that an acknowledged write can take. */
   readonly sync_ms: number;
+  /** That all ports took, by 10,000. */
+  readonly mb_per_10000_ports: number;
   readonly rss_mb: number;
   readonly cases: readonly ApiCase[];
 }
@@ -42,11 +53,13 @@ const ROUTER_INTERFACES = 100;
 const BULK = 100;
 const LISTED = 1000;
 const READY_MS = 30_000;
+/** The caller is a member, known by a token: access rules apply. */
+const TOKEN = "bench-bench-bench-bench";
 
 class Server {
   private readonly running: Running;
   private readonly worker: Worker;
-  private readonly dir: string;
+  readonly dir: string;
 
   private constructor(running: Running, worker: Worker, dir: string) {
     this.running = running;
@@ -54,17 +67,19 @@ class Server {
     this.dir = dir;
   }
 
-  static async start(dir: string): Promise<Server> {
+  static async start(main = fileURLToPath(new URL("../src/main.js", import.meta.url))): Promise<Server> {
+    const dir = mkdtempSync(join(tmpdir(), "axion-bench-api-"));
+    process.on("exit", () => rmSync(dir, { recursive: true, force: true }));
+    writeFileSync(join(dir, "tokens.yaml"), `- {token: ${TOKEN}, project_id: bench, user_id: bench, roles: [member]}\n`, { mode: 0o600 });
     const ports = await freePorts(4);
     const [api, ops, openflow, ovsdb] = ports.map((port) => `127.0.0.1:${port}`) as [string, string, string, string];
     // As scripts/start.sh starts it.
-    const main = fileURLToPath(new URL("../src/main.js", import.meta.url));
-    const running = spawnLogged([process.execPath, ...process.execArgv.filter((flag) => !flag.startsWith("--max-old-space-size")), main, "--data-dir", join(dir, "data"), "--api", api, "--ops", ops, "--openflow", openflow, "--ovsdb", ovsdb, "--log-level", "warn", "--default-quota", "all:-1"], { cwd: dir, keepLines: 50 });
+    const running = spawnLogged([process.execPath, ...process.execArgv.filter((flag) => !flag.startsWith("--max-old-space-size")), main, "--data-dir", join(dir, "data"), "--api", api, "--ops", ops, "--openflow", openflow, "--ovsdb", ovsdb, "--log-level", "warn", "--default-quota", "all:-1", "--auth", "tokens", "--tokens", join(dir, "tokens.yaml")], { cwd: dir, keepLines: 50 });
     await until("the controller", async () => {
       if (running.ended) throw new Error(`the controller ended:\n${running.lines.slice(-5).join("\n")}`);
       return (await fetch(`http://${api}/healthcheck`).catch(() => undefined))?.ok === true;
     }, { timeoutMs: READY_MS, intervalMs: 20 });
-    const options: ClientOptions = { port: ports[0]!, headers: { "x-project-id": "bench", "x-roles": "member" } };
+    const options: ClientOptions = { port: ports[0]!, headers: { "x-auth-token": TOKEN } };
     const worker = new Worker(new URL("./api-client.js", import.meta.url), { workerData: options });
     return new Server(running, worker, dir);
   }
@@ -91,16 +106,26 @@ class Server {
   async measure(what: string, job: Job): Promise<ApiCase> {
     const before = this.cpuMs();
     const { ms, seconds } = await this.run(job);
-    const cpu = this.cpuMs() - before;
+    const after = this.cpuMs();
     const sorted = ms.toSorted((a, b) => a - b);
     const at = (q: number): number => round(sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * q))]!);
-    return { what, connections: job.connections, requests: ms.length, per_s: Math.round(ms.length / seconds), p50_ms: at(0.5), p95_ms: at(0.95), p99_ms: at(0.99), cpu_ms: round(cpu / ms.length) };
+    return { what, connections: job.connections, requests: ms.length, per_s: Math.round(ms.length / seconds), p50_ms: at(0.5), p95_ms: at(0.95), p99_ms: at(0.99), main_ms: round((after.main - before.main) / ms.length), cpu_ms: round((after.all - before.all) / ms.length) };
   }
 
-  /** Processor time of all threads; the first field of schedstat is nanoseconds on a processor. */
-  private cpuMs(): number {
-    const tasks = `/proc/${this.running.pid}/task`;
-    return readdirSync(tasks).reduce((sum, task) => sum + Number(readFileSync(`${tasks}/${task}/schedstat`, "utf8").split(" ")[0]) / 1e6, 0);
+  /** Processor time; the first field of schedstat is nanoseconds on a processor. */
+  private cpuMs(): { readonly main: number; readonly all: number } {
+    const { pid } = this.running;
+    const tasks = `/proc/${pid}/task`;
+    const of = (task: string): number => Number(readFileSync(`${tasks}/${task}/schedstat`, "utf8").split(" ")[0]) / 1e6;
+    return { main: of(String(pid)), all: readdirSync(tasks).reduce((sum, task) => sum + of(task), 0) };
+  }
+
+  /** Until it does nothing more for a while. */
+  async settled(): Promise<void> {
+    for (let before = -1, now = this.cpuMs().all; now - before > 20; now = this.cpuMs().all) {
+      before = now;
+      await wait(500);
+    }
   }
 
   rssMb(): number {
@@ -132,6 +157,9 @@ async function syncMs(dir: string): Promise<number> {
   return round(ms.sort((a, b) => a - b)[50]!);
 }
 
+/** Requests that are done once, for a server: made anew where a run takes them up. */
+type Requests = (server: Server) => Promise<readonly ApiRequest[]>;
+
 /** A network with a /16 that is not in anyone else's way. */
 async function network(server: Server, k: number): Promise<string> {
   const [id] = await server.create("network", "networks", [{ name: `bench${k}` }]);
@@ -139,45 +167,87 @@ async function network(server: Server, k: number): Promise<string> {
   return id!;
 }
 
-export async function benchApi({ connections, seconds }: ApiOptions): Promise<ApiResult> {
-  const dir = mkdtempSync(join(tmpdir(), "axion-bench-api-"));
-  process.on("exit", () => rmSync(dir, { recursive: true, force: true }));
-  const server = await Server.start(dir);
+/** What is asked of each server before all else: how it is filled, and with what. */
+interface Filled {
+  readonly server: Server;
+  /** Of 1,000 ports, and of the others. */
+  readonly listed: string;
+  readonly rest: string;
+  /** One of them. */
+  readonly port: string;
+  readonly mb: number;
+}
+
+async function fill(server: Server, ports: number): Promise<Filled> {
+  // As it is when much has been asked: what is compiled and kept for the next is no matter of the ports.
+  await server.run({ requests: [post("ports", { port: { network_id: await network(server, 5), name: "vm" } })], connections: 8, seconds: WARM_UP_S });
+  await server.settled();
+  const before = server.rssMb();
+  const listed = await network(server, 1);
+  const rest = await network(server, 6);
+  const [port] = await server.create("port", "ports", [{ network_id: listed }]);
+  for (const [id, count] of [[listed, LISTED - 1], [rest, ports - LISTED]] as const) {
+    for (let left = count; left > 0; left -= LISTED) await server.run({ requests: [post("ports", { ports: Array.from({ length: Math.min(left, LISTED) }, (_, i) => ({ network_id: id, name: `vm${i}` })) })], connections: 1 });
+  }
+  await server.settled();
+  return { server, listed, rest, port: port!, mb: ((server.rssMb() - before) / ports) * 10_000 };
+}
+
+export async function benchApi({ connections, seconds, ports, against }: ApiOptions): Promise<ApiResult> {
+  const servers = [await Server.start(), ...(against === undefined ? [] : [await Server.start(against)])];
   try {
-    const sync = await syncMs(dir);
+    const sync = await syncMs(servers[0]!.dir);
+    const filled = await Promise.all(servers.map((server) => fill(server, ports)));
     const cases: ApiCase[] = [];
-    const timed = async (what: string, request: ApiRequest, at: number): Promise<void> => {
-      await server.run({ requests: [request], connections: at, seconds: 1 });
-      cases.push(await server.measure(what, { requests: [request], connections: at, seconds }));
+    const both = async (run: (filled: Filled) => Promise<ApiCase>): Promise<void> => {
+      const [ours, other] = [await run(filled[0]!), filled[1] === undefined ? undefined : await run(filled[1])];
+      cases.push({ ...ours, ...(other && { against_cpu: round(other.cpu_ms / ours.cpu_ms), against_p50: round(other.p50_ms / ours.p50_ms) }) });
     };
-    const listed = await network(server, 1);
-    const [first] = await server.create("port", "ports", [{ network_id: listed }]);
-    await server.run({ requests: [post("ports", { ports: Array.from({ length: LISTED - 1 }, () => ({ network_id: listed })) })], connections: 1 });
+    const timed = (what: string, request: (filled: Filled) => ApiRequest | Promise<ApiRequest>, at = 1): Promise<void> => both(async (f) => {
+      const requests = [await request(f)];
+      await f.server.run({ requests, connections: at, seconds: 1 });
+      return f.server.measure(what, { requests, connections: at, seconds });
+    });
+    const once = (what: string, warm: Requests, make: Requests): Promise<void> => both(async (f) => {
+      await f.server.run({ requests: await warm(f.server), connections: 1 });
+      return f.server.measure(what, { requests: await make(f.server), connections: 1 });
+    });
 
-    await server.run({ requests: [post("ports", { port: { network_id: await network(server, 5), name: "vm" } })], connections, seconds: WARM_UP_S });
-    await timed("port create", post("ports", { port: { network_id: await network(server, 2), name: "vm" } }), 1);
-    await timed("port create", post("ports", { port: { network_id: await network(server, 3), name: "vm" } }), connections);
-    const filled = await network(server, 4);
-    await timed(`${BULK} ports at once`, post("ports", { ports: Array.from({ length: BULK }, () => ({ network_id: filled, name: "vm" })) }), 1);
+    await timed("port show", ({ port }) => get(`ports/${port}`));
+    await timed(`list of ${LISTED}`, ({ listed }) => get(`ports?network_id=${listed}`));
+    await timed(`list of ${LISTED}, two fields`, ({ listed }) => get(`ports?network_id=${listed}&fields=id&fields=name`));
+    for (const [what, query] of [["", ""], [", two fields", "&fields=id&fields=name"], [", a page of 1,000", "&limit=1000"], [", sorted by name", "&sort_key=name&sort_dir=asc"]] as const) {
+      await timed(`list of ${ports}${what}`, ({ listed, rest }) => get(`ports?network_id=${listed}&network_id=${rest}${query}`));
+    }
 
-    const adds = await routerInterfaces(server);
-    await server.run({ requests: adds.slice(0, ROUTER_INTERFACES), connections: 1 });
-    cases.push(await server.measure("router interface add", { requests: adds.slice(ROUTER_INTERFACES), connections: 1 }));
+    const created = async ({ server }: Filled, k: number): Promise<ApiRequest> => post("ports", { port: { network_id: await network(server, k), name: "vm" } });
+    for (const [i, at] of [1, ...connections].entries()) await timed("port create", (f) => created(f, 10 + i), at);
+    await timed(`${BULK} ports at once`, async ({ server }) => {
+      const id = await network(server, 4);
+      return post("ports", { ports: Array.from({ length: BULK }, () => ({ network_id: id, name: "vm" })) });
+    });
+    await timed("port update", ({ port }) => ({ method: "PUT", path: `/v2.0/ports/${port}`, body: JSON.stringify({ port: { name: "renamed" } }) }));
 
-    await timed(`list of ${LISTED} ports`, get(`ports?network_id=${listed}`), 1);
-    await timed("port show", get(`ports/${first!}`), 1);
-    return { sync_ms: sync, rss_mb: server.rssMb(), cases };
+    const routed = new Map<Server, { readonly adds: readonly ApiRequest[]; readonly removes: readonly ApiRequest[] }>();
+    for (const { server } of filled) routed.set(server, await routerInterfaces(server));
+    const [warm, rest] = [(list: readonly ApiRequest[]) => list.slice(0, ROUTER_INTERFACES), (list: readonly ApiRequest[]) => list.slice(ROUTER_INTERFACES)];
+    for (const which of ["adds", "removes"] as const) {
+      const of = (server: Server): readonly ApiRequest[] => routed.get(server)![which];
+      await once(`router interface ${which === "adds" ? "add" : "remove"}`, (server) => Promise.resolve(warm(of(server))), (server) => Promise.resolve(rest(of(server))));
+    }
+    return { sync_ms: sync, mb_per_10000_ports: round(filled[0]!.mb), rss_mb: servers[0]!.rssMb(), cases };
   } finally {
-    await server.stop();
+    await Promise.all(servers.map((server) => server.stop()));
   }
 }
 
 /** One network and subnet each, ten to a router; twice as many as are measured, to warm up with. */
-async function routerInterfaces(server: Server): Promise<ApiRequest[]> {
+async function routerInterfaces(server: Server): Promise<{ readonly adds: readonly ApiRequest[]; readonly removes: readonly ApiRequest[] }> {
   const count = 2 * ROUTER_INTERFACES;
   const numbers = Array.from({ length: count }, (_, i) => i);
   const networks = await server.create("network", "networks", numbers.map((i) => ({ name: `routed${i}` })));
   const subnets = await server.create("subnet", "subnets", numbers.map((i) => ({ network_id: networks[i], ip_version: 4, cidr: `10.200.${i}.0/24` })));
   const routers = await server.create("router", "routers", numbers.slice(0, count / 10).map((i) => ({ name: `r${i}` })));
-  return subnets.map((subnet, i) => ({ method: "PUT", path: `/v2.0/routers/${routers[Math.floor(i / 10)]!}/add_router_interface`, body: JSON.stringify({ subnet_id: subnet }) }));
+  const each = (action: string): ApiRequest[] => subnets.map((subnet, i) => ({ method: "PUT", path: `/v2.0/routers/${routers[Math.floor(i / 10)]!}/${action}`, body: JSON.stringify({ subnet_id: subnet }) }));
+  return { adds: each("add_router_interface"), removes: each("remove_router_interface") };
 }

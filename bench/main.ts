@@ -14,8 +14,9 @@ const usage = `usage: npm run bench -- compile|incremental|switches|api|ovsdb|op
   compile      everything from nothing: flows, rules run, time, memory
   incremental  one change at a time through the API: time, rules run, flows changed, bytes sent
   switches     N real Open vSwitch switches (default 200) connect at once: time until all are in sync, memory, a restart
-  api          the controller as a process, asked by a tenant: latency, requests a second, server CPU for each; --seconds (default 3) a run,
-               --connections (default 8) in the concurrent one
+  api          the controller as a process with --ports (default 10,000) ports, asked by a tenant with a token: latency, requests a second, server CPU
+               for each; --seconds (default 3) a run, --connections (default 8 and 32) in the concurrent ones. AXION_BENCH_AGAINST=<dist/src/main.js of
+               another build>: in turns with that one, whose CPU and p50 are told as parts of this one's
   openflow     flow-mods and flow statistics by themselves; 100,000 flows pushed and 300,000 dumped beside ovs-ofctl; --repeats (default 9) rounds
   dataplane    TCP between two hosts (security groups, through a router, translated) beside plain bridges over the same tunnel, in turns: ratios,
                latency, flows in the datapath for each 1,000 connections; --repeats (default 25) rounds, --seconds (default 1) a transfer
@@ -60,7 +61,10 @@ const show = (result: object): void => {
 if (name === "compile") show(await benchCompile(w, apps));
 else if (name === "incremental") show(await benchIncremental(w, numbers.get("repeats") ?? 50, apps));
 else if (name === "switches") show(await benchSwitches(numbers.get("switches") ?? 200, (line) => process.stderr.write(`${line}\n`)));
-else if (name === "api") show(await benchApi({ connections: numbers.get("connections") ?? 8, seconds: numbers.get("seconds") ?? 3 }));
+else if (name === "api") {
+  const [connections, against] = [numbers.get("connections"), process.env.AXION_BENCH_AGAINST];
+  show(await benchApi({ connections: connections === undefined ? [8, 32] : [connections], seconds: numbers.get("seconds") ?? 3, ports: numbers.get("ports") ?? 10_000, ...(against !== undefined && { against }) }));
+}
 else if (name === "openflow") show(await benchOpenflow({ repeats: numbers.get("repeats") ?? 9, log: (line) => process.stderr.write(`${line}\n`) }));
 else if (name === "dataplane") show(await benchDataplane({ repeats: numbers.get("repeats") ?? 25, seconds: numbers.get("seconds") ?? 1, log: (line) => process.stderr.write(`${line}\n`) }));
 else if (name === "ovsdb") show(await benchOvsdb({ repeats: numbers.get("repeats") ?? 5 }));

@@ -8,7 +8,9 @@ args=()
 for arg in "$@"; do
   if [ "$arg" = --nightly ]; then export AXION_NIGHTLY=1; else args+=("$arg"); fi
 done
-deps npm lab test
+sets=(npm lab test)
+if [ "${AXION_NIGHTLY:-}" = 1 ]; then sets+=(nightly); fi
+deps "${sets[@]}"
 
 report=$(mktemp -d)
 trap 'rm -rf "$report"' EXIT

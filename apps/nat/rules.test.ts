@@ -1,5 +1,6 @@
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { claimTable, poolNumberTable, zonePool } from "#app";
+import { compare } from "../../test/support/from-scratch.ts";
 import { Harness, textOf } from "../../test/support/harness.ts";
 import { gatewayPlanTable, gatewayReadyTable, type GatewayReady } from "../gateway/model.ts";
 import { floatingPlaceTable } from "./model.ts";
@@ -122,4 +123,17 @@ test("without the app nothing of it is left: no table, flow, zone, attribute or 
   await h.settled();
   expect((await h.call("GET", `/v2.0/floatingips/${id}`)).status).toBe(200);
   expect(HOSTS.map((host) => [...h.engine.flowsOf(host)].map(textOf).sort())).toEqual(before);
+});
+
+test("an interface that calls itself by the id of a port that the network made disturbs none of it", async () => {
+  await h.create("floatingip", { floating_network_id: outside, port_id: port });
+  await h.settled();
+  const ports = (await h.call("GET", "/v2.0/ports")).body.ports as { id: string; device_owner: string; status: string }[];
+  const made = ports.filter((p) => p.device_owner.startsWith("network:"));
+  expect(made.map((p) => p.device_owner).toSorted()).toEqual(["network:floatingip", "network:router_gateway", "network:router_interface"]);
+  for (const [n, { id }] of made.entries()) await h.plug("hv2", id, 20 + n);
+  await h.settled();
+  const floating = made.find((p) => p.device_owner === "network:floatingip")!;
+  expect((await h.call("GET", `/v2.0/ports/${floating.id}`)).body.port).toMatchObject({ status: "N/A", "binding:host_id": "" });
+  compare(h, HOSTS);
 });

@@ -172,6 +172,7 @@ describe("paths and methods", () => {
   ])("%s %s", (method, url, status, type) => refused(method, url, undefined, status, type));
   it("HEAD is 405", async () => expect((await api.call("HEAD", BED)).status).toBe(405));
   it("a very long URL is 414", () => refused("GET", `${BED}?name=${"x".repeat(17_000)}`, undefined, 414, "HTTPRequestURITooLong"));
+  it("a long one that is none is not said back in full", () => refused("GET", `${BED}/%zz${"x".repeat(5000)}`, undefined, 400, "HTTPBadRequest", /^.{1,400}$/));
   it("a long but legal one is not", async () => expect((await api.get(`${BED}?name=${"x".repeat(15_000)}`)).status).toBe(200));
   it("a client that takes no JSON gets 406", () => refused("GET", BED, undefined, 406, "HTTPNotAcceptable", undefined, { accept: "text/html, application/xml" }));
   it.each(["*/*", "application/*", "text/html, application/json;q=0.5", ""])("Accept: %s is fine", async (accept) => expect((await api.get(BED, { accept })).status).toBe(200));

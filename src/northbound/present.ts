@@ -30,7 +30,7 @@ interface Texts {
 }
 
 /** Rows whose text is kept, for each face. */
-const KEEP_TEXTS = 8192;
+const KEEP_TEXTS = 16_384;
 
 /** Of one version of the access rules. */
 interface Faces {

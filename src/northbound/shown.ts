@@ -7,7 +7,7 @@ import type { Change, Model } from "../model/model.ts";
 import { View } from "../model/view.ts";
 
 /** Rows kept, of all kinds. */
-const KEEP = 8192;
+const KEEP = 16_384;
 
 /** What the presenters of one row said. */
 interface Said {

@@ -1,6 +1,6 @@
 // Where ports are, how networks travel between hosts, and the scopes that follow from both.
 import { chassisTable, defineScope, defineTable, defineVariantScope, vifTable, type Chassis, type ReadView, type Row, type Vif, type PortPlace } from "#app";
-import { portBindingTable, portStatusTable } from "./ports.ts";
+import { deviceOwner, portBindingTable, portStatusTable, portTable } from "./ports.ts";
 
 /**
  * A port at a chassis (derived: port x vif x binding x chassis, and whatever other apps add). A joint: an app that requires l2 may
@@ -46,7 +46,8 @@ export interface PlugChange {
 export function pluggedAt(view: ReadView, portId: string, { appeared, gone }: PlugChange = {}, ifaceId = portId): { readonly vif: Vif; readonly chassis: Chassis } | undefined {
   const stored = view.by(vifTable, "iface_id", ifaceId);
   const vifs = appeared === undefined && gone === undefined ? stored : [...stored, ...(appeared === undefined ? [] : [appeared])].filter((vif) => vif.id !== gone?.id);
-  if (vifs.length === 0) return undefined;
+  // What is outside for a floating IP is nowhere by itself, whatever an interface calls itself.
+  if (vifs.length === 0 || view.get(portTable, portId)?.device_owner === deviceOwner.floatingIp) return undefined;
   const wanted = view.get(portBindingTable, portId)?.requested_host ?? "";
   const host = vifs.length === 1 ? "" : (view.get(portStatusTable, portId)?.host ?? "");
   const requested = wanted === "" ? undefined : requestedChassis(view, wanted);
@@ -58,7 +59,7 @@ export function pluggedAt(view: ReadView, portId: string, { appeared, gone }: Pl
   }
   return best;
 }
-export const pluggedReads = [vifTable, portBindingTable, portStatusTable, chassisTable] as const;
+export const pluggedReads = [portTable, vifTable, portBindingTable, portStatusTable, chassisTable] as const;
 
 /** Where a port is: of its active attachments the first by id, one that l2 knows before what others derive; without any, of those that serve it. */
 export function activeAttachment(view: ReadView, portId: string): Attachment | undefined {

@@ -47,6 +47,9 @@ const waits: readonly Json[] = [
 ];
 const refused: Json = { default: { $ref: "#/components/responses/Refused" } };
 
+/** A path without the names of what is in it. */
+const formOf = (path: string): string => path.replaceAll(/\{[^}]+\}/g, "{}");
+
 export const actionPath = (base: string, action: KindAction): string => `${base}/${(action.decl.path ?? action.name)}`;
 
 function actionOperation(kind: Kind, action: KindAction, registry: Registry): Json {
@@ -113,6 +116,7 @@ export function openApi(registry: Registry): Json {
     const member = memberPath(kind);
     const one = content(object({ [name]: ref(name) }, [name]));
     const fields = repeated("fields", "Only these attributes.");
+    const sortable = all.filter((a) => a.decl.sort === true).map((a) => a.name);
     const bulk = resource.bulk === false ? [] : [object({ [resource.collection]: { type: "array", minItems: 1, items: ref(`${name}_create`) } }, [resource.collection])];
     const collectionPaths: Json = {
       parameters: pathParameters(collection),
@@ -124,13 +128,15 @@ export function openApi(registry: Registry): Json {
         parameters: [
           ...all.filter((a) => a.decl.filter === true).map((a) => repeated(a.name, `Filter: ${a.decl.about} Repeated: any of them.`)),
           ...(kind.tags ? ["tags", "tags-any", "not-tags", "not-tags-any"].map((t) => query(t, "Comma-separated tags.")) : []),
-          query("changed_since", "Only what changed at or after this time."),
+          ...(kind.standard.has("timestamps") ? [query("changed_since", "Only what changed at or after this time.")] : []),
           fields,
           query("limit", "Length of a page.", { type: "integer", minimum: 0 }),
           query("marker", "Id of the last item seen."),
           query("page_reverse", "The page before the marker.", { type: "boolean" }),
-          { ...repeated("sort_key", "Attribute to sort by."), schema: { type: "array", items: { type: "string", enum: all.filter((a) => a.decl.sort === true).map((a) => a.name) } } },
-          { ...repeated("sort_dir", "One for each sort_key."), schema: { type: "array", items: { type: "string", enum: ["asc", "desc"] } } },
+          ...(sortable.length === 0 ? [] : [
+            { ...repeated("sort_key", "Attribute to sort by."), schema: { type: "array", items: { type: "string", enum: sortable } } },
+            { ...repeated("sort_dir", "One for each sort_key."), schema: { type: "array", items: { type: "string", enum: ["asc", "desc"] } } },
+          ]),
         ],
         responses: {
           200: {
@@ -179,7 +185,9 @@ export function openApi(registry: Registry): Json {
     paths[member] = memberPaths;
     for (const [base, actions] of [[collection, kind.collectionActions], [member, kind.actions]] as const) {
       for (const action of actions) {
-        const path = actionPath(base, action);
+        const own = actionPath(base, action);
+        // An action of the collection may be at the path of its members: one path of the description, whatever each calls what is in it.
+        const path = formOf(own) === formOf(member) ? member : own;
         paths[path] = { parameters: pathParameters(path), ...paths[path], [action.method.toLowerCase()]: { ...tag, ...actionOperation(kind, action, registry) } };
       }
     }

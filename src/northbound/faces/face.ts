@@ -2,7 +2,7 @@
 // the contract's (src/app/face.ts), as apps bring faces too.
 import type { Logger } from "pino";
 import {
-  ApiError, notFound,
+  ApiError, notFound, show,
   type Acted, type App, type BatchOperations, type Face, type FaceRefusal, type OperationRequest, type Operations, type OperationTarget, type ResourceHandle, type Tx, type Values, type Written,
 } from "../../app/contract.ts";
 import { TooBusy, TransactionTooLarge, type Model } from "../../model/model.ts";
@@ -48,7 +48,7 @@ export function refusalOf(error: unknown, model: Model, log: Logger, request: { 
   const status = error instanceof Error ? (error as { readonly statusCode?: unknown }).statusCode : undefined;
   if (typeof status === "number" && status < 500) {
     // What the listener itself refuses, by its status.
-    return { status, type: status === 413 ? "HTTPRequestEntityTooLarge" : status === 404 ? "HTTPNotFound" : "HTTPBadRequest", message: (error as Error).message };
+    return { status, type: status === 413 ? "HTTPRequestEntityTooLarge" : status === 404 ? "HTTPNotFound" : "HTTPBadRequest", message: show((error as Error).message) };
   }
   log.error(where, "request failed");
   return { status: 500, type: "HTTPInternalServerError", message: INTERNAL };

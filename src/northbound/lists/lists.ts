@@ -14,6 +14,8 @@ import { Slots } from "./slots.ts";
 /** Rows that are looked at in one go, and from which on a list is one of the long ones that are counted. */
 const SHORT = 250;
 const LONG = 5000;
+/** Rows up to which texts are kept for the next list: of one of more, none would be there still when it is asked for again. */
+const KEPT = 12_000;
 
 export interface ListLimits {
   /** Long lists that are worked on at once, and that wait. */
@@ -86,7 +88,7 @@ export class Lists {
       const slices = new Slices();
       return {
         long: true,
-        keep: rows.length <= LONG,
+        keep: rows.length <= KEPT,
         selection,
         slices,
         page: (stopped) => selection.inSlices(these, slices, stopped),

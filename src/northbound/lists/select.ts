@@ -1,6 +1,6 @@
 // Which rows a list shows, in which order. Which are read at all is decided here too: ids and indexed filters first, then the
 // project's own rows, and every row of the table only when nothing narrows it.
-import { notFound, type Caller, type LiveView, type ReadView, type StandardRow, type Values } from "../../app/contract.ts";
+import { notFound, show, type Caller, type LiveView, type ReadView, type StandardRow, type Values } from "../../app/contract.ts";
 import type { Kind } from "../kinds.ts";
 import { column, Item } from "../present.ts";
 import type { Filter, ListQuery } from "../query.ts";
@@ -59,7 +59,7 @@ export class Selection {
     const { marker } = query;
     if (marker === undefined || this.always === false) return;
     const row = view.get<StandardRow>(kind.table, marker);
-    if (row === undefined || !kind.get.allows(caller, { row }, view)) throw notFound(kind.resource.notFound.type, kind.resource.notFound.message(marker));
+    if (row === undefined || !kind.get.allows(caller, { row }, view)) throw notFound(kind.resource.notFound.type, kind.resource.notFound.message(show(marker)));
     this.after = this.entry(new Item(kind, row, view, caller));
   }
 

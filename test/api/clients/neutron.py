@@ -1,0 +1,151 @@
+"""Makes, reads, changes and deletes one of each resource with Debian's neutronclient, as the user of the environment (an administrator).
+
+Prints the names of the resources that it made, as a list of JSON. What the library has no method for goes through its own request methods.
+"""
+import json
+import os
+
+from keystoneauth1 import loading, session
+from neutronclient.common import exceptions
+from neutronclient.v2_0 import client
+
+auth = loading.get_plugin_loader("password").load_from_options(
+    auth_url=os.environ["OS_AUTH_URL"], username=os.environ["OS_USERNAME"], password=os.environ["OS_PASSWORD"], project_name=os.environ["OS_PROJECT_NAME"],
+    user_domain_id="default", project_domain_id="default",
+)
+neutron = client.Client(session=session.Session(auth=auth), region_name=os.environ["OS_REGION_NAME"])
+made = []
+
+
+class Part:
+    """One that was made, and how its like are shown, changed and deleted."""
+
+    def __init__(self, name, collection, row, parent, path):
+        self.name, self.collection, self.row, self.parent, self.path = name, collection, row, parent, path
+        self.id = row["id"]
+
+    def call(self, verb, *args):
+        method = getattr(neutron, f"{verb}_{self.name}", None)
+        if method is not None:
+            return method(*([self.id] if self.parent is None else [self.parent, self.id]), *args)
+        where = f"/{self.path}/{self.id}"
+        return {"show": neutron.get, "update": neutron.put, "delete": neutron.delete}[verb](where, **({"body": args[0]} if args else {}))
+
+    def show(self):
+        return self.call("show")[self.name]
+
+    def update(self, **values):
+        after = self.call("update", {self.name: values})[self.name]
+        for key, value in values.items():
+            assert after[key] == value, (self.name, key, value, after[key])
+        assert self.show() == after, (after, self.show())
+        return after
+
+    def delete(self):
+        self.call("delete")
+        try:
+            self.show()
+        except (exceptions.NotFound, exceptions.NeutronClientException) as error:
+            assert error.status_code == 404, error
+        else:
+            raise AssertionError(f"{self.name} is still there")
+
+
+def make(name, /, collection=None, parent=None, under=None, **values):
+    """Creates one, and finds it alone and in the list."""
+    collection = collection or f"{name}s"
+    path = collection if under is None else f"{under}/{parent}/{collection}"
+    body = {name: values}
+    method = getattr(neutron, f"create_{name}", None)
+    if method is None:
+        row = neutron.post(f"/{path}", body=body)[name]
+    else:
+        row = (method(body) if parent is None else method(parent, body))[name]
+    part = Part(name, collection, row, parent, path)
+    assert part.show() == row, (row, part.show())
+    lister = getattr(neutron, f"list_{collection}", None)
+    listed = (lister() if parent is None else lister(parent)) if lister is not None else neutron.get(f"/{path}")
+    assert [r for r in listed[collection] if r["id"] == part.id] == [row], (name, listed)
+    made.append(name)
+    return part
+
+
+network = make("network", name="blue", description="d")
+network.update(name="green", admin_state_up=False)
+network.update(admin_state_up=True)
+neutron.add_tag("networks", network.id, "red")
+neutron.replace_tag("networks", network.id, {"tags": ["a", "b"]})
+neutron.remove_tag("networks", network.id, "a")
+assert network.show()["tags"] == ["b"]
+assert [n["id"] for n in neutron.list_networks(tags="b")["networks"]] == [network.id]
+neutron.remove_tag_all("networks", network.id)
+outside = make("network", name="outside", **{"router:external": True})
+
+subnet = make("subnet", network_id=network.id, ip_version=4, cidr="10.0.0.0/24", dns_nameservers=["192.0.2.53"])
+subnet.update(enable_dhcp=False, dns_nameservers=["192.0.2.54"])
+six = make("subnet", network_id=network.id, ip_version=6, cidr="2001:db8:1::/64")
+outer = [make("subnet", network_id=outside.id, ip_version=v, cidr=c) for v, c in ((4, "203.0.113.0/24"), (6, "2001:db8:f::/64"))]
+
+pool = make("subnetpool", name="p", prefixes=["10.64.0.0/16"], default_prefixlen=26)
+pool.update(name="q", default_prefixlen=27)
+pooled = make("subnet", network_id=make("network", name="pooled").id, ip_version=4, subnetpool_id=pool.id)
+assert pooled.row["cidr"] == "10.64.0.0/27"
+
+addresses = make("address_group", name="a", addresses=["192.0.2.0/24"])
+addresses.update(name="b")
+group = make("security_group", name="g")
+group.update(description="x")
+rule = make("security_group_rule", security_group_id=group.id, direction="ingress", protocol="tcp", port_range_min=80, port_range_max=80, remote_ip_prefix="198.51.100.0/24")
+default = make("default_security_group_rule", used_in_default_sg=True, used_in_non_default_sg=False, direction="ingress", protocol="udp", port_range_min=53, port_range_max=53, remote_ip_prefix="198.51.100.0/24")
+rbac = make("rbac_policy", "rbac_policies", object_type="security_group", object_id=group.id, action="access_as_shared", target_tenant="somebody")
+rbac.update(target_tenant="another")
+
+port = make("port", network_id=network.id, name="vm", security_groups=[group.id])
+port.update(name="vm2", allowed_address_pairs=[{"ip_address": "10.0.0.77", "mac_address": port.row["mac_address"]}])
+try:
+    neutron.create_port({"port": {"network_id": network.id, "mac_address": port.row["mac_address"]}})
+except exceptions.MacAddressInUseClient:
+    pass
+else:
+    raise AssertionError("a MAC twice")
+# Page by page.
+assert neutron.list_subnets(limit=2, sort_key="id", sort_dir="asc")["subnets"] == neutron.list_subnets(sort_key="id", sort_dir="asc")["subnets"]
+
+router = make("router", name="r", enable_ndp_proxy=False)
+neutron.add_gateway_router(router.id, {"network_id": outside.id})
+for s in (subnet, six):
+    neutron.add_interface_router(router.id, {"subnet_id": s.id})
+neutron.add_extra_routes_to_router(router.id, {"router": {"routes": [{"destination": "198.51.100.0/24", "nexthop": "10.0.0.9"}]}})
+neutron.remove_extra_routes_from_router(router.id, {"router": {"routes": [{"destination": "198.51.100.0/24", "nexthop": "10.0.0.9"}]}})
+router.update(name="s", enable_ndp_proxy=True)
+four = next(f["ip_address"] for f in port.show()["fixed_ips"] if "." in f["ip_address"])
+floating = make("floatingip", floating_network_id=outside.id, port_id=port.id, fixed_ip_address=four)
+floating.update(port_id=None)
+forwarding = make("port_forwarding", parent=floating.id, under="floatingips", internal_port_id=port.id, internal_ip_address=four, protocol="tcp", internal_port=80, external_port=8080)
+forwarding.update(external_port=8081)
+helper = make("conntrack_helper", parent=router.id, under="routers", protocol="tcp", port=21, helper="ftp")
+helper.update(protocol="udp", port=69, helper="tftp")
+proxy = make("ndp_proxy", "ndp_proxies", router_id=router.id, port_id=port.id)
+proxy.update(name="n")
+
+project = router.row["project_id"]
+assert neutron.update_quota(project, {"quota": {"network": 77}})["quota"]["network"] == 77
+assert neutron.show_quota(project)["quota"]["network"] == 77
+assert neutron.show_quota_details(project)["quota"]["network"]["limit"] == 77
+assert [q["project_id"] for q in neutron.list_quotas()["quotas"]] == [project]
+neutron.delete_quota(project)
+assert neutron.show_quota(project)["quota"] == neutron.show_quota_default(project)["quota"]
+extensions = [e["alias"] for e in neutron.list_extensions()["extensions"]]
+assert all(neutron.show_extension(alias)["extension"]["alias"] == alias for alias in extensions)
+for listed in (neutron.list_agents, neutron.list_availability_zones, neutron.list_service_providers, neutron.list_network_ip_availabilities):
+    assert isinstance(next(iter(listed().values())), list)
+assert neutron.show_network_ip_availability(network.id)["network_ip_availability"]["used_ips"] > 0
+
+for part in (proxy, helper, forwarding, floating):
+    part.delete()
+for s in (subnet, six):
+    neutron.remove_interface_router(router.id, {"subnet_id": s.id})
+neutron.remove_gateway_router(router.id)
+for part in (router, port, rbac, default, rule, group, addresses, pooled, pool, subnet, six, *outer, network, outside):
+    part.delete()
+print(json.dumps(made))
