@@ -2,8 +2,8 @@
 // address that comes to it is announced alone, however many it has. With no controller the first frame that leaves teaches the physical switches as much.
 import { isIpv6, type LiveView, type ServiceDecl, type StageOut } from "#app";
 import { buildGratuitousArp, buildUnsolicitedNeighbourAdvertisement } from "packet-codec";
-import { activeHost, ofGateway, presenceOf, seenAlive, whileGateways, type Presence } from "./activity.ts";
-import { gatewayAddressTable, gatewayPlanTable, gatewayReadyTable, type GatewayPlan } from "./model.ts";
+import { ofGateway, presenceOf, whileGateways, type Presence } from "./activity.ts";
+import { activeHost, gatewayAddressTable, gatewayPlanTable, gatewayReadyTable, seenAlive, type GatewayPlan } from "./model.ts";
 
 /** Seconds between looks: what switches see of each other is a second old at most. */
 const LOOK_S = 0.2;

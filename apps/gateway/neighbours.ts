@@ -6,8 +6,8 @@ import { contains, isIpv6, learned, parseCidr, parseIp, Shares, type Ip, type Pa
 import { PacketError, parsePacket } from "packet-codec";
 import { addressId, addressTable, deviceOwner, isNetworkPort, networkTable, portTable, saidIn } from "../l2/model.ts";
 import { hostUnreachable, legTable, questionFor, routerTable, routeTable, wantedNeighbourTable } from "../l3/model.ts";
-import { activeHost, ofGateway, presenceOf, whileGateways } from "./activity.ts";
-import { gatewayAddressTable, gatewayNeighbourTable, gatewayPlanTable, legId, type GatewayNeighbour, type GatewayPlan } from "./model.ts";
+import { ofGateway, presenceOf, whileGateways } from "./activity.ts";
+import { activeHost, gatewayAddressTable, gatewayNeighbourTable, gatewayPlanTable, legId, type GatewayNeighbour, type GatewayPlan } from "./model.ts";
 import { NextHopWatch, sharedHops, WATCH_S } from "./multihoming/next-hops.ts";
 
 /** Seconds between looks at what was answered, and at whom to ask. */
