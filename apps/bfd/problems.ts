@@ -11,7 +11,7 @@ export function problems(view: LiveView): AppProblem[] {
     if (session === undefined) continue;
     const { router_id, network_id, nexthop } = session;
     found.push({
-      kind: "bfd_down", severity: "warning", text: `the BFD session of router ${view.get(routerTable, router_id)?.name || router_id} with its next hop ${nexthop} on network ${view.get(networkTable, network_id)?.name || network_id} was up and is not: other routes are used in its place`,
+      kind: "session_down", severity: "warning", text: `the BFD session of router ${view.get(routerTable, router_id)?.name || router_id} with its next hop ${nexthop} on network ${view.get(networkTable, network_id)?.name || network_id} was up and is not: other routes are used in its place`,
       resources: [{ type: "router", id: router_id }, { type: "network", id: network_id }], cure: { text: "look whether the next hop is up, and speaks BFD with the router's gateway" },
     });
   }

@@ -204,7 +204,7 @@ describe("a next hop", () => {
     await pass(2);
     expect(lost()).toEqual([X]);
     expect(byDefault()).toEqual([Y]);
-    expect(problems(h.view)).toMatchObject([{ kind: "bfd_down", severity: "warning" }]);
+    expect(problems(h.view)).toMatchObject([{ kind: "session_down", severity: "warning" }]);
     expect(problems(h.view)[0]!.text).toContain(X);
     peers.set(X, peer);
     await pass(8);
