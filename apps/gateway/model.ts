@@ -58,13 +58,22 @@ export interface GatewayPlan extends Row {
   readonly hosts: readonly string[];
   /** The same by their keys, as text: gateways with the same list share groups. */
   readonly list: string;
+  /**
+   * Of an interface on a network of several segments: the hosts for each physical one. On each the first that is ready answers, others do not stand
+   * for it in groups, and `list` is "": which one hands on between segments is the controller's to say, and it is that one.
+   */
+  readonly apart?: readonly (readonly string[])[];
 }
 export const gatewayPlanTable = defineTable<GatewayPlan>()("gateway_plan", {
   derived: true,
   indexes: { all: () => "", router: (p) => p.router_id, network: (p) => p.network_id, host: (p) => p.hosts },
   /** Each list there is, once. */
-  pairs: { lists: (p) => (p.hosts.length === 0 ? undefined : ["all", p.list]) },
+  pairs: { lists: (p) => (p.list === "" ? undefined : ["all", p.list]) },
 });
+/** A plan as it is on each segment that has hosts of its own. */
+export const seatsOf = (plan: GatewayPlan): readonly GatewayPlan[] => (plan.apart === undefined ? [plan] : plan.apart.map((hosts) => ({ ...plan, hosts })));
+/** Of hosts that are `apart` who answers: on each segment the first that is ready. */
+export const answering = (view: ReadView, { apart = [] }: GatewayPlan): string[] => apart.flatMap((hosts) => hosts.find((host) => view.get(gatewayReadyTable, host)?.users === true) ?? []);
 /** The leg of its router that comes with it. */
 export const legId = ({ id }: Pick<GatewayPlan, "id">): string => `gateway/${id}`;
 /** The place of a chassis among those of a gateway, 0 first; undefined: the gateway is not on it. */
