@@ -52,8 +52,8 @@ describe.skipIf(Lab.missing().length > 0)("machines behind a router's interface 
   async function expectAll(): Promise<void> {
     for (const [m, machine] of machines.entries()) {
       for (const i of inside) {
-        await until(`${machine.name} to reach ${i.vm.name}`, () => machine.reaches(i.ip), { timeoutMs: 15_000 });
-        await until(`${i.vm.name} to reach ${machine.name}`, () => i.vm.reaches(addresses[m]!), { timeoutMs: 15_000 });
+        await until(`${machine.name} to reach ${i.vm.name}`, () => machine.reaches(i.ip), { timeoutMs: 40_000 });
+        await until(`${i.vm.name} to reach ${machine.name}`, () => i.vm.reaches(addresses[m]!), { timeoutMs: 40_000 });
         expect((await machine.ping(i.ip, { count: 10, intervalMs: 20 })).received, `${machine.name} to ${i.vm.name}`).toBeGreaterThanOrEqual(9);
       }
     }
