@@ -1,8 +1,7 @@
-// Which host of a gateway has it now, as far as the controller can see: the first that a fellow sees alive. Switches do not ask; this is for
-// what a switch cannot do, since it sends nothing by itself: to ask, and to announce.
-import { chassisTable, observed, type Cancel, type LiveView, type ServiceHost } from "#app";
+// Gateways as they are now: what an operator is shown of their hosts, how one is on its network, and what is done while there are any.
+import type { Cancel, LiveView, ServiceHost } from "#app";
 import { addressesOf, networkTable, portTable, type Network, type Port } from "../l2/model.ts";
-import { gatewayNeighbourTable, gatewayPlanTable, gatewayReadyTable, gatewaysOf, peerPortName, type GatewayPlan, type GatewayReady } from "./model.ts";
+import { gatewayNeighbourTable, gatewayPlanTable, gatewayReadyTable, gatewaysOf, seenAlive, usedBy, type GatewayPlan } from "./model.ts";
 
 /** Calls `fn` every so many seconds, from now on whenever there are gateways, or what is left of some. */
 export function whileGateways(host: ServiceHost, seconds: number, fn: () => void | Promise<void>): void {
@@ -21,30 +20,6 @@ export function whileGateways(host: ServiceHost, seconds: number, fn: () => void
   host.onCommit([gatewayPlanTable], begin);
   begin();
 }
-
-/**
- * Whether a host of a gateway lives; undefined: none of its fellows is there to say so. One that only says that it is not to be used does, also
- * when what is known of that is a second old.
- */
-export function seenAlive(view: LiveView, plan: GatewayPlan, host: string): boolean | undefined {
-  const key = view.get(chassisTable, host)?.key;
-  if (key === undefined) return undefined;
-  const said = plan.hosts.flatMap((fellow) => {
-    const status = fellow === host ? undefined : observed(view, fellow, "Interface", peerPortName(key))?.bfd_status;
-    return status === undefined ? [] : [status.forwarding === "true" || status.state === "up"];
-  });
-  return said.length === 0 ? undefined : said.includes(true);
-}
-
-/** The host that has a gateway; undefined: none, or nobody knows. */
-export function activeHost(host: Pick<ServiceHost, "view" | "synced">, plan: GatewayPlan): string | undefined {
-  return plan.hosts.find((id) => {
-    const ready = host.view.get(gatewayReadyTable, id);
-    return usedBy(ready) && host.synced(id) !== undefined && (plan.hosts.length === 1 || ready?.fellows !== true || seenAlive(host.view, plan, id) !== false);
-  });
-}
-
-const usedBy = (ready: Readonly<GatewayReady> | undefined): boolean => ready !== undefined && (ready.users || ready.fellows);
 
 /** What an operator is shown of the hosts of a router's gateways, the preferred one first; `alive`: null where no fellow is there to say. What acts asks `activeHost`, which also knows whose switch is connected. */
 export function shownHosts(view: LiveView, routerId: string): object[] {

@@ -2,8 +2,8 @@
 // address that comes to it is announced alone, however many it has. With no controller the first frame that leaves teaches the physical switches as much.
 import { isIpv6, type LiveView, type ServiceDecl, type StageOut } from "#app";
 import { buildGratuitousArp, buildUnsolicitedNeighbourAdvertisement } from "packet-codec";
-import { activeHost, ofGateway, presenceOf, seenAlive, whileGateways, type Presence } from "./activity.ts";
-import { gatewayAddressTable, gatewayPlanTable, gatewayReadyTable, type GatewayPlan } from "./model.ts";
+import { ofGateway, presenceOf, whileGateways, type Presence } from "./activity.ts";
+import { activeHost, gatewayAddressTable, gatewayPlanTable, gatewayReadyTable, seatsOf, seenAlive, type GatewayPlan } from "./model.ts";
 
 /** Seconds between looks: what switches see of each other is a second old at most. */
 const LOOK_S = 0.2;
@@ -43,14 +43,14 @@ export const announcement: ServiceDecl = {
       const now = host.clock.monotonic();
       if (now - startedMs < START_S * 1000) return;
       const packets: StageOut[] = [];
-      for (const plan of host.view.all(gatewayPlanTable)) {
+      for (const { plan, key } of seats()) {
         if (packets.length >= AT_ONCE) break;
         const active = activeHost(host, plan);
         if (active === undefined || !host.masters(active)) continue;
         const presence = presenceOf(host.view, plan);
         if (presence === undefined) continue;
-        let entry = known.get(plan.id);
-        if (entry === undefined) known.set(plan.id, (entry = { active, alone: false, heldMs: now, addresses: new Map() }));
+        let entry = known.get(key);
+        if (entry === undefined) known.set(key, (entry = { active, alone: false, heldMs: now, addresses: new Map() }));
         const alone = plan.kind === "interface" && host.view.get(gatewayReadyTable, active)?.fellows === true;
         if (entry.active !== active || (alone && !entry.alone)) {
           const handed = plan.kind === "gateway" && entry.active !== active && isHandedOver(host.view, plan, entry.active, active);
@@ -76,8 +76,15 @@ export const announcement: ServiceDecl = {
         }
       }
       if (packets.length > 0) host.send(packets);
-      if (known.size > 2 * host.view.count(gatewayPlanTable, "all", "") + 16) for (const id of known.keys()) if (host.view.get(gatewayPlanTable, id) === undefined) known.delete(id);
+      if (known.size > 2 * host.view.count(gatewayPlanTable, "all", "") + 16) {
+        const there = new Set(Array.from(seats(), (seat) => seat.key));
+        for (const key of known.keys()) if (!there.has(key)) known.delete(key);
+      }
     };
+    /** Plans, and those on several segments once for each of these. */
+    function* seats(): Generator<{ readonly plan: GatewayPlan; readonly key: string }> {
+      for (const plan of host.view.all(gatewayPlanTable)) for (const [n, seat] of seatsOf(plan).entries()) yield { plan: seat, key: `${plan.id}/${n}` };
+    }
     /** Its own, and what others have of it, each with the MAC that it is at. */
     const addressesOf = ({ plan, port: { mac_address: own }, addresses }: Presence): readonly { readonly address: string; readonly mac: string }[] => {
       const further = host.view.by(gatewayAddressTable, "gateway", plan.id).filter((a) => a.at === undefined).toSorted((a, b) => (a.id < b.id ? -1 : 1));

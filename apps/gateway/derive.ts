@@ -34,11 +34,17 @@ function hostsOf(view: ReadView, router: string, but: string, seen: Set<string>)
   return hosts;
 }
 
+/** Hosts that route into the network of an interface from elsewhere. */
+export function routingInto(plan: GatewayPlan, view: ReadView): Set<string> {
+  const hosts = hostsOf(view, plan.router_id, plan.network_id, new Set());
+  for (const other of view.by(gatewayPlanTable, "router", plan.router_id)) if (other.kind === "gateway") for (const host of other.hosts) hosts.add(host);
+  return hosts;
+}
+
 /** Hosts that send to those of a plan, and so have to know which of them lives. */
 export function usersOf(plan: GatewayPlan, view: ReadView): Set<string> {
-  const users = hostsOf(view, plan.router_id, plan.network_id, new Set());
+  const users = plan.kind === "interface" ? routingInto(plan, view) : hostsOf(view, plan.router_id, plan.network_id, new Set());
   if (plan.kind === "interface") {
-    for (const { kind, hosts } of view.by(gatewayPlanTable, "router", plan.router_id)) if (kind === "gateway") for (const host of hosts) users.add(host);
     // Whoever is on the physical network sends there itself.
     for (const id of users) if (isOnNetwork(view, plan.network_id, id)) users.delete(id);
     return users;
@@ -52,7 +58,7 @@ export function usersOf(plan: GatewayPlan, view: ReadView): Set<string> {
 }
 
 function peersOf(plan: GatewayPlan, view: ReadView): GatewayPeer[] {
-  if (plan.hosts.length === 0) return [];
+  if (plan.hosts.length === 0 || plan.apart !== undefined) return [];
   const users = usersOf(plan, view);
   const peers: GatewayPeer[] = [];
   const watch = (at: string, peer: string, role: GatewayPeer["role"]): void => void peers.push({ id: `${plan.id}/${at}|${peer}`, at, peer, role });

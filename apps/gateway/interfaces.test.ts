@@ -1,6 +1,7 @@
 // Which hosts answer machines for a router's interface on a physical network, what that takes on each, and nothing of it elsewhere.
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { Harness, textOf } from "../../test/support/harness.ts";
+import { networkTable, portTable } from "../l2/model.ts";
 import { gatewayPlanTable, gatewayReadyTable, type GatewayPlan } from "./model.ts";
 import { problems } from "./problems.ts";
 
@@ -77,13 +78,6 @@ describe("who answers", () => {
     await h.settled();
     expect(problems(h.view).map((p) => p.text)).toEqual([expect.stringContaining("no host is mapped to it")]);
   });
-
-  test("nobody on a network of several segments", async () => {
-    const both = (await h.create("network", { segments: [{ "provider:network_type": "vlan", "provider:physical_network": "physnet", "provider:segmentation_id": 200 }, { "provider:network_type": "geneve" }] })).id;
-    await connect(both, "10.80.0.0/24", router);
-    await h.settled();
-    expect([...h.view.all(gatewayPlanTable)].filter((p) => p.network_id !== wire)).toEqual([]);
-  });
 });
 
 test("one takes what machines send, the others do so when those before it are dead; who is not on the network watches them and sends by them", () => {
@@ -142,4 +136,62 @@ test("without an interface there nothing of it is left, and without a physical n
   await h.call("PUT", `/v2.0/routers/${router}/remove_router_interface`, { port_id: plans()[0]!.id });
   await h.settled();
   for (const host of HOSTS) expect([own(host), tunnels(host)], host).toEqual([[], []]);
+});
+
+describe("on a network of several segments", () => {
+  let both: string;
+  const mac = (): string => h.view.get(portTable, [...h.view.by(gatewayPlanTable, "network", both)][0]!.id)!.mac_address;
+  const plan = (): GatewayPlan => [...h.view.by(gatewayPlanTable, "network", both)][0]!;
+  /** What a host does with what comes for the router's MAC from no port. */
+  const taken = (host: string): string[] => flows(host, "l2_lookup").filter((f) => f.startsWith("priority=117") && f.includes(mac())).map((f) => (f.endsWith("actions=drop") ? "drop" : "take"));
+  const ready = async (hosts: readonly string[]): Promise<void> => {
+    await h.model.transact({ requestId: "t", call: "t" }, (tx) => {
+      for (const { id } of [...tx.all(gatewayReadyTable)]) if (!hosts.includes(id)) tx.delete(gatewayReadyTable, id);
+      for (const id of hosts) tx.put(gatewayReadyTable, { id, users: true, fellows: true });
+    });
+    await h.settled();
+  };
+  beforeEach(async () => {
+    for (const [host, physnet] of [["hv3", "other"], ["hv4", "other"]] as const) await chassis(host, { bridge_mappings: { [physnet]: "br-ex" } });
+    const vlan = (physnet: string, n: number) => ({ "provider:network_type": "vlan", "provider:physical_network": physnet, "provider:segmentation_id": n });
+    both = (await h.create("network", { segments: [vlan("physnet", 200), vlan("other", 300), { "provider:network_type": "geneve" }] })).id;
+    await connect(both, "10.80.0.0/24", router);
+    await h.settled();
+  });
+
+  test("one host of each answers, the first that is ready; it hands on between segments, and the others take nothing", async () => {
+    const { apart, hosts } = plan();
+    expect(apart!.map((on) => [...on].sort())).toEqual([["hv1", "hv2"], ["hv3", "hv4"]]);
+    for (const host of hosts) expect(taken(host), host).toEqual(["drop"]);
+    await ready(hosts);
+    const chosen = apart!.map(([first]) => first!);
+    for (const host of hosts) expect(taken(host), host).toEqual([chosen.includes(host) ? "take" : "drop"]);
+    const handsOn = (host: string): boolean => flows(host, "l2_lookup").some((f) => f.startsWith("priority=60,") && f.includes(`reg0=0x${h.view.get(networkTable, both)!.key.toString(16)},`));
+    for (const host of hosts) expect(handsOn(host), host).toBe(chosen.includes(host));
+    // Another when it dies.
+    await ready(hosts.filter((host) => host !== chosen[0]));
+    expect(apart![0]!.map(taken)).toEqual([["drop"], ["take"]]);
+    expect(handsOn(apart![0]![1]!)).toBe(true);
+    expect(handsOn(chosen[0]!)).toBe(false);
+    // They do not watch each other because of it.
+    expect(tunnels("hv4")).not.toContain("axion-bfd-3");
+  });
+
+  test("a host that has nothing of it sends what nobody knows to those that answer", async () => {
+    await ready(plan().hosts);
+    const unknown = (host: string): string[] => flows(host, "mac_unknown").filter((f) => f.startsWith("priority=50,") && f.includes(`reg0=0x${h.view.get(networkTable, both)!.key.toString(16)},`));
+    expect(unknown("hv5")).toHaveLength(1);
+    await h.plug("hv5", (await h.create("port", { network_id: both })).id, 12);
+    await h.settled();
+    expect(unknown("hv5")).toHaveLength(1);
+    expect(problems(h.view).filter((p) => p.kind === "no_host")).toEqual([]);
+  });
+
+  test("without an interface there nothing of it is left", async () => {
+    await ready(plan().hosts);
+    expect((await h.call("PUT", `/v2.0/routers/${router}/remove_router_interface`, { port_id: plan().id })).status).toBe(200);
+    await h.settled();
+    expect([...h.view.by(gatewayPlanTable, "network", both)]).toEqual([]);
+    for (const host of ["hv3", "hv4"]) expect(own(host)).toEqual([]);
+  });
 });

@@ -1,27 +1,22 @@
 // Interfaces of routers on physical networks, for machines there. Every host that routes into such a network does so itself, with a MAC of its own;
 // what machines ask of the router, and send to it, is for one host at a time, chosen as that of a gateway is: that one alone sends with the router's
 // MAC, whatever it routes there. A host that is not on the physical network sends what it routes there by way of that one.
-import { chassisScope, chassisTable, claim, claimTable, derivation, each, isIpv6, load, numberOf, setField, toEntrance, toStage, type Chassis, type Claim, type FlowAction, type ReadView, type SharedRegister } from "#app";
+import { chassisScope, chassisTable, claim, claimTable, derivation, each, isIpv6, load, numberOf, setField, toEntrance, toStage, type Chassis, type Claim, type Emit, type FlowAction, type ReadView, type SharedRegister } from "#app";
 import { linkLocal } from "packet-codec";
 import { subnetTable } from "../ipam/model.ts";
-import { addressTable, attachmentTable, chosenSegmentTable, handleMac, handleQuestions, netScope, networkTable, portTable, readsTags, segmentTable, type Segment } from "../l2/model.ts";
-import { legOfInterface, legTable, liveRouterTable, routerHopTable, routerInterfaceTable, type Leg } from "../l3/model.ts";
+import {
+  addressTable, attachmentTable, chosenSegments, chosenSegmentTable, handleMac, handleQuestions, handOnHostTable, isPhysical, netScope, networkHostTable, networkTable, portTable, readsTags, segmentFault, segmentTable, sendUnknown, type HandOnHost, type Network,
+} from "../l2/model.ts";
+import { legOfInterface, legTable, liveRouterTable, routerHopTable, routerInterfaceTable, type Leg, type LiveRouter } from "../l3/model.ts";
 import { leaveChosen, leaveRoundabout, profileTable, receiveVni, vniPool } from "../overlay/model.ts";
-import { groupOf, listOf, usersOf } from "./derive.ts";
-import { gatewayGroups, gatewayPlanTable, gatewayReadyTable, handsOver, legId, listScope, outsideScope, roundaboutHolder, type GatewayPlan } from "./model.ts";
+import { groupOf, listOf, routingInto, usersOf } from "./derive.ts";
+import { answering, gatewayGroups, gatewayPlanTable, gatewayReadyTable, handsOver, legId, listScope, outsideScope, roundaboutHolder, type GatewayPlan } from "./model.ts";
 import { place } from "./placement.ts";
 import { groupsBefore, hostsBefore, ping } from "./rules.ts";
 import { gateway } from "./tables.ts";
 
-/** The physical segment that a network is on, and nowhere else. Between several segments a host hands on, and would take what is for the router. */
-function physicalSegmentOf(view: ReadView, networkId: string): Readonly<Segment> | undefined {
-  const [only, ...more] = view.by(segmentTable, "network", networkId);
-  return more.length > 0 || only?.physical_network == null ? undefined : only;
-}
-
 /** Hosts that may answer for routers on a physical network: those that may have gateways if there are any, else all that are on it. */
-function candidates(view: ReadView, segment: Segment): readonly Chassis[] {
-  const there = view.by(chassisTable, "physical_network", segment.physical_network!).filter((c) => readsTags(segment, c));
+function candidates(view: ReadView, there: readonly Chassis[]): readonly Chassis[] {
   // Those that have no tunnels cannot watch each other: one of them has to do.
   const watched = there.filter((c) => c.encap_ip !== "" && c.encap_types.length > 0);
   const gateways = watched.filter((c) => c.gateway || handsOver(view, c));
@@ -34,14 +29,22 @@ export const derive = [
     name: "interface-plan",
     on: each(routerInterfaceTable),
     into: gatewayPlanTable,
-    reads: [segmentTable, chassisTable, networkTable, gatewayReadyTable],
+    reads: [segmentTable, chosenSegmentTable, chassisTable, networkTable, gatewayReadyTable],
     derive({ id, router_id, network_id }, view): GatewayPlan | undefined {
-      const physical = physicalSegmentOf(view, network_id);
-      if (physical === undefined) return undefined;
-      const there = view.get(networkTable, network_id)?.admin_state_up === true ? candidates(view, physical) : [];
+      const segments = view.by(segmentTable, "network", network_id);
+      if (!segments.some((s) => s.physical_network !== null)) return undefined;
+      const plan = { id, kind: "interface", router_id, network_id } as const;
+      const up = view.get(networkTable, network_id)?.admin_state_up === true;
       // All routers on a network have the same, so that what is routed there from elsewhere has one way.
-      const hosts = place(network_id, there.map((c) => c.id), (host) => handsOver(view, view.get(chassisTable, host)));
-      return { id, kind: "interface", router_id, network_id, hosts, list: listOf(hosts.map((host) => there.find((c) => c.id === host)!)) };
+      const placed = (key: string, hosts: readonly Chassis[]): string[] => place(key, hosts.map((c) => c.id), (host) => handsOver(view, view.get(chassisTable, host)));
+      const [only, ...more] = segments;
+      if (more.length === 0) {
+        const there = up ? candidates(view, view.by(chassisTable, "physical_network", only!.physical_network!).filter((c) => readsTags(only!, c))) : [];
+        const hosts = placed(network_id, there);
+        return { ...plan, hosts, list: listOf(hosts.map((host) => there.find((c) => c.id === host)!)) };
+      }
+      const apart = up ? onEach(view, network_id).map(({ index, hosts }) => placed(`${network_id}/${index}`, candidates(view, hosts))) : [];
+      return { ...plan, hosts: apart.flat(), list: "", apart };
     },
   }),
   derivation({
@@ -56,13 +59,31 @@ export const derive = [
     },
   }),
   derivation({
+    name: "interface-hands-on",
+    on: each(gatewayPlanTable),
+    into: handOnHostTable,
+    reads: [gatewayReadyTable],
+    derive: (plan, view): HandOnHost[] => answering(view, plan).map((chassis) => ({ id: `gateway/${plan.id}/${chassis}`, network_id: plan.network_id, chassis })),
+  }),
+  derivation({
     name: "roundabout-vni",
     on: each(gatewayPlanTable),
     into: claimTable,
     reads: [gatewayPlanTable, segmentTable, attachmentTable, routerInterfaceTable, routerHopTable, chassisTable],
-    derive: (plan, view): Claim | undefined => (plan.kind === "interface" && plan.hosts.length > 0 && usersOf(plan, view).size > 0 ? claim(`gateway/roundabout/${plan.id}`, vniPool, "", roundaboutHolder(plan.network_id)) : undefined),
+    derive: (plan, view): Claim | undefined => (plan.kind === "interface" && plan.list !== "" && usersOf(plan, view).size > 0 ? claim(`gateway/roundabout/${plan.id}`, vniPool, "", roundaboutHolder(plan.network_id)) : undefined),
   }),
 ];
+
+/** The hosts of each physical segment of a network: each is on the first that it has, with those that have the tunnels too before others. */
+function onEach(view: ReadView, networkId: string): { readonly index: number; readonly hosts: readonly Chassis[] }[] {
+  const segments = chosenSegments(view, networkId);
+  const tunnel = segments.find((s) => !isPhysical(s));
+  return segments.filter(isPhysical).flatMap((segment) => {
+    const there = view.by(chassisTable, "physical_network", segment.physical_network!).filter((c) => segments.find((s) => isPhysical(s) && segmentFault(s, c) === undefined) === segment);
+    const both = tunnel === undefined ? [] : there.filter((c) => segmentFault(tunnel, c) === undefined);
+    return there.length === 0 ? [] : [{ index: segment.index, hosts: both.length > 0 ? both : there }];
+  });
+}
 
 type Through = FlowAction<never, SharedRegister>;
 
@@ -80,6 +101,10 @@ const interfaces = gateway.rule({
     const mac = port.mac_address;
     const addresses = view.by(addressTable, "port", plan.id).map((a) => a.ip);
     const asked = addresses.some(isIpv6) ? [...addresses, linkLocal(mac)] : addresses;
+    if (plan.apart !== undefined) {
+      answerApart(plan, router, network, mac, asked, view, out);
+      return;
+    }
     const vni = numberOf(view, vniPool, "", roundaboutHolder(network.id));
     for (const [place, id] of plan.hosts.entries()) {
       const here = chassisScope(id);
@@ -107,5 +132,35 @@ const interfaces = gateway.rule({
     }
   },
 });
+
+/**
+ * On a network of several segments: on each the host that hands on answers, so that for switches there the router's MAC is where all comes from that is on other segments.
+ * Hosts that have nothing of the network send those that nobody knows to these.
+ */
+function answerApart(plan: GatewayPlan, router: LiveRouter, network: Network, mac: string, asked: readonly string[], view: ReadView, out: Emit<typeof gateway>): void {
+  const answers = answering(view, plan);
+  const take = toEntrance(gateway.entrance("gateway_in"));
+  for (const id of plan.hosts) {
+    const here = chassisScope(id);
+    const takes = answers.includes(id);
+    handleMac(out, here, network, mac, takes ? [take] : [], { rank: 2, from: "no port" });
+    if (!takes) continue;
+    leaveChosen(out, here, network, router);
+    for (const ip of asked) {
+      handleQuestions(out, here, network, ip, [take]);
+      ping(out, here, network, mac, ip);
+    }
+  }
+  const keys = answers.flatMap((id) => {
+    const chassis = view.get(chassisTable, id);
+    return chassis === undefined || chassis.encap_ip === "" || chassis.encap_types.length === 0 ? [] : chassis.key;
+  });
+  if (keys.length === 0) return;
+  for (const user of routingInto(plan, view)) if (!has(view, network.id, user)) sendUnknown(out, chassisScope(user), network, keys);
+}
+
+/** Whether a host has a network: ports of it, or what an app has there. */
+const has = (view: ReadView, networkId: string, chassis: string): boolean =>
+  view.byPair(attachmentTable, "network_chassis", networkId, chassis).length + view.byPair(networkHostTable, "network_chassis", networkId, chassis).length > 0;
 
 export const rules = [interfaces];

@@ -1,5 +1,5 @@
 // gateway's entities: which networks are external, the gateways of routers on them, and what follows from both: which hosts a gateway is on.
-import { chassisScope, chassisTable, conflict, definePool, ethType, defineScope, defineTable, familyMatch, ipDst, ipProto, load, next, NO_MAC, numberOf, setField, toTable, type Chassis, type Entrance, type FlowAction, type Outputs, type ReadView, type Row, type Scope, type SharedRegister } from "#app";
+import { chassisScope, chassisTable, conflict, definePool, ethType, defineScope, defineTable, familyMatch, ipDst, ipProto, load, next, NO_MAC, numberOf, observed, setField, toEntrance, toTable, type Chassis, type Entrance, type FlowAction, type LiveView, type Outputs, type ReadView, type Row, type Scope, type ServiceHost, type SharedRegister } from "#app";
 import { subnetTable, type Subnet } from "../ipam/model.ts";
 import { addressesOf, addressTable, isOnPhysical, networkTable, portTable, segmentTable, type Address, type KnownAt } from "../l2/model.ts";
 import { liveRouterTable, routerScope, tellOutside } from "../l3/model.ts";
@@ -59,13 +59,22 @@ export interface GatewayPlan extends Row {
   readonly hosts: readonly string[];
   /** The same by their keys, as text: gateways with the same list share groups. */
   readonly list: string;
+  /**
+   * Of an interface on a network of several segments: the hosts for each physical one. On each the first that is ready answers, others do not stand
+   * for it in groups, and `list` is "": which one hands on between segments is the controller's to say, and it is that one.
+   */
+  readonly apart?: readonly (readonly string[])[];
 }
 export const gatewayPlanTable = defineTable<GatewayPlan>()("gateway_plan", {
   derived: true,
   indexes: { all: () => "", router: (p) => p.router_id, network: (p) => p.network_id, host: (p) => p.hosts },
   /** Each list there is, once. */
-  pairs: { lists: (p) => (p.hosts.length === 0 ? undefined : ["all", p.list]) },
+  pairs: { lists: (p) => (p.list === "" ? undefined : ["all", p.list]) },
 });
+/** A plan as it is on each segment that has hosts of its own. */
+export const seatsOf = (plan: GatewayPlan): readonly GatewayPlan[] => (plan.apart === undefined ? [plan] : plan.apart.map((hosts) => ({ ...plan, hosts })));
+/** Of hosts that are `apart` who answers: on each segment the first that is ready. */
+export const answering = (view: ReadView, { apart = [] }: GatewayPlan): string[] => apart.flatMap((hosts) => hosts.find((host) => view.get(gatewayReadyTable, host)?.users === true) ?? []);
 /** The leg of its router that comes with it. */
 export const legId = ({ id }: Pick<GatewayPlan, "id">): string => `gateway/${id}`;
 /** The place of a chassis among those of a gateway, 0 first; undefined: the gateway is not on it. */
@@ -186,6 +195,33 @@ export function isOnNetwork(view: ReadView, networkId: string, chassisId: string
   const chassis = view.get(chassisTable, chassisId);
   return chassis !== undefined && view.by(segmentTable, "network", networkId).some((s) => isOnPhysical(s, chassis));
 }
+
+/**
+ * Whether a host of a gateway lives; undefined: none of its fellows is there to say so. One that only says that it is not to be used does, also
+ * when what is known of that is a second old.
+ */
+export function seenAlive(view: LiveView, plan: GatewayPlan, host: string): boolean | undefined {
+  const key = view.get(chassisTable, host)?.key;
+  if (key === undefined) return undefined;
+  const said = plan.hosts.flatMap((fellow) => {
+    const status = fellow === host ? undefined : observed(view, fellow, "Interface", peerPortName(key))?.bfd_status;
+    return status === undefined ? [] : [status.forwarding === "true" || status.state === "up"];
+  });
+  return said.length === 0 ? undefined : said.includes(true);
+}
+
+/**
+ * The host that has a gateway, as far as the controller can see; undefined: none, or nobody knows. Switches do not ask; this is for what a switch
+ * cannot do, since it sends nothing by itself: to ask, and to announce.
+ */
+export function activeHost(host: Pick<ServiceHost, "view" | "synced">, plan: GatewayPlan): string | undefined {
+  return plan.hosts.find((id) => {
+    const ready = host.view.get(gatewayReadyTable, id);
+    return usedBy(ready) && host.synced(id) !== undefined && (plan.hosts.length === 1 || ready?.fellows !== true || seenAlive(host.view, plan, id) !== false);
+  });
+}
+
+export const usedBy = (ready: Readonly<GatewayReady> | undefined): boolean => ready !== undefined && (ready.users || ready.fellows);
 
 /** Hosts with a router that has a gateway with this list of hosts have the group that chooses one. */
 export const listScope = defineScope("gateway-list");
@@ -318,4 +354,12 @@ export function fromOutside(out: Outputs, chassis: string, network: { readonly k
 /** Where everybody's packets go on outside: whoever took its address would get them. @throws ApiError 409 IpAddressAlreadyAllocated */
 export function checkNotNextHop(view: ReadView, { ip, subnet_id }: Address): void {
   if (view.get(subnetTable, subnet_id)?.gateway_ip === ip) throw conflict("IpAddressAlreadyAllocated", `IP address ${ip} already allocated in subnet ${subnet_id}`);
+}
+
+/**
+ * At a host of a gateway, what comes from outside to one of its addresses for a port of UDP goes into a table of another app's, which hands on by `next` what it
+ * does not take. That table stands in the stage `forward`, after gateway_in and before l3_input.
+ */
+export function udpFromOutside(out: Outputs, chassis: string, network: { readonly key: number }, mac: string, address: string, udp_dst: number, table: Entrance): void {
+  gateway.through(out).flow(chassisScope(chassis), "gateway_in", { priority: 160, match: { "reg:net": network.key, eth_dst: mac, ...familyMatch(address), ...ipDst(address), ip_proto: ipProto.udp, udp_dst }, actions: [toEntrance(table)] });
 }

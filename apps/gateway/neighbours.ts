@@ -6,8 +6,8 @@ import { contains, isIpv6, learned, parseCidr, parseIp, Shares, type Ip, type Pa
 import { PacketError, parsePacket } from "packet-codec";
 import { addressId, addressTable, deviceOwner, isNetworkPort, networkTable, portTable, saidIn } from "../l2/model.ts";
 import { hostUnreachable, legTable, questionFor, routerTable, routeTable, wantedNeighbourTable } from "../l3/model.ts";
-import { activeHost, ofGateway, presenceOf, whileGateways } from "./activity.ts";
-import { gatewayAddressTable, gatewayNeighbourTable, gatewayPlanTable, legId, type GatewayNeighbour, type GatewayPlan } from "./model.ts";
+import { ofGateway, presenceOf, whileGateways } from "./activity.ts";
+import { activeHost, gatewayAddressTable, gatewayNeighbourTable, gatewayPlanTable, legId, seatsOf, type GatewayNeighbour, type GatewayPlan } from "./model.ts";
 import { NextHopWatch, sharedHops, WATCH_S } from "./multihoming/next-hops.ts";
 
 /** Seconds between looks at what was answered, and at whom to ask. */
@@ -63,14 +63,14 @@ export const outsideNeighbours: ServiceDecl = {
     const askNow = (id: string, question: Question): void => {
       const plans = host.view.by(gatewayPlanTable, "network", question.network);
       const plan = nextHops(host, plans).get(question.ip) ?? plans.find((p) => isOnLink(host, p, question.ip));
-      const active = plan === undefined ? undefined : activeHost(host, plan);
-      if (plan === undefined || active === undefined || !host.masters(active)) {
+      const actives = plan === undefined ? [] : seatsOf(plan).flatMap((seat) => activeHost(host, seat) ?? []).filter((active) => host.masters(active));
+      if (plan === undefined || actives.length === 0) {
         forget(id);
         return;
       }
       question.asked++;
       question.dueMs = host.clock.monotonic() + QUESTION_S * 1000;
-      ask(host, plan, active, question.ip);
+      for (const active of actives) ask(host, plan, active, question.ip);
     };
     /** Routers that wait for it go on. */
     const answered = (id: string, network_id: string, ip: string, mac: string): void => {

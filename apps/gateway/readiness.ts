@@ -5,8 +5,8 @@
 // outside itself from one packet on; (4) they are silent again for whoever is before them. When it is had again, (3) is before (2). So users do not send
 // outside by two hosts at once, and what physical switches still lead to the other one gets in there.
 import { chassisTable, observed, type LiveView, type ServiceDecl, type ServiceHost, type Tx } from "#app";
-import { seenAlive, whileGateways } from "./activity.ts";
-import { gatewayPeerTable, gatewayPlanTable, gatewayReadyTable, handsOver, peerPortName, routerGatewayTable, type GatewayPlan, type GatewayReady } from "./model.ts";
+import { whileGateways } from "./activity.ts";
+import { gatewayPeerTable, gatewayPlanTable, gatewayReadyTable, handsOver, peerPortName, routerGatewayTable, seenAlive, type GatewayPlan, type GatewayReady } from "./model.ts";
 import { teachBridges } from "./teaching.ts";
 
 /** Seconds between looks. */

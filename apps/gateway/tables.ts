@@ -7,7 +7,7 @@ export const gateway = definePipeline({
   tables: {
     gateway_in: {
       stage: "forward", aside: true, before: ["l3_input"], miss: "drop", about: "what comes from outside for a gateway that this host has: questions, answers to our own, pings, and what is routed",
-      match: ["reg:net", "eth_dst", "eth_type", "arp_op", "ip_proto", "ip_frag", "ipv4_dst", "ipv6_dst", "icmpv4_type", "icmpv4_code", "icmpv6_type", "icmpv6_code"],
+      match: ["reg:net", "eth_dst", "eth_type", "arp_op", "ip_proto", "ip_frag", "ipv4_dst", "ipv6_dst", "icmpv4_type", "icmpv4_code", "icmpv6_type", "icmpv6_code", "udp_dst"],
     },
     gateway_unresolved: { stage: "forward", aside: true, miss: "drop", about: "packets for a next hop outside that nobody is known to have, to the controller", match: ["eth_type"] },
     gateway_bound: { stage: "route", aside: true, miss: "drop", about: "what comes from other hosts for a gateway of a router that has several, or that this host hands over: it leaves by this one, wherever its route would lead here", match: ["reg:net", "eth_dst"] },

@@ -1,6 +1,6 @@
 // l3's entities: routers and their interfaces. An interface is a port of l2 (device_owner network:router_interface);
 // its MAC and addresses are that port's.
-import { badRequest, NO_MAC, definePool, defineScope, defineSoftTable, defineTable, formatCidr, load, overlap, parseCidr, resourceHandle, toStage, type Outputs, type Row, type Scope, type StandardRow, chassisScope, setField, meterOfZone, zoneMeters, ethType, familyMatch, ipDst, ipSrc, toEntrance, type Entrance, type ReadView } from "#app";
+import { badRequest, contains, NO_MAC, definePool, defineScope, defineSoftTable, defineTable, formatCidr, load, overlap, parseCidr, parseIp, resourceHandle, toStage, type Outputs, type Row, type Scope, type StandardRow, chassisScope, setField, meterOfZone, zoneMeters, ethType, familyMatch, ipDst, ipSrc, toEntrance, type Entrance, type ReadView } from "#app";
 import { subnetTable, type Subnet } from "../ipam/model.ts";
 import { addressesOf, fromScope, membersScope, networkTable, portTable, takeMac, type Address, type Port } from "../l2/model.ts";
 import { mtuOf, profiled } from "../overlay/model.ts";
@@ -181,6 +181,24 @@ export const routeTable = defineTable<Route>()("route", {
   pairs: { prefix: prefixOf },
 });
 
+/** Of several legs, which is first. */
+export const inOrder = (a: Leg, b: Leg): number => (a.order ?? 0) - (b.order ?? 0) || (a.id < b.id ? -1 : 1);
+
+/** Whether an address is on the link of a leg. */
+export function reaches({ addresses }: Pick<Leg, "addresses">, address: string): boolean {
+  const ip = parseIp(address);
+  return ip !== undefined && addresses.some((a) => contains(parseCidr(a.cidr)!, ip));
+}
+
+/**
+ * The leg by which a route leaves: of several on its network the one that it names, else the first that has its next hop, or the destination,
+ * on the link. Undefined: the router is not on that network.
+ */
+export function legOf({ router_id, via, leg: named, destination, nexthop }: Route, view: ReadView): Leg | undefined {
+  const there = view.by(legTable, "place", `${router_id}|${via}`).filter((l) => named === undefined || l.id === named).toSorted(inOrder);
+  return there.find((l) => (nexthop === null ? l.addresses.some((a) => a.cidr === destination) : reaches(l, nexthop))) ?? there[0];
+}
+
 function prefixOf({ router_id, destination }: Route): [router: string, prefix: string] | undefined {
   const cidr = parseCidr(destination);
   return cidr === undefined ? undefined : [router_id, formatCidr(cidr)];
@@ -250,6 +268,18 @@ export interface DeadNextHop extends Row {
   readonly ip: string;
 }
 export const deadNextHopTable = defineTable<DeadNextHop>()("dead_next_hop", { indexes: { all: () => "", network: (n) => n.network_id } });
+
+/**
+ * A next hop that one router has lost, by one of its legs (derived): its routes by it are used where there is no other. A joint: an app that speaks with
+ * next hops says so. Rows carry `<app>/...` as id.
+ */
+export interface LostNextHop extends Row {
+  /** As of Leg. */
+  readonly leg: string;
+  readonly ip: string;
+}
+export const hopOfLeg = (leg: string, ip: string): string => `${leg}|${ip}`;
+export const lostNextHopTable = defineTable<LostNextHop>()("lost_next_hop", { derived: true, open: true, indexes: { hop: (n) => hopOfLeg(n.leg, n.ip) } });
 
 export const routerScope = defineScope("router");
 /** The way into a router from one of its networks: for chassis on that network, and those that come through another router. */

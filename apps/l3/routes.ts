@@ -1,11 +1,10 @@
 // A router's legs, the routes that l3 itself knows, and which of all routes are used.
-import { contains, derivation, each, parseCidr, parseIp, type ReadView } from "#app";
+import { derivation, each, parseIp, type ReadView } from "#app";
 import { subnetTable } from "../ipam/model.ts";
 import { activeAttachment, addressId, addressTable, chosenSegmentTable, claimant, networkTable, portTable, providedPortTable, segmentTable, type ProvidedPort } from "../l2/model.ts";
 import { profileTable } from "../overlay/model.ts";
-import { deadNextHopTable, legOfInterface, legTable, liveRouterTable, routerHopTable, routerInterfaceTable, routerTable, routeTable, type Leg, type LiveRouter, type Onward, type Route, type RouterHop } from "./model.ts";
+import { deadNextHopTable, hopOfLeg, inOrder, legOf, legOfInterface, legTable, liveRouterTable, lostNextHopTable, reaches, routerHopTable, routerInterfaceTable, routerTable, routeTable, type Leg, type LiveRouter, type Onward, type Route, type RouterHop } from "./model.ts";
 
-const inOrder = (a: Leg, b: Leg): number => (a.order ?? 0) - (b.order ?? 0) || (a.id < b.id ? -1 : 1);
 /** The legs of a router, in their order. */
 const legsOf = (routerId: string, view: ReadView): Leg[] => view.by(legTable, "router", routerId).toSorted(inOrder);
 
@@ -14,18 +13,9 @@ export interface LiveLeg extends Leg {
   readonly netKey: number;
 }
 
-const reaches = (leg: Leg, address: string): boolean => {
-  const hop = parseIp(address);
-  return hop !== undefined && leg.addresses.some((a) => contains(parseCidr(a.cidr)!, hop));
-};
-
-/**
- * The leg by which a route leaves: of several on its network the one that it names, else the first that has its next hop, or the destination,
- * on the link. None: the router is not on that network, or that is down.
- */
-function legOf({ router_id, via, leg: named, destination, nexthop }: Route, view: ReadView): LiveLeg | undefined {
-  const there = view.by(legTable, "place", `${router_id}|${via}`).filter((l) => named === undefined || l.id === named).toSorted(inOrder);
-  const leg = there.find((l) => (nexthop === null ? l.addresses.some((a) => a.cidr === destination) : reaches(l, nexthop))) ?? there[0];
+/** The leg by which a route leaves, where its network is up. */
+function liveLegOf(route: Route, view: ReadView): LiveLeg | undefined {
+  const leg = legOf(route, view);
   const network = leg === undefined ? undefined : view.get(networkTable, leg.network_id);
   return network?.admin_state_up === true ? { ...leg!, netKey: network.key } : undefined;
 }
@@ -111,12 +101,19 @@ export interface Way {
   readonly onward: Onward | undefined;
 }
 
+/** Whether its router has lost its next hop, whatever others have of that. */
+const isLost = ({ nexthop, leg }: Pick<Way, "nexthop" | "leg">, view: ReadView): boolean => nexthop !== null && view.count(lostNextHopTable, "hop", hopOfLeg(leg.id, nexthop)) > 0;
+
+/** Whether a router has lost all next hops of its best routes to a prefix, and of all others there: less specific ones are used. */
+export const areLost = (ways: readonly Way[], view: ReadView): boolean => ways.every((way) => isLost(way, view));
+
 /**
  * Whether a next hop is known to be dead: it was asked for and does not answer, or, where ports are all that there is, it is a port's that is
  * nowhere, and nobody else's. A router's own address is wherever the router is.
  */
-function isDead({ nexthop, leg }: Way, view: ReadView): boolean {
+function isDead({ nexthop, leg }: Pick<Way, "nexthop" | "leg">, view: ReadView): boolean {
   if (nexthop === null) return false;
+  if (isLost({ nexthop, leg }, view)) return true;
   const id = addressId(leg.network_id, nexthop);
   if (view.get(deadNextHopTable, id) !== undefined) return true;
   if (view.by(segmentTable, "network", leg.network_id).some((s) => s.physical_network !== null)) return false;
@@ -136,22 +133,22 @@ export function livingWays(ways: readonly Way[], view: ReadView): readonly Way[]
 
 /**
  * The ways of a router's best routes to a prefix (CIDR in its one spelling), in a fixed order: several if equal. A route whose next hop is
- * no address, or by a network that the router is not on, is left out; of routes to what is connected the first is used.
+ * no address, or by a network that the router is not on, is left out; of routes to what is connected the first is used. Where all next hops of the best
+ * ones are lost, those of the best that are not.
  */
-export function waysTo(routerId: string, destination: string, view: ReadView): Way[] {
-  const ways: Way[] = [];
-  let first: Route | undefined;
+export function waysTo(routerId: string, destination: string, view: ReadView): readonly Way[] {
+  const ranks: { readonly first: Route; readonly ways: Way[] }[] = [];
   for (const given of view.byPair(routeTable, "prefix", routerId, destination).toSorted(better)) {
     if (given.nexthop !== null && parseIp(given.nexthop) === undefined) continue;
     const route = { ...given, destination };
-    const leg = legOf(route, view);
+    const leg = liveLegOf(route, view);
     if (leg === undefined) continue;
     const way: Way = { nexthop: route.nexthop, leg, onward: route.onward ?? leg.onward };
-    first ??= route;
-    if (ways.length === 0) ways.push(way);
-    else if (equal(first, route) && ways.length < MAX_WAYS && !ways.some((w) => sameWay(w, way))) ways.push(way);
+    const rank = ranks.find(({ first }) => equal(first, route));
+    if (rank === undefined) ranks.push({ first: route, ways: [way] });
+    else if (rank.ways.length < MAX_WAYS && !rank.ways.some((w) => sameWay(w, way))) rank.ways.push(way);
   }
-  return ways;
+  return (ranks.find(({ ways }) => !areLost(ways, view)) ?? ranks[0])?.ways ?? [];
 }
 
 const equal = (a: Route, b: Route): boolean => a.nexthop !== null && b.nexthop !== null && a.source === b.source && a.metric === b.metric;

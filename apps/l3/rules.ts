@@ -7,7 +7,7 @@ import {
 import { linkLocal } from "packet-codec";
 import { attachmentTable, backToSender, echoReply, echoRequest, fromScope, lanScope, laterEcho, membersScope, netScope, networkTable, portTable, sendersScope, turnedBack } from "../l2/model.ts";
 import { enterScope, legTable, liveRouterTable, outsideMeter, routerScope, routerSendersScope, routerTable, routeTable, translationTable, undelivered, undeliveredMeter, unresolvedInto, zoneHolder, type Leg, type Onward } from "./model.ts";
-import { hopsOf, livingWays, narrowerThan, waysTo, type Way } from "./routes.ts";
+import { areLost, hopsOf, livingWays, narrowerThan, waysTo, type Way } from "./routes.ts";
 import { excepted, kept, ofHostsToo, ofLink, sourceIn } from "./sources.ts";
 import { l3 } from "./tables.ts";
 
@@ -108,6 +108,8 @@ const routing = l3.rule({
     const guest = ways.some((way) => way.leg.guest === true);
     // No less specific route is taken instead.
     if (guest) for (const offLink of [1, 2]) out.flow(scope, "l3_route", { priority, match: { ...to, "reg:off_link": offLink }, actions: [] });
+    // Less specific ones are: a route by who is lost is as none. By default there is nothing less specific.
+    else if (prefix > 0 && areLost(ways, view)) return;
     const match = guest ? ({ ...to, "reg:off_link": 0 } as const) : to;
     const translations = view.by(translationTable, "router", routerId);
     const actionsOf = (way: Way): L3Action[] => {

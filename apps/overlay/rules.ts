@@ -9,7 +9,7 @@ import {
   baseScope, chassisScope, chassisTable, claim, claimTable, copy, core, derivation, each, isIpv6, load, poolNumberTable, setField, toStage,
   type Chassis, type Claim, type EncapType,
 } from "#app";
-import { attachmentTable, chosenSegmentTable, fromScope, hostScope, lanScope, netScope, networkTable, segmentTable, type Segment } from "../l2/model.ts";
+import { attachmentTable, chosenSegmentTable, fromScope, hostScope, lanScope, netScope, networkHostTable, networkTable, segmentTable, type Segment } from "../l2/model.ts";
 import { byEncapScope, byTunnel, encapOf, isTunnelled, KNOWN_SENDER, loadedFor, OWN, profileTable, sharedEncap, tunnelPort, vniOf, vniPool, vniRanges } from "./model.ts";
 import { overlay } from "./tables.ts";
 
@@ -124,7 +124,8 @@ const vni = overlay.rule({
     first.flow(lanScope(network.id), "classify", { priority: 50, match: { tunnel_id: id }, actions: [{ type: "conjunction", id: KNOWN_SENDER, clause: 1, n_clauses: 2 }] });
     const type = encapOf(view, network.id);
     if (type !== undefined) {
-      for (const host of view.pairKeys(attachmentTable, "network_chassis", network.id)) {
+      const hosts = new Set([...view.pairKeys(attachmentTable, "network_chassis", network.id), ...view.pairKeys(networkHostTable, "network_chassis", network.id)]);
+      for (const host of hosts) {
         const key = view.get(chassisTable, host)?.key;
         if (key !== undefined) out.include(netScope(network.id), byEncapScope(key, type));
       }

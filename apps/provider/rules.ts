@@ -1,11 +1,11 @@
 // From chosen segments to what others need to know of them, and to flows: patches to physical networks, ways in and out. A network leaves a
 // host one way only. On a network with several segments hosts are on the first of its physical ones that they have; between two on the same
-// one it is that, else a tunnel. What goes to all is handed on between a physical segment and the tunnels by one host, the first by key.
+// one it is that, else a tunnel. What goes to all is handed on between a physical segment and the tunnels by one host, the first by key if no app says which.
 import {
   chassisScope, chassisTable, claim, claimTable, core, derivation, each, eachPair, ethType, ipProto, load, numberOf, setField, toEntrance, toStage, toTable, type Claim, type Emit, type FlowAction, type Outputs, type ReadView, type SharedRegister,
 } from "#app";
 import {
-  attachmentTable, chosenSegments, chosenSegmentTable, floodTo, handOn, hostScope, isPhysical, netScope, networkHostTable, networkTable, portTable, segmentFault, segmentTable, sendUnknown, VLAN_NONE, VLAN_PRESENT, VLAN_TPIDS, type ChosenSegment, type Network, type Segment, hostMac,
+  attachmentTable, chosenSegments, chosenSegmentTable, floodTo, handOn, hostScope, isPhysical, netScope, networkHostTable, networkTable, portTable, segmentFault, segmentTable, sendUnknown, handOnHostTable, VLAN_NONE, VLAN_PRESENT, VLAN_TPIDS, type ChosenSegment, type Network, type Segment, hostMac,
 } from "../l2/model.ts";
 import { alsoByTunnel, encapOf, endHere, leaveBy, vniOf } from "../overlay/model.ts";
 import { patchPool, physicalScope, vlanPool, wireScope, wireTable, type Wire } from "./model.ts";
@@ -131,13 +131,18 @@ const wires = provider.rule({
     const network = view.get(networkTable, wire.network_id);
     const segments = chosenSegments(view, wire.network_id);
     if (network === undefined) return;
-    const peers = segments.length === 1 ? [wire] : view.by(wireTable, "network", network.id).toSorted((a, b) => a.host_key - b.host_key);
+    const peers = segments.length === 1 ? [wire] : inOrder(view.by(wireTable, "network", network.id), view);
     const hands = segments.length > 1 && handsOn(peers, wire.segment)?.id === wire.id;
     enter(wire, segments.find((s) => s.index === wire.segment), hands, view, out);
     if (segments.length > 1) join(network, wire, peers, hands, view, out);
   },
 });
 
+/** Those that shall hand on before others. */
+function inOrder(wires: readonly Wire[], view: ReadView): readonly Wire[] {
+  const later = (wire: Wire): number => (view.byPair(handOnHostTable, "network_chassis", wire.network_id, wire.chassis).length > 0 ? 0 : 1);
+  return wires.toSorted((a, b) => later(a) - later(b) || a.host_key - b.host_key);
+}
 /** Who hands on between a segment and the tunnels. */
 const handsOn = (peers: readonly Wire[], segment: number): Wire | undefined => peers.find((w) => w.segment === segment && w.tunnel);
 

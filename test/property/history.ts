@@ -110,7 +110,7 @@ export class History {
       case "gateways": {
         const external_gateways = [m, m + 1, m + 2].slice(0, 1 + (s.n % 3)).map((i) => ({ network_id: this.pick("network", i) }));
         await this.put(`/v2.0/routers/${router}/${["add", "update", "remove"][m % 3]!}_external_gateways`, { router: { external_gateways } });
-        return this.put(`/v2.0/routers/${router}`, { router: { enable_default_route_ecmp: m % 2 === 0 } });
+        return this.put(`/v2.0/routers/${router}`, { router: { enable_default_route_ecmp: m % 2 === 0, enable_default_route_bfd: m % 3 === 0 } });
       }
       case "floating":
         return this.post("floatingip", "floatingips", { floating_network_id: network, ...(m % 2 === 0 && { port_id: this.pick("port", m) ?? null }) });

@@ -185,6 +185,16 @@ export interface NetworkHost extends Row {
 }
 export const networkHostTable = defineTable<NetworkHost>()("network_host", { derived: true, open: true, pairs: { network_chassis: (n) => [n.network_id, n.chassis] } });
 
+/**
+ * A chassis that hands on between the physical segment that it is on and a network's tunnels, rather than another there (derived). A joint: for an app that
+ * answers machines there. Rows of other apps carry `<app>/...` as id.
+ */
+export interface HandOnHost extends Row {
+  readonly network_id: string;
+  readonly chassis: string;
+}
+export const handOnHostTable = defineTable<HandOnHost>()("hand_on_host", { derived: true, open: true, pairs: { network_chassis: (n) => [n.network_id, n.chassis] } });
+
 /** A host's own on physical networks. What its routers send there comes from this: a switch there would see a router's own MAC at every host. */
 export const hostMac = (hostKey: number): string => `fa:16:41:00:${hostKey.toString(16).padStart(4, "0").replace(/..(?=.)/, "$&:")}`;
 
