@@ -18,7 +18,7 @@ const KINDS = [["flat", true], ["vlan", false], ...(NIGHTLY ? ([["flat", false],
 const STANDS_MS = 2000;
 
 /** Pings, 10 ms apart, that are lost at most when a host comes to a gateway's list or goes from it: hosts do not change their groups at once. */
-const STRUCK_OFF = 40;
+const STRUCK_OFF = 100;
 
 /** Pings that were not answered, but for those that were on their way when it was stopped. */
 const lostOf = ({ gaps, sent, received }: PingRunStats): number => received === 0 ? sent : gaps.filter((g) => g.firstSeq + g.count <= sent).reduce((sum, g) => sum + g.count, 0);
