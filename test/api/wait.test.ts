@@ -123,6 +123,13 @@ describe("?wait=dataplane", () => {
     expect(body.NeutronError.message).toContain(named);
   });
 
+  test("so do writes by other ways into the API", async () => {
+    const made = await ask("POST", "/v1.1/tenants/p1/networks.json?wait=dataplane", { network: { name: "n" } });
+    expect([made.status, made.headers["x-axion-dataplane"]]).toEqual([202, "confirmed"]);
+    const refused = await ask("POST", "/v1.1/tenants/p1/networks.json?wait=x", { network: { name: "n" } });
+    expect(refused.status).toBe(400);
+  });
+
   test("what is refused is refused at once, and reads do not wait", async () => {
     expect((await ask("POST", "/v2.0/ports?wait=dataplane", { port: {} })).status).toBe(400);
     expect((await ask("DELETE", "/v2.0/ports/none?wait=dataplane")).status).toBe(404);

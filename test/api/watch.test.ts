@@ -88,6 +88,7 @@ describe("changes of the project's own", () => {
     await harness.create("subnet", { network_id: outside.id, ip_version: 4, cidr: "203.0.113.0/24" }, ADMIN);
     const router = await harness.create("router", {}, P1);
     const client = await watch(P1, "?resource=conntrack_helper,port_forwarding");
+    const admin = await watch(ADMIN, "?resource=conntrack_helper&project_id=p1");
     await put(`routers/${router.id}`, { router: { external_gateway_info: { network_id: outside.id } } });
     const { body } = await harness.call("POST", `/v2.0/routers/${router.id}/conntrack_helpers`, { conntrack_helper: { protocol: "tcp", port: 21, helper: "ftp" } }, P1);
     const made = await client.until((e) => e.event === "created");
@@ -97,7 +98,8 @@ describe("changes of the project's own", () => {
     await harness.call("POST", `/v2.0/routers/${theirs.id}/conntrack_helpers`, { conntrack_helper: { protocol: "tcp", port: 21, helper: "ftp" } }, P2);
     await remove(`routers/${router.id}/conntrack_helpers/${body.conntrack_helper.id}`);
     await client.until((e) => e.event === "deleted");
-    expect(told(client)).toEqual([`created conntrack_helper ${body.conntrack_helper.id}`, `deleted conntrack_helper ${body.conntrack_helper.id}`]);
+    await admin.until((e) => e.event === "deleted");
+    for (const one of [client, admin]) expect(told(one)).toEqual([`created conntrack_helper ${body.conntrack_helper.id}`, `deleted conntrack_helper ${body.conntrack_helper.id}`]);
   });
 });
 

@@ -39,10 +39,10 @@ export class EventClient {
     });
   }
 
-  /** Resolves with the head of the answer. `reads: false`: one that takes nothing. */
-  static open(port: number, path: string, headers: Readonly<Record<string, string>>, reads = true): Promise<EventClient> {
+  /** `at`: port of this machine, or path of a socket. Resolves with the head of the answer. `reads: false`: one that takes nothing. */
+  static open(at: number | string, path: string, headers: Readonly<Record<string, string>>, reads = true): Promise<EventClient> {
     return new Promise((resolve, reject) => {
-      const call = request({ host: "127.0.0.1", port, path, headers: { accept: "text/event-stream", ...headers }, agent: false }, (response) => resolve(new EventClient(response, reads)));
+      const call = request({ ...(typeof at === "string" ? { socketPath: at } : { host: "127.0.0.1", port: at }), path, headers: { accept: "text/event-stream", ...headers }, agent: false }, (response) => resolve(new EventClient(response, reads)));
       call.on("error", reject);
       call.end();
     });

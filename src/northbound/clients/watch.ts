@@ -6,6 +6,7 @@
 // A turn takes no more than the client takes: what changes meanwhile is marked, once, however often it does. So what is held for a slow client
 // is what it follows, and one that takes nothing for long is cut.
 import type { ServerResponse } from "node:http";
+import { setImmediate } from "node:timers/promises";
 import { ApiError, badRequest, type Caller } from "../../app/contract.ts";
 import type { Change } from "../../model/model.ts";
 import type { Kind } from "../kinds.ts";
@@ -52,6 +53,9 @@ export class Watches {
   private readonly ofProject = new Map<string, number>();
   private readonly undo: (() => void)[];
   private followed = 0;
+  /** One after the other, each in a turn of its own, so that many that watch hold nobody up. */
+  private readonly next = (): Promise<unknown> => (this.line = this.line.then(() => setImmediate()));
+  private line: Promise<unknown> = Promise.resolve();
   private closed = false;
   private gathering: NodeJS.Timeout | undefined;
   private beating: NodeJS.Timeout | undefined;
@@ -137,7 +141,7 @@ export class Watches {
     const leave = this.enter(caller);
     let stopped = this.closed;
     const shared: Shared = {
-      readers: this.readers, view: () => this.options.view, resources: this.limits.resources,
+      readers: this.readers, view: () => this.options.view, next: this.next, resources: this.limits.resources,
       follow: () => this.followed < this.limits.allResources && ++this.followed > 0,
       unfollow: () => {
         this.followed--;

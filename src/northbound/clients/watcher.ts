@@ -54,6 +54,8 @@ export interface Narrowed {
 export interface Shared {
   readonly readers: Readers<Readable>;
   readonly view: () => LiveView;
+  /** Resolves in a turn of the event loop that no other watcher has. */
+  readonly next: () => Promise<unknown>;
   /** Resources that may be followed, of one watcher. */
   readonly resources: number;
   /** False: all watchers together follow as many as they may. */
@@ -170,7 +172,7 @@ export class Watcher {
     const byProject = Object.hasOwn(table.indexes, "project");
     const scope = kind.get.scope(caller);
     if (project !== undefined && byProject) add(view.by(table, "project", project));
-    else if (this.isOpen(kind)) add(view.all(table));
+    else if (this.isOpen(kind)) add(this.ofProject(view.all(table)));
     else {
       for (const relation of scope) {
         if (relation === "project" && byProject) add(view.by(table, "project", caller.projectId));
@@ -178,6 +180,11 @@ export class Watcher {
       }
     }
     return [...found];
+  }
+
+  private *ofProject(rows: Iterable<StandardRow>): Iterable<StandardRow> {
+    const { project } = this.narrowed;
+    for (const row of rows) if (project === undefined || row.project_id === project) yield row;
   }
 
   private partsOf(kind: Kind, index: string, view: LiveView, parents: Iterable<string>): string[] {
@@ -213,17 +220,29 @@ export class Watcher {
 
   /** What the client is shown of a row as the API would; undefined: there is nothing for it. */
   private seen(kind: Kind, id: string, view: LiveView): string | undefined {
-    const { caller, narrowed: { project } } = this;
     const row = view.get<StandardRow>(kind.table, id);
-    if (row === undefined || (project !== undefined && row.project_id !== project) || !this.visible(kind, row, view)) return undefined;
-    return new Item(kind, row, view, caller).text();
+    if (row === undefined || !this.wanted(kind, row, view) || !this.visible(kind, row, view)) return undefined;
+    return new Item(kind, row, view, this.caller).text();
+  }
+
+  /** A part that has no project is its parent's. */
+  private wanted(kind: Kind, row: StandardRow, view: LiveView): boolean {
+    const { project } = this.narrowed;
+    if (project === undefined || row.project_id === project) return true;
+    if ((row.project_id as string | undefined) !== undefined || kind.parent === undefined) return false;
+    const parent = this.parentOf(kind, row, view);
+    return parent !== undefined && this.wanted(kind.parent, parent, view);
+  }
+
+  private parentOf({ parent, resource }: Kind, row: StandardRow, view: LiveView): StandardRow | undefined {
+    return parent === undefined ? undefined : findRow(parent, view, values(row)[resource.parent!.attribute] as string, this.caller);
   }
 
   private visible(kind: Kind, row: StandardRow, view: LiveView): boolean {
     if (!kind.get.allows(this.caller, { row: values(row) }, view)) return false;
     if (kind.parent === undefined) return true;
     // Below a parent that is not to be seen there is nothing.
-    const parent = findRow(kind.parent, view, values(row)[kind.resource.parent!.attribute] as string, this.caller);
+    const parent = this.parentOf(kind, row, view);
     return parent !== undefined && this.visible(kind.parent, parent, view);
   }
 
@@ -277,7 +296,8 @@ export class Watcher {
 
   /** What it sees at the beginning. @throws TooMuch */
   async begin(stopped: () => boolean): Promise<void> {
-    const slices = new Slices();
+    const slices = new Slices(this.shared.next);
+    await slices.turn();
     for (const kind of this.narrowed.kinds) {
       for (const id of this.follows(kind, this.shared.view())) {
         this.look(kind, id);
@@ -292,7 +312,7 @@ export class Watcher {
    * @throws TooMuch
    */
   async *differences(then: LiveView, since: Iterable<Readable>, stopped: () => boolean): AsyncIterable<Told> {
-    const slices = new Slices();
+    const slices = new Slices(this.shared.next);
     for (const kind of this.narrowed.told) {
       const now = this.tracked.get(kind)!;
       const before = new Set<string>();
@@ -320,13 +340,15 @@ export class Watcher {
 
   /** What became different of what is marked now. @throws TooMuch */
   async *turn(stopped: () => boolean): AsyncIterable<Told> {
+    const slices = new Slices(this.shared.next);
+    await slices.turn();
+    if (stopped()) return;
     const { dirty, fresh, reached } = this;
     this.dirty = new Set();
     this.fresh = new Map(this.narrowed.kinds.map((kind) => [kind, new Set()]));
     this.reached = new Set();
     this.unseen = 0;
     for (const kind of reached) for (const id of this.follows(kind, this.shared.view())) if (!this.tracked.get(kind)!.has(id)) fresh.get(kind)!.add(id);
-    const slices = new Slices();
     const one = function* (this: Watcher, kind: Kind, id: string): Iterable<Told> {
       const told = this.look(kind, id);
       if (told !== undefined && this.narrowed.told.has(kind)) yield told;

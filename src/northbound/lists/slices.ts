@@ -7,6 +7,12 @@ export const SLICE_ROWS = 2000;
 export class Slices {
   private until = performance.now() + SLICE_MS;
   private rows = 0;
+  private readonly next: () => Promise<unknown>;
+
+  /** `next`: resolves in a later turn of the event loop; default: in the next. */
+  constructor(next: () => Promise<unknown> = setImmediate) {
+    this.next = next;
+  }
 
   /** Counts a row. True: the slice is spent, call `turn`. */
   row(): boolean {
@@ -17,7 +23,7 @@ export class Slices {
 
   /** Goes on in a later turn of the event loop. */
   async turn(): Promise<void> {
-    await setImmediate();
+    await this.next();
     this.rows = 0;
     this.until = performance.now() + SLICE_MS;
   }
