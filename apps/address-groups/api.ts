@@ -1,6 +1,6 @@
 // Address groups, their addresses one by one, and the attribute of rules that names one.
 import {
-  memberOf, badRequest, conflict, defineResource, extendResource, invalidFor, makeCheck, notFound, orNull, reference,
+  memberOf, badRequest, conflict, defineResource, extendResource, invalidFor, makeCheck, notFound, orNull, reference, resourceHandle,
   type Action, type Alias, type ApiContext, type Attribute, type Check, type Converter, type Extension, type Row, type Tx, type Values,
 } from "#app";
 import { defaultRuleResource, defaultRuleTable, ruleResource, ruleTable, type RemoteSet } from "../security-groups/model.ts";
@@ -117,6 +117,6 @@ export const references = [reference(ruleTable, { to: addressGroupTable, ids: (r
 export const policies: Readonly<Record<string, string>> = { shared_address_groups: "field:address_groups:shared=True" };
 export const aliases: readonly Alias[] = [
   { alias: "address-group", name: "Address group", description: "Prefixes with a name.", updated: "2020-07-15T10:00:00-00:00" },
-  { alias: "rbac-address-group", name: "Add address_group type to network RBAC", description: "Address groups can be shared with other projects.", updated: "2021-01-31T00:00:00-00:00" },
+  { alias: "rbac-address-group", name: "Add address_group type to network RBAC", description: "Address groups can be shared with other projects.", updated: "2021-01-31T00:00:00-00:00", needs: resourceHandle("rbac_policy") },
   { alias: "security-groups-remote-address-group", name: "Remote address group id field for security group rules", description: "Rules may have an address group as their other side.", updated: "2020-11-03T10:00:00-00:00" },
 ];

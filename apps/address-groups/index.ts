@@ -6,7 +6,7 @@ import { derive } from "./rules.ts";
 export default {
   name: "address-groups",
   about: "prefixes with a name, as the other side of security group rules",
-  requires: ["rbac", "security-groups"],
+  requires: ["security-groups"],
   partOf: "security-groups",
   tables: [addressGroupTable],
   resources,

@@ -1,7 +1,7 @@
 // auto_allocated_topology: what a project asks for first makes a network with subnets of the default subnet pools, behind a router with a
 // gateway on the default external network; all of it or nothing. Of one whose network was deleted the router is used again.
 import { conflict, defineResource, extendResource, invalidFor, invalidInput, notFound as absent, reference, type Alias, type ApiContext, type Caller, type CollectionAction, type PathValues, type ReadView, type Tx } from "#app";
-import { externalNetworkTable, routerGatewayTable } from "../gateway/model.ts";
+import { externalNetworkTable, leadsOutside, routerGatewayTable } from "../gateway/model.ts";
 import { subnetResource } from "../ipam/model.ts";
 import { networkResource, networkTable } from "../l2/model.ts";
 import { routerInterfaceTable, routerResource, routerTable } from "../l3/model.ts";
@@ -30,6 +30,12 @@ const ofNetwork = extendResource(networkResource, {
   attributes: {
     is_default: { type: "boolean", about: "Of external networks: the one that automatic topologies lead to.", post: true, put: true, default: false, filter: true, policy: ADMIN, alias: "auto-allocated-topology" },
   },
+  accesses: {
+    access_as_external: {
+      // Any project's topology may lead there.
+      usedBy: (view, row) => (defaultNetwork(view) === row.id ? ["*"] : []),
+    },
+  },
   completed(tx, done) {
     for (const { row, given } of done) setDefault(tx, row.id, given.is_default as boolean | undefined);
   },
@@ -43,11 +49,12 @@ const ofNetwork = extendResource(networkResource, {
 // ---- topologies ----
 
 const failure = (reason: string): Error => conflict("AutoAllocationFailure", `Deployment error: ${reason}.`);
+const noOutside = (): Error => failure("No default router:external network");
 
 /** What a topology needs. @throws ApiError */
 function ground(view: ReadView): { readonly outside: string; readonly pools: readonly SubnetPool[] } {
   const outside = defaultNetwork(view);
-  if (outside === undefined) throw failure("No default router:external network");
+  if (outside === undefined || view.get(networkTable, outside) === undefined) throw noOutside();
   const pools = ["4", "6"].flatMap((version) => view.by(subnetPoolTable, "default", version));
   if (pools.length === 0) throw failure("No default subnetpools defined");
   return { outside, pools };
@@ -68,6 +75,8 @@ const ofRouter = extendResource(routerResource, {
 /** The network, and what is missing of the way out of it. */
 function make(tx: Tx, project_id: string, ctx: ApiContext): void {
   const { outside, pools } = ground(tx);
+  // One that is not for everybody, and not for him, is as if there were none.
+  if (!leadsOutside(tx, tx.get(networkTable, outside)!, ctx)) throw noOutside();
   const external_gateway_info = { network_id: outside };
   const network = ctx.create(networkResource, { project_id, name: "auto_allocated_network" });
   const left = tx.get(autoAllocatedTopologyTable, project_id)?.router_id ?? null;

@@ -1,20 +1,20 @@
 // Networks that are external, and gateways of routers on them. A gateway is a port of l2 (device_owner network:router_gateway, of no
 // project) with a RouterGateway row beside it: that row, not the port's device_owner, says that it is one.
 import {
-  memberOf, conflict, extendResource, orNull, reference, type Alias, type ApiContext, type Check, type ReadView, type Tx,
+  memberOf, conflict, extendResource, orNull, reference, type Alias, type ApiContext, type Check, type Holders, type ReadView, type Tx,
 } from "#app";
 import { subnetResource, subnetTable } from "../ipam/model.ts";
 import { addressId, addressTable, deviceOwner, networkResource, networkTable, portResource, portTable, type Port } from "../l2/model.ts";
 import { routerLinkTable, routerResource, routerTable, type Router } from "../l3/model.ts";
 import { shownHosts } from "./activity.ts";
-import { defaultRouteEcmpTable, externalNetworkTable, gatewayNeighbourTable, neighboursOf, routerGatewaysOf, routerGatewayTable } from "./model.ts";
+import { defaultRouteEcmpTable, externalNetworkTable, gatewayNeighbourTable, isOpen, neighboursOf, OUTSIDE, routerGatewaysOf, routerGatewayTable } from "./model.ts";
 import { actions } from "./multihoming/actions.ts";
 import { addGateway, changeGateway, gatewayInfo, presentGateway, removeGateways, type GatewayInfo } from "./multihoming/gateways.ts";
 
 // ---- external networks ----
 
 const isExternal = (view: ReadView, networkId: string): boolean => view.get(externalNetworkTable, networkId) !== undefined;
-const externalIds = (view: ReadView): string[] => view.by(externalNetworkTable, "all", "").map((n) => n.id);
+const openIds = (view: ReadView): string[] => view.by(externalNetworkTable, "open", "").map((n) => n.id);
 
 function setExternal(tx: Tx, networkId: string, external: boolean): void {
   if (external === isExternal(tx, networkId)) return;
@@ -29,15 +29,35 @@ function setExternal(tx: Tx, networkId: string, external: boolean): void {
   tx.delete(externalNetworkTable, networkId);
 }
 
+/** As policies say. */
+function setHolders(tx: Tx, { id }: { readonly id: string }, holders: Holders, ctx: ApiContext): void {
+  if (holders === "nobody") {
+    ctx.update(networkResource, id, { "router:external": false });
+    return;
+  }
+  tx.put(externalNetworkTable, { id, ...(holders === "some" && { restricted: true }) });
+  ctx.bump(networkResource, id);
+}
+
 const ofNetwork = extendResource(networkResource, {
   attributes: {
     "router:external": {
-      type: "boolean", about: "Leads outside of the cloud: routers may have gateways there, and everybody sees it.", post: true, put: true, default: false, filter: true, alias: "external-net",
+      type: "boolean", about: "Leads outside of the cloud: routers may have gateways there. What is said here is so for everybody.", post: true, put: true, default: false, filter: true, alias: "external-net",
       policy: { create: "rule:admin_only", update: "rule:admin_only" },
     },
   },
-  relations: { "network:router:external": (row, view) => isExternal(view, row.id) },
-  reach: { "network:router:external": externalIds },
+  relations: { [OUTSIDE]: (row, view) => isOpen(view, row.id) },
+  reach: { [OUTSIDE]: openIds },
+  accesses: {
+    access_as_external: {
+      relation: OUTSIDE,
+      needed: true,
+      *usedBy(view, row) {
+        for (const { router_id } of view.by(routerGatewayTable, "network", row.id)) yield view.get(routerTable, router_id)?.project_id ?? row.project_id;
+      },
+      kept: { read: (view, row) => (isOpen(view, row.id) ? "everybody" : isExternal(view, row.id) ? "some" : "nobody"), write: setHolders },
+    },
+  },
   create: (tx, row, input) => setExternal(tx, row.id, input["router:external"] === true),
   update(tx, row, changes) {
     if (changes["router:external"] !== undefined) setExternal(tx, row.id, changes["router:external"] as boolean);
@@ -50,9 +70,9 @@ const ofNetwork = extendResource(networkResource, {
 });
 
 const ofSubnet = extendResource(subnetResource, {
-  attributes: { "router:external": { type: "boolean", about: "Of an external network: everybody sees it.", filter: true, alias: "subnet-external-network" } },
-  relations: { "network:router:external": (row, view) => isExternal(view, row.network_id) },
-  reach: { "network:router:external": (view) => externalIds(view).flatMap((id) => view.by(subnetTable, "network", id).map((s) => s.id)) },
+  attributes: { "router:external": { type: "boolean", about: "Of an external network.", filter: true, alias: "subnet-external-network" } },
+  relations: { [OUTSIDE]: (row, view) => isOpen(view, row.network_id) },
+  reach: { [OUTSIDE]: (view) => openIds(view).flatMap((id) => view.by(subnetTable, "network", id).map((s) => s.id)) },
   update(tx, row, changes) {
     const ip = changes.gateway_ip as string | null | undefined;
     if (ip === null || ip === undefined || !isExternal(tx, row.network_id)) return;

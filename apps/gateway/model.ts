@@ -1,14 +1,31 @@
 // gateway's entities: which networks are external, the gateways of routers on them, and what follows from both: which hosts a gateway is on.
-import { chassisScope, chassisTable, conflict, definePool, ethType, defineScope, defineTable, familyMatch, ipDst, ipProto, load, next, NO_MAC, numberOf, observed, setField, toEntrance, toTable, type Chassis, type Entrance, type FlowAction, type LiveView, type Outputs, type ReadView, type Row, type Scope, type ServiceHost, type SharedRegister } from "#app";
+import { chassisScope, chassisTable, conflict, definePool, ethType, defineScope, defineTable, familyMatch, ipDst, ipProto, load, next, NO_MAC, numberOf, observed, setField, toEntrance, toTable, type ApiContext, type Chassis, type Entrance, type FlowAction, type LiveView, type Outputs, type ReadView, type Row, type Scope, type ServiceHost, type SharedRegister, type Tx } from "#app";
 import { subnetTable, type Subnet } from "../ipam/model.ts";
-import { addressesOf, addressTable, isOnPhysical, networkTable, portTable, segmentTable, type Address, type KnownAt } from "../l2/model.ts";
+import { addressesOf, addressTable, isOnPhysical, networkResource, networkTable, portTable, segmentTable, type Address, type KnownAt, type Network } from "../l2/model.ts";
 import { liveRouterTable, routerScope, tellOutside } from "../l3/model.ts";
 import { vniPool } from "../overlay/model.ts";
 import { gateway } from "./tables.ts";
 
 /** A network that leads outside of the cloud. `id` is the network's. */
-export type ExternalNetwork = Row;
-export const externalNetworkTable = defineTable<ExternalNetwork>()("external_network", { indexes: { all: () => "" } });
+export interface ExternalNetwork extends Row {
+  /** Not for everybody: for the owner, and for those whom something else lets (the relation network:router:external). */
+  readonly restricted?: true;
+}
+export const externalNetworkTable = defineTable<ExternalNetwork>()("external_network", { indexes: { all: () => "", open: (n) => (n.restricted === true ? undefined : "") } });
+/** Relation of networks, and of what is on them: they lead outside for the caller. */
+export const OUTSIDE = "network:router:external";
+
+/** Whether a network leads outside for everybody. */
+export function isOpen(view: ReadView, networkId: string): boolean {
+  const external = view.get(externalNetworkTable, networkId);
+  return external !== undefined && external.restricted !== true;
+}
+
+/** Whether a network leads outside for the caller: for everybody, or as his own, or because something lets him. */
+export function leadsOutside(tx: Tx, network: Network, ctx: Pick<ApiContext, "internal" | "caller" | "covers">): boolean {
+  if (tx.get(externalNetworkTable, network.id) === undefined) return false;
+  return ctx.internal || ctx.caller.admin || (network.project_id !== "" && network.project_id === ctx.caller.projectId) || ctx.covers(networkResource, OUTSIDE, network);
+}
 
 /** Where a router leaves for an external network. `id` is its port's there, which has its MAC and addresses. */
 export interface RouterGateway extends Row {

@@ -14,14 +14,21 @@ const NETWORK_OWNER = "rule:admin_only or rule:service_api or (role:member and r
 /** Ports of other projects that do not keep a network from being unshared. */
 const unsharedAnyway = (port: Port): boolean => isServicePort(port) || port.device_owner === deviceOwner.routerGateway || port.device_owner === deviceOwner.floatingIp;
 
+const SHARED = "network:shared";
+
 const ids = (rows: readonly { readonly id: string }[]): string[] => rows.map((r) => r.id);
 
 // ---- networks ----
 
-/** A network that others already use cannot become private. */
-function checkUnshare(tx: Tx, network: Network): void {
-  for (const port of tx.by(portTable, "network", network.id)) {
-    if (port.project_id === network.project_id || port.project_id === "" || unsharedAnyway(port)) continue;
+/** Projects that have ports on a network. */
+function* usersOf(view: ReadView, network: Pick<Network, "id">): Iterable<string> {
+  for (const port of view.by(portTable, "network", network.id)) if (port.project_id !== "" && !unsharedAnyway(port)) yield port.project_id;
+}
+
+/** A network that others already use cannot become private, unless they may use it all the same. */
+function checkUnshare(tx: Tx, network: Network, ctx: ApiContext): void {
+  for (const project of usersOf(tx, network)) {
+    if (project === network.project_id || ctx.covers(networkResource, SHARED, { ...network, shared: false }, project)) continue;
     throw conflict("InvalidSharedSetting", `Unable to reconfigure sharing settings for network ${network.id}. Multiple projects are using it.`);
   }
 }
@@ -48,6 +55,11 @@ const network = defineResource(networkResource, {
     "network:shared": (row) => row.shared,
     "network:router:external": () => false,
   },
+  shareable: {
+    table: networkTable,
+    usedBy: usersOf,
+    kept: { read: (view, { id }) => (view.get(networkTable, id)?.shared === true ? "everybody" : "some"), write: (_tx, { id }, holders, ctx) => void ctx.update(networkResource, id, { shared: holders === "everybody" }) },
+  },
   reach: { "network:shared": (view) => ids(view.by(networkTable, "shared", "true")), "network:router:external": () => [] },
   bulk: true,
 
@@ -63,8 +75,8 @@ const network = defineResource(networkResource, {
     return row;
   },
 
-  update(tx, row, changes) {
-    if (row.shared && changes.shared === false) checkUnshare(tx, row);
+  update(tx, row, changes, ctx) {
+    if (row.shared && changes.shared === false) checkUnshare(tx, row, ctx);
     const after: Network = {
       ...row,
       admin_state_up: (changes.admin_state_up as boolean | undefined) ?? row.admin_state_up,
@@ -300,7 +312,7 @@ const port = defineResource(portResource, {
   // A network that is not to be seen is not there; one that leads outside everybody sees, and not everybody has ports there.
   refused(input, ctx) {
     const on = ctx.visible(networkResource, input.network_id as string);
-    if (on.project_id !== ctx.caller.projectId && !on.shared) throw forbidden("HTTPForbidden", `Tenant ${ctx.caller.projectId} not allowed to create port on this network`);
+    if (on.project_id !== ctx.caller.projectId && !ctx.covers(networkResource, SHARED, on)) throw forbidden("HTTPForbidden", `Tenant ${ctx.caller.projectId} not allowed to create port on this network`);
   },
 
   create(tx, standard, input, ctx) {

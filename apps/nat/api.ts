@@ -1,7 +1,7 @@
 // Floating IPs. The address outside is that of a port of its own (device_owner network:floatingip, of no project), which is there as long as
 // the floating IP is.
 import { memberOf, badRequest, conflict, defineResource, notFound, orNull, parseIp, type Alias, type ApiContext, type StandardRow, type Tx, type Values } from "#app";
-import { checkNotNextHop, externalNetworkTable } from "../gateway/model.ts";
+import { checkNotNextHop, leadsOutside } from "../gateway/model.ts";
 import { subnetTable, type Subnet } from "../ipam/model.ts";
 import { addressTable, deviceOwner, isAnothersPort, networkResource, portResource, portStatusTable, portTable, type Port } from "../l2/model.ts";
 import { routerResource } from "../l3/model.ts";
@@ -139,7 +139,7 @@ const floatingIp = defineResource(floatingIpResource, {
   emptyUpdate: true,
   create(tx, standard, input, ctx) {
     const network = ctx.visible(networkResource, input.floating_network_id as string);
-    if (tx.get(externalNetworkTable, network.id) === undefined) throw badFloatingIp(`Network ${network.id} is not a valid external network`);
+    if (!leadsOutside(tx, network, ctx)) throw badFloatingIp(`Network ${network.id} is not a valid external network`);
     const portId = input.port_id as string | null;
     const fixed = input.fixed_ip_address as string | null;
     if (portId === null && fixed !== null) throw badFloatingIp(ALONE);

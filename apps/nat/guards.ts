@@ -8,6 +8,13 @@ import { removeForwarding, removeStranded } from "./forwarding-api.ts";
 import { floatingIpActiveTable, floatingIpResource, floatingIpTable, portForwardingTable, routerBetween } from "./model.ts";
 
 const ofNetwork = extendResource(networkResource, {
+  accesses: {
+    access_as_external: {
+      *usedBy(view, row) {
+        for (const { project_id } of view.by(floatingIpTable, "network", row.id)) yield project_id;
+      },
+    },
+  },
   update(tx, row, changes) {
     if (changes["router:external"] === undefined || tx.get(externalNetworkTable, row.id) !== undefined || tx.count(floatingIpTable, "network", row.id) === 0) return;
     throw conflict("ExternalNetworkInUse", `External network ${row.id} cannot be updated to be made non-external, since it has existing floating IPs.`);

@@ -1,10 +1,11 @@
 // Where floating IPs come from: the IPv4 subnets of external networks. Worked out from these, and only to be read.
 import { defineResource, type Caller, type ReadView } from "#app";
-import { externalNetworkTable } from "../gateway/model.ts";
+import { externalNetworkTable, isOpen, OUTSIDE } from "../gateway/model.ts";
 import { subnetTable, type Subnet } from "../ipam/model.ts";
+import { networkTable } from "../l2/model.ts";
 import { floatingIpPoolResource, type FloatingIpPool } from "./model.ts";
 
-/** Of whoever asks: everybody may have floating IPs of them. */
+/** Of whoever asks. */
 const poolOf = ({ id, name, network_id, cidr }: Subnet, caller: Caller): FloatingIpPool => ({ id, subnet_id: id, subnet_name: name, network_id, cidr, project_id: caller.projectId, tenant_id: caller.projectId });
 
 const subnetsOutside = (view: ReadView): Subnet[] =>
@@ -32,5 +33,7 @@ export const floatingIpPool = defineResource(floatingIpPoolResource, {
     project_id: { type: "string", about: "Who asks.", filter: true },
     tenant_id: { type: "string", about: "The same.", filter: true },
   },
-  policy: { get: "rule:admin_only or (role:reader and project_id:%(project_id)s)" },
+  // Of networks that lead outside for the caller: he may have floating IPs there.
+  policy: { get: "rule:admin_only or (role:reader and project_id:%(project_id)s and (rule:external or rule:network_owner))" },
+  relations: { [OUTSIDE]: (row, view) => isOpen(view, row.network_id), "network:project_id": (row, view) => view.get(networkTable, row.network_id)?.project_id },
 });

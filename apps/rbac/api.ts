@@ -1,15 +1,18 @@
-// The resource rbac_policy, and what it does to resources that are shareable: they are seen by those with whom they are shared,
-// may show it as `shared`, and take their policies along when they go.
+// The resource rbac_policy, and what it does to resources of which something may be granted: they, and what is a part of them, are seen by those to
+// whom it is, may show it as `shared`, and take their policies along when they go. Where their app has an attribute that says the same of
+// everybody, the two are kept equal: with the change of either, and at a start.
 import {
-  badRequest, conflict, defineResource, resourceHandle,
-  type Alias, type ApiContext, type Attribute, type ExtendAll, type Shareable, type StandardRow, type Table, type Tx, type Values,
+  ACCESS_AS_SHARED, badRequest, conflict, defineResource, resourceHandle,
+  type Access, type Accesses, type Alias, type AnyExtension, type AnyResource, type ApiContext, type Attribute, type Caller, type Done, type ExtendAll, type Mend, type Reach, type ReadView, type Relation, type Row, type StandardRow, type Table, type Tx, type Values,
 } from "#app";
-import { EVERYBODY, grantedIds, isGranted, policyOf, rbacPolicyResource, rbacPolicyTable, type RbacPolicy } from "./model.ts";
+import { EVERYBODY, grantedIds, holdersOf, isGranted, isNamed, policiesOf, policyOf, rbacPolicyResource, rbacPolicyTable, type RbacPolicy } from "./model.ts";
 
-const SHARED = "access_as_shared";
+const EXTERNAL = "access_as_external";
 const MEMBER = "rule:admin_only or (role:member and project_id:%(project_id)s)";
-const NOT_EVERYBODY = "rule:admin_only or (not field:rbac_policy:target_tenant=* and not field:rbac_policy:target_project=*)";
-const TO = { create: NOT_EVERYBODY, update: NOT_EVERYBODY };
+const NOT_EVERYBODY = "not field:rbac_policy:target_tenant=* and not field:rbac_policy:target_project=*";
+// Whoever owns a network may share it; that it leads outside is the administrator's to say.
+const NOT_EXTERNAL = `(not field:rbac_policy:object_type=network or not field:rbac_policy:action=${EXTERNAL})`;
+const TO = { create: `rule:admin_only or (${NOT_EVERYBODY})`, update: `rule:admin_only or (${NOT_EVERYBODY} and ${NOT_EXTERNAL})` };
 
 const target: Attribute = { type: "string", about: "The project that may, or * for every one.", post: true, put: true, check: { type: "string", max: 255 }, filter: true, policy: TO };
 
@@ -22,30 +25,40 @@ function targetOf(values: Values): string | undefined {
   return given;
 }
 
-function shareableOf(ctx: ApiContext, type: string): Shareable {
+/** The access that a policy is of, and its object. @throws ApiError naming what of it there is not */
+function accessOf(ctx: ApiContext, type: string, action: string): Access {
   const shareable = ctx.shareable(type);
   if (shareable === undefined) throw badRequest(`Invalid input for operation: '${type}' is no object_type that can be shared.`, "InvalidInput");
-  return shareable;
+  const access = shareable.accesses.get(action);
+  if (access === undefined) throw badRequest(`Invalid action '${action}' for object type '${type}'. Valid actions: ${[...shareable.accesses.keys()].join(", ")}`, "InvalidActionForType");
+  return access;
 }
 
 const duplicate = (): Error => conflict("DuplicateRbacPolicy", "An RBAC policy already exists with those values.");
 
-/** Refuses to take a grant away on which something of another project rests. Called when the policy is no longer in force. */
-function checkUnused(tx: Tx, ctx: ApiContext, policy: RbacPolicy): void {
-  const shareable = ctx.shareable(policy.object_type);
-  const row = shareable === undefined ? undefined : tx.get(shareable.table as Table<StandardRow>, policy.object_id);
-  if (shareable === undefined || row === undefined) return;
-  for (const project of shareable.usedBy(tx, row)) {
-    if (project === row.project_id || (policy.target_tenant !== EVERYBODY && policy.target_tenant !== project)) continue;
-    if (isGranted(tx, policy.object_type, policy.object_id, policy.action, project)) continue;
-    throw conflict("RbacPolicyInUse", `RBAC policy on object ${policy.object_id} cannot be removed because other objects depend on it.\nDetails: project ${policy.target_tenant} uses it`);
+/** A policy came or went: the object's app hears of it. Refuses to take away what something of another project rests on. */
+function changed(tx: Tx, ctx: ApiContext, { object_type: type, object_id: id, action }: RbacPolicy, lost?: RbacPolicy): void {
+  const shareable = ctx.shareable(type);
+  const access = shareable?.accesses.get(action);
+  const row = shareable === undefined ? undefined : tx.get(shareable.table as Table<StandardRow>, id);
+  if (access === undefined || row === undefined) return;
+  const holders = holdersOf(tx, type, id, action);
+  if (lost !== undefined) {
+    for (const project of access.usedBy(tx, row)) {
+      if (project === row.project_id ? access.needed !== true || holders !== "nobody" : (lost.target_tenant !== EVERYBODY && lost.target_tenant !== project) || isGranted(tx, type, id, action, project)) continue;
+      throw conflict("RbacPolicyInUse", `RBAC policy on object ${id} cannot be removed because other objects depend on it.\nDetails: project ${lost.target_tenant} uses it`);
+    }
   }
+  const { kept } = access;
+  const before = kept?.read(tx, row) ?? holders;
+  if (before !== holders && (before === "everybody" || holders === "everybody" || access.needed === true)) kept?.write(tx, row, holders, ctx);
 }
 
 const rbacPolicy = defineResource(rbacPolicyResource, {
   collection: "rbac_policies",
   about: "Lets another project use something of one's own.",
-  alias: "rbac-security-groups",
+  alias: "rbac-policies",
+  quota: { default: 10 },
   table: rbacPolicyTable,
   notFound: { type: "RbacPolicyNotFound", message: (id) => `RBAC policy with ID ${id} could not be found.` },
   standard: ["id", "project"],
@@ -54,15 +67,14 @@ const rbacPolicy = defineResource(rbacPolicyResource, {
     object_id: { type: "uuid", about: "What is shared: the caller's own.", post: true, required: true, filter: true, index: "object" },
     target_tenant: target,
     target_project: { ...target, about: "Another name of target_tenant.", visible: false },
-    action: { type: "string", about: "What the target may: access_as_shared.", post: true, required: true, check: { type: "string", max: 255 }, filter: true },
+    action: { type: "string", about: "What the target may: access_as_shared, or of a network access_as_external.", post: true, required: true, check: { type: "string", max: 255 }, filter: true, policy: { create: `rule:admin_only or ${NOT_EXTERNAL}` } },
   },
   policy: { create: MEMBER, get: "rule:admin_only or (role:reader and project_id:%(project_id)s)", update: MEMBER, delete: MEMBER },
   bulk: true,
 
   create(tx, standard, input, ctx) {
     const [type, id, action] = [input.object_type as string, input.object_id as string, input.action as string];
-    shareableOf(ctx, type);
-    if (action !== SHARED) throw badRequest(`Invalid action '${action}' for object type '${type}'. Valid actions: ${SHARED}`, "InvalidActionForType");
+    accessOf(ctx, type, action);
     const to = targetOf(input);
     if (to === undefined) throw badRequest("Failed to parse request. Required attribute 'target_tenant' not specified", "HTTPBadRequest");
     const object = ctx.visible(resourceHandle<StandardRow>(type), id);
@@ -70,6 +82,7 @@ const rbacPolicy = defineResource(rbacPolicyResource, {
     if (policyOf(tx, type, id, action, to) !== undefined) throw duplicate();
     const row: RbacPolicy = { ...standard, object_type: type, object_id: id, target_tenant: to, action };
     tx.put(rbacPolicyTable, row);
+    changed(tx, ctx, row);
     return row;
   },
 
@@ -79,13 +92,13 @@ const rbacPolicy = defineResource(rbacPolicyResource, {
     if (policyOf(tx, row.object_type, row.object_id, row.action, to) !== undefined) throw duplicate();
     const after: RbacPolicy = { ...row, target_tenant: to };
     tx.put(rbacPolicyTable, after);
-    checkUnused(tx, ctx, row);
+    changed(tx, ctx, after, row);
     return after;
   },
 
   remove(tx, row, ctx) {
     tx.delete(rbacPolicyTable, row.id);
-    checkUnused(tx, ctx, row);
+    changed(tx, ctx, row, row);
   },
 
   present: (_view, row) => ({ target_project: row.target_tenant }),
@@ -93,22 +106,107 @@ const rbacPolicy = defineResource(rbacPolicyResource, {
 
 export const resources = [rbacPolicy];
 
-/** Whatever is shareable, whoever declares it. */
-export const extendAll: ExtendAll = ({ name, shareable }) => {
-  if (shareable === undefined) return undefined;
+// ---- what may be granted, whoever declares it ----
+
+/** Makes the policies say what the object's app keeps. Others of the same access stay where the app does not know of them. */
+function follow(tx: Tx, type: string, row: StandardRow, action: string, { kept }: Access): void {
+  if (kept === undefined) return;
+  const holders = kept.read(tx, row);
+  const everybody = policyOf(tx, type, row.id, action, EVERYBODY);
+  if (holders === "everybody") {
+    if (everybody !== undefined) return;
+    tx.put(rbacPolicyTable, {
+      id: tx.uuid(), project_id: row.project_id, name: "", description: "", tags: [], created_at: tx.now, updated_at: tx.now, revision_number: 1,
+      object_type: type, object_id: row.id, target_tenant: EVERYBODY, action,
+    });
+  } else if (holders === "nobody") for (const { id } of policiesOf(tx, type, row.id, action)) tx.delete(rbacPolicyTable, id);
+  else if (everybody !== undefined) tx.delete(rbacPolicyTable, everybody.id);
+}
+
+/** Whether policies say something else than the app keeps. */
+function differs(view: ReadView, type: string, row: StandardRow, action: string, { kept }: Access): boolean {
+  if (kept === undefined) return false;
+  const [is, should] = [holdersOf(view, type, row.id, action), kept.read(view, row)];
+  return is !== should && (is === "everybody" || should === "everybody" || should === "nobody");
+}
+
+/** Whether a policy gives it to the project. What is given to everybody the object's app says itself, where it keeps that. */
+const gives = (type: string, action: string, { kept }: Access, view: ReadView, id: string, { projectId }: Caller): boolean =>
+  kept === undefined ? isGranted(view, type, id, action, projectId) : isNamed(view, type, id, action, projectId);
+
+const given = (type: string, action: string, { kept }: Access, view: ReadView, { projectId }: Caller): string[] => grantedIds(view, type, action, kept === undefined ? [EVERYBODY, projectId] : [projectId]);
+
+/** What policies add to the resource that they are of. */
+function ofObject(resource: AnyResource, accesses: Accesses): AnyExtension {
+  const { name, shareable } = resource;
+  const all = [...accesses];
+  const isShared = (view: ReadView, row: StandardRow, caller: Caller): boolean => isGranted(view, name, row.id, ACCESS_AS_SHARED, caller.projectId);
+  const own = resource.relations?.[`${name}:shared`] as Relation<StandardRow> | undefined;
   return {
-    relations: { [`${name}:shared`]: (row: StandardRow, view, caller) => isGranted(view, name, row.id, SHARED, caller.projectId) },
-    reach: { [`${name}:shared`]: (view, caller) => grantedIds(view, name, SHARED, caller.projectId) },
+    relations: Object.fromEntries(all.map(([action, access]) => [access.relation, (row: StandardRow, view: ReadView, caller: Caller) => gives(name, action, access, view, row.id, caller)])),
+    reach: Object.fromEntries(all.map(([action, access]) => [access.relation, (view: ReadView, caller: Caller) => given(name, action, access, view, caller)])),
+    completed(tx, done: readonly Done[]) {
+      for (const { row } of done) for (const [action, access] of all) follow(tx, name, row as StandardRow, action, access);
+    },
     remove(tx, row: StandardRow) {
       for (const policy of tx.by(rbacPolicyTable, "object", row.id)) tx.delete(rbacPolicyTable, policy.id);
     },
-    ...(shareable.shownBy !== undefined && {
+    ...(resource.attributes.shared !== undefined && { instead: { shared: (view, row: StandardRow, caller) => own?.(row, view, caller) === true || isShared(view, row, caller) } }),
+    ...(shareable?.shownBy !== undefined && {
       attributes: { shared: { type: "boolean", about: "Whether it is shared with the caller's project.", filter: true, alias: shareable.shownBy } },
-      present: (view, row: StandardRow, caller) => ({ shared: isGranted(view, name, row.id, SHARED, caller.projectId) }),
+      present: (view, row: StandardRow, caller) => ({ shared: isShared(view, row, caller) }),
     }),
   };
+}
+
+/** A resource whose rows name others of which something is granted: what holds of these holds of it, where it has the relation. */
+function ofPart(part: AnyResource, all: readonly AnyResource[], accessesOf: (resource: string) => Accesses): AnyExtension | undefined {
+  const relations: Record<string, Relation> = {};
+  const reach: Record<string, Reach> = {};
+  let shared: AnyExtension["instead"];
+  for (const { name } of all) {
+    const column = `${name}_id`;
+    const attribute = part.attributes[column];
+    if (attribute === undefined || name === part.name) continue;
+    const objectOf = (row: Row): string => String((row as Row & Values)[column]);
+    for (const [action, access] of accessesOf(name)) {
+      const { relation } = access;
+      const own = part.relations?.[relation] as Relation | undefined;
+      if (own === undefined) continue;
+      relations[relation] = (row, view, caller) => gives(name, action, access, view, objectOf(row), caller);
+      const { table } = part;
+      const { index } = attribute;
+      if (table !== undefined && index !== undefined) reach[relation] = (view, caller) => given(name, action, access, view, caller).flatMap((id) => view.by(table as Table, index, id).map((row) => row.id));
+      if (action === ACCESS_AS_SHARED && part.attributes.shared !== undefined) shared = { shared: (view, row: Row, caller) => own(row, view, caller) === true || relations[relation]!(row, view, caller) };
+    }
+  }
+  if (Object.keys(relations).length === 0) return undefined;
+  return { relations, reach, ...(shared !== undefined && { instead: shared }) };
+}
+
+export const extendAll: ExtendAll = (resource, all, accessesOf) => {
+  const accesses = accessesOf(resource.name);
+  return accesses.size > 0 ? ofObject(resource, accesses) : ofPart(resource, all, accessesOf);
 };
 
+/** While this app was not there objects went, or were given to everybody or taken from him. */
+export function* mend(view: ReadView, all: readonly AnyResource[], accessesOf: (resource: string) => Accesses): Iterable<Mend> {
+  const tables = new Map(all.flatMap(({ name, shareable }) => (shareable === undefined ? [] : [[name, shareable.table as Table<StandardRow>] as const])));
+  for (const { id, object_type: type, object_id } of view.all(rbacPolicyTable)) {
+    const table = tables.get(type);
+    if (table !== undefined && view.get(table, object_id) === undefined) yield { table: rbacPolicyTable, id, why: `${type} ${object_id} went`, run: (tx) => tx.delete(rbacPolicyTable, id) };
+  }
+  for (const [type, table] of tables) {
+    const kept = [...accessesOf(type)].filter(([, access]) => access.kept !== undefined);
+    for (const row of kept.length === 0 ? [] : view.all(table)) {
+      for (const [action, access] of kept) {
+        if (!differs(view, type, row, action, access)) continue;
+        yield { table, id: row.id, why: `${action} of ${type} ${row.id} changed`, run: (tx) => follow(tx, type, tx.get(table, row.id) ?? row, action, access) };
+      }
+    }
+  }
+}
+
 export const aliases: readonly Alias[] = [
-  { alias: "rbac-security-groups", name: "Add security_group type to network RBAC", description: "Security groups can be shared with other projects.", updated: "2018-04-20T00:00:00-00:00" },
+  { alias: "rbac-policies", name: "RBAC Policies", description: "What a project lets others use of its own: networks, and what other extensions name.", updated: "2015-06-17T12:15:12-00:00" },
 ];

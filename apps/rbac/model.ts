@@ -1,5 +1,6 @@
-// RBAC policies: what a project lets others use. A resource says in its declaration that it may be shared (`shareable`).
-import { defineTable, resourceHandle, type ReadView, type StandardRow } from "#app";
+// RBAC policies: what a project lets others use. A resource says in its declaration that it may be shared (`shareable`), other apps what else
+// of it may be granted (`accesses`).
+import { defineTable, resourceHandle, type Holders, type ReadView, type StandardRow } from "#app";
 
 /** The target that is every project. */
 export const EVERYBODY = "*";
@@ -16,6 +17,7 @@ export interface RbacPolicy extends StandardRow {
 export const rbacPolicyResource = resourceHandle<RbacPolicy>("rbac_policy");
 
 const grantKey = (type: string, id: string, action: string, target: string): string => JSON.stringify([type, id, action, target]);
+const actionKey = (type: string, id: string, action: string): string => JSON.stringify([type, id, action]);
 const targetKey = (type: string, action: string, target: string): string => JSON.stringify([type, action, target]);
 
 export const rbacPolicyTable = defineTable<RbacPolicy>()("rbac_policy", {
@@ -23,18 +25,31 @@ export const rbacPolicyTable = defineTable<RbacPolicy>()("rbac_policy", {
   indexes: {
     project: (p) => p.project_id,
     object: (p) => p.object_id,
+    action: (p) => actionKey(p.object_type, p.object_id, p.action),
     grant: (p) => grantKey(p.object_type, p.object_id, p.action, p.target_tenant),
     target: (p) => targetKey(p.object_type, p.action, p.target_tenant),
   },
 });
 
 /** The policy with just these values. */
-export const policyOf = (view: ReadView, type: string, id: string, action: string, target: string): RbacPolicy | undefined => view.by(rbacPolicyTable, "grant", grantKey(type, id, action, target))[0];
+export const policyOf = (view: ReadView, type: string, id: string, action: string, target: string): RbacPolicy | undefined =>
+  // Most objects have no policy at all.
+  view.count(rbacPolicyTable, "object", id) === 0 ? undefined : view.by(rbacPolicyTable, "grant", grantKey(type, id, action, target))[0];
+
+/** All policies that let somebody do this to the object. */
+export const policiesOf = (view: ReadView, type: string, id: string, action: string): readonly RbacPolicy[] => view.by(rbacPolicyTable, "action", actionKey(type, id, action));
+
+/** Whom they let. */
+export const holdersOf = (view: ReadView, type: string, id: string, action: string): Holders =>
+  policyOf(view, type, id, action, EVERYBODY) !== undefined ? "everybody" : view.count(rbacPolicyTable, "action", actionKey(type, id, action)) > 0 ? "some" : "nobody";
+
+/** Whether a policy that names the project lets it do this to the object. */
+export const isNamed = (view: ReadView, type: string, id: string, action: string, projectId: string): boolean => projectId !== "" && policyOf(view, type, id, action, projectId) !== undefined;
 
 /** Whether some policy lets the project do this to the object. */
 export const isGranted = (view: ReadView, type: string, id: string, action: string, projectId: string): boolean =>
-  policyOf(view, type, id, action, EVERYBODY) !== undefined || (projectId !== "" && policyOf(view, type, id, action, projectId) !== undefined);
+  policyOf(view, type, id, action, EVERYBODY) !== undefined || isNamed(view, type, id, action, projectId);
 
-/** Ids of the objects of a type that are granted to the project. */
-export const grantedIds = (view: ReadView, type: string, action: string, projectId: string): string[] =>
-  [EVERYBODY, ...(projectId === "" ? [] : [projectId])].flatMap((target) => view.by(rbacPolicyTable, "target", targetKey(type, action, target)).map((p) => p.object_id));
+/** Ids of the objects of a type that are granted to one of these targets; "" is none. */
+export const grantedIds = (view: ReadView, type: string, action: string, targets: readonly string[]): string[] =>
+  targets.flatMap((target) => (target === "" ? [] : view.by(rbacPolicyTable, "target", targetKey(type, action, target)).map((p) => p.object_id)));

@@ -1,7 +1,7 @@
 // Security groups and their rules, the groups of ports, and the rows that the flow rules work from: Policy (a set of groups
 // that ports have) and RemoteUse (a group's rules that refer to another).
 import {
-  invalidInput, memberOf, AUTO, badRequest, conflict, defineResource, draw, extendResource, formatCidr, notFound, orNull, parseCidr, reference,
+  invalidInput, memberOf, AUTO, badRequest, conflict, defineResource, draw, extendResource, formatCidr, notFound, orNull, parseCidr, reference, resourceHandle,
   type Alias, type ApiContext, type Caller, type ReadView, type Tx, type Values,
 } from "#app";
 import { isNetworkPort, networkResource, portResource, portTable } from "../l2/model.ts";
@@ -307,6 +307,7 @@ export const policies: Readonly<Record<string, string>> = {
   shared_security_group: "field:security_groups:shared=True",
 };
 export const aliases: readonly Alias[] = [
+  { alias: "rbac-security-groups", name: "Add security_group type to network RBAC", description: "Security groups can be shared with other projects.", updated: "2018-04-20T00:00:00-00:00", needs: resourceHandle("rbac_policy") },
   { alias: "security-group", name: "security-group", description: "Groups of rules for what ports send and receive.", updated: "2012-10-05T10:00:00-00:00" },
   { alias: "stateful-security-group", name: "Stateful security group", description: "Groups may do without connection tracking.", updated: "2019-11-26T09:00:00-00:00" },
   { alias: "port-security-groups-filtering", name: "Port filtering on security groups", description: "Ports are found by their groups.", updated: "2018-01-09T09:00:00-00:00" },

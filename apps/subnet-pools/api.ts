@@ -112,6 +112,7 @@ const subnetPool = defineResource(subnetPoolResource, {
   collection: "subnetpools",
   about: "Prefixes from which subnets take theirs.",
   table: subnetPoolTable,
+  quota: { default: -1 },
   notFound: { type: "SubnetPoolNotFound", message: (id) => `Subnet pool ${id} could not be found.` },
   attributes: {
     name: { type: "string", about: "For people; need not be unique.", post: true, put: true, required: true, default: AUTO, check: { type: "string", blank: false }, filter: true, sort: true },

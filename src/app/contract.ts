@@ -1,5 +1,6 @@
 // The app contract ("#app"): all that a network function may import of the core. An app is a folder under apps/ whose
 // index.ts exports an App as default; it is found, not listed. docs/apps.md tells how to write one.
+import type { Mend } from "./access.ts";
 import type { Entrance } from "./actions.ts";
 import type { Converter } from "./check.ts";
 import type { TableEffects } from "./effects.ts";
@@ -8,7 +9,7 @@ import type { Observe } from "./observe.ts";
 import type { PacketInHandler } from "./packets.ts";
 import type { Pool } from "./pools.ts";
 import type { Reference } from "./references.ts";
-import type { Alias, AnyResource, BoundExtension, ExtendAll } from "./resource.ts";
+import type { Accesses, Alias, AnyResource, BoundExtension, ExtendAll } from "./resource.ts";
 import type { Vif } from "./inventory.ts";
 import type { Derivation } from "./derivations.ts";
 import type { PipelineDecl, PortPlace, Rule, StaticFlows } from "./pipeline.ts";
@@ -23,6 +24,7 @@ export * from "./inventory.ts";
 export * from "./refusal.ts";
 export * from "./check.ts";
 export * from "./resource.ts";
+export * from "./access.ts";
 export * from "./face.ts";
 export * from "./stages.ts";
 export * from "./actions.ts";
@@ -111,6 +113,8 @@ export interface App {
   readonly pools?: readonly Pool[];
   /** What its stored rows name of other apps, made by `reference`. */
   readonly references?: readonly Reference[];
+  /** What of the stored rows is to be made right at a start, before anything is compiled, beside `references`: where one app keeps rows of any others. */
+  mend?(this: void, view: ReadView, all: readonly AnyResource[], accesses: (resource: string) => Accesses): Iterable<Mend>;
   readonly derive?: readonly Derivation[];
   readonly rules?: readonly Rule[];
   readonly staticFlows?: StaticFlows;

@@ -98,8 +98,10 @@ export interface ApiContext {
   remove(resource: ResourceHandle, id: string): void;
   /** What an action that changes a member does, without policy check; `body` as its check would give it. Returns what it answers. */
   act(resource: ResourceHandle, id: string, action: string, body: Values): unknown;
-  /** What the resource of this name says of being shared; undefined: it cannot be, or there is none. */
-  shareable(resource: string): Shareable | undefined;
+  /** Where rows of the resource of this name are, and what of them may be granted; undefined: nothing, or there is none. */
+  shareable(resource: string): { readonly table: AnyTable; readonly accesses: Accesses } | undefined;
+  /** Whether a relation of the resource holds of the row for a project; default: for the caller's. */
+  covers<R extends Row>(resource: ResourceHandle<R>, relation: string, row: NoInfer<R>, projectId?: string): boolean;
   /** revision_number + 1 and updated_at of a parent. */
   bump(resource: ResourceHandle, id: string): void;
   /** True inside create/update/remove called by other app code rather than by a request. */
@@ -202,13 +204,40 @@ export type Relation<R extends Row = Row> = (row: R, view: ReadView, caller: Cal
 /** Ids of rows for which a relation may hold for this caller (more is fine). Lists then need not read every row. */
 export type Reach = (view: ReadView, caller: Caller) => Iterable<string>;
 
+// ---- what may be granted ----
+
+/** Whom an access is given to: every project, those that policies name, or nobody. */
+export type Holders = "everybody" | "some" | "nobody";
+
+/** Where an app stores itself whom an access is given to, because it has an attribute for it: policies say the same at any time. */
+export interface Kept {
+  /** "some" where the app does not tell these from nobody. */
+  read(view: ReadView, row: StandardRow): Holders;
+  /** Policies came or went; may refuse. */
+  write(tx: Tx, row: StandardRow, holders: Holders, ctx: ApiContext): void;
+}
+
+export interface Access {
+  /** The relation of the resource that it makes hold. It holds likewise for rows of others that have it, and name the resource's by `<resource>_id`. */
+  readonly relation: string;
+  /** Projects that use the row by it, in any order, the owner's and repeated ones too: those keep their policy from being taken away. "*": it has to be everybody's. */
+  usedBy(view: ReadView, row: StandardRow): Iterable<string>;
+  /** When nobody has it the owner has it no more than others. */
+  readonly needed?: true;
+  readonly kept?: Kept;
+}
+
+/** By action, e.g. access_as_shared. */
+export type Accesses = ReadonlyMap<string, Access>;
+
 /** That RBAC policies (access_as_shared) may let other projects see and use rows of a resource: what the app that declares it says of that. */
 export interface Shareable {
-  /** Extension alias that brings its attribute `shared`; absent: it shows none. */
+  /** Extension alias that brings its attribute `shared`; absent: it shows none, or declares it itself. */
   readonly shownBy?: string;
   readonly table: AnyTable;
-  /** Projects that use the row, in any order, the owner's and repeated ones too: those keep their policy from being taken away. */
-  usedBy(view: ReadView, row: StandardRow): Iterable<string>;
+  /** See Access. */
+  usedBy(this: void, view: ReadView, row: StandardRow): Iterable<string>;
+  readonly kept?: Kept;
 }
 
 // ---- resources ----
@@ -327,6 +356,8 @@ export interface Extension<R extends Row = Row> {
   readonly reach?: Readonly<Record<string, Reach>>;
   /** Relations that also let a caller see a row, beside the resource's own rule. */
   readonly seenBy?: readonly string[];
+  /** By action: what RBAC policies may let others do beside what the resource's `shareable` says. Several apps may each say a part of one. */
+  readonly accesses?: Readonly<Record<string, Partial<Access>>>;
   /** Before the resource's create: what it adds to the input, such as what a caller left to it to choose. */
   beforeCreate?(tx: Tx, input: Values, ctx: ApiContext): Values;
   /** After the resource's create. */
@@ -340,6 +371,8 @@ export interface Extension<R extends Row = Row> {
   remove?(tx: Tx, row: R, ctx: ApiContext): void;
   present?(view: LiveView, row: R, caller: Caller): Record<string, unknown>;
   presentOnRequest?(view: LiveView, row: R, caller: Caller): Record<string, unknown>;
+  /** By attribute of the resource: what the caller is shown in place of a column, or of what is presented. */
+  readonly instead?: Readonly<Record<string, (view: LiveView, row: R, caller: Caller) => unknown>>;
   readonly actions?: Readonly<Record<string, Action<R>>>;
   readonly collectionActions?: Readonly<Record<string, CollectionAction>>;
 }
@@ -352,11 +385,13 @@ export type BoundExtension = AnyExtension & { readonly resource: string };
 
 export const extendResource = <R extends Row>(handle: ResourceHandle<R>, extension: Extension<NoInfer<R>>): BoundExtension => ({ ...extension, resource: handle.name });
 
-/** What an app adds to a resource that it may never have heard of; undefined: nothing. `all`: the resources that there are. */
-export type ExtendAll = (resource: AnyResource, all: readonly AnyResource[]) => AnyExtension | undefined;
+/** What an app adds to a resource that it may never have heard of; undefined: nothing. `all`: the resources that there are; `accesses`: of each by its name. */
+export type ExtendAll = (resource: AnyResource, all: readonly AnyResource[], accesses: (resource: string) => Accesses) => AnyExtension | undefined;
 
 /** An entry of GET /v2.0/extensions. */
 export interface Alias {
+  /** Only where there is this resource. */
+  readonly needs?: ResourceHandle;
   readonly alias: string;
   readonly name: string;
   readonly description: string;

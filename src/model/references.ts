@@ -1,6 +1,7 @@
 // Rows that name what is not there: it was deleted while the app that would have seen to it was not there. At a start, rows that go with
-// what they name are taken back by their app; others stay, have no effect, and are listed in /problems.
-import type { App, ReadView, Reference, Row } from "#app";
+// what they name are taken back by their app; others stay, have no effect, and are listed in /problems. What apps mend of rows of others is
+// mended here too.
+import { accessesOf, type App, type ReadView, type Reference, type Row } from "#app";
 import type { Logger } from "pino";
 import type { Problem } from "../lib/problem.ts";
 import type { Model } from "./model.ts";
@@ -66,7 +67,22 @@ export async function mendReferences(model: Pick<Model, "view" | "transact">, ap
       }));
     }
   }
-  if (count > NAMED) log.warn({ rows: count }, "rows that name what is gone");
+  const declared = apps.flatMap((a) => a.resources ?? []);
+  const accesses = accessesOf(apps);
+  for (const { name: app, mend } of apps) {
+    const list = [...(mend?.(model.view, declared, accesses) ?? [])];
+    for (let at = 0; at < list.length; at += AT_ONCE) {
+      await Promise.all(list.slice(at, at + AT_ONCE).map(async ({ table, id, why, run }) => {
+        try {
+          await model.transact({ requestId: "start", call: `${why} while ${app} was not there` }, run);
+          name({ app, table: table.name, id, why }, "warn", "what an app did not hear of is made right");
+        } catch (error) {
+          name({ app, table: table.name, id, why, err: error }, "error", "what an app did not hear of could not be made right");
+        }
+      }));
+    }
+  }
+  if (count > NAMED) log.warn({ rows: count }, "rows that name what is gone, or that were made right");
 }
 
 /** Rows that stay though they name what is gone. */

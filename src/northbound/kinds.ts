@@ -2,7 +2,7 @@
 // hooks in the order of `requires`. registry.ts makes them at boot; nothing here changes afterwards.
 import {
   AUTO, makeCheck, orNull, STANDARD, UUID_LIST,
-  type Action, type Alias, type AnyExtension, type AnyResource, type Attribute, type AttributeType, type Caller, type Check, type CollectionAction, type Completed, type Convert, type Converters,
+  type Accesses, type Action, type Alias, type AnyExtension, type AnyResource, type Attribute, type AttributeType, type Caller, type Check, type CollectionAction, type Completed, type Convert, type Converters,
   type Embedded, type NotFound, type ReadView, type StandardAttribute, type StandardRow, type Table,
 } from "../app/contract.ts";
 import type { PolicyBook, Rule, SubjectRules } from "./policy/index.ts";
@@ -51,12 +51,15 @@ export interface KindEmbedded {
 }
 
 export type Presenter = NonNullable<AnyExtension["present"]>;
+export type Instead = NonNullable<AnyExtension["instead"]>[string];
 
 export interface Kind {
   readonly resource: AnyResource;
   /** Of computed rows: a table that no model has, see computed.ts. */
   readonly table: Table<StandardRow>;
   readonly name: string;
+  /** What access rules call it: of a part with its parent's name before its own, e.g. floatingip_port_forwarding. */
+  readonly ruled: string;
   readonly standard: ReadonlySet<StandardAttribute>;
   readonly can: { readonly create: boolean; readonly update: boolean; readonly delete: boolean };
   /** The id of a singleton. */
@@ -77,6 +80,10 @@ export interface Kind {
   readonly actions: readonly KindAction<Action>[];
   readonly collectionActions: readonly KindAction<CollectionAction>[];
   readonly extensions: readonly AnyExtension[];
+  /** What RBAC policies may let others do. */
+  readonly accesses: Accesses;
+  /** By attribute: what is shown in place of a column, or of what is presented. */
+  readonly instead: ReadonlyMap<string, Instead>;
   /** The resource's and those of extensions. */
   readonly completed: readonly Completed<StandardRow>[];
   /** Resource's and extensions' present functions. */
@@ -132,7 +139,7 @@ export function findRow(kind: Kind, view: ReadView, id: string, caller: Caller):
   return view.get(kind.table, id) ?? (keyed?.initial(view, id, caller) as StandardRow | undefined);
 }
 
-export function makeAttribute(resource: string, name: string, decl: Attribute, rules: SubjectRules, converters: Converters): KindAttribute {
+export function makeAttribute({ name: resource, ruled }: { readonly name: string; readonly ruled: string }, name: string, decl: Attribute, rules: SubjectRules, converters: Converters): KindAttribute {
   const form = decl.check ?? typeChecks[decl.type];
   let check: Convert;
   try {
@@ -140,7 +147,7 @@ export function makeAttribute(resource: string, name: string, decl: Attribute, r
   } catch (error) {
     throw new Error(`${resource}.${name}: ${(error as Error).message}`, { cause: error });
   }
-  const nameOf = (verb: string, key?: string): string => `${verb}_${resource}:${name}${key === undefined ? "" : `:${key}`}`;
+  const nameOf = (verb: string, key?: string): string => `${verb}_${ruled}:${name}${key === undefined ? "" : `:${key}`}`;
   const declare = (verb: string, text: string | undefined, key?: string): void => {
     if (text !== undefined) rules.rule(nameOf(verb, key), text, `${verb === "get" ? "See" : "Give"} ${key === undefined ? "" : `${key} in `}${name} of a ${resource}${verb === "get" ? "" : ` on ${verb}`}.`);
   };

@@ -202,7 +202,7 @@ export class Engine {
     const { kind } = ref;
     const revision = ifMatch(call.ifMatch);
     return (tx) => {
-      const row = this.writable(ref, id, this.view.over(tx), call, (r) => this.refused(kind.delete, `delete_${kind.name}`, r, this.view.over(tx), call));
+      const row = this.writable(ref, id, this.view.over(tx), call, (r) => this.refused(kind.delete, `delete_${kind.ruled}`, r, this.view.over(tx), call));
       checkRevision(revision, row.revision_number);
       if (kind.resource.keyed !== undefined && tx.get(kind.table, row.id) === undefined) throw absent(kind, id);
       const work = this.work(tx, call);

@@ -24,7 +24,7 @@ interface Texts {
   readonly row: StandardRow;
   /** Of its columns that are always shown. */
   readonly columns: string;
-  /** Of all, where no rule is asked for each row, with these parts. */
+  /** Of all but what is shown instead of something, where no rule is asked for each row, with these parts. */
   readonly whole: string | undefined;
   readonly parts: readonly Values[];
 }
@@ -59,15 +59,16 @@ function makeFace(kind: Kind, caller: Caller, byVerdicts: Map<string, Face>): Fa
   let face = byVerdicts.get(verdicts);
   if (face === undefined) {
     const entries = [...states].filter(([name]) => !isAskedFor(kind.attributes.get(name)!.decl));
-    const always = entries.filter(([, state]) => state === true).map(([name]) => name);
-    const ruled = entries.flatMap(([name, state]) => (state === true ? [] : [{ name, rule: state }]));
+    const own = entries.filter(([name]) => !kind.instead.has(name));
+    const always = own.filter(([, state]) => state === true).map(([name]) => name);
+    const ruled = own.flatMap(([name, state]) => (state === true ? [] : [{ name, rule: state }]));
     byVerdicts.set(verdicts, (face = { always, ruled, states, texts: new Map() }));
   }
   return face;
 }
 
 /** Whether a member shows it only where `fields` name it. */
-const isAskedFor = ({ onRequest, inLists }: Attribute): boolean => onRequest === true || inLists === true;
+export const isAskedFor = ({ onRequest, inLists }: Attribute): boolean => onRequest === true || inLists === true;
 
 /** An attribute that is a column of the row; undefined if it is none. */
 export const column = (row: StandardRow, name: string): unknown => (name === "tenant_id" ? row.project_id : (row as unknown as Values)[name]);
@@ -137,6 +138,8 @@ export class Item {
 
   /** The value whether the caller may see it or not. */
   value(name: string): unknown {
+    const instead = this.kind.instead.get(name);
+    if (instead !== undefined) return instead(this.view, this.row, this.caller);
     const own = column(this.row, name);
     if (own !== undefined) return own;
     if (this.kind.attributes.get(name)?.decl.onRequest === true) return this.requested[name];
@@ -167,7 +170,7 @@ export class Item {
     const parts = this.partsFor(keep);
     const kept = face.texts.get(this.id);
     const same = kept?.row === this.row;
-    if (same && kept.whole !== undefined && kept.parts === parts) return kept.whole;
+    if (same && kept.whole !== undefined && kept.parts === parts) return this.withInstead(face, kept.whole);
     const columns = same ? kept.columns : columnsText(face, this.row);
     let ruled = face.ruled.length > 0;
     // All the rest in one object: making text of one is far cheaper than of each part.
@@ -179,7 +182,7 @@ export class Item {
     for (const part of parts) {
       for (const key in part) {
         const state = face.states.get(key);
-        if (state === undefined) continue;
+        if (state === undefined || this.kind.instead.has(key)) continue;
         if (state !== true) ruled = true;
         if (state === true || this.allowed(state)) rest[key] = part[key];
       }
@@ -190,7 +193,20 @@ export class Item {
       if (face.texts.size >= KEEP_TEXTS) face.texts.clear();
       face.texts.set(this.id, { row: this.row, columns, parts, whole: ruled ? undefined : text });
     }
-    return text;
+    return this.withInstead(face, text);
+  }
+
+  /** The text with what is shown to this caller in place of something. */
+  private withInstead(face: Face, text: string): string {
+    const { instead } = this.kind;
+    if (instead.size === 0) return text;
+    const out: Record<string, unknown> = {};
+    for (const [name, show] of instead) {
+      const state = face.states.get(name);
+      if (state !== undefined && (state === true || this.allowed(state))) out[name] = show(this.view, this.row, this.caller);
+    }
+    const more = inside(out);
+    return more === "" ? text : text === "{}" ? `{${more}}` : `${text.slice(0, -1)},${more}}`;
   }
 
   private fieldsText(face: Face, fields: ReadonlySet<string>): string {

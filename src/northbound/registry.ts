@@ -1,13 +1,13 @@
 // The registry: the declarations of all apps put together at boot, and what does not fit said in one line.
 import {
-  defineTable, makeCheck, STANDARD,
-  type Action, type AnyExtension, type AnyResource, type App, type Attribute, type BoundExtension, type CollectionAction, type Completed, type Converter, type Reach, type Relation, type StandardRow, type Table, type Values,
+  accessesOf, defineTable, makeCheck, STANDARD,
+  type Accesses, type Action, type AnyExtension, type AnyResource, type App, type Attribute, type BoundExtension, type CollectionAction, type Completed, type Converter, type Reach, type Relation, type StandardRow, type Table, type Values,
 } from "../app/contract.ts";
 import { presentEmbedded } from "./embedded.ts";
-import { findRow, hasStandard, makeAttribute, type Kind, type KindAction, type KindAttribute, type KindEmbedded, type Presenter, type Registry } from "./kinds.ts";
+import { findRow, hasStandard, makeAttribute, type Kind, type KindAction, type KindAttribute, type Instead, type KindEmbedded, type Presenter, type Registry } from "./kinds.ts";
 import { both } from "./policy/book.ts";
 import { PolicyBook, type Rule, type Subject } from "./policy/index.ts";
-import { shownValue } from "./present.ts";
+import { isAskedFor, shownValue } from "./present.ts";
 import { standardAliases, standardAttributes } from "./standard.ts";
 import { tags } from "./tags.ts";
 
@@ -132,9 +132,10 @@ function subjectOf(resource: AnyResource, relations: Readonly<Record<string, Rel
   };
 }
 
-function makeKind(resource: AnyResource, app: App, extenders: readonly Extender[], converters: ReadonlyMap<string, Converter>, policyBook: PolicyBook, kinds: ReadonlyMap<string, Kind>): Kind {
+function makeKind(resource: AnyResource, app: App, extenders: readonly Extender[], converters: ReadonlyMap<string, Converter>, policyBook: PolicyBook, kinds: ReadonlyMap<string, Kind>, accesses: Accesses): Kind {
   checkResource(resource);
   const { name } = resource;
+  const ruled = resource.parent === undefined ? name : `${resource.parent.resource.name}_${name}`;
   const { relations, reach } = mergeRelations(resource, extenders);
   const table = (resource.table ?? defineTable<StandardRow>()(`computed ${name}`)) as Table<StandardRow>;
   const declared = mergeAttributes(resource, app, extenders);
@@ -143,17 +144,17 @@ function makeKind(resource: AnyResource, app: App, extenders: readonly Extender[
   for (const [attribute, decl] of declared) {
     if (decl.within !== undefined && declared.get(decl.within)?.type !== "object[]") throw new Error(`${name}.${attribute} is said to be within ${decl.within}, which is no attribute of objects`);
     if (decl.index !== undefined && !Object.hasOwn(table.indexes, decl.index)) throw new Error(`${name}.${attribute} names the index ${decl.index}, which table ${table.name} has not`);
-    attributes.set(attribute, makeAttribute(name, attribute, decl, book, converters));
+    attributes.set(attribute, makeAttribute({ name, ruled }, attribute, decl, book, converters));
   }
   const { policy } = resource;
   const seenBy = extenders.flatMap((e) => e.extension.seenBy ?? []).map((relation) => ` or relation:${relation}`).join("");
-  const rule = (verb: string, text: string, about: string): Rule => book.rule(`${verb}_${name}`, text, about);
+  const rule = (verb: string, text: string, about: string): Rule => book.rule(`${verb}_${ruled}`, text, about);
   const get = rule("get", seenBy === "" ? policy.get : `(${policy.get})${seenBy}`, `See a ${name}.`);
   const remove = policy.delete === undefined ? undefined : rule("delete", policy.delete, `Delete a ${name}.`);
   const rules = {
     get,
     create: policy.create === undefined ? get : rule("create", policy.create, `Create a ${name}.`),
-    update: policy.update !== undefined ? rule("update", policy.update, `Change a ${name}.`) : remove === undefined ? get : resource.update === undefined ? remove : rule("update", `rule:delete_${name}`, `Change a ${name}.`),
+    update: policy.update !== undefined ? rule("update", policy.update, `Change a ${name}.`) : remove === undefined ? get : resource.update === undefined ? remove : rule("update", `rule:delete_${ruled}`, `Change a ${name}.`),
     delete: remove ?? get,
   };
 
@@ -174,8 +175,9 @@ function makeKind(resource: AnyResource, app: App, extenders: readonly Extender[
         if (of === "get") allowed = attribute === undefined ? get : both(get, () => attributes.get(attribute)?.get);
         else {
           // A rule by its own name, which by default is that of the attribute or of the resource.
-          const own = (attribute === undefined ? undefined : attributes.get(attribute)?.update?.name) ?? rules[of].name;
-          allowed = ruleName === own ? book.optional(own)! : book.rule(ruleName, `rule:${own}`, decl.about);
+          const its = attribute === undefined ? undefined : attributes.get(attribute);
+          const own = its?.update?.name ?? rules[of].name;
+          allowed = ruleName === rules[of].name ? rules[of] : ([its?.create, its?.update].find((r) => r?.name === ruleName) ?? book.rule(ruleName, `rule:${own}`, decl.about));
         }
       }
       const { gives } = decl;
@@ -196,12 +198,22 @@ function makeKind(resource: AnyResource, app: App, extenders: readonly Extender[
   const presenting = [resource, ...extenders.map((e) => e.extension)].filter((part) => part.present !== undefined);
   const presenters: Presenter[] = presenting.map((part) => (view, row, caller): Record<string, unknown> => part.present!(view, row, caller));
   if (resource.embedded !== undefined) presenters.push((view, row, caller) => presentEmbedded(embedded, view, (row as StandardRow).id, caller));
+  const instead = new Map<string, Instead>();
+  for (const { app: by, extension } of extenders) {
+    for (const [attribute, show] of Object.entries(extension.instead ?? {})) {
+      if (!attributes.has(attribute)) throw new Error(`app ${by.name} shows ${name}.${attribute} in another way, which is not declared`);
+      if (isAskedFor(attributes.get(attribute)!.decl)) throw new Error(`app ${by.name} shows ${name}.${attribute} in another way, which is not shown to all who ask`);
+      if (instead.has(attribute)) throw new Error(`two apps show ${name}.${attribute} in another way, one of them is ${by.name}`);
+      instead.set(attribute, show);
+    }
+  }
   const all = [...attributes.values()];
   const pathText = resource.path ?? (resource.singleton === true ? name : resource.collection);
   return {
     resource: { ...resource, relations, reach },
     table,
     name,
+    ruled,
     standard: new Set(resource.standard ?? STANDARD),
     can: { create: resource.create !== undefined, update: resource.update !== undefined, delete: resource.remove !== undefined },
     onlyId: resource.singleton === true ? name : undefined,
@@ -218,6 +230,8 @@ function makeKind(resource: AnyResource, app: App, extenders: readonly Extender[
     actions: makeActions<Action>("member", [...extenders.map((e) => e.extension.actions), resource.actions]),
     collectionActions: makeActions<CollectionAction>("collection", [...extenders.map((e) => e.extension.collectionActions), resource.collectionActions]),
     extensions: extenders.map((e) => e.extension),
+    accesses,
+    instead,
     completed: [resource, ...extenders.map((e) => e.extension)].flatMap((part) => (part.completed as Completed<StandardRow> | undefined) ?? []),
     presenters,
     onRequest: [resource, ...extenders.map((e) => e.extension)].flatMap((part) => (part.presentOnRequest === undefined ? [] : [part.presentOnRequest.bind(part) as Presenter])),
@@ -285,21 +299,22 @@ export function makeRegistry(apps: readonly App[]): Registry {
     }
   }
   const all = [...owners.values()].map(({ resource }) => resource);
+  const accesses = accessesOf(sorted);
   const policy = new PolicyBook();
   for (const app of sorted) for (const [name, text] of Object.entries(app.policies ?? {})) policy.base(name, text);
   const kinds = new Map<string, Kind>();
   for (const { app, resource } of owners.values()) {
     const extenders = sorted.flatMap((extender): Extender[] => {
       const bound: readonly BoundExtension[] = (extender.extend ?? []).filter((e) => e.resource === resource.name);
-      const general = extender.extendAll?.(resource, all);
+      const general = extender.extendAll?.(resource, all, accesses);
       return [...bound, ...(general === undefined ? [] : [general])].map((extension) => ({ app: extender, extension }));
     });
-    kinds.set(resource.name, makeKind(resource, app, extenders, converters, policy, kinds));
+    kinds.set(resource.name, makeKind(resource, app, extenders, converters, policy, kinds, accesses(resource.name)));
   }
   for (const kind of kinds.values()) embed(kind, kinds);
   const paths = place(kinds);
   policy.seal();
   const aliases = new Map(standardAliases.map((a) => [a.alias, a]));
-  for (const app of sorted) for (const alias of app.aliases ?? []) aliases.set(alias.alias, alias);
+  for (const app of sorted) for (const alias of app.aliases ?? []) if (alias.needs === undefined || owners.has(alias.needs.name)) aliases.set(alias.alias, alias);
   return { kinds, paths, aliases: [...aliases.values()].sort((a, b) => (a.alias < b.alias ? -1 : 1)), converters, policy };
 }

@@ -1,6 +1,6 @@
 // Rows: how one is created, changed and removed with its standard attributes, its extensions and its embedded children, inside a
 // transaction; and what the code of resources may ask for there (ApiContext).
-import { notFound, show, type ApiError, type ApiContext, type Caller, type Done, type InputOf, type ResourceHandle, type Row, type Shareable, type StandardRow, type Tx, type Values } from "../app/contract.ts";
+import { notFound, show, type ApiError, type ApiContext, type Caller, type Done, type Accesses, type AnyTable, type InputOf, type ResourceHandle, type Row, type StandardRow, type Tx, type Values } from "../app/contract.ts";
 import { childRows } from "./embedded.ts";
 import { at, notAuthorized, refusedRules, type Input } from "./input.ts";
 import { findRow, type Kind, type Registry } from "./kinds.ts";
@@ -10,6 +10,9 @@ export const absent = (kind: Kind, id: string): ApiError => notFound(kind.resour
 
 type Children = ReadonlyMap<string, readonly Input[]>;
 const NO_CHILDREN: Children = new Map();
+
+/** Somebody of a project of whom no more is known. */
+const nobody = ({ requestId }: Caller): Caller => ({ requestId, projectId: "", userId: "", roles: new Set(), admin: false });
 
 const NOTHING: ReadonlySet<string> = new Set();
 
@@ -116,8 +119,15 @@ export class Context implements ApiContext {
     return decl.run(this.tx, this.existing(kind, id), body, this.inner(body), {});
   }
 
-  shareable(resource: string): Shareable | undefined {
+  shareable(resource: string): { readonly table: AnyTable; readonly accesses: Accesses } | undefined {
     return this.rows.shareable(resource);
+  }
+
+  covers<R extends Row>(resource: ResourceHandle<R>, relation: string, row: R, projectId = this.caller.projectId): boolean {
+    const holds = this.rows.kind(resource.name).resource.relations?.[relation];
+    const caller = projectId === this.caller.projectId ? this.caller : { ...nobody(this.caller), projectId };
+    const answer = holds?.(row, this.tx, caller);
+    return typeof answer === "string" ? projectId !== "" && answer === projectId : answer === true;
   }
 
   bump(resource: ResourceHandle, id: string): void {
@@ -158,8 +168,9 @@ export class Rows {
   }
 
   /** Undefined for a resource that no app declares, too. */
-  shareable(name: string): Shareable | undefined {
-    return this.registry.kinds.get(name)?.resource.shareable;
+  shareable(name: string): { readonly table: AnyTable; readonly accesses: Accesses } | undefined {
+    const kind = this.registry.kinds.get(name);
+    return kind === undefined || kind.accesses.size === 0 ? undefined : kind;
   }
 
   create(kind: Kind, tx: Tx, given: Values, ctx: Context, children: Children = NO_CHILDREN): StandardRow {

@@ -40,7 +40,7 @@ function actionsOf(resource: AnyResource): Readonly<Record<string, Action<Standa
   return {
     list_tags: { ...reading, method: "GET", about: "Its tags.", path: "tags", read: (_view, row) => ({ tags: row.tags }) },
     replace_tags: { ...shared, about: "Replaces all tags.", path: "tags", run: (tx, row, body) => change(tx, row, given(body)) },
-    add_tags: { ...shared, method: "POST", about: "Adds tags.", path: "tags", status: 201, run: (tx, row, body) => change(tx, row, checkTags([...new Set([...row.tags, ...given(body)])])) },
+    add_tags: { ...shared, rule: `create_${name}:tags`, method: "POST", about: "Adds tags.", path: "tags", status: 201, run: (tx, row, body) => change(tx, row, checkTags([...new Set([...row.tags, ...given(body)])])) },
     remove_tags: { ...removing, about: "Removes all tags.", path: "tags", bodyless: true, run: (tx, row) => change(tx, row, []) },
     has_tag: {
       ...reading, method: "GET", about: "Whether it has the tag.", path: "tags/{tag}", status: 204,

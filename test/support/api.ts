@@ -61,7 +61,7 @@ const apps: readonly App[] = [
     aliases: sg.aliases, policies: sg.policies,
   },
   { name: "address-groups", about: "", requires: ["security-groups"], tables: [addressGroupTable], resources: ag.resources, converters: ag.converters, extend: ag.extend, aliases: ag.aliases, policies: ag.policies },
-  { name: "rbac", about: "", requires: ["security-groups"], tables: [rbacPolicyTable], resources: rbac.resources, extendAll: rbac.extendAll, aliases: rbac.aliases },
+  { name: "rbac", about: "", requires: ["l2"], tables: [rbacPolicyTable], resources: rbac.resources, extendAll: rbac.extendAll, aliases: rbac.aliases },
 ];
 
 /** A resource as the API shows it: what tests look into by name. */

@@ -86,7 +86,7 @@ available_type_drivers = flat,vlan,vxlan,gre,geneve
 }
 
 /** Those of the reference, which tests of quotas come up against. */
-const QUOTAS = "network:100,subnet:100,port:500,router:10,floatingip:50,security_group:10,security_group_rule:100";
+const QUOTAS = "network:100,subnet:100,port:500,router:10,floatingip:50,security_group:10,security_group_rule:100,rbac_policy:10";
 
 async function main(parts: readonly string[]): Promise<boolean> {
   const folder = mkdtempSync(path.join(tmpdir(), "axion-tempest-"));

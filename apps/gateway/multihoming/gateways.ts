@@ -3,7 +3,7 @@
 import { badRequest, chassisTable, conflict, type ApiContext, type Check, type ReadView, type Tx } from "#app";
 import { addressesOf, addressTable, deviceOwner, networkResource, portResource } from "../../l2/model.ts";
 import { badRouter, checkNewPrefix, interfaceOf, routerLinkTable, type Router } from "../../l3/model.ts";
-import { checkNotNextHop, externalNetworkTable, routerGatewayTable, routerGatewaysOf, type RouterGateway } from "../model.ts";
+import { checkNotNextHop, leadsOutside, routerGatewayTable, routerGatewaysOf, type RouterGateway } from "../model.ts";
 import { rank } from "../placement.ts";
 
 interface FixedIp {
@@ -43,9 +43,9 @@ function checkGateway(tx: Tx, routerId: string, portId: string): void {
 }
 
 function externalNetwork(tx: Tx, networkId: string, ctx: ApiContext): string {
-  const { id } = ctx.visible(networkResource, networkId);
-  if (tx.get(externalNetworkTable, id) === undefined) throw badRouter(`Network ${id} is not an external network`);
-  return id;
+  const network = ctx.visible(networkResource, networkId);
+  if (!leadsOutside(tx, network, ctx)) throw badRouter(`Network ${network.id} is not an external network`);
+  return network.id;
 }
 
 /** So many hosts that are being drained does a new gateway avoid, those that it would be on first. */

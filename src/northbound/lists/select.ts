@@ -109,7 +109,7 @@ export class Selection {
     /** Of objects, by the attribute that they are: those that have what was asked so far. */
     let objects: Map<string, readonly Values[]> | undefined;
     for (const { attribute: { name, decl: { within } }, tests } of this.filters) {
-      const shown = column(row, name) ?? (item ??= new Item(kind, row, view, caller)).value(name);
+      const shown = (kind.instead.has(name) ? undefined : column(row, name)) ?? (item ??= new Item(kind, row, view, caller)).value(name);
       if (shown === undefined && within !== undefined) {
         const left: readonly Values[] = objects?.get(within) ?? ((item ??= new Item(kind, row, view, caller)).value(within) as readonly Values[] | undefined) ?? [];
         const having = left.filter((object) => tests.every((test) => test(object[name])));
