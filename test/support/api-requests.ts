@@ -15,7 +15,7 @@ interface Operation {
   readonly operationId: string;
   readonly parameters?: readonly { readonly name: string; readonly in: string; readonly schema: Schema }[];
   readonly requestBody?: { readonly content: { readonly "application/json": { readonly schema: Schema } } };
-  readonly responses: Readonly<Record<string, { readonly content?: { readonly "application/json": { readonly schema: Schema } } }>>;
+  readonly responses: Readonly<Record<string, { readonly content?: { readonly "application/json"?: { readonly schema: Schema } } }>>;
 }
 
 export interface Description {
@@ -43,12 +43,12 @@ export function routesOf(description: Description): Route[] {
   /** What is in the answer: one, or a list of them. */
   const one = (schema: Schema | undefined): string | undefined => {
     const name = schema?.required?.[0];
-    const inside = name === undefined ? undefined : schema!.properties![name]!;
+    const inside = name === undefined ? undefined : schema!.properties?.[name];
     const $ref = inside?.$ref ?? inside?.items?.$ref;
     return typeof $ref === "string" ? last($ref.split("/")) : undefined;
   };
   for (const [path, operations] of Object.entries(description.paths)) {
-    const shown = one(operations.get?.responses["200"]?.content?.["application/json"].schema);
+    const shown = one(operations.get?.responses["200"]?.content?.["application/json"]?.schema);
     if (shown !== undefined) kinds.set(path.replace(/\/\{id\}$/, ""), shown);
   }
   const kindOf = (path: string): string => {
@@ -58,7 +58,9 @@ export function routesOf(description: Description): Route[] {
     }
     throw new Error(`${path} is of no resource`);
   };
-  return Object.entries(description.paths).flatMap(([path, operations]) =>
+  /** What goes on until somebody ends it is no request of these. */
+  const ends = ({ get }: Readonly<Record<string, Operation>>): boolean => !("text/event-stream" in (get?.responses["200"]?.content ?? {}));
+  return Object.entries(description.paths).filter(([, operations]) => ends(operations)).flatMap(([path, operations]) =>
     Object.entries(operations).flatMap(([method, operation]) => (method === "parameters" ? [] : [{ method: method.toUpperCase(), path, kind: kindOf(path), operation }])));
 }
 
