@@ -129,7 +129,7 @@ function* keysOf(value: unknown): Iterable<string> {
 /** The rules an action has to pass that it does not; empty if it may go on. */
 export function refusedRules(kind: Kind, verb: "create" | "update", caller: Caller, row: Values, input: Input, view: ReadView): readonly string[] {
   const target = { row, given: input.values };
-  const action = `rule:${verb}_${kind.name}`;
+  const action = `rule:${verb}_${kind.ruledAs}`;
   if (!kind[verb].allows(caller, target, view)) return [action];
   let refused: string[] | undefined;
   for (const name of input.given) {

@@ -57,6 +57,8 @@ export interface Kind {
   /** Of computed rows: a table that no model has, see computed.ts. */
   readonly table: Table<StandardRow>;
   readonly name: string;
+  /** What its access rules are called after. */
+  readonly ruledAs: string;
   readonly standard: ReadonlySet<StandardAttribute>;
   readonly can: { readonly create: boolean; readonly update: boolean; readonly delete: boolean };
   /** The id of a singleton. */

@@ -170,7 +170,7 @@ export class Engine {
       if (resource.prepare?.needed(tx, call.caller, {}, undefined) === true) resource.prepare.run(tx, work.context(), {});
       const ids = inputs.map((input) => this.rows.create(kind, tx, input.values, work.context(input.given), input.children).id);
       work.complete();
-      const shown = ids.map((id) => new Item(kind, this.rows.stored(kind, tx, id), this.view.over(tx), call.caller).text());
+      const shown = ids.map((id) => new Item(kind, this.rows.stored(kind, tx, id, call.caller), this.view.over(tx), call.caller).text());
       return bulk ? `{"${resource.collection}":[${shown.join(",")}]}` : `{"${kind.name}":${shown[0]!}}`;
     };
   }
@@ -202,7 +202,7 @@ export class Engine {
     const { kind } = ref;
     const revision = ifMatch(call.ifMatch);
     return (tx) => {
-      const row = this.writable(ref, id, this.view.over(tx), call, (r) => this.refused(kind.delete, `delete_${kind.name}`, r, this.view.over(tx), call));
+      const row = this.writable(ref, id, this.view.over(tx), call, (r) => this.refused(kind.delete, `delete_${kind.ruledAs}`, r, this.view.over(tx), call));
       checkRevision(revision, row.revision_number);
       if (kind.resource.keyed !== undefined && tx.get(kind.table, row.id) === undefined) throw absent(kind, id);
       const work = this.work(tx, call);
@@ -233,7 +233,7 @@ export class Engine {
 
   /** A member as it is after a change. */
   private stated(kind: Kind, id: string, tx: Tx, call: Call): string {
-    return `{"${kind.name}":${new Item(kind, this.rows.stored(kind, tx, id), this.view.over(tx), call.caller).text()}}`;
+    return `{"${kind.name}":${new Item(kind, this.rows.stored(kind, tx, id, call.caller), this.view.over(tx), call.caller).text()}}`;
   }
 
   private actionRead(ref: ResourceRef, id: string, action: KindAction<Action>, path: PathValues, view: LiveView, call: Call): string | undefined {

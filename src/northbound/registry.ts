@@ -49,7 +49,7 @@ function checkResource(r: AnyResource): void {
     throw new Error(`resource ${r.name} ${why}`);
   };
   if ((r.table === undefined) === (r.computed === undefined)) fail("needs a table or computed rows, and not both");
-  if (r.computed !== undefined && (r.create ?? r.update ?? r.remove ?? r.keyed) !== undefined) fail("has computed rows, which can only be read");
+  if (r.computed !== undefined && r.keyed !== undefined) fail("has computed rows, and is keyed as well");
   if (r.keyed !== undefined && r.create !== undefined) fail("is keyed, so nothing is created: its rows come from update");
   if (r.singleton === true && r.keyed === undefined) fail("is a singleton, which needs keyed.initial");
   if (r.create !== undefined && r.policy.create === undefined) fail("can be created, but has no create rule");
@@ -134,7 +134,7 @@ function subjectOf(resource: AnyResource, relations: Readonly<Record<string, Rel
 
 function makeKind(resource: AnyResource, app: App, extenders: readonly Extender[], converters: ReadonlyMap<string, Converter>, policyBook: PolicyBook, kinds: ReadonlyMap<string, Kind>): Kind {
   checkResource(resource);
-  const { name } = resource;
+  const { name, ruledAs = name } = resource;
   const { relations, reach } = mergeRelations(resource, extenders);
   const table = (resource.table ?? defineTable<StandardRow>()(`computed ${name}`)) as Table<StandardRow>;
   const declared = mergeAttributes(resource, app, extenders);
@@ -143,17 +143,17 @@ function makeKind(resource: AnyResource, app: App, extenders: readonly Extender[
   for (const [attribute, decl] of declared) {
     if (decl.within !== undefined && declared.get(decl.within)?.type !== "object[]") throw new Error(`${name}.${attribute} is said to be within ${decl.within}, which is no attribute of objects`);
     if (decl.index !== undefined && !Object.hasOwn(table.indexes, decl.index)) throw new Error(`${name}.${attribute} names the index ${decl.index}, which table ${table.name} has not`);
-    attributes.set(attribute, makeAttribute(name, attribute, decl, book, converters));
+    attributes.set(attribute, makeAttribute(ruledAs, attribute, decl, book, converters));
   }
   const { policy } = resource;
   const seenBy = extenders.flatMap((e) => e.extension.seenBy ?? []).map((relation) => ` or relation:${relation}`).join("");
-  const rule = (verb: string, text: string, about: string): Rule => book.rule(`${verb}_${name}`, text, about);
+  const rule = (verb: string, text: string, about: string): Rule => book.rule(`${verb}_${ruledAs}`, text, about);
   const get = rule("get", seenBy === "" ? policy.get : `(${policy.get})${seenBy}`, `See a ${name}.`);
   const remove = policy.delete === undefined ? undefined : rule("delete", policy.delete, `Delete a ${name}.`);
   const rules = {
     get,
     create: policy.create === undefined ? get : rule("create", policy.create, `Create a ${name}.`),
-    update: policy.update !== undefined ? rule("update", policy.update, `Change a ${name}.`) : remove === undefined ? get : resource.update === undefined ? remove : rule("update", `rule:delete_${name}`, `Change a ${name}.`),
+    update: policy.update !== undefined ? rule("update", policy.update, `Change a ${name}.`) : remove === undefined ? get : resource.update === undefined ? remove : rule("update", `rule:delete_${ruledAs}`, `Change a ${name}.`),
     delete: remove ?? get,
   };
 
@@ -202,6 +202,7 @@ function makeKind(resource: AnyResource, app: App, extenders: readonly Extender[
     resource: { ...resource, relations, reach },
     table,
     name,
+    ruledAs,
     standard: new Set(resource.standard ?? STANDARD),
     can: { create: resource.create !== undefined, update: resource.update !== undefined, delete: resource.remove !== undefined },
     onlyId: resource.singleton === true ? name : undefined,

@@ -392,7 +392,7 @@ describe("declarations that do not hold together", () => {
   const noop = { about: "", policy: "rule:admin_only", run: () => undefined };
   it.each<[string, ReturnType<typeof defineResource<StandardRow>>, string]>([
     ["neither table nor computed rows", defineResource(odd, base), "resource odd needs a table or computed rows, and not both"],
-    ["computed rows that are removed", defineResource(odd, { ...base, computed: { list: () => [], get: () => undefined }, policy: { get: "rule:admin_only", delete: "rule:admin_only" }, remove: () => undefined }), "resource odd has computed rows, which can only be read"],
+    ["computed rows that are keyed", defineResource(odd, { ...base, computed: { list: () => [], get: () => undefined }, keyed: { initial: () => undefined } }), "resource odd has computed rows, and is keyed as well"],
     ["a singleton of nothing", defineResource(odd, { ...base, table, singleton: true }), "resource odd is a singleton, which needs keyed.initial"],
     ["a create without a rule", defineResource(odd, { ...base, table, create: (_tx, standard) => standard }), "resource odd can be created, but has no create rule"],
     ["a remove without a rule", defineResource(odd, { ...base, table, remove: () => undefined }), "resource odd can be deleted, but has no delete rule"],
