@@ -5,7 +5,7 @@ import {
   type Alias, type ApiContext, type ReadView, type Tx, type Values,
 } from "#app";
 import {
-  bindingFault, inactiveBindingId, inactiveBindingTable, plugging, portBindingTable, portResource, portStatusTable, portTable, requestedChassis, shownHost, VNIC_TYPES,
+  arrivalTable, bindingFault, inactiveBindingId, inactiveBindingTable, plugging, portBindingTable, portResource, portStatusTable, portTable, requestedChassis, shownHost, VNIC_TYPES,
   type InactiveBinding, type Port,
 } from "../l2/model.ts";
 import { activeBinding, bindingsOf, inactiveBinding, type Binding } from "./model.ts";
@@ -149,20 +149,32 @@ function follow(tx: Tx, port: Port): void {
   tx.put(inactiveBindingTable, { id: inactiveBindingId(port.id, host), port_id: port.id, host, vnic_type: "normal", profile: {}, implied: true });
 }
 
+function arrive(tx: Tx, id: string, host: string): void {
+  const chassis = requestedChassis(tx, host)?.id;
+  if (chassis !== undefined) tx.put(arrivalTable, { id, chassis, since: tx.now });
+}
+
 const ofPort = extendResource(portResource, {
   update(tx, row, changes) {
     const host = changes["binding:host_id"] as string | undefined;
     if (host === undefined && changes["binding:profile"] === undefined) return;
     const there = host === undefined || host === "" ? undefined : inactiveBinding(tx, row.id, host);
-    if (there !== undefined) tx.delete(inactiveBindingTable, there.id);
+    if (there !== undefined) {
+      tx.delete(inactiveBindingTable, there.id);
+      arrive(tx, row.id, there.host);
+    }
     follow(tx, row);
   },
   remove(tx, row) {
     for (const { id } of tx.by(inactiveBindingTable, "port", row.id)) tx.delete(inactiveBindingTable, id);
+    tx.delete(arrivalTable, row.id);
   },
 });
 
 export const resources = [binding];
 export const extend = [ofPort];
-export const references = [reference(inactiveBindingTable, { to: portTable, ids: (b) => b.port_id, gone: (tx, b) => tx.delete(inactiveBindingTable, b.id) })];
+export const references = [
+  reference(arrivalTable, { to: portTable, ids: (a) => a.id, gone: (tx, a) => tx.delete(arrivalTable, a.id) }),
+  reference(inactiveBindingTable, { to: portTable, ids: (b) => b.port_id, gone: (tx, b) => tx.delete(inactiveBindingTable, b.id) }),
+];
 export const aliases: readonly Alias[] = [{ alias: "binding-extended", name: "Port Bindings Extended", description: "A port may have several bindings, of which one is active.", updated: "2017-07-17T10:00:00-00:00" }];

@@ -1,7 +1,7 @@
 // Bindings through the real API and engine; what Nova hears of them is tested in apps/nova, what packets see in test/integration/hosts/live-migration.test.ts.
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { Harness, textOf, type Answer } from "../../test/support/harness.ts";
-import { attachmentTable, inactiveBindingTable } from "../l2/model.ts";
+import { arrivalTable, attachmentTable, inactiveBindingTable } from "../l2/model.ts";
 
 const SERVER = "0d6a5b3e-7f0c-4f7e-9c39-2f4b8f0d1c11";
 const member = { "x-project-id": "p1", "x-roles": "member" };
@@ -185,6 +185,31 @@ describe("a live migration", () => {
     await activate(id, "hv2");
     await h.settled();
     expect(flows()).toEqual(before);
+  });
+
+  test("for a minute it is new at its host: segments of connections under way get through there, and nothing that opens one", async () => {
+    const id = await port();
+    await plug("hv1", id);
+    await bind(id, "hv2");
+    await plug("hv2", id, 7);
+    const through = (): string[] => {
+      const n = h.layout.table("sg_in").id;
+      return [...h.engine.flowsOf("hv2")].filter((f) => f.table === n).map(textOf).filter((f) => f.startsWith("priority=7,"));
+    };
+    expect(through()).toEqual([]);
+    await activate(id, "hv2");
+    await h.settled();
+    expect(through()).toHaveLength(2);
+    for (const flow of through()) expect(flow).toMatch(/tcp_flags=-syn-rst\+ack|tcp_flags=.*\+ack/);
+    // A controller that starts meanwhile ends it as well.
+    await h.clock.run(30_000);
+    h = await h.restart();
+    await h.clock.run(25_000);
+    await h.settled();
+    expect(through()).toHaveLength(2);
+    await h.clock.run(10_000);
+    await h.settled();
+    expect([through(), [...h.view.all(arrivalTable)]]).toEqual([[], []]);
   });
 
   test("announced from where it is: three times, by a reverse ARP request", async () => {

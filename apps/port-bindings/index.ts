@@ -2,6 +2,7 @@
 import type { App } from "#app";
 import { moveAnnouncements } from "./announce.ts";
 import { aliases, extend, references, resources } from "./api.ts";
+import { arrivals } from "./arrivals.ts";
 import { derive, portContext, vif } from "./rules.ts";
 
 export default {
@@ -14,6 +15,6 @@ export default {
   aliases,
   derive,
   portContext,
-  services: [moveAnnouncements],
+  services: [moveAnnouncements, arrivals],
   vif,
 } satisfies App;

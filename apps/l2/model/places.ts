@@ -67,6 +67,17 @@ export const pluggedReads = [portTable, vifTable, portBindingTable, inactiveBind
 export const inactiveBindingAt = (view: ReadView, portId: string, chassis: string): Readonly<InactiveBinding> | undefined =>
   view.by(inactiveBindingTable, "port", portId).find((b) => requestedChassis(view, b.host)?.id === chassis);
 
+/**
+ * A port that came to its host a short while ago, because the model says so, with connections under way of which conntrack there knows nothing. A joint:
+ * stored by the app that moves it, and deleted by it. `id` is the port's.
+ */
+export interface Arrival extends Row {
+  readonly chassis: string;
+  /** As tx.now. */
+  readonly since: string;
+}
+export const arrivalTable = defineTable<Arrival>()("arrival", {});
+
 /** Where a port is: of its active attachments the first by id, one that l2 knows before what others derive; without any, of those that serve it. */
 export function activeAttachment(view: ReadView, portId: string): Attachment | undefined {
   const own = view.get(attachmentTable, portId);

@@ -105,22 +105,35 @@ describe("pings", () => {
   }, ROUNDS * 12_000 + 60_000);
 });
 
+/** Prints a line for each word that the other one says, every so many milliseconds, on a connection that this one opens and says nothing on. */
+const TALKS = "require('net').createServer((s) => { s.setNoDelay(); s.on('error', () => 0); setInterval(() => s.write('.'), 20); }).listen(7100, () => console.log('listening'))";
+const LISTENS = "require('net').connect(7100, process.argv[1]).on('data', (d) => console.log(d.length)).on('close', () => console.log('closed'))";
+
 describe("TCP", () => {
+  /** A guest with an interface of one port at each of two hosts, plugged at the first, that talks to `far`. */
+  async function guest(groups: readonly string[]): Promise<Server & { readonly vm: Vm; readonly turn: (to: Nic) => Promise<void> }> {
+    const { vm, port, ip } = await cloud.instance(cloud.hv(1), net, { port: compute(cloud.hv(1), groups) });
+    const second = await vm.addNic({ hypervisor: cloud.hv(2), portId: port.id, mac: port.mac_address as string, mtu: net.network.mtu as number });
+    await second.unplug();
+    const nics = [vm.nic, second] as const;
+    // A guest that moves takes its neighbours along. Frames are taken wherever they come in; they leave where the route says.
+    await vm.sysctl("net.ipv4.conf.all.rp_filter=0", "net.ipv4.conf.eth0.rp_filter=0", "net.ipv4.conf.eth1.rp_filter=0");
+    await vm.configure(...nics.map(({ device }) => `neigh replace ${far.ip} lladdr ${far.vm.mac} dev ${device} nud permanent`));
+    const turn = ({ device }: Nic): Promise<void> => vm.configure(`route replace ${far.ip}/32 dev ${device} src ${ip}`);
+    await turn(vm.nic);
+    return { vm, port, ip, nics, turn };
+  }
+  beforeAll(async () => {
+    const open = await cloud.create("security_group", { name: "peer" });
+    await cloud.create("security_group_rule", { security_group_id: open.id, direction: "ingress", ethertype: "IPv4", protocol: "tcp" });
+    await cloud.update("port", far.port.id, { security_groups: [open.id] });
+  });
+
   test.each([["that the server opened", "vm"], ["that was opened to it", "peer"]] as const)(`a connection %s goes on, there and back ${ROUNDS} times, without a rule that lets anybody else in`, async (_, opener) => {
     const group = await cloud.create("security_group", { name: `tcp ${opener}` });
     if (opener === "peer") await cloud.create("security_group_rule", { security_group_id: group.id, direction: "ingress", ethertype: "IPv4", protocol: "tcp", port_range_min: 7000, port_range_max: 7000, remote_ip_prefix: `${far.ip}/32` });
-    const open = await cloud.create("security_group", { name: `peer ${opener}` });
-    await cloud.create("security_group_rule", { security_group_id: open.id, direction: "ingress", ethertype: "IPv4", protocol: "tcp" });
-    await cloud.update("port", far.port.id, { security_groups: [open.id] });
-    const { vm, port, ip } = await cloud.instance(cloud.hv(1), net, { port: compute(cloud.hv(1), [group.id]) });
-    const second = await vm.addNic({ hypervisor: cloud.hv(2), portId: port.id, mac: port.mac_address as string, mtu: net.network.mtu as number });
-    await second.unplug();
-    const server: Server = { port, ip, nics: [vm.nic, second] };
-    // A guest that moves takes its neighbours along. Frames are taken wherever they come in; they leave where the route says.
-    await vm.sysctl("net.ipv4.conf.all.rp_filter=0", "net.ipv4.conf.eth0.rp_filter=0", "net.ipv4.conf.eth1.rp_filter=0");
-    await vm.configure(...server.nics.map(({ device }) => `neigh replace ${far.ip} lladdr ${far.vm.mac} dev ${device} nud permanent`));
-    const turn = ({ device }: Nic): Promise<void> => vm.configure(`route replace ${far.ip}/32 dev ${device} src ${ip}`);
-    await turn(vm.nic);
+    const server = await guest([group.id]);
+    const { vm, ip, turn } = server;
 
     const listening = await (opener === "vm" ? far.vm : vm).listen(7000);
     const connection = await (opener === "vm" ? vm.openTcp(far.ip, 7000) : far.vm.openTcp(ip, 7000));
@@ -140,5 +153,29 @@ describe("TCP", () => {
     await connection.close();
     await listening.close();
     expect(await cloud.differences()).toBe("");
+  }, ROUNDS * 12_000 + 60_000);
+
+  test("a connection that the server opened, on which only the other one speaks, goes on: there and back", async () => {
+    const group = await cloud.create("security_group", { name: "listens" });
+    const server = await guest([group.id]);
+    const talking = far.vm.spawn([process.execPath, "-e", TALKS]);
+    await talking.waitFor(/listening/);
+    const heard: number[] = [];
+    const listening = server.vm.spawn([process.execPath, "-e", LISTENS, far.ip], { onLine: () => void heard.push(performance.now()) });
+    const silences: number[] = [];
+    for (let n = 0; n < 2 * ROUNDS; n++) {
+      const [from, to] = n % 2 === 0 ? server.nics : [server.nics[1], server.nics[0]];
+      await prepare(server, to);
+      const before = heard.length;
+      await until("words", () => Promise.resolve(heard.length > before + 3));
+      await Promise.all([server.turn(to), switchOver(server, to)]);
+      const begun = heard.length;
+      await until(`words after move ${n + 1}`, () => Promise.resolve(heard.length > begun + 10), { timeoutMs: 10_000 });
+      const around = heard.slice(before);
+      silences.push(Math.round(Math.max(...around.slice(1).map((at, i) => at - around[i]!))));
+      await cleanUp(server, from, to);
+    }
+    console.log(`live migration: a server that only listens hears nothing for ${silences.sort((a, b) => a - b).join(" ")} ms`);
+    await Promise.all([listening.stop("SIGKILL"), talking.stop("SIGKILL")]);
   }, ROUNDS * 12_000 + 60_000);
 });
