@@ -187,9 +187,10 @@ export class Engine {
       const before = this.writable(ref, id, this.view.over(tx), call, (row) => refusedRules(kind, "update", call.caller, values(row), input, this.view.over(tx)));
       checkRevision(revision, before.revision_number);
       const work = this.work(tx, call);
-      if (input.given.size > 0 || kind.resource.emptyUpdate === true) this.rows.update(kind, tx, before, input.values, work.context(input.given));
+      const changed = input.given.size > 0 || kind.resource.emptyUpdate === true ? this.rows.update(kind, tx, before, input.values, work.context(input.given)) : before;
       work.complete();
-      const row = tx.get<StandardRow>(kind.table, before.id) ?? before;
+      // What is named by something else now, has another id.
+      const row = findRow(kind, tx, changed.id, call.caller) ?? changed;
       return `{"${kind.name}":${new Item(kind, row, this.view.over(tx), call.caller).text()}}`;
     };
   }
