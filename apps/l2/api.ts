@@ -5,7 +5,7 @@ import {
   type Alias, type ApiContext, type Attribute, type Check, type ReadView, type Tx, type Values, type Vif,
 } from "#app";
 import {
-  addressHolderTable, bindingFault, chosenSegments, chosenSegmentTable, deviceOwner, hasPair, isNetworkPort, isServicePort, networkKeys, networkResource, networkTable, portBindingTable, portKeys, portResource, portStatusTable, portTable, pluggedAt, requestedChassis, statusNowhere,
+  addressHolderTable, bindingFault, chosenSegments, chosenSegmentTable, deviceOwner, hasPair, isNetworkPort, isServicePort, networkKeys, networkResource, networkTable, plugging, portBindingTable, portKeys, portResource, portStatusTable, portTable, pluggedAt, requestedChassis, shownHost, statusNowhere, VNIC_TYPES,
   type AddressPair, type Network, type PlugChange, type Port, type PortBinding, type PortStatus,
 } from "./model.ts";
 
@@ -162,22 +162,11 @@ export const vif = {
   },
 };
 
-function presentBinding(view: ReadView, { id, network_id: networkId }: Port): Record<string, unknown> {
-  const binding = bindingOf(view, id);
-  const status = statusOf(view, id);
-  const bound = binding.requested_host || status.host;
-  // Where it was plugged, though its network is not there.
-  const host = bound === "" && view.count(chosenSegmentTable, "network", networkId) > 0 ? (pluggedAt(view, id)?.chassis.id ?? "") : bound;
-  const chassis = host === "" ? undefined : requestedChassis(view, host);
-  const fault = chassis === undefined ? undefined : bindingFault(view, networkId, chassis);
-  return {
-    status: status.status,
-    "binding:host_id": host,
-    "binding:vnic_type": binding.vnic_type,
-    "binding:profile": binding.profile,
-    "binding:vif_type": host === "" ? "unbound" : chassis === undefined || fault !== undefined ? "binding_failed" : "ovs",
-    "binding:vif_details": fault !== undefined ? { "axion:binding_failure": fault } : chassis === undefined ? {} : { port_filter: true, connectivity: "l2", bridge_name: chassis.bridge, datapath_type: chassis.datapath_type, ovs_hybrid_plug: false },
-  };
+function presentBinding(view: ReadView, port: Port): Record<string, unknown> {
+  const { vnic_type, profile } = bindingOf(view, port.id);
+  const host = shownHost(view, port);
+  const { vif_type, vif_details } = plugging(view, port.network_id, host);
+  return { status: statusOf(view, port.id).status, "binding:host_id": host, "binding:vnic_type": vnic_type, "binding:profile": profile, "binding:vif_type": vif_type, "binding:vif_details": vif_details };
 }
 
 // ---- ports ----
@@ -219,8 +208,6 @@ function checkPairs(port: Port): void {
   throw conflict("AddressPairAndPortSecurityRequired", "Port Security must be enabled in order to have allowed address pairs on a port.");
 }
 
-const vnicTypes = ["normal", "direct", "macvtap", "baremetal", "direct-physical", "virtio-forwarder", "smart-nic", "vdpa", "accelerator-direct", "accelerator-direct-physical", "remote-managed"];
-
 /** Nova sends null for "no host". */
 const hostName: Check = { null: "", else: { type: "string" } };
 
@@ -256,7 +243,7 @@ const portAttributes: Record<string, Attribute> = {
     policy: { create: "rule:admin_only or rule:service_api", get: "rule:admin_only or rule:service_api", update: "rule:admin_only or rule:service_api" },
   },
   "binding:vnic_type": {
-    type: "string", about: "Kind of interface asked for.", post: true, put: true, default: "normal", check: { enum: vnicTypes }, alias: "binding",
+    type: "string", about: "Kind of interface asked for.", post: true, put: true, default: "normal", check: { enum: VNIC_TYPES }, alias: "binding",
     policy: { create: "rule:admin_only or (role:member and project_id:%(project_id)s) or rule:service_api", update: "rule:admin_only or rule:service_api or (role:member and project_id:%(project_id)s)" },
   },
   "binding:profile": {

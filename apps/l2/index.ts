@@ -4,7 +4,7 @@ import { staticFlows } from "./answers.ts";
 import { aliases, policies, resources, vif } from "./api.ts";
 import { converters } from "./checks.ts";
 import { staticFlows as discoveryFlows } from "./discovery.ts";
-import { addressHolderTable, addressTable, announcementMeters, attachmentTable, networkHostTable, handOnHostTable, knownAtTable, chosenSegmentTable, contestedTable, heardNeighbourTable, l2Settings, learningTable, networkKeys, networkTable, portBindingTable, portDetailTable, portKeys, portStatusTable, portTable, providedPortTable, segmentTable, takersTable } from "./model.ts";
+import { addressHolderTable, addressTable, announcementMeters, attachmentTable, networkHostTable, handOnHostTable, knownAtTable, chosenSegmentTable, contestedTable, heardNeighbourTable, l2Settings, learningTable, networkKeys, networkTable, portBindingTable, portDetailTable, portKeys, portStatusTable, portTable, providedPortTable, segmentTable, takersTable, arrivalTable, inactiveBindingTable } from "./model.ts";
 import { announced } from "./packet-in.ts";
 import { portContext, staticFlows as learningFlows } from "./learning.ts";
 import { derive, rules } from "./rules.ts";
@@ -15,7 +15,7 @@ import { l2 } from "./tables.ts";
 export default {
   name: "l2",
   about: "networks and ports: delivery by MAC, broadcast to members only, ARP and ND answered at the source, anti-spoofing",
-  tables: [networkTable, portTable, portBindingTable, portStatusTable, addressTable, addressHolderTable, attachmentTable, networkHostTable, handOnHostTable, knownAtTable, providedPortTable, takersTable, contestedTable, learningTable, segmentTable, chosenSegmentTable, portDetailTable],
+  tables: [networkTable, portTable, portBindingTable, inactiveBindingTable, arrivalTable, portStatusTable, addressTable, addressHolderTable, attachmentTable, networkHostTable, handOnHostTable, knownAtTable, providedPortTable, takersTable, contestedTable, learningTable, segmentTable, chosenSegmentTable, portDetailTable],
   pools: [networkKeys, portKeys, announcementMeters],
   settings: l2Settings,
   resources,

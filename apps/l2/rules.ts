@@ -6,7 +6,7 @@ import {
 } from "#app";
 import { linkLocal } from "packet-codec";
 import {
-  addressTable, attachmentId, attachmentTable, bindingFault, chosenSegmentTable, fromScope, hostScope, lanScope, learningTable, mayForward, membersScope, neighbour, netScope, networkTable, activeAttachment, pluggedAt, pluggedReads, portTable, sendersScope, singleAddress, type Attachment, type Port, isAnothers, isCarried, isNetworkPort, isTransparent, isUnspecified, macOfPair, mayBeTaken, saidOfLink, placesOf, contestedTable,
+  addressTable, attachmentId, attachmentTable, bindingFault, chosenSegments, chosenSegmentTable, fromScope, hostScope, lanScope, learningTable, mayForward, membersScope, neighbour, netScope, networkTable, activeAttachment, pluggedAt, pluggedReads, portTable, sendersScope, singleAddress, type Attachment, type Port, isAnothers, isCarried, isNetworkPort, isPhysical, isTransparent, isUnspecified, macOfPair, mayBeTaken, saidOfLink, placesOf, contestedTable,
 } from "./model.ts";
 import { knownNeighbour, takers } from "./neighbours.ts";
 import { ANNOUNCE, derive as learningDerive, hear, hearOwn, isHeard, isOpen, isPlaced, PUNT_METER, learnFromChassis, learnFromPort, learnInNetwork, listeners, placed, placedMacs } from "./learning.ts";
@@ -233,6 +233,10 @@ type LocateFlow = FlowOf<typeof l2, "locate", { readonly "reg:out_port_key": num
 
 function locate(at: Attachment, secured: boolean, ipv6: boolean, receiver: PortActions["receiver"], emit: (flow: LocateFlow) => void): void {
   const key = at.port_key;
+  if (!receiver.hears) {
+    emit({ priority: 200, match: { "reg:out_port_key": key }, actions: [] });
+    return;
+  }
   // Other copies of the packet go elsewhere: what marks this one is taken back.
   const egress = receiver.egress || at.vlan !== null;
   const ways = (stage: "acl_in" | "deliver"): LocateFlow["actions"] => {
@@ -285,8 +289,11 @@ function otherPlace(at: Attachment, match: LookupFlow["match"], view: ReadView, 
   const toPort = [load("out_port_key", at.port_key), load("out_host", 0), toStage("locate")] as const;
   if (at.role === "gateway" && place.role === "gateway") emit(chassisScope(at.chassis), { priority: 102, match, actions: toPort });
   if (at.role !== "standby" || place.role === "standby") return;
+  // A physical network carries a frame to all of them or, as its switches know one of them for the MAC, to that one: twice.
+  if (chosenSegments(view, at.network_id).some(isPhysical)) return;
   // A copy to each place by a tunnel (the one to oneself ends there), and the packet itself to the port if it is here. Copies end where they arrive.
-  const heard = places.filter((p) => p === place || p.role === "standby");
+  // By key, so that nothing of it changes when two of them change roles.
+  const heard = places.filter((p) => p === place || p.role === "standby").sort((a, b) => a.host_key - b.host_key);
   emit(netScope(at.network_id), { priority: 104, match, actions: [load("out_port_key", 0), ...heard.flatMap((p) => [load("out_host", p.host_key), callStage("locate")] as const), ...toPort] });
   for (const p of heard) emit(chassisScope(p.chassis), { priority: 106, match: { ...match, "reg:from_tunnel": 1 }, actions: toPort });
 }

@@ -122,6 +122,35 @@ describe("of a server's port", () => {
     expect((await nova.heard()).filter((e) => e.includes("plugged"))).toEqual([`network-vif-plugged ${port}`]);
   });
 
+  test("a live migration: plugged once it is wired where it is about to be, though it is ACTIVE where it still is", async () => {
+    const nova = await Nova.make();
+    const port = await nova.port({ "binding:host_id": "hv1" });
+    await nova.plug("hv1", port, 5);
+    expect(await nova.heard()).toEqual([`network-vif-plugged ${port}`]);
+    const call = async (method: "POST" | "PUT" | "DELETE", rest = "", body?: unknown): Promise<number> => (await nova.h.call(method, `/v2.0/ports/${port}/bindings${rest}`, body)).status;
+    expect(await call("POST", "", { binding: { host: "hv2" } })).toBe(201);
+    await nova.h.plug("hv2", port, 7);
+    expect(await nova.heard()).toEqual([]);
+    await nova.h.installed("hv2", port);
+    expect(await nova.heard()).toEqual([`network-vif-plugged ${port}`]);
+    // A start in between tells it again.
+    const again = await nova.h.restart();
+    open.push(again);
+    const before = nova.requests.length;
+    await again.clock.run(1000);
+    expect(nova.requests.slice(before).flat()).toEqual([`network-vif-plugged ${port}`]);
+    const heard = async (method: "PUT" | "DELETE", rest: string): Promise<string[]> => {
+      const since = nova.requests.length;
+      expect((await again.call(method, `/v2.0/ports/${port}/bindings${rest}`)).status).toBeLessThan(300);
+      await again.settled();
+      await again.clock.run(1000);
+      return nova.requests.slice(since).flat();
+    };
+    expect((await heard("PUT", "/hv2/activate")).sort()).toEqual([`network-vif-plugged ${port}`]);
+    await again.unplug("hv1", port);
+    expect(await heard("DELETE", "/hv1")).toEqual([]);
+  });
+
   test.each([
     ["of nobody", { device_owner: "", device_id: "" }], ["of a load balancer", { device_owner: "network:lb" }], ["of a server whose id is no UUID", { device_id: "vm7" }],
   ])("nothing of one %s", async (_, values) => {

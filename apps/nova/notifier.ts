@@ -2,7 +2,7 @@
 // tried again while somebody may wait for it. Of several controllers each hears of every event, and who tells of a server is asked when it is told: what is
 // another's is kept as long as it would have waited, so that who takes over from one that ended tells what that one may not have told.
 import { learned, momentOf, type FetchAnswer, type ServiceDecl, type ServiceHost } from "#app";
-import { portStatusTable, portTable } from "../l2/model.ts";
+import { inactiveBindingTable, portStatusTable, portTable } from "../l2/model.ts";
 import { eventOf, eventsOf, watched, type ServerEvent } from "./events.ts";
 import { novaSettings, novaTroubleTable } from "./model.ts";
 
@@ -50,6 +50,11 @@ function* recentlyPlugged({ view, clock }: ServiceHost): Iterable<ServerEvent> {
   for (const port of view.all(portTable)) {
     if (clock.now() - momentOf(port.updated_at) > LIFE_S * 1000 || view.get(portStatusTable, port.id)?.status !== "ACTIVE") continue;
     const event = eventOf(port, "network-vif-plugged");
+    if (event !== undefined) yield event;
+  }
+  for (const { port_id: id, wired_at: wired } of view.all(inactiveBindingTable)) {
+    const port = wired === undefined || clock.now() - momentOf(wired) > LIFE_S * 1000 ? undefined : view.get(portTable, id);
+    const event = port === undefined ? undefined : eventOf(port, "network-vif-plugged");
     if (event !== undefined) yield event;
   }
 }

@@ -11,7 +11,7 @@
 // What conntrack held of others, it may give out with any packet, and what follows ct in one list is done to that too. So a look follows every ct:
 // what waited in vain shows no state, and what is whole the zone of another port.
 import { baseScope, chassisScope, chassisTable, derivation, each, ethType, ipProto, isIpv6, toStage, toTable, type Emit, type ReadView, type Scope } from "#app";
-import { addressTable, attachmentTable, portTable, type Attachment, type Port } from "../l2/model.ts";
+import { activeAttachment, addressTable, arrivalTable, attachmentTable, portTable, type Attachment, type Port } from "../l2/model.ts";
 import { ct, FRAGMENT, LATER, state, UNFRAGMENTED } from "./matches.ts";
 import { arrivalMeter, connectionLimitTable, connectionMeter, groupTable, keptPolicyTable, policyOf, policyScope, policyTable, securityGroupsSettings, type ConnectionLimit, type KeptPolicy } from "./model.ts";
 import { securityGroups } from "./tables.ts";
@@ -168,7 +168,31 @@ const statelessPolicy = securityGroups.rule({
   },
 });
 
-export const rules = [keptConnections, portConnections, portArrivals, portFragments, statelessPolicy];
+const SYN = 0x002;
+const RST = 0x004;
+const ACK = 0x010;
+/** Of a connection that is there, as far as one segment tells. */
+const UNDER_WAY = { tcp_flags: { value: ACK, mask: ACK | SYN | RST } } as const;
+
+// Conntrack at its new host knows none of its connections: it takes what others send on them for the beginning of connections to the port. Nothing is
+// remembered of what gets through: what the port answers is, as a connection that it opened if its egress rules allow that, and then what comes is an answer.
+const arrived = securityGroups.rule({
+  name: "arrived",
+  about: "segments of TCP connections that are under way get to a port that is new at its host, where no rule allows or denies them",
+  on: each(arrivalTable),
+  emit({ id, chassis }, view, out) {
+    const at = activeAttachment(view, id);
+    const port = view.get(portTable, id);
+    const policy = policyOf(view, id);
+    if (at?.chassis !== chassis || port === undefined || policy === undefined || policy.stateless === true) return;
+    for (const eth_type of familiesOf(port, view)) {
+      const match = { "reg:out_port_key": at.port_key, eth_type, ip_proto: ipProto.tcp, ...UNFRAGMENTED, ...UNDER_WAY, ...state(ct.trk | ct.new, ct.inv | ct.rpl) } as const;
+      for (const { at: where, to } of ON_IN) out.flow(chassisScope(chassis), "sg_in", { priority: 7, match: { ...where, ...match }, actions: [to] });
+    }
+  },
+});
+
+export const rules = [keptConnections, portConnections, portArrivals, portFragments, statelessPolicy, arrived];
 
 export const staticFlows = securityGroups.static((out) => {
   for (const eth_type of FAMILIES) {

@@ -27,7 +27,7 @@ export const securityGroups = definePipeline({
     sg_out_join: { stage: "acl_out", miss: "drop", aside: true, match: ["reg:in_port_key", "eth_type", "ct_zone", "ct_state"], about: "fragments of the port wait in conntrack until all of their packet are there" },
     sg_out_fragment: { stage: "acl_out", miss: "drop", aside: true, match: ["reg:in_port_key", "ct_zone", "ct_state", "ct_mark"], about: "fragments of an allowed packet, once conntrack has seen all of them" },
     sg_out_stateless: { stage: "acl_out", miss: "drop", aside: true, match: STATELESS, about: "egress rules of the sending port, where all of its groups are stateless" },
-    sg_in: { stage: "acl_in", miss: "drop", conntrack: true, match: POLICY, about: "ingress rules of the receiving port" },
+    sg_in: { stage: "acl_in", miss: "drop", conntrack: true, match: [...POLICY, "reg:out_port_key", "tcp_flags"], about: "ingress rules of the receiving port" },
     sg_in_connection: { stage: "acl_in", miss: "drop", aside: true, match: CONNECTION, about: "connections that others opened to the port, by its ingress rules: answers, errors" },
     sg_in_verdict: { stage: "acl_in", miss: "drop", aside: true, match: RECEIVER, about: "allowed by an ingress rule: remember new connections, as many as the port may be sent" },
     sg_in_remembered: { stage: "acl_in", miss: "drop", aside: true, match: ["reg:egress", ...LOOK], about: "a new connection that is remembered: no fragments that conntrack held of others" },

@@ -50,7 +50,7 @@ export * from "../lib/shares.ts";
 
 /**
  * What an app says of a port at a place, where packets come from it (classify) and where they go to it (locate). It costs no lookup.
- * A standby place hears what its port hears; what it sends is dropped, unless a context says that it speaks.
+ * A standby place hears what its port hears, unless a context says that it is deaf; what it sends is dropped, unless one says that it speaks.
  */
 export interface PortContext {
   /** A register of the app to load. */
@@ -69,6 +69,8 @@ export interface PortContext {
   acl?(view: ReadView, place: PortPlace): { readonly out: Entrance; readonly in: Entrance } | undefined;
   /** Whether packets from a standby place pass as those of an active one do. Together with `ingress` the app's table there decides of each. */
   speaks?(view: ReadView, place: PortPlace): boolean;
+  /** Whether what goes to a standby place ends at its switch, short of policy and of the interface. */
+  deaf?(view: ReadView, place: PortPlace): boolean;
 }
 
 /** What an app finds wrong now, for GET /problems: what, since when (default: when it was first found), whom it concerns and what helps. */

@@ -94,8 +94,8 @@ export interface PortPlace {
 export interface PortActions {
   /** Of the port as sender: loads, the stage its packets enter (undefined: they are dropped), and where they enter policy if not by its stage. */
   readonly sender: { readonly loads: readonly FlowAction<never, never>[]; readonly enter: StageName | undefined; readonly acl?: Entrance };
-  /** Of the port as receiver: loads, whether it has functions in `egress`, whether any app has a policy in `acl_in`, and where that is entered if not by its stage. */
-  readonly receiver: { readonly loads: readonly FlowAction<never, never>[]; readonly egress: boolean; readonly policy: boolean; readonly acl?: Entrance };
+  /** Of the port as receiver: whether packets get to it, loads, whether it has functions in `egress`, whether any app has a policy in `acl_in`, and where that is entered if not by its stage. */
+  readonly receiver: { readonly hears: boolean; readonly loads: readonly FlowAction<never, never>[]; readonly egress: boolean; readonly policy: boolean; readonly acl?: Entrance };
 }
 
 /** What a rule puts out, but for flows. */

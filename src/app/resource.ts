@@ -275,15 +275,21 @@ export interface ResourceDeclaration<R extends Row = Row> {
   /** Path below /v2.0/ if it is not the collection (of a singleton: its name), e.g. "qos/policies". With a parent: below /v2.0/<parent>/{id}/. */
   readonly path?: string;
   /** Resource it is a part of: its path goes through that one's, `attribute` of its rows and input holds the parent's id. */
-  readonly parent?: { readonly resource: ResourceHandle; readonly attribute: string };
+  readonly parent?: {
+    readonly resource: ResourceHandle;
+    readonly attribute: string;
+    /** Id of the row that a path names by something that is unique within its parent alone, such as a host; absent: paths have the id. */
+    id?(parentId: string, key: string): string;
+  };
   readonly about: string;
   /** Extension alias that brings it; undefined for the v2 core. */
   readonly alias?: string;
   /** Where its rows are. */
   readonly table?: Table<R>;
   /**
-   * In place of a table: rows are worked out from the view at every request, and can only be read. What a list filters by is asked of its
-   * rows in any case; `wanted` lets it make no more of them than it has to.
+   * In place of a table: rows are worked out from the view at every request. What a list filters by is asked of its rows in any case; `wanted`
+   * lets it make no more of them than it has to (of a part the parent is among it). Its create, update and remove, if it has any, change what the
+   * rows are worked out of.
    */
   readonly computed?: { list(view: ReadView, caller: Caller, wanted: FilteredBy): Iterable<R>; get(view: ReadView, id: string, caller: Caller): R | undefined };
   /**

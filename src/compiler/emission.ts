@@ -100,12 +100,14 @@ export class Emission {
     let egress = false;
     let acl: { readonly out: Entrance; readonly in: Entrance } | undefined;
     let speaks = place.role !== "standby";
+    let hears = true;
     for (const app of this.apps) {
       for (const context of app.portContext ?? []) {
         if (context.ingress?.(view, place) === true) enter = "ingress";
         if (context.egress?.(view, place) === true) egress = true;
         acl ??= context.acl?.(view, place);
         if (!speaks && context.speaks?.(view, place) === true) speaks = true;
+        if (place.role === "standby" && context.deaf?.(view, place) === true) hears = false;
         const value = context.register === undefined ? 0 : (context.value?.(view, place) ?? 0);
         if (value === 0) continue;
         const action = this.lowering.encoded([this.lowering.load(context.register!, value)]);
@@ -113,6 +115,6 @@ export class Emission {
         if (context.side !== "sender") receiver.push(action);
       }
     }
-    return { sender: { loads: sender, enter: speaks ? enter : undefined, ...(acl && { acl: acl.out }) }, receiver: { loads: receiver, egress, policy: this.layout.entry("acl_in")?.stage === "acl_in", ...(acl && { acl: acl.in }) } };
+    return { sender: { loads: sender, enter: speaks ? enter : undefined, ...(acl && { acl: acl.out }) }, receiver: { hears, loads: receiver, egress, policy: this.layout.entry("acl_in")?.stage === "acl_in", ...(acl && { acl: acl.in }) } };
   }
 }

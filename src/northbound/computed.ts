@@ -3,12 +3,12 @@ import type { AnyTable, Caller, LiveView, Row, StandardRow, FilteredBy } from ".
 import type { Kind } from "./kinds.ts";
 import type { Filter } from "./query.ts";
 
-/** The view itself for kinds whose rows are stored. `filters`: of the list that they are for. */
-export function viewOf(kind: Kind, view: LiveView, caller: Caller, filters: readonly Filter[]): LiveView {
+/** The view itself for kinds whose rows are stored. `filters` and `parent`: of the list that they are for. */
+export function viewOf(kind: Kind, view: LiveView, caller: Caller, filters: readonly Filter[], parent?: { readonly attribute: string; readonly id: string }): LiveView {
   const { computed } = kind.resource;
   if (computed === undefined) return view;
   const own = (table: AnyTable): boolean => table.name === kind.table.name;
-  const wanted: FilteredBy = (attribute) => filters.find((f) => f.attribute.name === attribute)?.equals;
+  const wanted: FilteredBy = (attribute) => (attribute === parent?.attribute ? [parent.id] : filters.find((f) => f.attribute.name === attribute)?.equals);
   const all = (): Iterable<Row> => computed.list(view, caller, wanted) as Iterable<StandardRow>;
   return {
     get: (table, id) => (own(table) ? (computed.get(view, id, caller) as never) : view.get(table, id)),

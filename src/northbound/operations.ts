@@ -170,7 +170,7 @@ export class Engine {
       if (resource.prepare?.needed(tx, call.caller, {}, undefined) === true) resource.prepare.run(tx, work.context(), {});
       const ids = inputs.map((input) => this.rows.create(kind, tx, input.values, work.context(input.given), input.children).id);
       work.complete();
-      const shown = ids.map((id) => new Item(kind, this.rows.stored(kind, tx, id), this.view.over(tx), call.caller).text());
+      const shown = ids.map((id) => new Item(kind, this.rows.stored(kind, tx, id, call.caller), this.view.over(tx), call.caller).text());
       return bulk ? `{"${resource.collection}":[${shown.join(",")}]}` : `{"${kind.name}":${shown[0]!}}`;
     };
   }
@@ -187,9 +187,10 @@ export class Engine {
       const before = this.writable(ref, id, this.view.over(tx), call, (row) => refusedRules(kind, "update", call.caller, values(row), input, this.view.over(tx)));
       checkRevision(revision, before.revision_number);
       const work = this.work(tx, call);
-      if (input.given.size > 0 || kind.resource.emptyUpdate === true) this.rows.update(kind, tx, before, input.values, work.context(input.given));
+      const changed = input.given.size > 0 || kind.resource.emptyUpdate === true ? this.rows.update(kind, tx, before, input.values, work.context(input.given)) : before;
       work.complete();
-      const row = tx.get<StandardRow>(kind.table, before.id) ?? before;
+      // What is named by something else now, has another id.
+      const row = findRow(kind, tx, changed.id, call.caller) ?? changed;
       return `{"${kind.name}":${new Item(kind, row, this.view.over(tx), call.caller).text()}}`;
     };
   }
@@ -233,7 +234,7 @@ export class Engine {
 
   /** A member as it is after a change. */
   private stated(kind: Kind, id: string, tx: Tx, call: Call): string {
-    return `{"${kind.name}":${new Item(kind, this.rows.stored(kind, tx, id), this.view.over(tx), call.caller).text()}}`;
+    return `{"${kind.name}":${new Item(kind, this.rows.stored(kind, tx, id, call.caller), this.view.over(tx), call.caller).text()}}`;
   }
 
   private actionRead(ref: ResourceRef, id: string, action: KindAction<Action>, path: PathValues, view: LiveView, call: Call): string | undefined {

@@ -49,7 +49,7 @@ function checkResource(r: AnyResource): void {
     throw new Error(`resource ${r.name} ${why}`);
   };
   if ((r.table === undefined) === (r.computed === undefined)) fail("needs a table or computed rows, and not both");
-  if (r.computed !== undefined && (r.create ?? r.update ?? r.remove ?? r.keyed) !== undefined) fail("has computed rows, which can only be read");
+  if (r.computed !== undefined && r.keyed !== undefined) fail("has computed rows, and is keyed as well");
   if (r.keyed !== undefined && r.create !== undefined) fail("is keyed, so nothing is created: its rows come from update");
   if (r.singleton === true && r.keyed === undefined) fail("is a singleton, which needs keyed.initial");
   if (r.create !== undefined && r.policy.create === undefined) fail("can be created, but has no create rule");

@@ -56,7 +56,8 @@ export function route(engine: Engine, segments: readonly string[], call: Call, b
     const below = segments.slice(next);
     const onAll = findAction(kind.collectionActions, below, method);
     if (onAll !== undefined) return engine.actOnAll(ref, onAll.action, onAll.path, body, call);
-    const id = kind.onlyId ?? below.shift();
+    const key = kind.onlyId ?? below.shift();
+    const id = key === undefined || parentId === undefined ? key : (kind.resource.parent?.id?.(parentId, key) ?? key);
     if (id === undefined) {
       if (method === "GET") return engine.list(ref, call);
       if (method === "POST" && kind.can.create) return engine.create(ref, body(), call);

@@ -8,6 +8,9 @@ import { findRow, type Kind, type Registry } from "./kinds.ts";
 export const values = (row: StandardRow): Values => row as unknown as Values;
 export const absent = (kind: Kind, id: string): ApiError => notFound(kind.resource.notFound.type, kind.resource.notFound.message(show(id)));
 
+/** The row as it is in the transaction, if there is one that was put or is worked out. */
+const put = (kind: Kind, tx: Tx, id: string, caller: Caller): StandardRow | undefined => (kind.resource.computed === undefined ? tx.get<StandardRow>(kind.table, id) : findRow(kind, tx, id, caller));
+
 type Children = ReadonlyMap<string, readonly Input[]>;
 const NO_CHILDREN: Children = new Map();
 
@@ -192,11 +195,11 @@ export class Rows {
     for (const extension of kind.extensions) {
       if (extension.create === undefined) continue;
       extension.create(tx, row, input, ctx);
-      row = tx.get<StandardRow>(kind.table, row.id) ?? row;
+      row = put(kind, tx, row.id, ctx.caller) ?? row;
     }
     ctx.work.note(kind, row.id, { created: true, given: input, asked: !ctx.internal });
     for (const [name, items] of children) this.createChildren(kind, name, tx, row, items, ctx);
-    return this.stored(kind, tx, row.id);
+    return this.stored(kind, tx, row.id, ctx.caller);
   }
 
   /** Children take their parent's project unless told another. */
@@ -225,25 +228,26 @@ export class Rows {
     for (const extension of kind.extensions) {
       if (extension.update === undefined) continue;
       extension.update(tx, row, changes, ctx, before);
-      row = tx.get<StandardRow>(kind.table, row.id) ?? row;
+      row = put(kind, tx, row.id, ctx.caller) ?? row;
     }
     ctx.work.note(kind, row.id, { created: false, given: changes, asked: !ctx.internal });
-    return this.stored(kind, tx, row.id);
+    return this.stored(kind, tx, row.id, ctx.caller);
   }
 
   remove(kind: Kind, tx: Tx, row: StandardRow, ctx: Context): void {
-    const { table, resource } = kind;
+    const { resource } = kind;
     if (resource.remove === undefined) throw new Error(`a ${kind.name} cannot be removed`);
-    for (const extension of kind.extensions) extension.removing?.(tx, tx.get<StandardRow>(table, row.id) ?? row, ctx);
-    for (const extension of kind.extensions) extension.remove?.(tx, tx.get<StandardRow>(table, row.id) ?? row, ctx);
+    for (const extension of kind.extensions) extension.removing?.(tx, put(kind, tx, row.id, ctx.caller) ?? row, ctx);
+    for (const extension of kind.extensions) extension.remove?.(tx, put(kind, tx, row.id, ctx.caller) ?? row, ctx);
     for (const child of kind.embedded.values()) if (child.decl.cascade === true) for (const its of childRows(child, tx, row.id)) ctx.remove(child.kind, its.id);
-    resource.remove(tx, tx.get<StandardRow>(table, row.id) ?? row, ctx);
-    if (tx.get(table, row.id) !== undefined) throw new Error(`remove of ${kind.name} left its row`);
+    resource.remove(tx, put(kind, tx, row.id, ctx.caller) ?? row, ctx);
+    // What is worked out may be there after all, of another reason.
+    if (resource.computed === undefined && tx.get(kind.table, row.id) !== undefined) throw new Error(`remove of ${kind.name} left its row`);
   }
 
   /** The row as it is now. */
-  stored(kind: Kind, tx: Tx, id: string): StandardRow {
-    const row = tx.get<StandardRow>(kind.table, id);
+  stored(kind: Kind, tx: Tx, id: string, caller: Caller): StandardRow {
+    const row = put(kind, tx, id, caller);
     if (row === undefined) throw new Error(`create or update of ${kind.name} did not put its row`);
     return row;
   }

@@ -3,7 +3,7 @@
 // Over 400 lines: one group of apps, small on purpose, on which every shape that a declaration can take is tried.
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { apiMarkdown, makeRegistry, openApi } from "./index.ts";
-import { Api, as, badRequest, conflict, defineResource, defineTable, resourceHandle, type App, type ReadView, type Row, type StandardRow } from "./testing/support.ts";
+import { Api, as, badRequest, conflict, defineResource, defineTable, resourceHandle, type App, type ReadView, type Row, type StandardRow, type Tx } from "./testing/support.ts";
 
 // ---- a small library: books, how many a project may have, hosts that print them, one opening time ----
 
@@ -198,7 +198,47 @@ const usage = defineResource(resourceHandle<Usage>("usage"), {
   present: (_view, row) => ({ thick: row.pages > 100 }),
 });
 
-const library: App = { name: "library", about: "Books.", tables: [bookTable, markTable, allowanceTable, pressTable, openingTable], resources: [book, mark, allowance, press, opening, usage] };
+/** A view of a book's chapters, which are tags of it, that can be written; by number within the book. */
+interface Chapter extends Row {
+  readonly book_id: string;
+  readonly number: string;
+  readonly title: string;
+}
+const chapterId = (book: string, number: string): string => `${book}/${number}`;
+const chaptersOf = (view: ReadView, id: string): Chapter[] => (view.get(bookTable, id)?.tags ?? []).map((tag) => ({ id: chapterId(id, tag.slice(0, 1)), book_id: id, number: tag.slice(0, 1), title: tag.slice(2) }));
+function retitle(tx: Tx, id: string, number: string, title?: string): void {
+  const book = tx.get(bookTable, id)!;
+  tx.put(bookTable, { ...book, tags: [...book.tags.filter((t) => !t.startsWith(number)), ...(title === undefined ? [] : [`${number} ${title}`])].sort() });
+}
+const chapter = defineResource(resourceHandle<Chapter>("chapter"), {
+  collection: "chapters",
+  about: "A part of a book.",
+  parent: { resource: bookResource, attribute: "book_id", id: chapterId },
+  computed: {
+    list: (view, _caller, wanted) => (wanted("book_id") ?? []).flatMap((id) => chaptersOf(view, id)),
+    get: (view, id) => chaptersOf(view, id.split("/")[0]!).find((c) => c.id === id),
+  },
+  standard: [],
+  notFound: { type: "ChapterNotFound", message: (id) => `Chapter ${id} could not be found.` },
+  attributes: {
+    book_id: { type: "uuid", about: "Its book.", post: true, required: true, visible: false },
+    number: { type: "string", about: "Which.", post: true, required: true, filter: true },
+    title: { type: "string", about: "What of.", post: true, put: true, default: "", policy: { create: "rule:admin_only" } },
+  },
+  policy: { create: "rule:admin_only or role:member", get: "rule:admin_only or role:reader", update: "rule:admin_only", delete: "rule:admin_only" },
+  create(tx, _standard, { book_id, number, title }) {
+    retitle(tx, book_id as string, number as string, title as string);
+    return chaptersOf(tx, book_id as string).find((c) => c.number === number)!;
+  },
+  update(tx, row, changes) {
+    retitle(tx, row.book_id, row.number, changes.title as string);
+    return row;
+  },
+  remove: (tx, row) => retitle(tx, row.book_id, row.number),
+  actions: { shout: { about: "Louder.", policy: "rule:admin_only", shows: true, run: (tx, row) => retitle(tx, row.book_id, row.number, row.title.toUpperCase()) } },
+});
+
+const library: App = { name: "library", about: "Books.", tables: [bookTable, markTable, allowanceTable, pressTable, openingTable], resources: [book, mark, allowance, press, opening, usage, chapter] };
 
 let api: Api;
 beforeAll(async () => {
@@ -303,6 +343,27 @@ describe("computed rows", () => {
     await api.delete(`/v2.0/books/${only.id}`, as("p6"));
     await refused("GET", "/v2.0/usages/p6", undefined, [404, "UsageNotFound"]);
   });
+  it("that are parts, named within their parent, are written through to what they are a view of", async () => {
+    await api.put("/v2.0/allowances/p8", { allowance: { book: -1 } });
+    const [one, two] = [(await api.post("/v2.0/books", { book: { pages: 1 } }, as("p8"))).body.book.id as string, (await api.post("/v2.0/books", { book: { pages: 2 } }, as("p8"))).body.book.id as string];
+    const at = (book: string, rest = ""): string => `/v2.0/books/${book}/chapters${rest}`;
+    const made = await api.post(at(one), { chapter: { number: "1", title: "Once" } });
+    expect([made.status, made.body]).toEqual([201, { chapter: { number: "1", title: "Once" } }]);
+    expect((await api.get(`/v2.0/books/${one}`)).body.book.tags).toEqual(["1 Once"]);
+    expect((await api.put(at(one, "/1"), { chapter: { title: "Twice" } })).body).toEqual({ chapter: { number: "1", title: "Twice" } });
+    expect((await api.put(at(one, "/1/shout"), {})).body).toEqual({ chapter: { number: "1", title: "TWICE" } });
+    await api.post(at(one), { chapter: { number: "2" } });
+    expect((await api.get(at(one))).body.chapters).toHaveLength(2);
+    expect((await api.get(at(one, "?number=2"))).body.chapters).toEqual([{ number: "2", title: "" }]);
+    expect((await api.get(at(two))).body.chapters).toEqual([]);
+    await refused("GET", at(two, "/1"), undefined, [404, "ChapterNotFound"]);
+    await refused("GET", at(one, "/1"), undefined, [404, "BookNotFound"], as("p9"));
+    // The rules are called otherwise.
+    const answer = await api.call("POST", at(one), { chapter: { number: "3", title: "x" } }, as("p8"));
+    expect([answer.status, answer.body.NeutronError.message]).toEqual([403, "(rule:create_book_chapter and rule:create_book_chapter:title) is disallowed by policy"]);
+    expect((await api.call("DELETE", at(one, "/1"))).status).toBe(204);
+    expect((await api.get(at(one))).body.chapters).toEqual([{ number: "2", title: "" }]);
+  });
   it.each([["POST", "/v2.0/usages"], ["PUT", "/v2.0/usages/p5"], ["DELETE", "/v2.0/usages/p5"]])("cannot be changed: %s %s", (method, url) => refused(method, url, {}, [405, "HTTPMethodNotAllowed"]));
 });
 
@@ -392,7 +453,7 @@ describe("declarations that do not hold together", () => {
   const noop = { about: "", policy: "rule:admin_only", run: () => undefined };
   it.each<[string, ReturnType<typeof defineResource<StandardRow>>, string]>([
     ["neither table nor computed rows", defineResource(odd, base), "resource odd needs a table or computed rows, and not both"],
-    ["computed rows that are removed", defineResource(odd, { ...base, computed: { list: () => [], get: () => undefined }, policy: { get: "rule:admin_only", delete: "rule:admin_only" }, remove: () => undefined }), "resource odd has computed rows, which can only be read"],
+    ["computed rows that are keyed", defineResource(odd, { ...base, computed: { list: () => [], get: () => undefined }, keyed: { initial: () => undefined } }), "resource odd has computed rows, and is keyed as well"],
     ["a singleton of nothing", defineResource(odd, { ...base, table, singleton: true }), "resource odd is a singleton, which needs keyed.initial"],
     ["a create without a rule", defineResource(odd, { ...base, table, create: (_tx, standard) => standard }), "resource odd can be created, but has no create rule"],
     ["a remove without a rule", defineResource(odd, { ...base, table, remove: () => undefined }), "resource odd can be deleted, but has no delete rule"],

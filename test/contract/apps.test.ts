@@ -226,6 +226,12 @@ test("every rule has flows for some entity", async () => {
   // One of two on a network has the other's address as a pair.
   const other = (await harness.call("GET", `/v2.0/ports/${ports[2]}`)).body.port.fixed_ips[0].ip_address as string;
   expect((await harness.call("PUT", `/v2.0/ports/${ports[0]}`, { port: { allowed_address_pairs: [{ ip_address: "10.0.0.200" }, { ip_address: other }] } })).status).toBe(200);
+  // And has just moved to another host.
+  const moved = (await harness.call("PUT", `/v2.0/ports/${ports[0]}`, { port: { device_owner: "compute:nova" } })).body.port as Record<string, unknown>;
+  const to = HOSTS.find((host) => host !== moved["binding:host_id"])!;
+  expect((await harness.call("POST", `/v2.0/ports/${ports[0]}/bindings`, { binding: { host: to } })).status).toBe(201);
+  await harness.plug(to, ports[0]!, 99);
+  expect((await harness.call("PUT", `/v2.0/ports/${ports[0]}/bindings/${to}/activate`)).status).toBe(200);
   await harness.settled();
   const active = new Set(HOSTS.flatMap((host) => [...harness.engine.flowsOf(host)].map((f) => harness.engine.provenance(f)).map((p) => `${p.app}/${p.rule}`)));
   const inUse = apps.filter((app) => [...active].some((rule) => rule.startsWith(`${app.name}/`) && rule !== `${app.name}/static`)).map((app) => app.name);

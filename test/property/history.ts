@@ -5,7 +5,7 @@ import type { Harness } from "../support/harness.ts";
 
 export type Step =
   | { readonly do: "network" | "router" | "group" | "chassis" | "unchassis"; readonly n: number }
-  | { readonly do: "subnet" | "port" | "interface" | "uninterface" | "rule" | "plug" | "unplug" | "groups" | "pairs" | "security" | "admin" | "route" | "delete" | "encap" | "mapping" | "external" | "gateway" | "gateways" | "floating" | "float" | "forward" | "proxy" | "helper" | "attach" | "vif"; readonly n: number; readonly m: number };
+  | { readonly do: "subnet" | "port" | "interface" | "uninterface" | "rule" | "plug" | "unplug" | "groups" | "pairs" | "security" | "admin" | "route" | "delete" | "encap" | "mapping" | "external" | "gateway" | "gateways" | "floating" | "float" | "forward" | "proxy" | "helper" | "attach" | "vif" | "bind" | "activate"; readonly n: number; readonly m: number };
 
 const small = fc.nat(5);
 /** Of networks with these numbers: how they travel. */
@@ -18,7 +18,7 @@ const SEGMENTS: Readonly<Record<number, Readonly<Record<string, unknown>>>> = {
 const MAPPINGS = { phys0: "br-phys0", phys1: "br-phys1" };
 export const step: fc.Arbitrary<Step> = fc.oneof(
   { weight: 2, arbitrary: fc.record({ do: fc.constantFrom("network", "router", "group", "chassis", "unchassis"), n: small }) },
-  { weight: 9, arbitrary: fc.record({ do: fc.constantFrom("subnet", "port", "port", "interface", "uninterface", "rule", "rule", "plug", "plug", "plug", "unplug", "groups", "pairs", "security", "admin", "route", "delete", "encap", "mapping", "external", "gateway", "gateway", "gateways", "gateways", "floating", "float", "forward", "proxy", "helper", "attach", "vif", "vif"), n: small, m: small }) },
+  { weight: 9, arbitrary: fc.record({ do: fc.constantFrom("subnet", "port", "port", "interface", "uninterface", "rule", "rule", "plug", "plug", "plug", "unplug", "groups", "pairs", "security", "admin", "route", "delete", "encap", "mapping", "external", "gateway", "gateway", "gateways", "gateways", "floating", "float", "forward", "proxy", "helper", "attach", "vif", "vif", "bind", "bind", "activate"), n: small, m: small }) },
 );
 
 /** Live ids by kind; steps pick from them by number. */
@@ -91,6 +91,18 @@ export class History {
         return port === undefined ? undefined : this.put(`/v2.0/ports/${port}`, { port: { "quantum:attachment": m === 0 ? null : `vif-${m % 3}` } });
       case "vif":
         return m === 5 ? this.h.unplug(`hv${m % 4}`, `vif-${s.n % 3}`) : this.h.plug(`hv${m % 4}`, `vif-${s.n % 3}`, ++this.ofport);
+      // Several bindings of a server's port, of which one is active, or none.
+      case "bind": {
+        if (port === undefined) return;
+        if (m === 4) await this.put(`/v2.0/ports/${port}`, { port: { "binding:host_id": s.n % 2 === 0 ? "" : host, "binding:profile": { migrating_to: `hv${(s.n + 1) % 4}` } } });
+        const at = `/v2.0/ports/${port}/bindings`;
+        await this.put(`/v2.0/ports/${port}`, { port: { device_owner: "compute:nova" } });
+        const answer = m === 5 ? await this.h.call("DELETE", `${at}/hv${s.n % 4}`) : await this.h.call("POST", at, { binding: { host: `hv${m % 4}` } });
+        expect(answer.status, JSON.stringify(answer.body)).toBeLessThan(500);
+        return;
+      }
+      case "activate":
+        return this.put(`/v2.0/ports/${port}/bindings/hv${m % 4}/activate`, {});
       case "unplug":
         return port === undefined ? undefined : this.h.unplug(`hv${m % 4}`, port);
       case "groups":

@@ -42,7 +42,7 @@ import { openMemory } from "../../src/store/memory.ts";
 
 /** The API side of the first apps, without their rules. */
 const apps: readonly App[] = [
-  { name: "l2", about: "", tables: [l2m.networkTable, l2m.portTable, l2m.portBindingTable, l2m.portStatusTable, l2m.addressTable, l2m.addressHolderTable, l2m.chosenSegmentTable], resources: l2.resources, converters: l2c.converters, aliases: l2.aliases, policies: l2.policies, vif: l2.vif },
+  { name: "l2", about: "", tables: [l2m.networkTable, l2m.portTable, l2m.portBindingTable, l2m.inactiveBindingTable, l2m.arrivalTable, l2m.portStatusTable, l2m.addressTable, l2m.addressHolderTable, l2m.chosenSegmentTable], resources: l2.resources, converters: l2c.converters, aliases: l2.aliases, policies: l2.policies, vif: l2.vif },
   { name: "ipam", about: "", requires: ["l2"], tables: [subnetTable, ...ipam.tables], resources: ipam.resources, converters: ipamc.converters, extend: ipam.extend, aliases: ipam.aliases },
   { name: "ip-availability", about: "", requires: ["l2", "ipam"], resources: availability.resources, aliases: availability.aliases },
   {

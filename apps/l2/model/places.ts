@@ -1,6 +1,6 @@
 // Where ports are, how networks travel between hosts, and the scopes that follow from both.
 import { chassisTable, defineScope, defineTable, defineVariantScope, vifTable, type Chassis, type ReadView, type Row, type Vif, type PortPlace } from "#app";
-import { deviceOwner, portBindingTable, portStatusTable, portTable } from "./ports.ts";
+import { deviceOwner, inactiveBindingTable, portBindingTable, portStatusTable, portTable, type InactiveBinding, type Port } from "./ports.ts";
 
 /**
  * A port at a chassis (derived: port x vif x binding x chassis, and whatever other apps add). A joint: an app that requires l2 may
@@ -51,15 +51,32 @@ export function pluggedAt(view: ReadView, portId: string, { appeared, gone }: Pl
   const wanted = view.get(portBindingTable, portId)?.requested_host ?? "";
   const host = vifs.length === 1 ? "" : (view.get(portStatusTable, portId)?.host ?? "");
   const requested = wanted === "" ? undefined : requestedChassis(view, wanted);
+  const inactive = wanted === "" ? view.by(inactiveBindingTable, "port", portId) : [];
   let best: { vif: Vif; chassis: Chassis } | undefined;
   for (const vif of vifs) {
     const chassis = view.get(chassisTable, vif.chassis);
     if (chassis === undefined || (wanted !== "" && chassis.id !== requested?.id)) continue;
+    if (inactive.some((b) => requestedChassis(view, b.host)?.id === chassis.id)) continue;
     if (best === undefined || preferred(vif, best.vif, host)) best = { vif, chassis };
   }
   return best;
 }
-export const pluggedReads = [portTable, vifTable, portBindingTable, portStatusTable, chassisTable] as const;
+export const pluggedReads = [portTable, vifTable, portBindingTable, inactiveBindingTable, portStatusTable, chassisTable] as const;
+
+/** The inactive binding of a port at a chassis, by whatever name of it. */
+export const inactiveBindingAt = (view: ReadView, portId: string, chassis: string): Readonly<InactiveBinding> | undefined =>
+  view.by(inactiveBindingTable, "port", portId).find((b) => requestedChassis(view, b.host)?.id === chassis);
+
+/**
+ * A port that came to its host a short while ago, because the model says so, with connections under way of which conntrack there knows nothing. A joint:
+ * stored by the app that moves it, and deleted by it. `id` is the port's.
+ */
+export interface Arrival extends Row {
+  readonly chassis: string;
+  /** As tx.now. */
+  readonly since: string;
+}
+export const arrivalTable = defineTable<Arrival>()("arrival", {});
 
 /** Where a port is: of its active attachments the first by id, one that l2 knows before what others derive; without any, of those that serve it. */
 export function activeAttachment(view: ReadView, portId: string): Attachment | undefined {
@@ -144,6 +161,20 @@ export function bindingFault(view: ReadView, networkId: string, chassis: Readonl
     faults.push(fault);
   }
   return faults.length === 0 ? undefined : `host ${chassis.id}: ${faults.join(", ")}`;
+}
+
+/** The host of a port as the API shows it: the one asked for, else where it is, or was plugged though its network is not there; "": none. */
+export function shownHost(view: ReadView, { id, network_id: networkId }: Pick<Port, "id" | "network_id">): string {
+  const bound = (view.get(portBindingTable, id)?.requested_host ?? "") || (view.get(portStatusTable, id)?.host ?? "");
+  return bound === "" && view.count(chosenSegmentTable, "network", networkId) > 0 ? (pluggedAt(view, id)?.chassis.id ?? "") : bound;
+}
+/** How a port of a network is plugged at a host, as the API shows it of a binding. */
+export function plugging(view: ReadView, networkId: string, host: string): { readonly vif_type: "unbound" | "binding_failed" | "ovs"; readonly vif_details: Readonly<Record<string, unknown>> } {
+  const chassis = host === "" ? undefined : requestedChassis(view, host);
+  if (chassis === undefined) return { vif_type: host === "" ? "unbound" : "binding_failed", vif_details: {} };
+  const fault = bindingFault(view, networkId, chassis);
+  if (fault !== undefined) return { vif_type: "binding_failed", vif_details: { "axion:binding_failure": fault } };
+  return { vif_type: "ovs", vif_details: { port_filter: true, connectivity: "l2", bridge_name: chassis.bridge, datapath_type: chassis.datapath_type, ovs_hybrid_plug: false } };
 }
 
 /**

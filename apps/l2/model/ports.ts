@@ -152,6 +152,9 @@ export const mayForward = (port: Pick<Port, "port_security_enabled" | "allowed_a
 /** Ports of routers, whose addresses are the routers' choice. */
 export const isRouterPort = (port: Owned): boolean => ROUTER_OWNERS.has(port.device_owner);
 
+/** Kinds of interface that may be asked for. */
+export const VNIC_TYPES = ["normal", "direct", "macvtap", "baremetal", "direct-physical", "virtio-forwarder", "smart-nic", "vdpa", "accelerator-direct", "accelerator-direct-physical", "remote-managed"] as const;
+
 /** What the data plane does not depend on, kept apart so that its changes rerun no rule but those that ask. `id` is the port's. */
 export interface PortBinding extends Row {
   /** Where the API caller wants it; "" = wherever it is plugged. */
@@ -160,6 +163,24 @@ export interface PortBinding extends Row {
   readonly profile: Readonly<Record<string, unknown>>;
 }
 export const portBindingTable = defineTable<PortBinding>()("port_binding", {});
+
+/**
+ * A host where a port is about to be, or was, beside the one where it is: an interface that is plugged there does not count. A joint: stored by the app
+ * that lets ports have several bindings. `id` is inactiveBindingId(...).
+ */
+export interface InactiveBinding extends Row {
+  readonly port_id: string;
+  /** As the API caller names it. */
+  readonly host: string;
+  readonly vnic_type: string;
+  readonly profile: Readonly<Record<string, unknown>>;
+  /** When its switch had confirmed the flows of the interface that is plugged there; absent: it has not, or there is none. */
+  readonly wired_at?: string;
+  /** No caller made it: the profile of the port says that it moves there. */
+  readonly implied?: true;
+}
+export const inactiveBindingId = (portId: string, host: string): string => `${portId}/${host}`;
+export const inactiveBindingTable = defineTable<InactiveBinding>()("inactive_binding", { indexes: { port: (b) => b.port_id } });
 
 /** `id` is the port's. Status as the API shows it; host is where it is active. */
 export interface PortStatus extends Row {

@@ -104,6 +104,7 @@ export class Lists {
   }
 
   private select({ kind, caller, query, within }: Asked, view: LiveView): Selection {
-    return new Selection(kind, viewOf(kind, view, caller, query.filters), caller, query, within(view));
+    const parent = within(view);
+    return new Selection(kind, viewOf(kind, view, caller, query.filters, parent), caller, query, parent);
   }
 }

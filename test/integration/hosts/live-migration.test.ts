@@ -1,0 +1,181 @@
+// Live migration as the compute service does it, on real switches: a server's port is bound at a second host, plugged and wired there, activated, and
+// cleaned up where it was. The guest does not move for real: pings are answered by a twin at each host, of which one at most hears anything; TCP runs in one
+// namespace that has an interface at each host, and turns from one to the other when the binding is activated.
+import { setTimeout as sleep } from "node:timers/promises";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { until } from "../../../lab/exec.ts";
+import type { PingRunStats } from "../../../lab/guest.ts";
+import type { Hypervisor } from "../../../lab/hypervisor.ts";
+import type { Nic, Vm } from "../../../lab/vm.ts";
+import { Cloud, type Instance, type Net, type Resource } from "../../support/cloud.ts";
+import { nightly } from "../../support/process.ts";
+
+/** There and back. */
+const ROUNDS = nightly ? 50 : 5;
+const INTERVAL_MS = 10;
+/** Wanted: five pings. A busy machine is late at times, so it is what nine of ten moves lose; the others are told. */
+const WANTED_LOST = 5;
+
+let cloud: Cloud;
+let net: Net;
+let near: Instance;
+let far: Instance;
+beforeAll(async () => {
+  cloud = await Cloud.create({ name: "live-migration.test", hypervisors: 3 });
+  net = await cloud.network("10.0.0.0/24");
+  // One beside the server where it is first, one at a third host.
+  near = await cloud.instance(cloud.hv(1), net);
+  far = await cloud.instance(cloud.hv(3), net);
+}, 60_000);
+afterAll(async () => cloud?.destroy());
+
+const bindings = (port: Resource, rest = ""): string => `/v2.0/ports/${port.id}/bindings${rest}`;
+
+/** A server's port with an interface at each of two hosts; plugged at the first. */
+interface Server {
+  readonly port: Resource;
+  readonly ip: string;
+  readonly nics: readonly [Nic, Nic];
+}
+
+async function expectStatus(method: string, url: string, status: number, body?: unknown): Promise<any> {
+  const answer = await cloud.call(method, url, body);
+  expect([method, url, answer.status, answer.status === status ? "" : JSON.stringify(answer.body)]).toEqual([method, url, status, ""]);
+  return answer.body;
+}
+
+const isWired = async (host: Hypervisor, { tap }: Nic): Promise<boolean> => (await host.vsctl("--if-exists", "get", "Interface", tap, "external_ids:axion-installed")).includes("true");
+
+/** Bound, plugged and wired at the other host: what Nova waits for. */
+async function prepare({ port }: Server, to: Nic, isPlugged = false): Promise<void> {
+  const made = await expectStatus("POST", bindings(port), 201, { binding: { host: to.hypervisor.name, vnic_type: "normal", profile: {} } });
+  expect(made.binding).toMatchObject({ host: to.hypervisor.name, status: "INACTIVE", vif_type: "ovs" });
+  if (!isPlugged) await to.plug();
+  await until("the interface to be wired", () => isWired(to.hypervisor, to), { intervalMs: 20 });
+  expect(await cloud.show("port", port.id)).toMatchObject({ status: "ACTIVE" });
+}
+
+async function switchOver({ port }: Server, to: Nic): Promise<void> {
+  const answer = await expectStatus("PUT", bindings(port, `/${to.hypervisor.name}/activate`), 200);
+  expect(answer.binding).toMatchObject({ host: to.hypervisor.name, status: "ACTIVE" });
+}
+
+async function cleanUp({ port }: Server, from: Nic, to: Nic): Promise<void> {
+  await from.unplug();
+  await expectStatus("DELETE", bindings(port, `/${from.hypervisor.name}`), 204);
+  expect(await cloud.update("port", port.id, { "binding:host_id": to.hypervisor.name, device_owner: "compute:nova" })).toMatchObject({ status: "ACTIVE", "binding:host_id": to.hypervisor.name });
+}
+
+const compute = (host: Hypervisor, groups: readonly string[]): Record<string, unknown> => ({
+  device_owner: "compute:nova", device_id: crypto.randomUUID(), "binding:host_id": host.name, security_groups: groups,
+});
+
+const lost = ({ sent, received }: PingRunStats): number => sent - received;
+
+describe("pings", () => {
+  test(`to a server that moves there and back ${ROUNDS} times, from its host and from another`, async () => {
+    const open = await cloud.create("security_group", { name: "ping" });
+    await cloud.create("security_group_rule", { security_group_id: open.id, direction: "ingress", ethertype: "IPv4", protocol: "icmp" });
+    const { vm, port, ip } = await cloud.instance(cloud.hv(1), net, { port: compute(cloud.hv(1), [open.id]) });
+    const twin = await cloud.lab.addVm({ name: "twin", hypervisor: cloud.hv(2), portId: port.id, mac: port.mac_address as string, mtu: net.network.mtu as number });
+    await twin.setAddress(`${ip}/24`);
+    const server: Server = { port, ip, nics: [vm.nic, twin.nic] };
+    const guests = [vm, twin] as const;
+    /** What the compute service stops where a server was, and lets run where it is. */
+    const pause = (guest: Vm, paused: boolean): Promise<void> => guest.sysctl(`net.ipv4.icmp_echo_ignore_all=${paused ? 1 : 0}`);
+    const results: { readonly near: number; readonly far: number }[] = [];
+    for (let n = 0; n < 2 * ROUNDS; n++) {
+      const [from, to] = n % 2 === 0 ? server.nics : [server.nics[1], server.nics[0]];
+      await prepare(server, to, n === 0);
+      const pings = [near, far].map((i) => i.vm.pingStart(ip, { intervalMs: INTERVAL_MS }));
+      await until("answers", () => Promise.resolve(pings.every((p) => p.received > 20)));
+      const [left, entered] = n % 2 === 0 ? guests : [twin, vm];
+      await Promise.all([pause(left, true), pause(entered, false), switchOver(server, to)]);
+      await sleep(600);
+      const [atNear, atFar] = await Promise.all(pings.map((p) => p.stop()));
+      expect([atNear!.duplicates, atFar!.duplicates], "answered by one at a time").toEqual([0, 0]);
+      // The last one may be under way when it ends.
+      results.push({ near: Math.max(0, lost(atNear!) - 1), far: Math.max(0, lost(atFar!) - 1) });
+      await cleanUp(server, from, to);
+    }
+    const worst = results.map((r) => Math.max(r.near, r.far)).sort((a, b) => a - b);
+    console.log(`live migration: of pings every ${INTERVAL_MS} ms a move loses ${worst.join(" ")} (${results.map((r) => `${r.near}/${r.far}`).join(" ")} from its host/another)`);
+    expect(worst[Math.floor(worst.length * 0.9) - 1]).toBeLessThanOrEqual(WANTED_LOST);
+    expect(await cloud.differences()).toBe("");
+  }, ROUNDS * 12_000 + 60_000);
+});
+
+/** Prints a line for each word that the other one says, every so many milliseconds, on a connection that this one opens and says nothing on. */
+const TALKS = "require('net').createServer((s) => { s.setNoDelay(); s.on('error', () => 0); setInterval(() => s.write('.'), 20); }).listen(7100, () => console.log('listening'))";
+const LISTENS = "require('net').connect(7100, process.argv[1]).on('data', (d) => console.log(d.length)).on('close', () => console.log('closed'))";
+
+describe("TCP", () => {
+  /** A guest with an interface of one port at each of two hosts, plugged at the first, that talks to `far`. */
+  async function guest(groups: readonly string[]): Promise<Server & { readonly vm: Vm; readonly turn: (to: Nic) => Promise<void> }> {
+    const { vm, port, ip } = await cloud.instance(cloud.hv(1), net, { port: compute(cloud.hv(1), groups) });
+    const second = await vm.addNic({ hypervisor: cloud.hv(2), portId: port.id, mac: port.mac_address as string, mtu: net.network.mtu as number });
+    await second.unplug();
+    const nics = [vm.nic, second] as const;
+    // A guest that moves takes its neighbours along. Frames are taken wherever they come in; they leave where the route says.
+    await vm.sysctl("net.ipv4.conf.all.rp_filter=0", "net.ipv4.conf.eth0.rp_filter=0", "net.ipv4.conf.eth1.rp_filter=0");
+    await vm.configure(...nics.map(({ device }) => `neigh replace ${far.ip} lladdr ${far.vm.mac} dev ${device} nud permanent`));
+    const turn = ({ device }: Nic): Promise<void> => vm.configure(`route replace ${far.ip}/32 dev ${device} src ${ip}`);
+    await turn(vm.nic);
+    return { vm, port, ip, nics, turn };
+  }
+  beforeAll(async () => {
+    const open = await cloud.create("security_group", { name: "peer" });
+    await cloud.create("security_group_rule", { security_group_id: open.id, direction: "ingress", ethertype: "IPv4", protocol: "tcp" });
+    await cloud.update("port", far.port.id, { security_groups: [open.id] });
+  });
+
+  test.each([["that the server opened", "vm"], ["that was opened to it", "peer"]] as const)(`a connection %s goes on, there and back ${ROUNDS} times, without a rule that lets anybody else in`, async (_, opener) => {
+    const group = await cloud.create("security_group", { name: `tcp ${opener}` });
+    if (opener === "peer") await cloud.create("security_group_rule", { security_group_id: group.id, direction: "ingress", ethertype: "IPv4", protocol: "tcp", port_range_min: 7000, port_range_max: 7000, remote_ip_prefix: `${far.ip}/32` });
+    const server = await guest([group.id]);
+    const { vm, ip, turn } = server;
+
+    const listening = await (opener === "vm" ? far.vm : vm).listen(7000);
+    const connection = await (opener === "vm" ? vm.openTcp(far.ip, 7000) : far.vm.openTcp(ip, 7000));
+    const stalls: number[] = [];
+    for (let n = 0; n < 2 * ROUNDS; n++) {
+      const [from, to] = n % 2 === 0 ? server.nics : [server.nics[1], server.nics[0]];
+      await prepare(server, to);
+      expect(await connection.echo("before")).toBe(true);
+      await Promise.all([turn(to), switchOver(server, to)]);
+      const begun = performance.now();
+      expect(await connection.echo("after", 5000), `move ${n + 1}`).toBe(true);
+      stalls.push(Math.round(performance.now() - begun));
+      await cleanUp(server, from, to);
+      expect(await connection.echo("later", 5000)).toBe(true);
+    }
+    console.log(`live migration: a line ${opener === "vm" ? "from the server and back" : "to the server and back"} takes ${stalls.sort((a, b) => a - b).join(" ")} ms after a move`);
+    await connection.close();
+    await listening.close();
+    expect(await cloud.differences()).toBe("");
+  }, ROUNDS * 12_000 + 60_000);
+
+  test("a connection that the server opened, on which only the other one speaks, goes on: there and back", async () => {
+    const group = await cloud.create("security_group", { name: "listens" });
+    const server = await guest([group.id]);
+    const talking = far.vm.spawn([process.execPath, "-e", TALKS]);
+    await talking.waitFor(/listening/);
+    const heard: number[] = [];
+    const listening = server.vm.spawn([process.execPath, "-e", LISTENS, far.ip], { onLine: () => void heard.push(performance.now()) });
+    const silences: number[] = [];
+    for (let n = 0; n < 2 * ROUNDS; n++) {
+      const [from, to] = n % 2 === 0 ? server.nics : [server.nics[1], server.nics[0]];
+      await prepare(server, to);
+      const before = heard.length;
+      await until("words", () => Promise.resolve(heard.length > before + 3));
+      await Promise.all([server.turn(to), switchOver(server, to)]);
+      const begun = heard.length;
+      await until(`words after move ${n + 1}`, () => Promise.resolve(heard.length > begun + 10), { timeoutMs: 10_000 });
+      const around = heard.slice(before);
+      silences.push(Math.round(Math.max(...around.slice(1).map((at, i) => at - around[i]!))));
+      await cleanUp(server, from, to);
+    }
+    console.log(`live migration: a server that only listens hears nothing for ${silences.sort((a, b) => a - b).join(" ")} ms`);
+    await Promise.all([listening.stop("SIGKILL"), talking.stop("SIGKILL")]);
+  }, ROUNDS * 12_000 + 60_000);
+});
