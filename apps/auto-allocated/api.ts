@@ -5,7 +5,7 @@ import { externalNetworkTable, routerGatewayTable } from "../gateway/model.ts";
 import { subnetResource } from "../ipam/model.ts";
 import { networkResource, networkTable } from "../l2/model.ts";
 import { routerInterfaceTable, routerResource, routerTable } from "../l3/model.ts";
-import { subnetPoolTable, type SubnetPool } from "../subnet-pools/model.ts";
+import { subnetPoolResource, subnetPoolTable, type SubnetPool } from "../subnet-pools/model.ts";
 import { autoAllocatedTopologyResource, autoAllocatedTopologyTable, defaultNetworkTable, type AutoAllocatedTopology } from "./model.ts";
 
 const ADMIN = { create: "rule:admin_only", update: "rule:admin_only" } as const;
@@ -44,11 +44,11 @@ const ofNetwork = extendResource(networkResource, {
 
 const failure = (reason: string): Error => conflict("AutoAllocationFailure", `Deployment error: ${reason}.`);
 
-/** What a topology needs. @throws ApiError */
-function ground(view: ReadView): { readonly outside: string; readonly pools: readonly SubnetPool[] } {
+/** What a topology needs; of pools those that it may use. @throws ApiError */
+function ground(view: ReadView, mayUse: (pool: SubnetPool) => boolean = () => true): { readonly outside: string; readonly pools: readonly SubnetPool[] } {
   const outside = defaultNetwork(view);
   if (outside === undefined) throw failure("No default router:external network");
-  const pools = ["4", "6"].flatMap((version) => view.by(subnetPoolTable, "default", version));
+  const pools = ["4", "6"].flatMap((version) => view.by(subnetPoolTable, "default", version)).filter(mayUse);
   if (pools.length === 0) throw failure("No default subnetpools defined");
   return { outside, pools };
 }
@@ -67,7 +67,7 @@ const ofRouter = extendResource(routerResource, {
 
 /** The network, and what is missing of the way out of it. */
 function make(tx: Tx, project_id: string, ctx: ApiContext): void {
-  const { outside, pools } = ground(tx);
+  const { outside, pools } = ground(tx, (pool) => ctx.seen(subnetPoolResource, pool.id, project_id) !== undefined);
   const external_gateway_info = { network_id: outside };
   const network = ctx.create(networkResource, { project_id, name: "auto_allocated_network" });
   const left = tx.get(autoAllocatedTopologyTable, project_id)?.router_id ?? null;

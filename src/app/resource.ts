@@ -91,6 +91,8 @@ export interface ApiContext {
   readonly given: ReadonlySet<string>;
   /** The row, or the resource's NotFound refusal if it is absent or the caller may not see it. */
   visible<R extends Row>(resource: ResourceHandle<R>, id: string): R;
+  /** The same; undefined in place of the refusal. */
+  seen<R extends Row>(resource: ResourceHandle<R>, id: string): R | undefined;
   /** Creates another resource with defaults and every extension applied, no policy check. Returns its row. */
   create<R extends Row>(resource: ResourceHandle<R>, values: InputOf<NoInfer<R>>): R;
   update<R extends Row>(resource: ResourceHandle<R>, id: string, changes: InputOf<NoInfer<R>>): R;

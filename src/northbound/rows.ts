@@ -78,11 +78,16 @@ export class Context implements ApiContext {
   }
 
   visible<R extends Row>(resource: ResourceHandle<R>, id: string): R {
+    const row = this.seen(resource, id);
+    if (row === undefined) throw absent(this.rows.kind(resource.name), id);
+    return row;
+  }
+
+  seen<R extends Row>(resource: ResourceHandle<R>, id: string): R | undefined {
     const kind = this.rows.kind(resource.name);
     const row = findRow(kind, this.tx, id, this.caller);
     // Code that acts for itself has already decided what it may touch.
-    if (row === undefined || (!this.internal && !kind.get.allows(this.caller, { row: values(row) }, this.tx))) throw absent(kind, id);
-    return row as unknown as R;
+    return row === undefined || (!this.internal && !kind.get.allows(this.caller, { row: values(row) }, this.tx)) ? undefined : (row as unknown as R);
   }
 
   create<R extends Row>(resource: ResourceHandle<R>, given: InputOf<R>): R {
