@@ -3,7 +3,7 @@ import { contains, derivation, each, parseCidr, parseIp, type ReadView } from "#
 import { subnetTable } from "../ipam/model.ts";
 import { activeAttachment, addressId, addressTable, chosenSegmentTable, claimant, networkTable, portTable, providedPortTable, segmentTable, type ProvidedPort } from "../l2/model.ts";
 import { profileTable } from "../overlay/model.ts";
-import { deadNextHopTable, legOfInterface, legTable, liveRouterTable, routerHopTable, routerInterfaceTable, routerTable, routeTable, type Leg, type LiveRouter, type Onward, type Route, type RouterHop } from "./model.ts";
+import { deadNextHopTable, domainOf, legOfInterface, legTable, liveRouterTable, routerHopTable, routerInterfaceTable, routerTable, routeTable, routingDomainTable, type Leg, type LiveRouter, type Onward, type Route, type RouterHop } from "./model.ts";
 
 const inOrder = (a: Leg, b: Leg): number => (a.order ?? 0) - (b.order ?? 0) || (a.id < b.id ? -1 : 1);
 /** The legs of a router, in their order. */
@@ -30,6 +30,14 @@ function legOf({ router_id, via, leg: named, destination, nexthop }: Route, view
   return network?.admin_state_up === true ? { ...leg!, netKey: network.key } : undefined;
 }
 
+/** The domains of a router's networks, by family, if they are not all of one. */
+function domainsIn(legs: readonly Leg[], view: ReadView): LiveRouter["domains"] {
+  const networks = [...new Set(legs.map((leg) => leg.network_id))];
+  const of = (family: 4 | 6): readonly string[] => [...new Set(networks.map((id) => domainOf(view, id, family)))].sort();
+  const [four, six] = [of(4), of(6)];
+  return four.length < 2 && six.length < 2 ? undefined : { ...(four.length > 1 && { 4: four }), ...(six.length > 1 && { 6: six }) };
+}
+
 /** The two networks of a router with the greatest MTUs, if larger packets may come by one than go by another. */
 function widestOf(legs: readonly Leg[]): LiveRouter["widest"] {
   const mtus = new Map(legs.flatMap(({ network_id, mtu }) => (mtu === undefined ? [] : [[network_id, mtu] as const])));
@@ -49,11 +57,12 @@ export const derive = [
     name: "live-router",
     on: each(routerTable),
     into: liveRouterTable,
-    reads: [legTable],
+    reads: [legTable, routingDomainTable],
     derive(router, view): LiveRouter | undefined {
       if (!router.admin_state_up) return undefined;
-      const widest = widestOf(view.by(legTable, "router", router.id));
-      return { id: router.id, key: router.key, ...(widest !== undefined && { widest }) };
+      const legs = view.by(legTable, "router", router.id);
+      const [widest, domains] = [widestOf(legs), domainsIn(legs, view)];
+      return { id: router.id, key: router.key, ...(widest !== undefined && { widest }), ...(domains !== undefined && { domains }) };
     },
   }),
   derivation({ name: "leg", on: each(routerInterfaceTable), into: legTable, reads: [portTable, networkTable, addressTable, subnetTable, chosenSegmentTable, profileTable], derive: legOfInterface }),

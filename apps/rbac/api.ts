@@ -4,9 +4,9 @@ import {
   badRequest, conflict, defineResource, resourceHandle,
   type Alias, type ApiContext, type Attribute, type ExtendAll, type Shareable, type StandardRow, type Table, type Tx, type Values,
 } from "#app";
+import { shared, SHARED } from "./everybody.ts";
 import { EVERYBODY, grantedIds, isGranted, policyOf, rbacPolicyResource, rbacPolicyTable, type RbacPolicy } from "./model.ts";
 
-const SHARED = "access_as_shared";
 const MEMBER = "rule:admin_only or (role:member and project_id:%(project_id)s)";
 const NOT_EVERYBODY = "rule:admin_only or (not field:rbac_policy:target_tenant=* and not field:rbac_policy:target_project=*)";
 const TO = { create: NOT_EVERYBODY, update: NOT_EVERYBODY };
@@ -102,10 +102,7 @@ export const extendAll: ExtendAll = ({ name, shareable }) => {
     remove(tx, row: StandardRow) {
       for (const policy of tx.by(rbacPolicyTable, "object", row.id)) tx.delete(rbacPolicyTable, policy.id);
     },
-    ...(shareable.shownBy !== undefined && {
-      attributes: { shared: { type: "boolean", about: "Whether it is shared with the caller's project.", filter: true, alias: shareable.shownBy } },
-      present: (view, row: StandardRow, caller) => ({ shared: isGranted(view, name, row.id, SHARED, caller.projectId) }),
-    }),
+    ...shared(name, shareable),
   };
 };
 

@@ -69,12 +69,10 @@ const change = (about: string, rule: string, after: (before: readonly Cidr[], gi
   policy: MEMBER,
   rule,
   check: { dict: { prefixes: { check: PREFIXES, required: true } } },
-  run(tx, row, body, ctx) {
+  run(_tx, row, body, ctx) {
     const given = cidrsOf(body.prefixes as readonly string[]);
-    const { prefixes } = withPrefixes(tx, row, after(cidrsOf(row.prefixes), given.length === 0 ? [] : compacted(given)));
-    tx.put(subnetPoolTable, { ...row, prefixes });
-    ctx.bump(subnetPoolResource, row.id);
-    return { prefixes };
+    const prefixes = after(cidrsOf(row.prefixes), given.length === 0 ? [] : compacted(given)).map(formatCidr);
+    return { prefixes: ctx.update(subnetPoolResource, row.id, { prefixes }).prefixes };
   },
 });
 
@@ -91,8 +89,7 @@ function onboard(tx: Tx, pool: SubnetPool, networkId: string, ctx: ApiContext): 
   const taken = subnets.filter((_, i) => pools[i] === undefined);
   if (taken.length === 0) return { subnets: [] };
   const cidrs = taken.map((s) => parseCidr(s.cidr)!);
-  const after = withPrefixes(tx, pool, [...cidrsOf(pool.prefixes), ...cidrs]);
-  tx.put(subnetPoolTable, after);
+  const after = ctx.update(subnetPoolResource, pool.id, { prefixes: [...cidrsOf(pool.prefixes), ...cidrs].map(formatCidr) });
   taken.forEach((subnet, i) => {
     if (!isFree(tx, pool.id, cidrsOf(after.prefixes), cidrs[i]!)) {
       throw badRequest(`Illegal subnetpool update : The subnet ${subnet.cidr} overlaps with one that is allocated from subnetpool ${pool.id}.`, "IllegalSubnetPoolUpdate");
@@ -100,7 +97,6 @@ function onboard(tx: Tx, pool: SubnetPool, networkId: string, ctx: ApiContext): 
     allocate(tx, after, subnet);
     ctx.bump(subnetResource, subnet.id);
   });
-  ctx.bump(subnetPoolResource, pool.id);
   return { subnets: taken.map(({ id, cidr }) => ({ id, cidr })) };
 }
 
@@ -120,11 +116,11 @@ const subnetPool = defineResource(subnetPoolResource, {
     min_prefixlen: { type: "integer", about: "Of the largest subnets; absent: 8, of IPv6 64.", post: true, put: true, default: AUTO, check: NUMBER, filter: true, sort: true },
     max_prefixlen: { type: "integer", about: "Of the smallest subnets; absent: 32, of IPv6 128.", post: true, put: true, default: AUTO, check: NUMBER, filter: true, sort: true },
     is_default: { type: "boolean", about: "For `use_default_subnetpool` of those who may use it; one of each family.", post: true, put: true, default: false, filter: true, sort: true, policy: { create: ADMIN, update: ADMIN } },
-    shared: { type: "boolean", about: "Every project may use it.", post: true, default: false, filter: true, sort: true, policy: { create: ADMIN } },
   },
   policy: { create: MEMBER, get: "rule:admin_only or (role:reader and project_id:%(project_id)s) or rule:shared_subnetpools", update: MEMBER, delete: MEMBER },
-  relations: { "subnetpool:shared": (row) => row.shared },
-  reach: { "subnetpool:shared": (view) => view.by(subnetPoolTable, "shared", "true").map((p) => p.id) },
+  relations: { "subnetpool:shared": () => false },
+  reach: { "subnetpool:shared": () => [] },
+  shareable: { shownBy: "subnet_allocation", givenBy: ADMIN, table: subnetPoolTable, usedBy: (view, row) => view.by(pooledSubnetTable, "pool", row.id).map((s) => s.project_id) },
   bulk: true,
 
   create(tx, standard, input) {
@@ -139,7 +135,6 @@ const subnetPool = defineResource(subnetPoolResource, {
       min_prefixlen: min,
       max_prefixlen: (input.max_prefixlen as number | undefined) ?? bitsOf(version),
       default_quota: input.default_quota as number | null,
-      shared: input.shared as boolean,
       is_default: input.is_default as boolean,
     };
     checkBounds(version, row);
@@ -148,12 +143,12 @@ const subnetPool = defineResource(subnetPoolResource, {
     return row;
   },
 
-  update(tx, row, changes) {
+  update(tx, row, changes, ctx) {
     const { prefixes, ...others } = changes as Partial<SubnetPool>;
     let after: SubnetPool = { ...row, ...others };
     if (prefixes !== undefined) {
       const given = compacted(cidrsOf(prefixes));
-      if (!within(cidrsOf(row.prefixes), given)) throw illegalUpdate("existing prefixes must be a subset of the new prefixes");
+      if (!ctx.internal && !within(cidrsOf(row.prefixes), given)) throw illegalUpdate("existing prefixes must be a subset of the new prefixes");
       after = withPrefixes(tx, after, given);
     }
     checkBounds(row.ip_version, after);

@@ -91,8 +91,8 @@ export interface ApiContext {
   readonly given: ReadonlySet<string>;
   /** The row, or the resource's NotFound refusal if it is absent or the caller may not see it. */
   visible<R extends Row>(resource: ResourceHandle<R>, id: string): R;
-  /** The same; undefined in place of the refusal. */
-  seen<R extends Row>(resource: ResourceHandle<R>, id: string): R | undefined;
+  /** The same; undefined in place of the refusal. `project`: as a reader of that project would see it. */
+  seen<R extends Row>(resource: ResourceHandle<R>, id: string, project?: string): R | undefined;
   /** Creates another resource with defaults and every extension applied, no policy check. Returns its row. */
   create<R extends Row>(resource: ResourceHandle<R>, values: InputOf<NoInfer<R>>): R;
   update<R extends Row>(resource: ResourceHandle<R>, id: string, changes: InputOf<NoInfer<R>>): R;
@@ -208,6 +208,10 @@ export type Reach = (view: ReadView, caller: Caller) => Iterable<string>;
 export interface Shareable {
   /** Extension alias that brings its attribute `shared`; absent: it shows none. */
   readonly shownBy?: string;
+  /** Whoever this access rule covers may give `shared`: true is a policy for every project, false none. */
+  readonly givenBy?: string;
+  /** Likewise later, but not back: what is said then. Absent: only on POST. */
+  readonly unshared?: (row: StandardRow) => Error;
   readonly table: AnyTable;
   /** Projects that use the row, in any order, the owner's and repeated ones too: those keep their policy from being taken away. */
   usedBy(view: ReadView, row: StandardRow): Iterable<string>;

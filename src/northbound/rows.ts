@@ -10,6 +10,7 @@ export const absent = (kind: Kind, id: string): ApiError => notFound(kind.resour
 
 type Children = ReadonlyMap<string, readonly Input[]>;
 const NO_CHILDREN: Children = new Map();
+const READER: ReadonlySet<string> = new Set(["reader"]);
 
 const NOTHING: ReadonlySet<string> = new Set();
 
@@ -83,11 +84,13 @@ export class Context implements ApiContext {
     return row;
   }
 
-  seen<R extends Row>(resource: ResourceHandle<R>, id: string): R | undefined {
+  seen<R extends Row>(resource: ResourceHandle<R>, id: string, project?: string): R | undefined {
     const kind = this.rows.kind(resource.name);
     const row = findRow(kind, this.tx, id, this.caller);
+    const caller = project === undefined ? this.caller : { ...this.caller, projectId: project, roles: READER, admin: false };
     // Code that acts for itself has already decided what it may touch.
-    return row === undefined || (!this.internal && !kind.get.allows(this.caller, { row: values(row) }, this.tx)) ? undefined : (row as unknown as R);
+    const asked = project !== undefined || !this.internal;
+    return row === undefined || (asked && !kind.get.allows(caller, { row: values(row) }, this.tx)) ? undefined : (row as unknown as R);
   }
 
   create<R extends Row>(resource: ResourceHandle<R>, given: InputOf<R>): R {
