@@ -37,7 +37,9 @@ describe("address scopes", () => {
     ["null", { ip_version: null }],
     ["a long name", { ip_version: 4, name: "x".repeat(256) }],
     ["what it has not", { ip_version: 4, description: "x" }],
-  ])("are refused: %s", async (_, values) => void (await api.refused(400, "HTTPBadRequest", "POST", "address-scopes", { address_scope: values })));
+  ])("are refused: %s", async (_, values) => {
+    await api.refused(400, "HTTPBadRequest", "POST", "address-scopes", { address_scope: values });
+  });
 
   test("have one family for good, and are an administrator's to share, and not back", async () => {
     const s = await scope();

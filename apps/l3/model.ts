@@ -198,12 +198,18 @@ export const routingDomainTable = defineTable<RoutingDomain>()("routing_domain",
 /** The domain of a network; "": nobody says. */
 export const domainOf = (view: ReadView, networkId: string, family: 4 | 6): string => view.by(routingDomainTable, "network", networkId).find((d) => d.ip_version === family)?.domain ?? "";
 
-/** The number by which packets of a router have the domain of a network, from 1. Undefined: the router routes between all of its networks. */
+/** The number by which packets of a router have the domain of a network, 1 to 254, or NO_DOMAIN. Undefined: the router routes between all of its networks. */
 export function domainNumber({ domains }: Pick<LiveRouter, "domains">, networkId: string, family: 4 | 6, view: ReadView): number | undefined {
   const all = domains?.[family];
-  return all === undefined ? undefined : all.indexOf(domainOf(view, networkId, family)) + 1 || NO_DOMAIN;
+  if (all === undefined) return undefined;
+  const at = all.indexOf(domainOf(view, networkId, family));
+  return at < 0 || at >= NO_DOMAIN - 1 ? NO_DOMAIN : at + 1;
 }
-const NO_DOMAIN = 0xffff;
+/** Beyond as many domains as a router can tell apart, and when its networks change: routed nowhere. */
+export const NO_DOMAIN = 255;
+
+/** A packet of a family that is of a domain. */
+export const inDomain = (family: 4 | 6, n: number) => (family === 4 ? ({ "reg:domain4": n, "reg:translated": 0 } as const) : ({ "reg:domain6": n } as const));
 
 /** What comes into a router by a network is of its domains, and not translated yet. */
 export function inDomains(router: Pick<LiveRouter, "domains">, networkId: string, view: ReadView) {

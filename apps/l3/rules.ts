@@ -6,7 +6,7 @@ import {
 } from "#app";
 import { linkLocal } from "packet-codec";
 import { attachmentTable, backToSender, echoReply, echoRequest, fromScope, lanScope, laterEcho, membersScope, netScope, networkTable, portTable, sendersScope, turnedBack } from "../l2/model.ts";
-import { domainNumber, enterScope, inDomains, legTable, liveRouterTable, outsideMeter, routerScope, routerSendersScope, routerTable, routeTable, translationTable, undelivered, undeliveredMeter, unresolvedInto, zoneHolder, type Leg, type LiveRouter, type Onward } from "./model.ts";
+import { domainNumber, enterScope, inDomain, inDomains, legTable, liveRouterTable, NO_DOMAIN, outsideMeter, routerScope, routerSendersScope, routerTable, routeTable, translationTable, undelivered, undeliveredMeter, unresolvedInto, zoneHolder, type Leg, type LiveRouter, type Onward } from "./model.ts";
 import { hopsOf, livingWays, narrowerThan, waysTo, type Way } from "./routes.ts";
 import { excepted, kept, ofHostsToo, ofLink, sourceIn } from "./sources.ts";
 import { l3 } from "./tables.ts";
@@ -145,12 +145,12 @@ const routing = l3.rule({
       // Into which domain each way leads; undefined: others decide who may go by it.
       const into = living.map(({ leg }) => (family === 4 && translations.some((t) => t.out === leg.network_id) ? undefined : domainNumber(router, leg.network_id, family, view)));
       const open = all.filter((i) => into[i] === undefined);
-      const numbers = open.length === ways.length ? [] : [...new Set(into.filter((n) => n !== undefined))];
+      const numbers = [...new Set(into.flatMap((n) => (n === undefined || n === NO_DOMAIN ? [] : [n])))];
       for (const n of numbers) {
-        const of = family === 6 ? ({ "reg:domain6": n } as const) : ({ "reg:domain4": n, "reg:translated": 0 } as const);
+        const of = inDomain(family, n);
         route(all.filter((i) => into[i] === n || into[i] === undefined), (actions) => out.flow(scope, "l3_route", { priority, match: { ...match, ...of }, actions }));
       }
-      if (numbers.length > 0 && family === 4) route(all, (actions) => out.flow(scope, "l3_route", { priority, match: { ...match, "reg:translated": 1 }, actions }));
+      if (open.length < ways.length && family === 4) route(all, (actions) => out.flow(scope, "l3_route", { priority, match: { ...match, "reg:translated": 1 }, actions }));
       // Nor is a less specific route taken by what comes from elsewhere.
       if (open.length === 0) out.flow(scope, "l3_route", { priority: priority - 1, match, actions: [] });
       else route(open, (actions) => out.flow(scope, "l3_route", { priority: priority - 1, match, actions }));
