@@ -147,6 +147,9 @@ it.each([true, false])("floating IPs lead in and out whatever the scopes, with e
   expect(sent("none", ANYBODY)).toEqual(on ? [`outside ${gateway}`] : []);
   expect(sent("same", ANYBODY)).toEqual([`outside ${ipOf("same")}`]);
   expect(sent("outside", "none")).toEqual([]);
+  const { id: table } = h.layout.table("nat_out");
+  const calls = [...h.engine.flowsOf("hv1")].filter((f) => f.table === table).map(textOf).filter((f) => f.includes(`nw_dst=${ip}`));
+  expect(calls, "whoever is inside calls with the gateway's address").toHaveLength(on ? 2 : 0);
 });
 
 it("a pool that leaves its scope takes its networks along; without scopes no flow is more", async () => {

@@ -150,6 +150,8 @@ const routing = l3.rule({
         const of = inDomain(family, n);
         route(all.filter((i) => into[i] === n || into[i] === undefined), (actions) => out.flow(scope, "l3_route", { priority, match: { ...match, ...of }, actions }));
       }
+      // What another host sent here, to leave by the gateway, was judged there.
+      if (open.length < ways.length) route(all, (actions) => out.flow(scope, "l3_route", { priority, match: { ...match, ...inDomain(family, 0) }, actions }));
       if (open.length < ways.length && family === 4) route(all, (actions) => out.flow(scope, "l3_route", { priority, match: { ...match, "reg:translated": 1 }, actions }));
       // Nor is a less specific route taken by what comes from elsewhere.
       if (open.length === 0) out.flow(scope, "l3_route", { priority: priority - 1, match, actions: [] });

@@ -27,7 +27,7 @@ export const l3 = definePipeline({
   registers: {
     undelivered: { bits: 8, about: "why a router cannot deliver a packet: see apps/l3/model.ts" },
     off_link: { bits: 8, about: "0: the source is of the network by which the packet came to the router; 1: it is not; 2: it is, and of another network as well, where the router is a guest" },
-    domain4: { bits: 8, about: "of which routing domain of its router an IPv4 packet is, where there are several" },
+    domain4: { bits: 8, about: "of which routing domain of its router an IPv4 packet is, where there are several; 0: another host has judged it" },
     domain6: { bits: 8, about: "likewise of IPv6" },
     path: { bits: 8, about: "which of several equal routes" },
     too_big: { bits: 1, about: "the packet is larger than what its route carries" },

@@ -141,6 +141,7 @@ const floating = nat.rule({
       answerThroughOwn(place, inside, router, network, view, out);
       leaveByGateway(out, view, place.gateway_id, { source: inside, asRouted: !isFirst(place, inside, view), byAny: place.distributed });
     }
+    if (hides && domainOf(view, network.id, 4) !== "") calledFromInside(place, router, network, view, out);
     const links = linksOutside(view, router.id, network.id);
     const enters = inDomains(router, network.id, view);
     for (const host of place.hosts) {
@@ -191,6 +192,22 @@ const othersOf = ({ id, router_id }: FloatingPlace, inside: string, view: ReadVi
 function isFirst(place: FloatingPlace, inside: string, view: ReadView): boolean {
   const positionOf = ({ gateway_id }: FloatingPlace): number => view.get(routerGatewayTable, gateway_id)?.position ?? Infinity;
   return othersOf(place, inside, view).every((other) => positionOf(place) < positionOf(other));
+}
+
+/** Who is inside and leaves as he is would get answers from whom the floating IP leads to, by another address: to call it he has the gateway's, as others. */
+function calledFromInside({ gateway_id, ip }: FloatingPlace, router: LiveRouter, network: Network, view: ReadView, out: Emit<typeof nat>): void {
+  const plan = view.get(gatewayPlanTable, gateway_id);
+  const own = ownAddress(view, gateway_id);
+  const mac = view.get(portTable, gateway_id)?.mac_address;
+  if (plan === undefined || own === undefined || mac === undefined) return;
+  const calls = { ...sentBy(plan, router, network, mac, view), eth_type: ethType.ip, ipv4_dst: ip } as const;
+  for (const host of plan.hosts) {
+    const zone = numberOf(view, zonePool, host, zoneHolder(router.id));
+    if (zone === undefined) continue;
+    const meter = metered(openedMeters, host, zone, view, out);
+    out.flow(chassisScope(host), "nat_out", { priority: 65, match: calls, actions: [...leave(zone), asKnownOutside] });
+    out.flow(chassisScope(host), "nat_out", { priority: 70, match: { ...calls, ct_state: NEW }, meter, actions: [...leave(zone), asSource(own)] });
+  }
 }
 
 /** Somebody inside who called a floating IP was translated to the gateway's address before, so that is where the answer goes. */
