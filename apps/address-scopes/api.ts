@@ -94,8 +94,8 @@ const ofPool = extendResource(subnetPoolResource, {
     if (after === undefined || after === null) tx.delete(scopedPoolTable, row.id);
     else if (after !== before?.address_scope_id || row.prefixes.join() !== before.prefixes.join()) associate(tx, row, after, after !== before?.address_scope_id, ctx);
   },
-  completed(tx, row, given, ctx) {
-    if (given.shared === true) checkScopeShared(tx, row.id, EVERYBODY, ctx);
+  completed(tx, done, ctx) {
+    for (const { row, given } of done) if (given.shared === true) checkScopeShared(tx, row.id, EVERYBODY, ctx);
   },
   remove: (tx, row) => tx.delete(scopedPoolTable, row.id),
   present: (view, row) => ({ address_scope_id: view.get(scopedPoolTable, row.id)?.address_scope_id ?? null }),

@@ -8,7 +8,7 @@ export default {
   name: "address-scopes",
   about: "address scopes: which networks routers route between",
   requires: ["l2", "ipam", "l3", "subnet-pools"],
-  partOf: "subnet-pools",
+  partOf: ["l3", "subnet-pools"],
   tables: [addressScopeTable, scopedPoolTable],
   resources,
   references,

@@ -168,7 +168,7 @@ const floating = nat.rule({
       out.flow(scope, "nat_out", { priority: 105, match: { ...leaves, ct_state: NEW }, meter: opened, actions: [...leave(zone), asSource(ip)] });
       out.flow(scope, "nat_leaving", { priority: 60, match: { ...trackedInto(network, zone), ct_state: NEW, ipv4_src: inside }, meter: opened, actions: [asSource(ip)] });
       for (const known of OF_OTHERS) {
-        out.flow(scope, "nat_known", { priority: 115, match: { "reg:router": router.key, ...tracked(zone), ct_state: UNKNOWN, ipv4_dst: ip, ...known }, actions: [...ANYHOW, setField("ipv4_dst", inside), toStage("route")] });
+        out.flow(scope, "nat_known", { priority: 115, match: { "reg:router": router.key, ...tracked(zone), ct_state: UNKNOWN, ipv4_dst: ip, ...known }, actions: [...ANYHOW, setField("ipv4_dst", inside), ...routeTranslated(router)] });
         out.flow(scope, "nat_leaving", { priority: 90, match: { ...trackedInto(network, zone), ct_state: UNKNOWN, ipv4_src: inside, ...known }, actions: [...ANYHOW, setField("ipv4_src", ip), setField("eth_src", mac), toStage("forward")] });
       }
       for (const { opens, helper: { alg, protocol, port } } of helped(view, router.id)) {
