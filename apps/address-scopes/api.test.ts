@@ -119,13 +119,13 @@ describe("subnet pools of a scope", () => {
 
   test("are not shared with those who do not have the scope", async () => {
     const s = await scope({}, admin);
-    await api.refused(409, "RbacPolicyInitError", "POST", "subnetpools", { subnetpool: { name: "x", prefixes: ["10.9.0.0/16"], shared: true, address_scope_id: s.id } }, admin);
+    await api.refused(400, "RbacPolicyInitError", "POST", "subnetpools", { subnetpool: { name: "x", prefixes: ["10.9.0.0/16"], shared: true, address_scope_id: s.id } }, admin);
     const p = await pool({ address_scope_id: s.id }, admin);
     const body = { rbac_policy: { object_type: "subnetpool", object_id: p.id, action: "access_as_shared", target_tenant: "p2" } };
-    await api.refused(409, "RbacPolicyInitError", "POST", "rbac-policies", body, admin);
+    await api.refused(400, "RbacPolicyInitError", "POST", "rbac-policies", body, admin);
     await share("address_scope", s.id, "p2", admin);
     const policy = await share("subnetpool", p.id, "p2", admin);
-    await api.refused(409, "RbacPolicyInitError", "PUT", `rbac-policies/${policy.id}`, { rbac_policy: { target_tenant: "p3" } }, admin);
+    await api.refused(400, "RbacPolicyInitError", "PUT", `rbac-policies/${policy.id}`, { rbac_policy: { target_tenant: "p3" } }, admin);
     const network = await api.make("network", {}, p2);
     const subnet = await api.make("subnet", { network_id: network.id, ip_version: 4, subnetpool_id: p.id }, p2);
     expect(await api.show("network", network.id, p2)).toMatchObject({ ipv4_address_scope: s.id, ipv6_address_scope: null });

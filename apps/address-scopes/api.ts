@@ -69,11 +69,11 @@ function associate(tx: Tx, pool: SubnetPool, scopeId: string, isNew: boolean, ct
   tx.put(scopedPoolTable, { id: pool.id, address_scope_id: scopeId, prefixes: pool.prefixes });
 }
 
-/** A project that may use a pool may see its scope. @throws ApiError 409 RbacPolicyInitError */
+/** A project that may use a pool may see its scope. @throws ApiError 400 RbacPolicyInitError */
 function checkScopeShared(tx: Tx, poolId: string, target: string, ctx: ApiContext): void {
   const scope = tx.get(scopedPoolTable, poolId)?.address_scope_id;
   if (scope === undefined || ctx.seen(addressScopeResource, scope, target === EVERYBODY ? "" : target) !== undefined) return;
-  throw conflict("RbacPolicyInitError", `Subnet pool ${poolId} cannot be shared with ${target === EVERYBODY ? "every project" : `project ${target}`}: its address scope ${scope} is not.`);
+  throw badRequest(`Subnet pool ${poolId} cannot be shared with ${target === EVERYBODY ? "every project" : `project ${target}`}: its address scope ${scope} is not.`, "RbacPolicyInitError");
 }
 
 const ofPool = extendResource(subnetPoolResource, {
