@@ -5,7 +5,7 @@ import { externalNetworkTable, leadsOutside, routerGatewayTable } from "../gatew
 import { subnetResource } from "../ipam/model.ts";
 import { networkResource, networkTable } from "../l2/model.ts";
 import { routerInterfaceTable, routerResource, routerTable } from "../l3/model.ts";
-import { subnetPoolTable, type SubnetPool } from "../subnet-pools/model.ts";
+import { subnetPoolResource, subnetPoolTable, type SubnetPool } from "../subnet-pools/model.ts";
 import { autoAllocatedTopologyResource, autoAllocatedTopologyTable, defaultNetworkTable, type AutoAllocatedTopology } from "./model.ts";
 
 const ADMIN = { create: "rule:admin_only", update: "rule:admin_only" } as const;
@@ -51,11 +51,11 @@ const ofNetwork = extendResource(networkResource, {
 const failure = (reason: string): Error => conflict("AutoAllocationFailure", `Deployment error: ${reason}.`);
 const noOutside = (): Error => failure("No default router:external network");
 
-/** What a topology needs. @throws ApiError */
-function ground(view: ReadView): { readonly outside: string; readonly pools: readonly SubnetPool[] } {
+/** What a topology needs; of pools those that it may use. @throws ApiError */
+function ground(view: ReadView, mayUse: (pool: SubnetPool) => boolean = () => true): { readonly outside: string; readonly pools: readonly SubnetPool[] } {
   const outside = defaultNetwork(view);
   if (outside === undefined || view.get(networkTable, outside) === undefined) throw noOutside();
-  const pools = ["4", "6"].flatMap((version) => view.by(subnetPoolTable, "default", version));
+  const pools = ["4", "6"].flatMap((version) => view.by(subnetPoolTable, "default", version)).filter(mayUse);
   if (pools.length === 0) throw failure("No default subnetpools defined");
   return { outside, pools };
 }
@@ -74,7 +74,7 @@ const ofRouter = extendResource(routerResource, {
 
 /** The network, and what is missing of the way out of it. */
 function make(tx: Tx, project_id: string, ctx: ApiContext): void {
-  const { outside, pools } = ground(tx);
+  const { outside, pools } = ground(tx, (pool) => ctx.seen(subnetPoolResource, pool.id, project_id) !== undefined);
   // One that is not for everybody, and not for him, is as if there were none.
   if (!leadsOutside(tx, tx.get(networkTable, outside)!, ctx)) throw noOutside();
   const external_gateway_info = { network_id: outside };

@@ -18,14 +18,14 @@ const availability = defineResource(networkIpAvailabilityResource, {
   alias: "network-ip-availability",
   standard: [],
   computed: {
-    list(view, _caller, wanted) {
+    *list(view, _caller, wanted) {
       const [ids, projects, versions] = [wanted("network_id"), wanted("project_id") ?? wanted("tenant_id"), wanted("ip_version")];
       const networks =
         ids !== undefined ? [...new Set(ids)].flatMap((id) => view.get(networkTable, id) ?? [])
         : projects !== undefined ? [...new Set(projects)].flatMap((project) => view.by(networkTable, "project", project))
-        : [...view.all(networkTable)];
+        : view.all(networkTable);
       const families = versions === undefined ? undefined : new Set(versions);
-      return networks.map((network) => rowOf(network, families));
+      for (const network of networks) yield rowOf(network, families);
     },
     get(view, id) {
       const network = view.get(networkTable, id);

@@ -1,6 +1,6 @@
 import type { App } from "#app";
 import { aliases, converters, extend, references, resources } from "./api.ts";
-import { deadNextHopTable, lostNextHopTable, legTable, liveRouterTable, pairSourceTable, routerHopTable, routerInterfaceTable, routerKeys, routerLinkTable, routerTable, routeTable, translationTable, undeliveredMeters, wantedNeighbourTable, outsideMeters } from "./model.ts";
+import { deadNextHopTable, lostNextHopTable, legTable, liveRouterTable, pairSourceTable, routerHopTable, routerInterfaceTable, routerKeys, routerLinkTable, routerTable, routeTable, translationTable, undeliveredMeters, wantedNeighbourTable, outsideMeters, routingDomainTable } from "./model.ts";
 import { l3Punt } from "./packet-in.ts";
 import { resolution } from "./resolution.ts";
 import { derive as routes } from "./routes.ts";
@@ -12,7 +12,7 @@ export default {
   name: "l3",
   about: "routers between a project's networks, routed where the packet enters",
   requires: ["l2", "ipam", "overlay"],
-  tables: [routerTable, routerInterfaceTable, routerLinkTable, liveRouterTable, pairSourceTable, legTable, routeTable, routerHopTable, translationTable, deadNextHopTable, lostNextHopTable],
+  tables: [routerTable, routerInterfaceTable, routerLinkTable, liveRouterTable, pairSourceTable, legTable, routeTable, routerHopTable, routingDomainTable, translationTable, deadNextHopTable, lostNextHopTable],
   softTables: [wantedNeighbourTable],
   pools: [routerKeys, undeliveredMeters, outsideMeters],
   resources,

@@ -28,6 +28,8 @@ export interface LiveRouter extends Row {
   readonly key: number;
   /** The two of its networks with the greatest MTUs, where larger packets may come by one than go by another. */
   readonly widest?: readonly { readonly network_id: string; readonly mtu: number }[];
+  /** By family, where its networks are not all of one routing domain: these domains, in order. */
+  readonly domains?: { readonly 4?: readonly string[]; readonly 6?: readonly string[] };
 }
 export const liveRouterTable = defineTable<LiveRouter>()("live_router", { derived: true, of: routerTable });
 
@@ -199,6 +201,43 @@ export function legOf({ router_id, via, leg: named, destination, nexthop }: Rout
   return there.find((l) => (nexthop === null ? l.addresses.some((a) => a.cidr === destination) : reaches(l, nexthop))) ?? there[0];
 }
 
+/**
+ * Of which routing domain a network is, in one family. A joint (derived): an app that requires l3 says so. A router routes between networks of one
+ * domain alone; those of which nobody says anything are of one too. IPv4 that leaves by a network into which the router translates is no matter of
+ * domains here, nor what is translated on its way in: whoever translates decides. Rows carry `<app>/...` as id; those of one network and family say the same.
+ */
+export interface RoutingDomain extends Row {
+  readonly network_id: string;
+  readonly ip_version: 4 | 6;
+  readonly domain: string;
+}
+export const routingDomainTable = defineTable<RoutingDomain>()("routing_domain", { derived: true, open: true, indexes: { network: (d) => d.network_id } });
+
+/** The domain of a network; "": nobody says. */
+export const domainOf = (view: ReadView, networkId: string, family: 4 | 6): string => view.by(routingDomainTable, "network", networkId).find((d) => d.ip_version === family)?.domain ?? "";
+
+/** The number by which packets of a router have the domain of a network, 1 to 254, or NO_DOMAIN. Undefined: the router routes between all of its networks. */
+export function domainNumber({ domains }: Pick<LiveRouter, "domains">, networkId: string, family: 4 | 6, view: ReadView): number | undefined {
+  const all = domains?.[family];
+  if (all === undefined) return undefined;
+  const at = all.indexOf(domainOf(view, networkId, family));
+  return at < 0 || at >= NO_DOMAIN - 1 ? NO_DOMAIN : at + 1;
+}
+/** Beyond as many domains as a router can tell apart, and when its networks change: routed nowhere. */
+export const NO_DOMAIN = 255;
+
+/** A packet of a family that is of a domain. */
+export const inDomain = (family: 4 | 6, n: number) => (family === 4 ? ({ "reg:domain4": n, "reg:translated": 0 } as const) : ({ "reg:domain6": n } as const));
+
+/** What comes into a router by a network is of its domains, and not translated yet. */
+export function inDomains(router: Pick<LiveRouter, "domains">, networkId: string, view: ReadView) {
+  const [four, six] = [domainNumber(router, networkId, 4, view), domainNumber(router, networkId, 6, view)];
+  return [...(four === undefined ? [] : [load("domain4", four), load("translated", 0)]), ...(six === undefined ? [] : [load("domain6", six)])];
+}
+
+/** What was translated on its way in is routed, whatever domain it comes from. */
+export const routeTranslated = ({ domains }: Pick<LiveRouter, "domains">) => [...(domains?.[4] === undefined ? [] : [load("translated", 1)]), toStage("route")] as const;
+
 function prefixOf({ router_id, destination }: Route): [router: string, prefix: string] | undefined {
   const cidr = parseCidr(destination);
   return cidr === undefined ? undefined : [router_id, formatCidr(cidr)];
@@ -330,11 +369,11 @@ export const zoneHolder = (routerId: string): string => `router/${routerId}`;
  * chassis where the router's work for it is done arrives there. The chassis has the router then, sends into its networks and this one,
  * and takes what those send that have the router. What came by a tunnel may go on by it. `links`: prefixes of what is on the link there; what
  * has another source, of another link of the router's, is not taken. Without them sources are not judged: the packet comes from within as well, handed
- * on by the router elsewhere. `only`: the family that the MAC stands for; what else is sent to it is dropped.
+ * on by the router elsewhere. `only`: the family that the MAC stands for; what else is sent to it is dropped. `domains`: those of what comes in.
  */
 export function enterRouter(
   out: Outputs, chassis: string, network: { readonly id: string; readonly key: number }, mac: string, router: { readonly id: string; readonly key: number }, stage: "translate" | "route" = "translate",
-  links?: readonly string[], only?: "ipv4",
+  links?: readonly string[], only?: "ipv4", domains: ReturnType<typeof inDomains> = [],
 ): void {
   const scope = chassisScope(chassis);
   takeMac(out, network, mac, chassis);
@@ -343,7 +382,7 @@ export function enterRouter(
   out.include(routerSendersScope(router.id), fromScope(chassis));
   out.include(membersScope(network.id), fromScope(chassis));
   const sent = { "reg:net": network.key, eth_dst: mac } as const;
-  const into = (offLink: 0 | 1) => [setField("in_port", 0), load("router", router.key), load("off_link", offLink), toStage(stage)] as const;
+  const into = (offLink: 0 | 1) => [setField("in_port", 0), load("router", router.key), load("off_link", offLink), ...domains, toStage(stage)] as const;
   l3.through(out).flow(scope, "l3_input", { priority: 110, match: sent, actions: into(links === undefined ? 0 : 1) });
   if (only !== undefined) l3.through(out).flow(scope, "l3_input", { priority: 112, match: { ...sent, eth_type: ethType.ipv6 }, actions: [] });
   for (const cidr of links ?? []) l3.through(out).flow(scope, "l3_input", { priority: 111, match: { ...sent, ...familyMatch(cidr), ...(cidr.endsWith("/0") ? {} : ipSrc(cidr)) }, actions: into(0) });

@@ -3,7 +3,7 @@ import { derivation, each, parseIp, type ReadView } from "#app";
 import { subnetTable } from "../ipam/model.ts";
 import { activeAttachment, addressId, addressTable, chosenSegmentTable, claimant, networkTable, portTable, providedPortTable, segmentTable, type ProvidedPort } from "../l2/model.ts";
 import { profileTable } from "../overlay/model.ts";
-import { deadNextHopTable, hopOfLeg, inOrder, legOf, legOfInterface, legTable, liveRouterTable, lostNextHopTable, reaches, routerHopTable, routerInterfaceTable, routerTable, routeTable, type Leg, type LiveRouter, type Onward, type Route, type RouterHop } from "./model.ts";
+import { deadNextHopTable, hopOfLeg, inOrder, legOf, legOfInterface, legTable, liveRouterTable, lostNextHopTable, reaches, routerHopTable, routerInterfaceTable, routerTable, routeTable, domainOf, routingDomainTable, type Leg, type LiveRouter, type Onward, type Route, type RouterHop } from "./model.ts";
 
 /** The legs of a router, in their order. */
 const legsOf = (routerId: string, view: ReadView): Leg[] => view.by(legTable, "router", routerId).toSorted(inOrder);
@@ -18,6 +18,14 @@ function liveLegOf(route: Route, view: ReadView): LiveLeg | undefined {
   const leg = legOf(route, view);
   const network = leg === undefined ? undefined : view.get(networkTable, leg.network_id);
   return network?.admin_state_up === true ? { ...leg!, netKey: network.key } : undefined;
+}
+
+/** The domains of a router's networks, by family, if they are not all of one. */
+function domainsIn(legs: readonly Leg[], view: ReadView): LiveRouter["domains"] {
+  const networks = [...new Set(legs.map((leg) => leg.network_id))];
+  const of = (family: 4 | 6): readonly string[] => [...new Set(networks.map((id) => domainOf(view, id, family)))].sort();
+  const [four, six] = [of(4), of(6)];
+  return four.length < 2 && six.length < 2 ? undefined : { ...(four.length > 1 && { 4: four }), ...(six.length > 1 && { 6: six }) };
 }
 
 /** The two networks of a router with the greatest MTUs, if larger packets may come by one than go by another. */
@@ -39,11 +47,12 @@ export const derive = [
     name: "live-router",
     on: each(routerTable),
     into: liveRouterTable,
-    reads: [legTable],
+    reads: [legTable, routingDomainTable],
     derive(router, view): LiveRouter | undefined {
       if (!router.admin_state_up) return undefined;
-      const widest = widestOf(view.by(legTable, "router", router.id));
-      return { id: router.id, key: router.key, ...(widest !== undefined && { widest }) };
+      const legs = view.by(legTable, "router", router.id);
+      const [widest, domains] = [widestOf(legs), domainsIn(legs, view)];
+      return { id: router.id, key: router.key, ...(widest !== undefined && { widest }), ...(domains !== undefined && { domains }) };
     },
   }),
   derivation({ name: "leg", on: each(routerInterfaceTable), into: legTable, reads: [portTable, networkTable, addressTable, subnetTable, chosenSegmentTable, profileTable], derive: legOfInterface }),

@@ -6,7 +6,7 @@ import {
 } from "#app";
 import { linkLocal } from "packet-codec";
 import { attachmentTable, backToSender, echoReply, echoRequest, fromScope, lanScope, laterEcho, membersScope, netScope, networkTable, portTable, sendersScope, turnedBack } from "../l2/model.ts";
-import { enterScope, legTable, liveRouterTable, outsideMeter, routerScope, routerSendersScope, routerTable, routeTable, translationTable, undelivered, undeliveredMeter, unresolvedInto, zoneHolder, type Leg, type Onward } from "./model.ts";
+import { enterScope, legTable, liveRouterTable, outsideMeter, routerScope, routerSendersScope, routerTable, routeTable, translationTable, undelivered, undeliveredMeter, unresolvedInto, zoneHolder, domainNumber, inDomain, inDomains, NO_DOMAIN, type Leg, type LiveRouter, type Onward } from "./model.ts";
 import { areLost, hopsOf, livingWays, narrowerThan, waysTo, type Way } from "./routes.ts";
 import { excepted, kept, ofHostsToo, ofLink, sourceIn } from "./sources.ts";
 import { l3 } from "./tables.ts";
@@ -14,6 +14,8 @@ import { l3 } from "./tables.ts";
 type L3Action = FlowAction<TableName<typeof l3>, RegisterName<typeof l3>>;
 
 const PREFIX_BASE = 100;
+/** Of a router with several routing domains: two priorities for each length of prefix, for those that may go there and for the others. */
+const DIVIDED_BASE = 300;
 
 /** What a packet is given for its way: the network, whose MAC sends it there, and the address of the next hop. */
 function wayOf({ leg, nexthop }: Way, ipv6: boolean): L3Action[] {
@@ -61,7 +63,7 @@ const legs = l3.rule({
       out.include(here, routerSendersScope(router_id));
       out.include(routerSendersScope(router_id), fromScope(chassis));
       out.include(membersScope(network_id), fromScope(chassis));
-      input(leg, here, { "reg:net": network.key, eth_dst: mac }, router.key, stage, view, out);
+      input(leg, here, { "reg:net": network.key, eth_dst: mac }, router, stage, view, out);
       if (tells) out.flow(here, "l3_undelivered", { priority: 100, match: { "reg:in_port_key": 0 }, meter: outsideMeter(out, here), actions: [{ type: "punt" }] });
       if (leg.unresolved !== undefined) unresolvedInto(out, chassis, network, leg.unresolved);
     }
@@ -72,15 +74,16 @@ const legs = l3.rule({
     // Whoever is on one leg may send to the others.
     out.include(sendersScope(network_id), routerSendersScope(router_id));
     out.include(routerSendersScope(router_id), membersScope(network_id));
-    input(leg, entry, { "reg:net": network.key, eth_dst: mac, "reg:from_tunnel": 0 }, router.key, stage, view, out);
+    input(leg, entry, { "reg:net": network.key, eth_dst: mac, "reg:from_tunnel": 0 }, router, stage, view, out);
   },
 });
 
 /** What matches enters the router, and it is told whether its source is of the link. */
-function input(leg: Leg, scope: Scope, sent: { readonly "reg:net": number; readonly eth_dst: string; readonly "reg:from_tunnel"?: 0 }, router: number, stage: "translate" | "route", view: ReadView, out: Emit<typeof l3>): void {
+function input(leg: Leg, scope: Scope, sent: { readonly "reg:net": number; readonly eth_dst: string; readonly "reg:from_tunnel"?: 0 }, router: LiveRouter, stage: "translate" | "route", view: ReadView, out: Emit<typeof l3>): void {
   // From wherever it came, what a router hands on is from here.
   const here = sent["reg:from_tunnel"] === 0 ? [] : [load("from_tunnel", 0)];
-  const into = (offLink: 0 | 1 | 2) => [...here, load("router", router), load("off_link", offLink), toStage(stage)] as const;
+  const domains = inDomains(router, leg.network_id, view);
+  const into = (offLink: 0 | 1 | 2) => [...here, load("router", router.key), load("off_link", offLink), ...domains, toStage(stage)] as const;
   out.flow(scope, "l3_input", { priority: 100, match: sent, actions: into(1) });
   const link = ofLink(leg, view);
   for (const cidr of link) out.flow(scope, "l3_input", { priority: 105, match: { ...sent, ...sourceIn(cidr) }, actions: into(0) });
@@ -103,7 +106,9 @@ const routing = l3.rule({
     if (ways.length === 0) return;
     const scope = routerScope(router.id);
     const prefix = Number(destination.slice(destination.indexOf("/") + 1));
-    const priority = PREFIX_BASE + prefix;
+    const family = isIpv6(destination) ? 6 : 4;
+    const divided = router.domains?.[family] !== undefined;
+    const priority = divided ? DIVIDED_BASE + 2 * prefix + 1 : PREFIX_BASE + prefix;
     const to = { "reg:router": router.key, ...familyMatch(destination), ...(prefix === 0 ? {} : ipDst(destination)) } as const;
     const guest = ways.some((way) => way.leg.guest === true);
     // No less specific route is taken instead.
@@ -126,13 +131,33 @@ const routing = l3.rule({
       }
       choose([{ type: "check_longer", bytes: most + ETHERNET, to: "reg:too_big" }, load("next_mtu", most), toTable("l3_fits")]);
       const chosen = { ...to, ...(path !== undefined && { "reg:path": path }) } as const;
-      out.flow(scope, "l3_fits", { priority, match: { ...chosen, "reg:too_big": 1 }, actions: [...tell("tooBig")] });
-      out.flow(scope, "l3_fits", { priority, match: { ...chosen, "reg:too_big": 0 }, actions: actionsOf(way) });
+      out.flow(scope, "l3_fits", { priority: PREFIX_BASE + prefix, match: { ...chosen, "reg:too_big": 1 }, actions: [...tell("tooBig")] });
+      out.flow(scope, "l3_fits", { priority: PREFIX_BASE + prefix, match: { ...chosen, "reg:too_big": 0 }, actions: actionsOf(way) });
     };
-    if (ways.length === 1) goBy(ways[0]!, (actions) => out.flow(scope, "l3_route", { priority, match, actions }));
+    const living = livingWays(ways, view);
+    /** What comes to the route goes by these of its ways. */
+    const route = (among: readonly number[], from: (actions: L3Action[]) => void): void => {
+      if (ways.length === 1) goBy(ways[0]!, from);
+      else from([among.length === ways.length ? { type: "multipath", links: ways.length, to: "reg:path" } : load("path", among[0]!), toTable("l3_paths")]);
+    };
+    const all = ways.map((_, i) => i);
+    if (ways.length > 1) for (const [path, way] of living.entries()) goBy(way, (actions) => out.flow(scope, "l3_paths", { priority: PREFIX_BASE + prefix, match: { ...to, "reg:path": path }, actions }), path);
+    if (!divided) route(all, (actions) => out.flow(scope, "l3_route", { priority, match, actions }));
     else {
-      out.flow(scope, "l3_route", { priority, match, actions: [{ type: "multipath", links: ways.length, to: "reg:path" }, toTable("l3_paths")] });
-      for (const [path, way] of livingWays(ways, view).entries()) goBy(way, (actions) => out.flow(scope, "l3_paths", { priority, match: { ...to, "reg:path": path }, actions }), path);
+      // Into which domain each way leads; undefined: others decide who may go by it.
+      const into = living.map(({ leg }) => (family === 4 && translations.some((t) => t.out === leg.network_id) ? undefined : domainNumber(router, leg.network_id, family, view)));
+      const open = all.filter((i) => into[i] === undefined);
+      const numbers = [...new Set(into.flatMap((n) => (n === undefined || n === NO_DOMAIN ? [] : [n])))];
+      for (const n of numbers) {
+        const of = inDomain(family, n);
+        route(all.filter((i) => into[i] === n || into[i] === undefined), (actions) => out.flow(scope, "l3_route", { priority, match: { ...match, ...of }, actions }));
+      }
+      // What another host sent here, to leave by the gateway, was judged there.
+      if (open.length < ways.length) route(all, (actions) => out.flow(scope, "l3_route", { priority, match: { ...match, ...inDomain(family, 0) }, actions }));
+      if (open.length < ways.length && family === 4) route(all, (actions) => out.flow(scope, "l3_route", { priority, match: { ...match, "reg:translated": 1 }, actions }));
+      // Nor is a less specific route taken by what comes from elsewhere.
+      if (open.length === 0) out.flow(scope, "l3_route", { priority: priority - 1, match, actions: [] });
+      else route(open, (actions) => out.flow(scope, "l3_route", { priority: priority - 1, match, actions }));
     }
     for (const { leg, nexthop } of ways) {
       // The hop may be another router on that network, which then has to be there as well.

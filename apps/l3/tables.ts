@@ -8,7 +8,7 @@ export const l3 = definePipeline({
     router_zone: { stage: "translate", miss: "next", about: "a router that translates has a conntrack zone on each chassis", match: ["reg:router"] },
     l3_route: {
       stage: "route", miss: "drop", about: "longest prefix -> next network and hop; pings of the router itself; what is not routed, as from a source that is on another of its links",
-      match: ["reg:router", "reg:off_link", "ct_state", "eth_type", "ipv4_src", "ipv4_dst", "ipv6_src", "ipv6_dst", "ip_proto", "ip_frag", "ip_ttl", "icmpv4_type", "icmpv4_code", "icmpv6_type", "icmpv6_code"],
+      match: ["reg:router", "reg:off_link", "reg:domain4", "reg:domain6", "reg:translated", "ct_state", "eth_type", "ipv4_src", "ipv4_dst", "ipv6_src", "ipv6_dst", "ip_proto", "ip_frag", "ip_ttl", "icmpv4_type", "icmpv4_code", "icmpv6_type", "icmpv6_code"],
     },
     l3_paths: {
       stage: "route", miss: "drop", aside: true, about: "a prefix with several equal routes: the one that the hash of the connection chose",
@@ -27,6 +27,8 @@ export const l3 = definePipeline({
   registers: {
     undelivered: { bits: 8, about: "why a router cannot deliver a packet: see apps/l3/model.ts" },
     off_link: { bits: 8, about: "0: the source is of the network by which the packet came to the router; 1: it is not; 2: it is, and of another network as well, where the router is a guest" },
+    domain4: { bits: 8, about: "of which routing domain of its router an IPv4 packet is, where there are several; 0: another host has judged it" },
+    domain6: { bits: 8, about: "likewise of IPv6" },
     path: { bits: 8, about: "which of several equal routes" },
     too_big: { bits: 1, about: "the packet is larger than what its route carries" },
     next_mtu: { bits: 16, about: "the largest packet that its route carries, where that was looked at" },

@@ -5,11 +5,11 @@
 // Nothing but a look in a table follows conntrack. What it held of others, fragments whose rest never came, may leave it with any packet, and
 // is not of the router's zone. Whether a packet opens a connection is asked of conntrack first, since that passes a meter; of what the policy of
 // a port on this host found to open one already, or this router on its way out, it is not asked again: a switch bears six passes of a packet. And what could not be translated, as when the table of connections is full, has the address that it came with.
-import { type Alg, callStage, chassisScope, chassisTable, each, ethType, ipProto, load, meterOfZone, numberHeld, numberOf, setField, toEntrance, toStage, zonePool, type App, type Emit, type Outputs, type Pool, type ReadView, type Scope, type StageOut, type TableEffects } from "#app";
+import { type Alg, callStage, chassisScope, chassisTable, contains, each, ethType, ipProto, isIpv6, load, meterOfZone, next, numberHeld, numberOf, parseCidr, parseIp, setField, toEntrance, toStage, zonePool, type App, type Emit, type Outputs, type Pool, type ReadView, type Scope, type StageOut, type TableEffects } from "#app";
 import { buildGratuitousArp } from "packet-codec";
 import { answerByGateway, askedBy, gatewayPlanTable, leaveByGateway, leaveFrom, outsideScope, routerGatewayTable, sentBy, tellTooBig, wayOut } from "../gateway/model.ts";
 import { answerFor, holdMac, lanScope, netScope, networkTable, portTable, type Network } from "../l2/model.ts";
-import { enterRouter, liveRouterTable, routerScope, routerTable, routeToOwn, zoneHolder, type LiveRouter } from "../l3/model.ts";
+import { domainOf, enterRouter, inDomains, legTable, liveRouterTable, routerScope, routerTable, routeToOwn, routeTranslated, translationTable, zoneHolder, type LiveRouter } from "../l3/model.ts";
 import { receiveVni } from "../overlay/model.ts";
 import { calledMeters, floatingIpTable, floatingPlaceTable, hidesSources, linksOutside, openedMeters, ownAddress, portForwardingTable, translatedHelperTable, translatedLimitTable, type FloatingPlace, type TranslatedHelper } from "./model.ts";
 import { forwarded, isPlain, sizeOf } from "./ports.ts";
@@ -73,6 +73,7 @@ const sources = nat.rule({
     if (router === undefined || network?.admin_state_up !== true || ip === undefined || mac === undefined || !hidesSources(view, plan.id)) return;
     const { eth_src, ...sent } = sentBy(plan, router, network, mac, view);
     const own = eth_src === undefined ? {} : { eth_src };
+    const own4 = domainOf(view, network.id, 4) === "" ? [] : ofDomain(view, router.id, network.id);
     for (const host of plan.hosts) {
       const zone = numberOf(view, zonePool, host, zoneHolder(router.id));
       const scope = chassisScope(host);
@@ -84,9 +85,13 @@ const sources = nat.rule({
         continue;
       }
       out.flow(scope, "nat_in", { priority: 100, match: { ...ofRouter, ipv4_dst: ip }, actions: [...AFRESH, asKnown] });
-      // Addresses of the inside are not known outside, so nobody there sends to them.
+      // Addresses of the inside are not known outside, so nobody there sends to them; but for those of its own domain.
       out.flow(scope, "nat_in", { priority: 50, match: { ...ofRouter, "reg:net": network.key }, actions: [] });
-      toRouter(zone, scope, out);
+      for (const cidr of own4) {
+        out.flow(scope, "nat_in", { priority: 60, match: { ...ofRouter, "reg:net": network.key, ipv4_dst: cidr }, actions: [next] });
+        out.flow(scope, "nat_out", { priority: 60, match: { ...leaves, ipv4_src: cidr }, actions: [next] });
+      }
+      toRouter(router, zone, scope, out);
       const asked = askedBy(view, plan, host);
       if (asked !== undefined) ask(asked, { ip, mac, zone, router, network }, scope, out);
       const meter = metered(openedMeters, host, zone, view, out);
@@ -136,16 +141,18 @@ const floating = nat.rule({
       answerThroughOwn(place, inside, router, network, view, out);
       leaveByGateway(out, view, place.gateway_id, { source: inside, asRouted: !isFirst(place, inside, view), byAny: place.distributed });
     }
+    if (hides && domainOf(view, network.id, 4) !== "") calledFromInside(place, router, network, view, out);
     const links = linksOutside(view, router.id, network.id);
+    const enters = inDomains(router, network.id, view);
     for (const host of place.hosts) {
       const zone = numberOf(view, zonePool, host, zoneHolder(router.id));
       if (zone === undefined) continue;
       const scope = chassisScope(host);
       const ofRouter = { "reg:router": router.key, eth_type: ethType.ip } as const;
       if (hides) out.flow(scope, "nat_in", { priority: 50, match: { ...ofRouter, "reg:net": network.key }, actions: [] });
-      enterRouter(out, host, network, mac, router, "translate", links, "ipv4");
+      enterRouter(out, host, network, mac, router, "translate", links, "ipv4", enters);
       tellTooBig(out, host);
-      toRouter(zone, scope, out);
+      toRouter(router, zone, scope, out);
       out.flow(scope, "nat_in", { priority: 100, match: { ...ofRouter, ipv4_dst: ip }, actions: [...AFRESH, asKnown] });
       // Not translated it would leave, and come in again.
       for (const table of ["nat_known", "nat_opened"] as const) out.flow(scope, table, { priority: 110, match: { ...tracked(zone), ipv4_dst: ip }, actions: [] });
@@ -161,7 +168,7 @@ const floating = nat.rule({
       out.flow(scope, "nat_out", { priority: 105, match: { ...leaves, ct_state: NEW }, meter: opened, actions: [...leave(zone), asSource(ip)] });
       out.flow(scope, "nat_leaving", { priority: 60, match: { ...trackedInto(network, zone), ct_state: NEW, ipv4_src: inside }, meter: opened, actions: [asSource(ip)] });
       for (const known of OF_OTHERS) {
-        out.flow(scope, "nat_known", { priority: 115, match: { "reg:router": router.key, ...tracked(zone), ct_state: UNKNOWN, ipv4_dst: ip, ...known }, actions: [...ANYHOW, setField("ipv4_dst", inside), toStage("route")] });
+        out.flow(scope, "nat_known", { priority: 115, match: { "reg:router": router.key, ...tracked(zone), ct_state: UNKNOWN, ipv4_dst: ip, ...known }, actions: [...ANYHOW, setField("ipv4_dst", inside), ...routeTranslated(router)] });
         out.flow(scope, "nat_leaving", { priority: 90, match: { ...trackedInto(network, zone), ct_state: UNKNOWN, ipv4_src: inside, ...known }, actions: [...ANYHOW, setField("ipv4_src", ip), setField("eth_src", mac), toStage("forward")] });
       }
       for (const { opens, helper: { alg, protocol, port } } of helped(view, router.id)) {
@@ -185,6 +192,22 @@ const othersOf = ({ id, router_id }: FloatingPlace, inside: string, view: ReadVi
 function isFirst(place: FloatingPlace, inside: string, view: ReadView): boolean {
   const positionOf = ({ gateway_id }: FloatingPlace): number => view.get(routerGatewayTable, gateway_id)?.position ?? Infinity;
   return othersOf(place, inside, view).every((other) => positionOf(place) < positionOf(other));
+}
+
+/** Who is inside and leaves as he is would get answers from whom the floating IP leads to, by another address: to call it he has the gateway's, as others. */
+function calledFromInside({ gateway_id, ip }: FloatingPlace, router: LiveRouter, network: Network, view: ReadView, out: Emit<typeof nat>): void {
+  const plan = view.get(gatewayPlanTable, gateway_id);
+  const own = ownAddress(view, gateway_id);
+  const mac = view.get(portTable, gateway_id)?.mac_address;
+  if (plan === undefined || own === undefined || mac === undefined) return;
+  const calls = { ...sentBy(plan, router, network, mac, view), eth_type: ethType.ip, ipv4_dst: ip } as const;
+  for (const host of plan.hosts) {
+    const zone = numberOf(view, zonePool, host, zoneHolder(router.id));
+    if (zone === undefined) continue;
+    const meter = metered(openedMeters, host, zone, view, out);
+    out.flow(chassisScope(host), "nat_out", { priority: 65, match: calls, actions: [...leave(zone), asKnownOutside] });
+    out.flow(chassisScope(host), "nat_out", { priority: 70, match: { ...calls, ct_state: NEW }, meter, actions: [...leave(zone), asSource(own)] });
+  }
 }
 
 /** Somebody inside who called a floating IP was translated to the gateway's address before, so that is where the answer goes. */
@@ -235,7 +258,8 @@ const forwarding = nat.rule({
       }
       // Where sources are translated, answers are on the same way; else they alone are.
       if (!hidesSources(view, place.gateway_id)) {
-        out.flow(scope, "nat_leaving", { priority: 100, match: { ...trackedInto(network, zone), ct_state: VALID, ipv4_src: inside }, actions: [toStage("forward")] });
+        const isAtHome = router.domains?.[4] === undefined || ofDomain(view, router.id, network.id).some((cidr) => contains(parseCidr(cidr)!, parseIp(inside)!));
+        if (isAtHome) out.flow(scope, "nat_leaving", { priority: 100, match: { ...trackedInto(network, zone), ct_state: VALID, ipv4_src: inside }, actions: [toStage("forward")] });
         out.flow(scope, "nat_out", { priority: 90, match: { ...ofRouter, "reg:net": network.key, ipv4_src: inside }, actions: [...leave(zone), asKnownOutside] });
       }
     }
@@ -246,9 +270,16 @@ const forwarding = nat.rule({
 const OUT = nat.entrance("nat_out");
 
 /** What conntrack knows or has translated goes on to whom it is for, with the addresses that it has by now. */
-function toRouter(zone: number, scope: Scope, out: Emit<typeof nat>): void {
-  for (const table of ["nat_known", "nat_opened"] as const) out.flow(scope, table, { priority: 100, match: { ...tracked(zone), ct_state: VALID }, actions: [toStage("route")] });
+function toRouter(router: LiveRouter, zone: number, scope: Scope, out: Emit<typeof nat>): void {
+  for (const table of ["nat_known", "nat_opened"] as const) out.flow(scope, table, { priority: 100, match: { ...tracked(zone), ct_state: VALID }, actions: routeTranslated(router) });
 }
+
+/** Prefixes of the inside that are of the routing domain of a network outside: they leave by it as they are, and are reached from there. */
+const ofDomain = (view: ReadView, routerId: string, networkId: string): string[] => {
+  const domain = domainOf(view, networkId, 4);
+  const legs = view.by(legTable, "router", routerId).filter((leg) => leg.enter && leg.guest !== true && domainOf(view, leg.network_id, 4) === domain);
+  return [...new Set(legs.flatMap((leg) => leg.addresses.map((a) => a.cidr)))].filter((cidr) => !isIpv6(cidr)).sort();
+};
 
 function outAs(ip: string, mac: string, leaving: ReturnType<typeof trackedInto>, scope: Scope, out: Emit<typeof nat>): void {
   const named = { match: { ...leaving, ipv4_src: ip }, actions: [setField("eth_src", mac), toStage("forward")] } as const;
@@ -272,7 +303,26 @@ function leadOutside({ ip, mac }: FloatingPlace, host: string, network: Network,
   if (key !== undefined) holdMac(out, network, mac, { chassis: host, host_key: key });
 }
 
-export const rules = [sources, floating, forwarding];
+const divided = nat.rule({
+  name: "domains",
+  about: "where floating IPs alone are translated, what is not of the routing domain of the network outside leaves by one or not at all",
+  on: each(gatewayPlanTable),
+  emit(plan, view, out) {
+    const router = view.get(liveRouterTable, plan.router_id);
+    if (router?.domains?.[4] === undefined || plan.kind !== "gateway" || hidesSources(view, plan.id)) return;
+    const network = view.get(networkTable, plan.network_id);
+    const mac = view.get(portTable, plan.id)?.mac_address;
+    if (network === undefined || mac === undefined || !view.by(translationTable, "router", router.id).some((t) => t.out === network.id)) return;
+    const leaves = { ...sentBy(plan, router, network, mac, view), eth_type: ethType.ip } as const;
+    const prefixes = ofDomain(view, router.id, network.id);
+    for (const host of plan.hosts) {
+      out.flow(chassisScope(host), "nat_out", { priority: 50, match: leaves, actions: [] });
+      for (const cidr of prefixes) out.flow(chassisScope(host), "nat_out", { priority: 60, match: { ...leaves, ipv4_src: cidr }, actions: [next] });
+    }
+  },
+});
+
+export const rules = [sources, floating, forwarding, divided];
 
 const routerOf = (view: ReadView, key: unknown): LiveRouter | undefined => view.by(routerTable, "key", String(key))[0];
 
@@ -287,8 +337,8 @@ const byAddress: TableEffects = {
   withdrawn({ chassis, match }, view) {
     const zone = zoneAt(view, chassis, match["reg:router"]);
     const dst = match.ipv4_dst;
-    // Of a forwarded port, that is, which byPort knows.
-    if (match.ip_proto !== undefined) return [];
+    // Of a forwarded port, that is, which byPort knows; and what is let in as it is has no connection here.
+    if (match.ip_proto !== undefined || match["reg:net"] !== undefined) return [];
     return zone === undefined || typeof dst !== "string" ? [] : [{ zone, dst }, { zone, reply: { dst } }];
   },
   // Who outside knew another MAC for it, or had it from another host, hears where it is now. What the gateway holds, that one announces.

@@ -14,7 +14,7 @@ export const nat = definePipeline({
     nat_opened: { stage: "translate", aside: true, miss: "drop", about: "what has opened a connection is routed, if it was translated", match: ["reg:router_zone", "ct_zone", "ct_state", "eth_type", "ipv4_dst"] },
     nat_out: {
       stage: "translate_out", after: ["gateway_out", "gateway_here"], miss: "next", about: "what leaves a router by its gateway, on the host that has it: sources of the inside -> the gateway's address",
-      match: ["reg:router", "reg:net", "ct_state", "eth_src", "eth_type", "ip_frag", "ip_proto", "ipv4_src", "tcp_dst", "udp_dst"],
+      match: ["reg:router", "reg:net", "ct_state", "eth_src", "eth_type", "ip_frag", "ip_proto", "ipv4_src", "ipv4_dst", "tcp_dst", "udp_dst"],
     },
     nat_leaving: {
       stage: "translate_out", aside: true, miss: "drop", about: "as its connection has it, it leaves; what opens one is translated and remembered, so much for each router", match: ["reg:router_zone", "reg:net", "ct_zone", "ct_state", "eth_src", "eth_type", "ip_frag", "ip_proto", "icmpv4_type", "ipv4_src", "tcp_src", "tcp_flags", "tcp_dst", "udp_dst"],

@@ -328,6 +328,7 @@ describe("formats", () => {
     expect(fromXml((await raw("GET", `${NET}/${id}.xml`)).text).network.name).toBe('q"<\ufffd>&');
     for (const name of [7, true, ""]) expect((await json({ network: { name } })).status).toBe(202);
     for (const body of [{ network: { name: null } }, { network: { name: {} } }, { network: [] }, { network: "foo" }, [], null, 5, "x", {}]) expect((await json(body)).status).toBe(400);
+    expect((await raw("PUT", `${NET}/${id}.json`, '{"network": {"name": "\\ud800"}}', { "content-type": JSONT })).status).toBe(400);
     expect((await raw("PUT", `${NET}/${id}.json`, "{", { "content-type": JSONT })).status).toBe(400);
     for (let i = 0; i < 120; i++) await json({ network: { name: `long ${i}` } });
     expect((JSON.parse((await raw("GET", `${NET}.json`)).text) as { networks: unknown[] }).networks.length).toBeGreaterThan(120);

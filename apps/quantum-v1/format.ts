@@ -1,5 +1,5 @@
 // JSON or XML: which of them a request speaks, what its body says, how a resource and a list are written.
-import { badRequest, isObject, type FaceRequest } from "#app";
+import { ApiError, badRequest, isObject, parseJson, type FaceRequest } from "#app";
 import { readXml, writeXml } from "./xml.ts";
 
 export type Format = "json" | "xml";
@@ -44,8 +44,9 @@ export function readBody(body: Uint8Array, format: Format, resource: string): Re
   }
   let parsed: unknown;
   try {
-    parsed = JSON.parse(new TextDecoder("utf-8", { fatal: true }).decode(body));
-  } catch {
+    parsed = parseJson(new TextDecoder("utf-8", { fatal: true }).decode(body));
+  } catch (error) {
+    if (error instanceof ApiError) throw error;
     throw badRequest("The body is not valid JSON");
   }
   const root: unknown = isObject(parsed) && Object.hasOwn(parsed, resource) ? parsed[resource] : undefined;

@@ -45,6 +45,7 @@ test.each<[string, string | Uint8Array, string]>([
   ["text alone", "network", ""],
   ["a bad character", "<network><name>\u0001</name></network>", "disallowed character"],
   ["a bad reference", "<network><name>&#0;</name></network>", ""],
+  ["half a character", "<network><name>&#xD800;</name></network>", ""],
   ["no UTF-8", Uint8Array.of(0x3c, 0x61, 0xff, 0x2f, 0x3e), "it is not UTF-8"],
   ["another encoding", '<?xml version="1.0" encoding="UTF-16"?><network name="n"/>', "it is said to be in UTF-16"],
   ["JSON", '{"network": {"name": "n"}}', ""],

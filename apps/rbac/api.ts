@@ -5,6 +5,7 @@ import {
   ACCESS_AS_SHARED, badRequest, conflict, defineResource, resourceHandle,
   type Access, type Accesses, type Alias, type AnyExtension, type AnyResource, type ApiContext, type Attribute, type Caller, type Done, type ExtendAll, type Mend, type Reach, type ReadView, type Relation, type Row, type StandardRow, type Table, type Tx, type Values,
 } from "#app";
+import { shared } from "./everybody.ts";
 import { EVERYBODY, grantedIds, holdersOf, isGranted, isNamed, policiesOf, policyOf, rbacPolicyResource, rbacPolicyTable, type RbacPolicy } from "./model.ts";
 
 const EXTERNAL = "access_as_external";
@@ -152,10 +153,7 @@ function ofObject(resource: AnyResource, accesses: Accesses): AnyExtension {
       for (const policy of tx.by(rbacPolicyTable, "object", row.id)) tx.delete(rbacPolicyTable, policy.id);
     },
     ...(resource.attributes.shared !== undefined && { instead: { shared: (view, row: StandardRow, caller) => own?.(row, view, caller) === true || isShared(view, row, caller) } }),
-    ...(shareable?.shownBy !== undefined && {
-      attributes: { shared: { type: "boolean", about: "Whether it is shared with the caller's project.", filter: true, alias: shareable.shownBy } },
-      present: (view, row: StandardRow, caller) => ({ shared: isShared(view, row, caller) }),
-    }),
+    ...shared(name, shareable),
   };
 }
 

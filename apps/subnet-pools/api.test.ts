@@ -41,6 +41,8 @@ describe("subnet pools", () => {
     ["no prefix", "HTTPBadRequest", { prefixes: ["10.0.0.0/33"] }],
     ["prefixes twice", "HTTPBadRequest", { prefixes: ["10.0.0.0/24", "10.0.0.0/24"] }],
     ["every address", "HTTPBadRequest", { prefixes: ["0.0.0.0/1", "0.0.0.0/0"] }],
+    ["every address in two halves", "HTTPBadRequest", { prefixes: ["::/1", "8000::/1"] }],
+    ["no length", "HTTPBadRequest", { prefixes: ["10.0.0.0"] }],
     ["more than enough", "HTTPBadRequest", { prefixes: [...Array(257).keys()].map((n) => `10.${n >> 7}.${(n & 127) * 2}.0/24`) }],
     ["a negative quota", "HTTPBadRequest", { default_quota: -1 }],
     ["min > max", "IllegalSubnetPoolPrefixBounds", { min_prefixlen: 26, max_prefixlen: 25 }],
@@ -86,10 +88,19 @@ describe("subnet pools", () => {
     expect(await cidr({ subnetpool_id: p.id })).toBe("10.0.0.0/26");
   });
 
+  test("scattered prefixes are not worked out beyond what a pool may have", async () => {
+    const p = await pool({ prefixes: ["::/1"], default_prefixlen: 64 });
+    const prefixes = [...Array(256).keys()].map((n) => `${(n * 0x80).toString(16)}:${n}:${n}:1::1/128`);
+    await api.refused(400, "HTTPBadRequest", "PUT", `subnetpools/${p.id}/remove_prefixes`, { prefixes });
+    await api.refused(400, "IllegalSubnetPoolPrefixUpdate", "PUT", `subnetpools/${p.id}`, { subnetpool: { prefixes } });
+    await api.refused(400, "HTTPBadRequest", "PUT", `subnetpools/${p.id}/add_prefixes`, { prefixes: ["8000::/1"] });
+    expect(await api.show("subnetpool", p.id)).toMatchObject({ prefixes: ["::/1"] });
+  });
+
   test("of one that is in use nothing is deleted; of one that was, nothing stays", async () => {
     const p = await pool();
     const s = await subnet({ subnetpool_id: p.id });
-    await api.refused(409, "SubnetPoolInUse", "DELETE", `subnetpools/${p.id}`);
+    await api.refused(400, "SubnetPoolDeleteError", "DELETE", `subnetpools/${p.id}`);
     await api.delete("network", net);
     expect((await api.get(`subnets/${s.id}`)).status).toBe(404);
     await api.delete("subnetpool", p.id);
@@ -172,19 +183,23 @@ describe("subnets of a pool", () => {
 });
 
 describe("the default pool", () => {
-  test("is one of each family, and everybody's", async () => {
+  test("is one of each family, and of those who may use it", async () => {
     await no(400, "BadRequest", { use_default_subnetpool: true });
-    const four = await pool({ is_default: true }, admin);
-    const six = await pool({ prefixes: ["fd00::/48"], is_default: true, default_prefixlen: 64 }, admin);
+    const four = await pool({ is_default: true, shared: true }, admin);
+    const six = await pool({ prefixes: ["fd00::/48"], is_default: true, shared: true, default_prefixlen: 64 }, admin);
     await api.refused(400, "InvalidInput", "POST", "subnetpools", { subnetpool: { name: "x", prefixes: ["10.9.0.0/16"], is_default: true } }, admin);
-    const other = await pool({ prefixes: ["10.9.0.0/16"] }, admin);
+    const other = await pool({ prefixes: ["10.9.0.0/16"], shared: true }, admin);
     await api.refused(400, "InvalidInput", "PUT", `subnetpools/${other.id}`, { subnetpool: { is_default: true } }, admin);
+    const hidden = await network();
     expect(await subnet({ use_default_subnetpool: true })).toMatchObject({ cidr: "10.0.0.0/24", subnetpool_id: four.id });
     expect(await subnet({ use_default_subnetpool: true, ip_version: 6 })).toMatchObject({ cidr: "fd00::/64", subnetpool_id: six.id });
     await no(400, "BadRequest", { use_default_subnetpool: true, subnetpool_id: four.id });
     await api.change("subnetpool", four.id, { is_default: false }, admin);
     await api.change("subnetpool", other.id, { is_default: true }, admin);
     expect(await cidr({ use_default_subnetpool: true, cidr: "10.9.7.0/24" })).toBe("10.9.7.0/24");
+    await api.change("subnetpool", other.id, { is_default: false }, admin);
+    await pool({ prefixes: ["10.8.0.0/16"], is_default: true }, admin);
+    expect(await no(400, "BadRequest", { use_default_subnetpool: true, network_id: hidden })).toContain("No default subnetpool found for IPv4");
   });
 });
 

@@ -1,21 +1,21 @@
 // Subnet pools, and what they add to subnets: a prefix that the pool chooses or owns.
 import {
-  AUTO, badRequest, bitsOf, conflict, defineResource, extendResource, forbidden, formatCidr, invalidFor, invalidInput, makeCheck, orNull, parseCidr, reference,
+  AUTO, badRequest, bitsOf, defineResource, extendResource, forbidden, formatCidr, invalidFor, invalidInput, makeCheck, orNull, parseCidr, reference,
   type Action, type Alias, type ApiContext, type Check, type Cidr, type Converter, type ReadView, type Tx, type Values,
 } from "#app";
 import { subnetResource, subnetTable, type Subnet } from "../ipam/model.ts";
 import { networkResource } from "../l2/model.ts";
 import { allocate, choose, cidrsOf, release } from "./allocation.ts";
 import { pooledSubnetTable, subnetPoolResource, subnetPoolTable, type SubnetPool } from "./model.ts";
-import { compact, subtract } from "./prefixes.ts";
-import { reshape } from "./space.ts";
+import { compact, subtract, within } from "./prefixes.ts";
+import { isFree, reshape } from "./space.ts";
 
 const MEMBER = "rule:admin_only or (role:member and project_id:%(project_id)s)";
 const ADMIN = "rule:admin_only";
 
 /** Of a pool, and of one call. */
 const PREFIXES_MAX = 256;
-const PREFIXES: Check = { list: { type: "cidr" }, unique: true, max: PREFIXES_MAX };
+const PREFIXES: Check = { list: { type: "prefix" }, unique: true, max: PREFIXES_MAX };
 const NUMBER: Check = { range: [0, 2 ** 31 - 1] };
 const PREFIX_DELEGATION = "prefix_delegation";
 
@@ -40,10 +40,10 @@ function compacted(cidrs: readonly Cidr[]): Cidr[] {
   const [first] = cidrs;
   if (first === undefined) throw badRequest("Empty subnet pool prefix list.", "EmptySubnetPoolPrefixList");
   if (cidrs.some((c) => c.family !== first.family)) throw badRequest("Cannot mix IPv4 and IPv6 prefixes in a subnet pool.", "PrefixVersionMismatch");
-  const all = cidrs.find((c) => c.prefix === 0);
-  if (all !== undefined) throw invalidFor("prefixes", `'${formatCidr(all)}' is every address there is`);
   const prefixes = compact(cidrs);
-  if (prefixes.length > PREFIXES_MAX) throw invalidFor("prefixes", `A subnet pool has ${PREFIXES_MAX} prefixes at most; this one would have ${prefixes.length}`);
+  const [all] = prefixes;
+  if (all?.prefix === 0) throw invalidFor("prefixes", `'${formatCidr(all)}' is every address there is`);
+  if (prefixes.length > PREFIXES_MAX) throw invalidFor("prefixes", `A subnet pool has ${PREFIXES_MAX} prefixes at most; this one would have more`);
   return prefixes;
 }
 
@@ -69,12 +69,10 @@ const change = (about: string, rule: string, after: (before: readonly Cidr[], gi
   policy: MEMBER,
   rule,
   check: { dict: { prefixes: { check: PREFIXES, required: true } } },
-  run(tx, row, body, ctx) {
+  run(_tx, row, body, ctx) {
     const given = cidrsOf(body.prefixes as readonly string[]);
-    const { prefixes } = withPrefixes(tx, row, after(cidrsOf(row.prefixes), given.length === 0 ? [] : compacted(given)));
-    tx.put(subnetPoolTable, { ...row, prefixes });
-    ctx.bump(subnetPoolResource, row.id);
-    return { prefixes };
+    const prefixes = after(cidrsOf(row.prefixes), given.length === 0 ? [] : compacted(given)).map(formatCidr);
+    return { prefixes: ctx.update(subnetPoolResource, row.id, { prefixes }).prefixes };
   },
 });
 
@@ -91,18 +89,14 @@ function onboard(tx: Tx, pool: SubnetPool, networkId: string, ctx: ApiContext): 
   const taken = subnets.filter((_, i) => pools[i] === undefined);
   if (taken.length === 0) return { subnets: [] };
   const cidrs = taken.map((s) => parseCidr(s.cidr)!);
-  const after = withPrefixes(tx, pool, [...cidrsOf(pool.prefixes), ...cidrs]);
-  tx.put(subnetPoolTable, after);
+  const after = ctx.update(subnetPoolResource, pool.id, { prefixes: [...cidrsOf(pool.prefixes), ...cidrs].map(formatCidr) });
   taken.forEach((subnet, i) => {
-    try {
-      choose(tx, { ...after, min_prefixlen: 0, max_prefixlen: bitsOf(pool.ip_version) }, { cidr: cidrs[i]!, prefixlen: undefined });
-    } catch {
+    if (!isFree(tx, pool.id, cidrsOf(after.prefixes), cidrs[i]!)) {
       throw badRequest(`Illegal subnetpool update : The subnet ${subnet.cidr} overlaps with one that is allocated from subnetpool ${pool.id}.`, "IllegalSubnetPoolUpdate");
     }
     allocate(tx, after, subnet);
     ctx.bump(subnetResource, subnet.id);
   });
-  ctx.bump(subnetPoolResource, pool.id);
   return { subnets: taken.map(({ id, cidr }) => ({ id, cidr })) };
 }
 
@@ -122,12 +116,12 @@ const subnetPool = defineResource(subnetPoolResource, {
     default_prefixlen: { type: "integer", about: "Prefix length of subnets that ask for none; absent: min_prefixlen.", post: true, put: true, default: AUTO, check: NUMBER, filter: true, sort: true },
     min_prefixlen: { type: "integer", about: "Of the largest subnets; absent: 8, of IPv6 64.", post: true, put: true, default: AUTO, check: NUMBER, filter: true, sort: true },
     max_prefixlen: { type: "integer", about: "Of the smallest subnets; absent: 32, of IPv6 128.", post: true, put: true, default: AUTO, check: NUMBER, filter: true, sort: true },
-    is_default: { type: "boolean", about: "Everybody's for `use_default_subnetpool`; one of each family.", post: true, put: true, default: false, filter: true, sort: true, policy: { create: ADMIN, update: ADMIN } },
-    shared: { type: "boolean", about: "Every project may use it.", post: true, default: false, filter: true, sort: true, policy: { create: ADMIN } },
+    is_default: { type: "boolean", about: "For `use_default_subnetpool` of those who may use it; one of each family.", post: true, put: true, default: false, filter: true, sort: true, policy: { create: ADMIN, update: ADMIN } },
   },
   policy: { create: MEMBER, get: "rule:admin_only or (role:reader and project_id:%(project_id)s) or rule:shared_subnetpools", update: MEMBER, delete: MEMBER },
-  relations: { "subnetpool:shared": (row) => row.shared },
-  reach: { "subnetpool:shared": (view) => view.by(subnetPoolTable, "shared", "true").map((p) => p.id) },
+  relations: { "subnetpool:shared": () => false },
+  reach: { "subnetpool:shared": () => [] },
+  shareable: { shownBy: "subnet_allocation", givenBy: ADMIN, table: subnetPoolTable, usedBy: (view, row) => view.by(pooledSubnetTable, "pool", row.id).map((s) => s.project_id) },
   bulk: true,
 
   create(tx, standard, input) {
@@ -142,7 +136,6 @@ const subnetPool = defineResource(subnetPoolResource, {
       min_prefixlen: min,
       max_prefixlen: (input.max_prefixlen as number | undefined) ?? bitsOf(version),
       default_quota: input.default_quota as number | null,
-      shared: input.shared as boolean,
       is_default: input.is_default as boolean,
     };
     checkBounds(version, row);
@@ -151,12 +144,12 @@ const subnetPool = defineResource(subnetPoolResource, {
     return row;
   },
 
-  update(tx, row, changes) {
+  update(tx, row, changes, ctx) {
     const { prefixes, ...others } = changes as Partial<SubnetPool>;
     let after: SubnetPool = { ...row, ...others };
     if (prefixes !== undefined) {
       const given = compacted(cidrsOf(prefixes));
-      if (subtract(cidrsOf(row.prefixes), given).length > 0) throw illegalUpdate("existing prefixes must be a subset of the new prefixes");
+      if (!ctx.internal && !within(cidrsOf(row.prefixes), given)) throw illegalUpdate("existing prefixes must be a subset of the new prefixes");
       after = withPrefixes(tx, after, given);
     }
     checkBounds(row.ip_version, after);
@@ -166,13 +159,13 @@ const subnetPool = defineResource(subnetPoolResource, {
   },
 
   remove(tx, row) {
-    if (tx.count(pooledSubnetTable, "pool", row.id) > 0) throw conflict("SubnetPoolInUse", `Unable to complete operation on subnet pool ${row.id}: subnets are allocated from it.`);
+    if (tx.count(pooledSubnetTable, "pool", row.id) > 0) throw badRequest("Unable to delete subnet pool: Subnet pool has existing allocations.", "SubnetPoolDeleteError");
     tx.delete(subnetPoolTable, row.id);
   },
 
   actions: {
     add_prefixes: change("Adds prefixes.", "add_prefixes", (before, given) => [...before, ...given]),
-    remove_prefixes: change("Takes prefixes away of which no subnet is.", "remove_prefixes", subtract),
+    remove_prefixes: change("Takes prefixes away of which no subnet is.", "remove_prefixes", (before, given) => subtract(before, given, PREFIXES_MAX)),
     onboard_network_subnets: {
       about: "Makes the subnets of a network the pool's, with their prefixes.",
       policy: MEMBER,
@@ -192,7 +185,7 @@ function poolFor(view: ReadView, input: Values, ctx: ApiContext): SubnetPool | u
   const version = input.ip_version as 4 | 6;
   if (id === undefined || id === null) {
     if (input.use_default_subnetpool !== true) return undefined;
-    const [pool] = view.by(subnetPoolTable, "default", String(version));
+    const pool = view.by(subnetPoolTable, "default", String(version)).find((p) => ctx.seen(subnetPoolResource, p.id) !== undefined);
     if (pool === undefined) throw badSubnet(`No default subnetpool found for IPv${version}`);
     return pool;
   }
@@ -223,10 +216,10 @@ const ofSubnet = extendResource(subnetResource, {
     if (pool === undefined) return {};
     const pools = input.allocation_pools as readonly unknown[] | undefined;
     if (cidr === undefined && pools !== undefined && pools.length > 0) throw badSubnet("allocation_pools allowed only for specific subnet requests");
-    return { cidr: formatCidr(choose(tx, pool, { cidr: cidr === undefined ? undefined : parseCidr(cidr), prefixlen })) };
+    return { subnetpool_id: pool.id, cidr: formatCidr(choose(tx, pool, { cidr: cidr === undefined ? undefined : parseCidr(cidr), prefixlen })) };
   },
-  create(tx, row, input, ctx) {
-    const pool = poolFor(tx, input, ctx);
+  create(tx, row, input) {
+    const pool = tx.get(subnetPoolTable, (input.subnetpool_id as string | null | undefined) ?? "");
     checkAffinity(tx, row, pool?.id);
     if (pool !== undefined) allocate(tx, pool, row);
   },

@@ -1,6 +1,8 @@
 // Subnet pools: prefixes from which subnets take theirs; which subnets have one of which pool, and how much each project has.
 import { defineTable, resourceHandle, type Row, type StandardRow } from "#app";
 
+export { resized } from "./prefixes.ts";
+
 export interface SubnetPool extends StandardRow {
   readonly ip_version: 4 | 6;
   /** CIDRs in ascending order; none is part of another, none could be one with its neighbour. */
@@ -10,13 +12,12 @@ export interface SubnetPool extends StandardRow {
   readonly max_prefixlen: number;
   /** What a project may have of it: addresses, of IPv6 /64s. */
   readonly default_quota: number | null;
-  readonly shared: boolean;
   readonly is_default: boolean;
 }
 export const subnetPoolResource = resourceHandle<SubnetPool>("subnetpool");
 export const subnetPoolTable = defineTable<SubnetPool>()("subnetpool", {
   resource: "subnetpool",
-  indexes: { project: (p) => p.project_id, shared: (p) => String(p.shared), default: (p) => (p.is_default ? String(p.ip_version) : undefined) },
+  indexes: { project: (p) => p.project_id, default: (p) => (p.is_default ? String(p.ip_version) : undefined) },
 });
 
 /** A subnet whose prefix is a pool's; `id` is the subnet's. */

@@ -38,15 +38,18 @@ export function compact(prefixes: readonly Cidr[]): Cidr[] {
   return out;
 }
 
-/** What is left of `from` without `taken`. */
-function without(from: Cidr, taken: Cidr): Cidr[] {
-  if (!overlap(from, taken)) return [from];
-  if (holds(taken, from)) return [];
-  return halves(from).flatMap((half) => without(half, taken));
-}
+/** Whether all of the one set is in the other, both in their one form: then each prefix is in a single one. */
+export const within = (inner: readonly Cidr[], outer: readonly Cidr[]): boolean => inner.every((i) => outer.some((o) => holds(o, i)));
 
-export function subtract(prefixes: readonly Cidr[], taken: readonly Cidr[]): Cidr[] {
-  let left = [...prefixes];
-  for (const t of taken) left = left.flatMap((prefix) => without(prefix, t));
-  return compact(left);
+/** What is left without `taken`, both in their one form. A few taken may leave very many: it ends with one more than `most`. */
+export function subtract(prefixes: readonly Cidr[], taken: readonly Cidr[], most = Infinity): Cidr[] {
+  const left: Cidr[] = [];
+  const keep = (node: Cidr, without: readonly Cidr[]): void => {
+    if (left.length > most) return;
+    const here = without.filter((t) => overlap(node, t));
+    if (here.length === 0) left.push(node);
+    else if (!here.some((t) => holds(t, node))) for (const half of halves(node)) keep(half, here);
+  };
+  for (const prefix of prefixes) keep(prefix, taken);
+  return left;
 }

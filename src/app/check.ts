@@ -2,8 +2,8 @@
 // documentation say the same. `makeCheck` (validate.ts) interprets them; what data cannot say is a converter that an app names.
 
 export type Check =
-  /** uuid, mac: in any usual notation. ip: no zone. cidr: host bits are cleared, strict-cidr: they are refused, ip-or-cidr: they are kept. */
-  | { readonly type: "any" | "null" | "boolean" | "integer" | "uuid" | "ip" | "cidr" | "strict-cidr" | "ip-or-cidr" | "mac" | "object" }
+  /** uuid, mac: in any usual notation. ip: no zone. cidr: host bits are cleared, prefix: likewise, and it needs a length, strict-cidr: they are refused, ip-or-cidr: they are kept. */
+  | { readonly type: "any" | "null" | "boolean" | "integer" | "uuid" | "ip" | "cidr" | "prefix" | "strict-cidr" | "ip-or-cidr" | "mac" | "object" }
   /**
    * At most `max` characters, 255 if not said. `blank: false`: not empty. `pattern`: source of a regular expression that the whole
    * text matches; `is` then ends the refusal "'x' is not ...".

@@ -91,6 +91,8 @@ export interface ApiContext {
   readonly given: ReadonlySet<string>;
   /** The row, or the resource's NotFound refusal if it is absent or the caller may not see it. */
   visible<R extends Row>(resource: ResourceHandle<R>, id: string): R;
+  /** The same; undefined in place of the refusal. `project`: as a reader of that project would see it. */
+  seen<R extends Row>(resource: ResourceHandle<R>, id: string, project?: string): R | undefined;
   /** Creates another resource with defaults and every extension applied, no policy check. Returns its row. */
   create<R extends Row>(resource: ResourceHandle<R>, values: InputOf<NoInfer<R>>): R;
   update<R extends Row>(resource: ResourceHandle<R>, id: string, changes: InputOf<NoInfer<R>>): R;
@@ -234,6 +236,10 @@ export type Accesses = ReadonlyMap<string, Access>;
 export interface Shareable {
   /** Extension alias that brings its attribute `shared`; absent: it shows none, or declares it itself. */
   readonly shownBy?: string;
+  /** Whoever this access rule covers may give `shared`: true is a policy for every project, false none. */
+  readonly givenBy?: string;
+  /** Likewise later, but not back: what is said then. Absent: only on POST. */
+  readonly unshared?: (row: StandardRow) => Error;
   readonly table: AnyTable;
   /** See Access. */
   usedBy(this: void, view: ReadView, row: StandardRow): Iterable<string>;

@@ -47,6 +47,7 @@ export const sharedRegisters = {
   from_tunnel: { bits: 1, about: "came from another chassis" },
   secured: { bits: 1, about: "port security applies to the sending port" },
   egress: { bits: 1, about: "the receiving port has functions in the egress stage" },
+  translated: { bits: 1, about: "where the packet goes was translated on its way into its router; loaded for routers that ask for it" },
   from_network: { bits: 1, about: "made by the network itself for the port it goes to: policy does not apply" },
 } as const satisfies Record<string, RegisterDecl>;
 export type SharedRegister = keyof typeof sharedRegisters;

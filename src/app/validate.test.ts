@@ -86,6 +86,7 @@ describe("refused values", () => {
     ["zone", { type: "ip" }, "fe80::1%eth0", "HTTPBadRequest", `${bad}'fe80::1%eth0' is not a valid IP address.`],
     ["prefix too long", { type: "cidr" }, "10.0.0.0/33", "HTTPBadRequest", `${bad}'10.0.0.0/33' is not a valid IP subnet.`],
     ["mask with holes", { type: "cidr" }, "10.0.0.0/255.0.255.0", "HTTPBadRequest", `${bad}'10.0.0.0/255.0.255.0' is not a valid IP subnet.`],
+    ["no length", { type: "prefix" }, "10.0.0.1", "HTTPBadRequest", `${bad}'10.0.0.1' isn't a recognized IP subnet cidr, '10.0.0.1/32' is recommended.`],
     ["host bits", { type: "strict-cidr" }, "10.0.0.1/24", "HTTPBadRequest", `${bad}'10.0.0.1/24' isn't a recognized IP subnet cidr, '10.0.0.0/24' is recommended.`],
     ["mac zero", { type: "mac" }, "00:00:00:00:00:00", "HTTPBadRequest", `${bad}'00:00:00:00:00:00' is not a valid MAC address.`],
     ["mac multicast", { type: "mac" }, "01:00:5e:00:00:01", "HTTPBadRequest", `${bad}'01:00:5e:00:00:01' is not a valid MAC address.`],

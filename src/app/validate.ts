@@ -26,6 +26,30 @@ export function show(value: unknown, depth = 3): string {
 
 export const isObject = (value: unknown): value is Record<string, unknown> => typeof value === "object" && value !== null && !Array.isArray(value);
 
+const LONE_SURROGATE = /\p{Surrogate}/u;
+/** Only an escape makes one in JSON that came as UTF-8. */
+const MAY_HAVE_ONE = /\\u[dD][89a-fA-F]/;
+
+/**
+ * The value of a JSON text. @throws SyntaxError if it is none; ApiError 400 naming where it has text, or a key of an object, that is no Unicode: half of
+ * a surrogate pair, which nobody can store as it is or send on.
+ */
+export function parseJson(text: string): unknown {
+  const parsed: unknown = JSON.parse(text);
+  if (!MAY_HAVE_ONE.test(text)) return parsed;
+  const left: (readonly [value: unknown, path: string])[] = [[parsed, ""]];
+  for (let item = left.pop(); item !== undefined; item = left.pop()) {
+    const [value, path] = item;
+    if (typeof value === "string" && LONE_SURROGATE.test(value)) throw invalidFor(path === "" ? "the body" : path, "it has half of a surrogate pair, which is no character");
+    if (typeof value !== "object" || value === null) continue;
+    for (const [key, inner] of Object.entries(value)) {
+      if (LONE_SURROGATE.test(key)) throw invalidFor(path === "" ? "the body" : path, "a key has half of a surrogate pair, which is no character");
+      left.push([inner, Array.isArray(value) ? `${path}[${key}]` : path === "" ? key : `${path}.${key}`]);
+    }
+  }
+  return parsed;
+}
+
 /** Length in characters, not UTF-16 units. */
 const characters = (text: string): number => {
   let n = 0;
@@ -152,6 +176,13 @@ const cidr: Convert = (value, attribute) => {
   return formatCidr(c);
 };
 
+/** A prefix that says its length. */
+const prefix: Convert = (value, attribute) => {
+  const network = cidr(value, attribute) as string;
+  if (!(value as string).includes("/")) throw invalidFor(attribute, `'${show(value)}' isn't a recognized IP subnet cidr, '${network}' is recommended`);
+  return network;
+};
+
 /** A prefix in canonical form only: with a length and without host bits. */
 const strictCidr: Convert = (value, attribute) => {
   const c = typeof value === "string" && value.includes("/") ? parseCidr(value) : undefined;
@@ -275,7 +306,7 @@ function firstOf(alternatives: readonly Check[], make: (check: Check) => Convert
   };
 }
 
-const named = { any, null: nothing, boolean, integer: integer(), uuid, ip, cidr, "strict-cidr": strictCidr, "ip-or-cidr": ipOrCidr, mac, object } as const;
+const named = { any, null: nothing, boolean, integer: integer(), uuid, ip, cidr, prefix, "strict-cidr": strictCidr, "ip-or-cidr": ipOrCidr, mac, object } as const;
 
 export type Converters = ReadonlyMap<string, Converter>;
 const NO_CONVERTERS: Converters = new Map();

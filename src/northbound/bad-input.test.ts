@@ -54,6 +54,10 @@ describe("bodies", () => {
     ["action on a list", "PUT", `${BED}/{bed}/water`, "[]", invalid],
     ["tags of a list", "PUT", `${BED}/{bed}/tags`, "[]", invalid],
     ["deep nesting", "POST", BED, nested(100_000), invalid],
+    ["half a character", "POST", BED, '{"bed": {"name": "a", "description": "\\ud800"}}', "Invalid input for bed.description. Reason: it has half of a surrogate pair, which is no character."],
+    ["half a character in a project", "POST", BED, '{"bed": {"project_id": "\\uDFFFx"}}', "Invalid input for bed.project_id. Reason: it has half of a surrogate pair, which is no character."],
+    ["half a character in a list", "PUT", `${BED}/{bed}/tags`, '{"tags": ["a", "\\ud83d"]}', "Invalid input for tags[1]. Reason: it has half of a surrogate pair, which is no character."],
+    ["half a character in a key", "POST", BED, '{"bed": {"\\udead": 1}}', "Invalid input for bed. Reason: a key has half of a surrogate pair, which is no character."],
     ["prototype", "POST", BED, '{"__proto__": {"bed": {}}}', "Unable to find 'bed' in request body"],
   ])("%s", (_, method, url, body, message) => refused(method, url, body, 400, "HTTPBadRequest", message));
 

@@ -13,6 +13,7 @@ const put = (kind: Kind, tx: Tx, id: string, caller: Caller): StandardRow | unde
 
 type Children = ReadonlyMap<string, readonly Input[]>;
 const NO_CHILDREN: Children = new Map();
+const READER: ReadonlySet<string> = new Set(["reader"]);
 
 /** Somebody of a project of whom no more is known. */
 const nobody = ({ requestId }: Caller): Caller => ({ requestId, projectId: "", userId: "", roles: new Set(), admin: false });
@@ -84,11 +85,18 @@ export class Context implements ApiContext {
   }
 
   visible<R extends Row>(resource: ResourceHandle<R>, id: string): R {
+    const row = this.seen(resource, id);
+    if (row === undefined) throw absent(this.rows.kind(resource.name), id);
+    return row;
+  }
+
+  seen<R extends Row>(resource: ResourceHandle<R>, id: string, project?: string): R | undefined {
     const kind = this.rows.kind(resource.name);
     const row = findRow(kind, this.tx, id, this.caller);
+    const caller = project === undefined ? this.caller : { ...this.caller, projectId: project, roles: READER, admin: false };
     // Code that acts for itself has already decided what it may touch.
-    if (row === undefined || (!this.internal && !kind.get.allows(this.caller, { row: values(row) }, this.tx))) throw absent(kind, id);
-    return row as unknown as R;
+    const asked = project !== undefined || !this.internal;
+    return row === undefined || (asked && !kind.get.allows(caller, { row: values(row) }, this.tx)) ? undefined : (row as unknown as R);
   }
 
   create<R extends Row>(resource: ResourceHandle<R>, given: InputOf<R>): R {

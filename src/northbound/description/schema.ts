@@ -13,6 +13,7 @@ const named: Readonly<Record<Exclude<Extract<Check, { readonly type: unknown }>[
   uuid: { type: "string", format: "uuid" },
   ip: { type: "string", description: "IPv4 or IPv6 address" },
   cidr: { type: "string", description: "IPv4 or IPv6 prefix" },
+  prefix: { type: "string", description: "IPv4 or IPv6 prefix with its length" },
   "strict-cidr": { type: "string", description: "IPv4 or IPv6 prefix without host bits" },
   "ip-or-cidr": { type: "string", description: "IPv4 or IPv6 address or prefix" },
   mac: { type: "string", pattern: "^[0-9a-f]{2}(:[0-9a-f]{2}){5}$" },
@@ -62,7 +63,7 @@ export function jsonSchema(check: Check, converters: Converters): Json {
   return make(converters.get(check.convert)!.form);
 }
 
-const words: Readonly<Partial<Record<string, string>>> = { ip: "address", "strict-cidr": "prefix without host bits", "ip-or-cidr": "address or prefix", cidr: "prefix", mac: "MAC", any: "" };
+const words: Readonly<Partial<Record<string, string>>> = { ip: "address", prefix: "prefix with its length", "strict-cidr": "prefix without host bits", "ip-or-cidr": "address or prefix", cidr: "prefix", mac: "MAC", any: "" };
 
 /** The same in words, e.g. "integer 1..100", "one of rose, fern"; "" where there is nothing to say. */
 export function formText(check: Check, converters: Converters): string {

@@ -1,7 +1,7 @@
 // v2.0: the OpenStack Networking API in JSON. Every path goes through routes.ts, because the same resource answers to several spellings
 // ("-" or "_", ".json", a last slash).
 import { isUtf8 } from "node:buffer";
-import { ApiError, badRequest, type Face, type FaceAnswer, type FaceRequest } from "../../app/contract.ts";
+import { ApiError, badRequest, parseJson, type Face, type FaceAnswer, type FaceRequest } from "../../app/contract.ts";
 import { openApi } from "../description/openapi.ts";
 import type { Answer, Call, Engine } from "../operations.ts";
 import { route, wrongMethod } from "../routes.ts";
@@ -17,9 +17,10 @@ export const json = (body: unknown, status = 200): FaceAnswer => ({ status, cont
 function parseBody(body: Uint8Array): unknown {
   if (body.length === 0) return undefined;
   try {
-    if (isUtf8(body)) return JSON.parse(Buffer.from(body.buffer, body.byteOffset, body.byteLength).toString("utf8")) as unknown;
-  } catch {
-    // said below
+    if (isUtf8(body)) return parseJson(Buffer.from(body.buffer, body.byteOffset, body.byteLength).toString("utf8"));
+  } catch (error) {
+    if (error instanceof ApiError) throw error;
+    // Else it is said below.
   }
   throw badRequest("Body contains invalid data");
 }

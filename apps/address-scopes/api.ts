@@ -1,0 +1,155 @@
+// The resource address_scope, and what it adds to subnet pools, networks and what stands on both.
+import {
+  badRequest, conflict, defineResource, extendResource, memberOf, orNull, parseCidr, reference,
+  type Alias, type ApiContext, type ExtendAll, type StandardRow, type Tx,
+} from "#app";
+import { networkResource, portTable } from "../l2/model.ts";
+import { routerLinkTable } from "../l3/model.ts";
+import { subnetPoolResource, subnetPoolTable, type SubnetPool } from "../subnet-pools/model.ts";
+import { addressScopeResource, addressScopeTable, isTaken, scopedPoolTable, scopeOf, type AddressScope } from "./model.ts";
+
+const ADMIN = "rule:admin_only";
+/** As target of an RBAC policy. */
+const EVERYBODY = "*";
+
+const addressScope = defineResource(addressScopeResource, {
+  collection: "address_scopes",
+  about: "Subnet pools whose addresses do not clash: routers route between networks of one scope as they are, and between none of different ones.",
+  alias: "address-scope",
+  table: addressScopeTable,
+  notFound: { type: "AddressScopeNotFound", message: (id) => `Address scope ${id} could not be found.` },
+  standard: ["id", "name", "project"],
+  attributes: {
+    ip_version: { type: "integer", about: "The family of its pools.", post: true, required: true, check: { enum: [4, 6] }, filter: true, sort: true },
+  },
+  policy: { create: memberOf(), get: "rule:admin_only or (role:reader and project_id:%(project_id)s) or rule:shared_address_scopes", update: memberOf(), delete: memberOf() },
+  relations: { "address_scope:shared": () => false },
+  reach: { "address_scope:shared": () => [] },
+  shareable: {
+    shownBy: "address-scope",
+    givenBy: ADMIN,
+    unshared: (row) => badRequest(`Unable to update address scope ${row.id} : Shared address scope can't be unshared.`, "AddressScopeUpdateError"),
+    table: addressScopeTable,
+    usedBy: (view, row) => view.by(scopedPoolTable, "scope", row.id).flatMap((p) => view.get(subnetPoolTable, p.id)?.project_id ?? []),
+  },
+  bulk: true,
+  create(tx, standard, input) {
+    const row: AddressScope = { ...standard, ip_version: input.ip_version as 4 | 6 };
+    tx.put(addressScopeTable, row);
+    return row;
+  },
+  update(tx, row) {
+    tx.put(addressScopeTable, row);
+    return row;
+  },
+  remove(tx, row) {
+    if (tx.count(scopedPoolTable, "scope", row.id) > 0) {
+      throw conflict("AddressScopeInUse", `Unable to complete operation on address scope ${row.id}. There are one or more subnet pools in use on the address scope.`);
+    }
+    tx.delete(addressScopeTable, row.id);
+  },
+});
+
+// ---- subnet pools ----
+
+/** @throws ApiError if the pool cannot be of the scope, or not with these prefixes */
+function associate(tx: Tx, pool: SubnetPool, scopeId: string, isNew: boolean, ctx: ApiContext): void {
+  if (isNew) {
+    const scope = ctx.visible(addressScopeResource, scopeId);
+    if (ctx.seen(addressScopeResource, scopeId, pool.project_id) === undefined) {
+      throw badRequest(`Illegal subnetpool association: subnetpool ${pool.id} cannot be associated with address scope ${scopeId}.`, "IllegalSubnetPoolAssociationToAddressScope");
+    }
+    if (scope.ip_version !== pool.ip_version) {
+      throw badRequest(`Illegal subnetpool association: subnetpool ${pool.id} cannot associate with address scope ${scopeId} because subnetpool ip_version is not ${scope.ip_version}.`, "IllegalSubnetPoolIpVersionAssociationToAddressScope");
+    }
+  }
+  if (pool.prefixes.some((text) => isTaken(tx, scopeId, pool.id, parseCidr(text)!))) {
+    throw conflict("AddressScopePrefixConflict", "Failed to associate address scope: subnetpools within an address scope must have unique prefixes.");
+  }
+  tx.put(scopedPoolTable, { id: pool.id, address_scope_id: scopeId, prefixes: pool.prefixes });
+}
+
+/** A project that may use a pool may see its scope. @throws ApiError 400 RbacPolicyInitError */
+function checkScopeShared(tx: Tx, poolId: string, target: string, ctx: ApiContext): void {
+  const scope = tx.get(scopedPoolTable, poolId)?.address_scope_id;
+  if (scope === undefined || ctx.seen(addressScopeResource, scope, target === EVERYBODY ? "" : target) !== undefined) return;
+  throw badRequest(`Subnet pool ${poolId} cannot be shared with ${target === EVERYBODY ? "every project" : `project ${target}`}: its address scope ${scope} is not.`, "RbacPolicyInitError");
+}
+
+const ofPool = extendResource(subnetPoolResource, {
+  attributes: {
+    address_scope_id: { type: "uuid|null", about: "The address scope that its prefixes are of.", post: true, put: true, default: null, check: orNull({ type: "uuid" }), filter: true, sort: true, alias: "address-scope" },
+  },
+  create(tx, row, input, ctx) {
+    const scope = input.address_scope_id as string | null;
+    if (scope !== null) associate(tx, row, scope, true, ctx);
+  },
+  update(tx, row, changes, ctx) {
+    const before = tx.get(scopedPoolTable, row.id);
+    const owner = before === undefined ? undefined : tx.get(addressScopeTable, before.address_scope_id)?.project_id;
+    if (before !== undefined && !ctx.caller.admin && owner !== ctx.caller.projectId) {
+      throw badRequest(`Illegal subnetpool update : subnetpool ${row.id} cannot be updated when associated with shared address scope ${before.address_scope_id}.`, "IllegalSubnetPoolUpdate");
+    }
+    const after = changes.address_scope_id === undefined ? before?.address_scope_id : (changes.address_scope_id as string | null);
+    if (after === undefined || after === null) tx.delete(scopedPoolTable, row.id);
+    else if (after !== before?.address_scope_id || row.prefixes.join() !== before.prefixes.join()) associate(tx, row, after, after !== before?.address_scope_id, ctx);
+  },
+  completed(tx, done, ctx) {
+    for (const { row, given } of done) if (given.shared === true) checkScopeShared(tx, row.id, EVERYBODY, ctx);
+  },
+  remove: (tx, row) => tx.delete(scopedPoolTable, row.id),
+  present: (view, row) => ({ address_scope_id: view.get(scopedPoolTable, row.id)?.address_scope_id ?? null }),
+});
+
+// ---- networks, and what of others stands on scopes ----
+
+const ofNetwork = extendResource(networkResource, {
+  attributes: {
+    ipv4_address_scope: { type: "uuid|null", about: "The address scope of the pool that its IPv4 subnets are of.", alias: "address-scope" },
+    ipv6_address_scope: { type: "uuid|null", about: "Likewise of IPv6.", alias: "address-scope" },
+  },
+  present: (view, row) => ({ ipv4_address_scope: scopeOf(view, row.id, 4) ?? null, ipv6_address_scope: scopeOf(view, row.id, 6) ?? null }),
+});
+
+interface OfRouterAndPort extends StandardRow {
+  readonly router_id: string;
+  readonly port_id: string;
+}
+
+/** From outside an address is reached by its own name only within one scope. */
+function checkProxy(tx: Tx, { router_id, port_id }: OfRouterAndPort): void {
+  const networkOf = (port: string): string | undefined => tx.get(portTable, port)?.network_id;
+  const scopeAt = (network: string | undefined): string | undefined => (network === undefined ? undefined : scopeOf(tx, network, 6));
+  const inside = scopeAt(networkOf(port_id));
+  const outside = tx.by(routerLinkTable, "router", router_id).map((link) => scopeAt(networkOf(link.id)));
+  if (outside.includes(inside)) return;
+  throw conflict("AddressScopeConflict", `The IPv6 address scope ${outside[0] ?? "None"} of external network conflict with internal network's IPv6 address scope ${inside ?? "None"}.`);
+}
+
+interface Policy extends StandardRow {
+  readonly object_type: string;
+  readonly object_id: string;
+  readonly target_tenant: string;
+}
+
+/** Of apps that this one does not require. */
+export const extendAll: ExtendAll = ({ name }) => {
+  if (name === "ndp_proxy") return { create: (tx, row: OfRouterAndPort) => checkProxy(tx, row) };
+  if (name !== "rbac_policy") return undefined;
+  const check = (tx: Tx, { object_type, object_id, target_tenant }: Policy, ctx: ApiContext): void => {
+    if (object_type === subnetPoolResource.name) checkScopeShared(tx, object_id, target_tenant, ctx);
+  };
+  return { create: (tx, row: Policy, _input, ctx) => check(tx, row, ctx), update: (tx, row: Policy, _changes, ctx) => check(tx, row, ctx) };
+};
+
+export const resources = [addressScope];
+export const extend = [ofPool, ofNetwork];
+export const references = [
+  reference(scopedPoolTable, { to: subnetPoolTable, ids: (p) => p.id, gone: (tx, p) => tx.delete(scopedPoolTable, p.id) }),
+];
+export const policies: Readonly<Record<string, string>> = { shared_address_scopes: "field:address_scopes:shared=True" };
+export const aliases: readonly Alias[] = [
+  { alias: "address-scope", name: "Address scope", description: "Subnet pools whose addresses do not clash, between whose networks routers route as they are.", updated: "2015-07-26T10:00:00-00:00" },
+  { alias: "rbac-address-scope", name: "Add address_scope type to RBAC", description: "Address scopes can be shared with other projects.", updated: "2020-02-12T00:00:00-00:00" },
+  { alias: "rbac-subnetpool", name: "Add subnetpool type to RBAC", description: "Subnet pools can be shared with other projects.", updated: "2020-02-05T00:00:00-00:00" },
+];

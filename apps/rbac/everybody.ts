@@ -1,0 +1,28 @@
+// `shared` of a resource that may be given: it is a policy for every project, and shown to whom any policy covers.
+import { ACCESS_AS_SHARED, type AnyExtension, type Attribute, type Shareable, type StandardRow, type Tx } from "#app";
+import { EVERYBODY, isGranted, policyOf, rbacPolicyTable } from "./model.ts";
+
+function shareWithAll(tx: Tx, name: string, row: StandardRow): void {
+  if (policyOf(tx, name, row.id, ACCESS_AS_SHARED, EVERYBODY) !== undefined) return;
+  const common = { name: "", description: "", created_at: tx.now, updated_at: tx.now, revision_number: 1, tags: [] } as const;
+  tx.put(rbacPolicyTable, { ...common, id: tx.uuid(), project_id: row.project_id, object_type: name, object_id: row.id, target_tenant: EVERYBODY, action: ACCESS_AS_SHARED });
+}
+
+/** The attribute `shared`, and what becomes of it. */
+export function shared(name: string, { shownBy, givenBy, unshared }: Partial<Shareable> = {}): AnyExtension {
+  if (shownBy === undefined) return {};
+  const about: Attribute = { type: "boolean", about: "Whether it is shared with the caller's project.", filter: true, alias: shownBy };
+  const present: AnyExtension["present"] = (view, row: StandardRow, caller) => ({ shared: isGranted(view, name, row.id, ACCESS_AS_SHARED, caller.projectId) });
+  if (givenBy === undefined) return { attributes: { shared: about }, present };
+  return {
+    attributes: { shared: { ...about, about: "Given: whether every project may use it. Shown: whether the caller's may.", post: true, put: unshared !== undefined, default: false, sort: true, policy: { create: givenBy, update: givenBy } } },
+    create(tx, row: StandardRow, input) {
+      if (input.shared === true) shareWithAll(tx, name, row);
+    },
+    update(tx, row: StandardRow, changes) {
+      if (changes.shared === true) shareWithAll(tx, name, row);
+      else if (changes.shared === false && policyOf(tx, name, row.id, ACCESS_AS_SHARED, EVERYBODY) !== undefined) throw unshared!(row);
+    },
+    present,
+  };
+}
