@@ -5,7 +5,7 @@ import {
   type Alias, type ApiContext, type Attribute, type Check, type ReadView, type Tx, type Values, type Vif,
 } from "#app";
 import {
-  addressHolderTable, bindingFault, chosenSegments, chosenSegmentTable, deviceOwner, hasPair, isNetworkPort, isServicePort, networkKeys, networkResource, networkTable, plugging, portBindingTable, portKeys, portResource, portStatusTable, portTable, pluggedAt, requestedChassis, shownHost, statusNowhere, VNIC_TYPES,
+  addressHolderTable, arrivalTable, bindingFault, chosenSegments, chosenSegmentTable, deviceOwner, hasPair, inactiveBindingTable, isNetworkPort, isServicePort, networkKeys, networkResource, networkTable, plugging, portBindingTable, portKeys, portResource, portStatusTable, portTable, pluggedAt, requestedChassis, shownHost, statusNowhere, VNIC_TYPES,
   type AddressPair, type Network, type PlugChange, type Port, type PortBinding, type PortStatus,
 } from "./model.ts";
 
@@ -357,6 +357,8 @@ const port = defineResource(portResource, {
 
   remove(tx, row) {
     tx.delete(portBindingTable, row.id);
+    tx.delete(arrivalTable, row.id);
+    for (const { id } of tx.by(inactiveBindingTable, "port", row.id)) tx.delete(inactiveBindingTable, id);
     tx.delete(portStatusTable, row.id);
     for (const { id } of tx.by(addressHolderTable, "port", row.id)) tx.delete(addressHolderTable, id);
     tx.delete(portTable, row.id);

@@ -4,10 +4,12 @@ import { badRequest, contains, NO_MAC, definePool, defineScope, defineSoftTable,
 import { subnetTable, type Subnet } from "../ipam/model.ts";
 import { addressesOf, fromScope, membersScope, networkTable, portTable, takeMac, type Address, type Port } from "../l2/model.ts";
 import { mtuOf, profiled } from "../overlay/model.ts";
+import { inDomains, type Domains } from "./domains.ts";
 import { undelivered } from "./errors.ts";
 import { l3 } from "./tables.ts";
 
 export { hostUnreachable, undelivered, type Undelivered } from "./errors.ts";
+export { domainNumber, domainOf, inDomain, inDomains, NO_DOMAIN, routeTranslated, routingDomainTable, type Domains, type RoutingDomain } from "./domains.ts";
 export { questionFor } from "./questions.ts";
 
 /** A route that the router's owner asked for. */
@@ -29,7 +31,7 @@ export interface LiveRouter extends Row {
   /** The two of its networks with the greatest MTUs, where larger packets may come by one than go by another. */
   readonly widest?: readonly { readonly network_id: string; readonly mtu: number }[];
   /** By family, where its networks are not all of one routing domain: these domains, in order. */
-  readonly domains?: { readonly 4?: readonly string[]; readonly 6?: readonly string[] };
+  readonly domains?: Domains;
 }
 export const liveRouterTable = defineTable<LiveRouter>()("live_router", { derived: true, of: routerTable });
 
@@ -200,43 +202,6 @@ export function legOf({ router_id, via, leg: named, destination, nexthop }: Rout
   const there = view.by(legTable, "place", `${router_id}|${via}`).filter((l) => named === undefined || l.id === named).toSorted(inOrder);
   return there.find((l) => (nexthop === null ? l.addresses.some((a) => a.cidr === destination) : reaches(l, nexthop))) ?? there[0];
 }
-
-/**
- * Of which routing domain a network is, in one family. A joint (derived): an app that requires l3 says so. A router routes between networks of one
- * domain alone; those of which nobody says anything are of one too. IPv4 that leaves by a network into which the router translates is no matter of
- * domains here, nor what is translated on its way in: whoever translates decides. Rows carry `<app>/...` as id; those of one network and family say the same.
- */
-export interface RoutingDomain extends Row {
-  readonly network_id: string;
-  readonly ip_version: 4 | 6;
-  readonly domain: string;
-}
-export const routingDomainTable = defineTable<RoutingDomain>()("routing_domain", { derived: true, open: true, indexes: { network: (d) => d.network_id } });
-
-/** The domain of a network; "": nobody says. */
-export const domainOf = (view: ReadView, networkId: string, family: 4 | 6): string => view.by(routingDomainTable, "network", networkId).find((d) => d.ip_version === family)?.domain ?? "";
-
-/** The number by which packets of a router have the domain of a network, 1 to 254, or NO_DOMAIN. Undefined: the router routes between all of its networks. */
-export function domainNumber({ domains }: Pick<LiveRouter, "domains">, networkId: string, family: 4 | 6, view: ReadView): number | undefined {
-  const all = domains?.[family];
-  if (all === undefined) return undefined;
-  const at = all.indexOf(domainOf(view, networkId, family));
-  return at < 0 || at >= NO_DOMAIN - 1 ? NO_DOMAIN : at + 1;
-}
-/** Beyond as many domains as a router can tell apart, and when its networks change: routed nowhere. */
-export const NO_DOMAIN = 255;
-
-/** A packet of a family that is of a domain. */
-export const inDomain = (family: 4 | 6, n: number) => (family === 4 ? ({ "reg:domain4": n, "reg:translated": 0 } as const) : ({ "reg:domain6": n } as const));
-
-/** What comes into a router by a network is of its domains, and not translated yet. */
-export function inDomains(router: Pick<LiveRouter, "domains">, networkId: string, view: ReadView) {
-  const [four, six] = [domainNumber(router, networkId, 4, view), domainNumber(router, networkId, 6, view)];
-  return [...(four === undefined ? [] : [load("domain4", four), load("translated", 0)]), ...(six === undefined ? [] : [load("domain6", six)])];
-}
-
-/** What was translated on its way in is routed, whatever domain it comes from. */
-export const routeTranslated = ({ domains }: Pick<LiveRouter, "domains">) => [...(domains?.[4] === undefined ? [] : [load("translated", 1)]), toStage("route")] as const;
 
 function prefixOf({ router_id, destination }: Route): [router: string, prefix: string] | undefined {
   const cidr = parseCidr(destination);

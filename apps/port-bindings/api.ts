@@ -1,7 +1,7 @@
 // Bindings of a port, by host. A port is where its active one says; an inactive one lets an interface of it be plugged and wired elsewhere, until it is
 // activated.
 import {
-  AUTO, badRequest, conflict, defineResource, extendResource, notFound, reference, resourceHandle,
+  AUTO, badRequest, conflict, defineResource, extendResource, notFound, resourceHandle,
   type Alias, type ApiContext, type ReadView, type Tx, type Values,
 } from "#app";
 import {
@@ -164,16 +164,8 @@ const ofPort = extendResource(portResource, {
     }
     follow(tx, row);
   },
-  remove(tx, row) {
-    for (const { id } of tx.by(inactiveBindingTable, "port", row.id)) tx.delete(inactiveBindingTable, id);
-    tx.delete(arrivalTable, row.id);
-  },
 });
 
 export const resources = [binding];
 export const extend = [ofPort];
-export const references = [
-  reference(arrivalTable, { to: portTable, ids: (a) => a.id, gone: (tx, a) => tx.delete(arrivalTable, a.id) }),
-  reference(inactiveBindingTable, { to: portTable, ids: (b) => b.port_id, gone: (tx, b) => tx.delete(inactiveBindingTable, b.id) }),
-];
 export const aliases: readonly Alias[] = [{ alias: "binding-extended", name: "Port Bindings Extended", description: "A port may have several bindings, of which one is active.", updated: "2017-07-17T10:00:00-00:00" }];

@@ -1,7 +1,7 @@
 // Several bindings of a port: it is wired where it is about to be before it is there.
 import type { App } from "#app";
 import { moveAnnouncements } from "./announce.ts";
-import { aliases, extend, references, resources } from "./api.ts";
+import { aliases, extend, resources } from "./api.ts";
 import { arrivals } from "./arrivals.ts";
 import { derive, portContext, vif } from "./rules.ts";
 
@@ -10,7 +10,6 @@ export default {
   about: "several bindings of a port: it moves between hosts with nothing missing where it arrives",
   requires: ["l2"],
   resources,
-  references,
   extend,
   aliases,
   derive,

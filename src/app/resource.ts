@@ -1,6 +1,7 @@
 // Resources: the API as data. A resource is declared once, by the app that owns it; routes, validation, error texts,
 // policy, filters, paging, OpenAPI and storage derive from the declaration (src/northbound). Other apps add to it with an
 // Extension and keep their values in tables of their own. A handle, exported from the owner's model.ts, is how other apps name it.
+// Over 400 lines: types that name each other, and half of it is what each field means.
 import type { Check } from "./check.ts";
 import type { LiveView } from "./soft-table.ts";
 import type { AnyTable, ReadView, Row, Table, Tx } from "./table.ts";

@@ -18,6 +18,8 @@ const OUTSIDE = "that a network leads outside is the administrator's to say: by 
 
 /** Rules of the reference that differ here on purpose, and why. */
 const DIFFERENT: Readonly<Record<string, string>> = {
+  create_port_binding: "administrators may as well: development clouds have no role service",
+  delete_port_binding: "likewise",
   "create_port:binding:profile": "administrators may as well: development clouds have no role service",
   "update_port:binding:profile": "likewise",
   "get_network:tags": TAGS,
