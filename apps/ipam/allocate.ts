@@ -191,9 +191,19 @@ function put(tx: Tx, port: Port, chosen: Chosen, position: number): void {
   if (before === undefined || before.position !== position) tx.put(addressTable, row);
 }
 
+const isFor = ({ owners = [] }: Subnet, owner: string): boolean => owners.includes(owner);
+
+/** Of these subnets those that are for a port: for its owner if there are any, else for all. */
+function subnetsFor({ device_owner: owner }: Port, subnets: readonly Subnet[]): readonly Subnet[] {
+  const own = subnets.filter((s) => isFor(s, owner));
+  return own.length > 0 ? own : subnets.filter((s) => s.owners === undefined);
+}
+
 /** Addresses of a new port for which none were asked: one of each family, and one of each auto-address subnet. */
 export function assignDefault(tx: Tx, port: Port): void {
-  const subnets = subnetsOf(tx, port.network_id);
+  const there = subnetsOf(tx, port.network_id);
+  const subnets = subnetsFor(port, there);
+  if (subnets.length === 0 && there.length > 0) throw conflict("IpAddressGenerationFailureNoMatchingSubnet", `No valid service subnet for the given device owner, network ${port.network_id}, device owner ${port.device_owner}.`);
   let position = 0;
   for (const family of [4, 6] as const) {
     const candidates = subnets.filter((s) => s.ip_version === family && !isAutoAddress(s));
@@ -273,7 +283,7 @@ export function followMac(tx: Tx, port: Port, oldMac: string): void {
 
 /** A new auto-address subnet gives a port of its network an address. False if this is not for it. */
 export function addAutoAddress(tx: Tx, port: Port, subnet: Subnet): boolean {
-  if (isRouterPort(port)) return false;
+  if (isRouterPort(port) || !subnetsFor(port, subnetsOf(tx, port.network_id)).some((s) => s.id === subnet.id)) return false;
   const used = addressesOf(tx, port.id);
   put(tx, port, slaac(tx, port, subnet), used.length === 0 ? 0 : used.at(-1)!.position + 1);
   return true;

@@ -347,3 +347,32 @@ describe("auto-address subnets", () => {
     await api.refused(409, "SubnetInUse", "DELETE", `subnets/${s.id}`);
   });
 });
+
+describe("subnets for certain ports", () => {
+  const of = async (device_owner?: string): Promise<string[]> => ips(await port(device_owner === undefined ? {} : { device_owner }));
+  test("give automatic addresses to those alone; others get them of subnets for nobody in particular", async () => {
+    const own = await api.make("subnet", { network_id: net, ip_version: 4, cidr: "10.1.0.0/24", service_types: ["compute:nova", "network:floatingip_agent_gateway"] }, admin);
+    expect(own.service_types).toEqual(["compute:nova", "network:floatingip_agent_gateway"]);
+    expect((await of("compute:nova"))[0]).toMatch(/^10\.1\./);
+    await api.refused(409, "IpAddressGenerationFailureNoMatchingSubnet", "POST", "ports", { port: { network_id: net } });
+    const any = await subnet("10.2.0.0/24");
+    expect(any.service_types).toEqual([]);
+    expect((await of())[0]).toMatch(/^10\.2\./);
+    expect((await of("compute:other"))[0]).toMatch(/^10\.2\./);
+    expect((await of("compute:nova"))[0]).toMatch(/^10\.1\./);
+    expect(ips(await port({ fixed_ips: [{ subnet_id: own.id }] }))[0], "whoever names it").toMatch(/^10\.1\./);
+    await api.change("subnet", own.id, { service_types: [] }, admin);
+    expect((await api.show("subnet", own.id)).service_types).toEqual([]);
+    expect((await of())[0], "the first of all again").toMatch(/^10\.1\./);
+  });
+
+  test.each([["what is no owner", ["nobody"], "InvalidSubnetServiceType"], ["what is no text", [7], "InvalidInputSubnetServiceType"]])("%s is refused", async (_, service_types, type) => {
+    await api.refused(400, type, "POST", "subnets", { subnet: { network_id: net, ip_version: 4, cidr: "10.3.0.0/24", service_types } });
+  });
+
+  test("are an administrator's to make", async () => {
+    const mine = await api.make("network", {}, { project: "p9", roles: "member,reader" });
+    const answer = await api.call("POST", "subnets", { subnet: { network_id: mine.id, ip_version: 4, cidr: "10.4.0.0/24", service_types: ["compute:nova"] } }, { project: "p9", roles: "member,reader" });
+    expect(answer.status).toBe(403);
+  });
+});

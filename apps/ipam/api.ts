@@ -137,6 +137,10 @@ const subnet = defineResource(subnetResource, {
     dns_nameservers: { type: "string[]", about: "At most 5.", post: true, put: true, default: [], check: { convert: "nameservers" } },
     host_routes: { type: "object[]", about: "At most 20 routes told to hosts.", post: true, put: true, default: [], check: { convert: "host-routes" } },
     enable_dhcp: { type: "boolean", about: "Whether the network answers DHCP.", post: true, put: true, default: true, filter: true, sort: true },
+    service_types: {
+      type: "string[]", about: "Owners of ports (device_owner, as compute:nova or network:router_gateway) whose automatic addresses come from it; none: whom no other subnet is for.",
+      post: true, put: true, default: [], check: { convert: "subnet-service-types" }, alias: "subnet-service-types", policy: { create: "rule:admin_only", update: "rule:admin_only" },
+    },
     shared: { type: "boolean", about: "Whether its network is.", visible: false, filter: true },
     ipv6_ra_mode: { type: "string", about: "What routers announce: slaac, dhcpv6-stateful, dhcpv6-stateless.", post: true, default: null, check: { enum: [...modes, null] }, filter: true, sort: true },
     ipv6_address_mode: { type: "string", about: "How ports get addresses: slaac, dhcpv6-stateful, dhcpv6-stateless.", post: true, default: null, check: { enum: [...modes, null] }, filter: true, sort: true },
@@ -197,6 +201,7 @@ const subnet = defineResource(subnetResource, {
       enable_dhcp: dhcp,
       ipv6_ra_mode: ra,
       ipv6_address_mode: addressMode,
+      ...ownersOf(input.service_types),
     };
     tx.put(subnetTable, row);
     ctx.bump(networkResource, network.id);
@@ -220,7 +225,8 @@ const subnet = defineResource(subnetResource, {
     const pools = wanted === undefined ? row.allocation_pools : wanted.length === 0 ? defaultPools(c, gateway) : wanted;
     if (wanted !== undefined) checkPools(c, row.cidr, pools);
     checkGatewayOutsidePools(gateway, pools);
-    const after: Subnet = { ...row, enable_dhcp: dhcp, gateway_ip: gateway, allocation_pools: pools, dns_nameservers: servers, host_routes: routes };
+    const { owners, ...rest } = row;
+    const after: Subnet = { ...rest, enable_dhcp: dhcp, gateway_ip: gateway, allocation_pools: pools, dns_nameservers: servers, host_routes: routes, ...ownersOf(changes.service_types ?? owners) };
     tx.put(subnetTable, after);
     if (wanted !== undefined) reopen(tx, row.id);
     ctx.bump(networkResource, row.network_id);
@@ -240,8 +246,10 @@ const subnet = defineResource(subnetResource, {
     ctx.bump(networkResource, row.network_id);
   },
 
-  present: (view, row) => ({ shared: view.get(networkTable, row.network_id)?.shared === true }),
+  present: (view, row) => ({ shared: view.get(networkTable, row.network_id)?.shared === true, service_types: row.owners ?? [] }),
 });
+
+const ownersOf = (types: unknown): Pick<Subnet, "owners"> => ((types as readonly string[] | undefined)?.length ? { owners: types as readonly string[] } : {});
 
 /** The network of a subnet, or of one that is being asked for. */
 function networkOfRow(row: Subnet, view: ReadView): Network {
@@ -344,6 +352,7 @@ export const references = [
 ];
 export const extend = [networkExtension, portExtension];
 export const aliases: readonly Alias[] = [
+  { alias: "subnet-service-types", name: "Subnet service types", description: "Subnets whose automatic addresses are for ports of certain owners.", updated: "2016-03-15T18:00:00-00:00" },
   { alias: "ip_allocation", name: "IP Allocation", description: "Ports show how they got their addresses.", updated: "2016-06-10T23:00:00-00:00" },
   { alias: "ip-substring-filtering", name: "IP address substring filtering", description: "Ports are found by a part of an address.", updated: "2017-11-28T09:00:00-00:00" },
   { alias: "l3-port-ip-change-not-allowed", name: "Prevent L3 router ports IP address change extension", description: "Addresses of router interfaces cannot be changed.", updated: "2018-10-09T10:00:00-00:00" },

@@ -57,6 +57,20 @@ export const allocationPools: Convert = (value, attribute) =>
     .sort((a, b) => (a.start.value < b.start.value ? -1 : a.start.value > b.start.value ? 1 : 0))
     .map(({ pool }) => pool);
 
+const MAX_SERVICE_TYPES = 32;
+const SERVICE_TYPE = /^(network|compute|baremetal|neutron|trunk|manila):|^Octavia/;
+
+/** Owners of ports, each once. null is none. */
+export const serviceTypes: Convert = (value, attribute) => {
+  if (value === null) return [];
+  const list = asList(value, attribute, MAX_SERVICE_TYPES);
+  for (const type of list) {
+    if (typeof type !== "string") throw badRequest(`Subnet service type ${show(type)} is not a string.`, "InvalidInputSubnetServiceType");
+    if (!SERVICE_TYPE.test(type) || type.length > 255) throw badRequest(`Subnet service type ${show(type)} does not correspond to a valid device owner.`, "InvalidSubnetServiceType");
+  }
+  return [...new Set(list)];
+};
+
 const MAX_NAMESERVERS = 5;
 const MAX_HOST_ROUTES = 20;
 
@@ -100,6 +114,7 @@ export const converters: Readonly<Record<string, Converter>> = {
   "fixed-ips": { about: "addresses of a port", form: { list: { dict: { subnet_id: { check: { type: "uuid" } }, ip_address: { check: { type: "ip" } } } } }, run: fixedIps },
   "allocation-pools": { about: "ranges of addresses, sorted", form: { list: { dict: { start: key({ type: "ip" }), end: key({ type: "ip" }) } } }, run: allocationPools },
   nameservers: { about: "addresses of DNS servers, none twice", form: orNull({ list: { type: "ip" }, unique: true, max: MAX_NAMESERVERS }), run: nameservers },
+  "subnet-service-types": { about: "owners of ports, each once", form: orNull({ list: { type: "string" }, max: MAX_SERVICE_TYPES }), run: serviceTypes },
   "host-routes": {
     about: "routes for hosts, none twice",
     form: orNull({ list: { dict: { destination: key({ type: "strict-cidr" }), nexthop: key({ type: "ip" }) } }, unique: true, max: MAX_HOST_ROUTES }),

@@ -23,6 +23,8 @@ export interface Subnet extends StandardRow {
   readonly enable_dhcp: boolean;
   readonly ipv6_ra_mode: Ipv6Mode | null;
   readonly ipv6_address_mode: Ipv6Mode | null;
+  /** Owners of ports (`device_owner`) that its automatic addresses are for; absent: all that no other subnet of the network is for. */
+  readonly owners?: readonly string[];
 }
 export const subnetTable = defineTable<Subnet>()("subnet", { resource: "subnet", indexes: { network: (s) => s.network_id, project: (s) => s.project_id } });
 export const subnetResource = resourceHandle<Subnet>("subnet");

@@ -319,3 +319,11 @@ describe("requests", () => {
     expect(looks.mock.calls.filter(([table]) => table.name === chassisTable.name)).toEqual([]);
   });
 });
+
+test("ports have tags from the start where they are given, each its own in one request", async () => {
+  const net = (await api.make("network", {})).id;
+  const { body } = await api.call("POST", "ports", { ports: [{ network_id: net, tags: ["a", "b"] }, { network_id: net }] }, { project: "p1", roles: "admin" });
+  expect((body.ports as { tags: string[] }[]).map((p) => p.tags)).toEqual([["a", "b"], []]);
+  expect((await api.list("ports?tags=a")).length).toBe(1);
+  await api.refused(400, "HTTPBadRequest", "POST", "ports", { port: { network_id: net, tags: ["a", "a"] } });
+});

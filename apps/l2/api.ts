@@ -212,6 +212,7 @@ function checkPairs(port: Port): void {
 const hostName: Check = { null: "", else: { type: "string" } };
 
 const portAttributes: Record<string, Attribute> = {
+  tags: { type: "string[]", about: "Labels; given with the port they are its first.", post: true, default: [], check: { list: { type: "string", max: 255 }, unique: true, max: 50 } },
   network_id: { type: "uuid", about: "Network it is on.", post: true, required: true, filter: true, sort: true, index: "network" },
   mac_address: {
     type: "mac", about: "Unique in its network; absent or null: generated.", post: true, put: true, default: AUTO, check: orNull({ type: "mac" }), filter: true, sort: true,
@@ -378,6 +379,7 @@ export const policies: Readonly<Record<string, string>> = {
   network_device: "field:port:device_owner=~^network:",
 };
 export const aliases: readonly Alias[] = [
+  { alias: "tag-ports-during-bulk-creation", name: "Tag Ports During Bulk Creation", description: "Ports are given tags as they are made.", updated: "2019-12-29T19:00:00-00:00" },
   { alias: "port-security", name: "Port Security", description: "Anti-spoofing can be switched off for a port or a network's new ports.", updated: "2012-07-23T10:00:00-00:00" },
   { alias: "allowed-address-pairs", name: "Allowed Address Pairs", description: "Ports may send from further addresses.", updated: "2013-07-23T10:00:00-00:00" },
   { alias: "binding", name: "Port Binding", description: "Where and how a port is plugged.", updated: "2014-02-03T10:00:00-00:00" },

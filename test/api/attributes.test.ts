@@ -11,7 +11,7 @@ const wanted = JSON.parse(readFileSync(new URL("../fixtures/api/attributes.json"
 /** Where it is otherwise on purpose, and why. */
 const DIFFERENT: Readonly<Record<string, string>> = {
   "networks.mtu": "cuvfs", // net-mtu-writable, an extension of its own
-  "ports.tags": "v", // tags are set by their own calls, and filtered by all resources alike
+  "ports.tags": "cv", // tag-ports-during-bulk-creation, an extension of its own
   "port_forwardings.external_port": "cuvfs", // or a range
   "port_forwardings.internal_port": "cuv",
   ...Object.fromEntries(["cidr", "network_id", "project_id", "subnet_id", "subnet_name"].map((name) => [`floatingip_pools.${name}`, "vf"])), // filters are its use
