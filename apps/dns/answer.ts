@@ -24,11 +24,12 @@ export function answer(view: ReadView, asker: Port, { questions }: Pick<DnsMessa
   if (question.class !== dnsClasses.internet) return { rcode: dnsRcodes.refused, answers: [] };
   const { name, type } = question;
   const text = bare(name.toLowerCase());
-  const networks = networksOf(view, asker.network_id);
+  const networks = networksOf(view, asker);
   const reversed = addressOfReverse(text);
   if (reversed !== undefined) {
     const holder = holderOf(view, asker, reversed, networks);
-    if (holder === undefined) return isOfNetworks(view, reversed, networks) ? unknown : undefined;
+    // Who has private addresses outside is nobody's business here, unless a server was named for it.
+    if (holder === undefined) return isOfNetworks(view, reversed, networks) || (isPrivate(reversed) && view.settings(dnsSettings)["dns-forwarders"].length === 0) ? unknown : undefined;
     return type === "PTR" || type === "ANY" ? { rcode: dnsRcodes.noError, answers: [{ name, class: dnsClasses.internet, ttl: TTL_S, type: "PTR", data: { name: `${hostOf(view, holder)}.${view.settings(dnsSettings)["dns-domain"]}` } }] } : nothing;
   }
   const own = view.settings(dnsSettings)["dns-domain"];
@@ -75,6 +76,10 @@ const normal = (text: string): string | undefined => {
   const ip = parseIp(text);
   return ip === undefined ? undefined : formatIp(ip);
 };
+
+/** Zones that are answered where they are asked. RFC 6303 section 4 */
+const PRIVATE = ["10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "127.0.0.0/8", "169.254.0.0/16", "0.0.0.0/8", "fd00::/8", "fe80::/10", "::/127"].map((cidr) => parseCidr(cidr)!);
+const isPrivate = (ip: string): boolean => PRIVATE.some((cidr) => contains(cidr, parseIp(ip)!));
 
 /** Whether an address is one of those that the networks have: of nobody there, it is nobody's. */
 function isOfNetworks(view: ReadView, ip: string, networks: readonly Network[]): boolean {

@@ -1,7 +1,7 @@
 // dns_name, dns_domain and dns_assignment of ports, dns_domain of networks.
 import { extendResource, invalidFor, reference, type Alias, type Attribute, type ReadView, type Tx, type Values } from "#app";
 import { addressesOf, networkResource, networkTable, portResource, portTable, type Port } from "../l2/model.ts";
-import { bare, dnsSettings, hostOf, networkDomainTable, portNameTable } from "./model.ts";
+import { dnsSettings, hostOf, networkDomainTable, portNameTable } from "./model.ts";
 
 const DNS_INTEGRATION = "dns-integration";
 
@@ -34,7 +34,7 @@ const ofPort = extendResource(portResource, {
   create: keepName,
   update: keepName,
   remove(tx, { id }) {
-    if (tx.get(portNameTable, id) !== undefined) tx.delete(portNameTable, id);
+    tx.delete(portNameTable, id);
   },
   present(view, { id }) {
     const { dns_name = "", dns_domain = "" } = view.get(portNameTable, id) ?? {};
@@ -53,12 +53,12 @@ const ofNetwork = extendResource(networkResource, {
     if (dns_domain !== undefined && dns_domain !== "") tx.put(networkDomainTable, { id, dns_domain: dns_domain as string });
   },
   update(tx, { id }, { dns_domain }) {
-    if (dns_domain === undefined || bare(dns_domain as string) === bare(tx.get(networkDomainTable, id)?.dns_domain ?? "")) return;
+    if (dns_domain === undefined || dns_domain === (tx.get(networkDomainTable, id)?.dns_domain ?? "")) return;
     if (dns_domain !== "") tx.put(networkDomainTable, { id, dns_domain: dns_domain as string });
     else tx.delete(networkDomainTable, id);
   },
   remove(tx, { id }) {
-    if (tx.get(networkDomainTable, id) !== undefined) tx.delete(networkDomainTable, id);
+    tx.delete(networkDomainTable, id);
   },
   present: (view, { id }) => ({ dns_domain: view.get(networkDomainTable, id)?.dns_domain ?? "" }),
 });

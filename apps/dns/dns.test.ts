@@ -61,15 +61,16 @@ async function ask(portId: string, message: Partial<DnsInput>, { family = 4, ip 
     family === 4 ? buildIpv4({ ...ends, protocol: ipProtocols.udp }, datagram) : buildIpv6({ ...ends, next_header: ipProtocols.udp }, datagram),
   );
   const before = h.sent.length;
+  const mine = () => h.sent.slice(before).find(({ packet }) => "registers" in packet && packet.registers.out_port_key === port.key);
   h.packets.handle({ chassis: "hv1", inPort: 1, tableId: h.layout.table("dns_request").id, data, match: { [h.layout.register("in_port_key").field]: port.key } });
   for (let n = 0; n < 60; n++) {
     await new Promise((done) => setImmediate(done));
     h.clock.advance(0);
-    if (h.sent.length > before) break;
+    if (mine() !== undefined) break;
   }
-  const [sent] = h.sent.slice(before);
+  const sent = mine();
   if (sent === undefined) return undefined;
-  expect(sent.packet).toMatchObject({ chassis: "hv1", stage: "locate", registers: { out_port_key: port.key, from_network: 1 } });
+  expect(sent.packet).toMatchObject({ chassis: "hv1", stage: "locate", registers: { from_network: 1 } });
   const frame = parsePacket(Buffer.from(sent.packet.data));
   expect(frame.eth).toMatchObject({ dst: port.mac_address, src: SERVICE.mac });
   expect(frame.ipv4 ?? frame.ipv6).toMatchObject({ src: ends.dst, dst: ends.src });
@@ -189,6 +190,57 @@ describe("questions", () => {
     expect(await addresses(asker, "db")).toEqual(["10.1.0.5"]);
     expect(await addresses(asker, "theirs"), "of another project, in another network").toBe(3);
     expect(await addresses(asker, "guest"), "of another project, in the same network").toEqual(["10.0.0.6"]);
+  });
+
+  test("on a network of several projects: nobody answers for a domain to others, and who has a name himself finds his own", async () => {
+    const { net, asker } = await cloud();
+    await plugged(net, "10.0.0.66", { dns_name: "www", dns_domain: "bank.example.", project_id: "mallory" });
+    await plugged(net, "10.0.0.67", { dns_name: "db", project_id: "mallory" });
+    await plugged(net, "10.0.0.68", { dns_name: "host-10-0-0-9", project_id: "mallory" });
+    await plugged(net, "10.0.0.69", { dns_name: "mail.bank.example", project_id: "mallory" });
+    answers = ({ id, questions }) => [{ id, qr: true, questions, answers: [] }];
+    for (const name of ["www.bank.example", "mail.bank.example"]) expect(await addresses(asker, name), name).toEqual([]);
+    expect(outside.map(({ question }) => question.questions[0]!.name)).toEqual(["www.bank.example", "mail.bank.example"]);
+    expect(await addresses(asker, "host-10-0-0-9")).toEqual(["10.0.0.9"]);
+    expect(await addresses(asker, "db"), "nobody else is called so").toEqual(["10.0.0.67"]);
+    await plugged(net, "10.0.0.5", { dns_name: "db" });
+    expect(await addresses(asker, "db")).toEqual(["10.0.0.5"]);
+  });
+
+  test("a stranger's router on the network brings no networks of his", async () => {
+    const { net, asker } = await cloud();
+    const theirs = (await h.create("network", { name: "theirs", project_id: "mallory" })).id;
+    const subnet = (await h.create("subnet", { network_id: theirs, ip_version: 4, cidr: "8.8.8.0/24", project_id: "mallory" })).id;
+    const router = await h.create("router", { project_id: "mallory" });
+    const door = await h.create("port", { network_id: net, project_id: "mallory", fixed_ips: [{ ip_address: "10.0.0.77" }] });
+    await h.call("PUT", `/v2.0/routers/${router.id}/add_router_interface`, { port_id: door.id });
+    await h.call("PUT", `/v2.0/routers/${router.id}/add_router_interface`, { subnet_id: subnet });
+    await h.settled();
+    answers = ({ id, questions }) => [{ id, qr: true, questions, answers: [] }];
+    await ask(asker, { questions: [{ name: "9.8.8.8.in-addr.arpa", type: "PTR", class: 1 }] });
+    expect(outside, "others are asked").toHaveLength(1);
+    expect(await ask(asker, { questions: [{ name: "9.9.168.192.in-addr.arpa", type: "PTR", class: 1 }] }), "private").toMatchObject({ rcode: 3 });
+    expect(outside).toHaveLength(1);
+  });
+
+  test("of many projects each has its share of what name servers are asked", async () => {
+    const { net, asker } = await cloud();
+    silentNow = (_, data) => {
+      outside.push({ address: "", port: 0, question: parseDns(data) });
+      return { close: () => undefined };
+    };
+    try {
+      for (let n = 0; n < 14; n++) {
+        const { id } = await plugged(net, `10.0.0.${100 + n}`, { project_id: "mallory" });
+        for (let m = 0; m < 15; m++) await ask(id, { questions: [A(`n${n}x${m}.example.org`)] }, { ip: `10.0.0.${100 + n}` });
+      }
+      const before = outside.length;
+      expect(before).toBe(200);
+      await ask(asker, { questions: [A("mine.example.org")] });
+      expect(outside.slice(before).map(({ question }) => question.questions[0]!.name)).toEqual(["mine.example.org"]);
+    } finally {
+      silentNow = undefined;
+    }
   });
 
   test("for other names go to a name server, the next one if one is silent, and its answer comes back as to who asked", async () => {

@@ -1,3 +1,4 @@
+// Names of ports, and who answers for them.
 import type { App } from "#app";
 import { aliases, extend, references } from "./api.ts";
 import { dnsSettings, nameServerTroubleTable, networkDomainTable, portNameTable } from "./model.ts";

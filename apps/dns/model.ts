@@ -2,7 +2,7 @@
 import { defineSettings, defineSoftTable, defineTable, formatIp, parseIp, type ReadView, type Row } from "#app";
 import { subnetTable, type Subnet } from "../ipam/model.ts";
 import { addressId, addressTable, networkTable, portTable, type Address, type Network, type Port } from "../l2/model.ts";
-import { routerInterfaceTable } from "../l3/model.ts";
+import { routerInterfaceTable, routerTable } from "../l3/model.ts";
 
 export const dnsSettings = defineSettings({
   "dns-domain": { kind: "domain", fallback: "axion.internal.", about: "names of ports end with it" },
@@ -77,30 +77,37 @@ export const servedFamilies = (view: ReadView, networkId: string): { readonly ip
 /** Networks that a machine finds names of others in, beside its own. */
 const NETWORKS_MAX = 64;
 
-/** The network of a port, and behind it those that a router connects with it. */
-export function networksOf(view: ReadView, networkId: string): Network[] {
-  const ids = new Set([networkId]);
-  for (const { router_id } of view.by(routerInterfaceTable, "network", networkId)) {
-    for (const { network_id } of view.by(routerInterfaceTable, "router", router_id)) {
-      if (ids.size >= NETWORKS_MAX) break;
-      ids.add(network_id);
-    }
+/** The network of a machine, and behind it those that a router of its project connects with it. */
+export function networksOf(view: ReadView, { network_id, project_id }: Port): Network[] {
+  const ids = new Set([network_id]);
+  const routers = view.by(routerInterfaceTable, "network", network_id).filter((i) => view.get(routerTable, i.router_id)?.project_id === project_id);
+  for (const there of routers.slice(0, NETWORKS_MAX).flatMap((i) => view.by(routerInterfaceTable, "router", i.router_id))) {
+    if (ids.size >= NETWORKS_MAX) break;
+    ids.add(there.network_id);
   }
   return [...ids].flatMap((id) => view.get(networkTable, id) ?? []);
 }
 
-/** Whether a machine may find another's name: in its own network any, elsewhere those of its project. */
-const mayFind = (asker: Port, found: Port | undefined): found is Port => found !== undefined && (found.network_id === asker.network_id || found.project_id === asker.project_id);
+const isOwn = (asker: Port, found: Port | undefined): boolean => found?.project_id === asker.project_id;
+/** Whether a machine may find another: in its own network any, elsewhere those of its project. */
+const mayFind = (asker: Port, found: Port | undefined): found is Port => found !== undefined && (found.network_id === asker.network_id || isOwn(asker, found));
 
-/** Addresses that go by a name, the domain of all or of their network left out, or with the domain of their port. */
+/**
+ * Addresses that go by a name, the domain of all or of their network left out, or with the domain of their port. Names are chosen by whoever has the port: what a
+ * machine's own project calls so comes before what others do, and others' names count as they are alone, of one label.
+ */
 export function addressesOfName(view: ReadView, asker: Port, name: string, networks: readonly Network[]): Address[] {
+  const named = networks.flatMap(({ id }) => view.by(portNameTable, "name", `${id}|${name}`));
+  const addressesOf = (some: typeof named): Address[] => some.flatMap((n) => view.by(addressTable, "port", n.id));
+  const own = named.filter((n) => isOwn(asker, view.get(portTable, n.id)));
+  if (own.length > 0) return addressesOf(own);
   const numbered = addressOfHost(name);
-  return networks.flatMap(({ id }) => {
-    const named = view.by(portNameTable, "name", `${id}|${name}`).filter((n) => mayFind(asker, view.get(portTable, n.id)));
+  const unnamed = networks.flatMap(({ id }) => {
     const address = numbered === undefined ? undefined : view.get(addressTable, addressId(id, numbered));
-    const unnamed = address !== undefined && hostOf(view, address) === name && mayFind(asker, view.get(portTable, address.port_id)) ? [address] : [];
-    return [...named.flatMap((n) => view.by(addressTable, "port", n.id)), ...unnamed];
+    return address !== undefined && hostOf(view, address) === name && mayFind(asker, view.get(portTable, address.port_id)) ? [address] : [];
   });
+  if (unnamed.length > 0 || name.includes(".")) return unnamed;
+  return addressesOf(named.filter((n) => mayFind(asker, view.get(portTable, n.id))));
 }
 
 /** Who has an address, of those that a machine may find. */

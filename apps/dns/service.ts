@@ -1,5 +1,5 @@
 // Answers questions of machines: from the model, or by asking name servers outside.
-import { FetchError, learned, type Endpoint, type PacketIn, type ServiceDecl, type ServiceHost } from "#app";
+import { FetchError, learned, Shares, type Endpoint, type PacketIn, type ServiceDecl, type ServiceHost } from "#app";
 import {
   buildDns, buildEthernet, buildIpv4, buildIpv6, buildUdp, dnsOpcodes, dnsPort, dnsRcodes, ethertypes, ipProtocols, PacketError, parseDns, parsePacket, type DnsMessage, type DnsOptRecord, type Packet,
 } from "packet-codec";
@@ -9,7 +9,7 @@ import { dnsSettings, nameServerTroubleTable, SERVICE } from "./model.ts";
 
 /** What a machine takes that says nothing. RFC 1035 section 4.2.1 */
 const PLAIN_SIZE = 512;
-/** Questions of a port that others are asked at a time, and of all ports. */
+/** Questions of a port that others are asked at a time, and of all ports: each project has its share. */
 const PER_PORT = 16;
 const TOTAL = 200;
 /** For one name server; the next is asked then. */
@@ -25,6 +25,10 @@ interface Asked {
   reply(message: Buffer): void;
 }
 
+interface Waiting {
+  readonly ending: AbortController;
+}
+
 export const nameService: ServiceDecl = {
   name: "name-service",
   about: "answers machines that ask for names: those of ports, and others by asking name servers",
@@ -37,8 +41,10 @@ export const nameService: ServiceDecl = {
 
 class NameService {
   private readonly host: ServiceHost;
-  private readonly underWay = new Map<string, number>();
-  private total = 0;
+  /** Questions that others are asked, by number. */
+  private readonly waiting = new Shares<Waiting>(TOTAL);
+  private readonly ofPort = new Map<string, number>();
+  private last = 0;
 
   constructor(host: ServiceHost) {
     this.host = host;
@@ -75,29 +81,30 @@ class NameService {
 
   /** Not waited for: a port's next question does not wait for a name server. */
   private askOthers(asked: Asked): void {
-    const { id } = asked.port;
-    const mine = this.underWay.get(id) ?? 0;
-    if (!asked.question.rd || mine >= PER_PORT || this.total >= TOTAL) {
+    const { id, project_id } = asked.port;
+    const mine = this.ofPort.get(id) ?? 0;
+    if (!asked.question.rd || mine >= PER_PORT || !this.waiting.admits(project_id)) {
       asked.reply(answerTo(asked, { rcode: asked.question.rd ? dnsRcodes.serverFailure : dnsRcodes.refused }));
       return;
     }
-    this.underWay.set(id, mine + 1);
-    this.total++;
-    const done = (): void => {
-      this.total--;
-      const left = this.underWay.get(id)! - 1;
-      if (left > 0) this.underWay.set(id, left);
-      else this.underWay.delete(id);
-    };
-    this.host.after(0, () => this.forward(asked).finally(done));
+    const key = String(++this.last);
+    const ending = new AbortController();
+    this.waiting.put(key, project_id, { ending })?.[1].ending.abort();
+    this.ofPort.set(id, mine + 1);
+    this.host.after(0, () => this.forward(asked, ending.signal).finally(() => {
+      this.waiting.delete(key);
+      const left = this.ofPort.get(id)! - 1;
+      if (left > 0) this.ofPort.set(id, left);
+      else this.ofPort.delete(id);
+    }));
   }
 
-  private async forward(asked: Asked): Promise<void> {
+  private async forward(asked: Asked, signal: AbortSignal): Promise<void> {
     const { host } = this;
     const configured = host.view.settings(dnsSettings)["dns-forwarders"];
     const servers = (configured.length > 0 ? configured : host.nameServers()).slice(0, SERVERS_MAX);
     for (const server of servers) {
-      const found = await this.ask(server, asked);
+      const found = signal.aborted ? undefined : await this.ask(server, asked, signal);
       if (found === undefined) continue;
       asked.reply(found);
       return;
@@ -106,7 +113,7 @@ class NameService {
   }
 
   /** undefined: it does not answer. */
-  private async ask(server: Endpoint, { question, size }: Asked): Promise<Buffer | undefined> {
+  private async ask(server: Endpoint, { question, size }: Asked, signal: AbortSignal): Promise<Buffer | undefined> {
     const id = this.host.random.bytes(2).readUInt16BE();
     const [asks] = question.questions;
     const query = buildDns({ id, opcode: dnsOpcodes.query, rd: true, cd: question.cd, ad: question.ad, questions: question.questions, additionals: [{ type: "OPT", udp_size: size, extended_rcode: 0, version: 0, flags: optOf(question)?.flags ?? 0, options: [] }] });
@@ -120,7 +127,7 @@ class NameService {
       }
     };
     try {
-      const message = parseDns(await this.host.exchange(server, query, { timeoutMs: TIMEOUT_MS, accept }));
+      const message = parseDns(await this.host.exchange(server, query, { timeoutMs: TIMEOUT_MS, accept, signal }));
       const opt = optOf(message);
       const additionals = message.additionals.filter((record) => record !== opt);
       return buildDns({ ...message, id: question.id, questions: question.questions, ra: true, aa: false, additionals: optOf(question) === undefined ? additionals : [...additionals, ourOpt(opt?.extended_rcode ?? 0, opt?.flags ?? 0)] }, size);

@@ -70,6 +70,8 @@ export interface ExchangeOptions {
   readonly timeoutMs?: number;
   /** Whether what came back is the answer; default: the first is. What is not is dropped. */
   readonly accept?: (data: Buffer) => boolean;
+  /** Ends it before its time (STOPPED). */
+  readonly signal?: AbortSignal;
 }
 
 /**

@@ -58,13 +58,16 @@ export class Datagrams {
   }
 
   /** @throws FetchError */
-  async exchange(to: Endpoint, data: Uint8Array, { timeoutMs = TIMEOUT_MS, accept = () => true }: ExchangeOptions = {}): Promise<Buffer> {
+  async exchange(to: Endpoint, data: Uint8Array, { timeoutMs = TIMEOUT_MS, accept = () => true, signal }: ExchangeOptions = {}): Promise<Buffer> {
     const name = isIPv6(to.address) ? `[${to.address}]:${to.port}` : `${to.address}:${to.port}`;
     if (this.stopped) throw new FetchError("STOPPED", "the service is stopped");
     if (!(timeoutMs > 0 && Number.isFinite(timeoutMs))) throw new FetchError("INVALID", `timeoutMs ${timeoutMs}: a number of milliseconds above 0 is needed`);
     if (this.ends.size >= this.limit) throw new FetchError("QUEUE_FULL", `${this.ends.size} datagrams wait for their answers already`);
     let end: (error: FetchError) => void = () => undefined;
     let exchange: Exchange | undefined;
+    const stop = (): void => end(new FetchError("STOPPED", "it is not wanted any more"));
+    if (signal?.aborted === true) throw new FetchError("STOPPED", "it is not wanted any more");
+    signal?.addEventListener("abort", stop);
     const cancel = this.clock.setTimeout(() => end(new FetchError("TIMEOUT", `no answer of ${name} in ${timeoutMs} ms`)), timeoutMs);
     try {
       return await new Promise<Buffer>((resolve, reject) => {
@@ -77,6 +80,7 @@ export class Datagrams {
       });
     } finally {
       cancel();
+      signal?.removeEventListener("abort", stop);
       this.ends.delete(end);
       exchange?.close();
     }
