@@ -45,13 +45,14 @@ const NEW = { value: 0x21, mask: 0x31 } as const;
 const VALID = { value: 0x20, mask: 0x30 } as const;
 /** +trk+inv */
 const UNKNOWN = { value: 0x30, mask: 0x30 } as const;
+const WITH_ACK = { tcp_flags: { value: 0x010, mask: 0x010 } } as const;
 /**
- * What belongs to a connection that another host knows, and begins none: answers to pings, and of TCP, where a SYN was answered or too much has passed meanwhile. A
- * floating IP is that of one address, so no connection has to say what becomes of it.
+ * What belongs to a connection that another host knows, and begins none: answers to pings, and segments of TCP that acknowledge something. A floating IP is that of one
+ * address, so no connection has to say what becomes of it.
  */
-const OF_OTHERS = [{ ip_proto: ipProto.icmp, icmpv4_type: 0 }, { ip_proto: ipProto.tcp }] as const;
-/** What is known to be invalid goes nowhere. */
-const ANYHOW = [{ type: "ct_clear" }] as const;
+const OF_OTHERS = [{ ip_proto: ipProto.icmp, icmpv4_type: 0 }, { ip_proto: ipProto.tcp, ...WITH_ACK }] as const;
+/** It goes on whatever conntrack has said of it: what stays marked as invalid is dropped on its way. */
+const UNTRACK = [{ type: "ct_clear" }] as const;
 /** +trk+new+rel-inv: another connection spoke of it. */
 const EXPECTED = { value: 0x25, mask: 0x35 } as const;
 
@@ -114,7 +115,7 @@ function ask({ vni, port }: { readonly vni: number; readonly port: number }, to:
   receiveVni(out, scope, vni, { eth_dst: mac }, [load("net", network.key), load("router", router.key), load("router_zone", zone), setField("in_port", 0), toEntrance(nat.entrance("nat_asked"))]);
   out.flow(scope, "nat_asked", { priority: 100, match: { "reg:router": router.key, "reg:router_zone": zone, eth_type: ethType.ip }, actions: [load("asked", 1), asKnown] });
   for (const ct_state of [NEW, UNKNOWN]) {
-    out.flow(scope, "nat_known", { priority: 105, match: { ...tracked(zone), ct_state, ipv4_dst: ip }, actions: [...ANYHOW, setField("tunnel_id", vni), setField("eth_dst", mac), { type: "output", port }] });
+    out.flow(scope, "nat_known", { priority: 105, match: { ...tracked(zone), ct_state, ipv4_dst: ip }, actions: [...UNTRACK, setField("tunnel_id", vni), setField("eth_dst", mac), { type: "output", port }] });
     out.flow(scope, "nat_known", { priority: 150, match: { ...tracked(zone), "reg:asked": 1, ct_state }, actions: [] });
   }
 }
@@ -168,8 +169,8 @@ const floating = nat.rule({
       out.flow(scope, "nat_out", { priority: 105, match: { ...leaves, ct_state: NEW }, meter: opened, actions: [...leave(zone), asSource(ip)] });
       out.flow(scope, "nat_leaving", { priority: 60, match: { ...trackedInto(network, zone), ct_state: NEW, ipv4_src: inside }, meter: opened, actions: [asSource(ip)] });
       for (const known of OF_OTHERS) {
-        out.flow(scope, "nat_known", { priority: 115, match: { "reg:router": router.key, ...tracked(zone), ct_state: UNKNOWN, ipv4_dst: ip, ...known }, actions: [...ANYHOW, setField("ipv4_dst", inside), ...routeTranslated(router)] });
-        out.flow(scope, "nat_leaving", { priority: 90, match: { ...trackedInto(network, zone), ct_state: UNKNOWN, ipv4_src: inside, ...known }, actions: [...ANYHOW, setField("ipv4_src", ip), setField("eth_src", mac), toStage("forward")] });
+        out.flow(scope, "nat_known", { priority: 115, match: { "reg:router": router.key, ...tracked(zone), ct_state: UNKNOWN, ipv4_dst: ip, ...known }, actions: [...UNTRACK, setField("ipv4_dst", inside), ...routeTranslated(router)] });
+        out.flow(scope, "nat_leaving", { priority: 90, match: { ...trackedInto(network, zone), ct_state: UNKNOWN, ipv4_src: inside, ...known }, actions: [...UNTRACK, setField("ipv4_src", ip), setField("eth_src", mac), toStage("forward")] });
       }
       for (const { opens, helper: { alg, protocol, port } } of helped(view, router.id)) {
         out.flow(scope, "nat_in", { priority: 112, match: { ...ofRouter, ct_state: NEW, ipv4_dst: ip, ...opens }, meter: called, actions: [...AFRESH, asDestination(inside, undefined, alg)] });
@@ -254,7 +255,7 @@ const forwarding = nat.rule({
       const goesOn = { ...trackedInto(network, zone), ip_frag: UNFRAGMENTED, ipv4_src: inside, ip_proto: ipProto.tcp } as const;
       for (const { match: port, to } of protocol === "tcp" && isPlain(external, internal) ? forwarded(internal, external) : []) {
         out.flow(scope, "nat_leaving", { priority: 58, match: { ...goesOn, ct_state: NEW, tcp_src: port, tcp_flags: NO_SYN }, meter: opened, actions: [asAnswer(place.ip, to)] });
-        out.flow(scope, "nat_leaving", { priority: 58, match: { ...goesOn, ct_state: UNKNOWN, tcp_src: port }, actions: [...ANYHOW, setField("ipv4_src", place.ip), ...(to === undefined ? [] : [setField("tcp_src", to)]), setField("eth_src", place.mac), toStage("forward")] });
+        out.flow(scope, "nat_leaving", { priority: 58, match: { ...goesOn, ct_state: UNKNOWN, tcp_src: port, ...WITH_ACK }, actions: [...UNTRACK, setField("ipv4_src", place.ip), ...(to === undefined ? [] : [setField("tcp_src", to)]), setField("eth_src", place.mac), toStage("forward")] });
       }
       // Where sources are translated, answers are on the same way; else they alone are.
       if (!hidesSources(view, place.gateway_id)) {

@@ -9,7 +9,7 @@ export const nat = definePipeline({
     nat_asked: { stage: "translate", aside: true, before: ["nat_known"], miss: "drop", about: "what came from outside to another host of a gateway that is handed over, and is of no connection there", match: ["reg:router", "reg:router_zone", "eth_type"] },
     nat_known: {
       stage: "translate", aside: true, miss: "drop", about: "as its connection has it, it is routed; what opens one by a floating IP, or a port of it that is forwarded, is translated and remembered, so much for each router",
-      match: ["reg:router", "reg:router_zone", "reg:asked", "ct_zone", "ct_state", "eth_type", "ip_frag", "ip_proto", "icmpv4_type", "ipv4_dst", "ct_nw_proto", "ct_tp_dst", "tcp_dst", "udp_dst"],
+      match: ["reg:router", "reg:router_zone", "reg:asked", "ct_zone", "ct_state", "eth_type", "ip_frag", "ip_proto", "icmpv4_type", "ipv4_dst", "ct_nw_proto", "ct_tp_dst", "tcp_dst", "tcp_flags", "udp_dst"],
     },
     nat_opened: { stage: "translate", aside: true, miss: "drop", about: "what has opened a connection is routed, if it was translated", match: ["reg:router_zone", "ct_zone", "ct_state", "eth_type", "ipv4_dst"] },
     nat_out: {

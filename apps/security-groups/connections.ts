@@ -171,14 +171,17 @@ const statelessPolicy = securityGroups.rule({
 const SYN = 0x002;
 const RST = 0x004;
 const ACK = 0x010;
-/** Of a connection that is there, as far as one segment tells. */
-const UNDER_WAY = { tcp_flags: { value: ACK, mask: ACK | SYN | RST } } as const;
+/**
+ * Of a connection that is there and that the port opened, as far as one segment tells: to a port of those that systems choose for what they open. What others opened is
+ * judged by the rules, as if it began.
+ */
+const UNDER_WAY = { tcp_flags: { value: ACK, mask: ACK | SYN | RST }, tcp_dst: { value: 0x8000, mask: 0x8000 } } as const;
 
 // Conntrack at its new host knows none of its connections: it takes what others send on them for the beginning of connections to the port. Nothing is
 // remembered of what gets through: what the port answers is, as a connection that it opened if its egress rules allow that, and then what comes is an answer.
 const arrived = securityGroups.rule({
   name: "arrived",
-  about: "segments of TCP connections that are under way get to a port that is new at its host, where no rule allows or denies them",
+  about: "segments of TCP connections that a port seems to have opened get to it when it is new at its host",
   on: each(arrivalTable),
   emit({ id, chassis }, view, out) {
     const at = activeAttachment(view, id);
