@@ -110,6 +110,8 @@ export class Harness {
   /** The generation that each switch has confirmed, and who hears of it. */
   private readonly receipts = new Map<string, number>();
   readonly receivers = new Set<(chassis: string, generation: number) => void>();
+  /** The API listens always, for those that wait for switches. */
+  private readonly apiReceivers = new Set<(chassis: string, generation: number) => void>();
   /** What a switch says of its flows with a cookie; undefined: none is connected. */
   countsOf: ((chassis: string, cookie: bigint) => Promise<Buffer[]> | undefined) | undefined;
   private readonly loop: CompilerLoop;
@@ -176,8 +178,8 @@ export class Harness {
       desired: engine, committed: () => model.generation, numbers: this.claims, rowsWritten: () => Promise.resolve(true),
       confirmed: (chassis) => this.receipts.get(chassis) ?? 0,
       onConfirmed: (listener) => {
-        this.receivers.add(listener);
-        return () => this.receivers.delete(listener);
+        this.apiReceivers.add(listener);
+        return () => this.apiReceivers.delete(listener);
       },
       chassis: () => Array.from(model.view.all(chassisTable), ({ id }) => id), known: (chassis) => model.view.get(chassisTable, chassis) !== undefined,
     });
@@ -267,7 +269,7 @@ export class Harness {
   /** As if the switch had confirmed what it was told so far. */
   confirm(chassis: string): void {
     this.receipts.set(chassis, this.engine.generation);
-    for (const listener of [...this.receivers]) listener(chassis, this.engine.generation);
+    for (const listener of [...this.receivers, ...this.apiReceivers]) listener(chassis, this.engine.generation);
   }
 
   /** As the southbound layer would write it. */

@@ -21,7 +21,7 @@ test("incremental equals from scratch, whatever sub-ports and their parents come
   });
 }, 120_000);
 
-test.each([["behind a policy", "", "sg_in"], ["where no app has one", "address-groups,rbac,security-groups", "push_tag"]])("its packets have a tag, %s", async (_, without, next) => {
+test.each([["behind a policy", "", "sg_in"], ["where no app has one", "address-groups,group-statefulness,security-groups", "push_tag"]])("its packets have a tag, %s", async (_, without, next) => {
   const h = await probes.harness({ without });
   try {
     await h.addChassis("hv1");
