@@ -4,7 +4,7 @@ import { aliases, extend, references } from "./api.ts";
 import { dnsSettings, nameServerTroubleTable, networkDomainTable, portNameTable } from "./model.ts";
 import { converters } from "./names.ts";
 import { problems } from "./problems.ts";
-import { derive, rules } from "./rules.ts";
+import { derive, rules, staticFlows } from "./rules.ts";
 import { nameService } from "./service.ts";
 import { dns } from "./tables.ts";
 
@@ -23,6 +23,7 @@ export default {
   pipeline: dns,
   derive,
   rules,
+  staticFlows,
   services: [nameService],
   problems,
 } satisfies App;

@@ -1,5 +1,5 @@
 // Which ports may ask, and what DHCP and routers tell machines of it. What is answered no flow knows.
-import { chassisScope, derivation, each, toEntrance } from "#app";
+import { baseScope, derivation, each, toEntrance } from "#app";
 import { dnsPort } from "packet-codec";
 import { addressId, addressTable, answerFor, attachmentTable, deviceOwner, lanScope, networkTable, portTable, takeFromPort } from "../l2/model.ts";
 import { portOfferTable, subnetOfferTable, type SubnetOffer } from "../dhcp/model.ts";
@@ -13,9 +13,7 @@ const asked = dns.rule({
   on: each(attachmentTable),
   emit(at, view, out) {
     const { ipv4, ipv6 } = servedFamilies(view, at.network_id);
-    if (!ipv4 && !ipv6) return;
     for (const ip of [...(ipv4 ? [SERVICE.ipv4] : []), ...(ipv6 ? [SERVICE.ipv6] : [])]) takeFromPort(out, at, ip, dnsPort, [toEntrance(dns.entrance("dns_request"))]);
-    out.flow(chassisScope(at.chassis), "dns_request", { priority: 100, match: { "reg:in_port_key": at.port_key }, actions: [{ type: "punt" }], meter: at.slot });
   },
 });
 
@@ -60,3 +58,6 @@ export const derive = [
 ];
 
 export const rules = [asked, found];
+
+/** What port security hands over. */
+export const staticFlows = dns.static((out) => out.flow(baseScope, "dns_request", { priority: 100, match: {}, actions: [{ type: "punt" }] }));
