@@ -136,6 +136,45 @@ describe("subnet pools of a scope", () => {
 });
 
 describe("subnet pools that are shared", () => {
+  test("come into a scope that all have with whom they are shared, and these keep it", async () => {
+    const [s, p] = [await scope(), await pool()];
+    const into = { subnetpool: { address_scope_id: s.id } };
+    const illegal = (target: string): Promise<void> => api.refused(400, "IllegalSubnetPoolAssociationToAddressScope", "PUT", `subnetpools/${p.id}`, into).then((message) => expect(message).toContain(target));
+    await share("subnetpool", p.id, "p2");
+    await illegal("project p2");
+    const theirs = await share("address_scope", s.id, "p2");
+    expect(await api.change("subnetpool", p.id, into.subnetpool)).toMatchObject({ address_scope_id: s.id });
+    // Though none of its subnets is theirs yet.
+    expect(await api.refused(409, "RbacPolicyInUse", "DELETE", `rbac-policies/${theirs.id}`)).toContain("project p2");
+    await api.refused(409, "RbacPolicyInUse", "PUT", `rbac-policies/${theirs.id}`, { rbac_policy: { target_tenant: "p3" } });
+    await api.change("subnetpool", p.id, { address_scope_id: null });
+    expect((await api.call("DELETE", `rbac-policies/${theirs.id}`, undefined, p1)).status).toBe(204);
+  });
+
+  test("with everybody come into a scope that is everybody's", async () => {
+    const [s, p] = [await scope(), await pool()];
+    const policy = await share("subnetpool", p.id, "*", admin);
+    await share("address_scope", s.id, "p2");
+    const into = { address_scope_id: s.id };
+    expect(await api.refused(400, "IllegalSubnetPoolAssociationToAddressScope", "PUT", `subnetpools/${p.id}`, { subnetpool: into })).toContain("every project");
+    const everybodys = await share("address_scope", s.id, "*", admin);
+    await api.change("subnetpool", p.id, into);
+    await api.refused(409, "RbacPolicyInUse", "DELETE", `rbac-policies/${everybodys.id}`, undefined, admin);
+    expect((await api.call("DELETE", `rbac-policies/${policy.id}`, undefined, admin)).status).toBe(204);
+    expect((await api.call("DELETE", `rbac-policies/${everybodys.id}`, undefined, admin)).status).toBe(204);
+  });
+
+  test("come into no scope that somebody with subnets of theirs does not have", async () => {
+    const [s, p] = [await scope(), await pool()];
+    const network = await api.make("network", { project_id: "p3" }, admin);
+    await api.make("subnet", { project_id: "p3", network_id: network.id, ip_version: 4, subnetpool_id: p.id }, admin);
+    const into = { address_scope_id: s.id };
+    expect(await api.refused(400, "IllegalSubnetPoolAssociationToAddressScope", "PUT", `subnetpools/${p.id}`, { subnetpool: into })).toContain("project p3");
+    const policy = await share("address_scope", s.id, "p3");
+    await api.change("subnetpool", p.id, into);
+    await api.refused(409, "RbacPolicyInUse", "DELETE", `rbac-policies/${policy.id}`);
+  });
+
   test("are used by their target alone, and by everybody when they are shared so", async () => {
     const p = await pool();
     const theirs = await api.make("network", {}, p2);

@@ -1,16 +1,26 @@
 // The resource address_scope, and what it adds to subnet pools, networks and what stands on both.
 import {
-  badRequest, conflict, defineResource, extendResource, memberOf, orNull, parseCidr, reference,
-  type Alias, type ApiContext, type ExtendAll, type StandardRow, type Tx,
+  ACCESS_AS_SHARED, badRequest, conflict, defineResource, EVERYBODY, extendResource, memberOf, orNull, parseCidr, reference,
+  type Alias, type ApiContext, type ExtendAll, type ReadView, type Sight, type StandardRow, type Tx,
 } from "#app";
 import { networkResource, portTable } from "../l2/model.ts";
 import { routerLinkTable } from "../l3/model.ts";
-import { subnetPoolResource, subnetPoolTable, type SubnetPool } from "../subnet-pools/model.ts";
+import { pooledSubnetTable, subnetPoolResource, subnetPoolTable, type SubnetPool } from "../subnet-pools/model.ts";
 import { addressScopeResource, addressScopeTable, isTaken, scopedPoolTable, scopeOf, type AddressScope } from "./model.ts";
 
 const ADMIN = "rule:admin_only";
-/** As target of an RBAC policy. */
-const EVERYBODY = "*";
+
+/** Who needs the scope of a pool: its owner, those with whom it is shared, and those who have subnets of it. Each once. */
+function usersOf(view: ReadView, pool: SubnetPool, sight: Pick<Sight, "grantedTo">): ReadonlySet<string> {
+  const users = new Set([pool.project_id, ...sight.grantedTo(subnetPoolResource, ACCESS_AS_SHARED, pool.id)]);
+  for (const { project_id } of view.by(pooledSubnetTable, "pool", pool.id)) if (project_id !== "") users.add(project_id);
+  return users;
+}
+
+/** Whether a project, or everybody, may see a scope. */
+const hasScope = (sight: Sight, scopeId: string, project: string): boolean => sight.seen(addressScopeResource, scopeId, project === EVERYBODY ? "" : project) !== undefined;
+
+const named = (project: string): string => (project === EVERYBODY ? "every project" : `project ${project}`);
 
 const addressScope = defineResource(addressScopeResource, {
   collection: "address_scopes",
@@ -30,7 +40,12 @@ const addressScope = defineResource(addressScopeResource, {
     givenBy: ADMIN,
     unshared: (row) => badRequest(`Unable to update address scope ${row.id} : Shared address scope can't be unshared.`, "AddressScopeUpdateError"),
     table: addressScopeTable,
-    usedBy: (view, row) => view.by(scopedPoolTable, "scope", row.id).flatMap((p) => view.get(subnetPoolTable, p.id)?.project_id ?? []),
+    *usedBy(view, row, sight) {
+      for (const { id } of view.by(scopedPoolTable, "scope", row.id)) {
+        const pool = view.get(subnetPoolTable, id);
+        if (pool !== undefined) yield* usersOf(view, pool, sight);
+      }
+    },
   },
   bulk: true,
   create(tx, standard, input) {
@@ -56,8 +71,9 @@ const addressScope = defineResource(addressScopeResource, {
 function associate(tx: Tx, pool: SubnetPool, scopeId: string, isNew: boolean, ctx: ApiContext): void {
   if (isNew) {
     const scope = ctx.visible(addressScopeResource, scopeId);
-    if (ctx.seen(addressScopeResource, scopeId, pool.project_id) === undefined) {
-      throw badRequest(`Illegal subnetpool association: subnetpool ${pool.id} cannot be associated with address scope ${scopeId}.`, "IllegalSubnetPoolAssociationToAddressScope");
+    for (const user of usersOf(tx, pool, ctx)) {
+      if (hasScope(ctx, scopeId, user)) continue;
+      throw badRequest(`Illegal subnetpool association: subnetpool ${pool.id} cannot be associated with address scope ${scopeId}: ${named(user)} may use the pool, and not the scope.`, "IllegalSubnetPoolAssociationToAddressScope");
     }
     if (scope.ip_version !== pool.ip_version) {
       throw badRequest(`Illegal subnetpool association: subnetpool ${pool.id} cannot associate with address scope ${scopeId} because subnetpool ip_version is not ${scope.ip_version}.`, "IllegalSubnetPoolIpVersionAssociationToAddressScope");
@@ -72,8 +88,8 @@ function associate(tx: Tx, pool: SubnetPool, scopeId: string, isNew: boolean, ct
 /** A project that may use a pool may see its scope. @throws ApiError 400 RbacPolicyInitError */
 function checkScopeShared(tx: Tx, poolId: string, target: string, ctx: ApiContext): void {
   const scope = tx.get(scopedPoolTable, poolId)?.address_scope_id;
-  if (scope === undefined || ctx.seen(addressScopeResource, scope, target === EVERYBODY ? "" : target) !== undefined) return;
-  throw badRequest(`Subnet pool ${poolId} cannot be shared with ${target === EVERYBODY ? "every project" : `project ${target}`}: its address scope ${scope} is not.`, "RbacPolicyInitError");
+  if (scope === undefined || hasScope(ctx, scope, target)) return;
+  throw badRequest(`Subnet pool ${poolId} cannot be shared with ${named(target)}: its address scope ${scope} is not.`, "RbacPolicyInitError");
 }
 
 const ofPool = extendResource(subnetPoolResource, {

@@ -1,5 +1,5 @@
 import { beforeEach, expect, test } from "vitest";
-import { Api, type Shown } from "../../test/support/api.ts";
+import { Api, type Shown, type Who } from "../../test/support/api.ts";
 import { autoAllocatedTopologyTable, defaultNetworkTable } from "./model.ts";
 
 const admin = { project: "ops", roles: "admin" };
@@ -16,7 +16,7 @@ const pools = async (): Promise<void> => {
   await api.make("subnetpool", { name: "four", prefixes: ["10.0.0.0/16"], default_prefixlen: 26, is_default: true, shared: true }, admin);
   await api.make("subnetpool", { name: "six", prefixes: ["fd00::/48"], default_prefixlen: 64, is_default: true, shared: true }, admin);
 };
-const get = (project: string, who = p1): ReturnType<Api["get"]> => api.get(`auto-allocated-topology/${project}`, who);
+const get = (project: string, who: Who = p1): ReturnType<Api["get"]> => api.get(`auto-allocated-topology/${project}`, who);
 
 test("the first question makes it, the next shows it, and all of it goes", async () => {
   const public_ = await outside();
@@ -110,6 +110,29 @@ test("a project's is its own, and an administrator's to make", async () => {
   await api.refused(403, "PolicyNotAuthorized", "DELETE", "auto-allocated-topology/p1", undefined, { project: "p2" });
   expect((await get("p1", admin)).body).toMatchObject({ auto_allocated_topology: { project_id: "p1" } });
   expect(await api.list("routers", p1)).toHaveLength(1);
+});
+
+test("what is not for the project is not its ground, whoever asks, and a dry run says so", async () => {
+  const network = await outside();
+  await pools();
+  const [open] = await api.list(`rbac-policies?object_id=${network.id}`, admin);
+  await api.change("network", network.id, { is_default: false }, admin);
+  const external = { object_type: "network", object_id: network.id, action: "access_as_external", target_tenant: "p2" };
+  expect((await api.call("POST", "rbac-policies", { rbac_policy: external }, admin)).status).toBe(201);
+  expect((await api.call("DELETE", `rbac-policies/${open!.id}`, undefined, admin)).status).toBe(204);
+  await api.change("network", network.id, { is_default: true }, admin);
+  const answers = (project: string, who: Who): Promise<readonly number[]> => Promise.all([get(`${project}?fields=dry-run`, who), get(project, who)]).then((all) => all.map((a) => a.status));
+  for (const who of [p1, admin]) expect(await answers("p1", who)).toEqual([409, 409]);
+  expect(await api.list("routers", admin)).toEqual([]);
+  expect(await answers("p2", admin)).toEqual([200, 200]);
+  expect(await api.list("routers", { project: "p2" })).toHaveLength(1);
+});
+
+test("pools that the project may not use are not its ground, also in a dry run", async () => {
+  await outside();
+  await api.make("subnetpool", { name: "four", prefixes: ["10.0.0.0/16"], default_prefixlen: 26, is_default: true }, admin);
+  for (const who of [p1, admin]) for (const query of ["?fields=dry-run", ""]) expect(await get(`p1${query}`, who)).toMatchObject({ status: 409, body: { NeutronError: { type: "AutoAllocationFailure" } } });
+  expect((await get("ops?fields=dry-run", admin)).status).toBe(200);
 });
 
 test("one external network is the default", async () => {

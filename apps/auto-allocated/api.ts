@@ -1,6 +1,6 @@
 // auto_allocated_topology: what a project asks for first makes a network with subnets of the default subnet pools, behind a router with a
 // gateway on the default external network; all of it or nothing. Of one whose network was deleted the router is used again.
-import { conflict, defineResource, extendResource, invalidFor, invalidInput, notFound as absent, reference, type Alias, type ApiContext, type Caller, type CollectionAction, type PathValues, type ReadView, type Tx } from "#app";
+import { conflict, defineResource, EVERYBODY, extendResource, invalidFor, invalidInput, notFound as absent, reference, type Alias, type ApiContext, type Caller, type CollectionAction, type PathValues, type ReadView, type Sight, type Tx } from "#app";
 import { externalNetworkTable, leadsOutside, routerGatewayTable } from "../gateway/model.ts";
 import { subnetResource } from "../ipam/model.ts";
 import { networkResource, networkTable } from "../l2/model.ts";
@@ -33,7 +33,7 @@ const ofNetwork = extendResource(networkResource, {
   accesses: {
     access_as_external: {
       // Any project's topology may lead there.
-      usedBy: (view, row) => (defaultNetwork(view) === row.id ? ["*"] : []),
+      usedBy: (view, row) => (defaultNetwork(view) === row.id ? [EVERYBODY] : []),
     },
   },
   completed(tx, done) {
@@ -51,13 +51,13 @@ const ofNetwork = extendResource(networkResource, {
 const failure = (reason: string): Error => conflict("AutoAllocationFailure", `Deployment error: ${reason}.`);
 const noOutside = (): Error => failure("No default router:external network");
 
-/** What a topology needs; of pools those that it may use. @throws ApiError */
-function ground(view: ReadView, mayUse: (pool: SubnetPool) => boolean = () => true): { readonly outside: string; readonly pools: readonly SubnetPool[] } {
-  const outside = defaultNetwork(view);
-  if (outside === undefined || view.get(networkTable, outside) === undefined) throw noOutside();
-  const pools = ["4", "6"].flatMap((version) => view.by(subnetPoolTable, "default", version)).filter(mayUse);
+/** What a project's topology needs; what is not for the project, whoever asks, is as if it were not there. @throws ApiError */
+function ground(view: ReadView, project: string, sight: Sight): { readonly outside: string; readonly pools: readonly SubnetPool[] } {
+  const outside = view.get(networkTable, defaultNetwork(view) ?? "");
+  if (outside === undefined || !leadsOutside(view, outside, sight, project)) throw noOutside();
+  const pools = ["4", "6"].flatMap((version) => view.by(subnetPoolTable, "default", version)).filter(({ id }) => sight.seen(subnetPoolResource, id, project) !== undefined);
   if (pools.length === 0) throw failure("No default subnetpools defined");
-  return { outside, pools };
+  return { outside: outside.id, pools };
 }
 
 /** A topology of which something is left. */
@@ -74,9 +74,7 @@ const ofRouter = extendResource(routerResource, {
 
 /** The network, and what is missing of the way out of it. */
 function make(tx: Tx, project_id: string, ctx: ApiContext): void {
-  const { outside, pools } = ground(tx, (pool) => ctx.seen(subnetPoolResource, pool.id, project_id) !== undefined);
-  // One that is not for everybody, and not for him, is as if there were none.
-  if (!leadsOutside(tx, tx.get(networkTable, outside)!, ctx)) throw noOutside();
+  const { outside, pools } = ground(tx, project_id, ctx);
   const external_gateway_info = { network_id: outside };
   const network = ctx.create(networkResource, { project_id, name: "auto_allocated_network" });
   const left = tx.get(autoAllocatedTopologyTable, project_id)?.router_id ?? null;
@@ -120,10 +118,10 @@ const get = (path: string): CollectionAction => ({
     needed: (view, caller, named, fields) => fields?.has(DRY_RUN) !== true && networkOf(view, projectOf(named, caller)) === null,
     run: (tx, ctx, named) => make(tx, projectOf(named, ctx.caller), ctx),
   },
-  read(view, caller, named, fields) {
+  read(view, caller, named, fields, sight) {
     const project = projectOf(named, caller);
     const dry = fields?.has(DRY_RUN) === true;
-    if (dry) ground(view);
+    if (dry) ground(view, project, sight);
     const id = dry ? `${DRY_RUN}=pass` : networkOf(view, project);
     if (id === null) throw absent(notFound.type, notFound.message(project));
     return { auto_allocated_topology: { id, tenant_id: project, project_id: project } };

@@ -1,5 +1,5 @@
 // gateway's entities: which networks are external, the gateways of routers on them, and what follows from both: which hosts a gateway is on.
-import { chassisScope, chassisTable, conflict, definePool, ethType, defineScope, defineTable, familyMatch, ipDst, ipProto, load, next, NO_MAC, numberOf, observed, setField, toEntrance, toTable, type ApiContext, type Chassis, type Entrance, type FlowAction, type LiveView, type Outputs, type ReadView, type Row, type Scope, type ServiceHost, type SharedRegister, type Tx } from "#app";
+import { chassisScope, chassisTable, conflict, definePool, ethType, defineScope, defineTable, familyMatch, ipDst, ipProto, load, next, NO_MAC, numberOf, observed, setField, toEntrance, toTable, type ApiContext, type Chassis, type Entrance, type FlowAction, type LiveView, type Outputs, type ReadView, type Row, type Scope, type ServiceHost, type SharedRegister, type Sight } from "#app";
 import { subnetTable, type Subnet } from "../ipam/model.ts";
 import { addressesOf, addressTable, isOnPhysical, networkResource, networkTable, portTable, segmentTable, type Address, type KnownAt, type Network } from "../l2/model.ts";
 import { liveRouterTable, routerScope, tellOutside } from "../l3/model.ts";
@@ -21,10 +21,12 @@ export function isOpen(view: ReadView, networkId: string): boolean {
   return external !== undefined && external.restricted !== true;
 }
 
-/** Whether a network leads outside for the caller: for everybody, or as his own, or because something lets him. */
-export function leadsOutside(tx: Tx, network: Network, ctx: Pick<ApiContext, "internal" | "caller" | "covers">): boolean {
-  if (tx.get(externalNetworkTable, network.id) === undefined) return false;
-  return ctx.internal || ctx.caller.admin || (network.project_id !== "" && network.project_id === ctx.caller.projectId) || ctx.covers(networkResource, OUTSIDE, network);
+/** Whether a network leads outside for the caller, or for a project whoever asks: for everybody, or as its own, or because something lets it. */
+export function leadsOutside(view: ReadView, network: Network, sight: Pick<Sight, "caller" | "covers"> & Partial<Pick<ApiContext, "internal">>, project?: string): boolean {
+  if (view.get(externalNetworkTable, network.id) === undefined) return false;
+  if (project === undefined && (sight.internal === true || sight.caller.admin)) return true;
+  const whose = project ?? sight.caller.projectId;
+  return (network.project_id !== "" && network.project_id === whose) || sight.covers(networkResource, OUTSIDE, network, project);
 }
 
 /** Where a router leaves for an external network. `id` is its port's there, which has its MAC and addresses. */

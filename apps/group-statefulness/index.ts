@@ -1,3 +1,4 @@
+// Whether new security groups of a project are stateful where nobody says.
 import type { App } from "#app";
 import { aliases, extend, resources } from "./api.ts";
 import { groupStatefulnessTable } from "./model.ts";

@@ -124,7 +124,7 @@ describe("policies", () => {
     }
     const everybody = await share("security_group", object.id, "*", admin);
     expect((await api.call("DELETE", `rbac-policies/${policy.id}`, undefined, p1)).status).toBe(204);
-    expect(errorType(await api.call("DELETE", `rbac-policies/${everybody.id}`, undefined, admin))).toBe("RbacPolicyInUse");
+    expect(await api.refused(409, "RbacPolicyInUse", "DELETE", `rbac-policies/${everybody.id}`, undefined, admin)).toContain("project p2 uses it");
     expect((await api.call("DELETE", `ports/${port.id}`, undefined, p2)).status).toBe(204);
     expect((await api.call("DELETE", `rbac-policies/${everybody.id}`, undefined, admin)).status).toBe(204);
   });

@@ -2,11 +2,11 @@
 // whom it is, may show it as `shared`, and take their policies along when they go. Where their app has an attribute that says the same of
 // everybody, the two are kept equal: with the change of either, and at a start.
 import {
-  ACCESS_AS_SHARED, badRequest, conflict, defineResource, resourceHandle,
+  ACCESS_AS_SHARED, badRequest, conflict, defineResource, EVERYBODY, resourceHandle,
   type Access, type Accesses, type Alias, type AnyExtension, type AnyResource, type ApiContext, type Attribute, type Caller, type Done, type ExtendAll, type Mend, type Reach, type ReadView, type Relation, type Row, type StandardRow, type Table, type Tx, type Values,
 } from "#app";
 import { shared } from "./everybody.ts";
-import { EVERYBODY, grantedIds, holdersOf, isGranted, isNamed, policiesOf, policyOf, rbacPolicyResource, rbacPolicyTable, type RbacPolicy } from "./model.ts";
+import { grant, grantedIds, holdersOf, isGranted, isNamed, policiesOf, policyOf, rbacPolicyResource, rbacPolicyTable, type RbacPolicy } from "./model.ts";
 
 const EXTERNAL = "access_as_external";
 const MEMBER = "rule:admin_only or (role:member and project_id:%(project_id)s)";
@@ -37,6 +37,9 @@ function accessOf(ctx: ApiContext, type: string, action: string): Access {
 
 const duplicate = (): Error => conflict("DuplicateRbacPolicy", "An RBAC policy already exists with those values.");
 
+const inUse = (id: string, project: string): Error =>
+  conflict("RbacPolicyInUse", `RBAC policy on object ${id} cannot be removed because other objects depend on it.\nDetails: ${project === EVERYBODY ? "every project" : `project ${project}`} uses it`);
+
 /** A policy came or went: the object's app hears of it. Refuses to take away what something of another project rests on. */
 function changed(tx: Tx, ctx: ApiContext, { object_type: type, object_id: id, action }: RbacPolicy, lost?: RbacPolicy): void {
   const shareable = ctx.shareable(type);
@@ -45,9 +48,11 @@ function changed(tx: Tx, ctx: ApiContext, { object_type: type, object_id: id, ac
   if (access === undefined || row === undefined) return;
   const holders = holdersOf(tx, type, id, action);
   if (lost !== undefined) {
-    for (const project of access.usedBy(tx, row)) {
-      if (project === row.project_id ? access.needed !== true || holders !== "nobody" : (lost.target_tenant !== EVERYBODY && lost.target_tenant !== project) || isGranted(tx, type, id, action, project)) continue;
-      throw conflict("RbacPolicyInUse", `RBAC policy on object ${id} cannot be removed because other objects depend on it.\nDetails: project ${lost.target_tenant} uses it`);
+    const ownerLacksIt = access.needed === true && holders === "nobody";
+    for (const project of access.usedBy(tx, row, ctx)) {
+      const hadIt = lost.target_tenant === EVERYBODY || lost.target_tenant === project;
+      const lacksIt = project === row.project_id ? ownerLacksIt : hadIt && !isGranted(tx, type, id, action, project);
+      if (lacksIt) throw inUse(id, project);
     }
   }
   const { kept } = access;
@@ -115,11 +120,7 @@ function follow(tx: Tx, type: string, row: StandardRow, action: string, { kept }
   const holders = kept.read(tx, row);
   const everybody = policyOf(tx, type, row.id, action, EVERYBODY);
   if (holders === "everybody") {
-    if (everybody !== undefined) return;
-    tx.put(rbacPolicyTable, {
-      id: tx.uuid(), project_id: row.project_id, name: "", description: "", tags: [], created_at: tx.now, updated_at: tx.now, revision_number: 1,
-      object_type: type, object_id: row.id, target_tenant: EVERYBODY, action,
-    });
+    if (everybody === undefined) grant(tx, type, row, action, EVERYBODY);
   } else if (holders === "nobody") for (const { id } of policiesOf(tx, type, row.id, action)) tx.delete(rbacPolicyTable, id);
   else if (everybody !== undefined) tx.delete(rbacPolicyTable, everybody.id);
 }
@@ -146,6 +147,7 @@ function ofObject(resource: AnyResource, accesses: Accesses): AnyExtension {
   return {
     relations: Object.fromEntries(all.map(([action, access]) => [access.relation, (row: StandardRow, view: ReadView, caller: Caller) => gives(name, action, access, view, row.id, caller)])),
     reach: Object.fromEntries(all.map(([action, access]) => [access.relation, (view: ReadView, caller: Caller) => given(name, action, access, view, caller)])),
+    grantedTo: (view, action, id) => policiesOf(view, name, id, action).map((policy) => policy.target_tenant),
     completed(tx, done: readonly Done[]) {
       for (const { row } of done) for (const [action, access] of all) follow(tx, name, row as StandardRow, action, access);
     },

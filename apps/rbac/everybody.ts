@@ -1,11 +1,9 @@
 // `shared` of a resource that may be given: it is a policy for every project, and shown to whom any policy covers.
-import { ACCESS_AS_SHARED, type AnyExtension, type Attribute, type Shareable, type StandardRow, type Tx } from "#app";
-import { EVERYBODY, isGranted, policyOf, rbacPolicyTable } from "./model.ts";
+import { ACCESS_AS_SHARED, EVERYBODY, type AnyExtension, type Attribute, type Shareable, type StandardRow, type Tx } from "#app";
+import { grant, isGranted, policyOf } from "./model.ts";
 
 function shareWithAll(tx: Tx, name: string, row: StandardRow): void {
-  if (policyOf(tx, name, row.id, ACCESS_AS_SHARED, EVERYBODY) !== undefined) return;
-  const common = { name: "", description: "", created_at: tx.now, updated_at: tx.now, revision_number: 1, tags: [] } as const;
-  tx.put(rbacPolicyTable, { ...common, id: tx.uuid(), project_id: row.project_id, object_type: name, object_id: row.id, target_tenant: EVERYBODY, action: ACCESS_AS_SHARED });
+  if (policyOf(tx, name, row.id, ACCESS_AS_SHARED, EVERYBODY) === undefined) grant(tx, name, row, ACCESS_AS_SHARED, EVERYBODY);
 }
 
 /** The attribute `shared`, and what becomes of it. */

@@ -1,9 +1,6 @@
 // RBAC policies: what a project lets others use. A resource says in its declaration that it may be shared (`shareable`), other apps what else
 // of it may be granted (`accesses`).
-import { defineTable, resourceHandle, type Holders, type ReadView, type StandardRow } from "#app";
-
-/** The target that is every project. */
-export const EVERYBODY = "*";
+import { defineTable, EVERYBODY, resourceHandle, type Holders, type ReadView, type StandardRow, type Tx } from "#app";
 
 export interface RbacPolicy extends StandardRow {
   /** Name of a resource that is `shareable`. */
@@ -49,6 +46,14 @@ export const isNamed = (view: ReadView, type: string, id: string, action: string
 /** Whether some policy lets the project do this to the object. */
 export const isGranted = (view: ReadView, type: string, id: string, action: string, projectId: string): boolean =>
   policyOf(view, type, id, action, EVERYBODY) !== undefined || isNamed(view, type, id, action, projectId);
+
+/** Makes a policy of the object's owner, as it goes with what an app itself says of the object. */
+export function grant(tx: Tx, type: string, object: Pick<StandardRow, "id" | "project_id">, action: string, target: string): void {
+  tx.put(rbacPolicyTable, {
+    id: tx.uuid(), project_id: object.project_id, name: "", description: "", tags: [], created_at: tx.now, updated_at: tx.now, revision_number: 1,
+    object_type: type, object_id: object.id, target_tenant: target, action,
+  });
+}
 
 /** Ids of the objects of a type that are granted to one of these targets; "" is none. */
 export const grantedIds = (view: ReadView, type: string, action: string, targets: readonly string[]): string[] =>

@@ -1,3 +1,4 @@
+// Modes of routers (distributed, ha), as clients ask for them: kept and shown.
 import type { App } from "#app";
 import { aliases, extend, references } from "./api.ts";
 import { routerModeTable } from "./model.ts";

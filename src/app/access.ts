@@ -4,6 +4,8 @@ import type { Access, Accesses, AnyExtension, AnyResource } from "./resource.ts"
 import type { AnyTable, Row, Tx } from "./table.ts";
 
 export const ACCESS_AS_SHARED = "access_as_shared";
+/** In place of a project: every one. */
+export const EVERYBODY = "*";
 
 const NONE: Accesses = new Map();
 
@@ -30,8 +32,8 @@ export function accessesOf(apps: readonly { readonly resources?: readonly AnyRes
     if (relation === undefined) throw new Error(`the access ${action} of ${resource} has no relation`);
     of.set(action, {
       relation,
-      *usedBy(view, row) {
-        for (const part of list) yield* part.usedBy?.(view, row) ?? [];
+      *usedBy(view, row, sight) {
+        for (const part of list) yield* part.usedBy?.(view, row, sight) ?? [];
       },
       ...(needed !== undefined && { needed }),
       ...(kept !== undefined && { kept }),

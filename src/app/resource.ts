@@ -85,15 +85,23 @@ export const resourceHandle = <R extends Row>(name: string): ResourceHandle<R> =
 /** What one app's code may give another's resource: columns in their own type, and any attribute that extensions add. */
 export type InputOf<R> = Values & { readonly [K in keyof R]?: R[K] | undefined };
 
-/** What a resource's code may ask of the API layer, inside a transaction. */
-export interface ApiContext {
+/** What the API layer knows of who may see and use what: in a transaction, and in a read. */
+export interface Sight {
   readonly caller: Caller;
+  /** The row; undefined if it is absent or the caller may not see it. `project`: as a reader of that project would see it. */
+  seen<R extends Row>(resource: ResourceHandle<R>, id: string, project?: string): R | undefined;
+  /** Whether a relation of the resource holds of the row for the caller, or for a reader of a project. */
+  covers<R extends Row>(resource: ResourceHandle<R>, relation: string, row: NoInfer<R>, project?: string): boolean;
+  /** Projects to which an access, e.g. access_as_shared, of the row of this id is granted by name, and EVERYBODY. */
+  grantedTo(resource: ResourceHandle, action: string, id: string): readonly string[];
+}
+
+/** What a resource's code may ask of the API layer, inside a transaction. */
+export interface ApiContext extends Sight {
   /** Attributes that were explicitly in the request body. */
   readonly given: ReadonlySet<string>;
   /** The row, or the resource's NotFound refusal if it is absent or the caller may not see it. */
   visible<R extends Row>(resource: ResourceHandle<R>, id: string): R;
-  /** The same; undefined in place of the refusal. `project`: as a reader of that project would see it. */
-  seen<R extends Row>(resource: ResourceHandle<R>, id: string, project?: string): R | undefined;
   /** Creates another resource with defaults and every extension applied, no policy check. Returns its row. */
   create<R extends Row>(resource: ResourceHandle<R>, values: InputOf<NoInfer<R>>): R;
   update<R extends Row>(resource: ResourceHandle<R>, id: string, changes: InputOf<NoInfer<R>>): R;
@@ -103,8 +111,6 @@ export interface ApiContext {
   act(resource: ResourceHandle, id: string, action: string, body: Values): unknown;
   /** Where rows of the resource of this name are, and what of them may be granted; undefined: nothing, or there is none. */
   shareable(resource: string): { readonly table: AnyTable; readonly accesses: Accesses } | undefined;
-  /** Whether a relation of the resource holds of the row for a project; default: for the caller's. */
-  covers<R extends Row>(resource: ResourceHandle<R>, relation: string, row: NoInfer<R>, projectId?: string): boolean;
   /** revision_number + 1 and updated_at of a parent. */
   bump(resource: ResourceHandle, id: string): void;
   /** True inside create/update/remove called by other app code rather than by a request. */
@@ -173,7 +179,7 @@ export interface Prepare {
 /** An action on the collection as a whole. Its rule is asked for the caller's project, or, where the path has `{project_id}`, for that one. */
 export type CollectionAction = ActionOptions &
   (
-    | { readonly method: "GET"; readonly prepare?: Prepare; readonly read: (view: LiveView, caller: Caller, path: PathValues, fields: Fields) => unknown }
+    | { readonly method: "GET"; readonly prepare?: Prepare; readonly read: (view: LiveView, caller: Caller, path: PathValues, fields: Fields, sight: Sight) => unknown }
     | { readonly method?: WriteMethod; readonly check?: Check; readonly run: (tx: Tx, body: Values, ctx: ApiContext, path: PathValues) => unknown }
   );
 
@@ -223,8 +229,8 @@ export interface Kept {
 export interface Access {
   /** The relation of the resource that it makes hold. It holds likewise for rows of others that have it, and name the resource's by `<resource>_id`. */
   readonly relation: string;
-  /** Projects that use the row by it, in any order, the owner's and repeated ones too: those keep their policy from being taken away. "*": it has to be everybody's. */
-  usedBy(view: ReadView, row: StandardRow): Iterable<string>;
+  /** Projects that use the row by it, in any order, the owner's and repeated ones too: those keep their policy from being taken away. EVERYBODY: it has to be everybody's. */
+  usedBy(view: ReadView, row: StandardRow, sight: Pick<Sight, "grantedTo">): Iterable<string>;
   /** When nobody has it the owner has it no more than others. */
   readonly needed?: true;
   readonly kept?: Kept;
@@ -243,7 +249,7 @@ export interface Shareable {
   readonly unshared?: (row: StandardRow) => Error;
   readonly table: AnyTable;
   /** See Access. */
-  usedBy(this: void, view: ReadView, row: StandardRow): Iterable<string>;
+  usedBy(this: void, view: ReadView, row: StandardRow, sight: Pick<Sight, "grantedTo">): Iterable<string>;
   readonly kept?: Kept;
 }
 
@@ -371,6 +377,8 @@ export interface Extension<R extends Row = Row> {
   readonly seenBy?: readonly string[];
   /** By action: what RBAC policies may let others do beside what the resource's `shareable` says. Several apps may each say a part of one. */
   readonly accesses?: Readonly<Record<string, Partial<Access>>>;
+  /** To whom the app that grants them has granted an access of the row of this id: projects, and EVERYBODY. */
+  grantedTo?(view: ReadView, action: string, id: string): readonly string[];
   /** Before the resource's create: what it adds to the input, such as what a caller left to it to choose. */
   beforeCreate?(tx: Tx, input: Values, ctx: ApiContext): Values;
   /** After the resource's create. */

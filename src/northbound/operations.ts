@@ -12,7 +12,7 @@ import { longTexts, shortTexts } from "./lists/texts.ts";
 import { fieldsOf, pageLinks, parseList, type ListQuery } from "./query.ts";
 import { Item } from "./present.ts";
 import type { Rule } from "./policy/index.ts";
-import { absent, Rows, values, Work } from "./rows.ts";
+import { absent, Rows, Seeing, values, Work } from "./rows.ts";
 import type { ShownView } from "./shown.ts";
 
 /** One request, as far as the operations need it. */
@@ -288,7 +288,9 @@ export class Engine {
 
   private allActionRead(ref: ResourceRef, action: KindAction<CollectionAction>, path: PathValues, view: LiveView, call: Call): string | undefined {
     const { decl } = action;
-    return decl.method === "GET" ? actionText(action, decl.read(view, call.caller, this.actedOnAll(ref, action, path, view, call), fieldsOf(call.params))) : undefined;
+    if (decl.method !== "GET") return undefined;
+    const named = this.actedOnAll(ref, action, path, view, call);
+    return actionText(action, decl.read(view, call.caller, named, fieldsOf(call.params), new Seeing(this.rows, view, call.caller)));
   }
 
   /** The path's values, with the parent's id of a collection below one. */

@@ -1,6 +1,6 @@
 // Rows: how one is created, changed and removed with its standard attributes, its extensions and its embedded children, inside a
 // transaction; and what the code of resources may ask for there (ApiContext).
-import { notFound, show, type ApiError, type ApiContext, type Caller, type Done, type Accesses, type AnyTable, type InputOf, type ResourceHandle, type Row, type StandardRow, type Tx, type Values } from "../app/contract.ts";
+import { notFound, show, type ApiError, type ApiContext, type Caller, type Done, type Accesses, type AnyTable, type InputOf, type ReadView, type ResourceHandle, type Row, type Sight, type StandardRow, type Tx, type Values } from "../app/contract.ts";
 import { childRows } from "./embedded.ts";
 import { at, notAuthorized, refusedRules, type Input } from "./input.ts";
 import { findRow, type Kind, type Registry } from "./kinds.ts";
@@ -15,10 +15,13 @@ type Children = ReadonlyMap<string, readonly Input[]>;
 const NO_CHILDREN: Children = new Map();
 const READER: ReadonlySet<string> = new Set(["reader"]);
 
-/** Somebody of a project of whom no more is known. */
-const nobody = ({ requestId }: Caller): Caller => ({ requestId, projectId: "", userId: "", roles: new Set(), admin: false });
+/** Somebody of a project of whom no more is known than that he may read. */
+const readerOf = (projectId: string, { requestId }: Caller): Caller => ({ requestId, projectId, userId: "", roles: READER, admin: false });
 
 const NOTHING: ReadonlySet<string> = new Set();
+
+/** Rows that are told of may lead to others, which are told of next: so many times at most. */
+const ROUNDS_MAX = 32;
 
 /** What one operation of a caller does in a transaction, and the rows that it created and changed. */
 export class Work {
@@ -47,15 +50,16 @@ export class Work {
     done.set(id, before === undefined ? { created, given, asked } : { created: before.created || created, given: created ? { ...given, ...before.given } : { ...before.given, ...given }, asked: before.asked || asked });
   }
 
-  /** All of it is there. What is done because of that is completed as well. */
+  /** All of it is there. What is done because of that is completed as well. @throws Error if that does not end */
   complete(): void {
-    while (this.done.size > 0) {
+    for (let round = 0; this.done.size > 0; round++) {
+      if (round === ROUNDS_MAX) throw new Error(`completed of ${[...this.done.keys()].map((kind) => kind.name).join(", ")} leads to more of them without an end`);
       const { done } = this;
       this.done = new Map();
       for (const [kind, ofKind] of done) {
         for (const completed of kind.completed) {
           const rows = [...ofKind].flatMap(([id, what]) => {
-            const row = this.tx.get<StandardRow>(kind.table, id);
+            const row = put(kind, this.tx, id, this.caller);
             return row === undefined ? [] : [{ row, ...what }];
           });
           if (rows.length > 0) completed(this.tx, rows, this.context());
@@ -65,38 +69,59 @@ export class Work {
   }
 }
 
-export class Context implements ApiContext {
-  readonly given: ReadonlySet<string>;
+/** Who may see and use what, as of a view. */
+export class Seeing implements Sight {
+  readonly caller: Caller;
   readonly internal: boolean;
-  readonly work: Work;
-  private readonly rows: Rows;
-  private readonly tx: Tx;
+  protected readonly rows: Rows;
+  private readonly view: ReadView;
 
-  constructor(work: Work, given: ReadonlySet<string>, internal: boolean) {
-    this.work = work;
-    this.rows = work.rows;
-    this.tx = work.tx;
-    this.given = given;
+  constructor(rows: Rows, view: ReadView, caller: Caller, internal = false) {
+    this.rows = rows;
+    this.view = view;
+    this.caller = caller;
     this.internal = internal;
   }
 
-  get caller(): Caller {
-    return this.work.caller;
+  seen<R extends Row>(resource: ResourceHandle<R>, id: string, project?: string): R | undefined {
+    const kind = this.rows.kind(resource.name);
+    const row = findRow(kind, this.view, id, this.caller);
+    // Code that acts for itself has already decided what it may touch.
+    const asked = project !== undefined || !this.internal;
+    return row === undefined || (asked && !kind.get.allows(this.as(project), { row: values(row) }, this.view)) ? undefined : (row as unknown as R);
+  }
+
+  covers<R extends Row>(resource: ResourceHandle<R>, relation: string, row: R, project?: string): boolean {
+    const caller = this.as(project);
+    const answer = this.rows.kind(resource.name).resource.relations?.[relation]?.(row, this.view, caller);
+    return typeof answer === "string" ? caller.projectId !== "" && answer === caller.projectId : answer === true;
+  }
+
+  grantedTo(resource: ResourceHandle, action: string, id: string): readonly string[] {
+    return this.rows.kind(resource.name).extensions.flatMap((extension) => extension.grantedTo?.(this.view, action, id) ?? []);
+  }
+
+  private as(project: string | undefined): Caller {
+    return project === undefined ? this.caller : readerOf(project, this.caller);
+  }
+}
+
+export class Context extends Seeing implements ApiContext {
+  readonly given: ReadonlySet<string>;
+  readonly work: Work;
+  private readonly tx: Tx;
+
+  constructor(work: Work, given: ReadonlySet<string>, internal: boolean) {
+    super(work.rows, work.tx, work.caller, internal);
+    this.work = work;
+    this.tx = work.tx;
+    this.given = given;
   }
 
   visible<R extends Row>(resource: ResourceHandle<R>, id: string): R {
     const row = this.seen(resource, id);
     if (row === undefined) throw absent(this.rows.kind(resource.name), id);
     return row;
-  }
-
-  seen<R extends Row>(resource: ResourceHandle<R>, id: string, project?: string): R | undefined {
-    const kind = this.rows.kind(resource.name);
-    const row = findRow(kind, this.tx, id, this.caller);
-    const caller = project === undefined ? this.caller : { ...this.caller, projectId: project, roles: READER, admin: false };
-    // Code that acts for itself has already decided what it may touch.
-    const asked = project !== undefined || !this.internal;
-    return row === undefined || (asked && !kind.get.allows(caller, { row: values(row) }, this.tx)) ? undefined : (row as unknown as R);
   }
 
   create<R extends Row>(resource: ResourceHandle<R>, given: InputOf<R>): R {
@@ -132,13 +157,6 @@ export class Context implements ApiContext {
 
   shareable(resource: string): { readonly table: AnyTable; readonly accesses: Accesses } | undefined {
     return this.rows.shareable(resource);
-  }
-
-  covers<R extends Row>(resource: ResourceHandle<R>, relation: string, row: R, projectId = this.caller.projectId): boolean {
-    const holds = this.rows.kind(resource.name).resource.relations?.[relation];
-    const caller = projectId === this.caller.projectId ? this.caller : { ...nobody(this.caller), projectId };
-    const answer = holds?.(row, this.tx, caller);
-    return typeof answer === "string" ? projectId !== "" && answer === projectId : answer === true;
   }
 
   bump(resource: ResourceHandle, id: string): void {

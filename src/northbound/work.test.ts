@@ -1,6 +1,6 @@
 // What one request did, told once when all of it is there; and what reads make that they lack.
 import { afterEach, beforeEach, expect, test } from "vitest";
-import { Api, as, conflict, defineResource, defineTable, extendResource, resourceHandle, type App, type Row, type StandardRow } from "./testing/support.ts";
+import { Api, as, conflict, defineResource, defineTable, extendResource, resourceHandle, type App, type ReadView, type Row, type StandardRow } from "./testing/support.ts";
 
 const taskTable = defineTable<StandardRow>()("task", { resource: "task", indexes: { project: (t) => t.project_id } });
 const taskResource = resourceHandle<StandardRow>("task");
@@ -49,15 +49,40 @@ const task = defineResource(taskResource, {
   },
 });
 
+/** Worked out: a project and its tasks. */
+interface Pile extends Row {
+  readonly tasks: number;
+}
+const pileResource = resourceHandle<Pile>("pile");
+const pileOf = (view: ReadView, id: string): Pile => ({ id, tasks: view.count(taskTable, "project", id) });
+const pile = defineResource(pileResource, {
+  collection: "piles",
+  about: "What a project has to do.",
+  standard: [],
+  computed: { list: () => [], get: pileOf },
+  notFound: { type: "PileNotFound", message: (id) => `Pile ${id} could not be found.` },
+  attributes: { id: { type: "string", about: "The project." }, tasks: { type: "integer", about: "How many.", put: true } },
+  policy: { get: "rule:admin_only", update: "rule:admin_only" },
+  update(tx, row, changes) {
+    for (let n = row.tasks; n < (changes.tasks as number); n++) {
+      const id = tx.uuid();
+      tx.put(taskTable, { id, project_id: row.id, name: "", description: "", created_at: tx.now, updated_at: tx.now, revision_number: 1, tags: [] });
+    }
+    return pileOf(tx, row.id);
+  },
+});
+
 let told: unknown[];
 const watching: App = {
   name: "watching",
   about: "",
   requires: ["tasks"],
-  extend: [extendResource(taskResource, {
+  extend: [extendResource(pileResource, { completed: (_tx, done) => void told.push(done.map(({ row, created }) => [row.id, row.tasks, created])) }), extendResource(taskResource, {
     completed(tx, done, ctx) {
+      if (told.length > 200) throw new Error("told without an end");
       told.push(done.map(({ row, created, asked, given }) => [row.name, created, asked, given.urgent === true]));
       if (done.some(({ row }) => row.name === "never")) throw conflict("Never", "no");
+      for (const { row, created } of done) if (created && row.name === "endless") ctx.create(taskResource, { name: "endless", project_id: row.project_id });
       for (const { row, created } of done) if (created && row.name === "chain") ctx.create(taskResource, { name: "link", project_id: row.project_id });
       for (const { row } of done) expect(tx.get(taskTable, row.id)).toEqual(row);
     },
@@ -67,7 +92,7 @@ const watching: App = {
 let api: Api;
 beforeEach(async () => {
   told = [];
-  api = await Api.make([{ name: "tasks", about: "", tables: [taskTable, deskTable], resources: [task] }, watching]);
+  api = await Api.make([{ name: "tasks", about: "", tables: [taskTable, deskTable], resources: [task, pile] }, watching]);
 });
 afterEach(() => api.close());
 const create = (...names: string[]): ReturnType<Api["post"]> => api.post("/v2.0/tasks", { tasks: names.map((name) => ({ name })) }, as("p1"));
@@ -92,6 +117,16 @@ test("a row is told once, with all that was given; one that is gone is not", asy
 
 test("what is made because of it is told next", async () => {
   expect(await toldBy(() => create("chain"))).toEqual([[["chain", true, true, false]], [["link", true, false, false]]]);
+});
+
+test("what makes more of its like each time it is told ends, and nothing of it is there", async () => {
+  const before = api.model.generation;
+  expect([(await create("endless")).status, api.model.generation]).toEqual([500, before]);
+  expect(told.length).toBeLessThan(100);
+});
+
+test("what is worked out is told as it is then", async () => {
+  expect(await toldBy(() => api.put("/v2.0/piles/p1", { pile: { tasks: 2 } }))).toEqual([[["p1", 2, false]]]);
 });
 
 test("who refuses it refuses all of it", async () => {
