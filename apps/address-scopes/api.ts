@@ -6,7 +6,7 @@ import {
 import { networkResource, portTable } from "../l2/model.ts";
 import { routerLinkTable } from "../l3/model.ts";
 import { pooledSubnetTable, subnetPoolResource, subnetPoolTable, type SubnetPool } from "../subnet-pools/model.ts";
-import { addressScopeResource, addressScopeTable, isTaken, scopedPoolTable, scopeOf, type AddressScope } from "./model.ts";
+import { addressScopeResource, addressScopeTable, isTaken, PREFIXES_MAX, scopedPoolTable, scopeOf, type AddressScope } from "./model.ts";
 
 const ADMIN = "rule:admin_only";
 
@@ -79,6 +79,7 @@ function associate(tx: Tx, pool: SubnetPool, scopeId: string, isNew: boolean, ct
       throw badRequest(`Illegal subnetpool association: subnetpool ${pool.id} cannot associate with address scope ${scopeId} because subnetpool ip_version is not ${scope.ip_version}.`, "IllegalSubnetPoolIpVersionAssociationToAddressScope");
     }
   }
+  if (pool.prefixes.length > PREFIXES_MAX) throw badRequest(`Illegal subnetpool association: subnetpool ${pool.id} has more than the ${PREFIXES_MAX} prefixes of a pool that is of an address scope.`, "IllegalSubnetPoolAssociationToAddressScope");
   if (pool.prefixes.some((text) => isTaken(tx, scopeId, pool.id, parseCidr(text)!))) {
     throw conflict("AddressScopePrefixConflict", "Failed to associate address scope: subnetpools within an address scope must have unique prefixes.");
   }

@@ -16,8 +16,10 @@ export interface ScopedPool extends Row {
   readonly prefixes: readonly string[];
 }
 const keyOf = (scope: string, { network, prefix }: Cidr): string => `${scope}|${network.toString(36)}/${prefix}`;
-/** Prefixes are found by those of every fourth length that they are part of. */
-const STEP = 4;
+/** Prefixes are found by those of every eighth length that they are part of. */
+const STEP = 8;
+/** Of a pool that is of a scope: each costs some sixteen places in the index. */
+export const PREFIXES_MAX = 32;
 
 export const scopedPoolTable = defineTable<ScopedPool>()("scoped_pool", {
   indexes: {

@@ -3,12 +3,10 @@ import { contains, formatIp, parseCidr, parseIp, type ReadView } from "#app";
 import { dnsClasses, dnsRcodes, type DnsMessage, type DnsRecord } from "packet-codec";
 import { subnetTable } from "../ipam/model.ts";
 import type { Address, Network, Port } from "../l2/model.ts";
-import { addressesOfName, bare, dnsSettings, domainOf, holderOf, hostOf, networksOf } from "./model.ts";
+import { addressesOfName, ANSWERS_MAX, bare, dnsSettings, domainOf, holderOf, hostOf, networksOf } from "./model.ts";
 
 /** Seconds for which an answer counts: names move with ports. */
 const TTL_S = 30;
-/** Records of one answer. */
-const ANSWERS_MAX = 32;
 /** The largest payload of ours and of what we ask for: no link of a network has to split it. */
 export const UDP_SIZE = 1232;
 
@@ -36,8 +34,9 @@ export function answer(view: ReadView, asker: Port, { questions }: Pick<DnsMessa
   const found = addressesOf(view, asker, text, own, networks);
   if (found.length > 0) return { rcode: dnsRcodes.noError, answers: found.flatMap((address) => recordOf(name, type, address)).slice(0, ANSWERS_MAX) };
   if (text === own) return nothing;
-  // What has one label, or is below the domain of all, nobody else knows.
-  return !text.includes(".") || text.endsWith(`.${own}`) ? unknown : undefined;
+  // What is below the domain of all nobody else knows, nor a machine of one label; what else there is of that, the root and domains below it, others do.
+  const isMachine = text !== "" && !text.includes(".") && (type === "A" || type === "AAAA");
+  return isMachine || text.endsWith(`.${own}`) ? unknown : undefined;
 }
 
 /** Addresses that go by a name, as it stands (with a domain of its port, or with none), or below the domain of all or of a network. */

@@ -2,6 +2,7 @@
 import { extendResource, invalidFor, reference, type Alias, type Attribute, type ReadView, type Tx, type Values } from "#app";
 import { addressesOf, networkResource, networkTable, portResource, portTable, type Port } from "../l2/model.ts";
 import { dnsSettings, hostOf, networkDomainTable, portNameTable } from "./model.ts";
+import { NAME_MAX } from "./names.ts";
 
 const DNS_INTEGRATION = "dns-integration";
 
@@ -10,18 +11,21 @@ const domain = (alias: string, about: string): Attribute => ({ type: "string", a
 
 /** What comes in front of the domain of all. @throws ApiError for a whole name of another domain */
 function hostFor(view: ReadView, name: string): string {
-  if (!name.endsWith(".")) return name;
   const own = `.${view.settings(dnsSettings)["dns-domain"]}.`;
+  if (!name.endsWith(".")) {
+    if (name.length + own.length - 1 > NAME_MAX) throw invalidFor("dns_name", `'${name}${own}' exceeds the ${NAME_MAX} characters of a name`);
+    return name;
+  }
   if (!name.endsWith(own) || name.length === own.length) throw invalidFor("dns_name", `'${name}' is a FQDN that does not end with the DNS domain '${own.slice(1)}'`);
   return name.slice(0, -own.length);
 }
 
-function keepName(tx: Tx, { id, network_id }: Port, values: Values): void {
+function keepName(tx: Tx, { id, network_id, project_id }: Port, values: Values): void {
   const before = tx.get(portNameTable, id);
   const dns_name = (values.dns_name as string | undefined) ?? before?.dns_name ?? "";
   const dns_domain = (values.dns_domain as string | undefined) ?? before?.dns_domain ?? "";
   if (dns_name === (before?.dns_name ?? "") && dns_domain === (before?.dns_domain ?? "")) return;
-  if (dns_name !== "" || dns_domain !== "") tx.put(portNameTable, { id, network_id, dns_name, dns_domain, host: hostFor(tx, dns_name) });
+  if (dns_name !== "" || dns_domain !== "") tx.put(portNameTable, { id, network_id, project_id, dns_name, dns_domain, host: hostFor(tx, dns_name) });
   else tx.delete(portNameTable, id);
 }
 

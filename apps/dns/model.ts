@@ -18,15 +18,19 @@ export const SERVICE = { ipv4: "169.254.169.253", ipv6: "fe80::a9fe:a9fd", mac: 
 /** A port that has a name or a domain; `id` is the port's. Both as given, in lower case. */
 export interface PortName extends Row {
   readonly network_id: string;
+  readonly project_id: string;
   readonly dns_name: string;
   readonly dns_domain: string;
   /** `dns_name` below the domain of all: what comes in front of any of its domains. "" if it has no name. */
   readonly host: string;
 }
+const namesOf = ({ host, dns_domain }: PortName): string[] => (host === "" ? [] : [host, ...(dns_domain === "" ? [] : [`${host}.${bare(dns_domain)}`])]);
 export const portNameTable = defineTable<PortName>()("port_name", {
   indexes: {
-    /** `<network>|<host>`, and with the port's own domain behind it. */
-    name: ({ network_id, host, dns_domain }) => (host === "" ? undefined : [`${network_id}|${host}`, ...(dns_domain === "" ? [] : [`${network_id}|${host}.${bare(dns_domain)}`])]),
+    /** `<network>|<project>|<host>`, and with the port's own domain behind it. */
+    own: (n) => namesOf(n).map((name) => `${n.network_id}|${n.project_id}|${name}`),
+    /** `<network>|<host>` of those of one label. */
+    name: ({ network_id, host }) => (host === "" || host.includes(".") ? undefined : `${network_id}|${host}`),
   },
 });
 
@@ -74,6 +78,8 @@ export const servedFamilies = (view: ReadView, networkId: string): { readonly ip
   return { ipv4: served.some((s) => s.ip_version === 4), ipv6: served.some((s) => s.ip_version === 6) };
 };
 
+/** Addresses of one name. */
+export const ANSWERS_MAX = 32;
 /** Networks that a machine finds names of others in, beside its own. */
 const NETWORKS_MAX = 64;
 
@@ -97,17 +103,17 @@ const mayFind = (asker: Port, found: Port | undefined): found is Port => found !
  * machine's own project calls so comes before what others do, and others' names count as they are alone, of one label.
  */
 export function addressesOfName(view: ReadView, asker: Port, name: string, networks: readonly Network[]): Address[] {
-  const named = networks.flatMap(({ id }) => view.by(portNameTable, "name", `${id}|${name}`));
-  const addressesOf = (some: typeof named): Address[] => some.flatMap((n) => view.by(addressTable, "port", n.id));
-  const own = named.filter((n) => isOwn(asker, view.get(portTable, n.id)));
-  if (own.length > 0) return addressesOf(own);
+  const addressesOf = (index: "own" | "name", key: (network: string) => string): Address[] =>
+    networks.flatMap(({ id }) => view.by(portNameTable, index, key(id)).slice(0, ANSWERS_MAX)).slice(0, ANSWERS_MAX).flatMap((n) => view.by(addressTable, "port", n.id)).slice(0, ANSWERS_MAX);
+  const own = addressesOf("own", (network) => `${network}|${asker.project_id}|${name}`);
+  if (own.length > 0) return own;
   const numbered = addressOfHost(name);
   const unnamed = networks.flatMap(({ id }) => {
     const address = numbered === undefined ? undefined : view.get(addressTable, addressId(id, numbered));
     return address !== undefined && hostOf(view, address) === name && mayFind(asker, view.get(portTable, address.port_id)) ? [address] : [];
   });
   if (unnamed.length > 0 || name.includes(".")) return unnamed;
-  return addressesOf(named.filter((n) => mayFind(asker, view.get(portTable, n.id))));
+  return addressesOf("name", (network) => (network === asker.network_id ? `${network}|${name}` : ""));
 }
 
 /** Who has an address, of those that a machine may find. */

@@ -1,9 +1,11 @@
 // What a name of DNS may be where the API takes one. RFC 1123 section 2.1, RFC 1035 section 3.1
 import { invalidFor, makeCheck, type Convert, type Converter } from "#app";
 
-const NAME_MAX = 255;
+/** Without the dot at the end: 255 bytes with the lengths of its labels. RFC 1035 section 2.3.4 */
+export const NAME_MAX = 253;
+const TEXT_MAX = 255;
 const LABEL = /^[a-z0-9-]{1,63}$/i;
-const form = { type: "string", max: NAME_MAX } as const;
+const form = { type: "string", max: TEXT_MAX } as const;
 const asText = makeCheck(form);
 
 /** Why a text is no name; undefined: it is one. */

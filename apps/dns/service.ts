@@ -132,6 +132,8 @@ class NameService {
       const additionals = message.additionals.filter((record) => record !== opt);
       return buildDns({ ...message, id: question.id, questions: question.questions, ra: true, aa: false, additionals: optOf(question) === undefined ? additionals : [...additionals, ourOpt(opt?.extended_rcode ?? 0, opt?.flags ?? 0)] }, size);
     } catch (error) {
+      // What it says is no message, or one that cannot be said again.
+      if (error instanceof PacketError || error instanceof RangeError) return undefined;
       if (!(error instanceof FetchError)) throw error;
       if (error.code !== "STOPPED") this.host.learn([learned(nameServerTroubleTable, "", { id: `${server.address} ${server.port}`, text: error.message })]);
       return undefined;
