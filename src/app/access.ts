@@ -1,7 +1,6 @@
 // What RBAC policies may let other projects do with rows of a resource. Who declares the resource says that its rows may be shared
 // (`shareable`); other apps may add actions of theirs (`accesses` of an extension). The app of the policies knows none of them by name.
 import type { Access, Accesses, AnyExtension, AnyResource } from "./resource.ts";
-import type { AnyTable, Row, Tx } from "./table.ts";
 
 export const ACCESS_AS_SHARED = "access_as_shared";
 /** In place of a project: every one. */
@@ -40,15 +39,4 @@ export function accessesOf(apps: readonly { readonly resources?: readonly AnyRes
     });
   }
   return (resource) => out.get(resource) ?? NONE;
-}
-
-/** Something stored that is not as it would be had the app been there all the time. */
-export interface Mend {
-  /** The row that it is about. */
-  readonly table: AnyTable;
-  readonly id: Row["id"];
-  /** For the log. */
-  readonly why: string;
-  /** Called in a transaction of its own; looks again. */
-  run(this: void, tx: Tx): void;
 }

@@ -1,6 +1,5 @@
 // The app contract ("#app"): all that a network function may import of the core. An app is a folder under apps/ whose
 // index.ts exports an App as default; it is found, not listed. docs/apps.md tells how to write one.
-import type { Mend } from "./access.ts";
 import type { Entrance } from "./actions.ts";
 import type { Converter } from "./check.ts";
 import type { TableEffects } from "./effects.ts";
@@ -8,7 +7,7 @@ import type { Face } from "./face.ts";
 import type { Observe } from "./observe.ts";
 import type { PacketInHandler } from "./packets.ts";
 import type { Pool } from "./pools.ts";
-import type { Reference } from "./references.ts";
+import type { Mend, Reference } from "./references.ts";
 import type { Accesses, Alias, AnyResource, BoundExtension, ExtendAll } from "./resource.ts";
 import type { Vif } from "./inventory.ts";
 import type { Derivation } from "./derivations.ts";

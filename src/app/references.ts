@@ -18,3 +18,14 @@ export interface Reference<R extends Row = Row> {
 
 /** `reference(portGroupsTable, { to: portTable, ids: (p) => p.id, gone: (tx, p) => tx.delete(portGroupsTable, p.id) })` */
 export const reference = <R extends Row>(table: Table<R>, options: Omit<Reference<R>, "table" | "to"> & { readonly to: AnyTable }): Reference => ({ table, ...options }) as unknown as Reference;
+
+/** Something stored that is not as it would be had the app been there all the time. */
+export interface Mend {
+  /** The row that it is about. */
+  readonly table: AnyTable;
+  readonly id: Row["id"];
+  /** For the log. */
+  readonly why: string;
+  /** Called in a transaction of its own; looks again. */
+  run(this: void, tx: Tx): void;
+}

@@ -2,6 +2,7 @@
 import { createPrivateKey, X509Certificate, type KeyObject } from "node:crypto";
 import { hostname } from "node:os";
 import { isIP, isIPv4 } from "node:net";
+import type { Rate } from "../lib/clock.ts";
 import { UsageError } from "../lib/usage-error.ts";
 import { settingValue } from "../app/settings.ts";
 import { allFlags, flagOf, flags, type Configurable, type FlagName } from "./flags.ts";
@@ -17,12 +18,6 @@ export type AuthConfig =
   | { readonly kind: "none" }
   | { readonly kind: "tokens"; readonly file: string }
   | { readonly kind: "keystone"; readonly url: string; readonly user: string; readonly passwordFile: string; readonly project: string; readonly domain: string };
-
-/** Requests a second, and at once. */
-export interface Rate {
-  readonly perSecond: number;
-  readonly burst: number;
-}
 
 export interface Config {
   readonly dataDir: string;

@@ -124,3 +124,9 @@ export class SimulatedClock implements Clock {
     timer.fn();
   }
 }
+
+/** How often something may be: in a second, for long, and at once. */
+export interface Rate {
+  readonly perSecond: number;
+  readonly burst: number;
+}

@@ -1,6 +1,6 @@
 // Packets that wait for a service, and those that it is working on. Each port has a share, owners of ports take turns and the ports of each, so
 // that whoever sends much costs itself; what is too much is dropped and counted. What a service writes because of packets is counted out likewise.
-import type { Clock } from "../lib/clock.ts";
+import type { Clock, Rate } from "../lib/clock.ts";
 
 export interface MailboxLimits {
   /** Packets of one port that wait or are worked on, and in all. Beyond all, as many as of one port are left to each owner, so that nobody has none. */
@@ -100,11 +100,6 @@ function add(counts: Map<string, number>, key: string, by: number): void {
 interface Bucket {
   left: number;
   at: number;
-}
-
-export interface Rate {
-  readonly burst: number;
-  readonly perSecond: number;
 }
 
 /** Buckets that are looked through when there are so many; full ones are as good as none. */

@@ -313,6 +313,38 @@ test("a slow reader costs what it follows and no more, and is cut in the end", a
 }, 60_000);
 const connections = (h: Harness): Promise<number> => new Promise((resolve) => h.api.server.getConnections((_error, count) => resolve(count)));
 
+describe("a client that comes back and takes nothing", () => {
+  /** It missed more than the system keeps of a stream. */
+  const back = async (limits: object, then: (other: Harness, at: string) => Promise<void>): Promise<void> => {
+    const other = await Harness.make([], undefined, { api: { limits: { longLists: 1, watches: { gatherMs: 1, stallMs: 600_000, ...limits } } } });
+    try {
+      const at = join(mkdtempSync(join(tmpdir(), "axion-watch-")), "api");
+      await other.api.listen({ path: at });
+      const network = await other.create("network", {}, P1);
+      await other.create("subnet", { network_id: network.id, ip_version: 4, cidr: "10.8.0.0/16" }, P1);
+      const since = other.model.generation;
+      const ports = Array.from({ length: 450 }, () => ({ network_id: network.id, description: "x".repeat(255) }));
+      expect((await other.call("POST", "/v2.0/ports", { ports }, as("p1", "admin"))).status).toBe(201);
+      clients.push(await EventClient.open(at, `/v2.0/axion/watch?resource=port&since=${since}`, P1, false));
+      clients[0]!.response.socket.pause();
+      await then(other, at);
+    } finally {
+      for (const client of clients) client.close();
+      await other.close();
+    }
+  };
+
+  test("holds nobody up who reads a long list, or begins to watch", () => back({}, async (other, at) => {
+    clients.push(await EventClient.open(at, "/v2.0/axion/watch?resource=network", P2));
+    await clients[1]!.until((e) => e.event === "ready");
+    expect(await connections(other)).toBe(2);
+  }), 60_000);
+
+  test("has so long for all that it missed", () => back({ sinceMs: 100 }, async (other) => {
+    while ((await connections(other)) > 0) await new Promise((done) => setTimeout(done, 10));
+  }), 60_000);
+});
+
 test("rules of access that change end what was begun under others", async () => {
   const policy = join(mkdtempSync(join(tmpdir(), "axion-watch-")), "policy.yaml");
   writeFileSync(policy, "{}\n");

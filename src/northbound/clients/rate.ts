@@ -2,12 +2,7 @@
 // operator says otherwise, as scripts that are in order may ask a lot.
 import { createHash } from "node:crypto";
 import { ApiError, type Caller } from "../../app/contract.ts";
-
-/** Requests in a second for long, and at once. */
-export interface Rate {
-  readonly perSecond: number;
-  readonly burst: number;
-}
+import type { Rate } from "../../lib/clock.ts";
 
 export interface RateLimits {
   /** Of a project; administrators and services have none. */

@@ -1,6 +1,7 @@
 // `?wait=dataplane`: the answer of a write is held until every switch that it concerns has confirmed it, or for `timeout` seconds. The write
 // itself is done by then, so its status is the one it always has; a header says whether the switches have it.
 import { ApiError, invalidInput, type Caller } from "../../app/contract.ts";
+import { Places } from "./places.ts";
 
 /** Who knows what switches have confirmed. */
 export interface Confirmations {
@@ -31,43 +32,36 @@ export interface Wait {
 }
 
 export class Waits {
-  private readonly limits: WaitLimits;
+  private readonly places: Places;
   private readonly confirmations: Confirmations;
-  private readonly ofProject = new Map<string, number>();
   private readonly held = new Set<() => void>();
-  private taken = 0;
   private closed = false;
   private readonly counted: (result: "confirmed" | "pending") => void;
 
   constructor(confirmations: Confirmations, limits: WaitLimits = waitLimits, counted: (result: "confirmed" | "pending") => void = () => undefined) {
     this.confirmations = confirmations;
-    this.limits = limits;
+    this.places = new Places({ all: limits.waiting, ofProject: limits.ofProject }, {
+      full: () => new ApiError(503, "ServiceUnavailable", "Too many requests wait for switches; nothing was changed. Try again, or without wait.", 1),
+      ofProject: (mine) => new ApiError(429, "TooManyRequests", `${mine} requests of the project wait for switches already; nothing was changed. Try again, or without wait.`, 1),
+    });
     this.counted = counted;
   }
 
   get size(): number {
-    return this.taken;
+    return this.places.size;
   }
 
   /** The place that a write asks for, if it does; the parameters are taken out of the query. @throws ApiError before anything is done */
   take(query: URLSearchParams, caller: Caller): Wait | undefined {
     const timeoutMs = takeTimeout(query);
     if (timeoutMs === undefined) return undefined;
-    const project = caller.projectId;
-    const mine = this.ofProject.get(project) ?? 0;
-    if (this.taken >= this.limits.waiting) throw new ApiError(503, "ServiceUnavailable", "Too many requests wait for switches; nothing was changed. Try again, or without wait.", 1);
-    if (mine >= this.limits.ofProject && !caller.admin) throw new ApiError(429, "TooManyRequests", `${mine} requests of the project wait for switches already; nothing was changed. Try again, or without wait.`, 1);
-    this.taken++;
-    this.ofProject.set(project, mine + 1);
+    const leave = this.places.enter(caller);
     let ended = false;
     let stop = (): void => undefined;
     const end = (): void => {
       if (ended) return;
       ended = true;
-      this.taken--;
-      const left = this.ofProject.get(project)! - 1;
-      if (left === 0) this.ofProject.delete(project);
-      else this.ofProject.set(project, left);
+      leave();
       stop();
     };
     return {

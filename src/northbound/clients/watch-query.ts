@@ -19,8 +19,10 @@ export interface WatchLimits {
   readonly heartbeatMs: number;
   /** A client that takes nothing for so long is cut off. */
   readonly stallMs: number;
+  /** One that comes back takes all that it missed in this time, or is cut off. */
+  readonly sinceMs: number;
 }
-export const watchLimits: WatchLimits = { watchers: 256, ofProject: 16, resources: 20_000, allResources: 100_000, remembered: 20_000, gatherMs: 20, heartbeatMs: 15_000, stallMs: 30_000 };
+export const watchLimits: WatchLimits = { watchers: 256, ofProject: 16, resources: 20_000, allResources: 100_000, remembered: 20_000, gatherMs: 20, heartbeatMs: 15_000, stallMs: 30_000, sinceMs: 120_000 };
 
 export interface WatchOptions {
   readonly registry: Registry;

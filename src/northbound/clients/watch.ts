@@ -11,9 +11,10 @@ import { ApiError, badRequest, type Caller } from "../../app/contract.ts";
 import type { Change } from "../../model/model.ts";
 import type { Kind } from "../kinds.ts";
 import { Late } from "./late.ts";
+import { Places } from "./places.ts";
 import { Readers } from "./reads.ts";
 import { narrowedBy, sinceOf, watchLimits, type Cut, type WatchLimits, type WatchOptions, type WatchRequest } from "./watch-query.ts";
-import { TooMuch, Watcher, type Readable, type Shared, type Told } from "./watcher.ts";
+import { TooMuch, Watcher, type Missed, type Readable, type Shared, type Told } from "./watcher.ts";
 
 /** Of rows that others make while a client is slow. */
 const STRANGERS = 50_000;
@@ -50,7 +51,7 @@ export class Watches {
   private readonly clients = new Set<Client>();
   /** Watchers, also such as are only beginning. */
   private readonly watchers = new Set<Watcher>();
-  private readonly ofProject = new Map<string, number>();
+  private readonly places: Places;
   private readonly undo: (() => void)[];
   private followed = 0;
   /** One after the other, each in a turn of its own, so that many that watch hold nobody up. */
@@ -64,6 +65,10 @@ export class Watches {
     const { registry, model } = options;
     this.options = options;
     this.limits = { ...watchLimits, ...options.limits };
+    this.places = new Places({ all: this.limits.watchers, ofProject: this.limits.ofProject }, {
+      full,
+      ofProject: (mine) => new ApiError(429, "TooManyRequests", `${mine} clients of the project watch already.`, 60),
+    });
     this.late = new Late(model.generation, this.limits.remembered);
     for (const kind of registry.kinds.values()) {
       if (kind.resource.computed !== undefined) continue; // no row, no change
@@ -106,7 +111,7 @@ export class Watches {
     if (this.watchers.size === 0) return;
     for (const change of changes) {
       this.changed(change);
-      for (const kind of this.kinds.get(change.table.name) ?? []) for (const watcher of this.watchers) watcher.changed(kind, change.id);
+      for (const kind of this.kinds.get(change.table.name) ?? []) for (const watcher of this.watchers) watcher.changed(kind, change.id, change.after);
     }
     this.gather();
   }
@@ -138,8 +143,9 @@ export class Watches {
     const narrowed = narrowedBy(query, this.resources);
     const since = sinceOf(query, lastEventId);
     if (since !== undefined) this.stillKnown(since);
-    const leave = this.enter(caller);
-    let stopped = this.closed;
+    if (this.closed) throw full();
+    const leave = this.places.enter(caller);
+    let stopped = false;
     const shared: Shared = {
       readers: this.readers, view: () => this.options.view, next: this.next, resources: this.limits.resources,
       follow: () => this.followed < this.limits.allResources && ++this.followed > 0,
@@ -159,6 +165,8 @@ export class Watches {
     gone(end);
     let client: Client | undefined;
     try {
+      let one: Client;
+      let missed: readonly Missed[] = [];
       const release = this.options.slots.tryTake() ?? (await this.options.slots.take());
       const at = this.compiled;
       const snapshot = since === undefined ? undefined : this.options.model.snapshot();
@@ -167,24 +175,27 @@ export class Watches {
         snapshot?.rewind(this.late.since(since!, false));
         await watcher.begin(() => stopped);
         if (stopped) return;
-        const one: Client = (client = { watcher, response: begin(), again, leave: end, policy, told: at, busy: true, untold: 0, ended: false });
-        gone(() => this.end(one));
+        one = client = { watcher, response: begin(), again, leave: end, policy, told: at, busy: true, untold: 0, ended: false };
+        const of = one;
+        gone(() => this.end(of));
         this.clients.add(one);
         this.beating ??= setInterval(() => this.beat(), this.limits.heartbeatMs).unref();
         if (snapshot !== undefined) {
+          one.response.write(": since\n\n");
           const readers = new Set<Readable>();
           for (const change of this.late.since(since!, true)) for (const reader of this.readers.of(change)) readers.add(reader);
-          await this.write(one, ": since\n\n");
-          for await (const told of watcher.differences(this.options.view.over(snapshot.view), readers, () => one.ended)) await this.tell(one, told, at);
+          missed = await watcher.differences(this.options.view.over(snapshot.view), readers, () => of.ended);
           if (snapshot.stale) this.reset(one, "more has changed than is remembered");
         }
-        await this.write(one, event("ready", { generation: at, resources: [...narrowed.told].map((k) => k.name) }, at));
-        one.busy = false;
-        void this.turn(one);
       } finally {
         snapshot?.close();
         release();
       }
+      // What is told takes as long as the client takes: nobody else waits for that.
+      await this.catchUp(one, missed, at);
+      await this.write(one, event("ready", { generation: at, resources: [...narrowed.told].map((k) => k.name) }, at));
+      one.busy = false;
+      void this.turn(one);
     } catch (error) {
       if (client !== undefined) {
         if (!(error instanceof TooMuch)) this.options.failed(error);
@@ -200,19 +211,6 @@ export class Watches {
 
   private stillKnown(since: number): void {
     if (since < this.late.floor || since > this.options.model.generation) throw new ApiError(410, "HTTPGone", `What has changed since generation ${since} is not known: watch without since, and list what there is.`);
-  }
-
-  /** A place among those who watch, and how it is given back. @throws ApiError */
-  private enter({ projectId, admin }: Caller): () => void {
-    const mine = this.ofProject.get(projectId) ?? 0;
-    if (this.closed || this.watchers.size >= this.limits.watchers) throw new ApiError(503, "ServiceUnavailable", "Too many clients watch already; try again later.", 60);
-    if (mine >= this.limits.ofProject && !admin) throw new ApiError(429, "TooManyRequests", `${mine} clients of the project watch already.`, 60);
-    this.ofProject.set(projectId, mine + 1);
-    return () => {
-      const left = this.ofProject.get(projectId)! - 1;
-      if (left === 0) this.ofProject.delete(projectId);
-      else this.ofProject.set(projectId, left);
-    };
   }
 
   private end(client: Client): void {
@@ -236,6 +234,17 @@ export class Watches {
   }
 
   // ---- telling ----
+
+  /** Tells what a client missed that comes back. */
+  private async catchUp(client: Client, missed: readonly Missed[], at: number): Promise<void> {
+    if (missed.length === 0) return;
+    const late = setTimeout(() => this.reset(client, "what has changed since was not taken in time", "slow"), this.limits.sinceMs);
+    try {
+      for await (const told of client.watcher.current(missed, () => client.ended)) await this.tell(client, told, at);
+    } finally {
+      clearTimeout(late);
+    }
+  }
 
   private async turn(client: Client): Promise<void> {
     const { watcher } = client;
@@ -338,6 +347,8 @@ export class Watches {
 }
 
 const same = (a: Caller, b: Caller): boolean => a.projectId === b.projectId && a.userId === b.userId && a.admin === b.admin && [...a.roles].sort().join() === [...b.roles].sort().join();
+
+const full = (): ApiError => new ApiError(503, "ServiceUnavailable", "Too many clients watch already; try again later.", 60);
 
 /** `id`: how far a client is that has this one. */
 const event = (name: string, data: object, id?: number): string => `event: ${name}\n${id === undefined ? "" : `id: ${id}\n`}data: ${JSON.stringify(data)}\n\n`;

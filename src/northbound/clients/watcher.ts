@@ -5,7 +5,7 @@
 // client hears of is what it may see, whatever made the difference: a row, a share that ended, a rule of access. What it sees no more is
 // deleted for it.
 import { createHash } from "node:crypto";
-import type { Caller, LiveView, StandardRow } from "../../app/contract.ts";
+import type { Caller, LiveView, Row, StandardRow } from "../../app/contract.ts";
 import { findRow, type Kind } from "../kinds.ts";
 import { Slices } from "../lists/slices.ts";
 import { Item } from "../present.ts";
@@ -76,6 +76,9 @@ export interface Told {
   readonly text: string | undefined;
 }
 
+/** What became different while a client was away; what is to be seen of it is looked at when it is told. */
+export type Missed = Omit<Told, "text">;
+
 /** The index by which the parts of a parent are found; undefined: it is no part, or each has to be asked. */
 export const indexOfParts = (kind: Kind): string | undefined => (kind.parent === undefined ? undefined : kind.attributes.get(kind.resource.parent!.attribute)?.decl.index);
 
@@ -91,6 +94,8 @@ export class Watcher {
   /** Rows that changed and are not followed. */
   private fresh = new Map<Kind, Set<string>>();
   private reached = new Set<Kind>();
+  /** Kinds of which the caller sees rows of its project alone. */
+  private readonly own = new Set<Kind>();
   private count = 0;
   private unseen = 0;
   private ended = false;
@@ -103,6 +108,8 @@ export class Watcher {
       this.tracked.set(kind, new Map());
       this.fresh.set(kind, new Set());
       this.reaches.set(kind, new Reach(this, kind));
+      const scope = kind.get.scope(caller);
+      if (kind.parent === undefined && Object.hasOwn(kind.table.indexes, "project") && scope !== "all" && [...scope].every((relation) => relation === "project")) this.own.add(kind);
     }
   }
 
@@ -114,10 +121,6 @@ export class Watcher {
   /** Rows that wait and are not followed: others may make any number of them. */
   get strangers(): number {
     return this.unseen;
-  }
-
-  get following(): number {
-    return this.count;
   }
 
   end(): void {
@@ -135,7 +138,7 @@ export class Watcher {
   }
 
   /** A row of one of its kinds: it may be seen from now on. */
-  changed(kind: Kind, id: string): void {
+  changed(kind: Kind, id: string, row: Row | undefined): void {
     const known = this.tracked.get(kind);
     if (known === undefined) return;
     const one = known.get(id);
@@ -143,6 +146,8 @@ export class Watcher {
       this.dirty.add(one);
       return;
     }
+    // What is gone and was not followed is nobody's to hear of; nor are others' rows where no way leads to them.
+    if (row === undefined || (this.own.has(kind) && ![kind.table.indexes["project"]!(row as StandardRow)].flat().includes(this.caller.projectId))) return;
     const fresh = this.fresh.get(kind)!;
     if (fresh.has(id)) return;
     fresh.add(id);
@@ -288,7 +293,7 @@ export class Watcher {
   private changedParts(kind: Kind, id: string): void {
     for (const part of kind.children.values()) {
       const index = indexOfParts(part);
-      if (index !== undefined && this.fresh.has(part)) for (const row of this.partsOf(part, index, this.shared.view(), [id])) this.changed(part, row);
+      if (index !== undefined && this.fresh.has(part)) for (const row of this.partsOf(part, index, this.shared.view(), [id])) this.changed(part, row, this.shared.view().get(part.table, row));
     }
   }
 
@@ -311,8 +316,9 @@ export class Watcher {
    * What is different from an instant: rows as they were are in `then`; `since`: what changed since of rows that it does not have.
    * @throws TooMuch
    */
-  async *differences(then: LiveView, since: Iterable<Readable>, stopped: () => boolean): AsyncIterable<Told> {
+  async differences(then: LiveView, since: Iterable<Readable>, stopped: () => boolean): Promise<readonly Missed[]> {
     const slices = new Slices(this.shared.next);
+    const missed: Missed[] = [];
     for (const kind of this.narrowed.told) {
       const now = this.tracked.get(kind)!;
       const before = new Set<string>();
@@ -321,21 +327,27 @@ export class Watcher {
         if (text !== undefined) {
           before.add(id);
           const one = now.get(id);
-          if (one?.hash === undefined) yield { verb: "deleted", kind, id, text: undefined };
-          else if (one.hash !== hashOf(text)) yield* this.current(one, "updated");
+          if (one?.hash === undefined) missed.push({ verb: "deleted", kind, id });
+          else if (one.hash !== hashOf(text)) missed.push({ verb: "updated", kind, id });
         }
         if (slices.row()) await slices.turn();
-        if (stopped()) return;
+        if (stopped()) return [];
       }
-      for (const one of [...now.values()]) if (one.hash !== undefined && !before.has(one.id)) yield* this.current(one, "created");
+      for (const { id, hash } of now.values()) if (hash !== undefined && !before.has(id)) missed.push({ verb: "created", kind, id });
     }
-    for (const one of since) if (one instanceof Tracked && one.watcher === this && one.hash !== undefined && this.narrowed.told.has(one.kind)) yield* this.current(one, "updated");
+    for (const one of since) if (one instanceof Tracked && one.watcher === this && one.hash !== undefined && this.narrowed.told.has(one.kind)) missed.push({ verb: "updated", kind: one.kind, id: one.id });
+    return missed;
   }
 
-  /** As it is now; if it is no more, that is told in its turn. */
-  private *current(one: Tracked, verb: Verb): Iterable<Told> {
-    const text = this.seen(one.kind, one.id, this.shared.view());
-    if (text !== undefined) yield { verb, kind: one.kind, id: one.id, text };
+  /** As it is now; what is no more is told in its turn. */
+  async *current(missed: readonly Missed[], stopped: () => boolean): AsyncIterable<Told> {
+    const slices = new Slices(this.shared.next);
+    for (const { verb, kind, id } of missed) {
+      const text = verb === "deleted" ? undefined : this.seen(kind, id, this.shared.view());
+      if (verb === "deleted" || text !== undefined) yield { verb, kind, id, text };
+      if (slices.row()) await slices.turn();
+      if (stopped()) return;
+    }
   }
 
   /** What became different of what is marked now. @throws TooMuch */
