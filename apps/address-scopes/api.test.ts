@@ -1,6 +1,6 @@
 import { beforeEach, describe, expect, test } from "vitest";
 import { Api, type Shown, type Who } from "../../test/support/api.ts";
-import { scopedPoolTable } from "./model.ts";
+import { PREFIXES_MAX, scopedPoolTable } from "./model.ts";
 
 const admin = { project: "ops", roles: "admin" };
 const p1 = { project: "p1" };
@@ -110,11 +110,13 @@ describe("subnet pools of a scope", () => {
   test("cost no more the more there are", async () => {
     const s = await scope({ ip_version: 6 });
     for (const at of [0x2000, 0x2001, 0x2002]) {
-      const prefixes = [...Array(256).keys()].map((n) => `${at.toString(16)}:${(2 * n).toString(16)}::/47`);
+      const prefixes = [...Array(PREFIXES_MAX).keys()].map((n) => `${at.toString(16)}:${(2 * n).toString(16)}::/47`);
       await pool({ prefixes: prefixes.map((p) => p.replace("/47", "/48")), default_prefixlen: 64, address_scope_id: s.id });
       await no(409, "AddressScopePrefixConflict", { prefixes: prefixes.slice(0, 2), address_scope_id: s.id });
     }
     expect(await api.list(`subnetpools?address_scope_id=${s.id}`, p1)).toHaveLength(3);
+    const tooMany = [...Array(PREFIXES_MAX + 1).keys()].map((n) => `2003:${(2 * n).toString(16)}::/48`);
+    await no(400, "IllegalSubnetPoolAssociationToAddressScope", { prefixes: tooMany, address_scope_id: s.id });
   });
 
   test("are not shared with those who do not have the scope", async () => {

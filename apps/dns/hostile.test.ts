@@ -154,26 +154,6 @@ test("a name server's answer with two OPT records is no trouble", async () => {
   expect(h.complaints).toEqual([]);
 });
 
-test("questions of one project that wait for a name server do not take the place of another's", async () => {
-  const { net, victim } = await sharedNetwork();
-  const silent: DatagramNetwork["open"] = () => ({ close: () => undefined });
-  const evil: string[] = [];
-  for (let n = 0; n < 13; n++) {
-    const port = await h.create("port", { network_id: net, fixed_ips: [{ ip_address: `10.0.0.${100 + n}` }], project_id: "evil" });
-    await h.plug("hv1", port.id, ++ofports);
-    evil.push(port.id);
-  }
-  await h.settled();
-  silentNow = silent;
-  try {
-    for (const [i, port] of evil.entries()) for (let n = 0; n < 16; n++) await ask(port, { questions: [A(`n${n}.slow.evil.example`)] }, { ip: `10.0.0.${100 + i}` });
-  } finally {
-    silentNow = undefined;
-  }
-  real();
-  expect(await addresses(victim, "www.example.org")).toEqual(["198.51.100.7"]);
-});
-
 test("a question for a name that very many ports of others have reads few of them", async () => {
   const { net, victim } = await sharedNetwork();
   await h.create("subnet", { network_id: net, ip_version: 4, cidr: "10.8.0.0/16" });

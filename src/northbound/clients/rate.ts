@@ -2,6 +2,7 @@
 // operator says otherwise, as scripts that are in order may ask a lot.
 import { createHash } from "node:crypto";
 import { ApiError, type Caller } from "../../app/contract.ts";
+import { formatIp, parseIp } from "../../lib/address.ts";
 import type { Rate } from "../../lib/clock.ts";
 
 export interface RateLimits {
@@ -89,14 +90,14 @@ export class RateLimiter {
 
   /** Before it is asked who somebody is. @throws ApiError 429 */
   before(address: string, token: string | undefined): void {
-    const wait = this.addresses?.wait(address) ?? 0;
+    const wait = this.addresses?.wait(linkOf(address)) ?? 0;
     if (wait > 0 && (token === undefined || !this.good.has(short(token)))) throw this.refusal("address", "Too many requests without a valid token come from this address.", wait);
   }
 
   /** It was nobody's. */
   refused(address: string, token: string | undefined): void {
     if (this.addresses === undefined) return;
-    this.addresses.take(address);
+    this.addresses.take(linkOf(address));
     if (token !== undefined) this.good.delete(short(token));
   }
 
@@ -120,4 +121,12 @@ export class RateLimiter {
   }
 }
 
+const LINK_BITS = 64n;
+const IPV4_MAPPED = 0xffffn;
+/** Of IPv6 the prefix of the link, on which a machine has as many addresses as it likes; of IPv4 the address, however it is written. */
+function linkOf(address: string): string {
+  const ip = parseIp(address);
+  if (ip?.family !== 6) return address;
+  return ip.value >> 32n === IPV4_MAPPED ? formatIp({ family: 4, value: ip.value & 0xffff_ffffn }) : (ip.value >> LINK_BITS).toString(16);
+}
 const short = (token: string): string => createHash("sha256").update(token).digest("base64");
