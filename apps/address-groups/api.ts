@@ -50,6 +50,7 @@ const addressGroup = defineResource(addressGroupResource, {
   collection: "address_groups",
   about: "Prefixes that rules of security groups name together.",
   alias: "address-group",
+  quota: { default: -1 },
   table: addressGroupTable,
   notFound: { type: "AddressGroupNotFound", message: (id) => `Address group ${id} could not be found.` },
   standard: ["id", "name", "project", "description", "timestamps", "revision"],

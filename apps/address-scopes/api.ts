@@ -26,6 +26,7 @@ const addressScope = defineResource(addressScopeResource, {
   collection: "address_scopes",
   about: "Subnet pools whose addresses do not clash: routers route between networks of one scope as they are, and between none of different ones.",
   alias: "address-scope",
+  quota: { default: -1 },
   table: addressScopeTable,
   notFound: { type: "AddressScopeNotFound", message: (id) => `Address scope ${id} could not be found.` },
   standard: ["id", "name", "project"],

@@ -22,3 +22,12 @@ test("places are refused beyond what a project and all may have, and each is giv
   places.enter(caller("a"));
   expect(() => places.enter(caller("a"))).toThrow("2 already");
 });
+
+test("projects together leave room for administrators", () => {
+  const places = new Places({ all: 16, ofProject: 1 }, { full: () => new ApiError(503, "Full", "full", 1), ofProject: () => new ApiError(429, "Mine", "mine", 1) });
+  for (let n = 0; n < 14; n++) places.enter(caller(`p${n}`));
+  expect(() => places.enter(caller("one more"))).toThrow("full");
+  places.enter(caller("operator", true));
+  places.enter(caller("operator", true));
+  expect(() => places.enter(caller("operator", true))).toThrow("full");
+});

@@ -14,6 +14,9 @@ export interface Refusals {
   ofProject(mine: number): ApiError;
 }
 
+/** One of so many is kept for administrators and services: projects together do not keep them out. */
+const RESERVE = 8;
+
 export class Places {
   private readonly limits: PlaceLimits;
   private readonly refusals: Refusals;
@@ -30,9 +33,10 @@ export class Places {
   }
 
   /** Takes a place; what is returned gives it back, once. @throws ApiError */
-  enter({ projectId, admin }: Caller): () => void {
+  enter({ projectId, admin, roles }: Caller): () => void {
     const mine = this.projects.get(projectId) ?? 0;
-    if (this.taken >= this.limits.all) throw this.refusals.full();
+    const kept = admin || roles.has("service") ? 0 : Math.floor(this.limits.all / RESERVE);
+    if (this.taken >= this.limits.all - kept) throw this.refusals.full();
     if (mine >= this.limits.ofProject && !admin) throw this.refusals.ofProject(mine);
     this.taken++;
     this.projects.set(projectId, mine + 1);
