@@ -93,6 +93,8 @@ class Sequence {
 
   private async list(path: string): Promise<Listed[]> {
     const { body, status } = await this.world.h.call("GET", path);
+    // Only ports of compute services have them.
+    if (status === 400 && path.endsWith("/bindings")) return [];
     expect(status, path).toBe(200);
     return Object.values(body as object)[0] as Listed[];
   }
