@@ -334,7 +334,8 @@ export class Requests {
 
   /** What comes after the path. */
   query({ operation }: Route): string {
-    const parameters = (operation.parameters ?? []).filter((p) => p.in === "query");
+    // Nobody confirms here: who waits for switches waits in vain, and in real time.
+    const parameters = (operation.parameters ?? []).filter((p) => p.in === "query" && p.name !== "wait" && p.name !== "timeout");
     if (parameters.length === 0 && !this.chance(this.mistakes)) return "";
     const parts: string[] = [];
     const add = (name: string, value: unknown): void => void parts.push(`${encodeURIComponent(name)}=${encodeURIComponent(typeof value === "string" ? value.replaceAll(/\p{Surrogate}/gu, "") : JSON.stringify(value) ?? "")}`);
