@@ -30,7 +30,8 @@ describe.skipIf((await keystoneMissing()).length > 0)("libraries of others", () 
     const { stdout } = await exec(["/usr/bin/python3", "-W", "ignore", path.join(clients, "neutron.py")], { env: { ...keystone.environment("admin"), PATH: "/usr/bin:/bin" }, timeoutMs: 150_000 });
     const made = new Set(JSON.parse(stdout) as string[]);
     const description = (await controller.api("GET", "/openapi.json")).body as Description;
-    const wanted = routesOf(description).filter(({ kind, operation }) => operation.operationId === `create_${kind}`);
+    // A binding of a port is to a host, and there is none here.
+    const wanted = routesOf(description).filter(({ kind, operation }) => operation.operationId === `create_${kind}` && kind !== "binding");
     expect([...made].toSorted()).toEqual([...new Set(wanted.map((r) => r.kind))].toSorted());
   });
 

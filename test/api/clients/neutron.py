@@ -86,6 +86,9 @@ subnet.update(enable_dhcp=False, dns_nameservers=["192.0.2.54"])
 six = make("subnet", network_id=network.id, ip_version=6, cidr="2001:db8:1::/64")
 outer = [make("subnet", network_id=outside.id, ip_version=v, cidr=c) for v, c in ((4, "203.0.113.0/24"), (6, "2001:db8:f::/64"))]
 
+scope = make("address_scope", name="s", ip_version=4)
+scope.update(name="t")
+scope.delete()
 pool = make("subnetpool", name="p", prefixes=["10.64.0.0/16"], default_prefixlen=26)
 pool.update(name="q", default_prefixlen=27)
 pooled = make("subnet", network_id=make("network", name="pooled").id, ip_version=4, subnetpool_id=pool.id)
