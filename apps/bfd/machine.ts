@@ -6,7 +6,7 @@ export const INTERVAL_US = 1_000_000;
 /** So many intervals does the next hop wait for us: a controller that starts again is not to take all routers out of use. */
 export const DETECT_MULT = 10;
 
-interface Theirs {
+interface Remote {
   discriminator: number;
   state: number;
   demand: boolean;
@@ -17,28 +17,28 @@ interface Theirs {
 
 /** What is known of a session that was up. */
 export interface Known {
-  readonly mine: number;
-  readonly theirs: number;
-  readonly detect_ms: number;
+  readonly local_discr: number;
+  readonly remote_discr: number;
+  readonly detection_time_ms: number;
 }
 
 /** Why a packet is not taken. */
 export type Refusal = "multiplier 0" | "multipoint" | "no discriminator" | "another session" | "authentication" | "no session said, and not down";
 
 export class Machine {
-  readonly mine: number;
+  readonly localDiscr: number;
   state: number = bfdStates.down;
   /** When it counts as silent; undefined: nothing is waited for. */
   deadlineMs: number | undefined;
   private diagnostic: number = bfdDiagnostics.none;
-  private theirs: Theirs = { discriminator: 0, state: bfdStates.down, demand: false, minTxUs: INTERVAL_US, minRxUs: 1, detectMult: 3 };
+  private remote: Remote = { discriminator: 0, state: bfdStates.down, demand: false, minTxUs: INTERVAL_US, minRxUs: 1, detectMult: 3 };
 
   /** `known`: goes on with a session that is up. */
-  constructor(mine: number, known?: Known) {
-    this.mine = known?.mine ?? mine;
+  constructor(localDiscr: number, known?: Known) {
+    this.localDiscr = known?.local_discr ?? localDiscr;
     if (known === undefined) return;
     this.state = bfdStates.up;
-    Object.assign(this.theirs, { discriminator: known.theirs, state: bfdStates.up, minTxUs: known.detect_ms * 1000, detectMult: 1 });
+    Object.assign(this.remote, { discriminator: known.remote_discr, state: bfdStates.up, minTxUs: known.detection_time_ms * 1000, detectMult: 1 });
   }
 
   get isUp(): boolean {
@@ -47,16 +47,16 @@ export class Machine {
 
   /** How long the next hop may be silent. Section 6.8.4 */
   get detectMs(): number {
-    return (this.theirs.detectMult * Math.max(INTERVAL_US, this.theirs.minTxUs)) / 1000;
+    return (this.remote.detectMult * Math.max(INTERVAL_US, this.remote.minTxUs)) / 1000;
   }
 
   get known(): Known {
-    return { mine: this.mine, theirs: this.theirs.discriminator, detect_ms: this.detectMs };
+    return { local_discr: this.localDiscr, remote_discr: this.remote.discriminator, detection_time_ms: this.detectMs };
   }
 
   /** Milliseconds to the next packet, without the part that is left to chance; undefined: none is wanted. Sections 6.8.3 and 6.8.7 */
   get intervalMs(): number | undefined {
-    const { minRxUs, demand, state } = this.theirs;
+    const { minRxUs, demand, state } = this.remote;
     if (minRxUs === 0 || (demand && this.isUp && state === bfdStates.up)) return undefined;
     return Math.max(INTERVAL_US, minRxUs) / 1000;
   }
@@ -66,7 +66,7 @@ export class Machine {
     const refused = this.refusal(control);
     if (refused !== undefined) return { refused };
     const before = this.state;
-    this.theirs = {
+    this.remote = {
       discriminator: control.my_discriminator, state: control.state, demand: control.demand, minTxUs: control.desired_min_tx_us, minRxUs: control.required_min_rx_us, detectMult: control.detect_mult,
     };
     this.deadlineMs = nowMs + this.detectMs;
@@ -82,7 +82,7 @@ export class Machine {
     if (detect_mult === 0) return "multiplier 0";
     if (multipoint) return "multipoint";
     if (my_discriminator === 0) return "no discriminator";
-    if (your_discriminator !== 0 && your_discriminator !== this.mine) return "another session";
+    if (your_discriminator !== 0 && your_discriminator !== this.localDiscr) return "another session";
     if (your_discriminator === 0 && state !== bfdStates.down && state !== bfdStates.adminDown) return "no session said, and not down";
     return authentication === undefined ? undefined : "authentication";
   }
@@ -102,7 +102,7 @@ export class Machine {
     if (this.deadlineMs === undefined || nowMs < this.deadlineMs) return false;
     this.deadlineMs = undefined;
     // Who was silent so long may be another by now. Section 6.8.1, bfd.RemoteDiscr
-    this.theirs = { ...this.theirs, discriminator: 0, minRxUs: 1, demand: false };
+    this.remote = { ...this.remote, discriminator: 0, minRxUs: 1, demand: false };
     if (this.state === bfdStates.down) return false;
     this.fall(bfdDiagnostics.controlDetectionTimeExpired);
     return true;
@@ -117,7 +117,7 @@ export class Machine {
   says({ final = false, over = false } = {}): BfdControl {
     return {
       diagnostic: over ? bfdDiagnostics.administrativelyDown : this.diagnostic, state: over ? bfdStates.adminDown : this.state, poll: false, final, controlPlaneIndependent: false, demand: false, multipoint: false, detect_mult: DETECT_MULT,
-      my_discriminator: this.mine, your_discriminator: this.theirs.discriminator, desired_min_tx_us: INTERVAL_US, required_min_rx_us: INTERVAL_US, required_min_echo_rx_us: 0,
+      my_discriminator: this.localDiscr, your_discriminator: this.remote.discriminator, desired_min_tx_us: INTERVAL_US, required_min_rx_us: INTERVAL_US, required_min_echo_rx_us: 0,
     };
   }
 }

@@ -31,9 +31,9 @@ export interface BfdPeer extends Row {
   readonly gateway_id: string;
   readonly up: boolean;
   /** Discriminators when it came up last, and how long the next hop may be silent, in milliseconds. */
-  readonly mine: number;
-  readonly theirs: number;
-  readonly detect_ms: number;
+  readonly local_discr: number;
+  readonly remote_discr: number;
+  readonly detection_time_ms: number;
 }
 export const bfdPeerTable = defineTable<BfdPeer>()("bfd_peer", { indexes: { all: () => "", gateway: (p) => p.gateway_id } });
 

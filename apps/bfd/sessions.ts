@@ -69,14 +69,14 @@ export const sessions: ServiceDecl = {
     const begin = (row: BfdSession): void => {
       const known = view.get(bfdPeerTable, row.id);
       const machine = new Machine(discriminator(), known?.up === true ? known : undefined);
-      discriminators.add(machine.mine);
+      discriminators.add(machine.localDiscr);
       const now = clock.monotonic();
       live.set(row.id, { row, machine, host: undefined, dueMs: now + host.random.next() * 1000, sentMs: -Infinity, upMs: undefined, fellMs: -Infinity, holdMs: HOLD_MS, stored: known?.up, complained: false });
     };
     const end = (id: string): void => {
       const session = live.get(id);
       live.delete(id);
-      if (session !== undefined) discriminators.delete(session.machine.mine);
+      if (session !== undefined) discriminators.delete(session.machine.localDiscr);
       changed.set(id, undefined);
       // It is not because of the path that it ends. Without its gateway it has nothing left to say it by.
       if (session?.host !== undefined) host.send(packetOf(view, session, session.machine.says({ over: true })));
@@ -222,7 +222,7 @@ function packetOf(view: LiveView, { row, machine, host }: Live, control: BfdCont
   const mac = view.get(gatewayNeighbourTable, id)?.mac ?? view.get(portTable, view.get(addressTable, id)?.port_id ?? "")?.mac_address;
   if (host === undefined || port === undefined || network === undefined || mac === undefined) return [];
   const ends = { src: row.address, dst: row.nexthop };
-  const udp = buildUdp({ src_port: PORTS.min + (machine.mine % PORTS.count), dst_port: bfdPorts.control }, buildBfd(control), ends);
+  const udp = buildUdp({ src_port: PORTS.min + (machine.localDiscr % PORTS.count), dst_port: bfdPorts.control }, buildBfd(control), ends);
   const six = isIpv6(row.nexthop);
   const ip = six ? buildIpv6({ ...ends, next_header: ipProtocols.udp, hop_limit: TTL, traffic_class: TOS }, udp) : buildIpv4({ ...ends, protocol: ipProtocols.udp, ttl: TTL, tos: TOS }, udp);
   const data = buildEthernet({ dst: mac, src: port.mac_address, ethertype: six ? ethertypes.ipv6 : ethertypes.ipv4 }, ip);

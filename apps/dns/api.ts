@@ -1,10 +1,8 @@
 // dns_name, dns_domain and dns_assignment of ports, dns_domain of networks.
 import { extendResource, invalidFor, reference, type Alias, type Attribute, type ReadView, type Tx, type Values } from "#app";
 import { addressesOf, networkResource, networkTable, portResource, portTable, type Port } from "../l2/model.ts";
-import { dnsSettings, hostOf, networkDomainTable, portNameTable } from "./model.ts";
+import { DNS_INTEGRATION, dnsSettings, hostOf, networkDomainTable, portNameTable } from "./model.ts";
 import { NAME_MAX } from "./names.ts";
-
-const DNS_INTEGRATION = "dns-integration";
 
 const dnsName: Attribute = { type: "string", about: "What the port is called; below the domain of all (`--dns-domain`) if it ends with a dot.", alias: DNS_INTEGRATION, post: true, put: true, default: "", check: { convert: "dns-host-name" } };
 const domain = (alias: string, about: string): Attribute => ({ type: "string", about, alias, post: true, put: true, default: "", check: { convert: "dns-domain-name" } });

@@ -1,86 +1,25 @@
-// Names through the API, what DHCP tells of them, and answers to questions, on a controller without switches.
+// Names through the API, what DHCP tells of them, and answers to questions.
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
-import { buildDns, buildEthernet, buildIpv4, buildIpv6, buildUdp, ethertypes, ipProtocols, parseDns, parsePacket, type DnsInput, type DnsMessage, type DnsOptRecord, type DnsQuestion } from "packet-codec";
+import { buildDns, parseDns, type DnsOptRecord } from "packet-codec";
 import type { DatagramNetwork } from "../../src/services/index.ts";
-import { Harness } from "../../test/support/harness.ts";
-import { portTable } from "../l2/model.ts";
+import type { Harness } from "../../test/support/harness.ts";
 import { portOfferTable, subnetOfferTable } from "../dhcp/model.ts";
 import { addressOfReverse } from "./answer.ts";
+import { A, Names } from "./dns.fixture.ts";
 import { nameServerTroubleTable, SERVICE } from "./model.ts";
 
+let names: Names;
 let h: Harness;
-/** Questions that came to name servers, with who was asked; `answers` says what comes back. */
-let outside: { readonly address: string; readonly port: number; readonly question: DnsMessage }[];
-let answers: (question: DnsMessage, address: string) => DnsInput[];
-let silentNow: DatagramNetwork["open"] | undefined;
-const network: DatagramNetwork = {
-  open(to, data, heard, failed) {
-    if (silentNow !== undefined) return silentNow(to, data, heard, failed);
-    const question = parseDns(data);
-    outside.push({ ...to, question });
-    const replies = answers(question, to.address);
-    setImmediate(() => {
-      if (replies.length === 0) failed(new Error("nobody there"));
-      for (const reply of replies) heard(buildDns(reply));
-    });
-    return { close: () => undefined };
-  },
-  nameServers: () => [{ address: "192.0.2.53", port: 53 }],
-};
 beforeEach(async () => {
-  outside = [];
-  answers = () => [];
-  h = await Harness.make([], undefined, { datagrams: network });
-  await h.addChassis("hv1");
+  names = await Names.make();
+  ({ h } = names);
 });
 afterEach(() => h.close());
-
+const ask: Names["ask"] = (...question) => names.ask(...question);
+const addresses: Names["addresses"] = (...question) => names.addresses(...question);
+const cloud: Names["cloud"] = (values) => names.cloud(values);
+const plugged: Names["plugged"] = (...port) => names.plugged(...port);
 const post = async (collection: string, name: string, values: object, headers = {}) => (await h.call("POST", `/v2.0/${collection}`, { [name]: values }, headers)).body;
-const A = (name: string): DnsQuestion => ({ name, type: "A", class: 1 });
-let ofports = 0;
-
-async function cloud(more: object = {}): Promise<{ net: string; subnet: string; asker: string }> {
-  const net = (await h.create("network", { name: "blue", ...more })).id;
-  const subnet = (await h.create("subnet", { network_id: net, ip_version: 4, cidr: "10.0.0.0/24" })).id;
-  return { net, subnet, asker: (await plugged(net, "10.0.0.9")).id };
-}
-async function plugged(net: string, ip: string, more: object = {}): Promise<{ readonly id: string } & Record<string, never>> {
-  const port = await h.create("port", { network_id: net, fixed_ips: [{ ip_address: ip }], ...more });
-  await h.plug("hv1", port.id, ++ofports);
-  await h.settled();
-  return port;
-}
-
-/** What a machine hears when it asks. */
-async function ask(portId: string, message: Partial<DnsInput>, { family = 4, ip = "10.0.0.9", raw }: { family?: 4 | 6; ip?: string; raw?: Buffer } = {}): Promise<DnsMessage | undefined> {
-  const port = h.view.get(portTable, portId)!;
-  const ends = family === 4 ? { src: ip, dst: SERVICE.ipv4 } : { src: ip, dst: SERVICE.ipv6 };
-  const datagram = buildUdp({ src_port: 5555, dst_port: 53 }, raw ?? buildDns({ id: 77, rd: true, ...message }), ends);
-  const data = buildEthernet(
-    { dst: SERVICE.mac, src: port.mac_address, ethertype: family === 4 ? ethertypes.ipv4 : ethertypes.ipv6 },
-    family === 4 ? buildIpv4({ ...ends, protocol: ipProtocols.udp }, datagram) : buildIpv6({ ...ends, next_header: ipProtocols.udp }, datagram),
-  );
-  const before = h.sent.length;
-  const mine = () => h.sent.slice(before).find(({ packet }) => "registers" in packet && packet.registers.out_port_key === port.key);
-  h.packets.handle({ chassis: "hv1", inPort: 1, tableId: h.layout.table("dns_request").id, data, match: { [h.layout.register("in_port_key").field]: port.key } });
-  for (let n = 0; n < 60; n++) {
-    await new Promise((done) => setImmediate(done));
-    h.clock.advance(0);
-    if (mine() !== undefined) break;
-  }
-  const sent = mine();
-  if (sent === undefined) return undefined;
-  expect(sent.packet).toMatchObject({ chassis: "hv1", stage: "locate", registers: { from_network: 1 } });
-  const frame = parsePacket(Buffer.from(sent.packet.data));
-  expect(frame.eth).toMatchObject({ dst: port.mac_address, src: SERVICE.mac });
-  expect(frame.ipv4 ?? frame.ipv6).toMatchObject({ src: ends.dst, dst: ends.src });
-  expect(frame.udp).toMatchObject({ src_port: 53, dst_port: 5555, checksumOk: true });
-  return parseDns(frame.udp!.payload);
-}
-const addresses = async (portId: string, name: string): Promise<unknown> => {
-  const answer = await ask(portId, { questions: [A(name)] });
-  return answer?.rcode === 0 ? answer.answers.map((r) => (r.type === "A" ? r.data.address : r.type)) : answer?.rcode;
-};
 
 describe("the attributes", () => {
   test("of a port: how each address is called", async () => {
@@ -162,7 +101,7 @@ describe("questions", () => {
     expect(await addresses(asker, "axion.internal")).toEqual([]);
     const six = await ask(asker, { questions: [{ name: "web", type: "AAAA", class: 1 }] });
     expect(six).toMatchObject({ rcode: 0, answers: [], aa: true, ra: true, id: 77, qr: true });
-    expect(outside).toEqual([]);
+    expect(names.outside).toEqual([]);
   });
 
   test("for addresses", async () => {
@@ -198,9 +137,9 @@ describe("questions", () => {
     await plugged(net, "10.0.0.67", { dns_name: "db", project_id: "mallory" });
     await plugged(net, "10.0.0.68", { dns_name: "host-10-0-0-9", project_id: "mallory" });
     await plugged(net, "10.0.0.69", { dns_name: "mail.bank.example", project_id: "mallory" });
-    answers = ({ id, questions }) => [{ id, qr: true, questions, answers: [] }];
+    names.answers = ({ id, questions }) => [{ id, qr: true, questions, answers: [] }];
     for (const name of ["www.bank.example", "mail.bank.example"]) expect(await addresses(asker, name), name).toEqual([]);
-    expect(outside.map(({ question }) => question.questions[0]!.name)).toEqual(["www.bank.example", "mail.bank.example"]);
+    expect(names.outside.map(({ question }) => question.questions[0]!.name)).toEqual(["www.bank.example", "mail.bank.example"]);
     expect(await addresses(asker, "host-10-0-0-9")).toEqual(["10.0.0.9"]);
     expect(await addresses(asker, "db"), "nobody else is called so").toEqual(["10.0.0.67"]);
     await plugged(net, "10.0.0.5", { dns_name: "db" });
@@ -216,17 +155,17 @@ describe("questions", () => {
     await h.call("PUT", `/v2.0/routers/${router.id}/add_router_interface`, { port_id: door.id });
     await h.call("PUT", `/v2.0/routers/${router.id}/add_router_interface`, { subnet_id: subnet });
     await h.settled();
-    answers = ({ id, questions }) => [{ id, qr: true, questions, answers: [] }];
+    names.answers = ({ id, questions }) => [{ id, qr: true, questions, answers: [] }];
     await ask(asker, { questions: [{ name: "9.8.8.8.in-addr.arpa", type: "PTR", class: 1 }] });
-    expect(outside, "others are asked").toHaveLength(1);
+    expect(names.outside, "others are asked").toHaveLength(1);
     expect(await ask(asker, { questions: [{ name: "9.9.168.192.in-addr.arpa", type: "PTR", class: 1 }] }), "private").toMatchObject({ rcode: 3 });
-    expect(outside).toHaveLength(1);
+    expect(names.outside).toHaveLength(1);
   });
 
   test("of many projects each has its share of what name servers are asked", async () => {
     const { net, asker } = await cloud();
-    silentNow = (_, data) => {
-      outside.push({ address: "", port: 0, question: parseDns(data) });
+    names.instead = (_, data) => {
+      names.outside.push({ address: "", port: 0, question: parseDns(data) });
       return { close: () => undefined };
     };
     try {
@@ -234,25 +173,25 @@ describe("questions", () => {
         const { id } = await plugged(net, `10.0.0.${100 + n}`, { project_id: "mallory" });
         for (let m = 0; m < 15; m++) await ask(id, { questions: [A(`n${n}x${m}.example.org`)] }, { ip: `10.0.0.${100 + n}` });
       }
-      const before = outside.length;
+      const before = names.outside.length;
       expect(before).toBe(200);
       await ask(asker, { questions: [A("mine.example.org")] });
-      expect(outside.slice(before).map(({ question }) => question.questions[0]!.name)).toEqual(["mine.example.org"]);
+      expect(names.outside.slice(before).map(({ question }) => question.questions[0]!.name)).toEqual(["mine.example.org"]);
     } finally {
-      silentNow = undefined;
+      names.instead = undefined;
     }
   });
 
   test("for other names go to a name server, the next one if one is silent, and its answer comes back as to who asked", async () => {
     const { asker } = await cloud();
-    answers = ({ id, questions }) => [
+    names.answers = ({ id, questions }) => [
       { id: id ^ 1, qr: true, questions, answers: [{ name: "x", class: 1, ttl: 9, type: "A", data: { address: "198.51.100.66" } }] },
       { id, qr: true, questions: [A("elsewhere.example")], answers: [] },
       { id, qr: true, questions, answers: [{ name: questions[0]!.name, class: 1, ttl: 9, type: "A", data: { address: "198.51.100.7" } }] },
     ];
     expect(await addresses(asker, "www.example.org")).toEqual(["198.51.100.7"]);
-    expect(outside).toMatchObject([{ address: "192.0.2.53", port: 53, question: { rd: true, questions: [{ name: "www.example.org" }] } }]);
-    answers = () => [];
+    expect(names.outside).toMatchObject([{ address: "192.0.2.53", port: 53, question: { rd: true, questions: [{ name: "www.example.org" }] } }]);
+    names.answers = () => [];
     expect(await addresses(asker, "www.example.org"), "server failure").toBe(2);
     expect(h.view.facts(nameServerTroubleTable)).toHaveLength(1);
   });
@@ -260,19 +199,19 @@ describe("questions", () => {
   test("one of a port that waits holds up none, and a port has few that wait", async () => {
     const { net, asker } = await cloud();
     await plugged(net, "10.0.0.5", { dns_name: "web" });
-    answers = () => [];
+    names.answers = () => [];
     const silent: DatagramNetwork["open"] = (_, data) => {
-      outside.push({ address: "", port: 0, question: parseDns(data) });
+      names.outside.push({ address: "", port: 0, question: parseDns(data) });
       return { close: () => undefined };
     };
-    silentNow = silent;
+    names.instead = silent;
     try {
       for (let n = 0; n < 16; n++) expect(await ask(asker, { questions: [A(`n${n}.example.org`)] })).toBeUndefined();
       expect(await addresses(asker, "web")).toEqual(["10.0.0.5"]);
       expect(await addresses(asker, "more.example.org"), "one too many: server failure").toBe(2);
-      expect(outside).toHaveLength(16);
+      expect(names.outside).toHaveLength(16);
     } finally {
-      silentNow = undefined;
+      names.instead = undefined;
     }
   });
 

@@ -4,6 +4,9 @@ import { subnetTable, type Subnet } from "../ipam/model.ts";
 import { addressId, addressTable, networkTable, portTable, type Address, type Network, type Port } from "../l2/model.ts";
 import { routerInterfaceTable, routerTable } from "../l3/model.ts";
 
+/** The extension that names of ports, networks and floating IPs are. */
+export const DNS_INTEGRATION = "dns-integration";
+
 export const dnsSettings = defineSettings({
   "dns-domain": { kind: "domain", fallback: "axion.internal.", about: "names of ports end with it" },
   "dns-forwarders": { kind: { addresses: { port: 53 } }, about: "name servers that are asked what the names of ports do not answer, each an address, with its port behind a colon or without; default: those that this machine asks" },

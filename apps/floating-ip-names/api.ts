@@ -1,9 +1,10 @@
 // dns_name and dns_domain of floating IPs, given when one is created.
 import { badRequest, extendResource, reference, type Attribute } from "#app";
+import { DNS_INTEGRATION } from "../dns/model.ts";
 import { floatingIpResource, floatingIpTable } from "../nat/model.ts";
 import { floatingIpNameTable } from "./model.ts";
 
-const named = (about: string, convert: string): Attribute => ({ type: "string", about, alias: "dns-integration", post: true, default: "", check: { convert } });
+const named = (about: string, convert: string): Attribute => ({ type: "string", about, alias: DNS_INTEGRATION, post: true, default: "", check: { convert } });
 
 const ofFloatingIp = extendResource(floatingIpResource, {
   attributes: { dns_name: named("What it is called outside.", "dns-host-name"), dns_domain: named("The domain of that name.", "dns-domain-name") },

@@ -301,7 +301,7 @@ export function createNorthbound(options: NorthboundOptions): Northbound {
     }
   }
 
-  /** Refused as any request; otherwise an answer that goes on. */
+  /** A stream of server-sent events (clients/watch.ts); what is wrong with the request is refused as that of any. */
   async function watching(asked: FaceRequest, request: FastifyRequest, reply: FastifyReply): Promise<void> {
     if (request.method !== "GET") throw wrongMethod();
     const lastEventId = headerOf(request, "last-event-id");

@@ -8,6 +8,7 @@ import { Harness } from "../support/harness.ts";
 
 interface Held {
   readonly status: number;
+  // Tests look into answers freely; a wrong path fails the assertion that reads it.
   readonly body: any;
   readonly headers: Readonly<Record<string, any>>;
 }
@@ -44,7 +45,7 @@ function begin(asked: Promise<Held>): { answered: boolean; readonly answer: Prom
   return begun;
 }
 let port = 1000;
-const rule = (): object => ({ security_group_rule: { security_group_id: group, direction: "ingress", protocol: "tcp", port_range_min: ++port, port_range_max: port } });
+const rule = (): { readonly security_group_rule: object } => ({ security_group_rule: { security_group_id: group, direction: "ingress", protocol: "tcp", port_range_min: ++port, port_range_max: port } });
 const RULES = "/v2.0/security-group-rules?wait=dataplane";
 async function compiled(): Promise<void> {
   for (let i = 0; i < 20; i++) await turn();
@@ -67,7 +68,7 @@ describe("?wait=dataplane", () => {
 
   test("of a change of no switch, of several changes at once, of a removal", async () => {
     expect((await ask("POST", "/v2.0/networks?wait=dataplane", { network: {} })).headers["x-axion-dataplane"]).toBe("confirmed");
-    const bulk = begin(ask("POST", RULES, { security_group_rules: [1, 2, 3].map(() => (rule() as any).security_group_rule) }));
+    const bulk = begin(ask("POST", RULES, { security_group_rules: [1, 2, 3].map(() => rule().security_group_rule) }));
     await compiled();
     expect(bulk.answered).toBe(false);
     confirm();

@@ -4,6 +4,7 @@ import { request, type IncomingMessage } from "node:http";
 export interface ServerEvent {
   readonly event: string;
   readonly id: string | undefined;
+  // Tests look into it freely; a wrong path fails the assertion that reads it.
   readonly data: any;
 }
 
