@@ -4,7 +4,15 @@ import { benchDataplane } from "../../../bench/dataplane.ts";
 
 test("a thousand TCP connections take a handful of datapath flows on both hosts together, through a router and translation too", async () => {
   const { paths } = await benchDataplane({ repeats: 1, seconds: 0.3 });
-  expect(paths.map((p) => p.path)).toEqual(["plain bridge", "within a network", "through a router", "through SNAT", "by a floating IP"]);
+  expect(paths.map((p) => p.path)).toEqual([
+    "plain bridge",
+    "plain bridge with conntrack",
+    "within a network",
+    "within a network, stateless groups",
+    "through a router",
+    "through SNAT",
+    "by a floating IP",
+  ]);
   for (const { path, mbit, megaflows } of paths) {
     expect(mbit, path).toBeGreaterThan(1);
     expect(megaflows, path).toBeGreaterThan(0);
