@@ -10,7 +10,7 @@ export default defineConfig({
     testTimeout: 30_000,
     hookTimeout: 120_000,
     pool: "forks",
-    // Two files at once on two cores: those that drive real switches wait more than they work.
-    maxWorkers: 2,
+    // Three files at once on two cores: those that drive real switches wait more than they work.
+    maxWorkers: 3,
   },
 });

@@ -151,9 +151,10 @@ export class Hypervisor extends NetNs {
     if (this.#options.manager !== undefined) await this.setManager(this.#options.manager);
   }
 
-  /** Points ovsdb-server at controllers, such as `lab.manager`. */
+  /** Points ovsdb-server at controllers, such as `lab.manager`; it tries every second while one is away, not every eight. */
   async setManager(...targets: string[]): Promise<void> {
     await this.vsctl("set-manager", ...targets);
+    for (const target of targets) await this.vsctl("set", "Manager", target, "max_backoff=1000");
   }
 
   async delManager(): Promise<void> {
