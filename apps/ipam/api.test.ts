@@ -366,8 +366,14 @@ describe("subnets for certain ports", () => {
     expect((await of())[0], "either again, as they are of one second").toMatch(/^10\.[12]\./);
   });
 
-  test.each([["what is no owner", ["nobody"], "InvalidSubnetServiceType"], ["what is no text", [7], "InvalidInputSubnetServiceType"]])("%s is refused", async (_, service_types, type) => {
+  test.each([["what is no owner", ["nobody"], "InvalidSubnetServiceType"], ["only a sign", [":x"], "InvalidSubnetServiceType"], ["what is no text", [7], "InvalidInputSubnetServiceType"]])("%s is refused", async (_, service_types, type) => {
     await api.refused(400, type, "POST", "subnets", { subnet: { network_id: net, ip_version: 4, cidr: "10.3.0.0/24", service_types } });
+  });
+
+  test("are of any prefix that whoever makes ports has", async () => {
+    const own = await api.make("subnet", { network_id: net, ip_version: 4, cidr: "10.5.0.0/24", service_types: ["site:printer"] }, admin);
+    expect(own.service_types).toEqual(["site:printer"]);
+    expect(ips(await port({ device_owner: "site:printer" }))[0]).toMatch(/^10\.5\./);
   });
 
   test("are an administrator's to make", async () => {

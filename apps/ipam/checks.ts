@@ -58,7 +58,8 @@ export const allocationPools: Convert = (value, attribute) =>
     .map(({ pool }) => pool);
 
 const MAX_SERVICE_TYPES = 32;
-const SERVICE_TYPE = /^(network|compute|baremetal|neutron|trunk|manila):|^Octavia/;
+/** What owners of ports begin with: whoever makes ports may have a prefix of its own. */
+const SERVICE_TYPE = /^[A-Za-z0-9_.-]+:|^Octavia/;
 
 /** Owners of ports, each once. null is none. */
 export const serviceTypes: Convert = (value, attribute) => {
