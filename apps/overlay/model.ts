@@ -119,12 +119,12 @@ export function receiveVni(out: Outputs, scope: Scope, vni: number, of: { readon
   first.flow(scope, "classify", { priority: 52, match: { conj_id: KNOWN_SENDER, tunnel_id: vni, ...of }, actions });
 }
 /**
- * A free VNI for the network.
+ * A free VNI for the network: of these ranges, by default of those that are configured.
  * @throws ApiError 503 NoNetworkAvailable
  */
-export function drawVni(tx: Tx, networkId: string, prefer?: number): number {
+export function drawVni(tx: Tx, networkId: string, prefer?: number, within: readonly NumberRange[] = vniRanges(tx)): number {
   try {
-    return take(tx, vniPool, "", networkId, { ...(prefer !== undefined && { prefer }), within: vniRanges(tx), claimed: true });
+    return take(tx, vniPool, "", networkId, { ...(prefer !== undefined && { prefer }), within, claimed: true });
   } catch (error) {
     if (error instanceof PoolExhaustedError) throw new ApiError(503, "NoNetworkAvailable", "Unable to create the network. No tenant network is available for allocation.");
     throw error;

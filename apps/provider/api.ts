@@ -1,5 +1,5 @@
 // What provider networks add to networks of the API: how they travel, as administrators choose and see it.
-import { AUTO, badRequest, extendResource, giveBack, invalidInput, type Alias, type Attribute, type Check, type LiveView, type Tx, type Values } from "#app";
+import { AUTO, badRequest, extendResource, giveBack, invalidInput, type Alias, type ApiContext, type Attribute, type Check, type LiveView, type Tx, type Values } from "#app";
 import { chosenSegments, chosenSegmentTable, networkResource, networkTable, type ChosenSegment, type Network } from "../l2/model.ts";
 import { commonEncap, vniOf } from "../overlay/model.ts";
 import { chooseForTenant, chooseSegments, moveVlan, type SegmentWish } from "./choice.ts";
@@ -39,14 +39,15 @@ function wishOf(given: Values): SegmentWish {
 }
 const isSaid = (wish: SegmentWish): boolean => Object.values(wish).some((value) => value !== undefined);
 
-function create(tx: Tx, network: Network, input: Values): void {
+function create(tx: Tx, network: Network, input: Values, ctx: ApiContext): void {
+  const at = { tx, ctx };
   const wish = wishOf(input);
   const segments = (input.segments as readonly Values[] | undefined) ?? [];
   if (segments.length > 0) {
     if (isSaid(wish)) throw badRequest("Segments and provider values cannot both be set.", "SegmentsSetInConjunctionWithProviders");
-    chooseSegments(tx, network, segments.map(wishOf));
-  } else if (isSaid(wish)) chooseSegments(tx, network, [wish]);
-  else chooseForTenant(tx, network);
+    chooseSegments(at, network, segments.map(wishOf));
+  } else if (isSaid(wish)) chooseSegments(at, network, [wish]);
+  else chooseForTenant(at, network);
   if (input.qinq === true || input.vlan_transparent === true) passTags(tx, network, input.qinq === true, input.vlan_transparent === true);
 }
 

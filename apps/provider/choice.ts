@@ -1,8 +1,8 @@
 // What a caller says of a network's segments -> segments that are stored: judged, and their numbers taken.
-import { ApiError, badRequest, conflict, holderOf, invalidInput, PoolExhaustedError, take, type NumberRange, type Tx } from "#app";
+import { ApiError, badRequest, conflict, holderOf, invalidInput, PoolExhaustedError, take, type ApiContext, type NumberRange, type Tx } from "#app";
 import { chosenId, chosenSegmentTable, type ChosenSegment, type Network } from "../l2/model.ts";
-import { drawVni, takeVni } from "../overlay/model.ts";
-import { isKnown, networkTypes, providerSettings, vlanPool, VLAN_MAX, VLAN_MIN, type NetworkType } from "./model.ts";
+import { commonEncap, drawVni, takeVni } from "../overlay/model.ts";
+import { configuredRanges, isKnown, networkTypes, offeredNumbers, providerSettings, vlanPool, VLAN_MAX, VLAN_MIN, type NetworkType, type OfferedRange } from "./numbers.ts";
 
 /** A segment as it is asked for; what is absent is left to the controller. */
 export interface SegmentWish {
@@ -18,57 +18,87 @@ const VNI_MAX = 2 ** 24 - 1;
 const noNetwork = (): ApiError => new ApiError(503, "NoNetworkAvailable", "Unable to create the network. No tenant network is available for allocation.");
 const vlanInUse = (vlan: number, physnet: string): ApiError => conflict("VlanIdInUse", `Unable to create the network. The VLAN ${vlan} on physical network ${physnet} is in use.`);
 
+/** The transaction of a call, and the API that it goes through. */
+interface At {
+  readonly tx: Tx;
+  readonly ctx: ApiContext;
+}
+
 /** Stores the segments of a new network. @throws ApiError when one is not as it has to be, or its number is taken */
-export function chooseSegments(tx: Tx, network: Network, wishes: readonly SegmentWish[]): void {
+export function chooseSegments(at: At, network: Network, wishes: readonly SegmentWish[]): void {
   const types = wishes.map(checked);
   const texts = wishes.filter((w) => w.segmentationId !== undefined || w.type === "flat").map((w) => JSON.stringify([w.type, w.physicalNetwork, w.segmentationId]));
   if (new Set(texts).size < texts.length) throw badRequest("Duplicate segment entry in request.", "SegmentsContainDuplicateEntry");
   checkTogether(wishes, types);
-  for (const [index, wish] of wishes.entries()) put(tx, network, index, withNumber(tx, network, types[index]!, wish));
+  for (const [index, wish] of wishes.entries()) put(at.tx, network, index, withNumber(at, network, types[index]!, wish));
 }
 
-/** A network whose maker says nothing becomes the first of the operator's types that has a number; without types it is the overlay's. */
-export function chooseForTenant(tx: Tx, network: Network): void {
-  const settings = tx.settings(providerSettings);
-  const types = settings["tenant-network-types"];
-  if (types.length === 0) return;
+/**
+ * A network whose maker says nothing becomes the first of the operator's types that has a number; without types it is the overlay's, with a VNI
+ * of those that are offered for the type that it is shown to be.
+ */
+export function chooseForTenant(at: At, network: Network): void {
+  const types = at.tx.settings(providerSettings)["tenant-network-types"];
+  if (types.length === 0) {
+    const lists = answered(at, network, commonEncap(at.tx));
+    if (lists !== undefined && drawnVni(at, network, lists) === undefined) throw noNetwork();
+    return;
+  }
   for (const type of types) {
-    const chosen = allocated(tx, network, type, settings["vlan-ranges"]);
+    const chosen = allocated(at, network, type);
     if (chosen === undefined) continue;
-    put(tx, network, 0, chosen);
+    put(at.tx, network, 0, chosen);
     return;
   }
   throw noNetwork();
 }
 
-function allocated(tx: Tx, network: Network, type: NetworkType, vlans: ReadonlyMap<string, readonly NumberRange[]>): Chosen | undefined {
+/** What other apps offer; undefined: none says anything. */
+function answered({ tx, ctx }: At, { project_id }: Network, type: NetworkType): readonly (readonly OfferedRange[])[] | undefined {
+  const answers = ctx.ask(offeredNumbers, tx, { type, project_id });
+  return answers.length === 0 ? undefined : answers.flat();
+}
+const offered = (at: At, network: Network, type: NetworkType): readonly (readonly OfferedRange[])[] => answered(at, network, type) ?? [configuredRanges(at.tx, type)];
+
+/** `physnet`: of this physical network alone. */
+function allocated(at: At, network: Network, type: NetworkType, physnet?: string): Chosen | undefined {
   if (type === "local") return { type, physical_network: null, segmentation_id: null };
   if (type === "flat") return undefined; // of a physical network there is one: nobody gets it by chance
   if (type === "vlan") {
-    for (const physnet of vlans.keys()) {
-      const vlan = drawVlan(tx, network, physnet);
-      if (vlan !== undefined) return { type, physical_network: physnet, segmentation_id: vlan };
+    for (const ranges of offered(at, network, type)) {
+      const physnets = new Set(ranges.map((r) => r.physical_network));
+      for (const name of physnet === undefined ? physnets : [physnet]) {
+        if (name === null || !isKnown(at.tx, name)) continue;
+        const vlan = drawVlan(at.tx, network, name, ranges.filter((r) => r.physical_network === name).map(asRange));
+        if (vlan !== undefined) return { type, physical_network: name, segmentation_id: vlan };
+      }
     }
     return undefined;
   }
-  try {
-    return { type, physical_network: null, segmentation_id: freeVni(tx, network) };
-  } catch (error) {
-    if (error instanceof ApiError) return undefined;
-    throw error;
+  const n = drawnVni(at, network, offered(at, network, type));
+  if (n === undefined) return undefined;
+  takeVni(at.tx, network.id, n); // as the segment says it from now on
+  return { type, physical_network: null, segmentation_id: n };
+}
+
+const asRange = ({ from, to }: OfferedRange): NumberRange => [from, to];
+
+/** A VNI of those that are offered. */
+function drawnVni({ tx }: At, network: Network, lists: readonly (readonly OfferedRange[])[]): number | undefined {
+  for (const ranges of lists) {
+    try {
+      return drawVni(tx, network.id, network.key, ranges.map(asRange));
+    } catch (error) {
+      if (!(error instanceof ApiError)) throw error;
+    }
   }
+  return undefined;
 }
 
-function freeVni(tx: Tx, { id, key }: Network): number {
-  const n = drawVni(tx, id, key);
-  takeVni(tx, id, n); // as the segment says it from now on
-  return n;
-}
-
-/** A VLAN of the ranges for networks whose makers name none. */
-function drawVlan(tx: Tx, network: Network, physnet: string): number | undefined {
+/** A VLAN of these ranges. */
+function drawVlan(tx: Tx, network: Network, physnet: string, within: readonly NumberRange[]): number | undefined {
   try {
-    const n = take(tx, vlanPool, physnet, network.id, { within: tx.settings(providerSettings)["vlan-ranges"].get(physnet) ?? [], claimed: true });
+    const n = take(tx, vlanPool, physnet, network.id, { within, claimed: true });
     return take(tx, vlanPool, physnet, network.id, { n, claimed: true }); // as the segment says it from now on
   } catch (error) {
     if (error instanceof PoolExhaustedError) return undefined;
@@ -115,26 +145,19 @@ function checkTogether(wishes: readonly SegmentWish[], types: readonly NetworkTy
 }
 
 /** Its number is the network's from now on. */
-function withNumber(tx: Tx, network: Network, type: NetworkType, { physicalNetwork: physnet, segmentationId: id }: SegmentWish): Chosen {
-  if (type === "local") return { type, physical_network: null, segmentation_id: null };
-  if (type !== "flat" && type !== "vlan") {
-    if (id !== undefined) takeVni(tx, network.id, id);
-    return { type, physical_network: null, segmentation_id: id ?? freeVni(tx, network) };
-  }
-  if (physnet === undefined) {
-    const chosen = allocated(tx, network, type, tx.settings(providerSettings)["vlan-ranges"]);
-    if (chosen === undefined) throw noNetwork();
-    return chosen;
-  }
-  if (!isKnown(tx, physnet)) throw invalidInput(`physical_network '${physnet}' unknown for ${type === "flat" ? "flat" : "VLAN"} provider network`);
-  if (type === "flat") {
-    if (tx.count(chosenSegmentTable, "physical", `flat/${physnet}`) > 0) throw conflict("FlatNetworkInUse", `Unable to create the flat network. Physical network ${physnet} is in use.`);
-    return { type, physical_network: physnet, segmentation_id: null };
-  }
-  if (id !== undefined) takeVlan(tx, network.id, physnet, id);
-  const vlan = id ?? drawVlan(tx, network, physnet);
-  if (vlan === undefined) throw noNetwork();
-  return { type, physical_network: physnet, segmentation_id: vlan };
+function withNumber(at: At, network: Network, type: NetworkType, { physicalNetwork: physnet, segmentationId: id }: SegmentWish): Chosen {
+  const { tx } = at;
+  if (type === "flat" || type === "vlan") {
+    if (physnet !== undefined && !isKnown(tx, physnet)) throw invalidInput(`physical_network '${physnet}' unknown for ${type === "flat" ? "flat" : "VLAN"} provider network`);
+    if (type === "flat") {
+      if (tx.count(chosenSegmentTable, "physical", `flat/${physnet}`) > 0) throw conflict("FlatNetworkInUse", `Unable to create the flat network. Physical network ${physnet} is in use.`);
+      return { type, physical_network: physnet!, segmentation_id: null };
+    }
+    if (id !== undefined) takeVlan(tx, network.id, physnet!, id);
+  } else if (id !== undefined) takeVni(tx, network.id, id);
+  const chosen = id === undefined ? allocated(at, network, type, physnet) : { type, physical_network: physnet ?? null, segmentation_id: id };
+  if (chosen === undefined) throw noNetwork();
+  return chosen;
 }
 
 function takeVlan(tx: Tx, networkId: string, physnet: string, vlan: number): void {

@@ -12,6 +12,7 @@ import type { Accesses, Alias, AnyResource, BoundExtension, ExtendAll } from "./
 import type { Vif } from "./inventory.ts";
 import type { Derivation } from "./derivations.ts";
 import type { PipelineDecl, PortPlace, Rule, StaticFlows } from "./pipeline.ts";
+import type { QuestionAnswer } from "./questions.ts";
 import type { ServiceDecl } from "./service.ts";
 import type { Settings } from "./settings.ts";
 import type { AnySoftTable, LiveView } from "./soft-table.ts";
@@ -33,6 +34,7 @@ export * from "./outputs.ts";
 export * from "./ovs-columns.ts";
 export * from "./observe.ts";
 export * from "./pools.ts";
+export * from "./questions.ts";
 export * from "./references.ts";
 export * from "./packets.ts";
 export * from "./effects.ts";
@@ -114,6 +116,8 @@ export interface App {
   readonly pools?: readonly Pool[];
   /** What its stored rows name of other apps, made by `reference`. */
   readonly references?: readonly Reference[];
+  /** Answers to questions of apps that it requires, made by `answer`. */
+  readonly answers?: readonly QuestionAnswer[];
   /** What of the stored rows is to be made right at a start, before anything is compiled, beside `references`: where one app keeps rows of any others. */
   mend?(this: void, view: ReadView, all: readonly AnyResource[], accesses: (resource: string) => Accesses): Iterable<Mend>;
   readonly derive?: readonly Derivation[];

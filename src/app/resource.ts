@@ -3,6 +3,7 @@
 // Extension and keep their values in tables of their own. A handle, exported from the owner's model.ts, is how other apps name it.
 // Over 400 lines: types that name each other, and half of it is what each field means.
 import type { Check } from "./check.ts";
+import type { Question } from "./questions.ts";
 import type { LiveView } from "./soft-table.ts";
 import type { AnyTable, ReadView, Row, Table, Tx } from "./table.ts";
 
@@ -111,6 +112,8 @@ export interface ApiContext extends Sight {
   act(resource: ResourceHandle, id: string, action: string, body: Values): unknown;
   /** Where rows of the resource of this name are, and what of them may be granted; undefined: nothing, or there is none. */
   shareable(resource: string): { readonly table: AnyTable; readonly accesses: Accesses } | undefined;
+  /** The answers of all apps that have one, in the order of `requires`. */
+  ask<A extends readonly unknown[], R>(question: Question<(...args: A) => R>, ...args: A): readonly R[];
   /** revision_number + 1 and updated_at of a parent. */
   bump(resource: ResourceHandle, id: string): void;
   /** True inside create/update/remove called by other app code rather than by a request. */

@@ -2,7 +2,7 @@
 // form of their parent.
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { apiMarkdown, makeRegistry, openApi } from "./index.ts";
-import { Api, as, conflict, defineResource, defineTable, extendResource, forbidden, resourceHandle, type AnyTable, type App, type Row, type StandardRow } from "./testing/support.ts";
+import { Api, answer, as, conflict, defineQuestion, defineResource, defineTable, extendResource, forbidden, resourceHandle, type AnyTable, type App, type Row, type StandardRow } from "./testing/support.ts";
 
 // ---- orders with lines, lines with notes ----
 
@@ -20,6 +20,8 @@ interface Note extends StandardRow {
 }
 const orderTable = defineTable<Order>()("order", { resource: "order", indexes: { project: (o) => o.project_id } });
 const lineTable = defineTable<Line>()("line", { resource: "line", indexes: { order: (l) => l.order_id, project: (l) => l.project_id } });
+/** How many there may be of an article at most, as whoever brings it says. */
+const mostOf = defineQuestion<(article: string) => number>("most_of");
 const noteTable = defineTable<Note>()("note", { resource: "note", indexes: { line: (n) => n.line_id } });
 const orderResource = resourceHandle<Order>("order");
 const lineResource = resourceHandle<Line>("line");
@@ -71,6 +73,7 @@ const line = defineResource(lineResource, {
   create(tx, standard, input, ctx) {
     const its = ctx.visible(orderResource, input.order_id as string);
     if (tx.by(lineTable, "order", its.id).some((l) => l.article === input.article)) throw conflict("LineExists", `${input.article as string} is ordered already.`);
+    if ((input.count as number) > Math.min(100, ...ctx.ask(mostOf, input.article as string))) throw conflict("TooHeavy", `Nobody brings ${input.count as number} of ${input.article as string}.`);
     const row: Line = { ...standard, order_id: its.id, article: input.article as string, count: input.count as number };
     tx.put(lineTable, row);
     ctx.bump(orderResource, its.id);
@@ -168,6 +171,7 @@ const express: App = {
       present: (_view, row) => ({ courier: row.urgent ? "plane" : "ship" }),
     }),
   ],
+  answers: [answer(mostOf, (article) => (article === "nail" ? 60 : 80))],
 };
 
 let api: Api;
@@ -190,6 +194,18 @@ async function refused(body: unknown, status: number, type: string, message: str
   else expect(answer.body.NeutronError.message).toMatch(message);
   expect(api.model.generation).toBe(before);
 }
+
+describe("a question that an app asks of others", () => {
+  it("is answered in a transaction by those that are there; without them it is decided all the same", async () => {
+    const lines = (article: string, count: number) => ({ order: { lines: [{ article, count }] } });
+    await refused(lines("nail", 61), 409, "TooHeavy", "lines[0]: Nobody brings 61 of nail.");
+    await refused(lines("screw", 81), 409, "TooHeavy", /81 of screw/);
+    expect((await api.post(ORDERS, lines("screw", 80), as("p1"))).status).toBe(201);
+    const alone = await Api.make([shop, general]);
+    expect((await alone.post(ORDERS, lines("nail", 100), as("p1"))).status).toBe(201);
+    await alone.close();
+  });
+});
 
 describe("children in their parent's form", () => {
   it("are created with it in one change, with defaults, extensions and the parent's project, and shown in it", async () => {

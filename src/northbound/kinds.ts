@@ -3,7 +3,7 @@
 import {
   AUTO, makeCheck, orNull, STANDARD, UUID_LIST,
   type Accesses, type Action, type Alias, type AnyExtension, type AnyResource, type Attribute, type AttributeType, type Caller, type Check, type CollectionAction, type Completed, type Convert, type Converters,
-  type Embedded, type NotFound, type ReadView, type StandardAttribute, type StandardRow, type Table,
+  type Embedded, type NotFound, type QuestionAnswer, type ReadView, type StandardAttribute, type StandardRow, type Table,
 } from "../app/contract.ts";
 import type { PolicyBook, Rule, SubjectRules } from "./policy/index.ts";
 
@@ -108,6 +108,8 @@ export interface Registry {
   readonly paths: ReadonlyMap<string, Kind>;
   readonly aliases: readonly Alias[];
   readonly converters: Converters;
+  /** Of apps, in the order of `requires`. */
+  readonly answers: readonly QuestionAnswer[];
   readonly policy: PolicyBook;
 }
 

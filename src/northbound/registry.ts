@@ -316,5 +316,5 @@ export function makeRegistry(apps: readonly App[]): Registry {
   policy.seal();
   const aliases = new Map(standardAliases.map((a) => [a.alias, a]));
   for (const app of sorted) for (const alias of app.aliases ?? []) if (alias.needs === undefined || owners.has(alias.needs.name)) aliases.set(alias.alias, alias);
-  return { kinds, paths, aliases: [...aliases.values()].sort((a, b) => (a.alias < b.alias ? -1 : 1)), converters, policy };
+  return { kinds, paths, aliases: [...aliases.values()].sort((a, b) => (a.alias < b.alias ? -1 : 1)), converters, answers: sorted.flatMap((app) => app.answers ?? []), policy };
 }

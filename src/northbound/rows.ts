@@ -1,6 +1,6 @@
 // Rows: how one is created, changed and removed with its standard attributes, its extensions and its embedded children, inside a
 // transaction; and what the code of resources may ask for there (ApiContext).
-import { notFound, show, type ApiError, type ApiContext, type Caller, type Done, type Accesses, type AnyTable, type InputOf, type ReadView, type ResourceHandle, type Row, type Sight, type StandardRow, type Tx, type Values } from "../app/contract.ts";
+import { notFound, show, type ApiError, type ApiContext, type Caller, type Done, type Accesses, type AnyTable, type InputOf, type Question, type ReadView, type ResourceHandle, type Row, type Sight, type StandardRow, type Tx, type Values } from "../app/contract.ts";
 import { childRows } from "./embedded.ts";
 import { at, notAuthorized, refusedRules, type Input } from "./input.ts";
 import { findRow, type Kind, type Registry } from "./kinds.ts";
@@ -159,6 +159,10 @@ export class Context extends Seeing implements ApiContext {
     return this.rows.shareable(resource);
   }
 
+  ask<A extends readonly unknown[], R>(question: Question<(...args: A) => R>, ...args: A): readonly R[] {
+    return this.rows.answersTo(question).map((run) => run(...args));
+  }
+
   bump(resource: ResourceHandle, id: string): void {
     const kind = this.rows.kind(resource.name);
     const row = this.tx.get<StandardRow>(kind.table, id);
@@ -194,6 +198,10 @@ export class Rows {
     const kind = this.registry.kinds.get(name);
     if (kind === undefined) throw new Error(`no app declares the resource ${name}`);
     return kind;
+  }
+
+  answersTo<A extends readonly unknown[], R>(question: Question<(...args: A) => R>): readonly ((...args: A) => R)[] {
+    return this.registry.answers.filter((a) => a.question === question).map((a) => a.run as unknown as (...args: A) => R);
   }
 
   /** Undefined for a resource that no app declares, too. */

@@ -153,6 +153,7 @@ beforeAll(async () => {
   await make("default_security_group_rule", "of all", { direction: "ingress", used_in_default_sg: false, used_in_non_default_sg: true }, ADMIN);
   await make("subnetpool", "private", { name: "p", prefixes: ["172.16.0.0/16"] });
   await make("subnetpool", "of all", { name: "a", prefixes: ["172.17.0.0/16"], shared: true, project_id: "owner" }, ADMIN);
+  await make("network_segment_range", "its", { network_type: "vxlan", minimum: 5, maximum: 9, shared: false, project_id: "owner" }, ADMIN, "network_segment_ranges");
   add("quota", "owner", "its");
   for (const one of h.api.registry.kinds.values()) {
     if (objects.some((o) => o.kind === one)) continue;

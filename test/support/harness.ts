@@ -213,10 +213,10 @@ export class Harness {
     return harness;
   }
 
-  /** Ends this controller and starts another one on its store, with other apps perhaps. Switches keep what they were told. */
-  async restart(disabled: readonly string[] = this.options.disabled ?? []): Promise<Harness> {
+  /** Ends this controller and starts another one on its store, with other apps or settings perhaps. Switches keep what they were told. */
+  async restart(disabled: readonly string[] = this.options.disabled ?? [], settings = this.options.settings): Promise<Harness> {
     await this.close();
-    return Harness.start(this.world, { ...this.options, disabled });
+    return Harness.start(this.world, { ...this.options, disabled, ...(settings !== undefined && { settings }) });
   }
 
   /** The store's records, by key: also those of apps that are not here. */

@@ -134,6 +134,11 @@ helper.update(protocol="udp", port=69, helper="tftp")
 proxy = make("ndp_proxy", "ndp_proxies", router_id=router.id, port_id=port.id)
 proxy.update(name="n")
 
+numbers = make("network_segment_range", name="n", network_type="vxlan", minimum=9001, maximum=9003, shared=False, project_id="somebody")
+assert numbers.row["available"] == [9001, 9002, 9003], numbers.row
+numbers.update(name="m", maximum=9002)
+numbers.delete()
+
 project = router.row["project_id"]
 assert neutron.update_quota(project, {"quota": {"network": 77}})["quota"]["network"] == 77
 assert neutron.show_quota(project)["quota"]["network"] == 77
