@@ -2,7 +2,7 @@
 import { AUTO, badRequest, extendResource, giveBack, invalidInput, type Alias, type ApiContext, type Attribute, type Check, type LiveView, type Tx, type Values } from "#app";
 import { chosenSegments, chosenSegmentTable, networkResource, networkTable, type ChosenSegment, type Network } from "../l2/model.ts";
 import { commonEncap, vniOf } from "../overlay/model.ts";
-import { chooseForTenant, chooseSegments, moveVlan, type SegmentWish } from "./choice.ts";
+import { chooseForTenant, chooseSegments, moveVlan, noQinq, outerTag, SEGMENTS_MAX, type SegmentWish } from "./choice.ts";
 import { vlanPool } from "./model.ts";
 
 const ADMIN = { create: "rule:admin_only", get: "rule:admin_only", update: "rule:admin_only" } as const;
@@ -20,7 +20,7 @@ const attributes: Record<string, Attribute> = {
   "provider:segmentation_id": { type: "integer", about: "VLAN, VNI or GRE key; a VLAN can be changed.", post: true, put: true, default: AUTO, check: number, filter: true, within: "segments", alias: "provider", policy: ADMIN },
   segments: {
     type: "object[]", about: "Several ways for hosts that do not have the same; shown of networks that have them, in place of the other three.", post: true, put: true, default: AUTO, alias: "multi-provider", policy: ADMIN,
-    check: { list: { dict: { "provider:network_type": { check: text(32) }, "provider:physical_network": { check: text(64) }, "provider:segmentation_id": { check: number } } }, max: 16 },
+    check: { list: { dict: { "provider:network_type": { check: text(32) }, "provider:physical_network": { check: text(64) }, "provider:segmentation_id": { check: number } } }, max: SEGMENTS_MAX },
   },
 };
 
@@ -55,12 +55,11 @@ function create(tx: Tx, network: Network, input: Values, ctx: ApiContext): void 
 function passTags(tx: Tx, network: Network, qinq: boolean, transparent: boolean): void {
   if (qinq && transparent) throw invalidInput("qinq and vlan_transparent cannot both be set: a VLAN's own tag is of 802.1ad or of 802.1Q");
   const segments = chosenSegments(tx, network.id);
-  // Without a tag of its own a guest could tag itself into another network.
-  const bare = segments.some((s) => s.type === "flat");
-  const vlans = segments.filter((s) => s.type === "vlan");
-  if (qinq && (bare || vlans.length === 0)) throw badRequest("Backend does not support VLAN QinQ.", "VlanQinqDriverError");
-  if (bare) throw badRequest("Backend does not support VLAN Transparency.", "VlanTransparencyDriverError");
-  for (const segment of vlans) tx.put(chosenSegmentTable, { ...segment, outer_tag: qinq ? 0x88a8 : 0x8100 });
+  if (qinq && !segments.some((s) => s.type === "vlan")) throw noQinq();
+  for (const segment of segments) {
+    const outer = outerTag({ qinq, vlan_transparent: transparent }, segment.type);
+    if (outer !== undefined) tx.put(chosenSegmentTable, { ...segment, outer_tag: outer });
+  }
   tx.put(networkTable, { ...(tx.get(networkTable, network.id) ?? network), ...(qinq ? { qinq } : { vlan_transparent: true }) });
 }
 

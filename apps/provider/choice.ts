@@ -1,7 +1,7 @@
 // What a caller says of a network's segments -> segments that are stored: judged, and their numbers taken.
-import { ApiError, badRequest, conflict, holderOf, invalidInput, PoolExhaustedError, take, type ApiContext, type NumberRange, type Tx } from "#app";
-import { chosenId, chosenSegmentTable, type ChosenSegment, type Network } from "../l2/model.ts";
-import { commonEncap, drawVni, takeVni } from "../overlay/model.ts";
+import { ApiError, badRequest, conflict, giveBack, holderOf, invalidInput, PoolExhaustedError, take, type ApiContext, type NumberRange, type Tx } from "#app";
+import { bindingFault, chosenId, chosenSegments, chosenSegmentTable, pluggedAt, portBindingTable, portTable, requestedChassis, type ChosenSegment, type Network } from "../l2/model.ts";
+import { commonEncap, drawVni, giveBackVni, networkMtu, takeVni, vniOf } from "../overlay/model.ts";
 import { configuredRanges, isKnown, networkTypes, offeredNumbers, providerSettings, vlanPool, VLAN_MAX, VLAN_MIN, type NetworkType, type OfferedRange } from "./numbers.ts";
 
 /** A segment as it is asked for; what is absent is left to the controller. */
@@ -10,7 +10,7 @@ export interface SegmentWish {
   readonly physicalNetwork?: string | undefined;
   readonly segmentationId?: number | undefined;
 }
-type Chosen = Pick<ChosenSegment, "type" | "physical_network" | "segmentation_id">;
+type Chosen = Pick<ChosenSegment, "type" | "physical_network" | "segmentation_id" | "outer_tag">;
 
 /** Of GRE as well, whose keys could be longer: all tunnels have one space of numbers. */
 const VNI_MAX = 2 ** 24 - 1;
@@ -18,8 +18,11 @@ const VNI_MAX = 2 ** 24 - 1;
 const noNetwork = (): ApiError => new ApiError(503, "NoNetworkAvailable", "Unable to create the network. No tenant network is available for allocation.");
 const vlanInUse = (vlan: number, physnet: string): ApiError => conflict("VlanIdInUse", `Unable to create the network. The VLAN ${vlan} on physical network ${physnet} is in use.`);
 
+/** That a network has at most. */
+export const SEGMENTS_MAX = 16;
+
 /** The transaction of a call, and the API that it goes through. */
-interface At {
+export interface At {
   readonly tx: Tx;
   readonly ctx: ApiContext;
 }
@@ -112,6 +115,69 @@ export function moveVlan(tx: Tx, segment: ChosenSegment, vlan: number): void {
   takeVlan(tx, segment.network_id, segment.physical_network!, vlan);
   tx.put(chosenSegmentTable, { ...segment, segmentation_id: vlan });
 }
+
+/**
+ * One more segment of a network, its number taken. A network that nobody chose a type for is from then on in tunnels of the type that it was shown
+ * to be, beside it. @throws ApiError when it is not as it has to be, its number is taken, or a port could not stay where it is
+ */
+export function addSegment(at: At, network: Network, wish: SegmentWish): ChosenSegment {
+  const { tx } = at;
+  const type = checked(wish);
+  const unbound = portsNowhere(tx, network.id);
+  let there = chosenSegments(tx, network.id);
+  if (there.length === 0) there = [chooseTunnels(tx, network)];
+  if (there.length >= SEGMENTS_MAX) throw badRequest(`A network has ${SEGMENTS_MAX} segments at most.`, "TooManySegments");
+  checkTogether([...there.map((s) => ({ physicalNetwork: s.physical_network ?? undefined })), wish], [...there.map((s) => s.type), type]);
+  const outer = outerTag(network, type);
+  const index = Math.max(...there.map((s) => s.index)) + 1;
+  put(tx, network, index, { ...withNumber(at, network, type, wish), ...(outer !== undefined && { outer_tag: outer }) });
+  const most = networkMtu(tx, network.id);
+  if (network.mtu !== undefined && network.mtu > most) throw invalidInput(`the network's MTU of ${network.mtu} is too big for the segment, maximum is ${most}`);
+  for (const port of portsNowhere(tx, network.id)) {
+    if (!unbound.has(port)) throw conflict("SegmentInUse", `The network has no segment of a chosen type, and port ${port} is at a host without ${there[0]!.type} tunnels.`);
+  }
+  return tx.get(chosenSegmentTable, chosenId(network.id, index))!;
+}
+
+/** A network of several segments without one of them; its number is free. `inUse`: what is said when a port is on a host that has no other. */
+export function removeSegment(tx: Tx, segment: ChosenSegment, inUse: (port: string) => ApiError): void {
+  const unbound = portsNowhere(tx, segment.network_id);
+  tx.delete(chosenSegmentTable, segment.id);
+  if (segment.type === "vlan") giveBack(tx, vlanPool, segment.physical_network!, segment.network_id);
+  else if (segment.physical_network === null) giveBackVni(tx, segment.network_id);
+  for (const port of portsNowhere(tx, segment.network_id)) if (!unbound.has(port)) throw inUse(port);
+}
+
+/** What nobody chose, as it is shown. */
+function chooseTunnels(tx: Tx, network: Network): ChosenSegment {
+  const n = vniOf(tx, network.id) ?? drawVni(tx, network.id, network.key);
+  takeVni(tx, network.id, n);
+  put(tx, network, 0, { type: commonEncap(tx), physical_network: null, segmentation_id: n });
+  return tx.get(chosenSegmentTable, chosenId(network.id, 0))!;
+}
+
+/** Ports of a network that are, or shall be, at hosts that have none of its segments. */
+function portsNowhere(tx: Tx, networkId: string): ReadonlySet<string> {
+  const faulty = new Map<string, boolean>();
+  const out = new Set<string>();
+  for (const { id } of tx.by(portTable, "network", networkId)) {
+    const requested = tx.get(portBindingTable, id)?.requested_host ?? "";
+    const chassis = pluggedAt(tx, id)?.chassis ?? (requested === "" ? undefined : requestedChassis(tx, requested));
+    if (chassis === undefined) continue;
+    if (!faulty.has(chassis.id)) faulty.set(chassis.id, bindingFault(tx, networkId, chassis) !== undefined);
+    if (faulty.get(chassis.id) === true) out.add(id);
+  }
+  return out;
+}
+
+/** The tag that a VLAN of the network has where tags of guests pass. @throws ApiError where those could not */
+export function outerTag({ qinq, vlan_transparent: transparent }: { readonly qinq?: boolean; readonly vlan_transparent?: boolean }, type: string): ChosenSegment["outer_tag"] {
+  if (qinq !== true && transparent !== true) return undefined;
+  // Without a tag of its own a guest could tag itself into another network.
+  if (type === "flat") throw qinq === true ? noQinq() : badRequest("Backend does not support VLAN Transparency.", "VlanTransparencyDriverError");
+  return type === "vlan" ? (qinq === true ? 0x88a8 : 0x8100) : undefined;
+}
+export const noQinq = (): ApiError => badRequest("Backend does not support VLAN QinQ.", "VlanQinqDriverError");
 
 const put = (tx: Tx, { id }: Network, index: number, chosen: Chosen): void => tx.put(chosenSegmentTable, { id: chosenId(id, index), network_id: id, index, ...chosen });
 const outOfRange = (min: number, max: number): ApiError => invalidInput(`segmentation_id out of range (${min} through ${max})`);

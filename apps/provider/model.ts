@@ -1,6 +1,7 @@
 // What other apps may know of provider networks, and where they are.
 import { defineScope, defineTable, type Row, type Scope } from "#app";
 
+export { addSegment, removeSegment, type SegmentWish } from "./choice.ts";
 export * from "./numbers.ts";
 
 /** A host with ports of a network that has physical segments (derived). `id` is `<network>@<chassis>`. */

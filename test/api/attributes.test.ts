@@ -14,6 +14,7 @@ const DIFFERENT: Readonly<Record<string, string>> = {
   "ports.tags": "cv", // tag-ports-during-bulk-creation, an extension of its own
   "port_forwardings.external_port": "cuvfs", // or a range
   "port_forwardings.internal_port": "cuv",
+  "segments.segmentation_id": "cvfs", // clients ask for it as they do of networks
   ...Object.fromEntries(["cidr", "network_id", "project_id", "subnet_id", "subnet_name"].map((name) => [`floatingip_pools.${name}`, "vf"])), // filters are its use
   "networks.availability_zone_hints": "cv", // lists have no order
   // agent_sort_key, an extension of its own

@@ -8,8 +8,7 @@ import { ControllerProcess } from "../support/process.ts";
 const OTHERS: readonly (readonly [prefix: string, alias: string, list?: string])[] = [
   ["address scope", "address-scope", "address scope list"], ["ip availability", "network-ip-availability", "ip availability list"], ["local ip", "local_ip", "local ip list"], ["network agent", "agent", "network agent list"],
   ["network auto allocated topology", "auto-allocated-topology"], ["network flavor", "flavors", "network flavor list"], ["network meter", "metering", "network meter list"], ["network qos", "qos", "network qos policy list"],
-  ["network rbac", "rbac-policies", "network rbac list"], ["network segment range", "network-segment-range", "network segment range list"], ["network segment", "segment", "network segment list"],
-  ["network service provider", "service-type", "network service provider list"], ["subnet pool", "subnet_allocation", "subnet pool list"],
+  ["network rbac", "rbac-policies", "network rbac list"], ["network service provider", "service-type", "network service provider list"], ["subnet pool", "subnet_allocation", "subnet pool list"],
 ];
 
 type Shown = Readonly<Record<string, unknown>> & { readonly id: string };
@@ -20,7 +19,7 @@ describe.skipIf((await keystoneMissing()).length > 0)("Debian's openstack client
   const clients = new Map<User, OpenStack>();
   beforeAll(async () => {
     keystone = await Keystone.start();
-    controller = await ControllerProcess.start({ flags: ["--auth", "keystone", "--keystone-url", keystone.url, "--keystone-user", "neutron", "--keystone-password-file", keystone.passwordFile] });
+    controller = await ControllerProcess.start({ flags: ["--auth", "keystone", "--keystone-url", keystone.url, "--keystone-user", "neutron", "--keystone-password-file", keystone.passwordFile, "--vlan-ranges", "physnet1:100:109"] });
     await keystone.network(`http://127.0.0.1:${controller.apiPort}`);
     for (const user of ["admin", "demo", "reader", "other"] as const) clients.set(user, new OpenStack(keystone.environment(user)));
   }, 300_000);
@@ -181,6 +180,31 @@ describe.skipIf((await keystoneMissing()).length > 0)("Debian's openstack client
     await demo.ok("router unset", "r", "--external-gateway");
     await demo.ok("router delete", "r");
     await admin.ok("network delete", "outside");
+  }, 120_000);
+
+  test("segments, and ranges of their numbers", async () => {
+    expect(await admin.list("Minimum ID", "network segment range list")).toEqual([1, 1, 1, 100]);
+    expect(await demo.list("ID", "network segment range list")).toEqual([]);
+    const range = await admin.show("network segment range create", "more", "--private", "--project", "demo", "--network-type", "vlan", "--physical-network", "physnet1", "--minimum", "200", "--maximum", "209");
+    expect(range).toMatchObject({ name: "more", shared: false, default: false, project_id: keystone.ids.get("project demo"), minimum: 200, maximum: 209, available: ["200-209"], used: {} });
+    await admin.ok("network segment range set", "more", "--name", "theirs", "--minimum", "200", "--maximum", "204");
+    expect(await admin.refused("network segment range create", "again", "--network-type", "vlan", "--physical-network", "physnet1", "--minimum", "204", "--maximum", "300")).toContain("overlaps");
+    expect(await demo.refused("network segment range create", "mine", "--network-type", "vxlan", "--minimum", "1", "--maximum", "9")).toContain(POLICY);
+
+    await admin.ok("network create", "wide", "--project", "demo", "--provider-network-type", "vlan", "--provider-physical-network", "physnet1");
+    expect(await admin.show("network segment range show", "theirs")).toMatchObject({ available: ["201-204"], used: { 200: keystone.ids.get("project demo") } });
+    expect(await admin.refused("network segment range delete", "theirs")).toContain("is referenced by");
+    expect(await admin.list("Segment", "network segment list", "--network", "wide")).toEqual([200]);
+    const segment = await admin.show("network segment create", "tunnels", "--network", "wide", "--network-type", "geneve", "--segment", "77", "--description", "d");
+    expect(segment).toMatchObject({ name: "tunnels", network_type: "geneve", segmentation_id: 77, description: "d", physical_network: null });
+    await admin.ok("network segment set", "tunnels", "--name", "way", "--description", "e");
+    expect(await admin.show("network segment show", "way")).toMatchObject({ id: segment.id, description: "e" });
+    expect(await admin.list("Network Type", "network segment list", "--long", "--network", "wide")).toEqual(["geneve", "vlan"]);
+    expect(await demo.list("ID", "network segment list")).toEqual([]);
+    expect(await demo.refused("network segment delete", segment.id)).not.toBe("");
+    await admin.ok("network segment delete", "way");
+    await admin.ok("network delete", "wide");
+    await admin.ok("network segment range delete", "theirs");
   }, 120_000);
 
   test("security groups and address groups", async () => {

@@ -18,7 +18,7 @@ describe.skipIf((await keystoneMissing()).length > 0)("libraries of others", () 
   let controller: ControllerProcess;
   beforeAll(async () => {
     keystone = await Keystone.start();
-    controller = await ControllerProcess.start({ flags: ["--auth", "keystone", "--keystone-url", keystone.url, "--keystone-user", "neutron", "--keystone-password-file", keystone.passwordFile] });
+    controller = await ControllerProcess.start({ flags: ["--auth", "keystone", "--keystone-url", keystone.url, "--keystone-user", "neutron", "--keystone-password-file", keystone.passwordFile, "--vlan-ranges", "physnet1:100:109"] });
     await keystone.network(`http://127.0.0.1:${controller.apiPort}`);
   }, 300_000);
   afterAll(async () => {

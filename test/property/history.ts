@@ -5,7 +5,7 @@ import type { Harness } from "../support/harness.ts";
 
 export type Step =
   | { readonly do: "network" | "router" | "group" | "chassis" | "unchassis"; readonly n: number }
-  | { readonly do: "subnet" | "port" | "interface" | "uninterface" | "rule" | "plug" | "unplug" | "groups" | "pairs" | "security" | "admin" | "route" | "delete" | "encap" | "mapping" | "external" | "gateway" | "gateways" | "floating" | "float" | "forward" | "proxy" | "helper" | "attach" | "vif" | "bind" | "activate"; readonly n: number; readonly m: number };
+  | { readonly do: "subnet" | "port" | "interface" | "uninterface" | "rule" | "plug" | "unplug" | "groups" | "pairs" | "security" | "admin" | "route" | "delete" | "encap" | "mapping" | "external" | "gateway" | "gateways" | "floating" | "float" | "forward" | "proxy" | "helper" | "attach" | "vif" | "bind" | "activate" | "segment"; readonly n: number; readonly m: number };
 
 const small = fc.nat(5);
 /** Of networks with these numbers: how they travel. */
@@ -18,7 +18,7 @@ const SEGMENTS: Readonly<Record<number, Readonly<Record<string, unknown>>>> = {
 const MAPPINGS = { phys0: "br-phys0", phys1: "br-phys1" };
 export const step: fc.Arbitrary<Step> = fc.oneof(
   { weight: 2, arbitrary: fc.record({ do: fc.constantFrom("network", "router", "group", "chassis", "unchassis"), n: small }) },
-  { weight: 9, arbitrary: fc.record({ do: fc.constantFrom("subnet", "port", "port", "interface", "uninterface", "rule", "rule", "plug", "plug", "plug", "unplug", "groups", "pairs", "security", "admin", "route", "delete", "encap", "mapping", "external", "gateway", "gateway", "gateways", "gateways", "floating", "float", "forward", "proxy", "helper", "attach", "vif", "vif", "bind", "bind", "activate"), n: small, m: small }) },
+  { weight: 9, arbitrary: fc.record({ do: fc.constantFrom("subnet", "port", "port", "interface", "uninterface", "rule", "rule", "plug", "plug", "plug", "unplug", "groups", "pairs", "security", "admin", "route", "delete", "encap", "mapping", "external", "gateway", "gateway", "gateways", "gateways", "floating", "float", "forward", "proxy", "helper", "attach", "vif", "vif", "bind", "bind", "activate", "segment"), n: small, m: small }) },
 );
 
 /** Live ids by kind; steps pick from them by number. */
@@ -57,6 +57,14 @@ export class History {
     switch (s.do) {
       case "network":
         return this.post("network", "networks", { name: `n${s.n}`, ...SEGMENTS[s.n] });
+      case "segment": {
+        const its = ((await this.h.call("GET", `/v2.0/segments?network_id=${network}`)).body as { segments?: { id: string }[] }).segments ?? [];
+        const answer = m > 3
+          ? await this.h.call("DELETE", `/v2.0/segments/${its[s.n % Math.max(1, its.length)]?.id}`)
+          : await this.h.call("POST", "/v2.0/segments", { segment: { network_id: network, ...(m === 3 ? { network_type: "geneve" } : { network_type: "vlan", physical_network: `phys${m % 2}`, segmentation_id: 102 + m }) } });
+        expect(answer.status, JSON.stringify(answer.body)).toBeLessThan(500);
+        return;
+      }
       case "router":
         return this.post("router", "routers", { name: `r${s.n}` });
       case "group":

@@ -139,6 +139,11 @@ assert numbers.row["available"] == [9001, 9002, 9003], numbers.row
 numbers.update(name="m", maximum=9002)
 numbers.delete()
 
+assert [p["network_type"] for p in neutron.get("/segments", params={"network_id": network.id})["segments"]] == ["geneve"]
+way = make("segment", network_id=network.id, network_type="vlan", physical_network="physnet1", segmentation_id=100, name="v")
+way.update(name="w", description="d")
+way.delete()
+
 project = router.row["project_id"]
 assert neutron.update_quota(project, {"quota": {"network": 77}})["quota"]["network"] == 77
 assert neutron.show_quota(project)["quota"]["network"] == 77

@@ -191,6 +191,29 @@ for _ in range(3): s.send(b"\\xff"*6 + mac + b"\\x08\\x00" + bytes.fromhex("4500
     expect(await cloud.differences()).toBe("");
   }, 90_000);
 
+  test("a segment that is added joins a machine to a network of tunnels, under way; taken away, it leaves the rest as it was", async () => {
+    const net = await network("10.35.0.0/24", {});
+    const [a, b, c] = [await instance(cloud.hv(1), net), await instance(cloud.hv(2), net), await instance(hv3, net)];
+    const m = await machine("10.35.0.200", 310);
+    for (const [from, to] of [[a, b], [a, c], [b, c]] as const) await until(`${from.vm.name} to reach ${to.vm.name}`, () => from.vm.reaches(to.ip));
+    expect(await m.reaches(a.ip)).toBe(false);
+    const { status, body } = await cloud.call("POST", "/v2.0/segments", { segment: { network_id: net.network.id, network_type: "vlan", physical_network: "ext", segmentation_id: 310 } });
+    expect(status).toBe(201);
+    await expectTalk(m, a, a.ip);
+    await expectTalk(b, m, "10.35.0.200");
+    await expectTalk(c, m, "10.35.0.200");
+    await expectTalk(a, c, c.ip);
+    // Between hosts on the VLAN by that.
+    await cloud.hv(1).setUnderlayLink("down");
+    await expectTalk(a, b, b.ip);
+    await cloud.hv(1).setUnderlayLink("up");
+    expect(await cloud.differences()).toBe("");
+    expect((await cloud.call("DELETE", `/v2.0/segments/${(body as unknown as { segment: Resource }).segment.id}`)).status).toBe(204);
+    await until("the machine to be gone", async () => !(await a.vm.reaches("10.35.0.200")));
+    for (const [from, to] of [[a, b], [a, c], [b, c]] as const) await until(`${from.vm.name} to reach ${to.vm.name} again`, () => from.vm.reaches(to.ip));
+    expect(await cloud.differences()).toBe("");
+  }, 90_000);
+
   test("a router between a VLAN and an overlay network: VMs reach each other; what they send has the MAC of a host on the physical network, or the router's from the one that has its interface", async () => {
     const over = await cloud.network("10.60.0.0/24");
     const net = await network("10.70.0.0/24", vlan(400), { gateway_ip: "10.70.0.1" });
