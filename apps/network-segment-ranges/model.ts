@@ -1,5 +1,5 @@
 // Ranges of segmentation ids: what is stored of them, which numbers of one are taken, and from which a project's networks may draw.
-import { defineTable, poolNumberTable, resourceHandle, spaceOf, type NumberRange, type Pool, type ReadView, type StandardRow } from "#app";
+import { defineTable, poolNumberTable, resourceHandle, spaceOf, type Pool, type ReadView, type StandardRow } from "#app";
 import { networkTable } from "../l2/model.ts";
 import { vniPool } from "../overlay/model.ts";
 import { configuredRanges, vlanPool, type NetworkType, type OfferedRange } from "../provider/model.ts";
@@ -45,12 +45,13 @@ export function* held(view: ReadView, range: Pick<SegmentRange, "network_type" |
 export const configured = (view: ReadView): readonly Pick<SegmentRange, "network_type" | "physical_network" | "minimum" | "maximum">[] =>
   rangedTypes.flatMap((network_type) => configuredRanges(view, network_type).map(({ physical_network, from, to }) => ({ network_type, physical_network, minimum: from, maximum: to })));
 
-/** What is left of a range without others. */
-export function without({ from, to, ...rest }: OfferedRange, taken: readonly NumberRange[]): readonly OfferedRange[] {
+/** What is left of a range without others, which are in order and apart. */
+export function without({ from, to, ...rest }: OfferedRange, taken: readonly OfferedRange[]): readonly OfferedRange[] {
   const left: OfferedRange[] = [];
   let next = from;
-  for (const [first, last] of taken.toSorted((a, b) => a[0] - b[0])) {
-    if (last < next || first > to) continue;
+  for (const { from: first, to: last } of taken) {
+    if (last < next) continue;
+    if (first > to) break;
     if (first > next) left.push({ ...rest, from: next, to: first - 1 });
     next = last + 1;
   }
@@ -69,5 +70,11 @@ export function offeredTo(view: ReadView, { type, project_id }: { readonly type:
   const kept = made.filter((r) => !r.shared);
   const own = inOrder(kept.filter((r) => r.network_type === type && r.project_id === project_id).map(offer));
   const all = [...inOrder(made.filter((r) => r.shared && r.network_type === type).map(offer)), ...known];
-  return [own, all.flatMap((range) => without(range, kept.filter((r) => r.physical_network === range.physical_network).map(({ minimum, maximum }): NumberRange => [minimum, maximum])))];
+  const others = new Map<string | null, OfferedRange[]>();
+  for (const range of inOrder(kept.map(offer))) {
+    const there = others.get(range.physical_network);
+    if (there === undefined) others.set(range.physical_network, [range]);
+    else there.push(range);
+  }
+  return [own, all.flatMap((range) => without(range, others.get(range.physical_network) ?? []))];
 }

@@ -192,7 +192,7 @@ describe.skipIf((await keystoneMissing()).length > 0)("Debian's openstack client
     expect(await demo.refused("network segment range create", "mine", "--network-type", "vxlan", "--minimum", "1", "--maximum", "9")).toContain(POLICY);
 
     await admin.ok("network create", "wide", "--project", "demo", "--provider-network-type", "vlan", "--provider-physical-network", "physnet1");
-    expect(await admin.show("network segment range show", "theirs")).toMatchObject({ available: ["201-204"], used: { 200: keystone.ids.get("project demo") } });
+    expect(await admin.show("network segment range show", "theirs")).toMatchObject({ available: ["201-204"], used: { [keystone.ids.get("project demo")!]: ["200"] } });
     expect(await admin.refused("network segment range delete", "theirs")).toContain("is referenced by");
     expect(await admin.list("Segment", "network segment list", "--network", "wide")).toEqual([200]);
     const segment = await admin.show("network segment create", "tunnels", "--network", "wide", "--network-type", "geneve", "--segment", "77", "--description", "d");
