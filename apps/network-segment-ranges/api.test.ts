@@ -77,13 +77,16 @@ test("a project's networks get numbers of its own range first, and nobody else d
   expect((await network("c", { "provider:network_type": "vlan", "provider:physical_network": "physnet1" }))[3]).toBe(201);
 });
 
-test("VNIs are drawn from ranges too, where nobody chose a type as well", async () => {
-  await make({}, { "vni-ranges": [[70, 79]] });
-  await create({ network_type: "geneve", minimum: 5000, maximum: 5001, shared: false, project_id: "a" });
-  await create({ network_type: "vxlan", minimum: 6000, maximum: 6009 });
+test("VNIs are drawn from ranges too: of the type, or of any where nobody chose one", async () => {
+  await make({}, { "vni-ranges": [[70, 71]] });
+  await create({ network_type: "vxlan", minimum: 5000, maximum: 5001, shared: false, project_id: "a" });
   expect((await network("b"))[3]).toBe(70);
   expect([(await network("a"))[3], (await network("a"))[3], (await network("a"))[3]]).toEqual([5000, 5001, 71]);
-  expect((await network("a", { "provider:network_type": "vxlan" }))[3]).toBe(6000);
+  await expect(network("b")).rejects.toThrow("503 NoNetworkAvailable");
+  await create({ network_type: "gre", minimum: 6000, maximum: 6009 });
+  expect((await network("b"))[3]).toBe(6000);
+  await expect(network("a", { "provider:network_type": "vxlan" })).rejects.toThrow("503 NoNetworkAvailable");
+  expect((await network("a", { "provider:network_type": "gre" }))[3]).toBe(6001);
 });
 
 test("a range that networks have numbers of stays, and may grow; one that nobody uses goes", async () => {

@@ -2,7 +2,7 @@
 import { defineTable, poolNumberTable, resourceHandle, spaceOf, type Pool, type ReadView, type StandardRow } from "#app";
 import { networkTable } from "../l2/model.ts";
 import { vniPool } from "../overlay/model.ts";
-import { configuredRanges, vlanPool, type NetworkType, type OfferedRange } from "../provider/model.ts";
+import { configuredRanges, vlanPool, type NetworkType, type NumberedType, type OfferedRange } from "../provider/model.ts";
 
 /** Those that have numbers. */
 export const rangedTypes = ["vlan", "vxlan", "gre", "geneve"] as const satisfies readonly NetworkType[];
@@ -24,12 +24,10 @@ export const rangeTable = defineTable<SegmentRange>()("network_segment_range", {
   resource: "network_segment_range",
   indexes: { /** `default/<type>` of configured ones, else `vlan`, or `tunnel` for all kinds: these have one space of numbers. */ space: (r) => (r.default ? `default/${r.network_type}` : spaceOfType(r.network_type)) },
 });
-const spaceOfType = (type: RangedType): "vlan" | "tunnel" => (type === "vlan" ? "vlan" : "tunnel");
+const spaceOfType = (type: RangedType | "tunnel"): "vlan" | "tunnel" => (type === "vlan" ? "vlan" : "tunnel");
 
 /** Those that somebody made in the space of a type. */
-export const madeRanges = (view: ReadView, type: RangedType): readonly SegmentRange[] => view.by(rangeTable, "space", spaceOfType(type));
-
-export const isRanged = (type: NetworkType): type is RangedType => (rangedTypes as readonly string[]).includes(type);
+export const madeRanges = (view: ReadView, type: RangedType | "tunnel"): readonly SegmentRange[] => view.by(rangeTable, "space", spaceOfType(type));
 
 /** Where numbers of a range are held. */
 const poolOf = ({ network_type: type, physical_network: physnet }: Pick<SegmentRange, "network_type" | "physical_network">): readonly [Pool, part: string] => (type === "vlan" ? [vlanPool, physnet ?? ""] : [vniPool, ""]);
@@ -62,14 +60,16 @@ const offer = ({ physical_network, minimum, maximum }: SegmentRange): OfferedRan
 const inOrder = (ranges: readonly OfferedRange[]): readonly OfferedRange[] => ranges.toSorted((a, b) => (a.physical_network === b.physical_network ? a.from - b.from : (a.physical_network ?? "") < (b.physical_network ?? "") ? -1 : 1));
 
 /** First the project's own; then those of all and what is configured, but for what is some project's. */
-export function offeredTo(view: ReadView, { type, project_id }: { readonly type: NetworkType; readonly project_id: string }): readonly (readonly OfferedRange[])[] {
+export function offeredTo(view: ReadView, { type, project_id }: { readonly type: NumberedType; readonly project_id: string }): readonly (readonly OfferedRange[])[] {
   const known = configuredRanges(view, type);
-  if (!isRanged(type)) return [known];
+  if (type === "local" || type === "flat") return [known];
   const made = madeRanges(view, type);
   if (made.length === 0) return [known];
+  // Tunnels of whatever kind may have a number of any.
+  const isOf = (r: SegmentRange): boolean => type === "tunnel" || r.network_type === type;
   const kept = made.filter((r) => !r.shared);
-  const own = inOrder(kept.filter((r) => r.network_type === type && r.project_id === project_id).map(offer));
-  const all = [...inOrder(made.filter((r) => r.shared && r.network_type === type).map(offer)), ...known];
+  const own = inOrder(kept.filter((r) => isOf(r) && r.project_id === project_id).map(offer));
+  const all = [...inOrder(made.filter((r) => r.shared && isOf(r)).map(offer)), ...known];
   const others = new Map<string | null, OfferedRange[]>();
   for (const range of inOrder(kept.map(offer))) {
     const there = others.get(range.physical_network);

@@ -2,7 +2,7 @@
 import { ApiError, badRequest, conflict, giveBack, holderOf, invalidInput, PoolExhaustedError, take, type ApiContext, type NumberRange, type Tx } from "#app";
 import { bindingFault, chosenId, chosenSegments, chosenSegmentTable, pluggedAt, portBindingTable, portTable, requestedChassis, type ChosenSegment, type Network } from "../l2/model.ts";
 import { commonEncap, drawVni, giveBackVni, networkMtu, takeVni, vniOf } from "../overlay/model.ts";
-import { configuredRanges, isKnown, networkTypes, offeredNumbers, providerSettings, vlanPool, VLAN_MAX, VLAN_MIN, type NetworkType, type OfferedRange } from "./numbers.ts";
+import { configuredRanges, isKnown, networkTypes, offeredNumbers, providerSettings, vlanPool, VLAN_MAX, VLAN_MIN, type NetworkType, type NumberedType, type OfferedRange } from "./numbers.ts";
 
 /** A segment as it is asked for; what is absent is left to the controller. */
 export interface SegmentWish {
@@ -38,12 +38,12 @@ export function chooseSegments(at: At, network: Network, wishes: readonly Segmen
 
 /**
  * A network whose maker says nothing becomes the first of the operator's types that has a number; without types it is the overlay's, with a VNI
- * of those that are offered for the type that it is shown to be.
+ * of those that are offered for tunnels.
  */
 export function chooseForTenant(at: At, network: Network): void {
   const types = at.tx.settings(providerSettings)["tenant-network-types"];
   if (types.length === 0) {
-    const lists = answered(at, network, commonEncap(at.tx));
+    const lists = answered(at, network, "tunnel");
     if (lists !== undefined && drawnVni(at, network, lists) === undefined) throw noNetwork();
     return;
   }
@@ -57,7 +57,7 @@ export function chooseForTenant(at: At, network: Network): void {
 }
 
 /** What other apps offer; undefined: none says anything. */
-function answered({ tx, ctx }: At, { project_id }: Network, type: NetworkType): readonly (readonly OfferedRange[])[] | undefined {
+function answered({ tx, ctx }: At, { project_id }: Network, type: NumberedType): readonly (readonly OfferedRange[])[] | undefined {
   const answers = ctx.ask(offeredNumbers, tx, { type, project_id });
   return answers.length === 0 ? undefined : answers.flat();
 }

@@ -34,8 +34,11 @@ export interface OfferedRange {
   readonly to: number;
 }
 
+/** A type of networks, or tunnels of whatever kind two hosts share. */
+export type NumberedType = NetworkType | "tunnel";
+
 /** What the operator configured for a type that has numbers. */
-export function configuredRanges(view: ReadView, type: NetworkType): readonly OfferedRange[] {
+export function configuredRanges(view: ReadView, type: NumberedType): readonly OfferedRange[] {
   if (type === "local" || type === "flat") return [];
   if (type !== "vlan") return vniRanges(view).map(([from, to]) => ({ physical_network: null, from, to }));
   return Array.from(view.settings(providerSettings)["vlan-ranges"], ([physical_network, ranges]) => ranges.map(([from, to]) => ({ physical_network, from, to }))).flat();
@@ -45,4 +48,4 @@ export function configuredRanges(view: ReadView, type: NetworkType): readonly Of
  * From which numbers a network of a project may have one, where nobody names it. Several lists are used in turn: of a later one only when no number
  * of those before is free. Without an answer they are what the operator configured.
  */
-export const offeredNumbers = defineQuestion<(view: ReadView, of: { readonly type: NetworkType; readonly project_id: string }) => readonly (readonly OfferedRange[])[]>("offered_numbers");
+export const offeredNumbers = defineQuestion<(view: ReadView, of: { readonly type: NumberedType; readonly project_id: string }) => readonly (readonly OfferedRange[])[]>("offered_numbers");
