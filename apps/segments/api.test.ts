@@ -125,6 +125,20 @@ test("to a network whose type nobody chose one is added beside what it was shown
   expect(await refused("POST", SEGMENTS, { network_id: shared, ...vlan(101) })).toBe(`409 SegmentInUse: The network has no segment of a chosen type, and port ${there} is at a host without geneve tunnels.`);
 });
 
+test("a network says whether its ports hear each other: with tunnels among its segments they do", async () => {
+  await make();
+  const { id } = await h.create("network", provided(vlan(100)));
+  const adjacent = async (): Promise<unknown> => (await network(id)).l2_adjacency;
+  expect(await adjacent()).toBe(true);
+  await add(id, vlan(200, "physnet2"));
+  expect(await adjacent()).toBe(false);
+  const tunnels = await add(id, { network_type: "vxlan" });
+  expect(await adjacent()).toBe(true);
+  expect((await h.call("DELETE", `${SEGMENTS}/${tunnels.id}`)).status).toBe(204);
+  expect(await adjacent()).toBe(false);
+  expect((await network((await h.create("network", {})).id)).l2_adjacency).toBe(true);
+});
+
 test("what a network cannot have is refused, by name, and nothing is written", async () => {
   await make({ "vlan-ranges": new Map([["physnet1", [[300, 300]]], ["physnet2", []]]) });
   const { id: network_id } = await h.create("network", { ...provided(vlan(100)), mtu: 9000 });

@@ -3,7 +3,7 @@ import {
   AUTO, conflict, defineResource, extendResource, nameUuid, reference,
   type Alias, type ApiError, type Check, type LiveView, type Mend, type ReadView, type Tx,
 } from "#app";
-import { chosenSegmentTable, networkResource, networkTable, type Network } from "../l2/model.ts";
+import { chosenSegments, chosenSegmentTable, isPhysical, networkResource, networkTable, type Network } from "../l2/model.ts";
 import { commonEncap, vniOf } from "../overlay/model.ts";
 import { addSegment, removeSegment } from "../provider/model.ts";
 import { chosenOf, indexesOf, networkSegmentTable, segmentResource, type NetworkSegment } from "./model.ts";
@@ -93,12 +93,18 @@ const segment = defineResource(segmentResource, {
 });
 
 const network = extendResource(networkResource, {
+  attributes: { l2_adjacency: { type: "boolean", about: "Whether ports hear each other wherever they are: not between several physical segments without tunnels.", alias: "l2_adjacency" } },
   // Which segments it has is known when all had their say.
   completed(tx, done) {
     for (const { row, created } of done) if (created) keep(tx, row);
   },
   remove(tx, { id }) {
     for (const row of tx.by(networkSegmentTable, "network", id)) tx.delete(networkSegmentTable, row.id);
+  },
+  present(view, { id }) {
+    const chosen = chosenSegments(view, id);
+    // Who is on two segments hands on between them, and that is for tunnels and one physical network.
+    return { l2_adjacency: chosen.length < 2 || !chosen.every(isPhysical) };
   },
 });
 
@@ -121,5 +127,6 @@ export const extend = [network];
 export const references = [reference(networkSegmentTable, { to: networkTable, ids: (s) => s.network_id, gone: (tx, s) => tx.delete(networkSegmentTable, s.id) })];
 export const aliases: readonly Alias[] = [
   { alias: "segment", name: "Segment", description: "Segments of networks, one by one.", updated: "2016-02-24T17:00:00-00:00" },
+  { alias: "l2_adjacency", name: "L2 Adjacency", description: "Networks show whether their ports hear each other wherever they are.", updated: "2016-04-12T16:00:00-00:00" },
   { alias: "standard-attr-segment", name: "Standard Attribute Segment Extension", description: "Segments have what every resource has.", updated: "2018-04-09T10:00:00-00:00" },
 ];
