@@ -9,6 +9,7 @@
 
 import { copyFile, mkdtemp, readdir } from "node:fs/promises";
 import { setTimeout as sleep } from "node:timers/promises";
+import { SAME_MS, takeStartedBy, watchParent } from "../src/process-end.ts";
 import { Controller } from "./controller.ts";
 import { killed, noErrors } from "./demo/checks/control.ts";
 import { gatewayKilled, gatewaysInUse } from "./demo/checks/failover.ts";
@@ -150,7 +151,17 @@ async function main(): Promise<number> {
   const report = new Report();
   const stage: Stage = { making: true };
   const ended = new Promise<keyof typeof SIGNALS>((resolve) => {
-    for (const signal of Object.keys(SIGNALS) as (keyof typeof SIGNALS)[]) process.on(signal, () => resolve(signal));
+    let asked = -Infinity;
+    for (const signal of Object.keys(SIGNALS) as (keyof typeof SIGNALS)[]) {
+      process.on(signal, () => {
+        const again = performance.now() - asked > SAME_MS;
+        if (again && asked > 0) process.exit(SIGNALS[signal]); // the lab goes with the process
+        if (again) asked = performance.now();
+        resolve(signal);
+      });
+    }
+    const startedBy = takeStartedBy(process.env);
+    if (startedBy !== undefined) watchParent(startedBy, () => resolve("SIGHUP"));
   });
   process.stdout.on("error", () => process.exit(1)); // whoever read it is gone; the lab goes with the process
 

@@ -51,6 +51,8 @@ export class Controller {
   private readonly options: ControllerOptions;
   /** Undo steps, run last to first. */
   private readonly stops: (() => Promise<void> | void)[] = [];
+  /** Files of the operator's, which are read again when they change: now, if somebody does not want to wait for that. */
+  private readonly files: { reload(): void }[] = [];
 
   constructor(options: ControllerOptions) {
     this.options = options;
@@ -130,6 +132,7 @@ export class Controller {
     const appProblems = new AppProblems(apps, view, guard, clock);
     const dump = new FlowDump({ apps, tables, view, engine, layout, model, southbound });
     const northbound: Northbound = createNorthbound({ apps, model, view, auth, log, corsOrigins: config.corsOrigins, confirmations: receipts, derived: { compiled: () => engine.generation, onChanges: (observer) => engine.onChanges(observer) }, rates: config.rates, metrics, beforeShown: (resource, fields, rows, caller) => asked.before(resource, fields, rows, caller), ...(config.policyFile === undefined ? {} : { policyFile: config.policyFile }) });
+    if (northbound.policyFile !== undefined) this.files.push(northbound.policyFile);
     await listening("api", northbound.listen(config.api));
     this.stops.push(() => northbound.close());
     const ops: OpsServer = createOps({
@@ -166,7 +169,11 @@ export class Controller {
   private makeAuth(clock: Clock): "none" | Authenticator {
     const { config: { auth }, log } = this.options;
     if (auth.kind === "none") return "none";
-    if (auth.kind === "tokens") return new TokenFile(auth.file, log);
+    if (auth.kind === "tokens") {
+      const tokens = new TokenFile(auth.file, log);
+      this.files.push(tokens);
+      return tokens;
+    }
     const outbound = new Outbound(clock, machineHttp, { concurrency: 16, queue: 1024 });
     this.stops.push(() => outbound.stop());
     return new KeystoneAuth({ ...auth, clock, log, fetch: (url, options) => outbound.fetch(url, options) });
@@ -185,6 +192,12 @@ export class Controller {
       config: { openflow: config.openflow, ovsdb: config.ovsdb, advertise: config.advertise, tls: config.tls, auditIntervalMs: config.auditIntervalMs },
       onPacketIn: (packet) => packets.handle(packet),
     });
+  }
+
+  /** Reads the operator's files again: policy, tokens. One that cannot be used changes nothing. */
+  reread(): void {
+    this.options.log.info("asked to read files again");
+    for (const file of this.files) file.reload();
   }
 
   async stop(): Promise<void> {

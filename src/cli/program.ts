@@ -35,6 +35,15 @@ export function makeProgram(output: Output, finish: (code: number) => void): Com
     return { api: new OpsApi(opsUrl, where), json: json === true, write: (text) => (text === "" ? Promise.resolve() : output.write(text)), warn: (text) => output.error(`axion: ${text}\n`) };
   };
 
+  program
+    .command("start")
+    .description("run the controller; its flags come right behind: axion start --help lists them")
+    .argument("[flags...]", "of the controller")
+    .allowUnknownOption()
+    .helpOption(false)
+    .action(() => {
+      throw new UsageError("start stands first, its flags behind it: axion start [flags]");
+    });
   program.command("status").description("is the controller well: readiness, generation, counts of switches and flows; exit code 1 when it is not ready").action(async () => finish(await status(call())));
   program.command("switches").description("every switch with its state, or all that is known of one").argument("[id]", "one switch").action(async (id?: string) => finish(await switches(call(), id)));
   program

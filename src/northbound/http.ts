@@ -209,10 +209,12 @@ export function createNorthbound(options: NorthboundOptions): Northbound {
   });
   // A connection that looks idle may have a request on its way: each is told with its next answer that it ends.
   let lastCame = 0;
+  // What is not through by then is cut off: a request that never ends must not keep the process.
   server.addHook("preClose", (done) => {
     waits.close();
     watches.close();
     const began = performance.now();
+    setTimeout(() => server.server.closeAllConnections(), DRAIN_MAX_MS).unref();
     const drained = (): void => {
       const now = performance.now();
       server.server.getConnections((_error, open) => {
