@@ -7,7 +7,7 @@
 //
 // What is proven is in demo/checks/, each file one kind of thing.
 
-import { copyFile, mkdtemp, readdir } from "node:fs/promises";
+import { copyFile, mkdtemp, readdir, writeFile } from "node:fs/promises";
 import { setTimeout as sleep } from "node:timers/promises";
 import { SAME_MS, takeStartedBy, watchParent } from "../src/process-end.ts";
 import { Controller } from "./controller.ts";
@@ -20,7 +20,7 @@ import * as nat from "./demo/checks/nat.ts";
 import { type DemoOptions, parseOptions, USAGE, UsageError } from "./demo/options.ts";
 import { buildOperatorNetworks, buildOutside, GATEWAY_HOSTS, PHYSNET } from "./demo/outside.ts";
 import { flowDump, underlay as tunnelsOnly } from "./demo/checks/overlay.ts";
-import { commands, map } from "./demo/picture.ts";
+import { commands, environment, map } from "./demo/picture.ts";
 import { vlan } from "./demo/checks/provider.ts";
 import * as reach from "./demo/checks/reach.ts";
 import { messageOf, Report, Surprise } from "./demo/report.ts";
@@ -108,6 +108,7 @@ async function demo(options: DemoOptions, report: Report, stage: Stage): Promise
   for (const line of map(world)) report.line(line);
   if (options.check) return;
   const [api, ops] = await Promise.all([lab.publish(9696), lab.publish(9697)]);
+  await writeFile(`${lab.dir}/env`, environment(world, api.url, ops.url));
   report.heading("Look around, from another terminal");
   for (const line of commands(world, api.url, ops.url)) report.line(line);
 }
