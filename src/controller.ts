@@ -56,6 +56,7 @@ export class Controller {
   private readonly stops: (() => Promise<void> | void)[] = [];
   /** Files of the operator's, which are read again when they change: now, if somebody does not want to wait for that. */
   private readonly files: { reload(): void }[] = [];
+  private southbound: Southbound | undefined;
 
   constructor(options: ControllerOptions) {
     this.options = options;
@@ -106,6 +107,7 @@ export class Controller {
     const packets = new Packets({ apps, layout, view, facts, guard, log });
     const southbound = this.makeSouthbound({ apps, layout, model, view, engine, metrics, packets, facts, guard, earlier, clock, random });
     await southbound.start();
+    this.southbound = southbound;
     this.stops.push(() => southbound.stop());
     // After the southbound layer: what it says of a batch is asked when it has heard of it.
     const receipts = new Receipts({
@@ -209,10 +211,11 @@ export class Controller {
     });
   }
 
-  /** Reads the operator's files again: policy, tokens. One that cannot be used changes nothing. */
-  reread(): void {
+  /** Reads the operator's files again: policy, tokens; and takes the TLS files as they were read now. One that cannot be used changes nothing. */
+  reread(tls: Config["tls"]): void {
     this.options.log.info("asked to read files again");
     for (const file of this.files) file.reload();
+    if (tls !== undefined) this.southbound?.renewTls(tls);
   }
 
   async stop(): Promise<void> {

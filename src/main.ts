@@ -14,12 +14,16 @@ import { endOnSignals, takeStartedBy } from "./process-end.ts";
 const asCommand = /^axion(\.js)?$/.test(basename(process.argv[1] ?? ""));
 const appsFolder = join(fileURLToPath(new URL(".", import.meta.url)), "..", "apps");
 
+/** Takes the settings once more, as files may have changed. */
+let again: () => string | Config;
+
 async function configure(): Promise<Config> {
   try {
     const argv = process.argv.slice(2);
     // Before anything else is judged: what may be given depends on the apps that are there.
     const apps = await discoverApps(appsFolder, appsLeftOut(argv, process.env));
-    const config = parseConfig(argv, process.env, apps);
+    again = () => parseConfig(argv, process.env, apps);
+    const config = again();
     if (typeof config === "string") {
       process.stdout.write(`${config === "help" ? usage(process.stdout.columns, apps, asCommand ? "axion start" : undefined) : version()}\n`);
       process.exit(0);
@@ -30,6 +34,19 @@ async function configure(): Promise<Config> {
     if (!(error instanceof UsageError)) throw error;
     process.stderr.write(`axion: ${error.message}\n`);
     process.exit(2);
+  }
+}
+
+/** The TLS files as they are now, if they can be used. */
+function tlsNow(): Config["tls"] {
+  try {
+    const config = again();
+    if (typeof config === "string") return undefined;
+    checkTls(config);
+    return config.tls;
+  } catch (error) {
+    running.log?.error({ reason: (error as Error).message }, "the settings cannot be read again; certificates stay as they were");
+    return undefined;
   }
 }
 
@@ -62,7 +79,7 @@ endOnSignals({
     running.log?.info({ signal: by }, "stopping");
     await running.controller?.stop();
   },
-  reread: () => running.controller?.reread(),
+  reread: () => running.controller?.reread(tlsNow()),
   failed: (error) => running.log?.error({ err: error }, "stop failed"),
 });
 

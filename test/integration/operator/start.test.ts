@@ -1,13 +1,15 @@
 // The controller and the demo under signals, however they were started: they end in order, and nothing of them is left.
 import { execFile, spawn, type ChildProcess } from "node:child_process";
 import { once } from "node:events";
-import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { copyFileSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { connect } from "node:net";
 import { tmpdir } from "node:os";
+import { connect as tlsConnect } from "node:tls";
 import path from "node:path";
 import { afterAll, afterEach, expect, test } from "vitest";
 import { repositoryRoot } from "../../../lab/controller.ts";
 import { alive, exec, until } from "../../../lab/exec.ts";
+import { certificates } from "../../../src/southbound/testing/certificates.ts";
 
 const dir = mkdtempSync(path.join(tmpdir(), "axion-start-"));
 afterAll(() => rmSync(dir, { recursive: true, force: true }));
@@ -120,6 +122,33 @@ test.each(["axion start", "the unit's command", "node main.js"])("%s: SIGHUP has
   await until("the new token", async () => (await status("fedcba9876543210")) === 200);
   expect(run.out()).toContain('"msg":"asked to read files again"');
   expect(await status("0123456789abcdef")).toBe(401);
+  run.child.kill("SIGTERM");
+  expect(await run.ended).toEqual([0, null]);
+}, TIMEOUT_MS);
+
+test("SIGHUP takes certificates that were renewed; what cannot be used leaves those before", async () => {
+  await certificates(dir, "ca", ["old", "new", "host"]);
+  const use = (name: string): void => ["pem", "key"].forEach((kind) => copyFileSync(path.join(dir, `${name}.${kind}`), path.join(dir, `own.${kind}`)));
+  use("old");
+  const run = await start("axion start", ["--tls-cert", path.join(dir, "own.pem"), "--tls-key", path.join(dir, "own.key"), "--tls-ca", path.join(dir, "ca.pem")]);
+  const { openflow, ovsdb } = JSON.parse(run.out().split("\n").find((one) => one.includes('"msg":"ready"'))!) as Record<"openflow" | "ovsdb", { port: number }>;
+  const pem = (name: string): Buffer => readFileSync(path.join(dir, name));
+  const shown = (): Promise<string[]> => Promise.all([openflow, ovsdb].map(async ({ port }) => {
+    const socket = tlsConnect({ port, host: "127.0.0.1", ca: pem("ca.pem"), cert: pem("host.pem"), key: pem("host.key"), checkServerIdentity: () => undefined });
+    await once(socket, "secureConnect");
+    const { subject } = socket.getPeerCertificate();
+    socket.destroy();
+    return String(subject.CN);
+  }));
+  expect(await shown()).toEqual(["old", "old"]);
+  use("new");
+  run.child.kill("SIGHUP");
+  await until("the new certificate", async () => (await shown()).every((name) => name === "new"));
+  writeFileSync(path.join(dir, "own.key"), "none");
+  run.child.kill("SIGHUP");
+  await run.seen("certificates stay as they were");
+  expect(run.out()).toContain('"reason":"--tls-key: not a private key');
+  expect(await shown()).toEqual(["new", "new"]);
   run.child.kill("SIGTERM");
   expect(await run.ended).toEqual([0, null]);
 }, TIMEOUT_MS);
