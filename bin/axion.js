@@ -1,9 +1,10 @@
 #!/usr/bin/env node
-// The operator's command. In a clone that was not built yet, packages are installed and it is built first.
+// The operator's command, and `axion start`, the controller. In a clone that was not built yet, packages are installed and it is built first.
 import { spawnSync } from "node:child_process";
 import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { setFlagsFromString } from "node:v8";
 
 const folder = fileURLToPath(new URL("..", import.meta.url));
 const built = join(folder, "dist", "src", "cli", "main.js");
@@ -27,4 +28,12 @@ if (!existsSync(built)) {
   process.stderr.write("axion: building, once ...\n");
   step("the build", process.execPath, [compiler, "-b", folder]);
 }
-await import("../dist/src/cli/main.js");
+if (process.argv[2] === "start") {
+  // The same process, so that signals need nobody who hands them on. What of scripts/lib.sh's flags counts only at the start of node is in packaging/axion.service.
+  process.argv.splice(2, 1);
+  process.setSourceMapsEnabled(true);
+  setFlagsFromString("--always-sparkplug");
+  await import("../dist/src/main.js");
+} else {
+  await import("../dist/src/cli/main.js");
+}

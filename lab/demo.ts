@@ -7,8 +7,9 @@
 //
 // What is proven is in demo/checks/, each file one kind of thing.
 
-import { copyFile, mkdtemp, readdir } from "node:fs/promises";
+import { copyFile, mkdtemp, readdir, writeFile } from "node:fs/promises";
 import { setTimeout as sleep } from "node:timers/promises";
+import { SAME_MS, takeStartedBy, watchParent } from "../src/process-end.ts";
 import { Controller } from "./controller.ts";
 import { killed, noErrors } from "./demo/checks/control.ts";
 import { gatewayKilled, gatewaysInUse } from "./demo/checks/failover.ts";
@@ -19,7 +20,7 @@ import * as nat from "./demo/checks/nat.ts";
 import { type DemoOptions, parseOptions, USAGE, UsageError } from "./demo/options.ts";
 import { buildOperatorNetworks, buildOutside, GATEWAY_HOSTS, PHYSNET } from "./demo/outside.ts";
 import { flowDump, underlay as tunnelsOnly } from "./demo/checks/overlay.ts";
-import { commands, map } from "./demo/picture.ts";
+import { commands, environment, map } from "./demo/picture.ts";
 import { vlan } from "./demo/checks/provider.ts";
 import * as reach from "./demo/checks/reach.ts";
 import { messageOf, Report, Surprise } from "./demo/report.ts";
@@ -107,6 +108,7 @@ async function demo(options: DemoOptions, report: Report, stage: Stage): Promise
   for (const line of map(world)) report.line(line);
   if (options.check) return;
   const [api, ops] = await Promise.all([lab.publish(9696), lab.publish(9697)]);
+  await writeFile(`${lab.dir}/env`, environment(world, api.url, ops.url));
   report.heading("Look around, from another terminal");
   for (const line of commands(world, api.url, ops.url)) report.line(line);
 }
@@ -150,7 +152,17 @@ async function main(): Promise<number> {
   const report = new Report();
   const stage: Stage = { making: true };
   const ended = new Promise<keyof typeof SIGNALS>((resolve) => {
-    for (const signal of Object.keys(SIGNALS) as (keyof typeof SIGNALS)[]) process.on(signal, () => resolve(signal));
+    let asked = -Infinity;
+    for (const signal of Object.keys(SIGNALS) as (keyof typeof SIGNALS)[]) {
+      process.on(signal, () => {
+        const again = performance.now() - asked > SAME_MS;
+        if (again && asked > 0) process.exit(SIGNALS[signal]); // the lab goes with the process
+        if (again) asked = performance.now();
+        resolve(signal);
+      });
+    }
+    const startedBy = takeStartedBy(process.env);
+    if (startedBy !== undefined) watchParent(startedBy, () => resolve("SIGHUP"));
   });
   process.stdout.on("error", () => process.exit(1)); // whoever read it is gone; the lab goes with the process
 

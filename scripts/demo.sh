@@ -3,5 +3,6 @@
 source "$(dirname "$0")/lib.sh"
 deps npm lab
 build
+ends_with_npm
 if [ "$(id -u)" = 0 ]; then exec node --enable-source-maps dist/lab/demo.js "$@"; fi
-exec sudo -n env "PATH=$PATH" "HOME=$HOME" node --enable-source-maps dist/lab/demo.js "$@"
+exec sudo -n env "PATH=$PATH" "HOME=$HOME" "AXION_STARTED_BY=${AXION_STARTED_BY:-}" node --enable-source-maps dist/lab/demo.js "$@"

@@ -19,7 +19,7 @@ npm_packages() {
   if [ -f "$hidden" ] && { [ "$(cat "$stamp" 2>/dev/null)" = "$sum" ] || [ ! package-lock.json -nt "$hidden" ]; }; then return; fi
   say "installing npm packages ..."
   # dev: the compiler is among them, whatever NODE_ENV says
-  npm ci --include=dev --no-audit --no-fund --loglevel=error >&2 || die "npm packages could not be installed; see above, then: npm ci"
+  within npm ci --include=dev --no-audit --no-fund --loglevel=error >&2 || die "npm packages could not be installed; see above, then: npm ci"
   printf '%s\n' "$sum" >"$stamp"
 }
 

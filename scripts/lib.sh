@@ -6,12 +6,23 @@ export PATH="$PATH:/usr/sbin:/sbin"
 say() { printf 'axion: %s\n' "$*" >&2; }
 die() { say "$*"; exit 1; }
 
+# Runs a command that ends with us: npm hands a signal on to this shell alone. Not for what asks on the terminal.
+within() {
+  local status=0
+  "$@" </dev/null & local child=$!
+  # shellcheck disable=SC2064
+  trap "kill $child 2>/dev/null; wait $child 2>/dev/null; trap - TERM; kill -s TERM \$\$" TERM INT HUP
+  wait "$child" || status=$?
+  trap - TERM INT HUP
+  return "$status"
+}
+
 # Runs a command; says what it is when it takes longer than two seconds.
 slowly() {
   local what=$1 status=0
   shift
   # read, not sleep: killing it leaves no child behind that would hold our output open
-  (read -rt 2 <> <(:) || say "$what ...") & local sayer=$!
+  (read -rt 2 <> <(:) || { kill -0 $$ 2>/dev/null && say "$what ..."; }) & local sayer=$!
   "$@" || status=$?
   kill "$sayer" 2>/dev/null || true
   wait "$sayer" 2>/dev/null || true
@@ -23,7 +34,12 @@ as_root() {
   if [ "$(id -u)" = 0 ]; then "$@"; else sudo -n env "PATH=$PATH" "HOME=$HOME" "AXION_NIGHTLY=${AXION_NIGHTLY:-}" "$@"; fi
 }
 
-deps() { bash scripts/install-deps.sh "$@"; }
+deps() { within bash scripts/install-deps.sh "$@"; }
+
+# What is started now ends when the npm ends that started us: npm hands on SIGTERM and SIGINT, but dies of others.
+ends_with_npm() {
+  case "${npm_lifecycle_event:-}" in start | demo) export AXION_STARTED_BY=$PPID ;; esac
+}
 
 # Takes away what was compiled of folders that are gone: the compiler leaves it, and an app that was removed would go on running.
 forget_removed() {
@@ -36,7 +52,7 @@ forget_removed() {
 
 # Incremental, and silent unless something is wrong.
 build() {
-  slowly "building" node node_modules/typescript/bin/tsc -b || die "the build failed; see above"
+  slowly "building" within node node_modules/typescript/bin/tsc -b || die "the build failed; see above"
   forget_removed apps dist/apps
 }
 

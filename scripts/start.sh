@@ -3,4 +3,5 @@
 source "$(dirname "$0")/lib.sh"
 deps npm
 build
+ends_with_npm
 run_node dist/src/main.js "$@"

@@ -2,6 +2,7 @@
 //   test-report.js failed-files <report>                   the files to run again, a line each; none where all passed
 //   test-report.js summary <checks failed> <status> <report> [<report of the second run> <its status>]
 import { readFileSync } from "node:fs";
+import { whySkipped } from "./skips.ts";
 
 /** Checks that are no tests of vitest: types and lint. */
 const CHECKS = 2;
@@ -38,9 +39,13 @@ function summary(checksFailed: number, status: number, report: string, again?: s
     const names = failedTests(file).map((test) => test.fullName);
     for (const name of names.length > 0 ? names : [file.name]) console.log(`axion: failed, and passed when its file was run again: ${name}`);
   }
-  const skipped = files.flatMap((file) => file.assertionResults.filter((test) => test.status === "skipped" || test.status === "pending"));
+  const skipped = files.flatMap((file) => file.assertionResults.filter((test) => test.status === "skipped" || test.status === "pending").map((test) => ({ name: test.fullName, why: whySkipped(file.name, test.fullName) })));
   if (skipped.length > 0) console.log(`axion: ${skipped.length} skipped:`);
-  for (const test of skipped) console.log(`  ${test.fullName}`);
+  for (const why of new Set(skipped.map((test) => test.why))) {
+    const names = skipped.filter((test) => test.why === why).map((test) => test.name);
+    console.log(`axion: ${names.length} because: ${why}`);
+    for (const name of names) console.log(`  ${name}`);
+  }
   let failed = files.reduce((sum, file) => sum + failures(file), 0);
   // An error outside of any test, or no report at all.
   if (failed === 0 && (statusAgain ?? status) !== 0) failed = 1;

@@ -7,10 +7,12 @@ import { flowEffects } from "./boot/effects.ts";
 import { discoverApps, orderApps } from "./boot/discover.ts";
 import { AppProblems } from "./boot/problems.ts";
 import { SettingsBook } from "./app/settings.ts";
-import type { Config } from "./config/index.ts";
+import type { Config, Endpoint } from "./config/index.ts";
 import { CompilerLoop } from "./compiler/loop.ts";
 import { Engine } from "./compiler/engine.ts";
 import { machineClock } from "./lib/clock.ts";
+import { makeFolder } from "./lib/files.ts";
+import { isLoopback, type Door } from "./lib/http/door.ts";
 import { hookGuard, type HookGuard } from "./lib/hook-guard.ts";
 import { Metrics } from "./lib/metrics.ts";
 import { listening } from "./lib/listening.ts";
@@ -23,6 +25,7 @@ import { danglingProblems, mendReferences } from "./model/references.ts";
 import { upgradeStore } from "./model/upgrade.ts";
 import type { View } from "./model/view.ts";
 import { createNorthbound, KeystoneAuth, shownPolicy, TokenFile, type Authenticator, type Northbound } from "./northbound/index.ts";
+import { OpsTokenFile } from "./ops/access.ts";
 import { FlowDump } from "./ops/flow-dump.ts";
 import { metersOf } from "./ops/meters.ts";
 import { createOps, type OpsServer } from "./ops/server.ts";
@@ -51,6 +54,9 @@ export class Controller {
   private readonly options: ControllerOptions;
   /** Undo steps, run last to first. */
   private readonly stops: (() => Promise<void> | void)[] = [];
+  /** Files of the operator's, which are read again when they change: now, if somebody does not want to wait for that. */
+  private readonly files: { reload(): void }[] = [];
+  private southbound: Southbound | undefined;
 
   constructor(options: ControllerOptions) {
     this.options = options;
@@ -67,6 +73,7 @@ export class Controller {
     const pools = allPools(apps);
     const layout = new Layout(apps);
     if (config.store === "level:") {
+      await makeFolder(config.dataDir);
       const kept = await keepFirstEdition(config.dataDir);
       if (kept !== undefined) log.info({ dataDir: config.dataDir, copy: kept }, "a data directory of the first edition is taken over, a copy is kept");
     }
@@ -100,6 +107,7 @@ export class Controller {
     const packets = new Packets({ apps, layout, view, facts, guard, log });
     const southbound = this.makeSouthbound({ apps, layout, model, view, engine, metrics, packets, facts, guard, earlier, clock, random });
     await southbound.start();
+    this.southbound = southbound;
     this.stops.push(() => southbound.stop());
     // After the southbound layer: what it says of a batch is asked when it has heard of it.
     const receipts = new Receipts({
@@ -129,18 +137,25 @@ export class Controller {
 
     const appProblems = new AppProblems(apps, view, guard, clock);
     const dump = new FlowDump({ apps, tables, view, engine, layout, model, southbound });
-    const northbound: Northbound = createNorthbound({ apps, model, view, auth, log, corsOrigins: config.corsOrigins, confirmations: receipts, derived: { compiled: () => engine.generation, onChanges: (observer) => engine.onChanges(observer) }, rates: config.rates, metrics, beforeShown: (resource, fields, rows, caller) => asked.before(resource, fields, rows, caller), ...(config.policyFile === undefined ? {} : { policyFile: config.policyFile }) });
+    const northbound: Northbound = createNorthbound({ apps, model, view, auth, log, corsOrigins: config.corsOrigins, ...(auth === "none" ? { door: this.door(config.api, config.corsOrigins, false) } : {}), confirmations: receipts, derived: { compiled: () => engine.generation, onChanges: (observer) => engine.onChanges(observer) }, rates: config.rates, metrics, beforeShown: (resource, fields, rows, caller) => asked.before(resource, fields, rows, caller), ...(config.policyFile === undefined ? {} : { policyFile: config.policyFile }) });
+    if (northbound.policyFile !== undefined) this.files.push(northbound.policyFile);
     await listening("api", northbound.listen(config.api));
     this.stops.push(() => northbound.close());
+    const opsToken = config.opsTokenFile === undefined ? undefined : new OpsTokenFile(config.opsTokenFile, log);
+    if (opsToken !== undefined) {
+      this.files.push(opsToken);
+      this.stops.push(() => opsToken.close());
+    }
     const ops: OpsServer = createOps({
       log,
+      access: opsToken ?? this.door(config.ops, [], true),
       metrics,
       providers: {
         ready: () => (model.storeFailure === undefined ? { ok: true } : { ok: false, reason: `${model.storeFailure.message}; the store is opened again when the controller is restarted` }),
         switches: () => southbound.switches(),
         switch: (id) => southbound.switches().find((s) => s.id === id),
         meters: async (id) => metersOf(engine, id, await southbound.meterCounts(id)),
-        problems: () => [...southbound.problems(), ...danglingProblems(view, apps, startedAt), ...claims.problems(), ...appProblems.now(), ...[northbound.policyFile?.problem, auth === "none" ? undefined : auth.problem].filter((p) => p !== undefined)],
+        problems: () => [...southbound.problems(), ...danglingProblems(view, apps, startedAt), ...claims.problems(), ...appProblems.now(), ...[northbound.policyFile?.problem, auth === "none" ? undefined : auth.problem, opsToken?.problem].filter((p) => p !== undefined)],
         removeSwitch: (id) => southbound.remove(id),
         checkFlowQuery: (query) => dump.check(query),
         flows: (query) => dump.flows(query),
@@ -163,10 +178,19 @@ export class Controller {
     );
   }
 
+  /** Of a listener that asks nobody who he is. */
+  private door({ host }: Endpoint, origins: readonly string[], links: boolean): Door {
+    return { hosts: isLoopback(host) ? new Set(this.options.config.allowedHosts) : undefined, origins: new Set(origins), links };
+  }
+
   private makeAuth(clock: Clock): "none" | Authenticator {
     const { config: { auth }, log } = this.options;
     if (auth.kind === "none") return "none";
-    if (auth.kind === "tokens") return new TokenFile(auth.file, log);
+    if (auth.kind === "tokens") {
+      const tokens = new TokenFile(auth.file, log);
+      this.files.push(tokens);
+      return tokens;
+    }
     const outbound = new Outbound(clock, machineHttp, { concurrency: 16, queue: 1024 });
     this.stops.push(() => outbound.stop());
     return new KeystoneAuth({ ...auth, clock, log, fetch: (url, options) => outbound.fetch(url, options) });
@@ -185,6 +209,13 @@ export class Controller {
       config: { openflow: config.openflow, ovsdb: config.ovsdb, advertise: config.advertise, tls: config.tls, auditIntervalMs: config.auditIntervalMs },
       onPacketIn: (packet) => packets.handle(packet),
     });
+  }
+
+  /** Reads the operator's files again: policy, tokens; and takes the TLS files as they were read now. One that cannot be used changes nothing. */
+  reread(tls: Config["tls"]): void {
+    this.options.log.info("asked to read files again");
+    for (const file of this.files) file.reload();
+    if (tls !== undefined) this.southbound?.renewTls(tls);
   }
 
   async stop(): Promise<void> {

@@ -1,5 +1,5 @@
 // The controller process: wiring, and the order of start and stop. Everything it wires is in the folders beside it.
-import { join } from "node:path";
+import { basename, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { pino, type Logger } from "pino";
 import { Controller } from "./controller.ts";
@@ -8,17 +8,24 @@ import { appsLeftOut, checkTls, parseConfig, usage, type Config } from "./config
 import type { ListenError } from "./lib/listening.ts";
 import { UsageError } from "./lib/usage-error.ts";
 import { version } from "./lib/version.ts";
+import { endOnSignals, takeStartedBy } from "./process-end.ts";
 
+/** Started by bin/axion.js. */
+const asCommand = /^axion(\.js)?$/.test(basename(process.argv[1] ?? ""));
 const appsFolder = join(fileURLToPath(new URL(".", import.meta.url)), "..", "apps");
+
+/** Takes the settings once more, as files may have changed. */
+let again: () => string | Config;
 
 async function configure(): Promise<Config> {
   try {
     const argv = process.argv.slice(2);
     // Before anything else is judged: what may be given depends on the apps that are there.
     const apps = await discoverApps(appsFolder, appsLeftOut(argv, process.env));
-    const config = parseConfig(argv, process.env, apps);
+    again = () => parseConfig(argv, process.env, apps);
+    const config = again();
     if (typeof config === "string") {
-      process.stdout.write(`${config === "help" ? usage(process.stdout.columns, apps) : version()}\n`);
+      process.stdout.write(`${config === "help" ? usage(process.stdout.columns, apps, asCommand ? "axion start" : undefined) : version()}\n`);
       process.exit(0);
     }
     checkTls(config);
@@ -27,6 +34,19 @@ async function configure(): Promise<Config> {
     if (!(error instanceof UsageError)) throw error;
     process.stderr.write(`axion: ${error.message}\n`);
     process.exit(2);
+  }
+}
+
+/** The TLS files as they are now, if they can be used. */
+function tlsNow(): Config["tls"] {
+  try {
+    const config = again();
+    if (typeof config === "string") return undefined;
+    checkTls(config);
+    return config.tls;
+  } catch (error) {
+    running.log?.error({ reason: (error as Error).message }, "the settings cannot be read again; certificates stay as they were");
+    return undefined;
   }
 }
 
@@ -47,26 +67,26 @@ function prettyLines(): { write: (line: string) => void } {
   };
 }
 
-const config = await configure();
-const log = makeLog(config);
-// No setting: only tests of the pipeline want flows that overwrite scratch registers at every call.
-const controller = new Controller({ config, log, appsFolder, poisonScratch: process.env.AXION_POISON_SCRATCH === "1" });
+/** Longer than all that is waited for in a stop: requests that are drained, switches that are sent what is pending. */
+const STOP_LIMIT_MS = 10_000;
 
-let stopping = false;
-const stop = (signal: string): void => {
-  if (stopping) return;
-  stopping = true;
-  log.info({ signal }, "stopping");
-  controller.stop().then(
-    () => process.exit(0),
-    (error: unknown) => {
-      log.error({ err: error }, "stop failed");
-      process.exit(1);
-    },
-  );
-};
-process.on("SIGTERM", () => stop("SIGTERM"));
-process.on("SIGINT", () => stop("SIGINT"));
+/** What there is to end. */
+const running: { controller?: Controller; log?: Logger } = {};
+endOnSignals({
+  limitMs: STOP_LIMIT_MS,
+  startedBy: takeStartedBy(process.env),
+  stop: async (by) => {
+    running.log?.info({ signal: by }, "stopping");
+    await running.controller?.stop();
+  },
+  reread: () => running.controller?.reread(tlsNow()),
+  failed: (error) => running.log?.error({ err: error }, "stop failed"),
+});
+
+const config = await configure();
+const log = (running.log = makeLog(config));
+// No setting: only tests of the pipeline want flows that overwrite scratch registers at every call.
+const controller = (running.controller = new Controller({ config, log, appsFolder, poisonScratch: process.env.AXION_POISON_SCRATCH === "1" }));
 
 try {
   await controller.start();

@@ -46,6 +46,8 @@ test.each<[string, string | Uint8Array, string]>([
   ["a bad character", "<network><name>\u0001</name></network>", "disallowed character"],
   ["a bad reference", "<network><name>&#0;</name></network>", ""],
   ["half a character", "<network><name>&#xD800;</name></network>", ""],
+  ["half a character in an attribute", '<network name="&#56320;"/>', ""],
+  ["half a character as bytes", Buffer.concat([Buffer.from('<network name="'), Buffer.of(0xed, 0xa0, 0x80), Buffer.from('"/>')]), "it is not UTF-8"],
   ["no UTF-8", Uint8Array.of(0x3c, 0x61, 0xff, 0x2f, 0x3e), "it is not UTF-8"],
   ["another encoding", '<?xml version="1.0" encoding="UTF-16"?><network name="n"/>', "it is said to be in UTF-16"],
   ["JSON", '{"network": {"name": "n"}}', ""],

@@ -71,6 +71,12 @@ function describe(tenant: Tenant): string[] {
   ];
 }
 
+/** What a shell needs to know of this demo, for README's "A VM of your own": variables, to be sourced. */
+export function environment({ lab, hypervisors }: World, api: string, ops: string): string {
+  const of = ({ name, netns, dir }: World["hypervisors"][number]): string[] => [`${name.toUpperCase()}_NETNS=${netns}`, `${name.toUpperCase()}_DB=unix:${dir}/db.sock`];
+  return [`API=${api}`, `OPS=${ops}`, `RUN=${lab.run}-`, ...hypervisors.flatMap(of), ""].join("\n");
+}
+
 /** Commands that work from another terminal while the demo is up. */
 export function commands({ lab, red, blue, outside, hypervisors }: World, api: string, ops: string): string[] {
   const sudo = process.env.SUDO_USER === undefined ? "" : "sudo ";
@@ -100,5 +106,7 @@ export function commands({ lab, red, blue, outside, hypervisors }: World, api: s
     `                                                       # ${gateway.name} hands its gateways over; =true: it has them again`,
     `  ${sudo}ovs-ofctl -O OpenFlow13 dump-flows unix:${guest.hypervisor.dir}/br-int.mgmt`,
     `  ${sudo}tail -f ${lab.dir}/controller.log`,
+    "",
+    `  . ${lab.dir}/env                                     # names of all this in a shell, for README's "A VM of your own"`,
   ];
 }

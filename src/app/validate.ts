@@ -30,6 +30,9 @@ const LONE_SURROGATE = /\p{Surrogate}/u;
 /** Only an escape makes one in JSON that came as UTF-8. */
 const MAY_HAVE_ONE = /\\u[dD][89a-fA-F]/;
 
+/** Whether text is Unicode: nowhere half of a surrogate pair. */
+export const isUnicode = (text: string): boolean => !LONE_SURROGATE.test(text);
+
 /**
  * The value of a JSON text. @throws SyntaxError if it is none; ApiError 400 naming where it has text, or a key of an object, that is no Unicode: half of
  * a surrogate pair, which nobody can store as it is or send on.

@@ -39,13 +39,15 @@ const reasons: Readonly<Record<string, string>> = {
 export class OpsApi {
   readonly url: string;
   private readonly base: URL;
+  private readonly token: string | undefined;
 
-  /** `where` is the flag or variable that gave the address. @throws UsageError */
-  constructor(url: string, where: string) {
+  /** `where` is the flag or variable that gave the address; `token`: what the controller's --ops-token-file has. @throws UsageError */
+  constructor(url: string, where: string, token?: string) {
     const base = URL.canParse(url) ? new URL(url) : undefined;
     if (base === undefined || !["http:", "https:"].includes(base.protocol) || base.hostname === "") throw new UsageError(`${where} must be a URL such as http://127.0.0.1:9697, not ${url === "" ? "empty" : url}`);
     if (base.search !== "" || base.hash !== "") throw new UsageError(`${where} must be a URL without ? and #, not ${url}`);
     this.base = base;
+    this.token = token;
     this.url = url.replace(/\/+$/, "");
   }
 
@@ -55,7 +57,7 @@ export class OpsApi {
     target.pathname = target.pathname.replace(/\/+$/, "") + path;
     for (const [name, value] of Object.entries(query)) if (value !== undefined) target.searchParams.set(name, value);
     return new Promise((resolve, reject) => {
-      const request = (target.protocol === "https:" ? https : http).get(target, { agent: false, headers: { accept: "application/json, text/plain" } }, resolve);
+      const request = (target.protocol === "https:" ? https : http).get(target, { agent: false, headers: { accept: "application/json, text/plain", ...(this.token === undefined ? {} : { authorization: `Bearer ${this.token}` }) } }, resolve);
       request.setTimeout(IDLE_MS, () => request.destroy(Object.assign(new Error("no answer"), { code: "ETIMEDOUT" })));
       request.on("error", (error: NodeJS.ErrnoException) => {
         // Several addresses of one name are several errors
@@ -125,6 +127,7 @@ export class OpsApi {
     if (typeof error?.message !== "string") return new OpsError("NOT_A_CONTROLLER", `what answers at ${this.url} is no controller: GET ${path} gave status ${status}`);
     const asTyped = error.message.replace(/^query parameter (\w+): /, "--$1: ");
     if (status === 404) return new OpsError("NOT_THERE", asTyped);
+    if (status === 401) return new OpsError("REFUSED", `the controller at ${this.url} wants its token: give --ops-token-file, or AXION_OPS_TOKEN_FILE, with the file that the controller has`);
     if (status === 400) return new UsageError(asTyped);
     return new OpsError("REFUSED", `the controller refuses it (${status}): ${error.message}`);
   }

@@ -1,6 +1,8 @@
 // The operator's command line, `axion`: every command, argument and option, declared once. --help and shell completion derive
 // from it. Exit codes: 0 done, 1 it came to nothing, 2 what was asked for is not understood.
+import { readFileSync } from "node:fs";
 import { Argument, Command, CommanderError, Option } from "commander";
+import { fileErrorText } from "../lib/files.ts";
 import { UsageError } from "../lib/usage-error.ts";
 import { version } from "../lib/version.ts";
 import type { Call, Output } from "./call.ts";
@@ -16,7 +18,20 @@ export const notYet: readonly string[] = ["trace", "plan", "history", "receipts"
 
 interface GlobalOptions {
   readonly opsUrl: string;
+  readonly opsTokenFile?: string;
   readonly json?: true;
+}
+
+/** @throws UsageError */
+function tokenOf(file: string): string {
+  let text: string;
+  try {
+    text = readFileSync(file, "utf8").trim();
+  } catch (error) {
+    throw new UsageError(`--ops-token-file: cannot read ${file}: ${fileErrorText(error)}`);
+  }
+  if (!/^[\x21-\x7e]{1,1024}$/.test(text)) throw new UsageError(`--ops-token-file: ${file} holds no token`);
+  return text;
 }
 
 /** The commands; `finish` is told the exit code of the one that ran. */
@@ -26,15 +41,25 @@ export function makeProgram(output: Output, finish: (code: number) => void): Com
   program.configureOutput({ writeOut: (text) => void output.write(text), writeErr: (text) => output.error(text), outputError: (text, write) => write(`axion: ${text.replace(/^error: /, "").replace(/\.?\s*$/, "").replaceAll("\n", " ")}; --help lists what there is\n`) });
   program.helpOption("-h, --help", "print this help").helpCommand("help [command]", "print the help of a command");
   program.addOption(new Option("--ops-url <url>", "ops listener of the controller").env("AXION_OPS_URL").default("http://127.0.0.1:9697"));
+  program.addOption(new Option("--ops-token-file <file>", "file with the controller's ops token, where it wants one").env("AXION_OPS_TOKEN_FILE"));
   program.option("--json", "JSON for programs instead of tables");
   program.addHelpText("after", "\nExit codes: 0 done, 1 it came to nothing, 2 what was asked for is not understood.");
 
   const call = (): Call => {
-    const { opsUrl, json } = program.opts<GlobalOptions>();
+    const { opsUrl, opsTokenFile, json } = program.opts<GlobalOptions>();
     const where = program.getOptionValueSource("opsUrl") === "env" ? "AXION_OPS_URL" : "--ops-url";
-    return { api: new OpsApi(opsUrl, where), json: json === true, write: (text) => (text === "" ? Promise.resolve() : output.write(text)), warn: (text) => output.error(`axion: ${text}\n`) };
+    return { api: new OpsApi(opsUrl, where, opsTokenFile === undefined ? undefined : tokenOf(opsTokenFile)), json: json === true, write: (text) => (text === "" ? Promise.resolve() : output.write(text)), warn: (text) => output.error(`axion: ${text}\n`) };
   };
 
+  program
+    .command("start")
+    .description("run the controller; its flags come right behind: axion start --help lists them")
+    .argument("[flags...]", "of the controller")
+    .allowUnknownOption()
+    .helpOption(false)
+    .action(() => {
+      throw new UsageError("start stands first, its flags behind it: axion start [flags]");
+    });
   program.command("status").description("is the controller well: readiness, generation, counts of switches and flows; exit code 1 when it is not ready").action(async () => finish(await status(call())));
   program.command("switches").description("every switch with its state, or all that is known of one").argument("[id]", "one switch").action(async (id?: string) => finish(await switches(call(), id)));
   program

@@ -22,7 +22,7 @@ const tls = { "tls-cert": pem.cert, "tls-key": pem.key, "tls-ca": pem.ca };
 
 const defaults: Config = {
   dataDir: "./data", store: "level:", api: { host: "127.0.0.1", port: 9696 }, ops: { host: "127.0.0.1", port: 9697 }, openflow: { host: "0.0.0.0", port: 6653 },
-  ovsdb: { host: "0.0.0.0", port: 6640 }, advertise: undefined, tls: undefined, auth: { kind: "none" }, policyFile: undefined, corsOrigins: [], rates: { project: undefined, unauthenticated: { perSecond: 50, burst: 500 } }, disabledApps: [],
+  ovsdb: { host: "0.0.0.0", port: 6640 }, advertise: undefined, tls: undefined, auth: { kind: "none" }, policyFile: undefined, opsTokenFile: undefined, allowedHosts: [], corsOrigins: [], rates: { project: undefined, unauthenticated: { perSecond: 50, burst: 500 } }, disabledApps: [],
   auditIntervalMs: 60_000, name: hostname(), logLevel: "info", logPretty: false,
 };
 
@@ -31,7 +31,10 @@ const cases: readonly (readonly [settings: Readonly<Record<string, string>>, cha
   [{ "data-dir": "/var/lib/axion" }, { dataDir: "/var/lib/axion" }],
   [{ store: "memory:" }, { store: "memory:" }],
   [{ api: "127.0.0.2:80" }, { api: { host: "127.0.0.2", port: 80 } }],
-  [{ ops: "[fd00::1]:1" }, { ops: { host: "fd00::1", port: 1 } }],
+  [{ ops: "[::1]:1" }, { ops: { host: "::1", port: 1 } }],
+  [{ ops: "[fd00::1]:1", "ops-token-file": secret }, { ops: { host: "fd00::1", port: 1 }, opsTokenFile: secret }],
+  [{ ops: "192.0.2.1:1", insecure: "true" }, { ops: { host: "192.0.2.1", port: 1 } }],
+  [{ "allowed-hosts": "net.example, Other" }, { allowedHosts: ["net.example", "other"] }],
   [{ openflow: ":6633" }, { openflow: { host: "0.0.0.0", port: 6633 } }],
   [{ ovsdb: "host.example:65535" }, { ovsdb: { host: "host.example", port: 65_535 } }],
   [{ advertise: "192.0.2.10" }, { advertise: "192.0.2.10" }],
@@ -127,6 +130,9 @@ describe("a UsageError in one line names where the bad value stands", () => {
   const bad: readonly (readonly [name: string, value: string, part: string])[] = [
     ...["api", "ops", "openflow", "ovsdb"].flatMap((n) => ["here", "127.0.0.1", "127.0.0.1:", "127.0.0.1:65536", "::1:80", "127.0.0.1:x", "127.0.0.1:-1", ""].map((v) => [n, v, "must be HOST:PORT"] as const)),
     ["api", "192.0.2.1:9696", "give --insecure if that is meant"],
+    ["ops", "192.0.2.1:9697", "give --ops-token-file, or --insecure if that is meant"],
+    ["ops-token-file", join(dir, "nowhere"), "cannot read"],
+    ...["", ",", "net.example:80", "*", "https://net.example", "[::1]"].map((v) => ["allowed-hosts", v, "must be a host name"] as const),
     ["auth", "keystone", "keystone needs --keystone-url"],
     ["auth", "tokens", "tokens needs --tokens"],
     ["tokens", secret, "has no meaning with --auth none"],

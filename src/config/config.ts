@@ -1,8 +1,9 @@
 // The configuration: what was given, checked and made into what the controller works with.
 import { createPrivateKey, X509Certificate, type KeyObject } from "node:crypto";
 import { hostname } from "node:os";
-import { isIP, isIPv4 } from "node:net";
+import { isIP } from "node:net";
 import type { Rate } from "../lib/clock.ts";
+import { isLoopback } from "../lib/http/door.ts";
 import { UsageError } from "../lib/usage-error.ts";
 import { settingValue } from "../app/settings.ts";
 import { allFlags, flagOf, flags, type Configurable, type FlagName } from "./flags.ts";
@@ -31,6 +32,10 @@ export interface Config {
   readonly auth: AuthConfig;
   /** Overrides of access rules; it could be read when the controller started. */
   readonly policyFile: string | undefined;
+  /** File with the token of the ops listener; it could be read when the controller started. */
+  readonly opsTokenFile: string | undefined;
+  /** What the Host header may say on loopback, beside what is loopback's. */
+  readonly allowedHosts: readonly string[];
   /** Origins whose web pages may use the tenant API. */
   readonly corsOrigins: readonly string[];
   /** How often one may ask on the tenant API; undefined: without limit. */
@@ -46,7 +51,6 @@ export interface Config {
   readonly settings?: ReadonlyMap<string, Readonly<Record<string, unknown>>>;
 }
 
-const isLoopback = (host: string): boolean => host === "localhost" || host === "::1" || (isIPv4(host) && host.startsWith("127."));
 const NAME = /^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/;
 const HOST_NAME = /^[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?$/;
 
@@ -110,6 +114,12 @@ function build(given: ReadonlyMap<string, Given>): Config {
   if (auth.kind === "none" && !isLoopback(api.host) && !insecure) {
     throw new UsageError(`${where("api")} ${text("api")!}: with --auth none anyone who reaches this address is an administrator; give --insecure if that is meant`);
   }
+  const ops = endpoint("ops");
+  const opsTokenFile = text("ops-token-file");
+  if (opsTokenFile !== undefined) readFile(opsTokenFile, where("ops-token-file"));
+  else if (!isLoopback(ops.host) && !insecure) {
+    throw new UsageError(`${where("ops")} ${text("ops")!}: anyone who reaches this address sees all and can remove hosts; give --ops-token-file, or --insecure if that is meant`);
+  }
   const seconds = Number(text("audit-interval"));
   if (!(seconds >= 1 && seconds <= 86_400)) throw new UsageError(`${where("audit-interval")} must be 1 to 86400 seconds, not ${text("audit-interval")!}`);
   const advertise = text("advertise");
@@ -125,13 +135,15 @@ function build(given: ReadonlyMap<string, Given>): Config {
     dataDir: text("data-dir")!,
     store: oneOf("store"),
     api,
-    ops: endpoint("ops"),
+    ops,
     openflow: endpoint("openflow"),
     ovsdb: endpoint("ovsdb"),
     advertise,
     tls: readTls(text, where),
     auth,
     policyFile,
+    opsTokenFile,
+    allowedHosts: hostsOf(text("allowed-hosts"), where("allowed-hosts")),
     corsOrigins: originsOf(text("cors-origins"), where("cors-origins")),
     rates: { project: rateOf(text("rate-limit"), where("rate-limit")), unauthenticated: rateOf(text("rate-limit-unauthenticated"), where("rate-limit-unauthenticated")) },
     disabledApps: listOf(text("disable-app"), where("disable-app")),
@@ -205,6 +217,15 @@ function listOf(value: string | undefined, where: string): readonly string[] {
   const items = value.split(",").map((item) => item.trim());
   const bad = items.find((item) => !NAME.test(item));
   if (bad !== undefined) throw new UsageError(`${where} must be a name or names with commas between, not ${JSON.stringify(value)}`);
+  return [...new Set(items)];
+}
+
+/** Names and addresses of hosts, in small letters, without ports. */
+function hostsOf(value: string | undefined, where: string): readonly string[] {
+  if (value === undefined) return [];
+  const items = value.split(",").map((item) => item.trim().toLowerCase());
+  const bad = items.find((item) => item.length > 253 || (isIP(item) === 0 && !HOST_NAME.test(item)));
+  if (bad !== undefined) throw new UsageError(`${where} must be a host name, or names with commas between, without ports, not ${JSON.stringify(value)}`);
   return [...new Set(items)];
 }
 

@@ -38,11 +38,13 @@ export const flags = {
   "keystone-password-file": { kind: "file", group: ACCESS, about: "file with that user's password; read again when one is needed" },
   "keystone-project": { kind: "text", group: ACCESS, value: "NAME", fallback: "service", about: "project of that user" },
   "keystone-domain": { kind: "text", group: ACCESS, value: "NAME", fallback: "Default", about: "domain of that user and project, by name or id" },
-  insecure: { kind: "boolean", group: ACCESS, about: "allow --auth none on a tenant API address that is not loopback" },
+  "ops-token-file": { kind: "file", group: ACCESS, about: "file with the token that callers of the ops listener bear (Authorization: Bearer), but for /healthz and /readyz; needed where --ops is not loopback; read again when it changes" },
+  insecure: { kind: "boolean", group: ACCESS, about: "allow --auth none on a tenant API address that is not loopback, and an ops listener there without --ops-token-file" },
   policy: { kind: "file", group: ACCESS, about: "overrides of access rules in oslo.policy's syntax, YAML or JSON; read again when it changes" },
   "rate-limit": { kind: "text", group: ACCESS, value: "N[:BURST]", about: "requests a second of one project on the tenant API, and how many at once (default: twice N); beyond, 429. Administrators and services have no limit (default: none)" },
   "rate-limit-unauthenticated": { kind: "text", group: ACCESS, value: "N[:BURST]", fallback: "50:500", about: "likewise of one address, of requests without a valid token; 0: no limit" },
   "cors-origins": { kind: "list", group: ACCESS, value: "ORIGIN", about: "web pages of these origins (https://host, http://host:port) may use the tenant API; repeat it or give a list with commas" },
+  "allowed-hosts": { kind: "list", group: ACCESS, value: "NAME", about: "names that the Host header may have on listeners on loopback that ask nobody who he is, beside names and addresses of loopback: a proxy's; repeat it or give a list with commas" },
   "disable-app": { kind: "list", group: FUNCTIONS, value: "NAME", about: "leave out a network function: no table, flow, route or attribute of it; repeat it or give a list with commas" },
   "audit-interval": { kind: "text", group: RUNNING, value: "SECONDS", fallback: "60", about: "time between audits, which compare a switch's tables with the desired flows and repair them" },
   name: { kind: "text", group: RUNNING, value: "NAME", about: "name of this controller in logs and metrics (default: the hostname)" },
@@ -81,7 +83,7 @@ export const flagOf = (name: FlagName): Flag => flags[name];
 export const notYet: ReadonlySet<string> = new Set([
   "store-ca", "store-cert", "store-key",
   "nova-metadata-url", "metadata-secret-file",
-  "history-days", "history-mb", "ops-token-file", "shadow", "accept-loss",
+  "history-days", "history-mb", "shadow", "accept-loss",
 ]);
 
 /** The environment variable of a flag: AXION_DATA_DIR for data-dir. */

@@ -76,7 +76,7 @@ describe("the process", () => {
   });
 
   test("an address that is not of this host: one line, 1", async () => {
-    const { code, err } = await run("--store", "memory:", ...anywhere, "--ops", "192.0.2.1:1");
+    const { code, err } = await run("--store", "memory:", ...anywhere, "--ops", "192.0.2.1:1", "--insecure");
     expect({ code, err }).toEqual({ code: 1, err: "axion: --ops: 192.0.2.1 is not an address of this host\n" });
   });
 
@@ -97,7 +97,7 @@ describe("the process", () => {
   });
 
   test("a host name that nobody knows: one line, 1", async () => {
-    const { code, err } = await run("--store", "memory:", ...anywhere, "--ops", "nowhere.invalid:1");
+    const { code, err } = await run("--store", "memory:", ...anywhere, "--ops", "nowhere.invalid:1", "--insecure");
     expect({ code, err }).toEqual({ code: 1, err: "axion: --ops: nowhere.invalid is not a known host name\n" });
   });
 
@@ -159,6 +159,21 @@ describe("the process", () => {
     const { code, err } = await run("--data-dir", join(file("plain", ""), "data"), ...anywhere);
     expect(code).toBe(1);
     expect(err).toMatch(/^axion: .*plain.*\n$/);
+  });
+
+  test.each(["/proc/axion/data", "/dev/null/data", `/tmp/${"x".repeat(300)}`])("a data folder %s that nobody can make: one line, 1", async (dataDir) => {
+    const { code, err } = await run("--data-dir", dataDir, ...anywhere);
+    expect(code).toBe(1);
+    expect(err).toMatch(/^axion: cannot use .*\n$/);
+    expect(err).toContain(dataDir);
+  });
+
+  test("an ops listener that is not on loopback wants a token: one line, 2; a file that holds none: one line, 1", async () => {
+    expect(await run("--store", "memory:", ...anywhere, "--ops", "0.0.0.0:0")).toEqual({
+      code: 2, out: "", err: "axion: --ops 0.0.0.0:0: anyone who reaches this address sees all and can remove hosts; give --ops-token-file, or --insecure if that is meant\n",
+    });
+    const { code, err } = await run("--store", "memory:", ...anywhere, "--ops", "0.0.0.0:0", "--ops-token-file", file("short-token", "short\n"));
+    expect({ code, err }).toEqual({ code: 1, err: `axion: the file of the ops token ${join(dir, "short-token")}: must hold one token of 16 to 1024 printable characters without spaces\n` });
   });
 
   test("a data folder that another controller has: one line, 1; SIGTERM and SIGINT end the first with 0", async () => {

@@ -23,8 +23,8 @@ const placeholder = (flag: Flag): string => {
   return { text: "VALUE", boolean: "true|false", "host:port": "HOST:PORT", url: "URL", domain: "NAME", file: "FILE", list: "LIST" }[flag.kind];
 };
 
-function makeCommand(columns: number, known: Known): Command {
-  const command = new Command("npm start --").usage("[flags]").helpOption(false).allowExcessArguments().exitOverride();
+function makeCommand(columns: number, known: Known, name = "npm start --"): Command {
+  const command = new Command(name).usage("[flags]").helpOption(false).allowExcessArguments().exitOverride();
   command.configureOutput({ writeErr: () => undefined, getOutHelpWidth: () => columns });
   for (const [name, flag] of known) {
     // Commander's own defaults would hide what was given, so the default is a part of the text.
@@ -39,10 +39,10 @@ function makeCommand(columns: number, known: Known): Command {
   return command;
 }
 
-/** What --help prints. */
-export function usage(columns = 120, apps: readonly Configurable[] = []): string {
+/** What --help prints; `name` is what was typed before the flags. */
+export function usage(columns = 120, apps: readonly Configurable[] = [], name?: string): string {
   let text = "";
-  const command = makeCommand(columns, allFlags(apps));
+  const command = makeCommand(columns, allFlags(apps), name);
   command.configureOutput({ writeOut: (part) => (text += part), getOutHelpWidth: () => columns });
   command.outputHelp();
   return text.trimEnd();

@@ -1,6 +1,8 @@
 // Files of the operator's: why one cannot be read, and one that is read again when it changes. What cannot be used leaves what was read before in
 // force and is told of: one log line, and a problem for as long as it lasts.
 import { readFileSync, unwatchFile, watchFile, type Stats } from "node:fs";
+import { mkdir, open, stat } from "node:fs/promises";
+import { dirname, resolve } from "node:path";
 import type { Logger } from "pino";
 import { LineCounter, parseDocument } from "yaml";
 import type { Problem } from "./problem.ts";
@@ -13,6 +15,37 @@ const reasons: Readonly<Record<string, string>> = {
 export function fileErrorText(error: unknown): string {
   const { code, message } = error as NodeJS.ErrnoException;
   return code === undefined ? message : (reasons[code] ?? code);
+}
+
+/**
+ * Makes a folder and those above it that are missing, to last through a loss of power. Node's own recursive mkdir goes on for ever where the
+ * system says of a parent that it is not there and cannot be made, as below /proc. @throws Error of one line that names the folder
+ */
+export async function makeFolder(path: string): Promise<void> {
+  const folder = resolve(path);
+  try {
+    const missing: string[] = [];
+    for (let at = folder; !(await exists(at)); at = dirname(at)) missing.push(at);
+    for (const one of missing.toReversed()) {
+      await mkdir(one).catch((error: unknown) => {
+        if ((error as NodeJS.ErrnoException).code !== "EEXIST") throw error;
+      });
+      const above = await open(dirname(one), "r");
+      await above.sync().finally(() => above.close());
+    }
+  } catch (error) {
+    throw new Error(`cannot use ${folder}: ${(error as Error).message}`, { cause: error });
+  }
+}
+
+async function exists(path: string): Promise<boolean> {
+  try {
+    await stat(path);
+    return true;
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === "ENOENT") return false;
+    throw error;
+  }
 }
 
 /** How often the file is looked at. Polling also sees files that are replaced by renaming or through links, as configuration mounts are. */

@@ -6,6 +6,9 @@ import { Readable } from "node:stream";
 import fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from "fastify";
 import type { Logger } from "pino";
 import { ApiError, type App, type Caller, type Face, type FaceAnswer, type FaceRequest } from "../app/contract.ts";
+import { badRequests, bound, requestTimes, timed, type RequestTimes } from "../lib/http/connections.ts";
+import { CountedLines } from "../lib/http/counted-lines.ts";
+import { refusedAtDoor, type Door } from "../lib/http/door.ts";
 import type { Metrics } from "../lib/metrics.ts";
 import type { Model } from "../model/model.ts";
 import { View } from "../model/view.ts";
@@ -40,6 +43,9 @@ export interface Limits {
   readonly longListsWaiting?: number;
   /** A client that takes nothing of a long list for so long is cut off. */
   readonly stallMs?: number;
+  readonly times?: RequestTimes;
+  /** Connections at a time. */
+  readonly connections?: number;
   /** Answers that wait for switches. */
   readonly waits?: WaitLimits;
   readonly watches?: Partial<WatchLimits>;
@@ -69,6 +75,8 @@ export interface NorthboundOptions {
   readonly beforeShown?: BeforeShown;
   /** Web pages of these origins (`https://host`) may use the API; default: none. */
   readonly corsOrigins?: readonly string[];
+  /** Who is let in of those that nobody asks who they are; default: everybody. */
+  readonly door?: Door;
   /** What switches have confirmed, for `?wait=dataplane`; default: there are none. */
   readonly confirmations?: Confirmations;
   /** What derived rows become, for clients that watch; default: stored rows alone are followed. */
@@ -184,6 +192,9 @@ export function createNorthbound(options: NorthboundOptions): Northbound {
 
   const bodyBytes = limits.bodyBytes ?? 2 * 1024 * 1024;
   const origins = new Set(options.corsOrigins);
+  const { door } = options;
+  const { times = requestTimes } = limits;
+  const lines = new CountedLines(log);
 
   const server = fastify({
     logger: false,
@@ -191,28 +202,32 @@ export function createNorthbound(options: NorthboundOptions): Northbound {
     requestIdHeader: false,
     bodyLimit: bodyBytes,
     exposeHeadRoutes: false,
-    requestTimeout: 60_000,
+    requestTimeout: times.wholeMs,
+    clientErrorHandler: badRequests("api", lines),
     forceCloseConnections: "idle",
     return503OnClosing: false, // what has come in is answered, see preClose
     routerOptions: { maxParamLength: urlBytes },
     // Longer heads than this are cut off by Node with 431.
-    http: { maxHeaderSize: 4 * urlBytes },
+    http: { maxHeaderSize: 4 * urlBytes, ...timed(times) },
     frameworkErrors: (error, request, reply) => {
       void reply.header("x-openstack-request-id", request.id);
       refuse(error, request, reply);
     },
   }) as unknown as Northbound;
 
+  bound("api", server.server, limits.connections ?? 4096, lines);
   server.removeAllContentTypeParsers();
   server.addContentTypeParser("*", { parseAs: "buffer" }, (request, body, done) => {
     decoded(headerOf(request, "content-encoding"), body as Buffer, bodyBytes, done);
   });
   // A connection that looks idle may have a request on its way: each is told with its next answer that it ends.
   let lastCame = 0;
+  // What is not through by then is cut off: a request that never ends must not keep the process.
   server.addHook("preClose", (done) => {
     waits.close();
     watches.close();
     const began = performance.now();
+    setTimeout(() => server.server.closeAllConnections(), DRAIN_MAX_MS).unref();
     const drained = (): void => {
       const now = performance.now();
       server.server.getConnections((_error, open) => {
@@ -226,6 +241,12 @@ export function createNorthbound(options: NorthboundOptions): Northbound {
     lastCame = performance.now();
     void reply.header("x-openstack-request-id", request.id);
     const { headers, url } = request.raw;
+    const refusal = door === undefined ? undefined : refusedAtDoor(door, request.raw.method!, headers);
+    if (refusal !== undefined) {
+      lines.warn("a request of a web page, or for another host, was refused", { listener: "api", peer: request.ip, host: headers.host, origin: headers.origin });
+      done(new ApiError(403, "HTTPForbidden", refusal));
+      return;
+    }
     if (origins.size > 0) {
       void reply.header("vary", "Origin");
       const allowed = corsHeaders(origins, headers);

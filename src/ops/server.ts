@@ -3,8 +3,12 @@ import { Readable } from "node:stream";
 import fastify, { type FastifyError, type FastifyInstance } from "fastify";
 import { OpenFlowError, parseMatch } from "node-openflow";
 import type { Logger } from "pino";
+import { badRequests, bound, requestTimes, timed, type RequestTimes } from "../lib/http/connections.ts";
+import { CountedLines } from "../lib/http/counted-lines.ts";
+import type { Door } from "../lib/http/door.ts";
 import type { Metrics } from "../lib/metrics.ts";
 import { worstFirst, type Problem } from "../lib/problem.ts";
+import { refusedBy, type OpsTokenFile } from "./access.ts";
 import { canonicalField, fieldsOf, filtered, flowDump, flowFilter, flowStates, type FlowEvent, type FlowQuery, type FlowRecord } from "./flows.ts";
 import type { MeterRecord } from "./meters.ts";
 import { FlowStream, streamLimits, type StreamLimits } from "./stream.ts";
@@ -39,6 +43,11 @@ export interface OpsOptions {
   readonly log: Logger;
   readonly metrics?: Metrics;
   readonly stream?: Partial<StreamLimits>;
+  /** Who is let in; default: everybody. */
+  readonly access?: OpsTokenFile | Door;
+  readonly times?: RequestTimes;
+  /** Connections at a time, default 512. */
+  readonly connections?: number;
 }
 
 export type OpsServer = FastifyInstance;
@@ -114,7 +123,10 @@ function asTyped(reason: string, match: string): string {
 export function createOps(options: OpsOptions): OpsServer {
   const { providers, log, metrics } = options;
   const stream = new FlowStream((listener) => providers.onFlowEvent(listener), { ...streamLimits, ...options.stream });
-  const server = fastify({ logger: false, forceCloseConnections: true, exposeHeadRoutes: true });
+  const { access, times = requestTimes } = options;
+  const lines = new CountedLines(log);
+  const server = fastify({ logger: false, forceCloseConnections: true, exposeHeadRoutes: true, requestTimeout: times.wholeMs, http: timed(times), clientErrorHandler: badRequests("ops", lines) });
+  bound("ops", server.server, options.connections ?? 512, lines);
 
   const failure = (code: string, message: string): { error: { code: string; message: string } } => ({ error: { code, message } });
   server.setErrorHandler((error: FastifyError | BadQuery, request, reply) => {
@@ -125,6 +137,18 @@ export function createOps(options: OpsOptions): OpsServer {
     return reply.code(500).send(failure("INTERNAL", "internal error; the controller's log says more"));
   });
   server.setNotFoundHandler((request, reply) => reply.code(404).send(failure("NOT_FOUND", `there is no ${request.method} ${request.url.slice(0, 256)} here`)));
+
+  server.addHook("onRequest", (request, reply, done) => {
+    const { headers, method, url } = request.raw;
+    const refusal = access === undefined ? undefined : refusedBy(access, method!, url!, headers);
+    if (refusal === undefined) {
+      done();
+      return;
+    }
+    lines.warn(refusal.line, { listener: "ops", peer: request.ip, host: headers.host, origin: headers.origin });
+    if (refusal.status === 401) void reply.header("www-authenticate", 'Bearer realm="axion"');
+    void reply.code(refusal.status).send(failure(refusal.code, refusal.message));
+  });
 
   server.get("/healthz", () => ({ status: "alive" }));
   server.get("/readyz", (_request, reply) => {

@@ -9,7 +9,7 @@
 import { chassisTable, hostSessionsTable, poolNumberTable, vifTable, zonePool, type Chassis, type HostSessions, type PacketOut, type PoolNumber, type Vif } from "#app";
 import { listen as listenOvsdb, type Listener as OvsdbListener } from "ovsdb-client";
 import type { Logger } from "pino";
-import type { TlsOptions } from "node:tls";
+import { Server as TlsServer, type TlsOptions } from "node:tls";
 import type { Cancel } from "../lib/clock.ts";
 import { listening } from "../lib/listening.ts";
 import type { Problem } from "../lib/problem.ts";
@@ -162,6 +162,11 @@ export class Southbound {
     }
     if (this.plain.length > 0) this.log.warn({ listeners: this.plain }, "switches are spoken to without TLS: who they are is proved by their address alone");
     this.audits.start();
+  }
+
+  /** Certificate, key and authority of connections to come; those that are open go on. Without effect on listeners without TLS. */
+  renewTls(tls: { readonly cert: Buffer; readonly key: Buffer; readonly ca: Buffer }): void {
+    for (const server of [this.openflow?.server, this.ovsdb?.server]) if (server instanceof TlsServer) server.setSecureContext(tls);
   }
 
   /** Sends what is pending, then closes everything. What is on the switches stays there. */

@@ -1,7 +1,7 @@
 // Keystone v3 as a service sees it: its own token, tokens of others looked at, what was revoked.
 // https://docs.openstack.org/api-ref/identity/v3/ (Authentication and token management; OS-REVOKE).
 import { readFileSync } from "node:fs";
-import { isObject, type FetchAnswer, type FetchOptions } from "../../app/contract.ts";
+import { isObject, parseJson, type FetchAnswer, type FetchOptions } from "../../app/contract.ts";
 import { fileErrorText } from "../../lib/files.ts";
 
 export interface KeystoneOptions {
@@ -156,7 +156,7 @@ export class KeystoneClient {
 
 function json({ body }: FetchAnswer): unknown {
   try {
-    return JSON.parse(Buffer.from(body).toString("utf8")) as unknown;
+    return parseJson(Buffer.from(body).toString("utf8"));
   } catch {
     return undefined;
   }

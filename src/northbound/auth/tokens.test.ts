@@ -24,6 +24,8 @@ describe("a file of tokens", () => {
     ["a short token", "- {token: abc, project_id: p, roles: [member]}", "entry 1: token must be text of at least 16"],
     ["a number for a token", "- {token: 12345678901234567, project_id: p, roles: [member]}", "entry 1: token must be text"],
     ["no project", `- {token: ${MEMBER}, roles: [member]}`, "entry 1: project_id must be"],
+    ["half a character in a project", `- {token: ${MEMBER}, project_id: "x\\ud800y", roles: [member]}`, "entry 1: project_id must be"],
+    ["half a character in a user", `- {token: ${MEMBER}, project_id: p, user_id: "\\udc00", roles: [member]}`, "entry 1: user_id must be"],
     ["no role", `- {token: ${MEMBER}, project_id: p, roles: []}`, "entry 1: roles must be"],
     ["a role nobody knows", `- {token: ${MEMBER}, project_id: p, roles: [root]}`, "entry 1: roles must be"],
     ["one token twice", `- {token: ${MEMBER}, project_id: p, roles: [member]}\n- {token: ${MEMBER}, project_id: q, roles: [member]}`, "entry 2: its token is that of another entry"],

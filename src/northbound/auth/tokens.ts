@@ -1,6 +1,7 @@
 // Static tokens from a file, for small sites: who has one is who the file says. Read again when it changes: a token that is taken out counts no more.
 import type { Logger } from "pino";
 import { isObject, type Caller } from "../../app/contract.ts";
+import { isUnicode } from "../../app/validate.ts";
 import type { Problem } from "../../lib/problem.ts";
 import { parseYaml, WatchedFile } from "../../lib/files.ts";
 import { roleNames } from "../policy/roles.ts";
@@ -24,8 +25,8 @@ export function parseTokens(text: string): ReadonlyMap<string, Identity> {
     if (unknown !== undefined) throw bad(`${JSON.stringify(unknown)} is none of ${[...KEYS].join(", ")}`);
     const { token, project_id: project, user_id: user = "", roles } = entry;
     if (typeof token !== "string" || token.length < SHORTEST || !/^[\x21-\x7e]+$/.test(token)) throw bad(`token must be text of at least ${SHORTEST} printable characters without spaces`);
-    if (typeof project !== "string" || project === "" || project.length > 255) throw bad("project_id must be text of 1 to 255 characters");
-    if (typeof user !== "string" || user.length > 255) throw bad("user_id must be text of up to 255 characters");
+    if (typeof project !== "string" || project === "" || project.length > 255 || !isUnicode(project)) throw bad("project_id must be text of 1 to 255 characters");
+    if (typeof user !== "string" || user.length > 255 || !isUnicode(user)) throw bad("user_id must be text of up to 255 characters");
     if (!Array.isArray(roles) || roles.length === 0 || !roles.every((role) => typeof role === "string" && ROLES.has(role))) throw bad(`roles must be a list of some of ${[...ROLES].join(", ")}`);
     const hash = hashOf(token);
     if (found.has(hash)) throw bad("its token is that of another entry");

@@ -1,5 +1,6 @@
 // OpenFlow sessions: from a socket to a switch whose datapath id is known. What goes wrong before that is the peer's own
 // business: one line in the log, and its connection ends.
+import type { Server } from "node:net";
 import type { TLSSocket, TlsOptions } from "node:tls";
 import { decodeInstructions, listen, peerError, ports, type Action, type Decoded, type Match, type Message, type MessageOf, OpenFlowError, type OpenFlowConnection, type PacketInMessage, type Slice } from "node-openflow";
 import type { Logger } from "pino";
@@ -22,6 +23,7 @@ export interface RawPacketIn {
 
 export interface OpenFlowListener {
   readonly port: number;
+  readonly server: Server;
   close(): Promise<void>;
 }
 
@@ -54,6 +56,7 @@ export async function listenOpenFlow(options: OpenFlowListenOptions): Promise<Op
   listener.server.on("tlsClientError", (error: Error, socket: TLSSocket) => log.warn({ peer: socket.remoteAddress, reason: handshakeFailure(error, socket) }, "connection to the OpenFlow port failed"));
   return {
     port: listener.port,
+    server: listener.server,
     close: () => Promise.race([listener.close(), new Promise<void>((resolve) => clock.setTimeout(resolve, CLOSE_MS))]),
   };
 }

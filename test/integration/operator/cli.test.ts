@@ -184,8 +184,8 @@ describe("the command line", () => {
     const help = await run(["--help"]);
     expect(help).toMatchObject({ code: 0, err: "" });
     const commands = [...help.out.matchAll(/^ {2}([a-z]+)\b/gm)].map((m) => m[1]!);
-    expect(commands).toEqual(["status", "switches", "flows", "problems", "policy", "lab", "completion", "help"]);
-    for (const name of commands.filter((c) => c !== "help")) {
+    expect(commands).toEqual(["start", "status", "switches", "flows", "problems", "policy", "lab", "completion", "help"]);
+    for (const name of commands.filter((c) => !["help", "start"].includes(c))) {
       const own = await run([name, "--help"]);
       expect(own, name).toMatchObject({ code: 0, err: "" });
       expect(own.out).toContain(`Usage: axion ${name}`);
@@ -201,7 +201,7 @@ describe("the command line", () => {
   });
 
   test.each<readonly [argv: readonly string[], message: RegExp]>([
-    [["stat"], /unknown command 'stat' \(Did you mean status\?\)/],
+    [["statu"], /unknown command 'statu' \(Did you mean status\?\)/],
     [["status", "--nothing"], /unknown option '--nothing'/],
     [["status", "word"], /too many arguments/],
     [["flows", "--state", "odd"], /Allowed choices are desired, installed, diff;/],
@@ -234,7 +234,7 @@ describe("the command line", () => {
       await once(child, "close");
       return text.split("\n").filter((word) => word !== "");
     };
-    expect(await complete("s")).toEqual(["status", "switches"]);
+    expect(await complete("s")).toEqual(["start", "status", "switches"]);
     expect(await complete("flows", "--s")).toEqual(["--switch", "--state", "--stats"]);
     expect(await complete("--json", "--ops-url", "http", ":", "//x", ":", "1", "flows", "--state", "")).toEqual(["desired", "installed", "diff"]);
     expect(await complete("flows", "--switch", "status", "--form")).toEqual(["--format"]);

@@ -1,6 +1,7 @@
 // The demo as a user runs it, from dist: every encapsulation, both underlays, two at once, interrupted; and that nothing
 // of it is left on the machine.
 
+import { readFileSync } from "node:fs";
 import { readdir, readFile, rm } from "node:fs/promises";
 import path from "node:path";
 import { afterEach, describe, expect, test } from "vitest";
@@ -34,6 +35,14 @@ async function switchDead(demo: Running): Promise<boolean> {
   const dir = (await readdir("/tmp")).find((name) => name.startsWith(`ax${demo.pid}a-`))!;
   const pids = await Promise.all(["hv2", "hv3"].map(async (host) => Number(await readFile(`/tmp/${dir}/${host}/vsw.pid`, "utf8"))));
   return !(await Promise.all(pids.map((pid) => alive(pid)))).every(Boolean);
+}
+
+/** The commands below a heading of README, as a script. */
+function commandsOf(heading: string): string {
+  const [, rest = ""] = readFileSync(path.join(repositoryRoot(), "README.md"), "utf8").split(`${heading}\n`);
+  const lines = rest.split(/^#+ /m, 1)[0]!.split("\n").filter((line) => line.startsWith("    ")).map((line) => line.slice(4));
+  expect(lines.length).toBeGreaterThan(5);
+  return `${lines.join("\n")}\n`;
 }
 
 /** Its end: the exit code and, for a message should it be wrong, all it said. */
@@ -82,13 +91,17 @@ describe("npm run demo -- --check", () => {
 });
 
 describe("npm run demo", () => {
-  test("stays up, its addresses answer, and Ctrl-C removes it", async () => {
+  test("stays up, its addresses answer, README's VM is plugged word for word, and Ctrl-C removes it", async () => {
     const demo = start();
     await demo.waitFor(/Up until Ctrl-C/, TIMEOUT_MS);
     const url = (name: string): string => new RegExp(`${name} +(http://\\S+)`).exec(demo.lines.join("\n"))![1]!;
     const networks = (await (await fetch(`${url("the API")}/v2.0/networks`)).json()) as { networks: { name: string }[] };
     expect(networks.networks.map((network) => network.name).sort()).toEqual(["blue-back", "blue-front", "internet", "red-back", "red-dmz", "red-front"]);
     expect(await (await fetch(`${url("the ops listener")}/flows?format=text`)).text()).toMatch(/^# switch hv1$/m);
+    const { stdout } = await exec(["bash", "-eu"], { input: commandsOf("### A VM of your own"), timeoutMs: 60_000 });
+    expect(stdout).toMatch(/3 packets transmitted, 3 received, 0% packet loss/);
+    expect(stdout).toMatch(/the web server sees you as 203\.0\.113\.\d+/);
+    expect(stdout).toMatch(/^# switch hv1$/m);
     demo.child.kill("SIGINT");
     const { code, output } = await end(demo);
     expect(code, output).toBe(0);

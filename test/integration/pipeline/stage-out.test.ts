@@ -71,7 +71,7 @@ beforeAll(async () => {
   controller = new Controller({
     log: silent, appsFolder, apps: [probe],
     config: {
-      dataDir, store: "memory:", api: at(api), ops: at(ops), openflow: at(openflow), ovsdb: at(ovsdb), advertise: undefined, tls: undefined, auth: { kind: "none" }, policyFile: undefined, corsOrigins: [], rates: { project: undefined, unauthenticated: undefined }, disabledApps: [], name: "test", auditIntervalMs: 0, logLevel: "silent", logPretty: false,
+      dataDir, store: "memory:", api: at(api), ops: at(ops), openflow: at(openflow), ovsdb: at(ovsdb), advertise: undefined, tls: undefined, auth: { kind: "none" }, policyFile: undefined, opsTokenFile: undefined, allowedHosts: [], corsOrigins: [], rates: { project: undefined, unauthenticated: undefined }, disabledApps: [], name: "test", auditIntervalMs: 0, logLevel: "silent", logPretty: false,
     },
   });
   await controller.start();

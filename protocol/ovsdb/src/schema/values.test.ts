@@ -55,6 +55,7 @@ describe("values", () => {
     ["string", 5], ["integer", 0.5], ["integer", "1"], ["boolean", "true"], ["uuid", U1], ["uuid", ["uuid", "x"]], ["string", ["set", []]],
     ["strings", ["set", ["a", "a"]]], ["strings", ["set"]], ["optional", ["set", [1, 2]]], ["record", ["set", []]], ["record", ["map", [["a"]]]],
     ["record", ["map", [["a", "b"], ["a", "c"]]]], ["record", {}], ["uuid", ["named-uuid", "x"]], ["string", null],
+    ["string", "x\ud800y"], ["record", ["map", [["a", "\udc00"]]]], ["record", ["map", [["\ud83d", "b"]]]], ["strings", ["set", ["a", "\udead"]]],
   ];
   test.each(refusedIn)("does not decode %s %o", (name, json) => expect(() => decodeValue(T[name], json)).toThrow(OvsdbValueError));
 

@@ -127,7 +127,7 @@ const show = (json: unknown): string => {
 export function decodeAtom(type: AtomicType, json: Json | undefined): Atom {
   switch (type) {
     case "string":
-      if (typeof json === "string") return json;
+      if (typeof json === "string") return SURROGATE.test(json) ? fail("a string holds half a surrogate pair") : json;
       break;
     case "integer":
       if (typeof json === "bigint" || Number.isInteger(json)) return typeof json === "bigint" ? json : (json as number) + 0;
@@ -203,13 +203,16 @@ function encodeReference(value: unknown): Json | undefined {
 
 const INT64_MIN = -(2n ** 63n), INT64_MAX = 2n ** 63n - 1n;
 
+/** Half of a pair, which no UTF-8 has (RFC 3629, 3): whoever it is handed on to fails on it. */
+const SURROGATE = /\p{Surrogate}/u;
+
 /** Encodes an atom. @throws OvsdbValueError */
 export function encodeAtom(type: AtomicType, value: InputAtom | null | undefined): Json {
   switch (type) {
     case "string":
       if (typeof value === "string") {
         // ovsdb-server hangs up on these; one bad string must not cost the connection
-        if (value.includes("\0") || /\p{Surrogate}/u.test(value)) return fail("a string holds NUL or half a surrogate pair");
+        if (value.includes("\0") || SURROGATE.test(value)) return fail("a string holds NUL or half a surrogate pair");
         return value;
       }
       break;

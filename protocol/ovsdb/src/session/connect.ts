@@ -80,6 +80,7 @@ export interface ListenOptions extends SessionOptions {
 export interface Listener {
   /** The port listened on; 0 for a unix socket. */
   readonly port: number;
+  readonly server: Server;
   /** Stops accepting and closes the sessions accepted; resolves when all are gone. */
   close(): Promise<void>;
 }
@@ -115,6 +116,7 @@ export function listen(options: ListenOptions, onSession: (session: OvsdbSession
       const address = server.address();
       resolve({
         port: address !== null && typeof address === "object" ? address.port : 0,
+        server,
         close: async () => {
           const stopped = new Promise<void>((done) => { server.close(() => { done(); }); });
           await Promise.all([...sessions].map((session) => session.close()));
