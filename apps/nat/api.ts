@@ -56,7 +56,7 @@ function portOutside(tx: Tx, standard: StandardRow, networkId: string, input: Va
 // ---- what it leads to ----
 
 type Association = Pick<FloatingIp, "port_id" | "fixed_ip_address" | "router_id" | "by_routes">;
-export const NOWHERE: Association = { port_id: null, fixed_ip_address: null, router_id: null };
+export const NOWHERE: Association = { port_id: null, fixed_ip_address: null, router_id: null, by_routes: undefined };
 
 function fixedIpOf(tx: Tx, port: Port, named: string | null): string {
   const own = tx.by(addressTable, "port", port.id).filter((a) => a.family === 4).map((a) => a.ip);
@@ -112,7 +112,7 @@ function associate(tx: Tx, floating: Pick<FloatingIp, "id" | "project_id" | "flo
     throw conflict("FloatingIPPortAlreadyAssociated", `Cannot associate floating IP ${floating.floating_ip_address} (${floating.id}) with port ${port.id} using fixed IP ${ip}, as floating IP ${same.floating_ip_address} (${same.id}) leads to that address of another port by router ${router}.`);
   }
   const byRoutes = named !== null && !routersBetween(tx, port, ip, network).includes(router);
-  return { port_id: port.id, fixed_ip_address: ip, router_id: router, ...(byRoutes && { by_routes: true }) };
+  return { port_id: port.id, fixed_ip_address: ip, router_id: router, by_routes: byRoutes || undefined };
 }
 
 /** A floating IP that leads somewhere, or did, is part of the router by which it does. */
@@ -120,14 +120,9 @@ function bumpRouters(ctx: ApiContext, ...rows: readonly Pick<FloatingIp, "router
   for (const id of new Set(rows.map((row) => row.router_id))) if (id !== null) ctx.bump(routerResource, id);
 }
 
-/** A floating IP that leads somewhere else. */
-function leading({ by_routes: _before, ...row }: FloatingIp, to: Association): FloatingIp {
-  return { ...row, ...to };
-}
-
 /** Leads nowhere from now on. */
 export function disassociate(tx: Tx, row: FloatingIp): void {
-  tx.put(floatingIpTable, leading(row, NOWHERE));
+  tx.put(floatingIpTable, { ...row, ...NOWHERE });
   tx.delete(floatingIpActiveTable, row.id);
 }
 
@@ -197,7 +192,7 @@ const floatingIp = defineResource(floatingIpResource, {
       tx.put(floatingIpTable, row);
       return row;
     }
-    const after = leading(row, portId === null ? NOWHERE : associate(tx, row, portId, given === undefined ? row.fixed_ip_address : fixed, named ?? null, ctx));
+    const after: FloatingIp = { ...row, ...(portId === null ? NOWHERE : associate(tx, row, portId, given === undefined ? row.fixed_ip_address : fixed, named ?? null, ctx)) };
     tx.put(floatingIpTable, after);
     bumpRouters(ctx, row, after);
     // Somewhere else it is not in place yet.

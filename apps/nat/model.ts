@@ -17,7 +17,7 @@ export interface FloatingIp extends StandardRow {
   readonly fixed_ip_address: string | null;
   readonly router_id: string | null;
   /** The router was named, and has no interface on the subnet of the address: its routes lead there, or nothing does. */
-  readonly by_routes?: true;
+  readonly by_routes?: true | undefined;
 }
 export const floatingIpTable = defineTable<FloatingIp>()("floatingip", {
   resource: "floatingip",

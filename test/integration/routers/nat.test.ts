@@ -1,5 +1,6 @@
 // Translation at gateways on real switches: two hosts with VMs, one of them with somebody outside too, and two that may have gateways. Two
 // tenants have the same addresses.
+// Over 400 lines: one lab for all of it, which takes longer to make than most tests.
 import { setTimeout as sleep } from "node:timers/promises";
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
 import { until } from "../../../lab/exec.ts";
