@@ -16,6 +16,7 @@ const DIFFERENT: Readonly<Record<string, string>> = {
   "port_forwardings.external_port": "cuvfs", // or a range
   "port_forwardings.internal_port": "cuv",
   ...Object.fromEntries(["cidr", "network_id", "project_id", "subnet_id", "subnet_name"].map((name) => [`floatingip_pools.${name}`, "vf"])), // filters are its use
+  "ports.propagate_uplink_status": "cuv", // uplink-status-propagation-updatable
   "networks.availability_zone_hints": "cv", // lists have no order
   // agent_sort_key, an extension of its own
   ...Object.fromEntries(["id", "agent_type", "binary", "topic", "host", "alive", "availability_zone"].map((name) => [`agents.${name}`, "vfs"])),
