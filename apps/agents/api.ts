@@ -23,6 +23,7 @@ const agent = defineResource(agentResource, {
     heartbeat_timestamp: { type: "any", about: "When it was last seen alive, to half a minute; null: not since the controller started.", sort: true },
     alive: { type: "boolean", about: "Whether its switch and its database are connected.", filter: true, sort: true },
     configurations: { type: "object", about: "What the host says of itself." },
+    resources_synced: { type: "any", about: "null: no resources of hosts are told to placement.", alias: "agent-resources-synced" },
     description: { type: "string", about: "Free text, or null.", put: true, check: { null: null, else: { type: "string", max: 255 } }, filter: true, sort: true },
   },
   policy: { get: ADMIN, update: ADMIN },
@@ -32,11 +33,12 @@ const agent = defineResource(agentResource, {
     tx.put(agentTable, after);
     return after;
   },
-  present: statusOf,
+  present: (view, row) => ({ ...statusOf(view, row), resources_synced: null }),
 });
 
 export const resources = [agent];
 export const aliases: readonly Alias[] = [
   { alias: "agent", name: "agent", description: "Hosts by their roles, and whether they are alive.", updated: "2013-02-03T10:00:00-00:00" },
+  { alias: "agent-resources-synced", name: "Agent's Resource View Synced to Placement", description: "Hosts show whether their resources are known to placement.", updated: "2018-12-19T00:00:00-00:00" },
   { alias: "agent_sort_key", name: "Agents Sort Key", description: "Lists of agents can be sorted.", updated: "2013-02-03T10:00:00-00:00" },
 ];

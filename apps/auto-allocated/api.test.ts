@@ -28,6 +28,7 @@ test("the first question makes it, the next shows it, and all of it goes", async
   const { id } = body.auto_allocated_topology as Shown;
   expect([status, body]).toEqual([200, { auto_allocated_topology: { id, tenant_id: "p1", project_id: "p1" } }]);
   expect(await get("None")).toEqual({ status, body });
+  expect((await api.get("auto-allocated-topology", p1)).body).toEqual({ auto_allocated_topologies: [body.auto_allocated_topology] });
   const [router] = await api.list("routers", p1);
   expect(router).toMatchObject({ project_id: "p1", external_gateway_info: { network_id: public_.id } });
   expect((await api.list(`subnets?network_id=${id}`, p1)).map((s) => s["cidr"]).sort()).toEqual(["10.0.0.0/26", "fd00::/64"]);

@@ -154,7 +154,7 @@ const topology = defineResource(autoAllocatedTopologyResource, {
   standard: [],
   notFound,
   attributes: {
-    id: { type: "uuid", about: "The network." },
+    id: { type: "uuid|null", about: "The network; in lists null where somebody deleted it." },
     tenant_id: { type: "string", about: "Whose it is." },
     project_id: { type: "string", about: "The same." },
   },
@@ -164,7 +164,10 @@ const topology = defineResource(autoAllocatedTopologyResource, {
 });
 
 export const resources = [topology];
-export const extend = [ofNetwork, ofRouter];
+/** Kept by the project, it is shown by what it is for. */
+const shown = extendResource(autoAllocatedTopologyResource, { instead: { id: (_view, { network_id }) => network_id } });
+
+export const extend = [ofNetwork, ofRouter, shown];
 export const references = [
   reference(autoAllocatedTopologyTable, { to: networkTable, ids: (t) => t.network_id ?? undefined, gone: (tx, t) => keep(tx, { ...t, network_id: null }) }),
   reference(autoAllocatedTopologyTable, { to: routerTable, ids: (t) => t.router_id ?? undefined, gone: (tx, t) => keep(tx, { ...t, router_id: null }) }),

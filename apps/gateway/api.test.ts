@@ -113,6 +113,17 @@ describe("gateways", () => {
     expect((await portOf()).id).not.toBe(port.id);
   });
 
+  test("whether sources are translated is shown beside them, and is what lists are filtered and sorted by", async () => {
+    const plain = await api.make("router", {});
+    expect([plain["enable_snat"], router["enable_snat"]]).toEqual([true, true]);
+    expect(await setGateway({ network_id: outside.id, enable_snat: false }, admin)).toMatchObject({ enable_snat: false });
+    expect((await api.list("routers?enable_snat=False")).map((r) => r.id)).toEqual([router.id]);
+    expect((await api.list("routers?enable_snat=true")).map((r) => r.id)).toEqual([plain.id]);
+    expect((await api.list("routers?sort_key=enable_snat&sort_dir=asc")).map((r) => r.id)).toEqual([router.id, plain.id]);
+    await api.refused(400, "HTTPBadRequest", "PUT", `routers/${router.id}`, { router: { enable_snat: true } }, admin);
+    expect(await setGateway(null)).toMatchObject({ enable_snat: true });
+  });
+
   test("an address of each family", async () => {
     const six = await api.make("subnet", { network_id: outside.id, ip_version: 6, cidr: "2001:db8:1::/64", project_id: "ops" }, admin);
     expect(info(await setGateway({ network_id: outside.id })).external_fixed_ips.map((f) => f.subnet_id).sort()).toEqual([subnet.id, six.id].sort());

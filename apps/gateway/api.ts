@@ -122,6 +122,7 @@ const ofRouter = extendResource(routerResource, {
       type: "object[]", about: "Of each gateway its hosts, the preferred one first: whether they may be used (`ready`), are seen alive by others (`alive`; null: nobody is there to say), and which one has it (`active`).",
       onRequest: true, policy: { get: "rule:admin_only" }, alias: "axion-gateway-hosts",
     },
+    enable_snat: { type: "boolean", about: "Whether sources are translated at its first gateway; true without one.", filter: true, sort: true, alias: "router-enable-snat" },
     external_gateways: { type: "object[]", about: "All of its gateways, the first as `external_gateway_info` shows it.", alias: "external-gateway-multihoming" },
     enable_default_route_ecmp: {
       type: "boolean", about: "Whether default routes by all of its gateways are used at once; else that of the first.", post: true, put: true, default: null, check: orNull({ type: "boolean" }), alias: "enable-default-route-ecmp", policy: ADMIN,
@@ -143,7 +144,7 @@ const ofRouter = extendResource(routerResource, {
   },
   present(view, row) {
     const external_gateways = routerGatewaysOf(view, row.id).map((gateway) => presentGateway(view, gateway));
-    return { external_gateway_info: external_gateways[0] ?? null, external_gateways, enable_default_route_ecmp: view.get(defaultRouteEcmpTable, row.id) !== undefined };
+    return { external_gateway_info: external_gateways[0] ?? null, enable_snat: external_gateways[0]?.enable_snat ?? true, external_gateways, enable_default_route_ecmp: view.get(defaultRouteEcmpTable, row.id) !== undefined };
   },
   presentOnRequest: (view, row) => ({ [HOSTS]: shownHosts(view, row.id) }),
   actions,
@@ -184,6 +185,7 @@ export const references = [
 export const aliases: readonly Alias[] = [
   { alias: "external-net", name: "Neutron external network", description: "Networks may lead outside.", updated: "2013-01-14T10:00:00-00:00" },
   { alias: "ext-gw-mode", name: "Neutron L3 Configurable external gateway mode", description: "Whether sources are translated at a router's gateway.", updated: "2013-03-28T10:00:00-00:00" },
+  { alias: "router-enable-snat", name: "Router enable_snat", description: "Routers show whether sources are translated at their gateway, and lists are filtered by it.", updated: "2025-09-18T18:00:00-00:00" },
   { alias: "subnet-external-network", name: "Subnet belongs to external network", description: "Subnets show whether their network leads outside.", updated: "2023-03-09T10:00:00-00:00" },
   { alias: "external-gateway-multihoming", name: "Neutron L3 External Gateway Multihoming", description: "Routers may have several gateways.", updated: "2023-01-18T00:00:00-00:00" },
   { alias: "axion-gateway-hosts", name: "Hosts of gateways", description: "Routers show administrators which hosts their gateways are on.", updated: "2026-11-29T00:00:00-00:00" },

@@ -382,6 +382,7 @@ export const aliases: readonly Alias[] = [
   { alias: "tag-ports-during-bulk-creation", name: "Tag Ports During Bulk Creation", description: "Ports are given tags as they are made.", updated: "2019-12-29T19:00:00-00:00" },
   { alias: "port-security", name: "Port Security", description: "Anti-spoofing can be switched off for a port or a network's new ports.", updated: "2012-07-23T10:00:00-00:00" },
   { alias: "allowed-address-pairs", name: "Allowed Address Pairs", description: "Ports may send from further addresses.", updated: "2013-07-23T10:00:00-00:00" },
+  { alias: "aap-reject-multicast", name: "Allowed address pairs reject multicast extension", description: "No further address of a port is one of many.", updated: "2026-04-01T00:00:00-00:00" },
   { alias: "binding", name: "Port Binding", description: "Where and how a port is plugged.", updated: "2014-02-03T10:00:00-00:00" },
   { alias: "port-mac-address-regenerate", name: "Neutron Port MAC address regenerate", description: "A port's MAC set to null is generated anew.", updated: "2018-05-03T10:00:00-00:00" },
 ];

@@ -1,5 +1,5 @@
 // What callers may say of a port's further addresses and of its binding.
-import { asList, badRequest, invalidFor, invalidInput, isObject, makeCheck, orNull, show, type Convert, type Converter } from "#app";
+import { asList, badRequest, contains, invalidFor, invalidInput, isObject, makeCheck, orNull, parseCidr, show, type Convert, type Converter } from "#app";
 
 const ipOrCidr = makeCheck({ type: "ip-or-cidr" });
 const mac = makeCheck({ type: "mac" });
@@ -10,6 +10,12 @@ const MAX_ADDRESS_PAIRS = 10;
 export interface GivenPair {
   readonly ip_address: string;
   readonly mac_address?: string;
+}
+
+/** Nothing is sent from an address of many: RFC 1122 3.2.1.3, RFC 4291 2.7. That MACs are none of many, `mac` says. */
+const MULTICAST = ["224.0.0.0/4", "ff00::/8"].map((cidr) => parseCidr(cidr)!);
+function checkSource(ip: string, attribute: string): void {
+  if (MULTICAST.some((all) => contains(all, parseCidr(ip)!))) throw invalidFor(attribute, `'${ip}' is a multicast address`);
 }
 
 /** At most 10 `{ip_address: address or prefix, mac_address?}`; the port's own MAC is the default, filled in by the port. */
@@ -24,6 +30,7 @@ export const addressPairs: Convert = (value, attribute) => {
     if (item.ip_address === undefined) throw badRequest("AllowedAddressPair must contain ip_address", "AllowedAddressPairsMissingIP");
     const pair: { ip_address: string; mac_address?: string } = { ip_address: ipOrCidr(item.ip_address, attribute) as string };
     if (item.mac_address !== undefined && item.mac_address !== null) pair.mac_address = mac(item.mac_address, attribute) as string;
+    checkSource(pair.ip_address, attribute);
     const key = `${pair.ip_address} ${pair.mac_address ?? ""}`;
     if (seen.has(key)) throw badRequest(`Request contains duplicate address pair: mac_address ${pair.mac_address ?? "None"} ip_address ${pair.ip_address}.`, "DuplicateAddressPairInRequest");
     seen.add(key);

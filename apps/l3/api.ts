@@ -10,7 +10,10 @@ import { badRouter, checkNewPrefix, connectionsOf, interfacesOf, interfaceOf, ro
 
 const ip = makeCheck({ type: "ip" });
 const strictCidr = makeCheck({ type: "strict-cidr" });
-const MAX_ROUTES = 30;
+/** Of a router, in words of quotas: by default so many, at most so many; each is a flow on every host that has the router. */
+const ROUTES = "router_route";
+const DEFAULT_ROUTES = 30;
+const MAX_ROUTES = 1024;
 
 // ---- what a router is connected to ----
 
@@ -186,8 +189,15 @@ const routeList: Convert = (value, attribute) => {
 const invalidRoutes = (routes: readonly StaticRoute[], reason: string): Error =>
   badRequest(`Invalid format for routes: ${show(routes)}, ${reason}`, "InvalidRoutes");
 
+/** More than a quota allows is refused; fewer than before never are, though a quota has been lowered since. */
+function checkNumber(router: Router, routes: readonly StaticRoute[], ctx: ApiContext): void {
+  const quota = ctx.limitOf(routerResource, ROUTES, router.project_id);
+  const most = quota === undefined ? DEFAULT_ROUTES : MAX_ROUTES;
+  if (routes.length > most) throw badRequest(`Unable to complete operation for ${router.id}. The number of routes exceeds the maximum ${most}.`, "RoutesExhausted");
+  if (quota !== undefined && quota >= 0 && routes.length > quota && routes.length > router.routes.length) throw conflict("OverQuota", "Quota exceeded for resources: ['router_route'].");
+}
+
 function checkRoutes(tx: Tx, router: Router, routes: readonly StaticRoute[]): void {
-  if (routes.length > MAX_ROUTES) throw badRequest(`Unable to complete operation for ${router.id}. The number of routes exceeds the maximum ${MAX_ROUTES}.`, "RoutesExhausted");
   const interfaces = connectionsOf(tx, router.id);
   const prefixes = interfaces.flatMap((i) => i.subnets.map((s) => parseCidr(s.cidr)!));
   const own = new Set(interfaces.flatMap((i) => i.addresses.map((a) => a.ip)));
@@ -232,11 +242,12 @@ const router = defineResource(routerResource, {
   alias: "router",
   table: routerTable,
   quota: { default: 10 },
+  limits: { [ROUTES]: { about: "Routes of each of its routers, 1024 at most.", default: DEFAULT_ROUTES, count: (row) => row.routes.length } },
   notFound: { type: "RouterNotFound", message: (id) => `Router ${id} could not be found.` },
   attributes: {
     admin_state_up: { type: "boolean", about: "False: forwards nothing.", post: true, put: true, default: true, filter: true, sort: true },
     status: { type: "string", about: "Always ACTIVE.", sort: true },
-    routes: { type: "object[]", about: "At most 30; each next hop must be in a connected subnet.", put: true, check: { convert: "routes" }, alias: "extraroute" },
+    routes: { type: "object[]", about: "At most 30, or what the quota router_route says; each next hop must be in a connected subnet.", put: true, check: { convert: "routes" }, alias: "extraroute" },
   },
   policy: { create: memberOf(), get: "rule:admin_only or (role:reader and project_id:%(project_id)s)", update: memberOf(), delete: memberOf() },
   bulk: true,
@@ -252,9 +263,12 @@ const router = defineResource(routerResource, {
     return row;
   },
 
-  update(tx, row, changes) {
+  update(tx, row, changes, ctx) {
     const routes = (changes.routes as readonly StaticRoute[] | undefined) ?? row.routes;
-    if (changes.routes !== undefined) checkRoutes(tx, row, routes);
+    if (changes.routes !== undefined) {
+      checkNumber(row, routes, ctx);
+      checkRoutes(tx, row, routes);
+    }
     const after: Router = { ...row, admin_state_up: (changes.admin_state_up as boolean | undefined) ?? row.admin_state_up, routes };
     tx.put(routerTable, after);
     return after;

@@ -121,6 +121,74 @@ describe("what it leads to", () => {
   });
 });
 
+describe("a router that is named", () => {
+  /** Behind the router, by a network between: a network that another router is on. */
+  let far: Shown;
+  let lost: Shown;
+  let inner: Shown;
+  const connect = (which: Shown, body: object) => api.put(`routers/${which.id}/add_router_interface`, body, p1);
+  beforeEach(async () => {
+    far = await api.make("network", {});
+    const farSubnet = await api.make("subnet", { network_id: far.id, ip_version: 4, cidr: "10.1.0.0/24" });
+    lost = await api.make("port", { network_id: far.id });
+    inner = await api.make("router", {});
+    await connect(inner, { subnet_id: farSubnet.id });
+    await connect(inner, { port_id: (await api.make("port", { network_id: inside.id, fixed_ips: [{ ip_address: "10.0.0.250" }] })).id });
+  });
+
+  test("carries it where none is found, and is what it is until something else is said", async () => {
+    const floating = await make({ port_id: lost.id, router_id: router.id });
+    const there = { port_id: lost.id, fixed_ip_address: ipOf(lost), router_id: router.id };
+    expect(floating).toMatchObject(there);
+    expect(floating).not.toHaveProperty("by_routes");
+    expect(await api.change("floatingip", floating.id, { description: "x" }, p1)).toMatchObject(there);
+    await api.refused(404, "ExternalGatewayForFloatingIPNotFound", "PUT", `floatingips/${floating.id}`, { floatingip: { port_id: lost.id } }, p1);
+    await api.refused(404, "ExternalGatewayForFloatingIPNotFound", "PUT", `floatingips/${floating.id}`, { floatingip: { router_id: null } }, p1);
+    expect(await api.change("floatingip", floating.id, { port_id: port.id }, p1)).toMatchObject({ port_id: port.id, router_id: router.id });
+    expect(await api.change("floatingip", floating.id, { port_id: null, router_id: null }, p1)).toMatchObject({ port_id: null, fixed_ip_address: null, router_id: null });
+    expect(await api.change("floatingip", floating.id, { port_id: lost.id, router_id: router.id }, p1)).toMatchObject(there);
+  });
+
+  test("may be another one later, which alone is said: it leads to the same address", async () => {
+    const second = await api.make("router", { external_gateway_info: { network_id: outside.id } });
+    const floating = await make({ port_id: port.id });
+    expect(await api.change("floatingip", floating.id, { router_id: second.id }, p1)).toMatchObject({ port_id: port.id, fixed_ip_address: ipOf(port), router_id: second.id });
+    expect(await api.list(`floatingips?router_id=${second.id}`, p1)).toMatchObject([{ id: floating.id }]);
+    expect(await api.change("floatingip", floating.id, { router_id: null }, p1)).toMatchObject({ port_id: port.id, router_id: router.id });
+  });
+
+  test("has a gateway on the network outside, is there to be seen, and leads to a port", async () => {
+    await refused(409, "RouterGatewayNotValid", { port_id: lost.id, router_id: inner.id });
+    const foreign = await api.make("router", { external_gateway_info: { network_id: outside.id } }, p2);
+    for (const router_id of [UNKNOWN, foreign.id]) await refused(404, "RouterNotFound", { port_id: lost.id, router_id });
+    await refused(400, "HTTPBadRequest", { port_id: lost.id, router_id: "x" });
+    await refused(400, "BadRequest", { router_id: router.id });
+    const floating = await make();
+    for (const more of [{}, { port_id: null }]) await api.refused(400, "BadRequest", "PUT", `floatingips/${floating.id}`, { floatingip: { router_id: router.id, ...more } }, p1);
+    expect(await api.change("floatingip", floating.id, { router_id: null }, p1)).toMatchObject({ router_id: null, port_id: null });
+    expect(await held()).toHaveLength(1);
+  });
+
+  test("leads to one port of an address, also where several networks behind it have the same", async () => {
+    const twin = await api.make("network", {});
+    await api.make("subnet", { network_id: twin.id, ip_version: 4, cidr: "10.1.0.0/24" });
+    const other = await api.make("port", { network_id: twin.id, fixed_ips: [{ ip_address: ipOf(lost) }] });
+    await make({ port_id: lost.id, router_id: router.id });
+    await refused(409, "FloatingIPPortAlreadyAssociated", { port_id: other.id, router_id: router.id });
+    expect(await held()).toHaveLength(1);
+  });
+
+  test("keeps its gateway for it; its interfaces and those between may go", async () => {
+    const floating = await make({ port_id: lost.id, router_id: router.id });
+    await api.refused(409, "RouterExternalGatewayInUseByFloatingIp", "PUT", `routers/${router.id}`, { router: { external_gateway_info: null } }, p1);
+    expect(await api.put(`routers/${router.id}/remove_router_interface`, { subnet_id: subnet.id }, p1)).toMatchObject({ status: 200 });
+    expect((await api.get(`floatingips/${floating.id}`, p1)).body).toMatchObject({ floatingip: { router_id: router.id, status: "DOWN" } });
+    await api.delete("port", lost.id, p1);
+    expect((await api.get(`floatingips/${floating.id}`, p1)).body).toMatchObject({ floatingip: { router_id: null, port_id: null } });
+    await api.change("router", router.id, { external_gateway_info: null }, p1);
+  });
+});
+
 describe("what it stands on", () => {
   test("the gateway, the interface and the network stay; the port takes it back", async () => {
     const floating = await make({ port_id: port.id });

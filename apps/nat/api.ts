@@ -7,7 +7,7 @@ import { addressTable, deviceOwner, isAnothersPort, networkResource, portResourc
 import { routerResource } from "../l3/model.ts";
 import { portForwarding, shownForwardings } from "./forwarding-api.ts";
 import { floatingIpPool } from "./pools-api.ts";
-import { floatingIpActiveTable, floatingIpResource, floatingIpTable, portForwardingTable, routerBetween, type FloatingIp } from "./model.ts";
+import { floatingIpActiveTable, floatingIpResource, floatingIpTable, gatewayOn, portForwardingTable, routerBetween, routersBetween, type FloatingIp } from "./model.ts";
 
 const MEMBER = memberOf();
 
@@ -55,8 +55,8 @@ function portOutside(tx: Tx, standard: StandardRow, networkId: string, input: Va
 
 // ---- what it leads to ----
 
-type Association = Pick<FloatingIp, "port_id" | "fixed_ip_address" | "router_id">;
-export const NOWHERE: Association = { port_id: null, fixed_ip_address: null, router_id: null };
+type Association = Pick<FloatingIp, "port_id" | "fixed_ip_address" | "router_id" | "by_routes">;
+export const NOWHERE: Association = { port_id: null, fixed_ip_address: null, router_id: null, by_routes: undefined };
 
 function fixedIpOf(tx: Tx, port: Port, named: string | null): string {
   const own = tx.by(addressTable, "port", port.id).filter((a) => a.family === 4).map((a) => a.ip);
@@ -79,12 +79,24 @@ export function reachingRouter(tx: Tx, port: Port, fixedIp: string, networkId: s
 const notReachable = (networkId: string, subnetId: string, portId: string): Error =>
   notFound("ExternalGatewayForFloatingIPNotFound", `External network ${networkId} is not reachable from subnet ${subnetId}. Therefore, cannot associate Port ${portId} with a Floating IP.`);
 
-function associate(tx: Tx, floating: Pick<FloatingIp, "id" | "project_id" | "floating_network_id" | "floating_ip_address">, portId: string, fixed: string | null, ctx: ApiContext): Association {
+/**
+ * The router that was named. Whether a packet finds the way between it and the address, by others and their routes, is nothing that it could be asked
+ * once and for all; the floating IP is DOWN while it has no route there.
+ * @throws ApiError 404 RouterNotFound, also of one that is not the caller's to see; 409 without a gateway on the network
+ */
+function namedRouter(tx: Tx, routerId: string, networkId: string, ctx: ApiContext): string {
+  const { id } = ctx.visible(routerResource, routerId);
+  if (gatewayOn(tx, id, networkId) === undefined) throw conflict("RouterGatewayNotValid", `Router ${id} has no gateway on external network ${networkId}, and cannot carry its floating IPs.`);
+  return id;
+}
+
+/** `named`: the router that is to carry it; null: the one that is found. */
+function associate(tx: Tx, floating: Pick<FloatingIp, "id" | "project_id" | "floating_network_id" | "floating_ip_address">, portId: string, fixed: string | null, named: string | null, ctx: ApiContext): Association {
   const port = ctx.visible(portResource, portId);
   if (isAnothersPort(port, floating, ctx)) throw badFloatingIp(`Port ${port.id} is of another project than floating IP ${floating.id} and cannot be bound to it`);
   const ip = fixedIpOf(tx, port, fixed);
   const network = floating.floating_network_id;
-  const router = reachingRouter(tx, port, ip, network);
+  const router = named === null ? reachingRouter(tx, port, ip, network) : namedRouter(tx, named, network, ctx);
   if (tx.by(floatingIpTable, "port", port.id).some((f) => f.id !== floating.id && f.floating_network_id === network && f.fixed_ip_address === ip)) {
     throw conflict(
       "FloatingIPPortAlreadyAssociated",
@@ -94,7 +106,13 @@ function associate(tx: Tx, floating: Pick<FloatingIp, "id" | "project_id" | "flo
   if (tx.by(portForwardingTable, "port", port.id).some((f) => f.internal_ip_address === ip)) {
     throw badRequest(`Cannot associate floating IP to port ${port.id} because it already has a Port Forwarding binding.`, "PortHasPortForwarding");
   }
-  return { port_id: port.id, fixed_ip_address: ip, router_id: router };
+  // By routes it may lead to several networks that have the same addresses.
+  const same = tx.by(floatingIpTable, "inside", `${router}|${ip}`).find((f) => f.id !== floating.id && f.port_id !== port.id);
+  if (same !== undefined) {
+    throw conflict("FloatingIPPortAlreadyAssociated", `Cannot associate floating IP ${floating.floating_ip_address} (${floating.id}) with port ${port.id} using fixed IP ${ip}, as floating IP ${same.floating_ip_address} (${same.id}) leads to that address of another port by router ${router}.`);
+  }
+  const byRoutes = named !== null && !routersBetween(tx, port, ip, network).includes(router);
+  return { port_id: port.id, fixed_ip_address: ip, router_id: router, by_routes: byRoutes || undefined };
 }
 
 /** A floating IP that leads somewhere, or did, is part of the router by which it does. */
@@ -111,6 +129,7 @@ export function disassociate(tx: Tx, row: FloatingIp): void {
 const inUseByForwarding = (id: string): Error => conflict("FipInUseByPortForwarding", `Floating IP ${id} in use by Port Forwarding resources.`);
 
 const ALONE = "fixed_ip_address cannot be specified without a port_id";
+const ROUTER_ALONE = "router_id cannot be specified of a floating IP that leads to no port";
 
 const floatingIp = defineResource(floatingIpResource, {
   collection: "floatingips",
@@ -129,7 +148,10 @@ const floatingIp = defineResource(floatingIpResource, {
     subnet_id: { type: "uuid|null", about: "Subnet of the external network that the address is to be of.", post: true, default: null, visible: false },
     port_id: { type: "uuid|null", about: "Port that it leads to; null: none.", post: true, put: true, default: null, filter: true, index: "port" },
     fixed_ip_address: { type: "ip|null", about: "Of several addresses of the port the one that it leads to.", post: true, put: true, default: null, check: orNull({ type: "ip" }), filter: true, sort: true },
-    router_id: { type: "uuid|null", about: "Router by which it leads there.", filter: true, sort: true },
+    router_id: {
+      type: "uuid|null", about: "Router by which it leads there; null: the one that has an interface on the port's subnet. One that is named has a gateway on the external network, and needs routes to the port where it has no interface beside it.",
+      post: true, put: true, default: null, filter: true, sort: true, policy: { create: MEMBER, update: MEMBER },
+    },
     status: { type: "string", about: "ACTIVE where it leads somewhere, and the switch that translates has confirmed it; else DOWN.", filter: true, sort: true },
     port_forwardings: { type: "object[]", about: "Its ports that are forwarded.", alias: "expose-port-forwarding-in-fip" },
     port_details: { type: "object", about: "What the port is that it leads to; null: none.", alias: "fip-port-details" },
@@ -142,19 +164,25 @@ const floatingIp = defineResource(floatingIpResource, {
     if (!leadsOutside(tx, network, ctx)) throw badFloatingIp(`Network ${network.id} is not a valid external network`);
     const portId = input.port_id as string | null;
     const fixed = input.fixed_ip_address as string | null;
+    const named = input.router_id as string | null;
     if (portId === null && fixed !== null) throw badFloatingIp(ALONE);
+    if (portId === null && named !== null) throw badFloatingIp(ROUTER_ALONE);
     const { port, ip } = portOutside(tx, standard, network.id, input, ctx);
     const address = { floating_network_id: network.id, floating_ip_address: ip, floating_port_id: port.id };
-    const row: FloatingIp = { ...standard, ...address, ...(portId === null ? NOWHERE : associate(tx, { id: standard.id, project_id: standard.project_id, ...address }, portId, fixed, ctx)) };
+    const row: FloatingIp = { ...standard, ...address, ...(portId === null ? NOWHERE : associate(tx, { id: standard.id, project_id: standard.project_id, ...address }, portId, fixed, named, ctx)) };
     tx.put(floatingIpTable, row);
     bumpRouters(ctx, row);
     return row;
   },
   update(tx, row, changes, ctx) {
     // An update of nothing takes it back: at first there was nothing else to change, and clients say it so still.
-    const portId = Object.keys(changes).length === 0 ? null : (changes.port_id as string | null | undefined);
+    const given = Object.keys(changes).length === 0 ? null : (changes.port_id as string | null | undefined);
     const fixed = (changes.fixed_ip_address as string | null | undefined) ?? null;
-    if (fixed !== null && (portId === null || portId === undefined)) throw badFloatingIp(ALONE);
+    if (fixed !== null && (given === null || given === undefined)) throw badFloatingIp(ALONE);
+    const named = changes.router_id as string | null | undefined;
+    // Another router alone: it leads to what it did.
+    const portId = given === undefined && named !== undefined ? row.port_id : given;
+    if (typeof named === "string" && (portId === null || portId === undefined)) throw badFloatingIp(ROUTER_ALONE);
     if (portId === undefined) {
       tx.put(floatingIpTable, row);
       return row;
@@ -164,11 +192,11 @@ const floatingIp = defineResource(floatingIpResource, {
       tx.put(floatingIpTable, row);
       return row;
     }
-    const after: FloatingIp = { ...row, ...(portId === null ? NOWHERE : associate(tx, row, portId, fixed, ctx)) };
+    const after: FloatingIp = { ...row, ...(portId === null ? NOWHERE : associate(tx, row, portId, given === undefined ? row.fixed_ip_address : fixed, named ?? null, ctx)) };
     tx.put(floatingIpTable, after);
     bumpRouters(ctx, row, after);
     // Somewhere else it is not in place yet.
-    if (after.port_id !== row.port_id || after.fixed_ip_address !== row.fixed_ip_address) tx.delete(floatingIpActiveTable, row.id);
+    if (after.port_id !== row.port_id || after.fixed_ip_address !== row.fixed_ip_address || after.router_id !== row.router_id) tx.delete(floatingIpActiveTable, row.id);
     return after;
   },
   remove(tx, row, ctx) {
@@ -193,6 +221,7 @@ const floatingIp = defineResource(floatingIpResource, {
 export const resources = [floatingIp, portForwarding, floatingIpPool];
 export const aliases: readonly Alias[] = [
   { alias: "fip-port-details", name: "Floating IP Port Details Extension", description: "Floating IPs show what the port is that they lead to.", updated: "2018-04-09T10:00:00-00:00" },
+  { alias: "floating-ip-router-writable", name: "Floating IP Router Writable", description: "The router by which a floating IP leads to its port may be named.", updated: "2026-06-01T00:00:00-00:00" },
   { alias: "floatingip-pools", name: "Floating IP Pools Extension", description: "Subnets that floating IPs are of.", updated: "2018-03-21T10:00:00-00:00" },
   { alias: "floating-ip-port-forwarding", name: "Floating IP Port Forwarding", description: "Ports of floating IPs lead to ports inside.", updated: "2018-04-04T10:00:00-05:00" },
   { alias: "floating-ip-port-forwarding-description", name: "Floating IP Port Forwarding Description", description: "Port forwardings have descriptions.", updated: "2021-04-28T10:00:00-00:00" },

@@ -1,8 +1,8 @@
 // Which routers translate, where each floating IP does, and what that takes on a host: a zone, the network outside.
-import { chassisTable, claim, claimTable, derivation, each, zonePool, type Claim, type ReadView } from "#app";
-import { gatewayAddressTable, gatewayNeighbourTable, gatewayPlanTable, isOnNetwork, knownAt, routerGatewayTable, travelsInTunnels, type GatewayAddress } from "../gateway/model.ts";
+import { chassisTable, claim, claimTable, contains, derivation, each, parseCidr, parseIp, zonePool, type Claim, type ReadView } from "#app";
+import { gatewayAddressTable, gatewayNeighbourTable, gatewayPlanTable, isOnNetwork, knownAt, routerGatewaysOf, routerGatewayTable, travelsInTunnels, type GatewayAddress } from "../gateway/model.ts";
 import { activeAttachment, addressTable, attachmentTable, knownAtTable, networkHostTable, networkTable, portDetailTable, portTable, segmentTable, type NetworkHost, type PortDetail } from "../l2/model.ts";
-import { liveRouterTable, translationTable, zoneHolder, type Translation } from "../l3/model.ts";
+import { liveRouterTable, routeTable, translationTable, zoneHolder, type Translation } from "../l3/model.ts";
 import { floatingIpTable, floatingPlaceTable, gatewayOn, hidesSources, natSettings, translatedLimitTable, type FloatingIp, type FloatingPlace, type TranslatedLimit } from "./model.ts";
 
 /** Whether a host leads to a network itself: it is mapped to its physical one, or carries tunnels. */
@@ -13,13 +13,20 @@ function leadsTo(view: ReadView, networkId: string, chassisId: string): boolean 
   return isOnNetwork(view, networkId, chassisId);
 }
 
-function placeOf({ id, floating_network_id: network_id, floating_ip_address: ip, floating_port_id, router_id, port_id, fixed_ip_address: inside }: FloatingIp, view: ReadView): FloatingPlace | undefined {
+/** Whether a router leads to an address by a route that does not lead outside. */
+function leadsInside(view: ReadView, routerId: string, address: string): boolean {
+  const outside = new Set(routerGatewaysOf(view, routerId).map((g) => g.network_id));
+  const ip = parseIp(address)!;
+  return view.by(routeTable, "router", routerId).some(({ via, destination }) => !outside.has(via) && contains(parseCidr(destination)!, ip));
+}
+
+function placeOf({ id, floating_network_id: network_id, floating_ip_address: ip, floating_port_id, router_id, port_id, fixed_ip_address: inside, by_routes }: FloatingIp, view: ReadView): FloatingPlace | undefined {
   const mac = view.get(portTable, floating_port_id)?.mac_address;
   if (router_id === null || mac === undefined || view.get(liveRouterTable, router_id) === undefined || view.get(networkTable, network_id)?.admin_state_up !== true) return undefined;
   const gateway_id = gatewayOn(view, router_id, network_id);
-  if (gateway_id === undefined) return undefined;
-  // Forwarded ports may lead to many hosts; an address that several ports may have is at none of them: the host of the gateway finds who has it.
-  const at = port_id === null ? undefined : activeAttachment(view, port_id)?.chassis;
+  if (gateway_id === undefined || (by_routes === true && !leadsInside(view, router_id, inside!))) return undefined;
+  // What other routers pass on goes by the gateway's host, wherever the port is: there alone it comes to this router again. Forwarded ports may lead to many hosts; an address that several ports may have is at none of them: the host of the gateway finds who has it.
+  const at = port_id === null || by_routes === true ? undefined : activeAttachment(view, port_id)?.chassis;
   const distributed = at !== undefined && leadsTo(view, network_id, at);
   return { id, router_id, network_id, gateway_id, ip, mac, inside, distributed, hosts: distributed ? [at] : (view.get(gatewayPlanTable, gateway_id)?.hosts ?? []) };
 }
@@ -53,7 +60,7 @@ export const derive = [
     name: "floating-place",
     on: each(floatingIpTable),
     into: floatingPlaceTable,
-    reads: [liveRouterTable, portTable, networkTable, routerGatewayTable, attachmentTable, chassisTable, segmentTable, gatewayPlanTable],
+    reads: [liveRouterTable, portTable, networkTable, routerGatewayTable, routeTable, attachmentTable, chassisTable, segmentTable, gatewayPlanTable],
     derive: placeOf,
   }),
   derivation({

@@ -5,7 +5,7 @@ import { addressTable, deviceOwner, networkResource, networkTable, portResource,
 import { routerResource, routerTable } from "../l3/model.ts";
 import { disassociate } from "./api.ts";
 import { removeForwarding, removeStranded } from "./forwarding-api.ts";
-import { floatingIpActiveTable, floatingIpResource, floatingIpTable, portForwardingTable, routerBetween } from "./model.ts";
+import { floatingIpActiveTable, floatingIpResource, floatingIpTable, portForwardingTable, routersBetween } from "./model.ts";
 
 const ofNetwork = extendResource(networkResource, {
   accesses: {
@@ -40,12 +40,14 @@ const ofRouter = extendResource(routerResource, {
 /** Each floating IP of a router, as it was before one of its interfaces changed, is still reached by it. */
 function checkInterfaces(tx: Tx, routerId: string): void {
   for (const floating of tx.by(floatingIpTable, "router", routerId)) {
+    // Where routes lead to it, they may change as well.
+    if (floating.by_routes === true) continue;
     const ends = tx.by(portForwardingTable, "floatingip", floating.id).map((f) => [f.internal_port_id, f.internal_ip_address] as const);
     if (floating.port_id !== null && floating.fixed_ip_address !== null) ends.push([floating.port_id, floating.fixed_ip_address]);
     for (const [portId, ip] of ends) {
       const port = tx.get(portTable, portId);
       const subnet = tx.by(addressTable, "port", portId).find((a) => a.ip === ip)?.subnet_id;
-      if (port === undefined || subnet === undefined || routerBetween(tx, port, ip, floating.floating_network_id) === routerId) continue;
+      if (port === undefined || subnet === undefined || routersBetween(tx, port, ip, floating.floating_network_id).includes(routerId)) continue;
       throw conflict("RouterInterfaceInUseByFloatingIP", `Router interface for subnet ${subnet} on router ${routerId} cannot be deleted, as it is required by one or more floating IPs.`);
     }
   }

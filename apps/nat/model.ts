@@ -16,6 +16,8 @@ export interface FloatingIp extends StandardRow {
   readonly port_id: string | null;
   readonly fixed_ip_address: string | null;
   readonly router_id: string | null;
+  /** The router was named, and has no interface on the subnet of the address: its routes lead there, or nothing does. */
+  readonly by_routes?: true | undefined;
 }
 export const floatingIpTable = defineTable<FloatingIp>()("floatingip", {
   resource: "floatingip",
@@ -25,6 +27,8 @@ export const floatingIpTable = defineTable<FloatingIp>()("floatingip", {
     floating_port: (f) => f.floating_port_id,
     port: (f) => f.port_id ?? undefined,
     router: (f) => f.router_id ?? undefined,
+    /** What a router leads to by them. */
+    inside: (f) => (f.router_id === null || f.fixed_ip_address === null ? undefined : `${f.router_id}|${f.fixed_ip_address}`),
   },
 });
 export const floatingIpResource = resourceHandle<FloatingIp>("floatingip");
@@ -111,17 +115,20 @@ export const hidesSources = (view: ReadView, gatewayId: string): boolean => view
 /** The gateway of a router on a network, of several there the first. */
 export const gatewayOn = (view: ReadView, routerId: string, networkId: string): string | undefined => routerGatewaysOf(view, routerId).find((g) => g.network_id === networkId)?.id;
 
-/** The router by which an address of a port is reached from an external network: of several the one that is the gateway of its subnet, else the first by id. */
-export function routerBetween(view: ReadView, port: Port, fixedIp: string, networkId: string): string | undefined {
+/** Routers with an interface on the subnet of a port's address and a gateway on an external network: that which is the gateway of the subnet first, then by id. */
+export function routersBetween(view: ReadView, port: Port, fixedIp: string, networkId: string): string[] {
   const subnetId = view.by(addressTable, "port", port.id).find((a) => a.ip === fixedIp)?.subnet_id;
   const subnet = subnetId === undefined ? undefined : view.get(subnetTable, subnetId);
-  if (subnet === undefined) return undefined;
+  if (subnet === undefined) return [];
   const found = view.by(routerInterfaceTable, "network", port.network_id).flatMap(({ id, router_id, guest }) => {
     const own = guest === true ? undefined : view.by(addressTable, "port", id).find((a) => a.subnet_id === subnet.id);
     return own === undefined || gatewayOn(view, router_id, networkId) === undefined ? [] : [{ router_id, rank: own.ip === subnet.gateway_ip ? 0 : 1 }];
   });
-  return found.sort((a, b) => a.rank - b.rank || (a.router_id < b.router_id ? -1 : 1))[0]?.router_id;
+  return found.sort((a, b) => a.rank - b.rank || (a.router_id < b.router_id ? -1 : 1)).map((r) => r.router_id);
 }
+
+/** The router by which an address of a port is reached from an external network where none is named. */
+export const routerBetween = (view: ReadView, port: Port, fixedIp: string, networkId: string): string | undefined => routersBetween(view, port, fixedIp, networkId)[0];
 
 /** IPv4 prefixes on the link of an external network, as far as they are none of the router's inside. */
 export function linksOutside(view: ReadView, routerId: string, networkId: string): string[] {

@@ -108,6 +108,33 @@ test("while a gateway is handed over, what its hosts know no connection of goes 
   expect(["gw1", "gw2"].map((host) => [unknown(host), flows(host, "nat_asked")])).toEqual([[[], []], [[], []]]);
 });
 
+test("by a router that leads to its port by routes it is at the gateway, wherever the port is; while no route does it is nowhere", async () => {
+  const far = (await h.create("network", {})).id;
+  await h.create("subnet", { network_id: far, ip_version: 4, cidr: "10.1.0.0/24" });
+  const lost = (await h.create("port", { network_id: far, fixed_ips: [{ ip_address: "10.1.0.5" }] })).id;
+  await h.plug("hv1", lost, 11);
+  const { id } = await h.create("floatingip", { floating_network_id: outside, port_id: lost, router_id: router });
+  const route = async (...routes: readonly string[]): Promise<void> => {
+    expect((await h.call("PUT", `/v2.0/routers/${router}`, { router: { routes: routes.map((destination) => ({ destination, nexthop: "10.0.0.250" })) } })).status).toBe(200);
+    await h.settled();
+  };
+  await h.settled();
+  expect(h.view.get(floatingPlaceTable, id)).toBeUndefined();
+  await route("10.2.0.0/16");
+  expect(h.view.get(floatingPlaceTable, id)).toBeUndefined();
+  for (const destination of ["10.1.0.0/24", "10.1.0.5/32", "0.0.0.0/0"]) {
+    await route(destination);
+    expect(h.view.get(floatingPlaceTable, id), destination).toMatchObject({ inside: "10.1.0.5", distributed: false, hosts: expect.arrayContaining(["gw1", "gw2"]) as unknown });
+  }
+  compare(h, HOSTS);
+  await route();
+  expect(h.view.get(floatingPlaceTable, id)).toBeUndefined();
+  // With an interface there it is as any other.
+  await h.call("PUT", `/v2.0/floatingips/${id}`, { floatingip: { port_id: port } });
+  await h.settled();
+  expect(h.view.get(floatingPlaceTable, id)).toMatchObject({ distributed: true, hosts: ["hv1"] });
+});
+
 test("without the app nothing of it is left: no table, flow, zone, attribute or path; with it again all is there", async () => {
   const { id } = await h.create("floatingip", { floating_network_id: outside, port_id: port });
   await h.settled();

@@ -156,6 +156,39 @@ describe("of all apps", () => {
     expect((await post("networks", "network", {})).status).toBe(409);
   });
 
+  test("routes are limited in each router: as the project's quota says, or the operator's, else thirty", async () => {
+    const network = (await post("networks", "network", {})).body.network;
+    await post("subnets", "subnet", { network_id: network.id, ip_version: 4, cidr: "10.0.0.0/24" });
+    const make = async (): Promise<string> => (await post("routers", "router", {})).body.router.id;
+    const routers = [await make(), await make()] as const;
+    const port = async (): Promise<string> => (await post("ports", "port", { network_id: network.id })).body.port.id;
+    for (const id of routers) expect((await h.call("PUT", `/v2.0/routers/${id}/add_router_interface`, { port_id: await port() }, member("red"))).status).toBe(200);
+    const routes = (n: number, from = 0): object[] => Array.from({ length: n }, (_, i) => ({ destination: `10.${9 + ((from + i) >> 8)}.${(from + i) & 255}.0/24`, nexthop: "10.0.0.9" }));
+    const set = (id: string, n: number): Promise<Answer> => h.call("PUT", `/v2.0/routers/${id}`, { router: { routes: routes(n) } }, member("red"));
+    const [one, two] = routers;
+    expect((await set(one, 30)).status).toBe(200);
+    expect(await set(one, 31)).toMatchObject({ status: 400, body: { NeutronError: { type: "RoutesExhausted" } } });
+    expect((await used("red")).router_route).toEqual({ limit: 30, used: 30, reserved: 0 });
+    // Not of both together.
+    expect((await set(two, 20)).status).toBe(200);
+    expect((await used("red")).router_route!.used).toBe(30);
+    expect(await limit("red", { router_route: 29 })).toMatchObject({ status: 400 });
+    expect((await limit("red", { router_route: 40 })).body.quota.router_route).toBe(40);
+    expect((await set(one, 40)).status).toBe(200);
+    expect(await set(one, 41)).toMatchObject({ status: 409, body: over("router_route") });
+    const more = { router: { routes: routes(1, 40) } };
+    expect(await h.call("PUT", `/v2.0/routers/${one}/add_extraroutes`, more, member("red"))).toMatchObject({ status: 409, body: over("router_route") });
+    // Whose it is counts; and what is there may go one by one.
+    expect(await h.call("PUT", `/v2.0/routers/${one}`, { router: { routes: routes(41) } }, admin)).toMatchObject({ status: 409, body: over("router_route") });
+    expect((await limit("red", { router_route: 3, force: true })).status).toBe(200);
+    expect((await set(one, 39)).status).toBe(200);
+    expect((await h.call("PUT", `/v2.0/routers/${one}`, { router: { name: "x" } }, member("red"))).status).toBe(200);
+    expect(await set(two, 21)).toMatchObject({ status: 409 });
+    expect((await limit("red", { router_route: -1 })).status).toBe(200);
+    expect((await set(one, 1024)).status).toBe(200);
+    expect(await set(one, 1025)).toMatchObject({ status: 400, body: { NeutronError: { type: "RoutesExhausted" } } });
+  });
+
   test("Quantum v1 is bound as well", async () => {
     await limit("red", { network: 1 });
     const create = (): Promise<Answer> => h.call("POST", "/v1.1/tenants/red/networks.json", { network: { name: "n" } }, member("red"));
@@ -166,7 +199,7 @@ describe("of all apps", () => {
 
 test("defaults are an operator's; limits outlive a restart", async () => {
   h = await Harness.make([], undefined, { settings: new Map([["quotas", { "default-quota": new Map([["network", 1], ["all", -1]]) }]]) });
-  expect((await h.call("GET", "/v2.0/quotas/red", undefined, member("red"))).body.quota).toMatchObject({ network: 1, port: -1, router: -1 });
+  expect((await h.call("GET", "/v2.0/quotas/red", undefined, member("red"))).body.quota).toMatchObject({ network: 1, port: -1, router: -1, router_route: -1 });
   await post("networks", "network", {});
   expect((await post("networks", "network", {})).status).toBe(409);
   await limit("red", { network: 2 });

@@ -1,8 +1,8 @@
 // Quotas of projects. A request is refused if a project would have more than its limit of a resource of which the request creates some, as a whole: the
 // rows are counted when all of them are there, whoever's code made them, and then go. What belongs to no project (ports of gateways and floating IPs, what
 // an administrator without a project makes) is counted for none.
-import { badRequest, conflict, defineResource, type Alias, type AnyExtension, type AnyResource, type Caller, type Done, type ExtendAll, type ReadView, type StandardRow, type Tx, type Values } from "#app";
-import { defaultLimit, isCounted, limitOf, QUOTA_MAX, quotaResource, quotaTable, usedBy, type QuotaLimits } from "./model.ts";
+import { badRequest, conflict, defineResource, type Alias, type AnyExtension, type Caller, type Done, type ExtendAll, type ReadView, type StandardRow, type Tx, type Values } from "#app";
+import { defaultLimit, limitedBy, limitOf, QUOTA_MAX, quotaResource, quotaTable, saidLimit, type Limited, type QuotaLimits } from "./model.ts";
 
 const PROJECT_MAX = 255;
 /** What a change may have beside limits. */
@@ -36,43 +36,48 @@ const quota = defineResource(quotaResource, {
   },
 });
 
-/** Each counted resource with something of it. */
-const ofEach = <V>(counted: readonly AnyResource[], value: (resource: AnyResource) => V): Record<string, V> => Object.fromEntries(counted.map((r) => [r.name, value(r)]));
+/** Everything that is limited with something of it. */
+const ofEach = <V>(limited: readonly Limited[], value: (limited: Limited) => V): Record<string, V> => Object.fromEntries(limited.map((l) => [l.name, value(l)]));
 
-/** What is counted becomes attributes of quotas. */
-const ofQuota = (counted: readonly AnyResource[]): AnyExtension => ({
-  attributes: ofEach(counted, ({ collection }) => ({ type: "integer", about: `Of ${collection}.`, put: true, check: { range: [-1, QUOTA_MAX] } })),
-  present: (view: ReadView, row: QuotaLimits) => ofEach(counted, (r) => limitOf(view, row, r)),
+/** What is limited becomes attributes of quotas. */
+const ofQuota = (limited: readonly Limited[]): AnyExtension => ({
+  attributes: ofEach(limited, ({ about }) => ({ type: "integer", about, put: true, check: { range: [-1, QUOTA_MAX] } })),
+  present: (view: ReadView, row: QuotaLimits) => ofEach(limited, (l) => limitOf(view, row, l)),
   update(tx: Tx, row: QuotaLimits, changes: Values) {
     if (changes.force === true) return;
-    for (const r of counted) {
-      const limit = changes[r.name] as number | undefined;
-      const used = usedBy(tx, row.project_id, r);
-      if (limit !== undefined && limit >= 0 && limit < used) throw badRequest(`Invalid input for ${r.name}. Reason: the project has ${used}, which is more than '${limit}'; "force": true sets it all the same.`);
+    for (const l of limited) {
+      const limit = changes[l.name] as number | undefined;
+      if (limit === undefined || limit < 0) continue;
+      const used = l.used(tx, row.project_id);
+      if (limit < used) throw badRequest(`Invalid input for ${l.name}. Reason: the project has ${used}, which is more than '${limit}'; "force": true sets it all the same.`);
     }
   },
   actions: {
-    default: { method: "GET", about: "The limits of a project for which nothing was set.", policy: { of: "get" }, read: (view) => ({ quota: ofEach(counted, (r) => defaultLimit(view, r)) }) },
+    default: { method: "GET", about: "The limits of a project for which nothing was set.", policy: { of: "get" }, read: (view) => ({ quota: ofEach(limited, (l) => defaultLimit(view, l)) }) },
     details: {
       method: "GET", about: "The limits, and how many the project has.", policy: { of: "get" },
-      read: (view, row: QuotaLimits) => ({ quota: ofEach(counted, (r) => ({ limit: limitOf(view, row, r), used: usedBy(view, row.project_id, r), reserved: 0 })) }),
+      read: (view, row: QuotaLimits) => ({ quota: ofEach(limited, (l) => ({ limit: limitOf(view, row, l), used: l.used(view, row.project_id), reserved: 0 })) }),
     },
   },
 });
 
 /** @throws ApiError 409 OverQuota if a project has more of these than its limit */
-function checkLimit(tx: Tx, projectId: string, resource: AnyResource): void {
-  const limit = limitOf(tx, tx.get(quotaTable, projectId), resource);
-  if (limit >= 0 && usedBy(tx, projectId, resource) > limit) throw conflict("OverQuota", `Quota exceeded for resources: ['${resource.name}'].`);
+function checkLimit(tx: Tx, projectId: string, counted: Limited): void {
+  const limit = limitOf(tx, tx.get(quotaTable, projectId), counted);
+  if (limit >= 0 && counted.used(tx, projectId) > limit) throw conflict("OverQuota", `Quota exceeded for resources: ['${counted.name}'].`);
 }
 
 export const extendAll: ExtendAll = (resource, all) => {
-  if (resource.name === quota.name) return ofQuota(all.filter(isCounted));
-  if (!isCounted(resource)) return undefined;
+  if (resource.name === quota.name) return ofQuota(all.flatMap(limitedBy));
+  const counted = resource.quota === undefined ? undefined : limitedBy(resource).find((l) => l.name === resource.name);
+  if (counted === undefined && resource.limits === undefined) return undefined;
   return {
-    completed(tx: Tx, done: readonly Done<StandardRow>[]) {
-      for (const project of new Set(done.filter((d) => d.created).map((d) => d.row.project_id))) if (project !== "") checkLimit(tx, project, resource);
-    },
+    ...(resource.limits !== undefined && { limitOf: (view: ReadView, name: string, project: string) => saidLimit(view, project, name) }),
+    ...(counted !== undefined && {
+      completed(tx: Tx, done: readonly Done<StandardRow>[]) {
+        for (const project of new Set(done.filter((d) => d.created).map((d) => d.row.project_id))) if (project !== "") checkLimit(tx, project, counted);
+      },
+    }),
   };
 };
 

@@ -1,21 +1,13 @@
-// Service providers: who does what a caller might choose a provider for. There is one for each service, so that there is nothing to choose.
-import { defineResource, resourceHandle, type App, type Row } from "#app";
-
-/** Never stored. */
-interface ServiceProvider extends Row {
-  readonly service_type: string;
-  readonly name: string;
-  readonly default: boolean;
-}
-/** What is there when the app that this is a part of is. */
-const PROVIDERS: readonly ServiceProvider[] = [{ id: "L3_ROUTER_NAT", service_type: "L3_ROUTER_NAT", name: "axion", default: true }];
+// Service providers, as the API lists them.
+import { defineResource, resourceHandle, type App } from "#app";
+import { serviceProviders, type ServiceProvider } from "./model.ts";
 
 const serviceProvider = defineResource(resourceHandle<ServiceProvider>("service_provider"), {
   collection: "service_providers",
   about: "Who provides a service.",
   alias: "service-type",
   standard: [],
-  computed: { list: () => PROVIDERS, get: () => undefined },
+  computed: { list: () => serviceProviders, get: () => undefined },
   notFound: { type: "HTTPNotFound", message: (id) => `Service provider ${id} could not be found.` },
   attributes: {
     service_type: { type: "string", about: "L3_ROUTER_NAT: routers with gateways, translated sources and floating IPs.", filter: true },

@@ -108,6 +108,8 @@ export interface ApiContext extends Sight {
   update<R extends Row>(resource: ResourceHandle<R>, id: string, changes: InputOf<NoInfer<R>>): R;
   /** The resource's and extensions' remove see `ctx.internal`, and skip "in use by its owner" refusals. */
   remove(resource: ResourceHandle, id: string): void;
+  /** The limit that an app has of what each row of a project may have within it (`limits` of the resource); undefined: none says anything but the declared default. */
+  limitOf(resource: ResourceHandle, name: string, projectId: string): number | undefined;
   /** What an action that changes a member does, without policy check; `body` as its check would give it. Returns what it answers. */
   act(resource: ResourceHandle, id: string, action: string, body: Values): unknown;
   /** Where rows of the resource of this name are, and what of them may be granted; undefined: nothing, or there is none. */
@@ -284,6 +286,15 @@ export interface Quota {
   readonly default: number;
 }
 
+/** What each row may have of something that is no resource of its own. The resource's code refuses more than its default, or than `ctx.limitOf` says. */
+export interface Limit<R extends Row = Row> {
+  readonly about: string;
+  /** Of each row where nobody says otherwise; -1: any number. */
+  readonly default: number;
+  /** How many of it a row has. */
+  count(this: void, row: R): number;
+}
+
 /** What is declared of a resource whose rows are R. */
 export interface ResourceDeclaration<R extends Row = Row> {
   /** Plural as in body keys, e.g. "security_group_rules"; the path is the same with "-" for "_". */
@@ -334,6 +345,8 @@ export interface ResourceDeclaration<R extends Row = Row> {
   readonly bulk?: boolean;
   /** How many a project may have is limited, by an app that limits. Its table has the index `project`. */
   readonly quota?: Quota;
+  /** By the name that an app that limits has for it, e.g. router_route. The table has the index `project`. */
+  readonly limits?: Readonly<Record<string, Limit<R>>>;
   /** Before a list, and before a create by a caller, as a part of it. */
   readonly prepare?: Prepare;
   /**
@@ -382,6 +395,8 @@ export interface Extension<R extends Row = Row> {
   readonly accesses?: Readonly<Record<string, Partial<Access>>>;
   /** To whom the app that grants them has granted an access of the row of this id: projects, and EVERYBODY. */
   grantedTo?(view: ReadView, action: string, id: string): readonly string[];
+  /** What each row of a project may have of what the resource's `limits` name; undefined: the default. -1: any number. */
+  limitOf?(view: ReadView, name: string, projectId: string): number | undefined;
   /** Before the resource's create: what it adds to the input, such as what a caller left to it to choose. */
   beforeCreate?(tx: Tx, input: Values, ctx: ApiContext): Values;
   /** After the resource's create. */

@@ -39,7 +39,7 @@ export interface SettingDecl {
   readonly fallback?: string;
   readonly about: string;
   /** Of a value by name: the names there may be, by the resources that there are. Default: any. */
-  readonly names?: (resources: readonly { readonly name: string; readonly quota?: object }[]) => readonly string[];
+  readonly names?: (resources: readonly { readonly name: string; readonly quota?: object; readonly limits?: object }[]) => readonly string[];
 }
 /** By the names of flags: `{ mtu: {...} }` is --mtu, AXION_MTU and the key mtu. Unique among the core's and all apps'. */
 export type SettingDecls = Readonly<Record<string, SettingDecl>>;

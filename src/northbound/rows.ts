@@ -148,6 +148,14 @@ export class Context extends Seeing implements ApiContext {
     this.rows.remove(kind, this.tx, this.existing(kind, id), this.inner({}));
   }
 
+  limitOf(resource: ResourceHandle, name: string, projectId: string): number | undefined {
+    for (const extension of this.rows.kind(resource.name).extensions) {
+      const limit = extension.limitOf?.(this.tx, name, projectId);
+      if (limit !== undefined) return limit;
+    }
+    return undefined;
+  }
+
   act(resource: ResourceHandle, id: string, action: string, body: Values): unknown {
     const kind = this.rows.kind(resource.name);
     const decl = kind.actions.find((a) => a.name === action)?.decl;

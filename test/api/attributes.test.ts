@@ -11,11 +11,13 @@ const wanted = JSON.parse(readFileSync(new URL("../fixtures/api/attributes.json"
 /** Where it is otherwise on purpose, and why. */
 const DIFFERENT: Readonly<Record<string, string>> = {
   "networks.mtu": "cuvfs", // net-mtu-writable, an extension of its own
+  "floatingips.router_id": "cuvfs", // floating-ip-router-writable, likewise
   "ports.tags": "cv", // tag-ports-during-bulk-creation, an extension of its own
   "port_forwardings.external_port": "cuvfs", // or a range
   "port_forwardings.internal_port": "cuv",
   "segments.segmentation_id": "cvfs", // clients ask for it as they do of networks
   ...Object.fromEntries(["cidr", "network_id", "project_id", "subnet_id", "subnet_name"].map((name) => [`floatingip_pools.${name}`, "vf"])), // filters are its use
+  "ports.propagate_uplink_status": "cuv", // uplink-status-propagation-updatable
   "networks.availability_zone_hints": "cv", // lists have no order
   // agent_sort_key, an extension of its own
   ...Object.fromEntries(["id", "agent_type", "binary", "topic", "host", "alive", "availability_zone"].map((name) => [`agents.${name}`, "vfs"])),

@@ -1,5 +1,6 @@
 // Translation at gateways on real switches: two hosts with VMs, one of them with somebody outside too, and two that may have gateways. Two
 // tenants have the same addresses.
+// Over 400 lines: one lab for all of it, which takes longer to make than most tests.
 import { setTimeout as sleep } from "node:timers/promises";
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
 import { until } from "../../../lab/exec.ts";
@@ -224,6 +225,46 @@ describe.skipIf(Lab.missing().length > 0)("translation at a gateway", () => {
     for (const i of [near, far, gw]) await i.vm.destroy();
     for (const i of [near, far, gw]) await cloud.remove("port", i.port.id);
     await cloud.synced();
+  }, 90_000);
+
+  test("a floating IP by a router that is named: the port is behind another router, to which routes lead; without a route it is down", async () => {
+    const [{ a, inside, router, project }] = tenants;
+    const far = await cloud.network("10.1.0.0/24", {}, project);
+    const inner = await cloud.router([far], project);
+    const between = await cloud.create("port", { network_id: inside.network.id, fixed_ips: [{ ip_address: "10.0.0.250" }] }, project);
+    expect((await cloud.call("PUT", `/v2.0/routers/${inner.id}/add_router_interface`, { port_id: between.id }, project)).status).toBe(200);
+    await cloud.update("router", inner.id, { routes: [{ destination: "0.0.0.0/0", nexthop: "10.0.0.1" }] }, project);
+    const vms = await Promise.all([1, 2].map((n) => cloud.instance(cloud.hv(n), far, { project, port: { security_groups: a.port.security_groups } })));
+    const floating = await Promise.all(vms.map(({ port }) => floatingIp({ port_id: port.id, router_id: router.id })));
+    await cloud.synced();
+    expect(await x.vm.reaches(addressOf(floating[0]!), { timeoutMs: 300 })).toBe(false);
+    expect((await cloud.show("floatingip", floating[0]!.id)).status).toBe("DOWN");
+    await cloud.update("router", router.id, { routes: [{ destination: "10.1.0.0/24", nexthop: "10.0.0.250" }] }, project);
+    await Promise.all(floating.map((f) => active(f.id)));
+    await cloud.synced();
+    for (const [n, { vm, ip }] of vms.entries()) {
+      const address = addressOf(floating[n]!);
+      const [heard, seen] = [await vm.tcpdump("icmp[0] == 8"), await x.vm.tcpdump("icmp[0] == 8")];
+      await until("an answer by the routers", () => x.vm.reaches(address));
+      expect(await x.vm.ping(address, { count: 5, intervalMs: 20 })).toMatchObject({ received: 5 });
+      expect(await vm.ping(x.ip, { count: 5, intervalMs: 20 })).toMatchObject({ received: 5 });
+      expect((await heard.stop()).lines.some((l) => l.includes(`${x.ip} > ${ip}`))).toBe(true);
+      expect((await seen.stop()).lines.some((l) => l.includes(`${address} > ${x.ip}`))).toBe(true);
+      // From inside as well, by the router's other networks.
+      expect(await a.vm.ping(address, { count: 5, intervalMs: 20 }), `from inside, ${n}`).toMatchObject({ received: 5 });
+    }
+    for (const f of floating) await cloud.remove("floatingip", f.id);
+    await cloud.update("router", router.id, { routes: [] }, project);
+    for (const { vm, port } of vms) {
+      await vm.destroy();
+      await cloud.remove("port", port.id);
+    }
+    await cloud.update("router", inner.id, { routes: [] }, project);
+    for (const body of [{ subnet_id: far.subnet.id }, { port_id: between.id }]) expect((await cloud.call("PUT", `/v2.0/routers/${inner.id}/remove_router_interface`, body, project)).status).toBe(200);
+    await cloud.remove("router", inner.id, project);
+    await cloud.remove("network", far.network.id, project);
+    await cloud.synced();
+    expect(await cloud.differences()).toBe("");
   }, 90_000);
 
   test("forwarded ports lead to theirs, tcp and udp, single ones and ranges, from outside and inside; others lead nowhere; taken away they end sessions", async () => {
