@@ -280,14 +280,14 @@ describe("below HTTP", () => {
   test.each([
     ["no HTTP at all", "\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", /^HTTP\/1\.1 400 |^$/],
     ["no host", "GET /v2.0/networks HTTP/1.1\r\n\r\n", /^HTTP\/1\.1 400 /],
-    ["a broken header", "GET /v2.0/networks HTTP/1.1\r\nhost: x\r\nbad header\r\n\r\n", /^HTTP\/1\.1 400 /],
-    ["two lengths", "POST /v2.0/networks HTTP/1.1\r\nhost: x\r\ncontent-length: 2\r\ncontent-length: 3\r\n\r\n{}x", /^HTTP\/1\.1 400 /],
-    ["length and chunks", "POST /v2.0/networks HTTP/1.1\r\nhost: x\r\ncontent-length: 2\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n", /^HTTP\/1\.1 400 /],
-    ["a negative length", "POST /v2.0/networks HTTP/1.1\r\nhost: x\r\ncontent-length: -5\r\n\r\n", /^HTTP\/1\.1 400 /],
-    ["an announced huge body", "POST /v2.0/networks HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: 99999999999\r\n\r\n{", /^HTTP\/1\.1 413 /],
-    ["endless headers", `GET /v2.0/networks HTTP/1.1\r\nhost: x\r\nx-long: ${"x".repeat(200_000)}\r\n\r\n`, /^HTTP\/1\.1 431 /],
-    ["an unknown method", "FROB /v2.0/networks HTTP/1.1\r\nhost: x\r\n\r\n", /^HTTP\/1\.1 (400|404|405|501) /],
-    ["an absolute path of dots", "GET /v2.0/../../etc/passwd HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n", /^HTTP\/1\.1 40[04] /],
+    ["a broken header", "GET /v2.0/networks HTTP/1.1\r\nhost: localhost\r\nbad header\r\n\r\n", /^HTTP\/1\.1 400 /],
+    ["two lengths", "POST /v2.0/networks HTTP/1.1\r\nhost: localhost\r\ncontent-length: 2\r\ncontent-length: 3\r\n\r\n{}x", /^HTTP\/1\.1 400 /],
+    ["length and chunks", "POST /v2.0/networks HTTP/1.1\r\nhost: localhost\r\ncontent-length: 2\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n", /^HTTP\/1\.1 400 /],
+    ["a negative length", "POST /v2.0/networks HTTP/1.1\r\nhost: localhost\r\ncontent-length: -5\r\n\r\n", /^HTTP\/1\.1 400 /],
+    ["an announced huge body", "POST /v2.0/networks HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\ncontent-length: 99999999999\r\n\r\n{", /^HTTP\/1\.1 413 /],
+    ["endless headers", `GET /v2.0/networks HTTP/1.1\r\nhost: localhost\r\nx-long: ${"x".repeat(200_000)}\r\n\r\n`, /^HTTP\/1\.1 431 /],
+    ["an unknown method", "FROB /v2.0/networks HTTP/1.1\r\nhost: localhost\r\n\r\n", /^HTTP\/1\.1 (400|404|405|501) /],
+    ["an absolute path of dots", "GET /v2.0/../../etc/passwd HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n", /^HTTP\/1\.1 40[04] /],
   ])("%s", async (_about, bytes, answer) => {
     const before = await everything();
     expect(await raw(bytes)).toMatch(answer);
@@ -296,7 +296,7 @@ describe("below HTTP", () => {
 
   test("a body that never ends holds nobody else up", async () => {
     const socket = net.connect(controller.apiPort, "127.0.0.1");
-    socket.on("error", () => undefined).write("POST /v2.0/networks HTTP/1.1\r\nhost: x\r\ncontent-length: 1000\r\n\r\n{");
+    socket.on("error", () => undefined).write("POST /v2.0/networks HTTP/1.1\r\nhost: localhost\r\ncontent-length: 1000\r\n\r\n{");
     expect((await controller.api("GET", "/v2.0/networks")).status).toBe(200);
     socket.destroy();
   });
