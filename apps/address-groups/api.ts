@@ -36,6 +36,7 @@ const change = (about: string, rule: string, judge: (row: AddressGroup, addresse
   policy: MEMBER,
   rule,
   check: given,
+  answers: { address_group: addressGroupResource },
   run(tx, row, body, ctx) {
     const addresses = body.addresses as readonly string[];
     judge(row, addresses);

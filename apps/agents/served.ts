@@ -43,7 +43,7 @@ export function servedBy<R extends Row>({ app, kind, agentType, binary, notOne, 
         },
       },
       [`create_${one}`]: {
-        method: "POST", path: many, status: 201, about: about.refused, policy: ADMIN, check: { dict: { [attribute]: { check: { type: "uuid" }, required: true } } },
+        method: "POST", path: many, status: 201, about: about.refused, policy: ADMIN, check: { dict: { [attribute]: { check: { type: "uuid" }, required: true } } }, answers: {},
         run(_tx, agent, body, ctx) {
           checkType(agent);
           throw refusal(ctx.visible(resource, body[attribute] as string).id, agent.id);

@@ -114,6 +114,7 @@ const get = (path: string): CollectionAction => ({
   path,
   policy: { of: "get" },
   rule: "get_auto_allocated_topology",
+  answers: { auto_allocated_topology: { dict: Object.fromEntries(["id", "tenant_id", "project_id"].map((key) => [key, { check: { type: "string" }, required: true }])) } },
   prepare: {
     needed: (view, caller, named, fields) => fields?.has(DRY_RUN) !== true && networkOf(view, projectOf(named, caller)) === null,
     run: (tx, ctx, named) => make(tx, projectOf(named, ctx.caller), ctx),

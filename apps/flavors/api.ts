@@ -100,6 +100,7 @@ const flavor = defineResource(flavorResource, {
       about: "Provides it by one more profile, after those that there are.",
       method: "POST", path: "service_profiles", status: 201, policy: ADMIN, rule: "create_flavor_service_profile",
       check: { dict: { service_profile: { check: { dict: { id: { check: { type: "uuid" }, required: true } } }, required: true } } },
+      answers: { service_profile: { dict: { id: { check: { type: "uuid" }, required: true } } } },
       run(tx, row, body, ctx) {
         const { id } = ctx.visible(serviceProfileResource, (body.service_profile as { readonly id: string }).id);
         if (row.service_profiles.includes(id)) throw conflict("FlavorServiceProfileBindingExists", `Service Profile ${id} is already associated with flavor ${row.id}.`);
@@ -118,6 +119,7 @@ const flavor = defineResource(flavorResource, {
     next_providers: {
       about: "Who provides what is made of it now, and by what profile.",
       method: "GET", policy: ADMIN, rule: "get_flavor_next_provider",
+      answers: { next_providers: { list: { dict: { provider: { check: { type: "string" }, required: true }, driver: { check: { type: "string" }, required: true }, metainfo: { check: { type: "any" }, required: true } } } } },
       read(view, row) {
         const { profile: { metainfo, driver }, provider } = nextProvider(view, row);
         return { next_providers: [{ provider: provider.name, driver: driver === "" ? provider.driver : driver, metainfo }] };

@@ -2,7 +2,7 @@
 // not the port's device_owner, says that the port is the router's.
 import {
   memberOf, badRequest, conflict, contains, defineResource, draw, extendResource, invalidFor, isObject, makeCheck, notFound, orNull, parseCidr, parseIp, parseUuid, reference, show,
-  type Action, type Alias, type ApiContext, type Convert, type Converter, type ReadView, type Tx, type Values,
+  type Action, type Alias, type ApiContext, type Check, type Convert, type Converter, type ReadView, type Tx, type Values,
 } from "#app";
 import { addressId, addressTable, deviceOwner, networkTable, portResource, portTable, type Address, type Port } from "../l2/model.ts";
 import { subnetResource, type Subnet } from "../ipam/model.ts";
@@ -120,9 +120,17 @@ function addByPort(tx: Tx, router: Router, portId: string, ctx: ApiContext): { p
   return { port: ctx.update(portResource, port.id, { device_id: router.id, device_owner: deviceOwner.routerInterface }), subnets: subnets.map((s) => s.id) };
 }
 
-const addInterface: Action<Router> = {
-  about: "Connects a subnet by its gateway address, which only its owner or the network's may, or an unused port with the addresses it has.",
+const UUID: Check = { type: "uuid" };
+/** Of both actions on interfaces. */
+const attaching = {
   policy: memberOf(),
+  form: { dict: { subnet_id: { check: orNull(UUID) }, port_id: { check: orNull(UUID) } } },
+  answers: { id: UUID, tenant_id: { type: "string" }, project_id: { type: "string" }, port_id: UUID, network_id: UUID, subnet_id: UUID, subnet_ids: { list: UUID } },
+} as const;
+
+const addInterface: Action<Router> = {
+  ...attaching,
+  about: "Connects a subnet by its gateway address, which only its owner or the network's may, or an unused port with the addresses it has.",
   run(tx, row, body, ctx) {
     const { subnet_id, port_id } = attachBody(body);
     if (subnet_id !== undefined && port_id !== undefined) throw badRouter("Cannot specify both subnet-id and port-id");
@@ -155,8 +163,8 @@ function findInterface(tx: Tx, ctx: ApiContext, router: Router, { subnet_id, por
 }
 
 const removeInterface: Action<Router> = {
+  ...attaching,
   about: "Disconnects a subnet or port; the port is deleted.",
-  policy: memberOf(),
   run(tx, row, body, ctx) {
     const names = attachBody(body);
     const { found, part } = findInterface(tx, ctx, row, names);
@@ -227,6 +235,7 @@ const routeKey = (r: StaticRoute): string => `${r.destination} ${r.nexthop}`;
 const changeRoutes = (about: string, change: (now: readonly StaticRoute[], given: readonly StaticRoute[]) => readonly StaticRoute[]): Action<Router> => ({
   about,
   policy: memberOf(),
+  form: { dict: { router: { check: { dict: { routes: { check: { convert: "routes" }, required: true } } }, required: true } } },
   shows: true,
   run(_tx, row, body, ctx) {
     const routes = change(row.routes, bodyRoutes(body));

@@ -1,10 +1,13 @@
 // Quotas of projects. A request is refused if a project would have more than its limit of a resource of which the request creates some, as a whole: the
 // rows are counted when all of them are there, whoever's code made them, and then go. What belongs to no project (ports of gateways and floating IPs, what
 // an administrator without a project makes) is counted for none.
-import { badRequest, conflict, defineResource, type Alias, type AnyExtension, type Caller, type Done, type ExtendAll, type ReadView, type StandardRow, type Tx, type Values } from "#app";
+import { badRequest, conflict, defineResource, type Alias, type AnyExtension, type Caller, type Done, type ExtendAll, type KeyCheck, type ReadView, type StandardRow, type Tx, type Values } from "#app";
 import { defaultLimit, limitedBy, limitOf, QUOTA_MAX, quotaResource, quotaTable, saidLimit, type Limited, type QuotaLimits } from "./model.ts";
 
 const PROJECT_MAX = 255;
+const PROJECT: KeyCheck = { check: { type: "string" }, required: true };
+/** A number that a limit or a use of one is. */
+const NUMBER: KeyCheck = { check: { type: "integer" }, required: true };
 /** What a change may have beside limits. */
 const MANNERS: ReadonlySet<string> = new Set(["force", "check_limit"]);
 
@@ -31,8 +34,8 @@ const quota = defineResource(quotaResource, {
   },
   remove: (tx, row) => tx.delete(quotaTable, row.id),
   collectionActions: {
-    tenant: { method: "GET", about: "The caller's own project.", policy: "", read: (_view, { projectId }: Caller) => ({ tenant: { tenant_id: projectId } }) },
-    project: { method: "GET", about: "The caller's own project.", policy: "", read: (_view, { projectId }: Caller) => ({ project: { project_id: projectId } }) },
+    tenant: { method: "GET", about: "The caller's own project.", policy: "", answers: { tenant: { dict: { tenant_id: PROJECT } } }, read: (_view, { projectId }: Caller) => ({ tenant: { tenant_id: projectId } }) },
+    project: { method: "GET", about: "The caller's own project.", policy: "", answers: { project: { dict: { project_id: PROJECT } } }, read: (_view, { projectId }: Caller) => ({ project: { project_id: projectId } }) },
   },
 });
 
@@ -53,9 +56,10 @@ const ofQuota = (limited: readonly Limited[]): AnyExtension => ({
     }
   },
   actions: {
-    default: { method: "GET", about: "The limits of a project for which nothing was set.", policy: { of: "get" }, read: (view) => ({ quota: ofEach(limited, (l) => defaultLimit(view, l)) }) },
+    default: { method: "GET", about: "The limits of a project for which nothing was set.", policy: { of: "get" }, answers: { quota: { dict: ofEach(limited, () => NUMBER) } }, read: (view) => ({ quota: ofEach(limited, (l) => defaultLimit(view, l)) }) },
     details: {
       method: "GET", about: "The limits, and how many the project has.", policy: { of: "get" },
+      answers: { quota: { dict: ofEach(limited, () => ({ check: { dict: { limit: NUMBER, used: NUMBER, reserved: NUMBER } }, required: true })) } },
       read: (view, row: QuotaLimits) => ({ quota: ofEach(limited, (l) => ({ limit: limitOf(view, row, l), used: l.used(view, row.project_id), reserved: 0 })) }),
     },
   },

@@ -69,6 +69,7 @@ const change = (about: string, rule: string, after: (before: readonly Cidr[], gi
   policy: MEMBER,
   rule,
   check: { dict: { prefixes: { check: PREFIXES, required: true } } },
+  answers: { prefixes: { list: { type: "prefix" } } },
   run(_tx, row, body, ctx) {
     const given = cidrsOf(body.prefixes as readonly string[]);
     const prefixes = after(cidrsOf(row.prefixes), given.length === 0 ? [] : compacted(given)).map(formatCidr);
@@ -170,6 +171,7 @@ const subnetPool = defineResource(subnetPoolResource, {
       about: "Makes the subnets of a network the pool's, with their prefixes.",
       policy: MEMBER,
       check: { dict: { network_id: { check: { type: "uuid" }, required: true } } },
+      answers: { subnets: { list: { dict: { id: { check: { type: "uuid" }, required: true }, cidr: { check: { type: "prefix" }, required: true } } } } },
       run: (tx, row, body, ctx) => onboard(tx, row, body.network_id as string, ctx),
     },
   },

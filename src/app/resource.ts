@@ -137,6 +137,10 @@ interface ActionOptions {
   readonly rule?: string;
   /** An attribute that its body gives, `{<resource>: {<attribute>: ...}}`: defaults of the access rules `<rule>:<attribute>` and, for keys of its objects, `...:<key>`. */
   readonly gives?: { readonly attribute: string; readonly policy: string; readonly keys?: Readonly<Record<string, string>> };
+  /** For the description of the API, where its code looks at the body itself, and `check` does not say what that is. */
+  readonly form?: Check;
+  /** Likewise what it answers, by key: a form, or a row of a resource as that shows it. One that is answered with the member, or lists rows, needs none; {}: the answer has no body. */
+  readonly answers?: Readonly<Record<string, Check | ResourceHandle>>;
   /** It takes nothing: whatever body a request has, the action is given {}. */
   readonly bodyless?: true;
   /** Segments below the member or collection, "/" between them, `{name}` for any text; default: the action's name. "-" and "_" are one. */

@@ -36,11 +36,12 @@ function actionsOf(resource: AnyResource): Readonly<Record<string, Action<Standa
     }
     return { tags };
   };
+  const said = { form: { dict: { tags: { check: TAGS, required: true } } }, answers: { tags: TAGS } } as const;
   const given = (body: Values): readonly string[] => checkTags(body.tags);
   return {
-    list_tags: { ...reading, method: "GET", about: "Its tags.", path: "tags", read: (_view, row) => ({ tags: row.tags }) },
-    replace_tags: { ...shared, about: "Replaces all tags.", path: "tags", run: (tx, row, body) => change(tx, row, given(body)) },
-    add_tags: { ...shared, rule: `create_${name}:tags`, method: "POST", about: "Adds tags.", path: "tags", status: 201, run: (tx, row, body) => change(tx, row, checkTags([...new Set([...row.tags, ...given(body)])])) },
+    list_tags: { ...reading, method: "GET", about: "Its tags.", path: "tags", answers: said.answers, read: (_view, row) => ({ tags: row.tags }) },
+    replace_tags: { ...shared, ...said, about: "Replaces all tags.", path: "tags", run: (tx, row, body) => change(tx, row, given(body)) },
+    add_tags: { ...shared, ...said, rule: `create_${name}:tags`, method: "POST", about: "Adds tags.", path: "tags", status: 201, run: (tx, row, body) => change(tx, row, checkTags([...new Set([...row.tags, ...given(body)])])) },
     remove_tags: { ...removing, about: "Removes all tags.", path: "tags", bodyless: true, run: (tx, row) => change(tx, row, []) },
     has_tag: {
       ...reading, method: "GET", about: "Whether it has the tag.", path: "tags/{tag}", status: 204,
@@ -49,7 +50,7 @@ function actionsOf(resource: AnyResource): Readonly<Record<string, Action<Standa
       },
     },
     add_tag: {
-      ...shared, about: "Adds one tag.", path: "tags/{tag}", status: 201, bodyless: true,
+      ...shared, about: "Adds one tag.", path: "tags/{tag}", status: 201, answers: {}, bodyless: true,
       run: (tx, row, _body, _ctx, { tag }) => {
         checkTags([tag]);
         change(tx, row, row.tags.includes(tag!) ? row.tags : checkTags([...row.tags, tag]));

@@ -117,7 +117,10 @@ async function expectCounts(h: Harness, projects: readonly string[]): Promise<vo
   const counted = new Map<string, readonly { readonly project_id: string }[]>();
   for (const project of projects) {
     const { quota } = (await h.call("GET", `/v2.0/quotas/${project}/details`)).body as { quota: Record<string, { used: number }> };
-    for (const [resource, { used }] of Object.entries(quota)) {
+    const { router_route: routes, ...rows } = quota;
+    const { routers } = (await h.call("GET", "/v2.0/routers")).body as { routers: { project_id: string; routes: unknown[] }[] };
+    expect(routes?.used ?? 0, `routes of a router of ${project}`).toBe(Math.max(0, ...routers.filter((r) => r.project_id === project).map((r) => r.routes.length)));
+    for (const [resource, { used }] of Object.entries(rows)) {
       if (!counted.has(resource)) counted.set(resource, Object.values((await h.call("GET", `/v2.0/${collectionOf(resource)}`)).body as object)[0] as never);
       expect(used, `${resource}s of ${project}`).toBe(counted.get(resource)!.filter((row) => row.project_id === project).length);
     }

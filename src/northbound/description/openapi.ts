@@ -52,17 +52,33 @@ const formOf = (path: string): string => path.replaceAll(/\{[^}]+\}/g, "{}");
 
 export const actionPath = (base: string, action: KindAction): string => `${base}/${(action.decl.path ?? action.name)}`;
 
+/** What an action answers: with the member, with rows of a resource, or as it says. */
+function answerOf(kind: Kind, { decl }: KindAction, registry: Registry): Json {
+  if ("shows" in decl && decl.shows) return object({ [kind.name]: ref(kind.name) }, [kind.name]);
+  if ("lists" in decl) {
+    const { collection } = registry.kinds.get(decl.lists.name)!.resource;
+    return object({ [collection]: { type: "array", items: ref(decl.lists.name) } }, [collection]);
+  }
+  if (decl.answers === undefined) return { type: "object" };
+  const parts = Object.entries(decl.answers).map(([key, what]) => [key, "name" in what ? ref(what.name) : jsonSchema(what, registry.converters)] as const);
+  return object(Object.fromEntries(parts), parts.map(([key]) => key));
+}
+
+/** Whether an answer to it has no body. */
+const isSilent = ({ status, decl }: KindAction): boolean => status === 204 || (decl.answers !== undefined && Object.keys(decl.answers).length === 0);
+
 function actionOperation(kind: Kind, action: KindAction, registry: Registry): Json {
   const get = action.method === "GET";
-  const body = "check" in action.decl && action.decl.check !== undefined ? jsonSchema(action.decl.check, registry.converters) : { type: "object" };
+  const form = ("check" in action.decl ? action.decl.check : undefined) ?? action.decl.form;
+  const body = form === undefined ? { type: "object" } : jsonSchema(form, registry.converters);
   return {
     operationId: `${kind.name}_${action.name}`,
     summary: action.decl.about,
     "x-policy": action.rule.text,
     ...(get ? {} : { parameters: waits }),
-    ...(get || action.method === "DELETE" ? {} : { requestBody: { content: content(body) } }),
+    ...(get || action.method === "DELETE" || action.decl.bodyless === true ? {} : { requestBody: { content: content(body) } }),
     responses: {
-      [action.status]: { description: action.decl.about, ...(get ? {} : { headers: generation }), ...(action.status === 204 ? {} : { content: content({ type: "object" }) }) },
+      [action.status]: { description: action.decl.about, ...(get ? {} : { headers: generation }), ...(isSilent(action) ? {} : { content: content(answerOf(kind, action, registry)) }) },
       ...refused,
     },
   };
@@ -117,7 +133,7 @@ export function openApi(registry: Registry): Json {
     const one = content(object({ [name]: ref(name) }, [name]));
     const fields = repeated("fields", "Only these attributes.");
     const sortable = all.filter((a) => a.decl.sort === true).map((a) => a.name);
-    const bulk = resource.bulk === false ? [] : [object({ [resource.collection]: { type: "array", minItems: 1, items: ref(`${name}_create`) } }, [resource.collection])];
+    const several = (items: string): Json[] => (resource.bulk === false ? [] : [object({ [resource.collection]: { type: "array", minItems: 1, items: ref(items) } }, [resource.collection])]);
     const collectionPaths: Json = {
       parameters: pathParameters(collection),
       get: {
@@ -159,8 +175,8 @@ export function openApi(registry: Registry): Json {
         summary: `Create: ${resource.about}`,
         "x-policy": kind.create.text,
         parameters: waits,
-        requestBody: { required: true, content: content({ oneOf: [object({ [name]: ref(`${name}_create`) }, [name]), ...bulk] }) },
-        responses: { 201: { description: "As created.", headers: generation, content: one }, ...refused },
+        requestBody: { required: true, content: content({ oneOf: [object({ [name]: ref(`${name}_create`) }, [name]), ...several(`${name}_create`)] }) },
+        responses: { 201: { description: "As created; several where several were asked for.", headers: generation, content: content({ oneOf: [object({ [name]: ref(name) }, [name]), ...several(name)] }) }, ...refused },
       };
     }
     if (kind.onlyId === undefined) paths[collection] = collectionPaths;
