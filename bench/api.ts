@@ -14,7 +14,7 @@ import { freePorts } from "../lab/free-ports.ts";
 export interface ApiOptions {
   /** Of the concurrent runs. */
   readonly connections: readonly number[];
-  /** Each timed run. */
+  /** Each timed case, in rounds whose medians are told. */
   readonly seconds: number;
   /** That are stored when all is measured. */
   readonly ports: number;
@@ -53,6 +53,8 @@ const ROUTER_INTERFACES = 100;
 const BULK = 100;
 const LISTED = 1000;
 const READY_MS = 30_000;
+/** Of timed runs, in turns with the other build's: medians are told. */
+const ROUNDS = 5;
 /** The caller is a member, known by a token: access rules apply. */
 const TOKEN = "bench-bench-bench-bench";
 
@@ -140,6 +142,16 @@ class Server {
 }
 
 const round = (x: number): number => Math.round(x * 1000) / 1000;
+const median = (of: readonly number[]): number => of.toSorted((a, b) => a - b)[of.length >> 1]!;
+
+/** Each figure's median over rounds of one case; requests are those of all. */
+function medians(rounds: readonly ApiCase[]): ApiCase {
+  const of = (field: "per_s" | "p50_ms" | "p95_ms" | "p99_ms" | "main_ms" | "cpu_ms"): number => median(rounds.map((r) => r[field]));
+  const { what, connections } = rounds[0]!;
+  const requests = rounds.reduce((sum, r) => sum + r.requests, 0);
+  return { what, connections, requests, per_s: of("per_s"), p50_ms: of("p50_ms"), p95_ms: of("p95_ms"), p99_ms: of("p99_ms"), main_ms: of("main_ms"), cpu_ms: of("cpu_ms") };
+}
+
 const post = (path: string, body: object): ApiRequest => ({ method: "POST", path: `/v2.0/${path}`, body: JSON.stringify(body) });
 const get = (path: string): ApiRequest => ({ method: "GET", path: `/v2.0/${path}` });
 
@@ -199,19 +211,27 @@ export async function benchApi({ connections, seconds, ports, against }: ApiOpti
     const sync = await syncMs(servers[0]!.dir);
     const filled = await Promise.all(servers.map((server) => fill(server, ports)));
     const cases: ApiCase[] = [];
-    const both = async (run: (filled: Filled) => Promise<ApiCase>): Promise<void> => {
-      const [ours, other] = [await run(filled[0]!), filled[1] === undefined ? undefined : await run(filled[1])];
-      cases.push({ ...ours, ...(other && { against_cpu: round(other.cpu_ms / ours.cpu_ms), against_p50: round(other.p50_ms / ours.p50_ms) }) });
+    const both = async (make: (filled: Filled) => Promise<() => Promise<ApiCase>>, rounds: number): Promise<void> => {
+      const measures = [];
+      for (const f of filled) measures.push(await make(f));
+      const [ours, others]: [ApiCase[], ApiCase[]] = [[], []];
+      for (let i = 0; i < rounds; i++) {
+        ours.push(await measures[0]!());
+        if (measures[1] !== undefined) others.push(await measures[1]());
+      }
+      const ratio = (field: "cpu_ms" | "p50_ms"): number => round(median(others.map((other, i) => other[field] / ours[i]![field])));
+      cases.push({ ...medians(ours), ...(others.length > 0 && { against_cpu: ratio("cpu_ms"), against_p50: ratio("p50_ms") }) });
     };
     const timed = (what: string, request: (filled: Filled) => ApiRequest | Promise<ApiRequest>, at = 1): Promise<void> => both(async (f) => {
       const requests = [await request(f)];
       await f.server.run({ requests, connections: at, seconds: 1 });
-      return f.server.measure(what, { requests, connections: at, seconds });
-    });
+      return () => f.server.measure(what, { requests, connections: at, seconds: seconds / ROUNDS });
+    }, ROUNDS);
     const once = (what: string, warm: Requests, make: Requests): Promise<void> => both(async (f) => {
       await f.server.run({ requests: await warm(f.server), connections: 1 });
-      return f.server.measure(what, { requests: await make(f.server), connections: 1 });
-    });
+      const requests = await make(f.server);
+      return () => f.server.measure(what, { requests, connections: 1 });
+    }, 1);
 
     await timed("port show", ({ port }) => get(`ports/${port}`));
     await timed(`list of ${LISTED}`, ({ listed }) => get(`ports?network_id=${listed}`));

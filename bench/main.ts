@@ -15,7 +15,7 @@ const usage = `usage: npm run bench -- compile|incremental|switches|api|ovsdb|op
   incremental  one change at a time through the API: time, rules run, flows changed, bytes sent
   switches     N real Open vSwitch switches (default 200) connect at once: time until all are in sync, memory, a restart
   api          the controller as a process with --ports (default 10,000) ports, asked by a tenant with a token: latency, requests a second, server CPU
-               for each; --seconds (default 3) a run, --connections (default 8 and 32) in the concurrent ones. AXION_BENCH_AGAINST=<dist/src/main.js of
+               for each, medians of 5 rounds; --seconds (default 3) a case, --connections (default 8 and 32) in the concurrent ones. AXION_BENCH_AGAINST=<dist/src/main.js of
                another build>: in turns with that one, whose CPU and p50 are told as parts of this one's
   openflow     flow-mods and flow statistics by themselves; 100,000 flows pushed and 300,000 dumped beside ovs-ofctl; --repeats (default 9) rounds
   dataplane    TCP between two hosts (security groups, through a router, translated) beside plain bridges over the same tunnel, in turns: ratios,

@@ -19,7 +19,7 @@ const beacon = defineResource(beaconResource, {
   create(tx, standard, input, ctx) {
     const network = ctx.visible(networkResource, input.network_id as string);
     const port = ctx.create(portResource, { network_id: network.id, project_id: standard.project_id, device_owner: BEACON_OWNER, device_id: standard.id });
-    const row: Beacon = { ...standard, port_id: port.id };
+    const row: Beacon = { port_id: port.id, ...standard };
     tx.put(beaconTable, row);
     return row;
   },

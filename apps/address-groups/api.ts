@@ -66,7 +66,7 @@ const addressGroup = defineResource(addressGroupResource, {
   bulk: true,
   create(tx, standard, input) {
     checkSize((input.addresses as readonly string[]).length);
-    const row: AddressGroup = { ...standard, addresses: input.addresses as readonly string[] };
+    const row: AddressGroup = { addresses: input.addresses as readonly string[], ...standard };
     tx.put(addressGroupTable, row);
     return row;
   },

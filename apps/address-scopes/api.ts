@@ -50,7 +50,7 @@ const addressScope = defineResource(addressScopeResource, {
   },
   bulk: true,
   create(tx, standard, input) {
-    const row: AddressScope = { ...standard, ip_version: input.ip_version as 4 | 6 };
+    const row: AddressScope = { ip_version: input.ip_version as 4 | 6, ...standard };
     tx.put(addressScopeTable, row);
     return row;
   },

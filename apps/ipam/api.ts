@@ -190,7 +190,6 @@ const subnet = defineResource(subnetResource, {
     checkOverlap(tx, network.id, c, text);
     if (network.mtu !== undefined && network.mtu < MIN_MTU[version]) throw tooSmall(network.id, network.mtu);
     const row: Subnet = {
-      ...standard,
       network_id: network.id,
       ip_version: version,
       cidr: text,
@@ -202,6 +201,7 @@ const subnet = defineResource(subnetResource, {
       ipv6_ra_mode: ra,
       ipv6_address_mode: addressMode,
       ...ownersOf(input.service_types),
+      ...standard,
     };
     tx.put(subnetTable, row);
     ctx.bump(networkResource, network.id);

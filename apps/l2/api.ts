@@ -65,11 +65,11 @@ const network = defineResource(networkResource, {
 
   create(tx, standard, input) {
     const row: Network = {
-      ...standard,
       key: draw(tx, networkKeys),
       admin_state_up: input.admin_state_up as boolean,
       shared: input.shared as boolean,
       port_security_enabled: input.port_security_enabled as boolean,
+      ...standard,
     };
     tx.put(networkTable, row);
     return row;
@@ -309,7 +309,6 @@ const port = defineResource(portResource, {
     const given = input.mac_address as string | null | undefined;
     const address = given === undefined || given === null ? newMac(tx, on.id) : givenMac(tx, on.id, given);
     const row: Port = {
-      ...standard,
       key: draw(tx, portKeys),
       network_id: on.id,
       mac_address: address,
@@ -318,6 +317,7 @@ const port = defineResource(portResource, {
       device_owner: owner,
       port_security_enabled: !isNetworkPort({ device_owner: owner }) && ((input.port_security_enabled as boolean | undefined) ?? on.port_security_enabled),
       allowed_address_pairs: storedPairs(input.allowed_address_pairs, address),
+      ...standard,
     };
     checkPairs(row);
     tx.put(portTable, row);

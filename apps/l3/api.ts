@@ -263,10 +263,10 @@ const router = defineResource(routerResource, {
 
   create(tx, standard, input) {
     const row: Router = {
-      ...standard,
       key: draw(tx, routerKeys),
       admin_state_up: input.admin_state_up as boolean,
       routes: [],
+      ...standard,
     };
     tx.put(routerTable, row);
     return row;

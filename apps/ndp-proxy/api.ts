@@ -80,7 +80,7 @@ const ndpProxy = defineResource(ndpProxyResource, {
     if (tx.by(ndpProxyTable, "router", router.id).some((p) => p.ip_address === ip)) {
       throw conflict("NeutronDbObjectDuplicateEntry", `Failed to create a duplicate NDPProxy: for attribute(s) ['router_id', 'ip_address'] with value(s) ${router.id}, ${ip}`);
     }
-    const row: NdpProxy = { ...standard, router_id: router.id, port_id: port.id, ip_address: ip };
+    const row: NdpProxy = { router_id: router.id, port_id: port.id, ip_address: ip, ...standard };
     tx.put(ndpProxyTable, row);
     return row;
   },

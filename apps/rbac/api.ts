@@ -86,7 +86,7 @@ const rbacPolicy = defineResource(rbacPolicyResource, {
     const object = ctx.visible(resourceHandle<StandardRow>(type), id);
     if (!ctx.caller.admin && object.project_id !== ctx.caller.projectId) throw badRequest(`Invalid input for operation: object_id ${id} is not of the caller's project.`, "InvalidInput");
     if (policyOf(tx, type, id, action, to) !== undefined) throw duplicate();
-    const row: RbacPolicy = { ...standard, object_type: type, object_id: id, target_tenant: to, action };
+    const row: RbacPolicy = { object_type: type, object_id: id, target_tenant: to, action, ...standard };
     tx.put(rbacPolicyTable, row);
     changed(tx, ctx, row);
     return row;

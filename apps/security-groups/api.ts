@@ -188,7 +188,7 @@ const rule = defineResource(ruleResource, {
     const remote = content.remote_group_id;
     if (remote !== null && remote !== its.id) ctx.visible(groupResource, remote);
     const chosen = ctx.given.has("project_id") || ctx.given.has("tenant_id");
-    const row: SecurityGroupRule = { ...standard, project_id: chosen ? standard.project_id : its.project_id, security_group_id: its.id, ...content };
+    const row: SecurityGroupRule = { security_group_id: its.id, ...content, ...standard, project_id: chosen ? standard.project_id : its.project_id };
     tx.put(ruleTable, row);
     const use = useOf(row);
     if (use !== undefined && tx.get(remoteUseTable, use) === undefined) {

@@ -73,7 +73,7 @@ export const defaultRule = defineResource(defaultRuleResource, {
     const key = ruleKey(content);
     const same = [...tx.all(defaultRuleTable)].find((r) => ruleKey(r) === key);
     if (same !== undefined) throw conflict("DefaultSecurityGroupRuleExists", `Default Security group rule already exists. Rule id is ${same.id}.`);
-    const row: DefaultRule = { ...standard, ...content, used_in_default_sg: input.used_in_default_sg as boolean, used_in_non_default_sg: input.used_in_non_default_sg as boolean };
+    const row: DefaultRule = { used_in_default_sg: input.used_in_default_sg as boolean, used_in_non_default_sg: input.used_in_non_default_sg as boolean, ...content, ...standard };
     tx.put(defaultRuleTable, row);
     return row;
   },

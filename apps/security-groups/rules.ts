@@ -54,11 +54,11 @@ const securityGroupRule = securityGroups.rule({
       const scope = policyScope(policy.id);
       if (policy.stateless === true) {
         const onward = clause ?? { priority: DIRECT, actions: [allowed] } as const;
-        for (const packet of statelessMatches(r)) out.flow(scope, stateless, { ...onward, match: { "reg:sg_policy": policy.key, ...packet, ...fromPacket } });
+        for (const packet of statelessMatches(r)) out.flow(scope, stateless, { match: { "reg:sg_policy": policy.key, ...packet, ...fromPacket }, ...onward });
         continue;
       }
-      for (const packet of packets) out.flow(scope, table, { ...then, match: { "reg:sg_policy": policy.key, ...packet, ...fromPacket } });
-      for (const connection of connections) out.flow(scope, connectionTable, { ...then, match: { "reg:sg_policy": policy.key, ...connection, ...fromConnection } });
+      for (const packet of packets) out.flow(scope, table, { match: { "reg:sg_policy": policy.key, ...packet, ...fromPacket }, ...then });
+      for (const connection of connections) out.flow(scope, connectionTable, { match: { "reg:sg_policy": policy.key, ...connection, ...fromConnection }, ...then });
     }
   },
 });
@@ -75,17 +75,17 @@ const remoteMember = securityGroups.rule({
   on: each(memberTable),
   emit({ of, ip, bound }, view, out) {
     const ethertype = isIpv6(ip) ? "IPv6" : "IPv4";
+    const eth_type = familyOf(ethertype);
     for (const use of view.by(remoteUseTable, "remote", of)) {
       if (use.ethertype !== ethertype) continue;
       const { table, connection, stateless } = sides[use.direction];
       const then = { priority: CONJUNCTION, actions: [{ type: "conjunction", id: use.key, clause: 0, n_clauses: 2 }] } as const;
       for (const policy of view.by(policyTable, "group", use.group)) {
         const scope = policyScope(policy.id);
-        const common = { "reg:sg_policy": policy.key, eth_type: familyOf(ethertype) } as const;
-        for (const part of bound === undefined ? parts(ip) : [ip]) {
-          out.flow(scope, policy.stateless === true ? stateless : table, { ...then, match: { ...common, ...remotePacket(use.direction, part), ...boundPacket(use.direction, bound) } });
+          for (const part of bound === undefined ? parts(ip) : [ip]) {
+          out.flow(scope, policy.stateless === true ? stateless : table, { match: { "reg:sg_policy": policy.key, eth_type, ...remotePacket(use.direction, part), ...boundPacket(use.direction, bound) }, ...then });
           if (policy.stateless === true) continue;
-          for (const mac of boundConnection(use.direction, bound)) out.flow(scope, connection, { ...then, match: { ...common, ...remoteConnection(use.direction, part), ...mac } });
+          for (const mac of boundConnection(use.direction, bound)) out.flow(scope, connection, { match: { "reg:sg_policy": policy.key, eth_type, ...remoteConnection(use.direction, part), ...mac }, ...then });
         }
       }
     }

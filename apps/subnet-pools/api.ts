@@ -130,7 +130,6 @@ const subnetPool = defineResource(subnetPoolResource, {
     const version = prefixes[0]!.family;
     const min = (input.min_prefixlen as number | undefined) ?? (version === 4 ? 8 : 64);
     const row: SubnetPool = {
-      ...standard,
       ip_version: version,
       prefixes: prefixes.map(formatCidr),
       default_prefixlen: (input.default_prefixlen as number | undefined) ?? min,
@@ -138,6 +137,7 @@ const subnetPool = defineResource(subnetPoolResource, {
       max_prefixlen: (input.max_prefixlen as number | undefined) ?? bitsOf(version),
       default_quota: input.default_quota as number | null,
       is_default: input.is_default as boolean,
+      ...standard,
     };
     checkBounds(version, row);
     checkDefault(tx, row);

@@ -358,7 +358,7 @@ export interface ResourceDeclaration<R extends Row = Row> {
    * parent is there for him `ctx.visible` says.
    */
   readonly refused?: (input: Values, ctx: ApiContext) => void;
-  /** Builds and puts the row. `standard` has id, project_id, timestamps...; `input` the checked values with defaults. Absent: no POST. */
+  /** Builds and puts the row. `standard` has id, project_id, timestamps..., and comes last: see CONTRIBUTING.md; `input` the checked values with defaults. Absent: no POST. */
   create?(tx: Tx, standard: StandardRow, input: Values, ctx: ApiContext): R;
   /** `row` already carries the changed standard attributes; returns (and puts) the new row. Absent: no PUT. */
   update?(tx: Tx, row: R, changes: Values, ctx: ApiContext): R;

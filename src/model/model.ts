@@ -347,7 +347,20 @@ export class Model {
 
   private operations(written: readonly Written[]): KvOp[] {
     const ops: KvOp[] = [{ put: FENCE, value: this.mark }];
-    for (const { key, after, cause } of written) ops.push(after === undefined ? { delete: key } : { put: key, value: Buffer.from(JSON.stringify({ row: after, cause })) });
+    // Of rows that one transaction wrote the cause is made text of once.
+    let last: Cause | undefined;
+    let text = "";
+    for (const { key, after, cause } of written) {
+      if (after === undefined) {
+        ops.push({ delete: key });
+        continue;
+      }
+      if (cause !== last) {
+        last = cause;
+        text = cause === undefined ? "" : `,"cause":${JSON.stringify(cause)}`;
+      }
+      ops.push({ put: key, value: Buffer.from(`{"row":${JSON.stringify(after)}${text}}`) });
+    }
     return ops;
   }
 

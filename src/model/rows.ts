@@ -13,67 +13,91 @@ const idsIn = (ids: Ids | undefined): Iterable<string> => (ids === undefined ? N
 const hasId = (ids: Ids | undefined, id: string): boolean => ids !== undefined && (typeof ids === "string" ? ids === id : ids.has(id));
 const sizeOf = (ids: Ids | undefined): number => (ids === undefined ? 0 : typeof ids === "string" ? 1 : ids.size);
 
-/** Rows of one table and their indexes. In an overlay `gone` holds the ids deleted there. */
+/** Index and pair functions of a table in one order, for every layer's rows of it. */
+interface Ways {
+  readonly indexes: readonly IndexFn<Row>[];
+  readonly pairs: readonly PairFn<Row>[];
+  /** Where each is, by its name. */
+  readonly indexPlaces: ReadonlyMap<string, number>;
+  readonly pairPlaces: ReadonlyMap<string, number>;
+}
+const waysOfTables = new WeakMap<AnyTable, Ways>();
+
+function waysOf(table: AnyTable): Ways {
+  let ways = waysOfTables.get(table);
+  if (ways === undefined) {
+    const places = (of: object): ReadonlyMap<string, number> => new Map(Object.keys(of).map((name, i) => [name, i]));
+    ways = { indexes: Object.values(table.indexes), pairs: Object.values(table.pairs), indexPlaces: places(table.indexes), pairPlaces: places(table.pairs) };
+    waysOfTables.set(table, ways);
+  }
+  return ways;
+}
+
+const NO_IDS: ReadonlySet<string> = new Set();
+
+/** Keys of the row that is being put. */
+const indexKeys: ReturnType<IndexFn<Row>>[] = [];
+const pairKeys: ReturnType<PairFn<Row>>[] = [];
+
+/**
+ * Rows of one table and their indexes. In an overlay `gone` holds the ids deleted there. Of a young layer, which has a few rows for a moment, an index is
+ * made when it is first read: most never are.
+ */
 export class TableData {
   readonly rows = new Map<string, Row>();
-  readonly gone = new Set<string>();
-  /** Of a younger layer: ids whose rows older ones have too, or had. So what is new costs nothing where rows are counted. */
-  readonly replaced = new Set<string>();
-  private readonly indexes = new Map<string, Keys>();
-  private readonly pairs = new Map<string, Map<string, Keys>>();
-  /** The same, with their functions: walked for every row that is put. */
-  private readonly indexList: { readonly fn: IndexFn<Row>; readonly keys: Keys }[] = [];
-  private readonly pairList: { readonly fn: PairFn<Row>; readonly as: Map<string, Keys> }[] = [];
-  /** Keys of the row that is being put. */
-  private readonly indexKeys: ReturnType<IndexFn<Row>>[] = [];
-  private readonly pairKeysOf: ReturnType<PairFn<Row>>[] = [];
+  private goneIds: Set<string> | undefined;
+  private replacedIds: Set<string> | undefined;
+  private readonly ways: Ways;
+  /** By place in `ways`; undefined: not made yet. */
+  private readonly indexes: (Keys | undefined)[];
+  private readonly pairs: (Map<string, Keys> | undefined)[];
   readonly table: AnyTable;
 
-  constructor(table: AnyTable) {
+  constructor(table: AnyTable, young = false) {
     this.table = table;
-    for (const [name, fn] of Object.entries(table.indexes)) {
-      const keys: Keys = new Map();
-      this.indexes.set(name, keys);
-      this.indexList.push({ fn, keys });
-    }
-    for (const [name, fn] of Object.entries(table.pairs)) {
-      const as = new Map<string, Keys>();
-      this.pairs.set(name, as);
-      this.pairList.push({ fn, as });
-    }
+    this.ways = waysOf(table);
+    this.indexes = this.ways.indexes.map(() => (young ? undefined : new Map<string, Ids>()));
+    this.pairs = this.ways.pairs.map(() => (young ? undefined : new Map<string, Keys>()));
   }
 
-  /** @throws what an index function throws; then nothing has changed */
-  put(row: Row): void {
+  get gone(): ReadonlySet<string> {
+    return this.goneIds ?? NO_IDS;
+  }
+  /** Of a younger layer: ids whose rows older ones have too, or had. So what is new costs nothing where rows are counted. */
+  get replaced(): ReadonlySet<string> {
+    return this.replacedIds ?? NO_IDS;
+  }
+  replaces(id: string): void {
+    (this.replacedIds ??= new Set()).add(id);
+  }
+
+  /** `known`: the row was put into another layer, so that every function has a key for it. @throws what an index function throws; then nothing has changed */
+  put(row: Row, known = false): void {
+    const { ways, indexes, pairs } = this;
     const before = this.rows.get(row.id);
     // Every key is known before anything changes: a function that throws leaves no half of a row behind.
-    for (let i = 0; i < this.indexList.length; i++) {
-      const key = this.indexList[i]!.fn(row);
+    for (let i = 0; i < indexes.length; i++) {
+      if (known && indexes[i] === undefined) continue;
+      const key = ways.indexes[i]!(row);
       if (typeof key !== "string" && key !== undefined && !Array.isArray(key)) throw new TypeError(`an index function of table ${this.table.name} gives ${typeof key}`);
-      this.indexKeys[i] = key;
+      indexKeys[i] = key;
     }
-    for (let i = 0; i < this.pairList.length; i++) {
-      const pair = this.pairList[i]!.fn(row);
+    for (let i = 0; i < pairs.length; i++) {
+      if (known && pairs[i] === undefined) continue;
+      const pair = ways.pairs[i]!(row);
       if (pair !== undefined && !Array.isArray(pair)) throw new TypeError(`a pair function of table ${this.table.name} gives ${typeof pair}`);
-      this.pairKeysOf[i] = pair;
+      pairKeys[i] = pair;
     }
     if (before !== undefined) this.unindex(before);
     this.rows.set(row.id, row);
-    this.gone.delete(row.id);
-    for (let i = 0; i < this.indexList.length; i++) {
-      const key = this.indexKeys[i];
-      const { keys } = this.indexList[i]!;
-      if (key === undefined) continue;
-      if (typeof key === "string") addTo(keys, key, row.id);
-      else for (const k of key) addTo(keys, k, row.id);
+    this.goneIds?.delete(row.id);
+    for (let i = 0; i < indexes.length; i++) {
+      const keys = indexes[i];
+      if (keys !== undefined) addAll(keys, indexKeys[i], row.id);
     }
-    for (let i = 0; i < this.pairList.length; i++) {
-      const pair = this.pairKeysOf[i];
-      const { as } = this.pairList[i]!;
-      if (pair === undefined) continue;
-      let bs = as.get(pair[0]);
-      if (bs === undefined) as.set(pair[0], (bs = new Map<string, Ids>()));
-      addTo(bs, pair[1], row.id);
+    for (let i = 0; i < pairs.length; i++) {
+      const as = pairs[i];
+      if (as !== undefined) addPair(as, pairKeys[i], row.id);
     }
   }
 
@@ -84,19 +108,22 @@ export class TableData {
       this.unindex(before);
       this.rows.delete(id);
     }
-    if (tombstone) this.gone.add(id);
+    if (tombstone) (this.goneIds ??= new Set()).add(id);
   }
 
   private unindex(row: Row): void {
-    for (const { fn, keys } of this.indexList) {
-      const key = fn(row);
-      if (key === undefined) continue;
+    const { ways, indexes, pairs } = this;
+    for (let i = 0; i < indexes.length; i++) {
+      const keys = indexes[i];
+      const key = keys === undefined ? undefined : ways.indexes[i]!(row);
+      if (keys === undefined || key === undefined) continue;
       if (typeof key === "string") removeFrom(keys, key, row.id);
       else for (const k of key) removeFrom(keys, k, row.id);
     }
-    for (const { fn, as } of this.pairList) {
-      const pair = fn(row);
-      if (pair === undefined) continue;
+    for (let i = 0; i < pairs.length; i++) {
+      const as = pairs[i];
+      const pair = as === undefined ? undefined : ways.pairs[i]!(row);
+      if (as === undefined || pair === undefined) continue;
       const bs = as.get(pair[0]);
       if (bs === undefined) continue;
       removeFrom(bs, pair[1], row.id);
@@ -105,14 +132,26 @@ export class TableData {
   }
 
   private keys(index: string): Keys {
-    const keys = this.indexes.get(index);
-    if (keys === undefined) throw new Error(`table ${this.table.name} has no index ${index}`);
+    const place = this.ways.indexPlaces.get(index);
+    if (place === undefined) throw new Error(`table ${this.table.name} has no index ${index}`);
+    let keys = this.indexes[place];
+    if (keys === undefined) {
+      this.indexes[place] = keys = new Map<string, Ids>();
+      const fn = this.ways.indexes[place]!;
+      for (const row of this.rows.values()) addAll(keys, fn(row), row.id);
+    }
     return keys;
   }
 
   private as(pair: string): Map<string, Keys> {
-    const as = this.pairs.get(pair);
-    if (as === undefined) throw new Error(`table ${this.table.name} has no pair index ${pair}`);
+    const place = this.ways.pairPlaces.get(pair);
+    if (place === undefined) throw new Error(`table ${this.table.name} has no pair index ${pair}`);
+    let as = this.pairs[place];
+    if (as === undefined) {
+      this.pairs[place] = as = new Map<string, Keys>();
+      const fn = this.ways.pairs[place]!;
+      for (const row of this.rows.values()) addPair(as, fn(row), row.id);
+    }
     return as;
   }
 
@@ -153,6 +192,19 @@ export class TableData {
   *allPairs(pair: string): Iterable<readonly [a: string, b: string]> {
     for (const [a, bs] of this.as(pair)) for (const b of bs.keys()) yield [a, b];
   }
+}
+
+function addAll(keys: Keys, key: ReturnType<IndexFn<Row>>, id: string): void {
+  if (key === undefined) return;
+  if (typeof key === "string") addTo(keys, key, id);
+  else for (const k of key) addTo(keys, k, id);
+}
+
+function addPair(as: Map<string, Keys>, pair: ReturnType<PairFn<Row>>, id: string): void {
+  if (pair === undefined) return;
+  let bs = as.get(pair[0]);
+  if (bs === undefined) as.set(pair[0], (bs = new Map<string, Ids>()));
+  addTo(bs, pair[1], id);
 }
 
 function addTo(map: Keys, key: string, id: string): void {
@@ -200,7 +252,7 @@ export class Layer implements ReadView {
 
   table(table: AnyTable): TableData {
     let data = this.data.get(table.name);
-    if (data === undefined) this.data.set(table.name, (data = new TableData(table)));
+    if (data === undefined) this.data.set(table.name, (data = new TableData(table, this.parent !== undefined)));
     return data;
   }
 
@@ -306,10 +358,11 @@ export class Layer implements ReadView {
     return this.parent?.hidden(table, id, layer) ?? false;
   }
 
-  put(table: AnyTable, row: Row): void {
+  /** `known`: another layer has taken it. */
+  put(table: AnyTable, row: Row, known = false): void {
     const data = this.table(table);
-    if (this.parent !== undefined && !data.rows.has(row.id) && this.parent.row(table, row.id) !== undefined) data.replaced.add(row.id);
-    data.put(row);
+    if (this.parent !== undefined && !data.rows.has(row.id) && this.parent.row(table, row.id) !== undefined) data.replaces(row.id);
+    data.put(row, known);
   }
 
   remove(table: AnyTable, id: string): void {
@@ -321,7 +374,7 @@ export class Layer implements ReadView {
     const into = this.parent!;
     for (const data of this.data.values()) {
       for (const id of data.gone) into.remove(data.table, id);
-      for (const row of data.rows.values()) into.put(data.table, row);
+      for (const row of data.rows.values()) into.put(data.table, row, true);
     }
     this.data.clear();
   }

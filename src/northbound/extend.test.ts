@@ -37,7 +37,7 @@ const order = defineResource(orderResource, {
   embedded: { lines: { about: "Of what how many.", resource: lineResource, attribute: "order_id", index: "order", post: true, cascade: true } },
   policy: MEMBER,
   create(tx, standard, input) {
-    const row: Order = { ...standard, urgent: input.urgent as boolean };
+    const row: Order = { urgent: input.urgent as boolean, ...standard };
     tx.put(orderTable, row);
     return row;
   },
@@ -74,7 +74,7 @@ const line = defineResource(lineResource, {
     const its = ctx.visible(orderResource, input.order_id as string);
     if (tx.by(lineTable, "order", its.id).some((l) => l.article === input.article)) throw conflict("LineExists", `${input.article as string} is ordered already.`);
     if ((input.count as number) > Math.min(100, ...ctx.ask(mostOf, input.article as string))) throw conflict("TooHeavy", `Nobody brings ${input.count as number} of ${input.article as string}.`);
-    const row: Line = { ...standard, order_id: its.id, article: input.article as string, count: input.count as number };
+    const row: Line = { order_id: its.id, article: input.article as string, count: input.count as number, ...standard };
     tx.put(lineTable, row);
     ctx.bump(orderResource, its.id);
     return row;

@@ -4,7 +4,7 @@
 // Answers are put together as text. Rows are immutable, so the text of a row's columns is kept for the next list; what is presented is kept
 // as long as nothing changes that it was read from (shown.ts), and the text of both with it.
 import type { Attribute, Caller, LiveView, ReadView, StandardRow, Values } from "../app/contract.ts";
-import { jsonText } from "./wire/json-text.ts";
+import { Members } from "./wire/json-text.ts";
 import { View } from "../model/view.ts";
 import type { Kind, KindAttribute } from "./kinds.ts";
 import type { Rule } from "./policy/index.ts";
@@ -73,13 +73,10 @@ export const isAskedFor = ({ onRequest, inLists }: Attribute): boolean => onRequ
 /** An attribute that is a column of the row; undefined if it is none. */
 export const column = (row: StandardRow, name: string): unknown => (name === "tenant_id" ? row.project_id : (row as unknown as Values)[name]);
 
-/** `"a":1,"b":2` of an object, without its braces. */
-const inside = (values: Values): string => jsonText(values).slice(1, -1);
-
 function columnsText(face: Face, row: StandardRow): string {
-  const out: Record<string, unknown> = {};
-  for (const name of face.always) out[name] = column(row, name);
-  return inside(out);
+  const members = new Members();
+  for (const name of face.always) members.add(name, column(row, name));
+  return members.text;
 }
 
 /** Where rules are asked inside of an app's own call there are the transaction's rows alone. */
@@ -173,21 +170,20 @@ export class Item {
     if (same && kept.whole !== undefined && kept.parts === parts) return this.withInstead(face, kept.whole);
     const columns = same ? kept.columns : columnsText(face, this.row);
     let ruled = face.ruled.length > 0;
-    // All the rest in one object: making text of one is far cheaper than of each part.
-    const rest: Record<string, unknown> = {};
+    const rest = new Members();
     for (const { name, rule } of face.ruled) {
       const value = column(this.row, name);
-      if (value !== undefined && this.allowed(rule)) rest[name] = value;
+      if (value !== undefined && this.allowed(rule)) rest.add(name, value);
     }
     for (const part of parts) {
       for (const key in part) {
         const state = face.states.get(key);
         if (state === undefined || this.kind.instead.has(key)) continue;
         if (state !== true) ruled = true;
-        if (state === true || this.allowed(state)) rest[key] = part[key];
+        if (state === true || this.allowed(state)) rest.add(key, part[key]);
       }
     }
-    const more = inside(rest);
+    const more = rest.text;
     const text = more === "" || columns === "" ? `{${columns}${more}}` : `{${columns},${more}}`;
     if (keep) {
       if (face.texts.size >= KEEP_TEXTS) face.texts.clear();
@@ -200,21 +196,21 @@ export class Item {
   private withInstead(face: Face, text: string): string {
     const { instead } = this.kind;
     if (instead.size === 0) return text;
-    const out: Record<string, unknown> = {};
+    const out = new Members();
     for (const [name, show] of instead) {
       const state = face.states.get(name);
-      if (state !== undefined && (state === true || this.allowed(state))) out[name] = show(this.view, this.row, this.caller);
+      if (state !== undefined && (state === true || this.allowed(state))) out.add(name, show(this.view, this.row, this.caller));
     }
-    const more = inside(out);
+    const more = out.text;
     return more === "" ? text : text === "{}" ? `{${more}}` : `${text.slice(0, -1)},${more}}`;
   }
 
   private fieldsText(face: Face, fields: ReadonlySet<string>): string {
-    const out: Record<string, unknown> = {};
+    const out = new Members();
     for (const name of fields) {
       const state = face.states.get(name);
-      if (state !== undefined && (state === true || this.allowed(state))) out[name] = this.value(name);
+      if (state !== undefined && (state === true || this.allowed(state))) out.add(name, this.value(name));
     }
-    return jsonText(out);
+    return `{${out.text}}`;
   }
 }

@@ -101,7 +101,7 @@ const book = defineResource(bookResource, {
   create(tx, standard, input, ctx) {
     const most = ctx.visible(allowanceResource, standard.project_id).book;
     if (most >= 0 && tx.count(bookTable, "project", standard.project_id) >= most) throw conflict("OverQuota", "Quota exceeded for resources: ['book'].");
-    const row: Book = { ...standard, pages: input.pages as number };
+    const row: Book = { pages: input.pages as number, ...standard };
     tx.put(bookTable, row);
     return row;
   },
@@ -129,7 +129,7 @@ const mark = defineResource(resourceHandle<Mark>("mark"), {
   attributes: { book_id: { type: "uuid", about: "Its book." } },
   policy: { create: "rule:admin_only or (role:member and project_id:%(project_id)s)", get: "rule:admin_only or (role:reader and project_id:%(project_id)s)", delete: "rule:admin_only" },
   create(tx, standard, input) {
-    const row: Mark = { ...standard, book_id: input.book_id as string };
+    const row: Mark = { book_id: input.book_id as string, ...standard };
     tx.put(markTable, row);
     return row;
   },

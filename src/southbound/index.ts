@@ -309,10 +309,15 @@ export class Southbound {
   private onCommit(commit: Commit): void {
     const { model, apps, guard } = this.options;
     this.unknownInterfaces.onCommit(commit);
+    // Several rows of a port have its id.
+    const looked = new Set<string>();
     for (const { table, id, before, after } of commit.changes) {
-      for (const vif of concernedVifs(model.view, apps, id, guard)) {
-        this.inventory.progress.recheck(vif, commit.generation);
-        this.inventory.remark(vif);
+      if (!looked.has(id)) {
+        looked.add(id);
+        for (const vif of concernedVifs(model.view, apps, id, guard)) {
+          this.inventory.progress.recheck(vif, commit.generation);
+          this.inventory.remark(vif);
+        }
       }
       if (table === chassisTable) this.chassisChanged(before as Chassis | undefined, after as Chassis | undefined);
       else if (table === vifTable) {

@@ -84,8 +84,10 @@ export function singleAddress(text: string): string | undefined {
   if (at < 0) return text;
   return text.slice(at + 1) === (isIpv6(text) ? "128" : "32") ? text.slice(0, at) : undefined;
 }
+const NO_ADDRESSES: readonly string[] = [];
 /** Single addresses of a port's pairs, each once. */
-function singlePairs({ allowed_address_pairs: pairs }: Pick<Port, "allowed_address_pairs">): string[] {
+function singlePairs({ allowed_address_pairs: pairs }: Pick<Port, "allowed_address_pairs">): readonly string[] {
+  if (pairs.length === 0) return NO_ADDRESSES;
   return [...new Set(pairs.flatMap(({ ip_address: text }) => singleAddress(text) ?? []))];
 }
 /** MACs that a port may send from beside its own, each once. */

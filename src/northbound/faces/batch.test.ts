@@ -24,7 +24,7 @@ const shelf = defineResource(shelfResource, {
   attributes: { size: { type: "integer", about: "In books.", post: true, put: true, default: 2 } },
   policy,
   create(tx, standard, input) {
-    const row: Shelf = { ...standard, size: input.size as number };
+    const row: Shelf = { size: input.size as number, ...standard };
     tx.put(shelfTable, row);
     return row;
   },
@@ -51,7 +51,7 @@ const book = defineResource(bookResource, {
   policy,
   create(tx, standard, input) {
     const on = input.shelf_id as string;
-    const row: Book = { ...standard, shelf_id: on };
+    const row: Book = { shelf_id: on, ...standard };
     tx.put(bookTable, row);
     // After it is put: what a refusal leaves behind must not stay.
     if (tx.count(bookTable, "shelf", on) > tx.get(shelfTable, on)!.size) throw conflict("ShelfFull", `no more than ${tx.get(shelfTable, on)!.size}`);

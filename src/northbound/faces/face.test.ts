@@ -22,7 +22,7 @@ const stone = defineResource(stoneResource, {
     delete: "rule:admin_only or (role:member and project_id:%(project_id)s)",
   },
   create(tx, standard, input) {
-    const row: Stone = { ...standard, weight: input.weight as number };
+    const row: Stone = { weight: input.weight as number, ...standard };
     tx.put(stoneTable, row);
     return row;
   },

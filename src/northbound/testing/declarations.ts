@@ -65,7 +65,7 @@ const bed = defineResource(bedResource, {
     },
   },
   create(tx, standard, input) {
-    const row: Bed = { ...standard, shared: input.shared as boolean, size: input.size as number, admin_state_up: input.admin_state_up as boolean };
+    const row: Bed = { shared: input.shared as boolean, size: input.size as number, admin_state_up: input.admin_state_up as boolean, ...standard };
     tx.put(bedTable, row);
     return row;
   },
@@ -167,7 +167,6 @@ const plant = defineResource(plantResource, {
   create(tx, standard, input, ctx) {
     const inBed = ctx.visible(bedResource, input.bed_id as string);
     const row: Plant = {
-      ...standard,
       bed_id: inBed.id,
       device_owner: input.device_owner as string,
       device_id: input.device_id as string,
@@ -176,6 +175,7 @@ const plant = defineResource(plantResource, {
       fixed_ips: (input.fixed_ips as readonly FixedIp[] | undefined) ?? [],
       profile: input.profile as Plant["profile"],
       status: "DOWN",
+      ...standard,
     };
     tx.put(plantTable, row);
     return row;
@@ -207,7 +207,7 @@ const leaf = defineResource(leafResource, {
   policy: { create: "rule:admin_only or (role:member and rule:ext_parent_owner)", get: "rule:admin_only or (role:reader and rule:ext_parent_owner)", delete: "rule:admin_only or (role:member and rule:ext_parent_owner)" },
   relations: { "plant:project_id": (row, view) => view.get(plantTable, row.plant_id)?.project_id },
   create(tx, standard, input) {
-    const row: Leaf = { ...standard, plant_id: input.plant_id as string, length: input.length as number };
+    const row: Leaf = { plant_id: input.plant_id as string, length: input.length as number, ...standard };
     tx.put(leafTable, row);
     return row;
   },

@@ -21,3 +21,32 @@ export function jsonText(value: unknown): string {
     throw error;
   }
 }
+
+/**
+ * Members of an object as JSON text, put together one by one. An object that is filled by names of variables becomes a dictionary when it has more than
+ * some fifteen of them: slow to make, and slow to make text of.
+ */
+export class Members {
+  /** `"a":1,"b":2`, without braces. */
+  text = "";
+
+  /** Nothing of an undefined value, as JSON.stringify does. */
+  add(name: string, value: unknown): void {
+    if (value === undefined) return;
+    const text = value === true || value === false || value === null ? String(value) : jsonText(value);
+    this.text += this.text === "" ? `${quoted(name)}:${text}` : `,${quoted(name)}:${text}`;
+  }
+}
+
+/** Names of attributes, of which there are some hundred. */
+const QUOTED_MAX = 10_000;
+const names = new Map<string, string>();
+
+function quoted(name: string): string {
+  let text = names.get(name);
+  if (text === undefined) {
+    text = JSON.stringify(name);
+    if (names.size < QUOTED_MAX) names.set(name, text);
+  }
+  return text;
+}

@@ -111,10 +111,10 @@ export function serves(view: ReadView, apps: readonly App[], vif: Vif, guard: Ho
 
 /** Interfaces that a change of the row with this id concerns: those plugged by it, and by what apps say of it. */
 export function concernedVifs(view: ReadView, apps: readonly App[], id: string, guard: HookGuard): readonly Vif[] {
-  const vifs = [...view.by(vifTable, "iface_id", id)];
+  let vifs: readonly Vif[] = view.by(vifTable, "iface_id", id);
   for (const app of apps) {
     if (app.vif?.concerned === undefined) continue;
-    for (const ifaceId of guard({ app: app.name, hook: "vif.concerned" }, { id }, () => app.vif!.concerned!(view, id), [])) vifs.push(...view.by(vifTable, "iface_id", ifaceId));
+    for (const ifaceId of guard({ app: app.name, hook: "vif.concerned" }, { id }, () => app.vif!.concerned!(view, id), [])) vifs = [...vifs, ...view.by(vifTable, "iface_id", ifaceId)];
   }
   return vifs;
 }
