@@ -205,6 +205,7 @@ export class Controller {
     return new Southbound({
       model: seenThrough(model, view), desired: engine, apps, metrics, log, guard, facts, clock, random,
       effects: flowEffects(apps, layout, view, guard, earlier),
+      tableName: (id) => layout.tableById(id)?.name,
       resourcesOf: (flow) => engine.provenance(flow).resources.map(({ type, id }) => ({ type, id })),
       config: { openflow: config.openflow, ovsdb: config.ovsdb, advertise: config.advertise, tls: config.tls, auditIntervalMs: config.auditIntervalMs },
       onPacketIn: (packet) => packets.handle(packet),
