@@ -32,7 +32,7 @@ import { Admission } from "./admission.ts";
 import { AuditSchedule } from "./audit.ts";
 import { endOfCertificate } from "./identity.ts";
 import { RefusedClaims } from "./claims.ts";
-import { switchInfo, type SwitchInfo } from "./info.ts";
+import { switchInfo, switchMetrics, type SwitchInfo } from "./info.ts";
 import type { MeterCounts, SwitchPacketOut } from "./openflow/channel.ts";
 import type { SouthboundOptions, SwitchPacketIn } from "./options.ts";
 import { southboundProblems, isLoopback } from "./problems.ts";
@@ -85,6 +85,7 @@ export class Southbound {
     this.slots = new SyncSlots(config.syncLimit ?? SYNC_LIMIT);
     this.refusals = new RefusedClaims(options.log, () => clock.now());
     this.metrics = southboundMetrics(options.metrics, () => [...this.byChassis.values()].filter((s) => s.session !== undefined).length, () => this.slots);
+    switchMetrics(options.metrics, () => this.switches());
     this.inventory = new Inventory({
       model,
       desired,

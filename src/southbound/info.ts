@@ -1,5 +1,6 @@
-// One switch as operators see it, in GET /switches.
+// One switch as operators see it, in GET /switches and in /metrics.
 import type { Chassis } from "#app";
+import type { Metrics } from "../lib/metrics.ts";
 import type { RefusedClaim } from "./claims.ts";
 import type { SwitchSession } from "./openflow/session.ts";
 import type { Repaired } from "./openflow/switch-types.ts";
@@ -79,3 +80,21 @@ export function switchInfo(row: Readonly<Chassis>, { target, host, desired, refu
 const shownRepair = ({ at, missing, changed, foreign, tables }: Repaired, tableName: SwitchParts["tableName"]): SwitchInfo["repaired"] => ({
   at: at.toISOString(), missing, changed, foreign, tables: Object.fromEntries([...tables].map(([id, count]) => [tableName?.(id) ?? String(id), count])),
 });
+
+/** The state of each switch, by its system-id: as many samples as there are hosts. */
+export function switchMetrics(m: Metrics, switches: () => readonly SwitchInfo[]): void {
+  const gauge = (name: string, about: string, read: (s: SwitchInfo) => number | undefined): void => {
+    m.gauge(name, about, () => switches().flatMap((s) => {
+      const value = read(s);
+      return value === undefined ? [] : [{ labels: { switch: s.id }, value }];
+    }), ["switch"]);
+  };
+  gauge("axion_switch_connected", "1: the switch has an OpenFlow session", (s) => (s.state === "disconnected" ? 0 : 1));
+  gauge("axion_switch_database_connected", "1: the database of its host is connected", (s) => (s.database === "connected" ? 1 : 0));
+  gauge("axion_switch_synced", "1: the switch has been compared with the desired flows, and nothing is on its way", (s) => (s.state === "connected" && s.flows.pending === 0 ? 1 : 0));
+  gauge("axion_switch_flows_desired", "Flows that the switch should have", (s) => s.flows.desired);
+  gauge("axion_switch_flows_pending", "Flows on their way to the switch", (s) => s.flows.pending);
+  gauge("axion_switch_flows_quarantined", "Flows that the switch refuses", (s) => s.flows.quarantined);
+  gauge("axion_switch_generation", "Generation that the switch has confirmed", (s) => s.generation);
+  gauge("axion_switch_last_audit_timestamp_seconds", "When an audit last compared the switch to the end", (s) => (s.last_audit === null ? undefined : Date.parse(s.last_audit) / 1000));
+}
