@@ -15,6 +15,7 @@ import { makeFolder } from "./lib/files.ts";
 import { isLoopback, type Door } from "./lib/http/door.ts";
 import { hookGuard, type HookGuard } from "./lib/hook-guard.ts";
 import { Metrics } from "./lib/metrics.ts";
+import type { Problem } from "./lib/problem.ts";
 import { listening } from "./lib/listening.ts";
 import { machineRandom } from "./lib/random.ts";
 import { Facts } from "./model/facts.ts";
@@ -146,6 +147,8 @@ export class Controller {
       this.files.push(opsToken);
       this.stops.push(() => opsToken.close());
     }
+    const problems = (): Problem[] => [...southbound.problems(), ...danglingProblems(view, apps, startedAt), ...claims.problems(), ...appProblems.now(), ...[northbound.policyFile?.problem, auth === "none" ? undefined : auth.problem, opsToken?.problem].filter((p) => p !== undefined)];
+    problemMetrics(metrics, problems);
     const ops: OpsServer = createOps({
       log,
       access: opsToken ?? this.door(config.ops, [], true),
@@ -155,7 +158,7 @@ export class Controller {
         switches: () => southbound.switches(),
         switch: (id) => southbound.switches().find((s) => s.id === id),
         meters: async (id) => metersOf(engine, id, await southbound.meterCounts(id)),
-        problems: () => [...southbound.problems(), ...danglingProblems(view, apps, startedAt), ...claims.problems(), ...appProblems.now(), ...[northbound.policyFile?.problem, auth === "none" ? undefined : auth.problem, opsToken?.problem].filter((p) => p !== undefined)],
+        problems,
         removeSwitch: (id) => southbound.remove(id),
         checkFlowQuery: (query) => dump.check(query),
         flows: (query) => dump.flows(query),
@@ -205,6 +208,7 @@ export class Controller {
     return new Southbound({
       model: seenThrough(model, view), desired: engine, apps, metrics, log, guard, facts, clock, random,
       effects: flowEffects(apps, layout, view, guard, earlier),
+      tableName: (id) => layout.tableById(id)?.name,
       resourcesOf: (flow) => engine.provenance(flow).resources.map(({ type, id }) => ({ type, id })),
       config: { openflow: config.openflow, ovsdb: config.ovsdb, advertise: config.advertise, tls: config.tls, auditIntervalMs: config.auditIntervalMs },
       onPacketIn: (packet) => packets.handle(packet),
@@ -240,6 +244,20 @@ function makeFacts(apps: readonly App[], clock: Clock, metrics: Metrics): Facts 
   const facts = new Facts(allSoftTables(apps), clock, (table, limit) => evicted.inc({ table, limit }));
   metrics.gauge("axion_facts", "facts learned from packets, or observed, that are remembered, by table", () => facts.counts.map(({ table, facts: value }) => ({ labels: { table }, value })), ["table"]);
   return facts;
+}
+
+/** How many problems there are of each kind: few kinds, whatever there is of resources. */
+function problemMetrics(metrics: Metrics, problems: () => readonly Problem[]): void {
+  metrics.gauge("axion_problems", "What is wrong now, as GET /problems lists it, by kind and severity", () => {
+    const counts = new Map<string, { labels: { kind: string; severity: string }; value: number }>();
+    for (const { kind, severity } of problems()) {
+      const key = `${severity} ${kind}`;
+      const count = counts.get(key);
+      if (count === undefined) counts.set(key, { labels: { kind, severity }, value: 1 });
+      else count.value++;
+    }
+    return counts.values();
+  }, ["kind", "severity"]);
 }
 
 function engineMetrics(metrics: Metrics, engine: Engine, model: Model): void {

@@ -4,7 +4,7 @@ import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { beforeAll, describe, expect, test } from "vitest";
 import type { App } from "#app";
-import { pages, refusals } from "../scripts/docs.ts";
+import { pages, problemsOf, refusals } from "../scripts/docs.ts";
 import { makeProgram } from "../src/cli/program.ts";
 import { usage } from "../src/config/index.ts";
 import { discoverApps } from "../src/boot/discover.ts";
@@ -33,12 +33,12 @@ beforeAll(async () => {
 });
 
 describe("generated pages", () => {
-  test.each(["docs/pipeline.md", "docs/api.md", "docs/errors.md"])("%s is what `npm run docs` makes now", (path) => {
+  test.each(["docs/pipeline.md", "docs/api.md", "docs/errors.md", "docs/problems.md"])("%s is what `npm run docs` makes now", (path) => {
     expect(read(path) === made[path], `${path} is stale: run "npm run docs" and commit what it changed`).toBe(true);
   });
 
   test("the list here is the list there", () => {
-    expect(Object.keys(made)).toEqual(["docs/pipeline.md", "docs/api.md", "docs/errors.md"]);
+    expect(Object.keys(made)).toEqual(["docs/pipeline.md", "docs/api.md", "docs/errors.md", "docs/problems.md"]);
   });
 
   test("name every table, register, resource, attribute and extension", () => {
@@ -82,6 +82,20 @@ test("docs/pipeline.md names every table whose flows send packets to the control
   } finally {
     await harness.close();
   }
+});
+
+test("docs/problems.md has every kind of problem that the source spells out, and no other", () => {
+  const spelled = new Set<string>();
+  for (const [file, text] of source) {
+    const app = /^apps\/([^/]+)\//.exec(file)?.[1];
+    for (const m of text.matchAll(/\bkind: "([a-z][a-z_]*)",? (?=severity|otherwise|about: `)|\bkind: "([a-z_]+)"(?=, switches)|\bkind = "([a-z]+)"/g)) {
+      const kind = (m[1] ?? m[2] ?? m[3])!;
+      // What shapes packets and settings have kinds as well, of other sorts.
+      if (file.startsWith("protocol/") || (app === undefined && /^src\/(app|config|northbound\/(?!auth|policy))/.test(file))) continue;
+      spelled.add(app === undefined ? kind : `${app}.${kind}`);
+    }
+  }
+  expect([...spelled].sort()).toEqual([...problemsOf(apps).keys()].sort());
 });
 
 describe("docs/errors.md and the source, both ways", () => {

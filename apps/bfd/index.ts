@@ -22,4 +22,7 @@ export default {
   rules,
   services: [sessions],
   problems,
+  problemKinds: {
+    session_down: { cause: "a next hop with which a router speaks BFD was up, and is not", cure: "look whether it is up, and speaks BFD with the router's gateway" },
+  },
 } satisfies App;

@@ -30,4 +30,7 @@ export default {
   packetIn: { dhcp_request: dhcpRequest },
   services: [routerAdvertisements],
   problems,
+  problemKinds: {
+    option_not_sent: { cause: "a port has DHCP options that no server may send, or with values of another type", cure: "correct `extra_dhcp_opts` of the port" },
+  },
 } satisfies App;

@@ -26,4 +26,7 @@ export default {
   staticFlows,
   services: [nameService],
   problems,
+  problemKinds: {
+    name_server_silent: { cause: "name servers outside do not answer", cure: "look whether they run, and whether --dns-forwarders names them" },
+  },
 } satisfies App;

@@ -24,5 +24,11 @@ export default {
   rules: [...rules, ...interfaces],
   services: [readiness, announcement, outsideNeighbours],
   problems,
+  problemKinds: {
+    no_host: { cause: "no host can be the gateway of a router, or answer for its interface", cure: "set `external_ids:axion-gateway=true`, and `axion-bridge-mappings`, on hosts that lead outside" },
+    not_ready: { cause: "no host of a gateway is connected with all its flows, and not drained", cure: "look at these hosts in `axion switches`" },
+    untranslated: { cause: "a router is to translate sources, and the app `nat` is left out", cure: "set `enable_snat` to false where outside knows the way back" },
+    dead_next_hop: { cause: "a next hop of several does not answer", cure: "look whether it is up, and answers ARP or neighbour solicitations" },
+  },
   observe: { Interface: ["bfd_status"] },
 } satisfies App;

@@ -4,7 +4,7 @@ import { staticFlows } from "./answers.ts";
 import { aliases, policies, resources, vif } from "./api.ts";
 import { converters } from "./checks.ts";
 import { staticFlows as discoveryFlows } from "./discovery.ts";
-import { addressHolderTable, addressTable, announcementMeters, attachmentTable, networkHostTable, handOnHostTable, knownAtTable, chosenSegmentTable, contestedTable, heardNeighbourTable, l2Settings, learningTable, networkKeys, networkTable, portBindingTable, portDetailTable, portKeys, portStatusTable, portTable, providedPortTable, segmentTable, takersTable, arrivalTable, inactiveBindingTable } from "./model.ts";
+import { addressHolderTable, addressTable, announcementMeters, attachmentTable, networkHostTable, handOnHostTable, knownAtTable, chosenSegmentTable, contestedTable, heardNeighbourTable, l2Settings, learningTable, networkKeys, networkTable, portBindingTable, portDetailTable, portKeys, portStatusTable, portTable, providedPortTable, segmentTable, takersTable, arrivalTable, inactiveBindingTable, placeFault } from "./model.ts";
 import { announced } from "./packet-in.ts";
 import { portContext, staticFlows as learningFlows } from "./learning.ts";
 import { derive, rules } from "./rules.ts";
@@ -34,5 +34,9 @@ export default {
   softTables: [heardNeighbourTable],
   packetIn: { announced },
   services: [portStatus, addressAnnouncements],
-  vif,
+  vif: { ...vif, fault: placeFault },
+  problemKinds: {
+    plugged_elsewhere: { cause: "an interface of a port is plugged at another host than the port is bound to", cure: "bind the port where its machine runs (`binding:host_id`), or plug it where it is bound" },
+    plugged_twice: { cause: "interfaces of one port are plugged on two hosts, without a binding for each; the one that was first is used", cure: "unplug the one that is not the machine's; for a migration make an inactive binding first" },
+  },
 } satisfies App;

@@ -11,4 +11,7 @@ export default {
   settings: novaSettings,
   services: [notifier],
   problems,
+  problemKinds: {
+    unheard: { cause: "Nova does not take what it is told of ports", cure: "look whether its API runs, --nova-url is its address, and the user of --keystone-user has the role admin or service there" },
+  },
 } satisfies App;

@@ -18,4 +18,7 @@ export default {
   derive,
   rules,
   problems,
+  problemKinds: {
+    binding_failed: { cause: "a port is plugged, or asked for, at a host to which its network does not lead", cure: "name a bridge in `axion-bridge-mappings` of the host, or the encapsulation in its `axion-encap-type`" },
+  },
 } satisfies App;

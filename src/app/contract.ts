@@ -17,6 +17,7 @@ import type { ServiceDecl } from "./service.ts";
 import type { Settings } from "./settings.ts";
 import type { AnySoftTable, LiveView } from "./soft-table.ts";
 import type { AnyTable, ReadView, Tx } from "./table.ts";
+import type { ProblemKind } from "../lib/problem.ts";
 
 export * from "./table.ts";
 export * from "./soft-table.ts";
@@ -131,6 +132,8 @@ export interface App {
   readonly services?: readonly ServiceDecl[];
   /** What is wrong now; asked when somebody asks. At most 100 are shown. */
   readonly problems?: (view: LiveView) => readonly AppProblem[];
+  /** The kinds of problem that it can find, with cause and cure for docs/problems.md. */
+  readonly problemKinds?: Readonly<Record<string, ProblemKind>>;
   /** Columns that a host's switch writes by itself, to be read with `observed`. */
   readonly observe?: Observe;
   /** What plugging means: an interface appeared, its flows are confirmed by its switch, it is gone. */
@@ -142,6 +145,8 @@ export interface App {
     serves?(view: ReadView, vif: Vif): boolean;
     /** Whether its iface-id names something of the app's. An interface that no app knows is named in GET /problems. */
     known?(view: ReadView, vif: Vif): boolean;
+    /** What is wrong with the place of an interface that the app knows; asked as `known` is, and shown some seconds later if it is still so. */
+    fault?(view: ReadView, vif: Vif): AppProblem | undefined;
     /** Iface-ids, beside the row's own id, of interfaces that a change of the row with this id concerns: whether they serve is asked again. */
     concerned?(view: ReadView, id: string): readonly string[];
   };

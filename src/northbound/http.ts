@@ -26,6 +26,7 @@ import { Shown } from "./shown.ts";
 import type { WatchLimits, WatchOptions } from "./clients/watch-query.ts";
 import { Watches } from "./clients/watch.ts";
 import { Waits, waitLimits, type Confirmations, type Wait, type WaitLimits } from "./clients/wait.ts";
+import { measureRequests } from "./wire/latency.ts";
 import { corsHeaders, isPreflight, preflightHeaders } from "./wire/cors.ts";
 import { acceptsGzip, COMPRESSED_FROM, compressed, decoded } from "./wire/encoding.ts";
 
@@ -237,6 +238,7 @@ export function createNorthbound(options: NorthboundOptions): Northbound {
     };
     drained();
   });
+  if (metrics !== undefined) measureRequests(server, metrics, new Set([...registry.kinds.values()].map((k) => k.resource.collection)));
   server.addHook("onRequest", (request, reply, done) => {
     lastCame = performance.now();
     void reply.header("x-openstack-request-id", request.id);

@@ -7,7 +7,7 @@ import { badRequests, bound, requestTimes, timed, type RequestTimes } from "../l
 import { CountedLines } from "../lib/http/counted-lines.ts";
 import type { Door } from "../lib/http/door.ts";
 import type { Metrics } from "../lib/metrics.ts";
-import { worstFirst, type Problem } from "../lib/problem.ts";
+import { listed, type Problem } from "../lib/problem.ts";
 import { refusedBy, type OpsTokenFile } from "./access.ts";
 import { canonicalField, fieldsOf, filtered, flowDump, flowFilter, flowStates, type FlowEvent, type FlowQuery, type FlowRecord } from "./flows.ts";
 import type { MeterRecord } from "./meters.ts";
@@ -177,7 +177,7 @@ export function createOps(options: OpsOptions): OpsServer {
     return { meters: await providers.meters(id) };
   });
 
-  server.get("/problems", () => worstFirst(providers.problems()));
+  server.get("/problems", () => listed(providers.problems()));
 
   server.delete<{ Params: { id: string } }>("/switches/:id", async (request, reply) => {
     const { id } = request.params;

@@ -173,9 +173,11 @@ describe("with TLS", () => {
     await connectAs(first, "hv2");
     await eventually("the line", () => w.lines("error", "its certificate names hv2").length === 1);
     expect(w.southbound.switches()).toEqual([]);
-    expect(w.southbound.problems().map((p) => [p.kind, p.switches])).toEqual([["identity", ["hv1"]]]);
+    expect(w.southbound.problems().filter((p) => p.kind !== "certificate_expires").map((p) => [p.kind, p.switches])).toEqual([["identity", ["hv1"]]]);
     await connectAs(first, "hv1");
     await w.connected("hv1", 25_000);
+    // They are made for two days.
+    expect(w.southbound.problems().filter((p) => p.kind === "certificate_expires").map((p) => [p.severity, p.switches, /^the certificate of (.*) expires at 2\S+Z, in [12] day/.exec(p.text)?.[1]])).toEqual([["error", [], "the controller"], ["error", ["hv1"], "hv1"]]);
     for (const [id, certificate] of [["hv3", "lab-host"], ["hv4", "lab-host2"]] as const) {
       const ovs = await host(id);
       await connectAs(ovs, certificate);

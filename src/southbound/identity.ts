@@ -1,11 +1,15 @@
 // Who a peer is. With TLS its certificate says so: one of its names is the system-id of its host. Without, there is only its
 // address: a switch has to come from where its host's database came from.
+// eslint-disable-next-line no-restricted-imports -- it reads a certificate: neither time nor chance is taken from it
+import { X509Certificate } from "node:crypto";
 import { TLSSocket } from "node:tls";
 
 /** A peer's address without its port, and the names that its certificate proves; undefined: it has none, this is plain TCP. */
 export interface Identity {
   readonly address: string;
   readonly names: readonly string[] | undefined;
+  /** When its certificate ends; undefined: it has none. */
+  readonly until?: Date | undefined;
 }
 
 /**
@@ -17,6 +21,22 @@ export function certificateNames(socket: unknown): readonly string[] | undefined
   const certificate = socket.getPeerCertificate() as { subject?: { CN?: string | string[] }; subjectaltname?: string };
   const common = certificate.subject?.CN ?? [];
   return [...(typeof common === "string" ? [common] : common), ...alternativeNames(certificate.subjectaltname ?? "")];
+}
+
+/** Until when a peer's certificate is valid; undefined: not a TLS connection. */
+export function certificateUntil(socket: unknown): Date | undefined {
+  if (!(socket instanceof TLSSocket)) return undefined;
+  const until = new Date((socket.getPeerCertificate() as { valid_to?: string }).valid_to ?? "");
+  return Number.isNaN(until.getTime()) ? undefined : until;
+}
+
+/** When a certificate ends, the first of those in a file; undefined: it is none, which who listens with it says. */
+export function endOfCertificate(pem: string | Buffer): Date | undefined {
+  try {
+    return new Date(new X509Certificate(pem).validTo);
+  } catch {
+    return undefined;
+  }
 }
 
 /** Node quotes a value as JSON where it has a character that could be taken for the syntax of the list. */

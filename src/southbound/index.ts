@@ -30,12 +30,13 @@ import { Zones } from "./zones.ts";
 import { Switch, type AuditResult, type Refused } from "./openflow/switch.ts";
 import { Admission } from "./admission.ts";
 import { AuditSchedule } from "./audit.ts";
+import { endOfCertificate } from "./identity.ts";
 import { RefusedClaims } from "./claims.ts";
-import { switchInfo, type SwitchInfo } from "./info.ts";
+import { switchInfo, switchMetrics, type SwitchInfo } from "./info.ts";
 import type { MeterCounts, SwitchPacketOut } from "./openflow/channel.ts";
 import type { SouthboundOptions, SwitchPacketIn } from "./options.ts";
 import { southboundProblems, isLoopback } from "./problems.ts";
-import { UnknownInterfaces } from "./unknown-interfaces.ts";
+import { InterfaceProblems } from "./problems/interfaces.ts";
 
 export type { SwitchInfo } from "./info.ts";
 export type { SwitchPacketOut } from "./openflow/channel.ts";
@@ -55,7 +56,7 @@ export class Southbound {
   private readonly inventory: Inventory;
   private readonly byChassis = new Map<string, Switch>();
   private readonly refusals: RefusedClaims;
-  private readonly unknownInterfaces: UnknownInterfaces;
+  private readonly interfaceProblems: InterfaceProblems;
   private readonly slots: SyncSlots;
   private readonly admission: Admission;
   private readonly audits: AuditSchedule;
@@ -69,6 +70,7 @@ export class Southbound {
   private openflow: OpenFlowListener | undefined;
   private reached = 0;
   private readonly startedAt: Date;
+  private certificateUntil: Date | undefined;
   private readonly zones: Zones;
   /** Chassis of which zones were given up in commits that are not compiled yet. */
   private readonly leaving = new Set<string>();
@@ -77,11 +79,13 @@ export class Southbound {
   constructor(options: SouthboundOptions) {
     const { model, desired, apps, config, clock, random } = options;
     this.startedAt = new Date(clock.now());
+    this.certificateUntil = config.tls && endOfCertificate(config.tls.cert);
     this.options = options;
     this.log = options.log;
     this.slots = new SyncSlots(config.syncLimit ?? SYNC_LIMIT);
     this.refusals = new RefusedClaims(options.log, () => clock.now());
     this.metrics = southboundMetrics(options.metrics, () => [...this.byChassis.values()].filter((s) => s.session !== undefined).length, () => this.slots);
+    switchMetrics(options.metrics, () => this.switches());
     this.inventory = new Inventory({
       model,
       desired,
@@ -106,7 +110,7 @@ export class Southbound {
       },
       left: (chassis) => this.noteSessions(chassis),
     });
-    this.unknownInterfaces = new UnknownInterfaces({ model, apps, guard: options.guard, clock });
+    this.interfaceProblems = new InterfaceProblems({ model, apps, guard: options.guard, clock });
     this.admission = new Admission({
       limit: config.maxConnections ?? MAX_CONNECTIONS,
       timeoutMs: config.unknownSwitchTimeoutMs ?? 60_000,
@@ -167,6 +171,7 @@ export class Southbound {
   /** Certificate, key and authority of connections to come; those that are open go on. Without effect on listeners without TLS. */
   renewTls(tls: { readonly cert: Buffer; readonly key: Buffer; readonly ca: Buffer }): void {
     for (const server of [this.openflow?.server, this.ovsdb?.server]) if (server instanceof TlsServer) server.setSecureContext(tls);
+    this.certificateUntil = endOfCertificate(tls.cert);
   }
 
   /** Sends what is pending, then closes everything. What is on the switches stays there. */
@@ -203,7 +208,7 @@ export class Southbound {
   problems(): Problem[] {
     return [
       ...southboundProblems({
-        startedAt: this.startedAt,
+        startedAt: this.startedAt, now: new Date(this.options.clock.now()), certificateUntil: this.certificateUntil, tableName: this.options.tableName,
         plain: this.plain,
         chassis: this.options.model.view.all(chassisTable),
         switchOf: (chassis) => this.byChassis.get(chassis),
@@ -212,7 +217,7 @@ export class Southbound {
         hosts: this.inventory.hosts,
         refused: this.refusals.all(), resourcesOf: this.options.resourcesOf,
       }),
-      ...this.unknownInterfaces.problems(),
+      ...this.interfaceProblems.problems(),
     ];
   }
 
@@ -308,7 +313,7 @@ export class Southbound {
 
   private onCommit(commit: Commit): void {
     const { model, apps, guard } = this.options;
-    this.unknownInterfaces.onCommit(commit);
+    this.interfaceProblems.onCommit(commit);
     // Several rows of a port have its id.
     const looked = new Set<string>();
     for (const { table, id, before, after } of commit.changes) {
@@ -476,7 +481,7 @@ export class Southbound {
   // --- info ---------------------------------------------------------------------------------------------------------
 
   private info(row: Readonly<Chassis>): SwitchInfo {
-    return switchInfo(row, { target: this.byChassis.get(row.id), host: this.inventory.host(row.id), desired: this.desiredCount(row.id), refused: this.refusals.of(row.id) });
+    return switchInfo(row, { target: this.byChassis.get(row.id), host: this.inventory.host(row.id), desired: this.desiredCount(row.id), refused: this.refusals.of(row.id), tableName: this.options.tableName });
   }
 
   /** Counted once after each change. */

@@ -1,7 +1,9 @@
-// One switch as operators see it, in GET /switches.
+// One switch as operators see it, in GET /switches and in /metrics.
 import type { Chassis } from "#app";
+import type { Metrics } from "../lib/metrics.ts";
 import type { RefusedClaim } from "./claims.ts";
 import type { SwitchSession } from "./openflow/session.ts";
+import type { Repaired } from "./openflow/switch-types.ts";
 import type { Switch } from "./openflow/switch.ts";
 import type { Host } from "./ovsdb/host.ts";
 
@@ -24,6 +26,10 @@ export interface SwitchInfo {
   readonly flows: { readonly desired: number; readonly installed: number; readonly pending: number; readonly quarantined: number };
   readonly last_error: string | null;
   readonly last_sync: string | null;
+  /** When an audit last compared it with the desired flows, to the end. */
+  readonly last_audit: string | null;
+  /** What audits put right, the last time that one found something: flows, and how many of which table. */
+  readonly repaired: { readonly at: string; readonly missing: number; readonly changed: number; readonly foreign: number; readonly tables: Readonly<Record<string, number>> } | null;
   /** Generation that the switch has confirmed; 0 = none since the controller started. */
   readonly generation: number;
   /** Of its state. */
@@ -38,12 +44,13 @@ export interface SwitchParts {
   /** Flows that it should have. */
   readonly desired: number;
   readonly refused: readonly RefusedClaim[];
+  readonly tableName: ((id: number) => string | undefined) | undefined;
 }
 
 /** Of a host's Open vSwitch: as its database says, else as the switch itself does; "": neither is there to say so. */
 export const versionOf = (row: Readonly<Chassis>, target: Switch | undefined): string => (row.ovs_version === "" ? (target?.session as SwitchSession | undefined)?.softwareVersion ?? "" : row.ovs_version);
 
-export function switchInfo(row: Readonly<Chassis>, { target, host, desired, refused }: SwitchParts): SwitchInfo {
+export function switchInfo(row: Readonly<Chassis>, { target, host, desired, refused, tableName }: SwitchParts): SwitchInfo {
   const pending = target?.pendingFlows ?? 0;
   const quarantined = target?.quarantine.size ?? 0;
   return {
@@ -62,8 +69,32 @@ export function switchInfo(row: Readonly<Chassis>, { target, host, desired, refu
     flows: { desired, installed: target?.state === "connected" ? Math.max(0, desired - pending - quarantined) : 0, pending, quarantined },
     last_error: target?.lastError ?? host?.lastError ?? null,
     last_sync: target?.lastSync?.toISOString() ?? null,
+    last_audit: target?.lastAudit?.toISOString() ?? null,
+    repaired: target?.repaired === undefined ? null : shownRepair(target.repaired, tableName),
     generation: target?.confirmed ?? 0,
     since: target?.since.toISOString() ?? host?.since.toISOString() ?? null,
     refused,
   };
+}
+
+const shownRepair = ({ at, missing, changed, foreign, tables }: Repaired, tableName: SwitchParts["tableName"]): SwitchInfo["repaired"] => ({
+  at: at.toISOString(), missing, changed, foreign, tables: Object.fromEntries([...tables].map(([id, count]) => [tableName?.(id) ?? String(id), count])),
+});
+
+/** The state of each switch, by its system-id: as many samples as there are hosts. */
+export function switchMetrics(m: Metrics, switches: () => readonly SwitchInfo[]): void {
+  const gauge = (name: string, about: string, read: (s: SwitchInfo) => number | undefined): void => {
+    m.gauge(name, about, () => switches().flatMap((s) => {
+      const value = read(s);
+      return value === undefined ? [] : [{ labels: { switch: s.id }, value }];
+    }), ["switch"]);
+  };
+  gauge("axion_switch_connected", "1: the switch has an OpenFlow session", (s) => (s.state === "disconnected" ? 0 : 1));
+  gauge("axion_switch_database_connected", "1: the database of its host is connected", (s) => (s.database === "connected" ? 1 : 0));
+  gauge("axion_switch_synced", "1: the switch has been compared with the desired flows, and nothing is on its way", (s) => (s.state === "connected" && s.flows.pending === 0 ? 1 : 0));
+  gauge("axion_switch_flows_desired", "Flows that the switch should have", (s) => s.flows.desired);
+  gauge("axion_switch_flows_pending", "Flows on their way to the switch", (s) => s.flows.pending);
+  gauge("axion_switch_flows_quarantined", "Flows that the switch refuses", (s) => s.flows.quarantined);
+  gauge("axion_switch_generation", "Generation that the switch has confirmed", (s) => s.generation);
+  gauge("axion_switch_last_audit_timestamp_seconds", "When an audit last compared the switch to the end", (s) => (s.last_audit === null ? undefined : Date.parse(s.last_audit) / 1000));
 }

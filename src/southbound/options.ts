@@ -68,5 +68,7 @@ export interface SouthboundOptions {
   readonly effects?: FlowEffects | undefined;
   /** API resources because of which a flow exists, for problems. */
   readonly resourcesOf?: ((flow: Flow) => Problem["resources"]) | undefined;
+  /** Names of tables, for people. */
+  readonly tableName?: ((id: number) => string | undefined) | undefined;
   readonly onPacketIn: (packet: SwitchPacketIn) => readonly (PacketOut | SwitchPacketOut)[];
 }

@@ -9,6 +9,12 @@ import type { Host } from "./ovsdb/host.ts";
 
 export interface ProblemParts {
   readonly startedAt: Date;
+  /** Default: as it was at the start. */
+  readonly now?: Date;
+  /** When the controller's certificate ends; undefined: it has none. */
+  readonly certificateUntil?: Date | undefined;
+  /** Names of tables, by their ids. */
+  readonly tableName?: ((id: number) => string | undefined) | undefined;
   /** Listeners without TLS that are reached from elsewhere, as host:port. */
   readonly plain: readonly string[];
   readonly chassis: Iterable<Readonly<Chassis>>;
@@ -24,6 +30,8 @@ export interface ProblemParts {
 
 /** A host may have a note for each of its interfaces; more than these are one problem. */
 const NOTES_A_HOST = 20;
+/** A switch may be busy when it is told of its bridge. */
+const BRIDGE_MS = 5000;
 /** Refused flows of a switch whose resources are named. */
 const FLOWS_EXPLAINED = 20;
 
@@ -51,7 +59,9 @@ export function* southboundProblems(parts: ProblemParts): Iterable<Problem> {
       cure: { text: "install Open vSwitch 2.17.8, 3.0.5, 3.1.3 or any from 3.2 on; until then `ovs-appctl revalidator/purge` on the host, after a change, has all packets looked at anew" },
     };
   }
-  for (const host of parts.hosts) yield* hostProblems(host);
+  yield* oldSwitches(parts);
+  yield* certificateProblems(parts);
+  for (const host of parts.hosts) yield* hostProblems(host, parts.now ?? startedAt);
   for (const { chassis, what, address, reason, since, count } of parts.refused) {
     yield {
       kind: "identity", severity: "error", since, resources: [], switches: [chassis],
@@ -75,9 +85,54 @@ export function confusesCachedFlows(version: string): boolean {
   return mended === undefined ? major === "2" && Number(minor) >= 8 && Number(minor) < 17 : Number(patch ?? 0) < mended;
 }
 
-function* connectionProblems(row: Readonly<Chassis>, { startedAt, switchOf, hostOf, lostAt, resourcesOf }: ProblemParts): Iterable<Problem> {
+/** Older ones lack actions that flows of routers use: check_pkt_larger came with it. */
+const OLDEST = [2, 12] as const;
+
+function* oldSwitches({ chassis, switchOf, startedAt }: ProblemParts): Iterable<Problem> {
+  const old = new Map<string, string>();
+  for (const row of chassis) {
+    const version = versionOf(row, switchOf(row.id));
+    if (isTooOld(version)) old.set(row.id, version);
+  }
+  if (old.size === 0) return;
+  const ids = [...old.keys()].sort();
+  yield {
+    kind: "version_unsupported", severity: "error", since: startedAt.toISOString(), resources: [], switches: ids,
+    text: `Open vSwitch of ${ids.slice(0, HOSTS_NAMED).map((id) => `${id} (${old.get(id)!})`).join(", ")}${ids.length > HOSTS_NAMED ? ` and ${ids.length - HOSTS_NAMED} more` : ""} is older than ${OLDEST.join(".")}: it refuses flows that routers need`,
+    cure: { text: `install Open vSwitch ${OLDEST.join(".")} or later there; 3.3 or later is best` },
+  };
+}
+const HOSTS_NAMED = 5;
+
+/** Whether a version is known, and is older than what the controller's flows need. */
+export function isTooOld(version: string): boolean {
+  const [, major, minor] = /^(\d+)\.(\d+)/.exec(version) ?? [];
+  return major !== undefined && (Number(major) < OLDEST[0] || (Number(major) === OLDEST[0] && Number(minor) < OLDEST[1]));
+}
+
+const CERTIFICATE_MS = 30 * 24 * 3600 * 1000;
+
+function* certificateProblems({ certificateUntil, hosts, startedAt, now = startedAt }: ProblemParts): Iterable<Problem> {
+  const ends = [...(certificateUntil === undefined ? [] : [{ who: "the controller", until: certificateUntil, since: startedAt, host: undefined }])];
+  const all = [...ends, ...[...hosts].flatMap((host) => (host.identity.until === undefined ? [] : [{ who: host.chassis ?? host.peer, until: host.identity.until, since: host.since, host }]))];
+  for (const { who, until, since, host } of all) {
+    const left = until.getTime() - now.getTime();
+    if (left > CERTIFICATE_MS) continue;
+    const days = Math.floor(left / (24 * 3600 * 1000));
+    const from = new Date(Math.max(since.getTime(), until.getTime() - CERTIFICATE_MS));
+    yield {
+      kind: "certificate_expires", severity: left <= 0 ? "critical" : days < 7 ? "error" : "warning", since: from.toISOString(), resources: [], switches: host?.chassis === undefined ? [] : [host.chassis],
+      text: left <= 0 ? `the certificate of ${who} expired at ${until.toISOString()}: ${host === undefined ? "no host connects any more" : "it does not connect again once it is disconnected"}`
+        : `the certificate of ${who} expires at ${until.toISOString()}, in ${days} day(s)`,
+      cure: { text: host === undefined ? "put a new certificate of the same CA, with its key, where --tls-cert and --tls-key are, and send the controller SIGHUP" : `issue ${who} a new certificate with the same name, and give it to its Open vSwitch (ovs-vsctl set-ssl)` },
+    };
+  }
+}
+
+function* connectionProblems(row: Readonly<Chassis>, { startedAt, switchOf, hostOf, lostAt, resourcesOf, tableName }: ProblemParts): Iterable<Problem> {
   const target = switchOf(row.id);
   const common = { resources: [], switches: [row.id] } as const;
+  const table = (id: number): string => tableName?.(id) ?? String(id);
   const host = hostOf(row.id);
   if (target?.session === undefined) {
     yield { ...common, kind: "switch_disconnected", severity: "error", since: (target?.since ?? host?.since ?? lostAt(row.id) ?? startedAt).toISOString(), ...disconnected(row.id, target, host) };
@@ -88,13 +143,23 @@ function* connectionProblems(row: Readonly<Chassis>, { startedAt, switchOf, host
       cure: { text: `on ${row.id}: look at ovs-vsctl get-manager and whether ovsdb-server runs` },
     };
   }
+  if (target?.repaired?.standing === true) {
+    const { missing, changed, foreign, at, tables, flows } = target.repaired;
+    const of = new Map(flows.flatMap((flow) => resourcesOf?.(flow) ?? []).map((r) => [`${r.type} ${r.id}`, r]));
+    const where = [...tables].map(([id, count]) => `${table(id)} (${count})`).join(", ");
+    yield {
+      ...common, resources: [...of.values()].slice(0, FLOWS_EXPLAINED), kind: "flows_repaired", severity: "warning", since: target.repaired.since.toISOString(),
+      text: `flows of ${row.id} were not as they should be at ${at.toISOString()}, and were put right: ${missing} missing, ${changed} changed, ${foreign} nobody's; of tables ${where}`,
+      cure: { text: `look who else writes flows to the bridge of ${row.id}: another controller (ovs-vsctl get-controller), ovs-ofctl in a script; this goes with the first audit that finds nothing` },
+    };
+  }
   if (target === undefined || target.quarantine.size === 0) return;
   const refused = [...target.quarantine.values()].slice(0, FLOWS_EXPLAINED);
   const { flow, error } = refused[0]!;
   const resources = new Map(refused.flatMap((r) => resourcesOf?.(r.flow) ?? []).map((r) => [`${r.type} ${r.id}`, r]));
   yield {
     ...common, resources: [...resources.values()], kind: "flow_refused", severity: "error", since: target.refusedSince.toISOString(),
-    text: `${row.id} refuses ${target.quarantine.size} flow(s); one of table ${flow.table}: ${error}`,
+    text: `${row.id} refuses ${target.quarantine.size} flow(s); one of table ${table(flow.table)}: ${error}`,
     cure: { text: `GET /flows?switch=${row.id}&state=diff shows them with what caused them; a full table or an old Open vSwitch are usual reasons` },
   };
 }
@@ -114,7 +179,7 @@ function disconnected(id: string, target: Switch | undefined, host: Host | undef
   };
 }
 
-function* hostProblems(host: Host): Iterable<Problem> {
+function* hostProblems(host: Host, now: Date): Iterable<Problem> {
   const name = host.chassis ?? host.peer;
   const common = { kind: "host", severity: "warning", resources: [], switches: host.chassis === undefined ? [] : [host.chassis] } as const;
   if (host.failure !== undefined) {
@@ -123,15 +188,27 @@ function* hostProblems(host: Host): Iterable<Problem> {
       cure: { text: `on ${name}: look whether something else sets the same rows, and at ovs-vsctl show` },
     };
   }
-  if (host.settings?.encapIp === "" && ![...host.reported.keys()].some((text) => text.includes("encap-ip"))) {
+  if (host.withoutTunnels) {
     yield {
       ...common, since: host.since.toISOString(), text: `${name} has no tunnels: its ports reach no port of another host`,
       cure: { text: `on ${name}: ovs-vsctl set Open_vSwitch . external_ids:axion-encap-ip=ADDRESS external_ids:axion-encap-type=geneve` },
     };
   }
+  if (host.bridgeMissing !== undefined && now.getTime() - host.bridgeMissing.since.getTime() >= BRIDGE_MS) {
+    const { since, type } = host.bridgeMissing;
+    const kernel = type === "" || type === "system";
+    yield {
+      ...common, kind: "bridge_missing", severity: "error", since: since.toISOString(),
+      text: `Open vSwitch on ${name} does not make the bridge ${host.settings?.bridge ?? "br-int"} (datapath ${kernel ? "system" : type}): nothing works there${kernel ? "; it may lack the kernel module openvswitch" : ""}`,
+      cure: {
+        text: kernel ? `on ${name}: modprobe openvswitch, or take the userspace datapath: ovs-vsctl set Open_vSwitch . external_ids:axion-datapath-type=netdev; the log of ovs-vswitchd says what it lacks`
+          : `on ${name}: look whether ovs-vswitchd runs, and what its log says of the bridge`,
+      },
+    };
+  }
   let shown = 0;
-  for (const [text, since] of host.reported) {
-    if (shown++ < NOTES_A_HOST) yield { ...common, since: since.toISOString(), text: `${name}: ${text}`, cure: { text: `correct it on ${name} with ovs-vsctl` } };
+  for (const [text, { since, kind = "host", cure }] of host.reported) {
+    if (shown++ < NOTES_A_HOST) yield { ...common, kind, since: since.toISOString(), text: `${name}: ${text}`, cure: { text: cure === undefined ? `correct it on ${name} with ovs-vsctl` : `on ${name}: ${cure}` } };
   }
   if (shown > NOTES_A_HOST) yield { ...common, since: host.since.toISOString(), text: `${name}: ${shown - NOTES_A_HOST} more of the same kind`, cure: { text: "the controller's log has them all" } };
 }

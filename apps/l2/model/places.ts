@@ -1,5 +1,5 @@
 // Where ports are, how networks travel between hosts, and the scopes that follow from both.
-import { chassisTable, defineScope, defineTable, defineVariantScope, vifTable, type Chassis, type ReadView, type Row, type Vif, type PortPlace } from "#app";
+import { chassisTable, defineScope, defineTable, defineVariantScope, vifTable, type AppProblem, type Chassis, type ReadView, type Row, type Vif, type PortPlace } from "#app";
 import { deviceOwner, inactiveBindingTable, portBindingTable, portStatusTable, portTable, type InactiveBinding, type Port } from "./ports.ts";
 
 /**
@@ -66,6 +66,30 @@ export const pluggedReads = [portTable, vifTable, portBindingTable, inactiveBind
 /** The inactive binding of a port at a chassis, by whatever name of it. */
 export const inactiveBindingAt = (view: ReadView, portId: string, chassis: string): Readonly<InactiveBinding> | undefined =>
   view.by(inactiveBindingTable, "port", portId).find((b) => requestedChassis(view, b.host)?.id === chassis);
+
+/** What is wrong with where an interface of a port is plugged: the port is bound elsewhere, or has another interface at another host. */
+export function placeFault(view: ReadView, { iface_id: portId, chassis: at, id, name }: Vif): AppProblem | undefined {
+  const port = view.get(portTable, portId);
+  if (port === undefined || inactiveBindingAt(view, portId, at) !== undefined) return undefined;
+  const common = { severity: "error", resources: [{ type: "port", id: portId, name: port.name }] } as const;
+  const wanted = view.get(portBindingTable, portId)?.requested_host ?? "";
+  if (wanted !== "") {
+    const requested = requestedChassis(view, wanted);
+    if (requested?.id === at) return undefined;
+    return {
+      ...common, kind: "plugged_elsewhere", switches: [at, ...(requested === undefined ? [] : [requested.id])],
+      text: `port ${portId} is plugged on ${at} (interface ${name}), and bound to ${wanted}${requested === undefined ? ", which is no host that is known" : ""}: it does not work on ${at}`,
+      cure: { text: `bind the port where its machine runs (binding:host_id=${at}), or unplug ${name} on ${at} and plug the port on ${wanted}` },
+    };
+  }
+  const used = pluggedAt(view, portId);
+  if (used === undefined || used.vif.id === id || used.chassis.id === at) return undefined;
+  return {
+    ...common, kind: "plugged_twice", switches: [used.chassis.id, at],
+    text: `port ${portId} is plugged on ${used.chassis.id} (interface ${used.vif.name}) and on ${at} (interface ${name}): that on ${used.chassis.id} is used, the other does not work`,
+    cure: { text: `unplug the one that is not the machine's: ovs-vsctl del-port ${name} on ${at}, or ${used.vif.name} on ${used.chassis.id}` },
+  };
+}
 
 /**
  * A port that came to its host a short while ago, because the model says so, with connections under way of which conntrack there knows nothing. A joint:

@@ -173,6 +173,9 @@ export function deleteFlow(flow: Flow): Buffer {
   return asDelete(out);
 }
 
+/** The table that a message of these is about. */
+export const tableOf = (message: Buffer): number => message[24]!;
+
 function deleteDumped({ buf, table_id, priority, match_off, match_len }: Dumped): Buffer {
   const out = Buffer.alloc(FLOW_MOD_MATCH_OFFSET + match_len);
   out.writeUInt8(OFP_VERSION, 0);

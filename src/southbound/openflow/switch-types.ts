@@ -43,6 +43,22 @@ export interface AuditResult {
 
 /** Of a comparison, in flows. */
 export interface Found extends AuditResult {
+  /** Differences by table, and some of the flows that were missing or changed. */
+  readonly tables: ReadonlyMap<number, number>;
+  readonly flows: readonly Flow[];
   readonly desired: number;
   readonly found: number;
+}
+
+/** What an audit found and put right, the last time that one did. */
+export interface Repaired extends AuditResult {
+  readonly at: Date;
+  /** When audits that each found something began. */
+  readonly since: Date;
+  /** No audit since has found everything in order. */
+  readonly standing: boolean;
+  /** Differences by table. */
+  readonly tables: ReadonlyMap<number, number>;
+  /** Some of the flows that were missing or changed. */
+  readonly flows: readonly Flow[];
 }

@@ -9,13 +9,13 @@ import type { Action } from "node-openflow";
 import type { Logger } from "pino";
 import type { ChassisDelta, Flow } from "../../compiler/desired.ts";
 import type { InstalledItem, MeterCounts, Session } from "./channel.ts";
-import { compareDump, deleteFlow, type Comparison } from "./comparison.ts";
+import { compareDump, deleteFlow, tableOf, type Comparison } from "./comparison.ts";
 import { Delivery, type Entry } from "./delivery.ts";
 import { readInstalled } from "./installed.ts";
 import { lostMeters, ItemSync, type ItemChange } from "./items.ts";
 import { SyncGate } from "./sync-gate.ts";
 import { arrivals, planWithdrawal, type Relayout } from "./withdrawal.ts";
-import type { AuditResult, Found, Refused, SwitchOptions, SwitchState } from "./switch-types.ts";
+import type { AuditResult, Found, Refused, Repaired, SwitchOptions, SwitchState } from "./switch-types.ts";
 
 export type { AuditResult, Refused } from "./switch-types.ts";
 
@@ -31,6 +31,8 @@ interface Batch {
 
 /** Refused flows that are logged one by one. */
 const REFUSALS_LOGGED = 50;
+/** Flows that an audit put right of which it is kept what they are for. */
+const REPAIRS_KEPT = 20;
 const NOTHING: AuditResult = { missing: 0, changed: 0, foreign: 0 };
 
 export class Switch {
@@ -40,6 +42,10 @@ export class Switch {
   since: Date;
   lastSync: Date | undefined;
   lastError: string | undefined;
+  /** What audits put right, the last time. */
+  repaired: Repaired | undefined;
+  /** When an audit last compared it to the end. */
+  lastAudit: Date | undefined;
   /** Since when there is a flow that it refuses. */
   refusedSince: Date;
   /** Last generation that the switch confirmed while it had nothing older left to confirm; 0 = none in this process. */
@@ -233,9 +239,11 @@ export class Switch {
       this.busy = false;
       await this.whenIdle();
       if (this.session !== session) return;
+      const { desired, missing, changed, foreign, found: dumped } = found;
+      const counts = { desired, found: dumped, missing, changed, foreign };
       const seconds = (clock.monotonic() - started) / 1000;
       metrics.syncSeconds.observe(seconds);
-      this.log.info({ ...found, ms: Math.round(seconds * 1000) }, "switch in order");
+      this.log.info({ ...counts, ms: Math.round(seconds * 1000) }, "switch in order");
     } catch (error) {
       this.abort(session, error, "switch could not be compared");
     } finally {
@@ -257,7 +265,7 @@ export class Switch {
     const relayout = this.options.effects?.relayout?.(flows, desired.flowsOf(this.chassis));
     const comparison = await this.compare(session, flows, items, relayout);
     if (comparison === undefined) return undefined;
-    if ((this.held as string) === "overrun") return { desired: comparison.desired, found: comparison.dumped, missing: 0, changed: 0, foreign: 0 };
+    if ((this.held as string) === "overrun") return { desired: comparison.desired, found: comparison.dumped, missing: 0, changed: 0, foreign: 0, tables: new Map(), flows: [] };
     this.held = undefined;
     return this.takeOver(comparison, changedSince, relayout);
   }
@@ -270,11 +278,12 @@ export class Switch {
     try {
       const found = this.held === undefined ? await this.compareBeside(session) : undefined;
       if (found === undefined) return NOTHING;
-      const { missing, changed, foreign } = found;
+      const { missing, changed, foreign, tables, flows } = found;
       const result = { missing, changed, foreign };
+      this.noteAudit(result, tables, flows);
       for (const [kind, n] of Object.entries(result)) if (n > 0) metrics.repaired.inc({ ...this.metricLabels, kind }, n);
       if (missing + changed + foreign > 0) {
-        this.log.warn(result, "switch was changed by somebody else; it is repaired");
+        this.log.warn({ ...result, tables: Object.fromEntries(tables) }, "switch was changed by somebody else; it is repaired");
         await this.whenDelivered();
       }
       metrics.audits.inc(this.metricLabels);
@@ -283,6 +292,13 @@ export class Switch {
       ticket.end();
       this.schedule(); // an overrun waited for the audit's end
     }
+  }
+
+  private noteAudit(result: AuditResult, tables: Found["tables"], flows: readonly Flow[]): void {
+    const now = (this.lastAudit = this.now());
+    const before = this.repaired;
+    if (result.missing + result.changed + result.foreign > 0) this.repaired = { ...result, at: now, since: before?.standing === true ? before.since : now, standing: true, tables, flows };
+    else if (before?.standing === true) this.repaired = { ...before, standing: false };
   }
 
   /** Compares while changes go on. undefined: it came to nothing. */
@@ -323,7 +339,9 @@ export class Switch {
       if (wanted === undefined) this.foreign.push(deleteFlow(flow));
       else this.pending.set(wanted.key, { flow: wanted, add: true, replaces: true });
     }
-    return { desired: comparison.desired, found: comparison.dumped, missing: missing.length, changed: changed.length, foreign: foreign.length };
+    const tables = new Map<number, number>();
+    for (const table of [...missing.map((f) => f.table), ...changed.map((f) => f.table), ...foreign.map(tableOf)]) tables.set(table, (tables.get(table) ?? 0) + 1);
+    return { desired: comparison.desired, found: comparison.dumped, missing: missing.length, changed: changed.length, foreign: foreign.length, tables, flows: [...changed, ...missing].slice(0, REPAIRS_KEPT) };
   }
 
   // --- sending ------------------------------------------------------------------------------------------------------

@@ -95,4 +95,8 @@ export class HostRows {
 export interface Note {
   readonly about: string;
   readonly problem: string;
+  /** What sort of problem it is; default: host. */
+  readonly kind?: "bridge_mapping" | "interface_error";
+  /** What helps, where that is more than to correct it. */
+  readonly cure?: string;
 }

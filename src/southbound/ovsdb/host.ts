@@ -10,11 +10,12 @@ import type { HookGuard } from "../../lib/hook-guard.ts";
 import type { Random } from "../../lib/random.ts";
 import { Backoff } from "../backoff.ts";
 import type { RefusedClaims } from "../claims.ts";
-import { certificateNames, type Identity } from "../identity.ts";
+import { certificateNames, certificateUntil, type Identity } from "../identity.ts";
 import { peerOf } from "../peer.ts";
 import { INSTALLED, monitoredColumns, plan, type Wanted } from "./adoption.ts";
 import { Observer, type ObserverOptions } from "./observer.ts";
 import { HostRows, type BridgeRow, type Note } from "./host-rows.ts";
+import { interfaceNotes, mappingNotes, sameChassis, type Reported } from "./notes.ts";
 import { cause, type ChassisProgress, type InterfaceProgress, type ModelPort } from "./progress.ts";
 import { RefusedWishes } from "./refused-wishes.ts";
 import { readSettings, type HostSettings } from "./settings.ts";
@@ -88,7 +89,11 @@ export class Host {
   /** Wishes of rules that the database refused: they wait, all else goes on. */
   private readonly refused: RefusedWishes;
   /** Notes that were logged and still hold, since when. */
-  reported: ReadonlyMap<string, Date> = new Map();
+  reported: ReadonlyMap<string, Reported> = new Map();
+  /** It names no address for tunnels at all; as of the notes. */
+  withoutTunnels = false;
+  /** Since when the integration bridge is in the database and the switch has not made it. */
+  bridgeMissing: { readonly since: Date; readonly type: string } | undefined;
   /** The last transaction, to notice one that has no effect. */
   private last = { text: "", at: -Infinity };
   private observer: Observer | undefined;
@@ -99,7 +104,7 @@ export class Host {
     this.inventory = inventory;
     this.session = session;
     this.peer = peerOf(session.socket).text;
-    this.identity = { address: peerOf(session.socket).host, names: certificateNames(session.socket) };
+    this.identity = { address: peerOf(session.socket).host, names: certificateNames(session.socket), until: certificateUntil(session.socket) };
     this.since = this.now();
     this.log = inventory.options.log.child({ peer: this.peer });
     this.backoff = new Backoff(inventory.options.clock, inventory.options.random);
@@ -218,7 +223,9 @@ export class Host {
       this.dirty = true; // the switch may have answered; at worst one more comparison
     }
 
+    notes.push(...mappingNotes(this.rows, settings));
     const bridge = this.rows.bridge(settings.bridge);
+    this.bridgeMissing = bridge === undefined || bridge.datapath_id !== undefined ? undefined : { since: this.bridgeMissing?.since ?? this.now(), type: bridge.datapath_type };
     if (bridge !== undefined) notes.push(...(await this.report(settings, bridge, root.ovs_version ?? "")));
     this.reportNotes([...notes, ...planned]);
   }
@@ -327,7 +334,7 @@ export class Host {
     }
     if (!this.vifsKnown) this.recognise(id, progress);
     if (progress.awaiting.size > 0) void this.inventory.progress.confirmUpTo(id);
-    return seen.duplicates.map((d) => ({ about: `interface ${d.name}`, problem: `interface ${d.first} has the same iface-id ${d.ifaceId}; this one is ignored` }));
+    return [...interfaceNotes(this.rows, bridge), ...seen.duplicates.map((d) => ({ about: `interface ${d.name}`, problem: `interface ${d.first} has the same iface-id ${d.ifaceId}; this one is ignored` }))];
   }
 
   /** First look at this session's interfaces: those that the database says are installed, and are as stored, need nothing. */
@@ -364,13 +371,14 @@ export class Host {
   }
 
   private reportNotes(notes: readonly Note[]): void {
-    const now = new Map<string, Date>();
+    const now = new Map<string, Reported>();
     for (const note of notes) {
       const text = `${note.about}: ${note.problem}`;
-      now.set(text, this.reported.get(text) ?? this.now());
+      now.set(text, { ...note, since: this.reported.get(text)?.since ?? this.now() });
       if (!this.reported.has(text)) this.log.warn(note, "host is not as it should be");
     }
     this.reported = now;
+    this.withoutTunnels = this.settings?.encapIp === "" && !notes.some(({ about }) => about.includes("encap-ip"));
     this.lastError = notes.length === 0 ? undefined : [...now.keys()].join("; ");
   }
 
@@ -388,13 +396,3 @@ export class Host {
 /** With what is in maps and sets: two transactions that set a column to different ones are not the same. */
 const textOf = (operations: readonly Operation[]): string =>
   JSON.stringify(operations, (_, value: unknown) => (value instanceof Map || value instanceof Set ? Array.from(value as Iterable<unknown>) : typeof value === "bigint" ? String(value) : value));
-
-function sameChassis(a: Chassis, b: Chassis): boolean {
-  const mappings = Object.entries(b.bridge_mappings);
-  return (
-    a.hostname === b.hostname && a.key === b.key && a.bridge === b.bridge && a.dpid === b.dpid && a.datapath_type === b.datapath_type &&
-    a.encap_ip === b.encap_ip && a.gateway === b.gateway && a.drain === b.drain && a.ovs_version === b.ovs_version && a.vlan_limit === b.vlan_limit && a.zone === b.zone &&
-    a.encap_types.length === b.encap_types.length && a.encap_types.every((t, i) => t === b.encap_types[i]) &&
-    mappings.length === Object.keys(a.bridge_mappings).length && mappings.every(([physnet, bridge]) => a.bridge_mappings[physnet] === bridge)
-  );
-}

@@ -6,10 +6,10 @@ const read = (ids: Readonly<Record<string, string>>): ReturnType<typeof readSett
 const keys = (ids: Readonly<Record<string, string>>): string[] => read(ids).problems.map((p) => p.key);
 
 describe("where its tunnels end", () => {
-  test.each(["192.0.2.1", "10.0.0.255", "127.0.0.1", "fd00::1", "FE80::1"])("%s", (ip) => {
+  test.each(["192.0.2.1", "10.0.0.255", "fd00::1", "FE80::1"])("%s", (ip) => {
     expect(read({ "axion-encap-ip": ip })).toMatchObject({ settings: { encapIp: ip }, problems: [] });
   });
-  test.each(["nonsense", "10.0.0.256", "10.0.0.1/24", "0.0.0.0", "::", "224.0.0.5", "ff02::1", "255.255.255.255", "fe80::1%eth0", "010.0.0.1", "__proto__"])("%s is refused: it has no tunnels", (ip) => {
+  test.each(["nonsense", "127.0.0.1", "::1", "10.0.0.256", "10.0.0.1/24", "0.0.0.0", "::", "224.0.0.5", "ff02::1", "255.255.255.255", "fe80::1%eth0", "010.0.0.1", "__proto__"])("%s is refused: it has no tunnels", (ip) => {
     expect(keys({ "axion-encap-ip": ip })).toEqual(["axion-encap-ip"]);
     expect(read({ "axion-encap-ip": ip }).settings!.encapIp).toBe("");
   });

@@ -1,6 +1,6 @@
 // What a hypervisor says of itself: external_ids of its Open_vSwitch row and other_config:vlan-limit, read and checked. Pure. A bad value becomes a
 // problem with the key's name and its default; it never keeps a host from being adopted.
-import { isMulticast, parseIp, type EncapType } from "#app";
+import { isLoopback, isMulticast, parseIp, type EncapType } from "#app";
 
 export interface HostSettings {
   readonly id: string;
@@ -42,7 +42,7 @@ const BROADCAST = "255.255.255.255";
 /** Whether a tunnel can end there: one host's address, without a zone. */
 function isEndpoint(text: string): boolean {
   const ip = parseIp(text);
-  return ip !== undefined && ip.value !== 0n && !isMulticast(ip) && text !== BROADCAST;
+  return ip !== undefined && ip.value !== 0n && !isMulticast(ip) && !isLoopback(ip) && text !== BROADCAST;
 }
 
 export function readSettings(ids: Readonly<Record<string, string>>, config: Readonly<Record<string, string>> = {}): ReadSettings {

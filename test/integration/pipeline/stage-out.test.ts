@@ -75,7 +75,7 @@ beforeAll(async () => {
     },
   });
   await controller.start();
-  ovs = await Ovs.start({ "system-id": "hv1", "ovn-encap-ip": "127.0.0.1", "ovn-encap-type": "geneve" });
+  ovs = await Ovs.start({ "system-id": "hv1", "ovn-encap-ip": "192.0.2.11", "ovn-encap-type": "geneve" });
   await ovs.vsctl("set-manager", `tcp:127.0.0.1:${ovsdb}`);
   await eventually("the host", () => host.view.get(chassisTable, "hv1") !== undefined);
   net = (await create("network", {})).id;

@@ -1,10 +1,10 @@
 // Interfaces with an iface-id that nothing in the API has, and switches that do not connect: what GET /problems says of them.
 import { afterEach, describe, expect, test } from "vitest";
 import { poolNumberTable, vifTable, type App, type PoolNumber, type Vif } from "#app";
-import { SimulatedClock } from "../lib/clock.ts";
-import type { Problem } from "../lib/problem.ts";
-import { eventually, Ovs } from "./testing/ovs.ts";
-import { World, type WorldOptions } from "./testing/world.ts";
+import { SimulatedClock } from "../../lib/clock.ts";
+import type { Problem } from "../../lib/problem.ts";
+import { eventually, Ovs } from "../testing/ovs.ts";
+import { World, type WorldOptions } from "../testing/world.ts";
 
 const cleanup: (() => Promise<void>)[] = [];
 afterEach(async () => {
