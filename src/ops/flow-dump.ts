@@ -1,5 +1,5 @@
 // The flow dump: desired flows with why they exist, what a switch really has, and the difference of the two.
-import { decodeInstructions, decodeMatch, FLOW_MOD_MATCH_OFFSET, formatInstructions, formatMatch, type FlowStatsView } from "node-openflow";
+import { decodeInstructions, decodeMatch, FLOW_MOD_MATCH_OFFSET, formatInstructions, formatMatch, OpenFlowError, type FlowStatsView } from "node-openflow";
 import type { AnyTable, App, Table } from "#app";
 import type { Delta, Flow } from "../compiler/desired.ts";
 import type { Engine } from "../compiler/engine.ts";
@@ -7,7 +7,7 @@ import type { Model } from "../model/model.ts";
 import type { View } from "../model/view.ts";
 import type { Layout } from "../pipeline/layout.ts";
 import type { Southbound } from "../southbound/index.ts";
-import { BadQuery } from "./server.ts";
+import { BadQuery, SwitchSilent } from "./server.ts";
 import type { FlowEvent, FlowQuery, FlowRecord, FlowResource, FlowState } from "./flows.ts";
 
 export interface FlowDumpParts {
@@ -103,11 +103,17 @@ export class FlowDump {
 
   private async installed(id: string): Promise<Installed> {
     const out: Installed = { same: new Map(), changed: new Map(), foreign: [] };
-    await this.parts.southbound.compareInstalled(id, (entry, flow, same) => {
+    const seen: Parameters<Southbound["compareInstalled"]>[1] = (entry, flow, same) => {
       if (flow === undefined) out.foreign.push(same ? this.learned(id, entry) : this.foreign(id, entry));
       else if (same) out.same.set(flow.key, { packet_count: entry.packet_count, byte_count: entry.byte_count });
       else out.changed.set(flow.key, this.foreign(id, entry));
-    });
+    };
+    try {
+      await this.parts.southbound.compareInstalled(id, seen);
+    } catch (error) {
+      if (error instanceof OpenFlowError) throw new SwitchSilent(id, error.message);
+      throw error;
+    }
     return out;
   }
 

@@ -6,7 +6,7 @@ import { afterEach, describe, expect, it } from "vitest";
 import { Metrics } from "../lib/metrics.ts";
 import type { Problem } from "../lib/problem.ts";
 import type { FlowEvent, FlowRecord } from "./flows.ts";
-import { createOps, type OpsProviders, type OpsServer } from "./server.ts";
+import { createOps, SwitchSilent, type OpsProviders, type OpsServer } from "./server.ts";
 import type { StreamLimits } from "./stream.ts";
 
 const flow = (fields: Partial<FlowRecord> = {}): FlowRecord => ({
@@ -24,7 +24,7 @@ const problem = (severity: Problem["severity"], since: string): Problem => ({ ki
 let problems: Problem[] = [];
 let ops: OpsServer | undefined;
 let listeners: ((event: FlowEvent) => void)[] = [];
-function make(options: { ready?: () => { ok: boolean; reason?: string }; flows?: Iterable<FlowRecord>; stream?: Partial<StreamLimits>; metrics?: Metrics; policy?: ReturnType<NonNullable<OpsProviders["policy"]>> } = {}): OpsServer {
+function make(options: { ready?: () => { ok: boolean; reason?: string }; flows?: Iterable<FlowRecord> | AsyncIterable<FlowRecord>; stream?: Partial<StreamLimits>; metrics?: Metrics; policy?: ReturnType<NonNullable<OpsProviders["policy"]>> } = {}): OpsServer {
   listeners = [];
   ops = createOps({
     log: pino({ level: "silent" }),
@@ -47,6 +47,20 @@ function make(options: { ready?: () => { ok: boolean; reason?: string }; flows?:
   return ops;
 }
 afterEach(() => ops?.close());
+
+describe("a switch that does not answer", () => {
+  // eslint-disable-next-line require-yield -- the switch is asked first
+  async function* silent(): AsyncGenerator<FlowRecord> {
+    await Promise.resolve();
+    throw new SwitchSilent("hv1", "no reply within 10000 ms");
+  }
+
+  it.each(["json", "text"])("is a 504 that names it (%s)", async (format) => {
+    const answer = await make({ flows: silent() }).inject(`/flows?switch=hv1&state=diff&format=${format}`);
+    expect(answer.statusCode).toBe(504);
+    expect(answer.json()).toMatchObject({ error: { code: "SWITCH_SILENT", message: expect.stringContaining("hv1") as string } });
+  });
+});
 
 describe("health, metrics, switches", () => {
   it("answers", async () => {

@@ -120,6 +120,26 @@ function asTyped(reason: string, match: string): string {
   return same === undefined ? reason : reason.replace(named, same);
 }
 
+/** 504: a switch that was asked did not answer, or not in time. */
+export class SwitchSilent extends Error {
+  constructor(id: string, reason: string) {
+    super(`switch ${id} does not show its flows: ${reason}. ?state=desired says what it should have; ?switch=... asks another alone`);
+    this.name = "SwitchSilent";
+  }
+}
+
+/** The same items, of which the first is waited for: what is wrong from the beginning is known before an answer is begun. */
+async function begun<T>(items: AsyncIterable<T>): Promise<AsyncIterable<T>> {
+  const iterator = items[Symbol.asyncIterator]();
+  let first: IteratorResult<T> | undefined = await iterator.next();
+  const next = (): Promise<IteratorResult<T>> => {
+    const known = first;
+    first = undefined;
+    return known === undefined ? iterator.next() : Promise.resolve(known);
+  };
+  return { [Symbol.asyncIterator]: () => ({ next, return: (value?: unknown) => iterator.return?.(value) ?? Promise.resolve({ done: true, value }) }) };
+}
+
 export function createOps(options: OpsOptions): OpsServer {
   const { providers, log, metrics } = options;
   const stream = new FlowStream((listener) => providers.onFlowEvent(listener), { ...streamLimits, ...options.stream });
@@ -129,8 +149,9 @@ export function createOps(options: OpsOptions): OpsServer {
   bound("ops", server.server, options.connections ?? 512, lines);
 
   const failure = (code: string, message: string): { error: { code: string; message: string } } => ({ error: { code, message } });
-  server.setErrorHandler((error: FastifyError | BadQuery, request, reply) => {
+  server.setErrorHandler((error: FastifyError | BadQuery | SwitchSilent, request, reply) => {
     if (error instanceof BadQuery) return reply.code(error.status).send(failure(error.status === 404 ? "NOT_FOUND" : "BAD_QUERY", error.message));
+    if (error instanceof SwitchSilent) return reply.code(504).send(failure("SWITCH_SILENT", error.message));
     const status = error.statusCode ?? 500;
     if (status < 500) return reply.code(status).send(failure("BAD_REQUEST", error.message));
     log.error({ err: error, method: request.method, url: request.url }, "ops request failed");
@@ -193,13 +214,13 @@ export function createOps(options: OpsOptions): OpsServer {
     return query;
   }
 
-  server.get("/flows", (request, reply) => {
+  server.get("/flows", async (request, reply) => {
     const params = queryOf(request.url, [...FILTERS, "state", "stats", "format"]);
     const format = oneOf(params, "format", ["json", "text"]) ?? "json";
     const query = checked(flowQuery(params));
     const flows = filtered(providers.flows(query), flowFilter(query));
-    const body = Readable.from(flowDump(flows, format), { objectMode: false });
-    body.on("error", (error) => log.error({ err: error, url: request.url }, "flow dump broke off"));
+    const body = Readable.from(await begun(flowDump(flows, format)), { objectMode: false });
+    body.on("error", (error) => log.warn({ reason: error.message, url: request.url }, "flow dump broke off"));
     return reply.header("content-type", format === "text" ? "text/plain; charset=utf-8" : "application/json; charset=utf-8").send(body);
   });
 

@@ -8,6 +8,7 @@
 // after a restart the rows are in the store and the flows on the switches, and only differences are written to either.
 import { chassisTable, hostSessionsTable, poolNumberTable, vifTable, zonePool, type Chassis, type HostSessions, type PacketOut, type PoolNumber, type Vif } from "#app";
 import { listen as listenOvsdb, type Listener as OvsdbListener } from "ovsdb-client";
+import { OpenFlowError } from "node-openflow";
 import type { Logger } from "pino";
 import { Server as TlsServer, type TlsOptions } from "node:tls";
 import type { Cancel } from "../lib/clock.ts";
@@ -24,7 +25,7 @@ import { Announcements } from "./packets/announcements.ts";
 import { announcement } from "./openflow/withdrawal.ts";
 import { PacketQueue } from "./packets/queue.ts";
 import { bracketed } from "./peer.ts";
-import { Comparison, type Seen } from "./openflow/comparison.ts";
+import { compareDump, type Seen } from "./openflow/comparison.ts";
 import { SyncSlots } from "./openflow/sync-slots.ts";
 import { Zones } from "./zones.ts";
 import { Switch, type AuditResult, type Refused } from "./openflow/switch.ts";
@@ -35,8 +36,12 @@ import { RefusedClaims } from "./claims.ts";
 import { switchInfo, switchMetrics, type SwitchInfo } from "./info.ts";
 import type { MeterCounts, SwitchPacketOut } from "./openflow/channel.ts";
 import type { SouthboundOptions, SwitchPacketIn } from "./options.ts";
-import { southboundProblems, isLoopback } from "./problems.ts";
+import { southboundProblems, isLoopback } from "./problems/southbound.ts";
 import { InterfaceProblems } from "./problems/interfaces.ts";
+import { Connections } from "./connections.ts";
+import { limits } from "./limits.ts";
+import { shown, Troubles } from "./problems/troubles.ts";
+import { ByteBudget } from "../lib/byte-budget.ts";
 
 export type { SwitchInfo } from "./info.ts";
 export type { SwitchPacketOut } from "./openflow/channel.ts";
@@ -58,6 +63,9 @@ export class Southbound {
   private readonly refusals: RefusedClaims;
   private readonly interfaceProblems: InterfaceProblems;
   private readonly slots: SyncSlots;
+  private readonly dumps = new ByteBudget(limits.dumpBytesInAll);
+  private readonly troubles: Troubles;
+  private readonly connections: { readonly openflow: Connections; readonly ovsdb: Connections };
   private readonly admission: Admission;
   private readonly audits: AuditSchedule;
   private readonly packets: PacketQueue<SwitchPacketIn>;
@@ -82,7 +90,12 @@ export class Southbound {
     this.certificateUntil = config.tls && endOfCertificate(config.tls.cert);
     this.options = options;
     this.log = options.log;
-    this.slots = new SyncSlots(config.syncLimit ?? SYNC_LIMIT);
+    this.slots = new SyncSlots(config.syncLimit ?? SYNC_LIMIT, { clock, ms: limits.syncSlotMs });
+    this.troubles = new Troubles(options.log, clock);
+    const connections = (port: string): Connections => new Connections({
+      port, perAddress: config.unprovedPerAddress ?? limits.unprovedPerAddress, total: Math.min(limits.unproved, config.maxConnections ?? MAX_CONNECTIONS), troubles: this.troubles,
+    });
+    this.connections = { openflow: connections("OpenFlow"), ovsdb: connections("OVSDB") };
     this.refusals = new RefusedClaims(options.log, () => clock.now());
     this.metrics = southboundMetrics(options.metrics, () => [...this.byChassis.values()].filter((s) => s.session !== undefined).length, () => this.slots);
     switchMetrics(options.metrics, () => this.switches());
@@ -99,6 +112,7 @@ export class Southbound {
       handshakeTimeoutMs: config.handshakeTimeoutMs ?? 10_000,
       probeTimeoutMs: config.probeTimeoutMs ?? PROBE_TIMEOUT_MS,
       refusals: this.refusals,
+      troubles: this.troubles,
       occupied: (chassis, address) => this.occupied(chassis, address),
       clock,
       random,
@@ -106,6 +120,8 @@ export class Southbound {
       claimed: (chassis) => {
         const row = model.view.get(chassisTable, chassis);
         if (row !== undefined) this.admission.retry(row.dpid);
+        const peer = this.inventory.host(chassis)?.peer;
+        if (peer !== undefined) this.connections.ovsdb.proved(peer);
         this.noteSessions(chassis);
       },
       left: (chassis) => this.noteSessions(chassis),
@@ -153,11 +169,17 @@ export class Southbound {
         maxConnections,
         handshakeTimeoutMs: config.handshakeTimeoutMs ?? 10_000,
         clock: this.options.clock,
-        log: this.log,
+        connections: this.connections.openflow,
+        troubles: this.troubles,
         onSession: (session) => this.onSession(session),
       }));
       this.ovsdb = await listening("ovsdb", listenOvsdb(
-        { ...config.ovsdb, tls, maxConnections, onError: (error, peer) => this.log.warn({ peer, reason: error.message }, "connection to the OVSDB port failed") },
+        {
+          ...config.ovsdb, tls: tls && { handshakeTimeout: config.handshakeTimeoutMs ?? 10_000, ...tls }, maxConnections,
+          maxMessageBytes: limits.ovsdbMessageBytes, maxQueuedBytes: limits.ovsdbQueuedBytes, rate: limits.ovsdbRate,
+          admit: (socket) => this.connections.ovsdb.admit(socket),
+          onError: (error, peer) => this.troubles.line("ovsdb", peer ?? "", { peer, reason: shown(error.message) }, "connection to the OVSDB port failed"),
+        },
         (session) => this.inventory.accept(session),
       ));
     } catch (error) {
@@ -218,6 +240,7 @@ export class Southbound {
         refused: this.refusals.all(), resourcesOf: this.options.resourcesOf,
       }),
       ...this.interfaceProblems.problems(),
+      ...this.troubles.problems(),
     ];
   }
 
@@ -249,11 +272,6 @@ export class Southbound {
     return [...(this.byChassis.get(chassis)?.quarantine.values() ?? [])];
   }
 
-  /** OFPMP_FLOW replies as the switch gives them; [] when it is not connected. */
-  installedFlows(chassis: string): Promise<Buffer[]> {
-    return this.byChassis.get(chassis)?.installedFlows() ?? Promise.resolve([]);
-  }
-
   /** OFPMP_FLOW replies of the flows with a cookie; undefined when it is not connected. */
   flowsWith(chassis: string, cookie: bigint): Promise<Buffer[]> | undefined {
     return this.byChassis.get(chassis)?.flowsWith(cookie);
@@ -264,16 +282,25 @@ export class Southbound {
     return this.byChassis.get(chassis)?.meterCounts() ?? Promise.resolve([]);
   }
 
-  /** Asks the switch for its flows and compares; `seen` is called for each. Desired flows it lacks are in the answer. */
+  /**
+   * Asks the switch for its flows and compares; `seen` is called for each. Desired flows it lacks are in the answer.
+   * @throws OpenFlowError when it does not show them in limits.askedDumpMs, or too much
+   */
   async compareInstalled(chassis: string, seen: Seen): Promise<readonly Flow[]> {
     const ticket = this.slots.take();
+    const cancel = this.options.clock.setTimeout(() => ticket.end(), limits.askedDumpMs);
     try {
-      await ticket.granted;
-      const parts = await this.installedFlows(chassis);
-      const comparison = new Comparison(this.options.desired.flowsOf(chassis), sameInstructions, this.options.desired.learnedTables, seen);
-      for (const part of parts) comparison.part(part);
-      return comparison.finish(() => false).missing;
+      if (!(await ticket.granted)) throw new OpenFlowError("OF_TIMEOUT", "other switches are compared, and take long");
+      cancel();
+      const target = this.byChassis.get(chassis);
+      const compare = async (parts: readonly Buffer[]): Promise<readonly Flow[]> => {
+        const { desired, clock } = this.options;
+        const comparison = await compareDump(desired.flowsOf(chassis), parts, sameInstructions, desired.learnedTables, () => true, clock, undefined, seen);
+        return comparison!.finish(() => false).missing;
+      };
+      return await (target === undefined ? compare([]) : target.withFlows(limits.askedDumpMs, compare));
     } finally {
+      cancel();
       ticket.end();
     }
   }
@@ -386,6 +413,10 @@ export class Southbound {
         this.noteSessions(target.chassis);
       }
     };
+    session.onLimit = (limit, text) => {
+      const chassis = this.ofSession.get(session)?.chassis;
+      this.troubles.over({ who: chassis ?? session.identity.address, chassis, limit, text, cure: `see what speaks OpenFlow from ${session.address}: its flows (ovs-ofctl dump-flows), and what sends packets to the controller` });
+    };
     this.admission.enter(session);
   }
 
@@ -404,6 +435,7 @@ export class Southbound {
       this.log.warn({ chassis: row.id, error }, "switch reported an error");
     };
     this.ofSession.set(session, target);
+    this.connections.openflow.proved(session.address);
     // Zones of interfaces that were never confirmed may have been another port's. Which these are only the database knows:
     // if it comes after its switch, they are flushed then, and the connections of all others live on.
     const fresh = this.options.model.view.by(vifTable, "chassis", row.id).filter((vif) => this.inventory.progress.unconfirmed(vif.id, row.id));
@@ -446,6 +478,7 @@ export class Southbound {
         sameInstructions,
         pendingLimit: this.options.config.pendingLimit ?? 200_000,
         slots: this.slots,
+        dumps: this.dumps,
         clock: this.options.clock,
         random: this.options.random,
         effects: this.options.effects,

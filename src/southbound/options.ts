@@ -32,6 +32,8 @@ export interface SouthboundConfig {
   readonly controllerId?: string | undefined;
   /** Connections at a time on each port, default 4096. */
   readonly maxConnections?: number | undefined;
+  /** Connections to one port from one address that are no host's yet, default 128. */
+  readonly unprovedPerAddress?: number | undefined;
   /** Until a peer must have identified itself, default 10 s. */
   readonly handshakeTimeoutMs?: number | undefined;
   /** How long a session may take to answer whether it is alive, when another one claims to be the same host, default 5 s. */

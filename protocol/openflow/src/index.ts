@@ -30,7 +30,7 @@ export { OpenFlowError, errorName, formatRefusal, type ErrorName, type OpenFlowE
 export { Framer } from "./channel/frame.ts";
 export {
   OpenFlowConnection, peerError,
-  type BundleOptions, type ConnectionOptions, type Features, type PacketInMessage, type ReplyTo, type Slice,
+  type BundleOptions, type ConnectionOptions, type Features, type PacketInMessage, type ReplyLimits, type ReplyTo, type Slice,
 } from "./channel/connection.ts";
 export { connectToTarget, dump, type DumpOptions } from "./command/dump.ts";
 export { listen, type Listener, type ListenOptions } from "./channel/listen.ts";

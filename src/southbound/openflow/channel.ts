@@ -2,6 +2,7 @@
 import type { Action, OpenFlowError, Slice, Message } from "node-openflow";
 import type { Meter } from "#app";
 import type { ItemKind } from "../../compiler/desired.ts";
+import type { Holding } from "../../lib/byte-budget.ts";
 import type { Identity } from "../identity.ts";
 
 /** A meter or group as installed; `text` as wireText gives it, of another kind than ours a text that nothing has. */
@@ -29,6 +30,14 @@ export interface SwitchPacketOut {
   readonly data: Uint8Array;
 }
 
+export interface DumpOptions {
+  /** Counts it among all that are read. */
+  readonly holding: Holding;
+  readonly maxBytes: number;
+  /** For all of it. Default 120 s, of which 60 s for each part. */
+  readonly timeoutMs?: number | undefined;
+}
+
 /** What a switch needs of its OpenFlow session. */
 export interface Session {
   readonly identity: Identity;
@@ -39,7 +48,7 @@ export interface Session {
   /** Makes first fragments match by their ports and types, instead of as if they had none. */
   showPorts(): void;
   /** OFPMP_FLOW replies with every flow, as they came. */
-  flows(): Promise<Buffer[]>;
+  flows(options: DumpOptions): Promise<Buffer[]>;
   /** Likewise those with a cookie, which Open vSwitch finds without a look at the others. @throws OpenFlowError, also where there is no answer soon */
   flowsWith(cookie: bigint): Promise<Buffer[]>;
   /** Switches without meters or groups answer that part with an error; then there are none. */

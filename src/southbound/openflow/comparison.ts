@@ -12,6 +12,8 @@ const DELETE_STRICT = flowModCommands.delete_strict;
 /** A comparison lets others have a turn of the event loop after this long. */
 const TURN_MS = 4;
 const FLOWS_A_STEP = 1024;
+/** Flows that are decoded in one step: each costs more than one that is found by its bytes. */
+const DECODED_A_STEP = 64;
 
 /** Whether two instruction lists that differ in bytes mean the same. */
 export type SameInstructions = (a: Buffer, b: Buffer) => boolean;
@@ -34,6 +36,8 @@ export class Comparison {
   /** Desired flows that the dump has not shown yet. */
   private readonly open = new Map<string, Flow>();
   private readonly unknown: Dumped[] = [];
+  private readonly foreign: { readonly key: string; readonly message: Buffer }[] = [];
+  private settled = false;
   private readonly changed: Flow[] = [];
   private readonly sameInstructions: SameInstructions;
   private readonly seen: Seen | undefined;
@@ -78,25 +82,39 @@ export class Comparison {
     });
   }
 
-  /** `skip`: flows that changed since the comparison began, or that shall not be sent. */
-  finish(skip: (key: string) => boolean): Difference {
-    const foreign: Buffer[] = [];
-    const bySpelling = this.unknown.length === 0 ? undefined : this.canonicalKeys();
+  /** After the last part, step by step: what was found in another spelling than ours, and what is nobody's. */
+  *settle(): Iterable<void> {
+    if (this.settled) return;
+    this.settled = true;
+    if (this.unknown.length === 0) return;
+    const bySpelling = new Map<string, Flow>();
+    let n = 0;
+    for (const flow of this.open.values()) {
+      const key = flowMeaning(flow);
+      if (key !== undefined) bySpelling.set(key, flow);
+      if (++n % DECODED_A_STEP === 0) yield;
+    }
     for (const dumped of this.unknown) {
+      if (++n % DECODED_A_STEP === 0) yield;
       const spelling = canonicalKey(dumped.buf, dumped.match_off, dumped.match_len, dumped.key);
-      const flow = spelling === undefined ? undefined : bySpelling!.get(spelling);
+      const flow = spelling === undefined ? undefined : bySpelling.get(spelling);
       if (flow === undefined) {
         this.seen?.(dumped, undefined, false);
-        if (!skip(dumped.key)) foreign.push(deleteDumped(dumped));
+        this.foreign.push({ key: dumped.key, message: deleteDumped(dumped) });
         continue;
       }
       this.open.delete(flow.key);
       this.compare(flow, dumped);
     }
+  }
+
+  /** `skip`: flows that changed since the comparison began, or that shall not be sent. */
+  finish(skip: (key: string) => boolean): Difference {
+    for (const step of this.settle()) void step;
     return {
       missing: [...this.open.values()].filter((flow) => !skip(flow.key)),
       changed: this.changed.filter((flow) => !skip(flow.key)),
-      foreign,
+      foreign: this.foreign.filter(({ key }) => !skip(key)).map(({ message }) => message),
     };
   }
 
@@ -121,23 +139,14 @@ export class Comparison {
   private namesLostMeter(instructions: Buffer): boolean {
     return this.lostMeters.size > 0 && metersNamed(instructions).some((id) => this.lostMeters.has(id));
   }
-
-  private canonicalKeys(): Map<string, Flow> {
-    const keys = new Map<string, Flow>();
-    for (const flow of this.open.values()) {
-      const key = flowMeaning(flow);
-      if (key !== undefined) keys.set(key, flow);
-    }
-    return keys;
-  }
 }
 
 /**
  * Compares a whole dump with the flows that are desired now, yielding to the event loop between steps. `current` is asked
  * after each; undefined: it became false.
  */
-export async function compareDump(desired: Iterable<Flow>, parts: readonly Buffer[], sameInstructions: SameInstructions, learnedTables: ReadonlySet<number>, current: () => boolean, clock: Clock, lostMeters?: ReadonlySet<number>): Promise<Comparison | undefined> {
-  const comparison = new Comparison([], sameInstructions, learnedTables, undefined, lostMeters);
+export async function compareDump(desired: Iterable<Flow>, parts: readonly Buffer[], sameInstructions: SameInstructions, learnedTables: ReadonlySet<number>, current: () => boolean, clock: Clock, lostMeters?: ReadonlySet<number>, seen?: Seen): Promise<Comparison | undefined> {
+  const comparison = new Comparison([], sameInstructions, learnedTables, seen, lostMeters);
   const wanted = Array.from(desired); // all of one moment
   let turn = clock.monotonic();
   const yieldTurn = async (): Promise<boolean> => {
@@ -152,6 +161,10 @@ export async function compareDump(desired: Iterable<Flow>, parts: readonly Buffe
   }
   for (const part of parts) {
     comparison.part(part);
+    if (!(await yieldTurn())) return undefined;
+  }
+  for (const step of comparison.settle()) {
+    void step;
     if (!(await yieldTurn())) return undefined;
   }
   return comparison;

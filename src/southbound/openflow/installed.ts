@@ -1,5 +1,8 @@
 // What a switch says that it has.
 import type { Clock } from "../../lib/clock.ts";
+import type { ByteBudget } from "../../lib/byte-budget.ts";
+import type { Flow } from "../../compiler/desired.ts";
+import { limits } from "../limits.ts";
 import type { InstalledItem, Session } from "./channel.ts";
 
 /** A dump takes no longer, even if it trickles in: others wait for its slot. */
@@ -11,13 +14,38 @@ export interface Installed {
   readonly items: readonly InstalledItem[];
 }
 
-/** Asks for flows, meters and groups. @throws OpenFlowError; after a time-out the session is closed */
-export async function readInstalled(session: Session, clock: Clock): Promise<Installed> {
+/** Bytes that a dump may have where these flows should be. */
+export function dumpLimit(desired: Iterable<Flow>): number {
+  let bytes = 0;
+  for (const flow of desired) bytes += flow.len;
+  return Math.max(limits.dumpBytes, bytes * limits.dumpFactor);
+}
+
+/** Asks for the flows alone; what is read counts in `budget` until `use` is done. @throws OpenFlowError */
+export async function withDump<T>(session: Session, desired: Iterable<Flow>, budget: ByteBudget, timeoutMs: number | undefined, use: (parts: Buffer[]) => Promise<T> | T): Promise<T> {
+  const holding = budget.open(() => undefined);
+  try {
+    return await use(await session.flows({ holding, maxBytes: dumpLimit(desired), timeoutMs }));
+  } finally {
+    holding.end();
+  }
+}
+
+/**
+ * Asks for flows, meters and groups, which count in `budget` until `use` is done with them.
+ * @throws OpenFlowError; after a time-out the session is closed
+ */
+export async function withInstalled<T>(session: Session, desired: Iterable<Flow>, clock: Clock, budget: ByteBudget, use: (installed: Installed) => Promise<T>): Promise<T> {
   const cancel = clock.setTimeout(() => session.close(), DUMP_MS);
+  const holding = budget.open(() => undefined);
   try {
     session.showPorts();
-    return { flows: await session.flows(), items: await session.items() };
+    const flows = await session.flows({ holding, maxBytes: dumpLimit(desired) });
+    const items = await session.items();
+    cancel();
+    return await use({ flows, items });
   } finally {
     cancel();
+    holding.end();
   }
 }

@@ -3,13 +3,15 @@
 import type { Server } from "node:net";
 import type { TLSSocket, TlsOptions } from "node:tls";
 import { decodeInstructions, listen, peerError, ports, type Action, type Decoded, type Match, type Message, type MessageOf, OpenFlowError, type OpenFlowConnection, type PacketInMessage, type Slice } from "node-openflow";
-import type { Logger } from "pino";
 import type { Meter } from "#app";
 import type { Clock } from "../../lib/clock.ts";
 import { canonicalText } from "../../compiler/items.ts";
+import type { Connections } from "../connections.ts";
 import { certificateNames, type Identity } from "../identity.ts";
+import { limits } from "../limits.ts";
 import { peerOf } from "../peer.ts";
-import type { InstalledItem, MeterCounts, Session } from "./channel.ts";
+import { shown, type Troubles } from "../problems/troubles.ts";
+import type { DumpOptions, InstalledItem, MeterCounts, Session } from "./channel.ts";
 import { groupText } from "./items.ts";
 
 export interface RawPacketIn {
@@ -34,7 +36,8 @@ export interface OpenFlowListenOptions {
   readonly maxConnections: number;
   readonly handshakeTimeoutMs: number;
   readonly clock: Clock;
-  readonly log: Logger;
+  readonly connections: Connections;
+  readonly troubles: Troubles;
   readonly onSession: (session: SwitchSession) => void;
 }
 
@@ -47,13 +50,21 @@ const COUNT_TIMEOUT_MS = 2000;
 const ALL_BITS = 0xffff_ffff_ffff_ffffn;
 
 export async function listenOpenFlow(options: OpenFlowListenOptions): Promise<OpenFlowListener> {
-  const { host, port, tls, handshakeTimeoutMs, clock, log } = options;
+  const { host, port, tls, handshakeTimeoutMs, clock, connections, troubles } = options;
+  const { messagesPerSecond, messageBurst, writeTimeoutMs, replyTimeoutMs } = limits;
   const listener = await listen(
-    { host, port, ...(tls === undefined ? {} : { tls: { handshakeTimeout: handshakeTimeoutMs, ...tls } }), connection: { helloTimeoutMs: handshakeTimeoutMs } },
+    {
+      host, port, ...(tls === undefined ? {} : { tls: { handshakeTimeout: handshakeTimeoutMs, ...tls } }),
+      connection: {
+        helloTimeoutMs: handshakeTimeoutMs, maxQueuedBytes: limits.queuedBytes, maxReplyBytes: limits.replyBytes, maxReplyParts: limits.replyParts,
+        messagesPerSecond, messageBurst, writeTimeoutMs, replyTimeoutMs,
+      },
+      admit: (socket) => connections.admit(socket),
+      onTlsError: (error, socket) => failed(troubles, socket.remoteAddress ?? "", handshakeFailure(error, socket)),
+    },
     (connection) => void welcome(connection, options),
   );
   listener.server.maxConnections = options.maxConnections;
-  listener.server.on("tlsClientError", (error: Error, socket: TLSSocket) => log.warn({ peer: socket.remoteAddress, reason: handshakeFailure(error, socket) }, "connection to the OpenFlow port failed"));
   return {
     port: listener.port,
     server: listener.server,
@@ -61,17 +72,19 @@ export async function listenOpenFlow(options: OpenFlowListenOptions): Promise<Op
   };
 }
 
-async function welcome(connection: OpenFlowConnection, { handshakeTimeoutMs, clock, log, onSession }: OpenFlowListenOptions): Promise<void> {
-  const { text } = peerOf(connection.socket);
+const failed = (troubles: Troubles, peer: string, reason: string): void => troubles.line("openflow", peer, { peer, reason: shown(reason) }, "connection to the OpenFlow port failed");
+
+async function welcome(connection: OpenFlowConnection, { handshakeTimeoutMs, clock, troubles, onSession }: OpenFlowListenOptions): Promise<void> {
+  const { host, text } = peerOf(connection.socket);
   const cancel = clock.setTimeout(() => connection.close(), handshakeTimeoutMs);
   try {
     const features = await connection.handshake();
     const description = await connection.request({ type: "multipart_request", kind: "desc" });
     cancel();
-    onSession(new SwitchSession(connection, features.datapath_id, description.sw_desc));
+    onSession(new SwitchSession(connection, features.datapath_id, shown(description.sw_desc)));
   } catch (error) {
     cancel();
-    log.warn({ peer: text, reason: (connection.closed ?? (error as Error)).message }, "peer on the OpenFlow port is no OpenFlow 1.3 switch");
+    troubles.line("openflow", host, { peer: text, reason: shown((connection.closed ?? (error as Error)).message) }, "peer on the OpenFlow port is no OpenFlow 1.3 switch");
     connection.close();
   }
 }
@@ -94,6 +107,8 @@ export class SwitchSession implements Session {
   readonly address: string;
   /** Called once. */
   onClose: (reason: string) => void = () => undefined;
+  /** It goes over a limit: which, and what it does. */
+  onLimit: ((limit: string, text: string) => void) | undefined;
   onPacketIn: ((packet: RawPacketIn) => void) | undefined;
   onError: ((error: string) => void) | undefined;
   private readonly connection: OpenFlowConnection;
@@ -105,10 +120,14 @@ export class SwitchSession implements Session {
     this.softwareVersion = softwareVersion;
     this.identity = { address: peer.host, names: certificateNames(connection.socket) };
     this.address = peer.text;
-    connection.on("close", (reason) => this.onClose(reason.message));
+    connection.on("close", (reason) => {
+      if (reason.code === "OF_LIMIT" || reason.code === "OF_QUEUE_FULL") this.onLimit?.(reason.code === "OF_LIMIT" ? "reply" : "unread", `is disconnected: ${reason.message}`);
+      this.onClose(reason.message);
+    });
+    connection.on("throttled", () => this.onLimit?.("messages", `sends more than ${limits.messagesPerSecond} OpenFlow messages a second; it is read no faster`));
     connection.on("packet_in", (message) => this.packetIn(message));
     connection.on("error_message", (message) => this.onError?.(errorText(message)));
-    connection.on("undecodable", (error) => this.onError?.(`a message that cannot be decoded: ${error.message}`));
+    connection.on("undecodable", (error) => this.onError?.(shown(`a message that cannot be decoded: ${error.message}`)));
   }
 
   get closed(): boolean {
@@ -129,15 +148,19 @@ export class SwitchSession implements Session {
     this.send({ type: "set_config", flags: FRAG_NX_MATCH, miss_send_len: MISS_SEND_LEN });
   }
 
-  async flows(): Promise<Buffer[]> {
+  async flows({ holding, maxBytes, timeoutMs }: DumpOptions): Promise<Buffer[]> {
     const parts: Buffer[] = [];
-    await this.connection.requestRaw({ type: "multipart_request", kind: "flow", match: {} }, (part) => parts.push(part), DUMP_TIMEOUT_MS);
+    const take = (part: Buffer): void => {
+      if (!holding.add(part.length)) throw new OpenFlowError("OF_LIMIT", "too much is read of all switches at once");
+      parts.push(part);
+    };
+    await this.connection.requestRaw({ type: "multipart_request", kind: "flow", match: {} }, take, timeoutMs ?? DUMP_TIMEOUT_MS, { maxBytes, totalTimeoutMs: timeoutMs ?? limits.replyTimeoutMs });
     return parts;
   }
 
   async flowsWith(cookie: bigint): Promise<Buffer[]> {
     const parts: Buffer[] = [];
-    await this.connection.requestRaw({ type: "multipart_request", kind: "flow", match: {}, cookie, cookie_mask: ALL_BITS }, (part) => parts.push(part), COUNT_TIMEOUT_MS);
+    await this.connection.requestRaw({ type: "multipart_request", kind: "flow", match: {}, cookie, cookie_mask: ALL_BITS }, (part) => parts.push(part), COUNT_TIMEOUT_MS, { totalTimeoutMs: COUNT_TIMEOUT_MS });
     return parts;
   }
 
@@ -201,6 +224,8 @@ export class SwitchSession implements Session {
   }
 
   sendPacket(actions: readonly Action[], data: Uint8Array, inPort: number = ports.CONTROLLER): void {
+    // Whoever does not read what was sent gets no more of what is of no account later.
+    if (this.connection.queuedBytes > limits.packetOutBytes) return;
     this.send({ type: "packet_out", in_port: inPort, actions, data });
   }
 

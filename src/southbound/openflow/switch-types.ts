@@ -1,6 +1,7 @@
 // What a switch is made with, and what it says of itself.
 import type { Logger } from "pino";
 import type { Desired, Flow } from "../../compiler/desired.ts";
+import type { ByteBudget } from "../../lib/byte-budget.ts";
 import type { Clock } from "../../lib/clock.ts";
 import type { Random } from "../../lib/random.ts";
 import type { SouthboundMetrics } from "../metrics.ts";
@@ -19,8 +20,9 @@ export interface SwitchOptions {
   /** Flows that may wait; more, and the switch is compared anew instead. */
   readonly pendingLimit: number;
   readonly onConfirmed: (chassis: string) => void;
-  /** Shared by all switches: who may hold a dump. */
+  /** Shared by all switches: who may hold a dump, and how much all dumps may have. */
   readonly slots: SyncSlots;
+  readonly dumps: ByteBudget;
   readonly clock: Clock;
   readonly random: Random;
   readonly effects: FlowEffects | undefined;

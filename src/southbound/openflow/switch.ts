@@ -11,7 +11,7 @@ import type { ChassisDelta, Flow } from "../../compiler/desired.ts";
 import type { InstalledItem, MeterCounts, Session } from "./channel.ts";
 import { compareDump, deleteFlow, tableOf, type Comparison } from "./comparison.ts";
 import { Delivery, type Entry } from "./delivery.ts";
-import { readInstalled } from "./installed.ts";
+import { withDump, withInstalled, type Installed } from "./installed.ts";
 import { lostMeters, ItemSync, type ItemChange } from "./items.ts";
 import { SyncGate } from "./sync-gate.ts";
 import { arrivals, planWithdrawal, type Relayout } from "./withdrawal.ts";
@@ -132,7 +132,7 @@ export class Switch {
     const before = this.session;
     this.session = session;
     if (before !== undefined) {
-      this.log.info({ before: before.address, now: session.address }, "switch connected again; the earlier connection is closed");
+      this.log.warn({ before: before.address, now: session.address }, "switch connected again; the earlier connection is closed");
       before.close();
     }
     this.state = "syncing";
@@ -194,9 +194,10 @@ export class Switch {
     return this.auditing;
   }
 
-  /** The switch's own flow dump: OFPMP_FLOW replies. */
-  installedFlows(): Promise<Buffer[]> {
-    return this.session === undefined ? Promise.resolve([]) : this.session.flows();
+  /** The switch's own flow dump: OFPMP_FLOW replies; [] without a session. They are not to be kept once `use` is done. */
+  async withFlows<T>(timeoutMs: number | undefined, use: (parts: Buffer[]) => Promise<T> | T): Promise<T> {
+    const { desired, dumps } = this.options;
+    return this.session === undefined ? use([]) : withDump(this.session, desired.flowsOf(this.chassis), dumps, timeoutMs, use);
   }
 
   /** Of those with a cookie; undefined without a session. */
@@ -254,8 +255,12 @@ export class Switch {
 
   /** What it finds becomes pending, unless there was an overrun. undefined: the session ended meanwhile. Dump and maps end with it. */
   private async compareAll(session: Session): Promise<Found | undefined> {
-    const { desired, clock } = this.options;
-    const { flows, items } = await readInstalled(session, clock);
+    const { desired, clock, dumps } = this.options;
+    return withInstalled(session, desired.flowsOf(this.chassis), clock, dumps, (installed) => this.compareInstalled(session, installed));
+  }
+
+  private async compareInstalled(session: Session, { flows, items }: Installed): Promise<Found | undefined> {
+    const { desired } = this.options;
     if (this.session !== session) return undefined;
     this.held = "comparison";
     this.forgetPending();
@@ -303,16 +308,17 @@ export class Switch {
 
   /** Compares while changes go on. undefined: it came to nothing. */
   private async compareBeside(session: Session): Promise<Found | undefined> {
-    const { desired, clock } = this.options;
+    const { desired, clock, dumps } = this.options;
     const changedSince = (this.changedSince = new Set([...this.pending.keys(), ...(this.inflight?.entries.keys() ?? [])]));
     const { revision } = this.items;
     try {
-      const { flows, items } = await readInstalled(session, clock);
-      if (this.session !== session || this.held !== undefined) return undefined;
-      const comparison = await this.compare(session, flows, items);
-      if (comparison === undefined || this.held !== undefined) return undefined;
-      if (this.items.revision === revision && this.inflight === undefined) this.items.compare(items, desired.itemsOf(this.chassis));
-      return this.takeOver(comparison, changedSince);
+      return await withInstalled(session, desired.flowsOf(this.chassis), clock, dumps, async ({ flows, items }) => {
+        if (this.session !== session || this.held !== undefined) return undefined;
+        const comparison = await this.compare(session, flows, items);
+        if (comparison === undefined || this.held !== undefined) return undefined;
+        if (this.items.revision === revision && this.inflight === undefined) this.items.compare(items, desired.itemsOf(this.chassis));
+        return this.takeOver(comparison, changedSince);
+      });
     } finally {
       if (this.changedSince === changedSince) this.changedSince = undefined;
     }

@@ -2,6 +2,8 @@
 // controller that starts with thousands of switches needs memory for a few. First come, first served: who fails and comes
 // again stands at the end, so that one switch cannot keep others waiting.
 
+import type { Cancel, Clock } from "../../lib/clock.ts";
+
 export interface Ticket {
   /** True: the slot is this one's until end(). False: end() came first. */
   readonly granted: Promise<boolean>;
@@ -11,11 +13,14 @@ export interface Ticket {
 
 export class SyncSlots {
   private readonly limit: number;
+  private readonly hold: { readonly clock: Clock; readonly ms: number } | undefined;
   private readonly queue = new Set<() => void>();
   private used = 0;
 
-  constructor(limit: number) {
+  /** `hold`: a slot that is used longer is another's as well, so that switches that are slow on purpose keep nobody waiting for ever. */
+  constructor(limit: number, hold?: { readonly clock: Clock; readonly ms: number }) {
     this.limit = limit;
+    this.hold = hold;
   }
 
   /** Slots in use. */
@@ -31,27 +36,28 @@ export class SyncSlots {
     let state: "waiting" | "granted" | "ended" = "waiting";
     let resolve!: (granted: boolean) => void;
     const granted = new Promise<boolean>((done) => (resolve = done));
+    let cancel: Cancel | undefined;
     const grant = (): void => {
       state = "granted";
       this.used++;
+      cancel = this.hold?.clock.setTimeout(end, this.hold.ms);
       resolve(true);
+    };
+    const end = (): void => {
+      const before = state;
+      state = "ended";
+      cancel?.();
+      if (before === "waiting") {
+        this.queue.delete(grant);
+        resolve(false);
+      } else if (before === "granted") {
+        this.used--;
+        this.serve();
+      }
     };
     this.queue.add(grant);
     this.serve();
-    return {
-      granted,
-      end: () => {
-        const before = state;
-        state = "ended";
-        if (before === "waiting") {
-          this.queue.delete(grant);
-          resolve(false);
-        } else if (before === "granted") {
-          this.used--;
-          this.serve();
-        }
-      },
-    };
+    return { granted, end };
   }
 
   private serve(): void {

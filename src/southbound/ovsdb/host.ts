@@ -11,7 +11,9 @@ import type { Random } from "../../lib/random.ts";
 import { Backoff } from "../backoff.ts";
 import type { RefusedClaims } from "../claims.ts";
 import { certificateNames, certificateUntil, type Identity } from "../identity.ts";
+import { limits } from "../limits.ts";
 import { peerOf } from "../peer.ts";
+import { shown, type Troubles } from "../problems/troubles.ts";
 import { INSTALLED, monitoredColumns, plan, type Wanted } from "./adoption.ts";
 import { Observer, type ObserverOptions } from "./observer.ts";
 import { HostRows, type BridgeRow, type Note } from "./host-rows.ts";
@@ -39,6 +41,7 @@ export interface HostOptions {
   /** How long a session that is asked whether it is alive may take. */
   readonly probeTimeoutMs: number;
   readonly refusals: RefusedClaims;
+  readonly troubles: Troubles;
   readonly clock: Clock;
   readonly random: Random;
   /** What apps observe; undefined: nothing is. */
@@ -61,6 +64,13 @@ export interface HostOwner {
 
 /** A transaction that has to be repeated within this long had no effect. */
 const NO_EFFECT_MS = 1000;
+/** A comparison that took longer is followed by a pause, a multiple of its time. */
+const LONG_MS = 20;
+const SHARE = 4;
+const LONGEST_PAUSE_MS = 1000;
+const DPID = /^[0-9a-f]{16}$/;
+/** Characters of a host's own words that are kept of it. */
+const WORD = 64;
 
 /** One OVSDB session: a host, from its first byte to its last. */
 export class Host {
@@ -110,6 +120,7 @@ export class Host {
     this.backoff = new Backoff(inventory.options.clock, inventory.options.random);
     this.refused = new RefusedWishes(inventory.options.clock, () => this.kick());
     session.on("close", (reason) => this.closed(reason));
+    session.on("throttled", () => this.overLimit("messages", `sends more than ${limits.ovsdbRate.messages} OVSDB messages or ${limits.ovsdbRate.bytes} bytes a second; it is read no faster`));
   }
 
   /** What its switch is told to connect to. */
@@ -123,26 +134,37 @@ export class Host {
 
   async run(): Promise<void> {
     const cancel = this.inventory.options.clock.setTimeout(() => {
-      this.log.warn({ timeout_ms: this.inventory.options.handshakeTimeoutMs }, "peer on the OVSDB port did not answer in time");
+      this.line({ peer: this.peer, timeout_ms: this.inventory.options.handshakeTimeoutMs }, "peer on the OVSDB port did not answer in time");
       void this.session.close();
     }, this.inventory.options.handshakeTimeoutMs);
     try {
       await this.replica.attach(this.session);
     } catch (error) {
       if (this.session.open) {
-        this.log.warn({ err: error }, "peer on the OVSDB port is no Open vSwitch database");
+        this.line({ peer: this.peer, reason: shown((error as Error).message) }, "peer on the OVSDB port is no Open vSwitch database");
         void this.session.close();
       }
       return;
     } finally {
       cancel();
     }
-    this.replica.on("change", () => this.kick());
+    this.changed();
+    if (!this.session.open) return;
+    this.replica.on("change", () => this.changed());
     this.replica.on("lost", () => {
       // The server dropped the monitor (its schema changed): it has to be followed anew, by a new session.
       if (this.session.open) void this.session.close();
     });
-    this.kick();
+  }
+
+  private changed(): void {
+    const rows = this.replica.tables.reduce((sum, table) => sum + this.replica.table(table).size, 0);
+    if (rows <= limits.rows) {
+      this.kick();
+      return;
+    }
+    this.overLimit("rows", `has ${rows} rows in its database, of which ${limits.rows} may be followed, and is disconnected`);
+    void this.session.close();
   }
 
   /** Something may have changed: compares everything again, now or after the comparison under way. */
@@ -164,12 +186,21 @@ export class Host {
     await this.session.close();
   }
 
+  private pause(ms: number): Promise<void> {
+    return new Promise((resolve) => void this.inventory.options.clock.setTimeout(resolve, ms));
+  }
+
   private async work(): Promise<void> {
+    const { clock } = this.inventory.options;
     try {
       while (this.dirty && !this.stopping && this.session.open) {
         this.dirty = false;
+        const begun = clock.monotonic();
         await this.reconcile();
         this.failure = undefined;
+        // A host of which there is much to compare, again and again, has a share of the controller's time and no more.
+        const ms = clock.monotonic() - begun;
+        if (this.dirty && ms > LONG_MS) await this.pause(Math.min(ms * SHARE, LONGEST_PAUSE_MS));
       }
     } catch (error) {
       if (!this.session.open || this.stopping) return;
@@ -214,7 +245,7 @@ export class Host {
       }
       this.last = { text, at: this.inventory.options.clock.monotonic() };
       try {
-        await this.replica.transact([...operations, comment(`axion: ${chassis} brought in order`)]);
+        await this.answered(this.replica.transact([...operations, comment(`axion: ${chassis} brought in order`)]));
       } catch (error) {
         this.refused.failed(wishes, error, operations);
         this.dirty = true;
@@ -228,6 +259,19 @@ export class Host {
     this.bridgeMissing = bridge === undefined || bridge.datapath_id !== undefined ? undefined : { since: this.bridgeMissing?.since ?? this.now(), type: bridge.datapath_type };
     if (bridge !== undefined) notes.push(...(await this.report(settings, bridge, root.ovs_version ?? "")));
     this.reportNotes([...notes, ...planned]);
+  }
+
+  /** A database that does not answer a transaction ends its session: everything else of the host would wait for it. */
+  private async answered<T>(answer: Promise<T>): Promise<T> {
+    const cancel = this.inventory.options.clock.setTimeout(() => {
+      this.overLimit("transaction", `has not answered a transaction for ${limits.transactMs / 1000} s and is disconnected`);
+      void this.session.close();
+    }, limits.transactMs);
+    try {
+      return await answer;
+    } finally {
+      cancel();
+    }
   }
 
   private mark(chassis: string, name: string): boolean {
@@ -293,7 +337,7 @@ export class Host {
     const { model, apps, log, guard } = this.inventory.options;
     const id = settings.id;
     const storedChassis = model.view.get(chassisTable, id);
-    const dpid = bridge.datapath_id ?? storedChassis?.dpid;
+    const dpid = DPID.test(bridge.datapath_id ?? "") ? bridge.datapath_id : storedChassis?.dpid;
     if (dpid === undefined) return []; // the switch itself has not come up yet
     const fresh = (key: number): Chassis => ({
       id,
@@ -301,13 +345,13 @@ export class Host {
       key,
       bridge: settings.bridge,
       dpid,
-      datapath_type: bridge.datapath_type === "" ? "system" : bridge.datapath_type,
+      datapath_type: bridge.datapath_type === "" ? "system" : shown(bridge.datapath_type, WORD),
       encap_ip: settings.encapIp,
       encap_types: settings.encapTypes,
       bridge_mappings: settings.bridgeMappings,
       gateway: settings.gateway,
       ...(settings.drain && { drain: true }),
-      ovs_version: ovsVersion,
+      ovs_version: shown(ovsVersion, WORD),
       ...(settings.vlanLimit === 2 && { vlan_limit: 2 }), ...(settings.zone !== undefined && { zone: settings.zone }),
     });
     const stored = model.view.by(vifTable, "chassis", id);
@@ -319,7 +363,7 @@ export class Host {
         const current = tx.get(chassisTable, id);
         const row = fresh(current?.key ?? draw(tx, chassisKeys));
         if (current === undefined || !sameChassis(current, row)) tx.put(chassisTable, row);
-        return writeVifs(tx, apps, id, seen.plugged, log, guard);
+        return writeVifs(tx, apps, id, seen.plugged, log, guard, limits.interfacesAPiece);
       });
       if (chassisDiffers) this.awaitsDesired = generation;
       for (const vif of result.removed) {
@@ -331,10 +375,15 @@ export class Host {
         progress.awaiting.set(vif.id, { vif, generation });
       }
       if (chassisDiffers || result.removed.length > 0 || result.unconfirmed.length > 0) this.dirty = true;
+      if (result.more) this.dirty = true;
     }
     if (!this.vifsKnown) this.recognise(id, progress);
     if (progress.awaiting.size > 0) void this.inventory.progress.confirmUpTo(id);
-    return [...interfaceNotes(this.rows, bridge), ...seen.duplicates.map((d) => ({ about: `interface ${d.name}`, problem: `interface ${d.first} has the same iface-id ${d.ifaceId}; this one is ignored` }))];
+    const notes: Note[] = [...interfaceNotes(this.rows, bridge)];
+    for (const d of seen.duplicates) notes.push({ about: `interface ${d.name}`, problem: `interface ${d.first} has the same iface-id ${d.ifaceId}; this one is ignored` });
+    if (seen.beyond > 0) notes.unshift({ about: "interfaces", problem: `more than ${limits.interfaces} have an iface-id: ${seen.beyond} are ignored` });
+    for (const name of seen.tooLong) notes.push({ about: `interface ${name}`, problem: `its name or iface-id has more than ${limits.interfaceText} characters; it is ignored` });
+    return notes;
   }
 
   /** First look at this session's interfaces: those that the database says are installed, and are as stored, need nothing. */
@@ -370,7 +419,10 @@ export class Host {
     return `${text} on ${this.chassis ?? this.peer}`;
   }
 
-  private reportNotes(notes: readonly Note[]): void {
+  /** The first of them one by one, the rest as a number: a host may have something to say of each of its interfaces. */
+  private reportNotes(all: readonly Note[]): void {
+    const notes: Note[] = all.slice(0, limits.notes).map((note) => ({ ...note, about: shown(note.about), problem: shown(note.problem) }));
+    if (all.length > notes.length) notes.push({ about: `${all.length - notes.length} more`, problem: "likewise not as it should be" });
     const now = new Map<string, Reported>();
     for (const note of notes) {
       const text = `${note.about}: ${note.problem}`;
@@ -387,9 +439,21 @@ export class Host {
     this.cancelRetry?.();
     this.refused.stop();
     if (this.stopping || reason === undefined) return;
-    if (reason instanceof OvsdbProtocolError) this.log.warn({ reason: reason.message }, "peer on the OVSDB port does not speak OVSDB");
-    else if (this.chassis !== undefined) this.log.info({ reason: reason.message }, "host disconnected");
-    else this.log.warn({ reason: reason.message }, "peer on the OVSDB port left before it had a name");
+    const fields = { ...(this.chassis !== undefined && { chassis: this.chassis }), peer: this.peer, reason: shown(reason.message) };
+    if (reason instanceof OvsdbProtocolError) {
+      this.line(fields, "peer on the OVSDB port does not speak OVSDB");
+      if (reason.code === "message too long") this.overLimit("message", `is disconnected: ${shown(reason.message)}`);
+    } else if (this.chassis !== undefined) this.log.info({ reason: fields.reason }, "host disconnected");
+    else this.line(fields, "peer on the OVSDB port left before it had a name");
+  }
+
+  private line(fields: Readonly<Record<string, unknown>>, message: string): void {
+    this.inventory.options.troubles.line("ovsdb", this.identity.address, fields, message);
+  }
+
+  private overLimit(limit: string, text: string): void {
+    const { chassis } = this;
+    this.inventory.options.troubles.over({ who: chassis ?? this.identity.address, chassis, limit, text, cure: `see what speaks OVSDB from ${this.peer}, and how large its database is` });
   }
 }
 

@@ -1,6 +1,7 @@
 // What a hypervisor says of itself: external_ids of its Open_vSwitch row and other_config:vlan-limit, read and checked. Pure. A bad value becomes a
 // problem with the key's name and its default; it never keeps a host from being adopted.
 import { isLoopback, isMulticast, parseIp, type EncapType } from "#app";
+import { limits } from "../limits.ts";
 
 export interface HostSettings {
   readonly id: string;
@@ -50,7 +51,8 @@ export function readSettings(ids: Readonly<Record<string, string>>, config: Read
   const first = (...keys: string[]): { key: string; value: string } => {
     for (const key of keys) {
       const value = ids[key]?.trim();
-      if (value !== undefined && value !== "") return { key, value };
+      if (value !== undefined && value.length > limits.settingText) problems.push({ key, value: value.slice(0, 64), problem: `longer than ${limits.settingText} characters; it is not used` });
+      else if (value !== undefined && value !== "") return { key, value };
     }
     return { key: keys[0]!, value: "" };
   };

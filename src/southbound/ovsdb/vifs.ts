@@ -3,6 +3,7 @@
 import { draw, release, vifTable, zonePool, type App, type ReadView, type Tx, type Vif } from "#app";
 import type { Logger } from "pino";
 import type { HookGuard } from "../../lib/hook-guard.ts";
+import { limits } from "../limits.ts";
 import type { BridgeRow, HostRows } from "./host-rows.ts";
 
 /** An interface that somebody plugged: it has an iface-id, and the switch gave it a port number. */
@@ -17,6 +18,9 @@ export interface SeenVifs {
   readonly plugged: readonly Plugged[];
   /** Interfaces left out because another one has their iface-id. */
   readonly duplicates: readonly { readonly name: string; readonly ifaceId: string; readonly first: string }[];
+  /** How many are left out because there are too many, and names of those whose name or iface-id is too long. */
+  readonly beyond: number;
+  readonly tooLong: readonly string[];
 }
 
 export const vifId = (chassis: string, interfaceName: string): string => `${chassis}/${interfaceName}`;
@@ -24,14 +28,18 @@ export const vifId = (chassis: string, interfaceName: string): string => `${chas
 /** `stored` decides between two interfaces with the same iface-id: the one that is already known stays. */
 export function seeVifs(rows: HostRows, bridge: BridgeRow, stored: (interfaceName: string) => Vif | undefined): SeenVifs {
   const all: Plugged[] = [];
+  const tooLong: string[] = [];
   for (const port of rows.portsOf(bridge)) {
     for (const row of rows.interfacesOf(port)) {
       const ifaceId = row.external_ids["iface-id"];
-      if (ifaceId !== undefined && ifaceId !== "" && row.ofport !== undefined && row.ofport > 0) all.push({ name: row.name, ifaceId, ofport: row.ofport });
+      if (ifaceId === undefined || ifaceId === "" || row.ofport === undefined || row.ofport <= 0) continue;
+      if (ifaceId.length > limits.interfaceText || row.name.length > limits.interfaceText) tooLong.push(row.name);
+      else all.push({ name: row.name, ifaceId, ofport: row.ofport });
     }
   }
   const known = (p: Plugged): boolean => stored(p.name)?.iface_id === p.ifaceId;
-  all.sort((a, b) => Number(known(b)) - Number(known(a)) || (a.name < b.name ? -1 : 1));
+  const isKnown = new Set(all.filter(known));
+  all.sort((a, b) => Number(isKnown.has(b)) - Number(isKnown.has(a)) || (a.name < b.name ? -1 : 1));
   const byIfaceId = new Map<string, Plugged>();
   const duplicates: { name: string; ifaceId: string; first: string }[] = [];
   for (const p of all) {
@@ -39,7 +47,9 @@ export function seeVifs(rows: HostRows, bridge: BridgeRow, stored: (interfaceNam
     if (first === undefined) byIfaceId.set(p.ifaceId, p);
     else duplicates.push({ name: p.name, ifaceId: p.ifaceId, first: first.name });
   }
-  return { plugged: [...byIfaceId.values()].sort((a, b) => (a.name < b.name ? -1 : 1)), duplicates };
+  // Those that are known came first: what is plugged stays so, whatever comes after it.
+  const plugged = [...byIfaceId.values()].slice(0, limits.interfaces);
+  return { plugged: plugged.sort((a, b) => (a.name < b.name ? -1 : 1)), duplicates, beyond: byIfaceId.size - plugged.length, tooLong };
 }
 
 /** Whether writeVifs would write anything. */
@@ -56,16 +66,21 @@ export interface VifChanges {
   /** New, or with another port number: their flows have to be confirmed (again). */
   readonly unconfirmed: readonly Vif[];
   readonly removed: readonly Vif[];
+  /** More is to be written, in a transaction of its own. */
+  readonly more: boolean;
 }
 
-/** Slots are zones of the chassis' pool: one that is given up is nobody's until its switch has forgotten the connections, whatever ends in between. */
-export function writeVifs(tx: Tx, apps: readonly App[], chassis: string, plugged: readonly Plugged[], log: Logger, guard: HookGuard): VifChanges {
+/**
+ * At most `most` interfaces are written in one transaction: what is unplugged first. Slots are zones of the chassis' pool: one that is given up is nobody's until its switch has forgotten the connections, whatever ends in between.
+ */
+export function writeVifs(tx: Tx, apps: readonly App[], chassis: string, plugged: readonly Plugged[], log: Logger, guard: HookGuard, most = Infinity): VifChanges {
   const stored = new Map(tx.by(vifTable, "chassis", chassis).map((v) => [v.name, v]));
   const unconfirmed: Vif[] = [];
   const removed: Vif[] = [];
   const wanted = new Map(plugged.map((p) => [p.name, p]));
   for (const old of [...stored.values()].sort((a, b) => (a.name < b.name ? -1 : 1))) {
     if (wanted.get(old.name)?.ifaceId === old.iface_id) continue;
+    if (removed.length >= most) return { unconfirmed, removed, more: true };
     tx.delete(vifTable, old.id);
     release(tx, zonePool, chassis, old.slot);
     runHook(tx, apps, "unplugged", old, guard);
@@ -75,6 +90,7 @@ export function writeVifs(tx: Tx, apps: readonly App[], chassis: string, plugged
   for (const p of plugged) {
     const old = stored.get(p.name);
     if (old !== undefined && old.ofport === p.ofport) continue;
+    if (removed.length + unconfirmed.length >= most) return { unconfirmed, removed, more: true };
     if (old !== undefined) {
       const moved: Vif = { ...old, ofport: p.ofport };
       tx.put(vifTable, moved);
@@ -93,7 +109,7 @@ export function writeVifs(tx: Tx, apps: readonly App[], chassis: string, plugged
     runHook(tx, apps, "plugged", vif, guard);
     unconfirmed.push(vif);
   }
-  return { unconfirmed, removed };
+  return { unconfirmed, removed, more: false };
 }
 
 /** Calls an app's hook; what it throws is its own loss, not the host's. */

@@ -5,7 +5,7 @@ import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
 import { until } from "../../../lab/exec.ts";
 import type { Hypervisor } from "../../../lab/hypervisor.ts";
 import { startManySwitches } from "../../../lab/many.ts";
-import { confusesCachedFlows } from "../../../src/southbound/problems.ts";
+import { confusesCachedFlows } from "../../../src/southbound/problems/southbound.ts";
 import { Cloud, switchStates, type Instance, type Net, type Resource } from "../../support/cloud.ts";
 import { ControllerProcess } from "../../support/process.ts";
 

@@ -223,3 +223,77 @@ test("over TLS", async () => {
   });
   expect(await (await served).handshake()).toMatchObject({ datapath_id: "00000000000000aa" });
 });
+
+describe("a peer that wants to do harm", () => {
+  /** Parts of a flow reply, each with more to come. */
+  const endless = (xid: number, parts: number, bytes: number): Buffer => {
+    const part = Buffer.alloc(bytes);
+    part.set([4, 19]);
+    part.writeUInt16BE(bytes, 2);
+    part.writeUInt32BE(xid, 4);
+    part.writeUInt16BE(1, 8);
+    part.writeUInt16BE(1, 10);
+    return Buffer.concat(Array.from({ length: parts }, () => part));
+  };
+
+  test.each([
+    ["bytes", { maxReplyBytes: 100_000 }, 1000],
+    ["parts", { maxReplyParts: 50 }, 16],
+  ] as const)("a reply that never ends is cut at its %s, with the connection", async (what, options, bytes) => {
+    const { conn, closed } = await connected((message, peer) => {
+      if (message.type === "multipart_request") peer.socket.write(endless(message.xid, 2000, bytes));
+    }, options);
+    let parts = 0;
+    const reply = conn.requestRaw({ type: "multipart_request", kind: "flow", match: {} }, () => void parts++);
+    expect(await rejection(reply)).toMatchObject({ code: "OF_CLOSED" });
+    expect(await closed).toMatchObject({ code: "OF_LIMIT" });
+    expect(parts, what).toBeLessThanOrEqual(100);
+  });
+
+  test("a reply that trickles in ends after its time, and the connection goes on", async () => {
+    const { conn } = await connected((message, peer) => {
+      if (message.type !== "multipart_request") return;
+      const timer = setInterval(() => peer.socket.write(endless(message.xid, 1, 16)), 5);
+      cleanups.push(() => clearInterval(timer));
+    });
+    const reply = conn.requestRaw({ type: "multipart_request", kind: "flow", match: {} }, () => undefined, 1000, { totalTimeoutMs: 50 });
+    expect(await rejection(reply)).toMatchObject({ code: "OF_TIMEOUT" });
+    expect(conn.closed).toBeUndefined();
+  });
+
+  test("a flood is taken in slices, in order, and beyond its rate it waits", async () => {
+    const { conn, peer } = await connected(undefined, { messagesPerSecond: 10_000, messageBurst: 1000 });
+    const seen: number[] = [];
+    let throttled = 0;
+    conn.on("throttled", () => throttled++);
+    conn.on("error_message", (message) => seen.push(message.xid));
+    const before = conn.slices;
+    peer.socket.write(Buffer.concat(Array.from({ length: 3000 }, (_, i) => encodeMessage({ type: "error", error_type: 1, code: 1, data: Buffer.alloc(0) }, 100_000 + i))));
+    while (seen.length < 3000) await new Promise((resolve) => setTimeout(resolve, 5));
+    expect(seen).toEqual(Array.from({ length: 3000 }, (_, i) => 100_000 + i));
+    expect(conn.slices - before).toBeGreaterThanOrEqual(12);
+    expect(throttled).toBeGreaterThan(0);
+    expect(conn.closed).toBeUndefined();
+  });
+
+  test("one that asks for echoes and reads none is closed", async () => {
+    const { conn, peer, closed } = await connected();
+    peer.socket.pause();
+    const echo = encodeMessage({ type: "echo_request", data: Buffer.alloc(60_000) }, 1);
+    for (let n = 0; n < 300 && conn.closed === undefined; n++) {
+      peer.socket.write(echo);
+      await new Promise((resolve) => setImmediate(resolve));
+    }
+    expect(await closed).toMatchObject({ code: "OF_QUEUE_FULL" });
+  });
+
+  test("one that reads nothing of what was sent is closed, though it speaks", async () => {
+    const { conn, peer, closed } = await connected(undefined, { echoIntervalMs: 20, writeTimeoutMs: 60 });
+    peer.socket.pause();
+    const talk = setInterval(() => peer.socket.write(encodeMessage({ type: "echo_reply", data: Buffer.alloc(0) }, 1)), 5);
+    cleanups.push(() => clearInterval(talk));
+    const data = Buffer.alloc(60_000);
+    for (let n = 0; n < 300; n++) conn.send({ type: "packet_out", in_port: 1, actions: [], data });
+    expect(await closed).toMatchObject({ code: "OF_QUEUE_FULL" });
+  });
+});

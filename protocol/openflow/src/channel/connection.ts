@@ -28,8 +28,23 @@ export interface ConnectionOptions {
   readonly helloTimeoutMs?: number;
   /** Milliseconds without (a further part of) a reply until request() rejects. */
   readonly requestTimeoutMs?: number;
-  /** Bytes that a joined multipart reply may take. */
+  /** Bytes and parts that one multipart reply may take; more closes the connection. A request may say otherwise of its own. */
   readonly maxReplyBytes?: number;
+  readonly maxReplyParts?: number;
+  /** Milliseconds that all parts of one reply may take. */
+  readonly replyTimeoutMs?: number;
+  /** Milliseconds in which the peer has to take something of what waits to be sent. */
+  readonly writeTimeoutMs?: number;
+  /** Messages that are taken in a second, and how many at once before that counts; more wait in the peer. Default: no limit. */
+  readonly messagesPerSecond?: number;
+  readonly messageBurst?: number;
+}
+
+/** What one reply may be, where it is not as the connection's options say. */
+export interface ReplyLimits {
+  readonly maxBytes?: number;
+  readonly maxParts?: number;
+  readonly totalTimeoutMs?: number;
 }
 
 export interface BundleOptions {
@@ -62,6 +77,8 @@ interface ConnectionEvents {
   message: [Decoded];
   /** A message that could not be decoded, and was not the reply to a request; its bytes are good during the event only. The stream goes on. */
   undecodable: [OpenFlowError, Buffer];
+  /** It sends more than `messagesPerSecond`; what is too much is read later. Comes again and again while that is so. */
+  throttled: [];
   /** The end, once. */
   close: [OpenFlowError];
 }
@@ -92,6 +109,9 @@ interface Pending {
   timer: NodeJS.Timeout | undefined;
   joined: Decoded<MultipartReply> | undefined;
   bytes: number;
+  parts: number;
+  readonly since: number;
+  readonly limits: Required<ReplyLimits>;
 }
 
 const HELLO = 0;
@@ -111,6 +131,13 @@ const REPLIES: Readonly<Partial<Record<Message["type"], number>>> = {
 const BUNDLE_FLAGS = 3; // atomic, ordered
 const BUNDLE_HEADER = 24;
 const CHUNK = 256 * 1024;
+/** Messages and bytes that one peer has taken before others have their turn. */
+const FRAMES_A_SLICE = 256;
+const BYTES_A_SLICE = 32 * 1024;
+/** Bytes of answers to echo requests that a peer may leave unread. */
+const MAX_ECHO_BYTES = 1024 * 1024;
+/** Messages that a peer which sends too many is given room for at a time. */
+const THROTTLE_STEP = 128;
 /** Xids of messages in bundles have the high bit, so that they are consecutive whatever else is sent meanwhile. */
 const BUNDLE_XIDS = 0x80000000;
 
@@ -144,6 +171,15 @@ export class OpenFlowConnection extends EventEmitter<ConnectionEvents> {
   private lastTick = Date.now();
   private readonly echoTimer: NodeJS.Timeout;
   private closeReason: OpenFlowError | undefined;
+  /** Slices of work that were done for this peer, each in a turn of its own of the event loop. */
+  slices = 0;
+  private tokens: number;
+  private tokensAt = performance.now();
+  /** Echo answers that the peer has not taken yet, in bytes. */
+  private echoBytes = 0;
+  /** When the peer last took something of what was sent, or there was nothing to take. */
+  private takenAt = performance.now();
+  private readonly taken = (): void => void (this.takenAt = performance.now());
 
   constructor(socket: Socket, options: ConnectionOptions = {}) {
     super();
@@ -155,7 +191,13 @@ export class OpenFlowConnection extends EventEmitter<ConnectionEvents> {
       helloTimeoutMs: options.helloTimeoutMs ?? 10000,
       requestTimeoutMs: options.requestTimeoutMs ?? 30000,
       maxReplyBytes: options.maxReplyBytes ?? 1024 * 1024 * 1024,
+      maxReplyParts: options.maxReplyParts ?? 1024 * 1024,
+      replyTimeoutMs: options.replyTimeoutMs ?? 600_000,
+      writeTimeoutMs: options.writeTimeoutMs ?? 30_000,
+      messagesPerSecond: options.messagesPerSecond ?? Infinity,
+      messageBurst: options.messageBurst ?? 10 * (options.messagesPerSecond ?? Infinity),
     };
+    this.tokens = this.options.messageBurst;
     socket.setNoDelay(true);
     socket.on("data", (chunk: Buffer) => this.received(chunk));
     socket.on("drain", () => this.drainedNow());
@@ -239,16 +281,58 @@ export class OpenFlowConnection extends EventEmitter<ConnectionEvents> {
 
   private received(chunk: Buffer): void {
     this.lastReceived = Date.now();
+    this.slice(chunk);
+  }
+
+  /** Takes some of what came; the socket is not read again before all of it is taken, in later turns of the event loop. */
+  private slice(chunk: Buffer): void {
+    this.slices++;
+    let taken: number;
     try {
-      this.framer.push(chunk, this.frame);
+      taken = this.framer.push(chunk, this.frame, Math.min(FRAMES_A_SLICE, Math.max(1, this.tokensLeft())));
     } catch (error) {
       if (!(error instanceof OpenFlowError)) throw error; // a listener's own fault
       this.close(error);
+      return;
     }
+    if (this.closeReason !== undefined) return;
+    const rest = chunk.subarray(taken);
+    const waitMs = this.throttleMs();
+    if (rest.length === 0 && waitMs === 0 && chunk.length < BYTES_A_SLICE) {
+      if (this.socket.isPaused()) this.socket.resume();
+      return;
+    }
+    this.socket.pause();
+    const next = (): void => {
+      if (this.closeReason !== undefined) return;
+      if (rest.length > 0) this.slice(rest);
+      else this.socket.resume();
+    };
+    if (waitMs === 0) setImmediate(next);
+    else {
+      this.emit("throttled");
+      setTimeout(next, waitMs).unref();
+    }
+  }
+
+  private tokensLeft(): number {
+    const { messagesPerSecond, messageBurst } = this.options;
+    if (messagesPerSecond === Infinity) return Infinity;
+    const now = performance.now();
+    this.tokens = Math.min(messageBurst, this.tokens + ((now - this.tokensAt) * messagesPerSecond) / 1000);
+    this.tokensAt = now;
+    return Math.floor(this.tokens);
+  }
+
+  /** How long a peer that sends too much is not read. */
+  private throttleMs(): number {
+    if (this.options.messagesPerSecond === Infinity || this.tokensLeft() >= 1) return 0;
+    return Math.ceil((Math.min(THROTTLE_STEP, this.options.messageBurst) * 1000) / this.options.messagesPerSecond);
   }
 
   private readonly frame = (frame: Buffer): void => {
     if (this.closeReason !== undefined) return;
+    this.tokens--;
     const code = frame[1]!;
     const xid = frame.readUInt32BE(4);
     try {
@@ -277,7 +361,16 @@ export class OpenFlowConnection extends EventEmitter<ConnectionEvents> {
         const reply = Buffer.from(frame);
         reply[0] = OFP_VERSION;
         reply[1] = ECHO_REPLY;
-        this.write(reply);
+        this.echoBytes += reply.length;
+        if (this.echoBytes > MAX_ECHO_BYTES) {
+          this.close(new OpenFlowError("OF_QUEUE_FULL", `the peer asks and does not read: ${this.echoBytes} bytes of echo replies wait`));
+          this.socket.destroy();
+          return;
+        }
+        this.write(reply, () => {
+          this.echoBytes -= reply.length;
+          this.taken();
+        });
         return;
       }
       default:
@@ -312,6 +405,18 @@ export class OpenFlowConnection extends EventEmitter<ConnectionEvents> {
       if (frame.length < 16) throw new OpenFlowError("OF_TRUNCATED", "multipart reply ends early", { offset: frame.length });
       const more = (frame.readUInt16BE(10) & REPLY_MORE) !== 0;
       entry.bytes += frame.length;
+      entry.parts++;
+      const { maxBytes, maxParts, totalTimeoutMs } = entry.limits;
+      if (entry.bytes > maxBytes || entry.parts > maxParts) {
+        this.close(new OpenFlowError("OF_LIMIT", `a reply of more than ${entry.bytes > maxBytes ? `${maxBytes} bytes` : `${maxParts} parts`}`));
+        this.socket.destroy(); // nothing of what still comes is wanted
+        return;
+      }
+      if (more && performance.now() - entry.since > totalTimeoutMs) {
+        this.settle(xid, entry);
+        entry.reject(new OpenFlowError("OF_TIMEOUT", `a reply that is not complete after ${totalTimeoutMs} ms`, { xid }));
+        return;
+      }
       if (entry.onPart !== undefined) {
         try {
           entry.onPart(frame);
@@ -327,7 +432,6 @@ export class OpenFlowConnection extends EventEmitter<ConnectionEvents> {
           if (part.kind !== entry.joined.kind) throw new OpenFlowError("OF_MALFORMED", `a part of kind ${part.kind} in a reply of kind ${entry.joined.kind}`, { offset: 8 });
           joinReplies(entry.joined, part);
         }
-        if (entry.bytes > this.options.maxReplyBytes) throw new OpenFlowError("OF_MALFORMED", `a multipart reply of more than ${this.options.maxReplyBytes} bytes`);
       }
       if (more) {
         entry.timer?.refresh();
@@ -377,6 +481,13 @@ export class OpenFlowConnection extends EventEmitter<ConnectionEvents> {
     this.lastTick = now;
     if (late > this.options.echoIntervalMs / 2) this.lastReceived += late;
     const silence = now - this.lastReceived;
+    if (late > this.options.echoIntervalMs / 2) this.takenAt += late;
+    const unread = this.socket.writableLength > 0 ? performance.now() - this.takenAt : 0;
+    if (unread >= this.options.writeTimeoutMs) {
+      this.close(new OpenFlowError("OF_QUEUE_FULL", `the peer has read nothing for ${Math.round(unread)} ms: ${this.socket.writableLength} bytes wait to be sent`));
+      this.socket.destroy();
+      return;
+    }
     if (silence >= this.options.echoTimeoutMs) {
       this.close(new OpenFlowError("OF_DEAD_PEER", `nothing received for ${silence} ms`));
     } else if (silence >= this.options.echoIntervalMs * 0.9 && this.helloSeen) {
@@ -411,8 +522,9 @@ export class OpenFlowConnection extends EventEmitter<ConnectionEvents> {
     return new OpenFlowError("OF_CLOSED", `the connection is closed: ${this.closeReason!.message}`, { cause: this.closeReason });
   }
 
-  private write(buf: Buffer): void {
+  private write(buf: Buffer, taken = this.taken): void {
     if (this.closeReason !== undefined) return;
+    if (this.socket.writableLength === 0) this.taken();
     if (this.socket.writableLength + buf.length > this.options.maxQueuedBytes) {
       this.close(new OpenFlowError("OF_QUEUE_FULL", `the peer reads too slowly: ${this.socket.writableLength} bytes wait to be sent`));
       this.socket.destroy();
@@ -427,7 +539,7 @@ export class OpenFlowConnection extends EventEmitter<ConnectionEvents> {
         this.socket.uncork();
       });
     }
-    this.socket.write(buf);
+    this.socket.write(buf, taken);
   }
 
   /** Resolves when little is left to send, or the connection is closed. */
@@ -456,7 +568,7 @@ export class OpenFlowConnection extends EventEmitter<ConnectionEvents> {
       // Refusals of the message come under its own xid, before the barrier's reply.
       const xid = this.xid();
       const bytes = encodeMessage(message, xid);
-      const entry: Pending = { code: -1, timeoutMs, onPart: undefined, resolve, reject, timer: undefined, joined: undefined, bytes: 0 };
+      const entry: Pending = { code: -1, timeoutMs, onPart: undefined, resolve, reject, timer: undefined, joined: undefined, bytes: 0, parts: 0, since: performance.now(), limits: this.replyLimits() };
       this.sendRaw(bytes);
       this.pending.set(xid, entry);
       this.ask({ type: "barrier_request" }, BARRIER_REPLY, timeoutMs, undefined).then(resolve, reject).finally(() => this.pending.delete(xid)).catch(() => undefined);
@@ -464,8 +576,13 @@ export class OpenFlowConnection extends EventEmitter<ConnectionEvents> {
   }
 
   /** Hands over each part of a multipart reply as it came, without decoding it. What onPart throws rejects the promise. */
-  async requestRaw(message: MessageOf<"multipart_request">, onPart: (replyBuf: Buffer) => void, timeoutMs = this.options.requestTimeoutMs): Promise<void> {
-    await this.ask(message, MULTIPART_REPLY, timeoutMs, onPart);
+  async requestRaw(message: MessageOf<"multipart_request">, onPart: (replyBuf: Buffer) => void, timeoutMs = this.options.requestTimeoutMs, limits: ReplyLimits = {}): Promise<void> {
+    await this.ask(message, MULTIPART_REPLY, timeoutMs, onPart, limits);
+  }
+
+  private replyLimits({ maxBytes, maxParts, totalTimeoutMs }: ReplyLimits = {}): Required<ReplyLimits> {
+    const { maxReplyBytes, maxReplyParts, replyTimeoutMs } = this.options;
+    return { maxBytes: maxBytes ?? maxReplyBytes, maxParts: maxParts ?? maxReplyParts, totalTimeoutMs: totalTimeoutMs ?? replyTimeoutMs };
   }
 
   /** Resolves when the switch has done everything sent before. */
@@ -473,11 +590,11 @@ export class OpenFlowConnection extends EventEmitter<ConnectionEvents> {
     await this.ask({ type: "barrier_request" }, BARRIER_REPLY, timeoutMs, undefined);
   }
 
-  private ask(message: Message, code: number, timeoutMs: number, onPart: ((frame: Buffer) => void) | undefined): Promise<Decoded> {
+  private ask(message: Message, code: number, timeoutMs: number, onPart: ((frame: Buffer) => void) | undefined, limits?: ReplyLimits): Promise<Decoded> {
     return new Promise((resolve, reject) => {
       const xid = this.xid();
       this.sendRaw(encodeMessage(message, xid));
-      const entry: Pending = { code, timeoutMs, onPart, resolve, reject, timer: undefined, joined: undefined, bytes: 0 };
+      const entry: Pending = { code, timeoutMs, onPart, resolve, reject, timer: undefined, joined: undefined, bytes: 0, parts: 0, since: performance.now(), limits: this.replyLimits(limits) };
       entry.timer = setTimeout(() => {
         this.pending.delete(xid);
         reject(new OpenFlowError("OF_TIMEOUT", `no reply to ${message.type} within ${timeoutMs} ms`, { xid }));
@@ -597,7 +714,11 @@ export class OpenFlowConnection extends EventEmitter<ConnectionEvents> {
   private writeChunk(chunk: Buffer): Promise<void> {
     if (this.closeReason !== undefined) return Promise.resolve();
     return new Promise((resolve) => {
-      this.socket.write(chunk, () => resolve()); // called with an error when the socket is destroyed
+      if (this.socket.writableLength === 0) this.taken();
+      this.socket.write(chunk, () => {
+        this.taken();
+        resolve();
+      }); // called with an error when the socket is destroyed
     });
   }
 }

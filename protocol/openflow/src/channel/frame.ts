@@ -19,11 +19,13 @@ export class Framer {
   }
 
   /**
-   * Hands over each complete message, whole: a view of `chunk`, or a buffer of its own when it came in pieces.
+   * Hands over each complete message, whole: a view of `chunk`, or a buffer of its own when it came in pieces. After `limit` of them
+   * it stops; returns how many bytes of `chunk` it took, and the rest has to be pushed before anything else.
    * @throws OpenFlowError at a length below 8 or a wrong version; the stream is of no use after that
    */
-  push(chunk: Buffer, onFrame: (frame: Buffer) => void): void {
+  push(chunk: Buffer, onFrame: (frame: Buffer) => void, limit = Infinity): number {
     let pos = 0;
+    let left = limit;
     while (this.have > 0 && pos < chunk.length) {
       const wanted = this.have < HEADER ? HEADER : this.check(this.held, 0);
       const take = Math.min(wanted - this.have, chunk.length - pos);
@@ -35,6 +37,7 @@ export class Framer {
         this.consumed += this.have;
         this.have = 0;
         onFrame(frame);
+        if (--left <= 0) return pos;
       }
     }
     while (chunk.length - pos >= HEADER) {
@@ -43,11 +46,13 @@ export class Framer {
       this.consumed += length;
       pos += length;
       onFrame(chunk.subarray(pos - length, pos));
+      if (--left <= 0) return pos;
     }
     if (pos < chunk.length) {
       chunk.copy(this.held, 0, pos);
       this.have = chunk.length - pos;
     }
+    return chunk.length;
   }
 
   private check(buf: Buffer, at: number): number {

@@ -1,7 +1,7 @@
 // Waits for switches on a TCP port or a Unix socket, with or without TLS.
 
 import { createServer, type Server, type Socket } from "node:net";
-import { createServer as createTlsServer, type TlsOptions } from "node:tls";
+import { createServer as createTlsServer, type TLSSocket, type TlsOptions } from "node:tls";
 
 import { OpenFlowConnection, type ConnectionOptions } from "./connection.ts";
 
@@ -14,6 +14,10 @@ export interface ListenOptions {
   /** Key, certificate, CA as of node:tls; requestCert and rejectUnauthorized decide about the switch's certificate. */
   readonly tls?: TlsOptions;
   readonly connection?: ConnectionOptions;
+  /** Asked of each connection before a byte of it is read, TLS included; false closes it. */
+  readonly admit?: (socket: Socket) => boolean;
+  /** Told of TLS handshakes that failed, or did not end in time. */
+  readonly onTlsError?: (error: Error, socket: TLSSocket) => void;
 }
 
 export interface Listener {
@@ -33,8 +37,18 @@ export function listen(options: ListenOptions, onConnection: (connection: OpenFl
     connection.once("close", () => open.delete(connection));
     onConnection(connection, socket);
   };
-  const server: Server = options.tls === undefined ? createServer(accept) : createTlsServer(options.tls, accept);
-  server.on("tlsClientError", () => undefined); // a handshake that fails ends its socket, no more
+  const secure = options.tls === undefined ? undefined : createTlsServer(options.tls, accept);
+  secure?.on("tlsClientError", (error, socket) => options.onTlsError?.(error, socket)); // a handshake that fails ends its socket, no more
+  const shaking = new Set<Socket>();
+  const server: Server = createServer((socket) => {
+    if (options.admit?.(socket) === false) socket.destroy();
+    else if (secure === undefined) accept(socket);
+    else {
+      shaking.add(socket);
+      socket.once("close", () => shaking.delete(socket));
+      secure.emit("connection", socket);
+    }
+  });
   return new Promise((resolve, reject) => {
     server.once("error", reject);
     server.listen(options.path === undefined ? { host: options.host, port: options.port ?? 6653 } : { path: options.path }, () => {
@@ -48,6 +62,8 @@ export function listen(options: ListenOptions, onConnection: (connection: OpenFl
           new Promise((done) => {
             server.close(() => done());
             for (const connection of open) connection.close();
+            // Those that are connections end by themselves.
+            for (const socket of shaking) setTimeout(() => socket.destroy(), 1000).unref();
           }),
       });
     });

@@ -8,7 +8,7 @@
  * - OF_PEER_ERROR: the peer refused a request.  OF_TIMEOUT: it did not answer in time.
  * - OF_DEAD_PEER: echo requests went unanswered. OF_HELLO: no common version, or no hello.
  * - OF_CLOSED: the connection is closed.        OF_QUEUE_FULL: the peer reads too slowly, maxQueuedBytes reached.
- * - OF_SOCKET: the transport failed, see `cause`.
+ * - OF_LIMIT: the peer sent more than an option allows. OF_SOCKET: the transport failed, see `cause`.
  */
 export type OpenFlowErrorCode =
   | "OF_TRUNCATED"
@@ -22,6 +22,7 @@ export type OpenFlowErrorCode =
   | "OF_HELLO"
   | "OF_CLOSED"
   | "OF_QUEUE_FULL"
+  | "OF_LIMIT"
   | "OF_SOCKET";
 
 export interface OpenFlowErrorDetails {

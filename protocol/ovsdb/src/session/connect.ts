@@ -73,6 +73,8 @@ export interface ListenOptions extends SessionOptions {
   readonly tls?: TlsOptions | undefined;
   /** Connections at a time; more are closed at once. Default 10000. */
   readonly maxConnections?: number | undefined;
+  /** Asked of each connection before a byte of it is read, TLS included; false closes it. */
+  readonly admit?: ((socket: Socket) => boolean) | undefined;
   /** Told of failed handshakes, with the peer's address, and accepts, which concern nobody else. */
   readonly onError?: ((error: Error, peer?: string) => void) | undefined;
 }
@@ -96,15 +98,17 @@ export function listen(options: ListenOptions, onSession: (session: OvsdbSession
     session.once("close", () => sessions.delete(session));
     onSession(session);
   };
-  const server: Server = options.tls === undefined
-    ? createServer(accept)
+  const secure = options.tls === undefined ? undefined
     : createTlsServer({ handshakeTimeout: 10_000, rejectUnauthorized: options.tls.requestCert === true, ...options.tls }, accept);
-  server.maxConnections = options.maxConnections ?? 10_000;
-  server.on("connection", (socket: Socket) => {
+  const server: Server = createServer((socket) => {
+    if (options.admit?.(socket) === false) { socket.destroy(); return; }
     sockets.add(socket); // those within a TLS handshake have no session yet
     socket.once("close", () => sockets.delete(socket));
+    if (secure === undefined) accept(socket);
+    else secure.emit("connection", socket);
   });
-  server.on("tlsClientError", (error: Error, socket: TLSSocket) => {
+  server.maxConnections = options.maxConnections ?? 10_000;
+  secure?.on("tlsClientError", (error: Error, socket: TLSSocket) => {
     const refused = socket.authorizationError as unknown; // a code; then the error tells no more than that it was closed
     options.onError?.(refused == null ? error : new Error(`its certificate is not accepted: ${refused as string}`, { cause: error }), socket.remoteAddress);
   });

@@ -11,6 +11,8 @@ export interface SessionOptions {
   readonly maxMessageBytes?: number | undefined;
   /** Bytes that may wait to be sent; a request beyond is refused with "queue full". Default 64 MiB. */
   readonly maxQueuedBytes?: number | undefined;
+  /** Messages and bytes that are taken in a second, and how much at once before that counts; the rest waits in the peer. Default: no limit. */
+  readonly rate?: { readonly messages: number; readonly messageBurst: number; readonly bytes: number; readonly byteBurst: number } | undefined;
 }
 
 export interface SessionEvents {
@@ -20,6 +22,8 @@ export interface SessionEvents {
   locked: [lock: string];
   /** Another client took a lock of this session; it comes back with "locked" when that one lets go. RFC 7047 section 4.1.10 */
   stolen: [lock: string];
+  /** The peer sends more than `rate`; what is too much is read later. Comes again and again while that is so. */
+  throttled: [];
   /** A notification of a kind not known here. */
   notification: [method: string, params: readonly Json[]];
 }

@@ -21,6 +21,8 @@ interface Pending {
 }
 
 const MIB = 1 << 20;
+/** Messages of one peer that are taken before others have their turn. */
+const MESSAGES_A_SLICE = 64;
 /** A socket that does not finish its close in this time is destroyed, in ms. */
 const CLOSE_GRACE_MS = 1000;
 
@@ -43,6 +45,12 @@ export class OvsdbSession extends EventEmitter<SessionEvents> {
   #echoSentMs: number | undefined;
   #timer: NodeJS.Timeout | undefined;
   readonly #closed: Promise<void>;
+  readonly #rate: SessionOptions["rate"];
+  #messagesLeft = 0;
+  #bytesLeft = 0;
+  #refilledMs = performance.now();
+  /** Slices of work that were done for this peer, each in a turn of its own of the event loop. */
+  slices = 0;
 
   /** Takes over a connected socket (net, tls or any duplex stream of bytes). */
   constructor(socket: Duplex, options: SessionOptions = {}) {
@@ -50,6 +58,9 @@ export class OvsdbSession extends EventEmitter<SessionEvents> {
     this.#socket = socket;
     this.#scanner = new MessageScanner(options.maxMessageBytes ?? 64 * MIB);
     this.#maxQueuedBytes = options.maxQueuedBytes ?? 64 * MIB;
+    this.#rate = options.rate;
+    this.#messagesLeft = options.rate?.messageBurst ?? 0;
+    this.#bytesLeft = options.rate?.byteBurst ?? 0;
     this.#echoIntervalMs = options.echoIntervalMs ?? 5000;
     this.#echoTimeoutMs = options.echoTimeoutMs ?? 5000;
     this.#closed = new Promise((resolve) => socket.once("close", () => { resolve(); }));
@@ -247,9 +258,21 @@ export class OvsdbSession extends EventEmitter<SessionEvents> {
     if (this.#ended) return;
     this.#lastHeardMs = performance.now();
     this.#echoSentMs = undefined;
+    this.#refill();
+    this.#bytesLeft -= chunk.length;
+    this.#slice(this.#scanner.push(chunk));
+  }
+
+  /** Takes some of the messages that came; the socket is not read again before all are taken, in later turns of the event loop. */
+  #slice(messages: Generator<JsonObject, void, undefined>): void {
+    if (this.#ended) return;
+    this.slices++;
     try {
-      for (const message of this.#scanner.push(chunk)) {
-        this.#dispatch(message);
+      for (let n = 0; n < MESSAGES_A_SLICE; n++) {
+        const next = messages.next();
+        if (next.done === true) { this.#readOn(); return; }
+        this.#messagesLeft--;
+        this.#dispatch(next.value);
         if (this.#ended) return;
       }
     } catch (error) {
@@ -257,6 +280,29 @@ export class OvsdbSession extends EventEmitter<SessionEvents> {
       this.#end(new OvsdbConnectionError("closed", "a bug while handling a message", error));
       throw error;
     }
+    this.#socket.pause();
+    setImmediate(() => { this.#slice(messages); });
+  }
+
+  /** At once, or when there is room for what a peer that sends too much may send. */
+  #readOn(): void {
+    const rate = this.#rate;
+    const waitMs = rate === undefined ? 0 : Math.max(0, (-this.#messagesLeft * 1000) / rate.messages, (-this.#bytesLeft * 1000) / rate.bytes);
+    if (waitMs > 0) {
+      this.#socket.pause();
+      setTimeout(() => { if (!this.#ended) this.#socket.resume(); }, Math.ceil(waitMs)).unref();
+      this.emitSafely(() => this.emit("throttled"));
+    } else if (this.#socket.isPaused()) this.#socket.resume();
+  }
+
+  #refill(): void {
+    const rate = this.#rate;
+    if (rate === undefined) return;
+    const now = performance.now();
+    const seconds = (now - this.#refilledMs) / 1000;
+    this.#refilledMs = now;
+    this.#messagesLeft = Math.min(rate.messageBurst, this.#messagesLeft + seconds * rate.messages);
+    this.#bytesLeft = Math.min(rate.byteBurst, this.#bytesLeft + seconds * rate.bytes);
   }
 
   #dispatch(message: JsonObject): void {

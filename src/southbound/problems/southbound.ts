@@ -1,11 +1,11 @@
 // What is wrong with hosts and switches now, for GET /problems.
 import type { Chassis } from "#app";
-import type { Flow } from "../compiler/desired.ts";
-import type { Problem } from "../lib/problem.ts";
-import type { Refusal } from "./claims.ts";
-import { versionOf } from "./info.ts";
-import type { Switch } from "./openflow/switch.ts";
-import type { Host } from "./ovsdb/host.ts";
+import type { Flow } from "../../compiler/desired.ts";
+import type { Problem } from "../../lib/problem.ts";
+import type { Refusal } from "../claims.ts";
+import { versionOf } from "../info.ts";
+import type { Switch } from "../openflow/switch.ts";
+import type { Host } from "../ovsdb/host.ts";
 
 export interface ProblemParts {
   readonly startedAt: Date;

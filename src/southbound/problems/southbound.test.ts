@@ -1,7 +1,7 @@
 // What GET /problems says of hosts whose Open vSwitch is known to be at fault.
 import { describe, expect, test } from "vitest";
 import type { Chassis } from "#app";
-import { confusesCachedFlows, southboundProblems } from "./problems.ts";
+import { confusesCachedFlows, southboundProblems } from "./southbound.ts";
 
 describe("a userspace datapath that changes the wrong one of two cached flows", () => {
   test.each(["2.8.0", "2.13.8", "2.16.7", "2.17.0", "2.17.7", "3.0.0", "3.0.4", "3.1.0", "3.1.2", "3.1.2-dev", "3.1"])("is that of %s", (version) => {
