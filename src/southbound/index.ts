@@ -38,10 +38,10 @@ import type { MeterCounts, SwitchPacketOut } from "./openflow/channel.ts";
 import type { SouthboundOptions, SwitchPacketIn } from "./options.ts";
 import { southboundProblems, isLoopback } from "./problems/southbound.ts";
 import { InterfaceProblems } from "./problems/interfaces.ts";
-import { Connections } from "./connections.ts";
-import { limits } from "./limits.ts";
-import { shown, Troubles } from "./problems/troubles.ts";
-import { ByteBudget } from "../lib/byte-budget.ts";
+import { Connections } from "./bounds/connections.ts";
+import { limits } from "./bounds/limits.ts";
+import { shown, Troubles } from "./bounds/troubles.ts";
+import { ByteBudget } from "./bounds/byte-budget.ts";
 
 export type { SwitchInfo } from "./info.ts";
 export type { SwitchPacketOut } from "./openflow/channel.ts";

@@ -2,7 +2,7 @@
 import type { Action, OpenFlowError, Slice, Message } from "node-openflow";
 import type { Meter } from "#app";
 import type { ItemKind } from "../../compiler/desired.ts";
-import type { Holding } from "../../lib/byte-budget.ts";
+import type { Holding } from "../bounds/byte-budget.ts";
 import type { Identity } from "../identity.ts";
 
 /** A meter or group as installed; `text` as wireText gives it, of another kind than ours a text that nothing has. */

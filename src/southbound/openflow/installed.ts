@@ -1,8 +1,8 @@
 // What a switch says that it has.
 import type { Clock } from "../../lib/clock.ts";
-import type { ByteBudget } from "../../lib/byte-budget.ts";
+import type { ByteBudget } from "../bounds/byte-budget.ts";
 import type { Flow } from "../../compiler/desired.ts";
-import { limits } from "../limits.ts";
+import { limits } from "../bounds/limits.ts";
 import type { InstalledItem, Session } from "./channel.ts";
 
 /** A dump takes no longer, even if it trickles in: others wait for its slot. */

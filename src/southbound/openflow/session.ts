@@ -6,11 +6,11 @@ import { decodeInstructions, listen, peerError, ports, type Action, type Decoded
 import type { Meter } from "#app";
 import type { Clock } from "../../lib/clock.ts";
 import { canonicalText } from "../../compiler/items.ts";
-import type { Connections } from "../connections.ts";
+import type { Connections } from "../bounds/connections.ts";
 import { certificateNames, type Identity } from "../identity.ts";
-import { limits } from "../limits.ts";
+import { limits } from "../bounds/limits.ts";
 import { peerOf } from "../peer.ts";
-import { shown, type Troubles } from "../problems/troubles.ts";
+import { shown, type Troubles } from "../bounds/troubles.ts";
 import type { DumpOptions, InstalledItem, MeterCounts, Session } from "./channel.ts";
 import { groupText } from "./items.ts";
 

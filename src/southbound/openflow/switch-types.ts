@@ -1,7 +1,7 @@
 // What a switch is made with, and what it says of itself.
 import type { Logger } from "pino";
 import type { Desired, Flow } from "../../compiler/desired.ts";
-import type { ByteBudget } from "../../lib/byte-budget.ts";
+import type { ByteBudget } from "../bounds/byte-budget.ts";
 import type { Clock } from "../../lib/clock.ts";
 import type { Random } from "../../lib/random.ts";
 import type { SouthboundMetrics } from "../metrics.ts";

@@ -1,7 +1,7 @@
 // What a hypervisor says of itself: external_ids of its Open_vSwitch row and other_config:vlan-limit, read and checked. Pure. A bad value becomes a
 // problem with the key's name and its default; it never keeps a host from being adopted.
 import { isLoopback, isMulticast, parseIp, type EncapType } from "#app";
-import { limits } from "../limits.ts";
+import { limits } from "../bounds/limits.ts";
 
 export interface HostSettings {
   readonly id: string;

@@ -3,7 +3,7 @@
 import { draw, release, vifTable, zonePool, type App, type ReadView, type Tx, type Vif } from "#app";
 import type { Logger } from "pino";
 import type { HookGuard } from "../../lib/hook-guard.ts";
-import { limits } from "../limits.ts";
+import { limits } from "../bounds/limits.ts";
 import type { BridgeRow, HostRows } from "./host-rows.ts";
 
 /** An interface that somebody plugged: it has an iface-id, and the switch gave it a port number. */

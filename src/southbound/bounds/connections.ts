@@ -1,8 +1,8 @@
 // Connections that have not proved whose they are: few from one address, and in all. A host needs one for its database and one for its
 // switch; once each is known to be a host's it does not count any more. Those refused are closed before a byte of them is read.
 import type { Socket } from "node:net";
-import { peerOf } from "./peer.ts";
-import type { Troubles } from "./problems/troubles.ts";
+import { peerOf } from "../peer.ts";
+import type { Troubles } from "./troubles.ts";
 
 export interface ConnectionsOptions {
   /** "openflow" or "ovsdb", for people. */

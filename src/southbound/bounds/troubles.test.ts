@@ -3,7 +3,7 @@ import type { Socket } from "node:net";
 import type { Logger } from "pino";
 import { expect, test } from "vitest";
 import { SimulatedClock } from "../../lib/clock.ts";
-import { Connections } from "../connections.ts";
+import { Connections } from "./connections.ts";
 import { shown, TROUBLE_MS, Troubles } from "./troubles.ts";
 
 function world(): { lines: string[]; clock: SimulatedClock; troubles: Troubles } {
