@@ -21,6 +21,7 @@ import { Facts } from "./model/facts.ts";
 import { version } from "./lib/version.ts";
 import { Model } from "./model/model.ts";
 import { earlierLayouts } from "./model/layouts.ts";
+import { Lineage } from "./model/lineage.ts";
 import { danglingProblems, mendReferences } from "./model/references.ts";
 import { upgradeStore } from "./model/upgrade.ts";
 import type { View } from "./model/view.ts";
@@ -81,6 +82,7 @@ export class Controller {
     const converted = await upgradeStore(store, tables);
     if (converted > 0) log.info({ rows: converted }, "rows of the edition before converted");
     const earlier = await earlierLayouts(store, JSON.stringify(recordOf(layout)));
+    const lineage = await Lineage.open(store, random);
     const model = await Model.open(store, tables, { clock, random, settings: SettingsBook.of(apps, config.settings) });
     this.stops.push(() => model.close());
     await mendReferences(model, apps, log);
@@ -105,7 +107,7 @@ export class Controller {
     const view = engine.view.with(facts);
     const guard = hookGuard(log, () => clock.now());
     const packets = new Packets({ apps, layout, view, facts, guard, log });
-    const southbound = this.makeSouthbound({ apps, layout, model, view, engine, metrics, packets, facts, guard, earlier, clock, random });
+    const southbound = this.makeSouthbound({ apps, layout, model, view, engine, metrics, packets, facts, guard, earlier, lineage, clock, random });
     await southbound.start();
     this.southbound = southbound;
     this.stops.push(() => southbound.stop());
@@ -156,6 +158,8 @@ export class Controller {
         switch: (id) => southbound.switches().find((s) => s.id === id),
         meters: async (id) => metersOf(engine, id, await southbound.meterCounts(id)),
         problems: () => [...southbound.problems(), ...danglingProblems(view, apps, startedAt), ...claims.problems(), ...appProblems.now(), ...[northbound.policyFile?.problem, auth === "none" ? undefined : auth.problem, opsToken?.problem].filter((p) => p !== undefined)],
+        held: () => southbound.held(),
+        acceptStore: (id) => southbound.accept(id),
         removeSwitch: (id) => southbound.remove(id),
         checkFlowQuery: (query) => dump.check(query),
         flows: (query) => dump.flows(query),
@@ -198,12 +202,12 @@ export class Controller {
 
   private makeSouthbound(parts: {
     readonly apps: readonly App[]; readonly layout: Layout; readonly model: Model; readonly view: View; readonly engine: Engine; readonly metrics: Metrics;
-    readonly packets: Packets; readonly facts: Facts; readonly guard: HookGuard; readonly earlier: readonly string[]; readonly clock: Clock; readonly random: Random;
+    readonly packets: Packets; readonly facts: Facts; readonly guard: HookGuard; readonly earlier: readonly string[]; readonly lineage: Lineage; readonly clock: Clock; readonly random: Random;
   }): Southbound {
     const { config, log } = this.options;
-    const { apps, layout, model, view, engine, metrics, packets, facts, guard, earlier, clock, random } = parts;
+    const { apps, layout, model, view, engine, metrics, packets, facts, guard, earlier, lineage, clock, random } = parts;
     return new Southbound({
-      model: seenThrough(model, view), desired: engine, apps, metrics, log, guard, facts, clock, random,
+      model: seenThrough(model, view), desired: engine, apps, metrics, log, guard, facts, clock, random, lineage,
       effects: flowEffects(apps, layout, view, guard, earlier),
       resourcesOf: (flow) => engine.provenance(flow).resources.map(({ type, id }) => ({ type, id })),
       config: { openflow: config.openflow, ovsdb: config.ovsdb, advertise: config.advertise, tls: config.tls, auditIntervalMs: config.auditIntervalMs },

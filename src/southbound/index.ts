@@ -12,7 +12,9 @@ import type { Logger } from "pino";
 import { Server as TlsServer, type TlsOptions } from "node:tls";
 import type { Cancel } from "../lib/clock.ts";
 import { listening } from "../lib/listening.ts";
+import { cookieOf, staticRule } from "../lib/cookies.ts";
 import type { Problem } from "../lib/problem.ts";
+import type { Lineage } from "../model/lineage.ts";
 import type { Delta, Flow } from "../compiler/desired.ts";
 import type { Commit } from "../model/model.ts";
 import { Inventory } from "./ovsdb/inventory.ts";
@@ -36,6 +38,7 @@ import type { MeterCounts, SwitchPacketOut } from "./openflow/channel.ts";
 import type { SouthboundOptions, SwitchPacketIn } from "./options.ts";
 import { southboundProblems, isLoopback } from "./problems.ts";
 import { UnknownInterfaces } from "./unknown-interfaces.ts";
+import { Witness } from "./witness.ts";
 
 export type { SwitchInfo } from "./info.ts";
 export type { SwitchPacketOut } from "./openflow/channel.ts";
@@ -70,6 +73,7 @@ export class Southbound {
   private reached = 0;
   private readonly startedAt: Date;
   private readonly zones: Zones;
+  private readonly witness: Witness | undefined;
   /** Chassis of which zones were given up in commits that are not compiled yet. */
   private readonly leaving = new Set<string>();
   private stopping = false;
@@ -82,7 +86,9 @@ export class Southbound {
     this.slots = new SyncSlots(config.syncLimit ?? SYNC_LIMIT);
     this.refusals = new RefusedClaims(options.log, () => clock.now());
     this.metrics = southboundMetrics(options.metrics, () => [...this.byChassis.values()].filter((s) => s.session !== undefined).length, () => this.slots);
+    this.witness = options.lineage && this.makeWitness(options.lineage);
     this.inventory = new Inventory({
+      witness: this.witness,
       model,
       desired,
       apps,
@@ -102,6 +108,7 @@ export class Southbound {
       claimed: (chassis) => {
         const row = model.view.get(chassisTable, chassis);
         if (row !== undefined) this.admission.retry(row.dpid);
+        this.byChassis.get(chassis)?.review();
         this.noteSessions(chassis);
       },
       left: (chassis) => this.noteSessions(chassis),
@@ -175,6 +182,7 @@ export class Southbound {
     this.audits.stop();
     this.packets.stop();
     this.announcements.stop();
+    this.witness?.stop();
     await this.inventory.stop();
     let cancel: Cancel | undefined;
     const patience = new Promise<void>((resolve) => (cancel = this.options.clock.setTimeout(resolve, DRAIN_MS)));
@@ -230,7 +238,7 @@ export class Southbound {
   async rowsWritten(chassis: string): Promise<boolean> {
     const host = this.inventory.host(chassis);
     while (host?.working !== undefined) await host.working;
-    return host !== undefined && !host.dirty && host.session.open;
+    return host !== undefined && !host.dirty && !host.holdsRows && host.session.open;
   }
 
   /** Called when a switch has confirmed more. */
@@ -295,6 +303,22 @@ export class Southbound {
     return true;
   }
 
+  /** Switches that keep what they have and get nothing, by id. */
+  held(): string[] {
+    return [...this.byChassis.values()].filter((s) => s.state === "held").map((s) => s.chassis).sort();
+  }
+
+  /** Lets switches that are held be changed, whatever they lose: one, or all. Those that it was said of. */
+  accept(chassis?: string): string[] {
+    const accepted = this.held().filter((id) => chassis === undefined || id === chassis);
+    for (const id of accepted) {
+      this.log.warn({ chassis: id }, "what is stored is accepted by an operator: the switch is brought in order");
+      this.witness?.accept(id);
+      this.byChassis.get(id)?.review();
+    }
+    return accepted;
+  }
+
   /** Compares the switch with the desired state now, and repairs it. */
   async audit(chassis: string): Promise<AuditResult> {
     const target = this.byChassis.get(chassis);
@@ -334,6 +358,7 @@ export class Southbound {
       this.counts.delete(before.id);
       this.audits.forget(before.id);
       this.refusals.forget(before.id);
+      this.witness?.forget(before.id);
       this.announcements.forget(before.id);
     }
     if (after === undefined) return;
@@ -443,7 +468,10 @@ export class Southbound {
           this.announcements.withdraw(row.id, went);
           this.announcements.add(row.id, came);
         },
+        judge: (parts) => this.witness?.judge(row.id, parts),
         onConfirmed: (chassis) => {
+          const told = this.byChassis.get(chassis);
+          if (told !== undefined) this.witness?.confirmed(chassis, told.confirmed, told.told);
           void this.zones.free(chassis);
           if (this.inventory.progress.awaiting.has(chassis)) void this.inventory.progress.confirmUpTo(chassis);
           this.announcements.resume(chassis);
@@ -453,6 +481,18 @@ export class Southbound {
       this.byChassis.set(row.id, target);
     }
     return target;
+  }
+
+  private makeWitness(lineage: Pick<Lineage, "mark" | "has">): Witness {
+    const { model, desired, apps, clock } = this.options;
+    const statics = new Set(apps.map((app) => cookieOf(staticRule(app.name))));
+    return new Witness({
+      lineage, clock,
+      hostOf: (chassis) => this.inventory.host(chassis),
+      flowsOf: (chassis) => desired.flowsOf(chassis),
+      plugged: (chassis) => new Set(model.view.by(vifTable, "chassis", chassis).map((vif) => vif.ofport)),
+      isStatic: (cookieHi) => statics.has(cookieHi),
+    });
   }
 
   private handlePacket(packet: SwitchPacketIn): void {

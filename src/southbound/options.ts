@@ -5,6 +5,7 @@ import type { Desired, Flow } from "../compiler/desired.ts";
 import type { Clock } from "../lib/clock.ts";
 import type { HookGuard } from "../lib/hook-guard.ts";
 import type { Metrics } from "../lib/metrics.ts";
+import type { Lineage } from "../model/lineage.ts";
 import type { Problem } from "../lib/problem.ts";
 import type { Random } from "../lib/random.ts";
 import type { SwitchPacketOut } from "./openflow/channel.ts";
@@ -66,6 +67,8 @@ export interface SouthboundOptions {
   readonly facts?: FactKeeper | undefined;
   /** What comes along with flows; default: nothing. */
   readonly effects?: FlowEffects | undefined;
+  /** What the store has told switches; default: whatever is stored is taken for all that was. */
+  readonly lineage?: Pick<Lineage, "mark" | "has"> | undefined;
   /** API resources because of which a flow exists, for problems. */
   readonly resourcesOf?: ((flow: Flow) => Problem["resources"]) | undefined;
   readonly onPacketIn: (packet: SwitchPacketIn) => readonly (PacketOut | SwitchPacketOut)[];

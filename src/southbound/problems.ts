@@ -88,6 +88,13 @@ function* connectionProblems(row: Readonly<Chassis>, { startedAt, switchOf, host
       cure: { text: `on ${row.id}: look at ovs-vsctl get-manager and whether ovsdb-server runs` },
     };
   }
+  if (target?.state === "held" && target.hold !== undefined) {
+    yield {
+      ...common, kind: "switch_held", severity: "critical", since: target.hold.since.toISOString(),
+      text: `${target.hold.text}; it keeps what it has and gets no changes`,
+      cure: { text: `restore what is missing (start with the data directory that was lost, or a copy of it) and restart the controller; if what is stored now is right, axion store accept --switch ${row.id}, or axion store accept for all that are held, makes the switch so` },
+    };
+  }
   if (target === undefined || target.quarantine.size === 0) return;
   const refused = [...target.quarantine.values()].slice(0, FLOWS_EXPLAINED);
   const { flow, error } = refused[0]!;

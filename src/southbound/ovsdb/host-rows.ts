@@ -69,6 +69,11 @@ export class HostRows {
     return this.pick<InterfaceRow>("Interface", port.interfaces);
   }
 
+  /** Of all its ports. */
+  interfacesOn(bridge: BridgeRow | undefined): InterfaceRow[] {
+    return bridge === undefined ? [] : this.portsOf(bridge).flatMap((port) => this.interfacesOf(port));
+  }
+
   controllersOf(bridge: BridgeRow): ControllerRow[] {
     return this.pick<ControllerRow>("Controller", bridge.controller);
   }
