@@ -52,6 +52,8 @@ export interface OpsOptions {
   readonly times?: RequestTimes;
   /** Connections at a time, default 512. */
   readonly connections?: number;
+  /** Why nothing may be changed; then whatever is no GET is 503. */
+  readonly unwritable?: string;
 }
 
 export type OpsServer = FastifyInstance;
@@ -154,6 +156,13 @@ export function createOps(options: OpsOptions): OpsServer {
     void reply.code(refusal.status).send(failure(refusal.code, refusal.message));
   });
 
+  const { unwritable } = options;
+  if (unwritable !== undefined) {
+    server.addHook("onRequest", (request, reply, done) => {
+      if (["GET", "HEAD", "OPTIONS"].includes(request.method)) done();
+      else void reply.code(503).send(failure("SHADOW", unwritable));
+    });
+  }
   server.get("/healthz", () => ({ status: "alive" }));
   server.get("/readyz", (_request, reply) => {
     const { ok, reason } = providers.ready();

@@ -89,6 +89,7 @@ export class Southbound {
     this.witness = options.lineage && this.makeWitness(options.lineage);
     this.inventory = new Inventory({
       witness: this.witness,
+      shadow: config.shadow === true,
       model,
       desired,
       apps,
@@ -212,6 +213,7 @@ export class Southbound {
     return [
       ...southboundProblems({
         startedAt: this.startedAt,
+        shadow: this.shadow,
         plain: this.plain,
         chassis: this.options.model.view.all(chassisTable),
         switchOf: (chassis) => this.byChassis.get(chassis),
@@ -282,6 +284,7 @@ export class Southbound {
   }
 
   sendPackets(packets: Iterable<PacketOut | SwitchPacketOut>): void {
+    if (this.shadow) return;
     for (const packet of packets) {
       const target = this.byChassis.get(packet.chassis);
       if (target?.session === undefined) continue;
@@ -310,6 +313,7 @@ export class Southbound {
 
   /** Lets switches that are held be changed, whatever they lose: one, or all. Those that it was said of. */
   accept(chassis?: string): string[] {
+    if (this.shadow) return [];
     const accepted = this.held().filter((id) => chassis === undefined || id === chassis);
     for (const id of accepted) {
       this.log.warn({ chassis: id }, "what is stored is accepted by an operator: the switch is brought in order");
@@ -317,6 +321,11 @@ export class Southbound {
       this.byChassis.get(id)?.review();
     }
     return accepted;
+  }
+
+  /** Of a shadow: what would be written to the database of a host, as operations of RFC 7047; [] also when it is not connected. */
+  unwritten(chassis: string): readonly string[] {
+    return this.inventory.host(chassis)?.unwritten ?? [];
   }
 
   /** Compares the switch with the desired state now, and repairs it. */
@@ -468,7 +477,8 @@ export class Southbound {
           this.announcements.withdraw(row.id, went);
           this.announcements.add(row.id, came);
         },
-        judge: (parts) => this.witness?.judge(row.id, parts),
+        shadow: this.shadow,
+        judge: (parts) => this.judge(row.id, parts),
         onConfirmed: (chassis) => {
           const told = this.byChassis.get(chassis);
           if (told !== undefined) this.witness?.confirmed(chassis, told.confirmed, told.told);
@@ -481,6 +491,17 @@ export class Southbound {
       this.byChassis.set(row.id, target);
     }
     return target;
+  }
+
+  private get shadow(): boolean {
+    return this.options.config.shadow === true;
+  }
+
+  private judge(chassis: string, parts: readonly Buffer[]): string | undefined {
+    const hold = this.witness?.judge(chassis, parts);
+    if (!this.shadow) return hold;
+    this.options.looked?.(chassis, hold);
+    return "this controller is a shadow: it changes nothing";
   }
 
   private makeWitness(lineage: Pick<Lineage, "mark" | "has">): Witness {

@@ -29,6 +29,8 @@ export interface SouthboundConfig {
   readonly tls?: { readonly cert: string | Buffer; readonly key: string | Buffer; readonly ca: string | Buffer } | undefined;
   /** How often a switch is compared with the desired state, default 60 s; 0 = never. */
   readonly auditIntervalMs?: number | undefined;
+  /** Nothing is written to a switch or its database. */
+  readonly shadow?: boolean | undefined;
   /** Tells this controller's rows on a switch from another controller's, default "axion". */
   readonly controllerId?: string | undefined;
   /** Connections at a time on each port, default 4096. */
@@ -71,5 +73,7 @@ export interface SouthboundOptions {
   readonly lineage?: Pick<Lineage, "mark" | "has"> | undefined;
   /** API resources because of which a flow exists, for problems. */
   readonly resourcesOf?: ((flow: Flow) => Problem["resources"]) | undefined;
+  /** In a shadow: a switch was looked at, and would be held because of `hold`. */
+  readonly looked?: ((chassis: string, hold: string | undefined) => void) | undefined;
   readonly onPacketIn: (packet: SwitchPacketIn) => readonly (PacketOut | SwitchPacketOut)[];
 }

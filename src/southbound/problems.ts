@@ -9,6 +9,8 @@ import type { Host } from "./ovsdb/host.ts";
 
 export interface ProblemParts {
   readonly startedAt: Date;
+  /** All switches are held, by intent. */
+  readonly shadow?: boolean;
   /** Listeners without TLS that are reached from elsewhere, as host:port. */
   readonly plain: readonly string[];
   readonly chassis: Iterable<Readonly<Chassis>>;
@@ -75,7 +77,7 @@ export function confusesCachedFlows(version: string): boolean {
   return mended === undefined ? major === "2" && Number(minor) >= 8 && Number(minor) < 17 : Number(patch ?? 0) < mended;
 }
 
-function* connectionProblems(row: Readonly<Chassis>, { startedAt, switchOf, hostOf, lostAt, resourcesOf }: ProblemParts): Iterable<Problem> {
+function* connectionProblems(row: Readonly<Chassis>, { startedAt, shadow, switchOf, hostOf, lostAt, resourcesOf }: ProblemParts): Iterable<Problem> {
   const target = switchOf(row.id);
   const common = { resources: [], switches: [row.id] } as const;
   const host = hostOf(row.id);
@@ -88,7 +90,7 @@ function* connectionProblems(row: Readonly<Chassis>, { startedAt, switchOf, host
       cure: { text: `on ${row.id}: look at ovs-vsctl get-manager and whether ovsdb-server runs` },
     };
   }
-  if (target?.state === "held" && target.hold !== undefined) {
+  if (target?.state === "held" && target.hold !== undefined && shadow !== true) {
     yield {
       ...common, kind: "switch_held", severity: "critical", since: target.hold.since.toISOString(),
       text: `${target.hold.text}; it keeps what it has and gets no changes`,

@@ -11,11 +11,11 @@ export interface Installed {
   readonly items: readonly InstalledItem[];
 }
 
-/** Asks for flows, meters and groups. @throws OpenFlowError; after a time-out the session is closed */
-export async function readInstalled(session: Session, clock: Clock): Promise<Installed> {
+/** Asks for flows, meters and groups, and has the switch show ports of fragments unless it may not be `changed`. @throws OpenFlowError; after a time-out the session is closed */
+export async function readInstalled(session: Session, clock: Clock, changed = true): Promise<Installed> {
   const cancel = clock.setTimeout(() => session.close(), DUMP_MS);
   try {
-    session.showPorts();
+    if (changed) session.showPorts();
     return { flows: await session.flows(), items: await session.items() };
   } finally {
     cancel();

@@ -262,8 +262,8 @@ export class Switch {
 
   /** What it finds becomes pending, unless there was an overrun. undefined: the session ended meanwhile, or the switch is held. Dump and maps end with it. */
   private async compareAll(session: Session): Promise<Found | undefined> {
-    const { desired, clock } = this.options;
-    const { flows, items } = await readInstalled(session, clock);
+    const { desired, clock, shadow } = this.options;
+    const { flows, items } = await readInstalled(session, clock, !shadow);
     if (this.session !== session || this.keeps(this.options.judge(flows))) return undefined;
     this.held = "comparison";
     this.forgetPending();
@@ -286,7 +286,7 @@ export class Switch {
       this.state = "syncing";
       return false;
     }
-    if (this.hold === undefined) this.log.error({ reason: text }, "switch is held: it keeps what it has and gets nothing, until it is accepted (axion store accept)");
+    if (this.hold === undefined && !this.options.shadow) this.log.error({ reason: text }, "switch is held: it keeps what it has and gets nothing, until it is accepted (axion store accept)");
     this.hold = { text, since: this.hold?.since ?? this.now() };
     this.state = "held";
     for (const resolve of [...this.idle.splice(0), ...this.delivered.splice(0)]) resolve();

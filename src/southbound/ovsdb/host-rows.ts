@@ -69,8 +69,9 @@ export class HostRows {
     return this.pick<InterfaceRow>("Interface", port.interfaces);
   }
 
-  /** Of all its ports. */
-  interfacesOn(bridge: BridgeRow | undefined): InterfaceRow[] {
+  /** Of all ports of the bridge of that name. */
+  interfacesOn(name: string | undefined): InterfaceRow[] {
+    const bridge = name === undefined ? undefined : this.bridge(name);
     return bridge === undefined ? [] : this.portsOf(bridge).flatMap((port) => this.interfacesOf(port));
   }
 

@@ -49,6 +49,8 @@ export interface HostOptions {
   /** A database session was accepted as the chassis'. */
   readonly claimed: (chassis: string) => void;
   readonly left: (chassis: string) => void;
+  /** Nothing is written to databases. */
+  readonly shadow: boolean;
   /** Keeps on the bridge what its switch was told; undefined: nobody does. */
   readonly witness: Pick<Witness, "holdsRows" | "markFor"> | undefined;
 }
@@ -75,6 +77,8 @@ export class Host {
   chassis: string | undefined;
   settings: HostSettings | undefined;
   lastError: string | undefined;
+  /** Of a shadow: what it would write. */
+  unwritten: readonly string[] = [];
   /** Why its database cannot be brought in order, since when. */
   failure: { readonly text: string; readonly since: Date } | undefined;
   /** Generation that the desired state must have reached before this host's ports can be compared with it. */
@@ -116,23 +120,19 @@ export class Host {
     return this.inventory.options.target(peerOf(this.session.socket).local);
   }
 
-  private get bridge(): BridgeRow | undefined {
-    return this.settings === undefined ? undefined : this.rows.bridge(this.settings.bridge);
-  }
-
   /** What the bridge says that its switch was told. */
   get mark(): string | undefined {
-    return this.bridge?.external_ids[CONFIRMED];
+    return this.rows.bridge(this.settings?.bridge ?? "")?.external_ids[CONFIRMED];
   }
 
   /** Whether an interface of the bridge is marked as in use. */
   get served(): boolean {
-    return this.rows.interfacesOn(this.bridge).some((row) => row.external_ids[INSTALLED] === "true");
+    return this.rows.interfacesOn(this.settings?.bridge).some((row) => row.external_ids[INSTALLED] === "true");
   }
 
   /** OpenFlow ports of interfaces that are plugged. */
   get plugged(): ReadonlySet<number> {
-    return new Set(this.rows.interfacesOn(this.bridge).flatMap(({ external_ids, ofport }) => (external_ids["iface-id"] === undefined || ofport === undefined ? [] : [ofport])));
+    return new Set(this.rows.interfacesOn(this.settings?.bridge).flatMap(({ external_ids, ofport }) => (external_ids["iface-id"] === undefined || ofport === undefined ? [] : [ofport])));
   }
 
   /** Whether what is ours in the database stays as it is. */
@@ -228,7 +228,8 @@ export class Host {
       installed: (name) => (this.vifsKnown && !this.holdsRows ? this.marked(chassis, name) : undefined),
       confirmed: options.witness?.markFor(chassis),
     });
-    if (operations.length > 0) {
+    this.unwritten = options.shadow ? operations.map((operation) => textOf([operation]).slice(1, -1)) : [];
+    if (operations.length > 0 && !options.shadow) {
       const text = textOf(operations);
       if (text === this.last.text && this.inventory.options.clock.monotonic() - this.last.at < NO_EFFECT_MS) {
         // Somebody undoes it at once, or the switch does not keep it.
@@ -363,7 +364,7 @@ export class Host {
   private recognise(chassis: string, progress: ChassisProgress): void {
     const { model } = this.inventory.options;
     const marked = new Set<string>();
-    for (const row of this.rows.interfacesOn(this.bridge)) if (row.external_ids[INSTALLED] === "true") marked.add(vifId(chassis, row.name));
+    for (const row of this.rows.interfacesOn(this.settings?.bridge)) if (row.external_ids[INSTALLED] === "true") marked.add(vifId(chassis, row.name));
     for (const vif of model.view.by(vifTable, "chassis", chassis)) {
       if (progress.awaiting.has(vif.id) || progress.installed.has(vif.id)) continue;
       if (marked.has(vif.id)) progress.installed.add(vif.id);
