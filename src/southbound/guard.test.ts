@@ -6,7 +6,7 @@ import { openMemory } from "../store/memory.ts";
 import { lossesOf, tooMuch } from "./openflow/losses.ts";
 import { eventually, Ovs } from "./testing/ovs.ts";
 import { flow, numbered, port, World, type Wanted, type WorldOptions } from "./testing/world.ts";
-import { Witness, type Witnessed } from "./witness.ts";
+import { Witness, type Witnessed } from "./openflow/witness.ts";
 
 const cleanup: (() => Promise<void>)[] = [];
 afterEach(async () => {

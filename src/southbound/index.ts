@@ -38,7 +38,7 @@ import type { MeterCounts, SwitchPacketOut } from "./openflow/channel.ts";
 import type { SouthboundOptions, SwitchPacketIn } from "./options.ts";
 import { southboundProblems, isLoopback } from "./problems.ts";
 import { UnknownInterfaces } from "./unknown-interfaces.ts";
-import { Witness } from "./witness.ts";
+import { Witness } from "./openflow/witness.ts";
 
 export type { SwitchInfo } from "./info.ts";
 export type { SwitchPacketOut } from "./openflow/channel.ts";

@@ -8,7 +8,7 @@ import type { Desired } from "../../compiler/desired.ts";
 import type { Cancel, Clock } from "../../lib/clock.ts";
 import type { HookGuard } from "../../lib/hook-guard.ts";
 import type { Random } from "../../lib/random.ts";
-import type { Witness } from "../witness.ts";
+import type { Witness } from "../openflow/witness.ts";
 import { Backoff } from "../backoff.ts";
 import type { RefusedClaims } from "../claims.ts";
 import { certificateNames, type Identity } from "../identity.ts";

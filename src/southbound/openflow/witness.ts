@@ -3,10 +3,10 @@
 // deleted while it was away is deleted. Where the store does not know the mark, or there is none, a switch that would lose much (losses.ts)
 // is held: it keeps what it has, and gets nothing, for what a store that lost its rows makes anew (keys, zones, slots) may be another's
 // there. An operator lets it go on.
-import type { Flow } from "../compiler/desired.ts";
-import type { Cancel, Clock } from "../lib/clock.ts";
-import type { Lineage } from "../model/lineage.ts";
-import { lossesOf, tooMuch } from "./openflow/losses.ts";
+import type { Flow } from "../../compiler/desired.ts";
+import type { Cancel, Clock } from "../../lib/clock.ts";
+import type { Lineage } from "../../model/lineage.ts";
+import { lossesOf, tooMuch } from "./losses.ts";
 
 /** Of a host's database: what the witness reads and has written there. */
 export interface Witnessed {
