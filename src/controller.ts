@@ -17,11 +17,14 @@ import { hookGuard, type HookGuard } from "./lib/hook-guard.ts";
 import { Metrics } from "./lib/metrics.ts";
 import type { Problem } from "./lib/problem.ts";
 import { listening } from "./lib/listening.ts";
+import { UsageError } from "./lib/usage-error.ts";
 import { machineRandom } from "./lib/random.ts";
 import { Facts } from "./model/facts.ts";
 import { version } from "./lib/version.ts";
 import { Model } from "./model/model.ts";
 import { earlierLayouts } from "./model/layouts.ts";
+import { withCopy } from "./model/copied-store.ts";
+import { Lineage } from "./model/lineage.ts";
 import { danglingProblems, mendReferences } from "./model/references.ts";
 import { upgradeStore } from "./model/upgrade.ts";
 import type { View } from "./model/view.ts";
@@ -30,13 +33,17 @@ import { OpsTokenFile } from "./ops/access.ts";
 import { FlowDump } from "./ops/flow-dump.ts";
 import { metersOf } from "./ops/meters.ts";
 import { createOps, type OpsServer } from "./ops/server.ts";
+import { Shadow } from "./ops/shadow.ts";
 import { Layout } from "./pipeline/layout.ts";
 import { recordOf } from "./pipeline/record.ts";
 import { Asked, Claims, FlowCounter, machineHttp, Outbound, Packets, Services, Share } from "./services/index.ts";
 import { Southbound } from "./southbound/index.ts";
 import { Receipts } from "./southbound/receipts.ts";
+import type { KvStore } from "./store/kv.ts";
 import { keepFirstEdition } from "./store/first-edition.ts";
 import { openStore } from "./store/open.ts";
+
+const SHADOW = "This controller is a shadow (--shadow): it compares, and changes nothing";
 
 export interface ControllerOptions {
   readonly config: Config;
@@ -53,6 +60,7 @@ export interface ControllerOptions {
 
 export class Controller {
   private readonly options: ControllerOptions;
+  private shadow: Shadow | undefined;
   /** Undo steps, run last to first. */
   private readonly stops: (() => Promise<void> | void)[] = [];
   /** Files of the operator's, which are read again when they change: now, if somebody does not want to wait for that. */
@@ -73,15 +81,12 @@ export class Controller {
     const tables = allTables(apps);
     const pools = allPools(apps);
     const layout = new Layout(apps);
-    if (config.store === "level:") {
-      await makeFolder(config.dataDir);
-      const kept = await keepFirstEdition(config.dataDir);
-      if (kept !== undefined) log.info({ dataDir: config.dataDir, copy: kept }, "a data directory of the first edition is taken over, a copy is kept");
-    }
-    const store = await openStore(config.store, { dataDir: config.dataDir });
+    const shadowed = config.shadow === true;
+    const store = shadowed ? await this.openCopy() : await this.openStored(config.dataDir);
     const converted = await upgradeStore(store, tables);
     if (converted > 0) log.info({ rows: converted }, "rows of the edition before converted");
     const earlier = await earlierLayouts(store, JSON.stringify(recordOf(layout)));
+    const lineage = await Lineage.open(store, random);
     const model = await Model.open(store, tables, { clock, random, settings: SettingsBook.of(apps, config.settings) });
     this.stops.push(() => model.close());
     await mendReferences(model, apps, log);
@@ -106,7 +111,7 @@ export class Controller {
     const view = engine.view.with(facts);
     const guard = hookGuard(log, () => clock.now());
     const packets = new Packets({ apps, layout, view, facts, guard, log });
-    const southbound = this.makeSouthbound({ apps, layout, model, view, engine, metrics, packets, facts, guard, earlier, clock, random });
+    const southbound = this.makeSouthbound({ apps, layout, model, view, engine, metrics, packets, facts, guard, earlier, lineage, clock, random, looked: (chassis, hold) => this.shadow?.looked(chassis, hold) });
     await southbound.start();
     this.southbound = southbound;
     this.stops.push(() => southbound.stop());
@@ -133,12 +138,14 @@ export class Controller {
       flowCounts: (app, rule, entity, payer) => counter.of(app, rule, entity, payer), asked,
       asController: auth instanceof KeystoneAuth ? (ask) => auth.asController(ask) : undefined,
     });
-    services.start();
+    // What they do reaches others.
+    if (!shadowed) services.start();
     this.stops.push(() => services.stop());
 
     const appProblems = new AppProblems(apps, view, guard, clock);
     const dump = new FlowDump({ apps, tables, view, engine, layout, model, southbound });
-    const northbound: Northbound = createNorthbound({ apps, model, view, auth, log, corsOrigins: config.corsOrigins, ...(auth === "none" ? { door: this.door(config.api, config.corsOrigins, false) } : {}), confirmations: receipts, derived: { compiled: () => engine.generation, onChanges: (observer) => engine.onChanges(observer) }, rates: config.rates, metrics, beforeShown: (resource, fields, rows, caller) => asked.before(resource, fields, rows, caller), ...(config.policyFile === undefined ? {} : { policyFile: config.policyFile }) });
+    if (shadowed) this.tellDifferences(dump, southbound, engine);
+    const northbound: Northbound = createNorthbound({ apps, model, view, auth, log, corsOrigins: config.corsOrigins, ...(auth === "none" ? { door: this.door(config.api, config.corsOrigins, false) } : {}), confirmations: receipts, derived: { compiled: () => engine.generation, onChanges: (observer) => engine.onChanges(observer) }, rates: config.rates, ...(shadowed && { unwritable: SHADOW }), metrics, beforeShown: (resource, fields, rows, caller) => asked.before(resource, fields, rows, caller), ...(config.policyFile === undefined ? {} : { policyFile: config.policyFile }) });
     if (northbound.policyFile !== undefined) this.files.push(northbound.policyFile);
     await listening("api", northbound.listen(config.api));
     this.stops.push(() => northbound.close());
@@ -152,6 +159,7 @@ export class Controller {
     const ops: OpsServer = createOps({
       log,
       access: opsToken ?? this.door(config.ops, [], true),
+      ...(shadowed && { unwritable: SHADOW }),
       metrics,
       providers: {
         ready: () => (model.storeFailure === undefined ? { ok: true } : { ok: false, reason: `${model.storeFailure.message}; the store is opened again when the controller is restarted` }),
@@ -159,6 +167,8 @@ export class Controller {
         switch: (id) => southbound.switches().find((s) => s.id === id),
         meters: async (id) => metersOf(engine, id, await southbound.meterCounts(id)),
         problems,
+        held: () => southbound.held(),
+        acceptStore: (id) => southbound.accept(id),
         removeSwitch: (id) => southbound.remove(id),
         checkFlowQuery: (query) => dump.check(query),
         flows: (query) => dump.flows(query),
@@ -171,7 +181,7 @@ export class Controller {
     const bound = ({ server }: Pick<OpsServer, "server">): number => (server.address() as AddressInfo).port;
     log.info(
       {
-        name: config.name,
+        name: config.name, ...(shadowed && { shadow: true }),
         api: { ...config.api, port: bound(northbound) },
         ops: { ...config.ops, port: bound(ops) },
         openflow: { ...config.openflow, port: southbound.openflowPort },
@@ -184,6 +194,34 @@ export class Controller {
   /** Of a listener that asks nobody who he is. */
   private door({ host }: Endpoint, origins: readonly string[], links: boolean): Door {
     return { hosts: isLoopback(host) ? new Set(this.options.config.allowedHosts) : undefined, origins: new Set(origins), links };
+  }
+
+  private async openStored(dataDir: string): Promise<KvStore> {
+    const { config, log } = this.options;
+    if (config.store === "level:") {
+      await makeFolder(dataDir);
+      const kept = await keepFirstEdition(dataDir);
+      if (kept !== undefined) log.info({ dataDir, copy: kept }, "a data directory of the first edition is taken over, a copy is kept");
+    }
+    return openStore(config.store, { dataDir });
+  }
+
+  private async openCopy(): Promise<KvStore> {
+    const { config } = this.options;
+    if (config.store !== "level:") throw new UsageError(`--shadow compares switches with what is stored: --store ${config.store} has nothing`);
+    const { opened, remove } = await withCopy(config.dataDir, (copy) => this.openStored(copy));
+    this.stops.push(remove);
+    return opened;
+  }
+
+  private tellDifferences(dump: FlowDump, southbound: Southbound, engine: Engine): void {
+    const { log, clock = machineClock } = this.options;
+    const shadow = (this.shadow = new Shadow({ dump, unwritten: (chassis) => southbound.unwritten(chassis), log, clock }));
+    for (const chassis of southbound.held()) shadow.looked(chassis, undefined);
+    engine.onDelta((delta) => {
+      for (const chassis of delta.chassis.keys()) shadow.changed(chassis);
+    });
+    this.stops.push(() => shadow.stop());
   }
 
   private makeAuth(clock: Clock): "none" | Authenticator {
@@ -201,16 +239,16 @@ export class Controller {
 
   private makeSouthbound(parts: {
     readonly apps: readonly App[]; readonly layout: Layout; readonly model: Model; readonly view: View; readonly engine: Engine; readonly metrics: Metrics;
-    readonly packets: Packets; readonly facts: Facts; readonly guard: HookGuard; readonly earlier: readonly string[]; readonly clock: Clock; readonly random: Random;
+    readonly packets: Packets; readonly facts: Facts; readonly guard: HookGuard; readonly earlier: readonly string[]; readonly lineage: Lineage; readonly clock: Clock; readonly random: Random; readonly looked: (chassis: string, hold: string | undefined) => void;
   }): Southbound {
     const { config, log } = this.options;
-    const { apps, layout, model, view, engine, metrics, packets, facts, guard, earlier, clock, random } = parts;
+    const { apps, layout, model, view, engine, metrics, packets, facts, guard, earlier, lineage, clock, random, looked } = parts;
     return new Southbound({
-      model: seenThrough(model, view), desired: engine, apps, metrics, log, guard, facts, clock, random,
+      model: seenThrough(model, view), desired: engine, apps, metrics, log, guard, facts, clock, random, lineage, looked,
       effects: flowEffects(apps, layout, view, guard, earlier),
       tableName: (id) => layout.tableById(id)?.name,
       resourcesOf: (flow) => engine.provenance(flow).resources.map(({ type, id }) => ({ type, id })),
-      config: { openflow: config.openflow, ovsdb: config.ovsdb, advertise: config.advertise, tls: config.tls, auditIntervalMs: config.auditIntervalMs },
+      config: { openflow: config.openflow, ovsdb: config.ovsdb, advertise: config.advertise, tls: config.tls, auditIntervalMs: config.auditIntervalMs, shadow: config.shadow },
       onPacketIn: (packet) => packets.handle(packet),
     });
   }

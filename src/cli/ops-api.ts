@@ -51,13 +51,13 @@ export class OpsApi {
     this.url = url.replace(/\/+$/, "");
   }
 
-  /** A GET, whatever the answer's status. The body is not read yet. @throws OpsError */
-  private ask(path: string, query: Query): Promise<IncomingMessage> {
+  /** A request without a body, whatever the answer's status. The answer's body is not read yet. @throws OpsError */
+  private ask(path: string, query: Query, method: "GET" | "POST" = "GET"): Promise<IncomingMessage> {
     const target = new URL(this.base);
     target.pathname = target.pathname.replace(/\/+$/, "") + path;
     for (const [name, value] of Object.entries(query)) if (value !== undefined) target.searchParams.set(name, value);
     return new Promise((resolve, reject) => {
-      const request = (target.protocol === "https:" ? https : http).get(target, { agent: false, headers: { accept: "application/json, text/plain", ...(this.token === undefined ? {} : { authorization: `Bearer ${this.token}` }) } }, resolve);
+      const request = (target.protocol === "https:" ? https : http).request(target, { method, agent: false, headers: { accept: "application/json, text/plain", ...(this.token === undefined ? {} : { authorization: `Bearer ${this.token}` }) } }, resolve).end();
       request.setTimeout(IDLE_MS, () => request.destroy(Object.assign(new Error("no answer"), { code: "ETIMEDOUT" })));
       request.on("error", (error: NodeJS.ErrnoException) => {
         // Several addresses of one name are several errors
@@ -70,21 +70,30 @@ export class OpsApi {
 
   /** A GET whose answer is JSON; statuses that are not 2xx are an answer only if `allow` has them. @throws OpsError, UsageError for a query that the controller cannot read */
   async get(path: string, query: Query = {}, allow: readonly number[] = []): Promise<Answer> {
-    const response = await this.ask(path, query);
+    return this.json("GET", path, query, allow);
+  }
+
+  /** A POST without a body whose answer is JSON. @throws OpsError, UsageError for a query that the controller cannot read */
+  async post(path: string, query: Query = {}): Promise<Answer> {
+    return this.json("POST", path, query, []);
+  }
+
+  private async json(method: "GET" | "POST", path: string, query: Query, allow: readonly number[]): Promise<Answer> {
+    const response = await this.ask(path, query, method);
     const status = response.statusCode ?? 0;
-    if (!isSuccess(status) && !allow.includes(status)) throw await this.refusal(response, path);
+    if (!isSuccess(status) && !allow.includes(status)) throw await this.refusal(response, `${method} ${path}`);
     const text = await this.text(response);
     try {
       return { status, body: JSON.parse(text) };
     } catch (error) {
-      throw new OpsError("NOT_A_CONTROLLER", `what answers at ${this.url} is no controller: GET ${path} is not JSON`, error);
+      throw new OpsError("NOT_A_CONTROLLER", `what answers at ${this.url} is no controller: ${method} ${path} is not JSON`, error);
     }
   }
 
   /** A GET whose answer comes in pieces, of any size. @throws OpsError, UsageError for a query that the controller cannot read */
   async *stream(path: string, query: Query = {}): AsyncGenerator<Buffer> {
     const response = await this.ask(path, query);
-    if (!isSuccess(response.statusCode ?? 0)) throw await this.refusal(response, path);
+    if (!isSuccess(response.statusCode ?? 0)) throw await this.refusal(response, `GET ${path}`);
     try {
       for await (const chunk of response) yield chunk as Buffer;
     } catch (error) {
@@ -95,7 +104,7 @@ export class OpsApi {
   /** A GET whose answer is text. @throws OpsError */
   async readText(path: string, query: Query = {}): Promise<string> {
     const response = await this.ask(path, query);
-    if (!isSuccess(response.statusCode ?? 0)) throw await this.refusal(response, path);
+    if (!isSuccess(response.statusCode ?? 0)) throw await this.refusal(response, `GET ${path}`);
     return this.text(response);
   }
 
@@ -115,7 +124,7 @@ export class OpsApi {
     return Buffer.concat(chunks).toString("utf8");
   }
 
-  private async refusal(response: IncomingMessage, path: string): Promise<Error> {
+  private async refusal(response: IncomingMessage, asked: string): Promise<Error> {
     const status = response.statusCode ?? 0;
     const text = await this.text(response);
     let error: { readonly code?: unknown; readonly message?: unknown } | undefined;
@@ -124,7 +133,7 @@ export class OpsApi {
     } catch {
       // said below
     }
-    if (typeof error?.message !== "string") return new OpsError("NOT_A_CONTROLLER", `what answers at ${this.url} is no controller: GET ${path} gave status ${status}`);
+    if (typeof error?.message !== "string") return new OpsError("NOT_A_CONTROLLER", `what answers at ${this.url} is no controller: ${asked} gave status ${status}`);
     const asTyped = error.message.replace(/^query parameter (\w+): /, "--$1: ");
     if (status === 404) return new OpsError("NOT_THERE", asTyped);
     if (status === 401) return new OpsError("REFUSED", `the controller at ${this.url} wants its token: give --ops-token-file, or AXION_OPS_TOKEN_FILE, with the file that the controller has`);

@@ -5,6 +5,7 @@ import { Argument, Command, CommanderError, Option } from "commander";
 import { fileErrorText } from "../lib/files.ts";
 import { UsageError } from "../lib/usage-error.ts";
 import { version } from "../lib/version.ts";
+import { addAccept } from "./accept.ts";
 import type { Call, Output } from "./call.ts";
 import { completion, shells, type Shell } from "./completion.ts";
 import { flows, formats, states, type FlowOptions } from "./flows.ts";
@@ -14,7 +15,7 @@ import { policy, problems } from "./reports.ts";
 import { status, switches } from "./status.ts";
 
 /** Designed and refused by name. */
-export const notYet: readonly string[] = ["trace", "plan", "history", "receipts", "tunnels", "store", "pki"];
+export const notYet: readonly string[] = ["trace", "plan", "history", "receipts", "tunnels", "pki"];
 
 interface GlobalOptions {
   readonly opsUrl: string;
@@ -80,6 +81,8 @@ export function makeProgram(output: Output, finish: (code: number) => void): Com
     });
   program.command("problems").description("what is wrong now, worst first").action(async () => finish(await problems(call())));
   program.command("policy").description("access rules of the API that are in force, and which of them a policy file made").action(async () => finish(await policy(call())));
+  const store = program.command("store").description("what is stored");
+  addAccept(store, call, finish);
   program
     .command("lab")
     .description("make the demo's lab on this machine: hypervisors with real switches, a controller, two tenants, an outside (as npm run demo)")

@@ -38,7 +38,7 @@ export async function status({ api, json, write }: Call): Promise<number> {
   const switches = objects(listed.body, "switches") as readonly Switch[];
   const value = (name: string): number | null => samples(metrics, name)[0]?.value ?? null;
   const count = (state: string): number => switches.filter((s) => s.state === state).length;
-  const states = { total: switches.length, connected: count("connected"), syncing: count("syncing"), disconnected: count("disconnected") };
+  const states = { total: switches.length, connected: count("connected"), syncing: count("syncing"), held: count("held"), disconnected: count("disconnected") };
   const flows = Object.fromEntries(FLOWS.map((name) => [name, switches.reduce((sum, s) => sum + (Number(s.flows?.[name]) || 0), 0)])) as Record<(typeof FLOWS)[number], number>;
   const info = samples(metrics, "axion_info")[0]?.labels;
   const all = {
@@ -53,6 +53,7 @@ export async function status({ api, json, write }: Call): Promise<number> {
       ready: ready ? "yes" : `no: ${cell(reason)}`,
       generation: `${cell(all.generation)}, compiled ${cell(all.compiled_generation)}`,
       switches: counts(states),
+      ...(states.held > 0 && { held: `${switches.filter((s) => s.state === "held").slice(0, 10).map((s) => cell(s.id)).join(", ")}${states.held > 10 ? " and others" : ""}: what is stored would remove much of what they have; axion problems says more` }),
       flows: counts(flows),
     }));
   }

@@ -54,6 +54,7 @@ const cases: readonly (readonly [settings: Readonly<Record<string, string>>, cha
   [{ name: "controller-1.example" }, { name: "controller-1.example" }],
   [{ "log-level": "debug" }, { logLevel: "debug" }],
   [{ "log-pretty": "true" }, { logPretty: true }],
+  [{ shadow: "true" }, { shadow: true }],
 ];
 
 const variable = (name: string): string => `AXION_${name.toUpperCase().replaceAll("-", "_")}`;
@@ -180,7 +181,7 @@ describe("a UsageError in one line names where the bad value stands", () => {
 
   test("flags that are not there, and those without their value", () => {
     for (const arg of ["--nothing", "-x", "data", "--"]) expect(said([arg])).toContain(`unknown argument ${arg}`);
-    for (const name of flagNames.filter((n) => n !== "insecure" && n !== "log-pretty")) expect(said([`--${name}`])).toBe(`--${name} needs a value`);
+    for (const name of flagNames.filter((n) => !["insecure", "log-pretty", "shadow"].includes(n))) expect(said([`--${name}`])).toBe(`--${name} needs a value`);
   });
 
   test("a flag that was nearly right is named", () => {

@@ -43,6 +43,8 @@ export interface Config {
   /** Names of network functions to leave out, each once. */
   readonly disabledApps: readonly string[];
   readonly auditIntervalMs: number;
+  /** It compares, and touches nothing. */
+  readonly shadow?: boolean;
   /** Of this controller among several. */
   readonly name: string;
   readonly logLevel: string;
@@ -148,6 +150,7 @@ function build(given: ReadonlyMap<string, Given>): Config {
     rates: { project: rateOf(text("rate-limit"), where("rate-limit")), unauthenticated: rateOf(text("rate-limit-unauthenticated"), where("rate-limit-unauthenticated")) },
     disabledApps: listOf(text("disable-app"), where("disable-app")),
     auditIntervalMs: seconds * 1000,
+    ...(flag("shadow") && { shadow: true }),
     name,
     logLevel: oneOf("log-level"),
     logPretty: flag("log-pretty"),

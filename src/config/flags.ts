@@ -46,6 +46,7 @@ export const flags = {
   "cors-origins": { kind: "list", group: ACCESS, value: "ORIGIN", about: "web pages of these origins (https://host, http://host:port) may use the tenant API; repeat it or give a list with commas" },
   "allowed-hosts": { kind: "list", group: ACCESS, value: "NAME", about: "names that the Host header may have on listeners on loopback that ask nobody who he is, beside names and addresses of loopback: a proxy's; repeat it or give a list with commas" },
   "disable-app": { kind: "list", group: FUNCTIONS, value: "NAME", about: "leave out a network function: no table, flow, route or attribute of it; repeat it or give a list with commas" },
+  shadow: { kind: "boolean", group: RUNNING, about: "compile a copy of what is stored, compare it with what switches that connect have, log what would be changed on each, and touch nothing: no flow, no row, no write of the API" },
   "audit-interval": { kind: "text", group: RUNNING, value: "SECONDS", fallback: "60", about: "time between audits, which compare a switch's tables with the desired flows and repair them" },
   name: { kind: "text", group: RUNNING, value: "NAME", about: "name of this controller in logs and metrics (default: the hostname)" },
   "log-level": { kind: { oneOf: ["fatal", "error", "warn", "info", "debug", "trace", "silent"] }, group: RUNNING, value: "LEVEL", fallback: "info", about: "pino log level: fatal, error, warn, info, debug, trace, silent" },
@@ -83,7 +84,7 @@ export const flagOf = (name: FlagName): Flag => flags[name];
 export const notYet: ReadonlySet<string> = new Set([
   "store-ca", "store-cert", "store-key",
   "nova-metadata-url", "metadata-secret-file",
-  "history-days", "history-mb", "shadow", "accept-loss",
+  "history-days", "history-mb", "accept-loss",
 ]);
 
 /** The environment variable of a flag: AXION_DATA_DIR for data-dir. */

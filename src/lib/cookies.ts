@@ -10,6 +10,8 @@ export function hash32(text: string): number {
 const COOKIE_TAG = 0xa0;
 /** High half of a rule's cookies (`<app>/<rule>`): 8 bits that say "ours", 24 that say which rule. */
 export const cookieOf = (rule: string): number => ((COOKIE_TAG << 24) | (hash32(rule) & 0xffffff)) >>> 0;
+/** Whether a high half is of a rule, of whichever controller. */
+export const isOfRule = (cookieHi: number): boolean => cookieHi >>> 24 === COOKIE_TAG;
 
 const LEARNED_TAG = 0xa1;
 /**

@@ -11,7 +11,7 @@ import { CommitStore, type Group } from "../store/commit.ts";
 import type { KvStore } from "../store/kv.ts";
 import { MemoryStorage } from "../store/memory.ts";
 import { openStore } from "../store/open.ts";
-import { Model, TooBusy, TransactionTooLarge, type Change, type Commit } from "./model.ts";
+import { Model, TooBusy, TransactionTooLarge, type Cause, type Change, type Commit } from "./model.ts";
 
 interface Item extends Row {
   readonly kind: string;
@@ -160,6 +160,29 @@ describe("a transaction", () => {
     await model.transact(cause("delete"), (tx) => tx.delete(items, "a"));
     expect(model.lastChange("item", "a")).toBeUndefined();
     expect(rowsOf(model)).toEqual([]);
+  });
+
+  test("leaves a row its cause when the controller itself writes to it, and after a restart", async () => {
+    const { model, store } = await open();
+    const by = cause("POST /v2.0/items");
+    const own = (call: string): Cause => ({ ...cause(call), own: true });
+    const put = (id: string, n: number, who: Cause): Promise<{ generation: number }> => model.transact(who, (tx) => tx.put(items, { id, kind: "k", n }));
+    const { generation } = await put("a", 1, by);
+    await put("a", 2, own("status"));
+    // A write and what the controller writes to it go to the store as one.
+    const [busy] = [put("c", 1, own("found")), put("b", 1, by), put("b", 2, own("status"))];
+    await busy;
+    const found = await put("c", 2, own("found again"));
+    const expected = (of: Model): void => {
+      expect(of.view.get(items, "a")).toMatchObject({ n: 2 });
+      expect(of.lastChange("item", "a")).toEqual({ cause: by, generation });
+      expect(of.lastChange("item", "b")?.cause).toEqual(by);
+      expect(of.lastChange("item", "c")).toEqual({ cause: own("found again"), generation: found.generation });
+    };
+    expected(model);
+    expected(await Model.open(store, tables));
+    const later = await put("a", 3, cause("PUT /v2.0/items/a"));
+    expect(model.lastChange("item", "a")).toEqual({ cause: cause("PUT /v2.0/items/a"), generation: later.generation });
   });
 });
 

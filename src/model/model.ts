@@ -23,6 +23,8 @@ export interface Cause {
   readonly call: string;
   readonly user?: string;
   readonly project?: string;
+  /** The controller itself writes what it found: a row that was there keeps the cause that it has. */
+  readonly own?: true;
 }
 
 export interface Change {
@@ -73,6 +75,8 @@ interface Written {
   readonly id: string;
   readonly after: Row | undefined;
   readonly cause: Cause | undefined;
+  /** Of an earlier change, whose cause it keeps; undefined: this one's. */
+  readonly since: number | undefined;
 }
 
 /** A transaction that writes more rows or bytes than the store takes at once; it alone is refused. */
@@ -332,12 +336,22 @@ export class Model {
 
   private writtenBy(group: Group): Written[] {
     const causes = new Map<string, Cause>();
-    for (const p of group.pending) for (const key of p.touched.keys()) causes.set(key, p.cause);
+    /** Rows that the controller itself wrote after somebody else, in one group. */
+    const callers = new Map<string, { readonly cause: Cause; readonly generation: undefined }>();
+    for (const p of group.pending) {
+      for (const key of p.touched.keys()) {
+        if (p.cause.own !== true) callers.set(key, { cause: p.cause, generation: undefined });
+        causes.set(key, p.cause);
+      }
+    }
     const written: Written[] = [];
     for (const { table, gone, rows } of group.layer.data.values()) {
       const add = (id: string, after: Row | undefined): void => {
         const key = rowKey(table.name, id);
-        written.push({ key, table, id, after, cause: causes.get(key) });
+        const cause = causes.get(key);
+        const before = cause?.own === true ? (callers.get(key) ?? this.lastChange(table.name, id)) : undefined;
+        const kept = before?.cause.own === true ? undefined : before;
+        written.push({ key, table, id, after, cause: kept?.cause ?? cause, since: kept?.generation });
       };
       for (const id of gone) add(id, undefined);
       for (const row of rows.values()) add(row.id, row);
@@ -350,7 +364,7 @@ export class Model {
     // Of rows that one transaction wrote the cause is made text of once.
     let last: Cause | undefined;
     let text = "";
-    for (const { key, after, cause } of written) {
+    for (const { key, after, cause, since } of written) {
       if (after === undefined) {
         ops.push({ delete: key });
         continue;
@@ -359,7 +373,7 @@ export class Model {
         last = cause;
         text = cause === undefined ? "" : `,"cause":${JSON.stringify(cause)}`;
       }
-      ops.push({ put: key, value: Buffer.from(`{"row":${JSON.stringify(after)}${text}}`) });
+      ops.push({ put: key, value: Buffer.from(`{"row":${JSON.stringify(after)}${text}${since === undefined ? "" : `,"since":${since}`}}`) });
     }
     return ops;
   }
@@ -381,13 +395,13 @@ export class Model {
     this.fence = answer.revision;
     const changes: Change[] = [];
     const marks = new Map<Cause, LastChange>();
-    for (const { table, id, after, cause } of written) {
+    for (const { table, id, after, cause, since } of written) {
       const before = this.base.row(table, id);
       if (before === undefined && after === undefined) continue;
       this.snapshots.changing(table, id, before);
       changes.push({ table, id, before, after });
       if (after === undefined) this.last.get(table.name)?.delete(id);
-      else if (cause !== undefined) {
+      else if (cause !== undefined && since === undefined) {
         let mark = marks.get(cause);
         if (mark === undefined) marks.set(cause, (mark = { cause, generation: answer.revision }));
         this.note(table.name, after.id, mark);
@@ -475,18 +489,19 @@ export class Model {
   private loadRecord(key: string, value: Buffer, revision: number): void {
     const { table } = this.parseKey(key);
     if (table === undefined) return; // rows of an app that is not installed now stay in the store untouched
-    let record: { row: Row; cause?: Cause };
+    let record: { row: Row; cause?: Cause; since?: number };
     try {
-      record = JSON.parse(value.toString()) as { row: Row; cause?: Cause };
+      record = JSON.parse(value.toString()) as typeof record;
     } catch (cause) {
       throw new Error(`the store's record ${key} is not JSON`, { cause });
     }
     this.base.put(table, record.row);
     if (record.cause === undefined) return;
-    const request = `${revision} ${record.cause.requestId}`;
+    const generation = record.since ?? revision;
+    const request = `${generation} ${record.cause.requestId}`;
     let mark = this.interned?.get(request);
     if (mark === undefined) {
-      mark = { cause: record.cause, generation: revision };
+      mark = { cause: record.cause, generation };
       this.interned?.set(request, mark);
     }
     this.note(table.name, record.row.id, mark);

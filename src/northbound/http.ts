@@ -78,6 +78,8 @@ export interface NorthboundOptions {
   readonly corsOrigins?: readonly string[];
   /** Who is let in of those that nobody asks who they are; default: everybody. */
   readonly door?: Door;
+  /** Why nothing may be changed: every request that would is refused with 503. */
+  readonly unwritable?: string;
   /** What switches have confirmed, for `?wait=dataplane`; default: there are none. */
   readonly confirmations?: Confirmations;
   /** What derived rows become, for clients that watch; default: stored rows alone are followed. */
@@ -341,6 +343,7 @@ export function createNorthbound(options: NorthboundOptions): Northbound {
     const token = headerOf(request, "x-auth-token");
     const run = (caller: Caller): Promise<void> | undefined => {
       rates.known(caller, token);
+      if (options.unwritable !== undefined && request.method !== "GET") throw new ApiError(503, "ServiceUnavailable", options.unwritable);
       const asked = faceRequest(face, request, caller);
       if (face === own && WATCH.test(asked.path)) return watching(asked, request, reply);
       const wait = request.method === "GET" || asked.query.size === 0 ? undefined : waits.take(asked.query, caller);

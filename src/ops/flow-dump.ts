@@ -35,6 +35,12 @@ interface Installed {
   readonly foreign: FlowRecord[];
 }
 
+export interface Differences {
+  readonly added: readonly FlowRecord[];
+  readonly changed: readonly { readonly before: FlowRecord; readonly after: FlowRecord }[];
+  readonly removed: readonly FlowRecord[];
+}
+
 export class FlowDump {
   private readonly parts: FlowDumpParts;
   private readonly listeners = new Set<(event: FlowEvent) => void>();
@@ -99,6 +105,18 @@ export class FlowDump {
       if (state === "diff" && record.state === "learned") continue;
       if (table === undefined || record.table_id === table) yield record;
     }
+  }
+
+  /** What would have to be done to a switch, which is asked for its flows. */
+  async differences(id: string): Promise<Differences> {
+    const changed: { before: FlowRecord; after: FlowRecord }[] = [];
+    const removed: FlowRecord[] = [];
+    const missing = await this.parts.southbound.compareInstalled(id, (entry, flow, same) => {
+      if (same) return;
+      if (flow === undefined) removed.push(this.foreign(id, entry));
+      else changed.push({ before: this.foreign(id, entry), after: this.record(id, flow, "desired", undefined) });
+    });
+    return { added: missing.map((flow) => this.record(id, flow, "missing", undefined)), changed, removed };
   }
 
   private async installed(id: string): Promise<Installed> {

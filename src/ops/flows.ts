@@ -108,10 +108,15 @@ function flowText(flow: FlowRecord): string {
   const resources = flow.resources.map((r) => ` ${r.type}:${r.id}${r.call === undefined ? "" : ` (${r.call}${r.generation === undefined ? "" : ` @${r.generation}`})`}`).join("");
   const state = flow.state === "installed" ? "" : ` [${flow.state}]`;
   const comment = oneLine(flow.app === "" ? `# ${flow.state}: ${flow.about}` : `# ${flow.app}/${flow.rule}${state}${resources}`);
+  return `${comment}\n ${flowLine(flow)}\n`;
+}
+
+/** As ovs-ofctl prints it. */
+export function flowLine(flow: FlowRecord): string {
   const counts = flow.packet_count === undefined ? "" : `n_packets=${flow.packet_count}, n_bytes=${flow.byte_count ?? 0}, `;
   const match = flow.match === "" ? "" : `,${flow.match}`;
   const cookie = flow.cookie.startsWith("0x") ? flow.cookie : `0x${flow.cookie}`;
-  return `${comment}\n cookie=${cookie}, table=${flow.table_id}, ${counts}priority=${flow.priority}${match} actions=${flow.actions === "" ? "drop" : flow.actions}\n`;
+  return `cookie=${cookie}, table=${flow.table_id}, ${counts}priority=${flow.priority}${match} actions=${flow.actions === "" ? "drop" : flow.actions}`;
 }
 
 type Flows = AsyncIterable<FlowRecord> | Iterable<FlowRecord>;

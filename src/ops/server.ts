@@ -34,6 +34,10 @@ export interface OpsProviders {
   /** May answer with more than the query asks for: it is filtered again. */
   flows(query: FlowQuery): AsyncIterable<FlowRecord> | Iterable<FlowRecord>;
   onFlowEvent(listener: (event: FlowEvent) => void): () => void;
+  /** Switches that keep what they have and get nothing, by id. */
+  held?(): readonly string[];
+  /** Lets switches that are held be changed: one, or all. Those that it was said of. */
+  acceptStore?(id: string | undefined): readonly string[];
   /** The access rules in force: as a policy file, and by name. */
   policy?(): { readonly text: string; readonly rules: readonly { readonly name: string; readonly rule: string; readonly default: string | null; readonly about: string }[]; readonly problem: string | null };
 }
@@ -48,6 +52,8 @@ export interface OpsOptions {
   readonly times?: RequestTimes;
   /** Connections at a time, default 512. */
   readonly connections?: number;
+  /** Why nothing may be changed; then whatever is no GET is 503. */
+  readonly unwritable?: string;
 }
 
 export type OpsServer = FastifyInstance;
@@ -171,10 +177,18 @@ export function createOps(options: OpsOptions): OpsServer {
     void reply.code(refusal.status).send(failure(refusal.code, refusal.message));
   });
 
+  const { unwritable } = options;
+  if (unwritable !== undefined) {
+    server.addHook("onRequest", (request, reply, done) => {
+      if (["GET", "HEAD", "OPTIONS"].includes(request.method)) done();
+      else void reply.code(503).send(failure("SHADOW", unwritable));
+    });
+  }
   server.get("/healthz", () => ({ status: "alive" }));
   server.get("/readyz", (_request, reply) => {
     const { ok, reason } = providers.ready();
-    return reply.code(ok ? 200 : 503).send(ok ? { status: "ready" } : { status: "not ready", reason: reason ?? "" });
+    const held = providers.held?.().length ?? 0;
+    return reply.code(ok ? 200 : 503).send(ok ? { status: "ready", ...(held > 0 && { held }) } : { status: "not ready", reason: reason ?? "" });
   });
   server.get("/metrics", async (_request, reply) => reply.header("content-type", "text/plain; version=0.0.4; charset=utf-8").send((await metrics?.text()) ?? ""));
 
@@ -196,6 +210,14 @@ export function createOps(options: OpsOptions): OpsServer {
     const { id } = request.params;
     if (providers.switch(id) === undefined || providers.meters === undefined) return reply.code(404).send(failure("NOT_FOUND", `there is no switch ${id.slice(0, 256)}`));
     return { meters: await providers.meters(id) };
+  });
+
+  server.post("/store/accept", (request, reply) => {
+    const id = queryOf(request.url, ["switch"]).get("switch");
+    if (id !== undefined && providers.switch(id) === undefined) throw new BadQuery("switch", `there is no switch '${id.slice(0, 64)}'`, 404);
+    const accepted = providers.acceptStore?.(id) ?? [];
+    if (id !== undefined && accepted.length === 0) return reply.code(409).send(failure("NOT_HELD", `${id} is not held: there is nothing to accept`));
+    return reply.send({ accepted });
   });
 
   server.get("/problems", () => listed(providers.problems()));

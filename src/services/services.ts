@@ -215,7 +215,7 @@ class Host implements ServiceHost {
       this.options.dropped?.(this.hook.app, this.about.service, "writes");
       throw new PacketRateError(`too many changes because of packets of port ${because.port}`);
     }
-    return this.options.model.transact({ requestId: `req-${this.random.uuid()}`, call: `${this.hook.app} ${this.about.service}: ${what}` }, fn);
+    return this.options.model.transact({ requestId: `req-${this.random.uuid()}`, call: `${this.hook.app} ${this.about.service}: ${what}`, own: true }, fn);
   }
 
   send(packets: Iterable<PacketOut | StageOut>): void {

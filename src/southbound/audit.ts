@@ -50,7 +50,7 @@ export class AuditSchedule {
     let next: Switch | undefined;
     let earliest = now;
     for (const target of this.options.switches()) {
-      if (target.state !== "connected") continue;
+      if (target.state !== "connected" && target.state !== "held") continue;
       const at = this.due.get(target.chassis);
       if (at === undefined) this.due.set(target.chassis, jittered());
       else if (at <= earliest) {

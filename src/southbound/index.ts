@@ -13,7 +13,9 @@ import type { Logger } from "pino";
 import { Server as TlsServer, type TlsOptions } from "node:tls";
 import type { Cancel } from "../lib/clock.ts";
 import { listening } from "../lib/listening.ts";
+import { cookieOf, staticRule } from "../lib/cookies.ts";
 import type { Problem } from "../lib/problem.ts";
+import type { Lineage } from "../model/lineage.ts";
 import type { Delta, Flow } from "../compiler/desired.ts";
 import type { Commit } from "../model/model.ts";
 import { Inventory } from "./ovsdb/inventory.ts";
@@ -42,6 +44,7 @@ import { Connections } from "./bounds/connections.ts";
 import { limits } from "./bounds/limits.ts";
 import { shown, Troubles } from "./bounds/troubles.ts";
 import { ByteBudget } from "./bounds/byte-budget.ts";
+import { Witness } from "./openflow/witness.ts";
 
 export type { SwitchInfo } from "./info.ts";
 export type { SwitchPacketOut } from "./openflow/channel.ts";
@@ -80,6 +83,7 @@ export class Southbound {
   private readonly startedAt: Date;
   private certificateUntil: Date | undefined;
   private readonly zones: Zones;
+  private readonly witness: Witness | undefined;
   /** Chassis of which zones were given up in commits that are not compiled yet. */
   private readonly leaving = new Set<string>();
   private stopping = false;
@@ -99,7 +103,10 @@ export class Southbound {
     this.refusals = new RefusedClaims(options.log, () => clock.now());
     this.metrics = southboundMetrics(options.metrics, () => [...this.byChassis.values()].filter((s) => s.session !== undefined).length, () => this.slots);
     switchMetrics(options.metrics, () => this.switches());
+    this.witness = options.lineage && this.makeWitness(options.lineage);
     this.inventory = new Inventory({
+      witness: this.witness,
+      shadow: config.shadow === true,
       model,
       desired,
       apps,
@@ -122,6 +129,7 @@ export class Southbound {
         if (row !== undefined) this.admission.retry(row.dpid);
         const peer = this.inventory.host(chassis)?.peer;
         if (peer !== undefined) this.connections.ovsdb.proved(peer);
+        this.byChassis.get(chassis)?.review();
         this.noteSessions(chassis);
       },
       left: (chassis) => this.noteSessions(chassis),
@@ -202,6 +210,7 @@ export class Southbound {
     this.audits.stop();
     this.packets.stop();
     this.announcements.stop();
+    this.witness?.stop();
     await this.inventory.stop();
     let cancel: Cancel | undefined;
     const patience = new Promise<void>((resolve) => (cancel = this.options.clock.setTimeout(resolve, DRAIN_MS)));
@@ -230,7 +239,7 @@ export class Southbound {
   problems(): Problem[] {
     return [
       ...southboundProblems({
-        startedAt: this.startedAt, now: new Date(this.options.clock.now()), certificateUntil: this.certificateUntil, tableName: this.options.tableName,
+        startedAt: this.startedAt, now: new Date(this.options.clock.now()), certificateUntil: this.certificateUntil, tableName: this.options.tableName, shadow: this.shadow,
         plain: this.plain,
         chassis: this.options.model.view.all(chassisTable),
         switchOf: (chassis) => this.byChassis.get(chassis),
@@ -258,7 +267,7 @@ export class Southbound {
   async rowsWritten(chassis: string): Promise<boolean> {
     const host = this.inventory.host(chassis);
     while (host?.working !== undefined) await host.working;
-    return host !== undefined && !host.dirty && host.session.open;
+    return host !== undefined && !host.dirty && !host.holdsRows && host.session.open;
   }
 
   /** Called when a switch has confirmed more. */
@@ -306,6 +315,7 @@ export class Southbound {
   }
 
   sendPackets(packets: Iterable<PacketOut | SwitchPacketOut>): void {
+    if (this.shadow) return;
     for (const packet of packets) {
       const target = this.byChassis.get(packet.chassis);
       if (target?.session === undefined) continue;
@@ -325,6 +335,28 @@ export class Southbound {
     await this.inventory.remove(chassis, "removed by an operator");
     this.log.warn({ chassis }, "host removed by an operator");
     return true;
+  }
+
+  /** Switches that keep what they have and get nothing, by id. */
+  held(): string[] {
+    return [...this.byChassis.values()].filter((s) => s.state === "held").map((s) => s.chassis).sort();
+  }
+
+  /** Lets switches that are held be changed, whatever they lose: one, or all. Those that it was said of. */
+  accept(chassis?: string): string[] {
+    if (this.shadow) return [];
+    const accepted = this.held().filter((id) => chassis === undefined || id === chassis);
+    for (const id of accepted) {
+      this.log.warn({ chassis: id }, "what is stored is accepted by an operator: the switch is brought in order");
+      this.witness?.accept(id);
+      this.byChassis.get(id)?.review();
+    }
+    return accepted;
+  }
+
+  /** Of a shadow: what would be written to the database of a host, as operations of RFC 7047; [] also when it is not connected. */
+  unwritten(chassis: string): readonly string[] {
+    return this.inventory.host(chassis)?.unwritten ?? [];
   }
 
   /** Compares the switch with the desired state now, and repairs it. */
@@ -371,6 +403,7 @@ export class Southbound {
       this.counts.delete(before.id);
       this.audits.forget(before.id);
       this.refusals.forget(before.id);
+      this.witness?.forget(before.id);
       this.announcements.forget(before.id);
     }
     if (after === undefined) return;
@@ -486,7 +519,11 @@ export class Southbound {
           this.announcements.withdraw(row.id, went);
           this.announcements.add(row.id, came);
         },
+        shadow: this.shadow,
+        judge: (parts) => this.judge(row.id, parts),
         onConfirmed: (chassis) => {
+          const told = this.byChassis.get(chassis);
+          if (told !== undefined) this.witness?.confirmed(chassis, told.confirmed, told.told);
           void this.zones.free(chassis);
           if (this.inventory.progress.awaiting.has(chassis)) void this.inventory.progress.confirmUpTo(chassis);
           this.announcements.resume(chassis);
@@ -496,6 +533,29 @@ export class Southbound {
       this.byChassis.set(row.id, target);
     }
     return target;
+  }
+
+  private get shadow(): boolean {
+    return this.options.config.shadow === true;
+  }
+
+  private judge(chassis: string, parts: readonly Buffer[]): string | undefined {
+    const hold = this.witness?.judge(chassis, parts);
+    if (!this.shadow) return hold;
+    this.options.looked?.(chassis, hold);
+    return "this controller is a shadow: it changes nothing";
+  }
+
+  private makeWitness(lineage: Pick<Lineage, "mark" | "has">): Witness {
+    const { model, desired, apps, clock } = this.options;
+    const statics = new Set(apps.map((app) => cookieOf(staticRule(app.name))));
+    return new Witness({
+      lineage, clock,
+      hostOf: (chassis) => this.inventory.host(chassis),
+      flowsOf: (chassis) => desired.flowsOf(chassis),
+      plugged: (chassis) => new Set(model.view.by(vifTable, "chassis", chassis).map((vif) => vif.ofport)),
+      isStatic: (cookieHi) => statics.has(cookieHi),
+    });
   }
 
   private handlePacket(packet: SwitchPacketIn): void {

@@ -12,8 +12,10 @@ export interface SwitchInfo {
   readonly hostname: string;
   readonly dpid: string;
   readonly bridge: string;
-  /** connected: has its flows. syncing: getting them. disconnected: no OpenFlow session. */
-  readonly state: "connected" | "syncing" | "disconnected";
+  /** connected: has its flows. syncing: getting them. held: keeps what it has, and gets nothing. disconnected: no OpenFlow session. */
+  readonly state: "connected" | "syncing" | "held" | "disconnected";
+  /** Why it is held. */
+  readonly held: string | null;
   /** Whether its OVSDB session is up. */
   readonly database: "connected" | "disconnected";
   readonly role: "equal";
@@ -59,6 +61,7 @@ export function switchInfo(row: Readonly<Chassis>, { target, host, desired, refu
     dpid: row.dpid,
     bridge: row.bridge,
     state: target?.state ?? "disconnected",
+    held: target?.state === "held" ? (target.hold?.text ?? null) : null,
     database: host === undefined ? "disconnected" : "connected",
     role: "equal",
     ovs_version: versionOf(row, target),

@@ -5,6 +5,7 @@ import type { Desired, Flow } from "../compiler/desired.ts";
 import type { Clock } from "../lib/clock.ts";
 import type { HookGuard } from "../lib/hook-guard.ts";
 import type { Metrics } from "../lib/metrics.ts";
+import type { Lineage } from "../model/lineage.ts";
 import type { Problem } from "../lib/problem.ts";
 import type { Random } from "../lib/random.ts";
 import type { SwitchPacketOut } from "./openflow/channel.ts";
@@ -28,6 +29,8 @@ export interface SouthboundConfig {
   readonly tls?: { readonly cert: string | Buffer; readonly key: string | Buffer; readonly ca: string | Buffer } | undefined;
   /** How often a switch is compared with the desired state, default 60 s; 0 = never. */
   readonly auditIntervalMs?: number | undefined;
+  /** Nothing is written to a switch or its database. */
+  readonly shadow?: boolean | undefined;
   /** Tells this controller's rows on a switch from another controller's, default "axion". */
   readonly controllerId?: string | undefined;
   /** Connections at a time on each port, default 4096. */
@@ -68,9 +71,13 @@ export interface SouthboundOptions {
   readonly facts?: FactKeeper | undefined;
   /** What comes along with flows; default: nothing. */
   readonly effects?: FlowEffects | undefined;
+  /** What the store has told switches; default: whatever is stored is taken for all that was. */
+  readonly lineage?: Pick<Lineage, "mark" | "has"> | undefined;
   /** API resources because of which a flow exists, for problems. */
   readonly resourcesOf?: ((flow: Flow) => Problem["resources"]) | undefined;
   /** Names of tables, for people. */
   readonly tableName?: ((id: number) => string | undefined) | undefined;
+  /** In a shadow: a switch was looked at, and would be held because of `hold`. */
+  readonly looked?: ((chassis: string, hold: string | undefined) => void) | undefined;
   readonly onPacketIn: (packet: SwitchPacketIn) => readonly (PacketOut | SwitchPacketOut)[];
 }

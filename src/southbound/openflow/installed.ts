@@ -32,14 +32,15 @@ export async function withDump<T>(session: Session, desired: Iterable<Flow>, bud
 }
 
 /**
- * Asks for flows, meters and groups, which count in `budget` until `use` is done with them.
+ * Asks for flows, meters and groups, which count in `budget` until `use` is done with them; has the switch show ports of fragments unless it may not
+ * be `changed`.
  * @throws OpenFlowError; after a time-out the session is closed
  */
-export async function withInstalled<T>(session: Session, desired: Iterable<Flow>, clock: Clock, budget: ByteBudget, use: (installed: Installed) => Promise<T>): Promise<T> {
+export async function withInstalled<T>(session: Session, desired: Iterable<Flow>, clock: Clock, budget: ByteBudget, use: (installed: Installed) => Promise<T>, changed = true): Promise<T> {
   const cancel = clock.setTimeout(() => session.close(), DUMP_MS);
   const holding = budget.open(() => undefined);
   try {
-    session.showPorts();
+    if (changed) session.showPorts();
     const flows = await session.flows({ holding, maxBytes: dumpLimit(desired) });
     const items = await session.items();
     cancel();

@@ -28,9 +28,19 @@ export interface SwitchOptions {
   readonly effects: FlowEffects | undefined;
   /** Flows with something to say that the switch has now and had not before, and keys of those that it has no more. */
   readonly arrived: (came: readonly Flow[], went: readonly string[]) => void;
+  /** Nothing at all is sent that could change anything. */
+  readonly shadow: boolean;
+  /** Asked of each dump (OFPMP_FLOW replies) that a session begins with: why nothing on the switch may be changed; undefined: it may. */
+  readonly judge: (parts: readonly Buffer[]) => string | undefined;
 }
 
-export type SwitchState = "disconnected" | "syncing" | "connected";
+/** held: it keeps what it has, and gets nothing. */
+export type SwitchState = "disconnected" | "syncing" | "connected" | "held";
+
+export interface Hold {
+  readonly text: string;
+  readonly since: Date;
+}
 
 export interface Refused {
   readonly flow: Flow;

@@ -15,7 +15,7 @@ import { withDump, withInstalled, type Installed } from "./installed.ts";
 import { lostMeters, ItemSync, type ItemChange } from "./items.ts";
 import { SyncGate } from "./sync-gate.ts";
 import { arrivals, planWithdrawal, type Relayout } from "./withdrawal.ts";
-import type { AuditResult, Found, Refused, Repaired, SwitchOptions, SwitchState } from "./switch-types.ts";
+import type { AuditResult, Found, Hold, Refused, Repaired, SwitchOptions, SwitchState } from "./switch-types.ts";
 
 export type { AuditResult, Refused } from "./switch-types.ts";
 
@@ -48,8 +48,12 @@ export class Switch {
   lastAudit: Date | undefined;
   /** Since when there is a flow that it refuses. */
   refusedSince: Date;
+  /** Why it is not changed; what was found when it was here last. */
+  hold: Hold | undefined;
   /** Last generation that the switch confirmed while it had nothing older left to confirm; 0 = none in this process. */
   private confirmedGeneration = 0;
+  /** Generation of what it was sent last, and took; 0 = nothing in this process. */
+  told = 0;
   readonly quarantine = new Map<string, Refused>();
   private readonly options: SwitchOptions;
   private readonly log: Logger;
@@ -77,6 +81,8 @@ export class Switch {
   private readonly gate: SyncGate;
   /** A comparison asks much of the switch: should it go away now, that counts as a failure. */
   private busy = false;
+  /** It is held, and looked at again. */
+  private reviewing = false;
 
   constructor(options: SwitchOptions) {
     this.options = options;
@@ -115,9 +121,9 @@ export class Switch {
     return this.pending.size > 0 || this.foreign.length > 0 || this.stale.length > 0 || this.items.pending || this.zones.size > 0;
   }
 
-  /** Resolves when everything that was wanted at this moment is on the switch, or it is disconnected. */
+  /** Resolves when everything that was wanted at this moment is on the switch, or it is disconnected or held. */
   whenIdle(): Promise<void> {
-    if (this.session === undefined || this.inSync) return Promise.resolve();
+    if (this.session === undefined || this.inSync || this.state === "held") return Promise.resolve();
     return new Promise((resolve) => this.idle.push(resolve));
   }
 
@@ -187,11 +193,20 @@ export class Switch {
     this.schedule();
   }
 
-  /** Compares the switch with the desired state and repairs it. Shares an audit that is under way. */
+  /** Compares the switch with the desired state and repairs it; one that is held is judged again. Shares an audit that is under way. */
   audit(): Promise<AuditResult> {
+    this.review();
     if (this.state !== "connected" || this.held !== undefined) return Promise.resolve(NOTHING);
     this.auditing ??= this.runAudit().finally(() => (this.auditing = undefined));
     return this.auditing;
+  }
+
+  /** Judges it anew if it is held. */
+  review(): void {
+    const { session } = this;
+    if (session === undefined || this.state !== "held" || this.reviewing) return;
+    this.reviewing = true;
+    void this.synchronise(session).finally(() => (this.reviewing = false));
   }
 
   /** The switch's own flow dump: OFPMP_FLOW replies; [] without a session. They are not to be kept once `use` is done. */
@@ -224,7 +239,7 @@ export class Switch {
   private async synchronise(session: Session): Promise<void> {
     const { metrics, clock } = this.options;
     this.held = "dump"; // while it waits, changes need no note
-    this.state = "syncing";
+    if (this.state !== "held") this.state = "syncing";
     const started = clock.monotonic();
     const ticket = await this.gate.enter(() => this.session === session);
     if (ticket === undefined) return;
@@ -232,6 +247,7 @@ export class Switch {
     try {
       this.busy = true;
       const found = await this.compareAll(session);
+      if ((this.state as SwitchState) === "held") this.busy = false;
       again = found !== undefined && (this.held as string) === "overrun";
       if (found === undefined || again) return;
       await this.whenDelivered();
@@ -253,15 +269,15 @@ export class Switch {
     }
   }
 
-  /** What it finds becomes pending, unless there was an overrun. undefined: the session ended meanwhile. Dump and maps end with it. */
+  /** What it finds becomes pending, unless there was an overrun. undefined: the session ended meanwhile, or the switch is held. Dump and maps end with it. */
   private async compareAll(session: Session): Promise<Found | undefined> {
-    const { desired, clock, dumps } = this.options;
-    return withInstalled(session, desired.flowsOf(this.chassis), clock, dumps, (installed) => this.compareInstalled(session, installed));
+    const { desired, clock, dumps, shadow } = this.options;
+    return withInstalled(session, desired.flowsOf(this.chassis), clock, dumps, (installed) => this.compareInstalled(session, installed), !shadow);
   }
 
   private async compareInstalled(session: Session, { flows, items }: Installed): Promise<Found | undefined> {
     const { desired } = this.options;
-    if (this.session !== session) return undefined;
+    if (this.session !== session || this.keeps(this.options.judge(flows))) return undefined;
     this.held = "comparison";
     this.forgetPending();
     this.generation = desired.generation;
@@ -273,6 +289,21 @@ export class Switch {
     if ((this.held as string) === "overrun") return { desired: comparison.desired, found: comparison.dumped, missing: 0, changed: 0, foreign: 0, tables: new Map(), flows: [] };
     this.held = undefined;
     return this.takeOver(comparison, changedSince, relayout);
+  }
+
+  /** Whether it is held from now on, because of `text`. */
+  private keeps(text: string | undefined): boolean {
+    if (text === undefined) {
+      if (this.hold !== undefined) this.log.warn("switch is not held any more; it is brought in order");
+      this.hold = undefined;
+      this.state = "syncing";
+      return false;
+    }
+    if (this.hold === undefined && !this.options.shadow) this.log.error({ reason: text }, "switch is held: it keeps what it has and gets nothing, until it is accepted (axion store accept)");
+    this.hold = { text, since: this.hold?.since ?? this.now() };
+    this.state = "held";
+    for (const resolve of [...this.idle.splice(0), ...this.delivered.splice(0)]) resolve();
+    return true;
   }
 
   private async runAudit(): Promise<AuditResult> {
@@ -413,6 +444,7 @@ export class Switch {
         this.inflight = undefined;
         for (const resolve of this.delivered.splice(0)) resolve();
         if (this.held === undefined) this.confirmedGeneration = Math.max(this.confirmedGeneration, batch.generation);
+        this.told = Math.max(this.told, batch.generation);
         this.lastSync = this.now();
         if (!this.inSync) this.options.onConfirmed(this.chassis);
         this.pump();

@@ -2,8 +2,8 @@
 // as wanted. Pure, so that adopting a host, repairing it and finding it in order are one function.
 //
 // Ours are: the integration bridge (by its name; foreign ports on it stay), the Controller row marked axion-controller=ID,
-// ports marked axion-port=true on any bridge (ports.ts), rows marked axion-row (owned-rows.ts), and the key axion-installed of interfaces
-// on the bridge. Of other rows single columns or keys are set while a rule wants it (patches.ts). Nothing else is ever written.
+// ports marked axion-port=true on any bridge (ports.ts), rows marked axion-row (owned-rows.ts), and the keys axion-installed of interfaces
+// on the bridge and axion-confirmed of the bridge. Of other rows single columns or keys are set while a rule wants it (patches.ts). Nothing else is ever written.
 import { insert, mutate, namedUuid, update, type InputValue, type Mutation, type Operation, type Row } from "ovsdb-client";
 import { ovsColumns } from "#app";
 import { byUuid } from "./columns.ts";
@@ -27,6 +27,7 @@ export const monitoredColumns = {
 const MANAGED = "axion-managed";
 export const CONTROLLER = "axion-controller";
 export const INSTALLED = "axion-installed";
+export const CONFIRMED = "axion-confirmed";
 
 const MAX_BACKOFF_MS = 1000;
 const INACTIVITY_PROBE_MS = 5000;
@@ -41,6 +42,8 @@ export interface Wanted {
   readonly rows: WantedRows | undefined;
   /** Whether the flows of an interface are confirmed; undefined: not known yet. */
   readonly installed: (interfaceName: string) => boolean | undefined;
+  /** What the bridge's flows were confirmed under; undefined: as it is. */
+  readonly confirmed?: string | undefined;
 }
 
 export interface Plan {
@@ -60,6 +63,7 @@ export function plan(rows: HostRows, wanted: Wanted): Plan {
   if (bridge === undefined) draft.operate(undefined, ...createBridge(root, wanted));
   else {
     draft.operate(undefined, ...repairBridge(bridge, wanted), ...planController(rows, bridge, wanted));
+    if (wanted.confirmed !== undefined) draft.operate(undefined, ...setKey("Bridge", bridge, "external_ids", CONFIRMED, wanted.confirmed));
     // Port names that a release frees are free in the next transaction.
     if (release.length === 0 && wanted.rows !== undefined) {
       const patches = new Patches(wanted.rows);
@@ -179,3 +183,7 @@ function setKey(table: string, row: Row, column: "external_ids" | "other_config"
   if (value !== undefined) mutations.push([column, "insert", { [key]: value }]);
   return [mutate(table, byUuid(row), mutations)];
 }
+
+/** With what is in maps and sets: two transactions that set a column to different ones are not the same. */
+export const textOf = (operations: readonly Operation[]): string =>
+  JSON.stringify(operations, (_, value: unknown) => (value instanceof Map || value instanceof Set ? Array.from(value as Iterable<unknown>) : typeof value === "bigint" ? String(value) : value));

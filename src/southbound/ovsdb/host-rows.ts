@@ -69,6 +69,12 @@ export class HostRows {
     return this.pick<InterfaceRow>("Interface", port.interfaces);
   }
 
+  /** Of all ports of the bridge of that name. */
+  interfacesOn(name: string | undefined): InterfaceRow[] {
+    const bridge = name === undefined ? undefined : this.bridge(name);
+    return bridge === undefined ? [] : this.portsOf(bridge).flatMap((port) => this.interfacesOf(port));
+  }
+
   controllersOf(bridge: BridgeRow): ControllerRow[] {
     return this.pick<ControllerRow>("Controller", bridge.controller);
   }

@@ -2,26 +2,27 @@
 // database with the plan of adoption.ts, the stored rows with what the host reports) and writes differences only; events
 // merely make the loop run.
 import { chassisKeys, chassisTable, draw, vifTable, type App, type Chassis, type Vif } from "#app";
-import { comment, OvsdbProtocolError, Replica, type Operation, type OvsdbSession } from "ovsdb-client";
+import { comment, OvsdbProtocolError, Replica, type OvsdbSession } from "ovsdb-client";
 import type { Logger } from "pino";
 import type { Desired } from "../../compiler/desired.ts";
 import type { Cancel, Clock } from "../../lib/clock.ts";
 import type { HookGuard } from "../../lib/hook-guard.ts";
 import type { Random } from "../../lib/random.ts";
+import type { Witness } from "../openflow/witness.ts";
 import { Backoff } from "../backoff.ts";
 import type { RefusedClaims } from "../claims.ts";
 import { certificateNames, certificateUntil, type Identity } from "../identity.ts";
 import { limits } from "../bounds/limits.ts";
 import { peerOf } from "../peer.ts";
 import { shown, type Troubles } from "../bounds/troubles.ts";
-import { INSTALLED, monitoredColumns, plan, type Wanted } from "./adoption.ts";
+import { CONFIRMED, INSTALLED, monitoredColumns, plan, textOf, type Wanted } from "./adoption.ts";
 import { Observer, type ObserverOptions } from "./observer.ts";
 import { HostRows, type BridgeRow, type Note } from "./host-rows.ts";
 import { interfaceNotes, mappingNotes, sameChassis, type Reported } from "./notes.ts";
 import { cause, type ChassisProgress, type InterfaceProgress, type ModelPort } from "./progress.ts";
 import { RefusedWishes } from "./refused-wishes.ts";
 import { readSettings, type HostSettings } from "./settings.ts";
-import { seeVifs, vifId, vifsDiffer, writeVifs, type VifChanges } from "./vifs.ts";
+import { differenceText, seeVifs, vifId, vifsDiffer, writeVifs, type VifChanges } from "./vifs.ts";
 
 export interface HostOptions {
   readonly model: ModelPort;
@@ -51,6 +52,10 @@ export interface HostOptions {
   /** A database session was accepted as the chassis'. */
   readonly claimed: (chassis: string) => void;
   readonly left: (chassis: string) => void;
+  /** Nothing is written to databases. */
+  readonly shadow: boolean;
+  /** Keeps on the bridge what its switch was told; undefined: nobody does. */
+  readonly witness: Pick<Witness, "holdsRows" | "markFor"> | undefined;
 }
 
 /** What a host needs of the inventory that it is in. */
@@ -82,6 +87,8 @@ export class Host {
   chassis: string | undefined;
   settings: HostSettings | undefined;
   lastError: string | undefined;
+  /** Of a shadow: what it would write. */
+  unwritten: readonly string[] = [];
   /** Why its database cannot be brought in order, since when. */
   failure: { readonly text: string; readonly since: Date } | undefined;
   /** Generation that the desired state must have reached before this host's ports can be compared with it. */
@@ -126,6 +133,26 @@ export class Host {
   /** What its switch is told to connect to. */
   get openflowTarget(): string {
     return this.inventory.options.target(peerOf(this.session.socket).local);
+  }
+
+  /** What the bridge says that its switch was told. */
+  get mark(): string | undefined {
+    return this.rows.bridge(this.settings?.bridge ?? "")?.external_ids[CONFIRMED];
+  }
+
+  /** Whether an interface of the bridge is marked as in use. */
+  get served(): boolean {
+    return this.rows.interfacesOn(this.settings?.bridge).some((row) => row.external_ids[INSTALLED] === "true");
+  }
+
+  /** OpenFlow ports of interfaces that are plugged. */
+  get plugged(): ReadonlySet<number> {
+    return new Set(this.rows.interfacesOn(this.settings?.bridge).flatMap(({ external_ids, ofport }) => (external_ids["iface-id"] === undefined || ofport === undefined ? [] : [ofport])));
+  }
+
+  /** Whether what is ours in the database stays as it is. */
+  get holdsRows(): boolean {
+    return this.chassis !== undefined && this.inventory.options.witness?.holdsRows(this.chassis, this) === true;
   }
 
   private now(): Date {
@@ -233,9 +260,11 @@ export class Host {
       target: this.openflowTarget,
       controllerId: options.controllerId,
       rows: this.desiredRows(chassis),
-      installed: (name) => (this.vifsKnown ? this.mark(chassis, name) : undefined),
+      installed: (name) => (this.vifsKnown && !this.holdsRows ? this.marked(chassis, name) : undefined),
+      confirmed: options.witness?.markFor(chassis),
     });
-    if (operations.length > 0) {
+    this.unwritten = options.shadow ? operations.map((operation) => textOf([operation]).slice(1, -1)) : [];
+    if (operations.length > 0 && !options.shadow) {
       const text = textOf(operations);
       if (text === this.last.text && this.inventory.options.clock.monotonic() - this.last.at < NO_EFFECT_MS) {
         // Somebody undoes it at once, or the switch does not keep it.
@@ -274,7 +303,7 @@ export class Host {
     }
   }
 
-  private mark(chassis: string, name: string): boolean {
+  private marked(chassis: string, name: string): boolean {
     const { marked } = this.inventory.progress.of(chassis);
     const vif = this.inventory.options.model.view.get(vifTable, vifId(chassis, name));
     const marks = vif !== undefined && this.inventory.progress.marks(vif);
@@ -326,7 +355,7 @@ export class Host {
     const { model, desired } = this.inventory.options;
     if (this.awaitsDesired !== undefined && desired.generation < this.awaitsDesired) return undefined;
     this.awaitsDesired = undefined;
-    if (model.view.get(chassisTable, chassis) === undefined) return undefined;
+    if (model.view.get(chassisTable, chassis) === undefined || this.holdsRows) return undefined;
     const rows = Array.from(desired.rowsOf(chassis));
     const patches = Array.from(desired.patchesOf(chassis));
     return { rows, patches, refused: this.refused.of(rows, patches) };
@@ -359,7 +388,7 @@ export class Host {
     const progress = this.inventory.progress.of(id);
     const chassisDiffers = storedChassis === undefined || !sameChassis(storedChassis, fresh(storedChassis.key));
     if (chassisDiffers || vifsDiffer(stored, seen.plugged)) {
-      const { result, generation } = await model.transact(cause(this.describe(stored, seen.plugged)), (tx): VifChanges => {
+      const { result, generation } = await model.transact(cause(`${differenceText(stored, seen.plugged)} on ${this.chassis ?? this.peer}`), (tx): VifChanges => {
         const current = tx.get(chassisTable, id);
         const row = fresh(current?.key ?? draw(tx, chassisKeys));
         if (current === undefined || !sameChassis(current, row)) tx.put(chassisTable, row);
@@ -390,12 +419,7 @@ export class Host {
   private recognise(chassis: string, progress: ChassisProgress): void {
     const { model } = this.inventory.options;
     const marked = new Set<string>();
-    for (const bridge of [this.rows.bridge(this.settings?.bridge ?? "")]) {
-      if (bridge === undefined) continue;
-      for (const port of this.rows.portsOf(bridge)) {
-        for (const row of this.rows.interfacesOf(port)) if (row.external_ids[INSTALLED] === "true") marked.add(vifId(chassis, row.name));
-      }
-    }
+    for (const row of this.rows.interfacesOn(this.settings?.bridge)) if (row.external_ids[INSTALLED] === "true") marked.add(vifId(chassis, row.name));
     for (const vif of model.view.by(vifTable, "chassis", chassis)) {
       if (progress.awaiting.has(vif.id) || progress.installed.has(vif.id)) continue;
       if (marked.has(vif.id)) progress.installed.add(vif.id);
@@ -406,17 +430,6 @@ export class Host {
     }
     this.vifsKnown = true;
     this.dirty = true; // marks can be compared now
-  }
-
-  private describe(stored: readonly Vif[], plugged: readonly { readonly name: string; readonly ifaceId: string }[]): string {
-    const before = new Map(stored.map((v) => [v.name, v.iface_id]));
-    const now = new Map(plugged.map((p) => [p.name, p.ifaceId]));
-    const changes = [
-      ...plugged.filter((p) => before.get(p.name) !== p.ifaceId).map((p) => `${p.name} plugged`),
-      ...stored.filter((v) => now.get(v.name) !== v.iface_id).map((v) => `${v.name} unplugged`),
-    ];
-    const text = changes.length === 0 ? "inventory changed" : changes.length > 4 ? `${changes.length} interfaces changed` : changes.join(", ");
-    return `${text} on ${this.chassis ?? this.peer}`;
   }
 
   /** The first of them one by one, the rest as a number: a host may have something to say of each of its interfaces. */
@@ -456,7 +469,3 @@ export class Host {
     this.inventory.options.troubles.over({ who: chassis ?? this.identity.address, chassis, limit, text, cure: `see what speaks OVSDB from ${this.peer}, and how large its database is` });
   }
 }
-
-/** With what is in maps and sets: two transactions that set a column to different ones are not the same. */
-const textOf = (operations: readonly Operation[]): string =>
-  JSON.stringify(operations, (_, value: unknown) => (value instanceof Map || value instanceof Set ? Array.from(value as Iterable<unknown>) : typeof value === "bigint" ? String(value) : value));

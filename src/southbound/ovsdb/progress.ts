@@ -133,4 +133,4 @@ const sameVif = (a: Readonly<Vif> | undefined, b: Vif): boolean =>
   a !== undefined && a.iface_id === b.iface_id && a.ofport === b.ofport && a.slot === b.slot;
 
 let requests = 0;
-export const cause = (call: string): Cause => ({ requestId: `southbound-${++requests}`, call });
+export const cause = (call: string): Cause => ({ requestId: `southbound-${++requests}`, call, own: true });

@@ -134,3 +134,14 @@ export function concernedVifs(view: ReadView, apps: readonly App[], id: string, 
   }
   return vifs;
 }
+
+/** What changed of the interfaces, in a few words. */
+export function differenceText(stored: readonly Vif[], plugged: readonly { readonly name: string; readonly ifaceId: string }[]): string {
+  const before = new Map(stored.map((v) => [v.name, v.iface_id]));
+  const now = new Map(plugged.map((p) => [p.name, p.ifaceId]));
+  const changes = [
+    ...plugged.filter((p) => before.get(p.name) !== p.ifaceId).map((p) => `${p.name} plugged`),
+    ...stored.filter((v) => now.get(v.name) !== v.iface_id).map((v) => `${v.name} unplugged`),
+  ];
+  return changes.length === 0 ? "inventory changed" : changes.length > 4 ? `${changes.length} interfaces changed` : changes.join(", ");
+}

@@ -15,6 +15,8 @@ export interface ProblemParts {
   readonly certificateUntil?: Date | undefined;
   /** Names of tables, by their ids. */
   readonly tableName?: ((id: number) => string | undefined) | undefined;
+  /** All switches are held, by intent. */
+  readonly shadow?: boolean;
   /** Listeners without TLS that are reached from elsewhere, as host:port. */
   readonly plain: readonly string[];
   readonly chassis: Iterable<Readonly<Chassis>>;
@@ -129,7 +131,7 @@ function* certificateProblems({ certificateUntil, hosts, startedAt, now = starte
   }
 }
 
-function* connectionProblems(row: Readonly<Chassis>, { startedAt, switchOf, hostOf, lostAt, resourcesOf, tableName }: ProblemParts): Iterable<Problem> {
+function* connectionProblems(row: Readonly<Chassis>, { startedAt, shadow, switchOf, hostOf, lostAt, resourcesOf, tableName }: ProblemParts): Iterable<Problem> {
   const target = switchOf(row.id);
   const common = { resources: [], switches: [row.id] } as const;
   const table = (id: number): string => tableName?.(id) ?? String(id);
@@ -151,6 +153,13 @@ function* connectionProblems(row: Readonly<Chassis>, { startedAt, switchOf, host
       ...common, resources: [...of.values()].slice(0, FLOWS_EXPLAINED), kind: "flows_repaired", severity: "warning", since: target.repaired.since.toISOString(),
       text: `flows of ${row.id} were not as they should be at ${at.toISOString()}, and were put right: ${missing} missing, ${changed} changed, ${foreign} nobody's; of tables ${where}`,
       cure: { text: `look who else writes flows to the bridge of ${row.id}: another controller (ovs-vsctl get-controller), ovs-ofctl in a script; this goes with the first audit that finds nothing` },
+    };
+  }
+  if (target?.state === "held" && target.hold !== undefined && shadow !== true) {
+    yield {
+      ...common, kind: "switch_held", severity: "critical", since: target.hold.since.toISOString(),
+      text: `${target.hold.text}; it keeps what it has and gets no changes`,
+      cure: { text: `restore what is missing (start with the data directory that was lost, or a copy of it) and restart the controller; if what is stored now is right, axion store accept --switch ${row.id}, or axion store accept for all that are held, makes the switch so` },
     };
   }
   if (target === undefined || target.quarantine.size === 0) return;

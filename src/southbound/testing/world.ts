@@ -10,6 +10,7 @@ import { hookGuard } from "../../lib/hook-guard.ts";
 import { machineRandom, type Random } from "../../lib/random.ts";
 import { allTables } from "../../boot/registry.ts";
 import { Metrics } from "../../lib/metrics.ts";
+import { Lineage } from "../../model/lineage.ts";
 import { Model } from "../../model/model.ts";
 import { Southbound, type SouthboundConfig, type SwitchInfo, type SwitchPacketIn } from "../index.ts";
 import type { KvStore } from "../../store/kv.ts";
@@ -168,6 +169,8 @@ export interface WorldOptions {
   readonly effects?: FlowEffects;
   readonly facts?: FactKeeper;
   readonly onPacketIn?: (packet: SwitchPacketIn) => readonly PacketOut[];
+  /** Whether switches that would lose much are held. */
+  readonly guarded?: boolean;
   /** Of an earlier world: what was stored is there again. */
   readonly store?: KvStore;
   readonly ports?: { readonly openflow: number; readonly ovsdb: number };
@@ -192,6 +195,7 @@ export class World {
 
   static async start(options: WorldOptions = {}): Promise<World> {
     const store = options.store ?? openMemory();
+    const lineage = options.guarded === true ? await Lineage.open(store, machineRandom) : undefined;
     const model = await Model.open(store, allTables([]).filter((t) => !t.derived));
     const desired = new WrittenDesired(model, options.want ?? (() => ({})));
     const log: LogLine[] = [];
@@ -207,6 +211,7 @@ export class World {
       random: options.random ?? machineRandom,
       effects: options.effects,
       facts: options.facts,
+      lineage,
       resourcesOf: (flow) => [{ type: "port", id: `of table ${flow.table}` }],
       onPacketIn: options.onPacketIn ?? (() => []),
       config: {
