@@ -6,17 +6,18 @@ import { join } from "node:path";
 import fc from "fast-check";
 import { Level } from "level";
 import { expect, test } from "vitest";
-import { CommitStore, type Group, type Storage } from "./commit.ts";
+import { CommitStore, type Storage } from "./commit.ts";
 import { StoreError } from "./errors.ts";
 import type { KvStore } from "./kv.ts";
 import { LevelStorage } from "./level.ts";
+import type { Conflict, LogCommit } from "./log.ts";
 import { openStore } from "./open.ts";
 import { list, put, withDir, withStore } from "./testing/backends.ts";
 
 /** A real storage whose writes wait until let through, or fail. */
 class Gate implements Storage {
   readonly inner: LevelStorage;
-  readonly groups: Group[] = [];
+  readonly groups: (readonly LogCommit[])[] = [];
   /** Runs when a group is on disk and not yet revealed. */
   onWritten: () => Promise<void> = () => Promise.resolve();
   #waiting: ((error?: Error) => void)[] = [];
@@ -25,16 +26,20 @@ class Gate implements Storage {
     this.inner = inner;
   }
 
-  get revision(): number {
-    return this.inner.revision;
+  get generation(): number {
+    return this.inner.generation;
+  }
+  get oldest(): number {
+    return this.inner.oldest;
   }
 
-  async write(group: Group): Promise<void> {
+  async append(after: number, group: readonly LogCommit[]): Promise<number | Conflict> {
     this.groups.push(group);
     const error = await new Promise<Error | undefined>((resolve) => this.#waiting.push(resolve));
     if (error !== undefined) throw error;
-    await this.inner.write(group);
+    const answer = await this.inner.append(after, group);
     await this.onWritten();
+    return answer;
   }
 
   /** Lets the one write that waits go on. */
@@ -45,6 +50,8 @@ class Gate implements Storage {
 
   heads = (keys: readonly string[]): ReturnType<Storage["heads"]> => this.inner.heads(keys);
   reveal = (): void => this.inner.reveal();
+  read = (from: number): ReturnType<Storage["read"]> => this.inner.read(from);
+  checkpoint = (): Promise<void> => this.inner.checkpoint();
   get = (key: string): ReturnType<Storage["get"]> => this.inner.get(key);
   range = (options: Parameters<Storage["range"]>[0]): ReturnType<Storage["range"]> => this.inner.range(options);
   close = (): Promise<void> => this.inner.close();
@@ -130,7 +137,7 @@ test("a failed write stops writing for good: all that wait are refused with IO, 
     await store.close();
     await expect(store.txn([], [])).rejects.toMatchObject({ code: "CLOSED" });
     const again = await LevelStorage.open(dir);
-    expect(again.revision).toBe(1);
+    expect(again.generation).toBe(1);
     await again.close();
   }));
 
@@ -321,9 +328,9 @@ test("a newer format is UNSUPPORTED, and so is what this version does not have",
   withDir(async (dataDir) => {
     const dir = await makeStore(dataDir);
     const db = new Level(dir);
-    await db.put("\0format", "axion-store 2");
+    await db.put("\0format", "axion-store 3");
     await db.close();
-    await expect(openStore("level:", { dataDir })).rejects.toMatchObject({ code: "UNSUPPORTED", fields: { actual: 2 } });
+    await expect(openStore("level:", { dataDir })).rejects.toMatchObject({ code: "UNSUPPORTED", fields: { actual: 3 } });
     await expect(openStore("etcd://localhost:2379", { dataDir })).rejects.toMatchObject({
       code: "UNSUPPORTED",
       message: expect.stringContaining("not in this version") as string,

@@ -1,55 +1,68 @@
 // The embedded store: LevelDB through `level`, one synced batch per group. Order and watches are commit.ts; here is the
 // layout on disk, and the doubt with which a directory is opened.
 //
-//   00 "format"   "axion-store 1"
-//   00 "state"    record: modRevision = the store's revision, value = { records, check } as JSON
-//   01 <key>      record
-//   record        crc32 of key and rest (4 bytes) | createRevision (6) | modRevision (6) | value
+//   00 "format"        "axion-store 2"
+//   00 "state"         record: modRevision = the generation, value = { id, records, check, oldest } as JSON
+//   01 <key>           record: a row as it is now
+//   02 <generation>    record: an entry of the log (log.ts) whose first commit has that generation (6 bytes)
+//   record             crc32 of key and rest (4 bytes) | createRevision (6) | modRevision (6) | value
 //
 // LevelDB alone drops a damaged part of its journal in silence, and with it acknowledged writes. So each batch also
-// writes how many records there are and the sum of their checksums, and opening reads everything once and compares.
-// Before that, level-table.ts looks at the files that LevelDB would trust blindly.
+// writes how many rows there are and the sum of their checksums, and opening reads everything once and compares.
+// Before that, files.ts looks at the files that LevelDB would trust blindly, and witness.ts knows what was acknowledged.
+//
+// A store of format 1 is one without a log: it is taken over when all of it was read.
 
+import { randomUUID } from "node:crypto";
 import { open as openFile, mkdir, readFile, readdir } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { Level } from "level";
-import { CommitStore, type CommitOptions, type Group, type Head, type Storage } from "./commit.ts";
+import { CommitStore, type CommitOptions, type Storage } from "./commit.ts";
 import { crc32 } from "./crc.ts";
-import { StoreError } from "./errors.ts";
+import { compacted, StoreError } from "./errors.ts";
 import type { KvEntry, KvStore, RangeOptions } from "./kv.ts";
+import { checkOrder, countEntry, decodeEntry, encodeEntry, KEEP, Tail, timeOfEntry, type Conflict, type Generation, type Keep, type LogCommit } from "./log.ts";
 import { tableDamage } from "./level-table.ts";
 import { lockHolder } from "./lock.ts";
 
-type Db = Level<Buffer, Buffer>;
+/** `level` in Node has a method more than where it runs in browsers. */
+type Db = Level<Buffer, Buffer> & { compactRange(start: Buffer, end: Buffer): Promise<void> };
 type Snapshot = ReturnType<Db["snapshot"]>;
 
 const FORMAT = Buffer.from("\0format");
 const STATE = Buffer.from("\0state");
-const FORMAT_VERSION = 1;
+const FORMAT_VERSION = 2;
 const FIRST = Buffer.from([1]);
+/** After all rows, before all entries. */
 const AFTER = Buffer.from([2]);
+const END = Buffer.from([3]);
 const HEADER = 16;
 /** Entries, or this many bytes, fetched at once by a range. */
 const PAGE = 512;
 const PAGE_BYTES = 1 << 20;
+/** Entries of the log fetched at once. */
+const READ_PAGE = 128;
 /** Keys looked up at once without leaving the thread. */
 const READ_NOW = 1000;
-/** Keys written lately whose heads are at hand: a write compares and replaces what was written just before more than anything else. */
+/** Keys written lately, and bytes of their values, that are at hand: a write compares and replaces what was written just before more than anything else. */
 const LATELY = 4096;
+const LATELY_BYTES = 8 << 20;
 
-/** What a write needs to know of the record that it replaces. */
-interface Known extends Head {
+interface Record {
   readonly check: number;
-}
-
-interface Record extends Known {
+  readonly createRevision: number;
+  readonly modRevision: number;
   readonly value: Buffer;
 }
 
 interface Totals {
+  /** Of the store: tells it from another one in its place. */
+  readonly id: string;
   readonly records: number;
   /** Sum of the records' checksums, modulo 2^32. */
   readonly check: number;
+  /** First generation of the log that is kept. */
+  readonly oldest: Generation;
 }
 
 /** A view that reads use; it is let go when a newer one is there and its last range has ended. */
@@ -59,11 +72,15 @@ interface View {
   stale: boolean;
 }
 
-/** Opens or makes a store in `dir`. @throws StoreError LOCKED, CORRUPT, UNSUPPORTED (a newer format), IO. */
-export async function openLevel(dir: string, options: CommitOptions = {}): Promise<KvStore> {
+export interface LevelOptions extends CommitOptions {
+  readonly acceptLoss?: Generation | undefined;
+}
+
+/** Opens or makes a store in `dir`. @throws StoreError LOSS, LOCKED, CORRUPT, UNSUPPORTED (a newer format), IO. */
+export async function openLevel(dir: string, options: LevelOptions = {}): Promise<KvStore> {
   const began = performance.now();
-  const storage = await LevelStorage.open(dir);
-  const fields = { dir, revision: storage.revision, records: storage.records, ms: Math.round(performance.now() - began) };
+  const storage = await LevelStorage.open(dir, options.keep);
+  const fields = { dir, revision: storage.generation, oldest: storage.oldest, records: storage.records, ms: Math.round(performance.now() - began) };
   options.log?.info(fields, "store open");
   return new CommitStore(storage, options);
 }
@@ -71,49 +88,56 @@ export async function openLevel(dir: string, options: CommitOptions = {}): Promi
 export class LevelStorage implements Storage {
   readonly #dir: string;
   readonly #db: Db;
-  readonly revision: number;
+  readonly #tail: Tail;
+  #generation: Generation;
   #totals: Totals;
   #view: View;
-  /** Checksums of what the coming write replaces. */
-  readonly #replaced = new Map<string, number>();
-  /** Heads of the keys written lately, undefined: deleted. When they are LATELY they become those from before, in place of the ones there. */
-  #lately = new Map<string, Known | undefined>();
-  #before = new Map<string, Known | undefined>();
+  /** Keys written lately, undefined: deleted. When they are LATELY they become those from before, in place of the ones there. */
+  #lately = new Map<string, KvEntry | undefined>();
+  #latelyBytes = 0;
+  #before = new Map<string, KvEntry | undefined>();
 
-  private constructor(dir: string, db: Db, revision: number, totals: Totals) {
+  private constructor(dir: string, db: Db, { generation, totals, tail }: Loaded) {
     this.#dir = dir;
     this.#db = db;
-    this.revision = revision;
+    this.#tail = tail;
+    this.#generation = generation;
     this.#totals = totals;
     this.#view = { snapshot: db.snapshot(), readers: 0, stale: false };
   }
 
-  static async open(dir: string): Promise<LevelStorage> {
+  static async open(dir: string, keep: Keep = KEEP): Promise<LevelStorage> {
     await prepare(dir);
-    const db: Db = new Level<Buffer, Buffer>(dir, {
+    const db = new Level<Buffer, Buffer>(dir, {
       keyEncoding: "buffer",
       valueEncoding: "buffer",
       compression: false, // level-table.ts reads the blocks
       writeBufferSize: 16 << 20,
       cacheSize: 32 << 20,
-    });
+    }) as Db;
     try {
       await db.open();
-      const { revision, totals } = await load(dir, db);
-      return new LevelStorage(dir, db, revision, totals);
+      return new LevelStorage(dir, db, await load(dir, db, keep));
     } catch (error) {
       await db.close().catch(() => undefined); // the reason it did not open says more
       throw await explain(dir, error);
     }
   }
 
+  get generation(): Generation {
+    return this.#generation;
+  }
+
+  get oldest(): Generation {
+    return this.#totals.oldest;
+  }
+
   get records(): number {
     return this.#totals.records;
   }
 
-  async heads(keys: readonly string[]): Promise<readonly (Head | undefined)[]> {
-    this.#replaced.clear();
-    const heads = new Map<string, Known | undefined>();
+  async heads(keys: readonly string[]): Promise<readonly (KvEntry | undefined)[]> {
+    const heads = new Map<string, KvEntry | undefined>();
     const unknown: string[] = [];
     for (const key of keys) {
       const known = this.#lately.has(key) ? this.#lately : this.#before.has(key) ? this.#before : undefined;
@@ -125,16 +149,10 @@ export class LevelStorage implements Storage {
       const found = await this.#guard(this.#read(stored));
       for (let i = 0; i < found.length; i++) {
         const bytes = found[i];
-        if (bytes === undefined) continue;
-        const { check, createRevision, modRevision } = decode(this.#dir, stored[i]!, bytes);
-        heads.set(unknown[i]!, { check, createRevision, modRevision });
+        if (bytes !== undefined) heads.set(unknown[i]!, toEntry(unknown[i]!, decode(this.#dir, stored[i]!, bytes)));
       }
     }
-    return keys.map((key) => {
-      const head = heads.get(key);
-      if (head !== undefined) this.#replaced.set(key, head.check);
-      return head;
-    });
+    return keys.map((key) => heads.get(key));
   }
 
   // Most keys are new, which LevelDB's filters tell without the disk, or were written lately: looking them up takes a
@@ -143,39 +161,99 @@ export class LevelStorage implements Storage {
     return stored.length <= READ_NOW ? stored.map((key) => this.#db.getSync(key)) : this.#db.getMany([...stored]);
   }
 
-  async write(group: Group): Promise<void> {
-    let { records, check } = this.#totals;
+  async append(after: Generation, commits: readonly LogCommit[]): Promise<Generation | Conflict> {
+    if (after !== this.#generation) return { conflict: this.#generation };
+    checkOrder(after, commits);
+    if (commits.length === 0) return after;
+    let { records, check, oldest } = this.#totals;
     // Not an array of operations: each would be cloned with all its options, which took as long as all else that a write does.
     const batch = this.#db.batch();
-    const written = new Map<string, Known | undefined>();
-    for (const [key, entry] of group.writes) {
+    const written = netOf(commits);
+    for (const [key, { before, now }] of written) {
       const stored = encodeKey(key);
-      const replaced = this.#replaced.get(key);
-      if (replaced !== undefined) {
+      if (before !== undefined) {
         records--;
-        check -= replaced;
+        check -= checkOf(stored, before);
       }
-      if (entry === undefined) {
-        batch.del(stored);
-        written.set(key, undefined);
-      } else {
-        const { createRevision, modRevision } = entry;
-        const value = encode(stored, createRevision, modRevision, entry.value);
-        const sum = value.readUInt32BE(0);
+      if (now === undefined) batch.del(stored);
+      else {
+        const value = encode(stored, now.createRevision, now.modRevision, now.value);
         records++;
-        check += sum;
+        check += value.readUInt32BE(0);
         batch.put(stored, value);
-        written.set(key, { check: sum, createRevision, modRevision });
       }
     }
-    const totals: Totals = { records, check: modulo32(check) };
-    batch.put(STATE, encodeState(group.revision, totals));
+    const generation = after + commits.length;
+    const entry = encode(entryKey(after + 1), after + 1, generation, encodeEntry(commits));
+    batch.put(entryKey(after + 1), entry);
+    this.#tail.add(after + 1, generation + 1, commits.at(-1)!.at, entry.length);
+    // One part a write: what a write costs has a limit, and no write adds more than a part.
+    const due = this.#tail.due(Date.now());
+    if (due !== undefined) oldest = this.#letGo(batch, due);
+    const totals: Totals = { id: this.#totals.id, records, check: modulo32(check), oldest };
+    batch.put(STATE, encodeState(generation, totals));
     await this.#guard(batch.write({ sync: true }));
+    if (due !== undefined) this.#tail.drop();
     this.#totals = totals;
-    if (this.#lately.size + written.size > LATELY) {
+    this.#generation = generation;
+    this.#remember(written);
+    return generation;
+  }
+
+  #letGo(batch: ReturnType<Db["batch"]>, { first, next }: { readonly first: Generation; readonly next: Generation }): Generation {
+    // Which of them begin an entry is not known; to delete what is not there costs a few bytes.
+    for (let at = first; at < next; at++) batch.del(entryKey(at));
+    return next;
+  }
+
+  #remember(written: ReadonlyMap<string, { readonly now: KvEntry | undefined }>): void {
+    let bytes = 0;
+    for (const { now } of written.values()) bytes += now?.value.length ?? 0;
+    if (this.#lately.size + written.size > LATELY || this.#latelyBytes + bytes > LATELY_BYTES) {
       this.#before = this.#lately;
-      this.#lately = written;
-    } else for (const [key, known] of written) this.#lately.set(key, known);
+      this.#lately = new Map();
+      this.#latelyBytes = 0;
+    }
+    this.#latelyBytes += bytes;
+    for (const [key, { now }] of written) this.#lately.set(key, now);
+  }
+
+  async *read(from: Generation): AsyncGenerator<LogCommit> {
+    if (from < this.oldest) throw compacted(from, this.oldest);
+    const end = this.#generation;
+    let next = from;
+    // An entry has the generation of its first commit for its key: the one that has `from` may begin before it.
+    const [at] = await this.#guard(this.#db.keys({ gte: AFTER, lte: entryKey(from), reverse: true, limit: 1 }).all());
+    const iterator = this.#db.iterator({ gte: at ?? AFTER, lt: END, highWaterMarkBytes: PAGE_BYTES });
+    try {
+      for (;;) {
+        const page = await this.#guard(iterator.nextv(READ_PAGE));
+        for (const [key, bytes] of page) {
+          for (const commit of entryOf(this.#dir, key, bytes)) {
+            if (commit.generation < next) continue;
+            if (commit.generation > end) return;
+            // It was let go of while it was read.
+            if (commit.generation !== next++) throw compacted(next - 1, this.oldest);
+            yield commit;
+          }
+        }
+        if (page.length === 0) return;
+      }
+    } finally {
+      await iterator.close();
+    }
+  }
+
+  async checkpoint(): Promise<void> {
+    for (let due = this.#tail.due(Date.now()); due !== undefined; due = this.#tail.due(Date.now())) {
+      const batch = this.#db.batch();
+      const totals: Totals = { ...this.#totals, oldest: this.#letGo(batch, due) };
+      batch.put(STATE, encodeState(this.#generation, totals));
+      await this.#guard(batch.write({ sync: true }));
+      this.#tail.drop();
+      this.#totals = totals;
+    }
+    await this.#guard(this.#db.compactRange(Buffer.from([0]), END));
   }
 
   reveal(): void {
@@ -254,11 +332,9 @@ function encode(stored: Buffer, createRevision: number, modRevision: number, val
   return bytes;
 }
 
-function decode(dir: string, stored: Buffer, bytes: Buffer): Record {
+function decode(dir: string, stored: Buffer, bytes: Buffer, what = () => `the record of ${JSON.stringify(stored.toString("utf8", 1))}`): Record {
   const check = bytes.length < HEADER ? -1 : bytes.readUInt32BE(0);
-  if (check !== crc32(bytes.subarray(4), crc32(stored))) {
-    throw corrupt(dir, `the record of ${JSON.stringify(stored.toString("utf8", 1))} fails its checksum`);
-  }
+  if (check !== crc32(bytes.subarray(4), crc32(stored))) throw corrupt(dir, `${what()} fails its checksum`);
   const createRevision = bytes.readUIntBE(4, 6);
   return { check, createRevision, modRevision: bytes.readUIntBE(10, 6), value: bytes.subarray(HEADER) };
 }
@@ -270,8 +346,45 @@ const toEntry = (key: string, { value, createRevision, modRevision }: Record): K
   modRevision,
 });
 
-const encodeState = (revision: number, totals: Totals): Buffer =>
-  encode(STATE, 0, revision, Buffer.from(JSON.stringify(totals)));
+const encodeState = (generation: Generation, totals: Totals): Buffer => encode(STATE, 0, generation, Buffer.from(JSON.stringify(totals)));
+
+/** What `encode` would have at the head of the record. */
+function checkOf(stored: Buffer, { createRevision, modRevision, value }: Pick<Record, "createRevision" | "modRevision" | "value">): number {
+  const revisions = Buffer.allocUnsafe(12);
+  revisions.writeUIntBE(createRevision, 0, 6);
+  revisions.writeUIntBE(modRevision, 6, 6);
+  return crc32(value, crc32(revisions, crc32(stored)));
+}
+
+function entryKey(first: Generation): Buffer {
+  const key = Buffer.allocUnsafe(7);
+  key[0] = AFTER[0]!;
+  key.writeUIntBE(first, 1, 6);
+  return key;
+}
+
+function entryOf(dir: string, key: Buffer, bytes: Buffer): LogCommit[] {
+  const first = key.readUIntBE(1, 6);
+  const { value } = decode(dir, key, bytes, () => `the entry of generation ${first}`);
+  try {
+    return decodeEntry(first, value);
+  } catch (error) {
+    throw corrupt(dir, `the entry of generation ${first} cannot be read: ${(error as Error).message}`, error);
+  }
+}
+
+/** What several commits come to, for each key. */
+function netOf(commits: readonly LogCommit[]): ReadonlyMap<string, { readonly before: LogCommit["changes"][number]["before"]; readonly now: KvEntry | undefined }> {
+  const net = new Map<string, { readonly before: LogCommit["changes"][number]["before"]; readonly now: KvEntry | undefined }>();
+  for (const { generation, changes } of commits) {
+    for (const { key, before, after } of changes) {
+      const now = after === undefined ? undefined : { key, value: after, createRevision: before?.createRevision ?? generation, modRevision: generation };
+      const earlier = net.get(key);
+      net.set(key, { before: earlier === undefined ? before : earlier.before, now });
+    }
+  }
+  return net;
+}
 
 /** Makes the directory, or looks at what is there before LevelDB does: it takes over, and clears, what it misreads. */
 async function prepare(dir: string): Promise<void> {
@@ -307,22 +420,21 @@ async function syncDirectory(dir: string): Promise<void> {
   }
 }
 
-async function load(dir: string, db: Db): Promise<{ revision: number; totals: Totals }> {
+interface Loaded {
+  readonly generation: Generation;
+  readonly totals: Totals;
+  readonly tail: Tail;
+}
+
+async function load(dir: string, db: Db, keep: Keep): Promise<Loaded> {
   const format = (await db.get(FORMAT)) as Buffer | undefined;
   if (format === undefined) {
     if ((await db.keys({ limit: 1 }).all()).length > 0) throw corrupt(dir, "it is a LevelDB database of something else");
-    const totals: Totals = { records: 0, check: 0 };
-    const made = Buffer.from(`axion-store ${FORMAT_VERSION}`);
-    const batch = [
-      { type: "put" as const, key: FORMAT, value: made },
-      { type: "put" as const, key: STATE, value: encodeState(0, totals) },
-    ];
-    await db.batch(batch, { sync: true });
-    return { revision: 0, totals };
+    return begin(db, 0, { records: 0, check: 0 }, keep);
   }
   const version = /^axion-store (\d+)$/.exec(format.toString("latin1"))?.[1];
   if (version === undefined) throw corrupt(dir, "it is a LevelDB database of something else");
-  if (Number(version) !== FORMAT_VERSION) {
+  if (Number(version) > FORMAT_VERSION) {
     const text = `${dir} has store format ${version}, this version reads ${FORMAT_VERSION}`;
     throw new StoreError("UNSUPPORTED", text, { dir, limit: FORMAT_VERSION, actual: Number(version) });
   }
@@ -334,13 +446,49 @@ async function load(dir: string, db: Db): Promise<{ revision: number; totals: To
   if (found.records !== said.records || found.check !== said.check) {
     throw corrupt(dir, `it has ${found.records} records of ${said.records}, or some are older than their last write`);
   }
-  return { revision: state.modRevision, totals: said };
+  if (Number(version) === 1) return begin(db, state.modRevision, found, keep);
+  return { generation: state.modRevision, totals: said, tail: await readTail(dir, db, said.oldest, state.modRevision, keep) };
 }
 
-async function count(dir: string, db: Db, revision: number): Promise<Totals> {
+/** A new store, or one whose rows have no log yet. */
+async function begin(db: Db, generation: Generation, { records, check }: Pick<Totals, "records" | "check">, keep: Keep): Promise<Loaded> {
+  const totals: Totals = { id: randomUUID(), records, check, oldest: generation + 1 };
+  const batch = [
+    { type: "put" as const, key: FORMAT, value: Buffer.from(`axion-store ${FORMAT_VERSION}`) },
+    { type: "put" as const, key: STATE, value: encodeState(generation, totals) },
+  ];
+  await db.batch(batch, { sync: true });
+  return { generation, totals, tail: new Tail(keep) };
+}
+
+/** Reads the log: no generation may be missing in it. */
+async function readTail(dir: string, db: Db, oldest: Generation, generation: Generation, keep: Keep): Promise<Tail> {
+  const tail = new Tail(keep);
+  let next = oldest;
+  const iterator = db.iterator({ gte: entryKey(oldest), lt: END, highWaterMarkBytes: PAGE_BYTES });
+  try {
+    for (;;) {
+      const page = await iterator.nextv(READ_PAGE);
+      if (page.length === 0) break;
+      for (const [key, bytes] of page) {
+        const first = key.readUIntBE(1, 6);
+        if (first !== next) throw corrupt(dir, `its log lacks generation ${next}`);
+        const { value } = decode(dir, key, bytes, () => `the entry of generation ${first}`);
+        next += countEntry(value);
+        tail.add(first, next, timeOfEntry(value), bytes.length);
+      }
+    }
+  } finally {
+    await iterator.close();
+  }
+  if (next !== generation + 1) throw corrupt(dir, `its log ends with generation ${next - 1}, its rows are of ${generation}`);
+  return tail;
+}
+
+async function count(dir: string, db: Db, revision: number): Promise<Pick<Totals, "records" | "check">> {
   let records = 0;
   let check = 0;
-  const iterator = db.iterator({ gte: FIRST, highWaterMarkBytes: PAGE_BYTES });
+  const iterator = db.iterator({ gte: FIRST, lt: AFTER, highWaterMarkBytes: PAGE_BYTES });
   try {
     for (;;) {
       const page = await iterator.nextv(PAGE);

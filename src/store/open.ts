@@ -5,6 +5,7 @@ import { StoreError } from "./errors.ts";
 import type { HistoryLimits } from "./watch.ts";
 import type { KvStore, StoreLog } from "./kv.ts";
 import { openLevel } from "./level.ts";
+import type { Keep } from "./log.ts";
 import { openMemory } from "./memory.ts";
 
 export interface OpenOptions {
@@ -13,6 +14,8 @@ export interface OpenOptions {
   readonly log?: StoreLog;
   /** How much is kept for watches that start in the past. */
   readonly history?: HistoryLimits;
+  /** How much of the log is kept, to be read as history. */
+  readonly keep?: Keep;
 }
 
 /** "level:" or "memory:". @throws StoreError LOCKED, CORRUPT, IO, UNSUPPORTED. */
