@@ -35,6 +35,7 @@ import { Asked, Claims, FlowCounter, machineHttp, Outbound, Packets, Services, S
 import { Southbound } from "./southbound/index.ts";
 import { Receipts } from "./southbound/receipts.ts";
 import { keepFirstEdition } from "./store/first-edition.ts";
+import { KEEP } from "./store/log.ts";
 import { openStore } from "./store/open.ts";
 
 export interface ControllerOptions {
@@ -77,7 +78,7 @@ export class Controller {
       const kept = await keepFirstEdition(config.dataDir);
       if (kept !== undefined) log.info({ dataDir: config.dataDir, copy: kept }, "a data directory of the first edition is taken over, a copy is kept");
     }
-    const store = await openStore(config.store, { dataDir: config.dataDir });
+    const store = await openStore(config.store, { dataDir: config.dataDir, log, keep: config.keep ?? KEEP, acceptLoss: config.acceptLoss });
     const converted = await upgradeStore(store, tables);
     if (converted > 0) log.info({ rows: converted }, "rows of the edition before converted");
     const earlier = await earlierLayouts(store, JSON.stringify(recordOf(layout)));

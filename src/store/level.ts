@@ -14,23 +14,23 @@
 // A store of format 1 is one without a log: it is taken over when all of it was read.
 
 import { randomUUID } from "node:crypto";
-import { open as openFile, mkdir, readFile, readdir } from "node:fs/promises";
-import { dirname, join } from "node:path";
+import { open as openFile, mkdir } from "node:fs/promises";
+import { dirname } from "node:path";
 import { Level } from "level";
 import { CommitStore, type CommitOptions, type Storage } from "./commit.ts";
 import { crc32 } from "./crc.ts";
 import { compacted, StoreError } from "./errors.ts";
+import { corrupt, inspect, judge, locked, STATE } from "./files.ts";
 import type { KvEntry, KvStore, RangeOptions } from "./kv.ts";
 import { checkOrder, countEntry, decodeEntry, encodeEntry, KEEP, Tail, timeOfEntry, type Conflict, type Generation, type Keep, type LogCommit } from "./log.ts";
-import { tableDamage } from "./level-table.ts";
 import { lockHolder } from "./lock.ts";
+import { Witness } from "./witness.ts";
 
 /** `level` in Node has a method more than where it runs in browsers. */
 type Db = Level<Buffer, Buffer> & { compactRange(start: Buffer, end: Buffer): Promise<void> };
 type Snapshot = ReturnType<Db["snapshot"]>;
 
 const FORMAT = Buffer.from("\0format");
-const STATE = Buffer.from("\0state");
 const FORMAT_VERSION = 2;
 const FIRST = Buffer.from([1]);
 /** After all rows, before all entries. */
@@ -79,7 +79,7 @@ export interface LevelOptions extends CommitOptions {
 /** Opens or makes a store in `dir`. @throws StoreError LOSS, LOCKED, CORRUPT, UNSUPPORTED (a newer format), IO. */
 export async function openLevel(dir: string, options: LevelOptions = {}): Promise<KvStore> {
   const began = performance.now();
-  const storage = await LevelStorage.open(dir, options.keep);
+  const storage = await LevelStorage.open(dir, options);
   const fields = { dir, revision: storage.generation, oldest: storage.oldest, records: storage.records, ms: Math.round(performance.now() - began) };
   options.log?.info(fields, "store open");
   return new CommitStore(storage, options);
@@ -89,6 +89,7 @@ export class LevelStorage implements Storage {
   readonly #dir: string;
   readonly #db: Db;
   readonly #tail: Tail;
+  readonly #witness: Witness;
   #generation: Generation;
   #totals: Totals;
   #view: View;
@@ -97,17 +98,21 @@ export class LevelStorage implements Storage {
   #latelyBytes = 0;
   #before = new Map<string, KvEntry | undefined>();
 
-  private constructor(dir: string, db: Db, { generation, totals, tail }: Loaded) {
+  private constructor(dir: string, db: Db, { generation, totals, tail, witness }: Loaded) {
     this.#dir = dir;
     this.#db = db;
     this.#tail = tail;
+    this.#witness = witness;
     this.#generation = generation;
     this.#totals = totals;
     this.#view = { snapshot: db.snapshot(), readers: 0, stale: false };
   }
 
-  static async open(dir: string, keep: Keep = KEEP): Promise<LevelStorage> {
+  static async open(dir: string, { keep = KEEP, acceptLoss, log }: LevelOptions = {}): Promise<LevelStorage> {
     await prepare(dir);
+    const inspection = await inspect(dir);
+    const accepted = await judge(dir, inspection, acceptLoss);
+    if (accepted !== undefined) log?.error({ dir, ...accepted }, "a loss of acknowledged changes is accepted");
     const db = new Level<Buffer, Buffer>(dir, {
       keyEncoding: "buffer",
       valueEncoding: "buffer",
@@ -117,7 +122,7 @@ export class LevelStorage implements Storage {
     }) as Db;
     try {
       await db.open();
-      return new LevelStorage(dir, db, await load(dir, db, keep));
+      return new LevelStorage(dir, db, await load(dir, db, keep, inspection.state?.generation ?? 0));
     } catch (error) {
       await db.close().catch(() => undefined); // the reason it did not open says more
       throw await explain(dir, error);
@@ -196,6 +201,7 @@ export class LevelStorage implements Storage {
     if (due !== undefined) this.#tail.drop();
     this.#totals = totals;
     this.#generation = generation;
+    this.#witness.say({ generation, check: totals.check, id: totals.id });
     this.#remember(written);
     return generation;
   }
@@ -296,8 +302,9 @@ export class LevelStorage implements Storage {
     }
   }
 
-  close(): Promise<void> {
-    return this.#guard(this.#db.close());
+  async close(): Promise<void> {
+    await this.#guard(this.#db.close());
+    this.#witness.close();
   }
 
   async #guard<T>(work: Promise<T>): Promise<T> {
@@ -386,28 +393,13 @@ function netOf(commits: readonly LogCommit[]): ReadonlyMap<string, { readonly be
   return net;
 }
 
-/** Makes the directory, or looks at what is there before LevelDB does: it takes over, and clears, what it misreads. */
+/** Makes the directory. */
 async function prepare(dir: string): Promise<void> {
-  let names: string[];
   try {
     const made = await mkdir(dir, { recursive: true });
     if (made !== undefined) for (let at = dir; at.length >= made.length; at = dirname(at)) await syncDirectory(dirname(at));
-    names = await readdir(dir);
   } catch (cause) {
     throw new StoreError("IO", `cannot use ${dir}: ${(cause as Error).message}`, { dir }, cause);
-  }
-  const current = names.includes("CURRENT") ? await readFile(join(dir, "CURRENT"), "latin1").catch(() => "") : undefined;
-  if (current === undefined) {
-    // Empty, or the leftovers of a first start that was killed; anything else was never ours or has lost its root.
-    const other = names.find((name) => !/^(LOCK|LOG|LOG\.old|MANIFEST-000001|000001\.dbtmp)$/.test(name));
-    if (other !== undefined) throw corrupt(dir, `it holds ${JSON.stringify(other)} but no CURRENT file`);
-  } else if (current !== "MANIFEST-000001\n" && !names.some((name) => name.endsWith(".log"))) {
-    throw corrupt(dir, "its journal (*.log) is missing; it is data, not a log of events");
-  }
-  for (const name of names.filter((one) => one.endsWith(".ldb"))) {
-    const file = await readFile(join(dir, name)).catch(() => undefined); // one that goes away belongs to a live process
-    const damage = file === undefined ? undefined : tableDamage(file);
-    if (damage !== undefined) throw corrupt(dir, `${name} has ${damage}`);
   }
 }
 
@@ -424,13 +416,15 @@ interface Loaded {
   readonly generation: Generation;
   readonly totals: Totals;
   readonly tail: Tail;
+  readonly witness: Witness;
 }
 
-async function load(dir: string, db: Db, keep: Keep): Promise<Loaded> {
+/** `expected`: the generation that its files have. */
+async function load(dir: string, db: Db, keep: Keep, expected: Generation): Promise<Loaded> {
   const format = (await db.get(FORMAT)) as Buffer | undefined;
   if (format === undefined) {
     if ((await db.keys({ limit: 1 }).all()).length > 0) throw corrupt(dir, "it is a LevelDB database of something else");
-    return begin(db, 0, { records: 0, check: 0 }, keep);
+    return begin(dir, db, 0, { records: 0, check: 0 }, keep);
   }
   const version = /^axion-store (\d+)$/.exec(format.toString("latin1"))?.[1];
   if (version === undefined) throw corrupt(dir, "it is a LevelDB database of something else");
@@ -446,19 +440,24 @@ async function load(dir: string, db: Db, keep: Keep): Promise<Loaded> {
   if (found.records !== said.records || found.check !== said.check) {
     throw corrupt(dir, `it has ${found.records} records of ${said.records}, or some are older than their last write`);
   }
-  if (Number(version) === 1) return begin(db, state.modRevision, found, keep);
-  return { generation: state.modRevision, totals: said, tail: await readTail(dir, db, said.oldest, state.modRevision, keep) };
+  const generation = state.modRevision;
+  if (generation !== expected) throw corrupt(dir, `its files have generation ${expected}, LevelDB finds ${generation}`);
+  if (Number(version) === 1) return begin(dir, db, generation, found, keep);
+  const tail = await readTail(dir, db, said.oldest, generation, keep);
+  return { generation, totals: said, tail, witness: await Witness.begin(dir, { generation, check: said.check, id: said.id }) };
 }
 
 /** A new store, or one whose rows have no log yet. */
-async function begin(db: Db, generation: Generation, { records, check }: Pick<Totals, "records" | "check">, keep: Keep): Promise<Loaded> {
+async function begin(dir: string, db: Db, generation: Generation, { records, check }: Pick<Totals, "records" | "check">, keep: Keep): Promise<Loaded> {
   const totals: Totals = { id: randomUUID(), records, check, oldest: generation + 1 };
+  // First: a store of this format without a witness has lost it.
+  const witness = await Witness.begin(dir, { generation, check, id: totals.id });
   const batch = [
     { type: "put" as const, key: FORMAT, value: Buffer.from(`axion-store ${FORMAT_VERSION}`) },
     { type: "put" as const, key: STATE, value: encodeState(generation, totals) },
   ];
   await db.batch(batch, { sync: true });
-  return { generation, totals, tail: new Tail(keep) };
+  return { generation, totals, tail: new Tail(keep), witness };
 }
 
 /** Reads the log: no generation may be missing in it. */
@@ -508,9 +507,6 @@ async function count(dir: string, db: Db, revision: number): Promise<Pick<Totals
   }
 }
 
-const corrupt = (dir: string, why: string, cause?: unknown): StoreError =>
-  new StoreError("CORRUPT", `${dir} is not a sound store: ${why}`, { dir }, cause);
-
 /** LevelDB's error as ours; the reason for a failed open is in its `cause`. */
 async function explain(dir: string, error: unknown): Promise<StoreError> {
   if (error instanceof StoreError) return error;
@@ -518,12 +514,8 @@ async function explain(dir: string, error: unknown): Promise<StoreError> {
   if (code === "LEVEL_DATABASE_NOT_OPEN" && cause !== undefined) return explain(dir, cause);
   const { message } = error as Error;
   switch (code) {
-    case "LEVEL_LOCKED": {
-      const pid = await lockHolder(dir);
-      const who = pid === undefined ? "another process" : pid === process.pid ? "this process" : `process ${pid}`;
-      const text = `${dir} is in use by ${who}: one controller per data directory`;
-      return new StoreError("LOCKED", text, pid === undefined ? { dir } : { dir, pid }, error);
-    }
+    case "LEVEL_LOCKED":
+      return locked(dir, await lockHolder(dir), error);
     case "LEVEL_CORRUPTION":
       return corrupt(dir, message, error);
     case "LEVEL_DATABASE_NOT_OPEN":
