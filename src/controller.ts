@@ -19,6 +19,7 @@ import { listening } from "./lib/listening.ts";
 import { machineRandom } from "./lib/random.ts";
 import { Facts } from "./model/facts.ts";
 import { version } from "./lib/version.ts";
+import { History } from "./model/history.ts";
 import { Model } from "./model/model.ts";
 import { earlierLayouts } from "./model/layouts.ts";
 import { danglingProblems, mendReferences } from "./model/references.ts";
@@ -27,6 +28,7 @@ import type { View } from "./model/view.ts";
 import { createNorthbound, KeystoneAuth, shownPolicy, TokenFile, type Authenticator, type Northbound } from "./northbound/index.ts";
 import { OpsTokenFile } from "./ops/access.ts";
 import { FlowDump } from "./ops/flow-dump.ts";
+import { historyRoutes } from "./ops/history.ts";
 import { metersOf } from "./ops/meters.ts";
 import { createOps, type OpsServer } from "./ops/server.ts";
 import { Layout } from "./pipeline/layout.ts";
@@ -164,6 +166,7 @@ export class Controller {
         policy: () => shownPolicy(northbound.registry.policy, northbound.policyFile),
       },
     });
+    historyRoutes(ops, new History(store, model, tables));
     await listening("ops", ops.listen(config.ops));
     this.stops.push(() => ops.close());
     const bound = ({ server }: Pick<OpsServer, "server">): number => (server.address() as AddressInfo).port;

@@ -1,4 +1,6 @@
 // What every backend promises, and a comparison with a model too simple to be wrong.
+//
+// Over 400 lines: one suite of all that a backend promises, the log among it.
 
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";

@@ -5,6 +5,8 @@ export type StoreErrorCode =
   | "LOCKED" // another open store has the directory
   | "CORRUPT" // the directory is damaged, or is not ours
   | "LOSS" // acknowledged changes are missing or damaged
+  | "MISSING" // there is no store to work on
+  | "INVALID" // a text that is no export
   | "COMPACTED" // a watch or a history of revisions that are no longer kept
   | "CLOSED" // used after close()
   | "TOO_LARGE" // over one of LIMITS

@@ -18,8 +18,8 @@ const COPIES = process.env["AXION_NIGHTLY"] === "1" ? 50 : 5;
 
 /** The store and the writer as plain JavaScript in `dir`, with no build needed; answers the writer's path. */
 async function transpile(dir: string): Promise<string> {
-  const store = (await readdir(join(ROOT, "src/store"))).filter((name) => name.endsWith(".ts") && !name.endsWith(".test.ts"));
-  const sources = [...store.map((name) => `src/store/${name}`), "src/store/testing/writer.ts"];
+  const store = (await readdir(join(ROOT, "src/store"), { recursive: true })).filter((name) => name.endsWith(".ts") && !name.endsWith(".test.ts"));
+  const sources = store.map((name) => `src/store/${name}`);
   const options = { target: ts.ScriptTarget.ES2023, module: ts.ModuleKind.ESNext, rewriteRelativeImportExtensions: true };
   for (const source of sources) {
     const text = await readFile(join(ROOT, source), "utf8");

@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { StoreError } from "./errors.ts";
 import type { HistoryLimits } from "./watch.ts";
 import type { KvStore, StoreLog } from "./kv.ts";
-import { openLevel } from "./level.ts";
+import { openLevel } from "./level/level.ts";
 import type { Generation, Keep } from "./log.ts";
 import { openMemory } from "./memory.ts";
 

@@ -184,7 +184,7 @@ describe("the command line", () => {
     const help = await run(["--help"]);
     expect(help).toMatchObject({ code: 0, err: "" });
     const commands = [...help.out.matchAll(/^ {2}([a-z]+)\b/gm)].map((m) => m[1]!);
-    expect(commands).toEqual(["start", "status", "switches", "flows", "problems", "policy", "lab", "completion", "help"]);
+    expect(commands).toEqual(["start", "status", "switches", "flows", "problems", "policy", "history", "store", "lab", "completion", "help"]);
     for (const name of commands.filter((c) => !["help", "start"].includes(c))) {
       const own = await run([name, "--help"]);
       expect(own, name).toMatchObject({ code: 0, err: "" });
@@ -209,6 +209,13 @@ describe("the command line", () => {
     [["flows", "--json", "--format", "text"], /--json and --format text contradict each other/],
     [["flows", "--switch"], /argument missing/],
     [["switches", ""], /the switch's id is empty/],
+    [["history", "x"], /a generation is a whole number, not x/],
+    [["history", "--to", "3"], /--to needs --from/],
+    [["history", "3", "--limit", "1"], /one generation needs no options/],
+    [["store", "mend"], /unknown command 'mend'/],
+    [["store", "restore", "-1"], /unknown option '-1'/],
+    [["store", "restore", "x"], /a generation is a whole number, not x/],
+    [["store", "compact", "--history-days", "0"], /--history-days must be a whole number from 1 to 36500, not 0/],
     [["completion", "tcsh"], /Allowed choices are bash, zsh, fish;/],
     [["completion"], /missing required argument 'shell'/],
     [["lab", "--encap", "stt"], /Allowed choices are geneve, vxlan, gre;/],
@@ -234,7 +241,7 @@ describe("the command line", () => {
       await once(child, "close");
       return text.split("\n").filter((word) => word !== "");
     };
-    expect(await complete("s")).toEqual(["start", "status", "switches"]);
+    expect(await complete("s")).toEqual(["start", "status", "switches", "store"]);
     expect(await complete("flows", "--s")).toEqual(["--switch", "--state", "--stats"]);
     expect(await complete("--json", "--ops-url", "http", ":", "//x", ":", "1", "flows", "--state", "")).toEqual(["desired", "installed", "diff"]);
     expect(await complete("flows", "--switch", "status", "--form")).toEqual(["--format"]);

@@ -10,7 +10,7 @@ import { closeSync, fdatasync, openSync, readFileSync, writeSync } from "node:fs
 import { open, rename } from "node:fs/promises";
 import { dirname } from "node:path";
 import { crc32 } from "./crc.ts";
-import type { Generation } from "./log.ts";
+import type { Generation } from "../log.ts";
 
 export interface Word {
   readonly generation: Generation;

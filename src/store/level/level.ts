@@ -13,57 +13,26 @@
 //
 // A store of format 1 is one without a log: it is taken over when all of it was read.
 
-import { randomUUID } from "node:crypto";
 import { open as openFile, mkdir } from "node:fs/promises";
 import { dirname } from "node:path";
 import { Level } from "level";
-import { CommitStore, type CommitOptions, type Storage } from "./commit.ts";
-import { crc32 } from "./crc.ts";
-import { compacted, StoreError } from "./errors.ts";
+import { CommitStore, type CommitOptions, type Storage } from "../commit.ts";
+import { compacted, StoreError } from "../errors.ts";
 import { corrupt, inspect, judge, locked, STATE } from "./files.ts";
-import type { KvEntry, KvStore, RangeOptions } from "./kv.ts";
-import { checkOrder, countEntry, decodeEntry, encodeEntry, KEEP, Tail, timeOfEntry, type Conflict, type Generation, type Keep, type LogCommit } from "./log.ts";
+import type { KvEntry, KvStore, RangeOptions } from "../kv.ts";
+import { fill, load, PAGE, PAGE_BYTES, READ_PAGE, type Db, type Loaded } from "./load.ts";
+import { AFTER, checkOf, decode, encode, encodeKey, encodeState, END, entryKey, entryOf, FIRST, modulo32, netOf, toEntry, type Totals } from "./record.ts";
+import { checkOrder, encodeEntry, KEEP, type Conflict, type Generation, type LogCommit, type Tail } from "../log.ts";
 import { lockHolder } from "./lock.ts";
-import { Witness } from "./witness.ts";
+import type { Witness } from "./witness.ts";
 
-/** `level` in Node has a method more than where it runs in browsers. */
-type Db = Level<Buffer, Buffer> & { compactRange(start: Buffer, end: Buffer): Promise<void> };
 type Snapshot = ReturnType<Db["snapshot"]>;
 
-const FORMAT = Buffer.from("\0format");
-const FORMAT_VERSION = 2;
-const FIRST = Buffer.from([1]);
-/** After all rows, before all entries. */
-const AFTER = Buffer.from([2]);
-const END = Buffer.from([3]);
-const HEADER = 16;
-/** Entries, or this many bytes, fetched at once by a range. */
-const PAGE = 512;
-const PAGE_BYTES = 1 << 20;
-/** Entries of the log fetched at once. */
-const READ_PAGE = 128;
 /** Keys looked up at once without leaving the thread. */
 const READ_NOW = 1000;
 /** Keys written lately, and bytes of their values, that are at hand: a write compares and replaces what was written just before more than anything else. */
 const LATELY = 4096;
 const LATELY_BYTES = 8 << 20;
-
-interface Record {
-  readonly check: number;
-  readonly createRevision: number;
-  readonly modRevision: number;
-  readonly value: Buffer;
-}
-
-interface Totals {
-  /** Of the store: tells it from another one in its place. */
-  readonly id: string;
-  readonly records: number;
-  /** Sum of the records' checksums, modulo 2^32. */
-  readonly check: number;
-  /** First generation of the log that is kept. */
-  readonly oldest: Generation;
-}
 
 /** A view that reads use; it is let go when a newer one is there and its last range has ended. */
 interface View {
@@ -113,19 +82,27 @@ export class LevelStorage implements Storage {
     const inspection = await inspect(dir);
     const accepted = await judge(dir, inspection, acceptLoss);
     if (accepted !== undefined) log?.error({ dir, ...accepted }, "a loss of acknowledged changes is accepted");
-    const db = new Level<Buffer, Buffer>(dir, {
-      keyEncoding: "buffer",
-      valueEncoding: "buffer",
-      compression: false, // level-table.ts reads the blocks
-      writeBufferSize: 16 << 20,
-      cacheSize: 32 << 20,
-    }) as Db;
+    const db = database(dir);
     try {
       await db.open();
       return new LevelStorage(dir, db, await load(dir, db, keep, inspection.state?.generation ?? 0));
     } catch (error) {
       await db.close().catch(() => undefined); // the reason it did not open says more
       throw await explain(dir, error);
+    }
+  }
+
+  /** Makes a store of these rows where there is none. @throws StoreError IO, LOCKED */
+  static async make(dir: string, generation: Generation, rows: AsyncIterable<KvEntry>): Promise<void> {
+    await prepare(dir);
+    const db = database(dir);
+    try {
+      await db.open();
+      await fill(dir, db, generation, rows);
+    } catch (error) {
+      throw error instanceof Error && "code" in error ? await explain(dir, error) : error;
+    } finally {
+      await db.close().catch(() => undefined); // what failed says more
     }
   }
 
@@ -316,81 +293,18 @@ export class LevelStorage implements Storage {
   }
 }
 
+const database = (dir: string): Db =>
+  new Level<Buffer, Buffer>(dir, {
+    keyEncoding: "buffer",
+    valueEncoding: "buffer",
+    compression: false, // table.ts reads the blocks
+    writeBufferSize: 16 << 20,
+    cacheSize: 32 << 20,
+  }) as Db;
+
 function release(view: View): void {
   // Closing the database closes it too: a range that nobody ends cannot hold up close().
   if (view.stale && view.readers === 0) void view.snapshot.close();
-}
-
-const encodeKey = (key: string): Buffer => {
-  const stored = Buffer.allocUnsafe(FIRST.length + Buffer.byteLength(key));
-  stored[0] = FIRST[0]!;
-  stored.write(key, FIRST.length);
-  return stored;
-};
-
-const modulo32 = (sum: number): number => ((sum % 0x1_0000_0000) + 0x1_0000_0000) % 0x1_0000_0000;
-
-function encode(stored: Buffer, createRevision: number, modRevision: number, value: Uint8Array): Buffer {
-  const bytes = Buffer.allocUnsafe(HEADER + value.length);
-  bytes.writeUIntBE(createRevision, 4, 6);
-  bytes.writeUIntBE(modRevision, 10, 6);
-  bytes.set(value, HEADER);
-  bytes.writeUInt32BE(crc32(bytes.subarray(4), crc32(stored)), 0);
-  return bytes;
-}
-
-function decode(dir: string, stored: Buffer, bytes: Buffer, what = () => `the record of ${JSON.stringify(stored.toString("utf8", 1))}`): Record {
-  const check = bytes.length < HEADER ? -1 : bytes.readUInt32BE(0);
-  if (check !== crc32(bytes.subarray(4), crc32(stored))) throw corrupt(dir, `${what()} fails its checksum`);
-  const createRevision = bytes.readUIntBE(4, 6);
-  return { check, createRevision, modRevision: bytes.readUIntBE(10, 6), value: bytes.subarray(HEADER) };
-}
-
-const toEntry = (key: string, { value, createRevision, modRevision }: Record): KvEntry => ({
-  key,
-  value,
-  createRevision,
-  modRevision,
-});
-
-const encodeState = (generation: Generation, totals: Totals): Buffer => encode(STATE, 0, generation, Buffer.from(JSON.stringify(totals)));
-
-/** What `encode` would have at the head of the record. */
-function checkOf(stored: Buffer, { createRevision, modRevision, value }: Pick<Record, "createRevision" | "modRevision" | "value">): number {
-  const revisions = Buffer.allocUnsafe(12);
-  revisions.writeUIntBE(createRevision, 0, 6);
-  revisions.writeUIntBE(modRevision, 6, 6);
-  return crc32(value, crc32(revisions, crc32(stored)));
-}
-
-function entryKey(first: Generation): Buffer {
-  const key = Buffer.allocUnsafe(7);
-  key[0] = AFTER[0]!;
-  key.writeUIntBE(first, 1, 6);
-  return key;
-}
-
-function entryOf(dir: string, key: Buffer, bytes: Buffer): LogCommit[] {
-  const first = key.readUIntBE(1, 6);
-  const { value } = decode(dir, key, bytes, () => `the entry of generation ${first}`);
-  try {
-    return decodeEntry(first, value);
-  } catch (error) {
-    throw corrupt(dir, `the entry of generation ${first} cannot be read: ${(error as Error).message}`, error);
-  }
-}
-
-/** What several commits come to, for each key. */
-function netOf(commits: readonly LogCommit[]): ReadonlyMap<string, { readonly before: LogCommit["changes"][number]["before"]; readonly now: KvEntry | undefined }> {
-  const net = new Map<string, { readonly before: LogCommit["changes"][number]["before"]; readonly now: KvEntry | undefined }>();
-  for (const { generation, changes } of commits) {
-    for (const { key, before, after } of changes) {
-      const now = after === undefined ? undefined : { key, value: after, createRevision: before?.createRevision ?? generation, modRevision: generation };
-      const earlier = net.get(key);
-      net.set(key, { before: earlier === undefined ? before : earlier.before, now });
-    }
-  }
-  return net;
 }
 
 /** Makes the directory. */
@@ -409,101 +323,6 @@ async function syncDirectory(dir: string): Promise<void> {
     await handle.sync();
   } finally {
     await handle.close();
-  }
-}
-
-interface Loaded {
-  readonly generation: Generation;
-  readonly totals: Totals;
-  readonly tail: Tail;
-  readonly witness: Witness;
-}
-
-/** `expected`: the generation that its files have. */
-async function load(dir: string, db: Db, keep: Keep, expected: Generation): Promise<Loaded> {
-  const format = (await db.get(FORMAT)) as Buffer | undefined;
-  if (format === undefined) {
-    if ((await db.keys({ limit: 1 }).all()).length > 0) throw corrupt(dir, "it is a LevelDB database of something else");
-    return begin(dir, db, 0, { records: 0, check: 0 }, keep);
-  }
-  const version = /^axion-store (\d+)$/.exec(format.toString("latin1"))?.[1];
-  if (version === undefined) throw corrupt(dir, "it is a LevelDB database of something else");
-  if (Number(version) > FORMAT_VERSION) {
-    const text = `${dir} has store format ${version}, this version reads ${FORMAT_VERSION}`;
-    throw new StoreError("UNSUPPORTED", text, { dir, limit: FORMAT_VERSION, actual: Number(version) });
-  }
-  const bytes = (await db.get(STATE)) as Buffer | undefined;
-  if (bytes === undefined) throw corrupt(dir, "its state record is missing");
-  const state = decode(dir, STATE, bytes);
-  const said = JSON.parse(state.value.toString()) as Totals;
-  const found = await count(dir, db, state.modRevision);
-  if (found.records !== said.records || found.check !== said.check) {
-    throw corrupt(dir, `it has ${found.records} records of ${said.records}, or some are older than their last write`);
-  }
-  const generation = state.modRevision;
-  if (generation !== expected) throw corrupt(dir, `its files have generation ${expected}, LevelDB finds ${generation}`);
-  if (Number(version) === 1) return begin(dir, db, generation, found, keep);
-  const tail = await readTail(dir, db, said.oldest, generation, keep);
-  return { generation, totals: said, tail, witness: await Witness.begin(dir, { generation, check: said.check, id: said.id }) };
-}
-
-/** A new store, or one whose rows have no log yet. */
-async function begin(dir: string, db: Db, generation: Generation, { records, check }: Pick<Totals, "records" | "check">, keep: Keep): Promise<Loaded> {
-  const totals: Totals = { id: randomUUID(), records, check, oldest: generation + 1 };
-  // First: a store of this format without a witness has lost it.
-  const witness = await Witness.begin(dir, { generation, check, id: totals.id });
-  const batch = [
-    { type: "put" as const, key: FORMAT, value: Buffer.from(`axion-store ${FORMAT_VERSION}`) },
-    { type: "put" as const, key: STATE, value: encodeState(generation, totals) },
-  ];
-  await db.batch(batch, { sync: true });
-  return { generation, totals, tail: new Tail(keep), witness };
-}
-
-/** Reads the log: no generation may be missing in it. */
-async function readTail(dir: string, db: Db, oldest: Generation, generation: Generation, keep: Keep): Promise<Tail> {
-  const tail = new Tail(keep);
-  let next = oldest;
-  const iterator = db.iterator({ gte: entryKey(oldest), lt: END, highWaterMarkBytes: PAGE_BYTES });
-  try {
-    for (;;) {
-      const page = await iterator.nextv(READ_PAGE);
-      if (page.length === 0) break;
-      for (const [key, bytes] of page) {
-        const first = key.readUIntBE(1, 6);
-        if (first !== next) throw corrupt(dir, `its log lacks generation ${next}`);
-        const { value } = decode(dir, key, bytes, () => `the entry of generation ${first}`);
-        next += countEntry(value);
-        tail.add(first, next, timeOfEntry(value), bytes.length);
-      }
-    }
-  } finally {
-    await iterator.close();
-  }
-  if (next !== generation + 1) throw corrupt(dir, `its log ends with generation ${next - 1}, its rows are of ${generation}`);
-  return tail;
-}
-
-async function count(dir: string, db: Db, revision: number): Promise<Pick<Totals, "records" | "check">> {
-  let records = 0;
-  let check = 0;
-  const iterator = db.iterator({ gte: FIRST, lt: AFTER, highWaterMarkBytes: PAGE_BYTES });
-  try {
-    for (;;) {
-      const page = await iterator.nextv(PAGE);
-      if (page.length === 0) return { records, check };
-      for (const [stored, bytes] of page) {
-        const record = decode(dir, stored, bytes);
-        if (record.modRevision > revision) throw corrupt(dir, "a record is newer than the store's revision");
-        records++;
-        check = modulo32(check + record.check);
-      }
-      // A lookup goes through filters and indexes that reading in order does not; damage there hides records from it.
-      const reached = await db.hasMany(page.map(([stored]) => stored));
-      if (reached.includes(false)) throw corrupt(dir, "a lookup misses a record that is there");
-    }
-  } finally {
-    await iterator.close();
   }
 }
 

@@ -5,11 +5,11 @@
 // table, the manifest, CURRENT) has parts of all generations in it.
 import { copyFile, mkdir, open, readFile, readdir, rename, rm, stat, truncate } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
-import { StoreError } from "./errors.ts";
+import { StoreError } from "../errors.ts";
 import { readBatch, readEdits, readJournal, type Version } from "./journal.ts";
-import { lookUp, tableDamage } from "./level-table.ts";
+import { lookUp, tableDamage } from "./table.ts";
 import { lockHolder } from "./lock.ts";
-import type { Generation } from "./log.ts";
+import type { Generation } from "../log.ts";
 import { readWitness, witnessOf, type Word } from "./witness.ts";
 
 export const STATE = Buffer.from("\0state");
@@ -77,7 +77,10 @@ export function corrupt(dir: string, why: string, cause?: unknown): StoreError {
 }
 
 async function read(dir: string): Promise<Inspection> {
-  const names = await readdir(dir);
+  const names = await readdir(dir).catch((error: unknown): string[] => {
+    if ((error as NodeJS.ErrnoException).code === "ENOENT") return [];
+    throw error;
+  });
   if (!names.includes("CURRENT")) {
     // Empty, or the leftovers of a first start that was killed; anything else was never ours or has lost its root.
     const other = names.find((name) => !/^(LOCK|LOG|LOG\.old|MANIFEST-000001|000001\.dbtmp)$/.test(name));

@@ -6,7 +6,7 @@
 //   edit     a manifest's record: fields, each with a varint tag                                                            [version_edit.cc]
 
 import { crc32c, unmask } from "./crc.ts";
-import { Reader } from "./level-table.ts";
+import { Reader } from "./table.ts";
 
 const BLOCK = 32 * 1024;
 const PIECE = 7;

@@ -1,4 +1,6 @@
 // What is particular to the disk: nothing before durability, failing writes, reopening, damaged and foreign directories.
+//
+// Over 400 lines: one table of damages and what each start says, beside the promises of the disk.
 
 import { spawn } from "node:child_process";
 import { randomUUID } from "node:crypto";
@@ -8,14 +10,14 @@ import { fileURLToPath } from "node:url";
 import fc from "fast-check";
 import { Level } from "level";
 import { expect, test } from "vitest";
-import { CommitStore, type Storage } from "./commit.ts";
-import { StoreError } from "./errors.ts";
-import type { KvStore } from "./kv.ts";
+import { CommitStore, type Storage } from "../commit.ts";
+import { StoreError } from "../errors.ts";
+import type { KvStore } from "../kv.ts";
 import { LevelStorage } from "./level.ts";
-import type { Conflict, LogCommit } from "./log.ts";
-import { openStore } from "./open.ts";
+import type { Conflict, LogCommit } from "../log.ts";
+import { openStore } from "../open.ts";
 import { Witness } from "./witness.ts";
-import { list, put, withDir, withStore } from "./testing/backends.ts";
+import { list, put, withDir, withStore } from "../testing/backends.ts";
 
 /** A real storage whose writes wait until let through, or fail. */
 class Gate implements Storage {
@@ -408,7 +410,7 @@ test("a store of format 1 is taken over with all it has, also when that was cut 
   withDir(async (dataDir) => {
     const dir = join(dataDir, "store");
     await mkdir(dir);
-    await cp(join(fileURLToPath(new URL("testing/format-1", import.meta.url))), dir, { recursive: true });
+    await cp(join(fileURLToPath(new URL("format-1", import.meta.url))), dir, { recursive: true });
     for (const cutOff of [true, false]) {
       const copy = join(dataDir, String(cutOff));
       await cp(dir, join(copy, "store"), { recursive: true });
