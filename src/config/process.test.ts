@@ -158,7 +158,8 @@ describe("the process", () => {
         await new Promise((done) => setTimeout(done, 20));
       }
       const port = Number(/"api":\{?"?[^}]*?:(\d+)/.exec(log)?.[1]);
-      return { child, log: () => log, url: `http://127.0.0.1:${port}/v2.0/networks` };
+      const ops = Number(/"ops":\{?"?[^}]*?:(\d+)/.exec(log)?.[1]);
+      return { child, log: () => log, url: `http://127.0.0.1:${port}/v2.0/networks`, ops: `http://127.0.0.1:${ops}` };
     };
     const first = await started();
     const generations: number[] = [];
@@ -166,6 +167,10 @@ describe("the process", () => {
       const answer = await fetch(first.url, { method: "POST", body: JSON.stringify({ network: { name: `n${i}` } }) });
       expect(answer.status).toBe(201);
       generations.push(Number(answer.headers.get("x-axion-generation")));
+    }
+    for (const [i, generation] of generations.entries()) {
+      const { call, changes } = (await (await fetch(`${first.ops}/history/${generation}`)).json()) as { call: string; changes: { type: string; after: { name?: string } }[] };
+      expect([call, changes.filter((change) => change.type === "network").map((change) => change.after.name)]).toEqual(["POST /v2.0/networks", [`n${i}`]]);
     }
     const killed = once(first.child, "exit");
     first.child.kill("SIGKILL");

@@ -112,18 +112,18 @@ export class CommitStore implements KvStore {
 
   // Not async functions: they check, copy and queue in the caller's turn, so the order of calls is the order.
   txn(compares: readonly Compare[], ops: readonly KvOp[]): Promise<TxnResult> {
-    return this.#queued(compares, undefined, "", [{ ops }], (outcome) =>
+    return this.#queued(compares, undefined, "", () => [{ ops: ownOf(ops) }], (outcome) =>
       "failed" in outcome ? { ok: false, ...outcome } : { ok: true, revision: outcome.revisions[0]! });
   }
 
   append(after: number, drafts: readonly Draft[], writer = ""): Promise<AppendResult> {
-    return this.#queued([], after, writer, drafts, (outcome) => ("failed" in outcome ? { ok: false, revision: outcome.revision } : { ok: true, revisions: outcome.revisions }));
+    return this.#queued([], after, writer, () => drafts, (outcome) => ("failed" in outcome ? { ok: false, revision: outcome.revision } : { ok: true, revisions: outcome.revisions }));
   }
 
-  #queued<T>(compares: readonly Compare[], after: number | undefined, writer: string, drafts: readonly Draft[], answer: (outcome: Outcome) => T): Promise<T> {
+  #queued<T>(compares: readonly Compare[], after: number | undefined, writer: string, drafts: () => readonly Draft[], answer: (outcome: Outcome) => T): Promise<T> {
     return new Promise((resolve, reject) => {
       if (this.#ended !== undefined) throw this.#ended;
-      this.#queue.push({ ...admit(compares, drafts), after, writer, resolve: (outcome) => resolve(answer(outcome)), reject });
+      this.#queue.push({ ...admit(compares, drafts()), after, writer, resolve: (outcome) => resolve(answer(outcome)), reject });
       this.#loop ??= this.#run();
     });
   }
@@ -259,6 +259,9 @@ function apply(ops: readonly KvOp[], revision: number, state: Map<string, KvEntr
 const eventsOf = ({ generation, changes }: LogCommit): KvEvent[] =>
   changes.map(({ key, after }) => (after === undefined ? { key, modRevision: generation } : { key, value: after, modRevision: generation }));
 
+/** Copies: what the caller does to its buffers and lists later must not reach the disk. */
+const ownOf = (ops: readonly KvOp[]): KvOp[] => ops.map((op) => ("put" in op ? { put: op.put, value: Buffer.from(op.value) } : { delete: op.delete }));
+
 function admit(compares: readonly Compare[], drafts: readonly Draft[]): Pick<Waiting, "compares" | "drafts" | "size" | "bytes"> {
   checkSize("compares", compares.length, LIMITS.txnOps);
   let size = compares.length;
@@ -285,8 +288,7 @@ function admit(compares: readonly Compare[], drafts: readonly Draft[]): Pick<Wai
       }
     }
     checkSize("bytes in one txn", bytes, LIMITS.txn);
-    // Copies: what the caller does to its buffers and lists later must not reach the disk.
-    return { ops: ops.map((op) => ("put" in op ? { put: op.put, value: Buffer.from(op.value) } : { delete: op.delete })), note, at };
+    return { ops, note, at };
   });
   return { compares: compares.map(({ key, modRevision }) => ({ key, modRevision })), drafts: own, size, bytes };
 }

@@ -101,7 +101,7 @@ export interface KvStore {
   txn(compares: readonly Compare[], ops: readonly KvOp[]): Promise<TxnResult>;
   /**
    * Several calls at once, each with a revision of its own, one after the other, if `after` is still the newest revision; all of them or none,
-   * on disk once resolved. @throws as `txn`
+   * on disk once resolved. Buffers and lists that are given are the store's from then on. @throws as `txn`
    */
   append(after: number, drafts: readonly Draft[], writer?: string): Promise<AppendResult>;
   /** The oldest revision that `history` has; `revision + 1` when it has none. */

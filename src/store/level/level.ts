@@ -298,7 +298,8 @@ const database = (dir: string): Db =>
     keyEncoding: "buffer",
     valueEncoding: "buffer",
     compression: false, // table.ts reads the blocks
-    writeBufferSize: 16 << 20,
+    // The log is written beside the rows: as many calls as before between two tables, which are what writing costs most.
+    writeBufferSize: 32 << 20,
     cacheSize: 32 << 20,
   }) as Db;
 

@@ -179,6 +179,19 @@ describe("without a controller", () => {
   });
 });
 
+describe("the past", () => {
+  test("history: the calls that made what is there, one generation, a difference", async () => {
+    const port = JSON.parse(await said("history", "--resource", instance.port.id, "--json")) as { generation: number; call: string; changes: { type: string; before: unknown }[] }[];
+    const made = port.at(-1)!;
+    expect(made.call).toBe("POST /v2.0/ports");
+    expect(made.changes.filter((change) => change.type === "port").map((change) => change.before)).toEqual([null]);
+    expect(await said("history", String(made.generation))).toMatch(new RegExp(`^${made.generation}  \\d{4}-.*Z  POST /v2.0/ports.*\n(.*\n)*  \\+ port ${instance.port.id}`));
+    expect(await said("history", "--from", String(made.generation - 1), "--to", String(made.generation))).toContain(`  + port ${instance.port.id}`);
+    expect((await said("history", "--limit", "2")).match(/^\d+ /gm)).toHaveLength(2);
+    expect(await run(["history", "99999999"], { AXION_OPS_URL: url })).toMatchObject({ code: 1, err: expect.stringMatching(/^axion: generation 99999999 is still to come, the newest is \d+\n$/) as string });
+  });
+});
+
 describe("the command line", () => {
   test("--help everywhere: 0, on the output; nothing that is not built", async () => {
     const help = await run(["--help"]);
@@ -213,7 +226,6 @@ describe("the command line", () => {
     [["history", "--to", "3"], /--to needs --from/],
     [["history", "3", "--limit", "1"], /one generation needs no options/],
     [["store", "mend"], /unknown command 'mend'/],
-    [["store", "restore", "-1"], /unknown option '-1'/],
     [["store", "restore", "x"], /a generation is a whole number, not x/],
     [["store", "compact", "--history-days", "0"], /--history-days must be a whole number from 1 to 36500, not 0/],
     [["completion", "tcsh"], /Allowed choices are bash, zsh, fish;/],
