@@ -130,7 +130,10 @@ const meanings: Readonly<Record<string, Readonly<Record<string, string>>>> = {
   "src/store/errors.ts": {
     LOCKED: "another controller has the data folder",
     CORRUPT: "the folder is damaged, or is not a store; nothing was changed in it",
-    COMPACTED: "a watch asked for revisions that are no longer kept",
+    LOSS: "changes that were acknowledged are missing or damaged; the message names the last generation that is whole, nothing was changed, and `--accept-loss` starts without the rest",
+    MISSING: "there is no store in the data directory that `axion store` was given",
+    INVALID: "a text that is no export, or was changed or cut: the message names the line; or a generation that is still to come",
+    COMPACTED: "a watch or a history was asked for of generations that are no longer kept",
     CLOSED: "used after it was closed",
     TOO_LARGE: "a key, value or transaction over the store's limits",
     IO: "the disk refused; writes answer 503 until the controller is started again, reads go on",

@@ -21,6 +21,7 @@ import { UsageError } from "./lib/usage-error.ts";
 import { machineRandom } from "./lib/random.ts";
 import { Facts } from "./model/facts.ts";
 import { version } from "./lib/version.ts";
+import { History } from "./model/history.ts";
 import { Model } from "./model/model.ts";
 import { earlierLayouts } from "./model/layouts.ts";
 import { withCopy } from "./model/copied-store.ts";
@@ -31,6 +32,7 @@ import type { View } from "./model/view.ts";
 import { createNorthbound, KeystoneAuth, shownPolicy, TokenFile, type Authenticator, type Northbound } from "./northbound/index.ts";
 import { OpsTokenFile } from "./ops/access.ts";
 import { FlowDump } from "./ops/flow-dump.ts";
+import { historyRoutes } from "./ops/history.ts";
 import { metersOf } from "./ops/meters.ts";
 import { createOps, type OpsServer } from "./ops/server.ts";
 import { Shadow } from "./ops/shadow.ts";
@@ -41,6 +43,7 @@ import { Southbound } from "./southbound/index.ts";
 import { Receipts } from "./southbound/receipts.ts";
 import type { KvStore } from "./store/kv.ts";
 import { keepFirstEdition } from "./store/first-edition.ts";
+import { KEEP } from "./store/log.ts";
 import { openStore } from "./store/open.ts";
 
 const SHADOW = "This controller is a shadow (--shadow): it compares, and changes nothing";
@@ -176,6 +179,7 @@ export class Controller {
         policy: () => shownPolicy(northbound.registry.policy, northbound.policyFile),
       },
     });
+    historyRoutes(ops, new History(store, model, tables));
     await listening("ops", ops.listen(config.ops));
     this.stops.push(() => ops.close());
     const bound = ({ server }: Pick<OpsServer, "server">): number => (server.address() as AddressInfo).port;
@@ -203,7 +207,7 @@ export class Controller {
       const kept = await keepFirstEdition(dataDir);
       if (kept !== undefined) log.info({ dataDir, copy: kept }, "a data directory of the first edition is taken over, a copy is kept");
     }
-    return openStore(config.store, { dataDir });
+    return openStore(config.store, { dataDir, log, keep: config.keep ?? KEEP, acceptLoss: config.acceptLoss });
   }
 
   private async openCopy(): Promise<KvStore> {

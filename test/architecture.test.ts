@@ -43,7 +43,7 @@ const edges = all.flatMap(imports);
 const allowed: Readonly<Record<string, readonly string[]>> = {
   lib: [],
   config: [],
-  cli: [],
+  cli: ["store"],
   app: ["lib"],
   boot: ["pipeline", "southbound"],
   store: [],

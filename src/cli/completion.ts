@@ -17,7 +17,7 @@ function completables(program: Command): Completable[] {
   return help.visibleCommands(program).map((command) => ({
     name: command.name(),
     about: command.summary() || command.description(),
-    words: command.name() === "help" ? help.visibleCommands(program).map((c) => c.name()) : command.registeredArguments.flatMap((argument) => argument.argChoices ?? []),
+    words: command.name() === "help" ? help.visibleCommands(program).map((c) => c.name()) : [...command.commands.map((c) => c.name()), ...command.registeredArguments.flatMap((argument) => argument.argChoices ?? [])],
     options: [...help.visibleOptions(command), ...help.visibleOptions(program).filter((o) => !["--help", "--version"].includes(o.long!))],
   }));
 }

@@ -6,16 +6,19 @@ import { fileErrorText } from "../lib/files.ts";
 import { UsageError } from "../lib/usage-error.ts";
 import { version } from "../lib/version.ts";
 import { addAccept } from "./accept.ts";
+import { StoreError } from "../store/errors.ts";
 import type { Call, Output } from "./call.ts";
 import { completion, shells, type Shell } from "./completion.ts";
+import { history, type HistoryOptions } from "./history.ts";
 import { flows, formats, states, type FlowOptions } from "./flows.ts";
 import { lab } from "./lab.ts";
 import { OpsApi, OpsError } from "./ops-api.ts";
 import { policy, problems } from "./reports.ts";
 import { status, switches } from "./status.ts";
+import { storeCommands } from "./store.ts";
 
 /** Designed and refused by name. */
-export const notYet: readonly string[] = ["trace", "plan", "history", "receipts", "tunnels", "pki"];
+export const notYet: readonly string[] = ["trace", "plan", "receipts", "tunnels", "pki"];
 
 interface GlobalOptions {
   readonly opsUrl: string;
@@ -81,8 +84,19 @@ export function makeProgram(output: Output, finish: (code: number) => void): Com
     });
   program.command("problems").description("what is wrong now, worst first").action(async () => finish(await problems(call())));
   program.command("policy").description("access rules of the API that are in force, and which of them a policy file made").action(async () => finish(await policy(call())));
-  const store = program.command("store").description("what is stored");
-  addAccept(store, call, finish);
+  program
+    .command("history")
+    .description("what changed, by which call, when, the newest first; one generation; or the difference of two instants")
+    .argument("[generation]", "one change")
+    .option("--resource <id>", "of one API resource")
+    .option("--project <id>", "made by one project, or in it")
+    .option("--since <instant>", "after a generation, or an instant such as 2026-01-31T12:00:00Z")
+    .option("--until <instant>", "up to one")
+    .option("--limit <n>", "how many at most (100)")
+    .option("--from <instant>", "the difference from this instant")
+    .option("--to <instant>", "to this one (now)")
+    .action(async (generation: string | undefined, options: HistoryOptions) => finish(await history(call(), generation, options)));
+  addAccept(storeCommands(program, call, finish), call, finish);
   program
     .command("lab")
     .description("make the demo's lab on this machine: hypervisors with real switches, a controller, two tenants, an outside (as npm run demo)")
@@ -116,7 +130,7 @@ export async function runCommand(argv: readonly string[], output: Output): Promi
     return code;
   } catch (error) {
     if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : 2; // it has said what is wrong
-    if (error instanceof UsageError || error instanceof OpsError) {
+    if (error instanceof UsageError || error instanceof OpsError || error instanceof StoreError) {
       output.error(`axion: ${error.message.replace(/\p{Cc}+/gu, " ")}\n`);
       return error instanceof UsageError ? 2 : 1;
     }

@@ -21,7 +21,7 @@ const keystone = { auth: "keystone", "keystone-url": "https://id.example:5000/v3
 const tls = { "tls-cert": pem.cert, "tls-key": pem.key, "tls-ca": pem.ca };
 
 const defaults: Config = {
-  dataDir: "./data", store: "level:", api: { host: "127.0.0.1", port: 9696 }, ops: { host: "127.0.0.1", port: 9697 }, openflow: { host: "0.0.0.0", port: 6653 },
+  dataDir: "./data", store: "level:", keep: { ms: 30 * 86_400_000, bytes: 1024 * 1024 * 1024 }, api: { host: "127.0.0.1", port: 9696 }, ops: { host: "127.0.0.1", port: 9697 }, openflow: { host: "0.0.0.0", port: 6653 },
   ovsdb: { host: "0.0.0.0", port: 6640 }, advertise: undefined, tls: undefined, auth: { kind: "none" }, policyFile: undefined, opsTokenFile: undefined, allowedHosts: [], corsOrigins: [], rates: { project: undefined, unauthenticated: { perSecond: 50, burst: 500 } }, disabledApps: [],
   auditIntervalMs: 60_000, name: hostname(), logLevel: "info", logPretty: false,
 };
@@ -30,6 +30,8 @@ const defaults: Config = {
 const cases: readonly (readonly [settings: Readonly<Record<string, string>>, changed: Partial<Config>])[] = [
   [{ "data-dir": "/var/lib/axion" }, { dataDir: "/var/lib/axion" }],
   [{ store: "memory:" }, { store: "memory:" }],
+  [{ "history-days": "1", "history-mb": "2" }, { keep: { ms: 86_400_000, bytes: 2 * 1024 * 1024 } }],
+  [{ "accept-loss": "0" }, { acceptLoss: 0 }],
   [{ api: "127.0.0.2:80" }, { api: { host: "127.0.0.2", port: 80 } }],
   [{ ops: "[::1]:1" }, { ops: { host: "::1", port: 1 } }],
   [{ ops: "[fd00::1]:1", "ops-token-file": secret }, { ops: { host: "fd00::1", port: 1 }, opsTokenFile: secret }],

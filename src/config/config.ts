@@ -23,6 +23,10 @@ export type AuthConfig =
 export interface Config {
   readonly dataDir: string;
   readonly store: string;
+  /** How much of the past is kept. */
+  readonly keep?: { readonly ms: number; readonly bytes: number };
+  /** The generation after which acknowledged changes may be missing. */
+  readonly acceptLoss?: number;
   readonly api: Endpoint;
   readonly ops: Endpoint;
   readonly openflow: Endpoint;
@@ -124,6 +128,11 @@ function build(given: ReadonlyMap<string, Given>): Config {
   }
   const seconds = Number(text("audit-interval"));
   if (!(seconds >= 1 && seconds <= 86_400)) throw new UsageError(`${where("audit-interval")} must be 1 to 86400 seconds, not ${text("audit-interval")!}`);
+  const whole = (name: FlagName, min: number, max: number): number => {
+    const value = text(name)!;
+    if (!/^\d{1,15}$/.test(value) || Number(value) < min || Number(value) > max) throw new UsageError(`${where(name)} must be a whole number from ${min} to ${max}, not ${value === "" ? "empty" : value}`);
+    return Number(value);
+  };
   const advertise = text("advertise");
   if (advertise !== undefined && isIP(advertise) === 0 && !HOST_NAME.test(advertise)) {
     throw new UsageError(`${where("advertise")} must be an address or a host name, without a port, not ${JSON.stringify(advertise)}`);
@@ -136,6 +145,8 @@ function build(given: ReadonlyMap<string, Given>): Config {
   return {
     dataDir: text("data-dir")!,
     store: oneOf("store"),
+    keep: { ms: whole("history-days", 1, 36_500) * 86_400_000, bytes: whole("history-mb", 1, 1_048_576) * 1024 * 1024 },
+    ...(given.has("accept-loss") ? { acceptLoss: whole("accept-loss", 0, 2 ** 48 - 1) } : {}),
     api,
     ops,
     openflow: endpoint("openflow"),

@@ -25,6 +25,9 @@ export const flags = {
   advertise: { kind: "text", group: LISTENERS, value: "HOST", about: "address switches are told to use for OpenFlow (default: the local address their OVSDB session came to)" },
   "data-dir": { kind: "text", group: STORE, value: "DIR", fallback: "./data", about: "folder of the embedded store" },
   store: { kind: { oneOf: ["level:", "memory:"] }, group: STORE, value: "URL", fallback: "level:", about: "where state is kept: level: (under --data-dir) or memory: (lost at exit, for trials)" },
+  "history-days": { kind: "text", group: STORE, value: "DAYS", fallback: "30", about: "how long changes are kept to be read as history" },
+  "history-mb": { kind: "text", group: STORE, value: "MB", fallback: "1024", about: "how much of them is kept at most" },
+  "accept-loss": { kind: "text", group: STORE, value: "GENERATION", about: "start although acknowledged changes after this generation are damaged or missing; the refused start names it" },
   "tls-cert": { kind: "file", group: TLS, about: "certificate for OpenFlow and OVSDB over TLS" },
   "tls-key": { kind: "file", group: TLS, about: "its private key" },
   "tls-ca": { kind: "file", group: TLS, about: "CA that switches' certificates are verified against" },
@@ -84,7 +87,6 @@ export const flagOf = (name: FlagName): Flag => flags[name];
 export const notYet: ReadonlySet<string> = new Set([
   "store-ca", "store-cert", "store-key",
   "nova-metadata-url", "metadata-secret-file",
-  "history-days", "history-mb", "accept-loss",
 ]);
 
 /** The environment variable of a flag: AXION_DATA_DIR for data-dir. */

@@ -1,6 +1,6 @@
 // What the process makes of its settings: how it starts, what it says when it cannot, how it ends.
 import { once } from "node:events";
-import { existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { Agent, request } from "node:http";
 import { createServer, type AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
@@ -145,6 +145,58 @@ describe("the process", () => {
     expect(err).toMatch(/^axion: .*\n$/);
     expect(err).toContain(join(dataDir, "store"));
   });
+
+  test("networks acknowledged, kill -9, bytes of the journal damaged: the start refuses and names the generation; with --accept-loss it has what is whole", async () => {
+    const dataDir = join(dir, "damaged");
+    const started = async (...args: string[]) => {
+      const child = spawn(process.execPath, [main, "--data-dir", dataDir, ...anywhere, ...args], { cwd: dir, env, stdio: ["ignore", "pipe", "inherit"] });
+      let log = "";
+      child.stdout.setEncoding("utf8").on("data", (text: string) => (log += text));
+      const until = Date.now() + 20_000;
+      while (!log.includes('"msg":"ready"')) {
+        if (child.exitCode !== null || Date.now() > until) throw new Error(`not ready: ${log}`);
+        await new Promise((done) => setTimeout(done, 20));
+      }
+      const port = Number(/"api":\{?"?[^}]*?:(\d+)/.exec(log)?.[1]);
+      const ops = Number(/"ops":\{?"?[^}]*?:(\d+)/.exec(log)?.[1]);
+      return { child, log: () => log, url: `http://127.0.0.1:${port}/v2.0/networks`, ops: `http://127.0.0.1:${ops}` };
+    };
+    const first = await started();
+    const generations: number[] = [];
+    for (let i = 0; i < 5; i++) {
+      const answer = await fetch(first.url, { method: "POST", body: JSON.stringify({ network: { name: `n${i}` } }) });
+      expect(answer.status).toBe(201);
+      generations.push(Number(answer.headers.get("x-axion-generation")));
+    }
+    for (const [i, generation] of generations.entries()) {
+      const { call, changes } = (await (await fetch(`${first.ops}/history/${generation}`)).json()) as { call: string; changes: { type: string; after: { name?: string } }[] };
+      expect([call, changes.filter((change) => change.type === "network").map((change) => change.after.name)]).toEqual(["POST /v2.0/networks", [`n${i}`]]);
+    }
+    const killed = once(first.child, "exit");
+    first.child.kill("SIGKILL");
+    await killed;
+
+    const store = join(dataDir, "store");
+    const journal = join(store, readdirSync(store).filter((name) => name.endsWith(".log")).sort().at(-1)!);
+    const bytes = readFileSync(journal);
+    bytes.fill(0x55, bytes.length - 3000, bytes.length - 2992);
+    writeFileSync(journal, bytes);
+    const { code, out, err } = await run("--data-dir", dataDir, ...anywhere);
+    expect({ code, ready: out.includes('"msg":"ready"') }).toEqual({ code: 1, ready: false });
+    expect(err).toMatch(/^axion: .*acknowledged changes of generations \d+ to \d+ are missing\. --accept-loss \d+ starts without them\n$/);
+    expect(Number(/to (\d+) are/.exec(err)![1])).toBeGreaterThanOrEqual(generations.at(-1)!);
+    const whole = Number(/--accept-loss (\d+)/.exec(err)![1]);
+    expect((await run("--data-dir", dataDir, ...anywhere, "--accept-loss", String(whole + 1))).code).toBe(1);
+
+    const again = await started("--accept-loss", String(whole));
+    const { networks } = (await (await fetch(again.url)).json()) as { networks: { name: string }[] };
+    expect(networks.map(({ name }) => name).sort()).toEqual(generations.flatMap((generation, i) => (generation <= whole ? [`n${i}`] : [])));
+    expect(again.log()).toContain("a loss of acknowledged changes is accepted");
+    const ended = once(again.child, "exit");
+    again.child.kill("SIGTERM");
+    expect((await ended)[0]).toBe(0);
+    expect(readdirSync(dataDir).some((name) => name.startsWith("store.lost-"))).toBe(true);
+  }, 60_000);
 
   test("a record in the store that is no row: one line that names its key, 1", async () => {
     const dataDir = join(dir, "garbage");

@@ -7,7 +7,8 @@ import { join } from "node:path";
 import fc from "fast-check";
 import { afterEach, describe, expect, test } from "vitest";
 import { defineTable, type Row, type Tx } from "#app";
-import { CommitStore, type Group } from "../store/commit.ts";
+import { CommitStore } from "../store/commit.ts";
+import type { Conflict, LogCommit } from "../store/log.ts";
 import type { KvStore } from "../store/kv.ts";
 import { MemoryStorage } from "../store/memory.ts";
 import { openStore } from "../store/open.ts";
@@ -38,11 +39,11 @@ class Gate extends MemoryStorage {
     this.release?.();
     this.held = undefined;
   }
-  override async write(group: Group): Promise<void> {
+  override async append(after: number, commits: readonly LogCommit[]): Promise<number | Conflict> {
     this.writes++;
     await this.held;
     if (this.broken !== undefined) throw this.broken;
-    await super.write(group);
+    return super.append(after, commits);
   }
 }
 
@@ -215,9 +216,40 @@ describe("durability", () => {
     await turns();
     gate.go();
     expect((await first).generation).toBe(1);
-    for (const { generation } of await Promise.all(rest)) expect(generation).toBe(2);
+    expect((await Promise.all(rest)).map(({ generation }) => generation)).toEqual(Array.from({ length: 400 }, (_, i) => i + 2));
     expect(store.stats().txns).toBe(2);
     expect(rowsOf(model)).toHaveLength(401);
+  });
+
+  test("each call of a group is a commit of its own: its generation, its changes, its cause; the log says the same as was told", async () => {
+    const { model, store, gate } = await open();
+    const told: Commit[] = [];
+    model.onCommit((commit) => told.push(commit));
+    gate.hold();
+    const first = put(model, "a", 1);
+    await turns();
+    const rest = [put(model, "a", 2), put(model, "b", 1), model.transact(cause("nothing"), (tx) => tx.get(items, "a")), model.transact(cause("delete a"), (tx) => tx.delete(items, "a")), put(model, "a", 3)];
+    await turns();
+    gate.go();
+    expect((await Promise.all([first, ...rest])).map((r) => r.generation)).toEqual([1, 2, 3, 3, 4, 5]);
+    expect(gate.writes).toBe(2);
+    const item = (id: string, n: number): Item => ({ id, kind: "k", n });
+    const expected = [
+      [1, "put a", "a", undefined, item("a", 1)],
+      [2, "put a", "a", item("a", 1), item("a", 2)],
+      [3, "put b", "b", undefined, item("b", 1)],
+      [4, "delete a", "a", item("a", 2), undefined],
+      [5, "put a", "a", undefined, item("a", 3)],
+    ];
+    expect(told.map(({ generation, changes: [c] }) => [generation, c!.id, c!.before, c!.after])).toEqual(expected.map(([generation, , ...change]) => [generation, ...change]));
+    const logged: unknown[] = [];
+    const row = (value: Buffer | undefined): unknown => (value === undefined ? undefined : (JSON.parse(value.toString()) as { row: unknown }).row);
+    for await (const { generation, note, changes } of store.history(1)) {
+      const { key, before, after } = changes[0]!;
+      logged.push([generation, (JSON.parse(note) as { call: string }).call, key.slice("t/item/".length), row(before?.value), row(after)]);
+    }
+    expect(logged).toEqual(expected);
+    expect(model.lastChange("item", "b")).toEqual({ cause: cause("put b"), generation: 3 });
   });
 
   test("a queue longer than a group goes in order, a few writes for thousands of transactions", async () => {
@@ -546,7 +578,7 @@ describe("what waits to be written", () => {
     const { model, gate, store, before } = await busy();
     const waiting = Array.from({ length: limits.transactions }, (_, i) => weighing(model, `w-${i}`, 10));
     // Another controller comes first: what is staged goes back to those that wait, which are let in already.
-    const other = store.txn([], [{ put: "fence", value: Buffer.from("other") }]);
+    const other = store.txn([], [{ put: "other", value: Buffer.from("other") }]);
     gate.go();
     await Promise.all([other, ...before, ...waiting]);
     gate.hold();

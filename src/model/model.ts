@@ -1,10 +1,10 @@
 // The model: every stored row in memory, changed by transactions that are durable before anyone hears of them.
 //
 // A transaction is a synchronous function over the newest state. Its rows go to a staged layer; all that were staged while
-// the last write was under way go to the store as one group: one atomic, synced write that also demands that nobody else
-// committed since (the fence key). So transactions are serialised across controllers without locks; if another one came
-// first, the group is run again on the newer state. Only after the write are rows visible in `view`, are callers told, and
-// does the compiler hear of it. The store's revision of the write is the generation of everything in the group.
+// the last write was under way go to the store as one group: one atomic, synced append that also demands that nobody else
+// committed since. So transactions are serialised across controllers without locks; if another one came first, the group is
+// run again on the newer state. Only after the write are rows visible in `view`, are callers told, and does the compiler hear
+// of it. Each transaction of a group is a commit of its own: its revision in the store is its generation.
 //
 // Over 400 lines: one queue from call to commit, whose steps share what is staged, in flight and waiting.
 import { defineTable, PoolExhaustedError, type AnyTable, type ReadView, type Row, type SettingDecls, type Settings, type SettingValues, type Table, type Tx } from "#app";
@@ -12,7 +12,7 @@ import type { SettingsBook } from "../app/settings.ts";
 import { machineClock, type Clock } from "../lib/clock.ts";
 import { machineRandom, type Random } from "../lib/random.ts";
 import { StoreError } from "../store/errors.ts";
-import type { KvOp, KvStore, TxnResult } from "../store/kv.ts";
+import type { AppendResult, Draft, KvEvent, KvStore } from "../store/kv.ts";
 import { Layer } from "./rows.ts";
 import { Snapshots, type Snapshot } from "./snapshot.ts";
 
@@ -56,8 +56,10 @@ interface Pending {
   /** Bytes that it holds while it waits; 0: its caller has so few that they need no limit. */
   readonly weight: number;
   result: unknown;
-  /** Rows the transaction wrote, for the cause beside them. */
+  /** Rows the transaction wrote, by their key. */
   touched: Map<string, { table: AnyTable; id: string }>;
+  /** The same with what became of them, when it has run. */
+  written: readonly Written[];
   readonly resolve: (value: { result: unknown; generation: number }) => void;
   readonly reject: (error: unknown) => void;
 }
@@ -68,15 +70,14 @@ interface Group {
   rows: number;
 }
 
-/** A row that a group writes, or takes away (`after` undefined). */
+/** A row that a transaction writes, or takes away (`after` undefined). */
 interface Written {
   readonly key: string;
   readonly table: AnyTable;
   readonly id: string;
   readonly after: Row | undefined;
-  readonly cause: Cause | undefined;
-  /** Of an earlier change, whose cause it keeps; undefined: this one's. */
-  readonly since: number | undefined;
+  /** The change whose cause it keeps, where the controller itself writes a row that somebody else made. */
+  kept?: LastChange | undefined;
 }
 
 /** A transaction that writes more rows or bytes than the store takes at once; it alone is refused. */
@@ -114,10 +115,9 @@ interface Allocation extends Row {
 const allocationTable = defineTable<Allocation>()("allocation", {});
 
 const ROWS = "t/";
-const FENCE = "fence";
 /** Transactions in one group at most; a longer queue waits for the next write. */
 const GROUP_LIMIT = 512;
-/** Rows in one group, and so in one transaction, at most: a store write has its limit (10,000 operations, the fence among them). */
+/** Rows in one group, and so in one transaction, at most: a store write has its limit (10,000 operations). */
 const ROW_LIMIT = 9_900;
 
 const rowKey = (table: string, id: string): string => `${ROWS}${table}/${id}`;
@@ -135,8 +135,8 @@ export class Model {
   private readonly tables = new Map<string, AnyTable>();
   private readonly store: KvStore;
   private readonly source: Source;
-  /** What this process writes to the fence. */
-  private readonly mark: Buffer;
+  /** Whose commits are this model's own. */
+  private readonly writer: string;
   /** table -> row -> who changed it last. Rows of one transaction share the object: there are as many entries as rows. */
   private readonly last = new Map<string, Map<string, LastChange>>();
   /** While the store is read: request -> the one object for its rows. */
@@ -151,7 +151,6 @@ export class Model {
   private staged: Group | undefined;
   /** The next so many transactions are written one by one: among them is what the store refused as a group. */
   private oneByOne = 0;
-  private fence = 0;
   private failure: Error | undefined;
   private committed = 0;
   private stopWatch: (() => void) | undefined;
@@ -161,7 +160,7 @@ export class Model {
     this.store = store;
     this.limits = limits;
     this.source = { clock, random };
-    this.mark = Buffer.from(JSON.stringify({ writer: random.uuid() }));
+    this.writer = random.uuid();
     for (const table of [allocationTable, ...tables]) {
       if (table.derived) continue;
       if (this.tables.has(table.name)) throw new Error(`two apps declare a table named ${table.name}`);
@@ -176,12 +175,12 @@ export class Model {
     const from = store.revision;
     for await (const entry of store.range({ start: ROWS, end: "t0" })) model.loadRecord(entry.key, entry.value, entry.modRevision);
     model.interned = undefined;
-    const fence = await store.get(FENCE);
-    model.fence = fence?.modRevision ?? 0;
     model.committed = from;
     const watcher = store.watch(
       { prefix: "", fromRevision: from + 1 },
-      (revision, events) => model.foreign(revision, events),
+      (revision, events, writer) => {
+        if (writer !== model.writer) model.foreign(revision, events);
+      },
       (error) => model.fail(error),
     );
     model.stopWatch = () => watcher.close();
@@ -247,7 +246,7 @@ export class Model {
           return;
         }
       }
-      const pending: Pending = { cause, fn, weight, result: undefined, touched: new Map(), resolve: resolve as Pending["resolve"], reject };
+      const pending: Pending = { cause, fn, weight, result: undefined, touched: new Map(), written: [], resolve: resolve as Pending["resolve"], reject };
       if (waits) {
         this.waiting.push(pending);
         this.weigh(pending, 1);
@@ -295,6 +294,9 @@ export class Model {
     try {
       pending.result = pending.fn(new Transaction(layer, pending, this.tables, this.source));
       if (pending.touched.size > ROW_LIMIT) throw new TransactionTooLarge(`${pending.touched.size} rows; at most ${ROW_LIMIT} are possible`);
+      // Deleting what is not there is no change: a commit of nothing would have no place in the order, and nothing would conflict with it.
+      pending.written = Array.from(pending.touched, ([key, { table, id }]) => ({ key, table, id, after: layer.row(table, id) }))
+        .filter(({ table, id, after }) => after !== undefined || group.layer.row(table, id) !== undefined);
     } catch (error) {
       pending.reject(error);
       return "refused";
@@ -314,7 +316,7 @@ export class Model {
     const group = this.staged;
     this.staged = undefined;
     if (this.oneByOne > 0) this.oneByOne--;
-    if (group.layer.empty) {
+    if (group.pending.every((p) => p.written.length === 0)) {
       for (const p of group.pending) p.resolve({ result: p.result, generation: this.committed });
       this.refill();
       return;
@@ -334,55 +336,37 @@ export class Model {
     }
   }
 
-  private writtenBy(group: Group): Written[] {
-    const causes = new Map<string, Cause>();
-    /** Rows that the controller itself wrote after somebody else, in one group. */
-    const callers = new Map<string, { readonly cause: Cause; readonly generation: undefined }>();
-    for (const p of group.pending) {
-      for (const key of p.touched.keys()) {
-        if (p.cause.own !== true) callers.set(key, { cause: p.cause, generation: undefined });
-        causes.set(key, p.cause);
-      }
-    }
-    const written: Written[] = [];
-    for (const { table, gone, rows } of group.layer.data.values()) {
-      const add = (id: string, after: Row | undefined): void => {
-        const key = rowKey(table.name, id);
-        const cause = causes.get(key);
-        const before = cause?.own === true ? (callers.get(key) ?? this.lastChange(table.name, id)) : undefined;
-        const kept = before?.cause.own === true ? undefined : before;
-        written.push({ key, table, id, after, cause: kept?.cause ?? cause, since: kept?.generation });
-      };
-      for (const id of gone) add(id, undefined);
-      for (const row of rows.values()) add(row.id, row);
-    }
-    return written;
+  private draft({ cause, written }: Pending): Draft {
+    const note = JSON.stringify(cause);
+    const ops = written.map(({ key, after, kept }) => {
+      if (after === undefined) return { delete: key };
+      const why = kept === undefined ? `"cause":${note}` : `"cause":${JSON.stringify(kept.cause)},"since":${kept.generation}`;
+      return { put: key, value: Buffer.from(`{"row":${JSON.stringify(after)},${why}}`) };
+    });
+    return { ops, note, at: this.source.clock.now() };
   }
 
-  private operations(written: readonly Written[]): KvOp[] {
-    const ops: KvOp[] = [{ put: FENCE, value: this.mark }];
-    // Of rows that one transaction wrote the cause is made text of once.
-    let last: Cause | undefined;
-    let text = "";
-    for (const { key, after, cause, since } of written) {
-      if (after === undefined) {
-        ops.push({ delete: key });
-        continue;
+  /** Rows keep the call that made them as their cause when the controller itself changes them. */
+  private keepCauses(writers: readonly Pending[]): void {
+    const callers = new Map<string, LastChange>();
+    for (const [i, { cause, written }] of writers.entries()) {
+      const mark: LastChange = { cause, generation: this.committed + 1 + i };
+      for (const row of written) {
+        if (cause.own !== true) callers.set(row.key, mark);
+        else {
+          const before = callers.get(row.key) ?? this.lastChange(row.table.name, row.id);
+          row.kept = before?.cause.own === true ? undefined : before;
+        }
       }
-      if (cause !== last) {
-        last = cause;
-        text = cause === undefined ? "" : `,"cause":${JSON.stringify(cause)}`;
-      }
-      ops.push({ put: key, value: Buffer.from(`{"row":${JSON.stringify(after)}${text}${since === undefined ? "" : `,"since":${since}`}}`) });
     }
-    return ops;
   }
 
   private async write(group: Group): Promise<void> {
-    const written = this.writtenBy(group);
-    let answer: TxnResult;
+    const writers = group.pending.filter((p) => p.written.length > 0);
+    this.keepCauses(writers);
+    let answer: AppendResult;
     try {
-      answer = await this.store.txn([{ key: FENCE, modRevision: this.fence }], this.operations(written));
+      answer = await this.store.append(this.committed, writers.map((p) => this.draft(p)), this.writer);
     } catch (error) {
       if (!isUnwritable(error)) throw error;
       this.refuse(group, error);
@@ -392,28 +376,41 @@ export class Model {
       this.rerun(group);
       return;
     }
-    this.fence = answer.revision;
-    const changes: Change[] = [];
-    const marks = new Map<Cause, LastChange>();
-    for (const { table, id, after, cause, since } of written) {
-      const before = this.base.row(table, id);
-      if (before === undefined && after === undefined) continue;
-      this.snapshots.changing(table, id, before);
-      changes.push({ table, id, before, after });
-      if (after === undefined) this.last.get(table.name)?.delete(id);
-      else if (cause !== undefined && since === undefined) {
-        let mark = marks.get(cause);
-        if (mark === undefined) marks.set(cause, (mark = { cause, generation: answer.revision }));
-        this.note(table.name, after.id, mark);
-      }
-    }
+    const before = this.committed;
+    const commits = this.commitsOf(writers, answer.revisions);
     group.layer.mergeDown();
     if (this.staged !== undefined) this.staged.layer.parent = this.base;
     this.inflight = undefined;
-    this.committed = answer.revision;
-    this.tell({ generation: answer.revision, changes });
-    for (const p of group.pending) p.resolve({ result: p.result, generation: answer.revision });
+    this.committed = answer.revisions.at(-1)!;
+    for (const commit of commits) this.tell(commit);
+    let generation = before;
+    let next = 0;
+    for (const p of group.pending) {
+      if (p === writers[next]) generation = answer.revisions[next++]!;
+      p.resolve({ result: p.result, generation });
+    }
     this.flush();
+  }
+
+  /** What each transaction changed, in their order; rows are still as they were. */
+  private commitsOf(writers: readonly Pending[], revisions: readonly number[]): Commit[] {
+    const now = new Map<string, Row | undefined>();
+    const commits: Commit[] = [];
+    for (const [i, { cause, written }] of writers.entries()) {
+      const generation = revisions[i]!;
+      const mark: LastChange = { cause, generation };
+      const changes: Change[] = [];
+      for (const { key, table, id, after, kept } of written) {
+        const before = now.has(key) ? now.get(key) : this.base.row(table, id);
+        if (!now.has(key)) this.snapshots.changing(table, id, before);
+        now.set(key, after);
+        changes.push({ table, id, before, after });
+        if (after === undefined) this.last.get(table.name)?.delete(id);
+        else if (kept === undefined) this.note(table.name, id, mark);
+      }
+      commits.push({ generation, changes });
+    }
+    return commits;
   }
 
   /** The store will not take what a group wrote: refuses it if it is one transaction, else finds out which one it is. */
@@ -435,9 +432,7 @@ export class Model {
   }
 
   /** Revisions of other writers, from the watch. Own ones were applied by write(). */
-  private foreign(revision: number, events: readonly { readonly key: string; readonly value?: Buffer; readonly modRevision: number }[]): void {
-    const fence = events.find((e) => e.key === FENCE);
-    if (fence?.value?.equals(this.mark) === true) return;
+  private foreign(revision: number, events: readonly KvEvent[]): void {
     const changes: Change[] = [];
     for (const event of events) {
       if (!event.key.startsWith(ROWS)) continue;
@@ -451,10 +446,9 @@ export class Model {
       } else this.loadRecord(event.key, event.value, revision);
       changes.push({ table, id, before, after: this.base.row(table, id) });
     }
-    if (fence !== undefined) this.fence = revision;
     this.committed = revision;
     if (this.staged !== undefined && this.inflight === undefined) {
-      // What is staged ran on rows that are no longer the newest, and the fence would not tell: it is the new one by now.
+      // What is staged ran on rows that are no longer the newest, and its append would not tell: it comes after this one by now.
       this.putBack(this.staged.pending);
       this.staged = undefined;
       this.refill();

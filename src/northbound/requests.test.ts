@@ -251,7 +251,7 @@ describe("a failure of ours", () => {
     expect(api.model.generation).toBe(before);
   });
   it("of the store is a 503, for this and every later write; reads go on", async () => {
-    const broken = await Api.make([garden, labels], {}, (store) => Object.assign(store, { txn: () => Promise.reject(new StoreError("IO", "no space left")) }));
+    const broken = await Api.make([garden, labels], {}, (store) => Object.assign(store, { append: () => Promise.reject(new StoreError("IO", "no space left")) }));
     for (let i = 0; i < 2; i++) {
       const { status, body } = await broken.post("/v2.0/garden-beds", { bed: {} });
       expect([status, body.NeutronError.type]).toEqual([503, "ServiceUnavailable"]);
@@ -266,8 +266,8 @@ describe("too many writes at once", () => {
     let go = (): void => undefined;
     const held = new Promise<void>((resolve) => (go = resolve));
     const busy = await Api.make([garden, labels], {}, (store) => {
-      const txn = store.txn.bind(store);
-      return Object.assign(store, { txn: async (...args: Parameters<typeof txn>) => held.then(() => txn(...args)) });
+      const append = store.append.bind(store);
+      return Object.assign(store, { append: async (...args: Parameters<typeof append>) => held.then(() => append(...args)) });
     }, { transactions: 3, bytes: 1_000_000 });
     const ask = (): ReturnType<typeof busy.post> => busy.post("/v2.0/garden-beds", { bed: {} });
     // One is written, 512 make the next group, three wait.

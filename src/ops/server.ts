@@ -71,12 +71,12 @@ export class BadQuery extends Error {
 }
 
 /** Query parameters of `url`, of these names, each at most once. @throws BadQuery */
-function queryOf(url: string, known: readonly string[]): Map<string, string> {
+export function queryOf(url: string, known: readonly string[]): Map<string, string> {
   const mark = url.indexOf("?");
   const out = new Map<string, string>();
   if (mark < 0) return out;
   for (const [name, value] of new URLSearchParams(url.slice(mark + 1))) {
-    if (!known.includes(name)) throw new BadQuery(name.slice(0, 64), `is not known here; there are ${known.join(", ")}`);
+    if (!known.includes(name)) throw new BadQuery(name.slice(0, 64), known.length === 0 ? "is not known here; there is none" : `is not known here; there are ${known.join(", ")}`);
     if (out.has(name)) throw new BadQuery(name, "is given twice");
     out.set(name, value);
   }

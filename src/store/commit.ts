@@ -1,38 +1,23 @@
-// The order of things, for every local backend: txns queue in order of arrival, all that wait form a group, the group is
-// evaluated against the latest state (each txn sees those before it), goes to disk in one synced write, and only then
-// are its revisions readable, watched and answered. One group is in flight at a time.
+// The order of things, for every local backend: txns and appends queue in order of arrival, all that wait form a group, the group
+// is evaluated against the latest state (each sees those before it), goes to disk as one entry of the log in one synced write, and
+// only then are its revisions readable, watched and answered. One group is in flight at a time.
 //
-//   txn() -> queue -> heads() -> evaluate -> write() [synced] -> reveal() -> watchers -> promises
+//   txn(), append() -> queue -> heads() -> evaluate -> storage.append() [synced] -> reveal() -> watchers -> promises
 //
 // A write that fails stops the store for writing: what is on disk is then unknown until it is opened again.
 
 import { StoreError } from "./errors.ts";
 import { LIMITS, checkKey } from "./kv.ts";
-import type { Compare, KvEntry, KvEvent, KvOp, KvStore, KvWatcher } from "./kv.ts";
+import type { AppendResult, Compare, Draft, KvEntry, KvEvent, KvOp, KvStore, KvWatcher, OnEvents } from "./kv.ts";
 import type { RangeOptions, StoreLog, StoreStats, TxnResult, WatchOptions } from "./kv.ts";
+import type { CommitLog, Keep, LogChange, LogCommit } from "./log.ts";
 import { WatchHub, type HistoryLimits } from "./watch.ts";
 
-/** What a compare and a put need to know of a stored key. */
-export interface Head {
-  readonly createRevision: number;
-  readonly modRevision: number;
-}
-
-/** The net effect of a group: each changed key once, undefined = absent. */
-export interface Group {
-  readonly revision: number;
-  readonly writes: ReadonlyMap<string, KvEntry | undefined>;
-}
-
-/** A backend: where records are. It is never asked to write while another write is under way. */
-export interface Storage {
-  /** Of the opened state. */
-  readonly revision: number;
+/** A backend: a log with the rows beside it. It is never asked to append while another append is under way. */
+export interface Storage extends CommitLog {
   /** The latest written state of these keys, in their order. */
-  heads(keys: readonly string[]): Promise<readonly (Head | undefined)[]>;
-  /** Durable when resolved, not yet readable. */
-  write(group: Group): Promise<void>;
-  /** Lets get and range see what was written. */
+  heads(keys: readonly string[]): Promise<readonly (KvEntry | undefined)[]>;
+  /** Lets get and range see what was appended. */
   reveal(): void;
   get(key: string): Promise<KvEntry | undefined>;
   range(options: RangeOptions): AsyncIterable<KvEntry>;
@@ -41,16 +26,32 @@ export interface Storage {
 
 export interface CommitOptions {
   readonly history?: HistoryLimits;
+  /** How much of the log is kept. */
+  readonly keep?: Keep | undefined;
   readonly log?: StoreLog | undefined;
+}
+
+/** A draft as it was let in. */
+interface Own {
+  readonly ops: readonly KvOp[];
+  readonly note: string;
+  readonly at: number | undefined;
 }
 
 interface Waiting {
   readonly compares: readonly Compare[];
-  readonly ops: readonly KvOp[];
+  /** The revision that must be the newest, if any must. */
+  readonly after: number | undefined;
+  readonly writer: string;
+  readonly drafts: readonly Own[];
+  readonly size: number;
   readonly bytes: number;
-  readonly resolve: (result: TxnResult) => void;
+  readonly resolve: (outcome: Outcome) => void;
   readonly reject: (error: StoreError) => void;
 }
+
+/** `revisions`: of each draft; of one that changed nothing, that of those before it. */
+type Outcome = { readonly revisions: readonly number[] } | { readonly failed: string; readonly revision: number };
 
 export class CommitStore implements KvStore {
   readonly #storage: Storage;
@@ -68,8 +69,8 @@ export class CommitStore implements KvStore {
 
   constructor(storage: Storage, options: CommitOptions = {}) {
     this.#storage = storage;
-    this.#revision = storage.revision;
-    this.#hub = new WatchHub(storage.revision, options.history);
+    this.#revision = storage.generation;
+    this.#hub = new WatchHub(storage.generation, options.history);
     this.#log = options.log;
   }
 
@@ -91,20 +92,43 @@ export class CommitStore implements KvStore {
     }
   }
 
-  // Not an async function: it checks, copies and queues in the caller's turn, so the order of calls is the order.
+  get oldest(): number {
+    return this.#storage.oldest;
+  }
+
+  async *history(from: number): AsyncGenerator<LogCommit, void, undefined> {
+    this.#checkOpen();
+    for await (const commit of this.#storage.read(from)) {
+      if (commit.generation > this.#revision) return;
+      yield commit;
+      this.#checkOpen();
+    }
+  }
+
+  async checkpoint(): Promise<void> {
+    this.#checkOpen();
+    await this.#storage.checkpoint();
+  }
+
+  // Not async functions: they check, copy and queue in the caller's turn, so the order of calls is the order.
   txn(compares: readonly Compare[], ops: readonly KvOp[]): Promise<TxnResult> {
+    return this.#queued(compares, undefined, "", () => [{ ops: ownOf(ops) }], (outcome) =>
+      "failed" in outcome ? { ok: false, ...outcome } : { ok: true, revision: outcome.revisions[0]! });
+  }
+
+  append(after: number, drafts: readonly Draft[], writer = ""): Promise<AppendResult> {
+    return this.#queued([], after, writer, () => drafts, (outcome) => ("failed" in outcome ? { ok: false, revision: outcome.revision } : { ok: true, revisions: outcome.revisions }));
+  }
+
+  #queued<T>(compares: readonly Compare[], after: number | undefined, writer: string, drafts: () => readonly Draft[], answer: (outcome: Outcome) => T): Promise<T> {
     return new Promise((resolve, reject) => {
       if (this.#ended !== undefined) throw this.#ended;
-      this.#queue.push({ ...admit(compares, ops), resolve, reject });
+      this.#queue.push({ ...admit(compares, drafts()), after, writer, resolve: (outcome) => resolve(answer(outcome)), reject });
       this.#loop ??= this.#run();
     });
   }
 
-  watch(
-    options: WatchOptions,
-    onEvents: (revision: number, events: readonly KvEvent[]) => void,
-    onError: (error: StoreError) => void,
-  ): KvWatcher {
+  watch(options: WatchOptions, onEvents: OnEvents, onError: (error: StoreError) => void): KvWatcher {
     this.#checkOpen();
     return this.#hub.watch(options, onEvents, onError);
   }
@@ -156,7 +180,7 @@ export class CommitStore implements KvStore {
     let bytes = 0;
     while (count < this.#queue.length) {
       const next = this.#queue[count]!;
-      ops += next.compares.length + next.ops.length;
+      ops += next.size;
       bytes += next.bytes;
       if (count > 0 && (ops > LIMITS.groupOps || bytes > LIMITS.group)) break;
       count++;
@@ -166,37 +190,41 @@ export class CommitStore implements KvStore {
 
   async #commit(group: readonly Waiting[]): Promise<void> {
     const keys = new Set<string>();
-    for (const { compares, ops } of group) {
+    for (const { compares, drafts } of group) {
       for (const compare of compares) keys.add(compare.key);
-      for (const op of ops) keys.add("put" in op ? op.put : op.delete);
+      for (const { ops } of drafts) for (const op of ops) keys.add("put" in op ? op.put : op.delete);
     }
     const known = [...keys];
     const heads = await this.#storage.heads(known);
-    const state = new Map<string, Head | undefined>(known.map((key, i) => [key, heads[i]]));
+    const state = new Map<string, KvEntry | undefined>(known.map((key, i) => [key, heads[i]]));
 
-    const writes = new Map<string, KvEntry | undefined>();
-    const changes: KvEvent[][] = [];
-    const results = group.map(({ compares, ops }): TxnResult => {
-      const revision = this.#revision + changes.length;
+    const before = this.#revision;
+    const commits: LogCommit[] = [];
+    const outcomes = group.map(({ compares, after, writer, drafts }): Outcome => {
+      const revision = before + commits.length;
+      if (after !== undefined && after !== revision) return { failed: "", revision };
       const failed = compares.find((compare) => (state.get(compare.key)?.modRevision ?? 0) !== compare.modRevision);
-      if (failed !== undefined) return { ok: false, failed: failed.key, revision };
-      const events = apply(ops, revision + 1, state, writes);
-      if (events.length === 0) return { ok: true, revision };
-      changes.push(events);
-      return { ok: true, revision: revision + 1 };
+      if (failed !== undefined) return { failed: failed.key, revision };
+      const revisions = drafts.map(({ ops, note, at = Date.now() }) => {
+        const generation = before + commits.length + 1;
+        const changes = apply(ops, generation, state);
+        if (changes.length > 0) commits.push({ generation, at, writer, note, changes });
+        return before + commits.length;
+      });
+      return { revisions };
     });
 
-    if (changes.length > 0) {
-      const before = this.#revision;
-      await this.#storage.write({ revision: before + changes.length, writes });
+    if (commits.length > 0) {
+      const answer = await this.#storage.append(before, commits);
+      if (typeof answer !== "number") throw new Error(`generation ${answer.conflict} is in a store that only this process writes to`);
       this.#batches++;
       this.#storage.reveal();
-      this.#revision = before + changes.length;
-      for (const [i, events] of changes.entries()) this.#hub.publish(before + 1 + i, events);
+      this.#revision = answer;
+      for (const commit of commits) this.#hub.publish(commit.generation, eventsOf(commit), commit.writer);
     }
     this.#txns += group.length;
     this.#largestGroup = Math.max(this.#largestGroup, group.length);
-    for (const [i, waiting] of group.entries()) waiting.resolve(results[i]!);
+    for (const [i, waiting] of group.entries()) waiting.resolve(outcomes[i]!);
   }
 
   #stop(group: readonly Waiting[], cause: unknown): void {
@@ -211,33 +239,32 @@ export class CommitStore implements KvStore {
   }
 }
 
-function apply(
-  ops: readonly KvOp[],
-  revision: number,
-  state: Map<string, Head | undefined>,
-  writes: Map<string, KvEntry | undefined>,
-): KvEvent[] {
-  const events: KvEvent[] = [];
+function apply(ops: readonly KvOp[], revision: number, state: Map<string, KvEntry | undefined>): LogChange[] {
+  const changes: LogChange[] = [];
   for (const op of ops) {
+    const key = "put" in op ? op.put : op.delete;
+    const head = state.get(key);
+    const before = head === undefined ? undefined : { value: head.value, createRevision: head.createRevision, modRevision: head.modRevision };
     if ("put" in op) {
-      const key = op.put;
-      const createRevision = state.get(key)?.createRevision ?? revision;
-      const entry: KvEntry = { key, value: op.value, createRevision, modRevision: revision };
-      state.set(key, entry);
-      writes.set(key, entry);
-      events.push({ key, value: op.value, modRevision: revision });
-    } else if (state.get(op.delete) !== undefined) {
-      state.set(op.delete, undefined);
-      writes.set(op.delete, undefined);
-      events.push({ key: op.delete, modRevision: revision });
+      state.set(key, { key, value: op.value, createRevision: before?.createRevision ?? revision, modRevision: revision });
+      changes.push({ key, before, after: op.value });
+    } else if (before !== undefined) {
+      state.set(key, undefined);
+      changes.push({ key, before });
     }
   }
-  return events;
+  return changes;
 }
 
-function admit(compares: readonly Compare[], ops: readonly KvOp[]): Pick<Waiting, "compares" | "ops" | "bytes"> {
-  checkSize("ops", ops.length, LIMITS.txnOps);
+const eventsOf = ({ generation, changes }: LogCommit): KvEvent[] =>
+  changes.map(({ key, after }) => (after === undefined ? { key, modRevision: generation } : { key, value: after, modRevision: generation }));
+
+/** Copies: what the caller does to its buffers and lists later must not reach the disk. */
+const ownOf = (ops: readonly KvOp[]): KvOp[] => ops.map((op) => ("put" in op ? { put: op.put, value: Buffer.from(op.value) } : { delete: op.delete }));
+
+function admit(compares: readonly Compare[], drafts: readonly Draft[]): Pick<Waiting, "compares" | "drafts" | "size" | "bytes"> {
   checkSize("compares", compares.length, LIMITS.txnOps);
+  let size = compares.length;
   let bytes = 0;
   for (const compare of compares) {
     bytes += checkKey(compare.key);
@@ -245,21 +272,25 @@ function admit(compares: readonly Compare[], ops: readonly KvOp[]): Pick<Waiting
       throw new TypeError(`not a revision: ${compare.modRevision}`);
     }
   }
-  const written = new Set<string>();
-  for (const op of ops) {
-    const key = "put" in op ? op.put : op.delete;
-    if (written.has(key)) throw new TypeError(`written twice in one txn: ${JSON.stringify(key)}`); // etcd refuses it too
-    written.add(key);
-    bytes += checkKey(key);
-    if ("put" in op) {
-      checkSize("bytes of value", op.value.length, LIMITS.value, key);
-      bytes += op.value.length;
+  const own = drafts.map(({ ops, note = "", at }): Own => {
+    checkSize("ops", ops.length, LIMITS.txnOps);
+    checkSize("bytes of note", note.length, LIMITS.note);
+    size += ops.length;
+    const written = new Set<string>();
+    for (const op of ops) {
+      const key = "put" in op ? op.put : op.delete;
+      if (written.has(key)) throw new TypeError(`written twice in one txn: ${JSON.stringify(key)}`); // etcd refuses it too
+      written.add(key);
+      bytes += checkKey(key);
+      if ("put" in op) {
+        checkSize("bytes of value", op.value.length, LIMITS.value, key);
+        bytes += op.value.length;
+      }
     }
-  }
-  checkSize("bytes in one txn", bytes, LIMITS.txn);
-  // Copies: what the caller does to its buffers and lists later must not reach the disk.
-  const own = ops.map((op) => ("put" in op ? { put: op.put, value: Buffer.from(op.value) } : { delete: op.delete }));
-  return { compares: compares.map(({ key, modRevision }) => ({ key, modRevision })), ops: own, bytes };
+    checkSize("bytes in one txn", bytes, LIMITS.txn);
+    return { ops, note, at };
+  });
+  return { compares: compares.map(({ key, modRevision }) => ({ key, modRevision })), drafts: own, size, bytes };
 }
 
 function checkSize(what: string, actual: number, limit: number, key?: string): void {

@@ -1,10 +1,13 @@
 // What every backend promises, and a comparison with a model too simple to be wrong.
+//
+// Over 400 lines: one suite of all that a backend promises, the log among it.
 
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { StoreError } from "./errors.ts";
 import { LIMITS, compareKeys, prefixEnd } from "./kv.ts";
 import type { Compare, KvEntry, KvEvent, KvOp, KvStore, RangeOptions, TxnResult } from "./kv.ts";
+import type { LogCommit } from "./log.ts";
 import { BACKENDS, list, put, withStore } from "./testing/backends.ts";
 
 const turn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
@@ -19,6 +22,12 @@ function record(store: KvStore, prefix: string, fromRevision?: number): { lines:
     (error) => lines.push(error.code),
   );
   return { lines, close: () => watcher.close() };
+}
+
+async function logOf(store: KvStore, from: number): Promise<LogCommit[]> {
+  const commits: LogCommit[] = [];
+  for await (const commit of store.history(from)) commits.push(commit);
+  return commits;
 }
 
 const codeOf = async (work: Promise<unknown>): Promise<string> =>
@@ -293,6 +302,57 @@ describe.each(BACKENDS)("$url", ({ url }) => {
       expect(() => record(store, "")).toThrow(StoreError);
     }));
 
+  test("append: one revision for each draft, if `after` is the newest; else nothing", () =>
+    withStore(url, async (store) => {
+      await store.txn([], [put("a", "1")]);
+      const writers: string[] = [];
+      store.watch({ prefix: "" }, (revision, _, writer) => writers.push(`${revision} ${writer}`), () => undefined);
+      const [won, lost] = await Promise.all([
+        store.append(1, [{ ops: [put("a", "2"), put("b", "1")], note: "one", at: 5 }, { ops: [{ delete: "nothing" }] }, { ops: [{ delete: "b" }, put("a", "3")], note: "two", at: 6 }], "me"),
+        store.append(1, [{ ops: [put("a", "lost")] }], "other"),
+      ]);
+      expect([won, lost]).toEqual([{ ok: true, revisions: [2, 2, 3] }, { ok: false, revision: 3 }]);
+      expect(writers).toEqual(["2 me", "3 me"]);
+      expect(await store.append(3, [{ ops: [] }])).toEqual({ ok: true, revisions: [3] });
+      expect(await list(store)).toEqual([{ key: "a", value: Buffer.from("3"), createRevision: 1, modRevision: 3 }]);
+      const was = (value: string, createRevision: number, modRevision: number) => ({ value: Buffer.from(value), createRevision, modRevision });
+      expect(await logOf(store, 2)).toEqual([
+        { generation: 2, at: 5, writer: "me", note: "one", changes: [{ key: "a", before: was("1", 1, 1), after: Buffer.from("2") }, { key: "b", after: Buffer.from("1") }] },
+        { generation: 3, at: 6, writer: "me", note: "two", changes: [{ key: "b", before: was("1", 2, 2) }, { key: "a", before: was("2", 1, 2), after: Buffer.from("3") }] },
+      ]);
+      expect((await logOf(store, 1)).map((commit) => commit.generation)).toEqual([1, 2, 3]);
+      expect(await logOf(store, 4)).toEqual([]);
+    }));
+
+  test("of the log as much is kept as is to be kept, the newest always; what is gone is COMPACTED", () =>
+    withStore(
+      url,
+      async (store) => {
+        for (let round = 0; round < 30; round++) await store.append(store.revision, Array.from({ length: 100 }, (_, i) => ({ ops: [put(`k${i}`, "x".repeat(200))] })));
+        expect(store.oldest).toBeGreaterThan(1500);
+        expect(store.oldest).toBeLessThan(2800);
+        const kept = await logOf(store, store.oldest);
+        expect(kept.map((commit) => commit.generation)).toEqual(Array.from({ length: 3000 - store.oldest + 1 }, (_, i) => store.oldest + i));
+        expect(await codeOf(logOf(store, store.oldest - 1))).toBe("COMPACTED");
+        await store.checkpoint();
+        expect(await logOf(store, store.oldest)).toEqual(kept.slice(-(3000 - store.oldest + 1)));
+        expect(await list(store)).toHaveLength(100);
+      },
+      { keep: { ms: 1e12, bytes: 300_000 } },
+    ));
+
+  test("what is older than it may be goes with the next write", () =>
+    withStore(
+      url,
+      async (store) => {
+        for (let i = 0; i < 600; i++) await store.append(i, [{ ops: [put("a", `${i}`)], at: Date.now() - 60_000 }]);
+        await store.txn([], [put("a")]);
+        await store.checkpoint();
+        expect(store.oldest).toBeGreaterThan(500);
+      },
+      { keep: { ms: 1000, bytes: 1e9 } },
+    ));
+
   test("any history of txns gives what a simple model gives", () =>
     fc.assert(
       fc.asyncProperty(history, (steps) => withStore(url, (store) => compareWithModel(store, steps))),
@@ -362,6 +422,17 @@ async function compareWithModel(store: KvStore, steps: readonly Step[]): Promise
     actual.push(store.txn(compares, ops));
   }
   expect(await Promise.all(actual)).toEqual(expected);
+  // The log alone, from nothing, gives the rows with their revisions; and each change is of what was there.
+  const replayed = new Map<string, KvEntry>();
+  for (const { generation, changes } of await logOf(store, 1)) {
+    for (const { key, before, after } of changes) {
+      const known = replayed.get(key);
+      expect(before === undefined ? undefined : { key, value: before.value, createRevision: before.createRevision, modRevision: before.modRevision }).toEqual(known);
+      if (after === undefined) replayed.delete(key);
+      else replayed.set(key, { key, value: after, createRevision: known?.createRevision ?? generation, modRevision: generation });
+    }
+  }
+  expect(new Map(await list(store).then((entries) => entries.map((entry) => [entry.key, entry])))).toEqual(replayed);
   expect(store.revision).toBe(revision);
   const sorted = [...model.values()].sort((a, b) => Buffer.compare(Buffer.from(a.key), Buffer.from(b.key)));
   expect(await list(store)).toEqual(sorted);

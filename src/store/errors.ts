@@ -4,7 +4,10 @@
 export type StoreErrorCode =
   | "LOCKED" // another open store has the directory
   | "CORRUPT" // the directory is damaged, or is not ours
-  | "COMPACTED" // a watch asks for revisions that are no longer kept
+  | "LOSS" // acknowledged changes are missing or damaged
+  | "MISSING" // there is no store to work on
+  | "INVALID" // a text that is no export
+  | "COMPACTED" // a watch or a history of revisions that are no longer kept
   | "CLOSED" // used after close()
   | "TOO_LARGE" // over one of LIMITS
   | "IO" // the disk refused; the store takes no more writes until it is opened again
@@ -17,8 +20,12 @@ export interface StoreErrorFields {
   readonly actual?: number;
   /** LOCKED: the process that has it, where the system tells. */
   readonly pid?: number;
-  /** COMPACTED: the oldest revision a watch can start from. */
+  /** COMPACTED: the oldest revision that is kept. */
   readonly oldest?: number;
+  /** CORRUPT, LOSS: the last generation that was acknowledged, as far as the witness tells. */
+  readonly acknowledged?: number;
+  /** LOSS: the last generation that is whole. */
+  readonly found?: number;
 }
 
 export class StoreError extends Error {
@@ -32,3 +39,6 @@ export class StoreError extends Error {
     this.fields = fields;
   }
 }
+
+export const compacted = (from: number, oldest: number): StoreError =>
+  new StoreError("COMPACTED", `generation ${from} is no longer kept, the oldest is ${oldest}`, { oldest });

@@ -6,7 +6,7 @@
 import { cp, lstat, mkdir, open, readdir, readFile, readlink, rename, rm, statfs } from "node:fs/promises";
 import { dirname, join, resolve } from "node:path";
 import { StoreError } from "./errors.ts";
-import { lockHolder } from "./lock.ts";
+import { lockHolder } from "./level/lock.ts";
 
 /** Format of data directories that this edition writes; directories of the first edition say none. */
 export const FORMAT = 2;
@@ -43,6 +43,11 @@ export function checkFormat(where: string, text: string): void {
   const format = /^\d{1,9}$/.test(text) ? Number(text) : NaN;
   if (Number.isNaN(format)) throw new StoreError("CORRUPT", `${where} says ${JSON.stringify(text.slice(0, 40))} for its format, which is no number`);
   if (format > FORMAT) throw new StoreError("UNSUPPORTED", `${where} has data format ${format}, this version knows up to ${FORMAT}`, { limit: FORMAT, actual: format });
+}
+
+/** What the data directory says of its format, if anything. */
+export async function markOf(dataDir: string): Promise<string | undefined> {
+  return (await readFile(join(resolve(dataDir), MARK), "utf8").catch(absent))?.trim();
 }
 
 async function keep(dir: string): Promise<string | undefined> {

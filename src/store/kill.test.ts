@@ -3,21 +3,23 @@
 // This shows that no state in between is ever left or misread; the loss of power itself it cannot show.
 
 import { spawn } from "node:child_process";
-import { mkdir, readFile, readdir, symlink, writeFile } from "node:fs/promises";
+import { cp, mkdir, readFile, readdir, rm, symlink, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import ts from "typescript";
 import { expect, test } from "vitest";
+import { StoreError } from "./errors.ts";
 import { openStore } from "./open.ts";
 import { list, withDir } from "./testing/backends.ts";
 
 const ROOT = fileURLToPath(new URL("../..", import.meta.url));
-const ROUNDS = process.env["AXION_NIGHTLY"] === "1" ? 200 : 20;
+const ROUNDS = process.env["AXION_NIGHTLY"] === "1" ? 200 : 10;
+const COPIES = process.env["AXION_NIGHTLY"] === "1" ? 50 : 5;
 
 /** The store and the writer as plain JavaScript in `dir`, with no build needed; answers the writer's path. */
 async function transpile(dir: string): Promise<string> {
-  const store = (await readdir(join(ROOT, "src/store"))).filter((name) => name.endsWith(".ts") && !name.endsWith(".test.ts"));
-  const sources = [...store.map((name) => `src/store/${name}`), "src/store/testing/writer.ts"];
+  const store = (await readdir(join(ROOT, "src/store"), { recursive: true })).filter((name) => name.endsWith(".ts") && !name.endsWith(".test.ts"));
+  const sources = store.map((name) => `src/store/${name}`);
   const options = { target: ts.ScriptTarget.ES2023, module: ts.ModuleKind.ESNext, rewriteRelativeImportExtensions: true };
   for (const source of sources) {
     const text = await readFile(join(ROOT, source), "utf8");
@@ -96,6 +98,42 @@ test(`${ROUNDS} times kill -9: every acknowledged write is there`, { timeout: 30
       await store.close();
     }
     expect(acknowledged.size).toBeGreaterThan(ROUNDS * 10);
+  }),
+);
+
+test(`${COPIES} copies of a directory that is written to: each opens with all that was acknowledged before it was begun, or is refused and says so`, { timeout: 30_000 + COPIES * 5_000 }, () =>
+  withDir(async (dir) => {
+    const script = await transpile(join(dir, "js"));
+    const dataDir = join(dir, "data");
+    const child = spawn(process.execPath, [script, dataDir], { stdio: ["ignore", "pipe", "inherit"] });
+    const exited = new Promise((resolve) => child.once("close", resolve));
+    let output = "";
+    child.stdout.setEncoding("utf8").on("data", (text: string) => (output += text));
+    try {
+      for (let i = 0; i < COPIES; i++) {
+        await new Promise((done) => setTimeout(done, 100 + Math.random() * 300));
+        const acknowledged = output.split("\n").slice(1, -1).map((line) => line.split(" ").map(Number));
+        const copy = join(dir, `copy-${i}`);
+        await cp(dataDir, copy, { recursive: true }).catch((error: unknown) => {
+          if ((error as NodeJS.ErrnoException).code !== "ENOENT") throw error; // a file that went away meanwhile: part of what may happen
+        });
+        try {
+          const store = await openStore("level:", { dataDir: copy });
+          const keys = new Map((await list(store)).map((entry) => [entry.key, entry.modRevision]));
+          for (const [revision, number] of acknowledged) if (keys.get(`a/${number!}`) !== revision) expect.fail(`copy ${i} lacks ${number!}, acknowledged at ${revision!}`);
+          await store.close();
+        } catch (error) {
+          if (!(error instanceof StoreError)) throw error;
+          expect(["LOSS", "CORRUPT"]).toContain(error.code);
+          expect(error.message).toMatch(/generations? \d+/);
+        }
+        await rm(copy, { recursive: true, force: true });
+      }
+    } finally {
+      child.kill("SIGKILL");
+      await exited;
+    }
+    expect(output.split("\n").length).toBeGreaterThan(20);
   }),
 );
 

@@ -5,6 +5,7 @@
 // Buffers handed out (values, events) are shared: read them, do not write to them.
 
 import { StoreError } from "./errors.ts";
+import type { LogCommit } from "./log.ts";
 
 export interface KvEntry {
   readonly key: string;
@@ -34,6 +35,21 @@ export interface KvEvent {
 export type TxnResult =
   | { readonly ok: true; readonly revision: number }
   | { readonly ok: false; readonly failed: string; readonly revision: number };
+
+/** What one call writes. */
+export interface Draft {
+  readonly ops: readonly KvOp[];
+  /** What the history says of it, besides what changed. */
+  readonly note?: string;
+  /** When, in ms since 1970; default: now. */
+  readonly at?: number;
+}
+
+/** `revisions`: of each draft; of one that changes nothing, the one before it. `revision`: the newest, when it was another than `after`. */
+export type AppendResult = { readonly ok: true; readonly revisions: readonly number[] } | { readonly ok: false; readonly revision: number };
+
+/** `writer`: who appended it, "" if that was not said. */
+export type OnEvents = (revision: number, events: readonly KvEvent[], writer: string) => void;
 
 export interface KvWatcher {
   close(): void;
@@ -84,14 +100,21 @@ export interface KvStore {
    */
   txn(compares: readonly Compare[], ops: readonly KvOp[]): Promise<TxnResult>;
   /**
+   * Several calls at once, each with a revision of its own, one after the other, if `after` is still the newest revision; all of them or none,
+   * on disk once resolved. Buffers and lists that are given are the store's from then on. @throws as `txn`
+   */
+  append(after: number, drafts: readonly Draft[], writer?: string): Promise<AppendResult>;
+  /** The oldest revision that `history` has; `revision + 1` when it has none. */
+  readonly oldest: number;
+  /** Kept commits from a revision on, up to the newest. @throws StoreError COMPACTED */
+  history(from: number): AsyncIterable<LogCommit>;
+  /** Lets go of what need not be kept any more. */
+  checkpoint(): Promise<void>;
+  /**
    * Whole revisions (the events under the prefix), in order, only after they are on disk and before their txn resolves;
    * never from within this call. After `onError` (COMPACTED, IO) nothing more comes. Closing the store ends it silently.
    */
-  watch(
-    options: WatchOptions,
-    onEvents: (revision: number, events: readonly KvEvent[]) => void,
-    onError: (error: StoreError) => void,
-  ): KvWatcher;
+  watch(options: WatchOptions, onEvents: OnEvents, onError: (error: StoreError) => void): KvWatcher;
   stats(): StoreStats;
   /** Finishes the txns already accepted, then releases the directory. */
   close(): Promise<void>;
@@ -109,7 +132,9 @@ const MiB = 1024 * KiB;
 export const LIMITS = {
   key: 4 * KiB,
   value: 4 * MiB,
-  /** Ops, and compares, in one txn. */
+  /** Characters of a draft's note. */
+  note: 64 * KiB,
+  /** Ops, and compares, in one txn or draft. */
   txnOps: 10_000,
   /** Keys and values of one txn together. */
   txn: 64 * MiB,

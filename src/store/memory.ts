@@ -1,38 +1,83 @@
 // The store without a disk, for tests and trials: same order, same refusals, nothing survives close().
 
-import { CommitStore, type CommitOptions, type Group, type Head, type Storage } from "./commit.ts";
+import { CommitStore, type CommitOptions, type Storage } from "./commit.ts";
+import { compacted } from "./errors.ts";
+import { checkOrder, KEEP, Tail, type Conflict, type Generation, type Keep, type LogCommit } from "./log.ts";
 import { compareKeys, type KvEntry, type KvStore, type RangeOptions } from "./kv.ts";
 
-export const openMemory = (options: CommitOptions = {}): KvStore => new CommitStore(new MemoryStorage(), options);
+export const openMemory = (options: CommitOptions = {}): KvStore => new CommitStore(new MemoryStorage(options.keep), options);
+
+/** Less than on a disk. */
+const MOST: Keep = { ms: KEEP.ms, bytes: 64 * 1024 * 1024 };
 
 export class MemoryStorage implements Storage {
-  readonly revision = 0;
+  generation = 0;
+  oldest = 1;
   readonly #entries = new Map<string, KvEntry>();
   /** Ordered by UTF-8 bytes. */
   readonly #keys: string[] = [];
-  #written: Group["writes"] = new Map();
+  readonly #tail: Tail;
+  #log: LogCommit[] = [];
+  #appended: readonly LogCommit[] = [];
 
-  heads(keys: readonly string[]): Promise<readonly (Head | undefined)[]> {
+  constructor(keep: Keep = MOST) {
+    this.#tail = new Tail({ ms: keep.ms, bytes: Math.min(keep.bytes, MOST.bytes) });
+  }
+
+  heads(keys: readonly string[]): Promise<readonly (KvEntry | undefined)[]> {
     return Promise.resolve(keys.map((key) => this.#entries.get(key)));
   }
 
-  write(group: Group): Promise<void> {
-    this.#written = group.writes;
-    return Promise.resolve();
+  append(after: Generation, commits: readonly LogCommit[]): Promise<Generation | Conflict> {
+    if (after !== this.generation) return Promise.resolve({ conflict: this.generation });
+    checkOrder(after, commits);
+    this.#appended = [...this.#appended, ...commits];
+    this.generation = after + commits.length;
+    for (const commit of commits) {
+      this.#log.push(commit);
+      let bytes = 0;
+      for (const change of commit.changes) bytes += change.key.length + (change.before?.value.length ?? 0) + (change.after?.length ?? 0);
+      this.#tail.add(commit.generation, commit.generation + 1, commit.at, bytes);
+    }
+    this.#trim();
+    return Promise.resolve(this.generation);
   }
 
   reveal(): void {
-    for (const [key, entry] of this.#written) {
-      const known = this.#entries.has(key);
-      if (entry !== undefined) {
-        if (!known) this.#keys.splice(this.#position(key), 0, key);
-        this.#entries.set(key, entry);
-      } else if (known) {
-        this.#keys.splice(this.#position(key), 1);
-        this.#entries.delete(key);
+    for (const { generation, changes } of this.#appended) {
+      for (const { key, after } of changes) {
+        const known = this.#entries.get(key);
+        if (after !== undefined) {
+          if (known === undefined) this.#keys.splice(this.#position(key), 0, key);
+          this.#entries.set(key, { key, value: after, createRevision: known?.createRevision ?? generation, modRevision: generation });
+        } else if (known !== undefined) {
+          this.#keys.splice(this.#position(key), 1);
+          this.#entries.delete(key);
+        }
       }
     }
-    this.#written = new Map();
+    this.#appended = [];
+  }
+
+  // eslint-disable-next-line @typescript-eslint/require-await -- the interface is asynchronous, memory is not
+  async *read(from: Generation): AsyncGenerator<LogCommit> {
+    if (from < this.oldest) throw compacted(from, this.oldest);
+    yield* this.#log.slice(from - this.oldest);
+  }
+
+  checkpoint(): Promise<void> {
+    this.#trim();
+    return Promise.resolve();
+  }
+
+  #trim(): void {
+    let { oldest } = this;
+    for (let part = this.#tail.due(Date.now()); part !== undefined; part = this.#tail.due(Date.now())) {
+      oldest = part.next;
+      this.#tail.drop();
+    }
+    this.#log = oldest === this.oldest ? this.#log : this.#log.slice(oldest - this.oldest);
+    this.oldest = oldest;
   }
 
   get(key: string): Promise<KvEntry | undefined> {

@@ -4,7 +4,8 @@ import { join } from "node:path";
 import { StoreError } from "./errors.ts";
 import type { HistoryLimits } from "./watch.ts";
 import type { KvStore, StoreLog } from "./kv.ts";
-import { openLevel } from "./level.ts";
+import { openLevel } from "./level/level.ts";
+import type { Generation, Keep } from "./log.ts";
 import { openMemory } from "./memory.ts";
 
 export interface OpenOptions {
@@ -13,9 +14,13 @@ export interface OpenOptions {
   readonly log?: StoreLog;
   /** How much is kept for watches that start in the past. */
   readonly history?: HistoryLimits;
+  /** How much of the log is kept, to be read as history. */
+  readonly keep?: Keep;
+  /** Start without acknowledged changes after this generation, if it is the last that is whole. */
+  readonly acceptLoss?: Generation | undefined;
 }
 
-/** "level:" or "memory:". @throws StoreError LOCKED, CORRUPT, IO, UNSUPPORTED. */
+/** "level:" or "memory:". @throws StoreError LOCKED, LOSS, CORRUPT, IO, UNSUPPORTED. */
 export async function openStore(url: string, options: OpenOptions): Promise<KvStore> {
   if (url === "level:") return await openLevel(join(options.dataDir, "store"), options);
   if (url === "memory:") return openMemory(options);

@@ -2,16 +2,17 @@
 // delivery moves the cursor, so a replay and live revisions cannot swap, repeat or skip. Only durable revisions get here.
 
 import { StoreError } from "./errors.ts";
-import { LIMITS, type KvEvent, type KvWatcher, type WatchOptions } from "./kv.ts";
+import { LIMITS, type KvEvent, type KvWatcher, type OnEvents, type WatchOptions } from "./kv.ts";
 
 interface Kept {
   readonly events: readonly KvEvent[];
+  readonly writer: string;
   readonly bytes: number;
 }
 
 interface Watcher {
   readonly prefix: string;
-  readonly onEvents: (revision: number, events: readonly KvEvent[]) => void;
+  readonly onEvents: OnEvents;
   readonly onError: (error: StoreError) => void;
   next: number;
 }
@@ -67,10 +68,10 @@ export class WatchHub {
   }
 
   /** The next revision, now durable. */
-  publish(revision: number, events: readonly KvEvent[]): void {
+  publish(revision: number, events: readonly KvEvent[], writer: string): void {
     let bytes = 0;
     for (const event of events) bytes += event.key.length + (event.value?.length ?? 0);
-    this.#kept.push({ events, bytes });
+    this.#kept.push({ events, writer, bytes });
     this.#bytes += bytes;
     this.#last = revision;
     for (const watcher of this.#watchers) this.#pump(watcher); // before trimming: none falls behind the history
@@ -88,10 +89,10 @@ export class WatchHub {
   #pump(watcher: Watcher): void {
     while (watcher.next <= this.#last && this.#watchers.has(watcher)) {
       const revision = watcher.next++;
-      const { events } = this.#kept[revision - this.#oldest + this.#skip]!;
+      const { events, writer } = this.#kept[revision - this.#oldest + this.#skip]!;
       const wanted = watcher.prefix === "" ? events : events.filter((event) => event.key.startsWith(watcher.prefix));
       if (wanted.length === 0) continue;
-      this.#call(watcher, () => watcher.onEvents(revision, wanted));
+      this.#call(watcher, () => watcher.onEvents(revision, wanted, writer));
     }
   }
 
@@ -113,7 +114,7 @@ export class WatchHub {
 
   #forget(): void {
     this.#bytes -= this.#kept[this.#skip]!.bytes;
-    this.#kept[this.#skip] = { events: [], bytes: 0 };
+    this.#kept[this.#skip] = { events: [], writer: "", bytes: 0 };
     this.#skip++;
     this.#oldest++;
     if (this.#skip > 1024 && this.#skip * 2 > this.#kept.length) {

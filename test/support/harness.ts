@@ -331,7 +331,13 @@ const staysOpen = (store: KvStore): KvStore => ({
   },
   get: (key) => store.get(key),
   range: (options) => store.range(options),
+  get oldest() {
+    return store.oldest;
+  },
   txn: (compares, ops) => store.txn(compares, ops),
+  append: (after, drafts, writer) => store.append(after, drafts, writer),
+  history: (from) => store.history(from),
+  checkpoint: () => store.checkpoint(),
   watch: (options, onEvents, onError) => store.watch(options, onEvents, onError),
   stats: () => store.stats(),
   close: () => Promise.resolve(),

@@ -179,12 +179,25 @@ describe("without a controller", () => {
   });
 });
 
+describe("the past", () => {
+  test("history: the calls that made what is there, one generation, a difference", async () => {
+    const port = JSON.parse(await said("history", "--resource", instance.port.id, "--json")) as { generation: number; call: string; changes: { type: string; before: unknown }[] }[];
+    const made = port.at(-1)!;
+    expect(made.call).toBe("POST /v2.0/ports");
+    expect(made.changes.filter((change) => change.type === "port").map((change) => change.before)).toEqual([null]);
+    expect(await said("history", String(made.generation))).toMatch(new RegExp(`^${made.generation}  \\d{4}-.*Z  POST /v2.0/ports.*\n(.*\n)*  \\+ port ${instance.port.id}`));
+    expect(await said("history", "--from", String(made.generation - 1), "--to", String(made.generation))).toContain(`  + port ${instance.port.id}`);
+    expect((await said("history", "--limit", "2")).match(/^\d+ /gm)).toHaveLength(2);
+    expect(await run(["history", "99999999"], { AXION_OPS_URL: url })).toMatchObject({ code: 1, err: expect.stringMatching(/^axion: generation 99999999 is still to come, the newest is \d+\n$/) as string });
+  });
+});
+
 describe("the command line", () => {
   test("--help everywhere: 0, on the output; nothing that is not built", async () => {
     const help = await run(["--help"]);
     expect(help).toMatchObject({ code: 0, err: "" });
     const commands = [...help.out.matchAll(/^ {2}([a-z]+)\b/gm)].map((m) => m[1]!);
-    expect(commands).toEqual(["start", "status", "switches", "flows", "problems", "policy", "lab", "completion", "help"]);
+    expect(commands).toEqual(["start", "status", "switches", "flows", "problems", "policy", "history", "store", "lab", "completion", "help"]);
     for (const name of commands.filter((c) => !["help", "start"].includes(c))) {
       const own = await run([name, "--help"]);
       expect(own, name).toMatchObject({ code: 0, err: "" });
@@ -209,6 +222,12 @@ describe("the command line", () => {
     [["flows", "--json", "--format", "text"], /--json and --format text contradict each other/],
     [["flows", "--switch"], /argument missing/],
     [["switches", ""], /the switch's id is empty/],
+    [["history", "x"], /a generation is a whole number, not x/],
+    [["history", "--to", "3"], /--to needs --from/],
+    [["history", "3", "--limit", "1"], /one generation needs no options/],
+    [["store", "mend"], /unknown command 'mend'/],
+    [["store", "restore", "x"], /a generation is a whole number, not x/],
+    [["store", "compact", "--history-days", "0"], /--history-days must be a whole number from 1 to 36500, not 0/],
     [["completion", "tcsh"], /Allowed choices are bash, zsh, fish;/],
     [["completion"], /missing required argument 'shell'/],
     [["lab", "--encap", "stt"], /Allowed choices are geneve, vxlan, gre;/],
@@ -234,7 +253,7 @@ describe("the command line", () => {
       await once(child, "close");
       return text.split("\n").filter((word) => word !== "");
     };
-    expect(await complete("s")).toEqual(["start", "status", "switches"]);
+    expect(await complete("s")).toEqual(["start", "status", "switches", "store"]);
     expect(await complete("flows", "--s")).toEqual(["--switch", "--state", "--stats"]);
     expect(await complete("--json", "--ops-url", "http", ":", "//x", ":", "1", "flows", "--state", "")).toEqual(["desired", "installed", "diff"]);
     expect(await complete("flows", "--switch", "status", "--form")).toEqual(["--format"]);

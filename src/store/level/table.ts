@@ -1,13 +1,13 @@
 // Checks a LevelDB table file before LevelDB reads it. LevelDB keeps a checksum with each block but, as the `level`
 // package opens it, does not compare; a damaged index then fails an assertion in C++ and takes the process with it.
-// Its journal and manifest need no such check, those it compares itself.
+// Its journal and manifest are journal.ts.
 //
 //   data blocks | filter block | metaindex block | index block | footer (48 bytes)
 //   block       contents | type (1, 0 = not compressed) | masked crc32c of both (4)
 //   footer      handles of metaindex and index | padding to 40 | magic (8)
 //   handle      varint offset, varint size (of the contents)                 [leveldb doc/table_format.md]
 
-import { crc32c } from "./crc.ts";
+import { crc32c, unmask } from "./crc.ts";
 
 const FOOTER = 48;
 const TRAILER = 5;
@@ -18,20 +18,17 @@ interface Handle {
   readonly size: number;
 }
 
-/**
- * What is wrong with a table, undefined = nothing. A file without footer is left to LevelDB: it is one that was being
- * written when the process was killed, which LevelDB removes, or it is damaged and LevelDB says so.
- */
+/** What is wrong with a table, undefined = nothing. */
 export function tableDamage(file: Buffer): string | undefined {
   const footer = file.subarray(-FOOTER);
-  if (footer.length < FOOTER || !footer.subarray(-MAGIC.length).equals(MAGIC)) return undefined;
+  if (footer.length < FOOTER || !footer.subarray(-MAGIC.length).equals(MAGIC)) return "no footer";
   try {
     const reader = new Reader(footer);
     const metaindex = reader.handle();
     const index = reader.handle();
     const indexBlock = block(file, index);
     const metaindexBlock = block(file, metaindex);
-    if (isCompressed(file, index) || isCompressed(file, metaindex)) return undefined; // not by this version
+    if (isCompressed(file, index) || isCompressed(file, metaindex)) return "compressed blocks, which no version of the store writes";
     const data = handlesIn(indexBlock);
     const filters = handlesIn(metaindexBlock);
     let end = 0;
@@ -53,28 +50,43 @@ const isCompressed = (file: Buffer, { offset, size }: Handle): boolean => file[o
 function block(file: Buffer, { offset, size }: Handle): Buffer {
   const end = offset + size;
   if (end + TRAILER > file.length) throw new RangeError(`a block beyond the end, at byte ${offset}`);
-  const crc = crc32c(file.subarray(offset, end + 1));
-  const masked = (((crc >>> 15) | (crc << 17)) + 0xa282ead8) >>> 0;
-  if (file.readUInt32LE(end + 1) !== masked) throw new RangeError(`a block that fails its checksum, at byte ${offset}`);
+  if (unmask(file.readUInt32LE(end + 1)) !== crc32c(file.subarray(offset, end + 1))) throw new RangeError(`a block that fails its checksum, at byte ${offset}`);
   return file.subarray(offset, end);
 }
 
-/** The handles that are the values of an index block: entries, then restart points (4 bytes each), then their number. */
-function handlesIn(contents: Buffer): Handle[] {
+/** Keys and values of a block: entries, then restart points (4 bytes each), then their number. */
+function* entriesOf(contents: Buffer): Generator<{ readonly key: Buffer; readonly value: Buffer }> {
   const restarts = contents.readUInt32LE(contents.length - 4);
   const reader = new Reader(contents.subarray(0, contents.length - 4 - 4 * restarts));
-  const handles: Handle[] = [];
+  let key: Buffer = Buffer.alloc(0);
   while (!reader.done) {
-    reader.varint(); // bytes shared with the key before
-    const keySize = reader.varint();
-    reader.varint(); // size of the value
-    reader.skip(keySize);
-    handles.push(reader.handle());
+    const shared = reader.varint(); // bytes that it has in common with the key before
+    const rest = reader.varint();
+    const size = reader.varint();
+    key = Buffer.concat([key.subarray(0, shared), reader.take(rest)]);
+    yield { key, value: reader.take(size) };
   }
-  return handles;
 }
 
-class Reader {
+const handlesIn = (contents: Buffer): Handle[] => Array.from(entriesOf(contents), ({ value }) => new Reader(value).handle());
+
+/** The newest value of a key in a sound table, with its sequence; a key in a table ends with sequence and type (8 bytes), the newest first. */
+export function lookUp(file: Buffer, wanted: Buffer): { readonly sequence: number; readonly value: Buffer } | undefined {
+  const footer = new Reader(file.subarray(-FOOTER));
+  footer.handle();
+  for (const { key: last, value } of entriesOf(block(file, footer.handle()))) {
+    if (Buffer.compare(last.subarray(0, -8), wanted) < 0) continue;
+    for (const { key, value: found } of entriesOf(block(file, new Reader(value).handle()))) {
+      const order = Buffer.compare(key.subarray(0, -8), wanted);
+      if (order > 0) return undefined;
+      if (order === 0) return { sequence: Number(key.readBigUInt64LE(key.length - 8) >> 8n), value: found };
+    }
+  }
+  return undefined;
+}
+
+/** Bytes, one number after the other. Reading beyond the end is a RangeError. */
+export class Reader {
   readonly #bytes: Buffer;
   #at = 0;
 
@@ -86,8 +98,21 @@ class Reader {
     return this.#at >= this.#bytes.length;
   }
 
-  skip(bytes: number): void {
-    this.#at += bytes;
+  byte(): number {
+    return this.#bytes.readUInt8(this.#at++);
+  }
+
+  take(bytes: number): Buffer {
+    const end = this.#at + bytes;
+    if (end > this.#bytes.length) throw new RangeError("it ends in the middle of something");
+    const taken = this.#bytes.subarray(this.#at, end);
+    this.#at = end;
+    return taken;
+  }
+
+  /** Their number, then themselves. */
+  bytes(): Buffer {
+    return this.take(this.varint());
   }
 
   handle(): Handle {

@@ -25,3 +25,9 @@ export const crc32: Crc = (zlib as { readonly crc32?: Crc }).crc32 ?? ownCrc32;
 
 /** Castagnoli, RFC 3720 B.4. */
 export const crc32c: Crc = crcOf(0x82f63b78);
+
+/** LevelDB stores a crc32c turned and shifted, for it may be among what another one is taken of. */
+export const unmask = (masked: number): number => {
+  const turned = (masked - 0xa282ead8) >>> 0;
+  return ((turned >>> 17) | (turned << 15)) >>> 0;
+};

@@ -1,0 +1,209 @@
+// The past, read from the kept tail of the store's log: what changed, by which call, when; and rows as they were at any kept generation.
+// Everything goes through the log in pages, so a long history holds nobody up; nothing of it is kept in memory.
+import type { AnyTable, Row } from "#app";
+import type { KvStore } from "../store/kv.ts";
+import type { LogChange, LogCommit } from "../store/log.ts";
+import type { Model } from "./model.ts";
+import type { Snapshot } from "./snapshot.ts";
+
+export interface PastChange {
+  /** API resource whose row it is, or the table's own name where none has it. */
+  readonly type: string;
+  readonly id: string;
+  readonly before: Row | null;
+  readonly after: Row | null;
+}
+
+export interface PastCommit {
+  readonly generation: number;
+  /** RFC 3339. */
+  readonly at: string;
+  /** "POST /v2.0/ports", or what the controller did by itself; null: the store was changed without it. */
+  readonly call: string | null;
+  readonly request_id: string | null;
+  readonly user: string | null;
+  readonly project: string | null;
+  readonly changes: readonly PastChange[];
+}
+
+/** An instant of the past: a generation, or ms since 1970. */
+export type Instant = { readonly generation: number } | { readonly ms: number };
+
+export interface PastQuery {
+  /** Id of a row that changed. */
+  readonly resource?: string | undefined;
+  /** Of the caller, or of a row that changed. */
+  readonly project?: string | undefined;
+  /** After this instant; up to and with this one. */
+  readonly since?: Instant | undefined;
+  readonly until?: Instant | undefined;
+  readonly limit: number;
+}
+
+/** The generation is not there to be read. */
+export class NotKept extends Error {
+  readonly code = "NOT_KEPT";
+  constructor(generation: number, oldest: number, newest: number) {
+    super(generation > newest ? `generation ${generation} is still to come, the newest is ${newest}` : `generation ${generation} is not kept, the oldest is ${oldest}`);
+    this.name = "NotKept";
+  }
+}
+
+const ROWS = "t/";
+/** Commits read at once, from the newest on back. */
+const WINDOW = 512;
+
+interface Note {
+  readonly call?: string;
+  readonly requestId?: string;
+  readonly user?: string;
+  readonly project?: string;
+}
+
+export class History {
+  private readonly store: KvStore;
+  private readonly model: Model;
+  private readonly tables: ReadonlyMap<string, AnyTable>;
+
+  constructor(store: KvStore, model: Model, tables: readonly AnyTable[]) {
+    this.store = store;
+    this.model = model;
+    this.tables = new Map(tables.filter((table) => !table.derived).map((table) => [table.name, table]));
+  }
+
+  /** First commit that is kept, and the last. */
+  get range(): { readonly oldest: number; readonly newest: number } {
+    return { oldest: this.store.oldest, newest: this.store.revision };
+  }
+
+  /** The newest first. */
+  async list({ resource, project, since, until, limit }: PastQuery): Promise<PastCommit[]> {
+    const { oldest, newest } = this.range;
+    const last = until === undefined ? newest : Math.min(newest, await this.generationAt(until));
+    const first = since === undefined ? oldest : Math.max(oldest, (await this.generationAt(since)) + 1);
+    const found: PastCommit[] = [];
+    for (let end = last; end >= first && found.length < limit; ) {
+      const from = Math.max(first, end - WINDOW + 1);
+      const window: LogCommit[] = [];
+      for await (const commit of this.commits(from, end)) if (matches(commit, resource, project)) window.push(commit);
+      for (const commit of window.reverse()) if (found.length < limit) found.push(this.shown(commit));
+      end = from - 1;
+    }
+    return found;
+  }
+
+  /** @throws NotKept */
+  async one(generation: number): Promise<PastCommit> {
+    this.check(generation, this.store.oldest);
+    for await (const commit of this.commits(generation, generation)) return this.shown(commit);
+    throw new NotKept(generation, this.store.oldest, this.store.revision);
+  }
+
+  /** What differs between the states of two generations, in no order. @throws NotKept; RangeError when more than `limit` rows changed */
+  async diff(from: number, to: number, limit: number): Promise<PastChange[]> {
+    this.check(from, this.store.oldest - 1);
+    this.check(to, this.store.oldest - 1);
+    const [earlier, later] = from <= to ? [from, to] : [to, from];
+    const net = new Map<string, { before: Buffer | undefined; after: Buffer | undefined }>();
+    for await (const { changes } of this.commits(earlier + 1, later)) {
+      for (const { key, before, after } of changes) {
+        const known = net.get(key);
+        if (known !== undefined) known.after = after;
+        else if (net.size >= limit) throw new RangeError(`more than ${limit} rows changed in between`);
+        else net.set(key, { before: before?.value, after });
+      }
+    }
+    const out: PastChange[] = [];
+    for (const [key, { before, after }] of net) {
+      const change = this.change(from <= to ? { key, before, after } : { key, before: after, after: before });
+      if (change !== undefined && JSON.stringify(change.before) !== JSON.stringify(change.after)) out.push(change);
+    }
+    return out;
+  }
+
+  /** All rows as they were. To be closed. @throws NotKept */
+  async stateAt(generation: number): Promise<Snapshot> {
+    this.check(generation, this.store.oldest - 1);
+    const snapshot = this.model.snapshot(Infinity);
+    try {
+      const first = new Map<string, Buffer | undefined>();
+      for await (const { changes } of this.commits(generation + 1, this.model.generation)) {
+        for (const { key, before } of changes) if (!first.has(key)) first.set(key, before?.value);
+      }
+      snapshot.rewind(this.rewound(first));
+      return snapshot;
+    } catch (error) {
+      snapshot.close();
+      throw error;
+    }
+  }
+
+  /** The last generation that was committed at an instant; the one before the oldest that is kept when all of them are later. */
+  async generationAt(instant: Instant): Promise<number> {
+    if ("generation" in instant) return instant.generation;
+    let low = this.store.oldest;
+    let high = this.store.revision + 1;
+    while (low < high) {
+      const middle = Math.floor((low + high) / 2);
+      let at = 0;
+      for await (const commit of this.commits(middle, middle)) at = commit.at;
+      if (at <= instant.ms) low = middle + 1;
+      else high = middle;
+    }
+    return low - 1;
+  }
+
+  private async *commits(from: number, to: number): AsyncGenerator<LogCommit, void, undefined> {
+    if (from > to) return;
+    for await (const commit of this.store.history(from)) {
+      if (commit.generation > to) return;
+      yield commit;
+    }
+  }
+
+  private *rewound(first: ReadonlyMap<string, Buffer | undefined>): Iterable<{ readonly table: AnyTable; readonly id: string; readonly before: Row | undefined }> {
+    for (const [key, before] of first) {
+      const { table, id } = this.parse(key);
+      if (table !== undefined) yield { table, id, before: rowOf(before) };
+    }
+  }
+
+  private check(generation: number, from: number): void {
+    if (generation < from || generation > this.store.revision) throw new NotKept(generation, this.store.oldest, this.store.revision);
+  }
+
+  private parse(key: string): { readonly name: string; readonly table: AnyTable | undefined; readonly id: string } {
+    const slash = key.indexOf("/", ROWS.length);
+    const name = key.slice(ROWS.length, slash);
+    return { name, table: this.tables.get(name), id: key.slice(slash + 1) };
+  }
+
+  private change({ key, before, after }: { readonly key: string; readonly before: Buffer | undefined; readonly after: Buffer | undefined }): PastChange | undefined {
+    if (!key.startsWith(ROWS)) return undefined; // what the controller notes for itself
+    const { name, table, id } = this.parse(key);
+    return { type: table?.resource ?? name, id, before: rowOf(before) ?? null, after: rowOf(after) ?? null };
+  }
+
+  private shown({ generation, at, note, changes }: LogCommit): PastCommit {
+    const { call, requestId, user, project } = noteOf(note);
+    return {
+      generation, at: new Date(at).toISOString(), call: call ?? null, request_id: requestId ?? null, user: user ?? null, project: project ?? null,
+      changes: changes.map(({ key, before, after }) => this.change({ key, before: before?.value, after })).filter((change) => change !== undefined),
+    };
+  }
+}
+
+const rowOf = (value: Buffer | undefined): Row | undefined => (value === undefined ? undefined : (JSON.parse(value.toString()) as { row: Row }).row);
+
+const noteOf = (note: string): Note => (note === "" ? {} : (JSON.parse(note) as Note));
+
+function matches({ note, changes }: LogCommit, resource: string | undefined, project: string | undefined): boolean {
+  if (resource !== undefined && !changes.some(({ key }) => key.endsWith(`/${resource}`) && key.startsWith(ROWS))) return false;
+  return project === undefined || noteOf(note).project === project || changes.some((change) => ofProject(change, project));
+}
+
+/** Only rows that have the text are read. */
+function ofProject({ key, before, after }: LogChange, project: string): boolean {
+  if (!key.startsWith(ROWS)) return false;
+  return [before?.value, after].some((value) => value?.includes(project) === true && (rowOf(value) as unknown as { project_id?: unknown }).project_id === project);
+}

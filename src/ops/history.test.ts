@@ -1,0 +1,64 @@
+// The calls of the past on a real model and store; what a bad question gets.
+import { pino } from "pino";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { defineTable, type Row } from "#app";
+import { History } from "../model/history.ts";
+import { Model } from "../model/model.ts";
+import { openStore } from "../store/open.ts";
+import { historyRoutes } from "./history.ts";
+import { createOps, type OpsServer } from "./server.ts";
+
+const things = defineTable<Row & { readonly name: string }>()("thing", { resource: "thing" });
+let ops: OpsServer;
+let model: Model;
+const nothing = { ready: () => ({ ok: true }), switches: () => [], switch: () => undefined, problems: () => [], removeSwitch: () => Promise.resolve(false), flows: () => [], onFlowEvent: () => () => undefined };
+
+beforeAll(async () => {
+  const store = await openStore("memory:", { dataDir: "" });
+  model = await Model.open(store, [things]);
+  for (const name of ["a", "b", "c"]) await model.transact({ requestId: `req-${name}`, call: "PUT /v2.0/things/1", user: "u", project: "p" }, (tx) => tx.put(things, { id: "1", name }));
+  ops = createOps({ log: pino({ level: "silent" }), providers: nothing });
+  historyRoutes(ops, new History(store, model, [things]));
+});
+afterAll(async () => {
+  await ops.close();
+  await model.close();
+});
+
+async function get(url: string): Promise<{ status: number; body: unknown }> {
+  const answer = await ops.inject({ url });
+  return { status: answer.statusCode, body: answer.json() };
+}
+
+test("the list, one generation, a difference", async () => {
+  const { body } = await get("/history");
+  expect((body as { generation: number }[]).map((commit) => commit.generation)).toEqual([3, 2, 1]);
+  expect((await get("/history?limit=1&until=2")).body).toMatchObject([{ generation: 2 }]);
+  expect((await get("/history?project=other")).body).toEqual([]);
+  const row = (name: string) => ({ id: "1", name });
+  expect((await get("/history/2")).body).toEqual({
+    generation: 2, at: expect.any(String) as string, call: "PUT /v2.0/things/1", request_id: "req-b", user: "u", project: "p", changes: [{ type: "thing", id: "1", before: row("a"), after: row("b") }],
+  });
+  expect((await get("/history/diff?from=1&to=3")).body).toEqual({ from: 1, to: 3, changes: [{ type: "thing", id: "1", before: row("a"), after: row("c") }] });
+  expect((await get(`/history/diff?from=0&to=${new Date(Date.now() + 60_000).toISOString()}`)).body).toEqual({ from: 0, to: 3, changes: [{ type: "thing", id: "1", before: null, after: row("c") }] });
+  expect((await get("/history/diff?from=3")).body).toEqual({ from: 3, to: 3, changes: [] });
+});
+
+describe("a bad question", () => {
+  test.each([
+    ["/history?limit=0", 400, "query parameter limit: must be 1 to 1000, not '0'"],
+    ["/history?since=yesterday", 400, "query parameter since: 'yesterday' is no generation and no RFC 3339 instant such as 2026-01-31T12:00:00Z"],
+    ["/history?resource=", 400, "query parameter resource: is empty"],
+    ["/history?colour=red", 400, "query parameter colour: is not known here; there are resource, project, since, until, limit"],
+    ["/history/diff", 400, "query parameter from: is missing: a generation or an instant"],
+    ["/history/diff?from=1&switch=hv1", 400, "query parameter switch: flows of the past are not in this version"],
+    ["/history/diff?from=1&to=9", 404, "generation 9 is still to come, the newest is 3"],
+    ["/history/x", 400, "'x' is no generation"],
+    ["/history/0", 404, "generation 0 is not kept, the oldest is 1"],
+    ["/history/9", 404, "generation 9 is still to come, the newest is 3"],
+    ["/history/1?limit=1", 400, "query parameter limit: is not known here; there is none"],
+  ])("%s: %i", async (url, status, message) => {
+    const answer = await get(url);
+    expect([answer.status, (answer.body as { error: { message: string } }).error.message]).toEqual([status, message]);
+  });
+});

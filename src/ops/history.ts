@@ -1,0 +1,87 @@
+// The past over HTTP: what changed, by which call, when.
+import { NotKept, type History, type Instant } from "../model/history.ts";
+import { BadQuery, queryOf, type OpsServer } from "./server.ts";
+
+/** Commits in one answer. */
+const LISTED = 100;
+const MOST = 1000;
+/** Rows in one difference. */
+const CHANGES = 50_000;
+/** Answers that are worked out at once: each may read all that is kept. */
+const AT_ONCE = 4;
+
+const GENERATION = /^\d{1,15}$/;
+const RFC3339 = /^\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)$/;
+
+function instantOf(query: ReadonlyMap<string, string>, name: string): Instant | undefined {
+  const value = query.get(name);
+  if (value === undefined) return undefined;
+  if (GENERATION.test(value)) return { generation: Number(value) };
+  const ms = RFC3339.test(value) ? Date.parse(value) : NaN;
+  if (Number.isNaN(ms)) throw new BadQuery(name, `'${value.slice(0, 64)}' is no generation and no RFC 3339 instant such as 2026-01-31T12:00:00Z`);
+  return { ms };
+}
+
+function wordOf(query: ReadonlyMap<string, string>, name: string): string | undefined {
+  const value = query.get(name);
+  if (value === "") throw new BadQuery(name, "is empty");
+  return value;
+}
+
+function limitOf(query: ReadonlyMap<string, string>): number {
+  const value = query.get("limit") ?? String(LISTED);
+  if (!/^\d{1,6}$/.test(value) || Number(value) < 1 || Number(value) > MOST) throw new BadQuery("limit", `must be 1 to ${MOST}, not '${value.slice(0, 64)}'`);
+  return Number(value);
+}
+
+/** Adds `GET /history`, `/history/diff` and `/history/{generation}`. */
+export function historyRoutes(server: OpsServer, history: History): void {
+  let running = 0;
+  const failure = (code: string, message: string): { error: { code: string; message: string } } => ({ error: { code, message } });
+  type Answer = readonly [status: number, body: unknown];
+  async function bounded(work: () => Promise<unknown>): Promise<Answer> {
+    if (running >= AT_ONCE) return [503, failure("TOO_MANY", `${running} questions about the past are being answered already; ask again in a moment`)];
+    running++;
+    try {
+      return [200, await work()];
+    } catch (error) {
+      if (error instanceof NotKept) return [404, failure("NOT_FOUND", error.message)];
+      throw error;
+    } finally {
+      running--;
+    }
+  }
+
+  server.get("/history", async (request, reply) => {
+    const query = queryOf(request.url, ["resource", "project", "since", "until", "limit"]);
+    const asked = { resource: wordOf(query, "resource"), project: wordOf(query, "project"), since: instantOf(query, "since"), until: instantOf(query, "until"), limit: limitOf(query) };
+    const [status, body] = await bounded(() => history.list(asked));
+    return reply.code(status).send(body);
+  });
+
+  server.get("/history/diff", async (request, reply) => {
+    const query = queryOf(request.url, ["from", "to", "switch"]);
+    if (query.has("switch")) throw new BadQuery("switch", "flows of the past are not in this version");
+    const from = instantOf(query, "from");
+    if (from === undefined) throw new BadQuery("from", "is missing: a generation or an instant");
+    const to = instantOf(query, "to");
+    const [status, body] = await bounded(async () => {
+      const range = { from: await history.generationAt(from), to: to === undefined ? history.range.newest : await history.generationAt(to) };
+      try {
+        return { ...range, changes: await history.diff(range.from, range.to, CHANGES) };
+      } catch (error) {
+        if (error instanceof RangeError) throw new BadQuery("from", `${error.message}; ask for a shorter time`);
+        throw error;
+      }
+    });
+    return reply.code(status).send(body);
+  });
+
+  server.get<{ Params: { generation: string } }>("/history/:generation", async (request, reply) => {
+    const { generation } = request.params;
+    queryOf(request.url, []);
+    if (!GENERATION.test(generation)) return reply.code(400).send(failure("BAD_REQUEST", `'${generation.slice(0, 64)}' is no generation`));
+    const [status, body] = await bounded(() => history.one(Number(generation)));
+    return reply.code(status).send(body);
+  });
+}

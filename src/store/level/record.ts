@@ -1,0 +1,102 @@
+// Records of the level store as bytes: rows, entries of the log, the state. The layout is in level.ts.
+import { crc32 } from "./crc.ts";
+import { corrupt, STATE } from "./files.ts";
+import type { KvEntry } from "../kv.ts";
+import { decodeEntry, type Generation, type LogCommit } from "../log.ts";
+
+export const FORMAT = Buffer.from("\0format");
+export const FORMAT_VERSION = 2;
+export const FIRST = Buffer.from([1]);
+/** After all rows, before all entries. */
+export const AFTER = Buffer.from([2]);
+export const END = Buffer.from([3]);
+const HEADER = 16;
+
+export interface Record {
+  readonly check: number;
+  readonly createRevision: number;
+  readonly modRevision: number;
+  readonly value: Buffer;
+}
+
+export interface Totals {
+  /** Of the store: tells it from another one in its place. */
+  readonly id: string;
+  readonly records: number;
+  /** Sum of the records' checksums, modulo 2^32. */
+  readonly check: number;
+  /** First generation of the log that is kept. */
+  readonly oldest: Generation;
+}
+
+export const encodeKey = (key: string): Buffer => {
+  const stored = Buffer.allocUnsafe(FIRST.length + Buffer.byteLength(key));
+  stored[0] = FIRST[0]!;
+  stored.write(key, FIRST.length);
+  return stored;
+};
+
+export const modulo32 = (sum: number): number => ((sum % 0x1_0000_0000) + 0x1_0000_0000) % 0x1_0000_0000;
+
+export function encode(stored: Buffer, createRevision: number, modRevision: number, value: Uint8Array): Buffer {
+  const bytes = Buffer.allocUnsafe(HEADER + value.length);
+  bytes.writeUIntBE(createRevision, 4, 6);
+  bytes.writeUIntBE(modRevision, 10, 6);
+  bytes.set(value, HEADER);
+  bytes.writeUInt32BE(crc32(bytes.subarray(4), crc32(stored)), 0);
+  return bytes;
+}
+
+export function decode(dir: string, stored: Buffer, bytes: Buffer, what = () => `the record of ${JSON.stringify(stored.toString("utf8", 1))}`): Record {
+  const check = bytes.length < HEADER ? -1 : bytes.readUInt32BE(0);
+  if (check !== crc32(bytes.subarray(4), crc32(stored))) throw corrupt(dir, `${what()} fails its checksum`);
+  const createRevision = bytes.readUIntBE(4, 6);
+  return { check, createRevision, modRevision: bytes.readUIntBE(10, 6), value: bytes.subarray(HEADER) };
+}
+
+export const toEntry = (key: string, { value, createRevision, modRevision }: Record): KvEntry => ({
+  key,
+  value,
+  createRevision,
+  modRevision,
+});
+
+export const encodeState = (generation: Generation, totals: Totals): Buffer => encode(STATE, 0, generation, Buffer.from(JSON.stringify(totals)));
+
+/** What `encode` would have at the head of the record. */
+export function checkOf(stored: Buffer, { createRevision, modRevision, value }: Pick<Record, "createRevision" | "modRevision" | "value">): number {
+  const revisions = Buffer.allocUnsafe(12);
+  revisions.writeUIntBE(createRevision, 0, 6);
+  revisions.writeUIntBE(modRevision, 6, 6);
+  return crc32(value, crc32(revisions, crc32(stored)));
+}
+
+export function entryKey(first: Generation): Buffer {
+  const key = Buffer.allocUnsafe(7);
+  key[0] = AFTER[0]!;
+  key.writeUIntBE(first, 1, 6);
+  return key;
+}
+
+export function entryOf(dir: string, key: Buffer, bytes: Buffer): LogCommit[] {
+  const first = key.readUIntBE(1, 6);
+  const { value } = decode(dir, key, bytes, () => `the entry of generation ${first}`);
+  try {
+    return decodeEntry(first, value);
+  } catch (error) {
+    throw corrupt(dir, `the entry of generation ${first} cannot be read: ${(error as Error).message}`, error);
+  }
+}
+
+/** What several commits come to, for each key. */
+export function netOf(commits: readonly LogCommit[]): ReadonlyMap<string, { readonly before: LogCommit["changes"][number]["before"]; readonly now: KvEntry | undefined }> {
+  const net = new Map<string, { readonly before: LogCommit["changes"][number]["before"]; readonly now: KvEntry | undefined }>();
+  for (const { generation, changes } of commits) {
+    for (const { key, before, after } of changes) {
+      const now = after === undefined ? undefined : { key, value: after, createRevision: before?.createRevision ?? generation, modRevision: generation };
+      const earlier = net.get(key);
+      net.set(key, { before: earlier === undefined ? before : earlier.before, now });
+    }
+  }
+  return net;
+}
