@@ -161,6 +161,7 @@ const meanings: Readonly<Record<string, Readonly<Record<string, string>>>> = {
     OF_HELLO: "no common version, or no hello",
     OF_CLOSED: "the connection is closed",
     OF_QUEUE_FULL: "the switch reads too slowly",
+    OF_LIMIT: "the switch sent more than an option of the connection allows",
     OF_SOCKET: "the transport failed, see `cause`",
   },
   "protocol/ovsdb/src/wire/errors.ts": {

@@ -89,7 +89,7 @@ export class Controller {
     const converted = await upgradeStore(store, tables);
     if (converted > 0) log.info({ rows: converted }, "rows of the edition before converted");
     const earlier = await earlierLayouts(store, JSON.stringify(recordOf(layout)));
-    const lineage = await Lineage.open(store, random);
+    const lineage = await Lineage.open(store, random, config.acceptLoss);
     const model = await Model.open(store, tables, { clock, random, settings: SettingsBook.of(apps, config.settings) });
     this.stops.push(() => model.close());
     await mendReferences(model, apps, log);

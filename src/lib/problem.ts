@@ -72,7 +72,7 @@ export const coreProblemKinds = {
   more: { cause: "there are more problems of one kind than are listed", cure: "mend those that are listed, the others follow" },
   number: { cause: "a number (VNI, zone, key) that something asks for is another's, or its pool is empty", cure: "choose another number, or make the pool larger" },
   ops_token_file: { cause: "the file of the ops listener's token cannot be used; the token before it stays in force", cure: "mend the file: it is read again when it changes" },
-  peer_limit: { cause: "a switch, a host's database or a stranger went over what it may cost", cure: "see what it is and why: the text names the limit (docs/limits.md); it goes when that has stopped" },
+  peer_limit: { cause: "what speaks OpenFlow or OVSDB, or connects to their ports, goes over a limit (limits.md); it stays for a minute after the last time", cure: "look what connects from there, and how large its flow tables and database are" },
   plain_tcp: { cause: "switches are spoken to without TLS from beyond this machine", cure: "start with --tls-cert, --tls-key and --tls-ca" },
   policy_file: { cause: "the policy file cannot be used; the rules before it stay in force", cure: "mend the file: it is read again when it changes" },
   stale_flows: { cause: "this Open vSwitch, with a userspace datapath, may go on by cached flows of before a change", cure: "install Open vSwitch 2.17.8, 3.0.5, 3.1.3, or any from 3.2 on" },

@@ -49,7 +49,6 @@ function make(options: { ready?: () => { ok: boolean; reason?: string }; flows?:
 afterEach(() => ops?.close());
 
 describe("a switch that does not answer", () => {
-  // eslint-disable-next-line require-yield -- the switch is asked first
   async function* silent(): AsyncGenerator<FlowRecord> {
     await Promise.resolve();
     throw new SwitchSilent("hv1", "no reply within 10000 ms");

@@ -110,7 +110,8 @@ export class Comparison {
 
   /** `skip`: flows that changed since the comparison began, or that shall not be sent. */
   finish(skip: (key: string) => boolean): Difference {
-    for (const step of this.settle()) void step;
+    const steps = this.settle()[Symbol.iterator]();
+    while (steps.next().done !== true);
     return {
       missing: [...this.open.values()].filter((flow) => !skip(flow.key)),
       changed: this.changed.filter((flow) => !skip(flow.key)),
@@ -163,10 +164,8 @@ export async function compareDump(desired: Iterable<Flow>, parts: readonly Buffe
     comparison.part(part);
     if (!(await yieldTurn())) return undefined;
   }
-  for (const step of comparison.settle()) {
-    void step;
-    if (!(await yieldTurn())) return undefined;
-  }
+  const steps = comparison.settle()[Symbol.iterator]();
+  while (steps.next().done !== true) if (!(await yieldTurn())) return undefined;
   return comparison;
 }
 

@@ -1,3 +1,4 @@
+// Over 400 lines: one session, event by event, whose parts share its replica and its loop.
 // One host: an OVSDB session from its first byte to its last. A single loop compares what is with what should be (the
 // database with the plan of adoption.ts, the stored rows with what the host reports) and writes differences only; events
 // merely make the loop run.

@@ -244,7 +244,7 @@ describe("a peer that wants to do harm", () => {
       if (message.type === "multipart_request") peer.socket.write(endless(message.xid, 2000, bytes));
     }, options);
     let parts = 0;
-    const reply = conn.requestRaw({ type: "multipart_request", kind: "flow", match: {} }, () => void parts++);
+    const reply = conn.requestRaw({ type: "multipart_request", kind: "flow", match: {} }, () => { parts++; });
     expect(await rejection(reply)).toMatchObject({ code: "OF_CLOSED" });
     expect(await closed).toMatchObject({ code: "OF_LIMIT" });
     expect(parts, what).toBeLessThanOrEqual(100);

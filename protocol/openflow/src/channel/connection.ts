@@ -12,51 +12,14 @@ import type { Socket } from "node:net";
 import { ERROR_TYPE_EXPERIMENTER, errorName, OpenFlowError } from "../wire/errors.ts";
 import { MAX_MESSAGE, OFP_VERSION } from "../messages/flow-mod.ts";
 import { Framer } from "./frame.ts";
+import type { BundleOptions, ConnectionOptions, ReplyLimits } from "./options.ts";
 import {
   decodeMessage, encodeMessage, joinReplies, REPLY_MORE, type Decoded, type Message, type MessageOf, type MultipartKind, type MultipartReply,
   type MultipartReplyOf,
 } from "../messages/codec.ts";
 import { writeU16, writeU32 } from "../match/value.ts";
 
-export interface ConnectionOptions {
-  /** Milliseconds of silence after which an echo request is sent. */
-  readonly echoIntervalMs?: number;
-  /** Milliseconds of silence after which the peer counts as dead. */
-  readonly echoTimeoutMs?: number;
-  /** Bytes that may wait in the socket; more closes the connection. */
-  readonly maxQueuedBytes?: number;
-  readonly helloTimeoutMs?: number;
-  /** Milliseconds without (a further part of) a reply until request() rejects. */
-  readonly requestTimeoutMs?: number;
-  /** Bytes and parts that one multipart reply may take; more closes the connection. A request may say otherwise of its own. */
-  readonly maxReplyBytes?: number;
-  readonly maxReplyParts?: number;
-  /** Milliseconds that all parts of one reply may take. */
-  readonly replyTimeoutMs?: number;
-  /** Milliseconds in which the peer has to take something of what waits to be sent. */
-  readonly writeTimeoutMs?: number;
-  /** Messages that are taken in a second, and how many at once before that counts; more wait in the peer. Default: no limit. */
-  readonly messagesPerSecond?: number;
-  readonly messageBurst?: number;
-}
-
-/** What one reply may be, where it is not as the connection's options say. */
-export interface ReplyLimits {
-  readonly maxBytes?: number;
-  readonly maxParts?: number;
-  readonly totalTimeoutMs?: number;
-}
-
-export interface BundleOptions {
-  /** Milliseconds for the switch to commit. */
-  readonly timeoutMs?: number;
-  /**
-   * Called for each message that the switch refuses, with its position in `index`. With it the rest is added even so, to learn of
-   * all that are refused when they are added; nothing is applied then. What only the commit refuses comes one at a time.
-   */
-  readonly onRefused?: (error: OpenFlowError) => void;
-}
-
+export type { BundleOptions, ConnectionOptions, ReplyLimits } from "./options.ts";
 /** A complete OpenFlow message within a buffer. Its xid is of no account. */
 export interface Slice {
   readonly buf: Buffer;
@@ -131,13 +94,10 @@ const REPLIES: Readonly<Partial<Record<Message["type"], number>>> = {
 const BUNDLE_FLAGS = 3; // atomic, ordered
 const BUNDLE_HEADER = 24;
 const CHUNK = 256 * 1024;
-/** Messages and bytes that one peer has taken before others have their turn. */
-const FRAMES_A_SLICE = 256;
-const BYTES_A_SLICE = 32 * 1024;
-/** Bytes of answers to echo requests that a peer may leave unread. */
-const MAX_ECHO_BYTES = 1024 * 1024;
-/** Messages that a peer which sends too many is given room for at a time. */
-const THROTTLE_STEP = 128;
+/** What is taken of one peer before others have their turn. */
+const FRAMES_A_SLICE = 256, BYTES_A_SLICE = 32 * 1024;
+const MAX_ECHO_BYTES = 1024 * 1024; // of answers, unread
+const THROTTLE_STEP = 128; // messages
 /** Xids of messages in bundles have the high bit, so that they are consecutive whatever else is sent meanwhile. */
 const BUNDLE_XIDS = 0x80000000;
 

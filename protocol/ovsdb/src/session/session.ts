@@ -2,6 +2,8 @@
  * One JSON-RPC 1.0 connection to an ovsdb-server, whichever side opened it: every request of RFC 7047 section 4.1 and of
  * ovsdb-server(7) with its reply, echo both ways, limits, and the one way it ends. What monitors do with updates is
  * monitor.ts, what transactions mean is transact.ts, staying connected is client.ts.
+ *
+ * Over 400 lines: one state machine, from the socket to the close, whose parts share the pending requests.
  */
 
 import { EventEmitter } from "node:events";
