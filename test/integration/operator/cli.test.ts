@@ -59,7 +59,7 @@ describe("of a running controller", () => {
       `controller  first, version ${version()}, at ${url}`,
       "ready       yes",
       `generation  ${generation}, compiled ${generation}`,
-      "switches    2 total, 2 connected, 0 syncing, 0 disconnected",
+      "switches    2 total, 2 connected, 0 syncing, 0 held, 0 disconnected",
       expect.stringMatching(/^flows {7}[1-9]\d* desired, [1-9]\d* installed, 0 pending, 0 quarantined$/),
       "",
     ]);
