@@ -86,10 +86,12 @@ export class Controller {
     const layout = new Layout(apps);
     const shadowed = config.shadow === true;
     const store = shadowed ? await this.openCopy() : await this.openStored(config.dataDir);
+    // Before this start adds to it: what switches were told beyond this is lost.
+    const whole = store.revision;
     const converted = await upgradeStore(store, tables);
     if (converted > 0) log.info({ rows: converted }, "rows of the edition before converted");
     const earlier = await earlierLayouts(store, JSON.stringify(recordOf(layout)));
-    const lineage = await Lineage.open(store, random, config.acceptLoss);
+    const lineage = await Lineage.open(store, random, whole);
     const model = await Model.open(store, tables, { clock, random, settings: SettingsBook.of(apps, config.settings) });
     this.stops.push(() => model.close());
     await mendReferences(model, apps, log);

@@ -22,9 +22,9 @@ export class Lineage {
     this.starts = starts;
   }
 
-  /** Writes this start down. `trusted`: the generation up to which the store is known to be whole; default: all that it has. */
-  static async open(store: KvStore, random: Random, trusted = Infinity): Promise<Lineage> {
-    const starts = [...read((await store.get(KEY))?.value), { id: random.uuid().replaceAll("-", "").slice(0, 12), from: Math.min(store.revision, trusted) }].slice(-KEPT);
+  /** Writes this start down. `whole`: the generation of the store as this start found it. */
+  static async open(store: KvStore, random: Random, whole = store.revision): Promise<Lineage> {
+    const starts = [...read((await store.get(KEY))?.value), { id: random.uuid().replaceAll("-", "").slice(0, 12), from: whole }].slice(-KEPT);
     await store.txn([], [{ put: KEY, value: Buffer.from(JSON.stringify(starts)) }]);
     return new Lineage(starts);
   }

@@ -10,7 +10,7 @@ import { chassisTable, hostSessionsTable, poolNumberTable, vifTable, zonePool, t
 import { listen as listenOvsdb, type Listener as OvsdbListener } from "ovsdb-client";
 import { OpenFlowError } from "node-openflow";
 import type { Logger } from "pino";
-import { Server as TlsServer, type TlsOptions } from "node:tls";
+import type { TlsOptions } from "node:tls";
 import type { Cancel } from "../lib/clock.ts";
 import { listening } from "../lib/listening.ts";
 import { cookieOf, staticRule } from "../lib/cookies.ts";
@@ -200,7 +200,7 @@ export class Southbound {
 
   /** Certificate, key and authority of connections to come; those that are open go on. Without effect on listeners without TLS. */
   renewTls(tls: { readonly cert: Buffer; readonly key: Buffer; readonly ca: Buffer }): void {
-    for (const server of [this.openflow?.server, this.ovsdb?.server]) if (server instanceof TlsServer) server.setSecureContext(tls);
+    for (const listener of [this.openflow, this.ovsdb]) listener?.setTls(tls);
     this.certificateUntil = endOfCertificate(tls.cert);
   }
 

@@ -1,6 +1,5 @@
 // OpenFlow sessions: from a socket to a switch whose datapath id is known. What goes wrong before that is the peer's own
 // business: one line in the log, and its connection ends.
-import type { Server } from "node:net";
 import type { TLSSocket, TlsOptions } from "node:tls";
 import { decodeInstructions, listen, peerError, ports, type Action, type Decoded, type Match, type Message, type MessageOf, OpenFlowError, type OpenFlowConnection, type PacketInMessage, type Slice } from "node-openflow";
 import type { Meter } from "#app";
@@ -25,7 +24,8 @@ export interface RawPacketIn {
 
 export interface OpenFlowListener {
   readonly port: number;
-  readonly server: Server;
+  /** Of connections to come. */
+  setTls(tls: TlsOptions): void;
   close(): Promise<void>;
 }
 
@@ -67,7 +67,7 @@ export async function listenOpenFlow(options: OpenFlowListenOptions): Promise<Op
   listener.server.maxConnections = options.maxConnections;
   return {
     port: listener.port,
-    server: listener.server,
+    setTls: (tls) => listener.setTls(tls),
     close: () => Promise.race([listener.close(), new Promise<void>((resolve) => clock.setTimeout(resolve, CLOSE_MS))]),
   };
 }

@@ -24,6 +24,8 @@ export interface Listener {
   /** 0 for a Unix socket. */
   readonly port: number;
   readonly server: Server;
+  /** Key, certificate and CA of connections to come; without effect on a listener without TLS. */
+  setTls(tls: TlsOptions): void;
   /** Stops listening and closes all connections it accepted. */
   close(): Promise<void>;
 }
@@ -58,6 +60,7 @@ export function listen(options: ListenOptions, onConnection: (connection: OpenFl
       resolve({
         port: typeof address === "object" && address !== null ? address.port : 0,
         server,
+        setTls: (tls) => secure?.setSecureContext(tls),
         close: () =>
           new Promise((done) => {
             server.close(() => done());

@@ -83,6 +83,8 @@ export interface Listener {
   /** The port listened on; 0 for a unix socket. */
   readonly port: number;
   readonly server: Server;
+  /** Key, certificate and CA of connections to come; without effect on a listener without TLS. */
+  setTls(tls: TlsOptions): void;
   /** Stops accepting and closes the sessions accepted; resolves when all are gone. */
   close(): Promise<void>;
 }
@@ -121,6 +123,7 @@ export function listen(options: ListenOptions, onSession: (session: OvsdbSession
       resolve({
         port: address !== null && typeof address === "object" ? address.port : 0,
         server,
+        setTls: (tls) => { secure?.setSecureContext(tls); },
         close: async () => {
           const stopped = new Promise<void>((done) => { server.close(() => { done(); }); });
           await Promise.all([...sessions].map((session) => session.close()));
