@@ -144,6 +144,16 @@ way = make("segment", network_id=network.id, network_type="vlan", physical_netwo
 way.update(name="w", description="d")
 way.delete()
 
+profile = make("service_profile", description="d", driver="axion")
+flavor = make("flavor", name="f", service_type="L3_ROUTER_NAT")
+neutron.associate_flavor(flavor.id, {"service_profile": {"id": profile.id}})
+assert flavor.show()["service_profiles"] == [profile.id]
+neutron.disassociate_flavor(flavor.id, profile.id)
+flavor.update(name="g")
+profile.update(description="e")
+for part in (flavor, profile):
+    part.delete()
+
 project = router.row["project_id"]
 assert neutron.update_quota(project, {"quota": {"network": 77}})["quota"]["network"] == 77
 assert neutron.show_quota(project)["quota"]["network"] == 77
