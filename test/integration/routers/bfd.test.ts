@@ -114,7 +114,8 @@ describe.skipIf(Lab.missing().length > 0)("a router that speaks BFD", () => {
     const since = Date.now();
     await until("another way", async () => (await way()) === "two", { timeoutMs: 15_000 });
     console.log(`left by the other, as connections saw it, within ${Date.now() - since} ms`);
-    expect(await problems()).toEqual(["bfd.session_down", "bfd.session_down"]);
+    // Each family has a session of its own, and hears in its own time that the other is gone.
+    await until("both sessions to be told of", async () => (await problems()).length === 2, { timeoutMs: 10_000 });
     for (let n = 0; n < 3; n++) expect(await way()).toBe("two");
     await startBird(first);
     const back = Date.now();
@@ -141,7 +142,8 @@ describe.skipIf(Lab.missing().length > 0)("a router that speaks BFD", () => {
     };
     expect(await ways(24)).toEqual(new Set(["one", "two"]));
     await killBird(providers[1]);
-    await until("one way alone", async () => (await ways(6)).size === 1, { timeoutMs: 30_000 });
+    // Of two ways one is taken twelve times in a row once in 2,000 times.
+    await until("one way alone", async () => (await ways(12)).size === 1, { timeoutMs: 30_000 });
     expect(await ways(8)).toEqual(new Set(["one"]));
     await startBird(providers[1]);
     await until("both ways again", async () => (await ways(6)).size === 2, { timeoutMs: 60_000 });
