@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { judge, type Outcome } from "./judge.ts";
+import { judge, unexpected, type Outcome } from "./judge.ts";
 
 const of = (id: string, outcome: Outcome["outcome"], text = ""): Outcome => ({ id, outcome, text });
 const expected = { skipped: [{ test: "a.S", reason: "not built" }], failed: [{ test: "a.F.test_known", reason: "older than the extension" }] };
@@ -34,4 +34,9 @@ test("tests that want an extension are known by its alias, in either form that t
   expect(judge(outcomes, lines, true)).toMatchObject({ passed: 0, failed: 0 });
   expect(judge([...outcomes, of("a.D.test_1", "skipped", "qos-fip extension not enabled.")], lines, true)).toMatchObject({ failed: 1 });
   expect(judge([of("a.A.test_1", "failed", "qos extension not enabled.")], lines, true)).toMatchObject({ failed: 2 });
+});
+
+test("what is run again is what failed and no line names", () => {
+  const outcomes = [of("a.P.test_1", "failed", "trace"), of("a.F.test_known", "failed", "trace"), of("a.S.test_1", "skipped"), of("a.P.test_2", "passed")];
+  expect(unexpected(outcomes, expected).map(({ id }) => id)).toEqual(["a.P.test_1"]);
 });

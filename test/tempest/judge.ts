@@ -27,6 +27,10 @@ function names({ test, extension }: Known, { id, text }: Outcome): boolean {
   return id === test || id.startsWith(`${test!}.`);
 }
 
+/** Tests that failed and that no line names. */
+export const unexpected = (outcomes: readonly Outcome[], expected: Expected): readonly Outcome[] =>
+  outcomes.filter((one) => one.outcome === "failed" && !expected.failed.some((line) => names(line, one)));
+
 /**
  * A test passes, fails, or is skipped or fails as expected, which is neither. Failures are: a test that failed or was skipped unexpectedly, and
  * a line of the expected ones that no outcome bears out. `whole`: all tests were run, so that such a line can be told.

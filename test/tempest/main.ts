@@ -9,11 +9,13 @@ import { repositoryRoot } from "../../lab/controller.ts";
 import { exec, spawnLogged, type Running } from "../../lab/exec.ts";
 import { Keystone, PASSWORD } from "../support/keystone.ts";
 import { ControllerProcess } from "../support/process.ts";
-import { judge, type Expected, type Outcome } from "./judge.ts";
+import { judge, unexpected, type Expected, type Outcome } from "./judge.ts";
 
 const PACKAGES = ["tempest.api.network", "neutron_tempest_plugin.api"];
 /** Processes that run tests side by side; tempest expects several. */
 const SHARES = 2;
+/** More that fail than this are no matter of chance. */
+const AGAIN_MAX = 8;
 const PYTHON = "/usr/bin/python3"; // the packages are Debian's, and with its own interpreter only
 const here = path.join(repositoryRoot(), "test/tempest");
 
@@ -88,6 +90,30 @@ available_type_drivers = flat,vlan,vxlan,gre,geneve
 /** Those of the reference, which tests of quotas come up against. */
 const QUOTAS = "network:100,subnet:100,port:500,router:10,floatingip:50,security_group:10,security_group_rule:100,rbac_policy:10";
 
+/** Runs tests in so many processes side by side. `name`: of what they leave in the folder. */
+async function outcomesOf(folder: string, python: string, name: string, shares: number, parts: readonly string[]): Promise<Outcome[]> {
+  const runs: Running[] = [];
+  undo.push(() => Promise.all(runs.map((run) => run.stop("SIGKILL"))));
+  const results = (share: number): string => path.join(folder, `results-${name}-${share}`);
+  for (let share = 0; share < shares; share++) {
+    runs.push(spawnLogged([PYTHON, path.join(here, "run.py"), PACKAGES.join(","), String(share), String(shares), results(share), ...parts], {
+      cwd: folder, env: { PYTHONPATH: python, TEMPEST_CONFIG_DIR: folder, TEMPEST_CONFIG: "tempest.conf", PYTHONDONTWRITEBYTECODE: "1" }, keepLines: 50,
+    }));
+  }
+  const ends = await Promise.all(runs.map((run) => run.exited));
+  return ends.flatMap((end, share) => {
+    const lines = ((): string => {
+      try {
+        return readFileSync(results(share), "utf8");
+      } catch {
+        return "";
+      }
+    })().split("\n").filter((line) => line !== "");
+    const told = lines.map((line) => JSON.parse(line) as Outcome);
+    return end.code === 0 ? told : [...told, { id: `process ${share} of ${shares}`, outcome: "failed", text: `ended with ${end.code ?? end.signal}:\n${runs[share]!.lines.join("\n")}` }];
+  });
+}
+
 async function main(parts: readonly string[]): Promise<boolean> {
   const folder = mkdtempSync(path.join(tmpdir(), "axion-tempest-"));
   undo.push(() => { rmSync(folder, { recursive: true, force: true }); });
@@ -104,30 +130,22 @@ async function main(parts: readonly string[]): Promise<boolean> {
   writeFileSync(path.join(folder, "tempest.conf"), configuration(folder, keystone, network, extensions));
   const python = await copyOfTempest(folder);
 
-  const runs: Running[] = [];
-  undo.push(() => Promise.all(runs.map((run) => run.stop("SIGKILL"))));
-  const results = (share: number): string => path.join(folder, `results-${share}`);
-  for (let share = 0; share < SHARES; share++) {
-    runs.push(spawnLogged([PYTHON, path.join(here, "run.py"), PACKAGES.join(","), String(share), String(SHARES), results(share), ...parts], {
-      cwd: folder, env: { PYTHONPATH: python, TEMPEST_CONFIG_DIR: folder, TEMPEST_CONFIG: "tempest.conf", PYTHONDONTWRITEBYTECODE: "1" }, keepLines: 50,
-    }));
+  const expected = parse(readFileSync(path.join(here, "expected.yaml"), "utf8")) as Expected;
+  const outcomes = await outcomesOf(folder, python, "first", SHARES, parts);
+  // Debian's Keystone ends a connection unanswered at times. What failed is run again, alone; the last lines name what passed then.
+  const failed = unexpected(outcomes, expected).filter(({ id }) => PACKAGES.some((name) => id.startsWith(name)));
+  if (failed.length > 0 && failed.length <= AGAIN_MAX) {
+    const second = new Map((await outcomesOf(folder, python, "again", 1, failed.map(({ id }) => id))).map((one) => [one.id, one]));
+    for (const { id } of failed) {
+      const now = second.get(id);
+      if (now === undefined) continue;
+      if (now.outcome === "passed") console.log(`axion: failed, and passed when it was run again: ${id}`);
+      outcomes[outcomes.findIndex((one) => one.id === id)] = now;
+    }
   }
-  const ends = await Promise.all(runs.map((run) => run.exited));
-  const outcomes: Outcome[] = ends.flatMap((end, share) => {
-    const lines = ((): string => {
-      try {
-        return readFileSync(results(share), "utf8");
-      } catch {
-        return "";
-      }
-    })().split("\n").filter((line) => line !== "");
-    const told = lines.map((line) => JSON.parse(line) as Outcome);
-    return end.code === 0 ? told : [...told, { id: `process ${share} of ${SHARES}`, outcome: "failed", text: `ended with ${end.code ?? end.signal}:\n${runs[share]!.lines.join("\n")}` }];
-  });
   const errors = controller.logged(50);
   if (errors.length > 0) outcomes.push({ id: "the controller's log", outcome: "failed", text: errors.slice(0, 20).map((entry) => JSON.stringify(entry)).join("\n") });
 
-  const expected = parse(readFileSync(path.join(here, "expected.yaml"), "utf8")) as Expected;
   const judged = judge(outcomes, expected, parts.length === 0);
   for (const line of judged.lines) console.log(line);
   return judged.failed === 0;
