@@ -12,7 +12,7 @@ import { OpenFlowError } from "node-openflow";
 import type { Logger } from "pino";
 import type { TlsOptions } from "node:tls";
 import type { Cancel } from "../lib/clock.ts";
-import { listening } from "../lib/listening.ts";
+import { isLoopbackName, listening } from "../lib/listening.ts";
 import { cookieOf, staticRule } from "../lib/cookies.ts";
 import type { Problem } from "../lib/problem.ts";
 import type { Lineage } from "../model/lineage.ts";
@@ -38,7 +38,7 @@ import { RefusedClaims } from "./claims.ts";
 import { switchInfo, switchMetrics, type SwitchInfo } from "./info.ts";
 import type { MeterCounts, SwitchPacketOut } from "./openflow/channel.ts";
 import type { SouthboundOptions, SwitchPacketIn } from "./options.ts";
-import { southboundProblems, isLoopback } from "./problems/southbound.ts";
+import { southboundProblems } from "./problems/southbound.ts";
 import { InterfaceProblems } from "./problems/interfaces.ts";
 import { Connections } from "./bounds/connections.ts";
 import { limits } from "./bounds/limits.ts";
@@ -372,17 +372,17 @@ export class Southbound {
 
   private onCommit(commit: Commit): void {
     const { model, apps, guard } = this.options;
-    this.interfaceProblems.onCommit(commit);
-    // Several rows of a port have its id.
-    const looked = new Set<string>();
-    for (const { table, id, before, after } of commit.changes) {
-      if (!looked.has(id)) {
-        looked.add(id);
-        for (const vif of concernedVifs(model.view, apps, id, guard)) {
-          this.inventory.progress.recheck(vif, commit.generation);
-          this.inventory.remark(vif);
-        }
+    // Several rows of a port have its id: apps are asked about each once.
+    const concerned = new Map<string, readonly Vif[]>();
+    for (const { id } of commit.changes) if (!concerned.has(id)) concerned.set(id, concernedVifs(model.view, apps, id, guard));
+    this.interfaceProblems.onCommit(commit, concerned);
+    for (const vifs of concerned.values()) {
+      for (const vif of vifs) {
+        this.inventory.progress.recheck(vif, commit.generation);
+        this.inventory.remark(vif);
       }
+    }
+    for (const { table, before, after } of commit.changes) {
       if (table === chassisTable) this.chassisChanged(before as Chassis | undefined, after as Chassis | undefined);
       else if (table === vifTable) {
         const old = before as Vif | undefined;
@@ -567,7 +567,7 @@ export class Southbound {
   /** Listeners without TLS that others than this machine reach. */
   private get plain(): string[] {
     const { openflow, ovsdb, tls } = this.options.config;
-    return tls === undefined ? [openflow, ovsdb].filter(({ host }) => !isLoopback(host)).map(({ host, port }) => `${bracketed(host)}:${port}`) : [];
+    return tls === undefined ? [openflow, ovsdb].filter(({ host }) => !isLoopbackName(host)).map(({ host, port }) => `${bracketed(host)}:${port}`) : [];
   }
 
   // --- info ---------------------------------------------------------------------------------------------------------

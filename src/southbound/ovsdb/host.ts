@@ -436,7 +436,7 @@ export class Host {
   /** The first of them one by one, the rest as a number: a host may have something to say of each of its interfaces. */
   private reportNotes(all: readonly Note[]): void {
     const notes: Note[] = all.slice(0, limits.notes).map((note) => ({ ...note, about: shown(note.about), problem: shown(note.problem) }));
-    if (all.length > notes.length) notes.push({ about: `${all.length - notes.length} more`, problem: "likewise not as it should be" });
+    if (all.length > notes.length) notes.push({ about: `${all.length - notes.length} more`, problem: "likewise not as it should be", cure: "correct what is named; then what is counted here is named in its place" });
     const now = new Map<string, Reported>();
     for (const note of notes) {
       const text = `${note.about}: ${note.problem}`;
