@@ -12,11 +12,11 @@ import { CompilerLoop } from "./compiler/loop.ts";
 import { Engine } from "./compiler/engine.ts";
 import { machineClock } from "./lib/clock.ts";
 import { makeFolder } from "./lib/files.ts";
-import { isLoopback, type Door } from "./lib/http/door.ts";
+import type { Door } from "./lib/http/door.ts";
 import { hookGuard, type HookGuard } from "./lib/hook-guard.ts";
 import { Metrics } from "./lib/metrics.ts";
 import type { Problem } from "./lib/problem.ts";
-import { listening } from "./lib/listening.ts";
+import { isLoopbackName, listening } from "./lib/listening.ts";
 import { UsageError } from "./lib/usage-error.ts";
 import { machineRandom } from "./lib/random.ts";
 import { Facts } from "./model/facts.ts";
@@ -199,7 +199,7 @@ export class Controller {
 
   /** Of a listener that asks nobody who he is. */
   private door({ host }: Endpoint, origins: readonly string[], links: boolean): Door {
-    return { hosts: isLoopback(host) ? new Set(this.options.config.allowedHosts) : undefined, origins: new Set(origins), links };
+    return { hosts: isLoopbackName(host) ? new Set(this.options.config.allowedHosts) : undefined, origins: new Set(origins), links };
   }
 
   private async openStored(dataDir: string): Promise<KvStore> {

@@ -3,7 +3,7 @@ import { createPrivateKey, X509Certificate, type KeyObject } from "node:crypto";
 import { hostname } from "node:os";
 import { isIP } from "node:net";
 import type { Rate } from "../lib/clock.ts";
-import { isLoopback } from "../lib/http/door.ts";
+import { isLoopbackName } from "../lib/listening.ts";
 import { UsageError } from "../lib/usage-error.ts";
 import { settingValue } from "../app/settings.ts";
 import { allFlags, flagOf, flags, type Configurable, type FlagName } from "./flags.ts";
@@ -117,13 +117,13 @@ function build(given: ReadonlyMap<string, Given>): Config {
   const api = endpoint("api");
   const auth = authOf(oneOf("auth"), text, where, (name) => given.has(name));
   const insecure = flag("insecure");
-  if (auth.kind === "none" && !isLoopback(api.host) && !insecure) {
+  if (auth.kind === "none" && !isLoopbackName(api.host) && !insecure) {
     throw new UsageError(`${where("api")} ${text("api")!}: with --auth none anyone who reaches this address is an administrator; give --insecure if that is meant`);
   }
   const ops = endpoint("ops");
   const opsTokenFile = text("ops-token-file");
   if (opsTokenFile !== undefined) readFile(opsTokenFile, where("ops-token-file"));
-  else if (!isLoopback(ops.host) && !insecure) {
+  else if (!isLoopbackName(ops.host) && !insecure) {
     throw new UsageError(`${where("ops")} ${text("ops")!}: anyone who reaches this address sees all and can remove hosts; give --ops-token-file, or --insecure if that is meant`);
   }
   const seconds = Number(text("audit-interval"));

@@ -12,7 +12,7 @@ import { OpenFlowError } from "node-openflow";
 import type { Logger } from "pino";
 import type { TlsOptions } from "node:tls";
 import type { Cancel } from "../lib/clock.ts";
-import { listening } from "../lib/listening.ts";
+import { isLoopbackName, listening } from "../lib/listening.ts";
 import { cookieOf, staticRule } from "../lib/cookies.ts";
 import type { Problem } from "../lib/problem.ts";
 import type { Lineage } from "../model/lineage.ts";
@@ -38,13 +38,13 @@ import { RefusedClaims } from "./claims.ts";
 import { switchInfo, switchMetrics, type SwitchInfo } from "./info.ts";
 import type { MeterCounts, SwitchPacketOut } from "./openflow/channel.ts";
 import type { SouthboundOptions, SwitchPacketIn } from "./options.ts";
-import { southboundProblems, isLoopback } from "./problems/southbound.ts";
+import { southboundProblems } from "./problems/southbound.ts";
 import { InterfaceProblems } from "./problems/interfaces.ts";
 import { Connections } from "./bounds/connections.ts";
 import { limits } from "./bounds/limits.ts";
 import { shown, Troubles } from "./bounds/troubles.ts";
 import { ByteBudget } from "./bounds/byte-budget.ts";
-import { Witness } from "./openflow/witness.ts";
+import { Marks } from "./openflow/marks.ts";
 
 export type { SwitchInfo } from "./info.ts";
 export type { SwitchPacketOut } from "./openflow/channel.ts";
@@ -83,7 +83,7 @@ export class Southbound {
   private readonly startedAt: Date;
   private certificateUntil: Date | undefined;
   private readonly zones: Zones;
-  private readonly witness: Witness | undefined;
+  private readonly marks: Marks | undefined;
   /** Chassis of which zones were given up in commits that are not compiled yet. */
   private readonly leaving = new Set<string>();
   private stopping = false;
@@ -103,9 +103,9 @@ export class Southbound {
     this.refusals = new RefusedClaims(options.log, () => clock.now());
     this.metrics = southboundMetrics(options.metrics, () => [...this.byChassis.values()].filter((s) => s.session !== undefined).length, () => this.slots);
     switchMetrics(options.metrics, () => this.switches());
-    this.witness = options.lineage && this.makeWitness(options.lineage);
+    this.marks = options.lineage && this.makeMarks(options.lineage);
     this.inventory = new Inventory({
-      witness: this.witness,
+      marks: this.marks,
       shadow: config.shadow === true,
       model,
       desired,
@@ -210,7 +210,7 @@ export class Southbound {
     this.audits.stop();
     this.packets.stop();
     this.announcements.stop();
-    this.witness?.stop();
+    this.marks?.stop();
     await this.inventory.stop();
     let cancel: Cancel | undefined;
     const patience = new Promise<void>((resolve) => (cancel = this.options.clock.setTimeout(resolve, DRAIN_MS)));
@@ -348,7 +348,7 @@ export class Southbound {
     const accepted = this.held().filter((id) => chassis === undefined || id === chassis);
     for (const id of accepted) {
       this.log.warn({ chassis: id }, "what is stored is accepted by an operator: the switch is brought in order");
-      this.witness?.accept(id);
+      this.marks?.accept(id);
       this.byChassis.get(id)?.review();
     }
     return accepted;
@@ -372,17 +372,17 @@ export class Southbound {
 
   private onCommit(commit: Commit): void {
     const { model, apps, guard } = this.options;
-    this.interfaceProblems.onCommit(commit);
-    // Several rows of a port have its id.
-    const looked = new Set<string>();
-    for (const { table, id, before, after } of commit.changes) {
-      if (!looked.has(id)) {
-        looked.add(id);
-        for (const vif of concernedVifs(model.view, apps, id, guard)) {
-          this.inventory.progress.recheck(vif, commit.generation);
-          this.inventory.remark(vif);
-        }
+    // Several rows of a port have its id: apps are asked about each once.
+    const concerned = new Map<string, readonly Vif[]>();
+    for (const { id } of commit.changes) if (!concerned.has(id)) concerned.set(id, concernedVifs(model.view, apps, id, guard));
+    this.interfaceProblems.onCommit(commit, concerned);
+    for (const vifs of concerned.values()) {
+      for (const vif of vifs) {
+        this.inventory.progress.recheck(vif, commit.generation);
+        this.inventory.remark(vif);
       }
+    }
+    for (const { table, before, after } of commit.changes) {
       if (table === chassisTable) this.chassisChanged(before as Chassis | undefined, after as Chassis | undefined);
       else if (table === vifTable) {
         const old = before as Vif | undefined;
@@ -403,7 +403,7 @@ export class Southbound {
       this.counts.delete(before.id);
       this.audits.forget(before.id);
       this.refusals.forget(before.id);
-      this.witness?.forget(before.id);
+      this.marks?.forget(before.id);
       this.announcements.forget(before.id);
     }
     if (after === undefined) return;
@@ -520,10 +520,10 @@ export class Southbound {
           this.announcements.add(row.id, came);
         },
         shadow: this.shadow,
-        judge: (parts) => this.judge(row.id, parts),
+        judge: (parts, current) => this.judge(row.id, parts, current),
         onConfirmed: (chassis) => {
           const told = this.byChassis.get(chassis);
-          if (told !== undefined) this.witness?.confirmed(chassis, told.confirmed, told.told);
+          if (told !== undefined) this.marks?.confirmed(chassis, told.confirmed, told.told);
           void this.zones.free(chassis);
           if (this.inventory.progress.awaiting.has(chassis)) void this.inventory.progress.confirmUpTo(chassis);
           this.announcements.resume(chassis);
@@ -539,21 +539,20 @@ export class Southbound {
     return this.options.config.shadow === true;
   }
 
-  private judge(chassis: string, parts: readonly Buffer[]): string | undefined {
-    const hold = this.witness?.judge(chassis, parts);
+  private async judge(chassis: string, parts: readonly Buffer[], current: () => boolean): Promise<string | undefined> {
+    const hold = await this.marks?.judge(chassis, parts, current);
     if (!this.shadow) return hold;
-    this.options.looked?.(chassis, hold);
+    if (current()) this.options.looked?.(chassis, hold);
     return "this controller is a shadow: it changes nothing";
   }
 
-  private makeWitness(lineage: Pick<Lineage, "mark" | "has">): Witness {
-    const { model, desired, apps, clock } = this.options;
+  private makeMarks(lineage: Pick<Lineage, "mark" | "has">): Marks {
+    const { desired, apps, clock } = this.options;
     const statics = new Set(apps.map((app) => cookieOf(staticRule(app.name))));
-    return new Witness({
+    return new Marks({
       lineage, clock,
       hostOf: (chassis) => this.inventory.host(chassis),
       flowsOf: (chassis) => desired.flowsOf(chassis),
-      plugged: (chassis) => new Set(model.view.by(vifTable, "chassis", chassis).map((vif) => vif.ofport)),
       isStatic: (cookieHi) => statics.has(cookieHi),
     });
   }
@@ -568,7 +567,7 @@ export class Southbound {
   /** Listeners without TLS that others than this machine reach. */
   private get plain(): string[] {
     const { openflow, ovsdb, tls } = this.options.config;
-    return tls === undefined ? [openflow, ovsdb].filter(({ host }) => !isLoopback(host)).map(({ host, port }) => `${bracketed(host)}:${port}`) : [];
+    return tls === undefined ? [openflow, ovsdb].filter(({ host }) => !isLoopbackName(host)).map(({ host, port }) => `${bracketed(host)}:${port}`) : [];
   }
 
   // --- info ---------------------------------------------------------------------------------------------------------

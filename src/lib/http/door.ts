@@ -1,8 +1,8 @@
 // Who may ask at a listener that asks nobody who he is. On loopback that is programs of this machine; a browser on it is such a program, and
 // runs what pages of anybody's say. Pages are known by what browsers put on requests and pages cannot change: Origin and Sec-Fetch-Site (Fetch),
 // and Host, which is the page's own where a name of its was pointed at 127.0.0.1 (DNS rebinding).
-import { isIPv4 } from "node:net";
 import type { IncomingHttpHeaders } from "node:http";
+import { isLoopbackName } from "../listening.ts";
 
 export interface Door {
   /** What Host may say beside a name or address of loopback; undefined: anything, as the listener is not on loopback. */
@@ -12,9 +12,6 @@ export interface Door {
   /** A link of any page may lead a person here. */
   readonly links: boolean;
 }
-
-/** Name or address, or with its port: of this machine alone. */
-export const isLoopback = (host: string): boolean => host === "localhost" || host.endsWith(".localhost") || host === "::1" || (isIPv4(host) && host.startsWith("127."));
 
 /** "net.example:9696" and "[::1]:9696" without the port; undefined for what is neither. */
 function hostOf(header: string): string | undefined {
@@ -29,7 +26,7 @@ export function refusedAtDoor(door: Door, method: string, headers: IncomingHttpH
   const { host, origin } = headers;
   if (door.hosts !== undefined && host !== undefined) {
     const name = hostOf(host);
-    if (name === undefined || !(isLoopback(name) || door.hosts.has(name))) {
+    if (name === undefined || !(isLoopbackName(name) || door.hosts.has(name))) {
       return `The Host header says ${shown(host)}: a listener on loopback is asked by a name or address of loopback, or one of --allowed-hosts`;
     }
   }

@@ -5,13 +5,11 @@ import { canonicalMatch, eachFlowStats, FLOW_MOD_MATCH_OFFSET, flowKey, flowModC
 import type { Flow } from "../../compiler/desired.ts";
 import { metersNamed } from "../../compiler/flow-meters.ts";
 import type { Clock } from "../../lib/clock.ts";
+import { FLOWS_A_STEP, turns } from "./turns.ts";
 
 const NONE = 0xffff_ffff;
 const FLOW_MOD = 14;
 const DELETE_STRICT = flowModCommands.delete_strict;
-/** A comparison lets others have a turn of the event loop after this long. */
-const TURN_MS = 4;
-const FLOWS_A_STEP = 1024;
 /** Flows that are decoded in one step: each costs more than one that is found by its bytes. */
 const DECODED_A_STEP = 64;
 
@@ -149,13 +147,7 @@ export class Comparison {
 export async function compareDump(desired: Iterable<Flow>, parts: readonly Buffer[], sameInstructions: SameInstructions, learnedTables: ReadonlySet<number>, current: () => boolean, clock: Clock, lostMeters?: ReadonlySet<number>, seen?: Seen): Promise<Comparison | undefined> {
   const comparison = new Comparison([], sameInstructions, learnedTables, seen, lostMeters);
   const wanted = Array.from(desired); // all of one moment
-  let turn = clock.monotonic();
-  const yieldTurn = async (): Promise<boolean> => {
-    if (clock.monotonic() - turn < TURN_MS) return true;
-    await new Promise((resolve) => setImmediate(resolve));
-    turn = clock.monotonic();
-    return current();
-  };
+  const yieldTurn = turns(clock, current);
   for (let at = 0; at < wanted.length; at += FLOWS_A_STEP) {
     comparison.want(wanted.slice(at, at + FLOWS_A_STEP));
     if (!(await yieldTurn())) return undefined;

@@ -1,4 +1,5 @@
 // What a switch says that it has.
+import { OpenFlowError } from "node-openflow";
 import type { Clock } from "../../lib/clock.ts";
 import type { ByteBudget } from "../bounds/byte-budget.ts";
 import type { Flow } from "../../compiler/desired.ts";
@@ -21,11 +22,22 @@ export function dumpLimit(desired: Iterable<Flow>): number {
   return Math.max(limits.dumpBytes, bytes * limits.dumpFactor);
 }
 
-/** Asks for the flows alone; what is read counts in `budget` until `use` is done. @throws OpenFlowError */
-export async function withDump<T>(session: Session, desired: Iterable<Flow>, budget: ByteBudget, timeoutMs: number | undefined, use: (parts: Buffer[]) => Promise<T> | T): Promise<T> {
-  const holding = budget.open(() => undefined);
+/**
+ * Asks for the flows alone; what is read counts in `budget` until `use` is done. Where others need the room, it rejects, and takes the parts from `use`.
+ * @throws OpenFlowError
+ */
+export async function withDump<T>(session: Pick<Session, "flows">, desired: Iterable<Flow>, budget: ByteBudget, timeoutMs: number | undefined, use: (parts: Buffer[]) => Promise<T> | T): Promise<T> {
+  let giveUp = (): void => undefined;
+  const holding = budget.open(() => giveUp());
   try {
-    return await use(await session.flows({ holding, maxBytes: dumpLimit(desired), timeoutMs }));
+    const parts = await session.flows({ holding, maxBytes: dumpLimit(desired), timeoutMs });
+    const evicted = new Promise<never>((_, reject) => {
+      giveUp = () => {
+        parts.length = 0;
+        reject(new OpenFlowError("OF_LIMIT", "too much is read of all switches at once"));
+      };
+    });
+    return await Promise.race([use(parts), evicted]);
   } finally {
     holding.end();
   }
@@ -34,11 +46,11 @@ export async function withDump<T>(session: Session, desired: Iterable<Flow>, bud
 /**
  * Asks for flows, meters and groups, which count in `budget` until `use` is done with them; has the switch show ports of fragments unless it may not
  * be `changed`.
- * @throws OpenFlowError; after a time-out the session is closed
+ * @throws OpenFlowError; after a time-out, or where others need the room, the session is closed
  */
-export async function withInstalled<T>(session: Session, desired: Iterable<Flow>, clock: Clock, budget: ByteBudget, use: (installed: Installed) => Promise<T>, changed = true): Promise<T> {
+export async function withInstalled<T>(session: Pick<Session, "flows" | "items" | "showPorts" | "close">, desired: Iterable<Flow>, clock: Clock, budget: ByteBudget, use: (installed: Installed) => Promise<T>, changed = true): Promise<T> {
   const cancel = clock.setTimeout(() => session.close(), DUMP_MS);
-  const holding = budget.open(() => undefined);
+  const holding = budget.open(() => session.close());
   try {
     if (changed) session.showPorts();
     const flows = await session.flows({ holding, maxBytes: dumpLimit(desired) });

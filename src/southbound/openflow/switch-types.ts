@@ -30,8 +30,8 @@ export interface SwitchOptions {
   readonly arrived: (came: readonly Flow[], went: readonly string[]) => void;
   /** Nothing at all is sent that could change anything. */
   readonly shadow: boolean;
-  /** Asked of each dump (OFPMP_FLOW replies) that a session begins with: why nothing on the switch may be changed; undefined: it may. */
-  readonly judge: (parts: readonly Buffer[]) => string | undefined;
+  /** Asked of each dump (OFPMP_FLOW replies) that a session begins with: why nothing on the switch may be changed; undefined: it may. It ends early once `current` is false. */
+  readonly judge: (parts: readonly Buffer[], current: () => boolean) => Promise<string | undefined>;
 }
 
 /** held: it keeps what it has, and gets nothing. */

@@ -277,7 +277,9 @@ export class Switch {
 
   private async compareInstalled(session: Session, { flows, items }: Installed): Promise<Found | undefined> {
     const { desired } = this.options;
-    if (this.session !== session || this.keeps(this.options.judge(flows))) return undefined;
+    const current = (): boolean => this.session === session;
+    const reason = await this.options.judge(flows, current);
+    if (!current() || this.keeps(reason)) return undefined;
     this.held = "comparison";
     this.forgetPending();
     this.generation = desired.generation;
@@ -299,7 +301,7 @@ export class Switch {
       this.state = "syncing";
       return false;
     }
-    if (this.hold === undefined && !this.options.shadow) this.log.error({ reason: text }, "switch is held: it keeps what it has and gets nothing, until it is accepted (axion store accept)");
+    if (this.hold === undefined && !this.options.shadow) this.log.error({ reason: text }, "switch is held: it keeps what it has and gets nothing, until the store knows what it was told, nothing of it would go, or it is accepted (axion store accept)");
     this.hold = { text, since: this.hold?.since ?? this.now() };
     this.state = "held";
     for (const resolve of [...this.idle.splice(0), ...this.delivered.splice(0)]) resolve();

@@ -9,7 +9,7 @@ import type { Desired } from "../../compiler/desired.ts";
 import type { Cancel, Clock } from "../../lib/clock.ts";
 import type { HookGuard } from "../../lib/hook-guard.ts";
 import type { Random } from "../../lib/random.ts";
-import type { Witness } from "../openflow/witness.ts";
+import type { Marks } from "../openflow/marks.ts";
 import { Backoff } from "../backoff.ts";
 import type { RefusedClaims } from "../claims.ts";
 import { certificateNames, certificateUntil, type Identity } from "../identity.ts";
@@ -56,7 +56,7 @@ export interface HostOptions {
   /** Nothing is written to databases. */
   readonly shadow: boolean;
   /** Keeps on the bridge what its switch was told; undefined: nobody does. */
-  readonly witness: Pick<Witness, "holdsRows" | "markFor"> | undefined;
+  readonly marks: Pick<Marks, "holdsRows" | "markFor"> | undefined;
 }
 
 /** What a host needs of the inventory that it is in. */
@@ -153,7 +153,7 @@ export class Host {
 
   /** Whether what is ours in the database stays as it is. */
   get holdsRows(): boolean {
-    return this.chassis !== undefined && this.inventory.options.witness?.holdsRows(this.chassis, this) === true;
+    return this.chassis !== undefined && this.inventory.options.marks?.holdsRows(this.chassis, this) === true;
   }
 
   private now(): Date {
@@ -262,7 +262,7 @@ export class Host {
       controllerId: options.controllerId,
       rows: this.desiredRows(chassis),
       installed: (name) => (this.vifsKnown && !this.holdsRows ? this.marked(chassis, name) : undefined),
-      confirmed: options.witness?.markFor(chassis),
+      confirmed: options.marks?.markFor(chassis),
     });
     this.unwritten = options.shadow ? operations.map((operation) => textOf([operation]).slice(1, -1)) : [];
     if (operations.length > 0 && !options.shadow) {
@@ -436,7 +436,7 @@ export class Host {
   /** The first of them one by one, the rest as a number: a host may have something to say of each of its interfaces. */
   private reportNotes(all: readonly Note[]): void {
     const notes: Note[] = all.slice(0, limits.notes).map((note) => ({ ...note, about: shown(note.about), problem: shown(note.problem) }));
-    if (all.length > notes.length) notes.push({ about: `${all.length - notes.length} more`, problem: "likewise not as it should be" });
+    if (all.length > notes.length) notes.push({ about: `${all.length - notes.length} more`, problem: "likewise not as it should be", cure: "correct what is named; then what is counted here is named in its place" });
     const now = new Map<string, Reported>();
     for (const note of notes) {
       const text = `${note.about}: ${note.problem}`;

@@ -115,3 +115,19 @@ describe("a switch that does not connect", () => {
     expect(disconnected(again)!.text).toBe("hv1 has not connected since the controller started: what it has of flows it keeps, and gets no changes");
   });
 });
+
+test("apps are asked once about each id in a commit, whatever asks what it concerns", async () => {
+  const asked: string[] = [];
+  const concerning: App = { ...app, vif: { ...app.vif, concerned: (_view, id) => (asked.push(id), id === "of-1" ? ["port-1"] : []) } };
+  const clock = new SimulatedClock(1_000_000);
+  const w = await world({ apps: [concerning], clock });
+  await w.model.transact(cause, (tx) => tx.put(vifTable, vif("hv1", 1)));
+  asked.length = 0;
+  await w.model.transact(cause, (tx) => {
+    tx.put(poolNumberTable, number("port-1"));
+    tx.put(poolNumberTable, number("of-1"));
+  });
+  expect(asked.sort()).toEqual(["of-1", "port-1"]);
+  clock.advance(5000);
+  expect(w.southbound.problems().filter((p) => p.kind === "unknown_interface")).toEqual([]);
+});

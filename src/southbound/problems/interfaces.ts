@@ -6,7 +6,6 @@ import type { HookGuard } from "../../lib/hook-guard.ts";
 import type { Problem } from "../../lib/problem.ts";
 import type { Commit } from "../../model/model.ts";
 import type { ModelPort } from "../ovsdb/progress.ts";
-import { concernedVifs } from "../ovsdb/vifs.ts";
 
 /** A port may come right after its interface, and an interface may go right after its port. */
 const PATIENCE_MS = 5000;
@@ -41,17 +40,20 @@ export class InterfaceProblems {
     for (const vif of options.model.view.all(vifTable)) this.look(vif);
   }
 
-  onCommit({ changes }: Commit): void {
+  /** `concerned`: the interfaces that each id in the commit concerns. */
+  onCommit({ changes }: Commit, concerned: ReadonlyMap<string, readonly Vif[]>): void {
     if (this.knowing.length === 0 && this.judging.length === 0) return;
-    const { model, apps, guard } = this.options;
+    const { model } = this.options;
+    const others = new Set<string>();
     for (const { table, id, before, after } of changes) {
       if (table === vifTable) {
         if (before !== undefined && (after as Vif | undefined)?.iface_id !== (before as Vif).iface_id) this.forget(before as Vif);
         const ids = new Set([before, after].flatMap((vif) => (vif as Vif | undefined)?.iface_id ?? []));
         // Another interface of the same id may be in the right place now, or in the wrong one.
         for (const ifaceId of ids) for (const vif of model.view.by(vifTable, "iface_id", ifaceId)) this.look(vif);
-      } else for (const vif of concernedVifs(model.view, apps, id, guard)) this.look(vif);
+      } else others.add(id);
     }
+    for (const id of others) for (const vif of concerned.get(id) ?? []) this.look(vif);
   }
 
   *problems(): Iterable<Problem> {

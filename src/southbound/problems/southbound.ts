@@ -30,15 +30,10 @@ export interface ProblemParts {
   readonly resourcesOf: ((flow: Flow) => Problem["resources"]) | undefined;
 }
 
-/** A host may have a note for each of its interfaces; more than these are one problem. */
-const NOTES_A_HOST = 20;
 /** A switch may be busy when it is told of its bridge. */
 const BRIDGE_MS = 5000;
 /** Refused flows of a switch whose resources are named. */
 const FLOWS_EXPLAINED = 20;
-
-/** Whether only this machine reaches a listener on that address. */
-export const isLoopback = (host: string): boolean => host === "localhost" || host === "::1" || /^127(\.\d{1,3}){3}$/.test(host);
 
 export function* southboundProblems(parts: ProblemParts): Iterable<Problem> {
   const { startedAt, plain } = parts;
@@ -215,9 +210,7 @@ function* hostProblems(host: Host, now: Date): Iterable<Problem> {
       },
     };
   }
-  let shown = 0;
   for (const [text, { since, kind = "host", cure }] of host.reported) {
-    if (shown++ < NOTES_A_HOST) yield { ...common, kind, since: since.toISOString(), text: `${name}: ${text}`, cure: { text: cure === undefined ? `correct it on ${name} with ovs-vsctl` : `on ${name}: ${cure}` } };
+    yield { ...common, kind, since: since.toISOString(), text: `${name}: ${text}`, cure: { text: cure === undefined ? `correct it on ${name} with ovs-vsctl` : `on ${name}: ${cure}` } };
   }
-  if (shown > NOTES_A_HOST) yield { ...common, since: host.since.toISOString(), text: `${name}: ${shown - NOTES_A_HOST} more of the same kind`, cure: { text: "the controller's log has them all" } };
 }

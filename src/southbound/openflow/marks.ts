@@ -2,14 +2,16 @@
 // generation. It outlives the store. A switch whose mark the store knows is made what is desired, whatever that removes: what was
 // deleted while it was away is deleted. Where the store does not know the mark, or there is none, a switch that would lose much (losses.ts)
 // is held: it keeps what it has, and gets nothing, for what a store that lost its rows makes anew (keys, zones, slots) may be another's
-// there. An operator lets it go on.
+// there. It goes on when its mark turns out to be known, when nothing would be lost any more, or when an operator says so. Where its database is not
+// connected it is not known which ports are plugged either: then one port that would be cut off holds the switch, until the database says more.
 import type { Flow } from "../../compiler/desired.ts";
 import type { Cancel, Clock } from "../../lib/clock.ts";
 import type { Lineage } from "../../model/lineage.ts";
-import { lossesOf, tooMuch } from "./losses.ts";
+import { lossesOf, tooMuch, type Losses } from "./losses.ts";
+import { turns } from "./turns.ts";
 
-/** Of a host's database: what the witness reads and has written there. */
-export interface Witnessed {
+/** Of a host's database: what marks are read from and written to. */
+export interface MarkedHost {
   /** The mark on its integration bridge. */
   readonly mark: string | undefined;
   /** Whether an interface on it was served by whichever controller. */
@@ -19,12 +21,10 @@ export interface Witnessed {
   kick(): void;
 }
 
-export interface WitnessOptions {
+export interface MarksOptions {
   readonly lineage: Pick<Lineage, "mark" | "has">;
-  readonly hostOf: (chassis: string) => Witnessed | undefined;
+  readonly hostOf: (chassis: string) => MarkedHost | undefined;
   readonly flowsOf: (chassis: string) => Iterable<Flow>;
-  /** OpenFlow ports of interfaces that are stored as plugged: for a switch whose database is not connected. */
-  readonly plugged: (chassis: string) => ReadonlySet<number>;
   readonly isStatic: (cookieHi: number) => boolean;
   readonly clock: Clock;
 }
@@ -32,6 +32,8 @@ export interface WitnessOptions {
 interface State {
   /** It was compared, and nothing held it, in this process. */
   inOrder: boolean;
+  /** It was held for a mark that the store does not know: that it would lose less by now does not end it. */
+  distrusted: boolean;
   accepted: boolean;
   /** Up to where it is marked, or will be. */
   noted: number;
@@ -43,38 +45,52 @@ interface State {
 /** A mark is written no more often: what it says less than it could, a loss of the last moments may hide in. */
 const MARK_PAUSE_MS = 2000;
 
-export class Witness {
-  private readonly options: WitnessOptions;
+export class Marks {
+  private readonly options: MarksOptions;
   private readonly states = new Map<string, State>();
 
-  constructor(options: WitnessOptions) {
+  constructor(options: MarksOptions) {
     this.options = options;
   }
 
   private of(chassis: string): State {
     let state = this.states.get(chassis);
-    if (state === undefined) this.states.set(chassis, (state = { inOrder: false, accepted: false, noted: 0, mark: undefined, writtenAt: -Infinity, cancel: undefined }));
+    if (state === undefined) this.states.set(chassis, (state = { inOrder: false, distrusted: false, accepted: false, noted: 0, mark: undefined, writtenAt: -Infinity, cancel: undefined }));
     return state;
   }
 
-  /** Why a switch with these flows (OFPMP_FLOW replies) must not be changed; undefined: it may. */
-  judge(chassis: string, parts: readonly Buffer[]): string | undefined {
-    const { hostOf, flowsOf, plugged, isStatic } = this.options;
+  /** Why a switch with these flows (OFPMP_FLOW replies) must not be changed; undefined: it may, or `current` became false meanwhile. */
+  async judge(chassis: string, parts: readonly Buffer[], current: () => boolean): Promise<string | undefined> {
+    const { hostOf, flowsOf, isStatic, clock } = this.options;
     const state = this.of(chassis);
     const host = hostOf(chassis);
-    const text = state.accepted || this.isKnown(host) ? undefined : reason(chassis, host, lossesOf(parts, flowsOf(chassis), host?.plugged ?? plugged(chassis), isStatic));
+    let text: string | undefined;
+    if (!this.isTrusted(chassis)) {
+      const losses = await lossesOf(parts, flowsOf(chassis), { plugged: host?.plugged, isStatic, yieldTurn: turns(clock, current) });
+      if (losses === undefined) return undefined;
+      if (host === undefined && hostOf(chassis) !== undefined) return this.judge(chassis, parts, current);
+      const lost = state.distrusted ? losses.going + losses.cutOff > 0 : tooMuch(losses, host !== undefined);
+      if (lost && !this.isTrusted(chassis)) text = reason(chassis, host, losses);
+    }
+    if (text === undefined) state.distrusted = false;
+    else if (host !== undefined) state.distrusted = true;
     const before = state.inOrder;
     state.inOrder = text === undefined;
-    if (state.inOrder && !before) host?.kick();
+    if (state.inOrder && !before) hostOf(chassis)?.kick();
     return text;
   }
 
-  private isKnown(host: Witnessed | undefined): boolean {
+  /** Whether the switch is made what is desired, whatever it loses. */
+  private isTrusted(chassis: string): boolean {
+    return this.of(chassis).accepted || this.isKnown(this.options.hostOf(chassis));
+  }
+
+  private isKnown(host: MarkedHost | undefined): boolean {
     return host?.mark !== undefined && this.options.lineage.has(host.mark);
   }
 
   /** Whether what is ours in the host's database is left as it is: until its switch is known not to be held, if there is reason to ask. */
-  holdsRows(chassis: string, host: Witnessed): boolean {
+  holdsRows(chassis: string, host: MarkedHost): boolean {
     if (this.states.get(chassis)?.inOrder === true) return false;
     return host.mark === undefined ? host.served : !this.isKnown(host);
   }
@@ -117,12 +133,10 @@ export class Witness {
   }
 }
 
-function reason(chassis: string, host: Witnessed | undefined, losses: ReturnType<typeof lossesOf>): string | undefined {
-  if (!tooMuch(losses)) return undefined;
-  const { flows, going, ports, cutOff } = losses;
+function reason(chassis: string, host: MarkedHost | undefined, { flows, going, ports, cutOff }: Losses): string {
   const why =
     host === undefined ? "its database is not connected, which would say whether the store knows of that"
     : host.mark === undefined ? "nothing on it says that this store told it so"
     : `the store is not the one that told it so, or has lost changes that it confirmed (${host.mark.slice(0, 64)})`;
-  return `${going} of ${flows} flows of ${chassis}, and ${cutOff} of its ${ports} plugged ports that are served, are of nothing that is stored: ${why}`;
+  return `${going} of ${flows} flows of ${chassis}, and ${cutOff} of its ${ports} ${host === undefined ? "ports" : "plugged ports that are served"}, are of nothing that is stored: ${why}`;
 }
