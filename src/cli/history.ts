@@ -31,7 +31,7 @@ interface Commit {
   readonly changes?: readonly Change[];
 }
 
-export async function history({ api, json, write }: Call, generation: string | undefined, { from, to, ...query }: HistoryOptions): Promise<number> {
+export async function history({ api, json, write, warn }: Call, generation: string | undefined, { from, to, ...query }: HistoryOptions): Promise<number> {
   const differs = from !== undefined || to !== undefined;
   if (differs && from === undefined) throw new UsageError("--to needs --from");
   if (differs && (generation !== undefined || Object.keys(query).length > 0)) throw new UsageError("--from and --to are for the difference of two instants, without anything else");
@@ -43,12 +43,13 @@ export async function history({ api, json, write }: Call, generation: string | u
     await write(json ? `${JSON.stringify(body)}\n` : (changes ?? []).length === 0 ? "no differences\n" : changes!.map(changeText).join(""));
     return 0;
   }
-  const { body } = generation === undefined ? await api.get("/history", { ...query }) : await api.get(`/history/${generation}`);
+  const { body, moreUntil } = generation === undefined ? await api.get("/history", { ...query }) : await api.get(`/history/${generation}`);
   if (json) await write(`${JSON.stringify(body)}\n`);
   else {
     const commits = (Array.isArray(body) ? body : [body]) as readonly Commit[];
     await write(commits.length === 0 ? "no changes\n" : commits.map(commitText).join(""));
   }
+  if (moreUntil !== undefined) warn(`there is more: --until ${plain(moreUntil)}`);
   return 0;
 }
 

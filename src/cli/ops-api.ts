@@ -25,6 +25,8 @@ export type Query = Readonly<Record<string, string | undefined>>;
 export interface Answer {
   readonly status: number;
   readonly body: unknown;
+  /** What an answer that was cut says of it: where the next one ends. */
+  readonly moreUntil?: string | undefined;
 }
 
 /** Of an answer that is read as a whole. */
@@ -84,7 +86,7 @@ export class OpsApi {
     if (!isSuccess(status) && !allow.includes(status)) throw await this.refusal(response, `${method} ${path}`);
     const text = await this.text(response);
     try {
-      return { status, body: JSON.parse(text) };
+      return { status, body: JSON.parse(text), moreUntil: response.headers["x-axion-more-until"]?.toString() };
     } catch (error) {
       throw new OpsError("NOT_A_CONTROLLER", `what answers at ${this.url} is no controller: ${method} ${path} is not JSON`, error);
     }

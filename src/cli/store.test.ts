@@ -1,5 +1,5 @@
 // `axion store` by its words: what it says and how it ends.
-import { mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { existsSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, expect, test } from "vitest";
@@ -57,6 +57,24 @@ test("check, export, import, restore, compact", async () => {
   const refused = await run("store", "check", "--data-dir", dataDir);
   expect(refused).toMatchObject({ code: 1, out: "" });
   expect(refused.err).toMatch(/^axion: .*its witness is missing.*generation 3.*--accept-loss 3 starts without them\n$/);
+});
+
+test("an export that fails leaves no file", async () => {
+  const file = join(dir, "failed");
+  expect((await run("store", "export", file, "--data-dir", join(dir, "nowhere"))).code).toBe(1);
+  expect(existsSync(file)).toBe(false);
+});
+
+test("compact lets go of no history unless it is told how much is kept", async () => {
+  const old = join(dir, "old");
+  await keepFirstEdition(old);
+  const store = await openStore("level:", { dataDir: old, keep: { ms: Infinity, bytes: Infinity } });
+  for (let i = 0; i < 600; i++) await store.append(i, [{ ops: [{ put: "t/thing/a", value: Buffer.from(`${i}`) }], at: Date.now() - 60 * 86_400_000 }]);
+  await store.close();
+  const from = async (...argv: string[]): Promise<unknown> => (JSON.parse((await run("store", "compact", "--data-dir", old, "--json", ...argv)).out) as { history_from: unknown }).history_from;
+  expect(await from()).toBe(1);
+  expect(await from("--history-mb", "100")).toBe(1);
+  expect(await from("--history-days", "30")).toBeGreaterThan(500);
 });
 
 test("help names every subcommand, and their options", async () => {

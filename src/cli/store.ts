@@ -1,6 +1,6 @@
 // `axion store ...`: the store of a controller that does not run. A new subcommand is one more `group.command`.
 import { createReadStream } from "node:fs";
-import { open } from "node:fs/promises";
+import { open, rm } from "node:fs/promises";
 import { createInterface } from "node:readline";
 import type { Readable } from "node:stream";
 import { Option, type Command } from "commander";
@@ -55,11 +55,15 @@ export function storeCommands(program: Command, call: () => StoreCall, finish: (
     .argument("<file>", "what `axion store export` wrote; - for the input")
     .action(async (file: string, { dataDir }: Where) => said({ data_dir: dataDir, ...(await importStore(dataDir, linesOf(file))) }));
 
-  command("compact", "let go of history beyond what is to be kept, and of the room of what was overwritten and deleted")
-    .addOption(new Option("--history-days <days>", "how long changes are kept").env("AXION_HISTORY_DAYS").default("30"))
-    .addOption(new Option("--history-mb <mb>", "how much of them is kept at most").env("AXION_HISTORY_MB").default("1024"))
-    .action(async ({ dataDir, historyDays, historyMb }: Where & { historyDays: string; historyMb: string }) => {
-      const keep = { ms: whole("--history-days", historyDays, 36_500) * 86_400_000, bytes: whole("--history-mb", historyMb, 1_048_576) * 1024 * 1024 };
+  // No defaults: what the controller keeps is in its own configuration, which is not read here.
+  command("compact", "let go of the room of what was overwritten and deleted, and of history beyond what is to be kept if that is said")
+    .addOption(new Option("--history-days <days>", "how long changes are kept; without it, however old").env("AXION_HISTORY_DAYS"))
+    .addOption(new Option("--history-mb <mb>", "how much of them is kept at most; without it, however much").env("AXION_HISTORY_MB"))
+    .action(async ({ dataDir, historyDays, historyMb }: Where & { historyDays?: string; historyMb?: string }) => {
+      const keep = {
+        ms: historyDays === undefined ? Infinity : whole("--history-days", historyDays, 36_500) * 86_400_000,
+        bytes: historyMb === undefined ? Infinity : whole("--history-mb", historyMb, 1_048_576) * 1024 * 1024,
+      };
       const report = await compactStore(dataDir, keep);
       await said({ ...shown(report), bytes_before: report.before });
     });
@@ -86,12 +90,12 @@ async function toNewFile<T>(path: string, work: (write: (text: string) => Promis
   });
   try {
     const result = await work(async (text) => {
-      await file.write(text);
+      await file.appendFile(text); // all of it: write() may stop short
     });
     await file.sync();
     return result;
   } catch (error) {
-    await file.truncate(0).catch(() => undefined); // why it failed says more
+    await rm(path, { force: true }).catch(() => undefined); // why it failed says more
     throw error;
   } finally {
     await file.close();

@@ -4,6 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, expect, test } from "vitest";
 import { defineTable, type Row } from "#app";
+import type { KvStore } from "../store/kv.ts";
 import { openStore } from "../store/open.ts";
 import { History, NotKept } from "./history.ts";
 import { Model } from "./model.ts";
@@ -42,7 +43,7 @@ test("who did what, when: by generation, resource, project, time; what was befor
   await model.transact(by("POST /things", "admin"), (tx) => tx.put(items, { id: "b", n: 1, project_id: "p2" }));
   await model.transact(by("interface plugged on hv1"), (tx) => tx.put(items, { id: "a", n: 2, project_id: "p1" }));
   await model.transact(by("DELETE /things/a", "p1"), (tx) => tx.delete(items, "a"));
-  const generations = async (query: Partial<Parameters<History["list"]>[0]>): Promise<number[]> => (await history.list({ limit: 100, ...query })).map((commit) => commit.generation);
+  const generations = async (query: Partial<Parameters<History["list"]>[0]>): Promise<number[]> => (await history.list({ limit: 100, ...query })).commits.map((commit) => commit.generation);
   expect(await generations({})).toEqual([4, 3, 2, 1]);
   expect(await generations({ limit: 2 })).toEqual([4, 3]);
   expect(await generations({ resource: "a" })).toEqual([4, 3, 1]);
@@ -124,6 +125,62 @@ test("what is no longer kept is refused with the oldest that is", async () => {
   const state = await history.stateAt(oldest - 1);
   expect(state.view.get(items, "a")?.n).toBe((oldest - 2) % 200);
   state.close();
-  expect((await history.list({ limit: 5000 })).length).toBe(newest - oldest + 1);
+  expect((await history.list({ limit: 5000 })).commits.length).toBe(newest - oldest + 1);
+  await model.close();
+});
+
+test("a list ends at rows and bytes, with one commit at least, and tells where it goes on", async () => {
+  const { model, history } = await open("much");
+  for (let n = 0; n < 6; n++) {
+    await model.transact(by("change", n % 2 === 0 ? "even" : "odd"), (tx) => {
+      for (let i = 0; i < 10; i++) tx.put(items, { id: `${n}-${i}`, n, project_id: "p".repeat(1000) });
+    });
+  }
+  const listed = async (query: Partial<Parameters<History["list"]>[0]>): Promise<unknown> => {
+    const { commits, next } = await history.list({ limit: 100, ...query });
+    return [commits.map(({ generation }) => generation), next];
+  };
+  expect(await listed({})).toEqual([[6, 5, 4, 3, 2, 1], undefined]);
+  expect(await listed({ limit: 2 })).toEqual([[6, 5], 4]);
+  expect(await listed({ limit: 6 })).toEqual([[6, 5, 4, 3, 2, 1], undefined]);
+  expect(await listed({ rows: 25 })).toEqual([[6, 5], 4]);
+  expect(await listed({ rows: 25, until: { generation: 4 } })).toEqual([[4, 3], 2]);
+  expect(await listed({ rows: 25, project: "odd" })).toEqual([[6, 4], 3]);
+  expect(await listed({ rows: 1 })).toEqual([[6], 5]);
+  expect(await listed({ bytes: 35_000 })).toEqual([[6, 5, 4], 3]);
+  expect(await listed({ bytes: 1, until: { generation: 1 } })).toEqual([[1], undefined]);
+  await expect(history.diff(0, 6, 100, undefined, 35_000)).rejects.toThrow("rows that changed in between have more than 35000 bytes");
+  expect(await history.diff(3, 6, 100, undefined, 35_000)).toHaveLength(30);
+  await model.close();
+});
+
+test("the log lets go of its oldest part while it is read: a list has what is left, other questions are told", async () => {
+  const store = await openStore("level:", { dataDir: join(dir, "busy"), keep: { ms: 1e12, bytes: 400_000 } });
+  const model = await Model.open(store, [items]);
+  const change = async (): Promise<void> => {
+    await Promise.all(Array.from({ length: 300 }, (_, n) => model.transact(by("change"), (tx) => tx.put(items, { id: "a", n, project_id: "p" }))));
+  };
+  while (store.oldest === 1) await change();
+  let reads = 0;
+  const busy = {
+    get oldest() { return store.oldest; },
+    get revision() { return store.revision; },
+    async *history(from: number) {
+      if (reads++ < 2) await change();
+      yield* store.history(from);
+    },
+  } as unknown as KvStore;
+  const history = new History(busy, model, [items]);
+  const { oldest, newest } = history.range;
+  const { commits } = await history.list({ limit: 5000 });
+  expect(commits[0]?.generation).toBe(newest);
+  expect(commits.every(({ generation }, i) => generation === newest - i)).toBe(true);
+  expect(store.oldest).toBeGreaterThan(oldest);
+  reads = 0;
+  expect(await history.generationAt({ ms: 0 })).toBe(store.oldest - 1);
+  for (const ask of [() => history.one(store.oldest), () => history.diff(store.oldest - 1, newest, 10), () => history.stateAt(store.oldest - 1)]) {
+    reads = 0;
+    await expect(ask()).rejects.toBeInstanceOf(NotKept);
+  }
   await model.close();
 });

@@ -1,6 +1,8 @@
 // The past, read from the kept tail of the store's log: what changed, by which call, when; and rows as they were at any kept generation.
-// Everything goes through the log in pages, so a long history holds nobody up; nothing of it is kept in memory.
+// Everything goes through the log in pages, so a long history holds nobody up; of what is read, only what an answer has is kept in memory,
+// and a list and a difference end at a number of rows and bytes. The log may let go of its oldest part while it is read.
 import type { AnyTable, Row } from "#app";
+import { StoreError } from "../store/errors.ts";
 import type { KvStore } from "../store/kv.ts";
 import type { LogChange, LogCommit } from "../store/log.ts";
 import type { Model } from "./model.ts";
@@ -38,6 +40,16 @@ export interface PastQuery {
   readonly since?: Instant | undefined;
   readonly until?: Instant | undefined;
   readonly limit: number;
+  /** Rows, and bytes of them before and after, of all commits together; one commit there is always. */
+  readonly rows?: number;
+  readonly bytes?: number;
+  readonly signal?: AbortSignal;
+}
+
+export interface PastList {
+  readonly commits: readonly PastCommit[];
+  /** Where earlier ones begin that were not looked at; undefined: there are none. */
+  readonly next: number | undefined;
 }
 
 /** The generation is not there to be read. */
@@ -52,6 +64,9 @@ export class NotKept extends Error {
 const ROWS = "t/";
 /** Commits read at once, from the newest on back. */
 const WINDOW = 512;
+/** Of one answer: as JSON in memory it is several times as much. */
+const ROWS_LISTED = 10_000;
+const BYTES = 16 << 20;
 
 interface Note {
   readonly call?: string;
@@ -76,41 +91,79 @@ export class History {
     return { oldest: this.store.oldest, newest: this.store.revision };
   }
 
-  /** The newest first. */
-  async list({ resource, project, since, until, limit }: PastQuery): Promise<PastCommit[]> {
-    const { oldest, newest } = this.range;
-    const last = until === undefined ? newest : Math.min(newest, await this.generationAt(until));
-    const first = since === undefined ? oldest : Math.max(oldest, (await this.generationAt(since)) + 1);
-    const found: PastCommit[] = [];
-    for (let end = last; end >= first && found.length < limit; ) {
+  /** The newest first. What the log lets go of meanwhile is not in it. */
+  async list({ resource, project, since, until, limit, rows = ROWS_LISTED, bytes = BYTES, signal }: PastQuery): Promise<PastList> {
+    const last = Math.min(this.store.revision, until === undefined ? Infinity : await this.generationAt(until, signal));
+    const after = since === undefined ? 0 : await this.generationAt(since, signal);
+    const commits: PastCommit[] = [];
+    const left = { commits: limit, rows, bytes };
+    for (let end = last; ; ) {
+      const first = Math.max(this.store.oldest, after + 1);
+      if (end < first) return { commits, next: undefined };
       const from = Math.max(first, end - WINDOW + 1);
-      const window: LogCommit[] = [];
-      for await (const commit of this.commits(from, end)) if (matches(commit, resource, project)) window.push(commit);
-      for (const commit of window.reverse()) if (found.length < limit) found.push(this.shown(commit));
+      // The log is read forwards: of what does not fit, the earlier go.
+      const window: { readonly commit: LogCommit; readonly size: number }[] = [];
+      let over = false;
+      try {
+        for await (const commit of this.commits(from, end, signal)) {
+          if (!matches(commit, resource, project)) continue;
+          const size = sizeOf(commit);
+          window.push({ commit: detached(commit), size });
+          left.commits--;
+          left.rows -= commit.changes.length;
+          left.bytes -= size;
+          while ((left.commits < 0 || left.rows < 0 || left.bytes < 0) && window.length + commits.length > 1) {
+            const { commit: dropped, size: freed } = window.shift()!;
+            left.commits++;
+            left.rows += dropped.changes.length;
+            left.bytes += freed;
+            over = true;
+          }
+        }
+      } catch (error) {
+        if (!(error instanceof NotKept)) throw error;
+        for (const { commit, size } of window) {
+          left.commits++;
+          left.rows += commit.changes.length;
+          left.bytes += size;
+        }
+        if (this.store.oldest > from) continue; // with what is still there
+        return { commits, next: undefined };
+      }
+      for (const { commit } of window.reverse()) commits.push(this.shown(commit));
+      if (over) return { commits, next: commits.at(-1)!.generation - 1 };
+      if (left.commits <= 0 || left.rows <= 0 || left.bytes <= 0) return { commits, next: from > first ? from - 1 : undefined };
       end = from - 1;
     }
-    return found;
   }
 
   /** @throws NotKept */
-  async one(generation: number): Promise<PastCommit> {
+  async one(generation: number, signal?: AbortSignal): Promise<PastCommit> {
     this.check(generation, this.store.oldest);
-    for await (const commit of this.commits(generation, generation)) return this.shown(commit);
+    for await (const commit of this.commits(generation, generation, signal)) return this.shown(commit);
     throw new NotKept(generation, this.store.oldest, this.store.revision);
   }
 
-  /** What differs between the states of two generations, in no order. @throws NotKept; RangeError when more than `limit` rows changed */
-  async diff(from: number, to: number, limit: number): Promise<PastChange[]> {
+  /** What differs between the states of two generations, in no order. @throws NotKept; RangeError when more than `limit` rows, or `most` bytes of them, changed */
+  async diff(from: number, to: number, limit: number, signal?: AbortSignal, most = BYTES): Promise<PastChange[]> {
     this.check(from, this.store.oldest - 1);
     this.check(to, this.store.oldest - 1);
     const [earlier, later] = from <= to ? [from, to] : [to, from];
     const net = new Map<string, { before: Buffer | undefined; after: Buffer | undefined }>();
-    for await (const { changes } of this.commits(earlier + 1, later)) {
-      for (const { key, before, after } of changes) {
+    let bytes = 0;
+    for await (const commit of this.commits(earlier + 1, later, signal)) {
+      for (const { key, before, after } of detached(commit).changes) {
         const known = net.get(key);
-        if (known !== undefined) known.after = after;
-        else if (net.size >= limit) throw new RangeError(`more than ${limit} rows changed in between`);
-        else net.set(key, { before: before?.value, after });
+        bytes += after?.length ?? 0;
+        if (known !== undefined) {
+          bytes -= known.after?.length ?? 0;
+          known.after = after;
+        } else if (net.size >= limit) throw new RangeError(`more than ${limit} rows changed in between`);
+        else {
+          bytes += key.length + (before?.value.length ?? 0);
+          net.set(key, { before: before?.value, after });
+        }
+        if (bytes > most) throw new RangeError(`rows that changed in between have more than ${most} bytes`);
       }
     }
     const out: PastChange[] = [];
@@ -139,25 +192,37 @@ export class History {
   }
 
   /** The last generation that was committed at an instant; the one before the oldest that is kept when all of them are later. */
-  async generationAt(instant: Instant): Promise<number> {
+  async generationAt(instant: Instant, signal?: AbortSignal): Promise<number> {
     if ("generation" in instant) return instant.generation;
     let low = this.store.oldest;
     let high = this.store.revision + 1;
     while (low < high) {
       const middle = Math.floor((low + high) / 2);
       let at = 0;
-      for await (const commit of this.commits(middle, middle)) at = commit.at;
+      try {
+        for await (const commit of this.commits(middle, middle, signal)) at = commit.at;
+      } catch (error) {
+        if (!(error instanceof NotKept)) throw error;
+        at = -Infinity; // let go of meanwhile: it was before all that is kept
+      }
       if (at <= instant.ms) low = middle + 1;
       else high = middle;
     }
-    return low - 1;
+    return Math.max(low, this.store.oldest) - 1;
   }
 
-  private async *commits(from: number, to: number): AsyncGenerator<LogCommit, void, undefined> {
+  /** @throws NotKept; the signal's reason */
+  private async *commits(from: number, to: number, signal?: AbortSignal): AsyncGenerator<LogCommit, void, undefined> {
     if (from > to) return;
-    for await (const commit of this.store.history(from)) {
-      if (commit.generation > to) return;
-      yield commit;
+    try {
+      for await (const commit of this.store.history(from)) {
+        signal?.throwIfAborted();
+        if (commit.generation > to) return;
+        yield commit;
+      }
+    } catch (error) {
+      if (error instanceof StoreError && error.code === "COMPACTED") throw new NotKept(from, this.store.oldest, this.store.revision);
+      throw error;
     }
   }
 
@@ -196,6 +261,17 @@ export class History {
 const rowOf = (value: Buffer | undefined): Row | undefined => (value === undefined ? undefined : (JSON.parse(value.toString()) as { row: Row }).row);
 
 const noteOf = (note: string): Note => (note === "" ? {} : (JSON.parse(note) as Note));
+
+/** Of keys and of rows before and after. */
+const sizeOf = ({ changes }: LogCommit): number => changes.reduce((sum, { key, before, after }) => sum + key.length + (before?.value.length ?? 0) + (after?.length ?? 0), 0);
+
+/** Values of their own: those that the log gives out are parts of what was read, other commits with them, and would keep all of it. */
+const detached = (commit: LogCommit): LogCommit => ({
+  ...commit,
+  changes: commit.changes.map(({ key, before, after }) => ({
+    key, before: before === undefined ? undefined : { ...before, value: Buffer.from(before.value) }, after: after === undefined ? undefined : Buffer.from(after),
+  })),
+});
 
 function matches({ note, changes }: LogCommit, resource: string | undefined, project: string | undefined): boolean {
   if (resource !== undefined && !changes.some(({ key }) => key.endsWith(`/${resource}`) && key.startsWith(ROWS))) return false;

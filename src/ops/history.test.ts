@@ -1,9 +1,12 @@
 // The calls of the past on a real model and store; what a bad question gets.
+import http from "node:http";
+import type { AddressInfo } from "node:net";
 import { pino } from "pino";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { defineTable, type Row } from "#app";
 import { History } from "../model/history.ts";
 import { Model } from "../model/model.ts";
+import type { KvStore } from "../store/kv.ts";
 import { openStore } from "../store/open.ts";
 import { historyRoutes } from "./history.ts";
 import { createOps, type OpsServer } from "./server.ts";
@@ -42,6 +45,41 @@ test("the list, one generation, a difference", async () => {
   expect((await get("/history/diff?from=1&to=3")).body).toEqual({ from: 1, to: 3, changes: [{ type: "thing", id: "1", before: row("a"), after: row("c") }] });
   expect((await get(`/history/diff?from=0&to=${new Date(Date.now() + 60_000).toISOString()}`)).body).toEqual({ from: 0, to: 3, changes: [{ type: "thing", id: "1", before: null, after: row("c") }] });
   expect((await get("/history/diff?from=3")).body).toEqual({ from: 3, to: 3, changes: [] });
+});
+
+test("a list that ended before all was told says where it goes on", async () => {
+  expect((await ops.inject({ url: "/history?limit=2" })).headers["x-axion-more-until"]).toBe("1");
+  expect((await ops.inject({ url: "/history" })).headers["x-axion-more-until"]).toBeUndefined();
+});
+
+test("a question whose client went away ends and makes room for others", async () => {
+  let reading = 0;
+  const endless = {
+    oldest: 1,
+    revision: 1e9,
+    async *history() {
+      reading++;
+      try {
+        for (let generation = 1; ; generation++) {
+          await new Promise((resolve) => setImmediate(resolve));
+          yield { generation, at: 0, writer: "", note: "", changes: [] };
+        }
+      } finally {
+        reading--;
+      }
+    },
+  } as unknown as KvStore;
+  const own = createOps({ log: pino({ level: "silent" }), providers: nothing });
+  historyRoutes(own, new History(endless, model, [things]));
+  await own.listen({ host: "127.0.0.1", port: 0 });
+  const { port } = own.server.address() as AddressInfo;
+  const clients = Array.from({ length: 4 }, () => http.get({ host: "127.0.0.1", port, path: "/history/diff?from=1", agent: false }).on("error", () => undefined));
+  await expect.poll(() => reading).toBe(4);
+  expect((await own.inject({ url: "/history/1" })).statusCode).toBe(503);
+  for (const client of clients) client.destroy();
+  await expect.poll(() => reading).toBe(0);
+  expect((await own.inject({ url: "/history/1" })).statusCode).toBe(200);
+  await own.close();
 });
 
 describe("a bad question", () => {

@@ -1,4 +1,5 @@
 // The past over HTTP: what changed, by which call, when.
+import type { FastifyReply } from "fastify";
 import { NotKept, type History, type Instant } from "../model/history.ts";
 import { BadQuery, queryOf, type OpsServer } from "./server.ts";
 
@@ -7,6 +8,8 @@ const LISTED = 100;
 const MOST = 1000;
 /** Rows in one difference. */
 const CHANGES = 50_000;
+/** A list that ended before what was asked for did: `until` of the next. */
+const MORE = "x-axion-more-until";
 /** Answers that are worked out at once: each may read all that is kept. */
 const AT_ONCE = 4;
 
@@ -39,15 +42,21 @@ export function historyRoutes(server: OpsServer, history: History): void {
   let running = 0;
   const failure = (code: string, message: string): { error: { code: string; message: string } } => ({ error: { code, message } });
   type Answer = readonly [status: number, body: unknown];
-  async function bounded(work: () => Promise<unknown>): Promise<Answer> {
+  /** What nobody waits for any more ends, and makes room. */
+  async function bounded(reply: FastifyReply, work: (signal: AbortSignal) => Promise<unknown>): Promise<Answer> {
     if (running >= AT_ONCE) return [503, failure("TOO_MANY", `${running} questions about the past are being answered already; ask again in a moment`)];
     running++;
+    const left = new AbortController();
+    const leave = (): void => left.abort();
+    reply.raw.once("close", leave);
     try {
-      return [200, await work()];
+      return [200, await work(left.signal)];
     } catch (error) {
+      if (left.signal.aborted) return [503, failure("TOO_MANY", "the client went away")]; // nobody reads it
       if (error instanceof NotKept) return [404, failure("NOT_FOUND", error.message)];
       throw error;
     } finally {
+      reply.raw.off("close", leave);
       running--;
     }
   }
@@ -55,7 +64,11 @@ export function historyRoutes(server: OpsServer, history: History): void {
   server.get("/history", async (request, reply) => {
     const query = queryOf(request.url, ["resource", "project", "since", "until", "limit"]);
     const asked = { resource: wordOf(query, "resource"), project: wordOf(query, "project"), since: instantOf(query, "since"), until: instantOf(query, "until"), limit: limitOf(query) };
-    const [status, body] = await bounded(() => history.list(asked));
+    const [status, body] = await bounded(reply, async (signal) => {
+      const { commits, next } = await history.list({ ...asked, signal });
+      if (next !== undefined) reply.header(MORE, String(next));
+      return commits;
+    });
     return reply.code(status).send(body);
   });
 
@@ -65,10 +78,10 @@ export function historyRoutes(server: OpsServer, history: History): void {
     const from = instantOf(query, "from");
     if (from === undefined) throw new BadQuery("from", "is missing: a generation or an instant");
     const to = instantOf(query, "to");
-    const [status, body] = await bounded(async () => {
-      const range = { from: await history.generationAt(from), to: to === undefined ? history.range.newest : await history.generationAt(to) };
+    const [status, body] = await bounded(reply, async (signal) => {
+      const range = { from: await history.generationAt(from, signal), to: to === undefined ? history.range.newest : await history.generationAt(to, signal) };
       try {
-        return { ...range, changes: await history.diff(range.from, range.to, CHANGES) };
+        return { ...range, changes: await history.diff(range.from, range.to, CHANGES, signal) };
       } catch (error) {
         if (error instanceof RangeError) throw new BadQuery("from", `${error.message}; ask for a shorter time`);
         throw error;
@@ -81,7 +94,7 @@ export function historyRoutes(server: OpsServer, history: History): void {
     const { generation } = request.params;
     queryOf(request.url, []);
     if (!GENERATION.test(generation)) return reply.code(400).send(failure("BAD_REQUEST", `'${generation.slice(0, 64)}' is no generation`));
-    const [status, body] = await bounded(() => history.one(Number(generation)));
+    const [status, body] = await bounded(reply, (signal) => history.one(Number(generation), signal));
     return reply.code(status).send(body);
   });
 }

@@ -66,6 +66,21 @@ test("a directory of the first edition is left to a start, which keeps a copy", 
     expect(await readdir(join(dir, "store"))).toEqual(before);
   }));
 
+test("a store without a log is refused as it is, in a marked directory too", () =>
+  withDir(async (dir) => {
+    await keepFirstEdition(dir);
+    await mkdir(join(dir, "store"));
+    await cp(fileURLToPath(new URL("level/format-1", import.meta.url)), join(dir, "store"), { recursive: true });
+    for (const work of [checkStore, exported, (d: string) => compactStore(d, KEEP), (d: string) => restoreStore(d, 1)]) {
+      await expect(work(dir)).rejects.toMatchObject({ code: "UNSUPPORTED", message: expect.stringContaining("store format 1, which has no history: start the controller on it once") as string });
+    }
+    expect((await readdir(dir)).sort()).toEqual(["format", "store"]); // no witness
+    const store = await openStore("level:", { dataDir: dir });
+    const { revision } = store;
+    await store.close();
+    expect(await checkStore(dir)).toMatchObject({ generation: revision, oldest: revision + 1 });
+  }));
+
 test("export and import give the same rows and generation", () =>
   withDir(async (dir) => {
     const [dataDir, copy] = [join(dir, "data"), join(dir, "deep", "copy")];
@@ -133,6 +148,20 @@ test("restore: rows are what they were, as a change that can be taken back; what
     for await (const { note } of store.history(6)) notes.push((JSON.parse(note) as { call: string }).call);
     expect(notes).toEqual(["axion store restore 2", "axion store restore 5", "axion store restore 0"]);
     await store.close();
+  }));
+
+test("restore: more bytes than one commit is to have are written in several", () =>
+  withDir(async (dataDir) => {
+    await keepFirstEdition(dataDir);
+    const store = await openStore("level:", { dataDir });
+    const keys = Array.from({ length: 18 }, (_, i) => `t/thing/${i + 10}`);
+    await store.txn([], keys.map((key) => put(key, "x".repeat(1000))));
+    await store.txn([], keys.map((key) => ({ delete: key })));
+    await store.close();
+    expect(await restoreStore(dataDir, 1, 5000)).toEqual({ restored: 1, generation: 7, rows: 18 }); // four rows each, and two
+    expect(await restoreStore(dataDir, 1, 5000)).toEqual({ restored: 1, generation: 7, rows: 0 });
+    expect((await rowsOf(dataDir)).length).toBe(18);
+    expect(await restoreStore(dataDir, 2)).toEqual({ restored: 2, generation: 8, rows: 18 });
   }));
 
 test("compact: history beyond what is kept goes, and its room; then a restore to it is refused with the oldest that is kept", () =>

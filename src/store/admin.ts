@@ -11,7 +11,7 @@ import { join, resolve } from "node:path";
 import { StoreError } from "./errors.ts";
 import { inspect, judge } from "./level/files.ts";
 import { checkFormat, FORMAT, keepFirstEdition, markOf } from "./first-edition.ts";
-import { checkKey, compareKeys, LIMITS, type Draft, type KvEntry, type KvOp, type KvStore } from "./kv.ts";
+import { checkKey, compareKeys, LIMITS, type KvEntry, type KvOp, type KvStore } from "./kv.ts";
 import { LevelStorage, openLevel } from "./level/level.ts";
 import type { Generation, Keep } from "./log.ts";
 import { readWitness } from "./level/witness.ts";
@@ -46,7 +46,7 @@ async function existing(dataDir: string): Promise<string> {
 
 async function opened<T>(dataDir: string, keep: Keep, work: (store: KvStore, dir: string) => Promise<T>): Promise<T> {
   const dir = await existing(dataDir);
-  const store = await openLevel(dir, { keep });
+  const store = await openLevel(dir, { keep, takeOver: false });
   try {
     return await work(store, dir);
   } finally {
@@ -63,7 +63,7 @@ async function bytesOf(dir: string): Promise<number> {
 export async function checkStore(dataDir: string): Promise<StoreReport> {
   const dir = await existing(dataDir);
   await judge(dir, await inspect(dir));
-  const storage = await LevelStorage.open(dir, { keep: ALL });
+  const storage = await LevelStorage.open(dir, { keep: ALL, takeOver: false });
   const { generation, oldest, records: rows } = storage;
   await storage.close();
   return { dir, generation, oldest, rows, bytes: await bytesOf(dir) };
@@ -194,9 +194,10 @@ const AT_ONCE = LIMITS.txnOps;
 
 /**
  * Makes all rows again what they were at a generation, as changes of their own: what was in between stays in the history, and can be taken back
- * likewise. What the controller notes for itself stays. @throws StoreError COMPACTED, TOO_LARGE (more than can be written at once)
+ * likewise. What the controller notes for itself stays. Many rows are several commits: of one that was cut off some are written, and the same again
+ * writes the others. `atOnce`: bytes in one commit. @throws StoreError COMPACTED
  */
-export async function restoreStore(dataDir: string, generation: Generation): Promise<{ readonly restored: Generation; readonly generation: Generation; readonly rows: number }> {
+export async function restoreStore(dataDir: string, generation: Generation, atOnce: number = LIMITS.group): Promise<{ readonly restored: Generation; readonly generation: Generation; readonly rows: number }> {
   return opened(dataDir, ALL, async (store, dir) => {
     if (generation > store.revision) throw new StoreError("INVALID", `generation ${generation} is still to come, the newest is ${store.revision}`, { dir });
     const first = new Map<string, Buffer | undefined>();
@@ -211,10 +212,27 @@ export async function restoreStore(dataDir: string, generation: Generation): Pro
     }
     if (ops.length === 0) return { restored: generation, generation: store.revision, rows: 0 };
     const note = JSON.stringify({ call: `axion store restore ${generation}`, requestId: `req-${randomUUID()}` });
-    const drafts: Draft[] = [];
-    for (let at = 0; at < ops.length; at += AT_ONCE) drafts.push({ ops: ops.slice(at, at + AT_ONCE), note });
-    const answer = await store.append(store.revision, drafts);
-    if (!answer.ok) throw new StoreError("IO", "the store changed meanwhile", { dir });
+    for (const piece of pieces(ops, atOnce)) {
+      const answer = await store.append(store.revision, [{ ops: piece, note }]);
+      if (!answer.ok) throw new StoreError("IO", "the store changed meanwhile", { dir });
+    }
     return { restored: generation, generation: store.revision, rows: ops.length };
   });
+}
+
+/** In parts that one commit can have each. */
+function* pieces(ops: readonly KvOp[], atOnce: number): Generator<readonly KvOp[]> {
+  let piece: KvOp[] = [];
+  let bytes = 0;
+  for (const op of ops) {
+    const size = "put" in op ? Buffer.byteLength(op.put) + op.value.length : Buffer.byteLength(op.delete);
+    if (piece.length === AT_ONCE || (piece.length > 0 && bytes + size > atOnce)) {
+      yield piece;
+      piece = [];
+      bytes = 0;
+    }
+    piece.push(op);
+    bytes += size;
+  }
+  if (piece.length > 0) yield piece;
 }

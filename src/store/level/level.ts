@@ -43,6 +43,8 @@ interface View {
 
 export interface LevelOptions extends CommitOptions {
   readonly acceptLoss?: Generation | undefined;
+  /** false: one of an older format, or an empty one, is refused instead of made one of this. */
+  readonly takeOver?: boolean;
 }
 
 /** Opens or makes a store in `dir`. @throws StoreError LOSS, LOCKED, CORRUPT, UNSUPPORTED (a newer format), IO. */
@@ -77,7 +79,7 @@ export class LevelStorage implements Storage {
     this.#view = { snapshot: db.snapshot(), readers: 0, stale: false };
   }
 
-  static async open(dir: string, { keep = KEEP, acceptLoss, log }: LevelOptions = {}): Promise<LevelStorage> {
+  static async open(dir: string, { keep = KEEP, acceptLoss, takeOver = true, log }: LevelOptions = {}): Promise<LevelStorage> {
     await prepare(dir);
     const inspection = await inspect(dir);
     const accepted = await judge(dir, inspection, acceptLoss);
@@ -85,7 +87,7 @@ export class LevelStorage implements Storage {
     const db = database(dir);
     try {
       await db.open();
-      return new LevelStorage(dir, db, await load(dir, db, keep, inspection.state?.generation ?? 0));
+      return new LevelStorage(dir, db, await load(dir, db, keep, inspection.state?.generation ?? 0, takeOver));
     } catch (error) {
       await db.close().catch(() => undefined); // the reason it did not open says more
       throw await explain(dir, error);

@@ -26,17 +26,22 @@ export interface Loaded {
   readonly witness: Witness;
 }
 
-/** `expected`: the generation that its files have. */
-export async function load(dir: string, db: Db, keep: Keep, expected: Generation): Promise<Loaded> {
+/** `expected`: the generation that its files have. `takeOver`: whether one of an older format, or without anything, becomes one of this. */
+export async function load(dir: string, db: Db, keep: Keep, expected: Generation, takeOver: boolean): Promise<Loaded> {
   const format = (await db.get(FORMAT)) as Buffer | undefined;
   if (format === undefined) {
     if ((await db.keys({ limit: 1 }).all()).length > 0) throw corrupt(dir, "it is a LevelDB database of something else");
+    if (!takeOver) throw new StoreError("MISSING", `${dir} has no store yet: it is empty`, { dir });
     return begin(dir, db, 0, { records: 0, check: 0 }, keep);
   }
   const version = /^axion-store (\d+)$/.exec(format.toString("latin1"))?.[1];
   if (version === undefined) throw corrupt(dir, "it is a LevelDB database of something else");
   if (Number(version) > FORMAT_VERSION) {
     const text = `${dir} has store format ${version}, this version reads ${FORMAT_VERSION}`;
+    throw new StoreError("UNSUPPORTED", text, { dir, limit: FORMAT_VERSION, actual: Number(version) });
+  }
+  if (Number(version) < FORMAT_VERSION && !takeOver) {
+    const text = `${dir} has store format ${version}, which has no history: start the controller on it once, which takes it over`;
     throw new StoreError("UNSUPPORTED", text, { dir, limit: FORMAT_VERSION, actual: Number(version) });
   }
   const bytes = (await db.get(STATE)) as Buffer | undefined;
