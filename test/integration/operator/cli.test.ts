@@ -187,7 +187,9 @@ describe("the past", () => {
     expect(made.changes.filter((change) => change.type === "port").map((change) => change.before)).toEqual([null]);
     expect(await said("history", String(made.generation))).toMatch(new RegExp(`^${made.generation}  \\d{4}-.*Z  POST /v2.0/ports.*\n(.*\n)*  \\+ port ${instance.port.id}`));
     expect(await said("history", "--from", String(made.generation - 1), "--to", String(made.generation))).toContain(`  + port ${instance.port.id}`);
-    expect((await said("history", "--limit", "2")).match(/^\d+ /gm)).toHaveLength(2);
+    const two = await run(["history", "--limit", "2"], { AXION_OPS_URL: url });
+    expect(two.out.match(/^\d+ /gm)).toHaveLength(2);
+    expect(two).toMatchObject({ code: 0, err: expect.stringMatching(/^axion: there is more: --until \d+\n$/) as string });
     expect(await run(["history", "99999999"], { AXION_OPS_URL: url })).toMatchObject({ code: 1, err: expect.stringMatching(/^axion: generation 99999999 is still to come, the newest is \d+\n$/) as string });
   });
 });
