@@ -2,7 +2,7 @@
 // changed by what is refused, and no failure inside. Run one again with AXION_FUZZ_SEED=<seed>.
 import { expect, test } from "vitest";
 import { METHODS, type Route } from "../support/api-requests.ts";
-import { ADMIN, ApiWorld, as, HOSTS, type Headers, type RawAnswer } from "../support/api-world.ts";
+import { ADMIN, ApiWorld, as, HOSTS, isFault, type Headers, type RawAnswer } from "../support/api-world.ts";
 import { compare } from "../support/from-scratch.ts";
 
 const nightly = process.env.AXION_NIGHTLY === "1";
@@ -15,9 +15,6 @@ const CALLERS: readonly Headers[] = [...Array.from({ length: 9 }, () => ADMIN), 
 /** What operations answered 2xx, over all seeds. */
 const succeeded = new Set<string>();
 
-/** Refusals that OpenStack has as 503: what is not offered now may be again. */
-const NOT_OFFERED = /^\{"NeutronError":\{"type":"(FlavorDisabled|ServiceProfileDisabled)"/;
-const isRefusal = ({ status, text }: RawAnswer): boolean => status === 503 && NOT_OFFERED.test(text);
 
 function wrongError({ status, headers, text }: RawAnswer, method: string, asked: string): string | undefined {
   if (typeof headers["x-openstack-request-id"] !== "string") return "no request id";
@@ -78,7 +75,7 @@ async function fuzz(seed: number): Promise<void> {
       const { generation } = world.h.model;
       const answer = await world.raw(as, url, body, headers);
       const about = (): string => `seed ${seed}, request ${n}: ${as} ${url} ${JSON.stringify(headers)} ${body === undefined ? "" : body.slice(0, 3000)}\n${answer.status} ${answer.text.slice(0, 1000)}\n${JSON.stringify(world.h.complaints.slice(-3))}`;
-      if (answer.status >= 500 && !isRefusal(answer)) expect.fail(about());
+      if (isFault(answer)) expect.fail(about());
       if (answer.status >= 400) {
         const wrong = wrongError(answer, as, decoded(url) + (body ?? ""));
         if (wrong !== undefined) expect.fail(`${wrong}: ${about()}`);

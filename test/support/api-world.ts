@@ -16,6 +16,11 @@ export interface RawAnswer {
   readonly text: string;
 }
 
+/** Refusals that OpenStack has as 503: what is not offered now may be again. */
+const NOT_OFFERED = /^\{"NeutronError":\{"type":"(FlavorDisabled|ServiceProfileDisabled)"/;
+/** No answer to a request, whatever it was. */
+export const isFault = ({ status, text }: Pick<RawAnswer, "status" | "text">): boolean => status >= 500 && !(status === 503 && NOT_OFFERED.test(text));
+
 type Shown = Readonly<Record<string, unknown>> & { readonly id: string };
 
 export class ApiWorld {
