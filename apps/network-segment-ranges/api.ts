@@ -41,6 +41,7 @@ function checkMade({ id, default: isDefault }: SegmentRange): void {
 /** @throws ApiError 409 where a network that may have its number of this range would be outside of all that is left */
 function checkUnused(view: ReadView, range: SegmentRange, left?: Numbers): void {
   for (const [n, project] of held(view, range)) {
+    if (project === undefined) continue;
     if (left !== undefined && n >= left.minimum && n <= left.maximum) continue;
     if (range.shared || project === range.project_id) throw conflict("NetworkSegmentRangeReferencedByProject", `Network Segment Range ${range.id} is referenced by one or more tenant networks.`);
   }
@@ -125,7 +126,7 @@ const range = defineResource(rangeResource, {
     tx.delete(rangeTable, row.id);
   },
   present(view, row) {
-    const taken = new Map(held(view, row));
+    const taken = new Map(Array.from(held(view, row), ([n, project]) => [n, project ?? ""]));
     const used = [...taken].sort(([a], [b]) => a - b).slice(0, SHOWN_MAX);
     const available: number[] = [];
     for (let n = row.minimum; n <= row.maximum && available.length < SHOWN_MAX; n++) if (!taken.has(n)) available.push(n);

@@ -32,12 +32,12 @@ export const madeRanges = (view: ReadView, type: RangedType | "tunnel"): readonl
 /** Where numbers of a range are held. */
 const poolOf = ({ network_type: type, physical_network: physnet }: Pick<SegmentRange, "network_type" | "physical_network">): readonly [Pool, part: string] => (type === "vlan" ? [vlanPool, physnet ?? ""] : [vniPool, ""]);
 
-/** Numbers of a range that are held, by whatever type of network, in no order; with the project of the network, "" of what is none. Costs the fewer of the range's numbers and those held. */
-export function* held(view: ReadView, range: Pick<SegmentRange, "network_type" | "physical_network" | "minimum" | "maximum">): Iterable<readonly [n: number, projectId: string]> {
+/** Numbers of a range that are held, by whatever type of network, in no order; with the project of the network; undefined: it is deleted, and switches forget its number. Costs the fewer of the range's numbers and those held. */
+export function* held(view: ReadView, range: Pick<SegmentRange, "network_type" | "physical_network" | "minimum" | "maximum">): Iterable<readonly [n: number, projectId: string | undefined]> {
   const { minimum, maximum } = range;
   const space = spaceOf(...poolOf(range));
   const all = view.by(poolNumberTable, "part", space);
-  const of = ({ n, holder }: PoolNumber): readonly [number, string] => [n, view.get(networkTable, holder)?.project_id ?? ""];
+  const of = ({ n, holder }: PoolNumber): readonly [number, string | undefined] => [n, view.get(networkTable, holder)?.project_id];
   if (maximum - minimum < all.length) {
     for (let n = minimum; n <= maximum; n++) for (const row of view.by(poolNumberTable, "number", `${space}|${n}`)) yield of(row);
   } else for (const row of all) if (row.n >= minimum && row.n <= maximum) yield of(row);

@@ -12,7 +12,7 @@ import { collectionOf } from "./process.ts";
 
 const UUID = /[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}/g;
 /** Columns that may say anything, or outlive what they name: a caller's text; where an address was taken from, which counts only while it is so. */
-const FREE = new Set(["project_id", "device_id", "device_owner", "name", "description", "tags", "target_tenant", "owner_id", "iface_id"]);
+const FREE = new Set(["project_id", "device_id", "device_owner", "name", "description", "tags", "target_tenant", "owner_id", "iface_id", "metainfo", "device_profile"]);
 
 const storedTables = (h: Harness): AnyTable[] => allTables(h.apps).filter((table) => !table.derived);
 const rowsOf = (h: Harness, table: AnyTable): Iterable<Row> => h.model.view.all(table as never) as Iterable<Row>;
