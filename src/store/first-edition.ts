@@ -5,6 +5,7 @@
 // Killed at any point, the next start goes on: a copy gets its name when it is whole, and one that is equal is taken as made.
 import { cp, lstat, mkdir, open, readdir, readFile, readlink, rename, rm, statfs } from "node:fs/promises";
 import { dirname, join, resolve } from "node:path";
+import { syncPath } from "./sync.ts";
 import { StoreError } from "./errors.ts";
 import { lockHolder } from "./level/lock.ts";
 
@@ -29,7 +30,7 @@ export async function keepFirstEdition(dataDir: string): Promise<string | undefi
     const old = await lstat(join(dir, "store", "CURRENT")).catch(absent);
     const copy = old === undefined ? undefined : await keep(dir);
     const made = await mkdir(dir, { recursive: true });
-    if (made !== undefined) for (let at = dir; at.length >= made.length; at = dirname(at)) await sync(dirname(at));
+    if (made !== undefined) for (let at = dir; at.length >= made.length; at = dirname(at)) await syncPath(dirname(at));
     await writeMark(dir);
     return copy;
   } catch (error) {
@@ -65,9 +66,9 @@ async function keep(dir: string): Promise<string | undefined> {
   if (needs > bavail * bsize) throw noRoom(dir, copy, `it takes ${needs} bytes, ${bavail * bsize} are free`);
   try {
     await cp(dir, part, { recursive: true, preserveTimestamps: true, verbatimSymlinks: true, errorOnExist: true, force: false });
-    for (const file of await tree(part)) if (file.kind !== "link") await sync(join(part, file.path));
+    for (const file of await tree(part)) if (file.kind !== "link") await syncPath(join(part, file.path));
     await rename(part, copy);
-    await sync(dirname(dir));
+    await syncPath(dirname(dir));
   } catch (error) {
     await rm(part, { recursive: true, force: true }).catch(() => undefined); // why it failed says more
     throw noRoom(dir, copy, (error as Error).message, error);
@@ -87,7 +88,7 @@ async function writeMark(dir: string): Promise<void> {
     await file.close();
   }
   await rename(join(dir, `${MARK}.part`), join(dir, MARK));
-  await sync(dir);
+  await syncPath(dir);
 }
 
 interface Entry {
@@ -122,14 +123,6 @@ async function same(a: string, b: string): Promise<boolean> {
   return true;
 }
 
-async function sync(path: string): Promise<void> {
-  const handle = await open(path, "r");
-  try {
-    await handle.sync();
-  } finally {
-    await handle.close();
-  }
-}
 
 function absent(error: NodeJS.ErrnoException): undefined {
   if (error.code !== "ENOENT" && error.code !== "ENOTDIR") throw error;

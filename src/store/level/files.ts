@@ -3,8 +3,9 @@
 //
 // What may be cut off is the end of the journal, for all before it is a state that the store was in. Anything else that is damaged (a
 // table, the manifest, CURRENT) has parts of all generations in it.
-import { copyFile, mkdir, open, readFile, readdir, rename, rm, stat, truncate } from "node:fs/promises";
+import { copyFile, mkdir, readFile, readdir, rename, rm, stat, truncate } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
+import { syncPath } from "../sync.ts";
 import { StoreError } from "../errors.ts";
 import { readBatch, readEdits, readJournal, type Version } from "./journal.ts";
 import { lookUp, tableDamage } from "./table.ts";
@@ -227,29 +228,20 @@ async function cutOff(dir: string, { journal, end, later }: Cut): Promise<string
     if (names.length === 0) return undefined;
     await mkdir(kept, { recursive: true });
     for (const name of names) await copyFile(join(dir, name), join(kept, name));
-    for (const name of names) await sync(join(kept, name));
-    await sync(kept);
-    await sync(dirname(kept));
+    for (const name of names) await syncPath(join(kept, name));
+    await syncPath(kept);
+    await syncPath(dirname(kept));
     for (const name of [...later].reverse()) await rm(join(dir, name));
     if (names.includes(journal)) {
       const part = join(dir, `${journal}.part`);
       await copyFile(join(dir, journal), part);
       await truncate(part, end);
-      await sync(part);
+      await syncPath(part);
       await rename(part, join(dir, journal));
     }
-    await sync(dir);
+    await syncPath(dir);
     return basename(kept);
   } catch (error) {
     throw new StoreError("IO", `cannot cut ${join(dir, journal)}: ${(error as Error).message}`, { dir }, error);
-  }
-}
-
-async function sync(path: string): Promise<void> {
-  const handle = await open(path, "r");
-  try {
-    await handle.sync();
-  } finally {
-    await handle.close();
   }
 }

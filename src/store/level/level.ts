@@ -13,9 +13,10 @@
 //
 // A store of format 1 is one without a log: it is taken over when all of it was read.
 
-import { open as openFile, mkdir } from "node:fs/promises";
+import { mkdir } from "node:fs/promises";
 import { dirname } from "node:path";
 import { Level } from "level";
+import { syncPath } from "../sync.ts";
 import { CommitStore, type CommitOptions, type Storage } from "../commit.ts";
 import { compacted, StoreError } from "../errors.ts";
 import { corrupt, inspect, judge, locked, STATE } from "./files.ts";
@@ -314,18 +315,9 @@ function release(view: View): void {
 async function prepare(dir: string): Promise<void> {
   try {
     const made = await mkdir(dir, { recursive: true });
-    if (made !== undefined) for (let at = dir; at.length >= made.length; at = dirname(at)) await syncDirectory(dirname(at));
+    if (made !== undefined) for (let at = dir; at.length >= made.length; at = dirname(at)) await syncPath(dirname(at));
   } catch (cause) {
     throw new StoreError("IO", `cannot use ${dir}: ${(cause as Error).message}`, { dir }, cause);
-  }
-}
-
-async function syncDirectory(dir: string): Promise<void> {
-  const handle = await openFile(dir, "r");
-  try {
-    await handle.sync();
-  } finally {
-    await handle.close();
   }
 }
 
