@@ -12,7 +12,10 @@ export interface Sample<L extends string = string> {
 
 type Given<L extends string> = [L] extends [never] ? [labels?: Readonly<Record<string, never>>] : [labels: Labels<L>];
 
-/** Only grows. Name it `..._total`. */
+/**
+ * Only grows. Name it `..._total`. Where the labels are known beforehand, count 0 of each first (`inc(labels, 0)`): Prometheus takes the first value that it sees of a
+ * counter for where it began, so that what a counter is born with raises no alert.
+ */
 export interface Counter<L extends string = never> {
   inc(...args: [...Given<L>, by?: number]): void;
 }

@@ -15,13 +15,22 @@ export interface SouthboundMetrics {
   readonly syncSeconds: Histogram;
 }
 
+/** Counts nothing yet of a switch, so that what is counted first is seen to be more. */
+export function countedFromNow(metrics: SouthboundMetrics, chassis: string): void {
+  const labels = { switch: chassis };
+  for (const counter of [metrics.flowMods, metrics.packetInsDropped, metrics.audits, metrics.announcementsDropped, metrics.refused]) counter.inc(labels, 0);
+  for (const kind of ["missing", "changed", "foreign"]) metrics.repaired.inc({ ...labels, kind }, 0);
+}
+
 export function southboundMetrics(m: Metrics, connected: () => number, slots: () => { readonly active: number; readonly waiting: number }): SouthboundMetrics {
   m.gauge("axion_switches_connected", "Switches with an OpenFlow session", connected);
   m.gauge("axion_syncs_active", "Switches that are being compared with the desired state", () => slots().active);
   m.gauge("axion_syncs_waiting", "Switches that wait to be compared", () => slots().waiting);
+  const bundles = m.counter("axion_bundles_total", "Atomic bundles, by result: committed or refused", ["result"]);
+  for (const result of ["committed", "refused"]) bundles.inc({ result }, 0);
   return {
     flowMods: m.counter("axion_flow_mods_sent_total", "Flow-mods sent, by switch", ["switch"]),
-    bundles: m.counter("axion_bundles_total", "Atomic bundles, by result: committed or refused", ["result"]),
+    bundles,
     bytes: m.counter("axion_bytes_sent_total", "Bytes of the flow-mods sent"),
     packetIns: m.counter("axion_packet_ins_total", "Packets that switches sent to the controller, by table", ["table"]),
     packetInsDropped: m.counter("axion_packet_ins_dropped_total", "Packets dropped because the queue of their switch was full", ["switch"]),

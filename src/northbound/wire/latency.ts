@@ -18,7 +18,9 @@ export function routeOf(url: string, collections: ReadonlySet<string>): string {
 export function measureRequests(server: FastifyInstance, metrics: Metrics, collections: ReadonlySet<string>): void {
   const seconds = metrics.histogram("axion_api_request_seconds", "From a request to the end of its answer, but for those that wait for switches and streams, by method, route and class of status (2xx)", ["method", "route", "status"],
     [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10]);
+  const failed = metrics.counter("axion_api_failures_total", "Answers of 500 and over, of all routes");
   server.addHook("onResponse", (request, reply, done) => {
+    if (reply.raw.statusCode >= 500) failed.inc();
     if (!OPEN_ENDED.test(request.url)) {
       const method = METHODS.includes(request.method) ? request.method : "other";
       seconds.observe(reply.elapsedTime / 1000, { method, route: routeOf(request.url, collections), status: `${Math.floor(reply.raw.statusCode / 100)}xx` });

@@ -13,6 +13,7 @@ import { compareDump, deleteFlow, tableOf, type Comparison } from "./comparison.
 import { Delivery, type Entry } from "./delivery.ts";
 import { withDump, withInstalled, type Installed } from "./installed.ts";
 import { lostMeters, ItemSync, type ItemChange } from "./items.ts";
+import { countedFromNow } from "../metrics.ts";
 import { SyncGate } from "./sync-gate.ts";
 import { arrivals, planWithdrawal, type Relayout } from "./withdrawal.ts";
 import type { AuditResult, Found, Hold, Refused, Repaired, SwitchOptions, SwitchState } from "./switch-types.ts";
@@ -91,6 +92,7 @@ export class Switch {
     this.since = this.now();
     this.refusedSince = this.since;
     this.metricLabels = { switch: options.chassis };
+    countedFromNow(options.metrics, options.chassis);
     this.gate = new SyncGate(options.slots, options.clock, options.random, options.log);
   }
 
