@@ -2,8 +2,8 @@
 // whom it is, may show it as `shared`, and take their policies along when they go. Where their app has an attribute that says the same of
 // everybody, the two are kept equal: with the change of either, and at a start.
 import {
-  ACCESS_AS_SHARED, badRequest, conflict, defineResource, EVERYBODY, resourceHandle,
-  type Access, type Accesses, type Alias, type AnyExtension, type AnyResource, type ApiContext, type Attribute, type Caller, type Done, type ExtendAll, type Mend, type Reach, type ReadView, type Relation, type Row, type StandardRow, type Table, type Tx, type Values,
+  ACCESS_AS_SHARED, badRequest, conflict, defineResource, EVERYBODY,
+  type Access, type Accesses, type Alias, type AnyExtension, type AnyResource, type ApiContext, type Attribute, type Caller, type Done, type ExtendAll, type Mend, type Reach, type ReadView, type Relation, type ResourceHandle, type Row, type StandardRow, type Table, type Tx, type Values,
 } from "#app";
 import { shared } from "./everybody.ts";
 import { grant, grantedIds, holdersOf, isGranted, isNamed, policiesOf, policyOf, rbacPolicyResource, rbacPolicyTable, type RbacPolicy } from "./model.ts";
@@ -27,12 +27,12 @@ function targetOf(values: Values): string | undefined {
 }
 
 /** The access that a policy is of, and its object. @throws ApiError naming what of it there is not */
-function accessOf(ctx: ApiContext, type: string, action: string): Access {
+function accessOf(ctx: ApiContext, type: string, action: string): { readonly resource: ResourceHandle<StandardRow>; readonly access: Access } {
   const shareable = ctx.shareable(type);
   if (shareable === undefined) throw badRequest(`Invalid input for operation: '${type}' is no object_type that can be shared.`, "InvalidInput");
   const access = shareable.accesses.get(action);
   if (access === undefined) throw badRequest(`Invalid action '${action}' for object type '${type}'. Valid actions: ${[...shareable.accesses.keys()].join(", ")}`, "InvalidActionForType");
-  return access;
+  return { resource: shareable.resource as ResourceHandle<StandardRow>, access };
 }
 
 const duplicate = (): Error => conflict("DuplicateRbacPolicy", "An RBAC policy already exists with those values.");
@@ -60,6 +60,12 @@ function changed(tx: Tx, ctx: ApiContext, { object_type: type, object_id: id, ac
   if (before !== holders && (before === "everybody" || holders === "everybody" || access.needed === true)) kept?.write(tx, row, holders, ctx);
 }
 
+/** Takes a policy away. @throws ApiError 409 while something rests on it */
+function lose(tx: Tx, ctx: ApiContext, policy: RbacPolicy): void {
+  tx.delete(rbacPolicyTable, policy.id);
+  changed(tx, ctx, policy, policy);
+}
+
 const rbacPolicy = defineResource(rbacPolicyResource, {
   collection: "rbac_policies",
   about: "Lets another project use something of one's own.",
@@ -80,10 +86,10 @@ const rbacPolicy = defineResource(rbacPolicyResource, {
 
   create(tx, standard, input, ctx) {
     const [type, id, action] = [input.object_type as string, input.object_id as string, input.action as string];
-    accessOf(ctx, type, action);
+    const { resource: of } = accessOf(ctx, type, action);
     const to = targetOf(input);
     if (to === undefined) throw badRequest("Failed to parse request. Required attribute 'target_tenant' not specified", "HTTPBadRequest");
-    const object = ctx.visible(resourceHandle<StandardRow>(type), id);
+    const object = ctx.visible(of, id);
     if (!ctx.caller.admin && object.project_id !== ctx.caller.projectId) throw badRequest(`Invalid input for operation: object_id ${id} is not of the caller's project.`, "InvalidInput");
     if (policyOf(tx, type, id, action, to) !== undefined) throw duplicate();
     const row: RbacPolicy = { object_type: type, object_id: id, target_tenant: to, action, ...standard };
@@ -102,10 +108,7 @@ const rbacPolicy = defineResource(rbacPolicyResource, {
     return after;
   },
 
-  remove(tx, row, ctx) {
-    tx.delete(rbacPolicyTable, row.id);
-    changed(tx, ctx, row, row);
-  },
+  remove: (tx, row, ctx) => lose(tx, ctx, row),
 
   present: (_view, row) => ({ target_project: row.target_tenant }),
 });
@@ -138,24 +141,28 @@ const gives = (type: string, action: string, { kept }: Access, view: ReadView, i
 
 const given = (type: string, action: string, { kept }: Access, view: ReadView, { projectId }: Caller): string[] => grantedIds(view, type, action, kept === undefined ? [EVERYBODY, projectId] : [projectId]);
 
+/** What policies call rows of a resource. */
+const typeOf = ({ name, shareable }: AnyResource): string => shareable?.objectType ?? name;
+
 /** What policies add to the resource that they are of. */
 function ofObject(resource: AnyResource, accesses: Accesses): AnyExtension {
-  const { name, shareable } = resource;
+  const { shareable } = resource;
+  const type = typeOf(resource);
   const all = [...accesses];
-  const isShared = (view: ReadView, row: StandardRow, caller: Caller): boolean => isGranted(view, name, row.id, ACCESS_AS_SHARED, caller.projectId);
-  const own = resource.relations?.[`${name}:shared`] as Relation<StandardRow> | undefined;
+  const isShared = (view: ReadView, row: StandardRow, caller: Caller): boolean => isGranted(view, type, row.id, ACCESS_AS_SHARED, caller.projectId);
+  const own = resource.relations?.[`${resource.name}:shared`] as Relation<StandardRow> | undefined;
   return {
-    relations: Object.fromEntries(all.map(([action, access]) => [access.relation, (row: StandardRow, view: ReadView, caller: Caller) => gives(name, action, access, view, row.id, caller)])),
-    reach: Object.fromEntries(all.map(([action, access]) => [access.relation, (view: ReadView, caller: Caller) => given(name, action, access, view, caller)])),
-    grantedTo: (view, action, id) => policiesOf(view, name, id, action).map((policy) => policy.target_tenant),
+    relations: Object.fromEntries(all.map(([action, access]) => [access.relation, (row: StandardRow, view: ReadView, caller: Caller) => gives(type, action, access, view, row.id, caller)])),
+    reach: Object.fromEntries(all.map(([action, access]) => [access.relation, (view: ReadView, caller: Caller) => given(type, action, access, view, caller)])),
+    grantedTo: (view, action, id) => policiesOf(view, type, id, action).map((policy) => policy.target_tenant),
     completed(tx, done: readonly Done[]) {
-      for (const { row } of done) for (const [action, access] of all) follow(tx, name, row as StandardRow, action, access);
+      for (const { row } of done) for (const [action, access] of all) follow(tx, type, row as StandardRow, action, access);
     },
     remove(tx, row: StandardRow) {
       for (const policy of tx.by(rbacPolicyTable, "object", row.id)) tx.delete(rbacPolicyTable, policy.id);
     },
     ...(resource.attributes.shared !== undefined && { instead: { shared: (view, row: StandardRow, caller) => own?.(row, view, caller) === true || isShared(view, row, caller) } }),
-    ...shared(name, shareable),
+    ...shared(type, shareable ?? {}, lose),
   };
 }
 
@@ -164,7 +171,9 @@ function ofPart(part: AnyResource, all: readonly AnyResource[], accessesOf: (res
   const relations: Record<string, Relation> = {};
   const reach: Record<string, Reach> = {};
   let shared: AnyExtension["instead"];
-  for (const { name } of all) {
+  for (const object of all) {
+    const { name } = object;
+    const type = typeOf(object);
     const column = `${name}_id`;
     const attribute = part.attributes[column];
     if (attribute === undefined || name === part.name) continue;
@@ -173,10 +182,10 @@ function ofPart(part: AnyResource, all: readonly AnyResource[], accessesOf: (res
       const { relation } = access;
       const own = part.relations?.[relation] as Relation | undefined;
       if (own === undefined) continue;
-      relations[relation] = (row, view, caller) => gives(name, action, access, view, objectOf(row), caller);
+      relations[relation] = (row, view, caller) => gives(type, action, access, view, objectOf(row), caller);
       const { table } = part;
       const { index } = attribute;
-      if (table !== undefined && index !== undefined) reach[relation] = (view, caller) => given(name, action, access, view, caller).flatMap((id) => view.by(table as Table, index, id).map((row) => row.id));
+      if (table !== undefined && index !== undefined) reach[relation] = (view, caller) => given(type, action, access, view, caller).flatMap((id) => view.by(table as Table, index, id).map((row) => row.id));
       if (action === ACCESS_AS_SHARED && part.attributes.shared !== undefined) shared = { shared: (view, row: Row, caller) => own(row, view, caller) === true || relations[relation]!(row, view, caller) };
     }
   }
@@ -191,13 +200,16 @@ export const extendAll: ExtendAll = (resource, all, accessesOf) => {
 
 /** While this app was not there objects went, or were given to everybody or taken from him. */
 export function* mend(view: ReadView, all: readonly AnyResource[], accessesOf: (resource: string) => Accesses): Iterable<Mend> {
-  const tables = new Map(all.flatMap(({ name, shareable }) => (shareable === undefined ? [] : [[name, shareable.table as Table<StandardRow>] as const])));
+  const objects = all.filter((resource) => resource.shareable !== undefined);
+  const tables = new Map(objects.map((resource) => [typeOf(resource), resource.shareable!.table as Table<StandardRow>]));
   for (const { id, object_type: type, object_id } of view.all(rbacPolicyTable)) {
     const table = tables.get(type);
     if (table !== undefined && view.get(table, object_id) === undefined) yield { table: rbacPolicyTable, id, why: `${type} ${object_id} went`, run: (tx) => tx.delete(rbacPolicyTable, id) };
   }
-  for (const [type, table] of tables) {
-    const kept = [...accessesOf(type)].filter(([, access]) => access.kept !== undefined);
+  for (const resource of objects) {
+    const type = typeOf(resource);
+    const table = tables.get(type)!;
+    const kept = [...accessesOf(resource.name)].filter(([, access]) => access.kept !== undefined);
     for (const row of kept.length === 0 ? [] : view.all(table)) {
       for (const [action, access] of kept) {
         if (!differs(view, type, row, action, access)) continue;

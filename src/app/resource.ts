@@ -112,8 +112,8 @@ export interface ApiContext extends Sight {
   limitOf(resource: ResourceHandle, name: string, projectId: string): number | undefined;
   /** What an action that changes a member does, without policy check; `body` as its check would give it. Returns what it answers. */
   act(resource: ResourceHandle, id: string, action: string, body: Values): unknown;
-  /** Where rows of the resource of this name are, and what of them may be granted; undefined: nothing, or there is none. */
-  shareable(resource: string): { readonly table: AnyTable; readonly accesses: Accesses } | undefined;
+  /** Of what policies call by this type: where its rows are, and what of them may be granted; undefined: nothing, or there is none. */
+  shareable(objectType: string): { readonly resource: ResourceHandle; readonly table: AnyTable; readonly accesses: Accesses } | undefined;
   /** The answers of all apps that have one, in the order of `requires`. */
   ask<A extends readonly unknown[], R>(question: Question<(...args: A) => R>, ...args: A): readonly R[];
   /** revision_number + 1 and updated_at of a parent. */
@@ -254,8 +254,10 @@ export interface Shareable {
   readonly shownBy?: string;
   /** Whoever this access rule covers may give `shared`: true is a policy for every project, false none. */
   readonly givenBy?: string;
-  /** Likewise later, but not back: what is said then. Absent: only on POST. */
-  readonly unshared?: (row: StandardRow) => Error;
+  /** Likewise later, and back, unless a project uses it ("back"), or not back: what is said then. Absent: only on POST. */
+  readonly unshared?: "back" | ((row: StandardRow) => Error);
+  /** What policies call its rows, if not by the resource's name. */
+  readonly objectType?: string;
   readonly table: AnyTable;
   /** See Access. */
   usedBy(this: void, view: ReadView, row: StandardRow, sight: Pick<Sight, "grantedTo">): Iterable<string>;
@@ -264,7 +266,7 @@ export interface Shareable {
 
 // ---- resources ----
 
-/** The values that a list's filter takes of an attribute; undefined: any. */
+/** The values that a list's filter takes of an attribute, or, of one that is not shown, as they were given; undefined: any. */
 export type FilteredBy = (attribute: string) => readonly string[] | undefined;
 
 /**

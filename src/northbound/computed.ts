@@ -8,7 +8,11 @@ export function viewOf(kind: Kind, view: LiveView, caller: Caller, filters: read
   const { computed } = kind.resource;
   if (computed === undefined) return view;
   const own = (table: AnyTable): boolean => table.name === kind.table.name;
-  const wanted: FilteredBy = (attribute) => (attribute === parent?.attribute ? [parent.id] : filters.find((f) => f.attribute.name === attribute)?.equals);
+  const wanted: FilteredBy = (attribute) => {
+    if (attribute === parent?.attribute) return [parent.id];
+    const filter = filters.find((f) => f.attribute.name === attribute);
+    return filter?.attribute.decl.visible === false ? filter.texts : filter?.equals;
+  };
   const all = (): Iterable<Row> => computed.list(view, caller, wanted) as Iterable<StandardRow>;
   return {
     get: (table, id) => (own(table) ? (computed.get(view, id, caller) as never) : view.get(table, id)),

@@ -106,6 +106,8 @@ export interface Registry {
   readonly kinds: ReadonlyMap<string, Kind>;
   /** Top-level kinds by path, "-" as "_". */
   readonly paths: ReadonlyMap<string, Kind>;
+  /** By what policies call their rows. */
+  readonly objectTypes: ReadonlyMap<string, Kind>;
   readonly aliases: readonly Alias[];
   readonly converters: Converters;
   /** Of apps, in the order of `requires`. */

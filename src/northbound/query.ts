@@ -8,6 +8,8 @@ export interface Filter {
   readonly tests: readonly ((shown: unknown) => boolean)[];
   /** Values to look up in an index or as ids, if equality is all there is to it. */
   readonly equals: readonly string[] | undefined;
+  /** As given. */
+  readonly texts: readonly string[];
 }
 
 export interface ListQuery {
@@ -55,7 +57,7 @@ function canonical(attribute: KindAttribute, text: string): string {
   }
 }
 
-function makeFilter(attribute: KindAttribute, texts: readonly string[]): Filter {
+function makeFilter(attribute: KindAttribute, texts: readonly string[]): Omit<Filter, "texts"> {
   const { decl, name } = attribute;
   if (decl.matches !== undefined) {
     const matches = decl.matches;
@@ -102,7 +104,7 @@ export function parseList(kind: Kind, params: URLSearchParams, pageMax: number):
       continue;
     }
     const attribute = kind.attributes.get(key);
-    if (attribute?.decl.filter === true) filters.push(makeFilter(attribute, params.getAll(key)));
+    if (attribute?.decl.filter === true) filters.push({ ...makeFilter(attribute, params.getAll(key)), texts: params.getAll(key) });
     else unknown.push(key);
   }
   if (unknown.length > 0) throw badRequest(`[${unknown.map((k) => `'${show(k)}'`).join(", ")}] is invalid attribute for filtering`);

@@ -316,5 +316,12 @@ export function makeRegistry(apps: readonly App[]): Registry {
   policy.seal();
   const aliases = new Map(standardAliases.map((a) => [a.alias, a]));
   for (const app of sorted) for (const alias of app.aliases ?? []) if (alias.needs === undefined || owners.has(alias.needs.name)) aliases.set(alias.alias, alias);
-  return { kinds, paths, aliases: [...aliases.values()].sort((a, b) => (a.alias < b.alias ? -1 : 1)), converters, answers: sorted.flatMap((app) => app.answers ?? []), policy };
+  const objectTypes = new Map<string, Kind>();
+  for (const kind of kinds.values()) {
+    const type = kind.resource.shareable?.objectType ?? kind.name;
+    const other = objectTypes.get(type);
+    if (other !== undefined) throw new Error(`policies cannot tell ${other.name} from ${kind.name}: both are of the type ${type}`);
+    objectTypes.set(type, kind);
+  }
+  return { kinds, paths, objectTypes, aliases: [...aliases.values()].sort((a, b) => (a.alias < b.alias ? -1 : 1)), converters, answers: sorted.flatMap((app) => app.answers ?? []), policy };
 }

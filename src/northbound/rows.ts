@@ -163,8 +163,8 @@ export class Context extends Seeing implements ApiContext {
     return decl.run(this.tx, this.existing(kind, id), body, this.inner(body), {});
   }
 
-  shareable(resource: string): { readonly table: AnyTable; readonly accesses: Accesses } | undefined {
-    return this.rows.shareable(resource);
+  shareable(objectType: string): { readonly resource: ResourceHandle; readonly table: AnyTable; readonly accesses: Accesses } | undefined {
+    return this.rows.shareable(objectType);
   }
 
   ask<A extends readonly unknown[], R>(question: Question<(...args: A) => R>, ...args: A): readonly R[] {
@@ -212,9 +212,9 @@ export class Rows {
     return this.registry.answers.filter((a) => a.question === question).map((a) => a.run as unknown as (...args: A) => R);
   }
 
-  /** Undefined for a resource that no app declares, too. */
-  shareable(name: string): { readonly table: AnyTable; readonly accesses: Accesses } | undefined {
-    const kind = this.registry.kinds.get(name);
+  /** Undefined for a type that no app declares, too. */
+  shareable(objectType: string): { readonly resource: ResourceHandle; readonly table: AnyTable; readonly accesses: Accesses } | undefined {
+    const kind = this.registry.objectTypes.get(objectType);
     return kind === undefined || kind.accesses.size === 0 ? undefined : kind;
   }
 

@@ -24,6 +24,8 @@ const DIFFERENT: Readonly<Record<string, string>> = {
   ...Object.fromEntries(["admin_state_up", "description"].map((name) => [`agents.${name}`, "uvfs"])),
   ...Object.fromEntries(["created_at", "started_at", "heartbeat_timestamp"].map((name) => [`agents.${name}`, "vs"])),
   ...Object.fromEntries(["service_type", "name", "default"].map((name) => [`service_providers.${name}`, "vf"])),
+  "policies.shared": "cuvfs", // sorted by what they show
+  ...Object.fromEntries(["all_supported", "all_rules"].map((name) => [`rule_types.${name}`, "f"])), // nobody makes a type
   // Sorted by what they show; a type has no default, and the target may be given by its newer name.
   ...Object.fromEntries(Object.entries({ id: "vfs", project_id: "cvfs", tenant_id: "cvfs", object_type: "cvfr", target_tenant: "cuvf" }).map(([name, flags]) => [`rbac_policies.${name}`, flags])),
   // Found by what they show.

@@ -54,7 +54,7 @@ export class Selection {
     this.caller = caller;
     this.query = query;
     this.filters =
-      within === undefined ? query.filters : [...query.filters, { attribute: kind.attributes.get(within.attribute)!, tests: [(shown): boolean => shown === within.id], equals: [within.id] }];
+      within === undefined ? query.filters : [...query.filters, { attribute: kind.attributes.get(within.attribute)!, tests: [(shown): boolean => shown === within.id], equals: [within.id], texts: [within.id] }];
     this.always = kind.get.certain(caller);
     const { marker } = query;
     if (marker === undefined || this.always === false) return;

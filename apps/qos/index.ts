@@ -1,0 +1,25 @@
+// Quality of service: limits and marks of what ports send and get, by policies.
+import { reference, type App } from "#app";
+import {
+  bandwidthLimitTable, dscpMarkingTable, limitMeters, minimumBandwidthTable, packetRateLimitTable, qosPolicyTable, qosUseTable,
+} from "./model.ts";
+import * as policies from "./policies.ts";
+import * as kinds from "./rule-kinds.ts";
+import { portContext, rules } from "./rules.ts";
+import { qos } from "./tables.ts";
+
+export default {
+  name: "qos",
+  about: "limits and marks of what ports send and get, by policies",
+  requires: ["l2"],
+  tables: [qosPolicyTable, bandwidthLimitTable, packetRateLimitTable, dscpMarkingTable, minimumBandwidthTable, qosUseTable],
+  pools: [...Object.values(limitMeters.egress), ...Object.values(limitMeters.ingress)],
+  resources: [policies.qosPolicy, ...kinds.resources],
+  references: [...kinds.references, reference(qosUseTable, { to: qosPolicyTable, ids: (u) => u.policy_id, gone: (tx, u) => tx.delete(qosUseTable, u.id) })],
+  extend: policies.extend,
+  policies: policies.policies,
+  aliases: [...policies.aliases, ...kinds.aliases],
+  pipeline: qos,
+  portContext,
+  rules,
+} satisfies App;
