@@ -6,10 +6,11 @@ import { benchDataplane } from "./dataplane.ts";
 import { benchIncremental } from "./incremental.ts";
 import { benchOvsdb } from "./ovsdb.ts";
 import { benchOpenflow } from "./openflow.ts";
+import { benchQos } from "./qos.ts";
 import { benchSwitches } from "./switches.ts";
 import type { Workload } from "./workload.ts";
 
-const usage = `usage: npm run bench -- compile|incremental|switches|api|ovsdb|openflow|dataplane [--tenants T] [--networks K] [--ports P] [--hosts H] [--repeats N] [--switches N] [--connections N] [--seconds S] [--json]
+const usage = `usage: npm run bench -- compile|incremental|switches|api|ovsdb|openflow|dataplane|qos [--tenants T] [--networks K] [--ports P] [--hosts H] [--repeats N] [--switches N] [--connections N] [--seconds S] [--json]
 
   compile      everything from nothing: flows, rules run, time, memory
   incremental  one change at a time through the API: time, rules run, flows changed, bytes sent
@@ -20,6 +21,7 @@ const usage = `usage: npm run bench -- compile|incremental|switches|api|ovsdb|op
   openflow     flow-mods and flow statistics by themselves; 100,000 flows pushed and 300,000 dumped beside ovs-ofctl; --repeats (default 9) rounds
   dataplane    TCP between two hosts (security groups, through a router, translated) beside plain bridges over the same tunnel, in turns: ratios,
                latency, flows in the datapath for each 1,000 connections; --repeats (default 25) rounds, --seconds (default 1) a transfer
+  qos          how near QoS limits come to what was asked: UDP at twice the limit and TCP, both ways, between two hosts, by iperf3; --seconds (default 8) a transfer
   ovsdb        the OVSDB client alone: updates applied and rows read a second, heap for each row, transactions to a real ovsdb-server;
                medians of --repeats (default 5)
 
@@ -67,6 +69,7 @@ else if (name === "api") {
 }
 else if (name === "openflow") show(await benchOpenflow({ repeats: numbers.get("repeats") ?? 9, log: (line) => process.stderr.write(`${line}\n`) }));
 else if (name === "dataplane") show(await benchDataplane({ repeats: numbers.get("repeats") ?? 25, seconds: numbers.get("seconds") ?? 1, log: (line) => process.stderr.write(`${line}\n`) }));
+else if (name === "qos") show(await benchQos({ seconds: numbers.get("seconds") ?? 8, log: (line) => process.stderr.write(`${line}\n`) }));
 else if (name === "ovsdb") show(await benchOvsdb({ repeats: numbers.get("repeats") ?? 5 }));
 else fail(name === undefined ? "which benchmark?" : `no benchmark is named ${name}`);
 process.exit(0);

@@ -6,6 +6,7 @@ import { overlay } from "./tables.ts";
 export const overlaySettings = defineSettings({
   mtu: { kind: { integer: [1280, 65_535] }, value: "BYTES", fallback: "1500", about: "path MTU between hypervisors, and of physical networks that --physical-network-mtus does not name; networks in tunnels are smaller by what encapsulation needs" },
   "physical-network-mtus": { kind: { namedNumbers: [68, 65_535] }, value: "NETWORK:BYTES,...", about: "MTU of physical networks" },
+  "tunnel-dscp": { kind: { oneOf: ["inherit", "none"] }, fallback: "none", about: "inherit: what tunnels carry has the mark of the packet inside (DSCP), for an underlay that heeds marks; a machine without a QoS policy may mark what it sends as it likes" },
   "vni-ranges": { kind: { ranges: [1, 2 ** 24 - 1] }, value: "FROM:TO,...", about: "VNIs that networks get whose makers name none; all of 24 bits if there is no range" },
 });
 
@@ -18,6 +19,8 @@ export const encapOverhead = (type: EncapType, outer: 4 | 6): number => overhead
 
 export interface Profile extends Row {
   readonly profile: string;
+  /** Its tunnels carry the mark of what is inside. */
+  readonly marked: boolean;
 }
 /** Encapsulation profile of each chassis: `geneve,vxlan/4`. `id` is the chassis'. */
 export const profileTable = defineTable<Profile>()("encap_profile", { derived: true, pairs: { profiles: (p) => ["all", p.profile] } });

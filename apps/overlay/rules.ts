@@ -10,7 +10,7 @@ import {
   type Chassis, type Claim, type EncapType,
 } from "#app";
 import { attachmentTable, chosenSegmentTable, fromScope, hostScope, lanScope, netScope, networkHostTable, networkTable, segmentTable, type Segment } from "../l2/model.ts";
-import { byEncapScope, byTunnel, encapOf, isTunnelled, KNOWN_SENDER, loadedFor, OWN, profileTable, sharedEncap, tunnelPort, vniOf, vniPool, vniRanges } from "./model.ts";
+import { byEncapScope, byTunnel, encapOf, isTunnelled, KNOWN_SENDER, loadedFor, overlaySettings, OWN, profileTable, sharedEncap, tunnelPort, vniOf, vniPool, vniRanges } from "./model.ts";
 import { overlay } from "./tables.ts";
 
 const portName: Readonly<Record<EncapType, string>> = { geneve: "axion-geneve", vxlan: "axion-vxlan", gre: "axion-gre" };
@@ -23,9 +23,9 @@ export const derive = [
     on: each(chassisTable),
     into: profileTable,
     reads: [],
-    derive: (c) => {
+    derive: (c, view) => {
       const profile = profileOf(c);
-      return profile === undefined ? undefined : { id: c.id, profile };
+      return profile === undefined ? undefined : { id: c.id, profile, marked: view.settings(overlaySettings)["tunnel-dscp"] === "inherit" };
     },
   }),
   derivation({
@@ -59,13 +59,13 @@ const tunnels = overlay.rule({
   name: "tunnel-ports",
   about: "the tunnel ports of a chassis, one for each of its encapsulations",
   on: each(chassisTable),
-  emit(chassis, _view, out) {
-    const profile = profileOf(chassis);
+  emit(chassis, view, out) {
+    const { profile, marked } = view.get(profileTable, chassis.id) ?? {};
     if (profile === undefined) return;
     out.variant(chassis.id, profile);
     for (const type of chassis.encap_types) {
       out.row(chassisScope(chassis.id), "Port", portName[type], {
-        interface: { type, options: { remote_ip: "flow", key: "flow", local_ip: chassis.encap_ip }, ofport_request: tunnelPort[type] },
+        interface: { type, options: { remote_ip: "flow", key: "flow", local_ip: chassis.encap_ip, ...(marked === true && { tos: "inherit" }) }, ofport_request: tunnelPort[type] },
       });
     }
     // Broadcast goes to every member chassis of a network; the copy for oneself ends here.

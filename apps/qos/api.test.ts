@@ -171,7 +171,7 @@ test("the meters and the mark of a port are where it is, while it has a policy; 
   expect(meters("hv1")).toEqual(expect.arrayContaining([
     [limitMeter("egress", "bandwidth", slot), { unit: "kbps", rate: 1000, burst: 300 }],
     [limitMeter("egress", "packets", slot), { unit: "pps", rate: 2000, burst: 200 }],
-    [limitMeter("ingress", "bandwidth", slot), { unit: "kbps", rate: 50_000, burst: 5000 }],
+    [limitMeter("ingress", "bandwidth", slot), { unit: "kbps", rate: 50_000, burst: 40_000 }],
   ]));
   expect((await call("PUT", `ports/${a.id}`, { port: { qos_policy_id: null } })).status).toBe(200);
   await h.settled();

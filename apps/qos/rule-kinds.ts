@@ -44,7 +44,7 @@ export const ruleKinds: readonly RuleKind[] = [
     type: "bandwidth_limit", about: "How many bits a second a port may send, or get.", table: bandwidthLimitTable, alias: "qos", supported: true, byId: true,
     attributes: {
       max_kbps: number("1000 bits a second; 0: any number.", { required: true }),
-      max_burst_kbps: number("1000 bits that may come at once; 0: a tenth of a second's, and 600 at least.", { default: 0 }),
+      max_burst_kbps: number("1000 bits that may come at once; 0: four fifths of a second's, and 600 at least.", { default: 0 }),
       direction: direction("qos-bw-limit-direction"),
     },
   }),
