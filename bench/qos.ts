@@ -19,6 +19,13 @@ interface Measured {
   readonly ratio: number;
 }
 
+interface Made {
+  readonly id: string;
+  readonly mac_address: string;
+  readonly mtu: number;
+  readonly fixed_ips: readonly { readonly ip_address: string }[];
+}
+
 const LIMITS_KBPS = [5000, 50_000];
 /** Bytes of a datagram, and what a frame has beside: limits count frames. Of TCP the options have 12 bytes. */
 const DATAGRAM = 1300;
@@ -46,36 +53,35 @@ export async function benchQos({ seconds, log = () => undefined }: QosOptions): 
   try {
     const [controller, one, two] = await Promise.all([startController(lab), lab.addHypervisor({ name: "hv1" }), lab.addHypervisor({ name: "hv2" })]);
     for (const hv of [one, two]) await hv.setManager(lab.manager);
-    const call = async (method: string, path: string, body: object): Promise<Record<string, any>> => {
-      const answer = await controller.api<Record<string, any>>(method, `/v2.0/${path}`, body, { "x-project-id": "bench", "x-roles": "admin" });
+    const call = async (method: string, path: string, key: string, values: object): Promise<Made> => {
+      const answer = await controller.api<Record<string, Made>>(method, `/v2.0/${path}`, { [key]: values }, { "x-project-id": "bench", "x-roles": "admin" });
       if (answer.status >= 300) throw new Error(`${method} ${path}: ${answer.status} ${JSON.stringify(answer.body)}`);
-      return answer.body;
+      return answer.body[key]!;
     };
-    const { network } = await call("POST", "networks", { network: {} });
-    await call("POST", "subnets", { subnet: { network_id: network.id, ip_version: 4, cidr: "10.0.0.0/24" } });
+    const network = await call("POST", "networks", "network", {});
+    await call("POST", "subnets", "subnet", { network_id: network.id, ip_version: 4, cidr: "10.0.0.0/24" });
     const [from, to] = await Promise.all([one, two].map(async (hypervisor, i) => {
-      const { port } = await call("POST", "ports", { port: { network_id: network.id, port_security_enabled: false } });
-      const vm = await lab.addVm({ name: `vm${i}`, hypervisor, portId: port.id as string, mac: port.mac_address as string, mtu: network.mtu as number });
-      const ip = port.fixed_ips[0].ip_address as string;
+      const port = await call("POST", "ports", "port", { network_id: network.id, port_security_enabled: false });
+      const vm = await lab.addVm({ name: `vm${i}`, hypervisor, portId: port.id, mac: port.mac_address, mtu: network.mtu });
+      const ip = port.fixed_ips[0]!.ip_address;
       await vm.setAddress(`${ip}/24`);
       return { vm, port, ip };
     }));
     await until("a ping", () => from!.vm.reaches(to!.ip), { timeoutMs: 20_000 });
-    const { policy } = await call("POST", "qos/policies", { policy: {} });
     const measured: Measured[] = [];
     for (const kbps of LIMITS_KBPS) {
       for (const direction of ["egress", "ingress"] as const) {
-        const { bandwidth_limit_rule: rule } = await call("POST", `qos/policies/${policy.id}/bandwidth_limit_rules`, { bandwidth_limit_rule: { max_kbps: kbps, direction } });
+        const policy = await call("POST", "qos/policies", "policy", {});
+        await call("POST", `qos/policies/${policy.id}/bandwidth_limit_rules`, "bandwidth_limit_rule", { max_kbps: kbps, direction });
         const limited = direction === "egress" ? from! : to!;
-        await call("PUT", `ports/${limited.port.id}?wait=dataplane`, { port: { qos_policy_id: policy.id } });
+        await call("PUT", `ports/${limited.port.id}?wait=dataplane`, "port", { qos_policy_id: policy.id });
         for (const protocol of ["udp", "tcp"] as const) {
-          const mbit = framed(await measure(from!.vm, to!.vm, to!.ip, protocol, kbps, seconds), protocol, network.mtu as number);
+          const mbit = framed(await measure(from!.vm, to!.vm, to!.ip, protocol, kbps, seconds), protocol, network.mtu);
           const row = { protocol, direction, limit_mbit: kbps / 1000, mbit: Math.round(mbit * 100) / 100, ratio: Math.round((mbit * 1e6) / kbps) / 1000 };
           log(`${protocol} ${direction} ${row.limit_mbit} Mbit/s: ${row.mbit} (${row.ratio})`);
           measured.push(row);
         }
-        await call("PUT", `ports/${limited.port.id}`, { port: { qos_policy_id: null } });
-        await call("DELETE", `qos/policies/${policy.id}/bandwidth_limit_rules/${rule.id}`, {}).catch(() => undefined);
+        await call("PUT", `ports/${limited.port.id}`, "port", { qos_policy_id: null });
       }
     }
     return { measured };
