@@ -239,6 +239,37 @@ describe.skipIf((await keystoneMissing()).length > 0)("Debian's openstack client
     await admin.ok("address scope delete", "known");
   }, 120_000);
 
+  test("QoS policies, rules and types", async () => {
+    const policy = await admin.show("network qos policy create", "gold", "--project", "demo", "--description", "d", "--default");
+    expect(policy).toMatchObject({ name: "gold", description: "d", is_default: true, shared: false, rules: [], project_id: keystone.ids.get("project demo") });
+    const limit = await admin.show("network qos rule create", "gold", "--type", "bandwidth-limit", "--max-kbps", "1000", "--max-burst-kbits", "900", "--ingress");
+    expect(limit).toMatchObject({ max_kbps: 1000, max_burst_kbps: 900, direction: "ingress" });
+    const mark = await admin.show("network qos rule create", "gold", "--type", "dscp-marking", "--dscp-mark", "26");
+    const least = await admin.show("network qos rule create", "gold", "--type", "minimum-bandwidth", "--min-kbps", "100", "--egress");
+    await admin.ok("network qos rule set", "gold", limit.id, "--max-kbps", "2000");
+    expect(await admin.show("network qos rule show", "gold", limit.id)).toMatchObject({ max_kbps: 2000 });
+    expect(await reader.list("Type", "network qos rule list", "gold")).toEqual(["bandwidth_limit", "dscp_marking", "minimum_bandwidth"]);
+    await admin.ok("network qos rule delete", "gold", least.id);
+    expect(await demo.refused("network qos policy create", "mine")).toContain(POLICY);
+    expect(await demo.refused("network qos rule create", "gold", "--type", "dscp-marking", "--dscp-mark", "26")).toContain(POLICY);
+    expect(await other.list("Name", "network qos policy list")).toEqual([]);
+    await admin.ok("network qos policy set", "gold", "--share", "--no-default", "--name", "silver");
+    expect(await other.list("Name", "network qos policy list", "--share")).toEqual(["silver"]);
+    await demo.ok("network create", "limited", "--qos-policy", "silver");
+    expect(await demo.show("port create", "slow", "--network", "limited", "--qos-policy", "silver")).toMatchObject({ qos_policy_id: policy.id, qos_network_policy_id: policy.id });
+    await demo.ok("port unset", "slow", "--qos-policy");
+    expect(await demo.show("port show", "slow")).toMatchObject({ qos_policy_id: null, qos_network_policy_id: policy.id });
+    expect(await admin.refused("network qos policy delete", "silver")).not.toBe("");
+    await demo.ok("network set", "limited", "--no-qos-policy");
+    await demo.ok("port delete", "slow");
+    await demo.ok("network delete", "limited");
+    await admin.ok("network qos policy set", "silver", "--no-share");
+    await admin.ok("network qos rule delete", "silver", mark.id);
+    await admin.ok("network qos policy delete", "silver");
+    expect(await reader.list("Type", "network qos rule type list")).toEqual(["bandwidth_limit", "dscp_marking", "packet_rate_limit"]);
+    expect(await admin.show("network qos rule type show", "bandwidth_limit")).toMatchObject({ rule_type_name: "bandwidth_limit" });
+  }, 120_000);
+
   test("flavors, providers, agents, and topologies that are made of themselves", async () => {
     const profile = await admin.show("network flavor profile create", "--description", "d", "--driver", "axion");
     await admin.ok("network flavor profile set", profile.id, "--description", "e");

@@ -20,14 +20,15 @@ made = []
 class Part:
     """One that was made, and how its like are shown, changed and deleted."""
 
-    def __init__(self, name, collection, row, parent, path):
-        self.name, self.collection, self.row, self.parent, self.path = name, collection, row, parent, path
+    def __init__(self, name, collection, row, parent, path, child_first):
+        self.name, self.collection, self.row, self.parent, self.path, self.child_first = name, collection, row, parent, path, child_first
         self.id = row["id"]
 
     def call(self, verb, *args):
         method = getattr(neutron, f"{verb}_{self.name}", None)
         if method is not None:
-            return method(*([self.id] if self.parent is None else [self.parent, self.id]), *args)
+            ids = [self.id] if self.parent is None else [self.id, self.parent] if self.child_first else [self.parent, self.id]
+            return method(*ids, *args)
         where = f"/{self.path}/{self.id}"
         return {"show": neutron.get, "update": neutron.put, "delete": neutron.delete}[verb](where, **({"body": args[0]} if args else {}))
 
@@ -51,17 +52,17 @@ class Part:
             raise AssertionError(f"{self.name} is still there")
 
 
-def make(name, /, collection=None, parent=None, under=None, **values):
-    """Creates one, and finds it alone and in the list."""
+def make(name, /, collection=None, parent=None, under=None, child_first=False, **values):
+    """Creates one, and finds it alone and in the list. The library names some by their own id before their parent's."""
     collection = collection or f"{name}s"
-    path = collection if under is None else f"{under}/{parent}/{collection}"
+    path = "/".join(part for part in (under, parent, collection) if part is not None)
     body = {name: values}
     method = getattr(neutron, f"create_{name}", None)
     if method is None:
         row = neutron.post(f"/{path}", body=body)[name]
     else:
         row = (method(body) if parent is None else method(parent, body))[name]
-    part = Part(name, collection, row, parent, path)
+    part = Part(name, collection, row, parent, path, child_first)
     assert part.show() == row, (row, part.show())
     lister = getattr(neutron, f"list_{collection}", None)
     listed = (lister() if parent is None else lister(parent)) if lister is not None else neutron.get(f"/{path}")
@@ -93,6 +94,20 @@ pool = make("subnetpool", name="p", prefixes=["10.64.0.0/16"], default_prefixlen
 pool.update(name="q", default_prefixlen=27)
 pooled = make("subnet", network_id=make("network", name="pooled").id, ip_version=4, subnetpool_id=pool.id)
 assert pooled.row["cidr"] == "10.64.0.0/27"
+
+policy = make("policy", "policies", under="qos", name="gold")
+policy.update(name="silver", description="d")
+bandwidth = make("bandwidth_limit_rule", parent=policy.id, under="qos/policies", child_first=True, max_kbps=1000)
+bandwidth.update(max_kbps=2000, direction="ingress")
+packets = make("packet_rate_limit_rule", parent=policy.id, under="qos/policies", child_first=True, max_kpps=5)
+packets.update(max_kpps=6)
+marking = make("dscp_marking_rule", parent=policy.id, under="qos/policies", child_first=True, dscp_mark=26)
+marking.update(dscp_mark=46)
+minimum = make("minimum_bandwidth_rule", parent=policy.id, under="qos/policies", child_first=True, min_kbps=10)
+minimum.update(min_kbps=20)
+assert sorted(t["type"] for t in neutron.list_qos_rule_types()["rule_types"]) == ["bandwidth_limit", "dscp_marking", "packet_rate_limit"]
+for part in (minimum, marking, packets, bandwidth, policy):
+    part.delete()
 
 addresses = make("address_group", name="a", addresses=["192.0.2.0/24"])
 addresses.update(name="b")
