@@ -143,6 +143,8 @@ test("types of rules: those that hosts keep, or all; what keeps them is for admi
   expect((await call("GET", "qos/rule-types/bandwidth_limit", undefined, admin)).body.rule_type).toMatchObject({
     drivers: [{ name: "openvswitch", supported_parameters: expect.arrayContaining([{ parameter_name: "max_kbps", parameter_type: "range", parameter_values: { start: 0, end: 2_147_483_647 } }, { parameter_name: "direction", parameter_type: "choices", parameter_values: ["egress", "ingress"] }]) as unknown }],
   });
+  expect((await call("GET", "qos/rule-types", undefined, admin)).body.rule_types[0]).toEqual({ type: "bandwidth_limit" });
+  expect((await call("GET", "qos/rule-types?fields=type&fields=drivers", undefined, admin)).body.rule_types[0]).toHaveProperty("drivers");
   expect((await call("GET", "qos/rule-types/nothing", undefined, reader)).status).toBe(404);
 });
 

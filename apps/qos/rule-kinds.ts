@@ -197,7 +197,7 @@ const ruleType = defineResource(resourceHandle<RuleType>("rule_type"), {
   notFound: { type: "QosRuleTypeNotFound", message: (id) => `Rule type ${id} does not exist.` },
   attributes: {
     type: { type: "string", about: "Its name." },
-    drivers: { type: "object[]", about: "What keeps it, and what its rules may say.", alias: "qos-rule-type-details", policy: { get: "rule:admin_only" } },
+    drivers: { type: "object[]", about: "What keeps it, and what its rules may say.", alias: "qos-rule-type-details", inMembers: true, policy: { get: "rule:admin_only" } },
     all_supported: { ...said, about: "Those that hosts keep, which the list has anyway." },
     all_rules: { ...said, about: "All that rules can be of." },
   },

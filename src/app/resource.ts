@@ -33,6 +33,8 @@ export interface Attribute {
   readonly onRequest?: true;
   /** Shown in lists, and of a member only where the caller's `fields` name it. */
   readonly inLists?: true;
+  /** Shown of a member, and in lists only where the caller's `fields` name it. */
+  readonly inMembers?: true;
   readonly filter?: boolean;
   readonly sort?: boolean;
   /** Defaults of the access rules `<verb>_<resource>:<attribute>` and, for keys of its objects, `...:<key>`, in oslo.policy's syntax; absent: the action's rule suffices. */

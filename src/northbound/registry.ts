@@ -219,7 +219,7 @@ function makeKind(resource: AnyResource, app: App, extenders: readonly Extender[
     onlyId: resource.singleton === true ? name : undefined,
     attributes,
     shown: all.filter((a) => a.visible),
-    listed: all.some((a) => a.decl.inLists === true) ? new Set(all.filter((a) => a.visible && a.decl.onRequest !== true).map((a) => a.name)) : undefined,
+    listed: all.some((a) => a.decl.inLists === true || a.decl.inMembers === true) ? new Set(all.filter((a) => a.visible && a.decl.onRequest !== true && a.decl.inMembers !== true).map((a) => a.name)) : undefined,
     required: all.filter((a) => a.decl.required === true).map((a) => a.name),
     defaults: all.filter((a) => a.hasDefault).map((a) => [a.name, a.default] as const),
     ...rules,

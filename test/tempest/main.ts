@@ -83,6 +83,7 @@ cinder = false
 swift = false
 horizon = false
 [neutron_plugin_options]
+create_shared_resources = true
 available_type_drivers = flat,vlan,vxlan,gre,geneve
 `;
 }

@@ -13,7 +13,7 @@ function attributeRow(a: KindAttribute, registry: Registry): string {
   for (const verb of ["create", "get", "update"] as const) if (a[verb] !== undefined) rules.push(`${verb}: ${a[verb].text}`);
   for (const key of Object.keys(a.decl.policy?.keys ?? {})) for (const verb of ["create", "update"] as const) if (a.keyRule(verb, key) !== undefined) rules.push(`${verb}.${key}: ${a.keyRule(verb, key)!.text}`);
   const form = a.post || a.put ? formText(a.form, registry.converters) : "";
-  return `| ${[a.name, form === "" || form === a.decl.type ? a.decl.type : `${a.decl.type}: ${form}`, may === "" ? "ro" : may, fallback, listing, `${a.decl.about}${!a.visible ? " (not shown)" : a.decl.onRequest === true ? " (shown where `fields` names it)" : a.decl.inLists === true ? " (shown in lists, and where `fields` names it)" : ""}`, rules.join("; ")].map(cell).join(" | ")} |`;
+  return `| ${[a.name, form === "" || form === a.decl.type ? a.decl.type : `${a.decl.type}: ${form}`, may === "" ? "ro" : may, fallback, listing, `${a.decl.about}${!a.visible ? " (not shown)" : a.decl.onRequest === true ? " (shown where `fields` names it)" : a.decl.inLists === true ? " (shown in lists, and where `fields` names it)" : a.decl.inMembers === true ? " (in lists where `fields` names it)" : ""}`, rules.join("; ")].map(cell).join(" | ")} |`;
 }
 
 /** The action's rule, and those of what its body gives that ask for something else. */
