@@ -150,6 +150,14 @@ beforeAll(async () => {
     await share("security_group", group);
     await share("address_group", addresses);
   }
+  for (const about of ["private", "shared with one", "of all"]) {
+    const policy = await make("policy", about, { name: about, shared: about === "of all", project_id: "owner" }, ADMIN, "qos/policies");
+    if (about === "shared with one") await share("qos_policy", policy);
+    for (const [type, values] of [["bandwidth_limit", { max_kbps: 1 }], ["packet_rate_limit", { max_kpps: 1 }], ["dscp_marking", { dscp_mark: 8 }], ["minimum_bandwidth", { min_kbps: 1 }]] as const) {
+      const id = await make(`${type}_rule`, `of a policy ${about}`, values, ADMIN, `qos/policies/${policy}/${type}_rules`);
+      if (type !== "packet_rate_limit") add(`alias_${type}_rule`, id, `of a policy ${about}`);
+    }
+  }
   await make("default_security_group_rule", "of all", { direction: "ingress", used_in_default_sg: false, used_in_non_default_sg: true }, ADMIN);
   await make("subnetpool", "private", { name: "p", prefixes: ["172.16.0.0/16"] });
   await make("subnetpool", "of all", { name: "a", prefixes: ["172.17.0.0/16"], shared: true, project_id: "owner" }, ADMIN);
@@ -171,7 +179,9 @@ function factsOf({ kind, row, about }: Object, caller: Caller): Facts {
   const values = row as unknown as Values;
   const networkId = kind.name === "network" ? row.id : (values.network_id as string | undefined);
   const network = networkId === undefined ? undefined : (h.view.get(networkTable, networkId) as unknown as Values | undefined);
-  const parent = kind.parent === undefined ? undefined : (findRow(kind.parent, h.view, String(values[kind.resource.parent!.attribute]), caller) as unknown as Values | undefined);
+  // Rules of QoS policies have paths of their own as well.
+  const [above, named] = kind.parent !== undefined ? [kind.parent, values[kind.resource.parent!.attribute]] : values.policy_id !== undefined ? [h.api.registry.kinds.get("policy"), values.policy_id] : [];
+  const parent = above === undefined ? undefined : (findRow(above, h.view, String(named), caller) as unknown as Values | undefined);
   const group = values.security_group_id === undefined ? undefined : (h.view.get(h.api.registry.kinds.get("security_group")!.table, values.security_group_id as string) as unknown as Values);
   const on = objects.find((o) => o.kind.name === "network" && o.row.id === networkId)?.about ?? "";
   const guest = caller.projectId === "guest";

@@ -15,7 +15,7 @@ const CALLS = nightly ? 600 : 250;
 const EVERY = 25;
 const CALLERS: readonly Headers[] = [ADMIN, ADMIN, ADMIN, as("p1"), as("p2"), as("p1", "manager"), as("nobody", "admin")];
 /** What refers to others comes before these; all else first. */
-const ORDER = ["/port-forwardings", "/conntrack-helpers", "/ndp-proxies", "/floatingips", "/routers", "/ports", "/subnets", "/rbac-policies", "/networks", "/subnetpools", "/security-group-rules", "/security-groups", "/address-groups", "/quotas"];
+const ORDER = ["/port-forwardings", "/conntrack-helpers", "/ndp-proxies", "/floatingips", "/routers", "/ports", "/subnets", "/rbac-policies", "/networks", "/qos/policies", "/subnetpools", "/security-group-rules", "/security-groups", "/address-groups", "/quotas"];
 
 interface Listed {
   readonly id: string;
@@ -122,7 +122,7 @@ class Sequence {
       }
       for (const route of deletable) {
         const path = route.path.slice(0, -"/{id}".length);
-        const parents = /\/v2\.0\/([^/]+)\/\{/.exec(path);
+        const parents = /\/v2\.0\/([^{]+)\/\{/.exec(path);
         const own = path.slice(path.lastIndexOf("/"));
         const collections = parents === null ? [path] : (await this.list(`/v2.0/${parents[1]!}`)).map(({ id }) => `/v2.0/${parents[1]!}/${id}${own}`);
         for (const collection of collections) for (const { id, project_id } of await this.list(collection)) gone += await remove("DELETE", `${collection}/${own === "/quotas" ? (project_id ?? id) : id}`);
