@@ -10,7 +10,7 @@ import { StoreError } from "./errors.ts";
 import { LIMITS, checkKey } from "./kv.ts";
 import type { AppendResult, Compare, Draft, KvEntry, KvEvent, KvOp, KvStore, KvWatcher, OnEvents } from "./kv.ts";
 import type { RangeOptions, StoreLog, StoreStats, TxnResult, WatchOptions } from "./kv.ts";
-import type { CommitLog, Keep, LogChange, LogCommit } from "./log.ts";
+import type { CommitLog, Keep, LogChange, LogCommit, ReadOptions } from "./log.ts";
 import { WatchHub, type HistoryLimits } from "./watch.ts";
 
 /** A backend: a log with the rows beside it. It is never asked to append while another append is under way. */
@@ -96,9 +96,9 @@ export class CommitStore implements KvStore {
     return this.#storage.oldest;
   }
 
-  async *history(from: number): AsyncGenerator<LogCommit, void, undefined> {
+  async *history(from: number, options?: ReadOptions): AsyncGenerator<LogCommit, void, undefined> {
     this.#checkOpen();
-    for await (const commit of this.#storage.read(from)) {
+    for await (const commit of this.#storage.read(from, options)) {
       if (commit.generation > this.#revision) return;
       yield commit;
       this.#checkOpen();

@@ -5,7 +5,7 @@
 // Buffers handed out (values, events) are shared: read them, do not write to them.
 
 import { StoreError } from "./errors.ts";
-import type { LogCommit } from "./log.ts";
+import type { LogCommit, ReadOptions } from "./log.ts";
 
 export interface KvEntry {
   readonly key: string;
@@ -107,7 +107,7 @@ export interface KvStore {
   /** The oldest revision that `history` has; `revision + 1` when it has none. */
   readonly oldest: number;
   /** Kept commits from a revision on, up to the newest. @throws StoreError COMPACTED */
-  history(from: number): AsyncIterable<LogCommit>;
+  history(from: number, options?: ReadOptions): AsyncIterable<LogCommit>;
   /** Lets go of what need not be kept any more. */
   checkpoint(): Promise<void>;
   /**

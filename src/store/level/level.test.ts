@@ -430,9 +430,9 @@ test("a newer format is UNSUPPORTED, and so is what this version does not have",
   withDir(async (dataDir) => {
     const dir = await makeStore(dataDir);
     const db = new Level(dir, { compression: false });
-    await db.put("\0format", "axion-store 3");
+    await db.put("\0format", "axion-store 4");
     await db.close();
-    await expect(openStore("level:", { dataDir })).rejects.toMatchObject({ code: "UNSUPPORTED", fields: { actual: 3 } });
+    await expect(openStore("level:", { dataDir })).rejects.toMatchObject({ code: "UNSUPPORTED", fields: { actual: 4 } });
     await expect(openStore("etcd://localhost:2379", { dataDir })).rejects.toMatchObject({
       code: "UNSUPPORTED",
       message: expect.stringContaining("not in this version") as string,

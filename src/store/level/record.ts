@@ -2,14 +2,16 @@
 import { crc32 } from "./crc.ts";
 import { corrupt, STATE } from "./files.ts";
 import type { KvEntry } from "../kv.ts";
-import { decodeEntry, type Generation, type LogCommit } from "../log.ts";
+import { decodeEntry, type EntryCommit, type Generation, type LogCommit } from "../log.ts";
 
 export const FORMAT = Buffer.from("\0format");
-export const FORMAT_VERSION = 2;
+export const FORMAT_VERSION = 3;
 export const FIRST = Buffer.from([1]);
 /** After all rows, before all entries. */
 export const AFTER = Buffer.from([2]);
-export const END = Buffer.from([3]);
+export const NEXT = Buffer.from([3]);
+/** After all. */
+export const END = Buffer.from([4]);
 const HEADER = 16;
 
 export interface Record {
@@ -78,7 +80,7 @@ export function entryKey(first: Generation): Buffer {
   return key;
 }
 
-export function entryOf(dir: string, key: Buffer, bytes: Buffer): LogCommit[] {
+export function entryOf(dir: string, key: Buffer, bytes: Buffer): EntryCommit[] {
   const first = key.readUIntBE(1, 6);
   const { value } = decode(dir, key, bytes, () => `the entry of generation ${first}`);
   try {
