@@ -369,6 +369,11 @@ export class Layer implements ReadView {
     this.table(table).remove(id, this.parent !== undefined);
   }
 
+  /** Whether older layers have a row of this id, or had one, of one that was put here. */
+  replaces(table: AnyTable, id: string): boolean {
+    return this.data.get(table.name)?.replaced.has(id) === true;
+  }
+
   /** Everything this layer says, moved into its parent. */
   mergeDown(): void {
     const into = this.parent!;

@@ -22,7 +22,8 @@ export interface Compare {
   readonly modRevision: number;
 }
 
-export type KvOp = { readonly put: string; readonly value: Buffer } | { readonly delete: string };
+/** `fresh`, in a draft alone: the writer knows that the key is not there, so it is not looked up. Where it is, the store would miscount its rows. */
+export type KvOp = { readonly put: string; readonly value: Buffer; readonly fresh?: boolean } | { readonly delete: string };
 
 export interface KvEvent {
   readonly key: string;

@@ -1,5 +1,5 @@
 // Who asks: one file for each way to tell.
-import { createHash } from "node:crypto";
+import crypto from "node:crypto";
 import { ApiError, type Caller } from "../../app/contract.ts";
 import type { Problem } from "../../lib/problem.ts";
 import { impliedRoles } from "../policy/index.ts";
@@ -20,8 +20,10 @@ export interface Authenticator {
   close?(): void | Promise<void>;
 }
 
+/** In one call where Node has it (from 20.12): a third of the time. */
+const { hash } = crypto as { readonly hash?: (algorithm: string, data: string, encoding: "base64") => string };
 /** Tokens are kept and compared by their hashes, so that neither what is kept nor how long a comparison takes says anything of them. */
-export const hashOf = (token: string): string => createHash("sha256").update(token).digest("base64");
+export const hashOf = hash === undefined ? (token: string): string => crypto.createHash("sha256").update(token).digest("base64") : (token: string): string => hash("sha256", token, "base64");
 
 const MAX_SETS = 1000;
 const roleSets = new Map<string, ReadonlySet<string>>();

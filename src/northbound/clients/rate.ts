@@ -1,8 +1,8 @@
 // How often may somebody ask: a token bucket for each project, and for each address from which callers come whom nobody knows. Off unless an
 // operator says otherwise, as scripts that are in order may ask a lot.
-import { createHash } from "node:crypto";
 import { ApiError, type Caller } from "../../app/contract.ts";
 import { formatIp, parseIp } from "../../lib/address.ts";
+import { hashOf } from "../auth/authenticator.ts";
 import type { Rate } from "../../lib/clock.ts";
 
 export interface RateLimits {
@@ -91,19 +91,19 @@ export class RateLimiter {
   /** Before it is asked who somebody is. @throws ApiError 429 */
   before(address: string, token: string | undefined): void {
     const wait = this.addresses?.wait(linkOf(address)) ?? 0;
-    if (wait > 0 && (token === undefined || !this.good.has(short(token)))) throw this.refusal("address", "Too many requests without a valid token come from this address.", wait);
+    if (wait > 0 && (token === undefined || !this.good.has(hashOf(token)))) throw this.refusal("address", "Too many requests without a valid token come from this address.", wait);
   }
 
   /** It was nobody's. */
   refused(address: string, token: string | undefined): void {
     if (this.addresses === undefined) return;
     this.addresses.take(linkOf(address));
-    if (token !== undefined) this.good.delete(short(token));
+    if (token !== undefined) this.good.delete(hashOf(token));
   }
 
   /** It is a caller's. @throws ApiError 429 */
   known({ projectId, admin, roles }: Caller, token: string | undefined): void {
-    if (this.addresses !== undefined && token !== undefined) this.remember(short(token));
+    if (this.addresses !== undefined && token !== undefined) this.remember(hashOf(token));
     if (this.projects === undefined || admin || roles.has("service")) return;
     const wait = this.projects.take(projectId);
     if (wait > 0) throw this.refusal("project", "The project sends more requests than it may.", wait);
@@ -129,4 +129,3 @@ function linkOf(address: string): string {
   if (ip?.family !== 6) return address;
   return ip.value >> 32n === IPV4_MAPPED ? formatIp({ family: 4, value: ip.value & 0xffff_ffffn }) : (ip.value >> LINK_BITS).toString(16);
 }
-const short = (token: string): string => createHash("sha256").update(token).digest("base64");

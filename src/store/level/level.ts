@@ -127,25 +127,26 @@ export class LevelStorage implements Storage {
   }
 
   async heads(keys: readonly string[]): Promise<readonly (KvEntry | undefined)[]> {
-    const heads = new Map<string, KvEntry | undefined>();
-    const unknown: string[] = [];
-    for (const key of keys) {
-      const known = this.#lately.has(key) ? this.#lately : this.#before.has(key) ? this.#before : undefined;
-      if (known === undefined) unknown.push(key);
-      else heads.set(key, known.get(key));
+    const heads = new Array<KvEntry | undefined>(keys.length);
+    const unknown: number[] = [];
+    for (let i = 0; i < keys.length; i++) {
+      const key = keys[i]!;
+      const lately = (heads[i] = this.#lately.get(key));
+      if (lately !== undefined || this.#lately.has(key)) continue;
+      const before = (heads[i] = this.#before.get(key));
+      if (before === undefined && !this.#before.has(key)) unknown.push(i);
     }
-    if (unknown.length > 0) {
-      const stored = unknown.map(encodeKey);
-      const found = await this.#guard(this.#read(stored));
-      for (let i = 0; i < found.length; i++) {
-        const bytes = found[i];
-        if (bytes !== undefined) heads.set(unknown[i]!, toEntry(unknown[i]!, decode(this.#dir, stored[i]!, bytes)));
-      }
+    if (unknown.length === 0) return heads;
+    const stored = unknown.map((i) => encodeKey(keys[i]!));
+    const found = await this.#guard(this.#read(stored));
+    for (const [at, bytes] of found.entries()) {
+      const i = unknown[at]!;
+      if (bytes !== undefined) heads[i] = toEntry(keys[i]!, decode(this.#dir, stored[at]!, bytes));
     }
-    return keys.map((key) => heads.get(key));
+    return heads;
   }
 
-  // Most keys are new, which LevelDB's filters tell without the disk, or were written lately: looking them up takes a
+  // Keys that are not there LevelDB's filters tell without the disk, others were written lately: looking them up takes a
   // fraction of the way to another thread and back, which every write would wait for.
   async #read(stored: readonly Buffer[]): Promise<readonly (Buffer | undefined)[]> {
     return stored.length <= READ_NOW ? stored.map((key) => this.#db.getSync(key)) : this.#db.getMany([...stored]);

@@ -21,6 +21,8 @@ export interface Record {
   readonly value: Buffer;
 }
 
+type Version = Pick<Record, "createRevision" | "modRevision"> & { readonly value: Uint8Array };
+
 export interface Totals {
   /** Of the store: tells it from another one in its place. */
   readonly id: string;
@@ -40,13 +42,22 @@ export const encodeKey = (key: string): Buffer => {
 
 export const modulo32 = (sum: number): number => ((sum % 0x1_0000_0000) + 0x1_0000_0000) % 0x1_0000_0000;
 
+/** Bytes of key and record as the checksum is of them: one after the other, so that it is asked for once. The record is at `from`, its checksum yet to be written. */
+function laid(stored: Buffer, { createRevision, modRevision, value }: Version): { readonly bytes: Buffer; readonly from: number; readonly check: number } {
+  const start = Math.max(0, 4 - stored.length);
+  const at = start + stored.length;
+  const bytes = Buffer.allocUnsafe(at + HEADER - 4 + value.length);
+  bytes.set(stored, start);
+  bytes.writeUIntBE(createRevision, at, 6);
+  bytes.writeUIntBE(modRevision, at + 6, 6);
+  bytes.set(value, at + HEADER - 4);
+  return { bytes, from: at - 4, check: crc32(start === 0 ? bytes : bytes.subarray(start)) };
+}
+
 export function encode(stored: Buffer, createRevision: number, modRevision: number, value: Uint8Array): Buffer {
-  const bytes = Buffer.allocUnsafe(HEADER + value.length);
-  bytes.writeUIntBE(createRevision, 4, 6);
-  bytes.writeUIntBE(modRevision, 10, 6);
-  bytes.set(value, HEADER);
-  bytes.writeUInt32BE(crc32(bytes.subarray(4), crc32(stored)), 0);
-  return bytes;
+  const { bytes, from, check } = laid(stored, { createRevision, modRevision, value });
+  bytes.writeUInt32BE(check, from);
+  return bytes.subarray(from);
 }
 
 export function decode(dir: string, stored: Buffer, bytes: Buffer, what = () => `the record of ${JSON.stringify(stored.toString("utf8", 1))}`): Record {
@@ -66,12 +77,7 @@ export const toEntry = (key: string, { value, createRevision, modRevision }: Rec
 export const encodeState = (generation: Generation, totals: Totals): Buffer => encode(STATE, 0, generation, Buffer.from(JSON.stringify(totals)));
 
 /** What `encode` would have at the head of the record. */
-export function checkOf(stored: Buffer, { createRevision, modRevision, value }: Pick<Record, "createRevision" | "modRevision" | "value">): number {
-  const revisions = Buffer.allocUnsafe(12);
-  revisions.writeUIntBE(createRevision, 0, 6);
-  revisions.writeUIntBE(modRevision, 6, 6);
-  return crc32(value, crc32(revisions, crc32(stored)));
-}
+export const checkOf = (stored: Buffer, version: Version): number => laid(stored, version).check;
 
 export function entryKey(first: Generation): Buffer {
   const key = Buffer.allocUnsafe(7);
