@@ -151,6 +151,7 @@ const LONE_SURROGATE = /\p{Surrogate}/u;
 
 /** Bytes of a key that may be stored. @throws TypeError when empty or not text, StoreError TOO_LARGE. */
 export function checkKey(key: string): number {
+  if (isAscii(key) && key.length <= LIMITS.key && key !== "") return key.length;
   // A lone surrogate would become U+FFFD on disk: two keys, one record.
   if (key === "" || LONE_SURROGATE.test(key)) throw new TypeError(`not a key: ${JSON.stringify(key)}`);
   const size = Buffer.byteLength(key);
@@ -159,6 +160,12 @@ export function checkKey(key: string): number {
     throw new StoreError("TOO_LARGE", `a key of ${size} bytes, the limit is ${LIMITS.key}`, fields);
   }
   return size;
+}
+
+/** Nearly all keys are. */
+function isAscii(key: string): boolean {
+  for (let i = 0; i < key.length; i++) if (key.charCodeAt(i) > 0x7f) return false;
+  return true;
 }
 
 // UTF-16 puts surrogates (U+10000 and up) below U+E000..U+FFFF, UTF-8 puts them above.

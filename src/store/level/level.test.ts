@@ -311,6 +311,10 @@ async function expectWrites(store: KvStore, count: number): Promise<void> {
   expect(entries.map((entry) => entry.key)).toEqual(count === 0 ? [] : ["counter", ...keys]);
   if (count > 0) expect(entries[0]).toMatchObject({ modRevision: count, value: Buffer.from(`${(count - 1) % 50}`) });
   for (const entry of entries) expect(await store.get(entry.key)).toEqual(entry);
+  // The log says what each became: the value of the counter counts.
+  const counted: string[] = [];
+  for await (const { changes } of store.history(1)) counted.push(changes.find(({ key }) => key === "counter")!.after!.toString());
+  expect(counted).toEqual(Array.from({ length: count }, (_, i) => `${i % 50}`));
 }
 
 const RANDOM_DAMAGES = process.env["AXION_NIGHTLY"] === "1" ? 1000 : 60;

@@ -74,7 +74,8 @@ export const toEntry = (key: string, { value, createRevision, modRevision }: Rec
   modRevision,
 });
 
-export const encodeState = (generation: Generation, totals: Totals): Buffer => encode(STATE, 0, generation, Buffer.from(JSON.stringify(totals)));
+/** As JSON; the id is a UUID. */
+export const encodeState = (generation: Generation, totals: Totals): Buffer => encode(STATE, 0, generation, Buffer.from(`{"id":"${totals.id}","records":${totals.records},"check":${totals.check},"oldest":${totals.oldest}}`));
 
 /** What `encode` would have at the head of the record. */
 export const checkOf = (stored: Buffer, version: Version): number => laid(stored, version).check;
