@@ -16,7 +16,7 @@ export type Db = Level<Buffer, Buffer> & { compactRange(start: Buffer, end: Buff
 export const PAGE = 512;
 export const PAGE_BYTES = 1 << 20;
 /** Entries of the log fetched at once. */
-export const READ_PAGE = 128;
+export const READ_PAGE = 1024;
 /** Bytes of rows in one write of `fill`. */
 const FILL_BYTES = 4 << 20;
 
