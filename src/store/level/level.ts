@@ -24,7 +24,7 @@ import { complete, nextFrom, nextKey, nextValue } from "./became.ts";
 import { corrupt, inspect, judge, locked, STATE } from "./files.ts";
 import type { KvEntry, KvStore, RangeOptions } from "../kv.ts";
 import { fill, load, PAGE, PAGE_BYTES, READ_PAGE, type Db, type Loaded } from "./load.ts";
-import { AFTER, checkOf, decode, encode, encodeKey, encodeState, END, entryKey, entryOf, FIRST, modulo32, netOf, NEXT, toEntry, type Totals } from "./record.ts";
+import { AFTER, checkOf, decode, encode, encodeKey, encodeState, END, entryKey, entryOf, FIRST, modulo32, netOf, NEXT, toEntry, type Head, type Totals } from "./record.ts";
 import { checkOrder, encodeEntry, KEEP, type Conflict, type EntryCommit, type Generation, type LogCommit, type ReadOptions, type Tail } from "../log.ts";
 import { lockHolder } from "./lock.ts";
 import type { Witness } from "./witness.ts";
@@ -70,9 +70,9 @@ export class LevelStorage implements Storage {
   #totals: Totals;
   #view: View;
   /** Keys written lately, undefined: deleted. When they are LATELY they become those from before, in place of the ones there. */
-  #lately = new Map<string, KvEntry | undefined>();
+  #lately = new Map<string, Head | undefined>();
   #latelyBytes = 0;
-  #before = new Map<string, KvEntry | undefined>();
+  #before = new Map<string, Head | undefined>();
   #clearing: Promise<unknown> = Promise.resolve();
 
   private constructor(dir: string, db: Db, { generation, totals, tail, witness }: Loaded) {
@@ -164,7 +164,8 @@ export class LevelStorage implements Storage {
       const stored = encodeKey(key);
       if (before !== undefined) {
         records--;
-        check -= checkOf(stored, before);
+        const head = this.#lately.get(key) ?? this.#before.get(key);
+        check -= head?.modRevision === before.modRevision ? head.check : checkOf(stored, before);
         // Of an older one nobody can ask what followed.
         if (before.modRevision >= oldest) batch.put(nextKey(before.modRevision, key), nextValue(after + 1));
       }
@@ -172,7 +173,8 @@ export class LevelStorage implements Storage {
       else {
         const value = encode(stored, now.createRevision, now.modRevision, now.value);
         records++;
-        check += value.readUInt32BE(0);
+        now.check = value.readUInt32BE(0);
+        check += now.check;
         batch.put(stored, value);
       }
     }
@@ -206,7 +208,7 @@ export class LevelStorage implements Storage {
     return next;
   }
 
-  #remember(written: ReadonlyMap<string, { readonly now: KvEntry | undefined }>): void {
+  #remember(written: ReadonlyMap<string, { readonly now: Head | undefined }>): void {
     let bytes = 0;
     for (const { now } of written.values()) bytes += now?.value.length ?? 0;
     if (this.#lately.size + written.size > LATELY || this.#latelyBytes + bytes > LATELY_BYTES) {

@@ -97,12 +97,22 @@ export function entryOf(dir: string, key: Buffer, bytes: Buffer): EntryCommit[] 
   }
 }
 
+/** A row as it was written, with its checksum once it is known. */
+export interface Head extends KvEntry {
+  check: number;
+}
+
+interface Net {
+  readonly before: LogCommit["changes"][number]["before"];
+  readonly now: Head | undefined;
+}
+
 /** What several commits come to, for each key. */
-export function netOf(commits: readonly LogCommit[]): ReadonlyMap<string, { readonly before: LogCommit["changes"][number]["before"]; readonly now: KvEntry | undefined }> {
-  const net = new Map<string, { readonly before: LogCommit["changes"][number]["before"]; readonly now: KvEntry | undefined }>();
+export function netOf(commits: readonly LogCommit[]): ReadonlyMap<string, Net> {
+  const net = new Map<string, Net>();
   for (const { generation, changes } of commits) {
     for (const { key, before, after } of changes) {
-      const now = after === undefined ? undefined : { key, value: after, createRevision: before?.createRevision ?? generation, modRevision: generation };
+      const now = after === undefined ? undefined : { key, value: after, createRevision: before?.createRevision ?? generation, modRevision: generation, check: 0 };
       const earlier = net.get(key);
       net.set(key, { before: earlier === undefined ? before : earlier.before, now });
     }
