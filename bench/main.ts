@@ -7,10 +7,11 @@ import { benchIncremental } from "./incremental.ts";
 import { benchOvsdb } from "./ovsdb.ts";
 import { benchOpenflow } from "./openflow.ts";
 import { benchQos } from "./qos.ts";
+import { benchStore } from "./store.ts";
 import { benchSwitches } from "./switches.ts";
 import type { Workload } from "./workload.ts";
 
-const usage = `usage: npm run bench -- compile|incremental|switches|api|ovsdb|openflow|dataplane|qos [--tenants T] [--networks K] [--ports P] [--hosts H] [--repeats N] [--switches N] [--connections N] [--seconds S] [--json]
+const usage = `usage: npm run bench -- compile|incremental|switches|api|store|ovsdb|openflow|dataplane|qos [--tenants T] [--networks K] [--ports P] [--hosts H] [--repeats N] [--switches N] [--connections N] [--seconds S] [--json]
 
   compile      everything from nothing: flows, rules run, time, memory
   incremental  one change at a time through the API: time, rules run, flows changed, bytes sent
@@ -18,6 +19,7 @@ const usage = `usage: npm run bench -- compile|incremental|switches|api|ovsdb|op
   api          the controller as a process with --ports (default 10,000) ports, asked by a tenant with a token: latency, requests a second, server CPU
                for each, medians of 5 rounds; --seconds (default 3) a case, --connections (default 8 and 32) in the concurrent ones. AXION_BENCH_AGAINST=<dist/src/main.js of
                another build>: in turns with that one, whose CPU and p50 are told as parts of this one's
+  store        the store alone: rows written by calls that share a write, each synced; --seconds (default 3) a case; AXION_BENCH_AGAINST as above
   openflow     flow-mods and flow statistics by themselves; 100,000 flows pushed and 300,000 dumped beside ovs-ofctl; --repeats (default 9) rounds
   dataplane    TCP between two hosts (security groups, through a router, translated) beside plain bridges over the same tunnel, in turns: ratios,
                latency, flows in the datapath for each 1,000 connections; --repeats (default 25) rounds, --seconds (default 1) a transfer
@@ -66,6 +68,10 @@ else if (name === "switches") show(await benchSwitches(numbers.get("switches") ?
 else if (name === "api") {
   const [connections, against] = [numbers.get("connections"), process.env.AXION_BENCH_AGAINST];
   show(await benchApi({ connections: connections === undefined ? [8, 32] : [connections], seconds: numbers.get("seconds") ?? 3, ports: numbers.get("ports") ?? 10_000, ...(against !== undefined && { against }) }));
+}
+else if (name === "store") {
+  const against = process.env.AXION_BENCH_AGAINST;
+  show(await benchStore({ seconds: numbers.get("seconds") ?? 3, ...(against !== undefined && { against }) }));
 }
 else if (name === "openflow") show(await benchOpenflow({ repeats: numbers.get("repeats") ?? 9, log: (line) => process.stderr.write(`${line}\n`) }));
 else if (name === "dataplane") show(await benchDataplane({ repeats: numbers.get("repeats") ?? 25, seconds: numbers.get("seconds") ?? 1, log: (line) => process.stderr.write(`${line}\n`) }));

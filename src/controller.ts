@@ -61,6 +61,9 @@ export interface ControllerOptions {
   readonly poisonScratch?: boolean;
 }
 
+/** The model watches the store from the first instant on: nobody asks it for what was before. */
+const WATCHED = { revisions: 64, bytes: 1 << 20 };
+
 export class Controller {
   private readonly options: ControllerOptions;
   private shadow: Shadow | undefined;
@@ -209,7 +212,7 @@ export class Controller {
       const kept = await keepFirstEdition(dataDir);
       if (kept !== undefined) log.info({ dataDir, copy: kept }, "a data directory of the first edition is taken over, a copy is kept");
     }
-    return openStore(config.store, { dataDir, log, keep: config.keep ?? KEEP, acceptLoss: config.acceptLoss });
+    return openStore(config.store, { dataDir, log, history: WATCHED, keep: config.keep ?? KEEP, acceptLoss: config.acceptLoss });
   }
 
   private async openCopy(): Promise<KvStore> {

@@ -105,7 +105,7 @@ export class History {
       const window: { readonly commit: LogCommit; readonly size: number }[] = [];
       let over = false;
       try {
-        for await (const commit of this.commits(from, end, signal)) {
+        for await (const commit of this.commits(from, end, { signal })) {
           if (!matches(commit, resource, project)) continue;
           const size = sizeOf(commit);
           window.push({ commit: detached(commit), size });
@@ -140,7 +140,7 @@ export class History {
   /** @throws NotKept */
   async one(generation: number, signal?: AbortSignal): Promise<PastCommit> {
     this.check(generation, this.store.oldest);
-    for await (const commit of this.commits(generation, generation, signal)) return this.shown(commit);
+    for await (const commit of this.commits(generation, generation, { signal })) return this.shown(commit);
     throw new NotKept(generation, this.store.oldest, this.store.revision);
   }
 
@@ -151,7 +151,7 @@ export class History {
     const [earlier, later] = from <= to ? [from, to] : [to, from];
     const net = new Map<string, { before: Buffer | undefined; after: Buffer | undefined }>();
     let bytes = 0;
-    for await (const commit of this.commits(earlier + 1, later, signal)) {
+    for await (const commit of this.commits(earlier + 1, later, { signal })) {
       for (const { key, before, after } of detached(commit).changes) {
         const known = net.get(key);
         bytes += after?.length ?? 0;
@@ -180,7 +180,7 @@ export class History {
     const snapshot = this.model.snapshot(Infinity);
     try {
       const first = new Map<string, Buffer | undefined>();
-      for await (const { changes } of this.commits(generation + 1, this.model.generation)) {
+      for await (const { changes } of this.commits(generation + 1, this.model.generation, { undo: true })) {
         for (const { key, before } of changes) if (!first.has(key)) first.set(key, before?.value);
       }
       snapshot.rewind(this.rewound(first));
@@ -200,7 +200,7 @@ export class History {
       const middle = Math.floor((low + high) / 2);
       let at = 0;
       try {
-        for await (const commit of this.commits(middle, middle, signal)) at = commit.at;
+        for await (const commit of this.commits(middle, middle, { signal, undo: true })) at = commit.at;
       } catch (error) {
         if (!(error instanceof NotKept)) throw error;
         at = -Infinity; // let go of meanwhile: it was before all that is kept
@@ -212,10 +212,10 @@ export class History {
   }
 
   /** @throws NotKept; the signal's reason */
-  private async *commits(from: number, to: number, signal?: AbortSignal): AsyncGenerator<LogCommit, void, undefined> {
+  private async *commits(from: number, to: number, { signal, undo = false }: { readonly signal?: AbortSignal | undefined; readonly undo?: boolean }): AsyncGenerator<LogCommit, void, undefined> {
     if (from > to) return;
     try {
-      for await (const commit of this.store.history(from)) {
+      for await (const commit of this.store.history(from, { undo })) {
         signal?.throwIfAborted();
         if (commit.generation > to) return;
         yield commit;

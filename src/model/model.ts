@@ -76,8 +76,10 @@ interface Written {
   readonly table: AnyTable;
   readonly id: string;
   readonly after: Row | undefined;
+  /** It was not there before: all stored rows of a listed table are here, so the store need not look. */
+  readonly fresh: boolean;
   /** The change whose cause it keeps, where the controller itself writes a row that somebody else made. */
-  kept?: LastChange | undefined;
+  kept: LastChange | undefined;
 }
 
 /** A transaction that writes more rows or bytes than the store takes at once; it alone is refused. */
@@ -295,8 +297,13 @@ export class Model {
       pending.result = pending.fn(new Transaction(layer, pending, this.tables, this.source));
       if (pending.touched.size > ROW_LIMIT) throw new TransactionTooLarge(`${pending.touched.size} rows; at most ${ROW_LIMIT} are possible`);
       // Deleting what is not there is no change: a commit of nothing would have no place in the order, and nothing would conflict with it.
-      pending.written = Array.from(pending.touched, ([key, { table, id }]) => ({ key, table, id, after: layer.row(table, id) }))
-        .filter(({ table, id, after }) => after !== undefined || group.layer.row(table, id) !== undefined);
+      const written: Written[] = [];
+      for (const [key, { table, id }] of pending.touched) {
+        const after = layer.row(table, id);
+        const fresh = after !== undefined && !layer.replaces(table, id);
+        if (after !== undefined || group.layer.row(table, id) !== undefined) written.push({ key, table, id, after, fresh, kept: undefined });
+      }
+      pending.written = written;
     } catch (error) {
       pending.reject(error);
       return "refused";
@@ -338,10 +345,10 @@ export class Model {
 
   private draft({ cause, written }: Pending): Draft {
     const note = JSON.stringify(cause);
-    const ops = written.map(({ key, after, kept }) => {
+    const ops = written.map(({ key, after, fresh, kept }) => {
       if (after === undefined) return { delete: key };
       const why = kept === undefined ? `"cause":${note}` : `"cause":${JSON.stringify(kept.cause)},"since":${kept.generation}`;
-      return { put: key, value: Buffer.from(`{"row":${JSON.stringify(after)},${why}}`) };
+      return { put: key, value: Buffer.from(`{"row":${JSON.stringify(after)},${why}}`), fresh };
     });
     return { ops, note, at: this.source.clock.now() };
   }

@@ -358,10 +358,10 @@ export class Layer implements ReadView {
     return this.parent?.hidden(table, id, layer) ?? false;
   }
 
-  /** `known`: another layer has taken it. */
-  put(table: AnyTable, row: Row, known = false): void {
+  /** `known`: another layer has taken it. `fresh`: and no older one has a row of its id. */
+  put(table: AnyTable, row: Row, known = false, fresh = false): void {
     const data = this.table(table);
-    if (this.parent !== undefined && !data.rows.has(row.id) && this.parent.row(table, row.id) !== undefined) data.replaces(row.id);
+    if (!fresh && this.parent !== undefined && !data.rows.has(row.id) && this.parent.row(table, row.id) !== undefined) data.replaces(row.id);
     data.put(row, known);
   }
 
@@ -369,12 +369,17 @@ export class Layer implements ReadView {
     this.table(table).remove(id, this.parent !== undefined);
   }
 
+  /** Whether older layers have a row of this id, or had one, of one that was put here. */
+  replaces(table: AnyTable, id: string): boolean {
+    return this.data.get(table.name)?.replaced.has(id) === true;
+  }
+
   /** Everything this layer says, moved into its parent. */
   mergeDown(): void {
     const into = this.parent!;
     for (const data of this.data.values()) {
       for (const id of data.gone) into.remove(data.table, id);
-      for (const row of data.rows.values()) into.put(data.table, row, true);
+      for (const row of data.rows.values()) into.put(data.table, row, true, !data.replaced.has(row.id));
     }
     this.data.clear();
   }

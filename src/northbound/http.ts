@@ -12,7 +12,7 @@ import { refusedAtDoor, type Door } from "../lib/http/door.ts";
 import type { Metrics } from "../lib/metrics.ts";
 import type { Model } from "../model/model.ts";
 import { View } from "../model/view.ts";
-import { Unauthenticated, type Authenticator } from "./auth/authenticator.ts";
+import { hasherOf, Unauthenticated, type Authenticator } from "./auth/authenticator.ts";
 import { noAuth } from "./auth/noauth.ts";
 import { allFaces, faceOf, operationsOf, refusalOf } from "./faces/face.ts";
 import { describe, json, v2 } from "./faces/v2.ts";
@@ -341,8 +341,9 @@ export function createNorthbound(options: NorthboundOptions): Northbound {
   function handle(face: Face, request: FastifyRequest, reply: FastifyReply): void {
     const started = performance.now();
     const token = headerOf(request, "x-auth-token");
+    const hashed = hasherOf(token);
     const run = (caller: Caller): Promise<void> | undefined => {
-      rates.known(caller, token);
+      rates.known(caller, token, hashed);
       if (options.unwritable !== undefined && request.method !== "GET") throw new ApiError(503, "ServiceUnavailable", options.unwritable);
       const asked = faceRequest(face, request, caller);
       if (face === own && WATCH.test(asked.path)) return watching(asked, request, reply);
@@ -366,8 +367,8 @@ export function createNorthbound(options: NorthboundOptions): Northbound {
       log.debug({ ...idsOf(request), method: request.method, url: request.url, status: reply.statusCode, ms: performance.now() - started }, "request");
     };
     try {
-      rates.before(request.ip, token);
-      const caller = authenticator.authenticate({ requestId: request.id, header: (name) => headerOf(request, name) });
+      rates.before(request.ip, token, hashed);
+      const caller = authenticator.authenticate({ requestId: request.id, header: (name) => headerOf(request, name), hashed });
       const done = caller instanceof Promise ? caller.then(run) : run(caller);
       if (done instanceof Promise) done.catch(failed).finally(logged);
       else logged();
@@ -377,11 +378,10 @@ export function createNorthbound(options: NorthboundOptions): Northbound {
     }
   }
 
-  const methods = [...METHODS];
   for (const face of faces) {
     const handler = (request: FastifyRequest, reply: FastifyReply): void => handle(face, request, reply);
-    server.route({ method: methods, url: face.prefix, handler });
-    server.route({ method: methods, url: `${face.prefix}/*`, handler });
+    server.route({ method: [...METHODS], url: face.prefix, handler });
+    server.route({ method: [...METHODS], url: `${face.prefix}/*`, handler });
   }
   server.get("/", (request, reply) => {
     const base = baseOf(request.raw.headers, request.protocol);

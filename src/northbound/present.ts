@@ -22,9 +22,9 @@ interface Face {
 /** Of a row. */
 interface Texts {
   readonly row: StandardRow;
-  /** Of its columns that are always shown. */
-  readonly columns: string;
-  /** Of all but what is shown instead of something, where no rule is asked for each row, with these parts. */
+  /** Of its columns that are always shown, where a rule is asked for each row. */
+  readonly columns: string | undefined;
+  /** Of all but what is shown instead of something, where none is, with these parts. */
   readonly whole: string | undefined;
   readonly parts: readonly Values[];
 }
@@ -78,6 +78,9 @@ function columnsText(face: Face, row: StandardRow): string {
   for (const name of face.always) members.add(name, column(row, name));
   return members.text;
 }
+
+/** A string that was put together is a tree of its pieces, several times as large, and walked whenever it is written. This one is in one piece. */
+const flat = (text: string): string => Buffer.from(text).toString();
 
 /** Where rules are asked inside of an app's own call there are the transaction's rows alone. */
 const live = (view: ReadView): LiveView => ("fact" in view ? (view as LiveView) : new View(view));
@@ -168,7 +171,7 @@ export class Item {
     const kept = face.texts.get(this.id);
     const same = kept?.row === this.row;
     if (same && kept.whole !== undefined && kept.parts === parts) return this.withInstead(face, kept.whole);
-    const columns = same ? kept.columns : columnsText(face, this.row);
+    const columns = (same ? kept.columns : undefined) ?? columnsText(face, this.row);
     let ruled = face.ruled.length > 0;
     const rest = new Members();
     for (const { name, rule } of face.ruled) {
@@ -187,7 +190,7 @@ export class Item {
     const text = more === "" || columns === "" ? `{${columns}${more}}` : `{${columns},${more}}`;
     if (keep) {
       if (face.texts.size >= KEEP_TEXTS) face.texts.clear();
-      face.texts.set(this.id, { row: this.row, columns, parts, whole: ruled ? undefined : text });
+      face.texts.set(this.id, { row: this.row, columns: ruled ? flat(columns) : undefined, parts, whole: ruled ? undefined : flat(text) });
     }
     return this.withInstead(face, text);
   }

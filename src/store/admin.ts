@@ -201,7 +201,7 @@ export async function restoreStore(dataDir: string, generation: Generation, atOn
   return opened(dataDir, ALL, async (store, dir) => {
     if (generation > store.revision) throw new StoreError("INVALID", `generation ${generation} is still to come, the newest is ${store.revision}`, { dir });
     const first = new Map<string, Buffer | undefined>();
-    for await (const { changes } of store.history(generation + 1)) {
+    for await (const { changes } of store.history(generation + 1, { undo: true })) {
       for (const { key, before } of changes) if (key.startsWith(ROWS) && !first.has(key)) first.set(key, before?.value);
     }
     const ops: KvOp[] = [];

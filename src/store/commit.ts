@@ -10,7 +10,7 @@ import { StoreError } from "./errors.ts";
 import { LIMITS, checkKey } from "./kv.ts";
 import type { AppendResult, Compare, Draft, KvEntry, KvEvent, KvOp, KvStore, KvWatcher, OnEvents } from "./kv.ts";
 import type { RangeOptions, StoreLog, StoreStats, TxnResult, WatchOptions } from "./kv.ts";
-import type { CommitLog, Keep, LogChange, LogCommit } from "./log.ts";
+import type { CommitLog, Keep, LogChange, LogCommit, ReadOptions, Was } from "./log.ts";
 import { WatchHub, type HistoryLimits } from "./watch.ts";
 
 /** A backend: a log with the rows beside it. It is never asked to append while another append is under way. */
@@ -96,9 +96,9 @@ export class CommitStore implements KvStore {
     return this.#storage.oldest;
   }
 
-  async *history(from: number): AsyncGenerator<LogCommit, void, undefined> {
+  async *history(from: number, options?: ReadOptions): AsyncGenerator<LogCommit, void, undefined> {
     this.#checkOpen();
-    for await (const commit of this.#storage.read(from)) {
+    for await (const commit of this.#storage.read(from, options)) {
       if (commit.generation > this.#revision) return;
       yield commit;
       this.#checkOpen();
@@ -192,11 +192,17 @@ export class CommitStore implements KvStore {
     const keys = new Set<string>();
     for (const { compares, drafts } of group) {
       for (const compare of compares) keys.add(compare.key);
-      for (const { ops } of drafts) for (const op of ops) keys.add("put" in op ? op.put : op.delete);
+      for (const { ops } of drafts) {
+        for (const op of ops) {
+          if (!("put" in op)) keys.add(op.delete);
+          else if (op.fresh !== true) keys.add(op.put);
+        }
+      }
     }
     const known = [...keys];
     const heads = await this.#storage.heads(known);
-    const state = new Map<string, KvEntry | undefined>(known.map((key, i) => [key, heads[i]]));
+    const state = new Map<string, KvEntry | undefined>();
+    for (let i = 0; i < known.length; i++) state.set(known[i]!, heads[i]);
 
     const before = this.#revision;
     const commits: LogCommit[] = [];
@@ -244,7 +250,7 @@ function apply(ops: readonly KvOp[], revision: number, state: Map<string, KvEntr
   for (const op of ops) {
     const key = "put" in op ? op.put : op.delete;
     const head = state.get(key);
-    const before = head === undefined ? undefined : { value: head.value, createRevision: head.createRevision, modRevision: head.modRevision };
+    const before: Was | undefined = head === undefined ? undefined : { value: head.value, createRevision: head.createRevision, modRevision: head.modRevision };
     if ("put" in op) {
       state.set(key, { key, value: op.value, createRevision: before?.createRevision ?? revision, modRevision: revision });
       changes.push({ key, before, after: op.value });

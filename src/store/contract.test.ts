@@ -324,6 +324,18 @@ describe.each(BACKENDS)("$url", ({ url }) => {
       expect(await logOf(store, 4)).toEqual([]);
     }));
 
+  test("append: what the writer knows to be new is not looked up, and is as if it had been", () =>
+    withStore(url, async (store) => {
+      const fresh = (key: string, value: string) => ({ ...put(key, value), fresh: true });
+      await store.append(0, [{ ops: [fresh("a", "1"), fresh("b", "1")] }, { ops: [put("a", "2"), { delete: "b" }] }, { ops: [fresh("b", "2"), fresh("c", "1")] }]);
+      await store.append(3, [{ ops: [{ delete: "a" }] }, { ops: [fresh("a", "3"), put("b", "3")] }]);
+      const changes = (await logOf(store, 1)).map((commit) => commit.changes.map(({ key, before, after }) => `${key} ${before?.value.toString() ?? "-"} ${String(before?.modRevision)} ${after?.toString() ?? "-"}`));
+      expect(changes).toEqual([
+        ["a - undefined 1", "b - undefined 1"], ["a 1 1 2", "b 1 1 -"], ["b - undefined 2", "c - undefined 1"], ["a 2 2 -"], ["a - undefined 3", "b 2 3 3"],
+      ]);
+      expect((await list(store)).map(({ key, createRevision, modRevision }) => [key, createRevision, modRevision])).toEqual([["a", 5, 5], ["b", 3, 5], ["c", 3, 3]]);
+    }));
+
   test("of the log as much is kept as is to be kept, the newest always; what is gone is COMPACTED", () =>
     withStore(
       url,

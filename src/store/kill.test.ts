@@ -53,7 +53,7 @@ async function runAndKill(script: string, dataDir: string, from: "start" | "open
   return output.split("\n").slice(0, -1); // what has no line end yet was not said
 }
 
-test(`${ROUNDS} times kill -9: every acknowledged write is there`, { timeout: 30_000 + ROUNDS * 5_000 }, () =>
+test(`${ROUNDS} times kill -9: every acknowledged write is there`, { timeout: 30_000 + ROUNDS * 10_000 }, () =>
   withDir(async (dir) => {
     const script = await transpile(join(dir, "js"));
     const dataDir = join(dir, "data");
@@ -95,13 +95,22 @@ test(`${ROUNDS} times kill -9: every acknowledged write is there`, { timeout: 30
       }
       // Each revision put one pair: as many pairs as revisions means that none is missing, twice there, or torn.
       expect([whole, revisions.size, entries.size], when).toEqual([revision, revision, 2 * revision + lanes(entries)]);
+      if (round === ROUNDS - 1) {
+        // Also the log: without a gap, and with what each change made.
+        let next = store.oldest;
+        for await (const { generation, changes } of store.history(next)) {
+          expect(generation).toBe(next++);
+          for (const { key, after } of changes) if (after === undefined) expect.fail(`${when}: the log lacks what ${key} became in ${generation}`);
+        }
+        expect(next).toBe(revision + 1);
+      }
       await store.close();
     }
     expect(acknowledged.size).toBeGreaterThan(ROUNDS * 10);
   }),
 );
 
-test(`${COPIES} copies of a directory that is written to: each opens with all that was acknowledged before it was begun, or is refused and says so`, { timeout: 30_000 + COPIES * 5_000 }, () =>
+test(`${COPIES} copies of a directory that is written to: each opens with all that was acknowledged before it was begun, or is refused and says so`, { timeout: 30_000 + COPIES * 15_000 }, () =>
   withDir(async (dir) => {
     const script = await transpile(join(dir, "js"));
     const dataDir = join(dir, "data");

@@ -5,7 +5,7 @@
 // Buffers handed out (values, events) are shared: read them, do not write to them.
 
 import { StoreError } from "./errors.ts";
-import type { LogCommit } from "./log.ts";
+import type { LogCommit, ReadOptions } from "./log.ts";
 
 export interface KvEntry {
   readonly key: string;
@@ -22,7 +22,8 @@ export interface Compare {
   readonly modRevision: number;
 }
 
-export type KvOp = { readonly put: string; readonly value: Buffer } | { readonly delete: string };
+/** `fresh`, in a draft alone: the writer knows that the key is not there, so it is not looked up. Where it is, the store would miscount its rows. */
+export type KvOp = { readonly put: string; readonly value: Buffer; readonly fresh?: boolean } | { readonly delete: string };
 
 export interface KvEvent {
   readonly key: string;
@@ -107,7 +108,7 @@ export interface KvStore {
   /** The oldest revision that `history` has; `revision + 1` when it has none. */
   readonly oldest: number;
   /** Kept commits from a revision on, up to the newest. @throws StoreError COMPACTED */
-  history(from: number): AsyncIterable<LogCommit>;
+  history(from: number, options?: ReadOptions): AsyncIterable<LogCommit>;
   /** Lets go of what need not be kept any more. */
   checkpoint(): Promise<void>;
   /**
@@ -150,6 +151,7 @@ const LONE_SURROGATE = /\p{Surrogate}/u;
 
 /** Bytes of a key that may be stored. @throws TypeError when empty or not text, StoreError TOO_LARGE. */
 export function checkKey(key: string): number {
+  if (isAscii(key) && key.length <= LIMITS.key && key !== "") return key.length;
   // A lone surrogate would become U+FFFD on disk: two keys, one record.
   if (key === "" || LONE_SURROGATE.test(key)) throw new TypeError(`not a key: ${JSON.stringify(key)}`);
   const size = Buffer.byteLength(key);
@@ -158,6 +160,12 @@ export function checkKey(key: string): number {
     throw new StoreError("TOO_LARGE", `a key of ${size} bytes, the limit is ${LIMITS.key}`, fields);
   }
   return size;
+}
+
+/** Nearly all keys are. */
+function isAscii(key: string): boolean {
+  for (let i = 0; i < key.length; i++) if (key.charCodeAt(i) > 0x7f) return false;
+  return true;
 }
 
 // UTF-16 puts surrogates (U+10000 and up) below U+E000..U+FFFF, UTF-8 puts them above.

@@ -2,9 +2,10 @@
 // generations, one for each call. State changes in the order of the log alone, and its kept tail is the history.
 //
 //   entry    format (1) | commits (4), each:  at, ms (6) | writer, note (4 + bytes each) | changes (4), each:
-//            flags (1): 1 = before, 2 = after | key (4 + bytes) | before: createRevision (6), modRevision (6), 4 + bytes | after: 4 + bytes
+//            flags (1): 1 = before, 2 = after | key (4 + bytes) | before: createRevision (6), modRevision (6), 4 + bytes
 //
-// The generation of an entry's first commit is its key; numbers are big endian.
+// The generation of an entry's first commit is its key; numbers are big endian. What a key became is not in it: it is what the next change of
+// the key has as before, or the row as it is now. So each version of a row is kept once. Entries of format 1 had it, too (after: 4 + bytes).
 
 /** A number of the log: grows by one with each commit. 0 = before the first. */
 export type Generation = number;
@@ -35,6 +36,11 @@ export interface LogCommit {
   readonly changes: readonly LogChange[];
 }
 
+export interface ReadOptions {
+  /** Only what rows were before is asked for, which costs less: `after` may be left out. */
+  readonly undo?: boolean;
+}
+
 /** Somebody was there first: the newest generation. Nothing was written. */
 export interface Conflict {
   readonly conflict: Generation;
@@ -54,7 +60,7 @@ export interface CommitLog {
    */
   append(after: Generation, commits: readonly LogCommit[]): Promise<Generation | Conflict>;
   /** Kept commits from that generation on, as far as they go when it begins. @throws StoreError COMPACTED */
-  read(from: Generation): AsyncIterable<LogCommit>;
+  read(from: Generation, options?: ReadOptions): AsyncIterable<LogCommit>;
   /** Lets go of what need not be kept any more, so that opening costs what is kept. */
   checkpoint(): Promise<void>;
 }
@@ -73,15 +79,28 @@ export function checkOrder(after: Generation, commits: readonly LogCommit[]): vo
   for (const [i, { generation }] of commits.entries()) if (generation !== after + 1 + i) throw new TypeError(`generation ${generation} does not follow ${after + i}`);
 }
 
-const FORMAT = 1;
+const FORMAT = 2;
 const BEFORE = 1;
 const AFTER = 2;
+
+/** A change as an entry has it. `left`: there is an `after`, but not in the entry. */
+export interface EntryChange {
+  readonly key: string;
+  readonly before: Was | undefined;
+  after: Buffer | undefined;
+  readonly left: boolean;
+}
+
+/** A commit of an entry; it is one of the log when nothing is left out of it any more. */
+export interface EntryCommit extends LogCommit {
+  readonly changes: readonly EntryChange[];
+}
 
 export function encodeEntry(commits: readonly LogCommit[]): Buffer {
   let size = 5;
   for (const { writer, note, changes } of commits) {
     size += 18 + Buffer.byteLength(writer) + Buffer.byteLength(note);
-    for (const { key, before, after } of changes) size += 5 + Buffer.byteLength(key) + (before === undefined ? 0 : 16 + before.value.length) + (after === undefined ? 0 : 4 + after.length);
+    for (const { key, before } of changes) size += 5 + Buffer.byteLength(key) + (before === undefined ? 0 : 16 + before.value.length);
   }
   const out = Buffer.allocUnsafe(size);
   out[0] = FORMAT;
@@ -113,14 +132,13 @@ export function encodeEntry(commits: readonly LogCommit[]): Buffer {
         at += 12;
         bytes(before.value);
       }
-      if (after !== undefined) bytes(after);
     }
   }
   return out;
 }
 
 /** `first`: generation of the first commit. @throws RangeError when it is no entry */
-export function decodeEntry(first: Generation, entry: Buffer): LogCommit[] {
+export function decodeEntry(first: Generation, entry: Buffer): EntryCommit[] {
   let at = 5;
   const bytes = (): Buffer => {
     const end = at + 4 + entry.readUInt32BE(at);
@@ -129,8 +147,9 @@ export function decodeEntry(first: Generation, entry: Buffer): LogCommit[] {
     at = end;
     return value;
   };
-  const commits: LogCommit[] = [];
+  const commits: EntryCommit[] = [];
   const count = countEntry(entry);
+  const whole = entry[0] === 1;
   for (let i = 0; i < count; i++) {
     const time = entry.readUIntBE(at, 6);
     at += 6;
@@ -138,7 +157,7 @@ export function decodeEntry(first: Generation, entry: Buffer): LogCommit[] {
     const note = bytes().toString();
     const size = entry.readUInt32BE(at);
     at += 4;
-    const changes: LogChange[] = [];
+    const changes: EntryChange[] = [];
     for (let c = 0; c < size; c++) {
       const flags = entry.readUInt8(at++);
       const key = bytes().toString();
@@ -149,8 +168,8 @@ export function decodeEntry(first: Generation, entry: Buffer): LogCommit[] {
         at += 12;
         before = { value: bytes(), createRevision, modRevision };
       }
-      const after = (flags & AFTER) === 0 ? undefined : bytes();
-      changes.push({ key, ...(before === undefined ? {} : { before }), ...(after === undefined ? {} : { after }) });
+      const became = (flags & AFTER) !== 0;
+      changes.push({ key, before, after: became && whole ? bytes() : undefined, left: became && !whole });
     }
     commits.push({ generation: first + i, at: time, writer, note, changes });
   }
@@ -158,9 +177,9 @@ export function decodeEntry(first: Generation, entry: Buffer): LogCommit[] {
   return commits;
 }
 
-/** How many commits an entry has. @throws RangeError when it is no entry of this format */
+/** How many commits an entry has. @throws RangeError when it is no entry of this format or the one before */
 export function countEntry(entry: Buffer): number {
-  if (entry.readUInt8(0) !== FORMAT) throw new RangeError(`an entry of format ${entry[0]}`);
+  if (entry.readUInt8(0) !== FORMAT && entry[0] !== 1) throw new RangeError(`an entry of format ${entry[0]}`);
   return entry.readUInt32BE(1);
 }
 

@@ -1,5 +1,5 @@
 // Who asks: one file for each way to tell.
-import { createHash } from "node:crypto";
+import crypto from "node:crypto";
 import { ApiError, type Caller } from "../../app/contract.ts";
 import type { Problem } from "../../lib/problem.ts";
 import { impliedRoles } from "../policy/index.ts";
@@ -9,6 +9,8 @@ export interface Credentials {
   readonly requestId: string;
   /** First value of a header; lower-case name. */
   readonly header: (name: string) => string | undefined;
+  /** `hashOf` of the request's token, which is worked out once for all who ask; default: `hashOf`. */
+  readonly hashed?: (token: string) => string;
 }
 
 export interface Authenticator {
@@ -20,8 +22,16 @@ export interface Authenticator {
   close?(): void | Promise<void>;
 }
 
+/** In one call where Node has it (from 20.12): a third of the time. */
+const { hash } = crypto as { readonly hash?: (algorithm: string, data: string, encoding: "base64") => string };
 /** Tokens are kept and compared by their hashes, so that neither what is kept nor how long a comparison takes says anything of them. */
-export const hashOf = (token: string): string => createHash("sha256").update(token).digest("base64");
+export const hashOf = hash === undefined ? (token: string): string => crypto.createHash("sha256").update(token).digest("base64") : (token: string): string => hash("sha256", token, "base64");
+
+/** `hashOf` that works out that of one request's token once. The very same string: how long that comparison takes says nothing of a token. */
+export function hasherOf(own: string | undefined): typeof hashOf {
+  let hash: string | undefined;
+  return (token) => (token === own ? (hash ??= hashOf(token)) : hashOf(token));
+}
 
 const MAX_SETS = 1000;
 const roleSets = new Map<string, ReadonlySet<string>>();

@@ -65,7 +65,7 @@ export class KeystoneAuth implements Authenticator {
   }
 
   /** @throws ApiError 401 for nobody, 503 if Keystone does not say */
-  authenticate({ requestId, header }: Credentials): Caller | Promise<Caller> {
+  authenticate({ requestId, header, hashed = hashOf }: Credentials): Caller | Promise<Caller> {
     const token = header("x-auth-token");
     if (token === undefined || token === "" || token.length > LONGEST) throw this.nobody();
     const caller = (facts: TokenFacts | undefined): Caller => {
@@ -74,7 +74,7 @@ export class KeystoneAuth implements Authenticator {
       return { requestId, projectId: facts.project, userId: facts.user, roles, admin: roles.has("admin") };
     };
     const service = header("x-service-token");
-    const hash = hashOf(token);
+    const hash = hashed(token);
     const known = this.known(hash);
     if (known !== undefined) return caller(known);
     if (service !== undefined) return this.onBehalf(token, hash, service).then(caller);

@@ -58,9 +58,9 @@ export class TokenFile implements Authenticator {
     this.file.reload();
   }
 
-  authenticate({ requestId, header }: Credentials): Caller {
+  authenticate({ requestId, header, hashed = hashOf }: Credentials): Caller {
     const token = header("x-auth-token");
-    const found = token === undefined ? undefined : this.callers.get(hashOf(token));
+    const found = token === undefined ? undefined : this.callers.get(hashed(token));
     if (found === undefined) throw new Unauthenticated('Token realm="axion"');
     return { requestId, ...found };
   }

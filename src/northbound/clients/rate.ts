@@ -1,8 +1,8 @@
 // How often may somebody ask: a token bucket for each project, and for each address from which callers come whom nobody knows. Off unless an
 // operator says otherwise, as scripts that are in order may ask a lot.
-import { createHash } from "node:crypto";
 import { ApiError, type Caller } from "../../app/contract.ts";
 import { formatIp, parseIp } from "../../lib/address.ts";
+import { hashOf } from "../auth/authenticator.ts";
 import type { Rate } from "../../lib/clock.ts";
 
 export interface RateLimits {
@@ -76,6 +76,8 @@ export class RateLimiter {
   private readonly addresses: Buckets | undefined;
   /** Hashes of tokens that were somebody's: they go on where others of their address have used up its share. */
   private readonly good = new Set<string>();
+  /** The last of them, if it is still one. */
+  private newest: string | undefined;
   private readonly limited: (by: LimitedBy) => void;
 
   constructor({ project, unauthenticated }: RateLimits, limited: (by: LimitedBy) => void = () => undefined, now?: () => number) {
@@ -89,27 +91,33 @@ export class RateLimiter {
   }
 
   /** Before it is asked who somebody is. @throws ApiError 429 */
-  before(address: string, token: string | undefined): void {
-    const wait = this.addresses?.wait(linkOf(address)) ?? 0;
-    if (wait > 0 && (token === undefined || !this.good.has(short(token)))) throw this.refusal("address", "Too many requests without a valid token come from this address.", wait);
+  before(address: string, token: string | undefined, hashed = hashOf): void {
+    // None has used up anything: most of the time.
+    if (this.addresses === undefined || this.addresses.size === 0) return;
+    const wait = this.addresses.wait(linkOf(address));
+    if (wait > 0 && (token === undefined || !this.good.has(hashed(token)))) throw this.refusal("address", "Too many requests without a valid token come from this address.", wait);
   }
 
   /** It was nobody's. */
   refused(address: string, token: string | undefined): void {
     if (this.addresses === undefined) return;
     this.addresses.take(linkOf(address));
-    if (token !== undefined) this.good.delete(short(token));
+    if (token === undefined) return;
+    this.good.delete(hashOf(token));
+    this.newest = undefined;
   }
 
   /** It is a caller's. @throws ApiError 429 */
-  known({ projectId, admin, roles }: Caller, token: string | undefined): void {
-    if (this.addresses !== undefined && token !== undefined) this.remember(short(token));
+  known({ projectId, admin, roles }: Caller, token: string | undefined, hashed = hashOf): void {
+    if (this.addresses !== undefined && token !== undefined) this.remember(hashed(token));
     if (this.projects === undefined || admin || roles.has("service")) return;
     const wait = this.projects.take(projectId);
     if (wait > 0) throw this.refusal("project", "The project sends more requests than it may.", wait);
   }
 
   private remember(hash: string): void {
+    if (hash === this.newest) return;
+    this.newest = hash;
     this.good.delete(hash);
     this.good.add(hash);
     if (this.good.size > KEPT) this.good.delete(this.good.values().next().value!);
@@ -129,4 +137,3 @@ function linkOf(address: string): string {
   if (ip?.family !== 6) return address;
   return ip.value >> 32n === IPV4_MAPPED ? formatIp({ family: 4, value: ip.value & 0xffff_ffffn }) : (ip.value >> LINK_BITS).toString(16);
 }
-const short = (token: string): string => createHash("sha256").update(token).digest("base64");

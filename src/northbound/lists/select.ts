@@ -43,6 +43,8 @@ export class Selection {
   readonly caller: Caller;
   readonly query: ListQuery;
   private readonly filters: readonly Filter[];
+  /** Filters of the caller by what not all may see, or what is part of such. */
+  private readonly ruled: readonly Filter[];
   /** The answer of the resource's rule, if it is the same for all rows. */
   private readonly always: boolean | undefined;
   private readonly after: Entry | undefined;
@@ -55,6 +57,7 @@ export class Selection {
     this.query = query;
     this.filters =
       within === undefined ? query.filters : [...query.filters, { attribute: kind.attributes.get(within.attribute)!, tests: [(shown): boolean => shown === within.id], equals: [within.id], texts: [within.id] }];
+    this.ruled = query.filters.filter(({ attribute: { get, decl } }) => get !== undefined || decl.within !== undefined);
     this.always = kind.get.certain(caller);
     const { marker } = query;
     if (marker === undefined || this.always === false) return;
@@ -102,7 +105,7 @@ export class Selection {
   /** The row, if it is in the answer. */
   private accept(row: StandardRow): Entry | undefined {
     const { kind, view, caller, always } = this;
-    const { changedSince, filters, tags } = this.query;
+    const { changedSince, tags } = this.query;
     if (changedSince !== undefined && row.updated_at < changedSince) return undefined;
     // Columns need no item: most rows of a long table go by here.
     let item: Item | undefined;
@@ -122,7 +125,7 @@ export class Selection {
     item ??= new Item(kind, row, view, caller);
     if (always === undefined && !kind.get.allows(caller, { row: row as unknown as Values }, view)) return undefined;
     // What the caller may not see must not be found out by filtering either.
-    for (const { attribute } of filters) {
+    for (const { attribute } of this.ruled) {
       const { within } = attribute.decl;
       const seen = within !== undefined && objects?.has(within) === true ? item.maySee(attribute) && item.maySee(kind.attributes.get(within)!) : attribute.get === undefined || item.visibleValue(attribute) !== undefined;
       if (!seen) return undefined;

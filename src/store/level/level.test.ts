@@ -311,6 +311,10 @@ async function expectWrites(store: KvStore, count: number): Promise<void> {
   expect(entries.map((entry) => entry.key)).toEqual(count === 0 ? [] : ["counter", ...keys]);
   if (count > 0) expect(entries[0]).toMatchObject({ modRevision: count, value: Buffer.from(`${(count - 1) % 50}`) });
   for (const entry of entries) expect(await store.get(entry.key)).toEqual(entry);
+  // The log says what each became: the value of the counter counts.
+  const counted: string[] = [];
+  for await (const { changes } of store.history(1)) counted.push(changes.find(({ key }) => key === "counter")!.after!.toString());
+  expect(counted).toEqual(Array.from({ length: count }, (_, i) => `${i % 50}`));
 }
 
 const RANDOM_DAMAGES = process.env["AXION_NIGHTLY"] === "1" ? 1000 : 60;
@@ -430,9 +434,9 @@ test("a newer format is UNSUPPORTED, and so is what this version does not have",
   withDir(async (dataDir) => {
     const dir = await makeStore(dataDir);
     const db = new Level(dir, { compression: false });
-    await db.put("\0format", "axion-store 3");
+    await db.put("\0format", "axion-store 4");
     await db.close();
-    await expect(openStore("level:", { dataDir })).rejects.toMatchObject({ code: "UNSUPPORTED", fields: { actual: 3 } });
+    await expect(openStore("level:", { dataDir })).rejects.toMatchObject({ code: "UNSUPPORTED", fields: { actual: 4 } });
     await expect(openStore("etcd://localhost:2379", { dataDir })).rejects.toMatchObject({
       code: "UNSUPPORTED",
       message: expect.stringContaining("not in this version") as string,

@@ -1,17 +1,18 @@
 // The embedded store: LevelDB through `level`, one synced batch per group. Order and watches are commit.ts; here is the
 // layout on disk, and the doubt with which a directory is opened.
 //
-//   00 "format"        "axion-store 2"
+//   00 "format"        "axion-store 3"
 //   00 "state"         record: modRevision = the generation, value = { id, records, check, oldest } as JSON
 //   01 <key>           record: a row as it is now
 //   02 <generation>    record: an entry of the log (log.ts) whose first commit has that generation (6 bytes)
+//   03 <generation> <key>   the entry (6 bytes) that has, as before, what the key became in that generation; none: the row is still that
 //   record             crc32 of key and rest (4 bytes) | createRevision (6) | modRevision (6) | value
 //
 // LevelDB alone drops a damaged part of its journal in silence, and with it acknowledged writes. So each batch also
 // writes how many rows there are and the sum of their checksums, and opening reads everything once and compares.
 // Before that, files.ts looks at the files that LevelDB would trust blindly, and witness.ts knows what was acknowledged.
 //
-// A store of format 1 is one without a log: it is taken over when all of it was read.
+// A store of format 1 is one without a log: it is taken over when all of it was read. One of format 2 has entries with what rows became.
 
 import { mkdir } from "node:fs/promises";
 import { dirname } from "node:path";
@@ -19,16 +20,19 @@ import { Level } from "level";
 import { syncPath } from "../sync.ts";
 import { CommitStore, type CommitOptions, type Storage } from "../commit.ts";
 import { compacted, StoreError } from "../errors.ts";
+import { complete, nextFrom, nextKey, nextValue } from "./became.ts";
 import { corrupt, inspect, judge, locked, STATE } from "./files.ts";
 import type { KvEntry, KvStore, RangeOptions } from "../kv.ts";
 import { fill, load, PAGE, PAGE_BYTES, READ_PAGE, type Db, type Loaded } from "./load.ts";
-import { AFTER, checkOf, decode, encode, encodeKey, encodeState, END, entryKey, entryOf, FIRST, modulo32, netOf, toEntry, type Totals } from "./record.ts";
-import { checkOrder, encodeEntry, KEEP, type Conflict, type Generation, type LogCommit, type Tail } from "../log.ts";
+import { AFTER, checkOf, decode, encode, encodeKey, encodeState, END, entryKey, entryOf, FIRST, modulo32, netOf, NEXT, toEntry, type Head, type Totals } from "./record.ts";
+import { checkOrder, encodeEntry, KEEP, type Conflict, type EntryCommit, type Generation, type LogCommit, type ReadOptions, type Tail } from "../log.ts";
 import { lockHolder } from "./lock.ts";
 import type { Witness } from "./witness.ts";
 
 type Snapshot = ReturnType<Db["snapshot"]>;
 
+/** Entries of the log that a reader gets at first, in case that is all it wants; then ever more, up to READ_PAGE. */
+const FIRST_READ = 4;
 /** Keys looked up at once without leaving the thread. */
 const READ_NOW = 1000;
 /** Keys written lately, and bytes of their values, that are at hand: a write compares and replaces what was written just before more than anything else. */
@@ -66,9 +70,10 @@ export class LevelStorage implements Storage {
   #totals: Totals;
   #view: View;
   /** Keys written lately, undefined: deleted. When they are LATELY they become those from before, in place of the ones there. */
-  #lately = new Map<string, KvEntry | undefined>();
+  #lately = new Map<string, Head | undefined>();
   #latelyBytes = 0;
-  #before = new Map<string, KvEntry | undefined>();
+  #before = new Map<string, Head | undefined>();
+  #clearing: Promise<unknown> = Promise.resolve();
 
   private constructor(dir: string, db: Db, { generation, totals, tail, witness }: Loaded) {
     this.#dir = dir;
@@ -122,25 +127,26 @@ export class LevelStorage implements Storage {
   }
 
   async heads(keys: readonly string[]): Promise<readonly (KvEntry | undefined)[]> {
-    const heads = new Map<string, KvEntry | undefined>();
-    const unknown: string[] = [];
-    for (const key of keys) {
-      const known = this.#lately.has(key) ? this.#lately : this.#before.has(key) ? this.#before : undefined;
-      if (known === undefined) unknown.push(key);
-      else heads.set(key, known.get(key));
+    const heads = new Array<KvEntry | undefined>(keys.length);
+    const unknown: number[] = [];
+    for (let i = 0; i < keys.length; i++) {
+      const key = keys[i]!;
+      const lately = (heads[i] = this.#lately.get(key));
+      if (lately !== undefined || this.#lately.has(key)) continue;
+      const before = (heads[i] = this.#before.get(key));
+      if (before === undefined && !this.#before.has(key)) unknown.push(i);
     }
-    if (unknown.length > 0) {
-      const stored = unknown.map(encodeKey);
-      const found = await this.#guard(this.#read(stored));
-      for (let i = 0; i < found.length; i++) {
-        const bytes = found[i];
-        if (bytes !== undefined) heads.set(unknown[i]!, toEntry(unknown[i]!, decode(this.#dir, stored[i]!, bytes)));
-      }
+    if (unknown.length === 0) return heads;
+    const stored = unknown.map((i) => encodeKey(keys[i]!));
+    const found = await this.#guard(this.#read(stored));
+    for (const [at, bytes] of found.entries()) {
+      const i = unknown[at]!;
+      if (bytes !== undefined) heads[i] = toEntry(keys[i]!, decode(this.#dir, stored[at]!, bytes));
     }
-    return keys.map((key) => heads.get(key));
+    return heads;
   }
 
-  // Most keys are new, which LevelDB's filters tell without the disk, or were written lately: looking them up takes a
+  // Keys that are not there LevelDB's filters tell without the disk, others were written lately: looking them up takes a
   // fraction of the way to another thread and back, which every write would wait for.
   async #read(stored: readonly Buffer[]): Promise<readonly (Buffer | undefined)[]> {
     return stored.length <= READ_NOW ? stored.map((key) => this.#db.getSync(key)) : this.#db.getMany([...stored]);
@@ -158,13 +164,17 @@ export class LevelStorage implements Storage {
       const stored = encodeKey(key);
       if (before !== undefined) {
         records--;
-        check -= checkOf(stored, before);
+        const head = this.#lately.get(key) ?? this.#before.get(key);
+        check -= head?.modRevision === before.modRevision ? head.check : checkOf(stored, before);
+        // Of an older one nobody can ask what followed.
+        if (before.modRevision >= oldest) batch.put(nextKey(before.modRevision, key), nextValue(after + 1));
       }
       if (now === undefined) batch.del(stored);
       else {
         const value = encode(stored, now.createRevision, now.modRevision, now.value);
         records++;
-        check += value.readUInt32BE(0);
+        now.check = value.readUInt32BE(0);
+        check += now.check;
         batch.put(stored, value);
       }
     }
@@ -178,12 +188,18 @@ export class LevelStorage implements Storage {
     const totals: Totals = { id: this.#totals.id, records, check: modulo32(check), oldest };
     batch.put(STATE, encodeState(generation, totals));
     await this.#guard(batch.write({ sync: true }));
-    if (due !== undefined) this.#tail.drop();
     this.#totals = totals;
     this.#generation = generation;
+    if (due !== undefined) this.#dropped(due.next);
     this.#witness.say({ generation, check: totals.check, id: totals.id });
     this.#remember(written);
     return generation;
+  }
+
+  /** Notes of what followed are taken away later: of what is let go of nobody asks, and opening takes away what is left of them. */
+  #dropped(oldest: Generation): void {
+    this.#tail.drop();
+    this.#clearing = Promise.all([this.#clearing, this.#db.clear({ gte: NEXT, lt: nextFrom(oldest) }).catch(() => undefined)]);
   }
 
   #letGo(batch: ReturnType<Db["batch"]>, { first, next }: { readonly first: Generation; readonly next: Generation }): Generation {
@@ -192,7 +208,7 @@ export class LevelStorage implements Storage {
     return next;
   }
 
-  #remember(written: ReadonlyMap<string, { readonly now: KvEntry | undefined }>): void {
+  #remember(written: ReadonlyMap<string, { readonly now: Head | undefined }>): void {
     let bytes = 0;
     for (const { now } of written.values()) bytes += now?.value.length ?? 0;
     if (this.#lately.size + written.size > LATELY || this.#latelyBytes + bytes > LATELY_BYTES) {
@@ -204,29 +220,33 @@ export class LevelStorage implements Storage {
     for (const [key, { now }] of written) this.#lately.set(key, now);
   }
 
-  async *read(from: Generation): AsyncGenerator<LogCommit> {
+  async *read(from: Generation, { undo = false }: ReadOptions = {}): AsyncGenerator<LogCommit> {
     if (from < this.oldest) throw compacted(from, this.oldest);
     const end = this.#generation;
     let next = from;
-    // An entry has the generation of its first commit for its key: the one that has `from` may begin before it.
-    const [at] = await this.#guard(this.#db.keys({ gte: AFTER, lte: entryKey(from), reverse: true, limit: 1 }).all());
-    const iterator = this.#db.iterator({ gte: at ?? AFTER, lt: END, highWaterMarkBytes: PAGE_BYTES });
+    const snapshot = this.#db.snapshot();
     try {
-      for (;;) {
-        const page = await this.#guard(iterator.nextv(READ_PAGE));
-        for (const [key, bytes] of page) {
-          for (const commit of entryOf(this.#dir, key, bytes)) {
-            if (commit.generation < next) continue;
-            if (commit.generation > end) return;
+      // An entry has the generation of its first commit for its key: the one that has `from` may begin before it.
+      const [at] = await this.#guard(this.#db.keys({ gte: AFTER, lte: entryKey(from), reverse: true, limit: 1, snapshot }).all());
+      const iterator = this.#db.iterator({ gte: at ?? AFTER, lt: NEXT, highWaterMarkBytes: PAGE_BYTES, snapshot });
+      try {
+        for (let size = FIRST_READ; ; size = Math.min(2 * size, READ_PAGE)) {
+          const page = await this.#guard(iterator.nextv(size));
+          const commits: EntryCommit[] = [];
+          for (const [key, bytes] of page) for (const commit of entryOf(this.#dir, key, bytes)) if (commit.generation >= next && commit.generation <= end) commits.push(commit);
+          if (!undo) await this.#guard(complete(this.#dir, this.#db, snapshot, commits));
+          for (const { changes, ...commit } of commits) {
             // It was let go of while it was read.
             if (commit.generation !== next++) throw compacted(next - 1, this.oldest);
-            yield commit;
+            yield { ...commit, changes: changes.map(({ key, before, after }) => ({ key, before, after })) };
           }
+          if (page.length === 0 || next > end) return;
         }
-        if (page.length === 0) return;
+      } finally {
+        await iterator.close();
       }
     } finally {
-      await iterator.close();
+      await snapshot.close();
     }
   }
 
@@ -236,9 +256,10 @@ export class LevelStorage implements Storage {
       const totals: Totals = { ...this.#totals, oldest: this.#letGo(batch, due) };
       batch.put(STATE, encodeState(this.#generation, totals));
       await this.#guard(batch.write({ sync: true }));
-      this.#tail.drop();
       this.#totals = totals;
+      this.#dropped(due.next);
     }
+    await this.#clearing;
     await this.#guard(this.#db.compactRange(Buffer.from([0]), END));
   }
 
@@ -283,6 +304,7 @@ export class LevelStorage implements Storage {
   }
 
   async close(): Promise<void> {
+    await this.#clearing;
     await this.#guard(this.#db.close());
     this.#witness.close();
   }

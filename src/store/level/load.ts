@@ -2,9 +2,10 @@
 import { randomUUID } from "node:crypto";
 import type { Level } from "level";
 import { StoreError } from "../errors.ts";
+import { nextFrom } from "./became.ts";
 import { corrupt, STATE } from "./files.ts";
 import type { KvEntry } from "../kv.ts";
-import { AFTER, decode, encode, encodeKey, encodeState, END, entryKey, FIRST, FORMAT, FORMAT_VERSION, modulo32, type Totals } from "./record.ts";
+import { AFTER, decode, encode, encodeKey, encodeState, entryKey, FIRST, FORMAT, FORMAT_VERSION, modulo32, NEXT, type Totals } from "./record.ts";
 import { countEntry, Tail, timeOfEntry, type Generation, type Keep } from "../log.ts";
 import { Witness } from "./witness.ts";
 
@@ -15,9 +16,11 @@ export type Db = Level<Buffer, Buffer> & { compactRange(start: Buffer, end: Buff
 export const PAGE = 512;
 export const PAGE_BYTES = 1 << 20;
 /** Entries of the log fetched at once. */
-export const READ_PAGE = 128;
+export const READ_PAGE = 1024;
 /** Bytes of rows in one write of `fill`. */
 const FILL_BYTES = 4 << 20;
+
+const formatNow = Buffer.from(`axion-store ${FORMAT_VERSION}`);
 
 export interface Loaded {
   readonly generation: Generation;
@@ -41,7 +44,7 @@ export async function load(dir: string, db: Db, keep: Keep, expected: Generation
     throw new StoreError("UNSUPPORTED", text, { dir, limit: FORMAT_VERSION, actual: Number(version) });
   }
   if (Number(version) < FORMAT_VERSION && !takeOver) {
-    const text = `${dir} has store format ${version}, which has no history: start the controller on it once, which takes it over`;
+    const text = `${dir} has store format ${version}, ${Number(version) === 1 ? "which has no history" : `this version writes ${FORMAT_VERSION}`}: start the controller on it once, which takes it over`;
     throw new StoreError("UNSUPPORTED", text, { dir, limit: FORMAT_VERSION, actual: Number(version) });
   }
   const bytes = (await db.get(STATE)) as Buffer | undefined;
@@ -56,6 +59,9 @@ export async function load(dir: string, db: Db, keep: Keep, expected: Generation
   if (generation !== expected) throw corrupt(dir, `its files have generation ${expected}, LevelDB finds ${generation}`);
   if (Number(version) === 1) return begin(dir, db, generation, found, keep);
   const tail = await readTail(dir, db, said.oldest, generation, keep);
+  if (Number(version) < FORMAT_VERSION) await db.put(FORMAT, formatNow, { sync: true }); // its entries are read as they are
+  // Of what was let go of, should that have been cut off.
+  await db.clear({ gte: NEXT, lt: nextFrom(said.oldest) });
   return { generation, totals: said, tail, witness: await Witness.begin(dir, { generation, check: said.check, id: said.id }) };
 }
 
@@ -65,7 +71,7 @@ async function begin(dir: string, db: Db, generation: Generation, { records, che
   // First: a store of this format without a witness has lost it.
   const witness = await Witness.begin(dir, { generation, check, id: totals.id });
   const batch = [
-    { type: "put" as const, key: FORMAT, value: Buffer.from(`axion-store ${FORMAT_VERSION}`) },
+    { type: "put" as const, key: FORMAT, value: formatNow },
     { type: "put" as const, key: STATE, value: encodeState(generation, totals) },
   ];
   await db.batch(batch, { sync: true });
@@ -76,7 +82,7 @@ async function begin(dir: string, db: Db, generation: Generation, { records, che
 async function readTail(dir: string, db: Db, oldest: Generation, generation: Generation, keep: Keep): Promise<Tail> {
   const tail = new Tail(keep);
   let next = oldest;
-  const iterator = db.iterator({ gte: entryKey(oldest), lt: END, highWaterMarkBytes: PAGE_BYTES });
+  const iterator = db.iterator({ gte: entryKey(oldest), lt: NEXT, highWaterMarkBytes: PAGE_BYTES });
   try {
     for (;;) {
       const page = await iterator.nextv(READ_PAGE);

@@ -2,14 +2,16 @@
 import { crc32 } from "./crc.ts";
 import { corrupt, STATE } from "./files.ts";
 import type { KvEntry } from "../kv.ts";
-import { decodeEntry, type Generation, type LogCommit } from "../log.ts";
+import { decodeEntry, type EntryCommit, type Generation, type LogCommit } from "../log.ts";
 
 export const FORMAT = Buffer.from("\0format");
-export const FORMAT_VERSION = 2;
+export const FORMAT_VERSION = 3;
 export const FIRST = Buffer.from([1]);
 /** After all rows, before all entries. */
 export const AFTER = Buffer.from([2]);
-export const END = Buffer.from([3]);
+export const NEXT = Buffer.from([3]);
+/** After all. */
+export const END = Buffer.from([4]);
 const HEADER = 16;
 
 export interface Record {
@@ -18,6 +20,8 @@ export interface Record {
   readonly modRevision: number;
   readonly value: Buffer;
 }
+
+type Version = Pick<Record, "createRevision" | "modRevision"> & { readonly value: Uint8Array };
 
 export interface Totals {
   /** Of the store: tells it from another one in its place. */
@@ -38,13 +42,22 @@ export const encodeKey = (key: string): Buffer => {
 
 export const modulo32 = (sum: number): number => ((sum % 0x1_0000_0000) + 0x1_0000_0000) % 0x1_0000_0000;
 
+/** Bytes of key and record as the checksum is of them: one after the other, so that it is asked for once. The record is at `from`, its checksum yet to be written. */
+function laid(stored: Buffer, { createRevision, modRevision, value }: Version): { readonly bytes: Buffer; readonly from: number; readonly check: number } {
+  const start = Math.max(0, 4 - stored.length);
+  const at = start + stored.length;
+  const bytes = Buffer.allocUnsafe(at + HEADER - 4 + value.length);
+  bytes.set(stored, start);
+  bytes.writeUIntBE(createRevision, at, 6);
+  bytes.writeUIntBE(modRevision, at + 6, 6);
+  bytes.set(value, at + HEADER - 4);
+  return { bytes, from: at - 4, check: crc32(start === 0 ? bytes : bytes.subarray(start)) };
+}
+
 export function encode(stored: Buffer, createRevision: number, modRevision: number, value: Uint8Array): Buffer {
-  const bytes = Buffer.allocUnsafe(HEADER + value.length);
-  bytes.writeUIntBE(createRevision, 4, 6);
-  bytes.writeUIntBE(modRevision, 10, 6);
-  bytes.set(value, HEADER);
-  bytes.writeUInt32BE(crc32(bytes.subarray(4), crc32(stored)), 0);
-  return bytes;
+  const { bytes, from, check } = laid(stored, { createRevision, modRevision, value });
+  bytes.writeUInt32BE(check, from);
+  return bytes.subarray(from);
 }
 
 export function decode(dir: string, stored: Buffer, bytes: Buffer, what = () => `the record of ${JSON.stringify(stored.toString("utf8", 1))}`): Record {
@@ -61,15 +74,11 @@ export const toEntry = (key: string, { value, createRevision, modRevision }: Rec
   modRevision,
 });
 
-export const encodeState = (generation: Generation, totals: Totals): Buffer => encode(STATE, 0, generation, Buffer.from(JSON.stringify(totals)));
+/** As JSON; the id is a UUID. */
+export const encodeState = (generation: Generation, totals: Totals): Buffer => encode(STATE, 0, generation, Buffer.from(`{"id":"${totals.id}","records":${totals.records},"check":${totals.check},"oldest":${totals.oldest}}`));
 
 /** What `encode` would have at the head of the record. */
-export function checkOf(stored: Buffer, { createRevision, modRevision, value }: Pick<Record, "createRevision" | "modRevision" | "value">): number {
-  const revisions = Buffer.allocUnsafe(12);
-  revisions.writeUIntBE(createRevision, 0, 6);
-  revisions.writeUIntBE(modRevision, 6, 6);
-  return crc32(value, crc32(revisions, crc32(stored)));
-}
+export const checkOf = (stored: Buffer, version: Version): number => laid(stored, version).check;
 
 export function entryKey(first: Generation): Buffer {
   const key = Buffer.allocUnsafe(7);
@@ -78,7 +87,7 @@ export function entryKey(first: Generation): Buffer {
   return key;
 }
 
-export function entryOf(dir: string, key: Buffer, bytes: Buffer): LogCommit[] {
+export function entryOf(dir: string, key: Buffer, bytes: Buffer): EntryCommit[] {
   const first = key.readUIntBE(1, 6);
   const { value } = decode(dir, key, bytes, () => `the entry of generation ${first}`);
   try {
@@ -88,12 +97,22 @@ export function entryOf(dir: string, key: Buffer, bytes: Buffer): LogCommit[] {
   }
 }
 
+/** A row as it was written, with its checksum once it is known. */
+export interface Head extends KvEntry {
+  check: number;
+}
+
+interface Net {
+  readonly before: LogCommit["changes"][number]["before"];
+  readonly now: Head | undefined;
+}
+
 /** What several commits come to, for each key. */
-export function netOf(commits: readonly LogCommit[]): ReadonlyMap<string, { readonly before: LogCommit["changes"][number]["before"]; readonly now: KvEntry | undefined }> {
-  const net = new Map<string, { readonly before: LogCommit["changes"][number]["before"]; readonly now: KvEntry | undefined }>();
+export function netOf(commits: readonly LogCommit[]): ReadonlyMap<string, Net> {
+  const net = new Map<string, Net>();
   for (const { generation, changes } of commits) {
     for (const { key, before, after } of changes) {
-      const now = after === undefined ? undefined : { key, value: after, createRevision: before?.createRevision ?? generation, modRevision: generation };
+      const now = after === undefined ? undefined : { key, value: after, createRevision: before?.createRevision ?? generation, modRevision: generation, check: 0 };
       const earlier = net.get(key);
       net.set(key, { before: earlier === undefined ? before : earlier.before, now });
     }

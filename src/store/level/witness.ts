@@ -26,13 +26,18 @@ const SYNC_MS = 1000;
 
 export const witnessOf = (dir: string): string => `${dir}.witness`;
 
+/** Of the store that is open: the same each time. */
+let lastId = "";
+let lastBytes = Buffer.alloc(16);
+
 function encode(turn: number, { generation, check, id }: Word): Buffer {
-  const slot = Buffer.alloc(SIZE);
+  const slot = Buffer.allocUnsafe(SIZE);
   MAGIC.copy(slot);
   slot.writeUIntBE(turn, 8, 6);
   slot.writeUIntBE(generation, 14, 6);
   slot.writeUInt32BE(check, 20);
-  Buffer.from(id.replaceAll("-", ""), "hex").copy(slot, 24);
+  if (id !== lastId) [lastId, lastBytes] = [id, Buffer.from(id.replaceAll("-", ""), "hex")];
+  lastBytes.copy(slot, 24);
   slot.writeUInt32BE(crc32(slot.subarray(0, 40)), 40);
   return slot;
 }
