@@ -161,6 +161,8 @@ export class Harness {
         for (const packet of all) this.sent.push({ app, packet });
       },
       learn: (facts) => this.packets.learn(facts),
+      forget: (app, table, ids) => this.packets.forget(app, table, ids),
+      scopes: engine,
       onPacket: (app, table, listener) => this.packets.subscribe(app, table, listener),
       dropped: (_, service, limit) => void this.dropped.push(`${service} ${limit}`),
       share: options.share ?? new Share("self", () => ["self"]),
