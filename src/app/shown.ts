@@ -10,7 +10,7 @@ export interface OpsList {
   /** Query parameters, each given once at most; one that is not among these, or not of these values, is refused with 400 naming it. */
   readonly filters?: Readonly<Record<string, { readonly about: string; readonly values?: readonly string[]; /** The id of a chassis that is there: else 404. */ readonly chassis?: true }>>;
   /** What is listed, by the filters that were given; written as it comes, so that there may be much. */
-  rows(view: LiveView, asked: Readonly<Record<string, string>>): Iterable<object>;
+  rows(this: void, view: LiveView, asked: Readonly<Record<string, string>>): Iterable<object>;
 }
 
 /** A gauge in `GET /metrics`. Its labels' values are few: hosts, states, never ids of tenants' resources. */
@@ -20,5 +20,5 @@ export interface OpsGauge {
   readonly about: string;
   readonly labels?: readonly string[];
   /** A value, or one for each set of labels; at most 4,096 are shown. */
-  read(view: LiveView): number | Iterable<{ readonly labels: Readonly<Record<string, string>>; readonly value: number }>;
+  read(this: void, view: LiveView): number | Iterable<{ readonly labels: Readonly<Record<string, string>>; readonly value: number }>;
 }

@@ -44,6 +44,39 @@ export async function problems(call: Call): Promise<number> {
   return 0;
 }
 
+interface Tunnel {
+  readonly from?: unknown;
+  readonly to?: unknown;
+  readonly type?: unknown;
+  readonly state?: unknown;
+  readonly since?: unknown;
+  readonly latency_ms?: unknown;
+  readonly loss?: unknown;
+  readonly mtu?: unknown;
+  readonly bfd?: unknown;
+}
+
+export const tunnelStates = ["down", "unknown", "up"] as const;
+export interface TunnelOptions {
+  readonly switch?: string;
+  readonly state?: string;
+}
+
+export async function tunnels(call: Call, options: TunnelOptions): Promise<number> {
+  const body = await ask(call, "/tunnels", { ...(options.switch !== undefined && { switch: options.switch }), ...(options.state !== undefined && { state: options.state }) });
+  if (call.json) await call.write(`${JSON.stringify(body)}\n`);
+  else if (!Array.isArray(body)) await call.write(plainLines(stringify(body)));
+  else if (body.length === 0) await call.write("no tunnels\n");
+  else {
+    const rank = ({ state }: Tunnel): number => (state === "down" ? 0 : state === "unknown" ? 1 : 2);
+    const byName = new Intl.Collator("en", { numeric: true });
+    const rows = (body as readonly Tunnel[]).toSorted((a, b) => rank(a) - rank(b) || byName.compare(cell(a.from), cell(b.from)) || byName.compare(cell(a.to), cell(b.to)));
+    const percent = (loss: unknown): unknown => (typeof loss === "number" ? `${Math.round(loss * 100)}%` : loss);
+    await call.write(table(["FROM", "TO", "TYPE", "STATE", "SINCE", "LATENCY (ms)", "LOSS", "MTU", "BFD"], rows.map((t) => [t.from, t.to, t.type, t.state, t.since, t.latency_ms, percent(t.loss), t.mtu, t.bfd])));
+  }
+  return 0;
+}
+
 interface Rule {
   readonly name?: unknown;
   readonly rule?: unknown;
