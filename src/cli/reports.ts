@@ -9,7 +9,8 @@ async function ask({ api }: Call, path: string, query: Readonly<Record<string, s
   try {
     return (await api.get(path, query)).body;
   } catch (error) {
-    if (!(error instanceof OpsError) || error.code !== "NOT_THERE") throw error;
+    // What a parameter names may not be there either.
+    if (!(error instanceof OpsError) || error.code !== "NOT_THERE" || error.message.startsWith("--")) throw error;
     throw new OpsError("NOT_THERE", `the controller at ${api.url} has no GET ${path} (404): its version does not answer this`, error);
   }
 }
