@@ -60,7 +60,7 @@ function packetServices(apps: readonly App[], view: LiveView): Map<string, strin
         taken.set(table, [...(taken.get(table) ?? []), service.name]);
         return () => undefined;
       },
-      transact: never, send: never, learn: never, fetch: never, exchange: never, nameServers: () => [], flowCounts: never, onAsked: nothing, masters: () => false, acts: () => false,
+      transact: never, send: never, learn: never, forget: never, having: () => [], has: () => false, fetch: never, exchange: never, nameServers: () => [], flowCounts: never, onAsked: nothing, masters: () => false, acts: () => false,
     };
     void service.start(host)?.();
   }

@@ -36,6 +36,7 @@ import { historyRoutes } from "./ops/history.ts";
 import { metersOf } from "./ops/meters.ts";
 import { createOps, type OpsServer } from "./ops/server.ts";
 import { Shadow } from "./ops/shadow.ts";
+import { appGauges, appLists } from "./ops/shown.ts";
 import { Layout } from "./pipeline/layout.ts";
 import { recordOf } from "./pipeline/record.ts";
 import { Asked, Claims, FlowCounter, machineHttp, Outbound, Packets, Services, Share } from "./services/index.ts";
@@ -140,6 +141,8 @@ export class Controller {
       receipts: southbound,
       send: (app, out) => southbound.sendPackets(packets.lower(app, out)),
       learn: (learned) => packets.learn(learned),
+      forget: (app, table, ids) => packets.forget(app, table, ids),
+      scopes: engine,
       onPacket: (app, table, listener) => packets.subscribe(app, table, listener),
       dropped: (app, service, limit) => dropped.inc({ app, service, limit }),
       share: new Share("self", () => ["self"]),
@@ -185,6 +188,8 @@ export class Controller {
       },
     });
     historyRoutes(ops, new History(store, model, tables));
+    appLists(ops, { apps, view, guard, log, isChassis: (id) => model.view.get(chassisTable, id) !== undefined });
+    appGauges(metrics, { apps, view, guard });
     await listening("ops", ops.listen(config.ops));
     this.stops.push(() => ops.close());
     const bound = ({ server }: Pick<OpsServer, "server">): number => (server.address() as AddressInfo).port;

@@ -80,7 +80,7 @@ test("docs/pipeline.md names every table whose flows send packets to the control
     for (const flow of harness.engine.flowsOf("hv1")) if (/\b(controller|CONTROLLER)\b/.test(textOf(flow))) punting.add(harness.layout.tableById(flow.table)!.name);
     const listed = made["docs/pipeline.md"]!.split("## Packets that come to the controller")[1]!.split("\n## ")[0]!;
     expect([...punting].sort()).toEqual([...listed.matchAll(/^\| `(\w+)` \|/gm)].map((m) => m[1]!).sort());
-    expect(punting.size).toBe(9);
+    expect(punting.size).toBe(10);
   } finally {
     await harness.close();
   }
@@ -155,7 +155,7 @@ describe("pages for readers", () => {
   });
 
   test("flags that are named exist", () => {
-    const known = new Set([...usage().matchAll(/--([a-z-]+)/g)].map((m) => m[1]));
+    const known = new Set([...usage(120, apps).matchAll(/--([a-z-]+)/g)].map((m) => m[1]));
     const commands = makeProgram({ write: () => Promise.resolve(), error: () => undefined }, () => undefined);
     for (const command of [commands, ...commands.commands]) for (const option of command.options) known.add(option.long!.slice(2));
     const own = new Set(["help", "check", "encap", "underlay"]); // of every command; of the demo
@@ -165,7 +165,7 @@ describe("pages for readers", () => {
   });
 
   test("paths of the API and of the ops listener that are named are served", () => {
-    const served = [...source].filter(([f]) => f.startsWith("src/ops/")).map(([, text]) => text).join("\n");
+    const served = [...source].filter(([f]) => f.startsWith("src/ops/")).map(([, text]) => text).join("\n") + apps.flatMap((app) => app.opsLists ?? []).map(({ path }) => `"/${path}"`).join("\n");
     for (const page of written) {
       for (const [, path] of read(page).matchAll(/`GET (\/[a-z0-9.]+(?:\/[a-z0-9.]+)*)/g)) {
         if (path!.startsWith("/v2.0/")) expect(path).toBe("/v2.0/extensions");

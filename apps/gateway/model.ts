@@ -3,7 +3,7 @@ import { chassisScope, chassisTable, conflict, definePool, ethType, defineScope,
 import { subnetTable, type Subnet } from "../ipam/model.ts";
 import { addressesOf, addressTable, isOnPhysical, networkResource, networkTable, portTable, segmentTable, type Address, type KnownAt, type Network } from "../l2/model.ts";
 import { liveRouterTable, routerScope, tellOutside } from "../l3/model.ts";
-import { vniPool } from "../overlay/model.ts";
+import { peerPortName, vniPool } from "../overlay/model.ts";
 import { gateway } from "./tables.ts";
 
 /** A network that leads outside of the cloud. `id` is the network's. */
@@ -201,7 +201,8 @@ export const askingHolder = (networkId: string): string => `gateway/asking/${net
 /** And that by which they go from routers to hosts on the network's physical one. */
 export const roundaboutHolder = (networkId: string): string => `gateway/roundabout/${networkId}`;
 
-export const peerPortName = (key: number): string => `axion-bfd-${key}`;
+/** The port by which a host and one other watch each other. */
+export { peerPortName };
 
 /** Whether hosts carry a network by tunnels alone: then every host leads there. One that is on a physical network is outside where that is. */
 export function travelsInTunnels(view: ReadView, networkId: string): boolean {

@@ -1,5 +1,5 @@
 // overlay's facts: what encapsulation costs, how large tenant networks may be, and how two chassis and a network are encapsulated.
-import { ApiError, callTable, chassisTable, conflict, core, definePool, defineScope, defineSettings, defineTable, giveBack, holderOf, load, numberOf, PoolExhaustedError, take, toStage, type EncapType, type FlowAction, type NumberRange, type Outputs, type ReadView, type Row, type Scope, type SharedRegister, type Tx } from "#app";
+import { ApiError, baseScope, callTable, chassisTable, conflict, core, definePool, defineScope, defineSettings, defineTable, giveBack, holderOf, load, numberOf, PoolExhaustedError, take, toEntrance, toStage, type Chassis, type EncapType, type Entrance, type FlowAction, type NumberRange, type Outputs, type ReadView, type Row, type Scope, type SharedRegister, type Tx } from "#app";
 import { chosenSegments, chosenSegmentTable, isTransparent, type Network } from "../l2/model.ts";
 import { overlay } from "./tables.ts";
 
@@ -16,6 +16,8 @@ export const overlaySettings = defineSettings({
  */
 const overheadV4: Readonly<Record<EncapType, number>> = { geneve: 58, vxlan: 50, gre: 42 };
 export const encapOverhead = (type: EncapType, outer: 4 | 6): number => overheadV4[type] + (outer === 6 ? 20 : 0);
+/** Bytes of an outer packet in front of the frame in it, its own IP header included, without options of Geneve. */
+export const outerHeaders = (type: EncapType, outer: 4 | 6): number => encapOverhead(type, outer) - 14 - (type === "geneve" ? 8 : 0);
 
 export interface Profile extends Row {
   readonly profile: string;
@@ -108,6 +110,9 @@ export const tunnelPort: Readonly<Record<EncapType, number>> = { geneve: 65_101,
 /** They are the same on every chassis: nobody draws one. */
 export const tunnelPorts = definePool({ name: "tunnel-port", of: "ofport", min: 65_101, max: 65_103, about: "OpenFlow ports of the tunnel ports", taken: () => true });
 
+/** The port of a host that leads to one other alone, named by the key of that: there the two watch each other by BFD, where an app has them do so. */
+export const peerPortName = (key: number): string => `axion-bfd-${key}`;
+
 /** Of the conjunction in the first table: the outer source is a chassis that may send here, and the VNI is one of those here. */
 export const KNOWN_SENDER = 1;
 
@@ -121,6 +126,28 @@ export function receiveVni(out: Outputs, scope: Scope, vni: number, of: { readon
   first.flow(scope, "classify", { priority: 51, match: { conj_id: KNOWN_SENDER, tunnel_id: vni }, actions: [] });
   first.flow(scope, "classify", { priority: 52, match: { conj_id: KNOWN_SENDER, tunnel_id: vni, ...of }, actions });
 }
+/** The VNI of frames that are of no network: the pool begins above it. */
+const NO_NETWORK = 0;
+/** Instead of the key of a router, in what is of no network: it does not leave. */
+const STAYS = 255;
+/**
+ * Frames of no network, on every chassis: one that a service sends into `locate` with the registers of `toTunnel` leaves by that tunnel. Where it arrives
+ * it goes to `heard` if it has this destination and comes from whoever may send there; others are dropped. One sent with those of `notOut` goes to `heard` at once.
+ */
+export function framesOfNone(out: Outputs, eth_dst: string, heard: Entrance): void {
+  receiveVni(out, baseScope, NO_NETWORK, { eth_dst }, [toEntrance(heard)]);
+  const none = { "reg:net": 0, "reg:vni_loaded": 0 } as const;
+  for (const type of Object.keys(overheadV4) as EncapType[]) {
+    overlay.through(out).flow(baseScope, "tunnel_out", {
+      priority: 170, match: { ...none, "reg:router": loadedFor(type) }, actions: [load("router", 0), load("vni_loaded", loadedFor(type)), { type: "table", table: "tunnel_out" }],
+    });
+  }
+  overlay.through(out).flow(baseScope, "tunnel_out", { priority: 210, match: { ...none, "reg:router": STAYS }, actions: [toEntrance(heard)] });
+}
+/** `type`: by this encapsulation, as networks go that have to have it; undefined: by the one that both hosts share. */
+export const toTunnel = ({ key }: Pick<Chassis, "key">, type: EncapType | undefined) => ({ out_host: key, router: type === undefined ? 0 : loadedFor(type) }) as const;
+export const notOut = { router: STAYS } as const;
+
 /**
  * A free VNI for the network: of these ranges, by default of those that are configured.
  * @throws ApiError 503 NoNetworkAvailable

@@ -14,6 +14,7 @@ import type { Derivation } from "./derivations.ts";
 import type { PipelineDecl, PortPlace, Rule, StaticFlows } from "./pipeline.ts";
 import type { QuestionAnswer } from "./questions.ts";
 import type { ServiceDecl } from "./service.ts";
+import type { OpsGauge, OpsList } from "./shown.ts";
 import type { Settings } from "./settings.ts";
 import type { AnySoftTable, LiveView } from "./soft-table.ts";
 import type { AnyTable, ReadView, Tx } from "./table.ts";
@@ -42,6 +43,7 @@ export * from "./effects.ts";
 export * from "./flow-counts.ts";
 export * from "./pipeline.ts";
 export * from "./service.ts";
+export * from "./shown.ts";
 export { defineSettings, type Endpoint, type SettingDecl, type SettingDecls, type NumberRange, type SettingKind, type Settings, type SettingValues } from "./settings.ts";
 export * from "./validate.ts";
 export * from "../lib/address.ts";
@@ -134,6 +136,9 @@ export interface App {
   readonly problems?: (view: LiveView) => readonly AppProblem[];
   /** The kinds of problem that it can find, with cause and cure for docs/problems.md. */
   readonly problemKinds?: Readonly<Record<string, ProblemKind>>;
+  /** What operators are shown beside: lists on the ops listener, gauges in the metrics. */
+  readonly opsLists?: readonly OpsList[];
+  readonly gauges?: readonly OpsGauge[];
   /** Columns that a host's switch writes by itself, to be read with `observed`. */
   readonly observe?: Observe;
   /** What plugging means: an interface appeared, its flows are confirmed by its switch, it is gone. */

@@ -7,7 +7,8 @@ import type { Endpoint } from "./settings.ts";
 import type { FlowCounts } from "./flow-counts.ts";
 import type { Caller, ResourceHandle } from "./resource.ts";
 import type { PacketIn, PacketOut, StageOut } from "./packets.ts";
-import type { Fact, LiveView } from "./soft-table.ts";
+import type { Scope } from "./scopes.ts";
+import type { AnySoftTable, Fact, LiveView } from "./soft-table.ts";
 import type { AnyTable, Row, Tx } from "./table.ts";
 
 export type { Cancel, Clock } from "../lib/clock.ts";
@@ -120,6 +121,12 @@ export interface ServiceHost {
   /** Sends packets; those of switches that are not connected are dropped. @throws Error naming stage or register of one that cannot be sent */
   send(packets: Iterable<PacketOut | StageOut>): void;
   learn(facts: Iterable<Fact>): void;
+  /** Takes back facts of a table that the app lists; ids of none are passed over. */
+  forget(table: AnySoftTable, ids: Iterable<string>): void;
+  /** Chassis that have a scope, as last compiled: whose switches get what is emitted into it. */
+  having(scope: Scope): Iterable<string>;
+  /** Whether a chassis is among them; it costs one look. */
+  has(chassis: string, scope: Scope): boolean;
   /** One HTTP request over http: or https:. @throws FetchError; few at a time run, the others of the service wait in a queue of limited length */
   fetch(url: string, options?: FetchOptions): Promise<FetchAnswer>;
   /**

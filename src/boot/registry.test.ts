@@ -19,6 +19,8 @@ describe("refused", () => {
     ["a reference of a table that is not required", [owner, app("dark", { tables: [wire], references: [reference(wire, { to: table, ids: (w) => w.id })] })], "app dark has a reference of table lamp, which is not its own and of no app that it requires"],
     ["a reference of a derived table", [app("dark", { tables: [wire, glow], references: [reference(wire, { to: glow, ids: (w) => w.id })] })], "app dark has a reference of table glow, which is derived"],
     ["packets of an undeclared table", [app("dark", { packetIn: { t: () => [] } })], "app dark handles packets of table t, which it does not declare"],
+    ["a list of two apps", [app("light", { opsLists: [{ path: "lamps", about: "", rows: () => [] }] }), app("dark", { opsLists: [{ path: "lamps", about: "", rows: () => [] }] })], "list lamps of dark is declared by light already"],
+    ["a list at no word", [app("dark", { opsLists: [{ path: "a/b", about: "", rows: () => [] }] })], "app dark lists a/b: a path is one word, of small letters and hyphens"],
     ["an undeclared register", [app("dark", { portContext: [{ register: "r", value: () => 1 }] })], "app dark loads register r, which it does not declare"],
   ])("%s", (_, apps, message) => expect(() => checkApps(apps)).toThrow(message));
   test("a table of two apps", () => expect(() => allTables([owner, app("dark", { tables: [table] })])).toThrow("table lamp is declared by light and by dark"));

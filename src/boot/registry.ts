@@ -30,6 +30,7 @@ export const allSoftTables = (apps: readonly App[]): AnySoftTable[] => [observed
 export function checkApps(apps: readonly App[]): void {
   const resources = new Map<string, string>();
   const softTables = new Map([[observedTable.name, "core"], [hostSessionsTable.name, "core"]]);
+  const lists = new Map<string, string>();
   const tables = new Map(apps.flatMap((app) => (app.tables ?? []).map((t) => [t.name, app.name] as const)));
   for (const app of apps) {
     for (const r of app.resources ?? []) {
@@ -68,6 +69,12 @@ export function checkApps(apps: readonly App[]): void {
     for (const [table, columns] of Object.entries(app.observe ?? {})) {
       const known = observableColumns as Readonly<Record<string, object>>;
       for (const column of columns) if (!Object.hasOwn(known, table) || !Object.hasOwn(known[table]!, column)) throw new Error(`app ${app.name} observes ${table}:${column}, which cannot be observed`);
+    }
+    for (const { path } of app.opsLists ?? []) {
+      const other = lists.get(path);
+      if (!/^[a-z][a-z-]*$/.test(path)) throw new Error(`app ${app.name} lists ${path}: a path is one word, of small letters and hyphens`);
+      if (other !== undefined) throw new Error(`list ${path} of ${app.name} is declared by ${other} already`);
+      lists.set(path, app.name);
     }
     const services = (app.services ?? []).map((s) => s.name);
     const again = services.find((n, i) => services.indexOf(n) !== i);

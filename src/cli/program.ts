@@ -13,12 +13,12 @@ import { history, type HistoryOptions } from "./history.ts";
 import { flows, formats, states, type FlowOptions } from "./flows.ts";
 import { lab } from "./lab.ts";
 import { OpsApi, OpsError } from "./ops-api.ts";
-import { policy, problems } from "./reports.ts";
+import { policy, problems, tunnels, tunnelStates, type TunnelOptions } from "./reports.ts";
 import { status, switches } from "./status.ts";
 import { storeCommands } from "./store.ts";
 
 /** Designed and refused by name. */
-export const notYet: readonly string[] = ["trace", "plan", "receipts", "tunnels", "pki"];
+export const notYet: readonly string[] = ["trace", "plan", "receipts", "pki"];
 
 interface GlobalOptions {
   readonly opsUrl: string;
@@ -83,6 +83,12 @@ export function makeProgram(output: Output, finish: (code: number) => void): Com
       finish(await flows(made, options));
     });
   program.command("problems").description("what is wrong now, worst first").action(async () => finish(await problems(call())));
+  program
+    .command("tunnels")
+    .description("tunnels between hosts, each direction, the worst first: state, latency, loss, MTU")
+    .option("--switch <id>", "from or to one host")
+    .addOption(new Option("--state <state>", "in one state").choices(tunnelStates))
+    .action(async (options: TunnelOptions) => finish(await tunnels(call(), options)));
   program.command("policy").description("access rules of the API that are in force, and which of them a policy file made").action(async () => finish(await policy(call())));
   program
     .command("history")

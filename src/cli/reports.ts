@@ -9,7 +9,8 @@ async function ask({ api }: Call, path: string, query: Readonly<Record<string, s
   try {
     return (await api.get(path, query)).body;
   } catch (error) {
-    if (!(error instanceof OpsError) || error.code !== "NOT_THERE") throw error;
+    // What a parameter names may not be there either.
+    if (!(error instanceof OpsError) || error.code !== "NOT_THERE" || error.message.startsWith("--")) throw error;
     throw new OpsError("NOT_THERE", `the controller at ${api.url} has no GET ${path} (404): its version does not answer this`, error);
   }
 }
@@ -40,6 +41,39 @@ export async function problems(call: Call): Promise<number> {
       ] as const;
       await call.write(`${cell(p.severity)} ${cell(p.kind)}: ${cell(p.text)}\n${lines.filter(([, value]) => cell(value) !== "-").map(([name, value]) => `  ${name.padEnd(9)}  ${cell(value)}\n`).join("")}`);
     }
+  }
+  return 0;
+}
+
+interface Tunnel {
+  readonly from?: unknown;
+  readonly to?: unknown;
+  readonly type?: unknown;
+  readonly state?: unknown;
+  readonly since?: unknown;
+  readonly latency_ms?: unknown;
+  readonly loss?: unknown;
+  readonly mtu?: unknown;
+  readonly bfd?: unknown;
+}
+
+export const tunnelStates = ["down", "unknown", "up"] as const;
+export interface TunnelOptions {
+  readonly switch?: string;
+  readonly state?: string;
+}
+
+export async function tunnels(call: Call, options: TunnelOptions): Promise<number> {
+  const body = await ask(call, "/tunnels", { ...(options.switch !== undefined && { switch: options.switch }), ...(options.state !== undefined && { state: options.state }) });
+  if (call.json) await call.write(`${JSON.stringify(body)}\n`);
+  else if (!Array.isArray(body)) await call.write(plainLines(stringify(body)));
+  else if (body.length === 0) await call.write("no tunnels\n");
+  else {
+    const rank = ({ state }: Tunnel): number => (state === "down" ? 0 : state === "unknown" ? 1 : 2);
+    const byName = new Intl.Collator("en", { numeric: true });
+    const rows = (body as readonly Tunnel[]).toSorted((a, b) => rank(a) - rank(b) || byName.compare(cell(a.from), cell(b.from)) || byName.compare(cell(a.to), cell(b.to)));
+    const percent = (loss: unknown): unknown => (typeof loss === "number" ? `${Math.round(loss * 100)}%` : loss);
+    await call.write(table(["FROM", "TO", "TYPE", "STATE", "SINCE", "LATENCY (ms)", "LOSS", "MTU", "BFD"], rows.map((t) => [t.from, t.to, t.type, t.state, t.since, t.latency_ms, percent(t.loss), t.mtu, t.bfd])));
   }
   return 0;
 }

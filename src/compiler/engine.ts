@@ -368,6 +368,15 @@ export class Engine implements Desired {
     for (const output of this.outputs.outputsOf(chassis)) if (output.is === "patch") yield output.wish;
   }
 
+  /** Chassis that have a scope. */
+  having(scope: string): Iterable<string> {
+    return this.scopes.members(scope);
+  }
+
+  has(chassis: string, scope: string): boolean {
+    return this.scopes.has(chassis, scope);
+  }
+
   scopesOf(chassis: string): Iterable<string> {
     return this.scopes.of(chassis);
   }

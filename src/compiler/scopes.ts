@@ -113,6 +113,15 @@ export class Scopes {
     else for (const chassis of node.members) if (this.closures.get(chassis)!.variant === scope.slice(at + 1)) yield chassis;
   }
 
+  /** Whether a chassis has a scope, by its full name. */
+  has(chassis: string, scope: string): boolean {
+    const plain = this.nodes.get(scope);
+    if (plain !== undefined && !plain.perVariant) return plain.members.has(chassis);
+    const at = scope.indexOf(PER_VARIANT);
+    const node = at < 0 ? undefined : this.nodes.get(scope.slice(0, at + 1));
+    return node?.members.has(chassis) === true && this.closures.get(chassis)!.variant === scope.slice(at + 1);
+  }
+
   /** Scopes of a chassis, by their full names. */
   *of(chassis: string): Iterable<string> {
     const closure = this.closures.get(chassis);

@@ -1,6 +1,6 @@
 // Packets between switches and apps: a packet that came up goes to the handler of its table; what handlers and services send goes out
 // of a port as it is, or into a stage by actions made here; what they learned goes to the soft tables.
-import type { App, Fact, LiveView, Out, PacketIn, PacketInHandler, PacketOut, StageOut } from "#app";
+import type { AnySoftTable, App, Fact, LiveView, Out, PacketIn, PacketInHandler, PacketOut, StageOut } from "#app";
 import type { Logger } from "pino";
 import type { HookGuard } from "../lib/hook-guard.ts";
 import type { Facts } from "../model/facts.ts";
@@ -71,6 +71,12 @@ export class Packets {
 
   learn(facts: Iterable<Fact>): void {
     for (const fact of facts) this.options.facts.learn(fact);
+  }
+
+  /** @throws Error when the table is none of the app */
+  forget(app: string, table: AnySoftTable, ids: Iterable<string>): void {
+    if (this.options.apps.find((a) => a.name === app)?.softTables?.includes(table) !== true) throw new Error(`app ${app} forgets facts of soft table ${table.name}, which it does not list`);
+    for (const id of ids) this.options.facts.forget(table, id);
   }
 
   private take(app: string, outs: readonly Out[]): (PacketOut | LoweredOut)[] {

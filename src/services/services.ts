@@ -1,8 +1,8 @@
 // Runs the services of apps: each has a host of its own, whose timers, subscriptions and requests end with it.
 import { AsyncLocalStorage } from "node:async_hooks";
 import {
-  FetchError, PacketRateError, type AnyTable, type App, type Caller, type Cancel, type Clock, type Endpoint, type ExchangeOptions, type Fact, type FetchAnswer, type FetchOptions, type FlowCounts, type LiveView, type PacketIn, type PacketLimits, type PacketOut,
-  type Random, type ResourceHandle, type Row, type RowChange, type ServiceDecl, type ServiceHost, type StageOut, type Tx,
+  FetchError, PacketRateError, type AnySoftTable, type AnyTable, type App, type Caller, type Cancel, type Clock, type Endpoint, type ExchangeOptions, type Fact, type FetchAnswer, type FetchOptions, type FlowCounts, type LiveView, type PacketIn, type PacketLimits, type PacketOut,
+  type Random, type ResourceHandle, type Row, type RowChange, type Scope, type ServiceDecl, type ServiceHost, type StageOut, type Tx,
 } from "#app";
 import type { Logger } from "pino";
 import type { HookGuard } from "../lib/hook-guard.ts";
@@ -29,6 +29,10 @@ export interface ServicesOptions {
   readonly receipts: { confirmed(chassis: string): number; synced(chassis: string): boolean | undefined; onConfirmed(listener: (chassis: string, generation: number) => void): () => void };
   readonly send: (app: string, packets: Iterable<PacketOut | StageOut>) => void;
   readonly learn: (facts: Iterable<Fact>) => void;
+  /** @throws Error when the table is none of the app */
+  readonly forget: (app: string, table: AnySoftTable, ids: Iterable<string>) => void;
+  /** Which chassis have a scope. */
+  readonly scopes: { having(scope: Scope): Iterable<string>; has(chassis: string, scope: Scope): boolean };
   /** Gives a listener what flows of a table of the app punt. @throws Error when the table is none of the app */
   readonly onPacket: (app: string, table: string, listener: (packet: PacketIn) => void) => Cancel;
   /** Told of a packet that a service did not get, or of a change because of one that was refused. */
@@ -226,6 +230,19 @@ class Host implements ServiceHost {
   learn(facts: Iterable<Fact>): void {
     this.check();
     this.options.learn(facts);
+  }
+
+  forget(table: AnySoftTable, ids: Iterable<string>): void {
+    this.check();
+    this.options.forget(this.hook.app, table, ids);
+  }
+
+  having(scope: Scope): Iterable<string> {
+    return this.options.scopes.having(scope);
+  }
+
+  has(chassis: string, scope: Scope): boolean {
+    return this.options.scopes.has(chassis, scope);
   }
 
   async fetch(url: string, options: FetchOptions = {}): Promise<FetchAnswer> {

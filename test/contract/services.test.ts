@@ -1,9 +1,9 @@
 // What an app's service, packet handler and soft tables can do, and what they cannot, through the real engine and API.
 import { afterEach, describe, expect, test } from "vitest";
 import {
-  chassisTable, defineSoftTable, definePipeline, defineTable, each, extendResource, learned, vifTable, type App, type LiveView, type Out, type Row, type ServiceDecl, type ServiceHost,
+  chassisTable, defineSoftTable, definePipeline, defineTable, each, extendResource, learned, observedTable, vifTable, type App, type LiveView, type Out, type Row, type ServiceDecl, type ServiceHost,
 } from "#app";
-import { attachmentTable, portResource, portTable, type Port } from "../../apps/l2/model.ts";
+import { attachmentTable, hostScope, lanScope, portResource, portTable, type Port } from "../../apps/l2/model.ts";
 import { Harness, type HarnessOptions } from "../support/harness.ts";
 
 const open: Harness[] = [];
@@ -173,6 +173,32 @@ describe("a service's host", () => {
     expect(first.length).toBeGreaterThan(10);
     expect(await run(5)).toEqual(first);
     expect(await run(6)).not.toEqual(first);
+  });
+
+  test("sees which hosts have a scope now, and of a scope for each variant those of that one", async () => {
+    const { h, host } = await hosted();
+    const port = await plugged(h);
+    const network = h.view.get(portTable, port)!.network_id;
+    await h.addChassis("hv2", { encap_types: ["vxlan"] });
+    await h.plug("hv2", (await h.create("port", { network_id: network })).id, 5);
+    await h.addChassis("hv3");
+    await h.settled();
+    expect([...host.having(lanScope(network))].sort()).toEqual(["hv1", "hv2"]);
+    const key = h.view.get(chassisTable, "hv1")!.key;
+    expect([...host.having(hostScope(key, "vxlan/4"))]).toEqual(["hv2"]);
+    for (const [chassis, scope] of [["hv1", lanScope(network)], ["hv2", lanScope(network)], ["hv2", hostScope(key, "vxlan/4")]] as const) expect(host.has(chassis, scope), scope).toBe(true);
+    for (const [chassis, scope] of [["hv3", lanScope(network)], ["hv1", hostScope(key, "vxlan/4")], ["hv1", lanScope("none")], ["none", lanScope(network)]] as const) expect(host.has(chassis, scope), scope).toBe(false);
+    await h.unplug("hv1", port);
+    await h.settled();
+    expect([...host.having(lanScope(network))]).toEqual(["hv2"]);
+  });
+
+  test("takes back facts of its own app, and of no other", async () => {
+    const { h, host } = await hosted();
+    host.learn([learned(heard, "a", { id: "1", text: "x" }), learned(heard, "a", { id: "2", text: "y" })]);
+    host.forget(heard, ["1", "never"]);
+    expect(h.view.facts(heard)).toMatchObject([{ id: "2" }]);
+    expect(() => host.forget(observedTable, ["x"])).toThrow("app probe forgets facts of soft table observed, which it does not list");
   });
 
   test("sends packets, and names what cannot be sent", async () => {

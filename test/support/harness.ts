@@ -161,6 +161,8 @@ export class Harness {
         for (const packet of all) this.sent.push({ app, packet });
       },
       learn: (facts) => this.packets.learn(facts),
+      forget: (app, table, ids) => this.packets.forget(app, table, ids),
+      scopes: engine,
       onPacket: (app, table, listener) => this.packets.subscribe(app, table, listener),
       dropped: (_, service, limit) => void this.dropped.push(`${service} ${limit}`),
       share: options.share ?? new Share("self", () => ["self"]),
@@ -292,9 +294,9 @@ export class Harness {
     });
   }
 
-  /** Timers that services have, but for the one that there is always: agents look whether hosts are alive. */
+  /** Timers that services have, but for those that there are always: agents look whether hosts are alive, and somebody which tunnels there are. */
   get timers(): number {
-    return this.clock.pending - (this.apps.some((app) => app.name === "agents") ? 1 : 0);
+    return this.clock.pending - this.apps.filter((app) => app.name === "agents" || app.name === "tunnel-watch").length;
   }
 
   /** As if the switch had confirmed the flows of an interface that is plugged. */

@@ -7,6 +7,7 @@ import { createServer, type AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { until } from "../../../lab/exec.ts";
 import { repositoryRoot } from "../../../lab/controller.ts";
 import { notYet } from "../../../src/cli/program.ts";
 import { version } from "../../../src/lib/version.ts";
@@ -73,6 +74,18 @@ describe("of a running controller", () => {
     expect(await said("switches", "hv2")).toMatch(/^id +hv2$[^]*^bridge +br-int$[^]*^flows\.pending +0$/m);
     expect(JSON.parse(await said("--json", "switches", "hv1")).switch).toMatchObject({ id: "hv1", state: "connected" });
     expect(JSON.parse(await said("switches", "--json")).switches).toHaveLength(2);
+  });
+
+  test("tunnels: a table, the worst first, by host and state; JSON", async () => {
+    let rows: string[] = [];
+    await until("both directions to be up", async () => (rows = (await said("tunnels")).trimEnd().split("\n")).filter((row) => / {2}up {2}/.test(row)).length === 2, { timeoutMs: 20_000 });
+    expect(rows[0]).toMatch(/^FROM {2}TO {3}TYPE {4}STATE {2}SINCE .*LATENCY \(ms\) {2}LOSS {2}MTU +BFD$/);
+    expect(rows.slice(1).map((row) => row.split(/ +/).slice(0, 4))).toEqual([["hv1", "hv2", "geneve", "up"], ["hv2", "hv1", "geneve", "up"]]);
+    expect(await said("tunnels", "--switch", "hv1", "--state", "down")).toBe("no tunnels\n");
+    expect(JSON.parse(await said("tunnels", "--json", "--switch", "hv2"))).toMatchObject([{ from: "hv2", to: "hv1", type: "geneve", state: "up", bfd: null }, { from: "hv1", to: "hv2" }]);
+    expect(await run(["tunnels", "--switch", "hv9"], { AXION_OPS_URL: url })).toMatchObject({ code: 1, out: "", err: expect.stringContaining("hv9") as string });
+    expect((await run(["tunnels", "--state", "dim"], { AXION_OPS_URL: url })).code).toBe(2);
+    expect(await run(["tunnels"], { AXION_OPS_URL: "http://127.0.0.1:1" })).toMatchObject({ code: 1, out: "" });
   });
 
   test("flows: a table, ovs-ofctl's text, JSON, and every way to choose", async () => {
@@ -199,7 +212,7 @@ describe("the command line", () => {
     const help = await run(["--help"]);
     expect(help).toMatchObject({ code: 0, err: "" });
     const commands = [...help.out.matchAll(/^ {2}([a-z]+)\b/gm)].map((m) => m[1]!);
-    expect(commands).toEqual(["start", "status", "switches", "flows", "problems", "policy", "history", "store", "lab", "completion", "help"]);
+    expect(commands).toEqual(["start", "status", "switches", "flows", "problems", "tunnels", "policy", "history", "store", "lab", "completion", "help"]);
     for (const name of commands.filter((c) => !["help", "start"].includes(c))) {
       const own = await run([name, "--help"]);
       expect(own, name).toMatchObject({ code: 0, err: "" });

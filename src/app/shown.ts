@@ -1,0 +1,24 @@
+// What an app shows operators beside problems: lists on the ops listener, and gauges in its metrics. Both are asked when somebody asks, and read what the
+// app's services keep as facts.
+import type { LiveView } from "./soft-table.ts";
+
+/** A list on the ops listener: `GET /<path>` is a JSON array of what `rows` gives. */
+export interface OpsList {
+  /** One word, as `tunnels`; unique among apps and what the core has there. */
+  readonly path: string;
+  readonly about: string;
+  /** Query parameters, each given once at most; one that is not among these, or not of these values, is refused with 400 naming it. */
+  readonly filters?: Readonly<Record<string, { readonly about: string; readonly values?: readonly string[]; /** The id of a chassis that is there: else 404. */ readonly chassis?: true }>>;
+  /** What is listed, by the filters that were given; written as it comes, so that there may be much. */
+  rows(this: void, view: LiveView, asked: Readonly<Record<string, string>>): Iterable<object>;
+}
+
+/** A gauge in `GET /metrics`. Its labels' values are few: hosts, states, never ids of tenants' resources. */
+export interface OpsGauge {
+  /** `axion_...`, unit last. */
+  readonly name: string;
+  readonly about: string;
+  readonly labels?: readonly string[];
+  /** A value, or one for each set of labels; at most 4,096 are shown. */
+  read(this: void, view: LiveView): number | Iterable<{ readonly labels: Readonly<Record<string, string>>; readonly value: number }>;
+}

@@ -1,0 +1,59 @@
+// Lists and gauges of apps on the ops listener.
+import { afterEach, expect, test } from "vitest";
+import type { App, LiveView } from "#app";
+import { pino } from "pino";
+import { hookGuard } from "../lib/hook-guard.ts";
+import { Metrics } from "../lib/metrics.ts";
+import { createOps, type OpsServer } from "./server.ts";
+import { appGauges, appLists } from "./shown.ts";
+
+const log = pino({ level: "silent" });
+const view = {} as LiveView;
+let server: OpsServer | undefined;
+afterEach(() => server?.close());
+
+function serve(app: Partial<App>): OpsServer {
+  server = createOps({ log, providers: { ready: () => ({ ok: true }), switches: () => [], switch: () => undefined, problems: () => [], removeSwitch: () => Promise.resolve(false), flows: () => [], onFlowEvent: () => () => undefined } });
+  appLists(server, { apps: [{ name: "light", about: "", ...app }], view, guard: hookGuard(log), log, isChassis: (id) => id === "hv1" });
+  return server;
+}
+
+test("a list is what its rows are, however many, by the filters that it has", async () => {
+  const lamps = Array.from({ length: 5000 }, (_, i) => ({ id: i, at: i % 2 === 0 ? "hv1" : "hv2", state: "on" }));
+  const ops = serve({ opsLists: [{ path: "lamps", about: "", filters: { switch: { about: "", chassis: true }, state: { about: "", values: ["on", "off"] } }, rows: (_view, { switch: at, state }) => lamps.filter((l) => (at === undefined || l.at === at) && (state === undefined || l.state === state)) }] });
+  expect((await ops.inject("/lamps")).json()).toEqual(lamps);
+  expect((await ops.inject("/lamps?switch=hv1")).json()).toHaveLength(2500);
+  expect((await ops.inject("/lamps?state=off")).json()).toEqual([]);
+  for (const [query, status, message] of [
+    ["state=dim", 400, "query parameter state: 'dim' is not one of on, off"], ["colour=red", 400, "query parameter colour: is not known here; there are switch, state"],
+    ["state=on&state=on", 400, "query parameter state: is given twice"], ["state=", 400, "query parameter state: is empty"], ["switch=hv9", 404, "query parameter switch: there is no switch 'hv9'"],
+  ] as const) {
+    const answer = await ops.inject(`/lamps?${query}`);
+    expect([answer.statusCode, answer.json<{ error: { message: string } }>().error.message]).toEqual([status, message]);
+  }
+});
+
+test("a list that throws costs itself", async () => {
+  const ops = serve({ opsLists: [{ path: "lamps", about: "", rows: () => { throw new Error("dark"); } }] });
+  expect((await ops.inject("/lamps")).statusCode).toBe(500);
+  expect((await ops.inject("/healthz")).statusCode).toBe(200);
+});
+
+test("gauges are read when the metrics are; one that throws has no value, and of one with too many samples the first are shown", async () => {
+  const metrics = new Metrics();
+  let lit = 1;
+  appGauges(metrics, { view, guard: hookGuard(log), apps: [{
+    name: "light", about: "", gauges: [
+      { name: "axion_lamps", about: "lamps", read: () => lit },
+      { name: "axion_lamps_by_state", about: "lamps", labels: ["state"], read: () => [{ labels: { state: "on" }, value: lit }] },
+      { name: "axion_lamps_broken", about: "lamps", labels: ["state"], read: () => { throw new Error("dark"); } },
+      { name: "axion_lamps_many", about: "lamps", labels: ["id"], read: () => Array.from({ length: 10_000 }, (_, i) => ({ labels: { id: String(i) }, value: 1 })) },
+    ],
+  }] });
+  lit = 7;
+  const text = await metrics.text();
+  expect(text).toContain("\naxion_lamps 7\n");
+  expect(text).toContain('axion_lamps_by_state{state="on"} 7');
+  expect(text).not.toMatch(/^axion_lamps_broken\{/m);
+  expect(text.match(/^axion_lamps_many\{/gm)).toHaveLength(4096);
+});

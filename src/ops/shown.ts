@@ -1,0 +1,78 @@
+// What apps show operators: their lists (App.opsLists) as GET on the ops listener, and their gauges (App.gauges) among the metrics.
+import { Readable } from "node:stream";
+import type { App, LiveView, OpsList } from "#app";
+import type { Logger } from "pino";
+import type { HookGuard } from "../lib/hook-guard.ts";
+import type { Metrics, Sample } from "../lib/metrics.ts";
+import { BadQuery, queryOf, type OpsServer } from "./server.ts";
+
+export interface ShownParts {
+  readonly apps: readonly App[];
+  readonly view: LiveView;
+  readonly guard: HookGuard;
+  readonly log: Pick<Logger, "warn">;
+  readonly isChassis: (id: string) => boolean;
+}
+
+/** Characters that are written at once: an answer of any length costs no more, and others have their turn between. */
+const PIECE = 65_536;
+/** Samples of one gauge. */
+const SAMPLES = 4096;
+
+/** Adds `GET /<path>` for every list. @throws Error when the path is taken */
+export function appLists(server: OpsServer, parts: ShownParts): void {
+  for (const app of parts.apps) {
+    for (const list of app.opsLists ?? []) {
+      server.get(`/${list.path}`, (request, reply) => {
+        const asked = askedOf(list, queryOf(request.url, Object.keys(list.filters ?? {})), parts.isChassis);
+        const body = Readable.from(arrayOf(list.rows(parts.view, asked)), { objectMode: false });
+        body.on("error", (error) => parts.log.warn({ app: app.name, reason: error.message, url: request.url }, "a list broke off"));
+        return reply.header("content-type", "application/json; charset=utf-8").send(body);
+      });
+    }
+  }
+}
+
+/** @throws BadQuery */
+function askedOf({ filters = {} }: OpsList, query: ReadonlyMap<string, string>, isChassis: (id: string) => boolean): Readonly<Record<string, string>> {
+  for (const [name, value] of query) {
+    const { values, chassis } = filters[name]!;
+    if (value === "") throw new BadQuery(name, "is empty");
+    if (values?.includes(value) === false) throw new BadQuery(name, `'${value.slice(0, 64)}' is not one of ${values.join(", ")}`);
+    if (chassis === true && !isChassis(value)) throw new BadQuery(name, `there is no switch '${value.slice(0, 64)}'`, 404);
+  }
+  return Object.fromEntries(query);
+}
+
+function* arrayOf(rows: Iterable<object>): Generator<string> {
+  let piece = "[";
+  let first = true;
+  for (const row of rows) {
+    piece += first ? JSON.stringify(row) : `,${JSON.stringify(row)}`;
+    first = false;
+    if (piece.length < PIECE) continue;
+    yield piece;
+    piece = "";
+  }
+  yield `${piece}]`;
+}
+
+/** Adds every gauge; one that throws has no value. @throws Error when a name is taken, or no metric name */
+export function appGauges(metrics: Metrics, { apps, view, guard }: Pick<ShownParts, "apps" | "view" | "guard">): void {
+  for (const app of apps) {
+    for (const gauge of app.gauges ?? []) {
+      const { name, about, labels = [] } = gauge;
+      metrics.gauge(name, about, () => guard<readonly Sample[]>({ app: app.name, hook: `gauge ${name}` }, {}, () => samplesOf(gauge.read(view)), []), labels);
+    }
+  }
+}
+
+function samplesOf(read: number | Iterable<Sample>): Sample[] {
+  if (typeof read === "number") return [{ labels: {}, value: read }];
+  const out: Sample[] = [];
+  for (const sample of read) {
+    if (out.length >= SAMPLES) break;
+    out.push(sample);
+  }
+  return out;
+}
