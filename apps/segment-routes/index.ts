@@ -7,7 +7,7 @@ export default {
   name: "segment-routes",
   about: "machines of a routed network are told the way to its other segments",
   requires: ["l2", "ipam", "overlay", "l3", "dhcp", "provider", "segments"],
-  partOf: "segments",
+  partOf: ["dhcp", "segments"],
   extend,
   derive,
   aliases,
