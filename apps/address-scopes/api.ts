@@ -1,10 +1,10 @@
 // The resource address_scope, and what it adds to subnet pools, networks and what stands on both.
 import {
-  ACCESS_AS_SHARED, badRequest, conflict, defineResource, EVERYBODY, extendResource, memberOf, orNull, parseCidr, reference,
+  ACCESS_AS_SHARED, answer, badRequest, conflict, defineResource, EVERYBODY, extendResource, memberOf, orNull, parseCidr, reference,
   type Alias, type ApiContext, type ExtendAll, type ReadView, type Sight, type StandardRow, type Tx,
 } from "#app";
-import { networkResource, portTable } from "../l2/model.ts";
-import { routerLinkTable } from "../l3/model.ts";
+import { networkResource } from "../l2/model.ts";
+import { routingDomainOf } from "../l3/model.ts";
 import { pooledSubnetTable, subnetPoolResource, subnetPoolTable, type SubnetPool } from "../subnet-pools/model.ts";
 import { addressScopeResource, addressScopeTable, isTaken, PREFIXES_MAX, scopedPoolTable, scopeOf, type AddressScope } from "./model.ts";
 
@@ -129,21 +129,6 @@ const ofNetwork = extendResource(networkResource, {
   present: (view, row) => ({ ipv4_address_scope: scopeOf(view, row.id, 4) ?? null, ipv6_address_scope: scopeOf(view, row.id, 6) ?? null }),
 });
 
-interface OfRouterAndPort extends StandardRow {
-  readonly router_id: string;
-  readonly port_id: string;
-}
-
-/** From outside an address is reached by its own name only within one scope. */
-function checkProxy(tx: Tx, { router_id, port_id }: OfRouterAndPort): void {
-  const networkOf = (port: string): string | undefined => tx.get(portTable, port)?.network_id;
-  const scopeAt = (network: string | undefined): string | undefined => (network === undefined ? undefined : scopeOf(tx, network, 6));
-  const inside = scopeAt(networkOf(port_id));
-  const outside = tx.by(routerLinkTable, "router", router_id).map((link) => scopeAt(networkOf(link.id)));
-  if (outside.includes(inside)) return;
-  throw conflict("AddressScopeConflict", `The IPv6 address scope ${outside[0] ?? "None"} of external network conflict with internal network's IPv6 address scope ${inside ?? "None"}.`);
-}
-
 interface Policy extends StandardRow {
   readonly object_type: string;
   readonly object_id: string;
@@ -152,7 +137,6 @@ interface Policy extends StandardRow {
 
 /** Of apps that this one does not require. */
 export const extendAll: ExtendAll = ({ name }) => {
-  if (name === "ndp_proxy") return { create: (tx, row: OfRouterAndPort) => checkProxy(tx, row) };
   if (name !== "rbac_policy") return undefined;
   const check = (tx: Tx, { object_type, object_id, target_tenant }: Policy, ctx: ApiContext): void => {
     if (object_type === subnetPoolResource.name) checkScopeShared(tx, object_id, target_tenant, ctx);
@@ -160,6 +144,7 @@ export const extendAll: ExtendAll = ({ name }) => {
   return { create: (tx, row: Policy, _input, ctx) => check(tx, row, ctx), update: (tx, row: Policy, _changes, ctx) => check(tx, row, ctx) };
 };
 
+export const answers = [answer(routingDomainOf, scopeOf)];
 export const resources = [addressScope];
 export const extend = [ofPool, ofNetwork];
 export const references = [

@@ -1,6 +1,6 @@
 // Address scopes.
 import type { App } from "#app";
-import { aliases, extend, extendAll, policies, references, resources } from "./api.ts";
+import { aliases, answers, extend, extendAll, policies, references, resources } from "./api.ts";
 import { derive } from "./domains.ts";
 import { addressScopeTable, scopedPoolTable } from "./model.ts";
 
@@ -11,6 +11,7 @@ export default {
   partOf: ["l3", "subnet-pools"],
   tables: [addressScopeTable, scopedPoolTable],
   resources,
+  answers,
   references,
   extend,
   extendAll,

@@ -1,7 +1,7 @@
 // dhcp: ports learn their configuration from the controller, out of the model: DHCPv4 and IPv6 router advertisements.
 // No agent, no lease files, nothing on the network to reach: the request never leaves the hypervisor's switch.
 import type { App } from "#app";
-import { dhcpSettings, portDhcpOptsTable, portOfferTable, subnetOfferTable } from "./model.ts";
+import { dhcpSettings, portDhcpOptsTable, portOfferTable, subnetOfferTable, subnetRouteTable } from "./model.ts";
 import { converters, portExtension, problems, references } from "./options.ts";
 import { dhcpRequest } from "./packet-in.ts";
 import { routerAdvertisements } from "./ra-service.ts";
@@ -12,7 +12,7 @@ export default {
   name: "dhcp",
   about: "answers DHCPv4 requests and router solicitations from the model",
   requires: ["l2", "ipam", "overlay", "l3"],
-  tables: [portDhcpOptsTable, subnetOfferTable, portOfferTable],
+  tables: [portDhcpOptsTable, subnetOfferTable, subnetRouteTable, portOfferTable],
   settings: dhcpSettings,
   references,
   extend: [portExtension],

@@ -39,6 +39,14 @@ export interface SubnetOffer extends Row {
 }
 export const subnetOfferTable = defineTable<SubnetOffer>()("subnet_offer", { derived: true, open: true, indexes: { subnet: (o) => o.subnet_id } });
 
+/** A route that DHCP tells clients of a subnet beside the subnet's own (derived). A joint. `id` is `<app>/<subnet>/<destination>`. */
+export interface SubnetRoute extends Row {
+  readonly subnet_id: string;
+  readonly destination: string;
+  readonly nexthop: string;
+}
+export const subnetRouteTable = defineTable<SubnetRoute>()("subnet_route", { derived: true, open: true, indexes: { subnet: (r) => r.subnet_id } });
+
 /** Likewise what a port is told beside that. `id` is `<app>/<port>`. */
 export interface PortOffer extends Row {
   readonly port_id: string;

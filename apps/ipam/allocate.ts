@@ -7,7 +7,8 @@ import {
 } from "#app";
 import { addressesOf, addressHolderTable, addressId, addressTable, deviceOwner, isRouterPort, type Address, type Port } from "../l2/model.ts";
 import type { FixedIp } from "./checks.ts";
-import { subnetResource, subnetTable, type AllocationPool, type Subnet } from "./model.ts";
+import { placed } from "./placed.ts";
+import { deferredPortTable, subnetResource, subnetTable, type AllocationPool, type Subnet } from "./subnets.ts";
 
 /** Where the next search in a subnet's pools starts: an offset into the pools put end to end. `id` is the subnet's. */
 interface Cursor extends Row {
@@ -142,6 +143,8 @@ export function isHostAddress(cidr: Cidr, value: bigint): boolean {
   return cidr.family === 6 || cidr.prefix >= 31 || (value !== cidr.network && value !== lastIp(cidr));
 }
 
+const notOnIt = (networkId: string, subnetId: string): Error => invalidInput(`Failed to create port on network ${networkId}, because fixed_ips included invalid subnet ${subnetId}`);
+
 function subnetOfWant(tx: Tx, ctx: ApiContext, port: Port, subnets: readonly Subnet[], want: FixedIp): Subnet {
   if (want.subnet_id !== undefined) {
     const found = subnets.find((s) => s.id === want.subnet_id);
@@ -149,7 +152,7 @@ function subnetOfWant(tx: Tx, ctx: ApiContext, port: Port, subnets: readonly Sub
     // Neutron tells an unknown subnet from one of another network, as far as the caller may see it.
     if (tx.get(subnetTable, want.subnet_id) === undefined) throw notFound("SubnetNotFound", `Subnet ${want.subnet_id} could not be found.`);
     ctx.visible(subnetResource, want.subnet_id);
-    throw invalidInput(`Failed to create port on network ${port.network_id}, because fixed_ips included invalid subnet ${want.subnet_id}`);
+    throw notOnIt(port.network_id, want.subnet_id);
   }
   const ip = parseIp(want.ip_address!)!;
   const found = subnets.find((s) => contains(cidrOf(s), ip));
@@ -199,9 +202,25 @@ function subnetsFor({ device_owner: owner }: Port, subnets: readonly Subnet[]): 
   return own.length > 0 ? own : subnets.filter((s) => s.owners === undefined);
 }
 
-/** Addresses of a new port for which none were asked: one of each family, and one of each auto-address subnet. */
-export function assignDefault(tx: Tx, port: Port): void {
-  const there = subnetsOf(tx, port.network_id);
+/** Addresses of a port for which none were asked: one of each family, and one of each auto-address subnet; later, where it is not known yet of which. */
+export function assignDefault(tx: Tx, ctx: Pick<ApiContext, "ask">, port: Port): void {
+  const here = placed(tx, ctx, port, subnetsOf(tx, port.network_id), undefined);
+  if (here === "later") tx.put(deferredPortTable, { id: port.id, network_id: port.network_id });
+  else assignFrom(tx, port, here);
+}
+
+/** Likewise of a port that waited for it, of these subnets of its network. @throws ApiError when there is none for it, or no address is left */
+export function assignDeferred(tx: Tx, port: Port, subnets: readonly Subnet[]): void {
+  notDeferred(tx, port.id);
+  const ids = new Set(subnets.map((s) => s.id));
+  assignFrom(tx, port, subnetsOf(tx, port.network_id).filter((s) => ids.has(s.id)));
+}
+
+export function notDeferred(tx: Tx, portId: string): void {
+  if (tx.get(deferredPortTable, portId) !== undefined) tx.delete(deferredPortTable, portId);
+}
+
+function assignFrom(tx: Tx, port: Port, there: readonly Subnet[]): void {
   const subnets = subnetsFor(port, there);
   if (subnets.length === 0 && there.length > 0) throw conflict("IpAddressGenerationFailureNoMatchingSubnet", `No valid service subnet for the given device owner, network ${port.network_id}, device owner ${port.device_owner}.`);
   let position = 0;
@@ -228,6 +247,11 @@ export function assign(tx: Tx, ctx: ApiContext, port: Port, wants: readonly Fixe
   const spare = new Map(before.map((a) => [a.ip, a]));
   const chosen: (Chosen | undefined)[] = wants.map(() => undefined);
   const askedSubnets = wants.map((want) => subnetOfWant(tx, ctx, port, subnets, want));
+  const where = placed(tx, ctx, port, subnets, askedSubnets);
+  const here = where === "later" ? [] : where;
+  const elsewhere = askedSubnets.find((s) => !here.includes(s));
+  if (elsewhere !== undefined) throw notOnIt(port.network_id, elsewhere.id);
+  notDeferred(tx, port.id);
 
   // Named addresses first, then those of auto-address subnets, so that neither is given out for an unnamed one.
   wants.forEach((want, i) => {
@@ -244,7 +268,7 @@ export function assign(tx: Tx, ctx: ApiContext, port: Port, wants: readonly Fixe
   if (twice !== undefined) throw invalidInput(`Duplicate IP address '${twice}' in fixed_ips`);
   const extra: Chosen[] = [];
   if (!isRouterPort(port)) {
-    for (const subnet of subnets) {
+    for (const subnet of here) {
       if (!isAutoAddress(subnet) || chosen.some((c) => c?.subnet.id === subnet.id)) continue;
       const own = slaac(tx, port, subnet);
       spare.delete(own.ip);
@@ -282,13 +306,17 @@ export function followMac(tx: Tx, port: Port, oldMac: string): void {
 }
 
 /** A new auto-address subnet gives a port of its network an address. False if this is not for it. */
-export function addAutoAddress(tx: Tx, port: Port, subnet: Subnet): boolean {
-  if (isRouterPort(port) || !subnetsFor(port, subnetsOf(tx, port.network_id)).some((s) => s.id === subnet.id)) return false;
+export function addAutoAddress(tx: Tx, ctx: Pick<ApiContext, "ask">, port: Port, subnet: Subnet): boolean {
+  if (isRouterPort(port)) return false;
   const used = addressesOf(tx, port.id);
+  const all = subnetsOf(tx, port.network_id);
+  const here = placed(tx, ctx, port, all, all.filter((s) => used.some((a) => a.subnet_id === s.id)));
+  if (here === "later" || !subnetsFor(port, here).some((s) => s.id === subnet.id)) return false;
   put(tx, port, slaac(tx, port, subnet), used.length === 0 ? 0 : used.at(-1)!.position + 1);
   return true;
 }
 
 export function release(tx: Tx, portId: string): void {
   for (const address of tx.by(addressTable, "port", portId)) giveBack(tx, address);
+  notDeferred(tx, portId);
 }

@@ -2,7 +2,7 @@ import { beforeEach, describe, expect, test } from "vitest";
 import { Api, type Shown } from "../../test/support/api.ts";
 import { addressId, addressTable } from "../l2/model.ts";
 import { cursorTable, pickAddress } from "./allocate.ts";
-import { subnetTable } from "./model.ts";
+import { subnetTable } from "./subnets.ts";
 
 let api: Api;
 let net: string;

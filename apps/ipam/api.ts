@@ -4,9 +4,9 @@ import {
   type Alias, type AnyTable, type ApiContext, type Cidr, type ReadView, type Tx,
 } from "#app";
 import { addressesOf, addressTable, isRouterPort, isServicePort, networkResource, networkTable, portResource, portTable, type Network } from "../l2/model.ts";
-import { addAutoAddress, assign, assignDefault, cidrOf, cursorTable, followMac, isAutoAddress, isHostAddress, release, reopen } from "./allocate.ts";
+import { addAutoAddress, assign, assignDefault, cidrOf, cursorTable, followMac, isAutoAddress, isHostAddress, notDeferred, release, reopen } from "./allocate.ts";
 import type { FixedIp } from "./checks.ts";
-import { subnetResource, subnetTable, type AllocationPool, type HostRoute, type Ipv6Mode, type Subnet } from "./model.ts";
+import { deferredPortTable, subnetResource, subnetTable, type AllocationPool, type HostRoute, type Ipv6Mode, type Subnet } from "./subnets.ts";
 
 const NETWORK_OWNER = "rule:admin_only or rule:service_api or (role:member and rule:network_owner)";
 const SUBNET_WRITER = "(role:member and project_id:%(project_id)s) or rule:admin_only or (role:member and rule:network_owner)";
@@ -205,8 +205,15 @@ const subnet = defineResource(subnetResource, {
     };
     tx.put(subnetTable, row);
     ctx.bump(networkResource, network.id);
-    if (isAutoAddress(row)) for (const port of tx.by(portTable, "network", network.id)) if (addAutoAddress(tx, port, row)) ctx.bump(portResource, port.id);
     return row;
+  },
+
+  // Whom it gives addresses follows from what other apps store with it.
+  completed(tx, done, ctx) {
+    for (const { row, created } of done) {
+      if (!created || !isAutoAddress(row)) continue;
+      for (const port of tx.by(portTable, "network", row.network_id)) if (addAutoAddress(tx, ctx, port, row)) ctx.bump(portResource, port.id);
+    }
   },
 
   update(tx, row, changes, ctx) {
@@ -313,17 +320,21 @@ const portExtension = extendResource(portResource, {
         },
       },
     },
-    ip_allocation: { type: "string", about: "immediate, or none for a port without addresses.", filter: true, sort: true, alias: "ip_allocation" },
+    ip_allocation: { type: "string", about: "immediate; deferred: it gets its addresses when its host is known; none: it has none.", filter: true, sort: true, alias: "ip_allocation" },
   },
   create(tx, row, input, ctx) {
     const wants = input.fixed_ips as readonly FixedIp[] | undefined;
-    if (wants === undefined) assignDefault(tx, row);
+    if (wants === undefined) assignDefault(tx, ctx, row);
     else assign(tx, ctx, row, wants);
   },
   update(tx, row, changes, ctx, before) {
     const wants = changes.fixed_ips as readonly FixedIp[] | undefined;
     if (wants === undefined) {
       if (row.mac_address !== before.mac_address) followMac(tx, row, before.mac_address);
+      if (changes["binding:host_id"] !== undefined && tx.get(deferredPortTable, row.id) !== undefined) {
+        notDeferred(tx, row.id);
+        assignDefault(tx, ctx, row);
+      }
       return;
     }
     const old = addressesOf(tx, row.id).map((a) => a.ip);
@@ -339,16 +350,17 @@ const portExtension = extendResource(portResource, {
   remove: (tx, row) => release(tx, row.id),
   present(view, row) {
     const list = addressesOf(view, row.id).map((a) => ({ subnet_id: a.subnet_id, ip_address: a.ip }));
-    return { fixed_ips: list, ip_allocation: list.length === 0 ? "none" : "immediate" };
+    return { fixed_ips: list, ip_allocation: list.length > 0 ? "immediate" : view.get(deferredPortTable, row.id) === undefined ? "none" : "deferred" };
   },
 });
 
 /** Tables of this app that no other app reads. */
-export const tables: readonly AnyTable[] = [cursorTable];
+export const tables: readonly AnyTable[] = [cursorTable, deferredPortTable];
 export const resources = [subnet];
 export const references = [
   reference(subnetTable, { to: networkTable, ids: (s) => s.network_id, gone: (tx, s) => removeSubnet(tx, s.id) }),
   reference(addressTable, { to: portTable, ids: (a) => a.port_id, gone: (tx, a) => release(tx, a.port_id) }),
+  reference(deferredPortTable, { to: portTable, ids: (d) => d.id, gone: (tx, d) => tx.delete(deferredPortTable, d.id) }),
 ];
 export const extend = [networkExtension, portExtension];
 export const aliases: readonly Alias[] = [

@@ -3,7 +3,7 @@ import {
   asList, badRequest, contains, invalidFor, invalidInput, isObject, makeCheck, normalizeIp, orNull, parseCidr, parseIp, show,
   type Check, type Cidr, type Convert, type Converter,
 } from "#app";
-import type { AllocationPool, HostRoute } from "./model.ts";
+import type { AllocationPool, HostRoute } from "./subnets.ts";
 
 const uuid = makeCheck({ type: "uuid" });
 const ip = makeCheck({ type: "ip" });

@@ -1,7 +1,7 @@
 import type { App } from "#app";
 import { aliases, extend, references, resources, tables } from "./api.ts";
 import { converters } from "./checks.ts";
-import { subnetTable } from "./model.ts";
+import { subnetTable } from "./subnets.ts";
 
 export default {
   name: "ipam",

@@ -1,5 +1,5 @@
 // Routing domains: a router routes between networks of one of them alone.
-import { defineTable, load, toStage, type ReadView, type Row } from "#app";
+import { defineQuestion, defineTable, load, toStage, type ReadView, type Row } from "#app";
 
 /** By family, where a router's networks are not all of one domain: these domains, in order. */
 export interface Domains {
@@ -22,6 +22,9 @@ export interface RoutingDomain extends Row {
   readonly domain: string;
 }
 export const routingDomainTable = defineTable<RoutingDomain>()("routing_domain", { derived: true, open: true, indexes: { network: (d) => d.network_id } });
+
+/** The same in a transaction, answered by who fills `routing_domain`; undefined: of this one nothing is said. */
+export const routingDomainOf = defineQuestion<(view: ReadView, networkId: string, family: 4 | 6) => string | undefined>("routing_domain_of");
 
 /** The domain of a network; "": nobody says. */
 export const domainOf = (view: ReadView, networkId: string, family: 4 | 6): string => view.by(routingDomainTable, "network", networkId).find((d) => d.ip_version === family)?.domain ?? "";

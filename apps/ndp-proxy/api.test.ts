@@ -197,3 +197,36 @@ describe("what is another's", () => {
     expect(await post({ port_id: theirs.id }, admin)).toMatchObject({ status: 201 });
   });
 });
+
+describe("address scopes", () => {
+  /** A subnet of a pool that is of this scope. */
+  const scoped = async (name: string, network: Shown, prefix: string, scope: Shown): Promise<Shown> => {
+    const pool = await api.make("subnetpool", { name, prefixes: [prefix], default_prefixlen: 64, address_scope_id: scope.id, project_id: network.project_id }, admin);
+    return api.make("subnet", { network_id: network.id, ip_version: 6, subnetpool_id: pool.id, project_id: network.project_id }, admin);
+  };
+
+  test("an address is published in its own scope alone: of the gateway by which that is, whichever others there are", async () => {
+    const scope = await api.make("address_scope", { ip_version: 6, name: "s", project_id: "ops" }, admin);
+    const [theirs, mine] = [await api.make("network", { "router:external": true, project_id: "ops" }, admin), await api.make("network", { project_id: "ops" }, admin)];
+    await scoped("outside", theirs, "2001:db8:a::/48", scope);
+    const its = await scoped("inside", mine, "2001:db8:b::/48", scope);
+    const r = await api.make("router", { project_id: "ops", external_gateway_info: { network_id: outside.id } }, admin);
+    await api.put(`routers/${r.id}/add_router_interface`, { subnet_id: its.id }, admin);
+    await api.put(`routers/${r.id}/add_external_gateways`, { router: { external_gateways: [{ network_id: theirs.id }] } }, admin);
+    await api.change("router", r.id, { enable_ndp_proxy: true }, admin);
+    const inner = await api.make("port", { network_id: mine.id, project_id: "ops" }, admin);
+    const proxy = { router_id: r.id, port_id: inner.id };
+    expect(await refused(409, "AddressScopeConflict", proxy, { project: "ops", roles: "admin" })).toContain(`scope None of external network conflict with internal network's IPv6 address scope ${scope.id}`);
+    // By the other one it is.
+    await api.put(`routers/${r.id}/update_external_gateways`, { router: { external_gateways: [{ network_id: theirs.id }, { network_id: outside.id }] } }, admin);
+    await api.change("router", r.id, { enable_ndp_proxy: false }, admin);
+    const first = (await api.call("GET", `routers/${r.id}`, undefined, admin)).body.router as Shown;
+    expect(first.external_gateway_info).toMatchObject({ network_id: theirs.id });
+    await api.change("router", r.id, { enable_ndp_proxy: true }, admin);
+    expect(await post(proxy, { project: "ops", roles: "admin" })).toMatchObject({ status: 201 });
+    // Nor is it moved to a gateway of another scope.
+    await api.put(`routers/${r.id}/update_external_gateways`, { router: { external_gateways: [{ network_id: outside.id }, { network_id: theirs.id }] } }, admin);
+    await api.change("router", r.id, { enable_ndp_proxy: false }, admin);
+    await api.refused(409, "AddressScopeConflict", "PUT", `routers/${r.id}`, { router: { enable_ndp_proxy: true } }, admin);
+  });
+});

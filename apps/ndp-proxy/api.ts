@@ -1,12 +1,13 @@
-// NDP proxies, and the switch of routers that lets them count. There are no address scopes here, which elsewhere keep two projects from
-// publishing the same addresses: a prefix is published on an external network by one router alone, and none that is on the link there.
+// NDP proxies, and the switch of routers that lets them count. Where there are address scopes, from outside an address is reached by its own name
+// only within one. They need not be there, which elsewhere keep two projects from publishing the same addresses: a prefix is published on an
+// external network by one router alone, and none that is on the link there.
 import {
   memberOf, badRequest, conflict, defineResource, extendResource, orNull, overlap, parseCidr, reference, type Alias, type ApiContext, type ReadView, type Tx,
 } from "#app";
 import { routerGatewayTable, type RouterGateway } from "../gateway/model.ts";
 import { subnetTable, type Subnet } from "../ipam/model.ts";
 import { addressesOf, addressTable, deviceOwner, isAnothersPort, portResource, portTable, type Port } from "../l2/model.ts";
-import { routerInterfaceTable, routerResource, routerTable, type Router } from "../l3/model.ts";
+import { routerInterfaceTable, routerResource, routerTable, routingDomainOf, type Router } from "../l3/model.ts";
 import { ndpProxyResource, ndpProxyTable, ndpRouterTable, subnetBetween, type NdpProxy } from "./model.ts";
 
 const MEMBER = memberOf();
@@ -31,8 +32,11 @@ function addressOf(tx: Tx, port: Port, routerId: string, named: string | null): 
   return { ip, subnet };
 }
 
-/** Who published a prefix of others would get what is sent to them. @throws ApiError 409 AddressScopeConflict */
-function checkPublishable(tx: Tx, { router_id, network_id }: RouterGateway, subnet: Subnet): void {
+/** A router routes within one domain, and who published a prefix of others would get what is sent to them. @throws ApiError 409 AddressScopeConflict */
+function checkPublishable(tx: Tx, ctx: ApiContext, { router_id, network_id }: RouterGateway, subnet: Subnet): void {
+  const scopeAt = (network: string): string => ctx.ask(routingDomainOf, tx, network, 6).find((d) => d !== undefined) ?? "None";
+  const [outside, inside] = [scopeAt(network_id), scopeAt(subnet.network_id)];
+  if (outside !== inside) throw conflict("AddressScopeConflict", `The IPv6 address scope ${outside} of external network conflict with internal network's IPv6 address scope ${inside}.`);
   const prefix = parseCidr(subnet.cidr)!;
   const taken = (by: string): Error => conflict("AddressScopeConflict", `The IPv6 prefix ${subnet.cidr} of subnet ${subnet.id} conflicts with ${by} of external network ${network_id}.`);
   const onLink = tx.by(subnetTable, "network", network_id).find((s) => overlap(parseCidr(s.cidr)!, prefix));
@@ -76,7 +80,7 @@ const ndpProxy = defineResource(ndpProxyResource, {
       throw conflict("RouterNDPProxyNotEnable", `The enable_ndp_proxy parameter of router ${router.id} must be set as True while create ndp proxy entry on it.`);
     }
     const { ip, subnet } = addressOf(tx, port, router.id, input.ip_address as string | null);
-    checkPublishable(tx, gateway, subnet);
+    checkPublishable(tx, ctx, gateway, subnet);
     if (tx.by(ndpProxyTable, "router", router.id).some((p) => p.ip_address === ip)) {
       throw conflict("NeutronDbObjectDuplicateEntry", `Failed to create a duplicate NDPProxy: for attribute(s) ['router_id', 'ip_address'] with value(s) ${router.id}, ${ip}`);
     }
@@ -95,11 +99,11 @@ const ndpProxy = defineResource(ndpProxyResource, {
 
 const notValid = (router: string, reason: string): Error => conflict("RouterGatewayNotValid", `Can not enable ndp proxy on router ${router}, ${reason}.`);
 
-function switchOn(tx: Tx, router: Router, reason: (gateway: RouterGateway | undefined) => string): void {
+function switchOn(tx: Tx, ctx: ApiContext, router: Router, reason: (gateway: RouterGateway | undefined) => string): void {
   const gateway = gatewayOf(tx, router.id);
   if (gateway === undefined || !hasIpv6(tx, gateway.id)) throw notValid(router.id, reason(gateway));
   // What it published by another gateway, or while nobody else did, may be somebody else's here and now.
-  for (const subnet of publishedBy(tx, router.id)) checkPublishable(tx, gateway, subnet);
+  for (const subnet of publishedBy(tx, router.id)) checkPublishable(tx, ctx, gateway, subnet);
   tx.put(ndpRouterTable, { id: router.id, gateway_id: gateway.id });
 }
 
@@ -112,12 +116,12 @@ const ofRouter = extendResource(routerResource, {
   attributes: {
     enable_ndp_proxy: { type: "boolean", about: "Of addresses inside those alone are reached from outside by IPv6 that NDP proxies name, and they are answered for; false without a gateway.", post: true, put: true, check: orNull({ type: "boolean" }), filter: true, alias: "l3-ext-ndp-proxy" },
   },
-  create(tx, row, input) {
+  create(tx, row, input, ctx) {
     if (input.enable_ndp_proxy !== true) return;
-    switchOn(tx, row, (gateway) =>
+    switchOn(tx, ctx, row, (gateway) =>
       gateway === undefined ? "The request body not contain external gateway information" : `The external network ${gateway.network_id} don't support IPv6 ndp proxy, the network has no IPv6 subnets or has no IPv6 address scope`);
   },
-  update(tx, row, changes) {
+  update(tx, row, changes, ctx) {
     const wanted = changes.enable_ndp_proxy as boolean | null | undefined;
     const had = tx.get(ndpRouterTable, row.id);
     const lost = had !== undefined && tx.get(routerGatewayTable, had.gateway_id) === undefined;
@@ -126,7 +130,7 @@ const ofRouter = extendResource(routerResource, {
       tx.delete(ndpRouterTable, row.id);
     } else if (gatewayOf(tx, row.id) === undefined && tx.count(ndpProxyTable, "router", row.id) > 0) throw inUseByProxies(row.id);
     if (wanted === true) {
-      switchOn(tx, row, (gateway) => (lost && gateway === undefined ? "The router's external gateway will be unset" : "The router has no external gateway or the external gateway port has no IPv6 address or IPv6 address scope"));
+      switchOn(tx, ctx, row, (gateway) => (lost && gateway === undefined ? "The router's external gateway will be unset" : "The router has no external gateway or the external gateway port has no IPv6 address or IPv6 address scope"));
     } else if (wanted === false) tx.delete(ndpRouterTable, row.id);
     else if (had !== undefined && !lost && !hasIpv6(tx, had.gateway_id)) {
       throw conflict("RouterIPv6GatewayInUse", `Can't remove the IPv6 subnet from external gateway of router ${row.id}, the IPv6 subnet in use by the router's ndp proxy.`);

@@ -6,7 +6,8 @@ import {
 import { chosenSegments, chosenSegmentTable, isPhysical, networkResource, networkTable, type Network } from "../l2/model.ts";
 import { commonEncap, vniOf } from "../overlay/model.ts";
 import { addSegment, removeSegment } from "../provider/model.ts";
-import { chosenOf, indexesOf, networkSegmentTable, segmentResource, type NetworkSegment } from "./model.ts";
+import { chosenOf, indexesOf, networkSegmentTable, segmentResource, subnetSegmentTable, type NetworkSegment } from "./model.ts";
+import { checkOneMore } from "./routed.ts";
 
 const ADMIN = "rule:admin_only";
 /** Of ids of segments that come with their network; made at random, once. */
@@ -67,6 +68,7 @@ const segment = defineResource(segmentResource, {
   policy: { create: ADMIN, get: ADMIN, update: ADMIN, delete: ADMIN },
   create(tx, standard, input, ctx) {
     const network = ctx.visible(networkResource, input.network_id as string);
+    checkOneMore(tx, network.id);
     const physnet = (input.physical_network as string | undefined) ?? "";
     const { index } = addSegment({ tx, ctx }, network, {
       type: input.network_type as string, physicalNetwork: physnet === "" ? undefined : physnet, segmentationId: (input.segmentation_id as number | null | undefined) ?? undefined,
@@ -83,6 +85,7 @@ const segment = defineResource(segmentResource, {
     return after;
   },
   remove(tx, row, ctx) {
+    if (tx.count(subnetSegmentTable, "segment", row.id) > 0) throw inUse(row.id, "subnets are on it");
     const chosen = row.index === null ? undefined : tx.get(chosenSegmentTable, chosenOf(row));
     if (chosen === undefined || tx.count(chosenSegmentTable, "network", row.network_id) < 2) throw inUse(row.id, "it is the only segment of its network");
     removeSegment(tx, chosen, (port) => inUse(row.id, `port ${port} is at a host that has no other segment of the network`));
@@ -93,7 +96,7 @@ const segment = defineResource(segmentResource, {
 });
 
 const network = extendResource(networkResource, {
-  attributes: { l2_adjacency: { type: "boolean", about: "Whether ports hear each other wherever they are: not between several physical segments without tunnels.", alias: "l2_adjacency" } },
+  attributes: { l2_adjacency: { type: "boolean", about: "Whether ports hear each other wherever they are: not between several physical segments without tunnels, nor where subnets are on segments.", alias: "l2_adjacency" } },
   // Which segments it has is known when all had their say.
   completed(tx, done) {
     for (const { row, created } of done) if (created) keep(tx, row);
@@ -104,7 +107,7 @@ const network = extendResource(networkResource, {
   present(view, { id }) {
     const chosen = chosenSegments(view, id);
     // Who is on two segments hands on between them, and that is for tunnels and one physical network.
-    return { l2_adjacency: chosen.length < 2 || !chosen.every(isPhysical) };
+    return { l2_adjacency: view.count(subnetSegmentTable, "network", id) === 0 && (chosen.length < 2 || !chosen.every(isPhysical)) };
   },
 });
 
@@ -127,6 +130,7 @@ export const extend = [network];
 export const references = [reference(networkSegmentTable, { to: networkTable, ids: (s) => s.network_id, gone: (tx, s) => tx.delete(networkSegmentTable, s.id) })];
 export const aliases: readonly Alias[] = [
   { alias: "segment", name: "Segment", description: "Segments of networks, one by one.", updated: "2016-02-24T17:00:00-00:00" },
+  { alias: "subnet-segmentid-writable", name: "Subnet SegmentID (writable)", description: "A subnet that is there can be put on the segment of its network.", updated: "2018-04-09T10:00:00-00:00" },
   { alias: "l2_adjacency", name: "L2 Adjacency", description: "Networks show whether their ports hear each other wherever they are.", updated: "2016-04-12T16:00:00-00:00" },
   { alias: "standard-attr-segment", name: "Standard Attribute Segment Extension", description: "Segments have what every resource has.", updated: "2018-04-09T10:00:00-00:00" },
 ];

@@ -11,6 +11,7 @@ const wanted = JSON.parse(readFileSync(new URL("../fixtures/api/attributes.json"
 /** Where it is otherwise on purpose, and why. */
 const DIFFERENT: Readonly<Record<string, string>> = {
   "networks.mtu": "cuvfs", // net-mtu-writable, an extension of its own
+  "subnets.segment_id": "cuvfs", // subnet-segmentid-writable, likewise
   "floatingips.router_id": "cuvfs", // floating-ip-router-writable, likewise
   "ports.tags": "cv", // tag-ports-during-bulk-creation, an extension of its own
   "port_forwardings.external_port": "cuvfs", // or a range

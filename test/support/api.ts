@@ -53,7 +53,7 @@ const apps: readonly App[] = [
   },
   { name: "overlay", about: "", requires: ["l2"], extend: overlay.extend, aliases: overlay.aliases },
   { name: "l3", about: "", requires: ["l2", "ipam"], tables: [routerTable, routerInterfaceTable, routerLinkTable], resources: l3.resources, converters: l3.converters, extend: l3.extend, aliases: l3.aliases },
-  { name: "address-scopes", about: "", requires: ["l2", "ipam", "l3", "subnet-pools"], tables: [addressScopeTable, scopedPoolTable], resources: scopes.resources, extend: scopes.extend, extendAll: scopes.extendAll, aliases: scopes.aliases, policies: scopes.policies },
+  { name: "address-scopes", about: "", requires: ["l2", "ipam", "l3", "subnet-pools"], tables: [addressScopeTable, scopedPoolTable], resources: scopes.resources, answers: scopes.answers, extend: scopes.extend, extendAll: scopes.extendAll, aliases: scopes.aliases, policies: scopes.policies },
   { name: "gateway", about: "", requires: ["l2", "ipam", "l3"], tables: [externalNetworkTable, routerGatewayTable, defaultRouteEcmpTable, gatewayNeighbourTable], extend: gateway.extend, aliases: gateway.aliases },
   { name: "auto-allocated", about: "", requires: ["l2", "ipam", "l3", "gateway", "subnet-pools"], tables: [autoAllocatedTopologyTable, defaultNetworkTable], resources: auto.resources, extend: auto.extend, aliases: auto.aliases },
   { name: "nat", about: "", requires: ["l2", "ipam", "l3", "gateway"], tables: [floatingIpTable, floatingIpActiveTable, portForwardingTable], resources: nat.resources, extend: natg.extend, aliases: nat.aliases },

@@ -1,7 +1,7 @@
 // Roles, and those that come with them.
 
-/** Those that access rules know. */
-export const roleNames = ["admin", "manager", "member", "reader", "service"] as const;
+/** Those that access rules know, by themselves or of an app. `advsvc`: a service that sees all networks; `data_plane_integrator`: who watches hosts. */
+export const roleNames = ["admin", "manager", "member", "reader", "service", "advsvc", "data_plane_integrator"] as const;
 type RoleName = (typeof roleNames)[number];
 
 const IMPLIED: Readonly<Partial<Record<string, readonly RoleName[]>>> = {

@@ -77,3 +77,17 @@ test("the flow dump: a table that there is not, and a foreign flow in a table th
   const { body } = await dump("table=77&state=diff");
   expect(body).toBe("# switch hv2\n# foreign: not as this controller wants it; the next audit repairs it\n cookie=0x0, table=77, n_packets=0, n_bytes=0, priority=7,in_port=9 actions=drop\n");
 });
+
+test("a hint of how packets to it are spread is in its interface's row, in the place of what was there, which comes back", async () => {
+  const port = await cloud.create("port", { network_id: net.network.id, hints: { openvswitch: { other_config: { "tx-steering": "hash" } } } });
+  const name = await plug(1, port.id);
+  const config = (): Promise<string> => cloud.hv(1).vsctl("get", "Interface", name, "other_config");
+  await until("the hint", async () => (await config()) === "{tx-steering=hash}");
+  await cloud.update("port", port.id, { hints: null });
+  await until("none", async () => (await config()) === "{}");
+  await cloud.hv(1).vsctl("set", "Interface", name, "other_config:tx-steering=thread");
+  await cloud.update("port", port.id, { hints: { openvswitch: { other_config: { "tx-steering": "hash" } } } });
+  await until("the hint again", async () => (await config()) === "{tx-steering=hash}");
+  await cloud.update("port", port.id, { hints: null });
+  await until("what was there", async () => (await config()) === "{tx-steering=thread}");
+});
