@@ -29,18 +29,23 @@ import { Lineage } from "./model/lineage.ts";
 import { danglingProblems, mendReferences } from "./model/references.ts";
 import { upgradeStore } from "./model/upgrade.ts";
 import type { View } from "./model/view.ts";
-import { createNorthbound, KeystoneAuth, shownPolicy, TokenFile, type Authenticator, type Northbound } from "./northbound/index.ts";
+import { createNorthbound, KeystoneAuth, plansOfOperator, shownPolicy, TokenFile, type Authenticator, type Northbound } from "./northbound/index.ts";
 import { OpsTokenFile } from "./ops/access.ts";
-import { FlowDump } from "./ops/flow-dump.ts";
+import { FlowDump, lineOf } from "./ops/flow-dump.ts";
 import { historyRoutes } from "./ops/history.ts";
 import { metersOf } from "./ops/meters.ts";
+import { PastFlows } from "./ops/past.ts";
+import { planRoutes } from "./ops/plan.ts";
+import { receiptRoutes } from "./ops/receipts.ts";
 import { createOps, type OpsServer } from "./ops/server.ts";
 import { Shadow } from "./ops/shadow.ts";
 import { appGauges, appLists } from "./ops/shown.ts";
+import { Planner } from "./plan/planner.ts";
 import { Layout } from "./pipeline/layout.ts";
 import { recordOf } from "./pipeline/record.ts";
 import { Asked, Claims, FlowCounter, machineHttp, Outbound, Packets, Services, Share } from "./services/index.ts";
 import { Southbound } from "./southbound/index.ts";
+import { ReceiptLog } from "./southbound/receipt-log.ts";
 import { Receipts } from "./southbound/receipts.ts";
 import type { KvStore } from "./store/kv.ts";
 import { keepFirstEdition } from "./store/first-edition.ts";
@@ -115,6 +120,7 @@ export class Controller {
     await claims.settled();
     await loop.settled();
     engineMetrics(metrics, engine, model);
+    const planner = new Planner({ model, engine, catchUp: () => loop.catchUp(), claims, lineOf });
 
     const facts = makeFacts(apps, clock, metrics);
     const view = engine.view.with(facts);
@@ -131,6 +137,12 @@ export class Controller {
       chassis: () => Array.from(model.view.all(chassisTable), ({ id }) => id), known: (chassis) => model.view.get(chassisTable, chassis) !== undefined,
     });
     this.stops.push(() => receipts.stop());
+    const receiptLog = new ReceiptLog({
+      onCommit: (listener) => model.onCommit(listener), desired: engine, onSent: (listener) => southbound.onSent(listener), onConfirmed: (listener) => southbound.onConfirmed(listener),
+      known: (chassis) => model.view.get(chassisTable, chassis) !== undefined, clock,
+      seconds: metrics.histogram("axion_call_confirmed_seconds", "From the commit of a call to the confirmation of the last switch that it concerns, by method and project; projects beyond 64 are other", ["method", "project"], [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30]),
+    });
+    this.stops.push(() => receiptLog.stop());
     const dropped = metrics.counter("axion_service_packets_dropped_total", "Packets that a service of an app did not get, and changes because of packets that were refused, by the limit: port, total or writes", ["app", "service", "limit"]);
     const asked = new Asked(clock);
     const counter = new FlowCounter({ placed: (app, rule, entity) => engine.placed(app, rule, entity), ask: (chassis, cookie) => southbound.flowsWith(chassis, cookie), clock });
@@ -155,8 +167,10 @@ export class Controller {
 
     const appProblems = new AppProblems(apps, view, guard, clock);
     const dump = new FlowDump({ apps, tables, view, engine, layout, model, southbound });
+    const history = new History(store, model, tables);
+    const past = new PastFlows({ history, planner, dump, view: model.view });
     if (shadowed) this.tellDifferences(dump, southbound, engine);
-    const northbound: Northbound = createNorthbound({ apps, model, view, auth, log, corsOrigins: config.corsOrigins, ...(auth === "none" ? { door: this.door(config.api, config.corsOrigins, false) } : {}), confirmations: receipts, derived: { compiled: () => engine.generation, onChanges: (observer) => engine.onChanges(observer) }, rates: config.rates, ...(shadowed && { unwritable: SHADOW }), metrics, beforeShown: (resource, fields, rows, caller) => asked.before(resource, fields, rows, caller), ...(config.policyFile === undefined ? {} : { policyFile: config.policyFile }) });
+    const northbound: Northbound = createNorthbound({ apps, model, view, auth, log, corsOrigins: config.corsOrigins, ...(auth === "none" ? { door: this.door(config.api, config.corsOrigins, false) } : {}), confirmations: receipts, derived: { compiled: () => engine.generation, onChanges: (observer) => engine.onChanges(observer) }, rates: config.rates, foresight: { of: planner, clock }, ...(shadowed && { unwritable: SHADOW }), metrics, beforeShown: (resource, fields, rows, caller) => asked.before(resource, fields, rows, caller), ...(config.policyFile === undefined ? {} : { policyFile: config.policyFile }) });
     if (northbound.policyFile !== undefined) this.files.push(northbound.policyFile);
     await listening("api", northbound.listen(config.api));
     this.stops.push(() => northbound.close());
@@ -183,11 +197,14 @@ export class Controller {
         removeSwitch: (id) => southbound.remove(id),
         checkFlowQuery: (query) => dump.check(query),
         flows: (query) => dump.flows(query),
+        pastFlows: (at, query) => past.flows(at, query),
         onFlowEvent: (listener) => dump.onEvent(listener),
         policy: () => shownPolicy(northbound.registry.policy, northbound.policyFile),
       },
     });
-    historyRoutes(ops, new History(store, model, tables));
+    receiptRoutes(ops, receiptLog);
+    planRoutes(ops, plansOfOperator({ plans: northbound.plans!, faces: northbound.faces, model, log }));
+    historyRoutes(ops, history, (from, to, id) => past.difference(from, to, id));
     appLists(ops, { apps, view, guard, log, isChassis: (id) => model.view.get(chassisTable, id) !== undefined });
     appGauges(metrics, { apps, view, guard });
     await listening("ops", ops.listen(config.ops));

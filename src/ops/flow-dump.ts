@@ -8,7 +8,7 @@ import type { View } from "../model/view.ts";
 import type { Layout } from "../pipeline/layout.ts";
 import type { Southbound } from "../southbound/index.ts";
 import { BadQuery, SwitchSilent } from "./server.ts";
-import type { FlowEvent, FlowQuery, FlowRecord, FlowResource, FlowState } from "./flows.ts";
+import { flowLine, type FlowEvent, type FlowQuery, type FlowRecord, type FlowResource, type FlowState } from "./flows.ts";
 
 export interface FlowDumpParts {
   readonly apps: readonly App[];
@@ -61,7 +61,7 @@ export class FlowDump {
   }
 
   /** @throws BadQuery for a table, an app or a resource that there is not */
-  check({ table, app, resource, state = "desired" }: FlowQuery): void {
+  check({ table, app, resource, at, state = "desired" }: FlowQuery): void {
     if (table !== undefined) {
       const id = this.tableId(table);
       // Foreign flows may be in tables that are nobody's here.
@@ -69,7 +69,7 @@ export class FlowDump {
     }
     const { apps, tables, view } = this.parts;
     if (app !== undefined && !apps.some((one) => one.name === app)) throw new BadQuery("app", `there is no app '${app.slice(0, 64)}'; there are ${apps.map((one) => one.name).join(", ")}`);
-    if (resource === undefined || tables.some((one: Table) => one.resource !== undefined && view.get(one, resource) !== undefined)) return;
+    if (resource === undefined || at !== undefined || tables.some((one: Table) => one.resource !== undefined && view.get(one, resource) !== undefined)) return;
     throw new BadQuery("resource", `there is no API resource '${resource.slice(0, 64)}', and no flow because of one`);
   }
 
@@ -85,6 +85,12 @@ export class FlowDump {
       const installed = state === "desired" && !query.stats ? undefined : await this.installed(id);
       yield* this.ofSwitch(id, state, table, installed);
     }
+  }
+
+  /** What a switch should have, while rows of an earlier generation are in their places. */
+  *desiredAt(id: string, generation: number, table: string | undefined): Iterable<FlowRecord> {
+    const number = table === undefined ? undefined : this.tableId(table);
+    for (const flow of this.parts.engine.flowsOf(id)) if (number === undefined || flow.table === number) yield this.record(id, flow, "desired", undefined, generation);
   }
 
   private *ofSwitch(id: string, state: "desired" | "installed" | "diff", table: number | undefined, installed: Installed | undefined): Iterable<FlowRecord> {
@@ -135,21 +141,20 @@ export class FlowDump {
     return out;
   }
 
-  private record(id: string, flow: Flow, state: FlowState, counts: Counts | undefined): FlowRecord {
+  /** `until`: what changed rows later is not their cause. */
+  private record(id: string, flow: Flow, state: FlowState, counts: Counts | undefined, until = Infinity): FlowRecord {
     const { engine, layout, model } = this.parts;
     const why = engine.provenance(flow);
-    const matchAt = flow.off + FLOW_MOD_MATCH_OFFSET;
     const resources = why.resources.map(({ type, table, id: row }): FlowResource => {
       const last = model.lastChange(table, row);
-      return { type, id: row, ...(last === undefined ? {} : { call: last.cause.call, generation: last.generation }) };
+      return { type, id: row, ...(last === undefined || last.generation > until ? {} : { call: last.cause.call, generation: last.generation }) };
     });
     return {
       switch: id,
       table_id: flow.table,
       table: layout.tableById(flow.table)?.name ?? String(flow.table),
       priority: flow.priority,
-      match: formatMatch(decodeMatch(flow.slab, matchAt)),
-      actions: formatInstructions(decodeInstructions(flow.slab, matchAt + flow.matchLen, flow.len - FLOW_MOD_MATCH_OFFSET - flow.matchLen)),
+      ...wordsOf(flow),
       cookie: cookieText(flow.cookieHi, flow.cookieLo),
       app: why.app,
       rule: why.rule,
@@ -197,6 +202,20 @@ export class FlowDump {
       }
     }
   }
+}
+
+/** A desired flow as a line of a dump, without counters. */
+export function lineOf(flow: Flow): string {
+  return flowLine({ ...wordsOf(flow), table_id: flow.table, priority: flow.priority, cookie: cookieText(flow.cookieHi, flow.cookieLo) });
+}
+
+/** Match and actions. */
+function wordsOf(flow: Flow): { readonly match: string; readonly actions: string } {
+  const matchAt = flow.off + FLOW_MOD_MATCH_OFFSET;
+  return {
+    match: formatMatch(decodeMatch(flow.slab, matchAt)),
+    actions: formatInstructions(decodeInstructions(flow.slab, matchAt + flow.matchLen, flow.len - FLOW_MOD_MATCH_OFFSET - flow.matchLen)),
+  };
 }
 
 const cookieText = (hi: number, lo: number): string => `0x${((BigInt(hi) << 32n) | BigInt(lo)).toString(16)}`;

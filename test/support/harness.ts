@@ -16,15 +16,20 @@ import { SimulatedClock } from "../../src/lib/clock.ts";
 import { hookGuard } from "../../src/lib/hook-guard.ts";
 import { SeededRandom, type Random } from "../../src/lib/random.ts";
 import { Facts } from "../../src/model/facts.ts";
+import { History } from "../../src/model/history.ts";
 import { Model } from "../../src/model/model.ts";
 import { earlierLayouts } from "../../src/model/layouts.ts";
 import { danglingProblems, mendReferences } from "../../src/model/references.ts";
 import type { View } from "../../src/model/view.ts";
 import { createNorthbound, type Northbound, type NorthboundOptions } from "../../src/northbound/index.ts";
+import { FlowDump, lineOf } from "../../src/ops/flow-dump.ts";
+import { PastFlows } from "../../src/ops/past.ts";
+import { Planner } from "../../src/plan/planner.ts";
 import { Layout } from "../../src/pipeline/layout.ts";
 import { recordOf } from "../../src/pipeline/record.ts";
 import { Asked, Claims, FlowCounter, Packets, Services, Share, type DatagramNetwork, type HttpClient } from "../../src/services/index.ts";
 import { Receipts } from "../../src/southbound/receipts.ts";
+import { KEEP } from "../../src/store/log.ts";
 import { openStore } from "../../src/store/open.ts";
 import type { KvStore } from "../../src/store/kv.ts";
 import { collectionOf } from "./process.ts";
@@ -115,6 +120,7 @@ export class Harness {
   /** What a switch says of its flows with a cookie; undefined: none is connected. */
   countsOf: ((chassis: string, cookie: bigint) => Promise<Buffer[]> | undefined) | undefined;
   private readonly loop: CompilerLoop;
+  readonly planner: Planner;
   readonly claims: Claims;
   readonly confirmations: Receipts;
   /** What the compiler complained of: rules that failed, flows in conflict. */
@@ -176,6 +182,7 @@ export class Harness {
       pools: allPools(apps), model, compiled: () => engine.generation, view: engine.view, onChanges: (observer) => engine.onChanges(observer), now: () => clock.now(),
       log: { error: (fields: object): void => void complaints.push(fields), warn: () => undefined },
     });
+    this.planner = new Planner({ model, engine, catchUp: () => this.loop.catchUp(), claims: this.claims, lineOf });
     this.confirmations = new Receipts({
       desired: engine, committed: () => model.generation, numbers: this.claims, rowsWritten: () => Promise.resolve(true),
       confirmed: (chassis) => this.receipts.get(chassis) ?? 0,
@@ -185,14 +192,14 @@ export class Harness {
       },
       chassis: () => Array.from(model.view.all(chassisTable), ({ id }) => id), known: (chassis) => model.view.get(chassisTable, chassis) !== undefined,
     });
-    this.api = createNorthbound({ apps, model, view: this.view, auth: "none", log: silent, confirmations: this.confirmations, derived: { compiled: () => engine.generation, onChanges: (observer) => engine.onChanges(observer) }, ...options.api, beforeShown: (resource, fields, rows, caller) => asked.before(resource, fields, rows, caller) });
+    this.api = createNorthbound({ apps, model, view: this.view, auth: "none", log: silent, confirmations: this.confirmations, derived: { compiled: () => engine.generation, onChanges: (observer) => engine.onChanges(observer) }, foresight: { of: this.planner, clock: this.clock }, ...options.api, beforeShown: (resource, fields, rows, caller) => asked.before(resource, fields, rows, caller) });
     const relayouts = new Relayouts(apps, layout, world.layouts);
     // A switch that nobody knows stays as it is.
     this.toldAtStart = new Map([...model.view.all(chassisTable)].map(({ id }) => [id, this.told(id).connect(engine, id, relayouts)]));
   }
 
   static async make(extraApps: readonly App[] = [], folder = appsFolder, options: HarnessOptions = {}): Promise<Harness> {
-    const world = { folder, extraApps, store: await openStore("memory:", { dataDir: "" }), clock: new SimulatedClock(), random: new SeededRandom(options.seed ?? 1), switches: new Map<string, ToldSwitch>(), layouts: [] };
+    const world = { folder, extraApps, store: await openStore("memory:", { dataDir: "", keep: { ...KEEP, ms: Infinity } }), clock: new SimulatedClock(), random: new SeededRandom(options.seed ?? 1), switches: new Map<string, ToldSwitch>(), layouts: [] };
     return Harness.start(world, options);
   }
 
@@ -292,6 +299,16 @@ export class Harness {
       tx.put(vifTable, vif);
       for (const app of this.apps) app.vif?.plugged?.(tx, vif);
     });
+  }
+
+  /** What was, as the ops listener tells it. */
+  past(): { readonly history: History; readonly flows: PastFlows } {
+    const { apps, engine, layout, model, view, planner } = this;
+    const tables = allTables(apps);
+    const history = new History(this.world.store, model, tables);
+    // No switch is asked.
+    const southbound = { switches: () => [], quarantined: () => [], compareInstalled: () => Promise.resolve([]) } as unknown as ConstructorParameters<typeof FlowDump>[0]["southbound"];
+    return { history, flows: new PastFlows({ history, planner, dump: new FlowDump({ apps, tables, view, engine, layout, model, southbound }), view: model.view }) };
   }
 
   /** Timers that services have, but for those that there are always: agents look whether hosts are alive, and somebody which tunnels there are. */
