@@ -33,6 +33,7 @@ import { createNorthbound, KeystoneAuth, shownPolicy, TokenFile, type Authentica
 import { OpsTokenFile } from "./ops/access.ts";
 import { FlowDump } from "./ops/flow-dump.ts";
 import { historyRoutes } from "./ops/history.ts";
+import { Topology, topologyRoutes } from "./ops/topology.ts";
 import { metersOf } from "./ops/meters.ts";
 import { createOps, type OpsServer } from "./ops/server.ts";
 import { Shadow } from "./ops/shadow.ts";
@@ -182,6 +183,9 @@ export class Controller {
       },
     });
     historyRoutes(ops, new History(store, model, tables));
+    const topology = new Topology({ apps, view, generation: () => engine.generation, switches: () => southbound.switches(), onChanges: (observer) => engine.onChanges(observer) });
+    this.stops.push(() => topology.stop());
+    topologyRoutes(ops, topology);
     await listening("ops", ops.listen(config.ops));
     this.stops.push(() => ops.close());
     const bound = ({ server }: Pick<OpsServer, "server">): number => (server.address() as AddressInfo).port;

@@ -17,6 +17,7 @@ import type { ServiceDecl } from "./service.ts";
 import type { Settings } from "./settings.ts";
 import type { AnySoftTable, LiveView } from "./soft-table.ts";
 import type { AnyTable, ReadView, Tx } from "./table.ts";
+import type { MapPart } from "./topology.ts";
 import type { ProblemKind } from "../lib/problem.ts";
 
 export * from "./table.ts";
@@ -42,6 +43,7 @@ export * from "./effects.ts";
 export * from "./flow-counts.ts";
 export * from "./pipeline.ts";
 export * from "./service.ts";
+export * from "./topology.ts";
 export { defineSettings, type Endpoint, type SettingDecl, type SettingDecls, type NumberRange, type SettingKind, type Settings, type SettingValues } from "./settings.ts";
 export * from "./validate.ts";
 export * from "../lib/address.ts";
@@ -134,6 +136,8 @@ export interface App {
   readonly problems?: (view: LiveView) => readonly AppProblem[];
   /** The kinds of problem that it can find, with cause and cure for docs/problems.md. */
   readonly problemKinds?: Readonly<Record<string, ProblemKind>>;
+  /** What it has for the operator's map. */
+  readonly map?: MapPart;
   /** Columns that a host's switch writes by itself, to be read with `observed`. */
   readonly observe?: Observe;
   /** What plugging means: an interface appeared, its flows are confirmed by its switch, it is gone. */
