@@ -31,6 +31,7 @@ import { upgradeStore } from "./model/upgrade.ts";
 import type { View } from "./model/view.ts";
 import { createNorthbound, KeystoneAuth, shownPolicy, TokenFile, type Authenticator, type Northbound } from "./northbound/index.ts";
 import { OpsTokenFile } from "./ops/access.ts";
+import { consoleRoutes } from "./ops/console.ts";
 import { FlowDump } from "./ops/flow-dump.ts";
 import { historyRoutes } from "./ops/history.ts";
 import { Topology, topologyRoutes } from "./ops/topology.ts";
@@ -186,6 +187,7 @@ export class Controller {
     const topology = new Topology({ apps, view, generation: () => engine.generation, switches: () => southbound.switches(), onChanges: (observer) => engine.onChanges(observer) });
     this.stops.push(() => topology.stop());
     topologyRoutes(ops, topology);
+    consoleRoutes(ops);
     await listening("ops", ops.listen(config.ops));
     this.stops.push(() => ops.close());
     const bound = ({ server }: Pick<OpsServer, "server">): number => (server.address() as AddressInfo).port;

@@ -47,7 +47,7 @@ function cell(n: number): [column: number, row: number] {
 
 export function hostPlace(slot: number): Place {
   const [column, row] = cell(slot);
-  return place(-1.5 - column, row, 0.3);
+  return place(-1 - column / 2, row / 2, 0.1);
 }
 
 export function projectPlace(slot: number): Place {
@@ -58,12 +58,12 @@ export function projectPlace(slot: number): Place {
 /** A turn of this much after each leaves the widest gaps, however many there are. */
 const GOLDEN = Math.PI * (3 - Math.sqrt(5));
 /** So many are evenly spread; those that come later are ever nearer to the rim, and there is room for any number. */
-const EVENLY = 40;
+const EVENLY = 12;
 
 /** The n-th thing inside of a project. */
 export function memberPlace(project: Place, slot: number): Place {
   const distance = project.r * 0.9 * Math.sqrt((slot + 0.3) / (slot + EVENLY));
-  return place(project.x + distance * Math.cos(slot * GOLDEN), project.y + distance * Math.sin(slot * GOLDEN), project.r * 0.08);
+  return place(project.x + distance * Math.cos(slot * GOLDEN), project.y + distance * Math.sin(slot * GOLDEN), project.r * 0.1);
 }
 
 /** A port in its network's disc: by its id alone, so that nothing is kept for it. */
