@@ -103,7 +103,8 @@ export interface Commit {
 export interface TraceHop {
   readonly switch: string;
   readonly table: string;
-  readonly priority: number;
+  /** null: no flow matched. */
+  readonly priority: number | null;
   readonly match: string;
   readonly actions: string;
   readonly app: string;
@@ -112,8 +113,9 @@ export interface TraceHop {
 }
 export interface Trace {
   readonly verdict: "delivered" | "dropped";
-  readonly delivered?: readonly { readonly switch: string; readonly port: string | number }[];
+  readonly delivered?: readonly { readonly switch: string; readonly port: string | number; readonly id?: string }[];
   readonly hops: readonly TraceHop[];
   readonly cause?: { readonly reason: string; readonly text: string; readonly resources?: readonly { readonly type: string; readonly id: string; readonly name?: string }[]; readonly cure?: { readonly text: string } | null } | null;
+  readonly notes?: readonly string[];
   readonly answer?: Trace | null;
 }

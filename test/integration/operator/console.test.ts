@@ -7,6 +7,7 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { repositoryRoot } from "../../../lab/controller.ts";
 import { forwarded, haveChromium, inaccessible, launch, opened } from "../../support/browser.ts";
 import { Cloud, type Instance, type Net } from "../../support/cloud.ts";
+import { nightly } from "../../support/process.ts";
 
 let cloud: Cloud;
 let browser: Browser;
@@ -14,6 +15,7 @@ let door: Awaited<ReturnType<typeof forwarded>>;
 let web: Net;
 let database: Net;
 let vm: Instance;
+let store: Instance;
 beforeAll(async () => {
   if (!haveChromium) return;
   execFileSync("bash", ["-c", "source scripts/lib.sh; build_console"], { cwd: repositoryRoot() });
@@ -23,7 +25,7 @@ beforeAll(async () => {
   database = await cloud.network("10.2.0.0/24", {}, "shop");
   await cloud.router([web, database], "shop");
   vm = await cloud.instance(cloud.hv(1), web, { project: "shop", port: { name: "front" } });
-  await cloud.instance(cloud.hv(2), database, { project: "shop", port: { name: "store" } });
+  store = await cloud.instance(cloud.hv(2), database, { project: "shop", port: { name: "store" } });
   await cloud.network("10.3.0.0/24", {}, "blog");
 });
 afterAll(async () => {
@@ -49,7 +51,7 @@ async function picture(page: Page, name: string): Promise<void> {
 describe.runIf(haveChromium)("the console", () => {
   test.each(["light", "dark"] as const)("shows every view without complaints, and nothing serious for axe (%s)", async (colorScheme) => {
     const { page, complaints } = await opened(browser, { colorScheme, viewport: { width: 1280, height: 800 } });
-    for (const view of views) {
+    for (const view of colorScheme === "light" || nightly ? views : (["problems", "flows"] as const)) {
       await look(page, view);
       // Of dark colours the contrast is another, and nothing else.
       expect(await inaccessible(page, colorScheme === "dark" ? ["color-contrast"] : undefined), view).toEqual([]);
@@ -60,14 +62,12 @@ describe.runIf(haveChromium)("the console", () => {
   });
 
   test("fits a phone: nothing is wider than the screen but what scrolls by itself", async () => {
-    const { page, complaints } = await opened(browser, { viewport: { width: 360, height: 740 }, isMobile: true, hasTouch: true, deviceScaleFactor: 2 });
+    const { page, complaints } = await opened(browser, { viewport: { width: 360, height: 740 }, isMobile: true, hasTouch: true });
     for (const view of views) {
       await look(page, view);
       expect(await page.evaluate("document.documentElement.scrollWidth"), view).toBeLessThanOrEqual(360);
       if (view === "problems") expect(await inaccessible(page), view).toEqual([]);
     }
-    await look(page, "map");
-    await picture(page, "phone");
     expect(complaints).toEqual([]);
     await page.context().close();
   });
@@ -93,7 +93,7 @@ describe.runIf(haveChromium)("the console", () => {
   });
 
   test("follows flows as they change, and tells why each is there", async () => {
-    const { page, complaints } = await opened(browser);
+    const { page, complaints } = await opened(browser, { viewport: { width: 1100, height: 640 } });
     const port = await cloud.create("port", { network_id: web.network.id, name: "other" }, "shop");
     await page.goto(`${door.url}/console/#/flows?resource=${port.id}`);
     await page.getByText(/, live/).waitFor();
@@ -104,6 +104,7 @@ describe.runIf(haveChromium)("the console", () => {
     const chosen = page.getByRole("region", { name: "The flow that was chosen" });
     await chosen.getByRole("link", { name: "port other" }).or(chosen.getByRole("link", { name: `port ${port.id.slice(0, 8)}` })).first().waitFor();
     expect(await chosen.textContent()).toContain("POST /v2.0/ports");
+    await chosen.getByRole("button").scrollIntoViewIfNeeded();
     await picture(page, "flow");
     await chosen.getByRole("link", { name: /generation \d+/ }).first().click();
     await page.waitForSelector(SHOWN.history);
@@ -163,9 +164,17 @@ describe.runIf(haveChromium)("the console", () => {
   test("traces a packet, or says that this controller cannot", async () => {
     const { page } = await opened(browser);
     await look(page, "trace", `?from=${vm.port.id}`);
-    await page.getByLabel("To (id of a port, or an address)").fill("10.2.0.1");
+    await page.getByLabel("To (id of a port, or an address)").fill(store.port.id);
     await page.getByRole("button", { name: "Trace" }).click();
-    await page.getByText(/cannot trace yet/).or(page.getByText(/^(delivered|dropped)$/)).waitFor();
+    const verdict = page.getByText(/^(delivered|dropped)$/).first();
+    await page.getByText(/cannot trace yet/).or(verdict).first().waitFor();
+    if (await verdict.isVisible()) {
+      await picture(page, "trace");
+      await page.getByRole("link", { name: "On the map" }).click();
+      await page.waitForSelector(SHOWN.map);
+      await page.getByText("with the way of a packet").waitFor();
+      await picture(page, "traced");
+    }
     await page.context().close();
   });
 
