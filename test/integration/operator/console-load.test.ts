@@ -89,5 +89,5 @@ describe.runIf(haveChromium)("the console", () => {
     await page.getByRole("link", { name: "port17", exact: true }).waitFor();
     expect(complaints).toEqual([]);
     await page.context().close();
-  });
+  }, 180_000);
 });
