@@ -2,7 +2,7 @@
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { Topology, type TopologyAnswer, type TopologyQuery } from "../src/ops/topology.ts";
 import { chassisTable } from "#app";
-import { Harness } from "./support/harness.ts";
+import { Harness, withDependents } from "./support/harness.ts";
 
 let h: Harness;
 let topology: Topology;
@@ -85,6 +85,18 @@ describe("what it shows", () => {
     expect(answer.ports.every(({ network }) => network === ids.network)).toBe(true);
     expect(() => topology.answer({ network: "none" })).toThrow("query parameter network: there is no network 'none'");
     expect(() => topology.answer({ network: ids.network, project: "b" })).toThrow("is of another project");
+  });
+
+  test("is what there is where apps are left out", async () => {
+    const without = await Harness.make([], undefined, { disabled: withDependents(h.apps, "l3") });
+    try {
+      const network = await without.create("network", A);
+      await without.settled();
+      const alone = new Topology({ apps: without.apps, view: without.view, generation: () => 1, onChanges: () => () => undefined, switches: () => [] });
+      expect(alone.answer({})).toMatchObject({ networks: [{ id: network.id }], routers: [], external: [] });
+    } finally {
+      await without.close();
+    }
   });
 
   test("follows what goes, to the last", async () => {
