@@ -42,7 +42,7 @@ const timers = ["performance", "setTimeout", "setInterval", "clearTimeout", "cle
 
 // strictTypeChecked, minus what fights byte code and checked indexing; each line says why.
 export default tseslint.config(
-  { ignores: [".lab/**", "**/dist/**", "**/node_modules/**", "eslint.config.js", "test/fixtures/**"] },
+  { ignores: [".lab/**", "**/dist/**", "**/node_modules/**", "eslint.config.js", "console/*.config.js", "test/fixtures/**"] },
   ...tseslint.configs.strictTypeChecked,
   {
     languageOptions: { parserOptions: { projectService: true, tsconfigRootDir: import.meta.dirname } },

@@ -54,6 +54,14 @@ forget_removed() {
 build() {
   slowly "building" within node node_modules/typescript/bin/tsc -b || die "the build failed; see above"
   forget_removed apps dist/apps
+  build_console
+}
+
+# The console's files, when what they are made of changed.
+build_console() {
+  local made=dist/console/index.html.br
+  if [ -e "$made" ] && [ -z "$(find console/src console/*.* package-lock.json -newer "$made" -print -quit)" ]; then return; fi
+  slowly "building the console" within node node_modules/vite/bin/vite.js build --logLevel warn console || die "the console could not be built; see above"
 }
 
 # What node is run with. Most of what a compile makes lives on: a roomy young generation saves copying it. Most calls of the API are few

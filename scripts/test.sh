@@ -8,7 +8,7 @@ args=()
 for arg in "$@"; do
   if [ "$arg" = --nightly ]; then export AXION_NIGHTLY=1; else args+=("$arg"); fi
 done
-sets=(npm lab test)
+sets=(npm lab test browser)
 if [ "${AXION_NIGHTLY:-}" = 1 ]; then sets+=(nightly); fi
 deps "${sets[@]}"
 
@@ -18,6 +18,8 @@ failed=()
 # Side by side: each is about one core's work.
 node node_modules/eslint/bin/eslint.js . >"$report/lint" 2>&1 & lint=$!
 slowly "checking types and lint" node node_modules/typescript/bin/tsc -b || failed+=(types)
+build_console
+slowly "checking types of the console" npm run --silent check -w console || failed+=("types of the console")
 slowly "checking lint" wait "$lint" || failed+=(lint)
 cat "$report/lint"
 run() { # <report> [vitest's arguments]: vitest, with a report in JSON as well

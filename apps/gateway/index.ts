@@ -24,6 +24,11 @@ export default {
   rules: [...rules, ...interfaces],
   services: [readiness, announcement, outsideNeighbours],
   problems,
+  map: {
+    external: (view, network) => view.get(externalNetworkTable, network) !== undefined,
+    links: (view, router) => view.by(routerGatewayTable, "router", router).map(({ id, network_id }) => ({ network: network_id, port: id, kind: "gateway" })),
+    routersOn: (view, network) => view.by(routerGatewayTable, "network", network).map(({ router_id }) => router_id),
+  },
   problemKinds: {
     no_host: { cause: "no host can be the gateway of a router, or answer for its interface", cure: "set `external_ids:axion-gateway=true`, and `axion-bridge-mappings`, on hosts that lead outside" },
     not_ready: { cause: "no host of a gateway is connected with all its flows, and not drained", cure: "look at these hosts in `axion switches`" },

@@ -6,6 +6,7 @@ import { converters } from "./checks.ts";
 import { staticFlows as discoveryFlows } from "./discovery.ts";
 import { addressHolderTable, addressTable, announcementMeters, attachmentTable, networkHostTable, handOnHostTable, knownAtTable, chosenSegmentTable, contestedTable, heardNeighbourTable, l2Settings, learningTable, networkKeys, networkTable, portBindingTable, portDetailTable, portKeys, portStatusTable, portTable, providedPortTable, segmentTable, takersTable, arrivalTable, inactiveBindingTable, placeFault } from "./model.ts";
 import { announced } from "./packet-in.ts";
+import { map } from "./model/map.ts";
 import { portContext, staticFlows as learningFlows } from "./learning.ts";
 import { derive, rules } from "./rules.ts";
 import { portContext as tagContext } from "./tags.ts";
@@ -35,6 +36,7 @@ export default {
   packetIn: { announced },
   services: [portStatus, addressAnnouncements],
   vif: { ...vif, fault: placeFault },
+  map,
   problemKinds: {
     plugged_elsewhere: { cause: "an interface of a port is plugged at another host than the port is bound to", cure: "bind the port where its machine runs (`binding:host_id`), or plug it where it is bound" },
     plugged_twice: { cause: "interfaces of one port are plugged on two hosts, without a binding for each; the one that was first is used", cure: "unplug the one that is not the machine's; for a migration make an inactive binding first" },

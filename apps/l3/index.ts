@@ -1,6 +1,7 @@
 import type { App } from "#app";
 import { aliases, converters, extend, references, resources } from "./api.ts";
 import { deadNextHopTable, lostNextHopTable, legTable, liveRouterTable, pairSourceTable, routerHopTable, routerInterfaceTable, routerKeys, routerLinkTable, routerTable, routeTable, translationTable, undeliveredMeters, wantedNeighbourTable, outsideMeters, routingDomainTable } from "./model.ts";
+import { map } from "./map.ts";
 import { l3Punt } from "./packet-in.ts";
 import { resolution } from "./resolution.ts";
 import { derive as routes } from "./routes.ts";
@@ -26,4 +27,5 @@ export default {
   staticFlows,
   packetIn: { l3_undelivered: l3Punt },
   services: [resolution],
+  map,
 } satisfies App;

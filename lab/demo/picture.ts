@@ -86,6 +86,7 @@ export function commands({ lab, red, blue, outside, hypervisors }: World, api: s
   return [
     "  the API            " + api,
     "  the ops listener   " + ops,
+    "  the console        " + ops + "/console/",
     "",
     `  curl -s ${api}/v2.0/networks`,
     `  curl -s -H 'X-Project-Id: ${guest.tenant}' -H 'X-Roles: member' ${api}/v2.0/ports`,

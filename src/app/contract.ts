@@ -18,6 +18,7 @@ import type { OpsGauge, OpsList } from "./shown.ts";
 import type { Settings } from "./settings.ts";
 import type { AnySoftTable, LiveView } from "./soft-table.ts";
 import type { AnyTable, ReadView, Tx } from "./table.ts";
+import type { MapPart } from "./topology.ts";
 import type { ProblemKind } from "../lib/problem.ts";
 
 export * from "./table.ts";
@@ -44,6 +45,7 @@ export * from "./flow-counts.ts";
 export * from "./pipeline.ts";
 export * from "./service.ts";
 export * from "./shown.ts";
+export * from "./topology.ts";
 export { defineSettings, type Endpoint, type SettingDecl, type SettingDecls, type NumberRange, type SettingKind, type Settings, type SettingValues } from "./settings.ts";
 export * from "./validate.ts";
 export * from "../lib/address.ts";
@@ -139,6 +141,8 @@ export interface App {
   /** What operators are shown beside: lists on the ops listener, gauges in the metrics. */
   readonly opsLists?: readonly OpsList[];
   readonly gauges?: readonly OpsGauge[];
+  /** What it has for the operator's map. */
+  readonly map?: MapPart;
   /** Columns that a host's switch writes by itself, to be read with `observed`. */
   readonly observe?: Observe;
   /** What plugging means: an interface appeared, its flows are confirmed by its switch, it is gone. */

@@ -47,13 +47,14 @@ export interface Refusal {
   readonly line: string;
 }
 
-/** They say nothing of anybody's, and who asks for them has seldom a token. */
-const FOR_ALL: ReadonlySet<string> = new Set(["/healthz", "/readyz"]);
+/** They say nothing of anybody's, and who asks for them has seldom a token: a browser gives none for a page's files. */
+const FOR_ALL: ReadonlySet<string> = new Set(["/healthz", "/readyz", "/console"]);
+const isForAll = (method: string, path: string): boolean => FOR_ALL.has(path) || (path.startsWith("/console/") && (method === "GET" || method === "HEAD"));
 
 /** Undefined: it is let in. */
 export function refusedBy(access: OpsTokenFile | Door, method: string, url: string, headers: IncomingHttpHeaders): Refusal | undefined {
   if (access instanceof OpsTokenFile) {
-    if (FOR_ALL.has(url.split("?", 1)[0]!) || access.isBorneBy(headers)) return undefined;
+    if (isForAll(method, url.split("?", 1)[0]!) || access.isBorneBy(headers)) return undefined;
     const message = "a token is needed, as Authorization: Bearer: the file of --ops-token-file has it";
     return { status: 401, code: "UNAUTHENTICATED", message, line: "a request without the ops token was refused" };
   }

@@ -98,6 +98,7 @@ describe("npm run demo", () => {
     const networks = (await (await fetch(`${url("the API")}/v2.0/networks`)).json()) as { networks: { name: string }[] };
     expect(networks.networks.map((network) => network.name).sort()).toEqual(["blue-back", "blue-front", "internet", "red-back", "red-dmz", "red-front"]);
     expect(await (await fetch(`${url("the ops listener")}/flows?format=text`)).text()).toMatch(/^# switch hv1$/m);
+    expect(await (await fetch(url("the console"))).text()).toContain("Axion console");
     const { stdout } = await exec(["bash", "-eu"], { input: commandsOf("### A VM of your own"), timeoutMs: 60_000 });
     expect(stdout).toMatch(/3 packets transmitted, 3 received, 0% packet loss/);
     expect(stdout).toMatch(/the web server sees you as 203\.0\.113\.\d+/);

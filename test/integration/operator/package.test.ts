@@ -36,6 +36,7 @@ async function serves(axion: string): Promise<void> {
     }, { timeoutMs: 30_000 });
     const { api, ops } = JSON.parse(out.split("\n").find((line) => line.includes('"msg":"ready"'))!) as Record<"api" | "ops", { port: number }>;
     expect(await (await fetch(`http://127.0.0.1:${ops.port}/healthz`)).json()).toEqual({ status: "alive" });
+    expect(await (await fetch(`http://127.0.0.1:${ops.port}/console/`)).text()).toContain("Axion console");
     const made = await fetch(`http://127.0.0.1:${api.port}/v2.0/networks`, { method: "POST", body: '{"network":{"name":"n"}}', headers: { "content-type": "application/json" } });
     expect(made.status).toBe(201);
     const { stdout } = await exec([process.execPath, axion, "status", "--ops-url", `http://127.0.0.1:${ops.port}`]);

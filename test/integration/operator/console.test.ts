@@ -1,0 +1,190 @@
+// The console in a real browser, over a real controller with real switches: every view, by pointer, by keys and on a phone, with nothing in the
+// browser's console and nothing serious for axe. Pictures for docs/ are taken when AXION_SCREENSHOTS names a folder.
+import { execFileSync } from "node:child_process";
+import path from "node:path";
+import type { Browser, Page } from "playwright-core";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { repositoryRoot } from "../../../lab/controller.ts";
+import { forwarded, haveChromium, inaccessible, launch, opened } from "../../support/browser.ts";
+import { Cloud, type Instance, type Net } from "../../support/cloud.ts";
+import { nightly } from "../../support/process.ts";
+
+let cloud: Cloud;
+let browser: Browser;
+let door: Awaited<ReturnType<typeof forwarded>>;
+let web: Net;
+let database: Net;
+let vm: Instance;
+let store: Instance;
+beforeAll(async () => {
+  if (!haveChromium) return;
+  execFileSync("bash", ["-c", "source scripts/lib.sh; build_console"], { cwd: repositoryRoot() });
+  [cloud, browser] = await Promise.all([Cloud.create({ hypervisors: 2 }), launch()]);
+  door = await forwarded(cloud.controller.opsSocket);
+  web = await cloud.network("10.1.0.0/24", {}, "shop");
+  database = await cloud.network("10.2.0.0/24", {}, "shop");
+  await cloud.router([web, database], "shop");
+  vm = await cloud.instance(cloud.hv(1), web, { project: "shop", port: { name: "front" } });
+  store = await cloud.instance(cloud.hv(2), database, { project: "shop", port: { name: "store" } });
+  await cloud.network("10.3.0.0/24", {}, "blog");
+});
+afterAll(async () => {
+  await browser?.close();
+  door?.close();
+  await cloud?.destroy();
+});
+
+const views = ["problems", "hosts", "map", "flows", "history", "trace"] as const;
+/** What shows that a view has what it shows. */
+const SHOWN: Readonly<Record<(typeof views)[number], string>> = {
+  problems: "main li.card, main p.good", hosts: "main tbody tr:nth-child(2)", map: "main .box canvas", flows: "main [role=gridcell]", history: "main li.card", trace: "main form",
+};
+async function look(page: Page, view: (typeof views)[number], query = ""): Promise<void> {
+  await page.goto(`${door.url}/console/#/${view}${query}`);
+  await page.waitForSelector(SHOWN[view]);
+}
+async function picture(page: Page, name: string): Promise<void> {
+  const folder = process.env.AXION_SCREENSHOTS;
+  if (folder !== undefined) await page.screenshot({ path: path.join(folder, `${name}.png`) });
+}
+
+describe.runIf(haveChromium)("the console", () => {
+  test.each(["light", "dark"] as const)("shows every view without complaints, and nothing serious for axe (%s)", async (colorScheme) => {
+    const { page, complaints } = await opened(browser, { colorScheme, viewport: { width: 1280, height: 800 } });
+    for (const view of colorScheme === "light" || nightly ? views : (["problems", "flows"] as const)) {
+      await look(page, view);
+      // Of dark colours the contrast is another, and nothing else.
+      expect(await inaccessible(page, colorScheme === "dark" ? ["color-contrast"] : undefined), view).toEqual([]);
+      if (colorScheme === "light") await picture(page, view);
+    }
+    expect(complaints).toEqual([]);
+    await page.context().close();
+  });
+
+  test("fits a phone: nothing is wider than the screen but what scrolls by itself", async () => {
+    const { page, complaints } = await opened(browser, { viewport: { width: 360, height: 740 }, isMobile: true, hasTouch: true });
+    for (const view of views) {
+      await look(page, view);
+      expect(await page.evaluate("document.documentElement.scrollWidth"), view).toBeLessThanOrEqual(360);
+      if (view === "problems") expect(await inaccessible(page), view).toEqual([]);
+    }
+    expect(complaints).toEqual([]);
+    await page.context().close();
+  });
+
+  test("has the map as a picture and as a table, from projects to ports", async () => {
+    const { page, complaints } = await opened(browser);
+    await look(page, "map");
+    await page.getByRole("link", { name: "shop" }).click();
+    await page.waitForURL(/#\/map\?project=shop$/);
+    await expect.poll(() => page.getByRole("link", { name: "blog" }).count()).toBe(0);
+    await page.getByRole("link", { name: "net 10.1.0.0/24" }).click();
+    await page.getByRole("link", { name: "front" }).waitFor();
+    expect(await page.getByRole("row", { name: /^port front/ }).textContent()).toContain("at hv1");
+    await expect.poll(() => page.getByRole("link", { name: "store" }).count()).toBe(0);
+    // What is drawn is not one colour.
+    const colours = new Set((await page.locator(".box").screenshot()).subarray(200));
+    expect(colours.size).toBeGreaterThan(16);
+    await page.getByRole("link", { name: "front" }).click();
+    await page.waitForSelector(SHOWN.flows);
+    expect(page.url()).toContain(`resource=${vm.port.id}`);
+    expect(complaints).toEqual([]);
+    await page.context().close();
+  });
+
+  test("follows flows as they change, and tells why each is there", async () => {
+    const { page, complaints } = await opened(browser, { viewport: { width: 1100, height: 640 } });
+    const port = await cloud.create("port", { network_id: web.network.id, name: "other" }, "shop");
+    await page.goto(`${door.url}/console/#/flows?resource=${port.id}`);
+    await page.getByText(/, live/).waitFor();
+    const before = await page.getByRole("gridcell").count();
+    await cloud.lab.addVm({ name: "vmlive", hypervisor: cloud.hv(2), portId: port.id, mac: port.mac_address as string, mtu: 1400 });
+    await expect.poll(() => page.getByRole("gridcell").count(), { timeout: 15_000 }).toBeGreaterThan(before);
+    await page.getByRole("gridcell").first().click();
+    const chosen = page.getByRole("region", { name: "The flow that was chosen" });
+    await chosen.getByRole("link", { name: "port other" }).or(chosen.getByRole("link", { name: `port ${port.id.slice(0, 8)}` })).first().waitFor();
+    expect(await chosen.textContent()).toContain("POST /v2.0/ports");
+    await chosen.getByRole("button").scrollIntoViewIfNeeded();
+    await picture(page, "flow");
+    await chosen.getByRole("link", { name: /generation \d+/ }).first().click();
+    await page.waitForSelector(SHOWN.history);
+    expect(complaints).toEqual([]);
+    await page.context().close();
+  });
+
+  test("reads all flows of a table as long as there are any, a screen at a time", async () => {
+    const { page } = await opened(browser);
+    await look(page, "flows");
+    const { body } = await cloud.controller.ops<{ flows: unknown[] }>("GET", "/flows");
+    await expect.poll(() => page.getByRole("grid").getAttribute("aria-rowcount")).toBe(String(body.flows.length + 1));
+    expect(await page.getByRole("row").count()).toBeLessThan(60);
+    await page.getByRole("grid").focus();
+    await page.keyboard.press("End");
+    await expect.poll(() => page.getByRole("row").last().getAttribute("aria-rowindex")).toBe(await page.getByRole("grid").getAttribute("aria-rowcount"));
+    await page.context().close();
+  });
+
+  test("is used by keys alone", async () => {
+    const { page, complaints } = await opened(browser);
+    await look(page, "problems");
+    const focused = (): Promise<string> => page.evaluate("document.activeElement.textContent.trim()");
+    await page.keyboard.press("Tab");
+    expect(await focused()).toBe("To the content");
+    await page.keyboard.press("Enter");
+    expect(await page.evaluate("document.activeElement.id")).toBe("main");
+    for (let i = 0; i < 40 && (await focused()) !== "Flows"; i++) await page.keyboard.press("Shift+Tab");
+    for (let i = 0; i < 40 && (await focused()) !== "Flows"; i++) await page.keyboard.press("Tab");
+    await page.keyboard.press("Enter");
+    await page.waitForSelector(SHOWN.flows);
+    for (let i = 0; i < 40 && (await page.evaluate("document.activeElement.getAttribute('role')")) !== "grid"; i++) await page.keyboard.press("Tab");
+    await page.keyboard.press("ArrowDown");
+    await page.keyboard.press("Enter");
+    await page.getByRole("region", { name: "The flow that was chosen" }).waitFor();
+    // Every thing that has the focus shows it.
+    expect(await page.evaluate("getComputedStyle(document.activeElement).outlineStyle")).toBe("solid");
+    await page.goto(`${door.url}/console/#/map`);
+    await page.waitForSelector(SHOWN.map);
+    await page.locator(".box").focus();
+    for (const key of ["+", "ArrowLeft", "ArrowDown", "0"]) await page.keyboard.press(key);
+    expect(complaints).toEqual([]);
+    await page.context().close();
+  });
+
+  test("says so where the controller does not answer, and goes on when it does", async () => {
+    const { page } = await opened(browser);
+    await look(page, "hosts");
+    await page.context().setOffline(true);
+    await page.getByRole("alert").first().waitFor({ timeout: 10_000 });
+    expect(await page.getByRole("alert").first().textContent()).toContain("does not answer");
+    await page.context().setOffline(false);
+    await expect.poll(() => page.getByRole("alert").count(), { timeout: 10_000 }).toBe(0);
+    await page.context().close();
+  });
+
+  test("traces a packet, or says that this controller cannot", async () => {
+    const { page } = await opened(browser);
+    await look(page, "trace", `?from=${vm.port.id}`);
+    await page.getByLabel("To (id of a port, or an address)").fill(store.port.id);
+    await page.getByRole("button", { name: "Trace" }).click();
+    const verdict = page.getByText(/^(delivered|dropped)$/).first();
+    await page.getByText(/cannot trace yet/).or(verdict).first().waitFor();
+    if (await verdict.isVisible()) {
+      await picture(page, "trace");
+      await page.getByRole("link", { name: "On the map" }).click();
+      await page.waitForSelector(SHOWN.map);
+      await page.getByText("with the way of a packet").waitFor();
+      await picture(page, "traced");
+    }
+    await page.context().close();
+  });
+
+  test("is no page of others: not in a frame of theirs, and no script or style but its own", async () => {
+    const { page, complaints } = await opened(browser);
+    await look(page, "problems");
+    await page.evaluate("(() => { const s = document.createElement('style'); s.textContent = 'body { opacity: 0 }'; document.head.append(s); })()");
+    expect(await page.evaluate("getComputedStyle(document.body).opacity")).toBe("1");
+    await expect(page.evaluate("document.body.innerHTML = '<b>x</b>'")).rejects.toThrow("TrustedHTML");
+    expect(complaints.join("\n")).toContain("style-src");
+    await page.context().close();
+  });
+});
