@@ -1,9 +1,10 @@
 // The flow dump: desired flows with why they exist, what a switch really has, and the difference of the two.
 import { decodeInstructions, decodeMatch, FLOW_MOD_MATCH_OFFSET, formatInstructions, formatMatch, OpenFlowError, type FlowStatsView } from "node-openflow";
-import type { AnyTable, App, Table } from "#app";
+import { chassisTable, type AnyTable, type App, type Table } from "#app";
 import type { Delta, Flow } from "../compiler/desired.ts";
-import type { Engine } from "../compiler/engine.ts";
+import type { Engine, Provenance } from "../compiler/engine.ts";
 import type { Model } from "../model/model.ts";
+import { learnedCookie } from "../lib/cookies.ts";
 import type { View } from "../model/view.ts";
 import type { Layout } from "../pipeline/layout.ts";
 import type { Southbound } from "../southbound/index.ts";
@@ -41,18 +42,32 @@ export interface Differences {
   readonly removed: readonly FlowRecord[];
 }
 
+/** What rows of resources have, as a rule. */
+interface NamedRow {
+  readonly name?: unknown;
+  readonly project_id?: unknown;
+}
+
 export class FlowDump {
   private readonly parts: FlowDumpParts;
+  private readonly tables: ReadonlyMap<string, AnyTable>;
   private readonly listeners = new Set<(event: FlowEvent) => void>();
 
   constructor(parts: FlowDumpParts) {
     this.parts = parts;
+    this.tables = new Map(parts.tables.map((table) => [table.name, table]));
     parts.engine.onDelta((delta) => this.tell(delta));
   }
 
   onEvent(listener: (event: FlowEvent) => void): () => void {
-    this.listeners.add(listener);
-    return () => this.listeners.delete(listener);
+    // A second subscription of one function would end the first.
+    const own = (event: FlowEvent): void => listener(event);
+    const forget = this.parts.engine.remember();
+    this.listeners.add(own);
+    return () => {
+      forget();
+      this.listeners.delete(own);
+    };
   }
 
   /** A superset of what the query asks for, switch by switch; "installed", "diff" and counters ask the switches. */
@@ -69,7 +84,7 @@ export class FlowDump {
     }
     const { apps, tables, view } = this.parts;
     if (app !== undefined && !apps.some((one) => one.name === app)) throw new BadQuery("app", `there is no app '${app.slice(0, 64)}'; there are ${apps.map((one) => one.name).join(", ")}`);
-    if (resource === undefined || tables.some((one: Table) => one.resource !== undefined && view.get(one, resource) !== undefined)) return;
+    if (resource === undefined || view.get(chassisTable, resource) !== undefined || tables.some((one: Table) => one.resource !== undefined && view.get(one, resource) !== undefined)) return;
     throw new BadQuery("resource", `there is no API resource '${resource.slice(0, 64)}', and no flow because of one`);
   }
 
@@ -121,8 +136,9 @@ export class FlowDump {
 
   private async installed(id: string): Promise<Installed> {
     const out: Installed = { same: new Map(), changed: new Map(), foreign: [] };
+    const teacher = this.teachers(id);
     const seen: Parameters<Southbound["compareInstalled"]>[1] = (entry, flow, same) => {
-      if (flow === undefined) out.foreign.push(same ? this.learned(id, entry) : this.foreign(id, entry));
+      if (flow === undefined) out.foreign.push(same ? this.learned(id, entry, teacher(cookieText(entry.cookie_hi, entry.cookie_lo))) : this.foreign(id, entry));
       else if (same) out.same.set(flow.key, { packet_count: entry.packet_count, byte_count: entry.byte_count });
       else out.changed.set(flow.key, this.foreign(id, entry));
     };
@@ -135,14 +151,26 @@ export class FlowDump {
     return out;
   }
 
-  private record(id: string, flow: Flow, state: FlowState, counts: Counts | undefined): FlowRecord {
-    const { engine, layout, model } = this.parts;
-    const why = engine.provenance(flow);
+  private resource({ type, table: name, id }: Provenance["resources"][number]): FlowResource {
+    const { engine, model } = this.parts;
+    const table = this.tables.get(name);
+    const row = table === undefined ? undefined : (engine.rowBefore(table, id) as NamedRow | undefined);
+    const last = model.lastChange(name, id) ?? model.removal(name, id);
+    return {
+      type,
+      id,
+      ...(typeof row?.name === "string" && row.name !== "" && { name: row.name }),
+      ...(typeof row?.project_id === "string" && row.project_id !== "" && { project: row.project_id }),
+      ...(last !== undefined && { call: last.cause.call, generation: last.generation }),
+    };
+  }
+
+  /** `removed`: by the batch that listeners are being told of. */
+  private record(id: string, flow: Flow, state: FlowState, counts: Counts | undefined, removed = false): FlowRecord {
+    const { engine, layout } = this.parts;
+    const why = removed ? engine.provenanceBefore(flow) : engine.provenance(flow);
     const matchAt = flow.off + FLOW_MOD_MATCH_OFFSET;
-    const resources = why.resources.map(({ type, table, id: row }): FlowResource => {
-      const last = model.lastChange(table, row);
-      return { type, id: row, ...(last === undefined ? {} : { call: last.cause.call, generation: last.generation }) };
-    });
+    const resources = why.resources.map((one) => this.resource(one));
     return {
       switch: id,
       table_id: flow.table,
@@ -155,6 +183,7 @@ export class FlowDump {
       rule: why.rule,
       about: why.about,
       resources,
+      ...(why.static && { static: true }),
       state,
       ...counts,
     };
@@ -180,9 +209,31 @@ export class FlowDump {
   }
 
   /** What the switch made by itself: whose flow learned it, its cookie says. */
-  private learned(id: string, entry: FlowStatsView): FlowRecord {
-    const table = this.parts.layout.tableById(entry.table_id);
-    return { ...this.foreign(id, entry), app: table?.app ?? "", about: `learned by the switch, ages by itself: ${table?.about ?? ""}`, state: "learned" };
+  private learned(id: string, entry: FlowStatsView, teacher: Flow | undefined): FlowRecord {
+    const { engine, layout } = this.parts;
+    const table = layout.tableById(entry.table_id);
+    const why = teacher === undefined ? undefined : engine.provenance(teacher);
+    return {
+      ...this.foreign(id, entry),
+      app: why?.app ?? table?.app ?? "",
+      rule: why?.rule ?? "",
+      about: `learned by the switch, ages by itself: ${table?.about ?? ""}`,
+      resources: why?.resources.map((one) => this.resource(one)) ?? [],
+      ...(why?.static === true && { static: true }),
+      state: "learned",
+    };
+  }
+
+  /** Flows of a switch by the cookie that what they learn would have. */
+  private teachers(id: string): (cookie: string) => Flow | undefined {
+    let known: Map<string, Flow> | undefined;
+    return (cookie) => {
+      if (known === undefined) {
+        known = new Map();
+        for (const flow of this.parts.engine.flowsOf(id)) known.set(`0x${learnedCookie((BigInt(flow.cookieHi) << 32n) | BigInt(flow.cookieLo)).toString(16)}`, flow);
+      }
+      return known.get(cookie);
+    };
   }
 
   private tell(delta: Delta): void {
@@ -190,7 +241,7 @@ export class FlowDump {
     for (const [id, d] of delta.chassis) {
       for (const [event, flows] of [["added", d.add], ["removed", d.remove]] as const) {
         for (const flow of flows) {
-          const record = this.record(id, flow, "desired", undefined);
+          const record = this.record(id, flow, "desired", undefined, event === "removed");
           const what = event === "added" && d.changed.has(flow) ? "changed" : event;
           for (const listener of this.listeners) listener({ event: what, generation: delta.generation, flow: record });
         }

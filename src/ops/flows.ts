@@ -4,7 +4,10 @@
 export interface FlowResource {
   readonly type: string;
   readonly id: string;
-  /** API call that last changed it, and the generation of that change. */
+  /** As the resource has them; a `switch` has neither. */
+  readonly name?: string;
+  readonly project?: string;
+  /** API call that last changed it (of a removed flow: that took it away, if it did), and the generation of that change. */
   readonly call?: string;
   readonly generation?: number;
 }
@@ -26,6 +29,8 @@ export interface FlowRecord {
   readonly rule: string;
   readonly about: string;
   readonly resources: readonly FlowResource[];
+  /** No resource is behind it: it is there always. */
+  readonly static?: true;
   readonly state: FlowState;
   readonly packet_count?: number;
   readonly byte_count?: number;
@@ -107,7 +112,7 @@ const oneLine = (text: string): string => text.replace(/\s+/g, " ");
 function flowText(flow: FlowRecord): string {
   const resources = flow.resources.map((r) => ` ${r.type}:${r.id}${r.call === undefined ? "" : ` (${r.call}${r.generation === undefined ? "" : ` @${r.generation}`})`}`).join("");
   const state = flow.state === "installed" ? "" : ` [${flow.state}]`;
-  const comment = oneLine(flow.app === "" ? `# ${flow.state}: ${flow.about}` : `# ${flow.app}/${flow.rule}${state}${resources}`);
+  const comment = oneLine(flow.app === "" ? `# ${flow.state}: ${flow.about}` : `# ${flow.app}/${flow.rule}${flow.static === true ? " [static]" : ""}${state}${resources}`);
   return `${comment}\n ${flowLine(flow)}\n`;
 }
 

@@ -15,7 +15,7 @@ const flow = (fields: Partial<FlowRecord> = {}): FlowRecord => ({
 });
 const flows = [
   flow(),
-  flow({ table_id: 4, table: "acl_in", app: "acl", rule: "allow", priority: 1, match: "", actions: "", cookie: "0x1", resources: [], packet_count: 5, byte_count: 300 }),
+  flow({ table_id: 4, table: "acl_in", app: "acl", rule: "allow", priority: 1, match: "", actions: "", cookie: "0x1", resources: [], static: true, packet_count: 5, byte_count: 300 }),
   flow({ switch: "hv2", state: "missing", resources: [{ type: "network", id: "n-1" }], match: "arp" }),
   flow({ switch: "hv2", state: "foreign", app: "", rule: "", resources: [], match: "tcp" }),
 ];
@@ -134,7 +134,7 @@ describe("flow dump", () => {
         "# switch hv1",
         "# l2/forward port:p-1 (POST /v2.0/ports @7)",
         " cookie=0x2a, table=3, priority=100,ip,nw_src=10.0.0.1,tp_dst=80 actions=set_field:0x5->reg1,resubmit(,4)",
-        "# acl/allow",
+        "# acl/allow [static]",
         " cookie=0x1, table=4, n_packets=5, n_bytes=300, priority=1 actions=drop",
         "# switch hv2",
         "# l2/forward [missing] network:n-1",
