@@ -54,13 +54,13 @@ export class OpsApi {
   }
 
   /** A request without a body, whatever the answer's status. The answer's body is not read yet. @throws OpsError */
-  private ask(path: string, query: Query, method: "GET" | "POST" = "GET"): Promise<IncomingMessage> {
+  private ask(path: string, query: Query, method: "GET" | "POST" = "GET", idleMs = IDLE_MS): Promise<IncomingMessage> {
     const target = new URL(this.base);
     target.pathname = target.pathname.replace(/\/+$/, "") + path;
     for (const [name, value] of Object.entries(query)) if (value !== undefined) target.searchParams.set(name, value);
     return new Promise((resolve, reject) => {
       const request = (target.protocol === "https:" ? https : http).request(target, { method, agent: false, headers: { accept: "application/json, text/plain", ...(this.token === undefined ? {} : { authorization: `Bearer ${this.token}` }) } }, resolve).end();
-      request.setTimeout(IDLE_MS, () => request.destroy(Object.assign(new Error("no answer"), { code: "ETIMEDOUT" })));
+      request.setTimeout(idleMs, () => request.destroy(Object.assign(new Error("no answer"), { code: "ETIMEDOUT" })));
       request.on("error", (error: NodeJS.ErrnoException) => {
         // Several addresses of one name are several errors
         const code = error.code ?? (error as unknown as { errors?: NodeJS.ErrnoException[] }).errors?.[0]?.code ?? "";
@@ -92,9 +92,9 @@ export class OpsApi {
     }
   }
 
-  /** A GET whose answer comes in pieces, of any size. @throws OpsError, UsageError for a query that the controller cannot read */
-  async *stream(path: string, query: Query = {}): AsyncGenerator<Buffer> {
-    const response = await this.ask(path, query);
+  /** A GET whose answer comes in pieces, of any size. `waitMs`: that nothing comes so long is no fault. @throws OpsError, UsageError for a query that the controller cannot read */
+  async *stream(path: string, query: Query = {}, waitMs = 0): AsyncGenerator<Buffer> {
+    const response = await this.ask(path, query, "GET", IDLE_MS + waitMs);
     if (!isSuccess(response.statusCode ?? 0)) throw await this.refusal(response, `GET ${path}`);
     try {
       for await (const chunk of response) yield chunk as Buffer;

@@ -1,6 +1,6 @@
 // The flow dump: desired flows with why they exist, what a switch really has, and the difference of the two.
 import { decodeInstructions, decodeMatch, FLOW_MOD_MATCH_OFFSET, formatInstructions, formatMatch, OpenFlowError, type FlowStatsView } from "node-openflow";
-import { chassisTable, type AnyTable, type App, type Table } from "#app";
+import { chassisTable, type AnyTable, type App, type Clock, type Table } from "#app";
 import type { Delta, Flow } from "../compiler/desired.ts";
 import type { Engine, Provenance } from "../compiler/engine.ts";
 import type { Model } from "../model/model.ts";
@@ -8,6 +8,7 @@ import { learnedCookie } from "../lib/cookies.ts";
 import type { View } from "../model/view.ts";
 import type { Layout } from "../pipeline/layout.ts";
 import type { Southbound } from "../southbound/index.ts";
+import { Names } from "./names.ts";
 import { BadQuery, SwitchSilent } from "./server.ts";
 import type { FlowEvent, FlowQuery, FlowRecord, FlowResource, FlowState } from "./flows.ts";
 
@@ -19,13 +20,11 @@ export interface FlowDumpParts {
   readonly engine: Engine;
   readonly layout: Layout;
   readonly model: Model;
-  readonly southbound: Southbound;
+  readonly southbound: Pick<Southbound, "quarantined" | "compareInstalled"> & { switches(): readonly { readonly id: string }[] };
+  readonly clock: Clock;
 }
 
-interface Counts {
-  readonly packet_count: number;
-  readonly byte_count: number;
-}
+type Counts = Required<Pick<FlowRecord, "packet_count" | "byte_count" | "duration_s">> & Pick<FlowRecord, "packets_per_s" | "bytes_per_s">;
 
 /** What one switch said of its flows. */
 interface Installed {
@@ -51,11 +50,13 @@ interface NamedRow {
 export class FlowDump {
   private readonly parts: FlowDumpParts;
   private readonly tables: ReadonlyMap<string, AnyTable>;
+  private readonly names: Names;
   private readonly listeners = new Set<(event: FlowEvent) => void>();
 
   constructor(parts: FlowDumpParts) {
     this.parts = parts;
     this.tables = new Map(parts.tables.map((table) => [table.name, table]));
+    this.names = new Names({ layout: parts.layout, view: parts.view, tables: parts.tables, desired: parts.engine });
     parts.engine.onDelta((delta) => this.tell(delta));
   }
 
@@ -97,9 +98,17 @@ export class FlowDump {
     const state = query.state ?? "desired";
     for (const { id } of this.parts.southbound.switches()) {
       if (query.switch !== undefined && query.switch !== id) continue;
-      const installed = state === "desired" && !query.stats ? undefined : await this.installed(id);
-      yield* this.ofSwitch(id, state, table, installed);
+      const installed = state === "desired" && !query.stats ? undefined : await this.installed(id, query.rate);
+      const records = this.ofSwitch(id, state, table, installed);
+      if (query.raw === true) yield* records;
+      else yield* this.named(id, records);
     }
+  }
+
+  private *named(id: string, records: Iterable<FlowRecord>): Iterable<FlowRecord> {
+    const { names } = this;
+    const ports = names.ports(id);
+    for (const record of records) yield { ...record, match_named: names.match(record.match, record.app, ports), actions_named: names.actions(record.actions, record.app, ports) };
   }
 
   private *ofSwitch(id: string, state: "desired" | "installed" | "diff", table: number | undefined, installed: Installed | undefined): Iterable<FlowRecord> {
@@ -134,12 +143,31 @@ export class FlowDump {
     return { added: missing.map((flow) => this.record(id, flow, "missing", undefined)), changed, removed };
   }
 
-  private async installed(id: string): Promise<Installed> {
+  /** `rate`: counted again after so many seconds. @throws SwitchSilent */
+  private async installed(id: string, rate?: number): Promise<Installed> {
+    const first = await this.installedNow(id);
+    if (rate === undefined) return first;
+    const { clock } = this.parts;
+    await new Promise<void>((done) => void clock.setTimeout(done, rate * 1000));
+    const last = await this.installedNow(id);
+    for (const [key, now] of last.same) {
+      const before = first.same.get(key);
+      // One that is younger than the first count began at zero.
+      const fresh = before === undefined || now.duration_s < before.duration_s;
+      const seconds = fresh ? now.duration_s : now.duration_s - before.duration_s;
+      if (seconds <= 0) continue;
+      const per = (n: number): number => Math.round((n / seconds) * 1000) / 1000;
+      last.same.set(key, { ...now, packets_per_s: per(now.packet_count - (fresh ? 0 : before.packet_count)), bytes_per_s: per(now.byte_count - (fresh ? 0 : before.byte_count)) });
+    }
+    return last;
+  }
+
+  private async installedNow(id: string): Promise<Installed> {
     const out: Installed = { same: new Map(), changed: new Map(), foreign: [] };
     const teacher = this.teachers(id);
     const seen: Parameters<Southbound["compareInstalled"]>[1] = (entry, flow, same) => {
       if (flow === undefined) out.foreign.push(same ? this.learned(id, entry, teacher(cookieText(entry.cookie_hi, entry.cookie_lo))) : this.foreign(id, entry));
-      else if (same) out.same.set(flow.key, { packet_count: entry.packet_count, byte_count: entry.byte_count });
+      else if (same) out.same.set(flow.key, countsOf(entry));
       else out.changed.set(flow.key, this.foreign(id, entry));
     };
     try {
@@ -203,8 +231,9 @@ export class FlowDump {
       about: "not as this controller wants it; the next audit repairs it",
       resources: [],
       state: "foreign",
-      packet_count: entry.packet_count,
-      byte_count: entry.byte_count,
+      ...(entry.idle_timeout > 0 && { idle_timeout: entry.idle_timeout }),
+      ...(entry.hard_timeout > 0 && { hard_timeout: entry.hard_timeout }),
+      ...countsOf(entry),
     };
   }
 
@@ -239,15 +268,20 @@ export class FlowDump {
   private tell(delta: Delta): void {
     if (this.listeners.size === 0) return;
     for (const [id, d] of delta.chassis) {
+      let ports: ReadonlyMap<number, string> | undefined;
       for (const [event, flows] of [["added", d.add], ["removed", d.remove]] as const) {
         for (const flow of flows) {
           const record = this.record(id, flow, "desired", undefined, event === "removed");
+          ports ??= this.names.ports(id);
+          const named = { ...record, match_named: this.names.match(record.match, record.app, ports), actions_named: this.names.actions(record.actions, record.app, ports) };
           const what = event === "added" && d.changed.has(flow) ? "changed" : event;
-          for (const listener of this.listeners) listener({ event: what, generation: delta.generation, flow: record });
+          for (const listener of this.listeners) listener({ event: what, generation: delta.generation, flow: named });
         }
       }
     }
   }
 }
+
+const countsOf = ({ packet_count, byte_count, duration_sec, duration_nsec }: FlowStatsView): Counts => ({ packet_count, byte_count, duration_s: duration_sec + Math.round(duration_nsec / 1e6) / 1000 });
 
 const cookieText = (hi: number, lo: number): string => `0x${((BigInt(hi) << 32n) | BigInt(lo)).toString(16)}`;

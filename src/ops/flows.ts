@@ -32,8 +32,19 @@ export interface FlowRecord {
   /** No resource is behind it: it is there always. */
   readonly static?: true;
   readonly state: FlowState;
+  /** The same with names of tables, registers and ports; to be read, not parsed. Not where `raw` was asked for. */
+  readonly match_named?: string;
+  readonly actions_named?: string;
   readonly packet_count?: number;
   readonly byte_count?: number;
+  /** Of flows that a switch has beside what is desired, seconds; of others there is none. */
+  readonly idle_timeout?: number;
+  readonly hard_timeout?: number;
+  /** Since the switch has it, seconds. */
+  readonly duration_s?: number;
+  /** Over the seconds that `rate` asked for. */
+  readonly packets_per_s?: number;
+  readonly bytes_per_s?: number;
 }
 
 export interface FlowEvent {
@@ -56,6 +67,10 @@ export interface FlowQuery {
   readonly state?: (typeof flowStates)[number];
   /** Whether packet and byte counts are asked for. */
   readonly stats: boolean;
+  /** Numbers alone: no names beside them. */
+  readonly raw?: boolean;
+  /** Counts are taken twice, so many seconds apart; 1 to 60, of one switch. */
+  readonly rate?: number;
 }
 
 /** Other names that ovs-ofctl has for what a dump calls so. */
@@ -118,10 +133,12 @@ function flowText(flow: FlowRecord): string {
 
 /** As ovs-ofctl prints it. */
 export function flowLine(flow: FlowRecord): string {
+  const age = flow.duration_s === undefined ? "" : `duration=${flow.duration_s}s, `;
   const counts = flow.packet_count === undefined ? "" : `n_packets=${flow.packet_count}, n_bytes=${flow.byte_count ?? 0}, `;
+  const timeouts = [flow.idle_timeout === undefined ? "" : `idle_timeout=${flow.idle_timeout}, `, flow.hard_timeout === undefined ? "" : `hard_timeout=${flow.hard_timeout}, `].join("");
   const match = flow.match === "" ? "" : `,${flow.match}`;
   const cookie = flow.cookie.startsWith("0x") ? flow.cookie : `0x${flow.cookie}`;
-  return `cookie=${cookie}, table=${flow.table_id}, ${counts}priority=${flow.priority}${match} actions=${flow.actions === "" ? "drop" : flow.actions}`;
+  return `cookie=${cookie}, ${age}table=${flow.table_id}, ${counts}${timeouts}priority=${flow.priority}${match} actions=${flow.actions === "" ? "drop" : flow.actions}`;
 }
 
 type Flows = AsyncIterable<FlowRecord> | Iterable<FlowRecord>;

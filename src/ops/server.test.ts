@@ -157,12 +157,15 @@ describe("flow dump", () => {
   it.each([
     ["state=bogus", "query parameter state: 'bogus' is not one of desired, installed, diff"],
     ["format=xml", "query parameter format: 'xml' is not one of json, text"],
+    ["rate=61&switch=hv1", "query parameter rate: '61' is no number of seconds from 1 to 60"],
+    ["rate=5", "query parameter rate: is of one switch: give switch as well"],
+    ["raw=yes", "query parameter raw: 'yes' is not one of 0, 1, true, false"],
     ["stats=yes", "query parameter stats: 'yes' is not one of 0, 1, true, false"],
     ["app=", "query parameter app: is empty"],
     ["app=a&app=b", "query parameter app: is given twice"],
     ["match=nosuch=1", 'query parameter match: no field "nosuch"'],
     ["match=ip,nw_dst=10.0.0", 'query parameter match: nw_dst: "10.0.0" is not an IPv4 address'],
-    ["bogus=1", "query parameter bogus: is not known here; there are switch, table, resource, app, match, state, stats, format"],
+    ["bogus=1", "query parameter bogus: is not known here; there are switch, table, resource, app, match, state, stats, rate, raw, format"],
   ])("?%s is refused", async (query, message) => {
     const answer = await make().inject(`/flows?${query}`);
     expect([answer.statusCode, answer.json()]).toEqual([400, { error: { code: "BAD_QUERY", message } }]);
@@ -191,7 +194,7 @@ describe("flow stream", () => {
     client.setEncoding("utf8").on("data", (chunk: string) => (text += chunk));
     expect(client.headers["content-type"]).toMatch(/^text\/event-stream/);
     for (const listener of listeners) [event(), event({ switch: "hv2" })].forEach(listener);
-    await until(() => text.includes("keep-alive"));
+    await until(() => text.includes("keep-alive") && text.includes("event:"));
     expect(text.split("\n\n").filter((m) => m.startsWith("event:"))).toEqual([`event: added\nid: 9\ndata: ${JSON.stringify(event())}`]);
     client.destroy();
     await until(() => listeners.length === 0);

@@ -64,6 +64,7 @@ export class LevelStorage implements Storage {
   readonly #witness: Witness;
   #generation: Generation;
   #totals: Totals;
+  writtenBytes = 0;
   #view: View;
   /** Keys written lately, undefined: deleted. When they are LATELY they become those from before, in place of the ones there. */
   #lately = new Map<string, KvEntry | undefined>();
@@ -115,6 +116,10 @@ export class LevelStorage implements Storage {
 
   get oldest(): Generation {
     return this.#totals.oldest;
+  }
+
+  get logBytes(): number {
+    return this.#tail.bytes;
   }
 
   get records(): number {
@@ -181,6 +186,7 @@ export class LevelStorage implements Storage {
     if (due !== undefined) this.#tail.drop();
     this.#totals = totals;
     this.#generation = generation;
+    this.writtenBytes += entry.length;
     this.#witness.say({ generation, check: totals.check, id: totals.id });
     this.#remember(written);
     return generation;
