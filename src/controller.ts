@@ -49,7 +49,7 @@ import { Asked, Claims, FlowCounter, machineHttp, Outbound, Packets, Services, S
 import { Southbound } from "./southbound/index.ts";
 import { ReceiptLog } from "./southbound/receipt-log.ts";
 import { Receipts } from "./southbound/receipts.ts";
-import type { KvStore } from "./store/kv.ts";
+import type { KvStore, StoreStats } from "./store/kv.ts";
 import { keepFirstEdition } from "./store/first-edition.ts";
 import { KEEP } from "./store/log.ts";
 import { openStore } from "./store/open.ts";
@@ -96,7 +96,8 @@ export class Controller {
     const pools = allPools(apps);
     const layout = new Layout(apps);
     const shadowed = config.shadow === true;
-    const store = shadowed ? await this.openCopy() : await this.openStored(config.dataDir);
+    const metrics = new Metrics();
+    const store: KvStore = shadowed ? await this.openCopy() : await this.openStored(config.dataDir, storeMetrics(metrics, () => store.stats()));
     // Before this start adds to it: what switches were told beyond this is lost.
     const whole = store.revision;
     const converted = await upgradeStore(store, tables);
@@ -107,7 +108,6 @@ export class Controller {
     this.stops.push(() => model.close());
     await mendReferences(model, apps, log);
 
-    const metrics = new Metrics();
     metrics.collectProcess();
     metrics.gauge("axion_info", "1, with this controller's name and version", () => [{ labels: { name: config.name, version: version() }, value: 1 }], ["name", "version"]);
     const engine = new Engine({ apps, tables, layout, rows: model.layer, log, poisonScratch: this.options.poisonScratch === true });
@@ -168,7 +168,7 @@ export class Controller {
     this.stops.push(() => services.stop());
 
     const appProblems = new AppProblems(apps, view, guard, clock);
-    const dump = new FlowDump({ apps, tables, view, engine, layout, model, southbound });
+    const dump = new FlowDump({ apps, tables, view, engine, layout, model, southbound, clock });
     const history = new History(store, model, tables);
     const past = new PastFlows({ history, planner, dump, view: model.view });
     if (shadowed) this.tellDifferences(dump, southbound, engine);
@@ -233,14 +233,14 @@ export class Controller {
     return { hosts: isLoopbackName(host) ? new Set(this.options.config.allowedHosts) : undefined, origins: new Set(origins), links };
   }
 
-  private async openStored(dataDir: string): Promise<KvStore> {
+  private async openStored(dataDir: string, onSync?: (seconds: number) => void): Promise<KvStore> {
     const { config, log } = this.options;
     if (config.store === "level:") {
       await makeFolder(dataDir);
       const kept = await keepFirstEdition(dataDir);
       if (kept !== undefined) log.info({ dataDir, copy: kept }, "a data directory of the first edition is taken over, a copy is kept");
     }
-    return openStore(config.store, { dataDir, log, history: WATCHED, keep: config.keep ?? KEEP, acceptLoss: config.acceptLoss });
+    return openStore(config.store, { dataDir, log, history: WATCHED, keep: config.keep ?? KEEP, acceptLoss: config.acceptLoss, onSync });
   }
 
   private async openCopy(): Promise<KvStore> {
@@ -333,6 +333,15 @@ function problemMetrics(metrics: Metrics, problems: () => readonly Problem[]): v
     }
     return counts.values();
   }, ["kind", "severity"]);
+}
+
+/** How long a group of commits takes to be on disk. `stats`: of the store, when it is open. */
+function storeMetrics(metrics: Metrics, stats: () => StoreStats): (seconds: number) => void {
+  const synced = metrics.histogram("axion_store_sync_seconds", "how long a group of commits took to be on disk");
+  metrics.gauge("axion_store_written_bytes", "bytes of the log's entries written since the start", () => stats().writtenBytes);
+  metrics.gauge("axion_store_log_bytes", "bytes of the log that is kept as history", () => stats().logBytes);
+  metrics.gauge("axion_store_waiting", "calls that wait to be written", () => stats().waiting);
+  return (seconds) => synced.observe(seconds);
 }
 
 function engineMetrics(metrics: Metrics, engine: Engine, model: Model): void {

@@ -2,9 +2,10 @@
 import { basename, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { pino, type Logger } from "pino";
+import type { App } from "#app";
 import { Controller } from "./controller.ts";
 import { discoverApps } from "./boot/discover.ts";
-import { appsLeftOut, checkTls, parseConfig, usage, type Config } from "./config/index.ts";
+import { appsLeftOut, checkTls, parseConfig, unknownVariables, usage, type Config } from "./config/index.ts";
 import type { ListenError } from "./lib/listening.ts";
 import { UsageError } from "./lib/usage-error.ts";
 import { version } from "./lib/version.ts";
@@ -14,6 +15,8 @@ import { endOnSignals, takeStartedBy } from "./process-end.ts";
 const asCommand = /^axion(\.js)?$/.test(basename(process.argv[1] ?? ""));
 const appsFolder = join(fileURLToPath(new URL(".", import.meta.url)), "..", "apps");
 
+/** Those that are not left out. */
+let apps: readonly App[] = [];
 /** Takes the settings once more, as files may have changed. */
 let again: () => string | Config;
 
@@ -21,7 +24,7 @@ async function configure(): Promise<Config> {
   try {
     const argv = process.argv.slice(2);
     // Before anything else is judged: what may be given depends on the apps that are there.
-    const apps = await discoverApps(appsFolder, appsLeftOut(argv, process.env));
+    apps = await discoverApps(appsFolder, appsLeftOut(argv, process.env));
     again = () => parseConfig(argv, process.env, apps);
     const config = again();
     if (typeof config === "string") {
@@ -85,6 +88,7 @@ endOnSignals({
 
 const config = await configure();
 const log = (running.log = makeLog(config));
+for (const { variable, meant } of unknownVariables(process.env, apps)) log.warn({ variable, ...(meant !== undefined && { meant }) }, "an environment variable is no setting here, and ignored; --help lists what there is");
 // No setting: only tests of the pipeline want flows that overwrite scratch registers at every call.
 const controller = (running.controller = new Controller({ config, log, appsFolder, poisonScratch: process.env.AXION_POISON_SCRATCH === "1" }));
 

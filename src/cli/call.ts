@@ -6,12 +6,15 @@ export interface Output {
   /** Resolves when more may be written. */
   readonly write: (text: string) => Promise<void>;
   readonly error: (text: string) => void;
+  /** It is a terminal, whose reader wants colours. */
+  readonly color?: boolean;
 }
 
 export interface Call {
   readonly api: OpsApi;
   /** JSON for programs is asked for. */
   readonly json: boolean;
+  readonly color: boolean;
   readonly write: (text: string) => Promise<void>;
   /** A line beside the answer. */
   readonly warn: (text: string) => void;

@@ -12,5 +12,7 @@ process.exitCode = await runCommand(process.argv.slice(2), {
   write: async (text) => {
     if (!process.stdout.write(text)) await once(process.stdout, "drain");
   },
+  // https://no-color.org
+  color: process.stdout.isTTY && (process.env.NO_COLOR ?? "") === "",
   error: (text) => void process.stderr.write(text),
 });

@@ -54,14 +54,14 @@ export class OpsApi {
   }
 
   /** A request, with JSON in it if `body` is given, whatever the answer's status. The answer's body is not read yet. @throws OpsError */
-  private ask(path: string, query: Query, method: "GET" | "POST" = "GET", body?: unknown): Promise<IncomingMessage> {
+  private ask(path: string, query: Query, method: "GET" | "POST" = "GET", body?: unknown, idleMs = IDLE_MS): Promise<IncomingMessage> {
     const target = new URL(this.base);
     target.pathname = target.pathname.replace(/\/+$/, "") + path;
     for (const [name, value] of Object.entries(query)) if (value !== undefined) target.searchParams.set(name, value);
     const text = body === undefined ? undefined : Buffer.from(JSON.stringify(body));
     return new Promise((resolve, reject) => {
       const request = (target.protocol === "https:" ? https : http).request(target, { method, agent: false, headers: { accept: "application/json, text/plain", ...(this.token === undefined ? {} : { authorization: `Bearer ${this.token}` }), ...(text === undefined ? {} : { "content-type": "application/json", "content-length": text.length }) } }, resolve).end(text);
-      request.setTimeout(IDLE_MS, () => request.destroy(Object.assign(new Error("no answer"), { code: "ETIMEDOUT" })));
+      request.setTimeout(idleMs, () => request.destroy(Object.assign(new Error("no answer"), { code: "ETIMEDOUT" })));
       request.on("error", (error: NodeJS.ErrnoException) => {
         // Several addresses of one name are several errors
         const code = error.code ?? (error as unknown as { errors?: NodeJS.ErrnoException[] }).errors?.[0]?.code ?? "";
@@ -93,9 +93,9 @@ export class OpsApi {
     }
   }
 
-  /** A GET whose answer comes in pieces, of any size. @throws OpsError, UsageError for a query that the controller cannot read */
-  async *stream(path: string, query: Query = {}): AsyncGenerator<Buffer> {
-    const response = await this.ask(path, query);
+  /** A GET whose answer comes in pieces, of any size. `waitMs`: that nothing comes so long is no fault. @throws OpsError, UsageError for a query that the controller cannot read */
+  async *stream(path: string, query: Query = {}, waitMs = 0): AsyncGenerator<Buffer> {
+    const response = await this.ask(path, query, "GET", IDLE_MS + waitMs);
     if (!isSuccess(response.statusCode ?? 0)) throw await this.refusal(response, `GET ${path}`);
     try {
       for await (const chunk of response) yield chunk as Buffer;

@@ -53,7 +53,7 @@ export function makeProgram(output: Output, finish: (code: number) => void): Com
   const call = (): Call => {
     const { opsUrl, opsTokenFile, json } = program.opts<GlobalOptions>();
     const where = program.getOptionValueSource("opsUrl") === "env" ? "AXION_OPS_URL" : "--ops-url";
-    return { api: new OpsApi(opsUrl, where, opsTokenFile === undefined ? undefined : tokenOf(opsTokenFile)), json: json === true, write: (text) => (text === "" ? Promise.resolve() : output.write(text)), warn: (text) => output.error(`axion: ${text}\n`) };
+    return { api: new OpsApi(opsUrl, where, opsTokenFile === undefined ? undefined : tokenOf(opsTokenFile)), json: json === true, color: output.color === true, write: (text) => (text === "" ? Promise.resolve() : output.write(text)), warn: (text) => output.error(`axion: ${text}\n`) };
   };
 
   program
@@ -77,12 +77,14 @@ export function makeProgram(output: Output, finish: (code: number) => void): Com
     .option("--match <match>", "whose match has these fields, in ovs-ofctl's syntax")
     .addOption(new Option("--state <state>", "as they should be (default), as they are on the switch, or the difference").choices(states))
     .option("--at <instant>", "as they were wanted then: a generation, or an instant such as 2026-01-31T12:00:00Z")
-    .option("--stats", "with packet and byte counts, asked of the switches")
+    .option("--stats", "with packet and byte counts and ages, asked of the switches")
+    .option("--rate <seconds>", "with packets and bytes a second, counted over so many (1 to 60); needs --switch")
+    .option("--raw", "numbers of tables, registers and ports in place of their names")
+    .option("--text", "flows alone, as ovs-ofctl dump-flows prints them")
+    .option("--follow", "what is added, changed and removed from now on, until interrupted")
     .addOption(new Option("--format <format>", "a table (default), text as ovs-ofctl prints it, or JSON").choices(formats))
     .action(async (options: FlowOptions) => {
-      const made = call();
-      if (made.json && options.format !== undefined && options.format !== "json") throw new UsageError(`--json and --format ${options.format} contradict each other`);
-      finish(await flows(made, options));
+      finish(await flows(call(), options));
     });
   program.command("problems").description("what is wrong now, worst first").action(async () => finish(await problems(call())));
   program

@@ -17,11 +17,13 @@ export function cell(value: unknown): string {
 /** Code points. */
 const lengthOf = (text: string): number => text.length - (text.match(/[\ud800-\udbff](?=[\udc00-\udfff])/g)?.length ?? 0);
 
+type Paint = (line: string) => string;
+
 /** Rows as they come: the width of a column is that of the widest among the first ones, so that a table of any length can be written. */
 export class TablePrinter {
   private readonly head: readonly string[];
   private readonly measured: number;
-  private waiting: string[][] | undefined = [];
+  private waiting: { readonly row: string[]; readonly paint: Paint | undefined }[] | undefined = [];
   private widths: number[] = [];
 
   constructor(head: readonly string[], measured = 200) {
@@ -29,11 +31,11 @@ export class TablePrinter {
     this.measured = measured;
   }
 
-  /** What is to be written now. */
-  add(values: readonly unknown[]): string {
+  /** What is to be written now; `paint`: of the line, when it is as wide as it will be. */
+  add(values: readonly unknown[], paint?: Paint): string {
     const row = values.map(cell);
-    if (this.waiting === undefined) return this.line(row);
-    this.waiting.push(row);
+    if (this.waiting === undefined) return this.line(row, paint);
+    this.waiting.push({ row, paint });
     return this.waiting.length < this.measured ? "" : this.end();
   }
 
@@ -42,12 +44,12 @@ export class TablePrinter {
     const rows = this.waiting;
     this.waiting = undefined;
     if (rows === undefined || rows.length === 0) return "";
-    this.widths = this.head.map((title, i) => Math.max(lengthOf(title), ...rows.map((row) => lengthOf(row[i]!))));
-    return [[...this.head], ...rows].map((row) => this.line(row)).join("");
+    this.widths = this.head.map((title, i) => Math.max(lengthOf(title), ...rows.map(({ row }) => lengthOf(row[i]!))));
+    return this.line(this.head) + rows.map(({ row, paint }) => this.line(row, paint)).join("");
   }
 
-  private line(row: readonly string[]): string {
-    return `${row.map((text, i) => (i === row.length - 1 ? text : text + " ".repeat(Math.max(0, this.widths[i]! - lengthOf(text))))).join("  ").trimEnd()}\n`;
+  private line(row: readonly string[], paint: Paint = (line) => line): string {
+    return `${paint(row.map((text, i) => (i === row.length - 1 ? text : text + " ".repeat(Math.max(0, this.widths[i]! - lengthOf(text))))).join("  ").trimEnd())}\n`;
   }
 }
 
@@ -66,3 +68,8 @@ export function record(values: Readonly<Record<string, unknown>>): string {
   const width = Math.max(0, ...lines.map(([name]) => lengthOf(name)));
   return lines.map(([name, value]) => `${name.padEnd(width)}  ${value}\n`).join("");
 }
+
+const codes = { green: 32, yellow: 33, red: 31 } as const;
+export type Hue = keyof typeof codes;
+/** For terminals; undefined: as it is. */
+export const colored = (text: string, hue: Hue | undefined): string => (hue === undefined ? text : `\u001b[${codes[hue]}m${text}\u001b[0m`);

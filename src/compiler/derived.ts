@@ -33,11 +33,11 @@ export class DerivedRows {
   /** Rows that had several owners at some moment of this batch. */
   private suspects: { readonly table: string; readonly id: string }[] = [];
   private readonly duplicates: Conflicts<DuplicateRow>;
-  private readonly onChange: (change: RowChange) => void;
+  private readonly onChange: (change: RowChange, owner: Run | undefined) => void;
   private readonly onBug: (error: unknown, run: Run) => void;
 
-  /** `onBug`: an index function of the table failed for a row of the run. */
-  constructor(onChange: (change: RowChange) => void, onDuplicate: (duplicate: DuplicateRow) => void, onBug: (error: unknown, run: Run) => void) {
+  /** `onChange`: and whose row it was until now. `onBug`: an index function of the table failed for a row of the run. */
+  constructor(onChange: (change: RowChange, owner: Run | undefined) => void, onDuplicate: (duplicate: DuplicateRow) => void, onBug: (error: unknown, run: Run) => void) {
     this.duplicates = new Conflicts(onDuplicate);
     this.onChange = onChange;
     this.onBug = onBug;
@@ -103,7 +103,7 @@ export class DerivedRows {
       return false;
     }
     if (own === undefined && now === undefined) owners.set(row.id, run);
-    this.onChange({ table, id: row.id, before, after: row });
+    this.onChange({ table, id: row.id, before, after: row }, isList(now) ? now[0] : now);
     return true;
   }
 
@@ -114,7 +114,7 @@ export class DerivedRows {
     if (!isList(now)) {
       owners.delete(old.id);
       this.layer.remove(table, old.id);
-        this.onChange({ table, id: old.id, before: old, after: undefined });
+      this.onChange({ table, id: old.id, before: old, after: undefined }, run);
       return;
     }
     this.leave(owners, table, old.id, run);
@@ -129,7 +129,7 @@ export class DerivedRows {
       after = undefined;
     }
     if (after === undefined) this.layer.remove(table, old.id);
-    this.onChange({ table, id: old.id, before: old, after });
+    this.onChange({ table, id: old.id, before: old, after }, run);
   }
 
   private leave(owners: Owners, table: AnyTable, id: string, run: Run): void {

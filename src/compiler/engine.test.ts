@@ -288,12 +288,51 @@ describe("provenance", () => {
       tx.put(ports, port(1));
     });
     expect(w.engine.provenance(w.find("h1", mac(1)))).toEqual({
-      app: "a", rule: "reader", about: "about reader", entity: "p1",
+      app: "a", rule: "reader", about: "about reader", entity: "p1", static: false,
       resources: [{ type: "port", table: "port", id: "p1" }, { type: "network", table: "net", id: "n1" }],
     });
     await w.change((tx) => tx.delete(nets, "n1"));
     expect(w.engine.provenance(w.find("h1", mac(1))).resources).toEqual([{ type: "port", table: "port", id: "p1" }]);
     expect(() => w.engine.provenance({ ...w.find("h1", mac(1)) })).toThrow("not of this engine");
+  });
+});
+
+describe("provenance of what a batch takes away", () => {
+  test("names the rows that went with it, while somebody wants to know", async () => {
+    const reader = onPort("reader", (p, view, out) => {
+      view.get(nets, p.net);
+      out.flow(chassisScope(p.host), "t_fwd", to(p.mac, 1));
+    });
+    const w = await World.make({ name: "a", rules: [reader] });
+    const told: string[][] = [];
+    w.engine.onDelta(({ chassis }) => {
+      for (const { remove } of chassis.values()) {
+        for (const flow of remove) told.push(w.engine.provenanceBefore(flow).resources.map(({ type, id }) => `${type} ${id} ${w.engine.rowBefore(type === "port" ? ports : nets, id) === undefined ? "unknown" : "known"}`));
+      }
+    });
+    const round = async (): Promise<void> => {
+      await w.change((tx) => {
+        tx.put(nets, { id: "n1", vlan: 1 });
+        tx.put(ports, port(1));
+      });
+      await w.change((tx) => {
+        tx.delete(ports, "p1");
+        tx.delete(nets, "n1");
+      });
+    };
+    const forget = w.engine.remember();
+    await round();
+    expect(told.splice(0)).toEqual([["port p1 known", "network n1 known"]]);
+    forget();
+    forget();
+    await round();
+    expect(told).toEqual([["port p1 unknown"]]);
+  });
+
+  test("of a host is the host", async () => {
+    const own = rule<Chassis>({ name: "own", about: "", on: each(chassisTable), emit: ({ id }, _view, out) => out.flow(chassisScope(id), "t_fwd", to(mac(9), 1)) });
+    const w = await World.make({ name: "a", rules: [own] });
+    expect(w.engine.provenance(w.find("h1", mac(9))).resources).toEqual([{ type: "switch", table: "chassis", id: "h1" }]);
   });
 });
 

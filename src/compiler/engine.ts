@@ -21,7 +21,7 @@ import { emptyDelta, type ChassisDelta, type Delta, type Desired, type DesiredRo
 import { Emission } from "./emission.ts";
 import { FlowEncoder, OwnedFlow } from "./flows.ts";
 import { OutputStore, type OutputConflict } from "./items.ts";
-import { provenanceOf, type Provenance } from "./provenance.ts";
+import { Before, Now, provenanceOf, type Known, type Provenance } from "./provenance.ts";
 import { Entity, runName, type Extras, type Run, type Unit, type Variant } from "./runs.ts";
 import { Schedule } from "./schedule.ts";
 import { ScopeFlows, type FlowConflict } from "./scope-flows.ts";
@@ -103,6 +103,11 @@ export class Engine implements Desired {
   private readonly statics: Unit[] = [];
   private readonly listeners = new Set<(delta: Delta) => void>();
   private readonly observers = new Set<(changes: readonly RowChange[], generation: number) => void>();
+  private readonly now: Known;
+  /** How many want to know of removals what they belonged to. */
+  private remembering = 0;
+  /** From the beginning of a batch until it is told, while somebody wants to know. */
+  private before: Before | undefined;
   /** What changed in this batch, while somebody wants to know. */
   private readonly observed: RowChange[] = [];
   /** While changes are tried nobody is told of anything. */
@@ -122,10 +127,11 @@ export class Engine implements Desired {
     this.log = told;
     this.learnedTables = layout.learnedTables;
     this.derived = new DerivedRows(
-      (change) => this.changed(change),
+      (change, owner) => this.changed(change, owner),
       (fields) => told.error(fields, "two runs derive rows with one id; the first by name has it"),
       (error, run) => this.failed(error, run),
     );
+    this.now = new Now(rows, this.derived);
     for (const table of tables) {
       this.deps.set(table.name, new TableDeps(table, this.layerOf(table)));
       if (table.derived) this.derived.layer.table(table);
@@ -197,11 +203,13 @@ export class Engine implements Desired {
 
   /** Brings the desired state to a commit of the model. */
   apply(commit: Commit): Delta {
+    this.before = this.remembering > 0 ? new Before(this.now) : undefined;
     this.mark(commit.changes);
     this.drain();
     const delta = this.difference(commit.generation);
     this.generation = commit.generation;
     for (const listener of this.listeners) listener(delta);
+    this.before = undefined;
     const observed = this.observed.splice(0);
     if (observed.length > 0) for (const observer of this.observers) observer(observed, commit.generation);
     return delta;
@@ -269,7 +277,8 @@ export class Engine implements Desired {
     return () => this.observers.delete(observer);
   }
 
-  private changed(change: RowChange): void {
+  private changed(change: RowChange, owner?: Run): void {
+    this.before?.changing(change, owner);
     if (this.trying || this.observers.size > 0) this.observed.push(change);
     this.schedule.changed(change);
   }
@@ -297,6 +306,7 @@ export class Engine implements Desired {
   /** A bug in an app is contained to its run: what that put out stays away, everything else goes on. */
   private run(run: Run): void {
     const { rule, derivation } = run.unit;
+    this.before?.running(run);
     try {
       if (derivation !== undefined) this.runDerivation(run, derivation);
       else this.runRule(run, rule!);
@@ -472,6 +482,27 @@ export class Engine implements Desired {
   /** Why a flow exists. `flow` must come from this engine. */
   provenance(flow: Flow): Provenance {
     if (!(flow instanceof OwnedFlow)) throw new TypeError("the flow is not of this engine");
-    return provenanceOf((flow as OwnedFlow<Run>).owner, this.stored, this.derived);
+    return provenanceOf((flow as OwnedFlow<Run>).owner, this.now);
+  }
+
+  /** Keeps what was before each batch until its listeners are told, for `provenanceBefore`; until the function given back is called. */
+  remember(): () => void {
+    this.remembering++;
+    let ended = false;
+    return () => {
+      if (!ended) this.remembering--;
+      ended = true;
+    };
+  }
+
+  /** Why a flow existed that the batch takes away which listeners are being told of. Without `remember` it is what is left of that. */
+  provenanceBefore(flow: Flow): Provenance {
+    if (!(flow instanceof OwnedFlow)) throw new TypeError("the flow is not of this engine");
+    return provenanceOf((flow as OwnedFlow<Run>).owner, this.before ?? this.now);
+  }
+
+  /** A row as it was before that batch. */
+  rowBefore(table: AnyTable, id: string): Row | undefined {
+    return (this.before ?? this.now).row(table, id);
   }
 }

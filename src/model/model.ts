@@ -132,6 +132,9 @@ const GROUP_LIMIT = 512;
 /** Rows in one group, and so in one transaction, at most: a store write has its limit (10,000 operations). */
 const ROW_LIMIT = 9_900;
 
+/** Rows that are gone whose end is known: two of the largest transactions. */
+const REMOVALS = 20_000;
+
 const rowKey = (table: string, id: string): string => `${ROWS}${table}/${id}`;
 
 /** What a model is opened with; the machine's own clock and randomness by default. */
@@ -151,6 +154,8 @@ export class Model {
   private readonly writer: string;
   /** table -> row -> who changed it last. Rows of one transaction share the object: there are as many entries as rows. */
   private readonly last = new Map<string, Map<string, LastChange>>();
+  /** `table/row` -> what took it away, the newest so many. */
+  private readonly removals = new Map<string, LastChange>();
   /** While the store is read: request -> the one object for its rows. */
   private interned: Map<string, LastChange> | undefined = new Map();
   private readonly listeners = new Set<(commit: Commit) => void>();
@@ -226,6 +231,11 @@ export class Model {
 
   lastChange(table: string, id: string): LastChange | undefined {
     return this.last.get(table)?.get(id);
+  }
+
+  /** What took away a row that is not there any more, if it was among the last 20,000 that this process took away. */
+  removal(table: string, id: string): LastChange | undefined {
+    return this.removals.get(`${table}/${id}`);
   }
 
   /** Called for every commit, in order, after it is durable and visible. */
@@ -459,12 +469,21 @@ export class Model {
         if (!now.has(key)) this.snapshots.changing(table, id, before);
         now.set(key, after);
         changes.push({ table, id, before, after });
-        if (after === undefined) this.last.get(table.name)?.delete(id);
-        else if (kept === undefined) this.note(table.name, id, mark);
+        if (after === undefined) {
+          this.last.get(table.name)?.delete(id);
+          this.removed(`${table.name}/${id}`, mark);
+        } else if (kept === undefined) this.note(table.name, id, mark);
       }
       commits.push({ generation, changes, cause });
     }
     return commits;
+  }
+
+  private removed(key: string, mark: LastChange): void {
+    const { removals } = this;
+    removals.delete(key);
+    removals.set(key, mark);
+    if (removals.size > REMOVALS) removals.delete(removals.keys().next().value!);
   }
 
   /** The store will not take what a group wrote: refuses it if it is one transaction, else finds out which one it is. */

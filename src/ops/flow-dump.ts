@@ -1,12 +1,14 @@
 // The flow dump: desired flows with why they exist, what a switch really has, and the difference of the two.
 import { decodeInstructions, decodeMatch, FLOW_MOD_MATCH_OFFSET, formatInstructions, formatMatch, OpenFlowError, type FlowStatsView } from "node-openflow";
-import type { AnyTable, App, Table } from "#app";
+import { chassisTable, type AnyTable, type App, type Clock, type Table } from "#app";
 import type { Delta, Flow } from "../compiler/desired.ts";
-import type { Engine } from "../compiler/engine.ts";
+import type { Engine, Provenance } from "../compiler/engine.ts";
 import type { Model } from "../model/model.ts";
+import { learnedCookie } from "../lib/cookies.ts";
 import type { View } from "../model/view.ts";
 import type { Layout } from "../pipeline/layout.ts";
 import type { Southbound } from "../southbound/index.ts";
+import { Names } from "./names.ts";
 import { BadQuery, SwitchSilent } from "./server.ts";
 import { flowLine, type FlowEvent, type FlowQuery, type FlowRecord, type FlowResource, type FlowState } from "./flows.ts";
 
@@ -18,13 +20,11 @@ export interface FlowDumpParts {
   readonly engine: Engine;
   readonly layout: Layout;
   readonly model: Model;
-  readonly southbound: Southbound;
+  readonly southbound: Pick<Southbound, "quarantined" | "compareInstalled"> & { switches(): readonly { readonly id: string }[] };
+  readonly clock: Clock;
 }
 
-interface Counts {
-  readonly packet_count: number;
-  readonly byte_count: number;
-}
+type Counts = Required<Pick<FlowRecord, "packet_count" | "byte_count" | "duration_s">> & Pick<FlowRecord, "packets_per_s" | "bytes_per_s">;
 
 /** What one switch said of its flows. */
 interface Installed {
@@ -41,18 +41,34 @@ export interface Differences {
   readonly removed: readonly FlowRecord[];
 }
 
+/** What rows of resources have, as a rule. */
+interface NamedRow {
+  readonly name?: unknown;
+  readonly project_id?: unknown;
+}
+
 export class FlowDump {
   private readonly parts: FlowDumpParts;
+  private readonly tables: ReadonlyMap<string, AnyTable>;
+  private readonly names: Names;
   private readonly listeners = new Set<(event: FlowEvent) => void>();
 
   constructor(parts: FlowDumpParts) {
     this.parts = parts;
+    this.tables = new Map(parts.tables.map((table) => [table.name, table]));
+    this.names = new Names({ layout: parts.layout, view: parts.view, tables: parts.tables, desired: parts.engine });
     parts.engine.onDelta((delta) => this.tell(delta));
   }
 
   onEvent(listener: (event: FlowEvent) => void): () => void {
-    this.listeners.add(listener);
-    return () => this.listeners.delete(listener);
+    // A second subscription of one function would end the first.
+    const own = (event: FlowEvent): void => listener(event);
+    const forget = this.parts.engine.remember();
+    this.listeners.add(own);
+    return () => {
+      forget();
+      this.listeners.delete(own);
+    };
   }
 
   /** A superset of what the query asks for, switch by switch; "installed", "diff" and counters ask the switches. */
@@ -69,7 +85,7 @@ export class FlowDump {
     }
     const { apps, tables, view } = this.parts;
     if (app !== undefined && !apps.some((one) => one.name === app)) throw new BadQuery("app", `there is no app '${app.slice(0, 64)}'; there are ${apps.map((one) => one.name).join(", ")}`);
-    if (resource === undefined || at !== undefined || tables.some((one: Table) => one.resource !== undefined && view.get(one, resource) !== undefined)) return;
+    if (resource === undefined || at !== undefined || view.get(chassisTable, resource) !== undefined || tables.some((one: Table) => one.resource !== undefined && view.get(one, resource) !== undefined)) return;
     throw new BadQuery("resource", `there is no API resource '${resource.slice(0, 64)}', and no flow because of one`);
   }
 
@@ -82,15 +98,23 @@ export class FlowDump {
     const state = query.state ?? "desired";
     for (const { id } of this.parts.southbound.switches()) {
       if (query.switch !== undefined && query.switch !== id) continue;
-      const installed = state === "desired" && !query.stats ? undefined : await this.installed(id);
-      yield* this.ofSwitch(id, state, table, installed);
+      const installed = state === "desired" && !query.stats ? undefined : await this.installed(id, query.rate);
+      const records = this.ofSwitch(id, state, table, installed);
+      if (query.raw === true) yield* records;
+      else yield* this.named(id, records);
     }
   }
 
   /** What a switch should have, while rows of an earlier generation are in their places. */
   *desiredAt(id: string, generation: number, table: string | undefined): Iterable<FlowRecord> {
     const number = table === undefined ? undefined : this.tableId(table);
-    for (const flow of this.parts.engine.flowsOf(id)) if (number === undefined || flow.table === number) yield this.record(id, flow, "desired", undefined, generation);
+    for (const flow of this.parts.engine.flowsOf(id)) if (number === undefined || flow.table === number) yield this.record(id, flow, "desired", undefined, { until: generation });
+  }
+
+  private *named(id: string, records: Iterable<FlowRecord>): Iterable<FlowRecord> {
+    const { names } = this;
+    const ports = names.ports(id);
+    for (const record of records) yield { ...record, match_named: names.match(record.match, record.app, ports), actions_named: names.actions(record.actions, record.app, ports) };
   }
 
   private *ofSwitch(id: string, state: "desired" | "installed" | "diff", table: number | undefined, installed: Installed | undefined): Iterable<FlowRecord> {
@@ -125,11 +149,31 @@ export class FlowDump {
     return { added: missing.map((flow) => this.record(id, flow, "missing", undefined)), changed, removed };
   }
 
-  private async installed(id: string): Promise<Installed> {
+  /** `rate`: counted again after so many seconds. @throws SwitchSilent */
+  private async installed(id: string, rate?: number): Promise<Installed> {
+    const first = await this.installedNow(id);
+    if (rate === undefined) return first;
+    const { clock } = this.parts;
+    await new Promise<void>((done) => void clock.setTimeout(done, rate * 1000));
+    const last = await this.installedNow(id);
+    for (const [key, now] of last.same) {
+      const before = first.same.get(key);
+      // One that is younger than the first count began at zero.
+      const fresh = before === undefined || now.duration_s < before.duration_s;
+      const seconds = fresh ? now.duration_s : now.duration_s - before.duration_s;
+      if (seconds <= 0) continue;
+      const per = (n: number): number => Math.round((n / seconds) * 1000) / 1000;
+      last.same.set(key, { ...now, packets_per_s: per(now.packet_count - (fresh ? 0 : before.packet_count)), bytes_per_s: per(now.byte_count - (fresh ? 0 : before.byte_count)) });
+    }
+    return last;
+  }
+
+  private async installedNow(id: string): Promise<Installed> {
     const out: Installed = { same: new Map(), changed: new Map(), foreign: [] };
+    const teacher = this.teachers(id);
     const seen: Parameters<Southbound["compareInstalled"]>[1] = (entry, flow, same) => {
-      if (flow === undefined) out.foreign.push(same ? this.learned(id, entry) : this.foreign(id, entry));
-      else if (same) out.same.set(flow.key, { packet_count: entry.packet_count, byte_count: entry.byte_count });
+      if (flow === undefined) out.foreign.push(same ? this.learned(id, entry, teacher(cookieText(entry.cookie_hi, entry.cookie_lo))) : this.foreign(id, entry));
+      else if (same) out.same.set(flow.key, countsOf(entry));
       else out.changed.set(flow.key, this.foreign(id, entry));
     };
     try {
@@ -142,13 +186,25 @@ export class FlowDump {
   }
 
   /** `until`: what changed rows later is not their cause. */
-  private record(id: string, flow: Flow, state: FlowState, counts: Counts | undefined, until = Infinity): FlowRecord {
-    const { engine, layout, model } = this.parts;
-    const why = engine.provenance(flow);
-    const resources = why.resources.map(({ type, table, id: row }): FlowResource => {
-      const last = model.lastChange(table, row);
-      return { type, id: row, ...(last === undefined || last.generation > until ? {} : { call: last.cause.call, generation: last.generation }) };
-    });
+  private resource({ type, table: name, id }: Provenance["resources"][number], until = Infinity): FlowResource {
+    const { engine, model } = this.parts;
+    const table = this.tables.get(name);
+    const row = table === undefined ? undefined : (engine.rowBefore(table, id) as NamedRow | undefined);
+    const last = model.lastChange(name, id) ?? model.removal(name, id);
+    return {
+      type,
+      id,
+      ...(typeof row?.name === "string" && row.name !== "" && { name: row.name }),
+      ...(typeof row?.project_id === "string" && row.project_id !== "" && { project: row.project_id }),
+      ...(last !== undefined && last.generation <= until && { call: last.cause.call, generation: last.generation }),
+    };
+  }
+
+  /** `removed`: by the batch that listeners are being told of. */
+  private record(id: string, flow: Flow, state: FlowState, counts: Counts | undefined, { removed = false, until = Infinity } = {}): FlowRecord {
+    const { engine, layout } = this.parts;
+    const why = removed ? engine.provenanceBefore(flow) : engine.provenance(flow);
+    const resources = why.resources.map((one) => this.resource(one, until));
     return {
       switch: id,
       table_id: flow.table,
@@ -160,6 +216,7 @@ export class FlowDump {
       rule: why.rule,
       about: why.about,
       resources,
+      ...(why.static && { static: true }),
       state,
       ...counts,
     };
@@ -179,25 +236,51 @@ export class FlowDump {
       about: "not as this controller wants it; the next audit repairs it",
       resources: [],
       state: "foreign",
-      packet_count: entry.packet_count,
-      byte_count: entry.byte_count,
+      ...(entry.idle_timeout > 0 && { idle_timeout: entry.idle_timeout }),
+      ...(entry.hard_timeout > 0 && { hard_timeout: entry.hard_timeout }),
+      ...countsOf(entry),
     };
   }
 
   /** What the switch made by itself: whose flow learned it, its cookie says. */
-  private learned(id: string, entry: FlowStatsView): FlowRecord {
-    const table = this.parts.layout.tableById(entry.table_id);
-    return { ...this.foreign(id, entry), app: table?.app ?? "", about: `learned by the switch, ages by itself: ${table?.about ?? ""}`, state: "learned" };
+  private learned(id: string, entry: FlowStatsView, teacher: Flow | undefined): FlowRecord {
+    const { engine, layout } = this.parts;
+    const table = layout.tableById(entry.table_id);
+    const why = teacher === undefined ? undefined : engine.provenance(teacher);
+    return {
+      ...this.foreign(id, entry),
+      app: why?.app ?? table?.app ?? "",
+      rule: why?.rule ?? "",
+      about: `learned by the switch, ages by itself: ${table?.about ?? ""}`,
+      resources: why?.resources.map((one) => this.resource(one)) ?? [],
+      ...(why?.static === true && { static: true }),
+      state: "learned",
+    };
+  }
+
+  /** Flows of a switch by the cookie that what they learn would have. */
+  private teachers(id: string): (cookie: string) => Flow | undefined {
+    let known: Map<string, Flow> | undefined;
+    return (cookie) => {
+      if (known === undefined) {
+        known = new Map();
+        for (const flow of this.parts.engine.flowsOf(id)) known.set(`0x${learnedCookie((BigInt(flow.cookieHi) << 32n) | BigInt(flow.cookieLo)).toString(16)}`, flow);
+      }
+      return known.get(cookie);
+    };
   }
 
   private tell(delta: Delta): void {
     if (this.listeners.size === 0) return;
     for (const [id, d] of delta.chassis) {
+      let ports: ReadonlyMap<number, string> | undefined;
       for (const [event, flows] of [["added", d.add], ["removed", d.remove]] as const) {
         for (const flow of flows) {
-          const record = this.record(id, flow, "desired", undefined);
+          const record = this.record(id, flow, "desired", undefined, { removed: event === "removed" });
+          ports ??= this.names.ports(id);
+          const named = { ...record, match_named: this.names.match(record.match, record.app, ports), actions_named: this.names.actions(record.actions, record.app, ports) };
           const what = event === "added" && d.changed.has(flow) ? "changed" : event;
-          for (const listener of this.listeners) listener({ event: what, generation: delta.generation, flow: record });
+          for (const listener of this.listeners) listener({ event: what, generation: delta.generation, flow: named });
         }
       }
     }
@@ -217,5 +300,7 @@ function wordsOf(flow: Flow): { readonly match: string; readonly actions: string
     actions: formatInstructions(decodeInstructions(flow.slab, matchAt + flow.matchLen, flow.len - FLOW_MOD_MATCH_OFFSET - flow.matchLen)),
   };
 }
+
+const countsOf = ({ packet_count, byte_count, duration_sec, duration_nsec }: FlowStatsView): Counts => ({ packet_count, byte_count, duration_s: duration_sec + Math.round(duration_nsec / 1e6) / 1000 });
 
 const cookieText = (hi: number, lo: number): string => `0x${((BigInt(hi) << 32n) | BigInt(lo)).toString(16)}`;

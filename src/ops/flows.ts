@@ -4,7 +4,10 @@
 export interface FlowResource {
   readonly type: string;
   readonly id: string;
-  /** API call that last changed it, and the generation of that change. */
+  /** As the resource has them; a `switch` has neither. */
+  readonly name?: string;
+  readonly project?: string;
+  /** API call that last changed it (of a removed flow: that took it away, if it did), and the generation of that change. */
   readonly call?: string;
   readonly generation?: number;
 }
@@ -26,9 +29,22 @@ export interface FlowRecord {
   readonly rule: string;
   readonly about: string;
   readonly resources: readonly FlowResource[];
+  /** No resource is behind it: it is there always. */
+  readonly static?: true;
   readonly state: FlowState;
+  /** The same with names of tables, registers and ports; to be read, not parsed. Not where `raw` was asked for. */
+  readonly match_named?: string;
+  readonly actions_named?: string;
   readonly packet_count?: number;
   readonly byte_count?: number;
+  /** Of flows that a switch has beside what is desired, seconds; of others there is none. */
+  readonly idle_timeout?: number;
+  readonly hard_timeout?: number;
+  /** Since the switch has it, seconds. */
+  readonly duration_s?: number;
+  /** Over the seconds that `rate` asked for. */
+  readonly packets_per_s?: number;
+  readonly bytes_per_s?: number;
 }
 
 export interface FlowEvent {
@@ -53,6 +69,10 @@ export interface FlowQuery {
   readonly at?: string;
   /** Whether packet and byte counts are asked for. */
   readonly stats: boolean;
+  /** Numbers alone: no names beside them. */
+  readonly raw?: boolean;
+  /** Counts are taken twice, so many seconds apart; 1 to 60, of one switch. */
+  readonly rate?: number;
 }
 
 /** Other names that ovs-ofctl has for what a dump calls so. */
@@ -109,16 +129,18 @@ const oneLine = (text: string): string => text.replace(/\s+/g, " ");
 function flowText(flow: FlowRecord): string {
   const resources = flow.resources.map((r) => ` ${r.type}:${r.id}${r.call === undefined ? "" : ` (${r.call}${r.generation === undefined ? "" : ` @${r.generation}`})`}`).join("");
   const state = flow.state === "installed" ? "" : ` [${flow.state}]`;
-  const comment = oneLine(flow.app === "" ? `# ${flow.state}: ${flow.about}` : `# ${flow.app}/${flow.rule}${state}${resources}`);
+  const comment = oneLine(flow.app === "" ? `# ${flow.state}: ${flow.about}` : `# ${flow.app}/${flow.rule}${flow.static === true ? " [static]" : ""}${state}${resources}`);
   return `${comment}\n ${flowLine(flow)}\n`;
 }
 
 /** As ovs-ofctl prints it. */
-export function flowLine(flow: Pick<FlowRecord, "table_id" | "priority" | "match" | "actions" | "cookie" | "packet_count" | "byte_count">): string {
+export function flowLine(flow: Pick<FlowRecord, "table_id" | "priority" | "match" | "actions" | "cookie" | "packet_count" | "byte_count" | "duration_s" | "idle_timeout" | "hard_timeout">): string {
+  const age = flow.duration_s === undefined ? "" : `duration=${flow.duration_s}s, `;
   const counts = flow.packet_count === undefined ? "" : `n_packets=${flow.packet_count}, n_bytes=${flow.byte_count ?? 0}, `;
+  const timeouts = [flow.idle_timeout === undefined ? "" : `idle_timeout=${flow.idle_timeout}, `, flow.hard_timeout === undefined ? "" : `hard_timeout=${flow.hard_timeout}, `].join("");
   const match = flow.match === "" ? "" : `,${flow.match}`;
   const cookie = flow.cookie.startsWith("0x") ? flow.cookie : `0x${flow.cookie}`;
-  return `cookie=${cookie}, table=${flow.table_id}, ${counts}priority=${flow.priority}${match} actions=${flow.actions === "" ? "drop" : flow.actions}`;
+  return `cookie=${cookie}, ${age}table=${flow.table_id}, ${counts}${timeouts}priority=${flow.priority}${match} actions=${flow.actions === "" ? "drop" : flow.actions}`;
 }
 
 type Flows = AsyncIterable<FlowRecord> | Iterable<FlowRecord>;

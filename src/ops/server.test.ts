@@ -15,7 +15,7 @@ const flow = (fields: Partial<FlowRecord> = {}): FlowRecord => ({
 });
 const flows = [
   flow(),
-  flow({ table_id: 4, table: "acl_in", app: "acl", rule: "allow", priority: 1, match: "", actions: "", cookie: "0x1", resources: [], packet_count: 5, byte_count: 300 }),
+  flow({ table_id: 4, table: "acl_in", app: "acl", rule: "allow", priority: 1, match: "", actions: "", cookie: "0x1", resources: [], static: true, packet_count: 5, byte_count: 300 }),
   flow({ switch: "hv2", state: "missing", resources: [{ type: "network", id: "n-1" }], match: "arp" }),
   flow({ switch: "hv2", state: "foreign", app: "", rule: "", resources: [], match: "tcp" }),
 ];
@@ -134,7 +134,7 @@ describe("flow dump", () => {
         "# switch hv1",
         "# l2/forward port:p-1 (POST /v2.0/ports @7)",
         " cookie=0x2a, table=3, priority=100,ip,nw_src=10.0.0.1,tp_dst=80 actions=set_field:0x5->reg1,resubmit(,4)",
-        "# acl/allow",
+        "# acl/allow [static]",
         " cookie=0x1, table=4, n_packets=5, n_bytes=300, priority=1 actions=drop",
         "# switch hv2",
         "# l2/forward [missing] network:n-1",
@@ -157,12 +157,15 @@ describe("flow dump", () => {
   it.each([
     ["state=bogus", "query parameter state: 'bogus' is not one of desired, installed, diff"],
     ["format=xml", "query parameter format: 'xml' is not one of json, text"],
+    ["rate=61&switch=hv1", "query parameter rate: '61' is no number of seconds from 1 to 60"],
+    ["rate=5", "query parameter rate: is of one switch: give switch as well"],
+    ["raw=yes", "query parameter raw: 'yes' is not one of 0, 1, true, false"],
     ["stats=yes", "query parameter stats: 'yes' is not one of 0, 1, true, false"],
     ["app=", "query parameter app: is empty"],
     ["app=a&app=b", "query parameter app: is given twice"],
     ["match=nosuch=1", 'query parameter match: no field "nosuch"'],
     ["match=ip,nw_dst=10.0.0", 'query parameter match: nw_dst: "10.0.0" is not an IPv4 address'],
-    ["bogus=1", "query parameter bogus: is not known here; there are switch, table, resource, app, match, state, stats, at, format"],
+    ["bogus=1", "query parameter bogus: is not known here; there are switch, table, resource, app, match, state, stats, at, rate, raw, format"],
   ])("?%s is refused", async (query, message) => {
     const answer = await make().inject(`/flows?${query}`);
     expect([answer.statusCode, answer.json()]).toEqual([400, { error: { code: "BAD_QUERY", message } }]);
@@ -191,7 +194,7 @@ describe("flow stream", () => {
     client.setEncoding("utf8").on("data", (chunk: string) => (text += chunk));
     expect(client.headers["content-type"]).toMatch(/^text\/event-stream/);
     for (const listener of listeners) [event(), event({ switch: "hv2" })].forEach(listener);
-    await until(() => text.includes("keep-alive"));
+    await until(() => text.includes("keep-alive") && text.includes("event:"));
     expect(text.split("\n\n").filter((m) => m.startsWith("event:"))).toEqual([`event: added\nid: 9\ndata: ${JSON.stringify(event())}`]);
     client.destroy();
     await until(() => listeners.length === 0);

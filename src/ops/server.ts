@@ -96,6 +96,14 @@ function flowQuery(query: Map<string, string>): FlowQuery {
     out[name] = value;
   }
   if (typeof out.match === "string") checkMatch(out.match);
+  if (["1", "true"].includes(oneOf(query, "raw", ["0", "1", "true", "false"]) ?? "0")) out.raw = true;
+  const rate = query.get("rate");
+  if (rate !== undefined) {
+    if (!/^([1-9]|[1-5]\d|60)$/.test(rate)) throw new BadQuery("rate", `'${rate.slice(0, 64)}' is no number of seconds from 1 to 60`);
+    if (out.switch === undefined) throw new BadQuery("rate", "is of one switch: give switch as well");
+    out.rate = Number(rate);
+    out.stats = true;
+  }
   const state = oneOf(query, "state", flowStates);
   if (state !== undefined) out.state = state;
   const at = query.get("at");
@@ -237,9 +245,9 @@ export function createOps(options: OpsOptions): OpsServer {
   }
 
   server.get("/flows", async (request, reply) => {
-    const params = queryOf(request.url, [...FILTERS, "state", "stats", "at", "format"]);
+    const params = queryOf(request.url, [...FILTERS, "state", "stats", "at", "rate", "raw", "format"]);
     const format = oneOf(params, "format", ["json", "text"]) ?? "json";
-    const query = checked(flowQuery(params));
+    const query = checked({ ...flowQuery(params), ...(format === "text" && { raw: true }) });
     const at = instantOf(params, "at");
     const past = at === undefined ? undefined : await providers.pastFlows?.(at, query);
     if (past !== undefined) reply.header("x-axion-generation", String(past.generation));

@@ -15,6 +15,10 @@ import { WatchHub, type HistoryLimits } from "./watch.ts";
 
 /** A backend: a log with the rows beside it. It is never asked to append while another append is under way. */
 export interface Storage extends CommitLog {
+  /** Of entries that are kept. */
+  readonly logBytes: number;
+  /** Of entries appended since the start. */
+  readonly writtenBytes: number;
   /** The latest written state of these keys, in their order. */
   heads(keys: readonly string[]): Promise<readonly (KvEntry | undefined)[]>;
   /** Lets get and range see what was appended. */
@@ -29,6 +33,8 @@ export interface CommitOptions {
   /** How much of the log is kept. */
   readonly keep?: Keep | undefined;
   readonly log?: StoreLog | undefined;
+  /** A group is on disk: how long that took, in seconds. */
+  readonly onSync?: ((seconds: number) => void) | undefined;
 }
 
 /** A draft as it was let in. */
@@ -57,6 +63,7 @@ export class CommitStore implements KvStore {
   readonly #storage: Storage;
   readonly #hub: WatchHub;
   readonly #log: StoreLog | undefined;
+  readonly #onSync: CommitOptions["onSync"];
   #revision: number;
   #queue: Waiting[] = [];
   #loop: Promise<void> | undefined;
@@ -72,6 +79,7 @@ export class CommitStore implements KvStore {
     this.#revision = storage.generation;
     this.#hub = new WatchHub(storage.generation, options.history);
     this.#log = options.log;
+    this.#onSync = options.onSync;
   }
 
   get revision(): number {
@@ -142,6 +150,8 @@ export class CommitStore implements KvStore {
       watchers: this.#hub.watchers,
       historyRevisions: this.#hub.revisions,
       historyBytes: this.#hub.bytes,
+      logBytes: this.#storage.logBytes,
+      writtenBytes: this.#storage.writtenBytes,
     };
   }
 
@@ -221,7 +231,9 @@ export class CommitStore implements KvStore {
     });
 
     if (commits.length > 0) {
+      const began = performance.now();
       const answer = await this.#storage.append(before, commits);
+      this.#onSync?.((performance.now() - began) / 1000);
       if (typeof answer !== "number") throw new Error(`generation ${answer.conflict} is in a store that only this process writes to`);
       this.#batches++;
       this.#storage.reveal();

@@ -82,6 +82,9 @@ export interface StoreStats {
   readonly watchers: number;
   readonly historyRevisions: number;
   readonly historyBytes: number;
+  /** Bytes of the log that is kept, and of all entries written since the start. */
+  readonly logBytes: number;
+  readonly writtenBytes: number;
 }
 
 export interface KvStore {

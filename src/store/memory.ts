@@ -13,6 +13,7 @@ const MOST: Keep = { ms: KEEP.ms, bytes: 64 * 1024 * 1024 };
 export class MemoryStorage implements Storage {
   generation = 0;
   oldest = 1;
+  writtenBytes = 0;
   readonly #entries = new Map<string, KvEntry>();
   /** Ordered by UTF-8 bytes. */
   readonly #keys: string[] = [];
@@ -22,6 +23,10 @@ export class MemoryStorage implements Storage {
 
   constructor(keep: Keep = MOST) {
     this.#tail = new Tail({ ms: keep.ms, bytes: Math.min(keep.bytes, MOST.bytes) });
+  }
+
+  get logBytes(): number {
+    return this.#tail.bytes;
   }
 
   heads(keys: readonly string[]): Promise<readonly (KvEntry | undefined)[]> {
@@ -37,6 +42,7 @@ export class MemoryStorage implements Storage {
       this.#log.push(commit);
       let bytes = 0;
       for (const change of commit.changes) bytes += change.key.length + (change.before?.value.length ?? 0) + (change.after?.length ?? 0);
+      this.writtenBytes += bytes;
       this.#tail.add(commit.generation, commit.generation + 1, commit.at, bytes);
     }
     this.#trim();

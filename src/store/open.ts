@@ -16,6 +16,8 @@ export interface OpenOptions {
   readonly history?: HistoryLimits;
   /** How much of the log is kept, to be read as history. */
   readonly keep?: Keep;
+  /** A group of commits is on disk: how long that took, in seconds. */
+  readonly onSync?: ((seconds: number) => void) | undefined;
   /** Start without acknowledged changes after this generation, if it is the last that is whole. */
   readonly acceptLoss?: Generation | undefined;
 }

@@ -1,11 +1,9 @@
-// Every flow names the API resources that it is there for, but for those that are there for a host or always.
+// Every flow names the API resources that it is there for, or the host, or says that it is there always; so does what is told of flows that go.
 import fc from "fast-check";
 import { expect, test } from "vitest";
 import { Harness } from "../support/harness.ts";
 import { History, step } from "./history.ts";
 
-/** What a host itself asks for, by what it reports: not an API call. */
-const OF_HOSTS = ["gateway/hosts", "overlay/peer", "overlay/tunnel-ports", "provider/patch"];
 const HOSTS = ["hv0", "hv1", "hv2", "hv3"];
 const nightly = process.env.AXION_NIGHTLY === "1";
 
@@ -26,14 +24,25 @@ async function look(named: Set<string>): Promise<void> {
       const h = await Harness.make();
       try {
         const history = new History(h);
+        // As it is told of each batch, of what is added and of what goes, whether or not what it was there for is gone by then.
+        const before = h.engine.remember();
+        const untold: string[] = [];
+        h.engine.onDelta(({ chassis }) => {
+          for (const { add, remove } of chassis.values()) {
+            for (const why of [...add.map((f) => h.engine.provenance(f)), ...remove.map((f) => h.engine.provenanceBefore(f))]) {
+              if (!why.static && why.resources.length === 0) untold.push(`${why.app}/${why.rule} of ${why.entity}`);
+            }
+          }
+        });
         for (const n of [0, 1, 2]) await history.run({ do: "chassis", n });
         for (const s of steps) await history.run(s);
         await h.settled();
+        expect([...new Set(untold)]).toEqual([]);
+        before();
         for (const host of HOSTS) {
           for (const f of h.engine.flowsOf(host)) {
-            const { app, rule, entity, resources } = h.engine.provenance(f);
-            if (rule === "static" || OF_HOSTS.includes(`${app}/${rule}`)) continue;
-            expect(resources, `${app}/${rule} of ${entity}`).not.toEqual([]);
+            const { app, rule, entity, resources, static: always } = h.engine.provenance(f);
+            expect(resources.length > 0, `${app}/${rule} of ${entity}`).toBe(!always);
             named.add(`${app}/${rule} ${resources.map((r) => r.type).join()}`);
           }
         }

@@ -303,12 +303,12 @@ export class Harness {
 
   /** What was, as the ops listener tells it. */
   past(): { readonly history: History; readonly flows: PastFlows } {
-    const { apps, engine, layout, model, view, planner } = this;
+    const { apps, engine, layout, model, view, planner, clock } = this;
     const tables = allTables(apps);
     const history = new History(this.world.store, model, tables);
     // No switch is asked.
     const southbound = { switches: () => [], quarantined: () => [], compareInstalled: () => Promise.resolve([]) } as unknown as ConstructorParameters<typeof FlowDump>[0]["southbound"];
-    return { history, flows: new PastFlows({ history, planner, dump: new FlowDump({ apps, tables, view, engine, layout, model, southbound }), view: model.view }) };
+    return { history, flows: new PastFlows({ history, planner, dump: new FlowDump({ apps, tables, view, engine, layout, model, southbound, clock }), view: model.view }) };
   }
 
   /** Timers that services have, but for those that there are always: agents look whether hosts are alive, and somebody which tunnels there are. */

@@ -37,6 +37,12 @@ class Gate implements Storage {
   get oldest(): number {
     return this.inner.oldest;
   }
+  get logBytes(): number {
+    return this.inner.logBytes;
+  }
+  get writtenBytes(): number {
+    return this.inner.writtenBytes;
+  }
 
   async append(after: number, group: readonly LogCommit[]): Promise<number | Conflict> {
     this.groups.push(group);

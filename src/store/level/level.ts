@@ -68,6 +68,7 @@ export class LevelStorage implements Storage {
   readonly #witness: Witness;
   #generation: Generation;
   #totals: Totals;
+  writtenBytes = 0;
   #view: View;
   /** Keys written lately, undefined: deleted. When they are LATELY they become those from before, in place of the ones there. */
   #lately = new Map<string, Head | undefined>();
@@ -120,6 +121,10 @@ export class LevelStorage implements Storage {
 
   get oldest(): Generation {
     return this.#totals.oldest;
+  }
+
+  get logBytes(): number {
+    return this.#tail.bytes;
   }
 
   get records(): number {
@@ -191,6 +196,7 @@ export class LevelStorage implements Storage {
     this.#totals = totals;
     this.#generation = generation;
     if (due !== undefined) this.#dropped(due.next);
+    this.writtenBytes += entry.length;
     this.#witness.say({ generation, check: totals.check, id: totals.id });
     this.#remember(written);
     return generation;

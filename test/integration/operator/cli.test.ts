@@ -110,6 +110,52 @@ describe("of a running controller", () => {
     expect(parsed.stdout.trimEnd().split("\n").filter((line) => line !== "").length).toBeGreaterThanOrEqual(text.split("\n").filter((line) => line.startsWith(" cookie=")).length);
   });
 
+  test("flows --text are what ovs-ofctl dump-flows prints, but for counters that go on", async () => {
+    const lines = (text: string): string[] => text.split("\n").filter((line) => line.startsWith(" cookie=")).map((line) => line.replace(/(duration|n_packets|n_bytes)=[\d.]+s?/g, "$1")).sort();
+    const own = lines(await said("flows", "--switch", "hv1", "--state", "installed", "--stats", "--text"));
+    const real = await cloud.hv(1).ofctl("dump-flows", "br-int");
+    expect(own.length).toBeGreaterThan(100);
+    expect(own).toEqual(lines(real));
+  });
+
+  test("every flow of every switch names a resource or says that it is always there", async () => {
+    interface Flow { readonly state: string; readonly app: string; readonly rule: string; readonly static?: true; readonly resources: readonly object[]; readonly match_named: string }
+    const { flows } = JSON.parse(await said("flows", "--state", "installed", "--json")) as { flows: Flow[] };
+    expect(flows.length).toBeGreaterThan(200);
+    expect(flows.filter((f) => (f.static === true) === f.resources.length > 0)).toEqual([]);
+    expect(flows.filter((f) => /\breg\d/.test(f.match_named))).toEqual([]);
+    expect(flows.filter((f) => /in_port="?/.test(f.match_named) && f.match_named.includes(instance.port.name === "" ? instance.port.id : instance.port.name)).length).toBeGreaterThan(0);
+  });
+
+  test("rates of a switch are counted over so many seconds", async () => {
+    const [head, ...rows] = (await said("flows", "--switch", "hv1", "--rate", "1", "--table", "classify")).trimEnd().split("\n");
+    expect(head).toMatch(/PACKETS {2}BYTES +AGE S +PACKETS\/S {2}BYTES\/S/);
+    expect(rows.length).toBeGreaterThan(0);
+  });
+
+  test("flows --follow tells what comes and goes, each with what it belonged to, also when that is gone", async () => {
+    const child = spawn(process.execPath, [axion, "--ops-url", url, "--json", "flows", "--follow"], { stdio: ["ignore", "pipe", "inherit"] });
+    let text = "";
+    child.stdout.on("data", (chunk: Buffer) => (text += chunk.toString()));
+    interface Event { readonly event: string; readonly flow: { readonly static?: true; readonly resources: readonly { readonly id: string; readonly call?: string }[] } }
+    const events = (): Event[] => text.split("\n").slice(0, -1).map((line) => JSON.parse(line) as Event);
+    try {
+      const clients = async (): Promise<boolean> => (await cloud.metric("axion_flow_stream_clients")) > 0;
+      while (!(await clients())) await new Promise((done) => setTimeout(done, 50));
+      const net = await cloud.network("10.9.0.0/24");
+      const gone = await cloud.instance(cloud.hv(1), net);
+      await cloud.synced();
+      await cloud.remove("port", gone.port.id);
+      await cloud.synced();
+      const removed = (): Event[] => events().filter((e) => e.event === "removed" && e.flow.resources.some((r) => r.id === gone.port.id));
+      while (removed().length === 0) await new Promise((done) => setTimeout(done, 50));
+      expect(removed().flatMap((e) => e.flow.resources.filter((r) => r.id === gone.port.id).map((r) => r.call))).toContain(`DELETE /v2.0/ports/${gone.port.id}`);
+      expect(events().filter((e) => e.flow.static !== true && e.flow.resources.length === 0)).toEqual([]);
+    } finally {
+      child.kill();
+    }
+  });
+
   test.each(["problems", "policy"])("%s: what the controller says, or that it does not say it", async (command) => {
     const ask = await fetch(`${url}/${command}${command === "policy" ? "?format=json" : ""}`);
     const { code, out, err } = await run([command, "--ops-url", url]);
