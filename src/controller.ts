@@ -29,13 +29,15 @@ import { Lineage } from "./model/lineage.ts";
 import { danglingProblems, mendReferences } from "./model/references.ts";
 import { upgradeStore } from "./model/upgrade.ts";
 import type { View } from "./model/view.ts";
-import { createNorthbound, KeystoneAuth, shownPolicy, TokenFile, type Authenticator, type Northbound } from "./northbound/index.ts";
+import { createNorthbound, KeystoneAuth, plansOfOperator, shownPolicy, TokenFile, type Authenticator, type Northbound } from "./northbound/index.ts";
 import { OpsTokenFile } from "./ops/access.ts";
-import { FlowDump } from "./ops/flow-dump.ts";
+import { FlowDump, lineOf } from "./ops/flow-dump.ts";
 import { historyRoutes } from "./ops/history.ts";
 import { metersOf } from "./ops/meters.ts";
+import { planRoutes } from "./ops/plan.ts";
 import { createOps, type OpsServer } from "./ops/server.ts";
 import { Shadow } from "./ops/shadow.ts";
+import { Planner } from "./plan/planner.ts";
 import { Layout } from "./pipeline/layout.ts";
 import { recordOf } from "./pipeline/record.ts";
 import { Asked, Claims, FlowCounter, machineHttp, Outbound, Packets, Services, Share } from "./services/index.ts";
@@ -111,6 +113,7 @@ export class Controller {
     await claims.settled();
     await loop.settled();
     engineMetrics(metrics, engine, model);
+    const planner = new Planner({ model, engine, catchUp: () => loop.catchUp(), claims, lineOf });
 
     const facts = makeFacts(apps, clock, metrics);
     const view = engine.view.with(facts);
@@ -150,7 +153,7 @@ export class Controller {
     const appProblems = new AppProblems(apps, view, guard, clock);
     const dump = new FlowDump({ apps, tables, view, engine, layout, model, southbound });
     if (shadowed) this.tellDifferences(dump, southbound, engine);
-    const northbound: Northbound = createNorthbound({ apps, model, view, auth, log, corsOrigins: config.corsOrigins, ...(auth === "none" ? { door: this.door(config.api, config.corsOrigins, false) } : {}), confirmations: receipts, derived: { compiled: () => engine.generation, onChanges: (observer) => engine.onChanges(observer) }, rates: config.rates, ...(shadowed && { unwritable: SHADOW }), metrics, beforeShown: (resource, fields, rows, caller) => asked.before(resource, fields, rows, caller), ...(config.policyFile === undefined ? {} : { policyFile: config.policyFile }) });
+    const northbound: Northbound = createNorthbound({ apps, model, view, auth, log, corsOrigins: config.corsOrigins, ...(auth === "none" ? { door: this.door(config.api, config.corsOrigins, false) } : {}), confirmations: receipts, derived: { compiled: () => engine.generation, onChanges: (observer) => engine.onChanges(observer) }, rates: config.rates, foresight: { of: planner, clock }, ...(shadowed && { unwritable: SHADOW }), metrics, beforeShown: (resource, fields, rows, caller) => asked.before(resource, fields, rows, caller), ...(config.policyFile === undefined ? {} : { policyFile: config.policyFile }) });
     if (northbound.policyFile !== undefined) this.files.push(northbound.policyFile);
     await listening("api", northbound.listen(config.api));
     this.stops.push(() => northbound.close());
@@ -181,6 +184,7 @@ export class Controller {
         policy: () => shownPolicy(northbound.registry.policy, northbound.policyFile),
       },
     });
+    planRoutes(ops, plansOfOperator({ plans: northbound.plans!, faces: northbound.faces, model, log }));
     historyRoutes(ops, new History(store, model, tables));
     await listening("ops", ops.listen(config.ops));
     this.stops.push(() => ops.close());

@@ -54,7 +54,8 @@ const allowed: Readonly<Record<string, readonly string[]>> = {
   services: ["pipeline", "model"],
   southbound: ["compiler", "model"],
   northbound: ["model", "store"],
-  ops: ["compiler", "pipeline", "model", "southbound"],
+  plan: ["compiler", "model", "services", "trace"],
+  ops: ["compiler", "pipeline", "model", "southbound", "plan"],
 };
 const layerOf = (path: string): string | undefined => /^src\/([^/]+)\//.exec(path)?.[1];
 

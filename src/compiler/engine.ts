@@ -4,6 +4,8 @@
 //
 // A run is a rule (or derivation) on one entity. Its reads are recorded (track.ts); a commit makes exactly those runs dirty whose
 // reads it may have changed (schedule.ts). What a run emits is compared with what it emitted before, so equal output goes no further.
+//
+// Over 400 lines: what a batch goes through, for a commit and for one that is only tried, on state that all of it shares.
 import { baseScope, chassisTable, type AnyTable, type App, type Derivation, type OvsPatch, type Row, type Rule, type Source } from "#app";
 import { cookieOf, staticEntity, staticRule } from "../lib/cookies.ts";
 import { fewOf, isList, listOf, type Few } from "../lib/few.ts";
@@ -49,6 +51,31 @@ export interface EngineOptions {
   readonly poisonScratch?: boolean;
 }
 
+/** Changes of rows that are tried: the engine says what they would come to, and is as before. */
+export interface Trial<T> {
+  readonly changes: readonly RowChange[];
+  /** Puts rows in their places: as they are after a change, or as they were before. */
+  readonly place: (changes: readonly RowChange[], as: "after" | "before") => void;
+  /** What else changes in stored rows because of what changed; nothing: that is all. */
+  readonly follow: (changed: readonly RowChange[]) => readonly RowChange[];
+  /** Sees the desired state as it would be, and the difference. What it throws comes out, and all is as before. */
+  readonly read: (delta: Delta) => T;
+  /** Runs at most. */
+  readonly runs: number;
+}
+
+/** More would have to run than a trial may. */
+export class TrialTooLarge extends Error {
+  readonly code = "TRIAL_TOO_LARGE";
+  constructor(runs: number) {
+    super(`more than ${runs} runs of rules follow from it`);
+    this.name = "TrialTooLarge";
+  }
+}
+
+/** Changes that follow from changes that follow ...: beyond, something goes in circles. */
+const TRIAL_ROUNDS = 16;
+
 const isRow = (row: unknown): boolean => typeof row === "object" && row !== null && typeof (row as { readonly id?: unknown }).id === "string";
 
 const COMPILE_SLAB = 4 << 20;
@@ -78,6 +105,8 @@ export class Engine implements Desired {
   private readonly observers = new Set<(changes: readonly RowChange[], generation: number) => void>();
   /** What changed in this batch, while somebody wants to know. */
   private readonly observed: RowChange[] = [];
+  /** While changes are tried nobody is told of anything. */
+  private trying = false;
   private readonly runOne = (run: Run): void => this.run(run);
 
   /** @throws Error when derivations read each other in a circle or fill what is not theirs */
@@ -85,11 +114,16 @@ export class Engine implements Desired {
     this.apps = apps;
     this.layout = layout;
     this.stored = rows;
-    this.log = log;
+    const told: EngineOptions["log"] = {
+      error: (fields, message) => {
+        if (!this.trying) log.error(fields, message);
+      },
+    };
+    this.log = told;
     this.learnedTables = layout.learnedTables;
     this.derived = new DerivedRows(
       (change) => this.changed(change),
-      (fields) => log.error(fields, "two runs derive rows with one id; the first by name has it"),
+      (fields) => told.error(fields, "two runs derive rows with one id; the first by name has it"),
       (error, run) => this.failed(error, run),
     );
     for (const table of tables) {
@@ -99,12 +133,12 @@ export class Engine implements Desired {
     const lowering = new Lowering(layout, poisonScratch);
     this.encoder = new FlowEncoder(new FlowWriter(layout, lowering));
     this.flows = new ScopeFlows<Run>(this.scopes, this.encoder, runName, (conflict) => {
-      log.error({ ...conflict, table: layout.tableById(conflict.table)?.name }, "two rules want different flows for the same match; the first stays");
+      told.error({ ...conflict, table: layout.tableById(conflict.table)?.name }, "two rules want different flows for the same match; the first stays");
     });
-    this.outputs = new OutputStore<Run>(this.scopes, runName, (conflict) => log.error(conflict, "two rules want different things for one id; the first stays"));
+    this.outputs = new OutputStore<Run>(this.scopes, runName, (conflict) => told.error(conflict, "two rules want different things for one id; the first stays"));
     this.tracked = new TrackedView(this.deps, this.stored);
     this.view = new View(this.stored, this.derived.layer);
-    this.schedule = new Schedule(this.deps, (error, table) => log.error({ err: error, table: table.name }, "an index function failed; what reads by it is run again"));
+    this.schedule = new Schedule(this.deps, (error, table) => told.error({ err: error, table: table.name }, "an index function failed; what reads by it is run again"));
     this.collector = new Collector(new Emission(apps, layout, lowering, this.encoder, this.flows));
     this.addUnits();
   }
@@ -163,11 +197,59 @@ export class Engine implements Desired {
 
   /** Brings the desired state to a commit of the model. */
   apply(commit: Commit): Delta {
-    for (const change of commit.changes) {
+    this.mark(commit.changes);
+    this.drain();
+    const delta = this.difference(commit.generation);
+    this.generation = commit.generation;
+    for (const listener of this.listeners) listener(delta);
+    const observed = this.observed.splice(0);
+    if (observed.length > 0) for (const observer of this.observers) observer(observed, commit.generation);
+    return delta;
+  }
+
+  /**
+   * What the desired state would be after changes that nobody makes: they are compiled, read, and compiled back, in one go, so that it costs what they
+   * cost, twice. Nobody is told, and nothing is logged. @throws TrialTooLarge; what `read` throws
+   */
+  attempt<T>({ changes, place, follow, read, runs }: Trial<T>): T {
+    const { runs: before, generation } = this;
+    const flowsChanged = this.flows.flowsChanged;
+    const made: (readonly RowChange[])[] = [];
+    this.trying = true;
+    try {
+      let next = changes;
+      for (let round = 0; next.length > 0 && round < TRIAL_ROUNDS; round++) {
+        made.push(next);
+        place(next, "after");
+        this.mark(next);
+        if (!this.drain(runs - (this.runs - before))) throw new TrialTooLarge(runs);
+        next = follow(this.observed.splice(0));
+      }
+      return read(this.difference(generation));
+    } finally {
+      for (const those of made.reverse()) {
+        const back = those.map(({ table, id, before: was, after }): RowChange => ({ table, id, before: after, after: was })).reverse();
+        place(those, "before");
+        this.mark(back);
+      }
+      this.drain();
+      this.difference(generation);
+      this.observed.length = 0;
+      this.trying = false;
+      this.runs = before;
+      this.flows.flowsChanged = flowsChanged;
+    }
+  }
+
+  private mark(changes: readonly RowChange[]): void {
+    for (const change of changes) {
       if (change.table === chassisTable) this.chassisChanged(change.id);
       this.changed(change);
     }
-    this.drain();
+  }
+
+  /** Ends a batch: what it makes of each chassis. */
+  private difference(generation: number): Delta {
     const chassis = new Map<string, ChassisDelta>();
     const of = (id: string): ChassisDelta => {
       let delta = chassis.get(id);
@@ -178,12 +260,7 @@ export class Engine implements Desired {
     this.flows.commit(membership, of);
     this.outputs.commit(membership, of);
     this.flows.endBatch();
-    this.generation = commit.generation;
-    const delta = { generation: commit.generation, chassis };
-    for (const listener of this.listeners) listener(delta);
-    const observed = this.observed.splice(0);
-    if (observed.length > 0) for (const observer of this.observers) observer(observed, commit.generation);
-    return delta;
+    return { generation, chassis };
   }
 
   /** Called after each compiled commit with what changed in stored and derived tables; a row that changed more than once is there as often. */
@@ -193,7 +270,7 @@ export class Engine implements Desired {
   }
 
   private changed(change: RowChange): void {
-    if (this.observers.size > 0) this.observed.push(change);
+    if (this.trying || this.observers.size > 0) this.observed.push(change);
     this.schedule.changed(change);
   }
 
@@ -207,10 +284,12 @@ export class Engine implements Desired {
     }
   }
 
-  private drain(): void {
-    this.schedule.drain(this.runOne);
+  /** False: `most` runs were not enough. */
+  private drain(most = Infinity): boolean {
+    const whole = this.schedule.drain(this.runOne, most);
     this.collector.endBatch();
     this.derived.endBatch();
+    return whole;
   }
 
   // --- runs ---------------------------------------------------------------------------------------------------------

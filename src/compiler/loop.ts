@@ -25,7 +25,13 @@ export class CompilerLoop {
     setImmediate(() => this.turn());
   }
 
+  /** Compiles what was committed now, in the caller's turn. */
+  catchUp(): void {
+    if (this.scheduled) this.turn();
+  }
+
   private turn(): void {
+    if (!this.scheduled) return; // somebody could not wait
     this.scheduled = false;
     const changes = this.changes;
     this.changes = [];

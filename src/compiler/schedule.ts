@@ -101,8 +101,9 @@ export class Schedule {
     for (const index of indexes) index.every(this.marker);
   }
 
-  /** Runs everything that is marked and what that marks in turn. `run` throws nothing. */
-  drain(run: (run: Run) => void): void {
+  /** Runs everything that is marked and what that marks in turn, up to `most` runs: what is left then stays marked. `run` throws nothing. */
+  drain(run: (run: Run) => void, most = Infinity): boolean {
+    let left = most;
     this.batchRows = Math.max(1, this.queued);
     while (this.queued > 0) {
       const stratum = this.queue.findIndex((q) => q !== undefined && q.length > 0);
@@ -110,12 +111,18 @@ export class Schedule {
       this.queue[stratum] = [];
       this.queued -= batch.length;
       this.batchRows = Math.max(this.batchRows, batch.length);
-      for (const next of batch) {
-        next.queued = false;
-        run(next);
+      for (let i = 0; i < batch.length; i++) {
+        if (left-- <= 0) {
+          this.queue[stratum] = [...batch.slice(i), ...this.queue[stratum]];
+          this.queued += batch.length - i;
+          return false;
+        }
+        batch[i]!.queued = false;
+        run(batch[i]!);
       }
     }
     this.batchRows = 1;
+    return true;
   }
 }
 

@@ -44,6 +44,12 @@ export interface LastChange {
   readonly generation: number;
 }
 
+/** What one transaction has its time and its UUIDs from. */
+export interface TxSource {
+  readonly clock: Pick<Clock, "now">;
+  readonly random: Random;
+}
+
 /** Where transactions have their time and their UUIDs from; default: the machine. */
 export interface Source {
   readonly clock: Clock;
@@ -55,6 +61,8 @@ interface Pending {
   readonly fn: (tx: Tx) => unknown;
   /** Bytes that it holds while it waits; 0: its caller has so few that they need no limit. */
   readonly weight: number;
+  /** Nothing may be under way while it runs: it sees what is committed, and shares its group with nobody. */
+  readonly alone: boolean;
   result: unknown;
   /** Rows the transaction wrote, by their key. */
   touched: Map<string, { table: AnyTable; id: string }>;
@@ -229,15 +237,17 @@ export class Model {
    *
    * `bytes`: what `fn` holds, said by callers that come in any number (requests). They are refused with TooBusy, before `fn` runs,
    * when too much waits; those that do not say it bound themselves (one transaction a host at a time).
+   *
+   * `alone`: it runs when nothing else is under way, so that what it sees is what is committed; others wait for the one write.
    */
-  transact<T>(cause: Cause, fn: (tx: Tx) => T, bytes?: number): Promise<{ result: T; generation: number }> {
+  transact<T>(cause: Cause, fn: (tx: Tx) => T, bytes?: number, alone = false): Promise<{ result: T; generation: number }> {
     return new Promise((resolve, reject) => {
       if (this.failure !== undefined) {
         reject(this.failure);
         return;
       }
       const weight = bytes === undefined ? 0 : PENDING_BYTES + bytes;
-      const waits = this.waiting.length > 0 || this.stagedIsFull;
+      const waits = this.waiting.length > 0 || this.stagedIsFull || (alone && !this.idle);
       if (waits && weight > 0) {
         const { transactions, bytes: most } = this.limits;
         // One alone may weigh more than all may: it waits for a turn like others.
@@ -246,12 +256,39 @@ export class Model {
           return;
         }
       }
-      const pending: Pending = { cause, fn, weight, result: undefined, touched: new Map(), written: [], resolve: resolve as Pending["resolve"], reject };
+      const pending: Pending = { cause, fn, weight, alone, result: undefined, touched: new Map(), written: [], resolve: resolve as Pending["resolve"], reject };
       if (waits) {
         this.waiting.push(pending);
         this.weigh(pending, 1);
       } else this.stage(pending);
     });
+  }
+
+  /**
+   * Runs `fn` on what is committed as `transact` would, with this time and chance, and writes nothing. `changes`: what it would have written; `view`: what
+   * is committed with these, for as long as nothing else is. @throws what `fn` throws; TransactionTooLarge
+   */
+  rehearse<T>(fn: (tx: Tx) => T, source: TxSource): { readonly result: T; readonly changes: readonly Change[]; readonly view: ReadView } {
+    const layer = new Layer(this.base);
+    const touched: Pending["touched"] = new Map();
+    const result = fn(new Transaction(layer, { touched }, this.tables, source));
+    if (touched.size > ROW_LIMIT) throw new TransactionTooLarge(`${touched.size} rows; at most ${ROW_LIMIT} are possible`);
+    const changes: Change[] = [];
+    for (const { table, id } of touched.values()) {
+      const [before, after] = [this.base.row(table, id), layer.row(table, id)];
+      if (before !== undefined || after !== undefined) changes.push({ table, id, before, after });
+    }
+    return { result, changes, view: layer };
+  }
+
+  /** Puts rows in the place of those that are committed, for somebody who puts them back before anybody else's turn. */
+  place(changes: readonly Change[], as: "after" | "before"): void {
+    for (const { table, id, [as]: row } of changes) {
+      // A row that goes and comes stands elsewhere afterwards: who reads through all of them must not miss it.
+      this.snapshots.changing(table, id, this.base.row(table, id));
+      if (row === undefined) this.base.remove(table, id);
+      else this.base.put(table, row);
+    }
   }
 
   async close(): Promise<void> {
@@ -274,8 +311,12 @@ export class Model {
     }
   }
 
+  private get idle(): boolean {
+    return this.inflight === undefined && this.staged === undefined;
+  }
+
   private get stagedIsFull(): boolean {
-    return (this.staged?.pending.length ?? 0) >= (this.oneByOne > 0 ? 1 : GROUP_LIMIT);
+    return this.staged?.pending[0]?.alone === true || (this.staged?.pending.length ?? 0) >= (this.oneByOne > 0 ? 1 : GROUP_LIMIT);
   }
 
   private stage(pending: Pending): void {
@@ -312,7 +353,11 @@ export class Model {
   }
 
   private flush(): void {
-    if (this.inflight !== undefined || this.staged === undefined) return;
+    if (this.inflight !== undefined) return;
+    if (this.staged === undefined) {
+      this.refill(); // one that runs alone may
+      return;
+    }
     const group = this.staged;
     this.staged = undefined;
     if (this.oneByOne > 0) this.oneByOne--;
@@ -328,7 +373,7 @@ export class Model {
 
   /** Stages what waits, as far as the next group goes. */
   private refill(): void {
-    for (let before = -1; this.waiting.length > 0 && this.waiting.length !== before && !this.stagedIsFull; ) {
+    for (let before = -1; this.waiting.length > 0 && this.waiting.length !== before && !this.stagedIsFull && (this.idle || !this.waiting[0]!.alone); ) {
       before = this.waiting.length;
       const pending = this.waiting.shift()!;
       this.weigh(pending, -1);
@@ -536,11 +581,11 @@ function timestamp(ms: number): string {
 class Transaction implements Tx {
   readonly now: string;
   private readonly layer: Layer;
-  private readonly pending: Pending;
+  private readonly pending: Pick<Pending, "touched">;
   private readonly tables: ReadonlyMap<string, AnyTable>;
   private readonly random: Random;
 
-  constructor(layer: Layer, pending: Pending, tables: ReadonlyMap<string, AnyTable>, { clock, random }: Source) {
+  constructor(layer: Layer, pending: Pick<Pending, "touched">, tables: ReadonlyMap<string, AnyTable>, { clock, random }: TxSource) {
     this.now = timestamp(clock.now());
     this.layer = layer;
     this.pending = pending;

@@ -5,7 +5,7 @@ import type { IncomingHttpHeaders, OutgoingHttpHeaders } from "node:http";
 import { Readable } from "node:stream";
 import fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from "fastify";
 import type { Logger } from "pino";
-import { ApiError, type App, type Caller, type Face, type FaceAnswer, type FaceRequest } from "../app/contract.ts";
+import { ApiError, type App, type Caller, type Clock, type Face, type FaceAnswer, type FaceRequest } from "../app/contract.ts";
 import { badRequests, bound, requestTimes, timed, type RequestTimes } from "../lib/http/connections.ts";
 import { CountedLines } from "../lib/http/counted-lines.ts";
 import { refusedAtDoor, type Door } from "../lib/http/door.ts";
@@ -25,8 +25,11 @@ import { makeRegistry } from "./registry.ts";
 import { Shown } from "./shown.ts";
 import type { WatchLimits, WatchOptions } from "./clients/watch-query.ts";
 import { Watches } from "./clients/watch.ts";
+import { plannedObjects } from "./plans/objects.ts";
+import { Plans, type Foresight } from "./plans/plans.ts";
 import { Waits, waitLimits, type Confirmations, type Wait, type WaitLimits } from "./clients/wait.ts";
 import { measureRequests } from "./wire/latency.ts";
+import { sendWhole } from "./wire/send.ts";
 import { corsHeaders, isPreflight, preflightHeaders } from "./wire/cors.ts";
 import { acceptsGzip, COMPRESSED_FROM, compressed, decoded } from "./wire/encoding.ts";
 
@@ -86,9 +89,11 @@ export interface NorthboundOptions {
   readonly derived?: Required<Pick<WatchOptions, "compiled" | "onChanges">>;
   readonly rates?: RateLimits;
   readonly metrics?: Metrics;
+  /** What changes would come to, for plans; default: nothing can be planned. */
+  readonly foresight?: { readonly of: Foresight; readonly clock: Clock };
 }
 
-export type Northbound = FastifyInstance & { readonly registry: Registry; readonly engine: Engine; readonly policyFile: PolicyFile | undefined };
+export type Northbound = FastifyInstance & { readonly registry: Registry; readonly engine: Engine; readonly plans: Plans | undefined; readonly faces: readonly Face[]; readonly policyFile: PolicyFile | undefined };
 
 const METHODS = ["GET", "POST", "PUT", "DELETE", "PATCH", "HEAD", "OPTIONS"] as const;
 
@@ -144,41 +149,33 @@ function faceRequest(face: Face, request: FastifyRequest, caller: Caller): FaceR
   };
 }
 
-/**
- * Text and bytes go to Node as they are: the framework's own way of sending looks for what there is none of here, and takes a fortieth of
- * a call's time. @throws TypeError when a header or the reason is none that HTTP can carry; then nothing is sent, and they are forgotten
- */
-function sendWhole(reply: FastifyReply, status: number, body: string | Uint8Array | undefined): void {
-  const headers = reply.getHeaders() as OutgoingHttpHeaders;
-  if (body !== undefined) headers["content-length"] = typeof body === "string" ? Buffer.byteLength(body) : body.byteLength;
-  else if (status !== 204 && status !== 304) headers["content-length"] = 0;
-  try {
-    reply.raw.writeHead(status, headers);
-  } catch (error) {
-    reply.raw.statusMessage = "";
-    for (const name of Object.keys(headers)) if (name !== "x-openstack-request-id") reply.removeHeader(name);
-    throw error;
-  }
-  reply.hijack();
-  reply.raw.end(body);
-}
-
 export function createNorthbound(options: NorthboundOptions): Northbound {
   const { apps, model, log, limits = {} } = options;
   const urlBytes = limits.urlBytes ?? 16 * 1024;
   const registry = makeRegistry(apps);
   const policyFile = options.policyFile === undefined ? undefined : new PolicyFile(options.policyFile, registry.policy, log);
   const view = options.view ?? new View(model.view);
-  const engine = new Engine(registry, model, new Shown(model).view(view), {
+  const shown = new Shown(model).view(view);
+  const engineLimits = {
     bulkItems: limits.bulkItems ?? 1000,
     pageMax: limits.pageMax ?? 0,
     lists: { atOnce: limits.longLists ?? 4, waiting: limits.longListsWaiting ?? 64, stallMs: limits.stallMs ?? 30_000 },
-  }, options.beforeShown);
+  };
+  const engine = new Engine(registry, model, shown, engineLimits, options.beforeShown);
   const authenticator = options.auth === "none" ? noAuth : options.auth;
   const description = describe(engine);
   const own = v2(engine, description);
   const faces = allFaces([own], apps);
   const operations = operationsOf(engine);
+  const { foresight } = options;
+  const plans = foresight && new Plans({
+    foresight: foresight.of, clock: foresight.clock, model, objects: plannedObjects(registry, view),
+    faces: (planned) => {
+      const its = new Engine(registry, planned, shown, engineLimits);
+      const [ownPlanned, among] = [v2(its, description), operationsOf(its)];
+      return (face) => (request) => (face === own ? ownPlanned : face).handle(request, among);
+    },
+  });
 
   const { metrics } = options;
   const waited = metrics?.counter("axion_api_waits_total", "Answers of writes that waited for switches, by result: confirmed or pending", ["result"]);
@@ -313,11 +310,11 @@ export function createNorthbound(options: NorthboundOptions): Northbound {
   server.setNotFoundHandler((request, reply) => refuse(new ApiError(404, "HTTPNotFound", "The resource could not be found."), request, reply));
 
   /** A write whose answer waits for switches. A client that goes away waits no more. */
-  async function waiting(face: Face, asked: FaceRequest, wait: Wait, request: FastifyRequest, reply: FastifyReply): Promise<void> {
+  async function waiting(act: () => FaceAnswer | Promise<FaceAnswer>, wait: Wait, request: FastifyRequest, reply: FastifyReply): Promise<void> {
     const gone = (): void => wait.end();
     reply.raw.once("close", gone);
     try {
-      const answer = await face.handle(asked, operations);
+      const answer = await act();
       const headers = answer.generation === undefined ? {} : await wait.until(answer.generation);
       if (!reply.raw.destroyed) send(request, reply, { ...answer, headers: { ...answer.headers, ...headers } });
     } finally {
@@ -346,9 +343,11 @@ export function createNorthbound(options: NorthboundOptions): Northbound {
       if (options.unwritable !== undefined && request.method !== "GET") throw new ApiError(503, "ServiceUnavailable", options.unwritable);
       const asked = faceRequest(face, request, caller);
       if (face === own && WATCH.test(asked.path)) return watching(asked, request, reply);
+      const meant = plans?.take(asked);
+      const act = (): FaceAnswer | Promise<FaceAnswer> => (meant === undefined ? face.handle(asked, operations) : plans!.handle(face, asked, meant));
       const wait = request.method === "GET" || asked.query.size === 0 ? undefined : waits.take(asked.query, caller);
-      if (wait !== undefined) return waiting(face, asked, wait, request, reply);
-      const answer = face.handle(asked, operations);
+      if (wait !== undefined) return waiting(act, wait, request, reply);
+      const answer = act();
       if (!(answer instanceof Promise)) send(request, reply, answer);
       else {
         return answer.then((a) => {
@@ -396,5 +395,5 @@ export function createNorthbound(options: NorthboundOptions): Northbound {
     policyFile?.close();
     await authenticator.close?.();
   });
-  return Object.assign(server, { registry, engine, policyFile });
+  return Object.assign(server, { registry, engine, plans, faces, policyFile });
 }

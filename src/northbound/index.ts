@@ -4,6 +4,7 @@ export { KeystoneAuth } from "./auth/keystone.ts";
 export { TokenFile } from "./auth/tokens.ts";
 export { errorBody } from "./faces/v2.ts";
 export { createNorthbound, type Limits, type Northbound, type NorthboundOptions } from "./http.ts";
+export { plansOfOperator } from "./plans/operator.ts";
 export { formatPolicy, shownPolicy, type PolicyBook } from "./policy/index.ts";
 export { apiMarkdown } from "./description/docs.ts";
 export { openApi } from "./description/openapi.ts";

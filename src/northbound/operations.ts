@@ -37,6 +37,9 @@ export interface Answer {
   readonly generation?: number;
 }
 
+/** What reads and changes go through. */
+export type EngineModel = Pick<Model, "snapshot"> & { transact<T>(cause: Cause, fn: (tx: Tx) => T, bytes?: number): Promise<{ result: T; generation: number }> };
+
 /** Told of rows that are to be shown to a caller who named these fields; what it returns is waited for. */
 export type BeforeShown = (resource: string, fields: ReadonlySet<string>, rows: () => readonly StandardRow[], caller: Caller) => Promise<void> | undefined;
 
@@ -60,14 +63,14 @@ export class Engine {
   readonly registry: Registry;
   readonly rows: Rows;
   readonly lists: Lists;
-  private readonly model: Model;
+  private readonly model: EngineModel;
   /** What is presented is read here. */
   private readonly view: ShownView;
   private readonly limits: EngineLimits;
 
   private readonly beforeShown: BeforeShown | undefined;
 
-  constructor(registry: Registry, model: Model, view: ShownView, limits: EngineLimits, beforeShown?: BeforeShown) {
+  constructor(registry: Registry, model: EngineModel, view: ShownView, limits: EngineLimits, beforeShown?: BeforeShown) {
     this.beforeShown = beforeShown;
     this.registry = registry;
     this.rows = new Rows(registry);

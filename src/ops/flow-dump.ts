@@ -8,7 +8,7 @@ import type { View } from "../model/view.ts";
 import type { Layout } from "../pipeline/layout.ts";
 import type { Southbound } from "../southbound/index.ts";
 import { BadQuery, SwitchSilent } from "./server.ts";
-import type { FlowEvent, FlowQuery, FlowRecord, FlowResource, FlowState } from "./flows.ts";
+import { flowLine, type FlowEvent, type FlowQuery, type FlowRecord, type FlowResource, type FlowState } from "./flows.ts";
 
 export interface FlowDumpParts {
   readonly apps: readonly App[];
@@ -138,7 +138,6 @@ export class FlowDump {
   private record(id: string, flow: Flow, state: FlowState, counts: Counts | undefined): FlowRecord {
     const { engine, layout, model } = this.parts;
     const why = engine.provenance(flow);
-    const matchAt = flow.off + FLOW_MOD_MATCH_OFFSET;
     const resources = why.resources.map(({ type, table, id: row }): FlowResource => {
       const last = model.lastChange(table, row);
       return { type, id: row, ...(last === undefined ? {} : { call: last.cause.call, generation: last.generation }) };
@@ -148,8 +147,7 @@ export class FlowDump {
       table_id: flow.table,
       table: layout.tableById(flow.table)?.name ?? String(flow.table),
       priority: flow.priority,
-      match: formatMatch(decodeMatch(flow.slab, matchAt)),
-      actions: formatInstructions(decodeInstructions(flow.slab, matchAt + flow.matchLen, flow.len - FLOW_MOD_MATCH_OFFSET - flow.matchLen)),
+      ...wordsOf(flow),
       cookie: cookieText(flow.cookieHi, flow.cookieLo),
       app: why.app,
       rule: why.rule,
@@ -197,6 +195,20 @@ export class FlowDump {
       }
     }
   }
+}
+
+/** A desired flow as a line of a dump, without counters. */
+export function lineOf(flow: Flow): string {
+  return flowLine({ ...wordsOf(flow), table_id: flow.table, priority: flow.priority, cookie: cookieText(flow.cookieHi, flow.cookieLo) });
+}
+
+/** Match and actions. */
+function wordsOf(flow: Flow): { readonly match: string; readonly actions: string } {
+  const matchAt = flow.off + FLOW_MOD_MATCH_OFFSET;
+  return {
+    match: formatMatch(decodeMatch(flow.slab, matchAt)),
+    actions: formatInstructions(decodeInstructions(flow.slab, matchAt + flow.matchLen, flow.len - FLOW_MOD_MATCH_OFFSET - flow.matchLen)),
+  };
 }
 
 const cookieText = (hi: number, lo: number): string => `0x${((BigInt(hi) << 32n) | BigInt(lo)).toString(16)}`;

@@ -112,7 +112,7 @@ function flowText(flow: FlowRecord): string {
 }
 
 /** As ovs-ofctl prints it. */
-export function flowLine(flow: FlowRecord): string {
+export function flowLine(flow: Pick<FlowRecord, "table_id" | "priority" | "match" | "actions" | "cookie" | "packet_count" | "byte_count">): string {
   const counts = flow.packet_count === undefined ? "" : `n_packets=${flow.packet_count}, n_bytes=${flow.byte_count ?? 0}, `;
   const match = flow.match === "" ? "" : `,${flow.match}`;
   const cookie = flow.cookie.startsWith("0x") ? flow.cookie : `0x${flow.cookie}`;

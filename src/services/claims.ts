@@ -99,15 +99,37 @@ export class Claims {
   }
 
   /** Whoever waits for the number may have it now; of those who wait for any one the first. */
-  private freed({ pool, part, n }: PoolNumber): void {
-    if (this.unmet.size === 0) return;
+  private freed(number: PoolNumber): void {
+    for (const id of this.awaiting(number)) this.pending.add(id);
+  }
+
+  private *awaiting({ pool, part, n }: PoolNumber): Iterable<string> {
     const space = `${pool}/${part}`;
     let any = false;
     for (const [id, { waits }] of this.unmet) {
       if (waits === space ? any : waits !== `${space}|${n}`) continue;
       if (waits === space) any = true;
-      this.pending.add(id);
+      yield id;
     }
+  }
+
+  /**
+   * What would be written because of changes that are tried: the rows are in their places, and the claims are compiled. Numbers are taken in the order of
+   * their ids. undefined: nothing.
+   */
+  foresee(changes: readonly RowChange[]): ((tx: Tx) => void) | undefined {
+    const ids = new Set<string>();
+    for (const { table, before, after } of changes) {
+      if (table === claimTable) {
+        const { pool, part, holder } = (after ?? before) as Claim;
+        if (this.options.pools.has(pool)) ids.add(numberId(pool, part, holder));
+      } else if (table === poolNumberTable && before !== undefined && (before as PoolNumber).n !== (after as PoolNumber | undefined)?.n) for (const id of this.awaiting(before as PoolNumber)) ids.add(id);
+    }
+    const step = [...ids].sort().map((id) => [id, this.options.view.by(claimTable, "number", id)] as const).filter(([id, claims]) => this.differs(id, claims));
+    step.sort(([, a], [, b]) => Number(a.length > 0) - Number(b.length > 0));
+    return step.length === 0 ? undefined : (tx) => {
+      for (const [id, claims] of step) this.settle(tx, id, claims);
+    };
   }
 
   private check(): void {

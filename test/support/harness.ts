@@ -21,6 +21,8 @@ import { earlierLayouts } from "../../src/model/layouts.ts";
 import { danglingProblems, mendReferences } from "../../src/model/references.ts";
 import type { View } from "../../src/model/view.ts";
 import { createNorthbound, type Northbound, type NorthboundOptions } from "../../src/northbound/index.ts";
+import { lineOf } from "../../src/ops/flow-dump.ts";
+import { Planner } from "../../src/plan/planner.ts";
 import { Layout } from "../../src/pipeline/layout.ts";
 import { recordOf } from "../../src/pipeline/record.ts";
 import { Asked, Claims, FlowCounter, Packets, Services, Share, type DatagramNetwork, type HttpClient } from "../../src/services/index.ts";
@@ -115,6 +117,7 @@ export class Harness {
   /** What a switch says of its flows with a cookie; undefined: none is connected. */
   countsOf: ((chassis: string, cookie: bigint) => Promise<Buffer[]> | undefined) | undefined;
   private readonly loop: CompilerLoop;
+  readonly planner: Planner;
   readonly claims: Claims;
   readonly confirmations: Receipts;
   /** What the compiler complained of: rules that failed, flows in conflict. */
@@ -174,6 +177,7 @@ export class Harness {
       pools: allPools(apps), model, compiled: () => engine.generation, view: engine.view, onChanges: (observer) => engine.onChanges(observer), now: () => clock.now(),
       log: { error: (fields: object): void => void complaints.push(fields), warn: () => undefined },
     });
+    this.planner = new Planner({ model, engine, catchUp: () => this.loop.catchUp(), claims: this.claims, lineOf });
     this.confirmations = new Receipts({
       desired: engine, committed: () => model.generation, numbers: this.claims, rowsWritten: () => Promise.resolve(true),
       confirmed: (chassis) => this.receipts.get(chassis) ?? 0,
@@ -183,7 +187,7 @@ export class Harness {
       },
       chassis: () => Array.from(model.view.all(chassisTable), ({ id }) => id), known: (chassis) => model.view.get(chassisTable, chassis) !== undefined,
     });
-    this.api = createNorthbound({ apps, model, view: this.view, auth: "none", log: silent, confirmations: this.confirmations, derived: { compiled: () => engine.generation, onChanges: (observer) => engine.onChanges(observer) }, ...options.api, beforeShown: (resource, fields, rows, caller) => asked.before(resource, fields, rows, caller) });
+    this.api = createNorthbound({ apps, model, view: this.view, auth: "none", log: silent, confirmations: this.confirmations, derived: { compiled: () => engine.generation, onChanges: (observer) => engine.onChanges(observer) }, foresight: { of: this.planner, clock: this.clock }, ...options.api, beforeShown: (resource, fields, rows, caller) => asked.before(resource, fields, rows, caller) });
     const relayouts = new Relayouts(apps, layout, world.layouts);
     // A switch that nobody knows stays as it is.
     this.toldAtStart = new Map([...model.view.all(chassisTable)].map(({ id }) => [id, this.told(id).connect(engine, id, relayouts)]));

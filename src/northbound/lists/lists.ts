@@ -53,11 +53,11 @@ export interface LongList {
 
 export class Lists {
   readonly slots: Slots;
-  private readonly model: Model;
+  private readonly model: Pick<Model, "snapshot">;
   private readonly view: ShownView;
   readonly limits: ListLimits;
 
-  constructor(model: Model, view: ShownView, limits: ListLimits) {
+  constructor(model: Pick<Model, "snapshot">, view: ShownView, limits: ListLimits) {
     this.model = model;
     this.view = view;
     this.limits = limits;
