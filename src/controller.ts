@@ -34,6 +34,7 @@ import { OpsTokenFile } from "./ops/access.ts";
 import { FlowDump, lineOf } from "./ops/flow-dump.ts";
 import { historyRoutes } from "./ops/history.ts";
 import { metersOf } from "./ops/meters.ts";
+import { PastFlows } from "./ops/past.ts";
 import { planRoutes } from "./ops/plan.ts";
 import { createOps, type OpsServer } from "./ops/server.ts";
 import { Shadow } from "./ops/shadow.ts";
@@ -152,6 +153,8 @@ export class Controller {
 
     const appProblems = new AppProblems(apps, view, guard, clock);
     const dump = new FlowDump({ apps, tables, view, engine, layout, model, southbound });
+    const history = new History(store, model, tables);
+    const past = new PastFlows({ history, planner, dump, view: model.view });
     if (shadowed) this.tellDifferences(dump, southbound, engine);
     const northbound: Northbound = createNorthbound({ apps, model, view, auth, log, corsOrigins: config.corsOrigins, ...(auth === "none" ? { door: this.door(config.api, config.corsOrigins, false) } : {}), confirmations: receipts, derived: { compiled: () => engine.generation, onChanges: (observer) => engine.onChanges(observer) }, rates: config.rates, foresight: { of: planner, clock }, ...(shadowed && { unwritable: SHADOW }), metrics, beforeShown: (resource, fields, rows, caller) => asked.before(resource, fields, rows, caller), ...(config.policyFile === undefined ? {} : { policyFile: config.policyFile }) });
     if (northbound.policyFile !== undefined) this.files.push(northbound.policyFile);
@@ -180,12 +183,13 @@ export class Controller {
         removeSwitch: (id) => southbound.remove(id),
         checkFlowQuery: (query) => dump.check(query),
         flows: (query) => dump.flows(query),
+        pastFlows: (at, query) => past.flows(at, query),
         onFlowEvent: (listener) => dump.onEvent(listener),
         policy: () => shownPolicy(northbound.registry.policy, northbound.policyFile),
       },
     });
     planRoutes(ops, plansOfOperator({ plans: northbound.plans!, faces: northbound.faces, model, log }));
-    historyRoutes(ops, new History(store, model, tables));
+    historyRoutes(ops, history, (from, to, id) => past.difference(from, to, id));
     await listening("ops", ops.listen(config.ops));
     this.stops.push(() => ops.close());
     const bound = ({ server }: Pick<OpsServer, "server">): number => (server.address() as AddressInfo).port;

@@ -17,6 +17,7 @@ export interface FlowOptions {
   readonly match?: string;
   readonly state?: (typeof states)[number];
   readonly stats?: true;
+  readonly at?: string;
   readonly format?: (typeof formats)[number];
 }
 
@@ -37,8 +38,8 @@ interface Shown {
 
 export async function flows({ api, json, write }: Call, options: FlowOptions): Promise<number> {
   const format = json ? "json" : (options.format ?? "table");
-  const { switch: id, table, resource, app, match, state, stats } = options;
-  const query: Query = { switch: id, table, resource, app, match, state, stats: stats === true ? "1" : undefined, format: format === "text" ? "text" : "json" };
+  const { switch: id, table, resource, app, match, state, stats, at } = options;
+  const query: Query = { switch: id, table, resource, app, match, state, at, stats: stats === true ? "1" : undefined, format: format === "text" ? "text" : "json" };
   const chunks = api.stream("/flows", query);
   if (format === "table") return asTable(chunks, stats === true, write);
   const decoder = new StringDecoder("utf8");

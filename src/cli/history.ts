@@ -1,6 +1,7 @@
 // `axion history`: what changed, by which call, when.
 import { UsageError } from "../lib/usage-error.ts";
 import type { Call } from "./call.ts";
+import { flowsText, type SwitchFlows } from "./switch-flows.ts";
 import { cell, plain } from "./table.ts";
 
 export interface HistoryOptions {
@@ -11,11 +12,12 @@ export interface HistoryOptions {
   readonly limit?: string;
   readonly from?: string;
   readonly to?: string;
+  readonly switch?: string;
 }
 
 type Fields = Readonly<Record<string, unknown>>;
 
-interface Change {
+export interface Change {
   readonly type?: unknown;
   readonly id?: unknown;
   readonly before?: Fields | null;
@@ -31,16 +33,18 @@ interface Commit {
   readonly changes?: readonly Change[];
 }
 
-export async function history({ api, json, write, warn }: Call, generation: string | undefined, { from, to, ...query }: HistoryOptions): Promise<number> {
+export async function history({ api, json, write, warn }: Call, generation: string | undefined, { from, to, switch: id, ...query }: HistoryOptions): Promise<number> {
   const differs = from !== undefined || to !== undefined;
+  if (id !== undefined && from === undefined) throw new UsageError("--switch needs --from");
   if (differs && from === undefined) throw new UsageError("--to needs --from");
   if (differs && (generation !== undefined || Object.keys(query).length > 0)) throw new UsageError("--from and --to are for the difference of two instants, without anything else");
   if (generation !== undefined && Object.keys(query).length > 0) throw new UsageError("one generation needs no options");
   if (generation !== undefined && !/^\d{1,15}$/.test(generation)) throw new UsageError(`a generation is a whole number, not ${generation === "" ? "empty" : generation}`);
   if (differs) {
-    const { body } = await api.get("/history/diff", { from, to });
-    const { changes } = body as { readonly changes?: readonly Change[] };
-    await write(json ? `${JSON.stringify(body)}\n` : (changes ?? []).length === 0 ? "no differences\n" : changes!.map(changeText).join(""));
+    const { body } = await api.get("/history/diff", { from, to, switch: id });
+    const { changes = [], flows } = body as { readonly changes?: readonly Change[]; readonly flows?: SwitchFlows };
+    const text = `${changes.map(changeText).join("")}${flows === undefined ? "" : flowsText(cell(flows.switch), flows)}`;
+    await write(json ? `${JSON.stringify(body)}\n` : text === "" ? "no differences\n" : text);
     return 0;
   }
   const { body, moreUntil } = generation === undefined ? await api.get("/history", { ...query }) : await api.get(`/history/${generation}`);
@@ -59,7 +63,7 @@ function commitText({ generation, at, call, user, project, changes = [] }: Commi
 }
 
 /** "+" made, "-" deleted, "~" changed: and what of it. */
-function changeText({ type, id, before, after }: Change): string {
+export function changeText({ type, id, before, after }: Change): string {
   const name = (after ?? before)?.["name"];
   const what = `${cell(type)} ${cell(id)}${typeof name === "string" && name !== "" ? ` (${plain(name)})` : ""}`;
   if (before === null || before === undefined) return `  + ${what}\n`;

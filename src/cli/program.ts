@@ -75,6 +75,7 @@ export function makeProgram(output: Output, finish: (code: number) => void): Com
     .option("--app <name>", "of one network function")
     .option("--match <match>", "whose match has these fields, in ovs-ofctl's syntax")
     .addOption(new Option("--state <state>", "as they should be (default), as they are on the switch, or the difference").choices(states))
+    .option("--at <instant>", "as they were wanted then: a generation, or an instant such as 2026-01-31T12:00:00Z")
     .option("--stats", "with packet and byte counts, asked of the switches")
     .addOption(new Option("--format <format>", "a table (default), text as ovs-ofctl prints it, or JSON").choices(formats))
     .action(async (options: FlowOptions) => {
@@ -95,6 +96,7 @@ export function makeProgram(output: Output, finish: (code: number) => void): Com
     .option("--limit <n>", "how many at most (100)")
     .option("--from <instant>", "the difference from this instant")
     .option("--to <instant>", "to this one (now)")
+    .option("--switch <id>", "with what became of the flows of one switch")
     .action(async (generation: string | undefined, options: HistoryOptions) => finish(await history(call(), generation, options)));
   addAccept(storeCommands(program, call, finish), call, finish);
   program

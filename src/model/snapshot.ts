@@ -12,6 +12,8 @@ export interface Snapshot {
   readonly stale: boolean;
   /** Makes it one of an earlier instant: `changes` are those since, the latest first. Before it is read. */
   readonly rewind: (changes: Iterable<{ readonly table: AnyTable; readonly id: string; readonly before: Row | undefined }>) => void;
+  /** What makes the committed rows those of the snapshot, as changes of them. */
+  readonly changes: () => readonly { readonly table: AnyTable; readonly id: string; readonly before: Row | undefined; readonly after: Row | undefined }[];
   readonly close: () => void;
 }
 
@@ -51,6 +53,19 @@ class Kept implements Snapshot {
       else this.layer.put(table, before);
       this.rows++;
     }
+  };
+
+  readonly changes: Snapshot["changes"] = () => {
+    const base = this.layer.parent!;
+    const out: { table: AnyTable; id: string; before: Row | undefined; after: Row | undefined }[] = [];
+    for (const { table, rows, gone } of this.layer.data.values()) {
+      for (const after of rows.values()) out.push({ table, id: after.id, before: base.row(table, after.id), after });
+      for (const id of gone) {
+        const before = base.row(table, id);
+        if (before !== undefined) out.push({ table, id, before, after: undefined });
+      }
+    }
+    return out;
   };
 
   readonly close = (): void => {

@@ -61,7 +61,7 @@ export class FlowDump {
   }
 
   /** @throws BadQuery for a table, an app or a resource that there is not */
-  check({ table, app, resource, state = "desired" }: FlowQuery): void {
+  check({ table, app, resource, at, state = "desired" }: FlowQuery): void {
     if (table !== undefined) {
       const id = this.tableId(table);
       // Foreign flows may be in tables that are nobody's here.
@@ -69,7 +69,7 @@ export class FlowDump {
     }
     const { apps, tables, view } = this.parts;
     if (app !== undefined && !apps.some((one) => one.name === app)) throw new BadQuery("app", `there is no app '${app.slice(0, 64)}'; there are ${apps.map((one) => one.name).join(", ")}`);
-    if (resource === undefined || tables.some((one: Table) => one.resource !== undefined && view.get(one, resource) !== undefined)) return;
+    if (resource === undefined || at !== undefined || tables.some((one: Table) => one.resource !== undefined && view.get(one, resource) !== undefined)) return;
     throw new BadQuery("resource", `there is no API resource '${resource.slice(0, 64)}', and no flow because of one`);
   }
 
@@ -85,6 +85,12 @@ export class FlowDump {
       const installed = state === "desired" && !query.stats ? undefined : await this.installed(id);
       yield* this.ofSwitch(id, state, table, installed);
     }
+  }
+
+  /** What a switch should have, while rows of an earlier generation are in their places. */
+  *desiredAt(id: string, generation: number, table: string | undefined): Iterable<FlowRecord> {
+    const number = table === undefined ? undefined : this.tableId(table);
+    for (const flow of this.parts.engine.flowsOf(id)) if (number === undefined || flow.table === number) yield this.record(id, flow, "desired", undefined, generation);
   }
 
   private *ofSwitch(id: string, state: "desired" | "installed" | "diff", table: number | undefined, installed: Installed | undefined): Iterable<FlowRecord> {
@@ -135,12 +141,13 @@ export class FlowDump {
     return out;
   }
 
-  private record(id: string, flow: Flow, state: FlowState, counts: Counts | undefined): FlowRecord {
+  /** `until`: what changed rows later is not their cause. */
+  private record(id: string, flow: Flow, state: FlowState, counts: Counts | undefined, until = Infinity): FlowRecord {
     const { engine, layout, model } = this.parts;
     const why = engine.provenance(flow);
     const resources = why.resources.map(({ type, table, id: row }): FlowResource => {
       const last = model.lastChange(table, row);
-      return { type, id: row, ...(last === undefined ? {} : { call: last.cause.call, generation: last.generation }) };
+      return { type, id: row, ...(last === undefined || last.generation > until ? {} : { call: last.cause.call, generation: last.generation }) };
     });
     return {
       switch: id,

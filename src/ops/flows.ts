@@ -49,6 +49,8 @@ export interface FlowQuery {
   /** ovs-ofctl syntax: fields that the flow's match must have. */
   readonly match?: string;
   readonly state?: (typeof flowStates)[number];
+  /** As it was desired then: an RFC 3339 instant or a generation. */
+  readonly at?: string;
   /** Whether packet and byte counts are asked for. */
   readonly stats: boolean;
 }

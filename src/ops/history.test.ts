@@ -89,7 +89,7 @@ describe("a bad question", () => {
     ["/history?resource=", 400, "query parameter resource: is empty"],
     ["/history?colour=red", 400, "query parameter colour: is not known here; there are resource, project, since, until, limit"],
     ["/history/diff", 400, "query parameter from: is missing: a generation or an instant"],
-    ["/history/diff?from=1&switch=hv1", 400, "query parameter switch: flows of the past are not in this version"],
+    ["/history/diff?from=1&switch=", 400, "query parameter switch: is empty"],
     ["/history/diff?from=1&to=9", 404, "generation 9 is still to come, the newest is 3"],
     ["/history/x", 400, "'x' is no generation"],
     ["/history/0", 404, "generation 0 is not kept, the oldest is 1"],

@@ -1,6 +1,8 @@
 // The past over HTTP: what changed, by which call, when.
 import type { FastifyReply } from "fastify";
-import { NotKept, type History, type Instant } from "../model/history.ts";
+import { NotKept, type History } from "../model/history.ts";
+import { instantOf } from "./instant.ts";
+import type { FlowDifference } from "./past.ts";
 import { BadQuery, queryOf, type OpsServer } from "./server.ts";
 
 /** Commits in one answer. */
@@ -14,16 +16,6 @@ const MORE = "x-axion-more-until";
 const AT_ONCE = 4;
 
 const GENERATION = /^\d{1,15}$/;
-const RFC3339 = /^\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)$/;
-
-function instantOf(query: ReadonlyMap<string, string>, name: string): Instant | undefined {
-  const value = query.get(name);
-  if (value === undefined) return undefined;
-  if (GENERATION.test(value)) return { generation: Number(value) };
-  const ms = RFC3339.test(value) ? Date.parse(value) : NaN;
-  if (Number.isNaN(ms)) throw new BadQuery(name, `'${value.slice(0, 64)}' is no generation and no RFC 3339 instant such as 2026-01-31T12:00:00Z`);
-  return { ms };
-}
 
 function wordOf(query: ReadonlyMap<string, string>, name: string): string | undefined {
   const value = query.get(name);
@@ -37,8 +29,8 @@ function limitOf(query: ReadonlyMap<string, string>): number {
   return Number(value);
 }
 
-/** Adds `GET /history`, `/history/diff` and `/history/{generation}`. */
-export function historyRoutes(server: OpsServer, history: History): void {
+/** Adds `GET /history`, `/history/diff` and `/history/{generation}`. `flowsOf`: what became of a switch's flows. */
+export function historyRoutes(server: OpsServer, history: History, flowsOf?: (from: number, to: number, id: string) => Promise<FlowDifference>): void {
   let running = 0;
   const failure = (code: string, message: string): { error: { code: string; message: string } } => ({ error: { code, message } });
   type Answer = readonly [status: number, body: unknown];
@@ -74,14 +66,15 @@ export function historyRoutes(server: OpsServer, history: History): void {
 
   server.get("/history/diff", async (request, reply) => {
     const query = queryOf(request.url, ["from", "to", "switch"]);
-    if (query.has("switch")) throw new BadQuery("switch", "flows of the past are not in this version");
+    const id = wordOf(query, "switch");
     const from = instantOf(query, "from");
     if (from === undefined) throw new BadQuery("from", "is missing: a generation or an instant");
     const to = instantOf(query, "to");
     const [status, body] = await bounded(reply, async (signal) => {
       const range = { from: await history.generationAt(from, signal), to: to === undefined ? history.range.newest : await history.generationAt(to, signal) };
       try {
-        return { ...range, changes: await history.diff(range.from, range.to, CHANGES, signal) };
+        const changes = await history.diff(range.from, range.to, CHANGES, signal);
+        return { ...range, changes, ...(id !== undefined && flowsOf !== undefined && { flows: { switch: id, ...(await flowsOf(range.from, range.to, id)) } }) };
       } catch (error) {
         if (error instanceof RangeError) throw new BadQuery("from", `${error.message}; ask for a shorter time`);
         throw error;

@@ -162,7 +162,7 @@ describe("flow dump", () => {
     ["app=a&app=b", "query parameter app: is given twice"],
     ["match=nosuch=1", 'query parameter match: no field "nosuch"'],
     ["match=ip,nw_dst=10.0.0", 'query parameter match: nw_dst: "10.0.0" is not an IPv4 address'],
-    ["bogus=1", "query parameter bogus: is not known here; there are switch, table, resource, app, match, state, stats, format"],
+    ["bogus=1", "query parameter bogus: is not known here; there are switch, table, resource, app, match, state, stats, at, format"],
   ])("?%s is refused", async (query, message) => {
     const answer = await make().inject(`/flows?${query}`);
     expect([answer.statusCode, answer.json()]).toEqual([400, { error: { code: "BAD_QUERY", message } }]);

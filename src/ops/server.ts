@@ -8,6 +8,9 @@ import { CountedLines } from "../lib/http/counted-lines.ts";
 import type { Door } from "../lib/http/door.ts";
 import type { Metrics } from "../lib/metrics.ts";
 import { listed, type Problem } from "../lib/problem.ts";
+import { BadQuery } from "./bad-query.ts";
+import { instantOf } from "./instant.ts";
+import type { Instant } from "../model/history.ts";
 import { refusedBy, type OpsTokenFile } from "./access.ts";
 import { canonicalField, fieldsOf, filtered, flowDump, flowFilter, flowStates, type FlowEvent, type FlowQuery, type FlowRecord } from "./flows.ts";
 import type { MeterRecord } from "./meters.ts";
@@ -33,6 +36,8 @@ export interface OpsProviders {
   checkFlowQuery?(query: FlowQuery): void;
   /** May answer with more than the query asks for: it is filtered again. */
   flows(query: FlowQuery): AsyncIterable<FlowRecord> | Iterable<FlowRecord>;
+  /** Flows of an instant of the past. @throws BadQuery */
+  pastFlows?(at: Instant, query: FlowQuery): Promise<{ readonly generation: number; readonly flows: readonly FlowRecord[] }>;
   onFlowEvent(listener: (event: FlowEvent) => void): () => void;
   /** Switches that keep what they have and get nothing, by id. */
   held?(): readonly string[];
@@ -57,18 +62,7 @@ export interface OpsOptions {
 }
 
 export type OpsServer = FastifyInstance;
-
-/** 400, or 404 for a switch that is not there: the query parameter and what is wrong with it. */
-export class BadQuery extends Error {
-  readonly parameter: string;
-  readonly status: 400 | 404;
-  constructor(parameter: string, message: string, status: 400 | 404 = 400) {
-    super(`query parameter ${parameter}: ${message}`);
-    this.name = "BadQuery";
-    this.parameter = parameter;
-    this.status = status;
-  }
-}
+export { BadQuery };
 
 /** Query parameters of `url`, of these names, each at most once. @throws BadQuery */
 export function queryOf(url: string, known: readonly string[]): Map<string, string> {
@@ -104,6 +98,12 @@ function flowQuery(query: Map<string, string>): FlowQuery {
   if (typeof out.match === "string") checkMatch(out.match);
   const state = oneOf(query, "state", flowStates);
   if (state !== undefined) out.state = state;
+  const at = query.get("at");
+  if (at !== undefined) {
+    out.at = at;
+    if (out.stats === true) throw new BadQuery("stats", "nothing was counted at an instant of the past");
+    if (state !== undefined && state !== "desired") throw new BadQuery("state", "of the past there is what was desired");
+  }
   return out as unknown as FlowQuery;
 }
 
@@ -156,7 +156,7 @@ export function createOps(options: OpsOptions): OpsServer {
 
   const failure = (code: string, message: string): { error: { code: string; message: string } } => ({ error: { code, message } });
   server.setErrorHandler((error: FastifyError | BadQuery | SwitchSilent, request, reply) => {
-    if (error instanceof BadQuery) return reply.code(error.status).send(failure(error.status === 404 ? "NOT_FOUND" : "BAD_QUERY", error.message));
+    if (error instanceof BadQuery) return reply.code(error.status).send(failure(error.status === 404 ? "NOT_FOUND" : error.status === 503 ? "TOO_MANY" : "BAD_QUERY", error.message));
     if (error instanceof SwitchSilent) return reply.code(504).send(failure("SWITCH_SILENT", error.message));
     const status = error.statusCode ?? 500;
     if (status < 500) return reply.code(status).send(failure("BAD_REQUEST", error.message));
@@ -231,16 +231,19 @@ export function createOps(options: OpsOptions): OpsServer {
 
   /** What was asked for by name must be there: an empty dump would look like an empty switch. */
   function checked(query: FlowQuery): FlowQuery {
-    if (query.switch !== undefined && providers.switch(query.switch) === undefined) throw new BadQuery("switch", `there is no switch '${query.switch.slice(0, 64)}'`, 404);
+    if (query.at === undefined && query.switch !== undefined && providers.switch(query.switch) === undefined) throw new BadQuery("switch", `there is no switch '${query.switch.slice(0, 64)}'`, 404);
     providers.checkFlowQuery?.(query);
     return query;
   }
 
   server.get("/flows", async (request, reply) => {
-    const params = queryOf(request.url, [...FILTERS, "state", "stats", "format"]);
+    const params = queryOf(request.url, [...FILTERS, "state", "stats", "at", "format"]);
     const format = oneOf(params, "format", ["json", "text"]) ?? "json";
     const query = checked(flowQuery(params));
-    const flows = filtered(providers.flows(query), flowFilter(query));
+    const at = instantOf(params, "at");
+    const past = at === undefined ? undefined : await providers.pastFlows?.(at, query);
+    if (past !== undefined) reply.header("x-axion-generation", String(past.generation));
+    const flows = past?.flows ?? filtered(providers.flows(query), flowFilter(query));
     const body = Readable.from(await begun(flowDump(flows, format)), { objectMode: false });
     body.on("error", (error) => log.warn({ reason: error.message, url: request.url }, "flow dump broke off"));
     return reply.header("content-type", format === "text" ? "text/plain; charset=utf-8" : "application/json; charset=utf-8").send(body);

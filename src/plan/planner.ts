@@ -100,10 +100,10 @@ export class Planner {
   }
 
   /** What the desired state is while rows are in their places. @throws PlanTooLarge */
-  during<T>(changes: readonly Change[], read: (delta: ReadonlyMap<string, ChassisDelta>) => T): T {
+  during<T>(changes: readonly Change[], read: (delta: ReadonlyMap<string, ChassisDelta>) => T, runs = this.limits.runs): T {
     const { model, engine, catchUp } = this.parts;
     catchUp();
-    return this.bounded(() => engine.attempt({ changes, runs: this.limits.runs, place: (those, as) => model.place(those, as), follow: () => [], read: ({ chassis }) => read(chassis) }));
+    return this.bounded(() => engine.attempt({ changes, runs, place: (those, as) => model.place(those, as), follow: () => [], read: ({ chassis }) => read(chassis) }));
   }
 
   private bounded<T>(attempt: () => T): T {

@@ -16,12 +16,14 @@ import { SimulatedClock } from "../../src/lib/clock.ts";
 import { hookGuard } from "../../src/lib/hook-guard.ts";
 import { SeededRandom, type Random } from "../../src/lib/random.ts";
 import { Facts } from "../../src/model/facts.ts";
+import { History } from "../../src/model/history.ts";
 import { Model } from "../../src/model/model.ts";
 import { earlierLayouts } from "../../src/model/layouts.ts";
 import { danglingProblems, mendReferences } from "../../src/model/references.ts";
 import type { View } from "../../src/model/view.ts";
 import { createNorthbound, type Northbound, type NorthboundOptions } from "../../src/northbound/index.ts";
-import { lineOf } from "../../src/ops/flow-dump.ts";
+import { FlowDump, lineOf } from "../../src/ops/flow-dump.ts";
+import { PastFlows } from "../../src/ops/past.ts";
 import { Planner } from "../../src/plan/planner.ts";
 import { Layout } from "../../src/pipeline/layout.ts";
 import { recordOf } from "../../src/pipeline/record.ts";
@@ -294,6 +296,16 @@ export class Harness {
       tx.put(vifTable, vif);
       for (const app of this.apps) app.vif?.plugged?.(tx, vif);
     });
+  }
+
+  /** What was, as the ops listener tells it. */
+  past(): { readonly history: History; readonly flows: PastFlows } {
+    const { apps, engine, layout, model, view, planner } = this;
+    const tables = allTables(apps);
+    const history = new History(this.world.store, model, tables);
+    // No switch is asked.
+    const southbound = { switches: () => [], quarantined: () => [], compareInstalled: () => Promise.resolve([]) } as unknown as ConstructorParameters<typeof FlowDump>[0]["southbound"];
+    return { history, flows: new PastFlows({ history, planner, dump: new FlowDump({ apps, tables, view, engine, layout, model, southbound }), view: model.view }) };
   }
 
   /** Timers that services have, but for the one that there is always: agents look whether hosts are alive. */

@@ -1,0 +1,16 @@
+// Instants of the past as they are asked for: a generation, or RFC 3339.
+import type { Instant } from "../model/history.ts";
+import { BadQuery } from "./bad-query.ts";
+
+const GENERATION = /^\d{1,15}$/;
+const RFC3339 = /^\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)$/;
+
+/** @throws BadQuery */
+export function instantOf(query: ReadonlyMap<string, string>, name: string): Instant | undefined {
+  const value = query.get(name);
+  if (value === undefined) return undefined;
+  if (GENERATION.test(value)) return { generation: Number(value) };
+  const ms = RFC3339.test(value) ? Date.parse(value) : NaN;
+  if (Number.isNaN(ms)) throw new BadQuery(name, `'${value.slice(0, 64)}' is no generation and no RFC 3339 instant such as 2026-01-31T12:00:00Z`);
+  return { ms };
+}

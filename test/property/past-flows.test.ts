@@ -1,0 +1,70 @@
+// The past against the truth: the flows of an instant, worked out later, are those that were desired then.
+import fc from "fast-check";
+import { expect, test } from "vitest";
+import { SeededRandom } from "../../src/lib/random.ts";
+import { lineOf } from "../../src/ops/flow-dump.ts";
+import { flowLine } from "../../src/ops/flows.ts";
+import { compare } from "../support/from-scratch.ts";
+import { Harness } from "../support/harness.ts";
+import { History, step } from "./history.ts";
+
+const HOSTS = ["hv0", "hv1", "hv2", "hv3"];
+const nightly = process.env.AXION_NIGHTLY === "1";
+const CHANGES = nightly ? 10_000 : 120;
+const INSTANTS = nightly ? 60 : 8;
+
+test("flows of past instants are what was desired then, and looking leaves nothing behind", { timeout: 3_600_000 }, async () => {
+  const h = await Harness.make();
+  try {
+    const history = new History(h);
+    const random = new SeededRandom(12);
+    for (const n of [0, 1, 2]) await history.run({ do: "chassis", n });
+    for (const n of [0, 1, 2]) {
+      await history.run({ do: "network", n });
+      await history.run({ do: "subnet", n, m: 0 });
+      for (const m of [1, 1, 1]) await history.run({ do: "port", n, m });
+      await history.run({ do: "group", n });
+      await history.run({ do: "router", n });
+      await history.run({ do: "interface", n, m: n });
+    }
+    for (const n of [0, 1, 2, 3, 4]) await history.run({ do: "plug", n, m: n });
+    const first = h.model.generation;
+    const told = new Map<number, Record<string, string[]>>();
+    const desired = (): Record<string, string[]> => Object.fromEntries(HOSTS.map((id) => [id, [...h.engine.flowsOf(id)].map(lineOf).sort()]));
+    for (const [i, s] of fc.sample(step, { numRuns: CHANGES, seed: 12 }).entries()) {
+      await history.run(s);
+      if (i % Math.floor(CHANGES / INSTANTS) !== 0) continue;
+      await h.settled();
+      told.set(h.model.generation, desired());
+    }
+    await h.settled();
+    const now = desired();
+    const { flows, history: past } = h.past();
+    let slowest = 0;
+    const ask = async (generation: number, id?: string): Promise<string[]> => {
+      const began = performance.now();
+      const answer = await flows.flows({ generation }, { stats: false, ...(id !== undefined && { switch: id }) });
+      slowest = Math.max(slowest, performance.now() - began);
+      expect(answer.generation).toBe(generation);
+      return answer.flows.map((flow) => `${flow.switch} ${flowLine(flow)}`).sort();
+    };
+    for (const [generation, then] of [...told].sort(() => random.next() - 0.5)) {
+      expect(await ask(generation), `generation ${generation}`).toEqual(Object.entries(then).flatMap(([id, lines]) => lines.map((line) => `${id} ${line}`)).sort());
+    }
+    expect(desired()).toEqual(now);
+    compare(h);
+    // The difference of two instants, of one switch.
+    const [a, b] = [[...told.keys()][1]!, [...told.keys()].at(-2)!];
+    const { add, change, remove } = await flows.difference(a, b, "hv0");
+    const [was, is] = [new Set(told.get(a)!.hv0), new Set(told.get(b)!.hv0)];
+    expect([...add, ...change].sort()).toEqual([...is].filter((line) => !was.has(line)).sort());
+    expect(remove.every((line) => was.has(line) && !is.has(line))).toBe(true);
+    expect(change.length + remove.length).toBe([...was].filter((line) => !is.has(line)).length);
+    await expect(flows.flows({ generation: h.model.generation + 1 }, { stats: false })).rejects.toThrow("at: generation");
+    await expect(flows.flows({ generation: first }, { stats: false, switch: "hv9" })).rejects.toThrow("switch: there was no switch 'hv9' then");
+    expect(past.range.oldest).toBe(1);
+    if (nightly) console.info(`${h.model.generation} generations, ${Object.values(now).flat().length} flows; the slowest answer took ${Math.round(slowest)} ms`);
+  } finally {
+    await h.close();
+  }
+});
