@@ -36,6 +36,7 @@ import { historyRoutes } from "./ops/history.ts";
 import { metersOf } from "./ops/meters.ts";
 import { PastFlows } from "./ops/past.ts";
 import { planRoutes } from "./ops/plan.ts";
+import { receiptRoutes } from "./ops/receipts.ts";
 import { createOps, type OpsServer } from "./ops/server.ts";
 import { Shadow } from "./ops/shadow.ts";
 import { Planner } from "./plan/planner.ts";
@@ -43,6 +44,7 @@ import { Layout } from "./pipeline/layout.ts";
 import { recordOf } from "./pipeline/record.ts";
 import { Asked, Claims, FlowCounter, machineHttp, Outbound, Packets, Services, Share } from "./services/index.ts";
 import { Southbound } from "./southbound/index.ts";
+import { ReceiptLog } from "./southbound/receipt-log.ts";
 import { Receipts } from "./southbound/receipts.ts";
 import type { KvStore } from "./store/kv.ts";
 import { keepFirstEdition } from "./store/first-edition.ts";
@@ -131,6 +133,12 @@ export class Controller {
       chassis: () => Array.from(model.view.all(chassisTable), ({ id }) => id), known: (chassis) => model.view.get(chassisTable, chassis) !== undefined,
     });
     this.stops.push(() => receipts.stop());
+    const receiptLog = new ReceiptLog({
+      onCommit: (listener) => model.onCommit(listener), desired: engine, onSent: (listener) => southbound.onSent(listener), onConfirmed: (listener) => southbound.onConfirmed(listener),
+      known: (chassis) => model.view.get(chassisTable, chassis) !== undefined, clock,
+      seconds: metrics.histogram("axion_call_confirmed_seconds", "From the commit of a call to the confirmation of the last switch that it concerns, by method and project; projects beyond 64 are other", ["method", "project"], [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30]),
+    });
+    this.stops.push(() => receiptLog.stop());
     const dropped = metrics.counter("axion_service_packets_dropped_total", "Packets that a service of an app did not get, and changes because of packets that were refused, by the limit: port, total or writes", ["app", "service", "limit"]);
     const asked = new Asked(clock);
     const counter = new FlowCounter({ placed: (app, rule, entity) => engine.placed(app, rule, entity), ask: (chassis, cookie) => southbound.flowsWith(chassis, cookie), clock });
@@ -188,6 +196,7 @@ export class Controller {
         policy: () => shownPolicy(northbound.registry.policy, northbound.policyFile),
       },
     });
+    receiptRoutes(ops, receiptLog);
     planRoutes(ops, plansOfOperator({ plans: northbound.plans!, faces: northbound.faces, model, log }));
     historyRoutes(ops, history, (from, to, id) => past.difference(from, to, id));
     await listening("ops", ops.listen(config.ops));

@@ -1,7 +1,6 @@
 // `axion history`: what changed, by which call, when.
 import { UsageError } from "../lib/usage-error.ts";
 import type { Call } from "./call.ts";
-import { flowsText, type SwitchFlows } from "./switch-flows.ts";
 import { cell, plain } from "./table.ts";
 
 export interface HistoryOptions {
@@ -70,4 +69,19 @@ export function changeText({ type, id, before, after }: Change): string {
   if (after === null || after === undefined) return `  - ${what}\n`;
   const keys = [...new Set([...Object.keys(before), ...Object.keys(after)])].filter((key) => JSON.stringify(before[key]) !== JSON.stringify(after[key]));
   return `  ~ ${what}\n${keys.map((key) => `      ${plain(key)}: ${cell(before[key])} -> ${cell(after[key])}\n`).join("")}`;
+}
+
+/** What becomes of a switch's flows, as lines of dumps. */
+export interface SwitchFlows {
+  readonly switch?: unknown;
+  readonly add?: readonly string[];
+  readonly change?: readonly string[];
+  readonly remove?: readonly string[];
+}
+
+/** "+" added, "~" changed, "-" removed. */
+export function flowsText(id: string, { add = [], change = [], remove = [] }: SwitchFlows): string {
+  if (add.length + change.length + remove.length === 0) return "";
+  const lines = ([["+", add], ["~", change], ["-", remove]] as const).flatMap(([mark, those]) => those.map((line) => `    ${mark} ${plain(line)}\n`));
+  return `  ${id}: ${add.length} flows added, ${change.length} changed, ${remove.length} removed\n${lines.join("")}`;
 }

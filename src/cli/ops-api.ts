@@ -53,13 +53,14 @@ export class OpsApi {
     this.url = url.replace(/\/+$/, "");
   }
 
-  /** A request without a body, whatever the answer's status. The answer's body is not read yet. @throws OpsError */
-  private ask(path: string, query: Query, method: "GET" | "POST" = "GET"): Promise<IncomingMessage> {
+  /** A request, with JSON in it if `body` is given, whatever the answer's status. The answer's body is not read yet. @throws OpsError */
+  private ask(path: string, query: Query, method: "GET" | "POST" = "GET", body?: unknown): Promise<IncomingMessage> {
     const target = new URL(this.base);
     target.pathname = target.pathname.replace(/\/+$/, "") + path;
     for (const [name, value] of Object.entries(query)) if (value !== undefined) target.searchParams.set(name, value);
+    const text = body === undefined ? undefined : Buffer.from(JSON.stringify(body));
     return new Promise((resolve, reject) => {
-      const request = (target.protocol === "https:" ? https : http).request(target, { method, agent: false, headers: { accept: "application/json, text/plain", ...(this.token === undefined ? {} : { authorization: `Bearer ${this.token}` }) } }, resolve).end();
+      const request = (target.protocol === "https:" ? https : http).request(target, { method, agent: false, headers: { accept: "application/json, text/plain", ...(this.token === undefined ? {} : { authorization: `Bearer ${this.token}` }), ...(text === undefined ? {} : { "content-type": "application/json", "content-length": text.length }) } }, resolve).end(text);
       request.setTimeout(IDLE_MS, () => request.destroy(Object.assign(new Error("no answer"), { code: "ETIMEDOUT" })));
       request.on("error", (error: NodeJS.ErrnoException) => {
         // Several addresses of one name are several errors
@@ -75,13 +76,13 @@ export class OpsApi {
     return this.json("GET", path, query, allow);
   }
 
-  /** A POST without a body whose answer is JSON. @throws OpsError, UsageError for a query that the controller cannot read */
-  async post(path: string, query: Query = {}): Promise<Answer> {
-    return this.json("POST", path, query, []);
+  /** A POST whose answer is JSON. @throws OpsError, UsageError for a query or body that the controller cannot read */
+  async post(path: string, query: Query = {}, body?: unknown): Promise<Answer> {
+    return this.json("POST", path, query, [], body);
   }
 
-  private async json(method: "GET" | "POST", path: string, query: Query, allow: readonly number[]): Promise<Answer> {
-    const response = await this.ask(path, query, method);
+  private async json(method: "GET" | "POST", path: string, query: Query, allow: readonly number[], body?: unknown): Promise<Answer> {
+    const response = await this.ask(path, query, method, body);
     const status = response.statusCode ?? 0;
     if (!isSuccess(status) && !allow.includes(status)) throw await this.refusal(response, `${method} ${path}`);
     const text = await this.text(response);

@@ -12,13 +12,14 @@ import { completion, shells, type Shell } from "./completion.ts";
 import { history, type HistoryOptions } from "./history.ts";
 import { flows, formats, states, type FlowOptions } from "./flows.ts";
 import { lab } from "./lab.ts";
+import { plan, receipts, type PlanOptions } from "./plan.ts";
 import { OpsApi, OpsError } from "./ops-api.ts";
 import { policy, problems } from "./reports.ts";
 import { status, switches } from "./status.ts";
 import { storeCommands } from "./store.ts";
 
 /** Designed and refused by name. */
-export const notYet: readonly string[] = ["trace", "plan", "receipts", "tunnels", "pki"];
+export const notYet: readonly string[] = ["trace", "tunnels", "pki"];
 
 interface GlobalOptions {
   readonly opsUrl: string;
@@ -98,6 +99,21 @@ export function makeProgram(output: Output, finish: (code: number) => void): Com
     .option("--to <instant>", "to this one (now)")
     .option("--switch <id>", "with what became of the flows of one switch")
     .action(async (generation: string | undefined, options: HistoryOptions) => finish(await history(call(), generation, options)));
+  program
+    .command("plan")
+    .description("what a call of the API would come to: resources, flows of each switch; nothing is changed")
+    .argument("<method>", "POST, PUT or DELETE")
+    .argument("<path>", "such as /v2.0/ports")
+    .argument("[body]", "JSON, or @ and the name of a file with it")
+    .option("--project <id>", "as a call of this project; default: an administrator's")
+    .option("--roles <list>", "of the project's caller, comma-separated (member)")
+    .action(async (method: string, path: string, body: string | undefined, options: PlanOptions) => finish(await plan(call(), method, path, body, options)));
+  program
+    .command("receipts")
+    .description("which switches have confirmed the last changes, and how long it took; or one generation, switch by switch")
+    .argument("[generation]", "one change")
+    .option("--limit <n>", "how many at most (20)")
+    .action(async (generation: string | undefined, { limit }: { limit?: string }) => finish(await receipts(call(), generation, limit)));
   addAccept(storeCommands(program, call, finish), call, finish);
   program
     .command("lab")

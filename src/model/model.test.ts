@@ -204,7 +204,7 @@ describe("durability", () => {
     expect({ answered, seen: seen.length, row: model.view.get(items, "a"), generation: model.generation }).toEqual({ answered: false, seen: 0, row: undefined, generation: 0 });
     gate.go();
     await done;
-    expect(seen).toEqual([{ generation: 1, changes: [{ table: items, id: "a", before: undefined, after: { id: "a", kind: "k", n: 1 } }] }]);
+    expect(seen).toEqual([{ generation: 1, cause: { requestId: "req-put a", call: "put a" }, changes: [{ table: items, id: "a", before: undefined, after: { id: "a", kind: "k", n: 1 } }] }]);
   });
 
   test("group commit: what is asked for during a write shares the next one", async () => {

@@ -37,6 +37,8 @@ export interface Change {
 export interface Commit {
   readonly generation: number;
   readonly changes: readonly Change[];
+  /** undefined: another controller's. */
+  readonly cause?: Cause;
 }
 
 export interface LastChange {
@@ -453,7 +455,7 @@ export class Model {
         if (after === undefined) this.last.get(table.name)?.delete(id);
         else if (kept === undefined) this.note(table.name, id, mark);
       }
-      commits.push({ generation, changes });
+      commits.push({ generation, changes, cause });
     }
     return commits;
   }

@@ -73,6 +73,7 @@ export class Southbound {
   private readonly audits: AuditSchedule;
   private readonly packets: PacketQueue<SwitchPacketIn>;
   private readonly announcements: Announcements;
+  private readonly senders = new Set<(chassis: string, generation: number) => void>();
   private readonly listeners = new Set<(chassis: string, generation: number) => void>();
   private readonly undo: (() => void)[] = [];
   private readonly counts = new Map<string, number>();
@@ -274,6 +275,12 @@ export class Southbound {
   onConfirmed(listener: (chassis: string, generation: number) => void): () => void {
     this.listeners.add(listener);
     return () => this.listeners.delete(listener);
+  }
+
+  /** Called when changes up to a generation are on their way to a switch. */
+  onSent(listener: (chassis: string, generation: number) => void): () => void {
+    this.senders.add(listener);
+    return () => this.senders.delete(listener);
   }
 
   /** Flows that the switch refused, with its error. */
@@ -521,6 +528,9 @@ export class Southbound {
         },
         shadow: this.shadow,
         judge: (parts, current) => this.judge(row.id, parts, current),
+        onSent: (generation) => {
+          for (const sent of this.senders) sent(row.id, generation);
+        },
         onConfirmed: (chassis) => {
           const told = this.byChassis.get(chassis);
           if (told !== undefined) this.marks?.confirmed(chassis, told.confirmed, told.told);

@@ -29,6 +29,7 @@ import { Layout } from "../../src/pipeline/layout.ts";
 import { recordOf } from "../../src/pipeline/record.ts";
 import { Asked, Claims, FlowCounter, Packets, Services, Share, type DatagramNetwork, type HttpClient } from "../../src/services/index.ts";
 import { Receipts } from "../../src/southbound/receipts.ts";
+import { KEEP } from "../../src/store/log.ts";
 import { openStore } from "../../src/store/open.ts";
 import type { KvStore } from "../../src/store/kv.ts";
 import { collectionOf } from "./process.ts";
@@ -196,7 +197,7 @@ export class Harness {
   }
 
   static async make(extraApps: readonly App[] = [], folder = appsFolder, options: HarnessOptions = {}): Promise<Harness> {
-    const world = { folder, extraApps, store: await openStore("memory:", { dataDir: "" }), clock: new SimulatedClock(), random: new SeededRandom(options.seed ?? 1), switches: new Map<string, ToldSwitch>(), layouts: [] };
+    const world = { folder, extraApps, store: await openStore("memory:", { dataDir: "", keep: { ...KEEP, ms: Infinity } }), clock: new SimulatedClock(), random: new SeededRandom(options.seed ?? 1), switches: new Map<string, ToldSwitch>(), layouts: [] };
     return Harness.start(world, options);
   }
 

@@ -20,6 +20,8 @@ export interface SwitchOptions {
   /** Flows that may wait; more, and the switch is compared anew instead. */
   readonly pendingLimit: number;
   readonly onConfirmed: (chassis: string) => void;
+  /** Changes up to a generation are on their way to it. */
+  readonly onSent?: (generation: number) => void;
   /** Shared by all switches: who may hold a dump, and how much all dumps may have. */
   readonly slots: SyncSlots;
   readonly dumps: ByteBudget;

@@ -442,6 +442,7 @@ export class Switch {
     this.inflight = batch;
     this.zones = new Set();
     this.forgetPending();
+    this.options.onSent?.(batch.generation);
     this.deliver(session, batch).then(
       () => {
         if (this.session !== session) return;
