@@ -194,6 +194,39 @@ describe("the past", () => {
   });
 });
 
+describe("a change", () => {
+  interface Dump {
+    readonly flows: readonly { readonly switch: string; readonly cookie: string; readonly table_id: number; readonly priority: number; readonly match: string; readonly actions: string }[];
+  }
+  const linesOf = (text: string): string[] =>
+    (JSON.parse(text) as Dump).flows.map((f) => `${f.switch} cookie=${f.cookie}, table=${f.table_id}, priority=${f.priority}${f.match === "" ? "" : `,${f.match}`} actions=${f.actions === "" ? "drop" : f.actions}`).sort();
+
+  test("is planned, made as it was planned, confirmed, and what was before can be seen", async () => {
+    const url_ = `/v2.0/ports/${instance.port.id}`;
+    const body = { port: { admin_state_up: false } };
+    const before = linesOf(await said("flows", "--json"));
+    const generation = await cloud.metric("axion_generation");
+    expect(await said("plan", "PUT", url_, JSON.stringify(body))).toMatch(/^PUT .* status 200\nresources\n {2}~ port .*\n(.*\n)*flows\n {2}hv1: /);
+    const planned = JSON.parse(await said("plan", "PUT", url_, JSON.stringify(body), "--json")) as { token: string; switches: Record<string, { add: string[]; change: string[]; remove: string[] }> };
+    expect([await cloud.metric("axion_generation"), linesOf(await said("flows", "--json"))]).toEqual([generation, before]);
+    const made = await cloud.controller.api("PUT", `${url_}?wait=dataplane`, body, { "x-axion-plan": planned.token });
+    expect([made.status, made.headers["x-axion-dataplane"]]).toEqual([200, "confirmed"]);
+    const after = linesOf(await said("flows", "--state", "installed", "--json"));
+    const [was, is] = [new Set(before), new Set(after)];
+    const of = (kinds: readonly ("add" | "change" | "remove")[]): string[] => Object.entries(planned.switches).flatMap(([id, those]) => kinds.flatMap((kind) => those[kind].map((line) => `${id} ${line}`))).sort();
+    expect(after.filter((line) => !was.has(line))).toEqual(of(["add", "change"]));
+    expect(before.filter((line) => !is.has(line)).length).toBe(of(["remove", "change"]).length);
+    const own = String(made.headers["x-axion-generation"]);
+    const receipt = JSON.parse(await said("receipts", own, "--json")) as { call: string; complete: boolean; switches: Record<string, { sent_at: string; confirmed_at: string; ms: number }> };
+    expect(receipt).toMatchObject({ call: `PUT ${url_}`, complete: true, switches: { hv1: { sent_at: expect.stringMatching(/Z$/), confirmed_at: expect.stringMatching(/Z$/), ms: expect.any(Number) } } });
+    expect(await said("receipts", "--limit", "5")).toContain(`PUT ${url_}`);
+    expect(linesOf(await said("flows", "--at", String(Number(own) - 1), "--json"))).toEqual(before);
+    expect(await said("history", "--from", String(Number(own) - 1), "--to", own, "--switch", "hv1")).toMatch(/\n {2}hv1: \d+ flows added, \d+ changed, \d+ removed\n/);
+    expect((await cloud.controller.ops<string>("GET", "/metrics")).body).toMatch(/^axion_call_confirmed_seconds_count\{method="PUT",project=".*"\} [1-9]/m);
+    await cloud.controller.api("PUT", url_, { port: { admin_state_up: true } });
+  });
+});
+
 describe("the command line", () => {
   test("--help everywhere: 0, on the output; nothing that is not built", async () => {
     const help = await run(["--help"]);
