@@ -6,14 +6,16 @@ import { benchDataplane } from "./dataplane.ts";
 import { benchIncremental } from "./incremental.ts";
 import { benchOvsdb } from "./ovsdb.ts";
 import { benchOpenflow } from "./openflow.ts";
+import { benchPlan } from "./plan.ts";
 import { benchQos } from "./qos.ts";
 import { benchSwitches } from "./switches.ts";
 import type { Workload } from "./workload.ts";
 
-const usage = `usage: npm run bench -- compile|incremental|switches|api|ovsdb|openflow|dataplane|qos [--tenants T] [--networks K] [--ports P] [--hosts H] [--repeats N] [--switches N] [--connections N] [--seconds S] [--json]
+const usage = `usage: npm run bench -- compile|incremental|plan|switches|api|ovsdb|openflow|dataplane|qos [--tenants T] [--networks K] [--ports P] [--hosts H] [--repeats N] [--switches N] [--connections N] [--seconds S] [--json]
 
   compile      everything from nothing: flows, rules run, time, memory
   incremental  one change at a time through the API: time, rules run, flows changed, bytes sent
+  plan         a change planned, and made; another caller's writes without plans and while they are made without pause
   switches     N real Open vSwitch switches (default 200) connect at once: time until all are in sync, memory, a restart
   api          the controller as a process with --ports (default 10,000) ports, asked by a tenant with a token: latency, requests a second, server CPU
                for each, medians of 5 rounds; --seconds (default 3) a case, --connections (default 8 and 32) in the concurrent ones. AXION_BENCH_AGAINST=<dist/src/main.js of
@@ -62,6 +64,7 @@ const show = (result: object): void => {
 
 if (name === "compile") show(await benchCompile(w, apps));
 else if (name === "incremental") show(await benchIncremental(w, numbers.get("repeats") ?? 50, apps));
+else if (name === "plan") show(await benchPlan(w, numbers.get("repeats") ?? 200, apps));
 else if (name === "switches") show(await benchSwitches(numbers.get("switches") ?? 200, (line) => process.stderr.write(`${line}\n`)));
 else if (name === "api") {
   const [connections, against] = [numbers.get("connections"), process.env.AXION_BENCH_AGAINST];
