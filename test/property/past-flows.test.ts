@@ -42,9 +42,10 @@ test("flows of past instants are what was desired then, and looking leaves nothi
     const { flows, history: past } = h.past();
     let slowest = 0;
     const ask = async (generation: number, id?: string): Promise<string[]> => {
-      const began = performance.now();
+      const began = process.cpuUsage();
       const answer = await flows.flows({ generation }, { stats: false, ...(id !== undefined && { switch: id }) });
-      slowest = Math.max(slowest, performance.now() - began);
+      const { user, system } = process.cpuUsage(began);
+      slowest = Math.max(slowest, (user + system) / 1000);
       expect(answer.generation).toBe(generation);
       return answer.flows.map((flow) => `${flow.switch} ${flowLine(flow)}`).sort();
     };
@@ -63,7 +64,7 @@ test("flows of past instants are what was desired then, and looking leaves nothi
     await expect(flows.flows({ generation: h.model.generation + 1 }, { stats: false })).rejects.toThrow("at: generation");
     await expect(flows.flows({ generation: first }, { stats: false, switch: "hv9" })).rejects.toThrow("switch: there was no switch 'hv9' then");
     expect(past.range.oldest).toBe(1);
-    if (nightly) console.info(`${h.model.generation} generations, ${Object.values(now).flat().length} flows; the slowest answer took ${Math.round(slowest)} ms`);
+    if (nightly) console.info(`${h.model.generation} generations, ${Object.values(now).flat().length} flows; the slowest answer took ${Math.round(slowest)} ms of CPU`);
   } finally {
     await h.close();
   }
