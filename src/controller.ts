@@ -36,6 +36,8 @@ import { historyRoutes } from "./ops/history.ts";
 import { metersOf } from "./ops/meters.ts";
 import { createOps, type OpsServer } from "./ops/server.ts";
 import { Shadow } from "./ops/shadow.ts";
+import { traceRoutes } from "./ops/trace/routes.ts";
+import { Tracer } from "./ops/trace/tracer.ts";
 import { Layout } from "./pipeline/layout.ts";
 import { recordOf } from "./pipeline/record.ts";
 import { Asked, Claims, FlowCounter, machineHttp, Outbound, Packets, Services, Share } from "./services/index.ts";
@@ -181,6 +183,7 @@ export class Controller {
         policy: () => shownPolicy(northbound.registry.policy, northbound.policyFile),
       },
     });
+    traceRoutes(ops, new Tracer({ apps, tables, view, engine, layout, guard, switches: southbound }));
     historyRoutes(ops, new History(store, model, tables));
     await listening("ops", ops.listen(config.ops));
     this.stops.push(() => ops.close());

@@ -54,7 +54,7 @@ const allowed: Readonly<Record<string, readonly string[]>> = {
   services: ["pipeline", "model"],
   southbound: ["compiler", "model"],
   northbound: ["model", "store"],
-  ops: ["compiler", "pipeline", "model", "southbound"],
+  ops: ["compiler", "pipeline", "model", "southbound", "trace"],
 };
 const layerOf = (path: string): string | undefined => /^src\/([^/]+)\//.exec(path)?.[1];
 

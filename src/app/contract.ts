@@ -3,6 +3,7 @@
 import type { Entrance } from "./actions.ts";
 import type { Converter } from "./check.ts";
 import type { TableEffects } from "./effects.ts";
+import type { Explains } from "./explain.ts";
 import type { Face } from "./face.ts";
 import type { Observe } from "./observe.ts";
 import type { PacketInHandler } from "./packets.ts";
@@ -40,6 +41,7 @@ export * from "./references.ts";
 export * from "./packets.ts";
 export * from "./effects.ts";
 export * from "./flow-counts.ts";
+export * from "./explain.ts";
 export * from "./pipeline.ts";
 export * from "./service.ts";
 export { defineSettings, type Endpoint, type SettingDecl, type SettingDecls, type NumberRange, type SettingKind, type Settings, type SettingValues } from "./settings.ts";
@@ -134,6 +136,8 @@ export interface App {
   readonly problems?: (view: LiveView) => readonly AppProblem[];
   /** The kinds of problem that it can find, with cause and cure for docs/problems.md. */
   readonly problemKinds?: Readonly<Record<string, ProblemKind>>;
+  /** What it knows of packets that an operator, or a tenant, has traced. */
+  readonly explains?: Explains;
   /** Columns that a host's switch writes by itself, to be read with `observed`. */
   readonly observe?: Observe;
   /** What plugging means: an interface appeared, its flows are confirmed by its switch, it is gone. */
