@@ -70,6 +70,13 @@ export interface PacketStop {
   register<R extends Readonly<Record<string, RegisterDecl>>, N extends keyof R & string>(name: N, pipeline: { readonly registers: R }): RegisterValue<R[N]>;
 }
 
+/** What is known of tunnels beside flows. */
+export interface TunnelKnown {
+  readonly state: "up" | "down" | "unknown";
+  /** Bytes of the largest IP packet inside that was seen to arrive, if that was measured. */
+  readonly mtu?: number;
+}
+
 /**
  * What an app says of packets that are traced. Of beginnings a cause counts before any start, which is the first that some app knows; where a packet
  * ended the app of the table is asked first, then the others in their order, and the first that knows counts.
@@ -77,6 +84,8 @@ export interface PacketStop {
 export interface Explains {
   begin?(this: void, view: LiveView, question: PacketQuestion): PacketStart | PacketCause | undefined;
   cause?(this: void, view: LiveView, stop: PacketStop): PacketCause | undefined;
+  /** Of the tunnel from one chassis to another, of a type (geneve, vxlan, gre). */
+  tunnel?(this: void, view: LiveView, from: string, to: string, type: string): TunnelKnown | undefined;
 }
 
 export const isCause = (found: PacketStart | PacketCause): found is PacketCause => "reason" in found;

@@ -135,3 +135,14 @@ test("what cannot be asked is refused by the name of what is wrong", async () =>
     "400 from", "400 to", "400 port", "400 protocol", "400 port", "400 port", "404 from", "400 flow", "404 switch", "400 flow", "400 at", "400 source", "400 reverse", "400 body", "400 state", "400 to",
   ]);
 });
+
+test("a route by a next hop that nobody has", async () => {
+  const security_groups = [await allowAll()];
+  const one = await net(1);
+  const router = await h.create("router", { project_id: "p" });
+  await h.call("PUT", `/v2.0/routers/${router.id}/add_router_interface`, { subnet_id: one.subnet });
+  const a = await port(one, "hv1", { security_groups });
+  expect((await h.call("PUT", `/v2.0/routers/${router.id}`, { router: { routes: [{ destination: "192.168.5.0/24", nexthop: "10.0.1.250" }] } })).status).toBe(200);
+  await h.settled();
+  expect(await trace({ from: a.id, to: "192.168.5.7" })).toMatchObject({ verdict: "dropped", cause: { reason: "no_route", resources: [{ type: "router", id: router.id }], cure: { call: { path: `/v2.0/routers/${router.id}/remove_extraroutes` } } } });
+});

@@ -45,6 +45,13 @@ export function causeOf(parts: TracerParts, end: Ended | undefined, question: Pa
       cure: { text: mtu ? "give the hosts' network between them a larger MTU, or tell the controller how large it is (--mtu)" : `see the network between the hosts, and on ${end.tunnel!.to} that ovs-vswitchd runs and its address is the one it had` },
     };
   }
+  if (end?.port !== undefined) {
+    const { name, tunnel } = end.port;
+    return {
+      reason: tunnel ? "tunnel_down" : "port_closed", text: `on ${end.switch} nothing leaves by ${name}: ${end.reason}`, resources: [],
+      cure: { text: `on ${end.switch}: ovs-vsctl show, and ovs-ofctl -O OpenFlow13 show br-int, to see whether ${name} is there and who closed it; ovs-ofctl mod-port br-int ${name} forward opens it` },
+    };
+  }
   const table = end?.hop === undefined ? undefined : layout.tableById(end.hop.table);
   const flow = end?.hop?.flow?.ref.state === "desired" ? end.hop.flow.ref.flow : undefined;
   const why = flow === undefined ? undefined : engine.provenance(flow);

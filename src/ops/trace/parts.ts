@@ -4,7 +4,6 @@ import type { Engine } from "../../compiler/engine.ts";
 import type { HookGuard } from "../../lib/hook-guard.ts";
 import type { Layout } from "../../pipeline/layout.ts";
 import type { Switches } from "./switch-view.ts";
-import type { TunnelState } from "./walk.ts";
 
 export interface TracerParts {
   readonly apps: readonly App[];
@@ -17,7 +16,5 @@ export interface TracerParts {
   readonly guard: HookGuard;
   /** Undefined: there are no switches to ask. */
   readonly switches?: Switches;
-  /** What is known of the tunnel from a chassis to another, of a type. */
-  readonly tunnel?: (from: string, to: string, type: string) => TunnelState | undefined;
 }
 

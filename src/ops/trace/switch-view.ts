@@ -95,7 +95,7 @@ export class SwitchView {
     const groups = groupsOf(engine.itemsOf(chassis));
     const options = {
       fragments: "nx-match" as const,
-      ...(ports !== undefined && { ports: ports.map(({ number }): TracePort => ({ number, ...tunnelOf(own.get(number)) })), live: (port: number) => this.ports.get(port)?.live === true }),
+      ...(ports !== undefined && { ports: ports.map(({ number, forwards }): TracePort => ({ number, noForward: !forwards, ...tunnelOf(own.get(number)) })), live: (port: number) => this.ports.get(port)?.live === true }),
     };
     // Without a switch to ask every port is there; those of tunnels are known to be some.
     const known = ports === undefined ? { ...options, ports: anyPort([...own].map(([number, port]) => ({ number, ...tunnelOf(port) }))) } : options;

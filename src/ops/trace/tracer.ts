@@ -1,12 +1,12 @@
 // A trace: what was asked -> a packet, its way over the switches and the way back, what came of it, and why.
-import { chassisTable, isCause, type PacketCause, type PacketQuestion, type PacketStart, type Table, type AnyTable } from "#app";
+import { chassisTable, isCause, type PacketCause, type PacketQuestion, type PacketStart, type Table, type TunnelKnown, type AnyTable } from "#app";
 import { formatInstructions, formatMatch, parseMatch } from "node-openflow";
 import { Packet, type Hop } from "../../trace/index.ts";
 import { causeOf, differenceOn } from "./causes.ts";
 import { Connections, type Phase } from "./connections.ts";
 import type { TracerParts } from "./parts.ts";
 import { SwitchView, type Ref } from "./switch-view.ts";
-import { addressText, walk, type Delivered, type Ended, type TunnelState, type Walk } from "./walk.ts";
+import { addressText, walk, type Delivered, type Ended, type Walk } from "./walk.ts";
 
 export interface TraceRequest {
   /** A port's packet, or one at a switch in ovs-ofctl's syntax. */
@@ -31,6 +31,8 @@ export interface TracedHop {
   readonly priority: number | null;
   readonly match: string;
   readonly actions: string;
+  /** Hexadecimal. */
+  readonly cookie: string;
   readonly app: string;
   readonly rule: string;
   readonly resources: readonly TracedResource[];
@@ -144,6 +146,15 @@ export class Tracer {
     throw new BadTrace("from", `there is no port ${question.from.slice(0, 64)}`, 404);
   }
 
+  private tunnel(from: string, to: string, type: string): TunnelKnown | undefined {
+    for (const app of this.parts.apps) {
+      const { tunnel } = app.explains ?? {};
+      const known = tunnel === undefined ? undefined : this.parts.guard<TunnelKnown | undefined>({ app: app.name, hook: "explains" }, {}, () => tunnel(this.parts.view, from, to, type), undefined);
+      if (known !== undefined) return known;
+    }
+    return undefined;
+  }
+
   private atSwitch({ switch: chassis, flow }: { readonly switch: string; readonly flow: string }): { readonly chassis: string; readonly packet: Packet } {
     if (this.parts.view.get(chassisTable, chassis) === undefined) throw new BadTrace("switch", `there is no switch ${chassis.slice(0, 64)}`, 404);
     try {
@@ -158,7 +169,7 @@ export class Tracer {
     const before = connections.fork();
     const goal = start?.goal ?? "anywhere";
     const toChassis = typeof goal === "object" ? goal.chassis : undefined;
-    const tunnel = (from: string, to: string, type: string): TunnelState | undefined => this.parts.tunnel?.(from, to, type);
+    const tunnel = (from: string, to: string, type: string): TunnelKnown | undefined => this.tunnel(from, to, type);
     const walkParts = { view: this.parts.view, open, desired: request.state === "desired", connections, tunnel, toChassis };
     const walked = await walk(walkParts, { chassis, packet });
     const arrived = reached(walked, goal);
@@ -200,11 +211,11 @@ export class Tracer {
     const { layout, engine } = this.parts;
     const declared = layout.tableById(table);
     const common = { switch: id, table_id: table, table: declared?.name ?? String(table) };
-    if (flow === undefined) return { ...common, priority: null, match: "", actions: "drop", app: declared?.app ?? "", rule: "", resources: [], installed: false, state: "miss" };
+    if (flow === undefined) return { ...common, priority: null, match: "", actions: "drop", cookie: "0x0", app: declared?.app ?? "", rule: "", resources: [], installed: false, state: "miss" };
     const desired = flow.ref.state === "desired" ? flow.ref.flow : undefined;
     const why = desired === undefined ? undefined : engine.provenance(desired);
     return {
-      ...common, priority: flow.priority, match: formatMatch(flow.match), actions: formatInstructions(flow.instructions) || "drop",
+      ...common, priority: flow.priority, match: formatMatch(flow.match), actions: formatInstructions(flow.instructions) || "drop", cookie: `0x${flow.cookie.toString(16)}`,
       app: why?.app ?? (flow.ref.state === "learned" ? (declared?.app ?? "") : ""), rule: why?.rule ?? "", resources: (why?.resources ?? []).map((r) => this.resource(r.type, r.id)),
       installed: await view.has(flow), state: flow.ref.state,
     };
@@ -235,7 +246,7 @@ function reached({ delivered }: Walk, goal: PacketStart["goal"]): boolean {
   return goal === "anywhere" ? delivered.length > 0 : delivered.some((d) => d.switch === goal.chassis && d.ofport === goal.ofport);
 }
 
-/** Of all that ended, what the packet itself came to: the copy that got furthest. */
+/** Of all that ended, what the packet itself came to. Where it goes to the controller nothing follows; looking up what is not there ends nothing before that. */
 function deciding(ended: readonly Ended[]): Ended | undefined {
-  return ended.findLast((e) => e.did === "lost") ?? ended.findLast((e) => e.did === "punted" || e.hop !== undefined) ?? ended.at(-1);
+  return ended.findLast((e) => e.did === "lost" || e.port !== undefined) ?? ended.findLast((e) => e.did === "punted") ?? ended.at(-1);
 }

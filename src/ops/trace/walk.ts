@@ -1,5 +1,5 @@
 // A packet's way over hosts: through the flows of one switch, by tunnels and physical networks to the next.
-import { chassisTable, vifTable, type ReadView } from "#app";
+import { chassisTable, vifTable, type ReadView, type TunnelKnown } from "#app";
 import { fields, OpenFlowError, type FieldName } from "node-openflow";
 import { hopsOf, type Hop, type Output, type Packet, type Trace, type TraceOptions } from "../../trace/index.ts";
 import { at, ranges } from "../../trace/packet/places.ts";
@@ -39,6 +39,8 @@ export interface Ended {
   readonly reason: string;
   /** Of what was lost: the tunnel's other end. */
   readonly tunnel?: { readonly to: string; readonly type: string };
+  /** The port that it would have left by, which is not there, or lets nothing out. */
+  readonly port?: { readonly name: string; readonly tunnel: boolean };
 }
 
 export interface Walk {
@@ -48,20 +50,13 @@ export interface Walk {
   readonly notes: readonly string[];
 }
 
-/** What is known of tunnels beside flows. */
-export interface TunnelState {
-  readonly state: "up" | "down" | "unknown";
-  /** Of packets inside, if it was measured. */
-  readonly mtu?: number | undefined;
-}
-
 export interface WalkParts {
   readonly view: ReadView;
   /** Of chassis, opened once each. */
   readonly open: (chassis: string) => Promise<SwitchView>;
   readonly desired: boolean;
   readonly connections: Connections;
-  readonly tunnel: (from: string, to: string, type: string) => TunnelState | undefined;
+  readonly tunnel: (from: string, to: string, type: string) => TunnelKnown | undefined;
   /** Of the port that the packet is for, if one is known: frames on a physical network go on to its host. */
   readonly toChassis: string | undefined;
 }
@@ -98,13 +93,19 @@ export async function walk(parts: WalkParts, first: Arrival): Promise<Walk> {
     }
     for (const punt of result.punts) ended.push({ switch: chassis, hop: hopOf(punt), did: "punted", packet: punt.packet, reason: "goes to the controller" });
     for (const drop of result.drops) {
-      // What a copy for the controller leaves behind is no end of the packet.
-      const hop = hopOf(drop);
-      ended.push({ switch: chassis, hop, did: "dropped", packet: result.passes[drop.pass]?.final ?? packet, reason: drop.reason });
+      ended.push({ switch: chassis, hop: hopOf(drop), did: "dropped", packet: result.passes[drop.pass]?.final ?? packet, reason: drop.reason, ...shutPort(view, drop.reason) });
     }
     if (result.error !== undefined) notes.add(`${chassis}: ${result.error.text}`);
   }
   return { hops, delivered, ended, notes: [...notes] };
+}
+
+/** What the interpreter says of a port that packets do not leave by. */
+function shutPort(view: SwitchView, reason: string): Pick<Ended, "port"> {
+  const number = /^port (\d+) does not (?:exist|forward)$/.exec(reason)?.[1];
+  if (number === undefined) return {};
+  const own = view.own.get(Number(number));
+  return { port: { name: own?.name ?? view.ports.get(Number(number))?.name ?? number, tunnel: isTunnel(own) } };
 }
 
 async function run({ connections, desired }: WalkParts, view: SwitchView, packet: Packet): Promise<Trace<Ref>> {

@@ -46,6 +46,8 @@ export interface SwitchPort {
   readonly name: string;
   /** Its link is up, and nobody has closed it. */
   readonly live: boolean;
+  /** Whether packets leave by it at all: OFPPC_NO_FWD. */
+  readonly forwards: boolean;
 }
 
 /** What a switch needs of its OpenFlow session. */

@@ -47,8 +47,9 @@ const CLOSE_MS = 1000;
 const DUMP_TIMEOUT_MS = 60_000;
 /** Somebody waits for what a few flows have counted, and can do without. */
 const COUNT_TIMEOUT_MS = 2000;
-/** OFPPC_PORT_DOWN, OFPPS_LINK_DOWN. */
+/** OFPPC_PORT_DOWN, OFPPC_NO_FWD, OFPPS_LINK_DOWN. */
 const CLOSED = 1;
+const NO_FWD = 32;
 const LINK_DOWN = 1;
 const ALL_BITS = 0xffff_ffff_ffff_ffffn;
 
@@ -169,7 +170,7 @@ export class SwitchSession implements Session {
 
   async ports(): Promise<SwitchPort[]> {
     const { ports: all } = await this.connection.request({ type: "multipart_request", kind: "port_desc" }, COUNT_TIMEOUT_MS);
-    return all.map(({ port_no, name, config, state }) => ({ number: port_no, name, live: (config & CLOSED) === 0 && (state & LINK_DOWN) === 0 }));
+    return all.map(({ port_no, name, config, state }) => ({ number: port_no, name, live: (config & CLOSED) === 0 && (state & LINK_DOWN) === 0, forwards: (config & NO_FWD) === 0 }));
   }
 
   async items(): Promise<InstalledItem[]> {
