@@ -53,13 +53,13 @@ export class OpsApi {
     this.url = url.replace(/\/+$/, "");
   }
 
-  /** A request without a body, whatever the answer's status. The answer's body is not read yet. @throws OpsError */
-  private ask(path: string, query: Query, method: "GET" | "POST" = "GET"): Promise<IncomingMessage> {
+  /** A request, whatever the answer's status. The answer's body is not read yet. @throws OpsError */
+  private ask(path: string, query: Query, method: "GET" | "POST" = "GET", body?: unknown): Promise<IncomingMessage> {
     const target = new URL(this.base);
     target.pathname = target.pathname.replace(/\/+$/, "") + path;
     for (const [name, value] of Object.entries(query)) if (value !== undefined) target.searchParams.set(name, value);
     return new Promise((resolve, reject) => {
-      const request = (target.protocol === "https:" ? https : http).request(target, { method, agent: false, headers: { accept: "application/json, text/plain", ...(this.token === undefined ? {} : { authorization: `Bearer ${this.token}` }) } }, resolve).end();
+      const request = (target.protocol === "https:" ? https : http).request(target, { method, agent: false, headers: { accept: "application/json, text/plain", ...(this.token === undefined ? {} : { authorization: `Bearer ${this.token}` }), ...(body === undefined ? {} : { "content-type": "application/json" }) } }, resolve).end(body === undefined ? undefined : JSON.stringify(body));
       request.setTimeout(IDLE_MS, () => request.destroy(Object.assign(new Error("no answer"), { code: "ETIMEDOUT" })));
       request.on("error", (error: NodeJS.ErrnoException) => {
         // Several addresses of one name are several errors
@@ -80,8 +80,13 @@ export class OpsApi {
     return this.json("POST", path, query, []);
   }
 
-  private async json(method: "GET" | "POST", path: string, query: Query, allow: readonly number[]): Promise<Answer> {
-    const response = await this.ask(path, query, method);
+  /** A POST of JSON whose answer is JSON. @throws OpsError, UsageError for what the controller cannot read */
+  async send(path: string, body: unknown): Promise<Answer> {
+    return this.json("POST", path, {}, [], body);
+  }
+
+  private async json(method: "GET" | "POST", path: string, query: Query, allow: readonly number[], given?: unknown): Promise<Answer> {
+    const response = await this.ask(path, query, method, given);
     const status = response.statusCode ?? 0;
     if (!isSuccess(status) && !allow.includes(status)) throw await this.refusal(response, `${method} ${path}`);
     const text = await this.text(response);

@@ -16,9 +16,10 @@ import { OpsApi, OpsError } from "./ops-api.ts";
 import { policy, problems } from "./reports.ts";
 import { status, switches } from "./status.ts";
 import { storeCommands } from "./store.ts";
+import { connections, trace, traceStates, type TraceCommandOptions } from "./trace.ts";
 
 /** Designed and refused by name. */
-export const notYet: readonly string[] = ["trace", "plan", "receipts", "tunnels", "pki"];
+export const notYet: readonly string[] = ["plan", "receipts", "tunnels", "pki"];
 
 interface GlobalOptions {
   readonly opsUrl: string;
@@ -82,6 +83,24 @@ export function makeProgram(output: Output, finish: (code: number) => void): Com
       if (made.json && options.format !== undefined && options.format !== "json") throw new UsageError(`--json and --format ${options.format} contradict each other`);
       finish(await flows(made, options));
     });
+  program
+    .command("trace")
+    .description("a packet's way over the switches and back, or why it does not arrive; exit code 1 when it does not")
+    .argument("[from]", "id or name of the port that sends")
+    .argument("[to]", "id or name of a port, or an address")
+    .option("--protocol <protocol>", "icmp (default), tcp, udp, sctp, or a number")
+    .option("--port <n>", "the receiver's, of tcp, udp and sctp")
+    .option("--size <bytes>", "of the IP packet")
+    .option("--source <address>", "sent as from this address")
+    .option("--source-mac <mac>", "sent as from this MAC address")
+    .option("--ttl <n>", "time to live (64)")
+    .addOption(new Option("--ct <connection>", "opens a connection (default), or goes on in one").choices(connections))
+    .addOption(new Option("--state <state>", "over the flows that switches have (default), or should have").choices(traceStates))
+    .option("--no-reverse", "without the way back")
+    .option("--hops", "with match and actions of every flow")
+    .option("--switch <id>", "in place of ports: at this switch")
+    .option("--flow <match>", "this packet, in ovs-ofctl's syntax")
+    .action(async (from: string | undefined, to: string | undefined, options: TraceCommandOptions) => finish(await trace(call(), from, to, options)));
   program.command("problems").description("what is wrong now, worst first").action(async () => finish(await problems(call())));
   program.command("policy").description("access rules of the API that are in force, and which of them a policy file made").action(async () => finish(await policy(call())));
   program

@@ -85,6 +85,17 @@ export class Tracer {
     this.byResource = new Map(parts.tables.flatMap((table) => (table.resource === undefined ? [] : [[table.resource, table] as const])));
   }
 
+  /** Id of the port of this name, where there is one alone; ids, and whatever is none, as they are. @throws BadTrace */
+  portNamed(text: string, parameter: string): string {
+    const table = this.byResource.get("port") as Table | undefined;
+    if (table === undefined || this.parts.view.get(table, text) !== undefined) return text;
+    const found: string[] = [];
+    // Nothing finds ports by name; who asks so is an operator.
+    for (const port of this.parts.view.all(table) as Iterable<{ readonly id: string; readonly name?: unknown }>) if (port.name === text && found.push(port.id) > 3) break;
+    if (found.length > 1) throw new BadTrace(parameter, `several ports have the name ${text.slice(0, 64)}: ${found.join(", ")}`);
+    return found[0] ?? text;
+  }
+
   /** @throws BadTrace; SwitchSilent when a switch on the way does not show what it has */
   async trace(request: TraceRequest): Promise<TraceAnswer> {
     const { what } = request;

@@ -40,7 +40,7 @@ describe.skipIf(Lab.missing().length > 0)("a trace on real switches", () => {
     const answer = await cloud.controller.ops("POST", "/trace", body);
     const ms = performance.now() - began;
     expect(answer.status, JSON.stringify(answer.body)).toBe(200);
-    return { ...(answer.body as unknown as TraceAnswer), ms };
+    return { ...(answer.body as TraceAnswer), ms };
   }
   const tcp = (from: Instance, to: Instance, more: Record<string, unknown> = {}): Record<string, unknown> => ({ from: from.port.id, to: to.port.id, protocol: "tcp", port: 80, ...more });
   const lookups = (hops: readonly TracedHop[], host: Hypervisor): string[] => hops.filter((hop) => hop.switch === host.systemId).map((hop) => `${hop.table_id} ${hop.priority ?? -1} ${BigInt(hop.cookie)}`);
@@ -87,10 +87,10 @@ describe.skipIf(Lab.missing().length > 0)("a trace on real switches", () => {
     return pick(hops.filter((hop) => of.has(hop.table) && hop.priority !== null && hop.priority > 1 && !hop.match.includes("conj_id")));
   }
   const kinds: readonly (() => Promise<Fault>)[] = [
-    async () => { // a rule is deleted
+    () => { // no rule allows it
       const [from, to] = pair();
       const port = 1000 + Math.floor(random.next() * 60_000);
-      return { about: "no rule", body: tcp(from, to, { protocol: "udp", port }), reasons: ["security_group"], undo: none };
+      return Promise.resolve({ about: "no rule", body: tcp(from, to, { protocol: "udp", port }), reasons: ["security_group"], undo: none });
     },
     async () => {
       const [from, to] = pair();
@@ -122,7 +122,7 @@ describe.skipIf(Lab.missing().length > 0)("a trace on real switches", () => {
       await hostOf(hop.switch).ofctl("--strict", "del-flows", "br-int", `table=${hop.table_id},priority=${hop.priority}${hop.match === "" ? "" : `,${hop.match}`}`);
       return { about: `missing flow in ${hop.table}`, body, reasons: ["missing_flow"], undo: audited };
     },
-    async () => ({ about: "too large for the network", body: tcp(...pair(), { size: 1500 }), reasons: ["mtu"], undo: none }),
+    () => Promise.resolve({ about: "too large for the network", body: tcp(...pair(), { size: 1500 }), reasons: ["mtu"], undo: none }),
     async () => {
       await put("network", nets[1].network.id, { mtu: 1300 });
       return { about: "too large for the other network", body: tcp(a, d, { size: 1301 + Math.floor(random.next() * 100) }), reasons: ["mtu"], undo: () => put("network", nets[1].network.id, { mtu: nets[1].network.mtu }) };
@@ -133,8 +133,8 @@ describe.skipIf(Lab.missing().length > 0)("a trace on real switches", () => {
       await put("port", to.port.id, { "binding:host_id": wrong });
       return { about: "wrong binding", body: tcp(from, to), reasons: ["wrong_host"], undo: () => put("port", to.port.id, { "binding:host_id": "" }) };
     },
-    async () => ({ about: "spoofed source", body: tcp(a, pick([b, c, d]), { source: `10.0.0.${100 + Math.floor(random.next() * 100)}` }), reasons: ["port_security"], undo: none }),
-    async () => ({ about: "spoofed MAC", body: tcp(a, pick([b, c, d]), { source_mac: "02:00:00:00:00:77" }), reasons: ["port_security"], undo: none }),
+    () => Promise.resolve({ about: "spoofed source", body: tcp(a, pick([b, c, d]), { source: `10.0.0.${100 + Math.floor(random.next() * 100)}` }), reasons: ["port_security"], undo: none }),
+    () => Promise.resolve({ about: "spoofed MAC", body: tcp(a, pick([b, c, d]), { source_mac: "02:00:00:00:00:77" }), reasons: ["port_security"], undo: none }),
     async () => {
       const [from, to] = pair();
       const shut = pick([from, to]);
@@ -154,8 +154,8 @@ describe.skipIf(Lab.missing().length > 0)("a trace on real switches", () => {
       await cloud.synced();
       return { about: "no router on the subnet", body: tcp(a, d), reasons: ["no_gateway"], undo: () => cloud.call("PUT", `/v2.0/routers/${router.id}/add_router_interface`, { subnet_id: nets[0].subnet.id }).then(() => cloud.synced()) };
     },
-    async () => ({ about: "no way out", body: { from: pick([a, b, c]).port.id, to: "203.0.113.9" }, reasons: ["no_gateway"], undo: none }),
-    async () => ({ about: "no route inside", body: { from: pick([a, b, c]).port.id, to: "172.20.0.9" }, reasons: ["no_route"], undo: none }),
+    () => Promise.resolve({ about: "no way out", body: { from: pick([a, b, c]).port.id, to: "203.0.113.9" }, reasons: ["no_gateway"], undo: none }),
+    () => Promise.resolve({ about: "no route inside", body: { from: pick([a, b, c]).port.id, to: "172.20.0.9" }, reasons: ["no_route"], undo: none }),
     async () => {
       const away = pick([b, c, d]);
       const hv = away === b ? cloud.hv(1) : cloud.hv(2);
@@ -165,8 +165,8 @@ describe.skipIf(Lab.missing().length > 0)("a trace on real switches", () => {
       await cloud.synced();
       return { about: "unplugged", body: tcp(a, away), reasons: ["not_plugged"], undo: async () => { await hv.vsctl("set", "Interface", tap, `external_ids:iface-id=${before}`); await cloud.active(away.port.id); await cloud.synced(); } };
     },
-    async () => ({ about: "nobody's address", body: { from: a.port.id, to: `10.0.${pick([0, 1])}.${200 + Math.floor(random.next() * 50)}` }, reasons: ["unknown_address"], undo: none }),
-    async () => ({ about: "end of its life", body: tcp(a, d, { ttl: 1 }), reasons: ["ttl"], undo: none }),
+    () => Promise.resolve({ about: "nobody's address", body: { from: a.port.id, to: `10.0.${pick([0, 1])}.${200 + Math.floor(random.next() * 50)}` }, reasons: ["unknown_address"], undo: none }),
+    () => Promise.resolve({ about: "end of its life", body: tcp(a, d, { ttl: 1 }), reasons: ["ttl"], undo: none }),
     async () => { // a pair that is missing, and helps
       const body = tcp(a, c, { source: "10.0.0.201" });
       await put("port", a.port.id, { allowed_address_pairs: [{ ip_address: "10.0.0.201" }] });
@@ -195,7 +195,7 @@ describe.skipIf(Lab.missing().length > 0)("a trace on real switches", () => {
       await fault.undo();
     }
     times.sort((x, y) => x - y);
-    console.log(`traces: ${FAULTS - wrong.length} of ${FAULTS} right; ms median ${times[times.length >> 1]!.toFixed(1)}, most ${times.at(-1)!.toFixed(1)}`);
+    console.log(`traces: ${FAULTS - wrong.length} of ${FAULTS} right; ms median ${times[times.length >> 1]!.toFixed(1)}, most ${times.at(-1)!.toFixed(1)}, ${times.filter((ms) => ms <= 200).length} within 200`);
     expect(wrong.length, wrong.join("\n")).toBeLessThanOrEqual(Math.floor(FAULTS / 20));
     // Put right again, all is well.
     expect((await trace(tcp(a, d))).verdict).toBe("delivered");
