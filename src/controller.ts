@@ -36,6 +36,7 @@ import { historyRoutes } from "./ops/history.ts";
 import { metersOf } from "./ops/meters.ts";
 import { createOps, type OpsServer } from "./ops/server.ts";
 import { Shadow } from "./ops/shadow.ts";
+import { explained } from "./ops/trace/explain.ts";
 import { traceRoutes } from "./ops/trace/routes.ts";
 import { Tracer } from "./ops/trace/tracer.ts";
 import { Layout } from "./pipeline/layout.ts";
@@ -152,7 +153,8 @@ export class Controller {
     const appProblems = new AppProblems(apps, view, guard, clock);
     const dump = new FlowDump({ apps, tables, view, engine, layout, model, southbound });
     if (shadowed) this.tellDifferences(dump, southbound, engine);
-    const northbound: Northbound = createNorthbound({ apps, model, view, auth, log, corsOrigins: config.corsOrigins, ...(auth === "none" ? { door: this.door(config.api, config.corsOrigins, false) } : {}), confirmations: receipts, derived: { compiled: () => engine.generation, onChanges: (observer) => engine.onChanges(observer) }, rates: config.rates, ...(shadowed && { unwritable: SHADOW }), metrics, beforeShown: (resource, fields, rows, caller) => asked.before(resource, fields, rows, caller), ...(config.policyFile === undefined ? {} : { policyFile: config.policyFile }) });
+    const tracer = new Tracer({ apps, tables, view, engine, layout, guard, switches: southbound });
+    const northbound: Northbound = createNorthbound({ explain: (asked) => explained(tracer, asked), apps, model, view, auth, log, corsOrigins: config.corsOrigins, ...(auth === "none" ? { door: this.door(config.api, config.corsOrigins, false) } : {}), confirmations: receipts, derived: { compiled: () => engine.generation, onChanges: (observer) => engine.onChanges(observer) }, rates: config.rates, ...(shadowed && { unwritable: SHADOW }), metrics, beforeShown: (resource, fields, rows, caller) => asked.before(resource, fields, rows, caller), ...(config.policyFile === undefined ? {} : { policyFile: config.policyFile }) });
     if (northbound.policyFile !== undefined) this.files.push(northbound.policyFile);
     await listening("api", northbound.listen(config.api));
     this.stops.push(() => northbound.close());
@@ -183,7 +185,7 @@ export class Controller {
         policy: () => shownPolicy(northbound.registry.policy, northbound.policyFile),
       },
     });
-    traceRoutes(ops, new Tracer({ apps, tables, view, engine, layout, guard, switches: southbound }));
+    traceRoutes(ops, tracer);
     historyRoutes(ops, new History(store, model, tables));
     await listening("ops", ops.listen(config.ops));
     this.stops.push(() => ops.close());

@@ -1,10 +1,11 @@
 // Traces over what switches should have: ways over hosts and routers and back, and why packets go no further.
-import { afterEach, beforeEach, expect, test } from "vitest";
+import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { hookGuard } from "../../src/lib/hook-guard.ts";
 import { allTables } from "../../src/boot/registry.ts";
+import { explained } from "../../src/ops/trace/explain.ts";
 import { requestOf } from "../../src/ops/trace/request.ts";
 import { Tracer, type TraceAnswer } from "../../src/ops/trace/tracer.ts";
-import { Harness } from "../support/harness.ts";
+import { Harness, type Answer } from "../support/harness.ts";
 
 let h: Harness;
 let tracer: Tracer;
@@ -18,7 +19,7 @@ interface Net {
 }
 async function net(n: number, more: Body = {}): Promise<Net> {
   const { id } = await h.create("network", { name: `net${n}`, project_id: "p", ...more });
-  const subnet = await h.create("subnet", { network_id: id, ip_version: 4, cidr: `10.0.${n}.0/24`, project_id: "p" });
+  const subnet = await h.create("subnet", { network_id: id, ip_version: 4, cidr: `10.0.${n}.0/24`, project_id: more.project_id ?? "p" });
   return { id, subnet: subnet.id };
 }
 let ofport = 1;
@@ -145,4 +146,50 @@ test("a route by a next hop that nobody has", async () => {
   expect((await h.call("PUT", `/v2.0/routers/${router.id}`, { router: { routes: [{ destination: "192.168.5.0/24", nexthop: "10.0.1.250" }] } })).status).toBe(200);
   await h.settled();
   expect(await trace({ from: a.id, to: "192.168.5.7" })).toMatchObject({ verdict: "dropped", cause: { reason: "no_route", resources: [{ type: "router", id: router.id }], cure: { call: { path: `/v2.0/routers/${router.id}/remove_extraroutes` } } } });
+});
+
+describe("what a project is told", () => {
+  const MEMBER = { "x-project-id": "p", "x-roles": "member" };
+  const OTHER = { "x-project-id": "q", "x-roles": "member" };
+  const ask = (query: string, headers: Record<string, string> = MEMBER): Promise<Answer> => h.call("GET", `/v2.0/axion/explain?${query}`, undefined, headers);
+
+  test("of packets of its own ports, and nothing of others", async () => {
+    h.explain = (asked) => explained(tracer, { state: "desired", ...asked });
+    const shared = await net(1, { shared: true, project_id: "r" });
+    const open = [await allowAll()];
+    const shut = (await h.create("security_group", { name: "shut", project_id: "q" })).id;
+    const a = await port(shared, "hv1", { security_groups: open, name: "a" });
+    const b = await port(shared, "hv2", { security_groups: open, name: "b" });
+    const closed = await port(shared, "hv2", { admin_state_up: false, name: "closed" });
+    const foreign = await port(shared, "hv2", { project_id: "q", security_groups: [shut], name: "secret", device_id: "secret-device" });
+    await h.settled();
+
+    const own = await ask(`from=${a.id}&to=${b.id}&protocol=tcp&port=80`);
+    expect(own).toMatchObject({ status: 200, body: { explanation: { verdict: "delivered", delivered: [{ id: b.id }], cause: null, answer: { verdict: "delivered", delivered: [{ id: a.id }] } } } });
+    expect(JSON.stringify(own.body)).not.toMatch(/hv[12]|reg\d|0x/);
+    expect((await ask(`from=${a.id}&to=${closed.id}`)).body.explanation.cause).toMatchObject({ reason: "admin_state_down", resources: [{ type: "port", id: closed.id }] });
+    expect((await ask(`from=${a.id}&to=10.0.1.77`)).body.explanation.cause).toMatchObject({ reason: "beyond" });
+
+    // Another's port is as one that is not there, whichever end it is.
+    const nobody = "00000000-0000-4000-8000-00000000dead";
+    for (const query of [`from=${foreign.id}&to=${a.id}`, `from=${a.id}&to=${foreign.id}`]) {
+      const answer = await ask(query);
+      expect(answer).toMatchObject({ status: 404, body: { NeutronError: { type: "PortNotFound" } } });
+      const absent = await ask(query.replace(foreign.id, nobody));
+      expect(JSON.stringify(absent.body).replace(nobody, foreign.id)).toBe(JSON.stringify(answer.body));
+    }
+    expect((await ask(`from=${a.id}&to=${b.id}`, OTHER)).status).toBe(404);
+    // By its address, which anybody on the network may send to: whether it arrives, and no more.
+    const denied = await ask(`from=${a.id}&to=${ip(foreign)}&protocol=tcp&port=80`);
+    expect(denied.body.explanation).toMatchObject({ verdict: "dropped", delivered: [], cause: { reason: "beyond", resources: [] }, answer: null });
+    for (const word of [foreign.id, shut, "secret", foreign.mac_address, "hv1", "hv2"]) expect(JSON.stringify(denied.body)).not.toContain(word);
+    await h.create("security_group_rule", { security_group_id: shut, direction: "ingress", ethertype: "IPv4", project_id: "q" });
+    await h.settled();
+    const passed = await ask(`from=${a.id}&to=${ip(foreign)}&protocol=tcp&port=80`);
+    expect(passed.body.explanation).toMatchObject({ verdict: "delivered", delivered: [] });
+    for (const word of [foreign.id, shut, "secret", foreign.mac_address, "hv1", "hv2"]) expect(JSON.stringify(passed.body)).not.toContain(word);
+
+    for (const [query, status] of [["", 400], [`from=${a.id}`, 400], [`from=${a.id}&to=${b.id}&to=x`, 400], [`from=${a.id}&to=${b.id}&flow=ip`, 400], [`from=${a.id}&to=${b.id}&protocol=tcp`, 400], [`from=${a.id}&to=${b.id}&port=0&protocol=tcp`, 400]] as const) expect([query, (await ask(query)).status]).toEqual([query, status]);
+    expect((await h.call("POST", "/v2.0/axion/explain", {}, MEMBER)).status).toBe(405);
+  });
 });
