@@ -42,6 +42,9 @@ import { receiptRoutes } from "./ops/receipts.ts";
 import { createOps, type OpsServer } from "./ops/server.ts";
 import { Shadow } from "./ops/shadow.ts";
 import { appGauges, appLists } from "./ops/shown.ts";
+import { explained } from "./ops/trace/explain.ts";
+import { traceRoutes } from "./ops/trace/routes.ts";
+import { Tracer } from "./ops/trace/tracer.ts";
 import { Planner } from "./plan/planner.ts";
 import { Layout } from "./pipeline/layout.ts";
 import { recordOf } from "./pipeline/record.ts";
@@ -172,7 +175,8 @@ export class Controller {
     const history = new History(store, model, tables);
     const past = new PastFlows({ history, planner, dump, view: model.view });
     if (shadowed) this.tellDifferences(dump, southbound, engine);
-    const northbound: Northbound = createNorthbound({ apps, model, view, auth, log, corsOrigins: config.corsOrigins, ...(auth === "none" ? { door: this.door(config.api, config.corsOrigins, false) } : {}), confirmations: receipts, derived: { compiled: () => engine.generation, onChanges: (observer) => engine.onChanges(observer) }, rates: config.rates, foresight: { of: planner, clock }, ...(shadowed && { unwritable: SHADOW }), metrics, beforeShown: (resource, fields, rows, caller) => asked.before(resource, fields, rows, caller), ...(config.policyFile === undefined ? {} : { policyFile: config.policyFile }) });
+    const tracer = new Tracer({ apps, tables, view, engine, layout, guard, switches: southbound });
+    const northbound: Northbound = createNorthbound({ explain: (asked) => explained(tracer, asked), apps, model, view, auth, log, corsOrigins: config.corsOrigins, ...(auth === "none" ? { door: this.door(config.api, config.corsOrigins, false) } : {}), confirmations: receipts, derived: { compiled: () => engine.generation, onChanges: (observer) => engine.onChanges(observer) }, rates: config.rates, foresight: { of: planner, clock }, ...(shadowed && { unwritable: SHADOW }), metrics, beforeShown: (resource, fields, rows, caller) => asked.before(resource, fields, rows, caller), ...(config.policyFile === undefined ? {} : { policyFile: config.policyFile }) });
     if (northbound.policyFile !== undefined) this.files.push(northbound.policyFile);
     await listening("api", northbound.listen(config.api));
     this.stops.push(() => northbound.close());
@@ -204,6 +208,7 @@ export class Controller {
         policy: () => shownPolicy(northbound.registry.policy, northbound.policyFile),
       },
     });
+    traceRoutes(ops, tracer);
     receiptRoutes(ops, receiptLog);
     planRoutes(ops, plansOfOperator({ plans: northbound.plans!, faces: northbound.faces, model, log }));
     historyRoutes(ops, history, (from, to, id) => past.difference(from, to, id));

@@ -55,7 +55,7 @@ const allowed: Readonly<Record<string, readonly string[]>> = {
   southbound: ["compiler", "model"],
   northbound: ["model", "store"],
   plan: ["compiler", "model", "services", "trace"],
-  ops: ["compiler", "pipeline", "model", "southbound", "plan"],
+  ops: ["compiler", "pipeline", "model", "southbound", "plan", "trace"],
 };
 const layerOf = (path: string): string | undefined => /^src\/([^/]+)\//.exec(path)?.[1];
 

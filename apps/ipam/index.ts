@@ -1,5 +1,6 @@
 import type { App } from "#app";
 import { aliases, extend, references, resources, tables } from "./api.ts";
+import { explains } from "./explain.ts";
 import { converters } from "./checks.ts";
 import { subnetTable } from "./subnets.ts";
 
@@ -13,4 +14,5 @@ export default {
   extend,
   converters,
   aliases,
+  explains,
 } satisfies App;

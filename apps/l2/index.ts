@@ -1,5 +1,6 @@
 import type { App } from "#app";
 import { addressAnnouncements } from "./announce.ts";
+import { explains } from "./explain/index.ts";
 import { staticFlows } from "./answers.ts";
 import { aliases, policies, resources, vif } from "./api.ts";
 import { converters } from "./checks.ts";
@@ -41,4 +42,5 @@ export default {
     plugged_elsewhere: { cause: "an interface of a port is plugged at another host than the port is bound to", cure: "bind the port where its machine runs (`binding:host_id`), or plug it where it is bound" },
     plugged_twice: { cause: "interfaces of one port are plugged on two hosts, without a binding for each; the one that was first is used", cure: "unplug the one that is not the machine's; for a migration make an inactive binding first" },
   },
+  explains,
 } satisfies App;

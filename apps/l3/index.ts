@@ -1,5 +1,6 @@
 import type { App } from "#app";
 import { aliases, converters, extend, references, resources } from "./api.ts";
+import { explains } from "./explain.ts";
 import { deadNextHopTable, lostNextHopTable, legTable, liveRouterTable, pairSourceTable, routerHopTable, routerInterfaceTable, routerKeys, routerLinkTable, routerTable, routeTable, translationTable, undeliveredMeters, wantedNeighbourTable, outsideMeters, routingDomainTable } from "./model.ts";
 import { map } from "./map.ts";
 import { l3Punt } from "./packet-in.ts";
@@ -27,5 +28,6 @@ export default {
   staticFlows,
   packetIn: { l3_undelivered: l3Punt },
   services: [resolution],
+  explains,
   map,
 } satisfies App;

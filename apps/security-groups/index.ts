@@ -1,5 +1,6 @@
 import type { App } from "#app";
 import { aliases, extend, policies, references, resources } from "./api.ts";
+import { explains } from "./explain/index.ts";
 import { arrivalMeters, connectionLimitTable, connectionMeters, defaultRuleTable, deniedMeters, groupTable, keptPolicyTable, memberTable, policyKeys, policyTable, portGroupsTable, remoteUseKeys, rejectingPolicyTable, remoteUseTable, ruleTable, securityGroupsSettings, shippedTable } from "./model.ts";
 import { derive, rules as connectionRules, staticFlows } from "./connections.ts";
 import { ruleCounters, ruleCounts, ruleCountTable } from "./counters.ts";
@@ -30,4 +31,5 @@ export default {
   packetIn,
   services: [ruleCounters],
   staticFlows,
+  explains,
 } satisfies App;

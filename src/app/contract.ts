@@ -3,6 +3,7 @@
 import type { Entrance } from "./actions.ts";
 import type { Converter } from "./check.ts";
 import type { TableEffects } from "./effects.ts";
+import type { Explains } from "./explain.ts";
 import type { Face } from "./face.ts";
 import type { Observe } from "./observe.ts";
 import type { PacketInHandler } from "./packets.ts";
@@ -42,6 +43,7 @@ export * from "./references.ts";
 export * from "./packets.ts";
 export * from "./effects.ts";
 export * from "./flow-counts.ts";
+export * from "./explain.ts";
 export * from "./pipeline.ts";
 export * from "./service.ts";
 export * from "./shown.ts";
@@ -143,6 +145,8 @@ export interface App {
   readonly gauges?: readonly OpsGauge[];
   /** What it has for the operator's map. */
   readonly map?: MapPart;
+  /** What it knows of packets that an operator, or a tenant, has traced. */
+  readonly explains?: Explains;
   /** Columns that a host's switch writes by itself, to be read with `observed`. */
   readonly observe?: Observe;
   /** What plugging means: an interface appeared, its flows are confirmed by its switch, it is gone. */

@@ -43,6 +43,7 @@ export const chassisTable = defineTable<Chassis>()("chassis", {
     hostname: (c) => c.hostname,
     key: (c) => String(c.key),
     physical_network: (c) => Object.keys(c.bridge_mappings),
+    endpoint: (c) => (c.encap_ip === "" ? undefined : c.encap_ip),
     zone: (c) => zoneOf(c),
     draining: (c) => (c.drain === true ? "" : undefined),
     /** `<type>/<4 or 6>`: each encapsulation that it may use, with the family of its endpoint. */

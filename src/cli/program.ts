@@ -5,21 +5,22 @@ import { Argument, Command, CommanderError, Option } from "commander";
 import { fileErrorText } from "../lib/files.ts";
 import { UsageError } from "../lib/usage-error.ts";
 import { version } from "../lib/version.ts";
-import { addAccept } from "./accept.ts";
+import { addAccept } from "./commands/accept.ts";
 import { StoreError } from "../store/errors.ts";
 import type { Call, Output } from "./call.ts";
 import { completion, shells, type Shell } from "./completion.ts";
-import { history, type HistoryOptions } from "./history.ts";
-import { flows, formats, states, type FlowOptions } from "./flows.ts";
-import { lab } from "./lab.ts";
-import { plan, receipts, type PlanOptions } from "./plan.ts";
+import { history, type HistoryOptions } from "./commands/history.ts";
+import { flows, formats, states, type FlowOptions } from "./commands/flows.ts";
+import { lab } from "./commands/lab.ts";
+import { plan, receipts, type PlanOptions } from "./commands/plan.ts";
 import { OpsApi, OpsError } from "./ops-api.ts";
-import { policy, problems, tunnels, tunnelStates, type TunnelOptions } from "./reports.ts";
-import { status, switches } from "./status.ts";
-import { storeCommands } from "./store.ts";
+import { policy, problems, tunnels, tunnelStates, type TunnelOptions } from "./commands/reports.ts";
+import { status, switches } from "./commands/status.ts";
+import { storeCommands } from "./commands/store.ts";
+import { connections, trace, traceStates, type TraceCommandOptions } from "./commands/trace.ts";
 
 /** Designed and refused by name. */
-export const notYet: readonly string[] = ["trace", "pki"];
+export const notYet: readonly string[] = ["pki"];
 
 interface GlobalOptions {
   readonly opsUrl: string;
@@ -86,6 +87,24 @@ export function makeProgram(output: Output, finish: (code: number) => void): Com
     .action(async (options: FlowOptions) => {
       finish(await flows(call(), options));
     });
+  program
+    .command("trace")
+    .description("a packet's way over the switches and back, or why it does not arrive; exit code 1 when it does not")
+    .argument("[from]", "id or name of the port that sends")
+    .argument("[to]", "id or name of a port, or an address")
+    .option("--protocol <protocol>", "icmp (default), tcp, udp, sctp, or a number")
+    .option("--port <n>", "the receiver's, of tcp, udp and sctp")
+    .option("--size <bytes>", "of the IP packet")
+    .option("--source <address>", "sent as from this address")
+    .option("--source-mac <mac>", "sent as from this MAC address")
+    .option("--ttl <n>", "time to live (64)")
+    .addOption(new Option("--ct <connection>", "opens a connection (default), or goes on in one").choices(connections))
+    .addOption(new Option("--state <state>", "over the flows that switches have (default), or should have").choices(traceStates))
+    .option("--no-reverse", "without the way back")
+    .option("--hops", "with match and actions of every flow")
+    .option("--switch <id>", "in place of ports: at this switch")
+    .option("--flow <match>", "this packet, in ovs-ofctl's syntax")
+    .action(async (from: string | undefined, to: string | undefined, options: TraceCommandOptions) => finish(await trace(call(), from, to, options)));
   program.command("problems").description("what is wrong now, worst first").action(async () => finish(await problems(call())));
   program
     .command("tunnels")

@@ -1,12 +1,12 @@
 // The API's listener: one fastify instance, which says who asks, hands the request to the face that its path belongs to, and sends what
 // that answers. What faces are and do is faces/; this file knows of HTTP only.
 import { randomUUID } from "node:crypto";
-import type { IncomingHttpHeaders, OutgoingHttpHeaders } from "node:http";
+import type { OutgoingHttpHeaders } from "node:http";
 import { Readable } from "node:stream";
 import fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from "fastify";
 import type { Logger } from "pino";
 import { ApiError, type App, type Caller, type Clock, type Face, type FaceAnswer, type FaceRequest } from "../app/contract.ts";
-import { badRequests, bound, requestTimes, timed, type RequestTimes } from "../lib/http/connections.ts";
+import { badRequests, bound, requestTimes, timed } from "../lib/http/connections.ts";
 import { CountedLines } from "../lib/http/counted-lines.ts";
 import { refusedAtDoor, type Door } from "../lib/http/door.ts";
 import type { Metrics } from "../lib/metrics.ts";
@@ -23,37 +23,18 @@ import { PolicyFile } from "./policy/index.ts";
 import { RateLimiter, type RateLimits } from "./clients/rate.ts";
 import { makeRegistry } from "./registry.ts";
 import { Shown } from "./shown.ts";
-import type { WatchLimits, WatchOptions } from "./clients/watch-query.ts";
+import { Explanations, type Explain } from "./clients/explain.ts";
+import type { WatchOptions } from "./clients/watch-query.ts";
 import { Watches } from "./clients/watch.ts";
 import { plannedObjects } from "./plans/objects.ts";
 import { Plans, type Foresight } from "./plans/plans.ts";
-import { Waits, waitLimits, type Confirmations, type Wait, type WaitLimits } from "./clients/wait.ts";
+import { baseOf, one } from "./wire/base.ts";
+import { Waits, waitLimits, type Confirmations, type Wait } from "./clients/wait.ts";
+import type { Limits } from "./wire/limits.ts";
 import { measureRequests } from "./wire/latency.ts";
 import { sendWhole } from "./wire/send.ts";
 import { corsHeaders, isPreflight, preflightHeaders } from "./wire/cors.ts";
 import { acceptsGzip, COMPRESSED_FROM, compressed, decoded } from "./wire/encoding.ts";
-
-export interface Limits {
-  /** Bytes of a request body, as it comes and inflated. */
-  readonly bodyBytes?: number;
-  /** Bytes of path and query. */
-  readonly urlBytes?: number;
-  /** Items of one bulk request. */
-  readonly bulkItems?: number;
-  /** Longest page of a list; 0: no limit. */
-  readonly pageMax?: number;
-  /** Lists of thousands of rows that are worked on at once, and that may wait for it; beyond, 503. */
-  readonly longLists?: number;
-  readonly longListsWaiting?: number;
-  /** A client that takes nothing of a long list for so long is cut off. */
-  readonly stallMs?: number;
-  readonly times?: RequestTimes;
-  /** Connections at a time. */
-  readonly connections?: number;
-  /** Answers that wait for switches. */
-  readonly waits?: WaitLimits;
-  readonly watches?: Partial<WatchLimits>;
-}
 
 /** Where nothing is compiled nothing is concerned. */
 const noSwitches: Confirmations = {
@@ -85,6 +66,8 @@ export interface NorthboundOptions {
   readonly unwritable?: string;
   /** What switches have confirmed, for `?wait=dataplane`; default: there are none. */
   readonly confirmations?: Confirmations;
+  /** Traces packets, for clients that ask what becomes of theirs. */
+  readonly explain?: Explain;
   /** What derived rows become, for clients that watch; default: stored rows alone are followed. */
   readonly derived?: Required<Pick<WatchOptions, "compiled" | "onChanges">>;
   readonly rates?: RateLimits;
@@ -97,21 +80,12 @@ export type Northbound = FastifyInstance & { readonly registry: Registry; readon
 
 const METHODS = ["GET", "POST", "PUT", "DELETE", "PATCH", "HEAD", "OPTIONS"] as const;
 
-const one = (header: string | string[] | undefined): string | undefined => (Array.isArray(header) ? header[0] : header);
-
-/** Scheme, host and prefix as the client sees them. */
-function baseOf(headers: IncomingHttpHeaders, protocol: string): string {
-  const scheme = one(headers["x-forwarded-proto"]) ?? protocol;
-  const host = one(headers["x-forwarded-host"]) ?? headers.host ?? "localhost";
-  const prefix = (one(headers["x-forwarded-prefix"]) ?? "").replace(/\/+$/, "");
-  return `${scheme}://${host}${prefix}`;
-}
-
 /** For requests that are under way when the server is closed: it ends when none has come for so long, or at last. */
 const DRAIN_MS = 150;
 const DRAIN_MAX_MS = 2000;
 /** Below the prefix of v2.0. */
 const WATCH = /^\/axion\/watch(\.json)?\/?$/;
+const EXPLAIN = /^\/axion\/explain(\.json)?\/?$/;
 const NO_PARAMS = new URLSearchParams();
 const NOTHING = new Uint8Array(0);
 
@@ -190,6 +164,7 @@ export function createNorthbound(options: NorthboundOptions): Northbound {
   metrics?.gauge("axion_api_watchers", "Clients of /v2.0/axion/watch", () => watches.size);
   metrics?.gauge("axion_api_watched_resources", "Resources that clients of /v2.0/axion/watch follow, each as often as it is followed", () => watches.following);
 
+  const explanations = new Explanations(registry, view, options.explain);
   const bodyBytes = limits.bodyBytes ?? 2 * 1024 * 1024;
   const origins = new Set(options.corsOrigins);
   const { door } = options;
@@ -344,6 +319,7 @@ export function createNorthbound(options: NorthboundOptions): Northbound {
       if (options.unwritable !== undefined && request.method !== "GET") throw new ApiError(503, "ServiceUnavailable", options.unwritable);
       const asked = faceRequest(face, request, caller);
       if (face === own && WATCH.test(asked.path)) return watching(asked, request, reply);
+      if (face === own && EXPLAIN.test(asked.path)) return explanations.of(request.method, asked).then((body) => { send(request, reply, json(body)); });
       const meant = plans?.take(asked);
       const act = (): FaceAnswer | Promise<FaceAnswer> => (meant === undefined ? face.handle(asked, operations) : plans!.handle(face, asked, meant));
       const wait = request.method === "GET" || asked.query.size === 0 ? undefined : waits.take(asked.query, caller);

@@ -154,6 +154,9 @@ async function begun<T>(items: AsyncIterable<T>): Promise<AsyncIterable<T>> {
   return { [Symbol.asyncIterator]: () => ({ next, return: (value?: unknown) => iterator.return?.(value) ?? Promise.resolve({ done: true, value }) }) };
 }
 
+/** What is asked by POST, and changes nothing. */
+const READS: ReadonlySet<string> = new Set(["/trace"]);
+
 export function createOps(options: OpsOptions): OpsServer {
   const { providers, log, metrics } = options;
   const stream = new FlowStream((listener) => providers.onFlowEvent(listener), { ...streamLimits, ...options.stream });
@@ -188,7 +191,7 @@ export function createOps(options: OpsOptions): OpsServer {
   const { unwritable } = options;
   if (unwritable !== undefined) {
     server.addHook("onRequest", (request, reply, done) => {
-      if (["GET", "HEAD", "OPTIONS"].includes(request.method)) done();
+      if (["GET", "HEAD", "OPTIONS"].includes(request.method) || READS.has(request.url)) done();
       else void reply.code(503).send(failure("SHADOW", unwritable));
     });
   }

@@ -36,7 +36,7 @@ import { AuditSchedule } from "./audit.ts";
 import { endOfCertificate } from "./identity.ts";
 import { RefusedClaims } from "./claims.ts";
 import { switchInfo, switchMetrics, type SwitchInfo } from "./info.ts";
-import type { MeterCounts, SwitchPacketOut } from "./openflow/channel.ts";
+import type { MeterCounts, SwitchPacketOut, SwitchPort } from "./openflow/channel.ts";
 import type { SouthboundOptions, SwitchPacketIn } from "./options.ts";
 import { southboundProblems } from "./problems/southbound.ts";
 import { InterfaceProblems } from "./problems/interfaces.ts";
@@ -47,7 +47,7 @@ import { ByteBudget } from "./bounds/byte-budget.ts";
 import { Marks } from "./openflow/marks.ts";
 
 export type { SwitchInfo } from "./info.ts";
-export type { SwitchPacketOut } from "./openflow/channel.ts";
+export type { SwitchPacketOut, SwitchPort } from "./openflow/channel.ts";
 export type { HostPort, SouthboundConfig, SouthboundOptions, SwitchPacketIn } from "./options.ts";
 export type { AuditResult, Refused } from "./openflow/switch.ts";
 
@@ -319,6 +319,19 @@ export class Southbound {
       cancel();
       ticket.end();
     }
+  }
+
+  /** Likewise of one table, of which `wanted` are the desired flows. undefined: it is not connected. @throws OpenFlowError */
+  compareTable(chassis: string, table: number, wanted: readonly Flow[], seen: Seen): Promise<void> | undefined {
+    const { desired, clock } = this.options;
+    return this.byChassis.get(chassis)?.tableFlows(table, wanted, limits.askedDumpMs, async (parts) => {
+      await compareDump(wanted, parts, sameInstructions, desired.learnedTables, () => true, clock, undefined, seen);
+    });
+  }
+
+  /** Ports of a switch; undefined when it is not connected. */
+  ports(chassis: string): Promise<SwitchPort[]> | undefined {
+    return this.byChassis.get(chassis)?.ports();
   }
 
   sendPackets(packets: Iterable<PacketOut | SwitchPacketOut>): void {

@@ -119,6 +119,8 @@ export class Harness {
   private readonly apiReceivers = new Set<(chassis: string, generation: number) => void>();
   /** What a switch says of its flows with a cookie; undefined: none is connected. */
   countsOf: ((chassis: string, cookie: bigint) => Promise<Buffer[]> | undefined) | undefined;
+  /** Traces packets for callers of the API. */
+  explain: NonNullable<NorthboundOptions["explain"]> = () => Promise.reject(new Error("nobody traces packets here"));
   private readonly loop: CompilerLoop;
   readonly planner: Planner;
   readonly claims: Claims;
@@ -192,7 +194,7 @@ export class Harness {
       },
       chassis: () => Array.from(model.view.all(chassisTable), ({ id }) => id), known: (chassis) => model.view.get(chassisTable, chassis) !== undefined,
     });
-    this.api = createNorthbound({ apps, model, view: this.view, auth: "none", log: silent, confirmations: this.confirmations, derived: { compiled: () => engine.generation, onChanges: (observer) => engine.onChanges(observer) }, foresight: { of: this.planner, clock: this.clock }, ...options.api, beforeShown: (resource, fields, rows, caller) => asked.before(resource, fields, rows, caller) });
+    this.api = createNorthbound({ explain: (asked) => this.explain(asked), apps, model, view: this.view, auth: "none", log: silent, confirmations: this.confirmations, derived: { compiled: () => engine.generation, onChanges: (observer) => engine.onChanges(observer) }, foresight: { of: this.planner, clock: this.clock }, ...options.api, beforeShown: (resource, fields, rows, caller) => asked.before(resource, fields, rows, caller) });
     const relayouts = new Relayouts(apps, layout, world.layouts);
     // A switch that nobody knows stays as it is.
     this.toldAtStart = new Map([...model.view.all(chassisTable)].map(({ id }) => [id, this.told(id).connect(engine, id, relayouts)]));

@@ -1,5 +1,5 @@
 // Where ports are, how networks travel between hosts, and the scopes that follow from both.
-import { chassisTable, defineScope, defineTable, defineVariantScope, vifTable, type AppProblem, type Chassis, type ReadView, type Row, type Vif, type PortPlace } from "#app";
+import { chassisTable, defineScope, defineTable, defineVariantScope, vifTable, type AppProblem, type Chassis, type ReadView, type Row, type Vif, type PacketCause, type PortPlace } from "#app";
 import { deviceOwner, inactiveBindingTable, portBindingTable, portStatusTable, portTable, type InactiveBinding, type Port } from "./ports.ts";
 
 /**
@@ -89,6 +89,17 @@ export function placeFault(view: ReadView, { iface_id: portId, chassis: at, id, 
     text: `port ${portId} is plugged on ${used.chassis.id} (interface ${used.vif.name}) and on ${at} (interface ${name}): that on ${used.chassis.id} is used, the other does not work`,
     cure: { text: `unplug the one that is not the machine's: ovs-vsctl del-port ${name} on ${at}, or ${used.vif.name} on ${used.chassis.id}` },
   };
+}
+
+/** Why a packet of a port that is at no host, or to it, goes no further; undefined: it is plugged where it may be. */
+export function absent(view: ReadView, port: Pick<Port, "id">): PacketCause | undefined {
+  const resources = [{ type: "port", id: port.id }];
+  for (const vif of view.by(vifTable, "iface_id", port.id)) {
+    const fault = placeFault(view, vif);
+    if (fault !== undefined) return { reason: "wrong_host", text: fault.text, resources, cure: { ...fault.cure, call: { method: "PUT", path: `/v2.0/ports/${port.id}`, body: { port: { "binding:host_id": vif.chassis } } } } };
+  }
+  if (pluggedAt(view, port.id) !== undefined) return undefined;
+  return { reason: "not_plugged", text: `port ${port.id} is plugged at no host`, resources, cure: { text: `start its machine, or plug its interface with external_ids:iface-id=${port.id} into the integration bridge of its host` } };
 }
 
 /**

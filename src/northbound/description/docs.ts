@@ -51,7 +51,7 @@ export function apiMarkdown(registry: Registry): string {
 Generated from the resource declarations of the apps; do not edit. C = may be given on create, U = on update, ro = read only,
 f = lists can be filtered by it, s = sorted by it, *auto* = chosen by the server. What has tags has them at /tags (GET, PUT, POST,
 DELETE) and /tags/{tag} (GET, PUT, DELETE) below each member. Every write takes \`?wait=dataplane\` and \`?plan=1\`, and
-\`GET /v2.0/axion/watch\` tells of changes: [clients.md](clients.md).
+\`GET /v2.0/axion/watch\` tells of changes: [clients.md](clients.md). \`GET /v2.0/axion/explain\` says what becomes of a packet: [trace.md](trace.md).
 
 Extensions: ${registry.aliases.map((a) => `\`${a.alias}\``).join(", ")}.
 `;

@@ -115,6 +115,30 @@ function watchPath(registry: Registry, components: Record<string, Json>): Json {
   };
 }
 
+function explainPath(): Json {
+  const text = { type: "string" };
+  const resource = object({ type: text, id: text, name: text }, ["type", "id"]);
+  const way: Record<string, Json> = {
+    verdict: { type: "string", enum: ["delivered", "dropped"] },
+    delivered: { type: "array", items: object({ id: text }, ["id"]) },
+    hops: { type: "array", items: object({ table: text, app: text, rule: text, resources: { type: "array", items: resource } }, ["table", "app", "rule", "resources"]) },
+    cause: { type: ["object", "null"], properties: { reason: text, text, resources: { type: "array", items: resource }, cure: object({ text, call: { type: "object" } }, ["text"]) } },
+  };
+  return {
+    get: {
+      tags: ["axion"],
+      operationId: "explain",
+      summary: "What becomes of a packet of one of the project's ports, and why.",
+      description: "Of resources that the caller does not see nothing is named.",
+      parameters: [
+        { ...query("from", "Id of the port that sends."), required: true }, { ...query("to", "Id of a port, or an address."), required: true },
+        query("protocol", "icmp (default), tcp, udp, sctp, ipv6-icmp or a number."), query("port", "The receiver's, of tcp, udp and sctp.", { type: "integer", minimum: 1, maximum: 65_535 }),
+      ],
+      responses: { 200: { description: "Its way, and that of the answer.", content: content(object({ explanation: object({ ...way, answer: { type: ["object", "null"], properties: way } }, ["verdict", "delivered", "hops", "cause", "answer"]) }, ["explanation"])) }, ...refused },
+    },
+  };
+}
+
 export function openApi(registry: Registry): Json {
   const paths: Record<string, Json> = {};
   const components: Record<string, Json> = {
@@ -209,6 +233,7 @@ export function openApi(registry: Registry): Json {
     }
   }
   paths["/v2.0/axion/watch"] = watchPath(registry, components);
+  paths["/v2.0/axion/explain"] = explainPath();
   return {
     openapi: "3.1.0",
     info: { title: "Axion Networking API", version: "2.0", description: "OpenStack Networking API v2.0. `-` and `_` in collection names are interchangeable." },

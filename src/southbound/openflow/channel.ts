@@ -36,6 +36,18 @@ export interface DumpOptions {
   readonly maxBytes: number;
   /** For all of it. Default 120 s, of which 60 s for each part. */
   readonly timeoutMs?: number | undefined;
+  /** Of one table alone. */
+  readonly table?: number | undefined;
+}
+
+/** A port of a switch, OFPMP_PORT_DESC. */
+export interface SwitchPort {
+  readonly number: number;
+  readonly name: string;
+  /** Its link is up, and nobody has closed it. */
+  readonly live: boolean;
+  /** Whether packets leave by it at all: OFPPC_NO_FWD. */
+  readonly forwards: boolean;
 }
 
 /** What a switch needs of its OpenFlow session. */
@@ -53,6 +65,8 @@ export interface Session {
   flowsWith(cookie: bigint): Promise<Buffer[]>;
   /** Switches without meters or groups answer that part with an error; then there are none. */
   items(): Promise<InstalledItem[]>;
+  /** Its ports. @throws OpenFlowError, also where there is no answer soon */
+  ports(): Promise<SwitchPort[]>;
   /** OFPMP_METER of all meters; none where the switch has no meters. */
   meterCounts(): Promise<MeterCounts[]>;
   setMeter(id: number, meter: Meter, exists: boolean): void;

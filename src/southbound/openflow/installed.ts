@@ -23,14 +23,14 @@ export function dumpLimit(desired: Iterable<Flow>): number {
 }
 
 /**
- * Asks for the flows alone; what is read counts in `budget` until `use` is done. Where others need the room, it rejects, and takes the parts from `use`.
+ * Asks for the flows alone, of one table if it is named; what is read counts in `budget` until `use` is done. Where others need the room, it rejects, and takes the parts from `use`.
  * @throws OpenFlowError
  */
-export async function withDump<T>(session: Pick<Session, "flows">, desired: Iterable<Flow>, budget: ByteBudget, timeoutMs: number | undefined, use: (parts: Buffer[]) => Promise<T> | T): Promise<T> {
+export async function withDump<T>(session: Pick<Session, "flows">, desired: Iterable<Flow>, budget: ByteBudget, timeoutMs: number | undefined, use: (parts: Buffer[]) => Promise<T> | T, table?: number): Promise<T> {
   let giveUp = (): void => undefined;
   const holding = budget.open(() => giveUp());
   try {
-    const parts = await session.flows({ holding, maxBytes: dumpLimit(desired), timeoutMs });
+    const parts = await session.flows({ holding, maxBytes: dumpLimit(desired), timeoutMs, table });
     const evicted = new Promise<never>((_, reject) => {
       giveUp = () => {
         parts.length = 0;

@@ -10,7 +10,7 @@ import { certificateNames, type Identity } from "../identity.ts";
 import { limits } from "../bounds/limits.ts";
 import { peerOf } from "../peer.ts";
 import { shown, type Troubles } from "../bounds/troubles.ts";
-import type { DumpOptions, InstalledItem, MeterCounts, Session } from "./channel.ts";
+import type { DumpOptions, InstalledItem, MeterCounts, Session, SwitchPort } from "./channel.ts";
 import { groupText } from "./items.ts";
 
 export interface RawPacketIn {
@@ -47,6 +47,10 @@ const CLOSE_MS = 1000;
 const DUMP_TIMEOUT_MS = 60_000;
 /** Somebody waits for what a few flows have counted, and can do without. */
 const COUNT_TIMEOUT_MS = 2000;
+/** OFPPC_PORT_DOWN, OFPPC_NO_FWD, OFPPS_LINK_DOWN. */
+const CLOSED = 1;
+const NO_FWD = 32;
+const LINK_DOWN = 1;
 const ALL_BITS = 0xffff_ffff_ffff_ffffn;
 
 export async function listenOpenFlow(options: OpenFlowListenOptions): Promise<OpenFlowListener> {
@@ -148,13 +152,13 @@ export class SwitchSession implements Session {
     this.send({ type: "set_config", flags: FRAG_NX_MATCH, miss_send_len: MISS_SEND_LEN });
   }
 
-  async flows({ holding, maxBytes, timeoutMs }: DumpOptions): Promise<Buffer[]> {
+  async flows({ holding, maxBytes, timeoutMs, table }: DumpOptions): Promise<Buffer[]> {
     const parts: Buffer[] = [];
     const take = (part: Buffer): void => {
       if (!holding.add(part.length)) throw new OpenFlowError("OF_LIMIT", "too much is read of all switches at once");
       parts.push(part);
     };
-    await this.connection.requestRaw({ type: "multipart_request", kind: "flow", match: {} }, take, timeoutMs ?? DUMP_TIMEOUT_MS, { maxBytes, totalTimeoutMs: timeoutMs ?? limits.replyTimeoutMs });
+    await this.connection.requestRaw({ type: "multipart_request", kind: "flow", match: {}, ...(table !== undefined && { table_id: table }) }, take, timeoutMs ?? DUMP_TIMEOUT_MS, { maxBytes, totalTimeoutMs: timeoutMs ?? limits.replyTimeoutMs });
     return parts;
   }
 
@@ -162,6 +166,11 @@ export class SwitchSession implements Session {
     const parts: Buffer[] = [];
     await this.connection.requestRaw({ type: "multipart_request", kind: "flow", match: {}, cookie, cookie_mask: ALL_BITS }, (part) => parts.push(part), COUNT_TIMEOUT_MS, { totalTimeoutMs: COUNT_TIMEOUT_MS });
     return parts;
+  }
+
+  async ports(): Promise<SwitchPort[]> {
+    const { ports: all } = await this.connection.request({ type: "multipart_request", kind: "port_desc" }, COUNT_TIMEOUT_MS);
+    return all.map(({ port_no, name, config, state }) => ({ number: port_no, name, live: (config & CLOSED) === 0 && (state & LINK_DOWN) === 0, forwards: (config & NO_FWD) === 0 }));
   }
 
   async items(): Promise<InstalledItem[]> {

@@ -8,7 +8,7 @@
 import type { Action } from "node-openflow";
 import type { Logger } from "pino";
 import type { ChassisDelta, Flow } from "../../compiler/desired.ts";
-import type { InstalledItem, MeterCounts, Session } from "./channel.ts";
+import type { InstalledItem, MeterCounts, Session, SwitchPort } from "./channel.ts";
 import { compareDump, deleteFlow, tableOf, type Comparison } from "./comparison.ts";
 import { Delivery, type Entry } from "./delivery.ts";
 import { withDump, withInstalled, type Installed } from "./installed.ts";
@@ -215,6 +215,16 @@ export class Switch {
   async withFlows<T>(timeoutMs: number | undefined, use: (parts: Buffer[]) => Promise<T> | T): Promise<T> {
     const { desired, dumps } = this.options;
     return this.session === undefined ? use([]) : withDump(this.session, desired.flowsOf(this.chassis), dumps, timeoutMs, use);
+  }
+
+  /** Likewise of one table, where `wanted` should be; undefined without a session. */
+  tableFlows<T>(table: number, wanted: Iterable<Flow>, timeoutMs: number, use: (parts: Buffer[]) => Promise<T> | T): Promise<T> | undefined {
+    return this.session === undefined ? undefined : withDump(this.session, wanted, this.options.dumps, timeoutMs, use, table);
+  }
+
+  /** Its ports; undefined without a session. */
+  ports(): Promise<SwitchPort[]> | undefined {
+    return this.session?.ports();
   }
 
   /** Of those with a cookie; undefined without a session. */

@@ -3,8 +3,8 @@ import { spawn } from "node:child_process";
 import { constants } from "node:os";
 import { existsSync } from "node:fs";
 import { join } from "node:path";
-import { packageRoot } from "../lib/version.ts";
-import { OpsError } from "./ops-api.ts";
+import { packageRoot } from "../../lib/version.ts";
+import { OpsError } from "../ops-api.ts";
 
 /** Runs it until its end; its exit code. Signals that this process alone gets are handed on. */
 export function lab(args: readonly string[]): Promise<number> {

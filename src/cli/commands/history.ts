@@ -1,7 +1,7 @@
 // `axion history`: what changed, by which call, when.
-import { UsageError } from "../lib/usage-error.ts";
-import type { Call } from "./call.ts";
-import { cell, plain } from "./table.ts";
+import { UsageError } from "../../lib/usage-error.ts";
+import type { Call } from "../call.ts";
+import { cell, plain } from "../table.ts";
 
 export interface HistoryOptions {
   readonly resource?: string;

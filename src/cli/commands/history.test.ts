@@ -2,7 +2,7 @@
 import http from "node:http";
 import type { AddressInfo } from "node:net";
 import { expect, test } from "vitest";
-import { runCommand } from "./program.ts";
+import { runCommand } from "../program.ts";
 
 test("a list that goes on elsewhere says so beside the answer", async () => {
   const server = http.createServer((request, response) => {

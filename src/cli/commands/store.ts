@@ -4,10 +4,10 @@ import { open, rm } from "node:fs/promises";
 import { createInterface } from "node:readline";
 import type { Readable } from "node:stream";
 import { Option, type Command } from "commander";
-import { UsageError } from "../lib/usage-error.ts";
-import { checkStore, compactStore, exportStore, importStore, restoreStore, type StoreReport } from "../store/admin.ts";
-import { StoreError } from "../store/errors.ts";
-import { record } from "./table.ts";
+import { UsageError } from "../../lib/usage-error.ts";
+import { checkStore, compactStore, exportStore, importStore, restoreStore, type StoreReport } from "../../store/admin.ts";
+import { StoreError } from "../../store/errors.ts";
+import { record } from "../table.ts";
 
 /** What the subcommands write with. */
 export interface StoreCall {

@@ -1,10 +1,10 @@
 // `axion flows`: the flow dump as a table, in ovs-ofctl's syntax, or as JSON; of any size, as it comes.
 import { StringDecoder } from "node:string_decoder";
-import { UsageError } from "../lib/usage-error.ts";
-import { jsonItems } from "./json-items.ts";
-import { OpsError, type Query } from "./ops-api.ts";
-import type { Call } from "./call.ts";
-import { colored, plainLines, TablePrinter, type Hue } from "./table.ts";
+import { UsageError } from "../../lib/usage-error.ts";
+import { jsonItems } from "../json-items.ts";
+import { OpsError, type Query } from "../ops-api.ts";
+import type { Call } from "../call.ts";
+import { colored, plainLines, TablePrinter, type Hue } from "../table.ts";
 import { causeOf, follow, type Shown } from "./follow.ts";
 
 export const formats = ["table", "text", "json"] as const;

@@ -1,8 +1,8 @@
 // `axion flows --follow`: what comes, changes and goes, as it happens, until it is interrupted.
 import { StringDecoder } from "node:string_decoder";
-import type { Call } from "./call.ts";
-import { OpsError, type Query } from "./ops-api.ts";
-import { cell, colored } from "./table.ts";
+import type { Call } from "../call.ts";
+import { OpsError, type Query } from "../ops-api.ts";
+import { cell, colored } from "../table.ts";
 
 /** A flow of the dump, as far as a table shows it. */
 export interface Shown {

@@ -3,9 +3,9 @@ import { existsSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync 
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, expect, test } from "vitest";
-import { keepFirstEdition } from "../store/first-edition.ts";
-import { openStore } from "../store/open.ts";
-import { runCommand } from "./program.ts";
+import { keepFirstEdition } from "../../store/first-edition.ts";
+import { openStore } from "../../store/open.ts";
+import { runCommand } from "../program.ts";
 
 const dir = mkdtempSync(join(tmpdir(), "axion-cli-store-"));
 afterAll(() => rmSync(dir, { recursive: true, force: true }));

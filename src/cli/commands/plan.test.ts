@@ -5,7 +5,7 @@ import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { runCommand } from "./program.ts";
+import { runCommand } from "../program.ts";
 
 const planned = {
   token: "tok", generation: 7, answer: { status: 200, body: {} },

@@ -1,7 +1,7 @@
 // `axion store accept`: lets switches that are held be made what is stored.
 import type { Command } from "commander";
-import type { Call } from "./call.ts";
-import { UsageError } from "../lib/usage-error.ts";
+import type { Call } from "../call.ts";
+import { UsageError } from "../../lib/usage-error.ts";
 
 /** Adds the command below `axion store`. */
 export function addAccept(store: Command, call: () => Call, finish: (code: number) => void): void {

@@ -1,8 +1,8 @@
 // `axion problems` and `axion policy`: what is wrong now, and the access rules in force.
 import { stringify } from "yaml";
-import { OpsError } from "./ops-api.ts";
-import type { Call } from "./call.ts";
-import { cell, plain, plainLines, table } from "./table.ts";
+import { OpsError } from "../ops-api.ts";
+import type { Call } from "../call.ts";
+import { cell, plain, plainLines, table } from "../table.ts";
 
 /** The answer, or an error that says that this controller is too old for the question. */
 async function ask({ api }: Call, path: string, query: Readonly<Record<string, string>> = {}): Promise<unknown> {

@@ -2,10 +2,10 @@
 import type { AddressInfo } from "node:net";
 import { pino } from "pino";
 import { afterEach, expect, test } from "vitest";
-import type { FlowEvent, FlowRecord } from "../ops/flows.ts";
-import { createOps, type OpsServer } from "../ops/server.ts";
+import type { FlowEvent, FlowRecord } from "../../ops/flows.ts";
+import { createOps, type OpsServer } from "../../ops/server.ts";
 import { eventData } from "./follow.ts";
-import { runCommand } from "./program.ts";
+import { runCommand } from "../program.ts";
 
 const port = { type: "port", id: "p-1", name: "web", project: "t", call: "POST /v2.0/ports", generation: 7 };
 const flow = (fields: Partial<FlowRecord> = {}): FlowRecord => ({

@@ -1,7 +1,7 @@
 // `axion status` and `axion switches`: is it well, and which hosts are there.
-import type { Call } from "./call.ts";
-import { cell, record, table } from "./table.ts";
-import { UsageError } from "../lib/usage-error.ts";
+import type { Call } from "../call.ts";
+import { cell, record, table } from "../table.ts";
+import { UsageError } from "../../lib/usage-error.ts";
 
 interface Switch {
   readonly id?: unknown;

@@ -1,10 +1,10 @@
 // `axion plan`: what a call of the API would come to. `axion receipts`: which switches have confirmed what.
 import { readFileSync } from "node:fs";
-import { fileErrorText } from "../lib/files.ts";
-import { UsageError } from "../lib/usage-error.ts";
-import type { Call } from "./call.ts";
+import { fileErrorText } from "../../lib/files.ts";
+import { UsageError } from "../../lib/usage-error.ts";
+import type { Call } from "../call.ts";
 import { changeText, flowsText, type Change, type SwitchFlows } from "./history.ts";
-import { cell, plain, table } from "./table.ts";
+import { cell, plain, table } from "../table.ts";
 
 export interface PlanOptions {
   readonly project?: string;

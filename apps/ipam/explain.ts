@@ -1,0 +1,126 @@
+// How a machine sends a packet, as one does that has its port's addresses, and the routes that it gets with them.
+import { bitsOf, contains, ethType, formatIp, ipProto, isMulticast, normalizeIp, parseCidr, parseIp, type Explains, type Ip, type PacketCause, type PacketQuestion, type PacketStart, type ReadView } from "#app";
+import { absent, activeAttachment, addressesOf, addressId, addressTable, chosenSegmentTable, hasPair, isNetworkPort, macOfPair, pluggedAt, portTable, type Address, type Port } from "../l2/model.ts";
+import { subnetTable, type Subnet } from "./model.ts";
+
+type Matches = PacketStart["fields"];
+
+export const explains: Explains = {
+  begin(view, question) {
+    const port = view.get(portTable, question.from);
+    if (port === undefined) return undefined;
+    const place = placeOf(view, port);
+    if ("reason" in place) return place;
+    const target = view.get(portTable, question.to);
+    const own = addressesOf(view, port.id);
+    const wanted = target === undefined ? [normalizeIp(question.to)].filter((ip) => ip !== undefined) : addressesOf(view, target.id).map((a) => a.ip);
+    const address = wanted.find((ip) => own.some((a) => a.family === parseIp(ip)!.family)) ?? wanted[0];
+    if (address === undefined) return unknown(target === undefined ? `${question.to.slice(0, 64)} is neither a port nor an address` : `port ${target.id} has no address`, target === undefined ? [] : [target.id], "give the port an address: PUT /v2.0/ports/{id} with fixed_ips");
+    const ip = parseIp(address)!;
+    const way = nextHop(view, port, own, ip, question.source);
+    if ("reason" in way) return way;
+    const to = target ?? onLink(view, port.network_id, address);
+    const at = to === undefined ? undefined : activeAttachment(view, to.id);
+    return {
+      chassis: place.chassis, ofport: place.ofport, fields: { ...(place.vlan !== null && { vlan_vid: 0x1000 | place.vlan }), ...headers(port, question, way, ip, address) }, source: way.source, sourceMac: question.sourceMac ?? port.mac_address, address, to: to?.id,
+      goal: at !== undefined ? { chassis: at.chassis, ofport: at.ofport } : to !== undefined && !isNetworkPort(to) ? "none" : "anywhere",
+    };
+  },
+};
+
+interface Place {
+  readonly chassis: string;
+  readonly ofport: number;
+  readonly vlan: number | null;
+}
+
+function placeOf(view: ReadView, port: Port): Place | PacketCause {
+  const at = activeAttachment(view, port.id);
+  if (at !== undefined) return at;
+  const plugged = pluggedAt(view, port.id);
+  return plugged === undefined ? absent(view, port)! : { chassis: plugged.chassis.id, ofport: plugged.vif.ofport, vlan: null };
+}
+
+interface Way {
+  readonly source: string;
+  readonly mac: string;
+}
+
+function nextHop(view: ReadView, port: Port, own: readonly Address[], to: Ip, claimed: string | undefined): Way | PacketCause {
+  const six = to.family === 6;
+  const addresses = own.filter((a) => a.family === to.family);
+  const links = addresses.flatMap((a) => {
+    const subnet = view.get(subnetTable, a.subnet_id);
+    return subnet === undefined ? [] : [{ ip: a.ip, subnet, prefix: parseCidr(subnet.cidr)! }];
+  });
+  const direct = links.find(({ prefix }) => contains(prefix, to));
+  const ip = claimed ?? direct?.ip ?? links[0]?.ip;
+  if (ip === undefined) return unknown(`port ${port.id} has no IPv${to.family} address`, [port.id], "give the port an address: PUT /v2.0/ports/{id} with fixed_ips");
+  if (to.family === 4 && (to.value === 0xffff_ffffn || links.some(({ prefix }) => prefix.prefix < 31 && contains(prefix, to) && to.value === (prefix.network | ((1n << BigInt(32 - prefix.prefix)) - 1n))))) return { source: ip, mac: "ff:ff:ff:ff:ff:ff" };
+  if (isMulticast(to)) return { source: ip, mac: six ? `33:33:${bytes(to.value, 4)}` : `01:00:5e:${bytes(to.value & 0x7f_ffffn, 3)}` };
+  const text = formatIp(to);
+  if (direct !== undefined) {
+    const mac = macOn(view, port.network_id, text);
+    return mac !== undefined ? { source: ip, mac } : unknown(`no port of network ${port.network_id} has the address ${text}`, [], "see the address, or make the port that is to have it");
+  }
+  const subnet = links[0]?.subnet;
+  if (subnet === undefined) return unknown(`port ${port.id} has no IPv${to.family} address on a subnet`, [port.id], "give the port an address: PUT /v2.0/ports/{id} with fixed_ips");
+  const hop = routeOf(subnet, to) ?? subnet.gateway_ip;
+  const resources = [{ type: "subnet", id: subnet.id }];
+  if (hop === null) return { reason: "no_gateway", text: `subnet ${subnet.id} has no gateway, and ${text} is not on it`, resources, cure: { text: "give the subnet a gateway, which its machines learn by DHCP", call: { method: "PUT", path: `/v2.0/subnets/${subnet.id}`, body: { subnet: { gateway_ip: firstOf(subnet) } } } } };
+  const mac = macOn(view, port.network_id, hop);
+  if (mac !== undefined) return { source: ip, mac };
+  const physical = view.count(chosenSegmentTable, "network", port.network_id) > 0;
+  return {
+    reason: "no_gateway", resources, text: `${text} goes by the gateway ${hop}, which ${physical ? "no port has: if it is a machine on the physical network, what becomes of packets there is not known here" : `no port of network ${port.network_id} has`}`,
+    cure: { text: `connect a router to the subnet: PUT /v2.0/routers/{id}/add_router_interface with {"subnet_id": "${subnet.id}"}` },
+  };
+}
+
+/** What DHCP tells machines, the longest prefix first. */
+function routeOf({ host_routes: routes }: Subnet, to: Ip): string | undefined {
+  const fitting = routes.flatMap(({ destination, nexthop }) => {
+    const prefix = parseCidr(destination);
+    return prefix !== undefined && contains(prefix, to) ? [{ length: prefix.prefix, nexthop }] : [];
+  });
+  return fitting.sort((a, b) => b.length - a.length)[0]?.nexthop;
+}
+
+function onLink(view: ReadView, network: string, ip: string): Readonly<Port> | undefined {
+  const address = view.get(addressTable, addressId(network, ip));
+  return address === undefined ? view.by(portTable, "pair_ip", `${network}|${ip}`)[0] : view.get(portTable, address.port_id);
+}
+
+function macOn(view: ReadView, network: string, ip: string): string | undefined {
+  const address = view.get(addressTable, addressId(network, ip));
+  if (address !== undefined) return view.get(portTable, address.port_id)?.mac_address;
+  const [holder] = view.by(portTable, "pair_ip", `${network}|${ip}`);
+  const pair = holder?.allowed_address_pairs.find((p) => hasPair({ ...holder, allowed_address_pairs: [p] }, ip, macOfPair(holder, p)));
+  return holder === undefined || pair === undefined ? undefined : macOfPair(holder, pair);
+}
+
+/** As a first packet of its kind: of TCP one that opens the connection, of ICMP an echo request; or what answers these. */
+function headers(port: Port, { protocol, port: to, sourcePort = EPHEMERAL, sourceMac, ttl = 64, answers }: PacketQuestion, { source, mac }: Way, ip: Ip, address: string): Matches {
+  const six = ip.family === 6;
+  const proto = protocol === ipProto.icmp && six ? ipProto.icmpv6 : protocol;
+  const echo = six ? { icmpv6_type: answers ? 129 : 128, icmpv6_code: 0 } : { icmpv4_type: answers ? 0 : 8, icmpv4_code: 0 };
+  const transport: Matches = proto === (six ? ipProto.icmpv6 : ipProto.icmp) ? echo
+    : proto === ipProto.tcp ? { tcp_src: sourcePort, tcp_dst: to ?? 80, tcp_flags: answers ? 0x12 : 2 }
+    : proto === ipProto.udp ? { udp_src: sourcePort, udp_dst: to ?? 0 }
+    : proto === ipProto.sctp ? { sctp_src: sourcePort, sctp_dst: to ?? 0 } : {};
+  return {
+    eth_src: sourceMac ?? port.mac_address, eth_dst: mac, eth_type: six ? ethType.ipv6 : ethType.ip, ...(six ? { ipv6_src: source, ipv6_dst: address } : { ipv4_src: source, ipv4_dst: address }),
+    ip_proto: proto, ip_ttl: ttl, ...transport,
+  };
+}
+const EPHEMERAL = 40_000;
+
+const unknown = (text: string, ports: readonly string[], cure: string): PacketCause => ({ reason: "unknown_address", text, resources: ports.map((id) => ({ type: "port", id })), cure: { text: cure } });
+const bytes = (value: bigint, n: number): string => Array.from({ length: n }, (_, i) => Number((value >> BigInt(8 * (n - 1 - i))) & 0xffn).toString(16).padStart(2, "0")).join(":");
+
+/** The first address of a subnet that a router may have. */
+function firstOf({ cidr }: Subnet): string {
+  const { family, network, prefix } = parseCidr(cidr)!;
+  return formatIp({ family, value: prefix >= bitsOf(family) - 1 ? network : network + 1n });
+}
+

@@ -1,0 +1,37 @@
+// Why packets of ports go no further where l2 decides: what a port may send, and whether the one that it is for is there.
+import type { Explains, PacketCause, PacketStop, ReadView } from "#app";
+import { absent, activeAttachment, isNetworkPort, networkTable, portTable, type Port } from "../model.ts";
+
+const SENDING: ReadonlySet<string> = new Set(["port_security", "nd_source", "inner_tag"]);
+
+export const explains: Explains = {
+  cause(view, stop) {
+    const sender = stop.question === undefined ? undefined : view.get(portTable, stop.question.from);
+    const receiver = stop.start?.to === undefined ? undefined : view.get(portTable, stop.start.to);
+    if (sender !== undefined && stop.table === "classify" && activeAttachment(view, sender.id) === undefined) return closed(view, sender) ?? absent(view, sender);
+    if (sender !== undefined && SENDING.has(stop.table)) return spoofed(sender, stop);
+    if (receiver === undefined || isNetworkPort(receiver) || activeAttachment(view, receiver.id) !== undefined) return undefined;
+    return closed(view, receiver) ?? absent(view, receiver);
+  },
+};
+
+function closed(view: ReadView, port: Port): PacketCause | undefined {
+  const down = (type: "port" | "network", id: string): PacketCause => ({
+    reason: "admin_state_down", text: `${type} ${id} is closed: its admin_state_up is false`, resources: [{ type, id }],
+    cure: { text: `open it`, call: { method: "PUT", path: `/v2.0/${type}s/${id}`, body: { [type]: { admin_state_up: true } } } },
+  });
+  if (!port.admin_state_up) return down("port", port.id);
+  return view.get(networkTable, port.network_id)?.admin_state_up === false ? down("network", port.network_id) : undefined;
+}
+
+function spoofed({ id, mac_address: own, allowed_address_pairs: pairs }: Port, { question, start }: PacketStop): PacketCause {
+  const { sourceMac: mac, source: ip } = start!;
+  const named = question?.sourceMac !== undefined && question.sourceMac !== own;
+  return {
+    reason: "port_security", text: `port ${id} may not send as ${ip} from ${mac}: ${named ? "the MAC address" : "the address"} is not its own, and no allowed address pair names it`, resources: [{ type: "port", id }],
+    cure: {
+      text: "if its machine is to send so, allow it as an address pair of the port",
+      call: { method: "PUT", path: `/v2.0/ports/${id}`, body: { port: { allowed_address_pairs: [...pairs.map((p) => ({ ip_address: p.ip_address, ...(p.mac_address !== "" && { mac_address: p.mac_address }) })), { ip_address: ip, ...(mac !== own && { mac_address: mac }) }] } } },
+    },
+  };
+}

@@ -1,0 +1,81 @@
+// Why packets go no further where a router decides.
+import { contains, ipProto, parseCidr, parseIp, type Explains, type PacketCause, type PacketStop, type ReadView } from "#app";
+import { networkTable, portTable } from "../l2/model.ts";
+import { routeTable, routerInterfaceTable, routerTable, undelivered, type Router } from "./model.ts";
+import { l3 } from "./tables.ts";
+
+export const explains: Explains = {
+  cause(view, stop) {
+    const router = routerOf(view, stop);
+    if (router === undefined) return closedInterface(view, stop);
+    if (!stop.table.startsWith("l3_") && stop.app !== "l3") return undefined;
+    return ofRouter(view, stop, router);
+  },
+};
+
+const routerOf = (view: ReadView, stop: PacketStop): Readonly<Router> | undefined => view.by(routerTable, "key", String(stop.register("router")))[0];
+
+const opened = (type: "router" | "port", id: string): PacketCause => ({
+  reason: "admin_state_down", text: `${type} ${id} is closed: its admin_state_up is false`, resources: [{ type, id }],
+  cure: { text: "open it", call: { method: "PUT", path: `/v2.0/${type}s/${id}`, body: { [type]: { admin_state_up: true } } } },
+});
+
+/** A packet for the MAC of an interface by which nobody enters its router. */
+function closedInterface(view: ReadView, stop: PacketStop): PacketCause | undefined {
+  const [network] = view.by(networkTable, "key", String(stop.register("net")));
+  if (network === undefined) return undefined;
+  const mac = stop.field("eth_dst").toString(16).padStart(12, "0").replace(/..(?!$)/g, "$&:");
+  for (const port of view.by(portTable, "network_mac", `${network.id}|${mac}`)) {
+    const link = view.get(routerInterfaceTable, port.id);
+    const router = link === undefined ? undefined : view.get(routerTable, link.router_id);
+    if (router === undefined) continue;
+    if (!router.admin_state_up) return opened("router", router.id);
+    if (!port.admin_state_up) return opened("port", port.id);
+  }
+  return undefined;
+}
+
+function ofRouter(view: ReadView, stop: PacketStop, router: Readonly<Router>): PacketCause | undefined {
+  const resources = [{ type: "router", id: router.id }];
+  const to = stop.start?.address ?? "its destination";
+  const path = `/v2.0/routers/${router.id}`;
+  if (stop.did === "dropped" && stop.register("off_link", l3) !== 0) {
+    return {
+      reason: "port_security", text: `router ${router.id} takes no packets from ${stop.start?.source ?? "such a source"} here: the address is of another of its networks, or of none`, resources,
+      cure: { text: "send from an address of the network that the packet comes from" },
+    };
+  }
+  switch (stop.register("undelivered", l3)) {
+    case undelivered.expired:
+      if (stop.field("ip_ttl") > 1n) return undefined;
+      return { reason: "ttl", text: `the packet's time to live ends at router ${router.id}`, resources, cure: { text: "send it with a larger time to live; if it had one, look for a loop among the routes" } };
+    case undelivered.noRoute: {
+      const family = stop.field("eth_type") === 0x86ddn ? 6 : 4;
+      const inside = stop.start?.to !== undefined || view.by(routeTable, "router", router.id).some(({ destination }) => parseCidr(destination)?.family === family && parseCidr(destination)!.prefix === 0);
+      const isPrivate = PRIVATE.some((cidr) => parseIp(to) !== undefined && contains(parseCidr(cidr)!, parseIp(to)!));
+      if (!inside && !isPrivate) {
+        return { reason: "no_gateway", text: `router ${router.id} has no route to ${to}, and no gateway to the outside`, resources, cure: { text: "give the router a gateway on an external network", call: { method: "PUT", path, body: { router: { external_gateway_info: { network_id: "<external network>" } } } } } };
+      }
+      return { reason: "no_route", text: `router ${router.id} has no route to ${to}`, resources, cure: { text: "connect the router to the subnet of the destination (add_router_interface), or give it a route", call: { method: "PUT", path: `${path}/add_extraroutes`, body: { router: { routes: [{ destination: to.includes(":") ? `${to}/128` : `${to}/32`, nexthop: "<next hop>" }] } } } } };
+    }
+    case undelivered.unresolved: {
+      const hop = stop.register("nexthop");
+      if (hop !== to) return { reason: "no_route", text: `router ${router.id} sends what is for ${to} to ${hop}, which nobody is known to have`, resources, cure: { text: "correct the route's next hop, or see why it does not answer", call: { method: "PUT", path: `${path}/remove_extraroutes`, body: { router: { routes: routesBy(router, hop) } } } } };
+      if (stop.start?.goal === "none") return undefined;
+      return { reason: "unknown_address", text: `router ${router.id} has the network of ${to}, and nobody there has the address`, resources, cure: { text: "see the address, or make the port that is to have it" } };
+    }
+    case undelivered.tooBig:
+    case undelivered.tooBigTranslated:
+      return { reason: "mtu", text: `router ${router.id} does not send packets of this size on: the way to ${to} takes ${stop.register("next_mtu", l3)} bytes`, resources, cure: { text: "send smaller packets, as the router tells the sender, or make the networks' MTUs equal" } };
+    case undelivered.beyondScope:
+      return { reason: "no_route", text: `router ${router.id} does not route link-local addresses`, resources, cure: { text: "use an address that is no link-local one" } };
+    case undelivered.notServed:
+      return { reason: "not_served", text: `${to} is the router's own, which serves nothing but echo requests (protocol ${ipProto.icmp})`, resources, cure: { text: "ask a machine, not its router" } };
+    default:
+      return undefined;
+  }
+}
+
+const routesBy = ({ routes }: Readonly<Router>, hop: string): readonly { readonly destination: string; readonly nexthop: string }[] => routes.filter(({ nexthop }) => nexthop === hop);
+/** RFC 1918, RFC 4193. */
+const PRIVATE = ["10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "fc00::/7"];

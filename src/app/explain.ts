@@ -1,0 +1,91 @@
+// What apps know of packets that are traced: how a port would begin one, and why one goes no further. The core follows it over the flows of the
+// switches (src/ops/trace); what networks, subnets, routers and groups are, only the apps know.
+import type { FieldName, Match } from "node-openflow";
+import type { RegisterDecl, SharedRegister, sharedRegisters } from "./stages.ts";
+import type { RegisterValue } from "./packets.ts";
+import type { LiveView } from "./soft-table.ts";
+
+/** A packet that a port sends. */
+export interface PacketQuestion {
+  /** Id of the port. */
+  readonly from: string;
+  /** Id of a port, or an address. */
+  readonly to: string;
+  /** Of IP: 1 (of IPv6 it stands for 58), 6, 17 ... */
+  readonly protocol: number;
+  /** The receiver's, of protocols with ports. */
+  readonly port?: number;
+  /** The sender's, likewise. */
+  readonly sourcePort?: number;
+  /** Bytes of the IP packet. */
+  readonly size?: number;
+  /** As which address it is sent, where that is not the port's own. */
+  readonly source?: string;
+  readonly sourceMac?: string;
+  readonly ttl?: number;
+  /** It answers one. */
+  readonly answers?: true;
+}
+
+/** Why a packet goes no further; docs/trace.md has the reasons. */
+export interface PacketCause {
+  /** For programs. */
+  readonly reason: string;
+  readonly text: string;
+  readonly resources: readonly { readonly type: string; readonly id: string }[];
+  readonly cure: { readonly text: string; /** Of the API, as it would be called. */ readonly call?: { readonly method: string; readonly path: string; readonly body?: unknown } };
+}
+
+/** Where a packet begins, and as what. */
+export interface PacketStart {
+  readonly chassis: string;
+  readonly ofport: number;
+  /** Its headers. */
+  readonly fields: Match;
+  /** As which it is sent. */
+  readonly source: string;
+  readonly sourceMac: string;
+  /** Address that it is for, and the port that has it, if one is known. */
+  readonly address: string;
+  readonly to: string | undefined;
+  /** Where it has to arrive: an OpenFlow port. none: nowhere can it. anywhere: wherever it leaves, or is answered. */
+  readonly goal: { readonly chassis: string; readonly ofport: number } | "none" | "anywhere";
+}
+
+/** Where a packet went no further. */
+export interface PacketStop {
+  readonly chassis: string;
+  /** Name and app of the table; "" when it came to none. */
+  readonly table: string;
+  readonly app: string;
+  /** Rule whose flow decided; undefined: none matched. */
+  readonly rule: string | undefined;
+  /** punted: to the controller, which does not send it on. */
+  readonly did: "dropped" | "punted";
+  readonly question: PacketQuestion | undefined;
+  readonly start: PacketStart | undefined;
+  /** Of the packet, as the last action left it. */
+  field(name: FieldName): bigint;
+  register<N extends SharedRegister>(name: N): RegisterValue<(typeof sharedRegisters)[N]>;
+  register<R extends Readonly<Record<string, RegisterDecl>>, N extends keyof R & string>(name: N, pipeline: { readonly registers: R }): RegisterValue<R[N]>;
+}
+
+/** What is known of tunnels beside flows. */
+export interface TunnelKnown {
+  readonly state: "up" | "down" | "unknown";
+  /** Bytes of the largest IP packet inside that was seen to arrive, if that was measured. */
+  readonly mtu?: number;
+}
+
+/**
+ * What an app says of packets that are traced. Of beginnings a cause counts before any start, which is the first that some app knows; where a packet
+ * ended the app of the table is asked first, then the others in their order, and the first that knows counts.
+ */
+export interface Explains {
+  begin?(this: void, view: LiveView, question: PacketQuestion): PacketStart | PacketCause | undefined;
+  cause?(this: void, view: LiveView, stop: PacketStop): PacketCause | undefined;
+  /** Of the tunnel from one chassis to another, of a type (geneve, vxlan, gre). */
+  tunnel?(this: void, view: LiveView, from: string, to: string, type: string): TunnelKnown | undefined;
+}
+
+export const isCause = (found: PacketStart | PacketCause): found is PacketCause => "reason" in found;

@@ -1,0 +1,223 @@
+// The flows of one switch as a trace needs them: of the tables that the packet comes to, and no others. What the compiler wants is at hand; what the
+// switch has is asked of it, table by table.
+import { formatMatch, decodeInstructions, decodeMatch, ports as reserved, type FlowStatsView } from "node-openflow";
+import type { Flow, Item } from "../../compiler/desired.ts";
+import type { Engine } from "../../compiler/engine.ts";
+import type { Southbound, SwitchPort } from "../../southbound/index.ts";
+import { Classifier } from "../../trace/classifier.ts";
+import { flowOfBytes, trace, TraceFlow, TraceSwitch, type Packet, type Trace, type TraceGroup, type TraceOptions, type TracePort } from "../../trace/index.ts";
+
+/** What a flow of a trace is. */
+export interface Ref {
+  /** desired: as it should be. changed: the switch has it otherwise. foreign: nobody wants it. learned: the switch made it. */
+  readonly state: "desired" | "changed" | "foreign" | "learned";
+  /** The desired flow, of those that are. */
+  readonly flow: Flow | undefined;
+}
+
+export type TracedFlow = TraceFlow<Ref>;
+
+/** Where switches are asked. */
+export type Switches = Pick<Southbound, "compareTable" | "ports">;
+
+const TUNNELS: ReadonlySet<string> = new Set(["geneve", "vxlan", "gre"]);
+
+/** A port of ours on the integration bridge that is no guest's. */
+export interface OwnPort {
+  readonly name: string;
+  readonly type: string;
+  readonly options: Readonly<Record<string, string>>;
+}
+
+/** A table that the run came to and that is not at hand. */
+class Unread extends Error {
+  readonly table: number;
+  constructor(table: number) {
+    super(`table ${table} is not read yet`);
+    this.table = table;
+  }
+}
+
+/** A switch of which tables come as they are needed. */
+class PartialSwitch extends TraceSwitch<Ref> {
+  private readonly read: (table: number) => Classifier<Ref>;
+  constructor(read: (table: number) => Classifier<Ref>, options: ConstructorParameters<typeof TraceSwitch>[0], groups: Iterable<TraceGroup>) {
+    super(options);
+    this.read = read;
+    for (const group of groups) this.setGroup(group);
+  }
+
+  override table(id: number): Classifier<Ref> {
+    return this.read(id);
+  }
+}
+
+/** What a switch has in a table. */
+interface InstalledTable {
+  readonly classifier: Classifier<Ref>;
+  /** Desired flows that it has as desired. */
+  readonly same: ReadonlySet<Flow>;
+}
+
+const LOADS = 64;
+
+export class SwitchView {
+  readonly chassis: string;
+  /** Whether the switch shows what it has; otherwise what it should have is all there is. */
+  readonly answers: boolean;
+  readonly own: ReadonlyMap<number, OwnPort>;
+  readonly ports: ReadonlyMap<number, SwitchPort>;
+  private readonly switches: Switches | undefined;
+  private readonly wanted = new Map<number, Flow[]>();
+  private readonly desired = new Map<number, Classifier<Ref>>();
+  private readonly installed = new Map<number, InstalledTable>();
+  private readonly byFlow = new Map<Flow, TracedFlow>();
+  private readonly desiredSwitch: PartialSwitch;
+  private readonly installedSwitch: PartialSwitch;
+
+  private constructor(chassis: string, engine: Engine, switches: Switches | undefined, ports: readonly SwitchPort[] | undefined) {
+    this.chassis = chassis;
+    this.switches = ports === undefined ? undefined : switches;
+    this.answers = ports !== undefined;
+    for (const flow of engine.flowsOf(chassis)) {
+      const list = this.wanted.get(flow.table);
+      if (list === undefined) this.wanted.set(flow.table, [flow]);
+      else list.push(flow);
+    }
+    const own = new Map<number, OwnPort>();
+    for (const { table, key, columns } of engine.rowsOf(chassis)) {
+      if (table !== "Port" || !("interface" in columns) || "bridge" in columns) continue;
+      const { type, options, ofport_request: number } = columns.interface as { readonly type: string; readonly options?: Readonly<Record<string, string>>; readonly ofport_request?: number };
+      if (number !== undefined) own.set(number, { name: key, type, options: options ?? {} });
+    }
+    this.own = own;
+    this.ports = new Map((ports ?? []).map((port) => [port.number, port]));
+    const groups = groupsOf(engine.itemsOf(chassis));
+    const options = {
+      fragments: "nx-match" as const,
+      ...(ports !== undefined && { ports: ports.map(({ number, forwards }): TracePort => ({ number, noForward: !forwards, ...tunnelOf(own.get(number)) })), live: (port: number) => this.ports.get(port)?.live === true }),
+    };
+    // Without a switch to ask every port is there; those of tunnels are known to be some.
+    const known = ports === undefined ? { ...options, ports: anyPort([...own].map(([number, port]) => ({ number, ...tunnelOf(port) }))) } : options;
+    this.desiredSwitch = new PartialSwitch((table) => this.desiredTable(table), known, groups);
+    this.installedSwitch = new PartialSwitch((table) => {
+      const found = this.installed.get(table);
+      if (found === undefined) throw new Unread(table);
+      return found.classifier;
+    }, known, groups);
+  }
+
+  /** @throws OpenFlowError where a switch that is connected does not say which ports it has */
+  static async open(chassis: string, engine: Engine, switches: Switches | undefined): Promise<SwitchView> {
+    return new SwitchView(chassis, engine, switches, await switches?.ports(chassis));
+  }
+
+  /** Over what the switch should have. */
+  runDesired(packet: Packet, options: TraceOptions): Trace<Ref> {
+    return trace(this.desiredSwitch, packet, options);
+  }
+
+  /** Over what it has; `begin` makes the options anew each time that a further table had to be read. @throws OpenFlowError */
+  async runInstalled(packet: Packet, begin: () => TraceOptions): Promise<Trace<Ref>> {
+    if (this.switches === undefined) return this.runDesired(packet, begin());
+    const likely = new Set<number>();
+    for (const pass of this.runDesired(packet, begin()).passes) collectTables(pass.steps, likely);
+    await Promise.all([...likely].map((table) => this.load(table)));
+    for (let n = 0; n < LOADS; n++) {
+      try {
+        return trace(this.installedSwitch, packet, begin());
+      } catch (error) {
+        if (!(error instanceof Unread)) throw error;
+        await this.load(error.table);
+      }
+    }
+    throw new Error(`a trace on ${this.chassis} reads no end of tables`);
+  }
+
+  /** The flow that should have matched where a packet came to a table. */
+  wantedFlow(table: number, packet: Packet): TracedFlow | undefined {
+    return this.desiredTable(table).lookup(packet);
+  }
+
+  /** Whether the switch has a flow; asks for its table if need be. */
+  async has(flow: TracedFlow): Promise<boolean> {
+    if (this.switches === undefined) return false;
+    if (flow.ref.state !== "desired") return true;
+    await this.load(flow.table);
+    return this.installed.get(flow.table)!.same.has(flow.ref.flow!);
+  }
+
+  private desiredTable(table: number): Classifier<Ref> {
+    let found = this.desired.get(table);
+    if (found === undefined) {
+      this.desired.set(table, (found = new Classifier<Ref>()));
+      for (const flow of this.wanted.get(table) ?? []) found.add(this.traced(flow));
+    }
+    return found;
+  }
+
+  private traced(flow: Flow): TracedFlow {
+    let made = this.byFlow.get(flow);
+    if (made === undefined) this.byFlow.set(flow, (made = flowOfBytes(flow, { state: "desired", flow } satisfies Ref)));
+    return made;
+  }
+
+  private async load(table: number): Promise<void> {
+    if (this.installed.has(table)) return;
+    const classifier = new Classifier<Ref>();
+    const same = new Set<Flow>();
+    const wanted = this.wanted.get(table) ?? [];
+    await this.switches!.compareTable(this.chassis, table, wanted, (entry, flow, equal) => {
+      if (flow !== undefined && equal) {
+        same.add(flow);
+        classifier.add(this.traced(flow));
+      } else {
+        const read = readEntry(entry, { state: flow !== undefined ? "changed" : equal ? "learned" : "foreign", flow });
+        if (read !== undefined) classifier.add(read);
+      }
+    });
+    this.installed.set(table, { classifier, same });
+  }
+}
+
+/** undefined: a flow of a kind that is not known here. */
+function readEntry(entry: FlowStatsView, ref: Ref): TracedFlow | undefined {
+  const { buf } = entry;
+  try {
+    return new TraceFlow<Ref>({
+      table: entry.table_id, priority: entry.priority, cookie: (BigInt(entry.cookie_hi) << 32n) | BigInt(entry.cookie_lo),
+      match: decodeMatch(buf, entry.match_off), instructions: decodeInstructions(buf, entry.instructions_off, entry.instructions_len), ref,
+    });
+  } catch {
+    return undefined;
+  }
+}
+
+function tunnelOf(port: OwnPort | undefined): Pick<TracePort, "tunnel"> {
+  if (port === undefined || !TUNNELS.has(port.type)) return {};
+  const { remote_ip: remote = "flow", local_ip: local, key = "flow" } = port.options;
+  return { tunnel: { remote, ...(local !== undefined && { local }), key: key === "flow" ? "flow" : BigInt(key) } };
+}
+
+export const isTunnel = (port: OwnPort | undefined): boolean => port !== undefined && TUNNELS.has(port.type);
+
+/** Every port that a switch may have, the given ones as they are. */
+function* anyPort(known: readonly TracePort[]): Iterable<TracePort> {
+  const numbers = new Set(known.map(({ number }) => number));
+  for (let number = 1; number <= 0xfeff; number++) if (!numbers.has(number)) yield { number };
+  yield { number: reserved.LOCAL };
+  yield* known;
+}
+
+function* groupsOf(items: Iterable<Item>): Iterable<TraceGroup> {
+  for (const item of items) if (item.kind === "group") yield { ...item.value, id: item.id };
+}
+
+function collectTables(steps: Trace<Ref>["passes"][number]["steps"], into: Set<number>): void {
+  for (const step of steps) {
+    if (step.kind === "table") into.add(step.table);
+    collectTables(step.steps, into);
+  }
+}
+
+export const matchText = (flow: TracedFlow): string => formatMatch(flow.match);

@@ -1,0 +1,176 @@
+// A packet's way over hosts: through the flows of one switch, by tunnels and physical networks to the next.
+import { chassisTable, vifTable, type ReadView, type TunnelKnown } from "#app";
+import { fields, OpenFlowError, type FieldName } from "node-openflow";
+import { hopsOf, type Hop, type Output, type Packet, type Trace, type TraceOptions } from "../../trace/index.ts";
+import { at, ranges } from "../../trace/packet/places.ts";
+import { fieldBits } from "../../trace/packet/packet.ts";
+import { SwitchSilent } from "../server.ts";
+import type { Connections } from "./connections.ts";
+import { isTunnel, type Ref, type SwitchView } from "./switch-view.ts";
+
+/** Switches, and copies of the packet on them, that one trace goes through. */
+const ARRIVALS = 64;
+
+export interface Walked {
+  readonly switch: string;
+  readonly hop: Hop<Ref>;
+}
+
+/** A copy that left a switch for good. */
+export interface Delivered {
+  readonly switch: string;
+  /** Name of the OpenFlow port, as the switch has it. */
+  readonly port: string;
+  readonly ofport: number;
+  /** iface-id of a guest's interface. */
+  readonly iface: string | undefined;
+  /** out: by a port that is no guest's and no tunnel. */
+  readonly to: "guest" | "outside";
+  readonly packet: Packet;
+  readonly bytes: number | undefined;
+}
+
+/** A copy that ended. */
+export interface Ended {
+  readonly switch: string;
+  readonly hop: Hop<Ref> | undefined;
+  readonly did: "dropped" | "punted" | "lost";
+  readonly packet: Packet;
+  readonly reason: string;
+  /** Of what was lost: the tunnel's other end. */
+  readonly tunnel?: { readonly to: string; readonly type: string };
+  /** The port that it would have left by, which is not there, or lets nothing out. */
+  readonly port?: { readonly name: string; readonly tunnel: boolean };
+}
+
+export interface Walk {
+  readonly hops: readonly Walked[];
+  readonly delivered: readonly Delivered[];
+  readonly ended: readonly Ended[];
+  readonly notes: readonly string[];
+}
+
+export interface WalkParts {
+  readonly view: ReadView;
+  /** Of chassis, opened once each. */
+  readonly open: (chassis: string) => Promise<SwitchView>;
+  readonly desired: boolean;
+  readonly connections: Connections;
+  readonly tunnel: (from: string, to: string, type: string) => TunnelKnown | undefined;
+  /** Of the port that the packet is for, if one is known: frames on a physical network go on to its host. */
+  readonly toChassis: string | undefined;
+}
+
+interface Arrival {
+  readonly chassis: string;
+  readonly packet: Packet;
+}
+
+export async function walk(parts: WalkParts, first: Arrival): Promise<Walk> {
+  const hops: Walked[] = [];
+  const delivered: Delivered[] = [];
+  const ended: Ended[] = [];
+  const notes = new Set<string>();
+  const queue: Arrival[] = [first];
+  for (let n = 0; queue.length > 0; n++) {
+    if (n === ARRIVALS) {
+      notes.add(`more than ${ARRIVALS} copies of the packet: the rest is not followed`);
+      break;
+    }
+    const { chassis, packet } = queue.shift()!;
+    const view = await parts.open(chassis);
+    if (!view.answers && !parts.desired) notes.add(`${chassis} is not connected: what it should have is shown`);
+    const result = await run(parts, view, packet);
+    const passes = result.passes.map((pass) => [...hopsOf(pass.steps)]);
+    for (const list of passes) for (const hop of list) hops.push({ switch: chassis, hop });
+    const hopOf = (made: { readonly pass: number; readonly table: number; readonly flow: unknown }): Hop<Ref> | undefined =>
+      passes[made.pass]?.findLast((hop) => hop.table === made.table && hop.flow === made.flow) ?? passes[made.pass]?.at(-1);
+    for (const output of result.outputs) {
+      const left = await leave(parts, view, output, hopOf(output));
+      if ("chassis" in left) queue.push(left);
+      else if ("did" in left) ended.push(left);
+      else delivered.push(left);
+    }
+    for (const punt of result.punts) ended.push({ switch: chassis, hop: hopOf(punt), did: "punted", packet: punt.packet, reason: "goes to the controller" });
+    for (const drop of result.drops) {
+      ended.push({ switch: chassis, hop: hopOf(drop), did: "dropped", packet: result.passes[drop.pass]?.final ?? packet, reason: drop.reason, ...shutPort(view, drop.reason) });
+    }
+    if (result.error !== undefined) notes.add(`${chassis}: ${result.error.text}`);
+  }
+  return { hops, delivered, ended, notes: [...notes] };
+}
+
+/** What the interpreter says of a port that packets do not leave by. */
+function shutPort(view: SwitchView, reason: string): Pick<Ended, "port"> {
+  const number = /^port (\d+) does not (?:exist|forward)$/.exec(reason)?.[1];
+  if (number === undefined) return {};
+  const own = view.own.get(Number(number));
+  return { port: { name: own?.name ?? view.ports.get(Number(number))?.name ?? number, tunnel: isTunnel(own) } };
+}
+
+async function run({ connections, desired }: WalkParts, view: SwitchView, packet: Packet): Promise<Trace<Ref>> {
+  let fork = connections.fork();
+  const begin = (): TraceOptions => {
+    fork = connections.fork();
+    return { conntrack: fork.on(view.chassis) };
+  };
+  try {
+    const result = desired ? view.runDesired(packet, begin()) : await view.runInstalled(packet, begin);
+    connections.become(fork);
+    connections.commit(view.chassis, result.conntrack);
+    return result;
+  } catch (error) {
+    if (error instanceof OpenFlowError) throw new SwitchSilent(view.chassis, error.message);
+    throw error;
+  }
+}
+
+/** Where an output of a switch leads. */
+async function leave(parts: WalkParts, view: SwitchView, output: Output<Ref>, hop: Hop<Ref> | undefined): Promise<Arrival | Delivered | Ended> {
+  const { chassis } = view;
+  const { view: rows } = parts;
+  const own = view.own.get(output.port);
+  const name = view.ports.get(output.port)?.name ?? own?.name;
+  const { packet } = output;
+  if (isTunnel(own)) {
+    const far = packet.words[at.tun_dst] !== 0 ? addressText(packet, "tun_ipv4_dst") : addressText(packet, "tun_ipv6_dst");
+    const [peer] = rows.by(chassisTable, "endpoint", far);
+    const lost = (reason: string, to: string): Ended => ({ switch: chassis, hop, did: "lost", packet, reason, tunnel: { to, type: own!.type } });
+    if (peer === undefined) return lost(`there is no host with the tunnel address ${far}`, far);
+    const state = parts.tunnel(chassis, peer.id, own!.type);
+    if (state?.state === "down") return lost(`the ${own!.type} tunnel from ${chassis} to ${peer.id} is down`, peer.id);
+    if (state?.mtu !== undefined && packet.length !== undefined && packet.length > state.mtu + ETHERNET) return lost(`packets of more than ${state.mtu} bytes do not get from ${chassis} to ${peer.id}`, peer.id);
+    return { chassis: peer.id, packet: arriving(packet, output.port, rows.get(chassisTable, chassis)?.encap_ip ?? "") };
+  }
+  const vif = rows.by(vifTable, "chassis", chassis).find(({ ofport }) => ofport === output.port);
+  if (vif !== undefined) return { switch: chassis, port: vif.name, ofport: vif.ofport, iface: vif.iface_id, to: "guest", packet, bytes: packet.length };
+  // Ports to physical networks are numbered by these, the same on every host.
+  const { toChassis: to } = parts;
+  if (own?.type === "patch" && to !== undefined && to !== chassis && (await parts.open(to)).own.get(output.port)?.type === "patch") return { chassis: to, packet: arriving(packet, output.port, "") };
+  return { switch: chassis, port: name ?? String(output.port), ofport: output.port, iface: undefined, to: "outside", packet, bytes: packet.length };
+}
+
+const ETHERNET = 14;
+
+/** As the next switch has it: headers, and what its port says of the tunnel. */
+function arriving(packet: Packet, port: number, source: string): Packet {
+  const made = packet.clone();
+  const kept = made.words.slice(...ranges.header);
+  const tunnel = made.words.slice(...ranges.tunnel);
+  made.words.fill(0);
+  made.words.set(kept, ranges.header[0]);
+  made.words[at.actset_output] = packet.words[at.actset_output]!;
+  if (source !== "") {
+    made.words.set(tunnel, ranges.tunnel[0]);
+    const name: FieldName = source.includes(":") ? "tun_ipv6_src" : "tun_ipv4_src";
+    made.set(name, fieldBits(fields[name], source).value);
+  }
+  made.words[at.in_port] = port;
+  return made;
+}
+
+/** "" where it has none. */
+export function addressText(packet: Packet, name: "tun_ipv4_dst" | "tun_ipv6_dst" | "ipv4_src" | "ipv4_dst" | "ipv6_src" | "ipv6_dst"): string {
+  const value = packet.fields()[name];
+  return typeof value === "string" ? value : "";
+}

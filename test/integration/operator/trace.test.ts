@@ -1,0 +1,203 @@
+// Traces against truth, on real switches: hop by hop what ofproto/trace says, and for faults that are put in, of every kind, why packets do not arrive.
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { Lab } from "../../../lab/lab.ts";
+import type { Hypervisor } from "../../../lab/hypervisor.ts";
+import { SeededRandom } from "../../../src/lib/random.ts";
+import type { TraceAnswer, TracedHop } from "../../../src/ops/trace/tracer.ts";
+import { wordsOf } from "../../support/agreement.ts";
+import { Cloud, type Instance, type Net, type Resource } from "../../support/cloud.ts";
+import { parseTrace } from "../../support/ofproto-trace.ts";
+import { ofportOf } from "../../support/trace.ts";
+
+const nightly = process.env.AXION_NIGHTLY === "1";
+const FAULTS = nightly ? 200 : 22;
+
+describe.skipIf(Lab.missing().length > 0)("a trace on real switches", () => {
+  let cloud: Cloud;
+  let nets: readonly [Net, Net];
+  let router: Resource;
+  let group: Resource;
+  let a: Instance, b: Instance, c: Instance, d: Instance;
+
+  beforeAll(async () => {
+    cloud = await Cloud.create({ name: "tracer", flags: ["--audit-interval", "3600"] });
+    nets = [await cloud.network("10.0.0.0/24"), await cloud.network("10.0.1.0/24")];
+    router = await cloud.router(nets);
+    group = await cloud.create("security_group", { name: "web" });
+    await cloud.create("security_group_rule", { security_group_id: group.id, direction: "ingress", ethertype: "IPv4", protocol: "tcp" });
+    await cloud.create("security_group_rule", { security_group_id: group.id, direction: "ingress", ethertype: "IPv4", protocol: "icmp" });
+    const port = { security_groups: [group.id] };
+    [a, b, c, d] = [await cloud.instance(cloud.hv(1), nets[0], { port }), await cloud.instance(cloud.hv(1), nets[0], { port }), await cloud.instance(cloud.hv(2), nets[0], { port }), await cloud.instance(cloud.hv(2), nets[1], { port })];
+    await cloud.synced();
+  });
+  afterAll(() => cloud?.destroy());
+
+  interface Timed extends TraceAnswer {
+    readonly ms: number;
+  }
+  async function trace(body: Record<string, unknown>): Promise<Timed> {
+    const began = performance.now();
+    const answer = await cloud.controller.ops("POST", "/trace", body);
+    const ms = performance.now() - began;
+    expect(answer.status, JSON.stringify(answer.body)).toBe(200);
+    return { ...(answer.body as TraceAnswer), ms };
+  }
+  const tcp = (from: Instance, to: Instance, more: Record<string, unknown> = {}): Record<string, unknown> => ({ from: from.port.id, to: to.port.id, protocol: "tcp", port: 80, ...more });
+  const lookups = (hops: readonly TracedHop[], host: Hypervisor): string[] => hops.filter((hop) => hop.switch === host.systemId).map((hop) => `${hop.table_id} ${hop.priority ?? -1} ${BigInt(hop.cookie)}`);
+
+  test("goes the way that ofproto/trace says, hop by hop, on both hosts and back", async () => {
+    const legs = (await cloud.call("GET", `/v2.0/ports?network_id=${nets[0].network.id}&device_owner=network:router_interface`)).body as unknown as { ports: { mac_address: string }[] };
+    for (const to of [b, c, d]) {
+      const answer = await trace(tcp(a, to));
+      expect(answer, JSON.stringify(answer.cause)).toMatchObject({ verdict: "delivered", cause: null, notes: [], answer: { verdict: "delivered" } });
+      expect([...answer.hops, ...answer.answer!.hops].filter((hop) => !hop.installed || hop.state !== "desired")).toEqual([]);
+      const dst = to === d ? legs.ports[0]!.mac_address : (to.port.mac_address as string);
+      const sent = { in_port: Number(await ofportOf(cloud.hv(1), a)), eth_src: a.port.mac_address as string, eth_dst: dst, eth_type: 0x800, ipv4_src: a.ip, ipv4_dst: to.ip, ip_ttl: 64, ip_proto: 6, tcp_src: 40_000, tcp_dst: 80, tcp_flags: 2 };
+      const text = await cloud.hv(1).appctl("ofproto/trace", "br-int", wordsOf(sent), ...Array.from({ length: 6 }, () => ["--ct-next", "trk,new"]).flat());
+      // Behind a tunnel the trace goes on through the underlay's own bridge.
+      const theirs = text.split(/^=+\nrecirc\(/m).flatMap((part) => [...part.split(/^ *bridge\("br-phy"\)$/m)[0]!.matchAll(/^ *(\d+)\. .*?priority (\d+)(?:, cookie (0x[0-9a-f]+))?$/gm)].map((m) => `${m[1]} ${m[2]} ${BigInt(m[3] ?? 0)}`));
+      expect(theirs.length).toBeGreaterThan(5);
+      expect(lookups(answer.hops, cloud.hv(1)), text).toEqual(theirs);
+      expect(parseTrace(text).length).toBeGreaterThan(1);
+    }
+  });
+
+  /** Puts something wrong; what has to be found, and how it is put right. */
+  interface Fault {
+    readonly body: Record<string, unknown>;
+    readonly reasons: readonly string[];
+    readonly about: string;
+    undo(): Promise<unknown>;
+  }
+  const random = new SeededRandom(nightly ? Math.floor(Date.now() / 86_400_000) : 7);
+  const pick = <T>(list: readonly T[]): T => list[Math.floor(random.next() * list.length)]!;
+  const none = (): Promise<void> => Promise.resolve();
+  const put = (resource: string, id: string, values: Record<string, unknown>): Promise<unknown> => cloud.update(resource, id, values).then(() => cloud.synced());
+  const pair = (): readonly [Instance, Instance] => pick([[a, b], [a, c], [a, d], [c, a], [d, a], [b, d]] as const);
+  const hostOf = (id: string): Hypervisor => cloud.hypervisors.find((hv) => hv.systemId === id)!;
+  const audited = async (): Promise<void> => {
+    // Whatever was changed by hand is put right by a new session, which compares all.
+    for (const hv of cloud.hypervisors) await hv.appctl("bridge/reconnect", "br-int");
+    await cloud.synced();
+  };
+  /** Tables without which a packet from port to port does not arrive. */
+  const FATAL = new Set(["classify", "port_security", "l2_lookup", "locate", "sg_in", "sg_out", "l3_route", "neighbour", "tunnel_out"]);
+  async function someHop(body: Record<string, unknown>, of = FATAL): Promise<TracedHop> {
+    const { hops } = await trace({ ...body, reverse: false });
+    return pick(hops.filter((hop) => of.has(hop.table) && hop.priority !== null && hop.priority > 1 && !hop.match.includes("conj_id")));
+  }
+  const kinds: readonly (() => Promise<Fault>)[] = [
+    () => { // no rule allows it
+      const [from, to] = pair();
+      const port = 1000 + Math.floor(random.next() * 60_000);
+      return Promise.resolve({ about: "no rule", body: tcp(from, to, { protocol: "udp", port }), reasons: ["security_group"], undo: none });
+    },
+    async () => {
+      const [from, to] = pair();
+      const rules = (await cloud.call("GET", `/v2.0/security-group-rules?security_group_id=${group.id}&protocol=tcp`)).body as unknown as { security_group_rules: Resource[] };
+      for (const rule of rules.security_group_rules) await cloud.remove("security_group_rule", rule.id);
+      await cloud.synced();
+      return { about: "rule deleted", body: tcp(from, to), reasons: ["security_group"], undo: () => cloud.create("security_group_rule", { security_group_id: group.id, direction: "ingress", ethertype: "IPv4", protocol: "tcp" }).then(() => cloud.synced()) };
+    },
+    async () => { // a route to nowhere
+      await put("router", router.id, { routes: [{ destination: "192.168.5.0/24", nexthop: "10.0.1.250" }] });
+      return { about: "wrong route", body: { from: a.port.id, to: `192.168.5.${1 + Math.floor(random.next() * 200)}` }, reasons: ["no_route"], undo: () => put("router", router.id, { routes: [] }) };
+    },
+    async () => { // somebody's flow
+      const body = tcp(...pair());
+      const hop = await someHop(body);
+      const match = hop.match === "" ? "" : `,${hop.match}`;
+      await hostOf(hop.switch).ofctl("add-flow", "br-int", `table=${hop.table_id},priority=${60_000 + Math.floor(random.next() * 5000)}${match},actions=drop`);
+      return { about: `foreign flow in ${hop.table}`, body, reasons: ["foreign_flow"], undo: audited };
+    },
+    async () => { // a flow of ours that was changed
+      const body = tcp(...pair());
+      const hop = await someHop(body);
+      await hostOf(hop.switch).ofctl("--strict", "mod-flows", "br-int", `table=${hop.table_id},priority=${hop.priority}${hop.match === "" ? "" : `,${hop.match}`},actions=drop`);
+      return { about: `changed flow in ${hop.table}`, body, reasons: ["foreign_flow"], undo: audited };
+    },
+    async () => { // a flow of ours that is gone
+      const body = tcp(...pair());
+      const hop = await someHop(body, new Set(["classify", "port_security", "l2_lookup", "locate"]));
+      await hostOf(hop.switch).ofctl("--strict", "del-flows", "br-int", `table=${hop.table_id},priority=${hop.priority}${hop.match === "" ? "" : `,${hop.match}`}`);
+      return { about: `missing flow in ${hop.table}`, body, reasons: ["missing_flow"], undo: audited };
+    },
+    () => Promise.resolve({ about: "too large for the network", body: tcp(...pair(), { size: 1500 }), reasons: ["mtu"], undo: none }),
+    async () => {
+      await put("network", nets[1].network.id, { mtu: 1300 });
+      return { about: "too large for the other network", body: tcp(a, d, { size: 1301 + Math.floor(random.next() * 100) }), reasons: ["mtu"], undo: () => put("network", nets[1].network.id, { mtu: nets[1].network.mtu }) };
+    },
+    async () => {
+      const [from, to] = pick([[a, c], [a, d], [c, a]] as const);
+      const wrong = to === a ? cloud.hv(2).systemId : cloud.hv(1).systemId;
+      await put("port", to.port.id, { "binding:host_id": wrong });
+      return { about: "wrong binding", body: tcp(from, to), reasons: ["wrong_host"], undo: () => put("port", to.port.id, { "binding:host_id": "" }) };
+    },
+    () => Promise.resolve({ about: "spoofed source", body: tcp(a, pick([b, c, d]), { source: `10.0.0.${100 + Math.floor(random.next() * 100)}` }), reasons: ["port_security"], undo: none }),
+    () => Promise.resolve({ about: "spoofed MAC", body: tcp(a, pick([b, c, d]), { source_mac: "02:00:00:00:00:77" }), reasons: ["port_security"], undo: none }),
+    async () => {
+      const [from, to] = pair();
+      const shut = pick([from, to]);
+      await put("port", shut.port.id, { admin_state_up: false });
+      return { about: "closed port", body: tcp(from, to), reasons: ["admin_state_down"], undo: () => put("port", shut.port.id, { admin_state_up: true }) };
+    },
+    async () => {
+      await put("router", router.id, { admin_state_up: false });
+      return { about: "closed router", body: tcp(...pick([[a, d], [d, a], [b, d]] as const)), reasons: ["admin_state_down"], undo: () => put("router", router.id, { admin_state_up: true }) };
+    },
+    async () => {
+      await put("network", nets[0].network.id, { admin_state_up: false });
+      return { about: "closed network", body: tcp(a, pick([b, c])), reasons: ["admin_state_down"], undo: () => put("network", nets[0].network.id, { admin_state_up: true }) };
+    },
+    async () => {
+      await cloud.call("PUT", `/v2.0/routers/${router.id}/remove_router_interface`, { subnet_id: nets[0].subnet.id });
+      await cloud.synced();
+      return { about: "no router on the subnet", body: tcp(a, d), reasons: ["no_gateway"], undo: () => cloud.call("PUT", `/v2.0/routers/${router.id}/add_router_interface`, { subnet_id: nets[0].subnet.id }).then(() => cloud.synced()) };
+    },
+    () => Promise.resolve({ about: "no way out", body: { from: pick([a, b, c]).port.id, to: "203.0.113.9" }, reasons: ["no_gateway"], undo: none }),
+    () => Promise.resolve({ about: "no route inside", body: { from: pick([a, b, c]).port.id, to: "172.20.0.9" }, reasons: ["no_route"], undo: none }),
+    async () => {
+      const away = pick([b, c, d]);
+      const hv = away === b ? cloud.hv(1) : cloud.hv(2);
+      const tap = away.vm.nic.tap;
+      const before = await hv.vsctl("get", "Interface", tap, "external_ids:iface-id");
+      await hv.vsctl("remove", "Interface", tap, "external_ids", "iface-id");
+      await cloud.synced();
+      return { about: "unplugged", body: tcp(a, away), reasons: ["not_plugged"], undo: async () => { await hv.vsctl("set", "Interface", tap, `external_ids:iface-id=${before}`); await cloud.active(away.port.id); await cloud.synced(); } };
+    },
+    () => Promise.resolve({ about: "nobody's address", body: { from: a.port.id, to: `10.0.${pick([0, 1])}.${200 + Math.floor(random.next() * 50)}` }, reasons: ["unknown_address"], undo: none }),
+    () => Promise.resolve({ about: "end of its life", body: tcp(a, d, { ttl: 1 }), reasons: ["ttl"], undo: none }),
+    async () => { // a pair that is missing, and helps
+      const body = tcp(a, c, { source: "10.0.0.201" });
+      await put("port", a.port.id, { allowed_address_pairs: [{ ip_address: "10.0.0.201" }] });
+      expect((await trace({ ...body, reverse: false })).verdict).toBe("delivered");
+      await put("port", a.port.id, { allowed_address_pairs: [] });
+      return { about: "address pair missing", body, reasons: ["port_security"], undo: none };
+    },
+    async () => { // the tunnel's port taken away by hand: what is sent there goes nowhere until it is back
+      const [from, to] = pick([[a, c], [c, a]] as const);
+      const hv = from === a ? cloud.hv(1) : cloud.hv(2);
+      await hv.ofctl("mod-port", "br-int", "axion-geneve", "no-forward");
+      return { about: "tunnel port closed", body: tcp(from, to), reasons: ["tunnel_down"], undo: () => hv.ofctl("mod-port", "br-int", "axion-geneve", "forward") };
+    },
+  ];
+
+  test(`names what is wrong, of ${FAULTS} faults`, { timeout: nightly ? 1_800_000 : 240_000 }, async () => {
+    const wrong: string[] = [];
+    const times: number[] = [];
+    for (let n = 0; n < FAULTS; n++) {
+      const fault = await kinds[n % kinds.length]!();
+      const found = await trace(fault.body);
+      times.push(found.ms);
+      const reason = found.verdict === "delivered" ? "delivered" : found.cause!.reason;
+      if (!fault.reasons.includes(reason)) wrong.push(`${fault.about}: ${reason} (${found.cause?.text ?? ""}) ${JSON.stringify(fault.body)}`);
+      else if (found.cause!.text === "" || found.cause!.cure.text === "") wrong.push(`${fault.about}: says nothing`);
+      await fault.undo();
+    }
+    times.sort((x, y) => x - y);
+    console.log(`traces: ${FAULTS - wrong.length} of ${FAULTS} right; ms median ${times[times.length >> 1]!.toFixed(1)}, most ${times.at(-1)!.toFixed(1)}, ${times.filter((ms) => ms <= 200).length} within 200`);
+    expect(wrong.length, wrong.join("\n")).toBeLessThanOrEqual(Math.floor(FAULTS / 20));
+    // Put right again, all is well.
+    expect((await trace(tcp(a, d))).verdict).toBe("delivered");
+  });
+});
