@@ -118,10 +118,30 @@ function mapFrom(type: ColumnType, entries: Iterable<readonly [Atom, Atom]>): Re
 
 const fail = (details: string): never => { throw new OvsdbValueError("syntax error", { details }); };
 
+/** A value as text for people, of which no more is made than is shown. */
 const show = (json: unknown): string => {
-  const text = JSON.stringify(json, (_, v: unknown) => (typeof v === "bigint" ? v.toString() : v)) ?? "nothing";
+  const text = JSON.stringify(start(json, { left: 80 }), (_, v: unknown) => (typeof v === "bigint" ? v.toString() : v)) ?? "nothing";
   return text.length > 80 ? `${text.slice(0, 77)}...` : text;
 };
+
+/** As much of a value as fills `left` characters. */
+function start(json: unknown, room: { left: number }): unknown {
+  if (room.left <= 0) return null;
+  room.left--;
+  if (typeof json === "string") {
+    room.left -= json.length;
+    return json.slice(0, 80);
+  }
+  if (Array.isArray(json)) return json.slice(0, 80).map((element) => start(element, room));
+  if (typeof json !== "object" || json === null || json instanceof Set || json instanceof Map) return json;
+  const found: [string, unknown][] = [];
+  for (const name in json) {
+    if (room.left <= 0) break;
+    room.left -= name.length;
+    found.push([name.slice(0, 80), start((json as Record<string, unknown>)[name], room)]);
+  }
+  return Object.fromEntries(found);
+}
 
 /** Decodes an `<atom>`. @throws OvsdbValueError */
 export function decodeAtom(type: AtomicType, json: Json | undefined): Atom {
@@ -350,9 +370,26 @@ export function applyDiff(type: ColumnType, old: Value, diff: Json): Value {
     }
     return mapFrom(type, entries);
   }
-  const elements = new Set(old as readonly Atom[]);
+  const before = old as readonly Atom[];
+  if (change instanceof Array && change.length * 16 < before.length) return withFew(before, change);
+  const elements = new Set(before);
   for (const atom of change as readonly Atom[]) if (!elements.delete(atom)) elements.add(atom);
   return sorted([...elements]);
+}
+
+/** A sorted set without those of `change` that it has, and with those that it lacks; what is few is found by halves. */
+function withFew(before: readonly Atom[], change: readonly Atom[]): Atom[] {
+  const next = [...before];
+  for (const atom of change) {
+    let low = 0, high = next.length;
+    while (low < high) {
+      const middle = (low + high) >> 1;
+      if (compareAtoms(next[middle]!, atom) < 0) low = middle + 1;
+      else high = middle;
+    }
+    next.splice(low, next[low] === atom ? 1 : 0, ...(next[low] === atom ? [] : [atom]));
+  }
+  return next;
 }
 
 /** Whether a decoded row matches one condition as a server would say. RFC 7047 section 5.1 and ovsdb-server(7) 5.1. */
