@@ -3,13 +3,14 @@ import { fileURLToPath } from "node:url";
 import { benchApi } from "./api.ts";
 import { benchCompile } from "./compile.ts";
 import { benchDataplane } from "./dataplane.ts";
+import { benchHostile } from "./hostile.ts";
 import { benchIncremental } from "./incremental.ts";
 import { benchOvsdb } from "./ovsdb.ts";
 import { benchOpenflow } from "./openflow.ts";
 import { benchSwitches } from "./switches.ts";
 import type { Workload } from "./workload.ts";
 
-const usage = `usage: npm run bench -- compile|incremental|switches|api|ovsdb|openflow|dataplane [--tenants T] [--networks K] [--ports P] [--hosts H] [--repeats N] [--switches N] [--connections N] [--seconds S] [--json]
+const usage = `usage: npm run bench -- compile|incremental|switches|api|ovsdb|openflow|dataplane|hostile [--tenants T] [--networks K] [--ports P] [--hosts H] [--repeats N] [--switches N] [--connections N] [--seconds S] [--json]
 
   compile      everything from nothing: flows, rules run, time, memory
   incremental  one change at a time through the API: time, rules run, flows changed, bytes sent
@@ -22,6 +23,8 @@ const usage = `usage: npm run bench -- compile|incremental|switches|api|ovsdb|op
                latency, flows in the datapath for each 1,000 connections; --repeats (default 25) rounds, --seconds (default 1) a transfer
   ovsdb        the OVSDB client alone: updates applied and rows read a second, heap for each row, transactions to a real ovsdb-server;
                medians of --repeats (default 5)
+  hostile      every kind of hostile peer in turn beside an honest host: until a port plugged there is active (median of --repeats, default 5), how soon
+               /healthz answers at worst, memory at most, in MB more than before
 
 Without flags: 10 tenants x 2 networks x 50 ports over 10 hosts.`;
 
@@ -68,6 +71,7 @@ else if (name === "api") {
 else if (name === "openflow") show(await benchOpenflow({ repeats: numbers.get("repeats") ?? 9, log: (line) => process.stderr.write(`${line}\n`) }));
 else if (name === "dataplane") show(await benchDataplane({ repeats: numbers.get("repeats") ?? 25, seconds: numbers.get("seconds") ?? 1, log: (line) => process.stderr.write(`${line}\n`) }));
 else if (name === "ovsdb") show(await benchOvsdb({ repeats: numbers.get("repeats") ?? 5 }));
+else if (name === "hostile") show(await benchHostile(numbers.get("repeats") ?? 5, (line) => process.stderr.write(`${line}\n`)));
 else fail(name === undefined ? "which benchmark?" : `no benchmark is named ${name}`);
 process.exit(0);
 

@@ -78,6 +78,13 @@ test.each([
   expect(await closed).toMatchObject({ code });
 });
 
+test("a schema that is too long ends the session, and whoever asked for it hears of it", async () => {
+  const { session, attached } = await following({ maxSchemaBytes: 100 }, () => []);
+  const closed = new Promise<Error | undefined>((resolve) => session.on("close", resolve));
+  await expect(attached).rejects.toThrow(/a schema of/);
+  expect(await closed).toMatchObject({ code: "message too long" });
+});
+
 test("a long request is not sent back, and what takes too much room gives way", async () => {
   const echo = await following({}, () => [JSON.stringify({ id: 1, method: "echo", params: ["x".repeat(70_000)] })]);
   expect(await new Promise((resolve) => echo.session.on("close", resolve))).toMatchObject({ code: "message too long" });

@@ -354,7 +354,14 @@ export class OvsdbSession extends EventEmitter<SessionEvents> {
       throw new OvsdbProtocolError("unexpected reply", `id ${typeof id === "object" && id !== null ? "of no number" : stringify(id ?? null).slice(0, 80)}${error === undefined || error === null ? "" : `: ${errorFromJson(error).message}`}`);
     }
     this.#pending.delete(id as number);
-    if (error === undefined || error === null) return pending.onResult(result) ?? undefined;
+    if (error === undefined || error === null) {
+      try {
+        return pending.onResult(result) ?? undefined;
+      } catch (failure) {
+        pending.onError(failure as Error); // whoever asked learns of it as well
+        throw failure;
+      }
+    }
     if (this.#scanner.messageBytes > LONGEST_REQUEST) throw new OvsdbProtocolError("message too long", `an error of ${this.#scanner.messageBytes} bytes`);
     pending.onError(errorFromJson(error));
     return undefined;
