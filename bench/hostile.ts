@@ -3,14 +3,16 @@
 import { readFile, writeFile } from "node:fs/promises";
 import http from "node:http";
 import path from "node:path";
+import { once } from "node:events";
 import { setTimeout as sleep } from "node:timers/promises";
+import { Worker } from "node:worker_threads";
 import { repositoryRoot } from "../lab/controller.ts";
 import { spawnLogged, until, type Running } from "../lab/exec.ts";
 import { freePorts } from "../lab/free-ports.ts";
 import { Guard } from "../lab/guard.ts";
-import { Attack } from "../lab/hostile/peer.ts";
 import { hostilePeers } from "../lab/hostile/peers.ts";
 import { startManySwitches, type ManySwitches } from "../lab/many.ts";
+import type { AttackData } from "./hostile-attack.ts";
 
 interface Row {
   readonly kind: string;
@@ -90,9 +92,13 @@ export async function benchHostile(repeats: number, log: (line: string) => void)
     const before = await rss(pid);
     const kinds: Row[] = [];
     for (const [n, peer] of hostilePeers.entries()) {
-      const attack = new Attack(peer, { openflow, ovsdb, dpid, systemId: "sw1" }, `127.0.1.${100 + n}`, true);
-      const { plugMs, healthzMs, peakMb } = await measured().finally(() => attack.stop());
-      const row: Row = { kind: `${peer.port}: ${peer.name}`, plug_ms: Math.round(plugMs), healthz_ms: Math.round(healthzMs), more_mb: Math.max(0, Math.round(peakMb - before)), connections: attack.opened };
+      const workerData: AttackData = { index: n, victim: { openflow, ovsdb, dpid, systemId: "sw1" }, address: `127.0.1.${100 + n}` };
+      const attack = new Worker(new URL("./hostile-attack.js", import.meta.url), { workerData });
+      await once(attack, "online");
+      const { plugMs, healthzMs, peakMb } = await measured();
+      attack.postMessage("stop");
+      const [connections] = (await once(attack, "message")) as [number];
+      const row: Row = { kind: `${peer.port}: ${peer.name}`, plug_ms: Math.round(plugMs), healthz_ms: Math.round(healthzMs), more_mb: Math.max(0, Math.round(peakMb - before)), connections };
       log(JSON.stringify(row));
       kinds.push(row);
     }

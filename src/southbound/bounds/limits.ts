@@ -40,10 +40,10 @@ export const limits = {
   /** A schema; that of Open vSwitch 3.3 has 27,000. */
   ovsdbSchemaBytes: 256 * KIB,
   /** OVSDB messages that are being received, and four times what is being read, of all hosts. */
-  ovsdbBytesInAll: 64 * MIB,
+  ovsdbBytesInAll: 40 * MIB,
   ovsdbQueuedBytes: 8 * MIB,
   /** OVSDB messages and bytes of one host in a second, and how much at once before that counts. More wait in the host. */
-  ovsdbRate: { messages: 500, messageBurst: 5000, bytes: MIB, byteBurst: 32 * MIB },
+  ovsdbRate: { messages: 500, messageBurst: 5000, bytes: MIB, byteBurst: 8 * MIB },
   /** Rows of one host's database that are followed. */
   rows: 50_000,
   /** Likewise of all. */

@@ -298,7 +298,7 @@ export class OvsdbSession extends EventEmitter<SessionEvents> {
         }
         const next = messages.next();
         if (next.done === true) {
-          if (this.#room?.set(this.#scanner.pendingBytes) !== false) this.#readOn();
+          if (this.#room?.set(this.#scanner.heldBytes) !== false) this.#readOn();
           return;
         }
         if (next.value === undefined) {

@@ -44,6 +44,9 @@ export class MessageScanner {
   /** Bytes held of a message that is not complete yet. */
   get pendingBytes(): number { return this.#held; }
 
+  /** Bytes that the message under way takes. */
+  get heldBytes(): number { return this.#held === 0 ? 0 : this.#buffer.length; }
+
   /** Bytes scanned so far. */
   get totalBytes(): number { return this.#base; }
 
@@ -127,7 +130,7 @@ export class MessageScanner {
   #hold(bytes: Buffer): void {
     const needed = this.#held + bytes.length;
     if (needed > this.#buffer.length) {
-      const grown = Buffer.allocUnsafe(Math.max(needed, 2 * this.#buffer.length, 4096));
+      const grown = Buffer.allocUnsafe(Math.max(needed, Math.min(2 * this.#buffer.length, this.#maxMessageBytes), 4096));
       this.#buffer.copy(grown, 0, 0, this.#held);
       this.#buffer = grown;
     }
