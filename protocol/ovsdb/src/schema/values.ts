@@ -12,6 +12,7 @@
  * the helpers below. Ranges and enums are the server's to check; types are checked here.
  */
 
+import { show } from "./brief.ts";
 import { OvsdbValueError } from "../wire/errors.ts";
 import { isArray, type Json } from "../wire/json.ts";
 import { columnType, type AtomicType, type BaseType, type ColumnType, type TableSchema } from "./schema.ts";
@@ -117,31 +118,6 @@ function mapFrom(type: ColumnType, entries: Iterable<readonly [Atom, Atom]>): Re
 // ---- decoding -------------------------------------------------------------------------------------------------------
 
 const fail = (details: string): never => { throw new OvsdbValueError("syntax error", { details }); };
-
-/** A value as text for people, of which no more is made than is shown. */
-const show = (json: unknown): string => {
-  const text = JSON.stringify(start(json, { left: 80 }), (_, v: unknown) => (typeof v === "bigint" ? v.toString() : v)) ?? "nothing";
-  return text.length > 80 ? `${text.slice(0, 77)}...` : text;
-};
-
-/** As much of a value as fills `left` characters. */
-function start(json: unknown, room: { left: number }): unknown {
-  if (room.left <= 0) return null;
-  room.left--;
-  if (typeof json === "string") {
-    room.left -= json.length;
-    return json.slice(0, 80);
-  }
-  if (Array.isArray(json)) return json.slice(0, 80).map((element) => start(element, room));
-  if (typeof json !== "object" || json === null || json instanceof Set || json instanceof Map) return json;
-  const found: [string, unknown][] = [];
-  for (const name in json) {
-    if (room.left <= 0) break;
-    room.left -= name.length;
-    found.push([name.slice(0, 80), start((json as Record<string, unknown>)[name], room)]);
-  }
-  return Object.fromEntries(found);
-}
 
 /** Decodes an `<atom>`. @throws OvsdbValueError */
 export function decodeAtom(type: AtomicType, json: Json | undefined): Atom {
