@@ -4,6 +4,7 @@ import { benchApi } from "./api.ts";
 import { benchCompile } from "./compile.ts";
 import { benchDump } from "./dump.ts";
 import { benchDataplane } from "./dataplane.ts";
+import { benchHostile } from "./hostile.ts";
 import { benchIncremental } from "./incremental.ts";
 import { benchOvsdb } from "./ovsdb.ts";
 import { benchOpenflow } from "./openflow.ts";
@@ -13,7 +14,7 @@ import { benchStore } from "./store.ts";
 import { benchSwitches } from "./switches.ts";
 import type { Workload } from "./workload.ts";
 
-const usage = `usage: npm run bench -- compile|incremental|plan|dump|switches|api|store|ovsdb|openflow|dataplane|qos [--tenants T] [--networks K] [--ports P] [--hosts H] [--repeats N] [--switches N] [--connections N] [--seconds S] [--json]
+const usage = `usage: npm run bench -- compile|incremental|plan|dump|switches|api|store|ovsdb|openflow|dataplane|hostile|qos [--tenants T] [--networks K] [--ports P] [--hosts H] [--repeats N] [--switches N] [--connections N] [--seconds S] [--json]
 
   compile      everything from nothing: flows, rules run, time, memory
   incremental  one change at a time through the API: time, rules run, flows changed, bytes sent
@@ -30,6 +31,8 @@ const usage = `usage: npm run bench -- compile|incremental|plan|dump|switches|ap
   qos          how near QoS limits come to what was asked: UDP at twice the limit and TCP, both ways, between two hosts, by iperf3; --seconds (default 8) a transfer
   ovsdb        the OVSDB client alone: updates applied and rows read a second, heap for each row, transactions to a real ovsdb-server;
                medians of --repeats (default 5)
+  hostile      every kind of hostile peer in turn beside an honest host: until a port plugged there is active (median of --repeats, default 5), how soon
+               /healthz answers at worst, memory at most, in MB more than before
 
 Without flags: 10 tenants x 2 networks x 50 ports over 10 hosts.`;
 
@@ -83,6 +86,7 @@ else if (name === "openflow") show(await benchOpenflow({ repeats: numbers.get("r
 else if (name === "dataplane") show(await benchDataplane({ repeats: numbers.get("repeats") ?? 25, seconds: numbers.get("seconds") ?? 1, log: (line) => process.stderr.write(`${line}\n`) }));
 else if (name === "qos") show(await benchQos({ seconds: numbers.get("seconds") ?? 8, log: (line) => process.stderr.write(`${line}\n`) }));
 else if (name === "ovsdb") show(await benchOvsdb({ repeats: numbers.get("repeats") ?? 5 }));
+else if (name === "hostile") show(await benchHostile(numbers.get("repeats") ?? 5, (line) => process.stderr.write(`${line}\n`)));
 else fail(name === undefined ? "which benchmark?" : `no benchmark is named ${name}`);
 process.exit(0);
 

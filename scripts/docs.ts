@@ -169,6 +169,7 @@ const meanings: Readonly<Record<string, Readonly<Record<string, string>>>> = {
     "malformed json": "not JSON",
     "not an object": "JSON, but no object",
     "message too long": "a message over the limit",
+    "too much": "more values, or members of one object or list, in a message than the limit, or no room left for its messages beside those of other peers",
     "nested too deep": "JSON nested over the limit",
     "not utf-8": "bytes that are no UTF-8",
     truncated: "the stream ended inside a message",

@@ -78,6 +78,7 @@ export const coreProblemKinds = {
   stale_flows: { cause: "this Open vSwitch, with a userspace datapath, may go on by cached flows of before a change", cure: "install Open vSwitch 2.17.8, 3.0.5, 3.1.3, or any from 3.2 on" },
   switch_disconnected: { cause: "a switch is not connected: it keeps its flows, and gets no changes", cure: "look at `ovs-vsctl show` there, and whether it reaches the controller; `DELETE /switches/ID` if it is gone for good" },
   switch_held: { cause: "a start would take most of what a switch has from it, by a store that is not the one, or not as new, as what the switch was told from", cure: "start with the data directory that was lost, or a copy; if what is stored is right, axion store accept" },
+  takeover: { cause: "a session has the system-id or datapath id of one that was connected and did not answer any more: a host that was cut off and came back, or a second one with its name", cure: "nothing, if it came back; else give one of the two a system-id and a bridge of its own, or use TLS. It goes after a minute, or ten if the two come from different addresses" },
   token_file: { cause: "the file of tokens cannot be used; the tokens before it stay in force", cure: "mend the file: it is read again when it changes" },
   unknown_interface: { cause: "the iface-id of an interface names no port", cure: "correct `external_ids:iface-id`, create the port, or unplug the interface" },
   version_unsupported: { cause: "a host's Open vSwitch is older than what the controller's flows need", cure: "install Open vSwitch 2.12 or later" },

@@ -97,6 +97,7 @@ export class Admission {
     if (session.closed) return;
     if (alive) this.refuse(session, chassis, `the switch is connected from ${incumbent.address}, and answers there`);
     else {
+      this.options.refusals.replaced(chassis, "datapath id", session.address, incumbent.address);
       incumbent.close();
       this.enter(session);
     }

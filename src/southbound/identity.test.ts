@@ -143,9 +143,14 @@ describe("without TLS", () => {
     await eventually("its session", () => w.info()?.address !== "");
     silent.mute();
     await ovs.startVswitchd();
+    const { address: before } = w.info()!;
     await silent.closed;
     await w.connected();
     expect(await ovs.flows()).toHaveLength(1);
+    expect(w.lines("warn", "gives way").map(({ fields }) => [fields["before"], fields["address"]])).toEqual([[before, w.info()!.address]]);
+    const [told] = w.southbound.problems().filter((p) => p.kind === "takeover");
+    expect(told).toMatchObject({ switches: ["hv1"] });
+    expect(told!.text).toContain(`${w.info()!.address} has the datapath id of hv1 now, in the place of ${before}`);
   });
 
   test("warns of listeners that others reach, and says so as a problem", async () => {
@@ -215,6 +220,25 @@ test("who a session is, from what is known of the hosts", () => {
   expect(identify(plain, rows, at({ hv1: "10.0.0.9", hv2: "10.0.0.8" }))).toMatchObject({ result: "refuse", chassis: rows[0] });
   expect(identify(named("hv2"), rows, at({ hv1: "10.0.0.1" }))).toEqual({ result: "proved", chassis: rows[1] });
   expect(identify(named("HV1", "*"), rows, at({ hv1: "10.0.0.1" }))).toMatchObject({ result: "refuse", chassis: rows[0] });
+});
+
+test("a takeover is told with both addresses until it is over, longer if another host came", () => {
+  const lines: unknown[] = [];
+  let now = 0;
+  const claims = new RefusedClaims({ warn: (fields: unknown) => void lines.push(fields) } as never, () => now);
+  claims.replaced("hv1", "datapath id", "10.0.0.1:2", "10.0.0.1:1");
+  claims.replaced("hv2", "system-id", "10.0.0.9:2", "10.0.0.2:1");
+  claims.replaced("hv2", "system-id", "10.0.0.2:5", "10.0.0.9:2");
+  expect(lines).toHaveLength(3);
+  expect([...claims.takeovers()]).toMatchObject([{ chassis: "hv1", address: "10.0.0.1:2", before: "10.0.0.1:1", count: 1 }, { chassis: "hv2", what: "system-id", count: 2 }]);
+  now = 60_001;
+  expect([...claims.takeovers()].map((t) => t.chassis)).toEqual(["hv2"]);
+  now = 600_001;
+  expect([...claims.takeovers()]).toEqual([]);
+  for (let n = 0; n < 2000; n++) claims.replaced(`x${n}`, "system-id", "10.0.0.1:1", "10.0.0.2:1");
+  expect([...claims.takeovers()]).toHaveLength(1024);
+  claims.forget("x1999");
+  expect([...claims.takeovers()]).toHaveLength(1023);
 });
 
 test("what was refused is bounded, counted, and forgotten when it is over", () => {

@@ -186,6 +186,7 @@ export class Southbound {
         {
           ...config.ovsdb, tls: tls && { handshakeTimeout: config.handshakeTimeoutMs ?? 10_000, ...tls }, maxConnections,
           maxMessageBytes: limits.ovsdbMessageBytes, maxQueuedBytes: limits.ovsdbQueuedBytes, rate: limits.ovsdbRate,
+          maxElements: limits.ovsdbElements, maxValues: limits.ovsdbValues, maxSchemaBytes: limits.ovsdbSchemaBytes, room: new ByteBudget(limits.ovsdbBytesInAll),
           admit: (socket) => this.connections.ovsdb.admit(socket),
           onError: (error, peer) => this.troubles.line("ovsdb", peer ?? "", { peer, reason: shown(error.message) }, "connection to the OVSDB port failed"),
         },
@@ -247,7 +248,7 @@ export class Southbound {
         hostOf: (chassis) => this.inventory.host(chassis),
         lostAt: (chassis) => this.inventory.lostAt(chassis),
         hosts: this.inventory.hosts,
-        refused: this.refusals.all(), resourcesOf: this.options.resourcesOf,
+        refused: this.refusals.all(), takeovers: this.refusals.takeovers(), resourcesOf: this.options.resourcesOf,
       }),
       ...this.interfaceProblems.problems(),
       ...this.troubles.problems(),

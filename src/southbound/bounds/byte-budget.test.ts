@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { ByteBudget } from "./byte-budget.ts";
+import { ByteBudget, type Holding } from "./byte-budget.ts";
 
 test("whoever holds most gives way to one that holds little, and is told once", () => {
   const budget = new ByteBudget(100);
@@ -15,6 +15,19 @@ test("whoever holds most gives way to one that holds little, and is told once", 
   small.end();
   expect(budget.held).toBe(0);
   expect(gone).toEqual(["large"]);
+});
+
+test("what is held may become less, and then others have the room", () => {
+  const budget = new ByteBudget(100);
+  const gone: string[] = [];
+  const [one, two] = ["one", "two"].map((name) => budget.open(() => gone.push(name))) as [Holding, Holding];
+  expect(one.set(90)).toBe(true);
+  expect(one.set(10)).toBe(true);
+  expect(two.set(90)).toBe(true);
+  expect(budget.held).toBe(100);
+  expect(two.set(91)).toBe(false);
+  expect(gone).toEqual(["two"]);
+  expect(budget.held).toBe(10);
 });
 
 test("one that wants more than there is at all gets nothing", () => {

@@ -4,6 +4,8 @@
 export interface Holding {
   /** More of it. False: it was given up, now or before. */
   add(bytes: number): boolean;
+  /** As much of it as this, more or less than before. False: it was given up. */
+  set(bytes: number): boolean;
   /** Nothing of it is held any more. */
   end(): void;
 }
@@ -30,14 +32,16 @@ export class ByteBudget {
   open(giveUp: () => void): Holding {
     const held: Held = { bytes: 0, giveUp };
     this.all.add(held);
+    const add = (bytes: number): boolean => {
+      if (!this.all.has(held)) return false;
+      held.bytes += bytes;
+      this.total += bytes;
+      while (this.total > this.limit) this.evict();
+      return this.all.has(held);
+    };
     return {
-      add: (bytes) => {
-        if (!this.all.has(held)) return false;
-        held.bytes += bytes;
-        this.total += bytes;
-        while (this.total > this.limit) this.evict();
-        return this.all.has(held);
-      },
+      add,
+      set: (bytes) => add(bytes - held.bytes),
       end: () => void this.drop(held),
     };
   }

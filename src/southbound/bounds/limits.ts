@@ -33,12 +33,23 @@ export const limits = {
   askedDumpMs: 10_000,
 
   /** One OVSDB message, of which the longest is a database's first answer. */
-  ovsdbMessageBytes: 16 * MIB,
+  ovsdbMessageBytes: 8 * MIB,
+  /** Of an OVSDB message of more than 64 KiB: members of one object or elements of one list, and values in all. */
+  ovsdbElements: 16_384,
+  ovsdbValues: 500_000,
+  /** A schema; that of Open vSwitch 3.3 has 27,000. */
+  ovsdbSchemaBytes: 256 * KIB,
+  /** OVSDB messages that are being received, and four times what is being read, of all hosts. */
+  ovsdbBytesInAll: 40 * MIB,
   ovsdbQueuedBytes: 8 * MIB,
   /** OVSDB messages and bytes of one host in a second, and how much at once before that counts. More wait in the host. */
-  ovsdbRate: { messages: 500, messageBurst: 5000, bytes: MIB, byteBurst: 32 * MIB },
+  ovsdbRate: { messages: 500, messageBurst: 5000, bytes: MIB, byteBurst: 8 * MIB },
   /** Rows of one host's database that are followed. */
   rows: 50_000,
+  /** Likewise of all. */
+  rowsInAll: 1_000_000,
+  /** Likewise of databases that are no host's (yet). */
+  strangersRows: 100_000,
   /** Until a database has answered a transaction. */
   transactMs: 30_000,
   /** Interfaces of one host with an iface-id that are plugged. */

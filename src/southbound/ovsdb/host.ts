@@ -13,6 +13,7 @@ import type { Marks } from "../openflow/marks.ts";
 import { Backoff } from "../backoff.ts";
 import type { RefusedClaims } from "../claims.ts";
 import { certificateNames, certificateUntil, type Identity } from "../identity.ts";
+import type { Holding } from "../bounds/byte-budget.ts";
 import { limits } from "../bounds/limits.ts";
 import { peerOf } from "../peer.ts";
 import { shown, type Troubles } from "../bounds/troubles.ts";
@@ -65,6 +66,8 @@ export interface HostOwner {
   readonly progress: InterfaceProgress;
   /** Makes `host` the one session of the chassis. False: it may not have that name, and has to go. */
   claim(host: Host, chassis: string): Promise<boolean>;
+  /** Room for its rows; `giveUp` is called when others need it. */
+  roomFor(chassis: string | undefined, giveUp: () => void): Holding;
   remove(chassis: string, why: string): Promise<void>;
 }
 
@@ -115,6 +118,7 @@ export class Host {
   /** The last transaction, to notice one that has no effect. */
   private last = { text: "", at: -Infinity };
   private observer: Observer | undefined;
+  private room: Holding;
   /** Interfaces were compared with the stored ones at least once in this session. */
   private vifsKnown = false;
 
@@ -127,6 +131,7 @@ export class Host {
     this.log = inventory.options.log.child({ peer: this.peer });
     this.backoff = new Backoff(inventory.options.clock, inventory.options.random);
     this.refused = new RefusedWishes(inventory.options.clock, () => this.kick());
+    this.room = this.openRoom();
     session.on("close", (reason) => this.closed(reason));
     session.on("throttled", () => this.overLimit("messages", `sends more than ${limits.ovsdbRate.messages} OVSDB messages or ${limits.ovsdbRate.bytes} bytes a second; it is read no faster`));
   }
@@ -185,14 +190,25 @@ export class Host {
     });
   }
 
+  private get rowCount(): number {
+    return this.replica.tables.reduce((sum, table) => sum + this.replica.table(table).size, 0);
+  }
+
   private changed(): void {
-    const rows = this.replica.tables.reduce((sum, table) => sum + this.replica.table(table).size, 0);
+    const rows = this.rowCount;
     if (rows <= limits.rows) {
-      this.kick();
+      if (this.room.set(rows)) this.kick();
       return;
     }
     this.overLimit("rows", `has ${rows} rows in its database, of which ${limits.rows} may be followed, and is disconnected`);
     void this.session.close();
+  }
+
+  private openRoom(): Holding {
+    return this.inventory.roomFor(this.chassis, () => {
+      this.overLimit("rows_in_all", `has ${this.rowCount} rows in its database, most of all ${this.chassis === undefined ? "that are no host's yet" : "hosts"}, and is disconnected: others need the room`);
+      void this.session.close();
+    });
   }
 
   /** Something may have changed: compares everything again, now or after the comparison under way. */
@@ -323,6 +339,9 @@ export class Host {
       }
       this.log = this.inventory.options.log.child({ chassis: settings.id, peer: this.peer });
       this.chassis = settings.id;
+      this.room.end();
+      this.room = this.openRoom();
+      if (!this.room.set(this.rowCount)) return false;
       this.vifsKnown = false;
       this.observe(settings.id);
       if (before !== undefined) await this.renamed(before, settings.id);
@@ -450,13 +469,14 @@ export class Host {
 
   private closed(reason: Error | undefined): void {
     this.observer?.end();
+    this.room.end();
     this.cancelRetry?.();
     this.refused.stop();
     if (this.stopping || reason === undefined) return;
     const fields = { ...(this.chassis !== undefined && { chassis: this.chassis }), peer: this.peer, reason: shown(reason.message) };
     if (reason instanceof OvsdbProtocolError) {
       this.line(fields, "peer on the OVSDB port does not speak OVSDB");
-      if (reason.code === "message too long") this.overLimit("message", `is disconnected: ${shown(reason.message)}`);
+      if (reason.code === "message too long" || reason.code === "too much") this.overLimit("message", `is disconnected: ${shown(reason.message)}`);
     } else if (this.chassis !== undefined) this.log.info({ reason: fields.reason }, "host disconnected");
     else this.line(fields, "peer on the OVSDB port left before it had a name");
   }

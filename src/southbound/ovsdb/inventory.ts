@@ -4,6 +4,8 @@ import { chassisTable, poolNumberTable, zonePool, type Vif } from "#app";
 import type { OvsdbSession } from "ovsdb-client";
 import type { Delta } from "../../compiler/desired.ts";
 import type { Cancel, Clock } from "../../lib/clock.ts";
+import { ByteBudget, type Holding } from "../bounds/byte-budget.ts";
+import { limits } from "../bounds/limits.ts";
 import { Host, type HostOptions, type HostOwner } from "./host.ts";
 import { cause, InterfaceProgress } from "./progress.ts";
 import { writeVifs } from "./vifs.ts";
@@ -13,6 +15,8 @@ export class Inventory implements HostOwner {
   private readonly byChassis = new Map<string, Host>();
   private readonly all = new Set<Host>();
   readonly progress: InterfaceProgress;
+  /** Rows that are followed, in all and of databases that are no host's yet. */
+  private readonly rows = { all: new ByteBudget(limits.rowsInAll), strangers: new ByteBudget(limits.strangersRows) };
   /** Chassis whose database is not connected any more, since when. */
   private readonly lost = new Map<string, Date>();
 
@@ -37,6 +41,11 @@ export class Inventory implements HostOwner {
   /** The live database session of a chassis. */
   host(chassis: string): Host | undefined {
     return this.byChassis.get(chassis);
+  }
+
+  /** Room for the rows that a database has. */
+  roomFor(chassis: string | undefined, giveUp: () => void): Holding {
+    return (chassis === undefined ? this.rows.strangers : this.rows.all).open(giveUp);
   }
 
   /** When the database of a chassis went; undefined: it is here, or has not been. */
@@ -75,6 +84,7 @@ export class Inventory implements HostOwner {
       const other = this.byChassis.get(chassis);
       if (other === undefined || other === host || !other.session.open) break;
       if (await isAlive(other.session, probeTimeoutMs, this.options.clock)) return refuse(`the database of ${other.peer} has this system-id and is connected`);
+      refusals.replaced(chassis, "system-id", host.peer, other.peer);
       await other.session.close();
     }
     // Without certificates a switch that is connected vouches for where its host is.

@@ -2,7 +2,7 @@
 import type { Chassis } from "#app";
 import type { Flow } from "../../compiler/desired.ts";
 import type { Problem } from "../../lib/problem.ts";
-import type { Refusal } from "../claims.ts";
+import type { Refusal, Takeover } from "../claims.ts";
 import { versionOf } from "../info.ts";
 import type { Switch } from "../openflow/switch.ts";
 import type { Host } from "../ovsdb/host.ts";
@@ -27,6 +27,7 @@ export interface ProblemParts {
   /** All databases that are connected, also those without a name. */
   readonly hosts: Iterable<Host>;
   readonly refused: Iterable<Refusal>;
+  readonly takeovers?: Iterable<Takeover>;
   readonly resourcesOf: ((flow: Flow) => Problem["resources"]) | undefined;
 }
 
@@ -59,11 +60,22 @@ export function* southboundProblems(parts: ProblemParts): Iterable<Problem> {
   yield* oldSwitches(parts);
   yield* certificateProblems(parts);
   for (const host of parts.hosts) yield* hostProblems(host, parts.now ?? startedAt);
+  yield* takeoverProblems(parts);
   for (const { chassis, what, address, reason, since, count } of parts.refused) {
     yield {
       kind: "identity", severity: "error", since, resources: [], switches: [chassis],
       text: `${address} claims the ${what} of ${chassis} and is refused (${count} times): ${reason}`,
       cure: { text: `if it is ${chassis}: connect its database and its switch from one address, or give it a certificate that names ${chassis}; if it is another host, give it a system-id and a bridge of its own` },
+    };
+  }
+}
+
+function* takeoverProblems({ takeovers = [] }: ProblemParts): Iterable<Problem> {
+  for (const { chassis, what, address, before, since, count } of takeovers) {
+    yield {
+      kind: "takeover", severity: "warning", since, resources: [], switches: [chassis],
+      text: `${address} has the ${what} of ${chassis} now, in the place of ${before}, which was connected and did not answer any more (${count} times)`,
+      cure: { text: `if ${chassis} was cut off or restarted, nothing; if both are there, they are two hosts with one name: give one a system-id and a bridge of its own, or use TLS, so that a certificate says which is ${chassis}` },
     };
   }
 }

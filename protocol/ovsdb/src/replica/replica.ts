@@ -8,7 +8,7 @@ import { EventEmitter } from "node:events";
 
 import { OvsdbConnectionError, type OvsdbError } from "../wire/errors.ts";
 import { Feed, METHODS, type MonitorMethod } from "../session/monitor.ts";
-import { RowStore, type MonitoredTable, type Row, type RowChange } from "../session/rows.ts";
+import { done, RowStore, type MonitoredTable, type Row, type RowChange } from "../session/rows.ts";
 import type { ColumnType, DatabaseSchema } from "../schema/schema.ts";
 import type { OvsdbSession } from "../session/session.ts";
 import type { Operation, OperationResult } from "../session/transact.ts";
@@ -200,7 +200,7 @@ export class Replica extends EventEmitter<ReplicaEvents> {
       attachment.session.once("close", (reason) => {
         this.#leave(attachment, new OvsdbConnectionError("closed", undefined, reason));
       });
-      caughtUp(this.#store.replaceAll({}, 2));
+      caughtUp(done(this.#store.replaceAll({}, 2)));
       return report;
     }
     const start = async (resume: boolean): Promise<void> => {

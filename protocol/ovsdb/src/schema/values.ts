@@ -12,6 +12,7 @@
  * the helpers below. Ranges and enums are the server's to check; types are checked here.
  */
 
+import { show } from "./brief.ts";
 import { OvsdbValueError } from "../wire/errors.ts";
 import { isArray, type Json } from "../wire/json.ts";
 import { columnType, type AtomicType, type BaseType, type ColumnType, type TableSchema } from "./schema.ts";
@@ -117,11 +118,6 @@ function mapFrom(type: ColumnType, entries: Iterable<readonly [Atom, Atom]>): Re
 // ---- decoding -------------------------------------------------------------------------------------------------------
 
 const fail = (details: string): never => { throw new OvsdbValueError("syntax error", { details }); };
-
-const show = (json: unknown): string => {
-  const text = JSON.stringify(json, (_, v: unknown) => (typeof v === "bigint" ? v.toString() : v)) ?? "nothing";
-  return text.length > 80 ? `${text.slice(0, 77)}...` : text;
-};
 
 /** Decodes an `<atom>`. @throws OvsdbValueError */
 export function decodeAtom(type: AtomicType, json: Json | undefined): Atom {
@@ -350,9 +346,26 @@ export function applyDiff(type: ColumnType, old: Value, diff: Json): Value {
     }
     return mapFrom(type, entries);
   }
-  const elements = new Set(old as readonly Atom[]);
+  const before = old as readonly Atom[];
+  if (change instanceof Array && change.length * 16 < before.length) return withFew(before, change);
+  const elements = new Set(before);
   for (const atom of change as readonly Atom[]) if (!elements.delete(atom)) elements.add(atom);
   return sorted([...elements]);
+}
+
+/** A sorted set without those of `change` that it has, and with those that it lacks; what is few is found by halves. */
+function withFew(before: readonly Atom[], change: readonly Atom[]): Atom[] {
+  const next = [...before];
+  for (const atom of change) {
+    let low = 0, high = next.length;
+    while (low < high) {
+      const middle = (low + high) >> 1;
+      if (compareAtoms(next[middle]!, atom) < 0) low = middle + 1;
+      else high = middle;
+    }
+    next.splice(low, next[low] === atom ? 1 : 0, ...(next[low] === atom ? [] : [atom]));
+  }
+  return next;
 }
 
 /** Whether a decoded row matches one condition as a server would say. RFC 7047 section 5.1 and ovsdb-server(7) 5.1. */

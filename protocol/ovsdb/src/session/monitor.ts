@@ -8,7 +8,7 @@ import { EventEmitter } from "node:events";
 
 import { OvsdbError, OvsdbProtocolError, OvsdbValueError } from "../wire/errors.ts";
 import { isArray, type Json, type JsonObject } from "../wire/json.ts";
-import { RowStore, type MonitoredTable, type MonitorSelect, type Row, type RowChange, type UpdateForm } from "./rows.ts";
+import { RowStore, type MonitoredTable, type MonitorSelect, type Row, type RowChange, type UpdateForm, type Work } from "./rows.ts";
 import { columnType, tableSchema, type ColumnType, type DatabaseSchema } from "../schema/schema.ts";
 import { encodeCondition, type Condition } from "../schema/values.ts";
 
@@ -33,9 +33,9 @@ export const ZERO_TXN_ID = "00000000-0000-0000-0000-000000000000";
 export const METHODS: readonly MonitorMethod[] = ["monitor_cond_since", "monitor_cond", "monitor"];
 const FORM_OF: Readonly<Record<string, UpdateForm>> = { update: 1, update2: 2, update3: 2 };
 
-/** Where updates for a monitor id go; called synchronously, in the order of arrival. */
+/** Where updates for a monitor id go; called synchronously, in the order of arrival. The work that is given back is done before the next. */
 export interface UpdateSink {
-  update(method: string, params: readonly Json[]): void;
+  update(method: string, params: readonly Json[]): Work;
   canceled(): void;
   closed(reason: OvsdbError): void;
 }
@@ -43,8 +43,8 @@ export interface UpdateSink {
 /** What a feed needs of its session. */
 export interface MonitorSession {
   readonly open: boolean;
-  /** `onResult` runs before any message that follows the reply is looked at. */
-  requestSync(method: string, params: readonly Json[], onResult: (result: Json | undefined) => void, onError: (error: Error) => void): void;
+  /** `onResult` runs before any message that follows the reply is looked at; so does the work that it gives back. */
+  requestSync(method: string, params: readonly Json[], onResult: (result: Json | undefined) => Work | void, onError: (error: Error) => void): void;
   addSink(sink: UpdateSink): string;
   removeSink(id: string): void;
   forgetSchema(db: string): void;
@@ -72,6 +72,8 @@ export class Feed {
   #method: MonitorMethod | undefined;
   /** Canceled, lost or refused: the store is no longer this feed's to change. */
   #over = false;
+  /** Fails the request for rows: a reply that makes no sense ends the session while it is read. */
+  #unanswered: ((reason: Error) => void) | undefined;
   /** Of the newest transaction in the store; undefined when the server keeps none. */
   lastTxnId: string | undefined;
 
@@ -90,6 +92,7 @@ export class Feed {
       },
       closed: (reason) => {
         this.#over = true;
+        this.#unanswered?.(reason);
         listener.lost(reason);
       },
     });
@@ -169,12 +172,14 @@ export class Feed {
     const params: Json[] = [schema.name, this.#id, requests];
     if (method === "monitor_cond_since") params.push(this.lastTxnId ?? ZERO_TXN_ID);
     return new Promise((resolve, reject) => {
+      this.#unanswered = reject;
       this.#session.requestSync(method, params, (result) => {
         if (!this.#over) {
           this.#store.configure(monitored);
-          this.#replied(method, result);
+          return this.#replied(method, result, () => { resolve(true); });
         }
         resolve(true);
+        return undefined;
       }, (error) => {
         if (error instanceof OvsdbError && error.code === "unknown method" && !this.#over) resolve(false);
         else reject(error);
@@ -182,7 +187,7 @@ export class Feed {
     });
   }
 
-  #replied(method: MonitorMethod, result: Json | undefined): void {
+  *#replied(method: MonitorMethod, result: Json | undefined, done: () => void): Work {
     this.#form = method === "monitor" ? 1 : 2;
     this.#method = method;
     let resumed = false;
@@ -195,27 +200,37 @@ export class Feed {
       txnId = realTxnId(result[1]);
       updates = result[2];
     }
-    const changes = received(() => (resumed ? this.#store.apply(updates, this.#form) : this.#store.replaceAll(updates, this.#form)));
-    this.lastTxnId = txnId;
-    this.#session.emitSafely(() => this.#listener.synced(changes, method, resumed));
+    const changes = yield* this.#received(resumed ? this.#store.apply(updates, this.#form) : this.#store.replaceAll(updates, this.#form));
+    if (changes !== undefined) {
+      this.lastTxnId = txnId;
+      this.#session.emitSafely(() => this.#listener.synced(changes, method, resumed));
+    }
+    done();
   }
 
-  #update(method: string, params: readonly Json[]): void {
+  *#update(method: string, params: readonly Json[]): Work {
     if (FORM_OF[method] !== this.#form) throw new OvsdbProtocolError("bad update", `${method} for a monitor of another form`);
     const since = method === "update3";
-    const changes = received(() => this.#store.apply(params[since ? 2 : 1], this.#form));
+    const changes = yield* this.#received(this.#store.apply(params[since ? 2 : 1], this.#form));
+    if (changes === undefined) return;
     if (since) this.lastTxnId = typeof params[1] === "string" ? realTxnId(params[1]) : undefined;
     if (changes.length > 0) this.#session.emitSafely(() => this.#listener.changed(changes));
   }
-}
 
-/** A value that does not fit its column is, coming from a server, a protocol error. */
-function received<T>(decode: () => T): T {
-  try {
-    return decode();
-  } catch (error) {
-    if (error instanceof OvsdbValueError) throw new OvsdbProtocolError("bad update", error.message, undefined, error);
-    throw error;
+  /** undefined: the feed ended meanwhile. A value that does not fit its column is, coming from a server, a protocol error. */
+  *#received(work: Work<RowChange[]>): Work<RowChange[] | undefined> {
+    for (;;) {
+      let step: IteratorResult<undefined, RowChange[]>;
+      try {
+        step = work.next();
+      } catch (error) {
+        if (error instanceof OvsdbValueError) throw new OvsdbProtocolError("bad update", error.message, undefined, error);
+        throw error;
+      }
+      if (step.done === true) return step.value;
+      yield;
+      if (this.#over) return undefined;
+    }
   }
 }
 

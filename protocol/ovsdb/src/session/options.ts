@@ -9,6 +9,13 @@ export interface SessionOptions {
   readonly echoTimeoutMs?: number | undefined;
   /** Longest message accepted, in bytes. Default 64 MiB. */
   readonly maxMessageBytes?: number | undefined;
+  /** Of a message longer than 64 KiB: members of one object or elements of one array, and values in all. Default: no limit. */
+  readonly maxElements?: number | undefined;
+  readonly maxValues?: number | undefined;
+  /** Longest schema that is read, in bytes. Default: that of a message. */
+  readonly maxSchemaBytes?: number | undefined;
+  /** Asked for room for messages that are being received or read, with others: `giveUp` ends the session. Default: there is room. */
+  readonly room?: { open(giveUp: () => void): { set(bytes: number): boolean; end(): void } } | undefined;
   /** Bytes that may wait to be sent; a request beyond is refused with "queue full". Default 64 MiB. */
   readonly maxQueuedBytes?: number | undefined;
   /** Messages and bytes that are taken in a second, and how much at once before that counts; the rest waits in the peer. Default: no limit. */

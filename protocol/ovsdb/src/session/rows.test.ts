@@ -6,7 +6,7 @@ import { OvsdbProtocolError } from "../wire/errors.ts";
 import { MessageScanner } from "../wire/framing.ts";
 import { isArray, isObject, stringify, type Json, type JsonObject } from "../wire/json.ts";
 import { monitoredTables } from "./monitor.ts";
-import { RowStore, type RowChange } from "./rows.ts";
+import { done, RowStore, type RowChange } from "./rows.ts";
 import { parseSchema, type DatabaseSchema } from "../schema/schema.ts";
 import { conversationFiles, haveVectors, vectors } from "../testing/support.ts";
 
@@ -18,7 +18,7 @@ const A = "00000000-0000-4000-8000-00000000000a", B = "00000000-0000-4000-8000-0
 function store(): RowStore {
   const rows = new RowStore();
   rows.configure(monitoredTables(SCHEMA, { T: {} }));
-  rows.replaceAll({ T: { [A]: { initial: { name: "a", tags: ["set", [1, 2]] } } } }, 2);
+  done(rows.replaceAll({ T: { [A]: { initial: { name: "a", tags: ["set", [1, 2]] } } } }, 2));
   return rows;
 }
 const brief = (changes: readonly RowChange[]): unknown[] => changes.map(({ uuid, old, new: next }) => [uuid.slice(-1), old, next]);
@@ -37,14 +37,14 @@ describe("rows", () => {
   ];
   test.each(cases)("%s", (_, form, updates, expected) => {
     const rows = store();
-    expect(brief(rows.apply({ T: updates }, form))).toEqual(expected);
+    expect(brief(done(rows.apply({ T: updates }, form)))).toEqual(expected);
   });
 
   test("a full reply gives the differences", () => {
     const rows = store();
-    expect(rows.replaceAll({ T: { [A]: { initial: { name: "a", tags: ["set", [2, 1]] } } } }, 2)).toEqual([]);
-    expect(brief(rows.replaceAll({ T: { [B]: { new: { name: "b" } } } }, 1))).toEqual([["b", undefined, rowB], ["a", rowA, undefined]]);
-    expect(brief(rows.replaceAll({}, 2))).toEqual([["b", rowB, undefined]]);
+    expect(done(rows.replaceAll({ T: { [A]: { initial: { name: "a", tags: ["set", [2, 1]] } } } }, 2))).toEqual([]);
+    expect(brief(done(rows.replaceAll({ T: { [B]: { new: { name: "b" } } } }, 1)))).toEqual([["b", undefined, rowB], ["a", rowA, undefined]]);
+    expect(brief(done(rows.replaceAll({}, 2)))).toEqual([["b", rowB, undefined]]);
   });
 
   const bad: readonly [string, Json][] = [
@@ -56,7 +56,7 @@ describe("rows", () => {
   test.each(bad)("refuses %s and keeps the rows", (_, updates) => {
     const rows = store();
     const good = isObject(updates) && isObject(updates["T"]) ? { T: { [B]: { insert: { name: "b" } }, ...updates["T"] } } : updates;
-    expect(() => rows.apply(good, 2)).toThrow(OvsdbProtocolError);
+    expect(() => done(rows.apply(good, 2))).toThrow(OvsdbProtocolError);
     expect([...rows.table("T").keys()]).toEqual([A]);
   });
 
@@ -64,9 +64,9 @@ describe("rows", () => {
     const rows = new RowStore();
     const [table] = monitoredTables(SCHEMA, { T: { columns: ["name", "n"] } }).values();
     rows.configure(new Map([["T", { ...table!, filter: [["n", ">", 5], ["name", "==", "x"]] }]]));
-    rows.replaceAll({ T: { [A]: { new: { name: "a", n: 3 } }, [B]: { new: { name: "x", n: 3 } } } }, 1);
+    done(rows.replaceAll({ T: { [A]: { new: { name: "a", n: 3 } }, [B]: { new: { name: "x", n: 3 } } } }, 1));
     expect([...rows.table("T").keys()]).toEqual([B]);
-    expect(brief(rows.apply({ T: { [A]: { old: { n: 3 }, new: { name: "a", n: 6 } }, [B]: { old: { name: "x" }, new: { name: "y", n: 3 } } } }, 1)))
+    expect(brief(done(rows.apply({ T: { [A]: { old: { n: 3 }, new: { name: "a", n: 6 } }, [B]: { old: { name: "x" }, new: { name: "y", n: 3 } } } }, 1))))
       .toEqual([["a", undefined, { _uuid: A, name: "a", n: 6 }], ["b", { _uuid: B, name: "x", n: 3 }, undefined]]);
   });
 });
@@ -107,7 +107,7 @@ function replay(lines: readonly JsonObject[], schemas: ReadonlyMap<string, Datab
     if (typeof method === "string" && method.startsWith("update") && isArray(params)) {
       const store = stores.get(key(params[0]));
       if (store === undefined) continue;
-      store.rows.apply(params[method === "update3" ? 2 : 1], store.form);
+      done(store.rows.apply(params[method === "update3" ? 2 : 1], store.form));
       updates++;
       continue;
     }
@@ -126,7 +126,7 @@ function replay(lines: readonly JsonObject[], schemas: ReadonlyMap<string, Datab
     rows.configure(monitoredTables(schema, tables));
     // a resumed reply is about rows that only the earlier connection knew
     if (isArray(found) && found[0] === true) continue;
-    rows.replaceAll(isArray(found) ? found[2] : found, form);
+    done(rows.replaceAll(isArray(found) ? found[2] : found, form));
     stores.set(key(request.params[1]), { rows, form });
     updates++;
   }
@@ -203,8 +203,8 @@ describe.skipIf(!haveVectors)("large replies", () => {
       for (const piece of pieces) messages.push(...scanner.push(piece));
       const rows = new RowStore();
       rows.configure(monitoredTables(schema!, COLUMNS));
-      expect(rows.replaceAll(messages[0]!["result"], form).length).toBe(5000);
-      expect(rows.apply((messages[1]!["params"] as readonly Json[])[1], form).length).toBe(5000);
+      expect(done(rows.replaceAll(messages[0]!["result"], form)).length).toBe(5000);
+      expect(done(rows.apply((messages[1]!["params"] as readonly Json[])[1], form)).length).toBe(5000);
       expect(messages.length).toBe(2);
       const held = rows.table("Row");
       expect(held.size).toBe(5000);

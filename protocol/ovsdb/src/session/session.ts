@@ -15,16 +15,21 @@ import { isArray, isObject, stringify, type Json, type JsonObject } from "../wir
 import { Monitor, type MonitorOptions, type MonitorRequest, type UpdateSink } from "./monitor.ts";
 import { parseSchema, type DatabaseSchema } from "../schema/schema.ts";
 import type { SessionEvents, SessionOptions, TransactOptions } from "./options.ts";
+import type { Work } from "./rows.ts";
 import { decodeResults, encodeOperations, errorFromJson, type Operation, type OperationResult } from "./transact.ts";
 
 interface Pending {
-  readonly onResult: (result: Json | undefined) => void;
+  readonly onResult: (result: Json | undefined) => Work | void;
   readonly onError: (error: Error) => void;
 }
 
 const MIB = 1 << 20;
 /** Messages of one peer that are taken before others have their turn. */
 const MESSAGES_A_SLICE = 64;
+/** A request of the peer that is longer is not answered: its id and, of an echo, its params would be sent back. */
+const LONGEST_REQUEST = 1 << 16;
+/** What a message takes while it is read, as a multiple of its bytes. */
+const READ_FACTOR = 4;
 /** A socket that does not finish its close in this time is destroyed, in ms. */
 const CLOSE_GRACE_MS = 1000;
 
@@ -51,6 +56,10 @@ export class OvsdbSession extends EventEmitter<SessionEvents> {
   #messagesLeft = 0;
   #bytesLeft = 0;
   #refilledMs = performance.now();
+  readonly #maxSchemaBytes: number;
+  readonly #room: { set(bytes: number): boolean; end(): void } | undefined;
+  /** What is left to do of the last message. */
+  #work: Work | undefined;
   /** Slices of work that were done for this peer, each in a turn of its own of the event loop. */
   slices = 0;
 
@@ -58,7 +67,11 @@ export class OvsdbSession extends EventEmitter<SessionEvents> {
   constructor(socket: Duplex, options: SessionOptions = {}) {
     super();
     this.#socket = socket;
-    this.#scanner = new MessageScanner(options.maxMessageBytes ?? 64 * MIB);
+    this.#scanner = new MessageScanner(options.maxMessageBytes ?? 64 * MIB, {
+      ...(options.maxElements !== undefined && { elements: options.maxElements }), ...(options.maxValues !== undefined && { values: options.maxValues }),
+    });
+    this.#maxSchemaBytes = options.maxSchemaBytes ?? Infinity;
+    this.#room = options.room?.open(() => this.#end(new OvsdbProtocolError("too much", "other peers need the room that its messages take")));
     this.#maxQueuedBytes = options.maxQueuedBytes ?? 64 * MIB;
     this.#rate = options.rate;
     this.#messagesLeft = options.rate?.messageBurst ?? 0;
@@ -92,15 +105,15 @@ export class OvsdbSession extends EventEmitter<SessionEvents> {
   }
 
   /**
-   * As request, but `onResult` runs before any message that follows the reply is looked at; what it throws ends the
-   * session. For monitors: an update may be in the same packet as the reply.
+   * As request, but `onResult` runs before any message that follows the reply is looked at, and so does the work that it gives
+   * back, in slices; what it throws ends the session. For monitors: an update may be in the same packet as the reply.
    */
-  requestSync(method: string, params: readonly Json[], onResult: (result: Json | undefined) => void, onError: (error: Error) => void): void {
+  requestSync(method: string, params: readonly Json[], onResult: (result: Json | undefined) => Work | void, onError: (error: Error) => void): void {
     this.#ask(method, params, onResult, onError);
   }
 
   /** Returns the request's id; undefined when it was not sent, `onError` has then been called. */
-  #ask(method: string, params: readonly Json[], onResult: (result: Json | undefined) => void, onError: (error: Error) => void): number | undefined {
+  #ask(method: string, params: readonly Json[], onResult: (result: Json | undefined) => Work | void, onError: (error: Error) => void): number | undefined {
     if (this.#ended) { onError(this.#endReason ?? new OvsdbConnectionError("closed")); return undefined; }
     const id = this.#nextId++;
     let refused: Error | undefined;
@@ -128,7 +141,13 @@ export class OvsdbSession extends EventEmitter<SessionEvents> {
   getSchema(db: string): Promise<DatabaseSchema> {
     let schema = this.#schemas.get(db);
     if (schema === undefined) {
-      schema = this.request("get_schema", [db]).then(parseSchema);
+      schema = new Promise((resolve, reject) => {
+        this.requestSync("get_schema", [db], (result) => {
+          const bytes = this.#scanner.messageBytes;
+          if (bytes > this.#maxSchemaBytes) throw new OvsdbProtocolError("message too long", `a schema of ${bytes} bytes`);
+          resolve(parseSchema(result));
+        }, reject);
+      });
       this.#schemas.set(db, schema);
       const asked = schema;
       schema.catch(() => { if (this.#schemas.get(db) === asked) this.#schemas.delete(db); });
@@ -262,19 +281,32 @@ export class OvsdbSession extends EventEmitter<SessionEvents> {
     this.#echoSentMs = undefined;
     this.#refill();
     this.#bytesLeft -= chunk.length;
-    this.#slice(this.#scanner.push(chunk));
+    this.#slice(this.#scanner.pieces(chunk));
   }
 
   /** Takes some of the messages that came; the socket is not read again before all are taken, in later turns of the event loop. */
-  #slice(messages: Generator<JsonObject, void, undefined>): void {
+  #slice(messages: Generator<JsonObject | undefined, void, undefined>): void {
     if (this.#ended) return;
     this.slices++;
     try {
       for (let n = 0; n < MESSAGES_A_SLICE; n++) {
+        if (this.#work !== undefined) {
+          if (this.#work.next().done !== true) break;
+          this.#work = undefined;
+          if (this.#ended) return;
+          continue;
+        }
         const next = messages.next();
-        if (next.done === true) { this.#readOn(); return; }
+        if (next.done === true) {
+          if (this.#room?.set(this.#scanner.heldBytes) !== false) this.#readOn();
+          return;
+        }
+        if (next.value === undefined) {
+          if (this.#room?.set(READ_FACTOR * this.#scanner.messageBytes) === false) return;
+          break;
+        }
         this.#messagesLeft--;
-        this.#dispatch(next.value);
+        this.#work = this.#dispatch(next.value);
         if (this.#ended) return;
       }
     } catch (error) {
@@ -307,37 +339,49 @@ export class OvsdbSession extends EventEmitter<SessionEvents> {
     this.#bytesLeft = Math.min(rate.byteBurst, this.#bytesLeft + seconds * rate.bytes);
   }
 
-  #dispatch(message: JsonObject): void {
+  #dispatch(message: JsonObject): Work | undefined {
     const { method, params, id, result, error } = message;
     if (method !== undefined && method !== null) {
       if (typeof method !== "string" || !isArray(params)) throw new OvsdbProtocolError("not json-rpc", "method or params of the wrong type");
-      if (id === null || id === undefined) this.#notified(method, params);
-      else this.#asked(method, params, id);
-      return;
+      if (id === null || id === undefined) return this.#notified(method, params);
+      this.#asked(method, params, id);
+      return undefined;
     }
     if (result === undefined && error === undefined) throw new OvsdbProtocolError("not json-rpc", "neither request nor reply");
     const pending = typeof id === "number" ? this.#pending.get(id) : undefined;
     if (pending === undefined && typeof id === "number" && this.#canceled.delete(id)) return;
     if (pending === undefined) {
-      throw new OvsdbProtocolError("unexpected reply", `id ${stringify(id ?? null)}${error === undefined || error === null ? "" : `: ${errorFromJson(error).message}`}`);
+      throw new OvsdbProtocolError("unexpected reply", `id ${typeof id === "object" && id !== null ? "of no number" : stringify(id ?? null).slice(0, 80)}${error === undefined || error === null ? "" : `: ${errorFromJson(error).message}`}`);
     }
     this.#pending.delete(id as number);
-    if (error !== undefined && error !== null) pending.onError(errorFromJson(error));
-    else pending.onResult(result);
+    if (error === undefined || error === null) {
+      try {
+        return pending.onResult(result) ?? undefined;
+      } catch (failure) {
+        pending.onError(failure as Error); // whoever asked learns of it as well
+        throw failure;
+      }
+    }
+    if (this.#scanner.messageBytes > LONGEST_REQUEST) throw new OvsdbProtocolError("message too long", `an error of ${this.#scanner.messageBytes} bytes`);
+    pending.onError(errorFromJson(error));
+    return undefined;
   }
 
   #asked(method: string, params: readonly Json[], id: Json): void {
+    const bytes = this.#scanner.messageBytes;
+    if (bytes > LONGEST_REQUEST) throw new OvsdbProtocolError("message too long", `a request of ${bytes} bytes`);
     const refused = this.#send(method === "echo" ? { id, result: params, error: null } : { id, result: null, error: "unknown method" });
     // a peer that asks and does not read the answers
     if (refused !== undefined) this.#end(refused);
   }
 
-  #notified(method: string, params: readonly Json[]): void {
+  #notified(method: string, params: readonly Json[]): Work | undefined {
     const sink = typeof params[0] === "string" ? this.#sinks.get(params[0]) : undefined;
-    if (method === "update" || method === "update2" || method === "update3") sink?.update(method, params); // none: canceled a moment ago
-    else if (method === "monitor_canceled") sink?.canceled();
+    if (method === "update" || method === "update2" || method === "update3") return sink?.update(method, params); // none: canceled a moment ago
+    if (method === "monitor_canceled") sink?.canceled();
     else if ((method === "locked" || method === "stolen") && typeof params[0] === "string") this.#emitLock(method, params[0]);
     else this.emitSafely(() => this.emit("notification", method, params));
+    return undefined;
   }
 
   #emitLock(event: "locked" | "stolen", lock: string): void {
@@ -409,6 +453,8 @@ export class OvsdbSession extends EventEmitter<SessionEvents> {
     this.#ended = true;
     this.#endReason = reason ?? new OvsdbConnectionError("closed");
     clearTimeout(this.#timer);
+    this.#room?.end();
+    this.#work = undefined;
     if (reason === undefined) {
       this.#socket.end();
       this.#socket.resume();

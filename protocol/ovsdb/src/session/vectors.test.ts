@@ -269,7 +269,7 @@ describe.skipIf(!haveVectors)("malformed messages to a client", () => {
       const session = new OvsdbSession(socket, { echoIntervalMs: 0 });
       const closed: unknown[] = [], pending: unknown[] = [];
       session.on("close", (reason) => closed.push(reason));
-      session.requestSync("list_dbs", [], (found) => pending.push(found), (error) => pending.push(error));
+      session.requestSync("list_dbs", [], (found) => { pending.push(found); }, (error) => { pending.push(error); });
       for (const piece of pieces) if (session.open) socket.emit("data", piece);
       const answers = socket.written.slice(1);
       return { open: session.open, closed, pending, answers, destroyed: socket.destroyed };

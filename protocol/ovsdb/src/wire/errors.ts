@@ -41,7 +41,7 @@ export class OvsdbValueError extends OvsdbError {
 }
 
 export type ProtocolErrorCode =
-  | "malformed json" | "not an object" | "message too long" | "nested too deep" | "not utf-8" | "truncated"
+  | "malformed json" | "not an object" | "message too long" | "nested too deep" | "not utf-8" | "truncated" | "too much"
   | "not json-rpc" | "unexpected reply" | "bad update" | "bad result";
 
 /** The peer sent what is no JSON-RPC or no OVSDB; the session has ended. */

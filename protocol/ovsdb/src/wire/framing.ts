@@ -1,13 +1,14 @@
 /**
  * Finds JSON objects in a byte stream: one pass over each byte, whatever the pieces it comes in. The scanner only tracks
- * strings and depth; a complete message is parsed once. What cannot be the start of an object is refused at its first
- * byte, so a peer speaking another protocol does not fill memory first.
+ * strings and depth; a complete message is parsed once, a long one in pieces (pieces.ts). What cannot be the start of an
+ * object is refused at its first byte, so a peer speaking another protocol does not fill memory first.
  */
 
 import { isUtf8 } from "node:buffer";
 
 import { OvsdbProtocolError } from "./errors.ts";
 import { JsonSyntaxError, MAX_DEPTH, parseExact, type JsonObject } from "./json.ts";
+import { JsonTooMuchError, parseInPieces, PIECE_BYTES, type PieceLimits } from "./pieces.ts";
 
 const QUOTE = 0x22, BACKSLASH = 0x5c, OPEN = 0x7b, CLOSE = 0x7d, OPEN_ARRAY = 0x5b, CLOSE_ARRAY = 0x5d;
 
@@ -28,13 +29,23 @@ export class MessageScanner {
   #longNumber = false;
   /** Stream offset of the chunk being scanned. */
   #base = 0;
+  readonly #limits: PieceLimits;
+  #messageBytes = 0;
 
-  constructor(maxMessageBytes: number) {
+  /** `limits`: of messages that are parsed in pieces. */
+  constructor(maxMessageBytes: number, limits: Partial<PieceLimits> = {}) {
     this.#maxMessageBytes = maxMessageBytes;
+    this.#limits = { elements: Infinity, values: Infinity, ...limits };
   }
+
+  /** Length of the message that was yielded last, or is being parsed. */
+  get messageBytes(): number { return this.#messageBytes; }
 
   /** Bytes held of a message that is not complete yet. */
   get pendingBytes(): number { return this.#held; }
+
+  /** Bytes that the message under way takes. */
+  get heldBytes(): number { return this.#held === 0 ? 0 : this.#buffer.length; }
 
   /** Bytes scanned so far. */
   get totalBytes(): number { return this.#base; }
@@ -44,6 +55,11 @@ export class MessageScanner {
    * @throws OvsdbProtocolError with the stream offset of the fault; the scanner is then of no further use
    */
   *push(chunk: Buffer): Generator<JsonObject, void, undefined> {
+    for (const message of this.pieces(chunk)) if (message !== undefined) yield message;
+  }
+
+  /** As push, and yields undefined after each piece of a long message that was parsed. */
+  *pieces(chunk: Buffer): Generator<JsonObject | undefined, void, undefined> {
     const base = this.#base;
     let start = 0; // of the current message within chunk
     let depth = this.#depth, inString = this.#inString, escaped = this.#escaped, digits = this.#digits;
@@ -88,7 +104,7 @@ export class MessageScanner {
             message = this.#buffer.subarray(0, this.#held);
             this.#held = 0;
           }
-          yield this.#parse(message, base + i + 1 - message.length);
+          yield yield* this.#parse(message, base + i + 1 - message.length);
           start = i + 1;
         }
       }
@@ -114,7 +130,7 @@ export class MessageScanner {
   #hold(bytes: Buffer): void {
     const needed = this.#held + bytes.length;
     if (needed > this.#buffer.length) {
-      const grown = Buffer.allocUnsafe(Math.max(needed, 2 * this.#buffer.length, 4096));
+      const grown = Buffer.allocUnsafe(Math.max(needed, Math.min(2 * this.#buffer.length, this.#maxMessageBytes), 4096));
       this.#buffer.copy(grown, 0, 0, this.#held);
       this.#buffer = grown;
     }
@@ -126,7 +142,9 @@ export class MessageScanner {
     throw new OvsdbProtocolError("message too long", `more than ${this.#maxMessageBytes} bytes`, offset);
   }
 
-  #parse(bytes: Buffer, offset: number): JsonObject {
+  *#parse(bytes: Buffer, offset: number): Generator<undefined, JsonObject, undefined> {
+    this.#messageBytes = bytes.length;
+    if (bytes.length > PIECE_BYTES) return yield* this.#parseLong(bytes, offset);
     if (!isUtf8(bytes)) throw new OvsdbProtocolError("not utf-8", "a message is not UTF-8", offset);
     const text = bytes.toString("utf8");
     try {
@@ -141,6 +159,16 @@ export class MessageScanner {
       if (!(error instanceof JsonSyntaxError)) throw error;
       const at = offset + Buffer.byteLength(text.slice(0, error.index));
       throw new OvsdbProtocolError("malformed json", error.message, at, error);
+    }
+  }
+
+  *#parseLong(bytes: Buffer, offset: number): Generator<undefined, JsonObject, undefined> {
+    try {
+      return (yield* parseInPieces(bytes, this.#limits)) as JsonObject;
+    } catch (error) {
+      if (!(error instanceof JsonSyntaxError)) throw error;
+      const code = error instanceof JsonTooMuchError ? "too much" : error.message === "not utf-8" ? "not utf-8" : "malformed json";
+      throw new OvsdbProtocolError(code, error.message, offset + error.index, error);
     }
   }
 }

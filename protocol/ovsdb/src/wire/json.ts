@@ -27,6 +27,20 @@ export class JsonSyntaxError extends Error {
 const NUMBER = /-?(?:0|[1-9]\d*)(\.\d+)?([eE][+-]?\d+)?/y;
 const ESCAPES: Readonly<Record<string, string>> = { '"': '"', "\\": "\\", "/": "/", b: "\b", f: "\f", n: "\n", r: "\r", t: "\t" };
 
+/** A number by its text, as parseExact reads it; a string says why it is none. */
+export function numberFrom(text: string): number | bigint | string {
+  NUMBER.lastIndex = 0;
+  const match = NUMBER.exec(text);
+  return match?.[0].length === text.length ? valueOf(match) : "unexpected character";
+}
+
+function valueOf(match: RegExpExecArray): number | bigint | string {
+  const value = Number(match[0]);
+  if (!Number.isFinite(value)) return "number out of range";
+  const integer = match[1] === undefined && match[2] === undefined;
+  return integer && !Number.isSafeInteger(value) ? BigInt(match[0]) : value;
+}
+
 /** Parses one JSON text; integers outside the safe range come as bigint. @throws JsonSyntaxError */
 export function parseExact(text: string): Json {
   let at = 0;
@@ -76,11 +90,10 @@ export function parseExact(text: string): Json {
     NUMBER.lastIndex = at;
     const match = NUMBER.exec(text);
     if (match === null) return fail("unexpected character");
-    const value = Number(match[0]);
-    if (!Number.isFinite(value)) return fail("number out of range");
+    const value = valueOf(match);
+    if (typeof value === "string") return fail(value);
     at += match[0].length;
-    const integer = match[1] === undefined && match[2] === undefined;
-    return integer && !Number.isSafeInteger(value) ? BigInt(match[0]) : value;
+    return value;
   };
   const parseValue = (depth: number): Json => {
     if (depth > MAX_DEPTH) return fail("nested too deep");

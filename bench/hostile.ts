@@ -1,0 +1,134 @@
+// Hostile peers, one kind after the other, beside an honest host: what they cost it until a port that is plugged is active, what they cost in
+// memory, and how soon /healthz answers meanwhile.
+import { readFile, writeFile } from "node:fs/promises";
+import http from "node:http";
+import path from "node:path";
+import { once } from "node:events";
+import { setTimeout as sleep } from "node:timers/promises";
+import { Worker } from "node:worker_threads";
+import { repositoryRoot } from "../lab/controller.ts";
+import { spawnLogged, until, type Running } from "../lab/exec.ts";
+import { freePorts } from "../lab/free-ports.ts";
+import { Guard } from "../lab/guard.ts";
+import { hostilePeers } from "../lab/hostile/peers.ts";
+import { startManySwitches, type ManySwitches } from "../lab/many.ts";
+import type { AttackData } from "./hostile-attack.ts";
+
+interface Row {
+  readonly kind: string;
+  /** From before the interface is made until its port is ACTIVE; the median. */
+  readonly plug_ms: number;
+  readonly healthz_ms: number;
+  /** Resident memory at most, beyond that of before all. */
+  readonly more_mb: number;
+  readonly connections: number;
+}
+
+export interface HostileResult {
+  readonly plug_alone_ms: number;
+  readonly healthz_alone_ms: number;
+  readonly rss_before_mb: number;
+  readonly rss_after_mb: number;
+  readonly kinds: readonly Row[];
+}
+
+const SETTLE_MS = 500;
+
+export async function benchHostile(repeats: number, log: (line: string) => void): Promise<HostileResult> {
+  const guard = await Guard.create({ name: "hostile" });
+  const [api, ops, openflow, ovsdb] = (await freePorts(4)) as [number, number, number, number];
+  const address = (port: number): string => `127.0.0.1:${port}`;
+  let honest: ManySwitches | undefined;
+  let running: Running | undefined;
+  try {
+    running = spawnLogged([
+      process.execPath, path.join(repositoryRoot(), "dist/src/main.js"), "--data-dir", `${guard.dir}/data`, "--api", address(api), "--ops", address(ops),
+      "--openflow", address(openflow), "--ovsdb", address(ovsdb), "--log-level", "warn", "--default-quota", "all:-1",
+    ], { cwd: guard.dir, keepLines: 200 });
+    const { pid } = running;
+    await writeFile(`${guard.dir}/controller.pid`, String(pid)); // by which the guard ends it if this process cannot
+    await until("the controller", async () => (await call(ops, "GET", "/readyz").catch(() => undefined))?.status === 200, { timeoutMs: 30_000, intervalMs: 10 });
+    honest = await startManySwitches(1, { manager: `tcp:${address(ovsdb)}` });
+    interface Info { readonly id: string; readonly state: string; readonly dpid: string }
+    const hv1 = async (): Promise<Info | undefined> => (JSON.parse((await call(ops, "GET", "/switches")).text) as { switches: Info[] }).switches.find(({ id }) => id === "sw1");
+    await until("the honest host", async () => (await hv1())?.state === "connected", { timeoutMs: 20_000 });
+    const { dpid } = (await hv1())!;
+    const network = (await create<{ network: { id: string } }>(api, "networks", { network: { name: "net" } })).network.id;
+    await create(api, "subnets", { subnet: { network_id: network, ip_version: 4, cidr: "10.0.0.0/24" } });
+    const { port } = await create<{ port: { id: string } }>(api, "ports", { port: { network_id: network } });
+
+    const status = async (): Promise<string> => (JSON.parse((await call(api, "GET", `/v2.0/ports/${port.id}`)).text) as { port: { status: string } }).port.status;
+    const plug = async (): Promise<number> => {
+      const began = performance.now();
+      const device = await honest!.plug(0, port.id);
+      await until("the port", async () => (await status()) === "ACTIVE", { timeoutMs: 30_000, intervalMs: 2 });
+      const ms = performance.now() - began;
+      await honest!.unplug(0, device);
+      await until("the end of the port", async () => (await status()) === "DOWN", { timeoutMs: 30_000, intervalMs: 10 });
+      return ms;
+    };
+    /** Plugs several times while `attack` goes on, and asks for health all the time. */
+    const measured = async (): Promise<{ plugMs: number; healthzMs: number; peakMb: number }> => {
+      let healthzMs = 0, peakMb = 0, over = false;
+      const watching = (async () => {
+        while (!over) {
+          const began = performance.now();
+          await call(ops, "GET", "/healthz");
+          healthzMs = Math.max(healthzMs, performance.now() - began);
+          peakMb = Math.max(peakMb, await rss(pid));
+          await sleep(20);
+        }
+      })();
+      const times: number[] = [];
+      await sleep(SETTLE_MS);
+      for (let n = 0; n < repeats; n++) times.push(await plug());
+      over = true;
+      await watching;
+      return { plugMs: times.sort((a, b) => a - b)[times.length >> 1]!, healthzMs, peakMb };
+    };
+
+    for (let n = 0; n < 5; n++) await plug();
+    const alone = await measured();
+    const before = await rss(pid);
+    const kinds: Row[] = [];
+    for (const [n, peer] of hostilePeers.entries()) {
+      const workerData: AttackData = { index: n, victim: { openflow, ovsdb, dpid, systemId: "sw1" }, address: `127.0.1.${100 + n}` };
+      const attack = new Worker(new URL("./hostile-attack.js", import.meta.url), { workerData });
+      await once(attack, "online");
+      const { plugMs, healthzMs, peakMb } = await measured();
+      attack.postMessage("stop");
+      const [connections] = (await once(attack, "message")) as [number];
+      const row: Row = { kind: `${peer.port}: ${peer.name}`, plug_ms: Math.round(plugMs), healthz_ms: Math.round(healthzMs), more_mb: Math.max(0, Math.round(peakMb - before)), connections };
+      log(JSON.stringify(row));
+      kinds.push(row);
+    }
+    await sleep(5000);
+    return { plug_alone_ms: Math.round(alone.plugMs), healthz_alone_ms: Math.round(alone.healthzMs), rss_before_mb: before, rss_after_mb: await rss(pid), kinds };
+  } finally {
+    await honest?.destroy();
+    await running?.stop("SIGKILL");
+    await guard.destroy();
+  }
+}
+
+const rss = async (pid: number): Promise<number> => Math.round(Number(/^VmRSS:\s+(\d+)/m.exec(await readFile(`/proc/${pid}/status`, "utf8"))?.[1] ?? 0) / 1024);
+
+const agent = new http.Agent({ keepAlive: true, maxSockets: 8 });
+function call(port: number, method: string, url: string, body?: object): Promise<{ status: number; text: string }> {
+  const payload = body === undefined ? undefined : JSON.stringify(body);
+  return new Promise((resolve, reject) => {
+    const headers = { "x-project-id": "bench", "x-roles": "admin", ...(payload !== undefined && { "content-type": "application/json", "content-length": Buffer.byteLength(payload) }) };
+    const outgoing = http.request({ host: "127.0.0.1", port, method, path: url, agent, headers }, (incoming) => {
+      const chunks: Buffer[] = [];
+      incoming.on("data", (chunk: Buffer) => chunks.push(chunk)).on("error", reject);
+      incoming.on("end", () => resolve({ status: incoming.statusCode ?? 0, text: Buffer.concat(chunks).toString("utf8") }));
+    });
+    outgoing.on("error", reject).end(payload);
+  });
+}
+
+async function create<T>(port: number, collection: string, body: object): Promise<T> {
+  const answer = await call(port, "POST", `/v2.0/${collection}`, body);
+  if (answer.status !== 201) throw new Error(`${collection}: ${answer.status} ${answer.text}`);
+  return JSON.parse(answer.text) as T;
+}
