@@ -7,7 +7,7 @@ import { pino } from "pino";
 import { Engine } from "../src/compiler/engine.ts";
 import { machineClock } from "../src/lib/clock.ts";
 import { Model } from "../src/model/model.ts";
-import { FlowDump } from "../src/ops/flow-dump.ts";
+import { FlowDump } from "../src/ops/flows/flow-dump.ts";
 import { createOps } from "../src/ops/server.ts";
 import { openStore } from "../src/store/open.ts";
 import { loadApps, loadRows } from "./compile.ts";

@@ -3,15 +3,15 @@ import { fileURLToPath } from "node:url";
 import { benchApi } from "./api.ts";
 import { benchCompile } from "./compile.ts";
 import { benchDump } from "./dump.ts";
-import { benchDataplane } from "./dataplane.ts";
-import { benchHostile } from "./hostile.ts";
+import { benchDataplane } from "./lab/dataplane.ts";
+import { benchHostile } from "./lab/hostile.ts";
 import { benchIncremental } from "./incremental.ts";
 import { benchOvsdb } from "./ovsdb.ts";
 import { benchOpenflow } from "./openflow.ts";
 import { benchPlan } from "./plan.ts";
-import { benchQos } from "./qos.ts";
+import { benchQos } from "./lab/qos.ts";
 import { benchStore } from "./store.ts";
-import { benchSwitches } from "./switches.ts";
+import { benchSwitches } from "./lab/switches.ts";
 import type { Workload } from "./workload.ts";
 
 const usage = `usage: npm run bench -- compile|incremental|plan|dump|switches|api|store|ovsdb|openflow|dataplane|hostile|qos [--tenants T] [--networks K] [--ports P] [--hosts H] [--repeats N] [--switches N] [--connections N] [--seconds S] [--json]

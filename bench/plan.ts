@@ -11,7 +11,7 @@ import { CompilerLoop } from "../src/compiler/loop.ts";
 import { machineClock } from "../src/lib/clock.ts";
 import { Model } from "../src/model/model.ts";
 import { createNorthbound } from "../src/northbound/index.ts";
-import { lineOf } from "../src/ops/flow-dump.ts";
+import { lineOf } from "../src/ops/flows/flow-dump.ts";
 import { Planner } from "../src/plan/planner.ts";
 import { Claims } from "../src/services/index.ts";
 import { openStore } from "../src/store/open.ts";

@@ -5,9 +5,9 @@ import { pino } from "pino";
 import { afterEach, describe, expect, it } from "vitest";
 import { Metrics } from "../lib/metrics.ts";
 import type { Problem } from "../lib/problem.ts";
-import type { FlowEvent, FlowRecord } from "./flows.ts";
+import type { FlowEvent, FlowRecord } from "./flows/flows.ts";
 import { createOps, SwitchSilent, type OpsProviders, type OpsServer } from "./server.ts";
-import type { StreamLimits } from "./stream.ts";
+import type { StreamLimits } from "./flows/stream.ts";
 
 const flow = (fields: Partial<FlowRecord> = {}): FlowRecord => ({
   switch: "hv1", table_id: 3, table: "l2_forward", priority: 100, match: "ip,nw_src=10.0.0.1,tp_dst=80", actions: "set_field:0x5->reg1,resubmit(,4)", cookie: "2a", app: "l2", rule: "forward",

@@ -9,12 +9,12 @@ import type { Door } from "../lib/http/door.ts";
 import type { Metrics } from "../lib/metrics.ts";
 import { listed, type Problem } from "../lib/problem.ts";
 import { BadQuery } from "./bad-query.ts";
-import { instantOf } from "./instant.ts";
+import { instantOf } from "./flows/instant.ts";
 import type { Instant } from "../model/history.ts";
 import { refusedBy, type OpsTokenFile } from "./access.ts";
-import { canonicalField, fieldsOf, filtered, flowDump, flowFilter, flowStates, type FlowEvent, type FlowQuery, type FlowRecord } from "./flows.ts";
+import { canonicalField, fieldsOf, filtered, flowDump, flowFilter, flowStates, type FlowEvent, type FlowQuery, type FlowRecord } from "./flows/flows.ts";
 import type { MeterRecord } from "./meters.ts";
-import { FlowStream, streamLimits, type StreamLimits } from "./stream.ts";
+import { FlowStream, streamLimits, type StreamLimits } from "./flows/stream.ts";
 
 /** One switch as the controller knows it. Whatever else the provider puts in is shown as it is. */
 export interface SwitchInfo {

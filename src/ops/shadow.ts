@@ -1,8 +1,8 @@
 // What a shadow controller says: of each switch that connects what would be changed on it, in the log. It says so again when that changes.
 import type { Logger } from "pino";
 import type { Cancel, Clock } from "../lib/clock.ts";
-import type { FlowDump } from "./flow-dump.ts";
-import { flowLine, type FlowRecord } from "./flows.ts";
+import type { FlowDump } from "./flows/flow-dump.ts";
+import { flowLine, type FlowRecord } from "./flows/flows.ts";
 
 export interface ShadowOptions {
   readonly dump: Pick<FlowDump, "differences">;

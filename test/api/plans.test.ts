@@ -1,7 +1,7 @@
 // Plans through the API: what a project is shown, what a token applies, and what is refused.
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { Planner } from "../../src/plan/planner.ts";
-import { lineOf } from "../../src/ops/flow-dump.ts";
+import { lineOf } from "../../src/ops/flows/flow-dump.ts";
 import { silent } from "../support/harness.ts";
 import { plansOfOperator } from "../../src/northbound/index.ts";
 import { compare } from "../support/from-scratch.ts";

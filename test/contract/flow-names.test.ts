@@ -2,7 +2,7 @@
 import { expect, test } from "vitest";
 import { decodeInstructions, decodeMatch, FLOW_MOD_MATCH_OFFSET, formatInstructions, formatMatch } from "node-openflow";
 import { allTables } from "../../src/boot/registry.ts";
-import { Names } from "../../src/ops/names.ts";
+import { Names } from "../../src/ops/flows/names.ts";
 import { History } from "../property/history.ts";
 import { Harness } from "../support/harness.ts";
 

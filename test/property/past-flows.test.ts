@@ -2,8 +2,8 @@
 import fc from "fast-check";
 import { expect, test } from "vitest";
 import { SeededRandom } from "../../src/lib/random.ts";
-import { lineOf } from "../../src/ops/flow-dump.ts";
-import { flowLine } from "../../src/ops/flows.ts";
+import { lineOf } from "../../src/ops/flows/flow-dump.ts";
+import { flowLine } from "../../src/ops/flows/flows.ts";
 import { compare } from "../support/from-scratch.ts";
 import { Harness } from "../support/harness.ts";
 import { History, step } from "./history.ts";

@@ -2,7 +2,7 @@
 // is the answer; and planning leaves nothing behind.
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { lineOf } from "../../src/ops/flow-dump.ts";
+import { lineOf } from "../../src/ops/flows/flow-dump.ts";
 import { compare } from "../support/from-scratch.ts";
 import { bytesOf, Harness, type Answer } from "../support/harness.ts";
 import { History, step } from "./history.ts";

@@ -2,7 +2,7 @@
 import type { AddressInfo } from "node:net";
 import { pino } from "pino";
 import { afterEach, expect, test } from "vitest";
-import type { FlowEvent, FlowRecord } from "../../ops/flows.ts";
+import type { FlowEvent, FlowRecord } from "../../ops/flows/flows.ts";
 import { createOps, type OpsServer } from "../../ops/server.ts";
 import { eventData } from "./follow.ts";
 import { runCommand } from "../program.ts";

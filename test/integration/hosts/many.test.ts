@@ -1,6 +1,6 @@
 // Many real switches at once: each has exactly what it should have, and a restart of the controller sends none of them anything.
 import { expect, test } from "vitest";
-import { benchSwitches } from "../../../bench/switches.ts";
+import { benchSwitches } from "../../../bench/lab/switches.ts";
 import { nightly } from "../../support/process.ts";
 
 const SWITCHES = nightly ? 200 : 30;

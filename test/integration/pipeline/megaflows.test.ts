@@ -1,6 +1,6 @@
 // Whatever goes on in connections, the datapath needs few flows for it: ports and addresses of neither end split them.
 import { expect, test } from "vitest";
-import { benchDataplane } from "../../../bench/dataplane.ts";
+import { benchDataplane } from "../../../bench/lab/dataplane.ts";
 
 test("a thousand TCP connections take a handful of datapath flows on both hosts together, through a router and translation too", async () => {
   const { paths } = await benchDataplane({ repeats: 1, seconds: 0.3 });

@@ -1,10 +1,10 @@
 // Names in place of numbers, for people: tables and registers by what the apps call them, ports by what is plugged there. What comes out
 // is to be read, not parsed; the dump has the syntax of ovs-ofctl beside it.
 import { vifTable, type AnyTable, type Row, type Table } from "#app";
-import type { Desired } from "../compiler/desired.ts";
-import { formatIp } from "../lib/address.ts";
-import type { View } from "../model/view.ts";
-import type { Layout, Register } from "../pipeline/layout.ts";
+import type { Desired } from "../../compiler/desired.ts";
+import { formatIp } from "../../lib/address.ts";
+import type { View } from "../../model/view.ts";
+import type { Layout, Register } from "../../pipeline/layout.ts";
 
 export interface NamesParts {
   readonly layout: Layout;

@@ -2,11 +2,11 @@
 // between the same two switches, in turns. Open vSwitch's userspace datapath, so all of it is the work of this machine's cores: ratios
 // tell something, the figures themselves little.
 import { setTimeout as sleep } from "node:timers/promises";
-import { startController, type Controller } from "../lab/controller.ts";
-import { until } from "../lab/exec.ts";
-import type { Hypervisor } from "../lab/hypervisor.ts";
-import { Lab } from "../lab/lab.ts";
-import type { Vm } from "../lab/vm.ts";
+import { startController, type Controller } from "../../lab/controller.ts";
+import { until } from "../../lab/exec.ts";
+import type { Hypervisor } from "../../lab/hypervisor.ts";
+import { Lab } from "../../lab/lab.ts";
+import type { Vm } from "../../lab/vm.ts";
 
 export interface DataplaneOptions {
   /** Rounds; each measures every path once, in turn. */

@@ -6,12 +6,12 @@ import path from "node:path";
 import { once } from "node:events";
 import { setTimeout as sleep } from "node:timers/promises";
 import { Worker } from "node:worker_threads";
-import { repositoryRoot } from "../lab/controller.ts";
-import { spawnLogged, until, type Running } from "../lab/exec.ts";
-import { freePorts } from "../lab/free-ports.ts";
-import { Guard } from "../lab/guard.ts";
-import { hostilePeers } from "../lab/hostile/peers.ts";
-import { startManySwitches, type ManySwitches } from "../lab/many.ts";
+import { repositoryRoot } from "../../lab/controller.ts";
+import { spawnLogged, until, type Running } from "../../lab/exec.ts";
+import { freePorts } from "../../lab/free-ports.ts";
+import { Guard } from "../../lab/guard.ts";
+import { hostilePeers } from "../../lab/hostile/peers.ts";
+import { startManySwitches, type ManySwitches } from "../../lab/many.ts";
 import type { AttackData } from "./hostile-attack.ts";
 
 interface Row {

@@ -4,11 +4,11 @@ import { readFile, writeFile } from "node:fs/promises";
 import http from "node:http";
 import path from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
-import { repositoryRoot } from "../lab/controller.ts";
-import { spawnLogged, until, type Running } from "../lab/exec.ts";
-import { Guard } from "../lab/guard.ts";
-import { startManySwitches } from "../lab/many.ts";
-import { freePorts } from "../lab/free-ports.ts";
+import { repositoryRoot } from "../../lab/controller.ts";
+import { spawnLogged, until, type Running } from "../../lab/exec.ts";
+import { Guard } from "../../lab/guard.ts";
+import { startManySwitches } from "../../lab/many.ts";
+import { freePorts } from "../../lab/free-ports.ts";
 
 export interface SwitchesResult {
   readonly switches: number;

@@ -1,7 +1,7 @@
 // One kind of hostile peer in a thread of its own, so that what it costs to be hostile is not measured with what it does.
 import { parentPort, workerData } from "node:worker_threads";
-import { Attack, type Victim } from "../lab/hostile/peer.ts";
-import { hostilePeers } from "../lab/hostile/peers.ts";
+import { Attack, type Victim } from "../../lab/hostile/peer.ts";
+import { hostilePeers } from "../../lab/hostile/peers.ts";
 
 export interface AttackData {
   /** Of hostilePeers. */

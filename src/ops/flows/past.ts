@@ -1,11 +1,11 @@
 // Flows as they were wanted at an instant of the past: the rows of that instant, compiled by the rules of today. For a moment they stand where today's
 // rows do (src/plan), so that it costs what has changed since, and nobody sees it.
 import { chassisTable, type ReadView } from "#app";
-import { NotKept, type History, type Instant } from "../model/history.ts";
-import { PlanTooLarge, type Planner } from "../plan/planner.ts";
+import { NotKept, type History, type Instant } from "../../model/history.ts";
+import { PlanTooLarge, type Planner } from "../../plan/planner.ts";
 import { flowFilter, flowLine, type FlowQuery, type FlowRecord } from "./flows.ts";
 import type { FlowDump } from "./flow-dump.ts";
-import { BadQuery } from "./bad-query.ts";
+import { BadQuery } from "../bad-query.ts";
 
 export interface PastParts {
   readonly history: Pick<History, "stateAt" | "generationAt">;

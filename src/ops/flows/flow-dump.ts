@@ -1,15 +1,15 @@
 // The flow dump: desired flows with why they exist, what a switch really has, and the difference of the two.
 import { decodeInstructions, decodeMatch, FLOW_MOD_MATCH_OFFSET, formatInstructions, formatMatch, OpenFlowError, type FlowStatsView } from "node-openflow";
 import { chassisTable, type AnyTable, type App, type Clock, type Table } from "#app";
-import type { Delta, Flow } from "../compiler/desired.ts";
-import type { Engine, Provenance } from "../compiler/engine.ts";
-import type { Model } from "../model/model.ts";
-import { learnedCookie } from "../lib/cookies.ts";
-import type { View } from "../model/view.ts";
-import type { Layout } from "../pipeline/layout.ts";
-import type { Southbound } from "../southbound/index.ts";
+import type { Delta, Flow } from "../../compiler/desired.ts";
+import type { Engine, Provenance } from "../../compiler/engine.ts";
+import type { Model } from "../../model/model.ts";
+import { learnedCookie } from "../../lib/cookies.ts";
+import type { View } from "../../model/view.ts";
+import type { Layout } from "../../pipeline/layout.ts";
+import type { Southbound } from "../../southbound/index.ts";
 import { Names } from "./names.ts";
-import { BadQuery, SwitchSilent } from "./server.ts";
+import { BadQuery, SwitchSilent } from "../server.ts";
 import { flowLine, type FlowEvent, type FlowQuery, type FlowRecord, type FlowResource, type FlowState } from "./flows.ts";
 
 export interface FlowDumpParts {

@@ -1,8 +1,8 @@
 // How near QoS limits come to what was asked: UDP at twice the limit and TCP, both ways, between two hosts, by iperf3. Open vSwitch's userspace datapath.
-import { startController } from "../lab/controller.ts";
-import { exec, until } from "../lab/exec.ts";
-import { Lab } from "../lab/lab.ts";
-import type { Vm } from "../lab/vm.ts";
+import { startController } from "../../lab/controller.ts";
+import { exec, until } from "../../lab/exec.ts";
+import { Lab } from "../../lab/lab.ts";
+import type { Vm } from "../../lab/vm.ts";
 
 export interface QosOptions {
   /** Of each transfer, after two seconds that do not count. */

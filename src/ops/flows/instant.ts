@@ -1,6 +1,6 @@
 // Instants of the past as they are asked for: a generation, or RFC 3339.
-import type { Instant } from "../model/history.ts";
-import { BadQuery } from "./bad-query.ts";
+import type { Instant } from "../../model/history.ts";
+import { BadQuery } from "../bad-query.ts";
 
 const GENERATION = /^\d{1,15}$/;
 const RFC3339 = /^\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)$/;
