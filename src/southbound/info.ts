@@ -32,6 +32,8 @@ export interface SwitchInfo {
   readonly last_audit: string | null;
   /** What audits put right, the last time that one found something: flows, and how many of which table. */
   readonly repaired: { readonly at: string; readonly missing: number; readonly changed: number; readonly foreign: number; readonly tables: Readonly<Record<string, number>> } | null;
+  /** Packets that it dropped, by table, as it counted them at the last audit. What each table drops is in its `about` (docs/pipeline.md). */
+  readonly drops: Readonly<Record<string, number>>;
   /** Generation that the switch has confirmed; 0 = none since the controller started. */
   readonly generation: number;
   /** Of its state. */
@@ -74,6 +76,7 @@ export function switchInfo(row: Readonly<Chassis>, { target, host, desired, refu
     last_sync: target?.lastSync?.toISOString() ?? null,
     last_audit: target?.lastAudit?.toISOString() ?? null,
     repaired: target?.repaired === undefined ? null : shownRepair(target.repaired, tableName),
+    drops: Object.fromEntries([...(target?.drops ?? [])].map(([id, packets]) => [tableName?.(id) ?? String(id), packets])),
     generation: target?.confirmed ?? 0,
     since: target?.since.toISOString() ?? host?.since.toISOString() ?? null,
     refused,
@@ -98,6 +101,8 @@ export function switchMetrics(m: Metrics, switches: () => readonly SwitchInfo[])
   gauge("axion_switch_flows_desired", "Flows that the switch should have", (s) => s.flows.desired);
   gauge("axion_switch_flows_pending", "Flows on their way to the switch", (s) => s.flows.pending);
   gauge("axion_switch_flows_quarantined", "Flows that the switch refuses", (s) => s.flows.quarantined);
+  m.gauge("axion_switch_dropped_packets", "Packets that the switch dropped, by table, as it counted them at the last audit", () =>
+    switches().flatMap((s) => Object.entries(s.drops).map(([table, value]) => ({ labels: { switch: s.id, table }, value }))), ["switch", "table"]);
   gauge("axion_switch_generation", "Generation that the switch has confirmed", (s) => s.generation);
   gauge("axion_switch_last_audit_timestamp_seconds", "When an audit last compared the switch to the end", (s) => (s.last_audit === null ? undefined : Date.parse(s.last_audit) / 1000));
 }

@@ -67,6 +67,8 @@ export interface Session {
   items(): Promise<InstalledItem[]>;
   /** Its ports. @throws OpenFlowError, also where there is no answer soon */
   ports(): Promise<SwitchPort[]>;
+  /** Packets that came to a table and matched none of its flows, of each where there are some: OFPMP_TABLE. None where the switch does not say. */
+  missed(): Promise<ReadonlyMap<number, number>>;
   /** OFPMP_METER of all meters; none where the switch has no meters. */
   meterCounts(): Promise<MeterCounts[]>;
   setMeter(id: number, meter: Meter, exists: boolean): void;

@@ -42,6 +42,8 @@ export class Comparison {
   private readonly learnedTables: ReadonlySet<number>;
   /** Meters that should be there and are not. */
   private readonly lostMeters: ReadonlySet<number>;
+  /** Packets that flows without an instruction have counted, whoever's they are: by table. */
+  readonly drops = new Map<number, number>();
   /** Flows in the dump so far. */
   dumped = 0;
   /** Flows that should be there. */
@@ -66,6 +68,7 @@ export class Comparison {
   part(reply: Buffer): void {
     eachFlowStats(reply, (entry) => {
       this.dumped++;
+      if (entry.instructions_len === 0 && entry.packet_count > 0) this.drops.set(entry.table_id, (this.drops.get(entry.table_id) ?? 0) + entry.packet_count);
       const key = flowKey(entry.table_id, entry.priority, reply, entry.match_off, entry.match_len);
       const flow = this.open.get(key);
       if (flow === undefined) {

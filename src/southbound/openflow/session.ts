@@ -201,6 +201,11 @@ export class SwitchSession implements Session {
     return groups.map(({ group_id: id, group_type: type, buckets }) => ({ kind: "group", id, text: groupText(String(type), buckets) }));
   }
 
+  async missed(): Promise<ReadonlyMap<number, number>> {
+    const { tables } = await this.connection.request({ type: "multipart_request", kind: "table" }).catch(() => ({ tables: [] }));
+    return new Map(tables.filter((t) => t.lookup_count > t.matched_count).map((t) => [t.table_id, Number(t.lookup_count - t.matched_count)]));
+  }
+
   meterCounts(): Promise<MeterCounts[]> {
     return this.unlessRefused(async () => {
       const { meters } = await this.connection.request({ type: "multipart_request", kind: "meter" });

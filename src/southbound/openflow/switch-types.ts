@@ -60,6 +60,8 @@ export interface Found extends AuditResult {
   /** Differences by table, and some of the flows that were missing or changed. */
   readonly tables: ReadonlyMap<number, number>;
   readonly flows: readonly Flow[];
+  /** Packets that flows of a table have dropped. */
+  readonly drops: ReadonlyMap<number, number>;
   readonly desired: number;
   readonly found: number;
 }

@@ -47,6 +47,8 @@ export class Switch {
   repaired: Repaired | undefined;
   /** When an audit last compared it to the end. */
   lastAudit: Date | undefined;
+  /** Packets dropped, by table, as the switch counted them at the last audit. */
+  drops: ReadonlyMap<number, number> = new Map();
   /** Since when there is a flow that it refuses. */
   refusedSince: Date;
   /** Why it is not changed; what was found when it was here last. */
@@ -300,7 +302,7 @@ export class Switch {
     const relayout = this.options.effects?.relayout?.(flows, desired.flowsOf(this.chassis));
     const comparison = await this.compare(session, flows, items, relayout);
     if (comparison === undefined) return undefined;
-    if ((this.held as string) === "overrun") return { desired: comparison.desired, found: comparison.dumped, missing: 0, changed: 0, foreign: 0, tables: new Map(), flows: [] };
+    if ((this.held as string) === "overrun") return { desired: comparison.desired, found: comparison.dumped, missing: 0, changed: 0, foreign: 0, tables: new Map(), flows: [], drops: new Map() };
     this.held = undefined;
     return this.takeOver(comparison, changedSince, relayout);
   }
@@ -331,6 +333,9 @@ export class Switch {
       const { missing, changed, foreign, tables, flows } = found;
       const result = { missing, changed, foreign };
       this.noteAudit(result, tables, flows);
+      const drops = new Map(found.drops);
+      for (const [table, packets] of await session.missed()) drops.set(table, (drops.get(table) ?? 0) + packets);
+      this.drops = drops;
       for (const [kind, n] of Object.entries(result)) if (n > 0) metrics.repaired.inc({ ...this.metricLabels, kind }, n);
       if (missing + changed + foreign > 0) {
         this.log.warn({ ...result, tables: Object.fromEntries(tables) }, "switch was changed by somebody else; it is repaired");
@@ -392,7 +397,7 @@ export class Switch {
     }
     const tables = new Map<number, number>();
     for (const table of [...missing.map((f) => f.table), ...changed.map((f) => f.table), ...foreign.map(tableOf)]) tables.set(table, (tables.get(table) ?? 0) + 1);
-    return { desired: comparison.desired, found: comparison.dumped, missing: missing.length, changed: changed.length, foreign: foreign.length, tables, flows: [...changed, ...missing].slice(0, REPAIRS_KEPT) };
+    return { drops: comparison.drops, desired: comparison.desired, found: comparison.dumped, missing: missing.length, changed: changed.length, foreign: foreign.length, tables, flows: [...changed, ...missing].slice(0, REPAIRS_KEPT) };
   }
 
   // --- sending ------------------------------------------------------------------------------------------------------

@@ -139,3 +139,15 @@ test("a bridge that cannot be made: there is no kernel module here", async () =>
   expect(problem).toMatchObject({ severity: "error", switches: ["hv3"], text: expect.stringContaining("kernel module openvswitch") as string, cure: { text: expect.stringContaining("external_ids:axion-datapath-type=netdev") as string } });
   await cloud.synced(3);
 });
+
+test("what a switch drops of a VM's packets is counted by table", async () => {
+  const drops = async (): Promise<Readonly<Record<string, number>>> => (await cloud.controller.ops<{ switch: { drops: Record<string, number> } }>("GET", "/switches/hv1")).body.switch.drops;
+  const sender = await cloud.instance(cloud.hv(1), net);
+  const before = (await drops()).port_security ?? 0;
+  // From an address that the port does not have, to a neighbour that need not be asked for.
+  await sender.vm.exec(["ip", "addr", "add", "10.0.0.250/24", "dev", "eth0"]);
+  await sender.vm.exec(["ip", "neigh", "add", "10.0.0.251", "lladdr", "02:00:00:00:00:99", "dev", "eth0"]);
+  await sender.vm.exec(["ping", "-n", "-c", "5", "-i", "0.1", "-W", "1", "-I", "10.0.0.250", "10.0.0.251"], { allowFailure: true });
+  await until("the packets to be counted", async () => ((await drops()).port_security ?? 0) - before >= 5, { timeoutMs: 20_000 });
+  expect((await cloud.controller.ops<string>("GET", "/metrics")).body).toMatch(/axion_switch_dropped_packets\{switch="hv1",table="port_security"\} \d+/);
+});
