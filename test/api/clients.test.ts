@@ -250,6 +250,7 @@ describe.skipIf((await keystoneMissing()).length > 0)("Debian's openstack client
     expect(await admin.show("network qos rule show", "gold", limit.id)).toMatchObject({ max_kbps: 2000 });
     expect(await reader.list("Type", "network qos rule list", "gold")).toEqual(["bandwidth_limit", "dscp_marking", "minimum_bandwidth"]);
     await admin.ok("network qos rule delete", "gold", least.id);
+    expect(await reader.show("network qos policy show", "gold")).toMatchObject({ id: policy.id });
     expect(await demo.refused("network qos policy create", "mine")).toContain(POLICY);
     expect(await demo.refused("network qos rule create", "gold", "--type", "dscp-marking", "--dscp-mark", "26")).toContain(POLICY);
     expect(await other.list("Name", "network qos policy list")).toEqual([]);
