@@ -75,7 +75,7 @@ test("the flow dump: a table that there is not, and a foreign flow in a table th
   expect((await dump("table=nowhere")).status).toBe(400);
   await cloud.hv(2).ofctl("add-flow", "br-int", "table=77,priority=7,in_port=9,actions=drop");
   const { body } = await dump("table=77&state=diff");
-  expect((body as string).replace(/duration=[\d.]+s/, "duration=1s")).toBe("# switch hv2\n# foreign: not as this controller wants it; the next audit repairs it\n cookie=0x0, duration=1s, table=77, n_packets=0, n_bytes=0, priority=7,in_port=9 actions=drop\n");
+  expect((body).replace(/duration=[\d.]+s/, "duration=1s")).toBe("# switch hv2\n# foreign: not as this controller wants it; the next audit repairs it\n cookie=0x0, duration=1s, table=77, n_packets=0, n_bytes=0, priority=7,in_port=9 actions=drop\n");
 });
 
 test("a hint of how packets to it are spread is in its interface's row, in the place of what was there, which comes back", async () => {
