@@ -46,7 +46,7 @@ export async function benchPlan(w: Workload, repeats: number, appsFolder: string
     throw error;
   });
   const claims = new Claims({ pools: allPools(apps), model, compiled: () => engine.generation, view: engine.view, onChanges: (observer) => engine.onChanges(observer), log, now: () => Date.now() });
-  const planner = new Planner({ model, engine, catchUp: () => loop.catchUp(), claims, lineOf });
+  const planner = new Planner({ model, engine, loop, claims, lineOf });
   const api = createNorthbound({ apps, model, view: engine.view, auth: "none", log, foresight: { of: planner, clock: machineClock } });
   const put = async (url: string, body: object): Promise<void> => {
     const answer = await api.inject({ method: "PUT", url, payload: body });

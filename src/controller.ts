@@ -125,7 +125,7 @@ export class Controller {
     await claims.settled();
     await loop.settled();
     engineMetrics(metrics, engine, model);
-    const planner = new Planner({ model, engine, catchUp: () => loop.catchUp(), claims, lineOf });
+    const planner = new Planner({ model, engine, loop, claims, lineOf });
 
     const facts = makeFacts(apps, clock, metrics);
     const view = engine.view.with(facts);

@@ -25,6 +25,11 @@ export class CompilerLoop {
     setImmediate(() => this.turn());
   }
 
+  /** Whether something that was committed is still to be compiled. */
+  get pending(): boolean {
+    return this.scheduled;
+  }
+
   /** Compiles what was committed now, in the caller's turn. */
   catchUp(): void {
     if (this.scheduled) this.turn();

@@ -107,6 +107,22 @@ describe("a transaction", () => {
     expect(result).toBe(1);
   });
 
+  test("that is asked for while another runs waits for that one's end: both are there", async () => {
+    const { model, store } = await open();
+    let inner: Promise<unknown> | undefined;
+    await model.transact(cause("outer"), (tx) => {
+      inner = model.transact(cause("inner"), (own) => {
+        // What is before it is not of a transaction that may still be refused.
+        expect(own.get(items, "a")).toMatchObject({ n: 1 });
+        own.put(items, { id: "b", kind: "k", n: 2 });
+      });
+      tx.put(items, { id: "a", kind: "k", n: 1 });
+    });
+    await inner;
+    expect(rowsOf(model)).toEqual(rowsOf(await Model.open(store, tables)));
+    expect([...model.view.all(items)].map(({ id, n }) => [id, n]).sort()).toEqual([["a", 1], ["b", 2]]);
+  });
+
   test("that throws does not take along the others of its group", async () => {
     const { model, store } = await open();
     const all = await Promise.allSettled([put(model, "a"), model.transact(cause("bad"), () => { throw new Error("no"); }), put(model, "b")]);

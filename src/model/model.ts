@@ -261,7 +261,8 @@ export class Model {
         return;
       }
       const weight = bytes === undefined ? 0 : PENDING_BYTES + bytes;
-      const waits = this.waiting.length > 0 || this.stagedIsFull || (alone && !this.idle);
+      // What a transaction brings about in its own turn waits for its end: it sees rows that may yet be refused.
+      const waits = this.running || this.waiting.length > 0 || this.stagedIsFull || (alone && !this.idle);
       if (waits && weight > 0) {
         const { transactions, bytes: most } = this.limits;
         // One alone may weigh more than all may: it waits for a turn like others.
@@ -311,6 +312,9 @@ export class Model {
     await this.store.close();
   }
 
+  /** A transaction runs, in this turn. */
+  private running = false;
+
   private weigh(pending: Pending, sign: 1 | -1): void {
     if (pending.weight === 0) return;
     this.weighed += sign;
@@ -346,6 +350,7 @@ export class Model {
   private run(pending: Pending, group: Group): "staged" | "refused" | "full" {
     const layer = new Layer(group.layer);
     pending.touched = new Map();
+    this.running = true;
     try {
       pending.result = pending.fn(new Transaction(layer, pending, this.tables, this.source));
       if (pending.touched.size > ROW_LIMIT) throw new TransactionTooLarge(`${pending.touched.size} rows; at most ${ROW_LIMIT} are possible`);
@@ -360,6 +365,8 @@ export class Model {
     } catch (error) {
       pending.reject(error);
       return "refused";
+    } finally {
+      this.running = false;
     }
     if (group.rows > 0 && group.rows + pending.touched.size > ROW_LIMIT) return "full";
     group.rows += pending.touched.size;

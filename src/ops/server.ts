@@ -155,7 +155,7 @@ async function begun<T>(items: AsyncIterable<T>): Promise<AsyncIterable<T>> {
 }
 
 /** What is asked by POST, and changes nothing. */
-const READS: ReadonlySet<string> = new Set(["/trace"]);
+const READS: ReadonlySet<string> = new Set(["/trace", "/plan"]);
 
 export function createOps(options: OpsOptions): OpsServer {
   const { providers, log, metrics } = options;

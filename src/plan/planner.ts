@@ -4,6 +4,7 @@
 import type { ReadView, Row, Tx } from "#app";
 import { TrialTooLarge, type Engine } from "../compiler/engine.ts";
 import type { ChassisDelta, Flow } from "../compiler/desired.ts";
+import type { CompilerLoop } from "../compiler/loop.ts";
 import type { Change, Model, TxSource } from "../model/model.ts";
 import type { Claims } from "../services/claims.ts";
 
@@ -30,8 +31,7 @@ export interface Plan<T, L> {
 export interface PlannerParts {
   readonly model: Pick<Model, "generation" | "rehearse" | "place">;
   readonly engine: Pick<Engine, "attempt">;
-  /** Compiles what was committed now. */
-  readonly catchUp: () => void;
+  readonly loop: Pick<CompilerLoop, "pending" | "catchUp" | "settled">;
   readonly claims: Pick<Claims, "busy" | "settled" | "foresee">;
   /** A flow as a line of a dump. */
   readonly lineOf: (flow: Flow) => string;
@@ -66,22 +66,23 @@ export class Planner {
     this.limits = { ...LIMITS, ...parts.limits };
   }
 
-  /** Whether numbers of changes that were made are still being taken: what is planned now would be of a state that passes. */
+  /** Whether changes that were made are still to be compiled, or numbers of theirs to be taken: what is planned now would be of a state that passes. */
   get busy(): boolean {
-    return this.parts.claims.busy;
+    return this.parts.loop.pending || this.parts.claims.busy;
   }
 
   async settled(): Promise<void> {
+    await this.parts.loop.settled();
     await this.parts.claims.settled();
   }
 
   /**
    * Plans a transaction. `look` sees what it would write, with `view` as it would be then, before anything is compiled. The same `source` gives the same
-   * plan on the same state. @throws PlanTooLarge, and whatever the transaction throws
+   * plan on the same state. Within a transaction only while not `busy`: nothing is compiled there. @throws PlanTooLarge, and whatever the transaction throws
    */
   plan<T, L>(fn: (tx: Tx) => T, source: () => TxSource, look: (changes: readonly Change[], view: ReadView) => L): Plan<T, L> {
-    const { model, engine, catchUp, claims, lineOf } = this.parts;
-    catchUp();
+    const { model, engine, loop, claims, lineOf } = this.parts;
+    loop.catchUp();
     const { result, changes, view } = model.rehearse(fn, source());
     if (changes.length > this.limits.rows) throw new PlanTooLarge(`${changes.length} rows change; at most ${this.limits.rows} may`);
     const looked = look(changes, view);
@@ -101,8 +102,8 @@ export class Planner {
 
   /** What the desired state is while rows are in their places. @throws PlanTooLarge */
   during<T>(changes: readonly Change[], read: (delta: ReadonlyMap<string, ChassisDelta>) => T, runs = this.limits.runs): T {
-    const { model, engine, catchUp } = this.parts;
-    catchUp();
+    const { model, engine, loop } = this.parts;
+    loop.catchUp();
     return this.bounded(() => engine.attempt({ changes, runs, place: (those, as) => model.place(those, as), follow: () => [], read: ({ chassis }) => read(chassis) }));
   }
 

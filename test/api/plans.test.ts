@@ -136,7 +136,7 @@ describe("plans", () => {
   });
 
   test("what is too large for a plan is refused as such, in the middle of the rules even, and leaves nothing behind", async () => {
-    const planner = (limits: object): Planner => new Planner({ model: h.model, engine: h.engine, catchUp: () => undefined, claims: h.claims, lineOf, limits });
+    const planner = (limits: object): Planner => new Planner({ model: h.model, engine: h.engine, loop: h.loop, claims: h.claims, lineOf, limits });
     for (const limits of [{ runs: 0 }, { runs: 1 }, { runs: 5 }, { rows: 0 }, { flows: 0 }]) {
       const small = planner(limits);
       const first = (h.api.plans as unknown as { options: { foresight: unknown } }).options;

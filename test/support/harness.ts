@@ -121,7 +121,7 @@ export class Harness {
   countsOf: ((chassis: string, cookie: bigint) => Promise<Buffer[]> | undefined) | undefined;
   /** Traces packets for callers of the API. */
   explain: NonNullable<NorthboundOptions["explain"]> = () => Promise.reject(new Error("nobody traces packets here"));
-  private readonly loop: CompilerLoop;
+  readonly loop: CompilerLoop;
   readonly planner: Planner;
   readonly claims: Claims;
   readonly confirmations: Receipts;
@@ -184,7 +184,7 @@ export class Harness {
       pools: allPools(apps), model, compiled: () => engine.generation, view: engine.view, onChanges: (observer) => engine.onChanges(observer), now: () => clock.now(),
       log: { error: (fields: object): void => void complaints.push(fields), warn: () => undefined },
     });
-    this.planner = new Planner({ model, engine, catchUp: () => this.loop.catchUp(), claims: this.claims, lineOf });
+    this.planner = new Planner({ model, engine, loop: this.loop, claims: this.claims, lineOf });
     this.confirmations = new Receipts({
       desired: engine, committed: () => model.generation, numbers: this.claims, rowsWritten: () => Promise.resolve(true),
       confirmed: (chassis) => this.receipts.get(chassis) ?? 0,

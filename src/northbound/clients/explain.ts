@@ -4,6 +4,7 @@ import { ApiError, invalidInput, notFound, type Caller, type StandardRow, type V
 import type { View } from "../../model/view.ts";
 import type { Registry } from "../kinds.ts";
 import { wrongMethod } from "../routes.ts";
+import { Places } from "./places.ts";
 
 interface Named {
   readonly type: string;
@@ -21,18 +22,20 @@ export interface TracedWay {
 export type Explain = (asked: Readonly<Record<string, unknown>>) => Promise<TracedWay & { readonly answer: TracedWay | null }>;
 
 const KNOWN = ["from", "to", "protocol", "port"] as const;
-/** Traces of all tenants at a time: each asks switches. */
-const AT_ONCE = 8;
+/** Traces of all tenants, and of one, at a time: each asks switches. */
+const AT_ONCE = { all: 8, ofProject: 2 };
 /** Reasons that are the tenants' to know, and to mend, where all that they name is to be seen. */
 const OPEN: ReadonlySet<string> = new Set(["security_group", "port_security", "admin_state_down", "not_plugged", "unknown_address", "no_gateway", "no_route", "not_served", "mtu", "ttl"]);
 /** Those of hosts and switches. */
 const OPERATORS: ReadonlySet<string> = new Set(["wrong_host", "tunnel_down", "port_closed", "missing_flow", "foreign_flow"]);
 
+const tooMany = (): ApiError => new ApiError(503, "ServiceUnavailable", "Too many packets are explained at this time.", 1);
+
 export class Explanations {
   private readonly registry: Registry;
   private readonly view: View;
   private readonly explain: Explain | undefined;
-  private running = 0;
+  private readonly places = new Places(AT_ONCE, { full: tooMany, ofProject: tooMany });
 
   constructor(registry: Registry, view: View, explain: Explain | undefined) {
     this.registry = registry;
@@ -49,13 +52,12 @@ export class Explanations {
     const sender = this.port(from, caller);
     if (sender === undefined || !(caller.admin || sender.project_id === caller.projectId)) throw notFound("PortNotFound", `Port ${from.slice(0, 64)} could not be found.`);
     if (!/^[0-9a-f:.]+$/i.test(to) && this.port(to, caller) === undefined) throw notFound("PortNotFound", `Port ${to.slice(0, 64)} could not be found.`);
-    if (this.running >= AT_ONCE) throw new ApiError(503, "ServiceUnavailable", "Too many packets are explained at this time.", 1);
-    this.running++;
+    const leave = this.places.enter(caller);
     try {
       const { answer, ...way } = await this.explain({ ...asked, ...(asked.port !== undefined && { port: Number(asked.port) }) });
       return { explanation: { ...this.shown(way, caller), answer: answer === null ? null : this.shown(answer, caller) } };
     } finally {
-      this.running--;
+      leave();
     }
   }
 

@@ -66,6 +66,7 @@ function bodyText({ body, contentType }: FaceAnswer): string {
   return body instanceof Uint8Array ? JSON.stringify(Buffer.from(body).toString()) : "null";
 }
 
+const tooBusy = (): ApiError => new ApiError(503, "ServiceUnavailable", "What others change is still being worked out, again and again; nothing was planned or changed. Try again.", 1);
 const outdated = (): ApiError => conflict("PlanOutdated", "The call would come to something else now than was planned; nothing was changed. Plan it again.");
 
 export class Plans {
@@ -106,9 +107,15 @@ export class Plans {
 
   async handle(face: Face, request: FaceRequest, meant: Meant): Promise<FaceAnswer> {
     if (meant.plan) return { status: 200, contentType: "application/json", body: await this.plan(face, request, request.caller.admin) };
-    const { answer } = await this.run(face, request, meant.held, meant.held);
-    this.tokens.drop(meant.token);
-    return answer;
+    try {
+      const { answer } = await this.run(face, request, meant.held, meant.held);
+      this.tokens.drop(meant.token);
+      return answer;
+    } catch (error) {
+      // Whatever it would come to, it is not what was planned: to ask again with it costs everybody a write alone.
+      if (error instanceof ApiError && error.type === "PlanOutdated") this.tokens.drop(meant.token);
+      throw error;
+    }
   }
 
   /** The plan of a call as JSON, as its caller may see it; `switches`: with flows. @throws ApiError as the call would, or because it cannot be planned */
@@ -141,7 +148,10 @@ export class Plans {
 
   private async foresee<T>(open: Open, fn: (tx: Tx) => T): Promise<{ result: T; generation: number }> {
     const { foresight } = this.options;
-    for (let round = 0; foresight.busy && round < ROUNDS; round++) await foresight.settled();
+    for (let round = 0; foresight.busy; round++) {
+      if (round === ROUNDS) throw tooBusy();
+      await foresight.settled();
+    }
     const result = this.make(open, fn);
     return { result, generation: open.made!.generation };
   }
@@ -151,7 +161,10 @@ export class Plans {
     const { foresight, model } = this.options;
     for (let round = 0; ; round++) {
       const done = await model.transact(cause, (tx) => {
-        if (foresight.busy && round < ROUNDS) return undefined;
+        if (foresight.busy) {
+          if (round === ROUNDS) throw tooBusy();
+          return undefined;
+        }
         const result = this.make(open, fn);
         const made = open.made!;
         if (made.effect !== held.effect) throw outdated();

@@ -4,6 +4,7 @@ import { formatMatch, decodeInstructions, decodeMatch, ports as reserved, type F
 import type { Flow, Item } from "../../compiler/desired.ts";
 import type { Engine } from "../../compiler/engine.ts";
 import type { Southbound, SwitchPort } from "../../southbound/index.ts";
+import { SwitchSilent } from "../server.ts";
 import { Classifier } from "../../trace/classifier.ts";
 import { flowOfBytes, trace, TraceFlow, TraceSwitch, type Packet, type Trace, type TraceGroup, type TraceOptions, type TracePort } from "../../trace/index.ts";
 
@@ -167,15 +168,18 @@ export class SwitchView {
     const classifier = new Classifier<Ref>();
     const same = new Set<Flow>();
     const wanted = this.wanted.get(table) ?? [];
-    await this.switches!.compareTable(this.chassis, table, wanted, (entry, flow, equal) => {
+    const read = this.switches!.compareTable(this.chassis, table, wanted, (entry, flow, equal) => {
       if (flow !== undefined && equal) {
         same.add(flow);
         classifier.add(this.traced(flow));
       } else {
-        const read = readEntry(entry, { state: flow !== undefined ? "changed" : equal ? "learned" : "foreign", flow });
-        if (read !== undefined) classifier.add(read);
+        const made = readEntry(entry, { state: flow !== undefined ? "changed" : equal ? "learned" : "foreign", flow });
+        if (made !== undefined) classifier.add(made);
       }
     });
+    // It went meanwhile: that it shows nothing does not mean that it has nothing.
+    if (read === undefined) throw new SwitchSilent(this.chassis, "it is not connected any more");
+    await read;
     this.installed.set(table, { classifier, same });
   }
 }

@@ -205,7 +205,7 @@ export class LevelStorage implements Storage {
   /** Notes of what followed are taken away later: of what is let go of nobody asks, and opening takes away what is left of them. */
   #dropped(oldest: Generation): void {
     this.#tail.drop();
-    this.#clearing = Promise.all([this.#clearing, this.#db.clear({ gte: NEXT, lt: nextFrom(oldest) }).catch(() => undefined)]);
+    this.#clearing = this.#clearing.then(() => this.#db.clear({ gte: NEXT, lt: nextFrom(oldest) })).catch(() => undefined);
   }
 
   #letGo(batch: ReturnType<Db["batch"]>, { first, next }: { readonly first: Generation; readonly next: Generation }): Generation {
