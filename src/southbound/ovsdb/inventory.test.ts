@@ -1,6 +1,11 @@
 // Who has the place of a chassis: a session that is silent gives way to another one, but to none that is refused itself.
+// And what is told of a database whose session ends at a limit.
+import { EventEmitter } from "node:events";
+import { OvsdbConnectionError, OvsdbProtocolError, type OvsdbSession } from "ovsdb-client";
+import { pino } from "pino";
 import { expect, test } from "vitest";
 import { machineClock } from "../../lib/clock.ts";
+import { machineRandom } from "../../lib/random.ts";
 import type { Host, HostOptions } from "./host.ts";
 import { Inventory } from "./inventory.ts";
 
@@ -69,4 +74,21 @@ test("a newcomer that has left meanwhile takes nobody's place", async () => {
   expect(told).toEqual([]);
   expect(all.host("hv1")).toBe(first.host);
   expect(first.session.open).toBe(true);
+});
+
+const endings: readonly [string, Error, readonly string[]][] = [
+  ["that sends too much itself", new OvsdbProtocolError("too much"), ["peer on the OVSDB port does not speak OVSDB", "message"]],
+  ["that gives way because others need the room", new OvsdbConnectionError("no room"), ["bytes_in_all"]],
+];
+test.each(endings)("a database %s is told of by the limit that it was", (_, reason, wanted) => {
+  const told: string[] = [];
+  const options = {
+    clock: machineClock, random: machineRandom, log: pino({ enabled: false }), handshakeTimeoutMs: 5,
+    troubles: { line: (_port: string, _address: string, _fields: object, message: string) => told.push(message), over: ({ limit }: { limit: string }) => told.push(limit) },
+  };
+  const never = (): Promise<never> => new Promise(() => undefined);
+  const session = Object.assign(new EventEmitter(), { open: true, socket: {}, getSchema: never, monitor: never, request: never, close: never });
+  new Inventory(options as unknown as HostOptions).accept(session as unknown as OvsdbSession);
+  session.emit("close", reason);
+  expect(told).toEqual(wanted);
 });
