@@ -3,7 +3,7 @@
 // database with the plan of adoption.ts, the stored rows with what the host reports) and writes differences only; events
 // merely make the loop run.
 import { chassisKeys, chassisTable, draw, vifTable, type App, type Chassis, type Vif } from "#app";
-import { comment, OvsdbProtocolError, Replica, type OvsdbSession } from "ovsdb-client";
+import { comment, OvsdbConnectionError, OvsdbProtocolError, Replica, type OvsdbSession } from "ovsdb-client";
 import type { Logger } from "pino";
 import type { Desired } from "../../compiler/desired.ts";
 import type { Cancel, Clock } from "../../lib/clock.ts";
@@ -477,6 +477,8 @@ export class Host {
     if (reason instanceof OvsdbProtocolError) {
       this.line(fields, "peer on the OVSDB port does not speak OVSDB");
       if (reason.code === "message too long" || reason.code === "too much") this.overLimit("message", `is disconnected: ${shown(reason.message)}`);
+    } else if (reason instanceof OvsdbConnectionError && reason.code === "no room") {
+      this.overLimit("bytes_in_all", "holds the most of the OVSDB messages that are being received and read, and is disconnected: others need the room");
     } else if (this.chassis !== undefined) this.log.info({ reason: fields.reason }, "host disconnected");
     else this.line(fields, "peer on the OVSDB port left before it had a name");
   }

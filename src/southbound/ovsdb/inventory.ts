@@ -80,17 +80,18 @@ export class Inventory implements HostOwner {
       return false;
     };
     if (names?.includes(chassis) === false) return refuse(`its certificate names ${names.join(", ") || "nobody"}`);
-    for (;;) {
-      const other = this.byChassis.get(chassis);
-      if (other === undefined || other === host || !other.session.open) break;
-      if (await isAlive(other.session, probeTimeoutMs, this.options.clock)) return refuse(`the database of ${other.peer} has this system-id and is connected`);
-      refusals.replaced(chassis, "system-id", host.peer, other.peer);
-      await other.session.close();
-    }
-    // Without certificates a switch that is connected vouches for where its host is.
-    if (names === undefined && (await occupied(chassis, address))) return refuse("the switch of this system-id is connected from another address");
-    const now = this.byChassis.get(chassis);
-    if (now !== undefined && now !== host && now.session.open) return this.claim(host, chassis);
+    let before: string | undefined;
+    do {
+      const other = this.rival(chassis, host);
+      if (other !== undefined && (await isAlive(other.session, probeTimeoutMs, this.options.clock))) return refuse(`the database of ${other.peer} has this system-id and is connected`);
+      // Without certificates a switch that is connected vouches for where its host is; asked before anybody has to give way.
+      if (names === undefined && (await occupied(chassis, address))) return refuse("the switch of this system-id is connected from another address");
+      if (!host.session.open) return false;
+      if (other?.session.open === true) {
+        before = other.peer;
+        await other.session.close();
+      }
+    } while (this.rival(chassis, host) !== undefined);
     if (!host.session.open) return false;
     if (host.chassis !== undefined && host.chassis !== chassis && this.byChassis.get(host.chassis) === host) {
       this.byChassis.delete(host.chassis);
@@ -98,9 +99,16 @@ export class Inventory implements HostOwner {
     }
     this.byChassis.set(chassis, host);
     this.lost.delete(chassis);
+    if (before !== undefined) refusals.replaced(chassis, "system-id", host.peer, before);
     refusals.accepted(chassis, "system-id", address);
     claimed(chassis);
     return true;
+  }
+
+  /** Another live session that has the chassis. */
+  private rival(chassis: string, host: Host): Host | undefined {
+    const other = this.byChassis.get(chassis);
+    return other === host || other?.session.open !== true ? undefined : other;
   }
 
   /** Nothing is left of the chassis. */

@@ -60,6 +60,16 @@ describe("rows", () => {
     expect([...rows.table("T").keys()]).toEqual([A]);
   });
 
+  test.each([[1, { new: {} }], [2, { initial: {} }]] as const)("rows of which all columns are left out are taken in pieces, in form %d", (form, update) => {
+    const rows = new RowStore();
+    rows.configure(monitoredTables(SCHEMA, { T: {} }));
+    const work = rows.replaceAll({ T: Object.fromEntries(Array.from({ length: 5000 }, (_, n) => [`00000000-0000-4000-8000-${n.toString(16).padStart(12, "0")}`, update])) }, form);
+    let pieces = 1;
+    while (work.next().done !== true) pieces++;
+    expect(rows.table("T").size).toBe(5000);
+    expect(pieces).toBeGreaterThan((5000 * 5) / 4200); // a row and its four columns
+  });
+
   test("rows that the server cannot filter are filtered", () => {
     const rows = new RowStore();
     const [table] = monitoredTables(SCHEMA, { T: { columns: ["name", "n"] } }).values();

@@ -167,6 +167,7 @@ export class RowStore {
 
   *#decodeRow(table: MonitoredTable, uuid: string, json: Json, base: Row | undefined): Work<Row> {
     if (!isObject(json)) return bad(`row ${uuid} is no object`);
+    yield* this.#pause(1 + table.columns.size); // a column that is left out is set as well
     const row: Record<string, Value> & { _uuid: string } = { _uuid: uuid };
     for (const [column, type] of table.columns) {
       const value = Object.hasOwn(json, column) ? json[column] : undefined;

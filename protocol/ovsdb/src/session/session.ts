@@ -71,7 +71,7 @@ export class OvsdbSession extends EventEmitter<SessionEvents> {
       ...(options.maxElements !== undefined && { elements: options.maxElements }), ...(options.maxValues !== undefined && { values: options.maxValues }),
     });
     this.#maxSchemaBytes = options.maxSchemaBytes ?? Infinity;
-    this.#room = options.room?.open(() => this.#end(new OvsdbProtocolError("too much", "other peers need the room that its messages take")));
+    this.#room = options.room?.open(() => this.#end(new OvsdbConnectionError("no room", "other peers need the room that its messages take")));
     this.#maxQueuedBytes = options.maxQueuedBytes ?? 64 * MIB;
     this.#rate = options.rate;
     this.#messagesLeft = options.rate?.messageBurst ?? 0;

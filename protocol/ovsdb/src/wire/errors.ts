@@ -58,7 +58,7 @@ export class OvsdbProtocolError extends OvsdbError {
 
 export type ConnectionErrorCode =
   | "closed" | "closed by peer" | "socket error" | "dead peer" | "queue full" | "not connected" | "connect timeout"
-  | "superseded" | "unknown outcome" | "not leader" | "no server" | "unsuitable server";
+  | "superseded" | "no room" | "unknown outcome" | "not leader" | "no server" | "unsuitable server";
 
 /** The connection is gone, was never there, or cannot take more. */
 export class OvsdbConnectionError extends OvsdbError {
