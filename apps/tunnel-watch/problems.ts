@@ -13,6 +13,11 @@ const PORTS = { geneve: "UDP port 6081", vxlan: "UDP port 4789", gre: "IP protoc
 
 type Faulty = (tunnel: Readonly<TunnelSeen>) => boolean;
 type Side = "from" | "to";
+/** Tunnels of a host or a pair; what is said of them is put in words for those that are named. */
+interface Found {
+  readonly of: readonly Readonly<TunnelSeen>[];
+  readonly problem: () => AppProblem;
+}
 
 export function problems(view: LiveView): AppProblem[] {
   const connected = new Map<string, boolean>();
@@ -29,27 +34,32 @@ export function problems(view: LiveView): AppProblem[] {
 function down(view: LiveView, faulty: readonly Readonly<TunnelSeen>[]): AppProblem[] {
   const isDown: Faulty = (t) => t.state === "down";
   const whole = wholeHosts(view, faulty, isDown, ["from", "to"]);
-  const found: AppProblem[] = [];
-  for (const [host, sides] of whole) {
-    const of = faulty.filter((t) => (sides.has("from") && t.from === host) || (sides.has("to") && t.to === host));
-    const others = new Set(of.map((t) => (t.from === host ? t.to : t.from))).size;
-    found.push({
-      kind: "host_cut", severity: "error", since: oldest(of), switches: [host],
-      text: sides.size === 2 ? `${host} and the ${others} hosts that it has tunnels with do not reach each other`
-        : sides.has("to") ? `nothing arrives at ${host} by tunnel, of what ${others} hosts send; what it sends does` : `nothing arrives of what ${host} sends by tunnel to ${others} hosts; what they send does`,
-      cure: { text: `look on ${host} whether the link that the tunnels run over is up, and has the address axion-encap-ip, and whether a firewall there or before it lets ${typesOf(of)} pass, both ways` },
-    });
+  const found: Found[] = [];
+  for (const [host, of] of byHost(faulty, (id, side) => whole.get(id)?.has(side) === true)) {
+    found.push({ of, problem: () => cutHost(host, whole.get(host)!, of) });
   }
   const rest = faulty.filter((t) => whole.get(t.from)?.has("from") !== true && whole.get(t.to)?.has("to") !== true);
-  for (const [a, b, of] of pairsOf(rest)) {
-    const oneWay = of.every((t) => t.from === of[0]!.from) ? of[0] : undefined;
-    found.push({
-      kind: "tunnel_down", severity: "error", since: oldest(of), switches: [a, b],
-      text: oneWay === undefined ? `${a} and ${b} do not reach each other by tunnel (${typesOf(of)})` : `what ${oneWay.from} sends to ${oneWay.to} by tunnel (${typesOf(of)}) does not arrive${isUp(view, oneWay) ? ", the other way it does" : ""}`,
-      cure: { text: `look whether ${oneWay === undefined ? "they reach" : `${oneWay.from} reaches`} ${oneWay === undefined ? "each other's" : `${oneWay.to}'s`} address axion-encap-ip, and whether a firewall lets ${typesOf(of)} pass${oneWay === undefined ? ", both ways" : ` from ${oneWay.from} to ${oneWay.to}`}` },
-    });
-  }
+  for (const [a, b, of] of pairsOf(rest)) found.push({ of, problem: () => cutPair(view, a, b, of) });
   return counted(found, "tunnel_down", "error");
+}
+
+function cutHost(host: string, sides: ReadonlySet<Side>, of: readonly Readonly<TunnelSeen>[]): AppProblem {
+  const others = new Set(of.map((t) => (t.from === host ? t.to : t.from))).size;
+  return {
+    kind: "host_cut", severity: "error", since: oldest(of), switches: [host],
+    text: sides.size === 2 ? `${host} and the ${others} hosts that it has tunnels with do not reach each other`
+      : sides.has("to") ? `nothing arrives at ${host} by tunnel, of what ${others} hosts send; what it sends does` : `nothing arrives of what ${host} sends by tunnel to ${others} hosts; what they send does`,
+    cure: { text: `look on ${host} whether the link that the tunnels run over is up, and has the address axion-encap-ip, and whether a firewall there or before it lets ${typesOf(of)} pass, both ways` },
+  };
+}
+
+function cutPair(view: LiveView, a: string, b: string, of: readonly Readonly<TunnelSeen>[]): AppProblem {
+  const oneWay = of.every((t) => t.from === of[0]!.from) ? of[0] : undefined;
+  return {
+    kind: "tunnel_down", severity: "error", since: oldest(of), switches: [a, b],
+    text: oneWay === undefined ? `${a} and ${b} do not reach each other by tunnel (${typesOf(of)})` : `what ${oneWay.from} sends to ${oneWay.to} by tunnel (${typesOf(of)}) does not arrive${isUp(view, oneWay) ? ", the other way it does" : ""}`,
+    cure: { text: `look whether ${oneWay === undefined ? "they reach" : `${oneWay.from} reaches`} ${oneWay === undefined ? "each other's" : `${oneWay.to}'s`} address axion-encap-ip, and whether a firewall lets ${typesOf(of)} pass${oneWay === undefined ? ", both ways" : ` from ${oneWay.from} to ${oneWay.to}`}` },
+  };
 }
 
 const isUp = (view: LiveView, { from, to }: Readonly<TunnelSeen>): boolean => view.factsBy(tunnelTable, "from", to).some((t) => t.to === from && t.state === "up");
@@ -57,14 +67,16 @@ const isUp = (view: LiveView, { from, to }: Readonly<TunnelSeen>): boolean => vi
 function narrow(view: LiveView, faulty: readonly Readonly<TunnelSeen>[]): AppProblem[] {
   const { mtu } = view.settings(overlaySettings);
   const whole = wholeHosts(view, faulty, (t) => t.missing !== undefined, ["from", "to"]);
-  const found: AppProblem[] = [];
+  const found: Found[] = [];
   const cure = (where: string): AppProblem["cure"] => ({ text: `make the MTU ${where} ${mtu} at least, or start the controller with --mtu as it is; networks get their MTU from that` });
-  for (const [host] of whole) {
-    const of = faulty.filter((t) => t.from === host || t.to === host);
-    found.push({ kind: "mtu_too_small", severity: "error", since: oldest(of), switches: [host], text: `${sizeOf(of, mtu)} between ${host} and the hosts that it has tunnels with: larger packets of VMs are lost there`, cure: cure(`of ${host}'s link, and of what is before it,`) });
+  for (const [host, of] of byHost(faulty, (id) => whole.has(id))) {
+    found.push({
+      of,
+      problem: () => ({ kind: "mtu_too_small", severity: "error", since: oldest(of), switches: [host], text: `${sizeOf(of, mtu)} between ${host} and the hosts that it has tunnels with: larger packets of VMs are lost there`, cure: cure(`of ${host}'s link, and of what is before it,`) }),
+    });
   }
   for (const [a, b, of] of pairsOf(faulty.filter((t) => !whole.has(t.from) && !whole.has(t.to)))) {
-    found.push({ kind: "mtu_too_small", severity: "error", since: oldest(of), switches: [a, b], text: `${sizeOf(of, mtu)} between ${a} and ${b}: larger packets of VMs are lost there`, cure: cure("on the way between them") });
+    found.push({ of, problem: () => ({ kind: "mtu_too_small", severity: "error", since: oldest(of), switches: [a, b], text: `${sizeOf(of, mtu)} between ${a} and ${b}: larger packets of VMs are lost there`, cure: cure("on the way between them") }) });
   }
   return counted(found, "mtu_too_small", "error");
 }
@@ -98,6 +110,21 @@ function wholeHosts(view: LiveView, faulty: readonly Readonly<TunnelSeen>[], is:
   return out;
 }
 
+/** Tunnels from and to hosts, of those hosts and ends that are wanted: one pass, however many hosts there are. */
+function byHost(tunnels: readonly Readonly<TunnelSeen>[], wanted: (host: string, side: Side) => boolean): Map<string, Readonly<TunnelSeen>[]> {
+  const hosts = new Map<string, Readonly<TunnelSeen>[]>();
+  for (const t of tunnels) {
+    for (const side of ["from", "to"] as const) {
+      const host = t[side];
+      if (!wanted(host, side)) continue;
+      const of = hosts.get(host);
+      if (of === undefined) hosts.set(host, [t]);
+      else of.push(t);
+    }
+  }
+  return hosts;
+}
+
 /** Both directions, and all encapsulations, of two hosts together. */
 function pairsOf(tunnels: readonly Readonly<TunnelSeen>[]): (readonly [a: string, b: string, of: Readonly<TunnelSeen>[]])[] {
   const pairs = new Map<string, readonly [string, string, Readonly<TunnelSeen>[]]>();
@@ -111,11 +138,12 @@ function pairsOf(tunnels: readonly Readonly<TunnelSeen>[]): (readonly [a: string
   return [...pairs.values()];
 }
 
-function counted(found: readonly AppProblem[], kind: "tunnel_down" | "mtu_too_small", severity: "error"): AppProblem[] {
-  if (found.length <= NAMED) return [...found];
-  const more = found.slice(NAMED);
-  return [...found.slice(0, NAMED), {
-    kind, severity, since: more.reduce((first, p) => (p.since! < first ? p.since! : first), more[0]!.since!), text: `and ${more.length} more: pairs of hosts, or hosts with all of their tunnels`,
+function counted(found: readonly Found[], kind: "tunnel_down" | "mtu_too_small", severity: "error"): AppProblem[] {
+  const named = found.slice(0, NAMED).map(({ problem }) => problem());
+  const more = found.slice(NAMED).map(({ of }) => oldest(of));
+  if (more.length === 0) return named;
+  return [...named, {
+    kind, severity, since: more.reduce((first, since) => (since < first ? since : first)), text: `and ${more.length} more: pairs of hosts, or hosts with all of their tunnels`,
     cure: { text: "axion tunnels lists them all" },
   }];
 }

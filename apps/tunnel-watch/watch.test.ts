@@ -150,6 +150,27 @@ test("a narrow path is named with what gets through", async () => {
   expect(texts()).toEqual([expect.stringMatching(/^mtu_too_small: packets of up to 1400 bytes .* between hv1 and hv2: /) as string]);
 });
 
+test("of many hosts that are cut the first are named and the others counted, at a cost that grows with the tunnels alone", () => {
+  let reads = 0;
+  const learn = (from: number, to: number): void => {
+    const [a, b] = [`hv${from}`, `hv${to}`];
+    const row: TunnelSeen = { id: `${a} ${b} geneve`, get from() { reads++; return a; }, to: b, type: "geneve", state: "down", since: `2026-01-01T00:00:${from === 199 ? "00" : "01"}Z`, latency_ms: null, loss: 1, mtu: null, missing: undefined };
+    h.facts.learn(learned(tunnelTable, a, row));
+  };
+  /** Each host has tunnels with the next two. */
+  const cost = (hosts: number): number => {
+    for (let n = 0; n < hosts; n++) for (const far of [1, 2]) for (const [from, to] of [[n, (n + far) % hosts], [(n + far) % hosts, n]] as const) learn(from, to);
+    reads = 0;
+    const found = problems(h.view);
+    expect(found).toHaveLength(50);
+    expect(new Set(found.slice(0, 49).map((p) => p.kind))).toEqual(new Set(["host_cut"]));
+    expect(found[49]).toMatchObject({ text: `and ${hosts - 49} more: pairs of hosts, or hosts with all of their tunnels`, since: `2026-01-01T00:00:${hosts === 200 ? "00" : "01"}Z` });
+    return reads;
+  };
+  const few = cost(100);
+  expect(cost(200)).toBeLessThan(3 * few);
+});
+
 test("nothing but the probe itself, told of by the switch that it was sent to, once, makes a tunnel up", async () => {
   await join("hv1");
   await join("hv2");
