@@ -182,6 +182,7 @@ const meanings: Readonly<Record<string, Readonly<Record<string, string>>>> = {
     "socket error": "the transport failed, see `cause`",
     "dead peer": "echo requests went unanswered",
     "queue full": "the server reads too slowly",
+    "no room": "what all connections together may hold is taken, and this one holds most",
     "not connected": "there is no connection now",
     "connect timeout": "no connection in time",
     superseded: "another session took its place",
