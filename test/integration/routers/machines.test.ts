@@ -122,10 +122,15 @@ describe.skipIf(Lab.missing().length > 0).each([["vlan"], ["flat"]] as const)("m
       expect(await hops(i.vm, M6), i.vm.name).toBe(`${inner.gateway_ip as string} ${M6}`);
     }
     for (const [from, to] of [[machine, "10.60.0.77"], [inside[0]!.vm, "10.70.0.77"], [inside[2]!.vm, "10.70.0.78"], [machine, "fd00:60::77"], [inside[1]!.vm, "fd00:70::77"]] as const) {
-      const capture = await from.tcpdump("icmp or icmp6");
-      await from.ping(to, { count: 1, timeoutMs: 6000 });
-      const { lines } = await capture.stop();
-      expect(lines.some((line) => line.includes(`host ${to} unreachable`) || line.includes(`unreachable address ${to}`)), `${from.name} to ${to}\n${lines.join("\n")}`).toBe(true);
+      // Errors are told at a bounded rate, of which others take their part: who asks again is told.
+      const heard: string[] = [];
+      const told = (): boolean => heard.some((line) => line.includes(`host ${to} unreachable`) || line.includes(`unreachable address ${to}`));
+      for (let tries = 0; tries < 3 && !told(); tries++) {
+        const capture = await from.tcpdump("icmp or icmp6");
+        await from.ping(to, { count: 1, timeoutMs: 6000 });
+        heard.push(...(await capture.stop()).lines);
+      }
+      expect(told(), `${from.name} to ${to}\n${heard.join("\n")}`).toBe(true);
     }
     const began = Date.now();
     expect(await machine.connectTcp("10.60.0.1", 80, 3000)).toBe(false);
