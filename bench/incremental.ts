@@ -1,19 +1,10 @@
 // "What does one change cost?" - changes through the API on a compiled workload: the time from the call to the difference
 // that the switches are sent (the synced write to disk included), how many rules ran, how many flows changed, how many chassis and bytes were involved.
-import { mkdtempSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
 import { cpuUsage } from "node:process";
-import { pino } from "pino";
 import { vifTable } from "#app";
-import { Engine } from "../src/compiler/engine.ts";
-import { CompilerLoop } from "../src/compiler/loop.ts";
 import type { Delta } from "../src/compiler/desired.ts";
-import { Model } from "../src/model/model.ts";
-import { createNorthbound } from "../src/northbound/index.ts";
-import { openStore } from "../src/store/open.ts";
-import { loadApps } from "./compile.ts";
-import { benchId, hostName, putHosts, putTenant, type Workload } from "./workload.ts";
+import { startRunning } from "./running.ts";
+import { benchId, hostName, type Workload } from "./workload.ts";
 
 export interface KindResult {
   readonly kind: string;
@@ -45,30 +36,9 @@ interface Sample {
 }
 
 export async function benchIncremental(w: Workload, repeats: number, appsFolder: string): Promise<IncrementalResult> {
-  const log = pino({ level: "error" }, pino.destination(2));
-  const { apps, tables, layout } = await loadApps(appsFolder);
-  const dataDir = mkdtempSync(join(tmpdir(), "axion-bench-"));
-  process.on("exit", () => rmSync(dataDir, { recursive: true, force: true }));
-  const model = await Model.open(await openStore("level:", { dataDir }), tables);
-  const cause = { requestId: "bench", call: "load" };
-  await model.transact(cause, (tx) => putHosts(tx, w.hosts));
-  const slots: number[] = [];
-  const loaded: number[] = [];
-  for (let t = 0; t < w.tenants; t++) {
-    // A transaction may run again, so the slot counters are set back first.
-    const before = [...slots];
-    await model.transact(cause, (tx) => {
-      slots.splice(0, slots.length, ...before);
-      putTenant(tx, w, t, slots);
-    });
-    loaded.push(t);
-  }
-  const engine = new Engine({ apps, tables, layout, rows: model.layer, log });
-  engine.compileAll(model.generation);
-  const loop = new CompilerLoop(model, engine, (error) => {
-    throw error;
-  });
-  const api = createNorthbound({ apps, model, auth: "none", log });
+  const running = await startRunning(w, appsFolder);
+  const { model, engine, slots } = running;
+  const api = running.api();
   const call = async (method: "POST" | "PUT" | "DELETE", url: string, body?: object): Promise<Record<string, never>> => {
     const answer = await api.inject(body === undefined ? { method, url } : { method, url, payload: body });
     if (answer.statusCode >= 300) throw new Error(`${method} ${url}: ${answer.statusCode} ${answer.payload}`);
@@ -89,7 +59,7 @@ export async function benchIncremental(w: Workload, repeats: number, appsFolder:
     const cpu = cpuUsage();
     const began = performance.now();
     await change();
-    while (engine.generation < model.generation) await new Promise((done) => setImmediate(done));
+    await running.settled();
     sample.ms = performance.now() - began;
     const used = cpuUsage(cpu);
     stop();
@@ -135,8 +105,7 @@ export async function benchIncremental(w: Workload, repeats: number, appsFolder:
     await note("port unplug", () => model.transact({ requestId: "bench", call: "unplug" }, (tx) => tx.delete(vifTable, vif.id)));
     await note("port delete", () => call("DELETE", `/v2.0/ports/${id}`));
   }
-  loop.stop();
-  await api.close();
+  await running.stop();
   const kinds = [...samples].map(([kind, list]) => summarise(kind, list));
   return { workload: w, repeats, kinds };
 }

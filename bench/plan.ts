@@ -1,22 +1,13 @@
 // "What do plans cost, and what do they cost others?" - a port's state is planned, and made, on a compiled workload; and another caller's writes, one after the
 // other, without plans and while somebody plans without pause.
-import { mkdtempSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
-import { pino } from "pino";
 import { portTable } from "../apps/l2/model.ts";
 import { allPools } from "../src/boot/registry.ts";
-import { Engine } from "../src/compiler/engine.ts";
-import { CompilerLoop } from "../src/compiler/loop.ts";
 import { machineClock } from "../src/lib/clock.ts";
-import { Model } from "../src/model/model.ts";
-import { createNorthbound } from "../src/northbound/index.ts";
 import { lineOf } from "../src/ops/flows/flow-dump.ts";
 import { Planner } from "../src/plan/planner.ts";
 import { Claims } from "../src/services/index.ts";
-import { openStore } from "../src/store/open.ts";
-import { loadApps } from "./compile.ts";
-import { putHosts, putTenant, type Workload } from "./workload.ts";
+import { startRunning } from "./running.ts";
+import type { Workload } from "./workload.ts";
 
 export interface PlanResult {
   readonly workload: Workload;
@@ -25,38 +16,17 @@ export interface PlanResult {
 }
 
 export async function benchPlan(w: Workload, repeats: number, appsFolder: string): Promise<PlanResult> {
-  const log = pino({ level: "error" }, pino.destination(2));
-  const { apps, tables, layout } = await loadApps(appsFolder);
-  const dataDir = mkdtempSync(join(tmpdir(), "axion-bench-"));
-  process.on("exit", () => rmSync(dataDir, { recursive: true, force: true }));
-  const model = await Model.open(await openStore("level:", { dataDir }), tables);
-  const cause = { requestId: "bench", call: "load" };
-  await model.transact(cause, (tx) => putHosts(tx, w.hosts));
-  const slots: number[] = [];
-  for (let t = 0; t < w.tenants; t++) {
-    const before = [...slots];
-    await model.transact(cause, (tx) => {
-      slots.splice(0, slots.length, ...before);
-      putTenant(tx, w, t, slots);
-    });
-  }
-  const engine = new Engine({ apps, tables, layout, rows: model.layer, log });
-  engine.compileAll(model.generation);
-  const loop = new CompilerLoop(model, engine, (error) => {
-    throw error;
-  });
+  const running = await startRunning(w, appsFolder);
+  const { apps, model, engine, loop, log } = running;
   const claims = new Claims({ pools: allPools(apps), model, compiled: () => engine.generation, view: engine.view, onChanges: (observer) => engine.onChanges(observer), log, now: () => Date.now() });
   const planner = new Planner({ model, engine, loop, claims, lineOf });
-  const api = createNorthbound({ apps, model, view: engine.view, auth: "none", log, foresight: { of: planner, clock: machineClock } });
+  const api = running.api({ of: planner, clock: machineClock });
   const put = async (url: string, body: object): Promise<void> => {
     const answer = await api.inject({ method: "PUT", url, payload: body });
     if (answer.statusCode !== 200) throw new Error(`PUT ${url}: ${answer.statusCode} ${answer.payload}`);
   };
   const ports = Array.from(model.view.all(portTable), ({ id }) => id);
   const port = (i: number): string => ports[(i * 7919) % ports.length]!;
-  const settled = async (): Promise<void> => {
-    while (engine.generation < model.generation) await new Promise((done) => setImmediate(done));
-  };
 
   const times = new Map<string, number[]>();
   const timed = async (kind: string, work: () => Promise<void>): Promise<void> => {
@@ -71,7 +41,7 @@ export async function benchPlan(w: Workload, repeats: number, appsFolder: string
     await timed("plan", () => put(`/v2.0/ports/${port(i)}?plan=1`, body));
     await timed("the change, until compiled", async () => {
       await put(`/v2.0/ports/${port(i)}`, body);
-      await settled();
+      await running.settled();
     });
   }
   const rename = (i: number): Promise<void> => put(`/v2.0/ports/${port(i)}`, { port: { name: `n${i}` } });
@@ -85,8 +55,7 @@ export async function benchPlan(w: Workload, repeats: number, appsFolder: string
   planning = false;
   await planner_;
   await claims.stop();
-  loop.stop();
-  await api.close();
+  await running.stop();
   const kinds = [...times].map(([kind, list]) => {
     const sorted = list.sort((a, b) => a - b);
     const at = (q: number): number => Math.round(sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * q))]! * 100) / 100;

@@ -1,0 +1,76 @@
+// A controller without its ends, for benchmarks: the standard workload in a model on disk, compiled, and the compiler's loop behind it.
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { pino, type Logger } from "pino";
+import { Engine } from "../src/compiler/engine.ts";
+import { CompilerLoop } from "../src/compiler/loop.ts";
+import { Model } from "../src/model/model.ts";
+import { createNorthbound } from "../src/northbound/index.ts";
+import { openStore } from "../src/store/open.ts";
+import { loadApps } from "./compile.ts";
+import { putHosts, putTenant, type Workload } from "./workload.ts";
+
+export type Api = ReturnType<typeof createNorthbound>;
+type Foresight = NonNullable<Parameters<typeof createNorthbound>[0]["foresight"]>;
+
+export interface Running {
+  readonly apps: Awaited<ReturnType<typeof loadApps>>["apps"];
+  readonly log: Logger;
+  readonly model: Model;
+  readonly engine: Engine;
+  readonly loop: CompilerLoop;
+  /** Ports of each host: the next one plugged there has a number more. */
+  readonly slots: number[];
+  /** The API over it, as an administrator's; `foresight`: what plans its writes. */
+  api(foresight?: Foresight): Api;
+  /** Until what is committed is compiled. */
+  settled(): Promise<void>;
+  /** Ends all, the data included. */
+  stop(): Promise<void>;
+}
+
+/** @throws what a rule throws */
+export async function startRunning(w: Workload, appsFolder: string): Promise<Running> {
+  const log = pino({ level: "error" }, pino.destination(2));
+  const { apps, tables, layout } = await loadApps(appsFolder);
+  const dataDir = mkdtempSync(join(tmpdir(), "axion-bench-"));
+  const remove = (): void => rmSync(dataDir, { recursive: true, force: true });
+  process.once("exit", remove);
+  const model = await Model.open(await openStore("level:", { dataDir }), tables);
+  const cause = { requestId: "bench", call: "load" };
+  await model.transact(cause, (tx) => putHosts(tx, w.hosts));
+  const slots: number[] = [];
+  for (let t = 0; t < w.tenants; t++) {
+    // A transaction may run again, so the slot counters are set back first.
+    const before = [...slots];
+    await model.transact(cause, (tx) => {
+      slots.splice(0, slots.length, ...before);
+      putTenant(tx, w, t, slots);
+    });
+  }
+  const engine = new Engine({ apps, tables, layout, rows: model.layer, log });
+  engine.compileAll(model.generation);
+  const loop = new CompilerLoop(model, engine, (error) => {
+    throw error;
+  });
+  const opened: Api[] = [];
+  return {
+    apps, log, model, engine, loop, slots,
+    api: (foresight) => {
+      const api = createNorthbound({ apps, model, view: engine.view, auth: "none", log, ...(foresight !== undefined && { foresight }) });
+      opened.push(api);
+      return api;
+    },
+    settled: async () => {
+      while (engine.generation < model.generation) await new Promise((done) => setImmediate(done));
+    },
+    stop: async () => {
+      loop.stop();
+      for (const api of opened) await api.close();
+      await model.close();
+      process.off("exit", remove);
+      remove();
+    },
+  };
+}
