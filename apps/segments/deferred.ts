@@ -1,6 +1,6 @@
 // Ports of routed networks that are plugged without a host having been named get their addresses then.
 import { ApiError, type ServiceDecl, type ServiceHost } from "#app";
-import { assignDeferred, deferredPortTable, subnetTable } from "../ipam/model.ts";
+import { assignDeferred, deferredPortTable, subnetTable, type Subnet } from "../ipam/model.ts";
 import { portStatusTable, portTable } from "../l2/model.ts";
 import { subnetSegmentTable, type SubnetSegment } from "./model.ts";
 import { hostOf, subnetsAt } from "./routed.ts";
@@ -37,11 +37,13 @@ export const deferredAddresses: ServiceDecl = {
         return look();
       });
     };
-    host.onCommit([portStatusTable, subnetSegmentTable], (changes) => {
-      for (const { table, id, after } of changes) {
-        if (after === undefined) continue;
-        if (table === subnetSegmentTable) for (const port of host.view.by(deferredPortTable, "network", (after as SubnetSegment).network_id)) due.add(port.id);
-        else if (host.view.get(deferredPortTable, id) !== undefined) due.add(id);
+    host.onCommit([portStatusTable, subnetTable, subnetSegmentTable], (changes) => {
+      for (const { table, id, before, after } of changes) {
+        if (table !== portStatusTable) {
+          // One that goes counts as well: with its last the network is no routed one, and every subnet of it serves.
+          const { network_id: networkId } = (after ?? before) as Subnet | SubnetSegment;
+          for (const port of host.view.by(deferredPortTable, "network", networkId)) due.add(port.id);
+        } else if (after !== undefined && host.view.get(deferredPortTable, id) !== undefined) due.add(id);
       }
       return look();
     });

@@ -95,6 +95,19 @@ test("one that is plugged without a host having been named gets its addresses th
   expect([...h.view.all(deferredPortTable)]).toEqual([]);
 });
 
+test("one that waits at a host of no segment gets an address once the network is no routed one any more", async () => {
+  await make();
+  const only = await subnet("10.1.0.0/24", one);
+  const waits = await port();
+  await h.plug("hv3", waits.id, 10);
+  await h.settled();
+  expect(has(await show(waits.id))).toEqual(["deferred"]);
+  expect((await h.call("DELETE", `/v2.0/subnets/${only.id}`)).status).toBe(204);
+  await subnet("10.9.0.0/24", null);
+  await h.settled();
+  expect(has(await show(waits.id))).toEqual(["immediate", "10.9.0.*"]);
+});
+
 test("addresses that are asked for are of one segment, and of that of the host", async () => {
   await routed();
   const all = (await h.call("GET", `/v2.0/subnets?network_id=${network}`)).body.subnets as { id: string; cidr: string }[];

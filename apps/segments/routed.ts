@@ -20,9 +20,10 @@ function segmentsAtHost(view: ReadView, networkId: string, host: string): readon
   return chassis === undefined ? [] : segmentsAt(view, networkId, chassis);
 }
 
-/** Of subnets those that a port may have addresses of at a host when it asked for none: on the first segment there that has any. */
+/** Of subnets those that a port may have addresses of at a host when it asked for none: on the first segment there that has any; all, where no subnet is on a segment (any more). */
 export function subnetsAt(view: ReadView, networkId: string, host: string, subnets: readonly Subnet[]): readonly Subnet[] {
   const on = segmentsOf(view, networkId);
+  if (on.size === 0) return subnets;
   for (const segment of segmentsAtHost(view, networkId, host)) {
     const there = subnets.filter((s) => on.get(s.id) === segment);
     if (there.length > 0) return there;
