@@ -103,6 +103,12 @@ describe("health, metrics, switches", () => {
     expect((await server.inject("/problems")).json()).toEqual([problems[3], problems[2], problems[1], problems[0]]);
     problems = [];
   });
+  it("tells what is asked for in vain: an answer to another question would be taken for the right one", async () => {
+    for (const url of ["/problems?severity=bad", "/switches?state=down", "/switches/hv1?x=1", "/switches/hv1/meters?x=1"]) {
+      const answer = await make().inject(url);
+      expect([answer.statusCode, answer.json().error.code], url).toEqual([400, "BAD_QUERY"]);
+    }
+  });
   it("is not ready for a reason", async () => {
     const answer = await make({ ready: () => ({ ok: false, reason: "disk full" }) }).inject("/readyz");
     expect([answer.statusCode, answer.json()]).toEqual([503, { status: "not ready", reason: "disk full" }]);

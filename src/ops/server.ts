@@ -211,13 +211,18 @@ export function createOps(options: OpsOptions): OpsServer {
     return reply.header("content-type", "text/plain; charset=utf-8").send(policy.text);
   });
 
-  server.get("/switches", () => ({ switches: providers.switches() }));
+  server.get("/switches", (request) => {
+    queryOf(request.url, []);
+    return { switches: providers.switches() };
+  });
   server.get<{ Params: { id: string } }>("/switches/:id", (request, reply) => {
+    queryOf(request.url, []);
     const found = providers.switch(request.params.id);
     return found === undefined ? reply.code(404).send(failure("NOT_FOUND", `there is no switch ${request.params.id.slice(0, 256)}`)) : reply.send({ switch: found });
   });
 
   server.get<{ Params: { id: string } }>("/switches/:id/meters", async (request, reply) => {
+    queryOf(request.url, []);
     const { id } = request.params;
     if (providers.switch(id) === undefined || providers.meters === undefined) return reply.code(404).send(failure("NOT_FOUND", `there is no switch ${id.slice(0, 256)}`));
     return { meters: await providers.meters(id) };
@@ -231,9 +236,13 @@ export function createOps(options: OpsOptions): OpsServer {
     return reply.send({ accepted });
   });
 
-  server.get("/problems", () => listed(providers.problems()));
+  server.get("/problems", (request) => {
+    queryOf(request.url, []);
+    return listed(providers.problems());
+  });
 
   server.delete<{ Params: { id: string } }>("/switches/:id", async (request, reply) => {
+    queryOf(request.url, []);
     const { id } = request.params;
     if (providers.switch(id) === undefined) return reply.code(404).send(failure("NOT_FOUND", `there is no switch ${id.slice(0, 256)}`));
     if (await providers.removeSwitch(id)) return reply.code(204).send();
