@@ -165,6 +165,13 @@ export function createOps(options: OpsOptions): OpsServer {
   const server = fastify({ logger: false, forceCloseConnections: true, exposeHeadRoutes: true, requestTimeout: times.wholeMs, http: timed(times), clientErrorHandler: badRequests("ops", lines) });
   bound("ops", server.server, options.connections ?? 512, lines);
 
+  // Clients name a type for what has no body as well (DELETE): nothing is nothing, of whatever type.
+  const parsed = server.getDefaultJsonParser("error", "error");
+  server.addContentTypeParser<string>("application/json", { parseAs: "string" }, (request, body, done) => {
+    if (body === "") done(null, undefined);
+    else void parsed(request, body, done);
+  });
+
   const failure = (code: string, message: string): { error: { code: string; message: string } } => ({ error: { code, message } });
   server.setErrorHandler((error: FastifyError | BadQuery | SwitchSilent, request, reply) => {
     if (error instanceof BadQuery) return reply.code(error.status).send(failure(error.status === 404 ? "NOT_FOUND" : error.status === 503 ? "TOO_MANY" : "BAD_QUERY", error.message));
