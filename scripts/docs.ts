@@ -141,6 +141,18 @@ const meanings: Readonly<Record<string, Readonly<Record<string, string>>>> = {
     UNSUPPORTED: "a backend or a format that this version does not have",
   },
   "src/model/model.ts": { TRANSACTION_TOO_LARGE: "one change would write more than the store takes at once; it alone is refused", TOO_BUSY: "too many transactions wait to be written; nothing was run, and the same call may succeed `retryAfterS` seconds later" },
+  "protocol/etcd/src/errors.ts": {
+    UNAVAILABLE: "no endpoint can be reached, or those that can have no leader",
+    TIMEOUT: "no answer in time",
+    COMPACTED: "etcd does not keep the revision any more",
+    NO_SPACE: "etcd's quota is used up: it takes no writes until space is made and its alarm disarmed",
+    TOO_LARGE: "more bytes or operations than etcd takes in one request",
+    UNAUTHENTICATED: "a wrong user or password, or none where one is wanted",
+    DENIED: "the user may not",
+    REFUSED: "anything else that etcd says no to",
+    PROTOCOL: "what came is not what etcd sends",
+    CLOSED: "used after it was closed",
+  },
   "src/app/pools.ts": {},
   "src/app/service.ts": {
     INVALID: "no http: or https: URL",
