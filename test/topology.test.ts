@@ -1,6 +1,8 @@
 // GET /topology over real apps, model and compiler: what it shows, where it draws things, and that it stays bounded.
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
-import { Topology, type TopologyAnswer, type TopologyQuery } from "../src/ops/topology.ts";
+import { Topology, type TopologyQuery } from "../src/ops/topology.ts";
+import type { TopologyAnswer } from "../src/ops/topology-answer.ts";
+import { Slots } from "../src/ops/places.ts";
 import { chassisTable } from "#app";
 import { Harness, withDependents } from "./support/harness.ts";
 
@@ -31,11 +33,10 @@ async function small(): Promise<Record<"network" | "subnet" | "outside" | "route
   await h.addChassis("hv1", { gateway: true });
   await h.addChassis("hv2");
   const network = await h.create("network", { name: "web", ...A });
-  // Instants of the API are seconds: what was made within one may stand otherwise after a start.
-  h.clock.advance(1000);
   const subnet = await h.create("subnet", { network_id: network.id, ip_version: 4, cidr: "10.0.0.0/24", ...A });
   const outside = await h.create("network", { name: "outside", "router:external": true, ...B });
   await h.create("subnet", { network_id: outside.id, ip_version: 4, cidr: "203.0.113.0/24", ...B });
+  // Instants of the API are seconds: of projects that first had something in the same one, the order is not kept.
   h.clock.advance(1000);
   const router = await h.create("router", { name: "edge", external_gateway_info: { network_id: outside.id }, ...A });
   expect((await h.call("PUT", `/v2.0/routers/${router.id}/add_router_interface`, { subnet_id: subnet.id })).status).toBe(200);
@@ -125,7 +126,35 @@ describe("places", () => {
     expect(after).toMatchObject(before);
     topology.stop();
     topology = made();
-    for (const [id, place] of Object.entries(before)) if (!id.startsWith("hv")) expect(placesOf(await look())[id], id).toEqual(place);
+    expect(placesOf(await look())).toMatchObject(before);
+  });
+
+  test("are the same after a start for whatever was made within one second, hosts that joined in any order included", async () => {
+    for (const host of ["hv3", "hv1", "hv2"]) await h.addChassis(host);
+    for (let i = 0; i < 40; i++) {
+      if (i >= 20) h.clock.advance(1000);
+      await h.create(i % 3 === 2 ? "router" : "network", i < 20 ? A : { project_id: `p${i % 5}` });
+    }
+    const before = placesOf(await look());
+    expect(Object.keys(before).length).toBe(3 + 6 + 40);
+    topology.stop();
+    topology = made();
+    expect(placesOf(await look())).toEqual(before);
+  });
+
+  test("are another's own after a start, but for few that found theirs taken by what is gone", () => {
+    const ids = Array.from({ length: 200 }, (_, i) => `thing ${i}`);
+    const slotsOf = (those: readonly string[]): Slots => {
+      const slots = new Slots(4);
+      for (const id of those) slots.take(id);
+      return slots;
+    };
+    const before = slotsOf(ids);
+    expect(new Set(ids.map((id) => before.of(id))).size).toBe(200);
+    const after = slotsOf(ids.slice(1));
+    expect(ids.slice(1).filter((id) => after.of(id) !== before.of(id)).length).toBeLessThan(10);
+    // As wide as they are many, by a factor of few.
+    expect(Math.max(...ids.map((id) => before.of(id)!))).toBeLessThan(1024);
   });
 
   test("of networks and routers are inside of their project, of ports inside of their network, no two the same", async () => {
@@ -141,7 +170,36 @@ describe("places", () => {
   });
 });
 
+describe("what is asked for beside", () => {
+  test("is shown however deep the rest is", async () => {
+    const ids = await small();
+    const answer = await look({ depth: 1, with: [ids.port, "hv1", ids.router, "gone"] });
+    expect(answer.ports.map(({ id }) => id)).toEqual([ids.port]);
+    expect(answer.routers.map(({ id }) => id)).toEqual([ids.router]);
+    expect(answer.networks.map(({ id }) => id)).toEqual([ids.network]);
+    expect(answer.left_out).toMatchObject({ networks: 2, routers: 1 });
+    const other = await h.create("network", B);
+    const focused = await look({ network: other.id, with: [ids.port, "hv1"] });
+    expect(focused.ports.map(({ id }) => id)).toEqual([ids.port]);
+    expect(focused.hosts.map(({ id }) => id).sort()).toEqual(["hv1", "hv2"]);
+    expect(focused.left_out).toMatchObject({ networks: 0, ports: 0 });
+  });
+});
+
 describe("what is much", () => {
+  test("of one network is counted: its hosts beyond those listed", async () => {
+    const network = await h.create("network", A);
+    const hosts = 203;
+    const ports = ((await h.call("POST", "/v2.0/ports", { ports: Array.from({ length: hosts }, () => ({ network_id: network.id, ...A })) })).body as { ports: { id: string }[] }).ports;
+    for (let i = 0; i < hosts; i++) {
+      await h.addChassis(`h${i}`);
+      await h.plug(`h${i}`, ports[i]!.id, 1);
+    }
+    const [shown] = (await look({ depth: 2 })).networks;
+    expect(shown).toMatchObject({ ports: hosts, host_count: hosts });
+    expect(shown!.hosts.length).toBe(200);
+  });
+
   test("is counted, and not listed unless somebody asks", async () => {
     const network = await h.create("network", A);
     for (let i = 0; i < 520; i++) await h.create("network", { project_id: `p${i % 7}` });

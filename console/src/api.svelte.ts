@@ -55,6 +55,9 @@ export async function ask(path: string, init: RequestInit = {}): Promise<Respons
 
 export const get = async <T>(path: string, signal?: AbortSignal): Promise<T> => (await (await ask(path, signal === undefined ? {} : { signal })).json()) as T;
 
+/** The answer to what is changed, or asked with a body. */
+export const post = async <T>(path: string, body: unknown): Promise<T> => (await (await ask(path, { method: "POST", body: JSON.stringify(body) })).json()) as T;
+
 /** `?a=1&b=2` of what is not empty. */
 export function search(parts: Readonly<Record<string, string | undefined>>): string {
   const query = new URLSearchParams();
@@ -63,12 +66,15 @@ export function search(parts: Readonly<Record<string, string | undefined>>): str
   return text === "" ? "" : `?${text}`;
 }
 
-/** Server-sent events of a path: by fetch, as EventSource bears no token. Ends when the signal says so, or the connection does. */
-export async function* events(path: string, signal: AbortSignal): AsyncGenerator<string> {
-  const { body } = await ask(path, { signal });
+/** Server-sent events of a path from now on: by fetch, as EventSource bears no token. End when the signal says so, or the connection does. */
+export async function events(path: string, signal: AbortSignal): Promise<AsyncGenerator<string>> {
+  return eventsIn((await ask(path, { signal })).body!);
+}
+
+async function* eventsIn(body: ReadableStream<Uint8Array>): AsyncGenerator<string> {
   const decoder = new TextDecoder();
   let buffer = "";
-  for await (const chunk of readable(body!)) {
+  for await (const chunk of readable(body)) {
     buffer += decoder.decode(chunk, { stream: true });
     for (let end = buffer.indexOf("\n\n"); end >= 0; end = buffer.indexOf("\n\n")) {
       const data = buffer.slice(0, end).split("\n").filter((line) => line.startsWith("data: ")).map((line) => line.slice(6)).join("\n");

@@ -1,14 +1,10 @@
-// What the ops listener answers, as far as the console shows it: docs/operations.md, docs/console.md, docs/store.md.
+// What the ops listener answers, as far as the console shows it: docs/operations.md, docs/console.md, docs/store.md. Shapes that the server has in a
+// file that imports little are the server's own; the others are here as far as they are shown.
 
-export interface Problem {
-  readonly kind: string;
-  readonly severity: "critical" | "error" | "warning";
-  readonly since: string;
-  readonly text: string;
-  readonly resources: readonly { readonly type: string; readonly id: string; readonly name?: string }[];
-  readonly switches: readonly string[];
-  readonly cure: { readonly text: string };
-}
+export type { Problem } from "../../src/lib/problem.ts";
+export type { FlowEvent, FlowRecord as Flow } from "../../src/ops/flows/flows.ts";
+export type { Place } from "../../src/ops/places.ts";
+export type { ShownNetwork as MapNetwork, ShownPort as MapPort, ShownRouter as MapRouter, TopologyAnswer as Topology } from "../../src/ops/topology-answer.ts";
 
 export interface SwitchInfo {
   readonly id: string;
@@ -27,67 +23,6 @@ export interface SwitchInfo {
   readonly last_audit: string | null;
   readonly generation: number;
   readonly since: string | null;
-}
-
-export interface Place {
-  readonly x: number;
-  readonly y: number;
-  readonly r: number;
-}
-interface Thing {
-  readonly id: string;
-  readonly name: string;
-  readonly state: string;
-  readonly place: Place;
-}
-export interface MapNetwork extends Thing {
-  readonly project: string;
-  readonly ports: number;
-  readonly hosts: readonly string[];
-}
-export interface MapRouter extends Thing {
-  readonly project: string;
-  readonly links: readonly { readonly network: string; readonly port: string; readonly kind: "interface" | "gateway" }[];
-}
-export interface MapPort extends Thing {
-  readonly project: string;
-  readonly network: string;
-  readonly host: string | null;
-  readonly device_id: string;
-  readonly device_owner: string;
-}
-export interface Topology {
-  readonly generation: number;
-  readonly depth: number;
-  readonly hosts: readonly (Thing & { readonly ports: number })[];
-  readonly projects: readonly { readonly id: string; readonly networks: number; readonly routers: number; readonly ports: number; readonly place: Place }[];
-  readonly networks: readonly MapNetwork[];
-  readonly external: readonly MapNetwork[];
-  readonly routers: readonly MapRouter[];
-  readonly ports: readonly MapPort[];
-  readonly left_out: Readonly<Record<string, number>>;
-}
-
-export interface Flow {
-  readonly switch: string;
-  readonly table_id: number;
-  readonly table: string;
-  readonly priority: number;
-  readonly match: string;
-  readonly actions: string;
-  readonly cookie: string;
-  readonly app: string;
-  readonly rule: string;
-  readonly about: string;
-  readonly resources: readonly { readonly type: string; readonly id: string; readonly name?: string; readonly call?: string; readonly generation?: number }[];
-  readonly state: string;
-  readonly packet_count?: number;
-  readonly byte_count?: number;
-}
-export interface FlowEvent {
-  readonly event: "added" | "changed" | "removed";
-  readonly generation: number;
-  readonly flow: Flow;
 }
 
 export interface Commit {

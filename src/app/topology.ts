@@ -3,21 +3,29 @@
 import type { LiveView } from "./soft-table.ts";
 import type { Row, Table } from "./table.ts";
 
+/** What the map is read from. */
+export interface MapView extends LiveView {
+  /** As `by`, but so many at most, and no more are read. */
+  first<R extends Row, I extends string>(table: Table<R, I>, index: I, key: string, most: number): readonly Readonly<R>[];
+}
+
 /** What things the map has of rows of a table; such a row has an id, a name, a project (`project_id`) and the instant it was made (`created_at`). */
 export interface MapList<R extends Row = Row> {
   readonly table: Table<R>;
   /** How it is, in the words of the API: "ACTIVE", "DOWN", "BUILD". */
   state(this: void, view: LiveView, row: R): string;
+  /** A number that rows have for life, greater for one that was made later. */
+  order(this: void, row: R): number;
 }
 
-export interface MapPorts<R extends Row = Row> extends MapList<R> {
+export interface MapPorts<R extends Row = Row> extends Omit<MapList<R>, "order"> {
   /** The network that a port is in, always the same. */
   network(this: void, row: R): string;
   /** How many ports a network has, without reading them. */
   countIn(this: void, view: LiveView, networkId: string): number;
-  in(this: void, view: LiveView, networkId: string): readonly R[];
+  in(this: void, view: MapView, networkId: string, most: number): readonly R[];
   /** Those of a project, in whatever networks. */
-  of(this: void, view: LiveView, projectId: string): readonly R[];
+  of(this: void, view: MapView, projectId: string, most: number): readonly R[];
   /** How many ports a host has, without reading them. */
   countAt(this: void, view: LiveView, chassis: string): number;
   /** Hosts that a network has ports on, in any order. */

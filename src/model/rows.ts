@@ -276,6 +276,14 @@ export class Layer implements ReadView {
     return this.collect(table, (data) => data.ids(index, key));
   }
 
+  /** As `by`, but so many at most. */
+  first<R extends Row, I extends string>(table: Table<R, I>, index: I, key: string, most: number): readonly Readonly<R>[] {
+    const data = this.parent === undefined ? this.data.get(table.name) : undefined;
+    if (data === undefined) return this.by(table, index, key).slice(0, most);
+    const rows: R[] = [];
+    for (const id of data.ids(index, key)) if (rows.push(data.rows.get(id) as R) >= most) break;
+    return rows;
+  }
   count<R extends Row, I extends string>(table: Table<R, I>, index: I, key: string): number {
     if (this.parent === undefined) return (this.data.get(table.name) ?? this.absent(table))?.size(index, key) ?? 0;
     let count = 0;

@@ -1,9 +1,10 @@
 // The one view outside of rules and transactions: every table, wherever its rows are kept. What is not there is an error that names
 // the table, so that nobody takes a table that is missing for one that is empty.
-import type { AnyTable, LiveView, ReadView, Row, SettingDecls, Settings, SettingValues, SoftTable, Table } from "#app";
+import type { AnyTable, MapView, ReadView, Row, SettingDecls, Settings, SettingValues, SoftTable, Table } from "#app";
 import type { Facts } from "./facts.ts";
+import { Layer } from "./rows.ts";
 
-export class View implements LiveView {
+export class View implements MapView {
   private readonly stored: ReadView;
   private readonly derived: ReadView | undefined;
   private readonly soft: Facts | undefined;
@@ -40,6 +41,10 @@ export class View implements LiveView {
   }
   by<R extends Row, I extends string>(table: Table<R, I>, index: I, key: string): readonly Readonly<R>[] {
     return this.of(table).by(table, index, key);
+  }
+  first<R extends Row, I extends string>(table: Table<R, I>, index: I, key: string, most: number): readonly Readonly<R>[] {
+    const of = this.of(table);
+    return of instanceof Layer ? of.first(table, index, key, most) : of.by(table, index, key).slice(0, most);
   }
   count<R extends Row, I extends string>(table: Table<R, I>, index: I, key: string): number {
     return this.of(table).count(table, index, key);

@@ -1,5 +1,5 @@
 // Where the map draws things. A place follows from what contains a thing and from its own number there, never from how many others there are:
-// adding one moves none. Hosts stand left of the middle, projects right of it, one cell each; networks and routers are in the disc of
+// adding one moves none, nor does a start. Hosts stand left of the middle, projects right of it, one cell each; networks and routers are in the disc of
 // their project, ports in that of their network.
 
 export interface Place {
@@ -9,23 +9,40 @@ export interface Place {
   readonly r: number;
 }
 
-/** Numbers for things that come and go: one that became free is given again. */
+/**
+ * Numbers for things that come and go. Which one a thing gets follows from its id: the first that is free of a few, which are drawn from ever more
+ * numbers. So whoever counts them anew, in the order in which they came, gives the same ones, but to those that found theirs taken by what is gone.
+ */
 export class Slots {
   private readonly slots = new Map<string, number>();
-  private readonly free: number[] = [];
+  private readonly taken = new Set<number>();
+  private readonly fewest: number;
+
+  /** `fewest`: numbers that the first ones are drawn from. */
+  constructor(fewest: number) {
+    this.fewest = fewest;
+  }
 
   get size(): number {
     return this.slots.size;
   }
   take(id: string): void {
-    if (!this.slots.has(id)) this.slots.set(id, this.free.pop() ?? this.slots.size);
+    if (this.slots.has(id)) return;
+    for (let of = this.fewest; ; of *= 2) {
+      for (let attempt = 0; attempt < 3; attempt++) {
+        const slot = fnv(`${of} ${attempt} ${id}`) % of;
+        if (this.taken.has(slot)) continue;
+        this.taken.add(slot);
+        this.slots.set(id, slot);
+        return;
+      }
+    }
   }
   give(id: string): void {
     const slot = this.slots.get(id);
     if (slot === undefined) return;
     this.slots.delete(id);
-    if (this.slots.size === 0) this.free.length = 0;
-    else this.free.push(slot);
+    this.taken.delete(slot);
   }
   of(id: string): number | undefined {
     return this.slots.get(id);
@@ -45,8 +62,9 @@ function cell(n: number): [column: number, row: number] {
   return along <= shell ? [shell, along] : [2 * shell - along, shell];
 }
 
-export function hostPlace(slot: number): Place {
-  const [column, row] = cell(slot);
+/** `key`: the chassis' own, from 1. */
+export function hostPlace(key: number): Place {
+  const [column, row] = cell(key - 1);
   return place(-1 - column / 2, row / 2, 0.1);
 }
 
@@ -57,10 +75,10 @@ export function projectPlace(slot: number): Place {
 
 /** A turn of this much after each leaves the widest gaps, however many there are. */
 const GOLDEN = Math.PI * (3 - Math.sqrt(5));
-/** So many are evenly spread; those that come later are ever nearer to the rim, and there is room for any number. */
-const EVENLY = 12;
+/** Numbers below this are evenly spread; the others are ever nearer to the rim, and there is room for any. */
+export const EVENLY = 12;
 
-/** The n-th thing inside of a project. */
+/** The thing with that number inside of a project. */
 export function memberPlace(project: Place, slot: number): Place {
   const distance = project.r * 0.9 * Math.sqrt((slot + 0.3) / (slot + EVENLY));
   return place(project.x + distance * Math.cos(slot * GOLDEN), project.y + distance * Math.sin(slot * GOLDEN), project.r * 0.1);

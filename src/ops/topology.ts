@@ -1,75 +1,30 @@
 // GET /topology: everything there is as a picture, never all at once. What is counted and where it stands is kept by what changes; an
 // answer is bounded, reads what it shows, and says what it left out.
-import { chassisTable, type AnyTable, type App, type LiveView, type MapLink, type MapList, type MapPart, type MapPorts, type Row } from "#app";
-import { hostPlace, memberPlace, portPlace, projectPlace, Slots, type Place } from "./places.ts";
+import { chassisTable, type AnyTable, type App, type MapLink, type MapList, type MapPart, type MapPorts, type MapView, type Row } from "#app";
+import { EVENLY, hostPlace, memberPlace, portPlace, projectPlace, Slots, type Place } from "./places.ts";
+import type { ShownHost, ShownNetwork, ShownPort, ShownProject, ShownRouter, TopologyAnswer } from "./topology-answer.ts";
 import { BadQuery, queryOf, type OpsServer } from "./server.ts";
 
 /** Things of a list in one answer; of all lists together where nobody said how deep to look; links of one router, and hosts of one network. */
 const LISTED = 2000;
 const UNASKED = 500;
 const LINKS = 200;
-
-/** `state` in the API's words, of hosts as in GET /switches. */
-export interface Shown {
-  readonly id: string;
-  readonly name: string;
-  readonly state: string;
-  readonly place: Place;
-}
-export interface ShownHost extends Shown {
-  readonly ports: number;
-}
-export interface ShownProject {
-  /** "": of no project. */
-  readonly id: string;
-  readonly networks: number;
-  readonly routers: number;
-  readonly ports: number;
-  readonly place: Place;
-}
-export interface ShownNetwork extends Shown {
-  readonly project: string;
-  readonly ports: number;
-  /** Those that have ports of it, at most 200. */
-  readonly hosts: readonly string[];
-}
-export interface ShownRouter extends Shown {
-  readonly project: string;
-  /** At most 200. */
-  readonly links: readonly MapLink[];
-}
-export interface ShownPort extends Shown {
-  readonly project: string;
-  readonly network: string;
-  readonly host: string | null;
-  readonly device_id: string;
-  readonly device_owner: string;
-}
-
-export interface TopologyAnswer {
-  readonly generation: number;
-  /** 1: hosts and projects; 2: networks and routers too; 3: ports too. */
-  readonly depth: number;
-  readonly hosts: readonly ShownHost[];
-  readonly projects: readonly ShownProject[];
-  readonly networks: readonly ShownNetwork[];
-  readonly routers: readonly ShownRouter[];
-  readonly ports: readonly ShownPort[];
-  /** Networks that lead outside. */
-  readonly external: readonly ShownNetwork[];
-  /** How many there are in all of what was asked for that are not shown, by list. */
-  readonly left_out: { readonly hosts: number; readonly projects: number; readonly networks: number; readonly routers: number; readonly ports: number };
-}
+/** Things that are shown beside, at most: those on the way of a packet. */
+const BESIDE = 64;
+/** Numbers from which the first projects draw theirs. */
+const PROJECTS = 4;
 
 export interface TopologyQuery {
   readonly project?: string;
   readonly network?: string;
   readonly depth?: 1 | 2 | 3;
+  /** Ids of ports, networks, and routers that are shown whatever else is. */
+  readonly with?: readonly string[];
 }
 
 export interface TopologyParts {
   readonly apps: readonly Pick<App, "map">[];
-  readonly view: LiveView;
+  readonly view: MapView;
   readonly generation: () => number;
   readonly switches: () => Iterable<{ readonly id: string; readonly hostname?: string; readonly state?: string }>;
   readonly onChanges: (observer: (changes: readonly { readonly table: AnyTable; readonly id: string; readonly before: Row | undefined; readonly after: Row | undefined }[]) => void) => () => void;
@@ -85,11 +40,20 @@ interface Owned extends Row {
 const compare = (a: string, b: string): number => (a < b ? -1 : a > b ? 1 : 0);
 
 class Project {
-  readonly networks = new Set<string>();
-  readonly routers = new Set<string>();
-  /** Of both. */
-  readonly slots = new Slots();
+  // Each counts by itself, by the order of its own; networks have the even numbers of both.
+  readonly networks = new Slots(EVENLY / 2);
+  readonly routers = new Slots(EVENLY / 2);
   ports = 0;
+
+  get isEmpty(): boolean {
+    return this.ports + this.networks.size + this.routers.size === 0;
+  }
+  slotOf(id: string): number | undefined {
+    const network = this.networks.of(id);
+    if (network !== undefined) return 2 * network;
+    const router = this.routers.of(id);
+    return router === undefined ? undefined : 2 * router + 1;
+  }
 }
 
 export class Topology {
@@ -99,8 +63,7 @@ export class Topology {
   private readonly routers: MapList | undefined;
   private readonly ports: MapPorts | undefined;
   private readonly projects = new Map<string, Project>();
-  private readonly projectSlots = new Slots();
-  private readonly hostSlots = new Slots();
+  private readonly projectSlots = new Slots(PROJECTS);
   private readonly counts = { networks: 0, routers: 0, ports: 0 };
   /** Stops following changes. */
   readonly stop: () => void;
@@ -112,14 +75,8 @@ export class Topology {
     this.routers = this.maps.find(({ routers }) => routers)?.routers;
     this.ports = this.maps.find(({ ports }) => ports)?.ports;
     this.addAll();
-    for (const id of [...parts.view.all(chassisTable)].map((chassis) => chassis.id).sort()) this.hostSlots.take(id);
     this.stop = parts.onChanges((changes) => {
-      for (const { table, id, before, after } of changes) {
-        if (table === chassisTable) {
-          if (after === undefined) this.hostSlots.give(id);
-          else this.hostSlots.take(id);
-          continue;
-        }
+      for (const { table, before, after } of changes) {
         const list = table === this.ports?.table ? "ports" : table === this.networks?.table ? "networks" : table === this.routers?.table ? "routers" : undefined;
         if (list === undefined || (before !== undefined && after !== undefined && (before as Owned).project_id === (after as Owned).project_id)) continue;
         if (before !== undefined) this.remove(list, before as Owned);
@@ -128,21 +85,23 @@ export class Topology {
     });
   }
 
-  /** In the order in which they came, so that they stand where they stood before a restart, unless others went meanwhile. */
+  /** In the order in which they came, so that each finds free what it found free then. */
   private addAll(): void {
-    const rows: { readonly list: "networks" | "routers" | "ports"; readonly row: Owned }[] = [];
-    const came = new Map<string, string>();
-    for (const list of ["networks", "routers", "ports"] as const) {
-      if (this[list] === undefined) continue;
-      for (const row of this.parts.view.all(this[list].table) as Iterable<Owned>) {
-        if (list !== "ports") rows.push({ list, row });
+    const came = new Map<string, { readonly at: string; readonly order: number }>();
+    const lists = (["networks", "routers", "ports"] as const).flatMap((list) => {
+      const of = this[list];
+      if (of === undefined) return [];
+      const rows = [...(this.parts.view.all(of.table) as Iterable<Owned>)];
+      const order = "order" in of ? of.order : () => Infinity;
+      for (const row of rows) {
+        const one = { at: row.created_at, order: order(row) };
         const first = came.get(row.project_id);
-        if (first === undefined || row.created_at < first) came.set(row.project_id, row.created_at);
+        if (first === undefined || one.at < first.at || (one.at === first.at && one.order < first.order)) came.set(row.project_id, one);
       }
-    }
-    for (const [id] of [...came].sort(([a, first], [b, second]) => compare(first, second) || compare(a, b))) this.projectSlots.take(id);
-    for (const { list, row } of rows.sort((a, b) => compare(a.row.created_at, b.row.created_at) || compare(a.row.id, b.row.id))) this.add(list, row);
-    if (this.ports !== undefined) for (const row of this.parts.view.all(this.ports.table)) this.add("ports", row as Owned);
+      return [{ list, rows: list === "ports" ? rows : rows.sort((a, b) => order(a) - order(b)) }];
+    });
+    for (const [id] of [...came].sort(([a, { at, order }], [b, other]) => compare(at, other.at) || (order === other.order ? 0 : order - other.order) || compare(a, b))) this.projectSlots.take(id);
+    for (const { list, rows } of lists) for (const row of rows) this.add(list, row);
   }
 
   private add(list: "networks" | "routers" | "ports", { id, project_id: owner }: Owned): void {
@@ -151,10 +110,7 @@ export class Topology {
     this.projectSlots.take(owner);
     this.counts[list]++;
     if (list === "ports") project.ports++;
-    else {
-      project[list].add(id);
-      project.slots.take(id);
-    }
+    else project[list].take(id);
   }
 
   private remove(list: "networks" | "routers" | "ports", { id, project_id: owner }: Owned): void {
@@ -162,11 +118,8 @@ export class Topology {
     if (project === undefined) return;
     this.counts[list]--;
     if (list === "ports") project.ports--;
-    else {
-      project[list].delete(id);
-      project.slots.give(id);
-    }
-    if (project.ports + project.slots.size > 0) return;
+    else project[list].give(id);
+    if (!project.isEmpty) return;
     this.projects.delete(owner);
     this.projectSlots.give(owner);
   }
@@ -177,8 +130,7 @@ export class Topology {
     const asked = query.network === undefined ? undefined : this.networks === undefined ? undefined : (view.get(this.networks.table, query.network) as Owned | undefined);
     if (query.network !== undefined && asked === undefined) throw new BadQuery("network", `there is no network '${query.network.slice(0, 64)}'`, 404);
     if (asked !== undefined && query.project !== undefined && asked.project_id !== query.project) throw new BadQuery("network", `network ${asked.id} is of another project`, 404);
-    const picture = new Picture(this, asked, query.project);
-    return picture.draw(query.depth);
+    return new Picture(this, asked, query.project).draw(query.depth, query.with ?? []);
   }
 
   // What follows is for Picture.
@@ -202,8 +154,8 @@ export class Topology {
     return { networks: one?.networks.size ?? 0, routers: one?.routers.size ?? 0, ports: one?.ports ?? 0 };
   }
   *idsOf(list: "networks" | "routers", project: string | undefined): Iterable<string> {
-    if (project !== undefined) yield* this.projects.get(project)?.[list] ?? [];
-    else for (const one of this.projects.values()) yield* one[list];
+    if (project !== undefined) yield* this.projects.get(project)?.[list].ids() ?? [];
+    else for (const one of this.projects.values()) yield* one[list].ids();
   }
   *projectsShown(only: string | undefined): Iterable<ShownProject> {
     for (const id of only === undefined ? this.projectSlots.ids() : [only]) {
@@ -220,12 +172,12 @@ export class Topology {
   }
   placeOf({ id, project_id: owner }: Owned): Place | undefined {
     const around = this.placeOfProject(owner);
-    const slot = this.projects.get(owner)?.slots.of(id);
+    const slot = this.projects.get(owner)?.slotOf(id);
     return around === undefined || slot === undefined ? undefined : memberPlace(around, slot);
   }
   placeOfHost(id: string): Place | undefined {
-    const slot = this.hostSlots.of(id);
-    return slot === undefined ? undefined : hostPlace(slot);
+    const key = this.parts.view.get(chassisTable, id)?.key;
+    return key === undefined ? undefined : hostPlace(key);
   }
 }
 
@@ -238,7 +190,7 @@ class Picture {
   private readonly networks = new Map<string, ShownNetwork>();
   private readonly external = new Map<string, ShownNetwork>();
   private readonly routers = new Map<string, ShownRouter>();
-  private readonly ports: ShownPort[] = [];
+  private readonly ports = new Map<string, ShownPort>();
 
   constructor(of: Topology, asked: Owned | undefined, project: string | undefined) {
     this.of = of;
@@ -246,7 +198,7 @@ class Picture {
     this.project = project;
   }
 
-  draw(wanted: 1 | 2 | 3 | undefined): TopologyAnswer {
+  draw(wanted: 1 | 2 | 3 | undefined, beside: readonly string[]): TopologyAnswer {
     const { of, asked, project } = this;
     const { generation, lists, view } = of.reading;
     const whose = asked?.project_id ?? project;
@@ -255,15 +207,17 @@ class Picture {
     if (depth >= 2) this.addInside();
     const own = this.networks.size + this.external.size;
     if (depth >= 3) this.addPorts();
-    // Last: they are shown beside, not asked for.
+    const ownPorts = this.ports.size;
     const ownRouters = this.routers.size;
+    // Last: they are shown beside, not asked for.
+    for (const id of beside.slice(0, BESIDE)) this.addBeside(id);
     for (const { links } of [...this.routers.values()]) for (const { network } of links) this.addNetwork(network);
     const hosts = this.hostsShown();
     const projects = [...take(of.projectsShown(whose), LISTED)];
     return {
-      generation: generation(), depth, hosts: hosts.shown, projects, networks: [...this.networks.values()], routers: [...this.routers.values()], ports: this.ports, external: [...this.external.values()],
+      generation: generation(), depth, hosts: hosts.shown, projects, networks: [...this.networks.values()], routers: [...this.routers.values()], ports: [...this.ports.values()], external: [...this.external.values()],
       left_out: {
-        hosts: hosts.leftOut, projects: whose === undefined ? of.projectCount - projects.length : 0, networks: Math.max(0, all.networks - own), routers: Math.max(0, all.routers - ownRouters), ports: Math.max(0, all.ports - this.ports.length),
+        hosts: hosts.leftOut, projects: whose === undefined ? of.projectCount - projects.length : 0, networks: Math.max(0, all.networks - own), routers: Math.max(0, all.routers - ownRouters), ports: Math.max(0, all.ports - ownPorts),
       },
     };
   }
@@ -285,9 +239,10 @@ class Picture {
     const row = networks === undefined ? undefined : (view.get(networks.table, id) as Owned | undefined);
     const place = row === undefined ? undefined : this.of.placeOf(row);
     if (row === undefined || place === undefined) return true;
-    const hosts = (ports?.hosts(view, id) ?? []).slice(0, LINKS).sort();
+    const at = ports?.hosts(view, id) ?? [];
+    const hosts = at.toSorted().slice(0, LINKS);
     for (const host of hosts) this.hosts.add(host);
-    const shown = { id, name: row.name, state: networks!.state(view, row), place, project: row.project_id, ports: ports?.countIn(view, id) ?? 0, hosts };
+    const shown = { id, name: row.name, state: networks!.state(view, row), place, project: row.project_id, ports: ports?.countIn(view, id) ?? 0, hosts, host_count: at.length };
     (this.of.isExternal(id) ? this.external : this.networks).set(id, shown);
     return true;
   }
@@ -297,26 +252,42 @@ class Picture {
     const row = routers === undefined ? undefined : (view.get(routers.table, id) as Owned | undefined);
     const place = row === undefined ? undefined : this.of.placeOf(row);
     if (row === undefined || place === undefined) return;
-    const links = this.of.links(id).sort((a, b) => (a.port < b.port ? -1 : 1)).slice(0, LINKS);
-    this.routers.set(id, { id, name: row.name, state: routers!.state(view, row), place, project: row.project_id, links });
+    const links = this.of.links(id).sort((a, b) => (a.port < b.port ? -1 : 1));
+    this.routers.set(id, { id, name: row.name, state: routers!.state(view, row), place, project: row.project_id, links: links.slice(0, LINKS), link_count: links.length });
   }
 
   private addPorts(): void {
     const { view, lists: { ports } } = this.of.reading;
     if (ports === undefined) return;
     const { asked, project } = this;
-    const within = asked !== undefined ? [ports.in(view, asked.id)] : project !== undefined ? [ports.of(view, project)] : [...this.networks.keys(), ...this.external.keys()].map((network) => ports.in(view, network));
-    for (const rows of within) {
-      for (const row of rows as readonly Owned[]) {
-        if (this.ports.length >= LISTED) return;
-        const network = ports.network(row);
-        this.addNetwork(network);
-        const around = this.networks.get(network) ?? this.external.get(network);
-        if (around === undefined) continue;
-        const { id: device_id, owner: device_owner } = ports.device(row);
-        this.ports.push({ id: row.id, name: row.name, state: ports.state(view, row), place: portPlace(around.place, row.id), project: row.project_id, network, host: ports.host(view, row) ?? null, device_id, device_owner });
-      }
+    const networks = asked !== undefined ? [asked.id] : project !== undefined ? [undefined] : [...this.networks.keys(), ...this.external.keys()];
+    for (const network of networks) {
+      const left = LISTED - this.ports.size;
+      if (left <= 0) return;
+      for (const row of network === undefined ? ports.of(view, project!, left) : ports.in(view, network, left)) this.addPort(ports, row as Owned);
     }
+  }
+
+  private addPort(ports: MapPorts, row: Owned): void {
+    const { view } = this.of.reading;
+    const network = ports.network(row);
+    this.addNetwork(network);
+    const around = this.networks.get(network) ?? this.external.get(network);
+    if (around === undefined) return;
+    const { id: device_id, owner: device_owner } = ports.device(row);
+    const host = ports.host(view, row) ?? null;
+    if (host !== null) this.hosts.add(host);
+    this.ports.set(row.id, { id: row.id, name: row.name, state: ports.state(view, row), place: portPlace(around.place, row.id), project: row.project_id, network, host, device_id, device_owner });
+  }
+
+  /** What nobody has that id is on the way of no packet any more. */
+  private addBeside(id: string): void {
+    const { view, lists: { networks, routers, ports } } = this.of.reading;
+    const port = ports === undefined ? undefined : view.get(ports.table, id);
+    if (port !== undefined) this.addPort(ports!, port as Owned);
+    else if (networks !== undefined && view.get(networks.table, id) !== undefined) this.addNetwork(id);
+    else if (routers !== undefined && view.get(routers.table, id) !== undefined) this.addRouter(id);
+    else if (this.of.placeOfHost(id) !== undefined) this.hosts.add(id);
   }
 
   private hostsShown(): { readonly shown: ShownHost[]; readonly leftOut: number } {
@@ -344,12 +315,14 @@ function* take<T>(items: Iterable<T>, most: number): Iterable<T> {
 /** Adds `GET /topology`. */
 export function topologyRoutes(server: OpsServer, topology: Topology): void {
   server.get("/topology", (request) => {
-    const query = queryOf(request.url, ["project", "network", "depth"]);
+    const query = queryOf(request.url, ["project", "network", "depth", "with"]);
     const depth = query.get("depth");
     if (depth !== undefined && !["1", "2", "3"].includes(depth)) throw new BadQuery("depth", `'${depth.slice(0, 64)}' is not one of 1, 2, 3`);
     const project = query.get("project");
     const network = query.get("network");
     if (network === "") throw new BadQuery("network", "is empty");
-    return topology.answer({ ...(project !== undefined && { project }), ...(network !== undefined && { network }), ...(depth !== undefined && { depth: Number(depth) as 1 | 2 | 3 }) });
+    const ids = query.get("with")?.split(",");
+    if (ids !== undefined && ids.length > BESIDE) throw new BadQuery("with", `names ${ids.length} things; ${BESIDE} are the most`);
+    return topology.answer({ ...(ids !== undefined && { with: ids }), ...(project !== undefined && { project }), ...(network !== undefined && { network }), ...(depth !== undefined && { depth: Number(depth) as 1 | 2 | 3 }) });
   });
 }

@@ -1,5 +1,5 @@
 // A real browser, Debian's Chromium, and what goes wrong in it: errors of pages, what their policy refused, what axe finds of accessibility.
-import { createServer, connect, type AddressInfo } from "node:net";
+import { createServer, connect, type AddressInfo, type Socket } from "node:net";
 import { existsSync, readFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { chromium, type Browser, type BrowserContextOptions, type Page } from "playwright-core";
@@ -11,15 +11,33 @@ export const haveChromium = existsSync(CHROMIUM);
 export const launch = (): Promise<Browser> =>
   chromium.launch({ executablePath: CHROMIUM, args: ["--no-sandbox", "--use-gl=angle", "--use-angle=swiftshader", "--enable-unsafe-swiftshader", "--disable-dev-shm-usage"] });
 
-/** A TCP port of this machine that leads to a unix socket: browsers speak to no such. */
-export async function forwarded(socket: string): Promise<{ readonly url: string; close(): void }> {
+/** A TCP port of this machine that leads to a unix socket: browsers speak to no such. `cut`: nothing goes through it until `again`. */
+export async function forwarded(socket: string): Promise<{ readonly url: string; cut(): void; again(): void; close(): void }> {
+  const open = new Set<Socket>();
+  let isCut = false;
   const server = createServer((from) => {
+    if (isCut) {
+      from.destroy();
+      return;
+    }
     const to = connect(socket);
     from.pipe(to).pipe(from);
-    for (const one of [from, to]) one.on("error", () => [from, to].forEach((other) => other.destroy()));
+    for (const one of [from, to]) {
+      open.add(one);
+      one.on("error", () => [from, to].forEach((other) => other.destroy()));
+      one.on("close", () => open.delete(one));
+    }
   });
   await new Promise<void>((done) => server.listen(0, "127.0.0.1", done));
-  return { url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`, close: () => void server.close() };
+  return {
+    url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
+    cut: () => {
+      isCut = true;
+      for (const one of open) one.destroy();
+    },
+    again: () => void (isCut = false),
+    close: () => void server.close(),
+  };
 }
 
 /** A page that keeps what its console and its policy complained of. */

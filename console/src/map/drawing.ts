@@ -56,14 +56,16 @@ export function drawing(topology: Topology, colours: Colours, traced: readonly s
   for (const { id, name, state, place, ports } of topology.hosts) add({ kind: "host", id, name: name === "" ? id : name, state, about: `${ports} ports` }, id, place, colour(id, colours.host, state));
   const networks = [...topology.networks, ...topology.external];
   const outside = new Set(topology.external.map(({ id }) => id));
-  for (const { id, name, state, place, ports, hosts } of networks) {
-    const about = `${outside.has(id) ? "leads outside, " : ""}${ports} ports${hosts.length === 0 ? "" : ` at ${hosts.length > 4 ? `${hosts.length} hosts` : hosts.join(", ")}`}`;
+  for (const { id, name, state, place, ports, hosts, host_count } of networks) {
+    const about = `${outside.has(id) ? "leads outside, " : ""}${ports} ports${host_count === 0 ? "" : ` at ${host_count > 4 ? `${host_count} hosts` : hosts.join(", ")}${host_count > hosts.length ? ` (lines lead to ${hosts.length} of them)` : ""}`}`;
     add({ kind: "network", id, name: short(name, id), state, about }, short(name, id), place, colour(id, outside.has(id) ? colours.external : colours.network, state));
     for (const host of hosts) lines.push({ from: `network/${id}`, to: `host/${host}`, color: colours.line, width: 0.004 });
   }
   const named = new Map(networks.map(({ id, name }) => [id, short(name, id)]));
-  for (const { id, name, state, place, links } of topology.routers) {
-    add({ kind: "router", id, name: short(name, id), state, about: `on ${[...new Set(links.map(({ network }) => named.get(network) ?? network.slice(0, 8)))].join(", ") || "no network"}` }, short(name, id), place, colour(id, colours.router, state));
+  for (const { id, name, state, place, links, link_count } of topology.routers) {
+    const on = [...new Set(links.map(({ network }) => named.get(network) ?? network.slice(0, 8)))];
+    const more = on.length - 8 + link_count - links.length;
+    add({ kind: "router", id, name: short(name, id), state, about: `on ${on.slice(0, 8).join(", ") || "no network"}${more > 0 ? ` and ${more} more` : ""}` }, short(name, id), place, colour(id, colours.router, state));
     for (const { network, kind } of links) lines.push({ from: `router/${id}`, to: `network/${network}`, color: kind === "gateway" ? colours.external : colours.router, width: 0.008 });
   }
   for (const { id, name, state, place, network, host, device_owner } of topology.ports) {

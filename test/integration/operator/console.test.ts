@@ -1,6 +1,7 @@
 // The console in a real browser, over a real controller with real switches: every view, by pointer, by keys and on a phone, with nothing in the
 // browser's console and nothing serious for axe. Pictures for docs/ are taken when AXION_SCREENSHOTS names a folder.
 import { execFileSync } from "node:child_process";
+import { request } from "node:http";
 import path from "node:path";
 import type { Browser, Page } from "playwright-core";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
@@ -59,7 +60,7 @@ describe.runIf(haveChromium)("the console", () => {
     }
     expect(complaints).toEqual([]);
     await page.context().close();
-  });
+  }, 60_000);
 
   test("fits a phone: nothing is wider than the screen but what scrolls by itself", async () => {
     const { page, complaints } = await opened(browser, { viewport: { width: 360, height: 740 }, isMobile: true, hasTouch: true });
@@ -109,6 +110,84 @@ describe.runIf(haveChromium)("the console", () => {
     await chosen.getByRole("link", { name: /generation \d+/ }).first().click();
     await page.waitForSelector(SHOWN.history);
     expect(complaints).toEqual([]);
+    await page.context().close();
+  });
+
+  test("keeps what changes while the flows arrive: what came is there, what went is not", async () => {
+    const { page, complaints } = await opened(browser);
+    const paired = async (address: string): Promise<void> => {
+      expect((await cloud.controller.api("PUT", `/v2.0/ports/${vm.port.id}`, { port: { allowed_address_pairs: [{ ip_address: address }] } })).status).toBe(200);
+      await expect.poll(async () => JSON.stringify((await cloud.controller.ops("GET", `/flows?resource=${vm.port.id}`)).body)).toContain(address);
+    };
+    await paired("10.1.0.201");
+    await page.route(/\/flows\?/, async (route) => {
+      // The switch's flows of before, late.
+      const response = await route.fetch();
+      await paired("10.1.0.202");
+      await page.getByText(/[1-9]\d* changes meanwhile/).waitFor();
+      await route.fulfill({ response });
+    }, { times: 1 });
+    await page.goto(`${door.url}/console/#/flows?resource=${vm.port.id}`);
+    await page.getByText(/, live/).waitFor();
+    const flows = (await cloud.controller.ops<{ flows: unknown[] }>("GET", `/flows?resource=${vm.port.id}`)).body.flows.length;
+    await expect.poll(() => page.getByRole("grid").getAttribute("aria-rowcount"), { timeout: 10_000 }).toBe(String(flows + 1));
+    expect(complaints).toEqual([]);
+    await page.context().close();
+  });
+
+  test("follows flows again after a controller that was away, however often it was tried", async () => {
+    const { page } = await opened(browser);
+    let failed = 0;
+    page.on("requestfailed", (request) => {
+      if (request.url().includes("/flows/stream")) failed++;
+    });
+    await page.goto(`${door.url}/console/#/flows?resource=${vm.port.id}`);
+    await page.getByText(/, live/).waitFor();
+    door.cut();
+    try {
+      await page.getByText("not live now").waitFor();
+      await expect.poll(() => failed, { timeout: 20_000 }).toBeGreaterThan(2);
+    } finally {
+      door.again();
+    }
+    await page.getByText(/, live/).waitFor({ timeout: 20_000 });
+    await page.context().close();
+  });
+
+  test("reads the flows once where it may not follow them, and follows when it may", async () => {
+    const others = Array.from({ length: 64 }, () => request({ socketPath: cloud.controller.opsSocket, path: "/flows/stream" }));
+    await Promise.all(others.map((one) => new Promise((done) => one.on("response", done).end())));
+    const { page } = await opened(browser);
+    const asked = { streams: 0, dumps: 0 };
+    page.on("request", (one) => {
+      if (one.url().includes("/flows/stream")) asked.streams++;
+      else if (one.url().includes("/flows?")) asked.dumps++;
+    });
+    await page.goto(`${door.url}/console/#/flows?resource=${vm.port.id}`);
+    await expect.poll(() => asked.streams, { timeout: 20_000 }).toBeGreaterThan(2);
+    expect(asked.dumps).toBe(1);
+    expect(await page.getByRole("gridcell").count()).toBeGreaterThan(0);
+    await page.getByText("too many clients").waitFor();
+    for (const one of others) one.destroy();
+    await page.getByText(/, live/).waitFor({ timeout: 20_000 });
+    expect(asked.dumps).toBe(2);
+    await page.context().close();
+  });
+
+  test("has the map in the colours that are asked for now, and asks for a network of no project as such", async () => {
+    const { page } = await opened(browser, { colorScheme: "light" });
+    await look(page, "map");
+    const colour = (): Promise<string | null> => page.locator(".legend circle").first().getAttribute("fill");
+    const light = await colour();
+    await page.emulateMedia({ colorScheme: "dark" });
+    await expect.poll(colour, { timeout: 10_000 }).not.toBe(light);
+    await page.getByRole("button", { name: "Colours" }).click();
+    await expect.poll(colour, { timeout: 10_000 }).toBe(light);
+    await page.getByRole("button", { name: "Colours" }).click();
+    await expect.poll(colour, { timeout: 10_000 }).not.toBe(light);
+    const sent = page.waitForRequest(/topology/);
+    await page.goto(`${door.url}/console/#/map?project=-&network=${web.network.id}`);
+    expect((await sent).url()).toContain(`/topology?project=&network=${web.network.id}`);
     await page.context().close();
   });
 
