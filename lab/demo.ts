@@ -23,6 +23,7 @@ import { flowDump, underlay as tunnelsOnly } from "./demo/checks/overlay.ts";
 import { commands, environment, map } from "./demo/picture.ts";
 import { vlan } from "./demo/checks/provider.ts";
 import * as reach from "./demo/checks/reach.ts";
+import { consoleServed, delivered, dropped } from "./demo/checks/traces.ts";
 import { messageOf, Report, Surprise } from "./demo/report.ts";
 import { Tenant } from "./demo/tenants.ts";
 import * as vms from "./demo/checks/vms.ts";
@@ -89,6 +90,8 @@ async function demo(options: DemoOptions, report: Report, stage: Stage): Promise
   await report.check("the API", () => isolation.foreignResources(world));
   await report.check("security groups", () => groups.sshAndRemoteGroup(world));
   await report.check("a rule that comes and goes", (waiting) => groups.ruleOpensAndCloses(world, waiting));
+  await report.check("the console", () => consoleServed(world));
+  const told = [await report.check("a packet traced", () => delivered(world)), await report.check("a drop explained", (waiting) => dropped(world, waiting))];
   await report.check("a VM that asks nobody", () => vms.routeRenewed(world));
   await report.check("an address that changes its VM", () => vms.failover(world));
   await report.check("packets in fragments", () => vms.fragments(world));
@@ -106,6 +109,8 @@ async function demo(options: DemoOptions, report: Report, stage: Stage): Promise
 
   report.heading("What is there");
   for (const line of map(world)) report.line(line);
+  report.heading("Why a packet arrives, or does not (POST /trace)");
+  for (const line of told.flatMap((story) => story?.lines ?? [])) report.line(line);
   if (options.check) return;
   const [api, ops] = await Promise.all([lab.publish(9696), lab.publish(9697)]);
   await writeFile(`${lab.dir}/env`, environment(world, api.url, ops.url));

@@ -1,7 +1,7 @@
 // A controller: the parts put together. main.ts runs one as a process; tests and benchmarks make their own.
 import type { AddressInfo } from "node:net";
 import type { Logger } from "pino";
-import { chassisTable, type App, type Clock, type Random } from "#app";
+import { askOf, chassisTable, type App, type Clock, type Random } from "#app";
 import { allPools, allSoftTables, allTables, checkApps } from "./boot/registry.ts";
 import { flowEffects } from "./boot/effects.ts";
 import { discoverApps, orderApps } from "./boot/discover.ts";
@@ -175,7 +175,7 @@ export class Controller {
     const history = new History(store, model, tables);
     const past = new PastFlows({ history, planner, dump, view: model.view });
     if (shadowed) this.tellDifferences(dump, southbound, engine);
-    const tracer = new Tracer({ apps, tables, view, engine, layout, guard, switches: southbound });
+    const tracer = new Tracer({ apps, tables, view, engine, layout, guard, ask: askOf(apps), clock, past, switches: southbound });
     const northbound: Northbound = createNorthbound({ explain: (asked) => explained(tracer, asked), apps, model, view, auth, log, corsOrigins: config.corsOrigins, ...(auth === "none" ? { door: this.door(config.api, config.corsOrigins, false) } : {}), confirmations: receipts, derived: { compiled: () => engine.generation, onChanges: (observer) => engine.onChanges(observer) }, rates: config.rates, foresight: { of: planner, clock }, ...(shadowed && { unwritable: SHADOW }), metrics, beforeShown: (resource, fields, rows, caller) => asked.before(resource, fields, rows, caller), ...(config.policyFile === undefined ? {} : { policyFile: config.policyFile }) });
     if (northbound.policyFile !== undefined) this.files.push(northbound.policyFile);
     await listening("api", northbound.listen(config.api));

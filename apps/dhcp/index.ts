@@ -1,7 +1,8 @@
 // dhcp: ports learn their configuration from the controller, out of the model: DHCPv4 and IPv6 router advertisements.
 // No agent, no lease files, nothing on the network to reach: the request never leaves the hypervisor's switch.
-import type { App } from "#app";
-import { dhcpSettings, portDhcpOptsTable, portOfferTable, subnetOfferTable, subnetRouteTable } from "./model.ts";
+import { answer, type App } from "#app";
+import { toldRoutes } from "../ipam/model.ts";
+import { dhcpSettings, portDhcpOptsTable, portOfferTable, routesBeside, subnetOfferTable, subnetRouteTable } from "./model.ts";
 import { converters, portExtension, problems, references } from "./options.ts";
 import { dhcpRequest } from "./packet-in.ts";
 import { routerAdvertisements } from "./ra-service.ts";
@@ -15,6 +16,7 @@ export default {
   tables: [portDhcpOptsTable, subnetOfferTable, subnetRouteTable, portOfferTable],
   settings: dhcpSettings,
   references,
+  answers: [answer(toldRoutes, (view, subnet) => (subnet.enable_dhcp && subnet.ip_version === 4 ? routesBeside(view, subnet) : []))],
   extend: [portExtension],
   converters,
   aliases: [

@@ -1,7 +1,7 @@
 // dhcp's entities: the extra options of ports. Everything else it answers with is l2's and ipam's.
 import { defineSettings, defineTable, type ReadView, type Row } from "#app";
 import { addressesOf, addressTable } from "../l2/model.ts";
-import { subnetTable, type Subnet } from "../ipam/model.ts";
+import { ON_LINK, subnetTable, type HostRoute, type Subnet } from "../ipam/model.ts";
 
 /** MaxRtrAdvInterval, RFC 4861 section 6.2.1. */
 export const dhcpSettings = defineSettings({
@@ -56,6 +56,12 @@ export const portOfferTable = defineTable<PortOffer>()("port_offer", { derived: 
 
 /** Name servers that clients of a subnet are told. */
 export const nameServersOf = (view: ReadView, { id, dns_nameservers: own }: Subnet): readonly string[] => (own.length > 0 ? own : view.by(subnetOfferTable, "subnet", id).flatMap((o) => o.name_servers));
+
+/** Routes that clients of a subnet are told of beside its own, in a fixed order; of what is on their link the next hop is ON_LINK, which needs none (RFC 3442). */
+export const routesBeside = (view: ReadView, { id }: Pick<Subnet, "id">): readonly HostRoute[] => [
+  ...view.by(subnetRouteTable, "subnet", id).toSorted((a, b) => (a.id < b.id ? -1 : 1)).map(({ destination, nexthop }) => ({ destination, nexthop })),
+  ...view.by(subnetOfferTable, "subnet", id).flatMap((o) => o.on_link).map((address) => ({ destination: `${address}/32`, nexthop: ON_LINK })),
+];
 
 /** The port's IPv4 addresses that DHCP may hand out, in the order of its fixed_ips. */
 export function servedAddresses(view: ReadView, portId: string): { readonly ip: string; readonly subnet: Subnet }[] {

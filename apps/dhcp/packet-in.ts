@@ -6,16 +6,13 @@ import {
 } from "packet-codec";
 import { networkTable, senderOf, toMachines, toPort, type Port } from "../l2/model.ts";
 import { legTable, routerTable } from "../l3/model.ts";
-import type { HostRoute, Subnet } from "../ipam/model.ts";
 import { mtuOf } from "../overlay/model.ts";
-import { nameServersOf, portDhcpOptsTable, portOfferTable, servedAddresses, subnetOfferTable, subnetRouteTable } from "./model.ts";
+import { nameServersOf, portDhcpOptsTable, portOfferTable, routesBeside, servedAddresses, subnetOfferTable } from "./model.ts";
 import { advertisements, allNodes } from "./ra.ts";
 import { answer, BROADCAST, SERVER_MAC, type Client, type Lease } from "./reply.ts";
 
 type Logger = Parameters<PacketInHandler>[2];
 
-/** As the next hop of a route: none is needed. RFC 3442 */
-const ON_LINK = "0.0.0.0";
 const BROADCAST_MAC = "ff:ff:ff:ff:ff:ff";
 
 export const dhcpRequest = ((packet, view, log): readonly StageOut[] => {
@@ -79,16 +76,12 @@ function dhcpReply({ udp, ipv4 }: Packet, port: Port, view: ReadView, log: Logge
   return [buildEthernet({ dst, src: SERVER_MAC, ethertype: ethertypes.ipv4 }, buildIpv4({ ...ends, protocol: ipProtocols.udp }, datagram))];
 }
 
-/** Those beside its own, in a fixed order. */
-const routesOf = (view: ReadView, { id }: Subnet): readonly HostRoute[] =>
-  view.by(subnetRouteTable, "subnet", id).toSorted((a, b) => (a.id < b.id ? -1 : 1)).map(({ destination, nexthop }) => ({ destination, nexthop }));
-
 function clientOf(port: Port, view: ReadView): Client | undefined {
   const [first, ...more] = servedAddresses(view, port.id).map(({ ip, subnet }): Lease => {
     const offers = view.by(subnetOfferTable, "subnet", subnet.id);
     return {
       address: ip, cidr: subnet.cidr, gateway: subnet.gateway_ip, dns: nameServersOf(view, subnet), domain: offers[0]?.domain,
-      routes: [...subnet.host_routes, ...routesOf(view, subnet), ...offers.flatMap((o) => o.on_link).map((address): HostRoute => ({ destination: `${address}/32`, nexthop: ON_LINK }))],
+      routes: [...subnet.host_routes, ...routesBeside(view, subnet)],
     };
   });
   const network = view.get(networkTable, port.network_id);

@@ -1,7 +1,8 @@
 // Names of ports, and who answers for them.
-import type { App } from "#app";
+import { answer, type App } from "#app";
+import { answeredMac } from "../ipam/model.ts";
 import { aliases, extend, references } from "./api.ts";
-import { dnsSettings, nameServerTroubleTable, networkDomainTable, portNameTable } from "./model.ts";
+import { dnsSettings, nameServerTroubleTable, networkDomainTable, portNameTable, servedFamilies, SERVICE } from "./model.ts";
 import { converters } from "./names.ts";
 import { problems } from "./problems.ts";
 import { derive, rules, staticFlows } from "./rules.ts";
@@ -18,6 +19,10 @@ export default {
   settings: dnsSettings,
   extend,
   references,
+  answers: [answer(answeredMac, (view, networkId, ip) => {
+    const { ipv4, ipv6 } = servedFamilies(view, networkId);
+    return (ipv4 && ip === SERVICE.ipv4) || (ipv6 && ip === SERVICE.ipv6) ? SERVICE.mac : undefined;
+  })],
   converters,
   aliases,
   pipeline: dns,

@@ -1,9 +1,11 @@
-import type { App } from "#app";
+import { answer, type App } from "#app";
+import { outsideFor } from "../l3/model.ts";
 import { announcement } from "./announcement.ts";
 import { aliases, extend, references } from "./api.ts";
 import { derive } from "./derive.ts";
 import { derive as interfacesDerive, rules as interfaces } from "./interfaces.ts";
 import { defaultRouteEcmpTable, externalNetworkTable, gatewayAddressTable, gatewayAsideTable, gatewayAskingTable, gatewayGroups, gatewayHostTable, gatewayZonesTable, gatewayMeters, gatewayNeighbourTable, gatewayPeerTable, gatewayPlanTable, gatewayReadyTable, peerPorts, routerGatewayTable } from "./model.ts";
+import { explains } from "./explain/index.ts";
 import { outsideNeighbours } from "./neighbours.ts";
 import { problems } from "./problems.ts";
 import { readiness } from "./readiness.ts";
@@ -18,12 +20,14 @@ export default {
   pools: [peerPorts, gatewayGroups, gatewayMeters],
   extend,
   references,
+  answers: [answer(outsideFor, (view, router) => (view.count(routerGatewayTable, "router", router) > 0 ? [] : view.by(externalNetworkTable, "open", "").map(({ id }) => id)))],
   aliases,
   pipeline: gateway,
   derive: [...derive, ...interfacesDerive],
   rules: [...rules, ...interfaces],
   services: [readiness, announcement, outsideNeighbours],
   problems,
+  explains,
   map: {
     external: (view, network) => view.get(externalNetworkTable, network) !== undefined,
     links: (view, router) => view.by(routerGatewayTable, "router", router).map(({ id, network_id }) => ({ network: network_id, port: id, kind: "gateway" })),

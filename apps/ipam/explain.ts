@@ -1,12 +1,13 @@
 // How a machine sends a packet, as one does that has its port's addresses, and the routes that it gets with them.
-import { bitsOf, contains, ethType, formatIp, ipProto, isMulticast, normalizeIp, parseCidr, parseIp, type Explains, type Ip, type PacketCause, type PacketQuestion, type PacketStart, type ReadView } from "#app";
-import { absent, activeAttachment, addressesOf, addressId, addressTable, chosenSegmentTable, hasPair, isNetworkPort, macOfPair, pluggedAt, portTable, type Address, type Port } from "../l2/model.ts";
-import { subnetTable, type Subnet } from "./model.ts";
+import { bitsOf, contains, ethType, formatIp, ipProto, isMulticast, normalizeIp, parseCidr, parseIp, type Ask, type Explains, type Ip, type PacketCause, type PacketQuestion, type PacketStart, type ReadView } from "#app";
+import { absent, activeAttachment, addressesOf, addressId, addressTable, chosenSegmentTable, hasPair, isLinkLocal, isNetworkPort, macOfPair, pluggedAt, portTable, type Address, type Port } from "../l2/model.ts";
+import { subnetTable, type HostRoute, type Subnet } from "./model.ts";
+import { answeredMac, ON_LINK, toldRoutes } from "./told.ts";
 
 type Matches = PacketStart["fields"];
 
 export const explains: Explains = {
-  begin(view, question) {
+  begin(view, question, ask) {
     const port = view.get(portTable, question.from);
     if (port === undefined) return undefined;
     const place = placeOf(view, port);
@@ -15,9 +16,9 @@ export const explains: Explains = {
     const own = addressesOf(view, port.id);
     const wanted = target === undefined ? [normalizeIp(question.to)].filter((ip) => ip !== undefined) : addressesOf(view, target.id).map((a) => a.ip);
     const address = wanted.find((ip) => own.some((a) => a.family === parseIp(ip)!.family)) ?? wanted[0];
-    if (address === undefined) return unknown(target === undefined ? `${question.to.slice(0, 64)} is neither a port nor an address` : `port ${target.id} has no address`, target === undefined ? [] : [target.id], "give the port an address: PUT /v2.0/ports/{id} with fixed_ips");
+    if (address === undefined) return target === undefined ? unknown(`${question.to.slice(0, 64)} is neither a port nor an address`, "name a port, or an address") : addressless(view, target, 4, `port ${target.id} has no address`);
     const ip = parseIp(address)!;
-    const way = nextHop(view, port, own, ip, question.source);
+    const way = nextHop(view, ask, { port, own, to: ip, claimed: question.source ?? (isDhcp(question, address) ? "0.0.0.0" : undefined) });
     if ("reason" in way) return way;
     const to = target ?? onLink(view, port.network_id, address);
     const at = to === undefined ? undefined : activeAttachment(view, to.id);
@@ -46,7 +47,15 @@ interface Way {
   readonly mac: string;
 }
 
-function nextHop(view: ReadView, port: Port, own: readonly Address[], to: Ip, claimed: string | undefined): Way | PacketCause {
+interface Sending {
+  readonly port: Port;
+  readonly own: readonly Address[];
+  readonly to: Ip;
+  /** As which address it is sent. */
+  readonly claimed: string | undefined;
+}
+
+function nextHop(view: ReadView, ask: Ask, { port, own, to, claimed }: Sending): Way | PacketCause {
   const six = to.family === 6;
   const addresses = own.filter((a) => a.family === to.family);
   const links = addresses.flatMap((a) => {
@@ -55,30 +64,39 @@ function nextHop(view: ReadView, port: Port, own: readonly Address[], to: Ip, cl
   });
   const direct = links.find(({ prefix }) => contains(prefix, to));
   const ip = claimed ?? direct?.ip ?? links[0]?.ip;
-  if (ip === undefined) return unknown(`port ${port.id} has no IPv${to.family} address`, [port.id], "give the port an address: PUT /v2.0/ports/{id} with fixed_ips");
+  if (ip === undefined) return addressless(view, port, to.family, `port ${port.id} has no IPv${to.family} address`);
   if (to.family === 4 && (to.value === 0xffff_ffffn || links.some(({ prefix }) => prefix.prefix < 31 && contains(prefix, to) && to.value === (prefix.network | ((1n << BigInt(32 - prefix.prefix)) - 1n))))) return { source: ip, mac: "ff:ff:ff:ff:ff:ff" };
   if (isMulticast(to)) return { source: ip, mac: six ? `33:33:${bytes(to.value, 4)}` : `01:00:5e:${bytes(to.value & 0x7f_ffffn, 3)}` };
   const text = formatIp(to);
-  if (direct !== undefined) {
-    const mac = macOn(view, port.network_id, text);
-    return mac !== undefined ? { source: ip, mac } : unknown(`no port of network ${port.network_id} has the address ${text}`, [], "see the address, or make the port that is to have it");
-  }
+  const onItsLink = (): Way | PacketCause => {
+    const mac = macOn(view, port.network_id, text) ?? ask(answeredMac, view, port.network_id, text).find((one) => one !== undefined);
+    return mac !== undefined ? { source: ip, mac } : unknown(`no port of network ${port.network_id} has the address ${text}`, "see the address, or make the port that is to have it");
+  };
+  if (direct !== undefined || isLinkLocal(text)) return onItsLink();
   const subnet = links[0]?.subnet;
-  if (subnet === undefined) return unknown(`port ${port.id} has no IPv${to.family} address on a subnet`, [port.id], "give the port an address: PUT /v2.0/ports/{id} with fixed_ips");
-  const hop = routeOf(subnet, to) ?? subnet.gateway_ip;
+  if (subnet === undefined) return addressless(view, port, to.family, `port ${port.id} has no IPv${to.family} address on a subnet`);
+  const hop = routeOf([...subnet.host_routes, ...ask(toldRoutes, view, subnet).flat()], to) ?? subnet.gateway_ip;
+  if (hop === ON_LINK) return onItsLink();
   const resources = [{ type: "subnet", id: subnet.id }];
-  if (hop === null) return { reason: "no_gateway", text: `subnet ${subnet.id} has no gateway, and ${text} is not on it`, resources, cure: { text: "give the subnet a gateway, which its machines learn by DHCP", call: { method: "PUT", path: `/v2.0/subnets/${subnet.id}`, body: { subnet: { gateway_ip: firstOf(subnet) } } } } };
+  if (hop === null) {
+    const gateway = freeGateway(view, subnet);
+    return {
+      reason: "no_gateway", text: `subnet ${subnet.id} has no gateway, and ${text} is not on it`, resources,
+      cure: gateway === undefined ? { text: "give the subnet a gateway (gateway_ip), which its machines learn by DHCP; which address it is to have is yours to choose" }
+        : { text: "give the subnet a gateway, which its machines learn by DHCP", call: { method: "PUT", path: `/v2.0/subnets/${subnet.id}`, body: { subnet: { gateway_ip: gateway } } } },
+    };
+  }
   const mac = macOn(view, port.network_id, hop);
   if (mac !== undefined) return { source: ip, mac };
   const physical = view.count(chosenSegmentTable, "network", port.network_id) > 0;
   return {
     reason: "no_gateway", resources, text: `${text} goes by the gateway ${hop}, which ${physical ? "no port has: if it is a machine on the physical network, what becomes of packets there is not known here" : `no port of network ${port.network_id} has`}`,
-    cure: { text: `connect a router to the subnet: PUT /v2.0/routers/{id}/add_router_interface with {"subnet_id": "${subnet.id}"}` },
+    cure: { text: `connect a router to the subnet (add_router_interface with "subnet_id": "${subnet.id}"); which one is yours to choose` },
   };
 }
 
-/** What DHCP tells machines, the longest prefix first. */
-function routeOf({ host_routes: routes }: Subnet, to: Ip): string | undefined {
+/** Of what machines are told, by the longest prefix. */
+function routeOf(routes: readonly HostRoute[], to: Ip): string | undefined {
   const fitting = routes.flatMap(({ destination, nexthop }) => {
     const prefix = parseCidr(destination);
     return prefix !== undefined && contains(prefix, to) ? [{ length: prefix.prefix, nexthop }] : [];
@@ -100,7 +118,8 @@ function macOn(view: ReadView, network: string, ip: string): string | undefined 
 }
 
 /** As a first packet of its kind: of TCP one that opens the connection, of ICMP an echo request; or what answers these. */
-function headers(port: Port, { protocol, port: to, sourcePort = EPHEMERAL, sourceMac, ttl = 64, answers }: PacketQuestion, { source, mac }: Way, ip: Ip, address: string): Matches {
+function headers(port: Port, question: PacketQuestion, { source, mac }: Way, ip: Ip, address: string): Matches {
+  const { protocol, port: to, sourcePort = isDhcp(question, address) ? DHCP.client : EPHEMERAL, sourceMac, ttl = 64, answers } = question;
   const six = ip.family === 6;
   const proto = protocol === ipProto.icmp && six ? ipProto.icmpv6 : protocol;
   const echo = six ? { icmpv6_type: answers ? 129 : 128, icmpv6_code: 0 } : { icmpv4_type: answers ? 0 : 8, icmpv4_code: 0 };
@@ -115,12 +134,30 @@ function headers(port: Port, { protocol, port: to, sourcePort = EPHEMERAL, sourc
 }
 const EPHEMERAL = 40_000;
 
-const unknown = (text: string, ports: readonly string[], cure: string): PacketCause => ({ reason: "unknown_address", text, resources: ports.map((id) => ({ type: "port", id })), cure: { text: cure } });
+/** What a machine asks that has no address yet. RFC 2131 section 4.1 */
+const isDhcp = ({ protocol, port }: PacketQuestion, to: string): boolean => to === "255.255.255.255" && protocol === ipProto.udp && port === DHCP.server;
+const DHCP = { server: 67, client: 68 } as const;
+
+const unknown = (text: string, cure: string): PacketCause => ({ reason: "unknown_address", text, resources: [], cure: { text: cure } });
+
+/** A port has no address of a family. The one subnet that it may have one of is named. */
+function addressless(view: ReadView, port: Port, family: 4 | 6, text: string): PacketCause {
+  const subnets = view.by(subnetTable, "network", port.network_id).filter((s) => s.ip_version === family);
+  const resources = [{ type: "port", id: port.id }];
+  const [subnet] = subnets;
+  if (subnet === undefined) return { reason: "unknown_address", text, resources, cure: { text: `make a subnet of IPv${family} on network ${port.network_id}, and give the port an address of it (fixed_ips); which addresses is yours to choose` } };
+  if (subnets.length > 1) return { reason: "unknown_address", text, resources, cure: { text: "give the port an address (fixed_ips); of which subnet is yours to choose" } };
+  const fixed_ips = [...addressesOf(view, port.id).map(({ subnet_id, ip }) => ({ subnet_id, ip_address: ip })), { subnet_id: subnet.id }];
+  return { reason: "unknown_address", text, resources, cure: { text: "give the port an address", call: { method: "PUT", path: `/v2.0/ports/${port.id}`, body: { port: { fixed_ips } } } } };
+}
 const bytes = (value: bigint, n: number): string => Array.from({ length: n }, (_, i) => Number((value >> BigInt(8 * (n - 1 - i))) & 0xffn).toString(16).padStart(2, "0")).join(":");
 
-/** The first address of a subnet that a router may have. */
-function firstOf({ cidr }: Subnet): string {
+/** The first address of a subnet that a router may have, where nobody has it and none is given out. */
+function freeGateway(view: ReadView, { network_id, cidr, allocation_pools: pools }: Subnet): string | undefined {
   const { family, network, prefix } = parseCidr(cidr)!;
-  return formatIp({ family, value: prefix >= bitsOf(family) - 1 ? network : network + 1n });
+  const value = prefix >= bitsOf(family) - 1 ? network : network + 1n;
+  const ip = formatIp({ family, value });
+  const pooled = pools.some(({ start, end }) => parseIp(start)!.value <= value && value <= parseIp(end)!.value);
+  return pooled || view.get(addressTable, addressId(network_id, ip)) !== undefined ? undefined : ip;
 }
 

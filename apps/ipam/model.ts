@@ -1,4 +1,5 @@
 // What other apps may know of subnets and of who has addresses of them, and what they say to it.
 export { assignDeferred } from "./allocate.ts";
 export { placedSubnets } from "./placed.ts";
+export { answeredMac, ON_LINK, toldRoutes } from "./told.ts";
 export * from "./subnets.ts";

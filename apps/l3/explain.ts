@@ -1,15 +1,17 @@
 // Why packets go no further where a router decides.
-import { contains, ipProto, parseCidr, parseIp, type Explains, type PacketCause, type PacketStop, type ReadView } from "#app";
-import { networkTable, portTable } from "../l2/model.ts";
+import { contains, ipProto, parseCidr, parseIp, type Ask, type Explains, type PacketCause, type PacketStop, type ReadView } from "#app";
+import { subnetTable } from "../ipam/model.ts";
+import { addressesOf, addressId, addressTable, networkTable, portTable } from "../l2/model.ts";
 import { routeTable, routerInterfaceTable, routerTable, undelivered, type Router } from "./model.ts";
+import { outsideFor } from "./questions.ts";
 import { l3 } from "./tables.ts";
 
 export const explains: Explains = {
-  cause(view, stop) {
+  cause(view, stop, ask) {
     const router = routerOf(view, stop);
     if (router === undefined) return closedInterface(view, stop);
     if (!stop.table.startsWith("l3_") && stop.app !== "l3") return undefined;
-    return ofRouter(view, stop, router);
+    return ofRouter(view, stop, router, ask);
   },
 };
 
@@ -35,7 +37,7 @@ function closedInterface(view: ReadView, stop: PacketStop): PacketCause | undefi
   return undefined;
 }
 
-function ofRouter(view: ReadView, stop: PacketStop, router: Readonly<Router>): PacketCause | undefined {
+function ofRouter(view: ReadView, stop: PacketStop, router: Readonly<Router>, ask: Ask): PacketCause | undefined {
   const resources = [{ type: "router", id: router.id }];
   const to = stop.start?.address ?? "its destination";
   const path = `/v2.0/routers/${router.id}`;
@@ -54,9 +56,9 @@ function ofRouter(view: ReadView, stop: PacketStop, router: Readonly<Router>): P
       const inside = stop.start?.to !== undefined || view.by(routeTable, "router", router.id).some(({ destination }) => parseCidr(destination)?.family === family && parseCidr(destination)!.prefix === 0);
       const isPrivate = PRIVATE.some((cidr) => parseIp(to) !== undefined && contains(parseCidr(cidr)!, parseIp(to)!));
       if (!inside && !isPrivate) {
-        return { reason: "no_gateway", text: `router ${router.id} has no route to ${to}, and no gateway to the outside`, resources, cure: { text: "give the router a gateway on an external network", call: { method: "PUT", path, body: { router: { external_gateway_info: { network_id: "<external network>" } } } } } };
+        return { reason: "no_gateway", text: `router ${router.id} has no route to ${to}, and no gateway to the outside`, resources, cure: leadOutside(router, ask(outsideFor, view, router.id).flat()) };
       }
-      return { reason: "no_route", text: `router ${router.id} has no route to ${to}`, resources, cure: { text: "connect the router to the subnet of the destination (add_router_interface), or give it a route", call: { method: "PUT", path: `${path}/add_extraroutes`, body: { router: { routes: [{ destination: to.includes(":") ? `${to}/128` : `${to}/32`, nexthop: "<next hop>" }] } } } } };
+      return { reason: "no_route", text: `router ${router.id} has no route to ${to}`, resources, cure: connecting(view, stop, router) };
     }
     case undelivered.unresolved: {
       const hop = stop.register("nexthop");
@@ -74,6 +76,23 @@ function ofRouter(view: ReadView, stop: PacketStop, router: Readonly<Router>): P
     default:
       return undefined;
   }
+}
+
+/** A gateway where there is one network that it can be on alone; else somebody has to choose. */
+function leadOutside({ id }: Readonly<Router>, networks: readonly string[]): PacketCause["cure"] {
+  const [network_id] = networks;
+  if (networks.length !== 1) return { text: "give the router a gateway (external_gateway_info) on an external network with addresses of that family; which one is yours to choose" };
+  return { text: "give the router a gateway on the external network", call: { method: "PUT", path: `/v2.0/routers/${id}`, body: { router: { external_gateway_info: { network_id } } } } };
+}
+
+/** An interface on the subnet of the port that it is for, where its gateway's address is free for the router. */
+function connecting(view: ReadView, { start }: PacketStop, { id }: Readonly<Router>): PacketCause["cure"] {
+  const address = start?.to === undefined ? undefined : addressesOf(view, start.to).find(({ ip }) => ip === start.address);
+  const subnet = address === undefined ? undefined : view.get(subnetTable, address.subnet_id);
+  if (subnet === undefined || subnet.gateway_ip === null || view.get(addressTable, addressId(subnet.network_id, subnet.gateway_ip)) !== undefined) {
+    return { text: "connect the router to the subnet of the destination (add_router_interface), or give it a route (add_extraroutes); by which port or next hop is yours to choose" };
+  }
+  return { text: "connect the router to the subnet of the destination", call: { method: "PUT", path: `/v2.0/routers/${id}/add_router_interface`, body: { subnet_id: subnet.id } } };
 }
 
 const routesBy = ({ routes }: Readonly<Router>, hop: string): readonly { readonly destination: string; readonly nexthop: string }[] => routes.filter(({ nexthop }) => nexthop === hop);

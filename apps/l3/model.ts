@@ -10,7 +10,7 @@ import { l3 } from "./tables.ts";
 
 export { hostUnreachable, undelivered, type Undelivered } from "./errors.ts";
 export { domainNumber, domainOf, inDomain, inDomains, NO_DOMAIN, routeTranslated, routingDomainOf, routingDomainTable, type Domains, type RoutingDomain } from "./domains.ts";
-export { questionFor } from "./questions.ts";
+export { outsideFor, questionFor } from "./questions.ts";
 
 /** A route that the router's owner asked for. */
 export interface StaticRoute {

@@ -1,6 +1,9 @@
-// Questions of routers for the MAC of an address, as frames: ARP and neighbour discovery.
-import { isIpv6, NO_MAC, parseIp } from "#app";
+// Questions of routers for the MAC of an address, as frames: ARP and neighbour discovery; and what l3 asks of other apps.
+import { defineQuestion, isIpv6, NO_MAC, parseIp, type ReadView } from "#app";
 import { arpOps, buildArp, buildEthernet, buildIcmpv6, buildIpv6, buildNeighbourSolicitation, ethertypes, icmpv6Types, ipProtocols } from "packet-codec";
+
+/** Networks that lead outside for everybody, on which a router that has no gateway could have one. */
+export const outsideFor = defineQuestion<(view: ReadView, routerId: string) => readonly string[]>("outside_for");
 
 /** Asks everybody on the link who has an address, in the name of another. */
 export const questionFor = (ip: string, from: { readonly mac: string; readonly ip: string }): Buffer => (isIpv6(ip) ? solicitation(from.mac, from.ip, ip, parseIp(ip)!.value) : arpRequest(from.mac, from.ip, ip));

@@ -1,5 +1,6 @@
 // Tunnels are watched.
 import type { App } from "#app";
+import { explains } from "./explain.ts";
 import { forgedTable, probeMeters, tunnelSettings, tunnelTable } from "./model.ts";
 import { problems } from "./problems.ts";
 import { staticFlows } from "./rules.ts";
@@ -28,4 +29,5 @@ export default {
   observe: { Interface: ["bfd_status"] },
   opsLists,
   gauges,
+  explains,
 } satisfies App;

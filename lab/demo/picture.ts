@@ -96,6 +96,8 @@ export function commands({ lab, red, blue, outside, hypervisors }: World, api: s
     `  curl -s '${ops}/flows?format=text&resource=${guest.port.id}'`,
     `                                                       # ... that port ${guest.name} caused`,
     `  curl -s ${ops}/switches`,
+    `  npx axion trace ${guest.name} ${backOf(red).name} --protocol tcp --port 80 --ops-url ${ops}`,
+    "                                                       # why that packet does not arrive, and what helps",
     "",
     inside(guest.vm.netns, `ping ${red.guests[1]!.ip}     # inside VM ${guest.name}`),
     inside(guest.vm.netns, `curl -s http://${WEB}/     # outside it is its floating IP`),

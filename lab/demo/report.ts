@@ -54,11 +54,12 @@ export class Report {
     return result;
   }
 
-  /** Runs a check. It never throws: what it throws is what was seen. */
-  async check(name: string, body: (waiting: (awaited: string) => void) => Promise<Outcome>): Promise<boolean> {
+  /** Runs a check, and says what it found. It never throws: what it throws is what was seen, and nothing was found. */
+  async check<O extends Outcome>(name: string, body: (waiting: (awaited: string) => void) => Promise<O>): Promise<O | undefined> {
+    let found: O | undefined;
     let outcome: Outcome;
     try {
-      outcome = await this.#saying(name, body);
+      outcome = found = await this.#saying(name, body);
     } catch (error) {
       outcome = error instanceof Surprise
         ? { held: false, figure: "", expected: error.expected, seen: error.seen }
@@ -71,7 +72,7 @@ export class Report {
       if (outcome.expected !== undefined) this.line(`            expected: ${outcome.expected}`);
       if (outcome.seen !== undefined) this.line(`            seen:     ${outcome.seen}`);
     }
-    return outcome.held;
+    return found;
   }
 
   async #saying<T>(what: string, body: (waiting: (awaited: string) => void) => Promise<T>): Promise<T> {

@@ -3,6 +3,7 @@
 import type { FieldName, Match } from "node-openflow";
 import type { RegisterDecl, SharedRegister, sharedRegisters } from "./stages.ts";
 import type { RegisterValue } from "./packets.ts";
+import type { Ask } from "./questions.ts";
 import type { LiveView } from "./soft-table.ts";
 
 /** A packet that a port sends. */
@@ -33,7 +34,11 @@ export interface PacketCause {
   readonly reason: string;
   readonly text: string;
   readonly resources: readonly { readonly type: string; readonly id: string }[];
-  readonly cure: { readonly text: string; /** Of the API, as it would be called. */ readonly call?: { readonly method: string; readonly path: string; readonly body?: unknown } };
+  readonly cure: {
+    readonly text: string;
+    /** Of the API, to be made as it is. Absent where none helps, or where somebody has to choose: then the text says what. */
+    readonly call?: { readonly method: string; readonly path: string; readonly body?: unknown };
+  };
 }
 
 /** Where a packet begins, and as what. */
@@ -70,10 +75,14 @@ export interface PacketStop {
   register<R extends Readonly<Record<string, RegisterDecl>>, N extends keyof R & string>(name: N, pipeline: { readonly registers: R }): RegisterValue<R[N]>;
 }
 
-/** What is known of tunnels beside flows. */
+/** What is known of a tunnel in one direction, beside flows. */
 export interface TunnelKnown {
   readonly state: "up" | "down" | "unknown";
-  /** Bytes of the largest IP packet inside that was seen to arrive, if that was measured. */
+  /** RFC 3339; since when it has that state. */
+  readonly since?: string;
+  /** Whether the other direction carries what this one does not. */
+  readonly oneWay?: boolean;
+  /** Bytes of the largest IP packet inside that gets through, where it is less than it should be. */
   readonly mtu?: number;
 }
 
@@ -82,8 +91,11 @@ export interface TunnelKnown {
  * ended the app of the table is asked first, then the others in their order, and the first that knows counts.
  */
 export interface Explains {
-  begin?(this: void, view: LiveView, question: PacketQuestion): PacketStart | PacketCause | undefined;
-  cause?(this: void, view: LiveView, stop: PacketStop): PacketCause | undefined;
+  /** `ask`: what other apps answer of how machines send. */
+  begin?(this: void, view: LiveView, question: PacketQuestion, ask: Ask): PacketStart | PacketCause | undefined;
+  cause?(this: void, view: LiveView, stop: PacketStop, ask: Ask): PacketCause | undefined;
+  /** Hosts that take up a frame for a MAC which another sends to the physical network of a network (its key), the one that does so now first. */
+  takers?(this: void, view: LiveView, networkKey: number, mac: string): readonly string[];
   /** Of the tunnel from one chassis to another, of a type (geneve, vxlan, gre). */
   tunnel?(this: void, view: LiveView, from: string, to: string, type: string): TunnelKnown | undefined;
 }

@@ -1,5 +1,5 @@
-// Questions: what an app asks of others in a transaction, where derived rows cannot be seen. Whoever asks declares the question in its model.ts
-// and decides without an answer when nobody has one; an app that requires it answers, in code, as long as it is there itself.
+// Questions: what an app asks of others in a transaction, where derived rows cannot be seen, or of a packet that is traced. Whoever asks declares the
+// question in its model.ts and decides without an answer when nobody has one; an app that requires it answers, in code, as long as it is there itself.
 
 /** `F`: what is asked, and what an answer is. Pure: a transaction may be run again. */
 export interface Question<F extends (...args: never[]) => unknown> {
@@ -19,3 +19,12 @@ export interface QuestionAnswer {
 
 /** `answers: [answer(openingHours, (view, day) => ...)]` */
 export const answer = <F extends (...args: never[]) => unknown>(question: Question<F>, run: NoInfer<F>): QuestionAnswer => ({ question, run });
+
+/** Asks: the answers of all apps that have one, in the order of `requires`. */
+export type Ask = <A extends readonly unknown[], R>(question: Question<(...args: A) => R>, ...args: A) => readonly R[];
+
+/** An `Ask` of these apps, which are in the order of `requires`. */
+export const askOf = (apps: readonly { readonly answers?: readonly QuestionAnswer[] }[]): Ask => {
+  const all = apps.flatMap(({ answers = [] }) => answers);
+  return <A extends readonly unknown[], R>(question: Question<(...args: A) => R>, ...args: A) => all.filter((a) => a.question === question).map(({ run }) => (run as unknown as (...args: A) => R)(...args));
+};

@@ -100,6 +100,7 @@ export function makeProgram(output: Output, finish: (code: number) => void): Com
     .option("--ttl <n>", "time to live (64)")
     .addOption(new Option("--ct <connection>", "opens a connection (default), or goes on in one").choices(connections))
     .addOption(new Option("--state <state>", "over the flows that switches have (default), or should have").choices(traceStates))
+    .option("--at <instant>", "over what switches should have had at a generation, or at an instant such as 2026-01-31T12:00:00Z")
     .option("--no-reverse", "without the way back")
     .option("--hops", "with match and actions of every flow")
     .option("--switch <id>", "in place of ports: at this switch")

@@ -1,5 +1,8 @@
 // Traces over what switches should have: ways over hosts and routers and back, and why packets go no further.
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import { askOf, chassisTable, learned } from "#app";
+import { outerHeaders } from "../../apps/overlay/model.ts";
+import { tunnelId, tunnelTable, type TunnelSeen } from "../../apps/tunnel-watch/model.ts";
 import { hookGuard } from "../../src/lib/hook-guard.ts";
 import { allTables } from "../../src/boot/registry.ts";
 import { explained } from "../../src/ops/trace/explain.ts";
@@ -40,7 +43,7 @@ beforeEach(async () => {
   ofport = 1;
   for (const host of ["hv1", "hv2"]) await h.addChassis(host);
   const guard = hookGuard({ error: (fields: object): void => void h.complaints.push(fields) }, () => 0);
-  tracer = new Tracer({ apps: h.apps, tables: allTables(h.apps), view: h.view, engine: h.engine, layout: h.layout, guard });
+  tracer = new Tracer({ apps: h.apps, tables: allTables(h.apps), view: h.view, engine: h.engine, layout: h.layout, guard, ask: askOf(h.apps), clock: h.clock, past: h.past().flows });
 });
 afterEach(async () => {
   expect(h.complaints).toEqual([]);
@@ -94,7 +97,7 @@ test("what a drop is because of, and what helps", async () => {
 
   expect(await why({ to: nowhere.id })).toMatchObject({ reason: "not_plugged", resources: [{ id: nowhere.id }] });
   expect(await why({ to: "10.0.1.77" })).toMatchObject({ reason: "unknown_address" });
-  expect(await why({ to: apart.id })).toMatchObject({ reason: "no_route", resources: [{ type: "router", id: router.id, name: "edge" }] });
+  expect(await why({ to: apart.id })).toMatchObject({ reason: "no_route", resources: [{ type: "router", id: router.id, name: "edge" }], cure: { call: { path: `/v2.0/routers/${router.id}/add_router_interface`, body: { subnet_id: three.subnet } } } });
   expect(await why({ to: "203.0.113.9" })).toMatchObject({ reason: "no_gateway", resources: [{ id: router.id }] });
   expect(await why({ from: apart.id, to: a.id })).toMatchObject({ reason: "no_gateway", resources: [{ type: "subnet", id: three.subnet }] });
   expect(await why({ to: far.id, source: "10.0.1.99" })).toMatchObject({ reason: "port_security", resources: [{ id: a.id }] });
@@ -131,10 +134,128 @@ test("what cannot be asked is refused by the name of what is wrong", async () =>
   };
   expect(await Promise.all([
     {}, { from: "x" }, { from: "x", to: "y", protocol: "tcp" }, { from: "x", to: "y", protocol: "nonsense" }, { from: "x", to: "y", protocol: "tcp", port: 70_000 }, { from: "x", to: "y", port: 5 }, { from: "x", to: "y" },
-    { switch: "hv1" }, { switch: "hv9", flow: "ip" }, { switch: "hv1", flow: "nonsense=1" }, { from: "x", to: "y", at: 1 }, { from: "x", to: "y", source: "10.0.0.256" }, { from: "x", to: "y", reverse: "no" }, [], { from: "x", to: "y", state: "past" }, { switch: "hv1", flow: "ip", to: "x" },
+    { switch: "hv1" }, { switch: "hv9", flow: "ip" }, { switch: "hv1", flow: "nonsense=1" }, { from: "x", to: "y", at: "yesterday" }, { from: "x", to: "y", at: -1 }, { from: "x", to: "y", at: null }, { from: "x", to: "y", at: 1, state: "installed" }, { from: "x", to: "y", at: 1e9 }, { from: "x", to: "y", source: "10.0.0.256" }, { from: "x", to: "y", reverse: "no" }, [], { from: "x", to: "y", state: "past" }, { switch: "hv1", flow: "ip", to: "x" },
   ].map(bad))).toEqual([
-    "400 from", "400 to", "400 port", "400 protocol", "400 port", "400 port", "404 from", "400 flow", "404 switch", "400 flow", "400 at", "400 source", "400 reverse", "400 body", "400 state", "400 to",
+    "400 from", "400 to", "400 port", "400 protocol", "400 port", "400 port", "404 from", "400 flow", "404 switch", "400 flow", "400 at", "400 at", "400 at", "400 state", "404 at", "400 source", "400 reverse", "400 body", "400 state", "400 to",
   ]);
+});
+
+test("a cure is made as it is said, and helps; where somebody has to choose it says so in words alone", async () => {
+  const security_groups = [await allowAll()];
+  const [one, two] = [await net(1), await net(2)];
+  const router = await h.create("router", { project_id: "p" });
+  await h.call("PUT", `/v2.0/routers/${router.id}/add_router_interface`, { subnet_id: one.subnet });
+  const a = await port(one, "hv1", { security_groups });
+  const b = await port(two, "hv2", { security_groups });
+  const grouped = await port(one, "hv2", { security_groups: [] });
+  const bare = await port(one, "hv2", { security_groups, fixed_ips: [] });
+  await h.settled();
+  const cured = async (body: Body): Promise<string> => {
+    const { reason, cure } = (await trace({ from: a.id, ...body })).cause!;
+    expect(cure.call, JSON.stringify(cure)).toBeDefined();
+    const { method, path, body: sent } = cure.call!;
+    const done = await h.call(method as "PUT", path, sent as Body);
+    expect(done.status, JSON.stringify(done.body)).toBeLessThan(300);
+    await h.settled();
+    return reason;
+  };
+  const chosen = async (body: Body): Promise<string> => {
+    const { reason, cure } = (await trace({ from: a.id, ...body })).cause!;
+    expect([cure.call, cure.text]).toEqual([undefined, expect.stringContaining("yours to choose")]);
+    return reason;
+  };
+  expect(await cured({ to: b.id })).toBe("no_route");
+  expect((await trace({ from: a.id, to: b.id })).verdict).toBe("delivered");
+  expect(await cured({ to: bare.id })).toBe("unknown_address");
+  expect((await trace({ from: a.id, to: bare.id })).verdict).toBe("delivered");
+  expect(await chosen({ to: grouped.id })).toBe("security_group");
+  expect(await chosen({ to: "172.20.0.9" })).toBe("no_route");
+  expect(await chosen({ to: "203.0.113.9" })).toBe("no_gateway");
+  await h.addChassis("hv3", { bridge_mappings: { one: "br-ex" } });
+  await h.settled();
+  const { id: network_id } = await h.create("network", { "router:external": true, "provider:network_type": "flat", "provider:physical_network": "one" });
+  await h.create("subnet", { network_id, cidr: "203.0.113.0/24", ip_version: 4 });
+  await h.settled();
+  expect(await cured({ to: "203.0.113.9" })).toBe("no_gateway");
+});
+
+test("a rule that was deleted let it pass at an instant before", async () => {
+  const group = await h.create("security_group", { name: "web", project_id: "p" });
+  const rule = await h.create("security_group_rule", { security_group_id: group.id, direction: "ingress", ethertype: "IPv4", protocol: "tcp", project_id: "p" });
+  const one = await net(1);
+  const a = await port(one, "hv1", { security_groups: [group.id], name: "a" });
+  const b = await port(one, "hv2", { security_groups: [group.id], name: "b" });
+  await h.settled();
+  const before = h.model.generation;
+  const question = { from: "a", to: "b", protocol: "tcp", port: 80 };
+  const ask = (more: Body): Promise<TraceAnswer> => tracer.trace({ ...requestOf({ ...question, ...more }), names: true });
+  h.clock.advance(10_000);
+  expect((await h.call("DELETE", `/v2.0/security-group-rules/${rule.id}`)).status).toBe(204);
+  await h.call("PUT", `/v2.0/ports/${b.id}`, { port: { name: "renamed" } });
+  await h.settled();
+  const generation = h.model.generation;
+  const flows = [...h.engine.flowsOf("hv2")].length;
+  const was = await ask({ at: before });
+  expect(was).toMatchObject({ verdict: "delivered", generation: before, delivered: [{ switch: "hv2", id: b.id }], answer: { verdict: "delivered", delivered: [{ id: a.id }] } });
+  expect(was.hops.flatMap((hop) => hop.resources)).toContainEqual({ type: "security_group_rule", id: rule.id });
+  expect(await ask({ at: new Date(h.clock.now() - 5000).toISOString() })).toMatchObject({ verdict: "delivered", generation: before });
+  expect(await ask({ at: String(generation), to: "renamed" })).toMatchObject({ verdict: "dropped", generation, cause: { reason: "security_group" } });
+  // Nothing is left of it.
+  expect([h.model.generation, [...h.engine.flowsOf("hv2")].length]).toEqual([generation, flows]);
+  expect(await trace({ ...question, from: a.id, to: b.id })).toMatchObject({ verdict: "dropped" });
+  await expect(ask({ at: before, to: "renamed" })).resolves.toMatchObject({ cause: { reason: "unknown_address" } });
+  await expect(ask({ at: generation + 1 })).rejects.toMatchObject({ parameter: "at", status: 404 });
+  await expect(ask({ at: before, from: "nobody" })).rejects.toMatchObject({ parameter: "from", status: 404 });
+});
+
+test("what probes say of tunnels is what a packet is lost to: down, in one direction or both, or too narrow", async () => {
+  const security_groups = [await allowAll()];
+  const one = await net(1);
+  const [a, b] = [await port(one, "hv1", { security_groups }), await port(one, "hv2", { security_groups })];
+  await h.settled();
+  const type = h.view.get(chassisTable, "hv1")!.encap_types[0]!;
+  const seen = (from: string, to: string, more: Partial<TunnelSeen>): void => {
+    const id = tunnelId(from, to, type);
+    h.facts.learn(learned(tunnelTable, from, { id, from, to, type, state: "up", since: "2026-01-01T00:00:00.000Z", latency_ms: 1, loss: 0, mtu: 1500, missing: undefined, ...more }));
+  };
+  seen("hv1", "hv2", {});
+  seen("hv2", "hv1", { state: "down" });
+  expect(await trace({ from: a.id, to: b.id })).toMatchObject({ verdict: "delivered", answer: { verdict: "dropped", cause: { reason: "tunnel_down", text: expect.stringMatching(/from hv2 to hv1 carries nothing, since 2026-01-01.*that from there does/), cure: { text: expect.stringContaining("firewalls") } } } });
+  seen("hv1", "hv2", { state: "down" });
+  expect(await trace({ from: a.id, to: b.id })).toMatchObject({ verdict: "dropped", cause: { reason: "tunnel_down", text: expect.not.stringContaining("that from there does") } });
+  // 1400 bytes outside: what is around the packet, inside and outside of the frame, is less.
+  seen("hv1", "hv2", { mtu: 1400, missing: 1500 });
+  const inside = 1400 - outerHeaders(type, 4) - 14;
+  expect(await trace({ from: a.id, to: b.id, size: inside, reverse: false })).toMatchObject({ verdict: "delivered" });
+  expect(await trace({ from: a.id, to: b.id, size: inside + 1 })).toMatchObject({ verdict: "dropped", cause: { reason: "mtu", text: expect.stringContaining(`more than ${inside} bytes`) } });
+  // Of the past it says nothing.
+  expect(await trace({ from: a.id, to: b.id, size: inside + 1, at: h.model.generation, reverse: false })).toMatchObject({ verdict: "delivered" });
+});
+
+test("a machine sends by the ways that DHCP tells it: to other segments, and to what is on its link", async () => {
+  const security_groups = [await allowAll()];
+  const flat = (physnet: string): Body => ({ "provider:network_type": "flat", "provider:physical_network": physnet });
+  for (const host of ["hv3", "hv4"]) await h.addChassis(host, { bridge_mappings: { [host === "hv3" ? "one" : "two"]: "br-ex" } });
+  await h.settled();
+  const { id } = await h.create("network", { project_id: "p", segments: [flat("one"), flat("two")] });
+  const segments = (await h.call("GET", `/v2.0/segments?network_id=${id}&sort_key=physical_network&sort_dir=asc`)).body.segments as { id: string }[];
+  const make = (cidr: string, n: 0 | 1, more: Body = {}): Promise<{ id: string }> => h.create("subnet", { network_id: id, cidr, ip_version: 4, segment_id: segments[n]!.id, project_id: "p", ...more });
+  const [near, far] = [await make("10.1.0.0/24", 0, { host_routes: [{ destination: "0.0.0.0/0", nexthop: "10.1.0.200" }] }), await make("10.2.0.0/24", 1)];
+  const router = await h.create("router", { project_id: "p" });
+  for (const { id: subnet_id } of [near, far]) await h.call("PUT", `/v2.0/routers/${router.id}/add_router_interface`, { subnet_id });
+  const alone = await net(3);
+  const single = await port(alone, "hv1", { security_groups });
+  await h.settled();
+  // DNS, which DHCP says is on the link where no router is.
+  expect(await trace({ from: single.id, to: "169.254.169.253", protocol: "udp", port: 53 })).toMatchObject({ verdict: "delivered", delivered: [{ switch: "hv1", port: "CONTROLLER" }] });
+  expect(await trace({ from: single.id, to: "255.255.255.255", protocol: "udp", port: 67 })).toMatchObject({ verdict: "delivered", delivered: [{ switch: "hv1", port: "CONTROLLER" }] });
+  // What is for the other segment goes by the route that follows from it, and anything else by the subnet's own.
+  const a = await port({ id, subnet: near.id }, "hv3", { security_groups, fixed_ips: [{ subnet_id: near.id }] });
+  const b = await port({ id, subnet: far.id }, "hv4", { security_groups, fixed_ips: [{ subnet_id: far.id }] });
+  await h.settled();
+  expect(await trace({ from: a.id, to: "192.0.2.1" })).toMatchObject({ hops: [], cause: { reason: "no_gateway", text: expect.stringContaining("10.1.0.200") } });
+  const interfaces = (await h.call("GET", `/v2.0/ports?device_id=${router.id}&fixed_ips=ip_address%3D10.1.0.1`)).body.ports as { mac_address: string }[];
+  expect((await trace({ from: a.id, to: b.id })).hops[0]!.packet).toContain(`dl_dst=${interfaces[0]!.mac_address}`);
 });
 
 test("a route by a next hop that nobody has", async () => {

@@ -13,6 +13,10 @@ export const explains: Explains = {
     if (receiver === undefined || isNetworkPort(receiver) || activeAttachment(view, receiver.id) !== undefined) return undefined;
     return closed(view, receiver) ?? absent(view, receiver);
   },
+  takers(view, networkKey, mac) {
+    const [network] = view.by(networkTable, "key", String(networkKey));
+    return network === undefined ? [] : view.by(portTable, "network_mac", `${network.id}|${mac}`).flatMap((port) => activeAttachment(view, port.id)?.chassis ?? []);
+  },
 };
 
 function closed(view: ReadView, port: Port): PacketCause | undefined {

@@ -25,7 +25,7 @@ function denied(view: ReadView, port: Readonly<Port>, direction: "ingress" | "eg
   if (group === undefined) {
     return {
       reason: "security_group", text: `port ${port.id} has no security group, and port security: nothing but what its network needs passes`, resources,
-      cure: { text: "give the port a security group that lets it pass", call: { method: "PUT", path: `/v2.0/ports/${port.id}`, body: { port: { security_groups: ["<security group>"] } } } },
+      cure: { text: "give the port a security group (security_groups) that lets it pass; which one is yours to choose" },
     };
   }
   return {

@@ -52,6 +52,8 @@ delivered
 `,
   });
   expect(asked.pop()).toEqual(["POST", "/trace", "application/json", { from: "p1", to: "p2", protocol: "tcp", port: 80, size: 900 }]);
+  await run("p1", "p2", "--at", "17");
+  expect(asked.pop()).toEqual(["POST", "/trace", "application/json", { from: "p1", to: "p2", at: "17" }]);
   expect((await run("--switch", "hv1", "--flow", "in_port=1", "--no-reverse", "--hops")).out).toContain("      in_port=1\n      -> resubmit(,4)\n");
   expect(asked.pop()).toEqual(["POST", "/trace", "application/json", { switch: "hv1", flow: "in_port=1", reverse: false }]);
 });

@@ -15,6 +15,7 @@ export interface TraceCommandOptions {
   readonly ttl?: string;
   readonly ct?: string;
   readonly state?: string;
+  readonly at?: string;
   /** Commander's --no-reverse. */
   readonly reverse: boolean;
   readonly switch?: string;
@@ -50,12 +51,12 @@ interface Way {
 
 /** Exit code 1: the packet, or what answers it, does not arrive. */
 export async function trace({ api, json, write }: Call, from: string | undefined, to: string | undefined, options: TraceCommandOptions): Promise<number> {
-  const { switch: at, flow, reverse, protocol, port, size, source, sourceMac, ttl, ct, state, hops } = options;
+  const { switch: at, flow, reverse, protocol, port, size, source, sourceMac, ttl, ct, state, at: instant, hops } = options;
   const atSwitch = at !== undefined || flow !== undefined;
   if (atSwitch && from !== undefined) throw new UsageError("either two ports, FROM and TO, or --switch and --flow");
   if (!atSwitch && to === undefined) throw new UsageError("trace needs FROM and TO: a port, and a port or an address; or --switch and --flow");
   const body = {
-    from, to, switch: at, flow, protocol, port: wholeOf("port", port), size: wholeOf("size", size), source, source_mac: sourceMac, ttl: wholeOf("ttl", ttl), ct, state, ...(reverse ? {} : { reverse: false }),
+    from, to, switch: at, flow, protocol, port: wholeOf("port", port), size: wholeOf("size", size), source, source_mac: sourceMac, ttl: wholeOf("ttl", ttl), ct, state, at: instant, ...(reverse ? {} : { reverse: false }),
   };
   const way = (await api.post("/trace", {}, body)).body as Way;
   if (json) await write(`${JSON.stringify(way)}\n`);

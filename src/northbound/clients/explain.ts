@@ -24,8 +24,9 @@ export type Explain = (asked: Readonly<Record<string, unknown>>) => Promise<Trac
 const KNOWN = ["from", "to", "protocol", "port"] as const;
 /** Traces of all tenants, and of one, at a time: each asks switches. */
 const AT_ONCE = { all: 8, ofProject: 2 };
+const UUID = /[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}/g;
 /** Reasons that are the tenants' to know, and to mend, where all that they name is to be seen. */
-const OPEN: ReadonlySet<string> = new Set(["security_group", "port_security", "admin_state_down", "not_plugged", "unknown_address", "no_gateway", "no_route", "not_served", "mtu", "ttl"]);
+const OPEN: ReadonlySet<string> = new Set(["security_group", "port_security", "admin_state_down", "not_plugged", "unknown_address", "no_gateway", "no_route", "unresolved", "not_served", "mtu", "ttl"]);
 /** Those of hosts and switches. */
 const OPERATORS: ReadonlySet<string> = new Set(["wrong_host", "tunnel_down", "port_closed", "missing_flow", "foreign_flow"]);
 
@@ -83,6 +84,13 @@ export class Explanations {
     return row !== undefined && kind!.get.allows(caller, { row: row as unknown as Values }, this.view) ? row : undefined;
   }
 
+  /** The cause with a call that names nothing but what the caller sees. */
+  private told({ cure, ...cause }: NonNullable<TracedWay["cause"]>, caller: Caller): object {
+    const named = JSON.stringify(cure.call ?? null).match(UUID) ?? [];
+    const seen = named.every((id) => [...this.registry.kinds.keys()].some((type) => this.seen(type, id, caller) !== undefined));
+    return { ...cause, cure: seen ? cure : { text: cure.text } };
+  }
+
   private shown({ verdict, delivered, hops, cause }: TracedWay, caller: Caller): object {
     const visible = (resources: readonly Named[]): readonly Named[] => resources.filter(({ type, id }) => this.seen(type, id, caller) !== undefined);
     return {
@@ -92,7 +100,7 @@ export class Explanations {
         const own = visible(resources);
         return own.length === 0 ? [] : [{ table, app, rule, resources: own }];
       }),
-      cause: cause === null ? null : OPERATORS.has(cause.reason) ? FAULT : OPEN.has(cause.reason) && cause.resources.length > 0 && visible(cause.resources).length === cause.resources.length ? cause : BEYOND,
+      cause: cause === null ? null : OPERATORS.has(cause.reason) ? FAULT : OPEN.has(cause.reason) && cause.resources.length > 0 && visible(cause.resources).length === cause.resources.length ? this.told(cause, caller) : BEYOND,
     };
   }
 }

@@ -46,6 +46,14 @@ export class PastFlows {
     });
   }
 
+  /** What `read` finds in the state of an instant: rows, what is derived from them, and the compiler's flows are then as they were, and what is learned is not. In one turn. @throws BadQuery naming `at` */
+  async during<T>(at: Instant, read: (generation: number) => T): Promise<T> {
+    return this.bounded("at", async () => {
+      const generation = await this.parts.history.generationAt(at);
+      return this.within(generation, () => read(generation));
+    });
+  }
+
   /** What became of a switch's flows between two generations. @throws BadQuery naming `from`, or `switch` when it was not there at either of them */
   async difference(from: number, to: number, id: string): Promise<FlowDifference> {
     return this.bounded("from", async () => {
@@ -83,26 +91,31 @@ export class PastFlows {
   }
 
   private async at(generation: number, query: FlowQuery, parameter: string): Promise<readonly FlowRecord[]> {
-    const { history, planner, dump, view } = this.parts;
+    const { dump, view } = this.parts;
+    const keep = flowFilter(query);
+    return this.within(generation, () => {
+      const ids = Array.from(view.all(chassisTable), ({ id }) => id).sort();
+      if (query.switch !== undefined && !ids.includes(query.switch)) throw new BadQuery("switch", `there was no switch '${query.switch.slice(0, 64)}' then`, 404);
+      const out: FlowRecord[] = [];
+      for (const id of ids) {
+        if (query.switch !== undefined && query.switch !== id) continue;
+        for (const flow of dump.desiredAt(id, generation, query.table)) {
+          if (!keep(flow)) continue;
+          if (out.length === FLOWS) throw new BadQuery(parameter, `there were more than ${FLOWS} such flows; ask for one switch or table`);
+          out.push(flow);
+        }
+      }
+      return out;
+    });
+  }
+
+  private async within<T>(generation: number, read: () => T): Promise<T> {
+    const { history, planner } = this.parts;
     const state = await history.stateAt(generation);
     try {
       const changes = state.changes();
       if (changes.length > ROWS) throw new PlanTooLarge(`: ${changes.length} rows`);
-      const keep = flowFilter(query);
-      return planner.during(changes, () => {
-        const ids = Array.from(view.all(chassisTable), ({ id }) => id).sort();
-        if (query.switch !== undefined && !ids.includes(query.switch)) throw new BadQuery("switch", `there was no switch '${query.switch.slice(0, 64)}' then`, 404);
-        const out: FlowRecord[] = [];
-        for (const id of ids) {
-          if (query.switch !== undefined && query.switch !== id) continue;
-          for (const flow of dump.desiredAt(id, generation, query.table)) {
-            if (!keep(flow)) continue;
-            if (out.length === FLOWS) throw new BadQuery(parameter, `there were more than ${FLOWS} such flows; ask for one switch or table`);
-            out.push(flow);
-          }
-        }
-        return out;
-      }, RUNS);
+      return planner.during(changes, read, RUNS);
     } finally {
       state.close();
     }

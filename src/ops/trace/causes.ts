@@ -2,17 +2,18 @@
 import type { PacketCause, PacketQuestion, PacketStart, PacketStop } from "#app";
 import { formatMatch } from "node-openflow";
 import { registerOfPacket } from "../../pipeline/naming.ts";
+import type { Asking } from "./asking.ts";
 import type { SwitchView, TracedFlow } from "./switch-view.ts";
 import type { TracerParts } from "./parts.ts";
-import type { Ended, Walk } from "./walk.ts";
+import type { Delivered, Ended, LosingTunnel, Walk } from "./walk.ts";
 
 /**
  * The first place where the way over the installed flows is not the one over the desired ones, if that is why the packet did not arrive: these would
  * have brought it there, or the flow that ended it is nobody's.
  */
-export async function differenceOn({ engine, layout }: Pick<TracerParts, "engine" | "layout">, walked: Walk, wantedArrives: boolean, open: (chassis: string) => Promise<SwitchView>): Promise<PacketCause | undefined> {
+export function* differenceOn({ engine, layout }: Pick<TracerParts, "engine" | "layout">, walked: Walk, wantedArrives: boolean, open: (chassis: string) => Asking<SwitchView>): Asking<PacketCause | undefined> {
   for (const { switch: chassis, hop } of walked.hops) {
-    const view = await open(chassis);
+    const view = yield* open(chassis);
     if (!view.answers) continue;
     const wanted = view.wantedFlow(hop.table, hop.packet);
     if (hop.flow?.ref.state === "learned" || same(hop.flow, wanted)) continue;
@@ -35,16 +36,32 @@ export async function differenceOn({ engine, layout }: Pick<TracerParts, "engine
 
 const same = (a: TracedFlow | undefined, b: TracedFlow | undefined): boolean => a === b || (a?.ref.flow !== undefined && a.ref.state === "desired" && a.ref.flow === b?.ref.flow);
 
-/** What is known of where it ended; reason `unexplained` when nobody knows more than the flow says. */
-export function causeOf(parts: TracerParts, end: Ended | undefined, question: PacketQuestion | undefined, start: PacketStart | undefined): PacketCause {
-  const { apps, layout, engine, guard, view } = parts;
-  if (end?.did === "lost") {
-    const mtu = end.reason.startsWith("packets of more");
-    return {
-      reason: mtu ? "mtu" : "tunnel_down", text: end.reason, resources: [],
-      cure: { text: mtu ? "give the hosts' network between them a larger MTU, or tell the controller how large it is (--mtu)" : `see the network between the hosts, and on ${end.tunnel!.to} that ovs-vswitchd runs and its address is the one it had` },
-    };
+function tunnelCure({ why, from, to, known }: LosingTunnel): string {
+  switch (why) {
+    case "narrow":
+      return `give the network between ${from} and ${to} a larger MTU, or tell the controller how large it is (--mtu)`;
+    case "stranger":
+      return `see on the host that should have ${to} that external_ids:axion-encap-ip is that address, and that it is connected (axion switches)`;
+    case "down":
+      return known?.oneWay === true
+        ? `see what lets packets pass from ${to} to ${from} and not from ${from} to ${to}: firewalls on the way, and routes`
+        : `see the network between ${from} and ${to}, firewalls on the way, and on ${to} that ovs-vswitchd runs and its tunnel address is the one it had (axion tunnels --switch ${to})`;
   }
+}
+
+export interface Outcome {
+  /** Of all that ended, what decides. */
+  readonly end: Ended | undefined;
+  /** A copy that left for a physical network. */
+  readonly left: Delivered | undefined;
+  readonly question: PacketQuestion | undefined;
+  readonly start: PacketStart | undefined;
+}
+
+/** What is known of where it ended; reason `unexplained` when nobody knows more than the flow says. */
+export function causeOf(parts: TracerParts, { end, left, question, start }: Outcome): PacketCause {
+  const { apps, layout, engine, guard, view, ask } = parts;
+  if (end?.tunnel !== undefined) return { reason: end.tunnel.why === "narrow" ? "mtu" : "tunnel_down", text: end.reason, resources: [], cure: { text: tunnelCure(end.tunnel) } };
   if (end?.port !== undefined) {
     const { name, tunnel } = end.port;
     return {
@@ -64,8 +81,14 @@ export function causeOf(parts: TracerParts, end: Ended | undefined, question: Pa
   const first = apps.filter((app) => app.name === stop.app);
   for (const app of [...first, ...apps.filter((one) => one.name !== stop.app)]) {
     const { cause } = app.explains ?? {};
-    const found = cause === undefined ? undefined : guard<PacketCause | undefined>({ app: app.name, hook: "explains" }, { table: stop.table }, () => cause(view, stop), undefined);
+    const found = cause === undefined ? undefined : guard<PacketCause | undefined>({ app: app.name, hook: "explains" }, { table: stop.table }, () => cause(view, stop, ask), undefined);
     if (found !== undefined) return found;
+  }
+  if (end === undefined && left !== undefined) {
+    return {
+      reason: "physical_network", text: `it leaves ${left.switch} by ${left.port} for the physical network, and no host is known to take it up there`, resources: [],
+      cure: { text: `see which machine on the physical network has the MAC that it is sent to, and the bridge that ${left.port} leads to` },
+    };
   }
   const where = table === undefined ? stop.chassis : `table ${table.name} of ${stop.chassis} (${table.about})`;
   return {

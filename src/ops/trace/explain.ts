@@ -1,6 +1,6 @@
 // Traces for tenants: what cannot be asked is refused as the API refuses.
 import { ApiError, invalidInput, notFound } from "#app";
-import { SwitchSilent } from "../server.ts";
+import { TraceBroken } from "./asking.ts";
 import { requestOf } from "./request.ts";
 import { BadTrace, type TraceAnswer, type Tracer } from "./tracer.ts";
 
@@ -9,7 +9,7 @@ export async function explained(tracer: Pick<Tracer, "trace">, asked: Readonly<R
   try {
     return await tracer.trace(requestOf(asked));
   } catch (error) {
-    if (error instanceof SwitchSilent) throw new ApiError(503, "ServiceUnavailable", "A switch on the way does not answer at this time.", 1);
+    if (error instanceof TraceBroken) throw new ApiError(503, "ServiceUnavailable", "A switch on the way does not answer at this time.", 1);
     if (!(error instanceof BadTrace)) throw error;
     throw error.status === 404 ? notFound("PortNotFound", "The port could not be found.") : invalidInput(`${error.parameter}: ${error.message}`);
   }

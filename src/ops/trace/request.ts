@@ -1,11 +1,13 @@
 // What POST /trace and GET /v2.0/axion/explain are asked: words to a request.
 import { normalizeIp, parseMac, type PacketQuestion } from "#app";
+import type { Instant } from "../../model/history.ts";
+import { noInstant, parseInstant } from "../flows/instant.ts";
 import { BadTrace, type TraceRequest } from "./tracer.ts";
 
 const PROTOCOLS: Readonly<Record<string, number>> = { icmp: 1, tcp: 6, udp: 17, sctp: 132, icmpv6: 58, "ipv6-icmp": 58 };
 const WITH_PORTS: ReadonlySet<number> = new Set([6, 17, 132]);
 
-const known = ["from", "to", "protocol", "port", "source_port", "size", "source", "source_mac", "ttl", "switch", "flow", "ct", "state", "reverse"] as const;
+const known = ["from", "to", "protocol", "port", "source_port", "size", "source", "source_mac", "ttl", "switch", "flow", "ct", "state", "at", "reverse"] as const;
 export type TraceWord = (typeof known)[number];
 
 /** Of a JSON body. @throws BadTrace */
@@ -34,13 +36,17 @@ export function requestOf(body: unknown): TraceRequest {
   };
   const { reverse = true } = given;
   if (typeof reverse !== "boolean") throw new BadTrace("reverse", "is neither true nor false");
-  const common = { ct: oneOf("ct", ["new", "established"], "new"), state: oneOf("state", ["installed", "desired"], "installed"), reverse };
-  const at = text("switch");
+  const at = instantOf(given.at);
+  const state = oneOf("state", ["installed", "desired"], at === undefined ? "installed" : "desired");
+  if (at !== undefined && state !== "desired") throw new BadTrace("state", "of the past there is what was desired");
+  const common = { ct: oneOf("ct", ["new", "established"], "new"), state, reverse, ...(at !== undefined && { at }) };
+  const size = number("size", 20, 65_535);
+  const chassis = text("switch");
   const flow = text("flow");
-  if (at !== undefined || flow !== undefined) {
-    if (at === undefined || flow === undefined) throw new BadTrace(at === undefined ? "switch" : "flow", "is missing: a packet at a switch needs both");
-    for (const name of known.slice(0, 9)) if (given[name] !== undefined) throw new BadTrace(name, "is for packets of ports; with switch and flow the flow says it");
-    return { ...common, what: { switch: at, flow } };
+  if (chassis !== undefined || flow !== undefined) {
+    if (chassis === undefined || flow === undefined) throw new BadTrace(chassis === undefined ? "switch" : "flow", "is missing: a packet at a switch needs both");
+    for (const name of known.slice(0, 9)) if (name !== "size" && given[name] !== undefined) throw new BadTrace(name, "is for packets of ports; with switch and flow the flow says it");
+    return { ...common, what: { switch: chassis, flow, ...(size !== undefined && { size }) } };
   }
   const [from, to] = [text("from"), text("to")];
   if (from === undefined) throw new BadTrace("from", "is missing: the id of the port that sends, or switch and flow");
@@ -49,11 +55,18 @@ export function requestOf(body: unknown): TraceRequest {
   const [port, sourcePort] = [number("port", 1, 65_535), number("source_port", 1, 65_535)];
   if (!WITH_PORTS.has(protocol)) for (const [name, value] of [["port", port], ["source_port", sourcePort]] as const) if (value !== undefined) throw new BadTrace(name, "is for protocols with ports: tcp, udp, sctp");
   if (WITH_PORTS.has(protocol) && port === undefined) throw new BadTrace("port", "is missing: this protocol has ports");
-  const size = number("size", 20, 65_535);
   const ttl = number("ttl", 0, 255);
   const [source, sourceMac] = [text("source"), text("source_mac")];
   const what: PacketQuestion = { from, to, protocol, ...(port !== undefined && { port }), ...(sourcePort !== undefined && { sourcePort }), ...(size !== undefined && { size }), ...(ttl !== undefined && { ttl }), ...addressesOf(source, sourceMac, to) };
   return { ...common, what };
+}
+
+/** A generation, as a number or its digits, or an RFC 3339 instant. */
+function instantOf(value: unknown): Instant | undefined {
+  if (value === undefined) return undefined;
+  const instant = typeof value === "number" || typeof value === "string" ? parseInstant(String(value)) : undefined;
+  if (instant === undefined) throw new BadTrace("at", noInstant(typeof value === "object" ? "" : String(value)));
+  return instant;
 }
 
 function addressesOf(source: string | undefined, sourceMac: string | undefined, to: string): Pick<PacketQuestion, "source" | "sourceMac"> {

@@ -4,9 +4,9 @@ import { formatMatch, decodeInstructions, decodeMatch, ports as reserved, type F
 import type { Flow, Item } from "../../compiler/desired.ts";
 import type { Engine } from "../../compiler/engine.ts";
 import type { Southbound, SwitchPort } from "../../southbound/index.ts";
-import { SwitchSilent } from "../server.ts";
 import { Classifier } from "../../trace/classifier.ts";
 import { flowOfBytes, trace, TraceFlow, TraceSwitch, type Packet, type Trace, type TraceGroup, type TraceOptions, type TracePort } from "../../trace/index.ts";
+import { TraceBroken, waitFor, type Asking } from "./asking.ts";
 
 /** What a flow of a trace is. */
 export interface Ref {
@@ -93,7 +93,7 @@ export class SwitchView {
     }
     this.own = own;
     this.ports = new Map((ports ?? []).map((port) => [port.number, port]));
-    const groups = groupsOf(engine.itemsOf(chassis));
+    const groups = [...groupsOf(engine.itemsOf(chassis))];
     const options = {
       fragments: "nx-match" as const,
       ...(ports !== undefined && { ports: ports.map(({ number, forwards }): TracePort => ({ number, noForward: !forwards, ...tunnelOf(own.get(number)) })), live: (port: number) => this.ports.get(port)?.live === true }),
@@ -108,9 +108,10 @@ export class SwitchView {
     }, known, groups);
   }
 
-  /** @throws OpenFlowError where a switch that is connected does not say which ports it has */
-  static async open(chassis: string, engine: Engine, switches: Switches | undefined): Promise<SwitchView> {
-    return new SwitchView(chassis, engine, switches, await switches?.ports(chassis));
+  /** `switches`: undefined where none is asked. @throws TraceBroken where a switch that is connected does not say which ports it has */
+  static *open(chassis: string, engine: Engine, switches: Switches | undefined): Asking<SwitchView> {
+    const asked = switches?.ports(chassis);
+    return new SwitchView(chassis, engine, switches, asked === undefined ? undefined : yield* waitFor(chassis, asked));
   }
 
   /** Over what the switch should have. */
@@ -118,18 +119,18 @@ export class SwitchView {
     return trace(this.desiredSwitch, packet, options);
   }
 
-  /** Over what it has; `begin` makes the options anew each time that a further table had to be read. @throws OpenFlowError */
-  async runInstalled(packet: Packet, begin: () => TraceOptions): Promise<Trace<Ref>> {
+  /** Over what it has; `begin` makes the options anew each time that a further table had to be read. @throws TraceBroken */
+  *runInstalled(packet: Packet, begin: () => TraceOptions): Asking<Trace<Ref>> {
     if (this.switches === undefined) return this.runDesired(packet, begin());
     const likely = new Set<number>();
     for (const pass of this.runDesired(packet, begin()).passes) collectTables(pass.steps, likely);
-    await Promise.all([...likely].map((table) => this.load(table)));
+    yield* this.loadAll(likely);
     for (let n = 0; n < LOADS; n++) {
       try {
         return trace(this.installedSwitch, packet, begin());
       } catch (error) {
         if (!(error instanceof Unread)) throw error;
-        await this.load(error.table);
+        yield* this.loadAll([error.table]);
       }
     }
     throw new Error(`a trace on ${this.chassis} reads no end of tables`);
@@ -140,11 +141,11 @@ export class SwitchView {
     return this.desiredTable(table).lookup(packet);
   }
 
-  /** Whether the switch has a flow; asks for its table if need be. */
-  async has(flow: TracedFlow): Promise<boolean> {
+  /** Whether the switch has a flow; asks for its table if need be. @throws TraceBroken */
+  *has(flow: TracedFlow): Asking<boolean> {
     if (this.switches === undefined) return false;
     if (flow.ref.state !== "desired") return true;
-    await this.load(flow.table);
+    yield* this.loadAll([flow.table]);
     return this.installed.get(flow.table)!.same.has(flow.ref.flow!);
   }
 
@@ -163,8 +164,12 @@ export class SwitchView {
     return made;
   }
 
+  private *loadAll(tables: Iterable<number>): Asking<void> {
+    const missing = [...tables].filter((table) => !this.installed.has(table));
+    if (missing.length > 0) yield* waitFor(this.chassis, Promise.all(missing.map((table) => this.load(table))));
+  }
+
   private async load(table: number): Promise<void> {
-    if (this.installed.has(table)) return;
     const classifier = new Classifier<Ref>();
     const same = new Set<Flow>();
     const wanted = this.wanted.get(table) ?? [];
@@ -178,7 +183,7 @@ export class SwitchView {
       }
     });
     // It went meanwhile: that it shows nothing does not mean that it has nothing.
-    if (read === undefined) throw new SwitchSilent(this.chassis, "it is not connected any more");
+    if (read === undefined) throw new TraceBroken("gone", `switch ${this.chassis} is not connected any more`);
     await read;
     this.installed.set(table, { classifier, same });
   }

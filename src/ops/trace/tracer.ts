@@ -1,20 +1,36 @@
 // A trace: what was asked -> a packet, its way over the switches and the way back, what came of it, and why.
 import { chassisTable, isCause, type PacketCause, type PacketQuestion, type PacketStart, type Table, type TunnelKnown, type AnyTable } from "#app";
 import { formatInstructions, formatMatch, parseMatch } from "node-openflow";
-import { Packet, type Hop } from "../../trace/index.ts";
+import { registerOfPacket } from "../../pipeline/naming.ts";
+import { Packet } from "../../trace/index.ts";
+import type { Instant } from "../../model/history.ts";
+import { BadQuery } from "../bad-query.ts";
+import { atOnce, Deadline, TraceBroken, waited, type Asking } from "./asking.ts";
 import { causeOf, differenceOn } from "./causes.ts";
 import { Connections, type Phase } from "./connections.ts";
 import type { TracerParts } from "./parts.ts";
-import { SwitchView, type Ref } from "./switch-view.ts";
-import { addressText, walk, type Delivered, type Ended, type Walk } from "./walk.ts";
+import { SwitchView, type Ref, type Switches } from "./switch-view.ts";
+import { addressText, walk, type Delivered, type Ended, type Walk, type Walked } from "./walk.ts";
+
+/** A packet at a switch. */
+export interface FlowQuestion {
+  readonly switch: string;
+  readonly flow: string;
+  /** Bytes, without Ethernet's header. */
+  readonly size?: number;
+}
 
 export interface TraceRequest {
   /** A port's packet, or one at a switch in ovs-ofctl's syntax. */
-  readonly what: PacketQuestion | { readonly switch: string; readonly flow: string };
+  readonly what: PacketQuestion | FlowQuestion;
   readonly ct: Phase;
   /** Over what switches have, or what they should have. */
   readonly state: "installed" | "desired";
   readonly reverse: boolean;
+  /** Over what switches should have had at that instant. */
+  readonly at?: Instant;
+  /** `from` and `to` may be names of ports. */
+  readonly names?: true;
 }
 
 export interface TracedResource {
@@ -40,6 +56,8 @@ export interface TracedHop {
   readonly installed: boolean;
   /** Whether it is as it should be. */
   readonly state: Ref["state"] | "miss";
+  /** Where it came in to the switch, or back from conntrack: the packet with its registers, as ofproto/trace takes it. */
+  readonly packet?: string;
 }
 
 export interface TraceCause extends Omit<PacketCause, "resources"> {
@@ -63,13 +81,15 @@ interface Way {
 export interface TraceAnswer extends OneWay {
   /** The way back of what was delivered to a port; null: there is none to follow. */
   readonly answer: OneWay | null;
+  /** Of the instant that was asked for. */
+  readonly generation?: number;
 }
 
 /** The request is understood, and names what is not there; `parameter` as in the body. */
 export class BadTrace extends Error {
   readonly parameter: string;
-  readonly status: 400 | 404;
-  constructor(parameter: string, message: string, status: 400 | 404 = 400) {
+  readonly status: 400 | 404 | 503;
+  constructor(parameter: string, message: string, status: 400 | 404 | 503 = 400) {
     super(message);
     this.parameter = parameter;
     this.status = status;
@@ -86,7 +106,7 @@ export class Tracer {
   }
 
   /** Id of the port of this name, where there is one alone; ids, and whatever is none, as they are. @throws BadTrace */
-  portNamed(text: string, parameter: string): string {
+  private portNamed(text: string, parameter: string): string {
     const table = this.byResource.get("port") as Table | undefined;
     if (table === undefined || this.parts.view.get(table, text) !== undefined) return text;
     const found: string[] = [];
@@ -96,40 +116,66 @@ export class Tracer {
     return found[0] ?? text;
   }
 
-  /** @throws BadTrace; SwitchSilent when a switch on the way does not show what it has */
+  /** @throws BadTrace; TraceBroken when a switch on the way does not show what it has, or it takes too long */
   async trace(request: TraceRequest): Promise<TraceAnswer> {
-    const { what } = request;
-    const views = new Map<string, Promise<SwitchView>>();
-    const open = (chassis: string): Promise<SwitchView> => {
+    const deadline = new Deadline(this.parts.clock, TIME_MS);
+    const { at } = request;
+    if (at !== undefined) return this.inPast(at, (generation) => ({ ...atOnce(this.traced(request, deadline, undefined)), generation }));
+    for (let tries = 1; ; tries++) {
+      try {
+        return await waited(this.traced(request, deadline, this.parts.switches), deadline);
+      } catch (error) {
+        // A switch that went shows nothing any more: of it what it should have counts, as of one that was not there.
+        if (!(error instanceof TraceBroken) || error.why !== "gone" || tries === TRIES) throw error;
+      }
+    }
+  }
+
+  private async inPast<T>(at: Instant, read: (generation: number) => T): Promise<T> {
+    const { past } = this.parts;
+    if (past === undefined) throw new BadTrace("at", "nothing of the past is kept here");
+    try {
+      return await past.during(at, read);
+    } catch (error) {
+      if (error instanceof BadQuery) throw new BadTrace(error.parameter, error.reason, error.status);
+      throw error;
+    }
+  }
+
+  private *traced(request: TraceRequest, deadline: Deadline, switches: Switches | undefined): Asking<TraceAnswer> {
+    const views = new Map<string, SwitchView>();
+    const { engine } = this.parts;
+    const open = function* (chassis: string): Asking<SwitchView> {
       let made = views.get(chassis);
-      if (made === undefined) views.set(chassis, (made = SwitchView.open(chassis, this.parts.engine, this.parts.switches)));
+      if (made === undefined) views.set(chassis, (made = yield* SwitchView.open(chassis, engine, switches)));
       return made;
     };
     const connections = new Connections();
-    if ("switch" in what) {
-      const { chassis, packet } = this.atSwitch(what);
-      const { shown } = await this.way({ chassis, packet, question: undefined, start: undefined, request, connections, open });
+    if ("switch" in request.what) {
+      const { chassis, packet } = this.atSwitch(request.what);
+      const { shown } = yield* this.way({ chassis, packet, question: undefined, start: undefined, request, connections, open, deadline });
       return { ...shown, answer: null };
     }
+    const what: PacketQuestion = request.names !== true ? request.what : { ...request.what, from: this.portNamed(request.what.from, "from"), to: this.portNamed(request.what.to, "to") };
     const begun = this.begin(what);
     if (isCause(begun)) return { ...this.stillborn(begun), answer: null };
     const packet = packetOf(begun, what);
-    const go = (phase: Phase): Promise<Way> => {
-      connections.phase = phase;
-      return this.way({ chassis: begun.chassis, packet, question: what, start: begun, request, connections, open });
-    };
-    let way = await go("new");
-    if (request.ct === "established") way = await go("established");
+    connections.phase = "new";
+    let way = yield* this.way({ chassis: begun.chassis, packet, question: what, start: begun, request, connections, open, deadline });
+    if (request.ct === "established") {
+      connections.phase = "established";
+      way = yield* this.way({ chassis: begun.chassis, packet, question: what, start: begun, request, connections, open, deadline });
+    }
     const { walked, shown: there } = way;
     const { goal } = begun;
     const arrived = walked.delivered.find((d) => d.to === "guest" && d.iface !== what.from && (typeof goal !== "object" || (d.switch === goal.chassis && d.ofport === goal.ofport)));
     const receiver = begun.to ?? arrived?.iface;
     if (!request.reverse || there.verdict !== "delivered" || arrived === undefined || receiver === undefined) return { ...there, answer: null };
-    return { ...there, answer: await this.back(receiver, what, arrived, { request, connections, open }) };
+    return { ...there, answer: yield* this.back(receiver, what, arrived, { request, connections, open, deadline }) };
   }
 
   /** What the receiver answers. */
-  private async back(port: string, what: PacketQuestion, arrived: Delivered, parts: Pick<WayParts, "request" | "connections" | "open">): Promise<OneWay> {
+  private *back(port: string, what: PacketQuestion, arrived: Delivered, parts: Pick<WayParts, "request" | "connections" | "open" | "deadline">): Asking<OneWay> {
     const six = arrived.packet.get("eth_type") === 0x86ddn;
     const text = (end: "src" | "dst"): string => addressText(arrived.packet, six ? `ipv6_${end}` : `ipv4_${end}`);
     const question: PacketQuestion = {
@@ -142,14 +188,14 @@ export class Tracer {
     const home = this.begin({ from: what.from, to: what.to, protocol: what.protocol });
     const goal = isCause(home) ? begun.goal : { chassis: home.chassis, ofport: home.ofport };
     const start = { ...begun, goal, to: what.from };
-    return (await this.way({ chassis: begun.chassis, packet: packetOf(begun, question), question, start, ...parts })).shown;
+    return (yield* this.way({ chassis: begun.chassis, packet: packetOf(begun, question), question, start, ...parts })).shown;
   }
 
   private begin(question: PacketQuestion): PacketStart | PacketCause {
     let start: PacketStart | undefined;
     for (const app of this.parts.apps) {
       const { begin } = app.explains ?? {};
-      const found = begin === undefined ? undefined : this.parts.guard<PacketStart | PacketCause | undefined>({ app: app.name, hook: "explains" }, {}, () => begin(this.parts.view, question), undefined);
+      const found = begin === undefined ? undefined : this.parts.guard<PacketStart | PacketCause | undefined>({ app: app.name, hook: "explains" }, {}, () => begin(this.parts.view, question, this.parts.ask), undefined);
       if (found !== undefined && isCause(found)) return found;
       start ??= found;
     }
@@ -166,41 +212,66 @@ export class Tracer {
     return undefined;
   }
 
-  private atSwitch({ switch: chassis, flow }: { readonly switch: string; readonly flow: string }): { readonly chassis: string; readonly packet: Packet } {
+  private takers(frame: Packet): readonly string[] {
+    const { apps, layout, guard, view } = this.parts;
+    const network = registerOfPacket(layout.register("net"), frame.fields()) as number;
+    const mac = macText(frame.get("eth_dst"));
+    return apps.flatMap((app) => {
+      const { takers } = app.explains ?? {};
+      return takers === undefined ? [] : guard<readonly string[]>({ app: app.name, hook: "explains" }, {}, () => takers(view, network, mac), []);
+    });
+  }
+
+  private atSwitch({ switch: chassis, flow, size }: FlowQuestion): { readonly chassis: string; readonly packet: Packet } {
     if (this.parts.view.get(chassisTable, chassis) === undefined) throw new BadTrace("switch", `there is no switch ${chassis.slice(0, 64)}`, 404);
     try {
-      return { chassis, packet: Packet.of(parseMatch(flow)) };
+      const packet = Packet.of(parseMatch(flow));
+      packet.length = (size ?? (packet.get("eth_type") === ARP ? ARP_SIZE : DEFAULT_SIZE)) + ETHERNET;
+      return { chassis, packet };
     } catch (error) {
       throw new BadTrace("flow", `is no packet in ovs-ofctl's syntax: ${(error as Error).message.slice(0, 200)}`);
     }
   }
 
-  private async way(parts: WayParts): Promise<Way> {
-    const { chassis, packet, start, request, connections, open } = parts;
+  private *way(parts: WayParts): Asking<Way> {
+    const { chassis, packet, start, request, connections, open, deadline } = parts;
     const before = connections.fork();
     const goal = start?.goal ?? "anywhere";
-    const toChassis = typeof goal === "object" ? goal.chassis : undefined;
-    const tunnel = (from: string, to: string, type: string): TunnelKnown | undefined => this.tunnel(from, to, type);
-    const walkParts = { view: this.parts.view, open, desired: request.state === "desired", connections, tunnel, toChassis };
-    const walked = await walk(walkParts, { chassis, packet });
+    // Where a port is at a physical network that nobody else answers for, its host it is.
+    const takers = (frame: Packet): readonly string[] => [...this.takers(frame), ...(typeof goal === "object" ? [goal.chassis] : [])];
+    // What is known of tunnels is of today.
+    const tunnel = (from: string, to: string, type: string): TunnelKnown | undefined => (request.at === undefined ? this.tunnel(from, to, type) : undefined);
+    const walkParts = { view: this.parts.view, open, deadline, desired: request.state === "desired", connections, tunnel, takers };
+    const walked = yield* walk(walkParts, { chassis, packet });
     const arrived = reached(walked, goal);
-    const hops = await Promise.all(walked.hops.map(async ({ switch: id, hop }) => this.shown(id, hop, await open(id))));
+    const hops: TracedHop[] = [];
+    for (const hop of walked.hops) hops.push(yield* this.shown(hop, yield* open(hop.switch)));
     const delivered = walked.delivered.map(({ switch: id, port, iface }) => ({ switch: id, port, ...(iface !== undefined && { id: iface }) }));
     const punted = walked.ended.filter((e) => e.did === "punted");
+    const notes = [...walked.notes];
     const done = (verdict: OneWay["verdict"], cause: PacketCause | undefined, to = delivered): Way => ({
-      shown: { verdict, delivered: to, hops, cause: cause === undefined ? null : this.named(cause), notes: walked.notes }, walked,
+      shown: { verdict, delivered: to, hops, cause: cause === undefined ? null : this.named(cause), notes }, walked,
     });
-    if (arrived) return done("delivered", undefined);
+    if (arrived) {
+      // Nobody else had it in hand: it was turned back where it came from.
+      const [back, ...others] = walked.delivered;
+      if (others.length === 0 && back!.switch === chassis && BigInt(back!.ofport) === packet.get("in_port")) notes.push(`answered by the switch: what leaves by ${back!.port} is the answer`);
+      return done("delivered", undefined);
+    }
     let cause: PacketCause | undefined;
     if (request.state === "installed") {
-      const wanted = await walk({ ...walkParts, desired: true, connections: before }, { chassis, packet });
-      cause = await differenceOn(this.parts, walked, reached(wanted, goal), open);
+      const wanted = yield* walk({ ...walkParts, desired: true, connections: before }, { chassis, packet });
+      cause = yield* differenceOn(this.parts, walked, reached(wanted, goal), open);
     }
     const end = deciding(walked.ended);
-    cause ??= causeOf(this.parts, end, parts.question, start);
+    cause ??= causeOf(this.parts, { end, question: parts.question, start, left: walked.delivered.find((d) => d.to === "outside") });
     // What the controller answers is delivered to it.
     const taken = goal === "anywhere" && cause.reason === "unexplained" ? punted.at(-1) : undefined;
-    if (taken !== undefined) return done("delivered", undefined, [...delivered, { switch: taken.switch, port: "CONTROLLER" }]);
+    if (taken !== undefined) {
+      const app = taken.hop === undefined ? "" : (this.parts.layout.tableById(taken.hop.table)?.app ?? "");
+      notes.push(`answered by the controller${app === "" ? "" : `, for ${app}`}: what it answers is not followed`);
+      return done("delivered", undefined, [...delivered, { switch: taken.switch, port: "CONTROLLER" }]);
+    }
     return done("dropped", cause);
   }
 
@@ -218,17 +289,18 @@ export class Tracer {
     return { type, id, ...(typeof row?.name === "string" && row.name !== "" && { name: row.name }) };
   }
 
-  private async shown(id: string, { table, flow }: Hop<Ref>, view: SwitchView): Promise<TracedHop> {
+  private *shown({ switch: id, hop: { table, flow, packet }, begins }: Walked, view: SwitchView): Asking<TracedHop> {
     const { layout, engine } = this.parts;
     const declared = layout.tableById(table);
     const common = { switch: id, table_id: table, table: declared?.name ?? String(table) };
-    if (flow === undefined) return { ...common, priority: null, match: "", actions: "drop", cookie: "0x0", app: declared?.app ?? "", rule: "", resources: [], installed: false, state: "miss" };
+    const came = begins ? { packet: packetText(packet) } : {};
+    if (flow === undefined) return { ...common, priority: null, match: "", actions: "drop", cookie: "0x0", app: declared?.app ?? "", rule: "", resources: [], installed: false, state: "miss", ...came };
     const desired = flow.ref.state === "desired" ? flow.ref.flow : undefined;
     const why = desired === undefined ? undefined : engine.provenance(desired);
     return {
       ...common, priority: flow.priority, match: formatMatch(flow.match), actions: formatInstructions(flow.instructions) || "drop", cookie: `0x${flow.cookie.toString(16)}`,
       app: why?.app ?? (flow.ref.state === "learned" ? (declared?.app ?? "") : ""), rule: why?.rule ?? "", resources: (why?.resources ?? []).map((r) => this.resource(r.type, r.id)),
-      installed: await view.has(flow), state: flow.ref.state,
+      installed: yield* view.has(flow), state: flow.ref.state, ...came,
     };
   }
 }
@@ -240,8 +312,19 @@ interface WayParts {
   readonly start: PacketStart | undefined;
   readonly request: TraceRequest;
   readonly connections: Connections;
-  readonly open: (chassis: string) => Promise<SwitchView>;
+  readonly open: (chassis: string) => Asking<SwitchView>;
+  readonly deadline: Deadline;
 }
+
+/** As ofproto/trace takes it, which knows ports of UDP and SCTP, and types of ICMPv6, by their own names alone. */
+function packetText(packet: Packet): string {
+  const text = formatMatch(packet.fields());
+  const protocol = /(?:^|,)(udp|sctp|icmp6)6?(?:,|$)/.exec(text)?.[1];
+  if (protocol === undefined) return text;
+  return protocol === "icmp6" ? text.replace(/\bicmp_(type|code)=/g, "icmpv6_$1=") : text.replace(/\btp_(src|dst)=/g, `${protocol}_$1=`);
+}
+
+const macText = (mac: bigint): string => mac.toString(16).padStart(12, "0").replace(/..(?!$)/g, "$&:");
 
 function packetOf({ fields, ofport }: PacketStart, { size = DEFAULT_SIZE }: PacketQuestion): Packet {
   const packet = Packet.of({ ...fields, in_port: ofport });
@@ -249,6 +332,12 @@ function packetOf({ fields, ofport }: PacketStart, { size = DEFAULT_SIZE }: Pack
   return packet;
 }
 const ETHERNET = 14;
+/** Of one trace, in all; a switch may take half of it to show a table. */
+const TIME_MS = 20_000;
+/** How often a trace begins, where switches go while they are asked. */
+const TRIES = 3;
+const ARP = 0x806n;
+const ARP_SIZE = 28;
 /** An echo request as ping sends it. */
 const DEFAULT_SIZE = 84;
 

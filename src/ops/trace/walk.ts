@@ -1,19 +1,24 @@
 // A packet's way over hosts: through the flows of one switch, by tunnels and physical networks to the next.
 import { chassisTable, vifTable, type ReadView, type TunnelKnown } from "#app";
-import { fields, OpenFlowError, type FieldName } from "node-openflow";
+import { fields, type FieldName } from "node-openflow";
 import { hopsOf, type Hop, type Output, type Packet, type Trace, type TraceOptions } from "../../trace/index.ts";
 import { at, ranges } from "../../trace/packet/places.ts";
 import { fieldBits } from "../../trace/packet/packet.ts";
-import { SwitchSilent } from "../server.ts";
+import type { Asking, Deadline } from "./asking.ts";
 import type { Connections } from "./connections.ts";
 import { isTunnel, type Ref, type SwitchView } from "./switch-view.ts";
 
-/** Switches, and copies of the packet on them, that one trace goes through. */
+/** Switches, and copies of the packet on them, that one trace goes through; and lookups in all. */
 const ARRIVALS = 64;
+const HOPS = 2048;
+/** Hosts that are looked at for who takes up a frame on a physical network. */
+const TAKERS = 8;
 
 export interface Walked {
   readonly switch: string;
   readonly hop: Hop<Ref>;
+  /** The packet came in here, or back from conntrack. */
+  readonly begins: boolean;
 }
 
 /** A copy that left a switch for good. */
@@ -37,10 +42,17 @@ export interface Ended {
   readonly did: "dropped" | "punted" | "lost";
   readonly packet: Packet;
   readonly reason: string;
-  /** Of what was lost: the tunnel's other end. */
-  readonly tunnel?: { readonly to: string; readonly type: string };
+  /** Of what was lost: the tunnel that loses it, to a host, or (stranger) to an address that is none's. */
+  readonly tunnel?: LosingTunnel;
   /** The port that it would have left by, which is not there, or lets nothing out. */
   readonly port?: { readonly name: string; readonly tunnel: boolean };
+}
+
+export interface LosingTunnel {
+  readonly why: "stranger" | "down" | "narrow";
+  readonly from: string;
+  readonly to: string;
+  readonly known: TunnelKnown | undefined;
 }
 
 export interface Walk {
@@ -53,12 +65,13 @@ export interface Walk {
 export interface WalkParts {
   readonly view: ReadView;
   /** Of chassis, opened once each. */
-  readonly open: (chassis: string) => Promise<SwitchView>;
+  readonly open: (chassis: string) => Asking<SwitchView>;
+  readonly deadline: Deadline;
   readonly desired: boolean;
   readonly connections: Connections;
   readonly tunnel: (from: string, to: string, type: string) => TunnelKnown | undefined;
-  /** Of the port that the packet is for, if one is known: frames on a physical network go on to its host. */
-  readonly toChassis: string | undefined;
+  /** Hosts that take up a frame which leaves for a physical network: it goes on at the first that is there. */
+  readonly takers: (packet: Packet) => readonly string[];
 }
 
 interface Arrival {
@@ -66,7 +79,8 @@ interface Arrival {
   readonly packet: Packet;
 }
 
-export async function walk(parts: WalkParts, first: Arrival): Promise<Walk> {
+/** @throws TraceBroken */
+export function* walk(parts: WalkParts, first: Arrival): Asking<Walk> {
   const hops: Walked[] = [];
   const delivered: Delivered[] = [];
   const ended: Ended[] = [];
@@ -78,15 +92,22 @@ export async function walk(parts: WalkParts, first: Arrival): Promise<Walk> {
       break;
     }
     const { chassis, packet } = queue.shift()!;
-    const view = await parts.open(chassis);
+    parts.deadline.check();
+    const view = yield* parts.open(chassis);
     if (!view.answers && !parts.desired) notes.add(`${chassis} is not connected: what it should have is shown`);
-    const result = await run(parts, view, packet);
+    const result = yield* run(parts, view, packet);
     const passes = result.passes.map((pass) => [...hopsOf(pass.steps)]);
-    for (const list of passes) for (const hop of list) hops.push({ switch: chassis, hop });
+    for (const list of passes) for (const [i, hop] of list.entries()) hops.push({ switch: chassis, hop, begins: i === 0 });
+    if (hops.length > HOPS) {
+      hops.length = HOPS;
+      queue.length = 0;
+      notes.add(`more than ${HOPS} lookups: the rest is not followed`);
+      break;
+    }
     const hopOf = (made: { readonly pass: number; readonly table: number; readonly flow: unknown }): Hop<Ref> | undefined =>
       passes[made.pass]?.findLast((hop) => hop.table === made.table && hop.flow === made.flow) ?? passes[made.pass]?.at(-1);
     for (const output of result.outputs) {
-      const left = await leave(parts, view, output, hopOf(output));
+      const left = yield* leave(parts, view, output, hopOf(output));
       if ("chassis" in left) queue.push(left);
       else if ("did" in left) ended.push(left);
       else delivered.push(left);
@@ -108,25 +129,20 @@ function shutPort(view: SwitchView, reason: string): Pick<Ended, "port"> {
   return { port: { name: own?.name ?? view.ports.get(Number(number))?.name ?? number, tunnel: isTunnel(own) } };
 }
 
-async function run({ connections, desired }: WalkParts, view: SwitchView, packet: Packet): Promise<Trace<Ref>> {
+function* run({ connections, desired }: WalkParts, view: SwitchView, packet: Packet): Asking<Trace<Ref>> {
   let fork = connections.fork();
   const begin = (): TraceOptions => {
     fork = connections.fork();
     return { conntrack: fork.on(view.chassis) };
   };
-  try {
-    const result = desired ? view.runDesired(packet, begin()) : await view.runInstalled(packet, begin);
-    connections.become(fork);
-    connections.commit(view.chassis, result.conntrack);
-    return result;
-  } catch (error) {
-    if (error instanceof OpenFlowError) throw new SwitchSilent(view.chassis, error.message);
-    throw error;
-  }
+  const result = desired ? view.runDesired(packet, begin()) : yield* view.runInstalled(packet, begin);
+  connections.become(fork);
+  connections.commit(view.chassis, result.conntrack);
+  return result;
 }
 
 /** Where an output of a switch leads. */
-async function leave(parts: WalkParts, view: SwitchView, output: Output<Ref>, hop: Hop<Ref> | undefined): Promise<Arrival | Delivered | Ended> {
+function* leave(parts: WalkParts, view: SwitchView, output: Output<Ref>, hop: Hop<Ref> | undefined): Asking<Arrival | Delivered | Ended> {
   const { chassis } = view;
   const { view: rows } = parts;
   const own = view.own.get(output.port);
@@ -135,18 +151,21 @@ async function leave(parts: WalkParts, view: SwitchView, output: Output<Ref>, ho
   if (isTunnel(own)) {
     const far = packet.words[at.tun_dst] !== 0 ? addressText(packet, "tun_ipv4_dst") : addressText(packet, "tun_ipv6_dst");
     const [peer] = rows.by(chassisTable, "endpoint", far);
-    const lost = (reason: string, to: string): Ended => ({ switch: chassis, hop, did: "lost", packet, reason, tunnel: { to, type: own!.type } });
-    if (peer === undefined) return lost(`there is no host with the tunnel address ${far}`, far);
-    const state = parts.tunnel(chassis, peer.id, own!.type);
-    if (state?.state === "down") return lost(`the ${own!.type} tunnel from ${chassis} to ${peer.id} is down`, peer.id);
-    if (state?.mtu !== undefined && packet.length !== undefined && packet.length > state.mtu + ETHERNET) return lost(`packets of more than ${state.mtu} bytes do not get from ${chassis} to ${peer.id}`, peer.id);
+    const known = peer === undefined ? undefined : parts.tunnel(chassis, peer.id, own!.type);
+    const lost = (why: LosingTunnel["why"], to: string, reason: string): Ended => ({ switch: chassis, hop, did: "lost", packet, reason, tunnel: { why, from: chassis, to, known } });
+    if (peer === undefined) return lost("stranger", far, `there is no host with the tunnel address ${far}`);
+    if (known?.state === "down") return lost("down", peer.id, `the ${own!.type} tunnel from ${chassis} to ${peer.id} carries nothing${known.since === undefined ? "" : `, since ${known.since}`}${known.oneWay === true ? "; that from there does" : ""}`);
+    if (known?.mtu !== undefined && packet.length !== undefined && packet.length > known.mtu + ETHERNET) return lost("narrow", peer.id, `packets of more than ${known.mtu} bytes do not get from ${chassis} to ${peer.id} by ${own!.type}`);
     return { chassis: peer.id, packet: arriving(packet, output.port, rows.get(chassisTable, chassis)?.encap_ip ?? "") };
   }
   const vif = rows.by(vifTable, "chassis", chassis).find(({ ofport }) => ofport === output.port);
   if (vif !== undefined) return { switch: chassis, port: vif.name, ofport: vif.ofport, iface: vif.iface_id, to: "guest", packet, bytes: packet.length };
   // Ports to physical networks are numbered by these, the same on every host.
-  const { toChassis: to } = parts;
-  if (own?.type === "patch" && to !== undefined && to !== chassis && (await parts.open(to)).own.get(output.port)?.type === "patch") return { chassis: to, packet: arriving(packet, output.port, "") };
+  if (own?.type === "patch") {
+    for (const to of parts.takers(packet).slice(0, TAKERS)) {
+      if (to !== chassis && (yield* parts.open(to)).own.get(output.port)?.type === "patch") return { chassis: to, packet: arriving(packet, output.port, "") };
+    }
+  }
   return { switch: chassis, port: name ?? String(output.port), ofport: output.port, iface: undefined, to: "outside", packet, bytes: packet.length };
 }
 

@@ -72,6 +72,10 @@ describe("npm run demo -- --check", () => {
     expect(output).toMatch(/red sees nothing of blue: 0 of [1-9]\d* packets/);
     expect(output).toMatch(/the server sees 4 as (203\.0\.113\.\d+) \(red's gateway, on hv[23]\) and 4 as (?!\1 )203\.0\.113\.\d+ \(blue's gateway, on hv[23]\), 0 packets of 10/);
     expect(output).toMatch(/red1 is seen as 203\.0\.113\.\d+ now, [1-9]\d* packets left from its own host, hv1;/);
+    expect(output).toMatch(/the console: 200, a page of [1-9]/);
+    expect(output).toMatch(/a packet traced: tcp\/22 from red1 to red2: [1-9]\d* lookups on hv1 and hv2, delivered, and the answer delivered/);
+    expect(output).toMatch(/ {4}hv1 {2}classify > port_security > [\s\S]* {4}hv2 {2}classify > [\s\S]* {4}delivered to red2 on hv2, and what it answers to red1/);
+    expect(output).toMatch(/ {4}dropped, security_group: no ingress rule of port red4 allows tcp 80 from 10\.0\.0\.\d+\n[\s\S]* {4}POST \/v2\.0\/security-group-rules \{"security_group_rule":/);
     expect(output).toMatch(/has blue's gateway after [1-9]\d{0,3} ms \([1-9]\d* of \d+ pings lost/);
   }, TIMEOUT_MS);
 

@@ -1,10 +1,12 @@
 // Traces against truth, on real switches: hop by hop what ofproto/trace says, and for faults that are put in, of every kind, why packets do not arrive.
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { until } from "../../../lab/exec.ts";
 import { Lab } from "../../../lab/lab.ts";
 import type { Hypervisor } from "../../../lab/hypervisor.ts";
 import { SeededRandom } from "../../../src/lib/random.ts";
 import type { TraceAnswer, TracedHop } from "../../../src/ops/trace/tracer.ts";
 import { wordsOf } from "../../support/agreement.ts";
+import { partsOf } from "../../support/trace-hops.ts";
 import { Cloud, type Instance, type Net, type Resource } from "../../support/cloud.ts";
 import { parseTrace } from "../../support/ofproto-trace.ts";
 import { ofportOf } from "../../support/trace.ts";
@@ -20,7 +22,7 @@ describe.skipIf(Lab.missing().length > 0)("a trace on real switches", () => {
   let a: Instance, b: Instance, c: Instance, d: Instance;
 
   beforeAll(async () => {
-    cloud = await Cloud.create({ name: "tracer", flags: ["--audit-interval", "3600"] });
+    cloud = await Cloud.create({ name: "tracer", physnets: ["one"], host: (n) => ({ gateway: n === 2, physnets: ["one", n === 1 ? "two" : "three"] }), flags: ["--audit-interval", "3600"] });
     nets = [await cloud.network("10.0.0.0/24"), await cloud.network("10.0.1.0/24")];
     router = await cloud.router(nets);
     group = await cloud.create("security_group", { name: "web" });
@@ -59,6 +61,143 @@ describe.skipIf(Lab.missing().length > 0)("a trace on real switches", () => {
       expect(theirs.length).toBeGreaterThan(5);
       expect(lookups(answer.hops, cloud.hv(1)), text).toEqual(theirs);
       expect(parseTrace(text).length).toBeGreaterThan(1);
+    }
+  });
+
+  /** Every lookup is the one that the switch makes of that packet. */
+  async function agreed(answer: TraceAnswer): Promise<void> {
+    for (const way of [answer, answer.answer]) {
+      for (const { packet, ours, theirs, text } of await partsOf(way?.hops ?? [], hostOf)) expect(ours, `${packet}\n${text}`).toEqual(theirs);
+    }
+  }
+
+  describe("outside", () => {
+    let inner: Net;
+    let e: Instance, f: Instance, g: Instance;
+    let router: Resource;
+    let external: Net;
+    let floating: Resource;
+
+    beforeAll(async () => {
+      inner = await cloud.network("10.0.2.0/24");
+      await cloud.create("subnet", { network_id: inner.network.id, ip_version: 6, cidr: "fd00:2::/64" });
+      await cloud.create("security_group_rule", { security_group_id: group.id, direction: "ingress", ethertype: "IPv6" });
+      const network = await cloud.create("network", { name: "outside", "router:external": true, "provider:network_type": "flat", "provider:physical_network": "one" });
+      external = { network, subnet: await cloud.create("subnet", { network_id: network.id, ip_version: 4, cidr: "203.0.113.0/24", gateway_ip: "203.0.113.1", allocation_pools: [{ start: "203.0.113.100", end: "203.0.113.200" }] }) };
+      const machine = await cloud.lab.addOutside({ name: "upstream", physnet: "one" });
+      await machine.configure("addr add 203.0.113.1/24 dev eth0");
+      router = await cloud.router([inner]);
+      await cloud.update("router", router.id, { external_gateway_info: { network_id: network.id } });
+      const port = { security_groups: [group.id] };
+      [e, f, g] = [await cloud.instance(cloud.hv(1), inner, { port }), await cloud.instance(cloud.hv(1), inner, { port }), await cloud.instance(cloud.hv(2), inner, { port })];
+      floating = await cloud.create("floatingip", { floating_network_id: network.id, port_id: f.port.id });
+      await cloud.synced();
+      await until("a way out", () => e.vm.reaches("203.0.113.1"), { timeoutMs: 20_000 });
+      await until("a way out by the floating IP", () => f.vm.reaches("203.0.113.1"), { timeoutMs: 20_000 });
+      await cloud.synced();
+    }, 120_000);
+
+    test("by the gateway with its address, and by a floating IP from its own host", async () => {
+      for (const [from, host] of [[e, "hv2"], [f, "hv1"]] as const) {
+        for (const how of [{ protocol: "tcp", port: 80 }, { protocol: "icmp" }]) {
+          const answer = await trace({ from: from.port.id, to: "203.0.113.1", ...how });
+          expect(answer, JSON.stringify([answer.cause, answer.hops.at(-1)])).toMatchObject({ verdict: "delivered", delivered: [{ switch: host }] });
+          await agreed(answer);
+        }
+      }
+      // Further on than the link: by the upstream router.
+      const beyond = await trace({ from: e.port.id, to: "198.51.100.7", protocol: "udp", port: 53 });
+      expect(beyond, JSON.stringify(beyond.cause)).toMatchObject({ verdict: "delivered", delivered: [{ switch: "hv2" }] });
+      await agreed(beyond);
+    });
+
+    test("to a floating IP, from inside and from the physical network", async () => {
+      const ask = (): Promise<TraceAnswer> => trace({ from: e.port.id, to: floating.floating_ip_address as string, protocol: "tcp", port: 80 });
+      // Nobody has sent there yet: who has the gateway's address the first packet back finds out.
+      expect(await ask()).toMatchObject({ verdict: "delivered", answer: { verdict: "dropped", cause: { reason: "unresolved", resources: [{ type: "network", id: external.network.id }] } } });
+      await until("the floating IP from inside", () => e.vm.reaches(floating.floating_ip_address as string), { timeoutMs: 20_000 });
+      await cloud.synced();
+      const inside = await ask();
+      expect(inside, JSON.stringify([inside.cause, inside.answer?.cause])).toMatchObject({ verdict: "delivered", delivered: [{ switch: "hv1", id: f.port.id }], answer: { verdict: "delivered", delivered: [{ id: e.port.id }] } });
+      await agreed(inside);
+      // As the upstream router sends it, to the host that has the port; and to the router's own address, at the host of its gateway.
+      const patch = async (hv: Hypervisor): Promise<string> => (await hv.vsctl("get", "Interface", (await hv.vsctl("--bare", "--columns=name", "find", "Interface", "type=patch")).split("\n").find((name) => name.startsWith("axion-phys-"))!, "ofport")).trim();
+      const from = async (hv: Hypervisor, to: string, mac: string, more: string): Promise<TraceAnswer> =>
+        trace({ switch: hv.systemId, flow: `in_port=${await patch(hv)},dl_src=02:00:00:00:00:77,dl_dst=${mac},nw_src=203.0.113.1,nw_dst=${to},nw_ttl=64,${more}` });
+      const macOf = async (id: string): Promise<string> => (await cloud.show("port", id)).mac_address as string;
+      const { ports } = (await cloud.call("GET", `/v2.0/ports?network_id=${external.network.id}`)).body as unknown as { ports: Resource[] };
+      const ofFloating = ports.find((port) => port.device_id === floating.id)!;
+      const arrives = await from(cloud.hv(1), floating.floating_ip_address as string, await macOf(ofFloating.id), "tcp,tp_src=40000,tp_dst=80,tcp_flags=syn");
+      expect(arrives, JSON.stringify(arrives.cause)).toMatchObject({ verdict: "delivered", delivered: [{ switch: "hv1", id: f.port.id }] });
+      await agreed(arrives);
+      const gatewayPort = ports.find((port) => port.device_id === router.id)!;
+      const address = (gatewayPort.fixed_ips as { ip_address: string }[])[0]!.ip_address;
+      const echo = await from(cloud.hv(2), address, gatewayPort.mac_address as string, "icmp,icmp_type=8,icmp_code=0");
+      expect(echo, JSON.stringify(echo.cause)).toMatchObject({ verdict: "delivered", delivered: [{ switch: "hv2" }] });
+      await agreed(echo);
+    });
+
+    test("IPv6, on the link and by a router", async () => {
+      const six = (i: Instance): string => (i.port.fixed_ips as { ip_address: string }[]).find(({ ip_address }) => ip_address.includes(":"))!.ip_address;
+      const near = await trace({ from: e.port.id, to: six(g), protocol: "tcp", port: 80 });
+      expect(near, JSON.stringify(near.cause)).toMatchObject({ verdict: "delivered", delivered: [{ switch: "hv2", id: g.port.id }], answer: { verdict: "delivered" } });
+      await agreed(near);
+      const echo = await trace({ from: e.port.id, to: six(f), protocol: "icmp" });
+      expect(echo, JSON.stringify(echo.cause)).toMatchObject({ verdict: "delivered", answer: { verdict: "delivered" } });
+      await agreed(echo);
+    });
+
+    test("what the controller and the switch answer themselves", async () => {
+      const dhcp = await trace({ from: e.port.id, to: "255.255.255.255", protocol: "udp", port: 67 });
+      expect(dhcp, JSON.stringify(dhcp.cause)).toMatchObject({ verdict: "delivered", delivered: [{ switch: "hv1", port: "CONTROLLER" }] });
+      await agreed(dhcp);
+      const dns = await trace({ from: e.port.id, to: "169.254.169.253", protocol: "udp", port: 53 });
+      expect(dns, JSON.stringify(dns.cause)).toMatchObject({ verdict: "delivered", delivered: [{ switch: "hv1", port: "CONTROLLER" }] });
+      await agreed(dns);
+      const gateway = await trace({ from: e.port.id, to: "10.0.2.1" });
+      expect(gateway, JSON.stringify(gateway.cause)).toMatchObject({ verdict: "delivered", delivered: [{ switch: "hv1", id: e.port.id }], notes: [expect.stringContaining("answered by the switch")] });
+      await agreed(gateway);
+      const arp = await trace({ switch: "hv1", flow: `in_port=${await ofportOf(cloud.hv(1), e)},arp,dl_src=${e.port.mac_address as string},dl_dst=ff:ff:ff:ff:ff:ff,arp_op=1,arp_spa=${e.ip},arp_tpa=${g.ip},arp_sha=${e.port.mac_address as string}` });
+      expect(arp, JSON.stringify(arp.cause)).toMatchObject({ verdict: "delivered", delivered: [{ switch: "hv1", id: e.port.id }], notes: [expect.stringContaining("answered by the switch")] });
+      await agreed(arp);
+      const broadcast = await trace({ from: e.port.id, to: "10.0.2.255", protocol: "udp", port: 9 });
+      expect(new Set(broadcast.hops.map((hop) => hop.switch))).toEqual(new Set(["hv1", "hv2"]));
+      await agreed(broadcast);
+    });
+
+    test("on a VLAN of a physical network, from host to host", async () => {
+      const network = await cloud.create("network", { name: "vlan", "provider:network_type": "vlan", "provider:physical_network": "one", "provider:segmentation_id": 100 });
+      const net = { network, subnet: await cloud.create("subnet", { network_id: network.id, ip_version: 4, cidr: "10.9.0.0/24" }) };
+      const port = { security_groups: [group.id] };
+      const [h, i] = [await cloud.instance(cloud.hv(1), net, { port }), await cloud.instance(cloud.hv(2), net, { port })];
+      await cloud.synced();
+      const answer = await trace(tcp(h, i));
+      expect(answer, JSON.stringify(answer.cause)).toMatchObject({ verdict: "delivered", delivered: [{ switch: "hv2", id: i.port.id }], answer: { verdict: "delivered", delivered: [{ id: h.port.id }] } });
+      await agreed(answer);
+    });
+  });
+
+  test("a switch that goes while it is asked ends no trace", async () => {
+    const asked = Array.from({ length: 8 }, () => cloud.controller.ops<{ verdict?: string; error?: { code: string } }>("POST", "/trace", tcp(a, d)));
+    await cloud.hv(2).appctl("bridge/reconnect", "br-int");
+    // On a busy machine one that is there may take too long to say what it has.
+    for (const { status, body } of await Promise.all(asked)) expect(status === 504 ? body.error!.code : body.verdict, JSON.stringify(body)).toBe(status === 504 ? "SWITCH_SILENT" : "delivered");
+    await cloud.synced();
+    expect((await trace(tcp(a, d))).verdict).toBe("delivered");
+  });
+
+  test("a rule that was deleted let it pass at an instant before", async () => {
+    const rules = (await cloud.call("GET", `/v2.0/security-group-rules?security_group_id=${group.id}&protocol=tcp`)).body as unknown as { security_group_rules: Resource[] };
+    const before = await cloud.metric("axion_generation");
+    for (const rule of rules.security_group_rules) await cloud.remove("security_group_rule", rule.id);
+    await cloud.synced();
+    expect(await trace(tcp(a, c))).toMatchObject({ verdict: "dropped", cause: { reason: "security_group" } });
+    expect(await trace(tcp(a, c, { at: before }))).toMatchObject({ verdict: "delivered", generation: before, delivered: [{ switch: "hv2", id: c.port.id }] });
+    await cloud.create("security_group_rule", { security_group_id: group.id, direction: "ingress", ethertype: "IPv4", protocol: "tcp" });
+    await cloud.synced();
+    for (const [body, field] of [[{ at: "1999" }, "at"], [{ at: 2 ** 40 }, "at"], [{ at: before, state: "installed" }, "state"], [{ at: {} }, "at"], [{ size: 19 }, "size"], [{ ttl: 256 }, "ttl"], [{ from: "nobody" }, "from"], [{ hops: 1 }, "hops"], [{ source_mac: "x" }, "source_mac"]] as const) {
+      const answer = await cloud.controller.ops<{ error: { message: string } }>("POST", "/trace", tcp(a, c, body));
+      expect([answer.status === 400 || answer.status === 404, answer.body.error.message.split(":")[0]], JSON.stringify(answer.body)).toEqual([true, field]);
     }
   });
 
@@ -180,6 +319,14 @@ describe.skipIf(Lab.missing().length > 0)("a trace on real switches", () => {
       await hv.ofctl("mod-port", "br-int", "axion-geneve", "no-forward");
       return { about: "tunnel port closed", body: tcp(from, to), reasons: ["tunnel_down"], undo: () => hv.ofctl("mod-port", "br-int", "axion-geneve", "forward") };
     },
+    ...(nightly ? [async (): Promise<Fault> => { // a firewall on the way, which probes of the tunnel find out
+      const cut = `in_port=phy,udp,tp_dst=6081,nw_src=${cloud.hv(1).encapIp}`;
+      const became = (state: string): Promise<unknown> =>
+        until(`a tunnel that is ${state}`, async () => (await cloud.controller.ops<{ from: string; to: string; state: string }[]>("GET", "/tunnels")).body.some((t) => t.from === "hv1" && t.to === "hv2" && t.state === state), { timeoutMs: 20_000 });
+      await cloud.hv(2).ofctl("add-flow", "br-phy", `priority=100,${cut},actions=drop`);
+      await became("down");
+      return { about: "tunnel cut in one direction", body: tcp(a, c), reasons: ["tunnel_down"], undo: async () => { await cloud.hv(2).ofctl("del-flows", "br-phy", cut); await became("up"); } };
+    }] : []),
   ];
 
   test(`names what is wrong, of ${FAULTS} faults`, { timeout: nightly ? 1_800_000 : 240_000 }, async () => {
