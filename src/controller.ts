@@ -55,7 +55,8 @@ import { Receipts } from "./southbound/receipts.ts";
 import type { KvStore, StoreStats } from "./store/kv.ts";
 import { keepFirstEdition } from "./store/first-edition.ts";
 import { KEEP } from "./store/log.ts";
-import { openStore } from "./store/open.ts";
+import { StoreError } from "./store/errors.ts";
+import { isEtcd, openStore } from "./store/open.ts";
 
 const SHADOW = "This controller is a shadow (--shadow): it compares, and changes nothing";
 
@@ -193,7 +194,10 @@ export class Controller {
       ...(shadowed && { unwritable: SHADOW }),
       metrics,
       providers: {
-        ready: () => (model.storeFailure === undefined ? { ok: true } : { ok: false, reason: `${model.storeFailure.message}; the store is opened again when the controller is restarted` }),
+        ready: () => {
+          if (model.storeFailure !== undefined) return { ok: false, reason: `${model.storeFailure.message}; the store is opened again when the controller is restarted` };
+          return store.trouble === undefined ? { ok: true } : { ok: false, reason: store.trouble };
+        },
         switches: () => southbound.switches(),
         switch: (id) => southbound.switches().find((s) => s.id === id),
         meters: async (id) => metersOf(engine, id, await southbound.meterCounts(id)),
@@ -245,7 +249,10 @@ export class Controller {
       const kept = await keepFirstEdition(dataDir);
       if (kept !== undefined) log.info({ dataDir, copy: kept }, "a data directory of the first edition is taken over, a copy is kept");
     }
-    return openStore(config.store, { dataDir, log, history: WATCHED, keep: config.keep ?? KEEP, acceptLoss: config.acceptLoss, onSync });
+    if (isEtcd(config.store) && config.acceptLoss !== undefined) throw new UsageError(`--accept-loss has no meaning with --store ${config.store}: start on a backup of etcd`);
+    return openStore(config.store, { dataDir, log, history: WATCHED, keep: config.keep ?? KEEP, acceptLoss: config.acceptLoss, onSync, etcd: config.etcd }).catch((error: unknown) => {
+      throw error instanceof StoreError && isEtcd(config.store) ? new StoreError(error.code, `--store ${config.store}: ${error.message}`, error.fields, error) : error;
+    });
   }
 
   private async openCopy(): Promise<KvStore> {

@@ -42,7 +42,7 @@ const edges = all.flatMap(imports);
 /** What each folder of src/ may import of src/, beside itself, lib and app. */
 const allowed: Readonly<Record<string, readonly string[]>> = {
   lib: [],
-  config: [],
+  config: ["store"],
   cli: ["store"],
   app: ["lib"],
   boot: ["pipeline", "southbound"],

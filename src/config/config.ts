@@ -8,6 +8,7 @@ import { UsageError } from "../lib/usage-error.ts";
 import { settingValue } from "../app/settings.ts";
 import { allFlags, flagOf, flags, type Configurable, type FlagName } from "./flags.ts";
 import { readFile, readSources, type Given } from "./sources.ts";
+import { storeOf, type EtcdSettings } from "./store.ts";
 
 export interface Endpoint {
   readonly host: string;
@@ -23,6 +24,7 @@ export type AuthConfig =
 export interface Config {
   readonly dataDir: string;
   readonly store: string;
+  readonly etcd?: EtcdSettings;
   /** How much of the past is kept. */
   readonly keep?: { readonly ms: number; readonly bytes: number };
   /** The generation after which acknowledged changes may be missing. */
@@ -59,11 +61,6 @@ export interface Config {
 
 const NAME = /^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/;
 const HOST_NAME = /^[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?$/;
-
-/** Values known to the design, refused by what they stand for. */
-const LATER: readonly { readonly name: FlagName; readonly value: RegExp; readonly what: string }[] = [
-  { name: "store", value: /^etcds?:/, what: "etcd" },
-];
 
 /** @throws UsageError in one line that names the flag, variable or key at fault. */
 export function parseConfig(argv: readonly string[], env: Readonly<Record<string, string | undefined>>, apps: readonly Configurable[] = []): Config | "help" | "version" {
@@ -104,8 +101,6 @@ function build(given: ReadonlyMap<string, Given>): Config {
   const oneOf = (name: FlagName): string => {
     const { oneOf: options } = flags[name].kind as { oneOf: readonly string[] };
     const value = text(name)!;
-    const later = LATER.find((one) => one.name === name && one.value.test(value));
-    if (later !== undefined) throw new UsageError(`${where(name)}: ${later.what} is not in this version`);
     if (!options.includes(value)) throw new UsageError(`${where(name)} must be one of ${options.join(", ")}, not ${value}`);
     return value;
   };
@@ -144,7 +139,7 @@ function build(given: ReadonlyMap<string, Given>): Config {
   if (policyFile !== undefined) readFile(policyFile, where("policy"));
   return {
     dataDir: text("data-dir")!,
-    store: oneOf("store"),
+    ...storeOf(text, where),
     keep: { ms: whole("history-days", 1, 36_500) * 86_400_000, bytes: whole("history-mb", 1, 1_048_576) * 1024 * 1024 },
     ...(given.has("accept-loss") ? { acceptLoss: whole("accept-loss", 0, 2 ** 48 - 1) } : {}),
     api,

@@ -128,10 +128,16 @@ describe("the process", () => {
     }
   });
 
-  test.each(["nothing:", "etcd://127.0.0.1:2379", "etcds://127.0.0.1:2379"])("a store %s that there is not: one line that names the flag, 2", async (url) => {
+  test.each(["nothing:", "etcd://127.0.0.1:2379:1"])("a store %s that there is not: one line that names the flag, 2", async (url) => {
     const { code, err } = await run("--store", url, ...anywhere);
     expect(code).toBe(2);
     expect(err).toMatch(/^axion: --store.*\n$/);
+  });
+
+  test("an etcd that nobody reaches: one line that names it, 1", async () => {
+    const { code, err } = await run("--store", "etcd://127.0.0.1:1,127.0.0.1:2", ...anywhere);
+    expect(code).toBe(1);
+    expect(err).toMatch(/^axion: --store etcd:\/\/127\.0\.0\.1:1,127\.0\.0\.1:2: etcd at 127\.0\.0\.1:[12] cannot be used: .*ECONNREFUSED.*\n$/);
   });
 
   test("a corrupt store: one line that names the folder, 1", async () => {

@@ -132,6 +132,9 @@ const GROUP_LIMIT = 512;
 /** Rows in one group, and so in one transaction, at most: a store write has its limit (10,000 operations). */
 const ROW_LIMIT = 9_900;
 
+/** Until what could not be written is tried again. */
+const POSTPONED_MS = 200;
+
 /** Rows that are gone whose end is known: two of the largest transactions. */
 const REMOVALS = 20_000;
 
@@ -171,6 +174,7 @@ export class Model {
   private failure: Error | undefined;
   private committed = 0;
   private stopWatch: (() => void) | undefined;
+  private closing = false;
 
   private constructor(store: KvStore, tables: readonly AnyTable[], { clock = machineClock, random = machineRandom, limits = WAITING, settings }: ModelOptions) {
     this.base.book = settings;
@@ -307,6 +311,7 @@ export class Model {
   }
 
   async close(): Promise<void> {
+    this.closing = true;
     while (this.inflight !== undefined || this.staged !== undefined || this.waiting.length > 0) await new Promise((done) => setImmediate(done));
     this.stopWatch?.();
     await this.store.close();
@@ -439,8 +444,9 @@ export class Model {
     try {
       answer = await this.store.append(this.committed, writers.map((p) => this.draft(p)), this.writer);
     } catch (error) {
-      if (!isUnwritable(error)) throw error;
-      this.refuse(group, error);
+      if (error instanceof StoreError && error.code === "UNAVAILABLE") this.postpone(group, error);
+      else if (isUnwritable(error)) this.refuse(group, error);
+      else throw error;
       return;
     }
     if (!answer.ok) {
@@ -501,6 +507,22 @@ export class Model {
       culprit?.reject(error instanceof StoreError ? new TransactionTooLarge(`too much: ${error.message}`, error) : error);
     }
     this.rerun(group);
+  }
+
+  /** Nothing can be written at present. Callers are told so; what the controller itself found out is written when it can be, on what the rows are then. */
+  private postpone(group: Group, error: StoreError): void {
+    const all = [...group.pending, ...(this.staged?.pending ?? []), ...this.waiting.splice(0)];
+    this.inflight = undefined;
+    this.staged = undefined;
+    this.weighed = 0;
+    this.weight = 0;
+    for (const pending of all) {
+      if (pending.weight > 0 || this.closing) pending.reject(error);
+      else this.waiting.push(pending);
+    }
+    setTimeout(() => {
+      if (this.inflight === undefined) this.refill();
+    }, POSTPONED_MS).unref();
   }
 
   /** Another controller committed first: its rows have come or will come by the watch; run everything again on them. */

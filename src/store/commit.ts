@@ -4,7 +4,8 @@
 //
 //   txn(), append() -> queue -> heads() -> evaluate -> storage.append() [synced] -> reveal() -> watchers -> promises
 //
-// A write that fails stops the store for writing: what is on disk is then unknown until it is opened again.
+// A write that fails stops the store for writing: what is on disk is then unknown until it is opened again. Where others write to the
+// same log, a storage says so (UNAVAILABLE, which ends; a conflict, upon which a group is decided anew) and tells what they wrote.
 
 import { StoreError } from "./errors.ts";
 import { LIMITS, checkKey } from "./kv.ts";
@@ -26,6 +27,20 @@ export interface Storage extends CommitLog {
   get(key: string): Promise<KvEntry | undefined>;
   range(options: RangeOptions): AsyncIterable<KvEntry>;
   close(): Promise<void>;
+  /** Of a log that others write to: who hears of what they wrote, from now on. */
+  onTold?(told: Told): void;
+  /** Why it cannot be written to at present. */
+  readonly trouble?: string | undefined;
+}
+
+/** What others wrote, in the order of the log; never between an append and its `reveal`. Rows are as they say when it is called. */
+export interface Told {
+  /** `doubted`: appended here, and refused as nobody knew whether it would come about. */
+  commits(commits: readonly LogCommit[], doubted: boolean): void;
+  /** What was between is not known any more: what rows became up to a generation. */
+  jumped(generation: number, changes: readonly LogChange[]): void;
+  /** Nothing more can be told. */
+  failed(error: StoreError): void;
 }
 
 export interface CommitOptions {
@@ -59,6 +74,8 @@ interface Waiting {
 /** `revisions`: of each draft; of one that changed nothing, that of those before it. */
 type Outcome = { readonly revisions: readonly number[] } | { readonly failed: string; readonly revision: number };
 
+const LONGEST_BACK_OFF_MS = 64;
+
 export class CommitStore implements KvStore {
   readonly #storage: Storage;
   readonly #hub: WatchHub;
@@ -80,6 +97,22 @@ export class CommitStore implements KvStore {
     this.#hub = new WatchHub(storage.generation, options.history);
     this.#log = options.log;
     this.#onSync = options.onSync;
+    storage.onTold?.({
+      commits: (commits, doubted) => {
+        this.#revision = commits.at(-1)!.generation;
+        // Who appended it was told that it failed: to him it is like another's.
+        for (const commit of commits) this.#hub.publish(commit.generation, eventsOf(commit), doubted ? "" : commit.writer);
+      },
+      jumped: (generation, changes) => {
+        this.#revision = generation;
+        this.#hub.jump(generation, eventsOf({ generation, changes }));
+      },
+      failed: (error) => this.#stop([], error),
+    });
+  }
+
+  get trouble(): string | undefined {
+    return this.#ended?.message ?? this.#storage.trouble;
   }
 
   get revision(): number {
@@ -176,12 +209,20 @@ export class CommitStore implements KvStore {
     while (this.#queue.length > 0) {
       const group = this.#take();
       try {
-        await this.#commit(group);
+        for (let lost = 0; !(await this.#commit(group)); lost++) await this.#backOff(lost);
       } catch (cause) {
-        this.#stop(group, cause);
+        if (cause instanceof StoreError && cause.code === "TOO_LARGE") for (const waiting of group) waiting.reject(cause);
+        // Those that wait would wait as long again.
+        else if (cause instanceof StoreError && cause.code === "UNAVAILABLE") for (const waiting of [...group, ...this.#queue.splice(0)]) waiting.reject(cause);
+        else this.#stop(group, cause);
       }
     }
     this.#loop = undefined;
+  }
+
+  /** Others came first, so often one after the other: a while of chance, so that each has its turn. */
+  async #backOff(lost: number): Promise<void> {
+    if (lost > 0) await new Promise((done) => setTimeout(done, Math.random() * Math.min(2 ** lost, LONGEST_BACK_OFF_MS)));
   }
 
   #take(): Waiting[] {
@@ -198,7 +239,9 @@ export class CommitStore implements KvStore {
     return this.#queue.splice(0, count);
   }
 
-  async #commit(group: readonly Waiting[]): Promise<void> {
+  /** False: somebody else's commits came first, and are here now. */
+  async #commit(group: readonly Waiting[]): Promise<boolean> {
+    const before = this.#revision;
     const keys = new Set<string>();
     for (const { compares, drafts } of group) {
       for (const compare of compares) keys.add(compare.key);
@@ -214,7 +257,8 @@ export class CommitStore implements KvStore {
     const state = new Map<string, KvEntry | undefined>();
     for (let i = 0; i < known.length; i++) state.set(known[i]!, heads[i]);
 
-    const before = this.#revision;
+    if (before !== this.#revision) return false;
+
     const commits: LogCommit[] = [];
     const outcomes = group.map(({ compares, after, writer, drafts }): Outcome => {
       const revision = before + commits.length;
@@ -234,7 +278,10 @@ export class CommitStore implements KvStore {
       const began = performance.now();
       const answer = await this.#storage.append(before, commits);
       this.#onSync?.((performance.now() - began) / 1000);
-      if (typeof answer !== "number") throw new Error(`generation ${answer.conflict} is in a store that only this process writes to`);
+      if (typeof answer !== "number") {
+        if (this.#storage.onTold === undefined) throw new Error(`generation ${answer.conflict} is in a store that only this process writes to`);
+        return false;
+      }
       this.#batches++;
       this.#storage.reveal();
       this.#revision = answer;
@@ -243,6 +290,7 @@ export class CommitStore implements KvStore {
     this.#txns += group.length;
     this.#largestGroup = Math.max(this.#largestGroup, group.length);
     for (const [i, waiting] of group.entries()) waiting.resolve(outcomes[i]!);
+    return true;
   }
 
   #stop(group: readonly Waiting[], cause: unknown): void {
@@ -274,7 +322,7 @@ function apply(ops: readonly KvOp[], revision: number, state: Map<string, KvEntr
   return changes;
 }
 
-const eventsOf = ({ generation, changes }: LogCommit): KvEvent[] =>
+const eventsOf = ({ generation, changes }: Pick<LogCommit, "generation" | "changes">): KvEvent[] =>
   changes.map(({ key, after }) => (after === undefined ? { key, modRevision: generation } : { key, value: after, modRevision: generation }));
 
 /** Copies: what the caller does to its buffers and lists later must not reach the disk. */

@@ -6,11 +6,12 @@ export type StoreErrorCode =
   | "CORRUPT" // the directory is damaged, or is not ours
   | "LOSS" // acknowledged changes are missing or damaged
   | "MISSING" // there is no store to work on
-  | "INVALID" // a text that is no export
+  | "INVALID" // a text that is no export; a URL of a store that is none
   | "COMPACTED" // a watch or a history of revisions that are no longer kept
   | "CLOSED" // used after close()
   | "TOO_LARGE" // over one of LIMITS
   | "IO" // the disk refused; the store takes no more writes until it is opened again
+  | "UNAVAILABLE" // etcd cannot be reached, or has no majority; the same write may succeed later
   | "UNSUPPORTED"; // a backend or a format this version does not have
 
 export interface StoreErrorFields {
@@ -24,6 +25,8 @@ export interface StoreErrorFields {
   readonly oldest?: number;
   /** CORRUPT, LOSS: the last generation that was acknowledged, as far as the witness tells. */
   readonly acknowledged?: number;
+  /** UNAVAILABLE: what was to be written may be, or may yet be. */
+  readonly doubt?: true;
   /** LOSS: the last generation that is whole. */
   readonly found?: number;
 }

@@ -1,6 +1,6 @@
 // The store's one interface: an ordered key-value store with revisions, atomic conditional writes and a watch. It is
-// etcd v3's model (revision, mod_revision, txn with compares, watch) so that etcd can stand behind it; the backends here
-// are memory.ts and level.ts, and commit.ts is what they share. Tables, rows and indexes are not known at this level.
+// etcd v3's model (revision, mod_revision, txn with compares, watch); the backends are memory.ts, level/ and etcd/, and commit.ts is
+// what they share. On etcd several stores may write: a txn is decided on what its store has heard of, and once more if that was not all. Tables, rows and indexes are not known at this level.
 //
 // Buffers handed out (values, events) are shared: read them, do not write to them.
 
@@ -99,7 +99,8 @@ export interface KvStore {
   range(options: RangeOptions): AsyncIterable<KvEntry>;
   /**
    * Atomic; on disk once resolved. Txns take effect in the order of the calls. One that changes nothing (no ops, or only
-   * deletes of absent keys) keeps the revision. @throws StoreError TOO_LARGE, IO, CLOSED; TypeError for a bad key or a
+   * deletes of absent keys) keeps the revision. @throws StoreError TOO_LARGE, IO, CLOSED, UNAVAILABLE (not now; it may come about
+   * nevertheless, and is then told like another's); TypeError for a bad key or a
    * key written twice.
    */
   txn(compares: readonly Compare[], ops: readonly KvOp[]): Promise<TxnResult>;
@@ -120,6 +121,8 @@ export interface KvStore {
    */
   watch(options: WatchOptions, onEvents: OnEvents, onError: (error: StoreError) => void): KvWatcher;
   stats(): StoreStats;
+  /** Why it cannot be written to at present, or any more. */
+  readonly trouble: string | undefined;
   /** Finishes the txns already accepted, then releases the directory. */
   close(): Promise<void>;
 }

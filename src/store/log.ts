@@ -5,7 +5,8 @@
 //            flags (1): 1 = before, 2 = after | key (4 + bytes) | before: createRevision (6), modRevision (6), 4 + bytes
 //
 // The generation of an entry's first commit is its key; numbers are big endian. What a key became is not in it: it is what the next change of
-// the key has as before, or the row as it is now. So each version of a row is kept once. Entries of format 1 had it, too (after: 4 + bytes).
+// the key has as before, or the row as it is now. So each version of a row is kept once. Entries of format 1 have it, too (after: 4 + bytes): those
+// of a log without rows beside it, and of older stores.
 
 /** A number of the log: grows by one with each commit. 0 = before the first. */
 export type Generation = number;
@@ -96,14 +97,15 @@ export interface EntryCommit extends LogCommit {
   readonly changes: readonly EntryChange[];
 }
 
-export function encodeEntry(commits: readonly LogCommit[]): Buffer {
+/** `whole`: with what keys became, in format 1. */
+export function encodeEntry(commits: readonly LogCommit[], whole = false): Buffer {
   let size = 5;
   for (const { writer, note, changes } of commits) {
     size += 18 + Buffer.byteLength(writer) + Buffer.byteLength(note);
-    for (const { key, before } of changes) size += 5 + Buffer.byteLength(key) + (before === undefined ? 0 : 16 + before.value.length);
+    for (const { key, before, after } of changes) size += 5 + Buffer.byteLength(key) + (before === undefined ? 0 : 16 + before.value.length) + (whole && after !== undefined ? 4 + after.length : 0);
   }
   const out = Buffer.allocUnsafe(size);
-  out[0] = FORMAT;
+  out[0] = whole ? 1 : FORMAT;
   out.writeUInt32BE(commits.length, 1);
   let at = 5;
   const text = (value: string): void => {
@@ -132,6 +134,7 @@ export function encodeEntry(commits: readonly LogCommit[]): Buffer {
         at += 12;
         bytes(before.value);
       }
+      if (whole && after !== undefined) bytes(after);
     }
   }
   return out;
@@ -186,11 +189,21 @@ export function countEntry(entry: Buffer): number {
 /** When an entry's first commit was made. */
 export const timeOfEntry = (entry: Buffer): number => entry.readUIntBE(5, 6);
 
+/** A part of the tail. `next`: generation after its last commit; `at`: when that was. */
+export interface TailPart {
+  readonly first: Generation;
+  readonly next: Generation;
+  readonly at: number;
+  readonly bytes: number;
+}
+
 /** Which parts of the tail are how large and how old, so that letting go of the oldest asks for no reading. */
 export class Tail {
   private readonly keep: Keep;
-  private readonly parts: { readonly first: Generation; next: Generation; at: number; bytes: number }[] = [];
+  private readonly parts: { first: Generation; next: Generation; at: number; bytes: number }[] = [];
   private head = 0;
+  /** The next entry begins a part. */
+  private ended = false;
   bytes = 0;
 
   constructor(keep: Keep) {
@@ -201,11 +214,50 @@ export class Tail {
   add(first: Generation, next: Generation, at: number, bytes: number): void {
     const last = this.parts.at(-1);
     this.bytes += bytes;
-    if (last !== undefined && this.parts.length > this.head && last.next - last.first < PART && last.bytes < PART_BYTES) {
+    if (last !== undefined && !this.ended && this.parts.length > this.head && last.next - last.first < PART && last.bytes < PART_BYTES) {
       last.next = next;
       last.at = at;
       last.bytes += bytes;
     } else this.parts.push({ first, next, at, bytes });
+    this.ended = false;
+  }
+
+  /** Parts end here. */
+  cut(): void {
+    this.ended = true;
+  }
+
+  /** Takes the place of an empty one. */
+  restore(parts: readonly TailPart[]): void {
+    for (const part of parts) {
+      this.parts.push({ ...part });
+      this.bytes += part.bytes;
+    }
+    this.ended = true;
+  }
+
+  /** Parts that end with this generation or before it. */
+  upTo(generation: Generation): TailPart[] {
+    return this.parts.slice(this.head).filter(({ next }) => next <= generation + 1).map((part) => ({ ...part }));
+  }
+
+  /** Bytes of parts that go beyond a generation. */
+  bytesAfter(generation: Generation): number {
+    let bytes = 0;
+    for (let i = this.parts.length - 1; i >= this.head && this.parts[i]!.next > generation + 1; i--) bytes += this.parts[i]!.bytes;
+    return bytes;
+  }
+
+  /** First generation of the part that has this one; undefined: none has. */
+  startOf(generation: Generation): Generation | undefined {
+    return this.parts.slice(this.head).find(({ first, next }) => first <= generation && generation < next)?.first;
+  }
+
+  /** What was before this generation is gone. */
+  forget(oldest: Generation): void {
+    while (this.head < this.parts.length && this.parts[this.head]!.next <= oldest) this.drop();
+    const first = this.parts[this.head];
+    if (first !== undefined && first.first < oldest) first.first = oldest;
   }
 
   /** The oldest part if it need not be kept; the newest always is. */

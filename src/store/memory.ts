@@ -3,7 +3,8 @@
 import { CommitStore, type CommitOptions, type Storage } from "./commit.ts";
 import { compacted } from "./errors.ts";
 import { checkOrder, KEEP, Tail, type Conflict, type Generation, type Keep, type LogCommit } from "./log.ts";
-import { compareKeys, type KvEntry, type KvStore, type RangeOptions } from "./kv.ts";
+import type { KvEntry, KvStore, RangeOptions } from "./kv.ts";
+import { MemoryRows } from "./rows.ts";
 
 export const openMemory = (options: CommitOptions = {}): KvStore => new CommitStore(new MemoryStorage(options.keep), options);
 
@@ -14,9 +15,7 @@ export class MemoryStorage implements Storage {
   generation = 0;
   oldest = 1;
   writtenBytes = 0;
-  readonly #entries = new Map<string, KvEntry>();
-  /** Ordered by UTF-8 bytes. */
-  readonly #keys: string[] = [];
+  readonly #rows = new MemoryRows();
   readonly #tail: Tail;
   #log: LogCommit[] = [];
   #appended: readonly LogCommit[] = [];
@@ -30,7 +29,7 @@ export class MemoryStorage implements Storage {
   }
 
   heads(keys: readonly string[]): Promise<readonly (KvEntry | undefined)[]> {
-    return Promise.resolve(keys.map((key) => this.#entries.get(key)));
+    return Promise.resolve(keys.map((key) => this.#rows.get(key)));
   }
 
   append(after: Generation, commits: readonly LogCommit[]): Promise<Generation | Conflict> {
@@ -50,18 +49,7 @@ export class MemoryStorage implements Storage {
   }
 
   reveal(): void {
-    for (const { generation, changes } of this.#appended) {
-      for (const { key, after } of changes) {
-        const known = this.#entries.get(key);
-        if (after !== undefined) {
-          if (known === undefined) this.#keys.splice(this.#position(key), 0, key);
-          this.#entries.set(key, { key, value: after, createRevision: known?.createRevision ?? generation, modRevision: generation });
-        } else if (known !== undefined) {
-          this.#keys.splice(this.#position(key), 1);
-          this.#entries.delete(key);
-        }
-      }
-    }
+    this.#rows.apply(this.#appended);
     this.#appended = [];
   }
 
@@ -87,31 +75,15 @@ export class MemoryStorage implements Storage {
   }
 
   get(key: string): Promise<KvEntry | undefined> {
-    return Promise.resolve(this.#entries.get(key));
+    return Promise.resolve(this.#rows.get(key));
   }
 
   // eslint-disable-next-line @typescript-eslint/require-await -- the interface is asynchronous, memory is not
-  async *range({ start, end, limit = Infinity, reverse = false }: RangeOptions): AsyncGenerator<KvEntry> {
-    const keys = this.#keys.slice(this.#position(start), end === "" ? undefined : this.#position(end));
-    if (reverse) keys.reverse();
-    if (keys.length > limit) keys.length = limit;
-    const entries = keys.map((key) => this.#entries.get(key)!); // all now: one state throughout
-    yield* entries;
+  async *range(options: RangeOptions): AsyncGenerator<KvEntry> {
+    yield* this.#rows.list(options);
   }
 
   close(): Promise<void> {
     return Promise.resolve();
-  }
-
-  /** Where the key is, or would be. */
-  #position(key: string): number {
-    let low = 0;
-    let high = this.#keys.length;
-    while (low < high) {
-      const middle = (low + high) >>> 1;
-      if (compareKeys(this.#keys[middle]!, key) < 0) low = middle + 1;
-      else high = middle;
-    }
-    return low;
   }
 }

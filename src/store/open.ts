@@ -6,6 +6,7 @@ import type { HistoryLimits } from "./watch.ts";
 import type { KvStore, StoreLog } from "./kv.ts";
 import { openLevel } from "./level/level.ts";
 import type { Generation, Keep } from "./log.ts";
+import { parseEtcdUrl } from "./etcd/url.ts";
 import { openMemory } from "./memory.ts";
 
 export interface OpenOptions {
@@ -20,14 +21,27 @@ export interface OpenOptions {
   readonly onSync?: ((seconds: number) => void) | undefined;
   /** Start without acknowledged changes after this generation, if it is the last that is whole. */
   readonly acceptLoss?: Generation | undefined;
+  readonly etcd?: EtcdAccess | undefined;
 }
 
-/** "level:" or "memory:". @throws StoreError LOCKED, LOSS, CORRUPT, IO, UNSUPPORTED. */
+/** How etcd is spoken to. */
+export interface EtcdAccess {
+  /** PEM; for etcds: alone. */
+  readonly tls?: { readonly ca?: Buffer | undefined; readonly cert?: Buffer | undefined; readonly key?: Buffer | undefined } | undefined;
+  readonly user?: { readonly name: string; readonly password: string } | undefined;
+}
+
+export const isEtcd = (url: string): boolean => /^etcds?:/.test(url);
+
+/** "level:", "memory:" or "etcd://HOST:PORT,...[/PREFIX]". @throws StoreError LOCKED, LOSS, CORRUPT, IO, UNAVAILABLE, INVALID, UNSUPPORTED. */
 export async function openStore(url: string, options: OpenOptions): Promise<KvStore> {
   if (url === "level:") return await openLevel(join(options.dataDir, "store"), options);
   if (url === "memory:") return openMemory(options);
-  if (/^etcds?:/.test(url)) {
-    throw new StoreError("UNSUPPORTED", "etcd is not in this version: use level:, with one controller");
+  if (isEtcd(url)) {
+    const { endpoints, tls, prefix } = parseEtcdUrl(url);
+    // Loaded where it is used: gRPC is large.
+    const [{ EtcdClient }, { openEtcd }] = await Promise.all([import("etcd-v3-client"), import("./etcd/etcd.ts")]);
+    return openEtcd(new EtcdClient({ endpoints, tls: tls ? (options.etcd?.tls ?? {}) : undefined, user: options.etcd?.user }), prefix, options);
   }
-  throw new StoreError("UNSUPPORTED", `no such store: ${url}; there are level: and memory:`);
+  throw new StoreError("UNSUPPORTED", `no such store: ${url}; there are level:, memory: and etcd://HOST:2379`);
 }

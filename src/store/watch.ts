@@ -78,6 +78,17 @@ export class WatchHub {
     while (this.#last - this.#oldest + 1 > this.#maxRevisions || this.#bytes > this.#maxBytes) this.#forget();
   }
 
+  /** A revision whose events are all that came since the last one: what was before is not kept. */
+  jump(revision: number, events: readonly KvEvent[]): void {
+    for (const watcher of this.#watchers) if (watcher.next <= revision) watcher.next = revision;
+    this.#kept = [];
+    this.#skip = 0;
+    this.#bytes = 0;
+    this.#oldest = revision;
+    this.#last = revision - 1;
+    this.publish(revision, events, "");
+  }
+
   fail(error: StoreError): void {
     for (const watcher of [...this.#watchers]) this.#end(watcher, error);
   }

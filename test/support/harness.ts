@@ -361,6 +361,9 @@ const staysOpen = (store: KvStore): KvStore => ({
   checkpoint: () => store.checkpoint(),
   watch: (options, onEvents, onError) => store.watch(options, onEvents, onError),
   stats: () => store.stats(),
+  get trouble() {
+    return store.trouble;
+  },
   close: () => Promise.resolve(),
 });
 

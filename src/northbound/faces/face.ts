@@ -43,6 +43,10 @@ export function refusalOf(error: unknown, model: Model, log: Logger, request: { 
   }
   if (error instanceof StoreError || (model.storeFailure !== undefined && error === model.storeFailure)) {
     log.error(where, "store failed");
+    if (error instanceof StoreError && error.code === "UNAVAILABLE") {
+      const changed = error.fields.doubt === true ? "whether the change was made is not known: look before you try again" : "nothing was changed";
+      return { status: 503, type: "ServiceUnavailable", message: `The store cannot be written now; ${changed}.`, retryAfterS: 1 };
+    }
     return { status: 503, type: "ServiceUnavailable", message: "The store cannot be written now; nothing was changed." };
   }
   const status = error instanceof Error ? (error as { readonly statusCode?: unknown }).statusCode : undefined;

@@ -174,10 +174,10 @@ describe.skipIf(!haveEtcd)("three members", () => {
     await until(() => told.includes("2"));
     server.begin(0);
     await server.untilReady(() => connect({ endpoints: [server.endpoints[0]!] }).range({ key: "k" }, { timeoutMs: 500 }));
-    server.freeze(1);
+    await server.freeze(1);
     await put("3");
     await until(() => told.includes("3"));
-    server.freeze(2);
+    await server.freeze(2);
     const error = await errorOf(client.put({ key: "k", value: "lost" }, { timeoutMs: 1200 }));
     expect(["TIMEOUT", "UNAVAILABLE"]).toContain(error.code);
     for (const address of server.endpoints) expect(error.message).toContain(address);

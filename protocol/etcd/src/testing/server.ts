@@ -1,6 +1,6 @@
 // Real etcd on free ports of loopback, one member or several, for tests: started, killed, stopped with SIGSTOP, started again on its data.
 import { spawn, type ChildProcess } from "node:child_process";
-import { mkdtemp, rm } from "node:fs/promises";
+import { mkdtemp, readFile, rm } from "node:fs/promises";
 import { existsSync } from "node:fs";
 import { createServer, type AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
@@ -94,8 +94,12 @@ export class EtcdServer {
   }
 
   /** It is there, and answers nothing. */
-  freeze(i: number): void {
-    this.members[i]!.child?.kill("SIGSTOP");
+  async freeze(i: number): Promise<void> {
+    const { child } = this.members[i]!;
+    if (child?.pid === undefined) return;
+    child.kill("SIGSTOP");
+    // On a busy machine it goes on for a moment.
+    while (!/\) T /.test(await readFile(`/proc/${child.pid}/stat`, "utf8"))) await new Promise((done) => setTimeout(done, 5));
   }
   thaw(i: number): void {
     this.members[i]!.child?.kill("SIGCONT");
