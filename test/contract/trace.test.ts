@@ -154,7 +154,7 @@ test("a cure is made as it is said, and helps; where somebody has to choose it s
     const { reason, cure } = (await trace({ from: a.id, ...body })).cause!;
     expect(cure.call, JSON.stringify(cure)).toBeDefined();
     const { method, path, body: sent } = cure.call!;
-    const done = await h.call(method as "PUT", path, sent as Body);
+    const done = await h.call(method as "PUT", path, sent);
     expect(done.status, JSON.stringify(done.body)).toBeLessThan(300);
     await h.settled();
     return reason;

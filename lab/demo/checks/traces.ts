@@ -38,7 +38,7 @@ function wayLines({ hops }: Way): string[] {
   for (const { switch: host, table } of hops) {
     const word = last === host ? ` > ${table}` : `    ${host}  ${table}`;
     if (last !== host) lines.push(word);
-    else if (lines.at(-1)!.length + word.length <= WIDTH) lines[lines.length - 1] += word;
+    else if (lines.at(-1)!.length + word.length <= WIDTH) lines.push(`${lines.pop()!}${word}`);
     else lines.push(`         ${word.slice(1)}`);
     last = host;
   }
@@ -94,6 +94,5 @@ async function makeRule(tenant: Tenant, { method, path, body }: Call): Promise<s
 /** The console, as a browser asks for it. */
 export async function consoleServed({ controller }: World): Promise<Outcome> {
   const { status, body } = await controller.ops<string>("GET", "/console/");
-  const page = String(body);
-  return { held: status === 200 && page.includes("<script"), figure: `${status}, a page of ${page.length} characters`, expected: "200, a page" };
+  return { held: status === 200 && body.includes("<script"), figure: `${status}, a page of ${body.length} characters`, expected: "200, a page" };
 }

@@ -64,8 +64,9 @@ export function requestOf(body: unknown): TraceRequest {
 /** A generation, as a number or its digits, or an RFC 3339 instant. */
 function instantOf(value: unknown): Instant | undefined {
   if (value === undefined) return undefined;
-  const instant = typeof value === "number" || typeof value === "string" ? parseInstant(String(value)) : undefined;
-  if (instant === undefined) throw new BadTrace("at", noInstant(typeof value === "object" ? "" : String(value)));
+  const text = typeof value === "number" || typeof value === "string" ? String(value) : "";
+  const instant = parseInstant(text);
+  if (instant === undefined) throw new BadTrace("at", noInstant(text));
   return instant;
 }
 
