@@ -1,7 +1,9 @@
 // Peers that are no switches: each costs its own connection and one line, and no other peer notices.
 import { randomBytes } from "node:crypto";
+import { once } from "node:events";
 import { connect, type Socket } from "node:net";
 import { afterEach, expect, test } from "vitest";
+import { map, monitored, speakOvsdb, uuidOf } from "../../lab/hostile/peer.ts";
 import { eventually, Ovs } from "./testing/ovs.ts";
 import { numbered, World } from "./testing/world.ts";
 
@@ -57,4 +59,61 @@ test("garbage, silence and half messages on both ports, beside a switch that wor
   expect(w.info()).toMatchObject({ state: "connected", since });
   await w.confirmed(await w.desired.become(() => ({ flows: [numbered(1), numbered(2)] })));
   expect(await ovs.flows()).toHaveLength(2);
+});
+
+/** Rows of a host's database with that many ports, each with the ids that machines have. */
+function database(systemId: string, ports: number): string {
+  const interfaces = Array.from({ length: ports }, (_, n) => `"${uuidOf(2 * n + 10)}":{"initial":{"name":"tap${n}","ofport":${n + 1},"external_ids":["map",[["attached-mac","fa:16:3e:00:00:01"],["iface-id","${uuidOf(n)}"],["iface-status","active"],["vm-id","${uuidOf(n)}"]]]}}`);
+  const rows = Array.from({ length: ports }, (_, n) => `"${uuidOf(2 * n + 11)}":{"initial":{"name":"tap${n}","interfaces":["uuid","${uuidOf(2 * n + 10)}"]}}`);
+  const bridge = { [uuidOf(2)]: { initial: { name: "br-int", ports: ["set", Array.from({ length: ports }, (_, n) => ["uuid", uuidOf(2 * n + 11)])] } } };
+  const root = { [uuidOf(1)]: { initial: { bridges: ["uuid", uuidOf(2)], external_ids: map({ "system-id": systemId, "axion-encap-ip": "192.0.2.9", "axion-encap-type": "geneve" }) } } };
+  return `{"Open_vSwitch":${JSON.stringify(root)},"Bridge":${JSON.stringify(bridge)},"Port":{${rows.join(",")}},"Interface":{${interfaces.join(",")}}}`;
+}
+
+/** The database of a host that connects from `address`. */
+async function host(w: World, address: string, tables: string): Promise<Socket> {
+  const socket = connect({ port: w.ports.ovsdb, host: "127.0.0.1", localAddress: address });
+  socket.on("error", () => undefined);
+  cleanup.push(() => Promise.resolve(void socket.destroy()));
+  await once(socket, "connect");
+  speakOvsdb(socket, (method, id) => (method === "monitor_cond_since" ? monitored(id, tables) : undefined));
+  return socket;
+}
+const connected = (w: World, id: string): boolean => w.log.some(({ message, fields }) => message === "host connected" && fields["chassis"] === id);
+const problems = (w: World): string[] => w.southbound.problems().filter((p) => p.kind === "peer_limit").map((p) => p.text);
+
+test("one address with many moderate unfinished messages does not end the first answer of a host at another", async () => {
+  const w = await World.start({});
+  cleanup.push(() => w.stop());
+  const unfinished = Buffer.from(`{"id":1,"x":"${"x".repeat(511 * 1024)}`);
+  const open = Array.from({ length: 100 }, () => connect({ port: w.ports.ovsdb, host: "127.0.0.1", localAddress: "127.0.2.1" }));
+  for (const socket of open) {
+    socket.on("error", () => undefined);
+    socket.on("connect", () => socket.write(unfinished));
+    socket.resume();
+    cleanup.push(() => Promise.resolve(void socket.destroy()));
+  }
+  await eventually("all the room taken", () => problems(w).length > 0);
+  // 600 kB, which count four times while they are read, as one message: more than any of the many
+  const honest = await host(w, "127.0.0.1", database("honest", 1200));
+  await eventually("the host", () => connected(w, "honest") || honest.destroyed);
+  expect(honest.destroyed).toBe(false);
+  expect(connected(w, "honest")).toBe(true);
+  expect(problems(w)).toEqual([expect.stringMatching(/^127\.0\.2\.1 holds the most .*bytes_in_all/)]);
+});
+
+test("a host with as many ports as its database may have rows for is followed, and one with more is refused by that limit alone", { timeout: 60_000 }, async () => {
+  const w = await World.start({});
+  cleanup.push(() => w.stop());
+  const large = await host(w, "127.0.0.1", database("large", 15_000));
+  await eventually("the large host", () => connected(w, "large") || large.destroyed, 40_000);
+  expect(large.destroyed).toBe(false);
+  expect(connected(w, "large")).toBe(true);
+  expect(problems(w)).toEqual([]);
+  for (const [n, tables] of [database("bare", 20_000).replaceAll(/"external_ids":\["map",\[\["attached.*?\]\]\]/g, '"external_ids":["map",[]]'), database("full", 20_000)].entries()) {
+    const larger = await host(w, `127.0.2.${10 + n}`, tables);
+    await eventually("the end of the larger host", () => larger.destroyed, 40_000);
+  }
+  expect(problems(w)).toHaveLength(2);
+  for (const text of problems(w)) expect(text).toMatch(/has a database that is larger than is followed \(32768 rows, .*limit database/);
 });

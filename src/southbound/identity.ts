@@ -3,6 +3,7 @@
 // eslint-disable-next-line no-restricted-imports -- it reads a certificate: neither time nor chance is taken from it
 import { X509Certificate } from "node:crypto";
 import { TLSSocket } from "node:tls";
+import { formatIp, parseIp } from "../lib/address.ts";
 
 /** A peer's address without its port, and the names that its certificate proves; undefined: it has none, this is plain TCP. */
 export interface Identity {
@@ -10,6 +11,16 @@ export interface Identity {
   readonly names: readonly string[] | undefined;
   /** When its certificate ends; undefined: it has none. */
   readonly until?: Date | undefined;
+}
+
+/**
+ * Under which name all counts that one peer holds, by however many connections and system-ids: what its certificate names, else its address, of
+ * IPv6 the /64, in which anybody has as many as it likes.
+ */
+export function holderOf({ address, names }: Identity): string {
+  if (names !== undefined && names.length > 0) return `certificate ${[...names].sort().join(" ")}`;
+  const ip = parseIp(address.split("%")[0]!);
+  return ip?.family === 6 ? formatIp({ family: 6, value: (ip.value >> 64n) << 64n }) : address;
 }
 
 /**

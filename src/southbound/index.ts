@@ -44,6 +44,7 @@ import { Connections } from "./bounds/connections.ts";
 import { limits } from "./bounds/limits.ts";
 import { shown, Troubles } from "./bounds/troubles.ts";
 import { ByteBudget } from "./bounds/byte-budget.ts";
+import { shareOvsdb } from "./bounds/shared.ts";
 import { Marks } from "./openflow/marks.ts";
 
 export type { SwitchInfo } from "./info.ts";
@@ -186,7 +187,8 @@ export class Southbound {
         {
           ...config.ovsdb, tls: tls && { handshakeTimeout: config.handshakeTimeoutMs ?? 10_000, ...tls }, maxConnections,
           maxMessageBytes: limits.ovsdbMessageBytes, maxQueuedBytes: limits.ovsdbQueuedBytes, rate: limits.ovsdbRate,
-          maxElements: limits.ovsdbElements, maxValues: limits.ovsdbValues, maxSchemaBytes: limits.ovsdbSchemaBytes, room: new ByteBudget(limits.ovsdbBytesInAll),
+          maxElements: limits.ovsdbElements, maxValues: limits.ovsdbValues, maxSchemaBytes: limits.ovsdbSchemaBytes,
+          ...shareOvsdb(this.connections.ovsdb, this.options.clock),
           admit: (socket) => this.connections.ovsdb.admit(socket),
           onError: (error, peer) => this.troubles.line("ovsdb", peer ?? "", { peer, reason: shown(error.message) }, "connection to the OVSDB port failed"),
         },

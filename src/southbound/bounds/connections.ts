@@ -26,6 +26,11 @@ export class Connections {
     return this.unproved.size;
   }
 
+  /** Whether the connection from this address and port is no host's (yet). */
+  waits(peer: string): boolean {
+    return this.unproved.has(peer);
+  }
+
   admit(socket: Socket): boolean {
     const { port, perAddress, total, troubles } = this.options;
     const { host, text } = peerOf(socket);

@@ -34,8 +34,11 @@ export const limits = {
 
   /** One OVSDB message, of which the longest is a database's first answer. */
   ovsdbMessageBytes: 8 * MIB,
-  /** Of an OVSDB message of more than 64 KiB: members of one object or elements of one list, and values in all. */
-  ovsdbElements: 16_384,
+  /**
+   * Of an OVSDB message of more than 64 KiB: members of one object or elements of one list, and values in all. With `rows` and ovsdbMessageBytes they are
+   * one limit, of what a database may have: 32,768 rows of 15 values and 256 bytes, as ports and interfaces of machines have on average.
+   */
+  ovsdbElements: 32_768,
   ovsdbValues: 500_000,
   /** A schema; that of Open vSwitch 3.3 has 27,000. */
   ovsdbSchemaBytes: 256 * KIB,
@@ -44,8 +47,10 @@ export const limits = {
   ovsdbQueuedBytes: 8 * MIB,
   /** OVSDB messages and bytes of one host in a second, and how much at once before that counts. More wait in the host. */
   ovsdbRate: { messages: 500, messageBurst: 5000, bytes: MIB, byteBurst: 8 * MIB },
+  /** Time that is spent on OVSDB messages, of hosts and of those that are no host's (yet): milliseconds in a turn of the event loop, and part of all. */
+  ovsdbTurns: { hosts: { turnMs: 4, share: 2 / 3 }, strangers: { turnMs: 2, share: 1 / 2 } },
   /** Rows of one host's database that are followed. */
-  rows: 50_000,
+  rows: 32_768,
   /** Likewise of all. */
   rowsInAll: 1_000_000,
   /** Likewise of databases that are no host's (yet). */

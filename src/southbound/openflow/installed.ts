@@ -1,9 +1,10 @@
 // What a switch says that it has.
 import { OpenFlowError } from "node-openflow";
 import type { Clock } from "../../lib/clock.ts";
-import type { ByteBudget } from "../bounds/byte-budget.ts";
+import type { ByteBudget, Room } from "../bounds/byte-budget.ts";
 import type { Flow } from "../../compiler/desired.ts";
 import { limits } from "../bounds/limits.ts";
+import { holderOf } from "../identity.ts";
 import type { InstalledItem, Session } from "./channel.ts";
 
 /** A dump takes no longer, even if it trickles in: others wait for its slot. */
@@ -14,6 +15,9 @@ export interface Installed {
   readonly flows: readonly Buffer[];
   readonly items: readonly InstalledItem[];
 }
+
+/** Where the dumps of a peer count. */
+export const roomOf = (session: Pick<Session, "identity">, budget: ByteBudget): Room => budget.of({ name: holderOf(session.identity) });
 
 /** Bytes that a dump may have where these flows should be. */
 export function dumpLimit(desired: Iterable<Flow>): number {
@@ -26,7 +30,7 @@ export function dumpLimit(desired: Iterable<Flow>): number {
  * Asks for the flows alone, of one table if it is named; what is read counts in `budget` until `use` is done. Where others need the room, it rejects, and takes the parts from `use`.
  * @throws OpenFlowError
  */
-export async function withDump<T>(session: Pick<Session, "flows">, desired: Iterable<Flow>, budget: ByteBudget, timeoutMs: number | undefined, use: (parts: Buffer[]) => Promise<T> | T, table?: number): Promise<T> {
+export async function withDump<T>(session: Pick<Session, "flows">, desired: Iterable<Flow>, budget: Room, timeoutMs: number | undefined, use: (parts: Buffer[]) => Promise<T> | T, table?: number): Promise<T> {
   let giveUp = (): void => undefined;
   const holding = budget.open(() => giveUp());
   try {
@@ -48,7 +52,7 @@ export async function withDump<T>(session: Pick<Session, "flows">, desired: Iter
  * be `changed`.
  * @throws OpenFlowError; after a time-out, or where others need the room, the session is closed
  */
-export async function withInstalled<T>(session: Pick<Session, "flows" | "items" | "showPorts" | "close">, desired: Iterable<Flow>, clock: Clock, budget: ByteBudget, use: (installed: Installed) => Promise<T>, changed = true): Promise<T> {
+export async function withInstalled<T>(session: Pick<Session, "flows" | "items" | "showPorts" | "close">, desired: Iterable<Flow>, clock: Clock, budget: Room, use: (installed: Installed) => Promise<T>, changed = true): Promise<T> {
   const cancel = clock.setTimeout(() => session.close(), DUMP_MS);
   const holding = budget.open(() => session.close());
   try {

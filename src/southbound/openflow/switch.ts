@@ -11,7 +11,7 @@ import type { ChassisDelta, Flow } from "../../compiler/desired.ts";
 import type { InstalledItem, MeterCounts, Session, SwitchPort } from "./channel.ts";
 import { compareDump, deleteFlow, tableOf, type Comparison } from "./comparison.ts";
 import { Delivery, type Entry } from "./delivery.ts";
-import { withDump, withInstalled, type Installed } from "./installed.ts";
+import { roomOf, withDump, withInstalled, type Installed } from "./installed.ts";
 import { lostMeters, ItemSync, type ItemChange } from "./items.ts";
 import { countedFromNow } from "../metrics.ts";
 import { SyncGate } from "./sync-gate.ts";
@@ -216,12 +216,12 @@ export class Switch {
   /** The switch's own flow dump: OFPMP_FLOW replies; [] without a session. They are not to be kept once `use` is done. */
   async withFlows<T>(timeoutMs: number | undefined, use: (parts: Buffer[]) => Promise<T> | T): Promise<T> {
     const { desired, dumps } = this.options;
-    return this.session === undefined ? use([]) : withDump(this.session, desired.flowsOf(this.chassis), dumps, timeoutMs, use);
+    return this.session === undefined ? use([]) : withDump(this.session, desired.flowsOf(this.chassis), roomOf(this.session, dumps), timeoutMs, use);
   }
 
   /** Likewise of one table, where `wanted` should be; undefined without a session. */
   tableFlows<T>(table: number, wanted: Iterable<Flow>, timeoutMs: number, use: (parts: Buffer[]) => Promise<T> | T): Promise<T> | undefined {
-    return this.session === undefined ? undefined : withDump(this.session, wanted, this.options.dumps, timeoutMs, use, table);
+    return this.session === undefined ? undefined : withDump(this.session, wanted, roomOf(this.session, this.options.dumps), timeoutMs, use, table);
   }
 
   /** Its ports; undefined without a session. */
@@ -286,7 +286,7 @@ export class Switch {
   /** What it finds becomes pending, unless there was an overrun. undefined: the session ended meanwhile, or the switch is held. Dump and maps end with it. */
   private async compareAll(session: Session): Promise<Found | undefined> {
     const { desired, clock, dumps, shadow } = this.options;
-    return withInstalled(session, desired.flowsOf(this.chassis), clock, dumps, (installed) => this.compareInstalled(session, installed), !shadow);
+    return withInstalled(session, desired.flowsOf(this.chassis), clock, roomOf(session, dumps), (installed) => this.compareInstalled(session, installed), !shadow);
   }
 
   private async compareInstalled(session: Session, { flows, items }: Installed): Promise<Found | undefined> {
@@ -362,7 +362,7 @@ export class Switch {
     const changedSince = (this.changedSince = new Set([...this.pending.keys(), ...(this.inflight?.entries.keys() ?? [])]));
     const { revision } = this.items;
     try {
-      return await withInstalled(session, desired.flowsOf(this.chassis), clock, dumps, async ({ flows, items }) => {
+      return await withInstalled(session, desired.flowsOf(this.chassis), clock, roomOf(session, dumps), async ({ flows, items }) => {
         if (this.session !== session || this.held !== undefined) return undefined;
         const comparison = await this.compare(session, flows, items);
         if (comparison === undefined || this.held !== undefined) return undefined;

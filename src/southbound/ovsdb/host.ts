@@ -67,7 +67,7 @@ export interface HostOwner {
   /** Makes `host` the one session of the chassis. False: it may not have that name, and has to go. */
   claim(host: Host, chassis: string): Promise<boolean>;
   /** Room for its rows; `giveUp` is called when others need it. */
-  roomFor(chassis: string | undefined, giveUp: () => void): Holding;
+  roomFor(host: Pick<Host, "chassis" | "identity">, giveUp: () => void): Holding;
   remove(chassis: string, why: string): Promise<void>;
 }
 
@@ -77,6 +77,8 @@ const NO_EFFECT_MS = 1000;
 const LONG_MS = 20;
 const SHARE = 4;
 const LONGEST_PAUSE_MS = 1000;
+/** How often a host whose answer is being read has as long again. */
+const PATIENCE = 5;
 const DPID = /^[0-9a-f]{16}$/;
 /** Characters of a host's own words that are kept of it. */
 const WORD = 64;
@@ -119,6 +121,8 @@ export class Host {
   private last = { text: "", at: -Infinity };
   private observer: Observer | undefined;
   private room: Holding;
+  /** The first answer was read. */
+  private attached = false;
   /** Interfaces were compared with the stored ones at least once in this session. */
   private vifsKnown = false;
 
@@ -166,10 +170,21 @@ export class Host {
   }
 
   async run(): Promise<void> {
-    const cancel = this.inventory.options.clock.setTimeout(() => {
-      this.line({ peer: this.peer, timeout_ms: this.inventory.options.handshakeTimeoutMs }, "peer on the OVSDB port did not answer in time");
-      void this.session.close();
-    }, this.inventory.options.handshakeTimeoutMs);
+    const { clock, handshakeTimeoutMs } = this.inventory.options;
+    let cancel: Cancel;
+    let patience = PATIENCE;
+    const wait = (): void => {
+      cancel = clock.setTimeout(() => {
+        // Its answer is here, but others had their turn before it.
+        if (this.session.reading && patience-- > 0) {
+          wait();
+          return;
+        }
+        this.line({ peer: this.peer, timeout_ms: handshakeTimeoutMs }, "peer on the OVSDB port did not answer in time");
+        void this.session.close();
+      }, handshakeTimeoutMs);
+    };
+    wait();
     try {
       await this.replica.attach(this.session);
     } catch (error) {
@@ -179,8 +194,9 @@ export class Host {
       }
       return;
     } finally {
-      cancel();
+      cancel!();
     }
+    this.attached = true;
     this.changed();
     if (!this.session.open) return;
     this.replica.on("change", () => this.changed());
@@ -200,12 +216,17 @@ export class Host {
       if (this.room.set(rows)) this.kick();
       return;
     }
-    this.overLimit("rows", `has ${rows} rows in its database, of which ${limits.rows} may be followed, and is disconnected`);
+    this.tooLarge(`it has ${rows} rows`);
     void this.session.close();
   }
 
+  /** One limit, whichever of its numbers was passed first: which that is depends on how long the rows are. */
+  private tooLarge(why: string): void {
+    this.overLimit("database", `has a database that is larger than is followed (${limits.rows} rows, at first in ${limits.ovsdbMessageBytes} bytes with ${limits.ovsdbValues} values), and is disconnected: ${why}`);
+  }
+
   private openRoom(): Holding {
-    return this.inventory.roomFor(this.chassis, () => {
+    return this.inventory.roomFor(this, () => {
       this.overLimit("rows_in_all", `has ${this.rowCount} rows in its database, most of all ${this.chassis === undefined ? "that are no host's yet" : "hosts"}, and is disconnected: others need the room`);
       void this.session.close();
     });
@@ -476,7 +497,9 @@ export class Host {
     const fields = { ...(this.chassis !== undefined && { chassis: this.chassis }), peer: this.peer, reason: shown(reason.message) };
     if (reason instanceof OvsdbProtocolError) {
       this.line(fields, "peer on the OVSDB port does not speak OVSDB");
-      if (reason.code === "message too long" || reason.code === "too much") this.overLimit("message", `is disconnected: ${shown(reason.message)}`);
+      if (reason.code !== "message too long" && reason.code !== "too much") return;
+      if (this.attached) this.overLimit("message", `is disconnected: ${shown(reason.message)}`);
+      else this.tooLarge(shown(reason.message));
     } else if (reason instanceof OvsdbConnectionError && reason.code === "no room") {
       this.overLimit("bytes_in_all", "holds the most of the OVSDB messages that are being received and read, and is disconnected: others need the room");
     } else if (this.chassis !== undefined) this.log.info({ reason: fields.reason }, "host disconnected");

@@ -77,7 +77,7 @@ test("a newcomer that has left meanwhile takes nobody's place", async () => {
 });
 
 const endings: readonly [string, Error, readonly string[]][] = [
-  ["that sends too much itself", new OvsdbProtocolError("too much"), ["peer on the OVSDB port does not speak OVSDB", "message"]],
+  ["that sends too much itself", new OvsdbProtocolError("too much"), ["peer on the OVSDB port does not speak OVSDB", "database"]],
   ["that gives way because others need the room", new OvsdbConnectionError("no room"), ["bytes_in_all"]],
 ];
 test.each(endings)("a database %s is told of by the limit that it was", (_, reason, wanted) => {

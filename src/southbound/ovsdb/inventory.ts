@@ -6,6 +6,7 @@ import type { Delta } from "../../compiler/desired.ts";
 import type { Cancel, Clock } from "../../lib/clock.ts";
 import { ByteBudget, type Holding } from "../bounds/byte-budget.ts";
 import { limits } from "../bounds/limits.ts";
+import { holderOf } from "../identity.ts";
 import { Host, type HostOptions, type HostOwner } from "./host.ts";
 import { cause, InterfaceProgress } from "./progress.ts";
 import { writeVifs } from "./vifs.ts";
@@ -44,8 +45,8 @@ export class Inventory implements HostOwner {
   }
 
   /** Room for the rows that a database has. */
-  roomFor(chassis: string | undefined, giveUp: () => void): Holding {
-    return (chassis === undefined ? this.rows.strangers : this.rows.all).open(giveUp);
+  roomFor(host: Pick<Host, "chassis" | "identity">, giveUp: () => void): Holding {
+    return (host.chassis === undefined ? this.rows.strangers : this.rows.all).open(giveUp, { name: holderOf(host.identity) });
   }
 
   /** When the database of a chassis went; undefined: it is here, or has not been. */

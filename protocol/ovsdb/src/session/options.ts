@@ -1,5 +1,7 @@
 /** What a session is made with, what a transaction on it may be given and the events it tells of. What it does is session.ts. */
 
+import type { Duplex } from "node:stream";
+
 import type { Json } from "../wire/json.ts";
 
 export interface SessionOptions {
@@ -14,10 +16,15 @@ export interface SessionOptions {
   readonly maxValues?: number | undefined;
   /** Longest schema that is read, in bytes. Default: that of a message. */
   readonly maxSchemaBytes?: number | undefined;
-  /** Asked for room for messages that are being received or read, with others: `giveUp` ends the session. Default: there is room. */
-  readonly room?: { open(giveUp: () => void): { set(bytes: number): boolean; end(): void } } | undefined;
+  /** Asked for room for messages that are being received or read, with others: `giveUp` ends the session on `socket`. Default: there is room. */
+  readonly room?: { open(giveUp: () => void, socket: Duplex): { set(bytes: number): boolean; end(): void } } | undefined;
   /** Bytes that may wait to be sent; a request beyond is refused with "queue full". Default 64 MiB. */
   readonly maxQueuedBytes?: number | undefined;
+  /**
+   * Told of each piece of work, some milliseconds at most, on what came from `socket`: runs it, now or later, each once and those of one socket in order. The
+   * socket is not read meanwhile. Default: at once when bytes come, then in the next turns of the event loop.
+   */
+  readonly turns?: { take(piece: () => void, socket: Duplex): void } | undefined;
   /** Messages and bytes that are taken in a second, and how much at once before that counts; the rest waits in the peer. Default: no limit. */
   readonly rate?: { readonly messages: number; readonly messageBurst: number; readonly bytes: number; readonly byteBurst: number } | undefined;
 }

@@ -57,7 +57,10 @@ export class OvsdbSession extends EventEmitter<SessionEvents> {
   #bytesLeft = 0;
   #refilledMs = performance.now();
   readonly #maxSchemaBytes: number;
+  readonly #turns: SessionOptions["turns"];
   readonly #room: { set(bytes: number): boolean; end(): void } | undefined;
+  /** What is left of the bytes that came last; nothing once the session has ended, even if its turn is still to come. */
+  #messages: Generator<JsonObject | undefined, void, undefined> | undefined;
   /** What is left to do of the last message. */
   #work: Work | undefined;
   /** Slices of work that were done for this peer, each in a turn of its own of the event loop. */
@@ -71,7 +74,8 @@ export class OvsdbSession extends EventEmitter<SessionEvents> {
       ...(options.maxElements !== undefined && { elements: options.maxElements }), ...(options.maxValues !== undefined && { values: options.maxValues }),
     });
     this.#maxSchemaBytes = options.maxSchemaBytes ?? Infinity;
-    this.#room = options.room?.open(() => this.#end(new OvsdbConnectionError("no room", "other peers need the room that its messages take")));
+    this.#room = options.room?.open(() => this.#end(new OvsdbConnectionError("no room", "other peers need the room that its messages take")), socket);
+    this.#turns = options.turns;
     this.#maxQueuedBytes = options.maxQueuedBytes ?? 64 * MIB;
     this.#rate = options.rate;
     this.#messagesLeft = options.rate?.messageBurst ?? 0;
@@ -92,6 +96,9 @@ export class OvsdbSession extends EventEmitter<SessionEvents> {
 
   /** The stream underneath, e.g. for a peer's address or certificate; not for reading or writing. */
   get socket(): Duplex { return this.#socket; }
+
+  /** Whether bytes that came are being read, or wait for their turn. */
+  get reading(): boolean { return this.#messages !== undefined; }
 
   /** Bytes waiting to be sent. */
   get queuedBytes(): number { return this.#socket.writableLength; }
@@ -281,12 +288,19 @@ export class OvsdbSession extends EventEmitter<SessionEvents> {
     this.#echoSentMs = undefined;
     this.#refill();
     this.#bytesLeft -= chunk.length;
-    this.#slice(this.#scanner.pieces(chunk));
+    this.#messages = this.#scanner.pieces(chunk);
+    if (this.#turns === undefined) {
+      this.#slice();
+      return;
+    }
+    this.#socket.pause();
+    if (this.#room?.set(this.#scanner.heldBytes + chunk.length) !== false) this.#turns.take(() => { this.#slice(); }, this.#socket);
   }
 
   /** Takes some of the messages that came; the socket is not read again before all are taken, in later turns of the event loop. */
-  #slice(messages: Generator<JsonObject | undefined, void, undefined>): void {
-    if (this.#ended) return;
+  #slice(): void {
+    const messages = this.#messages;
+    if (messages === undefined) return;
     this.slices++;
     try {
       for (let n = 0; n < MESSAGES_A_SLICE; n++) {
@@ -298,6 +312,7 @@ export class OvsdbSession extends EventEmitter<SessionEvents> {
         }
         const next = messages.next();
         if (next.done === true) {
+          this.#messages = undefined;
           if (this.#room?.set(this.#scanner.heldBytes) !== false) this.#readOn();
           return;
         }
@@ -315,7 +330,8 @@ export class OvsdbSession extends EventEmitter<SessionEvents> {
       throw error;
     }
     this.#socket.pause();
-    setImmediate(() => { this.#slice(messages); });
+    if (this.#turns === undefined) setImmediate(() => { this.#slice(); });
+    else this.#turns.take(() => { this.#slice(); }, this.#socket);
   }
 
   /** At once, or when there is room for what a peer that sends too much may send. */
@@ -455,6 +471,7 @@ export class OvsdbSession extends EventEmitter<SessionEvents> {
     clearTimeout(this.#timer);
     this.#room?.end();
     this.#work = undefined;
+    this.#messages = undefined;
     if (reason === undefined) {
       this.#socket.end();
       this.#socket.resume();
