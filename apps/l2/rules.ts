@@ -1,5 +1,6 @@
 // How l2's entities become flows. What is the same on every chassis goes to a scope of the network; only what names a
 // local OpenFlow port goes to the chassis' own scope.
+// Over 400 lines: what a port may send, what stops it and how packets reach it follow from the same places and sources.
 import {
   callStage, callTable, chassisScope, chassisTable, core, derivation, each, eachPair, ethType, ipProto, isIpv6, load, NO_MAC, setField, toEntrance, toStage, toTable,
   type Emit, type FlowOf, type PortActions, type ReadView, type Scope,
@@ -111,6 +112,46 @@ const localPort = l2.rule({
       match: { "reg:out_port_key": at.port_key },
       actions: [{ type: "clone", actions: [{ type: "push_vlan", ethertype: 0x8100 }, setField("vlan_vid", VLAN_PRESENT | at.vlan), setField("in_port", 0), { type: "next" }] }],
     });
+  },
+});
+
+interface Stopped {
+  readonly key: number;
+}
+const stopped = l2.shapes("port_security", {
+  any: (s: Stopped) => ({ priority: 1, match: { "reg:in_port_key": s.key }, actions: [] }),
+  ipv6: (s: Stopped) => ({ priority: 2, match: { "reg:in_port_key": s.key, eth_type: ethType.ipv6 }, actions: [] }),
+});
+const stoppedDiscovery = l2.shapes("nd_source", { any: (s: Stopped) => ({ priority: 1, match: { "reg:in_port_key": s.key }, actions: [] }) });
+
+/** A port where what it sends is judged, of the places where it is; undefined: nothing of it is. */
+function judgedAt(at: Attachment, view: ReadView): Port | undefined {
+  const port = view.get(portTable, at.port_id);
+  return at.role === "active" && port?.port_security_enabled === true ? port : undefined;
+}
+
+const stoppedAtPort = l2.rule({
+  name: "stopped-at-port",
+  about: "what a port sends that is not its own is dropped, and counted",
+  on: each(attachmentTable),
+  drops: { port_security: "port_security", nd_source: "port_security" },
+  emit(at, view, out) {
+    const port = judgedAt(at, view);
+    if (port === undefined) return;
+    out.flow(chassisScope(at.chassis), stopped.any, { key: at.port_key });
+    if (sendsIpv6(sourcesOf(port, view), port.mac_address)) out.flow(chassisScope(at.chassis), stoppedDiscovery.any, { key: at.port_key });
+  },
+});
+
+// Every machine says something by IPv6 when it starts, whether or not it has an address of it: that is no fault of anybody's.
+const ipv6AtPort = l2.rule({
+  name: "ipv6-at-port",
+  about: "IPv6 of a port that has no address of it is dropped, and counted apart",
+  on: each(attachmentTable),
+  drops: { port_security: "no_ipv6" },
+  emit(at, view, out) {
+    const port = judgedAt(at, view);
+    if (port !== undefined && !sourcesOf(port, view).some(({ ip }) => isIpv6(ip))) out.flow(chassisScope(at.chassis), stopped.ipv6, { key: at.port_key });
   },
 });
 
@@ -375,4 +416,4 @@ function flood(out: Emit<typeof l2>, chassis: string, netKey: number, table: "fl
   }
 }
 
-export const rules = [localPort, reachPort, knownNeighbour, contestedAddresses, networkRule, floodLocal];
+export const rules = [localPort, stoppedAtPort, ipv6AtPort, reachPort, knownNeighbour, contestedAddresses, networkRule, floodLocal];

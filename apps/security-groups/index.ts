@@ -5,7 +5,7 @@ import { arrivalMeters, connectionLimitTable, connectionMeters, defaultRuleTable
 import { derive, rules as connectionRules, staticFlows } from "./connections.ts";
 import { ruleCounters, ruleCounts, ruleCountTable } from "./counters.ts";
 import { members } from "./members.ts";
-import { packetIn, rejectingPolicies, rejectRules } from "./reject.ts";
+import { deniedToMany, packetIn, rejectingPolicies, rejectRules } from "./reject.ts";
 import { converters } from "./rule-checks.ts";
 import { portContext, rules } from "./rules.ts";
 import { securityGroups } from "./tables.ts";
@@ -30,6 +30,9 @@ export default {
   rules: [...rules, ...connectionRules, ...rejectRules],
   packetIn,
   services: [ruleCounters],
-  staticFlows,
+  staticFlows: (out) => {
+    staticFlows(out);
+    deniedToMany(out);
+  },
   explains,
 } satisfies App;

@@ -1,11 +1,11 @@
 // What no rule of a port allows, where a group of the port says that whoever sent it is told: a reset for TCP, for all else that it is administratively
 // prohibited. What the port itself sent is answered straight to it; to what came to it the answer goes as one of the port's own packets, so to a
 // sender anywhere, through routers as well, and is let in there as an answer.
-import { chassisScope, derivation, each, ethType, load, toTable, type PacketInHandler, type StageOut } from "#app";
+import { baseScope, chassisScope, derivation, each, ethType, load, toTable, type PacketInHandler, type StageOut } from "#app";
 import { buildEthernet, buildIcmpv4Error, buildIcmpv6Error, buildIpv4, buildIpv6, ethertypes, icmpv4Types, icmpv6Types, ipProtocols, PacketError, parsePacket, type Packet } from "packet-codec";
 import { attachmentTable, ERROR_TOS, networkTable, noErrorAbout, portTable, resetOf, toPort } from "../l2/model.ts";
 import { ct, state, UNFRAGMENTED } from "./matches.ts";
-import { deniedMeter, groupTable, policyScope, policyTable, portGroupsTable, rejectingPolicyTable, type RejectingPolicy } from "./model.ts";
+import { deniedMeter, groupTable, policyOf, policyScope, policyTable, portGroupsTable, rejectingPolicyTable, type RejectingPolicy } from "./model.ts";
 import { securityGroups } from "./tables.ts";
 
 /** For each port. */
@@ -40,10 +40,14 @@ const rejecting = securityGroups.rule({
   },
 });
 
+const OUT = "security_group_egress";
+const IN = "security_group_ingress";
+
 const deniedAtPort = securityGroups.rule({
   name: "denied-at-port",
   about: "so many times a second a port tells, or is told",
   on: each(attachmentTable),
+  drops: { sg_out_denied: OUT, sg_in_denied: IN },
   emit(at, view, out) {
     const groups = view.get(portGroupsTable, at.port_id);
     if (groups === undefined || view.get(rejectingPolicyTable, groups.policy) === undefined) return;
@@ -55,7 +59,27 @@ const deniedAtPort = securityGroups.rule({
   },
 });
 
-export const rejectRules = [rejecting, deniedAtPort];
+const droppedAtPort = securityGroups.rule({
+  name: "dropped-at-port",
+  about: "what no rule allows is dropped, and counted for each port",
+  on: each(attachmentTable),
+  drops: { sg_out: OUT, sg_out_stateless: OUT, sg_in: IN, sg_in_stateless: IN },
+  emit(at, view, out) {
+    if (at.role !== "active" || view.get(portTable, at.port_id)?.port_security_enabled !== true) return;
+    const scope = chassisScope(at.chassis);
+    const stateless = policyOf(view, at.port_id)?.stateless === true;
+    out.flow(scope, stateless ? "sg_out_stateless" : "sg_out", { priority: 1, match: { "reg:in_port_key": at.port_key }, actions: [] });
+    out.flow(scope, stateless ? "sg_in_stateless" : "sg_in", { priority: 1, match: { "reg:out_port_key": at.port_key }, actions: [] });
+  },
+});
+
+export const rejectRules = [rejecting, deniedAtPort, droppedAtPort];
+
+/** What is sent to many comes to ports that never asked for it: it is not counted as denied to each of them. */
+export const deniedToMany = securityGroups.static((out) => {
+  const toMany = { eth_dst: { value: "01:00:00:00:00:00", mask: "01:00:00:00:00:00" } } as const;
+  for (const table of ["sg_in", "sg_in_stateless"] as const) out.flow(baseScope, table, { priority: 2, match: toMany, actions: [] });
+});
 
 const denied = ((packet, view, log): readonly StageOut[] => {
   const inward = packet.register("denied", securityGroups) === 1;

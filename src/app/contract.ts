@@ -85,7 +85,8 @@ export interface PortContext {
 export interface AppProblem {
   /** For programs: metadata_unreachable. It is shown with the app's name before it. */
   readonly kind: string;
-  readonly severity: "critical" | "error" | "warning";
+  /** info: nothing is broken, and somebody may want to know. */
+  readonly severity: "critical" | "error" | "warning" | "info";
   readonly since?: string;
   readonly text: string;
   readonly resources?: readonly { readonly type: string; readonly id: string; readonly name?: string }[];

@@ -17,3 +17,15 @@ export interface FlowCounts {
   /** Chassis that should have flows of it and did not say: not connected, too slow, or asked too much already. */
   readonly silent: readonly string[];
 }
+
+/** What a flow that drops packets (Rule.drops) has counted on a switch. */
+export interface DropCount {
+  /** Id of what the rule emitted it for. */
+  readonly entity: string;
+  /** As the rule names it. */
+  readonly reason: string;
+  readonly table: string;
+  /** Since the switch has the flow, exact up to 2^53. */
+  readonly packets: number;
+  readonly bytes: number;
+}

@@ -150,6 +150,8 @@ export interface Rule<E = unknown> {
   readonly name: string;
   readonly about: string;
   readonly on: Source<E>;
+  /** Its flows of these tables drop packets of the entity, by table for which reason: services read what they have counted (ServiceHost.dropCounts). */
+  readonly drops?: Readonly<Record<string, string>>;
   emit(entity: E, view: ReadView, out: AnyEmit): void;
 }
 
@@ -164,7 +166,7 @@ export interface Pipeline<R extends Registers = Registers, T extends Tables = Ta
   readonly registers: R;
   readonly tables: T;
   /** A rule that emits into this pipeline's tables. */
-  rule<E>(r: { readonly name: string; readonly about: string; readonly on: Source<E>; emit(entity: E, view: ReadView, out: Emit<{ readonly registers: R; readonly tables: T }>): void }): Rule;
+  rule<E>(r: { readonly name: string; readonly about: string; readonly on: Source<E>; readonly drops?: { readonly [K in keyof T & string]?: string }; emit(entity: E, view: ReadView, out: Emit<{ readonly registers: R; readonly tables: T }>): void }): Rule;
   /**
    * To emit into any of its tables from functions that the app exports, on behalf of whoever calls them. So other apps must not have the
    * pipeline: it is declared in tables.ts, which they cannot import, and `model.ts` exports functions that use it, never itself.
@@ -189,7 +191,7 @@ export function definePipeline<
 >(declaration: { readonly registers: R; readonly tables: T }): Pipeline<R, T> {
   const pipeline: Pipeline<R, T> = {
     ...declaration,
-    rule: (r) => r,
+    rule: (r) => r as Rule,
     static: (emit) => emit,
     through: (out) => out[THROUGH](pipeline),
     entrance: (table) => table as Entrance,

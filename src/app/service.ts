@@ -4,7 +4,7 @@ import type { Logger } from "pino";
 import type { Cancel, Clock } from "../lib/clock.ts";
 import type { Random } from "../lib/random.ts";
 import type { Endpoint } from "./settings.ts";
-import type { FlowCounts } from "./flow-counts.ts";
+import type { DropCount, FlowCounts } from "./flow-counts.ts";
 import type { Caller, ResourceHandle } from "./resource.ts";
 import type { PacketIn, PacketOut, StageOut } from "./packets.ts";
 import type { Scope } from "./scopes.ts";
@@ -141,6 +141,11 @@ export interface ServiceHost {
    * counts for both. `payer`: who causes it, a project; a switch is asked 100 times a second for each and 500 in all, and beyond that is silent.
    */
   flowCounts(rule: string, entity: string, payer: string): Promise<FlowCounts>;
+  /**
+   * What flows of all apps' rules that say so (Rule.drops) have dropped on a switch, of these entities, if the rules run on them: an answer of the switch for
+   * each rule and table. As often as the caller asks: it has to spare the switch. Undefined: the switch did not say.
+   */
+  dropCounts(chassis: string, entities: readonly string[]): Promise<readonly DropCount[] | undefined>;
   /**
    * Called before rows of a resource are shown to a caller who named one of these attributes, which are `onRequest`; the answer waits for what
    * it returns, for 3 seconds at most. Of lists, what is shown of the first 250 rows.

@@ -8,6 +8,7 @@ import { version } from "../lib/version.ts";
 import { addAccept } from "./commands/accept.ts";
 import { StoreError } from "../store/errors.ts";
 import type { Call, Output } from "./call.ts";
+import { dropReasons, drops, type DropOptions } from "./commands/drops.ts";
 import { completion, shells, type Shell } from "./completion.ts";
 import { history, type HistoryOptions } from "./commands/history.ts";
 import { flows, formats, states, type FlowOptions } from "./commands/flows.ts";
@@ -113,6 +114,14 @@ export function makeProgram(output: Output, finish: (code: number) => void): Com
     .option("--switch <id>", "from or to one host")
     .addOption(new Option("--state <state>", "in one state").choices(tunnelStates))
     .action(async (options: TunnelOptions) => finish(await tunnels(call(), options)));
+  program
+    .command("drops")
+    .description("packets of ports that switches drop, by port and reason, those first that go on")
+    .option("--port <id>", "of one port")
+    .option("--project <id>", "of ports of one project")
+    .option("--switch <id>", "at one host")
+    .addOption(new Option("--reason <reason>", "for one reason").choices(dropReasons))
+    .action(async (options: DropOptions) => finish(await drops(call(), options)));
   program.command("policy").description("access rules of the API that are in force, and which of them a policy file made").action(async () => finish(await policy(call())));
   program
     .command("history")

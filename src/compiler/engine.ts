@@ -95,6 +95,8 @@ export class Engine implements Desired {
   private readonly deps = new Map<string, TableDeps<Run>>();
   private readonly tracked: TrackedView<Run>;
   private readonly schedule: Schedule;
+  /** Those that somebody asked for, by app and name. */
+  private readonly rules = new Map<string, Unit>();
   private readonly encoder: FlowEncoder;
   private readonly scopes = new Scopes();
   private readonly flows: ScopeFlows<Run>;
@@ -436,13 +438,22 @@ export class Engine implements Desired {
 
   /** Flows that a rule of an app wants for an entity, as switches get them, and the chassis that have each. */
   *placed(app: string, rule: string, entity: string): Iterable<{ readonly flow: Flow; readonly chassis: Iterable<string> }> {
-    for (const { units } of this.schedule.all()) {
-      const unit = units.find((u) => u.rule !== undefined && u.app === app && u.name === rule);
-      for (const flow of listOf(unit?.runOn(entity)?.flows)) {
-        const placed = this.flows.placed(flow);
-        if (placed !== undefined) yield placed;
-      }
+    for (const flow of this.wantedFlows(app, rule, entity)) {
+      const placed = this.flows.placed(flow);
+      if (placed !== undefined) yield placed;
     }
+  }
+
+  /** Flows that a rule of an app wants for an entity. */
+  wantedFlows(app: string, rule: string, entity: string): readonly OwnedFlow<Run>[] {
+    const name = `${app}/${rule}`;
+    let unit = this.rules.get(name);
+    if (unit === undefined) {
+      unit = [...this.schedule.all()].flatMap(({ units }) => units).find((u) => u.rule !== undefined && u.app === app && u.name === rule);
+      if (unit === undefined) return [];
+      this.rules.set(name, unit);
+    }
+    return listOf(unit.runOn(entity)?.flows);
   }
 
   *itemsOf(chassis: string): Iterable<Item> {

@@ -1,7 +1,7 @@
 // What is wrong now, in one shape for every part that can find something: GET /problems lists them, worst first. What sorts of problem the core can
 // find is declared here, those of apps by them (App.problemKinds): docs/problems.md lists both.
 
-const severities = ["critical", "error", "warning"] as const;
+const severities = ["critical", "error", "warning", "info"] as const;
 export type Severity = (typeof severities)[number];
 
 export interface Problem {

@@ -11,6 +11,8 @@ function flow(priority: number): CountedFlow {
   return { cookieHi: 0, cookieLo: 7, key: slab.toString("latin1", FLOW_KEY_OFFSET, FLOW_MOD_MATCH_OFFSET + 8) };
 }
 
+const nothing = { wanted: () => [], tableName: () => undefined };
+
 /** OFPMP_FLOW reply, OpenFlow 1.3.5 section 7.3.5.2: flows of table 3 without match or instructions. */
 function reply(...flows: readonly { readonly priority: number; readonly packets: number }[]): Buffer {
   const out = Buffer.alloc(16 + 56 * flows.length);
@@ -36,7 +38,7 @@ test("each switch that has the flows is asked for its cookie; others of that coo
   const asked: [string, bigint][] = [];
   const wanted = flow(5);
   const counter = new FlowCounter({
-    clock,
+    clock, ...nothing,
     placed: () => [{ flow: wanted, chassis: ["hv1", "hv2", "hv3"] }],
     ask: (chassis, cookie) => {
       asked.push([chassis, cookie]);
@@ -52,7 +54,7 @@ test("each switch that has the flows is asked for its cookie; others of that coo
 
 test("a project gets no more than its part of what a switch is asked, all together no more than all", async () => {
   let asked = 0;
-  const counter = new FlowCounter({ clock, placed: () => [{ flow: flow(5), chassis: ["hv1"] }], ask: () => Promise.resolve([reply({ priority: 5, packets: ++asked })]) });
+  const counter = new FlowCounter({ clock, ...nothing, placed: () => [{ flow: flow(5), chassis: ["hv1"] }], ask: () => Promise.resolve([reply({ priority: 5, packets: ++asked })]) });
   const ask = async (project: string, times: number): Promise<number> => {
     const before = asked;
     const answers = [];
@@ -72,7 +74,25 @@ test("a project gets no more than its part of what a switch is asked, all togeth
 test("an answer of many flows counts as many questions", async () => {
   let asked = 0;
   const many = Array.from({ length: 800 }, (_, i) => ({ flow: flow(i + 1), chassis: ["hv1"] }));
-  const counter = new FlowCounter({ clock, placed: () => many, ask: () => Promise.resolve([reply({ priority: 5, packets: ++asked })]) });
+  const counter = new FlowCounter({ clock, ...nothing, placed: () => many, ask: () => Promise.resolve([reply({ priority: 5, packets: ++asked })]) });
   for (let i = 0; i < 20; i++) await counter.of("app", "rule", "entity", "p1");
   expect(asked).toBe(5);
+});
+
+test("what flows drop is asked of each table once, by rule, and counts for whom the flow is", async () => {
+  const asked: unknown[] = [];
+  const own = flow(5);
+  const counter = new FlowCounter({
+    clock, placed: () => [], tableName: (id) => (id === 3 ? "door" : undefined),
+    wanted: (_app, rule, entity) => (rule === "denied" && entity === "port" ? [{ ...own, cookieHi: 9, table: 3 }, { ...flow(6), cookieHi: 9, table: 4 }] : []),
+    ask: (chassis, cookie, options) => {
+      asked.push([chassis, cookie, options]);
+      return chassis === "hv1" ? Promise.resolve([reply({ priority: 5, packets: 12 }, { priority: 7, packets: 100 })]) : undefined;
+    },
+  });
+  const rules = [{ app: "a", rule: "denied", drops: { door: "closed" } }, { app: "a", rule: "other", drops: { door: "x" } }];
+  expect(await counter.drops(rules, "hv1", ["port", "stranger"])).toEqual([{ entity: "port", reason: "closed", table: "door", packets: 12, bytes: 1200 }]);
+  expect(asked).toEqual([["hv1", 9n << 32n, { mask: 0xffff_ffff_0000_0000n, table: 3 }]]);
+  expect(await counter.drops(rules, "hv2", ["port"])).toBeUndefined();
+  expect(await counter.drops(rules, "hv2", ["stranger"])).toEqual([]);
 });

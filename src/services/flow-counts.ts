@@ -1,7 +1,7 @@
 // What flows of a rule have counted, asked of the switches that have them: by cookie, so that a question costs a switch what its answer has. What
 // nobody shall do to a switch by asking is bounded here, for each who asks and in all.
 import { eachFlowStats, flowKey } from "node-openflow";
-import type { Clock, FlowCount, FlowCounts } from "#app";
+import type { App, Clock, DropCount, FlowCount, FlowCounts } from "#app";
 import { Allowance } from "./mailbox.ts";
 
 /** A flow as a switch has it. */
@@ -14,7 +14,10 @@ export interface CountedFlow {
 export interface FlowCounterOptions {
   readonly placed: (app: string, rule: string, entity: string) => Iterable<{ readonly flow: CountedFlow; readonly chassis: Iterable<string> }>;
   /** OFPMP_FLOW replies; undefined: the switch is not connected. */
-  readonly ask: (chassis: string, cookie: bigint) => Promise<Buffer[]> | undefined;
+  readonly ask: (chassis: string, cookie: bigint, options?: { readonly mask: bigint; readonly table: number }) => Promise<Buffer[]> | undefined;
+  /** Flows that a rule of an app wants for an entity. */
+  readonly wanted: (app: string, rule: string, entity: string) => Iterable<CountedFlow & { readonly table: number }>;
+  readonly tableName: (id: number) => string | undefined;
   readonly clock: Pick<Clock, "now" | "monotonic">;
 }
 
@@ -28,6 +31,17 @@ interface Wanted {
   readonly keys: Set<string>;
   readonly cookies: Set<bigint>;
 }
+
+/** The high half of a cookie: which rule. */
+const RULE_BITS = 0xffff_ffff_0000_0000n;
+
+export interface DroppingRule {
+  readonly app: string;
+  readonly rule: string;
+  readonly drops: Readonly<Record<string, string>>;
+}
+export const droppingRules = (apps: readonly App[]): DroppingRule[] =>
+  apps.flatMap((app) => (app.rules ?? []).flatMap(({ name, drops }) => (drops === undefined ? [] : [{ app: app.name, rule: name, drops }])));
 
 export class FlowCounter {
   private readonly options: FlowCounterOptions;
@@ -78,6 +92,40 @@ export class FlowCounter {
             out.push({ chassis, key, packets: entry.packet_count, bytes: entry.byte_count });
           });
         }
+      }
+    } catch {
+      return undefined;
+    }
+    return out;
+  }
+
+  /** See ServiceHost.dropCounts. */
+  async drops(rules: readonly DroppingRule[], chassis: string, entities: readonly string[]): Promise<DropCount[] | undefined> {
+    const { wanted, tableName, ask } = this.options;
+    const known = new Map<string, Omit<DropCount, "packets" | "bytes">>();
+    /** By rule and table. */
+    const questions = new Map<string, { readonly cookie: bigint; readonly table: number }>();
+    for (const { app, rule, drops } of rules) {
+      for (const entity of entities) {
+        for (const { table, cookieHi, key } of wanted(app, rule, entity)) {
+          const name = tableName(table) ?? "";
+          const reason = drops[name];
+          if (reason === undefined) continue;
+          known.set(key, { entity, reason, table: name });
+          questions.set(`${cookieHi} ${table}`, { cookie: BigInt(cookieHi) << 32n, table });
+        }
+      }
+    }
+    const out: DropCount[] = [];
+    try {
+      const asked = [...questions.values()].map(({ cookie, table }) => ask(chassis, cookie, { mask: RULE_BITS, table })).filter((answer) => answer !== undefined);
+      const answers = await Promise.all(asked);
+      if (answers.length < questions.size) return undefined;
+      for (const part of answers.flat()) {
+        eachFlowStats(part, (entry) => {
+          const of = known.get(flowKey(entry.table_id, entry.priority, part, entry.match_off, entry.match_len));
+          if (of !== undefined) out.push({ ...of, packets: entry.packet_count, bytes: entry.byte_count });
+        });
       }
     } catch {
       return undefined;

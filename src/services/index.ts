@@ -1,5 +1,5 @@
 export { Asked } from "./asked.ts";
-export { FlowCounter } from "./flow-counts.ts";
+export { droppingRules, FlowCounter } from "./flow-counts.ts";
 export { Claims } from "./claims.ts";
 export { Datagrams, machineDatagrams, type DatagramNetwork } from "./datagrams.ts";
 export { machineHttp, Outbound, type HttpClient } from "./outbound.ts";

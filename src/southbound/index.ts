@@ -36,7 +36,7 @@ import { AuditSchedule } from "./audit.ts";
 import { endOfCertificate } from "./identity.ts";
 import { RefusedClaims } from "./claims.ts";
 import { switchInfo, switchMetrics, type SwitchInfo } from "./info.ts";
-import type { MeterCounts, SwitchPacketOut, SwitchPort } from "./openflow/channel.ts";
+import type { CookieOptions, MeterCounts, SwitchPacketOut, SwitchPort } from "./openflow/channel.ts";
 import type { SouthboundOptions, SwitchPacketIn } from "./options.ts";
 import { southboundProblems } from "./problems/southbound.ts";
 import { InterfaceProblems } from "./problems/interfaces.ts";
@@ -292,8 +292,8 @@ export class Southbound {
   }
 
   /** OFPMP_FLOW replies of the flows with a cookie; undefined when it is not connected. */
-  flowsWith(chassis: string, cookie: bigint): Promise<Buffer[]> | undefined {
-    return this.byChassis.get(chassis)?.flowsWith(cookie);
+  flowsWith(chassis: string, cookie: bigint, options?: CookieOptions): Promise<Buffer[]> | undefined {
+    return this.byChassis.get(chassis)?.flowsWith(cookie, options);
   }
 
   /** What the meters of a switch have counted; [] when it is not connected. */

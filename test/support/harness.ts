@@ -27,7 +27,7 @@ import { PastFlows } from "../../src/ops/flows/past.ts";
 import { Planner } from "../../src/plan/planner.ts";
 import { Layout } from "../../src/pipeline/layout.ts";
 import { recordOf } from "../../src/pipeline/record.ts";
-import { Asked, Claims, FlowCounter, Packets, Services, Share, type DatagramNetwork, type HttpClient } from "../../src/services/index.ts";
+import { Asked, Claims, droppingRules, FlowCounter, Packets, Services, Share, type DatagramNetwork, type HttpClient } from "../../src/services/index.ts";
 import { Receipts } from "../../src/southbound/receipts.ts";
 import { KEEP } from "../../src/store/log.ts";
 import { openStore } from "../../src/store/open.ts";
@@ -118,7 +118,7 @@ export class Harness {
   /** The API listens always, for those that wait for switches. */
   private readonly apiReceivers = new Set<(chassis: string, generation: number) => void>();
   /** What a switch says of its flows with a cookie; undefined: none is connected. */
-  countsOf: ((chassis: string, cookie: bigint) => Promise<Buffer[]> | undefined) | undefined;
+  countsOf: ((chassis: string, cookie: bigint, options?: { readonly mask: bigint; readonly table: number }) => Promise<Buffer[]> | undefined) | undefined;
   /** Traces packets for callers of the API. */
   explain: NonNullable<NorthboundOptions["explain"]> = () => Promise.reject(new Error("nobody traces packets here"));
   readonly loop: CompilerLoop;
@@ -151,7 +151,8 @@ export class Harness {
     this.view = engine.view.with(this.facts);
     this.packets = new Packets({ apps, layout, view: this.view, facts: this.facts, guard, log: silent });
     const asked = new Asked(this.clock);
-    const counter = new FlowCounter({ placed: (app, rule, entity) => engine.placed(app, rule, entity), ask: (chassis, cookie) => this.countsOf?.(chassis, cookie), clock: this.clock });
+    const counter = new FlowCounter({ placed: (app, rule, entity) => engine.placed(app, rule, entity), wanted: (app, rule, entity) => engine.wantedFlows(app, rule, entity), tableName: (id) => layout.tableById(id)?.name, ask: (chassis, cookie, options) => this.countsOf?.(chassis, cookie, options), clock: this.clock });
+    const dropping = droppingRules(apps);
     this.services = new Services({
       apps, tables: allTables(apps), view: this.view, clock: this.clock, random, log: silent, guard, model,
       onChanges: (observer) => engine.onChanges(observer),
@@ -174,7 +175,7 @@ export class Harness {
       onPacket: (app, table, listener) => this.packets.subscribe(app, table, listener),
       dropped: (_, service, limit) => void this.dropped.push(`${service} ${limit}`),
       share: options.share ?? new Share("self", () => ["self"]),
-      flowCounts: (app, rule, entity, payer) => counter.of(app, rule, entity, payer), asked,
+      flowCounts: (app, rule, entity, payer) => counter.of(app, rule, entity, payer), dropCounts: (chassis, entities) => counter.drops(dropping, chassis, entities), asked,
       ...(options.http && { http: options.http }), ...(options.datagrams && { datagrams: options.datagrams }),
     });
     engine.onDelta((delta) => {

@@ -5,7 +5,7 @@ import type { Call } from "../call.ts";
 import { cell, plain, plainLines, table } from "../table.ts";
 
 /** The answer, or an error that says that this controller is too old for the question. */
-async function ask({ api }: Call, path: string, query: Readonly<Record<string, string>> = {}): Promise<unknown> {
+export async function ask({ api }: Call, path: string, query: Readonly<Record<string, string>> = {}): Promise<unknown> {
   try {
     return (await api.get(path, query)).body;
   } catch (error) {

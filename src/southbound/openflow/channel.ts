@@ -50,6 +50,13 @@ export interface SwitchPort {
   readonly forwards: boolean;
 }
 
+export interface CookieOptions {
+  /** Bits of the cookie that count; default: all. Where not all do, the switch looks at every flow of the table. */
+  readonly mask?: bigint;
+  /** Of this table alone. */
+  readonly table?: number;
+}
+
 /** What a switch needs of its OpenFlow session. */
 export interface Session {
   readonly identity: Identity;
@@ -61,8 +68,8 @@ export interface Session {
   showPorts(): void;
   /** OFPMP_FLOW replies with every flow, as they came. */
   flows(options: DumpOptions): Promise<Buffer[]>;
-  /** Likewise those with a cookie, which Open vSwitch finds without a look at the others. @throws OpenFlowError, also where there is no answer soon */
-  flowsWith(cookie: bigint): Promise<Buffer[]>;
+  /** Likewise those with a cookie, which Open vSwitch finds without a look at the others unless there is a mask. @throws OpenFlowError, also where there is no answer soon */
+  flowsWith(cookie: bigint, options?: CookieOptions): Promise<Buffer[]>;
   /** Switches without meters or groups answer that part with an error; then there are none. */
   items(): Promise<InstalledItem[]>;
   /** Its ports. @throws OpenFlowError, also where there is no answer soon */

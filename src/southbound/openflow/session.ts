@@ -10,7 +10,7 @@ import { certificateNames, type Identity } from "../identity.ts";
 import { limits } from "../bounds/limits.ts";
 import { peerOf } from "../peer.ts";
 import { shown, type Troubles } from "../bounds/troubles.ts";
-import type { DumpOptions, InstalledItem, MeterCounts, Session, SwitchPort } from "./channel.ts";
+import type { CookieOptions, DumpOptions, InstalledItem, MeterCounts, Session, SwitchPort } from "./channel.ts";
 import { groupText } from "./items.ts";
 
 export interface RawPacketIn {
@@ -162,9 +162,9 @@ export class SwitchSession implements Session {
     return parts;
   }
 
-  async flowsWith(cookie: bigint): Promise<Buffer[]> {
+  async flowsWith(cookie: bigint, { mask = ALL_BITS, table }: CookieOptions = {}): Promise<Buffer[]> {
     const parts: Buffer[] = [];
-    await this.connection.requestRaw({ type: "multipart_request", kind: "flow", match: {}, cookie, cookie_mask: ALL_BITS }, (part) => parts.push(part), COUNT_TIMEOUT_MS, { totalTimeoutMs: COUNT_TIMEOUT_MS });
+    await this.connection.requestRaw({ type: "multipart_request", kind: "flow", match: {}, cookie, cookie_mask: mask, ...(table !== undefined && { table_id: table }) }, (part) => parts.push(part), COUNT_TIMEOUT_MS, { totalTimeoutMs: COUNT_TIMEOUT_MS });
     return parts;
   }
 

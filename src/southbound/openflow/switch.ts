@@ -8,7 +8,7 @@
 import type { Action } from "node-openflow";
 import type { Logger } from "pino";
 import type { ChassisDelta, Flow } from "../../compiler/desired.ts";
-import type { InstalledItem, MeterCounts, Session, SwitchPort } from "./channel.ts";
+import type { CookieOptions, InstalledItem, MeterCounts, Session, SwitchPort } from "./channel.ts";
 import { compareDump, deleteFlow, tableOf, type Comparison } from "./comparison.ts";
 import { Delivery, type Entry } from "./delivery.ts";
 import { roomOf, withDump, withInstalled, type Installed } from "./installed.ts";
@@ -230,8 +230,8 @@ export class Switch {
   }
 
   /** Of those with a cookie; undefined without a session. */
-  flowsWith(cookie: bigint): Promise<Buffer[]> | undefined {
-    return this.session?.flowsWith(cookie);
+  flowsWith(cookie: bigint, options?: CookieOptions): Promise<Buffer[]> | undefined {
+    return this.session?.flowsWith(cookie, options);
   }
 
   /** Of its meters, as it says; [] without a session. */

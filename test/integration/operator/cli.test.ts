@@ -88,6 +88,11 @@ describe("of a running controller", () => {
     expect(await run(["tunnels"], { AXION_OPS_URL: "http://127.0.0.1:1" })).toMatchObject({ code: 1, out: "" });
   });
 
+  test("drops: none of well-behaved machines that go on", async () => {
+    expect((JSON.parse(await said("drops", "--json")) as { persistent_since: string | null }[]).filter(({ persistent_since: since }) => since !== null)).toEqual([]);
+    expect(await run(["drops", "--switch", "hv9"], { AXION_OPS_URL: url })).toMatchObject({ code: 1, out: "", err: expect.stringContaining("hv9") as string });
+  });
+
   test("flows: a table, ovs-ofctl's text, JSON, and every way to choose", async () => {
     const all = (await said("flows")).trimEnd().split("\n");
     const switches = (await cloud.switches()).reduce((sum, s) => sum + s.desired, 0);

@@ -151,3 +151,34 @@ test("what a switch drops of a VM's packets is counted by table", async () => {
   await until("the packets to be counted", async () => ((await drops()).port_security ?? 0) - before >= 5, { timeoutMs: 20_000 });
   expect((await cloud.controller.ops<string>("GET", "/metrics")).body).toMatch(/axion_switch_dropped_packets\{switch="hv1",table="port_security"\} \d+/);
 });
+
+test("who drops packets of which port, and why: told while it goes on, and not when it ceases", async () => {
+  interface Drop { readonly port: string; readonly reason: string; readonly packets: number; readonly last_minute: number; readonly persistent_since: string | null }
+  const drops = async (port: string): Promise<Drop[]> => (await cloud.controller.ops<Drop[]>("GET", `/drops?port=${port}`)).body;
+  const sender = await cloud.instance(cloud.hv(1), net);
+  const closed = await cloud.instance(cloud.hv(1), net, { port: { security_groups: [] } });
+  // A machine starts, and says this and that: no fault.
+  expect((await all()).filter(({ kind }) => kind.startsWith("drop-watch."))).toEqual([]);
+  await sender.vm.exec(["ip", "addr", "add", "10.0.0.250/24", "dev", "eth0"]);
+  await sender.vm.exec(["ip", "neigh", "add", "10.0.0.251", "lladdr", "02:00:00:00:00:99", "dev", "eth0"]);
+  const ping = (vm: typeof sender.vm, from: string, to: string): Promise<unknown> => vm.exec(["ping", "-n", "-c", "36", "-i", "0.25", "-W", "1", "-I", from, to], { allowFailure: true });
+  const pinging = Promise.all([ping(sender.vm, "10.0.0.250", "10.0.0.251"), ping(sender.vm, sender.ip, closed.ip)]);
+  const named = async (): Promise<string[]> => (await all()).filter(({ kind }) => kind.startsWith("drop-watch.")).map(({ kind, severity, switches, resources }) => [kind, severity, switches, resources.map(({ id }) => id)].join(" ")).sort();
+  const wanted = [`drop-watch.ingress_denied info hv1 ${closed.port.id}`, `drop-watch.spoofing_dropped warning hv1 ${sender.port.id}`];
+  await until("both problems", async () => JSON.stringify(await named()) === JSON.stringify(wanted), { timeoutMs: 60_000 });
+  const [spoofed] = (await drops(sender.port.id)).filter(({ reason }) => reason === "port_security");
+  const [denied] = (await drops(closed.port.id)).filter(({ reason }) => reason === "security_group_ingress");
+  for (const drop of [spoofed, denied]) {
+    expect(drop!.packets).toBeGreaterThanOrEqual(5);
+    expect(drop!.persistent_since).not.toBeNull();
+  }
+  expect((await of("drop-watch.spoofing_dropped"))[0]).toMatchObject({ text: expect.stringContaining(`hv1 drops packets of port ${sender.port.id}`) as string, cure: { text: expect.stringMatching(/tcpdump -eni \S+.*allowed_address_pairs/) as string } });
+  expect((await cloud.controller.ops<string>("GET", "/metrics")).body).toContain('axion_ports_dropping{reason="port_security"} 1');
+  await pinging;
+  await until("the end of both", async () => (await named()).length === 0, { timeoutMs: 60_000 });
+  // Each packet, and no other.
+  let counted: Drop[] = [];
+  await until("every packet to be counted", async () => (counted = await drops(closed.port.id)).some(({ reason, packets }) => reason === "security_group_ingress" && packets === 36), { timeoutMs: 20_000 }).catch((error: unknown) => {
+    throw new Error(JSON.stringify(counted), { cause: error });
+  });
+}, 120_000);
