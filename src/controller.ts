@@ -29,7 +29,7 @@ import { Lineage } from "./model/lineage.ts";
 import { danglingProblems, mendReferences } from "./model/references.ts";
 import { upgradeStore } from "./model/upgrade.ts";
 import type { View } from "./model/view.ts";
-import { createNorthbound, KeystoneAuth, plansOfOperator, shownPolicy, TokenFile, type Authenticator, type Northbound } from "./northbound/index.ts";
+import { callsOfOperator, createNorthbound, KeystoneAuth, plansOfOperator, shownPolicy, TokenFile, type Authenticator, type Northbound } from "./northbound/index.ts";
 import { OpsTokenFile } from "./ops/access.ts";
 import { consoleRoutes } from "./ops/console.ts";
 import { FlowDump, lineOf } from "./ops/flows/flow-dump.ts";
@@ -215,7 +215,8 @@ export class Controller {
     });
     traceRoutes(ops, tracer);
     receiptRoutes(ops, receiptLog);
-    planRoutes(ops, plansOfOperator({ plans: northbound.plans!, faces: northbound.faces, model, log }));
+    const operator = { plans: northbound.plans!, faces: northbound.faces, operations: northbound.operations, model, log, ...(shadowed && { unwritable: SHADOW }) };
+    planRoutes(ops, plansOfOperator(operator), callsOfOperator(operator));
     historyRoutes(ops, history, (from, to, id) => past.difference(from, to, id));
     appLists(ops, { apps, view, guard, log, isChassis: (id) => model.view.get(chassisTable, id) !== undefined });
     appGauges(metrics, { apps, view, guard });

@@ -5,7 +5,7 @@ import type { OutgoingHttpHeaders } from "node:http";
 import { Readable } from "node:stream";
 import fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from "fastify";
 import type { Logger } from "pino";
-import { ApiError, type App, type Caller, type Clock, type Face, type FaceAnswer, type FaceRequest } from "../app/contract.ts";
+import { ApiError, type App, type Caller, type Clock, type Face, type FaceAnswer, type FaceRequest, type Operations } from "../app/contract.ts";
 import { badRequests, bound, requestTimes, timed } from "../lib/http/connections.ts";
 import { CountedLines } from "../lib/http/counted-lines.ts";
 import { refusedAtDoor, type Door } from "../lib/http/door.ts";
@@ -76,7 +76,7 @@ export interface NorthboundOptions {
   readonly foresight?: { readonly of: Foresight; readonly clock: Clock };
 }
 
-export type Northbound = FastifyInstance & { readonly registry: Registry; readonly engine: Engine; readonly plans: Plans | undefined; readonly faces: readonly Face[]; readonly policyFile: PolicyFile | undefined };
+export type Northbound = FastifyInstance & { readonly registry: Registry; readonly engine: Engine; readonly plans: Plans | undefined; readonly faces: readonly Face[]; readonly operations: Operations; readonly policyFile: PolicyFile | undefined };
 
 const METHODS = ["GET", "POST", "PUT", "DELETE", "PATCH", "HEAD", "OPTIONS"] as const;
 
@@ -371,5 +371,5 @@ export function createNorthbound(options: NorthboundOptions): Northbound {
     policyFile?.close();
     await authenticator.close?.();
   });
-  return Object.assign(server, { registry, engine, plans, faces, policyFile });
+  return Object.assign(server, { registry, engine, plans, faces, operations, policyFile });
 }

@@ -5,7 +5,7 @@ export { TokenFile } from "./auth/tokens.ts";
 export { errorBody } from "./faces/v2.ts";
 export { createNorthbound, type Northbound, type NorthboundOptions } from "./http.ts";
 export type { Limits } from "./wire/limits.ts";
-export { plansOfOperator } from "./plans/operator.ts";
+export { callsOfOperator, plansOfOperator } from "./plans/operator.ts";
 export { formatPolicy, shownPolicy, type PolicyBook } from "./policy/index.ts";
 export { apiMarkdown } from "./description/docs.ts";
 export { openApi } from "./description/openapi.ts";

@@ -154,8 +154,8 @@ async function begun<T>(items: AsyncIterable<T>): Promise<AsyncIterable<T>> {
   return { [Symbol.asyncIterator]: () => ({ next, return: (value?: unknown) => iterator.return?.(value) ?? Promise.resolve({ done: true, value }) }) };
 }
 
-/** What is asked by POST, and changes nothing. */
-const READS: ReadonlySet<string> = new Set(["/trace", "/plan"]);
+/** What is asked by POST, and changes nothing; /call says itself what does. */
+const READS: ReadonlySet<string> = new Set(["/trace", "/plan", "/call"]);
 
 export function createOps(options: OpsOptions): OpsServer {
   const { providers, log, metrics } = options;

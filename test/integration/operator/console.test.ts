@@ -3,7 +3,7 @@
 import { execFileSync } from "node:child_process";
 import { request } from "node:http";
 import path from "node:path";
-import type { Browser, Page } from "playwright-core";
+import type { Browser, Locator, Page } from "playwright-core";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { repositoryRoot } from "../../../lab/controller.ts";
 import { forwarded, haveChromium, inaccessible, launch, opened } from "../../support/browser.ts";
@@ -35,10 +35,10 @@ afterAll(async () => {
   await cloud?.destroy();
 });
 
-const views = ["problems", "hosts", "map", "flows", "history", "trace"] as const;
+const views = ["problems", "hosts", "map", "project", "flows", "history", "trace"] as const;
 /** What shows that a view has what it shows. */
 const SHOWN: Readonly<Record<(typeof views)[number], string>> = {
-  problems: "main li.card, main p.good", hosts: "main tbody tr:nth-child(2)", map: "main .box canvas", flows: "main [role=gridcell]", history: "main li.card", trace: "main form",
+  problems: "main li.card, main p.good", hosts: "main tbody tr:nth-child(2)", map: "main .box canvas", project: "main form", flows: "main [role=gridcell]", history: "main li.card", trace: "main form",
 };
 async function look(page: Page, view: (typeof views)[number], query = ""): Promise<void> {
   await page.goto(`${door.url}/console/#/${view}${query}`);
@@ -255,6 +255,91 @@ describe.runIf(haveChromium)("the console", () => {
       await picture(page, "traced");
     }
     await page.context().close();
+  });
+
+  test("draws a project, plans what is to be made, makes it call by call: three tiers, whose machines reach each other as their groups say", async () => {
+    const { page, complaints } = await opened(browser, { viewport: { width: 1280, height: 1000 } });
+    await page.goto(`${door.url}/console/#/project?project=tiers`);
+    const form = page.getByRole("form", { name: "Add to the draft" });
+    const field = (label: string): Locator => form.locator("label", { hasText: new RegExp(`^${label}\\b`) }).locator("select, input").first();
+    const add = async (what: string, texts: Readonly<Record<string, string>>, choices: Readonly<Record<string, string>> = {}): Promise<void> => {
+      await field("Add").selectOption({ label: what });
+      for (const [label, option] of Object.entries(choices)) await field(label).selectOption({ label: option });
+      for (const [label, text] of Object.entries(texts)) await field(label).fill(text);
+      await form.getByRole("button").click();
+    };
+    const tiers = ["edge", "app", "data"];
+    for (const [i, name] of tiers.entries()) {
+      await add("Network", { Name: name });
+      await add("Subnet", { Prefix: `10.20.${i + 1}.0/24` }, { "In network": `${name} (drafted)` });
+    }
+    await add("Router", { Name: "between" });
+    for (const i of tiers.keys()) await add("Interface of a router", {}, { Router: "between (drafted)", Subnet: `10.20.${i + 1}.0/24 (drafted)` });
+    for (const [i, name] of ["app", "data"].entries()) {
+      await add("Security group", { Name: name });
+      await add("Security group rule", { Prefix: `10.20.${i + 1}.0/24` }, { "Security group": `${name} (drafted)`, Protocol: "icmp", From: "a prefix" });
+    }
+    await add("Port", { Name: "edge1" }, { "In network": "edge (drafted)" });
+    for (const name of ["app", "data"]) await add("Port", { Name: `${name}1` }, { "In network": `${name} (drafted)`, "Security group": `${name} (drafted)` });
+    const steps = page.getByRole("list", { name: "The draft" });
+    expect(await steps.locator("> li").count()).toBe(17);
+    expect(await page.locator(".svelte-flow__node.draft").count()).toBe(7);
+    const before = (await cloud.controller.ops<{ generation: number }[]>("GET", "/history?limit=1")).body[0]!.generation;
+    await page.getByRole("button", { name: "Plan", exact: true }).click();
+    await expect.poll(() => steps.getByText("planned", { exact: true }).count(), { timeout: 20_000 }).toBe(6);
+    expect(await steps.getByText(/^Comes to: create network edge/).count()).toBe(1);
+    expect(await steps.getByText(/^planned when ".*" is made$/).count()).toBe(11);
+    expect((await cloud.controller.ops<{ generation: number }[]>("GET", "/history?limit=1")).body[0]!.generation).toBe(before);
+    expect(await inaccessible(page), "project").toEqual([]);
+    await page.locator("h1").scrollIntoViewIfNeeded();
+    await picture(page, "project-planned");
+    await page.getByRole("button", { name: "Apply" }).click();
+    const stopped = page.locator(".card.bad[role=alert]");
+    await page.getByText("All of it is made.").or(stopped).first().waitFor({ timeout: 60_000 });
+    expect(await stopped.allTextContents()).toEqual([]);
+    await expect.poll(() => page.locator(".svelte-flow__node.draft").count(), { timeout: 10_000 }).toBe(0);
+    expect(await steps.getByText("made", { exact: true }).count()).toBe(17);
+    const { body: made } = await cloud.controller.ops<{ user: string | null }[]>("GET", "/history?project=tiers&limit=1");
+    expect(made).toMatchObject([{ user: "console" }]);
+
+    const machines = new Map<string, Instance>();
+    for (const [i, name] of tiers.entries()) {
+      const [port] = (await cloud.call("GET", `/v2.0/ports?project_id=tiers&name=${name}1`, undefined, "tiers")).body.ports as unknown as Instance["port"][];
+      const ip = (port!.fixed_ips as { ip_address: string }[])[0]!.ip_address;
+      const machine = await cloud.lab.addVm({ name: `vm${name}`, hypervisor: cloud.hv(1 + (i % 2)), portId: port!.id, mac: port!.mac_address as string, mtu: 1400 });
+      await machine.setAddress(`${ip}/24`, `10.20.${i + 1}.1`);
+      await cloud.active(port!.id);
+      machines.set(name, { vm: machine, port: port!, ip });
+    }
+    const [edge, app, data] = tiers.map((name) => machines.get(name)!);
+    expect(await edge!.vm.reaches(app!.ip, { timeoutMs: 10_000 })).toBe(true);
+    expect(await app!.vm.reaches(data!.ip, { timeoutMs: 10_000 })).toBe(true);
+    expect(await edge!.vm.reaches(data!.ip, { timeoutMs: 1000 })).toBe(false);
+    await page.reload();
+    await page.locator(".svelte-flow__node.port").nth(2).waitFor();
+    await picture(page, "project");
+    for (const [to, verdict, why] of [[app!, "delivered", ""], [data!, "dropped", "security_group"]] as const) {
+      await page.goto(`${door.url}/console/#/trace?from=${edge!.port.id}`);
+      await page.getByLabel("To (id of a port, or an address)").fill(to.port.id);
+      await page.getByRole("button", { name: "Trace" }).click();
+      await page.locator("section .tag", { hasText: verdict }).waitFor();
+      if (why !== "") expect(await page.locator("section").first().textContent()).toContain(why);
+    }
+    await picture(page, "trace-dropped");
+    expect(complaints).toEqual([]);
+    await page.context().close();
+  }, 180_000);
+
+  test("makes calls for nobody but itself: no page of others, nothing that it was not asked, no plan that does not hold", async () => {
+    const ops = (body: unknown, headers: Record<string, string> = {}) => cloud.controller.ops<{ error?: { code: string; message: string }; networks?: unknown[] }>("POST", "/call", body, headers);
+    const read = { method: "GET", path: "/v2.0/networks?project_id=shop" };
+    expect((await ops(read)).body.networks?.length).toBe(2);
+    for (const headers of [{ origin: "http://pages.example" }, { "sec-fetch-site": "cross-site" }] as Record<string, string>[]) expect(await ops(read, headers)).toMatchObject({ status: 403, body: { error: { code: "FORBIDDEN" } } });
+    expect(await ops({ ...read, made: 1 })).toMatchObject({ status: 400, body: { error: { message: expect.stringContaining("made: is not known here") as string } } });
+    expect(await ops({ ...read, path: "/etc/passwd" })).toMatchObject({ status: 400, body: { error: { code: "CALL_REFUSED" } } });
+    const write = { method: "POST", path: "/v2.0/networks", body: { network: { name: "unplanned" } }, project: "shop" };
+    expect(await ops({ ...write, plan: "none-such" })).toMatchObject({ status: 409, body: { error: { code: "CALL_REFUSED", type: "PlanNotFound" } } });
+    expect((await ops(read)).body.networks?.length).toBe(2);
   });
 
   test("is no page of others: not in a frame of theirs, and no script or style but its own", async () => {
