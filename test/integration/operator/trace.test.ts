@@ -137,7 +137,7 @@ describe.skipIf(Lab.missing().length > 0)("a trace on real switches", () => {
       await agreed(echo);
     });
 
-    test("IPv6, on the link and by a router", async () => {
+    test("IPv6, from host to host and on one", async () => {
       const six = (i: Instance): string => (i.port.fixed_ips as { ip_address: string }[]).find(({ ip_address }) => ip_address.includes(":"))!.ip_address;
       const near = await trace({ from: e.port.id, to: six(g), protocol: "tcp", port: 80 });
       expect(near, JSON.stringify(near.cause)).toMatchObject({ verdict: "delivered", delivered: [{ switch: "hv2", id: g.port.id }], answer: { verdict: "delivered" } });
