@@ -60,7 +60,7 @@ describe.runIf(haveChromium)("the console", () => {
     await page.goto(address());
     await page.getByRole("heading", { name: "What is wrong now" }).waitFor();
     bytes.first = bytes.all;
-    for (const view of ["hosts", "map", "project", "flows", "history", "trace"]) {
+    for (const view of ["hosts", "map", "project", "flows", "tunnels", "rates", "history", "trace"]) {
       await page.goto(`${address()}#/${view}`);
       await page.locator("main h1").waitFor();
     }

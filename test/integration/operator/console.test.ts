@@ -35,10 +35,10 @@ afterAll(async () => {
   await cloud?.destroy();
 });
 
-const views = ["problems", "hosts", "map", "project", "flows", "history", "trace"] as const;
+const views = ["problems", "hosts", "map", "project", "flows", "tunnels", "rates", "history", "trace"] as const;
 /** What shows that a view has what it shows. */
 const SHOWN: Readonly<Record<(typeof views)[number], string>> = {
-  problems: "main li.card, main p.good", hosts: "main tbody tr:nth-child(2)", map: "main .box canvas", project: "main form", flows: "main [role=gridcell]", history: "main li.card", trace: "main form",
+  problems: "main li.card, main p.good", hosts: "main tbody tr:nth-child(2)", map: "main .box canvas", project: "main form", flows: "main [role=gridcell]", tunnels: "main tbody tr", rates: "main form", history: "main li.card", trace: "main form",
 };
 async function look(page: Page, view: (typeof views)[number], query = ""): Promise<void> {
   await page.goto(`${door.url}/console/#/${view}${query}`);
@@ -190,6 +190,38 @@ describe.runIf(haveChromium)("the console", () => {
     expect((await sent).url()).toContain(`/topology?project=&network=${web.network.id}`);
     await page.context().close();
   });
+
+  test("draws curves of a tunnel and of what comes into a switch, and shows flows and history of before", async () => {
+    const { page, complaints } = await opened(browser);
+    await look(page, "tunnels");
+    await page.getByRole("button", { name: "Curves of hv1 to hv2" }).click();
+    await page.locator("figure canvas").waitFor({ timeout: 15_000 });
+    const pings = vm.vm.pingStart(store.ip);
+    try {
+      await page.goto(`${door.url}/console/#/rates?switch=hv1&resource=${vm.port.id}`);
+      await expect.poll(() => page.locator("figcaption .name").first().textContent(), { timeout: 20_000 }).toMatch(/ [1-9][\d.,]*$/);
+      expect(await page.locator("figure canvas").count()).toBe(2);
+      expect(await inaccessible(page), "rates").toEqual([]);
+      await picture(page, "rates");
+    } finally {
+      pings.stop();
+    }
+    await look(page, "flows", `?resource=${vm.port.id}`);
+    const slider = page.getByRole("slider");
+    await slider.focus();
+    for (let i = 0; i < 5; i++) await page.keyboard.press("ArrowLeft");
+    await page.waitForURL(/at=\d+/);
+    const at = /at=(\d+)/.exec(page.url())![1]!;
+    const past = (await cloud.controller.ops<{ flows: unknown[] }>("GET", `/flows?resource=${vm.port.id}&at=${at}`)).body.flows.length;
+    expect(past).toBeGreaterThan(0);
+    await expect.poll(() => page.getByRole("grid").getAttribute("aria-rowcount"), { timeout: 10_000 }).toBe(String(past + 1));
+    await page.getByRole("button", { name: "Now" }).click();
+    await page.getByText(/, live/).waitFor();
+    await look(page, "history", `?until=${at}`);
+    expect(await page.locator("main li.card a").first().textContent()).toBe(at);
+    expect(complaints).toEqual([]);
+    await page.context().close();
+  }, 60_000);
 
   test("reads all flows of a table as long as there are any, a screen at a time", async () => {
     const { page } = await opened(browser);
