@@ -60,7 +60,7 @@ describe.runIf(haveChromium)("the console", () => {
     }
     expect(complaints).toEqual([]);
     await page.context().close();
-  }, 60_000);
+  }, 120_000);
 
   test("fits a phone: nothing is wider than the screen but what scrolls by itself", async () => {
     const { page, complaints } = await opened(browser, { viewport: { width: 360, height: 740 }, isMobile: true, hasTouch: true });
