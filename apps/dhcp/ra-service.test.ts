@@ -7,12 +7,7 @@ import { Harness, type HarnessOptions } from "../../test/support/harness.ts";
 import { leavesBy } from "../../test/support/sent.ts";
 import { portTable } from "../l2/model.ts";
 import { subnetTable } from "../ipam/model.ts";
-import { Before, ended } from "./ra.ts";
-
-vi.mock("./ra.ts", async (original) => {
-  const ra = await original<typeof import("./ra.ts")>();
-  return { ...ra, ended: vi.fn(ra.ended) };
-});
+import { Before } from "./ra.ts";
 
 /** MaxRtrAdvInterval where nothing is said. */
 const RA_PERIOD_S = 200;
@@ -288,10 +283,10 @@ describe("an interface that keeps changing what it says", () => {
       await h.model.transact({ requestId: "test", call: "test" }, (tx) => tx.put(subnetTable, { ...first, dns_nameservers: [`fd00:1::${(n % 2) + 1}`] }));
     }
     await h.settled();
-    const told = vi.mocked(ended);
-    told.mockClear();
+    const told = vi.spyOn(Before.prototype, "list");
     expect(heard(h, 4)[0]).toMatchObject({ prefixes: ["fd00:1::"], over: ["fd00:2:: on the link"] });
-    expect(new Set(told.mock.calls.map(([, , before]) => before.length))).toEqual(new Set([1]));
+    expect(new Set(told.mock.results.map(({ value }) => (value as readonly unknown[]).length))).toEqual(new Set([1]));
+    told.mockRestore();
   }, 60_000);
 
   it("keeps the last of many prefixes", () => {
