@@ -1,4 +1,5 @@
 // A peer that sends more than is asked for costs a slice of time after the other, not all at once.
+import { Duplex } from "node:stream";
 import { connect, createServer, type AddressInfo, type Socket } from "node:net";
 import { afterEach, expect, test } from "vitest";
 
@@ -97,4 +98,20 @@ test("a long request is not sent back, and what takes too much room gives way", 
   await expect(large.attached).rejects.toThrow();
   expect(Math.max(...told)).toBeGreaterThan(100_000);
   expect(ended).toBe(1);
+});
+
+test("a peer whose messages wait for their turn is not silent; one that says nothing is dead", async () => {
+  const held: (() => void)[] = [];
+  const socket = new Duplex({ read: () => undefined, write: (_chunk, _encoding, done: () => void) => { done(); } });
+  const session = new OvsdbSession(socket, { echoIntervalMs: 10, echoTimeoutMs: 10, turns: { take: (piece) => { held.push(piece); } } });
+  const closed = new Promise<Error | undefined>((resolve) => session.on("close", resolve));
+  const noticed: string[] = [];
+  session.on("notification", (method) => noticed.push(method));
+  socket.push('{"id":null,"method":"noise","params":[]}');
+  await new Promise((resolve) => setTimeout(resolve, 150));
+  expect(session.open).toBe(true);
+  expect(held).toHaveLength(1);
+  held[0]!();
+  expect(noticed).toEqual(["noise"]);
+  expect(await closed).toMatchObject({ code: "dead peer" });
 });

@@ -444,6 +444,13 @@ export class OvsdbSession extends EventEmitter<SessionEvents> {
 
   #probe(): void {
     const now = performance.now();
+    if (this.reading || this.#socket.isPaused()) {
+      // It is not silent: what it sent, an answer perhaps, waits for its turn here.
+      this.#lastHeardMs = now;
+      this.#echoSentMs = undefined;
+      this.#arm(this.#echoIntervalMs);
+      return;
+    }
     if (this.#echoSentMs !== undefined) {
       const left = this.#echoSentMs + this.#echoTimeoutMs - now;
       if (left > 0) this.#arm(left);
