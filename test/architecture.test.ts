@@ -43,7 +43,7 @@ const edges = all.flatMap(imports);
 const allowed: Readonly<Record<string, readonly string[]>> = {
   lib: [],
   config: ["store"],
-  cli: ["store"],
+  cli: ["config", "store"],
   app: ["lib"],
   boot: ["pipeline", "southbound"],
   store: [],

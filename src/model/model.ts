@@ -15,6 +15,7 @@ import { StoreError } from "../store/errors.ts";
 import type { AppendResult, Draft, KvEvent, KvStore } from "../store/kv.ts";
 import { Layer } from "./rows.ts";
 import { Snapshots, type Snapshot } from "./snapshot.ts";
+import { timestamp } from "./timestamp.ts";
 
 /** Who asked for a change: kept with every row it wrote. */
 export interface Cause {
@@ -621,19 +622,6 @@ const unlisted = (table: AnyTable): Error =>
 
 /** The store refused what was to be written, and takes other writes as before. */
 const isUnwritable = (error: unknown): boolean => error instanceof TypeError || (error instanceof StoreError && error.code === "TOO_LARGE");
-
-/** The second that was written last, for all that happens in it. */
-let second = 0;
-let secondText = "";
-
-function timestamp(ms: number): string {
-  const s = Math.floor(ms / 1000);
-  if (s !== second || secondText === "") {
-    secondText = `${new Date(ms).toISOString().slice(0, 19)}Z`;
-    second = s;
-  }
-  return secondText;
-}
 
 class Transaction implements Tx {
   readonly now: string;

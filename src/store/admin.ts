@@ -1,4 +1,5 @@
-// What is done with a store while no controller runs: check it, write it out and read it in as text, compact it, take rows back.
+// What is done with a store beside running on it: check it, write it out and read it in as text, copy it, compact it, take rows back. On a data
+// directory no controller may run meanwhile; on etcd it may, and what is read is of one instant.
 //
 // The text is JSON, a line each:
 //   {"axion_export": 1, "generation": G, "at": RFC 3339}
@@ -15,6 +16,7 @@ import { checkKey, compareKeys, LIMITS, type KvEntry, type KvOp, type KvStore } 
 import { LevelStorage, openLevel } from "./level/level.ts";
 import type { Generation, Keep } from "./log.ts";
 import { readWitness } from "./level/witness.ts";
+import { openStore, type EtcdAccess } from "./open.ts";
 
 export interface StoreReport {
   readonly dir: string;
@@ -30,6 +32,10 @@ const EXPORT = 1;
 /** Of everything: nothing that is done here lets go of history on its own. */
 const ALL: Keep = { ms: Infinity, bytes: Infinity };
 const ROWS = "t/";
+const EVERYTHING = { start: "", end: "" } as const;
+
+/** A data directory, or a store in etcd. */
+export type Place = string | { readonly url: string; readonly etcd?: EtcdAccess | undefined };
 
 const storeOf = (dataDir: string): string => join(resolve(dataDir), "store");
 
@@ -44,14 +50,18 @@ async function existing(dataDir: string): Promise<string> {
   return dir;
 }
 
-async function opened<T>(dataDir: string, keep: Keep, work: (store: KvStore, dir: string) => Promise<T>): Promise<T> {
-  const dir = await existing(dataDir);
-  const store = await openLevel(dir, { keep, takeOver: false });
+async function opened<T>(place: Place, keep: Keep, work: (store: KvStore, dir: string) => Promise<T>): Promise<T> {
+  const dir = typeof place === "string" ? await existing(place) : place.url;
+  const store = typeof place === "string" ? await openLevel(dir, { keep, takeOver: false }) : await openStore(place.url, { dataDir: "", keep, etcd: place.etcd, make: false });
   try {
     return await work(store, dir);
   } finally {
     await store.close();
   }
+}
+
+async function etcdBytes({ url, etcd = {} }: Exclude<Place, string>): Promise<number> {
+  return (await import("./etcd/admin.ts")).etcdBytes(url, etcd);
 }
 
 async function bytesOf(dir: string): Promise<number> {
@@ -60,7 +70,17 @@ async function bytesOf(dir: string): Promise<number> {
 }
 
 /** Reads all of it as a start does, and what it finds refuses it likewise. @throws StoreError */
-export async function checkStore(dataDir: string): Promise<StoreReport> {
+export async function checkStore(dataDir: Place): Promise<StoreReport> {
+  if (typeof dataDir !== "string") {
+    const { url: dir, etcd } = dataDir;
+    const found = await opened(dataDir, ALL, async (store) => {
+      let rows = 0;
+      for await (const row of store.range(EVERYTHING)) rows += row.key === "" ? 0 : 1;
+      for await (const { generation } of store.history(store.oldest)) if (generation > store.revision) break; // each entry is read
+      return { dir, generation: store.revision, oldest: store.oldest, rows };
+    });
+    return { ...found, bytes: await etcdBytes({ url: dir, etcd }) };
+  }
   const dir = await existing(dataDir);
   await judge(dir, await inspect(dir));
   const storage = await LevelStorage.open(dir, { keep: ALL, takeOver: false });
@@ -70,13 +90,13 @@ export async function checkStore(dataDir: string): Promise<StoreReport> {
 }
 
 /** Lines of the text. @throws StoreError */
-export async function exportStore(dataDir: string, write: (text: string) => Promise<void>): Promise<{ readonly generation: Generation; readonly rows: number }> {
+export async function exportStore(dataDir: Place, write: (text: string) => Promise<void>): Promise<{ readonly generation: Generation; readonly rows: number }> {
   return opened(dataDir, ALL, async (store) => {
     const hash = createHash("sha256");
     const generation = store.revision;
     let rows = 0;
     let text = `${JSON.stringify({ axion_export: EXPORT, generation, at: new Date().toISOString() })}\n`;
-    for await (const { key, value, createRevision, modRevision } of store.range({ start: "", end: "" })) {
+    for await (const { key, value, createRevision, modRevision } of store.range(EVERYTHING)) {
       const utf8 = value.toString();
       const shown = Buffer.from(utf8).equals(value) ? { value: utf8 } : { base64: value.toString("base64") };
       text += `${JSON.stringify({ key, created: createRevision, modified: modRevision, ...shown })}\n`;
@@ -93,24 +113,88 @@ export async function exportStore(dataDir: string, write: (text: string) => Prom
 }
 
 /** Makes a store of a text; nothing is left of one that fails. @throws StoreError IO when the directory is not empty; INVALID naming the line */
-export async function importStore(dataDir: string, lines: AsyncIterable<string>): Promise<{ readonly generation: Generation; readonly rows: number }> {
+export async function importStore(place: Place, lines: AsyncIterable<string>): Promise<{ readonly generation: Generation; readonly rows: number }> {
+  const text = new ExportReader(lines[Symbol.asyncIterator]());
+  if (typeof place === "string") await empty(place);
+  const generation = await text.head();
+  await make(place, generation, text.rows(generation));
+  return { generation, rows: text.count };
+}
+
+/**
+ * Makes a store of the rows of another, as they are at one generation, which goes on there; its history stays behind. What was made is read again and compared.
+ * @throws StoreError IO when there is a store already
+ */
+export async function copyStore(from: Place, to: Place): Promise<{ readonly generation: Generation; readonly rows: number }> {
+  if (typeof to === "string") await empty(to);
+  const source = await opened(from, ALL, async (store) => {
+    // Of one instant: what the iterator gives is so from its first step on.
+    const rows = store.range(EVERYTHING)[Symbol.asyncIterator]();
+    const generation = store.revision;
+    const first = rows.next();
+    const digest = new RowsDigest();
+    await make(to, generation, digest.through(first, rows));
+    return { generation, rows: digest.rows, sha256: digest.sha256() };
+  });
+  const made = await opened(to, ALL, async (store) => {
+    const digest = new RowsDigest();
+    for await (const row of store.range(EVERYTHING)) digest.add(row);
+    return { generation: store.revision, rows: digest.rows, sha256: digest.sha256() };
+  });
+  if (made.generation !== source.generation || made.sha256 !== source.sha256) {
+    throw new StoreError("CORRUPT", `what was made has ${made.rows} rows of generation ${made.generation} and is not what was read, ${source.rows} rows of generation ${source.generation}: remove it`);
+  }
+  return { generation: source.generation, rows: source.rows };
+}
+
+/** What rows come to, with their keys and generations. */
+class RowsDigest {
+  rows = 0;
+  private readonly hash = createHash("sha256");
+
+  add({ key, value, createRevision, modRevision }: KvEntry): void {
+    this.hash.update(`${JSON.stringify([key, createRevision, modRevision, value.length])}\n`).update(value);
+    this.rows++;
+  }
+
+  async *through(first: Promise<IteratorResult<KvEntry>>, rest: AsyncIterator<KvEntry>): AsyncGenerator<KvEntry> {
+    for (let next = await first; next.done !== true; next = await rest.next()) {
+      this.add(next.value);
+      yield next.value;
+    }
+  }
+
+  sha256(): string {
+    return this.hash.digest("hex");
+  }
+}
+
+async function make(place: Place, generation: Generation, rows: AsyncIterable<KvEntry>): Promise<void> {
+  if (typeof place !== "string") {
+    // Loaded where it is used: gRPC is large.
+    await (await import("./etcd/admin.ts")).makeEtcd(place.url, place.etcd ?? {}, generation, rows);
+    return;
+  }
+  const present = await empty(place);
+  try {
+    await keepFirstEdition(place); // there is none: marks the directory
+    await LevelStorage.make(storeOf(place), generation, rows);
+  } catch (error) {
+    if (!present) await rm(resolve(place), { recursive: true, force: true });
+    else for (const name of await readdir(resolve(place))) await rm(join(resolve(place), name), { recursive: true, force: true });
+    throw error;
+  }
+}
+
+/** Whether the directory is there. @throws StoreError IO when it is not empty */
+async function empty(dataDir: string): Promise<boolean> {
   const dir = storeOf(dataDir);
   const present = await readdir(resolve(dataDir)).catch((error: unknown): undefined => {
     const { code, message } = error as NodeJS.ErrnoException;
     if (code !== "ENOENT") throw new StoreError("IO", `cannot use ${resolve(dataDir)}: ${message}`, { dir }, error);
   });
   if (present !== undefined && present.length > 0) throw new StoreError("IO", `${resolve(dataDir)} is not empty (it has ${present[0]!}): an import makes a new data directory`, { dir });
-  const text = new ExportReader(lines[Symbol.asyncIterator]());
-  const generation = await text.head();
-  try {
-    await keepFirstEdition(dataDir); // there is none: marks the directory
-    await LevelStorage.make(dir, generation, text.rows(generation));
-    return { generation, rows: text.count };
-  } catch (error) {
-    if (present === undefined) await rm(resolve(dataDir), { recursive: true, force: true });
-    else for (const name of await readdir(resolve(dataDir))) await rm(join(resolve(dataDir), name), { recursive: true, force: true });
-    throw error;
-  }
+  return present !== undefined;
 }
 
 /** Text of an export, line by line; wrong ones are INVALID. */
@@ -183,8 +267,8 @@ class ExportReader {
 const isGeneration = (value: unknown): value is Generation => Number.isInteger(value) && (value as number) >= 0 && (value as number) < 2 ** 48;
 
 /** Lets go of history that is over `keep`, and of the room of what was overwritten and deleted. @throws StoreError */
-export async function compactStore(dataDir: string, keep: Keep): Promise<StoreReport & { readonly before: number }> {
-  const before = await bytesOf(await existing(dataDir));
+export async function compactStore(dataDir: Place, keep: Keep): Promise<StoreReport & { readonly before: number }> {
+  const before = typeof dataDir === "string" ? await bytesOf(await existing(dataDir)) : await etcdBytes(dataDir);
   await opened(dataDir, keep, (store) => store.checkpoint());
   return { ...(await checkStore(dataDir)), before };
 }
@@ -197,9 +281,10 @@ const AT_ONCE = LIMITS.txnOps;
  * likewise. What the controller notes for itself stays. Many rows are several commits: of one that was cut off some are written, and the same again
  * writes the others. `atOnce`: bytes in one commit. @throws StoreError COMPACTED
  */
-export async function restoreStore(dataDir: string, generation: Generation, atOnce: number = LIMITS.group): Promise<{ readonly restored: Generation; readonly generation: Generation; readonly rows: number }> {
+export async function restoreStore(dataDir: Place, generation: Generation, atOnce: number = LIMITS.group): Promise<{ readonly restored: Generation; readonly generation: Generation; readonly rows: number }> {
   return opened(dataDir, ALL, async (store, dir) => {
-    if (generation > store.revision) throw new StoreError("INVALID", `generation ${generation} is still to come, the newest is ${store.revision}`, { dir });
+    let at = store.revision;
+    if (generation > at) throw new StoreError("INVALID", `generation ${generation} is still to come, the newest is ${at}`, { dir });
     const first = new Map<string, Buffer | undefined>();
     for await (const { changes } of store.history(generation + 1, { undo: true })) {
       for (const { key, before } of changes) if (key.startsWith(ROWS) && !first.has(key)) first.set(key, before?.value);
@@ -213,8 +298,9 @@ export async function restoreStore(dataDir: string, generation: Generation, atOn
     if (ops.length === 0) return { restored: generation, generation: store.revision, rows: 0 };
     const note = JSON.stringify({ call: `axion store restore ${generation}`, requestId: `req-${randomUUID()}` });
     for (const piece of pieces(ops, atOnce)) {
-      const answer = await store.append(store.revision, [{ ops: piece, note }]);
-      if (!answer.ok) throw new StoreError("IO", "the store changed meanwhile", { dir });
+      const answer = await store.append(at, [{ ops: piece, note }]);
+      if (!answer.ok) throw new StoreError("IO", "the store was written to meanwhile: the same command again goes on", { dir });
+      at = answer.revisions[0]!;
     }
     return { restored: generation, generation: store.revision, rows: ops.length };
   });

@@ -22,6 +22,8 @@ export interface OpenOptions {
   /** Start without acknowledged changes after this generation, if it is the last that is whole. */
   readonly acceptLoss?: Generation | undefined;
   readonly etcd?: EtcdAccess | undefined;
+  /** Of etcd: false where a store has to be there already. */
+  readonly make?: boolean | undefined;
 }
 
 /** How etcd is spoken to. */

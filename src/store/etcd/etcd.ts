@@ -32,7 +32,7 @@ const AGAIN_MS = 500;
 /** Appends in doubt that are remembered. */
 const DOUBTS = 1000;
 
-export const openEtcd = async (client: EtcdClient, prefix: string, options: CommitOptions = {}): Promise<KvStore> => new CommitStore(await EtcdStorage.open(client, prefix, options.keep), options);
+export const openEtcd = async (client: EtcdClient, prefix: string, { make, ...options }: CommitOptions & { readonly make?: boolean | undefined } = {}): Promise<KvStore> => new CommitStore(await EtcdStorage.open(client, prefix, options.keep, make), options);
 
 export class EtcdStorage implements Storage {
   generation: Generation = 0;
@@ -66,11 +66,11 @@ export class EtcdStorage implements Storage {
     this.tail = new Tail(this.keep);
   }
 
-  /** Reads everything; makes the store if there is none. @throws StoreError UNAVAILABLE, CORRUPT, UNSUPPORTED; the client is closed then */
-  static async open(client: EtcdClient, prefix: string, keep: Keep = KEEP): Promise<EtcdStorage> {
+  /** Reads everything; makes the store if there is none, unless `make` is false. @throws StoreError UNAVAILABLE, CORRUPT, LOSS, UNSUPPORTED, MISSING; the client is closed then */
+  static async open(client: EtcdClient, prefix: string, keep: Keep = KEEP, make = true): Promise<EtcdStorage> {
     const storage = new EtcdStorage(new Remote(client, new Keys(prefix)), keep);
     try {
-      const revision = await storage.load();
+      const revision = await storage.load(make);
       storage.follow(revision + 1);
       return storage;
     } catch (error) {
@@ -89,10 +89,11 @@ export class EtcdStorage implements Storage {
   }
 
   /** Everything as of one revision of etcd's, which it answers. */
-  private async load(): Promise<number> {
+  private async load(make = false): Promise<number> {
     for (let tries = 1; ; tries++) {
       const state = await this.remote.state();
       if (state === undefined) {
+        if (!make) throw new StoreError("MISSING", `there is no store under ${this.remote.keys.base.slice(0, -4)} in etcd`);
         await this.remote.begin(randomUUID(), 0, 0);
         continue;
       }

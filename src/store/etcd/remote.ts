@@ -218,9 +218,14 @@ export class Remote {
     }
   }
 
-  /** Bytes of keys and values of a generation's snapshot are gone that nothing refers to. */
+  /** Pieces of a snapshot that nothing refers to. */
   async forgetRows(generation: Generation): Promise<void> {
     await this.client.deleteRange({ key: this.keys.snapshot(generation), range_end: after(this.keys.snapshot(generation)) });
+  }
+
+  /** Keys under the prefix. */
+  async count(): Promise<number> {
+    return (await this.client.range({ key: this.keys.base, range_end: this.keys.end, count_only: true }, { timeoutMs: READ_MS })).count;
   }
 
   /** Bytes of keys and values under the prefix, as they are stored. */
