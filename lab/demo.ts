@@ -47,7 +47,7 @@ async function demo(options: DemoOptions, report: Report, stage: Stage): Promise
   const { encap, underlay } = options;
   report.heading("Lab");
   const lab = (stage.lab = await report.step("networks of the lab: management, underlay", () => Lab.create({ name: "demo", underlay, signals: false })));
-  const controller = (stage.controller = new Controller(lab, { flags: ["--ra-interval", String(vms.RA_INTERVAL_S)] }));
+  const controller = (stage.controller = new Controller(lab, { flags: ["--ra-interval", String(vms.RA_INTERVAL_S)], readyTimeoutMs: 60_000 }));
   const host = (name: string) => lab.addHypervisor({ name, encapTypes: [encap], physnets: [PHYSNET], gateway: GATEWAY_HOSTS.includes(name) });
   const [hypervisors, outside] = await Promise.all([
     report.step(`${HOSTS.length} hypervisors, each with its own Open vSwitch: ${HOSTS.join(", ")}; ${GATEWAY_HOSTS.join(" and ")} may have gateways`, () => Promise.all(HOSTS.map(host))),

@@ -37,6 +37,7 @@ import { historyRoutes } from "./ops/history.ts";
 import { Topology, topologyRoutes } from "./ops/topology.ts";
 import { metersOf } from "./ops/meters.ts";
 import { PastFlows } from "./ops/flows/past.ts";
+import { pipelineRoute } from "./ops/flows/pipeline.ts";
 import { planRoutes } from "./ops/plan.ts";
 import { receiptRoutes } from "./ops/receipts.ts";
 import { createOps, type OpsServer } from "./ops/server.ts";
@@ -213,6 +214,7 @@ export class Controller {
         policy: () => shownPolicy(northbound.registry.policy, northbound.policyFile),
       },
     });
+    pipelineRoute(ops, layout, apps);
     traceRoutes(ops, tracer);
     receiptRoutes(ops, receiptLog);
     const operator = { plans: northbound.plans!, faces: northbound.faces, operations: northbound.operations, model, log, ...(shadowed && { unwritable: SHADOW }) };

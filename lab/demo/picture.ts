@@ -71,10 +71,21 @@ function describe(tenant: Tenant): string[] {
   ];
 }
 
-/** What a shell needs to know of this demo, for README's "A VM of your own": variables, to be sourced. */
+/** What a shell needs to know of this demo, for README's "A VM of your own" and docs/runbook.md: variables, and a command on a host; to be sourced. */
 export function environment({ lab, hypervisors }: World, api: string, ops: string): string {
   const of = ({ name, netns, dir }: World["hypervisors"][number]): string[] => [`${name.toUpperCase()}_NETNS=${netns}`, `${name.toUpperCase()}_DB=unix:${dir}/db.sock`];
-  return [`API=${api}`, `OPS=${ops}`, `RUN=${lab.run}-`, ...hypervisors.flatMap(of), ""].join("\n");
+  return [`API=${api}`, `OPS=${ops}`, `export AXION_OPS_URL=${ops}`, `RUN=${lab.run}-`, ...hypervisors.flatMap(of), ...onHost(lab), ""].join("\n");
+}
+
+/** `on HOST COMMAND ...`, a function of the shell: as if typed on that host. Its ovs-vswitchd has its control socket under another name than tools look for. */
+export function onHost({ run, dir }: World["lab"]): string[] {
+  return [
+    "on() {",
+    "  local host=$1; shift",
+    `  [ "$1" != ovs-appctl ] || set -- ovs-appctl -t "${dir}/$host/vsw.ctl" "\${@:2}"`,
+    `  ip netns exec "${run}-$host" env OVS_RUNDIR="${dir}/$host" "$@"`,
+    "}",
+  ];
 }
 
 /** Commands that work from another terminal while the demo is up. */
@@ -96,6 +107,7 @@ export function commands({ lab, red, blue, outside, hypervisors }: World, api: s
     `  curl -s '${ops}/flows?format=text&resource=${guest.port.id}'`,
     `                                                       # ... that port ${guest.name} caused`,
     `  curl -s ${ops}/switches`,
+    "  npx axion status                                     # in the clone; --help: switches, flows, trace, plan, history, ...",
     `  npx axion trace ${guest.name} ${backOf(red).name} --protocol tcp --port 80 --ops-url ${ops}`,
     "                                                       # why that packet does not arrive, and what helps",
     "",
@@ -110,6 +122,6 @@ export function commands({ lab, red, blue, outside, hypervisors }: World, api: s
     `  ${sudo}ovs-ofctl -O OpenFlow13 dump-flows unix:${guest.hypervisor.dir}/br-int.mgmt`,
     `  ${sudo}tail -f ${lab.dir}/controller.log`,
     "",
-    `  . ${lab.dir}/env                                     # names of all this in a shell, for README's "A VM of your own"`,
+    `  . ${lab.dir}/env                                     # names of all this in a shell, for npx axion, README's "A VM of your own", docs/runbook.md`,
   ];
 }

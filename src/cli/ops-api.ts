@@ -42,9 +42,14 @@ export class OpsApi {
   readonly url: string;
   private readonly base: URL;
   private readonly token: string | undefined;
+  private readonly idleMs: number;
 
-  /** `where` is the flag or variable that gave the address; `token`: what the controller's --ops-token-file has. @throws UsageError */
-  constructor(url: string, where: string, token?: string) {
+  /**
+   * `where` is the flag or variable that gave the address; `token`: what the controller's --ops-token-file has; `idleMs`: after so long without a word it is
+   * taken not to answer. @throws UsageError
+   */
+  constructor(url: string, where: string, token?: string, idleMs = IDLE_MS) {
+    this.idleMs = idleMs;
     const base = URL.canParse(url) ? new URL(url) : undefined;
     if (base === undefined || !["http:", "https:"].includes(base.protocol) || base.hostname === "") throw new UsageError(`${where} must be a URL such as http://127.0.0.1:9697, not ${url === "" ? "empty" : url}`);
     if (base.search !== "" || base.hash !== "") throw new UsageError(`${where} must be a URL without ? and #, not ${url}`);
@@ -54,7 +59,7 @@ export class OpsApi {
   }
 
   /** A request, with JSON in it if `body` is given, whatever the answer's status. The answer's body is not read yet. @throws OpsError */
-  private ask(path: string, query: Query, method: "GET" | "POST" = "GET", body?: unknown, idleMs = IDLE_MS): Promise<IncomingMessage> {
+  private ask(path: string, query: Query, method: "GET" | "POST" = "GET", body?: unknown, idleMs = this.idleMs): Promise<IncomingMessage> {
     const target = new URL(this.base);
     target.pathname = target.pathname.replace(/\/+$/, "") + path;
     for (const [name, value] of Object.entries(query)) if (value !== undefined) target.searchParams.set(name, value);
@@ -95,7 +100,7 @@ export class OpsApi {
 
   /** A GET whose answer comes in pieces, of any size. `waitMs`: that nothing comes so long is no fault. @throws OpsError, UsageError for a query that the controller cannot read */
   async *stream(path: string, query: Query = {}, waitMs = 0): AsyncGenerator<Buffer> {
-    const response = await this.ask(path, query, "GET", IDLE_MS + waitMs);
+    const response = await this.ask(path, query, "GET", undefined, this.idleMs + waitMs);
     if (!isSuccess(response.statusCode ?? 0)) throw await this.refusal(response, `GET ${path}`);
     try {
       for await (const chunk of response) yield chunk as Buffer;

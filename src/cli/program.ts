@@ -8,8 +8,9 @@ import { version } from "../lib/version.ts";
 import { addAccept } from "./commands/accept.ts";
 import { StoreError } from "../store/errors.ts";
 import type { Call, Output } from "./call.ts";
+import { complete } from "./commands/complete.ts";
 import { dropReasons, drops, type DropOptions } from "./commands/drops.ts";
-import { completion, shells, type Shell } from "./completion.ts";
+import { completion, namesOf, shells, type Names, type Shell } from "./completion.ts";
 import { history, type HistoryOptions } from "./commands/history.ts";
 import { flows, formats, states, type FlowOptions } from "./commands/flows.ts";
 import { lab } from "./commands/lab.ts";
@@ -52,10 +53,10 @@ export function makeProgram(output: Output, finish: (code: number) => void): Com
   program.option("--json", "JSON for programs instead of tables");
   program.addHelpText("after", "\nExit codes: 0 done, 1 it came to nothing, 2 what was asked for is not understood.");
 
-  const call = (): Call => {
+  const call = (idleMs?: number): Call => {
     const { opsUrl, opsTokenFile, json } = program.opts<GlobalOptions>();
     const where = program.getOptionValueSource("opsUrl") === "env" ? "AXION_OPS_URL" : "--ops-url";
-    return { api: new OpsApi(opsUrl, where, opsTokenFile === undefined ? undefined : tokenOf(opsTokenFile)), json: json === true, color: output.color === true, write: (text) => (text === "" ? Promise.resolve() : output.write(text)), warn: (text) => output.error(`axion: ${text}\n`) };
+    return { api: new OpsApi(opsUrl, where, opsTokenFile === undefined ? undefined : tokenOf(opsTokenFile), idleMs), json: json === true, color: output.color === true, write: (text) => (text === "" ? Promise.resolve() : output.write(text)), warn: (text) => output.error(`axion: ${text}\n`) };
   };
 
   program
@@ -95,6 +96,7 @@ export function makeProgram(output: Output, finish: (code: number) => void): Com
     .argument("[to]", "id or name of a port, or an address")
     .option("--protocol <protocol>", "icmp (default), tcp, udp, sctp, or a number")
     .option("--port <n>", "the receiver's, of tcp, udp and sctp")
+    .option("--source-port <n>", "the sender's (40000)")
     .option("--size <bytes>", "of the IP packet")
     .option("--source <address>", "sent as from this address")
     .option("--source-mac <mac>", "sent as from this MAC address")
@@ -168,6 +170,12 @@ export function makeProgram(output: Output, finish: (code: number) => void): Com
       await output.write(completion(program, shell));
       finish(0);
     });
+
+  program
+    .command("complete", { hidden: true })
+    .description("names that completion offers, a line each")
+    .addArgument(new Argument("<names>", "of what").choices(namesOf))
+    .action(async (names: Names) => finish(await complete(call(2000), names)));
 
   for (const name of notYet) {
     program.command(name, { hidden: true }).helpOption(false).argument("[words...]").allowUnknownOption().action(() => {

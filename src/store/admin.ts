@@ -43,7 +43,7 @@ const storeOf = (dataDir: string): string => join(resolve(dataDir), "store");
 async function existing(dataDir: string): Promise<string> {
   const dir = storeOf(dataDir);
   const there = await lstat(join(dir, "CURRENT")).catch(() => undefined);
-  if (there === undefined && typeof readWitness(dir) === "string" && (await readdir(dir).catch(() => [])).length === 0) throw new StoreError("MISSING", `there is no store in ${resolve(dataDir)}`, { dir });
+  if (there === undefined && typeof readWitness(dir) === "string" && (await readdir(dir).catch(() => [])).length === 0) throw new StoreError("MISSING", `there is no store in ${resolve(dataDir)}; --data-dir or AXION_DATA_DIR names another directory`, { dir });
   const mark = await markOf(dataDir);
   if (mark !== undefined) checkFormat(resolve(dataDir), mark);
   if (there !== undefined && Number(mark) !== FORMAT) throw new StoreError("UNSUPPORTED", `${resolve(dataDir)} is of the first edition: start the controller on it once, which takes it over`, { dir });

@@ -24,7 +24,7 @@ async function run(...argv: string[]): Promise<{ code: number; out: string; err:
 }
 
 test("check, export, import, restore, compact", async () => {
-  expect(await run("store", "check", "--data-dir", dataDir)).toEqual({ code: 1, out: "", err: `axion: there is no store in ${dataDir}\n` });
+  expect(await run("store", "check", "--data-dir", dataDir)).toEqual({ code: 1, out: "", err: `axion: there is no store in ${dataDir}; --data-dir or AXION_DATA_DIR names another directory\n` });
   await keepFirstEdition(dataDir);
   const store = await openStore("level:", { dataDir });
   for (const n of [1, 2]) await store.txn([], [{ put: "t/thing/a", value: Buffer.from(`{"row":{"id":"a","n":${n}}}`) }]);

@@ -20,6 +20,7 @@ beforeAll(async () => {
     request.on("end", () => {
       asked.push([request.method, request.url, request.headers["content-type"], JSON.parse(text)]);
       response.setHeader("content-type", "application/json");
+      response.statusCode = "error" in answer ? 400 : 200;
       response.end(JSON.stringify(answer));
     });
   });
@@ -77,4 +78,12 @@ dropped: security_group: no ingress rule of port p2 allows tcp 80 from 10.0.0.1
 
 test("what cannot be asked", async () => {
   for (const argv of [[], ["p1"], ["p1", "p2", "--switch", "hv1"], ["p1", "p2", "--port", "http"], ["p1", "p2", "--ct", "old"]]) expect([argv, (await run(...argv)).code]).toEqual([argv, 2]);
+});
+
+test("what the controller cannot read is named as it was typed", async () => {
+  for (const [said, typed] of [["source_port: is no whole number", "--source-port: is no whole number"], ["port: is missing", "--port: is missing"], ["to: is missing", "TO: is missing"], ["several: words: here", "--several: words: here"], ["no key", "no key"]] as const) {
+    answer = { error: { code: "BAD_QUERY", message: said } };
+    expect(await run("p1", "p2", "--protocol", "udp", "--port", "67", "--source-port", "68")).toEqual({ code: 2, out: "", err: `axion: ${typed}\n` });
+  }
+  expect(asked.pop()).toEqual(["POST", "/trace", "application/json", { from: "p1", to: "p2", protocol: "udp", port: 67, source_port: 68 }]);
 });

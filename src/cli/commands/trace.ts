@@ -9,6 +9,7 @@ export const connections = ["new", "established"] as const;
 export interface TraceCommandOptions {
   readonly protocol?: string;
   readonly port?: string;
+  readonly sourcePort?: string;
   readonly size?: string;
   readonly source?: string;
   readonly sourceMac?: string;
@@ -51,14 +52,17 @@ interface Way {
 
 /** Exit code 1: the packet, or what answers it, does not arrive. */
 export async function trace({ api, json, write }: Call, from: string | undefined, to: string | undefined, options: TraceCommandOptions): Promise<number> {
-  const { switch: at, flow, reverse, protocol, port, size, source, sourceMac, ttl, ct, state, at: instant, hops } = options;
+  const { switch: at, flow, reverse, protocol, port, sourcePort, size, source, sourceMac, ttl, ct, state, at: instant, hops } = options;
   const atSwitch = at !== undefined || flow !== undefined;
   if (atSwitch && from !== undefined) throw new UsageError("either two ports, FROM and TO, or --switch and --flow");
   if (!atSwitch && to === undefined) throw new UsageError("trace needs FROM and TO: a port, and a port or an address; or --switch and --flow");
   const body = {
-    from, to, switch: at, flow, protocol, port: wholeOf("port", port), size: wholeOf("size", size), source, source_mac: sourceMac, ttl: wholeOf("ttl", ttl), ct, state, at: instant, ...(reverse ? {} : { reverse: false }),
+    from, to, switch: at, flow, protocol, port: wholeOf("port", port), source_port: wholeOf("source-port", sourcePort), size: wholeOf("size", size), source, source_mac: sourceMac, ttl: wholeOf("ttl", ttl), ct, state, at: instant, ...(reverse ? {} : { reverse: false }),
   };
-  const way = (await api.post("/trace", {}, body)).body as Way;
+  const { body: answer } = await api.post("/trace", {}, body).catch((error: unknown) => {
+    throw error instanceof UsageError ? new UsageError(asTyped(error.message)) : error;
+  });
+  const way = answer as Way;
   if (json) await write(`${JSON.stringify(way)}\n`);
   else {
     await write(wayText(way, hops === true));
@@ -67,6 +71,9 @@ export async function trace({ api, json, write }: Call, from: string | undefined
   const arrives = (one: Way | null | undefined): boolean => one === null || one === undefined || one.verdict === "delivered";
   return arrives(way) && arrives(way.answer) ? 0 : 1;
 }
+
+/** The controller speaks of keys of the request. */
+const asTyped = (message: string): string => message.replace(/^(from|to): /, (_, end: string) => `${end.toUpperCase()}: `).replace(/^([a-z_]+): /, (_, key: string) => `--${key.replaceAll("_", "-")}: `);
 
 function wholeOf(name: string, text: string | undefined): number | undefined {
   if (text === undefined) return undefined;

@@ -81,7 +81,7 @@ export class FlowDump {
     if (table !== undefined) {
       const id = this.tableId(table);
       // Foreign flows may be in tables that are nobody's here.
-      if (id > 254 || (state === "desired" && this.parts.layout.tableById(id) === undefined)) throw new BadQuery("table", `there is no table '${table.slice(0, 64)}'`);
+      if (id > 254 || (state === "desired" && this.parts.layout.tableById(id) === undefined)) throw new BadQuery("table", `there is no table '${table.slice(0, 64)}'; there are ${this.parts.layout.tables.map((one) => one.name).join(", ")}`);
     }
     const { apps, tables, view } = this.parts;
     if (app !== undefined && !apps.some((one) => one.name === app)) throw new BadQuery("app", `there is no app '${app.slice(0, 64)}'; there are ${apps.map((one) => one.name).join(", ")}`);
