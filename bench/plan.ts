@@ -17,9 +17,9 @@ export interface PlanResult {
 
 export async function benchPlan(w: Workload, repeats: number, appsFolder: string): Promise<PlanResult> {
   const running = await startRunning(w, appsFolder);
-  const { apps, model, engine, loop, log } = running;
+  const { apps, tables, layout, model, engine, loop, log } = running;
   const claims = new Claims({ pools: allPools(apps), model, compiled: () => engine.generation, view: engine.view, onChanges: (observer) => engine.onChanges(observer), log, now: () => Date.now() });
-  const planner = new Planner({ model, engine, loop, claims, lineOf });
+  const planner = new Planner({ apps, tables, layout, model, engine, loop, claims, lineOf });
   const api = running.api({ of: planner, clock: machineClock });
   const put = async (url: string, body: object): Promise<void> => {
     const answer = await api.inject({ method: "PUT", url, payload: body });
@@ -54,6 +54,7 @@ export async function benchPlan(w: Workload, repeats: number, appsFolder: string
   for (let i = 0; i < repeats; i++) await timed("another's write, while plans are made without pause", () => rename(i + 1));
   planning = false;
   await planner_;
+  planner.stop();
   await claims.stop();
   await running.stop();
   const kinds = [...times].map(([kind, list]) => {

@@ -16,6 +16,8 @@ type Foresight = NonNullable<Parameters<typeof createNorthbound>[0]["foresight"]
 
 export interface Running {
   readonly apps: Awaited<ReturnType<typeof loadApps>>["apps"];
+  readonly tables: Awaited<ReturnType<typeof loadApps>>["tables"];
+  readonly layout: Awaited<ReturnType<typeof loadApps>>["layout"];
   readonly log: Logger;
   readonly model: Model;
   readonly engine: Engine;
@@ -56,7 +58,7 @@ export async function startRunning(w: Workload, appsFolder: string): Promise<Run
   });
   const opened: Api[] = [];
   return {
-    apps, log, model, engine, loop, slots,
+    apps, tables, layout, log, model, engine, loop, slots,
     api: (foresight) => {
       const api = createNorthbound({ apps, model, view: engine.view, auth: "none", log, ...(foresight !== undefined && { foresight }) });
       opened.push(api);

@@ -127,9 +127,10 @@ export class Controller {
     await claims.settled();
     await loop.settled();
     engineMetrics(metrics, engine, model);
-    const planner = new Planner({ model, engine, loop, claims, lineOf });
 
     const facts = makeFacts(apps, clock, metrics);
+    const planner = new Planner({ apps, tables, layout, model, engine, loop, claims, facts, lineOf, poisonScratch: this.options.poisonScratch });
+    this.stops.push(() => planner.stop());
     const view = engine.view.with(facts);
     const guard = hookGuard(log, () => clock.now());
     const packets = new Packets({ apps, layout, view, facts, guard, log });

@@ -9,6 +9,7 @@
 import { baseScope, chassisTable, type AnyTable, type App, type Derivation, type OvsPatch, type Row, type Rule, type Source } from "#app";
 import { cookieOf, staticEntity, staticRule } from "../lib/cookies.ts";
 import { fewOf, isList, listOf, type Few } from "../lib/few.ts";
+import { finish, type Stepwise } from "../lib/stepwise.ts";
 import type { Commit } from "../model/model.ts";
 import type { Layer } from "../model/rows.ts";
 import { View } from "../model/view.ts";
@@ -58,8 +59,8 @@ export interface Trial<T> {
   readonly place: (changes: readonly RowChange[], as: "after" | "before") => void;
   /** What else changes in stored rows because of what changed; nothing: that is all. */
   readonly follow: (changed: readonly RowChange[]) => readonly RowChange[];
-  /** Sees the desired state as it would be, and the difference. What it throws comes out, and all is as before. */
-  readonly read: (delta: Delta) => T;
+  /** Sees the desired state as it would be, and the difference; `runs` there were. What it throws comes out, and all is as before. */
+  readonly read: (delta: Delta, runs: number) => T;
   /** Runs at most. */
   readonly runs: number;
 }
@@ -77,6 +78,9 @@ export class TrialTooLarge extends Error {
 const TRIAL_ROUNDS = 16;
 
 const isRow = (row: unknown): boolean => typeof row === "object" && row !== null && typeof (row as { readonly id?: unknown }).id === "string";
+
+/** Rows between two places where work may stop. */
+const ROWS = 64;
 
 const COMPILE_SLAB = 4 << 20;
 const INCREMENTAL_SLAB = 16 << 10;
@@ -182,15 +186,30 @@ export class Engine implements Desired {
 
   /** Compiles everything; the result is in `flowsOf` and the like, and nobody is notified. */
   compileAll(generation: number): void {
+    finish(this.compiling(generation));
+  }
+
+  /** The same in steps; no row may change before it is through. */
+  *compiling(generation: number): Stepwise<void> {
     this.encoder.slabSize = COMPILE_SLAB;
     for (const unit of this.statics) this.runStatic(unit);
     for (const c of this.stored.all(chassisTable)) this.scopes.addChassis(c.id);
+    let n = 0;
     for (const feed of this.schedule.all()) {
       if (feed.table.derived) continue; // derived tables mark as they are filled
-      if (feed.pair === undefined) for (const [id, row] of this.stored.table(feed.table).rows) this.schedule.entered(feed, id, row);
-      else for (const [a, b] of this.stored.table(feed.table).allPairs(feed.pair)) this.schedule.entered(feed, `${a}|${b}`, undefined);
+      if (feed.pair === undefined) {
+        for (const [id, row] of this.stored.table(feed.table).rows) {
+          this.schedule.entered(feed, id, row);
+          if (++n % ROWS === 0) yield;
+        }
+      } else {
+        for (const [a, b] of this.stored.table(feed.table).allPairs(feed.pair)) {
+          this.schedule.entered(feed, `${a}|${b}`, undefined);
+          if (++n % ROWS === 0) yield;
+        }
+      }
     }
-    this.drain();
+    yield* this.draining();
     this.scopes.commit(false);
     this.outputs.commitAll();
     this.flows.endBatch();
@@ -205,9 +224,14 @@ export class Engine implements Desired {
 
   /** Brings the desired state to a commit of the model. */
   apply(commit: Commit): Delta {
+    return finish(this.applying(commit));
+  }
+
+  /** The same in steps; before it is through no row may change, and nobody may read what is desired. */
+  *applying(commit: Commit): Stepwise<Delta> {
     this.before = this.remembering > 0 ? new Before(this.now) : undefined;
-    this.mark(commit.changes);
-    this.drain();
+    yield* this.marking(commit.changes);
+    yield* this.draining();
     const delta = this.difference(commit.generation);
     this.generation = commit.generation;
     for (const listener of this.listeners) listener(delta);
@@ -221,28 +245,40 @@ export class Engine implements Desired {
    * What the desired state would be after changes that nobody makes: they are compiled, read, and compiled back, in one go, so that it costs what they
    * cost, twice. Nobody is told, and nothing is logged. @throws TrialTooLarge; what `read` throws
    */
-  attempt<T>({ changes, place, follow, read, runs }: Trial<T>): T {
+  attempt<T>({ read, ...trial }: Trial<T>): T {
+    return finish(this.attempting<T>({ ...trial, *read(delta, runs) {
+      return read(delta, runs);
+    } }));
+  }
+
+  /**
+   * The same in steps, for an engine that nobody else uses before it is through. While it is read, `provenanceBefore` knows of flows that would go.
+   * @throws TrialTooLarge; what `read` throws
+   */
+  *attempting<T>({ changes, place, follow, read, runs }: Trial<Stepwise<T>>): Stepwise<T> {
     const { runs: before, generation } = this;
     const flowsChanged = this.flows.flowsChanged;
     const made: (readonly RowChange[])[] = [];
     this.trying = true;
+    this.before = new Before(this.now);
     try {
       let next = changes;
       for (let round = 0; next.length > 0 && round < TRIAL_ROUNDS; round++) {
         made.push(next);
         place(next, "after");
-        this.mark(next);
-        if (!this.drain(runs - (this.runs - before))) throw new TrialTooLarge(runs);
+        yield* this.marking(next);
+        if (!(yield* this.draining(runs - (this.runs - before)))) throw new TrialTooLarge(runs);
         next = follow(this.observed.splice(0));
       }
-      return read(this.difference(generation));
+      return yield* read(this.difference(generation), this.runs - before);
     } finally {
+      this.before = undefined;
       for (const those of made.reverse()) {
         const back = those.map(({ table, id, before: was, after }): RowChange => ({ table, id, before: after, after: was })).reverse();
         place(those, "before");
-        this.mark(back);
+        yield* this.marking(back);
       }
-      this.drain();
+      yield* this.draining();
       this.difference(generation);
       this.observed.length = 0;
       this.trying = false;
@@ -251,10 +287,12 @@ export class Engine implements Desired {
     }
   }
 
-  private mark(changes: readonly RowChange[]): void {
+  private *marking(changes: readonly RowChange[]): Stepwise<void> {
+    let n = 0;
     for (const change of changes) {
       if (change.table === chassisTable) this.chassisChanged(change.id);
       this.changed(change);
+      if (++n % ROWS === 0) yield;
     }
   }
 
@@ -296,8 +334,8 @@ export class Engine implements Desired {
   }
 
   /** False: `most` runs were not enough. */
-  private drain(most = Infinity): boolean {
-    const whole = this.schedule.drain(this.runOne, most);
+  private *draining(most = Infinity): Stepwise<boolean> {
+    const whole = yield* this.schedule.draining(this.runOne, most);
     this.collector.endBatch();
     this.derived.endBatch();
     return whole;

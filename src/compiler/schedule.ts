@@ -2,9 +2,13 @@
 // called on the way (an index, a comparison) is guarded: what it throws costs the runs that depend on it, never the batch.
 import type { AnyTable, Row } from "#app";
 import { NONE } from "../lib/few.ts";
+import type { Stepwise } from "../lib/stepwise.ts";
 import type { RowChange } from "./derived.ts";
 import { Entity, type Feed, type Run, type Unit } from "./runs.ts";
 import type { DepIndex, TableDeps } from "./track.ts";
+
+/** Runs between two places where a batch may stop: a run takes some 10 to 100 microseconds. */
+const STEP = 8;
 
 export class Schedule {
   private readonly deps: ReadonlyMap<string, TableDeps<Run>>;
@@ -102,7 +106,7 @@ export class Schedule {
   }
 
   /** Runs everything that is marked and what that marks in turn, up to `most` runs: what is left then stays marked. `run` throws nothing. */
-  drain(run: (run: Run) => void, most = Infinity): boolean {
+  *draining(run: (run: Run) => void, most = Infinity): Stepwise<boolean> {
     let left = most;
     this.batchRows = Math.max(1, this.queued);
     while (this.queued > 0) {
@@ -119,6 +123,7 @@ export class Schedule {
         }
         batch[i]!.queued = false;
         run(batch[i]!);
+        if (i % STEP === STEP - 1) yield;
       }
     }
     this.batchRows = 1;

@@ -11,6 +11,7 @@ import { defineTable, PoolExhaustedError, type AnyTable, type ReadView, type Row
 import type { SettingsBook } from "../app/settings.ts";
 import { machineClock, type Clock } from "../lib/clock.ts";
 import { machineRandom, type Random } from "../lib/random.ts";
+import type { Stepwise } from "../lib/stepwise.ts";
 import { StoreError } from "../store/errors.ts";
 import type { AppendResult, Draft, KvEvent, KvStore } from "../store/kv.ts";
 import { Layer } from "./rows.ts";
@@ -286,19 +287,38 @@ export class Model {
 
   /**
    * Runs `fn` on what is committed as `transact` would, with this time and chance, and writes nothing. `changes`: what it would have written; `view`: what
-   * is committed with these, for as long as nothing else is. @throws what `fn` throws; TransactionTooLarge
+   * is committed with these, for as long as nothing else is. `rows`: a copy of what is committed, to run on instead. @throws what `fn` throws;
+   * TransactionTooLarge
    */
-  rehearse<T>(fn: (tx: Tx) => T, source: TxSource): { readonly result: T; readonly changes: readonly Change[]; readonly view: ReadView } {
-    const layer = new Layer(this.base);
+  rehearse<T>(fn: (tx: Tx) => T, source: TxSource, rows = this.base): { readonly result: T; readonly changes: readonly Change[]; readonly view: ReadView } {
+    const layer = new Layer(rows);
     const touched: Pending["touched"] = new Map();
     const result = fn(new Transaction(layer, { touched }, this.tables, source));
     if (touched.size > ROW_LIMIT) throw new TransactionTooLarge(`${touched.size} rows; at most ${ROW_LIMIT} are possible`);
     const changes: Change[] = [];
     for (const { table, id } of touched.values()) {
-      const [before, after] = [this.base.row(table, id), layer.row(table, id)];
+      const [before, after] = [rows.row(table, id), layer.row(table, id)];
       if (before !== undefined || after !== undefined) changes.push({ table, id, before, after });
     }
     return { result, changes, view: layer };
+  }
+
+  /**
+   * Copies all rows, in steps: of what is committed meanwhile there is something in it or not. Whoever makes these commits on it again has what is
+   * committed.
+   */
+  *copying(): Stepwise<Layer> {
+    const copy = new Layer(undefined, unlisted);
+    copy.book = this.base.book;
+    let n = 0;
+    for (const { table, rows } of this.base.data.values()) {
+      copy.table(table);
+      for (const row of rows.values()) {
+        copy.put(table, row);
+        if (++n % 64 === 0) yield;
+      }
+    }
+    return copy;
   }
 
   /** Puts rows in the place of those that are committed, for somebody who puts them back before anybody else's turn. */

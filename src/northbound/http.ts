@@ -143,7 +143,7 @@ export function createNorthbound(options: NorthboundOptions): Northbound {
   const operations = operationsOf(engine);
   const { foresight } = options;
   const plans = foresight && new Plans({
-    foresight: foresight.of, clock: foresight.clock, model, objects: plannedObjects(registry, view),
+    foresight: foresight.of, clock: foresight.clock, model, objects: plannedObjects(registry),
     faces: (planned) => {
       const its = new Engine(registry, planned, shown, engineLimits);
       const [ownPlanned, among] = [v2(its, description), operationsOf(its)];

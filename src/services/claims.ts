@@ -114,10 +114,10 @@ export class Claims {
   }
 
   /**
-   * What would be written because of changes that are tried: the rows are in their places, and the claims are compiled. Numbers are taken in the order of
-   * their ids. undefined: nothing.
+   * What would be written because of changes that are tried: in `view` the rows are in their places, and the claims are compiled. Numbers are taken in the
+   * order of their ids. undefined: nothing.
    */
-  foresee(changes: readonly RowChange[]): ((tx: Tx) => void) | undefined {
+  foresee(changes: readonly RowChange[], view = this.options.view): ((tx: Tx) => void) | undefined {
     const ids = new Set<string>();
     for (const { table, before, after } of changes) {
       if (table === claimTable) {
@@ -125,7 +125,7 @@ export class Claims {
         if (this.options.pools.has(pool)) ids.add(numberId(pool, part, holder));
       } else if (table === poolNumberTable && before !== undefined && (before as PoolNumber).n !== (after as PoolNumber | undefined)?.n) for (const id of this.awaiting(before as PoolNumber)) ids.add(id);
     }
-    const step = [...ids].sort().map((id) => [id, this.options.view.by(claimTable, "number", id)] as const).filter(([id, claims]) => this.differs(id, claims));
+    const step = [...ids].sort().map((id) => [id, view.by(claimTable, "number", id)] as const).filter(([id, claims]) => this.differs(id, claims, view));
     step.sort(([, a], [, b]) => Number(a.length > 0) - Number(b.length > 0));
     return step.length === 0 ? undefined : (tx) => {
       for (const [id, claims] of step) this.settle(tx, id, claims);
@@ -173,8 +173,8 @@ export class Claims {
   }
 
   /** Whether there may be something to write. */
-  private differs(id: string, claims: readonly Claim[]): boolean {
-    const held = this.options.model.view.get(poolNumberTable, id);
+  private differs(id: string, claims: readonly Claim[], view: ReadView = this.options.model.view): boolean {
+    const held = view.get(poolNumberTable, id);
     if (claims.length === 0) return held?.claimed === true && !held.releasing;
     const { n } = wish(claims);
     if (held === undefined || held.releasing) return true;

@@ -1,5 +1,7 @@
 // Plans through the API: what a project is shown, what a token applies, and what is refused.
-import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
+import { allTables } from "../../src/boot/registry.ts";
+import { SeededRandom } from "../../src/lib/random.ts";
 import { Planner } from "../../src/plan/planner.ts";
 import { lineOf } from "../../src/ops/flows/flow-dump.ts";
 import { silent } from "../support/harness.ts";
@@ -136,7 +138,7 @@ describe("plans", () => {
   });
 
   test("what is too large for a plan is refused as such, in the middle of the rules even, and leaves nothing behind", async () => {
-    const planner = (limits: object): Planner => new Planner({ model: h.model, engine: h.engine, loop: h.loop, claims: h.claims, lineOf, limits });
+    const planner = (limits: object): Planner => new Planner({ apps: h.apps, tables: allTables(h.apps), layout: h.layout, model: h.model, engine: h.engine, loop: h.loop, claims: h.claims, lineOf, limits });
     for (const limits of [{ runs: 0 }, { runs: 1 }, { runs: 5 }, { rows: 0 }, { flows: 0 }]) {
       const small = planner(limits);
       const first = (h.api.plans as unknown as { options: { foresight: unknown } }).options;
@@ -145,8 +147,96 @@ describe("plans", () => {
       const planned = await plan("PUT", `/v2.0/ports/${port}`, { port: { admin_state_up: false } });
       first.foresight = before;
       expect([limits, planned.status, planned.body.NeutronError.type]).toEqual([limits, 413, "PlanTooLarge"]);
+      await expect(small.plan("p", () => 0, () => ({ clock: h.clock, random: new SeededRandom(1) }), { *look() { yield; return 0; } })).resolves.toMatchObject({ result: 0, switches: {}, runs: 0 });
+      small.stop();
       compare(h, ["hv0", "hv1"]);
     }
+  });
+
+  describe("in slices, on a copy", () => {
+    let planner: Planner;
+    /** The copy is made quickly; with a slice of 0 every step has a turn. */
+    let pace: { slice: number; rest: number };
+    const using = (more: object = {}): void => {
+      pace = { slice: 20, rest: 0 };
+      planner = new Planner({ apps: h.apps, tables: allTables(h.apps), layout: h.layout, model: h.model, engine: h.engine, loop: h.loop, claims: h.claims, lineOf, pace, ...more });
+      (h.api.plans as unknown as { options: { foresight: unknown } }).options.foresight = planner;
+    };
+    afterEach(() => planner.stop());
+    const down = { port: { admin_state_up: false } };
+
+    test("others write while a plan is made, and it is of one instant", async () => {
+      using();
+      await plan("PUT", `/v2.0/ports/${port}`, down);
+      const dump = (): string[] => Array.from(h.engine.flowsOf("hv1"), lineOf).sort();
+      const before = dump();
+      pace.slice = 0;
+      let [written, planning] = [0, true];
+      const planned = plan("PUT", `/v2.0/ports/${port}`, down).finally(() => (planning = false));
+      while (planning && written < 10) {
+        expect((await h.call("PUT", `/v2.0/networks/${network}`, { network: { name: `n${written++}` } })).status).toBe(200);
+      }
+      expect(written).toBeGreaterThan(1);
+      const { switches, token } = (await planned).body as { token: string; switches: Record<string, { add: string[]; change: string[]; remove: string[] }> };
+      expect(before).toEqual(expect.arrayContaining(switches.hv1!.remove));
+      await h.settled();
+      expect((await apply("PUT", `/v2.0/ports/${port}`, down, token)).status).toBe(200);
+      await h.settled();
+      const after = new Set(dump());
+      expect(switches.hv1!.remove.filter((line) => after.has(line))).toEqual([]);
+      expect(switches.hv1!.add.filter((line) => !after.has(line))).toEqual([]);
+      compare(h, ["hv0", "hv1"]);
+    });
+
+    test("what takes many runs of rules is applied as well, though others write", async () => {
+      using();
+      const ports = Array.from({ length: 100 }, () => ({ network_id: network, project_id: "p" }));
+      const planned = await plan("POST", "/v2.0/ports", { ports });
+      const held = (h.api.plans!.tokens as unknown as { get(token: string, caller: { admin: true }): { runs: number } }).get(planned.body.token as string, { admin: true });
+      expect(held.runs).toBeGreaterThan(200);
+      expect(planned.status).toBe(200);
+      const other = h.create("network", { project_id: "other" });
+      const answer = await apply("POST", "/v2.0/ports", { ports }, planned.body.token as string);
+      expect([answer.status, answer.body]).toEqual([201, planned.body.answer.body]);
+      await other;
+    });
+
+    test("so many at once, of all and of a project; the others are told to come again", async () => {
+      using();
+      pace.slice = 0;
+      const answers = await Promise.all(Array.from({ length: 30 }, (_, i) => plan("POST", "/v2.0/networks", { network: {} }, as(`p${i % 6}`))));
+      const count = (status: number): number => answers.filter((a) => a.status === status).length;
+      expect(count(200)).toBeGreaterThanOrEqual(16);
+      expect(count(200) + count(503)).toBe(30);
+      expect(count(503)).toBeGreaterThan(0);
+      const mine = await Promise.all(Array.from({ length: 12 }, () => plan("POST", "/v2.0/networks", { network: {} }, as("p"))));
+      const refused = mine.filter((a) => a.status === 503).map((a) => a.body.NeutronError.message as string);
+      expect(refused.length).toBeGreaterThan(0);
+      for (const message of refused) expect(message).toContain("4 plans of the project are being made already");
+    });
+
+    test("a copy that does not keep up is given up, with an error that says so, and the next is made anew", async () => {
+      using({ limits: { backlog: { much: 1, most: 3 } } });
+      await plan("POST", "/v2.0/networks", { network: {} });
+      const planned = plan("PUT", `/v2.0/ports/${port}`, down);
+      const written = await h.call("POST", "/v2.0/networks", { networks: Array.from({ length: 8 }, () => ({ name: "n" })) });
+      expect(written.status).toBe(201);
+      const answer = await planned;
+      expect([answer.status, answer.body.NeutronError.message]).toEqual([503, expect.stringContaining("does not keep up")]);
+      expect((await plan("PUT", `/v2.0/ports/${port}`, down)).status).toBe(200);
+    });
+
+    test("nobody plans: the copy follows, and ends after a while", async () => {
+      using({ limits: { backlog: { much: 1, most: 100_000 } } });
+      await plan("POST", "/v2.0/networks", { network: {} });
+      for (let i = 0; i < 5; i++) await h.create("network", { project_id: "p" });
+      expect((await plan("PUT", `/v2.0/ports/${port}`, down)).status).toBe(200);
+      expect(planner.copied).toBe(true);
+      planner.stop();
+      using({ limits: { idle: 0 } });
+      await plan("POST", "/v2.0/networks", { network: {} });
+      await vi.waitFor(() => expect(planner.copied).toBe(false));
+    });
   });
 
   test("an operator's plan has the switches, on behalf of whomever; what is wrong is named", async () => {

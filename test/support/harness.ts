@@ -185,7 +185,7 @@ export class Harness {
       pools: allPools(apps), model, compiled: () => engine.generation, view: engine.view, onChanges: (observer) => engine.onChanges(observer), now: () => clock.now(),
       log: { error: (fields: object): void => void complaints.push(fields), warn: () => undefined },
     });
-    this.planner = new Planner({ model, engine, loop: this.loop, claims: this.claims, lineOf });
+    this.planner = new Planner({ apps, tables: allTables(apps), layout, model, engine, loop: this.loop, claims: this.claims, facts: this.facts, lineOf, pace: { slice: 20, rest: 0 }, poisonScratch: options.poisonScratch });
     this.confirmations = new Receipts({
       desired: engine, committed: () => model.generation, numbers: this.claims, rowsWritten: () => Promise.resolve(true),
       confirmed: (chassis) => this.receipts.get(chassis) ?? 0,
@@ -340,6 +340,7 @@ export class Harness {
   async close(): Promise<void> {
     await this.services.stop();
     await this.claims.stop();
+    this.planner.stop();
     this.loop.stop();
     await this.api.close();
     await this.model.close();

@@ -1,5 +1,6 @@
 // Changed rows as the resources that they are of: each as its caller would be shown it, before and after. What the caller may not see is left out.
 import type { Caller, ReadView, StandardRow } from "../../app/contract.ts";
+import type { Stepwise } from "../../lib/stepwise.ts";
 import type { Change } from "../../model/model.ts";
 import type { View } from "../../model/view.ts";
 import type { Kind, Registry } from "../kinds.ts";
@@ -16,16 +17,17 @@ export interface PlannedObject {
   readonly after: string | undefined;
 }
 
-/** `committed`: what is, with derived rows. */
-export function plannedObjects(registry: Registry, committed: View): (changes: readonly Change[], after: ReadView, caller: Caller) => readonly PlannedObject[] {
+/** `committed`: what is, with derived rows; `after`: stored ones as they would be. */
+export function plannedObjects(registry: Registry): (changes: readonly Change[], after: ReadView, committed: View, caller: Caller) => Stepwise<readonly PlannedObject[]> {
   const kinds = new Map<string, Kind>();
   for (const kind of registry.kinds.values()) {
     if (kind.resource.computed === undefined && (!kinds.has(kind.table.name) || kind.table.resource === kind.name)) kinds.set(kind.table.name, kind);
   }
-  return (changes, after, caller) => {
+  return function* (changes, after, committed, caller) {
     const then = committed.over(after);
     const out: PlannedObject[] = [];
     for (const change of changes) {
+      yield;
       const kind = kinds.get(change.table.name);
       if (kind === undefined) continue;
       const shown = (row: Change["before"], view: View): string | undefined =>

@@ -1,10 +1,12 @@
 // Plans: any write, by any face, run through to its answer on a view of its own, and what it would come to; `X-Axion-Plan` makes the same call
 // real if that is still so. The call itself knows nothing of it: it goes through the same faces and operations, whose transactions end here.
 import { ApiError, badRequest, conflict, invalidInput, type Caller, type Clock, type Face, type FaceAnswer, type FaceRequest, type ReadView, type Table, type Tx } from "../../app/contract.ts";
+import { finish, spread, type Stepwise } from "../../lib/stepwise.ts";
 import type { Cause, Change, Model, TxSource } from "../../model/model.ts";
+import type { View } from "../../model/view.ts";
 import type { EngineModel } from "../operations.ts";
 import type { PlannedObject } from "./objects.ts";
-import { effectOf, newSeed, PlanTokens, sourceOf, type HeldPlan, type Seed, type TokenLimits } from "./tokens.ts";
+import { Effect, newSeed, PlanTokens, sourceOf, type HeldPlan, type Seed, type TokenLimits } from "./tokens.ts";
 
 /** A pair of ports of which one can reach the other: by `protocol` and, where that has ports, at `port`. */
 export interface Reach {
@@ -26,14 +28,26 @@ export interface Foreseen<T, L> {
   /** `complete`: false when only some of the pairs were looked at. undefined: nobody looked. */
   readonly reachability?: { readonly gained: readonly Reach[]; readonly lost: readonly Reach[]; readonly complete: boolean };
   readonly looked: L;
+  /** Runs of rules that followed. */
+  readonly runs: number;
+}
+
+/** Who looks on while it is foreseen. */
+export interface Onlooker<L> {
+  look(this: void, changes: readonly Change[], after: ReadView, committed: View): Stepwise<L>;
 }
 
 /** Who knows what a transaction would come to; see src/plan. */
 export interface Foresight {
   readonly busy: boolean;
   settled(): Promise<void>;
-  /** In one turn. `source` gives the same from its beginning each time. @throws what the transaction throws, and an Error with the code PLAN_TOO_LARGE */
-  plan<T, L>(fn: (tx: Tx) => T, source: () => TxSource, look: (changes: readonly Change[], view: ReadView) => L): Foreseen<T, L>;
+  /**
+   * In slices, on what is committed when it gets to it. `source` gives the same from its beginning each time.
+   * @throws what the transaction throws, and Errors with the codes PLAN_TOO_LARGE and PLANS_BUSY
+   */
+  plan<T, L>(project: string, fn: (tx: Tx) => T, source: () => TxSource, onlooker: Onlooker<L>): Promise<Foreseen<T, L>>;
+  /** In this turn, if so many runs of rules are enough. */
+  planAtOnce<T, L>(fn: (tx: Tx) => T, source: () => TxSource, onlooker: Onlooker<L>, runs: number): Foreseen<T, L>;
 }
 
 export interface PlansOptions {
@@ -41,7 +55,7 @@ export interface PlansOptions {
   readonly model: Model;
   readonly clock: Clock;
   /** What a caller sees of changed rows. */
-  readonly objects: (changes: readonly Change[], after: ReadView, caller: Caller) => readonly PlannedObject[];
+  readonly objects: (changes: readonly Change[], after: ReadView, committed: View, caller: Caller) => Stepwise<readonly PlannedObject[]>;
   /** The same faces over `model` below, by the face that a request came to. */
   readonly faces: (model: EngineModel) => (face: Face) => (request: FaceRequest) => FaceAnswer | Promise<FaceAnswer>;
   readonly limits?: TokenLimits;
@@ -58,6 +72,10 @@ interface Made extends Omit<Foreseen<unknown, readonly PlannedObject[]>, "result
 
 /** Turns in which numbers are waited for. */
 const ROUNDS = 32;
+/** Runs of rules that are repeated in the turn in which a plan is applied; where more follow it is found out before, and again if anything was committed meanwhile. */
+const AT_ONCE = 200;
+/** So often: each costs a plan. */
+const ATTEMPTS = 8;
 const WRITES: ReadonlySet<string> = new Set(["POST", "PUT", "PATCH", "DELETE"]);
 
 /** As JSON: as it is, or as text. */
@@ -123,9 +141,8 @@ export class Plans {
     const seed = newSeed(this.options.clock);
     const { answer, made } = await this.run(face, request, seed, undefined);
     if (made === undefined) throw badRequest(`${request.method} ${face.prefix}${request.path} changes nothing that could be planned`);
-    const token = this.tokens.keep({ ...seed, project: request.caller.projectId, effect: made.effect });
-    const objects = made.looked.map(({ op, type, id, before, after }) => `{"op":"${op}","type":${JSON.stringify(type)},"id":${JSON.stringify(id)},"before":${before ?? "null"},"after":${after ?? "null"}}`);
-    return `{"token":"${token}","generation":${made.generation},"answer":{"status":${answer.status},"body":${bodyText(answer)}},"objects":[${objects.join(",")}]${switches ? `,"switches":${JSON.stringify(made.switches)}` : ""}}`;
+    const token = this.tokens.keep({ ...seed, project: request.caller.projectId, effect: made.effect, runs: made.runs });
+    return spread(planText(token, answer, made, switches));
   }
 
   private async run(face: Face, request: FaceRequest, seed: Seed, applied: HeldPlan | undefined): Promise<{ readonly answer: FaceAnswer; readonly made: Made | undefined }> {
@@ -147,25 +164,23 @@ export class Plans {
   }
 
   private async foresee<T>(open: Open, fn: (tx: Tx) => T): Promise<{ result: T; generation: number }> {
-    const { foresight } = this.options;
-    for (let round = 0; foresight.busy; round++) {
-      if (round === ROUNDS) throw tooBusy();
-      await foresight.settled();
-    }
-    const result = this.make(open, fn);
+    const result = await this.make(open, fn);
     return { result, generation: open.made!.generation };
   }
 
   /** Runs again when another controller wrote first, or while numbers are taken. */
   private async apply<T>(open: Open, held: HeldPlan, cause: Cause, fn: (tx: Tx) => T, bytes: number | undefined): Promise<{ result: T; generation: number }> {
     const { foresight, model } = this.options;
+    const atOnce = held.runs <= AT_ONCE;
     for (let round = 0; ; round++) {
+      const foreseen = atOnce ? undefined : { result: await this.make(open, fn) };
+      if (!atOnce && open.made!.effect !== held.effect) throw outdated();
       const done = await model.transact(cause, (tx) => {
-        if (foresight.busy) {
-          if (round === ROUNDS) throw tooBusy();
+        if (foresight.busy || (!atOnce && open.made!.generation !== model.generation)) {
+          if (round === (atOnce ? ROUNDS : ATTEMPTS)) throw tooBusy();
           return undefined;
         }
-        const result = this.make(open, fn);
+        const { result } = foreseen ?? { result: this.makeAtOnce(open, fn) };
         const made = open.made!;
         if (made.effect !== held.effect) throw outdated();
         for (const { table, id, after } of [...made.changes, ...made.followed]) {
@@ -179,17 +194,87 @@ export class Plans {
     }
   }
 
-  private make<T>(open: Open, fn: (tx: Tx) => T): T {
-    const { foresight, objects } = this.options;
+  private async make<T>(open: Open, fn: (tx: Tx) => T): Promise<T> {
     try {
-      const { result, ...foreseen } = foresight.plan(fn, () => sourceOf(open), (changes, view) => objects(changes, view, open.caller));
-      const { changes, followed, switches, reachability } = foreseen;
-      const rows = (those: readonly Change[]): unknown => those.map(({ table, id, before, after }) => [table.name, id, before ?? null, after ?? null]);
-      open.made = { ...foreseen, effect: effectOf(result, rows(changes), rows(followed), switches, reachability) };
-      return result;
+      const foreseen = await this.options.foresight.plan(open.caller.projectId, fn, () => sourceOf(open), this.onlooker(open));
+      return await spread(this.made(open, foreseen));
     } catch (error) {
-      if (error instanceof Error && (error as { readonly code?: unknown }).code === "PLAN_TOO_LARGE") throw new ApiError(413, "PlanTooLarge", `${error.message}. Nothing was changed; the call can be made without a plan.`);
-      throw error;
+      throw told(error);
     }
   }
+
+  private makeAtOnce<T>(open: Open, fn: (tx: Tx) => T): T {
+    try {
+      return finish(this.made(open, this.options.foresight.planAtOnce(fn, () => sourceOf(open), this.onlooker(open), 2 * AT_ONCE)));
+    } catch (error) {
+      // It was planned, and did not take so much then.
+      throw codeOf(error) === "PLAN_TOO_LARGE" ? outdated() : told(error);
+    }
+  }
+
+  private onlooker({ caller }: Open): Onlooker<readonly PlannedObject[]> {
+    const { objects } = this.options;
+    return { look: (changes, after, committed) => objects(changes, after, committed, caller) };
+  }
+
+  private *made<T>(open: Open, { result, ...foreseen }: Foreseen<T, readonly PlannedObject[]>): Stepwise<T> {
+    const { changes, followed, switches } = foreseen;
+    const effect = new Effect();
+    effect.add(result);
+    for (const those of [changes, followed]) {
+      for (const { table, id, before, after } of those) {
+        effect.add([table.name, id, before ?? null, after ?? null]);
+        yield;
+      }
+      effect.add(null);
+    }
+    for (const [id, flows] of Object.entries(switches)) {
+      for (const how of ["add", "change", "remove"] as const) {
+        effect.add([id, how]);
+        for (let i = 0; i < flows[how].length; i += LINES) {
+          effect.add(flows[how].slice(i, i + LINES));
+          yield;
+        }
+      }
+    }
+    open.made = { ...foreseen, effect: effect.text };
+    return result;
+  }
+}
+
+/** Lines of flows that are handled at a time. */
+const LINES = 64;
+
+const codeOf = (error: unknown): unknown => (error instanceof Error ? (error as { readonly code?: unknown }).code : undefined);
+
+/** As the API says it. */
+function told(error: unknown): unknown {
+  const code = codeOf(error);
+  if (code === "PLAN_TOO_LARGE") return new ApiError(413, "PlanTooLarge", `${(error as Error).message}. Nothing was changed; the call can be made without a plan.`);
+  if (code === "PLANS_BUSY") return new ApiError(503, "ServiceUnavailable", `Nothing was planned or changed: ${(error as Error).message}. Try again.`, 1);
+  return error;
+}
+
+function* planText(token: string, answer: FaceAnswer, made: Made, withSwitches: boolean): Stepwise<string> {
+  const objects: string[] = [];
+  for (const { op, type, id, before, after } of made.looked) objects.push(`{"op":"${op}","type":${JSON.stringify(type)},"id":${JSON.stringify(id)},"before":${before ?? "null"},"after":${after ?? "null"}}`);
+  let text = `{"token":"${token}","generation":${made.generation},"answer":{"status":${answer.status},"body":${bodyText(answer)}},"objects":[${objects.join(",")}]`;
+  yield;
+  if (withSwitches) {
+    const switches: string[] = [];
+    for (const [id, flows] of Object.entries(made.switches)) {
+      const lists: string[] = [];
+      for (const how of ["add", "change", "remove"] as const) {
+        const parts: string[] = [];
+        for (let i = 0; i < flows[how].length; i += LINES) {
+          parts.push(JSON.stringify(flows[how].slice(i, i + LINES)).slice(1, -1));
+          yield;
+        }
+        lists.push(`"${how}":[${parts.join(",")}]`);
+      }
+      switches.push(`${JSON.stringify(id)}:{${lists.join(",")}}`);
+    }
+    text += `,"switches":{${switches.join(",")}}`;
+  }
+  return `${text}}`;
 }

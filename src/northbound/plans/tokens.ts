@@ -23,6 +23,8 @@ export interface HeldPlan extends Seed {
   readonly project: string;
   /** Of all that the plan comes to. */
   readonly effect: string;
+  /** Runs of rules that follow. */
+  readonly runs: number;
 }
 
 export const newSeed = (clock: Clock): Seed => ({ key: randomBytes(32), now: clock.now() });
@@ -30,7 +32,18 @@ export const newSeed = (clock: Clock): Seed => ({ key: randomBytes(32), now: clo
 /** From its beginning. */
 export const sourceOf = ({ key, now }: Seed): TxSource => ({ random: new KeyedRandom(key), clock: { now: () => now } });
 
-export const effectOf = (...parts: readonly unknown[]): string => createHash("sha256").update(JSON.stringify(parts, (_, value: unknown) => (typeof value === "bigint" ? `${value}n` : value))).digest("base64");
+/** One text for all that is added, in its order. */
+export class Effect {
+  private readonly hash = createHash("sha256");
+
+  add(part: unknown): void {
+    this.hash.update(`${JSON.stringify(part, (_, value: unknown) => (typeof value === "bigint" ? `${value}n` : value))}\n`);
+  }
+
+  get text(): string {
+    return this.hash.digest("base64");
+  }
+}
 
 const unknownPlan = (): ApiError => conflict("PlanNotFound", `There is no such plan of this project: it was applied, or is older than ${tokenLimits.ageMs / 60_000} minutes, or was another controller's. Nothing was changed.`);
 
