@@ -9,7 +9,7 @@
 import { baseScope, chassisTable, type AnyTable, type App, type Derivation, type OvsPatch, type Row, type Rule, type Source } from "#app";
 import { cookieOf, staticEntity, staticRule } from "../lib/cookies.ts";
 import { fewOf, isList, listOf, type Few } from "../lib/few.ts";
-import { finish, type Stepwise } from "../lib/stepwise.ts";
+import { finish, type Stepwise } from "../lib/turns/stepwise.ts";
 import type { Commit } from "../model/model.ts";
 import type { Layer } from "../model/rows.ts";
 import { View } from "../model/view.ts";

@@ -2,7 +2,7 @@
 // called on the way (an index, a comparison) is guarded: what it throws costs the runs that depend on it, never the batch.
 import type { AnyTable, Row } from "#app";
 import { NONE } from "../lib/few.ts";
-import type { Stepwise } from "../lib/stepwise.ts";
+import type { Stepwise } from "../lib/turns/stepwise.ts";
 import type { RowChange } from "./derived.ts";
 import { Entity, type Feed, type Run, type Unit } from "./runs.ts";
 import type { DepIndex, TableDeps } from "./track.ts";

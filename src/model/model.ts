@@ -11,7 +11,6 @@ import { defineTable, PoolExhaustedError, type AnyTable, type ReadView, type Row
 import type { SettingsBook } from "../app/settings.ts";
 import { machineClock, type Clock } from "../lib/clock.ts";
 import { machineRandom, type Random } from "../lib/random.ts";
-import type { Stepwise } from "../lib/stepwise.ts";
 import { StoreError } from "../store/errors.ts";
 import type { AppendResult, Draft, KvEvent, KvStore } from "../store/kv.ts";
 import { Layer } from "./rows.ts";
@@ -301,24 +300,6 @@ export class Model {
       if (before !== undefined || after !== undefined) changes.push({ table, id, before, after });
     }
     return { result, changes, view: layer };
-  }
-
-  /**
-   * Copies all rows, in steps: of what is committed meanwhile there is something in it or not. Whoever makes these commits on it again has what is
-   * committed.
-   */
-  *copying(): Stepwise<Layer> {
-    const copy = new Layer(undefined, unlisted);
-    copy.book = this.base.book;
-    let n = 0;
-    for (const { table, rows } of this.base.data.values()) {
-      copy.table(table);
-      for (const row of rows.values()) {
-        copy.put(table, row);
-        if (++n % 64 === 0) yield;
-      }
-    }
-    return copy;
   }
 
   /** Puts rows in the place of those that are committed, for somebody who puts them back before anybody else's turn. */

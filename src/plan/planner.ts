@@ -5,7 +5,7 @@ import type { ReadView, Row, Tx } from "#app";
 import type { ChassisDelta, Delta, Flow } from "../compiler/desired.ts";
 import { TrialTooLarge, type Engine, type Trial } from "../compiler/engine.ts";
 import type { CompilerLoop } from "../compiler/loop.ts";
-import { finish, gently, spread, type Pace, type Stepwise } from "../lib/stepwise.ts";
+import { finish, gently, spread, type Pace, type Stepwise } from "../lib/turns/stepwise.ts";
 import type { Change, Model, TxSource } from "../model/model.ts";
 import type { View } from "../model/view.ts";
 import type { Claims } from "../services/claims.ts";
@@ -34,7 +34,7 @@ export interface Plan<T, L> {
 }
 
 export interface PlannerParts extends Omit<WorldParts, "model"> {
-  readonly model: Pick<Model, "generation" | "rehearse" | "place" | "onCommit" | "copying">;
+  readonly model: Pick<Model, "generation" | "rehearse" | "place" | "onCommit" | "layer">;
   readonly engine: Pick<Engine, "attempt" | "view">;
   readonly loop: Pick<CompilerLoop, "pending" | "catchUp" | "settled">;
   readonly claims: Pick<Claims, "busy" | "settled" | "foresee">;

@@ -3,10 +3,10 @@
 // has planned for a while. Rows are shared with the model; flows are not, so it takes as much memory as the compiler does.
 import type { AnyTable, App } from "#app";
 import { Engine } from "../compiler/engine.ts";
-import { spread, type Pace, type Stepwise } from "../lib/stepwise.ts";
+import { spread, type Pace, type Stepwise } from "../lib/turns/stepwise.ts";
 import type { Facts } from "../model/facts.ts";
 import type { Change, Commit, Model } from "../model/model.ts";
-import type { Layer } from "../model/rows.ts";
+import { Layer } from "../model/rows.ts";
 import type { View } from "../model/view.ts";
 import type { Layout } from "../pipeline/layout.ts";
 
@@ -14,7 +14,7 @@ export interface WorldParts {
   readonly apps: readonly App[];
   readonly tables: readonly AnyTable[];
   readonly layout: Layout;
-  readonly model: Pick<Model, "generation" | "onCommit" | "copying">;
+  readonly model: Pick<Model, "generation" | "onCommit" | "layer">;
   /** What packets taught, which nothing here changes. */
   readonly facts?: Facts | undefined;
   readonly poisonScratch?: boolean | undefined;
@@ -49,7 +49,7 @@ export class World {
   static async make({ apps, tables, layout, model, facts, poisonScratch }: WorldParts, limits: Backlog, pace: Pace, stopped: () => Error | undefined): Promise<World> {
     const feed = new Feed(model, limits);
     try {
-      const rows = await spread(model.copying(), pace, () => stopped() ?? feed.fault);
+      const rows = await spread(copying(model.layer), pace, () => stopped() ?? feed.fault);
       let { generation } = model;
       for (const commit of feed.take()) {
         place(rows, commit.changes, "after");
@@ -92,6 +92,21 @@ export class World {
   close(): void {
     this.feed.end();
   }
+}
+
+/** Of what is committed meanwhile there is something in the copy or not: made on it again, it is whole. */
+function* copying(base: Layer): Stepwise<Layer> {
+  const copy = new Layer();
+  copy.book = base.book;
+  let n = 0;
+  for (const { table, rows } of base.data.values()) {
+    copy.table(table);
+    for (const row of rows.values()) {
+      copy.put(table, row);
+      if (++n % 64 === 0) yield;
+    }
+  }
+  return copy;
 }
 
 function place(rows: Layer, changes: readonly Change[], as: "after" | "before"): void {

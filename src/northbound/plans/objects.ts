@@ -1,6 +1,6 @@
 // Changed rows as the resources that they are of: each as its caller would be shown it, before and after. What the caller may not see is left out.
 import type { Caller, ReadView, StandardRow } from "../../app/contract.ts";
-import type { Stepwise } from "../../lib/stepwise.ts";
+import type { Stepwise } from "../../lib/turns/stepwise.ts";
 import type { Change } from "../../model/model.ts";
 import type { View } from "../../model/view.ts";
 import type { Kind, Registry } from "../kinds.ts";

@@ -1,7 +1,7 @@
 // Plans: any write, by any face, run through to its answer on a view of its own, and what it would come to; `X-Axion-Plan` makes the same call
 // real if that is still so. The call itself knows nothing of it: it goes through the same faces and operations, whose transactions end here.
 import { ApiError, badRequest, conflict, invalidInput, type Caller, type Clock, type Face, type FaceAnswer, type FaceRequest, type ReadView, type Table, type Tx } from "../../app/contract.ts";
-import { finish, spread, type Stepwise } from "../../lib/stepwise.ts";
+import { finish, spread, type Stepwise } from "../../lib/turns/stepwise.ts";
 import type { Cause, Change, Model, TxSource } from "../../model/model.ts";
 import type { View } from "../../model/view.ts";
 import type { EngineModel } from "../operations.ts";
